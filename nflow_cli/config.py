@@ -1,0 +1,303 @@
+"""The preset schema: strict and frozen; load, override, check, dump. No Keras here."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+
+from nflow_cli.errors import ConfigError
+from nflow_cli.registry import BASES, DEFAULT_BASE, FLOWS, TARGET_BASES, nearest
+
+MAX_SEED = 2**32 - 1
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class NamedTarget(_Strict):
+    """A target without parameters."""
+
+    name: Literal["multimodal", "gaussian-from-uniform", "u1", "u2", "u3", "u4"]
+
+
+class MixtureTarget(_Strict):
+    """A mixture of Gaussians, spelled out."""
+
+    name: Literal["mixture"]
+    weights: list[float]
+    means: list[list[float]]
+    covariances: list[list[list[float]]] | None = None
+
+
+class RingTarget(_Strict):
+    """A mixture of rings, spelled out."""
+
+    name: Literal["ring"]
+    weights: list[float]
+    centers: list[list[float]]
+    radii: list[float]
+    widths: list[float]
+
+
+class Flow(_Strict):
+    """Which flows, and how many."""
+
+    pattern: list[str] = Field(default=["planar"], min_length=1)
+    k: int = Field(default=8, ge=0, le=10_000)
+
+    @field_validator("pattern")
+    @classmethod
+    def _known(cls, pattern: list[str]) -> list[str]:
+        for name in pattern:
+            if name not in FLOWS:
+                raise ValueError(f"one of {', '.join(FLOWS)}{nearest(name, list(FLOWS))}")
+        return pattern
+
+
+class Annealing(_Strict):
+    """``β`` rises from ``start`` to 1 in ``updates`` updates."""
+
+    updates: int = Field(default=0, ge=0)
+    start: float = Field(default=0.01, gt=0, le=1)
+
+
+class EarlyStopping(_Strict):
+    """Stop when the smoothed loss has not fallen by ``min_delta`` nats for ``patience`` updates."""
+
+    patience: int = Field(default=5_000, ge=1)
+    min_delta: float = Field(default=1e-3, ge=0)
+
+
+class Train(_Strict):
+    """How a 2-D fit is trained."""
+
+    steps: int = Field(default=20_000, ge=1, le=10**9)
+    batch_size: int = Field(default=512, ge=1, le=10**6)
+    learning_rate: float = Field(default=0.01, gt=0, le=1e6)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    annealing: Annealing = Annealing()
+    clip_norm: float | None = Field(default=10.0, gt=0)
+    early_stopping: EarlyStopping | None = None
+    chunk: int = Field(default=500, ge=1, le=100_000)
+
+
+class Evaluate(_Strict):
+    """How a 2-D fit is judged."""
+
+    samples: int = Field(default=200_000, ge=100, le=10**8)
+    grid: int = Field(default=500, ge=500, le=5_000)
+
+
+class Fit2DConfig(_Strict):
+    """A whole fit-2d run."""
+
+    description: str = ""
+    command: Literal["fit-2d"]
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    target: Annotated[
+        NamedTarget | MixtureTarget | RingTarget, Field(discriminator="name")
+    ] = NamedTarget(name="multimodal")
+    base: Literal["standard-normal", "uniform-box"] | None = None
+    flow: Flow = Flow()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _by_name(cls, target: Any) -> Any:
+        return {"name": target} if isinstance(target, str) else target
+
+    @property
+    def base_name(self) -> str:
+        """The base asked for, or the target's own."""
+        return self.base or TARGET_BASES.get(self.target.name, DEFAULT_BASE)
+
+
+SCHEMAS: dict[str, type[_Strict]] = {"fit-2d": Fit2DConfig}
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, refusing a key given twice."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.MarkedYAMLError(
+                    problem=f"keys must be text. Received: {key!r}", problem_mark=key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"duplicate key {key!r}", problem_mark=key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Parse YAML safely; ``source`` names it in the error."""
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader: builds plain data only
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{source}:{where} {error.problem or 'not valid YAML'}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"{source}: not valid YAML: {first}") from None
+
+
+def read_preset(path: Path) -> dict[str, Any]:
+    """Read a preset file into a plain mapping; checked later, with the overrides."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not a text file; expected a preset in YAML") from None
+    data = parse_yaml(text, str(path))
+    if not isinstance(data, dict):
+        got = "an empty file" if data is None else f"a {type(data).__name__}"
+        raise ConfigError(f"{path}: expected a mapping of preset keys. Received: {got}")
+    return data
+
+
+def parse_assignment(assignment: str) -> tuple[str, Any]:
+    """Split ``key.path=value``; the value is read as YAML, as in a preset."""
+    key, equals, value = assignment.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set expects key.path=value. Received: {assignment!r}")
+    return key.strip(), parse_yaml(value, f"--set {key.strip()}")
+
+
+def override(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``data`` with each dotted path in ``changes`` set to its value."""
+    result = dict(data)
+    for path, value in changes.items():
+        head, _, rest = path.partition(".")
+        if rest:
+            below = result.get(head)
+            value = override(below if isinstance(below, dict) else {}, {rest: value})
+        result[head] = value
+    return result
+
+
+def validate(data: Mapping[str, Any], source: str) -> Any:
+    """Check ``data`` against the schema of its ``command`` and freeze it.
+
+    Raises:
+        ConfigError: One line: source, dotted path, what is allowed, what was given.
+    """
+    command = data.get("command")
+    if not isinstance(command, str) or command not in SCHEMAS:
+        raise ConfigError(
+            f"{source}: command: expected one of {', '.join(SCHEMAS)}"
+            f"{nearest(str(command), list(SCHEMAS))}. Received: {command!r}"
+        )
+    schema = SCHEMAS[command]
+    try:
+        return schema.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_explain(error.errors()[0], schema)}") from None
+
+
+def dump(config: _Strict) -> str:
+    """Return the resolved preset as YAML; loading it gives an equal config."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _explain(error: ErrorDetails, schema: type[BaseModel]) -> str:
+    """Turn pydantic's first complaint into ``path: expected …. Received: …``."""
+    variants = {"mixture", "ring", *NamedTarget.model_fields["name"].annotation.__args__}
+    path = [
+        part for i, part in enumerate(error["loc"])
+        if not (i == 1 and error["loc"][0] == "target" and part in variants)
+    ]
+    dotted = ".".join(str(part) for part in path)
+    given = error["input"]
+    if error["type"] == "extra_forbidden":
+        known = _keys_at(schema, path[:-1])
+        return f"{dotted}: unknown key{nearest(str(path[-1]), known)}; known: {', '.join(known)}"
+    if error["type"] == "missing":
+        return f"{dotted}: missing; expected a value"
+    if error["type"].startswith("union_tag"):
+        names = ", ".join(sorted(variants))
+        name = given.get("name") if isinstance(given, dict) else given
+        return (
+            f"target.name: expected one of {names}{nearest(str(name), sorted(variants))}. "
+            f"Received: {name!r}"
+        )
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    hint = ""
+    if isinstance(given, str) and _is_number(given):
+        hint = f" (YAML reads {given} as text: write it as {float(given)!r})"
+    return f"{dotted}: expected {message}{hint}. Received: {given!r}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _keys_at(schema: type[BaseModel], path: list[Any]) -> list[str]:
+    """List the keys the schema knows at a dotted path."""
+    model: Any = schema
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        options = getattr(annotation, "__args__", (annotation,))
+        model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+    return list(model.model_fields)
+
+
+def presets_folder() -> Path:
+    """Return where the shipped presets are: in the package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "presets"
+    return inside if inside.is_dir() else package.parent / "presets"
+
+
+def shipped_presets() -> dict[str, Path]:
+    """Return the shipped presets by name."""
+    return {path.stem: path for path in sorted(presets_folder().glob("*.yaml"))}
+
+
+def find_preset(name_or_path: str) -> Path:
+    """Resolve a preset given by its name or by the path of a file.
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+    shipped = shipped_presets()
+    if name_or_path in shipped:
+        return shipped[name_or_path]
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    raise ConfigError(
+        f"no preset named {name_or_path!r}, and no such file{nearest(name_or_path, list(shipped))}"
+        "; `nflow presets` lists them"
+    )
+
+
+def nearest_preset(target: str, pattern: list[str], k: int | None) -> Path | None:
+    """Return the shipped fit-2d preset of ``target`` whose flows are most like those asked for."""
+    best: tuple[Any, Path] | None = None
+    for path in shipped_presets().values():
+        data = read_preset(path)
+        if data.get("command") != "fit-2d" or data.get("target") != target:
+            continue
+        flow = data["flow"]
+        alike = difflib.SequenceMatcher(None, flow["pattern"], pattern).ratio()
+        distance = 0.0 if k is None else abs(flow["k"] - k) / (flow["k"] + k + 1)
+        if best is None or (-alike, distance) < best[0]:
+            best = ((-alike, distance), path)
+    return best[1] if best else None

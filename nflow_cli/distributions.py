@@ -1,0 +1,47 @@
+"""Base distributions: log-density by ``keras.ops``, samples by NumPy."""
+
+import math
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+class StandardNormal:
+    """``N(0, I)`` on R^D: ``log q(z) = -|z|^2/2 - (D/2) log 2π`` in nats."""
+
+    bounded = False
+
+    def log_prob(self, z: Any) -> Any:
+        """Return the log-density ``(...)`` in nats of points ``(..., D)``."""
+        return -0.5 * (ops.sum(z * z, axis=-1) + z.shape[-1] * LOG_2PI)
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Draw float32 points; ``shape`` is ``(..., D)``."""
+        return rng.standard_normal(shape, dtype=np.float32)
+
+
+class UniformBox:
+    """``U[-h, h]^D``: ``log q(z) = -D log 2h`` in nats inside the box, ``-inf`` outside.
+
+    Args:
+        half_width: ``h``.
+    """
+
+    bounded = True
+
+    def __init__(self, half_width: float = 3.0):
+        self.half_width = half_width
+
+    def log_prob(self, z: Any) -> Any:
+        """Return the log-density ``(...)`` in nats of points ``(..., D)``."""
+        inside = ops.all(ops.abs(z) <= self.half_width, axis=-1)
+        level = -z.shape[-1] * math.log(2 * self.half_width)
+        return ops.where(inside, ops.full_like(z[..., 0], level), -math.inf)
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Draw float32 points; ``shape`` is ``(..., D)``."""
+        unit = rng.random(shape, dtype=np.float32)
+        return (2 * unit - 1) * np.float32(self.half_width)

@@ -1,0 +1,21 @@
+"""The errors that nflow raises on purpose: what was wrong, what was expected, what was received."""
+
+
+class NflowError(Exception):
+    """Base of every error a user can cause; the command line prints it as one line."""
+
+
+class ConfigError(NflowError):
+    """A preset, an override or a value in them is not valid."""
+
+
+class RunDirectoryError(NflowError):
+    """A run directory is missing, damaged, or cannot be written."""
+
+
+class TargetError(NflowError):
+    """A target density is not proper, or cannot do what was asked of it."""
+
+
+class DivergenceError(NflowError):
+    """Training met a loss that is not finite."""

@@ -1,0 +1,8 @@
+"""Normalizing flows as Keras layers. Importing this package registers them with Keras."""
+
+from nflow_cli.flows.base import Flow
+from nflow_cli.flows.planar import PlanarFlow
+from nflow_cli.flows.radial import RadialFlow
+from nflow_cli.flows.stack import FlowStack
+
+__all__ = ["Flow", "FlowStack", "PlanarFlow", "RadialFlow"]

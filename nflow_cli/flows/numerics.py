@@ -1,0 +1,30 @@
+"""Functions that keep the type of their argument on every backend."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def tanh(x: Any) -> Any:
+    """Return ``tanh(x)`` in the type of ``x``.
+
+    ``ops.tanh`` computes in ``keras.config.floatx()`` on JAX, whatever the type of ``x``.
+    """
+    if keras.backend.standardize_dtype(x.dtype) == keras.config.floatx():
+        return ops.tanh(x)
+    e = ops.expm1(ops.clip(-2 * x, -80.0, 80.0))
+    return -e / (2 + e)
+
+
+def softplus(x: Any) -> Any:
+    """Return ``log(1 + exp(x))``; torch's own returns ``x`` from 20 on, 2e-9 too little."""
+    return -ops.log_sigmoid(-x)
+
+
+def logaddexp(a: Any, b: Any) -> Any:
+    """Return ``log(exp(a) + exp(b))`` in the type of ``a``, which must be finite.
+
+    ``ops.logaddexp`` returns ``keras.config.floatx()`` on JAX and torch.
+    """
+    return b + softplus(a - b)

@@ -1,0 +1,304 @@
+"""Pictures of a fitted flow: arrays in, matplotlib figures out, without pyplot or a display."""
+
+import math
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
+
+# Font type 42 embeds TrueType outlines: many journals refuse the default Type 3 fonts.
+# The fixed salt makes the element ids of an svg, and so equal figures, come out equal.
+STYLE: dict[Any, Any] = {"axes.titlesize": 10, "pdf.fonttype": 42, "svg.hashsalt": "nflow"}
+DPI = 150
+SEQUENTIAL = matplotlib.colormaps["viridis"].with_extremes(bad="0.75")
+DIVERGING = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.75")
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "0.55"  # Okabe-Ito, safe for colour-blind readers
+Arrays = Mapping[str, np.ndarray]
+Summary = Mapping[str, Any]
+Extent = tuple[float, float, float, float]  # left, right, bottom, top
+Panels = tuple[Figure, list[Axes]]
+
+
+def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
+    """Return the pictures of a 2-D fit: `density`, `difference`, `deformation`, `training`.
+
+    `evaluation` holds the grid `axis_1` (n,) and `axis_2` (m,); `log_target`, `log_base` and
+    `log_q` (m, n) in nats, -inf where the density is 0; `samples`, `base_samples` (S, 2) and
+    `target_samples` (S', 2), where S' may be 0; `deformation_k` (P,), `log_deformation`
+    (P, m2, n2), `deformation_axis_1` (n2,) and `deformation_axis_2` (m2,).
+
+    `metrics` has one row per logging interval: `update`, `loss` and `kl` (nats), `beta`.
+    `summary` gives `target`, `flow`, `k`, and, each None where unknown, `kl` and
+    `kl_standard_error` (nats), `ess`, `mass`, `log_z`. Where neither KL nor log Z is known, the
+    target is scaled to mass 1 over the grid and the training picture shows the free energy.
+    """
+    with matplotlib.rc_context(STYLE):
+        figures = {
+            "density": density_figure(evaluation, summary),
+            "difference": difference_figure(evaluation, summary),
+            "deformation": deformation_figure(evaluation, summary),
+            "training": training_figure(metrics, summary),
+        }
+        # The layout takes half the drawing time: do it once, not for each format saved.
+        for figure in figures.values():
+            FigureCanvasAgg(figure)
+            if (engine := figure.get_layout_engine()) is not None:
+                engine.execute(figure)
+            figure.set_layout_engine("none")
+    return figures
+
+
+def save_figure(figure: Figure, file: str | Path | BinaryIO, kind: str) -> None:
+    """Write a figure as `png`, `svg` or `pdf`, without a date: equal figures give equal files."""
+    dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(file, format=kind, dpi=DPI, metadata=dateless.get(kind))
+
+
+def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
+    """Draw target, base and transformed density side by side on one colour scale, with draws."""
+    target, target_title = _target(evaluation, summary)
+    base, q = _density(evaluation["log_base"]), _density(evaluation["log_q"])
+    extent = _extent(evaluation["axis_1"], evaluation["axis_2"])
+    figure, axes = density_panels([target, base, q], extent, columns=3, width=10.0)
+    titles = (target_title, "base $q_0(z)$", "transformed $q_K(z)$")
+    names = ("target_samples", "base_samples", "samples")
+    for ax, title, name in zip(axes, titles, names, strict=True):
+        dots = draw_dots(ax, evaluation[name])
+        ax.set_title(f"{title}, {dots} draws" if dots else title)
+    add_title(figure, *_what(summary), _kl_text(summary))
+    return figure
+
+
+def difference_figure(evaluation: Arrays, summary: Summary) -> Figure:
+    """Draw q - p: red where the flow puts too much mass, blue where too little.
+
+    The scale is symmetric about 0 and never goes beyond the target's peak: as q - p >= -p, only
+    a spike of q can exceed it, and the colour bar's arrow then says so.
+    """
+    target, _ = _target(evaluation, summary)
+    difference = _density(evaluation["log_q"]) - target
+    peak, largest = _peak(target), _peak(np.abs(difference))
+    limit = min(largest, peak) or 1.0
+    extent = _extent(evaluation["axis_1"], evaluation["axis_2"])
+    figure, axes = panel_grid(1, 1, extent, width=5.6)
+    image = draw_grid(axes[0], difference, extent, DIVERGING, Normalize(-limit, limit))
+    if min(peak, largest) > 0:
+        style = {"levels": [0.1 * peak, 0.5 * peak], "colors": "0.35", "linewidths": 0.6}
+        axes[0].contour(evaluation["axis_1"], evaluation["axis_2"], target, **style)
+        axes[0].set_title("lines: $p$ at 10% and 50% of its peak")
+    extend = "max" if largest > limit else "neither"
+    add_colour_bar(image, axes, "$q_K(z) - p(z)$", extend)
+    ess, mass = summary.get("ess"), summary.get("mass")
+    numbers = [ess is not None and f"ESS = {ess:.1%}", mass is not None and f"mass = {mass:.4f}"]
+    add_title(figure, *_what(summary), _kl_text(summary), *filter(None, numbers))
+    return figure
+
+
+def deformation_figure(evaluation: Arrays, summary: Summary) -> Figure:
+    """Draw the density after the first k flows, one panel for each k, on one colour scale."""
+    steps, densities = evaluation["deformation_k"], _density(evaluation["log_deformation"])
+    extent = _extent(evaluation["deformation_axis_1"], evaluation["deformation_axis_2"])
+    columns = len(steps) if len(steps) <= 5 else math.ceil(len(steps) / 2)
+    width = min(10.0, 2.6 + 2.2 * columns)
+    figure, axes = density_panels(list(densities), extent, columns, width)
+    for ax, k in zip(axes, steps, strict=True):
+        ax.set_title(f"k = {int(k)}")
+    add_title(figure, *_what(summary), "density after the first k flows")
+    return figure
+
+
+def training_figure(metrics: Arrays, summary: Summary) -> Figure:
+    """Draw KL (nats) against update, and beta below it where it was annealed.
+
+    Thin: the mean of each logging interval; thick: a running median; dashed: the evaluated KL.
+    Without a KL the loss is drawn, as free energy. Rows that are not finite get a cross.
+    """
+    has_kl = summary.get("kl") is not None
+    update, beta = np.asarray(metrics["update"], float), np.asarray(metrics["beta"], float)
+    values = np.asarray(metrics["kl" if has_kl else "loss"], float)
+    annealed = bool(np.any(np.isfinite(beta) & (beta != 1)))
+    figure = Figure((7.0, 4.4 if annealed else 3.6), DPI, layout="constrained")
+    ratios = [4, 1] if annealed else [1]
+    grid = figure.add_gridspec(len(ratios), 1, height_ratios=ratios)
+    axes = [figure.add_subplot(grid[row]) for row in range(len(ratios))]
+    draw_history(axes[0], update, values)
+    evaluated = float(summary["kl"]) if has_kl else math.nan
+    if math.isfinite(evaluated):
+        axes[0].axhline(evaluated, color="k", ls="--", label=f"evaluated {_kl_text(summary)}")
+    if has_kl:
+        scale_history(axes[0], np.append(values, evaluated))
+    axes[0].set_ylabel("KL (nats)" if has_kl else "free energy (nats)")
+    axes[0].legend(framealpha=0.85, edgecolor="none")
+    if annealed:
+        axes[1].plot(update, beta, color=BLUE, marker="o" if len(beta) == 1 else "", markersize=4)
+        axes[1].set_ylabel(r"$\beta$")
+    label_updates(axes)
+    add_title(figure, *_what(summary))
+    return figure
+
+
+def panel_grid(count: int, columns: int, extent: Extent, width: float) -> Panels:
+    """Return a figure of equal panels, as high as they need, z1 and z2 named at the outer edges."""
+    rows = math.ceil(count / columns)
+    panel = ((width - 1.4) / columns - 0.1) * (extent[3] - extent[2]) / (extent[1] - extent[0])
+    height = min(max(rows * (panel + 0.5) + 0.6, 2.0), 8.0)
+    layout = ConstrainedLayoutEngine(compress=True, h_pad=0.06, w_pad=0.06)
+    figure = Figure((width, height), DPI, layout=layout)
+    grid = figure.add_gridspec(rows, columns)
+    axes = [figure.add_subplot(grid[divmod(i, columns)]) for i in range(count)]
+    for i, ax in enumerate(axes):
+        label_panel(ax, "$z_1$" if i + columns >= count else "", "" if i % columns else "$z_2$")
+    return figure, axes
+
+
+def label_panel(ax: Axes, x_label: str, y_label: str) -> None:
+    """Name the axes of an image panel; an axis with an empty name gets no ticks either."""
+    for axis, label in ((ax.xaxis, x_label), (ax.yaxis, y_label)):
+        axis.set_label_text(label)
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 4, 10]) if label else NullLocator())
+
+
+def density_panels(densities: list, extent: Extent, columns: int, width: float) -> Panels:
+    """Draw densities (m, n) in a grid of panels with one colour scale and one colour bar.
+
+    The scale reaches the highest peak, unless that is so far above the median one that a spike
+    would leave every other panel dark; the colour bar's arrow then says that it is cut.
+    """
+    peaks = [_peak(density) for density in densities]
+    highest, typical = max(peaks) or 1.0, float(np.median(peaks))
+    spiked = highest > 2.5 * typical > 0
+    norm = Normalize(0.0, 1.25 * typical if spiked else highest)
+    figure, axes = panel_grid(len(densities), columns, extent, width)
+    for ax, density in zip(axes, densities, strict=True):
+        draw_grid(ax, density, extent, SEQUENTIAL, norm)
+    add_colour_bar(axes[0].images[0], axes, "density", "max" if spiked else "neither")
+    return figure, axes
+
+
+def draw_grid(ax: Axes, grid: np.ndarray, extent: Extent, cmap: Any, norm: Normalize) -> AxesImage:
+    """Draw a grid (m, n) over the extent; nan is grey, and named where nothing else is there."""
+    if not np.isfinite(grid).any():
+        ax.text(0.5, 0.5, "not finite", ha="center", va="center", transform=ax.transAxes)
+    style: Any = {"origin": "lower", "interpolation": "bilinear", "aspect": "equal"}
+    return ax.imshow(grid, cmap=cmap, norm=norm, extent=extent, **style)
+
+
+def draw_dots(ax: Axes, points: np.ndarray, most: int = 500) -> int:
+    """Draw the first few of the points (S, 2), keep the panel's limits, return how many."""
+    points = points[np.isfinite(points).all(axis=1)][:most]
+    if len(points):
+        ax.set_autoscale_on(False)
+        ax.plot(*points.T, "o", color="white", alpha=0.5, markersize=1.7, markeredgewidth=0)
+    return len(points)
+
+
+def add_colour_bar(image: AxesImage, axes: list[Axes], label: str, extend: str) -> None:
+    """Add one colour bar for all the axes; `extend` says which values the scale cuts off."""
+    style = {"extend": extend, "label": label, "pad": 0.02, "aspect": 22}
+    bar = axes[0].figure.colorbar(image, ax=axes, **style)
+    bar.ax.yaxis.set_major_locator(MaxNLocator(6))
+
+
+def add_title(figure: Figure, *parts: str) -> None:
+    """Set the overall title: parts joined by commas, with line breaks only between parts."""
+    # A no-break space keeps "K = 8" together; a bare dollar sign would start mathtext.
+    words = (part.replace(" ", "\N{NO-BREAK SPACE}").replace("$", r"\$") for part in parts if part)
+    width = int(figure.get_figwidth() * 10.5)
+    figure.suptitle(textwrap.fill(", ".join(words), width, break_on_hyphens=False))
+
+
+def draw_history(ax: Axes, update: np.ndarray, values: np.ndarray) -> None:
+    """Draw interval means (n,) thin, their running median thick, and a cross where not finite."""
+    good = np.isfinite(values)
+    count = int(good.sum())
+    style: Any = {"linewidth": 0.7, "markersize": 4, "marker": "o" if count < 40 else ""}
+    ax.plot(update, np.where(good, values, np.nan), color=GREY, label="interval mean", **style)
+    if count >= 5:
+        x, y, widest = update[good], values[good], max(1, count // 20)
+        # The window grows from the start, where a loss falls too fast for a lopsided one.
+        halves = np.minimum(np.arange(count), widest)
+        median = [np.median(y[i - half : i + half + 1]) for i, half in enumerate(halves)]
+        label = f"running median of {2 * widest + 1}"
+        ax.plot(x, median, color=BLUE, linewidth=2, label=label)
+    if count < len(values):
+        at, label = update[~good], f"not finite ({len(values) - count} of {len(values)} rows)"
+        cross: Any = {"color": ORANGE, "markersize": 5, "transform": ax.get_xaxis_transform()}
+        ax.plot(at, np.full(len(at), 0.03), "x", label=label, **cross)
+
+
+def scale_history(ax: Axes, values: np.ndarray) -> None:
+    """Choose the y axis: linear within a decade, log over more, symlog for noise about 0."""
+    values = values[np.isfinite(values)]
+    if not len(values) or values.max() < 10 * abs(values.min()) or np.ptp(values) == 0:
+        return
+    noise = 3 * np.median(np.abs(np.diff(values[(len(values) - 1) // 2 :])))
+    if values.min() > max(0.1 * noise, 0.0):
+        ax.set_yscale("log")
+        return
+    linear = 10.0 ** round(math.log10(noise or values.max() / 100))
+    ax.set_yscale("symlog", linthresh=linear, linscale=0.6)
+    label = rf"linear scale within $\pm${linear:g}"
+    ax.axhspan(-linear, linear, color="0.94", zorder=0, label=label)
+
+
+def label_updates(axes: list[Axes]) -> None:
+    """Give stacked panels a light grid and one common axis of updates, named at the bottom."""
+    for ax in axes:
+        ax.grid(color="0.9", linewidth=0.6)
+        ax.set_xlim(axes[0].get_xlim())
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        ax.tick_params(labelbottom=ax is axes[-1])
+    axes[-1].set_xlabel("update")
+
+
+def _density(log_density: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        density = np.exp(log_density)
+    return np.where(np.isfinite(density), density, np.nan)
+
+
+def _target(evaluation: Arrays, summary: Summary) -> tuple[np.ndarray, str]:
+    log_p = evaluation["log_target"]
+    if summary.get("kl") is not None or summary.get("log_z") is not None:
+        return _density(log_p), "target $p(z)$"
+    left, right, bottom, top = _extent(evaluation["axis_1"], evaluation["axis_2"])
+    density = _density(log_p - np.max(log_p))
+    mass = np.nanmean(density) * (right - left) * (top - bottom)
+    return density / mass, "target $p(z)$, mass 1 on the grid"
+
+
+def _extent(x: np.ndarray, y: np.ndarray) -> Extent:
+    # The grid's points are the centres of the pixels, so the picture is half a step wider.
+    dx, dy = ((axis[-1] - axis[0]) / (len(axis) - 1) / 2 for axis in (x, y))
+    return float(x[0] - dx), float(x[-1] + dx), float(y[0] - dy), float(y[-1] + dy)
+
+
+def _peak(values: np.ndarray) -> float:
+    return float(np.max(values, where=np.isfinite(values), initial=0.0))
+
+
+def _what(summary: Summary) -> tuple[str, str, str]:
+    return str(summary["target"]), f"{summary['flow']} flow", f"K = {summary['k']}"
+
+
+def _kl_text(summary: Summary) -> str:
+    kl, error = summary.get("kl"), summary.get("kl_standard_error")
+    if kl is None:
+        return ""
+    if not error or not math.isfinite(error):
+        return f"KL = {kl:.3g} nats"
+    # Two significant digits of the error say how many of the value mean anything.
+    digits = min(max(0, 1 - math.floor(math.log10(error))), 8)
+    return f"KL = {kl:.{digits}f} ± {error:.{digits}f} nats"

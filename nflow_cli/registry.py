@@ -1,0 +1,48 @@
+"""Names of flows, bases and targets, each with the place of its class. The one list of names.
+
+Importing this module loads nothing; :func:`resolve` imports a class when it is needed.
+"""
+
+import difflib
+import importlib
+from typing import Any
+
+FLOWS = {
+    "planar": "nflow_cli.flows.planar:PlanarFlow",
+    "radial": "nflow_cli.flows.radial:RadialFlow",
+}
+
+BASES = {
+    "standard-normal": "nflow_cli.distributions:StandardNormal",
+    "uniform-box": "nflow_cli.distributions:UniformBox",
+}
+
+TARGETS = {
+    "multimodal": "nflow_cli.targets:Multimodal",
+    "gaussian-from-uniform": "nflow_cli.targets:GaussianFromUniform",
+    "u1": "nflow_cli.targets:U1",
+    "u2": "nflow_cli.targets:U2",
+    "u3": "nflow_cli.targets:U3",
+    "u4": "nflow_cli.targets:U4",
+    "mixture": "nflow_cli.targets:Mixture",
+    "ring": "nflow_cli.targets:Ring",
+}
+
+# The base each target is fitted from unless the preset says otherwise.
+TARGET_BASES = {"gaussian-from-uniform": "uniform-box"}
+DEFAULT_BASE = "standard-normal"
+
+# What `fit-2d --flow NAME` fits when no target is named.
+NATURAL_TARGETS = {"planar": "multimodal", "radial": "gaussian-from-uniform"}
+
+
+def resolve(place: str) -> Any:
+    """Import the class at ``"module:Class"``."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the known name nearest to ``name``, or nothing."""
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
+    return f" (did you mean {close[0]!r}?)" if close else ""
