@@ -5,10 +5,21 @@ from typing import Any
 import keras
 from keras import ops
 
+from nflow_cli.config import dump
+from nflow_cli.data import NoiseChunks
+from nflow_cli.evaluation import density_arrays, evaluate_samples
 from nflow_cli.flows import FlowStack
 from nflow_cli.objectives import inverse_temperature, reverse_kl
 from nflow_cli.registry import BASES, TARGETS, resolve
-from nflow_cli.training import ChunkTrainer, make_optimizer
+from nflow_cli.run_dir import CONFIG, SUMMARY, RunDirectory, versions
+from nflow_cli.training import (
+    ChunkTrainer,
+    Clock,
+    EarlyStop,
+    MetricsLog,
+    ProgressReport,
+    make_optimizer,
+)
 
 
 class Fit2D(ChunkTrainer):
@@ -39,3 +50,48 @@ def build(config: Any) -> Fit2D:
     model = Fit2D(flow, base, target, config.train.annealing)
     model.compile(optimizer=make_optimizer(config.train), jit_compile=True)
     return model
+
+
+def train(model: Fit2D, config: Any, add_row: Any) -> dict[str, Any]:
+    """Train ``model`` as ``config.train`` says; return the figures of speed."""
+    settings = config.train
+    noise = NoiseChunks(
+        model.base, config.seed, settings.steps, settings.chunk, settings.batch_size
+    )
+    clock = Clock()
+    callbacks: list[Any] = [clock, MetricsLog(add_row, clock), ProgressReport(settings.steps, clock)]
+    if settings.early_stopping:
+        callbacks.append(EarlyStop(**settings.early_stopping.model_dump(), clock=clock))
+    model.fit(
+        noise, epochs=len(noise), steps_per_epoch=1, shuffle=False, verbose=0, callbacks=callbacks
+    )
+    return clock.figures()
+
+
+def run(config: Any, directory: RunDirectory, argv: list[str]) -> dict[str, Any]:
+    """Fit, judge and save: a whole fit-2d run in ``directory``. Returns the summary."""
+    info = {"command": "fit-2d", "argv": argv, "versions": versions(), "seed": config.seed}
+    directory.write_text(CONFIG, dump(config))
+    with directory.recorded(info):
+        model = build(config)
+        with directory.metrics_writer() as add_row:
+            speed = train(model, config, add_row)
+        directory.write_model(lambda path: keras.saving.save_model(model.flow, path))
+        parts = (model.flow, model.base, model.target)
+        figures, z0, z = evaluate_samples(*parts, config.seed, config.evaluate.samples)
+        mass, arrays = density_arrays(*parts, z0, z, config.seed, config.evaluate.grid)
+        directory.write_evaluation(arrays)
+        summary = {
+            "flow": ",".join(config.flow.pattern),
+            "k": config.flow.k,
+            "target": config.target.name,
+            "base": config.base_name,
+            "seed": config.seed,
+            "steps": speed.pop("steps"),
+            **figures,
+            "mass": mass,
+            "n_parameters": model.flow.count_params(),
+            **speed,
+        }
+        directory.write_json(SUMMARY, summary)
+    return summary

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,8 +16,7 @@ from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
-# Font type 42 embeds TrueType outlines: many journals refuse the default Type 3 fonts.
-# The fixed salt makes the element ids of an svg, and so equal figures, come out equal.
+# Many journals refuse the default font type; the fixed salt makes svg files repeatable.
 STYLE: dict[Any, Any] = {"axes.titlesize": 10, "pdf.fonttype": 42, "svg.hashsalt": "nflow"}
 DPI = 150
 SEQUENTIAL = matplotlib.colormaps["viridis"].with_extremes(bad="0.75")
@@ -49,12 +48,8 @@ def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
             "deformation": deformation_figure(evaluation, summary),
             "training": training_figure(metrics, summary),
         }
-        # The layout takes half the drawing time: do it once, not for each format saved.
         for figure in figures.values():
-            FigureCanvasAgg(figure)
-            if (engine := figure.get_layout_engine()) is not None:
-                engine.execute(figure)
-            figure.set_layout_engine("none")
+            fix_layout(figure)
     return figures
 
 
@@ -70,38 +65,37 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     target, target_title = _target(evaluation, summary)
     base, q = _density(evaluation["log_base"]), _density(evaluation["log_q"])
     extent = _extent(evaluation["axis_1"], evaluation["axis_2"])
-    figure, axes = density_panels([target, base, q], extent, columns=3, width=10.0)
+    figure, axes = density_panels([target, base, q], extent, 3, 10.0)
     titles = (target_title, "base $q_0(z)$", "transformed $q_K(z)$")
     names = ("target_samples", "base_samples", "samples")
     for ax, title, name in zip(axes, titles, names, strict=True):
         dots = draw_dots(ax, evaluation[name])
         ax.set_title(f"{title}, {dots} draws" if dots else title)
-    add_title(figure, *_what(summary), _kl_text(summary))
+    add_title(figure, summary, _kl_text(summary))
     return figure
 
 
 def difference_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw q - p: red where the flow puts too much mass, blue where too little.
 
-    The scale is symmetric about 0 and never goes beyond the target's peak: as q - p >= -p, only
-    a spike of q can exceed it, and the colour bar's arrow then says so.
+    The scale is symmetric about 0 and never exceeds the target's peak: only a spike of q can,
+    and the colour bar's arrow then says so.
     """
     target, _ = _target(evaluation, summary)
     difference = _density(evaluation["log_q"]) - target
-    peak, largest = _peak(target), _peak(np.abs(difference))
+    peak, largest = (float(np.nanmax(x, initial=0.0)) for x in (target, np.abs(difference)))
     limit = min(largest, peak) or 1.0
     extent = _extent(evaluation["axis_1"], evaluation["axis_2"])
-    figure, axes = panel_grid(1, 1, extent, width=5.6)
+    figure, axes = panel_grid(1, 1, extent, 5.6)
     image = draw_grid(axes[0], difference, extent, DIVERGING, Normalize(-limit, limit))
     if min(peak, largest) > 0:
         style = {"levels": [0.1 * peak, 0.5 * peak], "colors": "0.35", "linewidths": 0.6}
         axes[0].contour(evaluation["axis_1"], evaluation["axis_2"], target, **style)
         axes[0].set_title("lines: $p$ at 10% and 50% of its peak")
-    extend = "max" if largest > limit else "neither"
-    add_colour_bar(image, axes, "$q_K(z) - p(z)$", extend)
-    ess, mass = summary.get("ess"), summary.get("mass")
-    numbers = [ess is not None and f"ESS = {ess:.1%}", mass is not None and f"mass = {mass:.4f}"]
-    add_title(figure, *_what(summary), _kl_text(summary), *filter(None, numbers))
+    add_colour_bar(image, axes, "$q_K(z) - p(z)$", "max" if largest > limit else "neither")
+    ess = "" if summary.get("ess") is None else f"ESS = {summary['ess']:.1%}"
+    mass = "" if summary.get("mass") is None else f"mass = {summary['mass']:.4f}"
+    add_title(figure, summary, _kl_text(summary), ess, mass)
     return figure
 
 
@@ -110,11 +104,10 @@ def deformation_figure(evaluation: Arrays, summary: Summary) -> Figure:
     steps, densities = evaluation["deformation_k"], _density(evaluation["log_deformation"])
     extent = _extent(evaluation["deformation_axis_1"], evaluation["deformation_axis_2"])
     columns = len(steps) if len(steps) <= 5 else math.ceil(len(steps) / 2)
-    width = min(10.0, 2.6 + 2.2 * columns)
-    figure, axes = density_panels(list(densities), extent, columns, width)
+    figure, axes = density_panels(list(densities), extent, columns, min(10.0, 2 + 1.8 * columns))
     for ax, k in zip(axes, steps, strict=True):
         ax.set_title(f"k = {int(k)}")
-    add_title(figure, *_what(summary), "density after the first k flows")
+    add_title(figure, summary, "density after the first k flows")
     return figure
 
 
@@ -130,21 +123,19 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     annealed = bool(np.any(np.isfinite(beta) & (beta != 1)))
     figure = Figure((7.0, 4.4 if annealed else 3.6), DPI, layout="constrained")
     ratios = [4, 1] if annealed else [1]
-    grid = figure.add_gridspec(len(ratios), 1, height_ratios=ratios)
-    axes = [figure.add_subplot(grid[row]) for row in range(len(ratios))]
+    axes = figure.subplots(len(ratios), sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     draw_history(axes[0], update, values)
-    evaluated = float(summary["kl"]) if has_kl else math.nan
-    if math.isfinite(evaluated):
-        axes[0].axhline(evaluated, color="k", ls="--", label=f"evaluated {_kl_text(summary)}")
     if has_kl:
-        scale_history(axes[0], np.append(values, evaluated))
+        evaluated = summary["kl"] if math.isfinite(summary["kl"]) else math.nan
+        axes[0].axhline(evaluated, color="k", ls="--", label=f"evaluated {_kl_text(summary)}")
+        scale_history(axes[0], values, evaluated)
     axes[0].set_ylabel("KL (nats)" if has_kl else "free energy (nats)")
     axes[0].legend(framealpha=0.85, edgecolor="none")
     if annealed:
-        axes[1].plot(update, beta, color=BLUE, marker="o" if len(beta) == 1 else "", markersize=4)
+        axes[1].plot(update, beta, color=BLUE, marker="o" if len(beta) == 1 else "")
         axes[1].set_ylabel(r"$\beta$")
     label_updates(axes)
-    add_title(figure, *_what(summary))
+    add_title(figure, summary)
     return figure
 
 
@@ -152,7 +143,7 @@ def panel_grid(count: int, columns: int, extent: Extent, width: float) -> Panels
     """Return a figure of equal panels, as high as they need, z1 and z2 named at the outer edges."""
     rows = math.ceil(count / columns)
     panel = ((width - 1.4) / columns - 0.1) * (extent[3] - extent[2]) / (extent[1] - extent[0])
-    height = min(max(rows * (panel + 0.5) + 0.6, 2.0), 8.0)
+    height = min(max(rows * (panel + 0.5) + 0.52, 2.0), 8.0)
     layout = ConstrainedLayoutEngine(compress=True, h_pad=0.06, w_pad=0.06)
     figure = Figure((width, height), DPI, layout=layout)
     grid = figure.add_gridspec(rows, columns)
@@ -160,6 +151,14 @@ def panel_grid(count: int, columns: int, extent: Extent, width: float) -> Panels
     for i, ax in enumerate(axes):
         label_panel(ax, "$z_1$" if i + columns >= count else "", "" if i % columns else "$z_2$")
     return figure, axes
+
+
+def fix_layout(figure: Figure) -> None:
+    """Place everything once and for all: it takes half the time, and again for each format."""
+    FigureCanvasAgg(figure)
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+    figure.set_layout_engine("none")
 
 
 def label_panel(ax: Axes, x_label: str, y_label: str) -> None:
@@ -175,7 +174,7 @@ def density_panels(densities: list, extent: Extent, columns: int, width: float) 
     The scale reaches the highest peak, unless that is so far above the median one that a spike
     would leave every other panel dark; the colour bar's arrow then says that it is cut.
     """
-    peaks = [_peak(density) for density in densities]
+    peaks = [float(np.nanmax(density, initial=0.0)) for density in densities]
     highest, typical = max(peaks) or 1.0, float(np.median(peaks))
     spiked = highest > 2.5 * typical > 0
     norm = Normalize(0.0, 1.25 * typical if spiked else highest)
@@ -190,32 +189,33 @@ def draw_grid(ax: Axes, grid: np.ndarray, extent: Extent, cmap: Any, norm: Norma
     """Draw a grid (m, n) over the extent; nan is grey, and named where nothing else is there."""
     if not np.isfinite(grid).any():
         ax.text(0.5, 0.5, "not finite", ha="center", va="center", transform=ax.transAxes)
-    style: Any = {"origin": "lower", "interpolation": "bilinear", "aspect": "equal"}
-    return ax.imshow(grid, cmap=cmap, norm=norm, extent=extent, **style)
+    return ax.imshow(grid, cmap, norm, extent=extent, origin="lower", interpolation="bilinear")
 
 
 def draw_dots(ax: Axes, points: np.ndarray, most: int = 500) -> int:
     """Draw the first few of the points (S, 2), keep the panel's limits, return how many."""
     points = points[np.isfinite(points).all(axis=1)][:most]
-    if len(points):
-        ax.set_autoscale_on(False)
-        ax.plot(*points.T, "o", color="white", alpha=0.5, markersize=1.7, markeredgewidth=0)
+    ax.set_autoscale_on(False)
+    ax.plot(*points.T, "o", color="white", alpha=0.5, markersize=1.7, markeredgewidth=0)
     return len(points)
 
 
 def add_colour_bar(image: AxesImage, axes: list[Axes], label: str, extend: str) -> None:
     """Add one colour bar for all the axes; `extend` says which values the scale cuts off."""
-    style = {"extend": extend, "label": label, "pad": 0.02, "aspect": 22}
-    bar = axes[0].figure.colorbar(image, ax=axes, **style)
+    bar = axes[0].figure.colorbar(image, ax=axes, extend=extend, label=label, pad=0.02, aspect=22)
     bar.ax.yaxis.set_major_locator(MaxNLocator(6))
 
 
-def add_title(figure: Figure, *parts: str) -> None:
-    """Set the overall title: parts joined by commas, with line breaks only between parts."""
+def add_title(figure: Figure, summary: Summary, *parts: str) -> None:
+    """Set the overall title: what was fitted, then the parts; lines break only between parts."""
+    parts = (summary.get("target", ""), f"{summary['flow']} flow", f"K = {summary['k']}", *parts)
     # A no-break space keeps "K = 8" together; a bare dollar sign would start mathtext.
-    words = (part.replace(" ", "\N{NO-BREAK SPACE}").replace("$", r"\$") for part in parts if part)
+    fixed = str.maketrans({" ": "\N{NO-BREAK SPACE}", "$": r"\$", ",": ", "})
+    words = (part.translate(fixed) for part in parts if part)
     width = int(figure.get_figwidth() * 10.5)
-    figure.suptitle(textwrap.fill(", ".join(words), width, break_on_hyphens=False))
+    title = textwrap.fill(", ".join(words), width, break_on_hyphens=False)
+    figure.suptitle(title)
+    figure.set_figheight(figure.get_figheight() + 0.2 * title.count("\n"))
 
 
 def draw_history(ax: Axes, update: np.ndarray, values: np.ndarray) -> None:
@@ -229,38 +229,39 @@ def draw_history(ax: Axes, update: np.ndarray, values: np.ndarray) -> None:
         # The window grows from the start, where a loss falls too fast for a lopsided one.
         halves = np.minimum(np.arange(count), widest)
         median = [np.median(y[i - half : i + half + 1]) for i, half in enumerate(halves)]
-        label = f"running median of {2 * widest + 1}"
-        ax.plot(x, median, color=BLUE, linewidth=2, label=label)
+        ax.plot(x, median, color=BLUE, linewidth=2, label=f"running median of {2 * widest + 1}")
     if count < len(values):
-        at, label = update[~good], f"not finite ({len(values) - count} of {len(values)} rows)"
-        cross: Any = {"color": ORANGE, "markersize": 5, "transform": ax.get_xaxis_transform()}
-        ax.plot(at, np.full(len(at), 0.03), "x", label=label, **cross)
+        at, bottom = update[~good], ax.get_xaxis_transform()
+        label = f"not finite ({len(at)} of {len(values)} rows)"
+        ax.plot(at, 0 * at + 0.03, "x", color=ORANGE, label=label, transform=bottom)
 
 
-def scale_history(ax: Axes, values: np.ndarray) -> None:
+def scale_history(ax: Axes, values: np.ndarray, evaluated: float) -> None:
     """Choose the y axis: linear within a decade, log over more, symlog for noise about 0."""
     values = values[np.isfinite(values)]
-    if not len(values) or values.max() < 10 * abs(values.min()) or np.ptp(values) == 0:
+    shown = np.append(values, values[:1] if math.isnan(evaluated) else evaluated)
+    if not len(values) or shown.max() < 10 * abs(shown.min()) or not shown.any():
         return
-    noise = 3 * np.median(np.abs(np.diff(values[(len(values) - 1) // 2 :])))
-    if values.min() > max(0.1 * noise, 0.0):
+    late = np.abs(np.diff(values[(len(values) - 1) // 2 :]))
+    noise = 3 * float(np.median(late)) if len(late) else 0.0
+    if shown.min() > 0.1 * noise:
         ax.set_yscale("log")
         return
-    linear = 10.0 ** round(math.log10(noise or values.max() / 100))
-    ax.set_yscale("symlog", linthresh=linear, linscale=0.6)
-    label = rf"linear scale within $\pm${linear:g}"
-    ax.axhspan(-linear, linear, color="0.94", zorder=0, label=label)
+    edge = 10.0 ** round(math.log10(noise or shown.max() / 100))
+    ax.set_yscale("symlog", linthresh=edge, linscale=0.6)
+    ax.axhspan(-edge, edge, color="0.94", zorder=0, label=rf"linear scale within $\pm${edge:g}")
+    if shown.min() >= 0:
+        ax.set_ylim(bottom=0)
 
 
-def label_updates(axes: list[Axes]) -> None:
-    """Give stacked panels a light grid and one common axis of updates, named at the bottom."""
+def label_updates(axes: Iterable[Axes]) -> None:
+    """Give stacked panels that share the axis of updates a light grid, and the lowest its name."""
     for ax in axes:
         ax.grid(color="0.9", linewidth=0.6)
-        ax.set_xlim(axes[0].get_xlim())
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        ax.tick_params(labelbottom=ax is axes[-1])
-    axes[-1].set_xlabel("update")
+        ax.set_xlabel("update")
+        ax.label_outer()
 
 
 def _density(log_density: np.ndarray) -> np.ndarray:
@@ -283,14 +284,6 @@ def _extent(x: np.ndarray, y: np.ndarray) -> Extent:
     # The grid's points are the centres of the pixels, so the picture is half a step wider.
     dx, dy = ((axis[-1] - axis[0]) / (len(axis) - 1) / 2 for axis in (x, y))
     return float(x[0] - dx), float(x[-1] + dx), float(y[0] - dy), float(y[-1] + dy)
-
-
-def _peak(values: np.ndarray) -> float:
-    return float(np.max(values, where=np.isfinite(values), initial=0.0))
-
-
-def _what(summary: Summary) -> tuple[str, str, str]:
-    return str(summary["target"]), f"{summary['flow']} flow", f"K = {summary['k']}"
 
 
 def _kl_text(summary: Summary) -> str:

@@ -1,9 +1,15 @@
 """The shared trainer: many updates in one compiled call, with ``Model.fit`` as the driver."""
 
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 from keras import ops
+
+from nflow_cli.errors import DivergenceError
 
 
 class ChunkTrainer(keras.Model):
@@ -11,11 +17,13 @@ class ChunkTrainer(keras.Model):
 
     Small models spend their time in dispatch, not in arithmetic: so what Keras sees as one batch
     is a chunk ``(updates, batch, ...)`` and the loop over it is compiled with the gradient and
-    the optimizer. A subclass defines :meth:`objective`.
+    the optimizer. A subclass defines :meth:`objective` and names its ``terms``.
     """
 
+    terms: tuple[str, ...]
+
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Return scalars by name, in nats; ``"loss"`` among them is minimised.
+        """Return the ``terms`` as scalars, in nats; ``"loss"`` among them is minimised.
 
         Args:
             batch: One item of the chunk.
@@ -27,23 +35,21 @@ class ChunkTrainer(keras.Model):
         """Run ``count`` updates on ``data = (chunk, (count,))``; return the terms' means."""
         import tensorflow as tf
 
-        chunk, count = data
-        count = count[0]
+        chunk, count = data[0], data[1][0]
         variables = self.trainable_variables
 
-        def update(i: Any, sums: dict[str, Any], norm: Any) -> tuple[Any, dict[str, Any], Any]:
+        def update(i: Any, sums: dict[str, Any], _: Any) -> tuple[Any, dict[str, Any], Any]:
             with tf.GradientTape() as tape:
                 terms = self.objective(chunk[i], self.optimizer.iterations)
             gradients = tape.gradient(terms["loss"], [v.value for v in variables])
-            norm = tf.linalg.global_norm(gradients)
             self.optimizer.apply(gradients, variables)
-            return i + 1, {name: sums[name] + terms[name] for name in sums}, norm
+            sums = {name: sums[name] + terms[name] for name in self.terms}
+            return i + 1, sums, tf.linalg.global_norm(gradients)
 
-        zeros = {name: ops.zeros(()) for name in self.terms}
-        start = (tf.constant(0), zeros, ops.zeros(()))
+        start = (tf.constant(0), {name: ops.zeros(()) for name in self.terms}, ops.zeros(()))
         _, sums, norm = tf.while_loop(lambda i, *_: i < count, update, start)
         means = {name: total / ops.cast(count, total.dtype) for name, total in sums.items()}
-        return {**means, "gradient_norm": norm, "learning_rate": self.optimizer.learning_rate}
+        return {**means, "learning_rate": self.optimizer.learning_rate, "gradient_norm": norm}
 
 
 def make_optimizer(train: Any) -> keras.optimizers.Optimizer:
@@ -52,3 +58,126 @@ def make_optimizer(train: Any) -> keras.optimizers.Optimizer:
     if train.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=train.steps)
     return keras.optimizers.Adam(rate, global_clipnorm=train.clip_norm)
+
+
+class Clock(keras.callbacks.Callback):
+    """Times the chunks: the first holds the compilation, the others are warm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.updates: list[int] = []
+        self.seconds: list[float] = []
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Start the clock."""
+        self._last = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Note how long the chunk took."""
+        now = time.perf_counter()
+        self.updates.append(int(self.model.optimizer.iterations))
+        self.seconds.append(now - self._last)
+        self._last = now
+
+    def figures(self) -> dict[str, Any]:
+        """Return updates made, and compile time, training time (s) and speed (updates/s)."""
+        warm = self.seconds[1:]
+        done = self.updates[-1] - self.updates[0]
+        compile_seconds = self.seconds[0] - (statistics.median(warm) if warm else 0.0)
+        return {
+            "steps": self.updates[-1],
+            "compile_seconds": compile_seconds,
+            "train_seconds": sum(self.seconds),
+            "steps_per_second": done / sum(warm) if warm else self.updates[-1] / self.seconds[0],
+        }
+
+
+class MetricsLog(keras.callbacks.Callback):
+    """Adds one row per chunk to ``metrics.csv``, and stops a run whose loss is not finite."""
+
+    def __init__(self, add_row: Callable[[Mapping[str, Any]], None], clock: Clock):
+        super().__init__()
+        self.add_row, self.clock = add_row, clock
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Write the row of the chunk that ended."""
+        update, seconds = self.clock.updates[-1], self.clock.seconds[-1]
+        made = update - (self.clock.updates[-2] if epoch else 0)
+        row = {name: float(value) for name, value in (logs or {}).items()}
+        speed = {"updates_per_second": made / seconds, "elapsed_seconds": sum(self.clock.seconds)}
+        self.add_row({"update": update, **row, **speed})
+        if not math.isfinite(row["loss"]):
+            raise DivergenceError(
+                f"training diverged by update {update}: loss {row['loss']}, gradient norm "
+                f"{row['gradient_norm']}; try a smaller train.learning_rate or train.clip_norm"
+            )
+
+
+class EarlyStop(keras.callbacks.Callback):
+    """Stops when the smoothed loss has not fallen by ``min_delta`` for ``patience`` updates.
+
+    The loss is smoothed exponentially over a quarter of the patience; while the objective is
+    still annealed, nothing is counted.
+    """
+
+    def __init__(self, patience: int, min_delta: float, clock: Clock):
+        super().__init__()
+        self.patience, self.min_delta, self.clock = patience, min_delta, clock
+        self.smooth, self.best, self.best_update = None, math.inf, 0
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Compare the smoothed loss with the best one."""
+        if logs["beta"] < 1:
+            return
+        update, loss = self.clock.updates[-1], float(logs["loss"])
+        made = update - (self.clock.updates[-2] if epoch else 0)
+        keep = math.exp(-made / (self.patience / 4))
+        self.smooth = loss if self.smooth is None else keep * self.smooth + (1 - keep) * loss
+        if self.smooth < self.best - self.min_delta:
+            self.best, self.best_update = self.smooth, update
+        elif update - self.best_update >= self.patience:
+            self.model.stop_training = True
+
+
+class ProgressReport(keras.callbacks.Callback):
+    """Shows how far training is, on stderr: a bar with an ETA, or plain lines elsewhere."""
+
+    def __init__(self, steps: int, clock: Clock):
+        super().__init__()
+        self.steps, self.clock = steps, clock
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Open the bar."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self.terminal = console.is_terminal
+        self.shown = 0
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f} updates"),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not self.terminal,
+        )
+        self.task = self.bar.add_task("training", total=self.steps, note="compiling")
+        self.bar.start()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Move the bar; print a line for every tenth of the way where there is no terminal."""
+        import sys
+
+        update = self.clock.updates[-1]
+        note = f"KL {float(logs['kl']):.4f} nats"
+        self.bar.update(self.task, completed=update, note=note)
+        tenth = 10 * update // self.steps
+        if not self.terminal and tenth > self.shown:
+            self.shown = tenth
+            print(f"training: {update:,}/{self.steps:,} updates, {note}", file=sys.stderr)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Close the bar."""
+        self.bar.stop()

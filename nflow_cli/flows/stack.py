@@ -73,6 +73,12 @@ class FlowStack(Flow):
         x = built_for(self, x)
         return run_flows(self.kinds, self.parameters, self.k, x, inverse=True)
 
+    def flow_at(self, index: int) -> tuple[Any, dict[str, Any]]:
+        """Return the class of flow ``index`` and its raw parameters, as one repeat."""
+        repeat, position = divmod(index, len(self.kinds))
+        own = self.parameters[position]
+        return self.kinds[position], {name: own[name][repeat : repeat + 1] for name in own}
+
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "pattern": self.pattern, "k": self.k, "seed": self.seed}

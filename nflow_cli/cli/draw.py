@@ -1,0 +1,17 @@
+"""Draw a run's pictures into its folder: what `fit-2d` ends with and `plot` repeats."""
+
+from pathlib import Path
+
+from nflow_cli.run_dir import SUMMARY, RunDirectory
+
+
+def draw(run: RunDirectory, format: str = "png") -> list[Path]:
+    """Draw every picture of ``run`` from the arrays it saved; return their paths."""
+    from nflow_cli import plotting
+
+    summary = run.read_json(SUMMARY)
+    figures = plotting.fit2d_figures(run.read_evaluation(), run.read_metrics(), summary)
+    return [
+        run.write_plot(name, format, lambda file, f=figure: plotting.save_figure(f, file, format))
+        for name, figure in figures.items()
+    ]

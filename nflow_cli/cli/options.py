@@ -1,0 +1,94 @@
+"""What the commands share: options, overrides, signals, and a quiet TensorFlow."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nflow_cli.errors import NflowError
+
+INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+class Interrupted(BaseException):
+    """A signal asked the run to stop."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.exit_code = INTERRUPTED[signal.Signals(number)]
+
+
+def resolve_config(
+    command: str, preset: Path, assignments: tuple[str, ...], options: dict[str, Any]
+) -> Any:
+    """Merge option > ``--set`` > preset > default, and check the result.
+
+    Args:
+        command: Whose preset it must be.
+        preset: The preset file.
+        assignments: ``key.path=value`` texts.
+        options: Values by dotted path; ``None`` for an option that was not given.
+    """
+    from nflow_cli import config
+
+    data = config.read_preset(preset)
+    changes = dict(config.parse_assignment(text) for text in assignments)
+    given = {path: value for path, value in options.items() if value is not None}
+    if data.get("command") not in (command, None) and data["command"] in config.SCHEMAS:
+        raise NflowError(f"{preset}: is a preset of `nflow {data['command']}`, not of {command}")
+    changed = " with --set" if changes else ""
+    return config.validate(
+        config.override(config.override(data, changes), given), f"{preset}{changed}"
+    )
+
+
+@contextlib.contextmanager
+def stopped_by_signals(repeat: str) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into a line that says how to go on, and exit 130 or 143."""
+
+    def stop(number: int, _: Any) -> None:
+        raise Interrupted(number)
+
+    previous = {number: signal.signal(number, stop) for number in INTERRUPTED}
+    try:
+        yield
+    except Interrupted as interruption:
+        click.echo(f"nflow: interrupted; to run it again: {repeat}", err=True)
+        sys.exit(interruption.exit_code)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def start_tensorflow() -> None:
+    """Import Keras on TensorFlow, whatever ``keras.json`` says, without its native chatter."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    with _silent_stderr():
+        try:
+            import keras
+            import tensorflow as tf
+        except ImportError as error:
+            raise NflowError(f"TensorFlow or Keras cannot be imported: {error}") from None
+        tf.zeros(())  # the first operation looks for devices, and says so
+    keras.config.set_floatx("float32")
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Send file descriptor 2 to nowhere: native code writes there, past ``sys.stderr``."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)

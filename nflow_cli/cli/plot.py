@@ -1,0 +1,25 @@
+"""``nflow plot``: draw the pictures of a run again."""
+
+import click
+
+
+@click.command()
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["png", "svg", "pdf"]),
+    default="png",
+    show_default=True,
+    help="File format of the pictures.",
+)
+def plot(run_dir: str, format_: str) -> None:
+    """Draw the pictures of a run again, from the arrays it saved.
+
+    Prints the path of each picture.
+    """
+    from nflow_cli.cli.draw import draw
+    from nflow_cli.run_dir import RunDirectory
+
+    for path in draw(RunDirectory.open(run_dir), format_):
+        click.echo(path)

@@ -1,0 +1,137 @@
+"""How good a fit is: KL divergence, effective sample size, exact densities on a grid."""
+
+import math
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.data import stream
+from nflow_cli.flows import FlowStack
+from nflow_cli.flows.compose import run_flows
+from nflow_cli.objectives import reverse_kl
+
+CHUNK = 100_000  # samples pushed through at once: bounds the memory
+SHOWN_SAMPLES = 2_000
+STRIP_PANELS = 9
+STRIP_GRID = 120
+
+
+def evaluate_samples(
+    flow: FlowStack, base: Any, target: Any, seed: int, n: int
+) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+    """Judge ``q`` by ``n`` fresh samples.
+
+    Returns:
+        The figures, in nats: ``kl`` (``None`` where the target's log Z is unknown), its
+        ``kl_standard_error``, ``free_energy = kl - log Z``, and the normalised effective sample
+        size ``ess = (Σw)^2 / (n Σw^2)``, ``w = p/q`` at samples of ``q``; then the base samples
+        and their images ``(n, 2)``.
+    """
+    z0 = base.sample(stream(seed, "evaluation"), (n, 2))
+    images, gaps = [], []
+    for start in range(0, n, CHUNK):
+        noise = ops.convert_to_tensor(z0[start : start + CHUNK])
+        z, log_det = flow.forward_and_log_det(noise)
+        gap = reverse_kl(base.log_prob(noise), log_det, target.log_prob(z))
+        images.append(ops.convert_to_numpy(z))
+        gaps.append(ops.convert_to_numpy(gap).astype(np.float64))
+    gap = np.concatenate(gaps)
+    log_z = getattr(target, "log_z", None)
+    mean, error = float(gap.mean()), float(gap.std(ddof=1) / math.sqrt(n))
+    weights = np.exp(gap.min() - gap)
+    figures = {
+        "kl": None if log_z is None else mean,
+        "kl_standard_error": error,
+        "ess": float(weights.sum() ** 2 / (weights**2).sum() / n),
+        "free_energy": mean - (log_z or 0.0),
+        "log_z": log_z,
+        "log_z_source": getattr(target, "log_z_source", None),
+    }
+    return figures, z0, np.concatenate(images)
+
+
+def density_arrays(
+    flow: FlowStack, base: Any, target: Any, z0: np.ndarray, z: np.ndarray, seed: int, n: int
+) -> tuple[float, dict[str, np.ndarray]]:
+    """Return ``∫q`` over an ``n x n`` grid that covers the samples, and the arrays to plot.
+
+    The density is exact, ``log q(x) = log q0(f^-1(x)) + log|det df^-1/dx|``, at every point.
+    """
+    window = getattr(target, "window", float(np.quantile(np.abs(z), 0.999)))
+    reach = max(window, 1.02 * float(np.abs(z).max()))
+    axis = np.linspace(-reach, reach, n)
+    panels = strip_panels(flow.k)
+    coarse = np.linspace(-window, window, STRIP_GRID)
+    grids = {k: _points(coarse) for k in panels} | {flow.k: _points(axis)}
+    log_density = partial_log_densities(flow, base, grids)
+    full = log_density[flow.k].reshape(n, n)
+    mass = float(np.exp(full.astype(np.float64)).sum() * (axis[1] - axis[0]) ** 2)
+
+    shown = np.abs(axis) <= window
+    axis_shown = axis[shown]
+    last = _nearest_rows(full, axis, coarse)
+    strip = [log_density[k].reshape(STRIP_GRID, -1) if k != flow.k else last for k in panels]
+    grid = ops.convert_to_tensor(_points(axis_shown).reshape(len(axis_shown), -1, 2))
+    exact = getattr(target, "sample", None)
+    drawn = exact(stream(seed, "target-samples"), SHOWN_SAMPLES) if exact else np.empty((0, 2))
+    arrays = {
+        "axis_1": axis_shown,
+        "axis_2": axis_shown,
+        "log_target": ops.convert_to_numpy(target.log_prob(grid)),
+        "log_base": ops.convert_to_numpy(base.log_prob(grid)),
+        "log_q": full[np.ix_(shown, shown)],
+        "samples": z[:SHOWN_SAMPLES],
+        "base_samples": z0[:SHOWN_SAMPLES],
+        "target_samples": drawn,
+        "deformation_k": np.array(panels),
+        "log_deformation": np.stack(strip),
+        "deformation_axis_1": coarse,
+        "deformation_axis_2": coarse,
+    }
+    return mass, {name: _compact(array) for name, array in arrays.items()}
+
+
+def strip_panels(k: int) -> list[int]:
+    """Choose after how many flows the deformation is shown: 0, ..., k, at most nine of them."""
+    return sorted({round(i) for i in np.linspace(0, k, min(k + 1, STRIP_PANELS))})
+
+
+def partial_log_densities(
+    flow: FlowStack, base: Any, grids: dict[int, np.ndarray]
+) -> dict[int, np.ndarray]:
+    """Return the log-density after the first k flows at the points ``grids[k]`` ``(m, 2)``.
+
+    One pass down the stack serves all: at flow k the points of ``grids[k]`` join those of the
+    longer stacks.
+    """
+    joined: list[int] = []
+    points, total = ops.zeros((0, 2)), ops.zeros((0,))
+    for k in range(flow.k, -1, -1):
+        if k in grids:
+            joined.append(k)
+            points = ops.concatenate([points, ops.cast(grids[k], points.dtype)])
+            total = ops.concatenate([total, ops.zeros((len(grids[k]),))])
+        if k > 0:
+            kind, parameters = flow.flow_at(k - 1)
+            points, log_det = run_flows([kind], [parameters], 1, points, inverse=True)
+            total = total + log_det
+    log_density = ops.convert_to_numpy(base.log_prob(points) + total)
+    ends = np.cumsum([len(grids[k]) for k in joined])[:-1]
+    return dict(zip(joined, np.split(log_density, ends), strict=True))
+
+
+def _points(axis: np.ndarray) -> np.ndarray:
+    """Return the points ``(n * n, 2)`` of a square grid, the first coordinate along rows."""
+    first, second = np.meshgrid(axis, axis)
+    return np.stack([first.ravel(), second.ravel()], axis=-1).astype(np.float32)
+
+
+def _nearest_rows(full: np.ndarray, axis: np.ndarray, coarse: np.ndarray) -> np.ndarray:
+    """Sample the full grid at the points nearest to the coarse one."""
+    index = np.clip(np.searchsorted(axis, coarse - (axis[1] - axis[0]) / 2), 0, len(axis) - 1)
+    return full[np.ix_(index, index)]
+
+
+def _compact(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype == np.float64 else array

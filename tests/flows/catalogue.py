@@ -1,0 +1,118 @@
+"""Every flow under test, and what their tests share. A new flow is one more line."""
+
+from functools import partial
+
+import keras
+import numpy as np
+from keras import ops
+
+from nflow_cli.flows import FlowStack, PlanarFlow, RadialFlow
+from nflow_cli.flows.compose import run_flows
+
+CATALOGUE = {
+    "planar": PlanarFlow,
+    "radial": RadialFlow,
+    "planar stack": partial(FlowStack, ["planar"], 3),
+    "radial stack": partial(FlowStack, ["radial"], 3),
+    "mixed stack": partial(FlowStack, ["planar", "radial"], 5),
+    "empty stack": partial(FlowStack, ["planar"], 0),
+}
+DTYPES = ("float64", "float32")
+DIMS = (1, 2, 5, 40)
+DIRECTIONS = ("forward_and_log_det", "inverse_and_log_det")
+# What a round trip may lose, relative to the Lipschitz constant and the size of the points.
+ROUND_TRIP = {"float64": 1e-12, "float32": 1e-6}
+# What a log-determinant may lose beyond its own conditioning; float32 has only its conditioning.
+LOG_DET = {"float64": 1e-9, "float32": 0.0}
+
+
+def eps_of(dtype):
+    return float(np.finfo(dtype).eps)
+
+
+def to_numpy(tensor):
+    # Keras's own conversion of a torch tensor, or of a TensorFlow variable, warns under NumPy 2.
+    tensor = ops.convert_to_tensor(tensor)
+    return np.asarray(tensor.detach() if hasattr(tensor, "detach") else tensor)
+
+
+def make(name, dim, dtype="float64", seed=0):
+    """Build a flow and move its weights away from their start, still within moderate reach."""
+    layer = CATALOGUE[name](seed=seed, dtype=dtype)
+    layer.build((None, dim))
+    rng = np.random.default_rng(seed)
+    for variable in layer.weights:
+        start = to_numpy(variable.value)
+        variable.assign(start + 0.5 * rng.standard_normal(start.shape).astype(dtype))
+    return layer
+
+
+def points_for(dim, dtype="float64", leading=(6,), seed=0):
+    points = np.random.default_rng([seed, dim]).standard_normal((*leading, dim))
+    return (1.5 * points).astype(dtype)
+
+
+def evaluate(layer, direction, points, weights=None):
+    """Run a layer on its own weights or on others; return arrays."""
+    return [to_numpy(tensor) for tensor in apply(layer, direction, points, weights)]
+
+
+def apply(layer, direction, points, weights=None):
+    if weights is None:
+        return getattr(layer, direction)(points)
+    with keras.StatelessScope(state_mapping=list(zip(layer.trainable_variables, weights))):
+        return getattr(layer, direction)(points)
+
+
+def run_one(kind, parameters, points, inverse=False):
+    """Run one flow with a set of parameters for each row of ``points``; return arrays."""
+    repeated = {name: value[None] for name, value in parameters.items()}
+    return [to_numpy(t) for t in run_flows([kind], [repeated], 1, points, inverse=inverse)]
+
+
+def gradients(function, *arrays):
+    """Return the gradient of a scalar function of tensors with respect to each, as arrays."""
+    backend = keras.config.backend()
+    tensors = [ops.convert_to_tensor(array) for array in arrays]
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = function(*tensors)
+        result = tape.gradient(value, tensors, unconnected_gradients="zero")
+    elif backend == "jax":
+        import jax
+
+        result = jax.grad(function, argnums=tuple(range(len(tensors))))(*tensors)
+    else:
+        import torch
+
+        tensors = [tensor.requires_grad_() for tensor in tensors]
+        result = torch.autograd.grad(
+            function(*tensors), tensors, allow_unused=True, materialize_grads=True
+        )
+    return [to_numpy(gradient) for gradient in result]
+
+
+def central_differences(function, step=3e-4):
+    """Return the derivative of ``function`` at 0, to fourth order in ``step``."""
+    near = function(step) - function(-step)
+    far = function(2 * step) - function(-2 * step)
+    return (8 * near - far) / (12 * step)
+
+
+def dense_jacobian(function, points):
+    """Return ``d function / d points`` ``(batch, D, D)`` by central differences."""
+    batch, dim = points.shape
+
+    def shifted(step):
+        # All D shifts of all points go through the flow in one call.
+        rows = points[:, None, :] + step * np.eye(dim)
+        return function(rows.reshape(-1, dim)).reshape(batch, dim, dim)
+
+    return np.swapaxes(central_differences(shifted), 1, 2)
+
+
+def norm(vectors):
+    return np.sqrt(np.sum(np.asarray(vectors, "float64") ** 2, -1))

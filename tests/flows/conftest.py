@@ -1,0 +1,7 @@
+import keras
+
+if keras.config.backend() == "jax":
+    import jax
+
+    # Without it JAX turns every float64 into a float32.
+    jax.config.update("jax_enable_x64", True)
