@@ -6,11 +6,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+)
 from pydantic_core import ErrorDetails
 
 from nflow_cli.errors import ConfigError
-from nflow_cli.registry import BASES, DEFAULT_BASE, FLOWS, TARGET_BASES, nearest
+from nflow_cli.registry import DEFAULT_BASE, FLOWS, TARGET_BASES, TARGETS, nearest
 
 MAX_SEED = 2**32 - 1
 
@@ -19,10 +28,16 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class NamedTarget(_Strict):
-    """A target without parameters."""
+def _known(name: str, names: list[str]) -> str:
+    if name not in names:
+        raise ValueError(f"one of {', '.join(names)}{nearest(name, names)}")
+    return name
 
-    name: Literal["multimodal", "gaussian-from-uniform", "u1", "u2", "u3", "u4"]
+
+class NamedTarget(_Strict):
+    """A target without parameters (or one whose name is not known)."""
+
+    name: Annotated[str, AfterValidator(lambda name: _known(name, list(TARGETS)))]
 
 
 class MixtureTarget(_Strict):
@@ -44,19 +59,18 @@ class RingTarget(_Strict):
     widths: list[float]
 
 
+def _target_kind(target: Any) -> str:
+    name = target.get("name") if isinstance(target, dict) else getattr(target, "name", None)
+    return name if name in ("mixture", "ring") else "named"
+
+
 class Flow(_Strict):
     """Which flows, and how many."""
 
-    pattern: list[str] = Field(default=["planar"], min_length=1)
+    pattern: list[Annotated[str, AfterValidator(lambda name: _known(name, list(FLOWS)))]] = Field(
+        default=["planar"], min_length=1
+    )
     k: int = Field(default=8, ge=0, le=10_000)
-
-    @field_validator("pattern")
-    @classmethod
-    def _known(cls, pattern: list[str]) -> list[str]:
-        for name in pattern:
-            if name not in FLOWS:
-                raise ValueError(f"one of {', '.join(FLOWS)}{nearest(name, list(FLOWS))}")
-        return pattern
 
 
 class Annealing(_Strict):
@@ -100,7 +114,10 @@ class Fit2DConfig(_Strict):
     command: Literal["fit-2d"]
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     target: Annotated[
-        NamedTarget | MixtureTarget | RingTarget, Field(discriminator="name")
+        Annotated[NamedTarget, Tag("named")]
+        | Annotated[MixtureTarget, Tag("mixture")]
+        | Annotated[RingTarget, Tag("ring")],
+        Discriminator(_target_kind),
     ] = NamedTarget(name="multimodal")
     base: Literal["standard-normal", "uniform-box"] | None = None
     flow: Flow = Flow()
@@ -130,7 +147,8 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise yaml.MarkedYAMLError(
-                    problem=f"keys must be text. Received: {key!r}", problem_mark=key_node.start_mark
+                    problem=f"keys must be text. Received: {key!r}",
+                    problem_mark=key_node.start_mark,
                 )
             if key in seen:
                 raise yaml.MarkedYAMLError(
@@ -214,11 +232,9 @@ def dump(config: _Strict) -> str:
 
 def _explain(error: ErrorDetails, schema: type[BaseModel]) -> str:
     """Turn pydantic's first complaint into ``path: expected …. Received: …``."""
-    variants = {"mixture", "ring", *NamedTarget.model_fields["name"].annotation.__args__}
-    path = [
-        part for i, part in enumerate(error["loc"])
-        if not (i == 1 and error["loc"][0] == "target" and part in variants)
-    ]
+    path = list(error["loc"])
+    if path[0] == "target" and len(path) > 1:
+        del path[1]  # which kind of target it is, not a key
     dotted = ".".join(str(part) for part in path)
     given = error["input"]
     if error["type"] == "extra_forbidden":
@@ -226,13 +242,6 @@ def _explain(error: ErrorDetails, schema: type[BaseModel]) -> str:
         return f"{dotted}: unknown key{nearest(str(path[-1]), known)}; known: {', '.join(known)}"
     if error["type"] == "missing":
         return f"{dotted}: missing; expected a value"
-    if error["type"].startswith("union_tag"):
-        names = ", ".join(sorted(variants))
-        name = given.get("name") if isinstance(given, dict) else given
-        return (
-            f"target.name: expected one of {names}{nearest(str(name), sorted(variants))}. "
-            f"Received: {name!r}"
-        )
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     hint = ""
     if isinstance(given, str) and _is_number(given):

@@ -59,7 +59,11 @@ def train(model: Fit2D, config: Any, add_row: Any) -> dict[str, Any]:
         model.base, config.seed, settings.steps, settings.chunk, settings.batch_size
     )
     clock = Clock()
-    callbacks: list[Any] = [clock, MetricsLog(add_row, clock), ProgressReport(settings.steps, clock)]
+    callbacks: list[Any] = [
+        clock,
+        MetricsLog(add_row, clock),
+        ProgressReport(settings.steps, clock),
+    ]
     if settings.early_stopping:
         callbacks.append(EarlyStop(**settings.early_stopping.model_dump(), clock=clock))
     model.fit(

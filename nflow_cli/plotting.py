@@ -225,11 +225,13 @@ def draw_history(ax: Axes, update: np.ndarray, values: np.ndarray) -> None:
     style: Any = {"linewidth": 0.7, "markersize": 4, "marker": "o" if count < 40 else ""}
     ax.plot(update, np.where(good, values, np.nan), color=GREY, label="interval mean", **style)
     if count >= 5:
-        x, y, widest = update[good], values[good], max(1, count // 20)
+        y, widest, median = values[good], max(1, count // 20), np.full(len(values), np.nan)
         # The window grows from the start, where a loss falls too fast for a lopsided one.
         halves = np.minimum(np.arange(count), widest)
-        median = [np.median(y[i - half : i + half + 1]) for i, half in enumerate(halves)]
-        ax.plot(x, median, color=BLUE, linewidth=2, label=f"running median of {2 * widest + 1}")
+        median[good] = [np.median(y[i - half : i + half + 1]) for i, half in enumerate(halves)]
+        ax.plot(
+            update, median, color=BLUE, linewidth=2, label=f"running median of {2 * widest + 1}"
+        )
     if count < len(values):
         at, bottom = update[~good], ax.get_xaxis_transform()
         label = f"not finite ({len(at)} of {len(values)} rows)"

@@ -111,7 +111,7 @@ class RunDirectory:
 
     def write_evaluation(self, arrays: Mapping[str, np.ndarray]) -> Path:
         """Write the arrays that the plots are drawn from."""
-        return self.write(EVALUATION, lambda file: np.savez_compressed(file, **arrays))
+        return self.write(EVALUATION, lambda file: np.savez(file, allow_pickle=False, **arrays))
 
     def write_model(self, save: Callable[[str], Any]) -> Path:
         """Write ``model.keras`` with ``save(path)``."""

@@ -34,17 +34,19 @@ class Mixture:
         covariances: ``(n, 2, 2)``, positive definite; ``None`` for the identity.
 
     Raises:
-        TargetError: For shapes that do not agree, or a covariance that is not positive definite.
+        TargetError: For shapes that do not agree, a weight that is not positive, or a covariance
+            that is not positive definite.
     """
 
     log_z, log_z_source = 0.0, "exact"
 
     def __init__(self, weights: Any, means: Any, covariances: Any = None):
-        self.weights = np.asarray(weights, dtype=float)
-        self.means = np.asarray(means, dtype=float)
-        n = len(self.weights)
-        eye = np.broadcast_to(np.eye(2), (n, 2, 2))
-        self.covariances = np.asarray(eye if covariances is None else covariances, dtype=float)
+        self.weights = _numbers("mixture weights", weights)
+        self.means = _numbers("mixture means", means)
+        eye = np.broadcast_to(np.eye(2), (*self.weights.shape, 2, 2))
+        self.covariances = _numbers(
+            "mixture covariances", eye if covariances is None else covariances
+        )
         _check_mixture(self.weights, self.means, self.covariances)
         self.weights = self.weights / self.weights.sum()
         self.factors = np.linalg.cholesky(self.covariances)
@@ -102,22 +104,26 @@ class Ring:
     log_z_source = "exact"
 
     def __init__(self, weights: Any, centers: Any, radii: Any, widths: Any):
-        arrays = [np.asarray(a, dtype=float) for a in (weights, centers, radii, widths)]
+        given = {"weights": weights, "centers": centers, "radii": radii, "widths": widths}
+        arrays = [_numbers(f"ring {name}", values) for name, values in given.items()]
         self.weights, self.centers, self.radii, self.widths = arrays
-        n = len(self.weights)
+        n = self.weights.size
         if [a.shape for a in arrays] != [(n,), (n, 2), (n,), (n,)] or n == 0:
             raise TargetError(
                 "a ring target needs n weights, n centers of 2 numbers, n radii and n widths. "
                 f"Received shapes: {[a.shape for a in arrays]}"
             )
-        if not all(np.all(np.isfinite(a)) for a in arrays) or np.any(self.radii < 0):
-            raise TargetError(f"radii must be 0 or more, and finite. Received: {radii}")
-        if np.any(self.weights <= 0) or np.any(self.widths <= 0):
+        positive = np.all(self.weights > 0) and np.all(self.widths > 0)
+        if not positive or np.any(self.radii < 0) or not np.all(np.isfinite(self.centers)):
             raise TargetError(
-                f"weights and widths must be positive. Received: {weights} and {widths}"
+                "ring weights and widths must be positive, radii 0 or more, all finite. "
+                f"Received: {given}"
             )
-        mass = [self._mass(r, s) for r, s in zip(self.radii, self.widths)]
-        self.log_z = float(np.log(np.dot(self.weights, mass)))
+        with np.errstate(all="ignore"):
+            mass = [self._mass(r, s) for r, s in zip(self.radii, self.widths)]
+            self.log_z = float(np.log(np.dot(self.weights, mass)))
+        if not math.isfinite(self.log_z):
+            raise TargetError(f"a ring target needs a finite normaliser. Received: {given}")
         self._masses = self.weights * mass
         reach = np.abs(self.centers).max(axis=1) + self.radii + 3.5 * self.widths
         self.window = float(reach.max())
@@ -260,20 +266,32 @@ def _radius(z1: Any, z2: Any) -> Any:
     return ops.where(positive, ops.sqrt(ops.where(positive, squared, 1.0)), 0.0)
 
 
+def _numbers(what: str, values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise TargetError(
+            f"{what} must be numbers, in rows of equal length. Received: {values}"
+        ) from None
+
+
 def _check_mixture(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> None:
-    n = len(weights)
-    if n == 0 or means.shape != (n, 2) or covariances.shape != (n, 2, 2):
+    n = weights.size
+    if n == 0 or weights.shape != (n,) or means.shape != (n, 2) or covariances.shape != (n, 2, 2):
         raise TargetError(
             "a mixture needs n weights, n means of 2 numbers and n covariances of 2 x 2. Received "
             f"shapes: {weights.shape}, {means.shape}, {covariances.shape}"
         )
-    if not np.all(weights > 0) or not np.all(np.isfinite(weights)):
+    with np.errstate(all="ignore"):
+        positive = np.all(weights > 0) and np.all(weights / weights.sum() > 0)
+    if not positive:
         raise TargetError(f"mixture weights must be positive. Received: {weights.tolist()}")
     if not np.all(np.isfinite(means)):
         raise TargetError(f"mixture means must be finite. Received: {means.tolist()}")
     for covariance in covariances:
         proper = np.all(np.isfinite(covariance)) and np.allclose(covariance, covariance.T)
-        if not proper or np.linalg.eigvalsh(covariance)[0] <= 0:
+        spread = np.linalg.eigvalsh(covariance) if proper else np.zeros(2)
+        if spread[0] <= 1e-14 * spread[1]:  # 0 but for rounding
             raise TargetError(
                 "a mixture covariance must be symmetric and positive definite (else the density "
                 f"has no normaliser). Received: {covariance.tolist()}"

@@ -93,7 +93,7 @@ class Clock(keras.callbacks.Callback):
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """Adds one row per chunk to ``metrics.csv``, and stops a run whose loss is not finite."""
+    """Adds one row per chunk to ``metrics.csv``, and stops a run that is no longer finite."""
 
     def __init__(self, add_row: Callable[[Mapping[str, Any]], None], clock: Clock):
         super().__init__()
@@ -106,7 +106,7 @@ class MetricsLog(keras.callbacks.Callback):
         row = {name: float(value) for name, value in (logs or {}).items()}
         speed = {"updates_per_second": made / seconds, "elapsed_seconds": sum(self.clock.seconds)}
         self.add_row({"update": update, **row, **speed})
-        if not math.isfinite(row["loss"]):
+        if not (math.isfinite(row["loss"]) and math.isfinite(row["gradient_norm"])):
             raise DivergenceError(
                 f"training diverged by update {update}: loss {row['loss']}, gradient norm "
                 f"{row['gradient_norm']}; try a smaller train.learning_rate or train.clip_norm"

@@ -27,7 +27,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nflow")
 def main() -> None:
-    """Train normalizing flows: exact, fast, and measured in nats.
+    r"""Train normalizing flows: exact, fast, and measured in nats.
 
     \b
     nflow fit-2d --flow planar --k 8     two modes from one Gaussian, in seconds

@@ -56,10 +56,7 @@ def fit_2d(
     from nflow_cli.cli.options import resolve_config, start_tensorflow, stopped_by_signals
     from nflow_cli.run_dir import RunDirectory
 
-    if preset is None:
-        path = _natural_preset(options)
-    else:
-        path = config.find_preset(preset)
+    path = config.find_preset(preset) if preset else _natural_preset(options)
     resolved = resolve_config(
         "fit-2d",
         path,
@@ -90,9 +87,10 @@ def _natural_preset(options: dict[str, Any]) -> Path:
     from nflow_cli import config
 
     pattern = options["flow"] or ["planar"]
-    if options["target"] is None:
-        options["target"] = registry.NATURAL_TARGETS.get(pattern[0], "multimodal")
-    return config.nearest_preset(options["target"], pattern, options["k"])
+    target = options["target"] or registry.NATURAL_TARGETS.get(pattern[0], "multimodal")
+    path = config.nearest_preset(target, pattern, options["k"])
+    assert path is not None, "every named target has a preset"
+    return path
 
 
 def _table(summary: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Every flow under test, and what their tests share. A new flow is one more line."""
 
-from functools import partial
+from functools import cache, partial
 
 import keras
 import numpy as np
@@ -36,8 +36,13 @@ def to_numpy(tensor):
     return np.asarray(tensor.detach() if hasattr(tensor, "detach") else tensor)
 
 
+@cache
 def make(name, dim, dtype="float64", seed=0):
     """Build a flow and move its weights away from their start, still within moderate reach."""
+    return build(name, dim, dtype, seed)
+
+
+def build(name, dim, dtype, seed):
     layer = CATALOGUE[name](seed=seed, dtype=dtype)
     layer.build((None, dim))
     rng = np.random.default_rng(seed)
@@ -52,22 +57,44 @@ def points_for(dim, dtype="float64", leading=(6,), seed=0):
     return (1.5 * points).astype(dtype)
 
 
-def evaluate(layer, direction, points, weights=None):
-    """Run a layer on its own weights or on others; return arrays."""
-    return [to_numpy(tensor) for tensor in apply(layer, direction, points, weights)]
+def evaluate(layer, direction, points):
+    """Run a layer on its weights; return arrays."""
+    weights = [variable.value for variable in layer.trainable_variables]
+    return [to_numpy(tensor) for tensor in _runner(layer, direction)(points, *weights)]
 
 
-def apply(layer, direction, points, weights=None):
-    if weights is None:
-        return getattr(layer, direction)(points)
+def apply(layer, direction, points, *weights):
+    """Run a layer on the weights given."""
     with keras.StatelessScope(state_mapping=list(zip(layer.trainable_variables, weights))):
         return getattr(layer, direction)(points)
 
 
+@cache
+def _runner(layer, direction):
+    return _compiled(partial(apply, layer, direction))
+
+
 def run_one(kind, parameters, points, inverse=False):
     """Run one flow with a set of parameters for each row of ``points``; return arrays."""
-    repeated = {name: value[None] for name, value in parameters.items()}
-    return [to_numpy(t) for t in run_flows([kind], [repeated], 1, points, inverse=inverse)]
+    return [to_numpy(tensor) for tensor in _runner_of_one(kind, inverse)(parameters, points)]
+
+
+@cache
+def _runner_of_one(kind, inverse):
+    def run(parameters, points):
+        repeated = {name: value[None] for name, value in parameters.items()}
+        return run_flows([kind], [repeated], 1, points, inverse=inverse)
+
+    return _compiled(run)
+
+
+def _compiled(function):
+    # JAX compiles the loop over the flows at every eager call, and once for each shape in a jit.
+    if keras.config.backend() != "jax":
+        return function
+    import jax
+
+    return jax.jit(function)
 
 
 def gradients(function, *arrays):

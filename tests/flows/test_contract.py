@@ -7,6 +7,7 @@ from catalogue import (
     DTYPES,
     ROUND_TRIP,
     apply,
+    build,
     central_differences,
     dense_jacobian,
     eps_of,
@@ -128,7 +129,7 @@ def test_gradients_equal_central_differences(name, direction):
     on_points, on_log_det = rng.standard_normal(points.shape), rng.standard_normal(len(points))
 
     def weighted_sum(points, *weights):
-        moved, log_det = apply(layer, direction, points, weights)
+        moved, log_det = apply(layer, direction, points, *weights)
         return ops.sum(moved * on_points) + ops.sum(log_det * on_log_det)
 
     arrays = [points, *weights]
@@ -153,7 +154,7 @@ def test_a_finite_gradient_reaches_every_weight_and_point(name, dtype, direction
     weights = [to_numpy(variable.value) for variable in layer.trainable_variables]
 
     def total(points, *weights):
-        moved, log_det = apply(layer, direction, points, weights)
+        moved, log_det = apply(layer, direction, points, *weights)
         return ops.sum(moved * moved) + ops.sum(log_det)
 
     for slope in gradients(total, points_for(3, dtype), *weights):
@@ -179,7 +180,7 @@ def test_the_seed_fixes_the_initial_weights(name):
 @every_flow
 @both_directions
 def test_float32_agrees_with_float64(name, direction):
-    single, double = make(name, 5, "float32"), make(name, 5)
+    single, double = make(name, 5, "float32"), build(name, 5, "float64", 0)
     for variable, rounded in zip(double.weights, single.weights):
         variable.assign(to_numpy(rounded.value).astype("float64"))
     points = points_for(5, "float32", (64,))

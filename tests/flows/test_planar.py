@@ -1,0 +1,317 @@
+import hypothesis.strategies as st
+import mpmath as mp
+import numpy as np
+import pytest
+from catalogue import (
+    DIMS,
+    DTYPES,
+    LOG_DET,
+    ROUND_TRIP,
+    central_differences,
+    eps_of,
+    gradients,
+    norm,
+    run_one,
+)
+from hypothesis import given, settings
+from hypothesis.extra.numpy import arrays
+from keras import ops
+
+from nflow_cli.flows import PlanarFlow
+from nflow_cli.flows.compose import run_flows
+
+every_dim = pytest.mark.parametrize("dim", DIMS)
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def softplus(x):
+    return np.logaddexp(0, x)
+
+
+def dot(a, b):
+    return np.sum(a * b, -1)
+
+
+def doubles(parameters):
+    return {name: np.asarray(value, "float64") for name, value in parameters.items()}
+
+
+def random_cases(rng, dim):
+    for reach, spread in ((1, 1), (30, 1), (30, 10), (3, 1e6)):
+        for _ in range(4):
+            u, w = rng.uniform(-reach, reach, (2, dim))
+            yield u, w, rng.uniform(-reach, reach), spread * rng.standard_normal(dim)
+
+
+def steep_cases(dim, dtype):
+    """Cases of ``z = 0``, where the pre-activation is ``b`` to the last bit."""
+    tiny = 1e-300 if dtype == "float64" else 1e-30
+    zero, ones = np.zeros(dim), np.ones(dim)
+    for wu in (-900 * dim, -200, -41, -39, -17, -1, 1, 30, 900 * dim):
+        w = min(30, abs(wu) / dim) * ones
+        u = wu / dot(w, w) * w
+        for b in (0, tiny, 1e-9, -0.5, 2, -9, 30):
+            yield u, w, b, zero
+    # The two terms of the determinant are equal here: h^2 = softplus(w.u).
+    for wu in (-10, -39.9, -40.1, -80, -170, *((-700, -1380) if dtype == "float64" else ())):
+        yield wu * ones / dim, ones, np.exp(wu / 2), zero
+
+
+def cases(dim, dtype):
+    rng = np.random.default_rng(dim)
+    shifts = [(u, 0 * w, b, z) for u, w, b, z in random_cases(rng, dim)]
+    rows = [*steep_cases(dim, dtype), *random_cases(rng, dim), *shifts]
+    u, w, b, z = (np.array(column, dtype) for column in zip(*rows))
+    return {"u": u, "w": w, "b": b}, z
+
+
+def lost_digits(u, w, b, z):
+    """How many digits the textbook formula cancels."""
+    a = abs(dot(w, z) + b)
+    return int(max(0, -dot(w, u)) / np.log(10) + 2 * max(0, -np.log10(a) if a else 0))
+
+
+def textbook_log_det(u, w, b, z):
+    """``log|1 + tanh'(w.z + b) w.û|`` with 60 digits beyond those that cancel."""
+    if not np.any(w):
+        return 0.0
+    with mp.workdps(60 + lost_digits(u, w, b, z)):
+        u, w, z = ([mp.mpf(float(value)) for value in vector] for vector in (u, w, z))
+        wu = mp.fdot(w, u)
+        m = mp.log(1 + mp.exp(wu)) - 1
+        along = (m - wu) / mp.fdot(w, w)
+        u_hat = [ui + along * wi for ui, wi in zip(u, w)]
+        slope = 1 - mp.tanh(mp.fdot(w, z) + mp.mpf(float(b))) ** 2
+        return float(mp.log(abs(1 + slope * mp.fdot(w, u_hat))))
+
+
+def stable_log_det(u, w, b, z):
+    """The same in 60 digits, by ``log(h^2 + (1 - h^2) softplus(w.u))``: nothing cancels."""
+    if not np.any(w):
+        return 0.0
+    with mp.workdps(60):
+        u, w, z = ([mp.mpf(float(value)) for value in vector] for vector in (u, w, z))
+        squared = mp.tanh(mp.fdot(w, z) + mp.mpf(float(b))) ** 2
+        return float(mp.log(squared + (1 - squared) * mp.log1p(mp.exp(mp.fdot(w, u)))))
+
+
+def allowance(u, w, b, z, dtype, carried=0.0):
+    """How far rounding may move the log-determinant ``L(a, s)``, ``a = w.z + b``, ``s = w.u``.
+
+    A sum of n products is off by n eps times the sum of their sizes, which moves ``a`` and ``s``
+    within intervals (``a`` by ``carried`` eps more). L is monotone in ``|a|`` and in ``s``, so
+    its extremes are at their corners. A few ulp of ``h = tanh(a)`` and of L itself come on top.
+    """
+    eps = eps_of(dtype)
+    terms = 2 * (z.shape[-1] + 2)
+    is_flow = np.any(w != 0, -1)
+    a, s = np.abs(dot(w, z) + b), dot(w, u)
+    off_a = terms * eps * (dot(np.abs(w), np.abs(z)) + np.abs(b) + carried)
+    off_s = terms * eps * dot(np.abs(w), np.abs(u))
+
+    def log_softplus(s):
+        return np.where(s < -30, s, np.log(softplus(np.maximum(s, -30))))
+
+    def exact(a, s):
+        log_slope = 2 * (np.log(2) - a - np.log1p(np.exp(-2 * a)))
+        return np.logaddexp(2 * np.log(np.tanh(a)), log_slope + log_softplus(s))
+
+    with np.errstate(divide="ignore"):
+        value = exact(a, s)
+        corners = [
+            np.abs(exact(moved, s + way * off_s) - value)
+            for moved in (np.maximum(a - off_a, 0), a + off_a)
+            for way in (-1, 1)
+        ]
+        in_h = 2 * np.abs(1 - softplus(s)) * np.exp(2 * np.log(np.tanh(a)) - value)
+    ulps = 8 * eps * (1 + np.abs(value) + in_h)
+    return LOG_DET[dtype] + np.where(is_flow, np.max(corners, 0) + ulps, 8 * eps)
+
+
+def constrained(u, w):
+    squared = dot(w, w)
+    along = (softplus(-dot(w, u)) - 1) / np.where(squared > 0, squared, 1)
+    return u + along[..., None] * w
+
+
+def lipschitz(u, w):
+    return 1 + norm(w) * norm(constrained(u, w))
+
+
+@every_dim
+@every_dtype
+def test_log_det_equals_the_textbook_in_60_digits(dim, dtype):
+    parameters, z = cases(dim, dtype)
+    _, log_det = run_one(PlanarFlow, parameters, z)
+    u, w, b, z = *doubles(parameters).values(), z.astype("float64")
+    expected = np.array([stable_log_det(*row) for row in zip(u, w, b, z)])
+    allowed = allowance(u, w, b, z, dtype)
+    assert np.all(np.isfinite(log_det))
+    assert np.all(np.abs(log_det - expected) <= allowed)
+    # The bar itself, not the conditioning, must be what most cases are held to.
+    assert np.mean(allowed < (2e-9 if dtype == "float64" else 1e-2)) > 0.7
+
+
+@every_dim
+def test_the_reference_equals_the_textbook(dim):
+    parameters, z = cases(dim, "float64")
+    rows = list(zip(*parameters.values(), z))
+    # A formula that cancels 15,000 digits takes a second: two such rows will do.
+    long = [row for row in rows if lost_digits(*row) > 900]
+    short = [row for row in rows if lost_digits(*row) <= 900]
+    for row in short + long[:2]:
+        np.testing.assert_allclose(stable_log_det(*row), textbook_log_det(*row), 1e-15, 1e-15)
+
+
+@every_dim
+def test_log_det_is_that_of_the_dense_jacobian_in_60_digits(dim):
+    rng = np.random.default_rng(dim)
+    rows = [row for row in random_cases(rng, dim) if np.max(np.abs(row[3])) < 100][:8]
+    u, w, b, z = (np.array(column) for column in zip(*rows))
+    _, log_det = run_one(PlanarFlow, {"u": u, "w": w, "b": b}, z)
+    with mp.workdps(60):
+        for i in range(len(rows) if dim < 40 else 3):
+            ui, wi, zi = (mp.matrix(vector[i].tolist()) for vector in (u, w, z))
+            wu, squared = (wi.T * ui)[0], (wi.T * wi)[0]
+            m = mp.log(1 + mp.exp(wu)) - 1
+            u_hat = ui + (m - wu) / squared * wi
+            slope = 1 - mp.tanh((wi.T * zi)[0] + mp.mpf(float(b[i]))) ** 2
+            expected = mp.log(mp.det(mp.eye(dim) + slope * u_hat * wi.T))
+            allowed = allowance(u[i], w[i], b[i], z[i], "float64")
+            assert abs(log_det[i] - float(expected)) <= allowed
+
+
+@every_dim
+@every_dtype
+def test_forward_undoes_the_inverse_at_any_parameters(dim, dtype):
+    check_round_trip(*cases(dim, dtype), dtype)
+
+
+def check_round_trip(parameters, x, dtype):
+    z, log_det = run_one(PlanarFlow, parameters, x, inverse=True)
+    again, _ = run_one(PlanarFlow, parameters, z)
+    u, w, b = doubles(parameters).values()
+    x, z, again = (points.astype("float64") for points in (x, z, again))
+    size = np.maximum(np.maximum(norm(x), norm(z)), 1)
+    assert np.all(norm(again - x) <= ROUND_TRIP[dtype] * (1 + lipschitz(u, w)) * size)
+    # The pre-activation of the inverse is that of z, up to the rounding of x, z and û, where û is
+    # the difference of u and something as large.
+    carried = dot(np.abs(w), np.abs(x) + 2 * np.abs(constrained(u, w)) + 2 * np.abs(u))
+    expected = -np.array([stable_log_det(*row) for row in zip(u, w, b, z)])
+    assert np.all(np.isfinite(log_det))
+    assert np.all(np.abs(log_det - expected) <= allowance(u, w, b, z, dtype, carried))
+
+
+@st.composite
+def rows(draw, dtype):
+    dim = draw(st.sampled_from(DIMS))
+    width = 64 if dtype == "float64" else 32
+    numbers = st.floats(-30, 30, width=width, allow_subnormal=False)
+
+    def array(*shape):
+        return draw(arrays(dtype, shape, elements=numbers))
+
+    parameters = {"u": array(4, dim), "w": array(4, dim), "b": array(4)}
+    # The square of a weight below this underflows, and the flow counts as a shift.
+    smallest = 1e-150 if dtype == "float64" else 1e-18
+    parameters["w"][np.abs(parameters["w"]) < smallest] = 0
+    return parameters, array(4, dim)
+
+
+@every_dtype
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_forward_undoes_the_inverse_wherever_hypothesis_looks(dtype, data):
+    check_round_trip(*data.draw(rows(dtype)), dtype)
+
+
+@every_dim
+@every_dtype
+@pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
+def test_gradients_are_finite_at_any_parameters(dim, dtype, inverse):
+    parameters, points = cases(dim, dtype)
+
+    def total(points, u, w, b):
+        raw = {"u": u[None], "w": w[None], "b": b[None]}
+        moved, log_det = run_flows([PlanarFlow], [raw], 1, points, inverse=inverse)
+        return ops.sum(moved) + ops.sum(log_det)
+
+    for slope in gradients(total, points, *parameters.values()):
+        assert np.all(np.isfinite(slope))
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5])
+@pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
+@pytest.mark.parametrize("bend", [-3.0, -1.0, 0.5, 4.0])
+def test_gradients_equal_central_differences_in_every_entry(dim, inverse, bend):
+    rng = np.random.default_rng(dim)
+    w = rng.standard_normal(dim)
+    u = bend * w / dot(w, w) + 0.3 * rng.standard_normal(dim)
+    check_gradients(PlanarFlow, {"u": u, "w": w, "b": np.array(0.4)}, dim, inverse)
+
+
+def check_gradients(kind, parameters, dim, inverse):
+    rng = np.random.default_rng(3)
+    names, sizes = list(parameters), [np.size(value) for value in parameters.values()]
+    point, on_point, on_log_det = rng.standard_normal(dim), rng.standard_normal(dim), 0.7
+    start = np.concatenate([point, *(np.ravel(value) for value in parameters.values())])
+
+    def weighted(rows):
+        pieces = ops.split(rows, np.cumsum([dim, *sizes])[:-1].tolist(), axis=-1)
+        raw = {
+            name: (piece if name in kind.vectors else piece[:, 0])[None]
+            for name, piece in zip(names, pieces[1:])
+        }
+        moved, log_det = run_flows([kind], [raw], 1, pieces[0], inverse=inverse)
+        return ops.sum(moved * on_point, axis=-1) + on_log_det * log_det
+
+    (got,) = gradients(lambda row: ops.sum(weighted(row)), start[None])
+    expected = central_differences(
+        lambda step: np.asarray(weighted(start + step * np.eye(len(start))))
+    )
+    np.testing.assert_allclose(got[0], expected, 1e-8, 1e-8)
+
+
+@every_dim
+@every_dtype
+def test_u_of_ln_e_minus_1_along_w_is_the_identity(dim, dtype):
+    rng = np.random.default_rng(dim)
+    w, z = rng.standard_normal((2, 16, dim))
+    u = np.log(np.e - 1) * w / dot(w, w)[:, None]
+    parameters = {"u": u.astype(dtype), "w": w.astype(dtype), "b": w[:, 0].astype(dtype)}
+    for inverse in (False, True):
+        moved, log_det = run_one(PlanarFlow, parameters, z.astype(dtype), inverse)
+        few_ulp = 16 * eps_of(dtype)
+        # û is what is left when u cancels against w.
+        assert np.all(norm(moved - z.astype(dtype)) <= few_ulp * (norm(z) + norm(u) + 1 / norm(w)))
+        assert np.all(np.abs(log_det) <= few_ulp * dim)
+
+
+@every_dtype
+def test_without_w_the_flow_is_a_shift_by_u_times_tanh_b(dtype):
+    rng = np.random.default_rng(0)
+    u, z = rng.standard_normal((2, 5, 3)).astype(dtype)
+    b = np.array([-30, -1, 0, 0.5, 30], dtype)
+    parameters = {"u": u, "w": np.zeros_like(u), "b": b}
+    for inverse, sign in ((False, 1), (True, -1)):
+        moved, log_det = run_one(PlanarFlow, parameters, z, inverse)
+        expected = z + sign * u * np.tanh(b)[:, None]
+        np.testing.assert_allclose(moved, expected, 16 * eps_of(dtype), 16 * eps_of(dtype))
+        assert np.all(np.abs(log_det) <= 8 * eps_of(dtype))
+
+
+@every_dtype
+@pytest.mark.parametrize("factor", [1, 0.1, 1e-2, 1e-3, 1e-4, 1e-6])
+def test_a_w_whose_square_underflows_is_finite_and_invertible(dtype, factor):
+    size = factor * np.sqrt(np.finfo(dtype).tiny)
+    parameters = {
+        "u": np.array([[1, 0.5]], dtype),
+        "w": np.array([[size, 0]], dtype),
+        "b": np.array([0.3], dtype),
+    }
+    x = np.array([[0.5, 0.2]], dtype)
+    z, log_det = run_one(PlanarFlow, parameters, x, inverse=True)
+    again, log_det_again = run_one(PlanarFlow, parameters, z)
+    assert np.all(np.isfinite(log_det))
+    assert np.all(norm(again - x) <= 10 * ROUND_TRIP[dtype] * np.maximum(norm(z), 1))
+    assert np.all(np.abs(log_det + log_det_again) <= 10 * ROUND_TRIP[dtype])
