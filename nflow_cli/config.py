@@ -1,6 +1,10 @@
 """The preset schema: strict and frozen; load, override, check, dump. No Keras here."""
 
+import contextlib
 import difflib
+import math
+import re
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +19,7 @@ from pydantic import (
     Tag,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic_core import ErrorDetails
 
@@ -40,23 +45,43 @@ class NamedTarget(_Strict):
     name: Annotated[str, AfterValidator(lambda name: _known(name, list(TARGETS)))]
 
 
+Positive = Annotated[float, Field(gt=0)]
+Point = Annotated[list[float], Field(min_length=2, max_length=2)]
+Matrix = Annotated[list[Point], Field(min_length=2, max_length=2)]
+
+
+def _counts_agree(target: Any) -> Any:
+    """Check that a target spelled out has one entry of each list per component."""
+    counts = {key: len(value) for key, value in target if isinstance(value, list)}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"lists of the same length, not of {counts}")
+    return target
+
+
 class MixtureTarget(_Strict):
     """A mixture of Gaussians, spelled out."""
 
+    _agree = model_validator(mode="after")(_counts_agree)
+
     name: Literal["mixture"]
-    weights: list[float]
-    means: list[list[float]]
-    covariances: list[list[list[float]]] | None = None
+    weights: list[Positive] = Field(min_length=1)
+    means: list[Point]
+    covariances: list[Matrix] | None = None
 
 
 class RingTarget(_Strict):
     """A mixture of rings, spelled out."""
 
+    _agree = model_validator(mode="after")(_counts_agree)
+
     name: Literal["ring"]
-    weights: list[float]
-    centers: list[list[float]]
-    radii: list[float]
-    widths: list[float]
+    weights: list[Positive] = Field(min_length=1)
+    centers: list[Point]
+    radii: list[Annotated[float, Field(ge=0)]]
+    widths: list[Positive]
+
+
+TARGET_KINDS = {"named": NamedTarget, "mixture": MixtureTarget, "ring": RingTarget}
 
 
 def _target_kind(target: Any) -> str:
@@ -166,20 +191,24 @@ def parse_yaml(text: str, source: str) -> Any:
         mark = error.problem_mark
         where = f" line {mark.line + 1}" if mark else ""
         raise ConfigError(f"{source}:{where} {error.problem or 'not valid YAML'}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except Exception as error:  # PyYAML lets out whatever a bad tag raises: `!!bool no way`
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"{source}: not valid YAML: {first}") from None
 
 
-def read_preset(path: Path) -> dict[str, Any]:
-    """Read a preset file into a plain mapping; checked later, with the overrides."""
+def preset_text(path: Path) -> str:
+    """Return the text of a preset file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not a text file; expected a preset in YAML") from None
-    data = parse_yaml(text, str(path))
+
+
+def read_preset(path: Path) -> dict[str, Any]:
+    """Read a preset file into a plain mapping; checked later, with the overrides."""
+    data = parse_yaml(preset_text(path), str(path))
     if not isinstance(data, dict):
         got = "an empty file" if data is None else f"a {type(data).__name__}"
         raise ConfigError(f"{path}: expected a mapping of preset keys. Received: {got}")
@@ -189,9 +218,10 @@ def read_preset(path: Path) -> dict[str, Any]:
 def parse_assignment(assignment: str) -> tuple[str, Any]:
     """Split ``key.path=value``; the value is read as YAML, as in a preset."""
     key, equals, value = assignment.partition("=")
-    if not equals or not key.strip():
+    key = key.strip()
+    if not equals or not all(key.split(".")):
         raise ConfigError(f"--set expects key.path=value. Received: {assignment!r}")
-    return key.strip(), parse_yaml(value, f"--set {key.strip()}")
+    return key, parse_yaml(value, f"--set {key}")
 
 
 def override(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,7 +246,7 @@ def validate(data: Mapping[str, Any], source: str) -> Any:
     if not isinstance(command, str) or command not in SCHEMAS:
         raise ConfigError(
             f"{source}: command: expected one of {', '.join(SCHEMAS)}"
-            f"{nearest(str(command), list(SCHEMAS))}. Received: {command!r}"
+            f"{nearest(str(command), list(SCHEMAS))}. Received: {_SHORT.repr(command)}"
         )
     schema = SCHEMAS[command]
     try:
@@ -227,40 +257,67 @@ def validate(data: Mapping[str, Any], source: str) -> Any:
 
 def dump(config: _Strict) -> str:
     """Return the resolved preset as YAML; loading it gives an equal config."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    # Without allow_unicode: PyYAML would fold a line separator such as U+0085 into a blank.
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
 def _explain(error: ErrorDetails, schema: type[BaseModel]) -> str:
     """Turn pydantic's first complaint into ``path: expected …. Received: …``."""
-    path = list(error["loc"])
+    path, kind = list(error["loc"]), error["type"]
     if path[0] == "target" and len(path) > 1:
-        del path[1]  # which kind of target it is, not a key
+        schema = TARGET_KINDS[str(path.pop(1))]  # which kind of target it is, not a key
     dotted = ".".join(str(part) for part in path)
     given = error["input"]
-    if error["type"] == "extra_forbidden":
+    if kind == "extra_forbidden":
         known = _keys_at(schema, path[:-1])
         return f"{dotted}: unknown key{nearest(str(path[-1]), known)}; known: {', '.join(known)}"
-    if error["type"] == "missing":
+    if kind == "missing":
         return f"{dotted}: missing; expected a value"
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    hint = ""
-    if isinstance(given, str) and _is_number(given):
-        hint = f" (YAML reads {given} as text: write it as {float(given)!r})"
-    return f"{dotted}: expected {message}{hint}. Received: {given!r}"
+    expected = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if kind in _EXPECTED:
+        expected = _EXPECTED[kind].format(**error.get("ctx", {}))
+    hint = _as_number(given, whole=kind == "int_type") if kind in ("int_type", "float_type") else ""
+    if kind == "literal_error":
+        hint = nearest(str(given), re.findall("'(.*?)'", expected))
+    return f"{dotted}: expected {expected}{hint}. Received: {_SHORT.repr(given)}"
 
 
-def _is_number(text: str) -> bool:
+# What pydantic expects, in a preset's words.
+_EXPECTED = {
+    "model_type": "a mapping",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "list_type": "a list",
+    "greater_than": "a number greater than {gt}",
+    "greater_than_equal": "a number not less than {ge}",
+    "less_than": "a number less than {lt}",
+    "less_than_equal": "a number not greater than {le}",
+    "too_short": "{min_length} or more items",
+    "too_long": "{max_length} items, no more",
+}
+
+# A few YAML aliases can stand for gigabytes of text, so what was given is never shown whole.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 80, 80
+
+
+def _as_number(given: Any, whole: bool) -> str:
+    """Return how YAML wants the number that ``given`` holds as text, or nothing."""
     try:
-        float(text)
+        number = float(given) if isinstance(given, str) else math.nan
     except ValueError:
-        return False
-    return True
+        return ""
+    if not math.isfinite(number) or (whole and not number.is_integer()):
+        return ""
+    spelled = yaml.safe_dump(int(number) if whole else number).split()[0]
+    return f" (YAML reads {given} as text: write it as {spelled})"
 
 
 def _keys_at(schema: type[BaseModel], path: list[Any]) -> list[str]:
     """List the keys the schema knows at a dotted path."""
     model: Any = schema
-    for part in path:
+    for part in [p for p in path if p != "target"]:
         annotation = model.model_fields[part].annotation
         options = getattr(annotation, "__args__", (annotation,))
         model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
@@ -289,8 +346,9 @@ def find_preset(name_or_path: str) -> Path:
     if name_or_path in shipped:
         return shipped[name_or_path]
     path = Path(name_or_path)
-    if path.is_file():
-        return path
+    with contextlib.suppress(OSError):  # such as a name too long to be a file's
+        if path.is_file():
+            return path
     raise ConfigError(
         f"no preset named {name_or_path!r}, and no such file{nearest(name_or_path, list(shipped))}"
         "; `nflow presets` lists them"

@@ -19,3 +19,7 @@ class TargetError(NflowError):
 
 class DivergenceError(NflowError):
     """Training met a loss that is not finite."""
+
+
+class DataError(NflowError):
+    """A data set is missing, damaged, or not what it should be."""

@@ -5,13 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from nflow_cli.config import dump
 from nflow_cli.data import NoiseChunks
 from nflow_cli.evaluation import density_arrays, evaluate_samples
 from nflow_cli.flows import FlowStack
 from nflow_cli.objectives import inverse_temperature, reverse_kl
 from nflow_cli.registry import BASES, TARGETS, resolve
-from nflow_cli.run_dir import CONFIG, SUMMARY, RunDirectory, versions
+from nflow_cli.run_dir import SUMMARY, RunDirectory, versions
 from nflow_cli.training import (
     ChunkTrainer,
     Clock,
@@ -59,23 +58,22 @@ def train(model: Fit2D, config: Any, add_row: Any) -> dict[str, Any]:
         model.base, config.seed, settings.steps, settings.chunk, settings.batch_size
     )
     clock = Clock()
-    callbacks: list[Any] = [
-        clock,
-        MetricsLog(add_row, clock),
-        ProgressReport(settings.steps, clock),
-    ]
+    figure = "free energy" if getattr(model.target, "log_z", None) is None else "KL"
+    progress = ProgressReport(settings.steps, clock, figure)
+    callbacks: list[Any] = [clock, MetricsLog(add_row, clock), progress]
     if settings.early_stopping:
         callbacks.append(EarlyStop(**settings.early_stopping.model_dump(), clock=clock))
-    model.fit(
-        noise, epochs=len(noise), steps_per_epoch=1, shuffle=False, verbose=0, callbacks=callbacks
-    )
+    fit = {"epochs": len(noise), "steps_per_epoch": 1, "shuffle": False, "verbose": 0}
+    try:
+        model.fit(noise, callbacks=callbacks, **fit)
+    finally:
+        progress.close()
     return clock.figures()
 
 
 def run(config: Any, directory: RunDirectory, argv: list[str]) -> dict[str, Any]:
-    """Fit, judge and save: a whole fit-2d run in ``directory``. Returns the summary."""
+    """Fit, judge and save in ``directory``, whose config is written. Returns the summary."""
     info = {"command": "fit-2d", "argv": argv, "versions": versions(), "seed": config.seed}
-    directory.write_text(CONFIG, dump(config))
     with directory.recorded(info):
         model = build(config)
         with directory.metrics_writer() as add_row:

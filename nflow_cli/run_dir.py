@@ -7,7 +7,6 @@ import os
 import platform
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -57,10 +56,11 @@ class RunDirectory:
     def open(cls, path: str) -> "RunDirectory":
         """Open a run that exists."""
         folder = Path(path)
-        if not folder.is_dir():
-            raise RunDirectoryError(f"{path}: no such run directory")
-        if not (folder / RUN).is_file():
-            raise RunDirectoryError(f"{path}: not a run directory: it has no {RUN}")
+        with _explained(folder):
+            if not folder.is_dir():
+                raise RunDirectoryError(f"{path}: no such run directory")
+            if not (folder / RUN).is_file():
+                raise RunDirectoryError(f"{path}: not a run directory: it has no {RUN}")
         return cls(folder)
 
     @contextmanager
@@ -146,7 +146,7 @@ class RunDirectory:
         text = self._read(name).decode("utf-8", errors="replace")
         try:
             data = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             data = None
         if not isinstance(data, dict):
             raise RunDirectoryError(f"{self.path / name}: damaged: expected a JSON object")
@@ -158,7 +158,7 @@ class RunDirectory:
         try:
             with np.load(content, allow_pickle=False) as arrays:
                 return dict(arrays)
-        except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):
+        except Exception:  # zlib, zipfile and numpy each have their own for damaged bytes
             raise RunDirectoryError(
                 f"{self.path / EVALUATION}: damaged: expected arrays saved by nflow"
             ) from None
@@ -166,20 +166,20 @@ class RunDirectory:
     def read_metrics(self) -> dict[str, np.ndarray]:
         """Read the columns of ``metrics.csv``."""
         text = self._read(METRICS).decode("utf-8", errors="replace")
-        rows = list(csv.reader(text.splitlines()))
         try:
+            rows = list(csv.reader(text.splitlines()))
             table = np.array([[float(cell) for cell in row] for row in rows[1:]])
             return dict(zip(rows[0], table.T, strict=True))
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, csv.Error):
             raise RunDirectoryError(
                 f"{self.path / METRICS}: damaged: expected a header and rows of numbers"
             ) from None
 
     def _read(self, name: str) -> bytes:
         path = self.path / name
-        if not path.is_file():
-            raise RunDirectoryError(f"{path}: missing; did the run end?")
         with _explained(path):
+            if not path.is_file():
+                raise RunDirectoryError(f"{path}: missing; did the run end?")
             return path.read_bytes()
 
 
@@ -191,8 +191,8 @@ def versions() -> dict[str, str]:
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn an OSError into one line that names the file."""
+    """Turn an OSError into one line that names ``path``, not a temporary file on the way to it."""
     try:
         yield
     except OSError as error:
-        raise RunDirectoryError(f"{error.filename or path}: {error.strerror or error}") from None
+        raise RunDirectoryError(f"{path}: {error.strerror or error}") from None

@@ -42,7 +42,10 @@ class ChunkTrainer(keras.Model):
             with tf.GradientTape() as tape:
                 terms = self.objective(chunk[i], self.optimizer.iterations)
             gradients = tape.gradient(terms["loss"], [v.value for v in variables])
-            self.optimizer.apply(gradients, variables)
+            if variables:
+                self.optimizer.apply(gradients, variables)
+            else:  # K = 0: nothing to train, but the updates still count
+                self.optimizer.iterations.assign_add(1)
             sums = {name: sums[name] + terms[name] for name in self.terms}
             return i + 1, sums, tf.linalg.global_norm(gradients)
 
@@ -142,9 +145,9 @@ class EarlyStop(keras.callbacks.Callback):
 class ProgressReport(keras.callbacks.Callback):
     """Shows how far training is, on stderr: a bar with an ETA, or plain lines elsewhere."""
 
-    def __init__(self, steps: int, clock: Clock):
+    def __init__(self, steps: int, clock: Clock, figure: str = "KL"):
         super().__init__()
-        self.steps, self.clock = steps, clock
+        self.steps, self.clock, self.figure = steps, clock, figure
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Open the bar."""
@@ -171,13 +174,14 @@ class ProgressReport(keras.callbacks.Callback):
         import sys
 
         update = self.clock.updates[-1]
-        note = f"KL {float(logs['kl']):.4f} nats"
+        note = f"{self.figure} {float(logs['kl']):.4f} nats"
         self.bar.update(self.task, completed=update, note=note)
         tenth = 10 * update // self.steps
         if not self.terminal and tenth > self.shown:
             self.shown = tenth
             print(f"training: {update:,}/{self.steps:,} updates, {note}", file=sys.stderr)
 
-    def on_train_end(self, logs: Any = None) -> None:
-        """Close the bar."""
-        self.bar.stop()
+    def close(self) -> None:
+        """Close the bar, however training ended."""
+        if hasattr(self, "bar"):
+            self.bar.stop()

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from truth import Grid, call, float64, gradient, kolmogorov_smirnov, normal_log_prob  # noqa: F401
+from truth import Grid, call, float64, gradient, kolmogorov_smirnov, normal_log_prob
 
 from nflow_cli.distributions import StandardNormal, UniformBox
 
@@ -9,14 +9,16 @@ every_base = pytest.mark.parametrize("base", [make() for make in BASES.values()]
 
 
 @pytest.mark.parametrize("dim", [1, 2, 40])
-def test_the_normal_has_the_density_of_a_multivariate_gaussian(dim, float64):
+@float64()
+def test_the_normal_has_the_density_of_a_multivariate_gaussian(dim):
     z = 3 * np.random.default_rng(dim).standard_normal((5, 4, dim))
     expected = normal_log_prob(z, np.zeros(dim), np.eye(dim))
     np.testing.assert_allclose(call(StandardNormal().log_prob, z), expected, 1e-13)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 5])
-def test_the_box_is_flat_inside_and_minus_infinity_outside(dim, float64):
+@float64()
+def test_the_box_is_flat_inside_and_minus_infinity_outside(dim):
     box = UniformBox(3.0)
     z = np.random.default_rng(dim).uniform(-3, 3, (7, dim))
     np.testing.assert_allclose(call(box.log_prob, z), -dim * np.log(6), 1e-14)
@@ -31,14 +33,16 @@ def test_the_border_belongs_to_the_box():
     assert np.all(np.isfinite(call(UniformBox(3.0).log_prob, corners)))
 
 
-def test_the_normal_integrates_to_1(float64):
+@float64()
+def test_the_normal_integrates_to_1():
     grid = Grid(10.0, 401)
     density = np.exp(call(StandardNormal().log_prob, grid.points))
     assert abs(grid.integral(density) - 1) < 1e-12
 
 
 @pytest.mark.parametrize("half_width", [0.5, 3.0])
-def test_the_box_integrates_to_1(half_width, float64):
+@float64()
+def test_the_box_integrates_to_1(half_width):
     middle = (np.arange(-200, 200) + 0.5) * 1.25 * half_width / 200
     points = np.stack(np.meshgrid(middle, middle), axis=-1)
     density = np.exp(call(UniformBox(half_width).log_prob, points))
@@ -60,7 +64,8 @@ def test_the_gradient_is_finite_everywhere(base):
     assert np.all(np.isfinite(gradient(base.log_prob, points)))
 
 
-def test_the_gradient_of_the_normal_is_minus_z(float64):
+@float64()
+def test_the_gradient_of_the_normal_is_minus_z():
     z = np.random.default_rng(0).standard_normal((9, 3))
     np.testing.assert_allclose(gradient(StandardNormal().log_prob, z), -z, 1e-14)
 

@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from truth import (
@@ -6,11 +8,11 @@ from truth import (
     bin_masses,
     call,
     chi_square_excess,
-    float64,  # noqa: F401
+    float64,
     gradient,
     kolmogorov_smirnov,
     mixture_log_prob,
-    to_numpy,
+    needs_float64,
 )
 
 from nflow_cli import registry, targets
@@ -139,7 +141,9 @@ def test_every_target_of_the_registry_is_tested():
 
 
 @every_target
-def test_log_prob_is_the_formula_less_log_z(name, float64):
+@needs_float64
+@float64()
+def test_log_prob_is_the_formula_less_log_z(name):
     target, z = make(name), random_points()
     expected = CATALOGUE[name][1](z) - target.log_z
     np.testing.assert_allclose(call(target.log_prob, z), expected, 1e-12, 1e-12)
@@ -173,9 +177,10 @@ def test_log_z_of_the_paper_energies_is_the_documented_one():
 
 @pytest.mark.parametrize(("radius", "width"), [(0.0, 0.7), (0.1, 1.0), (3.0, 0.2), (1e3, 1e-2)])
 def test_log_z_of_a_ring_is_its_radial_integral(radius, width):
-    r = np.linspace(max(radius - 12 * width, 0), radius + 12 * width, 400_001)
-    values = 2 * np.pi * r * np.exp(-0.5 * ((r - radius) / width) ** 2)
-    expected = np.log((values.sum() - (values[0] + values[-1]) / 2) * (r[1] - r[0]))
+    low = max(radius - 12 * width, 0) - radius
+    off, step = np.linspace(low, 12 * width, 400_001, retstep=True)
+    values = 2 * np.pi * (radius + off) * np.exp(-0.5 * (off / width) ** 2)
+    expected = np.log((values.sum() - (values[0] + values[-1]) / 2) * step)
     ring = targets.Ring([1.0], [[0.0, 0.0]], [radius], [width])
     assert abs(ring.log_z - expected) < 1e-8
 
@@ -201,17 +206,18 @@ def test_log_prob_has_the_points_leading_shape(name):
 
 @every_target
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_gradient_is_finite_at_the_origin_on_axes_and_far_out(name, dtype, request):
-    if dtype == "float64":
-        request.getfixturevalue("float64")
+def test_the_gradient_is_finite_at_the_origin_on_axes_and_far_out(name, dtype):
     points = [all_signs(0, 1, 2, 4, 10, 1000), np.array([[1e-30, 0], [-1e-20, 1e-25], [1.0, 1.5]])]
     points = np.concatenate([*points, np.array(RINGS["centers"])]).astype(dtype)
-    assert np.all(np.isfinite(call(make(name).log_prob, points)))
-    assert np.all(np.isfinite(gradient(make(name).log_prob, points)))
+    with float64() if dtype == "float64" else nullcontext():
+        assert np.all(np.isfinite(call(make(name).log_prob, points)))
+        assert np.all(np.isfinite(gradient(make(name).log_prob, points)))
 
 
 @every_target
-def test_the_gradient_is_the_slope_of_the_formula(name, float64):
+@needs_float64
+@float64()
+def test_the_gradient_is_the_slope_of_the_formula(name):
     z, step = random_points(100), 1e-4
     expected = np.empty_like(z)
     for i, way in enumerate(EYE):
@@ -275,11 +281,12 @@ def test_weights_count_by_their_share():
         np.testing.assert_allclose(call(few.log_prob, z), call(many.log_prob, z), 1e-5, 1e-5)
 
 
-def test_a_mixture_far_out_falls_like_its_widest_part(float64):
+@float64()
+def test_a_mixture_far_out_falls_like_its_widest_part():
     mixture = targets.Mixture([0.5, 0.5], [[0, 0], [0, 0]], [0.25 * EYE, 4 * EYE])
     z = np.array([[1e3, 0.0]])
     expected = np.log(0.5) - np.log(2 * np.pi) - np.log(4) - 0.5 * 1e6 / 4
-    np.testing.assert_allclose(to_numpy(mixture.log_prob(z)), expected, 1e-13)
+    np.testing.assert_allclose(call(mixture.log_prob, z), expected, 1e-13)
 
 
 @pytest.mark.parametrize(
@@ -353,7 +360,8 @@ def test_a_covariance_that_is_singular_but_for_rounding_is_refused():
             targets.Mixture([1.0], [[0.0, 0.0]], [np.outer(direction, direction)])
 
 
-def test_a_thin_covariance_is_a_density(float64):
+@float64()
+def test_a_thin_covariance_is_a_density():
     thin = [[1.0, 0.999], [0.999, 1.0]]
     z = np.random.default_rng(0).standard_normal((50, 2))
     expected = mixture_log_prob(z, [1.0], [[0.0, 0.0]], [thin])

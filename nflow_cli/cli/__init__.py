@@ -1,5 +1,7 @@
 """The command line: options become overrides, errors become one line. No maths here."""
 
+import errno
+import io
 import sys
 from typing import Any
 
@@ -13,12 +15,14 @@ from nflow_cli.errors import DivergenceError, NflowError
 
 
 class _Group(click.Group):
-    """A group that prints an NflowError as one line and sets the exit code."""
+    """A group that prints a user's or the disk's error as one line and sets the exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except NflowError as error:
+        except (NflowError, OSError) as error:  # OSError: stdout is a full disk, or closed
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # click ends quietly when the reader of a pipe has gone
             line = " ".join(str(error).split())
             click.echo(f"nflow: error: {line}", err=True)
             ctx.exit(3 if isinstance(error, DivergenceError) else 1)
@@ -33,6 +37,9 @@ def main() -> None:
     nflow fit-2d --flow planar --k 8     two modes from one Gaussian, in seconds
     nflow plot RUN_DIR                   the pictures of a run again
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # an ASCII terminal has no ±
 
 
 main.add_command(fit_2d)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from nflow_cli.errors import RunDirectoryError
 from nflow_cli.run_dir import SUMMARY, RunDirectory
 
 
@@ -10,7 +11,13 @@ def draw(run: RunDirectory, format: str = "png") -> list[Path]:
     from nflow_cli import plotting
 
     summary = run.read_json(SUMMARY)
-    figures = plotting.fit2d_figures(run.read_evaluation(), run.read_metrics(), summary)
+    parts = (run.read_evaluation(), run.read_metrics(), summary)
+    try:
+        figures = plotting.fit2d_figures(*parts)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise RunDirectoryError(
+            f"{run.path}: damaged: the files of the run do not fit together ({error!r})"
+        ) from error
     return [
         run.write_plot(name, format, lambda file, f=figure: plotting.save_figure(f, file, format))
         for name, figure in figures.items()

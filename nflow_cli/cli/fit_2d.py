@@ -1,5 +1,7 @@
 """``nflow fit-2d``: fit a flow stack to a 2-D density."""
 
+import math
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,13 @@ def _pattern(_: Any, __: Any, value: str | None) -> list[str] | None:
     return names
 
 
+def _a_number(_: Any, __: Any, value: float | None) -> float | None:
+    """Refuse NaN, which every range lets through."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("'nan' is not a number.")
+    return value
+
+
 @click.command("fit-2d")
 @click.option("--preset", metavar="NAME|FILE", help="A preset by name, or a YAML file.")
 @click.option(
@@ -36,7 +45,10 @@ def _pattern(_: Any, __: Any, value: str | None) -> list[str] | None:
 @click.option("--steps", type=click.IntRange(1, 10**9), help="Updates.")
 @click.option("--batch-size", type=click.IntRange(1, 10**6), help="Samples per update.")
 @click.option(
-    "--learning-rate", type=click.FloatRange(0, 1e6, min_open=True), help="Adam's learning rate."
+    "--learning-rate",
+    type=click.FloatRange(0, 1e6, min_open=True),
+    callback=_a_number,
+    help="Adam's learning rate.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Fixes the result bit for bit.")
 @click.option(
@@ -54,9 +66,9 @@ def fit_2d(
     from nflow_cli import config
     from nflow_cli.cli.draw import draw
     from nflow_cli.cli.options import resolve_config, start_tensorflow, stopped_by_signals
-    from nflow_cli.run_dir import RunDirectory
+    from nflow_cli.run_dir import CONFIG, RunDirectory
 
-    path = config.find_preset(preset) if preset else _natural_preset(options)
+    path = _natural_preset(options) if preset is None else config.find_preset(preset)
     resolved = resolve_config(
         "fit-2d",
         path,
@@ -72,7 +84,8 @@ def fit_2d(
         },
     )
     run = RunDirectory.create(path.stem, output)
-    with stopped_by_signals(f"nflow fit-2d --preset {run.path / 'config.yaml'}"):
+    repeatable = run.write_text(CONFIG, config.dump(resolved))  # even if TensorFlow never starts
+    with stopped_by_signals(shlex.join(["nflow", "fit-2d", "--preset", str(repeatable)])):
         start_tensorflow()
         from nflow_cli import fit2d
 
@@ -89,7 +102,7 @@ def _natural_preset(options: dict[str, Any]) -> Path:
     pattern = options["flow"] or ["planar"]
     target = options["target"] or registry.NATURAL_TARGETS.get(pattern[0], "multimodal")
     path = config.nearest_preset(target, pattern, options["k"])
-    assert path is not None, "every named target has a preset"
+    assert path is not None, "every named target has a preset of its own"
     return path
 
 

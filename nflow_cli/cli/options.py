@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from nflow_cli.errors import NflowError
+from nflow_cli.errors import ConfigError, NflowError
 
 INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -36,15 +36,13 @@ def resolve_config(
     """
     from nflow_cli import config
 
-    data = config.read_preset(preset)
     changes = dict(config.parse_assignment(text) for text in assignments)
     given = {path: value for path, value in options.items() if value is not None}
-    if data.get("command") not in (command, None) and data["command"] in config.SCHEMAS:
-        raise NflowError(f"{preset}: is a preset of `nflow {data['command']}`, not of {command}")
-    changed = " with --set" if changes else ""
-    return config.validate(
-        config.override(config.override(data, changes), given), f"{preset}{changed}"
-    )
+    data = config.override(config.override(config.read_preset(preset), changes), given)
+    resolved = config.validate(data, f"{preset}{' with --set' if changes else ''}")
+    if resolved.command != command:
+        raise ConfigError(f"{preset}: a preset of `nflow {resolved.command}`, not of {command}")
+    return resolved
 
 
 @contextlib.contextmanager
@@ -73,7 +71,7 @@ def start_tensorflow() -> None:
         try:
             import keras
             import tensorflow as tf
-        except ImportError as error:
+        except (ImportError, ValueError) as error:  # ValueError: keras.json holds nonsense
             raise NflowError(f"TensorFlow or Keras cannot be imported: {error}") from None
         tf.zeros(())  # the first operation looks for devices, and says so
     keras.config.set_floatx("float32")

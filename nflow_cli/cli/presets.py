@@ -10,7 +10,7 @@ def presets(name: str | None) -> None:
     from nflow_cli import config
 
     if name is not None:
-        click.echo(config.find_preset(name).read_text(encoding="utf-8"), nl=False)
+        click.echo(config.preset_text(config.find_preset(name)), nl=False)
         return
     shipped = config.shipped_presets()
     width = max(map(len, shipped))

@@ -31,7 +31,9 @@ class Flow(keras.layers.Layer):
     """
 
     def __init__(self, **kwargs: Any):
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
+        if self.compute_dtype != self.variable_dtype:
+            self.dtype_policy = self.variable_dtype
 
     def forward_and_log_det(self, z: Any) -> tuple[Any, Any]:
         """Return ``f(z)`` ``(..., D)`` and ``log|det df/dz|`` ``(...)`` in nats."""

@@ -35,11 +35,16 @@ class PlanarFlow(ElementaryFlow):
 
     @staticmethod
     def initial_values(rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Draw directions ``w`` at random and ``u`` near the identity, ``w.u = ln(e - 1)``."""
+        """Draw random directions ``w`` of norm 2, ``b`` from N(0, 2^2), ``u`` near the identity.
+
+        So the creases ``w.z + b = 0`` of the K flows lie across the base in all directions, each
+        within its reach. ``f`` is the identity where ``w.u = ln(e - 1)`` and ``u`` is along ``w``;
+        a little noise in ``u`` breaks the symmetry between the flows.
+        """
         w = rng.standard_normal((repeats, dim))
-        w /= np.linalg.norm(w, axis=-1, keepdims=True)
-        u = np.log(np.e - 1) * w + 0.1 * rng.standard_normal((repeats, dim))
-        return {"u": u, "w": w, "b": rng.standard_normal(repeats)}
+        w *= 2 / np.linalg.norm(w, axis=-1, keepdims=True)
+        u = np.log(np.e - 1) / 4 * w + 0.1 * rng.standard_normal((repeats, dim))
+        return {"u": u, "w": w, "b": 2 * rng.standard_normal(repeats)}
 
     @staticmethod
     def constrain(u: Any, w: Any, b: Any) -> tuple[Any, ...]:
@@ -48,8 +53,11 @@ class PlanarFlow(ElementaryFlow):
         nonzero = squared_norm > 0
         wu = ops.sum(w * u, axis=1)
         # softplus(-x) - 1 is m(x) - x without the cancellation.
-        along = (softplus(-wu) - 1) / ops.where(nonzero, squared_norm, 1.0)
-        u_hat = u + ops.expand_dims(along, 1) * w
+        safe = ops.where(nonzero, squared_norm, 1.0)
+        u_hat = u + ops.expand_dims((softplus(-wu) - 1) / safe, 1) * w
+        # Where û is much smaller than u, w.û is off by the rounding of u: the inverse relies on it.
+        off = ops.where(nonzero, softplus(wu) - 1 - ops.sum(w * u_hat, axis=1), 0.0)
+        u_hat = u_hat + ops.stop_gradient(ops.expand_dims(off / safe, 1) * w)
         steep = wu < STEEP
         scale = ops.where(nonzero & ~steep, softplus(wu), 1.0)
         offset = ops.where(steep, wu, 0.0)

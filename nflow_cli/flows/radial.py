@@ -30,11 +30,15 @@ class RadialFlow(ElementaryFlow):
 
     @staticmethod
     def initial_values(rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Draw centres from N(0, I) and ``beta`` near ``alpha``, the identity."""
+        """Draw centres from N(0, 2^2 I), ``alpha`` from N(1, 1), and ``beta`` from N(alpha, 1).
+
+        ``f`` is the identity where ``beta = alpha``: so some flows push out and some pull in.
+        """
+        alpha = 1 + rng.standard_normal(repeats)
         return {
-            "center": rng.standard_normal((repeats, dim)),
-            "alpha": np.zeros(repeats),
-            "beta": 0.1 * rng.standard_normal(repeats),
+            "center": 2 * rng.standard_normal((repeats, dim)),
+            "alpha": alpha,
+            "beta": alpha + rng.standard_normal(repeats),
         }
 
     @staticmethod

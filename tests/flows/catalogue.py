@@ -57,9 +57,10 @@ def points_for(dim, dtype="float64", leading=(6,), seed=0):
     return (1.5 * points).astype(dtype)
 
 
-def evaluate(layer, direction, points):
-    """Run a layer on its weights; return arrays."""
-    weights = [variable.value for variable in layer.trainable_variables]
+def evaluate(layer, direction, points, weights=None):
+    """Run a layer on its weights or on others; return arrays."""
+    if weights is None:
+        weights = [variable.value for variable in layer.trainable_variables]
     return [to_numpy(tensor) for tensor in _runner(layer, direction)(points, *weights)]
 
 
@@ -71,7 +72,7 @@ def apply(layer, direction, points, *weights):
 
 @cache
 def _runner(layer, direction):
-    return _compiled(partial(apply, layer, direction))
+    return compiled(partial(apply, layer, direction))
 
 
 def run_one(kind, parameters, points, inverse=False):
@@ -85,10 +86,10 @@ def _runner_of_one(kind, inverse):
         repeated = {name: value[None] for name, value in parameters.items()}
         return run_flows([kind], [repeated], 1, points, inverse=inverse)
 
-    return _compiled(run)
+    return compiled(run)
 
 
-def _compiled(function):
+def compiled(function):
     # JAX compiles the loop over the flows at every eager call, and once for each shape in a jit.
     if keras.config.backend() != "jax":
         return function
@@ -111,7 +112,7 @@ def gradients(function, *arrays):
     elif backend == "jax":
         import jax
 
-        result = jax.grad(function, argnums=tuple(range(len(tensors))))(*tensors)
+        result = jax.jit(jax.grad(function, argnums=tuple(range(len(tensors)))))(*tensors)
     else:
         import torch
 

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from catalogue import (
     CATALOGUE,
-    DIMS,
     DIRECTIONS,
     DTYPES,
     ROUND_TRIP,
@@ -21,7 +20,8 @@ from catalogue import (
 from keras import ops
 
 every_flow = pytest.mark.parametrize("name", CATALOGUE)
-every_dim = pytest.mark.parametrize("dim", DIMS)
+# Few shapes, used again and again: JAX compiles for each of them.
+every_dim = pytest.mark.parametrize("dim", [1, 5])
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 both_directions = pytest.mark.parametrize("direction", DIRECTIONS)
 
@@ -31,30 +31,31 @@ def opposite(direction):
 
 
 @every_flow
-@every_dtype
 @both_directions
-def test_any_leading_axes_give_points_of_their_shape_and_one_log_det_each(name, dtype, direction):
-    layer = make(name, 3, dtype)
-    flat = points_for(3, dtype, (6,))
+def test_any_leading_axes_give_points_of_their_shape_and_one_log_det_each(name, direction):
+    dtype = "float32"
+    layer = make(name, 5, dtype)
+    flat = points_for(5, dtype, (6,))
     expected, expected_log_det = evaluate(layer, direction, flat)
-    for leading in ((6,), (2, 3), (1, 6, 1)):
-        points, log_det = evaluate(layer, direction, flat.reshape(*leading, 3))
-        assert points.shape == (*leading, 3)
+    for leading in ((6,), (2, 3)):
+        points, log_det = evaluate(layer, direction, flat.reshape(*leading, 5))
+        assert points.shape == (*leading, 5)
         assert log_det.shape == leading
         assert points.dtype == log_det.dtype == dtype
         few_ulp = 64 * eps_of(dtype)
-        np.testing.assert_allclose(points.reshape(6, 3), expected, few_ulp, few_ulp)
+        np.testing.assert_allclose(points.reshape(6, 5), expected, few_ulp, few_ulp)
         np.testing.assert_allclose(log_det.reshape(6), expected_log_det, few_ulp, few_ulp)
     point, log_det = evaluate(layer, direction, flat[0])
-    assert (point.shape, log_det.shape) == ((3,), ())
+    assert (point.shape, log_det.shape) == ((5,), ())
 
 
 @every_flow
 def test_calling_the_layer_is_running_it_forward(name):
-    layer = make(name, 3)
-    called = [to_numpy(tensor) for tensor in layer(points_for(3))]
-    for got, expected in zip(called, evaluate(layer, "forward_and_log_det", points_for(3))):
-        np.testing.assert_array_equal(got, expected)
+    layer = make(name, 5)
+    called = [to_numpy(tensor) for tensor in layer(points_for(5))]
+    few_ulp = 64 * eps_of("float64")
+    for got, expected in zip(called, evaluate(layer, "forward_and_log_det", points_for(5))):
+        np.testing.assert_allclose(got, expected, few_ulp, few_ulp)
 
 
 @every_flow
@@ -122,24 +123,26 @@ def test_permuting_the_batch_permutes_the_result(name, dtype, direction):
 @every_flow
 @both_directions
 def test_gradients_equal_central_differences(name, direction):
-    layer = make(name, 3)
+    layer = make(name, 5)
     rng = np.random.default_rng(2)
-    points = points_for(3)
+    points = points_for(5)
     weights = [to_numpy(variable.value) for variable in layer.trainable_variables]
     on_points, on_log_det = rng.standard_normal(points.shape), rng.standard_normal(len(points))
 
     def weighted_sum(points, *weights):
         moved, log_det = apply(layer, direction, points, *weights)
-        return ops.sum(moved * on_points) + ops.sum(log_det * on_log_det)
+        return ops.sum(moved * constants[0]) + ops.sum(log_det * constants[1])
 
+    constants = [ops.convert_to_tensor(array) for array in (on_points, on_log_det)]
     arrays = [points, *weights]
     slopes = gradients(weighted_sum, *arrays)
     for _ in range(3):
         ways = [rng.standard_normal(array.shape) for array in arrays]
 
         def along(step, ways=ways):
-            moved = [array + step * way for array, way in zip(arrays, ways)]
-            return float(to_numpy(weighted_sum(*moved)))
+            shifted = [array + step * way for array, way in zip(arrays, ways)]
+            moved, log_det = evaluate(layer, direction, shifted[0], shifted[1:])
+            return np.sum(moved * on_points) + np.sum(log_det * on_log_det)
 
         expected = central_differences(along)
         got = sum(np.sum(slope * way) for slope, way in zip(slopes, ways))
@@ -147,17 +150,17 @@ def test_gradients_equal_central_differences(name, direction):
 
 
 @every_flow
-@every_dtype
 @both_directions
-def test_a_finite_gradient_reaches_every_weight_and_point(name, dtype, direction):
-    layer = make(name, 3, dtype)
+def test_a_finite_gradient_reaches_every_weight_and_point(name, direction):
+    dtype = "float32"
+    layer = make(name, 5, dtype)
     weights = [to_numpy(variable.value) for variable in layer.trainable_variables]
 
     def total(points, *weights):
         moved, log_det = apply(layer, direction, points, *weights)
         return ops.sum(moved * moved) + ops.sum(log_det)
 
-    for slope in gradients(total, points_for(3, dtype), *weights):
+    for slope in gradients(total, points_for(5, dtype), *weights):
         assert slope.dtype == dtype
         assert np.all(np.isfinite(slope))
         assert np.all(slope != 0)
@@ -183,7 +186,7 @@ def test_float32_agrees_with_float64(name, direction):
     single, double = make(name, 5, "float32"), build(name, 5, "float64", 0)
     for variable, rounded in zip(double.weights, single.weights):
         variable.assign(to_numpy(rounded.value).astype("float64"))
-    points = points_for(5, "float32", (64,))
+    points = points_for(5, "float32", (33,))
     for narrow, wide in zip(
         evaluate(single, direction, points), evaluate(double, direction, points.astype("float64"))
     ):

@@ -187,19 +187,40 @@ def test_forward_undoes_the_inverse_at_any_parameters(dim, dtype):
     check_round_trip(*cases(dim, dtype), dtype)
 
 
-def check_round_trip(parameters, x, dtype):
+def round_trip(parameters, x, dtype):
+    """Check the points of a round trip; return the inverse's."""
     z, log_det = run_one(PlanarFlow, parameters, x, inverse=True)
     again, _ = run_one(PlanarFlow, parameters, z)
-    u, w, b = doubles(parameters).values()
-    x, z, again = (points.astype("float64") for points in (x, z, again))
+    u, w, _ = doubles(parameters).values()
+    x, again = x.astype("float64"), again.astype("float64")
     size = np.maximum(np.maximum(norm(x), norm(z)), 1)
     assert np.all(norm(again - x) <= ROUND_TRIP[dtype] * (1 + lipschitz(u, w)) * size)
+    return z.astype("float64"), log_det
+
+
+def check_round_trip(parameters, x, dtype):
+    z, log_det = round_trip(parameters, x, dtype)
+    u, w, b = doubles(parameters).values()
     # The pre-activation of the inverse is that of z, up to the rounding of x, z and û, where û is
     # the difference of u and something as large.
     carried = dot(np.abs(w), np.abs(x) + 2 * np.abs(constrained(u, w)) + 2 * np.abs(u))
     expected = -np.array([stable_log_det(*row) for row in zip(u, w, b, z)])
     assert np.all(np.isfinite(log_det))
     assert np.all(np.abs(log_det - expected) <= allowance(u, w, b, z, dtype, carried))
+
+
+@every_dim
+@every_dtype
+def test_forward_undoes_the_inverse_where_u_is_large_and_u_hat_small(dim, dtype):
+    rng = np.random.default_rng(dim)
+    rows = (2000, 1)
+    w = 10 ** rng.uniform(-1, 1.4, rows) * rng.choice([-1, 1], (2000, dim))
+    across = 10 ** rng.uniform(-4, 1, rows) * rng.choice([-1, 1], (2000, dim))
+    u = np.clip(across - 10 ** rng.uniform(-2, 1.4, rows) * np.sign(w), -30, 30)
+    x = 10 ** rng.uniform(-3, 0, rows) * rng.standard_normal((2000, dim))
+    parameters = {"u": u, "w": w, "b": rng.uniform(-3, 3, 2000)}
+    parameters = {name: value.astype(dtype) for name, value in parameters.items()}
+    round_trip(parameters, x.astype(dtype), dtype)
 
 
 @st.composite
@@ -242,34 +263,43 @@ def test_gradients_are_finite_at_any_parameters(dim, dtype, inverse):
 
 @pytest.mark.parametrize("dim", [1, 2, 5])
 @pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
-@pytest.mark.parametrize("bend", [-3.0, -1.0, 0.5, 4.0])
-def test_gradients_equal_central_differences_in_every_entry(dim, inverse, bend):
+def test_gradients_equal_central_differences_in_every_entry(dim, inverse):
     rng = np.random.default_rng(dim)
-    w = rng.standard_normal(dim)
-    u = bend * w / dot(w, w) + 0.3 * rng.standard_normal(dim)
-    check_gradients(PlanarFlow, {"u": u, "w": w, "b": np.array(0.4)}, dim, inverse)
+    bends = np.array([[-3.0], [-1.0], [0.5], [4.0]])
+    w = rng.standard_normal((4, dim))
+    u = bends * w / dot(w, w)[:, None] + 0.3 * rng.standard_normal((4, dim))
+    points = rng.standard_normal((4, dim))
+    check_gradients(PlanarFlow, {"u": u, "w": w, "b": np.full(4, 0.4)}, points, inverse)
 
 
-def check_gradients(kind, parameters, dim, inverse):
+def check_gradients(kind, parameters, points, inverse):
     rng = np.random.default_rng(3)
-    names, sizes = list(parameters), [np.size(value) for value in parameters.values()]
-    point, on_point, on_log_det = rng.standard_normal(dim), rng.standard_normal(dim), 0.7
-    start = np.concatenate([point, *(np.ravel(value) for value in parameters.values())])
+    count, dim = points.shape
+    on_point = rng.standard_normal(dim)
+    weights = ops.convert_to_tensor(on_point)
 
-    def weighted(rows):
-        pieces = ops.split(rows, np.cumsum([dim, *sizes])[:-1].tolist(), axis=-1)
+    def total(points, *values):
+        raw = {name: value[None] for name, value in zip(parameters, values)}
+        moved, log_det = run_flows([kind], [raw], 1, points, inverse=inverse)
+        return ops.sum(moved * weights) + 0.7 * ops.sum(log_det)
+
+    # The rows do not touch each other: the gradient of their sum is that of each.
+    slopes = gradients(total, points, *parameters.values())
+    got = np.concatenate([slope.reshape(count, -1) for slope in slopes], axis=1)
+    columns = [points, *(value.reshape(count, -1) for value in parameters.values())]
+    start, ends = np.concatenate(columns, axis=1), np.cumsum([c.shape[1] for c in columns])[:-1]
+
+    def shifted(step):
+        rows = start[:, None] + step * np.eye(start.shape[1])
+        points, *pieces = np.split(rows.reshape(-1, start.shape[1]), ends, axis=1)
         raw = {
-            name: (piece if name in kind.vectors else piece[:, 0])[None]
-            for name, piece in zip(names, pieces[1:])
+            name: piece if name in kind.vectors else piece[:, 0]
+            for name, piece in zip(parameters, pieces)
         }
-        moved, log_det = run_flows([kind], [raw], 1, pieces[0], inverse=inverse)
-        return ops.sum(moved * on_point, axis=-1) + on_log_det * log_det
+        moved, log_det = run_one(kind, raw, points, inverse)
+        return (moved @ on_point + 0.7 * log_det).reshape(start.shape)
 
-    (got,) = gradients(lambda row: ops.sum(weighted(row)), start[None])
-    expected = central_differences(
-        lambda step: np.asarray(weighted(start + step * np.eye(len(start))))
-    )
-    np.testing.assert_allclose(got[0], expected, 1e-8, 1e-8)
+    np.testing.assert_allclose(got, central_differences(shifted), 1e-8, 1e-8)
 
 
 @every_dim

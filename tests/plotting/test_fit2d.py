@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from nflow_cli import plotting
+from nflow_cli.plotting import fit2d
 
 
 def gaussian(axis_1, axis_2, mean=0.0, scale=1.0):
@@ -64,7 +65,7 @@ UNKNOWN = {"kl": None, "kl_standard_error": None, "ess": None, "mass": None, "lo
 
 
 def draw(name, arrays, **summary):
-    return getattr(plotting, f"{name}_figure")(arrays, SUMMARY | summary)
+    return getattr(fit2d, f"{name}_figure")(arrays, SUMMARY | summary)
 
 
 def panels(figure) -> list[Any]:

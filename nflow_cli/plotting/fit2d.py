@@ -1,31 +1,36 @@
-"""Pictures of a fitted flow: arrays in, matplotlib figures out, without pyplot or a display."""
+"""Pictures of a 2-D fit: `density`, `difference`, `deformation`, `training`."""
 
 import math
-import textwrap
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
-# Many journals refuse the default font type; the fixed salt makes svg files repeatable.
-STYLE: dict[Any, Any] = {"axes.titlesize": 10, "pdf.fonttype": 42, "svg.hashsalt": "nflow"}
-DPI = 150
-SEQUENTIAL = matplotlib.colormaps["viridis"].with_extremes(bad="0.75")
+from nflow_cli.plotting.style import (
+    BLUE,
+    DPI,
+    GREY,
+    SEQUENTIAL,
+    STYLE,
+    Arrays,
+    Extent,
+    Panels,
+    Summary,
+    add_colour_bar,
+    add_title,
+    colour_scale,
+    draw_grid,
+    fix_layout,
+    label_steps,
+    mark_lost,
+    panel_grid,
+    value_text,
+)
+
 DIVERGING = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.75")
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "0.55"  # Okabe-Ito, safe for colour-blind readers
-Arrays = Mapping[str, np.ndarray]
-Summary = Mapping[str, Any]
-Extent = tuple[float, float, float, float]  # left, right, bottom, top
-Panels = tuple[Figure, list[Axes]]
 
 
 def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
@@ -53,13 +58,6 @@ def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     return figures
 
 
-def save_figure(figure: Figure, file: str | Path | BinaryIO, kind: str) -> None:
-    """Write a figure as `png`, `svg` or `pdf`, without a date: equal figures give equal files."""
-    dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(file, format=kind, dpi=DPI, metadata=dateless.get(kind))
-
-
 def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw target, base and transformed density side by side on one colour scale, with draws."""
     target, target_title = _target(evaluation, summary)
@@ -71,7 +69,7 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     for ax, title, name in zip(axes, titles, names, strict=True):
         dots = draw_dots(ax, evaluation[name])
         ax.set_title(f"{title}, {dots} draws" if dots else title)
-    add_title(figure, summary, _kl_text(summary))
+    _add_title(figure, summary, _kl_text(summary))
     return figure
 
 
@@ -95,7 +93,7 @@ def difference_figure(evaluation: Arrays, summary: Summary) -> Figure:
     add_colour_bar(image, axes, "$q_K(z) - p(z)$", "max" if largest > limit else "neither")
     ess = "" if summary.get("ess") is None else f"ESS = {summary['ess']:.1%}"
     mass = "" if summary.get("mass") is None else f"mass = {summary['mass']:.4f}"
-    add_title(figure, summary, _kl_text(summary), ess, mass)
+    _add_title(figure, summary, _kl_text(summary), ess, mass)
     return figure
 
 
@@ -107,7 +105,7 @@ def deformation_figure(evaluation: Arrays, summary: Summary) -> Figure:
     figure, axes = density_panels(list(densities), extent, columns, min(10.0, 2 + 1.8 * columns))
     for ax, k in zip(axes, steps, strict=True):
         ax.set_title(f"k = {int(k)}")
-    add_title(figure, summary, "density after the first k flows")
+    _add_title(figure, summary, "density after the first k flows")
     return figure
 
 
@@ -134,62 +132,20 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     if annealed:
         axes[1].plot(update, beta, color=BLUE, marker="o" if len(beta) == 1 else "")
         axes[1].set_ylabel(r"$\beta$")
-    label_updates(axes)
-    add_title(figure, summary)
+    label_steps(axes, "update")
+    _add_title(figure, summary)
     return figure
 
 
-def panel_grid(count: int, columns: int, extent: Extent, width: float) -> Panels:
-    """Return a figure of equal panels, as high as they need, z1 and z2 named at the outer edges."""
-    rows = math.ceil(count / columns)
-    panel = ((width - 1.4) / columns - 0.1) * (extent[3] - extent[2]) / (extent[1] - extent[0])
-    height = min(max(rows * (panel + 0.5) + 0.52, 2.0), 8.0)
-    layout = ConstrainedLayoutEngine(compress=True, h_pad=0.06, w_pad=0.06)
-    figure = Figure((width, height), DPI, layout=layout)
-    grid = figure.add_gridspec(rows, columns)
-    axes = [figure.add_subplot(grid[divmod(i, columns)]) for i in range(count)]
-    for i, ax in enumerate(axes):
-        label_panel(ax, "$z_1$" if i + columns >= count else "", "" if i % columns else "$z_2$")
-    return figure, axes
-
-
-def fix_layout(figure: Figure) -> None:
-    """Place everything once and for all: it takes half the time, and again for each format."""
-    FigureCanvasAgg(figure)
-    if engine := figure.get_layout_engine():
-        engine.execute(figure)
-    figure.set_layout_engine("none")
-
-
-def label_panel(ax: Axes, x_label: str, y_label: str) -> None:
-    """Name the axes of an image panel; an axis with an empty name gets no ticks either."""
-    for axis, label in ((ax.xaxis, x_label), (ax.yaxis, y_label)):
-        axis.set_label_text(label)
-        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 4, 10]) if label else NullLocator())
-
-
 def density_panels(densities: list, extent: Extent, columns: int, width: float) -> Panels:
-    """Draw densities (m, n) in a grid of panels with one colour scale and one colour bar.
-
-    The scale reaches the highest peak, unless that is so far above the median one that a spike
-    would leave every other panel dark; the colour bar's arrow then says that it is cut.
-    """
+    """Draw densities (m, n) in a grid of panels with one colour scale and one colour bar."""
     peaks = [float(np.nanmax(density, initial=0.0)) for density in densities]
-    highest, typical = max(peaks) or 1.0, float(np.median(peaks))
-    spiked = highest > 2.5 * typical > 0
-    norm = Normalize(0.0, 1.25 * typical if spiked else highest)
+    norm, extend = colour_scale(peaks, float(np.median(peaks)))
     figure, axes = panel_grid(len(densities), columns, extent, width)
     for ax, density in zip(axes, densities, strict=True):
         draw_grid(ax, density, extent, SEQUENTIAL, norm)
-    add_colour_bar(axes[0].images[0], axes, "density", "max" if spiked else "neither")
+    add_colour_bar(axes[0].images[0], axes, "density", extend)
     return figure, axes
-
-
-def draw_grid(ax: Axes, grid: np.ndarray, extent: Extent, cmap: Any, norm: Normalize) -> AxesImage:
-    """Draw a grid (m, n) over the extent; nan is grey, and named where nothing else is there."""
-    if not np.isfinite(grid).any():
-        ax.text(0.5, 0.5, "not finite", ha="center", va="center", transform=ax.transAxes)
-    return ax.imshow(grid, cmap, norm, extent=extent, origin="lower", interpolation="bilinear")
 
 
 def draw_dots(ax: Axes, points: np.ndarray, most: int = 500) -> int:
@@ -198,24 +154,6 @@ def draw_dots(ax: Axes, points: np.ndarray, most: int = 500) -> int:
     ax.set_autoscale_on(False)
     ax.plot(*points.T, "o", color="white", alpha=0.5, markersize=1.7, markeredgewidth=0)
     return len(points)
-
-
-def add_colour_bar(image: AxesImage, axes: list[Axes], label: str, extend: str) -> None:
-    """Add one colour bar for all the axes; `extend` says which values the scale cuts off."""
-    bar = axes[0].figure.colorbar(image, ax=axes, extend=extend, label=label, pad=0.02, aspect=22)
-    bar.ax.yaxis.set_major_locator(MaxNLocator(6))
-
-
-def add_title(figure: Figure, summary: Summary, *parts: str) -> None:
-    """Set the overall title: what was fitted, then the parts; lines break only between parts."""
-    parts = (summary.get("target", ""), f"{summary['flow']} flow", f"K = {summary['k']}", *parts)
-    # A no-break space keeps "K = 8" together; a bare dollar sign would start mathtext.
-    fixed = str.maketrans({" ": "\N{NO-BREAK SPACE}", "$": r"\$", ",": ", "})
-    words = (part.translate(fixed) for part in parts if part)
-    width = int(figure.get_figwidth() * 10.5)
-    title = textwrap.fill(", ".join(words), width, break_on_hyphens=False)
-    figure.suptitle(title)
-    figure.set_figheight(figure.get_figheight() + 0.2 * title.count("\n"))
 
 
 def draw_history(ax: Axes, update: np.ndarray, values: np.ndarray) -> None:
@@ -232,10 +170,7 @@ def draw_history(ax: Axes, update: np.ndarray, values: np.ndarray) -> None:
         ax.plot(
             update, median, color=BLUE, linewidth=2, label=f"running median of {2 * widest + 1}"
         )
-    if count < len(values):
-        at, bottom = update[~good], ax.get_xaxis_transform()
-        label = f"not finite ({len(at)} of {len(values)} rows)"
-        ax.plot(at, 0 * at + 0.03, "x", color=ORANGE, label=label, transform=bottom)
+    mark_lost(ax, update, good)
 
 
 def scale_history(ax: Axes, values: np.ndarray, evaluated: float) -> None:
@@ -254,16 +189,6 @@ def scale_history(ax: Axes, values: np.ndarray, evaluated: float) -> None:
     ax.axhspan(-edge, edge, color="0.94", zorder=0, label=rf"linear scale within $\pm${edge:g}")
     if shown.min() >= 0:
         ax.set_ylim(bottom=0)
-
-
-def label_updates(axes: Iterable[Axes]) -> None:
-    """Give stacked panels that share the axis of updates a light grid, and the lowest its name."""
-    for ax in axes:
-        ax.grid(color="0.9", linewidth=0.6)
-        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        ax.set_xlabel("update")
-        ax.label_outer()
 
 
 def _density(log_density: np.ndarray) -> np.ndarray:
@@ -289,11 +214,10 @@ def _extent(x: np.ndarray, y: np.ndarray) -> Extent:
 
 
 def _kl_text(summary: Summary) -> str:
-    kl, error = summary.get("kl"), summary.get("kl_standard_error")
-    if kl is None:
-        return ""
-    if not error or not math.isfinite(error):
-        return f"KL = {kl:.3g} nats"
-    # Two significant digits of the error say how many of the value mean anything.
-    digits = min(max(0, 1 - math.floor(math.log10(error))), 8)
-    return f"KL = {kl:.{digits}f} ± {error:.{digits}f} nats"
+    kl = summary.get("kl")
+    return "" if kl is None else f"KL = {value_text(kl, summary.get('kl_standard_error'))}"
+
+
+def _add_title(figure: Figure, summary: Summary, *parts: str) -> None:
+    named = (summary.get("target", ""), f"{summary['flow']} flow", f"K = {summary['k']}")
+    add_title(figure, *named, *parts)

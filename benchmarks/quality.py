@@ -1,0 +1,64 @@
+"""Train presets over seeds and print the KL divergence each reaches, in nats.
+
+    python -m benchmarks.quality [--seeds 5] [PRESET ...]
+
+Without names, every shipped fit-2d preset, and K = 1 of the two natural targets.
+"""
+
+import statistics
+from typing import Any
+
+import click
+
+# What `nflow fit-2d --flow NAME --k 1` trains, beside the presets.
+SINGLES = {
+    "multimodal-planar, k = 1": ("multimodal-planar", {"flow.k": 1}),
+}
+
+
+def contenders(names: tuple[str, ...]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return what to train: preset and changes, by label."""
+    from nflow_cli import config
+
+    if names:
+        return {name: (name, {}) for name in names}
+    shipped = config.shipped_presets()
+    fits = [n for n, path in shipped.items() if config.read_preset(path)["command"] == "fit-2d"]
+    return {**SINGLES, **{name: (name, {}) for name in fits}}
+
+
+def train(preset: str, changes: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Train one preset with one seed; return its figures."""
+    from nflow_cli import config, fit2d
+    from nflow_cli.evaluation import evaluate_samples
+
+    data = config.read_preset(config.find_preset(preset))
+    resolved = config.validate(config.override(data, {**changes, "seed": seed}), preset)
+    model = fit2d.build(resolved)
+    fit2d.train(model, resolved, lambda row: None)
+    parts = (model.flow, model.base, model.target)
+    return evaluate_samples(*parts, seed, resolved.evaluate.samples)[0]
+
+
+@click.command()
+@click.argument("presets", nargs=-1)
+@click.option("--seeds", default=5, show_default=True, help="Seeds 0 to this, less one.")
+def main(presets: tuple[str, ...], seeds: int) -> None:
+    """Print median, best and worst KL over the seeds, and the worst ESS."""
+    from nflow_cli.cli.options import start_tensorflow
+
+    start_tensorflow()
+    click.echo("| preset | median KL | best | worst | s.e. | least ESS |")
+    click.echo("|---|---|---|---|---|---|")
+    for label, (preset, changes) in contenders(presets).items():
+        runs = [train(preset, changes, seed) for seed in range(seeds)]
+        kls = [run["kl"] for run in runs]
+        error = max(run["kl_standard_error"] for run in runs)
+        click.echo(
+            f"| {label} | {statistics.median(kls):.5f} | {min(kls):.5f} | {max(kls):.5f} "
+            f"| {error:.5f} | {min(run['ess'] for run in runs):.3f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

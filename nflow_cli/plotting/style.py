@@ -1,0 +1,144 @@
+"""What every picture shares: constants, panels, titles, colour bars, the layout and the files."""
+
+import math
+import re
+import textwrap
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
+
+# Many journals refuse the default font type; the fixed salt makes svg files repeatable.
+STYLE: dict[Any, Any] = {"axes.titlesize": 10, "pdf.fonttype": 42, "svg.hashsalt": "nflow"}
+DPI = 150
+SEQUENTIAL = matplotlib.colormaps["viridis"].with_extremes(bad="0.75")
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "0.55"  # Okabe-Ito, safe for colour-blind readers
+Arrays = Mapping[str, np.ndarray]
+Summary = Mapping[str, Any]
+Extent = tuple[float, float, float, float]  # left, right, bottom, top
+Panels = tuple[Figure, list[Axes]]
+
+
+def save_figure(figure: Figure, file: str | Path | BinaryIO, kind: str) -> None:
+    """Write a figure as `png`, `svg` or `pdf`, without a date: equal figures give equal files."""
+    dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(file, format=kind, dpi=DPI, metadata=dateless.get(kind))
+
+
+def fix_layout(figure: Figure) -> None:
+    """Place everything once and for all: it takes half the time, and again for each format."""
+    FigureCanvasAgg(figure)
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+    figure.set_layout_engine("none")
+
+
+def panel_grid(
+    count: int,
+    columns: int,
+    extent: Extent,
+    width: float,
+    names: tuple[str, str] = ("$z_1$", "$z_2$"),
+    side: float = 1.4,
+    head: float = 0.5,
+) -> Panels:
+    """Return a figure of equal panels, as high as they need, axes named at the outer edges.
+
+    `side` is the width in inches that labels and colour bars take from all the panels, `head` the
+    height that titles and labels add to each row.
+    """
+    rows = math.ceil(count / columns)
+    panel = ((width - side) / columns - 0.1) * (extent[3] - extent[2]) / (extent[1] - extent[0])
+    height = min(max(rows * (panel + head) + 0.52, 2.0), 8.0)
+    layout = ConstrainedLayoutEngine(compress=True, h_pad=0.06, w_pad=0.06)
+    figure = Figure((width, height), DPI, layout=layout)
+    grid = figure.add_gridspec(rows, columns)
+    axes = [figure.add_subplot(grid[divmod(i, columns)]) for i in range(count)]
+    for i, ax in enumerate(axes):
+        label_panel(ax, names[0] if i + columns >= count else "", "" if i % columns else names[1])
+    return figure, axes
+
+
+def label_panel(ax: Axes, x_label: str, y_label: str) -> None:
+    """Name the axes of an image panel; an axis with an empty name gets no ticks either."""
+    for axis, label in ((ax.xaxis, x_label), (ax.yaxis, y_label)):
+        axis.set_label_text(label)
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 4, 10]) if label else NullLocator())
+
+
+def draw_grid(ax: Axes, grid: np.ndarray, extent: Extent, cmap: Any, norm: Normalize) -> AxesImage:
+    """Draw a grid (m, n) over the extent; nan is grey, and named where nothing else is there."""
+    name_lost(ax, grid)
+    return ax.imshow(grid, cmap, norm, extent=extent, origin="lower", interpolation="bilinear")
+
+
+def name_lost(ax: Axes, values: np.ndarray, height: float = 0.5) -> None:
+    """Write "not finite" at a height (0-1) of the panel where none of the values is finite."""
+    if not np.isfinite(values).any():
+        ax.text(0.5, height, "not finite", ha="center", va="center", transform=ax.transAxes)
+
+
+def colour_scale(peaks: list[float], typical: float) -> tuple[Normalize, str]:
+    """Return one colour scale for densities with these peaks, and how its colour bar extends.
+
+    It reaches the highest peak, unless that is so far above the typical one that a spike would
+    leave every other panel dark; the colour bar's arrow then says that it is cut.
+    """
+    highest = max(peaks) or 1.0
+    spiked = highest > 2.5 * typical > 0
+    return Normalize(0.0, 1.25 * typical if spiked else highest), "max" if spiked else "neither"
+
+
+def add_colour_bar(image: AxesImage, axes: list[Axes], label: str, extend: str) -> None:
+    """Add one colour bar for all the axes; `extend` says which values the scale cuts off."""
+    bar = axes[0].figure.colorbar(image, ax=axes, extend=extend, label=label, pad=0.02, aspect=22)
+    bar.ax.yaxis.set_major_locator(MaxNLocator(6))
+
+
+def add_title(figure: Figure, *parts: str) -> None:
+    """Set the overall title from those parts that are not empty, with line breaks between them."""
+    # A no-break space keeps "K = 8" together; a bare dollar sign would start mathtext.
+    fixed = str.maketrans({" ": "\N{NO-BREAK SPACE}", "$": r"\$"})
+    words = (re.sub(r",(?=[^\W\d])", ", ", part.translate(fixed)) for part in parts if part)
+    width = int(figure.get_figwidth() * 10.5)
+    title = textwrap.fill(", ".join(words), width, break_on_hyphens=False)
+    figure.suptitle(title)
+    figure.set_figheight(figure.get_figheight() + 0.2 * title.count("\n"))
+
+
+def mark_lost(ax: Axes, x: np.ndarray, good: np.ndarray) -> None:
+    """Draw a cross at the foot of the panel for each row (n,) that is not good, hence not drawn."""
+    at = x[~good]
+    if len(at):
+        label = f"not finite ({len(at)} of {len(good)} rows)"
+        foot = ax.get_xaxis_transform()
+        ax.plot(at, 0 * at + 0.03, "x", color=ORANGE, label=label, transform=foot)
+
+
+def label_steps(axes: Iterable[Axes], name: str) -> None:
+    """Give stacked panels that share an axis of steps a light grid, and the lowest its name."""
+    for ax in axes:
+        ax.grid(color="0.9", linewidth=0.6)
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        ax.set_xlabel(name)
+        ax.label_outer()
+
+
+def value_text(value: float, error: float | None) -> str:
+    """Write a value in nats with its standard error, where that is known and finite."""
+    if not error or not math.isfinite(error):
+        return f"{value:.3g} nats"
+    # Two significant digits of the error say how many of the value mean anything.
+    digits = min(max(0, 1 - math.floor(math.log10(error))), 8)
+    return f"{value:.{digits}f} ± {error:.{digits}f} nats"

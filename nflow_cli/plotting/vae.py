@@ -1,0 +1,355 @@
+"""Pictures of a flow-VAE: `latent`, `reconstructions`, `samples`, `manifold`, `training`."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle
+
+from nflow_cli.plotting.style import (
+    BLUE,
+    DPI,
+    ORANGE,
+    SEQUENTIAL,
+    STYLE,
+    Arrays,
+    Extent,
+    Summary,
+    add_title,
+    colour_scale,
+    draw_grid,
+    fix_layout,
+    label_panel,
+    label_steps,
+    mark_lost,
+    name_lost,
+    panel_grid,
+    value_text,
+)
+
+INK = matplotlib.colormaps["gray_r"].with_extremes(bad="0.75")
+# Paul Tol's muted set and black: ten colours that colour-blind readers can tell apart.
+DIGITS = (
+    *("#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE"),
+    *("#882255", "#44AA99", "#999933", "#AA4499", "#000000"),
+)
+PRIOR_MASS = (0.5, 0.95)  # inside the circles drawn for the prior
+BINARIZED = {
+    "stochastic": "stochastically binarized",
+    "static": "statically binarized",
+    "threshold": "thresholded",
+    "none": "grey levels",
+}
+
+
+def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
+    """Return a flow-VAE's pictures: `latent`, `reconstructions`, `samples`, `manifold`, `training`.
+
+    `evaluation` holds `base_latents` z_0 and `latents` z_K (n, 2) of n test images, in the two
+    latent units `latent_axes` (2,), counted from 0; `labels` (n,) 0-9, or (0,) where there are
+    none; `originals` and `reconstructions` (m, h, w) and `samples` (s, h, w) in [0, 1];
+    `manifold` (r, r, h, w), whose image [i, j] is decoded at (`manifold_axis`[j],
+    `manifold_axis`[i]) of those two units, and `manifold_axis` (r,).
+
+    `metrics` has one row per epoch: `epoch`, `negative_elbo`, `reconstruction`, `kl` (nats per
+    image), `beta`, and `validation_negative_elbo` where there was a validation split.
+    `summary` gives `flow`, `k`, `latent_dim`, `amortized`, `binarization`, `data` {`name`},
+    `negative_elbo`, `reconstruction`, `kl` (nats), `negative_log_likelihood` (or None),
+    `nll_standard_error` and `nll_samples`.
+    """
+    with matplotlib.rc_context(STYLE):
+        figures = {
+            "latent": latent_figure(evaluation, summary),
+            "reconstructions": reconstructions_figure(evaluation, summary),
+            "samples": samples_figure(evaluation, summary),
+            "manifold": manifold_figure(evaluation, summary),
+            "training": training_figure(metrics, summary),
+        }
+        for figure in figures.values():
+            fix_layout(figure)
+    return figures
+
+
+def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:
+    """Draw base and transformed latents, as densities and, where labelled, as coloured points.
+
+    They share the window and the colour scale, unless one would be lost in the window of the
+    other. Without flows they are the same, and drawn once.
+    """
+    clouds = {"base $z_0$": evaluation["base_latents"], "transformed $z_K$": evaluation["latents"]}
+    if summary["k"] == 0:
+        clouds = {"$z_K = z_0$ (no flow)": evaluation["latents"]}
+    labels = np.asarray(evaluation["labels"])
+    labelled = labels.size > 0 and set(np.unique(labels)) <= set(range(10))
+    columns, rows = len(clouds), 1 + labelled
+    windows, names = _windows(list(clouds.values())), _unit_names(evaluation)
+    width = 1.7 + 3.0 * columns
+    figure, axes = panel_grid(rows * columns, columns, windows[0], width, names, 1.7, 0.4)
+    draw_densities(axes[:columns], list(clouds.values()), windows)
+    for i, (title, points) in enumerate(clouds.items()):
+        axes[i].set_title(title)
+        if labelled:
+            draw_classes(axes[columns + i], points, labels, windows[i])
+    if labelled:
+        add_digit_legend(axes[-1], labels)
+    for ax in axes:
+        draw_prior(ax, "white" if ax.images else "0.25")
+        if windows[0] != windows[-1]:
+            label_panel(ax, ax.get_xlabel() or " ", ax.get_ylabel() or " ")
+    box: Any = {"facecolor": SEQUENTIAL(0.0), "edgecolor": "none", "labelcolor": "white"}
+    axes[0].legend(loc="lower left", fontsize=9, **box)
+    add_title(figure, *_about(summary, evaluation))
+    return figure
+
+
+def reconstructions_figure(evaluation: Arrays, summary: Summary) -> Figure:
+    """Draw the originals in rows, each with the decoded means beneath."""
+    rows = [_tiles(evaluation[name], 10) for name in ("originals", "reconstructions")]
+    extent = (0.0, float(rows[0].shape[1]), 0.0, 2.0)
+    figure, axes = panel_grid(len(rows[0]), 1, extent, 8.0, ("", ""), side=1.2, head=0.15)
+    for ax, *pair in zip(axes, *rows, strict=True):
+        draw_mosaic(ax, np.stack(pair))
+        name_lost(ax, pair[1], 0.25)
+        ax.set_yticks([1.5, 0.5], ["original", "reconstruction"])
+        ax.tick_params(length=0)
+    add_title(figure, *_about(summary))
+    return figure
+
+
+def samples_figure(evaluation: Arrays, summary: Summary) -> Figure:
+    """Draw the decoded means of draws from the prior."""
+    samples = evaluation["samples"]
+    figure, _ = mosaic_figure(_tiles(samples, math.ceil(math.sqrt(len(samples)))), ("", ""))
+    add_title(figure, *_about(summary), f"decoded means of {len(samples)} draws from the prior")
+    return figure
+
+
+def manifold_figure(evaluation: Arrays, summary: Summary) -> Figure:
+    """Draw the decoded means over a plane of two latent units, each image where it is decoded."""
+    axis = evaluation["manifold_axis"]
+    names = [f"{name} (quantiles of N(0, 1))" for name in _unit_names(evaluation)]
+    figure, ax = mosaic_figure(evaluation["manifold"][::-1], (names[0], names[1]))
+    # An even number of ticks on an even number of images, so that both sides get the same ones.
+    at = np.unique(np.round(np.linspace(0, len(axis) - 1, 7 - (len(axis) % 2 == 0))).astype(int))
+    texts = [f"{axis[i]:.2f}".replace("-", "\N{MINUS SIGN}") for i in at]
+    ax.set_xticks(at + 0.5, texts)
+    ax.set_yticks(at + 0.5, texts)
+    add_title(figure, *_about(summary, evaluation), "decoded means")
+    return figure
+
+
+def training_figure(metrics: Arrays, summary: Summary) -> Figure:
+    """Draw the bound and its two parts (nats) against epoch, and what the test set gave.
+
+    Shaded: the epochs with beta < 1. Where the first epochs would flatten the rest they are cut
+    off, and the legend says so. Rows that are not finite get a cross.
+    """
+    epoch, beta = np.asarray(metrics["epoch"], float), np.asarray(metrics["beta"], float)
+    figure = Figure((9.2, 5.8), DPI, layout="constrained")
+    axes = figure.subplots(3, sharex=True, height_ratios=[2, 1, 1])
+    axes[0].set_xlim(epoch.min() - 0.5, epoch.max() + 0.5)
+    names = {"negative_elbo": "−ELBO", "reconstruction": "reconstruction", "kl": "KL"}
+    for ax, (key, name) in zip(axes, names.items(), strict=True):
+        once = "" if ax is axes[0] else "_"  # which hides a label from the legend
+        curves = {f"{once}training": metrics[key]}
+        levels = {f"test set: {summary[key]:.2f} nats": summary[key]}
+        if ax is axes[0]:
+            levels = {f"test set: −ELBO =\n{summary[key]:.2f} nats": summary[key]}
+            levels |= _likelihood(summary)
+            if "validation_negative_elbo" in metrics:
+                curves["validation"] = metrics["validation_negative_elbo"]
+        draw_epochs(ax, epoch, curves, levels)
+        shade_annealing(ax, epoch[beta < 1], once)
+        ax.set_ylabel(f"{name}\n(nats)")
+        ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    label_steps(axes, "epoch")
+    figure.align_ylabels(axes)
+    add_title(figure, *_about(summary))
+    return figure
+
+
+def draw_densities(axes: Sequence[Axes], clouds: list[np.ndarray], windows: list[Extent]) -> None:
+    """Draw the histogram of each cloud (n, 2) as a density, all on one colour scale.
+
+    Where the windows differ so do the densities, by orders: each is then relative to its peak.
+    """
+    densities = [_histogram(*cloud) for cloud in zip(clouds, windows, strict=True)]
+    peaks = [float(np.nanmax(density, initial=0.0)) for density in densities]
+    # A flow may well contract its base; only a spike beyond 6 times the other's peak is cut.
+    norm, extend = colour_scale(peaks, 2.4 * min(peaks))
+    name = "density"
+    if windows[0] != windows[-1]:
+        densities = [density / peak for density, peak in zip(densities, peaks)]
+        norm, extend, name = Normalize(0, 1), "neither", "density / its peak"
+    for ax, density, window in zip(axes, densities, windows):
+        draw_grid(ax, density, window, SEQUENTIAL, norm)
+    # Right of the last panel as the legend below it is: both then take the same room.
+    beside = axes[-1].inset_axes((1.05, 0.0, 0.05, 1.0))
+    axes[-1].figure.colorbar(axes[-1].images[0], beside, extend=extend, label=name)
+
+
+def draw_classes(ax: Axes, points: np.ndarray, labels: np.ndarray, window: Extent) -> None:
+    """Draw points (n, 2) in the colours of their labels, so that no class covers the others."""
+    # Each class is spread evenly over the drawing order, however many points it has.
+    rank = np.empty(len(labels))
+    for label in np.unique(labels):
+        own = labels == label
+        rank[own] = (np.arange(own.sum()) + 0.5) / own.sum()
+    order = np.argsort(rank, kind="stable")
+    ax.set(xlim=window[:2], ylim=window[2:], aspect="equal")
+    name_lost(ax, points)
+    ax.scatter(
+        *points[order].T,
+        s=2.0,
+        c=[DIGITS[label] for label in labels[order]],
+        linewidths=0,
+        alpha=0.8,
+    )
+
+
+def add_digit_legend(ax: Axes, labels: np.ndarray) -> None:
+    """Add the legend of those digits that occur, right of the panel."""
+    style: Any = {"marker": "o", "ls": "", "markersize": 6}
+    digits = np.unique(labels)
+    handles = [Line2D([], [], color=DIGITS[i], label=str(i), **style) for i in digits]
+    place: Any = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5), "frameon": False}
+    ax.legend(handles=handles, title="digit", handletextpad=0.2, **place)
+
+
+def draw_prior(ax: Axes, colour: str) -> None:
+    """Draw the circles that hold given parts of N(0, I) in two dimensions: r^2 = -2 log(1 - p)."""
+    style: Any = {"fill": False, "ls": "--", "lw": 0.9, "ec": colour}
+    for mass in PRIOR_MASS:
+        ax.add_patch(Circle((0, 0), math.sqrt(-2 * math.log1p(-mass)), **style))
+    parts = " and ".join(f"{mass:.0%}" for mass in PRIOR_MASS)
+    ax.plot([], [], color=colour, ls="--", lw=0.9, label=f"prior N(0, I): {parts}")
+
+
+def mosaic_figure(tiles: np.ndarray, names: tuple[str, str]) -> tuple[Figure, Axes]:
+    """Return a figure of one mosaic of images (rows, columns, h, w), a tile a unit wide."""
+    extent = (0.0, float(tiles.shape[1]), 0.0, float(tiles.shape[0]))
+    side, head = (0.8, 0.45) if names[0] else (0.1, 0.05)
+    figure, axes = panel_grid(1, 1, extent, 6.0 + side, names, side, head)
+    draw_mosaic(axes[0], tiles)
+    return figure, axes[0]
+
+
+def draw_mosaic(ax: Axes, tiles: np.ndarray) -> None:
+    """Draw images (rows, columns, h, w) without gaps, the first row at the top."""
+    rows, columns, height, width = tiles.shape
+    mosaic = tiles.swapaxes(1, 2).reshape(rows * height, columns * width)
+    draw_grid(ax, mosaic[::-1], (0.0, columns, 0.0, rows), INK, Normalize(0, 1))
+
+
+def draw_epochs(ax: Axes, epoch: np.ndarray, curves: Arrays, levels: Mapping[str, float]) -> None:
+    """Draw curves (n,) against epoch and levels as horizontal lines, and choose the y axis."""
+    marker = "o" if len(epoch) < 40 else ""
+    good = np.isfinite(np.stack(list(curves.values())))
+    for (name, values), finite, colour in zip(curves.items(), good, (BLUE, ORANGE)):
+        shown = np.where(finite, values, np.nan)
+        ax.plot(epoch, shown, color=colour, marker=marker, markersize=3.5, label=name)
+    for (name, level), style in zip(levels.items(), ("--", ":")):
+        shown = level if math.isfinite(level) else math.nan
+        ax.axhline(shown, color="k", ls=style, lw=1.4, label=name)
+    mark_lost(ax, epoch, np.all(good, axis=0))
+    zoom_on_later(ax, list(curves.values()), list(levels.values()))
+
+
+def shade_annealing(ax: Axes, annealed: np.ndarray, once: str) -> None:
+    """Shade the annealed epochs (n,), if any; `once` is what the label begins with."""
+    if len(annealed):
+        style: Any = {"color": "0.92", "zorder": 0, "label": rf"{once}annealing, $\beta < 1$"}
+        ax.axvspan(annealed.min() - 0.5, annealed.max() + 0.5, **style)
+
+
+def zoom_on_later(ax: Axes, curves: list[np.ndarray], levels: list[float]) -> None:
+    """Cut off the first tenth of curves (n,) where it would flatten the rest, and say so."""
+    early = math.ceil(len(curves[0]) / 10) if len(curves[0]) >= 8 else 0
+    every, later = (np.concatenate([levels, *(y[i:] for y in curves)]) for i in (0, early))
+    every, later = every[np.isfinite(every)], later[np.isfinite(later)]
+    if not len(later) or np.ptp(every) <= 3 * np.ptp(later):
+        return
+    low, high, span = later.min(), later.max(), np.ptp(later) or 1.0
+    # Some more room on the side that is cut shows where the curve comes from.
+    bottom = low - (0.4 if every.min() < low - span else 0.08) * span
+    top = high + (0.4 if every.max() > high + span else 0.08) * span
+    ax.set_ylim(bottom, top)
+    below = f"down to {every.min():.1f}" if every.min() < bottom else ""
+    above = f"up to {every.max():.1f}" if every.max() > top else ""
+    ends = " and ".join(text for text in (below, above) if text)
+    ax.plot([], [], " ", label=f"off the scale: early epochs,\n{ends} nats")
+
+
+def _histogram(points: np.ndarray, extent: Extent) -> np.ndarray:
+    good = points[np.isfinite(points).all(axis=1)]
+    bins = int(np.clip(0.5 * math.sqrt(len(good)), 12, 60))
+    counts, x, y = np.histogram2d(good[:, 0], good[:, 1], bins, [extent[:2], extent[2:]])
+    if not len(good):
+        return np.full_like(counts, np.nan)
+    return counts.T / (len(good) * (x[1] - x[0]) * (y[1] - y[0]))
+
+
+def _windows(clouds: list[np.ndarray]) -> list[Extent]:
+    """Return the window of each cloud: the same one, unless that is far too wide for another."""
+    own = [_window(points) for points in clouds]
+    widths = [window[1] - window[0] for window in own]
+    return own if max(widths) > 3 * min(widths) else [_window(np.concatenate(clouds))] * len(own)
+
+
+def _window(points: np.ndarray) -> Extent:
+    """Return a square that holds the prior's circles and all but the strays of the points."""
+    points = points[np.isfinite(points).all(axis=1)]
+    reach = np.array([[-3.1, -3.1], [3.1, 3.1]])
+    if len(points):
+        low, high = np.quantile(points, [0.0005, 0.9995], axis=0)
+        reach = np.stack([np.minimum(low, reach[0]), np.maximum(high, reach[1])])
+    centre, half = reach.mean(axis=0), 0.52 * np.ptp(reach, axis=0).max()
+    left, bottom, right, top = (float(x) for x in (*(centre - half), *(centre + half)))
+    return left, right, bottom, top
+
+
+def _tiles(images: np.ndarray, columns: int) -> np.ndarray:
+    """Arrange images (n, h, w) in rows (rows, columns, h, w), the last one filled with blanks."""
+    columns = min(columns, len(images))
+    blank = 0.0 if np.isfinite(images).any() else np.nan
+    blanks = np.full((-len(images) % columns, *images.shape[1:]), blank)
+    return np.concatenate([images, blanks]).reshape(-1, columns, *images.shape[1:])
+
+
+def _unit_names(evaluation: Arrays) -> tuple[str, str]:
+    first, second = (int(unit) + 1 for unit in evaluation["latent_axes"])
+    return f"$z_{{{first}}}$", f"$z_{{{second}}}$"
+
+
+def _about(summary: Summary, evaluation: Arrays | None = None) -> tuple[str, ...]:
+    """Say which data, flow and bound a picture is of, and which latent units where it shows two."""
+    kind, dim = summary["binarization"], summary["latent_dim"]
+    flow = f"{'amortized ' if summary['amortized'] else ''}{summary['flow']} flow"
+    units = f"{dim} latent units"
+    if evaluation is not None and dim > 2:
+        first, second = (int(unit) + 1 for unit in evaluation["latent_axes"])
+        units = f"latent units {first} and {second}, the two most active of {dim}"
+    return (
+        f"{Path(summary['data']['name']).name} ({BINARIZED.get(kind, kind)})",
+        flow if summary["k"] else "no flow",
+        f"K = {summary['k']}",
+        units,
+        f"−ELBO = {summary['negative_elbo']:.2f} nats",
+    )
+
+
+def _likelihood(summary: Summary) -> dict[str, float]:
+    """Return the level of -log p(x) under its name, or nothing where it was not estimated."""
+    value = summary.get("negative_log_likelihood")
+    if value is None:
+        return {}
+    text = value_text(value, summary.get("nll_standard_error"))
+    draws = f"{summary['nll_samples']:,} importance samples"
+    return {f"test set: $-\\log p(x)$ =\n{text}\n({draws})": value}

@@ -1,0 +1,41 @@
+import os
+
+import pytest
+from click.testing import CliRunner
+from running import QUICK, run_nflow
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture
+def nflow(tmp_path):
+    """Return a function that runs ``nflow`` as a user does, in an empty folder."""
+    return lambda *args, **env: run_nflow(tmp_path, *args, **env)
+
+
+@pytest.fixture
+def invoke(tmp_path, monkeypatch):
+    """Return a function that runs ``nflow`` in this process, in an empty folder: it is faster."""
+    from nflow_cli.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    return lambda *args: CliRunner().invoke(main, [str(arg) for arg in args], prog_name="nflow")
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory):
+    """Train once as a user does, where Keras is set up for another backend and precision."""
+    folder = tmp_path_factory.mktemp("first")
+    (folder / "keras.json").write_text('{"backend": "torch", "floatx": "float64"}')
+    hostile = {"KERAS_BACKEND": "jax", "KERAS_HOME": folder, "TF_CPP_MIN_LOG_LEVEL": "0"}
+    done = run_nflow(folder, "fit-2d", *QUICK, **hostile)
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+@pytest.fixture
+def finished_run(first_run):
+    """Return the run directory of a short training that ended well."""
+    folder, done = first_run
+    return folder / done.stdout.splitlines()[-1]

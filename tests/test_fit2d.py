@@ -1,0 +1,289 @@
+import json
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from truth import Grid, call, normal_log_prob, push, to_numpy
+
+from nflow_cli import config, fit2d, targets
+from nflow_cli.data import NoiseChunks
+from nflow_cli.distributions import StandardNormal, UniformBox
+from nflow_cli.errors import DivergenceError
+from nflow_cli.evaluation import density_arrays, evaluate_samples
+from nflow_cli.flows import FlowStack
+from nflow_cli.run_dir import RunDirectory
+from nflow_cli.training import make_optimizer
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
+)
+
+GRID = Grid(9.0, 601)
+TRAIN = {"steps": 23, "batch_size": 32, "chunk": 5, "learning_rate": 0.02}
+
+
+def preset(train=None, **changes):
+    data = {"command": "fit-2d", "evaluate": {"samples": 20_000}, "train": TRAIN | (train or {})}
+    return config.validate(data | changes, "test")
+
+
+def fit(settings):
+    """Build and train; return the model and its rows of metrics."""
+    model, rows = fit2d.build(settings), []
+    fit2d.train(model, settings, rows.append)
+    return model, rows
+
+
+def fit_by_hand(target, train, base=None, pattern=("planar",), k=4):
+    """Fit an object that no preset names, as a program would."""
+    settings = preset(train)
+    flow = FlowStack(list(pattern), k, seed=0)
+    model = fit2d.Fit2D(flow, base or StandardNormal(), target, settings.train.annealing)
+    model.compile(optimizer=make_optimizer(settings.train), jit_compile=True)
+    rows = []
+    fit2d.train(model, settings, rows.append)
+    return model, rows
+
+
+def weights_of(model):
+    return np.concatenate([to_numpy(v.value).ravel() for v in model.trainable_variables])
+
+
+def parts(model):
+    return model.flow, model.base, model.target
+
+
+def judge(model, n=20_000):
+    return evaluate_samples(*parts(model), 0, n)
+
+
+def exact_kl(model):
+    """Return the KL divergence by quadrature over the base, in NumPy."""
+    log_q0 = normal_log_prob(GRID.points)
+    z, log_det = push(model.flow, GRID.points)
+    return GRID.integral(np.exp(log_q0) * (log_q0 - log_det - call(model.target.log_prob, z)))
+
+
+SMALL = {"flow": {"pattern": ["planar", "radial"], "k": 3}, "seed": 7}
+ANNEALED = {"annealing": {"updates": 10}}
+
+
+@pytest.fixture(scope="module")
+def small():
+    return fit(preset(ANNEALED, **SMALL))
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A fit that is long enough to be good."""
+    settings = preset(
+        {"steps": 1500, "batch_size": 128, "chunk": 500, "learning_rate": 0.03},
+        target="multimodal",
+        flow={"pattern": ["planar"], "k": 4},
+    )
+    return fit2d.build(settings), *fit(settings)
+
+
+def test_compiled_chunks_make_the_updates_of_a_plain_loop(small):
+    import tensorflow as tf
+
+    settings = preset(ANNEALED, **SMALL)
+    flow = FlowStack(["planar", "radial"], 3, seed=7)
+    flow.build((None, 2))
+    variables, target = flow.trainable_variables, targets.Multimodal()
+    noise = NoiseChunks(StandardNormal(), 7, 23, 5, 32)
+    optimizer = make_optimizer(settings.train)
+    for update in range(23):
+        z0 = ops.convert_to_tensor(noise[update // 5][0][update % 5])
+        beta = min(1.0, 0.01 + 0.99 * update / 10)
+        with tf.GradientTape() as tape:
+            z, log_det = flow(z0)
+            log_q = -0.5 * ops.sum(z0**2, -1) - np.log(2 * np.pi) - log_det
+            loss = ops.mean(log_q - beta * target.log_prob(z))
+        optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
+    expected = np.concatenate([to_numpy(v.value).ravel() for v in variables])
+    np.testing.assert_allclose(weights_of(small[0]), expected, 1e-5, 1e-5)
+
+
+def test_another_seed_starts_elsewhere():
+    flow = {"pattern": ["planar"], "k": 3}
+    first, again, other = (
+        weights_of(fit2d.build(preset(flow=flow, seed=seed))) for seed in (7, 7, 8)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert np.all(first != other)
+
+
+def test_the_last_row_is_at_full_temperature_and_at_the_end_of_the_schedule(small):
+    last = small[1][-1]
+    assert last["update"] == 23
+    assert last["beta"] == 1
+    assert last["loss"] == last["kl"]
+    assert last["learning_rate"] == pytest.approx(0, abs=1e-8)
+
+
+def test_training_brings_the_kl_down_to_a_good_fit(trained):
+    before, model, _ = trained
+    start, end = judge(before)[0], judge(model)[0]
+    assert end["kl"] < 0.25 * start["kl"]
+    assert end["kl"] > -4 * end["kl_standard_error"]
+    assert end["ess"] > start["ess"]
+
+
+def test_the_rows_follow_the_kl_down(trained):
+    kls = [row["kl"] for row in trained[2]]
+    assert kls == sorted(kls, reverse=True)
+    assert [row["update"] for row in trained[2]] == [500, 1000, 1500]
+
+
+def test_the_kl_told_of_a_trained_stack_is_that_of_the_quadrature(trained):
+    figures = judge(trained[1], 100_000)[0]
+    assert abs(figures["kl"] - exact_kl(trained[1])) < 4 * figures["kl_standard_error"]
+
+
+def test_the_mass_of_a_trained_stack_is_1(trained):
+    model = trained[1]
+    _, z0, z = judge(model)
+    mass, arrays = density_arrays(*parts(model), z0, z, 0, 500)
+    assert abs(mass - 1) < 1e-3
+    assert not any(np.any(np.isnan(array)) for array in arrays.values())
+
+
+@pytest.mark.parametrize("target", ["multimodal", "u1", "u2", "u3", "u4"])
+def test_without_flows_the_kl_is_that_of_base_and_target(target):
+    model = fit2d.build(preset(target=target, flow={"k": 0}))
+    log_q0 = normal_log_prob(GRID.points)
+    log_p = call(model.target.log_prob, GRID.points)
+    expected = GRID.integral(np.exp(log_q0) * (log_q0 - log_p))
+    figures = judge(model, 200_000)[0]
+    assert abs(figures["kl"] - expected) < 4 * figures["kl_standard_error"]
+
+
+def test_a_bounded_base_is_fitted():
+    settings = preset(
+        {"steps": 600, "batch_size": 128, "chunk": 300, "learning_rate": 0.03},
+        target="gaussian-from-uniform",
+        flow={"pattern": ["radial"], "k": 2},
+    )
+    start = judge(fit2d.build(settings))[0]
+    model, _ = fit(settings)
+    figures, z0, z = judge(model)
+    assert isinstance(model.base, UniformBox)
+    assert -4 * figures["kl_standard_error"] < figures["kl"] < 0.5 * start["kl"]
+    mass, _ = density_arrays(*parts(model), z0, z, 0, 500)
+    assert abs(mass - 1) < 5e-3
+
+
+def test_any_object_with_log_prob_is_a_target(capsys):
+    slope = SimpleNamespace(log_prob=lambda z: -0.125 * ops.sum((z - 1.0) ** 2, axis=-1))
+    model, rows = fit_by_hand(
+        slope, {"steps": 600, "batch_size": 128, "chunk": 300, "learning_rate": 0.03}
+    )
+    figures = judge(model)[0]
+    assert figures["kl"] is None
+    assert figures["log_z"] is None
+    # The free energy is KL - log Z, at least -log Z = -log 8π; no planar stack starts near it.
+    low = -np.log(8 * np.pi)
+    assert low - 4 * figures["kl_standard_error"] < figures["free_energy"] < low + 0.3
+    assert rows[-1]["kl"] < rows[0]["kl"]
+    err = capsys.readouterr().err
+    assert "free energy" in err
+    assert "KL" not in err
+
+
+def test_a_density_that_is_not_a_number_ends_in_a_divergence_error():
+    hole = SimpleNamespace(log_prob=lambda z: ops.log(z[..., 0]) - ops.sum(z * z, axis=-1))
+    with pytest.raises(DivergenceError, match="loss nan"):
+        fit_by_hand(hole, {}, k=0)
+
+
+def test_the_model_is_what_the_preset_says():
+    settings = preset(
+        target={"name": "ring", "weights": [1.0], "centers": [[0, 0]], "radii": [2.0],
+                "widths": [0.5]},
+        base="uniform-box",
+        flow={"pattern": ["radial", "planar"], "k": 5},
+    )  # fmt: skip
+    model = fit2d.build(settings)
+    assert isinstance(model.target, targets.Ring)
+    assert isinstance(model.base, UniformBox)
+    assert (model.flow.pattern, model.flow.k) == (["radial", "planar"], 5)
+    # 3 radial flows of 4 numbers, 2 planar ones of 5.
+    assert model.flow.count_params() == 3 * 4 + 2 * 5
+    assert len(model.trainable_variables) == 6
+
+
+def test_a_target_brings_its_base_unless_told_otherwise():
+    box = fit2d.build(preset(target="gaussian-from-uniform", flow={"k": 0}))
+    normal = fit2d.build(
+        preset(target="gaussian-from-uniform", base="standard-normal", flow={"k": 0})
+    )
+    assert isinstance(box.base, UniformBox)
+    assert isinstance(normal.base, StandardNormal)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
+    settings = preset({"steps": 40, "chunk": 20}, flow={"pattern": ["planar"], "k": 2}, seed=3)
+    return folder, settings, fit2d.run(settings, folder, ["fit-2d"])
+
+
+def test_a_run_tells_everything_promised_of_it(finished):
+    folder, _, summary = finished
+    promised = (
+        "flow k target seed steps kl kl_standard_error ess free_energy log_z log_z_source mass "
+        "n_parameters compile_seconds train_seconds steps_per_second"
+    )
+    assert set(promised.split()) <= set(summary)
+    assert json.loads((folder.path / "summary.json").read_text()) == summary
+    assert (summary["flow"], summary["k"], summary["seed"]) == ("planar", 2, 3)
+    assert (summary["target"], summary["steps"], summary["n_parameters"]) == ("multimodal", 40, 10)
+    assert summary["free_energy"] == summary["kl"] - summary["log_z"]
+    assert abs(summary["mass"] - 1) < 1e-3
+    assert json.loads((folder.path / "run.json").read_text())["status"] == "completed"
+
+
+def test_a_dumped_config_repeats_the_run_to_the_bit(finished, tmp_path):
+    folder, settings, summary = finished
+    kept = config.validate(config.parse_yaml(config.dump(settings), "kept"), "kept")
+    assert kept == settings
+    repeat = RunDirectory.create("test", str(tmp_path / "again"))
+    again = fit2d.run(kept, repeat, ["fit-2d"])
+    for name, value in summary.items():
+        assert "second" in name or again[name] == value
+    for name, column in folder.read_metrics().items():
+        assert "second" in name or np.array_equal(repeat.read_metrics()[name], column)
+    for name, array in folder.read_evaluation().items():
+        np.testing.assert_array_equal(repeat.read_evaluation()[name], array)
+    first, second = (keras.saving.load_model(f.path / "model.keras") for f in (folder, repeat))
+    np.testing.assert_array_equal(weights_of(first), weights_of(second))
+
+
+def test_the_saved_model_has_the_kl_of_the_summary(finished):
+    folder, settings, summary = finished
+    flow = keras.saving.load_model(folder.path / "model.keras", compile=False)
+    figures, _, _ = evaluate_samples(
+        flow, StandardNormal(), targets.Multimodal(), 3, settings.evaluate.samples
+    )
+    assert figures["kl"] == summary["kl"]
+
+
+def test_the_metrics_are_one_row_a_chunk(finished):
+    metrics = finished[0].read_metrics()
+    np.testing.assert_array_equal(metrics["update"], [20, 40])
+    names = {"loss", "kl", "beta", "learning_rate", "gradient_norm", "elapsed_seconds"}
+    assert names <= set(metrics)
+
+
+def test_a_run_without_flows_tells_the_kl_of_its_base(tmp_path):
+    settings = preset(flow={"k": 0})
+    summary = fit2d.run(settings, RunDirectory.create("test", str(tmp_path / "run")), [])
+    log_q0 = normal_log_prob(GRID.points)
+    log_p = call(targets.Multimodal().log_prob, GRID.points)
+    expected = GRID.integral(np.exp(log_q0) * (log_q0 - log_p))
+    assert abs(summary["kl"] - expected) < 4 * summary["kl_standard_error"]
+    assert abs(summary["mass"] - 1) < 1e-3
+    assert summary["n_parameters"] == 0

@@ -1,0 +1,107 @@
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nflow_cli
+
+PACKAGE = Path(nflow_cli.__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+# Which files may import what: everything else goes through them.
+ALLOWED = {
+    "click": ["cli/"],
+    "yaml": ["config.py"],
+    "matplotlib": ["plotting/"],
+    "tensorflow": ["training.py", "flows/compose.py", "cli/options.py"],
+}
+KERAS_FREE = ["__init__.py", "config.py", "errors.py", "registry.py", "run_dir.py"]
+
+
+def imports(path):
+    """Yield the modules that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def importers(package):
+    files = [path for path in SOURCES if package in {name.split(".")[0] for name in imports(path)}]
+    return {path.relative_to(PACKAGE).as_posix() for path in files}
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_a_package_is_imported_only_where_it_belongs(package):
+    found = importers(package)
+    assert found
+    assert not {path for path in found if not path.startswith(tuple(ALLOWED[package]))}
+
+
+def test_settings_and_pictures_need_no_keras():
+    found = importers("keras")
+    assert found
+    assert not [path for path in found if path in KERAS_FREE or path.startswith("plotting/")]
+
+
+def test_the_command_line_is_not_imported_by_what_is_below_it():
+    below = [path for path in SOURCES if path.parent.name != "cli"]
+    for path in below:
+        assert not [name for name in imports(path) if name.startswith("nflow_cli.cli")], path
+
+
+def test_the_registry_imports_nothing_of_the_package():
+    assert not [n for n in imports(PACKAGE / "registry.py") if n.startswith("nflow_cli")]
+
+
+HEAVY = {"keras", "tensorflow", "jax", "torch", "matplotlib", "numpy", "pydantic", "yaml", "rich"}
+PROBE = """
+import json, sys
+from click.testing import CliRunner
+import nflow_cli
+seen = {"import": list(sys.modules)}
+from nflow_cli.cli import main
+for line in sys.argv[1:]:
+    result = CliRunner().invoke(main, line.split())
+    assert result.exit_code == 0, (line, result.output)
+    seen[line] = list(sys.modules)
+print(json.dumps(seen))
+"""
+
+
+def loaded_by(*lines, cwd=None):
+    """Return which heavy packages are in memory after each command line, one after the other."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *lines],
+        cwd=cwd,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return {line: HEAVY & set(names) for line, names in json.loads(done.stdout).items()}
+
+
+def test_help_loads_nothing_heavy():
+    from nflow_cli.cli import main
+
+    lines = ["--help", "--version", *(f"{name} --help" for name in main.commands)]
+    assert loaded_by(*lines) == {line: set() for line in ("import", *lines)}
+
+
+def test_listing_the_presets_loads_no_keras_and_no_matplotlib():
+    loaded = loaded_by("presets", "presets multimodal-planar")
+    assert loaded["presets multimodal-planar"] <= {"pydantic", "yaml"}
+
+
+def test_plot_draws_without_keras(finished_run):
+    line = f"plot {finished_run}"
+    assert not loaded_by(line)[line] & {"keras", "tensorflow", "jax", "torch"}

@@ -1,0 +1,306 @@
+import errno
+import io
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nflow_cli import run_dir
+from nflow_cli.errors import DivergenceError, NflowError, RunDirectoryError
+from nflow_cli.run_dir import RunDirectory
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunDirectory.create("some-preset", str(tmp_path / "run"))
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+
+def complaint(function, *args):
+    with pytest.raises(RunDirectoryError) as caught:
+        function(*args)
+    line = str(caught.value)
+    assert len(line.splitlines()) == 1
+    return line
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_runs_started_in_the_same_second_get_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_dir.time, "strftime", lambda _: "20260102-030405")
+    for _ in range(3):
+        RunDirectory.create("u1-planar-k8")
+    stem = "20260102-030405-u1-planar-k8"
+    assert names(tmp_path / "outputs") == [stem, f"{stem}-2", f"{stem}-3"]
+
+
+def test_a_run_is_named_by_its_time_and_preset(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = RunDirectory.create("u1-planar-k8").path
+    assert path.is_dir()
+    assert path.match("outputs/[0-9]*-[0-9]*-u1-planar-k8")
+
+
+def test_output_may_be_new_nested_or_empty(tmp_path):
+    for path in (tmp_path / "new", tmp_path / "a" / "b", tmp_path / "new"):
+        assert RunDirectory.create("any", str(path)).path == path
+        assert path.is_dir()
+
+
+def test_output_must_not_hold_anything(tmp_path):
+    (tmp_path / ".hidden").touch()
+    assert complaint(RunDirectory.create, "any", str(tmp_path)).startswith(f"{tmp_path}: not empty")
+    assert names(tmp_path) == [".hidden"]
+
+
+@pytest.mark.parametrize("below", ["file", "file/run", "file/a/b", 300 * "a"])
+def test_an_output_that_cannot_be_made_is_named(tmp_path, below):
+    (tmp_path / "file").touch()
+    path = tmp_path / below
+    assert complaint(RunDirectory.create, "any", str(path)).startswith(f"{path}: ")
+
+
+def test_outputs_that_is_a_file_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs").touch()
+    assert complaint(RunDirectory.create, "any").startswith("outputs: ")
+
+
+def test_only_a_folder_with_a_run_in_it_opens(tmp_path, run):
+    assert "no such run directory" in complaint(RunDirectory.open, str(tmp_path / "nowhere"))
+    assert "it has no run.json" in complaint(RunDirectory.open, str(run.path))
+    assert "name too long" in complaint(RunDirectory.open, str(tmp_path / (300 * "a")))
+    (tmp_path / "file").touch()
+    assert "no such run directory" in complaint(RunDirectory.open, str(tmp_path / "file"))
+    run.write_json("run.json", {})
+    assert RunDirectory.open(str(run.path)).path == run.path
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(run):
+    run.write_text("config.yaml", "old")
+
+    def fill(file):
+        file.write(b"half of the n")
+        raise RuntimeError("the power went")
+
+    with pytest.raises(RuntimeError, match="the power went"):
+        run.write("config.yaml", fill)
+    assert (run.path / "config.yaml").read_text() == "old"
+    assert names(run.path) == ["config.yaml"]
+    run.write_text("config.yaml", "new")
+    assert (run.path / "config.yaml").read_text() == "new"
+    assert names(run.path) == ["config.yaml"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_old_file_and_names_it(run, monkeypatch, call):
+    run.write_text("summary.json", "old")
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "/some/temporary/name")
+
+    monkeypatch.setattr(os, call, fail)
+    line = complaint(run.write_text, "summary.json", "new")
+    assert line == f"{run.path / 'summary.json'}: No space left on device"
+    assert (run.path / "summary.json").read_text() == "old"
+    assert names(run.path) == ["summary.json"]
+
+
+def test_a_full_disk_is_named_by_every_writer(run, full_disk):
+    writers = {
+        "run.json": lambda: run.write_json("run.json", {}),
+        "evaluation.npz": lambda: run.write_evaluation({"a": np.zeros(2)}),
+        "plots/density.png": lambda: run.write_plot("density", "png", lambda file: None),
+        "model.keras": lambda: run.write_model(lambda path: Path(path).touch()),
+    }
+    for name, write in writers.items():
+        assert complaint(write) == f"{run.path / name}: No space left on device"
+    assert names(run.path) == ["plots"]
+
+
+def test_a_folder_that_is_gone_is_explained(run):
+    run.path.rmdir()
+    for write in (
+        lambda: run.write_plot("density", "png", lambda file: None),
+        lambda: run.write_model(lambda path: None),
+        lambda: run.metrics_writer().__enter__(),
+    ):
+        assert str(run.path) in complaint(write)
+
+
+def test_a_model_that_fails_to_save_leaves_nothing_behind(run):
+    def save(path):
+        with open(path, "w") as file:
+            file.write("half")
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        run.write_model(save)
+    assert names(run.path) == []
+
+
+def test_files_are_readable_by_others(run):
+    assert run.write_text("config.yaml", "").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (None, "completed"),
+        (DivergenceError("loss nan"), "diverged"),
+        (KeyboardInterrupt(), "interrupted"),
+        (SystemExit(143), "interrupted"),
+        (NflowError("bad target"), "interrupted"),
+    ],
+)
+def test_the_status_of_a_run_says_how_it_ended(run, error, status):
+    def block():
+        with run.recorded({"command": "fit-2d", "seed": 0}):
+            assert run.read_json("run.json")["status"] == "running"
+            if error:
+                raise error
+
+    if error:
+        with pytest.raises(type(error)):
+            block()
+    else:
+        block()
+    record = run.read_json("run.json")
+    assert record["status"] == status
+    assert (record["command"], record["seed"]) == ("fit-2d", 0)
+    assert record["end_seconds"] >= record["start_seconds"]
+
+
+def test_a_figure_that_is_not_finite_becomes_null(run):
+    values = {"kl": float("nan"), "ess": np.float64("inf"), "mass": 1.0, "k": 8, "log_z": None}
+    run.write_json("summary.json", values)
+    text = (run.path / "summary.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == values | {"kl": None, "ess": None}
+    assert run.read_json("summary.json")["mass"] == 1.0
+
+
+def test_metrics_are_appended_under_one_header(run):
+    for updates in ([1, 2], [3]):
+        with run.metrics_writer() as add:
+            for update in updates:
+                add({"update": update, "loss": update / 2})
+                assert (run.path / "metrics.csv").read_text().endswith(f"{update},{update / 2}\n")
+    metrics = run.read_metrics()
+    assert list(metrics) == ["update", "loss"]
+    np.testing.assert_array_equal(metrics["update"], [1, 2, 3])
+    np.testing.assert_array_equal(metrics["loss"], [0.5, 1.0, 1.5])
+
+
+def test_a_diverged_loss_can_be_written_and_read(run):
+    with run.metrics_writer() as add:
+        add({"update": 1, "loss": float("nan")})
+    assert np.isnan(run.read_metrics()["loss"]).all()
+
+
+def test_the_arrays_of_the_evaluation_come_back(run):
+    arrays = {"axis_1": np.linspace(0, 1, 5), "deformation_k": np.arange(3)}
+    run.write_evaluation(arrays)
+    back = run.read_evaluation()
+    assert list(back) == list(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(back[name], array)
+
+
+def saved(save, *args, **kwargs):
+    file = io.BytesIO()
+    save(file, *args, **kwargs)
+    return file.getvalue()
+
+
+class Trap:
+    def __reduce__(self):
+        return pytest.fail, ("code from the file was run",)
+
+
+ARRAYS = saved(np.savez_compressed, a=np.arange(1000.0))
+OBJECTS = saved(np.savez, a=np.array([{"any": "object"}], dtype=object))
+HUGE_HEADER = saved(
+    np.lib.format.write_array_header_1_0,
+    {"descr": "<f8", "fortran_order": False, "shape": (2**40,)},
+)
+
+
+def zipped(name, content):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+def flipped(content):
+    middle = len(content) // 2
+    return (
+        content[:middle]
+        + bytes(255 - byte for byte in content[middle : middle + 8])
+        + (content[middle + 8 :])
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("evaluation.npz", b""),
+        ("evaluation.npz", b"not an archive"),
+        ("evaluation.npz", ARRAYS[:-30]),
+        ("evaluation.npz", ARRAYS[:100]),
+        ("evaluation.npz", flipped(ARRAYS)),
+        ("evaluation.npz", OBJECTS),
+        ("evaluation.npz", saved(np.save, np.zeros(3))),
+        ("evaluation.npz", pickle.dumps(Trap())),
+        ("evaluation.npz", zipped("a.npy", b"\x93NUMPY\x01\x00")),
+        ("evaluation.npz", zipped("a.npy", HUGE_HEADER)),
+        ("evaluation.npz", zipped("a.npy", saved(np.save, Trap(), allow_pickle=True))),
+        ("metrics.csv", b""),
+        ("metrics.csv", b"update,loss\r\n"),
+        ("metrics.csv", b"update,loss\r\n1,0.5\r\n2"),
+        ("metrics.csv", b"update,loss\r\n1,abc\r\n"),
+        ("metrics.csv", b"update,loss\r\n1,2,3\r\n"),
+        ("metrics.csv", b"\xff\xfe\x00\x01"),
+        ("metrics.csv", b"update,loss\r\n1," + 200_000 * b"1" + b"\r\n"),
+        ("summary.json", b""),
+        ("summary.json", b'{"kl": 0.'),
+        ("summary.json", b"[1, 2]"),
+        ("summary.json", b"\xff\xfe"),
+        ("summary.json", 100_000 * b"["),
+        ("run.json", b"null"),
+    ],
+)
+def test_a_damaged_file_is_named_and_no_code_in_it_runs(run, name, content):
+    read = {"evaluation.npz": run.read_evaluation, "metrics.csv": run.read_metrics}
+    (run.path / name).write_bytes(content)
+    line = complaint(read.get(name, lambda: run.read_json(name)))
+    assert line.startswith(f"{run.path / name}: damaged")
+
+
+def test_a_missing_file_is_named(run):
+    for read, name in (
+        (run.read_evaluation, "evaluation.npz"),
+        (run.read_metrics, "metrics.csv"),
+        (lambda: run.read_json("summary.json"), "summary.json"),
+    ):
+        assert complaint(read).startswith(f"{run.path / name}: missing")
+        (run.path / name).mkdir()
+        assert complaint(read).startswith(f"{run.path / name}: missing")
+
+
+def test_the_versions_that_decide_the_numbers_are_recorded():
+    assert set(run_dir.versions()) >= {"python", "nflow-cli", "keras", "tensorflow", "numpy"}

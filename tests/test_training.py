@@ -1,0 +1,352 @@
+import math
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from truth import to_numpy
+
+from nflow_cli.config import EarlyStopping, Train
+from nflow_cli.errors import DivergenceError
+from nflow_cli.objectives import inverse_temperature
+from nflow_cli.training import (
+    ChunkTrainer,
+    Clock,
+    EarlyStop,
+    MetricsLog,
+    ProgressReport,
+    make_optimizer,
+)
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
+)
+
+UPDATES = 23
+NOISE = np.random.default_rng(0).standard_normal((UPDATES, 16, 2)).astype("float32")
+
+
+class Bend(ChunkTrainer):
+    """Two weights, bent towards a half; enough to see every part of the trainer at work."""
+
+    terms = ("loss", "kl", "beta")
+
+    def __init__(self, anneal_updates=0):
+        super().__init__()
+        self.anneal_updates = anneal_updates
+        self.bend = self.add_weight(shape=(2,), initializer="ones", name="bend")
+        self.built = True
+
+    def objective(self, batch, update):
+        beta = inverse_temperature(update, self.anneal_updates, 0.01)
+        kl = ops.mean(ops.square(ops.tanh(self.bend * batch + 1.0) - 0.5))
+        return {"loss": beta * kl, "kl": kl, "beta": beta}
+
+
+class Slices(keras.utils.PyDataset):
+    """One array of noise, in chunks; what lies beyond its end is not a number."""
+
+    def __init__(self, noise, chunk):
+        super().__init__()
+        self.noise, self.chunk = noise, chunk
+
+    def __len__(self):
+        return -(-len(self.noise) // self.chunk)
+
+    def __getitem__(self, index):
+        part = self.noise[index * self.chunk : (index + 1) * self.chunk]
+        chunk = np.full((self.chunk, *part.shape[1:]), np.nan, "float32")
+        chunk[: len(part)] = part
+        return chunk, np.array([len(part)], np.int32)
+
+
+def settings(**changes):
+    return Train(**{"steps": UPDATES, "learning_rate": 0.05, **changes})
+
+
+def fit(model, chunk, train, noise=NOISE, callbacks=()):
+    """Train as a fit does; return the rows that were logged, and the clock."""
+    rows, clock, data = [], Clock(), Slices(noise, chunk)
+    model.compile(optimizer=make_optimizer(train), jit_compile=True)
+    log = MetricsLog(rows.append, clock)
+    more = [make(clock) for make in callbacks]
+    model.fit(
+        data,
+        epochs=len(data),
+        steps_per_epoch=1,
+        shuffle=False,
+        verbose=0,
+        callbacks=[clock, log, *more],
+    )
+    return rows, clock
+
+
+def plain_loop(model, train, noise=NOISE):
+    """Train one update at a time, nothing compiled; return the terms and gradient norms."""
+    import tensorflow as tf
+
+    optimizer, history = make_optimizer(train), []
+    for update, batch in enumerate(noise):
+        with tf.GradientTape() as tape:
+            terms = model.objective(ops.convert_to_tensor(batch), update)
+        gradients = tape.gradient(terms["loss"], [v.value for v in model.trainable_variables])
+        optimizer.apply(gradients, model.trainable_variables)
+        norm = np.sqrt(sum(np.sum(to_numpy(g) ** 2) for g in gradients))
+        history.append({name: float(value) for name, value in terms.items()} | {"norm": norm})
+    return history
+
+
+def weights_of(model):
+    return np.concatenate([to_numpy(v.value).ravel() for v in model.trainable_variables])
+
+
+@pytest.fixture(scope="module")
+def plain():
+    model = Bend(10)
+    return plain_loop(model, settings()), weights_of(model)
+
+
+@pytest.fixture(scope="module")
+def chunked():
+    """Return the run in chunks of 5, the last of them cut short."""
+    model = Bend(10)
+    rows, clock = fit(model, 5, settings(chunk=5))
+    return rows, clock, weights_of(model)
+
+
+def test_chunks_make_the_updates_of_a_plain_loop(plain, chunked):
+    np.testing.assert_allclose(chunked[2], plain[1], 1e-5)
+
+
+@pytest.mark.parametrize("chunk", [1, 8, 23, 40])
+def test_the_layout_of_chunks_does_not_matter(chunk, plain):
+    model = Bend(10)
+    rows, clock = fit(model, chunk, settings(chunk=chunk))
+    np.testing.assert_allclose(weights_of(model), plain[1], 1e-5)
+    assert clock.updates[-1] == UPDATES
+    assert len(rows) == math.ceil(UPDATES / chunk)
+
+
+def test_steps_that_are_no_multiple_of_the_chunk_are_made_exactly(chunked):
+    assert chunked[1].updates == [5, 10, 15, 20, 23]
+    assert [row["update"] for row in chunked[0]] == [5, 10, 15, 20, 23]
+
+
+def test_rows_hold_the_means_over_their_chunks(plain, chunked):
+    for start, row in zip(range(0, UPDATES, 5), chunked[0], strict=True):
+        for name in ("loss", "kl", "beta"):
+            expected = np.mean([terms[name] for terms in plain[0][start : start + 5]])
+            assert row[name] == pytest.approx(expected, rel=1e-5)
+
+
+def test_rows_hold_the_norm_of_the_last_gradient(plain, chunked):
+    for row in chunked[0]:
+        expected = plain[0][row["update"] - 1]["norm"]
+        assert row["gradient_norm"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_annealing_and_the_cosine_schedule_reach_their_ends(chunked):
+    rows = chunked[0]
+    # 10 updates of annealing: beta is 1 in every update of the third chunk.
+    assert [row["beta"] == 1 for row in rows] == [False, False, True, True, True]
+    for row in rows:
+        expected = 0.05 * (1 + np.cos(np.pi * row["update"] / UPDATES)) / 2
+        assert row["learning_rate"] == pytest.approx(expected, abs=1e-8)
+    assert rows[-1]["learning_rate"] == pytest.approx(0, abs=1e-8)
+
+
+def test_a_constant_rate_stays():
+    rows, _ = fit(Bend(), 10, settings(schedule="constant"))
+    assert {row["learning_rate"] for row in rows} == {float(np.float32(0.05))}
+
+
+def test_training_again_gives_the_same_bits(chunked):
+    model = Bend(10)
+    rows, _ = fit(model, 5, settings(chunk=5))
+    np.testing.assert_array_equal(weights_of(model), chunked[2])
+    for row, before in zip(rows, chunked[0], strict=True):
+        for name in row:
+            assert "second" in name or row[name] == before[name]
+
+
+def test_other_noise_gives_other_weights(chunked):
+    model = Bend(10)
+    fit(model, 5, settings(chunk=5), noise=NOISE[::-1])
+    assert np.all(weights_of(model) != chunked[2])
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.5, 10.0])
+def test_gradients_are_clipped_to_the_norm_asked_for(clip_norm):
+    optimizer = make_optimizer(settings(clip_norm=clip_norm, schedule="constant"))
+    variable = keras.Variable(np.zeros(2, "float32"))
+    # Adam's first moment after one update from 0 is (1 - beta_1) times what it was given.
+    optimizer.apply([ops.convert_to_tensor(np.array([3.0, 4.0], "float32"))], [variable])
+    given = to_numpy(optimizer._momentums[0].value) / (1 - optimizer.beta_1)
+    scale = 1.0 if clip_norm is None else min(1.0, clip_norm / 5)
+    np.testing.assert_allclose(given, np.array([3.0, 4.0]) * scale, 1e-5)
+
+
+class LogOf(Bend):
+    """Diverges: the weights soon leave the domain of the logarithm."""
+
+    def objective(self, batch, update):
+        loss = ops.sum(ops.log(self.bend)) + 0 * ops.mean(batch)
+        return {"loss": loss, "kl": loss, "beta": ops.ones(())}
+
+
+class RootAtZero(Bend):
+    """Its loss is finite, and its gradient is not."""
+
+    def objective(self, batch, update):
+        loss = ops.sum(ops.sqrt(self.bend - 1.0)) + 0 * ops.mean(batch)
+        return {"loss": loss, "kl": loss, "beta": ops.ones(())}
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run():
+    with pytest.raises(DivergenceError, match=r"diverged by update 10: loss nan.*learning_rate"):
+        fit(LogOf(), 5, settings(learning_rate=0.15))
+
+
+def test_a_gradient_that_is_not_a_number_stops_the_run_in_its_last_update():
+    with pytest.raises(DivergenceError, match=r"gradient norm (nan|inf)"):
+        fit(RootAtZero(), 1, settings(steps=1), noise=NOISE[:1])
+
+
+def test_the_row_of_a_divergence_is_logged():
+    rows = []
+    clock = SimpleNamespace(updates=[4], seconds=[1.0])
+    with pytest.raises(DivergenceError):
+        MetricsLog(rows.append, clock).on_epoch_end(0, {"loss": math.inf, "gradient_norm": 1.0})
+    assert rows[0]["update"] == 4
+
+
+def test_the_clock_tells_the_first_chunk_from_the_warm_ones(monkeypatch):
+    clock = Clock()
+    clock.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=0)))
+    times = iter([100.0, 107.0, 109.0, 111.0, 115.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(times))
+    clock.on_train_begin()
+    for epoch, update in enumerate((10, 20, 30, 35)):
+        clock.model.optimizer.iterations = update
+        clock.on_epoch_end(epoch)
+    assert clock.figures() == {
+        "steps": 35,
+        "compile_seconds": 7.0 - 2.0,
+        "train_seconds": 15.0,
+        "steps_per_second": 25 / 8.0,
+    }
+
+
+def test_one_chunk_alone_has_figures_too(monkeypatch):
+    clock = Clock()
+    clock.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=10)))
+    times = iter([1.0, 5.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(times))
+    clock.on_train_begin()
+    clock.on_epoch_end(0)
+    assert clock.figures() == {
+        "steps": 10,
+        "compile_seconds": 4.0,
+        "train_seconds": 4.0,
+        "steps_per_second": 2.5,
+    }
+
+
+def test_rows_hold_the_speed_of_their_chunk():
+    rows = []
+    clock = SimpleNamespace(updates=[10, 25], seconds=[4.0, 2.0])
+    log = MetricsLog(rows.append, clock)
+    log.on_epoch_end(1, {"loss": 1.0, "gradient_norm": 2.0})
+    assert rows == [
+        {
+            "update": 25,
+            "loss": 1.0,
+            "gradient_norm": 2.0,
+            "updates_per_second": 7.5,
+            "elapsed_seconds": 6.0,
+        }
+    ]
+
+
+def watch(losses, patience, min_delta=1e-3, betas=None, made=10):
+    """Feed losses, one per chunk of ``made`` updates; return the update it stopped at, or None."""
+    clock = SimpleNamespace(updates=[], seconds=[])
+    stop = EarlyStop(patience, min_delta, clock)
+    stop.set_model(SimpleNamespace(stop_training=False))
+    for epoch, loss in enumerate(losses):
+        clock.updates.append(made * (epoch + 1))
+        beta = 1.0 if betas is None else betas[epoch]
+        stop.on_epoch_end(epoch, {"loss": loss, "beta": beta})
+        if stop.model.stop_training:
+            return clock.updates[-1]
+    return None
+
+
+def test_early_stopping_stops_on_a_plateau_after_the_patience():
+    assert watch([1.0] * 100, patience=200) == 10 + 200
+
+
+def test_early_stopping_lets_a_falling_loss_go_on():
+    assert watch(np.linspace(5, 1, 400), patience=200) is None
+
+
+def test_early_stopping_counts_a_fall_below_min_delta_as_none():
+    assert watch(np.linspace(1, 0.9999, 100), patience=200) is not None
+    assert watch(np.linspace(1, 0.9999, 400), patience=200, min_delta=0.0) is None
+
+
+def test_early_stopping_ends_after_a_fall_that_flattens():
+    losses = [*np.linspace(3, 1, 50), *[1.0] * 200]
+    stopped = watch(losses, patience=200)
+    assert 500 + 200 <= stopped <= 500 + 200 + 4 * 200
+
+
+def test_early_stopping_sees_through_noise():
+    rng = np.random.default_rng(0)
+    falling = np.linspace(3, 1, 400) + 0.05 * rng.standard_normal(400)
+    assert watch(falling, patience=500) is None
+    assert watch(1 + 0.05 * rng.standard_normal(2000), patience=500, min_delta=0.02) is not None
+
+
+def test_early_stopping_never_stops_while_annealing():
+    betas = [min(1.0, 0.01 + i / 300) for i in range(400)]
+    first = betas.index(1.0)
+    assert watch([1.0] * first, patience=50, betas=betas) is None
+    assert watch([1.0] * 400, patience=50, betas=betas) == 10 * (first + 1) + 50
+
+
+def test_early_stopping_forgets_what_it_saw_while_annealing():
+    # The annealed loss is far below the full one; it must not become the best.
+    losses, betas = [-100.0] * 20 + list(np.linspace(3, 1, 100)), [0.5] * 20 + [1.0] * 100
+    assert watch(losses, patience=100, betas=betas) is None
+
+
+def test_early_stopping_ends_a_real_run():
+    noise = np.zeros((400, 1, 2), "float32")  # tanh(1) whatever the weights: a plateau
+    patience = EarlyStopping(patience=60, min_delta=1e-3)
+    rows, _ = fit(
+        Bend(30),
+        20,
+        settings(steps=400),
+        noise,
+        [lambda clock: EarlyStop(**patience.model_dump(), clock=clock)],
+    )
+    # Beta is 1 from update 30 on, so the chunk that ends with update 60 is the first that counts.
+    assert rows[-1]["update"] == 60 + 60
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
+    clock = SimpleNamespace(updates=[], seconds=[])
+    report = ProgressReport(1000, clock, "free energy")
+    report.on_train_begin()
+    for epoch, update in enumerate((50, 100, 150, 1000)):
+        clock.updates.append(update)
+        report.on_epoch_end(epoch, {"kl": 0.5})
+    report.on_train_end()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "training: 100/1,000 updates, free energy 0.5000 nats",
+        "training: 1,000/1,000 updates, free energy 0.5000 nats",
+    ]
