@@ -63,7 +63,7 @@ class RadialFlow(ElementaryFlow):
         g = _norm(away)
         half = (outer - g) / 2
         root = ops.sqrt(half * half + alpha * g) + ops.abs(half)
-        r = ops.where(half > 0, alpha * g / root, root)
+        r = ops.where(half > 0, g * (alpha / root), root)
         z = x - away * ((outer - alpha) / (r + outer))
         return z, -_log_det(r, alpha, outer, x.shape[0])
 

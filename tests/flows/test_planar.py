@@ -223,6 +223,26 @@ def test_forward_undoes_the_inverse_where_u_is_large_and_u_hat_small(dim, dtype)
     round_trip(parameters, x.astype(dtype), dtype)
 
 
+@every_dim
+@every_dtype
+def test_the_inverse_converges_at_every_slope_and_bend(dim, dtype):
+    # Newton's iteration is slowest where tanh saturates and w.û is large, or near -1.
+    wu, v = (
+        grid.ravel()
+        for grid in np.meshgrid(
+            [-900 * dim, -30, -3, 0, 10, 100, 500 * dim, 900 * dim],
+            [1e-6, 1e-3, 0.1, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 9, 20],
+        )
+    )
+    w = np.sqrt(np.maximum(np.abs(wu), 1) / dim)[:, None] * np.ones(dim)
+    u = (wu / dot(w, w))[:, None] * w
+    z = v[:, None] * w / dot(w, w)[:, None]
+    parameters = {"u": u, "w": w, "b": np.zeros(len(wu))}
+    parameters = {name: value.astype(dtype) for name, value in parameters.items()}
+    x, _ = run_one(PlanarFlow, parameters, z.astype(dtype))
+    check_round_trip(parameters, x, dtype)
+
+
 @st.composite
 def rows(draw, dtype):
     dim = draw(st.sampled_from(DIMS))

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from catalogue import DTYPES, compiled, eps_of, evaluate, run_one, to_numpy
+from catalogue import DTYPES, eps_of, evaluate, run_one, to_numpy
 
 from nflow_cli.errors import ConfigError
 from nflow_cli.flows import FlowStack, PlanarFlow, RadialFlow
@@ -29,8 +29,7 @@ def draw(pattern, k, batch, dim, dtype):
 
 def run(pattern, parameters, k, points, inverse):
     kinds = [KINDS[name] for name in pattern]
-    stack = compiled(lambda parameters, points: run_flows(kinds, parameters, k, points, inverse))
-    return [to_numpy(tensor) for tensor in stack(parameters, points)]
+    return [to_numpy(tensor) for tensor in run_flows(kinds, parameters, k, points, inverse)]
 
 
 def one_at_a_time(pattern, parameters, k, point, inverse):
