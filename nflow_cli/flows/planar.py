@@ -37,16 +37,17 @@ class PlanarFlow(ElementaryFlow):
 
     @staticmethod
     def initial_values(rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Draw random directions ``w`` of norm 2, ``b`` from N(0, 2^2), ``u`` near the identity.
+        """Draw ``w`` of norm 2 in random directions, ``b`` from N(0, 1), ``u`` near the identity.
 
-        So the creases ``w.z + b = 0`` of the K flows lie across the base in all directions, each
-        within its reach. ``f`` is the identity where ``w.u = ln(e - 1)`` and ``u`` is along ``w``;
-        a little noise in ``u`` breaks the symmetry between the flows.
+        So the creases ``w.z + b = 0`` of the K flows cross the base in all directions, near its
+        centre, where they split it: a stack that starts with creases further out drops modes.
+        ``f`` is the identity where ``w.u = ln(e - 1)`` and ``u`` is along ``w``; a little noise in
+        ``u`` breaks the symmetry between the flows.
         """
         w = rng.standard_normal((repeats, dim))
         w *= 2 / np.linalg.norm(w, axis=-1, keepdims=True)
         u = np.log(np.e - 1) / 4 * w + 0.1 * rng.standard_normal((repeats, dim))
-        return {"u": u, "w": w, "b": 2 * rng.standard_normal(repeats)}
+        return {"u": u, "w": w, "b": rng.standard_normal(repeats)}
 
     @staticmethod
     def constrain(u: Any, w: Any, b: Any) -> tuple[Any, ...]:
