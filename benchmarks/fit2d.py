@@ -149,7 +149,7 @@ def seconds_of(command: list[str], folder: str) -> float:
 
 def whole_command(repeats: int) -> dict[str, float]:
     """Time the main command against importing TensorFlow, and the light commands."""
-    main = [sys.executable, "-m", "nflow_cli.cli"]
+    main = [sys.executable, "-c", "from nflow_cli.cli import main; main()"]
     times: dict[str, list[float]] = {name: [] for name in ("import", "fit-2d", "plot", "help")}
     with tempfile.TemporaryDirectory() as folder:
         for i in range(repeats):

@@ -45,6 +45,3 @@ def main() -> None:
 main.add_command(fit_2d)
 main.add_command(plot)
 main.add_command(presets)
-
-if __name__ == "__main__":
-    sys.exit(main())
