@@ -9,8 +9,8 @@ from keras import ops
 from nflow_cli.flows.base import ElementaryFlow
 from nflow_cli.flows.numerics import softplus, tanh
 
-# Below this w.u, softplus(w.u) equals exp(w.u) to the last bit of a double.
-STEEP = -40.0
+# exp of this is still a normal number; -87 for narrower types.
+LOG_SMALLEST = {"float64": -708.0}
 # Newton steps that bring the inverse to rounding error at every slope; 12 for narrower types.
 NEWTON_STEPS = {"float64": 20}
 # Below this |w|^2, w counts as 0: its square is close to underflow. 1e-34 for narrower types.
@@ -51,7 +51,7 @@ class PlanarFlow(ElementaryFlow):
 
     @staticmethod
     def constrain(u: Any, w: Any, b: Any) -> tuple[Any, ...]:
-        """Return ``û``, ``w``, ``b`` and the three terms of :func:`_log_slope`."""
+        """Return ``û``, ``w``, ``b``, and ``1 + w.û`` as :func:`_log_slope` takes it."""
         squared_norm = ops.sum(w * w, axis=1)
         dtype = keras.backend.standardize_dtype(w.dtype)
         nonzero = squared_norm > SMALLEST.get(dtype, 1e-34)
@@ -62,41 +62,37 @@ class PlanarFlow(ElementaryFlow):
         # Where û is much smaller than u, w.û is off by the rounding of u: the inverse relies on it.
         off = ops.where(nonzero, softplus(wu) - 1 - ops.sum(w * u_hat, axis=1), 0.0)
         u_hat = u_hat + ops.stop_gradient(ops.expand_dims(off / safe, 1) * w)
-        steep = wu < STEEP
-        scale = ops.where(nonzero & ~steep, softplus(wu), 1.0)
-        offset = ops.where(steep, wu, 0.0)
-        finite = 670.0 if dtype == "float64" else 84.0
-        return u_hat, w, b, scale, offset, ops.exp(ops.clip(-offset / 4, 0.0, finite))
+        lowest = LOG_SMALLEST.get(dtype, -87.0)
+        floor = ops.exp(lowest + wu - ops.stop_gradient(wu))  # its gradient in w.u is that of exp
+        slope = ops.where(nonzero, ops.where(wu < lowest, floor, softplus(wu)), 1.0)
+        rest = ops.stop_gradient(ops.where(nonzero, ops.minimum(wu - lowest, 0.0), 0.0))
+        return u_hat, w, b, slope, rest
 
     @staticmethod
-    def transform(z: Any, u_hat: Any, w: Any, b: Any, *steepness: Any) -> tuple[Any, Any]:
+    def transform(z: Any, u_hat: Any, w: Any, b: Any, *slope: Any) -> tuple[Any, Any]:
         """Return ``z + û h`` and the log-determinant, with ``h = tanh(w.z + b)``."""
         h = tanh(ops.sum(w * z, axis=0) + b)
-        return z + u_hat * h, _log_slope(h, *steepness)
+        return z + u_hat * h, _log_slope(h, *slope)
 
     @staticmethod
-    def invert(x: Any, u_hat: Any, w: Any, b: Any, *steepness: Any) -> tuple[Any, Any]:
+    def invert(x: Any, u_hat: Any, w: Any, b: Any, *slope: Any) -> tuple[Any, Any]:
         """Return ``x - û tanh(v)`` and the log-determinant, where ``v = w.z + b`` solves
         ``v + (w.û) tanh(v) = w.x + b``.
         """
-        scale, offset, _ = steepness
-        v = _solve(ops.sum(w * x, axis=0) + b, scale * ops.exp(offset))
+        v = _solve(ops.sum(w * x, axis=0) + b, slope[0])
         h = tanh(v)
-        return x - u_hat * h, -_log_slope(h, *steepness)
+        return x - u_hat * h, -_log_slope(h, *slope)
 
 
-def _log_slope(h: Any, scale: Any, offset: Any, boost: Any) -> Any:
-    """Return ``log(1 + (1 - h^2) w.û) = log(h^2 + (1 - h^2) softplus(w.u))`` in nats.
+def _log_slope(h: Any, slope: Any, rest: Any) -> Any:
+    """Return ``log(1 + (1 - h^2) w.û) = log(h^2 + (1 - h^2) (1 + w.û))`` in nats.
 
-    The second form has no cancellation: both terms are positive. ``softplus(w.u)`` comes as
-    ``scale * exp(offset)``, where ``offset`` is 0 unless it would underflow. Then the two terms
-    can be hundreds of orders of magnitude apart, and the logarithm is that of ``h^2`` alone
-    (``large``) or is taken relative to ``exp(offset)``, with ``g = h exp(-offset / 2)``.
+    The second form has no cancellation: both terms are positive. ``slope = 1 + w.û`` is kept from
+    underflow where ``w.u`` is large and negative; there ``h^2`` outweighs it, and what its
+    logarithm lacks, ``rest``, counts where ``h`` is 0. (Between 0 and 1e-15, or 1e-145 in float64,
+    the value is finite but not exact.)
     """
-    g = ops.clip(h * boost * boost, -1e11, 1e11)
-    large = ops.abs(g) > 1e10
-    log = ops.log(ops.where(large, ops.abs(h), g * g + (1 - h * h) * scale))
-    return ops.where(large, 2 * log, log + offset)
+    return ops.log(h * h + (1 - h * h) * slope) + ops.where(h == 0, rest, 0.0)
 
 
 def _solve(c: Any, slope: Any) -> Any:
