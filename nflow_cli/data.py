@@ -1,27 +1,17 @@
-"""Where random numbers come from: streams keyed by (seed, purpose, step)."""
-
-import zlib
+"""What the compiled training loop is fed: one chunk of updates at a time."""
 
 import keras
 import numpy as np
 
-
-def stream(seed: int, purpose: str, step: int = 0) -> np.random.Generator:
-    """Return the random generator of one step of one purpose.
-
-    Counter-based (Philox): a stream depends on its three keys alone, so any step can be drawn
-    again, in any order, and purposes never overlap.
-    """
-    key = [seed, zlib.crc32(purpose.encode())]
-    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, step]))
+from nflow_cli.streams import stream
 
 
 class NoiseChunks(keras.utils.PyDataset):
     """The base samples of a 2-D fit, one chunk of updates at a time.
 
-    Item ``i`` is ``(noise, count)``: noise ``(chunk, batch_size, 2)`` for the updates from
-    ``i * chunk`` on, and how many of them are due, ``(1,)``. Keras draws one chunk ahead of the
-    training.
+    Item ``i`` is ``(noise, count)``: noise ``(chunk, 2, batch_size)`` for the updates from
+    ``i * chunk`` on (features first, as the flows compute: transposing would cost a twentieth of
+    an update), and how many of them are due, ``(1,)``. Keras draws one chunk ahead of the training.
     """
 
     def __init__(self, base, seed: int, steps: int, chunk: int, batch_size: int, first: int = 0):
@@ -35,7 +25,7 @@ class NoiseChunks(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         index += self.first
         noise = self.base.sample(
-            stream(self.seed, "base-noise", index), (self.chunk, self.batch_size, 2)
+            stream(self.seed, "base-noise", index), (self.chunk, 2, self.batch_size)
         )
         count = min(self.chunk, self.steps - index * self.chunk)
         return noise, np.array([count], dtype=np.int32)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from nflow_cli.data import stream
+from nflow_cli.streams import stream
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.compose import run_flows
 from nflow_cli.objectives import reverse_kl

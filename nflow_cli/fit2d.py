@@ -18,6 +18,7 @@ from nflow_cli.training import (
     MetricsLog,
     ProgressReport,
     make_optimizer,
+    release_freed_memory,
 )
 
 
@@ -33,16 +34,17 @@ class Fit2D(ChunkTrainer):
         flow.built = self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Return the annealed free energy and the KL divergence of a batch of base samples."""
+        """Return the annealed free energy and the KL of base samples ``(2, batch_size)``."""
         beta = inverse_temperature(update, self.annealing.updates, self.annealing.start)
-        z, log_det = self.flow(batch)
-        log_q0, log_p = self.base.log_prob(batch), self.target.log_prob(z)
+        z0 = ops.moveaxis(batch, 0, -1)
+        z, log_det = self.flow(z0)
+        log_q0, log_p = self.base.log_prob(z0), self.target.log_prob(z)
         loss = ops.mean(reverse_kl(log_q0, log_det, beta * log_p))
         return {"loss": loss, "kl": ops.mean(reverse_kl(log_q0, log_det, log_p)), "beta": beta}
 
 
 def build(config: Any) -> Fit2D:
-    """Build and compile the model that a :class:`~nflow_cli.config.Fit2DConfig` describes."""
+    """Build and compile the model that a :class:`~nflow_cli.schema.Fit2DConfig` describes."""
     target = resolve(TARGETS[config.target.name])(**config.target.model_dump(exclude={"name"}))
     base = resolve(BASES[config.base_name])()
     flow = FlowStack(config.flow.pattern, config.flow.k, seed=config.seed)
@@ -68,6 +70,7 @@ def train(model: Fit2D, config: Any, add_row: Any) -> dict[str, Any]:
         model.fit(noise, callbacks=callbacks, **fit)
     finally:
         progress.close()
+        release_freed_memory()
     return clock.figures()
 
 

@@ -38,6 +38,7 @@ from numpy.lib import format as npy
 
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.run_dir import RunDirectory
+from nflow_cli.streams import stream
 
 MNIST, SAMPLE = "mnist", "mnist-sample"
 BINARIZATIONS = ("stochastic", "static", "threshold", "none")
@@ -164,8 +165,6 @@ def _bernoulli(images: np.ndarray, seed: int, purpose: str, step: int) -> np.nda
     A byte u below 255 is uniform on 255 values, of which x lie below x; for the one byte in 256
     that is 255, u is drawn again, from 64 bits modulo 255.
     """
-    from nflow_cli.data import stream  # brings Keras, which reading images does not need
-
     bits = stream(seed, purpose, step).bit_generator
     drawn = np.empty(images.shape, dtype=np.uint8)
     pixels, ones = images.reshape(-1), drawn.reshape(-1).view(bool)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from nflow_cli import config, registry
+from nflow_cli import config, registry, schema
 from nflow_cli.cli.options import resolve_config
 from nflow_cli.errors import ConfigError
 
@@ -281,7 +281,7 @@ CONFIGS = st.fixed_dictionaries(
     MINIMAL | {"command": st.just("fit-2d")},
     optional={
         "description": st.text(),
-        "seed": st.integers(0, config.MAX_SEED),
+        "seed": st.integers(0, schema.MAX_SEED),
         "target": st.sampled_from(["multimodal", "u1", "u4"]) | mixtures(),
         "base": st.sampled_from([None, *registry.BASES]),
         "flow": st.fixed_dictionaries(

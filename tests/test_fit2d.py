@@ -96,7 +96,7 @@ def test_compiled_chunks_make_the_updates_of_a_plain_loop(small):
     noise = NoiseChunks(StandardNormal(), 7, 23, 5, 32)
     optimizer = make_optimizer(settings.train)
     for update in range(23):
-        z0 = ops.convert_to_tensor(noise[update // 5][0][update % 5])
+        z0 = ops.convert_to_tensor(noise[update // 5][0][update % 5].T)
         beta = min(1.0, 0.01 + 0.99 * update / 10)
         with tf.GradientTape() as tape:
             z, log_det = flow(z0)
