@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from nflow_cli.streams import stream
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.compose import run_flows
 from nflow_cli.objectives import reverse_kl
+from nflow_cli.streams import stream
 
 CHUNK = 100_000  # samples pushed through at once: bounds the memory
 SHOWN_SAMPLES = 2_000

@@ -3,7 +3,7 @@ import zlib
 import numpy as np
 import pytest
 
-from nflow_cli import data
+from nflow_cli import images
 from nflow_cli.images import BINARIZATIONS, binarize
 
 IMAGES = np.random.default_rng(5).integers(0, 256, (6, 28, 28), dtype=np.uint8)
@@ -33,7 +33,7 @@ def test_bernoulli_is_exact_where_a_byte_is_drawn_again(monkeypatch):
             assert len(drawn) == size
             return drawn
 
-    monkeypatch.setattr(data, "stream", lambda *_: type("", (), {"bit_generator": Bits()}))
+    monkeypatch.setattr(images, "stream", lambda *_: type("", (), {"bit_generator": Bits()}))
     drawn = binarize(np.full(16, 9, np.uint8), "stochastic", 0, 0, "train")
     assert drawn.tolist() == [1] * 9 + [0] * 7
 

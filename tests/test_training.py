@@ -7,9 +7,9 @@ import pytest
 from keras import ops
 from truth import to_numpy
 
-from nflow_cli.schema import EarlyStopping, Train
 from nflow_cli.errors import DivergenceError
 from nflow_cli.objectives import inverse_temperature
+from nflow_cli.schema import EarlyStopping, Train
 from nflow_cli.training import (
     ChunkTrainer,
     Clock,
