@@ -1,8 +1,11 @@
 """What the compiled training loop is fed: one chunk of updates at a time."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
+from nflow_cli.images import binarize
 from nflow_cli.streams import stream
 
 
@@ -29,3 +32,53 @@ class NoiseChunks(keras.utils.PyDataset):
         )
         count = min(self.chunk, self.steps - index * self.chunk)
         return noise, np.array([count], dtype=np.int32)
+
+
+class ImageChunks(keras.utils.PyDataset):
+    """The training images of a VAE, shuffled and binarized anew each epoch, a chunk at a time.
+
+    Item ``i`` is ``((pixels, noise), count)``: pixels ``(chunk, batch_size, 784)`` (uint8 of 0 and
+    1, or float32 grey levels), noise ``(chunk, batch_size, D)`` from N(0, I), and how many updates
+    are due, ``(1,)``. An epoch leaves out the images beyond its last whole batch, others each time.
+    """
+
+    def __init__(self, images: np.ndarray, config: Any, first: int = 0):
+        super().__init__(workers=1, max_queue_size=2)
+        train = config.train
+        self.images, self.seed, self.batch_size = images, config.seed, train.batch_size
+        self.mode, self.latent_dim = config.data.binarization, config.model.latent_dim
+        self.epochs, self.first = train.epochs, first
+        self.batches = len(images) // train.batch_size
+        self.chunk = min(train.chunk, self.batches)
+        self.chunks_per_epoch = -(-self.batches // self.chunk)
+        self._epoch: tuple[int, np.ndarray] | None = None
+
+    @property
+    def steps(self) -> int:
+        """How many updates all epochs make."""
+        return self.epochs * self.batches
+
+    def __len__(self) -> int:
+        return self.epochs * self.chunks_per_epoch - self.first
+
+    def __getitem__(self, index: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        index += self.first
+        epoch, part = divmod(index, self.chunks_per_epoch)
+        start = part * self.chunk
+        count = min(self.chunk, self.batches - start)
+        batches = self._shuffled(epoch)[start : start + count]
+        pixels = np.zeros((self.chunk, *batches.shape[1:]), batches.dtype)
+        pixels[:count] = batches
+        shape = (self.chunk, self.batch_size, self.latent_dim)
+        noise = stream(self.seed, "posterior-noise", index).standard_normal(shape, np.float32)
+        return (pixels, noise), np.array([count], dtype=np.int32)
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        """Return the batches of an epoch ``(batches, batch_size, 784)``; the last one is kept."""
+        if self._epoch is None or self._epoch[0] != epoch:
+            pixels = binarize(self.images, self.mode, self.seed, epoch, "train")
+            order = stream(self.seed, "shuffle", epoch).permutation(len(pixels))
+            order = order[: self.batches * self.batch_size]
+            batches = pixels.reshape(len(pixels), -1)[order]
+            self._epoch = epoch, batches.reshape(self.batches, self.batch_size, -1)
+        return self._epoch[1]

@@ -17,8 +17,8 @@ from nflow_cli.training import (
     EarlyStop,
     MetricsLog,
     ProgressReport,
+    fit_chunks,
     make_optimizer,
-    release_freed_memory,
 )
 
 
@@ -49,7 +49,7 @@ def build(config: Any) -> Fit2D:
     base = resolve(BASES[config.base_name])()
     flow = FlowStack(config.flow.pattern, config.flow.k, seed=config.seed)
     model = Fit2D(flow, base, target, config.train.annealing)
-    model.compile(optimizer=make_optimizer(config.train), jit_compile=True)
+    model.compile(optimizer=make_optimizer(config.train, config.train.steps), jit_compile=True)
     return model
 
 
@@ -61,16 +61,15 @@ def train(model: Fit2D, config: Any, add_row: Any) -> dict[str, Any]:
     )
     clock = Clock()
     figure = "free energy" if getattr(model.target, "log_z", None) is None else "KL"
-    progress = ProgressReport(settings.steps, clock, figure)
+
+    def note(logs: Any) -> str:
+        return f"{figure} {float(logs['kl']):.4f} nats"
+
+    progress = ProgressReport(settings.steps, clock, note)
     callbacks: list[Any] = [clock, MetricsLog(add_row, clock), progress]
     if settings.early_stopping:
         callbacks.append(EarlyStop(**settings.early_stopping.model_dump(), clock=clock))
-    fit = {"epochs": len(noise), "steps_per_epoch": 1, "shuffle": False, "verbose": 0}
-    try:
-        model.fit(noise, callbacks=callbacks, **fit)
-    finally:
-        progress.close()
-        release_freed_memory()
+    fit_chunks(model, noise, callbacks)
     return clock.figures()
 
 

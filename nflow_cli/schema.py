@@ -151,4 +151,90 @@ class Fit2DConfig(Strict):
         return self.base or TARGET_BASES.get(self.target.name, DEFAULT_BASE)
 
 
-SCHEMAS: dict[str, type[Strict]] = {"fit-2d": Fit2DConfig}
+class Data(Strict):
+    """Which images, and how their grey levels become what the VAE models."""
+
+    name: str = Field(default="mnist", min_length=1)
+    binarization: Literal["stochastic", "static", "threshold", "none"] = "stochastic"
+    fallback: bool = True
+
+
+class VAEModel(Strict):
+    """The networks of a VAE."""
+
+    latent_dim: int = Field(default=40, ge=1, le=10_000)
+    network: Literal["relu", "maxout", "gated-conv"] = "relu"
+    hidden: list[Annotated[int, Field(ge=1, le=100_000)]] = Field(default=[400, 400], min_length=1)
+
+    @model_validator(mode="after")
+    def _one_width(self) -> Any:
+        if self.network == "gated-conv" and len(self.hidden) != 1:
+            raise ValueError(f"one width for gated-conv, not {len(self.hidden)}")
+        return self
+
+
+class VAEFlow(Flow):
+    """The flows of a VAE's posterior."""
+
+    amortized: bool = True
+
+
+class WarmUp(Strict):
+    """What is weighted by ``β`` while it rises from ``start`` to 1: the KL, or the log-joint."""
+
+    kind: Literal["kl", "log-joint"] = "kl"
+    epochs: float = Field(default=0.0, ge=0)
+    start: float = Field(default=0.01, gt=0, le=1)
+
+
+class ValidationStopping(Strict):
+    """Stop when the validation bound has not risen by ``min_delta`` nats for ``patience`` epochs."""
+
+    patience: int = Field(default=20, ge=1)
+    min_delta: float = Field(default=0.0, ge=0)
+    images: int = Field(default=10_000, ge=1)
+
+
+class VAETrain(Strict):
+    """How a VAE is trained."""
+
+    epochs: int = Field(default=100, ge=1, le=10**6)
+    batch_size: int = Field(default=100, ge=1, le=10**6)
+    learning_rate: float = Field(default=0.002, gt=0, le=1e6)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warm_up: WarmUp = WarmUp()
+    clip_norm: float | None = Field(default=None, gt=0)
+    early_stopping: ValidationStopping | None = None
+    chunk: int = Field(default=100, ge=1, le=100_000)
+
+
+class VAEEvaluate(Strict):
+    """How a VAE is judged."""
+
+    importance_samples: int = Field(default=200, ge=1, le=10**6)
+
+
+class Published(Strict):
+    """A published figure to read a run of ``k`` flows (``null``: any) beside, in nats."""
+
+    k: int | None = None
+    negative_elbo: float | None = None
+    negative_log_likelihood: float | None = None
+    source: str
+
+
+class VAEConfig(Strict):
+    """A whole train-vae run."""
+
+    description: str = ""
+    command: Literal["train-vae"]
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    data: Data = Data()
+    model: VAEModel = VAEModel()
+    flow: VAEFlow = VAEFlow()
+    train: VAETrain = VAETrain()
+    evaluate: VAEEvaluate = VAEEvaluate()
+    published: list[Published] = []
+
+
+SCHEMAS: dict[str, type[Strict]] = {"fit-2d": Fit2DConfig, "train-vae": VAEConfig}

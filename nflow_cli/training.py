@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import math
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,8 +19,8 @@ class ChunkTrainer(keras.Model):
     """A Keras model whose ``train_step`` runs a whole chunk of updates as one XLA program.
 
     Small models spend their time in dispatch, not in arithmetic: so what Keras sees as one batch
-    is a chunk ``(updates, batch, ...)`` and the loop over it is compiled with the gradient and
-    the optimizer. A subclass defines :meth:`objective` and names its ``terms``.
+    is a chunk, an array ``(updates, ...)`` or a nest of them, and the loop over it is compiled with
+    the gradient and the optimizer. A subclass defines :meth:`objective` and names its ``terms``.
     """
 
     terms: tuple[str, ...]
@@ -42,7 +43,8 @@ class ChunkTrainer(keras.Model):
 
         def update(i: Any, sums: dict[str, Any], _: Any) -> tuple[Any, dict[str, Any], Any]:
             with tf.GradientTape() as tape:
-                terms = self.objective(chunk[i], self.optimizer.iterations)
+                batch = keras.tree.map_structure(lambda array: array[i], chunk)
+                terms = self.objective(batch, self.optimizer.iterations)
             gradients = tape.gradient(terms["loss"], [v.value for v in variables])
             if variables:
                 self.optimizer.apply(gradients, variables)
@@ -57,12 +59,37 @@ class ChunkTrainer(keras.Model):
         return {**means, "learning_rate": self.optimizer.learning_rate, "gradient_norm": norm}
 
 
-def make_optimizer(train: Any) -> keras.optimizers.Optimizer:
+def make_optimizer(train: Any, steps: int) -> keras.optimizers.Optimizer:
     """Return Adam with the learning-rate schedule and clipping that ``train`` asks for."""
     rate = train.learning_rate
     if train.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=train.steps)
+        rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
     return keras.optimizers.Adam(rate, global_clipnorm=train.clip_norm)
+
+
+def fit_chunks(
+    model: ChunkTrainer,
+    chunks: keras.utils.PyDataset,
+    callbacks: list[keras.callbacks.Callback],
+    chunks_per_row: int = 1,
+) -> None:
+    """Train ``model`` on every chunk; an epoch of Keras is one row of ``metrics.csv``."""
+    epochs = -(-len(chunks) // chunks_per_row)
+    fit = {"epochs": epochs, "steps_per_epoch": chunks_per_row, "shuffle": False, "verbose": 0}
+    try:
+        model.fit(chunks, callbacks=callbacks, **fit)
+    finally:
+        for callback in callbacks:
+            if isinstance(callback, ProgressReport):
+                callback.close()
+        release_freed_memory()
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``function`` of tensors as one XLA program."""
+    import tensorflow as tf
+
+    return tf.function(function, jit_compile=True)
 
 
 def release_freed_memory() -> None:
@@ -76,24 +103,31 @@ class Clock(keras.callbacks.Callback):
 
     def __init__(self) -> None:
         super().__init__()
-        self.updates: list[int] = []
+        self.updates: list[int] = [0]
         self.seconds: list[float] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Start the clock."""
-        self._last = time.perf_counter()
+        """Note where training starts."""
+        self.updates = [int(self.model.optimizer.iterations)]
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Start the clock."""
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Note how long the chunk took."""
-        now = time.perf_counter()
         self.updates.append(int(self.model.optimizer.iterations))
-        self.seconds.append(now - self._last)
-        self._last = now
+        self.seconds.append(time.perf_counter() - self._start)
+
+    @property
+    def made(self) -> int:
+        """How many updates the last chunk made."""
+        return self.updates[-1] - self.updates[-2]
 
     def figures(self) -> dict[str, Any]:
         """Return updates made, and compile time, training time (s) and speed (updates/s)."""
         warm = self.seconds[1:]
-        done = self.updates[-1] - self.updates[0]
+        done = self.updates[-1] - self.updates[1]
         compile_seconds = self.seconds[0] - (statistics.median(warm) if warm else 0.0)
         return {
             "steps": self.updates[-1],
@@ -104,24 +138,52 @@ class Clock(keras.callbacks.Callback):
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """Adds one row per chunk to ``metrics.csv``, and stops a run that is no longer finite."""
+    """Adds rows to ``metrics.csv``, and stops a run that is no longer finite.
+
+    A row holds the means over the updates since the last one, and the learning rate and gradient
+    norm of the last of them.
+    """
 
     def __init__(self, add_row: Callable[[Mapping[str, Any]], None], clock: Clock):
         super().__init__()
         self.add_row, self.clock = add_row, clock
+        self._chunks: list[tuple[int, float, dict[str, float]]] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Note the terms of the chunk that ended."""
+        terms = {name: float(value) for name, value in (logs or {}).items()}
+        self._chunks.append((self.clock.made, self.clock.seconds[-1], terms))
+        if not (math.isfinite(terms["loss"]) and math.isfinite(terms["gradient_norm"])):
+            self.write_row({})
+            raise DivergenceError(
+                f"training diverged by update {self.clock.updates[-1]}: loss {terms['loss']}, "
+                f"gradient norm {terms['gradient_norm']}; try a smaller train.learning_rate or "
+                "train.clip_norm"
+            )
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Write the row of the chunk that ended."""
-        update, seconds = self.clock.updates[-1], self.clock.seconds[-1]
-        made = update - (self.clock.updates[-2] if epoch else 0)
-        row = {name: float(value) for name, value in (logs or {}).items()}
-        speed = {"updates_per_second": made / seconds, "elapsed_seconds": sum(self.clock.seconds)}
-        self.add_row({"update": update, **row, **speed})
-        if not (math.isfinite(row["loss"]) and math.isfinite(row["gradient_norm"])):
-            raise DivergenceError(
-                f"training diverged by update {update}: loss {row['loss']}, gradient norm "
-                f"{row['gradient_norm']}; try a smaller train.learning_rate or train.clip_norm"
-            )
+        """Write the row of the chunks that ended."""
+        self.write_row({})
+
+    def write_row(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        """Write one row, with ``more`` columns after the trainer's own; return its means."""
+        counts, seconds, terms = zip(*self._chunks)
+        self._chunks = []
+        made, last = sum(counts), terms[-1]
+        means = {
+            name: sum(n * chunk[name] for n, chunk in zip(counts, terms)) / made for name in last
+        }
+        means |= {name: last[name] for name in ("learning_rate", "gradient_norm")}
+        self.add_row(
+            {
+                "update": self.clock.updates[-1],
+                **means,
+                **more,
+                "updates_per_second": made / sum(seconds),
+                "elapsed_seconds": sum(self.clock.seconds),
+            }
+        )
+        return means
 
 
 class EarlyStop(keras.callbacks.Callback):
@@ -140,8 +202,7 @@ class EarlyStop(keras.callbacks.Callback):
         """Compare the smoothed loss with the best one."""
         if logs["beta"] < 1:
             return
-        update, loss = self.clock.updates[-1], float(logs["loss"])
-        made = update - (self.clock.updates[-2] if epoch else 0)
+        update, loss, made = self.clock.updates[-1], float(logs["loss"]), self.clock.made
         keep = math.exp(-made / (self.patience / 4))
         self.smooth = loss if self.smooth is None else keep * self.smooth + (1 - keep) * loss
         if self.smooth < self.best - self.min_delta:
@@ -153,9 +214,9 @@ class EarlyStop(keras.callbacks.Callback):
 class ProgressReport(keras.callbacks.Callback):
     """Shows how far training is, on stderr: a bar with an ETA, or plain lines elsewhere."""
 
-    def __init__(self, steps: int, clock: Clock, figure: str = "KL"):
+    def __init__(self, steps: int, clock: Clock, note: Callable[[Mapping[str, Any]], str]):
         super().__init__()
-        self.steps, self.clock, self.figure = steps, clock, figure
+        self.steps, self.clock, self.note = steps, clock, note
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Open the bar."""
@@ -177,12 +238,10 @@ class ProgressReport(keras.callbacks.Callback):
         self.task = self.bar.add_task("training", total=self.steps, note="compiling")
         self.bar.start()
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Move the bar; print a line for every tenth of the way where there is no terminal."""
-        import sys
-
         update = self.clock.updates[-1]
-        note = f"{self.figure} {float(logs['kl']):.4f} nats"
+        note = self.note(logs or {})
         self.bar.update(self.task, completed=update, note=note)
         tenth = 10 * update // self.steps
         if not self.terminal and tenth > self.shown:

@@ -1,6 +1,5 @@
 """``nflow fit-2d``: fit a flow stack to a 2-D density."""
 
-import math
 import shlex
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import click
 
 from nflow_cli import registry
+from nflow_cli.cli.options import common_options
 
 
 def _pattern(_: Any, __: Any, value: str | None) -> list[str] | None:
@@ -24,15 +24,7 @@ def _pattern(_: Any, __: Any, value: str | None) -> list[str] | None:
     return names
 
 
-def _a_number(_: Any, __: Any, value: float | None) -> float | None:
-    """Refuse NaN, which every range lets through."""
-    if value is not None and math.isnan(value):
-        raise click.BadParameter("'nan' is not a number.")
-    return value
-
-
 @click.command("fit-2d")
-@click.option("--preset", metavar="NAME|FILE", help="A preset by name, or a YAML file.")
 @click.option(
     "--flow", metavar="NAME[,NAME]", callback=_pattern, help="Flows, cycled: planar,radial."
 )
@@ -43,18 +35,7 @@ def _a_number(_: Any, __: Any, value: float | None) -> float | None:
     help="The density to fit.",
 )
 @click.option("--steps", type=click.IntRange(1, 10**9), help="Updates.")
-@click.option("--batch-size", type=click.IntRange(1, 10**6), help="Samples per update.")
-@click.option(
-    "--learning-rate",
-    type=click.FloatRange(0, 1e6, min_open=True),
-    callback=_a_number,
-    help="Adam's learning rate.",
-)
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Fixes the result bit for bit.")
-@click.option(
-    "--set", "assignments", multiple=True, metavar="KEY.PATH=VALUE", help="Change a preset's key."
-)
-@click.option("--output", metavar="DIR", help="A new or empty folder for the run.")
+@common_options("Samples per update.")
 def fit_2d(
     preset: str | None, assignments: tuple[str, ...], output: str | None, **options: Any
 ) -> None:

@@ -1,10 +1,11 @@
 """What the commands share: options, overrides, signals, and a quiet TensorFlow."""
 
 import contextlib
+import math
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,45 @@ class Interrupted(BaseException):
     def __init__(self, number: int):
         super().__init__(number)
         self.exit_code = INTERRUPTED[signal.Signals(number)]
+
+
+def _a_number(_: Any, __: Any, value: float | None) -> float | None:
+    """Refuse NaN, which every range lets through."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("'nan' is not a number.")
+    return value
+
+
+def common_options(batch: str) -> Callable[[Any], Any]:
+    """Return a decorator that adds the options of both trainings; ``batch`` is a help text."""
+    options = [
+        click.option("--preset", metavar="NAME|FILE", help="A preset by name, or a YAML file."),
+        click.option("--batch-size", type=click.IntRange(1, 10**6), help=batch),
+        click.option(
+            "--learning-rate",
+            type=click.FloatRange(0, 1e6, min_open=True),
+            callback=_a_number,
+            help="Adam's learning rate.",
+        ),
+        click.option(
+            "--seed", type=click.IntRange(0, 2**32 - 1), help="Fixes the result bit for bit."
+        ),
+        click.option(
+            "--set",
+            "assignments",
+            multiple=True,
+            metavar="KEY.PATH=VALUE",
+            help="Change a preset's key.",
+        ),
+        click.option("--output", metavar="DIR", help="A new or empty folder for the run."),
+    ]
+
+    def add(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 def resolve_config(

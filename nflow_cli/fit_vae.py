@@ -1,0 +1,191 @@
+"""Train a flow-VAE on images by its variational bound."""
+
+import math
+import statistics
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from nflow_cli.data import ImageChunks
+from nflow_cli.images import Images, binarize
+from nflow_cli.objectives import inverse_temperature
+from nflow_cli.run_dir import SUMMARY, RunDirectory, versions
+from nflow_cli.training import (
+    ChunkTrainer,
+    Clock,
+    MetricsLog,
+    ProgressReport,
+    fit_chunks,
+    make_optimizer,
+)
+from nflow_cli.vae import FlowVAE
+from nflow_cli.vae_evaluation import ImportanceSampler, evaluate_vae, vae_arrays
+
+
+class FitVAE(ChunkTrainer):
+    """A flow-VAE and the warm-up of its objective."""
+
+    terms = ("loss", "negative_elbo", "reconstruction", "kl", "beta")
+
+    def __init__(self, vae: FlowVAE, warm_up: str, warm_up_updates: int, start: float):
+        super().__init__()
+        self.vae, self.warm_up = vae, warm_up
+        self.warm_up_updates, self.start = warm_up_updates, start
+        self.built = True
+
+    def objective(self, batch: Any, update: Any) -> dict[str, Any]:
+        """Return the loss and the bound of a batch ``(pixels, noise)``, means in nats per image.
+
+        While ``β < 1`` the loss is ``reconstruction + β kl`` (``kl``), or the paper's annealed
+        free energy ``E[log q(z|x) - β log p(x, z)]`` (``log-joint``; arXiv 1505.05770, eq. 20).
+        """
+        beta = inverse_temperature(update, self.warm_up_updates, self.start)
+        drawn = self.vae.elbo_terms(*batch)
+        reconstruction, kl = -ops.mean(drawn["log_likelihood"]), ops.mean(drawn["kl"])
+        loss = reconstruction + beta * kl
+        if self.warm_up == "log-joint":
+            log_q = ops.mean(drawn["log_q0"] - drawn["log_det"])
+            loss = log_q + beta * (reconstruction + kl - log_q)
+        return {
+            "loss": loss,
+            "negative_elbo": reconstruction + kl,
+            "reconstruction": reconstruction,
+            "kl": kl,
+            "beta": beta,
+        }
+
+
+class EpochLog(MetricsLog):
+    """Adds one row per epoch, with the validation bound where there is a validation split.
+
+    With ``stopping`` it also ends training when that bound no longer improves (counted from when
+    ``β`` is 1), and keeps the best weights for :meth:`on_train_end`.
+    """
+
+    def __init__(
+        self,
+        add_row: Callable[[Mapping[str, Any]], None],
+        clock: Clock,
+        chunks_per_epoch: int,
+        validate: Callable[[], float] | None,
+        stopping: Any,
+    ):
+        super().__init__(lambda row: add_row({"epoch": self.epoch, **row}), clock)
+        self.epoch, self.chunks_per_epoch = 0, chunks_per_epoch
+        self.validate, self.stopping = validate, stopping
+        self.validation, self.best, self.best_epoch = math.nan, math.inf, 0
+        self.best_weights: list[np.ndarray] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Validate, write the row, and compare."""
+        self.epoch += 1
+        more = {}
+        if self.validate:
+            self.validation = self.validate()
+            more["validation_negative_elbo"] = self.validation
+        beta = self.write_row(more)["beta"]
+        if not self.validate or beta < 1:
+            return
+        if self.validation < self.best - self.stopping.min_delta:
+            self.best, self.best_epoch = self.validation, self.epoch
+            self.best_weights = self.model.get_weights()
+        elif self.epoch - self.best_epoch >= self.stopping.patience:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Go back to the best weights."""
+        if self.best_weights is not None:
+            self.model.set_weights(self.best_weights)
+
+
+def build(config: Any, updates_per_epoch: int) -> FitVAE:
+    """Build and compile the model that a :class:`~nflow_cli.schema.VAEConfig` describes."""
+    model, flow, train = config.model, config.flow, config.train
+    networks = (model.latent_dim, model.network, model.hidden)
+    vae = FlowVAE(*networks, flow.pattern, flow.k, flow.amortized, config.seed)
+    warm_up = train.warm_up
+    updates = round(warm_up.epochs * updates_per_epoch)
+    fit = FitVAE(vae, warm_up.kind, updates, warm_up.start)
+    optimizer = make_optimizer(train, train.epochs * updates_per_epoch)
+    fit.compile(optimizer=optimizer, jit_compile=True)
+    return fit
+
+
+def split(images: Images, config: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the training images, and those held out for early stopping if that is asked for."""
+    stopping = config.train.early_stopping
+    if stopping is None:
+        return images.x_train, None
+    return images.x_train[: -stopping.images], images.x_train[-stopping.images :]
+
+
+def train(
+    model: FitVAE, chunks: ImageChunks, held_out: np.ndarray | None, config: Any, add_row: Any
+) -> dict[str, Any]:
+    """Train ``model`` as ``config.train`` says; return the figures of speed."""
+    clock = Clock()
+    validate = None
+    if held_out is not None:
+        pixels = binarize(held_out, config.data.binarization, config.seed, 1, "test")
+        sampler = ImportanceSampler(model.vae, 1, config.seed)
+
+        def validate() -> float:
+            found = sampler.over(pixels)
+            return float(np.mean(found["reconstruction"] + found["kl"]))
+
+    log = EpochLog(add_row, clock, chunks.chunks_per_epoch, validate, config.train.early_stopping)
+
+    def note(logs: Any) -> str:
+        text = f"epoch {log.epoch + 1}, −ELBO {float(logs['negative_elbo']):.2f}"
+        return text + (
+            f", validation {log.validation:.2f} nats" if log.epoch and validate else " nats"
+        )
+
+    progress = ProgressReport(chunks.steps, clock, note)
+    fit_chunks(model, chunks, [clock, log, progress], chunks.chunks_per_epoch)
+    size = chunks.chunks_per_epoch
+    epochs = [sum(clock.seconds[i : i + size]) for i in range(0, len(clock.seconds), size)]
+    return {
+        "epochs": log.epoch,
+        "compile_seconds": clock.figures()["compile_seconds"],
+        "seconds_per_epoch": statistics.median(epochs[1:] or epochs),
+    }
+
+
+def run(config: Any, directory: RunDirectory, argv: list[str], images: Images) -> dict[str, Any]:
+    """Train, judge and save in ``directory``, whose config is written. Returns the summary."""
+    data = {"name": images.name, "sha256": images.sha256}
+    info = {"command": "train-vae", "argv": argv, "versions": versions(), "seed": config.seed}
+    with directory.recorded({**info, "data": data}):
+        training, held_out = split(images, config)
+        chunks = ImageChunks(training, config)
+        model = build(config, chunks.batches)
+        with directory.metrics_writer() as add_row:
+            speed = train(model, chunks, held_out, config, add_row)
+        directory.write_model(lambda path: keras.saving.save_model(model.vae, path))
+        pixels = binarize(images.x_test, config.data.binarization, config.seed, 0, "test")
+        draws = config.evaluate.importance_samples
+        figures, mean_latent = evaluate_vae(model.vae, pixels, draws, config.seed)
+        labels = images.y_test
+        directory.write_evaluation(vae_arrays(model.vae, pixels, labels, mean_latent, config.seed))
+        summary = {
+            "flow": ",".join(config.flow.pattern),
+            "k": config.flow.k,
+            "amortized": config.flow.amortized,
+            "latent_dim": config.model.latent_dim,
+            "seed": config.seed,
+            "epochs": speed.pop("epochs"),
+            **figures,
+            "binarization": config.data.binarization,
+            "data": {**data, "n_train": len(training), "n_test": images.n_test},
+            "published": [
+                entry.model_dump() for entry in config.published if entry.k in (None, config.flow.k)
+            ],
+            "n_parameters": model.vae.count_params(),
+            **speed,
+        }
+        directory.write_json(SUMMARY, summary)
+    return summary

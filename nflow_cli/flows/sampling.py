@@ -1,0 +1,77 @@
+"""The Gaussian sampling layer: draws by reparameterisation, densities, and the KL to a prior."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from nflow_cli.distributions import LOG_2PI
+from nflow_cli.errors import ConfigError
+
+
+@keras.saving.register_keras_serializable("nflow_cli")
+class GaussianSampling(keras.layers.Layer):
+    r"""Draw ``z = μ + σ ε``, ``ε ~ N(0, I)``, from a diagonal Gaussian given by ``(μ, log σ^2)``.
+
+    Calling the layer on ``[mean, log_variance]``, both ``(..., D)``, returns a draw ``(..., D)``
+    whose gradient reaches both (Kingma & Welling 2014, arXiv 1312.6114). Noise comes from the
+    layer's own generator, or is given: ``layer([mean, log_variance], noise)``.
+
+    Args:
+        prior_mean: Mean of the prior ``N(prior_mean, prior_std^2 I)``.
+        prior_std: Its standard deviation, positive.
+        seed: Fixes the draws; ``None`` draws one.
+
+    Raises:
+        ConfigError: If ``prior_std`` is not positive.
+    """
+
+    def __init__(
+        self,
+        prior_mean: float = 0.0,
+        prior_std: float = 1.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if not 0 < prior_std < math.inf:
+            raise ConfigError(f"prior_std must be positive. Received: prior_std={prior_std}")
+        self.prior_mean, self.prior_std = prior_mean, prior_std
+        self.generator = keras.random.SeedGenerator(seed)
+        self.seed = seed
+
+    def call(self, inputs: Any, noise: Any = None) -> Any:
+        """Return ``μ + σ ε``, with ``noise`` for ``ε`` if it is given."""
+        mean, log_variance = inputs
+        if noise is None:
+            noise = keras.random.normal(ops.shape(mean), dtype=mean.dtype, seed=self.generator)
+        return mean + ops.exp(log_variance / 2) * noise
+
+    def log_prob(self, noise: Any, log_variance: Any) -> Any:
+        """Return ``log q(μ + σ ε) = -½ Σ (ε^2 + log σ^2 + log 2π)`` ``(...)`` in nats."""
+        return -0.5 * ops.sum(noise * noise + log_variance + LOG_2PI, axis=-1)
+
+    def prior_log_prob(self, z: Any) -> Any:
+        """Return the prior's log-density ``(...)`` in nats at ``z`` ``(..., D)``."""
+        e = (z - self.prior_mean) / self.prior_std
+        return -0.5 * ops.sum(e * e + (LOG_2PI + 2 * math.log(self.prior_std)), axis=-1)
+
+    def kl_divergence(self, mean: Any, log_variance: Any) -> Any:
+        """Return ``KL(N(μ, σ^2) || prior)`` ``(...)`` in nats, in closed form:
+        ``½ Σ [(σ^2 + (μ - m)^2)/s^2 - 1 - log(σ^2/s^2)]`` for the prior ``N(m, s^2 I)``.
+        """
+        variance = self.prior_std**2
+        off = mean - self.prior_mean
+        log_ratio = log_variance - math.log(variance)
+        terms = ops.exp(log_ratio) + off * off / variance - 1 - log_ratio
+        return 0.5 * ops.sum(terms, axis=-1)
+
+    def compute_output_shape(self, input_shape: Any, noise_shape: Any = None) -> tuple[Any, ...]:
+        """Return the shape of a draw: that of the mean."""
+        return tuple(input_shape[0])
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        own = {"prior_mean": self.prior_mean, "prior_std": self.prior_std, "seed": self.seed}
+        return {**super().get_config(), **own}

@@ -1,0 +1,161 @@
+"""How good a flow-VAE is: its bound, importance-sampled likelihood, and the arrays to plot."""
+
+import math
+import sys
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.networks import SIDE
+from nflow_cli.streams import stream
+from nflow_cli.training import compiled
+from nflow_cli.vae import FlowVAE
+
+BATCH = 100  # test images at a time
+DRAWS = 50  # draws of each at a time: with BATCH this bounds the memory
+ACTIVE = 0.01  # variance over images of a latent unit's posterior mean (Burda et al. 2016)
+SHOWN_LATENTS, SHOWN_IMAGES, SHOWN_SAMPLES, MANIFOLD = 5_000, 10, 64, 20
+
+
+class ImportanceSampler:
+    """Draws latents ``z_s ~ q(z|x)`` for images and weighs them by ``p(x, z_s) / q(z_s|x)``.
+
+    One compiled program serves every batch of images and block of draws: both are filled up, and
+    what is over does not count.
+
+    Args:
+        vae: The model.
+        draws: S, for each image.
+        seed: Fixes the draws.
+    """
+
+    def __init__(self, vae: FlowVAE, draws: int, seed: int):
+        self.vae, self.draws, self.seed = vae, draws, seed
+        self.block = min(draws, DRAWS)
+
+        def weigh(images: Any, noise: Any) -> dict[str, Any]:
+            drawn = vae.elbo_terms(images, noise)
+            return {name: drawn[name] for name in ("log_likelihood", "kl", "z")}
+
+        self.weigh = compiled(weigh)
+
+    def __call__(self, pixels: np.ndarray, start: int) -> dict[str, np.ndarray]:
+        """Return, per image of a batch that starts at image ``start``, all in nats:
+        ``reconstruction`` and ``kl``, the means over its draws; ``log_evidence``, the estimate
+        ``log 1/S Σ_s p(x, z_s) / q(z_s|x)``; and the mean latent ``mean_latent`` ``(n, D)``.
+        """
+        filled = np.zeros((BATCH, *pixels.shape[1:]), pixels.dtype)
+        filled[: len(pixels)] = pixels
+        rng = stream(self.seed, "importance-sampling", start)
+        parts: dict[str, list[np.ndarray]] = {"log_likelihood": [], "kl": [], "z": []}
+        for _ in range(0, self.draws, self.block):
+            noise = rng.standard_normal((self.block, BATCH, self.vae.latent_dim), np.float32)
+            for name, values in self.weigh(filled, noise).items():
+                parts[name].append(ops.convert_to_numpy(values))
+        drawn = {
+            name: np.concatenate(part)[: self.draws, : len(pixels)].astype(np.float64)
+            for name, part in parts.items()
+        }
+        log_weights = drawn["log_likelihood"] - drawn["kl"]
+        largest = np.max(log_weights, axis=0)
+        return {
+            "reconstruction": -np.mean(drawn["log_likelihood"], axis=0),
+            "kl": np.mean(drawn["kl"], axis=0),
+            "log_evidence": largest + np.log(np.mean(np.exp(log_weights - largest), axis=0)),
+            "mean_latent": np.mean(drawn["z"], axis=0),
+        }
+
+    def over(self, pixels: np.ndarray, show: bool = False) -> dict[str, np.ndarray]:
+        """Return what a call does, for any number of images."""
+        batches = []
+        for start in range(0, len(pixels), BATCH):
+            batches.append(self(pixels[start : start + BATCH], start))
+            done = min(start + BATCH, len(pixels))
+            if show and done * 10 // len(pixels) > start * 10 // len(pixels):
+                print(
+                    f"likelihood: {done:,}/{len(pixels):,} images, {self.draws} draws each",
+                    file=sys.stderr,
+                )
+        return {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
+
+
+def evaluate_vae(
+    vae: FlowVAE, pixels: np.ndarray, draws: int, seed: int
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Judge ``vae`` on test images ``pixels`` ``(n, 28, 28)``, by ``draws`` latents for each.
+
+    All figures come from the same draws, in nats per image: the bound ``negative_elbo =
+    reconstruction + kl`` and ``negative_log_likelihood = -log p(x)`` by importance sampling, a
+    tighter bound in expectation (Burda et al. 2016, arXiv 1509.00519), with its standard error
+    over the images. ``active_units`` counts the latent units whose posterior mean has a variance
+    over images above 0.01 (ibid.).
+
+    Returns:
+        The figures, and the mean latent of each image ``(n, D)``.
+    """
+    found = ImportanceSampler(vae, draws, seed).over(pixels, show=draws * len(pixels) > 200_000)
+    nll, n = -found["log_evidence"], len(pixels)
+    figures = {
+        "negative_elbo": float(np.mean(found["reconstruction"] + found["kl"])),
+        "reconstruction": float(np.mean(found["reconstruction"])),
+        "kl": float(np.mean(found["kl"])),
+        "negative_log_likelihood": float(np.mean(nll)),
+        "nll_standard_error": float(np.std(nll, ddof=1) / math.sqrt(n)) if n > 1 else None,
+        "nll_samples": draws,
+        "active_units": int(np.sum(np.var(found["mean_latent"], axis=0) > ACTIVE)),
+    }
+    return figures, found["mean_latent"]
+
+
+def vae_arrays(
+    vae: FlowVAE,
+    pixels: np.ndarray,
+    labels: np.ndarray | None,
+    mean_latent: np.ndarray,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """Return the arrays that the plots are drawn from."""
+    axes = _shown_units(mean_latent)
+    n = min(len(pixels), SHOWN_LATENTS)
+    noise = stream(seed, "latents").standard_normal((n, vae.latent_dim), np.float32)
+    drawn = vae.posterior(pixels[:n], ops.convert_to_tensor(noise))
+    chosen = _one_of_each(labels, len(pixels))
+    quantiles = (np.arange(MANIFOLD) + 0.5) / MANIFOLD
+    axis = np.array([NormalDist().inv_cdf(q) for q in quantiles], np.float32)
+    return {
+        "base_latents": ops.convert_to_numpy(drawn["z0"])[:, axes],
+        "latents": ops.convert_to_numpy(drawn["z"])[:, axes],
+        "latent_axes": np.array(axes),
+        "labels": np.empty(0, np.uint8) if labels is None else labels[:n],
+        "originals": pixels[chosen].astype(np.float32),
+        "reconstructions": ops.convert_to_numpy(vae.reconstruct(pixels[chosen], seed)),
+        "samples": ops.convert_to_numpy(vae.sample(SHOWN_SAMPLES, seed)),
+        "manifold": _manifold(vae, axis, axes),
+        "manifold_axis": axis,
+    }
+
+
+def _shown_units(mean_latent: np.ndarray) -> list[int]:
+    """Return the two most active latent units, in order (the only one twice)."""
+    variance = np.var(mean_latent, axis=0)
+    most = np.argsort(-variance, kind="stable")[:2]
+    return sorted(int(unit) for unit in (most if len(most) == 2 else np.repeat(most, 2)))
+
+
+def _one_of_each(labels: np.ndarray | None, n: int) -> np.ndarray:
+    """Return the indices of the images shown: one of each digit, where there are labels."""
+    if labels is None:
+        return np.arange(min(n, SHOWN_IMAGES))
+    first = np.unique(labels, return_index=True)[1]
+    return first[:SHOWN_IMAGES]
+
+
+def _manifold(vae: FlowVAE, axis: np.ndarray, axes: list[int]) -> np.ndarray:
+    """Decode the plane of two latent units, all others at 0: ``(r, r, 28, 28)``."""
+    second, first = np.meshgrid(axis, axis, indexing="ij")
+    latents = np.zeros((first.size, vae.latent_dim), np.float32)
+    latents[:, axes[0]], latents[:, axes[1]] = first.ravel(), second.ravel()
+    images = ops.convert_to_numpy(vae.decode(latents))
+    return images.reshape(len(axis), len(axis), SIDE, SIDE)
