@@ -1,3 +1,24 @@
 """nflow: train normalizing flows from the command line, exactly and fast."""
 
+from typing import Any
+
 __version__ = "0.1.0"
+
+
+def load(run: Any) -> Any:
+    """Load what a run trained: see :func:`nflow_cli.trained.load`.
+
+    Args:
+        run: A run directory, as text or a path.
+
+    Returns:
+        Of a fit-2d run a :class:`~nflow_cli.trained.TrainedFlow`: ``sample(n, seed=0)``, the exact
+        ``log_prob(x)`` in nats, ``flow``. Of a train-vae run a
+        :class:`~nflow_cli.trained.TrainedVAE`: ``sample(n, seed=0)``, ``model``.
+
+    Raises:
+        NflowError: In one line, if the run cannot be loaded.
+    """
+    from nflow_cli import trained  # here: importing nflow_cli loads nothing heavy
+
+    return trained.load(run)

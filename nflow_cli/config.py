@@ -2,6 +2,8 @@
 
 import contextlib
 import difflib
+import hashlib
+import json
 import math
 import re
 import reprlib
@@ -110,10 +112,21 @@ def validate(data: Mapping[str, Any], source: str) -> Any:
         raise ConfigError(f"{source}: {_explain(error.errors()[0], schema)}") from None
 
 
+def load_config(path: Path) -> Any:
+    """Read and check a whole preset, such as the ``config.yaml`` of a run."""
+    return validate(read_preset(path), str(path))
+
+
 def dump(config: Strict) -> str:
     """Return the resolved preset as YAML; loading it gives an equal config."""
     # Without allow_unicode: PyYAML would fold a line separator such as U+0085 into a blank.
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def fingerprint(config: Strict | Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a config's content, however its YAML is laid out."""
+    data = config.model_dump(mode="json") if isinstance(config, Strict) else config
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def _explain(error: ErrorDetails, schema: type[BaseModel]) -> str:

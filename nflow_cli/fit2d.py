@@ -2,15 +2,16 @@
 
 from typing import Any
 
-import keras
 from keras import ops
 
+from nflow_cli.config import fingerprint
 from nflow_cli.data import NoiseChunks
 from nflow_cli.evaluation import density_arrays, evaluate_samples
 from nflow_cli.flows import FlowStack
 from nflow_cli.objectives import inverse_temperature, reverse_kl
 from nflow_cli.registry import BASES, TARGETS, resolve
 from nflow_cli.run_dir import SUMMARY, RunDirectory, versions
+from nflow_cli.saving import save_model
 from nflow_cli.training import (
     ChunkTrainer,
     Clock,
@@ -76,11 +77,11 @@ def train(model: Fit2D, config: Any, add_row: Any) -> dict[str, Any]:
 def run(config: Any, directory: RunDirectory, argv: list[str]) -> dict[str, Any]:
     """Fit, judge and save in ``directory``, whose config is written. Returns the summary."""
     info = {"command": "fit-2d", "argv": argv, "versions": versions(), "seed": config.seed}
-    with directory.recorded(info):
+    with directory.recorded({**info, "config_sha256": fingerprint(config)}):
         model = build(config)
         with directory.metrics_writer() as add_row:
             speed = train(model, config, add_row)
-        directory.write_model(lambda path: keras.saving.save_model(model.flow, path))
+        model_sha256 = save_model(directory, model.flow)
         parts = (model.flow, model.base, model.target)
         figures, z0, z = evaluate_samples(*parts, config.seed, config.evaluate.samples)
         mass, arrays = density_arrays(*parts, z0, z, config.seed, config.evaluate.grid)
@@ -95,6 +96,7 @@ def run(config: Any, directory: RunDirectory, argv: list[str]) -> dict[str, Any]
             **figures,
             "mass": mass,
             "n_parameters": model.flow.count_params(),
+            "model_sha256": model_sha256,
             **speed,
         }
         directory.write_json(SUMMARY, summary)

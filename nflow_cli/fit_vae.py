@@ -5,14 +5,15 @@ import statistics
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
+from nflow_cli.config import fingerprint
 from nflow_cli.data import ImageChunks
 from nflow_cli.images import Images, binarize
 from nflow_cli.objectives import inverse_temperature
 from nflow_cli.run_dir import SUMMARY, RunDirectory, versions
+from nflow_cli.saving import save_model
 from nflow_cli.training import (
     ChunkTrainer,
     Clock,
@@ -159,13 +160,13 @@ def run(config: Any, directory: RunDirectory, argv: list[str], images: Images) -
     """Train, judge and save in ``directory``, whose config is written. Returns the summary."""
     data = {"name": images.name, "sha256": images.sha256}
     info = {"command": "train-vae", "argv": argv, "versions": versions(), "seed": config.seed}
-    with directory.recorded({**info, "data": data}):
+    with directory.recorded({**info, "config_sha256": fingerprint(config), "data": data}):
         training, held_out = split(images, config)
         chunks = ImageChunks(training, config)
         model = build(config, chunks.batches)
         with directory.metrics_writer() as add_row:
             speed = train(model, chunks, held_out, config, add_row)
-        directory.write_model(lambda path: keras.saving.save_model(model.vae, path))
+        model_sha256 = save_model(directory, model.vae)
         pixels = binarize(images.x_test, config.data.binarization, config.seed, 0, "test")
         draws = config.evaluate.importance_samples
         figures, mean_latent = evaluate_vae(model.vae, pixels, draws, config.seed)
@@ -185,6 +186,7 @@ def run(config: Any, directory: RunDirectory, argv: list[str], images: Images) -
                 entry.model_dump() for entry in config.published if entry.k in (None, config.flow.k)
             ],
             "n_parameters": model.vae.count_params(),
+            "model_sha256": model_sha256,
             **speed,
         }
         directory.write_json(SUMMARY, summary)

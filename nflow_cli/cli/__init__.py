@@ -8,9 +8,12 @@ from typing import Any
 import click
 
 from nflow_cli import __version__
+from nflow_cli.cli.check import check
+from nflow_cli.cli.evaluate import evaluate
 from nflow_cli.cli.fit_2d import fit_2d
 from nflow_cli.cli.plot import plot
 from nflow_cli.cli.presets import presets
+from nflow_cli.cli.sample import sample
 from nflow_cli.cli.train_vae import train_vae
 from nflow_cli.errors import DivergenceError, NflowError
 
@@ -38,6 +41,7 @@ def main() -> None:
     nflow fit-2d --flow planar --k 8     two modes from one Gaussian, in seconds
     nflow train-vae --flows 16           digits, through a posterior of 16 flows
     nflow plot RUN_DIR                   the pictures of a run again
+    nflow sample RUN_DIR -n 1000 -o points.csv
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -48,3 +52,6 @@ main.add_command(fit_2d)
 main.add_command(train_vae)
 main.add_command(plot)
 main.add_command(presets)
+main.add_command(sample)
+main.add_command(evaluate)
+main.add_command(check)

@@ -2,6 +2,6 @@
 
 from nflow_cli.plotting.fit2d import fit2d_figures
 from nflow_cli.plotting.style import save_figure
-from nflow_cli.plotting.vae import vae_figures
+from nflow_cli.plotting.vae import images_figure, vae_figures
 
-__all__ = ["fit2d_figures", "save_figure", "vae_figures"]
+__all__ = ["fit2d_figures", "images_figure", "save_figure", "vae_figures"]

@@ -126,8 +126,14 @@ def reconstructions_figure(evaluation: Arrays, summary: Summary) -> Figure:
 def samples_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw the decoded means of draws from the prior."""
     samples = evaluation["samples"]
-    figure, _ = mosaic_figure(_tiles(samples, math.ceil(math.sqrt(len(samples)))), ("", ""))
-    add_title(figure, *_about(summary), f"decoded means of {len(samples)} draws from the prior")
+    what = f"decoded means of {len(samples)} draws from the prior"
+    return images_figure(samples, *_about(summary), what)
+
+
+def images_figure(images: np.ndarray, *about: str) -> Figure:
+    """Draw images (n, h, w) in a square, under a title of those parts."""
+    figure, _ = mosaic_figure(_tiles(images, math.ceil(math.sqrt(len(images)))), ("", ""))
+    add_title(figure, *about)
     return figure
 
 

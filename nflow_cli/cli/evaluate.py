@@ -1,0 +1,141 @@
+"""``nflow evaluate``: judge what a run trained, by fresh samples or by data of one's own."""
+
+import shlex
+import sys
+from typing import Any
+
+import click
+
+# How many samples each kind of run takes: a VAE's are drawn for every image.
+ALLOWED = {"fit-2d": (100, 10**7), "train-vae": (1, 5_000)}
+
+
+@click.command()
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option("--data", metavar="FILE", help="Points (.csv, .npy); of a VAE, images (NAME|PATH).")
+@click.option(
+    "--samples",
+    type=click.IntRange(1, 10**7),
+    help="Samples of q; of a VAE, importance samples per image (at most 5,000).",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), help="Fixes the samples; default: the run's."
+)
+def evaluate(run_dir: str, data: str | None, samples: int | None, seed: int | None) -> None:
+    """Judge what a run trained, by fresh samples or by data of your own.
+
+    Of a fit-2d run: KL, effective sample size and log Z by importance sampling, and with --data the
+    mean log-likelihood of those points. Of a train-vae run: the bound and the importance-sampled
+    likelihood of its test images, or of those of --data. All in nats.
+    """
+    from nflow_cli.cli.options import start_tensorflow, stopped_by_signals
+    from nflow_cli.config import load_config
+    from nflow_cli.run_dir import CONFIG, RunDirectory
+
+    run = RunDirectory.open(run_dir)
+    config = load_config(run.path / CONFIG)
+    _check_samples(config.command, samples)
+    rows_of = _flow_rows if config.command == "fit-2d" else _vae_rows
+    given = _data(run, config, data)
+    with stopped_by_signals(shlex.join(["nflow", *sys.argv[1:]])):
+        start_tensorflow()
+        from nflow_cli.trained import load
+
+        rows = rows_of(load(run_dir), given, samples, config.seed if seed is None else seed)
+    click.echo("\n".join(f"{name:<14} {value}" for name, value in rows))
+
+
+def _check_samples(command: str, samples: int | None) -> None:
+    low, high = ALLOWED[command]
+    if samples is not None and not low <= samples <= high:
+        raise click.BadParameter(
+            f"{samples} is not in the range {low}<=x<={high} of a {command} run",
+            param_hint="'--samples'",
+        )
+
+
+def _data(run: Any, config: Any, name: str | None) -> Any:
+    """Read what the run is judged by: points if they are given, images always."""
+    if config.command == "fit-2d":
+        from nflow_cli.points import read_points
+
+        return None if name is None else read_points(name)
+    from nflow_cli.images import load_images
+    from nflow_cli.run_data import images_of
+
+    return images_of(run) if name is None else load_images(name, fallback=False)
+
+
+def _flow_rows(trained: Any, points: Any, samples: int | None, seed: int) -> list[tuple[str, str]]:
+    """Return the rows of the table of a fit-2d run."""
+    from nflow_cli.scores import DOMINATED, likelihood, log_ratios, score
+
+    config, log_z = trained.config, getattr(trained.target, "log_z", None)
+    n = samples or config.evaluate.samples
+    found = score(log_ratios(trained, n, seed), log_z)
+    kl, error = found["kl"], found["kl_standard_error"]
+    rows = [
+        ("target", config.target.name),
+        ("flow", f"{','.join(config.flow.pattern)}, K = {config.flow.k}"),
+        ("samples", f"{n:,}, seed {seed}"),
+        ("KL(q || p)", "unknown (log Z is)" if kl is None else f"{kl:.5f} ± {error:.5f} nats"),
+        ("free energy", f"{found['free_energy']:.5f} ± {error:.5f} nats"),
+        ("ESS", f"{found['ess']:.4f} ± {found['ess_standard_error']:.4f}"),
+        ("log Z", _log_z(found, trained)),
+    ]
+    if found["largest_weight"] >= DOMINATED:
+        rows.append(("", "a few samples outweigh all others: do not rely on ESS and log Z"))
+    if trained.base.bounded:
+        rows.append(("", "q is 0 outside a bounded region: log Z counts what it covers, no more"))
+    if points is not None:
+        rows += _likelihood_rows(likelihood(trained, points))
+    return rows
+
+
+def _log_z(found: dict[str, Any], trained: Any) -> str:
+    estimate = f"{found['estimated_log_z']:.5f} ± {found['log_z_standard_error']:.5f} nats"
+    true = getattr(trained.target, "log_z", None)
+    bound = "a lower bound, " if trained.base.bounded else ""
+    return f"{estimate} ({bound}true: {'unknown' if true is None else f'{true:.5f}'})"
+
+
+def _likelihood_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the rows about points of the user's own."""
+    mean, error, outside = (found[k] for k in ("log_likelihood", "standard_error", "outside"))
+    points = f"{found['n']:,} point{'s' if found['n'] > 1 else ''}"
+    if not outside:
+        spread = "" if error is None else f" ± {error:.5f}"
+        return [("log-likelihood", f"{mean:.5f}{spread} nats, mean of {points}")]
+    rows = [("log-likelihood", f"-inf: q is 0 at {outside:,} of {points}")]
+    if mean is not None:
+        spread = "" if error is None else f" ± {error:.5f}"
+        rows.append(("", f"{mean:.5f}{spread} nats, mean of the others"))
+    return rows
+
+
+def _vae_rows(trained: Any, images: Any, samples: int | None, seed: int) -> list[tuple[str, str]]:
+    """Return the rows of the table of a train-vae run."""
+    from nflow_cli.images import binarize
+    from nflow_cli.vae_evaluation import evaluate_vae
+
+    config = trained.config
+    mode = config.data.binarization
+    pixels = binarize(images.x_test, mode, config.seed, 0, "test")
+    draws = samples or config.evaluate.importance_samples
+    found, _ = evaluate_vae(trained.model, pixels, draws, seed)
+    error = found["nll_standard_error"]
+    kind = "amortized" if config.flow.amortized else "shared"
+    flow = f"{','.join(config.flow.pattern)}, K = {config.flow.k}, {kind}"
+    return [
+        ("data", f"{images.name}, binarization: {mode}, {images.n_test:,} test images"),
+        ("flow", flow if config.flow.k else "none (K = 0)"),
+        ("samples", f"{draws:,} an image, seed {seed}"),
+        ("-ELBO", f"{found['negative_elbo']:.2f} nats"),
+        ("", f"reconstruction {found['reconstruction']:.2f} + KL {found['kl']:.2f}"),
+        (
+            "-log p(x)",
+            f"{found['negative_log_likelihood']:.2f}"
+            f"{'' if error is None else f' ± {error:.2f}'} nats, by importance sampling",
+        ),
+        ("active units", f"{found['active_units']} of {config.model.latent_dim}"),
+    ]
