@@ -18,6 +18,7 @@ from nflow_cli.run_dir import MODEL, RUN, RunDirectory
 # What each command saves. A place, not a class: a 2-D fit needs nothing of the VAE.
 PLACES = {"fit-2d": "nflow_cli.flows.stack:FlowStack", "train-vae": "nflow_cli.vae:FlowVAE"}
 MAX_DESCRIPTION = 2**20  # bytes of config.json inside the file
+DIM = 2  # of the points of a 2-D fit
 
 
 def save_model(run: RunDirectory, model: Any) -> str:
@@ -80,7 +81,11 @@ def _check_description(path: Path, name: str, expected: Mapping[str, Any]) -> No
             if member.file_size > MAX_DESCRIPTION:
                 raise ValueError("its config.json is too long")
             described = json.loads(archive.read(member))
-        received, arguments = described["registered_name"], dict(described["config"])
+        arguments = dict(described["config"])
+        received = described["registered_name"] or described["class_name"]
+        built_for = (described.get("build_config") or {}).get("input_shape", [DIM])
+        if built_for[-1] != DIM:
+            raise ValueError(f"built for points of {built_for[-1]!r} dimensions, not of {DIM}")
     except Exception as error:  # zipfile and zlib each have their own
         raise _not_ours(path, error) from None
     if received != f"nflow_cli>{name}":

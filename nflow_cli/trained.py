@@ -16,7 +16,7 @@ from nflow_cli.saving import load_model
 from nflow_cli.streams import stream
 
 CHUNK = 100_000  # points at a time: bounds the memory
-IMAGES = 1_000  # images at a time
+IMAGES = 200  # images at a time
 FAR = 1e15  # beyond it float32 squares overflow, and every density here is 0
 
 

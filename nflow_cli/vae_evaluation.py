@@ -49,24 +49,22 @@ class ImportanceSampler:
         filled = np.zeros((BATCH, *pixels.shape[1:]), pixels.dtype)
         filled[: len(pixels)] = pixels
         rng = stream(self.seed, "importance-sampling", start)
-        sums: dict[str, Any] = {"log_likelihood": 0.0, "kl": 0.0, "z": 0.0}
-        log_evidence = np.full(len(pixels), -np.inf)
-        for done in range(0, self.draws, self.block):
+        parts: dict[str, list[np.ndarray]] = {"log_likelihood": [], "kl": [], "z": []}
+        for _ in range(0, self.draws, self.block):
             noise = rng.standard_normal((self.block, BATCH, self.vae.latent_dim), np.float32)
-            drawn = {
-                name: ops.convert_to_numpy(values)[: self.draws - done, : len(pixels)]
-                for name, values in self.weigh(filled, noise).items()
-            }
-            for name, values in drawn.items():
-                sums[name] = sums[name] + np.sum(values, axis=0, dtype=np.float64)
-            log_weights = drawn["log_likelihood"].astype(np.float64) - drawn["kl"]
-            block_evidence = np.logaddexp.reduce(log_weights, axis=0)
-            log_evidence = np.logaddexp(log_evidence, block_evidence)
+            for name, values in self.weigh(filled, noise).items():
+                parts[name].append(ops.convert_to_numpy(values))
+        drawn = {
+            name: np.concatenate(part)[: self.draws, : len(pixels)].astype(np.float64)
+            for name, part in parts.items()
+        }
+        log_weights = drawn["log_likelihood"] - drawn["kl"]
+        largest = np.max(log_weights, axis=0)
         return {
-            "reconstruction": -sums["log_likelihood"] / self.draws,
-            "kl": sums["kl"] / self.draws,
-            "log_evidence": log_evidence - math.log(self.draws),
-            "mean_latent": sums["z"] / self.draws,
+            "reconstruction": -np.mean(drawn["log_likelihood"], axis=0),
+            "kl": np.mean(drawn["kl"], axis=0),
+            "log_evidence": largest + np.log(np.mean(np.exp(log_weights - largest), axis=0)),
+            "mean_latent": np.mean(drawn["z"], axis=0),
         }
 
     def over(self, pixels: np.ndarray, show: bool = False) -> dict[str, np.ndarray]:

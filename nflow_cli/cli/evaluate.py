@@ -137,5 +137,10 @@ def _vae_rows(trained: Any, images: Any, samples: int | None, seed: int) -> list
             f"{found['negative_log_likelihood']:.2f}"
             f"{'' if error is None else f' ± {error:.2f}'} nats, by importance sampling",
         ),
-        ("active units", f"{found['active_units']} of {config.model.latent_dim}"),
+        (
+            "active units",
+            "unknown (from one sample an image)"
+            if found["active_units"] is None
+            else f"{found['active_units']} of {config.model.latent_dim}",
+        ),
     ]

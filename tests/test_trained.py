@@ -1,0 +1,221 @@
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from runs import edit_description, edit_member, make_run
+from truth import chi_square_excess, normal_log_prob, push
+
+import nflow_cli
+from nflow_cli import trained
+from nflow_cli.errors import DataError, NflowError
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
+)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    flow = {"pattern": ["planar", "radial"], "k": 5}
+    return make_run(tmp_path_factory.mktemp("mixed") / "run", flow=flow)
+
+
+@pytest.fixture(scope="module")
+def boxed(tmp_path_factory):
+    settings = {"target": "gaussian-from-uniform", "flow": {"pattern": ["radial"], "k": 1}}
+    return make_run(tmp_path_factory.mktemp("boxed") / "run", **settings)
+
+
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("vae") / "run", command="train-vae")
+
+
+@pytest.fixture
+def copy(mixed, tmp_path):
+    return shutil.copytree(mixed, tmp_path / "copy")
+
+
+def test_the_log_density_is_that_of_the_papers_formulas(mixed):
+    q = nflow_cli.load(mixed)
+    z0 = np.random.default_rng(0).standard_normal((1_000, 2))
+    x, log_det = push(q.flow, z0)
+    np.testing.assert_allclose(q.log_prob(x), normal_log_prob(z0) - log_det, atol=2e-4)
+
+
+def test_samples_follow_the_density(mixed):
+    q = nflow_cli.load(str(mixed))
+    samples = q.sample(20_000, seed=3)
+    assert (samples.shape, samples.dtype) == ((20_000, 2), np.float32)
+    assert chi_square_excess(samples, lambda x: np.exp(q.log_prob(x).astype(float)), 4.0) < 4
+
+
+def test_the_density_of_each_sample_comes_with_it(mixed):
+    q = nflow_cli.load(mixed)
+    (start, z, log_q), *rest = q.batches(500, seed=1)
+    assert (start, rest) == (0, [])
+    np.testing.assert_allclose(log_q, q.log_prob(z), atol=1e-4)
+
+
+def test_a_seed_fixes_the_samples_whatever_their_number(mixed, monkeypatch):
+    q = nflow_cli.load(mixed)
+    monkeypatch.setattr(trained, "CHUNK", 30)
+    many = q.sample(100, seed=5)
+    for n in (0, 1, 29, 30, 31, 60, 99):
+        np.testing.assert_array_equal(q.sample(n, seed=5), many[:n])
+    assert len(np.unique(many, axis=0)) == 100
+    assert not np.intersect1d(q.sample(100, seed=6), many).size
+    np.testing.assert_array_equal(q.sample(100), q.sample(100, seed=0))
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (7,), (3, 4), (2, 0, 3)])
+def test_points_keep_their_leading_shape(mixed, shape, monkeypatch):
+    monkeypatch.setattr(trained, "CHUNK", 5)
+    q = nflow_cli.load(mixed)
+    x = np.random.default_rng(0).standard_normal((*shape, 2))
+    log_q = q.log_prob(x)
+    assert (log_q.shape, log_q.dtype) == (shape, np.float32)
+    each = [float(q.log_prob(point)) for point in x.reshape(-1, 2)]
+    np.testing.assert_allclose(log_q.ravel(), each, rtol=1e-5)
+
+
+def test_lists_and_whole_numbers_are_points(mixed):
+    q = nflow_cli.load(mixed)
+    np.testing.assert_array_equal(q.log_prob([[1, 2]]), q.log_prob(np.array([[1.0, 2.0]])))
+
+
+@pytest.mark.parametrize(
+    "x", [1.0, [1.0], [[1.0, 2.0, 3.0]], [["a", "b"]], [[1.0, 2.0], [3.0]], None, [[1j, 0]]]
+)
+def test_anything_but_points_is_refused(mixed, x):
+    with pytest.raises(DataError, match=r"expected points \(\.\.\., 2\).*Received: ") as caught:
+        nflow_cli.load(mixed).log_prob(x)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_negative_number_of_samples_is_refused(mixed, vae):
+    for run in (mixed, vae):
+        with pytest.raises(DataError, match="Received: n=-1"):
+            nflow_cli.load(run).sample(-1)
+
+
+def test_far_points_have_no_density_and_nan_stays_nan(mixed):
+    far = nflow_cli.load(mixed).log_prob([[1e30, 0], [0, -np.inf], [3e14, 0], [np.nan, 0]])
+    assert (far[:2] == -np.inf).all() and far[2] < -1e25 and np.isnan(far[3])
+
+
+def test_outside_the_image_of_a_bounded_base_the_density_is_0(boxed):
+    q = nflow_cli.load(boxed)
+    corners = np.array([[2.99, -2.99], [-2.9, 2.9], [0.1, 0.2], [3.01, 0], [-3.1, 3.1], [0, -99]])
+    moved, _ = push(q.flow, corners)
+    assert list(q.log_prob(moved) > -np.inf) == [True, True, True, False, False, False]
+
+
+def test_what_is_loaded_says_what_it_is(mixed, vae):
+    q = nflow_cli.load(mixed)
+    assert (q.path, q.flow.k, q.config.target.name) == (mixed, 5, "multimodal")
+    assert nflow_cli.load(vae).model.latent_dim == 2
+
+
+def test_a_vae_gives_images(vae, monkeypatch):
+    monkeypatch.setattr(trained, "IMAGES", 8)
+    model = nflow_cli.load(vae)
+    images = model.sample(20, seed=1)
+    assert (images.shape, images.dtype) == ((20, 28, 28), np.float32)
+    assert images.min() >= 0 and images.max() <= 1
+    np.testing.assert_allclose(model.sample(9, seed=1), images[:9], atol=1e-6)
+    assert np.abs(model.sample(20, seed=2) - images).max() > 1e-3
+    assert len(np.unique(images, axis=0)) == 20
+
+
+def test_a_vae_has_no_log_prob_and_says_what_has(vae):
+    with pytest.raises(NflowError, match="nflow evaluate RUN"):
+        nflow_cli.load(vae).log_prob(np.zeros((1, 2)))
+
+
+def complaint(run):
+    with pytest.raises(NflowError) as caught:
+        nflow_cli.load(run)
+    line = str(caught.value)
+    assert len(line.splitlines()) == 1
+    return line
+
+
+def test_no_run_and_an_unfinished_run_are_one_line(tmp_path, copy):
+    assert "no such run directory" in complaint(tmp_path / "nowhere")
+    assert "not a run directory" in complaint(tmp_path)
+    (copy / "model.keras").unlink()
+    line = complaint(copy)
+    assert line.startswith(f"{copy / 'model.keras'}: missing") and "status" in line
+    (copy / "config.yaml").unlink()
+    assert str(copy / "config.yaml") in complaint(copy)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def flipped(path):
+    edit_member(path, "model.weights.h5", lambda content: content[:2000] + bytes(len(content)))
+
+
+def short_weights(path):
+    edit_member(path, "model.weights.h5", lambda content: content[:2000])
+
+
+@pytest.mark.parametrize("damage", [cut, empty, flipped, short_weights])
+def test_a_damaged_model_is_one_line_that_names_it(copy, damage):
+    damage(copy / "model.keras")
+    assert complaint(copy).startswith(f"{copy / 'model.keras'}: damaged: expected the model")
+
+
+def test_a_folder_in_place_of_the_model_is_one_line(copy):
+    (copy / "model.keras").unlink()
+    (copy / "model.keras").mkdir()
+    assert complaint(copy).startswith(f"{copy / 'model.keras'}: ")
+
+
+def test_another_kind_of_model_is_refused_before_it_is_built(copy):
+    foreign = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x * 2)])
+    foreign.save(copy / "model.keras")
+    line = complaint(copy)
+    assert line == f"{copy / 'model.keras'}: expected a FlowStack of nflow, received 'Sequential'"
+
+
+def test_code_in_a_model_is_never_run(copy, tmp_path):
+    made = tmp_path / "made-by-code"
+    payload = {
+        "module": "os",
+        "class_name": "mkdir",
+        "config": {"name": str(made)},
+        "registered_name": "mkdir",
+    }
+
+    def hide(data):
+        data["config"]["dtype"] = payload
+
+    edit_description(copy, hide)
+    assert "damaged" in complaint(copy)
+    assert not made.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda data: data["config"].update(k=4), "k: expected 5, received 4"),
+        (lambda data: data["config"].update(k=10**9), "k: expected 5, received 1000000000"),
+        (lambda data: data["config"].update(pattern=["planar"]), "pattern: expected"),
+        (lambda data: data["build_config"].update(input_shape=[None, 10**9]), "dimensions"),
+        (lambda data: data.update(config=None), "damaged"),
+        (lambda data: data.clear(), "damaged"),
+    ],
+)
+def test_a_model_that_is_not_of_the_config_is_refused_before_it_is_built(copy, change, expected):
+    edit_description(copy, change)
+    line = complaint(copy)
+    assert line.startswith(f"{copy / 'model.keras'}: ") and expected in line
