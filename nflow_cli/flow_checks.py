@@ -107,7 +107,7 @@ def check_margin(flows: Flows) -> Verdict:
 
 
 def _softplus(x: np.ndarray) -> np.ndarray:
-    return np.logaddexp(0.0, x)
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
 # By flow: what must be positive for a bijection, from its raw weights.
