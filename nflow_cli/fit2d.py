@@ -53,8 +53,11 @@ def build(config: Any) -> Fit2D:
     return model
 
 
-def train(model: Fit2D, config: Any, add_row: Any) -> dict[str, Any]:
-    """Train ``model`` as ``config.train`` says; return the figures of speed."""
+def train(model: Fit2D, config: Any, directory: RunDirectory | None = None) -> dict[str, Any]:
+    """Train ``model`` as ``config.train`` says; return the figures of speed.
+
+    With ``directory``, the training is logged and saved there, and goes on from where it was.
+    """
     settings = config.train
     noise = NoiseChunks(
         model.base, config.seed, settings.steps, settings.chunk, settings.batch_size
@@ -65,11 +68,10 @@ def train(model: Fit2D, config: Any, add_row: Any) -> dict[str, Any]:
     def note(logs: Any) -> str:
         return f"{figure} {float(logs['kl']):.4f} nats"
 
-    progress = ProgressReport(settings.steps, clock, note)
-    callbacks: list[Any] = [clock, MetricsLog(add_row, clock), progress]
+    callbacks: list[Any] = [clock, MetricsLog(clock), ProgressReport(settings.steps, clock, note)]
     if settings.early_stopping:
         callbacks.append(EarlyStop(**settings.early_stopping.model_dump(), clock=clock))
-    fit_chunks(model, noise, callbacks)
+    fit_chunks(model, noise, callbacks, directory, settings.checkpoint_seconds)
     return clock.figures()
 
 
@@ -78,8 +80,7 @@ def run(config: Any, directory: RunDirectory, argv: list[str]) -> dict[str, Any]
     info = {"command": "fit-2d", "argv": argv, "versions": versions(), "seed": config.seed}
     with directory.recorded(info):
         model = build(config)
-        with directory.metrics_writer() as add_row:
-            speed = train(model, config, add_row)
+        speed = train(model, config, directory)
         directory.write_model(lambda path: keras.saving.save_model(model.flow, path))
         parts = (model.flow, model.base, model.target)
         figures, z0, z = evaluate_samples(*parts, config.seed, config.evaluate.samples)

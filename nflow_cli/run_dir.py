@@ -19,6 +19,7 @@ from nflow_cli.errors import DivergenceError, RunDirectoryError
 
 CONFIG, RUN, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.csv", "summary.json"
 MODEL, EVALUATION, PLOTS = "model.keras", "evaluation.npz", "plots"
+CHECKPOINTS = "checkpoints"
 
 
 class RunDirectory:
@@ -65,8 +66,15 @@ class RunDirectory:
 
     @contextmanager
     def recorded(self, info: Mapping[str, Any]) -> Iterator[None]:
-        """Keep ``run.json``: ``info`` and the status, from running to how the block ends."""
-        record = {**info, "status": "running", "start_seconds": round(time.time(), 3)}
+        """Keep ``run.json``: ``info`` and the status, from running to how the block ends.
+
+        A run that is resumed keeps what was recorded first, and counts how often it was.
+        """
+        record = {**info, "resumed": 0, "start_seconds": round(time.time(), 3)}
+        if (self.path / RUN).is_file():
+            record = self.read_json(RUN)
+            record["resumed"] = int(record.get("resumed", 0)) + 1
+        record["status"] = "running"
         self.write_json(RUN, record)
         status = "interrupted"
         try:
@@ -126,9 +134,18 @@ class RunDirectory:
         return self.write(f"{PLOTS}/{name}.{format}", draw)
 
     @contextmanager
-    def metrics_writer(self) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-        """Open ``metrics.csv`` for appending; yields a function that adds a row."""
+    def metrics_writer(self, rows: int = 0) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+        """Open ``metrics.csv`` after its first ``rows`` rows, dropping what follows them.
+
+        Yields a function that adds a row.
+        """
         path = self.path / METRICS
+        with _explained(path):
+            lines = path.read_bytes().splitlines(keepends=True) if rows else []
+            if rows and len(lines) <= rows:
+                raise RunDirectoryError(f"{path}: damaged: expected {rows} rows or more")
+            if path.exists():
+                os.truncate(path, sum(map(len, lines[: rows + 1])))
         with _explained(path), path.open("a", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
 
@@ -143,7 +160,7 @@ class RunDirectory:
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Read ``run.json`` or ``summary.json``."""
-        text = self._read(name).decode("utf-8", errors="replace")
+        text = self.read(name).decode("utf-8", errors="replace")
         try:
             data = json.loads(text)
         except (ValueError, RecursionError):
@@ -154,7 +171,7 @@ class RunDirectory:
 
     def read_evaluation(self) -> dict[str, np.ndarray]:
         """Read the arrays that the plots are drawn from; never runs code from the file."""
-        content = io.BytesIO(self._read(EVALUATION))
+        content = io.BytesIO(self.read(EVALUATION))
         try:
             with np.load(content, allow_pickle=False) as arrays:
                 return dict(arrays)
@@ -165,7 +182,7 @@ class RunDirectory:
 
     def read_metrics(self) -> dict[str, np.ndarray]:
         """Read the columns of ``metrics.csv``."""
-        text = self._read(METRICS).decode("utf-8", errors="replace")
+        text = self.read(METRICS).decode("utf-8", errors="replace")
         try:
             rows = list(csv.reader(text.splitlines()))
             table = np.array([[float(cell) for cell in row] for row in rows[1:]])
@@ -175,7 +192,8 @@ class RunDirectory:
                 f"{self.path / METRICS}: damaged: expected a header and rows of numbers"
             ) from None
 
-    def _read(self, name: str) -> bytes:
+    def read(self, name: str) -> bytes:
+        """Return the content of a file of the run."""
         path = self.path / name
         with _explained(path):
             if not path.is_file():

@@ -11,6 +11,7 @@ from nflow_cli import __version__
 from nflow_cli.cli.fit_2d import fit_2d
 from nflow_cli.cli.plot import plot
 from nflow_cli.cli.presets import presets
+from nflow_cli.cli.resume import resume
 from nflow_cli.cli.train_vae import train_vae
 from nflow_cli.errors import DivergenceError, NflowError
 
@@ -37,6 +38,7 @@ def main() -> None:
     \b
     nflow fit-2d --flow planar --k 8     two modes from one Gaussian, in seconds
     nflow train-vae --flows 16           digits, through a posterior of 16 flows
+    nflow resume RUN_DIR                 go on with a run that was stopped
     nflow plot RUN_DIR                   the pictures of a run again
     """
     for stream in (sys.stdout, sys.stderr):
@@ -46,5 +48,6 @@ def main() -> None:
 
 main.add_command(fit_2d)
 main.add_command(train_vae)
+main.add_command(resume)
 main.add_command(plot)
 main.add_command(presets)

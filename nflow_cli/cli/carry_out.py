@@ -1,0 +1,56 @@
+"""Carry out a training in its run directory: what `fit-2d`, `train-vae` and `resume` end with."""
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from nflow_cli.run_dir import RunDirectory
+
+EXIT_CODES = {2: 130, 15: 143}  # SIGINT, SIGTERM
+
+
+def carry_out(config: Any, run: RunDirectory, images: Any = None) -> None:
+    """Train what ``config`` says in ``run``, from where it is; draw, and print the figures."""
+    from nflow_cli.cli.draw import draw
+    from nflow_cli.cli.options import start_tensorflow
+    from nflow_cli.cli.report import table
+
+    with _stopped_by_signals(run):
+        start_tensorflow()
+        if config.command == "train-vae":
+            from nflow_cli import fit_vae
+
+            summary = fit_vae.run(config, run, sys.argv[1:], images)
+        else:
+            from nflow_cli import fit2d
+
+            summary = fit2d.run(config, run, sys.argv[1:])
+        draw(run)
+    click.echo(table(summary))
+    click.echo(run.path)
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(run: RunDirectory) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into a line that says how to go on, and exit 130 or 143."""
+    import signal
+
+    from nflow_cli.errors import Interrupted
+
+    def stop(number: int, _: Any) -> None:
+        raise Interrupted(number)
+
+    previous = {number: signal.signal(number, stop) for number in EXIT_CODES}
+    try:
+        yield
+    except Interrupted as interruption:
+        resume = shlex.join(["nflow", "resume", str(run.path)])
+        click.echo(f"nflow: interrupted; to go on: {resume}", err=True)
+        sys.exit(EXIT_CODES[interruption.number])
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
