@@ -1,24 +1,31 @@
 """The run directory: the one module that knows the file names inside a run. No Keras here."""
 
 import csv
+import errno
 import io
 import json
 import os
 import platform
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from nflow_cli import npz
 from nflow_cli.errors import DivergenceError, RunDirectoryError
 
 CONFIG, RUN, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.csv", "summary.json"
 MODEL, EVALUATION, PLOTS = "model.keras", "evaluation.npz", "plots"
+LOCK = ".lock"  # there only while the run is being written, or after a kill -9
+
+FORMAT = 1  # of a run directory, in run.json; a newer one is not read
+MAX_JSON, MAX_METRICS = 16 * 2**20, 256 * 2**20  # bytes
 
 
 class RunDirectory:
@@ -38,7 +45,7 @@ class RunDirectory:
             if output is not None:
                 path = Path(output)
                 path.mkdir(parents=True, exist_ok=True)
-                if any(path.iterdir()):
+                if any(entry.name != LOCK for entry in path.iterdir()):
                     raise RunDirectoryError(f"{path}: not empty; --output takes a new folder")
                 return cls(path)
             stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
@@ -61,29 +68,55 @@ class RunDirectory:
                 raise RunDirectoryError(f"{path}: no such run directory")
             if not (folder / RUN).is_file():
                 raise RunDirectoryError(f"{path}: not a run directory: it has no {RUN}")
-        return cls(folder)
+        run = cls(folder)
+        number = run.read_json(RUN).get("format")
+        if isinstance(number, int) and number > FORMAT:
+            raise RunDirectoryError(
+                f"{folder / RUN}: format {number}, of a newer nflow; this one reads {FORMAT}"
+            )
+        if number != FORMAT:
+            raise RunDirectoryError(f"{folder / RUN}: damaged: expected a format number")
+        return run
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let no other process train in this folder until the block, or this process, ends."""
+        path = self.path / LOCK
+        with _explained(path):
+            file = path.open("wb")
+        with file:
+            if not _lock(file, path):
+                raise RunDirectoryError(f"{self.path}: another nflow is writing this run")
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    path.unlink()
 
     @contextmanager
     def recorded(self, info: Mapping[str, Any]) -> Iterator[None]:
         """Keep ``run.json``: ``info`` and the status, from running to how the block ends."""
-        record = {**info, "status": "running", "start_seconds": round(time.time(), 3)}
-        self.write_json(RUN, record)
-        status = "interrupted"
+        record = {"format": FORMAT, **info, "start_seconds": round(time.time(), 3)}
+        self.write_json(RUN, {**record, "status": "running"})
         try:
             yield
-            status = "completed"
-        except DivergenceError:
-            status = "diverged"
+        except BaseException as error:
+            status = "diverged" if isinstance(error, DivergenceError) else "interrupted"
+            with suppress(RunDirectoryError):  # what ended the run matters more
+                self._record_end(record, status)
             raise
-        finally:
-            end = {"status": status, "end_seconds": round(time.time(), 3)}
-            self.write_json(RUN, {**record, **end})
+        self._record_end(record, "completed")
+
+    def _record_end(self, record: Mapping[str, Any], status: str) -> None:
+        end = {"status": status, "end_seconds": round(time.time(), 3)}
+        self.write_json(RUN, {**record, **end})
 
     def write(self, name: str, fill: Callable[[BinaryIO], Any]) -> Path:
         """Write a file under a temporary name, flush it, and rename it."""
         path = self.path / name
         with _explained(path):
-            path.parent.mkdir(exist_ok=True)
+            if path.parent != self.path:
+                path.parent.mkdir(exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -93,13 +126,17 @@ class RunDirectory:
                 os.chmod(temporary, 0o644)
                 os.replace(temporary, path)
             except BaseException:
-                Path(temporary).unlink(missing_ok=True)
+                with suppress(OSError):  # what went wrong first matters more
+                    os.unlink(temporary)
                 raise
+            _sync_folder(path.parent)
         return path
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file."""
-        return self.write(name, lambda file: file.write(text.encode()))
+        # An argument that is not UTF-8 reaches Python as surrogates: JSON escapes them this way.
+        content = text.encode(errors="backslashreplace")
+        return self.write(name, lambda file: file.write(content))
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> Path:
         """Write a JSON file; a figure that is not finite is written as null."""
@@ -111,11 +148,17 @@ class RunDirectory:
 
     def write_evaluation(self, arrays: Mapping[str, np.ndarray]) -> Path:
         """Write the arrays that the plots are drawn from."""
-        return self.write(EVALUATION, lambda file: np.savez(file, allow_pickle=False, **arrays))
+        content = io.BytesIO()  # a zip file half written would complain again when it is freed
+        np.savez(content, allow_pickle=False, **arrays)
+        return self.write(EVALUATION, lambda file: file.write(content.getbuffer()))
 
     def write_model(self, save: Callable[[str], Any]) -> Path:
         """Write ``model.keras`` with ``save(path)``."""
-        with _explained(self.path / MODEL), tempfile.TemporaryDirectory(dir=self.path) as folder:
+        aside = tempfile.TemporaryDirectory
+        with (
+            _explained(self.path / MODEL),
+            aside(prefix=f".{MODEL}.", dir=self.path, ignore_cleanup_errors=True) as folder,
+        ):
             temporary = Path(folder) / MODEL
             save(str(temporary))
             content = temporary.read_bytes()
@@ -129,21 +172,22 @@ class RunDirectory:
     def metrics_writer(self) -> Iterator[Callable[[Mapping[str, Any]], None]]:
         """Open ``metrics.csv`` for appending; yields a function that adds a row."""
         path = self.path / METRICS
-        with _explained(path), path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
+        with _explained(path):
+            file = path.open("ab", buffering=0)
+        with file:
 
             def add(row: Mapping[str, Any]) -> None:
                 with _explained(path):
-                    if file.tell() == 0:
-                        writer.writerow(row)
-                    writer.writerow(row.values())
-                    file.flush()
+                    text = io.StringIO()
+                    header = [] if file.seek(0, os.SEEK_END) else [row]
+                    csv.writer(text).writerows([*header, row.values()])
+                    _append(file, text.getvalue().encode())
 
             yield add
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Read ``run.json`` or ``summary.json``."""
-        text = self._read(name).decode("utf-8", errors="replace")
+        text = self._read(name, MAX_JSON).decode("utf-8", errors="replace")
         try:
             data = json.loads(text)
         except (ValueError, RecursionError):
@@ -154,18 +198,22 @@ class RunDirectory:
 
     def read_evaluation(self) -> dict[str, np.ndarray]:
         """Read the arrays that the plots are drawn from; never runs code from the file."""
-        content = io.BytesIO(self._read(EVALUATION))
+        content = io.BytesIO(self._read(EVALUATION, npz.MAX_BYTES))
+        wrong: object = "expected arrays saved by nflow"
         try:
-            with np.load(content, allow_pickle=False) as arrays:
-                return dict(arrays)
-        except Exception:  # zlib, zipfile and numpy each have their own for damaged bytes
-            raise RunDirectoryError(
-                f"{self.path / EVALUATION}: damaged: expected arrays saved by nflow"
-            ) from None
+            with zipfile.ZipFile(content) as archive:
+                keys = [name.removesuffix(".npy") for name in archive.namelist()]
+                if all(map(str.isidentifier, keys)):
+                    return npz.read_arrays(archive, keys, _check_numbers)
+        except npz.ArrayError as error:
+            wrong = error
+        except Exception:  # zlib, zipfile and NumPy each have their own for damaged bytes
+            pass
+        raise RunDirectoryError(f"{self.path / EVALUATION}: damaged: {wrong}")
 
     def read_metrics(self) -> dict[str, np.ndarray]:
         """Read the columns of ``metrics.csv``."""
-        text = self._read(METRICS).decode("utf-8", errors="replace")
+        text = self._read(METRICS, MAX_METRICS).decode("utf-8", errors="replace")
         try:
             rows = list(csv.reader(text.splitlines()))
             table = np.array([[float(cell) for cell in row] for row in rows[1:]])
@@ -175,11 +223,13 @@ class RunDirectory:
                 f"{self.path / METRICS}: damaged: expected a header and rows of numbers"
             ) from None
 
-    def _read(self, name: str) -> bytes:
+    def _read(self, name: str, limit: int) -> bytes:
         path = self.path / name
         with _explained(path):
             if not path.is_file():
                 raise RunDirectoryError(f"{path}: missing; did the run end?")
+            if path.stat().st_size > limit:
+                raise RunDirectoryError(f"{path}: damaged: expected at most {limit:,} bytes")
             return path.read_bytes()
 
 
@@ -196,3 +246,47 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunDirectoryError(f"{path}: {error.strerror or error}") from None
+
+
+def _lock(file: BinaryIO, path: Path) -> bool:
+    """Lock an open file unless another process has; closing it or any end of ours unlocks it."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return True  # this system or file system has no locks: train without one
+    with suppress(OSError):  # the last holder may have removed the file since it was opened
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    return False
+
+
+def _append(file: Any, content: bytes) -> None:
+    """Append all of ``content`` to an unbuffered file, or leave it as it was."""
+    start, rest = file.seek(0, os.SEEK_END), memoryview(content)
+    try:
+        while rest:  # a disk that fills up takes a part first
+            rest = rest[file.write(rest) :]
+    except BaseException:
+        with suppress(OSError):
+            file.truncate(start)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` outlast a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that syncs no folders
+            raise
+    finally:
+        os.close(handle)
+
+
+def _check_numbers(key: str, _: tuple[int, ...], dtype: np.dtype) -> None:
+    if dtype.kind not in "biuf":
+        raise npz.ArrayError(f"{key}: expected numbers, received dtype {dtype}")

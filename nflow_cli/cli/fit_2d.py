@@ -84,13 +84,15 @@ def fit_2d(
         },
     )
     run = RunDirectory.create(path.stem, output)
-    repeatable = run.write_text(CONFIG, config.dump(resolved))  # even if TensorFlow never starts
-    with stopped_by_signals(shlex.join(["nflow", "fit-2d", "--preset", str(repeatable)])):
-        start_tensorflow()
-        from nflow_cli import fit2d
+    with run.locked():
+        # Before TensorFlow starts, and even if it never does.
+        repeatable = run.write_text(CONFIG, config.dump(resolved))
+        with stopped_by_signals(shlex.join(["nflow", "fit-2d", "--preset", str(repeatable)])):
+            start_tensorflow()
+            from nflow_cli import fit2d
 
-        summary = fit2d.run(resolved, run, sys.argv[1:])
-        draw(run)
+            summary = fit2d.run(resolved, run, sys.argv[1:])
+            draw(run)
     click.echo(_table(summary))
     click.echo(run.path)
 
