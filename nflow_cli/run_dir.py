@@ -82,9 +82,7 @@ class RunDirectory:
     def locked(self) -> Iterator[None]:
         """Let no other process train in this folder until the block, or this process, ends."""
         path = self.path / LOCK
-        with _explained(path):
-            file = path.open("wb")
-        with file:
+        with _opened(path, "wb") as file:
             if not _lock(file, path):
                 raise RunDirectoryError(f"{self.path}: another nflow is writing this run")
             try:
@@ -112,25 +110,30 @@ class RunDirectory:
         self.write_json(RUN, {**record, **end})
 
     def write(self, name: str, fill: Callable[[BinaryIO], Any]) -> Path:
-        """Write a file under a temporary name, flush it, and rename it."""
+        """Write a file whole, or leave the old one."""
+        with self._replaced(name) as temporary, temporary.open("wb") as file:
+            fill(file)
+        return self.path / name
+
+    @contextmanager
+    def _replaced(self, name: str) -> Iterator[Path]:
+        """Yield a temporary name, of a file that replaces the old one when the block ends well."""
         path = self.path / name
         with _explained(path):
             if path.parent != self.path:
                 path.parent.mkdir(exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            handle, temporary = tempfile.mkstemp(path.suffix, f".{path.stem}.", path.parent)
             try:
-                with os.fdopen(handle, "wb") as file:
-                    fill(file)
-                    file.flush()
-                    os.fsync(file.fileno())
+                os.close(handle)
+                yield Path(temporary)
+                _sync(temporary)
                 os.chmod(temporary, 0o644)
                 os.replace(temporary, path)
             except BaseException:
                 with suppress(OSError):  # what went wrong first matters more
                     os.unlink(temporary)
                 raise
-            _sync_folder(path.parent)
-        return path
+            _sync(path.parent)
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file."""
@@ -154,15 +157,9 @@ class RunDirectory:
 
     def write_model(self, save: Callable[[str], Any]) -> Path:
         """Write ``model.keras`` with ``save(path)``."""
-        aside = tempfile.TemporaryDirectory
-        with (
-            _explained(self.path / MODEL),
-            aside(prefix=f".{MODEL}.", dir=self.path, ignore_cleanup_errors=True) as folder,
-        ):
-            temporary = Path(folder) / MODEL
+        with self._replaced(MODEL) as temporary:
             save(str(temporary))
-            content = temporary.read_bytes()
-        return self.write(MODEL, lambda file: file.write(content))
+        return self.path / MODEL
 
     def write_plot(self, name: str, format: str, draw: Callable[[BinaryIO], Any]) -> Path:
         """Write one picture with ``draw(file)``."""
@@ -172,9 +169,7 @@ class RunDirectory:
     def metrics_writer(self) -> Iterator[Callable[[Mapping[str, Any]], None]]:
         """Open ``metrics.csv`` for appending; yields a function that adds a row."""
         path = self.path / METRICS
-        with _explained(path):
-            file = path.open("ab", buffering=0)
-        with file:
+        with _opened(path, "ab") as file:
 
             def add(row: Mapping[str, Any]) -> None:
                 with _explained(path):
@@ -248,7 +243,19 @@ def _explained(path: Path) -> Iterator[None]:
         raise RunDirectoryError(f"{path}: {error.strerror or error}") from None
 
 
-def _lock(file: BinaryIO, path: Path) -> bool:
+@contextmanager
+def _opened(path: Path, mode: str) -> Iterator[Any]:
+    """Open a file unbuffered; only opening and closing it are explained, not the block."""
+    with _explained(path):
+        file = path.open(mode, buffering=0)
+    try:
+        yield file
+    finally:
+        with _explained(path):  # a network file system may say only now that it is full
+            file.close()
+
+
+def _lock(file: Any, path: Path) -> bool:
     """Lock an open file unless another process has; closing it or any end of ours unlocks it."""
     try:
         import fcntl
@@ -275,13 +282,13 @@ def _append(file: Any, content: bytes) -> None:
         raise
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` outlast a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(path: str | Path) -> None:
+    """Make a file, or the names in a folder, outlast a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that syncs no folders
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot
             raise
     finally:
         os.close(handle)
