@@ -144,3 +144,11 @@ def test_where_there_are_no_locks_a_run_goes_without(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "fcntl", None)
     with run.locked():
         pass
+
+
+def test_a_second_training_in_a_folder_is_refused_before_it_writes(invoke, run):
+    with run.locked():
+        result = invoke("fit-2d", "--output", run.path)
+        assert names(run.path) == [".lock"]
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"nflow: error: {run.path}: another nflow is writing this run\n"

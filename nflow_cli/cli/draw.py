@@ -2,23 +2,28 @@
 
 from pathlib import Path
 
-from nflow_cli.errors import RunDirectoryError
+from nflow_cli.errors import NflowError, RunDirectoryError
 from nflow_cli.run_dir import SUMMARY, RunDirectory
 
 
 def draw(run: RunDirectory, format: str = "png") -> list[Path]:
-    """Draw every picture of ``run`` from the arrays it saved; return their paths."""
+    """Draw every picture of ``run`` from the arrays it saved; return their paths.
+
+    Raises:
+        RunDirectoryError: A file is missing or damaged, does not fit the others, or cannot be
+            written.
+    """
     from nflow_cli import plotting
 
-    summary = run.read_json(SUMMARY)
-    parts = (run.read_evaluation(), run.read_metrics(), summary)
+    parts = (run.read_evaluation(), run.read_metrics(), run.read_json(SUMMARY))
     try:
-        figures = plotting.fit2d_figures(*parts)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+        return [
+            run.write_plot(name, format, lambda file, f=fig: plotting.save_figure(f, file, format))
+            for name, fig in plotting.fit2d_figures(*parts).items()
+        ]
+    except NflowError:
+        raise
+    except Exception as error:  # numbers that are no run's can fail anywhere in a picture
         raise RunDirectoryError(
-            f"{run.path}: damaged: the files of the run do not fit together ({error!r})"
+            f"{run.path}: damaged: the files of the run do not fit together ({error!r:.200})"
         ) from error
-    return [
-        run.write_plot(name, format, lambda file, f=figure: plotting.save_figure(f, file, format))
-        for name, figure in figures.items()
-    ]
