@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from nflow_cli import npz
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.run_dir import CHECKPOINTS, RunDirectory
 
@@ -46,6 +47,7 @@ class Checkpoints:
 
     def save(self, update: int, checkpoint: Checkpoint) -> None:
         """Write the checkpoint of ``update``, and remove those no longer kept."""
+        # JSON as an array: one file, whole or not at all.
         state = np.frombuffer(json.dumps(checkpoint.state).encode(), np.uint8)
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, **checkpoint.arrays, **{_STATE: state})
@@ -79,11 +81,10 @@ class Checkpoints:
         return None
 
     def _read(self, name: str, digest: str) -> Checkpoint:
-        content = self.directory.read(name)
+        content = self.directory.read(name, npz.MAX_BYTES)
         if hashlib.sha256(content).hexdigest() != digest:
             raise RunDirectoryError(f"{self.directory.path / name}: damaged: its checksum differs")
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = dict(file)
+        arrays = self.directory.arrays_of(name, content)
         return Checkpoint(arrays, json.loads(arrays.pop(_STATE).tobytes()))
 
     def _manifest(self) -> dict[str, str]:

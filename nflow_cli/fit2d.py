@@ -10,7 +10,7 @@ from nflow_cli.evaluation import density_arrays, evaluate_samples
 from nflow_cli.flows import FlowStack
 from nflow_cli.objectives import inverse_temperature, reverse_kl
 from nflow_cli.registry import BASES, TARGETS, resolve
-from nflow_cli.run_dir import SUMMARY, RunDirectory, versions
+from nflow_cli.run_dir import SUMMARY, RunDirectory
 from nflow_cli.training import (
     ChunkTrainer,
     Clock,
@@ -75,28 +75,26 @@ def train(model: Fit2D, config: Any, directory: RunDirectory | None = None) -> d
     return clock.figures()
 
 
-def run(config: Any, directory: RunDirectory, argv: list[str]) -> dict[str, Any]:
-    """Fit, judge and save in ``directory``, whose config is written. Returns the summary."""
-    info = {"command": "fit-2d", "argv": argv, "versions": versions(), "seed": config.seed}
-    with directory.recorded(info):
-        model = build(config)
-        speed = train(model, config, directory)
-        directory.write_model(lambda path: keras.saving.save_model(model.flow, path))
-        parts = (model.flow, model.base, model.target)
-        figures, z0, z = evaluate_samples(*parts, config.seed, config.evaluate.samples)
-        mass, arrays = density_arrays(*parts, z0, z, config.seed, config.evaluate.grid)
-        directory.write_evaluation(arrays)
-        summary = {
-            "flow": ",".join(config.flow.pattern),
-            "k": config.flow.k,
-            "target": config.target.name,
-            "base": config.base_name,
-            "seed": config.seed,
-            "steps": speed.pop("steps"),
-            **figures,
-            "mass": mass,
-            "n_parameters": model.flow.count_params(),
-            **speed,
-        }
-        directory.write_json(SUMMARY, summary)
+def run(config: Any, directory: RunDirectory) -> dict[str, Any]:
+    """Fit, judge and save in ``directory``, from where it is. Returns the summary."""
+    model = build(config)
+    speed = train(model, config, directory)
+    directory.write_model(lambda path: keras.saving.save_model(model.flow, path))
+    parts = (model.flow, model.base, model.target)
+    figures, z0, z = evaluate_samples(*parts, config.seed, config.evaluate.samples)
+    mass, arrays = density_arrays(*parts, z0, z, config.seed, config.evaluate.grid)
+    directory.write_evaluation(arrays)
+    summary = {
+        "flow": ",".join(config.flow.pattern),
+        "k": config.flow.k,
+        "target": config.target.name,
+        "base": config.base_name,
+        "seed": config.seed,
+        "steps": speed.pop("steps"),
+        **figures,
+        "mass": mass,
+        "n_parameters": model.flow.count_params(),
+        **speed,
+    }
+    directory.write_json(SUMMARY, summary)
     return summary

@@ -12,7 +12,7 @@ from keras import ops
 from nflow_cli.data import ImageChunks
 from nflow_cli.images import Images, binarize
 from nflow_cli.objectives import inverse_temperature
-from nflow_cli.run_dir import SUMMARY, RunDirectory, versions
+from nflow_cli.run_dir import SUMMARY, RunDirectory
 from nflow_cli.training import (
     ChunkTrainer,
     Clock,
@@ -179,36 +179,32 @@ def _validator(vae: FlowVAE, held_out: np.ndarray, config: Any) -> Callable[[], 
     return validate
 
 
-def run(config: Any, directory: RunDirectory, argv: list[str], images: Images) -> dict[str, Any]:
-    """Train, judge and save in ``directory``, whose config is written. Returns the summary."""
-    data = {"name": images.name, "sha256": images.sha256}
-    info = {"command": "train-vae", "argv": argv, "versions": versions(), "seed": config.seed}
-    with directory.recorded({**info, "data": data}):
-        training, held_out = split(images, config)
-        chunks = ImageChunks(training, config)
-        model = build(config, chunks.batches)
-        speed = train(model, chunks, held_out, config, directory)
-        directory.write_model(lambda path: keras.saving.save_model(model.vae, path))
-        pixels = binarize(images.x_test, config.data.binarization, config.seed, 0, "test")
-        draws = config.evaluate.importance_samples
-        figures, mean_latent = evaluate_vae(model.vae, pixels, draws, config.seed)
-        labels = images.y_test
-        directory.write_evaluation(vae_arrays(model.vae, pixels, labels, mean_latent, config.seed))
-        summary = {
-            "flow": ",".join(config.flow.pattern),
-            "k": config.flow.k,
-            "amortized": config.flow.amortized,
-            "latent_dim": config.model.latent_dim,
-            "seed": config.seed,
-            "epochs": speed.pop("epochs"),
-            **figures,
-            "binarization": config.data.binarization,
-            "data": {**data, "n_train": len(training), "n_test": images.n_test},
-            "published": [
-                entry.model_dump() for entry in config.published if entry.k in (None, config.flow.k)
-            ],
-            "n_parameters": model.vae.count_params(),
-            **speed,
-        }
-        directory.write_json(SUMMARY, summary)
+def run(config: Any, directory: RunDirectory, images: Images) -> dict[str, Any]:
+    """Train, judge and save in ``directory``, from where it is. Returns the summary."""
+    training, held_out = split(images, config)
+    chunks = ImageChunks(training, config)
+    model = build(config, chunks.batches)
+    speed = train(model, chunks, held_out, config, directory)
+    directory.write_model(lambda path: keras.saving.save_model(model.vae, path))
+    pixels = binarize(images.x_test, config.data.binarization, config.seed, 0, "test")
+    draws = config.evaluate.importance_samples
+    figures, mean_latent = evaluate_vae(model.vae, pixels, draws, config.seed)
+    arrays = vae_arrays(model.vae, pixels, images.y_test, mean_latent, config.seed)
+    directory.write_evaluation(arrays)
+    sizes = {"n_train": len(training), "n_test": images.n_test}
+    summary = {
+        "flow": ",".join(config.flow.pattern),
+        "k": config.flow.k,
+        "amortized": config.flow.amortized,
+        "latent_dim": config.model.latent_dim,
+        "seed": config.seed,
+        "epochs": speed.pop("epochs"),
+        **figures,
+        "binarization": config.data.binarization,
+        "data": {"name": images.name, "sha256": images.sha256, **sizes},
+        "published": [p.model_dump() for p in config.published if p.k in (None, config.flow.k)],
+        "n_parameters": model.vae.count_params(),
+        **speed,
+    }
+    directory.write_json(SUMMARY, summary)
     return summary

@@ -1,3 +1,6 @@
+import time
+from pathlib import Path
+
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -102,7 +105,7 @@ def test_a_target_spelled_out_is_checked_before_training(tmp_path, target, expec
         (b"command: \xff\xfe\n", "not a text file"),
         ("command: fit-2d\nseed: 1\nseed: 2\n", "line 3 duplicate key 'seed'"),
         ("command: fit-2d\ntrain:\n  steps: 1\n  steps: 2\n", "line 4 duplicate key 'steps'"),
-        ("command: fit-2d\n1: 2\n", "line 2 keys must be text. Received: 1"),
+        ("command: fit-2d\n1: 2\n", "letters, all printable. Received: 1"),
         ("command: fit-2d\n[1]: 2\n", "line 2 keys must be text"),
         ("command: [fit-2d\n", "line "),
         ("command: fit-2d\n\tseed: 1\n", "line 2"),
@@ -110,9 +113,19 @@ def test_a_target_spelled_out_is_checked_before_training(tmp_path, target, expec
         ("command: fit-2d\nseed: !!python/object:os.system 1\n", "constructor"),
         ("command: fit-2d\nseed: !!bool perhaps\n", "not valid YAML"),
         ("command: fit-2d\nseed: !!timestamp now\n", "not valid YAML"),
-        ("command: fit-2d\nseed: " + 3000 * "[", "not valid YAML"),
+        ("command: fit-2d\nseed: " + 3000 * "[", "line 2 nested deeper than 20 levels"),
+        ("command: fit-2d\nseed: " + 21 * "[" + 21 * "]", "line 2 nested deeper than 20 levels"),
+        ("- " * 3000, "line 1 nested deeper"),
+        ("? " * 3000, "line 1 nested deeper"),
+        ("command: fit-2d\nseed: 0x" + 5000 * "f", "line 2 a whole number of more than 100 digits"),
+        ("command: fit-2d\nseed: 1" + 5000 * ":1", "line 2 a whole number of more than 100 digits"),
+        (f"command: fit-2d\n{101 * 'k'}: 1\n", "line 2 keys must be text of at most 100 letters"),
+        ('command: fit-2d\n"a\\nb": 1\n', "line 2 keys must be text"),
+        ('command: fit-2d\n"\\e[31m": 1\n', "line 2 keys must be text"),
+        ('command: fit-2d\n"\\ud800": 1\n', "line 2 keys must be text"),
+        ("command: fit-2d\n<<: {seed: 1}\n", "line 2 could not determine"),
         ("command: fit-2d\0\n", "not valid YAML"),
-        ("command: fit-2d\nseed: &a [*a]\n", "seed: expected a whole number"),
+        ("command: fit-2d\nseed: &a [*a]\n", "line 2 more than 20,000 values"),
         ("seed: 1\n", "command: expected one of fit-2d"),
         ("command: fit2d\n", "(did you mean 'fit-2d'?). Received: 'fit2d'"),
         ("command: [fit-2d]\n", "Received: ['fit-2d']"),
@@ -122,11 +135,48 @@ def test_a_bad_file_is_explained_in_one_line(tmp_path, text, expected):
     assert expected in complaint(tmp_path, text)
 
 
-def test_aliases_that_stand_for_gigabytes_are_not_printed(tmp_path):
-    nested = "&x0 [lol, lol]"
-    for i in range(1, 40):
-        nested = f"&x{i} [{nested}, *x{i - 1}]"
-    assert "seed: expected a whole" in complaint(tmp_path, f"command: fit-2d\nseed: {nested}\n")
+def laughs(letter="x"):
+    """Return a billion values in eleven lines, each ten aliases of the one before."""
+    lines = [f"a0: &a0 [{', '.join(10 * letter)}]"]
+    lines += [f"a{i}: &a{i} [{', '.join(10 * [f'*a{i - 1}'])}]" for i in range(1, 9)]
+    return "\n".join(lines)
+
+
+def test_a_billion_laughs_are_refused_before_they_are_built(tmp_path):
+    start = time.monotonic()
+    assert "line 5 more than 20,000 values, aliases" in complaint(tmp_path, laughs())
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [10**6 * "[", 500_000 * "- ", "seed: [" + 500_000 * "1,", 130_000 * "a: {", 250_000 * "x y "],
+    ids=["brackets", "dashes", "items", "maps", "words"],
+)
+def test_a_large_file_is_refused_in_bounded_time(tmp_path, text):
+    start = time.monotonic()
+    complaint(tmp_path, text)
+    assert time.monotonic() - start < 10
+
+
+def test_a_file_beyond_a_mebibyte_is_not_parsed(tmp_path):
+    text = "command: fit-2d\n" + (config.MAX_BYTES - 15) * "#"
+    assert complaint(tmp_path, text) == "expected a preset of at most 1,048,576 bytes"
+    assert load(text[:-1]).command == "fit-2d"
+    with pytest.raises(ConfigError, match=r"/dev/zero: expected a preset of at most"):
+        config.read_preset(Path("/dev/zero"))
+
+
+def test_a_mixture_of_a_thousand_gaussians_with_aliases_is_within_the_limits():
+    mixture = {
+        "name": "mixture",
+        "weights": 1000 * [1],
+        "means": [[i, i] for i in range(1000)],
+        "covariances": 1000 * [[[1, 0], [0, 1]]],  # dumped as an anchor and 999 aliases
+    }
+    text = yaml.safe_dump(MINIMAL | {"target": mixture})
+    assert text.count("*id") == 999
+    assert len(load(text).target.covariances) == 1000
 
 
 @pytest.mark.parametrize("given", ["1e-3", "1e-5", "2E8", "1e5"])
@@ -139,7 +189,7 @@ def test_a_number_that_yaml_reads_as_text_comes_with_a_spelling_that_works(given
 
 
 def test_a_missing_file_and_a_folder_are_no_presets(tmp_path):
-    for name in ("nowhere.yaml", str(tmp_path), "", 300 * "a"):
+    for name in ("nowhere.yaml", str(tmp_path), "", 300 * "a", "a\0b", "\udcff", 5000 * "a/"):
         with pytest.raises(ConfigError, match="no preset named"):
             config.find_preset(name)
     with pytest.raises(ConfigError, match=r"gone\.yaml: cannot be read: No such file"):
@@ -155,6 +205,17 @@ def test_a_preset_is_found_by_name_and_by_path(tmp_path):
         config.find_preset("multimodal-plana")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["../presets/multimodal-planar", "./multimodal-planar", "presets/multimodal-planar", "*", "."],
+)
+def test_a_name_does_not_lead_out_of_the_folder_of_presets(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for asked in (name, str(config.presets_folder() / name), f"{name}\0"):
+        with pytest.raises(ConfigError, match="no preset named"):
+            config.find_preset(asked)
+
+
 def test_set_reaches_every_depth_and_is_read_as_yaml():
     resolved = changed(
         "seed=7", "train.annealing.start=0.5", "flow.pattern=[radial, planar]", "base=uniform-box"
@@ -167,10 +228,35 @@ def test_set_reaches_every_depth_and_is_read_as_yaml():
     assert changed("target.name=u3").target.name == "u3"
 
 
-@pytest.mark.parametrize("text", ["seed", "=1", " =1", ".=1", "train.=1", ".steps=1", "a..b=1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("seed", "=1", " =1", ".=1", "train.=1", ".steps=1", "a..b=1"),
+        *(21 * ".a" + "=1", 20_000 * "a." + "a=1", "\udcff=1", "a.b\nc=1", 101 * "k" + "=1"),
+    ],
+)
 def test_set_without_a_key_path_and_a_value_is_refused(text):
-    with pytest.raises(ConfigError, match=r"--set expects key\.path=value"):
+    with pytest.raises(ConfigError, match=r"--set expects key\.path=value") as caught:
         changed(text)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (3000 * "[", "nested deeper than 20 levels"),
+        (3000 * "{a: ", "nested deeper than 20 levels"),
+        (30_000 * "- ", "nested deeper than 20 levels"),
+        ("{" + laughs().replace("\n", ", ") + "}", "more than 20,000 values"),
+        ("\udcff", "not valid YAML"),
+        ("0x" + 5000 * "f", "more than 100 digits"),
+    ],
+)
+def test_a_value_of_set_keeps_to_the_limits_of_a_file(value, expected):
+    with pytest.raises(ConfigError, match=expected) as caught:
+        changed(f"seed={value}")
+    assert str(caught.value).startswith("--set seed: ")
+    assert len(str(caught.value)) < 200 and "\n" not in str(caught.value)
 
 
 def test_set_names_the_key_whose_value_is_not_yaml():

@@ -20,8 +20,8 @@ ALLOWED = {
     "tensorflow": ["training.py", "flows/compose.py", "cli/options.py"],
 }
 KERAS_FREE = [
-    *("__init__.py", "config.py", "errors.py", "images.py", "registry.py", "run_dir.py"),
-    *("schema.py", "streams.py"),
+    *("__init__.py", "config.py", "errors.py", "images.py", "npz.py", "registry.py"),
+    *("run_dir.py", "schema.py", "streams.py"),
 ]
 
 

@@ -8,28 +8,35 @@ from typing import Any
 
 import click
 
-from nflow_cli.run_dir import RunDirectory
+from nflow_cli.run_dir import CONFIG, RunDirectory, versions
 
 EXIT_CODES = {2: 130, 15: 143}  # SIGINT, SIGTERM
 
 
 def carry_out(config: Any, run: RunDirectory, images: Any = None) -> None:
     """Train what ``config`` says in ``run``, from where it is; draw, and print the figures."""
+    from nflow_cli import config as presets
     from nflow_cli.cli.draw import draw
     from nflow_cli.cli.options import start_tensorflow
     from nflow_cli.cli.report import table
 
-    with _stopped_by_signals(run):
-        start_tensorflow()
-        if config.command == "train-vae":
-            from nflow_cli import fit_vae
+    info: dict[str, Any] = {"command": config.command, "argv": sys.argv[1:]}
+    info |= {"versions": versions(), "seed": config.seed}
+    if images is not None:
+        info["data"] = {"name": images.name, "sha256": images.sha256}
+    with run.locked(), _stopped_by_signals(run):
+        run.write_text(CONFIG, presets.dump(config))
+        with run.recorded(info):  # before TensorFlow starts, and even if it never does
+            start_tensorflow()
+            if images is not None:
+                from nflow_cli import fit_vae
 
-            summary = fit_vae.run(config, run, sys.argv[1:], images)
-        else:
-            from nflow_cli import fit2d
+                summary = fit_vae.run(config, run, images)
+            else:
+                from nflow_cli import fit2d
 
-            summary = fit2d.run(config, run, sys.argv[1:])
-        draw(run)
+                summary = fit2d.run(config, run)
+            draw(run)
     click.echo(table(summary))
     click.echo(run.path)
 

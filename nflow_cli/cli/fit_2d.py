@@ -45,7 +45,7 @@ def fit_2d(
     from nflow_cli import config
     from nflow_cli.cli.carry_out import carry_out
     from nflow_cli.cli.options import resolve_config
-    from nflow_cli.run_dir import CONFIG, RunDirectory
+    from nflow_cli.run_dir import RunDirectory
 
     path = _natural_preset(options) if preset is None else config.find_preset(preset)
     resolved = resolve_config(
@@ -62,9 +62,7 @@ def fit_2d(
             "seed": options["seed"],
         },
     )
-    run = RunDirectory.create(path.stem, output)
-    run.write_text(CONFIG, config.dump(resolved))  # even if TensorFlow never starts
-    carry_out(resolved, run)
+    carry_out(resolved, RunDirectory.create(path.stem, output))
 
 
 def _natural_preset(options: dict[str, Any]) -> Path:

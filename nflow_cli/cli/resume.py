@@ -35,7 +35,6 @@ def resume(run_dir: str, steps: int | None, epochs: int | None) -> None:
             "of as many from the start would give",
             err=True,
         )
-        run.write_text(CONFIG, config.dump(resolved))
     carry_out(resolved, run, images)
 
 
