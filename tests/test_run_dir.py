@@ -317,6 +317,8 @@ def flipped(content):
         ("metrics.csv", b""),
         ("metrics.csv", b"update,loss\r\n"),
         ("metrics.csv", b"update,loss\r\n1,0.5\r\n2"),
+        ("metrics.csv", b"update,loss\r\n\r\n\r\n"),
+        ("metrics.csv", b"\r\n"),
         ("metrics.csv", b"update,loss\r\n1,abc\r\n"),
         ("metrics.csv", b"update,loss\r\n1,2,3\r\n"),
         ("metrics.csv", b"\xff\xfe\x00\x01"),
