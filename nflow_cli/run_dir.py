@@ -235,10 +235,12 @@ class RunDirectory:
         """Read the columns of ``metrics.csv``."""
         text = self.read(METRICS, MAX_METRICS).decode("utf-8", errors="replace")
         try:
-            rows = list(csv.reader(text.splitlines()))
-            table = np.array([[float(cell) for cell in row] for row in rows[1:]])
-            return dict(zip(rows[0], table.T, strict=True))
-        except (ValueError, IndexError, csv.Error):
+            header, *rows = text.splitlines()
+            if not any(rows):  # NumPy would only warn
+                raise ValueError
+            table = np.loadtxt(rows, delimiter=",", comments=None, ndmin=2)
+            return dict(zip(next(csv.reader([header])), table.T, strict=True))
+        except (ValueError, StopIteration, csv.Error):
             raise RunDirectoryError(
                 f"{self.path / METRICS}: damaged: expected a header and rows of numbers"
             ) from None
