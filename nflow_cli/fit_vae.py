@@ -127,14 +127,16 @@ def train(
 ) -> dict[str, Any]:
     """Train ``model`` as ``config.train`` says; return the figures of speed."""
     clock = Clock()
-    validate = None
+    validate: Callable[[], float] | None = None
     if held_out is not None:
         pixels = binarize(held_out, config.data.binarization, config.seed, 1, "test")
         sampler = ImportanceSampler(model.vae, 1, config.seed)
 
-        def validate() -> float:
+        def negative_elbo() -> float:
             found = sampler.over(pixels)
             return float(np.mean(found["reconstruction"] + found["kl"]))
+
+        validate = negative_elbo
 
     log = EpochLog(add_row, clock, chunks.chunks_per_epoch, validate, config.train.early_stopping)
 

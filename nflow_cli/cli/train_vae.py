@@ -80,12 +80,12 @@ def _table(summary: dict[str, Any]) -> str:
     """Lay out the main figures, one a line, with the published ones beneath."""
     kind = "amortized" if summary["amortized"] else "shared"
     flow = f"{summary['flow']}, K = {summary['k']}, {kind}" if summary["k"] else "none (K = 0)"
-    data = summary["data"]
+    data, binarization = summary["data"], summary["binarization"]
     error = summary["nll_standard_error"]
     rows = [
         (
             "data",
-            f"{data['name']}, binarization: {summary['binarization']}, {data['n_test']:,} test images",
+            f"{data['name']}, binarization: {binarization}, {data['n_test']:,} test images",
         ),
         ("flow", flow),
         ("-ELBO", f"{summary['negative_elbo']:.2f} nats"),
