@@ -81,7 +81,6 @@ class EpochLog(MetricsLog):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Validate, write the row, and compare."""
-        self.epoch += 1
         more = {}
         if self.validate:
             self.validation = self.validate()
@@ -94,6 +93,13 @@ class EpochLog(MetricsLog):
             self.best_weights = self.model.get_weights()
         elif self.epoch - self.best_epoch >= self.stopping.patience:
             self.model.stop_training = True
+
+    def write_row(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the row of the next epoch, or of what was made of it before training diverged."""
+        self.epoch += 1
+        if self.validate and not more:
+            more = {"validation_negative_elbo": math.nan}
+        return super().write_row(more)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Go back to the best weights."""

@@ -81,7 +81,7 @@ def _table(summary: dict[str, Any]) -> str:
     kind = "amortized" if summary["amortized"] else "shared"
     flow = f"{summary['flow']}, K = {summary['k']}, {kind}" if summary["k"] else "none (K = 0)"
     data, binarization = summary["data"], summary["binarization"]
-    error = summary["nll_standard_error"]
+    error, active = summary["nll_standard_error"], summary["active_units"]
     rows = [
         (
             "data",
@@ -96,7 +96,7 @@ def _table(summary: dict[str, Any]) -> str:
             f"{'' if error is None else f' ± {error:.2f}'} nats, {summary['nll_samples']} "
             "importance samples",
         ),
-        ("active units", f"{summary['active_units']} of {summary['latent_dim']}"),
+        ("active units", f"{'unknown' if active is None else active} of {summary['latent_dim']}"),
         (
             "training",
             f"{summary['epochs']} epochs of {summary['seconds_per_epoch']:.1f} s, after "
