@@ -51,7 +51,7 @@ class ImportanceSampler:
         filled = np.zeros((BATCH, *pixels.shape[1:]), pixels.dtype)
         filled[:n] = pixels
         rng = stream(self.seed, "importance-sampling", start)
-        sums = dict.fromkeys(("log_likelihood", "kl", "z", "squared"), np.float64(0.0))
+        sums: dict[str, Any] = dict.fromkeys(("log_likelihood", "kl", "z", "squared"), 0.0)
         log_sum = np.full(n, -np.inf)  # of the weights
         for first in range(0, self.draws, self.block):
             noise = rng.standard_normal((self.block, BATCH, self.vae.latent_dim), np.float32)
