@@ -85,19 +85,24 @@ class EpochLog(MetricsLog):
 
     def end_row(self) -> None:
         """Validate, write the row, and compare."""
-        epoch = {"epoch": self.rows + 1}
         if not self.validate:
-            self.write_row(epoch)
+            self.write_row({})
             return
         self.validation = self.validate()
-        means = self.write_row({**epoch, "validation_negative_elbo": self.validation})
-        if means["beta"] < 1:
+        beta = self.write_row({"validation_negative_elbo": self.validation})["beta"]
+        if beta < 1:
             return
         if self.validation < self.best - self.stopping.min_delta:
             self.best, self.best_epoch = self.validation, self.rows
             self.best_weights = self.model.get_weights()
         elif self.rows - self.best_epoch >= self.stopping.patience:
             self.model.stop_training = True
+
+    def write_row(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the row of the next epoch, or of what was made of it before training diverged."""
+        if self.validate and not more:
+            more = {"validation_negative_elbo": math.nan}
+        return super().write_row({"epoch": self.rows + 1, **more})
 
     def on_train_end(self, logs: Any = None) -> None:
         """Go back to the best weights."""

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import platform
+import re
 import tempfile
 import time
 import zipfile
@@ -224,7 +225,8 @@ class RunDirectory:
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 keys = [key.removesuffix(".npy") for key in archive.namelist()]
-                return npz.read_arrays(archive, keys, _check_numbers)
+                if all(re.fullmatch(r"[\w/]+", key) for key in keys):
+                    return npz.read_arrays(archive, keys, _check_numbers)
         except npz.ArrayError as error:
             wrong = error
         except Exception:  # zlib, zipfile and NumPy each have their own for damaged bytes

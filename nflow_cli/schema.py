@@ -189,7 +189,7 @@ class WarmUp(Strict):
 
 
 class ValidationStopping(Strict):
-    """Stop when the validation bound has not risen by ``min_delta`` nats in ``patience`` epochs."""
+    """Stop when the validation bound has not risen by ``min_delta`` for ``patience`` epochs."""
 
     patience: int = Field(default=20, ge=1)
     min_delta: float = Field(default=0.0, ge=0)

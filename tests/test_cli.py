@@ -57,7 +57,9 @@ def test_presets_lists_each_with_its_description_and_prints_one(invoke):
     lines = invoke("presets").stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(config.shipped_presets())
     for line in lines:
-        assert line.endswith(".") and " fit-2d " in line
+        data = config.read_preset(config.shipped_presets()[line.split()[0]])
+        assert line.split()[1] == data["command"]
+        assert line.endswith(f" {data['description']}") and line.endswith(".")
     printed = invoke("presets", "multimodal-planar").stdout
     assert printed == config.shipped_presets()["multimodal-planar"].read_text(encoding="utf-8")
 

@@ -37,7 +37,7 @@ def _train_vae(summary: dict[str, Any]) -> list[tuple[str, str]]:
     kind = "amortized" if summary["amortized"] else "shared"
     flow = f"{summary['flow']}, K = {summary['k']}, {kind}" if summary["k"] else "none (K = 0)"
     data = summary["data"]
-    error = summary["nll_standard_error"]
+    error, active = summary["nll_standard_error"], summary["active_units"]
     rows = [
         (
             "data",
@@ -53,7 +53,7 @@ def _train_vae(summary: dict[str, Any]) -> list[tuple[str, str]]:
             f"{'' if error is None else f' ± {error:.2f}'} nats, {summary['nll_samples']} "
             "importance samples",
         ),
-        ("active units", f"{summary['active_units']} of {summary['latent_dim']}"),
+        ("active units", f"{'unknown' if active is None else active} of {summary['latent_dim']}"),
         (
             "training",
             f"{summary['epochs']} epochs of {summary['seconds_per_epoch']:.1f} s, after "
