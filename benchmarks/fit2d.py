@@ -31,7 +31,7 @@ def nflow(k: int, updates: int) -> dict[str, float]:
     changes = {"flow.k": k, "train.steps": updates, "train.batch_size": BATCH}
     resolved = config.validate(config.override(data, changes), "benchmark")
     model = fit2d.build(resolved)
-    figures = fit2d.train(model, resolved, lambda row: None)
+    figures = fit2d.train(model, resolved)
     return {
         "updates_per_second": figures["steps_per_second"],
         "compile": figures["compile_seconds"],

@@ -35,7 +35,7 @@ def train(preset: str, changes: dict[str, Any], seed: int) -> dict[str, Any]:
     data = config.read_preset(config.find_preset(preset))
     resolved = config.validate(config.override(data, {**changes, "seed": seed}), preset)
     model = fit2d.build(resolved)
-    fit2d.train(model, resolved, lambda row: None)
+    fit2d.train(model, resolved)
     parts = (model.flow, model.base, model.target)
     return evaluate_samples(*parts, seed, resolved.evaluate.samples)[0]
 

@@ -155,9 +155,8 @@ def check_record(run: _Run) -> Verdict:
         expected["binarization"] = config.data.binarization
         if config.train.early_stopping is None:
             expected["epochs"] = config.train.epochs
-    content = read_preset(run.directory.path / CONFIG)
+    expected["config_sha256"] = fingerprint(read_preset(run.directory.path / CONFIG))
     recorded = {"command": config.command, "seed": config.seed}
-    recorded["config_sha256"] = fingerprint(content)
     wrong = _differences(SUMMARY, expected, summary) + _differences(RUN, recorded, run.record)
     named = ", ".join(f"{key} {expected[key]}" for key in ("flow", "k", "seed"))
     return not wrong, "; ".join(wrong) or f"{CONFIG}, {RUN}, {SUMMARY} and the model agree: {named}"

@@ -19,29 +19,72 @@ from nflow_cli.errors import ConfigError
 from nflow_cli.registry import nearest
 from nflow_cli.schema import SCHEMAS, TARGET_KINDS, Strict
 
+MAX_BYTES = 2**20  # of a preset file
+MAX_DEPTH = 20  # a preset needs seven
+MAX_VALUES = 20_000  # aliases written out; a mixture of 1,000 Gaussians needs 11,000
+MAX_LETTERS = 100  # of a key or a whole number
+
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, refusing a key given twice."""
+    """The safe loader, refusing a key given twice and whatever no preset needs."""
+
+    def __init__(self, text: str):
+        super().__init__(text)
+        self._depth = self._values = 0
+        self._sizes: dict[yaml.Node, int] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Compose a node; an alias counts as all that it stands for, before that is built."""
+        event, before = self.peek_event(), self._values
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise _refusal(event, f"nested deeper than {MAX_DEPTH} levels")
+        node: Any = super().compose_node(parent, index)
+        self._depth -= 1
+        # An alias within what it stands for has no end, and no size yet.
+        is_alias = isinstance(event, yaml.AliasEvent)
+        self._values += self._sizes.get(node, MAX_VALUES) if is_alias else 1
+        if self._values > MAX_VALUES:
+            raise _refusal(event, f"more than {MAX_VALUES:,} values, aliases written out")
+        self._sizes[node] = self._values - before
+        return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.MarkedYAMLError(
-                    problem=f"keys must be text. Received: {key!r}",
-                    problem_mark=key_node.start_mark,
-                )
+            if not _is_key(key):
+                raise _refusal(key_node, f"keys must be {_A_KEY}. Received: {_SHORT.repr(key)}")
             if key in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"duplicate key {key!r}", problem_mark=key_node.start_mark
-                )
+                raise _refusal(key_node, f"duplicate key {key!r}")
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
+    def construct_yaml_int(self, node: Any) -> int:
+        """Read a whole number that Python can also print."""
+        if len(node.value) > MAX_LETTERS:
+            raise _refusal(node, f"a whole number of more than {MAX_LETTERS} digits")
+        return super().construct_yaml_int(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+_A_KEY = f"text of at most {MAX_LETTERS} letters, all printable"
+
+
+def _is_key(key: Any) -> bool:
+    return isinstance(key, str) and len(key) <= MAX_LETTERS and key.isprintable()
+
+
+def _refusal(at: Any, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
+
 
 def parse_yaml(text: str, source: str) -> Any:
-    """Parse YAML safely; ``source`` names it in the error."""
+    """Parse YAML safely, within limits on depth and aliases; ``source`` names it in the error.
+
+    Raises:
+        ConfigError: One line: source, line, what is wrong.
+    """
     try:
         return yaml.load(text, _Loader)  # a SafeLoader: builds plain data only
     except yaml.MarkedYAMLError as error:
@@ -54,9 +97,17 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def preset_text(path: Path) -> str:
-    """Return the text of a preset file."""
+    """Return the text of a preset file.
+
+    Raises:
+        ConfigError: If it cannot be read, is not text, or is larger than ``MAX_BYTES``.
+    """
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ConfigError(f"{path}: expected a preset of at most {MAX_BYTES:,} bytes")
+        return content.decode("utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -76,8 +127,9 @@ def parse_assignment(assignment: str) -> tuple[str, Any]:
     """Split ``key.path=value``; the value is read as YAML, as in a preset."""
     key, equals, value = assignment.partition("=")
     key = key.strip()
-    if not equals or not all(key.split(".")):
-        raise ConfigError(f"--set expects key.path=value. Received: {assignment!r}")
+    parts = key.split(".")
+    if not equals or not all(parts) or not all(map(_is_key, parts)) or len(parts) > MAX_DEPTH:
+        raise ConfigError(f"--set expects key.path=value. Received: {_SHORT.repr(assignment)}")
     return key, parse_yaml(value, f"--set {key}")
 
 
@@ -214,7 +266,7 @@ def find_preset(name_or_path: str) -> Path:
     if name_or_path in shipped:
         return shipped[name_or_path]
     path = Path(name_or_path)
-    with contextlib.suppress(OSError):  # such as a name too long to be a file's
+    with contextlib.suppress(OSError, ValueError):  # a name too long, or no name at all: "\0"
         if path.is_file():
             return path
     raise ConfigError(

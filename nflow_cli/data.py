@@ -17,21 +17,26 @@ class NoiseChunks(keras.utils.PyDataset):
     an update), and how many of them are due, ``(1,)``. Keras draws one chunk ahead of the training.
     """
 
-    def __init__(self, base, seed: int, steps: int, chunk: int, batch_size: int, first: int = 0):
+    def __init__(self, base, seed: int, steps: int, chunk: int, batch_size: int):
         super().__init__(workers=1, max_queue_size=2)
         self.base, self.seed, self.steps = base, seed, steps
-        self.chunk, self.batch_size, self.first = chunk, batch_size, first
+        self.chunk, self.batch_size, self.start = chunk, batch_size, 0
+
+    def start_at(self, update: int) -> None:
+        """Leave out the first ``update`` updates, in the middle of a chunk if need be."""
+        self.start = update
 
     def __len__(self) -> int:
-        return -(-self.steps // self.chunk) - self.first
+        return max(0, -(-self.steps // self.chunk) - self.start // self.chunk)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        index += self.first
+        index += self.start // self.chunk
         noise = self.base.sample(
             stream(self.seed, "base-noise", index), (self.chunk, 2, self.batch_size)
         )
-        count = min(self.chunk, self.steps - index * self.chunk)
-        return noise, np.array([count], dtype=np.int32)
+        made = max(0, self.start - index * self.chunk)
+        count = min(self.chunk, self.steps - index * self.chunk) - made
+        return np.roll(noise, -made, axis=0), np.array([count], dtype=np.int32)
 
 
 class ImageChunks(keras.utils.PyDataset):
@@ -42,12 +47,12 @@ class ImageChunks(keras.utils.PyDataset):
     are due, ``(1,)``. An epoch leaves out the images beyond its last whole batch, others each time.
     """
 
-    def __init__(self, images: np.ndarray, config: Any, first: int = 0):
+    def __init__(self, images: np.ndarray, config: Any):
         super().__init__(workers=1, max_queue_size=2)
         train = config.train
         self.images, self.seed, self.batch_size = images, config.seed, train.batch_size
         self.mode, self.latent_dim = config.data.binarization, config.model.latent_dim
-        self.epochs, self.first = train.epochs, first
+        self.epochs, self.first = train.epochs, 0
         self.batches = len(images) // train.batch_size
         self.chunk = min(train.chunk, self.batches)
         self.chunks_per_epoch = -(-self.batches // self.chunk)
@@ -57,6 +62,11 @@ class ImageChunks(keras.utils.PyDataset):
     def steps(self) -> int:
         """How many updates all epochs make."""
         return self.epochs * self.batches
+
+    def start_at(self, update: int) -> None:
+        """Leave out the first ``update`` updates, which must be whole chunks."""
+        epoch, batch = divmod(update, self.batches)
+        self.first = epoch * self.chunks_per_epoch + batch // self.chunk
 
     def __len__(self) -> int:
         return self.epochs * self.chunks_per_epoch - self.first

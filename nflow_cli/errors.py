@@ -23,3 +23,11 @@ class DivergenceError(NflowError):
 
 class DataError(NflowError):
     """A data set is missing, damaged, or not what it should be."""
+
+
+class Interrupted(BaseException):
+    """A signal asked the run to stop, and what it had learnt is saved."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number

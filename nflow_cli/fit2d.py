@@ -10,7 +10,7 @@ from nflow_cli.evaluation import density_arrays, evaluate_samples
 from nflow_cli.flows import FlowStack
 from nflow_cli.objectives import inverse_temperature, reverse_kl
 from nflow_cli.registry import BASES, TARGETS, resolve
-from nflow_cli.run_dir import SUMMARY, RunDirectory, versions
+from nflow_cli.run_dir import SUMMARY, RunDirectory
 from nflow_cli.saving import save_model
 from nflow_cli.training import (
     ChunkTrainer,
@@ -54,8 +54,11 @@ def build(config: Any) -> Fit2D:
     return model
 
 
-def train(model: Fit2D, config: Any, add_row: Any) -> dict[str, Any]:
-    """Train ``model`` as ``config.train`` says; return the figures of speed."""
+def train(model: Fit2D, config: Any, directory: RunDirectory | None = None) -> dict[str, Any]:
+    """Train ``model`` as ``config.train`` says; return the figures of speed.
+
+    With ``directory``, the training is logged and saved there, and goes on from where it was.
+    """
     settings = config.train
     noise = NoiseChunks(
         model.base, config.seed, settings.steps, settings.chunk, settings.batch_size
@@ -66,38 +69,35 @@ def train(model: Fit2D, config: Any, add_row: Any) -> dict[str, Any]:
     def note(logs: Any) -> str:
         return f"{figure} {float(logs['kl']):.4f} nats"
 
-    progress = ProgressReport(settings.steps, clock, note)
-    callbacks: list[Any] = [clock, MetricsLog(add_row, clock), progress]
+    callbacks: list[Any] = [clock, MetricsLog(clock), ProgressReport(settings.steps, clock, note)]
     if settings.early_stopping:
         callbacks.append(EarlyStop(**settings.early_stopping.model_dump(), clock=clock))
-    fit_chunks(model, noise, callbacks)
+    fit_chunks(model, noise, callbacks, directory, settings.checkpoint_seconds)
     return clock.figures()
 
 
-def run(config: Any, directory: RunDirectory, argv: list[str]) -> dict[str, Any]:
-    """Fit, judge and save in ``directory``, whose config is written. Returns the summary."""
-    info = {"command": "fit-2d", "argv": argv, "versions": versions(), "seed": config.seed}
-    with directory.recorded({**info, "config_sha256": fingerprint(config)}):
-        model = build(config)
-        with directory.metrics_writer() as add_row:
-            speed = train(model, config, add_row)
-        model_sha256 = save_model(directory, model.flow)
-        parts = (model.flow, model.base, model.target)
-        figures, z0, z = evaluate_samples(*parts, config.seed, config.evaluate.samples)
-        mass, arrays = density_arrays(*parts, z0, z, config.seed, config.evaluate.grid)
-        directory.write_evaluation(arrays)
-        summary = {
-            "flow": ",".join(config.flow.pattern),
-            "k": config.flow.k,
-            "target": config.target.name,
-            "base": config.base_name,
-            "seed": config.seed,
-            "steps": speed.pop("steps"),
-            **figures,
-            "mass": mass,
-            "n_parameters": model.flow.count_params(),
-            "model_sha256": model_sha256,
-            **speed,
-        }
-        directory.write_json(SUMMARY, summary)
+def run(config: Any, directory: RunDirectory) -> dict[str, Any]:
+    """Fit, judge and save in ``directory``, from where it is. Returns the summary."""
+    model = build(config)
+    speed = train(model, config, directory)
+    model_sha256 = save_model(directory, model.flow)
+    parts = (model.flow, model.base, model.target)
+    figures, z0, z = evaluate_samples(*parts, config.seed, config.evaluate.samples)
+    mass, arrays = density_arrays(*parts, z0, z, config.seed, config.evaluate.grid)
+    directory.write_evaluation(arrays)
+    summary = {
+        "flow": ",".join(config.flow.pattern),
+        "k": config.flow.k,
+        "target": config.target.name,
+        "base": config.base_name,
+        "seed": config.seed,
+        "steps": speed.pop("steps"),
+        **figures,
+        "mass": mass,
+        "n_parameters": model.flow.count_params(),
+        "model_sha256": model_sha256,
+        "config_sha256": fingerprint(config),
+        **speed,
+    }
+    directory.write_json(SUMMARY, summary)
     return summary

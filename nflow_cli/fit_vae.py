@@ -12,7 +12,7 @@ from nflow_cli.config import fingerprint
 from nflow_cli.data import ImageChunks
 from nflow_cli.images import Images, binarize
 from nflow_cli.objectives import inverse_temperature
-from nflow_cli.run_dir import SUMMARY, RunDirectory, versions
+from nflow_cli.run_dir import SUMMARY, RunDirectory
 from nflow_cli.saving import save_model
 from nflow_cli.training import (
     ChunkTrainer,
@@ -60,46 +60,66 @@ class FitVAE(ChunkTrainer):
 
 
 class EpochLog(MetricsLog):
-    """Adds one row per epoch, with the validation bound where there is a validation split.
+    """Writes a row per epoch, with the validation bound where there is a validation split.
 
-    With ``stopping`` it also ends training when that bound no longer improves (counted from when
-    ``β`` is 1), and keeps the best weights for :meth:`on_train_end`.
+    It then also ends training when that bound no longer improves (counted from when ``β`` is 1),
+    and goes back to the best weights.
+
+    Args:
+        clock: Must come before this callback.
+        chunks_per_epoch: How many chunks an epoch has.
+        validate: Returns the negative bound on the validation split.
+        stopping: ``patience`` and ``min_delta``, with ``validate``.
     """
 
     def __init__(
         self,
-        add_row: Callable[[Mapping[str, Any]], None],
         clock: Clock,
         chunks_per_epoch: int,
-        validate: Callable[[], float] | None,
-        stopping: Any,
+        validate: Callable[[], float] | None = None,
+        stopping: Any = None,
     ):
-        super().__init__(lambda row: add_row({"epoch": self.epoch, **row}), clock)
-        self.epoch, self.chunks_per_epoch = 0, chunks_per_epoch
+        super().__init__(clock, chunks_per_epoch)
         self.validate, self.stopping = validate, stopping
         self.validation, self.best, self.best_epoch = math.nan, math.inf, 0
-        self.best_weights: list[np.ndarray] | None = None
+        self.best_weights: list[np.ndarray] = []
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def end_row(self) -> None:
         """Validate, write the row, and compare."""
-        self.epoch += 1
-        more = {}
-        if self.validate:
-            self.validation = self.validate()
-            more["validation_negative_elbo"] = self.validation
-        beta = self.write_row(more)["beta"]
-        if not self.validate or beta < 1:
+        if not self.validate:
+            self.write_row({})
+            return
+        self.validation = self.validate()
+        beta = self.write_row({"validation_negative_elbo": self.validation})["beta"]
+        if beta < 1:
             return
         if self.validation < self.best - self.stopping.min_delta:
-            self.best, self.best_epoch = self.validation, self.epoch
+            self.best, self.best_epoch = self.validation, self.rows
             self.best_weights = self.model.get_weights()
-        elif self.epoch - self.best_epoch >= self.stopping.patience:
+        elif self.rows - self.best_epoch >= self.stopping.patience:
             self.model.stop_training = True
+
+    def write_row(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the row of the next epoch, or of what was made of it before training diverged."""
+        if self.validate and not more:
+            more = {"validation_negative_elbo": math.nan}
+        return super().write_row({"epoch": self.rows + 1, **more})
 
     def on_train_end(self, logs: Any = None) -> None:
         """Go back to the best weights."""
-        if self.best_weights is not None:
+        if self.best_weights:
             self.model.set_weights(self.best_weights)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        own = {name: getattr(self, name) for name in ("validation", "best", "best_epoch")}
+        return {**super().state(), **own, "best_weights": self.best_weights}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        super().restore(state)
+        for name in ("validation", "best", "best_epoch", "best_weights"):
+            setattr(self, name, state[name])
 
 
 def build(config: Any, updates_per_epoch: int) -> FitVAE:
@@ -124,70 +144,75 @@ def split(images: Images, config: Any) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def train(
-    model: FitVAE, chunks: ImageChunks, held_out: np.ndarray | None, config: Any, add_row: Any
+    model: FitVAE,
+    chunks: ImageChunks,
+    held_out: np.ndarray | None,
+    config: Any,
+    directory: RunDirectory | None = None,
 ) -> dict[str, Any]:
-    """Train ``model`` as ``config.train`` says; return the figures of speed."""
+    """Train ``model`` as ``config.train`` says; return the figures of speed.
+
+    With ``directory``, the training is logged and saved there, and goes on from where it was.
+    """
     clock = Clock()
-    validate = None
-    if held_out is not None:
-        pixels = binarize(held_out, config.data.binarization, config.seed, 1, "test")
-        sampler = ImportanceSampler(model.vae, 1, config.seed)
-
-        def validate() -> float:
-            found = sampler.over(pixels)
-            return float(np.mean(found["reconstruction"] + found["kl"]))
-
-    log = EpochLog(add_row, clock, chunks.chunks_per_epoch, validate, config.train.early_stopping)
+    validate = None if held_out is None else _validator(model.vae, held_out, config)
+    stopping, size = config.train.early_stopping, chunks.chunks_per_epoch
+    log = EpochLog(clock, size, validate, stopping)
 
     def note(logs: Any) -> str:
-        text = f"epoch {log.epoch + 1}, −ELBO {float(logs['negative_elbo']):.2f}"
-        return text + (
-            f", validation {log.validation:.2f} nats" if log.epoch and validate else " nats"
-        )
+        text = f"epoch {log.rows + 1}, −ELBO {float(logs['negative_elbo']):.2f} nats"
+        return text + (f", validation {log.validation:.2f}" if log.rows and validate else "")
 
     progress = ProgressReport(chunks.steps, clock, note)
-    fit_chunks(model, chunks, [clock, log, progress], chunks.chunks_per_epoch)
-    size = chunks.chunks_per_epoch
+    fit_chunks(model, chunks, [clock, log, progress], directory, config.train.checkpoint_seconds)
     epochs = [sum(clock.seconds[i : i + size]) for i in range(0, len(clock.seconds), size)]
     return {
-        "epochs": log.epoch,
+        "epochs": log.rows,
         "compile_seconds": clock.figures()["compile_seconds"],
         "seconds_per_epoch": statistics.median(epochs[1:] or epochs),
     }
 
 
-def run(config: Any, directory: RunDirectory, argv: list[str], images: Images) -> dict[str, Any]:
-    """Train, judge and save in ``directory``, whose config is written. Returns the summary."""
-    data = {"name": images.name, "sha256": images.sha256}
-    info = {"command": "train-vae", "argv": argv, "versions": versions(), "seed": config.seed}
-    with directory.recorded({**info, "config_sha256": fingerprint(config), "data": data}):
-        training, held_out = split(images, config)
-        chunks = ImageChunks(training, config)
-        model = build(config, chunks.batches)
-        with directory.metrics_writer() as add_row:
-            speed = train(model, chunks, held_out, config, add_row)
-        model_sha256 = save_model(directory, model.vae)
-        pixels = binarize(images.x_test, config.data.binarization, config.seed, 0, "test")
-        draws = config.evaluate.importance_samples
-        figures, mean_latent = evaluate_vae(model.vae, pixels, draws, config.seed)
-        labels = images.y_test
-        directory.write_evaluation(vae_arrays(model.vae, pixels, labels, mean_latent, config.seed))
-        summary = {
-            "flow": ",".join(config.flow.pattern),
-            "k": config.flow.k,
-            "amortized": config.flow.amortized,
-            "latent_dim": config.model.latent_dim,
-            "seed": config.seed,
-            "epochs": speed.pop("epochs"),
-            **figures,
-            "binarization": config.data.binarization,
-            "data": {**data, "n_train": len(training), "n_test": images.n_test},
-            "published": [
-                entry.model_dump() for entry in config.published if entry.k in (None, config.flow.k)
-            ],
-            "n_parameters": model.vae.count_params(),
-            "model_sha256": model_sha256,
-            **speed,
-        }
-        directory.write_json(SUMMARY, summary)
+def _validator(vae: FlowVAE, held_out: np.ndarray, config: Any) -> Callable[[], float]:
+    """Return the function that estimates the negative bound on the validation images."""
+    pixels = binarize(held_out, config.data.binarization, config.seed, 1, "test")
+    sampler = ImportanceSampler(vae, 1, config.seed)
+
+    def validate() -> float:
+        found = sampler.over(pixels)
+        return float(np.mean(found["reconstruction"] + found["kl"]))
+
+    return validate
+
+
+def run(config: Any, directory: RunDirectory, images: Images) -> dict[str, Any]:
+    """Train, judge and save in ``directory``, from where it is. Returns the summary."""
+    training, held_out = split(images, config)
+    chunks = ImageChunks(training, config)
+    model = build(config, chunks.batches)
+    speed = train(model, chunks, held_out, config, directory)
+    model_sha256 = save_model(directory, model.vae)
+    pixels = binarize(images.x_test, config.data.binarization, config.seed, 0, "test")
+    draws = config.evaluate.importance_samples
+    figures, mean_latent = evaluate_vae(model.vae, pixels, draws, config.seed)
+    arrays = vae_arrays(model.vae, pixels, images.y_test, mean_latent, config.seed)
+    directory.write_evaluation(arrays)
+    sizes = {"n_train": len(training), "n_test": images.n_test}
+    summary = {
+        "flow": ",".join(config.flow.pattern),
+        "k": config.flow.k,
+        "amortized": config.flow.amortized,
+        "latent_dim": config.model.latent_dim,
+        "seed": config.seed,
+        "epochs": speed.pop("epochs"),
+        **figures,
+        "binarization": config.data.binarization,
+        "data": {"name": images.name, "sha256": images.sha256, **sizes},
+        "published": [p.model_dump() for p in config.published if p.k in (None, config.flow.k)],
+        "n_parameters": model.vae.count_params(),
+        "model_sha256": model_sha256,
+        "config_sha256": fingerprint(config),
+        **speed,
+    }
+    directory.write_json(SUMMARY, summary)
     return summary

@@ -24,7 +24,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,9 +33,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.lib import format as npy
 
 from nflow_cli.errors import DataError, RunDirectoryError
+from nflow_cli.npz import ArrayError, check_size, read_arrays, read_values
 from nflow_cli.run_dir import RunDirectory
 from nflow_cli.streams import stream
 
@@ -48,7 +47,6 @@ MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1
 SAMPLE_SHA256 = "90f3acf4b059bf1fbe616fb48dd9d33228d4dedae49ca143e5480a7a54d86e81"  # of its arrays
 CONNECT_SECONDS, DOWNLOAD_SECONDS = 10.0, 120.0
 DOWNLOAD_BYTES = 64 * 2**20
-MAX_BYTES = 2 * 2**30  # of a file, unpacked
 
 _BLOCK = 2**20  # pixels binarized at a time
 _NAMES = f"{MNIST}, {SAMPLE}, or the path of an .npz file or of IDX files"
@@ -277,44 +275,20 @@ def _reading(file: str, expected: str) -> Iterator[None]:
         yield
     except DataError:
         raise
+    except ArrayError as error:
+        raise DataError(f"{file}: {error}") from None
     except Exception as error:  # zipfile, gzip, zlib and NumPy each have their own
         detail = _one_line(getattr(error, "strerror", None) or error)
         raise DataError(f"{file}: cannot be read ({detail}); expected {expected}") from None
 
 
 def _read_npz(source: str | IO[bytes], file: str) -> dict[str, np.ndarray]:
-    """Read the arrays of an ``.npz``, none of them before all sizes are known to be allowed."""
     with _reading(file, _EXPECTED), zipfile.ZipFile(source) as archive:
-        members = {key: f"{key}.npy" for key in _IDX if f"{key}.npy" in archive.namelist()}
-        if not members.keys() >= {"x_train", "x_test"}:
+        keys = [key for key in _IDX if f"{key}.npy" in archive.namelist()]
+        if not {"x_train", "x_test"} <= set(keys):
             received = _one_line(", ".join(archive.namelist()[:8]) or "none")
             raise DataError(f"{file}: expected the keys x_train and x_test; received {received}")
-        _check_size(file, sum(archive.getinfo(name).file_size for name in members.values()))
-        return {key: _read_member(archive, key, file) for key in members}
-
-
-def _read_member(archive: zipfile.ZipFile, key: str, file: str) -> np.ndarray:
-    info = archive.getinfo(f"{key}.npy")
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise DataError(f"{file}: {key}: expected deflated, received method {info.compress_type}")
-    with archive.open(info) as member, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NumPy's about files written by Python 2
-        first = npy.read_magic(member) == (1, 0)
-        read_header = npy.read_array_header_1_0 if first else npy.read_array_header_2_0
-        shape, fortran, dtype = read_header(member)
-        _check_header(file, key, shape, dtype)
-        return _read_values(member, file, key, shape, dtype, "F" if fortran else "C")
-
-
-def _read_values(
-    stream: Any, file: str, key: str, shape: tuple[int, ...], dtype: np.dtype, order: Any = "C"
-) -> np.ndarray:
-    expected = math.prod(shape) * dtype.itemsize
-    content = stream.read(expected + 1)
-    if len(content) != expected:
-        received = "more" if len(content) > expected else f"{len(content):,}"
-        raise DataError(f"{file}: {key} {shape}: expected {expected:,} bytes, received {received}")
-    return np.frombuffer(content, dtype=dtype).reshape(shape, order=order)
+        return read_arrays(archive, keys, _check_header)
 
 
 def _read_idx(path: str) -> dict[str, np.ndarray]:
@@ -346,24 +320,17 @@ def _read_idx_file(file: str, key: str) -> np.ndarray:
         if received != magic.to_bytes(4, "big"):
             raise DataError(f"{file}: expected {expected}, received {received.hex() or 'nothing'}")
         shape, dtype = struct.unpack(f">{rank}I", stream.read(4 * rank)), np.dtype(np.uint8)
-        _check_header(file, key, shape, dtype)
-        _check_size(file, math.prod(shape))
-        return _read_values(stream, file, key, shape, dtype)
+        _check_header(key, shape, dtype)
+        check_size(math.prod(shape))
+        return read_values(stream, key, shape, dtype)
 
 
-def _check_size(file: str, size: int) -> None:
-    if size > MAX_BYTES:
-        raise DataError(f"{file}: expected at most {MAX_BYTES:,} bytes unpacked, received {size:,}")
-
-
-def _check_header(file: str, key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+def _check_header(key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Check what an array says it is, before it is read."""
     images = key.startswith("x")
     expected = "uint8 grey levels 0-255" if images else "integer labels"
     received = f"received dtype {dtype}, shape {shape}"
-    if dtype.hasobject:
-        wrong = "holds pickled Python objects, which are never loaded"
-    elif images and dtype.kind == "f":
+    if images and dtype.kind == "f":
         wrong = "holds floats (images in 0-1 must first be stored as round(255 x))"
     elif (dtype != np.uint8) if images else (dtype.kind not in "iu"):
         wrong = "has the wrong type"
@@ -373,7 +340,7 @@ def _check_header(file: str, key: str, shape: tuple[int, ...], dtype: np.dtype) 
         wrong, expected = "is empty", "at least one"
     else:
         return
-    raise DataError(f"{file}: {key} {wrong}; expected {expected}; {received}")
+    raise ArrayError(f"{key} {wrong}; expected {expected}; {received}")
 
 
 def _images(name: str, arrays: Mapping[str, np.ndarray]) -> Images:

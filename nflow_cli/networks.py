@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from nflow_cli.streams import stream
+
 PIXELS = 784
 SIDE = 28
 MAXOUT_WINDOW = 4
@@ -29,10 +31,10 @@ def build_networks(
         its log-variance ``(batch, D)`` and the last hidden layer ``(batch, H)``. The decoder takes
         latents ``(batch, D)`` and returns the logits of the pixels ``(batch, 784)``.
     """
-    seeds = keras.random.SeedGenerator(seed)
+    seeds = stream(seed, "networks")
 
     def initializer() -> Any:
-        return keras.initializers.GlorotUniform(seed=int(seeds.next()[0]) % 2**31)
+        return keras.initializers.GlorotUniform(seed=int(seeds.integers(2**31)))
 
     encode, decode = _BODIES[kind]
     pixels = keras.Input((PIXELS,), name="pixels")

@@ -1,24 +1,33 @@
 """The run directory: the one module that knows the file names inside a run. No Keras here."""
 
 import csv
+import errno
 import io
 import json
 import os
 import platform
+import re
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from nflow_cli import npz
 from nflow_cli.errors import DivergenceError, RunDirectoryError
 
 CONFIG, RUN, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.csv", "summary.json"
 MODEL, EVALUATION, PLOTS = "model.keras", "evaluation.npz", "plots"
+CHECKPOINTS = "checkpoints"
+LOCK = ".lock"  # there only while the run is being written, or after a kill -9
+
+FORMAT = 1  # of a run directory, in run.json; a newer one is not read
+MAX_JSON, MAX_METRICS = 16 * 2**20, 256 * 2**20  # bytes
 
 
 class RunDirectory:
@@ -38,7 +47,7 @@ class RunDirectory:
             if output is not None:
                 path = Path(output)
                 path.mkdir(parents=True, exist_ok=True)
-                if any(path.iterdir()):
+                if any(entry.name != LOCK for entry in path.iterdir()):
                     raise RunDirectoryError(f"{path}: not empty; --output takes a new folder")
                 return cls(path)
             stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
@@ -61,45 +70,84 @@ class RunDirectory:
                 raise RunDirectoryError(f"{path}: no such run directory")
             if not (folder / RUN).is_file():
                 raise RunDirectoryError(f"{path}: not a run directory: it has no {RUN}")
-        return cls(folder)
+        run = cls(folder)
+        number = run.read_json(RUN).get("format")
+        if isinstance(number, int) and number > FORMAT:
+            raise RunDirectoryError(
+                f"{folder / RUN}: format {number}, of a newer nflow; this one reads {FORMAT}"
+            )
+        if number != FORMAT:
+            raise RunDirectoryError(f"{folder / RUN}: damaged: expected a format number")
+        return run
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let no other process train in this folder until the block, or this process, ends."""
+        path = self.path / LOCK
+        with _opened(path, "wb") as file:
+            if not _lock(file, path):
+                raise RunDirectoryError(f"{self.path}: another nflow is writing this run")
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    path.unlink()
 
     @contextmanager
     def recorded(self, info: Mapping[str, Any]) -> Iterator[None]:
-        """Keep ``run.json``: ``info`` and the status, from running to how the block ends."""
-        record = {**info, "status": "running", "start_seconds": round(time.time(), 3)}
-        self.write_json(RUN, record)
-        status = "interrupted"
+        """Keep ``run.json``: ``info`` and the status, from running to how the block ends.
+
+        A run that is resumed keeps what was recorded first, and counts how often it was.
+        """
+        record = {"format": FORMAT, **info, "resumed": 0, "start_seconds": round(time.time(), 3)}
+        if (self.path / RUN).is_file():
+            record = self.read_json(RUN)
+            record["resumed"] = int(record.get("resumed", 0)) + 1
+        self.write_json(RUN, {**record, "status": "running"})
         try:
             yield
-            status = "completed"
-        except DivergenceError:
-            status = "diverged"
+        except BaseException as error:
+            status = "diverged" if isinstance(error, DivergenceError) else "interrupted"
+            with suppress(RunDirectoryError):  # what ended the run matters more
+                self._record_end(record, status)
             raise
-        finally:
-            end = {"status": status, "end_seconds": round(time.time(), 3)}
-            self.write_json(RUN, {**record, **end})
+        self._record_end(record, "completed")
+
+    def _record_end(self, record: Mapping[str, Any], status: str) -> None:
+        end = {"status": status, "end_seconds": round(time.time(), 3)}
+        self.write_json(RUN, {**record, **end})
 
     def write(self, name: str, fill: Callable[[BinaryIO], Any]) -> Path:
-        """Write a file under a temporary name, flush it, and rename it."""
+        """Write a file whole, or leave the old one."""
+        with self._replaced(name) as temporary, temporary.open("wb") as file:
+            fill(file)
+        return self.path / name
+
+    @contextmanager
+    def _replaced(self, name: str) -> Iterator[Path]:
+        """Yield a temporary name, of a file that replaces the old one when the block ends well."""
         path = self.path / name
         with _explained(path):
-            path.parent.mkdir(exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            if path.parent != self.path:
+                path.parent.mkdir(exist_ok=True)
+            handle, temporary = tempfile.mkstemp(path.suffix, f".{path.stem}.", path.parent)
             try:
-                with os.fdopen(handle, "wb") as file:
-                    fill(file)
-                    file.flush()
-                    os.fsync(file.fileno())
+                os.close(handle)
+                yield Path(temporary)
+                _sync(temporary)
                 os.chmod(temporary, 0o644)
                 os.replace(temporary, path)
             except BaseException:
-                Path(temporary).unlink(missing_ok=True)
+                with suppress(OSError):  # what went wrong first matters more
+                    os.unlink(temporary)
                 raise
-        return path
+            _sync(path.parent)
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file."""
-        return self.write(name, lambda file: file.write(text.encode()))
+        # An argument that is not UTF-8 reaches Python as surrogates: JSON escapes them this way.
+        content = text.encode(errors="backslashreplace")
+        return self.write(name, lambda file: file.write(content))
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> Path:
         """Write a JSON file; a figure that is not finite is written as null."""
@@ -111,39 +159,54 @@ class RunDirectory:
 
     def write_evaluation(self, arrays: Mapping[str, np.ndarray]) -> Path:
         """Write the arrays that the plots are drawn from."""
-        return self.write(EVALUATION, lambda file: np.savez(file, allow_pickle=False, **arrays))
+        content = io.BytesIO()  # a zip file half written would complain again when it is freed
+        np.savez(content, allow_pickle=False, **arrays)
+        return self.write(EVALUATION, lambda file: file.write(content.getbuffer()))
 
     def write_model(self, save: Callable[[str], Any]) -> Path:
         """Write ``model.keras`` with ``save(path)``."""
-        with _explained(self.path / MODEL), tempfile.TemporaryDirectory(dir=self.path) as folder:
-            temporary = Path(folder) / MODEL
+        with self._replaced(MODEL) as temporary:
             save(str(temporary))
-            content = temporary.read_bytes()
-        return self.write(MODEL, lambda file: file.write(content))
+        return self.path / MODEL
 
     def write_plot(self, name: str, format: str, draw: Callable[[BinaryIO], Any]) -> Path:
         """Write one picture with ``draw(file)``."""
         return self.write(f"{PLOTS}/{name}.{format}", draw)
 
     @contextmanager
-    def metrics_writer(self) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-        """Open ``metrics.csv`` for appending; yields a function that adds a row."""
+    def metrics_writer(
+        self, rows: int | None = None
+    ) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+        """Open ``metrics.csv`` at its end, or after its first ``rows`` rows, dropping the rest.
+
+        Yields a function that adds a row.
+        """
         path = self.path / METRICS
-        with _explained(path), path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
+        if rows is not None:
+            self._keep_rows(path, rows)
+        with _opened(path, "ab") as file:
 
             def add(row: Mapping[str, Any]) -> None:
                 with _explained(path):
-                    if file.tell() == 0:
-                        writer.writerow(row)
-                    writer.writerow(row.values())
-                    file.flush()
+                    text = io.StringIO()
+                    header = [] if file.seek(0, os.SEEK_END) else [row]
+                    csv.writer(text).writerows([*header, row.values()])
+                    _append(file, text.getvalue().encode())
 
             yield add
 
+    def _keep_rows(self, path: Path, rows: int) -> None:
+        """Cut ``metrics.csv`` off after ``rows`` rows and their header, or where it begins."""
+        with _explained(path):
+            lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+            if rows and len(lines) <= rows:
+                raise RunDirectoryError(f"{path}: damaged: expected {rows} rows or more")
+            if lines:
+                os.truncate(path, sum(map(len, lines[: rows + 1])) if rows else 0)
+
     def read_json(self, name: str) -> dict[str, Any]:
         """Read ``run.json`` or ``summary.json``."""
-        text = self._read(name).decode("utf-8", errors="replace")
+        text = self.read(name, MAX_JSON).decode("utf-8", errors="replace")
         try:
             data = json.loads(text)
         except (ValueError, RecursionError):
@@ -153,33 +216,45 @@ class RunDirectory:
         return data
 
     def read_evaluation(self) -> dict[str, np.ndarray]:
-        """Read the arrays that the plots are drawn from; never runs code from the file."""
-        content = io.BytesIO(self._read(EVALUATION))
+        """Read the arrays that the plots are drawn from."""
+        return self.arrays_of(EVALUATION, self.read(EVALUATION, npz.MAX_BYTES))
+
+    def arrays_of(self, name: str, content: bytes) -> dict[str, np.ndarray]:
+        """Return the arrays of numbers in the bytes of an ``.npz`` file of the run, by name."""
+        wrong: object = "expected arrays saved by nflow"
         try:
-            with np.load(content, allow_pickle=False) as arrays:
-                return dict(arrays)
-        except Exception:  # zlib, zipfile and numpy each have their own for damaged bytes
-            raise RunDirectoryError(
-                f"{self.path / EVALUATION}: damaged: expected arrays saved by nflow"
-            ) from None
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                keys = [key.removesuffix(".npy") for key in archive.namelist()]
+                if all(re.fullmatch(r"[\w/]+", key) for key in keys):
+                    return npz.read_arrays(archive, keys, _check_numbers)
+        except npz.ArrayError as error:
+            wrong = error
+        except Exception:  # zlib, zipfile and NumPy each have their own for damaged bytes
+            pass
+        raise RunDirectoryError(f"{self.path / name}: damaged: {wrong}")
 
     def read_metrics(self) -> dict[str, np.ndarray]:
         """Read the columns of ``metrics.csv``."""
-        text = self._read(METRICS).decode("utf-8", errors="replace")
+        text = self.read(METRICS, MAX_METRICS).decode("utf-8", errors="replace")
         try:
-            rows = list(csv.reader(text.splitlines()))
-            table = np.array([[float(cell) for cell in row] for row in rows[1:]])
-            return dict(zip(rows[0], table.T, strict=True))
-        except (ValueError, IndexError, csv.Error):
+            header, *rows = text.splitlines()
+            if not any(rows):  # NumPy would only warn
+                raise ValueError
+            table = np.loadtxt(rows, delimiter=",", comments=None, ndmin=2)
+            return dict(zip(next(csv.reader([header])), table.T, strict=True))
+        except (ValueError, StopIteration, csv.Error):
             raise RunDirectoryError(
                 f"{self.path / METRICS}: damaged: expected a header and rows of numbers"
             ) from None
 
-    def _read(self, name: str) -> bytes:
+    def read(self, name: str, limit: int) -> bytes:
+        """Return the content of a file of the run, of at most ``limit`` bytes."""
         path = self.path / name
         with _explained(path):
             if not path.is_file():
                 raise RunDirectoryError(f"{path}: missing; did the run end?")
+            if path.stat().st_size > limit:
+                raise RunDirectoryError(f"{path}: damaged: expected at most {limit:,} bytes")
             return path.read_bytes()
 
 
@@ -196,3 +271,59 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunDirectoryError(f"{path}: {error.strerror or error}") from None
+
+
+@contextmanager
+def _opened(path: Path, mode: str) -> Iterator[Any]:
+    """Open a file unbuffered; only opening and closing it are explained, not the block."""
+    with _explained(path):
+        file = path.open(mode, buffering=0)
+    try:
+        yield file
+    finally:
+        with _explained(path):  # a network file system may say only now that it is full
+            file.close()
+
+
+def _lock(file: Any, path: Path) -> bool:
+    """Lock an open file unless another process has; closing it or any end of ours unlocks it."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return True  # this system or file system has no locks: train without one
+    with suppress(OSError):  # the last holder may have removed the file since it was opened
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    return False
+
+
+def _append(file: Any, content: bytes) -> None:
+    """Append all of ``content`` to an unbuffered file, or leave it as it was."""
+    start, rest = file.seek(0, os.SEEK_END), memoryview(content)
+    try:
+        while rest:  # a disk that fills up takes a part first
+            rest = rest[file.write(rest) :]
+    except BaseException:
+        with suppress(OSError):
+            file.truncate(start)
+        raise
+
+
+def _sync(path: str | Path) -> None:
+    """Make a file, or the names in a folder, outlast a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot
+            raise
+    finally:
+        os.close(handle)
+
+
+def _check_numbers(key: str, _: tuple[int, ...], dtype: np.dtype) -> None:
+    if dtype.kind not in "biuf":
+        raise npz.ArrayError(f"{key}: expected numbers, received dtype {dtype}")

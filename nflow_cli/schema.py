@@ -114,6 +114,7 @@ class Train(Strict):
     clip_norm: float | None = Field(default=10.0, gt=0)
     early_stopping: EarlyStopping | None = None
     chunk: int = Field(default=500, ge=1, le=100_000)
+    checkpoint_seconds: float = Field(default=30.0, ge=0)
 
 
 class Evaluate(Strict):
@@ -188,7 +189,7 @@ class WarmUp(Strict):
 
 
 class ValidationStopping(Strict):
-    """Stop when the validation bound has not risen by ``min_delta`` nats for ``patience`` epochs."""
+    """Stop when the validation bound has not risen by ``min_delta`` for ``patience`` epochs."""
 
     patience: int = Field(default=20, ge=1)
     min_delta: float = Field(default=0.0, ge=0)
@@ -206,6 +207,7 @@ class VAETrain(Strict):
     clip_norm: float | None = Field(default=None, gt=0)
     early_stopping: ValidationStopping | None = None
     chunk: int = Field(default=100, ge=1, le=100_000)
+    checkpoint_seconds: float = Field(default=30.0, ge=0)
 
 
 class VAEEvaluate(Strict):

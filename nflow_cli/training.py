@@ -12,7 +12,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from nflow_cli.checkpoints import Checkpoints
 from nflow_cli.errors import DivergenceError
+from nflow_cli.resuming import Checkpointer
+from nflow_cli.run_dir import RunDirectory
 
 
 class ChunkTrainer(keras.Model):
@@ -69,20 +72,40 @@ def make_optimizer(train: Any, steps: int) -> keras.optimizers.Optimizer:
 
 def fit_chunks(
     model: ChunkTrainer,
-    chunks: keras.utils.PyDataset,
-    callbacks: list[keras.callbacks.Callback],
-    chunks_per_row: int = 1,
+    chunks: Any,
+    callbacks: list[Any],
+    directory: RunDirectory | None = None,
+    checkpoint_seconds: float = 30.0,
 ) -> None:
-    """Train ``model`` on every chunk; an epoch of Keras is one row of ``metrics.csv``."""
-    epochs = -(-len(chunks) // chunks_per_row)
-    fit = {"epochs": epochs, "steps_per_epoch": chunks_per_row, "shuffle": False, "verbose": 0}
-    try:
-        model.fit(chunks, callbacks=callbacks, **fit)
-    finally:
+    """Train ``model`` on every chunk: an epoch of Keras.
+
+    Args:
+        model: Compiled.
+        chunks: A data set of chunks; ``start_at(update)`` makes it go on from there.
+        callbacks: What watches the training, in this order; a MetricsLog among them.
+        directory: Where rows and checkpoints go, and where the training goes on if it had begun.
+        checkpoint_seconds: Time between checkpoints.
+    """
+    log = next(callback for callback in callbacks if isinstance(callback, MetricsLog))
+    with contextlib.ExitStack() as stack:
+        stack.callback(release_freed_memory)
         for callback in callbacks:
             if isinstance(callback, ProgressReport):
-                callback.close()
-        release_freed_memory()
+                stack.callback(callback.close)
+        checkpointer = None
+        if directory:
+            store = Checkpoints(directory)
+            checkpointer = Checkpointer(store, checkpoint_seconds, chunks.steps, callbacks)
+            if checkpointer.restore(model):
+                return
+            log.add_row = stack.enter_context(directory.metrics_writer(log.rows))
+            stack.enter_context(checkpointer.signals)
+        chunks.start_at(int(model.optimizer.iterations))
+        every = [*callbacks, *([checkpointer] if checkpointer else [])]
+        fit = {"epochs": len(chunks), "steps_per_epoch": 1, "shuffle": False, "verbose": 0}
+        model.fit(chunks, callbacks=every, **fit)
+        if checkpointer:
+            checkpointer.save(finished=True)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -103,12 +126,12 @@ class Clock(keras.callbacks.Callback):
 
     def __init__(self) -> None:
         super().__init__()
-        self.updates: list[int] = [0]
+        self.updates: list[int] = []
         self.seconds: list[float] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Note where training starts."""
-        self.updates = [int(self.model.optimizer.iterations)]
+        """Note where training starts, unless it goes on."""
+        self.updates = self.updates or [int(self.model.optimizer.iterations)]
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Start the clock."""
@@ -123,6 +146,14 @@ class Clock(keras.callbacks.Callback):
     def made(self) -> int:
         """How many updates the last chunk made."""
         return self.updates[-1] - self.updates[-2]
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"updates": self.updates, "seconds": self.seconds}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.updates, self.seconds = list(state["updates"]), list(state["seconds"])
 
     def figures(self) -> dict[str, Any]:
         """Return updates made, and compile time, training time (s) and speed (updates/s)."""
@@ -142,11 +173,16 @@ class MetricsLog(keras.callbacks.Callback):
 
     A row holds the means over the updates since the last one, and the learning rate and gradient
     norm of the last of them.
+
+    Args:
+        clock: Must come before this callback.
+        chunks_per_row: How many chunks a row is about.
     """
 
-    def __init__(self, add_row: Callable[[Mapping[str, Any]], None], clock: Clock):
+    def __init__(self, clock: Clock, chunks_per_row: int = 1):
         super().__init__()
-        self.add_row, self.clock = add_row, clock
+        self.clock, self.chunks_per_row, self.rows = clock, chunks_per_row, 0
+        self.add_row: Callable[[Mapping[str, Any]], None] = lambda row: None
         self._chunks: list[tuple[int, float, dict[str, float]]] = []
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -162,13 +198,26 @@ class MetricsLog(keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Write a row if it is time."""
+        if len(self._chunks) == self.chunks_per_row:
+            self.end_row()
+
+    def end_row(self) -> None:
         """Write the row of the chunks that ended."""
         self.write_row({})
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"rows": self.rows, "chunks": self._chunks}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.rows, self._chunks = state["rows"], [tuple(chunk) for chunk in state["chunks"]]
 
     def write_row(self, more: Mapping[str, Any]) -> dict[str, Any]:
         """Write one row, with ``more`` columns after the trainer's own; return its means."""
         counts, seconds, terms = zip(*self._chunks)
-        self._chunks = []
+        self._chunks, self.rows = [], self.rows + 1
         made, last = sum(counts), terms[-1]
         means = {
             name: sum(n * chunk[name] for n, chunk in zip(counts, terms)) / made for name in last
@@ -209,6 +258,15 @@ class EarlyStop(keras.callbacks.Callback):
             self.best, self.best_update = self.smooth, update
         elif update - self.best_update >= self.patience:
             self.model.stop_training = True
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"smooth": self.smooth, "best": self.best, "best_update": self.best_update}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.smooth, self.best = state["smooth"], state["best"]
+        self.best_update = state["best_update"]
 
 
 class ProgressReport(keras.callbacks.Callback):

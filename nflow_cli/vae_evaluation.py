@@ -44,27 +44,36 @@ class ImportanceSampler:
     def __call__(self, pixels: np.ndarray, start: int) -> dict[str, np.ndarray]:
         """Return, per image of a batch that starts at image ``start``, all in nats:
         ``reconstruction`` and ``kl``, the means over its draws; ``log_evidence``, the estimate
-        ``log 1/S Σ_s p(x, z_s) / q(z_s|x)``; and the mean latent ``mean_latent`` ``(n, D)``.
+        ``log 1/S Σ_s p(x, z_s) / q(z_s|x)``; and the mean and the variance of its latents
+        ``mean_latent`` and ``latent_variance`` ``(n, D)``, the latter NaN for a single draw.
         """
+        n = len(pixels)
         filled = np.zeros((BATCH, *pixels.shape[1:]), pixels.dtype)
-        filled[: len(pixels)] = pixels
+        filled[:n] = pixels
         rng = stream(self.seed, "importance-sampling", start)
-        parts: dict[str, list[np.ndarray]] = {"log_likelihood": [], "kl": [], "z": []}
-        for _ in range(0, self.draws, self.block):
+        sums: dict[str, Any] = dict.fromkeys(("log_likelihood", "kl", "z", "squared"), 0.0)
+        log_sum = np.full(n, -np.inf)  # of the weights
+        for first in range(0, self.draws, self.block):
             noise = rng.standard_normal((self.block, BATCH, self.vae.latent_dim), np.float32)
-            for name, values in self.weigh(filled, noise).items():
-                parts[name].append(ops.convert_to_numpy(values))
-        drawn = {
-            name: np.concatenate(part)[: self.draws, : len(pixels)].astype(np.float64)
-            for name, part in parts.items()
-        }
-        log_weights = drawn["log_likelihood"] - drawn["kl"]
-        largest = np.max(log_weights, axis=0)
+            due = self.draws - first
+            drawn = {
+                name: ops.convert_to_numpy(values)[:due, :n].astype(np.float64)
+                for name, values in self.weigh(filled, noise).items()
+            }
+            drawn["squared"] = drawn["z"] ** 2
+            sums = {name: total + np.sum(drawn[name], axis=0) for name, total in sums.items()}
+            log_weights = drawn["log_likelihood"] - drawn["kl"]
+            log_sum = np.logaddexp(log_sum, np.logaddexp.reduce(log_weights, axis=0))
+        means = {name: total / self.draws for name, total in sums.items()}
+        spread = means["squared"] - means["z"] ** 2
         return {
-            "reconstruction": -np.mean(drawn["log_likelihood"], axis=0),
-            "kl": np.mean(drawn["kl"], axis=0),
-            "log_evidence": largest + np.log(np.mean(np.exp(log_weights - largest), axis=0)),
-            "mean_latent": np.mean(drawn["z"], axis=0),
+            "reconstruction": -means["log_likelihood"],
+            "kl": means["kl"],
+            "log_evidence": log_sum - math.log(self.draws),
+            "mean_latent": means["z"],
+            "latent_variance": spread * self.draws / (self.draws - 1)
+            if self.draws > 1
+            else np.full_like(spread, np.nan),
         }
 
     def over(self, pixels: np.ndarray, show: bool = False) -> dict[str, np.ndarray]:
@@ -90,7 +99,7 @@ def evaluate_vae(
     reconstruction + kl`` and ``negative_log_likelihood = -log p(x)`` by importance sampling, a
     tighter bound in expectation (Burda et al. 2016, arXiv 1509.00519), with its standard error
     over the images. ``active_units`` counts the latent units whose posterior mean has a variance
-    over images above 0.01 (ibid.).
+    over images above 0.01 (ibid.); ``None`` for a single draw, which does not tell it from noise.
 
     Returns:
         The figures, and the mean latent of each image ``(n, D)``.
@@ -104,9 +113,19 @@ def evaluate_vae(
         "negative_log_likelihood": float(np.mean(nll)),
         "nll_standard_error": float(np.std(nll, ddof=1) / math.sqrt(n)) if n > 1 else None,
         "nll_samples": draws,
-        "active_units": int(np.sum(np.var(found["mean_latent"], axis=0) > ACTIVE)),
+        "active_units": _active_units(found, draws),
     }
     return figures, found["mean_latent"]
+
+
+def _active_units(found: dict[str, np.ndarray], draws: int) -> int | None:
+    """Count the units whose posterior mean varies: the means of the draws vary by more than it
+    does, by a share ``1 / draws`` of the variance of the latents.
+    """
+    if draws == 1:
+        return None
+    noise = np.mean(found["latent_variance"], axis=0) / draws
+    return int(np.sum(np.var(found["mean_latent"], axis=0) - noise > ACTIVE))
 
 
 def vae_arrays(
@@ -119,14 +138,13 @@ def vae_arrays(
     """Return the arrays that the plots are drawn from."""
     axes = _shown_units(mean_latent)
     n = min(len(pixels), SHOWN_LATENTS)
-    noise = stream(seed, "latents").standard_normal((n, vae.latent_dim), np.float32)
-    drawn = vae.posterior(pixels[:n], ops.convert_to_tensor(noise))
+    base, latents = _draw_latents(vae, pixels[:n], seed)
     chosen = _one_of_each(labels, len(pixels))
     quantiles = (np.arange(MANIFOLD) + 0.5) / MANIFOLD
     axis = np.array([NormalDist().inv_cdf(q) for q in quantiles], np.float32)
     return {
-        "base_latents": ops.convert_to_numpy(drawn["z0"])[:, axes],
-        "latents": ops.convert_to_numpy(drawn["z"])[:, axes],
+        "base_latents": base[:, axes],
+        "latents": latents[:, axes],
         "latent_axes": np.array(axes),
         "labels": np.empty(0, np.uint8) if labels is None else labels[:n],
         "originals": pixels[chosen].astype(np.float32),
@@ -135,6 +153,18 @@ def vae_arrays(
         "manifold": _manifold(vae, axis, axes),
         "manifold_axis": axis,
     }
+
+
+def _draw_latents(vae: FlowVAE, pixels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return one draw of each image's base and what the flows make of it, both ``(n, D)``."""
+    noise = stream(seed, "latents").standard_normal((len(pixels), vae.latent_dim), np.float32)
+    parts: dict[str, list[np.ndarray]] = {"z0": [], "z": []}
+    for start in range(0, len(pixels), 5 * BATCH):  # all at once, a convolution takes gigabytes
+        few = slice(start, start + 5 * BATCH)
+        drawn = vae.posterior(pixels[few], ops.convert_to_tensor(noise[few]))
+        for name, part in parts.items():
+            part.append(ops.convert_to_numpy(drawn[name]))
+    return np.concatenate(parts["z0"]), np.concatenate(parts["z"])
 
 
 def _shown_units(mean_latent: np.ndarray) -> list[int]:

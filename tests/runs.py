@@ -5,7 +5,8 @@ import zipfile
 
 import keras
 
-from nflow_cli import config
+from nflow_cli import config, fit2d, fit_vae
+from nflow_cli.images import load_images
 from nflow_cli.run_dir import CONFIG, RunDirectory
 
 SHORT = {
@@ -31,15 +32,15 @@ def make_run(path, **changes):
     settings = config.validate({**(SHORT_VAE if vae else SHORT), **changes}, "a test")
     run = RunDirectory.create("test", str(path))
     run.write_text(CONFIG, config.dump(settings))
-    if vae:
-        from nflow_cli import fit_vae
-        from nflow_cli.images import load_images
-
-        fit_vae.run(settings, run, [], load_images(settings.data.name))
-    else:
-        from nflow_cli import fit2d
-
-        fit2d.run(settings, run, [])
+    info = {"command": settings.command, "seed": settings.seed}
+    images = load_images(settings.data.name) if vae else None
+    if images is not None:
+        info["data"] = {"name": images.name, "sha256": images.sha256}
+    with run.recorded(info):
+        if images is None:
+            fit2d.run(settings, run)
+        else:
+            fit_vae.run(settings, run, images)
     return run.path
 
 

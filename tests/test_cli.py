@@ -57,7 +57,9 @@ def test_presets_lists_each_with_its_description_and_prints_one(invoke):
     lines = invoke("presets").stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(config.shipped_presets())
     for line in lines:
-        assert line.endswith(".") and " fit-2d " in line
+        data = config.read_preset(config.shipped_presets()[line.split()[0]])
+        assert line.split()[1] == data["command"]
+        assert line.endswith(f" {data['description']}") and line.endswith(".")
     printed = invoke("presets", "multimodal-planar").stdout
     assert printed == config.shipped_presets()["multimodal-planar"].read_text(encoding="utf-8")
 
@@ -118,6 +120,7 @@ def test_a_misspelled_name_is_answered_with_the_nearest(invoke):
     )
 
 
+LAUGHS = [b"%c: &%c [*%c, *%c]\n" % (i, i, i - 1, i - 1) for i in range(98, 123)]
 FILES = {
     "empty.yaml": b"",
     "list.yaml": b"- fit-2d\n",
@@ -130,6 +133,8 @@ FILES = {
     "unknown.yaml": b"command: fit-2d\nstesp: 1\n",
     "tag.yaml": b"command: !!python/name:os.system fit-2d\n",
     "rings.yaml": b"command: fit-2d\ntarget: {name: ring, weights: [1]}\n",
+    "deep.yaml": 10_000 * b"[",
+    "laughs.yaml": b"a: &a [1, 1]\n" + b"".join(LAUGHS),
     "taken": None,
     "folder.yaml": None,
 }
@@ -161,6 +166,8 @@ LONG = 300 * "a"
         ("fit-2d --preset unknown.yaml", "unknown.yaml: stesp: unknown key"),
         ("fit-2d --preset tag.yaml", "tag.yaml: line 1"),
         ("fit-2d --preset rings.yaml", "rings.yaml: target.centers: missing"),
+        ("fit-2d --preset deep.yaml", "deep.yaml: line 1 nested deeper than 20 levels"),
+        ("fit-2d --preset laughs.yaml", "laughs.yaml: line 13 more than 20,000 values"),
         ("fit-2d --set seed", "--set expects key.path=value. Received: 'seed'"),
         ("fit-2d --set =1", "--set expects key.path=value"),
         ("fit-2d --set train..steps=1", "--set expects key.path=value"),

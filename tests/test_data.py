@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from nflow_cli.data import NoiseChunks
+from nflow_cli import config
+from nflow_cli.data import ImageChunks, NoiseChunks
 from nflow_cli.distributions import StandardNormal, UniformBox
 from nflow_cli.streams import stream
 
@@ -69,3 +70,131 @@ def test_the_noise_is_that_of_the_base():
     assert abs(box.var() - 4 / 3) < 5 * np.sqrt(64 / 45 / n)  # Var of z^2 is 4h^4/45
     assert abs(normal.mean()) < 5 / np.sqrt(n)
     assert abs(normal.var() - 1) < 5 * np.sqrt(2 / n)
+
+
+def numbered(n):
+    """Return images that tell their number in their first ten pixels; all others are half grey."""
+    images = np.full((n, 784), 128, np.uint8)
+    images[:, :10] = 255 * (np.arange(n)[:, None] >> np.arange(10) & 1)
+    return images.reshape(n, 28, 28)
+
+
+def image_chunks(n=23, batch_size=4, chunk=2, epochs=3, mode="stochastic", seed=0, first=0):
+    settings = config.validate(
+        {
+            "command": "train-vae",
+            "seed": seed,
+            "data": {"binarization": mode},
+            "model": {"latent_dim": 3},
+            "train": {"epochs": epochs, "batch_size": batch_size, "chunk": chunk},
+        },
+        "test",
+    )
+    return ImageChunks(numbered(n), settings, first)
+
+
+def epoch_of(dataset, epoch):
+    """Return the images of an epoch in their order: their numbers, and their grey pixels."""
+    size = dataset.chunks_per_epoch
+    due = []
+    for index in range(epoch * size, (epoch + 1) * size):
+        (pixels, _), count = dataset[index]
+        due.append(pixels[: count[0]].reshape(-1, 784))
+    pixels = np.concatenate(due)
+    return (pixels[:, :10] > 0) @ (1 << np.arange(10)), pixels[:, 10:]
+
+
+@pytest.mark.parametrize(
+    ("n", "batch_size", "chunk", "counts"),
+    [(23, 4, 2, [2, 2, 1]), (24, 4, 2, [2, 2, 2]), (24, 4, 100, [6]), (4, 4, 1, [1])],
+)
+def test_the_counts_of_an_epoch_add_up_to_its_whole_batches(n, batch_size, chunk, counts):
+    dataset = image_chunks(n, batch_size, chunk)
+    assert len(dataset) == 3 * len(counts)
+    assert [int(dataset[i][1][0]) for i in range(len(dataset))] == 3 * counts
+    assert dataset.steps == 3 * (n // batch_size) == 3 * sum(counts)
+
+
+@pytest.mark.parametrize(("mode", "dtype"), [("stochastic", np.uint8), ("none", np.float32)])
+def test_every_chunk_of_images_has_the_same_shape_and_types(mode, dtype):
+    dataset = image_chunks(mode=mode)
+    for index in range(len(dataset)):
+        (pixels, noise), count = dataset[index]
+        assert (pixels.shape, pixels.dtype) == ((2, 4, 784), dtype)
+        assert (noise.shape, noise.dtype) == ((2, 4, 3), np.float32)
+        assert (count.shape, count.dtype) == ((1,), np.int32)
+        assert not np.any(pixels[count[0] :])
+
+
+def test_every_epoch_is_another_permutation():
+    dataset = image_chunks(n=24)
+    orders = [epoch_of(dataset, epoch)[0] for epoch in range(3)]
+    for i, order in enumerate(orders):
+        assert sorted(order) == list(range(24))
+        assert not any(np.array_equal(order, other) for other in orders[:i])
+
+
+def test_what_is_left_over_is_left_out_at_random():
+    dataset = image_chunks(n=23, epochs=20)
+    orders = [epoch_of(dataset, epoch)[0] for epoch in range(20)]
+    assert all(len(set(order)) == len(order) == 20 for order in orders)
+    assert set(np.concatenate(orders)) == set(range(23))
+
+
+def test_each_epoch_is_binarized_anew():
+    dataset = image_chunks(n=24)
+    (first, one), (second, other) = (epoch_of(dataset, epoch) for epoch in (0, 1))
+    one, other = one[np.argsort(first)], other[np.argsort(second)]
+    p, size = 128 / 255, one.size
+    for drawn in (one, other):
+        assert set(np.unique(drawn)) == {0, 1}
+        assert abs(drawn.mean() - p) < 4 * np.sqrt(p * (1 - p) / size)
+    agree = p**2 + (1 - p) ** 2
+    assert abs((one == other).mean() - agree) < 4 * np.sqrt(agree * (1 - agree) / size)
+
+
+@pytest.mark.parametrize("mode", ["static", "threshold", "none"])
+def test_other_binarizations_stay(mode):
+    dataset = image_chunks(n=24, mode=mode)
+    (first, one), (second, other) = (epoch_of(dataset, epoch) for epoch in (0, 1))
+    np.testing.assert_array_equal(one[np.argsort(first)], other[np.argsort(second)])
+    levels = {"static": {0, 1}, "threshold": {1}, "none": {np.float32(128 / 255)}}
+    assert set(np.unique(one)) == levels[mode]
+
+
+def flat(item):
+    (pixels, noise), count = item
+    return [pixels, noise, count]
+
+
+def test_random_access_gives_the_images_of_the_sequence():
+    in_order = [flat(image_chunks()[i]) for i in range(9)]
+    dataset = image_chunks()
+    for index in (8, 0, 4, 3, 8, 1):
+        for got, expected in zip(flat(dataset[index]), in_order[index]):
+            np.testing.assert_array_equal(got, expected)
+    noises = np.stack([noise for _, noise, _ in in_order])
+    assert len(np.unique(noises)) == noises.size
+
+
+@pytest.mark.parametrize("first", [1, 3, 4, 9])
+def test_starting_later_goes_on_with_the_same_images(first):
+    whole, rest = image_chunks(), image_chunks(first=first)
+    assert len(rest) == len(whole) - first
+    for index in range(len(rest)):
+        for got, expected in zip(flat(rest[index]), flat(whole[first + index])):
+            np.testing.assert_array_equal(got, expected)
+
+
+def test_seeds_give_other_images_and_noise():
+    (pixels, noise), _ = image_chunks(seed=0)[0]
+    (other_pixels, other_noise), _ = image_chunks(seed=1)[0]
+    assert not np.any(noise == other_noise)
+    assert np.any(pixels[..., :10] != other_pixels[..., :10])
+
+
+def test_the_posterior_noise_is_standard_normal():
+    (_, noise), _ = image_chunks(n=1000, batch_size=100, chunk=10)[0]
+    n = noise.size
+    assert abs(noise.mean()) < 4 / np.sqrt(n)
+    assert abs(noise.var() - 1) < 4 * np.sqrt(2 / n)

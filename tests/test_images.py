@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from nflow_cli import images
+from nflow_cli import npz as npz_files
 from nflow_cli.errors import DataError
 from nflow_cli.images import load_images
 
@@ -141,7 +142,7 @@ BAD_NPZ = {
     "not-npy": (npz(x_train=b"hello"), "cannot be read"),
     "bad-header": (npz(x_train=npy("{'descr': ")), "cannot be read"),
     "nested-header": (npz(x_train=npy("-" * 9000 + "1")), "cannot be read"),
-    "pickled": (npz(x_train=np.array([{}, None])), "pickled.*never loaded.*uint8.*dtype object"),
+    "pickled": (npz(x_train=np.array([{}, None])), "x_train holds pickled.*never loaded"),
     "pickled-labels": (npz(y_train=np.array([None] * 6)), "y_train holds pickled"),
     "floats": (npz(x_train=X_TRAIN / np.float32(255)), r"floats \(images in 0-1.*dtype float32"),
     "nan": (npz(x_test=np.full((4, 28, 28), np.nan)), "floats.*dtype float64"),
@@ -219,8 +220,8 @@ def test_size_is_checked_before_anything_is_unpacked(tmp_path, monkeypatch):
     bomb = np.zeros((40_000, 28, 28), np.uint8)
     (tmp_path / "d.npz").write_bytes(npz(x_train=bomb))
     write_idx(f"{tmp_path}/", {"x_train": idx(bomb)}, ".gz")
-    monkeypatch.setattr(images, "MAX_BYTES", 10**7)
-    monkeypatch.setattr(images, "_read_values", None)
+    monkeypatch.setattr(npz_files, "MAX_BYTES", 10**7)
+    monkeypatch.setattr(np, "frombuffer", None)
     for path in (tmp_path, tmp_path / "d.npz"):
         with pytest.raises(DataError, match="at most 10,000,000 bytes unpacked, received 31,3"):
             load_images(str(path))

@@ -20,7 +20,7 @@ ALLOWED = {
     "tensorflow": ["training.py", "flows/compose.py", "cli/options.py"],
 }
 KERAS_FREE = [
-    *("__init__.py", "config.py", "errors.py", "images.py", "points.py", "registry.py"),
+    *("__init__.py", "config.py", "errors.py", "images.py", "npz.py", "points.py", "registry.py"),
     *("run_data.py", "run_dir.py", "schema.py", "streams.py", "writing.py"),
 ]
 

@@ -86,8 +86,26 @@ def test_only_a_folder_with_a_run_in_it_opens(tmp_path, run):
     assert "name too long" in complaint(RunDirectory.open, str(tmp_path / (300 * "a")))
     (tmp_path / "file").touch()
     assert "no such run directory" in complaint(RunDirectory.open, str(tmp_path / "file"))
-    run.write_json("run.json", {})
+    run.write_json("run.json", {"format": 1})
     assert RunDirectory.open(str(run.path)).path == run.path
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b'{"format": 2}', "format 2, of a newer nflow; this one reads 1"),
+        (b'{"format": 0}', "damaged: expected a format number"),
+        (b'{"format": "1"}', "damaged: expected a format number"),
+        (b'{"format": [1]}', "damaged: expected a format number"),
+        (b'{"format": 1' + 5000 * b"0" + b"}", "damaged: expected a JSON object"),
+        (b'{"name": "some other tool"}', "damaged: expected a format number"),
+        (b"", "damaged: expected a JSON object"),
+    ],
+)
+def test_a_run_of_a_newer_nflow_or_of_something_else_does_not_open(run, content, expected):
+    (run.path / "run.json").write_bytes(content)
+    line = complaint(RunDirectory.open, str(run.path))
+    assert line == f"{run.path / 'run.json'}: {expected}"
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(run):
@@ -132,14 +150,17 @@ def test_a_full_disk_is_named_by_every_writer(run, full_disk):
     assert names(run.path) == ["plots"]
 
 
-def test_a_folder_that_is_gone_is_explained(run):
+def test_a_folder_that_is_gone_is_explained_and_not_made_again(run):
     run.path.rmdir()
     for write in (
+        lambda: run.write_text("config.yaml", ""),
+        lambda: run.locked().__enter__(),
         lambda: run.write_plot("density", "png", lambda file: None),
         lambda: run.write_model(lambda path: None),
         lambda: run.metrics_writer().__enter__(),
     ):
         assert str(run.path) in complaint(write)
+    assert not run.path.exists()
 
 
 def test_a_model_that_fails_to_save_leaves_nothing_behind(run):
@@ -180,9 +201,28 @@ def test_the_status_of_a_run_says_how_it_ended(run, error, status):
     else:
         block()
     record = run.read_json("run.json")
-    assert record["status"] == status
+    assert (record["status"], record["format"]) == (status, 1)
     assert (record["command"], record["seed"]) == ("fit-2d", 0)
     assert record["end_seconds"] >= record["start_seconds"]
+
+
+def test_a_disk_that_fills_up_does_not_hide_how_a_run_ended(run, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(DivergenceError), run.recorded({}):
+        monkeypatch.setattr(os, "fsync", fail)
+        raise DivergenceError("loss nan")
+    assert run.read_json("run.json")["status"] == "running"
+    monkeypatch.undo()
+    with pytest.raises(RunDirectoryError), run.recorded({}):
+        monkeypatch.setattr(os, "fsync", fail)
+
+
+def test_an_argument_that_is_not_utf8_comes_back_from_json(run):
+    record = {"argv": [os.fsdecode(b"caf\xe9"), "β"]}
+    run.write_json("run.json", record)
+    assert run.read_json("run.json") == record
 
 
 def test_a_figure_that_is_not_finite_becomes_null(run):
@@ -268,14 +308,20 @@ def flipped(content):
         ("evaluation.npz", pickle.dumps(Trap())),
         ("evaluation.npz", zipped("a.npy", b"\x93NUMPY\x01\x00")),
         ("evaluation.npz", zipped("a.npy", HUGE_HEADER)),
+        ("evaluation.npz", zipped("a\nb.npy", saved(np.save, np.zeros(3)))),
+        ("evaluation.npz", saved(np.savez, a=np.array(["text"]))),
+        ("evaluation.npz", saved(np.savez, a=np.zeros(2, "c16"))),
+        ("evaluation.npz", saved(np.savez, a=np.zeros(2, "M8[s]"))),
+        ("evaluation.npz", saved(np.savez, a=np.zeros(2, [("x", float)]))),
         ("evaluation.npz", zipped("a.npy", saved(np.save, Trap(), allow_pickle=True))),
         ("metrics.csv", b""),
         ("metrics.csv", b"update,loss\r\n"),
         ("metrics.csv", b"update,loss\r\n1,0.5\r\n2"),
+        ("metrics.csv", b"update,loss\r\n\r\n\r\n"),
+        ("metrics.csv", b"\r\n"),
         ("metrics.csv", b"update,loss\r\n1,abc\r\n"),
         ("metrics.csv", b"update,loss\r\n1,2,3\r\n"),
         ("metrics.csv", b"\xff\xfe\x00\x01"),
-        ("metrics.csv", b"update,loss\r\n1," + 200_000 * b"1" + b"\r\n"),
         ("summary.json", b""),
         ("summary.json", b'{"kl": 0.'),
         ("summary.json", b"[1, 2]"),
@@ -289,6 +335,33 @@ def test_a_damaged_file_is_named_and_no_code_in_it_runs(run, name, content):
     (run.path / name).write_bytes(content)
     line = complaint(read.get(name, lambda: run.read_json(name)))
     assert line.startswith(f"{run.path / name}: damaged")
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [("evaluation.npz", 2 * 2**30), ("metrics.csv", 256 * 2**20), ("summary.json", 16 * 2**20)],
+)
+def test_a_vast_file_is_refused_unread(run, name, limit, monkeypatch):
+    with open(run.path / name, "wb") as file:
+        file.truncate(limit + 1)  # takes no room on the disk
+    monkeypatch.setattr(Path, "read_bytes", None)
+    read = {"evaluation.npz": run.read_evaluation, "metrics.csv": run.read_metrics}
+    line = complaint(read.get(name, lambda: run.read_json(name)))
+    assert line == f"{run.path / name}: damaged: expected at most {limit:,} bytes"
+
+
+def test_arrays_that_would_fill_the_memory_are_refused_packed(run):
+    def bomb(file):
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for i in range(3):
+                with archive.open(f"a{i}.npy", "w") as member:
+                    member.write(bytes(10**6))
+            for info in archive.filelist:
+                info.file_size = 10**9  # what a gigabyte of zeros would say
+
+    run.write("evaluation.npz", bomb)
+    line = complaint(run.read_evaluation)
+    assert line.endswith("expected at most 2,147,483,648 bytes unpacked, received 3,000,000,000")
 
 
 def test_a_missing_file_is_named(run):

@@ -16,6 +16,7 @@ from nflow_cli.training import (
     EarlyStop,
     MetricsLog,
     ProgressReport,
+    fit_chunks,
     make_optimizer,
 )
 
@@ -65,20 +66,13 @@ def settings(**changes):
     return Train(**{"steps": UPDATES, "learning_rate": 0.05, **changes})
 
 
-def fit(model, chunk, train, noise=NOISE, callbacks=()):
+def fit(model, chunk, train, noise=NOISE, callbacks=(), chunks_per_row=1):
     """Train as a fit does; return the rows that were logged, and the clock."""
-    rows, clock, data = [], Clock(), Slices(noise, chunk)
-    model.compile(optimizer=make_optimizer(train), jit_compile=True)
+    rows, clock = [], Clock()
+    model.compile(optimizer=make_optimizer(train, train.steps), jit_compile=True)
     log = MetricsLog(rows.append, clock)
     more = [make(clock) for make in callbacks]
-    model.fit(
-        data,
-        epochs=len(data),
-        steps_per_epoch=1,
-        shuffle=False,
-        verbose=0,
-        callbacks=[clock, log, *more],
-    )
+    fit_chunks(model, Slices(noise, chunk), [clock, log, *more], chunks_per_row)
     return rows, clock
 
 
@@ -86,7 +80,7 @@ def plain_loop(model, train, noise=NOISE):
     """Train one update at a time, nothing compiled; return the terms and gradient norms."""
     import tensorflow as tf
 
-    optimizer, history = make_optimizer(train), []
+    optimizer, history = make_optimizer(train, train.steps), []
     for update, batch in enumerate(noise):
         with tf.GradientTape() as tape:
             terms = model.objective(ops.convert_to_tensor(batch), update)
@@ -129,7 +123,7 @@ def test_the_layout_of_chunks_does_not_matter(chunk, plain):
 
 
 def test_steps_that_are_no_multiple_of_the_chunk_are_made_exactly(chunked):
-    assert chunked[1].updates == [5, 10, 15, 20, 23]
+    assert chunked[1].updates == [0, 5, 10, 15, 20, 23]
     assert [row["update"] for row in chunked[0]] == [5, 10, 15, 20, 23]
 
 
@@ -138,6 +132,19 @@ def test_rows_hold_the_means_over_their_chunks(plain, chunked):
         for name in ("loss", "kl", "beta"):
             expected = np.mean([terms[name] for terms in plain[0][start : start + 5]])
             assert row[name] == pytest.approx(expected, rel=1e-5)
+
+
+def test_rows_of_many_chunks_hold_the_means_over_their_updates(plain):
+    # Chunks of 4 and a last one of 3: rows of 8, 8 and 7 updates.
+    rows, clock = fit(Bend(10), 4, settings(chunk=4), chunks_per_row=2)
+    assert [row["update"] for row in rows] == [8, 16, 23]
+    assert clock.updates == [0, 4, 8, 12, 16, 20, 23]
+    for start, row in zip(range(0, UPDATES, 8), rows, strict=True):
+        for name in ("loss", "kl", "beta"):
+            expected = np.mean([terms[name] for terms in plain[0][start : start + 8]])
+            assert row[name] == pytest.approx(expected, rel=1e-5)
+        norm = plain[0][row["update"] - 1]["norm"]
+        assert row["gradient_norm"] == pytest.approx(norm, rel=1e-4)
 
 
 def test_rows_hold_the_norm_of_the_last_gradient(plain, chunked):
@@ -178,7 +185,7 @@ def test_other_noise_gives_other_weights(chunked):
 
 @pytest.mark.parametrize("clip_norm", [None, 0.5, 10.0])
 def test_gradients_are_clipped_to_the_norm_asked_for(clip_norm):
-    optimizer = make_optimizer(settings(clip_norm=clip_norm, schedule="constant"))
+    optimizer = make_optimizer(settings(clip_norm=clip_norm, schedule="constant"), UPDATES)
     variable = keras.Variable(np.zeros(2, "float32"))
     # Adam's first moment after one update from 0 is (1 - beta_1) times what it was given.
     optimizer.apply([ops.convert_to_tensor(np.array([3.0, 4.0], "float32"))], [variable])
@@ -213,23 +220,44 @@ def test_a_gradient_that_is_not_a_number_stops_the_run_in_its_last_update():
         fit(RootAtZero(), 1, settings(steps=1), noise=NOISE[:1])
 
 
+def logged(chunks, more=None):
+    """Feed ``(updates, seconds, terms)`` to a log, one chunk each; return the row it writes."""
+    rows, clock = [], SimpleNamespace(updates=[10], seconds=[], made=0)
+    log = MetricsLog(rows.append, clock)
+    for made, seconds, terms in chunks:
+        clock.updates.append(clock.updates[-1] + made)
+        clock.seconds.append(seconds)
+        clock.made = made
+        log.on_train_batch_end(0, terms)
+    if more is None:
+        log.on_epoch_end(0)
+    else:
+        log.write_row(more)
+    (row,) = rows
+    return row
+
+
 def test_the_row_of_a_divergence_is_logged():
-    rows = []
-    clock = SimpleNamespace(updates=[4], seconds=[1.0])
+    rows, clock = [], SimpleNamespace(updates=[0, 4], seconds=[1.0], made=4)
     with pytest.raises(DivergenceError):
-        MetricsLog(rows.append, clock).on_epoch_end(0, {"loss": math.inf, "gradient_norm": 1.0})
+        MetricsLog(rows.append, clock).on_train_batch_end(
+            0, {"loss": math.inf, "learning_rate": 0.1, "gradient_norm": 1.0}
+        )
     assert rows[0]["update"] == 4
 
 
 def test_the_clock_tells_the_first_chunk_from_the_warm_ones(monkeypatch):
     clock = Clock()
     clock.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=0)))
-    times = iter([100.0, 107.0, 109.0, 111.0, 115.0])
+    # What lies between the chunks, as a validation does, is not training.
+    times = iter([100.0, 107.0, 150.0, 152.0, 152.0, 154.0, 200.0, 204.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(times))
     clock.on_train_begin()
-    for epoch, update in enumerate((10, 20, 30, 35)):
+    for batch, update in enumerate((10, 20, 30, 35)):
+        clock.on_train_batch_begin(batch)
         clock.model.optimizer.iterations = update
-        clock.on_epoch_end(epoch)
+        clock.on_train_batch_end(batch)
+        assert clock.made == (5 if update == 35 else 10)
     assert clock.figures() == {
         "steps": 35,
         "compile_seconds": 7.0 - 2.0,
@@ -240,11 +268,13 @@ def test_the_clock_tells_the_first_chunk_from_the_warm_ones(monkeypatch):
 
 def test_one_chunk_alone_has_figures_too(monkeypatch):
     clock = Clock()
-    clock.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=10)))
+    clock.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=0)))
     times = iter([1.0, 5.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(times))
     clock.on_train_begin()
-    clock.on_epoch_end(0)
+    clock.on_train_batch_begin(0)
+    clock.model.optimizer.iterations = 10
+    clock.on_train_batch_end(0)
     assert clock.figures() == {
         "steps": 10,
         "compile_seconds": 4.0,
@@ -253,25 +283,35 @@ def test_one_chunk_alone_has_figures_too(monkeypatch):
     }
 
 
+TERMS = {"loss": 1.0, "learning_rate": 0.5, "gradient_norm": 2.0}
+
+
 def test_rows_hold_the_speed_of_their_chunk():
-    rows = []
-    clock = SimpleNamespace(updates=[10, 25], seconds=[4.0, 2.0])
-    log = MetricsLog(rows.append, clock)
-    log.on_epoch_end(1, {"loss": 1.0, "gradient_norm": 2.0})
-    assert rows == [
-        {
-            "update": 25,
-            "loss": 1.0,
-            "gradient_norm": 2.0,
-            "updates_per_second": 7.5,
-            "elapsed_seconds": 6.0,
-        }
-    ]
+    assert logged([(15, 2.0, TERMS)]) == {
+        "update": 25,
+        **TERMS,
+        "updates_per_second": 7.5,
+        "elapsed_seconds": 2.0,
+    }
+
+
+def test_rows_weigh_their_chunks_by_their_updates_and_take_columns_more():
+    other = {"loss": 5.0, "learning_rate": 0.25, "gradient_norm": 3.0}
+    row = logged([(15, 2.0, TERMS), (5, 3.0, other)], {"validation": 7.0})
+    assert row == {
+        "update": 30,
+        "loss": (15 * 1.0 + 5 * 5.0) / 20,
+        "learning_rate": 0.25,
+        "gradient_norm": 3.0,
+        "validation": 7.0,
+        "updates_per_second": 4.0,
+        "elapsed_seconds": 5.0,
+    }
 
 
 def watch(losses, patience, min_delta=1e-3, betas=None, made=10):
     """Feed losses, one per chunk of ``made`` updates; return the update it stopped at, or None."""
-    clock = SimpleNamespace(updates=[], seconds=[])
+    clock = SimpleNamespace(updates=[0], made=made)
     stop = EarlyStop(patience, min_delta, clock)
     stop.set_model(SimpleNamespace(stop_training=False))
     for epoch, loss in enumerate(losses):
@@ -337,16 +377,20 @@ def test_early_stopping_ends_a_real_run():
 
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
-    clock = SimpleNamespace(updates=[], seconds=[])
-    report = ProgressReport(1000, clock, "free energy")
+    clock = SimpleNamespace(updates=[0])
+    report = ProgressReport(1000, clock, lambda logs: f"free energy {logs['kl']:.4f} nats")
     report.on_train_begin()
-    for epoch, update in enumerate((50, 100, 150, 1000)):
+    for batch, update in enumerate((50, 100, 150, 1000)):
         clock.updates.append(update)
-        report.on_epoch_end(epoch, {"kl": 0.5})
-    report.on_train_end()
+        report.on_train_batch_end(batch, {"kl": 0.5})
+    report.close()
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
         "training: 100/1,000 updates, free energy 0.5000 nats",
         "training: 1,000/1,000 updates, free energy 0.5000 nats",
     ]
+
+
+def test_progress_that_never_began_can_be_closed():
+    ProgressReport(10, SimpleNamespace(updates=[0]), str).close()

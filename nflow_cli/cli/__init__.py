@@ -13,6 +13,7 @@ from nflow_cli.cli.evaluate import evaluate
 from nflow_cli.cli.fit_2d import fit_2d
 from nflow_cli.cli.plot import plot
 from nflow_cli.cli.presets import presets
+from nflow_cli.cli.resume import resume
 from nflow_cli.cli.sample import sample
 from nflow_cli.cli.train_vae import train_vae
 from nflow_cli.errors import DivergenceError, NflowError
@@ -40,6 +41,7 @@ def main() -> None:
     \b
     nflow fit-2d --flow planar --k 8     two modes from one Gaussian, in seconds
     nflow train-vae --flows 16           digits, through a posterior of 16 flows
+    nflow resume RUN_DIR                 go on with a run that was stopped
     nflow plot RUN_DIR                   the pictures of a run again
     nflow sample RUN_DIR -n 1000 -o points.csv
     """
@@ -50,6 +52,7 @@ def main() -> None:
 
 main.add_command(fit_2d)
 main.add_command(train_vae)
+main.add_command(resume)
 main.add_command(plot)
 main.add_command(presets)
 main.add_command(sample)

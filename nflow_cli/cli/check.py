@@ -1,8 +1,5 @@
 """``nflow check``: verify a saved model by itself."""
 
-import shlex
-import sys
-
 import click
 
 
@@ -13,13 +10,14 @@ def check(run_dir: str) -> None:
 
     Prints one line for each check, with its figures; exits 1 if any fails.
     """
-    from nflow_cli.cli.options import start_tensorflow, stopped_by_signals
+    from nflow_cli.cli.carry_out import again, stopped_by_signals
+    from nflow_cli.cli.options import start_tensorflow
     from nflow_cli.errors import NflowError
     from nflow_cli.run_dir import RunDirectory
 
     RunDirectory.open(run_dir)  # a wrong name is told before TensorFlow starts
     failed = count = 0
-    with stopped_by_signals(shlex.join(["nflow", *sys.argv[1:]])):
+    with stopped_by_signals(again()):
         start_tensorflow()
         from nflow_cli.checks import check_run
 

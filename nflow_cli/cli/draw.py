@@ -2,23 +2,30 @@
 
 from pathlib import Path
 
-from nflow_cli.errors import RunDirectoryError
+from nflow_cli.errors import NflowError, RunDirectoryError
 from nflow_cli.run_dir import RUN, SUMMARY, RunDirectory
 
 
 def draw(run: RunDirectory, format: str = "png") -> list[Path]:
-    """Draw every picture of ``run`` from the arrays it saved; return their paths."""
+    """Draw every picture of ``run`` from the arrays it saved; return their paths.
+
+    Raises:
+        RunDirectoryError: A file is missing or damaged, does not fit the others, or cannot be
+            written.
+    """
     from nflow_cli import plotting
 
     parts = (run.read_evaluation(), run.read_metrics(), run.read_json(SUMMARY))
     vae = run.read_json(RUN).get("command") == "train-vae"
     try:
         figures = (plotting.vae_figures if vae else plotting.fit2d_figures)(*parts)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+        return [
+            run.write_plot(name, format, lambda file, f=fig: plotting.save_figure(f, file, format))
+            for name, fig in figures.items()
+        ]
+    except NflowError:
+        raise
+    except Exception as error:  # numbers that are no run's can fail anywhere in a picture
         raise RunDirectoryError(
-            f"{run.path}: damaged: the files of the run do not fit together ({error!r})"
+            f"{run.path}: damaged: the files of the run do not fit together ({error!r:.200})"
         ) from error
-    return [
-        run.write_plot(name, format, lambda file, f=figure: plotting.save_figure(f, file, format))
-        for name, figure in figures.items()
-    ]

@@ -1,7 +1,5 @@
 """``nflow evaluate``: judge what a run trained, by fresh samples or by data of one's own."""
 
-import shlex
-import sys
 from typing import Any
 
 import click
@@ -28,7 +26,8 @@ def evaluate(run_dir: str, data: str | None, samples: int | None, seed: int | No
     mean log-likelihood of those points. Of a train-vae run: the bound and the importance-sampled
     likelihood of its test images, or of those of --data. All in nats.
     """
-    from nflow_cli.cli.options import start_tensorflow, stopped_by_signals
+    from nflow_cli.cli.carry_out import again, stopped_by_signals
+    from nflow_cli.cli.options import start_tensorflow
     from nflow_cli.config import load_config
     from nflow_cli.run_dir import CONFIG, RunDirectory
 
@@ -37,7 +36,7 @@ def evaluate(run_dir: str, data: str | None, samples: int | None, seed: int | No
     _check_samples(config.command, samples)
     rows_of = _flow_rows if config.command == "fit-2d" else _vae_rows
     given = _data(run, config, data)
-    with stopped_by_signals(shlex.join(["nflow", *sys.argv[1:]])):
+    with stopped_by_signals(again()):
         start_tensorflow()
         from nflow_cli.trained import load
 

@@ -1,7 +1,5 @@
 """``nflow fit-2d``: fit a flow stack to a 2-D density."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +43,9 @@ def fit_2d(
     preset. The last line printed is the run directory.
     """
     from nflow_cli import config
-    from nflow_cli.cli.draw import draw
-    from nflow_cli.cli.options import resolve_config, start_tensorflow, stopped_by_signals
-    from nflow_cli.run_dir import CONFIG, RunDirectory
+    from nflow_cli.cli.carry_out import carry_out
+    from nflow_cli.cli.options import resolve_config
+    from nflow_cli.run_dir import RunDirectory
 
     path = _natural_preset(options) if preset is None else config.find_preset(preset)
     resolved = resolve_config(
@@ -64,16 +62,7 @@ def fit_2d(
             "seed": options["seed"],
         },
     )
-    run = RunDirectory.create(path.stem, output)
-    repeatable = run.write_text(CONFIG, config.dump(resolved))  # even if TensorFlow never starts
-    with stopped_by_signals(shlex.join(["nflow", "fit-2d", "--preset", str(repeatable)])):
-        start_tensorflow()
-        from nflow_cli import fit2d
-
-        summary = fit2d.run(resolved, run, sys.argv[1:])
-        draw(run)
-    click.echo(_table(summary))
-    click.echo(run.path)
+    carry_out(resolved, RunDirectory.create(path.stem, output))
 
 
 def _natural_preset(options: dict[str, Any]) -> Path:
@@ -85,29 +74,3 @@ def _natural_preset(options: dict[str, Any]) -> Path:
     path = config.nearest_preset(target, pattern, options["k"])
     assert path is not None, "every named target has a preset of its own"
     return path
-
-
-def _table(summary: dict[str, Any]) -> str:
-    """Lay out the main figures, one a line."""
-    flow = f"{summary['flow']}, K = {summary['k']}, {summary['n_parameters']} parameters"
-    kl = summary["kl"]
-    rows = [
-        ("target", summary["target"]),
-        ("flow", flow),
-        (
-            "KL(q || p)",
-            "unknown (log Z is)"
-            if kl is None
-            else f"{kl:.5f} ± {summary['kl_standard_error']:.5f} nats",
-        ),
-        ("free energy", f"{summary['free_energy']:.5f} nats"),
-        ("ESS", f"{summary['ess']:.3f}"),
-        ("mass of q", f"{summary['mass']:.5f}"),
-        (
-            "training",
-            f"{summary['steps']} updates in {summary['train_seconds']:.1f} s "
-            f"({summary['steps_per_second']:,.0f} a second, after {summary['compile_seconds']:.1f}"
-            " s of compiling)",
-        ),
-    ]
-    return "\n".join(f"{name:<12} {value}" for name, value in rows)

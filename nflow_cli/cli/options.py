@@ -1,9 +1,8 @@
-"""What the commands share: options, overrides, signals, and a quiet TensorFlow."""
+"""What the commands share: options, overrides, and a quiet TensorFlow."""
 
 import contextlib
 import math
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,16 +11,6 @@ from typing import Any
 import click
 
 from nflow_cli.errors import ConfigError, NflowError
-
-INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
-
-
-class Interrupted(BaseException):
-    """A signal asked the run to stop."""
-
-    def __init__(self, number: int):
-        super().__init__(number)
-        self.exit_code = INTERRUPTED[signal.Signals(number)]
 
 
 def _a_number(_: Any, __: Any, value: float | None) -> float | None:
@@ -83,24 +72,6 @@ def resolve_config(
     if resolved.command != command:
         raise ConfigError(f"{preset}: a preset of `nflow {resolved.command}`, not of {command}")
     return resolved
-
-
-@contextlib.contextmanager
-def stopped_by_signals(repeat: str) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a line that says how to go on, and exit 130 or 143."""
-
-    def stop(number: int, _: Any) -> None:
-        raise Interrupted(number)
-
-    previous = {number: signal.signal(number, stop) for number in INTERRUPTED}
-    try:
-        yield
-    except Interrupted as interruption:
-        click.echo(f"nflow: interrupted; to run it again: {repeat}", err=True)
-        sys.exit(interruption.exit_code)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def start_tensorflow() -> None:

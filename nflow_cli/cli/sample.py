@@ -1,7 +1,5 @@
 """``nflow sample``: draw from what a run trained, into a file."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +44,12 @@ def sample(run_dir: str, n: int, output: str, seed: int) -> None:
         raise click.BadParameter(f"{output!r}: expected a name that ends in .csv or .npy")
     if path.is_dir():
         raise click.BadParameter(f"{output!r} is a folder; expected the name of a file")
-    from nflow_cli.cli.options import start_tensorflow, stopped_by_signals
+    from nflow_cli.cli.carry_out import again, stopped_by_signals
+    from nflow_cli.cli.options import start_tensorflow
     from nflow_cli.run_dir import RunDirectory
 
     RunDirectory.open(run_dir)  # a wrong name is told before TensorFlow starts
-    with stopped_by_signals(shlex.join(["nflow", *sys.argv[1:]])):
+    with stopped_by_signals(again()):
         start_tensorflow()
         from nflow_cli.trained import TrainedFlow, load
 

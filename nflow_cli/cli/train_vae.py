@@ -1,7 +1,5 @@
 """``nflow train-vae``: train a VAE whose posterior goes through a flow stack."""
 
-import shlex
-import sys
 from typing import Any
 
 import click
@@ -28,9 +26,9 @@ def train_vae(
     directory.
     """
     from nflow_cli import config
-    from nflow_cli.cli.draw import draw
-    from nflow_cli.cli.options import resolve_config, start_tensorflow, stopped_by_signals
-    from nflow_cli.run_dir import CONFIG, RunDirectory
+    from nflow_cli.cli.carry_out import carry_out
+    from nflow_cli.cli.options import resolve_config
+    from nflow_cli.run_dir import RunDirectory
 
     path = config.find_preset(preset or "mnist")
     resolved = resolve_config(
@@ -51,16 +49,7 @@ def train_vae(
 
     images = load_images(resolved.data.name, fallback=resolved.data.fallback)
     check_sizes(resolved, images.n_train)
-    run = RunDirectory.create(path.stem, output)
-    repeatable = run.write_text(CONFIG, config.dump(resolved))  # even if TensorFlow never starts
-    with stopped_by_signals(shlex.join(["nflow", "train-vae", "--preset", str(repeatable)])):
-        start_tensorflow()
-        from nflow_cli import fit_vae
-
-        summary = fit_vae.run(resolved, run, sys.argv[1:], images)
-        draw(run)
-    click.echo(_table(summary))
-    click.echo(run.path)
+    carry_out(resolved, RunDirectory.create(path.stem, output), images)
 
 
 def check_sizes(config: Any, n_train: int) -> None:
@@ -74,37 +63,3 @@ def check_sizes(config: Any, n_train: int) -> None:
             f"{' left by the validation split' if held_out else ''}. Received: "
             f"{config.train.batch_size}"
         )
-
-
-def _table(summary: dict[str, Any]) -> str:
-    """Lay out the main figures, one a line, with the published ones beneath."""
-    kind = "amortized" if summary["amortized"] else "shared"
-    flow = f"{summary['flow']}, K = {summary['k']}, {kind}" if summary["k"] else "none (K = 0)"
-    data = summary["data"]
-    error = summary["nll_standard_error"]
-    rows = [
-        (
-            "data",
-            f"{data['name']}, binarization: {summary['binarization']}, {data['n_test']:,} test images",
-        ),
-        ("flow", flow),
-        ("-ELBO", f"{summary['negative_elbo']:.2f} nats"),
-        ("", f"reconstruction {summary['reconstruction']:.2f} + KL {summary['kl']:.2f}"),
-        (
-            "-log p(x)",
-            f"{summary['negative_log_likelihood']:.2f}"
-            f"{'' if error is None else f' ± {error:.2f}'} nats, {summary['nll_samples']} "
-            "importance samples",
-        ),
-        ("active units", f"{summary['active_units']} of {summary['latent_dim']}"),
-        (
-            "training",
-            f"{summary['epochs']} epochs of {summary['seconds_per_epoch']:.1f} s, after "
-            f"{summary['compile_seconds']:.1f} s of compiling",
-        ),
-    ]
-    for entry in summary["published"]:
-        figures = {"-ELBO": entry["negative_elbo"], "-log p(x)": entry["negative_log_likelihood"]}
-        given = ", ".join(f"{name} {value}" for name, value in figures.items() if value is not None)
-        rows.append(("published", f"{given} nats: {entry['source']}"))
-    return "\n".join(f"{name:<12} {value}" for name, value in rows)

@@ -34,9 +34,9 @@ class AmortizedFlowStack(FlowStack):
     def __init__(self, pattern: Sequence[str], k: int, seed: int | None = None, **kwargs: Any):
         super().__init__(pattern, k, seed, **kwargs)
 
-    def build(self, input_shape: Any, context_shape: Any) -> None:
-        """Create ``θ_0`` and ``A`` for points of ``input_shape[-1]`` dimensions."""
-        super().build(input_shape)
+    def build(self, z_shape: Any, context_shape: Any) -> None:
+        """Create ``θ_0`` and ``A`` for points of ``z_shape[-1]`` dimensions."""
+        super().build(z_shape)
         width = context_shape[-1]
         self.slopes: list[dict[str, Any]] = []
         for position, own in enumerate(self.parameters):
@@ -72,8 +72,9 @@ class AmortizedFlowStack(FlowStack):
             sets.append({})
             for name, weight in own.items():
                 # (repeats, [D,] batch), the layout in which flows compute: the axes moved here
-                # are moved back there, and the compiler drops both.
-                flat = ops.matmul(ops.reshape(slopes[name], (-1, turned.shape[0])), turned)
+                # are moved back there, and the compiler drops both. (Not ops.matmul: on torch it
+                # turns float64 into float32.)
+                flat = ops.reshape(slopes[name], (-1, turned.shape[0])) @ turned
                 value = ops.reshape(flat, (*weight.shape, -1)) + ops.expand_dims(weight, -1)
                 sets[-1][name] = ops.moveaxis(value, -1, 1)
         return sets

@@ -67,9 +67,9 @@ class GaussianSampling(keras.layers.Layer):
         terms = ops.exp(log_ratio) + off * off / variance - 1 - log_ratio
         return 0.5 * ops.sum(terms, axis=-1)
 
-    def compute_output_shape(self, input_shape: Any, noise_shape: Any = None) -> tuple[Any, ...]:
-        """Return the shape of a draw: that of the mean."""
-        return tuple(input_shape[0])
+    def compute_output_shape(self, inputs_shape: Any, noise_shape: Any = None) -> tuple[Any, ...]:
+        """Return the shape of a draw: that of the mean, or of the noise that is given."""
+        return tuple(noise_shape or inputs_shape[0])
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -72,7 +72,7 @@ def apply(layer, direction, points, *weights):
 
 @cache
 def _runner(layer, direction):
-    return _compiled(partial(apply, layer, direction))
+    return compiled(partial(apply, layer, direction))
 
 
 def run_one(kind, parameters, points, inverse=False):
@@ -86,10 +86,10 @@ def _runner_of_one(kind, inverse):
         repeated = {name: value[None] for name, value in parameters.items()}
         return run_flows([kind], [repeated], 1, points, inverse=inverse)
 
-    return _compiled(run)
+    return compiled(run)
 
 
-def _compiled(function):
+def compiled(function):
     # JAX compiles the loop over the flows at every eager call, and once for each shape in a jit.
     if keras.config.backend() != "jax":
         return function

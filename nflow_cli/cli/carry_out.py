@@ -1,0 +1,68 @@
+"""Carry out a training in its run directory: what `fit-2d`, `train-vae` and `resume` end with."""
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from nflow_cli.run_dir import CONFIG, RunDirectory, versions
+
+EXIT_CODES = {2: 130, 15: 143}  # SIGINT, SIGTERM
+
+
+def carry_out(config: Any, run: RunDirectory, images: Any = None) -> None:
+    """Train what ``config`` says in ``run``, from where it is; draw, and print the figures."""
+    from nflow_cli import config as presets
+    from nflow_cli.cli.draw import draw
+    from nflow_cli.cli.options import start_tensorflow
+    from nflow_cli.cli.report import table
+
+    info: dict[str, Any] = {"command": config.command, "argv": sys.argv[1:]}
+    info |= {"versions": versions(), "seed": config.seed}
+    if images is not None:
+        info["data"] = {"name": images.name, "sha256": images.sha256}
+    resume = shlex.join(["nflow", "resume", str(run.path)])
+    with run.locked(), stopped_by_signals(f"to go on: {resume}"):
+        run.write_text(CONFIG, presets.dump(config))
+        with run.recorded(info):  # before TensorFlow starts, and even if it never does
+            start_tensorflow()
+            if images is not None:
+                from nflow_cli import fit_vae
+
+                summary = fit_vae.run(config, run, images)
+            else:
+                from nflow_cli import fit2d
+
+                summary = fit2d.run(config, run)
+            draw(run)
+    click.echo(table(summary))
+    click.echo(run.path)
+
+
+def again() -> str:
+    """Say how to run the same command again: the hint of one that leaves nothing behind."""
+    return f"to run it again: {shlex.join(['nflow', *sys.argv[1:]])}"
+
+
+@contextlib.contextmanager
+def stopped_by_signals(hint: str) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into a line that says what to do next, and exit 130 or 143."""
+    import signal
+
+    from nflow_cli.errors import Interrupted
+
+    def stop(number: int, _: Any) -> None:
+        raise Interrupted(number)
+
+    previous = {number: signal.signal(number, stop) for number in EXIT_CODES}
+    try:
+        yield
+    except Interrupted as interruption:
+        click.echo(f"nflow: interrupted; {hint}", err=True)
+        sys.exit(EXIT_CODES[interruption.number])
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

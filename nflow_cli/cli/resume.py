@@ -1,0 +1,75 @@
+"""``nflow resume``: go on with a run that was stopped."""
+
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option("--steps", type=click.IntRange(1, 10**9), help="Extend a fit-2d run to this.")
+@click.option("--epochs", type=click.IntRange(1, 10**6), help="Extend a train-vae run to this.")
+def resume(run_dir: str, steps: int | None, epochs: int | None) -> None:
+    """Go on with a run that was stopped, at whatever moment.
+
+    It ends as a run that was never stopped, bit for bit on the same machine. --steps or --epochs
+    larger than before extend it, under the schedule of the new total.
+    """
+    from nflow_cli import config
+    from nflow_cli.cli.carry_out import carry_out
+    from nflow_cli.run_dir import CONFIG, RUN, RunDirectory
+
+    run = RunDirectory.open(run_dir)
+    record = run.read_json(RUN)
+    resolved = _resolved(run, steps, epochs)
+    extended = config.dump(resolved) != config.preset_text(run.path / CONFIG)
+    if record.get("status") == "completed" and not extended:
+        click.echo(f"{run.path}: finished already", err=True)
+        click.echo(run.path)
+        return
+    images = _images(resolved, record)
+    if extended:
+        total = "--steps" if steps else "--epochs"
+        click.echo(
+            f"{total}: the schedule is that of the new total from here on: this is not what a run "
+            "of as many from the start would give",
+            err=True,
+        )
+    carry_out(resolved, run, images)
+
+
+def _resolved(run: Any, steps: int | None, epochs: int | None) -> Any:
+    """Return the run's config, with the new total if one is given."""
+    from nflow_cli import config
+    from nflow_cli.errors import ConfigError
+    from nflow_cli.run_dir import CONFIG
+
+    path = run.path / CONFIG
+    data = config.read_preset(path)
+    old = config.validate(data, str(path))
+    key, given = ("steps", steps) if old.command == "fit-2d" else ("epochs", epochs)
+    if (steps or epochs) and given is None:
+        raise ConfigError(f"{run.path}: a run of `nflow {old.command}` is extended by --{key}")
+    if given is None:
+        return old
+    before = getattr(old.train, key)
+    if given < before:
+        raise ConfigError(f"--{key}: expected {before} or more. Received: {given}")
+    return config.validate(config.override(data, {f"train.{key}": given}), str(path))
+
+
+def _images(config: Any, record: dict[str, Any]) -> Any:
+    """Load the images of a train-vae run again, and check that they are the same."""
+    if config.command == "fit-2d":
+        return None
+    from nflow_cli.errors import DataError
+    from nflow_cli.images import load_images
+
+    known = record.get("data") or {}
+    images = load_images(known.get("name", config.data.name), fallback=config.data.fallback)
+    if images.sha256 != known.get("sha256", images.sha256):
+        raise DataError(
+            f"{images.name}: not the images that the run began with: expected SHA-256 "
+            f"{known['sha256']}, received {images.sha256}"
+        )
+    return images

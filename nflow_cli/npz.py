@@ -1,0 +1,74 @@
+"""Read arrays from files that nobody vouches for: sizes before bytes, and nothing pickled."""
+
+import math
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+MAX_BYTES = 2 * 2**30  # of a file, unpacked
+
+Check = Callable[[str, tuple[int, ...], np.dtype], None]
+
+
+class ArrayError(Exception):
+    """An array is not what it should be: which, what was expected, what was received."""
+
+
+def read_arrays(archive: zipfile.ZipFile, keys: Iterable[str], check: Check) -> dict[str, Any]:
+    """Read arrays of an ``.npz``, none of them before all sizes are known to be allowed.
+
+    Args:
+        archive: The ``.npz``.
+        keys: Which of its arrays.
+        check: Called with an array's key, shape and dtype before its values are read; it raises
+            :class:`ArrayError` for one that is not wanted.
+
+    Raises:
+        ArrayError: An array is too large, not wanted, or shorter or longer than it says. Damaged
+            bytes raise whatever ``zipfile``, ``zlib`` and NumPy do.
+    """
+    members = {key: archive.getinfo(f"{key}.npy") for key in keys}
+    check_size(sum(info.file_size for info in members.values()))
+    return {key: _read_member(archive, key, info, check) for key, info in members.items()}
+
+
+def check_size(size: int) -> None:
+    """Refuse a file of more than ``MAX_BYTES`` bytes, unpacked."""
+    if size > MAX_BYTES:
+        raise ArrayError(f"expected at most {MAX_BYTES:,} bytes unpacked, received {size:,}")
+
+
+def read_values(
+    stream: Any, key: str, shape: tuple[int, ...], dtype: np.dtype, order: Any = "C"
+) -> np.ndarray:
+    """Read what is left of ``stream`` as one array; it cannot be written to.
+
+    Raises:
+        ArrayError: The stream is shorter or longer than the array.
+    """
+    expected = math.prod(shape) * dtype.itemsize
+    content = stream.read(expected + 1)
+    if len(content) != expected:
+        received = "more" if len(content) > expected else f"{len(content):,}"
+        raise ArrayError(f"{key} {shape}: expected {expected:,} bytes, received {received}")
+    return np.frombuffer(content, dtype=dtype).reshape(shape, order=order)
+
+
+def _read_member(
+    archive: zipfile.ZipFile, key: str, info: zipfile.ZipInfo, check: Check
+) -> np.ndarray:
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ArrayError(f"{key}: expected deflated, received method {info.compress_type}")
+    with archive.open(info) as member, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy's about files written by Python 2
+        first = npy.read_magic(member) == (1, 0)
+        read_header = npy.read_array_header_1_0 if first else npy.read_array_header_2_0
+        shape, fortran, dtype = read_header(member)
+        if dtype.hasobject:
+            raise ArrayError(f"{key} holds pickled Python objects, which are never loaded")
+        check(key, shape, dtype)
+        return read_values(member, key, shape, dtype, "F" if fortran else "C")

@@ -1,0 +1,108 @@
+"""What makes a training stoppable: checkpoints while it runs, and a stop that loses nothing."""
+
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+import keras
+import numpy as np
+
+from nflow_cli.checkpoints import Checkpoint, Checkpoints
+from nflow_cli.errors import Interrupted
+
+
+class DeferredSignals:
+    """While entered, SIGINT and SIGTERM are noted; a second one does what it did before."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> "DeferredSignals":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received is None:
+            self.received = number
+        elif callable(previous := self._previous[number]):
+            previous(number, frame)
+
+
+class Checkpointer(keras.callbacks.Callback):
+    """Saves the training every ``seconds``, at its end, and before it stops at a signal.
+
+    A checkpoint holds the weights, the optimizer's variables and the state of every other
+    callback that has one: ``state()`` returns a dictionary of what JSON can hold, or of lists of
+    arrays, and ``restore(state)`` takes it back.
+
+    Args:
+        store: Where checkpoints are kept.
+        seconds: Time between them.
+        steps: How many updates the whole training makes.
+        callbacks: The others.
+    """
+
+    def __init__(self, store: Checkpoints, seconds: float, steps: int, callbacks: list[Any]):
+        super().__init__()
+        self.store, self.seconds, self.steps = store, seconds, steps
+        self.parts = {type(c).__name__: c for c in callbacks if hasattr(c, "restore")}
+        self.signals = DeferredSignals()
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Start the clock."""
+        self._saved = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Save if it is time; stop if a signal came."""
+        if self.signals.received or time.monotonic() - self._saved >= self.seconds:
+            self.save(finished=False)
+            self._saved = time.monotonic()
+        if self.signals.received:
+            raise Interrupted(self.signals.received)
+
+    def save(self, finished: bool) -> None:
+        """Write a checkpoint; ``finished``: training is over, and only the rest is to be done."""
+        arrays = {f"variable/{i}": array for i, array in enumerate(self._variables())}
+        state: dict[str, Any] = {"finished": finished, "steps": self.steps}
+        for name, part in self.parts.items():
+            state[name] = {}
+            for key, value in part.state().items():
+                if isinstance(value, list) and any(isinstance(a, np.ndarray) for a in value):
+                    arrays |= {f"{name}/{key}/{i}": array for i, array in enumerate(value)}
+                else:
+                    state[name][key] = value
+        self.store.save(int(self.model.optimizer.iterations), Checkpoint(arrays, state))
+
+    def restore(self, model: keras.Model) -> bool:
+        """Go on from the newest checkpoint, if there is one: put ``model``, its optimizer and the
+        callbacks back into its state. Returns whether a training of as many steps had ended then.
+        """
+        self.set_model(model)
+        model.optimizer.build(model.trainable_variables)
+        saved = self.store.load()
+        if saved is None:
+            return False
+        groups: dict[str, list[np.ndarray]] = {}
+        for name, array in saved.arrays.items():
+            groups.setdefault(name.rpartition("/")[0], []).append(array)
+        for variable, value in zip(self._all_variables(), groups.pop("variable"), strict=True):
+            variable.assign(value)
+        for name, part in self.parts.items():
+            arrays = {key.partition("/")[2]: v for key, v in groups.items() if key.startswith(name)}
+            part.restore({**saved.state[name], **arrays})
+        return saved.state["finished"] and saved.state["steps"] == self.steps
+
+    def _all_variables(self) -> list[Any]:
+        return [*self.model.weights, *self.model.optimizer.variables]
+
+    def _variables(self) -> list[np.ndarray]:
+        return [keras.ops.convert_to_numpy(variable) for variable in self._all_variables()]

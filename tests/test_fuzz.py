@@ -1,0 +1,162 @@
+"""Whatever is in a file, it is read or refused in one line: nothing else, and soon."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+from mutations import BYTES, YAML, mutated, rezipped, wrong_arrays, wrong_json, wrong_table
+
+from nflow_cli import config
+from nflow_cli.cli.draw import draw
+from nflow_cli.errors import NflowError
+from nflow_cli.run_dir import RunDirectory
+
+PRESETS = [path.read_bytes() for path in config.shipped_presets().values()]
+TOKENS = [token.encode("utf-8", "surrogatepass") for token in YAML]
+N = 12
+AXIS = np.linspace(-3, 3, N)
+BELL = -(AXIS**2)[:, None] - AXIS**2 / 2
+DOTS = np.linspace(-2, 2, 40).reshape(20, 2)
+ARRAYS = {
+    **{"axis_1": AXIS, "axis_2": AXIS, "log_target": BELL, "log_base": BELL.T, "log_q": BELL - 0.1},
+    **{"samples": DOTS, "base_samples": -DOTS, "target_samples": DOTS[:5]},
+    **{"deformation_k": np.array([0, 2]), "log_deformation": np.stack([BELL, BELL.T])},
+    **{"deformation_axis_1": AXIS, "deformation_axis_2": AXIS},
+}
+SUMMARY = {
+    **{"flow": "planar", "k": 2, "target": "multimodal", "kl": 0.25, "kl_standard_error": 0.01},
+    **{"ess": 0.5, "mass": 1.0, "log_z": 0.0},
+}
+ROWS = [f"{i},{9 / i},{5 / i},{i / 20}" for i in range(1, 21)]
+METRICS = "\r\n".join(["update,loss,kl,beta", *ROWS, ""])
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """Return the files of a run that can be drawn."""
+    run = RunDirectory(tmp_path_factory.mktemp("good"))
+    with run.recorded({"command": "fit-2d", "argv": ["fit-2d"], "seed": 0}):
+        run.write_json("summary.json", SUMMARY)
+        run.write_evaluation(ARRAYS)
+        run.write_text("metrics.csv", METRICS)
+    assert len(draw(RunDirectory.open(str(run.path)))) == 4
+    return {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
+
+
+def outcome(read, *names):
+    """Return whether ``read()`` worked, and check that it is soon refused in one line if not."""
+    start = time.monotonic()
+    try:
+        read()
+        return True
+    except NflowError as error:
+        line = str(error)
+        assert any(name in line for name in names), line
+        assert len(line.splitlines()) == 1 and len(line) < 1500, line
+        return False
+    finally:
+        assert time.monotonic() - start < 10
+
+
+def fuzz_presets(path, count, seed):
+    """Return how many damaged presets are still valid."""
+    rng, valid = np.random.default_rng(seed), 0
+
+    def load():
+        config.dump(config.validate(config.read_preset(path), str(path)))
+
+    for _ in range(count):
+        path.write_bytes(mutated(rng, PRESETS[rng.integers(len(PRESETS))], TOKENS))
+        valid += outcome(load, str(path))
+    return valid
+
+
+def damage(rng, name, content):
+    """Damage one file of a run, its bytes or what they mean."""
+    if rng.integers(2):
+        return mutated(rng, content, BYTES)
+    if name == "evaluation.npz":
+        return rezipped(rng, content) if rng.integers(2) else wrong_arrays(rng, ARRAYS)
+    if name == "metrics.csv":
+        return wrong_table(rng, METRICS)
+    return wrong_json(rng, json.loads(content))
+
+
+def fuzz_runs(folder, good, count, seed, drawn):
+    """Return how many damaged runs are still read, or drawn."""
+    rng, valid = np.random.default_rng(seed), 0
+    folder.mkdir()
+
+    def read():
+        run = RunDirectory.open(str(folder))
+        if drawn:
+            draw(run)
+        return run.read_json("summary.json"), run.read_evaluation(), run.read_metrics()
+
+    for _ in range(count):
+        for name, content in good.items():
+            (folder / name).write_bytes(content)
+        name = list(good)[rng.integers(len(good))]
+        (folder / name).write_bytes(damage(rng, name, good[name]))
+        valid += outcome(read, str(folder))
+    return valid
+
+
+DAMAGE = {
+    "empty": lambda content: b"",
+    "cut short": lambda content: content[: len(content) // 2],
+    "a flipped bit": lambda content: content[:99] + bytes([content[99] ^ 128]) + content[100:],
+    "something else": lambda content: b"\x89PNG\r\n\x1a\n" + bytes(64),
+    "missing": lambda content: None,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("name", ["run.json", "summary.json", "metrics.csv", "evaluation.npz"])
+def test_plot_names_the_file_that_is_damaged(invoke, tmp_path, good, name, damage):
+    for file, content in good.items():
+        (tmp_path / file).write_bytes(content)
+    content = DAMAGE[damage](good[name])
+    (tmp_path / name).unlink() if content is None else (tmp_path / name).write_bytes(content)
+    result = invoke("plot", tmp_path)
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
+    assert result.stderr.startswith(f"nflow: error: {tmp_path}") and name in result.stderr
+    assert not (tmp_path / "plots").exists()
+
+
+def test_plot_does_not_read_the_run_of_a_newer_nflow(invoke, tmp_path, good):
+    for file, content in good.items():
+        (tmp_path / file).write_bytes(content.replace(b'"format": 1', b'"format": 2'))
+    result = invoke("plot", tmp_path)
+    expected = f"{tmp_path / 'run.json'}: format 2, of a newer nflow; this one reads 1\n"
+    assert (result.exit_code, result.stderr) == (1, f"nflow: error: {expected}")
+
+
+def test_damaged_presets_are_valid_or_refused_in_one_line(tmp_path):
+    assert 0 < fuzz_presets(tmp_path / "mine.yaml", 150, seed=1) < 150
+
+
+def test_damaged_runs_are_read_or_refused_in_one_line(tmp_path, good):
+    assert 0 < fuzz_runs(tmp_path / "run", good, 150, seed=2, drawn=False) < 150
+
+
+@pytest.mark.filterwarnings("ignore")  # NumPy's about numbers that no run holds
+def test_damaged_runs_are_drawn_or_refused_in_one_line(tmp_path, good):
+    assert 0 < fuzz_runs(tmp_path / "run", good, 5, seed=3, drawn=True) < 6
+
+
+@pytest.mark.slow
+def test_thousands_of_damaged_presets(tmp_path):
+    fuzz_presets(tmp_path / "mine.yaml", 5_000, seed=4)
+
+
+@pytest.mark.slow
+def test_thousands_of_damaged_runs(tmp_path, good):
+    fuzz_runs(tmp_path / "run", good, 5_000, seed=5, drawn=False)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_hundred_damaged_runs_drawn(tmp_path, good):
+    fuzz_runs(tmp_path / "run", good, 100, seed=6, drawn=True)
