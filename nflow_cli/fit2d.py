@@ -5,11 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from nflow_cli.data import NoiseChunks
 from nflow_cli.evaluation import density_arrays, evaluate_samples
 from nflow_cli.flows import FlowStack
 from nflow_cli.objectives import inverse_temperature, reverse_kl
 from nflow_cli.registry import BASES, TARGETS, resolve
+from nflow_cli.restarts import Restarts
 from nflow_cli.run_dir import SUMMARY, RunDirectory, versions
 from nflow_cli.training import (
     ChunkTrainer,
@@ -17,7 +17,6 @@ from nflow_cli.training import (
     EarlyStop,
     MetricsLog,
     ProgressReport,
-    make_optimizer,
     release_freed_memory,
 )
 
@@ -34,13 +33,18 @@ class Fit2D(ChunkTrainer):
         flow.built = self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Return the annealed free energy and the KL of base samples ``(2, batch_size)``."""
+        """Return the annealed free energy and the KL of base samples ``(2, [R,] batch_size)``."""
         beta = inverse_temperature(update, self.annealing.updates, self.annealing.start)
         z0 = ops.moveaxis(batch, 0, -1)
         z, log_det = self.flow(z0)
         log_q0, log_p = self.base.log_prob(z0), self.target.log_prob(z)
-        loss = ops.mean(reverse_kl(log_q0, log_det, beta * log_p))
-        return {"loss": loss, "kl": ops.mean(reverse_kl(log_q0, log_det, log_p)), "beta": beta}
+        loss = ops.mean(reverse_kl(log_q0, log_det, beta * log_p), axis=-1)
+        kl = ops.mean(reverse_kl(log_q0, log_det, log_p), axis=-1)
+        return {"loss": loss, "kl": kl, "beta": beta}
+
+    def with_flow(self, flow: FlowStack) -> "Fit2D":
+        """Return the same fit of another flow."""
+        return Fit2D(flow, self.base, self.target, self.annealing)
 
 
 def build(config: Any) -> Fit2D:
@@ -49,29 +53,29 @@ def build(config: Any) -> Fit2D:
     base = resolve(BASES[config.base_name])()
     flow = FlowStack(config.flow.pattern, config.flow.k, seed=config.seed)
     model = Fit2D(flow, base, target, config.train.annealing)
-    model.compile(optimizer=make_optimizer(config.train), jit_compile=True)
+    model.prepare(config.train)
     return model
 
 
 def train(model: Fit2D, config: Any, add_row: Any) -> dict[str, Any]:
-    """Train ``model`` as ``config.train`` says; return the figures of speed."""
+    """Train ``model`` as ``config.train`` says.
+
+    Returns:
+        The figures of speed, and what became of the restarts.
+    """
     settings = config.train
-    noise = NoiseChunks(
-        model.base, config.seed, settings.steps, settings.chunk, settings.batch_size
-    )
-    clock = Clock()
+    clock, restarts = Clock(), Restarts(model, config)
     figure = "free energy" if getattr(model.target, "log_z", None) is None else "KL"
     progress = ProgressReport(settings.steps, clock, figure)
     callbacks: list[Any] = [clock, MetricsLog(add_row, clock), progress]
     if settings.early_stopping:
         callbacks.append(EarlyStop(**settings.early_stopping.model_dump(), clock=clock))
-    fit = {"epochs": len(noise), "steps_per_epoch": 1, "shuffle": False, "verbose": 0}
     try:
-        model.fit(noise, callbacks=callbacks, **fit)
+        restarts.train(callbacks)
     finally:
         progress.close()
         release_freed_memory()
-    return clock.figures()
+    return {**clock.figures(), "restarts": restarts.record()}
 
 
 def run(config: Any, directory: RunDirectory, argv: list[str]) -> dict[str, Any]:
@@ -84,6 +88,7 @@ def run(config: Any, directory: RunDirectory, argv: list[str]) -> dict[str, Any]
         directory.write_model(lambda path: keras.saving.save_model(model.flow, path))
         parts = (model.flow, model.base, model.target)
         figures, z0, z = evaluate_samples(*parts, config.seed, config.evaluate.samples)
+        speed["restarts"]["kl"][speed["restarts"]["best"]] = figures["kl"]
         mass, arrays = density_arrays(*parts, z0, z, config.seed, config.evaluate.grid)
         directory.write_evaluation(arrays)
         summary = {

@@ -114,6 +114,8 @@ class Train(Strict):
     clip_norm: float | None = Field(default=10.0, gt=0)
     early_stopping: EarlyStopping | None = None
     chunk: int = Field(default=500, ge=1, le=100_000)
+    restarts: int = Field(default=1, ge=1, le=100)
+    halving: bool = True
 
 
 class Evaluate(Strict):

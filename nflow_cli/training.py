@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import itertools
 import math
 import statistics
 import time
@@ -20,12 +21,18 @@ class ChunkTrainer(keras.Model):
     Small models spend their time in dispatch, not in arithmetic: so what Keras sees as one batch
     is a chunk ``(updates, batch, ...)`` and the loop over it is compiled with the gradient and
     the optimizer. A subclass defines :meth:`objective` and names its ``terms``.
+
+    Several restarts can be trained at once, side by side: then ``restarts`` is ``(R,)``, the
+    terms have that shape, and every weight has an axis of restarts, its second. Each restart
+    makes the updates that it would make alone.
     """
 
     terms: tuple[str, ...]
+    restarts: tuple[int, ...] = ()
+    clip_norm: float | None = None
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Return the ``terms`` as scalars, in nats; ``"loss"`` among them is minimised.
+        """Return the ``terms``, in nats, one per restart; ``"loss"`` among them is minimised.
 
         Args:
             batch: One item of the chunk.
@@ -33,8 +40,18 @@ class ChunkTrainer(keras.Model):
         """
         raise NotImplementedError
 
+    def prepare(self, train: Any) -> None:
+        """Compile with the optimizer and the clipping that ``train`` asks for."""
+        self.clip_norm = train.clip_norm
+        self.compile(optimizer=make_optimizer(train), jit_compile=True)
+
     def train_step(self, data: Any) -> dict[str, Any]:
-        """Run ``count`` updates on ``data = (chunk, (count,))``; return the terms' means."""
+        """Run ``count`` updates on ``data = (chunk, (count,))``.
+
+        Returns:
+            The terms' means over the chunk and the norm of the last gradient, of the restart
+            whose mean loss is lowest; and the learning rate.
+        """
         import tensorflow as tf
 
         chunk, count = data[0], data[1][0]
@@ -43,26 +60,54 @@ class ChunkTrainer(keras.Model):
         def update(i: Any, sums: dict[str, Any], _: Any) -> tuple[Any, dict[str, Any], Any]:
             with tf.GradientTape() as tape:
                 terms = self.objective(chunk[i], self.optimizer.iterations)
+            # Summed over restarts by the tape: what one depends on, no other does.
             gradients = tape.gradient(terms["loss"], [v.value for v in variables])
+            norms = self._norms(gradients)
             if variables:
-                self.optimizer.apply(gradients, variables)
+                self.optimizer.apply(self._clipped(gradients, norms), variables)
             else:  # K = 0: nothing to train, but the updates still count
                 self.optimizer.iterations.assign_add(1)
             sums = {name: sums[name] + terms[name] for name in self.terms}
-            return i + 1, sums, tf.linalg.global_norm(gradients)
+            return i + 1, sums, norms
 
-        start = (tf.constant(0), {name: ops.zeros(()) for name in self.terms}, ops.zeros(()))
-        _, sums, norm = tf.while_loop(lambda i, *_: i < count, update, start)
+        zeros = ops.zeros(self.restarts)
+        start = (tf.constant(0), dict.fromkeys(self.terms, zeros), zeros)
+        _, sums, norms = tf.while_loop(lambda i, *_: i < count, update, start)
         means = {name: total / ops.cast(count, total.dtype) for name, total in sums.items()}
-        return {**means, "learning_rate": self.optimizer.learning_rate, "gradient_norm": norm}
+        logs = _best_restart({**means, "gradient_norm": norms})
+        return {**logs, "learning_rate": self.optimizer.learning_rate}
+
+    def _norms(self, gradients: list[Any]) -> Any:
+        """Return the norm of each restart's gradient."""
+        total = ops.zeros(self.restarts)
+        for gradient in gradients:
+            axes = range(len(gradient.shape))
+            others = [axis for axis in axes if not 1 <= axis <= len(self.restarts)]
+            total = total + ops.sum(gradient * gradient, axis=others)
+        return ops.sqrt(total)
+
+    def _clipped(self, gradients: list[Any], norms: Any) -> list[Any]:
+        """Scale each restart's gradient to a norm of at most ``clip_norm``."""
+        if self.clip_norm is None:
+            return gradients
+        scale = self.clip_norm / ops.maximum(norms, self.clip_norm)
+        behind = [len(g.shape) - 1 - len(self.restarts) for g in gradients]
+        return [g * ops.reshape(scale, self.restarts + (1,) * n) for g, n in zip(gradients, behind)]
+
+
+def _best_restart(logs: dict[str, Any]) -> dict[str, Any]:
+    """Pick, of logs shaped like the restarts, those of the finite one with the lowest loss."""
+    finite = ops.isfinite(logs["loss"]) & ops.isfinite(logs["gradient_norm"])
+    best = ops.argmin(ops.where(finite, logs["loss"], math.inf))
+    return {name: ops.reshape(values, (-1,))[best] for name, values in logs.items()}
 
 
 def make_optimizer(train: Any) -> keras.optimizers.Optimizer:
-    """Return Adam with the learning-rate schedule and clipping that ``train`` asks for."""
+    """Return Adam with the learning-rate schedule that ``train`` asks for."""
     rate = train.learning_rate
     if train.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=train.steps)
-    return keras.optimizers.Adam(rate, global_clipnorm=train.clip_norm)
+    return keras.optimizers.Adam(rate)
 
 
 def release_freed_memory() -> None:
@@ -72,16 +117,19 @@ def release_freed_memory() -> None:
 
 
 class Clock(keras.callbacks.Callback):
-    """Times the chunks: the first holds the compilation, the others are warm."""
+    """Times the chunks: the first of every program holds its compilation, the others are warm."""
 
     def __init__(self) -> None:
         super().__init__()
         self.updates: list[int] = []
         self.seconds: list[float] = []
+        self._cold: list[int] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Start the clock."""
-        self._last = time.perf_counter()
+        """Start the clock, or let it run on to the next program; its first chunk is cold."""
+        if not self._cold:
+            self._last = time.perf_counter()
+        self._cold.append(len(self.seconds))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Note how long the chunk took."""
@@ -92,14 +140,18 @@ class Clock(keras.callbacks.Callback):
 
     def figures(self) -> dict[str, Any]:
         """Return updates made, and compile time, training time (s) and speed (updates/s)."""
-        warm = self.seconds[1:]
-        done = self.updates[-1] - self.updates[0]
-        compile_seconds = self.seconds[0] - (statistics.median(warm) if warm else 0.0)
+        compile_seconds, done, warm_seconds = 0.0, 0, 0.0
+        for first, end in itertools.pairwise([*self._cold, len(self.seconds)]):
+            warm = self.seconds[first + 1 : end]
+            compile_seconds += self.seconds[first] - (statistics.median(warm) if warm else 0.0)
+            done += self.updates[end - 1] - self.updates[first]
+            warm_seconds += sum(warm)
+        steps, seconds = self.updates[-1], sum(self.seconds)
         return {
-            "steps": self.updates[-1],
+            "steps": steps,
             "compile_seconds": compile_seconds,
-            "train_seconds": sum(self.seconds),
-            "steps_per_second": done / sum(warm) if warm else self.updates[-1] / self.seconds[0],
+            "train_seconds": seconds,
+            "steps_per_second": done / warm_seconds if done else steps / seconds,
         }
 
 
@@ -158,7 +210,9 @@ class ProgressReport(keras.callbacks.Callback):
         self.steps, self.clock, self.figure = steps, clock, figure
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Open the bar."""
+        """Open the bar, unless an earlier program of this run did."""
+        if hasattr(self, "bar"):
+            return
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

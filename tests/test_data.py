@@ -6,8 +6,8 @@ from nflow_cli.distributions import StandardNormal, UniformBox
 from nflow_cli.streams import stream
 
 
-def chunks(steps, chunk=7, batch_size=5, seed=0, **options):
-    return NoiseChunks(StandardNormal(), seed, steps, chunk, batch_size, **options)
+def chunks(steps, chunk=7, batch_size=5, seeds=(0,), **options):
+    return NoiseChunks(StandardNormal(), seeds, steps, chunk, batch_size, **options)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,17 @@ def test_starting_later_goes_on_with_the_same_chunks(first):
 
 
 def test_seeds_give_different_noise():
-    assert not np.any(chunks(7, seed=0)[0][0] == chunks(7, seed=1)[0][0])
+    assert not np.any(chunks(7, seeds=[0])[0][0] == chunks(7, seeds=[1])[0][0])
+
+
+def test_several_seeds_give_side_by_side_what_each_gives_alone():
+    together = chunks(10, seeds=[5, 0, 8])
+    for i, (noise, count) in enumerate(together):
+        assert noise.shape == (7, 2, 3, 5)
+        for r, seed in enumerate([5, 0, 8]):
+            alone = chunks(10, seeds=[seed])[i]
+            np.testing.assert_array_equal(noise[:, :, r], alone[0])
+            np.testing.assert_array_equal(count, alone[1])
 
 
 def test_training_and_evaluation_never_see_the_same_noise():
@@ -62,7 +72,7 @@ def test_training_and_evaluation_never_see_the_same_noise():
 
 
 def test_the_noise_is_that_of_the_base():
-    box = NoiseChunks(UniformBox(2.0), 0, 100, 100, 500)[0][0]
+    box = NoiseChunks(UniformBox(2.0), [0], 100, 100, 500)[0][0]
     normal = chunks(100, 100, 500)[0][0]
     n = normal.size
     assert np.abs(box).max() <= 2.0

@@ -41,7 +41,7 @@ def fit_by_hand(target, train, base=None, pattern=("planar",), k=4):
     settings = preset(train)
     flow = FlowStack(list(pattern), k, seed=0)
     model = fit2d.Fit2D(flow, base or StandardNormal(), target, settings.train.annealing)
-    model.compile(optimizer=make_optimizer(settings.train), jit_compile=True)
+    model.prepare(settings.train)
     rows = []
     fit2d.train(model, settings, rows.append)
     return model, rows
@@ -93,7 +93,7 @@ def test_compiled_chunks_make_the_updates_of_a_plain_loop(small):
     flow = FlowStack(["planar", "radial"], 3, seed=7)
     flow.build((None, 2))
     variables, target = flow.trainable_variables, targets.Multimodal()
-    noise = NoiseChunks(StandardNormal(), 7, 23, 5, 32)
+    noise = NoiseChunks(StandardNormal(), [7], 23, 5, 32)
     optimizer = make_optimizer(settings.train)
     for update in range(23):
         z0 = ops.convert_to_tensor(noise[update // 5][0][update % 5].T)

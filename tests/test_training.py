@@ -68,7 +68,7 @@ def settings(**changes):
 def fit(model, chunk, train, noise=NOISE, callbacks=()):
     """Train as a fit does; return the rows that were logged, and the clock."""
     rows, clock, data = [], Clock(), Slices(noise, chunk)
-    model.compile(optimizer=make_optimizer(train), jit_compile=True)
+    model.prepare(train)
     log = MetricsLog(rows.append, clock)
     more = [make(clock) for make in callbacks]
     model.fit(
@@ -83,7 +83,7 @@ def fit(model, chunk, train, noise=NOISE, callbacks=()):
 
 
 def plain_loop(model, train, noise=NOISE):
-    """Train one update at a time, nothing compiled; return the terms and gradient norms."""
+    """Train one update at a time, nothing compiled or clipped; return terms and gradient norms."""
     import tensorflow as tf
 
     optimizer, history = make_optimizer(train), []
@@ -176,15 +176,71 @@ def test_other_noise_gives_other_weights(chunked):
     assert np.all(weights_of(model) != chunked[2])
 
 
+def given_to_adam(model):
+    """Return the gradients of the only update made: Adam's first moments are a part of them."""
+    moments = [v for v in model.optimizer.variables if "momentum" in v.path]
+    return [to_numpy(v.value) / (1 - model.optimizer.beta_1) for v in moments]
+
+
+class Slope(Bend):
+    """Its gradient is (3, 4), of norm 5."""
+
+    def objective(self, batch, update):
+        loss = 3 * self.bend[0] + 4 * self.bend[1] + 0 * ops.mean(batch)
+        return {"loss": loss, "kl": loss, "beta": ops.ones(())}
+
+
 @pytest.mark.parametrize("clip_norm", [None, 0.5, 10.0])
 def test_gradients_are_clipped_to_the_norm_asked_for(clip_norm):
-    optimizer = make_optimizer(settings(clip_norm=clip_norm, schedule="constant"))
-    variable = keras.Variable(np.zeros(2, "float32"))
-    # Adam's first moment after one update from 0 is (1 - beta_1) times what it was given.
-    optimizer.apply([ops.convert_to_tensor(np.array([3.0, 4.0], "float32"))], [variable])
-    given = to_numpy(optimizer._momentums[0].value) / (1 - optimizer.beta_1)
+    model = Slope()
+    rows, _ = fit(model, 1, settings(clip_norm=clip_norm, steps=1), noise=NOISE[:1])
     scale = 1.0 if clip_norm is None else min(1.0, clip_norm / 5)
-    np.testing.assert_allclose(given, np.array([3.0, 4.0]) * scale, 1e-5)
+    np.testing.assert_allclose(given_to_adam(model)[0], np.array([3.0, 4.0]) * scale, 1e-5)
+    assert rows[0]["gradient_norm"] == pytest.approx(5.0, rel=1e-6)
+
+
+class Slopes(ChunkTrainer):
+    """Three restarts: gradients (3, 4, 12), (0, 0, 0) and (30, 40, 120), in two weights."""
+
+    terms = ("loss", "kl", "beta")
+    restarts = (3,)
+    gradients = (np.array([[3.0, 0, 30], [4, 0, 40]]), np.array([[[12.0], [0], [120]]]))
+
+    def __init__(self, offsets=(0.0, 0.0, 0.0)):
+        super().__init__()
+        self.offsets = np.array(offsets, "float32")
+        shapes = [np.shape(g) for g in self.gradients]
+        self.both = [self.add_weight(shape=shape, initializer="zeros") for shape in shapes]
+        self.built = True
+
+    def objective(self, batch, update):
+        one, other = (w * g.astype("float32") for w, g in zip(self.both, self.gradients))
+        loss = ops.sum(one, 0) + ops.sum(other, (0, 2)) + self.offsets + 0 * ops.mean(batch)
+        return {"loss": loss, "kl": 2 * loss, "beta": ops.ones(())}
+
+
+def test_every_restart_is_clipped_by_its_own_norm():
+    model = Slopes()
+    fit(model, 1, settings(clip_norm=26.0, steps=1), noise=NOISE[:1])
+    scales = np.array([1.0, 1.0, 26 / 130])
+    given = given_to_adam(model)
+    np.testing.assert_allclose(given[0], model.gradients[0] * scales, 1e-5)
+    np.testing.assert_allclose(given[1], model.gradients[1] * scales[:, None], 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "loss", "norm"),
+    [((2, 1, 3), 1, 0), ((2, 5, 3), 2, 13), ((np.nan, 1, -3), -3, 130), ((-np.inf, 1, 3), 1, 0)],
+)
+def test_rows_are_of_the_finite_restart_with_the_lowest_loss(offsets, loss, norm):
+    rows, _ = fit(Slopes(offsets), 1, settings(steps=1), noise=NOISE[:1])
+    assert (rows[0]["loss"], rows[0]["kl"], rows[0]["beta"]) == (loss, 2 * loss, 1)
+    assert rows[0]["gradient_norm"] == pytest.approx(norm)
+
+
+def test_a_run_stops_when_no_restart_is_finite():
+    with pytest.raises(DivergenceError, match="loss nan"):
+        fit(Slopes([np.nan] * 3), 1, settings(steps=1), noise=NOISE[:1])
 
 
 class LogOf(Bend):
@@ -250,6 +306,25 @@ def test_one_chunk_alone_has_figures_too(monkeypatch):
         "compile_seconds": 4.0,
         "train_seconds": 4.0,
         "steps_per_second": 2.5,
+    }
+
+
+def test_the_first_chunk_of_every_program_is_cold(monkeypatch):
+    clock = Clock()
+    clock.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=0)))
+    times = iter([100.0, 107.0, 109.0, 120.0, 121.0, 122.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(times))
+    clock.on_train_begin()
+    for epoch, update in enumerate((10, 20, 30, 40, 50)):
+        if epoch == 2:
+            clock.on_train_begin()
+        clock.model.optimizer.iterations = update
+        clock.on_epoch_end(epoch)
+    assert clock.figures() == {
+        "steps": 50,
+        "compile_seconds": (7.0 - 2.0) + (11.0 - 1.0),
+        "train_seconds": 22.0,
+        "steps_per_second": 30 / 4.0,
     }
 
 

@@ -52,6 +52,14 @@ def _a_number(_: Any, __: Any, value: float | None) -> float | None:
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Fixes the result bit for bit.")
 @click.option(
+    "--restarts",
+    type=click.IntRange(1, 100),
+    help="Train so many seeds at once, from --seed on, and keep the best.",
+)
+@click.option(
+    "--halving/--no-halving", default=None, help="Drop the worse half of the restarts early."
+)
+@click.option(
     "--set", "assignments", multiple=True, metavar="KEY.PATH=VALUE", help="Change a preset's key."
 )
 @click.option("--output", metavar="DIR", help="A new or empty folder for the run.")
@@ -80,6 +88,8 @@ def fit_2d(
             "train.steps": options["steps"],
             "train.batch_size": options["batch_size"],
             "train.learning_rate": options["learning_rate"],
+            "train.restarts": options["restarts"],
+            "train.halving": options["halving"],
             "seed": options["seed"],
         },
     )
@@ -122,6 +132,7 @@ def _table(summary: dict[str, Any]) -> str:
         ("free energy", f"{summary['free_energy']:.5f} nats"),
         ("ESS", f"{summary['ess']:.3f}"),
         ("mass of q", f"{summary['mass']:.5f}"),
+        *_restarts(summary["restarts"]),
         (
             "training",
             f"{summary['steps']} updates in {summary['train_seconds']:.1f} s "
@@ -130,3 +141,11 @@ def _table(summary: dict[str, Any]) -> str:
         ),
     ]
     return "\n".join(f"{name:<12} {value}" for name, value in rows)
+
+
+def _restarts(restarts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Tell the KL of each restart, if there were several."""
+    if restarts["count"] == 1:
+        return []
+    kls = ", ".join("not finite" if kl is None else f"{kl:.4f}" for kl in restarts["kl"])
+    return [("restarts", f"KL {kls}; seed {restarts['seed']} is kept")]
