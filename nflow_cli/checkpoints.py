@@ -1,8 +1,10 @@
 """Checkpoints: what a run needs to go on after it was stopped at any moment. No Keras here."""
 
+import contextlib
 import hashlib
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,9 +59,10 @@ class Checkpoints:
         manifest = {**self._manifest(), name: digest}
         kept = dict(sorted(manifest.items())[-KEPT:])
         self.directory.write_json(f"{CHECKPOINTS}/{MANIFEST}", kept)
-        for path in (self.directory.path / CHECKPOINTS).glob("*.npz"):
-            if path.name not in kept:
-                path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what cannot be removed does no harm
+            for path in (self.directory.path / CHECKPOINTS).glob("*.npz"):
+                if path.name not in kept:
+                    path.unlink(missing_ok=True)
 
     def load(self) -> Checkpoint | None:
         """Read the newest whole checkpoint; ``None`` where none was written yet.
@@ -85,8 +88,18 @@ class Checkpoints:
         if hashlib.sha256(content).hexdigest() != digest:
             raise RunDirectoryError(f"{self.directory.path / name}: damaged: its checksum differs")
         arrays = self.directory.arrays_of(name, content)
-        return Checkpoint(arrays, json.loads(arrays.pop(_STATE).tobytes()))
+        try:
+            return Checkpoint(arrays, json.loads(arrays.pop(_STATE).tobytes()))
+        except (KeyError, ValueError):
+            raise RunDirectoryError(f"{self.directory.path / name}: damaged: no state") from None
 
     def _manifest(self) -> dict[str, str]:
         name = f"{CHECKPOINTS}/{MANIFEST}"
-        return self.directory.read_json(name) if (self.directory.path / name).is_file() else {}
+        if not (self.directory.path / name).is_file():
+            return {}
+        manifest = self.directory.read_json(name)
+        if not all(re.fullmatch(r"\d{12}\.npz", key) for key in manifest):
+            raise RunDirectoryError(
+                f"{self.directory.path / name}: damaged: not checkpoints' names"
+            )
+        return manifest

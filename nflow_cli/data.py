@@ -1,5 +1,6 @@
 """What the compiled training loop is fed: one chunk of updates at a time."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -15,11 +16,12 @@ class NoiseChunks(keras.utils.PyDataset):
     Item ``i`` is ``(noise, count)``: noise ``(chunk, 2, batch_size)`` for the updates from
     ``i * chunk`` on (features first, as the flows compute: transposing would cost a twentieth of
     an update), and how many of them are due, ``(1,)``. Keras draws one chunk ahead of the training.
+    R seeds give ``(chunk, 2, R, batch_size)``: to each restart what its seed alone would give.
     """
 
-    def __init__(self, base, seed: int, steps: int, chunk: int, batch_size: int):
+    def __init__(self, base, seeds: Sequence[int], steps: int, chunk: int, batch_size: int):
         super().__init__(workers=1, max_queue_size=2)
-        self.base, self.seed, self.steps = base, seed, steps
+        self.base, self.seeds, self.steps = base, seeds, steps
         self.chunk, self.batch_size, self.start = chunk, batch_size, 0
 
     def start_at(self, update: int) -> None:
@@ -31,9 +33,9 @@ class NoiseChunks(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         index += self.start // self.chunk
-        noise = self.base.sample(
-            stream(self.seed, "base-noise", index), (self.chunk, 2, self.batch_size)
-        )
+        shape = (self.chunk, 2, self.batch_size)
+        drawn = [self.base.sample(stream(seed, "base-noise", index), shape) for seed in self.seeds]
+        noise = drawn[0] if len(drawn) == 1 else np.stack(drawn, axis=2)
         made = max(0, self.start - index * self.chunk)
         count = min(self.chunk, self.steps - index * self.chunk) - made
         return np.roll(noise, -made, axis=0), np.array([count], dtype=np.int32)

@@ -12,6 +12,7 @@ from nflow_cli.objectives import reverse_kl
 from nflow_cli.streams import stream
 
 CHUNK = 100_000  # samples pushed through at once: bounds the memory
+JUDGED_SAMPLES = 50_000  # behind the choice among restarts
 SHOWN_SAMPLES = 2_000
 STRIP_PANELS = 9
 STRIP_GRID = 120
@@ -49,6 +50,19 @@ def evaluate_samples(
         "log_z_source": getattr(target, "log_z_source", None),
     }
     return figures, z0, np.concatenate(images)
+
+
+def judge(flow: Any, base: Any, target: Any, count: int, seed: int) -> np.ndarray:
+    """Return the KL in nats of each of ``count`` stacks side by side, from common samples.
+
+    No training has seen the samples, and the final figures have others. Where the target's log Z
+    is unknown this is the free energy.
+    """
+    noise = base.sample(stream(seed, "restarts"), (JUDGED_SAMPLES, 2))
+    noise = ops.broadcast_to(noise, (count, JUDGED_SAMPLES, 2))
+    z, log_det = flow.forward_and_log_det(noise)
+    gap = reverse_kl(base.log_prob(noise), log_det, target.log_prob(z))
+    return ops.convert_to_numpy(ops.mean(gap, axis=-1))
 
 
 def density_arrays(

@@ -5,21 +5,20 @@ from typing import Any
 from keras import ops
 
 from nflow_cli.config import fingerprint
-from nflow_cli.data import NoiseChunks
 from nflow_cli.evaluation import density_arrays, evaluate_samples
 from nflow_cli.flows import FlowStack
 from nflow_cli.objectives import inverse_temperature, reverse_kl
 from nflow_cli.registry import BASES, TARGETS, resolve
+from nflow_cli.restarts import Restarts
 from nflow_cli.run_dir import SUMMARY, RunDirectory
 from nflow_cli.saving import save_model
+from nflow_cli.session import Session
 from nflow_cli.training import (
     ChunkTrainer,
     Clock,
     EarlyStop,
     MetricsLog,
     ProgressReport,
-    fit_chunks,
-    make_optimizer,
 )
 
 
@@ -35,13 +34,18 @@ class Fit2D(ChunkTrainer):
         flow.built = self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Return the annealed free energy and the KL of base samples ``(2, batch_size)``."""
+        """Return the annealed free energy and the KL of base samples ``(2, [R,] batch_size)``."""
         beta = inverse_temperature(update, self.annealing.updates, self.annealing.start)
         z0 = ops.moveaxis(batch, 0, -1)
         z, log_det = self.flow(z0)
         log_q0, log_p = self.base.log_prob(z0), self.target.log_prob(z)
-        loss = ops.mean(reverse_kl(log_q0, log_det, beta * log_p))
-        return {"loss": loss, "kl": ops.mean(reverse_kl(log_q0, log_det, log_p)), "beta": beta}
+        loss = ops.mean(reverse_kl(log_q0, log_det, beta * log_p), axis=-1)
+        kl = ops.mean(reverse_kl(log_q0, log_det, log_p), axis=-1)
+        return {"loss": loss, "kl": kl, "beta": beta}
+
+    def with_flow(self, flow: FlowStack) -> "Fit2D":
+        """Return the same fit of another flow."""
+        return Fit2D(flow, self.base, self.target, self.annealing)
 
 
 def build(config: Any) -> Fit2D:
@@ -50,20 +54,20 @@ def build(config: Any) -> Fit2D:
     base = resolve(BASES[config.base_name])()
     flow = FlowStack(config.flow.pattern, config.flow.k, seed=config.seed)
     model = Fit2D(flow, base, target, config.train.annealing)
-    model.compile(optimizer=make_optimizer(config.train, config.train.steps), jit_compile=True)
+    model.prepare(config.train, config.train.steps)
     return model
 
 
 def train(model: Fit2D, config: Any, directory: RunDirectory | None = None) -> dict[str, Any]:
-    """Train ``model`` as ``config.train`` says; return the figures of speed.
+    """Train ``model`` as ``config.train`` says.
 
     With ``directory``, the training is logged and saved there, and goes on from where it was.
+
+    Returns:
+        The figures of speed, and what became of the restarts.
     """
     settings = config.train
-    noise = NoiseChunks(
-        model.base, config.seed, settings.steps, settings.chunk, settings.batch_size
-    )
-    clock = Clock()
+    clock, restarts = Clock(), Restarts(model, config)
     figure = "free energy" if getattr(model.target, "log_z", None) is None else "KL"
 
     def note(logs: Any) -> str:
@@ -72,8 +76,10 @@ def train(model: Fit2D, config: Any, directory: RunDirectory | None = None) -> d
     callbacks: list[Any] = [clock, MetricsLog(clock), ProgressReport(settings.steps, clock, note)]
     if settings.early_stopping:
         callbacks.append(EarlyStop(**settings.early_stopping.model_dump(), clock=clock))
-    fit_chunks(model, noise, callbacks, directory, settings.checkpoint_seconds)
-    return clock.figures()
+    every = settings.checkpoint_seconds
+    with Session(callbacks, settings.steps, directory, every, (restarts,)) as session:
+        restarts.train(session)
+    return {**clock.figures(), "restarts": restarts.record()}
 
 
 def run(config: Any, directory: RunDirectory) -> dict[str, Any]:
@@ -83,6 +89,7 @@ def run(config: Any, directory: RunDirectory) -> dict[str, Any]:
     model_sha256 = save_model(directory, model.flow)
     parts = (model.flow, model.base, model.target)
     figures, z0, z = evaluate_samples(*parts, config.seed, config.evaluate.samples)
+    speed["restarts"]["kl"][speed["restarts"]["best"]] = figures["kl"]
     mass, arrays = density_arrays(*parts, z0, z, config.seed, config.evaluate.grid)
     directory.write_evaluation(arrays)
     summary = {

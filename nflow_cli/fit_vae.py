@@ -14,13 +14,12 @@ from nflow_cli.images import Images, binarize
 from nflow_cli.objectives import inverse_temperature
 from nflow_cli.run_dir import SUMMARY, RunDirectory
 from nflow_cli.saving import save_model
+from nflow_cli.session import Session
 from nflow_cli.training import (
     ChunkTrainer,
     Clock,
     MetricsLog,
     ProgressReport,
-    fit_chunks,
-    make_optimizer,
 )
 from nflow_cli.vae import FlowVAE
 from nflow_cli.vae_evaluation import ImportanceSampler, evaluate_vae, vae_arrays
@@ -130,8 +129,7 @@ def build(config: Any, updates_per_epoch: int) -> FitVAE:
     warm_up = train.warm_up
     updates = round(warm_up.epochs * updates_per_epoch)
     fit = FitVAE(vae, warm_up.kind, updates, warm_up.start)
-    optimizer = make_optimizer(train, train.epochs * updates_per_epoch)
-    fit.compile(optimizer=optimizer, jit_compile=True)
+    fit.prepare(train, train.epochs * updates_per_epoch)
     return fit
 
 
@@ -164,7 +162,10 @@ def train(
         return text + (f", validation {log.validation:.2f}" if log.rows and validate else "")
 
     progress = ProgressReport(chunks.steps, clock, note)
-    fit_chunks(model, chunks, [clock, log, progress], directory, config.train.checkpoint_seconds)
+    every = config.train.checkpoint_seconds
+    with Session([clock, log, progress], chunks.steps, directory, every) as session:
+        session.fit(model, chunks)
+        session.finish(model)
     epochs = [sum(clock.seconds[i : i + size]) for i in range(0, len(clock.seconds), size)]
     return {
         "epochs": log.rows,

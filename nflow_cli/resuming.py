@@ -82,27 +82,39 @@ class Checkpointer(keras.callbacks.Callback):
                     state[name][key] = value
         self.store.save(int(self.model.optimizer.iterations), Checkpoint(arrays, state))
 
-    def restore(self, model: keras.Model) -> bool:
-        """Go on from the newest checkpoint, if there is one: put ``model``, its optimizer and the
-        callbacks back into its state. Returns whether a training of as many steps had ended then.
-        """
+    def load(self) -> Checkpoint | None:
+        """Read the newest checkpoint, if there is one, and put the callbacks into its state."""
+        saved = self.store.load()
+        if saved is not None:
+            for name, part in self.parts.items():
+                groups = _grouped(saved.arrays, f"{name}/")
+                part.restore({**saved.state[name], **groups})
+        return saved
+
+    def finished(self, saved: Checkpoint | None) -> bool:
+        """Return whether a training of as many steps had ended when ``saved`` was."""
+        return saved is not None and saved.state["finished"] and saved.state["steps"] == self.steps
+
+    def assign(self, model: keras.Model, saved: Checkpoint) -> None:
+        """Put ``model`` and its optimizer into the state of ``saved``."""
         self.set_model(model)
         model.optimizer.build(model.trainable_variables)
-        saved = self.store.load()
-        if saved is None:
-            return False
-        groups: dict[str, list[np.ndarray]] = {}
-        for name, array in saved.arrays.items():
-            groups.setdefault(name.rpartition("/")[0], []).append(array)
-        for variable, value in zip(self._all_variables(), groups.pop("variable"), strict=True):
+        values = _grouped(saved.arrays, "")["variable"]
+        for variable, value in zip(self._all_variables(), values, strict=True):
             variable.assign(value)
-        for name, part in self.parts.items():
-            arrays = {key.partition("/")[2]: v for key, v in groups.items() if key.startswith(name)}
-            part.restore({**saved.state[name], **arrays})
-        return saved.state["finished"] and saved.state["steps"] == self.steps
 
     def _all_variables(self) -> list[Any]:
         return [*self.model.weights, *self.model.optimizer.variables]
 
     def _variables(self) -> list[np.ndarray]:
         return [keras.ops.convert_to_numpy(variable) for variable in self._all_variables()]
+
+
+def _grouped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, list[np.ndarray]]:
+    """Return the lists of arrays that were saved as ``prefix + name/index``."""
+    groups: dict[str, list[np.ndarray]] = {}
+    for name, array in arrays.items():
+        key, _, _ = name.removeprefix(prefix).rpartition("/")
+        if name.startswith(prefix) and "/" not in key:
+            groups.setdefault(key, []).append(array)
+    return groups

@@ -115,6 +115,8 @@ class Train(Strict):
     early_stopping: EarlyStopping | None = None
     chunk: int = Field(default=500, ge=1, le=100_000)
     checkpoint_seconds: float = Field(default=30.0, ge=0)
+    restarts: int = Field(default=1, ge=1, le=100)
+    halving: bool = True
 
 
 class Evaluate(Strict):

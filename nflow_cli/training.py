@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import itertools
 import math
 import statistics
 import sys
@@ -12,10 +13,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from nflow_cli.checkpoints import Checkpoints
 from nflow_cli.errors import DivergenceError
-from nflow_cli.resuming import Checkpointer
-from nflow_cli.run_dir import RunDirectory
 
 
 class ChunkTrainer(keras.Model):
@@ -24,12 +22,18 @@ class ChunkTrainer(keras.Model):
     Small models spend their time in dispatch, not in arithmetic: so what Keras sees as one batch
     is a chunk, an array ``(updates, ...)`` or a nest of them, and the loop over it is compiled with
     the gradient and the optimizer. A subclass defines :meth:`objective` and names its ``terms``.
+
+    Several restarts can be trained at once, side by side: then ``restarts`` is ``(R,)``, the
+    terms have that shape, and every weight has an axis of restarts, its second. Each restart
+    makes the updates that it would make alone.
     """
 
     terms: tuple[str, ...]
+    restarts: tuple[int, ...] = ()
+    clip_norm: float | None = None
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Return the ``terms`` as scalars, in nats; ``"loss"`` among them is minimised.
+        """Return the ``terms``, in nats, one per restart; ``"loss"`` among them is minimised.
 
         Args:
             batch: One item of the chunk.
@@ -37,8 +41,18 @@ class ChunkTrainer(keras.Model):
         """
         raise NotImplementedError
 
+    def prepare(self, train: Any, steps: int) -> None:
+        """Compile with the optimizer and the clipping that ``train`` asks for."""
+        self.clip_norm = train.clip_norm
+        self.compile(optimizer=make_optimizer(train, steps), jit_compile=True)
+
     def train_step(self, data: Any) -> dict[str, Any]:
-        """Run ``count`` updates on ``data = (chunk, (count,))``; return the terms' means."""
+        """Run ``count`` updates on ``data = (chunk, (count,))``.
+
+        Returns:
+            The terms' means over the chunk and the norm of the last gradient, of the restart
+            whose mean loss is lowest; and the learning rate.
+        """
         import tensorflow as tf
 
         chunk, count = data[0], data[1][0]
@@ -48,64 +62,54 @@ class ChunkTrainer(keras.Model):
             with tf.GradientTape() as tape:
                 batch = keras.tree.map_structure(lambda array: array[i], chunk)
                 terms = self.objective(batch, self.optimizer.iterations)
+            # Summed over restarts by the tape: what one depends on, no other does.
             gradients = tape.gradient(terms["loss"], [v.value for v in variables])
+            norms = self._norms(gradients)
             if variables:
-                self.optimizer.apply(gradients, variables)
+                self.optimizer.apply(self._clipped(gradients, norms), variables)
             else:  # K = 0: nothing to train, but the updates still count
                 self.optimizer.iterations.assign_add(1)
             sums = {name: sums[name] + terms[name] for name in self.terms}
-            return i + 1, sums, tf.linalg.global_norm(gradients)
+            return i + 1, sums, norms
 
-        start = (tf.constant(0), {name: ops.zeros(()) for name in self.terms}, ops.zeros(()))
-        _, sums, norm = tf.while_loop(lambda i, *_: i < count, update, start)
+        zeros = ops.zeros(self.restarts)
+        start = (tf.constant(0), dict.fromkeys(self.terms, zeros), zeros)
+        _, sums, norms = tf.while_loop(lambda i, *_: i < count, update, start)
         means = {name: total / ops.cast(count, total.dtype) for name, total in sums.items()}
-        return {**means, "learning_rate": self.optimizer.learning_rate, "gradient_norm": norm}
+        logs = _best_restart({**means, "gradient_norm": norms})
+        return {**logs, "learning_rate": self.optimizer.learning_rate}
+
+    def _norms(self, gradients: list[Any]) -> Any:
+        """Return the norm of each restart's gradient."""
+        total = ops.zeros(self.restarts)
+        for gradient in gradients:
+            axes = range(len(gradient.shape))
+            others = [axis for axis in axes if not 1 <= axis <= len(self.restarts)]
+            total = total + ops.sum(gradient * gradient, axis=others)
+        return ops.sqrt(total)
+
+    def _clipped(self, gradients: list[Any], norms: Any) -> list[Any]:
+        """Scale each restart's gradient to a norm of at most ``clip_norm``."""
+        if self.clip_norm is None:
+            return gradients
+        scale = self.clip_norm / ops.maximum(norms, self.clip_norm)
+        behind = [len(g.shape) - 1 - len(self.restarts) for g in gradients]
+        return [g * ops.reshape(scale, self.restarts + (1,) * n) for g, n in zip(gradients, behind)]
+
+
+def _best_restart(logs: dict[str, Any]) -> dict[str, Any]:
+    """Pick, of logs shaped like the restarts, those of the finite one with the lowest loss."""
+    finite = ops.isfinite(logs["loss"]) & ops.isfinite(logs["gradient_norm"])
+    best = ops.argmin(ops.where(finite, logs["loss"], math.inf))
+    return {name: ops.reshape(values, (-1,))[best] for name, values in logs.items()}
 
 
 def make_optimizer(train: Any, steps: int) -> keras.optimizers.Optimizer:
-    """Return Adam with the learning-rate schedule and clipping that ``train`` asks for."""
+    """Return Adam with the learning-rate schedule that ``train`` asks for."""
     rate = train.learning_rate
     if train.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
-    return keras.optimizers.Adam(rate, global_clipnorm=train.clip_norm)
-
-
-def fit_chunks(
-    model: ChunkTrainer,
-    chunks: Any,
-    callbacks: list[Any],
-    directory: RunDirectory | None = None,
-    checkpoint_seconds: float = 30.0,
-) -> None:
-    """Train ``model`` on every chunk: an epoch of Keras.
-
-    Args:
-        model: Compiled.
-        chunks: A data set of chunks; ``start_at(update)`` makes it go on from there.
-        callbacks: What watches the training, in this order; a MetricsLog among them.
-        directory: Where rows and checkpoints go, and where the training goes on if it had begun.
-        checkpoint_seconds: Time between checkpoints.
-    """
-    log = next(callback for callback in callbacks if isinstance(callback, MetricsLog))
-    with contextlib.ExitStack() as stack:
-        stack.callback(release_freed_memory)
-        for callback in callbacks:
-            if isinstance(callback, ProgressReport):
-                stack.callback(callback.close)
-        checkpointer = None
-        if directory:
-            store = Checkpoints(directory)
-            checkpointer = Checkpointer(store, checkpoint_seconds, chunks.steps, callbacks)
-            if checkpointer.restore(model):
-                return
-            log.add_row = stack.enter_context(directory.metrics_writer(log.rows))
-            stack.enter_context(checkpointer.signals)
-        chunks.start_at(int(model.optimizer.iterations))
-        every = [*callbacks, *([checkpointer] if checkpointer else [])]
-        fit = {"epochs": len(chunks), "steps_per_epoch": 1, "shuffle": False, "verbose": 0}
-        model.fit(chunks, callbacks=every, **fit)
-        if checkpointer:
-            checkpointer.save(finished=True)
+    return keras.optimizers.Adam(rate)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -122,16 +126,18 @@ def release_freed_memory() -> None:
 
 
 class Clock(keras.callbacks.Callback):
-    """Times the chunks: the first holds the compilation, the others are warm."""
+    """Times the chunks: the first of every program holds its compilation, the others are warm."""
 
     def __init__(self) -> None:
         super().__init__()
         self.updates: list[int] = []
         self.seconds: list[float] = []
+        self._cold: list[int] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Note where training starts, unless it goes on."""
+        """Note where training starts, unless it goes on; the first chunk will be cold."""
         self.updates = self.updates or [int(self.model.optimizer.iterations)]
+        self._cold.append(len(self.seconds))
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Start the clock."""
@@ -149,22 +155,28 @@ class Clock(keras.callbacks.Callback):
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
-        return {"updates": self.updates, "seconds": self.seconds}
+        return {"updates": self.updates, "seconds": self.seconds, "cold": self._cold}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.updates, self.seconds = list(state["updates"]), list(state["seconds"])
+        self._cold = list(state["cold"])
 
     def figures(self) -> dict[str, Any]:
         """Return updates made, and compile time, training time (s) and speed (updates/s)."""
-        warm = self.seconds[1:]
-        done = self.updates[-1] - self.updates[1]
-        compile_seconds = self.seconds[0] - (statistics.median(warm) if warm else 0.0)
+        compile_seconds, done, warm_seconds = 0.0, 0, 0.0
+        for first, end in itertools.pairwise([*self._cold, len(self.seconds)]):
+            warm = self.seconds[first + 1 : end]
+            if end > first:
+                compile_seconds += self.seconds[first] - (statistics.median(warm) if warm else 0.0)
+                done += self.updates[end] - self.updates[first + 1]
+                warm_seconds += sum(warm)
+        steps, seconds = self.updates[-1], sum(self.seconds)
         return {
-            "steps": self.updates[-1],
+            "steps": steps,
             "compile_seconds": compile_seconds,
-            "train_seconds": sum(self.seconds),
-            "steps_per_second": done / sum(warm) if warm else self.updates[-1] / self.seconds[0],
+            "train_seconds": seconds,
+            "steps_per_second": done / warm_seconds if done else steps / seconds,
         }
 
 
@@ -277,7 +289,9 @@ class ProgressReport(keras.callbacks.Callback):
         self.steps, self.clock, self.note = steps, clock, note
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Open the bar."""
+        """Open the bar, unless an earlier program of this run did."""
+        if hasattr(self, "bar"):
+            return
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

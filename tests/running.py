@@ -1,7 +1,10 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+from nflow_cli.run_dir import RunDirectory
 
 # The script that pip installed beside the interpreter: what a user types.
 NFLOW = Path(sys.executable).with_name("nflow")
@@ -19,3 +22,12 @@ def run_nflow(folder, *args, **env):
         text=True,
         timeout=120,
     )
+
+
+def with_rows(train):
+    """Call ``train(directory)``; return what it does, and the rows that it logged."""
+    with tempfile.TemporaryDirectory() as folder:
+        directory = RunDirectory.create("test", os.path.join(folder, "run"))
+        result = train(directory)
+        columns = directory.read_metrics()
+    return result, [dict(zip(columns, row)) for row in zip(*(c.tolist() for c in columns.values()))]

@@ -45,6 +45,7 @@ SOUND = {
         "train": {"steps": 900, "chunk": 10, "batch_size": 64}
         | {"early_stopping": {"patience": 20, "min_delta": 9.0}},
     },
+    "restarts": {"train": {"steps": 80, "chunk": 10, "batch_size": 64, "restarts": 3}},
     "trained well": {
         "flow": {"k": 4},
         "train": {"steps": 3_000, "batch_size": 256},

@@ -320,6 +320,8 @@ CONFIGS = st.fixed_dictionaries(
                 "clip_norm": st.none() | floats(0, 1e300),
                 "annealing": st.fixed_dictionaries({"start": floats(0, 1)}),
                 "early_stopping": st.none() | st.fixed_dictionaries({"min_delta": floats(0, 1)}),
+                "restarts": st.integers(1, 100),
+                "halving": st.booleans(),
             },
         ),
     },

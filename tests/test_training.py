@@ -10,13 +10,13 @@ from truth import to_numpy
 from nflow_cli.errors import DivergenceError
 from nflow_cli.objectives import inverse_temperature
 from nflow_cli.schema import EarlyStopping, Train
+from nflow_cli.session import Session
 from nflow_cli.training import (
     ChunkTrainer,
     Clock,
     EarlyStop,
     MetricsLog,
     ProgressReport,
-    fit_chunks,
     make_optimizer,
 )
 
@@ -52,6 +52,9 @@ class Slices(keras.utils.PyDataset):
         super().__init__()
         self.noise, self.chunk = noise, chunk
 
+    def start_at(self, update):
+        assert update == 0
+
     def __len__(self):
         return -(-len(self.noise) // self.chunk)
 
@@ -66,18 +69,25 @@ def settings(**changes):
     return Train(**{"steps": UPDATES, "learning_rate": 0.05, **changes})
 
 
+def logger(rows, clock, chunks_per_row=1):
+    log = MetricsLog(clock, chunks_per_row)
+    log.add_row = rows.append
+    return log
+
+
 def fit(model, chunk, train, noise=NOISE, callbacks=(), chunks_per_row=1):
     """Train as a fit does; return the rows that were logged, and the clock."""
     rows, clock = [], Clock()
-    model.compile(optimizer=make_optimizer(train, train.steps), jit_compile=True)
-    log = MetricsLog(rows.append, clock)
+    model.prepare(train, train.steps)
+    log = logger(rows, clock, chunks_per_row)
     more = [make(clock) for make in callbacks]
-    fit_chunks(model, Slices(noise, chunk), [clock, log, *more], chunks_per_row)
+    with Session([clock, log, *more], train.steps, None, 30.0) as session:
+        session.fit(model, Slices(noise, chunk))
     return rows, clock
 
 
 def plain_loop(model, train, noise=NOISE):
-    """Train one update at a time, nothing compiled; return the terms and gradient norms."""
+    """Train one update at a time, nothing compiled or clipped; return terms and gradient norms."""
     import tensorflow as tf
 
     optimizer, history = make_optimizer(train, train.steps), []
@@ -183,15 +193,71 @@ def test_other_noise_gives_other_weights(chunked):
     assert np.all(weights_of(model) != chunked[2])
 
 
+def given_to_adam(model):
+    """Return the gradients of the only update made: Adam's first moments are a part of them."""
+    moments = [v for v in model.optimizer.variables if "momentum" in v.path]
+    return [to_numpy(v.value) / (1 - model.optimizer.beta_1) for v in moments]
+
+
+class Slope(Bend):
+    """Its gradient is (3, 4), of norm 5."""
+
+    def objective(self, batch, update):
+        loss = 3 * self.bend[0] + 4 * self.bend[1] + 0 * ops.mean(batch)
+        return {"loss": loss, "kl": loss, "beta": ops.ones(())}
+
+
 @pytest.mark.parametrize("clip_norm", [None, 0.5, 10.0])
 def test_gradients_are_clipped_to_the_norm_asked_for(clip_norm):
-    optimizer = make_optimizer(settings(clip_norm=clip_norm, schedule="constant"), UPDATES)
-    variable = keras.Variable(np.zeros(2, "float32"))
-    # Adam's first moment after one update from 0 is (1 - beta_1) times what it was given.
-    optimizer.apply([ops.convert_to_tensor(np.array([3.0, 4.0], "float32"))], [variable])
-    given = to_numpy(optimizer._momentums[0].value) / (1 - optimizer.beta_1)
+    model = Slope()
+    rows, _ = fit(model, 1, settings(clip_norm=clip_norm, steps=1), noise=NOISE[:1])
     scale = 1.0 if clip_norm is None else min(1.0, clip_norm / 5)
-    np.testing.assert_allclose(given, np.array([3.0, 4.0]) * scale, 1e-5)
+    np.testing.assert_allclose(given_to_adam(model)[0], np.array([3.0, 4.0]) * scale, 1e-5)
+    assert rows[0]["gradient_norm"] == pytest.approx(5.0, rel=1e-6)
+
+
+class Slopes(ChunkTrainer):
+    """Three restarts: gradients (3, 4, 12), (0, 0, 0) and (30, 40, 120), in two weights."""
+
+    terms = ("loss", "kl", "beta")
+    restarts = (3,)
+    gradients = (np.array([[3.0, 0, 30], [4, 0, 40]]), np.array([[[12.0], [0], [120]]]))
+
+    def __init__(self, offsets=(0.0, 0.0, 0.0)):
+        super().__init__()
+        self.offsets = np.array(offsets, "float32")
+        shapes = [np.shape(g) for g in self.gradients]
+        self.both = [self.add_weight(shape=shape, initializer="zeros") for shape in shapes]
+        self.built = True
+
+    def objective(self, batch, update):
+        one, other = (w * g.astype("float32") for w, g in zip(self.both, self.gradients))
+        loss = ops.sum(one, 0) + ops.sum(other, (0, 2)) + self.offsets + 0 * ops.mean(batch)
+        return {"loss": loss, "kl": 2 * loss, "beta": ops.ones(())}
+
+
+def test_every_restart_is_clipped_by_its_own_norm():
+    model = Slopes()
+    fit(model, 1, settings(clip_norm=26.0, steps=1), noise=NOISE[:1])
+    scales = np.array([1.0, 1.0, 26 / 130])
+    given = given_to_adam(model)
+    np.testing.assert_allclose(given[0], model.gradients[0] * scales, 1e-5)
+    np.testing.assert_allclose(given[1], model.gradients[1] * scales[:, None], 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "loss", "norm"),
+    [((2, 1, 3), 1, 0), ((2, 5, 3), 2, 13), ((np.nan, 1, -3), -3, 130), ((-np.inf, 1, 3), 1, 0)],
+)
+def test_rows_are_of_the_finite_restart_with_the_lowest_loss(offsets, loss, norm):
+    rows, _ = fit(Slopes(offsets), 1, settings(steps=1), noise=NOISE[:1])
+    assert (rows[0]["loss"], rows[0]["kl"], rows[0]["beta"]) == (loss, 2 * loss, 1)
+    assert rows[0]["gradient_norm"] == pytest.approx(norm)
+
+
+def test_a_run_stops_when_no_restart_is_finite():
+    with pytest.raises(DivergenceError, match="loss nan"):
+        fit(Slopes([np.nan] * 3), 1, settings(steps=1), noise=NOISE[:1])
 
 
 class LogOf(Bend):
@@ -223,7 +289,7 @@ def test_a_gradient_that_is_not_a_number_stops_the_run_in_its_last_update():
 def logged(chunks, more=None):
     """Feed ``(updates, seconds, terms)`` to a log, one chunk each; return the row it writes."""
     rows, clock = [], SimpleNamespace(updates=[10], seconds=[], made=0)
-    log = MetricsLog(rows.append, clock)
+    log = logger(rows, clock)
     for made, seconds, terms in chunks:
         clock.updates.append(clock.updates[-1] + made)
         clock.seconds.append(seconds)
@@ -240,7 +306,7 @@ def logged(chunks, more=None):
 def test_the_row_of_a_divergence_is_logged():
     rows, clock = [], SimpleNamespace(updates=[0, 4], seconds=[1.0], made=4)
     with pytest.raises(DivergenceError):
-        MetricsLog(rows.append, clock).on_train_batch_end(
+        logger(rows, clock).on_train_batch_end(
             0, {"loss": math.inf, "learning_rate": 0.1, "gradient_norm": 1.0}
         )
     assert rows[0]["update"] == 4
@@ -280,6 +346,26 @@ def test_one_chunk_alone_has_figures_too(monkeypatch):
         "compile_seconds": 4.0,
         "train_seconds": 4.0,
         "steps_per_second": 2.5,
+    }
+
+
+def test_the_first_chunk_of_every_program_is_cold(monkeypatch):
+    clock = Clock()
+    clock.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=0)))
+    times = iter([100.0, 107.0, 107.0, 109.0, 109.0, 120.0, 120.0, 121.0, 121.0, 122.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(times))
+    clock.on_train_begin()
+    for epoch, update in enumerate((10, 20, 30, 40, 50)):
+        if epoch == 2:
+            clock.on_train_begin()
+        clock.on_train_batch_begin(0)
+        clock.model.optimizer.iterations = update
+        clock.on_train_batch_end(0)
+    assert clock.figures() == {
+        "steps": 50,
+        "compile_seconds": (7.0 - 2.0) + (11.0 - 1.0),
+        "train_seconds": 22.0,
+        "steps_per_second": 30 / 4.0,
     }
 
 

@@ -33,6 +33,14 @@ def _pattern(_: Any, __: Any, value: str | None) -> list[str] | None:
     help="The density to fit.",
 )
 @click.option("--steps", type=click.IntRange(1, 10**9), help="Updates.")
+@click.option(
+    "--restarts",
+    type=click.IntRange(1, 100),
+    help="Train so many seeds at once, from --seed on, and keep the best.",
+)
+@click.option(
+    "--halving/--no-halving", default=None, help="Drop the worse half of the restarts early."
+)
 @common_options("Samples per update.")
 def fit_2d(
     preset: str | None, assignments: tuple[str, ...], output: str | None, **options: Any
@@ -59,6 +67,8 @@ def fit_2d(
             "train.steps": options["steps"],
             "train.batch_size": options["batch_size"],
             "train.learning_rate": options["learning_rate"],
+            "train.restarts": options["restarts"],
+            "train.halving": options["halving"],
             "seed": options["seed"],
         },
     )

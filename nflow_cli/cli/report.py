@@ -24,6 +24,7 @@ def _fit_2d(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("free energy", f"{summary['free_energy']:.5f} nats"),
         ("ESS", f"{summary['ess']:.3f}"),
         ("mass of q", f"{summary['mass']:.5f}"),
+        *_restarts(summary["restarts"]),
         (
             "training",
             f"{summary['steps']} updates in {summary['train_seconds']:.1f} s "
@@ -31,6 +32,14 @@ def _fit_2d(summary: dict[str, Any]) -> list[tuple[str, str]]:
             " s of compiling)",
         ),
     ]
+
+
+def _restarts(restarts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Tell the KL of each restart, if there were several."""
+    if restarts["count"] == 1:
+        return []
+    kls = ", ".join("not finite" if kl is None else f"{kl:.4f}" for kl in restarts["kl"])
+    return [("restarts", f"KL {kls}; seed {restarts['seed']} is kept")]
 
 
 def _train_vae(summary: dict[str, Any]) -> list[tuple[str, str]]:

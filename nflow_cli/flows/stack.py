@@ -51,17 +51,26 @@ class FlowStack(Flow):
 
     def build(self, input_shape: Any) -> None:
         """Create the raw weights for points of ``input_shape[-1]`` dimensions."""
-        self.parameters = []
-        for position, kind in enumerate(self.kinds[: self.k]):
-            repeats = len(range(position, self.k, len(self.kinds)))
-            rng = np.random.default_rng([self.seed, position])
-            values = kind.initial_values(rng, repeats, input_shape[-1])
-            self.parameters.append(
-                {
-                    name: add_initialised_weight(self, f"{position}_{name}", values[name])
-                    for name in kind.vectors + kind.scalars
-                }
+        self.parameters = [
+            {
+                name: add_initialised_weight(self, f"{position}_{name}", values[name])
+                for name in kind.vectors + kind.scalars
+            }
+            for position, (kind, values) in enumerate(
+                zip(self.kinds, self.initial_values(input_shape[-1]))
             )
+        ]
+
+    def initial_values(self, dim: int) -> list[dict[str, np.ndarray]]:
+        """Draw the raw parameters of each position of the pattern."""
+        return self._drawn(self.seed, dim)
+
+    def _drawn(self, seed: int, dim: int) -> list[dict[str, np.ndarray]]:
+        repeats = [len(range(i, self.k, len(self.kinds))) for i in range(len(self.kinds))]
+        return [
+            kind.initial_values(np.random.default_rng([seed, position]), repeats[position], dim)
+            for position, kind in enumerate(self.kinds[: self.k])
+        ]
 
     def forward_and_log_det(self, z: Any) -> tuple[Any, Any]:
         """Return ``f(z)`` ``(..., D)`` and ``log|det df/dz|`` ``(...)`` in nats."""

@@ -1,0 +1,159 @@
+"""Restarts of a 2-D fit: stacks trained side by side in one program, the worse dropped early.
+
+Reverse KL drops modes, and whether it does is a matter of the first weights: so train several and
+keep the best.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from nflow_cli.data import NoiseChunks
+from nflow_cli.evaluation import judge
+from nflow_cli.flows import FlowStack
+from nflow_cli.session import Session
+
+# The worse half goes after so many eighths of the updates. Where the objective is annealed in the
+# first half, the order of the restarts means little before 3/8 and is nearly the final one from
+# there on.
+DROPS = (3, 4, 5, 6, 7)
+
+
+class SideBySide(FlowStack):
+    """R stacks of one pattern: points ``(R, batch, D)``, each row through a stack of its own.
+
+    The weights of all are stored together, ``(repeats, R, 1, D)`` and ``(repeats, R, 1)``.
+
+    Args:
+        pattern: Names of flows.
+        k: How many flows in each stack.
+        seeds: Fix the initial values: stack ``r`` starts as ``FlowStack(pattern, k, seeds[r])``.
+    """
+
+    def __init__(self, pattern: Sequence[str], k: int, seeds: Sequence[int], **kwargs: Any):
+        super().__init__(pattern, k, seeds[0], **kwargs)
+        self.seeds = list(seeds)
+
+    def initial_values(self, dim: int) -> list[dict[str, np.ndarray]]:
+        """Draw the raw parameters of each position of the pattern, for all stacks."""
+        drawn = [self._drawn(seed, dim) for seed in self.seeds]
+        return [
+            {name: np.stack([v[name] for v in values], axis=1)[:, :, None] for name in values[0]}
+            for values in zip(*drawn)
+        ]
+
+
+def plan(count: int, steps: int, chunk: int, halving: bool) -> list[tuple[int, int]]:
+    """Return how many restarts train up to which update, as pairs, in order."""
+    chunks = math.ceil(steps / chunk)
+    ends = sorted({round(eighths * chunks / 8) for eighths in DROPS} - {0, chunks})
+    rungs = []
+    for end in ends if halving else ():
+        if count > 1:
+            rungs.append((count, end * chunk))
+            count = math.ceil(count / 2)
+    return [*rungs, (count, steps)]
+
+
+class Restarts:
+    """The restarts of one fit: those still trained, and what became of the others.
+
+    ``kl`` and ``updates`` hold the KL divergence (nats) that each had when it was last judged,
+    ``None`` where it never was or is not finite, and the updates it made.
+
+    Args:
+        model: The fit that the best restart ends in; the one that is trained where there is one.
+        config: The run's :class:`~nflow_cli.schema.Fit2DConfig`. Restart ``r`` has the seed
+            ``config.seed + r``, beginning again at 0 behind the largest.
+    """
+
+    def __init__(self, model: Any, config: Any):
+        self.model, self.config = model, config
+        count = config.train.restarts
+        self.seeds = [(config.seed + r) % 2**32 for r in range(count)]
+        self.alive = list(range(count))
+        self.kl: list[float | None] = [None] * count
+        self.updates = [0] * count
+        self.trainer = self._trainer()
+
+    def train(self, session: Session) -> None:
+        """Train them all, dropping the worse as planned; leave the best in ``model``."""
+        settings = self.config.train
+        session.take_over(self.trainer)
+        for count, end in plan(len(self.seeds), settings.steps, settings.chunk, settings.halving):
+            if session.finished or self.trainer.stop_training:
+                break
+            self.narrow(count)
+            self.fit(end, session)
+        self.narrow(1)
+        session.finish(self.model)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"alive": self.alive, "kl": self.kl, "updates": self.updates}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint; the weights come after that."""
+        self.alive, self.kl, self.updates = state["alive"], state["kl"], state["updates"]
+        self.trainer = self._trainer()
+
+    def record(self) -> dict[str, Any]:
+        """Return what the summary tells: the count, the best and its seed, each KL and updates."""
+        best = self.alive[0]
+        return {
+            "count": len(self.seeds),
+            "best": best,
+            "seed": self.seeds[best],
+            "kl": self.kl,
+            "updates": self.updates,
+        }
+
+    def fit(self, steps: int, session: Session) -> None:
+        """Train those alive until each has made ``steps`` updates."""
+        settings = self.config.train
+        seeds = [self.seeds[r] for r in self.alive]
+        chunk = (settings.chunk, settings.batch_size)
+        session.fit(self.trainer, NoiseChunks(self.model.base, seeds, steps, *chunk))
+        for r in self.alive:
+            self.updates[r] = int(self.trainer.optimizer.iterations)
+
+    def narrow(self, count: int) -> None:
+        """Keep the ``count`` restarts of the lowest KL divergence."""
+        if count >= len(self.alive):
+            return
+        wide, trainer = self.alive, self.trainer
+        parts = (trainer.flow, trainer.base, trainer.target)
+        scores = judge(*parts, len(wide), self.config.seed)
+        for r, score in zip(wide, scores.tolist(), strict=True):
+            self.kl[r] = score if math.isfinite(score) else None
+        keep = sorted(np.argsort(scores)[:count].tolist())  # NaN comes last
+        self.alive = [wide[i] for i in keep]
+        self.trainer = self._trainer()
+        _hand_over(trainer, self.trainer, keep)
+        if count == 1:
+            self.model.flow.seed = self.seeds[self.alive[0]]
+
+    def _trainer(self) -> Any:
+        """Return a model that trains those alive: ``model`` itself where there is one."""
+        flow, seeds = self.model.flow, [self.seeds[r] for r in self.alive]
+        if len(seeds) == 1:
+            return self.model
+        trainer = self.model.with_flow(SideBySide(flow.pattern, flow.k, seeds))
+        trainer.restarts = (len(seeds),)
+        trainer.prepare(self.config.train, self.config.train.steps)
+        return trainer
+
+
+def _hand_over(wide: Any, narrow: Any, keep: list[int]) -> None:
+    """Give ``narrow`` the weights and Adam's moments of the restarts ``keep`` of ``wide``."""
+    narrow.optimizer.build(narrow.trainable_variables)
+    pairs = [(wide.trainable_variables, narrow.trainable_variables)]
+    pairs += [(wide.optimizer.variables, narrow.optimizer.variables)]
+    for sources, targets in pairs:
+        for source, target in zip(sources, targets, strict=True):
+            value = keras.ops.convert_to_numpy(source.value)
+            shared = value.ndim == 0  # the count of updates
+            target.assign(value if shared else value[:, keep].reshape(target.shape))

@@ -1,0 +1,191 @@
+"""A run that is killed at any moment, and resumed, ends as one that never was: bit for bit."""
+
+import csv
+import json
+import random
+import signal
+import subprocess
+import time
+
+import keras
+import numpy as np
+import pytest
+from running import NFLOW, run_nflow
+
+from nflow_cli.config import read_preset
+
+FIT = [
+    *("fit-2d", "--flow", "planar,radial", "--k", "3", "--target", "u2", "--steps", "3010"),
+    *("--set", "train.chunk=20", "--set", "evaluate.samples=1000"),
+    *("--set", "train.early_stopping={patience: 2500, min_delta: 100.0}", "--seed", "3"),
+]
+VAE = [
+    *("train-vae", "--preset", "smoke", "--epochs", "12", "--set", "train.chunk=7"),
+    *("--set", "evaluate.importance_samples=1"),
+    *("--set", "train.early_stopping={patience: 50, images: 500}"),
+]
+ALWAYS = ["--set", "train.checkpoint_seconds=0"]  # so that many kills fall into a write
+
+
+def variables(path):
+    import nflow_cli.flows
+    import nflow_cli.vae  # noqa: F401
+
+    model = keras.saving.load_model(path / "model.keras")
+    return [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+
+
+def assert_same_run(path, straight):
+    for got, expected in zip(variables(path), variables(straight), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    summaries, tables = [], []
+    for run in (path, straight):
+        summary = json.loads((run / "summary.json").read_text())
+        summaries.append({k: v for k, v in summary.items() if "second" not in k})
+        rows = csv.DictReader((run / "metrics.csv").read_text().splitlines())
+        tables.append([{k: v for k, v in row.items() if "second" not in k} for row in rows])
+    assert summaries[0] == summaries[1]
+    assert tables[0] == tables[1]
+    assert json.loads((path / "run.json").read_text())["status"] == "completed"
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """Return runs that were never stopped, and how long each took."""
+    folder, runs = tmp_path_factory.mktemp("straight"), {}
+
+    def get(kind):
+        if kind not in runs:
+            start = time.monotonic()
+            done = run_nflow(folder, *kind, "--output", kind[0])
+            assert done.returncode == 0, done.stderr
+            runs[kind] = folder / kind[0], time.monotonic() - start
+        return runs[kind]
+
+    return get
+
+
+def killed_and_resumed(folder, kind, whole_seconds, kills, rng):
+    """Kill -9 a run ``kills`` times, resuming it after each; return how many hit it running."""
+    folder.mkdir()
+    command, hit = [*kind, *ALWAYS, "--output", "run"], 0
+    while hit < kills:
+        process = subprocess.Popen(
+            [NFLOW, *command], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        try:
+            process.communicate(timeout=whole_seconds * rng.uniform(0.2, 1.0))
+            break  # it ended before it could be killed
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+        if (folder / "run" / "run.json").is_file():
+            hit += 1
+            command = ["resume", "run"]
+    done = run_nflow(folder, "resume", "run")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return hit
+
+
+@pytest.mark.parametrize("kind", [tuple(FIT), tuple(VAE)], ids=["fit-2d", "train-vae"])
+def test_a_killed_run_ends_with_the_same_bits(tmp_path, straight, kind):
+    run, seconds = straight(kind)
+    rng = random.Random(0)
+    while not killed_and_resumed(tmp_path / "killed", kind, seconds, 1, rng):
+        (tmp_path / "killed").rename(tmp_path / f"not-{rng.random()}")
+    assert_same_run(tmp_path / "killed" / "run", run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "kills"), [(tuple(FIT), 50), (tuple(VAE), 20)], ids=["fit-2d", "train-vae"]
+)
+def test_many_random_kills(tmp_path, straight, kind, kills):
+    run, seconds = straight(kind)
+    rng, survived = random.Random(1), 0
+    while survived < kills:
+        folder = tmp_path / f"after-{survived}-{rng.random()}"
+        survived += killed_and_resumed(folder, kind, seconds, min(3, kills - survived), rng)
+        assert_same_run(folder / "run", run)
+    print(f"{survived} kills survived")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_says_how_to_go_on_and_loses_nothing(tmp_path, straight, number, code):
+    kind = tuple(FIT)
+    process = subprocess.Popen(
+        [NFLOW, *kind, "--output", "run"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    metrics = tmp_path / "run" / "metrics.csv"
+    while not (metrics.is_file() and metrics.stat().st_size > 200):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert errors.splitlines()[-1] == "nflow: interrupted; to go on: nflow resume run"
+    assert "Traceback" not in errors
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
+    done = run_nflow(tmp_path, "resume", "run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "run"
+    assert_same_run(tmp_path / "run", straight(kind)[0])
+
+
+def test_a_finished_run_says_so(straight):
+    run, _ = straight(tuple(FIT))
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    done = run_nflow(run.parent, "resume", run.name)
+    assert done.returncode == 0
+    assert "finished already" in done.stderr
+    assert done.stdout.splitlines() == [run.name]
+    assert before == {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+
+
+def test_more_steps_extend_a_finished_run_and_say_what_that_is(tmp_path):
+    short = ["fit-2d", "--k", "2", "--steps", "30", "--set", "train.chunk=20"]
+    done = run_nflow(tmp_path, *short, "--set", "evaluate.samples=1000", "--output", "run")
+    assert done.returncode == 0, done.stderr
+    done = run_nflow(tmp_path, "resume", "run", "--steps", "70")
+    assert done.returncode == 0, done.stderr
+    assert "schedule" in done.stderr
+    assert read_preset(tmp_path / "run" / "config.yaml")["train"]["steps"] == 70
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 70
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()))
+    assert [int(row["update"]) for row in rows] == [20, 30, 40, 60, 70]
+    assert float(rows[-1]["learning_rate"]) == pytest.approx(0, abs=1e-8)
+    assert float(rows[2]["learning_rate"]) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--steps", "10"], "expected 3010 or more"),
+        (["--epochs", "10"], "extended by --steps"),
+    ],
+)
+def test_what_cannot_be_extended_is_one_line(straight, args, words):
+    run, _ = straight(tuple(FIT))
+    done = run_nflow(run.parent, "resume", run.name, *args)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1 and words in done.stderr
+
+
+def test_a_run_that_is_being_written_is_refused(tmp_path, straight):
+    run, _ = straight(tuple(FIT))
+    copy = tmp_path / "run"
+    subprocess.run(["cp", "-r", run, copy], check=True)
+    record = json.loads((copy / "run.json").read_text())
+    (copy / "run.json").write_text(json.dumps({**record, "status": "running"}))
+    from nflow_cli.run_dir import RunDirectory
+
+    with RunDirectory(copy).locked():
+        done = run_nflow(tmp_path, "resume", "run")
+    assert done.returncode == 1
+    assert "another nflow is writing this run" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
