@@ -26,7 +26,7 @@ PRESETS = {
 def trained(request):
     settings = config.validate(config.read_preset(PRESETS[request.param]) | {"seed": 0}, "preset")
     model = fit2d.build(settings)
-    fit2d.train(model, settings, lambda row: None)
+    fit2d.train(model, settings)
     parts = (model.flow, model.base, model.target)
     return settings, parts, evaluate_samples(*parts, 0, settings.evaluate.samples)
 

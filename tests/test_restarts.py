@@ -15,6 +15,7 @@ from nflow_cli.evaluation import evaluate_samples, judge
 from nflow_cli.flows import FlowStack
 from nflow_cli.restarts import Restarts, SideBySide, plan
 from nflow_cli.run_dir import RunDirectory
+from nflow_cli.session import Session
 from nflow_cli.targets import U1, Multimodal
 
 pytestmark = pytest.mark.skipif(
@@ -77,8 +78,8 @@ def kl(model, seed=0, n=20_000):
     ],
 )
 def test_the_worse_half_goes_after_every_eighth_from_the_third_on(count, chunks, expected):
-    assert plan(count, chunks, True) == expected
-    assert plan(count, chunks, False) == [(count, chunks)]
+    assert plan(count, chunks, 1, True) == expected
+    assert plan(count, chunks, 1, False) == [(count, chunks)]
 
 
 @pytest.mark.parametrize("k", [0, 1, 2, 5])
@@ -100,9 +101,10 @@ def side_by_side():
     """Four restarts without halving, and how they stood after two of the five chunks."""
     settings = preset(seed=4, restarts=4, halving=False)
     restarts = Restarts(fit2d.build(settings), settings)
-    restarts.fit(0, 2, [])
-    early = judge(restarts.trainer.flow, StandardNormal(), U1(), 4, 4)
-    restarts.fit(2, 5, [])
+    with Session([], 100, None, 30.0) as session:
+        restarts.fit(40, session)
+        early = judge(restarts.trainer.flow, StandardNormal(), U1(), 4, 4)
+        restarts.fit(100, session)
     return restarts, early
 
 
@@ -204,8 +206,8 @@ def test_a_target_without_a_normaliser_is_judged_by_the_free_energy():
     flow = FlowStack(FLOW["pattern"], FLOW["k"], seed=0)
     slope = SimpleNamespace(log_prob=lambda z: -0.5 * ops.sum((z - 1.0) ** 2, axis=-1))
     model = fit2d.Fit2D(flow, StandardNormal(), slope, settings.train.annealing)
-    model.prepare(settings.train)
-    record = fit2d.train(model, settings, lambda row: None)["restarts"]
+    model.prepare(settings.train, settings.train.steps)
+    record = fit2d.train(model, settings)["restarts"]
     # The free energy is at least -log Z = -log 2π.
     assert all(score > -np.log(2 * np.pi) - 0.05 for score in record["kl"])
 
@@ -214,7 +216,7 @@ def test_a_target_without_a_normaliser_is_judged_by_the_free_energy():
 def finished(tmp_path_factory):
     folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
     settings = preset(seed=3, restarts=2)
-    return folder, settings, fit2d.run(settings, folder, [])
+    return folder, settings, fit2d.run(settings, folder)
 
 
 def test_the_summary_tells_of_every_restart(finished):
@@ -245,7 +247,7 @@ def test_the_saved_model_is_the_best_stack_alone(finished):
 def test_restarts_give_the_same_bits_again(finished, tmp_path):
     folder, settings, summary = finished
     again = RunDirectory.create("test", str(tmp_path / "again"))
-    repeated = fit2d.run(settings, again, [])
+    repeated = fit2d.run(settings, again)
     for name, value in summary.items():
         assert "second" in name or repeated[name] == value
     for name, column in folder.read_metrics().items():
