@@ -297,7 +297,8 @@ def plain_run(tmp_path_factory):
         ],
     )
     unlabelled = replace(images(), y_train=None, y_test=None)
-    return folder, fit_vae.run(settings, folder, unlabelled)
+    with folder.recorded({"command": "train-vae"}):
+        return folder, fit_vae.run(settings, folder, unlabelled)
 
 
 def test_the_summary_tells_everything_promised_of_it(plain_run):
