@@ -227,7 +227,7 @@ def test_a_run_writes_all_its_files_and_prints_its_folder_last(first_run, finish
     run = RunDirectory.open(str(finished_run))
     assert {path.name for path in finished_run.iterdir()} == {
         *("config.yaml", "run.json", "metrics.csv", "summary.json", "model.keras"),
-        *("evaluation.npz", "plots"),
+        *("evaluation.npz", "plots", "checkpoints"),
     }
     pictures = {path.name for path in (finished_run / "plots").iterdir()}
     assert pictures >= {f"{n}.png" for n in ("density", "difference", "deformation", "training")}
@@ -362,7 +362,7 @@ def interrupted(tmp_path, once):
 
 def test_ctrl_c_exits_130_and_says_how_to_go_on(tmp_path):
     line = interrupted(tmp_path, once="metrics.csv").splitlines()[-1]
-    assert line == "nflow: interrupted; to run it again: nflow fit-2d --preset run/config.yaml"
+    assert line == "nflow: interrupted; to go on: nflow resume run"
     run = RunDirectory.open(str(tmp_path / "run"))
     assert run.read_json("run.json")["status"] == "interrupted"
     assert len(run.read_metrics()["update"])
@@ -370,7 +370,7 @@ def test_ctrl_c_exits_130_and_says_how_to_go_on(tmp_path):
 
 def test_ctrl_c_while_tensorflow_starts_leaves_the_config_that_the_line_names(tmp_path):
     lines = interrupted(tmp_path, once="config.yaml").splitlines()
-    assert len(lines) == 1 and "--preset run/config.yaml" in lines[0]
+    assert lines == ["nflow: interrupted; to go on: nflow resume run"]
     config.validate(config.read_preset(tmp_path / "run" / "config.yaml"), "written")
 
 
@@ -387,6 +387,6 @@ def test_sigterm_exits_143_and_gives_the_handlers_back(invoke, tmp_path):
     result = invoke("fit-2d", *ENDLESS)
     thread.join()
     assert result.exit_code == 143
-    assert "to run it again: nflow fit-2d --preset run/config.yaml" in result.stderr
+    assert "to go on: nflow resume run" in result.stderr
     assert RunDirectory(tmp_path / "run").read_json("run.json")["status"] == "interrupted"
     assert signal.getsignal(signal.SIGTERM) is before

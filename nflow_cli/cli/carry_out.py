@@ -24,20 +24,20 @@ def carry_out(config: Any, run: RunDirectory, images: Any = None) -> None:
     info |= {"versions": versions(), "seed": config.seed}
     if images is not None:
         info["data"] = {"name": images.name, "sha256": images.sha256}
-    resume = shlex.join(["nflow", "resume", str(run.path)])
-    with run.locked(), stopped_by_signals(f"to go on: {resume}"):
+    hint = f"to go on: {shlex.join(['nflow', 'resume', str(run.path)])}"
+    # Recorded before TensorFlow starts, and even if it never does.
+    with run.locked(), stopped_by_signals(hint), run.recorded(info):
         run.write_text(CONFIG, presets.dump(config))
-        with run.recorded(info):  # before TensorFlow starts, and even if it never does
-            start_tensorflow()
-            if images is not None:
-                from nflow_cli import fit_vae
+        start_tensorflow()
+        if images is not None:
+            from nflow_cli import fit_vae
 
-                summary = fit_vae.run(config, run, images)
-            else:
-                from nflow_cli import fit2d
+            summary = fit_vae.run(config, run, images)
+        else:
+            from nflow_cli import fit2d
 
-                summary = fit2d.run(config, run)
-            draw(run)
+            summary = fit2d.run(config, run)
+        draw(run)
     click.echo(table(summary))
     click.echo(run.path)
 

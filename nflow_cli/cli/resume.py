@@ -17,6 +17,7 @@ def resume(run_dir: str, steps: int | None, epochs: int | None) -> None:
     """
     from nflow_cli import config
     from nflow_cli.cli.carry_out import carry_out
+    from nflow_cli.run_data import images_of
     from nflow_cli.run_dir import CONFIG, RUN, RunDirectory
 
     run = RunDirectory.open(run_dir)
@@ -27,7 +28,7 @@ def resume(run_dir: str, steps: int | None, epochs: int | None) -> None:
         click.echo(f"{run.path}: finished already", err=True)
         click.echo(run.path)
         return
-    images = _images(resolved, record)
+    images = images_of(run) if resolved.command == "train-vae" else None
     if extended:
         total = "--steps" if steps else "--epochs"
         click.echo(
@@ -56,20 +57,3 @@ def _resolved(run: Any, steps: int | None, epochs: int | None) -> Any:
     if given < before:
         raise ConfigError(f"--{key}: expected {before} or more. Received: {given}")
     return config.validate(config.override(data, {f"train.{key}": given}), str(path))
-
-
-def _images(config: Any, record: dict[str, Any]) -> Any:
-    """Load the images of a train-vae run again, and check that they are the same."""
-    if config.command == "fit-2d":
-        return None
-    from nflow_cli.errors import DataError
-    from nflow_cli.images import load_images
-
-    known = record.get("data") or {}
-    images = load_images(known.get("name", config.data.name), fallback=config.data.fallback)
-    if images.sha256 != known.get("sha256", images.sha256):
-        raise DataError(
-            f"{images.name}: not the images that the run began with: expected SHA-256 "
-            f"{known['sha256']}, received {images.sha256}"
-        )
-    return images
