@@ -29,7 +29,9 @@ class NoiseChunks(keras.utils.PyDataset):
         self.start = update
 
     def __len__(self) -> int:
-        return max(0, -(-self.steps // self.chunk) - self.start // self.chunk)
+        if self.start >= self.steps:
+            return 0
+        return -(-self.steps // self.chunk) - self.start // self.chunk
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         index += self.start // self.chunk

@@ -63,9 +63,15 @@ class Checkpointer(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Save if it is time; stop if a signal came."""
+        if self.model.stop_training:
+            return  # what it ends with is saved when every callback is done
         if self.signals.received or time.monotonic() - self._saved >= self.seconds:
             self.save(finished=False)
             self._saved = time.monotonic()
+        self.stop_if_asked()
+
+    def stop_if_asked(self) -> None:
+        """Stop if a signal came."""
         if self.signals.received:
             raise Interrupted(self.signals.received)
 

@@ -78,3 +78,4 @@ class Session:
         if self.checkpointer and not self.finished:
             self.checkpointer.set_model(model)
             self.checkpointer.save(finished=True)
+            self.checkpointer.stop_if_asked()

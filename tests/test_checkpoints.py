@@ -108,17 +108,17 @@ def test_whatever_operation_fails_the_last_checkpoint_stays(tmp_path, number):
             store.save(update, checkpoint(update))
         with pytest.MonkeyPatch.context() as patch:
             disk = Disk(patch, number, turn)
+            saved = True
             try:
                 store.save(3, checkpoint(3))
             except RunDirectoryError as error:
+                saved = False
                 assert "checkpoints" in str(error)
-            else:
-                assert not disk.failed or turn > 1
         loaded = store.load()
         assert_is(loaded, loaded.state["rows"])
-        assert loaded.state["rows"] in (2, 3)
+        assert loaded.state["rows"] in ((3,) if saved else (2, 3))
         assert not [name for name in files(store) if name.startswith(".")]
         if not disk.failed:
-            assert loaded.state["rows"] == 3
+            assert saved
             break
     assert turn > 10

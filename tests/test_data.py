@@ -63,6 +63,12 @@ def test_starting_within_a_chunk_makes_what_is_left_of_it(update):
     np.testing.assert_array_equal(noise[: count[0]], expected[: count[0]])
 
 
+def test_nothing_is_left_after_the_last_update():
+    dataset = chunks(52)
+    dataset.start_at(52)
+    assert len(dataset) == 0
+
+
 def test_seeds_give_different_noise():
     assert not np.any(chunks(7, seeds=[0])[0][0] == chunks(7, seeds=[1])[0][0])
 
