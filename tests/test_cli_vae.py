@@ -148,7 +148,7 @@ def test_without_network_and_cache_the_sample_is_taken_with_a_warning(
 ):
     taken = []
 
-    def run(config, directory, argv, images):
+    def run(config, directory, images):
         taken.append(images.name)
         raise NflowError("stopped by the test")
 
@@ -179,7 +179,7 @@ def test_a_run_writes_all_its_files_and_prints_its_folder_last(smoke_run):
     assert path.parent.name == "outputs" and path.name.endswith("-smoke")
     assert {file.name for file in path.iterdir()} == {
         *("config.yaml", "run.json", "metrics.csv", "summary.json", "model.keras"),
-        *("evaluation.npz", "plots"),
+        *("evaluation.npz", "plots", "checkpoints"),
     }
     assert {file.name for file in (path / "plots").iterdir()} >= {f"{n}.png" for n in PICTURES}
     run = RunDirectory.open(str(path))

@@ -14,17 +14,28 @@ from running import NFLOW, run_nflow
 
 from nflow_cli.config import read_preset
 
+ALWAYS = ["--set", "train.checkpoint_seconds=0"]  # so that many kills fall into a write
 FIT = [
-    *("fit-2d", "--flow", "planar,radial", "--k", "3", "--target", "u2", "--steps", "3010"),
+    *(
+        "fit-2d",
+        *ALWAYS,
+        "--flow",
+        "planar,radial",
+        "--k",
+        "3",
+        "--target",
+        "u2",
+        "--steps",
+        "3010",
+    ),
     *("--set", "train.chunk=20", "--set", "evaluate.samples=1000"),
     *("--set", "train.early_stopping={patience: 2500, min_delta: 100.0}", "--seed", "3"),
 ]
 VAE = [
-    *("train-vae", "--preset", "smoke", "--epochs", "12", "--set", "train.chunk=7"),
+    *("train-vae", *ALWAYS, "--preset", "smoke", "--epochs", "12", "--set", "train.chunk=7"),
     *("--set", "evaluate.importance_samples=1"),
     *("--set", "train.early_stopping={patience: 50, images: 500}"),
 ]
-ALWAYS = ["--set", "train.checkpoint_seconds=0"]  # so that many kills fall into a write
 
 
 def variables(path):
@@ -68,7 +79,7 @@ def straight(tmp_path_factory):
 def killed_and_resumed(folder, kind, whole_seconds, kills, rng):
     """Kill -9 a run ``kills`` times, resuming it after each; return how many hit it running."""
     folder.mkdir()
-    command, hit = [*kind, *ALWAYS, "--output", "run"], 0
+    command, hit = [*kind, "--output", "run"], 0
     while hit < kills:
         process = subprocess.Popen(
             [NFLOW, *command], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -88,7 +99,13 @@ def killed_and_resumed(folder, kind, whole_seconds, kills, rng):
     return hit
 
 
-@pytest.mark.parametrize("kind", [tuple(FIT), tuple(VAE)], ids=["fit-2d", "train-vae"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(tuple(FIT), id="fit-2d"),
+        pytest.param(tuple(VAE), id="train-vae", marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_run_ends_with_the_same_bits(tmp_path, straight, kind):
     run, seconds = straight(kind)
     rng = random.Random(0)
