@@ -316,6 +316,20 @@ def test_plot_of_a_damaged_run_is_one_line(invoke, tmp_path, finished_run, name,
 
 
 @on_tensorflow
+def test_restarts_are_asked_for_by_option_and_told_of(invoke, tmp_path):
+    options = ["--restarts", 2, "--no-halving", "--seed", 5, "--output", tmp_path / "run"]
+    result = invoke("fit-2d", *QUICK, *options)
+    assert result.exit_code == 0, result.stderr
+    run = RunDirectory(tmp_path / "run")
+    written = yaml.safe_load((run.path / "config.yaml").read_text())["train"]
+    assert (written["restarts"], written["halving"]) == (2, False)
+    told = run.read_json("summary.json")["restarts"]
+    assert (told["count"], told["updates"]) == (2, [40, 40])
+    kls = ", ".join(f"{kl:.4f}" for kl in told["kl"])
+    assert f"restarts     KL {kls}; seed {5 + told['best']} is kept" in result.stdout
+
+
+@on_tensorflow
 def test_a_run_that_diverges_exits_3_and_says_what_to_try(invoke, tmp_path):
     far = "target={name: mixture, weights: [1], means: [[1.0e+30, 0]]}"
     result = invoke("fit-2d", *QUICK, "--set", far, "--output", tmp_path / "run")
