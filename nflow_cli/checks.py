@@ -11,6 +11,7 @@ from keras import ops
 
 from nflow_cli.config import fingerprint, read_preset
 from nflow_cli.errors import NflowError, RunDirectoryError
+from nflow_cli.evaluation import DOMINATED, score
 from nflow_cli.flow_checks import (
     Flows,
     Verdict,
@@ -24,7 +25,7 @@ from nflow_cli.run_data import images_of
 from nflow_cli.run_dir import CONFIG, MODEL, RUN, SUMMARY, RunDirectory
 from nflow_cli.saving import expected_arguments, weights_sha256
 from nflow_cli.schema import MAX_SEED
-from nflow_cli.scores import DOMINATED, log_ratios, score
+from nflow_cli.scores import log_ratios
 from nflow_cli.streams import stream
 from nflow_cli.trained import TrainedFlow, load
 

@@ -1,6 +1,7 @@
 """How good a fit is: KL divergence, effective sample size, exact densities on a grid."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from nflow_cli.objectives import reverse_kl
 from nflow_cli.streams import stream
 
 CHUNK = 100_000  # samples pushed through at once: bounds the memory
+# Where one sample makes up more of Σw^2, ESS and log Z spread far more than their errors say.
+DOMINATED = 0.03
 JUDGED_SAMPLES = 50_000  # behind the choice among restarts
 SHOWN_SAMPLES = 2_000
 STRIP_PANELS = 9
@@ -29,27 +32,59 @@ def evaluate_samples(
         size ``ess = (Σw)^2 / (n Σw^2)``, ``w = p/q`` at samples of ``q``; then the base samples
         and their images ``(n, 2)``.
     """
-    z0 = base.sample(stream(seed, "evaluation"), (n, 2))
-    images, gaps = [], []
-    for start in range(0, n, CHUNK):
-        noise = ops.convert_to_tensor(z0[start : start + CHUNK])
-        z, log_det = flow.forward_and_log_det(noise)
-        gap = reverse_kl(base.log_prob(noise), log_det, target.log_prob(z))
-        images.append(ops.convert_to_numpy(z))
-        gaps.append(ops.convert_to_numpy(gap).astype(np.float64))
-    gap = np.concatenate(gaps)
+    drawn = list(zip(*pushed_samples(flow, base, target, seed, n)))
+    z0, z, ratios = (np.concatenate(parts) for parts in drawn)
     log_z = getattr(target, "log_z", None)
-    mean, error = float(gap.mean()), float(gap.std(ddof=1) / math.sqrt(n))
-    weights = np.exp(gap.min() - gap)
-    figures = {
+    found = score(ratios, log_z)
+    figures = {name: found[name] for name in ("kl", "kl_standard_error", "ess", "free_energy")}
+    source = getattr(target, "log_z_source", None)
+    return {**figures, "log_z": log_z, "log_z_source": source}, z0, z
+
+
+def pushed_samples(
+    flow: FlowStack, base: Any, target: Any, seed: int, n: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Draw ``n`` samples of ``q``, some at a time: the same for the same seed.
+
+    Yields:
+        Base samples and their images ``(m, 2)``, and ``log q - log p`` at them ``(m,)``, float64,
+        in nats.
+    """
+    rng = stream(seed, "evaluation")
+    for start in range(0, n, CHUNK):
+        z0 = base.sample(rng, (min(CHUNK, n - start), 2))
+        noise = ops.convert_to_tensor(z0)
+        z, log_det = flow.forward_and_log_det(noise)
+        ratios = reverse_kl(base.log_prob(noise), log_det, target.log_prob(z))
+        yield z0, ops.convert_to_numpy(z), ops.convert_to_numpy(ratios).astype(np.float64)
+
+
+def score(ratios: np.ndarray, log_z: float | None) -> dict[str, Any]:
+    """Judge ``q`` by ``ratios = log q - log p`` at its own samples; all figures in nats.
+
+    With ``w = p/q``: ``kl = E[-log w]``; the effective sample size ``ess = (Σw)^2 / (n Σw^2)``;
+    and ``estimated_log_z = log_z + log E[w]``, which estimates ``log ∫ exp(-U)`` where ``q`` covers
+    ``p``, and is too small where it does not. Each has its ``*_standard_error``, for the last two
+    by the delta method; those say little where one sample's part of ``Σw^2``, ``largest_weight``,
+    reaches ``DOMINATED``. Where ``log_z`` is not known (``None``), ``kl`` is not either, and
+    ``free_energy`` is what ``E[-log w]`` estimates.
+    """
+    n = len(ratios)
+    mean, error = float(ratios.mean()), float(ratios.std(ddof=1) / math.sqrt(n))
+    shift = ratios.min()
+    w = np.exp(shift - ratios)
+    a, b = w / w.mean(), w * w / np.mean(w * w)
+    ess = float(w.mean() ** 2 / np.mean(w * w))
+    return {
         "kl": None if log_z is None else mean,
         "kl_standard_error": error,
-        "ess": float(weights.sum() ** 2 / (weights**2).sum() / n),
         "free_energy": mean - (log_z or 0.0),
-        "log_z": log_z,
-        "log_z_source": getattr(target, "log_z_source", None),
+        "ess": ess,
+        "largest_weight": float(b.max() / n),
+        "ess_standard_error": float(ess * np.std(2 * a - b) / math.sqrt(n)),
+        "estimated_log_z": float((log_z or 0.0) + np.log(w.mean()) - shift),
+        "log_z_standard_error": float(np.std(a) / math.sqrt(n)),
     }
-    return figures, z0, np.concatenate(images)
 
 
 def judge(flow: Any, base: Any, target: Any, count: int, seed: int) -> np.ndarray:

@@ -133,13 +133,12 @@ class Restarts:
         self.alive = [wide[i] for i in keep]
         self.trainer = self._trainer()
         _hand_over(trainer, self.trainer, keep)
-        if count == 1:
-            self.model.flow.seed = self.seeds[self.alive[0]]
 
     def _trainer(self) -> Any:
         """Return a model that trains those alive: ``model`` itself where there is one."""
         flow, seeds = self.model.flow, [self.seeds[r] for r in self.alive]
         if len(seeds) == 1:
+            flow.seed = seeds[0]
             return self.model
         trainer = self.model.with_flow(SideBySide(flow.pattern, flow.k, seeds))
         trainer.restarts = (len(seeds),)

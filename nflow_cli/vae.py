@@ -111,10 +111,9 @@ class FlowVAE(keras.Model):
 
     def call(self, images: Any) -> Any:
         """Return :meth:`reconstruct` with noise of the sampling layer's own."""
-        mean, log_variance, context = self.encoder(flatten(images))
-        z0 = self.sampling([mean, log_variance])
-        z, _ = self.flow(z0, context) if self.amortized else self.flow(z0)
-        return self.decode(z)
+        shape = (ops.shape(images)[0], self.latent_dim)
+        noise = keras.random.normal(shape, seed=self.sampling.generator)
+        return self.decode(self.posterior(images, noise)["z"])
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -2,7 +2,7 @@ import os
 
 import pytest
 from click.testing import CliRunner
-from running import QUICK, run_nflow
+from running import QUICK, run_nflow, run_where_keras_is_set_up_otherwise
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -25,13 +25,8 @@ def invoke(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory):
-    """Train once as a user does, where Keras is set up for another backend and precision."""
     folder = tmp_path_factory.mktemp("first")
-    (folder / "keras.json").write_text('{"backend": "torch", "floatx": "float64"}')
-    hostile = {"KERAS_BACKEND": "jax", "KERAS_HOME": folder, "TF_CPP_MIN_LOG_LEVEL": "0"}
-    done = run_nflow(folder, "fit-2d", *QUICK, **hostile)
-    assert done.returncode == 0, done.stderr
-    return folder, done
+    return folder, run_where_keras_is_set_up_otherwise(folder, "fit-2d", *QUICK)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import pytest
 import yaml
-from running import NFLOW, QUICK
+from running import NFLOW, QUICK, assert_same_run
 
 from nflow_cli import __version__, config
 from nflow_cli.cli import main
@@ -254,10 +254,6 @@ def test_stderr_is_progress_alone_even_where_keras_is_set_up_otherwise(first_run
     assert not [line for line in lines if not re.match(r"training: [\d,]+/40 updates, KL ", line)]
 
 
-def same_by_seed(table):
-    return {k: v for k, v in table.items() if "seconds" not in k and "per_second" not in k}
-
-
 @on_tensorflow
 def test_the_config_of_a_run_repeats_it_bit_for_bit(invoke, tmp_path, finished_run):
     again = tmp_path / "again"
@@ -265,17 +261,7 @@ def test_the_config_of_a_run_repeats_it_bit_for_bit(invoke, tmp_path, finished_r
     assert result.exit_code == 0, result.stderr
     assert result.stdout.splitlines()[-1] == str(again)
     assert (again / "config.yaml").read_bytes() == (finished_run / "config.yaml").read_bytes()
-    one, two = RunDirectory(finished_run), RunDirectory(again)
-    summaries = [same_by_seed(run.read_json("summary.json")) for run in (one, two)]
-    assert summaries[0] == summaries[1]
-    metrics = [same_by_seed(run.read_metrics()) for run in (one, two)]
-    assert {k: list(v) for k, v in metrics[0].items()} == {
-        k: list(v) for k, v in metrics[1].items()
-    }
-    weights = [
-        keras.saving.load_model(run.path / "model.keras").get_weights() for run in (one, two)
-    ]
-    assert [w.tobytes() for w in weights[0]] == [w.tobytes() for w in weights[1]]
+    assert_same_run(again, finished_run)
 
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])

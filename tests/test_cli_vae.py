@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from running import run_nflow
+from running import assert_same_run, run_where_keras_is_set_up_otherwise
 
 from nflow_cli import images
 from nflow_cli.errors import NflowError
@@ -165,12 +165,8 @@ def test_without_network_and_cache_the_sample_is_taken_with_a_warning(
 
 @pytest.fixture(scope="module")
 def smoke_run(tmp_path_factory):
-    """Train once as a user does, where Keras is set up for another backend and precision."""
     folder = tmp_path_factory.mktemp("smoke")
-    (folder / "keras.json").write_text('{"backend": "torch", "floatx": "float64"}')
-    hostile = {"KERAS_BACKEND": "jax", "KERAS_HOME": folder, "TF_CPP_MIN_LOG_LEVEL": "0"}
-    done = run_nflow(folder, "train-vae", *SMOKE, **hostile)
-    assert done.returncode == 0, done.stderr
+    done = run_where_keras_is_set_up_otherwise(folder, "train-vae", *SMOKE)
     return folder / done.stdout.splitlines()[-1], done
 
 
@@ -213,10 +209,6 @@ def test_the_config_of_a_run_holds_what_was_asked_for(smoke_run):
     assert (written["data"]["name"], written["flow"]["k"]) == ("mnist-sample", 4)
 
 
-def same_by_seed(table):
-    return {k: v for k, v in table.items() if "seconds" not in k and "per_second" not in k}
-
-
 @on_tensorflow
 def test_the_config_of_a_run_repeats_it_bit_for_bit(invoke, tmp_path, smoke_run):
     path, again = smoke_run[0], tmp_path / "again"
@@ -224,19 +216,7 @@ def test_the_config_of_a_run_repeats_it_bit_for_bit(invoke, tmp_path, smoke_run)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.splitlines()[-1] == str(again)
     assert (again / "config.yaml").read_bytes() == (path / "config.yaml").read_bytes()
-    one, two = RunDirectory(path), RunDirectory(again)
-    summaries = [same_by_seed(run.read_json("summary.json")) for run in (one, two)]
-    assert summaries[0] == summaries[1]
-    metrics = [same_by_seed(run.read_metrics()) for run in (one, two)]
-    assert {k: list(v) for k, v in metrics[0].items()} == {
-        k: list(v) for k, v in metrics[1].items()
-    }
-    weights = [
-        keras.saving.load_model(run.path / "model.keras").get_weights() for run in (one, two)
-    ]
-    assert [w.tobytes() for w in weights[0]] == [w.tobytes() for w in weights[1]]
-    for name, array in one.read_evaluation().items():
-        np.testing.assert_array_equal(two.read_evaluation()[name], array)
+    assert_same_run(again, path)
 
 
 def test_plot_draws_a_run_again(invoke, tmp_path, smoke_run):

@@ -7,7 +7,8 @@ from runs import make_run
 from truth import mixture_log_prob, normal_log_prob
 
 import nflow_cli
-from nflow_cli.scores import DOMINATED, likelihood, log_ratios, score
+from nflow_cli.evaluation import DOMINATED, score
+from nflow_cli.scores import likelihood, log_ratios
 
 on_tensorflow = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
@@ -102,7 +103,7 @@ def test_ratios_are_those_of_the_two_densities(base_only):
 def test_chunks_do_not_change_the_ratios(base_only, monkeypatch):
     q = nflow_cli.load(base_only)
     whole = log_ratios(q, 1_000, seed=4)
-    monkeypatch.setattr("nflow_cli.scores.CHUNK", 99)
+    monkeypatch.setattr("nflow_cli.evaluation.CHUNK", 99)
     np.testing.assert_allclose(log_ratios(q, 1_000, seed=4), whole, atol=1e-5)
 
 

@@ -185,7 +185,7 @@ def test_evaluate_judges_a_vae_as_its_training_did(invoke, runs):
     summary = nflow_cli.trained.RunDirectory(runs["vae"]).read_json("summary.json")
     nll, error = summary["negative_log_likelihood"], summary["nll_standard_error"]
     assert rows["-ELBO"] == f"{summary['negative_elbo']:.2f} nats"
-    assert rows["-log p(x)"] == f"{nll:.2f} ± {error:.2f} nats, by importance sampling"
+    assert rows["-log p(x)"] == f"{nll:.2f} ± {error:.2f} nats, 4 importance samples"
     assert rows["data"] == "mnist-sample, binarization: stochastic, 2,000 test images"
     assert rows["samples"] == "4 an image, seed 0"
 

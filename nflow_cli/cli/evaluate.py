@@ -67,7 +67,8 @@ def _data(run: Any, config: Any, name: str | None) -> Any:
 
 def _flow_rows(trained: Any, points: Any, samples: int | None, seed: int) -> list[tuple[str, str]]:
     """Return the rows of the table of a fit-2d run."""
-    from nflow_cli.scores import DOMINATED, likelihood, log_ratios, score
+    from nflow_cli.evaluation import DOMINATED, score
+    from nflow_cli.scores import likelihood, log_ratios
 
     config, log_z = trained.config, getattr(trained.target, "log_z", None)
     n = samples or config.evaluate.samples
@@ -114,6 +115,7 @@ def _likelihood_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _vae_rows(trained: Any, images: Any, samples: int | None, seed: int) -> list[tuple[str, str]]:
     """Return the rows of the table of a train-vae run."""
+    from nflow_cli.cli.report import bound_rows, flow_text
     from nflow_cli.images import binarize
     from nflow_cli.vae_evaluation import evaluate_vae
 
@@ -122,24 +124,10 @@ def _vae_rows(trained: Any, images: Any, samples: int | None, seed: int) -> list
     pixels = binarize(images.x_test, mode, config.seed, 0, "test")
     draws = samples or config.evaluate.importance_samples
     found, _ = evaluate_vae(trained.model, pixels, draws, seed)
-    error = found["nll_standard_error"]
-    kind = "amortized" if config.flow.amortized else "shared"
-    flow = f"{','.join(config.flow.pattern)}, K = {config.flow.k}, {kind}"
+    flow = ",".join(config.flow.pattern), config.flow.k, config.flow.amortized
     return [
         ("data", f"{images.name}, binarization: {mode}, {images.n_test:,} test images"),
-        ("flow", flow if config.flow.k else "none (K = 0)"),
+        ("flow", flow_text(*flow)),
         ("samples", f"{draws:,} an image, seed {seed}"),
-        ("-ELBO", f"{found['negative_elbo']:.2f} nats"),
-        ("", f"reconstruction {found['reconstruction']:.2f} + KL {found['kl']:.2f}"),
-        (
-            "-log p(x)",
-            f"{found['negative_log_likelihood']:.2f}"
-            f"{'' if error is None else f' ± {error:.2f}'} nats, by importance sampling",
-        ),
-        (
-            "active units",
-            "unknown (from one sample an image)"
-            if found["active_units"] is None
-            else f"{found['active_units']} of {config.model.latent_dim}",
-        ),
+        *bound_rows(found, config.model.latent_dim),
     ]

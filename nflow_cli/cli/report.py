@@ -1,4 +1,4 @@
-"""The table of figures that a training ends with."""
+"""The table of figures that a training ends with, and what `evaluate` shares of it."""
 
 from typing import Any
 
@@ -42,27 +42,37 @@ def _restarts(restarts: dict[str, Any]) -> list[tuple[str, str]]:
     return [("restarts", f"KL {kls}; seed {restarts['seed']} is kept")]
 
 
+def flow_text(pattern: str, k: int, amortized: bool) -> str:
+    """Say which flows a VAE's posterior has."""
+    return f"{pattern}, K = {k}, {'amortized' if amortized else 'shared'}" if k else "none (K = 0)"
+
+
+def bound_rows(found: dict[str, Any], latent_dim: int) -> list[tuple[str, str]]:
+    """Lay out the bound and the likelihood of a VAE."""
+    error, active = found["nll_standard_error"], found["active_units"]
+    spread = "" if error is None else f" ± {error:.2f}"
+    return [
+        ("-ELBO", f"{found['negative_elbo']:.2f} nats"),
+        ("", f"reconstruction {found['reconstruction']:.2f} + KL {found['kl']:.2f}"),
+        (
+            "-log p(x)",
+            f"{found['negative_log_likelihood']:.2f}{spread} nats, {found['nll_samples']} "
+            "importance samples",
+        ),
+        ("active units", f"{'unknown' if active is None else active} of {latent_dim}"),
+    ]
+
+
 def _train_vae(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    kind = "amortized" if summary["amortized"] else "shared"
-    flow = f"{summary['flow']}, K = {summary['k']}, {kind}" if summary["k"] else "none (K = 0)"
     data = summary["data"]
-    error, active = summary["nll_standard_error"], summary["active_units"]
     rows = [
         (
             "data",
             f"{data['name']}, binarization: {summary['binarization']}, {data['n_test']:,} test "
             "images",
         ),
-        ("flow", flow),
-        ("-ELBO", f"{summary['negative_elbo']:.2f} nats"),
-        ("", f"reconstruction {summary['reconstruction']:.2f} + KL {summary['kl']:.2f}"),
-        (
-            "-log p(x)",
-            f"{summary['negative_log_likelihood']:.2f}"
-            f"{'' if error is None else f' ± {error:.2f}'} nats, {summary['nll_samples']} "
-            "importance samples",
-        ),
-        ("active units", f"{'unknown' if active is None else active} of {summary['latent_dim']}"),
+        ("flow", flow_text(summary["flow"], summary["k"], summary["amortized"])),
+        *bound_rows(summary, summary["latent_dim"]),
         (
             "training",
             f"{summary['epochs']} epochs of {summary['seconds_per_epoch']:.1f} s, after "

@@ -22,8 +22,9 @@ def resume(run_dir: str, steps: int | None, epochs: int | None) -> None:
 
     run = RunDirectory.open(run_dir)
     record = run.read_json(RUN)
-    resolved = _resolved(run, steps, epochs)
-    extended = config.dump(resolved) != config.preset_text(run.path / CONFIG)
+    before = config.load_config(run.path / CONFIG)
+    resolved = _extended(before, steps, epochs)
+    extended = resolved != before
     if record.get("status") == "completed" and not extended:
         click.echo(f"{run.path}: finished already", err=True)
         click.echo(run.path)
@@ -39,21 +40,16 @@ def resume(run_dir: str, steps: int | None, epochs: int | None) -> None:
     carry_out(resolved, run, images)
 
 
-def _resolved(run: Any, steps: int | None, epochs: int | None) -> Any:
+def _extended(config: Any, steps: int | None, epochs: int | None) -> Any:
     """Return the run's config, with the new total if one is given."""
-    from nflow_cli import config
     from nflow_cli.errors import ConfigError
-    from nflow_cli.run_dir import CONFIG
 
-    path = run.path / CONFIG
-    data = config.read_preset(path)
-    old = config.validate(data, str(path))
-    key, given = ("steps", steps) if old.command == "fit-2d" else ("epochs", epochs)
+    key, given = ("steps", steps) if config.command == "fit-2d" else ("epochs", epochs)
     if (steps or epochs) and given is None:
-        raise ConfigError(f"{run.path}: a run of `nflow {old.command}` is extended by --{key}")
+        raise ConfigError(f"a run of `nflow {config.command}` is extended by --{key}")
     if given is None:
-        return old
-    before = getattr(old.train, key)
+        return config
+    before = getattr(config.train, key)
     if given < before:
         raise ConfigError(f"--{key}: expected {before} or more. Received: {given}")
-    return config.validate(config.override(data, {f"train.{key}": given}), str(path))
+    return config.model_copy(update={"train": config.train.model_copy(update={key: given})})
