@@ -17,6 +17,8 @@ from typing import Any
 
 import click
 
+from benchmarks.contenders import in_turn
+
 BATCH = 512
 
 
@@ -128,18 +130,6 @@ def normflows(k: int, updates: int) -> dict[str, float]:
 CONTENDERS = {"nflow": nflow, "jax scan": jax_scan, "normflows": normflows}
 
 
-def in_process(name: str, k: int, updates: int) -> dict[str, float] | None:
-    """Run one contender in a fresh process; ``None`` where it is not installed."""
-    command = [sys.executable, "-m", "benchmarks.fit2d", "--one", name]
-    command += ["--k", str(k), "--updates", str(updates)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if "ModuleNotFoundError" in done.stderr:
-        return None
-    if done.returncode:
-        raise click.ClickException(f"{name}: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
-
-
 def seconds_of(command: list[str], folder: str) -> float:
     """Time one command in ``folder``."""
     start = time.perf_counter()
@@ -169,16 +159,10 @@ def whole_command(repeats: int) -> dict[str, float]:
 
 def measure(ks: list[int], updates: int, repeats: int) -> dict[str, Any]:
     """Measure every contender ``repeats`` times, in turn; medians."""
-    training: dict[str, dict[str, dict[str, float]]] = {}
-    for k in ks:
-        rounds = [
-            {name: in_process(name, k, updates) for name in CONTENDERS} for _ in range(repeats)
-        ]
-        training[str(k)] = {
-            name: {key: statistics.median(r[key] for r in found) for key in found[0]}
-            for name in CONTENDERS
-            if (found := [r for r in (round_[name] for round_ in rounds) if r])
-        }
+    training = {
+        str(k): in_turn("benchmarks.fit2d", CONTENDERS, repeats, k, "--updates", str(updates))
+        for k in ks
+    }
     return {"training": training, "command": whole_command(repeats)}
 
 

@@ -1,10 +1,12 @@
 """Fit a flow stack to a 2-D density by reverse KL."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from keras import ops
 
 from nflow_cli.config import fingerprint
+from nflow_cli.divergence import trace_flows
 from nflow_cli.evaluation import density_arrays, evaluate_samples
 from nflow_cli.flows import FlowStack
 from nflow_cli.objectives import inverse_temperature, reverse_kl
@@ -42,6 +44,13 @@ class Fit2D(ChunkTrainer):
         loss = ops.mean(reverse_kl(log_q0, log_det, beta * log_p), axis=-1)
         kl = ops.mean(reverse_kl(log_q0, log_det, log_p), axis=-1)
         return {"loss": loss, "kl": kl, "beta": beta}
+
+    def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
+        """Yield what :meth:`objective` computes, flow by flow."""
+        z0 = ops.moveaxis(batch, 0, -1)
+        yield "the log-density of the base", self.base.log_prob(z0)
+        z = yield from trace_flows(self.flow, z0)
+        yield "the log-density of the target", self.target.log_prob(z)
 
     def with_flow(self, flow: FlowStack) -> "Fit2D":
         """Return the same fit of another flow."""

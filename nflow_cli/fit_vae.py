@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from keras import ops
 
 from nflow_cli.config import fingerprint
 from nflow_cli.data import ImageChunks
+from nflow_cli.divergence import trace_flows
 from nflow_cli.images import Images, binarize
 from nflow_cli.objectives import inverse_temperature
 from nflow_cli.run_dir import SUMMARY, RunDirectory
@@ -21,7 +22,7 @@ from nflow_cli.training import (
     MetricsLog,
     ProgressReport,
 )
-from nflow_cli.vae import FlowVAE
+from nflow_cli.vae import FlowVAE, flatten
 from nflow_cli.vae_evaluation import ImportanceSampler, evaluate_vae, vae_arrays
 
 
@@ -56,6 +57,20 @@ class FitVAE(ChunkTrainer):
             "kl": kl,
             "beta": beta,
         }
+
+    def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
+        """Yield what :meth:`objective` computes, part by part."""
+        vae, (images, noise) = self.vae, batch
+        mean, log_variance, context = vae.encoder(flatten(images))
+        yield "the encoder's mean", mean
+        yield "the encoder's log-variance", log_variance
+        z0 = vae.sampling([mean, log_variance], noise)
+        yield "the draw from the base", z0
+        yield "the log-density of the base", vae.sampling.log_prob(noise, log_variance)
+        z = yield from trace_flows(vae.flow, z0, *([context] if vae.amortized else []))
+        yield "the log-density of the prior", vae.sampling.prior_log_prob(z)
+        yield "the decoder's logits", vae.decode_logits(z)
+        yield "the log-likelihood of the pixels", vae.elbo_terms(*batch)["log_likelihood"]
 
 
 class EpochLog(MetricsLog):

@@ -11,6 +11,7 @@ import numpy as np
 
 from nflow_cli.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.errors import Interrupted
+from nflow_cli.training import ChunkTrainer
 
 
 class DeferredSignals:
@@ -77,7 +78,10 @@ class Checkpointer(keras.callbacks.Callback):
 
     def save(self, finished: bool) -> None:
         """Write a checkpoint; ``finished``: training is over, and only the rest is to be done."""
-        arrays = {f"variable/{i}": array for i, array in enumerate(self._variables())}
+        arrays = {
+            f"variable/{i}": keras.ops.convert_to_numpy(variable)
+            for i, variable in enumerate(self.model.state_variables)
+        }
         state: dict[str, Any] = {"finished": finished, "steps": self.steps}
         for name, part in self.parts.items():
             state[name] = {}
@@ -101,19 +105,13 @@ class Checkpointer(keras.callbacks.Callback):
         """Return whether a training of as many steps had ended when ``saved`` was."""
         return saved is not None and saved.state["finished"] and saved.state["steps"] == self.steps
 
-    def assign(self, model: keras.Model, saved: Checkpoint) -> None:
+    def assign(self, model: ChunkTrainer, saved: Checkpoint) -> None:
         """Put ``model`` and its optimizer into the state of ``saved``."""
         self.set_model(model)
         model.optimizer.build(model.trainable_variables)
         values = _grouped(saved.arrays, "")["variable"]
-        for variable, value in zip(self._all_variables(), values, strict=True):
+        for variable, value in zip(model.state_variables, values, strict=True):
             variable.assign(value)
-
-    def _all_variables(self) -> list[Any]:
-        return [*self.model.weights, *self.model.optimizer.variables]
-
-    def _variables(self) -> list[np.ndarray]:
-        return [keras.ops.convert_to_numpy(variable) for variable in self._all_variables()]
 
 
 def _grouped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, list[np.ndarray]]:

@@ -3,9 +3,8 @@
 import contextlib
 from typing import Any
 
-import keras
-
 from nflow_cli.checkpoints import Checkpoints
+from nflow_cli.divergence import DivergenceStop
 from nflow_cli.resuming import Checkpointer
 from nflow_cli.run_dir import RunDirectory
 from nflow_cli.training import ChunkTrainer, MetricsLog, ProgressReport, release_freed_memory
@@ -71,9 +70,9 @@ class Session:
         if self.finished or not len(chunks):
             return
         fit = {"epochs": len(chunks), "steps_per_epoch": 1, "shuffle": False, "verbose": 0}
-        model.fit(chunks, callbacks=self.callbacks, **fit)
+        model.fit(chunks, callbacks=[*self.callbacks, DivergenceStop(chunks)], **fit)
 
-    def finish(self, model: keras.Model) -> None:
+    def finish(self, model: ChunkTrainer) -> None:
         """Save what training ended with."""
         if self.checkpointer and not self.finished:
             self.checkpointer.set_model(model)

@@ -7,13 +7,11 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
 from keras import ops
-
-from nflow_cli.errors import DivergenceError
 
 
 class ChunkTrainer(keras.Model):
@@ -58,13 +56,16 @@ class ChunkTrainer(keras.Model):
         chunk, count = data[0], data[1][0]
         variables = self.trainable_variables
 
-        def update(i: Any, sums: dict[str, Any], _: Any) -> tuple[Any, dict[str, Any], Any]:
+        def update(i: Any, sums: dict[str, Any], norms: Any) -> tuple[Any, dict[str, Any], Any]:
             with tf.GradientTape() as tape:
                 batch = keras.tree.map_structure(lambda array: array[i], chunk)
                 terms = self.objective(batch, self.optimizer.iterations)
             # Summed over restarts by the tape: what one depends on, no other does.
             gradients = tape.gradient(terms["loss"], [v.value for v in variables])
-            norms = self._norms(gradients)
+            if self.clip_norm is None:  # only the last norm is told
+                norms = tf.cond(i + 1 < count, lambda: norms, lambda: self._norms(gradients))
+            else:
+                norms = self._norms(gradients)
             if variables:
                 self.optimizer.apply(self._clipped(gradients, norms), variables)
             else:  # K = 0: nothing to train, but the updates still count
@@ -78,6 +79,16 @@ class ChunkTrainer(keras.Model):
         means = {name: total / ops.cast(count, total.dtype) for name, total in sums.items()}
         logs = _best_restart({**means, "gradient_norm": norms})
         return {**logs, "learning_rate": self.optimizer.learning_rate}
+
+    def trace(self, batch: Any) -> Iterable[tuple[str, Any]]:
+        """Yield what :meth:`objective` computes from ``batch``, with a name, in that order."""
+        terms = self.objective(batch, self.optimizer.iterations)
+        return ((f"the term {name}", value) for name, value in terms.items())
+
+    @property
+    def state_variables(self) -> list[Any]:
+        """All that training changes: the weights, then the optimizer's variables."""
+        return [*self.weights, *self.optimizer.variables]
 
     def _norms(self, gradients: list[Any]) -> Any:
         """Return the norm of each restart's gradient."""
@@ -102,6 +113,11 @@ def _best_restart(logs: dict[str, Any]) -> dict[str, Any]:
     finite = ops.isfinite(logs["loss"]) & ops.isfinite(logs["gradient_norm"])
     best = ops.argmin(ops.where(finite, logs["loss"], math.inf))
     return {name: ops.reshape(values, (-1,))[best] for name, values in logs.items()}
+
+
+def is_finite(logs: Mapping[str, Any]) -> bool:
+    """Return whether the loss of a chunk and its last gradient are finite."""
+    return math.isfinite(float(logs["loss"])) and math.isfinite(float(logs["gradient_norm"]))
 
 
 def make_optimizer(train: Any, steps: int) -> keras.optimizers.Optimizer:
@@ -181,7 +197,7 @@ class Clock(keras.callbacks.Callback):
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """Adds rows to ``metrics.csv``, and stops a run that is no longer finite.
+    """Adds rows to ``metrics.csv``, also where training is no longer finite.
 
     A row holds the means over the updates since the last one, and the learning rate and gradient
     norm of the last of them.
@@ -201,13 +217,8 @@ class MetricsLog(keras.callbacks.Callback):
         """Note the terms of the chunk that ended."""
         terms = {name: float(value) for name, value in (logs or {}).items()}
         self._chunks.append((self.clock.made, self.clock.seconds[-1], terms))
-        if not (math.isfinite(terms["loss"]) and math.isfinite(terms["gradient_norm"])):
+        if not is_finite(terms):  # training stops here
             self.write_row({})
-            raise DivergenceError(
-                f"training diverged by update {self.clock.updates[-1]}: loss {terms['loss']}, "
-                f"gradient norm {terms['gradient_norm']}; try a smaller train.learning_rate or "
-                "train.clip_norm"
-            )
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Write a row if it is time."""

@@ -82,10 +82,14 @@ class FlowStack(Flow):
         x = built_for(self, x)
         return run_flows(self.kinds, self.parameters, self.k, x, inverse=True)
 
-    def flow_at(self, index: int) -> tuple[Any, dict[str, Any]]:
+    def parameters_at(self, *context: Any) -> list[dict[str, Any]]:
+        """Return the raw weights, as :func:`run_flows` takes them."""
+        return self.parameters
+
+    def flow_at(self, index: int, *context: Any) -> tuple[Any, dict[str, Any]]:
         """Return the class of flow ``index`` and its raw parameters, as one repeat."""
         repeat, position = divmod(index, len(self.kinds))
-        own = self.parameters[position]
+        own = self.parameters_at(*context)[position]
         return self.kinds[position], {name: own[name][repeat : repeat + 1] for name in own}
 
     def get_config(self) -> dict[str, Any]:

@@ -1,0 +1,140 @@
+"""Stop a training that is no longer finite, and say where that began."""
+
+import math
+from collections.abc import Generator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from nflow_cli.errors import DivergenceError
+from nflow_cli.flows.compose import run_flows
+from nflow_cli.training import compiled, is_finite
+
+TRY = "try a smaller train.learning_rate or train.clip_norm"
+
+
+class DivergenceStop(keras.callbacks.Callback):
+    """Raises a :class:`~nflow_cli.errors.DivergenceError` when loss or gradient are not finite.
+
+    The chunk in which that happened is run again from the weights it began with, as far as it was
+    finite: then one more update, taken apart, tells the first layer and term that is not.
+
+    Args:
+        chunks: What the model is trained on: ``start_at(update)``, then item 0, give the chunk.
+    """
+
+    def __init__(self, chunks: Any):
+        super().__init__()
+        self.chunks, self._norm = chunks, math.nan
+        self._before: list[np.ndarray] = []
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Create the optimizer's variables: what the first chunk begins with has them too."""
+        self.model.optimizer.build(self.model.trainable_variables)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Keep what the chunk begins with."""
+        self._before = [ops.convert_to_numpy(v) for v in self.model.state_variables]
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Stop if what came out is not finite."""
+        if not is_finite(logs):
+            raise DivergenceError(self._explained(logs))
+        self._norm = float(logs["gradient_norm"])
+
+    def _explained(self, logs: Mapping[str, Any]) -> str:
+        end = int(self.model.optimizer.iterations)
+        self._go_back()
+        start = int(self.model.optimizer.iterations)
+        self.chunks.start_at(start)
+        chunk, _ = self.chunks[0]
+        good = self._finite_updates(chunk, end - start)
+        if good == end - start:  # it does not happen again
+            return f"training diverged by update {end:,}: loss {float(logs['loss'])}; {TRY}"
+        fault = first_fault(self.model, keras.tree.map_structure(lambda a: a[good], chunk))
+        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        before = f"gradient norm before: {self._norm:.4g}, " if math.isfinite(self._norm) else ""
+        # At a first update nothing was learnt: what is wrong there is what was asked for.
+        hint = TRY if start + good else f"check the target or the data, or {TRY}"
+        return (
+            f"training diverged at update {start + good + 1:,}: {fault}; {before}"
+            f"learning rate: {rate:.4g}; {hint}"
+        )
+
+    def _finite_updates(self, chunk: Any, count: int) -> int:
+        """Return how many updates of the chunk are finite, and leave the model after them."""
+        run = compiled(self.model.train_step)
+
+        def run_again(updates: int) -> Mapping[str, Any]:
+            self._go_back()
+            return run((chunk, (ops.convert_to_tensor(updates, "int32"),)))
+
+        good, bad = 0, count + 1
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            if is_finite(run_again(middle)):
+                good = middle
+            else:
+                bad = middle
+        if good:
+            self._norm = float(run_again(good)["gradient_norm"])
+        else:
+            self._go_back()
+        return good
+
+    def _go_back(self) -> None:
+        for variable, value in zip(self.model.state_variables, self._before, strict=True):
+            variable.assign(value)
+
+
+def trace_flows(flow: Any, z: Any, *context: Any) -> Generator[tuple[str, Any], None, Any]:
+    """Push points through a stack flow by flow: yield each result by name, return the last."""
+    for index in range(flow.k):
+        kind, parameters = flow.flow_at(index, *context)
+        z, log_det = run_flows([kind], [parameters], 1, z)
+        name = f"flow {index + 1} of {flow.k} ({flow.pattern[index % len(flow.pattern)]})"
+        yield f"the points behind {name}", z
+        yield f"the log-determinant of {name}", log_det
+    return z
+
+
+def first_fault(model: Any, batch: Any) -> str:
+    """Name the first layer and term of an update on ``batch`` that is not finite.
+
+    They are looked at in the order of computation: the terms of the objective, then the gradients,
+    from the last layer to the first. Of restarts, those that died before are left out.
+    """
+    alive = _alive(model) if model.restarts else 0
+    for name, array in model.trace(batch):
+        values = ops.convert_to_numpy(array)
+        if fault := _fault(values[alive] if model.restarts else values):
+            return f"{name} is {fault}"
+    variables = model.trainable_variables
+    for variable, gradient in reversed(list(zip(variables, _gradients(model, batch)))):
+        values = ops.convert_to_numpy(gradient)
+        if fault := _fault(values[:, alive] if model.restarts else values):
+            return f"the gradient of {variable.path} is {fault}"
+    return "the loss, or the norm of its gradient, is too large for a float32"
+
+
+def _alive(model: Any) -> int:
+    """Return the first restart whose weights are finite."""
+    weights = [ops.convert_to_numpy(v) for v in model.trainable_variables]
+    finite = [all(np.isfinite(w[:, r]).all() for w in weights) for r in range(*model.restarts)]
+    return finite.index(True) if True in finite else 0
+
+
+def _fault(values: np.ndarray) -> str | None:
+    """Return the first of ``values`` that is not finite."""
+    faults = values[~np.isfinite(values)]
+    return str(faults[0]) if faults.size else None
+
+
+def _gradients(model: Any, batch: Any) -> list[Any]:
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        loss = model.objective(batch, model.optimizer.iterations)["loss"]
+    return tape.gradient(loss, [v.value for v in model.trainable_variables])

@@ -1,0 +1,73 @@
+"""A small trainer and what it is fed, for tests of the training loop."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from nflow_cli.objectives import inverse_temperature
+from nflow_cli.schema import Train
+from nflow_cli.session import Session
+from nflow_cli.training import ChunkTrainer, Clock, MetricsLog
+
+UPDATES = 23
+NOISE = np.random.default_rng(0).standard_normal((UPDATES, 16, 2)).astype("float32")
+
+
+class Bend(ChunkTrainer):
+    """Two weights, bent towards a half; enough to see every part of the trainer at work."""
+
+    terms = ("loss", "kl", "beta")
+
+    def __init__(self, anneal_updates=0):
+        super().__init__()
+        self.anneal_updates = anneal_updates
+        self.bend = self.add_weight(shape=(2,), initializer="ones", name="bend")
+        self.built = True
+
+    def objective(self, batch, update):
+        beta = inverse_temperature(update, self.anneal_updates, 0.01)
+        kl = ops.mean(ops.square(ops.tanh(self.bend * batch + 1.0) - 0.5))
+        return {"loss": beta * kl, "kl": kl, "beta": beta}
+
+
+class Slices(keras.utils.PyDataset):
+    """One array of noise, in chunks; what lies beyond its end is not a number."""
+
+    def __init__(self, noise, chunk):
+        super().__init__()
+        self.noise, self.chunk, self.first = noise, chunk, 0
+
+    def start_at(self, update):
+        self.first, rest = divmod(update, self.chunk)
+        assert rest == 0
+
+    def __len__(self):
+        return -(-len(self.noise) // self.chunk) - self.first
+
+    def __getitem__(self, index):
+        index += self.first
+        part = self.noise[index * self.chunk : (index + 1) * self.chunk]
+        chunk = np.full((self.chunk, *part.shape[1:]), np.nan, "float32")
+        chunk[: len(part)] = part
+        return chunk, np.array([len(part)], np.int32)
+
+
+def settings(**changes):
+    return Train(**{"steps": UPDATES, "learning_rate": 0.05, **changes})
+
+
+def logger(rows, clock, chunks_per_row=1):
+    log = MetricsLog(clock, chunks_per_row)
+    log.add_row = rows.append
+    return log
+
+
+def fit(model, chunk, train, noise=NOISE, callbacks=(), chunks_per_row=1):
+    """Train as a fit does; return the rows that were logged, and the clock."""
+    rows, clock = [], Clock()
+    model.prepare(train, train.steps)
+    log = logger(rows, clock, chunks_per_row)
+    more = [make(clock) for make in callbacks]
+    with Session([clock, log, *more], train.steps, None, 30.0) as session:
+        session.fit(model, Slices(noise, chunk))
+    return rows, clock
