@@ -1,6 +1,7 @@
 """Stop a training that is no longer finite, and say where that began."""
 
 import math
+import time
 from collections.abc import Generator, Mapping
 from typing import Any
 
@@ -12,80 +13,98 @@ from nflow_cli.errors import DivergenceError
 from nflow_cli.flows.compose import run_flows
 from nflow_cli.training import compiled, is_finite
 
+KEEP_SECONDS = 1.0  # time between copies of the weights, which cost about a millisecond
 TRY = "try a smaller train.learning_rate or train.clip_norm"
 
 
 class DivergenceStop(keras.callbacks.Callback):
     """Raises a :class:`~nflow_cli.errors.DivergenceError` when loss or gradient are not finite.
 
-    The chunk in which that happened is run again from the weights it began with, as far as it was
-    finite: then one more update, taken apart, tells the first layer and term that is not.
+    What led there is run again from weights that were kept at most ``KEEP_SECONDS`` before, as far
+    as it was finite: then one more update, taken apart, tells the first layer and term that is not.
 
     Args:
-        chunks: What the model is trained on: ``start_at(update)``, then item 0, give the chunk.
+        chunks: What the model is trained on: ``start_at(update)``, then item 0, give a chunk.
     """
 
     def __init__(self, chunks: Any):
         super().__init__()
         self.chunks, self._norm = chunks, math.nan
-        self._before: list[np.ndarray] = []
+        self._kept: list[np.ndarray] = []
+        self._kept_at = -math.inf
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Create the optimizer's variables: what the first chunk begins with has them too."""
         self.model.optimizer.build(self.model.trainable_variables)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Keep what the chunk begins with."""
-        self._before = [ops.convert_to_numpy(v) for v in self.model.state_variables]
+        """Keep what the chunk begins with, if it is time."""
+        if time.monotonic() - self._kept_at >= KEEP_SECONDS:
+            self._keep()
+            self._kept_at = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Stop if what came out is not finite."""
         if not is_finite(logs):
             raise DivergenceError(self._explained(logs))
-        self._norm = float(logs["gradient_norm"])
 
     def _explained(self, logs: Mapping[str, Any]) -> str:
-        end = int(self.model.optimizer.iterations)
+        end = self._made()
         self._go_back()
-        start = int(self.model.optimizer.iterations)
-        self.chunks.start_at(start)
-        chunk, _ = self.chunks[0]
-        good = self._finite_updates(chunk, end - start)
-        if good == end - start:  # it does not happen again
-            return f"training diverged by update {end:,}: loss {float(logs['loss'])}; {TRY}"
-        fault = first_fault(self.model, keras.tree.map_structure(lambda a: a[good], chunk))
-        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        before = f"gradient norm before: {self._norm:.4g}, " if math.isfinite(self._norm) else ""
-        # At a first update nothing was learnt: what is wrong there is what was asked for.
-        hint = TRY if start + good else f"check the target or the data, or {TRY}"
-        return (
-            f"training diverged at update {start + good + 1:,}: {fault}; {before}"
-            f"learning rate: {rate:.4g}; {hint}"
-        )
-
-    def _finite_updates(self, chunk: Any, count: int) -> int:
-        """Return how many updates of the chunk are finite, and leave the model after them."""
         run = compiled(self.model.train_step)
+        start = self._made()
+        while start < end:
+            self.chunks.start_at(start)
+            chunk, count = self.chunks[0]
+            self._keep()
+            good = self._finite_updates(run, chunk, int(count[0]))
+            if good < count[0]:
+                return self._taken_apart(chunk, good)
+            start += int(count[0])
+        # It does not happen again.
+        return f"training diverged by update {end:,}: loss {float(logs['loss'])}; {TRY}"
+
+    def _finite_updates(self, run: Any, chunk: Any, count: int) -> int:
+        """Return how many updates of the chunk are finite, and leave the model after them."""
 
         def run_again(updates: int) -> Mapping[str, Any]:
             self._go_back()
             return run((chunk, (ops.convert_to_tensor(updates, "int32"),)))
 
         good, bad = 0, count + 1
+        middle = count  # a chunk that is finite takes one try
         while bad - good > 1:
-            middle = (good + bad) // 2
             if is_finite(run_again(middle)):
                 good = middle
             else:
                 bad = middle
+            middle = (good + bad) // 2
         if good:
             self._norm = float(run_again(good)["gradient_norm"])
         else:
             self._go_back()
         return good
 
+    def _taken_apart(self, chunk: Any, index: int) -> str:
+        batch = keras.tree.map_structure(lambda array: array[index], chunk)
+        update, fault = self._made() + 1, first_fault(self.model, batch)
+        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        before = f"gradient norm before: {self._norm:.4g}, " if math.isfinite(self._norm) else ""
+        # At a first update nothing was learnt: what is wrong there is what was asked for.
+        hint = TRY if update > 1 else f"check the target or the data, or {TRY}"
+        return (
+            f"training diverged at update {update:,}: {fault}; {before}"
+            f"learning rate: {rate:.4g}; {hint}"
+        )
+
+    def _made(self) -> int:
+        return int(self.model.optimizer.iterations)
+
+    def _keep(self) -> None:
+        self._kept = [ops.convert_to_numpy(v) for v in self.model.state_variables]
+
     def _go_back(self) -> None:
-        for variable, value in zip(self.model.state_variables, self._before, strict=True):
+        for variable, value in zip(self.model.state_variables, self._kept, strict=True):
             variable.assign(value)
 
 

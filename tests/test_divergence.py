@@ -150,7 +150,8 @@ def test_of_restarts_the_one_that_lived_longest_is_looked_at():
 def test_a_diverged_fit_keeps_its_last_good_checkpoint(tmp_path):
     run = RunDirectory.create("test", str(tmp_path / "run"))
     train = {"steps": 500, "batch_size": 16, "chunk": 10, "checkpoint_seconds": 1e-6}
-    settings = config.validate({"command": "fit-2d", "train": train}, "test")
+    flow = {"pattern": ["planar"], "k": 1}
+    settings = config.validate({"command": "fit-2d", "flow": flow, "train": train}, "test")
 
     def train_on():
         model = fit2d.build(settings)

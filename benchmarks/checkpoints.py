@@ -1,0 +1,99 @@
+"""Measure what being able to resume costs a training.
+
+    python -m benchmarks.checkpoints [--seconds 60]
+
+Trains the MNIST VAE of the preset mnist-mlp (its embedded sample) and the 2-D fit of
+multimodal-planar for about a minute each, with checkpoints as often as by default, and tells which
+share of that was spent on them and on keeping what each chunk began with.
+"""
+
+import functools
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+SPENT: dict[str, float] = {}
+
+
+def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``function`` that adds its time to ``SPENT``."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            name = function.__qualname__
+            SPENT[name] = SPENT.get(name, 0.0) + time.perf_counter() - start
+
+    return call
+
+
+def vae(folder: Any, seconds: float) -> tuple[float, float]:
+    """Train a VAE; return as :func:`measured`."""
+    from nflow_cli import config, fit_vae
+    from nflow_cli.data import ImageChunks
+    from nflow_cli.images import load_images
+
+    changes = {"data.name": "mnist-sample", "flow.k": 16}
+    data = config.override(config.read_preset(config.find_preset("mnist-mlp")), changes)
+
+    def train(epochs: int, directory: Any) -> dict[str, Any]:
+        resolved = config.validate(config.override(data, {"train.epochs": epochs}), "benchmark")
+        chunks = ImageChunks(load_images("mnist-sample").x_train, resolved)
+        return fit_vae.train(
+            fit_vae.build(resolved, chunks.batches), chunks, None, resolved, directory
+        )
+
+    epoch = train(5, None)["seconds_per_epoch"]
+    return measured(train, math.ceil(seconds / epoch), folder)
+
+
+def fit_2d(folder: Any, seconds: float) -> tuple[float, float]:
+    """Fit a mixture; return as :func:`measured`."""
+    from nflow_cli import config, fit2d
+
+    data = config.read_preset(config.find_preset("multimodal-planar"))
+
+    def train(steps: int, directory: Any) -> dict[str, Any]:
+        resolved = config.validate(config.override(data, {"train.steps": steps}), "benchmark")
+        return fit2d.train(fit2d.build(resolved), resolved, directory)
+
+    rate = train(20_000, None)["steps_per_second"]
+    return measured(train, int(seconds * rate), folder)
+
+
+def measured(train: Callable[..., Any], size: int, folder: Any) -> tuple[float, float]:
+    """Return the seconds of a training and those that went into resuming."""
+    SPENT.clear()
+    start = time.perf_counter()
+    train(size, folder)
+    return time.perf_counter() - start, sum(SPENT.values())
+
+
+@click.command()
+@click.option("--seconds", default=60.0, show_default=True, help="How long to train, about.")
+def main(seconds: float) -> None:
+    """Print the share of a training that being able to resume costs."""
+    from nflow_cli.cli.options import start_tensorflow
+
+    start_tensorflow()
+    from nflow_cli.divergence import DivergenceStop
+    from nflow_cli.resuming import Checkpointer
+    from nflow_cli.run_dir import RunDirectory
+
+    for part, name in ((Checkpointer, "save"), (DivergenceStop, "on_train_batch_begin")):
+        setattr(part, name, timed(getattr(part, name)))
+    for name, train in (("train-vae", vae), ("fit-2d", fit_2d)):
+        with tempfile.TemporaryDirectory() as folder:
+            whole, spent = train(RunDirectory.create(name, f"{folder}/run"), seconds)
+        click.echo(f"{name:<9} {whole:6.1f} s, {spent:5.2f} s on it: {100 * spent / whole:.2f} %")
+
+
+if __name__ == "__main__":
+    main()
