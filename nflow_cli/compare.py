@@ -109,23 +109,23 @@ class Group:
         return Spread(statistics.median(known), min(known), max(known))
 
 
-def gather(paths: Iterable[str]) -> tuple[list[Result], list[str]]:
-    """Read runs, and those of sweeps; a run of a sweep that has not ended is only named.
+def gather(paths: Iterable[str]) -> tuple[list[Result], int]:
+    """Read runs, and those of sweeps; a run of a sweep that has not ended is only counted.
 
     Returns:
-        The results, and the paths of those runs that have not ended.
+        The results, and how many runs have not ended.
 
     Raises:
         NflowError: One line that names the file which is damaged, missing or not of a run.
     """
-    results, unfinished = {}, []
+    results, unfinished = {}, 0
     for path in paths:
         for run in _runs_of_sweep(Path(path)) or [RunDirectory.open(path)]:
             ended = run.read_json(RUN).get("status") == "completed"
             if ended or not _is_sweep(Path(path)):
                 results[run.path.resolve()] = _read(run)
             else:
-                unfinished.append(str(run.path))
+                unfinished += 1
     return list(results.values()), unfinished
 
 

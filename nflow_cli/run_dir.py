@@ -48,7 +48,7 @@ class RunDirectory:
             if output is not None:
                 path = Path(output)
                 path.mkdir(parents=True, exist_ok=True)
-                if any(entry.name not in (LOCK, LOG) for entry in path.iterdir()):
+                if any(entry.name != LOCK for entry in path.iterdir()):
                     raise RunDirectoryError(f"{path}: not empty; --output takes a new folder")
                 return cls(path)
             stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"

@@ -71,11 +71,12 @@ def resolve(data: Mapping[str, Any], source: str, folder: Path) -> SweepConfig:
     Raises:
         ConfigError: One line: source, dotted path, what is allowed, what was given.
     """
-    sweep = config.validate(data, source)
-    if not isinstance(sweep, SweepConfig):
+    command = data.get("command")
+    if command in list(RUNS):  # of a list, which takes whatever a file may hold
         raise ConfigError(
-            f"{source}: a preset of `nflow {sweep.command}`, not of sweep; --preset takes it"
+            f"{source}: a preset of `nflow {command}`, not of sweep; --preset takes it"
         )
+    sweep = config.validate(data, source, {"sweep": SweepConfig})
     try:
         found = [_absolute(name, folder) for name in sweep.presets]
     except ConfigError as error:

@@ -21,6 +21,8 @@ from nflow_cli.errors import NflowError, one_line
 COMPLETED, FAILED, INTERRUPTED = "completed", "failed", "interrupted"
 COMMAND = ("-m", "nflow_cli.cli.worker")
 PATIENCE = 10  # seconds that an idle process gets to end
+RUNS_EACH = 8  # of a process: each leaves some 100 MB behind
+CONNECT = 10  # seconds that a scheduler gets to answer
 ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     **dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
@@ -30,49 +32,82 @@ ENVIRONMENT = {
 Outcome = dict[str, str]  # "status", and the "message" of a run that failed
 
 
+class Worker:
+    """A worker process, and how many runs it was asked for."""
+
+    def __init__(self) -> None:
+        # A session of its own: Ctrl-C reaches it once, through `Workers.interrupt`.
+        self.process = subprocess.Popen(
+            [sys.executable, *COMMAND],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **ENVIRONMENT},
+            start_new_session=True,
+        )
+        assert self.process.stdin and self.process.stdout
+        self.requests, self.answers = self.process.stdin, self.process.stdout
+        self.asked, self.busy = 0, False
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether it has ended, or had better: TensorFlow frees no program that it compiled."""
+        return self.process.poll() is not None or self.asked >= RUNS_EACH
+
+    def ask(self, request: Mapping[str, Any]) -> None:
+        """Send it a request; an answer will come, or the end of ``answers``."""
+        self.asked, self.busy = self.asked + 1, True
+        with suppress(OSError):  # it has ended
+            self.requests.write(json.dumps(request).encode() + b"\n")
+            self.requests.flush()
+
+    def end(self) -> None:
+        """Let it end, by the end of what it reads, and see to it that it does."""
+        with suppress(OSError):  # a request that it never read
+            self.requests.close()
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.answers.close()
+
+
 class Workers:
-    """The worker processes that this process has started for one sweep."""
+    """The worker processes that this process has started for one sweep, one for each thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._processes: dict[int, subprocess.Popen[bytes]] = {}  # by thread
-        self._busy: set[int] = set()
+        self._workers: dict[int, Worker] = {}
         self._stopped = False
 
     def train(self, request: Mapping[str, Any]) -> Outcome:
         """Let this thread's worker train a run, and wait for it."""
-        thread = threading.get_ident()
         with self._lock:
             if self._stopped:
                 return {"status": INTERRUPTED}
-            process = self._process(thread)
-            self._busy.add(thread)
-            assert process.stdin and process.stdout
-            with suppress(OSError):  # it has ended: the answer tells
-                process.stdin.write(json.dumps(request).encode() + b"\n")
-                process.stdin.flush()
-        answer = process.stdout.readline()
+            worker = self._of_this_thread()
+            worker.ask(request)
+        answer = worker.answers.readline()
         with self._lock:
-            self._busy.discard(thread)
-        if answer:
+            worker.busy = False
+        if answer.endswith(b"\n"):
             return json.loads(answer)
         if self._stopped:
             return {"status": INTERRUPTED}
-        return {"status": FAILED, "message": f"its process died (exit code {process.wait()})"}
+        return {
+            "status": FAILED,
+            "message": f"its process died (exit code {worker.process.wait()})",
+        }
 
-    def _process(self, thread: int) -> subprocess.Popen[bytes]:
-        process = self._processes.get(thread)
-        if process is None or process.poll() is not None:
-            # A session of its own: Ctrl-C reaches it once, through `interrupt`.
-            process = self._processes[thread] = subprocess.Popen(
-                [sys.executable, *COMMAND],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={**os.environ, **ENVIRONMENT},
-                start_new_session=True,
-            )
-        return process
+    def _of_this_thread(self) -> Worker:
+        thread = threading.get_ident()
+        worker = self._workers.get(thread)
+        if worker and worker.is_spent:
+            worker.end()
+            worker = None
+        self._workers[thread] = worker or Worker()
+        return self._workers[thread]
 
     def interrupt(self, number: int) -> None:
         """Send a signal to those that are training, and let no other run begin.
@@ -81,23 +116,15 @@ class Workers:
         """
         with self._lock:
             self._stopped = True
-            for thread in self._busy:
-                self._processes[thread].send_signal(number)
+            for worker in self._workers.values():
+                if worker.busy:
+                    worker.process.send_signal(number)
 
     def close(self) -> None:
         """End the processes; one that still trains saves first if there is time."""
         self._stopped = True
-        for process in self._processes.values():
-            assert process.stdin and process.stdout
-            with suppress(OSError):
-                process.stdin.close()
-        for process in self._processes.values():
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            process.stdout.close()
+        for worker in self._workers.values():
+            worker.end()
 
 
 _workers: dict[str, Workers] = {}  # by sweep: a process of a cluster may serve several
@@ -119,9 +146,8 @@ def interrupt(sweep: str, number: int) -> None:
 
 
 def close(sweep: str) -> None:
-    """End the worker processes of ``sweep``."""
-    if sweep in _workers:
-        _workers.pop(sweep).close()
+    """End the worker processes of ``sweep``; start no more runs."""
+    _workers.setdefault(sweep, Workers()).close()
 
 
 @dataclass(frozen=True)
@@ -160,7 +186,7 @@ def cluster_pool(address: str) -> Iterator[Pool]:
             "--scheduler needs Dask; install it with: pip install 'nflow-cli[cluster]'"
         ) from None
     try:
-        client = Client(address, timeout=10, set_as_default=False)
+        client = Client(address, timeout=CONNECT, set_as_default=False)
     except Exception as error:  # OSError, TimeoutError, ValueError: whatever the address brings
         raise NflowError(f"--scheduler {address}: {one_line(error)}") from None
     with client:

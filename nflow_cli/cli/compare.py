@@ -37,8 +37,8 @@ def present(paths: Sequence[str], format_: str, output: str | None) -> None:
     from nflow_cli.run_dir import SWEEP
 
     results, unfinished = gather(paths)
-    for path in unfinished:
-        click.echo(f"{path}: not finished; left out", err=True)
+    if unfinished:
+        click.echo(f"left out, as they have not finished: {unfinished} of the runs", err=True)
     if not results:
         raise NflowError(f"{paths[0]}: no run has finished")
     tables = {

@@ -141,14 +141,15 @@ def _train(
     sweep = uuid.uuid4().hex
     shared = {"argv": sys.argv[1:], "cwd": os.getcwd()}
     futures: dict[Future[Any], Any] = {}
-    # The longest first: none is left over when the others have ended.
-    for run in sorted(left, key=lambda run: -run.work):
-        path, config = str((folder / run.name).resolve()), run.config.model_dump(mode="json")
-        request = {"folder": path, "config": config, **shared}
-        futures[pool.executor.submit(workers.train, sweep, request)] = run
-    pending = set(futures)
+    pending: set[Future[Any]] = set()
     with SweepReport(len(runs), left, failures, folder, pool.slots) as report:
         try:
+            # The longest first: none is left over when the others have ended.
+            for run in sorted(left, key=lambda run: -run.work):
+                path = str((folder / run.name).resolve())
+                request = {"folder": path, "config": run.config.model_dump(mode="json"), **shared}
+                futures[pool.executor.submit(workers.train, sweep, request)] = run
+            pending = set(futures)
             while pending:
                 done, pending = wait(pending, timeout=1.0, return_when="FIRST_COMPLETED")
                 for future in done:
@@ -195,13 +196,13 @@ def _conclude(folder: Any, failures: dict[str, str], count: int) -> None:
     from nflow_cli.cli.compare import present
     from nflow_cli.errors import NflowError
 
+    width = max(map(len, failures), default=0)
+    for name, message in failures.items():
+        click.echo(f"failed: {name:<{width}}  {message}", err=True)
     if len(failures) < count:
         present([str(folder.path)], "text", None)
     click.echo(folder.path)
     if failures:
-        width = max(map(len, failures))
-        for name, message in failures.items():
-            click.echo(f"failed: {name:<{width}}  {message}", err=True)
         raise NflowError(
             f"{folder.path}: {len(failures)} of {count} runs failed; each has a log.txt"
         )

@@ -8,6 +8,8 @@ from typing import Any
 
 from nflow_cli.workers import COMPLETED, FAILED
 
+EVERY = 300  # seconds between lines
+
 
 class SweepReport:
     """Counts the runs that are done, running and failed, and guesses how long the others take.
@@ -39,9 +41,13 @@ class SweepReport:
 
         console = Console(stderr=True)
         self.terminal = console.is_terminal
-        columns = (TextColumn(self.folder.name), BarColumn(), TextColumn("{task.description}"))
+        texts = [
+            TextColumn(f"{{task.{name}}}", markup=False)
+            for name in ("description", "fields[counts]")
+        ]
+        columns = (texts[0], BarColumn(), texts[1])
         self.bar = Progress(*columns, console=console, disable=not self.terminal)
-        self.task = self.bar.add_task(self._counts(), total=self.total)
+        self.task = self.bar.add_task(self.folder.name, total=self.total, counts="")
         self.bar.start()
         self._print(f"{self.folder}: {self._counts()}")
         return self
@@ -59,15 +65,18 @@ class SweepReport:
         self._print(f"{run.name}: {status}; {self._counts()}")
 
     def show(self) -> None:
-        """Move the bar."""
+        """Move the bar; where there is no terminal, print a line now and then."""
         if self.terminal:
-            self.bar.update(self.task, completed=self._work_done(), description=self._counts())
+            self.bar.update(self.task, completed=self._work_done(), counts=self._counts())
+        elif time.monotonic() - self.told > EVERY:
+            self._print(f"{self.folder}: {self._counts()}")
 
     def stopping(self) -> None:
         """Say what an interruption waits for."""
         self._print("stopping: what the runs under way have learnt is saved")
 
     def _print(self, line: str) -> None:
+        self.told = time.monotonic()
         if self.terminal:
             self.bar.print(line, highlight=False, markup=False)
         else:

@@ -77,7 +77,7 @@ def _train(folder: str, config: dict[str, Any], argv: list[str], cwd: str) -> No
     sys.argv[1:] = argv  # what run.json tells
     resolved = validate(config, folder)
     resumed = (Path(folder) / RUN).is_file()
-    run = RunDirectory.open(folder) if resumed else RunDirectory.create("", folder)
+    run = RunDirectory.open(folder) if resumed else RunDirectory.at(folder)
     with _logged(run.path / LOG):
         images = _images(resolved, run if resumed else None)
         deadline = time.monotonic() + PATIENCE
