@@ -16,12 +16,16 @@ from nflow_cli.run_dir import CONFIG, EVALUATION, RUN, SUMMARY, SWEEP, RunDirect
 
 
 class Measure(NamedTuple):
-    """A figure of ``summary.json``: its key, its name in tables, its unit, and its decimals."""
+    """A figure of ``summary.json``: its key, its name in tables, its unit, and its decimals.
+
+    Tables tell the spread of what training is judged by, not that of its speed.
+    """
 
     key: str
     name: str
     unit: str
     decimals: int
+    has_spread: bool = True
 
 
 # The first of a command's measures decides which run is the best: the lowest.
@@ -30,12 +34,12 @@ MEASURES = {
         Measure("kl", "KL", "nats", 5),
         Measure("free_energy", "free energy", "nats", 5),
         Measure("ess", "ESS", "", 3),
-        Measure("steps_per_second", "updates/s", "", 0),
+        Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     ],
     "train-vae": [
         Measure("negative_elbo", "−ELBO", "nats", 2),
         Measure("negative_log_likelihood", "−log p(x)", "nats", 2),
-        Measure("seconds_per_epoch", "s/epoch", "", 1),
+        Measure("seconds_per_epoch", "s/epoch", "", 1, has_spread=False),
     ],
 }
 # Keys of a config that make no other experiment.

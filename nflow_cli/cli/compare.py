@@ -82,19 +82,21 @@ def _shown(group: Any, key: str) -> bool:
 
 def _cells(groups: Sequence[Any], measure: Any, exact: bool) -> tuple[list[str], list[list[str]]]:
     """Return the columns of a measure: their names, and a row of texts for each group."""
-    names = ["median", "min", "max"] if exact else ["median", "min – max"]
-    key = measure.key if exact else measure.name
+    several = measure.has_spread and any(len(group.results) > 1 for group in groups)
     rows = []
     for group in groups:
         spread = group.spread(measure.key) if _shown(group, measure.key) else None
         if spread is None:
-            rows.append([""] * len(names))
+            rows.append(["", "", ""])
         elif exact:
             rows.append([repr(value) for value in spread])
         else:
             median, low, high = (f"{value:,.{measure.decimals}f}" for value in spread)
             rows.append([median, f"{low} – {high}"])
-    return [f"{key}_{name}" if exact else f"{key} {name}" for name in names], rows
+    if exact:
+        return [f"{measure.key}_{name}" for name in ("median", "min", "max")], rows
+    names = [f"{measure.name} median", f"{measure.name} min – max"] if several else [measure.name]
+    return names, [row[: len(names)] for row in rows]
 
 
 def _text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -149,7 +151,7 @@ def _figures(tables: dict[str, Any]) -> dict[str, Any]:
         panels = targets.setdefault(group.best.identity[0], [])
         if not panels:
             panels.append(plotting.Density("target", axis, log_target))
-        title = "\n".join([f"{_series_name(group)}, K = {group.best.config.flow.k}"])
+        title = f"{_series_name(group)}, K = {group.best.config.flow.k}"
         panels.append(plotting.Density(title, axis, log_q))
     pages = plotting.densities_figures(targets)
     for number, page in enumerate(pages, start=1):

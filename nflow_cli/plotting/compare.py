@@ -1,6 +1,7 @@
 """Pictures of several runs: a figure against K with its spread, and densities side by side."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -39,7 +40,6 @@ class Series(NamedTuple):
     median: Sequence[float]
     low: Sequence[float]
     high: Sequence[float]
-    line: bool = True
 
 
 class Density(NamedTuple):
@@ -59,16 +59,22 @@ def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int)
     with matplotlib.rc_context(STYLE):
         columns = min(len(panels), 4)
         rows = math.ceil(len(panels) / columns)
-        size = (1.2 + 2.9 * columns, 1.3 + 2.5 * rows)
-        figure = Figure((max(size[0], 5.0), size[1]), DPI, layout="constrained")
+        width = max(1.0 + 2.25 * columns, 5.0)
+        figure = Figure((width, 1.2 + 2.3 * rows), DPI, layout="constrained")
         grid = figure.add_gridspec(rows, columns)
         names = list(dict.fromkeys(s.name for lines in panels.values() for s in lines))
-        axes = [figure.add_subplot(grid[divmod(i, columns)]) for i in range(len(panels))]
-        for i, (ax, (title, lines)) in enumerate(zip(axes, panels.items())):
+        axes: list[Axes] = []
+        for i, (title, lines) in enumerate(panels.items()):
+            ax = figure.add_subplot(grid[divmod(i, columns)], sharey=axes[0] if axes else None)
+            axes.append(ax)
             ax.set_title(title)
-            draw_series(ax, lines, names)
+            draw_series(ax, lines, names, bars=seeds > 1)
             ax.set_xlabel("K" if i + columns >= len(panels) else "")
             ax.set_ylabel("" if i % columns else name)
+            ax.tick_params(labelleft=not i % columns)
+        scale_values(
+            axes[0], np.concatenate([[*s.low, *s.high] for p in panels.values() for s in p])
+        )
         handles = {h.get_label(): h for ax in axes for h in ax.get_legend_handles_labels()[0]}
         place: Any = {"loc": "outside lower center", "frameon": False, "ncols": min(len(names), 4)}
         figure.legend(handles=[handles[n] for n in names], **place)
@@ -78,23 +84,21 @@ def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int)
     return figure
 
 
-def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str]) -> None:
-    """Draw lines with bars; the same name has the same colour and marker in every panel."""
+def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: bool) -> None:
+    """Draw lines, with bars if asked; a name has the same colour and marker in every panel."""
     for series in lines:
         colour, marker = SERIES[names.index(series.name) % len(SERIES)]
         k, median = np.asarray(series.k, float), np.asarray(series.median)
-        bars = np.stack([median - series.low, series.high - median])
-        style = {"color": colour, "marker": marker, "markersize": 5, "label": series.name}
-        ax.errorbar(k, median, bars, capsize=4, ls="-" if series.line else "", **style)
-    values = np.concatenate([[*s.low, *s.high] for s in lines])
-    scale_values(ax, values[np.isfinite(values)])
+        reach = np.stack([median - series.low, series.high - median]) if bars else None
+        style: Any = {"color": colour, "marker": marker, "markersize": 5, "label": series.name}
+        ax.errorbar(k, median, reach, capsize=4, **style)
     label_k(ax, sorted({k for series in lines for k in series.k}))
     ax.grid(color="0.9", linewidth=0.6)
 
 
 def scale_values(ax: Axes, values: np.ndarray) -> None:
     """Choose the y axis: logarithmic over more than a decade, linear about 0 if need be."""
-    if not len(values) or values.max() < 10 * abs(values.min()):
+    if values.max() < 10 * abs(values.min()):
         return
     if values.min() > 0:
         ax.set_yscale("log")
@@ -131,8 +135,9 @@ def densities_figures(targets: Mapping[str, Sequence[Density]]) -> list[Figure]:
 def _page(rows: Sequence[tuple[str, Sequence[Density]]]) -> Figure:
     """Draw one picture of densities."""
     columns = max(len(panels) for _, panels in rows)
-    extent = _extent(rows[0][1][0].axis)
-    figure, axes = panel_grid(len(rows) * columns, columns, extent, 1.0 + 1.75 * columns, side=0.6)
+    lines = max(_wrapped(panel.title).count("\n") for _, panels in rows for panel in panels)
+    shape = (len(rows) * columns, columns, _extent(rows[0][1][0].axis), 1.0 + 1.35 * columns)
+    figure, axes = panel_grid(*shape, side=0.6, head=0.35 + 0.17 * lines)
     for i, (name, panels) in enumerate(rows):
         for ax in axes[i * columns + len(panels) : (i + 1) * columns]:
             ax.remove()
@@ -156,7 +161,12 @@ def draw_row(axes: Sequence[Axes], panels: Sequence[Density]) -> None:
     for ax, panel, density in zip(axes, panels, drawn):
         finite = np.where(np.isfinite(density), density, np.nan)
         draw_grid(ax, finite, _extent(panel.axis), SEQUENTIAL, norm)
-        ax.set_title(panel.title)
+        ax.set_title(_wrapped(panel.title))
+
+
+def _wrapped(title: str) -> str:
+    """Break a title of a panel into lines."""
+    return textwrap.fill(title, 20)
 
 
 def _extent(axis: np.ndarray) -> Extent:
