@@ -196,7 +196,8 @@ def cluster_pool(address: str) -> Iterator[Pool]:
                 client.run(function, *args, on_error="ignore")
 
         def slots() -> int:
-            return sum(client.nthreads().values())
+            threads: Any = client.nthreads()  # by worker
+            return sum(threads.values())
 
         yield Pool(client.get_executor(pure=False), everywhere, slots)
 

@@ -1,4 +1,5 @@
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,14 @@ def test_the_shipped_sweeps_are_the_papers():
     assert {c.train.restarts for c in runs["figure3"]} == {4}
     assert [c.flow.k for c in runs["table2"]] == [0, 10, 20, 40, 80]
     assert {c.model.network for c in runs["table2"]} == {"maxout"}
+
+
+def test_the_sweep_in_the_readme_is_valid(tmp_path):
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n([^`]*command: sweep\n[^`]*)```", text)
+    (tmp_path / "mine.yaml").write_text("command: fit-2d\n")
+    resolved = sweep.resolve(config.parse_yaml(block, "README"), "README", tmp_path)
+    assert len(sweep.plan(resolved, "README")) == 2 * 3 * 2 * 5
 
 
 def test_a_folder_takes_one_sweep(tmp_path):

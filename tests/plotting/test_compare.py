@@ -36,7 +36,7 @@ def overlaps(figure):
     return [(a, b) for a, b in pairs if a.shrunk(0.98, 0.98).overlaps(b.shrunk(0.98, 0.98))]
 
 
-@pytest.mark.parametrize("count", [1, 2, 4, 5, 8])
+@pytest.mark.parametrize("count", [1, 3, 5])
 def test_each_panel_has_its_title_its_k_and_its_unit(count):
     panels = {f"u{n}": [series(), series("radial", 2.0)] for n in range(count)}
     figure = spread_figure(panels, "KL (nats)", seeds=5)
