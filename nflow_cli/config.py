@@ -227,6 +227,8 @@ _EXPECTED = {
     "float_type": "a number",
     "string_type": "text",
     "list_type": "a list",
+    "dict_type": "a mapping",
+    "invalid-json-value": "a number, text, a list or a mapping",
     "greater_than": "a number greater than {gt}",
     "greater_than_equal": "a number not less than {ge}",
     "less_than": "a number less than {lt}",

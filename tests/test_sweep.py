@@ -103,6 +103,8 @@ def test_seeds_are_a_range_or_a_list(text, seeds):
         ({"vary": {"flow.k": []}}, "vary.flow.k: expected 1 or more items"),
         ({"vary": {"flow.k": 2}}, "vary.flow.k: expected a list. Received: 2"),
         ({"vary": {"flow.k": [2, 2]}}, "vary.flow.k: expected each value once"),
+        ({"vary": [2]}, "vary: expected a mapping. Received: [2]"),
+        ({"set": {"flow.k": {1, 2}}}, "set.flow.k: expected a number, text, a list or a mapping"),
         ({"vary": {"seed": [1]}}, "vary: expected no `seed`"),
         ({"set": {"seed": 1}}, "set: expected no `seed`"),
         ({"vary": {"train.steps": [1, 2]}}, "vary: expected no key that is set as well"),

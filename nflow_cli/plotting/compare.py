@@ -22,6 +22,7 @@ from nflow_cli.plotting.style import (
     fix_layout,
     label_panel,
     panel_grid,
+    plain,
 )
 
 # Okabe-Ito without its yellow, which is faint on white; each colour has a marker of its own.
@@ -67,7 +68,7 @@ def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int)
         for i, (title, lines) in enumerate(panels.items()):
             ax = figure.add_subplot(grid[divmod(i, columns)], sharey=axes[0] if axes else None)
             axes.append(ax)
-            ax.set_title(title)
+            ax.set_title(plain(title))
             draw_series(ax, lines, names, bars=seeds > 1)
             ax.set_xlabel("K" if i + columns >= len(panels) else "")
             ax.set_ylabel("" if i % columns else name)
@@ -77,7 +78,7 @@ def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int)
         )
         handles = {h.get_label(): h for ax in axes for h in ax.get_legend_handles_labels()[0]}
         place: Any = {"loc": "outside lower center", "frameon": False, "ncols": min(len(names), 4)}
-        figure.legend(handles=[handles[n] for n in names], **place)
+        figure.legend(handles=[handles[plain(n)] for n in names], **place)
         spread = f"median of up to {seeds} seeds, bars from the least to the greatest"
         add_title(figure, f"{name} against the number of flows", spread if seeds > 1 else "")
         fix_layout(figure)
@@ -90,7 +91,12 @@ def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: b
         colour, marker = SERIES[names.index(series.name) % len(SERIES)]
         k, median = np.asarray(series.k, float), np.asarray(series.median)
         reach = np.stack([median - series.low, series.high - median]) if bars else None
-        style: Any = {"color": colour, "marker": marker, "markersize": 5, "label": series.name}
+        style: Any = {
+            "color": colour,
+            "marker": marker,
+            "markersize": 5,
+            "label": plain(series.name),
+        }
         ax.errorbar(k, median, reach, capsize=4, **style)
     label_k(ax, sorted({k for series in lines for k in series.k}))
     ax.grid(color="0.9", linewidth=0.6)
@@ -98,7 +104,7 @@ def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: b
 
 def scale_values(ax: Axes, values: np.ndarray) -> None:
     """Choose the y axis: logarithmic over more than a decade, linear about 0 if need be."""
-    if values.max() < 10 * abs(values.min()):
+    if values.max() < 10 * abs(values.min()) or not values.any():
         return
     if values.min() > 0:
         ax.set_yscale("log")
@@ -143,7 +149,7 @@ def _page(rows: Sequence[tuple[str, Sequence[Density]]]) -> Figure:
             ax.remove()
         for j, ax in enumerate(axes[i * columns : i * columns + len(panels)]):
             last = i == len(rows) - 1 or j >= len(rows[i + 1][1])
-            label_panel(ax, "$z_1$" if last else "", "" if j else f"{name}\n$z_2$")
+            label_panel(ax, "$z_1$" if last else "", "" if j else f"{plain(name)}\n$z_2$")
         draw_row(axes[i * columns :], panels)
     add_title(
         figure, "target and fits, the best over seeds", "each row from 0 to the target's peak"
@@ -166,7 +172,7 @@ def draw_row(axes: Sequence[Axes], panels: Sequence[Density]) -> None:
 
 def _wrapped(title: str) -> str:
     """Break a title of a panel into lines."""
-    return textwrap.fill(title, 20)
+    return textwrap.fill(plain(title), 20)
 
 
 def _extent(axis: np.ndarray) -> Extent:

@@ -70,12 +70,23 @@ def test_a_series_keeps_its_colour_and_marker_where_others_are_missing():
 
 @pytest.mark.parametrize(
     ("values", "scale"),
-    [([90.0, 88.0, 87.0, 86.0], "linear"), ([0.1, 0.01, -1e-5, 1e-3], "symlog")],
+    [
+        ([90.0, 88.0, 87.0, 86.0], "linear"),
+        ([0.0, 0.0, 0.0, 0.0], "linear"),
+        ([0.1, 0.01, -1e-5, 1e-3], "symlog"),
+    ],
 )
 def test_the_scale_fits_the_values(values, scale):
     line = Series("planar", KS, values, values, values)
     figure = spread_figure({"u1": [line]}, "KL (nats)", seeds=1)
     assert figure.axes[0].get_yscale() == scale
+    assert saved(figure)
+
+
+def test_a_dollar_sign_is_a_dollar_sign():
+    figure = spread_figure({"a$b_$": [series("data.name = $x_$")]}, "KL (nats)", seeds=1)
+    assert saved(figure)
+    (figure,) = densities_figures({"a$b_$": [density("target"), density("data.name = $x_$")]})
     assert saved(figure)
 
 
