@@ -53,11 +53,14 @@ class PlannedRun:
         return RunDirectory.open(str(path)).read_json(RUN).get("status") == "completed"
 
     def part_done(self, folder: Path) -> float:
-        """Return how much of the training is done, in 0-1, as far as ``metrics.csv`` tells."""
+        """Return how much is done, in 0-1, as far as ``metrics.csv`` tells: the updates.
+
+        At least a tenth is left, for judging and drawing.
+        """
         with contextlib.suppress(RunDirectoryError, KeyError):
             rows = RunDirectory(folder / self.name).read_metrics()
             column = "update" if self.config.command == "fit-2d" else "epoch"
-            return min(1.0, float(rows[column][-1]) / self._total())
+            return min(0.9, float(rows[column][-1]) / self._total())
         return 0.0
 
     def _total(self) -> int:

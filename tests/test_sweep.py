@@ -186,8 +186,9 @@ def test_how_much_is_done_is_read_from_the_metrics(tmp_path):
     first, *_ = planned()
     assert first.part_done(tmp_path) == 0
     run = RunDirectory.create("any", str(tmp_path / first.name))
-    with run.metrics_writer() as add:
-        add({"update": 10, "loss": 1.0})
-    assert first.part_done(tmp_path) == 0.25
+    for update, part in ((10, 0.25), (40, 0.9)):
+        with run.metrics_writer() as add:
+            add({"update": update, "loss": 1.0})
+        assert first.part_done(tmp_path) == part
     run.write_text("metrics.csv", "nonsense")
     assert first.part_done(tmp_path) == 0
