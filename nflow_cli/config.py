@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import nearest
-from nflow_cli.schema import SCHEMAS, TARGET_KINDS, Strict
+from nflow_cli.schema import RUNS, SCHEMAS, TARGET_KINDS, Strict
 
 MAX_BYTES = 2**20  # of a preset file
 MAX_DEPTH = 20  # a preset needs seven
@@ -125,12 +125,23 @@ def read_preset(path: Path) -> dict[str, Any]:
 
 def parse_assignment(assignment: str) -> tuple[str, Any]:
     """Split ``key.path=value``; the value is read as YAML, as in a preset."""
-    key, equals, value = assignment.partition("=")
+    key, value = _split(assignment, "--set expects key.path=value")
+    return key, parse_yaml(value, f"--set {key}")
+
+
+def parse_variation(variation: str) -> tuple[str, Any]:
+    """Split ``key.path=value,value``; the values are read as the items of a YAML list."""
+    key, values = _split(variation, "--vary expects key.path=value,value")
+    return key, parse_yaml(f"[{values}]", f"--vary {key}")
+
+
+def _split(text: str, expected: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
     key = key.strip()
     parts = key.split(".")
     if not equals or not all(parts) or not all(map(_is_key, parts)) or len(parts) > MAX_DEPTH:
-        raise ConfigError(f"--set expects key.path=value. Received: {_SHORT.repr(assignment)}")
-    return key, parse_yaml(value, f"--set {key}")
+        raise ConfigError(f"{expected}. Received: {_SHORT.repr(text)}")
+    return key, value
 
 
 def override(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,19 +156,26 @@ def override(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     return result
 
 
-def validate(data: Mapping[str, Any], source: str) -> Any:
+def validate(
+    data: Mapping[str, Any], source: str, schemas: Mapping[str, type[Strict]] = SCHEMAS
+) -> Any:
     """Check ``data`` against the schema of its ``command`` and freeze it.
+
+    Args:
+        data: A preset's keys and values.
+        source: What to call it in errors.
+        schemas: By command; :data:`~nflow_cli.schema.RUNS` where a sweep will not do.
 
     Raises:
         ConfigError: One line: source, dotted path, what is allowed, what was given.
     """
     command = data.get("command")
-    if not isinstance(command, str) or command not in SCHEMAS:
+    if not isinstance(command, str) or command not in schemas:
         raise ConfigError(
-            f"{source}: command: expected one of {', '.join(SCHEMAS)}"
-            f"{nearest(str(command), list(SCHEMAS))}. Received: {_SHORT.repr(command)}"
+            f"{source}: command: expected one of {', '.join(schemas)}"
+            f"{nearest(str(command), list(schemas))}. Received: {_SHORT.repr(command)}"
         )
-    schema = SCHEMAS[command]
+    schema = schemas[command]
     try:
         return schema.model_validate(data)
     except ValidationError as error:
@@ -165,8 +183,8 @@ def validate(data: Mapping[str, Any], source: str) -> Any:
 
 
 def load_config(path: Path) -> Any:
-    """Read and check a whole preset, such as the ``config.yaml`` of a run."""
-    return validate(read_preset(path), str(path))
+    """Read and check the ``config.yaml`` of a run."""
+    return validate(read_preset(path), str(path), RUNS)
 
 
 def dump(config: Strict) -> str:
@@ -209,6 +227,8 @@ _EXPECTED = {
     "float_type": "a number",
     "string_type": "text",
     "list_type": "a list",
+    "dict_type": "a mapping",
+    "invalid-json-value": "a number, text, a list or a mapping",
     "greater_than": "a number greater than {gt}",
     "greater_than_equal": "a number not less than {ge}",
     "less_than": "a number less than {lt}",

@@ -5,12 +5,21 @@ class NflowError(Exception):
     """Base of every error a user can cause; the command line prints it as one line."""
 
 
+def one_line(error: BaseException) -> str:
+    """Return what an error says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class ConfigError(NflowError):
     """A preset, an override or a value in them is not valid."""
 
 
 class RunDirectoryError(NflowError):
     """A run directory is missing, damaged, or cannot be written."""
+
+
+class BusyError(RunDirectoryError):
+    """Another process is writing a run."""
 
 
 class TargetError(NflowError):

@@ -19,11 +19,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from nflow_cli import npz
-from nflow_cli.errors import DivergenceError, RunDirectoryError
+from nflow_cli.errors import BusyError, DivergenceError, RunDirectoryError
 
 CONFIG, RUN, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.csv", "summary.json"
 MODEL, EVALUATION, PLOTS = "model.keras", "evaluation.npz", "plots"
 CHECKPOINTS = "checkpoints"
+SWEEP, LOG = "sweep.yaml", "log.txt"  # of a sweep, and of each run in it
 LOCK = ".lock"  # there only while the run is being written, or after a kill -9
 
 FORMAT = 1  # of a run directory, in run.json; a newer one is not read
@@ -62,6 +63,13 @@ class RunDirectory:
         raise RunDirectoryError(f"outputs/{stem}: no free name for the run")
 
     @classmethod
+    def at(cls, path: str) -> "RunDirectory":
+        """Take a folder as it is, making it where it is missing: of a sweep, or of pictures."""
+        with _explained(Path(path)):
+            Path(path).mkdir(parents=True, exist_ok=True)
+        return cls(Path(path))
+
+    @classmethod
     def open(cls, path: str) -> "RunDirectory":
         """Open a run that exists."""
         folder = Path(path)
@@ -81,12 +89,16 @@ class RunDirectory:
         return run
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Let no other process train in this folder until the block, or this process, ends."""
+    def locked(self, what: str = "run") -> Iterator[None]:
+        """Let no other process write in this folder until the block, or this process, ends.
+
+        Raises:
+            BusyError: If another one is.
+        """
         path = self.path / LOCK
         with _opened(path, "wb") as file:
             if not _lock(file, path):
-                raise RunDirectoryError(f"{self.path}: another nflow is writing this run")
+                raise BusyError(f"{self.path}: another nflow is writing this {what}")
             try:
                 yield
             finally:

@@ -1,14 +1,18 @@
 """The preset schema: what a preset may hold, strict and frozen. No Keras here."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
+    JsonValue,
     Tag,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -241,4 +245,61 @@ class VAEConfig(Strict):
     published: list[Published] = []
 
 
-SCHEMAS: dict[str, type[Strict]] = {"fit-2d": Fit2DConfig, "train-vae": VAEConfig}
+def _seed_range(seeds: Any) -> Any:
+    """Turn ``"first:end"`` into the seeds from first to end - 1, as Python counts."""
+    if isinstance(seeds, list):
+        return seeds
+    bounds = re.fullmatch(r"(\d{1,10}):(\d{1,10})", seeds) if isinstance(seeds, str) else None
+    if not bounds:
+        raise ValueError('a list of seeds, or "first:end" in quotes')
+    first, end = map(int, bounds.groups())
+    if not 0 < end - first <= MAX_RUNS:
+        raise ValueError(f"first < end in first:end, and at most {MAX_RUNS:,} seeds")
+    return list(range(first, end))
+
+
+def _once_each(values: list[Any]) -> list[Any]:
+    for i, value in enumerate(values):
+        # Told apart by type too: 1, 1.0 and true are equal in Python.
+        if any(repr(value) == repr(other) for other in values[:i]):
+            raise ValueError("each value once")
+    return values
+
+
+Seeds = Annotated[
+    list[Annotated[int, Field(ge=0, le=MAX_SEED)]],
+    BeforeValidator(_seed_range),
+    AfterValidator(_once_each),
+]
+Values = Annotated[list[JsonValue], Field(min_length=1), AfterValidator(_once_each)]
+MAX_RUNS = 10_000  # of a sweep
+
+
+class SweepConfig(Strict):
+    """A grid of runs: every preset, with every combination of the varied values and the seeds."""
+
+    description: str = ""
+    command: Literal["sweep"]
+    presets: Annotated[list[str], Field(min_length=1), AfterValidator(_once_each)]
+    set: dict[str, JsonValue] = {}
+    vary: dict[str, Values] = {}
+    seeds: Seeds = []  # none: the presets' own
+
+    @field_validator("set", "vary")
+    @classmethod
+    def _no_seed(cls, changes: dict[str, Any]) -> dict[str, Any]:
+        if "seed" in changes:
+            raise ValueError("no `seed`, which `seeds` has a key for")
+        return changes
+
+    @field_validator("vary")
+    @classmethod
+    def _one_source(cls, vary: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        twice = sorted(vary.keys() & info.data.get("set", {}).keys())
+        if twice:
+            raise ValueError(f"no key that is set as well, as {twice[0]} is")
+        return vary
+
+
+RUNS: dict[str, type[Strict]] = {"fit-2d": Fit2DConfig, "train-vae": VAEConfig}
+SCHEMAS: dict[str, type[Strict]] = {**RUNS, "sweep": SweepConfig}

@@ -17,11 +17,13 @@ ALLOWED = {
     "click": ["cli/"],
     "yaml": ["config.py"],
     "matplotlib": ["plotting/"],
+    "distributed": ["workers.py"],
     "tensorflow": ["training.py", "flows/compose.py", "cli/options.py"],
 }
 KERAS_FREE = [
-    *("__init__.py", "config.py", "errors.py", "images.py", "npz.py", "points.py", "registry.py"),
-    *("run_data.py", "run_dir.py", "schema.py", "streams.py", "writing.py"),
+    *("__init__.py", "compare.py", "config.py", "errors.py", "images.py", "npz.py", "points.py"),
+    *("registry.py", "run_data.py", "run_dir.py", "schema.py", "streams.py", "sweep.py"),
+    *("workers.py", "writing.py"),
 ]
 
 
@@ -105,6 +107,7 @@ def test_listing_the_presets_loads_no_keras_and_no_matplotlib():
     assert loaded["presets multimodal-planar"] <= {"pydantic", "yaml"}
 
 
-def test_plot_draws_without_keras(finished_run):
-    line = f"plot {finished_run}"
+@pytest.mark.parametrize("line", ["plot {}", "compare {} --output {}/plots"])
+def test_pictures_are_drawn_without_keras(finished_run, line):
+    line = line.replace("{}", str(finished_run))
     assert not loaded_by(line)[line] & {"keras", "tensorflow", "jax", "torch"}

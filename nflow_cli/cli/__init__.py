@@ -9,14 +9,16 @@ import click
 
 from nflow_cli import __version__
 from nflow_cli.cli.check import check
+from nflow_cli.cli.compare import compare
 from nflow_cli.cli.evaluate import evaluate
 from nflow_cli.cli.fit_2d import fit_2d
 from nflow_cli.cli.plot import plot
 from nflow_cli.cli.presets import presets
 from nflow_cli.cli.resume import resume
 from nflow_cli.cli.sample import sample
+from nflow_cli.cli.sweep import sweep
 from nflow_cli.cli.train_vae import train_vae
-from nflow_cli.errors import DivergenceError, NflowError
+from nflow_cli.errors import DivergenceError, NflowError, one_line
 
 
 class _Group(click.Group):
@@ -28,8 +30,7 @@ class _Group(click.Group):
         except (NflowError, OSError) as error:  # OSError: stdout is a full disk, or closed
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # click ends quietly when the reader of a pipe has gone
-            line = " ".join(str(error).split())
-            click.echo(f"nflow: error: {line}", err=True)
+            click.echo(f"nflow: error: {one_line(error)}", err=True)
             ctx.exit(3 if isinstance(error, DivergenceError) else 1)
 
 
@@ -43,6 +44,7 @@ def main() -> None:
     nflow train-vae --flows 16           digits, through a posterior of 16 flows
     nflow resume RUN_DIR                 go on with a run that was stopped
     nflow plot RUN_DIR                   the pictures of a run again
+    nflow sweep figure3                  a grid of runs, on all cores
     nflow sample RUN_DIR -n 1000 -o points.csv
     """
     for stream in (sys.stdout, sys.stderr):
@@ -58,3 +60,5 @@ main.add_command(presets)
 main.add_command(sample)
 main.add_command(evaluate)
 main.add_command(check)
+main.add_command(sweep)
+main.add_command(compare)

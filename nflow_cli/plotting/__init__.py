@@ -1,7 +1,17 @@
 """Pictures of a run: arrays in, matplotlib figures out, without pyplot or a display."""
 
+from nflow_cli.plotting.compare import Density, Series, densities_figures, spread_figure
 from nflow_cli.plotting.fit2d import fit2d_figures
 from nflow_cli.plotting.style import save_figure
 from nflow_cli.plotting.vae import images_figure, vae_figures
 
-__all__ = ["fit2d_figures", "images_figure", "save_figure", "vae_figures"]
+__all__ = [
+    "Density",
+    "Series",
+    "densities_figures",
+    "fit2d_figures",
+    "images_figure",
+    "save_figure",
+    "spread_figure",
+    "vae_figures",
+]

@@ -105,11 +105,16 @@ def add_colour_bar(image: AxesImage, axes: list[Axes], label: str, extend: str) 
     bar.ax.yaxis.set_major_locator(MaxNLocator(6))
 
 
+def plain(text: str) -> str:
+    """Return a text in which a dollar sign starts no mathtext."""
+    return text.replace("$", r"\$")
+
+
 def add_title(figure: Figure, *parts: str) -> None:
     """Set the overall title from those parts that are not empty, with line breaks between them."""
-    # A no-break space keeps "K = 8" together; a bare dollar sign would start mathtext.
-    fixed = str.maketrans({" ": "\N{NO-BREAK SPACE}", "$": r"\$"})
-    words = (re.sub(r",(?=[^\W\d])", ", ", part.translate(fixed)) for part in parts if part)
+    # A no-break space keeps "K = 8" together.
+    fixed = (plain(part).replace(" ", "\N{NO-BREAK SPACE}") for part in parts if part)
+    words = (re.sub(r",(?=[^\W\d])", ", ", part) for part in fixed)
     width = int(figure.get_figwidth() * 10.5)
     title = textwrap.fill(", ".join(words), width, break_on_hyphens=False)
     figure.suptitle(title)

@@ -1,0 +1,184 @@
+"""``nflow compare``: runs side by side, in a table and in pictures."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...|SWEEP_DIR", nargs=-1, required=True)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "markdown", "csv"]),
+    default="text",
+    show_default=True,
+    help="How the table is written.",
+)
+@click.option("--output", metavar="DIR", help="Where pictures go; default: plots/ of the sweep.")
+def compare(runs: tuple[str, ...], format_: str, output: str | None) -> None:
+    """Compare runs, or all runs of a sweep.
+
+    Prints a table, in nats: runs that differ by their seeds alone share a line, with median, least
+    and greatest over the seeds, and the name of the best (lowest KL, or -ELBO). Draws KL, or -ELBO
+    and -log p(x), against K, and the densities of the targets and of the best fits.
+    """
+    present(runs, format_, output)
+
+
+def present(paths: Sequence[str], format_: str, output: str | None) -> None:
+    """Print the table of runs and draw their pictures, whose paths are told on stderr."""
+    from nflow_cli.compare import MEASURES, gather, group
+    from nflow_cli.errors import NflowError
+    from nflow_cli.run_dir import SWEEP
+
+    results, unfinished = gather(paths)
+    if unfinished:
+        click.echo(f"left out, as they have not finished: {unfinished} of the runs", err=True)
+    if not results:
+        raise NflowError(f"{paths[0]}: no run has finished")
+    tables = {
+        command: group(r for r in results if r.config.command == command) for command in MEASURES
+    }
+    written = [_table(command, groups, format_) for command, groups in tables.items() if groups]
+    click.echo("\n\n".join(written))
+    is_sweep = len(paths) == 1 and (Path(paths[0]) / SWEEP).is_file()
+    if output is None and not is_sweep:
+        click.echo("pictures: --output says where to", err=True)
+        return
+    for path in _draw(tables, Path(paths[0]), output):
+        click.echo(path, err=True)
+
+
+def _table(command: str, groups: Sequence[Any], format_: str) -> str:
+    """Write the table of the groups of one command."""
+    from nflow_cli.compare import MEASURES
+
+    known = [m for m in MEASURES[command] if any(_shown(g, m.key) for g in groups)]
+    what = "target" if command == "fit-2d" else "data"
+    more = sorted({key for group in groups for key in group.more})
+    header = [what, "flow", "K", *more, "seeds"]
+    rows = [
+        [*map(str, g.best.identity), *(g.more.get(k, "") for k in more), str(len(g.results))]
+        for g in groups
+    ]
+    for measure in known:
+        names, cells = _cells(groups, measure, exact=format_ == "csv")
+        header += names
+        rows = [[*row, *more_cells] for row, more_cells in zip(rows, cells)]
+    header.append("best run")
+    rows = [[*row, g.best.run.path.resolve().name] for row, g in zip(rows, groups)]
+    return {"text": _text, "markdown": _markdown, "csv": _csv}[format_](header, rows)
+
+
+def _shown(group: Any, key: str) -> bool:
+    """Return whether a figure of a group says something: a free energy does where no KL can."""
+    return group.spread(key) is not None and (key != "free_energy" or not group.spread("kl"))
+
+
+def _cells(groups: Sequence[Any], measure: Any, exact: bool) -> tuple[list[str], list[list[str]]]:
+    """Return the columns of a measure: their names, and a row of texts for each group."""
+    several = measure.has_spread and any(len(group.results) > 1 for group in groups)
+    rows = []
+    for group in groups:
+        spread = group.spread(measure.key) if _shown(group, measure.key) else None
+        if spread is None:
+            rows.append(["", "", ""])
+        elif exact:
+            rows.append([repr(value) for value in spread])
+        else:
+            median, low, high = (f"{value:,.{measure.decimals}f}" for value in spread)
+            rows.append([median, f"{low} – {high}"])
+    if exact:
+        return [f"{measure.key}_{name}" for name in ("median", "min", "max")], rows
+    names = [f"{measure.name} median", f"{measure.name} min – max"] if several else [measure.name]
+    return names, [row[: len(names)] for row in rows]
+
+
+def _text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(header, *rows)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in (header, *rows))
+    return "\n".join(lines)
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(c.replace('|', chr(92) + '|') for c in r)} |" for r in lines)
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows([header, *rows])
+    return file.getvalue().rstrip("\n")
+
+
+def _draw(tables: dict[str, Any], sweep: Path, output: str | None) -> Iterator[Path]:
+    """Draw the pictures into ``output``, or into the plots of the sweep; yield their paths."""
+    from nflow_cli import plotting
+    from nflow_cli.run_dir import RunDirectory
+
+    for name, figure in _figures(tables).items():
+
+        def save(file: Any, figure: Any = figure) -> None:
+            plotting.save_figure(figure, file, "png")
+
+        if output is None:
+            yield RunDirectory(sweep).write_plot(name, "png", save)
+        else:
+            yield RunDirectory.at(output).write(f"{name}.png", save)
+
+
+def _figures(tables: dict[str, Any]) -> dict[str, Any]:
+    """Return the pictures by name."""
+    from nflow_cli import plotting
+    from nflow_cli.compare import MEASURES, densities
+
+    figures: dict[str, Any] = {}
+    for command, groups in tables.items():
+        seeds = max((len(group.results) for group in groups), default=0)
+        for measure in MEASURES[command][:2]:
+            panels = _panels([g for g in groups if _shown(g, measure.key)], measure.key)
+            if panels:
+                name = f"{measure.name} ({measure.unit})"
+                figures[measure.key] = plotting.spread_figure(panels, name, seeds)
+    targets: dict[str, list[Any]] = {}
+    for group in tables["fit-2d"]:
+        axis, log_target, log_q = densities(group.best)
+        panels = targets.setdefault(group.best.identity[0], [])
+        if not panels:
+            panels.append(plotting.Density("target", axis, log_target))
+        title = f"{_series_name(group)}, K = {group.best.config.flow.k}"
+        panels.append(plotting.Density(title, axis, log_q))
+    pages = plotting.densities_figures(targets)
+    for number, page in enumerate(pages, start=1):
+        figures["densities" if number == 1 else f"densities-{number}"] = page
+    return figures
+
+
+def _panels(groups: Sequence[Any], key: str) -> dict[str, list[Any]]:
+    """Return the series of each target, or data set."""
+    from nflow_cli.plotting import Series
+
+    panels: dict[str, dict[str, list[Any]]] = {}
+    for group in groups:
+        lines = panels.setdefault(group.best.identity[0], {})
+        lines.setdefault(_series_name(group), []).append(
+            (group.best.config.flow.k, group.spread(key))
+        )
+    return {
+        title: [
+            Series(name, [k for k, _ in points], *map(list, zip(*(s for _, s in points))))
+            for name, points in lines.items()
+        ]
+        for title, lines in panels.items()
+    }
+
+
+def _series_name(group: Any) -> str:
+    """Return what a group is called but for its K: the flow, and what tells it from others."""
+    flow = group.best.identity[1]
+    return ", ".join([flow, *(f"{key} = {text}" for key, text in group.more.items())])

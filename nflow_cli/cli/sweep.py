@@ -1,0 +1,208 @@
+"""``nflow sweep``: train a grid of runs, on all cores or on a cluster."""
+
+import os
+import shlex
+import sys
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future, wait
+from pathlib import Path
+from typing import Any
+
+import click
+
+MISSING = "one of SWEEP and --preset is needed: a grid of its own, or a preset to vary"
+
+
+@click.command()
+@click.argument("sweep", required=False)
+@click.option("--preset", metavar="NAME|FILE", help="A preset to vary, where there is no SWEEP.")
+@click.option(
+    "--vary",
+    "variations",
+    multiple=True,
+    metavar="KEY.PATH=VALUE,...",
+    help="Train with each of these values; several of these options make a grid.",
+)
+@click.option("--seeds", metavar="FIRST:END|SEED,...", help="Train with each of these seeds.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY.PATH=VALUE", help="Change every run's key."
+)
+@click.option("--output", metavar="DIR", help="The folder of the runs; default: outputs/<sweep>.")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Runs at once; default: one a core.")
+@click.option(
+    "--scheduler", metavar="ADDRESS", help="Train on the workers of a Dask scheduler instead."
+)
+def sweep(
+    sweep: str | None, output: str | None, workers: int | None, scheduler: str | None, **given: Any
+) -> None:
+    """Train a grid of runs, each in a folder of its own, on all cores.
+
+    SWEEP is a preset of `nflow sweep`, by name or as a YAML file. The same command again goes on
+    where this one was stopped. A run that fails stops no other. At the end come the figures of all,
+    as `nflow compare` prints and draws them; the last line is the folder.
+    """
+    from nflow_cli import workers as pools
+    from nflow_cli.cli.carry_out import stopped_by_signals
+    from nflow_cli.run_dir import RunDirectory
+    from nflow_cli.sweep import claim, plan
+
+    if (sweep is None) == (given["preset"] is None):
+        raise click.UsageError(MISSING)
+    if scheduler and workers:
+        raise click.UsageError("--workers is for this machine; a cluster has its own")
+    resolved, source, name = _resolved(sweep, **given)
+    runs = plan(resolved, source)
+    folder = RunDirectory.at(output or str(Path("outputs") / name))
+    hint = f"to go on: {shlex.join(['nflow', *sys.argv[1:]])}"
+    with folder.locked("sweep"), stopped_by_signals(hint):
+        claim(folder, resolved)
+        left, failures = _unfinished(runs, folder.path)
+        _check_data(left)
+        if left:
+            count = min(workers or pools.cores(), len(left))
+            where = pools.cluster_pool(scheduler) if scheduler else pools.local_pool(count)
+            with where as pool:
+                _train(runs, left, failures, folder.path, pool)
+        _conclude(folder, failures, len(runs))
+
+
+def _resolved(
+    sweep: str | None,
+    preset: str | None,
+    variations: tuple[str, ...],
+    seeds: str | None,
+    assignments: tuple[str, ...],
+) -> tuple[Any, str, str]:
+    """Merge the options into the sweep; return it, what to call it in errors, and its name."""
+    from nflow_cli import config
+    from nflow_cli.sweep import resolve
+
+    if sweep is not None:
+        path = config.find_preset(sweep)
+        data, source, folder = config.read_preset(path), str(path), path.parent
+    else:
+        path = config.find_preset(preset or "")
+        data = {"command": "sweep", "presets": [preset]}
+        source, folder = f"--preset {preset}", Path()
+    changes = {
+        "set": dict(map(config.parse_assignment, assignments)),
+        "vary": dict(map(config.parse_variation, variations)),
+    }
+    for key, more in changes.items():
+        if more:  # a wrong value in the file stays, to be told of
+            below = data.get(key, {})
+            data = {**data, key: {**below, **more} if isinstance(below, dict) else below}
+    if seeds is not None:
+        data = {
+            **data,
+            "seeds": seeds if ":" in seeds else config.parse_yaml(f"[{seeds}]", "--seeds"),
+        }
+    resolved = resolve(data, source, folder)
+    name = path.stem if sweep is not None else f"{path.stem}-{config.fingerprint(resolved)[:8]}"
+    return resolved, source, name
+
+
+def _unfinished(runs: Sequence[Any], folder: Path) -> tuple[list[Any], dict[str, str]]:
+    """Return the runs that are to be trained, and what is wrong with those that are damaged."""
+    from nflow_cli.errors import RunDirectoryError
+
+    left, damaged = [], {}
+    for run in runs:
+        try:
+            if not run.is_finished(folder):
+                left.append(run)
+        except RunDirectoryError as error:
+            damaged[run.name] = str(error)
+    return left, damaged
+
+
+def _check_data(runs: Sequence[Any]) -> None:
+    """Load the images that the runs take, once, and refuse what does not fit them."""
+    from nflow_cli.cli.train_vae import check_sizes
+    from nflow_cli.images import load_images
+
+    sizes: dict[Any, int] = {}
+    for config in (run.config for run in runs if run.config.command == "train-vae"):
+        data = config.data
+        if data not in sizes:
+            sizes[data] = load_images(data.name, fallback=data.fallback).n_train
+        check_sizes(config, sizes[data])
+
+
+def _train(
+    runs: Sequence[Any], left: Sequence[Any], failures: dict[str, str], folder: Path, pool: Any
+) -> None:
+    """Train the runs that are ``left``; add to ``failures`` what was wrong, by the run's name."""
+    from nflow_cli import workers
+    from nflow_cli.cli.sweep_report import SweepReport
+    from nflow_cli.errors import Interrupted
+
+    sweep = uuid.uuid4().hex
+    shared = {"argv": sys.argv[1:], "cwd": os.getcwd()}
+    futures: dict[Future[Any], Any] = {}
+    pending: set[Future[Any]] = set()
+    with SweepReport(len(runs), left, failures, folder, pool.slots) as report:
+        try:
+            # The longest first: none is left over when the others have ended.
+            for run in sorted(left, key=lambda run: -run.work):
+                path = str((folder / run.name).resolve())
+                request = {"folder": path, "config": run.config.model_dump(mode="json"), **shared}
+                futures[pool.executor.submit(workers.train, sweep, request)] = run
+            pending = set(futures)
+            while pending:
+                done, pending = wait(pending, timeout=1.0, return_when="FIRST_COMPLETED")
+                for future in done:
+                    report.end(futures[future], _outcome(future))
+                report.show()
+        except Interrupted as interruption:
+            report.stopping()
+            _stop(sweep, pool, pending, interruption.number)
+            raise
+        finally:
+            pool.everywhere(workers.close, sweep)
+
+
+def _outcome(future: Future[Any]) -> dict[str, str]:
+    """Return how a run ended."""
+    from nflow_cli.errors import one_line
+    from nflow_cli.workers import FAILED
+
+    try:
+        return future.result()
+    except CancelledError:
+        return {"status": FAILED, "message": "given up by the cluster"}
+    except Exception as error:  # of a cluster: its workers died, or lack nflow
+        return {"status": FAILED, "message": one_line(error)}
+
+
+def _stop(sweep: str, pool: Any, pending: set[Any], number: int) -> None:
+    """Let the runs under way save and end; at a second signal, at once."""
+    from nflow_cli import workers
+    from nflow_cli.errors import Interrupted
+
+    for _ in range(2):
+        pool.everywhere(workers.interrupt, sweep, number)
+        try:
+            while pending and pool.slots():  # those that wait for a turn end as well, at once
+                _, pending = wait(pending, timeout=1.0)
+            return
+        except Interrupted:
+            continue
+
+
+def _conclude(folder: Any, failures: dict[str, str], count: int) -> None:
+    """Print and draw the figures of the runs, and tell which failed."""
+    from nflow_cli.cli.compare import present
+    from nflow_cli.errors import NflowError
+
+    width = max(map(len, failures), default=0)
+    for name, message in failures.items():
+        click.echo(f"failed: {name:<{width}}  {message}", err=True)
+    if len(failures) < count:
+        present([str(folder.path)], "text", None)
+    click.echo(folder.path)
+    if failures:
+        raise NflowError(
+            f"{folder.path}: {len(failures)} of {count} runs failed; each has a log.txt"
+        )

@@ -1,0 +1,109 @@
+"""How far a sweep is, on stderr: a bar with an ETA, or plain lines where there is no terminal."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nflow_cli.workers import COMPLETED, FAILED
+
+EVERY = 300  # seconds between lines
+
+
+class SweepReport:
+    """Counts the runs that are done, running and failed, and guesses how long the others take.
+
+    Args:
+        count: How many runs the sweep has.
+        left: Those that are to be trained now.
+        failures: What was wrong with a run, by its name; those that fail are added.
+        folder: Of the sweep.
+        slots: Returns how many are trained at once.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        left: Sequence[Any],
+        failures: dict[str, str],
+        folder: Path,
+        slots: Callable[[], int],
+    ):
+        self.count, self.left = count, {run.name: run for run in left}
+        self.failures, self.folder, self.slots = failures, folder, slots
+        self.total = sum(run.work for run in left)
+        self.before, self.start = self._work_done(), time.monotonic()
+
+    def __enter__(self) -> "SweepReport":
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        console = Console(stderr=True)
+        self.terminal = console.is_terminal
+        texts = [
+            TextColumn(f"{{task.{name}}}", markup=False)
+            for name in ("description", "fields[counts]")
+        ]
+        columns = (texts[0], BarColumn(), texts[1])
+        self.bar = Progress(*columns, console=console, disable=not self.terminal)
+        self.task = self.bar.add_task(self.folder.name, total=self.total, counts="")
+        self.bar.start()
+        self._print(f"{self.folder}: {self._counts()}")
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.bar.stop()
+
+    def end(self, run: Any, outcome: dict[str, str]) -> None:
+        """Take note of a run that ended."""
+        del self.left[run.name]
+        status, message = outcome["status"], outcome.get("message", "stopped by a signal")
+        if status != COMPLETED:
+            self.failures[run.name] = message
+            status = f"{FAILED}: {message}"
+        self._print(f"{run.name}: {status}; {self._counts()}")
+
+    def show(self) -> None:
+        """Move the bar; where there is no terminal, print a line now and then."""
+        if self.terminal:
+            self.bar.update(self.task, completed=self._work_done(), counts=self._counts())
+        elif time.monotonic() - self.told > EVERY:
+            self._print(f"{self.folder}: {self._counts()}")
+
+    def stopping(self) -> None:
+        """Say what an interruption waits for."""
+        self._print("stopping: what the runs under way have learnt is saved")
+
+    def _print(self, line: str) -> None:
+        self.told = time.monotonic()
+        if self.terminal:
+            self.bar.print(line, highlight=False, markup=False)
+        else:
+            print(line, file=sys.stderr)
+
+    def _counts(self) -> str:
+        left, failed = len(self.left), len(self.failures)
+        done = self.count - left - failed
+        running = min(left, self.slots())
+        return f"{done} of {self.count} done, {running} running, {failed} failed{self._eta()}"
+
+    def _work_done(self) -> float:
+        """Return how much of the work is behind us; what failed needs no more."""
+        return self.total - sum(
+            run.work * (1 - run.part_done(self.folder)) for run in self.left.values()
+        )
+
+    def _eta(self) -> str:
+        done = self._work_done()
+        if not self.left or done <= self.before:
+            return ""
+        seconds = (time.monotonic() - self.start) * (self.total - done) / (done - self.before)
+        return f", about {duration(seconds)} left"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration with the unit that suits it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

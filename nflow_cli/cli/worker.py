@@ -1,0 +1,138 @@
+"""A worker process of a sweep: trains the runs that its parent asks for, one after the other.
+
+Not a command: ``nflow_cli.workers`` starts it. Requests come as lines of JSON on stdin, and each
+is answered by one on stdout. What a run prints goes to ``log.txt`` in its folder. When stdin ends,
+so does the process, whatever it is doing, as at SIGTERM: what it trains is saved first.
+"""
+
+import contextlib
+import gc
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nflow_cli.errors import BusyError, Interrupted, NflowError, one_line
+from nflow_cli.run_dir import LOG, RUN, RunDirectory
+from nflow_cli.workers import COMPLETED, FAILED, INTERRUPTED, Outcome
+
+PATIENCE = 120  # seconds in which another process that trains the run may save and end
+
+
+def main() -> None:
+    """Serve requests until stdin ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    with contextlib.suppress(Interrupted, BrokenPipeError):
+        while True:
+            answer = _outcome(requests.get())
+            print(json.dumps(answer), file=answers, flush=True)
+
+
+def _stop(number: int, _: Any) -> None:
+    raise Interrupted(number)
+
+
+def _listen(requests: Any) -> None:
+    """Pass requests on; when there can be no more, stop."""
+    with open(0, "rb", buffering=0) as stdin:  # unbuffered: its lock would outlive the process
+        for line in stdin:
+            requests.put(json.loads(line))
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _outcome(request: dict[str, Any]) -> Outcome:
+    """Train the run that ``request`` asks for; say how that ended."""
+    try:
+        _train(**request)
+    except (SystemExit, Interrupted):  # `carry_out` exits when it was interrupted
+        return {"status": INTERRUPTED}
+    except (NflowError, OSError) as error:
+        return {"status": FAILED, "message": one_line(error)}
+    except Exception as error:
+        return {"status": FAILED, "message": f"{error!r:.200}; see {LOG} in its folder"}
+    finally:
+        _forget()
+    return {"status": COMPLETED}
+
+
+def _train(folder: str, config: dict[str, Any], argv: list[str], cwd: str) -> None:
+    """Train in ``folder``, from where it is."""
+    from nflow_cli.cli.carry_out import carry_out
+    from nflow_cli.config import validate
+
+    os.chdir(cwd)  # where the paths of the user's data begin
+    sys.argv[1:] = argv  # what run.json tells
+    resolved = validate(config, folder)
+    resumed = (Path(folder) / RUN).is_file()
+    run = RunDirectory.open(folder) if resumed else RunDirectory.at(folder)
+    with _logged(run.path / LOG):
+        images = _images(resolved, run if resumed else None)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                carry_out(resolved, run, images)
+                break
+            except BusyError:  # by a process whose parent died: it is about to end
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+
+def _images(config: Any, resumed: RunDirectory | None) -> Any:
+    """Return the images that a run of train-vae takes, and what others take: nothing."""
+    from nflow_cli.images import load_images
+    from nflow_cli.run_data import images_of
+
+    if config.command != "train-vae":
+        return None
+    return (
+        images_of(resumed)
+        if resumed
+        else load_images(config.data.name, fallback=config.data.fallback)
+    )
+
+
+def _forget() -> None:
+    """Free what Keras keeps of a model, so that the next run finds a process like new."""
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.clear_session()
+    gc.collect()
+
+
+@contextlib.contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """Send stdout and stderr to the end of a file, with what ends the block."""
+    saved = [os.dup(1), os.dup(2)]
+    with path.open("ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    try:
+        yield
+    except NflowError as error:
+        print(f"nflow: error: {one_line(error)}", file=sys.stderr)
+        raise
+    except Exception:
+        traceback.print_exc()
+        raise
+    finally:
+        for stream, descriptor in zip((sys.stdout, sys.stderr), saved):
+            stream.flush()
+            os.dup2(descriptor, stream.fileno())
+            os.close(descriptor)
+
+
+if __name__ == "__main__":
+    main()

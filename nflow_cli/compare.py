@@ -1,0 +1,227 @@
+"""Runs side by side: their figures, grouped over seeds. No Keras here."""
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nflow_cli.config import load_config
+from nflow_cli.errors import RunDirectoryError
+from nflow_cli.run_dir import CONFIG, EVALUATION, RUN, SUMMARY, SWEEP, RunDirectory
+
+
+class Measure(NamedTuple):
+    """A figure of ``summary.json``: its key, its name in tables, its unit, and its decimals.
+
+    Tables tell the spread of what training is judged by, not that of its speed.
+    """
+
+    key: str
+    name: str
+    unit: str
+    decimals: int
+    has_spread: bool = True
+
+
+# The first of a command's measures decides which run is the best: the lowest.
+MEASURES = {
+    "fit-2d": [
+        Measure("kl", "KL", "nats", 5),
+        Measure("free_energy", "free energy", "nats", 5),
+        Measure("ess", "ESS", "", 3),
+        Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
+    ],
+    "train-vae": [
+        Measure("negative_elbo", "−ELBO", "nats", 2),
+        Measure("negative_log_likelihood", "−log p(x)", "nats", 2),
+        Measure("seconds_per_epoch", "s/epoch", "", 1, has_spread=False),
+    ],
+}
+# Keys of a config that make no other experiment.
+APART = ("seed", "description", "published", "train.checkpoint_seconds")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run that has ended: where it is, its config, and its summary."""
+
+    run: RunDirectory
+    config: Any
+    summary: Mapping[str, Any]
+
+    @property
+    def identity(self) -> tuple[str, str, int]:
+        """What it trains on, its flow, and K."""
+        flow = ",".join(self.config.flow.pattern)
+        if self.config.command == "fit-2d":
+            return self.config.target.name, flow, self.config.flow.k
+        data = f"{Path(self.summary['data']['name']).name} ({self.config.data.binarization})"
+        return data, flow, self.config.flow.k
+
+    def settings(self) -> dict[str, str]:
+        """Return every key that makes it another experiment, dotted, and its value as text."""
+        flat = dict(_flat("", self.config.model_dump(mode="json")))
+        if self.config.command == "train-vae":
+            flat["data.sha256"] = str(self.summary["data"].get("sha256"))
+        return {key: value for key, value in flat.items() if key not in APART}
+
+    def value(self, key: str) -> float | None:
+        """Return a figure of the summary; None where it has none."""
+        value = self.summary.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise RunDirectoryError(
+                f"{self.run.path / SUMMARY}: damaged: {key}: expected a number. "
+                f"Received: {value!r:.60}"
+            )
+        return None if value is None or not math.isfinite(value) else float(value)
+
+
+class Spread(NamedTuple):
+    """Median, least and greatest of a figure over the seeds."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ by their seeds alone; the best one first.
+
+    ``more`` holds the settings that tell it from groups of the same identity.
+    """
+
+    results: Sequence[Result]
+    more: Mapping[str, str]
+
+    @property
+    def best(self) -> Result:
+        """The run of the lowest KL, or −ELBO."""
+        return self.results[0]
+
+    def spread(self, key: str) -> Spread | None:
+        """Return the spread of a figure; None where a run has none."""
+        values = [result.value(key) for result in self.results]
+        known = [value for value in values if value is not None]
+        if len(known) < len(values):
+            return None
+        return Spread(statistics.median(known), min(known), max(known))
+
+
+def gather(paths: Iterable[str]) -> tuple[list[Result], int]:
+    """Read runs, and those of sweeps; a run of a sweep that has not ended is only counted.
+
+    Returns:
+        The results, and how many runs have not ended.
+
+    Raises:
+        NflowError: One line that names the file which is damaged, missing or not of a run.
+    """
+    results, unfinished = {}, 0
+    for path in paths:
+        for run in _runs_of_sweep(Path(path)) or [RunDirectory.open(path)]:
+            ended = run.read_json(RUN).get("status") == "completed"
+            if ended or not _is_sweep(Path(path)):
+                results[run.path.resolve()] = _read(run)
+            else:
+                unfinished += 1
+    return list(results.values()), unfinished
+
+
+def _is_sweep(path: Path) -> bool:
+    return (path / SWEEP).is_file()
+
+
+def _runs_of_sweep(path: Path) -> list[RunDirectory]:
+    if not _is_sweep(path):
+        return []
+    runs = sorted(entry for entry in path.iterdir() if (entry / RUN).is_file())
+    if not runs:
+        raise RunDirectoryError(f"{path}: no run of this sweep has begun")
+    return [RunDirectory.open(str(run)) for run in runs]
+
+
+def _read(run: RunDirectory) -> Result:
+    config, summary = load_config(run.path / CONFIG), run.read_json(SUMMARY)
+    data = summary.get("data")
+    if config.command == "train-vae" and not (
+        isinstance(data, dict) and isinstance(data.get("name"), str)
+    ):
+        raise RunDirectoryError(f"{run.path / SUMMARY}: damaged: expected the data's name")
+    result = Result(run, config, summary)
+    if all(result.value(measure.key) is None for measure in MEASURES[config.command]):
+        raise RunDirectoryError(f"{run.path / SUMMARY}: damaged: none of a run's figures")
+    return result
+
+
+def group(results: Iterable[Result]) -> list[Group]:
+    """Group results of one command over their seeds, in the order of what they are."""
+    together: dict[Any, list[Result]] = {}
+    for result in results:
+        key = (result.identity, tuple(sorted(result.settings().items())))
+        together.setdefault(key, []).append(result)
+    alike: dict[Any, list[dict[str, str]]] = {}
+    for identity, settings in together:
+        alike.setdefault(identity, []).append(dict(settings))
+    groups = []
+    for identity, settings in sorted(together, key=_order):
+        differing = _differing(alike[identity])
+        more = {key: value for key, value in settings if key in differing}
+        groups.append(Group(sorted(together[identity, settings], key=_rank), more))
+    return groups
+
+
+def _order(key: tuple[Any, Any]) -> Any:
+    """Return what groups are sorted by: numbers as numbers."""
+    identity, settings = key
+    return identity, [(name, _number(text), text) for name, text in settings]
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return math.inf
+    return math.inf if math.isnan(value) else value
+
+
+def _rank(result: Result) -> float:
+    """Return the figure by which a run is better than others, the lower the better."""
+    measures = MEASURES[result.config.command]
+    known = (result.value(measure.key) for measure in measures[:2])
+    return next((value for value in known if value is not None), math.inf)
+
+
+def _differing(settings: Sequence[Mapping[str, str]]) -> set[str]:
+    """Return the keys that not all have, or not with the same value."""
+    keys = {key for some in settings for key in some}
+    return {key for key in keys if len({some.get(key) for some in settings}) > 1}
+
+
+def _flat(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
+    if not isinstance(value, dict):
+        yield prefix, value if isinstance(value, str) else json.dumps(value)
+        return
+    for key, below in value.items():
+        yield from _flat(f"{prefix}.{key}" if prefix else key, below)
+
+
+def densities(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the grid's axis ``(n,)`` and the log-densities ``(n, n)`` of target and fit.
+
+    Raises:
+        RunDirectoryError: Naming the file, if it does not hold them.
+    """
+    arrays = result.run.read_evaluation()
+    axis, *logs = (arrays.get(name, np.empty(0)) for name in ("axis_1", "log_target", "log_q"))
+    n = len(axis) if axis.ndim == 1 else 0
+    if n < 2 or any(log.shape != (n, n) for log in logs) or not np.isfinite(axis).all():
+        raise RunDirectoryError(
+            f"{result.run.path / EVALUATION}: damaged: expected log_target and log_q on a grid"
+        )
+    return axis, logs[0], logs[1]

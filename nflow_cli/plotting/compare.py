@@ -1,0 +1,181 @@
+"""Pictures of several runs: a figure against K with its spread, and densities side by side."""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+
+from nflow_cli.plotting.style import (
+    DPI,
+    SEQUENTIAL,
+    STYLE,
+    Extent,
+    add_title,
+    colour_scale,
+    draw_grid,
+    fix_layout,
+    label_panel,
+    panel_grid,
+    plain,
+)
+
+# Okabe-Ito without its yellow, which is faint on white; each colour has a marker of its own.
+SERIES = (
+    *(("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")),
+    *(("#56B4E9", "v"), ("#E69F00", "P"), ("#000000", "X")),
+)
+COLUMNS, ROWS = 7, 4  # of densities in a picture
+
+
+class Series(NamedTuple):
+    """A line of a panel: at each K the median over seeds, the least and the greatest."""
+
+    name: str
+    k: Sequence[int]
+    median: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+class Density(NamedTuple):
+    """A panel: its title, the axis (n,) of its square grid, log-densities (n, n) in nats."""
+
+    title: str
+    axis: np.ndarray
+    log_density: np.ndarray
+
+
+def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int) -> Figure:
+    """Draw series against K, a panel for each title; `name` is that of the figure drawn.
+
+    `seeds` is the greatest number of seeds behind a point: with more than one, bars reach from the
+    least to the greatest value.
+    """
+    with matplotlib.rc_context(STYLE):
+        columns = min(len(panels), 4)
+        rows = math.ceil(len(panels) / columns)
+        width = max(1.0 + 2.25 * columns, 5.0)
+        figure = Figure((width, 1.2 + 2.3 * rows), DPI, layout="constrained")
+        grid = figure.add_gridspec(rows, columns)
+        names = list(dict.fromkeys(s.name for lines in panels.values() for s in lines))
+        axes: list[Axes] = []
+        for i, (title, lines) in enumerate(panels.items()):
+            ax = figure.add_subplot(grid[divmod(i, columns)], sharey=axes[0] if axes else None)
+            axes.append(ax)
+            ax.set_title(plain(title))
+            draw_series(ax, lines, names, bars=seeds > 1)
+            ax.set_xlabel("K" if i + columns >= len(panels) else "")
+            ax.set_ylabel("" if i % columns else name)
+            ax.tick_params(labelleft=not i % columns)
+        scale_values(
+            axes[0], np.concatenate([[*s.low, *s.high] for p in panels.values() for s in p])
+        )
+        handles = {h.get_label(): h for ax in axes for h in ax.get_legend_handles_labels()[0]}
+        place: Any = {"loc": "outside lower center", "frameon": False, "ncols": min(len(names), 4)}
+        figure.legend(handles=[handles[plain(n)] for n in names], **place)
+        spread = f"median of up to {seeds} seeds, bars from the least to the greatest"
+        add_title(figure, f"{name} against the number of flows", spread if seeds > 1 else "")
+        fix_layout(figure)
+    return figure
+
+
+def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: bool) -> None:
+    """Draw lines, with bars if asked; a name has the same colour and marker in every panel."""
+    for series in lines:
+        colour, marker = SERIES[names.index(series.name) % len(SERIES)]
+        k, median = np.asarray(series.k, float), np.asarray(series.median)
+        reach = np.stack([median - series.low, series.high - median]) if bars else None
+        style: Any = {
+            "color": colour,
+            "marker": marker,
+            "markersize": 5,
+            "label": plain(series.name),
+        }
+        ax.errorbar(k, median, reach, capsize=4, **style)
+    label_k(ax, sorted({k for series in lines for k in series.k}))
+    ax.grid(color="0.9", linewidth=0.6)
+
+
+def scale_values(ax: Axes, values: np.ndarray) -> None:
+    """Choose the y axis: logarithmic over more than a decade, linear about 0 if need be."""
+    if values.max() < 10 * abs(values.min()) or not values.any():
+        return
+    if values.min() > 0:
+        ax.set_yscale("log")
+        return
+    # Noise about a KL of 0.
+    edge = 10.0 ** math.ceil(math.log10(max(-values.min(), values.max() * 1e-5)))
+    ax.set_yscale("symlog", linthresh=edge)
+
+
+def label_k(ax: Axes, ks: Sequence[int]) -> None:
+    """Space K by its logarithm, with 0 left of 1, and write the values that occur."""
+    ax.set_xscale("symlog", base=2, linthresh=1)
+    shown = ks if len(ks) <= 8 else [ks[round(i)] for i in np.linspace(0, len(ks) - 1, 8)]
+    ax.xaxis.set_major_locator(FixedLocator(shown))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.margins(x=0.1)
+
+
+def densities_figures(targets: Mapping[str, Sequence[Density]]) -> list[Figure]:
+    """Draw each target, the first of its densities, beside the fits of it: a row or several.
+
+    The colours of a row reach from 0 to the peak of its target.
+    """
+    rows = []
+    for name, (target, *fits) in targets.items():
+        for i in range(0, len(fits), COLUMNS - 1):
+            rows.append((name, [target, *fits[i : i + COLUMNS - 1]]))
+    pages = [rows[i : i + ROWS] for i in range(0, len(rows), ROWS)]
+    with matplotlib.rc_context(STYLE):
+        return [_page(page) for page in pages]
+
+
+def _page(rows: Sequence[tuple[str, Sequence[Density]]]) -> Figure:
+    """Draw one picture of densities."""
+    columns = max(len(panels) for _, panels in rows)
+    lines = max(_wrapped(panel.title).count("\n") for _, panels in rows for panel in panels)
+    shape = (len(rows) * columns, columns, _extent(rows[0][1][0].axis), 1.0 + 1.35 * columns)
+    figure, axes = panel_grid(*shape, side=0.6, head=0.35 + 0.17 * lines)
+    for i, (name, panels) in enumerate(rows):
+        for ax in axes[i * columns + len(panels) : (i + 1) * columns]:
+            ax.remove()
+        for j, ax in enumerate(axes[i * columns : i * columns + len(panels)]):
+            last = i == len(rows) - 1 or j >= len(rows[i + 1][1])
+            label_panel(ax, "$z_1$" if last else "", "" if j else f"{plain(name)}\n$z_2$")
+        draw_row(axes[i * columns :], panels)
+    add_title(
+        figure, "target and fits, the best over seeds", "each row from 0 to the target's peak"
+    )
+    fix_layout(figure)
+    return figure
+
+
+def draw_row(axes: Sequence[Axes], panels: Sequence[Density]) -> None:
+    """Draw a target and its fits on the target's colour scale."""
+    with np.errstate(over="ignore"):
+        drawn = [np.exp(panel.log_density) for panel in panels]
+    peak = float(np.nanmax(drawn[0], initial=0.0, where=np.isfinite(drawn[0])))
+    norm, _ = colour_scale([peak], peak)
+    for ax, panel, density in zip(axes, panels, drawn):
+        finite = np.where(np.isfinite(density), density, np.nan)
+        draw_grid(ax, finite, _extent(panel.axis), SEQUENTIAL, norm)
+        ax.set_title(_wrapped(panel.title))
+
+
+def _wrapped(title: str) -> str:
+    """Break a title of a panel into lines."""
+    return textwrap.fill(plain(title), 20)
+
+
+def _extent(axis: np.ndarray) -> Extent:
+    half = float(axis[-1] - axis[0]) / (len(axis) - 1) / 2
+    low, high = float(axis[0]) - half, float(axis[-1]) + half
+    return low, high, low, high

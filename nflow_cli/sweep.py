@@ -1,0 +1,159 @@
+"""Sweeps: a grid of runs, each in a folder of its own inside the sweep's. No Keras here."""
+
+import contextlib
+import itertools
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nflow_cli import config
+from nflow_cli.errors import ConfigError, RunDirectoryError
+from nflow_cli.run_dir import CONFIG, LOCK, RUN, SWEEP, RunDirectory
+from nflow_cli.schema import MAX_RUNS, RUNS, SweepConfig
+
+MAX_LABEL, MAX_NAME = 40, 200  # letters of a value in a folder's name, bytes of the whole
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a sweep: the name of its folder, and its config."""
+
+    name: str
+    config: Any
+
+    @property
+    def work(self) -> float:
+        """How long it takes, roughly, in units that only runs of one command share."""
+        train = self.config.train
+        return (self._total() or 1) * (8 + self.config.flow.k) * getattr(train, "restarts", 1)
+
+    def is_finished(self, folder: Path) -> bool:
+        """Return whether the run has ended well in the sweep's ``folder``.
+
+        Raises:
+            RunDirectoryError: What is there is damaged.
+            ConfigError: It is a run of another config.
+        """
+        path = folder / self.name
+        written = path / CONFIG
+        try:
+            same = not written.is_file() or config.load_config(written) == self.config
+        except ConfigError as error:
+            raise RunDirectoryError(str(error)) from None
+        if not same:
+            raise ConfigError(
+                f"{written}: not the config that the sweep has now (did a preset change?); "
+                "--output takes a new folder"
+            )
+        if not (path / RUN).is_file():
+            return False
+        return RunDirectory.open(str(path)).read_json(RUN).get("status") == "completed"
+
+    def part_done(self, folder: Path) -> float:
+        """Return how much is done, in 0-1, as far as ``metrics.csv`` tells: the updates.
+
+        At least a tenth is left, for judging and drawing.
+        """
+        with contextlib.suppress(RunDirectoryError, KeyError):
+            rows = RunDirectory(folder / self.name).read_metrics()
+            column = "update" if self.config.command == "fit-2d" else "epoch"
+            return min(0.9, float(rows[column][-1]) / self._total())
+        return 0.0
+
+    def _total(self) -> int:
+        train = self.config.train
+        return train.steps if self.config.command == "fit-2d" else train.epochs
+
+
+def resolve(data: Mapping[str, Any], source: str, folder: Path) -> SweepConfig:
+    """Check a sweep, and find its presets: a path is taken from ``folder``.
+
+    Raises:
+        ConfigError: One line: source, dotted path, what is allowed, what was given.
+    """
+    command = data.get("command")
+    if command in list(RUNS):  # of a list, which takes whatever a file may hold
+        raise ConfigError(
+            f"{source}: a preset of `nflow {command}`, not of sweep; --preset takes it"
+        )
+    sweep = config.validate(data, source, {"sweep": SweepConfig})
+    try:
+        found = [_absolute(name, folder) for name in sweep.presets]
+    except ConfigError as error:
+        raise ConfigError(f"{source}: presets: {error}") from None
+    return sweep.model_copy(update={"presets": found})
+
+
+def _absolute(preset: str, folder: Path) -> str:
+    """Return a preset's name, or its path wherever the sweep is read from."""
+    if preset in config.shipped_presets():
+        return preset
+    beside = folder / preset
+    return str(config.find_preset(str(beside) if beside.is_file() else preset).resolve())
+
+
+def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
+    """Return the runs of a sweep, every one with a valid config and a name of its own.
+
+    Raises:
+        ConfigError: As :func:`nflow_cli.config.validate` does, naming the run.
+    """
+    paths = [config.find_preset(name) for name in sweep.presets]
+    stems = _labels([path.stem for path in paths])
+    axes = [
+        [(key, label, value) for label, value in zip(_labels(values), values)]
+        for key, values in {**sweep.vary, "seed": sweep.seeds}.items()
+        if values
+    ]
+    count = math.prod(map(len, [paths, *axes]))
+    if count > MAX_RUNS:
+        raise ConfigError(f"{source}: expected at most {MAX_RUNS:,} runs. Received: {count:,}")
+    runs = []
+    for stem, path in zip(stems, paths):
+        preset = config.override(config.read_preset(path), sweep.set)
+        for point in itertools.product(*axes):
+            name = ",".join([stem, *(f"{key}={label}" for key, label, _ in point)])
+            if len(name.encode()) > MAX_NAME:
+                raise ConfigError(f"{source}: too much is varied to name a folder: {name:.60}...")
+            data = config.override(preset, {key: value for key, _, value in point})
+            runs.append(PlannedRun(name, config.validate(data, f"{source}: {name}", RUNS)))
+    return runs
+
+
+def _labels(values: list[Any]) -> list[str]:
+    """Return a short text for each value, or their numbers where those would not do."""
+    texts = [_text(value) for value in values]
+    short = all(0 < len(text) <= MAX_LABEL for text in texts)
+    if short and len({text.casefold() for text in texts}) == len(texts):
+        return texts
+    return [str(n) for n in range(1, len(values) + 1)]
+
+
+def _text(value: Any) -> str:
+    """Write a value with the letters that every file system takes; "" for a mapping."""
+    if isinstance(value, Mapping):
+        return ""
+    if isinstance(value, list):
+        return "+".join(map(_text, value))
+    plain = {None: "null", True: "true", False: "false"}
+    text = plain[value] if value is None or isinstance(value, bool) else str(value)
+    return re.sub(r"[^\w.+-]+", "_", text).strip("._")
+
+
+def claim(folder: RunDirectory, sweep: SweepConfig) -> None:
+    """Write ``sweep.yaml``, or see that it is there already.
+
+    Raises:
+        RunDirectoryError: If the folder holds another sweep, or something else.
+    """
+    written = folder.path / SWEEP
+    if written.is_file():
+        if config.validate(config.read_preset(written), str(written)) != sweep:
+            raise RunDirectoryError(f"{written}: another sweep; --output takes a new folder")
+    elif any(entry.name != LOCK for entry in folder.path.iterdir()):
+        raise RunDirectoryError(f"{folder.path}: not empty; --output takes a new folder")
+    else:
+        folder.write_text(SWEEP, config.dump(sweep))

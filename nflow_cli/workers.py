@@ -1,0 +1,209 @@
+"""Worker processes that train the runs of a sweep: here, or on the machines of a Dask cluster.
+
+Each trains one run at a time on one thread, and is used again: TensorFlow takes seconds to start.
+Whatever the executor, its tasks call :func:`train`, which keeps a worker process for each thread
+that calls it; so a run makes the same bits on a cluster as here.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from nflow_cli.errors import NflowError, one_line
+
+COMPLETED, FAILED, INTERRUPTED = "completed", "failed", "interrupted"
+COMMAND = ("-m", "nflow_cli.cli.worker")
+PATIENCE = 10  # seconds that an idle process gets to end
+RUNS_EACH = 8  # of a process: each leaves some 100 MB behind
+CONNECT = 10  # seconds that a scheduler gets to answer
+ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    **dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # where there is a GPU, the workers share its memory
+}
+
+Outcome = dict[str, str]  # "status", and the "message" of a run that failed
+
+
+class Worker:
+    """A worker process, and how many runs it was asked for."""
+
+    def __init__(self) -> None:
+        # A session of its own: Ctrl-C reaches it once, through `Workers.interrupt`.
+        self.process = subprocess.Popen(
+            [sys.executable, *COMMAND],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **ENVIRONMENT},
+            start_new_session=True,
+        )
+        assert self.process.stdin and self.process.stdout
+        self.requests, self.answers = self.process.stdin, self.process.stdout
+        self.asked, self.busy = 0, False
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether it has ended, or had better: TensorFlow frees no program that it compiled."""
+        return self.process.poll() is not None or self.asked >= RUNS_EACH
+
+    def ask(self, request: Mapping[str, Any]) -> None:
+        """Send it a request; an answer will come, or the end of ``answers``."""
+        self.asked, self.busy = self.asked + 1, True
+        with suppress(OSError):  # it has ended
+            self.requests.write(json.dumps(request).encode() + b"\n")
+            self.requests.flush()
+
+    def end(self) -> None:
+        """Let it end, by the end of what it reads, and see to it that it does."""
+        with suppress(OSError):  # a request that it never read
+            self.requests.close()
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.answers.close()
+
+
+class Workers:
+    """The worker processes that this process has started for one sweep, one for each thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._workers: dict[int, Worker] = {}
+        self._stopped = False
+
+    def train(self, request: Mapping[str, Any]) -> Outcome:
+        """Let this thread's worker train a run, and wait for it."""
+        with self._lock:
+            if self._stopped:
+                return {"status": INTERRUPTED}
+            worker = self._of_this_thread()
+            worker.ask(request)
+        answer = worker.answers.readline()
+        with self._lock:
+            worker.busy = False
+        if answer.endswith(b"\n"):
+            return json.loads(answer)
+        if self._stopped:
+            return {"status": INTERRUPTED}
+        return {
+            "status": FAILED,
+            "message": f"its process died (exit code {worker.process.wait()})",
+        }
+
+    def _of_this_thread(self) -> Worker:
+        thread = threading.get_ident()
+        worker = self._workers.get(thread)
+        if worker and worker.is_spent:
+            worker.end()
+            worker = None
+        self._workers[thread] = worker or Worker()
+        return self._workers[thread]
+
+    def interrupt(self, number: int) -> None:
+        """Send a signal to those that are training, and let no other run begin.
+
+        At a first SIGINT or SIGTERM a run saves what it has learnt; at a second it ends at once.
+        """
+        with self._lock:
+            self._stopped = True
+            for worker in self._workers.values():
+                if worker.busy:
+                    worker.process.send_signal(number)
+
+    def close(self) -> None:
+        """End the processes; one that still trains saves first if there is time."""
+        self._stopped = True
+        for worker in self._workers.values():
+            worker.end()
+
+
+_workers: dict[str, Workers] = {}  # by sweep: a process of a cluster may serve several
+
+
+def train(sweep: str, request: Mapping[str, Any]) -> Outcome:
+    """Train a run in a worker process of ``sweep``.
+
+    Args:
+        sweep: Names this call of the sweep.
+        request: ``folder`` of the run, ``config``, and the ``argv`` and ``cwd`` of the command.
+    """
+    return _workers.setdefault(sweep, Workers()).train(request)
+
+
+def interrupt(sweep: str, number: int) -> None:
+    """Send a signal to the worker processes of ``sweep`` that are training; start no more runs."""
+    _workers.setdefault(sweep, Workers()).interrupt(number)
+
+
+def close(sweep: str) -> None:
+    """End the worker processes of ``sweep``; start no more runs."""
+    _workers.setdefault(sweep, Workers()).close()
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Where the runs of a sweep are trained.
+
+    Attributes:
+        executor: Its tasks call :func:`train`.
+        everywhere: Calls a function of this module in every process that runs tasks.
+        slots: How many runs train at once.
+    """
+
+    executor: Executor
+    everywhere: Callable[..., Any]
+    slots: Callable[[], int]
+
+
+@contextmanager
+def local_pool(slots: int) -> Iterator[Pool]:
+    """Train on this machine, ``slots`` runs at once."""
+    with ThreadPoolExecutor(slots) as executor:
+        yield Pool(executor, lambda function, *args: function(*args), lambda: slots)
+
+
+@contextmanager
+def cluster_pool(address: str) -> Iterator[Pool]:
+    """Train on the workers of the Dask scheduler at ``address``, which see the same files.
+
+    Raises:
+        NflowError: Dask is not installed, or does not answer.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise NflowError(
+            "--scheduler needs Dask; install it with: pip install 'nflow-cli[cluster]'"
+        ) from None
+    try:
+        client = Client(address, timeout=CONNECT, set_as_default=False)
+    except Exception as error:  # OSError, TimeoutError, ValueError: whatever the address brings
+        raise NflowError(f"--scheduler {address}: {one_line(error)}") from None
+    with client:
+
+        def everywhere(function: Callable[..., Any], *args: Any) -> None:
+            with suppress(Exception):  # a machine that is gone needs no message
+                client.run(function, *args, on_error="ignore")
+
+        def slots() -> int:
+            threads: Any = client.nthreads()  # by worker
+            return sum(threads.values())
+
+        yield Pool(client.get_executor(pure=False), everywhere, slots)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

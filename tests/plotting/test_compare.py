@@ -1,0 +1,132 @@
+import io
+
+import numpy as np
+import pytest
+
+from nflow_cli.plotting import Density, Series, densities_figures, save_figure, spread_figure
+from nflow_cli.plotting.compare import SERIES
+
+AXIS = np.linspace(-4, 4, 40)
+KS = [0, 2, 8, 32]
+
+
+def series(name="planar", scale=1.0, ks=KS):
+    median = scale / (1 + np.asarray(ks, float))
+    return Series(name, ks, median.tolist(), (0.5 * median).tolist(), (3 * median).tolist())
+
+
+def density(title, axis=AXIS):
+    first, second = np.meshgrid(axis, axis)
+    return Density(title, axis, -(first**2 + second**2) / 2 - np.log(2 * np.pi))
+
+
+def saved(figure):
+    file = io.BytesIO()
+    save_figure(figure, file, "png")
+    return file.getvalue()
+
+
+def overlaps(figure):
+    """Return the pairs of panels, titles and legends that cover each other."""
+    renderer = figure.canvas.get_renderer()
+    boxes = [ax.get_tightbbox(renderer) for ax in figure.axes]
+    boxes += [text.get_window_extent(renderer) for text in figure.texts]
+    boxes += [legend.get_window_extent(renderer) for legend in figure.legends]
+    pairs = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i]]
+    return [(a, b) for a, b in pairs if a.shrunk(0.98, 0.98).overlaps(b.shrunk(0.98, 0.98))]
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_each_panel_has_its_title_its_k_and_its_unit(count):
+    panels = {f"u{n}": [series(), series("radial", 2.0)] for n in range(count)}
+    figure = spread_figure(panels, "KL (nats)", seeds=5)
+    assert [ax.get_title() for ax in figure.axes] == list(panels)
+    assert figure.axes[0].get_ylabel() == "KL (nats)"
+    assert all(ax.get_xlabel() == "K" for ax in figure.axes[-min(count, 4) :])
+    for ax in figure.axes:
+        assert ax.get_xticks().tolist() == KS
+        assert ax.get_yscale() == "log"
+    assert "median of up to 5 seeds" in " ".join(figure.get_suptitle().split())
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["planar", "radial"]
+    assert not overlaps(figure)
+    assert saved(figure) == saved(spread_figure(panels, "KL (nats)", seeds=5))
+
+
+def test_the_bars_reach_from_the_least_to_the_greatest():
+    line = series()
+    (ax,) = spread_figure({"u1": [line]}, "KL (nats)", seeds=3).axes
+    (bars,) = ax.collections
+    for segment, k, low, high in zip(bars.get_segments(), line.k, line.low, line.high):
+        np.testing.assert_allclose(segment, [[k, low], [k, high]])
+
+
+def test_a_series_keeps_its_colour_and_marker_where_others_are_missing():
+    panels = {"u1": [series(), series("radial")], "u2": [series("radial")]}
+    figure = spread_figure(panels, "KL (nats)", seeds=1)
+    (second,) = [line for line in figure.axes[1].lines if len(line.get_xdata()) == len(KS)][:1]
+    assert (second.get_color(), second.get_marker()) == SERIES[1]
+    assert "seeds" not in figure.get_suptitle()
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        ([90.0, 88.0, 87.0, 86.0], "linear"),
+        ([0.0, 0.0, 0.0, 0.0], "linear"),
+        ([0.1, 0.01, -1e-5, 1e-3], "symlog"),
+    ],
+)
+def test_the_scale_fits_the_values(values, scale):
+    line = Series("planar", KS, values, values, values)
+    figure = spread_figure({"u1": [line]}, "KL (nats)", seeds=1)
+    assert figure.axes[0].get_yscale() == scale
+    assert saved(figure)
+
+
+def test_a_dollar_sign_is_a_dollar_sign():
+    figure = spread_figure({"a$b_$": [series("data.name = $x_$")]}, "KL (nats)", seeds=1)
+    assert saved(figure)
+    (figure,) = densities_figures({"a$b_$": [density("target"), density("data.name = $x_$")]})
+    assert saved(figure)
+
+
+def test_one_point_and_many_ks_are_drawn():
+    one = spread_figure({"u1": [series(ks=[8])]}, "KL (nats)", seeds=1)
+    assert one.axes[0].get_xticks().tolist() == [8]
+    many = spread_figure({"u1": [series(ks=list(range(40)))]}, "KL (nats)", seeds=1)
+    assert len(many.axes[0].get_xticks()) == 8
+    assert saved(one) and saved(many)
+
+
+def test_a_row_is_a_target_and_its_fits_on_one_scale():
+    narrow = np.linspace(-3, 3, 30)
+    targets = {
+        "u1": [density("target"), density("planar, K = 2"), density("planar, K = 8")],
+        "u2": [density("target", narrow), density("planar, K = 2", narrow)],
+    }
+    (figure,) = densities_figures(targets)
+    assert len(figure.axes) == 5  # no empty ones
+    assert [ax.get_title() for ax in figure.axes[:3]] == [d.title for d in targets["u1"]]
+    assert figure.axes[0].get_ylabel() == "u1\n$z_2$" and figure.axes[3].get_ylabel()[:2] == "u2"
+    assert [bool(ax.get_xlabel()) for ax in figure.axes] == [False, False, True, True, True]
+    for ax in figure.axes:
+        assert ax.get_aspect() == 1 and len(ax.images) == 1
+        assert ax.images[0].norm.vmin == 0
+        assert ax.images[0].norm.vmax == pytest.approx(1 / (2 * np.pi), rel=0.02)
+    assert not overlaps(figure)
+
+
+def test_more_fits_than_fit_are_on_more_rows_and_pages():
+    fits = [density(f"planar, K = {k}") for k in range(32)]
+    pages = densities_figures({"u1": [density("target"), *fits]})
+    titles = [ax.get_title() for page in pages for ax in page.axes]
+    assert len(pages) == 2
+    assert titles.count("target") == 6
+    assert [title for title in titles if title != "target"] == [fit.title for fit in fits]
+    assert not densities_figures({})
+
+
+def test_a_density_that_is_not_finite_is_named():
+    broken = Density("planar, K = 2", AXIS, np.full((40, 40), np.nan))
+    (figure,) = densities_figures({"u1": [density("target"), broken]})
+    assert [text.get_text() for text in figure.axes[1].texts] == ["not finite"]

@@ -1,0 +1,263 @@
+"""Runs side by side. Those here are only written, not trained: nothing of them is drawn twice."""
+
+import csv
+import io
+import itertools
+import json
+import statistics
+
+import numpy as np
+import pytest
+
+from nflow_cli import compare, config
+from nflow_cli.errors import NflowError, RunDirectoryError
+from nflow_cli.run_dir import RunDirectory
+
+AXIS = np.linspace(-4, 4, 50, dtype="float32")
+
+
+def log_normal(scale):
+    first, second = np.meshgrid(AXIS, AXIS)
+    return -(first**2 + second**2) / (2 * scale**2) - np.log(2 * np.pi * scale**2)
+
+
+def write_run(path, summary=None, **changes):
+    """Write what a finished fit-2d run leaves, with ``changes`` to its config by dotted key."""
+    data = {"command": "fit-2d", "target": "u1"}
+    settings = config.validate(
+        config.override(data, {key.replace("__", "."): v for key, v in changes.items()}), "a test"
+    )
+    run = RunDirectory.create("any", str(path))
+    with run.recorded({"command": settings.command}):
+        run.write_text("config.yaml", config.dump(settings))
+    run.write_evaluation({"axis_1": AXIS, "log_target": log_normal(1), "log_q": log_normal(1.2)})
+    figures = {"kl": 0.5, "free_energy": -1.5, "ess": 0.9, "steps_per_second": 1000.0}
+    run.write_json("summary.json", {**figures, **(summary or {})})
+    return run
+
+
+def write_vae(path, summary=None, **changes):
+    settings = config.validate(config.override({"command": "train-vae"}, changes), "a test")
+    run = RunDirectory.create("any", str(path))
+    with run.recorded({"command": "train-vae"}):
+        run.write_text("config.yaml", config.dump(settings))
+    figures = {"negative_elbo": 100.0, "negative_log_likelihood": 95.0, "seconds_per_epoch": 2.5}
+    data = {"data": {"name": "mnist", "sha256": "0"}}
+    run.write_json("summary.json", {**figures, **data, **(summary or {})})
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return the folder of a sweep over K, two flows and three seeds."""
+    folder = tmp_path / "mine"
+    for k, pattern, seed in itertools.product((2, 8), (["planar"], ["radial"]), (0, 1, 2)):
+        kl = [0.3, 0.1, 0.8][seed] / k + 0.01 * (pattern == ["radial"])
+        name = f"u1,flow.k={k},flow.pattern={pattern[0]},seed={seed}"
+        write_run(folder / name, {"kl": kl}, flow__k=k, flow__pattern=pattern, seed=seed)
+    (folder / "sweep.yaml").write_text("command: sweep\npresets: [u1-planar-k2]\n")
+    return folder
+
+
+def groups_of(*paths):
+    return compare.group(compare.gather(map(str, paths))[0])
+
+
+def test_runs_that_differ_by_the_seed_alone_are_one_group(folder):
+    groups = groups_of(folder)
+    assert [group.best.identity for group in groups] == [
+        *(("u1", "planar", 2), ("u1", "planar", 8), ("u1", "radial", 2), ("u1", "radial", 8))
+    ]
+    for group in groups:
+        assert len(group.results) == 3 and not group.more
+        values = [result.summary["kl"] for result in group.results]
+        assert group.spread("kl") == (statistics.median(values), min(values), max(values))
+        assert group.best.config.seed == 1
+
+
+def test_what_else_differs_tells_groups_apart_and_numbers_are_in_order(tmp_path):
+    for n, rate in enumerate((0.1, 0.003, 10.0, 0.02)):
+        write_run(tmp_path / str(n), train__learning_rate=rate, train__steps=1000)
+    write_run(tmp_path / "other", flow__k=2)
+    groups = groups_of(*(tmp_path / name for name in ("0", "1", "2", "3", "other")))
+    assert groups[0].more == {}
+    assert [g.more for g in groups[1:]] == [
+        {"train.learning_rate": rate} for rate in ("0.003", "0.02", "0.1", "10.0")
+    ]
+
+
+def test_descriptions_and_checkpoints_make_no_other_experiment(tmp_path):
+    write_run(tmp_path / "a", description="one", seed=1)
+    write_run(tmp_path / "b", description="two", train__checkpoint_seconds=1.0)
+    assert len(groups_of(tmp_path / "a", tmp_path / "b")) == 1
+
+
+def test_a_run_is_counted_once_however_often_it_is_named(folder):
+    run = next(folder.glob("u1*"))
+    assert sum(len(g.results) for g in groups_of(folder, run, folder / "." / run.name)) == 12
+
+
+def test_a_run_of_a_sweep_that_has_not_ended_is_left_out_and_counted(folder, invoke):
+    run = RunDirectory(folder / "u1,flow.k=2,flow.pattern=planar,seed=1")
+    run.write_json("run.json", {**run.read_json("run.json"), "status": "interrupted"})
+    results, unfinished = compare.gather([str(folder)])
+    assert (len(results), unfinished) == (11, 1)
+    result = invoke("compare", folder)
+    assert result.exit_code == 0
+    assert "left out, as they have not finished: 1 of the runs" in result.stderr
+    (run.path / "summary.json").unlink()
+    result = invoke("compare", run.path)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert f"{run.path / 'summary.json'}: missing" in result.stderr
+
+
+def test_data_of_another_checksum_are_another_experiment(tmp_path):
+    for name, sha in (("a", "1"), ("b", "2")):
+        write_vae(tmp_path / name, {"data": {"name": "x/mnist.npz", "sha256": sha}})
+    groups = groups_of(tmp_path / "a", tmp_path / "b")
+    assert [g.more for g in groups] == [{"data.sha256": "1"}, {"data.sha256": "2"}]
+    assert groups[0].best.identity == ("mnist.npz (stochastic)", "planar", 8)
+
+
+def test_the_table_has_the_figures_over_seeds(invoke, folder):
+    result = invoke("compare", *folder.glob("u1*"))
+    assert result.exit_code == 0, result.stderr
+    header, *rows = result.stdout.splitlines()
+    assert header.split("  ")[0] == "target"
+    assert "KL median" in header and "KL min – max" in header
+    assert len(rows) == 4
+    row = " ".join(rows[0].split())
+    best = "u1,flow.k=2,flow.pattern=planar,seed=1"
+    assert row == (f"u1 planar 2 3 0.15000 0.05000 – 0.40000 0.900 0.900 – 0.900 1,000 {best}")
+
+
+def test_the_table_as_csv_is_exact(invoke, folder):
+    result = invoke("compare", *folder.glob("u1*"), "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert len(rows) == 4
+    for row in rows:
+        k, shift = int(row["K"]), 0.01 * (row["flow"] == "radial")
+        got = [float(row[f"kl_{name}"]) for name in ("median", "min", "max")]
+        assert got == [0.3 / k + shift, 0.1 / k + shift, 0.8 / k + shift]
+        assert row["seeds"] == "3"
+
+
+def test_the_table_as_markdown(invoke, folder):
+    header, line, *rows = invoke(
+        "compare", *folder.glob("u1*"), "--format", "markdown"
+    ).stdout.splitlines()
+    assert header.startswith("| target | flow | K | seeds | KL median |")
+    assert set(line) == {"|", " ", "-"}
+    assert {row.count("|") for row in (header, line, *rows)} == {header.count("|")}
+    assert len(rows) == 4
+
+
+def test_pictures_go_to_the_plots_of_the_sweep_or_where_asked(invoke, folder, tmp_path):
+    result = invoke("compare", folder)
+    assert {path.name for path in (folder / "plots").iterdir()} == {"kl.png", "densities.png"}
+    assert [line.split("/")[-1] for line in result.stderr.splitlines()] == [
+        *("kl.png", "densities.png")
+    ]
+    result = invoke("compare", *sorted(folder.glob("u1*")), "--output", tmp_path / "a" / "b")
+    assert result.exit_code == 0, result.stderr
+    assert {p.name for p in (tmp_path / "a" / "b").iterdir()} == {"kl.png", "densities.png"}
+    result = invoke("compare", *sorted(folder.glob("u1*")))
+    assert "--output" in result.stderr
+
+
+def test_a_target_without_log_z_is_compared_by_its_free_energy(invoke, tmp_path):
+    for n, energy in enumerate((-1.0, -3.0, -2.0)):
+        write_run(tmp_path / str(n), {"kl": None, "free_energy": energy}, seed=n)
+    runs = [tmp_path / str(n) for n in range(3)]
+    header, row = invoke("compare", *runs, "--output", tmp_path / "p").stdout.splitlines()
+    assert "free energy median" in header and "KL" not in header
+    assert "-2.00000 -3.00000 – -1.00000" in " ".join(row.split()) and row.endswith(" 1")
+    assert {p.name for p in (tmp_path / "p").iterdir()} == {"free_energy.png", "densities.png"}
+
+
+def test_vaes_and_fits_have_tables_of_their_own(invoke, tmp_path):
+    write_run(tmp_path / "fit")
+    for k in (0, 10):
+        write_vae(tmp_path / f"vae-{k}", {"negative_elbo": 90.0 + k}, **{"flow.k": k})
+    runs = [tmp_path / name for name in ("fit", "vae-0", "vae-10")]
+    result = invoke("compare", *runs, "--output", tmp_path / "p")
+    assert result.exit_code == 0, result.stderr
+    fits, vaes = result.stdout.split("\n\n")
+    assert len(fits.splitlines()) == 2 and "KL  " in fits
+    assert "−ELBO  " in vaes and "−log p(x)  " in vaes and len(vaes.splitlines()) == 3
+    assert "min" not in result.stdout  # one seed each
+    assert {p.stem for p in (tmp_path / "p").iterdir()} == {
+        *("kl", "densities", "negative_elbo", "negative_log_likelihood")
+    }
+
+
+DAMAGE = [
+    ("run.json", "{"),
+    ("run.json", "{}"),
+    ("config.yaml", "command: sweep\npresets: [x]\n"),
+    ("config.yaml", "{"),
+    ("summary.json", "[]"),
+    ("summary.json", "{}"),
+    ("summary.json", '{"kl": "low"}'),
+    ("summary.json", '{"kl": true}'),
+    ("summary.json", '{"kl": 1.0, "ess": [1]}'),
+    ("evaluation.npz", "PK"),
+    ("config.yaml", None),
+    ("summary.json", None),
+    ("evaluation.npz", None),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), DAMAGE)
+def test_a_damaged_run_is_one_line_that_names_the_file(invoke, folder, name, content):
+    path = folder / "u1,flow.k=8,flow.pattern=radial,seed=1" / name
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    result = invoke("compare", folder)
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1 or name == "evaluation.npz"  # read when the table is printed already
+    assert str(path) in lines[-1]
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {},
+        {"axis_1": AXIS, "log_target": log_normal(1)},
+        {"axis_1": AXIS[:9], "log_target": log_normal(1), "log_q": log_normal(1)},
+        {"axis_1": AXIS[:1], "log_target": np.zeros((1, 1)), "log_q": np.zeros((1, 1))},
+        {"axis_1": np.float32(1), "log_target": np.zeros(()), "log_q": np.zeros(())},
+        {"axis_1": AXIS * np.nan, "log_target": log_normal(1), "log_q": log_normal(1)},
+    ],
+)
+def test_arrays_that_are_no_grid_are_refused(tmp_path, arrays):
+    run = write_run(tmp_path / "run")
+    run.write_evaluation({"other": np.zeros(1), **arrays})
+    (result,) = compare.gather([str(run.path)])[0]
+    with pytest.raises(RunDirectoryError, match=r"evaluation\.npz: damaged: expected log_target"):
+        compare.densities(result)
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda p: None, "no such run directory"),
+        (lambda p: p.mkdir(), "not a run directory"),
+        (lambda p: p.write_text(""), "no such run directory"),
+        (lambda p: (p.mkdir(), (p / "sweep.yaml").touch()), "no run of this sweep has begun"),
+    ],
+)
+def test_what_is_no_run_is_one_line(invoke, tmp_path, make, expected):
+    make(tmp_path / "x")
+    result = invoke("compare", tmp_path / "x")
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
+    assert f"{tmp_path / 'x'}: {expected}" in result.stderr
+
+
+def test_a_summary_of_a_vae_names_its_data(tmp_path):
+    run = write_vae(tmp_path / "run", {"data": "mnist"})
+    with pytest.raises(NflowError, match=r"summary\.json: damaged: expected the data's name"):
+        compare.gather([str(run.path)])
+    assert json.loads((run.path / "summary.json").read_text())["data"] == "mnist"

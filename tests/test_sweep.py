@@ -1,0 +1,194 @@
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+
+from nflow_cli import config, sweep
+from nflow_cli.errors import ConfigError, NflowError, RunDirectoryError
+from nflow_cli.run_dir import RunDirectory
+
+GRID = {
+    "command": "sweep",
+    "presets": ["multimodal-planar", "u1-planar-k2"],
+    "set": {"train.steps": 40},
+    "vary": {"flow.k": [2, 8], "train.learning_rate": [0.01, 0.1, 1e-5]},
+    "seeds": "3:5",
+}
+
+
+def planned(**changes):
+    return sweep.plan(sweep.resolve({**GRID, **changes}, "mine", Path()), "mine")
+
+
+def complaint(**changes):
+    with pytest.raises(NflowError) as caught:
+        planned(**changes)
+    line = str(caught.value)
+    assert line.startswith("mine: ") and len(line.splitlines()) == 1
+    return line.removeprefix("mine: ")
+
+
+def test_a_grid_is_every_combination_once_each_with_its_config():
+    runs = planned()
+    assert len(runs) == 2 * 2 * 3 * 2 == len({run.name for run in runs})
+    asked = itertools.product(("multimodal", "u1"), (2, 8), (0.01, 0.1, 1e-5), (3, 4))
+    for run, (target, k, rate, seed) in zip(runs, asked, strict=True):
+        settings = run.config
+        assert (settings.target.name, settings.flow.k, settings.seed) == (target, k, seed)
+        assert (settings.train.learning_rate, settings.train.steps) == (rate, 40)
+    assert runs[0].name == "multimodal-planar,flow.k=2,train.learning_rate=0.01,seed=3"
+    assert runs[-1].name == "u1-planar-k2,flow.k=8,train.learning_rate=1e-05,seed=4"
+
+
+def test_without_seeds_and_values_the_presets_are_as_they_are():
+    (run,) = planned(presets=["u1-planar-k8"], set={}, vary={}, seeds=[])
+    assert run.name == "u1-planar-k8"
+    assert run.config == config.load_config(config.find_preset("u1-planar-k8"))
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([0, 1, 10], ["0", "1", "10"]),
+        ([None, 10.0], ["null", "10.0"]),
+        ([["planar"], ["planar", "radial"]], ["planar", "planar+radial"]),
+        ([{"name": "u1"}, {"name": "u2"}], ["1", "2"]),
+        (["a/b", "../x"], ["a_b", "x"]),
+        (["a/b", "a_b"], ["1", "2"]),
+        (["A", "a"], ["1", "2"]),
+        ([".", "x"], ["1", "2"]),
+        (["x" * 41, "y"], ["1", "2"]),
+    ],
+)
+def test_a_folder_says_the_value_or_its_number(values, labels):
+    assert sweep._labels(values) == labels
+
+
+def test_presets_of_one_name_are_told_apart(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.yaml").write_text("command: fit-2d\n")
+    data = {"command": "sweep", "presets": ["a/mine.yaml", "b/mine.yaml"]}
+    resolved = sweep.resolve(data, "mine", tmp_path)
+    assert resolved.presets == [str(tmp_path / f / "mine.yaml") for f in ("a", "b")]
+    assert [run.name for run in sweep.plan(resolved, "mine")] == ["1", "2"]
+
+
+@pytest.mark.parametrize(("text", "seeds"), [("0:3", [0, 1, 2]), ("7:8", [7]), ([4, 2], [4, 2])])
+def test_seeds_are_a_range_or_a_list(text, seeds):
+    resolved = sweep.resolve({**GRID, "seeds": text}, "mine", Path())
+    assert resolved.seeds == seeds
+    assert config.validate(config.parse_yaml(config.dump(resolved), "dump"), "dump") == resolved
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"presets": []}, "presets: expected 1 or more items"),
+        ({"presets": "u1-planar-k8"}, "presets: expected a list"),
+        ({"presets": ["u1-planar-k7"]}, "presets: no preset named 'u1-planar-k7'"),
+        ({"presets": ["u1-planar-k7"]}, "did you mean 'u1-planar-k"),
+        ({"presets": ["figure3"]}, "figure3,flow.k=2,"),
+        ({"presets": 2 * ["u1-planar-k2"]}, "presets: expected each value once"),
+        ({"preset": "u1-planar-k2"}, "preset: unknown key (did you mean 'presets'?)"),
+        ({"seeds": 65}, 'seeds: expected a list of seeds, or "first:end" in quotes. Received: 65'),
+        ({"seeds": "5:5"}, "seeds: expected first < end"),
+        ({"seeds": "0:10001"}, "at most 10,000 seeds"),
+        ({"seeds": "0:"}, "seeds: expected a list of seeds"),
+        ({"seeds": [1, 1]}, "seeds: expected each value once"),
+        ({"seeds": [-1]}, "seeds.0: expected a number not less than 0. Received: -1"),
+        ({"seeds": [1.5]}, "seeds.0: expected a whole number. Received: 1.5"),
+        ({"seeds": "0:1000"}, "expected at most 10,000 runs. Received: 12,000"),
+        ({"vary": {"flow.k": []}}, "vary.flow.k: expected 1 or more items"),
+        ({"vary": {"flow.k": 2}}, "vary.flow.k: expected a list. Received: 2"),
+        ({"vary": {"flow.k": [2, 2]}}, "vary.flow.k: expected each value once"),
+        ({"vary": [2]}, "vary: expected a mapping. Received: [2]"),
+        ({"set": {"flow.k": {1, 2}}}, "set.flow.k: expected a number, text, a list or a mapping"),
+        ({"vary": {"seed": [1]}}, "vary: expected no `seed`"),
+        ({"set": {"seed": 1}}, "set: expected no `seed`"),
+        ({"vary": {"train.steps": [1, 2]}}, "vary: expected no key that is set as well"),
+        ({"vary": {"flow.kk": [2]}}, "flow.kk: unknown key (did you mean 'k'?)"),
+        ({"vary": {"flow.k": [2, -1]}}, "flow.k=-1,seed=3: flow.k: expected a number not less"),
+        ({"set": {"train.steps": "many"}}, "train.steps: expected a whole number"),
+        ({"set": {"command": "sweep"}}, "command: expected one of fit-2d, train-vae. Received"),
+        ({"vary": {f"{'a' * n}.b": [1] for n in range(1, 60)}}, "to name a folder"),
+    ],
+)
+def test_what_is_wrong_with_a_sweep_is_one_line(changes, expected):
+    assert expected in complaint(**changes)
+
+
+def test_a_preset_of_another_command_is_no_sweep():
+    with pytest.raises(ConfigError, match="of `nflow fit-2d`, not of sweep"):
+        sweep.resolve({"command": "fit-2d"}, "mine", Path())
+
+
+def test_a_sweep_is_no_config_of_a_run(tmp_path):
+    (tmp_path / "config.yaml").write_text("command: sweep\npresets: [u1-planar-k2]\n")
+    with pytest.raises(ConfigError, match=r"expected one of fit-2d, train-vae. Received: 'sweep'"):
+        config.load_config(tmp_path / "config.yaml")
+
+
+def test_the_shipped_sweeps_are_the_papers():
+    shipped = config.shipped_presets()
+    runs = {}
+    for name in ("figure3", "table2"):
+        resolved = sweep.resolve(config.read_preset(shipped[name]), name, Path())
+        runs[name] = [run.config for run in sweep.plan(resolved, name)]
+    got = {(c.target.name, *c.flow.pattern, c.flow.k) for c in runs["figure3"]}
+    wanted = itertools.product(("u1", "u2", "u3", "u4"), ("planar", "radial"), (2, 8, 32))
+    assert got == set(wanted) and len(runs["figure3"]) == 24
+    assert {c.train.restarts for c in runs["figure3"]} == {4}
+    assert [c.flow.k for c in runs["table2"]] == [0, 10, 20, 40, 80]
+    assert {c.model.network for c in runs["table2"]} == {"maxout"}
+
+
+def test_the_sweep_in_the_readme_is_valid(tmp_path):
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n([^`]*command: sweep\n[^`]*)```", text)
+    (tmp_path / "mine.yaml").write_text("command: fit-2d\n")
+    resolved = sweep.resolve(config.parse_yaml(block, "README"), "README", tmp_path)
+    assert len(sweep.plan(resolved, "README")) == 2 * 3 * 2 * 5
+
+
+def test_a_folder_takes_one_sweep(tmp_path):
+    folder = RunDirectory.at(str(tmp_path / "a" / "b"))
+    first = sweep.resolve(GRID, "mine", Path())
+    other = sweep.resolve({**GRID, "seeds": [3]}, "mine", Path())
+    sweep.claim(folder, first)
+    sweep.claim(folder, first)
+    with pytest.raises(RunDirectoryError, match=r"sweep\.yaml: another sweep; --output"):
+        sweep.claim(folder, other)
+    with pytest.raises(RunDirectoryError, match="not empty; --output"):
+        sweep.claim(RunDirectory(tmp_path), first)
+
+
+def test_a_run_is_finished_when_it_says_so_and_has_the_config_of_the_sweep(tmp_path):
+    first, *_ = planned()
+    assert not first.is_finished(tmp_path)
+    run = RunDirectory.create("any", str(tmp_path / first.name))
+    with run.recorded({}):
+        run.write_text("config.yaml", config.dump(first.config))
+        assert not first.is_finished(tmp_path)
+    assert first.is_finished(tmp_path)
+    run.write_text("config.yaml", config.dump(first.config).replace("seed: 3", "seed: 9"))
+    with pytest.raises(ConfigError, match="not the config that the sweep has now"):
+        first.is_finished(tmp_path)
+    for name in ("config.yaml", "run.json"):
+        run.write_text("config.yaml", config.dump(first.config))
+        run.write_text(name, "{")
+        with pytest.raises(RunDirectoryError, match=name):
+            first.is_finished(tmp_path)
+
+
+def test_how_much_is_done_is_read_from_the_metrics(tmp_path):
+    first, *_ = planned()
+    assert first.part_done(tmp_path) == 0
+    run = RunDirectory.create("any", str(tmp_path / first.name))
+    for update, part in ((10, 0.25), (40, 0.9)):
+        with run.metrics_writer() as add:
+            add({"update": update, "loss": 1.0})
+        assert first.part_done(tmp_path) == part
+    run.write_text("metrics.csv", "nonsense")
+    assert first.part_done(tmp_path) == 0
