@@ -130,8 +130,8 @@ def first_fault(model: Any, batch: Any) -> str:
         values = ops.convert_to_numpy(array)
         if fault := _fault(values[alive] if model.restarts else values):
             return f"{name} is {fault}"
-    variables = model.trainable_variables
-    for variable, gradient in reversed(list(zip(variables, _gradients(model, batch)))):
+    _, gradients = model.differentiate(batch)
+    for variable, gradient in reversed(list(zip(model.trainable_variables, gradients))):
         values = ops.convert_to_numpy(gradient)
         if fault := _fault(values[:, alive] if model.restarts else values):
             return f"the gradient of {variable.path} is {fault}"
@@ -149,11 +149,3 @@ def _fault(values: np.ndarray) -> str | None:
     """Return the first of ``values`` that is not finite."""
     faults = values[~np.isfinite(values)]
     return str(faults[0]) if faults.size else None
-
-
-def _gradients(model: Any, batch: Any) -> list[Any]:
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        loss = model.objective(batch, model.optimizer.iterations)["loss"]
-    return tape.gradient(loss, [v.value for v in model.trainable_variables])

@@ -57,11 +57,8 @@ class ChunkTrainer(keras.Model):
         variables = self.trainable_variables
 
         def update(i: Any, sums: dict[str, Any], norms: Any) -> tuple[Any, dict[str, Any], Any]:
-            with tf.GradientTape() as tape:
-                batch = keras.tree.map_structure(lambda array: array[i], chunk)
-                terms = self.objective(batch, self.optimizer.iterations)
-            # Summed over restarts by the tape: what one depends on, no other does.
-            gradients = tape.gradient(terms["loss"], [v.value for v in variables])
+            batch = keras.tree.map_structure(lambda array: array[i], chunk)
+            terms, gradients = self.differentiate(batch)
             if self.clip_norm is None:  # only the last norm is told
                 norms = tf.cond(i + 1 < count, lambda: norms, lambda: self._norms(gradients))
             else:
@@ -79,6 +76,15 @@ class ChunkTrainer(keras.Model):
         means = {name: total / ops.cast(count, total.dtype) for name, total in sums.items()}
         logs = _best_restart({**means, "gradient_norm": norms})
         return {**logs, "learning_rate": self.optimizer.learning_rate}
+
+    def differentiate(self, batch: Any) -> tuple[dict[str, Any], list[Any]]:
+        """Return the terms of the next update and the gradient of its loss by every weight."""
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            terms = self.objective(batch, self.optimizer.iterations)
+        # Summed over restarts by the tape: what one depends on, no other does.
+        return terms, tape.gradient(terms["loss"], [v.value for v in self.trainable_variables])
 
     def trace(self, batch: Any) -> Iterable[tuple[str, Any]]:
         """Yield what :meth:`objective` computes from ``batch``, with a name, in that order."""
