@@ -21,7 +21,8 @@ ALLOWED = {
 }
 KERAS_FREE = [
     *("__init__.py", "config.py", "errors.py", "images.py", "npz.py", "points.py", "registry.py"),
-    *("run_data.py", "run_dir.py", "schema.py", "streams.py", "writing.py"),
+    *("point_data.py", "point_sets.py", "run_data.py", "run_dir.py", "schema.py", "streams.py"),
+    "writing.py",
 ]
 
 

@@ -1,7 +1,8 @@
 """Pictures of a run: arrays in, matplotlib figures out, without pyplot or a display."""
 
 from nflow_cli.plotting.fit2d import fit2d_figures
+from nflow_cli.plotting.points import points_figures
 from nflow_cli.plotting.style import save_figure
 from nflow_cli.plotting.vae import images_figure, vae_figures
 
-__all__ = ["fit2d_figures", "images_figure", "save_figure", "vae_figures"]
+__all__ = ["fit2d_figures", "images_figure", "points_figures", "save_figure", "vae_figures"]
