@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality [--seeds 5] [PRESET ...]
 
-Without names, every shipped fit-2d preset, and K = 1 of the two natural targets.
+Without names, every shipped preset of a target, and K = 1 of the two natural targets.
 """
 
 import statistics
@@ -23,7 +23,7 @@ def contenders(names: tuple[str, ...]) -> dict[str, tuple[str, dict[str, Any]]]:
     if names:
         return {name: (name, {}) for name in names}
     shipped = config.shipped_presets()
-    fits = [n for n, path in shipped.items() if config.read_preset(path)["command"] == "fit-2d"]
+    fits = [n for n, path in shipped.items() if "target" in config.read_preset(path)]
     return {**SINGLES, **{name: (name, {}) for name in fits}}
 
 

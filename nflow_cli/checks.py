@@ -21,13 +21,13 @@ from nflow_cli.flow_checks import (
     check_round_trip,
 )
 from nflow_cli.images import binarize
-from nflow_cli.run_data import images_of
+from nflow_cli.run_data import data_of
 from nflow_cli.run_dir import CONFIG, MODEL, RUN, SUMMARY, RunDirectory
 from nflow_cli.saving import expected_arguments, weights_sha256
 from nflow_cli.schema import MAX_SEED
-from nflow_cli.scores import log_ratios
+from nflow_cli.scores import held_out_figures, log_ratios
 from nflow_cli.streams import stream
-from nflow_cli.trained import TrainedFlow, load
+from nflow_cli.trained import TrainedFlow, TrainedOnPoints, load
 
 POINTS = 256  # base samples at which a 2-D stack is checked
 GRID = 600  # points along each axis of the grid that the mass is summed over
@@ -59,14 +59,19 @@ def check_run(path: str) -> Iterator[Finding]:
         yield Finding("model", False, str(error))
         return
     yield Finding("model", True, f"{MODEL} holds the {type(run.model).__name__} of {CONFIG}")
-    flow = isinstance(run.trained, TrainedFlow)
-    for name, check in (FLOW_CHECKS if flow else VAE_CHECKS).items():
+    for name, check in _checks_of(run.trained).items():
         try:
             with np.errstate(all="ignore"):  # weights that are not finite fail, and that is all
                 passed, detail = check(run)
         except NflowError as error:
             passed, detail = False, str(error)
         yield Finding(name, passed, detail)
+
+
+def _checks_of(trained: Any) -> dict[str, Callable[["_Run"], Verdict]]:
+    if isinstance(trained, TrainedOnPoints):
+        return POINTS_CHECKS
+    return FLOW_CHECKS if isinstance(trained, TrainedFlow) else VAE_CHECKS
 
 
 class _Run:
@@ -111,9 +116,14 @@ class _Run:
         return Flows(flow.pattern, flow.k, as_arrays(parameters), points.astype(np.float64))
 
     @cached_property
+    def data(self) -> Any:
+        """The images or points that the run was trained on and judged by."""
+        return data_of(self.directory, self.config)
+
+    @cached_property
     def pixels(self) -> np.ndarray:
         """The test images, as the run was judged by them."""
-        images = images_of(self.directory).x_test
+        images = self.data.x_test
         return binarize(images, self.config.data.binarization, self.config.seed, 0, "test")
 
     @property
@@ -148,7 +158,8 @@ def check_record(run: _Run) -> Verdict:
     }
     if config.command == "fit-2d":
         log_z = getattr(run.trained.target, "log_z", None)
-        expected |= {"target": config.target.name, "base": config.base_name, "log_z": log_z}
+        target = None if config.target is None else config.target.name
+        expected |= {"target": target, "base": config.base_name, "log_z": log_z}
         if config.train.early_stopping is None:
             expected["steps"] = config.train.steps
     else:
@@ -214,16 +225,21 @@ def check_mass(run: _Run) -> Verdict:
 
 def check_replay(run: _Run) -> Verdict:
     """Compute the summary's figures again, from its own draws."""
+    keys = ("kl", "kl_standard_error", "free_energy", "ess")
+    # The KL is None where log Z is not known.
+    known = {key: run.replayed[key] for key in keys if run.replayed[key] is not None}
+    return _agree(run, known, "from the same draws")
+
+
+def _agree(run: _Run, figures: Mapping[str, float], source: str) -> Verdict:
+    """Compare figures with those of the summary."""
     wrong, shown = [], []
-    for key in ("kl", "kl_standard_error", "free_energy", "ess"):
-        value = run.replayed[key]
-        if value is None:  # the KL, where log Z is not known
-            continue
+    for key, value in figures.items():
         recorded = run.figure(key)
         shown.append(f"{key} {value:.5f}")
         if not abs(value - recorded) <= REPLAY_TOLERANCE * max(1.0, abs(value)):
             wrong.append(f"{key}: expected {value:.5f}, received {recorded:.5f}")
-    return not wrong, "; ".join(wrong) or f"{', '.join(shown)} from the same draws"
+    return not wrong, "; ".join(wrong) or f"{', '.join(shown)} {source}"
 
 
 def check_fresh(run: _Run) -> Verdict:
@@ -250,6 +266,23 @@ def check_data(run: _Run) -> Verdict:
     recorded = run.summary.get("data")
     n = recorded.get("n_test") if isinstance(recorded, dict) else None
     return n == len(run.pixels), f"{len(run.pixels):,} test images found again"
+
+
+def check_points(run: _Run) -> Verdict:
+    """Find the points again, and the standardisation that they give."""
+    data, units = run.data, run.trained.units
+    expected = {**data.sizes, "data": {"name": data.name, "sha256": data.sha256}}
+    wrong = _differences(SUMMARY, expected, run.summary)
+    for key, value in data.units.record().items():
+        recorded = units.record()[key]
+        if not np.allclose(recorded, value, rtol=1e-9, atol=0):  # sums differ between machines
+            wrong.append(f"{RUN}: {key}: expected {value}, received {recorded}")
+    return not wrong, "; ".join(wrong) or f"{sum(data.sizes.values()):,} points found again"
+
+
+def check_held_out(run: _Run) -> Verdict:
+    """Compute the summary's figures again, from the test points."""
+    return _agree(run, held_out_figures(run.trained, run.data), "from the test points")
 
 
 def check_bound(run: _Run) -> Verdict:
@@ -288,5 +321,12 @@ FLOW_CHECKS = {
     "mass": check_mass,
     "summary": check_replay,
     "fresh draws": check_fresh,
+}
+POINTS_CHECKS = {
+    **_OF_FILES,
+    "data": check_points,
+    **_OF_FLOWS,
+    "mass": check_mass,
+    "summary": check_held_out,
 }
 VAE_CHECKS = {**_OF_FILES, "data": check_data, **_OF_FLOWS, "bound": check_bound}

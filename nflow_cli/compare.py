@@ -12,33 +12,42 @@ import numpy as np
 
 from nflow_cli.config import load_config
 from nflow_cli.errors import RunDirectoryError
+from nflow_cli.registry import POINT_SETS
 from nflow_cli.run_dir import CONFIG, EVALUATION, RUN, SUMMARY, SWEEP, RunDirectory
 
 
 class Measure(NamedTuple):
     """A figure of ``summary.json``: its key, its name in tables, its unit, and its decimals.
 
-    Tables tell the spread of what training is judged by, not that of its speed.
+    A run is judged by the first ``judges`` that it has, the lower the better, or the higher where
+    ``sign`` is -1; these are drawn. Tables tell the spread of all but speed.
     """
 
     key: str
     name: str
     unit: str
     decimals: int
+    judges: bool = False
     has_spread: bool = True
+    sign: int = 1
 
 
-# The first of a command's measures decides which run is the best: the lowest.
+# By the kind of a run: a density is fitted, or points, or images.
 MEASURES = {
     "fit-2d": [
-        Measure("kl", "KL", "nats", 5),
-        Measure("free_energy", "free energy", "nats", 5),
+        Measure("kl", "KL", "nats", 5, judges=True),
+        Measure("free_energy", "free energy", "nats", 5, judges=True),
         Measure("ess", "ESS", "", 3),
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     ],
+    "points": [
+        Measure("log_likelihood", "log-likelihood", "nats", 4, judges=True, sign=-1),
+        Measure("gaussian_log_likelihood", "of a Gaussian", "nats", 4),
+        Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
+    ],
     "train-vae": [
-        Measure("negative_elbo", "−ELBO", "nats", 2),
-        Measure("negative_log_likelihood", "−log p(x)", "nats", 2),
+        Measure("negative_elbo", "−ELBO", "nats", 2, judges=True),
+        Measure("negative_log_likelihood", "−log p(x)", "nats", 2, judges=True),
         Measure("seconds_per_epoch", "s/epoch", "", 1, has_spread=False),
     ],
 }
@@ -55,19 +64,29 @@ class Result:
     summary: Mapping[str, Any]
 
     @property
+    def kind(self) -> str:
+        """Which figures it has: a key of ``MEASURES``."""
+        is_density = self.config.command == "fit-2d" and self.config.data is None
+        return self.config.command if is_density or self.config.command != "fit-2d" else "points"
+
+    @property
     def identity(self) -> tuple[str, str, int]:
         """What it trains on, its flow, and K."""
-        flow = ",".join(self.config.flow.pattern)
-        if self.config.command == "fit-2d":
-            return self.config.target.name, flow, self.config.flow.k
-        data = f"{Path(self.summary['data']['name']).name} ({self.config.data.binarization})"
-        return data, flow, self.config.flow.k
+        what = self.config.target.name if self.kind == "fit-2d" else self._data["name"]
+        if self.kind == "train-vae":
+            what = f"{Path(what).name} ({self.config.data.binarization})"
+        return what, ",".join(self.config.flow.pattern), self.config.flow.k
+
+    @property
+    def _data(self) -> Mapping[str, Any]:
+        return self.summary["data"]
 
     def settings(self) -> dict[str, str]:
         """Return every key that makes it another experiment, dotted, and its value as text."""
         flat = dict(_flat("", self.config.model_dump(mode="json")))
-        if self.config.command == "train-vae":
-            flat["data.sha256"] = str(self.summary["data"].get("sha256"))
+        # Sets that are drawn from the seed differ between seeds, and are the same experiment.
+        if self.kind != "fit-2d" and self._data["name"] not in POINT_SETS:
+            flat["data.sha256"] = str(self._data.get("sha256"))
         return {key: value for key, value in flat.items() if key not in APART}
 
     def value(self, key: str) -> float | None:
@@ -101,7 +120,7 @@ class Group:
 
     @property
     def best(self) -> Result:
-        """The run of the lowest KL, or −ELBO."""
+        """The run that its measures judge best."""
         return self.results[0]
 
     def spread(self, key: str) -> Spread | None:
@@ -149,18 +168,18 @@ def _runs_of_sweep(path: Path) -> list[RunDirectory]:
 def _read(run: RunDirectory) -> Result:
     config, summary = load_config(run.path / CONFIG), run.read_json(SUMMARY)
     data = summary.get("data")
-    if config.command == "train-vae" and not (
+    if config.data is not None and not (
         isinstance(data, dict) and isinstance(data.get("name"), str)
     ):
         raise RunDirectoryError(f"{run.path / SUMMARY}: damaged: expected the data's name")
     result = Result(run, config, summary)
-    if all(result.value(measure.key) is None for measure in MEASURES[config.command]):
+    if all(result.value(measure.key) is None for measure in MEASURES[result.kind]):
         raise RunDirectoryError(f"{run.path / SUMMARY}: damaged: none of a run's figures")
     return result
 
 
 def group(results: Iterable[Result]) -> list[Group]:
-    """Group results of one command over their seeds, in the order of what they are."""
+    """Group results of one kind over their seeds, in the order of what they are."""
     together: dict[Any, list[Result]] = {}
     for result in results:
         key = (result.identity, tuple(sorted(result.settings().items())))
@@ -192,9 +211,9 @@ def _number(text: str) -> float:
 
 def _rank(result: Result) -> float:
     """Return the figure by which a run is better than others, the lower the better."""
-    measures = MEASURES[result.config.command]
-    known = (result.value(measure.key) for measure in measures[:2])
-    return next((value for value in known if value is not None), math.inf)
+    judges = (measure for measure in MEASURES[result.kind] if measure.judges)
+    known = ((m.sign, value) for m in judges if (value := result.value(m.key)) is not None)
+    return next((sign * value for sign, value in known), math.inf)
 
 
 def _differing(settings: Sequence[Mapping[str, str]]) -> set[str]:

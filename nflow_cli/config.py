@@ -233,6 +233,7 @@ _EXPECTED = {
     "greater_than_equal": "a number not less than {ge}",
     "less_than": "a number less than {lt}",
     "less_than_equal": "a number not greater than {le}",
+    "string_too_short": "text of {min_length} or more letters",
     "too_short": "{min_length} or more items",
     "too_long": "{max_length} items, no more",
 }
@@ -295,8 +296,11 @@ def find_preset(name_or_path: str) -> Path:
     )
 
 
-def nearest_preset(target: str, pattern: list[str], k: int | None) -> Path | None:
-    """Return the shipped fit-2d preset of ``target`` whose flows are most like those asked for."""
+def nearest_preset(target: str | None, pattern: list[str], k: int | None) -> Path | None:
+    """Return the shipped fit-2d preset whose flows are most like those asked for.
+
+    It is one of ``target``, or for ``None`` one for points.
+    """
     best: tuple[Any, Path] | None = None
     for path in shipped_presets().values():
         data = read_preset(path)

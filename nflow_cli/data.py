@@ -35,12 +35,40 @@ class NoiseChunks(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         index += self.start // self.chunk
-        shape = (self.chunk, 2, self.batch_size)
-        drawn = [self.base.sample(stream(seed, "base-noise", index), shape) for seed in self.seeds]
+        drawn = [self.drawn(seed, index) for seed in self.seeds]
         noise = drawn[0] if len(drawn) == 1 else np.stack(drawn, axis=2)
         made = max(0, self.start - index * self.chunk)
         count = min(self.chunk, self.steps - index * self.chunk) - made
         return np.roll(noise, -made, axis=0), np.array([count], dtype=np.int32)
+
+    def drawn(self, seed: int, index: int) -> np.ndarray:
+        """Draw what chunk ``index`` of one seed is fed: ``(chunk, 2, batch_size)``, float32."""
+        shape = (self.chunk, 2, self.batch_size)
+        return self.base.sample(stream(seed, "base-noise", index), shape)
+
+
+class PointChunks(NoiseChunks):
+    """Batches of the points that a density is fitted to, drawn with replacement.
+
+    Items are those of :class:`NoiseChunks`, with points in place of base samples.
+
+    Args:
+        points: ``(n, 2)``, standardised.
+        seed: Fixes the batches.
+        steps: How many updates all chunks make.
+        chunk: Updates per chunk.
+        batch_size: Points per update.
+    """
+
+    def __init__(self, points: np.ndarray, seed: int, steps: int, chunk: int, batch_size: int):
+        super().__init__(None, [seed], steps, chunk, batch_size)
+        self.points = np.asarray(points.T, np.float32, order="C")
+
+    def drawn(self, seed: int, index: int) -> np.ndarray:
+        """Draw the points of chunk ``index``: ``(chunk, 2, batch_size)``, float32."""
+        size = (self.chunk, self.batch_size)
+        rows = stream(seed, "batches", index).integers(self.points.shape[1], size=size)
+        return np.moveaxis(self.points[:, rows], 0, 1)
 
 
 class ImageChunks(keras.utils.PyDataset):

@@ -1,6 +1,5 @@
 """Train a flow-VAE on images by its variational bound."""
 
-import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -19,11 +18,11 @@ from nflow_cli.session import Session
 from nflow_cli.training import (
     ChunkTrainer,
     Clock,
-    MetricsLog,
     ProgressReport,
 )
 from nflow_cli.vae import FlowVAE, flatten
 from nflow_cli.vae_evaluation import ImportanceSampler, evaluate_vae, vae_arrays
+from nflow_cli.validation import ValidationLog
 
 
 class FitVAE(ChunkTrainer):
@@ -73,67 +72,19 @@ class FitVAE(ChunkTrainer):
         yield "the log-likelihood of the pixels", vae.elbo_terms(*batch)["log_likelihood"]
 
 
-class EpochLog(MetricsLog):
-    """Writes a row per epoch, with the validation bound where there is a validation split.
+class EpochLog(ValidationLog):
+    """Writes a row per epoch; with a validation split, one that ends training and picks weights."""
 
-    It then also ends training when that bound no longer improves (counted from when ``β`` is 1),
-    and goes back to the best weights.
+    column = "validation_negative_elbo"
 
-    Args:
-        clock: Must come before this callback.
-        chunks_per_epoch: How many chunks an epoch has.
-        validate: Returns the negative bound on the validation split.
-        stopping: ``patience`` and ``min_delta``, with ``validate``.
-    """
-
-    def __init__(
-        self,
-        clock: Clock,
-        chunks_per_epoch: int,
-        validate: Callable[[], float] | None = None,
-        stopping: Any = None,
-    ):
-        super().__init__(clock, chunks_per_epoch)
-        self.validate, self.stopping = validate, stopping
-        self.validation, self.best, self.best_epoch = math.nan, math.inf, 0
-        self.best_weights: list[np.ndarray] = []
-
-    def end_row(self) -> None:
-        """Validate, write the row, and compare."""
-        if not self.validate:
-            self.write_row({})
-            return
-        self.validation = self.validate()
-        beta = self.write_row({"validation_negative_elbo": self.validation})["beta"]
-        if beta < 1:
-            return
-        if self.validation < self.best - self.stopping.min_delta:
-            self.best, self.best_epoch = self.validation, self.rows
-            self.best_weights = self.model.get_weights()
-        elif self.rows - self.best_epoch >= self.stopping.patience:
-            self.model.stop_training = True
+    @property
+    def reached(self) -> int:
+        """How many epochs were made."""
+        return self.rows
 
     def write_row(self, more: Mapping[str, Any]) -> dict[str, Any]:
         """Write the row of the next epoch, or of what was made of it before training diverged."""
-        if self.validate and not more:
-            more = {"validation_negative_elbo": math.nan}
         return super().write_row({"epoch": self.rows + 1, **more})
-
-    def on_train_end(self, logs: Any = None) -> None:
-        """Go back to the best weights."""
-        if self.best_weights:
-            self.model.set_weights(self.best_weights)
-
-    def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        own = {name: getattr(self, name) for name in ("validation", "best", "best_epoch")}
-        return {**super().state(), **own, "best_weights": self.best_weights}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        super().restore(state)
-        for name in ("validation", "best", "best_epoch", "best_weights"):
-            setattr(self, name, state[name])
 
 
 def build(config: Any, updates_per_epoch: int) -> FitVAE:
@@ -180,6 +131,7 @@ def train(
     every = config.train.checkpoint_seconds
     with Session([clock, log, progress], chunks.steps, directory, every) as session:
         session.fit(model, chunks)
+        log.take_best(model)
         session.finish(model)
     epochs = [sum(clock.seconds[i : i + size]) for i in range(0, len(clock.seconds), size)]
     return {

@@ -74,6 +74,10 @@ class Images:
     y_test: np.ndarray | None
     sha256: str
 
+    def record(self) -> dict[str, str]:
+        """Return what ``run.json`` keeps of the data."""
+        return {"name": self.name, "sha256": self.sha256}
+
     @property
     def n_train(self) -> int:
         """The number of training images."""

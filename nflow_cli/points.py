@@ -63,6 +63,8 @@ def _read_npy(path: Path) -> np.ndarray:
         array.close()
         raise DataError(f"{path}: expected {expected}; received an .npz archive")
     received = f"received shape {array.shape}, dtype {array.dtype}"
+    if array.ndim == 2 and array.shape[1] == 3:  # it has no header that says what the third is
+        received += "; of what `nflow sample` writes, save points[:, :2], or take its .csv"
     if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1] != 2 or not len(array):
         raise DataError(f"{path}: expected {expected}; {received}")
     if len(array) > MAX_POINTS:

@@ -1,6 +1,6 @@
-"""Names of flows, bases and targets, each with the place of its class. The one list of names.
+"""Names of flows, bases, targets and point sets, each with its place. The one list of names.
 
-Importing this module loads nothing; :func:`resolve` imports a class when it is needed.
+Importing this module loads nothing; :func:`resolve` imports what is needed when it is.
 """
 
 import difflib
@@ -28,6 +28,14 @@ TARGETS = {
     "ring": "nflow_cli.targets:Ring",
 }
 
+# Point sets that are drawn from the seed: `fit-2d --data NAME`.
+POINT_SETS = {
+    "two-moons": "nflow_cli.point_sets:two_moons",
+    "pinwheel": "nflow_cli.point_sets:pinwheel",
+    "eight-gaussians": "nflow_cli.point_sets:eight_gaussians",
+    "spirals": "nflow_cli.point_sets:spirals",
+}
+
 # The base each target is fitted from unless the preset says otherwise.
 TARGET_BASES = {"gaussian-from-uniform": "uniform-box"}
 DEFAULT_BASE = "standard-normal"
@@ -37,7 +45,7 @@ NATURAL_TARGETS = {"planar": "multimodal", "radial": "gaussian-from-uniform"}
 
 
 def resolve(place: str) -> Any:
-    """Import the class at ``"module:Class"``."""
+    """Import the class or function at ``"module:name"``."""
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(module), name)
 

@@ -1,25 +1,74 @@
-"""The images that a train-vae run was judged by, found again. No Keras here."""
+"""The data that a run was trained on or is judged by, found again. No Keras here."""
+
+from typing import Any
 
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.images import Images, load_images
+from nflow_cli.point_data import PointData, Standardisation, load_point_data
 from nflow_cli.run_dir import RUN, RunDirectory
 
 
+def load_data(config: Any) -> Images | PointData | None:
+    """Load what a config trains on; ``None`` where it is a density."""
+    if config.command == "train-vae":
+        return load_images(config.data.name, fallback=config.data.fallback)
+    return load_point_data(config.data.name, config.seed) if config.data is not None else None
+
+
+def data_of(run: RunDirectory, config: Any) -> Images | PointData | None:
+    """Load again what a run with that config is trained on; ``None`` where it is a density."""
+    if config.command == "train-vae":
+        return images_of(run)
+    return points_of(run, config.seed) if config.data is not None else None
+
+
 def images_of(run: RunDirectory) -> Images:
-    """Load the data of a run again, and see that they are the same.
+    """Load the images of a train-vae run again, and see that they are the same.
 
     Raises:
         RunDirectoryError: If the run does not say what they were.
         DataError: If they cannot be read, or are others now.
     """
+    recorded = _recorded(run)
+    return _checked(recorded, load_images(recorded["name"], fallback=False))
+
+
+def points_of(run: RunDirectory, seed: int) -> PointData:
+    """Load the points of a fit-2d run with that seed again, and see that they are the same.
+
+    Raises:
+        RunDirectoryError: If the run does not say what they were.
+        DataError: If they cannot be read, or are others now.
+    """
+    recorded = _recorded(run)
+    return _checked(recorded, load_point_data(recorded["name"], seed))
+
+
+def units_of(run: RunDirectory) -> Standardisation:
+    """Return the standardisation that a run on points was trained in.
+
+    Raises:
+        RunDirectoryError: If the run does not say.
+    """
+    try:
+        return Standardisation.recorded(_recorded(run))
+    except (TypeError, ValueError):
+        raise RunDirectoryError(
+            f"{run.path / RUN}: damaged: expected the mean and the scale of the data"
+        ) from None
+
+
+def _recorded(run: RunDirectory) -> dict[str, Any]:
     recorded = run.read_json(RUN).get("data")
     if not isinstance(recorded, dict) or not isinstance(recorded.get("name"), str):
         raise RunDirectoryError(f"{run.path / RUN}: damaged: expected the data's name and sha256")
-    name = recorded["name"]
-    images = load_images(name, fallback=False)
-    if images.sha256 != recorded.get("sha256"):
+    return recorded
+
+
+def _checked(recorded: dict[str, Any], data: Any) -> Any:
+    if data.sha256 != recorded.get("sha256"):
         raise DataError(
-            f"{name}: not the data of this run; expected SHA-256 {recorded.get('sha256')!r:.70}, "
-            f"received {images.sha256}"
+            f"{data.name}: not the data of this run; expected SHA-256 "
+            f"{recorded.get('sha256')!r:.70}, received {data.sha256}"
         )
-    return images
+    return data

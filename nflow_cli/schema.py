@@ -84,6 +84,12 @@ def _target_kind(target: Any) -> str:
     return name if name in ("mixture", "ring") else "named"
 
 
+class PointData(Strict):
+    """Points to fit a density to: a built-in set by its name, or a file by its path."""
+
+    name: str = Field(min_length=1)
+
+
 class Flow(Strict):
     """Which flows, and how many."""
 
@@ -101,7 +107,10 @@ class Annealing(Strict):
 
 
 class EarlyStopping(Strict):
-    """Stop when the smoothed loss has not fallen by ``min_delta`` nats for ``patience`` updates."""
+    """Stop when the loss has not fallen by ``min_delta`` nats for ``patience`` updates.
+
+    The smoothed loss of a target; of points that of the validation points.
+    """
 
     patience: int = Field(default=5_000, ge=1)
     min_delta: float = Field(default=1e-3, ge=0)
@@ -136,26 +145,58 @@ class Fit2DConfig(Strict):
     description: str = ""
     command: Literal["fit-2d"]
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
-    target: Annotated[
-        Annotated[NamedTarget, Tag("named")]
-        | Annotated[MixtureTarget, Tag("mixture")]
-        | Annotated[RingTarget, Tag("ring")],
-        Discriminator(_target_kind),
-    ] = NamedTarget(name="multimodal")
+    data: PointData | None = None
+    target: (
+        Annotated[
+            Annotated[NamedTarget, Tag("named")]
+            | Annotated[MixtureTarget, Tag("mixture")]
+            | Annotated[RingTarget, Tag("ring")],
+            Discriminator(_target_kind),
+        ]
+        | None
+    ) = Field(default=None, validate_default=True)
     base: Literal["standard-normal", "uniform-box"] | None = None
     flow: Flow = Flow()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
 
+    @field_validator("data", mode="before")
+    @classmethod
+    def _data_by_name(cls, data: Any) -> Any:
+        return {"name": data} if isinstance(data, str) else data
+
     @field_validator("target", mode="before")
     @classmethod
-    def _by_name(cls, target: Any) -> Any:
+    def _target_by_name(cls, target: Any, info: ValidationInfo) -> Any:
+        if info.data.get("data") is not None:
+            if target is not None:
+                raise ValueError("null beside data: a density or points are fitted, not both")
+            return None
+        target = "multimodal" if target is None else target
         return {"name": target} if isinstance(target, str) else target
+
+    @field_validator("base")
+    @classmethod
+    def _covers_any_point(cls, base: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("data") is not None and base not in (None, DEFAULT_BASE):
+            raise ValueError(f"{DEFAULT_BASE} beside data: q must not be 0 at any point")
+        return base
+
+    @field_validator("train")
+    @classmethod
+    def _for_points(cls, train: Train, info: ValidationInfo) -> Train:
+        if info.data.get("data") is not None:
+            if train.annealing.updates:
+                raise ValueError(f"annealing.updates 0 beside data, not {train.annealing.updates}")
+            if train.restarts > 1:
+                raise ValueError(f"restarts 1 beside data, not {train.restarts}")
+        return train
 
     @property
     def base_name(self) -> str:
         """The base asked for, or the target's own."""
-        return self.base or TARGET_BASES.get(self.target.name, DEFAULT_BASE)
+        own = TARGET_BASES.get(self.target.name, DEFAULT_BASE) if self.target else DEFAULT_BASE
+        return self.base or own
 
 
 class Data(Strict):

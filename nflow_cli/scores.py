@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.evaluation import pushed_samples
-from nflow_cli.trained import TrainedFlow
+from nflow_cli.point_data import PointData, gaussian_log_prob
+from nflow_cli.trained import TrainedFlow, TrainedOnPoints
 
 
 def log_ratios(trained: TrainedFlow, n: int, seed: int) -> np.ndarray:
@@ -35,3 +36,22 @@ def likelihood(trained: TrainedFlow, points: np.ndarray) -> dict[str, Any]:
         "n": len(log_q),
         "outside": len(log_q) - n,
     }
+
+
+def held_out_figures(trained: TrainedOnPoints, data: PointData) -> dict[str, Any]:
+    """Judge ``q``, and the Gaussian most likely given the training points, by the test points.
+
+    Returns:
+        ``log_likelihood`` and ``gaussian_log_likelihood``: means in nats per test point, with the
+        ``*_standard_error`` of each; ``-inf`` and NaN where a test point is beyond all densities.
+    """
+    log_q = {
+        "log_likelihood": trained.log_prob(data.test),
+        "gaussian_log_likelihood": gaussian_log_prob(data.train, data.test, data.units),
+    }
+    figures = {}
+    for name, values in log_q.items():
+        with np.errstate(invalid="ignore"):  # of minus infinities
+            figures[name] = float(values.mean())
+            figures[f"{name}_standard_error"] = float(values.std(ddof=1) / math.sqrt(len(values)))
+    return figures

@@ -10,7 +10,9 @@ from keras import ops
 from nflow_cli.config import load_config
 from nflow_cli.errors import DataError, NflowError
 from nflow_cli.flows import FlowStack
+from nflow_cli.point_data import Standardisation
 from nflow_cli.registry import BASES, TARGETS, resolve
+from nflow_cli.run_data import units_of
 from nflow_cli.run_dir import CONFIG, RunDirectory
 from nflow_cli.saving import load_model
 from nflow_cli.streams import stream
@@ -28,20 +30,22 @@ class TrainedFlow:
         config: The resolved preset.
         flow: The :class:`~nflow_cli.flows.FlowStack`, a Keras layer.
         base: The base distribution ``q0``.
-        target: The density ``p`` that ``q`` was fitted to.
+        target: The density ``p`` that ``q`` was fitted to; ``None`` where it was points.
     """
 
     columns: ClassVar = ("z1", "z2", "log_q")
+    dtype: ClassVar = np.float32
 
     def __init__(self, path: Path, config: Any, flow: FlowStack):
         self.path, self.config, self.flow = path, config, flow
         self.base = resolve(BASES[config.base_name])()
-        target = config.target
-        self.target = resolve(TARGETS[target.name])(**target.model_dump(exclude={"name"}))
+        self.target = None
+        if (target := config.target) is not None:
+            self.target = resolve(TARGETS[target.name])(**target.model_dump(exclude={"name"}))
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
-        """Draw ``n`` points ``(n, 2)``, float32. Those of a smaller ``n`` come first."""
-        points = np.empty((_counted(n), 2), np.float32)
+        """Draw ``n`` points ``(n, 2)``, of ``dtype``. Those of a smaller ``n`` come first."""
+        points = np.empty((_counted(n), 2), self.dtype)
         for start, z, _ in self.batches(n, seed):
             points[start : start + len(z)] = z
         return points
@@ -67,13 +71,13 @@ class TrainedFlow:
             x: Points ``(..., 2)``.
 
         Returns:
-            ``(...)``, float32; ``-inf`` where ``q`` is 0: outside the image of a bounded base.
+            ``(...)``, of ``dtype``; ``-inf`` where ``q`` is 0: outside the image of a bounded base.
 
         Raises:
             DataError: If ``x`` are not numbers in rows of two.
         """
         points = _points(x)
-        flat = points.reshape(-1, 2)
+        flat = np.clip(points, -FAR, FAR).astype(np.float32).reshape(-1, 2)
         log_q = np.empty(len(flat), np.float32)
         for start in range(0, len(flat), CHUNK):
             part = ops.convert_to_tensor(flat[start : start + CHUNK])
@@ -81,6 +85,40 @@ class TrainedFlow:
             log_q[start : start + CHUNK] = ops.convert_to_numpy(self.base.log_prob(z) + log_det)
         log_q[np.abs(flat).max(axis=-1) >= FAR] = -np.inf
         return log_q.reshape(points.shape[:-1])
+
+
+class TrainedOnPoints(TrainedFlow):
+    """The density of a finished run on points, in the units of those points.
+
+    Attributes:
+        units: The standardisation: ``flow`` maps the base to standardised coordinates.
+    """
+
+    dtype: ClassVar = np.float64
+
+    def __init__(self, path: Path, config: Any, flow: FlowStack, units: Standardisation):
+        super().__init__(path, config, flow)
+        self.units = units
+
+    def batches(self, n: int, seed: int = 0) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Draw what :meth:`sample` does, some at a time, as :class:`TrainedFlow` does."""
+        for start, z, log_q in super().batches(n, seed):
+            yield start, self.units.outside(z), log_q.astype(np.float64) + self.units.log_det
+
+    def log_prob(self, x: Any) -> np.ndarray:
+        """Return the exact ``log q(x)`` in nats, the Jacobian of the standardisation included.
+
+        Args:
+            x: Points ``(..., 2)``.
+
+        Returns:
+            ``(...)``, float64.
+
+        Raises:
+            DataError: If ``x`` are not numbers in rows of two.
+        """
+        log_q = super().log_prob(self.units.inside(_points(x)))
+        return log_q.astype(np.float64) + self.units.log_det
 
 
 class TrainedVAE:
@@ -134,8 +172,11 @@ def load(run: str | Path) -> TrainedFlow | TrainedVAE:
     directory = RunDirectory.open(str(run))
     resolved = load_config(directory.path / CONFIG)
     model = load_model(directory, resolved)
-    kind = TrainedFlow if resolved.command == "fit-2d" else TrainedVAE
-    return kind(directory.path, resolved, model)
+    if resolved.command == "train-vae":
+        return TrainedVAE(directory.path, resolved, model)
+    if resolved.data is not None:
+        return TrainedOnPoints(directory.path, resolved, model, units_of(directory))
+    return TrainedFlow(directory.path, resolved, model)
 
 
 def _counted(n: int) -> int:
@@ -153,4 +194,4 @@ def _points(x: Any) -> np.ndarray:
         points, given = None, "rows of different lengths"
     if points is None or not points.ndim or points.shape[-1] != 2:
         raise DataError(f"expected points (..., 2): numbers in rows of two. Received: {given}")
-    return np.clip(points, -FAR, FAR).astype(np.float32)
+    return points

@@ -19,16 +19,19 @@ def write_file(path: Path, fill: Any) -> None:
     RunDirectory(path.parent).write(path.name, fill)
 
 
-def write_npy(file: BinaryIO, shape: tuple[int, ...], parts: Iterable[np.ndarray]) -> None:
-    """Write float32 ``parts`` that together have ``shape`` as one ``.npy`` array."""
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    npy.write_array_header_1_0(file, header)
+def write_npy(
+    file: BinaryIO, shape: tuple[int, ...], parts: Iterable[np.ndarray], dtype: Any = np.float32
+) -> None:
+    """Write ``parts`` that together have ``shape`` as one ``.npy`` array."""
+    kind = np.dtype(dtype).newbyteorder("<")
+    npy.write_array_header_1_0(file, {"descr": kind.str, "fortran_order": False, "shape": shape})
     for part in parts:
-        file.write(part.astype("<f4").tobytes())
+        file.write(part.astype(kind).tobytes())
 
 
 def write_csv(file: BinaryIO, columns: Iterable[str], parts: Iterator[np.ndarray]) -> None:
-    """Write rows of numbers under a header; nine digits give each float32 back exactly."""
+    """Write rows of numbers under a header, with the digits that give each back exactly."""
     file.write((",".join(columns) + "\n").encode())
     for part in parts:
-        np.savetxt(file, part, fmt="%.9g", delimiter=",")
+        fmt = "%.9g" if part.dtype == np.float32 else "%.17g"
+        np.savetxt(file, part, fmt=fmt, delimiter=",")

@@ -5,8 +5,9 @@ import zipfile
 
 import keras
 
-from nflow_cli import config, fit2d, fit_vae
+from nflow_cli import config, fit2d, fit_points, fit_vae
 from nflow_cli.images import load_images
+from nflow_cli.point_data import load_point_data
 from nflow_cli.run_dir import CONFIG, RunDirectory
 
 SHORT = {
@@ -16,6 +17,7 @@ SHORT = {
     "train": {"steps": 20, "chunk": 10, "batch_size": 64},
     "evaluate": {"samples": 4_000},
 }
+SHORT_POINTS = {**SHORT, "target": None}
 SHORT_VAE = {
     "command": "train-vae",
     "data": {"name": "mnist-sample"},
@@ -29,18 +31,19 @@ SHORT_VAE = {
 def make_run(path, **changes):
     """Train as ``nflow`` does, with ``changes`` to a short preset; return the run directory."""
     vae = changes.get("command") == "train-vae"
-    settings = config.validate({**(SHORT_VAE if vae else SHORT), **changes}, "a test")
+    short = SHORT_VAE if vae else SHORT_POINTS if "data" in changes else SHORT
+    settings = config.validate({**short, **changes}, "a test")
     run = RunDirectory.create("test", str(path))
     run.write_text(CONFIG, config.dump(settings))
     info = {"command": settings.command, "seed": settings.seed}
-    images = load_images(settings.data.name) if vae else None
-    if images is not None:
-        info["data"] = {"name": images.name, "sha256": images.sha256}
-    with run.recorded(info):
-        if images is None:
+    if settings.data is None:
+        with run.recorded(info):
             fit2d.run(settings, run)
-        else:
-            fit_vae.run(settings, run, images)
+        return run.path
+    name, seed = settings.data.name, settings.seed
+    data = load_images(name) if vae else load_point_data(name, seed)
+    with run.recorded({**info, "data": data.record()}):
+        (fit_vae if vae else fit_points).run(settings, run, data)
     return run.path
 
 

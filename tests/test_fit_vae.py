@@ -233,7 +233,7 @@ def watch(bounds, betas=None, patience=2, min_delta=0.0):
         log.on_epoch_end(epoch - 1)
         if model.stop_training:
             break
-    log.on_train_end()
+    log.take_best(model)
     assert [row["validation_negative_elbo"] for row in rows] == list(bounds[: len(rows)])
     return len(rows), model.weights
 

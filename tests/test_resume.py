@@ -29,6 +29,11 @@ FIT = [
     *("--set", "train.chunk=20", "--set", "evaluate.samples=1000"),
     *("--set", "train.early_stopping={patience: 2500, min_delta: 100.0}", "--seed", "3"),
 ]
+POINTS = [
+    *("fit-2d", *ALWAYS, "--flow", "planar,radial", "--k", "3", "--data", "spirals"),
+    *("--steps", "3010", "--set", "train.chunk=20", "--set", "evaluate.samples=1000"),
+    *("--set", "train.early_stopping={patience: 2500, min_delta: 0.5}", "--seed", "3"),
+]
 VAE = [
     *("train-vae", *ALWAYS, "--preset", "smoke", "--epochs", "12", "--set", "train.chunk=7"),
     *("--set", "evaluate.importance_samples=1"),
@@ -49,9 +54,10 @@ def straight(tmp_path_factory):
     def get(kind):
         if kind not in runs:
             start = time.monotonic()
-            done = run_nflow(folder, *kind, "--output", kind[0])
+            name = f"{kind[0]}-{len(runs)}"
+            done = run_nflow(folder, *kind, "--output", name)
             assert done.returncode == 0, done.stderr
-            runs[kind] = folder / kind[0], time.monotonic() - start
+            runs[kind] = folder / name, time.monotonic() - start
         return runs[kind]
 
     return get
@@ -84,6 +90,7 @@ def killed_and_resumed(folder, kind, whole_seconds, kills, rng):
     "kind",
     [
         pytest.param(tuple(FIT), id="fit-2d"),
+        pytest.param(tuple(POINTS), id="points", marks=pytest.mark.slow),
         pytest.param(tuple(VAE), id="train-vae", marks=pytest.mark.slow),
     ],
 )
@@ -97,7 +104,9 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path, straight, kind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "kills"), [(tuple(FIT), 50), (tuple(VAE), 20)], ids=["fit-2d", "train-vae"]
+    ("kind", "kills"),
+    [(tuple(FIT), 50), (tuple(POINTS), 20), (tuple(VAE), 20)],
+    ids=["fit-2d", "points", "train-vae"],
 )
 def test_many_random_kills(tmp_path, straight, kind, kills):
     run, seconds = straight(kind)

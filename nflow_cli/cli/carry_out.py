@@ -13,8 +13,11 @@ from nflow_cli.run_dir import CONFIG, RunDirectory, versions
 EXIT_CODES = {2: 130, 15: 143}  # SIGINT, SIGTERM
 
 
-def carry_out(config: Any, run: RunDirectory, images: Any = None) -> None:
-    """Train what ``config`` says in ``run``, from where it is; draw, and print the figures."""
+def carry_out(config: Any, run: RunDirectory, data: Any = None) -> None:
+    """Train what ``config`` says in ``run``, from where it is; draw, and print the figures.
+
+    ``data`` are the images of a VAE or the points of a fit to points.
+    """
     from nflow_cli import config as presets
     from nflow_cli.cli.draw import draw
     from nflow_cli.cli.options import start_tensorflow
@@ -22,24 +25,31 @@ def carry_out(config: Any, run: RunDirectory, images: Any = None) -> None:
 
     info: dict[str, Any] = {"command": config.command, "argv": sys.argv[1:]}
     info |= {"versions": versions(), "seed": config.seed}
-    if images is not None:
-        info["data"] = {"name": images.name, "sha256": images.sha256}
+    if data is not None:
+        info["data"] = data.record()
     hint = f"to go on: {shlex.join(['nflow', 'resume', str(run.path)])}"
     # Recorded before TensorFlow starts, and even if it never does.
     with run.locked(), stopped_by_signals(hint), run.recorded(info):
         run.write_text(CONFIG, presets.dump(config))
         start_tensorflow()
-        if images is not None:
-            from nflow_cli import fit_vae
-
-            summary = fit_vae.run(config, run, images)
-        else:
-            from nflow_cli import fit2d
-
-            summary = fit2d.run(config, run)
+        summary = _run(config, run, data)
         draw(run)
     click.echo(table(summary))
     click.echo(run.path)
+
+
+def _run(config: Any, run: RunDirectory, data: Any) -> dict[str, Any]:
+    if config.command == "train-vae":
+        from nflow_cli import fit_vae
+
+        return fit_vae.run(config, run, data)
+    if config.data is not None:
+        from nflow_cli import fit_points
+
+        return fit_points.run(config, run, data)
+    from nflow_cli import fit2d
+
+    return fit2d.run(config, run)
 
 
 def again() -> str:

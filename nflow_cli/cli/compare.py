@@ -24,8 +24,8 @@ def compare(runs: tuple[str, ...], format_: str, output: str | None) -> None:
     """Compare runs, or all runs of a sweep.
 
     Prints a table, in nats: runs that differ by their seeds alone share a line, with median, least
-    and greatest over the seeds, and the name of the best (lowest KL, or -ELBO). Draws KL, or -ELBO
-    and -log p(x), against K, and the densities of the targets and of the best fits.
+    and greatest over the seeds, and the name of the best (lowest KL or -ELBO, highest
+    log-likelihood). Draws these against K, and the densities of the targets and of the best fits.
     """
     present(runs, format_, output)
 
@@ -41,10 +41,8 @@ def present(paths: Sequence[str], format_: str, output: str | None) -> None:
         click.echo(f"left out, as they have not finished: {unfinished} of the runs", err=True)
     if not results:
         raise NflowError(f"{paths[0]}: no run has finished")
-    tables = {
-        command: group(r for r in results if r.config.command == command) for command in MEASURES
-    }
-    written = [_table(command, groups, format_) for command, groups in tables.items() if groups]
+    tables = {kind: group(r for r in results if r.kind == kind) for kind in MEASURES}
+    written = [_table(kind, groups, format_) for kind, groups in tables.items() if groups]
     click.echo("\n\n".join(written))
     is_sweep = len(paths) == 1 and (Path(paths[0]) / SWEEP).is_file()
     if output is None and not is_sweep:
@@ -54,12 +52,12 @@ def present(paths: Sequence[str], format_: str, output: str | None) -> None:
         click.echo(path, err=True)
 
 
-def _table(command: str, groups: Sequence[Any], format_: str) -> str:
-    """Write the table of the groups of one command."""
+def _table(kind: str, groups: Sequence[Any], format_: str) -> str:
+    """Write the table of the groups of one kind."""
     from nflow_cli.compare import MEASURES
 
-    known = [m for m in MEASURES[command] if any(_shown(g, m.key) for g in groups)]
-    what = "target" if command == "fit-2d" else "data"
+    known = [m for m in MEASURES[kind] if any(_shown(g, m.key) for g in groups)]
+    what = "target" if kind == "fit-2d" else "data"
     more = sorted({key for group in groups for key in group.more})
     header = [what, "flow", "K", *more, "seeds"]
     rows = [
@@ -138,9 +136,9 @@ def _figures(tables: dict[str, Any]) -> dict[str, Any]:
     from nflow_cli.compare import MEASURES, densities
 
     figures: dict[str, Any] = {}
-    for command, groups in tables.items():
+    for kind, groups in tables.items():
         seeds = max((len(group.results) for group in groups), default=0)
-        for measure in MEASURES[command][:2]:
+        for measure in (m for m in MEASURES[kind] if m.judges):
             panels = _panels([g for g in groups if _shown(g, measure.key)], measure.key)
             if panels:
                 name = f"{measure.name} ({measure.unit})"

@@ -15,10 +15,15 @@ def draw(run: RunDirectory, format: str = "png") -> list[Path]:
     """
     from nflow_cli import plotting
 
-    parts = (run.read_evaluation(), run.read_metrics(), run.read_json(SUMMARY))
-    vae = run.read_json(RUN).get("command") == "train-vae"
+    summary = run.read_json(SUMMARY)
+    parts = (run.read_evaluation(), run.read_metrics(), summary)
+    if run.read_json(RUN).get("command") == "train-vae":
+        drawn = plotting.vae_figures
+    else:
+        on_points = "log_likelihood" in summary
+        drawn = plotting.points_figures if on_points else plotting.fit2d_figures
     try:
-        figures = (plotting.vae_figures if vae else plotting.fit2d_figures)(*parts)
+        figures = drawn(*parts)
         return [
             run.write_plot(name, format, lambda file, f=fig: plotting.save_figure(f, file, format))
             for name, fig in figures.items()

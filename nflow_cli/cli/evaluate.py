@@ -23,7 +23,8 @@ def evaluate(run_dir: str, data: str | None, samples: int | None, seed: int | No
     """Judge what a run trained, by fresh samples or by data of your own.
 
     Of a fit-2d run: KL, effective sample size and log Z by importance sampling, and with --data the
-    mean log-likelihood of those points. Of a train-vae run: the bound and the importance-sampled
+    mean log-likelihood of those points. Of a fit-2d run on points: the mean log-likelihood of its
+    test points, or of those of --data. Of a train-vae run: the bound and the importance-sampled
     likelihood of its test images, or of those of --data. All in nats.
     """
     from nflow_cli.cli.carry_out import again, stopped_by_signals
@@ -33,8 +34,12 @@ def evaluate(run_dir: str, data: str | None, samples: int | None, seed: int | No
 
     run = RunDirectory.open(run_dir)
     config = load_config(run.path / CONFIG)
+    on_points = config.command == "fit-2d" and config.data is not None
+    if on_points and (samples, seed) != (None, None):
+        raise click.UsageError("a fit to points is judged by points: no --samples and no --seed")
     _check_samples(config.command, samples)
     rows_of = _flow_rows if config.command == "fit-2d" else _vae_rows
+    rows_of = _points_rows if on_points else rows_of
     given = _data(run, config, data)
     with stopped_by_signals(again()):
         start_tensorflow()
@@ -54,15 +59,18 @@ def _check_samples(command: str, samples: int | None) -> None:
 
 
 def _data(run: Any, config: Any, name: str | None) -> Any:
-    """Read what the run is judged by: points if they are given, images always."""
+    """Read what the run is judged by: the data given, or what it was trained on if anything."""
+    from nflow_cli.run_data import data_of
+
+    if name is None:
+        return data_of(run, config)
     if config.command == "fit-2d":
         from nflow_cli.points import read_points
 
-        return None if name is None else read_points(name)
+        return read_points(name)
     from nflow_cli.images import load_images
-    from nflow_cli.run_data import images_of
 
-    return images_of(run) if name is None else load_images(name, fallback=False)
+    return load_images(name, fallback=False)
 
 
 def _flow_rows(trained: Any, points: Any, samples: int | None, seed: int) -> list[tuple[str, str]]:
@@ -90,6 +98,22 @@ def _flow_rows(trained: Any, points: Any, samples: int | None, seed: int) -> lis
     if points is not None:
         rows += _likelihood_rows(likelihood(trained, points))
     return rows
+
+
+def _points_rows(trained: Any, given: Any, *_: Any) -> list[tuple[str, str]]:
+    """Return the rows of the table of a fit-2d run on points."""
+    from nflow_cli.cli.report import held_out_rows
+    from nflow_cli.point_data import PointData
+    from nflow_cli.scores import held_out_figures, likelihood
+
+    config = trained.config
+    rows = [
+        ("data", config.data.name),
+        ("flow", f"{','.join(config.flow.pattern)}, K = {config.flow.k}"),
+    ]
+    if isinstance(given, PointData):
+        return rows + held_out_rows(held_out_figures(trained, given))
+    return rows + _likelihood_rows(likelihood(trained, given))
 
 
 def _log_z(found: dict[str, Any], trained: Any) -> str:

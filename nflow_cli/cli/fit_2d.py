@@ -1,4 +1,4 @@
-"""``nflow fit-2d``: fit a flow stack to a 2-D density."""
+"""``nflow fit-2d``: fit a flow stack to a 2-D density or to points."""
 
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,11 @@ def _pattern(_: Any, __: Any, value: str | None) -> list[str] | None:
     type=click.Choice([n for n in registry.TARGETS if n not in ("mixture", "ring")]),
     help="The density to fit.",
 )
+@click.option(
+    "--data",
+    metavar="NAME|FILE",
+    help=f"Points to fit instead: {', '.join(registry.POINT_SETS)}, or a .csv or .npy file.",
+)
 @click.option("--steps", type=click.IntRange(1, 10**9), help="Updates.")
 @click.option(
     "--restarts",
@@ -45,23 +50,29 @@ def _pattern(_: Any, __: Any, value: str | None) -> list[str] | None:
 def fit_2d(
     preset: str | None, assignments: tuple[str, ...], output: str | None, **options: Any
 ) -> None:
-    """Fit a flow stack to a 2-D density by reverse KL.
+    """Fit a flow stack to a 2-D density by reverse KL, or to points by maximum likelihood.
 
     Without --preset, the flow, target and K asked for take the schedule of that target's own
-    preset. The last line printed is the run directory.
+    preset, and with --data that of a preset for points. The last line printed is the run
+    directory.
     """
     from nflow_cli import config
     from nflow_cli.cli.carry_out import carry_out
     from nflow_cli.cli.options import resolve_config
+    from nflow_cli.run_data import load_data
     from nflow_cli.run_dir import RunDirectory
 
+    points, target = options["data"], options["target"]
+    if points is not None and target is not None:
+        raise click.UsageError("--data and --target: one of the two is fitted; give one")
     path = _natural_preset(options) if preset is None else config.find_preset(preset)
     resolved = resolve_config(
         "fit-2d",
         path,
         assignments,
         {
-            "target": options["target"],
+            "data": points,
+            "target": target,
             "flow.pattern": options["flow"],
             "flow.k": options["k"],
             "train.steps": options["steps"],
@@ -71,16 +82,20 @@ def fit_2d(
             "train.halving": options["halving"],
             "seed": options["seed"],
         },
+        replaced=("target",) if points is not None else ("data",) if target else (),
     )
-    carry_out(resolved, RunDirectory.create(path.stem, output))
+    data = load_data(resolved)
+    carry_out(resolved, RunDirectory.create(path.stem, output), data)
 
 
 def _natural_preset(options: dict[str, Any]) -> Path:
-    """Find the preset of the target asked for, or of the flow's natural target."""
+    """Find the preset of the target asked for, or of the flow's natural target, or for points."""
     from nflow_cli import config
 
     pattern = options["flow"] or ["planar"]
     target = options["target"] or registry.NATURAL_TARGETS.get(pattern[0], "multimodal")
+    if options["data"] is not None:
+        target = None
     path = config.nearest_preset(target, pattern, options["k"])
-    assert path is not None, "every named target has a preset of its own"
+    assert path is not None, "every named target has a preset of its own, and points have"
     return path

@@ -53,7 +53,11 @@ def common_options(batch: str) -> Callable[[Any], Any]:
 
 
 def resolve_config(
-    command: str, preset: Path, assignments: tuple[str, ...], options: dict[str, Any]
+    command: str,
+    preset: Path,
+    assignments: tuple[str, ...],
+    options: dict[str, Any],
+    replaced: tuple[str, ...] = (),
 ) -> Any:
     """Merge option > ``--set`` > preset > default, and check the result.
 
@@ -62,12 +66,14 @@ def resolve_config(
         preset: The preset file.
         assignments: ``key.path=value`` texts.
         options: Values by dotted path; ``None`` for an option that was not given.
+        replaced: Keys of the preset that options stand for, beside their own.
     """
     from nflow_cli import config
 
     changes = dict(config.parse_assignment(text) for text in assignments)
     given = {path: value for path, value in options.items() if value is not None}
-    data = config.override(config.override(config.read_preset(preset), changes), given)
+    data = config.override(config.read_preset(preset), changes)
+    data = config.override(data, {**dict.fromkeys(replaced), **given})
     resolved = config.validate(data, f"{preset}{' with --set' if changes else ''}")
     if resolved.command != command:
         raise ConfigError(f"{preset}: a preset of `nflow {resolved.command}`, not of {command}")

@@ -5,16 +5,21 @@ from typing import Any
 
 def table(summary: dict[str, Any]) -> str:
     """Lay out the main figures of a run, one a line."""
-    rows = _train_vae(summary) if "negative_elbo" in summary else _fit_2d(summary)
-    return "\n".join(f"{name:<12} {value}" for name, value in rows)
+    if "negative_elbo" in summary:
+        rows = _train_vae(summary)
+    elif "log_likelihood" in summary:
+        rows = _fit_points(summary)
+    else:
+        rows = _fit_2d(summary)
+    width = max(12, *(len(name) for name, _ in rows))
+    return "\n".join(f"{name:<{width}} {value}" for name, value in rows)
 
 
 def _fit_2d(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    flow = f"{summary['flow']}, K = {summary['k']}, {summary['n_parameters']} parameters"
     kl = summary["kl"]
     return [
         ("target", summary["target"]),
-        ("flow", flow),
+        ("flow", _flow(summary)),
         (
             "KL(q || p)",
             "unknown (log Z is)"
@@ -25,13 +30,40 @@ def _fit_2d(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("ESS", f"{summary['ess']:.3f}"),
         ("mass of q", f"{summary['mass']:.5f}"),
         *_restarts(summary["restarts"]),
-        (
-            "training",
-            f"{summary['steps']} updates in {summary['train_seconds']:.1f} s "
-            f"({summary['steps_per_second']:,.0f} a second, after {summary['compile_seconds']:.1f}"
-            " s of compiling)",
-        ),
+        ("training", _training(summary)),
     ]
+
+
+def _fit_points(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    parts = ", ".join(f"{summary[f'n_{p}']:,} {p}" for p in ("train", "validation", "test"))
+    return [
+        ("data", f"{summary['data']['name']}: {parts} points"),
+        ("flow", _flow(summary)),
+        *held_out_rows(summary),
+        ("mass of q", f"{summary['mass']:.5f}"),
+        ("training", f"{_training(summary)}; best after {summary['best_update']:,}"),
+    ]
+
+
+def held_out_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Lay out the log-likelihood of the test points, and that of a Gaussian."""
+    names = {"log-likelihood": "log_likelihood", "of a Gaussian": "gaussian_log_likelihood"}
+    return [
+        (name, f"{found[key]:.5f} ± {found[f'{key}_standard_error']:.5f} nats a test point")
+        for name, key in names.items()
+    ]
+
+
+def _flow(summary: dict[str, Any]) -> str:
+    return f"{summary['flow']}, K = {summary['k']}, {summary['n_parameters']} parameters"
+
+
+def _training(summary: dict[str, Any]) -> str:
+    return (
+        f"{summary['steps']} updates in {summary['train_seconds']:.1f} s "
+        f"({summary['steps_per_second']:,.0f} a second, after {summary['compile_seconds']:.1f}"
+        " s of compiling)"
+    )
 
 
 def _restarts(restarts: dict[str, Any]) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ def resume(run_dir: str, steps: int | None, epochs: int | None) -> None:
     """
     from nflow_cli import config
     from nflow_cli.cli.carry_out import carry_out
-    from nflow_cli.run_data import images_of
+    from nflow_cli.run_data import data_of
     from nflow_cli.run_dir import CONFIG, RUN, RunDirectory
 
     run = RunDirectory.open(run_dir)
@@ -29,7 +29,7 @@ def resume(run_dir: str, steps: int | None, epochs: int | None) -> None:
         click.echo(f"{run.path}: finished already", err=True)
         click.echo(run.path)
         return
-    images = images_of(run) if resolved.command == "train-vae" else None
+    data = data_of(run, resolved)
     if extended:
         total = "--steps" if steps else "--epochs"
         click.echo(
@@ -37,7 +37,7 @@ def resume(run_dir: str, steps: int | None, epochs: int | None) -> None:
             "of as many from the start would give",
             err=True,
         )
-    carry_out(resolved, run, images)
+    carry_out(resolved, run, data)
 
 
 def _extended(config: Any, steps: int | None, epochs: int | None) -> Any:

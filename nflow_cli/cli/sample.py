@@ -69,7 +69,7 @@ def _write_points(trained: Any, n: int, path: Path, seed: int) -> None:
     if path.suffix.lower() == ".csv":
         write_file(path, lambda file: write_csv(file, trained.columns, rows))
     else:
-        write_file(path, lambda file: write_npy(file, (n, 3), rows))
+        write_file(path, lambda file: write_npy(file, (n, 3), rows, trained.dtype))
     click.echo(path)
 
 

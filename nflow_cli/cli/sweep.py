@@ -118,16 +118,16 @@ def _unfinished(runs: Sequence[Any], folder: Path) -> tuple[list[Any], dict[str,
 
 
 def _check_data(runs: Sequence[Any]) -> None:
-    """Load the images that the runs take, once, and refuse what does not fit them."""
+    """Load the images and points that the runs take, once, and refuse what does not fit them."""
     from nflow_cli.cli.train_vae import check_sizes
-    from nflow_cli.images import load_images
+    from nflow_cli.run_data import load_data
 
-    sizes: dict[Any, int] = {}
-    for config in (run.config for run in runs if run.config.command == "train-vae"):
-        data = config.data
-        if data not in sizes:
-            sizes[data] = load_images(data.name, fallback=data.fallback).n_train
-        check_sizes(config, sizes[data])
+    loaded: dict[Any, Any] = {}
+    for config in (run.config for run in runs if run.config.data is not None):
+        if config.data not in loaded:
+            loaded[config.data] = load_data(config)
+        if config.command == "train-vae":
+            check_sizes(config, loaded[config.data].n_train)
 
 
 def _train(

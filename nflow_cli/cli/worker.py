@@ -72,6 +72,7 @@ def _train(folder: str, config: dict[str, Any], argv: list[str], cwd: str) -> No
     """Train in ``folder``, from where it is."""
     from nflow_cli.cli.carry_out import carry_out
     from nflow_cli.config import validate
+    from nflow_cli.run_data import data_of, load_data
 
     os.chdir(cwd)  # where the paths of the user's data begin
     sys.argv[1:] = argv  # what run.json tells
@@ -79,30 +80,16 @@ def _train(folder: str, config: dict[str, Any], argv: list[str], cwd: str) -> No
     resumed = (Path(folder) / RUN).is_file()
     run = RunDirectory.open(folder) if resumed else RunDirectory.at(folder)
     with _logged(run.path / LOG):
-        images = _images(resolved, run if resumed else None)
+        data = data_of(run, resolved) if resumed else load_data(resolved)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                carry_out(resolved, run, images)
+                carry_out(resolved, run, data)
                 break
             except BusyError:  # by a process whose parent died: it is about to end
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
-
-
-def _images(config: Any, resumed: RunDirectory | None) -> Any:
-    """Return the images that a run of train-vae takes, and what others take: nothing."""
-    from nflow_cli.images import load_images
-    from nflow_cli.run_data import images_of
-
-    if config.command != "train-vae":
-        return None
-    return (
-        images_of(resumed)
-        if resumed
-        else load_images(config.data.name, fallback=config.data.fallback)
-    )
 
 
 def _forget() -> None:

@@ -2,6 +2,7 @@
 
 from nflow_cli.plotting.compare import Density, Series, densities_figures, spread_figure
 from nflow_cli.plotting.fit2d import fit2d_figures
+from nflow_cli.plotting.points import points_figures
 from nflow_cli.plotting.style import save_figure
 from nflow_cli.plotting.vae import images_figure, vae_figures
 
@@ -11,6 +12,7 @@ __all__ = [
     "densities_figures",
     "fit2d_figures",
     "images_figure",
+    "points_figures",
     "save_figure",
     "spread_figure",
     "vae_figures",

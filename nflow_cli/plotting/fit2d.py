@@ -1,6 +1,7 @@
 """Pictures of a 2-D fit: `density`, `difference`, `deformation`, `training`."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -30,6 +31,7 @@ from nflow_cli.plotting.style import (
     value_text,
 )
 
+AXES = ("$z_1$", "$z_2$")
 DIVERGING = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.75")
 
 
@@ -61,15 +63,15 @@ def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
 def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw target, base and transformed density side by side on one colour scale, with draws."""
     target, target_title = _target(evaluation, summary)
-    base, q = _density(evaluation["log_base"]), _density(evaluation["log_q"])
-    extent = _extent(evaluation["axis_1"], evaluation["axis_2"])
+    base, q = density_of(evaluation["log_base"]), density_of(evaluation["log_q"])
+    extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
     figure, axes = density_panels([target, base, q], extent, 3, 10.0)
     titles = (target_title, "base $q_0(z)$", "transformed $q_K(z)$")
     names = ("target_samples", "base_samples", "samples")
     for ax, title, name in zip(axes, titles, names, strict=True):
         dots = draw_dots(ax, evaluation[name])
         ax.set_title(f"{title}, {dots} draws" if dots else title)
-    _add_title(figure, summary, _kl_text(summary))
+    title_figure(figure, summary, _kl_text(summary))
     return figure
 
 
@@ -80,10 +82,10 @@ def difference_figure(evaluation: Arrays, summary: Summary) -> Figure:
     and the colour bar's arrow then says so.
     """
     target, _ = _target(evaluation, summary)
-    difference = _density(evaluation["log_q"]) - target
+    difference = density_of(evaluation["log_q"]) - target
     peak, largest = (float(np.nanmax(x, initial=0.0)) for x in (target, np.abs(difference)))
     limit = min(largest, peak) or 1.0
-    extent = _extent(evaluation["axis_1"], evaluation["axis_2"])
+    extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
     figure, axes = panel_grid(1, 1, extent, 5.6)
     image = draw_grid(axes[0], difference, extent, DIVERGING, Normalize(-limit, limit))
     if min(peak, largest) > 0:
@@ -93,19 +95,22 @@ def difference_figure(evaluation: Arrays, summary: Summary) -> Figure:
     add_colour_bar(image, axes, "$q_K(z) - p(z)$", "max" if largest > limit else "neither")
     ess = "" if summary.get("ess") is None else f"ESS = {summary['ess']:.1%}"
     mass = "" if summary.get("mass") is None else f"mass = {summary['mass']:.4f}"
-    _add_title(figure, summary, _kl_text(summary), ess, mass)
+    title_figure(figure, summary, _kl_text(summary), ess, mass)
     return figure
 
 
-def deformation_figure(evaluation: Arrays, summary: Summary) -> Figure:
+def deformation_figure(
+    evaluation: Arrays, summary: Summary, names: tuple[str, str] = AXES
+) -> Figure:
     """Draw the density after the first k flows, one panel for each k, on one colour scale."""
-    steps, densities = evaluation["deformation_k"], _density(evaluation["log_deformation"])
-    extent = _extent(evaluation["deformation_axis_1"], evaluation["deformation_axis_2"])
+    steps, densities = evaluation["deformation_k"], density_of(evaluation["log_deformation"])
+    extent = extent_of(evaluation["deformation_axis_1"], evaluation["deformation_axis_2"])
     columns = len(steps) if len(steps) <= 5 else math.ceil(len(steps) / 2)
-    figure, axes = density_panels(list(densities), extent, columns, min(10.0, 2 + 1.8 * columns))
+    width = min(10.0, 2 + 1.8 * columns)
+    figure, axes = density_panels(list(densities), extent, columns, width, names)
     for ax, k in zip(axes, steps, strict=True):
         ax.set_title(f"k = {int(k)}")
-    _add_title(figure, summary, "density after the first k flows")
+    title_figure(figure, summary, "density after the first k flows")
     return figure
 
 
@@ -133,15 +138,17 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
         axes[1].plot(update, beta, color=BLUE, marker="o" if len(beta) == 1 else "")
         axes[1].set_ylabel(r"$\beta$")
     label_steps(axes, "update")
-    _add_title(figure, summary)
+    title_figure(figure, summary)
     return figure
 
 
-def density_panels(densities: list, extent: Extent, columns: int, width: float) -> Panels:
+def density_panels(
+    densities: list, extent: Extent, columns: int, width: float, names: tuple[str, str] = AXES
+) -> Panels:
     """Draw densities (m, n) in a grid of panels with one colour scale and one colour bar."""
     peaks = [float(np.nanmax(density, initial=0.0)) for density in densities]
     norm, extend = colour_scale(peaks, float(np.median(peaks)))
-    figure, axes = panel_grid(len(densities), columns, extent, width)
+    figure, axes = panel_grid(len(densities), columns, extent, width, names)
     for ax, density in zip(axes, densities, strict=True):
         draw_grid(ax, density, extent, SEQUENTIAL, norm)
     add_colour_bar(axes[0].images[0], axes, "density", extend)
@@ -191,7 +198,8 @@ def scale_history(ax: Axes, values: np.ndarray, evaluated: float) -> None:
         ax.set_ylim(bottom=0)
 
 
-def _density(log_density: np.ndarray) -> np.ndarray:
+def density_of(log_density: np.ndarray) -> np.ndarray:
+    """Return a density from its logarithm, NaN where it is not finite."""
     with np.errstate(over="ignore"):
         density = np.exp(log_density)
     return np.where(np.isfinite(density), density, np.nan)
@@ -200,14 +208,15 @@ def _density(log_density: np.ndarray) -> np.ndarray:
 def _target(evaluation: Arrays, summary: Summary) -> tuple[np.ndarray, str]:
     log_p = evaluation["log_target"]
     if summary.get("kl") is not None or summary.get("log_z") is not None:
-        return _density(log_p), "target $p(z)$"
-    left, right, bottom, top = _extent(evaluation["axis_1"], evaluation["axis_2"])
-    density = _density(log_p - np.max(log_p))
+        return density_of(log_p), "target $p(z)$"
+    left, right, bottom, top = extent_of(evaluation["axis_1"], evaluation["axis_2"])
+    density = density_of(log_p - np.max(log_p))
     mass = np.nanmean(density) * (right - left) * (top - bottom)
     return density / mass, "target $p(z)$, mass 1 on the grid"
 
 
-def _extent(x: np.ndarray, y: np.ndarray) -> Extent:
+def extent_of(x: np.ndarray, y: np.ndarray) -> Extent:
+    """Return what a picture of a grid with these axes covers."""
     # The grid's points are the centres of the pixels, so the picture is half a step wider.
     dx, dy = ((axis[-1] - axis[0]) / (len(axis) - 1) / 2 for axis in (x, y))
     return float(x[0] - dx), float(x[-1] + dx), float(y[0] - dy), float(y[-1] + dy)
@@ -218,6 +227,7 @@ def _kl_text(summary: Summary) -> str:
     return "" if kl is None else f"KL = {value_text(kl, summary.get('kl_standard_error'))}"
 
 
-def _add_title(figure: Figure, summary: Summary, *parts: str) -> None:
-    named = (summary.get("target", ""), f"{summary['flow']} flow", f"K = {summary['k']}")
-    add_title(figure, *named, *parts)
+def title_figure(figure: Figure, summary: Summary, *parts: str) -> None:
+    """Name what was fitted, the flows, and ``parts``."""
+    named = summary.get("target") or Path(summary.get("data", {}).get("name", "")).name
+    add_title(figure, named, f"{summary['flow']} flow", f"K = {summary['k']}", *parts)

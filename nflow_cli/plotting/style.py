@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 # Many journals refuse the default font type; the fixed salt makes svg files repeatable.
 STYLE: dict[Any, Any] = {"axes.titlesize": 10, "pdf.fonttype": 42, "svg.hashsalt": "nflow"}
 DPI = 150
+COMPARABLE = 4.0  # sides of a panel that differ by less are drawn to one scale
 SEQUENTIAL = matplotlib.colormaps["viridis"].with_extremes(bad="0.75")
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "0.55"  # Okabe-Ito, safe for colour-blind readers
 Arrays = Mapping[str, np.ndarray]
@@ -58,7 +59,7 @@ def panel_grid(
     height that titles and labels add to each row.
     """
     rows = math.ceil(count / columns)
-    panel = ((width - side) / columns - 0.1) * (extent[3] - extent[2]) / (extent[1] - extent[0])
+    panel = ((width - side) / columns - 0.1) * height_of(extent)
     height = min(max(rows * (panel + head) + 0.52, 2.0), 8.0)
     layout = ConstrainedLayoutEngine(compress=True, h_pad=0.06, w_pad=0.06)
     figure = Figure((width, height), DPI, layout=layout)
@@ -67,6 +68,21 @@ def panel_grid(
     for i, ax in enumerate(axes):
         label_panel(ax, names[0] if i + columns >= count else "", "" if i % columns else names[1])
     return figure, axes
+
+
+def height_of(extent: Extent) -> float:
+    """Return how high a panel is beside its width: as its sides are, or 1 where they differ much.
+
+    Then the two coordinates have different units, and no scale can serve both.
+    """
+    ratio = (extent[3] - extent[2]) / (extent[1] - extent[0])
+    return ratio if 1 / COMPARABLE < ratio < COMPARABLE else 1.0
+
+
+def aspect_of(extent: Extent) -> Any:
+    """Return the aspect of a panel over the extent: equal, unless its sides do not compare."""
+    ratio = (extent[3] - extent[2]) / (extent[1] - extent[0])
+    return "equal" if height_of(extent) == ratio else height_of(extent) / ratio
 
 
 def label_panel(ax: Axes, x_label: str, y_label: str) -> None:
@@ -79,7 +95,8 @@ def label_panel(ax: Axes, x_label: str, y_label: str) -> None:
 def draw_grid(ax: Axes, grid: np.ndarray, extent: Extent, cmap: Any, norm: Normalize) -> AxesImage:
     """Draw a grid (m, n) over the extent; nan is grey, and named where nothing else is there."""
     name_lost(ax, grid)
-    return ax.imshow(grid, cmap, norm, extent=extent, origin="lower", interpolation="bilinear")
+    style: Any = {"origin": "lower", "interpolation": "bilinear", "aspect": aspect_of(extent)}
+    return ax.imshow(grid, cmap, norm, extent=extent, **style)
 
 
 def name_lost(ax: Axes, values: np.ndarray, height: float = 0.5) -> None:

@@ -246,6 +246,20 @@ def test_the_inverse_converges_at_every_slope_and_bend(dim, dtype):
     check_round_trip(parameters, x, dtype)
 
 
+@every_dtype
+def test_the_inverse_converges_between_those_slopes_and_bends(dtype):
+    bends = np.concatenate([-(10 ** np.linspace(2, -3, 90)), 10 ** np.linspace(-3, 4.8, 140)])
+    wu, v = (grid.ravel() for grid in np.meshgrid(bends, 10 ** np.linspace(-6, 1.6, 200)))
+    w = np.sqrt(np.maximum(np.abs(wu), 1))[:, None] * [[0.6, -0.8]]
+    u = (wu / dot(w, w))[:, None] * w
+    z = (v / dot(w, w))[:, None] * w
+    parameters = {"u": u, "w": w, "b": np.zeros(len(wu))}
+    parameters = {name: value.astype(dtype) for name, value in parameters.items()}
+    x, _ = run_one(PlanarFlow, parameters, z.astype(dtype))
+    round_trip(parameters, x.astype(dtype), dtype)
+    round_trip(parameters, -x.astype(dtype), dtype)
+
+
 @st.composite
 def rows(draw, dtype):
     dim = draw(st.sampled_from(DIMS))
@@ -256,8 +270,8 @@ def rows(draw, dtype):
         return draw(arrays(dtype, shape, elements=numbers))
 
     parameters = {"u": array(4, dim), "w": array(4, dim), "b": array(4)}
-    # The square of a weight below this underflows, and the flow counts as a shift.
-    smallest = 1e-150 if dtype == "float64" else 1e-18
+    # The square of a weight below this is close to underflow, and the flow counts as a shift.
+    smallest = 2e-145 if dtype == "float64" else 2e-17
     parameters["w"][np.abs(parameters["w"]) < smallest] = 0
     return parameters, array(4, dim)
 

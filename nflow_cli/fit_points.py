@@ -1,0 +1,127 @@
+"""Fit a flow stack to points by maximum likelihood (forward KL)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.config import fingerprint
+from nflow_cli.data import PointChunks
+from nflow_cli.flows import FlowStack
+from nflow_cli.point_data import PointData
+from nflow_cli.points_evaluation import density_of_points
+from nflow_cli.registry import BASES, resolve
+from nflow_cli.run_dir import SUMMARY, RunDirectory
+from nflow_cli.saving import save_model
+from nflow_cli.scores import held_out_figures
+from nflow_cli.session import Session
+from nflow_cli.trained import TrainedOnPoints
+from nflow_cli.training import ChunkTrainer, Clock, ProgressReport, compiled
+from nflow_cli.validation import ValidationLog
+
+
+class FitPoints(ChunkTrainer):
+    """A flow stack and the base it starts from, fitted to standardised points.
+
+    Args:
+        flow: Maps the base to the standardised points.
+        base: Its density must not be 0 anywhere.
+        log_det: ``log|det dz/dx|`` of the standardisation in nats, so that the loss is that of
+            points in the user's units.
+    """
+
+    terms = ("loss",)
+
+    def __init__(self, flow: FlowStack, base: Any, log_det: float):
+        super().__init__()
+        self.flow, self.base, self.log_det = flow, base, log_det
+        flow.build((None, 2))
+        flow.built = self.built = True
+
+    def objective(self, batch: Any, update: Any) -> dict[str, Any]:
+        """Return the :meth:`negative_log_likelihood` of standardised points ``(2, batch_size)``."""
+        return {"loss": self.negative_log_likelihood(ops.moveaxis(batch, 0, -1))}
+
+    def negative_log_likelihood(self, z: Any) -> Any:
+        """Return ``-mean log q(x)`` in nats of standardised points ``z`` ``(n, 2)``.
+
+        ``log q(x) = log q0(f^-1(z)) + log|det df^-1/dz| + log|det dz/dx|`` (arXiv 1505.05770,
+        eq. 5). Its expectation over ``p`` is ``KL(p || q)`` plus the entropy of ``p``.
+        """
+        z0, log_det = self.flow.inverse_and_log_det(z)
+        return -ops.mean(self.base.log_prob(z0) + log_det) - self.log_det
+
+
+def build(config: Any, data: PointData) -> FitPoints:
+    """Build and compile the model that a :class:`~nflow_cli.schema.Fit2DConfig` describes."""
+    flow = FlowStack(config.flow.pattern, config.flow.k, seed=config.seed)
+    model = FitPoints(flow, resolve(BASES[config.base_name])(), data.units.log_det)
+    model.prepare(config.train, config.train.steps)
+    return model
+
+
+def train(
+    model: FitPoints, data: PointData, config: Any, directory: RunDirectory | None = None
+) -> dict[str, Any]:
+    """Train ``model`` as ``config.train`` says, and go back to the weights of the best validation.
+
+    With ``directory``, the training is logged and saved there, and goes on from where it was.
+
+    Returns:
+        The figures of speed, and ``best_update``: whose weights are kept.
+    """
+    settings, points = config.train, data.units.inside(data.train)
+    chunks = PointChunks(points, config.seed, settings.steps, settings.chunk, settings.batch_size)
+    clock, validate = Clock(), _validator(model, data)
+    log = ValidationLog(clock, validate=validate, stopping=settings.early_stopping)
+
+    def note(logs: Any) -> str:
+        text = f"log-likelihood {-float(logs['loss']):.4f} nats"
+        return text + (f", validation {-log.validation:.4f}" if log.rows else "")
+
+    callbacks = [clock, log, ProgressReport(settings.steps, clock, note)]
+    every = settings.checkpoint_seconds
+    with Session(callbacks, settings.steps, directory, every) as session:
+        session.fit(model, chunks)
+        log.take_best(model)
+        session.finish(model)
+    return {**clock.figures(), "best_update": log.best_at}
+
+
+def _validator(model: FitPoints, data: PointData) -> Callable[[], float]:
+    """Return the function that computes the loss of the validation points."""
+    loss = compiled(model.negative_log_likelihood)
+    points = ops.convert_to_tensor(data.units.inside(data.validation).astype(np.float32))
+    return lambda: float(loss(points))
+
+
+def run(config: Any, directory: RunDirectory, data: PointData) -> dict[str, Any]:
+    """Fit, judge and save in ``directory``, from where it is. Returns the summary."""
+    model = build(config, data)
+    speed = train(model, data, config, directory)
+    model_sha256 = save_model(directory, model.flow)
+    trained = TrainedOnPoints(directory.path, config, model.flow, data.units)
+    mass, arrays = density_of_points(trained, data)
+    directory.write_evaluation(arrays)
+    unknown = ("kl", "kl_standard_error", "ess", "free_energy", "log_z", "log_z_source")
+    summary = {
+        "flow": ",".join(config.flow.pattern),
+        "k": config.flow.k,
+        "target": None,
+        "data": {"name": data.name, "sha256": data.sha256},
+        "base": config.base_name,
+        "seed": config.seed,
+        "steps": speed.pop("steps"),
+        "best_update": speed.pop("best_update"),
+        **held_out_figures(trained, data),
+        **data.sizes,
+        **dict.fromkeys(unknown),
+        "mass": mass,
+        "n_parameters": model.flow.count_params(),
+        "model_sha256": model_sha256,
+        "config_sha256": fingerprint(config),
+        **speed,
+    }
+    directory.write_json(SUMMARY, summary)
+    return summary

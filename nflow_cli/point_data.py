@@ -1,0 +1,179 @@
+"""Points to fit a density to: read or drawn, split and standardised. No Keras here."""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.errors import DataError
+from nflow_cli.points import read_points
+from nflow_cli.registry import POINT_SETS, nearest, resolve
+from nflow_cli.streams import stream
+
+SET_SIZE = 50_000  # points of a built-in set
+LEAST = 10  # points that can be split
+HELD_OUT = 50_000  # validation points, and test points, at most: a tenth of all otherwise
+LOG_2PI = math.log(2 * math.pi)
+# A column with less spread than this beside its values is constant but for rounding.
+LEAST_SPREAD = 1e-14
+SPREADS = (1e-100, 1e100)  # whose densities a double can hold
+# Least eigenvalue of the correlations of points that are not on a line.
+LEAST_EIGENVALUE = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Standardisation:
+    """Standardised coordinates ``z = (x - mean) / scale`` of points ``x`` in the user's units.
+
+    ``log p(x) = log p(z) + log_det``, where ``log_det = log|det dz/dx| = -Σ log scale`` in nats.
+
+    Attributes:
+        mean: ``(2,)``, float64.
+        scale: ``(2,)``, float64, positive.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+    def inside(self, x: np.ndarray) -> np.ndarray:
+        """Return points ``(..., 2)`` in standardised coordinates."""
+        with np.errstate(over="ignore"):  # what is that far away is at infinity
+            return (x - self.mean) / self.scale
+
+    def outside(self, z: np.ndarray) -> np.ndarray:
+        """Return points ``(..., 2)`` in the user's units, float64."""
+        return self.mean + self.scale * z
+
+    @property
+    def log_det(self) -> float:
+        """``log|det dz/dx|`` in nats."""
+        return float(-np.log(self.scale).sum())
+
+    def record(self) -> dict[str, Any]:
+        """Return what JSON can hold, exactly."""
+        return {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
+
+    @classmethod
+    def recorded(cls, record: Mapping[str, Any]) -> "Standardisation":
+        """Return the standardisation that :meth:`record` wrote down.
+
+        Raises:
+            ValueError: If ``record`` holds no such thing.
+        """
+        mean, scale = (np.asarray(record.get(key), np.float64) for key in ("mean", "scale"))
+        if mean.shape != (2,) or scale.shape != (2,) or not np.isfinite([mean, scale]).all():
+            raise ValueError("expected two finite numbers")
+        if not (scale > 0).all():
+            raise ValueError("expected a positive scale")
+        return cls(mean, scale)
+
+
+@dataclass(frozen=True, eq=False)
+class PointData:
+    """Points ``(n, 2)`` in the user's units, float64, split at random.
+
+    ``sha256`` is of the bytes of all points in their order, before they were split. The mean and
+    the scale (standard deviation) of ``units`` are those of the training points alone.
+    """
+
+    name: str
+    sha256: str
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    units: Standardisation
+
+    def record(self) -> dict[str, Any]:
+        """Return what ``run.json`` keeps of the data."""
+        return {"name": self.name, "sha256": self.sha256, **self.units.record()}
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many points each part has."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {f"n_{name}": len(points) for name, points in parts.items()}
+
+
+def load_point_data(name: str, seed: int) -> PointData:
+    """Read or draw points, and split them.
+
+    A tenth of the points each, but at least 2 and at most 50,000, is for validation and for the
+    test; the rest is trained on. The seed decides which are which, and what a built-in set holds.
+
+    Args:
+        name: A built-in set, of 50,000 points, or the path of a file that
+            :func:`~nflow_cli.points.read_points` reads.
+        seed: The seed of the run.
+
+    Raises:
+        DataError: In one line: no such points, fewer than 10, or points that no density in the
+            plane can be fitted to: constant in a coordinate, or on a line.
+    """
+    points = _points(name, seed)
+    if len(points) < LEAST:
+        raise DataError(f"{name}: expected at least {LEAST} points, received {len(points)}")
+    digest = hashlib.sha256(np.ascontiguousarray(points, "<f8").data).hexdigest()
+    held_out = min(max(2, len(points) // 10), HELD_OUT)
+    order = stream(seed, "split").permutation(len(points))
+    test, validation, train = np.split(order, [held_out, 2 * held_out])
+    units = _standardisation(name, points[train])
+    return PointData(name, digest, points[train], points[validation], points[test], units)
+
+
+def _points(name: str, seed: int) -> np.ndarray:
+    if name in POINT_SETS:
+        return resolve(POINT_SETS[name])(stream(seed, f"points/{name}"), SET_SIZE)
+    try:
+        found = Path(name).is_file()
+    except (OSError, ValueError):  # a name too long, or no name at all: "\0"
+        found = False
+    if not found:
+        raise DataError(
+            f"{name}: no such points{nearest(name, list(POINT_SETS))}; expected "
+            f"{', '.join(POINT_SETS)}, or a .csv or .npy file"
+        )
+    return read_points(name)
+
+
+def _standardisation(name: str, train: np.ndarray) -> Standardisation:
+    """Return mean and standard deviation of the training points, if they fill the plane."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, scale = train.mean(axis=0), train.std(axis=0)
+        constant = scale <= LEAST_SPREAD * np.abs(train).max(axis=0)
+    if constant.any():
+        column = int(np.argmax(constant))
+        raise DataError(
+            f"{name}: expected points that fill the plane; column {column + 1} is constant, "
+            f"{train[0, column]:.6g}"
+        )
+    if not ((scale >= SPREADS[0]) & (scale <= SPREADS[1])).all():
+        low, high = SPREADS
+        raise DataError(
+            f"{name}: expected columns with a standard deviation from {low:g} to {high:g}, "
+            f"received {scale[0]:.3g} and {scale[1]:.3g}"
+        )
+    units = Standardisation(mean, scale)
+    z = units.inside(train)
+    if np.linalg.eigvalsh(z.T @ z / len(z))[0] <= LEAST_EIGENVALUE:
+        raise DataError(f"{name}: expected points that fill the plane; all are on one line")
+    return units
+
+
+def gaussian_log_prob(train: np.ndarray, x: np.ndarray, units: Standardisation) -> np.ndarray:
+    """Return the log-density ``(m,)`` in nats at ``x`` of the Gaussian most likely given ``train``.
+
+    Its mean and its full covariance are those of ``train`` ``(n, 2)`` (divided by ``n``). They are
+    computed in standardised coordinates, and the density is that in the user's units.
+    """
+    centred = units.inside(train)
+    mean = centred.mean(axis=0)
+    covariance = (centred - mean).T @ (centred - mean) / len(centred)
+    away = np.linalg.solve(np.linalg.cholesky(covariance), (units.inside(x) - mean).T)
+    with np.errstate(over="ignore"):
+        squared = np.sum(away * away, axis=0)
+    log_det = np.linalg.slogdet(covariance)[1]
+    return -0.5 * (squared + log_det) - LOG_2PI + units.log_det

@@ -1,0 +1,73 @@
+"""The density fitted to points, on grids in the user's units: its mass, and what is drawn."""
+
+import math
+
+import numpy as np
+
+from nflow_cli.evaluation import STRIP_GRID, partial_log_densities, strip_panels
+from nflow_cli.point_data import PointData
+from nflow_cli.trained import TrainedOnPoints
+
+SHOWN_POINTS = 2_000
+SHOWN_GRID = 400
+# Points that the pictures may leave out, in each coordinate at each end; and their border.
+STRAYS, BORDER = 0.001, 0.12
+WIDER = 0.25  # of the window, at each side, for what lies between the base and the points
+Axes = tuple[np.ndarray, np.ndarray]
+
+
+def density_of_points(
+    trained: TrainedOnPoints, data: PointData
+) -> tuple[float, dict[str, np.ndarray]]:
+    """Return ``∫q`` over a grid that covers the samples of ``q``, and the arrays to plot.
+
+    All arrays are in the user's units; densities are in nats per unit of area.
+    """
+    config = trained.config
+    samples = trained.sample(config.evaluate.samples, seed=config.seed)
+    window = shown_window(data)
+    axes = _axes(window, SHOWN_GRID)
+    coarse = _axes(window + WIDER * np.array([[-1], [1]]) * np.ptp(window, axis=0), STRIP_GRID)
+    panels = strip_panels(config.flow.k)
+    inside = data.units.inside(_points(coarse)).astype(np.float32)
+    found = partial_log_densities(trained.flow, trained.base, dict.fromkeys(panels, inside))
+    strip = np.stack([found[k].reshape(STRIP_GRID, STRIP_GRID) for k in panels])
+    arrays = {
+        "axis_1": axes[0],
+        "axis_2": axes[1],
+        "log_q": trained.log_prob(_points(axes)).reshape(SHOWN_GRID, SHOWN_GRID),
+        "samples": samples[:SHOWN_POINTS],
+        "test_points": data.test[:SHOWN_POINTS],
+        "deformation_k": np.array(panels),
+        "log_deformation": strip.astype(np.float64) + data.units.log_det,
+        "deformation_axis_1": coarse[0],
+        "deformation_axis_2": coarse[1],
+    }
+    return mass_of(trained, samples, config.evaluate.grid), arrays
+
+
+def mass_of(trained: TrainedOnPoints, samples: np.ndarray, n: int) -> float:
+    """Return ``∫q`` over an ``n x n`` grid that covers ``samples`` ``(m, 2)``, and some more."""
+    low, high = samples.min(axis=0), samples.max(axis=0)
+    room = 0.02 * (high - low)
+    axes = _axes(np.stack([low - room, high + room]), n)
+    log_q = trained.log_prob(_points(axes))
+    return float(np.exp(log_q).sum() * math.prod(axis[1] - axis[0] for axis in axes))
+
+
+def shown_window(data: PointData) -> np.ndarray:
+    """Return the corners ``(2, 2)`` of what the pictures show: all training points but strays."""
+    low, high = np.quantile(data.train, [STRAYS, 1 - STRAYS], axis=0)
+    middle, half = (low + high) / 2, (0.5 + BORDER) * np.maximum(high - low, data.units.scale)
+    return np.stack([middle - half, middle + half])
+
+
+def _axes(window: np.ndarray, n: int) -> Axes:
+    first, second = np.linspace(window[0], window[1], n).T
+    return first, second
+
+
+def _points(axes: Axes) -> np.ndarray:
+    """Return the points ``(n * m, 2)`` of a grid, the first coordinate along rows."""
+    first, second = np.meshgrid(*axes)
+    return np.stack([first.ravel(), second.ravel()], axis=-1)

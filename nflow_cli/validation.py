@@ -1,0 +1,85 @@
+"""Validation while a model trains: what ends the training, and whose weights are kept."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from nflow_cli.training import Clock, MetricsLog
+
+
+class ValidationLog(MetricsLog):
+    """Writes rows as :class:`MetricsLog` does, with the loss on a validation split in each.
+
+    The weights of the lowest validation loss are kept for :meth:`take_best`. Where the objective is
+    annealed, nothing counts before ``beta`` is 1. Without ``validate`` it is a plain log.
+
+    Args:
+        clock: Must come before this callback.
+        chunks_per_row: How many chunks a row is about.
+        validate: Returns the loss on the validation split, in nats.
+        stopping: ``patience`` and ``min_delta``: training ends where the loss has not fallen by
+            ``min_delta`` nats for so long; ``None``: it goes on to its last update.
+    """
+
+    column = "validation_loss"
+
+    def __init__(
+        self,
+        clock: Clock,
+        chunks_per_row: int = 1,
+        validate: Callable[[], float] | None = None,
+        stopping: Any = None,
+    ):
+        super().__init__(clock, chunks_per_row)
+        self.validate, self.stopping = validate, stopping
+        self.validation, self.best, self.best_at = math.nan, math.inf, 0
+        self.best_weights: list[np.ndarray] = []
+
+    @property
+    def reached(self) -> int:
+        """How far training is, in the unit of the patience: updates."""
+        return self.clock.updates[-1]
+
+    def end_row(self) -> None:
+        """Validate, write the row, and compare."""
+        if not self.validate:
+            self.write_row({})
+            return
+        self.validation = self.validate()
+        if self.write_row({self.column: self.validation}).get("beta", 1) < 1:
+            return
+        if self.validation < self.best - self.min_delta:
+            self.best, self.best_at = self.validation, self.reached
+            self.best_weights = self.model.get_weights()
+        elif self.stopping and self.reached - self.best_at >= self.stopping.patience:
+            self.model.stop_training = True
+
+    @property
+    def min_delta(self) -> float:
+        """How much lower a loss must be to count, in nats."""
+        return self.stopping.min_delta if self.stopping else 0.0
+
+    def write_row(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        """Write one row; of one that training did not survive, without a validation loss."""
+        if self.validate and self.column not in more:
+            more = {**more, self.column: math.nan}
+        return super().write_row(more)
+
+    def take_best(self, model: keras.Model) -> None:
+        """Give ``model`` the weights of the lowest validation loss."""
+        if self.best_weights:
+            model.set_weights(self.best_weights)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        own = {name: getattr(self, name) for name in ("validation", "best", "best_at")}
+        return {**super().state(), **own, "best_weights": self.best_weights}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        super().restore(state)
+        for name in ("validation", "best", "best_at", "best_weights"):
+            setattr(self, name, state[name])

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+
+from nflow_cli import plotting
+from nflow_cli.plotting import points as plots
+from plotting.test_fit2d import colour_bar, gaussian, panels, title
+
+SUMMARY = {
+    **{"flow": "planar,radial", "k": 8, "target": None, "best_update": 400, "kl": None},
+    **{"data": {"name": "folder/mine.csv", "sha256": "0"}},
+    **{"log_likelihood": -1.25, "log_likelihood_standard_error": 0.02},
+    **{"gaussian_log_likelihood": -2.5, "gaussian_log_likelihood_standard_error": 0.03},
+}
+
+
+def make_evaluation(width=4.0, height=3.0, steps=3):
+    rng = np.random.default_rng(0)
+    axes = np.linspace(-width, width, 41), np.linspace(-height, height, 31)
+    coarse = axes[0][::2], axes[1][::2]
+    log_q = gaussian(axes[0] / width * 4, axes[1] / height * 3)
+    flows = [gaussian(coarse[0] / width * 4, coarse[1] / height * 3, k / 9) for k in range(steps)]
+    return {
+        **{"axis_1": axes[0], "axis_2": axes[1], "log_q": log_q},
+        **{"samples": rng.normal(size=(1500, 2)), "test_points": rng.normal(size=(120, 2))},
+        **{"deformation_k": np.arange(steps), "log_deformation": np.stack(flows)},
+        **{"deformation_axis_1": coarse[0], "deformation_axis_2": coarse[1]},
+    }
+
+
+def make_metrics(rows=60):
+    loss = 1.3 + 3 * np.exp(-np.arange(rows) / 5)
+    update = 20 * np.arange(1, rows + 1)
+    return {"update": update, "loss": loss, "validation_loss": loss + 0.1}
+
+
+@pytest.fixture(scope="module")
+def figures():
+    return plotting.points_figures(make_evaluation(), make_metrics(), SUMMARY)
+
+
+def test_there_are_three_figures_and_none_of_a_target(figures):
+    assert list(figures) == ["density", "deformation", "training"]
+    for figure in figures.values():
+        assert title(figure).startswith("mine.csv, planar, radial flow, K = 8")
+        assert not any(word in title(figure) for word in ("KL", "None", "folder"))
+
+
+def test_points_and_as_many_draws_stand_beside_the_density(figures):
+    axes = figures["density"].axes[:3]
+    assert [ax.get_title() for ax in axes] == [
+        *("120 test points", "fitted density $q_K(x)$", "120 draws of $q_K$")
+    ]
+    assert [len(ax.lines[0].get_xdata()) for ax in axes] == [120, 120, 120]
+    assert len({ax.get_xlim() + ax.get_ylim() for ax in axes}) == 1
+    assert all(ax.get_aspect() == 1 for ax in axes)
+    assert [ax.get_xlabel() for ax in axes] == 3 * ["$x_1$"]
+    assert "log-likelihood = -1.250 ± 0.020 nats" in title(figures["density"])
+    assert colour_bar(figures["density"]).get_ylabel() == "density"
+
+
+def test_coordinates_of_different_units_fill_a_square_panel():
+    evaluation = make_evaluation(width=1e-3, height=5e4)
+    drawn = plotting.points_figures(evaluation, make_metrics(), SUMMARY)
+    for name in ("density", "deformation"):
+        drawn[name].draw_without_rendering()
+        for ax in panels(drawn[name]):
+            box = ax.get_window_extent()
+            assert box.width == pytest.approx(box.height, rel=0.02)
+
+
+def test_the_training_picture_has_both_curves_and_both_levels(figures):
+    (ax,) = figures["training"].axes
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "test set: -1.250 ± 0.020 nats" in labels
+    assert "Gaussian: -2.500 ± 0.030 nats" in labels
+    curve = next(line for line in ax.lines if line.get_label() == "validation")
+    np.testing.assert_allclose(curve.get_ydata(), -make_metrics()["validation_loss"])
+    assert ax.get_ylabel() == "log-likelihood (nats a point)"
+    low, high = ax.get_ylim()
+    assert low < -2.5 and high > -1.25
+
+
+def test_a_fall_from_far_above_leaves_the_end_readable():
+    metrics = make_metrics()
+    metrics["loss"][0] = 1e6
+    (ax,) = plots.training_figure(metrics, SUMMARY).axes
+    assert ax.get_ylim()[0] > -10
+
+
+def test_a_spike_of_q_is_cut_off_and_the_colour_bar_says_so():
+    evaluation = make_evaluation()
+    evaluation["log_q"][15, 20] = 20.0
+    (ax,) = panels(plots.density_figure(evaluation, SUMMARY))
+    assert ax.images[0].colorbar.extend == "max"
+    assert ax.images[0].norm.vmax < 1
+
+
+def test_what_is_not_finite_is_named():
+    evaluation, metrics = make_evaluation(), make_metrics()
+    evaluation["log_q"][:] = np.nan
+    metrics["loss"][:] = metrics["validation_loss"][:] = np.nan
+    lost = {"log_likelihood": None, "log_likelihood_standard_error": None}
+    figures = plotting.points_figures(evaluation, metrics, SUMMARY | lost)
+    (ax,) = panels(figures["density"])
+    assert "not finite" in [text.get_text() for text in ax.texts]
+    labels = [text.get_text() for text in figures["training"].axes[0].get_legend().get_texts()]
+    assert "not finite (60 of 60 rows)" in labels
