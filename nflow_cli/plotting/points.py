@@ -109,7 +109,7 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
             text = f"{name}: {_likelihood_text(summary, key, '')}"
             ax.axhline(summary[key], color="k", ls=style, lw=1.4, label=text)
     ax.set_ylabel("log-likelihood (nats a point)")
-    ax.legend(framealpha=0.85, edgecolor="none", loc="lower right")
+    ax.legend(framealpha=0.85, edgecolor="none", loc="center right")
     zoom_on_best(ax, np.concatenate([-loss, -validation]), summary)
     label_steps([ax], "update")
     title_figure(figure, summary)
