@@ -108,15 +108,18 @@ class DivergenceStop(keras.callbacks.Callback):
             variable.assign(value)
 
 
-def trace_flows(flow: Any, z: Any, *context: Any) -> Generator[tuple[str, Any], None, Any]:
+def trace_flows(
+    flow: Any, points: Any, *context: Any, inverse: bool = False
+) -> Generator[tuple[str, Any], None, Any]:
     """Push points through a stack flow by flow: yield each result by name, return the last."""
-    for index in range(flow.k):
+    order = reversed(range(flow.k)) if inverse else range(flow.k)
+    for index in order:
         kind, parameters = flow.flow_at(index, *context)
-        z, log_det = run_flows([kind], [parameters], 1, z)
+        points, log_det = run_flows([kind], [parameters], 1, points, inverse)
         name = f"flow {index + 1} of {flow.k} ({flow.pattern[index % len(flow.pattern)]})"
-        yield f"the points behind {name}", z
+        yield f"the {'input' if inverse else 'output'} of {name}", points
         yield f"the log-determinant of {name}", log_det
-    return z
+    return points
 
 
 def first_fault(model: Any, batch: Any) -> str:

@@ -1,6 +1,6 @@
 """Fit a flow stack to points by maximum likelihood (forward KL)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from keras import ops
 
 from nflow_cli.config import fingerprint
 from nflow_cli.data import PointChunks
+from nflow_cli.divergence import trace_flows
 from nflow_cli.flows import FlowStack
 from nflow_cli.point_data import PointData
 from nflow_cli.points_evaluation import density_of_points
@@ -42,6 +43,11 @@ class FitPoints(ChunkTrainer):
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
         """Return the :meth:`negative_log_likelihood` of standardised points ``(2, batch_size)``."""
         return {"loss": self.negative_log_likelihood(ops.moveaxis(batch, 0, -1))}
+
+    def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
+        """Yield what :meth:`objective` computes, from the last flow to the first."""
+        z0 = yield from trace_flows(self.flow, ops.moveaxis(batch, 0, -1), inverse=True)
+        yield "the log-density of the base", self.base.log_prob(z0)
 
     def negative_log_likelihood(self, z: Any) -> Any:
         """Return ``-mean log q(x)`` in nats of standardised points ``z`` ``(n, 2)``.

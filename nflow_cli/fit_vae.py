@@ -68,8 +68,8 @@ class FitVAE(ChunkTrainer):
         yield "the log-density of the base", vae.sampling.log_prob(noise, log_variance)
         z = yield from trace_flows(vae.flow, z0, *([context] if vae.amortized else []))
         yield "the log-density of the prior", vae.sampling.prior_log_prob(z)
-        yield "the decoder's logits", vae.decode_logits(z)
-        yield "the log-likelihood of the pixels", vae.elbo_terms(*batch)["log_likelihood"]
+        yield "the decoder's logit", vae.decode_logits(z)
+        yield "the log-likelihood of an image", vae.elbo_terms(*batch)["log_likelihood"]
 
 
 class EpochLog(ValidationLog):

@@ -8,7 +8,7 @@ from keras import ops
 from loops import NOISE, Bend, fit, settings
 from truth import to_numpy
 
-from nflow_cli import config, fit2d, fit_vae
+from nflow_cli import config, fit2d, fit_points, fit_vae
 from nflow_cli.checkpoints import Checkpoints
 from nflow_cli.data import ImageChunks
 from nflow_cli.distributions import StandardNormal
@@ -126,10 +126,20 @@ def test_a_hole_in_the_target_is_told_from_a_flow_that_overflows():
     assert re.match("the log-density of the target is nan", first_fault(model, BATCH))
     weights.assign(start + np.array([[0.0], [np.inf]]))
     assert re.match(
-        r"the points behind flow 3 of 3 \(planar\) is (nan|inf|-inf)", first_fault(model, BATCH)
+        r"the output of flow 3 of 3 \(planar\) is (nan|inf|-inf)", first_fault(model, BATCH)
     )
     stack.parameters[1]["beta"].assign([np.nan])
-    assert re.match(r"the points behind flow 2 of 3 \(radial\) is nan", first_fault(model, BATCH))
+    assert re.match(r"the output of flow 2 of 3 \(radial\) is nan", first_fault(model, BATCH))
+
+
+def test_a_fit_to_points_is_taken_apart_from_the_last_flow_to_the_first():
+    stack = FlowStack(["planar", "radial"], 3, seed=0)
+    model = fit_points.FitPoints(stack, StandardNormal(), 0.0)
+    model.prepare(config.validate({"command": "fit-2d"}, "test").train, 1)
+    stack.parameters[1]["center"].assign([[np.nan, 0.0]])
+    assert first_fault(model, BATCH) == "the input of flow 2 of 3 (radial) is nan"
+    stack.parameters[0]["b"].assign([np.nan, np.nan])
+    assert first_fault(model, BATCH) == "the input of flow 3 of 3 (planar) is nan"
 
 
 def test_of_restarts_the_one_that_lived_longest_is_looked_at():
@@ -144,7 +154,7 @@ def test_of_restarts_the_one_that_lived_longest_is_looked_at():
     assert re.match("the log-density of the target is nan", first_fault(model, batch))
     u[0, 2] = np.nan
     stack.parameters[0]["u"].assign(u)
-    assert re.match("the points behind flow 1 of 2", first_fault(model, batch))
+    assert re.match("the output of flow 1 of 2", first_fault(model, batch))
 
 
 def test_a_diverged_fit_keeps_its_last_good_checkpoint(tmp_path):
@@ -208,8 +218,8 @@ def test_a_learning_rate_of_a_hundred_thousand_ends_in_a_message():
     ("spoil", "fault"),
     [
         (lambda vae: vae.encoder.weights[0], "the encoder's mean"),
-        (lambda vae: vae.flow.parameters[0]["u"], "the points behind flow 1 of 2 (planar)"),
-        (lambda vae: vae.decoder.weights[0], "the decoder's logits"),
+        (lambda vae: vae.flow.parameters[0]["u"], "the output of flow 1 of 2 (planar)"),
+        (lambda vae: vae.decoder.weights[0], "the decoder's logit"),
     ],
 )
 def test_the_first_part_of_a_vae_that_is_not_finite_is_named(spoil, fault):

@@ -13,13 +13,14 @@ pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the sampler compiles with TensorFlow"
 )
 
-N, S = BATCH + 50, 2 * DRAWS + 23  # neither is a multiple of what is computed at a time
+BLOCK = DRAWS["relu"]
+N, S = BATCH + 50, 2 * BLOCK + 23  # neither is a multiple of what is computed at a time
 
 
 class LinearGaussian:
     """``x = W z + noise``, whose evidence is known, with a posterior that is not the exact one."""
 
-    latent_dim = 2
+    network, latent_dim = "relu", 2
     loading = np.array([[1.0, 0.2], [-0.4, 0.8], [0.3, 0.6], [0.7, -0.5]])
     noise_variance = 0.5
     variance = np.array([0.4, 0.5])  # of q: somewhat wider than the exact one, and axis-aligned
@@ -125,8 +126,8 @@ def test_the_estimate_comes_as_near_the_evidence_as_its_draws_allow(draws):
 
 
 def noise_of(seed, start, draws):
-    rng, blocks = stream(seed, "importance-sampling", start), -(-draws // min(draws, DRAWS))
-    shape = (min(draws, DRAWS), BATCH, MODEL.latent_dim)
+    rng, blocks = stream(seed, "importance-sampling", start), -(-draws // min(draws, BLOCK))
+    shape = (min(draws, BLOCK), BATCH, MODEL.latent_dim)
     drawn = [rng.standard_normal(shape, np.float32) for _ in range(blocks)]
     return np.concatenate(drawn)[:draws]
 
@@ -185,7 +186,7 @@ def test_progress_is_told_in_tenths_of_a_long_evaluation(sampler, capsys):
 class Units:
     """Latents ``N(m(x), 1)`` whose means have known variances over images."""
 
-    latent_dim = 4
+    network, latent_dim = "relu", 4
     deviations = np.sqrt(np.array([1.0, 0.0, 0.03, 0.002], "float32"))
 
     def elbo_terms(self, images, noise):
