@@ -66,8 +66,8 @@ class Result:
     @property
     def kind(self) -> str:
         """Which figures it has: a key of ``MEASURES``."""
-        is_density = self.config.command == "fit-2d" and self.config.data is None
-        return self.config.command if is_density or self.config.command != "fit-2d" else "points"
+        on_points = self.config.command == "fit-2d" and self.config.data is not None
+        return "points" if on_points else self.config.command
 
     @property
     def identity(self) -> tuple[str, str, int]:

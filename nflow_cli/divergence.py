@@ -47,6 +47,7 @@ class DivergenceStop(keras.callbacks.Callback):
         """Stop if what came out is not finite."""
         if not is_finite(logs):
             raise DivergenceError(self._explained(logs))
+        self._norm = float(logs["gradient_norm"])  # where the next chunk fails at once
 
     def _explained(self, logs: Mapping[str, Any]) -> str:
         end = self._made()

@@ -112,7 +112,7 @@ def density_arrays(
     axis = np.linspace(-reach, reach, n)
     panels = strip_panels(flow.k)
     coarse = np.linspace(-window, window, STRIP_GRID)
-    grids = {k: _points(coarse) for k in panels} | {flow.k: _points(axis)}
+    grids = {k: _square(coarse) for k in panels} | {flow.k: _square(axis)}
     log_density = partial_log_densities(flow, base, grids)
     full = log_density[flow.k].reshape(n, n)
     mass = float(np.exp(full.astype(np.float64)).sum() * (axis[1] - axis[0]) ** 2)
@@ -121,7 +121,7 @@ def density_arrays(
     axis_shown = axis[shown]
     last = _nearest_rows(full, axis, coarse)
     strip = [log_density[k].reshape(STRIP_GRID, -1) if k != flow.k else last for k in panels]
-    grid = ops.convert_to_tensor(_points(axis_shown).reshape(len(axis_shown), -1, 2))
+    grid = ops.convert_to_tensor(_square(axis_shown).reshape(len(axis_shown), -1, 2))
     exact = getattr(target, "sample", None)
     drawn = exact(stream(seed, "target-samples"), SHOWN_SAMPLES) if exact else np.empty((0, 2))
     arrays = {
@@ -170,10 +170,13 @@ def partial_log_densities(
     return dict(zip(joined, np.split(log_density, ends), strict=True))
 
 
-def _points(axis: np.ndarray) -> np.ndarray:
-    """Return the points ``(n * n, 2)`` of a square grid, the first coordinate along rows."""
-    first, second = np.meshgrid(axis, axis)
-    return np.stack([first.ravel(), second.ravel()], axis=-1).astype(np.float32)
+def grid_points(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the points ``(n * m, 2)`` of a grid, the first coordinate along rows."""
+    return np.stack(np.meshgrid(first, second), axis=-1).reshape(-1, 2)
+
+
+def _square(axis: np.ndarray) -> np.ndarray:
+    return grid_points(axis, axis).astype(np.float32)
 
 
 def _nearest_rows(full: np.ndarray, axis: np.ndarray, coarse: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from nflow_cli.evaluation import STRIP_GRID, partial_log_densities, strip_panels
+from nflow_cli.evaluation import STRIP_GRID, grid_points, partial_log_densities, strip_panels
 from nflow_cli.point_data import PointData
 from nflow_cli.trained import TrainedOnPoints
 
@@ -29,13 +29,13 @@ def density_of_points(
     axes = _axes(window, SHOWN_GRID)
     coarse = _axes(window + WIDER * np.array([[-1], [1]]) * np.ptp(window, axis=0), STRIP_GRID)
     panels = strip_panels(config.flow.k)
-    inside = data.units.inside(_points(coarse)).astype(np.float32)
+    inside = data.units.inside(grid_points(*coarse)).astype(np.float32)
     found = partial_log_densities(trained.flow, trained.base, dict.fromkeys(panels, inside))
     strip = np.stack([found[k].reshape(STRIP_GRID, STRIP_GRID) for k in panels])
     arrays = {
         "axis_1": axes[0],
         "axis_2": axes[1],
-        "log_q": trained.log_prob(_points(axes)).reshape(SHOWN_GRID, SHOWN_GRID),
+        "log_q": trained.log_prob(grid_points(*axes)).reshape(SHOWN_GRID, SHOWN_GRID),
         "samples": samples[:SHOWN_POINTS],
         "test_points": data.test[:SHOWN_POINTS],
         "deformation_k": np.array(panels),
@@ -51,7 +51,7 @@ def mass_of(trained: TrainedOnPoints, samples: np.ndarray, n: int) -> float:
     low, high = samples.min(axis=0), samples.max(axis=0)
     room = 0.02 * (high - low)
     axes = _axes(np.stack([low - room, high + room]), n)
-    log_q = trained.log_prob(_points(axes))
+    log_q = trained.log_prob(grid_points(*axes))
     return float(np.exp(log_q).sum() * math.prod(axis[1] - axis[0] for axis in axes))
 
 
@@ -65,9 +65,3 @@ def shown_window(data: PointData) -> np.ndarray:
 def _axes(window: np.ndarray, n: int) -> Axes:
     first, second = np.linspace(window[0], window[1], n).T
     return first, second
-
-
-def _points(axes: Axes) -> np.ndarray:
-    """Return the points ``(n * m, 2)`` of a grid, the first coordinate along rows."""
-    first, second = np.meshgrid(*axes)
-    return np.stack([first.ravel(), second.ravel()], axis=-1)

@@ -38,8 +38,8 @@ def evaluate(run_dir: str, data: str | None, samples: int | None, seed: int | No
     if on_points and (samples, seed) != (None, None):
         raise click.UsageError("a fit to points is judged by points: no --samples and no --seed")
     _check_samples(config.command, samples)
-    rows_of = _flow_rows if config.command == "fit-2d" else _vae_rows
-    rows_of = _points_rows if on_points else rows_of
+    of_density = _points_rows if on_points else _flow_rows
+    rows_of = of_density if config.command == "fit-2d" else _vae_rows
     given = _data(run, config, data)
     with stopped_by_signals(again()):
         start_tensorflow()
