@@ -56,7 +56,7 @@ class ElementaryFlow(Flow):
     """One flow with one set of weights: a subclass is only its mathematics.
 
     It names its raw parameters (``vectors`` of shape ``(D,)``, ``scalars`` of shape ``()``) and
-    gives four pure functions, written features first: points are ``(D, *batch)``, vectors
+    gives pure functions, written features first: points are ``(D, *batch)``, vectors
     ``(D, *batch)`` and scalars ``(*batch)``, all broadcasting against each other (XLA then works
     along the batch). ``constrain`` sees all the repeats in a stack at once, with one more axis in
     front of everything.
@@ -84,7 +84,15 @@ class ElementaryFlow(Flow):
         raise NotImplementedError
 
     @staticmethod
-    def invert(x: Any, *constrained: Any) -> tuple[Any, Any]:
+    def solve(x: Any, *constrained: Any) -> Any:
+        """Return the root ``(*batch)`` that :meth:`invert` needs where it is no closed form.
+
+        No gradient passes through it, and one root serves the inverse and its gradient.
+        """
+        return ops.zeros_like(x[0])
+
+    @staticmethod
+    def invert(x: Any, root: Any, *constrained: Any) -> tuple[Any, Any]:
         """Map ``x`` ``(D, *batch)`` backward; return it with the log-determinant ``(*batch)``."""
         raise NotImplementedError
 

@@ -43,25 +43,41 @@ def run_flows(
     whole, rest = divmod(k, len(kinds))
     looped = [tuple(array[:whole] for array in arrays) for arrays in sets]
     tail = [tuple(array[whole] for array in arrays) for arrays in sets[:rest]]
+    run = _backward if inverse else _forward
     if inverse:
-        state = _step(kinds[:rest], state, tail, inverse)
+        state, _ = run(kinds[:rest], state, tail)
         looped = [tuple(ops.flip(array, 0) for array in arrays) for arrays in looped]
-    state = _fold(lambda s, p: _step(kinds, s, p, inverse), state, looped, whole)
+    roots = len(kinds) if inverse else 0
+    state = _fold(lambda *given: run(kinds, *given), state, looped, whole, roots)
     if not inverse:
-        state = _step(kinds[:rest], state, tail, inverse)
+        state, _ = run(kinds[:rest], state, tail)
     points, log_det = state
     return ops.moveaxis(points, 0, -1), log_det
 
 
-def _step(kinds: Sequence[Any], state: Any, sets: Sequence[Any], inverse: bool) -> Any:
+def _forward(kinds: Sequence[Any], state: Any, sets: Sequence[Any], roots: Any = ()) -> Any:
     """Run once through the pattern (or through its beginning, where ``kinds`` is shorter)."""
     points, log_det = state
-    pairs = list(zip(kinds, sets))
-    for kind, constrained in reversed(pairs) if inverse else pairs:
-        run = kind.invert if inverse else kind.transform
-        points, change = run(points, *constrained)
+    for kind, constrained in zip(kinds, sets):
+        points, change = kind.transform(points, *constrained)
         log_det = log_det + change
-    return points, log_det
+    return (points, log_det), []
+
+
+def _backward(kinds: Sequence[Any], state: Any, sets: Sequence[Any], roots: Any = ()) -> Any:
+    """Undo one run through the pattern; return also the roots that were solved for.
+
+    Given those ``roots``, nothing is solved: so a gradient does not pay for it again.
+    """
+    points, log_det = state
+    solved, known = [], list(roots)
+    for kind, constrained in reversed(list(zip(kinds, sets))):
+        fixed = map(ops.stop_gradient, (points, *constrained))
+        root = known.pop(0) if known else kind.solve(*fixed)
+        points, change = kind.invert(points, root, *constrained)
+        log_det = log_det + change
+        solved.append(root)
+    return (points, log_det), solved
 
 
 def _rank(kind: Any, parameters: dict[str, Any]) -> int:
@@ -83,37 +99,32 @@ def _pad(array: Any, axis: int, rank: int) -> Any:
     return array
 
 
-def _fold(step: Callable[[Any, Any], Any], state: Any, sets: Any, count: int) -> Any:
-    """Fold ``step(state, parameters)`` over the leading axis of every array in ``sets``.
+def _fold(step: Callable[..., Any], state: Any, sets: Any, count: int, roots: int) -> Any:
+    """Fold ``state, roots = step(state, parameters)`` over the leading axis of all in ``sets``.
 
-    Compiled once whatever ``count``. No single Keras loop is differentiable under XLA on every
-    backend: TensorFlow needs a ``while_loop`` with a known bound (and a TensorArray, whose
-    gradient does not grow with ``count``), JAX needs ``scan``; torch runs eagerly.
+    Compiled once whatever ``count``, where there is a compiler. No single Keras loop is
+    differentiable under XLA on every backend: TensorFlow needs a ``while_loop`` with a known
+    bound, JAX needs ``scan``.
+
+    Args:
+        step: Runs once through the pattern; see :func:`_forward` and :func:`_backward`.
+        state: Points and log-determinant.
+        sets: For each position of the pattern, what its flow uses.
+        count: How many steps.
+        roots: How many roots a step returns, of the log-determinant's shape.
     """
     if count == 0:
         return state
     backend = keras.config.backend()
     if backend == "jax":
-        return ops.scan(lambda s, p: (step(s, p), None), state, sets)[0]
+        return ops.scan(lambda s, p: (step(s, p)[0], None), state, sets)[0]
     if backend == "tensorflow":
-        return _fold_tensorflow(step, state, sets, count)
+        import tensorflow as tf
+
+        if not tf.executing_eagerly():
+            from nflow_cli.flows.tensorflow_fold import fold
+
+            return fold(step, state, sets, count, roots)
     for i in range(count):
-        state = step(state, [tuple(array[i] for array in arrays) for arrays in sets])
+        state, _ = step(state, [tuple(array[i] for array in arrays) for arrays in sets])
     return state
-
-
-def _fold_tensorflow(step: Callable[[Any, Any], Any], state: Any, sets: Any, count: int) -> Any:
-    import tensorflow as tf
-
-    def unstack(array: Any) -> Any:
-        empty = tf.TensorArray(array.dtype, count, element_shape=array.shape[1:])
-        return empty.unstack(array)
-
-    stored = [[unstack(array) for array in arrays] for arrays in sets]
-
-    def body(i: Any, *state: Any) -> tuple[Any, ...]:
-        return i + 1, *step(state, [[array.read(i) for array in arrays] for arrays in stored])
-
-    return tf.while_loop(
-        lambda i, *_: i < count, body, (tf.constant(0), *state), maximum_iterations=count
-    )[1:]

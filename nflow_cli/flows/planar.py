@@ -76,12 +76,28 @@ class PlanarFlow(ElementaryFlow):
         return z + u_hat * h, _log_slope(h, *slope)
 
     @staticmethod
-    def invert(x: Any, u_hat: Any, w: Any, b: Any, *slope: Any) -> tuple[Any, Any]:
-        """Return ``x - û tanh(v)`` and the log-determinant, where ``v = w.z + b`` solves
-        ``v + (w.û) tanh(v) = w.x + b``.
+    def solve(x: Any, u_hat: Any, w: Any, b: Any, slope: Any, rest: Any) -> Any:
+        """Return ``v = w.z + b``, the root of ``v + (w.û) tanh(v) = w.x + b``.
+
+        By symmetry the root is sought for ``c = |w.x + b|``, in ``[c - |w.û|, c + |w.û|]`` and
+        ``v >= 0``. There the left side is convex for ``w.û < 0`` and concave for ``w.û > 0``, so
+        Newton's iteration is monotone from an upper bound of the root in the first case and from a
+        lower one in the second.
         """
-        v = _solve(ops.sum(w * x, axis=0) + b, slope[0])
+        c = ops.sum(w * x, axis=0) + b
+        return ops.sign(c) * _root(ops.abs(c), slope)
+
+    @staticmethod
+    def invert(x: Any, v: Any, u_hat: Any, w: Any, b: Any, *slope: Any) -> tuple[Any, Any]:
+        """Return ``x - û tanh(v)`` and the log-determinant, for the root ``v``.
+
+        The gradient is that of the implicit function ``v``, not of the iteration: what is added
+        to ``h`` is 0 and has the gradient of ``tanh(v)``.
+        """
         h = tanh(v)
+        moved = ops.sum(w * x, axis=0) + b - slope[0] * h
+        rate = ops.stop_gradient((1 - h * h) / _derivative(h, slope[0]))
+        h = h + rate * (moved - ops.stop_gradient(moved))
         return x - u_hat * h, -_log_slope(h, *slope)
 
 
@@ -94,22 +110,6 @@ def _log_slope(h: Any, slope: Any, rest: Any) -> Any:
     the value is finite but not exact.)
     """
     return ops.log(h * h + (1 - h * h) * slope) + ops.where(h == 0, rest, 0.0)
-
-
-def _solve(c: Any, slope: Any) -> Any:
-    """Solve ``F(v) = v + s tanh(v) - c = 0`` for ``v``, where ``s = slope - 1 > -1``.
-
-    By symmetry the root is sought for ``|c|``, in ``[|c| - |s|, |c| + |s|]`` and ``v >= 0``. There
-    F is convex for ``s < 0`` and concave for ``s > 0``, so Newton's iteration is monotone from an
-    upper bound of the root in the first case and from a lower one in the second. Its gradient is
-    that of the implicit function, not of the iteration.
-    """
-    v = ops.sign(c) * _root(ops.stop_gradient(ops.abs(c)), ops.stop_gradient(slope))
-    v = ops.stop_gradient(v)
-    h, excess = _tanh_and_excess(v)
-    residual = excess + slope * h - c
-    derivative = ops.stop_gradient(_derivative(h, slope))
-    return v - (residual - ops.stop_gradient(residual)) / derivative
 
 
 def _root(c: Any, slope: Any) -> Any:

@@ -54,7 +54,7 @@ class RadialFlow(ElementaryFlow):
         return z + away * ((outer - alpha) / (r + alpha)), _log_det(r, alpha, outer, z.shape[0])
 
     @staticmethod
-    def invert(x: Any, center: Any, alpha: Any, outer: Any) -> tuple[Any, Any]:
+    def invert(x: Any, _: Any, center: Any, alpha: Any, outer: Any) -> tuple[Any, Any]:
         """Return ``x - (x - c) β̂ / (r + B)`` and the log-determinant.
 
         ``r`` is the positive root of ``r^2 + (B - g) r - α g = 0``, ``g = |x - c|``.
