@@ -50,7 +50,8 @@ def _transposed(
     with tf.GradientTape() as tape:
         tape.watch([before, flat])
         after, _ = step(before, keras.tree.pack_sequence_as(sets, flat), roots)
-    return tape.gradient(after, [before, flat], changes, unconnected_gradients="zero")
+    zero = tf.UnconnectedGradients.ZERO
+    return tape.gradient(after, [before, flat], changes, unconnected_gradients=zero)
 
 
 def _loop(body: Any, first: int, count: int, arrays: Any, state: Any) -> tuple[Any, Any]:
