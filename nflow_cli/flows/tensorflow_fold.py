@@ -43,9 +43,7 @@ def fold(step: Callable[..., Any], state: Sequence[Any], sets: Any, count: int, 
     return run(*state, *keras.tree.flatten(sets))
 
 
-def _transposed(
-    step: Any, before: Any, flat: Any, sets: Any, roots: Any, changes: Any
-) -> tuple[Any, Any]:
+def _transposed(step: Any, before: Any, flat: Any, sets: Any, roots: Any, changes: Any) -> Any:
     """Return the gradient of one step in its state and in its parameters ``flat``."""
     with tf.GradientTape() as tape:
         tape.watch([before, flat])
