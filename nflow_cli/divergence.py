@@ -33,10 +33,6 @@ class DivergenceStop(keras.callbacks.Callback):
         self._kept: list[np.ndarray] = []
         self._kept_at = -math.inf
 
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Create the optimizer's variables: what the first chunk begins with has them too."""
-        self.model.optimizer.build(self.model.trainable_variables)
-
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Keep what the chunk begins with, if it is time."""
         if time.monotonic() - self._kept_at >= KEEP_SECONDS:

@@ -10,6 +10,7 @@ from nflow_cli.divergence import trace_flows
 from nflow_cli.evaluation import density_arrays, evaluate_samples
 from nflow_cli.flows import FlowStack
 from nflow_cli.objectives import inverse_temperature, reverse_kl
+from nflow_cli.programs import compiled_before
 from nflow_cli.registry import BASES, TARGETS, resolve
 from nflow_cli.restarts import Restarts
 from nflow_cli.run_dir import SUMMARY, RunDirectory
@@ -93,7 +94,7 @@ def train(model: Fit2D, config: Any, directory: RunDirectory | None = None) -> d
 
 def run(config: Any, directory: RunDirectory) -> dict[str, Any]:
     """Fit, judge and save in ``directory``, from where it is. Returns the summary."""
-    model = build(config)
+    model = compiled_before(config, [config.seed], lambda: build(config))
     speed = train(model, config, directory)
     model_sha256 = save_model(directory, model.flow)
     parts = (model.flow, model.base, model.target)

@@ -14,6 +14,7 @@ import numpy as np
 from nflow_cli.data import NoiseChunks
 from nflow_cli.evaluation import judge
 from nflow_cli.flows import FlowStack
+from nflow_cli.programs import compiled_before
 from nflow_cli.session import Session
 
 # The worse half goes after so many eighths of the updates. Where the objective is annealed in the
@@ -140,15 +141,18 @@ class Restarts:
         if len(seeds) == 1:
             flow.seed = seeds[0]
             return self.model
-        trainer = self.model.with_flow(SideBySide(flow.pattern, flow.k, seeds))
-        trainer.restarts = (len(seeds),)
-        trainer.prepare(self.config.train, self.config.train.steps)
-        return trainer
+
+        def build() -> Any:
+            trainer = self.model.with_flow(SideBySide(flow.pattern, flow.k, seeds))
+            trainer.restarts = (len(seeds),)
+            trainer.prepare(self.config.train, self.config.train.steps)
+            return trainer
+
+        return compiled_before(self.config, seeds, build)
 
 
 def _hand_over(wide: Any, narrow: Any, keep: list[int]) -> None:
     """Give ``narrow`` the weights and Adam's moments of the restarts ``keep`` of ``wide``."""
-    narrow.optimizer.build(narrow.trainable_variables)
     pairs = [(wide.trainable_variables, narrow.trainable_variables)]
     pairs += [(wide.optimizer.variables, narrow.optimizer.variables)]
     for sources, targets in pairs:

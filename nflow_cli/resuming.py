@@ -108,7 +108,6 @@ class Checkpointer(keras.callbacks.Callback):
     def assign(self, model: ChunkTrainer, saved: Checkpoint) -> None:
         """Put ``model`` and its optimizer into the state of ``saved``."""
         self.set_model(model)
-        model.optimizer.build(model.trainable_variables)
         values = _grouped(saved.arrays, "")["variable"]
         for variable, value in zip(model.state_variables, values, strict=True):
             variable.assign(value)

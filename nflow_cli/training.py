@@ -43,6 +43,14 @@ class ChunkTrainer(keras.Model):
         """Compile with the optimizer and the clipping that ``train`` asks for."""
         self.clip_norm = train.clip_norm
         self.compile(optimizer=make_optimizer(train, steps), jit_compile=True)
+        self.optimizer.build(self.trainable_variables)
+        self._fresh = [ops.convert_to_numpy(v) for v in self.optimizer.variables]
+
+    def start_over(self) -> None:
+        """Forget what the optimizer has learnt: the weights are the caller's to set."""
+        for variable, value in zip(self.optimizer.variables, self._fresh):
+            variable.assign(value)
+        self.stop_training = False
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Run ``count`` updates on ``data = (chunk, (count,))``.

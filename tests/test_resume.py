@@ -13,26 +13,15 @@ from running import NFLOW, assert_same_run, run_nflow
 from nflow_cli.config import read_preset
 
 ALWAYS = ["--set", "train.checkpoint_seconds=0"]  # so that many kills fall into a write
+MIXED = ["fit-2d", *ALWAYS, "--flow", "planar,radial", "--k", "3", "--seed", "3", "--steps", "1010"]
+MIXED += ["--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
 FIT = [
-    *(
-        "fit-2d",
-        *ALWAYS,
-        "--flow",
-        "planar,radial",
-        "--k",
-        "3",
-        "--target",
-        "u2",
-        "--steps",
-        "3010",
-    ),
-    *("--set", "train.chunk=20", "--set", "evaluate.samples=1000"),
-    *("--set", "train.early_stopping={patience: 2500, min_delta: 100.0}", "--seed", "3"),
+    *(*MIXED, "--target", "u2"),
+    *("--set", "train.early_stopping={patience: 800, min_delta: 100.0}"),
 ]
 POINTS = [
-    *("fit-2d", *ALWAYS, "--flow", "planar,radial", "--k", "3", "--data", "spirals"),
-    *("--steps", "3010", "--set", "train.chunk=20", "--set", "evaluate.samples=1000"),
-    *("--set", "train.early_stopping={patience: 2500, min_delta: 0.5}", "--seed", "3"),
+    *(*MIXED, "--data", "spirals"),
+    *("--set", "train.early_stopping={patience: 800, min_delta: 0.5}"),
 ]
 VAE = [
     *("train-vae", *ALWAYS, "--preset", "smoke", "--epochs", "12", "--set", "train.chunk=7"),
@@ -172,7 +161,7 @@ def test_more_steps_extend_a_finished_run_and_say_what_that_is(tmp_path):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["--steps", "10"], "expected 3010 or more"),
+        (["--steps", "10"], "expected 1010 or more"),
         (["--epochs", "10"], "extended by --steps"),
     ],
 )

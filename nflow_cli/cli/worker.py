@@ -64,7 +64,7 @@ def _outcome(request: dict[str, Any]) -> Outcome:
     except Exception as error:
         return {"status": FAILED, "message": f"{error!r:.200}; see {LOG} in its folder"}
     finally:
-        _forget()
+        gc.collect()  # a run's arrays; its programs serve the next run that differs by its seed
     return {"status": COMPLETED}
 
 
@@ -90,13 +90,6 @@ def _train(folder: str, config: dict[str, Any], argv: list[str], cwd: str) -> No
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
-
-
-def _forget() -> None:
-    """Free what Keras keeps of a model, so that the next run finds a process like new."""
-    if "keras" in sys.modules:
-        sys.modules["keras"].utils.clear_session()
-    gc.collect()
 
 
 @contextlib.contextmanager

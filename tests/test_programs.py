@@ -1,0 +1,101 @@
+"""Fits that differ by their seed share what was compiled, and nothing else."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from nflow_cli import config, fit2d
+from nflow_cli.programs import compiled_before
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
+)
+
+SHORT = {
+    "command": "fit-2d",
+    "target": "u1",
+    "flow": {"pattern": ["planar", "radial"], "k": 3},
+    "evaluate": {"samples": 1000},
+}
+TRAIN = {"steps": 80, "chunk": 10, "batch_size": 32}
+ALONE = TRAIN
+SIDE_BY_SIDE = {**TRAIN, "restarts": 3}
+STOPPED = {**TRAIN, "early_stopping": {"patience": 20, "min_delta": 50.0}}
+
+
+def settings(train, seed):
+    return config.validate({**SHORT, "train": train, "seed": seed}, "a test")
+
+
+def weights(model):
+    return [keras.ops.convert_to_numpy(weight.value) for weight in model.flow.weights]
+
+
+def shared(train, seed):
+    """Fit as `nflow fit-2d` does, with what this process has compiled; return the model."""
+    chosen = settings(train, seed)
+    model = compiled_before(chosen, [seed], lambda: fit2d.build(chosen))
+    fit2d.train(model, chosen)
+    return model
+
+
+@pytest.mark.parametrize("train", [ALONE, SIDE_BY_SIDE, STOPPED], ids=["one", "three", "stopped"])
+def test_a_fit_after_others_makes_the_bits_of_a_model_of_its_own(train):
+    first = shared(train, 1)
+    second = shared(train, 2)
+    assert second is first  # compiled once
+    found = weights(second)
+    chosen = settings(train, 2)
+    alone = fit2d.build(chosen)
+    assert alone is not first
+    fit2d.train(alone, chosen)
+    for got, expected in zip(found, weights(alone), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    assert second.flow.seed == alone.flow.seed
+
+
+def test_another_target_is_another_program():
+    first, second = settings(TRAIN, 1), settings({**TRAIN, "batch_size": 16}, 1)
+    models = [compiled_before(s, [1], lambda s=s: fit2d.build(s)) for s in (first, second)]
+    assert models[0] is not models[1]
+
+
+SOAK = """
+import gc
+import sys
+from nflow_cli.cli.options import start_tensorflow
+start_tensorflow()
+from nflow_cli import config, fit2d
+from nflow_cli.cli.draw import draw
+from nflow_cli.run_dir import CONFIG, RunDirectory
+
+def resident():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+for seed in range(100):
+    settings = config.validate({"command": "fit-2d", "seed": seed, "evaluate": {"samples": 2000},
+        "train": {"steps": 400, "chunk": 100, "restarts": 1 + seed % 2}}, "soak")
+    run = RunDirectory.create("soak", f"{sys.argv[1]}/{seed}")
+    with run.recorded({"command": "fit-2d"}):
+        run.write_text(CONFIG, config.dump(settings))
+        fit2d.run(settings, run)
+        draw(run)
+    gc.collect()  # figures go when Python comes round to them
+    print(resident(), flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="memory is read from /proc")
+def test_a_hundred_fits_in_one_process_leave_memory_flat(tmp_path):
+    command = [sys.executable, "-c", SOAK, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    kilobytes = [int(line) for line in done.stdout.split()]
+    assert len(kilobytes) == 100
+    print(f"after the tenth fit {kilobytes[9]} kB, at most {max(kilobytes[10:])} kB afterwards")
+    assert max(kilobytes[10:]) <= 1.05 * kilobytes[9]
