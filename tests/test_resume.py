@@ -16,7 +16,7 @@ ALWAYS = ["--set", "train.checkpoint_seconds=0"]  # so that many kills fall into
 MIXED = ["fit-2d", *ALWAYS, "--flow", "planar,radial", "--k", "3", "--seed", "3", "--steps", "1010"]
 MIXED += ["--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
 FIT = [
-    *(*MIXED, "--target", "u2"),
+    *(*MIXED, "--target", "u2", "--restarts", "2"),
     *("--set", "train.early_stopping={patience: 800, min_delta: 100.0}"),
 ]
 POINTS = [
@@ -107,7 +107,10 @@ def test_many_random_kills(tmp_path, straight, kind, kills):
     print(f"{survived} kills survived")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
+)
 def test_a_signal_saves_says_how_to_go_on_and_loses_nothing(tmp_path, straight, number, code):
     kind = tuple(FIT)
     process = subprocess.Popen(
