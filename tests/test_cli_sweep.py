@@ -254,6 +254,7 @@ def cluster(tmp_path):
         process.wait(timeout=30)
 
 
+@pytest.mark.slow
 def test_a_cluster_makes_the_bits_of_this_machine(swept, cluster, tmp_path):
     address, _ = cluster(1)
     done = run_nflow(tmp_path, "sweep", *GRID, "--output", "s", "--scheduler", address)

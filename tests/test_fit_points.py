@@ -234,6 +234,7 @@ def killed_after(rows):
     return end
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_to_the_same_bits(short, tmp_path, monkeypatch):
     run, _ = short
     settings = config.load_config(run.path / CONFIG)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 SHORT = {
     "command": "fit-2d",
     "target": "u1",
-    "flow": {"pattern": ["planar", "radial"], "k": 3},
+    "flow": {"k": 3},
     "evaluate": {"samples": 1000},
 }
 TRAIN = {"steps": 80, "chunk": 10, "batch_size": 32}
