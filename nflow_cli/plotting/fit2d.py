@@ -22,9 +22,11 @@ from nflow_cli.plotting.style import (
     Summary,
     add_colour_bar,
     add_title,
+    aspect_of,
     colour_scale,
     draw_grid,
     fix_layout,
+    height_of,
     label_steps,
     mark_lost,
     panel_grid,
@@ -148,9 +150,11 @@ def density_panels(
     """Draw densities (m, n) in a grid of panels with one colour scale and one colour bar."""
     peaks = [float(np.nanmax(density, initial=0.0)) for density in densities]
     norm, extend = colour_scale(peaks, float(np.median(peaks)))
-    figure, axes = panel_grid(len(densities), columns, extent, width, names)
+    figure, axes = panel_grid(
+        len(densities), columns, extent, width, names, height=height_of(extent)
+    )
     for ax, density in zip(axes, densities, strict=True):
-        draw_grid(ax, density, extent, SEQUENTIAL, norm)
+        draw_grid(ax, density, extent, SEQUENTIAL, norm, aspect_of(extent))
     add_colour_bar(axes[0].images[0], axes, "density", extend)
     return figure, axes
 

@@ -29,6 +29,7 @@ from nflow_cli.plotting.style import (
     colour_scale,
     draw_grid,
     fix_layout,
+    height_of,
     label_steps,
     panel_grid,
     value_text,
@@ -66,14 +67,14 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw test points, the fitted density with some of them, and as many draws of it."""
     q = density_of(evaluation["log_q"])
     extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
-    figure, axes = panel_grid(3, 3, extent, 10.0, AXES)
+    figure, axes = panel_grid(3, 3, extent, 10.0, AXES, height=height_of(extent))
     points, draws = evaluation["test_points"], evaluation["samples"]
     shown = min(len(points), len(draws), SCATTERED)
     draw_points(axes[0], points[:shown], extent)
     axes[0].set_title(f"{shown:,} test points")
     finite = np.append(q[np.isfinite(q)], 0.0)
     norm, extend = colour_scale([float(finite.max())], float(np.quantile(finite, TYPICAL)))
-    image = draw_grid(axes[1], q, extent, SEQUENTIAL, norm)
+    image = draw_grid(axes[1], q, extent, SEQUENTIAL, norm, aspect_of(extent))
     draw_dots(axes[1], points, 300)
     axes[1].set_title("fitted density $q_K(x)$")
     draw_points(axes[2], draws[:shown], extent)

@@ -52,17 +52,19 @@ def panel_grid(
     names: tuple[str, str] = ("$z_1$", "$z_2$"),
     side: float = 1.4,
     head: float = 0.5,
+    height: float | None = None,
 ) -> Panels:
     """Return a figure of equal panels, as high as they need, axes named at the outer edges.
 
     `side` is the width in inches that labels and colour bars take from all the panels, `head` the
-    height that titles and labels add to each row.
+    height that titles and labels add to each row, `height` that of a panel beside its width where
+    it is not that of the extent.
     """
     rows = math.ceil(count / columns)
-    panel = ((width - side) / columns - 0.1) * height_of(extent)
-    height = min(max(rows * (panel + head) + 0.52, 2.0), 8.0)
+    panel = ((width - side) / columns - 0.1) * (height or _ratio(extent))
+    total = min(max(rows * (panel + head) + 0.52, 2.0), 8.0)
     layout = ConstrainedLayoutEngine(compress=True, h_pad=0.06, w_pad=0.06)
-    figure = Figure((width, height), DPI, layout=layout)
+    figure = Figure((width, total), DPI, layout=layout)
     grid = figure.add_gridspec(rows, columns)
     axes = [figure.add_subplot(grid[divmod(i, columns)]) for i in range(count)]
     for i, ax in enumerate(axes):
@@ -70,18 +72,22 @@ def panel_grid(
     return figure, axes
 
 
+def _ratio(extent: Extent) -> float:
+    return (extent[3] - extent[2]) / (extent[1] - extent[0])
+
+
 def height_of(extent: Extent) -> float:
     """Return how high a panel is beside its width: as its sides are, or 1 where they differ much.
 
     Then the two coordinates have different units, and no scale can serve both.
     """
-    ratio = (extent[3] - extent[2]) / (extent[1] - extent[0])
+    ratio = _ratio(extent)
     return ratio if 1 / COMPARABLE < ratio < COMPARABLE else 1.0
 
 
 def aspect_of(extent: Extent) -> Any:
     """Return the aspect of a panel over the extent: equal, unless its sides do not compare."""
-    ratio = (extent[3] - extent[2]) / (extent[1] - extent[0])
+    ratio = _ratio(extent)
     return "equal" if height_of(extent) == ratio else height_of(extent) / ratio
 
 
@@ -92,10 +98,17 @@ def label_panel(ax: Axes, x_label: str, y_label: str) -> None:
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 4, 10]) if label else NullLocator())
 
 
-def draw_grid(ax: Axes, grid: np.ndarray, extent: Extent, cmap: Any, norm: Normalize) -> AxesImage:
+def draw_grid(
+    ax: Axes,
+    grid: np.ndarray,
+    extent: Extent,
+    cmap: Any,
+    norm: Normalize,
+    aspect: Any = "equal",
+) -> AxesImage:
     """Draw a grid (m, n) over the extent; nan is grey, and named where nothing else is there."""
     name_lost(ax, grid)
-    style: Any = {"origin": "lower", "interpolation": "bilinear", "aspect": aspect_of(extent)}
+    style: Any = {"origin": "lower", "interpolation": "bilinear", "aspect": aspect}
     return ax.imshow(grid, cmap, norm, extent=extent, **style)
 
 

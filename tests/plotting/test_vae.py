@@ -206,6 +206,7 @@ def test_originals_lie_above_their_reconstructions(count, pairs):
     for ax in figure.axes:
         assert [text.get_text() for text in ax.get_yticklabels()] == ["original", "reconstruction"]
         assert len(ax.get_xticks()) == 0
+        assert ax.get_aspect() == 1  # a pixel is a square
     grid = figure.axes[-1].images[0].get_array()[::-1]
     first = 10 * (pairs - 1)
     np.testing.assert_array_equal(grid[:28, :28], evaluation["originals"][first])
