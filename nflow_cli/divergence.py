@@ -48,7 +48,7 @@ class DivergenceStop(keras.callbacks.Callback):
     def _explained(self, logs: Mapping[str, Any]) -> str:
         end = self._made()
         self._go_back()
-        run = compiled(self.model.train_step)
+        run = compiled(self.model.train_step, self.model.xla)
         start = self._made()
         while start < end:
             self.chunks.start_at(start)

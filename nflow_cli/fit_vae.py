@@ -34,6 +34,7 @@ class FitVAE(ChunkTrainer):
         super().__init__()
         self.vae, self.warm_up = vae, warm_up
         self.warm_up_updates, self.start = warm_up_updates, start
+        self.xla = vae.xla
         self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:

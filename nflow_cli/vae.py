@@ -53,6 +53,11 @@ class FlowVAE(keras.Model):
         self.flow.build(*shapes[: 1 + amortized])
         self.flow.built = self.built = True
 
+    @property
+    def xla(self) -> bool:
+        """Whether to compile with XLA, whose convolutions take minutes on a processor."""
+        return self.network != "gated-conv"
+
     def posterior(self, images: Any, noise: Any) -> dict[str, Any]:
         """Push ``noise`` ``(..., batch, D)`` through the posterior of each image.
 

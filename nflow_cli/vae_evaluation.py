@@ -40,7 +40,7 @@ class ImportanceSampler:
             drawn = vae.elbo_terms(images, noise)
             return {name: drawn[name] for name in ("log_likelihood", "kl", "z")}
 
-        self.weigh = compiled(weigh)
+        self.weigh = compiled(weigh, vae.xla)
 
     def __call__(self, pixels: np.ndarray, start: int) -> dict[str, np.ndarray]:
         """Return, per image of a batch that starts at image ``start``, all in nats:
