@@ -20,7 +20,7 @@ N, S = BATCH + 50, 2 * BLOCK + 23  # neither is a multiple of what is computed a
 class LinearGaussian:
     """``x = W z + noise``, whose evidence is known, with a posterior that is not the exact one."""
 
-    network, latent_dim = "relu", 2
+    network, xla, latent_dim = "relu", True, 2
     loading = np.array([[1.0, 0.2], [-0.4, 0.8], [0.3, 0.6], [0.7, -0.5]])
     noise_variance = 0.5
     variance = np.array([0.4, 0.5])  # of q: somewhat wider than the exact one, and axis-aligned
@@ -186,7 +186,7 @@ def test_progress_is_told_in_tenths_of_a_long_evaluation(sampler, capsys):
 class Units:
     """Latents ``N(m(x), 1)`` whose means have known variances over images."""
 
-    network, latent_dim = "relu", 4
+    network, xla, latent_dim = "relu", True, 4
     deviations = np.sqrt(np.array([1.0, 0.0, 0.03, 0.002], "float32"))
 
     def elbo_terms(self, images, noise):
