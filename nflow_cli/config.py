@@ -256,9 +256,9 @@ def _as_number(given: Any, whole: bool) -> str:
 
 
 def _keys_at(schema: type[BaseModel], path: list[Any]) -> list[str]:
-    """List the keys the schema knows at a dotted path."""
+    """List the keys the schema knows at a dotted path, which may lead through a list."""
     model: Any = schema
-    for part in [p for p in path if p != "target"]:
+    for part in [p for p in path if p != "target" and not isinstance(p, int)]:
         annotation = model.model_fields[part].annotation
         options = getattr(annotation, "__args__", (annotation,))
         model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
