@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from nflow_cli.config import fingerprint
+from nflow_cli.saving import DIM
 
-DIM = 2  # of the points of a 2-D fit
 # What a config holds beside what is compiled.
 NOT_COMPILED = {"description", "seed", "evaluate"}
 
