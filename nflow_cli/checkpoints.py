@@ -36,8 +36,9 @@ def _to_stderr(line: str) -> None:
 class Checkpoints:
     """The last two checkpoints of a run, in ``checkpoints/``, and a manifest of their SHA-256.
 
-    A checkpoint is written whole before the manifest names it, and the manifest names its
-    successor before it is removed: whenever the run is killed, a whole one is left.
+    The rows of ``metrics.csv`` are on the disk before the checkpoint that counts on them, a
+    checkpoint is before the manifest names it, and the manifest names its successor before it is
+    removed: whenever the run is killed, or the power cut, a whole one is left.
 
     Args:
         directory: The run.
@@ -55,6 +56,7 @@ class Checkpoints:
         np.savez(content, allow_pickle=False, **checkpoint.arrays, **{_STATE: state})
         name = f"{update:012d}.npz"
         digest = hashlib.sha256(content.getbuffer()).hexdigest()
+        self.directory.sync_metrics()
         self.directory.write(f"{CHECKPOINTS}/{name}", lambda file: file.write(content.getbuffer()))
         manifest = {**self._manifest(), name: digest}
         kept = dict(sorted(manifest.items())[-KEPT:])

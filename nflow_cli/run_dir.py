@@ -207,6 +207,13 @@ class RunDirectory:
 
             yield add
 
+    def sync_metrics(self) -> None:
+        """Make the rows of ``metrics.csv`` outlast a power cut."""
+        path = self.path / METRICS
+        with _explained(path):
+            if path.exists():
+                _sync(path)
+
     def _keep_rows(self, path: Path, rows: int) -> None:
         """Cut ``metrics.csv`` off after ``rows`` rows and their header, or where it begins."""
         with _explained(path):

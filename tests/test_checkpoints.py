@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -50,6 +51,23 @@ def test_the_newest_is_loaded_bit_for_bit_and_two_are_kept(store):
         store.save(update, checkpoint(update))
     assert_is(store.load(), 10**9)
     assert files(store) == ["000000001000.npz", "001000000000.npz", "manifest.json"]
+
+
+def test_rows_outlast_a_power_cut_that_the_checkpoint_counting_on_them_does(store, monkeypatch):
+    synced, fsync = [], os.fsync
+
+    def noted(handle):
+        fsync(handle)
+        synced.append((os.fstat(handle).st_ino, os.fstat(handle).st_size))
+
+    monkeypatch.setattr(os, "fsync", noted)
+    with store.directory.metrics_writer() as add:
+        for update in (1, 2):
+            add({"update": update, "loss": 0.5})
+            rows = (store.directory.path / "metrics.csv").stat()
+            synced.clear()
+            store.save(update, checkpoint(update))
+            assert synced[0] == (rows.st_ino, rows.st_size) and len(synced) > 2
 
 
 @pytest.mark.parametrize("content", [b"", b"foreign", None, "flipped"])

@@ -1,5 +1,9 @@
 import os
 import shutil
+import signal
+import socket
+import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -33,6 +37,36 @@ def no_network(tmp_path, monkeypatch):
 def no_tensorflow(monkeypatch):
     """See to it that an error is found before TensorFlow is asked for."""
     monkeypatch.setattr("nflow_cli.cli.options.start_tensorflow", lambda: pytest.fail("too late"))
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nabc"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_while_mnist_is_downloaded_leaves_nothing(
+    invoke, tmp_path, monkeypatch, no_tensorflow, number, code, answer
+):
+    before = signal.getsignal(number)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(images, "URL", f"http://127.0.0.1:{server.getsockname()[1]}/mnist.npz")
+
+        def stop():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(10_000)
+                connection.sendall(answer)
+                time.sleep(0.2)  # for what was sent to be read, if anything
+                os.kill(os.getpid(), number)
+                ended.wait(30)
+
+        ended = threading.Event()
+        thread = threading.Thread(target=stop)
+        thread.start()
+        result = invoke("train-vae", "--flows", "4")
+        ended.set()
+        thread.join()
+    assert result.exit_code == code
+    first, last = result.stderr.splitlines()
+    assert first.startswith("downloading MNIST") and "nflow: interrupted; to run it again" in last
+    assert not list(tmp_path.iterdir()) and signal.getsignal(number) is before
 
 
 GREY = np.random.default_rng(0).integers(0, 256, (30, 28, 28), dtype=np.uint8)

@@ -16,6 +16,7 @@ from nflow_cli.cli.plot import plot
 from nflow_cli.cli.presets import presets
 from nflow_cli.cli.resume import resume
 from nflow_cli.cli.sample import sample
+from nflow_cli.cli.stopping import stopped_by_signals
 from nflow_cli.cli.sweep import sweep
 from nflow_cli.cli.train_vae import train_vae
 from nflow_cli.errors import DivergenceError, NflowError, one_line
@@ -26,7 +27,8 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with stopped_by_signals():
+                return super().invoke(ctx)
         except (NflowError, OSError) as error:  # OSError: stdout is a full disk, or closed
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # click ends quietly when the reader of a pipe has gone

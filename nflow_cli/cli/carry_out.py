@@ -1,16 +1,13 @@
 """Carry out a training in its run directory: what `fit-2d`, `train-vae` and `resume` end with."""
 
-import contextlib
 import shlex
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from nflow_cli.cli.stopping import stopped_by_signals
 from nflow_cli.run_dir import CONFIG, RunDirectory, versions
-
-EXIT_CODES = {2: 130, 15: 143}  # SIGINT, SIGTERM
 
 
 def carry_out(config: Any, run: RunDirectory, data: Any = None) -> None:
@@ -50,29 +47,3 @@ def _run(config: Any, run: RunDirectory, data: Any) -> dict[str, Any]:
     from nflow_cli import fit2d
 
     return fit2d.run(config, run)
-
-
-def again() -> str:
-    """Say how to run the same command again: the hint of one that leaves nothing behind."""
-    return f"to run it again: {shlex.join(['nflow', *sys.argv[1:]])}"
-
-
-@contextlib.contextmanager
-def stopped_by_signals(hint: str) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a line that says what to do next, and exit 130 or 143."""
-    import signal
-
-    from nflow_cli.errors import Interrupted
-
-    def stop(number: int, _: Any) -> None:
-        raise Interrupted(number)
-
-    previous = {number: signal.signal(number, stop) for number in EXIT_CODES}
-    try:
-        yield
-    except Interrupted as interruption:
-        click.echo(f"nflow: interrupted; {hint}", err=True)
-        sys.exit(EXIT_CODES[interruption.number])
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -10,20 +10,18 @@ def check(run_dir: str) -> None:
 
     Prints one line for each check, with its figures; exits 1 if any fails.
     """
-    from nflow_cli.cli.carry_out import again, stopped_by_signals
     from nflow_cli.cli.options import start_tensorflow
     from nflow_cli.errors import NflowError
     from nflow_cli.run_dir import RunDirectory
 
     RunDirectory.open(run_dir)  # a wrong name is told before TensorFlow starts
     failed = count = 0
-    with stopped_by_signals(again()):
-        start_tensorflow()
-        from nflow_cli.checks import check_run
+    start_tensorflow()
+    from nflow_cli.checks import check_run
 
-        for finding in check_run(run_dir):
-            count, failed = count + 1, failed + (not finding.passed)
-            detail = " ".join(finding.detail.split())
-            click.echo(f"{'OK' if finding.passed else 'FAIL':<4} {finding.name:<14} {detail}")
+    for finding in check_run(run_dir):
+        count, failed = count + 1, failed + (not finding.passed)
+        detail = " ".join(finding.detail.split())
+        click.echo(f"{'OK' if finding.passed else 'FAIL':<4} {finding.name:<14} {detail}")
     if failed:
         raise NflowError(f"{run_dir}: {failed} of {count} checks failed")

@@ -27,7 +27,6 @@ def evaluate(run_dir: str, data: str | None, samples: int | None, seed: int | No
     test points, or of those of --data. Of a train-vae run: the bound and the importance-sampled
     likelihood of its test images, or of those of --data. All in nats.
     """
-    from nflow_cli.cli.carry_out import again, stopped_by_signals
     from nflow_cli.cli.options import start_tensorflow
     from nflow_cli.config import load_config
     from nflow_cli.run_dir import CONFIG, RunDirectory
@@ -41,11 +40,10 @@ def evaluate(run_dir: str, data: str | None, samples: int | None, seed: int | No
     of_density = _points_rows if on_points else _flow_rows
     rows_of = of_density if config.command == "fit-2d" else _vae_rows
     given = _data(run, config, data)
-    with stopped_by_signals(again()):
-        start_tensorflow()
-        from nflow_cli.trained import load
+    start_tensorflow()
+    from nflow_cli.trained import load
 
-        rows = rows_of(load(run_dir), given, samples, config.seed if seed is None else seed)
+    rows = rows_of(load(run_dir), given, samples, config.seed if seed is None else seed)
     click.echo("\n".join(f"{name:<14} {value}" for name, value in rows))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from nflow_cli.cli.stopping import signals_wait
 from nflow_cli.errors import ConfigError, NflowError
 
 
@@ -84,7 +85,7 @@ def start_tensorflow() -> None:
     """Import Keras on TensorFlow, whatever ``keras.json`` says, without its native chatter."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    with _signals_wait(), _silent_stderr():
+    with signals_wait(), _silent_stderr():
         try:
             import keras
             import tensorflow as tf
@@ -92,29 +93,6 @@ def start_tensorflow() -> None:
             raise NflowError(f"TensorFlow or Keras cannot be imported: {error}") from None
         tf.zeros(())  # the first operation looks for devices, and says so
     keras.config.set_floatx("float32")
-
-
-@contextlib.contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back: what a handler raises in an import can get lost there."""
-    import signal
-    import threading
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda number, _: received.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    for number in received[:1]:
-        signal.raise_signal(number)
 
 
 @contextlib.contextmanager

@@ -44,20 +44,18 @@ def sample(run_dir: str, n: int, output: str, seed: int) -> None:
         raise click.BadParameter(f"{output!r}: expected a name that ends in .csv or .npy")
     if path.is_dir():
         raise click.BadParameter(f"{output!r} is a folder; expected the name of a file")
-    from nflow_cli.cli.carry_out import again, stopped_by_signals
     from nflow_cli.cli.options import start_tensorflow
     from nflow_cli.run_dir import RunDirectory
 
     RunDirectory.open(run_dir)  # a wrong name is told before TensorFlow starts
-    with stopped_by_signals(again()):
-        start_tensorflow()
-        from nflow_cli.trained import TrainedFlow, load
+    start_tensorflow()
+    from nflow_cli.trained import TrainedFlow, load
 
-        trained = load(run_dir)
-        if isinstance(trained, TrainedFlow):
-            _write_points(trained, n, path, seed)
-        else:
-            _write_images(trained, n, path, seed)
+    trained = load(run_dir)
+    if isinstance(trained, TrainedFlow):
+        _write_points(trained, n, path, seed)
+    else:
+        _write_images(trained, n, path, seed)
 
 
 def _write_points(trained: Any, n: int, path: Path, seed: int) -> None:

@@ -43,7 +43,7 @@ def sweep(
     as `nflow compare` prints and draws them; the last line is the folder.
     """
     from nflow_cli import workers as pools
-    from nflow_cli.cli.carry_out import stopped_by_signals
+    from nflow_cli.cli.stopping import stopped_by_signals
     from nflow_cli.run_dir import RunDirectory
     from nflow_cli.sweep import claim, plan
 
