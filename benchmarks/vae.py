@@ -33,7 +33,7 @@ def nflow(k: int, updates: int, data: str) -> dict[str, float]:
     resolved = config.validate(config.override(preset, changes), "benchmark")
     chunks, clock = ImageChunks(x_train, resolved), Clock()
     model = fit_vae.build(resolved, chunks.batches)
-    model.fit(chunks, shuffle=False, verbose=0, callbacks=[clock])
+    model.train_on(chunks, [clock])
     return {"seconds": updates / clock.figures()["steps_per_second"]}
 
 

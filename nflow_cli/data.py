@@ -1,26 +1,41 @@
 """What the compiled training loop is fed: one chunk of updates at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
 from nflow_cli.images import binarize
 from nflow_cli.streams import stream
 
 
-class NoiseChunks(keras.utils.PyDataset):
+class Chunks:
+    """A sequence of chunks ``(arrays, (count,))``, all of one shape: ``count`` updates are due."""
+
+    def start_at(self, update: int) -> None:
+        """Leave out the first ``update`` updates."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> tuple[Any, np.ndarray]:
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[tuple[Any, np.ndarray]]:
+        return (self[i] for i in range(len(self)))
+
+
+class NoiseChunks(Chunks):
     """The base samples of a 2-D fit, one chunk of updates at a time.
 
     Item ``i`` is ``(noise, count)``: noise ``(chunk, 2, batch_size)`` for the updates from
     ``i * chunk`` on (features first, as the flows compute: transposing would cost a twentieth of
-    an update), and how many of them are due, ``(1,)``. Keras draws one chunk ahead of the training.
+    an update), and how many of them are due, ``(1,)``.
     R seeds give ``(chunk, 2, R, batch_size)``: to each restart what its seed alone would give.
     """
 
     def __init__(self, base, seeds: Sequence[int], steps: int, chunk: int, batch_size: int):
-        super().__init__(workers=1, max_queue_size=2)
         self.base, self.seeds, self.steps = base, seeds, steps
         self.chunk, self.batch_size, self.start = chunk, batch_size, 0
 
@@ -71,7 +86,7 @@ class PointChunks(NoiseChunks):
         return np.moveaxis(self.points[:, rows], 0, 1)
 
 
-class ImageChunks(keras.utils.PyDataset):
+class ImageChunks(Chunks):
     """The training images of a VAE, shuffled and binarized anew each epoch, a chunk at a time.
 
     Item ``i`` is ``((pixels, noise), count)``: pixels ``(chunk, batch_size, 784)`` (uint8 of 0 and
@@ -80,7 +95,6 @@ class ImageChunks(keras.utils.PyDataset):
     """
 
     def __init__(self, images: np.ndarray, config: Any):
-        super().__init__(workers=1, max_queue_size=2)
         train = config.train
         self.images, self.seed, self.batch_size = images, config.seed, train.batch_size
         self.mode, self.latent_dim = config.data.binarization, config.model.latent_dim

@@ -24,7 +24,7 @@ class DivergenceStop(keras.callbacks.Callback):
     as it was finite: then one more update, taken apart, tells the first layer and term that is not.
 
     Args:
-        chunks: What the model is trained on: ``start_at(update)``, then item 0, give a chunk.
+        chunks: The :class:`~nflow_cli.data.Chunks` that the model is trained on.
     """
 
     def __init__(self, chunks: Any):

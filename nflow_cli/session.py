@@ -64,13 +64,12 @@ class Session:
         self._saved = None
 
     def fit(self, model: ChunkTrainer, chunks: Any) -> None:
-        """Train ``model`` on the chunks that are still to come: an epoch of Keras each."""
+        """Train ``model`` on the chunks that are still to come."""
         self.take_over(model)
         chunks.start_at(int(model.optimizer.iterations))
         if self.finished or not len(chunks):
             return
-        fit = {"epochs": len(chunks), "steps_per_epoch": 1, "shuffle": False, "verbose": 0}
-        model.fit(chunks, callbacks=[*self.callbacks, DivergenceStop(chunks)], **fit)
+        model.train_on(chunks, [*self.callbacks, DivergenceStop(chunks)])
 
     def finish(self, model: ChunkTrainer) -> None:
         """Save what training ended with."""

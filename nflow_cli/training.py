@@ -53,6 +53,11 @@ class ChunkTrainer(keras.Model):
             variable.assign(value)
         self.stop_training = False
 
+    def train_on(self, chunks: Any, callbacks: list[Any]) -> None:
+        """Train on :class:`~nflow_cli.data.Chunks`, each an epoch of Keras."""
+        epochs = {"epochs": len(chunks), "steps_per_epoch": 1}
+        self.fit(prefetched(chunks), callbacks=callbacks, shuffle=False, verbose=0, **epochs)
+
     def train_step(self, data: Any) -> dict[str, Any]:
         """Run ``count`` updates on ``data = (chunk, (count,))``.
 
@@ -148,6 +153,24 @@ def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., An
     import tensorflow as tf
 
     return tf.function(function, jit_compile=xla)
+
+
+def prefetched(chunks: Any) -> Any:
+    """Return :class:`~nflow_cli.data.Chunks` as a dataset that draws two of them ahead.
+
+    Without TensorFlow's tuning: its thread sleeps for up to a minute before it sees that it is not
+    needed any more, and whoever frees the dataset waits for it, the garbage collector included.
+    """
+    import tensorflow as tf
+
+    def spec(array: Any) -> Any:
+        return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
+
+    shapes = keras.tree.map_structure(spec, chunks[0])
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    dataset = tf.data.Dataset.from_generator(lambda: iter(chunks), output_signature=shapes)
+    return dataset.prefetch(2).with_options(options)
 
 
 def release_freed_memory() -> None:

@@ -1,9 +1,9 @@
 """A small trainer and what it is fed, for tests of the training loop."""
 
-import keras
 import numpy as np
 from keras import ops
 
+from nflow_cli.data import Chunks
 from nflow_cli.objectives import inverse_temperature
 from nflow_cli.schema import Train
 from nflow_cli.session import Session
@@ -30,11 +30,10 @@ class Bend(ChunkTrainer):
         return {"loss": beta * kl, "kl": kl, "beta": beta}
 
 
-class Slices(keras.utils.PyDataset):
+class Slices(Chunks):
     """One array of noise, in chunks; what lies beyond its end is not a number."""
 
     def __init__(self, noise, chunk):
-        super().__init__()
         self.noise, self.chunk, self.first = noise, chunk, 0
 
     def start_at(self, update):

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from loops import NOISE, UPDATES, Bend, fit, logger, settings
+from loops import NOISE, UPDATES, Bend, Slices, fit, logger, settings
 from truth import to_numpy
 
 from nflow_cli.schema import EarlyStopping
@@ -15,6 +15,7 @@ from nflow_cli.training import (
     EarlyStop,
     ProgressReport,
     make_optimizer,
+    prefetched,
 )
 
 pytestmark = pytest.mark.skipif(
@@ -53,6 +54,17 @@ def chunked():
     model = Bend(10)
     rows, clock = fit(model, 5, settings(chunk=5))
     return rows, clock, weights_of(model)
+
+
+def test_chunks_are_drawn_in_order_and_no_thread_is_left_to_be_waited_for():
+    chunks = Slices(NOISE, 5)
+    dataset = prefetched(chunks)
+    drawn = [keras.tree.map_structure(to_numpy, item) for item in dataset]
+    assert len(drawn) == len(chunks) == 5
+    for (chunk, count), (expected, due) in zip(drawn, chunks, strict=True):
+        np.testing.assert_array_equal(chunk, expected)
+        np.testing.assert_array_equal(count, due)
+    assert dataset.options().autotune.enabled is False
 
 
 def test_chunks_make_the_updates_of_a_plain_loop(plain, chunked):
