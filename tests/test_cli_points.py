@@ -79,6 +79,7 @@ def test_a_run_has_its_files_its_pictures_and_the_checksum_of_its_data(home):
     assert (written["data"], written["target"]) == ({"name": "mine.csv"}, None)
 
 
+@pytest.mark.slow
 def test_the_config_of_a_run_repeats_it_bit_for_bit(at_home, home):
     result = at_home("fit-2d", "--preset", "run/config.yaml", "--output", "again")
     assert result.exit_code == 0, result.stderr

@@ -206,6 +206,7 @@ def stopped(folder, words):
     return begun
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_the_runs_and_says_how_to_go_on(tmp_path):
     stopped(tmp_path, ["sweep", *BEGUN, "--set", "train.steps=1000000000", "--output", "s"])
 

@@ -243,6 +243,7 @@ def test_the_config_of_a_run_holds_what_was_asked_for(smoke_run):
     assert (written["data"]["name"], written["flow"]["k"]) == ("mnist-sample", 4)
 
 
+@pytest.mark.slow
 @on_tensorflow
 def test_the_config_of_a_run_repeats_it_bit_for_bit(invoke, tmp_path, smoke_run):
     path, again = smoke_run[0], tmp_path / "again"

@@ -210,6 +210,7 @@ def test_a_learning_rate_of_a_thousand_is_survived():
     assert all(np.isfinite(to_numpy(v.value)).all() for v in model.weights)
 
 
+@pytest.mark.slow
 def test_a_learning_rate_of_a_hundred_thousand_ends_in_a_message():
     resolved, chunks = vae(learning_rate=1e5)
     model = fit_vae.build(resolved, chunks.batches)

@@ -43,7 +43,14 @@ def shared(train, seed):
     return model
 
 
-@pytest.mark.parametrize("train", [ALONE, SIDE_BY_SIDE, STOPPED], ids=["one", "three", "stopped"])
+@pytest.mark.parametrize(
+    "train",
+    [
+        pytest.param(ALONE, id="one"),
+        pytest.param(SIDE_BY_SIDE, id="three", marks=pytest.mark.slow),
+        pytest.param(STOPPED, id="stopped", marks=pytest.mark.slow),
+    ],
+)
 def test_a_fit_after_others_makes_the_bits_of_a_model_of_its_own(train):
     first = shared(train, 1)
     second = shared(train, 2)
