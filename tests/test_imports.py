@@ -22,16 +22,8 @@ ALLOWED = {
 }
 KERAS_FREE = [
     *("__init__.py", "compare.py", "config.py", "data.py", "errors.py", "images.py", "npz.py"),
-    *(
-        "point_data.py",
-        "point_sets.py",
-        "points.py",
-        "registry.py",
-        "run_data.py",
-        "run_dir.py",
-        "schema.py",
-    ),
-    *("streams.py", "sweep.py", "workers.py", "writing.py"),
+    *("point_data.py", "point_sets.py", "points.py", "registry.py", "run_data.py", "run_dir.py"),
+    *("schema.py", "streams.py", "sweep.py", "workers.py", "writing.py"),
 ]
 
 
