@@ -94,7 +94,7 @@ def train(model: Fit2D, config: Any, directory: RunDirectory | None = None) -> d
 
 def run(config: Any, directory: RunDirectory) -> dict[str, Any]:
     """Fit, judge and save in ``directory``, from where it is. Returns the summary."""
-    model = compiled_before(config, [config.seed], lambda: build(config))
+    model = compiled_before(config, lambda: build(config))
     speed = train(model, config, directory)
     model_sha256 = save_model(directory, model.flow)
     parts = (model.flow, model.base, model.target)

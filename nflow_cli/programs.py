@@ -2,35 +2,49 @@
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from nflow_cli.config import fingerprint
 from nflow_cli.saving import DIM
 
 # What a config holds beside what is compiled.
-NOT_COMPILED = {"description", "seed", "evaluate"}
+NOT_COMPILED: dict[str, Any] = {
+    "description": True,
+    "seed": True,
+    "evaluate": True,
+    "train": {"restarts", "halving", "early_stopping", "checkpoint_seconds"},
+}
 
-_trainers: dict[str, Any] = {}
+_fits: dict[str, Any] = {}
+_widened: WeakKeyDictionary[Any, dict[int, Any]] = WeakKeyDictionary()
 
 
-def compiled_before(config: Any, seeds: list[int], build: Callable[[], Any]) -> Any:
-    """Return what ``build()`` does, or what it did for a config that differs by its seed alone.
+def compiled_before(config: Any, build: Callable[[], Any]) -> Any:
+    """Return what ``build()`` does, or what it did for a config that needs the same program.
 
     So a process compiles once however many seeds it fits, and its memory stays flat: each program
     takes 5 to 30 MB for good.
 
     Args:
         config: Of the run.
-        seeds: Of the restarts that are trained side by side.
         build: Returns a :class:`~nflow_cli.training.ChunkTrainer` with a ``flow``, not trained.
     """
-    shared = config.model_dump(mode="json", exclude=NOT_COMPILED)
-    key = f"{len(seeds)} x {fingerprint(shared)}"
-    if key not in _trainers:
-        _trainers[key] = build()
+    key = fingerprint(config.model_dump(mode="json", exclude=NOT_COMPILED))
+    return _again(_fits, key, [config.seed], build)
+
+
+def widened_before(fit: Any, seeds: list[int], build: Callable[[], Any]) -> Any:
+    """Return what ``build()`` does, or did before: ``fit`` with a stack for each of the seeds."""
+    return _again(_widened.setdefault(fit, {}), len(seeds), seeds, build)
+
+
+def _again(built: dict[Any, Any], key: Any, seeds: list[int], build: Callable[[], Any]) -> Any:
+    if key not in built:
+        built[key] = build()
     else:
-        _trainers[key].start_over()
-        _begin(_trainers[key].flow, seeds)
-    return _trainers[key]
+        built[key].start_over()
+        _begin(built[key].flow, seeds)
+    return built[key]
 
 
 def _begin(flow: Any, seeds: list[int]) -> None:

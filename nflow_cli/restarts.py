@@ -14,7 +14,7 @@ import numpy as np
 from nflow_cli.data import NoiseChunks
 from nflow_cli.evaluation import judge
 from nflow_cli.flows import FlowStack
-from nflow_cli.programs import compiled_before
+from nflow_cli.programs import widened_before
 from nflow_cli.session import Session
 
 # The worse half goes after so many eighths of the updates. Where the objective is annealed in the
@@ -148,7 +148,7 @@ class Restarts:
             trainer.prepare(self.config.train, self.config.train.steps)
             return trainer
 
-        return compiled_before(self.config, seeds, build)
+        return widened_before(self.model, seeds, build)
 
 
 def _hand_over(wide: Any, narrow: Any, keep: list[int]) -> None:

@@ -38,7 +38,7 @@ def weights(model):
 def shared(train, seed):
     """Fit as `nflow fit-2d` does, with what this process has compiled; return the model."""
     chosen = settings(train, seed)
-    model = compiled_before(chosen, [seed], lambda: fit2d.build(chosen))
+    model = compiled_before(chosen, lambda: fit2d.build(chosen))
     fit2d.train(model, chosen)
     return model
 
@@ -67,7 +67,7 @@ def test_a_fit_after_others_makes_the_bits_of_a_model_of_its_own(train):
 
 def test_another_target_is_another_program():
     first, second = settings(TRAIN, 1), settings({**TRAIN, "batch_size": 16}, 1)
-    models = [compiled_before(s, [1], lambda s=s: fit2d.build(s)) for s in (first, second)]
+    models = [compiled_before(s, lambda s=s: fit2d.build(s)) for s in (first, second)]
     assert models[0] is not models[1]
 
 

@@ -13,8 +13,9 @@ from running import NFLOW, assert_same_run, run_nflow
 from nflow_cli.config import read_preset
 
 ALWAYS = ["--set", "train.checkpoint_seconds=0"]  # so that many kills fall into a write
-MIXED = ["fit-2d", *ALWAYS, "--flow", "planar,radial", "--k", "3", "--seed", "3", "--steps", "1010"]
-MIXED += ["--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
+SHORT = ["fit-2d", *ALWAYS, "--k", "3", "--seed", "3", "--steps", "1010"]
+SHORT += ["--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
+MIXED = [*SHORT, "--flow", "planar,radial"]
 FIT = [
     *(*MIXED, "--target", "u2", "--restarts", "2"),
     *("--set", "train.early_stopping={patience: 800, min_delta: 100.0}"),
@@ -85,7 +86,8 @@ def killed_and_resumed(folder, kind, rows, kills, rng):
 @pytest.mark.parametrize(
     "kind",
     [
-        pytest.param(tuple(FIT), id="fit-2d"),
+        pytest.param(tuple(SHORT), id="short"),
+        pytest.param(tuple(FIT), id="fit-2d", marks=pytest.mark.slow),
         pytest.param(tuple(POINTS), id="points", marks=pytest.mark.slow),
         pytest.param(tuple(VAE), id="train-vae", marks=pytest.mark.slow),
     ],
@@ -119,7 +121,7 @@ def test_many_random_kills(tmp_path, straight, kind, kills):
     [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
 )
 def test_a_signal_saves_says_how_to_go_on_and_loses_nothing(tmp_path, straight, number, code):
-    kind = tuple(FIT)
+    kind = tuple(SHORT)
     process = subprocess.Popen(
         [NFLOW, *kind, "--output", "run"],
         cwd=tmp_path,
@@ -144,7 +146,7 @@ def test_a_signal_saves_says_how_to_go_on_and_loses_nothing(tmp_path, straight, 
 
 
 def test_a_finished_run_says_so(straight, invoke):
-    run, _ = straight(tuple(FIT))
+    run, _ = straight(tuple(SHORT))
     before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
     done = invoke("resume", run)
     assert done.exit_code == 0
@@ -176,14 +178,14 @@ def test_more_steps_extend_a_finished_run_and_say_what_that_is(tmp_path, invoke)
     ],
 )
 def test_what_cannot_be_extended_is_one_line(straight, invoke, args, words):
-    run, _ = straight(tuple(FIT))
+    run, _ = straight(tuple(SHORT))
     done = invoke("resume", run, *args)
     assert done.exit_code == 1
     assert len(done.stderr.splitlines()) == 1 and words in done.stderr
 
 
 def test_a_run_that_is_being_written_is_refused(tmp_path, invoke, straight):
-    run, _ = straight(tuple(FIT))
+    run, _ = straight(tuple(SHORT))
     copy = tmp_path / "run"
     subprocess.run(["cp", "-r", run, copy], check=True)
     record = json.loads((copy / "run.json").read_text())

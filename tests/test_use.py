@@ -111,6 +111,7 @@ def test_images_are_not_written_as_csv(invoke, tmp_path, runs):
     assert "written as .npy" in result.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line(runs):
     command = [NFLOW, "check", runs["flow"]]
     with open("/dev/full", "w") as full:
@@ -190,6 +191,7 @@ def test_evaluate_judges_a_vae_as_its_training_did(invoke, runs):
     assert rows["samples"] == "4 an image, seed 0"
 
 
+@pytest.mark.slow
 def test_more_importance_samples_tighten_the_bound(invoke, tmp_path, runs):
     from nflow_cli.images import load_images
 

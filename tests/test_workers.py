@@ -115,10 +115,10 @@ def test_a_local_pool_runs_as_many_as_it_has_slots():
         pool.everywhere(workers.close, "here")
 
 
-SLOW_TO_REFUSE = pytest.param("x://y", marks=pytest.mark.slow)
+SLOW_TO_REFUSE = [pytest.param(address, marks=pytest.mark.slow) for address in ("x://y", "")]
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", SLOW_TO_REFUSE, ""])
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", *SLOW_TO_REFUSE])
 def test_a_scheduler_that_does_not_answer_is_one_line(address, monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr(workers, "CONNECT", 0.5)
