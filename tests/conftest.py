@@ -2,7 +2,7 @@ import os
 
 import pytest
 from click.testing import CliRunner
-from running import QUICK, run_nflow, run_where_keras_is_set_up_otherwise
+from running import run_nflow
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -23,16 +23,3 @@ def invoke(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     return lambda *args: CliRunner().invoke(main, [str(arg) for arg in args], prog_name="nflow")
-
-
-@pytest.fixture(scope="session")
-def first_run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("first")
-    return folder, run_where_keras_is_set_up_otherwise(folder, "fit-2d", *QUICK)
-
-
-@pytest.fixture
-def finished_run(first_run):
-    """Return the run directory of a short training that ended well."""
-    folder, done = first_run
-    return folder / done.stdout.splitlines()[-1]

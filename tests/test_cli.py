@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import pytest
 import yaml
-from running import NFLOW, QUICK, assert_same_run
+from running import NFLOW, QUICK, assert_same_run, run_where_keras_is_set_up_otherwise
 
 from nflow_cli import __version__, config
 from nflow_cli.cli import main
@@ -23,6 +23,19 @@ COMMANDS = list(main.commands)
 on_tensorflow = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
 )
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("first")
+    return folder, run_where_keras_is_set_up_otherwise(folder, "fit-2d", *QUICK)
+
+
+@pytest.fixture
+def finished_run(first_run):
+    """Return the run directory of a short training that ended well."""
+    folder, done = first_run
+    return folder / done.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize("args", [(), *((name,) for name in COMMANDS)])
@@ -318,7 +331,7 @@ def test_restarts_are_asked_for_by_option_and_told_of(invoke, tmp_path):
 @on_tensorflow
 def test_a_run_that_diverges_exits_3_and_says_what_to_try(invoke, tmp_path):
     far = "target={name: mixture, weights: [1], means: [[1.0e+30, 0]]}"
-    result = invoke("fit-2d", *QUICK, "--set", far, "--output", tmp_path / "run")
+    result = invoke("fit-2d", *QUICK, "--k", 0, "--set", far, "--output", tmp_path / "run")
     assert (result.exit_code, result.stdout) == (3, "")
     line = result.stderr.splitlines()[-1]
     assert line.startswith(

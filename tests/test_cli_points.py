@@ -232,9 +232,8 @@ def test_points_take_a_preset_for_points():
     assert config.nearest_preset(None, ["radial"], 8).stem == "points-mixed-k32"
 
 
-@pytest.mark.parametrize(
-    "name", [n if n == "spirals" else pytest.param(n, marks=pytest.mark.slow) for n in POINT_SETS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", POINT_SETS)
 def test_a_built_in_set_needs_no_file(invoke, tmp_path, name):
     options = ["--flow", "planar,radial", "--steps", 2, "--set", "evaluate.samples=1000"]
     result = invoke("fit-2d", "--data", name, "--k", 1, *options, "--output", "run")

@@ -71,7 +71,14 @@ def last_finite_update(model, train):
 
 # Weights kept before every chunk: the chunk that fails may be the only one that is run again.
 @pytest.mark.parametrize(
-    ("chunk", "keep_seconds"), [(1, 0.0), (1, 60.0), (3, 60.0), (5, 0.0), (23, 60.0)]
+    ("chunk", "keep_seconds"),
+    [
+        pytest.param(1, 0.0, marks=pytest.mark.slow),
+        pytest.param(1, 60.0, marks=pytest.mark.slow),
+        (3, 60.0),
+        (5, 0.0),
+        pytest.param(23, 60.0, marks=pytest.mark.slow),
+    ],
 )
 def test_the_update_and_the_gradient_before_it_are_told(monkeypatch, chunk, keep_seconds):
     monkeypatch.setattr("nflow_cli.divergence.KEEP_SECONDS", keep_seconds)

@@ -309,10 +309,8 @@ OFFSET = 1.7e9 + np.random.default_rng(0).standard_normal((500, 2)) * [1.0, 1e-3
 TEN = np.random.default_rng(0).standard_normal((10, 2))
 
 
-@pytest.mark.parametrize(
-    "points",
-    [OFFSET, *(pytest.param(p, marks=pytest.mark.slow) for p in (DUPLICATES, OUTLIER, TEN))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("points", [OFFSET, DUPLICATES, OUTLIER, TEN])
 def test_odd_points_are_fitted_and_every_figure_is_finite(folder, tmp_path, points):
     np.save(folder / "odd.npy", points)
     flow = {"pattern": ["planar"], "k": 1}

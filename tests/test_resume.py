@@ -8,8 +8,10 @@ import subprocess
 import time
 
 import pytest
+from click.testing import CliRunner
 from running import NFLOW, assert_same_run, run_nflow
 
+from nflow_cli.cli import main
 from nflow_cli.config import read_preset
 
 ALWAYS = ["--set", "train.checkpoint_seconds=0"]  # so that many kills fall into a write
@@ -43,10 +45,10 @@ def straight(tmp_path_factory):
 
     def get(kind):
         if kind not in runs:
-            name = f"{kind[0]}-{len(runs)}"
-            done = run_nflow(folder, *kind, "--output", name)
-            assert done.returncode == 0, done.stderr
-            runs[kind] = folder / name, rows_in(folder / name / "metrics.csv")
+            path = folder / f"{kind[0]}-{len(runs)}"
+            done = CliRunner().invoke(main, [*kind, "--output", str(path)])
+            assert done.exit_code == 0, done.stderr
+            runs[kind] = path, rows_in(path / "metrics.csv")
         return runs[kind]
 
     return get
@@ -56,41 +58,45 @@ def rows_in(metrics):
     return metrics.read_bytes().count(b"\n") if metrics.is_file() else 0
 
 
-def killed_and_resumed(folder, kind, rows, kills, rng):
-    """Kill -9 a run ``kills`` times, resuming it after each; return how many hit it running.
+def killed(folder, command, rows, rng):
+    """Start ``command`` and kill -9 it; return whether it was still running.
 
     A kill falls up to 50 ms after some row of ``metrics.csv``, any of them, and after the last row
     up to 3 s: training, its checkpoints, the evaluation and the pictures all have their share.
     """
-    folder.mkdir()
-    command, hit, metrics = [*kind, "--output", "run"], 0, folder / "run" / "metrics.csv"
-    while hit < kills:
-        row = rng.randint(rows_in(metrics), rows)
-        process = subprocess.Popen(
-            [NFLOW, *command], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        while rows_in(metrics) < min(row + 1, rows) and process.poll() is None:
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.05 if row < rows else 3.0))
-        process.kill()
-        if process.wait() == 0:
-            break  # it ended before it could be killed
-        hit += 1
-        command = ["resume", "run"]
+    metrics = folder / "run" / "metrics.csv"
+    row = rng.randint(rows_in(metrics), rows)
+    process = subprocess.Popen(
+        [NFLOW, *command], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while rows_in(metrics) < min(row + 1, rows) and process.poll() is None:
+        time.sleep(0.002)
+    time.sleep(rng.uniform(0, 0.05 if row < rows else 3.0))
+    process.kill()
+    return process.wait() != 0
+
+
+def resumed(folder):
     done = run_nflow(folder, "resume", "run")
     assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "run"
     assert "Traceback" not in done.stderr
+
+
+def killed_and_resumed(folder, kind, rows, kills, rng):
+    """Kill a run ``kills`` times, resuming it after each; return how many hit it running."""
+    folder.mkdir()
+    command, hit = [*kind, "--output", "run"], 0
+    while hit < kills and killed(folder, command, rows, rng):
+        hit += 1
+        command = ["resume", "run"]
+    resumed(folder)
     return hit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param(tuple(SHORT), id="short"),
-        pytest.param(tuple(FIT), id="fit-2d", marks=pytest.mark.slow),
-        pytest.param(tuple(POINTS), id="points", marks=pytest.mark.slow),
-        pytest.param(tuple(VAE), id="train-vae", marks=pytest.mark.slow),
-    ],
+    "kind", [tuple(FIT), tuple(POINTS), tuple(VAE)], ids=["fit-2d", "points", "train-vae"]
 )
 def test_a_killed_run_ends_with_the_same_bits(tmp_path, straight, kind):
     run, rows = straight(kind)
@@ -120,7 +126,7 @@ def test_many_random_kills(tmp_path, straight, kind, kills):
     ("number", "code"),
     [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
 )
-def test_a_signal_saves_says_how_to_go_on_and_loses_nothing(tmp_path, straight, number, code):
+def test_a_signal_saves_and_a_kill_after_it_loses_nothing_either(tmp_path, straight, number, code):
     kind = tuple(SHORT)
     process = subprocess.Popen(
         [NFLOW, *kind, "--output", "run"],
@@ -139,10 +145,10 @@ def test_a_signal_saves_says_how_to_go_on_and_loses_nothing(tmp_path, straight, 
     assert errors.splitlines()[-1] == "nflow: interrupted; to go on: nflow resume run"
     assert "Traceback" not in errors
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
-    done = run_nflow(tmp_path, "resume", "run")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "run"
-    assert_ended_like(tmp_path / "run", straight(kind)[0])
+    run, rows = straight(kind)
+    killed(tmp_path, ["resume", "run"], rows, random.Random(number))
+    resumed(tmp_path)
+    assert_ended_like(tmp_path / "run", run)
 
 
 def test_a_finished_run_says_so(straight, invoke):

@@ -32,7 +32,14 @@ def weighted_sum(pattern, k, inverse, parameters):
 
 
 @pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
-@pytest.mark.parametrize("batch", [SHARED, AMORTISED, RESTARTS], ids=["shared", "rows", "restarts"])
+@pytest.mark.parametrize(
+    "batch",
+    [
+        pytest.param(SHARED, id="shared", marks=pytest.mark.slow),
+        pytest.param(AMORTISED, id="rows"),
+        pytest.param(RESTARTS, id="restarts"),
+    ],
+)
 def test_the_compiled_loop_has_the_gradient_of_the_flows_in_a_row(inverse, batch):
     pattern, k = ["planar", "radial"], 4
     parameters = draw(pattern, k, batch, 3, "float64")
