@@ -81,9 +81,14 @@ class Result:
     def _data(self) -> Mapping[str, Any]:
         return self.summary["data"]
 
+    @property
+    def target(self) -> str:
+        """The target as text, with its parameters; "" where there is none."""
+        return self.config.target.model_dump_json() if self.kind == "fit-2d" else ""
+
     def settings(self) -> dict[str, str]:
         """Return every key that makes it another experiment, dotted, and its value as text."""
-        flat = dict(_flat("", self.config.model_dump(mode="json")))
+        flat = dict(_flat("", self.config.model_dump(mode="json", exclude={"target"})))
         # Sets that are drawn from the seed differ between seeds, and are the same experiment.
         if self.kind != "fit-2d" and self._data["name"] not in POINT_SETS:
             flat["data.sha256"] = str(self._data.get("sha256"))
@@ -112,9 +117,11 @@ class Spread(NamedTuple):
 class Group:
     """Runs that differ by their seeds alone; the best one first.
 
-    ``more`` holds the settings that tell it from groups of the same identity.
+    ``identity`` is what they are fitted to (targets of one name are numbered), the flow, and K.
+    ``more`` holds the settings that tell groups of the same identity apart, be it at another K.
     """
 
+    identity: tuple[str, str, int]
     results: Sequence[Result]
     more: Mapping[str, str]
 
@@ -122,6 +129,16 @@ class Group:
     def best(self) -> Result:
         """The run that its measures judge best."""
         return self.results[0]
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of the runs, each once."""
+        return sorted({result.config.seed for result in self.results})
+
+    @property
+    def restarts(self) -> int:
+        """How many restarts each run had."""
+        return getattr(self.best.config.train, "restarts", 1)
 
     def spread(self, key: str) -> Spread | None:
         """Return the spread of a figure; None where a run has none."""
@@ -133,7 +150,7 @@ class Group:
 
 
 def gather(paths: Iterable[str]) -> tuple[list[Result], int]:
-    """Read runs, and those of sweeps; a run of a sweep that has not ended is only counted.
+    """Read runs, and those of sweeps; one that has not ended, or was extended, is only counted.
 
     Returns:
         The results, and how many runs have not ended.
@@ -144,20 +161,15 @@ def gather(paths: Iterable[str]) -> tuple[list[Result], int]:
     results, unfinished = {}, 0
     for path in paths:
         for run in _runs_of_sweep(Path(path)) or [RunDirectory.open(path)]:
-            ended = run.read_json(RUN).get("status") == "completed"
-            if ended or not _is_sweep(Path(path)):
+            if run.read_json(RUN).get("status") == "completed":
                 results[run.path.resolve()] = _read(run)
             else:
                 unfinished += 1
     return list(results.values()), unfinished
 
 
-def _is_sweep(path: Path) -> bool:
-    return (path / SWEEP).is_file()
-
-
 def _runs_of_sweep(path: Path) -> list[RunDirectory]:
-    if not _is_sweep(path):
+    if not (path / SWEEP).is_file():
         return []
     runs = sorted(entry for entry in path.iterdir() if (entry / RUN).is_file())
     if not runs:
@@ -180,19 +192,38 @@ def _read(run: RunDirectory) -> Result:
 
 def group(results: Iterable[Result]) -> list[Group]:
     """Group results of one kind over their seeds, in the order of what they are."""
+    results = list(results)
+    names = _names(results)
     together: dict[Any, list[Result]] = {}
     for result in results:
-        key = (result.identity, tuple(sorted(result.settings().items())))
+        identity = (names[result.target, result.identity[0]], *result.identity[1:])
+        key = (identity, tuple(sorted(result.settings().items())))
         together.setdefault(key, []).append(result)
     alike: dict[Any, list[dict[str, str]]] = {}
     for identity, settings in together:
         alike.setdefault(identity, []).append(dict(settings))
+    differing: dict[Any, set[str]] = {}  # of each line against K
+    for (*line, _), settings in alike.items():
+        differing.setdefault(tuple(line), set()).update(_differing(settings))
     groups = []
     for identity, settings in sorted(together, key=_order):
-        differing = _differing(alike[identity])
-        more = {key: value for key, value in settings if key in differing}
-        groups.append(Group(sorted(together[identity, settings], key=_rank), more))
+        more = {key: value for key, value in settings if key in differing[identity[:2]]}
+        groups.append(Group(identity, sorted(together[identity, settings], key=_rank), more))
     return groups
+
+
+def _names(results: Iterable[Result]) -> dict[tuple[str, str], str]:
+    """Return what to call each target, or data set: by its name, numbered where several have it."""
+    targets: dict[str, list[str]] = {}
+    for result in results:
+        same = targets.setdefault(result.identity[0], [])
+        if result.target not in same:
+            same.append(result.target)
+    return {
+        (target, name): f"{name} {number}" if len(same) > 1 else name
+        for name, same in targets.items()
+        for number, target in enumerate(same, start=1)
+    }
 
 
 def _order(key: tuple[Any, Any]) -> Any:

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +64,27 @@ class _Loader(yaml.SafeLoader):
         """Read a whole number that Python can also print."""
         if len(node.value) > MAX_LETTERS:
             raise _refusal(node, f"a whole number of more than {MAX_LETTERS} digits")
-        return super().construct_yaml_int(node)
+        return super().construct_yaml_int(_decimal(node))
+
+    def construct_yaml_float(self, node: Any) -> float:
+        """Read a number."""
+        return super().construct_yaml_float(_decimal(node))
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
 _A_KEY = f"text of at most {MAX_LETTERS} letters, all printable"
 
 
 def _is_key(key: Any) -> bool:
     return isinstance(key, str) and len(key) <= MAX_LETTERS and key.isprintable()
+
+
+def _decimal(node: Any) -> Any:
+    """Return the node of a number; YAML 1.1 reads 2:30 as 150, which nobody means."""
+    if ":" in node.value:
+        raise _refusal(node, f"{node.value} is a number to the base 60; quotes make it text")
+    return node
 
 
 def _refusal(at: Any, problem: str) -> yaml.MarkedYAMLError:
@@ -129,10 +141,15 @@ def parse_assignment(assignment: str) -> tuple[str, Any]:
     return key, parse_yaml(value, f"--set {key}")
 
 
-def parse_variation(variation: str) -> tuple[str, Any]:
-    """Split ``key.path=value,value``; the values are read as the items of a YAML list."""
-    key, values = _split(variation, "--vary expects key.path=value,value")
-    return key, parse_yaml(f"[{values}]", f"--vary {key}")
+def parse_variations(variations: Iterable[str]) -> dict[str, Any]:
+    """Split each ``key.path=value,value``; the values are read as the items of a YAML list."""
+    found: dict[str, Any] = {}
+    for variation in variations:
+        key, values = _split(variation, "--vary expects key.path=value,value")
+        if key in found:
+            raise ConfigError(f"--vary {key}: given twice; its values go into one, {key}=A,B")
+        found[key] = parse_yaml(f"[{values}]", f"--vary {key}")
+    return found
 
 
 def _split(text: str, expected: str) -> tuple[str, str]:

@@ -287,16 +287,18 @@ class VAEConfig(Strict):
 
 
 def _seed_range(seeds: Any) -> Any:
-    """Turn ``"first:end"`` into the seeds from first to end - 1, as Python counts."""
+    """Turn ``"first:end"`` or ``"first:end:step"`` into seeds, as Python counts."""
     if isinstance(seeds, list):
         return seeds
-    bounds = re.fullmatch(r"(\d{1,10}):(\d{1,10})", seeds) if isinstance(seeds, str) else None
+    number = r"(\d{1,10})"
+    bounds = isinstance(seeds, str) and re.fullmatch(f"{number}:{number}(?::{number})?", seeds)
     if not bounds:
-        raise ValueError('a list of seeds, or "first:end" in quotes')
-    first, end = map(int, bounds.groups())
-    if not 0 < end - first <= MAX_RUNS:
-        raise ValueError(f"first < end in first:end, and at most {MAX_RUNS:,} seeds")
-    return list(range(first, end))
+        raise ValueError('a list of seeds, or "first:end" or "first:end:step" in quotes')
+    first, end, step = (int(bound or 1) for bound in bounds.groups())
+    found = range(first, end, max(step, 1))
+    if not step or not 0 < len(found) <= MAX_RUNS:
+        raise ValueError(f"first < end, a step above 0, and at most {MAX_RUNS:,} seeds")
+    return list(found)
 
 
 def _once_each(values: list[Any]) -> list[Any]:
@@ -336,9 +338,13 @@ class SweepConfig(Strict):
     @field_validator("vary")
     @classmethod
     def _one_source(cls, vary: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        twice = sorted(vary.keys() & info.data.get("set", {}).keys())
+        fixed = info.data.get("set", {})
+        twice = sorted(vary.keys() & fixed.keys())
         if twice:
             raise ValueError(f"no key that is set as well, as {twice[0]} is")
+        for key in sorted([*vary, *fixed]):
+            if whole := next((other for other in vary if key.startswith(f"{other}.")), None):
+                raise ValueError(f"no key within another, as {key} is within {whole}")
         return vary
 
 

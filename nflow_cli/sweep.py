@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
     stems = _labels([path.stem for path in paths])
     axes = [
         [(key, label, value) for label, value in zip(_labels(values), values)]
-        for key, values in {**sweep.vary, "seed": sweep.seeds}.items()
+        for key, values in [*sorted(sweep.vary.items()), ("seed", sweep.seeds)]
         if values
     ]
     count = math.prod(map(len, [paths, *axes]))
@@ -121,6 +121,19 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
             data = config.override(preset, {key: value for key, _, value in point})
             runs.append(PlannedRun(name, config.validate(data, f"{source}: {name}", RUNS)))
     return runs
+
+
+def overlap(seeds: Sequence[int], restarts: int) -> str:
+    """Return a line for those who read a spread over ``seeds``, if runs share restarts, or "".
+
+    A run of R restarts trains from its seed and the R - 1 after it.
+    """
+    if all(b - a >= restarts for a, b in itertools.pairwise(sorted(seeds))):
+        return ""
+    return (
+        f"seeds less than {restarts} apart share some of the {restarts} restarts of a run, so the "
+        f"spread over them is too small; --seeds FIRST:END:{restarts} are apart"
+    )
 
 
 def _labels(values: list[Any]) -> list[str]:

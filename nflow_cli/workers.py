@@ -19,7 +19,8 @@ from typing import Any
 from nflow_cli.errors import NflowError, one_line
 
 COMPLETED, FAILED, INTERRUPTED = "completed", "failed", "interrupted"
-COMMAND = ("-m", "nflow_cli.cli.worker")
+# Without -P, whatever lies in the current folder would be imported for a module of that name.
+COMMAND = ("-P", "-m", "nflow_cli.cli.worker")
 PATIENCE = 10  # seconds that an idle process gets to end
 RUNS_EACH = 8  # of a process: each leaves some 100 MB behind
 CONNECT = 10  # seconds that a scheduler gets to answer
@@ -122,8 +123,10 @@ class Workers:
 
     def close(self) -> None:
         """End the processes; one that still trains saves first if there is time."""
-        self._stopped = True
-        for worker in self._workers.values():
+        with self._lock:
+            self._stopped = True
+            workers = list(self._workers.values())
+        for worker in workers:
             worker.end()
 
 

@@ -35,6 +35,7 @@ def contents(folder):
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("swept")
+    (folder / "queue.py").write_text("raise ImportError('of the user, not for the workers')\n")
     return folder / "s", run_nflow(folder, "sweep", *GRID, "--workers", "1", "--output", "s")
 
 
@@ -111,11 +112,20 @@ def test_a_damaged_run_is_told_of_and_a_finished_sweep_starts_nothing(swept, tmp
     result = invoke(*grid)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.splitlines()[-1] == str(folder)
-    damaged = run / "run.json"
+    resolved["seeds"], words = [5, 6], [*grid, "--seeds", "5,6"]
+    (folder / "sweep.yaml").write_text(json.dumps(resolved))
+    other = folder / run.name.replace("seed=5", "seed=6")
+    shutil.copytree(run, other)
+    written = (run / "config.yaml").read_text().replace("\nseed: 5\n", "\nseed: 6\n")
+    (other / "config.yaml").write_text(written)
+    damaged = other / "run.json"
     damaged.write_text("{")
-    result = invoke(*grid)
+    result = invoke(*words)
     assert result.exit_code == 1
     assert f"{damaged}: damaged" in result.stderr.splitlines()[0]
+    # The figures of the others come all the same.
+    assert result.stdout.splitlines()[-1] == str(folder) and run.name in result.stdout
+    assert result.stderr.splitlines()[-1].endswith("1 of 2 runs failed; each has a log.txt")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +141,8 @@ def test_a_damaged_run_is_told_of_and_a_finished_sweep_starts_nothing(swept, tmp
         ("--preset u1-planar-k2 --vary flow.k", 1, "--vary expects key.path=value,value"),
         ("--preset u1-planar-k2 --vary flow.k=[2", 1, "--vary flow.k: line 1"),
         ("--preset u1-planar-k2 --vary flow.kk=2", 1, "flow.kk: unknown key (did you mean 'k'?)"),
+        ("--preset u1-planar-k2 --vary flow.k=2 --vary flow.k=8", 1, "--vary flow.k: given twice"),
+        ("--preset u1-planar-k2 --vary flow.k=2:4", 1, "2:4 is a number to the base 60"),
         ("--preset u1-planar-k2 --seeds x", 1, "seeds.0: expected a whole number"),
         ("--preset u1-planar-k2 --seeds 3:1", 1, "seeds: expected first < end"),
         ("--preset u1-planar-k2 --set flow.k", 1, "--set expects key.path=value"),

@@ -65,7 +65,7 @@ def groups_of(*paths):
 
 def test_runs_that_differ_by_the_seed_alone_are_one_group(folder):
     groups = groups_of(folder)
-    assert [group.best.identity for group in groups] == [
+    assert [group.identity for group in groups] == [
         *(("u1", "planar", 2), ("u1", "planar", 8), ("u1", "radial", 2), ("u1", "radial", 8))
     ]
     for group in groups:
@@ -79,11 +79,54 @@ def test_what_else_differs_tells_groups_apart_and_numbers_are_in_order(tmp_path)
     for n, rate in enumerate((0.1, 0.003, 10.0, 0.02)):
         write_run(tmp_path / str(n), train__learning_rate=rate, train__steps=1000)
     write_run(tmp_path / "other", flow__k=2)
-    groups = groups_of(*(tmp_path / name for name in ("0", "1", "2", "3", "other")))
-    assert groups[0].more == {}
-    assert [g.more for g in groups[1:]] == [
+    write_run(tmp_path / "radial", flow__pattern=["radial"])
+    groups = groups_of(*(tmp_path / name for name in ("0", "1", "2", "3", "other", "radial")))
+    # K = 2 may be on a line with one of the others: so it tells as well.
+    default = config.validate({"command": "fit-2d", "target": "u1"}, "a test").train
+    assert groups[0].more == {"train.learning_rate": str(default.learning_rate)}
+    assert [g.more for g in groups[1:-1]] == [
         {"train.learning_rate": rate} for rate in ("0.003", "0.02", "0.1", "10.0")
     ]
+    assert groups[-1].more == {}
+
+
+def test_lines_against_k_are_of_one_experiment_each(tmp_path):
+    for steps, ks in ((1000, (2, 8)), (50_000, (2, 32))):
+        for k in ks:
+            write_run(tmp_path / f"{steps}-{k}", train__steps=steps, flow__k=k)
+    groups = groups_of(*sorted(tmp_path.iterdir()))
+    lines = {(g.identity[2], g.more["train.steps"]) for g in groups}
+    assert lines == {(2, "1000"), (8, "1000"), (2, "50000"), (32, "50000")}
+
+
+def test_targets_of_one_name_are_told_apart(tmp_path):
+    for n, mean in enumerate((0.0, 3.0)):
+        target = {"name": "mixture", "weights": [1.0], "means": [[mean, 0.0]]}
+        for k in (2, 8):
+            write_run(tmp_path / f"{n}-{k}", target=target, flow__k=k)
+    write_run(tmp_path / "other")
+    groups = groups_of(*sorted(tmp_path.iterdir()))
+    assert [g.identity for g in groups] == [
+        *(("mixture 1", "planar", 2), ("mixture 1", "planar", 8)),
+        *(("mixture 2", "planar", 2), ("mixture 2", "planar", 8)),
+        ("u1", "planar", 8),
+    ]
+    assert not any(g.more for g in groups)
+    assert [float(g.best.config.target.means[0][0]) for g in groups[:-1]] == [0, 0, 3, 3]
+
+
+def test_a_seed_counts_once_and_those_that_share_restarts_are_told_of(tmp_path, invoke):
+    for name, seed in (("a", 0), ("b", 0), ("c", 3)):
+        write_run(tmp_path / name, seed=seed, train__restarts=4)
+    names = [tmp_path / name for name in ("a", "b", "c")]
+    result = invoke("compare", *names, "--format", "csv")
+    (row,) = csv.DictReader(io.StringIO(result.stdout))
+    assert row["seeds"] == "2"
+    assert result.stderr.splitlines()[0] == (
+        "seeds less than 4 apart share some of the 4 restarts of a run, so the spread over them "
+        "is too small; --seeds FIRST:END:4 are apart"
+    )
+    assert "apart" not in invoke("compare", *names[:2]).stderr
 
 
 def test_descriptions_and_checkpoints_make_no_other_experiment(tmp_path):
@@ -105,10 +148,13 @@ def test_a_run_of_a_sweep_that_has_not_ended_is_left_out_and_counted(folder, inv
     result = invoke("compare", folder)
     assert result.exit_code == 0
     assert "left out, as they have not finished: 1 of the runs" in result.stderr
-    (run.path / "summary.json").unlink()
-    result = invoke("compare", run.path)
+    result = invoke("compare", run.path)  # it may have been extended: its summary is an old one
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
-    assert f"{run.path / 'summary.json'}: missing" in result.stderr
+    assert f"{run.path}: no run has finished" in result.stderr
+    others = [path for path in folder.glob("u1*") if path != run.path]
+    result = invoke("compare", run.path, *others)
+    assert result.exit_code == 0
+    assert "left out, as they have not finished: 1 of the runs" in result.stderr
 
 
 def test_data_of_another_checksum_are_another_experiment(tmp_path):
@@ -116,7 +162,7 @@ def test_data_of_another_checksum_are_another_experiment(tmp_path):
         write_vae(tmp_path / name, {"data": {"name": "x/mnist.npz", "sha256": sha}})
     groups = groups_of(tmp_path / "a", tmp_path / "b")
     assert [g.more for g in groups] == [{"data.sha256": "1"}, {"data.sha256": "2"}]
-    assert groups[0].best.identity == ("mnist.npz (stochastic)", "planar", 8)
+    assert groups[0].identity == ("mnist.npz (stochastic)", "planar", 8)
 
 
 def test_the_table_has_the_figures_over_seeds(invoke, folder):

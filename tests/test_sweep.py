@@ -75,7 +75,25 @@ def test_presets_of_one_name_are_told_apart(tmp_path):
     assert [run.name for run in sweep.plan(resolved, "mine")] == ["1", "2"]
 
 
-@pytest.mark.parametrize(("text", "seeds"), [("0:3", [0, 1, 2]), ("7:8", [7]), ([4, 2], [4, 2])])
+def test_the_order_of_keys_is_no_matter():
+    vary = GRID["vary"]
+    there, back = planned(), planned(vary=dict(reversed(vary.items())))
+    assert {(run.name, run.config.seed) for run in there} == {
+        (run.name, run.config.seed) for run in back
+    }
+
+
+@pytest.mark.parametrize(
+    ("seeds", "restarts", "shared"),
+    [([0, 1, 2], 1, 0), ([0, 8], 8, 0), ([8, 0, 15], 8, 1), ([5], 8, 0), ([], 8, 0)],
+)
+def test_seeds_nearer_than_the_restarts_are_told_of(seeds, restarts, shared):
+    assert bool(sweep.overlap(seeds, restarts)) == shared
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("0:3", [0, 1, 2]), ("7:8", [7]), ("1:9:4", [1, 5]), ([4, 2], [4, 2])]
+)
 def test_seeds_are_a_range_or_a_list(text, seeds):
     resolved = sweep.resolve({**GRID, "seeds": text}, "mine", Path())
     assert resolved.seeds == seeds
@@ -92,9 +110,10 @@ def test_seeds_are_a_range_or_a_list(text, seeds):
         ({"presets": ["figure3"]}, "figure3,flow.k=2,"),
         ({"presets": 2 * ["u1-planar-k2"]}, "presets: expected each value once"),
         ({"preset": "u1-planar-k2"}, "preset: unknown key (did you mean 'presets'?)"),
-        ({"seeds": 65}, 'seeds: expected a list of seeds, or "first:end" in quotes. Received: 65'),
+        ({"seeds": 65}, 'seeds: expected a list of seeds, or "first:end" or "first:end:step" in'),
         ({"seeds": "5:5"}, "seeds: expected first < end"),
         ({"seeds": "0:10001"}, "at most 10,000 seeds"),
+        ({"seeds": "0:9:0"}, "a step above 0"),
         ({"seeds": "0:"}, "seeds: expected a list of seeds"),
         ({"seeds": [1, 1]}, "seeds: expected each value once"),
         ({"seeds": [-1]}, "seeds.0: expected a number not less than 0. Received: -1"),
@@ -108,6 +127,11 @@ def test_seeds_are_a_range_or_a_list(text, seeds):
         ({"vary": {"seed": [1]}}, "vary: expected no `seed`"),
         ({"set": {"seed": 1}}, "set: expected no `seed`"),
         ({"vary": {"train.steps": [1, 2]}}, "vary: expected no key that is set as well"),
+        (
+            {"vary": {"flow.k": [2], "flow": [{}]}},
+            "no key within another, as flow.k is within flow",
+        ),
+        ({"set": {"flow.k": 2}, "vary": {"flow": [{}]}}, "as flow.k is within flow"),
         ({"vary": {"flow.kk": [2]}}, "flow.kk: unknown key (did you mean 'k'?)"),
         ({"vary": {"flow.k": [2, -1]}}, "flow.k=-1,seed=3: flow.k: expected a number not less"),
         ({"set": {"train.steps": "many"}}, "train.steps: expected a whole number"),

@@ -27,28 +27,38 @@ def compare(runs: tuple[str, ...], format_: str, output: str | None) -> None:
     and greatest over the seeds, and the name of the best (lowest KL or -ELBO, highest
     log-likelihood). Draws these against K, and the densities of the targets and of the best fits.
     """
-    present(runs, format_, output)
-
-
-def present(paths: Sequence[str], format_: str, output: str | None) -> None:
-    """Print the table of runs and draw their pictures, whose paths are told on stderr."""
-    from nflow_cli.compare import MEASURES, gather, group
-    from nflow_cli.errors import NflowError
     from nflow_cli.run_dir import SWEEP
 
+    is_sweep = len(runs) == 1 and (Path(runs[0]) / SWEEP).is_file()
+    present(runs, format_, output, Path(runs[0]) if is_sweep else None)
+
+
+def present(
+    paths: Sequence[str], format_: str = "text", output: str | None = None, sweep: Any = None
+) -> None:
+    """Print the table of runs and draw their pictures, whose paths are told on stderr.
+
+    These go to ``output``, or else to the plots of ``sweep``, where there is one.
+    """
+    from nflow_cli.compare import MEASURES, gather, group
+    from nflow_cli.errors import NflowError
+    from nflow_cli.sweep import overlap
+
     results, unfinished = gather(paths)
-    if unfinished:
-        click.echo(f"left out, as they have not finished: {unfinished} of the runs", err=True)
     if not results:
         raise NflowError(f"{paths[0]}: no run has finished")
+    if unfinished:
+        click.echo(f"left out, as they have not finished: {unfinished} of the runs", err=True)
     tables = {kind: group(r for r in results if r.kind == kind) for kind in MEASURES}
     written = [_table(kind, groups, format_) for kind, groups in tables.items() if groups]
     click.echo("\n\n".join(written))
-    is_sweep = len(paths) == 1 and (Path(paths[0]) / SWEEP).is_file()
-    if output is None and not is_sweep:
+    shared = (overlap(g.seeds, g.restarts) for groups in tables.values() for g in groups)
+    for note in dict.fromkeys(filter(None, shared)):
+        click.echo(note, err=True)
+    if output is None and sweep is None:
         click.echo("pictures: --output says where to", err=True)
         return
-    for path in _draw(tables, Path(paths[0]), output):
+    for path in _draw(tables, sweep, output):
         click.echo(path, err=True)
 
 
@@ -61,7 +71,7 @@ def _table(kind: str, groups: Sequence[Any], format_: str) -> str:
     more = sorted({key for group in groups for key in group.more})
     header = [what, "flow", "K", *more, "seeds"]
     rows = [
-        [*map(str, g.best.identity), *(g.more.get(k, "") for k in more), str(len(g.results))]
+        [*map(str, g.identity), *(g.best.settings().get(k, "") for k in more), str(len(g.seeds))]
         for g in groups
     ]
     for measure in known:
@@ -80,7 +90,7 @@ def _shown(group: Any, key: str) -> bool:
 
 def _cells(groups: Sequence[Any], measure: Any, exact: bool) -> tuple[list[str], list[list[str]]]:
     """Return the columns of a measure: their names, and a row of texts for each group."""
-    several = measure.has_spread and any(len(group.results) > 1 for group in groups)
+    several = measure.has_spread and any(len(group.seeds) > 1 for group in groups)
     rows = []
     for group in groups:
         spread = group.spread(measure.key) if _shown(group, measure.key) else None
@@ -114,7 +124,7 @@ def _csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return file.getvalue().rstrip("\n")
 
 
-def _draw(tables: dict[str, Any], sweep: Path, output: str | None) -> Iterator[Path]:
+def _draw(tables: dict[str, Any], sweep: Any, output: str | None) -> Iterator[Path]:
     """Draw the pictures into ``output``, or into the plots of the sweep; yield their paths."""
     from nflow_cli import plotting
     from nflow_cli.run_dir import RunDirectory
@@ -137,7 +147,7 @@ def _figures(tables: dict[str, Any]) -> dict[str, Any]:
 
     figures: dict[str, Any] = {}
     for kind, groups in tables.items():
-        seeds = max((len(group.results) for group in groups), default=0)
+        seeds = max((len(group.seeds) for group in groups), default=0)
         for measure in (m for m in MEASURES[kind] if m.judges):
             panels = _panels([g for g in groups if _shown(g, measure.key)], measure.key)
             if panels:
@@ -146,10 +156,10 @@ def _figures(tables: dict[str, Any]) -> dict[str, Any]:
     targets: dict[str, list[Any]] = {}
     for group in tables["fit-2d"]:
         axis, log_target, log_q = densities(group.best)
-        panels = targets.setdefault(group.best.identity[0], [])
+        panels = targets.setdefault(group.identity[0], [])
         if not panels:
             panels.append(plotting.Density("target", axis, log_target))
-        title = f"{_series_name(group)}, K = {group.best.config.flow.k}"
+        title = f"{_series_name(group)}, K = {group.identity[2]}"
         panels.append(plotting.Density(title, axis, log_q))
     pages = plotting.densities_figures(targets)
     for number, page in enumerate(pages, start=1):
@@ -163,10 +173,9 @@ def _panels(groups: Sequence[Any], key: str) -> dict[str, list[Any]]:
 
     panels: dict[str, dict[str, list[Any]]] = {}
     for group in groups:
-        lines = panels.setdefault(group.best.identity[0], {})
-        lines.setdefault(_series_name(group), []).append(
-            (group.best.config.flow.k, group.spread(key))
-        )
+        what, _, k = group.identity
+        lines = panels.setdefault(what, {})
+        lines.setdefault(_series_name(group), []).append((k, group.spread(key)))
     return {
         title: [
             Series(name, [k for k, _ in points], *map(list, zip(*(s for _, s in points))))
@@ -178,5 +187,4 @@ def _panels(groups: Sequence[Any], key: str) -> dict[str, list[Any]]:
 
 def _series_name(group: Any) -> str:
     """Return what a group is called but for its K: the flow, and what tells it from others."""
-    flow = group.best.identity[1]
-    return ", ".join([flow, *(f"{key} = {text}" for key, text in group.more.items())])
+    return ", ".join([group.identity[1], *(f"{key} = {text}" for key, text in group.more.items())])

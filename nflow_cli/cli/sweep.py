@@ -24,7 +24,9 @@ MISSING = "one of SWEEP and --preset is needed: a grid of its own, or a preset t
     metavar="KEY.PATH=VALUE,...",
     help="Train with each of these values; several of these options make a grid.",
 )
-@click.option("--seeds", metavar="FIRST:END|SEED,...", help="Train with each of these seeds.")
+@click.option(
+    "--seeds", metavar="FIRST:END[:STEP]|SEED,...", help="Train with each of these seeds."
+)
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY.PATH=VALUE", help="Change every run's key."
 )
@@ -45,7 +47,7 @@ def sweep(
     from nflow_cli import workers as pools
     from nflow_cli.cli.stopping import stopped_by_signals
     from nflow_cli.run_dir import RunDirectory
-    from nflow_cli.sweep import claim, plan
+    from nflow_cli.sweep import claim, overlap, plan
 
     if (sweep is None) == (given["preset"] is None):
         raise click.UsageError(MISSING)
@@ -60,11 +62,14 @@ def sweep(
         left, failures = _unfinished(runs, folder.path)
         _check_data(left)
         if left:
+            restarts = max(getattr(run.config.train, "restarts", 1) for run in runs)
+            if note := overlap(resolved.seeds, restarts):
+                click.echo(note, err=True)
             count = min(workers or pools.cores(), len(left))
             where = pools.cluster_pool(scheduler) if scheduler else pools.local_pool(count)
             with where as pool:
                 _train(runs, left, failures, folder.path, pool)
-        _conclude(folder, failures, len(runs))
+        _conclude(folder, failures, [run.name for run in runs])
 
 
 def _resolved(
@@ -87,7 +92,7 @@ def _resolved(
         source, folder = f"--preset {preset}", Path()
     changes = {
         "set": dict(map(config.parse_assignment, assignments)),
-        "vary": dict(map(config.parse_variation, variations)),
+        "vary": config.parse_variations(variations),
     }
     for key, more in changes.items():
         if more:  # a wrong value in the file stays, to be told of
@@ -191,7 +196,7 @@ def _stop(sweep: str, pool: Any, pending: set[Any], number: int) -> None:
             continue
 
 
-def _conclude(folder: Any, failures: dict[str, str], count: int) -> None:
+def _conclude(folder: Any, failures: dict[str, str], names: Sequence[str]) -> None:
     """Print and draw the figures of the runs, and tell which failed."""
     from nflow_cli.cli.compare import present
     from nflow_cli.errors import NflowError
@@ -199,10 +204,10 @@ def _conclude(folder: Any, failures: dict[str, str], count: int) -> None:
     width = max(map(len, failures), default=0)
     for name, message in failures.items():
         click.echo(f"failed: {name:<{width}}  {message}", err=True)
-    if len(failures) < count:
-        present([str(folder.path)], "text", None)
+    if ended := [str(folder.path / name) for name in names if name not in failures]:
+        present(ended, sweep=folder.path)
     click.echo(folder.path)
     if failures:
         raise NflowError(
-            f"{folder.path}: {len(failures)} of {count} runs failed; each has a log.txt"
+            f"{folder.path}: {len(failures)} of {len(names)} runs failed; each has a log.txt"
         )

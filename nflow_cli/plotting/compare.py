@@ -25,7 +25,8 @@ from nflow_cli.plotting.style import (
     plain,
 )
 
-# Okabe-Ito without its yellow, which is faint on white; each colour has a marker of its own.
+# Okabe-Ito without its yellow, which is faint on white; each colour has a marker of its own, and
+# another in a second turn.
 SERIES = (
     *(("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")),
     *(("#56B4E9", "v"), ("#E69F00", "P"), ("#000000", "X")),
@@ -72,13 +73,12 @@ def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int)
             draw_series(ax, lines, names, bars=seeds > 1)
             ax.set_xlabel("K" if i + columns >= len(panels) else "")
             ax.set_ylabel("" if i % columns else name)
-            ax.tick_params(labelleft=not i % columns)
+            ax.tick_params(which="both", labelleft=not i % columns)
         scale_values(
             axes[0], np.concatenate([[*s.low, *s.high] for p in panels.values() for s in p])
         )
         handles = {h.get_label(): h for ax in axes for h in ax.get_legend_handles_labels()[0]}
-        place: Any = {"loc": "outside lower center", "frameon": False, "ncols": min(len(names), 4)}
-        figure.legend(handles=[handles[plain(n)] for n in names], **place)
+        draw_legend(figure, [handles[plain(name)] for name in names])
         spread = f"median of up to {seeds} seeds, bars from the least to the greatest"
         add_title(figure, f"{name} against the number of flows", spread if seeds > 1 else "")
         fix_layout(figure)
@@ -88,7 +88,8 @@ def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int)
 def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: bool) -> None:
     """Draw lines, with bars if asked; a name has the same colour and marker in every panel."""
     for series in lines:
-        colour, marker = SERIES[names.index(series.name) % len(SERIES)]
+        turns, i = divmod(names.index(series.name), len(SERIES))
+        colour, marker = SERIES[i][0], SERIES[(i + turns) % len(SERIES)][1]
         k, median = np.asarray(series.k, float), np.asarray(series.median)
         reach = np.stack([median - series.low, series.high - median]) if bars else None
         style: Any = {
@@ -100,6 +101,19 @@ def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: b
         ax.errorbar(k, median, reach, capsize=4, **style)
     label_k(ax, sorted({k for series in lines for k in series.k}))
     ax.grid(color="0.9", linewidth=0.6)
+
+
+def draw_legend(figure: Figure, handles: Sequence[Any]) -> None:
+    """Explain the lines below the panels, in as many columns as fit; long names are broken."""
+    letters = 11  # an inch
+    width = figure.get_figwidth()
+    names = [textwrap.fill(h.get_label(), int((width - 0.9) * letters)) for h in handles]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    columns = max(1, min(len(names), 4, int(width / (longest / letters + 0.8))))
+    lines = math.ceil(len(names) / columns) * max(name.count("\n") + 1 for name in names)
+    place: Any = {"loc": "outside lower center", "frameon": False, "ncols": columns}
+    figure.legend(handles, names, **place)
+    figure.set_figheight(figure.get_figheight() + 0.2 * (lines - 1))
 
 
 def scale_values(ax: Axes, values: np.ndarray) -> None:

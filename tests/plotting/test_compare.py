@@ -68,6 +68,28 @@ def test_a_series_keeps_its_colour_and_marker_where_others_are_missing():
     assert "seeds" not in figure.get_suptitle()
 
 
+@pytest.mark.parametrize("count", [2, 9])
+@pytest.mark.parametrize("panels", [1, 4])
+def test_long_names_stay_in_the_picture(count, panels):
+    text = "planar, train.annealing.updates = 10000, train.learning_rate = "
+    names = [f"{text}0.{n}" for n in range(1, count + 1)]
+    figure = spread_figure(
+        {f"u{n}": [series(name) for name in names] for n in range(panels)}, "KL (nats)", seeds=1
+    )
+    (legend,) = figure.legends
+    assert [" ".join(t.get_text().split()) for t in legend.get_texts()] == names
+    box = legend.get_window_extent(figure.canvas.get_renderer())
+    assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1
+    assert not overlaps(figure)
+    assert all(ax.get_window_extent().height > 100 for ax in figure.axes)
+
+
+def test_no_two_series_look_alike():
+    lines = [series(f"rate {n}", n + 1.0) for n in range(20)]
+    (ax,) = spread_figure({"u1": lines}, "KL (nats)", seeds=1).axes
+    assert len({(line.get_color(), line.get_marker()) for line in ax.lines}) == 20
+
+
 @pytest.mark.parametrize(
     ("values", "scale"),
     [
