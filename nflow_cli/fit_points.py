@@ -108,7 +108,7 @@ def run(config: Any, directory: RunDirectory, data: PointData) -> dict[str, Any]
     speed = train(model, data, config, directory)
     model_sha256 = save_model(directory, model.flow)
     trained = TrainedOnPoints(directory.path, config, model.flow, data.units)
-    mass, arrays = density_of_points(trained, data)
+    (mass, mass_error), arrays = density_of_points(trained, data)
     directory.write_evaluation(arrays)
     unknown = ("kl", "kl_standard_error", "ess", "free_energy", "log_z", "log_z_source")
     summary = {
@@ -124,6 +124,7 @@ def run(config: Any, directory: RunDirectory, data: PointData) -> dict[str, Any]
         **data.sizes,
         **dict.fromkeys(unknown),
         "mass": mass,
+        "mass_error": mass_error,
         "n_parameters": model.flow.count_params(),
         "model_sha256": model_sha256,
         "config_sha256": fingerprint(config),

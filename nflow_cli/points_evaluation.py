@@ -1,10 +1,9 @@
-"""The density fitted to points, on grids in the user's units: its mass, and what is drawn."""
-
-import math
+"""The density fitted to points, in the user's units: its mass, and what is drawn."""
 
 import numpy as np
 
 from nflow_cli.evaluation import STRIP_GRID, grid_points, partial_log_densities, strip_panels
+from nflow_cli.mass import mass
 from nflow_cli.point_data import PointData
 from nflow_cli.trained import TrainedOnPoints
 
@@ -18,8 +17,8 @@ Axes = tuple[np.ndarray, np.ndarray]
 
 def density_of_points(
     trained: TrainedOnPoints, data: PointData
-) -> tuple[float, dict[str, np.ndarray]]:
-    """Return ``∫q`` over a grid that covers the samples of ``q``, and the arrays to plot.
+) -> tuple[tuple[float, float], dict[str, np.ndarray]]:
+    """Return ``∫q`` where the samples of ``q`` are with its error, and the arrays to plot.
 
     All arrays are in the user's units; densities are in nats per unit of area.
     """
@@ -43,16 +42,7 @@ def density_of_points(
         "deformation_axis_1": coarse[0],
         "deformation_axis_2": coarse[1],
     }
-    return mass_of(trained, samples, config.evaluate.grid), arrays
-
-
-def mass_of(trained: TrainedOnPoints, samples: np.ndarray, n: int) -> float:
-    """Return ``∫q`` over an ``n x n`` grid that covers ``samples`` ``(m, 2)``, and some more."""
-    low, high = samples.min(axis=0), samples.max(axis=0)
-    room = 0.02 * (high - low)
-    axes = _axes(np.stack([low - room, high + room]), n)
-    log_q = trained.log_prob(grid_points(*axes))
-    return float(np.exp(log_q).sum() * math.prod(axis[1] - axis[0] for axis in axes))
+    return mass(trained.log_prob, samples), arrays
 
 
 def shown_window(data: PointData) -> np.ndarray:

@@ -21,8 +21,16 @@ ALLOWED = {
     "tensorflow": ["training.py", "flows/compose.py", "flows/tensorflow_fold.py", "cli/options.py"],
 }
 KERAS_FREE = [
-    *("__init__.py", "compare.py", "config.py", "data.py", "errors.py", "images.py", "npz.py"),
-    *("point_data.py", "point_sets.py", "points.py", "registry.py", "run_data.py", "run_dir.py"),
+    *("__init__.py", "compare.py", "config.py", "data.py", "errors.py", "images.py", "mass.py"),
+    *(
+        "npz.py",
+        "point_data.py",
+        "point_sets.py",
+        "points.py",
+        "registry.py",
+        "run_data.py",
+        "run_dir.py",
+    ),
     *("schema.py", "streams.py", "sweep.py", "workers.py", "writing.py"),
 ]
 

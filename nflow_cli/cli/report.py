@@ -40,7 +40,7 @@ def _fit_points(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("data", f"{summary['data']['name']}: {parts} points"),
         ("flow", _flow(summary)),
         *held_out_rows(summary),
-        ("mass of q", f"{summary['mass']:.5f}"),
+        ("mass of q", f"{summary['mass']:.5f} ± {summary['mass_error']:.5f}"),
         ("training", f"{_training(summary)}; best after {summary['best_update']:,}"),
     ]
 
