@@ -92,7 +92,7 @@ def train(
         session.fit(model, chunks)
         log.take_best(model)
         session.finish(model)
-    return {**clock.figures(), "best_update": log.best_at}
+    return {**clock.figures(), "best_update": log.kept_at}
 
 
 def _validator(model: FitPoints, data: PointData) -> Callable[[], float]:

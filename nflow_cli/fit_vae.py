@@ -10,11 +10,12 @@ from keras import ops
 from nflow_cli.config import fingerprint
 from nflow_cli.data import ImageChunks
 from nflow_cli.divergence import trace_flows
-from nflow_cli.images import Images, binarize
+from nflow_cli.images import MNIST, MNIST_ARRAYS_SHA256, Images, binarize
 from nflow_cli.objectives import inverse_temperature
 from nflow_cli.run_dir import SUMMARY, RunDirectory
 from nflow_cli.saving import save_model
 from nflow_cli.session import Session
+from nflow_cli.streams import stream
 from nflow_cli.training import (
     ChunkTrainer,
     Clock,
@@ -101,11 +102,15 @@ def build(config: Any, updates_per_epoch: int) -> FitVAE:
 
 
 def split(images: Images, config: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the training images, and those held out for early stopping if that is asked for."""
+    """Return the training images, and those held out for early stopping if that is asked for.
+
+    They are drawn by the seed: files may be sorted by what they show.
+    """
     stopping = config.train.early_stopping
     if stopping is None:
         return images.x_train, None
-    return images.x_train[: -stopping.images], images.x_train[-stopping.images :]
+    order = stream(config.seed, "split").permutation(images.n_train)
+    return images.x_train[order[stopping.images :]], images.x_train[order[: stopping.images]]
 
 
 def train(
@@ -154,6 +159,14 @@ def _validator(vae: FlowVAE, held_out: np.ndarray, config: Any) -> Callable[[], 
     return validate
 
 
+def _compares(published: Any, config: Any, images: Images) -> bool:
+    """Return whether a published figure is of the same data and as many flows."""
+    data = MNIST if images.sha256 == MNIST_ARRAYS_SHA256 else images.name
+    return (published.k in (None, config.flow.k)) and (
+        (published.data, published.binarization) == (data, config.data.binarization)
+    )
+
+
 def run(config: Any, directory: RunDirectory, images: Images) -> dict[str, Any]:
     """Train, judge and save in ``directory``, from where it is. Returns the summary."""
     training, held_out = split(images, config)
@@ -177,7 +190,7 @@ def run(config: Any, directory: RunDirectory, images: Images) -> dict[str, Any]:
         **figures,
         "binarization": config.data.binarization,
         "data": {"name": images.name, "sha256": images.sha256, **sizes},
-        "published": [p.model_dump() for p in config.published if p.k in (None, config.flow.k)],
+        "published": [p.model_dump() for p in config.published if _compares(p, config, images)],
         "n_parameters": model.vae.count_params(),
         "model_sha256": model_sha256,
         "config_sha256": fingerprint(config),

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from nflow_cli.registry import POINT_SETS, nearest, resolve
 from nflow_cli.streams import stream
 
 SET_SIZE = 50_000  # points of a built-in set
+FAR = 1e15  # standard deviations at which float32 has no log-density
 LEAST = 10  # points that can be split
 HELD_OUT = 50_000  # validation points, and test points, at most: a tenth of all otherwise
 LOG_2PI = math.log(2 * math.pi)
@@ -89,7 +91,8 @@ class PointData:
 
     def record(self) -> dict[str, Any]:
         """Return what ``run.json`` keeps of the data."""
-        return {"name": self.name, "sha256": self.sha256, **self.units.record()}
+        path = {} if self.name in POINT_SETS else {"path": os.path.abspath(self.name)}
+        return {"name": self.name, **path, "sha256": self.sha256, **self.units.record()}
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -121,6 +124,12 @@ def load_point_data(name: str, seed: int) -> PointData:
     order = stream(seed, "split").permutation(len(points))
     test, validation, train = np.split(order, [held_out, 2 * held_out])
     units = _standardisation(name, points[train])
+    far = int(np.argmax(np.abs(units.inside(points)).max(axis=1)))
+    if not (np.abs(units.inside(points[far])) < FAR).all():
+        raise DataError(
+            f"{name}: expected points within {FAR:.0e} standard deviations of the training points; "
+            f"received {points[far].tolist()}, in row {far} counted from 0"
+        )
     return PointData(name, digest, points[train], points[validation], points[test], units)
 
 

@@ -1,5 +1,6 @@
 """Points in the plane, read from a CSV or NPY file. No Keras here, and nothing pickled."""
 
+import itertools
 import math
 import os
 import warnings
@@ -84,11 +85,10 @@ def _read_text(path: Path) -> np.ndarray:
         warnings.simplefilter("ignore")  # NumPy's about a file without rows: told below
         try:
             points = np.loadtxt(
-                lines,
+                filter(str.strip, itertools.islice(lines, skipped, None)),
                 delimiter=",",
                 comments=None,
                 quotechar='"',
-                skiprows=skipped,
                 usecols=columns if wide else None,
                 ndmin=2,
                 max_rows=MAX_POINTS + 1,
@@ -144,7 +144,8 @@ def _complaint(path: Path, skipped: int, columns: tuple[int, int], wide: bool) -
         if wrong:
             received = ",".join(cells)
             return DataError(f"{path}: line {number}: {wrong}; received {received!r:.60}")
-    return DataError(f"{path}: no points in it; expected {_EXPECTED}")
+    problem = "a blank before a quotation mark?" if any(_rows(path, skipped)) else "no points in it"
+    return DataError(f"{path}: {problem}; expected {_EXPECTED}")
 
 
 def _rows(path: Path, skipped: int) -> Iterator[tuple[int, list[str]]]:

@@ -1,5 +1,7 @@
 """The data that a run was trained on or is judged by, found again. No Keras here."""
 
+import os
+from dataclasses import replace
 from typing import Any
 
 from nflow_cli.errors import DataError, RunDirectoryError
@@ -30,7 +32,7 @@ def images_of(run: RunDirectory) -> Images:
         DataError: If they cannot be read, or are others now.
     """
     recorded = _recorded(run)
-    return _checked(recorded, load_images(recorded["name"], fallback=False))
+    return _checked(recorded, load_images(_place(recorded), fallback=False))
 
 
 def points_of(run: RunDirectory, seed: int) -> PointData:
@@ -41,7 +43,7 @@ def points_of(run: RunDirectory, seed: int) -> PointData:
         DataError: If they cannot be read, or are others now.
     """
     recorded = _recorded(run)
-    return _checked(recorded, load_point_data(recorded["name"], seed))
+    return _checked(recorded, load_point_data(_place(recorded), seed))
 
 
 def units_of(run: RunDirectory) -> Standardisation:
@@ -65,10 +67,16 @@ def _recorded(run: RunDirectory) -> dict[str, Any]:
     return recorded
 
 
+def _place(recorded: dict[str, Any]) -> str:
+    """Return where the data are: where they were, or else what they were called."""
+    path = recorded.get("path")
+    return path if isinstance(path, str) and os.path.exists(path) else recorded["name"]
+
+
 def _checked(recorded: dict[str, Any], data: Any) -> Any:
     if data.sha256 != recorded.get("sha256"):
         raise DataError(
             f"{data.name}: not the data of this run; expected SHA-256 "
             f"{recorded.get('sha256')!r:.70}, received {data.sha256}"
         )
-    return data
+    return replace(data, name=recorded["name"])

@@ -199,18 +199,21 @@ class Fit2DConfig(Strict):
         return self.base or own
 
 
+Binarization = Literal["stochastic", "static", "threshold", "none"]
+
+
 class Data(Strict):
     """Which images, and how their grey levels become what the VAE models."""
 
     name: str = Field(default="mnist", min_length=1)
-    binarization: Literal["stochastic", "static", "threshold", "none"] = "stochastic"
+    binarization: Binarization = "stochastic"
     fallback: bool = True
 
 
 class VAEModel(Strict):
     """The networks of a VAE."""
 
-    latent_dim: int = Field(default=40, ge=1, le=10_000)
+    latent_dim: int = Field(default=40, ge=2, le=10_000)  # the pictures show a plane
     network: Literal["relu", "maxout", "gated-conv"] = "relu"
     hidden: list[Annotated[int, Field(ge=1, le=100_000)]] = Field(default=[400, 400], min_length=1)
 
@@ -264,11 +267,13 @@ class VAEEvaluate(Strict):
 
 
 class Published(Strict):
-    """A published figure to read a run of ``k`` flows (``null``: any) beside, in nats."""
+    """A published figure, in nats, for runs of ``k`` flows (``null``: any) on the same data."""
 
     k: int | None = None
     negative_elbo: float | None = None
     negative_log_likelihood: float | None = None
+    data: str = "mnist"
+    binarization: Binarization = "stochastic"
     source: str
 
 

@@ -138,16 +138,18 @@ def vae_arrays(
 ) -> dict[str, np.ndarray]:
     """Return the arrays that the plots are drawn from."""
     axes = _shown_units(mean_latent)
-    n = min(len(pixels), SHOWN_LATENTS)
-    base, latents = _draw_latents(vae, pixels[:n], seed)
-    chosen = _one_of_each(labels, len(pixels))
+    # Drawn by the seed: files may be sorted by what they show.
+    order = stream(seed, "shown").permutation(len(pixels))
+    shown = np.sort(order[:SHOWN_LATENTS])
+    base, latents = _draw_latents(vae, pixels[shown], seed)
+    chosen = np.sort(order[:SHOWN_IMAGES]) if labels is None else _one_of_each(labels)
     quantiles = (np.arange(MANIFOLD) + 0.5) / MANIFOLD
     axis = np.array([NormalDist().inv_cdf(q) for q in quantiles], np.float32)
     return {
         "base_latents": base[:, axes],
         "latents": latents[:, axes],
         "latent_axes": np.array(axes),
-        "labels": np.empty(0, np.uint8) if labels is None else labels[:n],
+        "labels": np.empty(0, np.uint8) if labels is None else labels[shown],
         "originals": pixels[chosen].astype(np.float32),
         "reconstructions": ops.convert_to_numpy(vae.reconstruct(pixels[chosen], seed)),
         "samples": ops.convert_to_numpy(vae.sample(SHOWN_SAMPLES, seed)),
@@ -169,16 +171,13 @@ def _draw_latents(vae: FlowVAE, pixels: np.ndarray, seed: int) -> tuple[np.ndarr
 
 
 def _shown_units(mean_latent: np.ndarray) -> list[int]:
-    """Return the two most active latent units, in order (the only one twice)."""
+    """Return the two most active latent units, in order."""
     variance = np.var(mean_latent, axis=0)
-    most = np.argsort(-variance, kind="stable")[:2]
-    return sorted(int(unit) for unit in (most if len(most) == 2 else np.repeat(most, 2)))
+    return sorted(int(unit) for unit in np.argsort(-variance, kind="stable")[:2])
 
 
-def _one_of_each(labels: np.ndarray | None, n: int) -> np.ndarray:
-    """Return the indices of the images shown: one of each digit, where there are labels."""
-    if labels is None:
-        return np.arange(min(n, SHOWN_IMAGES))
+def _one_of_each(labels: np.ndarray) -> np.ndarray:
+    """Return the indices of the images shown: the first of each digit."""
     first = np.unique(labels, return_index=True)[1]
     return first[:SHOWN_IMAGES]
 

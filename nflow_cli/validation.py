@@ -9,6 +9,8 @@ import numpy as np
 
 from nflow_cli.training import Clock, MetricsLog
 
+KEPT = ("validation", "best", "best_at", "mark", "mark_at", "best_weights")  # in checkpoints
+
 
 class ValidationLog(MetricsLog):
     """Writes rows as :class:`MetricsLog` does, with the loss on a validation split in each.
@@ -36,6 +38,7 @@ class ValidationLog(MetricsLog):
         super().__init__(clock, chunks_per_row)
         self.validate, self.stopping = validate, stopping
         self.validation, self.best, self.best_at = math.nan, math.inf, 0
+        self.mark, self.mark_at = math.inf, 0  # what the loss must fall below, and since when
         self.best_weights: list[np.ndarray] = []
 
     @property
@@ -51,16 +54,20 @@ class ValidationLog(MetricsLog):
         self.validation = self.validate()
         if self.write_row({self.column: self.validation}).get("beta", 1) < 1:
             return
-        if self.validation < self.best - self.min_delta:
+        if self.validation < self.best:
             self.best, self.best_at = self.validation, self.reached
             self.best_weights = self.model.get_weights()
-        elif self.stopping and self.reached - self.best_at >= self.stopping.patience:
+        if not self.stopping:
+            return
+        if self.validation < self.mark - self.stopping.min_delta:
+            self.mark, self.mark_at = self.validation, self.reached
+        elif self.reached - self.mark_at >= self.stopping.patience:
             self.model.stop_training = True
 
     @property
-    def min_delta(self) -> float:
-        """How much lower a loss must be to count, in nats."""
-        return self.stopping.min_delta if self.stopping else 0.0
+    def kept_at(self) -> int:
+        """Whose weights :meth:`take_best` gives: the last ones where no loss was finite."""
+        return self.best_at if math.isfinite(self.best) else self.reached
 
     def write_row(self, more: Mapping[str, Any]) -> dict[str, Any]:
         """Write one row; of one that training did not survive, without a validation loss."""
@@ -75,11 +82,10 @@ class ValidationLog(MetricsLog):
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
-        own = {name: getattr(self, name) for name in ("validation", "best", "best_at")}
-        return {**super().state(), **own, "best_weights": self.best_weights}
+        return {**super().state(), **{name: getattr(self, name) for name in KEPT}}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         super().restore(state)
-        for name in ("validation", "best", "best_at", "best_weights"):
+        for name in KEPT:
             setattr(self, name, state[name])

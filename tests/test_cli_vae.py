@@ -135,7 +135,7 @@ SAMPLE = "--data mnist-sample"
         ("--preset whole.yaml", 1, "the 0 training images left by the validation split"),
         (f"{SAMPLE} --set train.early_stopping={{images: 8000}}", 1, "at most the 0 training"),
         (f"{SAMPLE} --set train.early_stopping={{images: 9000}}", 1, "at most the 0 training"),
-        (f"{SAMPLE} --set model.latent_dim=0", 1, "latent_dim: expected a number not less than 1"),
+        (f"{SAMPLE} --set model.latent_dim=1", 1, "latent_dim: expected a number not less than 2"),
         (f"{SAMPLE} --set model.network=dense", 1, "model.network: expected 'relu', 'maxout'"),
         (f"{SAMPLE} --set model.hidden=[]", 1, "model.hidden: expected 1 or more items"),
         (f"{SAMPLE} --set model.network=gated-conv", 1, "expected one width for gated-conv, not 2"),

@@ -8,6 +8,7 @@ from nflow_cli import point_data
 from nflow_cli.errors import DataError
 from nflow_cli.point_data import Standardisation, gaussian_log_prob, load_point_data
 from nflow_cli.registry import POINT_SETS
+from nflow_cli.streams import stream
 
 
 @pytest.fixture
@@ -147,6 +148,15 @@ def test_points_without_a_density_are_one_line(folder, points, expected):
     line = str(caught.value)
     assert line.startswith("bad.npy: ") and expected in line
     assert len(line.splitlines()) == 1
+
+
+def test_a_point_that_no_float_reaches_is_named(folder):
+    row = int(stream(0, "split").permutation(len(BLOB))[0])  # held out: it widens no scale
+    points = BLOB.copy()
+    points[row, 1] = -1e20
+    np.save("far.npy", points)
+    with pytest.raises(DataError, match=rf"far\.npy: expected points within .*, in row {row} "):
+        load_point_data("far.npy", 0)
 
 
 @pytest.mark.parametrize("name", ["two-moon", "nowhere.csv", "", 300 * "a", "a\0b"])

@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 from truth import normal_log_prob, to_numpy
 
-from nflow_cli import plotting
+from nflow_cli import plotting, vae_evaluation
 from nflow_cli.streams import stream
 from nflow_cli.vae import FlowVAE
 from nflow_cli.vae_evaluation import BATCH, DRAWS, ImportanceSampler, evaluate_vae, vae_arrays
@@ -234,7 +234,7 @@ def arrays_of(latent_dim, n=700, labels=True):
     return vae, vae_arrays(vae, IMAGES[:n], given, mean_latent, 5)
 
 
-@pytest.mark.parametrize(("latent_dim", "axes"), [(1, [0, 0]), (2, [0, 1]), (7, [2, 5])])
+@pytest.mark.parametrize(("latent_dim", "axes"), [(2, [0, 1]), (7, [2, 5])])
 def test_the_arrays_are_what_the_pictures_are_drawn_from(latent_dim, axes):
     vae, arrays = arrays_of(latent_dim)
     shapes = {name: array.shape for name, array in arrays.items()}
@@ -265,6 +265,20 @@ def test_the_arrays_are_what_the_pictures_are_drawn_from(latent_dim, axes):
     metrics["epoch"] = np.array([1.0, 2.0])
     figures = plotting.vae_figures(arrays, metrics, SUMMARY | {"latent_dim": latent_dim})
     assert list(figures) == ["latent", "reconstructions", "samples", "manifold", "training"]
+
+
+def test_a_sorted_file_shows_all_its_digits(monkeypatch):
+    monkeypatch.setattr(vae_evaluation, "SHOWN_LATENTS", 100)
+    vae = FlowVAE(2, "relu", [16], ["planar"], 2)
+    order = np.argsort(LABELS, kind="stable")
+    latent = np.random.default_rng(2).standard_normal((len(order), 2))
+    arrays = vae_arrays(vae, IMAGES[order], LABELS[order], latent, 5)
+    assert set(arrays["labels"]) == set(range(10))
+    assert arrays["latents"].shape == (100, 2)
+    unlabelled = vae_arrays(vae, IMAGES[order], None, latent, 5)["originals"]
+    shown = {tuple(image.ravel()) for image in unlabelled.astype(IMAGES.dtype)}
+    kinds = [k for image, k in zip(IMAGES, LABELS) if tuple(image.ravel()) in shown]
+    assert len(set(kinds)) > 3
 
 
 def test_the_manifold_is_at_the_quantiles_of_the_prior():

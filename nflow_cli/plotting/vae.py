@@ -60,9 +60,9 @@ def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[s
 
     `metrics` has one row per epoch: `epoch`, `negative_elbo`, `reconstruction`, `kl` (nats per
     image), `beta`, and `validation_negative_elbo` where there was a validation split.
-    `summary` gives `flow`, `k`, `latent_dim`, `amortized`, `binarization`, `data` {`name`},
-    `negative_elbo`, `reconstruction`, `kl` (nats), `negative_log_likelihood` (or None),
-    `nll_standard_error` and `nll_samples`.
+    `summary` gives `flow`, `k`, `latent_dim`, `amortized`, `binarization`,
+    `data` {`name`, `n_test`}, `negative_elbo`, `reconstruction`, `kl` (nats),
+    `negative_log_likelihood` (or None), `nll_standard_error` and `nll_samples`.
     """
     with matplotlib.rc_context(STYLE):
         figures = {
@@ -105,7 +105,9 @@ def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:
             label_panel(ax, ax.get_xlabel() or " ", ax.get_ylabel() or " ")
     box: Any = {"facecolor": SEQUENTIAL(0.0), "edgecolor": "none", "labelcolor": "white"}
     axes[0].legend(loc="lower left", fontsize=9, **box)
-    add_title(figure, *_about(summary, evaluation))
+    n, of = len(evaluation["latents"]), summary["data"].get("n_test")
+    some = f"{n:,} of {of:,} test images" if of and n < of else ""
+    add_title(figure, *_about(summary, evaluation), some)
     return figure
 
 
