@@ -73,11 +73,11 @@ class Checkpoints:
             RunDirectoryError: If there are some and all are damaged.
         """
         manifest = self._manifest()
-        for name in sorted(manifest, reverse=True):
+        for left, name in reversed(list(enumerate(sorted(manifest)))):
             try:
                 return self._read(f"{CHECKPOINTS}/{name}", manifest[name])
             except RunDirectoryError as error:
-                self.notify(f"{error}; taking the checkpoint before it")
+                self.notify(f"{error}; taking the checkpoint before it" if left else str(error))
         if manifest:
             raise RunDirectoryError(
                 f"{self.directory.path / CHECKPOINTS}: no checkpoint is whole; the run can only be "

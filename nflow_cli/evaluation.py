@@ -9,6 +9,7 @@ from keras import ops
 
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.compose import run_flows
+from nflow_cli.mass import mass
 from nflow_cli.objectives import reverse_kl
 from nflow_cli.streams import stream
 
@@ -19,6 +20,7 @@ JUDGED_SAMPLES = 50_000  # behind the choice among restarts
 SHOWN_SAMPLES = 2_000
 STRIP_PANELS = 9
 STRIP_GRID = 120
+WIDE = 2.0
 
 
 def evaluate_samples(
@@ -105,17 +107,22 @@ def density_arrays(
 ) -> tuple[float, dict[str, np.ndarray]]:
     """Return ``∫q`` over an ``n x n`` grid that covers the samples, and the arrays to plot.
 
+    These are of the part of the grid that shows the target. Where the samples reach ``WIDE`` times
+    as far, the grid has that part alone, and the mass is summed in cells that follow the samples.
     The density is exact, ``log q(x) = log q0(f^-1(x)) + log|det df^-1/dx|``, at every point.
     """
     window = getattr(target, "window", float(np.quantile(np.abs(z), 0.999)))
     reach = max(window, 1.02 * float(np.abs(z).max()))
-    axis = np.linspace(-reach, reach, n)
+    is_wide = not reach <= WIDE * window
+    axis = np.linspace(-window, window, n) if is_wide else np.linspace(-reach, reach, n)
     panels = strip_panels(flow.k)
     coarse = np.linspace(-window, window, STRIP_GRID)
     grids = {k: _square(coarse) for k in panels} | {flow.k: _square(axis)}
     log_density = partial_log_densities(flow, base, grids)
     full = log_density[flow.k].reshape(n, n)
-    mass = float(np.exp(full.astype(np.float64)).sum() * (axis[1] - axis[0]) ** 2)
+    total = float(np.exp(full.astype(np.float64)).sum() * (axis[1] - axis[0]) ** 2)
+    if is_wide:
+        total = _mass(flow, base, z)
 
     shown = np.abs(axis) <= window
     axis_shown = axis[shown]
@@ -138,7 +145,16 @@ def density_arrays(
         "deformation_axis_1": coarse,
         "deformation_axis_2": coarse,
     }
-    return mass, {name: _compact(array) for name, array in arrays.items()}
+    return total, {name: _compact(array) for name, array in arrays.items()}
+
+
+def _mass(flow: FlowStack, base: Any, z: np.ndarray) -> float:
+    """Return ``∫q`` where its samples ``z`` are, NaN if one of them is nowhere."""
+
+    def log_q(x: np.ndarray) -> np.ndarray:
+        return partial_log_densities(flow, base, {flow.k: x.astype(np.float32)})[flow.k]
+
+    return mass(log_q, z.astype(np.float64))[0] if np.isfinite(z).all() else math.nan
 
 
 def strip_panels(k: int) -> list[int]:

@@ -10,8 +10,16 @@ import keras
 import numpy as np
 
 from nflow_cli.checkpoints import Checkpoint, Checkpoints
-from nflow_cli.errors import Interrupted
+from nflow_cli.config import fingerprint, load_config
+from nflow_cli.errors import Interrupted, RunDirectoryError
+from nflow_cli.run_dir import CONFIG, RunDirectory
 from nflow_cli.training import ChunkTrainer
+
+# What a training that goes on may have of its own.
+FREE: Any = {
+    **dict.fromkeys(("description", "evaluate", "published"), True),
+    "train": {"steps", "epochs", "checkpoint_seconds"},
+}
 
 
 class DeferredSignals:
@@ -57,6 +65,7 @@ class Checkpointer(keras.callbacks.Callback):
         self.store, self.seconds, self.steps = store, seconds, steps
         self.parts = {type(c).__name__: c for c in callbacks if hasattr(c, "restore")}
         self.signals = DeferredSignals()
+        self.settings = _settings(store.directory)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Start the clock."""
@@ -83,6 +92,7 @@ class Checkpointer(keras.callbacks.Callback):
             for i, variable in enumerate(self.model.state_variables)
         }
         state: dict[str, Any] = {"finished": finished, "steps": self.steps}
+        state["settings"] = self.settings
         for name, part in self.parts.items():
             state[name] = {}
             for key, value in part.state().items():
@@ -93,9 +103,18 @@ class Checkpointer(keras.callbacks.Callback):
         self.store.save(int(self.model.optimizer.iterations), Checkpoint(arrays, state))
 
     def load(self) -> Checkpoint | None:
-        """Read the newest checkpoint, if there is one, and put the callbacks into its state."""
+        """Read the newest checkpoint, if there is one, and put the callbacks into its state.
+
+        Raises:
+            RunDirectoryError: It is damaged, or of a training by other settings.
+        """
         saved = self.store.load()
         if saved is not None:
+            if saved.state.get("settings") != self.settings:
+                raise RunDirectoryError(
+                    f"{self.store.directory.path / CONFIG}: not the one that its checkpoints were "
+                    "trained by; put that back, or repeat the run from this one"
+                )
             for name, part in self.parts.items():
                 groups = _grouped(saved.arrays, f"{name}/")
                 part.restore({**saved.state[name], **groups})
@@ -111,6 +130,15 @@ class Checkpointer(keras.callbacks.Callback):
         values = _grouped(saved.arrays, "")["variable"]
         for variable, value in zip(model.state_variables, values, strict=True):
             variable.assign(value)
+
+
+def _settings(directory: RunDirectory) -> str | None:
+    """Return what tells trainings apart that cannot go on from each other's checkpoints."""
+    path = directory.path / CONFIG
+    if not path.is_file():  # a library's user trains without
+        return None
+    settings = load_config(path).model_dump(mode="json", exclude=FREE)
+    return fingerprint(settings)
 
 
 def _grouped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, list[np.ndarray]]:

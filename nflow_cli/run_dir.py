@@ -114,7 +114,10 @@ class RunDirectory:
         record = {"format": FORMAT, **info, "resumed": 0, "start_seconds": round(time.time(), 3)}
         if (self.path / RUN).is_file():
             record = self.read_json(RUN)
-            record["resumed"] = int(record.get("resumed", 0)) + 1
+            before = record.get("resumed", 0)
+            if not isinstance(before, int):
+                raise RunDirectoryError(f"{self.path / RUN}: damaged: resumed: expected a number")
+            record["resumed"] = before + 1
         self.write_json(RUN, {**record, "status": "running"})
         try:
             yield

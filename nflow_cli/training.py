@@ -217,7 +217,10 @@ class Clock(keras.callbacks.Callback):
         self._cold = list(state["cold"])
 
     def figures(self) -> dict[str, Any]:
-        """Return updates made, and compile time, training time (s) and speed (updates/s)."""
+        """Return updates made, and compile time, training time (s) and speed (updates/s).
+
+        A single chunk does not tell compiling and training apart: it has no speed.
+        """
         compile_seconds, done, warm_seconds = 0.0, 0, 0.0
         for first, end in itertools.pairwise([*self._cold, len(self.seconds)]):
             warm = self.seconds[first + 1 : end]
@@ -230,7 +233,7 @@ class Clock(keras.callbacks.Callback):
             "steps": steps,
             "compile_seconds": compile_seconds,
             "train_seconds": seconds,
-            "steps_per_second": done / warm_seconds if done else steps / seconds,
+            "steps_per_second": done / warm_seconds if done else None,
         }
 
 

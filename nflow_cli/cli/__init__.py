@@ -39,7 +39,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nflow")
 def main() -> None:
-    r"""Train normalizing flows: exact, fast, and measured in nats.
+    """Train normalizing flows: exact, fast, and measured in nats.
 
     \b
     nflow fit-2d --flow planar --k 8     two modes from one Gaussian, in seconds
@@ -48,7 +48,7 @@ def main() -> None:
     nflow plot RUN_DIR                   the pictures of a run again
     nflow sweep figure3                  a grid of runs, on all cores
     nflow sample RUN_DIR -n 1000 -o points.csv
-    """
+    """  # noqa: D301 - click reads the backspace
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an ASCII terminal has no ±

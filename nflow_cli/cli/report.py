@@ -59,11 +59,11 @@ def _flow(summary: dict[str, Any]) -> str:
 
 
 def _training(summary: dict[str, Any]) -> str:
-    return (
-        f"{summary['steps']} updates in {summary['train_seconds']:.1f} s "
-        f"({summary['steps_per_second']:,.0f} a second, after {summary['compile_seconds']:.1f}"
-        " s of compiling)"
-    )
+    text = f"{summary['steps']} updates in {summary['train_seconds']:.1f} s"
+    speed = summary["steps_per_second"]
+    if speed is None:
+        return f"{text}, compiling included"
+    return f"{text} ({speed:,.0f} a second, after {summary['compile_seconds']:.1f} s of compiling)"
 
 
 def _restarts(restarts: dict[str, Any]) -> list[tuple[str, str]]:

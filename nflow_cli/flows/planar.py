@@ -14,6 +14,7 @@ LOG_SMALLEST = {"float64": -708.0}
 # Newton steps that bring the inverse to rounding error at every slope, and one more; 5 for narrower
 # types.
 NEWTON_STEPS = {"float64": 7}
+FLAT = 1e-9  # slope whose square is close to underflow in float32
 # Below this |w|^2, w counts as 0: its square is close to underflow. 1e-34 for narrower types.
 SMALLEST = {"float64": 1e-290}
 
@@ -92,12 +93,18 @@ class PlanarFlow(ElementaryFlow):
         """Return ``x - û tanh(v)`` and the log-determinant, for the root ``v``.
 
         The gradient is that of the implicit function ``v``, not of the iteration: what is added
-        to ``h`` is 0 and has the gradient of ``tanh(v)``.
+        to ``h`` is 0 and has the first and second derivatives of ``tanh(v)``, those of a step of
+        Halley's iteration. (Only the first where the slope is so small that its square is lost.)
         """
         h = tanh(v)
         moved = ops.sum(w * x, axis=0) + b - slope[0] * h
-        rate = ops.stop_gradient((1 - h * h) / _derivative(h, slope[0]))
-        h = h + rate * (moved - ops.stop_gradient(moved))
+        gap = moved - ops.stop_gradient(moved)
+        derivative = _derivative(h, slope[0])
+        is_steep = derivative > FLAT
+        steep = ops.where(is_steep, derivative, 1.0)
+        flat = ops.stop_gradient(ops.where(is_steep, 1.0, derivative))
+        bend = ops.stop_gradient(ops.where(is_steep, h / (steep * steep), 0.0))
+        h = h + gap * (1 - h * h) / (steep * flat) * (1 - gap * bend)
         return x - u_hat * h, -_log_slope(h, *slope)
 
 

@@ -123,6 +123,41 @@ def gradients(function, *arrays):
     return [to_numpy(gradient) for gradient in result]
 
 
+def curvatures(function, ways, *arrays):
+    """Return the product of the Hessian of a scalar function of tensors and ``ways``, as arrays."""
+    backend = keras.config.backend()
+    tensors = [ops.convert_to_tensor(array) for array in arrays]
+    ways = [ops.convert_to_tensor(way) for way in ways]
+
+    def along(slopes):
+        return sum(ops.sum(slope * way) for slope, way in zip(slopes, ways))
+
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as outer:
+            outer.watch(tensors)
+            with tf.GradientTape() as inner:
+                inner.watch(tensors)
+                value = function(*tensors)
+            slope = along(inner.gradient(value, tensors, unconnected_gradients="zero"))
+        result = outer.gradient(slope, tensors, unconnected_gradients="zero")
+    elif backend == "jax":
+        import jax
+
+        every = tuple(range(len(tensors)))
+        slopes = jax.grad(function, argnums=every)
+        result = jax.jit(jax.grad(lambda *given: along(slopes(*given)), argnums=every))(*tensors)
+    else:
+        import torch
+
+        tensors = [tensor.requires_grad_() for tensor in tensors]
+        every = {"allow_unused": True, "materialize_grads": True}
+        slopes = torch.autograd.grad(function(*tensors), tensors, create_graph=True, **every)
+        result = torch.autograd.grad(along(slopes), tensors, **every)
+    return [to_numpy(curvature) for curvature in result]
+
+
 def central_differences(function, step=3e-4):
     """Return the derivative of ``function`` at 0, to fourth order in ``step``."""
     near = function(step) - function(-step)

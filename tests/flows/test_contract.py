@@ -8,6 +8,7 @@ from catalogue import (
     apply,
     build,
     central_differences,
+    curvatures,
     dense_jacobian,
     eps_of,
     evaluate,
@@ -147,6 +148,30 @@ def test_gradients_equal_central_differences(name, direction):
         expected = central_differences(along)
         got = sum(np.sum(slope * way) for slope, way in zip(slopes, ways))
         assert abs(got - expected) <= 1e-8 * max(1, abs(expected))
+
+
+@every_flow
+@both_directions
+def test_second_derivatives_equal_central_differences_of_the_first(name, direction):
+    layer = make(name, 5)
+    rng = np.random.default_rng(3)
+    points = points_for(5)
+    arrays = [points, *(to_numpy(variable.value) for variable in layer.trainable_variables)]
+    ways = [rng.standard_normal(array.shape) for array in arrays]
+    on_points, on_log_det = rng.standard_normal(points.shape), rng.standard_normal(len(points))
+
+    def weighted_sum(points, *weights):
+        moved, log_det = apply(layer, direction, points, *weights)
+        return ops.sum(moved * constants[0]) + ops.sum(log_det * constants[1])
+
+    def slopes_at(step):
+        shifted = [array + step * way for array, way in zip(arrays, ways)]
+        return np.concatenate([slope.ravel() for slope in gradients(weighted_sum, *shifted)])
+
+    constants = [ops.convert_to_tensor(array) for array in (on_points, on_log_det)]
+    got = np.concatenate([c.ravel() for c in curvatures(weighted_sum, ways, *arrays)])
+    expected = central_differences(slopes_at)
+    np.testing.assert_allclose(got, expected, 1e-7, 1e-7 * max(1, np.abs(expected).max()))
 
 
 @every_flow
