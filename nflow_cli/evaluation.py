@@ -112,8 +112,9 @@ def density_arrays(
     The density is exact, ``log q(x) = log q0(f^-1(x)) + log|det df^-1/dx|``, at every point.
     """
     window = getattr(target, "window", float(np.quantile(np.abs(z), 0.999)))
-    reach = max(window, 1.02 * float(np.abs(z).max()))
-    is_wide = not reach <= WIDE * window
+    reach = 1.02 * float(np.abs(z).max())
+    is_wide = not reach <= WIDE * window  # nor is NaN
+    reach = max(window, reach)
     axis = np.linspace(-window, window, n) if is_wide else np.linspace(-reach, reach, n)
     panels = strip_panels(flow.k)
     coarse = np.linspace(-window, window, STRIP_GRID)

@@ -8,7 +8,7 @@ FEW, SHARE = 16, 3000  # samples in a cell at most, at first, or this part of al
 CLUSTER = 4  # samples that are few, but may lie together in a part of a cell
 DEPTH = 50  # how often a cell is divided where samples are equal
 TOLERANCE = 2.5e-5  # error that is left in the cells that are not divided once more
-MOST = 2_000_000  # points at which the density is computed
+MOST = 1_000_000  # points at which the density is computed
 QUARTERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) / 2
 _nodes, _weights = np.polynomial.legendre.leggauss(3)
 NODES = np.stack(np.meshgrid(_nodes, _nodes, indexing="ij"), axis=-1).reshape(9, 2) / 2 + 0.5

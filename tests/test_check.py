@@ -252,6 +252,7 @@ def test_the_least_margin_is_reported():
     radial = {"center": np.zeros((1, 2)), "alpha": np.zeros(1), "beta": np.array([-2.0])}
     _, detail = check_margin(Flows(["radial"], 1, [radial], np.zeros((1, 2))))
     assert detail == f"radial: least α + β̂ is {np.log1p(np.exp(-2.0)):.2g}"
+    assert check_margin(Flows(["mine"], 1, [{}], np.zeros((1, 2))))[0]
 
 
 def test_the_dense_jacobian_is_that_of_the_function():

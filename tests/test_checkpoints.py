@@ -87,12 +87,13 @@ def test_a_damaged_newest_one_falls_back_to_the_one_before_and_says_so(store, li
     assert len(lines) == 1 and "000000000002.npz" in lines[0] and "before" in lines[0]
 
 
-def test_no_whole_checkpoint_is_one_line(store):
+def test_no_whole_checkpoint_is_one_line(store, lines):
     for update in (1, 2):
         store.save(update, checkpoint(update))
         (folder(store) / f"{update:012d}.npz").write_bytes(b"")
     with pytest.raises(RunDirectoryError, match="no checkpoint is whole"):
         store.load()
+    assert [line.endswith("the checkpoint before it") for line in lines] == [True, False]
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b'{"../../x.npz": "0"}', b"\xff"])

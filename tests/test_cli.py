@@ -49,6 +49,45 @@ def test_every_command_and_every_option_has_help(invoke, args):
         assert option.param_type_name == "argument" or option.help, option.name
 
 
+def test_the_first_help_has_an_example_a_line(invoke):
+    lines = invoke("--help").stdout.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("  nflow ")] == 6 * ["nflow"]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "expected"),
+    [
+        (
+            "config.yaml",
+            "k: 2",
+            "k: 4",
+            "config.yaml: not the one that its checkpoints were trained",
+        ),
+        ("config.yaml", "name: multimodal", "name: u1", "config.yaml: not the one that its check"),
+        ("config.yaml", "cosine", "constant", "config.yaml: not the one that its checkpoints"),
+        (
+            "run.json",
+            '"resumed": 0',
+            '"resumed": "x"',
+            "run.json: damaged: resumed: expected a num",
+        ),
+    ],
+)
+def test_a_run_goes_on_by_its_own_config_alone(
+    invoke, tmp_path, finished_run, name, old, new, expected
+):
+    shutil.copytree(finished_run, tmp_path / "run")
+    record = tmp_path / "run" / "run.json"
+    record.write_text(record.read_text().replace('"completed"', '"interrupted"'))
+    text = (tmp_path / "run" / name).read_text()
+    assert old in text
+    (tmp_path / "run" / name).write_text(text.replace(old, new))
+    result = invoke("resume", "run")
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert expected in line
+
+
 def test_the_version_is_printed(invoke):
     assert invoke("--version").stdout == f"nflow, version {__version__}\n"
 

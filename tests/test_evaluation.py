@@ -312,6 +312,33 @@ def test_a_target_that_tells_nothing_but_log_prob_can_be_shown():
     assert shown > 0.99
 
 
+@pytest.mark.parametrize("window", [1e-3, 1.0, 4.0])
+def test_pictures_have_their_grid_and_the_mass_is_1_however_far_samples_are(window):
+    target = Tilted()
+    target.window = window
+    stack = make("planar")
+    drawn = samples_of(stack, 50_000)
+    mass, arrays = density_arrays(stack, StandardNormal(), target, *drawn, 0, 500)
+    assert abs(mass - 1) < 1e-3
+    axis = arrays["axis_1"]
+    assert len(axis) >= 250 and axis[-1] == pytest.approx(window, rel=0.02)
+    assert arrays["log_q"].shape == (len(axis), len(axis))
+    middle = to_numpy(stack.inverse_and_log_det(np.zeros((1, 2), "float32"))[1])[0]
+    z0 = to_numpy(stack.inverse_and_log_det(np.zeros((1, 2), "float32"))[0])[0]
+    expected = normal_log_prob(z0) + middle
+    near = np.abs(axis).argmin()
+    assert arrays["log_q"][near, near] == pytest.approx(expected, abs=0.1)
+
+
+def test_samples_that_are_nowhere_have_pictures_and_no_mass():
+    stack = make("planar")
+    z0, z = samples_of(stack)
+    z = z.copy()
+    z[3] = np.inf
+    mass, arrays = density_arrays(stack, StandardNormal(), targets.U1(), z0, z, 0, 500)
+    assert np.isnan(mass) and arrays["log_q"].shape == (500, 500)
+
+
 @pytest.mark.parametrize("k", [*range(0, 40), 128, 10_000])
 def test_the_strip_has_at_most_9_panels_from_0_to_k(k):
     panels = strip_panels(k)
