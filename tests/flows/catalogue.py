@@ -154,7 +154,10 @@ def curvatures(function, ways, *arrays):
         tensors = [tensor.requires_grad_() for tensor in tensors]
         every = {"allow_unused": True, "materialize_grads": True}
         slopes = torch.autograd.grad(function(*tensors), tensors, create_graph=True, **every)
-        result = torch.autograd.grad(along(slopes), tensors, **every)
+        slope = along(slopes)
+        if not slope.requires_grad:  # of a linear function
+            return [np.zeros(tensor.shape) for tensor in tensors]
+        result = torch.autograd.grad(slope, tensors, **every)
     return [to_numpy(curvature) for curvature in result]
 
 

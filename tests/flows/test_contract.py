@@ -165,7 +165,7 @@ def test_second_derivatives_equal_central_differences_of_the_first(name, directi
         return ops.sum(moved * constants[0]) + ops.sum(log_det * constants[1])
 
     def slopes_at(step):
-        shifted = [array + step * way for array, way in zip(arrays, ways)]
+        shifted = [np.asarray(array + step * way) for array, way in zip(arrays, ways)]
         return np.concatenate([slope.ravel() for slope in gradients(weighted_sum, *shifted)])
 
     constants = [ops.convert_to_tensor(array) for array in (on_points, on_log_det)]
