@@ -73,7 +73,7 @@ def test_a_run_has_its_files_its_pictures_and_the_checksum_of_its_data(home):
     pictures = sorted(path.name for path in (run / "plots").iterdir())
     assert pictures == ["deformation.png", "density.png", "training.png"]
     record = RunDirectory(run).read_json("run.json")["data"]
-    assert set(record) == {"name", "sha256", "mean", "scale"}
+    assert set(record) == {"name", "path", "sha256", "mean", "scale"}
     assert (record["name"], len(record["sha256"])) == ("mine.csv", 64)
     written = yaml.safe_load((run / "config.yaml").read_text())
     assert (written["data"], written["target"]) == ({"name": "mine.csv"}, None)
@@ -153,8 +153,10 @@ def test_checks_of_a_broken_run_fail(at_home, home, tmp_path):
 def test_data_that_are_gone_or_others_are_named(at_home, home, tmp_path, monkeypatch):
     shutil.copytree("run", tmp_path / "run")
     monkeypatch.chdir(tmp_path)
+    record = RunDirectory(tmp_path / "run").read_json("run.json")["data"]
+    moved = {**record, "path": str(tmp_path / "gone.csv")}
     for command in ("evaluate", "resume"):
-        edit_json(tmp_path / "run" / "run.json", status="interrupted")
+        edit_json(tmp_path / "run" / "run.json", status="interrupted", data=moved)
         result = at_home(command, "run")
         assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
         assert "mine.csv: no such points" in result.stderr
