@@ -20,7 +20,7 @@ JUDGED_SAMPLES = 50_000  # behind the choice among restarts
 SHOWN_SAMPLES = 2_000
 STRIP_PANELS = 9
 STRIP_GRID = 120
-WIDE = 2.0
+WIDE = 2.0  # reach of the samples, in windows, from which one grid would show too little
 
 
 def evaluate_samples(

@@ -36,19 +36,23 @@ class _Group(click.Group):
             ctx.exit(3 if isinstance(error, DivergenceError) else 1)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+# "\b" keeps click from filling the lines that follow it.
+HELP = """Train normalizing flows: exact, fast, and measured in nats.
+
+\b
+nflow fit-2d --flow planar --k 8     two modes from one Gaussian, in seconds
+nflow train-vae --flows 16           digits, through a posterior of 16 flows
+nflow resume RUN_DIR                 go on with a run that was stopped
+nflow plot RUN_DIR                   the pictures of a run again
+nflow sweep figure3                  a grid of runs, on all cores
+nflow sample RUN_DIR -n 1000 -o points.csv
+"""
+
+
+@click.group(cls=_Group, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nflow")
 def main() -> None:
-    """Train normalizing flows: exact, fast, and measured in nats.
-
-    \b
-    nflow fit-2d --flow planar --k 8     two modes from one Gaussian, in seconds
-    nflow train-vae --flows 16           digits, through a posterior of 16 flows
-    nflow resume RUN_DIR                 go on with a run that was stopped
-    nflow plot RUN_DIR                   the pictures of a run again
-    nflow sweep figure3                  a grid of runs, on all cores
-    nflow sample RUN_DIR -n 1000 -o points.csv
-    """  # noqa: D301 - click reads the backspace
+    """Set up the output that every command writes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an ASCII terminal has no ±

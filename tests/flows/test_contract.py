@@ -121,6 +121,17 @@ def test_permuting_the_batch_permutes_the_result(name, dtype, direction):
         np.testing.assert_allclose(got, whole[order], few_ulp, few_ulp)
 
 
+def sum_of(layer, direction, on_points, on_log_det):
+    """Return the function of points and weights that weighs what the layer gives, and sums up."""
+    on_points, on_log_det = map(ops.convert_to_tensor, (on_points, on_log_det))
+
+    def weighted_sum(points, *weights):
+        moved, log_det = apply(layer, direction, points, *weights)
+        return ops.sum(moved * on_points) + ops.sum(log_det * on_log_det)
+
+    return weighted_sum
+
+
 @every_flow
 @both_directions
 def test_gradients_equal_central_differences(name, direction):
@@ -130,11 +141,7 @@ def test_gradients_equal_central_differences(name, direction):
     weights = [to_numpy(variable.value) for variable in layer.trainable_variables]
     on_points, on_log_det = rng.standard_normal(points.shape), rng.standard_normal(len(points))
 
-    def weighted_sum(points, *weights):
-        moved, log_det = apply(layer, direction, points, *weights)
-        return ops.sum(moved * constants[0]) + ops.sum(log_det * constants[1])
-
-    constants = [ops.convert_to_tensor(array) for array in (on_points, on_log_det)]
+    weighted_sum = sum_of(layer, direction, on_points, on_log_det)
     arrays = [points, *weights]
     slopes = gradients(weighted_sum, *arrays)
     for _ in range(3):
@@ -160,15 +167,12 @@ def test_second_derivatives_equal_central_differences_of_the_first(name, directi
     ways = [rng.standard_normal(array.shape) for array in arrays]
     on_points, on_log_det = rng.standard_normal(points.shape), rng.standard_normal(len(points))
 
-    def weighted_sum(points, *weights):
-        moved, log_det = apply(layer, direction, points, *weights)
-        return ops.sum(moved * constants[0]) + ops.sum(log_det * constants[1])
+    weighted_sum = sum_of(layer, direction, on_points, on_log_det)
 
     def slopes_at(step):
         shifted = [np.asarray(array + step * way) for array, way in zip(arrays, ways)]
         return np.concatenate([slope.ravel() for slope in gradients(weighted_sum, *shifted)])
 
-    constants = [ops.convert_to_tensor(array) for array in (on_points, on_log_det)]
     got = np.concatenate([c.ravel() for c in curvatures(weighted_sum, ways, *arrays)])
     expected = central_differences(slopes_at)
     np.testing.assert_allclose(got, expected, 1e-7, 1e-7 * max(1, np.abs(expected).max()))
