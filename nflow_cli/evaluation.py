@@ -9,18 +9,14 @@ from keras import ops
 
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.compose import run_flows
-from nflow_cli.mass import mass
 from nflow_cli.objectives import reverse_kl
 from nflow_cli.streams import stream
 
 CHUNK = 100_000  # samples pushed through at once: bounds the memory
-# Where one sample makes up more of Σw^2, ESS and log Z spread far more than their errors say.
-DOMINATED = 0.03
 JUDGED_SAMPLES = 50_000  # behind the choice among restarts
 SHOWN_SAMPLES = 2_000
 STRIP_PANELS = 9
 STRIP_GRID = 120
-WIDE = 2.0  # reach of the samples, in windows, from which one grid would show too little
 
 
 def evaluate_samples(
@@ -30,17 +26,34 @@ def evaluate_samples(
 
     Returns:
         The figures, in nats: ``kl`` (``None`` where the target's log Z is unknown), its
-        ``kl_standard_error``, ``free_energy = kl - log Z``, and the normalised effective sample
-        size ``ess = (Σw)^2 / (n Σw^2)``, ``w = p/q`` at samples of ``q``; then the base samples
-        and their images ``(n, 2)``.
+        ``kl_standard_error``, ``free_energy = kl - log Z``, the normalised effective sample size
+        ``ess = (Σw)^2 / (n Σw^2)``, ``w = p/q`` at samples of ``q``, with ``largest_weight`` and
+        ``pareto_k`` as :func:`score` has them, and the ``base_free_energy`` of the base without a
+        flow, with its standard error; then the base samples and their images ``(n, 2)``.
     """
     drawn = list(zip(*pushed_samples(flow, base, target, seed, n)))
     z0, z, ratios = (np.concatenate(parts) for parts in drawn)
     log_z = getattr(target, "log_z", None)
-    found = score(ratios, log_z)
-    figures = {name: found[name] for name in ("kl", "kl_standard_error", "ess", "free_energy")}
+    scores = score(ratios, log_z)
+    names = ("kl", "kl_standard_error", "ess", "largest_weight", "pareto_k", "free_energy")
+    figures = {name: scores[name] for name in names}
     source = getattr(target, "log_z_source", None)
-    return {**figures, "log_z": log_z, "log_z_source": source}, z0, z
+    baseline = _base_free_energy(base, target, z0)
+    return {**figures, **baseline, "log_z": log_z, "log_z_source": source}, z0, z
+
+
+def _base_free_energy(base: Any, target: Any, z0: np.ndarray) -> dict[str, float]:
+    """Return the free energy in nats of the base itself, from its samples ``z0`` ``(n, 2)``."""
+    ratios = np.empty(len(z0))
+    for start in range(0, len(z0), CHUNK):
+        part = ops.convert_to_tensor(z0[start : start + CHUNK])
+        gap = base.log_prob(part) - target.log_prob(part)
+        ratios[start : start + CHUNK] = ops.convert_to_numpy(gap)
+    log_z = getattr(target, "log_z", None) or 0.0
+    return {
+        "base_free_energy": float(ratios.mean()) - log_z,
+        "base_free_energy_standard_error": float(ratios.std(ddof=1) / math.sqrt(len(ratios))),
+    }
 
 
 def pushed_samples(
@@ -68,8 +81,9 @@ def score(ratios: np.ndarray, log_z: float | None) -> dict[str, Any]:
     and ``estimated_log_z = log_z + log E[w]``, which estimates ``log ∫ exp(-U)`` where ``q`` covers
     ``p``, and is too small where it does not. Each has its ``*_standard_error``, for the last two
     by the delta method; those say little where one sample's part of ``Σw^2``, ``largest_weight``,
-    reaches ``DOMINATED``. Where ``log_z`` is not known (``None``), ``kl`` is not either, and
-    ``free_energy`` is what ``E[-log w]`` estimates.
+    is large, or the tail of the weights is heavy, ``pareto_k`` (:func:`pareto_k`). Where ``log_z``
+    is not known (``None``), ``kl`` is not either, and ``free_energy`` is what ``E[-log w]``
+    estimates.
     """
     n = len(ratios)
     mean, error = float(ratios.mean()), float(ratios.std(ddof=1) / math.sqrt(n))
@@ -83,10 +97,37 @@ def score(ratios: np.ndarray, log_z: float | None) -> dict[str, Any]:
         "free_energy": mean - (log_z or 0.0),
         "ess": ess,
         "largest_weight": float(b.max() / n),
+        "pareto_k": pareto_k(-ratios),
         "ess_standard_error": float(ess * np.std(2 * a - b) / math.sqrt(n)),
         "estimated_log_z": float((log_z or 0.0) + np.log(w.mean()) - shift),
         "log_z_standard_error": float(np.std(a) / math.sqrt(n)),
     }
+
+
+def pareto_k(log_w: np.ndarray) -> float:
+    """Return k-hat, the shape of a generalised Pareto tail fitted to the largest of weights.
+
+    Of ``n`` log-weights ``(n,)`` the tail holds ``min(n/5, 3 √n)``. Moments of the weights of order
+    ``1/k`` and above are infinite: above 0.7 what is estimated by importance sampling is not
+    reliable (Vehtari, Simpson, Gelman, Yao & Gabry 2024, arXiv 1507.02646). The fit is that of
+    Zhang & Stephens 2009, with their weak prior towards 0.5. 0 where the weights are equal.
+    """
+    count = min(len(log_w) // 5, math.ceil(3 * math.sqrt(len(log_w))))
+    ordered = np.partition(log_w, len(log_w) - count - 1)[-count - 1 :]
+    scaled = np.exp(ordered - ordered.max())
+    x = np.sort(scaled[1:] - scaled[0])
+    if not x[-1] > 1e-6:  # equal but for rounding; or not finite
+        return 0.0 if np.isfinite(x[-1]) else math.nan
+    x = np.maximum(x, 1e-30 * x[-1])
+    i = np.arange(1, 30 + math.isqrt(count) + 1)
+    quartile = x[int(count / 4 + 0.5) - 1]
+    theta = 1 / x[-1] + (1 - np.sqrt(len(i) / (i - 0.5))) / (3 * quartile)
+    k = np.log1p(-theta[:, None] * x).mean(axis=1)
+    log_likelihood = count * (np.log(-theta / k) - k - 1)
+    with np.errstate(over="ignore"):  # of one that is that unlikely the weight is 0
+        weight = 1 / np.exp(log_likelihood - log_likelihood[:, None]).sum(axis=1)
+    shape = float(np.log1p(-np.sum(theta * weight) * x).mean())
+    return (count * shape + 10 * 0.5) / (count + 10)
 
 
 def judge(flow: Any, base: Any, target: Any, count: int, seed: int) -> np.ndarray:
@@ -104,40 +145,28 @@ def judge(flow: Any, base: Any, target: Any, count: int, seed: int) -> np.ndarra
 
 def density_arrays(
     flow: FlowStack, base: Any, target: Any, z0: np.ndarray, z: np.ndarray, seed: int, n: int
-) -> tuple[float, dict[str, np.ndarray]]:
-    """Return ``∫q`` over an ``n x n`` grid that covers the samples, and the arrays to plot.
+) -> dict[str, np.ndarray]:
+    """Return the arrays to plot, on an ``n x n`` grid over the target's window.
 
-    These are of the part of the grid that shows the target. Where the samples reach ``WIDE`` times
-    as far, the grid has that part alone, and the mass is summed in cells that follow the samples.
     The density is exact, ``log q(x) = log q0(f^-1(x)) + log|det df^-1/dx|``, at every point.
     """
     window = getattr(target, "window", float(np.quantile(np.abs(z), 0.999)))
-    reach = 1.02 * float(np.abs(z).max())
-    is_wide = not reach <= WIDE * window  # nor is NaN
-    reach = max(window, reach)
-    axis = np.linspace(-window, window, n) if is_wide else np.linspace(-reach, reach, n)
+    axis, coarse = np.linspace(-window, window, n), np.linspace(-window, window, STRIP_GRID)
     panels = strip_panels(flow.k)
-    coarse = np.linspace(-window, window, STRIP_GRID)
     grids = {k: _square(coarse) for k in panels} | {flow.k: _square(axis)}
     log_density = partial_log_densities(flow, base, grids)
-    full = log_density[flow.k].reshape(n, n)
-    total = float(np.exp(full.astype(np.float64)).sum() * (axis[1] - axis[0]) ** 2)
-    if is_wide:
-        total = _mass(flow, base, z)
-
-    shown = np.abs(axis) <= window
-    axis_shown = axis[shown]
-    last = _nearest_rows(full, axis, coarse)
+    log_q = log_density[flow.k].reshape(n, n)
+    last = _nearest_rows(log_q, axis, coarse)
     strip = [log_density[k].reshape(STRIP_GRID, -1) if k != flow.k else last for k in panels]
-    grid = ops.convert_to_tensor(_square(axis_shown).reshape(len(axis_shown), -1, 2))
+    grid = ops.convert_to_tensor(_square(axis).reshape(n, n, 2))
     exact = getattr(target, "sample", None)
     drawn = exact(stream(seed, "target-samples"), SHOWN_SAMPLES) if exact else np.empty((0, 2))
     arrays = {
-        "axis_1": axis_shown,
-        "axis_2": axis_shown,
+        "axis_1": axis,
+        "axis_2": axis,
         "log_target": ops.convert_to_numpy(target.log_prob(grid)),
         "log_base": ops.convert_to_numpy(base.log_prob(grid)),
-        "log_q": full[np.ix_(shown, shown)],
+        "log_q": log_q,
         "samples": z[:SHOWN_SAMPLES],
         "base_samples": z0[:SHOWN_SAMPLES],
         "target_samples": drawn,
@@ -146,16 +175,7 @@ def density_arrays(
         "deformation_axis_1": coarse,
         "deformation_axis_2": coarse,
     }
-    return total, {name: _compact(array) for name, array in arrays.items()}
-
-
-def _mass(flow: FlowStack, base: Any, z: np.ndarray) -> float:
-    """Return ``∫q`` where its samples ``z`` are, NaN if one of them is nowhere."""
-
-    def log_q(x: np.ndarray) -> np.ndarray:
-        return partial_log_densities(flow, base, {flow.k: x.astype(np.float32)})[flow.k]
-
-    return mass(log_q, z.astype(np.float64))[0] if np.isfinite(z).all() else math.nan
+    return {name: _compact(array) for name, array in arrays.items()}
 
 
 def strip_panels(k: int) -> list[int]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from keras import ops
 
+from nflow_cli.caveats import caveats_of, records
 from nflow_cli.config import fingerprint
 from nflow_cli.divergence import trace_flows
 from nflow_cli.evaluation import density_arrays, evaluate_samples
@@ -15,7 +16,9 @@ from nflow_cli.registry import BASES, TARGETS, resolve
 from nflow_cli.restarts import Restarts
 from nflow_cli.run_dir import SUMMARY, RunDirectory
 from nflow_cli.saving import save_model
+from nflow_cli.scores import mass_of
 from nflow_cli.session import Session
+from nflow_cli.trained import TrainedFlow
 from nflow_cli.training import (
     ChunkTrainer,
     Clock,
@@ -100,8 +103,8 @@ def run(config: Any, directory: RunDirectory) -> dict[str, Any]:
     parts = (model.flow, model.base, model.target)
     figures, z0, z = evaluate_samples(*parts, config.seed, config.evaluate.samples)
     speed["restarts"]["kl"][speed["restarts"]["best"]] = figures["kl"]
-    mass, arrays = density_arrays(*parts, z0, z, config.seed, config.evaluate.grid)
-    directory.write_evaluation(arrays)
+    mass, mass_error = mass_of(TrainedFlow(directory.path, config, model.flow))
+    directory.write_evaluation(density_arrays(*parts, z0, z, config.seed, config.evaluate.grid))
     summary = {
         "flow": ",".join(config.flow.pattern),
         "k": config.flow.k,
@@ -111,10 +114,12 @@ def run(config: Any, directory: RunDirectory) -> dict[str, Any]:
         "steps": speed.pop("steps"),
         **figures,
         "mass": mass,
+        "mass_error": mass_error,
         "n_parameters": model.flow.count_params(),
         "model_sha256": model_sha256,
         "config_sha256": fingerprint(config),
         **speed,
     }
+    summary["caveats"] = records(caveats_of(config, summary))
     directory.write_json(SUMMARY, summary)
     return summary

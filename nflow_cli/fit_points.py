@@ -1,11 +1,13 @@
 """Fit a flow stack to points by maximum likelihood (forward KL)."""
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from keras import ops
 
+from nflow_cli.caveats import caveats_of, records
 from nflow_cli.config import fingerprint
 from nflow_cli.data import PointChunks
 from nflow_cli.divergence import trace_flows
@@ -15,7 +17,7 @@ from nflow_cli.points_evaluation import density_of_points
 from nflow_cli.registry import BASES, resolve
 from nflow_cli.run_dir import SUMMARY, RunDirectory
 from nflow_cli.saving import save_model
-from nflow_cli.scores import held_out_figures
+from nflow_cli.scores import held_out_figures, mass_of
 from nflow_cli.session import Session
 from nflow_cli.trained import TrainedOnPoints
 from nflow_cli.training import ChunkTrainer, Clock, ProgressReport, compiled
@@ -104,12 +106,14 @@ def _validator(model: FitPoints, data: PointData) -> Callable[[], float]:
 
 def run(config: Any, directory: RunDirectory, data: PointData) -> dict[str, Any]:
     """Fit, judge and save in ``directory``, from where it is. Returns the summary."""
+    for caveat in caveats_of(config, {"atoms": data.atoms}):
+        print(f"caveat: {caveat.reason}", file=sys.stderr)
     model = build(config, data)
     speed = train(model, data, config, directory)
     model_sha256 = save_model(directory, model.flow)
     trained = TrainedOnPoints(directory.path, config, model.flow, data.units)
-    (mass, mass_error), arrays = density_of_points(trained, data)
-    directory.write_evaluation(arrays)
+    directory.write_evaluation(density_of_points(trained, data))
+    mass, mass_error = mass_of(trained)
     unknown = ("kl", "kl_standard_error", "ess", "free_energy", "log_z", "log_z_source")
     summary = {
         "flow": ",".join(config.flow.pattern),
@@ -122,6 +126,7 @@ def run(config: Any, directory: RunDirectory, data: PointData) -> dict[str, Any]
         "best_update": speed.pop("best_update"),
         **held_out_figures(trained, data),
         **data.sizes,
+        "atoms": list(data.atoms),
         **dict.fromkeys(unknown),
         "mass": mass,
         "mass_error": mass_error,
@@ -130,5 +135,6 @@ def run(config: Any, directory: RunDirectory, data: PointData) -> dict[str, Any]
         "config_sha256": fingerprint(config),
         **speed,
     }
+    summary["caveats"] = records(caveats_of(config, summary))
     directory.write_json(SUMMARY, summary)
     return summary

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from nflow_cli.caveats import caveats_of, records
 from nflow_cli.config import fingerprint
 from nflow_cli.data import ImageChunks
 from nflow_cli.divergence import trace_flows
@@ -196,5 +197,6 @@ def run(config: Any, directory: RunDirectory, images: Images) -> dict[str, Any]:
         "config_sha256": fingerprint(config),
         **speed,
     }
+    summary["caveats"] = records(caveats_of(config, summary))
     directory.write_json(SUMMARY, summary)
     return summary

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,10 @@ LEAST_SPREAD = 1e-14
 SPREADS = (1e-100, 1e100)  # whose densities a double can hold
 # Least eigenvalue of the correlations of points that are not on a line.
 LEAST_EIGENVALUE = 1e-12
+# A column has atoms where one value holds more of its rows than this, and than so many; or where
+# its step, beside its interquartile range, and the rows that are no value's only one exceed these.
+ATOM_SHARE, ATOM_ROWS = 0.005, 20
+ATOM_STEP, ATOM_REPEATED = 0.01, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +83,8 @@ class PointData:
     """Points ``(n, 2)`` in the user's units, float64, split at random.
 
     ``sha256`` is of the bytes of all points in their order, before they were split. The mean and
-    the scale (standard deviation) of ``units`` are those of the training points alone.
+    the scale (standard deviation) of ``units`` are those of the training points alone. ``atoms``
+    tells the columns whose values repeat, as :func:`atoms_of` does.
     """
 
     name: str
@@ -88,6 +93,7 @@ class PointData:
     validation: np.ndarray
     test: np.ndarray
     units: Standardisation
+    atoms: Sequence[Mapping[str, Any]] = ()
 
     def record(self) -> dict[str, Any]:
         """Return what ``run.json`` keeps of the data."""
@@ -130,7 +136,33 @@ def load_point_data(name: str, seed: int) -> PointData:
             f"{name}: expected points within {FAR:.0e} standard deviations of the training points; "
             f"received {points[far].tolist()}, in row {far} counted from 0"
         )
-    return PointData(name, digest, points[train], points[validation], points[test], units)
+    split = (points[train], points[validation], points[test])
+    return PointData(name, digest, *split, units, atoms_of(points))
+
+
+def atoms_of(points: np.ndarray) -> list[dict[str, Any]]:
+    """Return which columns of points ``(n, D)`` hold atoms: values that no density has.
+
+    A likelihood rises without bound where a density grows a needle on a value that repeats. Values
+    that were only rounded, to a small part of their spread, are harmless.
+
+    Returns:
+        For each such column its number, from 1, and either the most frequent ``value`` and its
+        ``share`` of the rows, or the ``step`` between values and the share that is ``repeated``.
+    """
+    atoms: list[dict[str, Any]] = []
+    for number, column in enumerate(points.T, start=1):
+        values, counts = np.unique(column, return_counts=True)
+        most = int(counts.argmax())
+        share, repeated = counts[most] / len(column), 1 - np.sum(counts == 1) / len(column)
+        low, high = np.quantile(column, [0.25, 0.75])
+        if counts[most] > max(ATOM_SHARE * len(column), ATOM_ROWS):
+            atoms.append({"column": number, "value": float(values[most]), "share": float(share)})
+        elif repeated > ATOM_REPEATED:
+            step = float(np.median(np.diff(values)))
+            if step > ATOM_STEP * (high - low):
+                atoms.append({"column": number, "step": step, "repeated": float(repeated)})
+    return atoms
 
 
 def _points(name: str, seed: int) -> np.ndarray:

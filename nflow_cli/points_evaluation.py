@@ -2,8 +2,12 @@
 
 import numpy as np
 
-from nflow_cli.evaluation import STRIP_GRID, grid_points, partial_log_densities, strip_panels
-from nflow_cli.mass import mass
+from nflow_cli.evaluation import (
+    STRIP_GRID,
+    grid_points,
+    partial_log_densities,
+    strip_panels,
+)
 from nflow_cli.point_data import PointData
 from nflow_cli.trained import TrainedOnPoints
 
@@ -15,15 +19,12 @@ WIDER = 0.25  # of the window, at each side, for what lies between the base and 
 Axes = tuple[np.ndarray, np.ndarray]
 
 
-def density_of_points(
-    trained: TrainedOnPoints, data: PointData
-) -> tuple[tuple[float, float], dict[str, np.ndarray]]:
-    """Return ``∫q`` where the samples of ``q`` are with its error, and the arrays to plot.
+def density_of_points(trained: TrainedOnPoints, data: PointData) -> dict[str, np.ndarray]:
+    """Return the arrays to plot.
 
     All arrays are in the user's units; densities are in nats per unit of area.
     """
     config = trained.config
-    samples = trained.sample(config.evaluate.samples, seed=config.seed)
     window = shown_window(data)
     axes = _axes(window, SHOWN_GRID)
     coarse = _axes(window + WIDER * np.array([[-1], [1]]) * np.ptp(window, axis=0), STRIP_GRID)
@@ -35,14 +36,14 @@ def density_of_points(
         "axis_1": axes[0],
         "axis_2": axes[1],
         "log_q": trained.log_prob(grid_points(*axes)).reshape(SHOWN_GRID, SHOWN_GRID),
-        "samples": samples[:SHOWN_POINTS],
+        "samples": trained.sample(SHOWN_POINTS, seed=config.seed),
         "test_points": data.test[:SHOWN_POINTS],
         "deformation_k": np.array(panels),
         "log_deformation": strip.astype(np.float64) + data.units.log_det,
         "deformation_axis_1": coarse[0],
         "deformation_axis_2": coarse[1],
     }
-    return mass(trained.log_prob, samples), arrays
+    return arrays
 
 
 def shown_window(data: PointData) -> np.ndarray:

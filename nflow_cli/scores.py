@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.evaluation import pushed_samples
+from nflow_cli.mass import mass
 from nflow_cli.point_data import PointData, gaussian_log_prob
 from nflow_cli.trained import TrainedFlow, TrainedOnPoints
+
+MASS_SAMPLES = 100_000
 
 
 def log_ratios(trained: TrainedFlow, n: int, seed: int) -> np.ndarray:
@@ -19,19 +22,32 @@ def log_ratios(trained: TrainedFlow, n: int, seed: int) -> np.ndarray:
     return np.concatenate([ratios for _, _, ratios in pushed_samples(*parts, seed, n)])
 
 
+def mass_of(trained: TrainedFlow) -> tuple[float, float]:
+    """Return ``∫q`` and its error, by :func:`~nflow_cli.mass.mass`; NaN where a sample is nowhere.
+
+    The samples that the cells follow are those of the run's own seed.
+    """
+    samples = trained.sample(MASS_SAMPLES, seed=trained.config.seed)
+    if not np.isfinite(samples).all():
+        return math.nan, math.nan
+    return mass(trained.log_prob, samples.astype(np.float64))
+
+
 def likelihood(trained: TrainedFlow, points: np.ndarray) -> dict[str, Any]:
     """Judge ``q`` by points ``(n, 2)`` drawn elsewhere.
 
     Returns:
-        ``log_likelihood``: the mean ``log q`` in nats over the points where ``q > 0`` (``None``
-        where there are none), its ``standard_error`` (``None`` for fewer than 2), ``n``, and how
-        many points lie ``outside``, where ``q`` is 0.
+        ``log_likelihood``: the mean ``log q`` in nats, ``-inf`` where ``q`` is 0 at a point;
+        ``log_likelihood_inside``: the mean over the points where ``q > 0`` (``None`` where there
+        are none), with its ``standard_error`` (``None`` for fewer than 2); ``n``, and how many
+        points lie ``outside``, where ``q`` is 0.
     """
     log_q = trained.log_prob(points).astype(np.float64)
-    inside = log_q[log_q > -math.inf]
+    inside = log_q[log_q != -math.inf]
     n = len(inside)
     return {
-        "log_likelihood": float(inside.mean()) if n else None,
+        "log_likelihood": float(log_q.mean()),
+        "log_likelihood_inside": float(inside.mean()) if n else None,
         "standard_error": float(inside.std(ddof=1) / math.sqrt(n)) if n > 1 else None,
         "n": len(log_q),
         "outside": len(log_q) - n,
@@ -42,12 +58,14 @@ def held_out_figures(trained: TrainedOnPoints, data: PointData) -> dict[str, Any
     """Judge ``q``, and the Gaussian most likely given the training points, by the test points.
 
     Returns:
-        ``log_likelihood`` and ``gaussian_log_likelihood``: means in nats per test point, with the
-        ``*_standard_error`` of each; ``-inf`` and NaN where a test point is beyond all densities.
+        ``log_likelihood``, ``gaussian_log_likelihood``, and ``base_log_likelihood`` of the base
+        without a flow: means in nats per test point, with the ``*_standard_error`` of each;
+        ``-inf`` and NaN where a test point is beyond all densities.
     """
     log_q = {
         "log_likelihood": trained.log_prob(data.test),
         "gaussian_log_likelihood": gaussian_log_prob(data.train, data.test, data.units),
+        "base_log_likelihood": trained.base_log_prob(data.test),
     }
     figures = {}
     for name, values in log_q.items():

@@ -8,12 +8,12 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.config import load_config
-from nflow_cli.errors import DataError, NflowError
+from nflow_cli.errors import DataError, NflowError, RunDirectoryError
 from nflow_cli.flows import FlowStack
 from nflow_cli.point_data import Standardisation
 from nflow_cli.registry import BASES, TARGETS, resolve
 from nflow_cli.run_data import units_of
-from nflow_cli.run_dir import CONFIG, RunDirectory
+from nflow_cli.run_dir import CONFIG, MODEL, RunDirectory
 from nflow_cli.saving import load_model
 from nflow_cli.streams import stream
 
@@ -120,6 +120,11 @@ class TrainedOnPoints(TrainedFlow):
         log_q = super().log_prob(self.units.inside(_points(x)))
         return log_q.astype(np.float64) + self.units.log_det
 
+    def base_log_prob(self, x: np.ndarray) -> np.ndarray:
+        """Return the log-density ``(n,)`` in nats at ``x`` ``(n, 2)`` of the base without flows."""
+        z = ops.convert_to_tensor(self.units.inside(x))
+        return ops.convert_to_numpy(self.base.log_prob(z)) + self.units.log_det
+
 
 class TrainedVAE:
     """A finished train-vae run.
@@ -172,11 +177,23 @@ def load(run: str | Path) -> TrainedFlow | TrainedVAE:
     directory = RunDirectory.open(str(run))
     resolved = load_config(directory.path / CONFIG)
     model = load_model(directory, resolved)
+    _check_finite(directory, model)
     if resolved.command == "train-vae":
         return TrainedVAE(directory.path, resolved, model)
     if resolved.data is not None:
         return TrainedOnPoints(directory.path, resolved, model, units_of(directory))
     return TrainedFlow(directory.path, resolved, model)
+
+
+def _check_finite(directory: RunDirectory, model: Any) -> None:
+    """Refuse a model that can say nothing but NaN."""
+    lost = sum(int(np.sum(~np.isfinite(weight))) for weight in model.get_weights())
+    if lost:
+        count = model.count_params()
+        raise RunDirectoryError(
+            f"{directory.path / MODEL}: ruined: {lost:,} of its {count:,} weights are not finite; "
+            "train again with a smaller learning rate"
+        )
 
 
 def _counted(n: int) -> int:

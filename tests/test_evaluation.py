@@ -223,27 +223,10 @@ def test_points_that_come_from_outside_a_bounded_base_have_no_density():
     assert np.isfinite(got[1])
 
 
-@every_stack
-@pytest.mark.parametrize("seed", [0, 1])
-def test_the_mass_is_1(name, seed):
-    stack = make(name, seed)
-    parts = (stack, StandardNormal(), targets.U1())
-    mass, _ = density_arrays(*parts, *samples_of(stack, 50_000), seed, 500)
-    assert abs(mass - 1) < 1e-3
-
-
-@pytest.mark.parametrize("name", ["radial", "empty"])
-def test_the_mass_from_a_bounded_base_is_1(name):
-    stack, base = make(name), UniformBox()
-    drawn = samples_of(stack, 50_000, base)
-    mass, _ = density_arrays(stack, base, targets.GaussianFromUniform(), *drawn, 0, 500)
-    assert abs(mass - 1) < 5e-3
-
-
 @pytest.fixture(scope="module")
 def arrays():
     stack, target = make("mixed"), targets.U3()
-    return stack, density_arrays(stack, StandardNormal(), target, *samples_of(stack), 0, 500)[1]
+    return stack, density_arrays(stack, StandardNormal(), target, *samples_of(stack), 0, 500)
 
 
 def test_the_grid_shows_the_targets_window(arrays):
@@ -305,24 +288,21 @@ def test_every_array_is_small_and_plain(arrays):
 def test_a_target_that_tells_nothing_but_log_prob_can_be_shown():
     stack = make("planar")
     drawn = samples_of(stack)
-    mass, arrays = density_arrays(stack, StandardNormal(), Tilted(), *drawn, 0, 500)
-    assert abs(mass - 1) < 1e-3
+    arrays = density_arrays(stack, StandardNormal(), Tilted(), *drawn, 0, 500)
     assert arrays["target_samples"].shape == (0, 2)
     shown = np.all(np.abs(drawn[1]) <= arrays["axis_1"][-1], axis=1).mean()
     assert shown > 0.99
 
 
 @pytest.mark.parametrize("window", [1e-3, 1.0, 4.0])
-def test_pictures_have_their_grid_and_the_mass_is_1_however_far_samples_are(window):
+def test_pictures_have_their_grid_however_far_samples_are(window):
     target = Tilted()
     target.window = window
     stack = make("planar")
-    drawn = samples_of(stack, 50_000)
-    mass, arrays = density_arrays(stack, StandardNormal(), target, *drawn, 0, 500)
-    assert abs(mass - 1) < 1e-3
+    arrays = density_arrays(stack, StandardNormal(), target, *samples_of(stack), 0, 500)
     axis = arrays["axis_1"]
-    assert len(axis) >= 250 and axis[-1] == pytest.approx(window, rel=0.02)
-    assert arrays["log_q"].shape == (len(axis), len(axis))
+    assert len(axis) == 500 and axis[-1] == np.float32(window)
+    assert arrays["log_q"].shape == (500, 500)
     middle = to_numpy(stack.inverse_and_log_det(np.zeros((1, 2), "float32"))[1])[0]
     z0 = to_numpy(stack.inverse_and_log_det(np.zeros((1, 2), "float32"))[0])[0]
     expected = normal_log_prob(z0) + middle
@@ -330,13 +310,13 @@ def test_pictures_have_their_grid_and_the_mass_is_1_however_far_samples_are(wind
     assert arrays["log_q"][near, near] == pytest.approx(expected, abs=0.1)
 
 
-def test_samples_that_are_nowhere_have_pictures_and_no_mass():
+def test_samples_that_are_nowhere_have_pictures():
     stack = make("planar")
     z0, z = samples_of(stack)
     z = z.copy()
     z[3] = np.inf
-    mass, arrays = density_arrays(stack, StandardNormal(), targets.U1(), z0, z, 0, 500)
-    assert np.isnan(mass) and arrays["log_q"].shape == (500, 500)
+    arrays = density_arrays(stack, StandardNormal(), targets.U1(), z0, z, 0, 500)
+    assert arrays["log_q"].shape == (500, 500)
 
 
 @pytest.mark.parametrize("k", [*range(0, 40), 128, 10_000])

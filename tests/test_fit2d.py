@@ -143,11 +143,10 @@ def test_the_kl_told_of_a_trained_stack_is_that_of_the_quadrature(trained):
     assert abs(figures["kl"] - exact_kl(trained[1])) < 4 * figures["kl_standard_error"]
 
 
-def test_the_mass_of_a_trained_stack_is_1(trained):
+def test_the_arrays_of_a_trained_stack_are_numbers(trained):
     model = trained[1]
     _, z0, z = judge(model)
-    mass, arrays = density_arrays(*parts(model), z0, z, 0, 500)
-    assert abs(mass - 1) < 1e-3
+    arrays = density_arrays(*parts(model), z0, z, 0, 500)
     assert not any(np.any(np.isnan(array)) for array in arrays.values())
 
 
@@ -169,11 +168,9 @@ def test_a_bounded_base_is_fitted():
     )
     start = judge(fit2d.build(settings))[0]
     model, _ = fit(settings)
-    figures, z0, z = judge(model)
+    figures = judge(model)[0]
     assert isinstance(model.base, UniformBox)
     assert -4 * figures["kl_standard_error"] < figures["kl"] < 0.5 * start["kl"]
-    mass, _ = density_arrays(*parts(model), z0, z, 0, 500)
-    assert abs(mass - 1) < 5e-3
 
 
 def test_any_object_with_log_prob_is_a_target(capsys):
@@ -235,6 +232,7 @@ def test_a_run_tells_everything_promised_of_it(finished):
     folder, _, summary = finished
     promised = (
         "flow k target seed steps kl kl_standard_error ess free_energy log_z log_z_source mass "
+        "mass_error largest_weight pareto_k base_free_energy caveats "
         "n_parameters compile_seconds train_seconds steps_per_second"
     )
     assert set(promised.split()) <= set(summary)

@@ -21,7 +21,16 @@ ALLOWED = {
     "tensorflow": ["training.py", "flows/compose.py", "flows/tensorflow_fold.py", "cli/options.py"],
 }
 KERAS_FREE = [
-    *("__init__.py", "compare.py", "config.py", "data.py", "errors.py", "images.py", "mass.py"),
+    *(
+        "__init__.py",
+        "caveats.py",
+        "compare.py",
+        "config.py",
+        "data.py",
+        "errors.py",
+        "images.py",
+        "mass.py",
+    ),
     *(
         "npz.py",
         "point_data.py",

@@ -6,7 +6,7 @@ from truth import Grid, normal_log_prob
 
 from nflow_cli import point_data
 from nflow_cli.errors import DataError
-from nflow_cli.point_data import Standardisation, gaussian_log_prob, load_point_data
+from nflow_cli.point_data import Standardisation, atoms_of, gaussian_log_prob, load_point_data
 from nflow_cli.registry import POINT_SETS
 from nflow_cli.streams import stream
 
@@ -186,3 +186,34 @@ def test_ten_million_points_take_bounded_memory(folder):
     tracemalloc.stop()
     assert data.sizes["n_train"] == 10**7 - 2 * point_data.HELD_OUT
     assert peak < 1.2e9  # the points alone are 160 MB
+
+
+RNG = np.random.default_rng(0)
+NORMAL = RNG.standard_normal(5_000)
+PRICES = np.exp(RNG.normal(4.0, 1.0, 5_000))
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (RNG.integers(1, 10, 5_000), {"value"}),  # rooms
+        (np.where(RNG.random(5_000) < 0.2, 0.0, PRICES), {"value"}),  # rain
+        (RNG.integers(0, 90, 500), {"step"}),  # ages: many steps, none of them frequent
+        (NORMAL, set()),
+        (np.round(PRICES, 2), set()),  # in cents
+        (NORMAL.astype(np.float16), set()),
+        (np.repeat(NORMAL[:2_500], 2), set()),  # each row twice
+    ],
+    ids=["rooms", "rain", "ages", "normal", "cents", "float16", "twice"],
+)
+def test_columns_whose_values_repeat_are_known(column, expected):
+    atoms = atoms_of(np.stack([NORMAL[-len(column) :], column], axis=1))
+    assert [atom["column"] for atom in atoms] == [2] * len(expected)
+    assert all(expected <= set(atom) for atom in atoms)
+
+
+def test_the_share_of_an_atom_is_that_of_its_rows(tmp_path):
+    path = tmp_path / "rain.npy"
+    rain = np.where(np.arange(1_000) % 4 == 0, 0.0, PRICES[:1_000])
+    np.save(path, np.stack([rain, NORMAL[:1_000]], axis=1))
+    assert load_point_data(str(path), 0).atoms == [{"column": 1, "value": 0.0, "share": 0.25}]

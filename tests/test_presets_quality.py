@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -6,7 +8,9 @@ from truth import to_numpy
 
 from nflow_cli import config, fit2d
 from nflow_cli.distributions import UniformBox
-from nflow_cli.evaluation import density_arrays, evaluate_samples
+from nflow_cli.evaluation import evaluate_samples
+from nflow_cli.scores import mass_of
+from nflow_cli.trained import TrainedFlow
 
 pytestmark = [
     pytest.mark.slow,
@@ -44,8 +48,8 @@ def test_the_kl_is_not_negative(trained):
 
 
 def test_the_mass_is_1(trained):
-    settings, parts, (_, z0, z) = trained
-    mass, _ = density_arrays(*parts, z0, z, 0, settings.evaluate.grid)
+    settings, parts, _ = trained
+    mass, _ = mass_of(TrainedFlow(Path(), settings, parts[0]))
     assert abs(mass - 1) <= (5e-3 if isinstance(parts[1], UniformBox) else 1e-3)
 
 

@@ -1,14 +1,20 @@
 import math
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from runs import make_run
+from runs import SHORT, make_run
+from test_evaluation import every_stack, make
 from truth import mixture_log_prob, normal_log_prob
 
 import nflow_cli
-from nflow_cli.evaluation import DOMINATED, score
-from nflow_cli.scores import likelihood, log_ratios
+from nflow_cli import config
+from nflow_cli.caveats import DOMINATED
+from nflow_cli.evaluation import pareto_k, score
+from nflow_cli.flows import FlowStack
+from nflow_cli.scores import likelihood, log_ratios, mass_of
+from nflow_cli.trained import TrainedFlow
 
 on_tensorflow = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
@@ -66,6 +72,22 @@ def test_one_sample_that_outweighs_the_others_is_told():
     assert score(gaussian_ratios(4.0), 0.0)["largest_weight"] > DOMINATED
 
 
+@pytest.mark.parametrize("k", [0.2, 0.5, 0.7, 1.0])
+def test_k_hat_is_the_shape_of_a_pareto_tail(k):
+    # The k-th power of 1/u is Pareto with that shape, whatever its scale.
+    rng = np.random.default_rng(0)
+    shapes = [pareto_k(300 - k * np.log(rng.random(100_000))) for _ in range(20)]
+    error = np.std(shapes) / np.sqrt(20)
+    # Its prior of ten observations of 0.5 pulls a tail of 949.
+    assert abs(np.mean(shapes) - (949 * k + 5) / 959) < 4 * error + 0.01
+
+
+def test_k_hat_of_bounded_and_of_equal_weights_is_low():
+    assert pareto_k(np.log(np.random.default_rng(0).random(100_000))) < -0.5
+    assert pareto_k(np.zeros(1_000)) == 0
+    assert np.isnan(pareto_k(np.full(1_000, np.nan)))
+
+
 def test_large_ratios_do_not_overflow():
     found = score(gaussian_ratios(0.5) + 5_000, log_z=0.0)
     assert found["ess"] == pytest.approx(score(gaussian_ratios(0.5), 0.0)["ess"], rel=1e-9)
@@ -78,6 +100,43 @@ def test_log_z_counts_what_a_bounded_q_covers():
     covered = 2 * np.log(normal_cdf(2.0) - normal_cdf(-4.0))
     assert abs(found["estimated_log_z"] - covered) < 4 * found["log_z_standard_error"]
     assert covered < -8 * found["log_z_standard_error"]
+
+
+def density(stack, **changes):
+    """Return the density of a stack that was not trained."""
+    return TrainedFlow(Path(), config.validate({**SHORT, **changes}, "a test"), stack)
+
+
+@every_stack
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_mass_is_1(name, seed):
+    mass, error = mass_of(density(make(name, seed)))
+    assert abs(mass - 1) < 1e-3 and error < 1e-3
+
+
+@pytest.mark.parametrize("name", ["radial", "empty"])
+def test_the_mass_from_a_bounded_base_is_1(name):
+    mass, error = mass_of(density(make(name), base="uniform-box"))
+    assert abs(mass - 1) < 5e-3 and abs(mass - 1) < error + 1e-3
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e3])
+def test_the_mass_of_a_narrow_and_of_a_wide_density_is_1(scale):
+    # One planar flow that stretches by the scale along an axis: no grid of a picture sees it.
+    stack = FlowStack(["planar"], 1)
+    stack.build((None, 2))
+    u = float(scale + np.log(-np.expm1(-scale)))  # the slope at 0 is softplus(w.u) = scale
+    raw = {"u": [[1e3 * u, 0.0]], "w": [[1e-3, 0.0]], "b": [0.0]}
+    for name, weight in stack.parameters[0].items():
+        weight.assign(raw[name])
+    mass, error = mass_of(density(stack))
+    assert abs(mass - 1) < 1e-3 and error < 1e-3
+
+
+def test_a_density_whose_samples_are_nowhere_has_no_mass():
+    stack = make("planar")
+    stack.parameters[0]["b"].assign([np.nan] * 4)
+    assert np.isnan(mass_of(density(stack))).all()
 
 
 @pytest.fixture(scope="module")

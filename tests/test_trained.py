@@ -3,7 +3,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from runs import edit_description, edit_member, make_run
+from runs import edit_description, edit_member, edit_weights, make_run
 from truth import chi_square_excess, normal_log_prob, push
 
 import nflow_cli
@@ -219,3 +219,14 @@ def test_a_model_that_is_not_of_the_config_is_refused_before_it_is_built(copy, c
     edit_description(copy, change)
     line = complaint(copy)
     assert line.startswith(f"{copy / 'model.keras'}: ") and expected in line
+
+
+@pytest.mark.parametrize("name", ["mixed", "vae"])
+def test_a_model_of_weights_that_are_not_finite_is_refused(name, tmp_path, request, invoke):
+    run = shutil.copytree(request.getfixturevalue(name), tmp_path / "copy")
+    edit_weights(run, lambda weights: [np.full_like(weights[0], np.nan), *weights[1:]])
+    with pytest.raises(NflowError, match="weights are not finite"):
+        nflow_cli.load(run)
+    for args in (["evaluate", run], ["sample", run, "-n", 5, "-o", "points.npy"]):
+        result = invoke(*args)
+        assert result.exit_code == 1 and result.stderr.count("\n") == 1, result.stderr

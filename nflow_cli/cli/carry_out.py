@@ -16,6 +16,7 @@ def carry_out(config: Any, run: RunDirectory, data: Any = None) -> None:
     ``data`` are the images of a VAE or the points of a fit to points.
     """
     from nflow_cli import config as presets
+    from nflow_cli.caveats import caveats_of
     from nflow_cli.cli.draw import draw
     from nflow_cli.cli.options import start_tensorflow
     from nflow_cli.cli.report import table
@@ -31,7 +32,7 @@ def carry_out(config: Any, run: RunDirectory, data: Any = None) -> None:
         start_tensorflow()
         summary = _run(config, run, data)
         draw(run)
-    click.echo(table(summary))
+    click.echo(table(summary, caveats_of(config, summary)))
     click.echo(run.path)
 
 

@@ -1,8 +1,20 @@
 """``nflow evaluate``: judge what a run trained, by fresh samples or by data of one's own."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
+
+from nflow_cli.caveats import Caveat, caveats_of
+from nflow_cli.cli.report import (
+    Rows,
+    bound_rows,
+    caveat_rows,
+    flow_text,
+    held_out_rows,
+    laid_out,
+    marked,
+)
 
 # How many samples each kind of run takes: a VAE's are drawn for every image.
 ALLOWED = {"fit-2d": (100, 10**7), "train-vae": (1, 5_000)}
@@ -29,7 +41,7 @@ def evaluate(run_dir: str, data: str | None, samples: int | None, seed: int | No
     """
     from nflow_cli.cli.options import start_tensorflow
     from nflow_cli.config import load_config
-    from nflow_cli.run_dir import CONFIG, RunDirectory
+    from nflow_cli.run_dir import CONFIG, SUMMARY, RunDirectory
 
     run = RunDirectory.open(run_dir)
     config = load_config(run.path / CONFIG)
@@ -43,8 +55,11 @@ def evaluate(run_dir: str, data: str | None, samples: int | None, seed: int | No
     start_tensorflow()
     from nflow_cli.trained import load
 
-    rows = rows_of(load(run_dir), given, samples, config.seed if seed is None else seed)
-    click.echo("\n".join(f"{name:<14} {value}" for name, value in rows))
+    trained = load(run_dir)
+    recorded = run.read_json(SUMMARY) if (run.path / SUMMARY).is_file() else {}
+    recorded.pop("mass_error", None)  # no mass is shown
+    draws_seed = config.seed if seed is None else seed
+    click.echo(laid_out(rows_of(trained, given, samples, draws_seed, recorded), 14))
 
 
 def _check_samples(command: str, samples: int | None) -> None:
@@ -71,73 +86,85 @@ def _data(run: Any, config: Any, name: str | None) -> Any:
     return load_images(name, fallback=False)
 
 
-def _flow_rows(trained: Any, points: Any, samples: int | None, seed: int) -> list[tuple[str, str]]:
+def _flow_rows(
+    trained: Any, points: Any, samples: int | None, seed: int, recorded: Mapping[str, Any]
+) -> Rows:
     """Return the rows of the table of a fit-2d run."""
-    from nflow_cli.evaluation import DOMINATED, score
+    from nflow_cli.evaluation import score
     from nflow_cli.scores import likelihood, log_ratios
 
     config, log_z = trained.config, getattr(trained.target, "log_z", None)
     n = samples or config.evaluate.samples
-    found = score(log_ratios(trained, n, seed), log_z)
-    kl, error = found["kl"], found["kl_standard_error"]
+    scores = score(log_ratios(trained, n, seed), log_z)
+    caveats = caveats_of(config, {**recorded, **scores})
+    kl, error = scores["kl"], scores["kl_standard_error"]
+    free_energy = f"{scores['free_energy']:.5f} ± {error:.5f} nats"
+    ess = f"{scores['ess']:.4f} ± {scores['ess_standard_error']:.4f}"
+    text = "unknown (log Z is)" if kl is None else f"{kl:.5f} ± {error:.5f} nats"
     rows = [
         ("target", config.target.name),
         ("flow", f"{','.join(config.flow.pattern)}, K = {config.flow.k}"),
         ("samples", f"{n:,}, seed {seed}"),
-        ("KL(q || p)", "unknown (log Z is)" if kl is None else f"{kl:.5f} ± {error:.5f} nats"),
-        ("free energy", f"{found['free_energy']:.5f} ± {error:.5f} nats"),
-        ("ESS", f"{found['ess']:.4f} ± {found['ess_standard_error']:.4f}"),
-        ("log Z", _log_z(found, trained)),
+        ("KL(q || p)", text if kl is None else marked(text, caveats, "kl")),
+        ("free energy", marked(free_energy, caveats, "free_energy")),
+        ("ESS", marked(ess, caveats, "ess")),
+        ("log Z", marked(_log_z(scores, trained), caveats, "estimated_log_z")),
+        ("k-hat", f"{scores['pareto_k']:.2f}, of the tail of the weights"),
     ]
-    if found["largest_weight"] >= DOMINATED:
-        rows.append(("", "a few samples outweigh all others: do not rely on ESS and log Z"))
     if trained.base.bounded:
         rows.append(("", "q is 0 outside a bounded region: log Z counts what it covers, no more"))
     if points is not None:
-        rows += _likelihood_rows(likelihood(trained, points))
-    return rows
+        rows += _likelihood_rows(likelihood(trained, points), caveats)
+    return rows + caveat_rows(caveats)
 
 
-def _points_rows(trained: Any, given: Any, *_: Any) -> list[tuple[str, str]]:
+def _points_rows(
+    trained: Any, data: Any, _: int | None, __: int, recorded: Mapping[str, Any]
+) -> Rows:
     """Return the rows of the table of a fit-2d run on points."""
-    from nflow_cli.cli.report import held_out_rows
     from nflow_cli.point_data import PointData
     from nflow_cli.scores import held_out_figures, likelihood
 
     config = trained.config
+    caveats = caveats_of(config, recorded)
     rows = [
         ("data", config.data.name),
         ("flow", f"{','.join(config.flow.pattern)}, K = {config.flow.k}"),
     ]
-    if isinstance(given, PointData):
-        return rows + held_out_rows(held_out_figures(trained, given))
-    return rows + _likelihood_rows(likelihood(trained, given))
+    if isinstance(data, PointData):
+        rows += held_out_rows(held_out_figures(trained, data), caveats)
+    else:
+        rows += _likelihood_rows(likelihood(trained, data), caveats)
+    return rows + caveat_rows(caveats)
 
 
-def _log_z(found: dict[str, Any], trained: Any) -> str:
-    estimate = f"{found['estimated_log_z']:.5f} ± {found['log_z_standard_error']:.5f} nats"
+def _log_z(scores: Mapping[str, Any], trained: Any) -> str:
+    estimate = f"{scores['estimated_log_z']:.5f} ± {scores['log_z_standard_error']:.5f} nats"
     true = getattr(trained.target, "log_z", None)
     bound = "a lower bound, " if trained.base.bounded else ""
     return f"{estimate} ({bound}true: {'unknown' if true is None else f'{true:.5f}'})"
 
 
-def _likelihood_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+def _likelihood_rows(scores: Mapping[str, Any], caveats: Sequence[Caveat]) -> Rows:
     """Return the rows about points of the user's own."""
-    mean, error, outside = (found[k] for k in ("log_likelihood", "standard_error", "outside"))
-    points = f"{found['n']:,} point{'s' if found['n'] > 1 else ''}"
+    mean, error, outside = (
+        scores[key] for key in ("log_likelihood_inside", "standard_error", "outside")
+    )
+    points = f"{scores['n']:,} point{'s' if scores['n'] > 1 else ''}"
+    spread = "" if error is None else f" ± {error:.5f}"
     if not outside:
-        spread = "" if error is None else f" ± {error:.5f}"
-        return [("log-likelihood", f"{mean:.5f}{spread} nats, mean of {points}")]
+        text = f"{mean:.5f}{spread} nats, mean of {points}"
+        return [("log-likelihood", marked(text, caveats, "log_likelihood"))]
     rows = [("log-likelihood", f"-inf: q is 0 at {outside:,} of {points}")]
     if mean is not None:
-        spread = "" if error is None else f" ± {error:.5f}"
         rows.append(("", f"{mean:.5f}{spread} nats, mean of the others"))
     return rows
 
 
-def _vae_rows(trained: Any, images: Any, samples: int | None, seed: int) -> list[tuple[str, str]]:
+def _vae_rows(
+    trained: Any, images: Any, samples: int | None, seed: int, recorded: Mapping[str, Any]
+) -> Rows:
     """Return the rows of the table of a train-vae run."""
-    from nflow_cli.cli.report import bound_rows, flow_text
     from nflow_cli.images import binarize
     from nflow_cli.vae_evaluation import evaluate_vae
 
@@ -145,11 +172,13 @@ def _vae_rows(trained: Any, images: Any, samples: int | None, seed: int) -> list
     mode = config.data.binarization
     pixels = binarize(images.x_test, mode, config.seed, 0, "test")
     draws = samples or config.evaluate.importance_samples
-    found, _ = evaluate_vae(trained.model, pixels, draws, seed)
+    scores, _ = evaluate_vae(trained.model, pixels, draws, seed)
+    caveats = caveats_of(config, {**recorded, **scores})
     flow = ",".join(config.flow.pattern), config.flow.k, config.flow.amortized
     return [
         ("data", f"{images.name}, binarization: {mode}, {images.n_test:,} test images"),
         ("flow", flow_text(*flow)),
         ("samples", f"{draws:,} an image, seed {seed}"),
-        *bound_rows(found, config.model.latent_dim),
+        *bound_rows(scores, config.model.latent_dim, caveats),
+        *caveat_rows(caveats),
     ]

@@ -1,57 +1,89 @@
 """The table of figures that a training ends with, and what `evaluate` shares of it."""
 
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 
+from nflow_cli.caveats import Caveat, words
 
-def table(summary: dict[str, Any]) -> str:
-    """Lay out the main figures of a run, one a line."""
+Rows = list[tuple[str, str]]
+Caveats = Sequence[Caveat]
+WIDTH = 64  # of a sentence: 80 columns, less the names
+
+
+def table(summary: dict[str, Any], caveats: Caveats) -> str:
+    """Lay out the main figures of a run, one a line, and what it cannot vouch for."""
     if "negative_elbo" in summary:
-        rows = _train_vae(summary)
+        rows = _train_vae(summary, caveats)
     elif "log_likelihood" in summary:
-        rows = _fit_points(summary)
+        rows = _fit_points(summary, caveats)
     else:
-        rows = _fit_2d(summary)
-    width = max(12, *(len(name) for name, _ in rows))
+        rows = _fit_2d(summary, caveats)
+    return laid_out([*rows, *caveat_rows(caveats)])
+
+
+def laid_out(rows: Rows, least: int = 12) -> str:
+    """Lay out rows in two columns, the first of at least so many letters."""
+    width = max(least, *(len(name) for name, _ in rows))
     return "\n".join(f"{name:<{width}} {value}" for name, value in rows)
 
 
-def _fit_2d(summary: dict[str, Any]) -> list[tuple[str, str]]:
+def marked(text: str, caveats: Caveats, key: str) -> str:
+    """Return a figure as text, with the words of its caveats beside it."""
+    beside = words(caveats, key)
+    return f"{text} [{beside}]" if beside else text
+
+
+def caveat_rows(caveats: Caveats) -> Rows:
+    """Say what the words beside the figures are short for."""
+    rows = []
+    for caveat in caveats:
+        first, *others = textwrap.wrap(caveat.reason, WIDTH)
+        rows += [(f"[{caveat.word}]", first), *(("", line) for line in others)]
+    return rows
+
+
+def _fit_2d(summary: dict[str, Any], caveats: Caveats) -> Rows:
     kl = summary["kl"]
+    error = f"± {summary['kl_standard_error']:.5f} nats"
+    text = "unknown (log Z is)" if kl is None else marked(f"{kl:.5f} {error}", caveats, "kl")
+    free_energy, ess = f"{summary['free_energy']:.5f} nats", f"{summary['ess']:.3f}"
     return [
         ("target", summary["target"]),
         ("flow", _flow(summary)),
-        (
-            "KL(q || p)",
-            "unknown (log Z is)"
-            if kl is None
-            else f"{kl:.5f} ± {summary['kl_standard_error']:.5f} nats",
-        ),
-        ("free energy", f"{summary['free_energy']:.5f} nats"),
-        ("ESS", f"{summary['ess']:.3f}"),
-        ("mass of q", f"{summary['mass']:.5f}"),
+        ("KL(q || p)", text),
+        ("free energy", marked(free_energy, caveats, "free_energy")),
+        ("ESS", marked(ess, caveats, "ess")),
+        ("mass of q", _mass(summary, caveats)),
         *_restarts(summary["restarts"]),
         ("training", _training(summary)),
     ]
 
 
-def _fit_points(summary: dict[str, Any]) -> list[tuple[str, str]]:
+def _mass(summary: dict[str, Any], caveats: Caveats) -> str:
+    return marked(f"{summary['mass']:.5f} ± {summary['mass_error']:.5f}", caveats, "mass")
+
+
+def _fit_points(summary: dict[str, Any], caveats: Caveats) -> Rows:
     parts = ", ".join(f"{summary[f'n_{p}']:,} {p}" for p in ("train", "validation", "test"))
     return [
         ("data", f"{summary['data']['name']}: {parts} points"),
         ("flow", _flow(summary)),
-        *held_out_rows(summary),
-        ("mass of q", f"{summary['mass']:.5f} ± {summary['mass_error']:.5f}"),
+        *held_out_rows(summary, caveats),
+        ("mass of q", _mass(summary, caveats)),
         ("training", f"{_training(summary)}; best after {summary['best_update']:,}"),
     ]
 
 
-def held_out_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+def held_out_rows(scores: dict[str, Any], caveats: Caveats) -> Rows:
     """Lay out the log-likelihood of the test points, and that of a Gaussian."""
     names = {"log-likelihood": "log_likelihood", "of a Gaussian": "gaussian_log_likelihood"}
-    return [
-        (name, f"{found[key]:.5f} ± {found[f'{key}_standard_error']:.5f} nats a test point")
-        for name, key in names.items()
-    ]
+    rows = []
+    for name, key in names.items():
+        error = scores[f"{key}_standard_error"]
+        text = f"{scores[key]:.5f} ± {error:.5f} nats a test point"
+        rows.append((name, marked(text, caveats, key)))
+    return rows
 
 
 def _flow(summary: dict[str, Any]) -> str:
@@ -66,7 +98,7 @@ def _training(summary: dict[str, Any]) -> str:
     return f"{text} ({speed:,.0f} a second, after {summary['compile_seconds']:.1f} s of compiling)"
 
 
-def _restarts(restarts: dict[str, Any]) -> list[tuple[str, str]]:
+def _restarts(restarts: dict[str, Any]) -> Rows:
     """Tell the KL of each restart, if there were several."""
     if restarts["count"] == 1:
         return []
@@ -79,23 +111,21 @@ def flow_text(pattern: str, k: int, amortized: bool) -> str:
     return f"{pattern}, K = {k}, {'amortized' if amortized else 'shared'}" if k else "none (K = 0)"
 
 
-def bound_rows(found: dict[str, Any], latent_dim: int) -> list[tuple[str, str]]:
+def bound_rows(scores: dict[str, Any], latent_dim: int, caveats: Caveats) -> Rows:
     """Lay out the bound and the likelihood of a VAE."""
-    error, active = found["nll_standard_error"], found["active_units"]
+    error, active = scores["nll_standard_error"], scores["active_units"]
     spread = "" if error is None else f" ± {error:.2f}"
+    draws = f"{scores['nll_samples']} importance samples"
+    likelihood = f"{scores['negative_log_likelihood']:.2f}{spread} nats, {draws}"
     return [
-        ("-ELBO", f"{found['negative_elbo']:.2f} nats"),
-        ("", f"reconstruction {found['reconstruction']:.2f} + KL {found['kl']:.2f}"),
-        (
-            "-log p(x)",
-            f"{found['negative_log_likelihood']:.2f}{spread} nats, {found['nll_samples']} "
-            "importance samples",
-        ),
+        ("-ELBO", marked(f"{scores['negative_elbo']:.2f} nats", caveats, "negative_elbo")),
+        ("", f"reconstruction {scores['reconstruction']:.2f} + KL {scores['kl']:.2f}"),
+        ("-log p(x)", marked(likelihood, caveats, "negative_log_likelihood")),
         ("active units", f"{'unknown' if active is None else active} of {latent_dim}"),
     ]
 
 
-def _train_vae(summary: dict[str, Any]) -> list[tuple[str, str]]:
+def _train_vae(summary: dict[str, Any], caveats: Caveats) -> Rows:
     data = summary["data"]
     rows = [
         (
@@ -104,7 +134,7 @@ def _train_vae(summary: dict[str, Any]) -> list[tuple[str, str]]:
             "images",
         ),
         ("flow", flow_text(summary["flow"], summary["k"], summary["amortized"])),
-        *bound_rows(summary, summary["latent_dim"]),
+        *bound_rows(summary, summary["latent_dim"], caveats),
         (
             "training",
             f"{summary['epochs']} epochs of {summary['seconds_per_epoch']:.1f} s, after "

@@ -1,0 +1,172 @@
+"""What a run cannot vouch for: figures of its summary that say less than they seem to.
+
+One list serves ``summary.json``, tables, pictures, ``compare`` and ``check``. It follows from the
+config and the facts beside the figures, so it is found for older runs too. No Keras here.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+# Where one sample makes up more of Σw^2, or the tail of the weights is heavier (Vehtari et al.
+# 2024, arXiv 1507.02646), ESS and log Z spread far more than their errors say.
+DOMINATED, HEAVY = 0.03, 0.7
+UNRESOLVED = 5e-3  # of the mass of a density: that it is away from 1, or may be
+SIGMAS = 4.0
+COIN = 784 * math.log(2)  # nats of an image by fair coins
+_JUDGES = ("kl", "free_energy", "log_likelihood", "negative_elbo", "negative_log_likelihood")
+
+Summary = Mapping[str, Any]
+
+
+class Caveat(NamedTuple):
+    """A word that stands beside ``figures`` (keys of a summary), and the sentence it is short for.
+
+    Attributes:
+        word: Printed beside a figure.
+        figures: Which figures it is about.
+        reason: Why they say less than they seem to.
+    """
+
+    word: str
+    figures: tuple[str, ...]
+    reason: str
+
+
+def caveats_of(config: Any, summary: Summary) -> list[Caveat]:
+    """Return the caveats of a run, from its config and the facts in its summary.
+
+    Facts that an older summary lacks, or that are not numbers, give none.
+    """
+    caveats = (rule(config, summary) for rule in _RULES)
+    return [caveat for caveat in caveats if caveat is not None]
+
+
+def records(caveats: Iterable[Caveat]) -> list[dict[str, Any]]:
+    """Return caveats as ``summary.json`` holds them."""
+    return [{**caveat._asdict(), "figures": list(caveat.figures)} for caveat in caveats]
+
+
+def words(caveats: Iterable[Caveat], key: str) -> str:
+    """Return the words that stand beside a figure, or ""."""
+    return ", ".join(caveat.word for caveat in caveats if key in caveat.figures)
+
+
+def last_beta(config: Any, summary: Summary) -> float:
+    """Return the ``β`` that training ended with: 1 where the objective was annealed to its end."""
+    annealed = config.train.warm_up if config.command == "train-vae" else config.train.annealing
+    key, length = ("epochs", "epochs") if config.command == "train-vae" else ("steps", "updates")
+    number, due = _number(summary, key), getattr(annealed, length)
+    made: float = getattr(config.train, key) if number is None else number
+    if not 0 <= made < due:
+        return 1.0
+    return annealed.start + (1 - annealed.start) * made / due
+
+
+def _number(summary: Summary, key: str) -> float | None:
+    """Return a fact, or None where it is not known; NaN where it is not finite."""
+    value = summary.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < 1e300 else math.nan
+
+
+def _ruined(config: Any, summary: Summary) -> Caveat | None:
+    """Tell a fit that is worse than no fit at all, unless its annealing explains that."""
+    if last_beta(config, summary) < 1:
+        return None
+    text = None
+    if config.command == "train-vae":
+        value = _number(summary, "negative_elbo")
+        if value is not None and not value <= COIN:
+            text = f"-ELBO {value:.4g}: worse than fair coins, {COIN:.1f}"
+    elif config.data is not None:
+        text = _worse(summary, "log_likelihood", "base_log_likelihood", sign=-1)
+    else:
+        text = _worse(summary, "free_energy", "base_free_energy", sign=1)
+    return Caveat("ruined", _JUDGES, f"{text}; try a smaller learning rate") if text else None
+
+
+def _worse(summary: Summary, key: str, base: str, sign: int) -> str | None:
+    """Return how a fit is worse than its base without a flow, or that it is not finite."""
+    if base not in summary:
+        return None
+    value, level = _number(summary, key), _number(summary, base)
+    if value is None or math.isnan(value):  # JSON holds null for what is not finite
+        return "the fit is not finite"
+    error = _number(summary, f"{base}_standard_error")
+    if level is None or error is None or not sign * (value - level) > SIGMAS * error:
+        return None
+    return f"worse than the base without a flow ({level:.4g} nats)"
+
+
+def _annealing(config: Any, summary: Summary) -> Caveat | None:
+    """Tell a training that ended while its objective was still annealed."""
+    beta = last_beta(config, summary)
+    if beta >= 1:
+        return None
+    reason = f"training ended at β = {beta:.3f}, on its way to 1: train longer, or anneal less"
+    return Caveat("annealing", _JUDGES, reason)
+
+
+def is_dominated(summary: Summary) -> bool:
+    """Return whether a few samples hold most of the weights, as far as is known."""
+    share, tail = _number(summary, "largest_weight"), _number(summary, "pareto_k")
+    return (share or 0) >= DOMINATED or (tail or 0) >= HEAVY
+
+
+def _dominated(_: Any, summary: Summary) -> Caveat | None:
+    """Tell weights of which a few samples hold most."""
+    if not is_dominated(summary):
+        return None
+    share, tail = _number(summary, "largest_weight"), _number(summary, "pareto_k")
+    part = "" if share is None else f"one sample holds {share:.0%} of the squared weights"
+    heavy = "" if tail is None else f"k-hat {tail:.2f}"
+    texts = ", ".join(filter(None, (part, heavy)))
+    reason = f"{texts}: more samples would change these figures by more than their errors"
+    return Caveat("dominated", ("ess", "estimated_log_z"), reason)
+
+
+def _mass(_: Any, summary: Summary) -> Caveat | None:
+    """Tell a mass that was not resolved."""
+    if "mass_error" not in summary:
+        return None
+    mass, error = (_number(summary, key) for key in ("mass", "mass_error"))
+    if mass is None or error is None or math.isnan(mass + error):
+        return Caveat("unresolved", ("mass",), "the density has no finite mass where its draws are")
+    if error <= UNRESOLVED and abs(mass - 1) <= UNRESOLVED:
+        return None
+    reason = "q is too narrow, or has too long tails, to be summed better: no error of the density"
+    return Caveat("unresolved", ("mass",), reason)
+
+
+def _atoms(_: Any, summary: Summary) -> Caveat | None:
+    """Tell data whose values repeat, so that the likelihood rises without bound."""
+    atoms = summary.get("atoms")
+    if not isinstance(atoms, list) or not all(isinstance(atom, Mapping) for atom in atoms):
+        return None
+    texts = [text for atom in atoms if (text := _atom(atom))]
+    if not texts:
+        return None
+    reason = f"{'; '.join(texts)}: the likelihood of a density rises without bound there"
+    return Caveat("atoms", ("log_likelihood",), reason)
+
+
+def _atom(atom: Mapping[str, Any]) -> str | None:
+    column, value, share, step, repeated = (
+        _number(atom, key) for key in ("column", "value", "share", "step", "repeated")
+    )
+    if column is not None and value is not None and share is not None:
+        return f"column {column:g} is {value:g} in {share:.0%} of the rows"
+    if column is not None and step is not None and repeated is not None:
+        return f"column {column:g} goes in steps of {step:g}, {repeated:.0%} of its rows repeat"
+    return None
+
+
+_RULES: tuple[Callable[[Any, Summary], Caveat | None], ...] = (
+    _ruined,
+    _annealing,
+    _dominated,
+    _mass,
+    _atoms,
+)
