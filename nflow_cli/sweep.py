@@ -16,6 +16,8 @@ from nflow_cli.run_dir import CONFIG, LOCK, RUN, SWEEP, RunDirectory
 from nflow_cli.schema import MAX_RUNS, RUNS, SweepConfig
 
 MAX_NAME = 200  # bytes of a folder's name
+# Keys of a config that change no figure of a run that has its data.
+NO_FIGURES: Any = {"description": True, "data": {"fallback"}}
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,15 @@ class PlannedRun:
             return min(0.9, float(rows[column][-1]) / self._total())
         return 0.0
 
+    def as_begun(self, folder: Path) -> "PlannedRun":
+        """Return the run by the config that it was begun with, if it was: it goes on by that."""
+        written = folder / self.name / CONFIG
+        return replace(self, config=config.load_config(written)) if written.is_file() else self
+
     def _is_of(self, written: Any) -> bool:
-        """Return whether a config is this run's, however it is described."""
-        return written.model_copy(update={"description": self.config.description}) == self.config
+        """Return whether a config is this run's, whatever it says that makes no other figures."""
+        ours, theirs = (c.model_dump(exclude=NO_FIGURES) for c in (self.config, written))
+        return ours == theirs
 
     def _total(self) -> int:
         train = self.config.train

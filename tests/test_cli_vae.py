@@ -177,6 +177,24 @@ def test_fit_2d_refuses_a_preset_of_train_vae(invoke, no_tensorflow, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["mnist-mlp", "mnist-rezende2015", "mnist-sylvester2018"])
+def test_a_preset_beside_published_figures_trains_on_all_of_mnist_or_not_at_all(
+    invoke, no_tensorflow, tmp_path, name
+):
+    result = invoke("train-vae", "--preset", name)
+    assert (result.exit_code, result.stdout) == (1, "")
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("nflow: error: mnist: not in ") and "mnist-sample, 10,000 of" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_of_published_figures_begins_nothing_without_mnist(invoke, tmp_path):
+    result = invoke("sweep", "table2", "--output", "s")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[-1].startswith("nflow: error: mnist: not in ")
+    assert not list(tmp_path.rglob("run.json"))
+
+
 def test_without_network_and_cache_the_sample_is_taken_with_a_warning(
     invoke, monkeypatch, tmp_path
 ):

@@ -82,6 +82,18 @@ def test_a_run_keeps_the_folder_and_the_description_that_an_older_nflow_gave_it(
         former.write_text("config.yaml", config.dump(older))
     assert run.named_in(tmp_path).name == former.path.name
     assert run.named_in(tmp_path).is_finished(tmp_path)
+    assert run.named_in(tmp_path).as_begun(tmp_path).config == older
+    assert run.as_begun(tmp_path) == run  # it was not
+
+
+def test_a_run_begun_where_the_sample_might_have_served_is_still_the_sweeps(tmp_path):
+    first = planned(presets=["mnist-mlp"], set={}, vary={"flow.k": [0]}, seeds=[])[0]
+    data = first.config.data.model_copy(update={"fallback": True})
+    begun = RunDirectory.create("any", str(tmp_path / first.name))
+    with begun.recorded({}):
+        begun.write_text("config.yaml", config.dump(first.config.model_copy(update={"data": data})))
+    assert first.is_finished(tmp_path)
+    assert first.as_begun(tmp_path).config.data.fallback
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def _unfinished(runs: Sequence[Any], folder: Path) -> tuple[list[Any], dict[str,
     for run in runs:
         try:
             if not run.is_finished(folder):
-                left.append(run)
+                left.append(run.as_begun(folder))
         except RunDirectoryError as error:
             damaged[run.name] = str(error)
     return left, damaged
