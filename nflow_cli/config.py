@@ -7,9 +7,9 @@ import json
 import math
 import re
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -17,12 +17,20 @@ from pydantic_core import ErrorDetails
 
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import nearest
-from nflow_cli.schema import RUNS, SCHEMAS, TARGET_KINDS, Strict
+from nflow_cli.schema import RUNS, SCHEMAS, TARGET_KINDS, Flow, Strict
 
 MAX_BYTES = 2**20  # of a preset file
 MAX_DEPTH = 20  # a preset needs seven
 MAX_VALUES = 20_000  # aliases written out; a mixture of 1,000 Gaussians needs 11,000
 MAX_LETTERS = 100  # of a key or a whole number
+
+
+class Change(NamedTuple):
+    """A value for a dotted key of a preset; ``source`` is who asks, such as ``--set flow.k``."""
+
+    source: str
+    path: str
+    value: Any
 
 
 class _Loader(yaml.SafeLoader):
@@ -54,7 +62,7 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if not _is_key(key):
-                raise _refusal(key_node, f"keys must be {_A_KEY}. Received: {_SHORT.repr(key)}")
+                raise _refusal(key_node, f"keys must be {_A_KEY}. Received: {shortened(key)}")
             if key in seen:
                 raise _refusal(key_node, f"duplicate key {key!r}")
             seen.add(key)
@@ -135,10 +143,10 @@ def read_preset(path: Path) -> dict[str, Any]:
     return data
 
 
-def parse_assignment(assignment: str) -> tuple[str, Any]:
+def parse_assignment(assignment: str) -> Change:
     """Split ``key.path=value``; the value is read as YAML, as in a preset."""
     key, value = _split(assignment, "--set expects key.path=value")
-    return key, parse_yaml(value, f"--set {key}")
+    return Change(f"--set {key}", key, parse_yaml(value, f"--set {key}"))
 
 
 def parse_variations(variations: Iterable[str]) -> dict[str, Any]:
@@ -157,7 +165,7 @@ def _split(text: str, expected: str) -> tuple[str, str]:
     key = key.strip()
     parts = key.split(".")
     if not equals or not all(parts) or not all(map(_is_key, parts)) or len(parts) > MAX_DEPTH:
-        raise ConfigError(f"{expected}. Received: {_SHORT.repr(text)}")
+        raise ConfigError(f"{expected}. Received: {shortened(text)}")
     return key, value
 
 
@@ -173,8 +181,16 @@ def override(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     return result
 
 
+def is_within(path: str, other: str) -> bool:
+    """Return whether a dotted path is ``other``, or below it."""
+    return f"{path}.".startswith(f"{other}.")
+
+
 def validate(
-    data: Mapping[str, Any], source: str, schemas: Mapping[str, type[Strict]] = SCHEMAS
+    data: Mapping[str, Any],
+    source: str,
+    schemas: Mapping[str, type[Strict]] = SCHEMAS,
+    changes: Sequence[Change] = (),
 ) -> Any:
     """Check ``data`` against the schema of its ``command`` and freeze it.
 
@@ -182,21 +198,38 @@ def validate(
         data: A preset's keys and values.
         source: What to call it in errors.
         schemas: By command; :data:`~nflow_cli.schema.RUNS` where a sweep will not do.
+        changes: Those that ``data`` holds already: an error names the one that caused it.
 
     Raises:
         ConfigError: One line: source, dotted path, what is allowed, what was given.
     """
     command = data.get("command")
     if not isinstance(command, str) or command not in schemas:
-        raise ConfigError(
-            f"{source}: command: expected one of {', '.join(schemas)}"
-            f"{nearest(str(command), list(schemas))}. Received: {_SHORT.repr(command)}"
-        )
+        known = f"{', '.join(schemas)}{nearest(str(command), list(schemas))}"
+        problem = f"expected one of {known}. Received: {shortened(command)}"
+        raise ConfigError(f"{_blamed(source, changes, 'command')}: {problem}")
     schema = schemas[command]
     try:
         return schema.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_explain(error.errors()[0], schema)}") from None
+        path, problem = _explain(first := error.errors()[0], schema)
+        where = _blamed(source, changes, path, first["type"])
+        raise ConfigError(f"{where}: {problem}") from None
+
+
+def _blamed(source: str, changes: Sequence[Change], path: str, kind: str = "") -> str:
+    """Return whose value at ``path`` is wrong, and the path."""
+    for change in reversed(changes):
+        if path == change.path:
+            return change.source
+        # Of an unknown key, what is below it is unknown as well.
+        if is_within(path, change.path) or (
+            kind == "extra_forbidden" and is_within(change.path, path)
+        ):
+            return f"{change.source}: {path}"
+    if kind == "value_error" and changes:  # keys that are at odds, one of them perhaps changed
+        source = f"{source} with {', '.join(dict.fromkeys(c.source for c in changes))}"
+    return f"{source}: {path}"
 
 
 def load_config(path: Path) -> Any:
@@ -216,8 +249,8 @@ def fingerprint(config: Strict | Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
-def _explain(error: ErrorDetails, schema: type[BaseModel]) -> str:
-    """Turn pydantic's first complaint into ``path: expected …. Received: …``."""
+def _explain(error: ErrorDetails, schema: type[BaseModel]) -> tuple[str, str]:
+    """Turn pydantic's first complaint into a dotted path and ``expected …. Received: …``."""
     path, kind = list(error["loc"]), error["type"]
     if path[0] == "target" and len(path) > 1:
         schema = TARGET_KINDS[str(path.pop(1))]  # which kind of target it is, not a key
@@ -225,16 +258,16 @@ def _explain(error: ErrorDetails, schema: type[BaseModel]) -> str:
     given = error["input"]
     if kind == "extra_forbidden":
         known = _keys_at(schema, path[:-1])
-        return f"{dotted}: unknown key{nearest(str(path[-1]), known)}; known: {', '.join(known)}"
+        return dotted, f"unknown key{nearest(str(path[-1]), known)}; known: {', '.join(known)}"
     if kind == "missing":
-        return f"{dotted}: missing; expected a value"
+        return dotted, "missing; expected a value"
     expected = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if kind in _EXPECTED:
         expected = _EXPECTED[kind].format(**error.get("ctx", {}))
     hint = _as_number(given, whole=kind == "int_type") if kind in ("int_type", "float_type") else ""
     if kind == "literal_error":
         hint = nearest(str(given), re.findall("'(.*?)'", expected))
-    return f"{dotted}: expected {expected}{hint}. Received: {_SHORT.repr(given)}"
+    return dotted, f"expected {expected}{hint}. Received: {shortened(given)}"
 
 
 # What pydantic expects, in a preset's words.
@@ -258,6 +291,11 @@ _EXPECTED = {
 # A few YAML aliases can stand for gigabytes of text, so what was given is never shown whole.
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 80, 80
+
+
+def shortened(value: Any) -> str:
+    """Return a value as Python writes it, cut to a part of a line."""
+    return _SHORT.repr(value)
 
 
 def _as_number(given: Any, whole: bool) -> str:
@@ -294,6 +332,11 @@ def shipped_presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(presets_folder().glob("*.yaml"))}
 
 
+def preset_label(path: Path) -> str:
+    """Return what to call a preset in errors: a shipped one by its name, another by its path."""
+    return path.stem if shipped_presets().get(path.stem) == path else str(path)
+
+
 def find_preset(name_or_path: str) -> Path:
     """Resolve a preset given by its name or by the path of a file.
 
@@ -316,8 +359,9 @@ def find_preset(name_or_path: str) -> Path:
 def nearest_preset(target: str | None, pattern: list[str], k: int | None) -> Path | None:
     """Return the shipped fit-2d preset whose flows are most like those asked for.
 
-    It is one of ``target``, or for ``None`` one for points.
+    It is one of ``target``, or for ``None`` one for points. Where no K is asked for, a K of 8 is.
     """
+    k = Flow().k if k is None else k
     best: tuple[Any, Path] | None = None
     for path in shipped_presets().values():
         data = read_preset(path)
@@ -325,7 +369,7 @@ def nearest_preset(target: str | None, pattern: list[str], k: int | None) -> Pat
             continue
         flow = data["flow"]
         alike = difflib.SequenceMatcher(None, flow["pattern"], pattern).ratio()
-        distance = 0.0 if k is None else abs(flow["k"] - k) / (flow["k"] + k + 1)
+        distance = abs(flow["k"] - k) / (flow["k"] + k + 1)
         if best is None or (-alike, distance) < best[0]:
             best = ((-alike, distance), path)
     return best[1] if best else None

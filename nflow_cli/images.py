@@ -124,7 +124,10 @@ def load_images(
         reason = _one_line(error).removeprefix("<urlopen error ").removesuffix(">")
         if not fallback:
             where = f"not in {_cache()}, and cannot be downloaded from {URL}"
-            raise DataError(f"{MNIST}: {where} ({reason})") from None
+            raise DataError(
+                f"{MNIST}: {where} ({reason}); other data are the path of its .npz file, or "
+                f"{SAMPLE}, 10,000 of its digits"
+            ) from None
         notify(
             f"warning: MNIST cannot be downloaded ({reason}): using the embedded sample of 10,000 "
             f"digits, {SAMPLE}; figures on it do not compare with those on MNIST"

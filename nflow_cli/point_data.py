@@ -23,6 +23,7 @@ LOG_2PI = math.log(2 * math.pi)
 # A column with less spread than this beside its values is constant but for rounding.
 LEAST_SPREAD = 1e-14
 SPREADS = (1e-100, 1e100)  # whose densities a double can hold
+OUTLYING = 1e4  # times the median distance from the median
 # Least eigenvalue of the correlations of points that are not on a line.
 LEAST_EIGENVALUE = 1e-12
 # A column has atoms where one value holds more of its rows than this, and than so many; or where
@@ -129,7 +130,7 @@ def load_point_data(name: str, seed: int) -> PointData:
     held_out = min(max(2, len(points) // 10), HELD_OUT)
     order = stream(seed, "split").permutation(len(points))
     test, validation, train = np.split(order, [held_out, 2 * held_out])
-    units = _standardisation(name, points[train])
+    units = _standardisation(name, points[train], train)
     far = int(np.argmax(np.abs(units.inside(points)).max(axis=1)))
     if not (np.abs(units.inside(points[far])) < FAR).all():
         raise DataError(
@@ -180,28 +181,54 @@ def _points(name: str, seed: int) -> np.ndarray:
     return read_points(name)
 
 
-def _standardisation(name: str, train: np.ndarray) -> Standardisation:
+def _standardisation(name: str, train: np.ndarray, rows: np.ndarray) -> Standardisation:
     """Return mean and standard deviation of the training points, if they fill the plane."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean, scale = train.mean(axis=0), train.std(axis=0)
-        constant = scale <= LEAST_SPREAD * np.abs(train).max(axis=0)
-    if constant.any():
-        column = int(np.argmax(constant))
-        raise DataError(
-            f"{name}: expected points that fill the plane; column {column + 1} is constant, "
-            f"{train[0, column]:.6g}"
-        )
-    if not ((scale >= SPREADS[0]) & (scale <= SPREADS[1])).all():
-        low, high = SPREADS
-        raise DataError(
-            f"{name}: expected columns with a standard deviation from {low:g} to {high:g}, "
-            f"received {scale[0]:.3g} and {scale[1]:.3g}"
-        )
-    units = Standardisation(mean, scale)
-    z = units.inside(train)
-    if np.linalg.eigvalsh(z.T @ z / len(z))[0] <= LEAST_EIGENVALUE:
-        raise DataError(f"{name}: expected points that fill the plane; all are on one line")
+    expected = "expected points that fill the plane"
+    for column, values in enumerate(train.T, start=1):
+        if problem := _no_spread(values):
+            raise DataError(f"{name}: {expected}; column {column} {problem}")
+    units = Standardisation(train.mean(axis=0), train.std(axis=0))
+    if _are_on_a_line(units.inside(train)):
+        raise DataError(f"{name}: {expected}; {_far_out(train, rows) or 'all are on one line'}")
     return units
+
+
+def _no_spread(values: np.ndarray) -> str:
+    """Return why no density has the spread of a column, or ""."""
+    largest = float(np.abs(values).max())
+    if (values == values[0]).all():
+        return f"is constant, {values[0]:.6g}"
+    deviation = float(largest * (values / largest).std())  # whose squares are no 0 and no infinity
+    low, high = SPREADS
+    if not low <= deviation <= high:
+        return f"has the standard deviation {deviation:.3g}, not one from {low:g} to {high:g}"
+    if deviation <= LEAST_SPREAD * largest:
+        return (
+            f"has the standard deviation {deviation:.3g} beside values as large as {largest:.6g}, "
+            f"less than {LEAST_SPREAD:g} of them: too little for double precision"
+        )
+    return ""
+
+
+def _are_on_a_line(z: np.ndarray) -> bool:
+    """Return whether standardised points are on a line, but for rounding."""
+    return np.linalg.eigvalsh(z.T @ z / len(z))[0] <= LEAST_EIGENVALUE
+
+
+def _far_out(train: np.ndarray, rows: np.ndarray) -> str:
+    """Return which of the rows is so far out that the others seem to be one point, or ""."""
+    away = np.abs(train - np.median(train, axis=0))
+    far = (away > OUTLYING * np.median(away, axis=0)).any(axis=1)
+    if not 0 < far.sum() <= len(train) / 10:
+        return ""
+    near = train[~far]
+    if any(map(_no_spread, near.T)) or _are_on_a_line((near - near.mean(0)) / near.std(0)):
+        return ""
+    farthest = np.argmax(away.max(axis=1))
+    return (
+        f"row {rows[farthest]} counted from 0, {train[farthest].tolist()}, is so far out that "
+        "beside it the others are one point"
+    )
 
 
 def gaussian_log_prob(train: np.ndarray, x: np.ndarray, units: Standardisation) -> np.ndarray:

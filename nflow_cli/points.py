@@ -3,6 +3,8 @@
 import itertools
 import math
 import os
+import re
+import textwrap
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,16 @@ MAX_BYTES = 2**30
 NAMES = ("z1", "z2")  # what `nflow sample` calls them, beside a third column
 _EXPECTED = "two numbers a line, such as 0.5,-1.25, under a header or none"
 _FIRST_LINE = 2**16  # bytes
+_NPY = b"\x93NUMPY"
+_FORMATS = {  # how files begin that are no text
+    b"\x1f\x8b": "a file packed by gzip",
+    b"PAR1": "a Parquet file",
+    b"PK\x03\x04": "a zip archive, as .npz and .xlsx files are",
+    b"\x89HDF": "an HDF5 file",
+    b"\xff\xfe": "text in UTF-16, not UTF-8",
+    b"\xfe\xff": "text in UTF-16, not UTF-8",
+    _NPY: "an array of NumPy, whose name must end in .npy",
+}
 
 
 def read_points(name: str | Path) -> np.ndarray:
@@ -39,7 +51,10 @@ def read_points(name: str | Path) -> np.ndarray:
         size = os.path.getsize(path)
         if size > MAX_BYTES:
             raise DataError(f"{name}: expected at most {MAX_BYTES:,} bytes, received {size:,}")
-        points = _read_npy(path) if path.suffix.lower() == ".npy" else _read_text(path)
+        with path.open("rb") as file:
+            start = file.read(len(_NPY))
+        read = _read_npy if path.suffix.lower() == ".npy" else _read_text
+        points = read(path, start)
     except OSError as error:
         raise DataError(f"{name}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
@@ -49,8 +64,16 @@ def read_points(name: str | Path) -> np.ndarray:
     return points
 
 
-def _read_npy(path: Path) -> np.ndarray:
+def _format(start: bytes) -> str | None:
+    """Return what a file is that begins so, if that is known and it is no text."""
+    return next((name for magic, name in _FORMATS.items() if start.startswith(magic)), None)
+
+
+def _read_npy(path: Path, start: bytes) -> np.ndarray:
     expected = "an array (n, 2) of numbers, saved by numpy.save"
+    if start != _NPY:
+        received = _format(start) or f"a file that begins with {start!r}"
+        raise DataError(f"{path}: expected {expected}; received {received}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy's about files written by Python 2
@@ -58,11 +81,8 @@ def _read_npy(path: Path) -> np.ndarray:
     except OSError:
         raise
     except Exception as error:  # NumPy has many for a damaged header
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: expected {expected}; received: {reason:.120}") from None
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise DataError(f"{path}: expected {expected}; received an .npz archive")
+        reason = textwrap.shorten(str(error) or type(error).__name__, 200, placeholder=" …")
+        raise DataError(f"{path}: expected {expected}; received: {reason}") from None
     received = f"received shape {array.shape}, dtype {array.dtype}"
     if array.ndim == 2 and array.shape[1] == 3:  # it has no header that says what the third is
         received += "; of what `nflow sample` writes, save points[:, :2], or take its .csv"
@@ -78,9 +98,15 @@ def _read_npy(path: Path) -> np.ndarray:
     return points
 
 
-def _read_text(path: Path) -> np.ndarray:
+def _read_text(path: Path, start: bytes) -> np.ndarray:
+    if received := _format(start):
+        raise DataError(f"{path}: expected {_EXPECTED}; received {received}")
     skipped, columns, wide = _header(path)
     points = np.empty((0, 2))
+    # NumPy makes room for as many columns as the first line has, in all the rows there may be.
+    _, first = next(_rows(path, skipped), (0, ""))
+    if not wide and len(_cells(first)) > 2:
+        raise _complaint(path, skipped, columns, wide)
     with warnings.catch_warnings(), _open(path) as lines:
         warnings.simplefilter("ignore")  # NumPy's about a file without rows: told below
         try:
@@ -113,7 +139,7 @@ def _header(path: Path) -> tuple[int, tuple[int, int], bool]:
         while first and not first.strip():
             skipped, first = skipped + 1, lines.readline(_FIRST_LINE)
     cells = _cells(first)
-    if any(map(_is_number, cells)):
+    if any(map(_is_float, cells)):
         return skipped, (0, 1), False
     if len(cells) > 2 and all(cells.count(name) == 1 for name in NAMES):
         return skipped + 1, (cells.index(NAMES[0]), cells.index(NAMES[1])), True
@@ -124,7 +150,7 @@ def _cells(line: str) -> list[str]:
     return [cell.strip().strip('"') for cell in line.strip().split(",")]
 
 
-def _is_number(text: str) -> bool:
+def _is_float(text: str) -> bool:
     try:
         float(text)
     except ValueError:
@@ -132,28 +158,52 @@ def _is_number(text: str) -> bool:
     return "_" not in text  # which Python allows
 
 
+def _number(cell: str) -> float | None:
+    """Return the number in what is between two commas, as NumPy reads it; None where it does not.
+
+    Python alone takes the digits of other scripts.
+    """
+    quoted = re.fullmatch(r'"([^"]*)"\s*', cell)
+    text = (quoted[1] if quoted else cell).strip()
+    return float(text) if text.isascii() and _is_float(text) else None
+
+
 def _complaint(path: Path, skipped: int, columns: tuple[int, int], wide: bool) -> DataError:
     """Find the first line that is not a point: slowly, once it is known that there is one."""
-    for number, cells in _rows(path, skipped):
-        given = [cells[i] for i in columns if i < len(cells)] if wide else cells
-        wrong = None
-        if len(given) != 2 or not all(map(_is_number, given)):
-            wrong = f"expected {_EXPECTED}"
-        elif not all(math.isfinite(float(cell)) for cell in given):
-            wrong = "expected finite numbers"
-        if wrong:
-            received = ",".join(cells)
-            return DataError(f"{path}: line {number}: {wrong}; received {received!r:.60}")
-    problem = "a blank before a quotation mark?" if any(_rows(path, skipped)) else "no points in it"
+    n = 0
+    for n, line in _rows(path, skipped):
+        cells = line.split(",")
+        numbers = [_number(cells[i]) for i in columns if i < len(cells)]
+        if len(numbers) != 2 or None in numbers or (len(cells) > 2 and not wide):
+            return DataError(f"{path}: line {n}: expected {_EXPECTED}; received {_received(cells)}")
+        if not all(map(math.isfinite, numbers)):
+            received = _received(cells)
+            return DataError(f"{path}: line {n}: expected finite numbers; received {received}")
+    problem = "not read as numbers" if n else "no points in it"
     return DataError(f"{path}: {problem}; expected {_EXPECTED}")
 
 
-def _rows(path: Path, skipped: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number and the cells of each line that is not blank, after those skipped."""
+def _received(cells: list[str]) -> str:
+    """Return what a line holds, and what it looks like if that is known."""
+    line = ",".join(cells)
+    marks = {";": "columns separated by ;", "\t": "columns separated by tabs"}
+    looks = next((name for mark, name in marks.items() if mark in line), None)
+    if looks and re.search(r"\d,\d", line):
+        looks += " and decimal commas"
+    elif not looks and re.search(r'\s"', line):
+        looks = "a blank before a quotation mark"
+    elif not looks and re.fullmatch(r"\s*\S+\s+\S+\s*", line) and "," not in line:
+        looks = "columns separated by blanks"
+    columns = f"{len(cells):,} columns: " if len(cells) > 2 and not looks else ""
+    return f"{columns}{line!r:.60}" + (f", which looks like {looks}" if looks else "")
+
+
+def _rows(path: Path, skipped: int) -> Iterator[tuple[int, str]]:
+    """Yield the number and the text of each line that is not blank, after those skipped."""
     with _open(path) as lines:
         for number, line in enumerate(lines, start=1):
             if number > skipped and line.strip():
-                yield number, _cells(line)
+                yield number, line.rstrip("\r\n")
 
 
 def _too_many(path: Path, n: int) -> DataError:

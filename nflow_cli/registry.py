@@ -52,5 +52,6 @@ def resolve(place: str) -> Any:
 
 def nearest(name: str, known: list[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name nearest to ``name``, or nothing."""
-    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    names = {other.casefold(): other for other in known}
+    close = difflib.get_close_matches(str(name).casefold(), names, n=1, cutoff=0.6)
+    return f" (did you mean {names[close[0]]!r}?)" if close else ""

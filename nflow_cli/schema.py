@@ -20,12 +20,18 @@ from pydantic import (
 from nflow_cli.registry import DEFAULT_BASE, FLOWS, TARGET_BASES, TARGETS, nearest
 
 MAX_SEED = 2**32 - 1
+NAMED = ("target", "data")  # mappings that text stands for: their name
 
 
 class Strict(BaseModel):
     """Nothing unknown, nothing converted, nothing changed later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _by_name(value: Any) -> Any:
+    """Write out what is given by its name alone."""
+    return {"name": value} if isinstance(value, str) else value
 
 
 def _known(name: str, names: list[str]) -> str:
@@ -145,7 +151,7 @@ class Fit2DConfig(Strict):
     description: str = ""
     command: Literal["fit-2d"]
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
-    data: PointData | None = None
+    data: Annotated[PointData | None, BeforeValidator(_by_name)] = None
     target: (
         Annotated[
             Annotated[NamedTarget, Tag("named")]
@@ -160,11 +166,6 @@ class Fit2DConfig(Strict):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
 
-    @field_validator("data", mode="before")
-    @classmethod
-    def _data_by_name(cls, data: Any) -> Any:
-        return {"name": data} if isinstance(data, str) else data
-
     @field_validator("target", mode="before")
     @classmethod
     def _target_by_name(cls, target: Any, info: ValidationInfo) -> Any:
@@ -172,8 +173,7 @@ class Fit2DConfig(Strict):
             if target is not None:
                 raise ValueError("null beside data: a density or points are fitted, not both")
             return None
-        target = "multimodal" if target is None else target
-        return {"name": target} if isinstance(target, str) else target
+        return _by_name("multimodal" if target is None else target)
 
     @field_validator("base")
     @classmethod
@@ -283,7 +283,7 @@ class VAEConfig(Strict):
     description: str = ""
     command: Literal["train-vae"]
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
-    data: Data = Data()
+    data: Annotated[Data, BeforeValidator(_by_name)] = Data()
     model: VAEModel = VAEModel()
     flow: VAEFlow = VAEFlow()
     train: VAETrain = VAETrain()

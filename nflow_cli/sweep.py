@@ -3,26 +3,37 @@
 import contextlib
 import itertools
 import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nflow_cli import config
+from nflow_cli import config, naming, overrides
+from nflow_cli.config import Change
 from nflow_cli.errors import ConfigError, RunDirectoryError
+from nflow_cli.naming import MAX_LABEL, text_of
 from nflow_cli.run_dir import CONFIG, LOCK, RUN, SWEEP, RunDirectory
 from nflow_cli.schema import MAX_RUNS, RUNS, SweepConfig
 
-MAX_LABEL, MAX_NAME = 40, 200  # letters of a value in a folder's name, bytes of the whole
+MAX_NAME = 200  # bytes of a folder's name
+# Keys of a config that change no figure of a run that has its data.
+NO_FIGURES: Any = {"description": True, "data": {"fallback"}}
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a sweep: the name of its folder, and its config."""
+    """One run of a sweep: the name of its folder, the one it had before names told what runs,
+    and its config.
+    """
 
     name: str
+    former_name: str
     config: Any
+
+    def named_in(self, folder: Path) -> "PlannedRun":
+        """Return the run under the name that it has in the sweep's ``folder``, if it has one."""
+        is_former = (folder / self.former_name).is_dir()
+        return replace(self, name=self.former_name) if is_former else self
 
     @property
     def work(self) -> float:
@@ -40,7 +51,7 @@ class PlannedRun:
         path = folder / self.name
         written = path / CONFIG
         try:
-            same = not written.is_file() or config.load_config(written) == self.config
+            same = not written.is_file() or self._is_of(config.load_config(written))
         except ConfigError as error:
             raise RunDirectoryError(str(error)) from None
         if not same:
@@ -62,6 +73,16 @@ class PlannedRun:
             column = "update" if self.config.command == "fit-2d" else "epoch"
             return min(0.9, float(rows[column][-1]) / self._total())
         return 0.0
+
+    def as_begun(self, folder: Path) -> "PlannedRun":
+        """Return the run by the config that it was begun with, if it was: it goes on by that."""
+        written = folder / self.name / CONFIG
+        return replace(self, config=config.load_config(written)) if written.is_file() else self
+
+    def _is_of(self, written: Any) -> bool:
+        """Return whether a config is this run's, whatever it says that makes no other figures."""
+        ours, theirs = (c.model_dump(exclude=NO_FIGURES) for c in (self.config, written))
+        return ours == theirs
 
     def _total(self) -> int:
         train = self.config.train
@@ -102,7 +123,7 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
         ConfigError: As :func:`nflow_cli.config.validate` does, naming the run.
     """
     paths = [config.find_preset(name) for name in sweep.presets]
-    stems = _labels([path.stem for path in paths])
+    stems, former = _labels([_stem(p, sweep) for p in paths]), _labels([p.stem for p in paths])
     axes = [
         [(key, label, value) for label, value in zip(_labels(values), values)]
         for key, values in [*sorted(sweep.vary.items()), ("seed", sweep.seeds)]
@@ -112,15 +133,41 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
     if count > MAX_RUNS:
         raise ConfigError(f"{source}: expected at most {MAX_RUNS:,} runs. Received: {count:,}")
     runs = []
-    for stem, path in zip(stems, paths):
-        preset = config.override(config.read_preset(path), sweep.set)
+    for stem, path, first in zip(stems, paths, former):
+        preset, label = config.read_preset(path), config.preset_label(path)
         for point in itertools.product(*axes):
-            name = ",".join([stem, *(f"{key}={label}" for key, label, _ in point)])
+            tail = "".join(f",{key}={text}" for key, text, _ in point)
+            name = stem + tail
             if len(name.encode()) > MAX_NAME:
                 raise ConfigError(f"{source}: too much is varied to name a folder: {name:.60}...")
-            data = config.override(preset, {key: value for key, _, value in point})
-            runs.append(PlannedRun(name, config.validate(data, f"{source}: {name}", RUNS)))
+            changes = [
+                *_set(sweep),
+                *(Change(f"vary {key}", key, value) for key, _, value in point),
+            ]
+            try:
+                settings = overrides.resolve(preset, label, changes, RUNS)
+            except ConfigError as error:
+                raise ConfigError(f"{source}: {name}: {error}") from None
+            runs.append(PlannedRun(name, first + tail, settings))
     return runs
+
+
+def _set(sweep: SweepConfig) -> Iterator[Change]:
+    return (Change(f"set {key}", key, value) for key, value in sweep.set.items())
+
+
+def _stem(path: Path, sweep: SweepConfig) -> str:
+    """Return how the folders of a preset's runs begin: with its name, unless that would be untrue.
+
+    Then it is what none of the runs varies, such as ``u1-planar`` where K is varied.
+    """
+    try:
+        settings = overrides.resolve(config.read_preset(path), "", list(_set(sweep)), RUNS)
+    except ConfigError:  # told of with the first of the runs
+        return path.stem
+    if any(naming.touches(sweep.vary, key) for key in naming.EXPERIMENT):
+        return naming.made_name(settings, sweep.vary) or settings.command
+    return naming.run_name(settings, path)
 
 
 def overlap(seeds: Sequence[int], restarts: int) -> str:
@@ -138,33 +185,23 @@ def overlap(seeds: Sequence[int], restarts: int) -> str:
 
 def _labels(values: list[Any]) -> list[str]:
     """Return a short text for each value, or their numbers where those would not do."""
-    texts = [_text(value) for value in values]
+    texts = [text_of(value) for value in values]
     short = all(0 < len(text) <= MAX_LABEL for text in texts)
     if short and len({text.casefold() for text in texts}) == len(texts):
         return texts
     return [str(n) for n in range(1, len(values) + 1)]
 
 
-def _text(value: Any) -> str:
-    """Write a value with the letters that every file system takes; "" for a mapping."""
-    if isinstance(value, Mapping):
-        return ""
-    if isinstance(value, list):
-        return "+".join(map(_text, value))
-    plain = {None: "null", True: "true", False: "false"}
-    text = plain[value] if value is None or isinstance(value, bool) else str(value)
-    return re.sub(r"[^\w.+-]+", "_", text).strip("._")
-
-
 def claim(folder: RunDirectory, sweep: SweepConfig) -> None:
-    """Write ``sweep.yaml``, or see that it is there already.
+    """Write ``sweep.yaml``, or see that it is there already, however it is described.
 
     Raises:
         RunDirectoryError: If the folder holds another sweep, or something else.
     """
     written = folder.path / SWEEP
     if written.is_file():
-        if config.validate(config.read_preset(written), str(written)) != sweep:
+        there = config.validate(config.read_preset(written), str(written), {"sweep": SweepConfig})
+        if there.model_copy(update={"description": sweep.description}) != sweep:
             raise RunDirectoryError(f"{written}: another sweep; --output takes a new folder")
     elif any(entry.name != LOCK for entry in folder.path.iterdir()):
         raise RunDirectoryError(f"{folder.path}: not empty; --output takes a new folder")

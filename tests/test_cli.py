@@ -228,10 +228,16 @@ LONG = 300 * "a"
         ("fit-2d --set =1", "--set expects key.path=value"),
         ("fit-2d --set train..steps=1", "--set expects key.path=value"),
         ("fit-2d --set seed=[1", "--set seed: line 1"),
-        ("fit-2d --set seed=one", "seed: expected a whole number. Received: 'one'"),
+        ("fit-2d --set seed=one", "error: --set seed: expected a whole number. Received: 'one'"),
         ("fit-2d --set seed=true", "seed: expected a whole number. Received: True"),
-        ("fit-2d --set seed.a=1", "seed: expected a whole number"),
-        ("fit-2d --set trian.steps=1", "with --set: trian: unknown key (did you mean 'train'?)"),
+        (
+            "fit-2d --set seed.a=1",
+            "--set seed.a: expected a mapping at seed. Received: 0, from multi",
+        ),
+        (
+            "fit-2d --set trian.steps=1",
+            "--set trian.steps: trian: unknown key (did you mean 'train'?)",
+        ),
         ("fit-2d --set train.steps=1e3", "write it as 1000)"),
         ("fit-2d --set train.learning_rate=.nan", "expected a finite number"),
         ("fit-2d --set target=u9", "target.name: expected one of"),
@@ -275,7 +281,7 @@ def test_a_keras_json_that_keras_refuses_is_one_line(nflow, tmp_path):
 
 def test_a_run_writes_all_its_files_and_prints_its_folder_last(first_run, finished_run):
     assert finished_run.parent == first_run[0] / "outputs"
-    assert finished_run.name.endswith("-multimodal-planar")
+    assert finished_run.name.endswith("-multimodal-planar-k2")
     run = RunDirectory.open(str(finished_run))
     assert {path.name for path in finished_run.iterdir()} == {
         *("config.yaml", "run.json", "metrics.csv", "summary.json", "model.keras"),

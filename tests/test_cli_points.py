@@ -13,7 +13,6 @@ from runs import edit_json, edit_weights
 import nflow_cli
 from nflow_cli import config
 from nflow_cli.checks import POINTS_CHECKS, check_run
-from nflow_cli.cli.options import resolve_config
 from nflow_cli.point_data import load_point_data
 from nflow_cli.points import read_points
 from nflow_cli.registry import POINT_SETS
@@ -170,13 +169,16 @@ def test_data_that_are_gone_or_others_are_named(at_home, home, tmp_path, monkeyp
     assert "40 points" in succeed(at_home, "evaluate", "run", "--data", "fresh.npy")
 
 
-def test_a_preset_of_a_target_is_turned_to_points_by_the_option_and_back():
-    def resolved(preset, assignments, options, replaced):
-        return resolve_config("fit-2d", config.find_preset(preset), assignments, options, replaced)
-
-    turned = resolved("multimodal-planar", ("target=u1",), {"data": "a.csv"}, ("target",))
+def test_a_preset_of_a_target_is_turned_to_points_by_the_option_and_back(invoke, monkeypatch):
+    taken = []
+    monkeypatch.setattr("nflow_cli.cli.carry_out.carry_out", lambda *args: taken.append(args[0]))
+    np.savetxt("a.csv", some_points(), delimiter=",")
+    words = ["--preset", "multimodal-planar", "--set", "target=u1", "--data", "a.csv"]
+    assert invoke("fit-2d", *words).exit_code == 0
+    words = ["--preset", "points-planar-k32", "--set", "data=a.csv", "--target", "u2"]
+    assert invoke("fit-2d", *words).exit_code == 0
+    turned, back = taken
     assert (turned.data.name, turned.target) == ("a.csv", None)
-    back = resolved("points-planar-k32", ("data.name=a.csv",), {"target": "u2"}, ("data",))
     assert (back.data, back.target.name) == (None, "u2")
 
 
@@ -203,7 +205,7 @@ def test_a_preset_of_a_target_is_turned_to_points_by_the_option_and_back():
         ("--preset points-planar-k32 --set data.size=3", 1, "data.size: unknown key; known: name"),
         ("--preset points-planar-k32 --set data=3", 1, "data: expected a mapping. Received: 3"),
         ("--preset points-planar-k32 --set data.name=''", 1, "data.name: expected text"),
-        ("--preset smoke --data two-moons", 1, "smoke.yaml"),
+        ("--preset smoke --data two-moons", 1, "error: smoke: a preset of `nflow train-vae`, not"),
     ],
 )
 def test_bad_points_and_options_are_one_line_before_anything_is_made(

@@ -20,8 +20,8 @@ FAR = "{name: mixture, weights: [1], means: [[1.0e+30, 0]]}"
 # One target makes every run diverge.
 GRID = ["--preset", "multimodal-planar", *SHORT, "--set", "train.steps=40", "--set", "flow.k=2"]
 GRID += ["--vary", f"target=multimodal,{FAR}", "--seeds", "5"]
-GOOD = "multimodal-planar,target=1,seed=5"
-BAD = "multimodal-planar,target=2,seed=5"
+GOOD = "planar-k2,target=1,seed=5"
+BAD = "planar-k2,target=2,seed=5"
 
 
 def status(folder, name):
@@ -148,7 +148,11 @@ def test_a_damaged_run_is_told_of_and_a_finished_sweep_starts_nothing(swept, tmp
         ("--preset u1-planar-k2 --set flow.k", 1, "--set expects key.path=value"),
         ("figure3 --set flow.k=many", 1, "flow.k: expected a whole number"),
         ("mine.yaml", 1, "mine.yaml: vary.flow.k: expected a list. Received: 2"),
-        ("mine.yaml --vary flow.k=2 --set train.steps=x", 1, "mine.yaml: other,flow.k=2: train."),
+        (
+            "mine.yaml --vary flow.k=2 --set train.steps=x",
+            1,
+            "mine.yaml: other,flow.k=2: set train.steps: expected",
+        ),
         ("smoke --vary flow.k=2", 1, "of `nflow train-vae`, not of sweep"),
         ("--preset smoke --set train.batch_size=100000", 1, "at most the 8,000 training images"),
         ("--preset smoke --set data.name=gone.npz", 1, "gone.npz"),

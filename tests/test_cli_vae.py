@@ -129,7 +129,7 @@ SAMPLE = "--data mnist-sample"
         ("--data text.npz", 1, "text.npz: cannot be read"),
         ("--data idx", 1, "idx: no t10k-images"),
         ("--data no/such.npz", 1, "'no/such.npz': no such data set; expected mnist, mnist-sample"),
-        ("--data ''", 1, "data.name: expected"),
+        ("--data ''", 1, "--data: expected text of 1 or more letters"),
         ("--data good.npz --batch-size 31", 1, "at most the 30 training images. Received: 31"),
         ("--data good.npz", 1, "at most the 30 training images. Received: 100"),
         ("--preset whole.yaml", 1, "the 0 training images left by the validation split"),
@@ -175,6 +175,24 @@ def test_fit_2d_refuses_a_preset_of_train_vae(invoke, no_tensorflow, tmp_path):
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert "a preset of `nflow train-vae`, not of fit-2d" in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["mnist-mlp", "mnist-rezende2015", "mnist-sylvester2018"])
+def test_a_preset_beside_published_figures_trains_on_all_of_mnist_or_not_at_all(
+    invoke, no_tensorflow, tmp_path, name
+):
+    result = invoke("train-vae", "--preset", name)
+    assert (result.exit_code, result.stdout) == (1, "")
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("nflow: error: mnist: not in ") and "mnist-sample, 10,000 of" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_of_published_figures_begins_nothing_without_mnist(invoke, tmp_path):
+    result = invoke("sweep", "table2", "--output", "s")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[-1].startswith("nflow: error: mnist: not in ")
+    assert not list(tmp_path.rglob("run.json"))
 
 
 def test_without_network_and_cache_the_sample_is_taken_with_a_warning(

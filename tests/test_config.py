@@ -25,7 +25,8 @@ def complaint(tmp_path, text):
 
 
 def changed(*assignments, options=None, preset="multimodal-planar"):
-    return resolve_config("fit-2d", PRESETS[preset], assignments, options or {})
+    changes = [config.Change(f"--{path}", path, value) for path, value in (options or {}).items()]
+    return resolve_config("fit-2d", PRESETS[preset], assignments, changes)
 
 
 @pytest.mark.parametrize(
@@ -209,14 +210,92 @@ def test_an_option_beats_set_beats_the_preset_beats_the_default(tmp_path):
     path.write_text("command: fit-2d\nflow: {k: 3}\ntrain: {steps: 11}\n")
 
     def k(assignments=(), option=None):
-        return resolve_config("fit-2d", path, assignments, {"flow.k": option}).flow.k
+        options = [] if option is None else [config.Change("--k", "flow.k", option)]
+        return resolve_config("fit-2d", path, assignments, options).flow.k
 
     assert config.validate(MINIMAL, "none").flow.k == 8
     assert k() == 3
     assert k(("flow.k=4",)) == 4
     assert k(("flow.k=4",), 5) == 5
     assert k(("flow.k=4", "flow.k=6")) == 6
-    assert resolve_config("fit-2d", path, ("flow.k=4",), {}).train.steps == 11
+    assert resolve_config("fit-2d", path, ("flow.k=4",)).train.steps == 11
+
+
+@pytest.mark.parametrize(
+    ("assignments", "options", "expected"),
+    [
+        (["flow.k=many"], {}, "--set flow.k: expected a whole number. Received: 'many'"),
+        (["flow.pattern=[x]"], {}, "--set flow.pattern: flow.pattern.0: expected one of planar"),
+        (["trian.steps=1"], {}, "--set trian.steps: trian: unknown key (did you mean 'train'?)"),
+        (["target=u9"], {"flow.k": 2}, "--set target: target.name: expected one of multimodal"),
+        (["target=U1"], {}, "(did you mean 'u1'?). Received: 'U1'"),
+        (["command=train-vae"], {}, "--set command: expected one of fit-2d"),
+        ([], {"flow.k": -1}, "--flow.k: expected a number not less than 0. Received: -1"),
+        (["flow.k=2"], {"flow.k": -1}, "--flow.k: expected a number not less than 0"),
+        (["target.foo=bar"], {"target": "u1"}, "--set target.foo and --target: one replaces"),
+        (["flow.k=2", "flow={}"], {}, "--set flow.k and --set flow: one replaces what the other"),
+        (["train=1"], {"train.steps": 5}, "--train.steps: expected a mapping at train. Received: "),
+        (["train=1"], {"train.steps": 5}, "Received: 1, from --set train"),
+        (
+            ["seed.a=1"],
+            {},
+            "--set seed.a: expected a mapping at seed. Received: 0, from multimodal",
+        ),
+        (
+            ["flow.k=2", "flow.k.x=1"],
+            {},
+            "expected a mapping at flow.k. Received: 2, from --set fl",
+        ),
+        (["data=two-moons"], {}, "multimodal-planar with --set data: target: expected null beside"),
+    ],
+)
+def test_an_error_names_who_asked_and_nothing_that_was_asked_for_is_dropped(
+    assignments, options, expected
+):
+    with pytest.raises(ConfigError) as caught:
+        changed(*assignments, options=options)
+    line = str(caught.value)
+    assert expected in line and "\n" not in line
+    assert ".yaml" not in line  # a shipped preset has a name
+
+
+@pytest.mark.parametrize("text", ["train: nonsense", "train: [1]", "train: 3"])
+def test_what_an_option_would_replace_in_a_damaged_preset_is_refused(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"command: fit-2d\n{text}\n")
+    steps = config.Change("--steps", "train.steps", 500)
+    with pytest.raises(ConfigError, match=rf"--steps: expected a mapping at train.* from {path}"):
+        resolve_config("fit-2d", path, (), [steps])
+
+
+def test_text_stands_for_the_name_below_it_too():
+    assert changed("target=u1", "target.name=u3").target.name == "u3"
+    with pytest.raises(ConfigError, match=r"--set target\.foo: unknown key; known: name"):
+        changed("target=u1", "target.foo=1")
+
+
+def test_a_key_may_be_changed_again_and_below_what_was_changed():
+    assert changed("flow={k: 3}", "flow.k=4").flow.k == 4
+    assert changed("flow={k: 3}", options={"flow.k": 5}).flow.k == 5
+    assert changed("target=u1", options={"target": "u2"}).target.name == "u2"
+
+
+@pytest.mark.parametrize(
+    ("assignments", "kept"),
+    [
+        ([], True),
+        (["seed=4"], True),
+        (["flow.k=8"], True),
+        (["flow.k=6"], False),
+        (["flow.pattern=[radial]"], False),
+        (["target=u1"], False),
+        (["train.steps=7"], False),
+    ],
+)
+def test_a_description_stays_with_what_it_was_written_for(assignments, kept):
+    written = "Two modes from one Gaussian, with planar flows (K = 8)."
+    assert changed(*assignments).description == (written if kept else "")
+    assert changed(*assignments, "description=mine").description == "mine"
 
 
 def test_zero_given_as_an_option_is_not_dropped():

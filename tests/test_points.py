@@ -66,7 +66,23 @@ def test_an_array_is_read(tmp_path, dtype, order):
         ("", "no points in it; expected two numbers a line"),
         ("\n \n", "no points in it"),
         ("x,y\n", "no points in it"),
-        ('1,2\n"3", "4"\n', "a blank before a quotation mark?"),
+        ('1,2\n"3", "4"\n', "which looks like a blank before a quotation mark"),
+        ("１,２\n３,４\n", "line 1: expected two numbers a line"),
+        ("x,y\n1,2\n３,４\n", "line 3: expected two numbers a line"),
+        ("1,2\n" + 399 * "3," + "4\n", "line 2: expected two numbers"),
+        (399 * "3," + "4\n", "line 1: expected two numbers a line, such as 0.5,-1.25, under a"),
+        (399 * "3," + "4\n", "received 400 columns: '3,3,3"),
+        (399 * "x," + "y\n" + 399 * "3," + "4\n", "line 2: expected two numbers a line"),
+        ("x;y\n1;2\n", "received '1;2', which looks like columns separated by ;"),
+        ("x;y\n1,5;2,5\n", "which looks like columns separated by ; and decimal commas"),
+        ("x\ty\n1\t2\n", "which looks like columns separated by tabs"),
+        ("1 2\n3 4\n", "which looks like columns separated by blanks"),
+        (b"\x1f\x8b\x08\x00", "received a file packed by gzip"),
+        (b"PAR1\x15\x04", "received a Parquet file"),
+        (b"PK\x03\x04", "received a zip archive"),
+        (b"\x93NUMPY\x01\x00", "received an array of NumPy, whose name must end in .npy"),
+        ("1,2\n".encode("utf-16"), "received text in UTF-16"),
+        (b"1,2\n\xff,3\n", "not a text file; expected two numbers a line"),
         ("1\n2\n", "line 1: expected two numbers a line, such as 0.5,-1.25, under a header or "),
         ("x\n1\n2\n", "line 2: expected two numbers a line"),
         ("1,2\n3,4,5\n", "line 2: expected two numbers a line"),
@@ -86,7 +102,8 @@ def test_an_array_is_read(tmp_path, dtype, order):
         ("1,2\n1e999,2\n", "line 2: expected finite numbers"),
         ("z1,z2,log_q\n1,2,3\n1\n", "line 3: expected two"),
         ("z1,z2,log_q\n1,x,3\n", "line 2: expected two"),
-        (b"\xff\xfe1,2", "not a text file; expected two numbers a line"),
+        ("2020_01,2020_02\n1,2\n3,x\n", "line 3: expected two numbers a line"),
+        ("1,\u00a02\n3,x\n", "line 2: expected two numbers a line"),
         (b"1,2\n\x00\x00\x00,3\n", "line 2: expected two"),
         ("1,2\n" + 10_000 * "9" + "\n", "received '99999"),
     ],
@@ -116,9 +133,12 @@ class Bomb:
 
 def test_a_pickle_is_never_loaded(tmp_path, write):
     made = str(tmp_path / "made")
-    assert "expected an array (n, 2)" in complaint(write(pickle.dumps(Bomb(made)), "p.npy"))
+    line = complaint(write(pickle.dumps(Bomb(made)), "p.npy"))
+    assert "expected an array (n, 2)" in line and "a file that begins with b'\\x80" in line
     np.save(tmp_path / "objects.npy", np.array([[Bomb(made), 1]], dtype=object))
-    assert "expected an array (n, 2)" in complaint(tmp_path / "objects.npy")
+    line = complaint(tmp_path / "objects.npy")
+    assert "expected an array (n, 2)" in line and "Python objects" in line
+    assert "allow_pickle" not in line and "pickle.load" not in line
     assert not os.path.exists(made)
 
 

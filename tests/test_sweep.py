@@ -38,13 +38,62 @@ def test_a_grid_is_every_combination_once_each_with_its_config():
         assert (settings.target.name, settings.flow.k, settings.seed) == (target, k, seed)
         assert (settings.train.learning_rate, settings.train.steps) == (rate, 40)
     assert runs[0].name == "multimodal-planar,flow.k=2,train.learning_rate=0.01,seed=3"
-    assert runs[-1].name == "u1-planar-k2,flow.k=8,train.learning_rate=1e-05,seed=4"
+    assert runs[-1].name == "u1-planar,flow.k=8,train.learning_rate=1e-05,seed=4"
 
 
 def test_without_seeds_and_values_the_presets_are_as_they_are():
     (run,) = planned(presets=["u1-planar-k8"], set={}, vary={}, seeds=[])
     assert run.name == "u1-planar-k8"
     assert run.config == config.load_config(config.find_preset("u1-planar-k8"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"vary": {"flow.k": [2, 8]}}, ["u1-planar,flow.k=2", "u1-planar,flow.k=8"]),
+        ({"vary": {"flow.pattern": [["planar"], ["radial"]]}}, ["u1-k2,flow.pattern=planar", None]),
+        ({"vary": {"flow": [{"k": 2}, {}]}}, ["u1,flow=1", "u1,flow=2"]),
+        ({"vary": {"target": ["u1", "u2"]}}, ["planar-k2,target=u1", "planar-k2,target=u2"]),
+        ({"vary": {"target": ["u3"], "flow": [{"k": 2}]}}, ["fit-2d,flow=1,target=u3"]),
+        ({"set": {"flow.k": 9}, "seeds": [1]}, ["u1-planar-k9,seed=1"]),
+        ({"set": {"flow.k": 2}, "seeds": [1]}, ["u1-planar-k2,seed=1"]),
+        ({"vary": {"train.steps": [5]}}, ["u1-planar-k2,train.steps=5"]),
+    ],
+)
+def test_a_folder_begins_with_what_all_its_runs_share(changes, names):
+    empty = {"presets": ["u1-planar-k2"], "set": {}, "vary": {}, "seeds": []}
+    runs = planned(**{**empty, **changes})
+    for run, name in zip(runs, names, strict=True):
+        assert name in (None, run.name)
+
+
+def test_presets_that_would_share_a_name_are_numbered():
+    runs = planned(presets=["u1-planar-k2", "u1-planar-k8"], vary={"flow.k": [3]}, seeds=[])
+    assert [run.name for run in runs] == ["1,flow.k=3", "2,flow.k=3"]
+
+
+def test_a_run_keeps_the_folder_and_the_description_that_an_older_nflow_gave_it(tmp_path):
+    grid = {"presets": ["u1-planar-k2"], "vary": {"flow.pattern": [["radial"]]}, "seeds": []}
+    (run,) = planned(**grid)
+    assert (run.config.description, run.named_in(tmp_path)) == ("", run)
+    former = RunDirectory.create("any", str(tmp_path / "u1-planar-k2,flow.pattern=radial"))
+    older = run.config.model_copy(update={"description": "with 2 planar flows"})
+    with former.recorded({}):
+        former.write_text("config.yaml", config.dump(older))
+    assert run.named_in(tmp_path).name == former.path.name
+    assert run.named_in(tmp_path).is_finished(tmp_path)
+    assert run.named_in(tmp_path).as_begun(tmp_path).config == older
+    assert run.as_begun(tmp_path) == run  # it was not
+
+
+def test_a_run_begun_where_the_sample_might_have_served_is_still_the_sweeps(tmp_path):
+    first = planned(presets=["mnist-mlp"], set={}, vary={"flow.k": [0]}, seeds=[])[0]
+    data = first.config.data.model_copy(update={"fallback": True})
+    begun = RunDirectory.create("any", str(tmp_path / first.name))
+    with begun.recorded({}):
+        begun.write_text("config.yaml", config.dump(first.config.model_copy(update={"data": data})))
+    assert first.is_finished(tmp_path)
+    assert first.as_begun(tmp_path).config.data.fallback
 
 
 @pytest.mark.parametrize(
@@ -133,7 +182,10 @@ def test_seeds_are_a_range_or_a_list(text, seeds):
         ),
         ({"set": {"flow.k": 2}, "vary": {"flow": [{}]}}, "as flow.k is within flow"),
         ({"vary": {"flow.kk": [2]}}, "flow.kk: unknown key (did you mean 'k'?)"),
-        ({"vary": {"flow.k": [2, -1]}}, "flow.k=-1,seed=3: flow.k: expected a number not less"),
+        (
+            {"vary": {"flow.k": [2, -1]}},
+            "flow.k=-1,seed=3: vary flow.k: expected a number not less",
+        ),
         ({"set": {"train.steps": "many"}}, "train.steps: expected a whole number"),
         ({"set": {"command": "sweep"}}, "command: expected one of fit-2d, train-vae. Received"),
         ({"vary": {f"{'a' * n}.b": [1] for n in range(1, 60)}}, "to name a folder"),

@@ -6,7 +6,20 @@ from typing import Any
 import click
 
 from nflow_cli import registry
-from nflow_cli.cli.options import common_options
+from nflow_cli.cli.options import THE_PRESETS, common_options
+
+KEYS = {  # what each option sets in a preset
+    "data": "data",
+    "target": "target",
+    "flow": "flow.pattern",
+    "k": "flow.k",
+    "steps": "train.steps",
+    "batch_size": "train.batch_size",
+    "learning_rate": "train.learning_rate",
+    "restarts": "train.restarts",
+    "halving": "train.halving",
+    "seed": "seed",
+}
 
 
 def _pattern(_: Any, __: Any, value: str | None) -> list[str] | None:
@@ -24,27 +37,34 @@ def _pattern(_: Any, __: Any, value: str | None) -> list[str] | None:
 
 @click.command("fit-2d")
 @click.option(
-    "--flow", metavar="NAME[,NAME]", callback=_pattern, help="Flows, cycled: planar,radial."
+    "--flow",
+    metavar="NAME[,NAME]",
+    callback=_pattern,
+    help=f"Flows, cycled, such as planar,radial. {THE_PRESETS}",
 )
-@click.option("--k", type=click.IntRange(0, 10_000), help="How many flows.")
+@click.option("--k", type=click.IntRange(0, 10_000), help=f"How many flows. {THE_PRESETS}")
 @click.option(
     "--target",
-    type=click.Choice([n for n in registry.TARGETS if n not in ("mixture", "ring")]),
-    help="The density to fit.",
+    type=click.Choice(
+        [n for n in registry.TARGETS if n not in ("mixture", "ring")], case_sensitive=False
+    ),
+    help="The density to fit. Default: the preset's, or the flow's natural one.",
 )
 @click.option(
     "--data",
     metavar="NAME|FILE",
     help=f"Points to fit instead: {', '.join(registry.POINT_SETS)}, or a .csv or .npy file.",
 )
-@click.option("--steps", type=click.IntRange(1, 10**9), help="Updates.")
+@click.option("--steps", type=click.IntRange(1, 10**9), help=f"Updates. {THE_PRESETS}")
 @click.option(
     "--restarts",
     type=click.IntRange(1, 100),
-    help="Train so many seeds at once, from --seed on, and keep the best.",
+    help=f"Train so many seeds at once, from --seed on, and keep the best. {THE_PRESETS}",
 )
 @click.option(
-    "--halving/--no-halving", default=None, help="Drop the worse half of the restarts early."
+    "--halving/--no-halving",
+    default=None,
+    help=f"Drop the worse half of the restarts early. {THE_PRESETS}",
 )
 @common_options("Samples per update.")
 def fit_2d(
@@ -52,13 +72,14 @@ def fit_2d(
 ) -> None:
     """Fit a flow stack to a 2-D density by reverse KL, or to points by maximum likelihood.
 
-    Without --preset, the flow, target and K asked for take the schedule of that target's own
-    preset, and with --data that of a preset for points. The last line printed is the run
-    directory.
+    Without --preset, the flow, target and K asked for take the rest from the nearest preset of that
+    target (K = 8 where none is asked for), or with --data of a preset for points (K = 32). The last
+    line printed is the run directory.
     """
     from nflow_cli import config
     from nflow_cli.cli.carry_out import carry_out
-    from nflow_cli.cli.options import resolve_config
+    from nflow_cli.cli.options import changes_of, resolve_config
+    from nflow_cli.naming import run_name
     from nflow_cli.run_data import load_data
     from nflow_cli.run_dir import RunDirectory
 
@@ -66,26 +87,13 @@ def fit_2d(
     if points is not None and target is not None:
         raise click.UsageError("--data and --target: one of the two is fitted; give one")
     path = _natural_preset(options) if preset is None else config.find_preset(preset)
-    resolved = resolve_config(
-        "fit-2d",
-        path,
-        assignments,
-        {
-            "data": points,
-            "target": target,
-            "flow.pattern": options["flow"],
-            "flow.k": options["k"],
-            "train.steps": options["steps"],
-            "train.batch_size": options["batch_size"],
-            "train.learning_rate": options["learning_rate"],
-            "train.restarts": options["restarts"],
-            "train.halving": options["halving"],
-            "seed": options["seed"],
-        },
-        replaced=("target",) if points is not None else ("data",) if target else (),
-    )
+    changes = changes_of(options, KEYS)
+    for name, other in (("data", "target"), ("target", "data")):
+        if options[name] is not None:  # it takes the place of the other
+            changes.insert(0, config.Change(f"--{name}", other, None))
+    resolved = resolve_config("fit-2d", path, assignments, changes)
     data = load_data(resolved)
-    carry_out(resolved, RunDirectory.create(path.stem, output), data)
+    carry_out(resolved, RunDirectory.create(run_name(resolved, path), output), data)
 
 
 def _natural_preset(options: dict[str, Any]) -> Path:

@@ -4,7 +4,7 @@ import contextlib
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import click
 
 from nflow_cli.cli.stopping import signals_wait
 from nflow_cli.errors import ConfigError, NflowError
+
+THE_PRESETS = "Default: the preset's."  # for the help of options
 
 
 def _a_number(_: Any, __: Any, value: float | None) -> float | None:
@@ -25,15 +27,17 @@ def common_options(batch: str) -> Callable[[Any], Any]:
     """Return a decorator that adds the options of both trainings; ``batch`` is a help text."""
     options = [
         click.option("--preset", metavar="NAME|FILE", help="A preset by name, or a YAML file."),
-        click.option("--batch-size", type=click.IntRange(1, 10**6), help=batch),
+        click.option("--batch-size", type=click.IntRange(1, 10**6), help=f"{batch} {THE_PRESETS}"),
         click.option(
             "--learning-rate",
             type=click.FloatRange(0, 1e6, min_open=True),
             callback=_a_number,
-            help="Adam's learning rate.",
+            help=f"Adam's learning rate. {THE_PRESETS}",
         ),
         click.option(
-            "--seed", type=click.IntRange(0, 2**32 - 1), help="Fixes the result bit for bit."
+            "--seed",
+            type=click.IntRange(0, 2**32 - 1),
+            help=f"Fixes the result bit for bit. {THE_PRESETS}",
         ),
         click.option(
             "--set",
@@ -53,12 +57,19 @@ def common_options(batch: str) -> Callable[[Any], Any]:
     return add
 
 
+def changes_of(options: Mapping[str, Any], keys: Mapping[str, str]) -> list[Any]:
+    """Return what the options that were given change: ``keys`` are dotted, by name of option."""
+    from nflow_cli.config import Change
+
+    return [
+        Change(f"--{name.replace('_', '-')}", keys[name], value)
+        for name, value in options.items()
+        if value is not None
+    ]
+
+
 def resolve_config(
-    command: str,
-    preset: Path,
-    assignments: tuple[str, ...],
-    options: dict[str, Any],
-    replaced: tuple[str, ...] = (),
+    command: str, preset: Path, assignments: Iterable[str], changes: Iterable[Any] = ()
 ) -> Any:
     """Merge option > ``--set`` > preset > default, and check the result.
 
@@ -66,19 +77,16 @@ def resolve_config(
         command: Whose preset it must be.
         preset: The preset file.
         assignments: ``key.path=value`` texts.
-        options: Values by dotted path; ``None`` for an option that was not given.
-        replaced: Keys of the preset that options stand for, beside their own.
+        changes: Those of options.
     """
-    from nflow_cli import config
+    from nflow_cli import config, overrides
+    from nflow_cli.schema import SCHEMAS
 
-    changes = dict(config.parse_assignment(text) for text in assignments)
-    given = {path: value for path, value in options.items() if value is not None}
-    data = config.override(config.read_preset(preset), changes)
-    data = config.override(data, {**dict.fromkeys(replaced), **given})
-    resolved = config.validate(data, f"{preset}{' with --set' if changes else ''}")
-    if resolved.command != command:
-        raise ConfigError(f"{preset}: a preset of `nflow {resolved.command}`, not of {command}")
-    return resolved
+    data, source = config.read_preset(preset), config.preset_label(preset)
+    if (other := data.get("command")) != command and other in list(SCHEMAS):  # it may be anything
+        raise ConfigError(f"{source}: a preset of `nflow {other}`, not of {command}")
+    changes = [*map(config.parse_assignment, assignments), *changes]
+    return overrides.resolve(data, source, changes, {command: SCHEMAS[command]})
 
 
 def start_tensorflow() -> None:

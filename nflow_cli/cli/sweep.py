@@ -59,6 +59,7 @@ def sweep(
     hint = f"to go on: {shlex.join(['nflow', *sys.argv[1:]])}"
     with folder.locked("sweep"), stopped_by_signals(hint):
         claim(folder, resolved)
+        runs = [run.named_in(folder.path) for run in runs]
         left, failures = _unfinished(runs, folder.path)
         _check_data(left)
         if left:
@@ -85,19 +86,20 @@ def _resolved(
 
     if sweep is not None:
         path = config.find_preset(sweep)
-        data, source, folder = config.read_preset(path), str(path), path.parent
+        data, source, folder = config.read_preset(path), config.preset_label(path), path.parent
     else:
         path = config.find_preset(preset or "")
         data = {"command": "sweep", "presets": [preset]}
         source, folder = f"--preset {preset}", Path()
     changes = {
-        "set": dict(map(config.parse_assignment, assignments)),
+        "set": {change.path: change.value for change in map(config.parse_assignment, assignments)},
         "vary": config.parse_variations(variations),
     }
     for key, more in changes.items():
         if more:  # a wrong value in the file stays, to be told of
             below = data.get(key, {})
             data = {**data, key: {**below, **more} if isinstance(below, dict) else below}
+            data.pop("description", None)  # it tells of the file's own runs
     if seeds is not None:
         data = {
             **data,
@@ -116,7 +118,7 @@ def _unfinished(runs: Sequence[Any], folder: Path) -> tuple[list[Any], dict[str,
     for run in runs:
         try:
             if not run.is_finished(folder):
-                left.append(run)
+                left.append(run.as_begun(folder))
         except RunDirectoryError as error:
             damaged[run.name] = str(error)
     return left, damaged

@@ -4,14 +4,36 @@ from typing import Any
 
 import click
 
-from nflow_cli.cli.options import common_options
+from nflow_cli.cli.options import THE_PRESETS, common_options
+
+KEYS = {  # what each option sets in a preset
+    "flows": "flow.k",
+    "data": "data.name",
+    "no_fallback": "data.fallback",
+    "epochs": "train.epochs",
+    "batch_size": "train.batch_size",
+    "learning_rate": "train.learning_rate",
+    "seed": "seed",
+}
 
 
 @click.command("train-vae")
-@click.option("--flows", type=click.IntRange(0, 10_000), help="How many flows; 0: a plain VAE.")
-@click.option("--data", metavar="NAME|PATH", help="mnist, mnist-sample, or an .npz or IDX path.")
+@click.option(
+    "--flows",
+    type=click.IntRange(0, 10_000),
+    help=f"How many flows; 0: a plain VAE. {THE_PRESETS}",
+)
+@click.option(
+    "--data",
+    metavar="NAME|PATH",
+    help=f"mnist, mnist-sample, or an .npz or IDX path. {THE_PRESETS}",
+)
 @click.option("--no-fallback", is_flag=True, help="Fail where MNIST cannot be had.")
-@click.option("--epochs", type=click.IntRange(1, 10**6), help="Passes over the training images.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(1, 10**6),
+    help=f"Passes over the training images. {THE_PRESETS}",
+)
 @common_options("Images per update.")
 def train_vae(
     preset: str | None,
@@ -27,29 +49,17 @@ def train_vae(
     """
     from nflow_cli import config
     from nflow_cli.cli.carry_out import carry_out
-    from nflow_cli.cli.options import resolve_config
+    from nflow_cli.cli.options import changes_of, resolve_config
+    from nflow_cli.images import load_images
+    from nflow_cli.naming import run_name
     from nflow_cli.run_dir import RunDirectory
 
     path = config.find_preset(preset or "mnist")
-    resolved = resolve_config(
-        "train-vae",
-        path,
-        assignments,
-        {
-            "flow.k": options["flows"],
-            "data.name": options["data"],
-            "data.fallback": False if no_fallback else None,
-            "train.epochs": options["epochs"],
-            "train.batch_size": options["batch_size"],
-            "train.learning_rate": options["learning_rate"],
-            "seed": options["seed"],
-        },
-    )
-    from nflow_cli.images import load_images
-
+    changes = changes_of({**options, "no_fallback": False if no_fallback else None}, KEYS)
+    resolved = resolve_config("train-vae", path, assignments, changes)
     images = load_images(resolved.data.name, fallback=resolved.data.fallback)
     check_sizes(resolved, images.n_train)
-    carry_out(resolved, RunDirectory.create(path.stem, output), images)
+    carry_out(resolved, RunDirectory.create(run_name(resolved, path), output), images)
 
 
 def check_sizes(config: Any, n_train: int) -> None:
