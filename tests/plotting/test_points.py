@@ -1,3 +1,6 @@
+import re
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -66,6 +69,48 @@ def test_coordinates_of_different_units_fill_a_square_panel():
         for ax in panels(drawn[name]):
             box = ax.get_window_extent()
             assert box.width == pytest.approx(box.height, rel=0.02)
+
+
+UNITS = [(4e5, 4.5e5), (1.5e7, 1.7e9), (30.0, 1.7e9), (1e-7, 0.0), (2.5e-7, 1e-3), (1e3, -123456.0)]
+
+
+@pytest.mark.parametrize(("width", "centre"), UNITS)
+def test_numbers_below_a_panel_stand_apart_and_their_unit_is_in_its_name(width, centre):
+    evaluation = make_evaluation(width=width, steps=9)
+    for name in ("axis_1", "deformation_axis_1"):
+        evaluation[name] = evaluation[name] + centre
+    evaluation["samples"] = evaluation["test_points"]  # a standard normal: it may be anywhere
+    drawn = plotting.points_figures(evaluation, make_metrics(), SUMMARY)
+    for figure in (drawn["density"], drawn["deformation"]):
+        figure.draw_without_rendering()
+        for ax in (ax for ax in figure.axes if ax.get_xlabel()):
+            low, high = ax.get_xlim()
+            numbers = [t for t in ax.get_xticklabels() if low <= t.get_position()[0] <= high]
+            assert len(numbers) > 1
+            boxes = [text.get_window_extent() for text in numbers]
+            assert all(a.x1 + 2 < b.x0 for a, b in pairwise(boxes))
+            assert not ax.xaxis.get_offset_text().get_visible()
+            for text in numbers:  # what is written, with what the name says, is where it stands
+                assert value(text.get_text(), ax.get_xlabel()) == pytest.approx(
+                    text.get_position()[0], abs=1e-3 * width
+                )
+
+
+def value(number, name):
+    """Return what a number on an axis stands for: "$x_1$ - 1,000 [$10^{3}$]" tells its unit."""
+    number, name = (text.replace("\N{MINUS SIGN}", "-").replace(",", "") for text in (number, name))
+    power = re.search(r"10\^\{(-?\d+)\}", name)
+    shift = re.search(r"\$ ([-+]) ([\d.e+-]+)", name)
+    offset = -float(shift[1] + shift[2]) if shift else 0.0
+    return offset + float(number) * 10.0 ** int(power[1] if power else 0)
+
+
+def test_no_text_is_cut_off_where_the_numbers_have_a_unit():
+    evaluation = make_evaluation(width=1e-7, height=3e8, steps=9)
+    for figure in plotting.points_figures(evaluation, make_metrics(), SUMMARY).values():
+        width, height = figure.get_size_inches()
+        box = figure.get_tightbbox()
+        assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0
 
 
 def test_the_training_picture_has_both_curves_and_both_levels(figures):
