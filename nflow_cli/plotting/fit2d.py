@@ -136,7 +136,8 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     """Draw KL (nats) against update, and beta below it where it was annealed.
 
     Thin: the mean of each logging interval; thick: a running median; dashed: the evaluated KL.
-    Without a KL the loss is drawn, as free energy. Rows that are not finite get a cross.
+    Without a KL the loss is drawn, as free energy. Rows that are not finite get a cross. Shaded:
+    the updates of several restarts, where a row is of whichever was best in its interval.
     """
     has_kl = summary.get("kl") is not None
     update, beta = np.asarray(metrics["update"], float), np.asarray(metrics["beta"], float)
@@ -145,6 +146,7 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     figure = Figure((7.0, 4.4 if annealed else 3.6), DPI, layout="constrained")
     ratios = [4, 1] if annealed else [1]
     axes = figure.subplots(len(ratios), sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
+    shade_restarts(axes[0], summary)
     draw_history(axes[0], update, values)
     if has_kl:
         evaluated = summary["kl"] if math.isfinite(summary["kl"]) else math.nan
@@ -158,6 +160,14 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     label_steps(axes, "update")
     title_figure(figure, summary)
     return figure
+
+
+def shade_restarts(ax: Axes, summary: Summary) -> None:
+    """Shade the updates up to which more than one restart was trained."""
+    updates = sorted(summary.get("restarts", {}).get("updates", []))
+    if len(updates) > 1:
+        label = "the best restart of each interval, no single run"
+        ax.axvspan(0, updates[-2], color="#FBEADB", zorder=0, label=label)
 
 
 def density_panels(

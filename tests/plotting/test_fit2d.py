@@ -275,6 +275,22 @@ def test_noise_as_large_as_all_there_is_has_a_linear_axis():
     assert ax.get_yscale() == "linear" and not ax.patches
 
 
+@pytest.mark.parametrize(
+    ("updates", "until"),
+    [
+        ([11_000, 30_000, 15_000, 19_000], 19_000),  # halved
+        ([30_000, 30_000], 30_000),  # all to the end
+        ([30_000], None),
+    ],
+)
+def test_where_several_restarts_train_the_curve_is_of_no_run_and_says_so(updates, until):
+    figure = draw("training", make_metrics(), restarts={"updates": updates})
+    ax = figure.axes[0]
+    shaded = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in ax.patches]
+    assert shaded == ([] if until is None else [(0, until)])
+    assert any("no single run" in text for text in legend(figure)) == (until is not None)
+
+
 @pytest.mark.parametrize("lost", [slice(20, None), slice(10, 15), slice(None)])
 def test_rows_that_are_not_finite_are_marked(lost):
     metrics = make_metrics()
