@@ -16,7 +16,6 @@ from nflow_cli.plotting.style import (
     DPI,
     GREY,
     SEQUENTIAL,
-    STYLE,
     Arrays,
     Extent,
     Panels,
@@ -26,6 +25,7 @@ from nflow_cli.plotting.style import (
     aspect_of,
     colour_scale,
     draw_grid,
+    drawing,
     fix_layout,
     height_of,
     label_steps,
@@ -54,7 +54,7 @@ def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     `kl_standard_error` (nats), `ess`, `mass`, `log_z`. Where neither KL nor log Z is known, the
     target is scaled to mass 1 over the grid and the training picture shows the free energy.
     """
-    with matplotlib.rc_context(STYLE):
+    with drawing():
         figures = {
             "density": density_figure(evaluation, summary),
             "difference": difference_figure(evaluation, summary),
@@ -250,8 +250,7 @@ def scale_history(ax: Axes, values: np.ndarray, evaluated: float) -> None:
 
 def density_of(log_density: np.ndarray) -> np.ndarray:
     """Return a density from its logarithm, NaN where it is not finite."""
-    with np.errstate(over="ignore"):
-        density = np.exp(log_density)
+    density = np.exp(log_density)
     return np.where(np.isfinite(density), density, np.nan)
 
 

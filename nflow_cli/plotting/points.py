@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,13 +20,13 @@ from nflow_cli.plotting.style import (
     BLUE,
     DPI,
     ORANGE,
-    STYLE,
     Arrays,
     Extent,
     Summary,
     add_colour_bar,
     aspect_of,
     colour_scale,
+    drawing,
     fix_layout,
     height_of,
     label_steps,
@@ -52,7 +51,7 @@ def points_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dic
     `best_update`, `log_likelihood` and `gaussian_log_likelihood` with a `*_standard_error` each,
     None where not finite.
     """
-    with matplotlib.rc_context(STYLE):
+    with drawing():
         figures = {
             "density": density_figure(evaluation, summary),
             "deformation": deformation_figure(evaluation, summary, AXES),

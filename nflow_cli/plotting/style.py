@@ -1,9 +1,11 @@
 """What every picture shares: constants, panels, titles, colour bars, the layout and the files."""
 
+import contextlib
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +17,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
@@ -37,13 +40,29 @@ Extent = tuple[float, float, float, float]  # left, right, bottom, top
 Panels = tuple[Figure, list[Axes]]
 
 
+@contextlib.contextmanager
+def drawing() -> Iterator[None]:
+    """Draw in one style; what overflows is inf, and told of as not finite."""
+    with matplotlib.rc_context(STYLE), np.errstate(over="ignore"):
+        yield
+
+
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Let Matplotlib draw numbers of any size without warning of them: no user can act on that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def save_figure(figure: Figure, file: str | Path | BinaryIO, kind: str) -> None:
     """Write a figure as `png`, `svg` or `pdf`, without a date: equal figures give equal files."""
     dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    with matplotlib.rc_context(STYLE):
+    with drawing(), without_warnings():
         figure.savefig(file, format=kind, dpi=DPI, metadata=dateless.get(kind))
 
 
+@without_warnings()
 def fix_layout(figure: Figure) -> None:
     """Place everything once and for all: it takes half the time, and again for each format."""
     canvas = FigureCanvasAgg(figure)
@@ -204,8 +223,10 @@ def add_colour_bar(image: AxesImage, axes: list[Axes], label: str, extend: str) 
 
 
 def plain(text: str) -> str:
-    """Return a text in which a dollar sign starts no mathtext."""
-    return text.replace("$", r"\$")
+    """Escape what the font does not draw, and a dollar sign, so that it starts no mathtext."""
+    drawn = get_font(findfont(FontProperties())).get_charmap()
+    escaped = (c if ord(c) in drawn else c.encode("unicode_escape").decode() for c in text)
+    return "".join(escaped).replace("$", r"\$")
 
 
 def add_title(figure: Figure, *parts: str) -> None:

@@ -1,3 +1,4 @@
+import io
 import re
 from itertools import pairwise
 
@@ -123,6 +124,30 @@ def test_the_training_picture_has_both_curves_and_both_levels(figures):
     assert ax.get_ylabel() == "log-likelihood (nats a point)"
     low, high = ax.get_ylim()
     assert low < -2.5 and high > -1.25
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("住宅/価格.csv", r"\u4fa1\u683c.csv"),
+        ("a\x1b[31m\nb.csv", r"a\x1b[31m\nb.csv"),
+        ("Größe–α.csv", "Größe–α.csv"),
+        ("5 $ each$.csv", r"5 \$ each\$.csv"),
+    ],
+)
+def test_a_name_that_the_font_does_not_draw_is_escaped(name, shown):
+    summary = SUMMARY | {"data": {"name": name, "sha256": "0"}}
+    for figure in plotting.points_figures(make_evaluation(), make_metrics(), summary).values():
+        assert title(figure).startswith(f"{shown}, planar")
+
+
+def test_numbers_of_any_size_are_drawn_without_a_warning():
+    evaluation, metrics = make_evaluation(), make_metrics()
+    evaluation["samples"] *= 1e300
+    evaluation["log_q"][3:9] = 709.0
+    metrics["loss"][:] = 1e308
+    for figure in plotting.points_figures(evaluation, metrics, SUMMARY).values():
+        plotting.save_figure(figure, io.BytesIO(), "svg")
 
 
 def test_a_fall_from_far_above_leaves_the_end_readable():
