@@ -5,7 +5,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,11 +13,11 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from nflow_cli.plotting.style import (
     DPI,
     SEQUENTIAL,
-    STYLE,
     Extent,
     add_title,
     colour_scale,
     draw_grid,
+    drawing,
     fix_layout,
     label_panel,
     panel_grid,
@@ -58,7 +57,7 @@ def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int)
     `seeds` is the greatest number of seeds behind a point: with more than one, bars reach from the
     least to the greatest value.
     """
-    with matplotlib.rc_context(STYLE):
+    with drawing():
         columns = min(len(panels), 4)
         rows = math.ceil(len(panels) / columns)
         width = max(1.0 + 2.25 * columns, 5.0)
@@ -148,7 +147,7 @@ def densities_figures(targets: Mapping[str, Sequence[Density]]) -> list[Figure]:
         for i in range(0, len(fits), COLUMNS - 1):
             rows.append((name, [target, *fits[i : i + COLUMNS - 1]]))
     pages = [rows[i : i + ROWS] for i in range(0, len(rows), ROWS)]
-    with matplotlib.rc_context(STYLE):
+    with drawing():
         return [_page(page) for page in pages]
 
 
@@ -174,8 +173,7 @@ def _page(rows: Sequence[tuple[str, Sequence[Density]]]) -> Figure:
 
 def draw_row(axes: Sequence[Axes], panels: Sequence[Density]) -> None:
     """Draw a target and its fits on the target's colour scale."""
-    with np.errstate(over="ignore"):
-        drawn = [np.exp(panel.log_density) for panel in panels]
+    drawn = [np.exp(panel.log_density) for panel in panels]
     peak = float(np.nanmax(drawn[0], initial=0.0, where=np.isfinite(drawn[0])))
     norm, _ = colour_scale([peak], peak)
     for ax, panel, density in zip(axes, panels, drawn):

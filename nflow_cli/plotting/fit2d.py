@@ -9,13 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from nflow_cli.plotting.style import (
     BLUE,
     DPI,
     GREY,
     SEQUENTIAL,
-    STYLE,
     Arrays,
     Extent,
     Panels,
@@ -25,15 +25,19 @@ from nflow_cli.plotting.style import (
     aspect_of,
     colour_scale,
     draw_grid,
+    drawing,
     fix_layout,
     height_of,
     label_steps,
     mark_lost,
+    note,
+    number_text,
     panel_grid,
     value_text,
 )
 
 AXES = ("$z_1$", "$z_2$")
+UNTOLD = 0.03  # mass beyond the frame that no panel tells of; the edges of a box cost as much
 DIVERGING = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.75")
 
 
@@ -50,7 +54,7 @@ def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     `kl_standard_error` (nats), `ess`, `mass`, `log_z`. Where neither KL nor log Z is known, the
     target is scaled to mass 1 over the grid and the training picture shows the free energy.
     """
-    with matplotlib.rc_context(STYLE):
+    with drawing():
         figures = {
             "density": density_figure(evaluation, summary),
             "difference": difference_figure(evaluation, summary),
@@ -71,8 +75,8 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     titles = (target_title, "base $q_0(z)$", "transformed $q_K(z)$")
     names = ("target_samples", "base_samples", "samples")
     for ax, title, name in zip(axes, titles, names, strict=True):
-        dots = draw_dots(ax, evaluation[name])
-        ax.set_title(f"{title}, {dots} draws" if dots else title)
+        draws = draw_dots(ax, evaluation[name])
+        ax.set_title(f"{title}, {draws}" if draws else title)
     title_figure(figure, summary, _kl_text(summary))
     return figure
 
@@ -104,15 +108,27 @@ def difference_figure(evaluation: Arrays, summary: Summary) -> Figure:
 def deformation_figure(
     evaluation: Arrays, summary: Summary, names: tuple[str, str] = AXES
 ) -> Figure:
-    """Draw the density after the first k flows, one panel for each k, on one colour scale."""
+    """Draw the density after the first k flows, one panel for each k.
+
+    The colours of each reach from 0 to its own peak, which is written above it, and so is its
+    integral over the frame where that is not 1.
+    """
     steps, densities = evaluation["deformation_k"], density_of(evaluation["log_deformation"])
     extent = extent_of(evaluation["deformation_axis_1"], evaluation["deformation_axis_2"])
     columns = len(steps) if len(steps) <= 5 else math.ceil(len(steps) / 2)
-    width = min(10.0, 2 + 1.8 * columns)
-    figure, axes = density_panels(list(densities), extent, columns, width, names)
-    for ax, k in zip(axes, steps, strict=True):
-        ax.set_title(f"k = {int(k)}")
-    title_figure(figure, summary, "density after the first k flows")
+    shape = (len(steps), columns, extent, min(10.0, 2 + 1.8 * columns), names)
+    figure, axes = panel_grid(*shape, head=0.65, height=height_of(extent))
+    shares = [float(np.mean(density) * area_of(extent)) for density in densities]
+    for ax, k, density, share in zip(axes, steps, densities, shares, strict=True):
+        peak = peak_of(density)
+        draw_density(ax, density / (peak or 1.0), extent, Normalize(0.0, 1.0))
+        told = [f"peak {number_text(peak)}"] if peak else []
+        told += [f"mass {share:.2f}"] if abs(share - 1) > UNTOLD else []
+        ax.set_title(f"k = {int(k)}\n{', '.join(told)}", fontsize=9)
+    add_colour_bar(axes[0].images[0], axes, "density / its peak", "neither")
+    is_cut = any(abs(share - 1) > UNTOLD for share in shares)
+    parts = ("density after the first k flows", "mass: what the frame holds" if is_cut else "")
+    title_figure(figure, summary, *parts)
     return figure
 
 
@@ -120,7 +136,8 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     """Draw KL (nats) against update, and beta below it where it was annealed.
 
     Thin: the mean of each logging interval; thick: a running median; dashed: the evaluated KL.
-    Without a KL the loss is drawn, as free energy. Rows that are not finite get a cross.
+    Without a KL the loss is drawn, as free energy. Rows that are not finite get a cross. Shaded:
+    the updates of several restarts, where a row is of whichever was best in its interval.
     """
     has_kl = summary.get("kl") is not None
     update, beta = np.asarray(metrics["update"], float), np.asarray(metrics["beta"], float)
@@ -129,6 +146,7 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     figure = Figure((7.0, 4.4 if annealed else 3.6), DPI, layout="constrained")
     ratios = [4, 1] if annealed else [1]
     axes = figure.subplots(len(ratios), sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
+    shade_restarts(axes[0], summary)
     draw_history(axes[0], update, values)
     if has_kl:
         evaluated = summary["kl"] if math.isfinite(summary["kl"]) else math.nan
@@ -144,27 +162,53 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     return figure
 
 
+def shade_restarts(ax: Axes, summary: Summary) -> None:
+    """Shade the updates up to which more than one restart was trained."""
+    updates = sorted(summary.get("restarts", {}).get("updates", []))
+    if len(updates) > 1:
+        label = "the best restart of each interval, no single run"
+        ax.axvspan(0, updates[-2], color="#FBEADB", zorder=0, label=label)
+
+
 def density_panels(
     densities: list, extent: Extent, columns: int, width: float, names: tuple[str, str] = AXES
 ) -> Panels:
     """Draw densities (m, n) in a grid of panels with one colour scale and one colour bar."""
-    peaks = [float(np.nanmax(density, initial=0.0)) for density in densities]
+    peaks = [peak_of(density) for density in densities]
     norm, extend = colour_scale(peaks, float(np.median(peaks)))
     figure, axes = panel_grid(
         len(densities), columns, extent, width, names, height=height_of(extent)
     )
     for ax, density in zip(axes, densities, strict=True):
-        draw_grid(ax, density, extent, SEQUENTIAL, norm, aspect_of(extent))
+        draw_density(ax, density, extent, norm)
     add_colour_bar(axes[0].images[0], axes, "density", extend)
     return figure, axes
 
 
-def draw_dots(ax: Axes, points: np.ndarray, most: int = 500) -> int:
-    """Draw the first few of the points (S, 2), keep the panel's limits, return how many."""
-    points = points[np.isfinite(points).all(axis=1)][:most]
+def draw_density(ax: Axes, density: np.ndarray, extent: Extent, norm: Normalize) -> AxesImage:
+    """Draw a density (m, n) over the extent, and say so where it is 0 throughout."""
+    if not np.nan_to_num(density, nan=1.0).any():
+        note(ax, "no density here", 0.6)
+    return draw_grid(ax, density, extent, SEQUENTIAL, norm, aspect_of(extent))
+
+
+def draw_dots(ax: Axes, points: np.ndarray, most: int = 500) -> str:
+    """Draw the first few of the points (S, 2), keep the panel's limits, say how many are seen."""
+    points = points[:most]
     ax.set_autoscale_on(False)
-    ax.plot(*points.T, "o", color="white", alpha=0.5, markersize=1.7, markeredgewidth=0)
-    return len(points)
+    style: Any = {"color": "white", "alpha": 0.5, "markersize": 1.7, "markeredgewidth": 0}
+    ax.plot(*points.T, "o", **style)
+    return tell_seen(ax, points, "draws")
+
+
+def tell_seen(ax: Axes, points: np.ndarray, what: str) -> str:
+    """Say how many of the points (n, 2) a panel shows; where it shows none, say so in it."""
+    low, high = np.transpose([ax.get_xlim(), ax.get_ylim()])
+    seen = int(np.all((points >= low) & (points <= high), axis=1).sum())
+    if len(points) and not seen:
+        note(ax, f"all {what} lie outside", 0.4)
+    of = "" if seen == len(points) else f" of {len(points):,}"
+    return f"{seen:,}{of} {what}" if len(points) else ""
 
 
 def draw_history(ax: Axes, update: np.ndarray, values: np.ndarray) -> None:
@@ -192,10 +236,12 @@ def scale_history(ax: Axes, values: np.ndarray, evaluated: float) -> None:
         return
     late = np.abs(np.diff(values[(len(values) - 1) // 2 :]))
     noise = 3 * float(np.median(late)) if len(late) else 0.0
-    if shown.min() > 0.1 * noise:
+    if shown.min() > 0:
         ax.set_yscale("log")
         return
     edge = 10.0 ** round(math.log10(noise or shown.max() / 100))
+    if shown.max() < 10 * edge:
+        return
     ax.set_yscale("symlog", linthresh=edge, linscale=0.6)
     ax.axhspan(-edge, edge, color="0.94", zorder=0, label=rf"linear scale within $\pm${edge:g}")
     if shown.min() >= 0:
@@ -204,18 +250,21 @@ def scale_history(ax: Axes, values: np.ndarray, evaluated: float) -> None:
 
 def density_of(log_density: np.ndarray) -> np.ndarray:
     """Return a density from its logarithm, NaN where it is not finite."""
-    with np.errstate(over="ignore"):
-        density = np.exp(log_density)
+    density = np.exp(log_density)
     return np.where(np.isfinite(density), density, np.nan)
+
+
+def peak_of(density: np.ndarray) -> float:
+    """Return the greatest value of a density, 0 where none is finite."""
+    return float(np.nanmax(density, initial=0.0))
 
 
 def _target(evaluation: Arrays, summary: Summary) -> tuple[np.ndarray, str]:
     log_p = evaluation["log_target"]
     if summary.get("kl") is not None or summary.get("log_z") is not None:
         return density_of(log_p), "target $p(z)$"
-    left, right, bottom, top = extent_of(evaluation["axis_1"], evaluation["axis_2"])
     density = density_of(log_p - np.max(log_p))
-    mass = np.nanmean(density) * (right - left) * (top - bottom)
+    mass = np.nanmean(density) * area_of(extent_of(evaluation["axis_1"], evaluation["axis_2"]))
     return density / mass, "target $p(z)$, mass 1 on the grid"
 
 
@@ -224,6 +273,12 @@ def extent_of(x: np.ndarray, y: np.ndarray) -> Extent:
     # The grid's points are the centres of the pixels, so the picture is half a step wider.
     dx, dy = ((axis[-1] - axis[0]) / (len(axis) - 1) / 2 for axis in (x, y))
     return float(x[0] - dx), float(x[-1] + dx), float(y[0] - dy), float(y[-1] + dy)
+
+
+def area_of(extent: Extent) -> float:
+    """Return the area of what a picture covers."""
+    left, right, bottom, top = extent
+    return (right - left) * (top - bottom)
 
 
 def _kl_text(summary: Summary) -> str:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,24 +9,24 @@ from matplotlib.figure import Figure
 from nflow_cli.plotting.fit2d import (
     deformation_figure,
     density_of,
+    draw_density,
     draw_dots,
     draw_history,
     extent_of,
+    tell_seen,
     title_figure,
 )
 from nflow_cli.plotting.style import (
     BLUE,
     DPI,
     ORANGE,
-    SEQUENTIAL,
-    STYLE,
     Arrays,
     Extent,
     Summary,
     add_colour_bar,
     aspect_of,
     colour_scale,
-    draw_grid,
+    drawing,
     fix_layout,
     height_of,
     label_steps,
@@ -52,7 +51,7 @@ def points_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dic
     `best_update`, `log_likelihood` and `gaussian_log_likelihood` with a `*_standard_error` each,
     None where not finite.
     """
-    with matplotlib.rc_context(STYLE):
+    with drawing():
         figures = {
             "density": density_figure(evaluation, summary),
             "deformation": deformation_figure(evaluation, summary, AXES),
@@ -70,25 +69,24 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     figure, axes = panel_grid(3, 3, extent, 10.0, AXES, height=height_of(extent))
     points, draws = evaluation["test_points"], evaluation["samples"]
     shown = min(len(points), len(draws), SCATTERED)
-    draw_points(axes[0], points[:shown], extent)
-    axes[0].set_title(f"{shown:,} test points")
+    axes[0].set_title(draw_points(axes[0], points[:shown], extent, "test points"))
     finite = np.append(q[np.isfinite(q)], 0.0)
     norm, extend = colour_scale([float(finite.max())], float(np.quantile(finite, TYPICAL)))
-    image = draw_grid(axes[1], q, extent, SEQUENTIAL, norm, aspect_of(extent))
+    image = draw_density(axes[1], q, extent, norm)
     draw_dots(axes[1], points, 300)
     axes[1].set_title("fitted density $q_K(x)$")
-    draw_points(axes[2], draws[:shown], extent)
-    axes[2].set_title(f"{shown:,} draws of $q_K$")
+    axes[2].set_title(draw_points(axes[2], draws[:shown], extent, "draws of $q_K$"))
     add_colour_bar(image, axes, "density", extend)
     title_figure(figure, summary, _likelihood_text(summary, "log_likelihood"))
     return figure
 
 
-def draw_points(ax: Axes, points: np.ndarray, extent: Extent) -> None:
-    """Draw points (n, 2) in a panel over the extent."""
+def draw_points(ax: Axes, points: np.ndarray, extent: Extent, what: str) -> str:
+    """Draw points (n, 2) in a panel over the extent; say how many of them it shows."""
     style: Any = {"markersize": 2.2, "alpha": 0.5, "markeredgewidth": 0}
     ax.plot(*points.T, "o", color=BLUE, **style)
     ax.set(xlim=extent[:2], ylim=extent[2:], aspect=aspect_of(extent))
+    return tell_seen(ax, points, what)
 
 
 def training_figure(metrics: Arrays, summary: Summary) -> Figure:

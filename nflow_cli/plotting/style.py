@@ -1,24 +1,35 @@
 """What every picture shares: constants, panels, titles, colour bars, the layout and the files."""
 
+import contextlib
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter, StrMethodFormatter
 
 # Many journals refuse the default font type; the fixed salt makes svg files repeatable.
-STYLE: dict[Any, Any] = {"axes.titlesize": 10, "pdf.fonttype": 42, "svg.hashsalt": "nflow"}
+STYLE: dict[Any, Any] = {
+    **{"axes.titlesize": 10, "pdf.fonttype": 42, "svg.hashsalt": "nflow"},
+    "axes.formatter.limits": (-3, 5),  # beyond, numbers are multiples of a power of 10
+}
+# How Matplotlib writes what the numbers of an axis leave out: a power of 10, and what to add.
+UNITS = r"(?:1e(-?\d+))?([-+][\d.]+(?:e-?\d+)?)?"
 DPI = 150
 COMPARABLE = 4.0  # sides of a panel that differ by less are drawn to one scale
 SEQUENTIAL = matplotlib.colormaps["viridis"].with_extremes(bad="0.75")
@@ -29,19 +40,80 @@ Extent = tuple[float, float, float, float]  # left, right, bottom, top
 Panels = tuple[Figure, list[Axes]]
 
 
+@contextlib.contextmanager
+def drawing() -> Iterator[None]:
+    """Draw in one style; what overflows is inf, and told of as not finite."""
+    with matplotlib.rc_context(STYLE), np.errstate(over="ignore"):
+        yield
+
+
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Let Matplotlib draw numbers of any size without warning of them: no user can act on that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def save_figure(figure: Figure, file: str | Path | BinaryIO, kind: str) -> None:
     """Write a figure as `png`, `svg` or `pdf`, without a date: equal figures give equal files."""
     dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    with matplotlib.rc_context(STYLE):
+    with drawing(), without_warnings():
         figure.savefig(file, format=kind, dpi=DPI, metadata=dateless.get(kind))
 
 
+@without_warnings()
 def fix_layout(figure: Figure) -> None:
     """Place everything once and for all: it takes half the time, and again for each format."""
-    FigureCanvasAgg(figure)
-    if engine := figure.get_layout_engine():
+    canvas = FigureCanvasAgg(figure)
+    axes = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]
+    for axis in axes:
+        axis.get_offset_text().set_visible(False)
+    engine = figure.get_layout_engine()
+    if engine:
+        engine.execute(figure)
+    for ax in figure.axes:
+        thin_ticks(ax, canvas.get_renderer())
+    # What an axis is named follows from its ticks, and these from the room that they have.
+    if any([name_units(axis) for axis in axes]) and engine:
         engine.execute(figure)
     figure.set_layout_engine("none")
+
+
+def thin_ticks(ax: Axes, renderer: Any) -> None:
+    """Take away ticks below a panel until their numbers stand apart."""
+    locator = ax.xaxis.get_major_locator()
+    if not isinstance(locator, MaxNLocator):
+        return
+    for count in range(len(ax.get_xticks()), 1, -1):
+        boxes = [text.get_window_extent(renderer) for text in shown_numbers(ax)]
+        if all(right.x0 - left.x1 > 0.5 * left.height for left, right in pairwise(boxes)):
+            return
+        locator.set_params(nbins=count - 1)
+
+
+def shown_numbers(ax: Axes) -> list[Text]:
+    """Return the numbers below a panel, from left to right."""
+    low, high = ax.get_xlim()
+    return [text for text in ax.get_xticklabels() if low <= text.get_position()[0] <= high]
+
+
+def name_units(axis: Axis) -> bool:
+    """Write what the numbers of an axis leave out, an offset or a power of 10, behind its name.
+
+    Returns whether there was any.
+    """
+    formatter, name = axis.get_major_formatter(), axis.get_label_text()
+    if not name or not isinstance(formatter, ScalarFormatter):
+        return False
+    formatter.set_locs(axis.get_majorticklocs())
+    left_out = re.fullmatch(UNITS, formatter.get_offset().replace("\N{MINUS SIGN}", "-"))
+    power, shift = left_out.groups() if left_out else (None, None)
+    sign = "+" if shift and shift[0] == "-" else "\N{MINUS SIGN}"
+    less = f" {sign} {float(shift[1:]):,.15g}" if shift else ""
+    unit = f" [$10^{{{power}}}$]" if power else ""
+    axis.set_label_text(name + less + unit)
+    return bool(less or unit)
 
 
 def panel_grid(
@@ -118,6 +190,21 @@ def name_lost(ax: Axes, values: np.ndarray, height: float = 0.5) -> None:
         ax.text(0.5, height, "not finite", ha="center", va="center", transform=ax.transAxes)
 
 
+def note(ax: Axes, text: str, height: float = 0.5) -> None:
+    """Write a text at a height (0-1) of a panel, legible on any colour."""
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "boxstyle": "round,pad=0.2"}
+    style: Any = {"ha": "center", "va": "center", "fontsize": 9, "bbox": box}
+    ax.text(0.5, height, text, transform=ax.transAxes, **style)
+
+
+def number_text(value: float) -> str:
+    """Write a number of 0 or more with at least two significant digits, without an e."""
+    power = math.floor(math.log10(value)) if value > 0 else 0
+    if -4 <= power < 5:
+        return f"{value:.{max(1 - power, 0)}f}"
+    return rf"${value / 10.0**power:.1f}\times10^{{{power}}}$"
+
+
 def colour_scale(peaks: list[float], typical: float) -> tuple[Normalize, str]:
     """Return one colour scale for densities with these peaks, and how its colour bar extends.
 
@@ -136,8 +223,10 @@ def add_colour_bar(image: AxesImage, axes: list[Axes], label: str, extend: str) 
 
 
 def plain(text: str) -> str:
-    """Return a text in which a dollar sign starts no mathtext."""
-    return text.replace("$", r"\$")
+    """Escape what the font does not draw, and a dollar sign, so that it starts no mathtext."""
+    drawn = get_font(findfont(FontProperties())).get_charmap()
+    escaped = (c if ord(c) in drawn else c.encode("unicode_escape").decode() for c in text)
+    return "".join(escaped).replace("$", r"\$")
 
 
 def add_title(figure: Figure, *parts: str) -> None:

@@ -18,13 +18,13 @@ from nflow_cli.plotting.style import (
     DPI,
     ORANGE,
     SEQUENTIAL,
-    STYLE,
     Arrays,
     Extent,
     Summary,
     add_title,
     colour_scale,
     draw_grid,
+    drawing,
     fix_layout,
     label_panel,
     label_steps,
@@ -64,7 +64,7 @@ def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[s
     `data` {`name`, `n_test`}, `negative_elbo`, `reconstruction`, `kl` (nats),
     `negative_log_likelihood` (or None), `nll_standard_error` and `nll_samples`.
     """
-    with matplotlib.rc_context(STYLE):
+    with drawing():
         figures = {
             "latent": latent_figure(evaluation, summary),
             "reconstructions": reconstructions_figure(evaluation, summary),

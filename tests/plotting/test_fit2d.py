@@ -117,11 +117,56 @@ def test_pixels_are_centred_on_the_grid_points(figures):
     assert (centre_1, centre_2) == pytest.approx((1.0, 1.0))
 
 
-@pytest.mark.parametrize("name", ["density", "deformation"])
-def test_densities_share_one_colour_scale(figures, name):
-    norms = {id(ax.images[0].norm) for ax in panels(figures[name])}
-    assert len(panels(figures[name])) == 3
-    assert len(norms) == 1
+def test_densities_share_one_colour_scale(figures):
+    shown = panels(figures["density"])
+    assert len(shown) == 3
+    assert len({id(ax.images[0].norm) for ax in shown}) == 1
+
+
+def test_each_panel_of_the_strip_reaches_the_peak_of_its_density_and_says_it():
+    evaluation = make_evaluation()
+    evaluation["log_deformation"] += np.log([[[1.0]], [[30.0]], [[1e-9]]])
+    shown = panels(draw("deformation", evaluation))
+    for ax, log_density in zip(shown, evaluation["log_deformation"], strict=True):
+        image = ax.images[0]
+        assert (image.norm.vmin, image.norm.vmax) == (0, np.max(image.get_array())) == (0, 1)
+        expected = np.exp(log_density)
+        np.testing.assert_allclose(image.get_array(), expected / expected.max())
+    peaks = [ax.get_title().split("\n")[1].split(", mass")[0] for ax in shown]
+    assert peaks == ["peak 0.16", "peak 4.7", r"peak $1.6\times10^{-10}$"]
+
+
+def test_a_panel_says_what_part_of_the_mass_its_frame_holds():
+    evaluation = make_evaluation(steps=2)
+    assert "mass" not in title(draw("deformation", evaluation))
+    axes = evaluation["deformation_axis_1"], evaluation["deformation_axis_2"]
+    evaluation["log_deformation"][1] = gaussian(*axes, mean=[[3.0]])  # half of it is above
+    figure = draw("deformation", evaluation)
+    assert "mass: what the frame holds" in title(figure)
+    first, second = (ax.get_title() for ax in panels(figure))
+    assert "mass" not in first
+    assert 0.45 < float(second.split("mass ")[1]) < 0.55
+
+
+def test_a_panel_that_shows_nothing_says_why():
+    evaluation = make_evaluation()
+    evaluation["log_q"] = np.full_like(evaluation["log_q"], -np.inf)
+    evaluation["log_deformation"][2] = -1e9
+    evaluation["samples"] += 1e6
+    last = panels(draw("density", evaluation))[-1]
+    notes = [text.get_text() for text in last.texts]
+    assert notes == ["no density here", "all draws lie outside"]
+    assert last.get_title().endswith(", 0 of 300 draws")
+    shown = panels(draw("deformation", evaluation))
+    assert [[text.get_text() for text in ax.texts] for ax in shown] == [[], [], notes[:1]]
+
+
+def test_draws_beyond_the_frame_are_not_counted():
+    evaluation = make_evaluation()
+    evaluation["samples"] *= 0.3
+    evaluation["samples"][:40] += 1e6
+    evaluation["samples"][-1] = np.nan
+    assert panels(draw("density", evaluation))[-1].get_title().endswith(", 259 of 300 draws")
 
 
 def test_a_spike_of_q_is_cut_off_and_the_colour_bar_says_so():
@@ -148,7 +193,8 @@ def test_titles_carry_the_numbers(figures):
 @pytest.mark.parametrize("steps", [1, 5, 6, 9])
 def test_the_strip_wraps_and_names_its_outer_edges(steps):
     shown = panels(draw("deformation", make_evaluation(steps)))
-    assert [ax.get_title() for ax in shown] == [f"k = {k}" for k in range(steps)]
+    titles = [ax.get_title().split("\n")[0] for ax in shown]
+    assert titles == [f"k = {k}" for k in range(steps)]
     grid = shown[0].get_gridspec()
     assert grid.nrows == (1 if steps <= 5 else 2)
     for ax in shown:
@@ -210,6 +256,39 @@ def test_noise_below_zero_stays_in_the_picture_and_is_explained():
     figure = draw("training", metrics)
     assert figure.axes[0].get_ylim()[0] < -0.004
     assert any("linear" in text for text in legend(figure))
+
+
+def test_the_fall_of_a_ruined_fit_is_a_curve():
+    metrics = make_metrics(40)
+    metrics["kl"] = 1e12 * 10 ** (-6 * np.arange(40) / 39)
+    ax = draw("training", metrics, kl=2e5, kl_standard_error=1e4).axes[0]
+    assert ax.get_yscale() == "log"
+    curve = ax.transData.transform(np.column_stack([metrics["update"], metrics["kl"]]))[:, 1]
+    assert np.all(np.diff(curve) < -0.01 * ax.bbox.height)
+
+
+def test_noise_as_large_as_all_there_is_has_a_linear_axis():
+    metrics = make_metrics(40)
+    metrics["kl"] = 1e9 * np.random.default_rng(0).uniform(size=40)
+    metrics["kl"][20] = -1.0
+    ax = draw("training", metrics, kl=2e5, kl_standard_error=1e4).axes[0]
+    assert ax.get_yscale() == "linear" and not ax.patches
+
+
+@pytest.mark.parametrize(
+    ("updates", "until"),
+    [
+        ([11_000, 30_000, 15_000, 19_000], 19_000),  # halved
+        ([30_000, 30_000], 30_000),  # all to the end
+        ([30_000], None),
+    ],
+)
+def test_where_several_restarts_train_the_curve_is_of_no_run_and_says_so(updates, until):
+    figure = draw("training", make_metrics(), restarts={"updates": updates})
+    ax = figure.axes[0]
+    shaded = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in ax.patches]
+    assert shaded == ([] if until is None else [(0, until)])
+    assert any("no single run" in text for text in legend(figure)) == (until is not None)
 
 
 @pytest.mark.parametrize("lost", [slice(20, None), slice(10, 15), slice(None)])

@@ -1,3 +1,7 @@
+import io
+import re
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -68,6 +72,48 @@ def test_coordinates_of_different_units_fill_a_square_panel():
             assert box.width == pytest.approx(box.height, rel=0.02)
 
 
+UNITS = [(4e5, 4.5e5), (1.5e7, 1.7e9), (30.0, 1.7e9), (1e-7, 0.0), (2.5e-7, 1e-3), (1e3, -123456.0)]
+
+
+@pytest.mark.parametrize(("width", "centre"), UNITS)
+def test_numbers_below_a_panel_stand_apart_and_their_unit_is_in_its_name(width, centre):
+    evaluation = make_evaluation(width=width, steps=9)
+    for name in ("axis_1", "deformation_axis_1"):
+        evaluation[name] = evaluation[name] + centre
+    evaluation["samples"] = evaluation["test_points"]  # a standard normal: it may be anywhere
+    drawn = plotting.points_figures(evaluation, make_metrics(), SUMMARY)
+    for figure in (drawn["density"], drawn["deformation"]):
+        figure.draw_without_rendering()
+        for ax in (ax for ax in figure.axes if ax.get_xlabel()):
+            low, high = ax.get_xlim()
+            numbers = [t for t in ax.get_xticklabels() if low <= t.get_position()[0] <= high]
+            assert len(numbers) > 1
+            boxes = [text.get_window_extent() for text in numbers]
+            assert all(a.x1 + 2 < b.x0 for a, b in pairwise(boxes))
+            assert not ax.xaxis.get_offset_text().get_visible()
+            for text in numbers:  # what is written, with what the name says, is where it stands
+                assert value(text.get_text(), ax.get_xlabel()) == pytest.approx(
+                    text.get_position()[0], abs=1e-3 * width
+                )
+
+
+def value(number, name):
+    """Return what a number on an axis stands for: "$x_1$ - 1,000 [$10^{3}$]" tells its unit."""
+    number, name = (text.replace("\N{MINUS SIGN}", "-").replace(",", "") for text in (number, name))
+    power = re.search(r"10\^\{(-?\d+)\}", name)
+    shift = re.search(r"\$ ([-+]) ([\d.e+-]+)", name)
+    offset = -float(shift[1] + shift[2]) if shift else 0.0
+    return offset + float(number) * 10.0 ** int(power[1] if power else 0)
+
+
+def test_no_text_is_cut_off_where_the_numbers_have_a_unit():
+    evaluation = make_evaluation(width=1e-7, height=3e8, steps=9)
+    for figure in plotting.points_figures(evaluation, make_metrics(), SUMMARY).values():
+        width, height = figure.get_size_inches()
+        box = figure.get_tightbbox()
+        assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0
+
+
 def test_the_training_picture_has_both_curves_and_both_levels(figures):
     (ax,) = figures["training"].axes
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
@@ -78,6 +124,30 @@ def test_the_training_picture_has_both_curves_and_both_levels(figures):
     assert ax.get_ylabel() == "log-likelihood (nats a point)"
     low, high = ax.get_ylim()
     assert low < -2.5 and high > -1.25
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("住宅/価格.csv", r"\u4fa1\u683c.csv"),
+        ("a\x1b[31m\nb.csv", r"a\x1b[31m\nb.csv"),
+        ("Größe–α.csv", "Größe–α.csv"),
+        ("5 $ each$.csv", r"5 \$ each\$.csv"),
+    ],
+)
+def test_a_name_that_the_font_does_not_draw_is_escaped(name, shown):
+    summary = SUMMARY | {"data": {"name": name, "sha256": "0"}}
+    for figure in plotting.points_figures(make_evaluation(), make_metrics(), summary).values():
+        assert title(figure).startswith(f"{shown}, planar")
+
+
+def test_numbers_of_any_size_are_drawn_without_a_warning():
+    evaluation, metrics = make_evaluation(), make_metrics()
+    evaluation["samples"] *= 1e300
+    evaluation["log_q"][3:9] = 709.0
+    metrics["loss"][:] = 1e308
+    for figure in plotting.points_figures(evaluation, metrics, SUMMARY).values():
+        plotting.save_figure(figure, io.BytesIO(), "svg")
 
 
 def test_a_fall_from_far_above_leaves_the_end_readable():
