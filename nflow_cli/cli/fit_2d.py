@@ -57,10 +57,9 @@ def fit_2d(
     directory.
     """
     from nflow_cli import config
-    from nflow_cli.cli.carry_out import carry_out
+    from nflow_cli.cli.carry_out import begin
     from nflow_cli.cli.options import resolve_config
     from nflow_cli.run_data import load_data
-    from nflow_cli.run_dir import RunDirectory
 
     points, target = options["data"], options["target"]
     if points is not None and target is not None:
@@ -84,8 +83,7 @@ def fit_2d(
         },
         replaced=("target",) if points is not None else ("data",) if target else (),
     )
-    data = load_data(resolved)
-    carry_out(resolved, RunDirectory.create(path.stem, output), data)
+    begin(resolved, path.stem, output, load_data(resolved))
 
 
 def _natural_preset(options: dict[str, Any]) -> Path:

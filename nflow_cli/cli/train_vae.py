@@ -26,9 +26,8 @@ def train_vae(
     directory.
     """
     from nflow_cli import config
-    from nflow_cli.cli.carry_out import carry_out
+    from nflow_cli.cli.carry_out import begin
     from nflow_cli.cli.options import resolve_config
-    from nflow_cli.run_dir import RunDirectory
 
     path = config.find_preset(preset or "mnist")
     resolved = resolve_config(
@@ -49,7 +48,7 @@ def train_vae(
 
     images = load_images(resolved.data.name, fallback=resolved.data.fallback)
     check_sizes(resolved, images.n_train)
-    carry_out(resolved, RunDirectory.create(path.stem, output), images)
+    begin(resolved, path.stem, output, images)
 
 
 def check_sizes(config: Any, n_train: int) -> None:
