@@ -80,7 +80,7 @@ def measured(train: Callable[..., Any], size: int, folder: Any) -> tuple[float, 
 @click.option("--seconds", default=60.0, show_default=True, help="How long to train, about.")
 def main(seconds: float) -> None:
     """Print the share of a training that being able to resume costs."""
-    from nflow_cli.cli.options import start_tensorflow
+    from nflow_cli.backend import start_tensorflow
 
     start_tensorflow()
     from nflow_cli.divergence import DivergenceStop

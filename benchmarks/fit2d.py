@@ -24,7 +24,7 @@ BATCH = 512
 
 def nflow(k: int, updates: int) -> dict[str, float]:
     """Train with the command line's own trainer."""
-    from nflow_cli.cli.options import start_tensorflow
+    from nflow_cli.backend import start_tensorflow
 
     start_tensorflow()
     from nflow_cli import config, fit2d

@@ -129,7 +129,7 @@ def main(
     updates: int,
 ) -> None:
     """Fit the built-in point sets, or time both directions."""
-    from nflow_cli.cli.options import start_tensorflow
+    from nflow_cli.backend import start_tensorflow
 
     start_tensorflow()
     if timed:

@@ -48,7 +48,7 @@ def train(preset: str, changes: dict[str, Any], run: int) -> dict[str, Any]:
 @click.option("--seeds", default=5, show_default=True, help="How many seeds.")
 def main(presets: tuple[str, ...], seeds: int) -> None:
     """Print median, best and worst KL over the seeds, and the worst ESS."""
-    from nflow_cli.cli.options import start_tensorflow
+    from nflow_cli.backend import start_tensorflow
 
     start_tensorflow()
     click.echo("| preset | median KL | best | worst | s.e. | least ESS |")

@@ -19,7 +19,7 @@ BATCH, WARM = 100, 20  # WARM: eager updates before the clock starts
 
 def nflow(k: int, updates: int, data: str) -> dict[str, float]:
     """Train with the command line's own trainer, binarization and noise included."""
-    from nflow_cli.cli.options import start_tensorflow
+    from nflow_cli.backend import start_tensorflow
 
     start_tensorflow()
     from nflow_cli import config, fit_vae, images

@@ -19,6 +19,9 @@ def load(run: Any) -> Any:
     Raises:
         NflowError: In one line, if the run cannot be loaded.
     """
-    from nflow_cli import trained  # here: importing nflow_cli loads nothing heavy
+    from nflow_cli.backend import start_keras  # here: importing nflow_cli loads nothing heavy
+
+    start_keras()
+    from nflow_cli import trained
 
     return trained.load(run)

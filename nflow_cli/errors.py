@@ -40,3 +40,4 @@ class Interrupted(BaseException):
     def __init__(self, number: int):
         super().__init__(number)
         self.number = number
+        self.hint: str | None = None  # what to do next

@@ -1,9 +1,6 @@
 """What makes a training stoppable: checkpoints while it runs, and a stop that loses nothing."""
 
-import signal
-import threading
 import time
-from types import FrameType
 from typing import Any
 
 import keras
@@ -13,6 +10,7 @@ from nflow_cli.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.config import fingerprint, load_config
 from nflow_cli.errors import Interrupted, RunDirectoryError
 from nflow_cli.run_dir import CONFIG, RunDirectory
+from nflow_cli.signals import Held
 from nflow_cli.training import ChunkTrainer
 
 # What a training that goes on may have of its own.
@@ -20,30 +18,6 @@ FREE: Any = {
     **dict.fromkeys(("description", "evaluate", "published"), True),
     "train": {"steps", "epochs", "checkpoint_seconds"},
 }
-
-
-class DeferredSignals:
-    """While entered, SIGINT and SIGTERM are noted; a second one does what it did before."""
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> "DeferredSignals":
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received is None:
-            self.received = number
-        elif callable(previous := self._previous[number]):
-            previous(number, frame)
 
 
 class Checkpointer(keras.callbacks.Callback):
@@ -64,7 +38,7 @@ class Checkpointer(keras.callbacks.Callback):
         super().__init__()
         self.store, self.seconds, self.steps = store, seconds, steps
         self.parts = {type(c).__name__: c for c in callbacks if hasattr(c, "restore")}
-        self.signals = DeferredSignals()
+        self.signals = Held()
         self.settings = _settings(store.directory)
 
     def on_train_begin(self, logs: Any = None) -> None:

@@ -12,7 +12,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -48,7 +48,7 @@ class RunDirectory:
             if output is not None:
                 path = Path(output)
                 path.mkdir(parents=True, exist_ok=True)
-                if any(entry.name != LOCK for entry in path.iterdir()):
+                if not _is_unbegun([entry.name for entry in path.iterdir()]):
                     raise RunDirectoryError(f"{path}: not empty; --output takes a new folder")
                 return cls(path)
             stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
@@ -88,6 +88,11 @@ class RunDirectory:
             raise RunDirectoryError(f"{folder / RUN}: damaged: expected a format number")
         return run
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a run, which can be resumed."""
+        return (self.path / RUN).is_file()
+
     @contextmanager
     def locked(self, what: str = "run") -> Iterator[None]:
         """Let no other process write in this folder until the block, or this process, ends.
@@ -106,20 +111,30 @@ class RunDirectory:
                     path.unlink()
 
     @contextmanager
-    def recorded(self, info: Mapping[str, Any]) -> Iterator[None]:
+    def recorded(self, info: Mapping[str, Any], config: str | None = None) -> Iterator[None]:
         """Keep ``run.json``: ``info`` and the status, from running to how the block ends.
 
         A run that is resumed keeps what was recorded first, and counts how often it was.
+
+        Args:
+            info: What else is recorded.
+            config: The text of ``config.yaml``. Of a new run it is written first, for from
+                ``run.json`` on a run can be resumed; of one that goes on afterwards, for one that
+                was finished and is extended must not be taken for finished.
         """
         record = {"format": FORMAT, **info, "resumed": 0, "start_seconds": round(time.time(), 3)}
-        if (self.path / RUN).is_file():
-            record = self.read_json(RUN)
-            before = record.get("resumed", 0)
-            if not isinstance(before, int):
-                raise RunDirectoryError(f"{self.path / RUN}: damaged: resumed: expected a number")
-            record["resumed"] = before + 1
-        self.write_json(RUN, {**record, "status": "running"})
+        first, then = config, None
+        if self.begun:
+            record, first, then = self._resumed(), None, config
         try:
+            self._write_config(first)
+            self.write_json(RUN, {**record, "status": "running"})
+        except BaseException:
+            if not self.begun:  # and never will
+                (self.path / CONFIG).unlink(missing_ok=True)
+            raise
+        try:
+            self._write_config(then)
             yield
         except BaseException as error:
             status = "diverged" if isinstance(error, DivergenceError) else "interrupted"
@@ -127,6 +142,17 @@ class RunDirectory:
                 self._record_end(record, status)
             raise
         self._record_end(record, "completed")
+
+    def _resumed(self) -> dict[str, Any]:
+        record = self.read_json(RUN)
+        before = record.get("resumed", 0)
+        if not isinstance(before, int):
+            raise RunDirectoryError(f"{self.path / RUN}: damaged: resumed: expected a number")
+        return {**record, "resumed": before + 1}
+
+    def _write_config(self, text: str | None) -> None:
+        if text is not None:
+            self.write_text(CONFIG, text)
 
     def _record_end(self, record: Mapping[str, Any], status: str) -> None:
         end = {"status": status, "end_seconds": round(time.time(), 3)}
@@ -280,10 +306,20 @@ class RunDirectory:
             return path.read_bytes()
 
 
+def _is_unbegun(names: list[str]) -> bool:
+    """Return whether a folder is empty but for what a run leaves that is killed before it began."""
+    left = rf"{re.escape(LOCK)}|{re.escape(CONFIG)}|\.(config|run)\.\w+\.(yaml|json)"
+    return not names or (LOCK in names and all(re.fullmatch(left, name) for name in names))
+
+
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of every package that decides the numbers."""
+    """Return the versions of Python and of every package that decides the numbers, if known."""
     packages = ("nflow-cli", "keras", "tensorflow", "numpy")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    found = {"python": platform.python_version()}
+    for name in packages:
+        with suppress(PackageNotFoundError):  # a build of another name: tensorflow-cpu, tf-nightly
+            found[name] = version(name)
+    return found
 
 
 @contextmanager

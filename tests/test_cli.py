@@ -265,13 +265,6 @@ def test_any_other_error_exits_1_with_one_line_before_anything_is_made(
     check_untouched(tmp_path, sorted(FILES))
 
 
-def test_a_full_stdout_is_one_line_and_exit_1():
-    with open("/dev/full", "w") as full:
-        done = subprocess.run([NFLOW, "presets"], stdout=full, stderr=subprocess.PIPE, text=True)
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "No space left on device" in done.stderr
-
-
 def test_a_keras_json_that_keras_refuses_is_one_line(nflow, tmp_path):
     (tmp_path / "keras.json").write_text('{"floatx": "nonsense"}')
     done = nflow("fit-2d", *QUICK, KERAS_HOME=tmp_path)

@@ -18,7 +18,7 @@ ALLOWED = {
     "yaml": ["config.py"],
     "matplotlib": ["plotting/"],
     "distributed": ["workers.py"],
-    "tensorflow": ["training.py", "flows/compose.py", "flows/tensorflow_fold.py", "cli/options.py"],
+    "tensorflow": ["training.py", "flows/compose.py", "flows/tensorflow_fold.py"],
 }
 KERAS_FREE = [
     *(

@@ -74,7 +74,7 @@ def test_another_target_is_another_program():
 SOAK = """
 import gc
 import sys
-from nflow_cli.cli.options import start_tensorflow
+from nflow_cli.backend import start_tensorflow
 start_tensorflow()
 from nflow_cli import config, fit2d
 from nflow_cli.cli.draw import draw

@@ -1,13 +1,14 @@
 """The command line: options become overrides, errors become one line. No maths here."""
 
-import errno
-import io
+import signal
 import sys
 from typing import Any
 
 import click
 
 from nflow_cli import __version__
+from nflow_cli.backend import NO_MEMORY, lacks_memory
+from nflow_cli.cli import output
 from nflow_cli.cli.check import check
 from nflow_cli.cli.compare import compare
 from nflow_cli.cli.evaluate import evaluate
@@ -16,24 +17,47 @@ from nflow_cli.cli.plot import plot
 from nflow_cli.cli.presets import presets
 from nflow_cli.cli.resume import resume
 from nflow_cli.cli.sample import sample
-from nflow_cli.cli.stopping import stopped_by_signals
+from nflow_cli.cli.stopping import EXIT_CODES, line
 from nflow_cli.cli.sweep import sweep
 from nflow_cli.cli.train_vae import train_vae
-from nflow_cli.errors import DivergenceError, NflowError, one_line
+from nflow_cli.errors import DivergenceError, Interrupted, NflowError, one_line
+from nflow_cli.signals import Raised, set_handlers
 
 
 class _Group(click.Group):
-    """A group that prints a user's or the disk's error as one line and sets the exit code."""
+    """A group that prints a user's or the system's error as one line and sets the exit code."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def __call__(self, *args: Any, **extra: Any) -> Any:
+        """Be what this process is for, to its last moment."""
+        set_handlers(signal.SIG_IGN)  # what is left when the command has ended
+        output.prepare()
+        return self.main(*args, **extra)
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command. Every signal until its end stops it, none afterwards."""
+        signals = Raised()
         try:
-            with stopped_by_signals():
-                return super().invoke(ctx)
-        except (NflowError, OSError) as error:  # OSError: stdout is a full disk, or closed
-            if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                raise  # click ends quietly when the reader of a pipe has gone
+            signals.start()
+            return self._explained(*args, **extra)
+        except Interrupted as interruption:
+            signals.over = True  # nothing is called before, in which a second one could come
+            click.echo(line(interruption), err=True)
+            sys.exit(EXIT_CODES[signal.Signals(interruption.number)])
+        finally:
+            signals.over = True
+            signals.stop()
+
+    def _explained(self, *args: Any, **extra: Any) -> Any:
+        try:
+            return super().main(*args, **extra)
+        except (NflowError, OSError) as error:
             click.echo(f"nflow: error: {one_line(error)}", err=True)
-            ctx.exit(3 if isinstance(error, DivergenceError) else 1)
+            sys.exit(3 if isinstance(error, DivergenceError) else 1)
+        except Exception as error:
+            if not lacks_memory(error):
+                raise
+            click.echo(f"nflow: error: {NO_MEMORY}", err=True)
+            sys.exit(1)
 
 
 # "\b" keeps click from filling the lines that follow it.
@@ -52,10 +76,7 @@ nflow sample RUN_DIR -n 1000 -o points.csv
 @click.group(cls=_Group, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nflow")
 def main() -> None:
-    """Set up the output that every command writes."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # an ASCII terminal has no ±
+    """Choose a command."""
 
 
 main.add_command(fit_2d)

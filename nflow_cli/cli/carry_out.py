@@ -6,8 +6,19 @@ from typing import Any
 
 import click
 
-from nflow_cli.cli.stopping import stopped_by_signals
-from nflow_cli.run_dir import CONFIG, RunDirectory, versions
+from nflow_cli.cli.stopping import hinted
+from nflow_cli.run_dir import RunDirectory, versions
+
+
+def begin(config: Any, name: str, output: str | None, data: Any = None) -> None:
+    """Make the run directory of a preset called ``name``, or ``output``, and train in it.
+
+    What can be refused is refused before.
+    """
+    from nflow_cli.backend import expect_tensorflow
+
+    expect_tensorflow()
+    carry_out(config, RunDirectory.create(name, output), data)
 
 
 def carry_out(config: Any, run: RunDirectory, data: Any = None) -> None:
@@ -16,24 +27,27 @@ def carry_out(config: Any, run: RunDirectory, data: Any = None) -> None:
     ``data`` are the images of a VAE or the points of a fit to points.
     """
     from nflow_cli import config as presets
+    from nflow_cli.backend import start_tensorflow
     from nflow_cli.caveats import caveats_of
     from nflow_cli.cli.draw import draw
-    from nflow_cli.cli.options import start_tensorflow
     from nflow_cli.cli.report import table
 
     info: dict[str, Any] = {"command": config.command, "argv": sys.argv[1:]}
     info |= {"versions": versions(), "seed": config.seed}
     if data is not None:
         info["data"] = data.record()
-    hint = f"to go on: {shlex.join(['nflow', 'resume', str(run.path)])}"
-    # Recorded before TensorFlow starts, and even if it never does.
-    with run.locked(), stopped_by_signals(hint), run.recorded(info):
-        run.write_text(CONFIG, presets.dump(config))
-        start_tensorflow()
-        summary = _run(config, run, data)
-        draw(run)
-    click.echo(table(summary, caveats_of(config, summary)))
-    click.echo(run.path)
+
+    def hint() -> str | None:
+        return f"to go on: {shlex.join(['nflow', 'resume', str(run.path)])}" if run.begun else None
+
+    with hinted(hint):
+        # Recorded before TensorFlow starts, and even if it never does.
+        with run.locked(), run.recorded(info, presets.dump(config)):
+            start_tensorflow()
+            summary = _run(config, run, data)
+            draw(run)
+        click.echo(table(summary, caveats_of(config, summary)))
+        click.echo(run.path)
 
 
 def _run(config: Any, run: RunDirectory, data: Any) -> dict[str, Any]:

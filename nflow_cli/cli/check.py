@@ -10,7 +10,7 @@ def check(run_dir: str) -> None:
 
     Prints one line for each check, with its figures; exits 1 if any fails.
     """
-    from nflow_cli.cli.options import start_tensorflow
+    from nflow_cli.backend import start_tensorflow
     from nflow_cli.errors import NflowError
     from nflow_cli.run_dir import RunDirectory
 

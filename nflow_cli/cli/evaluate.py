@@ -39,7 +39,7 @@ def evaluate(run_dir: str, data: str | None, samples: int | None, seed: int | No
     test points, or of those of --data. Of a train-vae run: the bound and the importance-sampled
     likelihood of its test images, or of those of --data. All in nats.
     """
-    from nflow_cli.cli.options import start_tensorflow
+    from nflow_cli.backend import start_tensorflow
     from nflow_cli.config import load_config
     from nflow_cli.run_dir import CONFIG, SUMMARY, RunDirectory
 

@@ -77,11 +77,10 @@ def fit_2d(
     line printed is the run directory.
     """
     from nflow_cli import config
-    from nflow_cli.cli.carry_out import carry_out
+    from nflow_cli.cli.carry_out import begin
     from nflow_cli.cli.options import changes_of, resolve_config
     from nflow_cli.naming import run_name
     from nflow_cli.run_data import load_data
-    from nflow_cli.run_dir import RunDirectory
 
     points, target = options["data"], options["target"]
     if points is not None and target is not None:
@@ -92,8 +91,7 @@ def fit_2d(
         if options[name] is not None:  # it takes the place of the other
             changes.insert(0, config.Change(f"--{name}", other, None))
     resolved = resolve_config("fit-2d", path, assignments, changes)
-    data = load_data(resolved)
-    carry_out(resolved, RunDirectory.create(run_name(resolved, path), output), data)
+    begin(resolved, run_name(resolved, path), output, load_data(resolved))
 
 
 def _natural_preset(options: dict[str, Any]) -> Path:

@@ -1,17 +1,13 @@
-"""What the commands share: options, overrides, and a quiet TensorFlow."""
+"""What the commands share: options and overrides."""
 
-import contextlib
 import math
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from nflow_cli.cli.stopping import signals_wait
-from nflow_cli.errors import ConfigError, NflowError
+from nflow_cli.errors import ConfigError
 
 THE_PRESETS = "Default: the preset's."  # for the help of options
 
@@ -87,32 +83,3 @@ def resolve_config(
         raise ConfigError(f"{source}: a preset of `nflow {other}`, not of {command}")
     changes = [*map(config.parse_assignment, assignments), *changes]
     return overrides.resolve(data, source, changes, {command: SCHEMAS[command]})
-
-
-def start_tensorflow() -> None:
-    """Import Keras on TensorFlow, whatever ``keras.json`` says, without its native chatter."""
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    with signals_wait(), _silent_stderr():
-        try:
-            import keras
-            import tensorflow as tf
-        except (ImportError, ValueError) as error:  # ValueError: keras.json holds nonsense
-            raise NflowError(f"TensorFlow or Keras cannot be imported: {error}") from None
-        tf.zeros(())  # the first operation looks for devices, and says so
-    keras.config.set_floatx("float32")
-
-
-@contextlib.contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Send file descriptor 2 to nowhere: native code writes there, past ``sys.stderr``."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)

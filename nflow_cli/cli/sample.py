@@ -44,7 +44,7 @@ def sample(run_dir: str, n: int, output: str, seed: int) -> None:
         raise click.BadParameter(f"{output!r}: expected a name that ends in .csv or .npy")
     if path.is_dir():
         raise click.BadParameter(f"{output!r} is a folder; expected the name of a file")
-    from nflow_cli.cli.options import start_tensorflow
+    from nflow_cli.backend import start_tensorflow
     from nflow_cli.run_dir import RunDirectory
 
     RunDirectory.open(run_dir)  # a wrong name is told before TensorFlow starts

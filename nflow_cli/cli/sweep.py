@@ -45,7 +45,7 @@ def sweep(
     as `nflow compare` prints and draws them; the last line is the folder.
     """
     from nflow_cli import workers as pools
-    from nflow_cli.cli.stopping import stopped_by_signals
+    from nflow_cli.cli.stopping import hinted
     from nflow_cli.run_dir import RunDirectory
     from nflow_cli.sweep import claim, overlap, plan
 
@@ -57,7 +57,7 @@ def sweep(
     runs = plan(resolved, source)
     folder = RunDirectory.at(output or str(Path("outputs") / name))
     hint = f"to go on: {shlex.join(['nflow', *sys.argv[1:]])}"
-    with folder.locked("sweep"), stopped_by_signals(hint):
+    with folder.locked("sweep"), hinted(lambda: hint):
         claim(folder, resolved)
         runs = [run.named_in(folder.path) for run in runs]
         left, failures = _unfinished(runs, folder.path)

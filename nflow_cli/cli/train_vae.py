@@ -48,18 +48,17 @@ def train_vae(
     directory.
     """
     from nflow_cli import config
-    from nflow_cli.cli.carry_out import carry_out
+    from nflow_cli.cli.carry_out import begin
     from nflow_cli.cli.options import changes_of, resolve_config
     from nflow_cli.images import load_images
     from nflow_cli.naming import run_name
-    from nflow_cli.run_dir import RunDirectory
 
     path = config.find_preset(preset or "mnist")
     changes = changes_of({**options, "no_fallback": False if no_fallback else None}, KEYS)
     resolved = resolve_config("train-vae", path, assignments, changes)
     images = load_images(resolved.data.name, fallback=resolved.data.fallback)
     check_sizes(resolved, images.n_train)
-    carry_out(resolved, RunDirectory.create(run_name(resolved, path), output), images)
+    begin(resolved, run_name(resolved, path), output, images)
 
 
 def check_sizes(config: Any, n_train: int) -> None:

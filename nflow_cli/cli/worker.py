@@ -19,8 +19,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from nflow_cli.backend import NO_MEMORY, lacks_memory
+from nflow_cli.cli import output
+from nflow_cli.cli.stopping import line
 from nflow_cli.errors import BusyError, Interrupted, NflowError, one_line
 from nflow_cli.run_dir import LOG, RUN, RunDirectory
+from nflow_cli.signals import Raised
 from nflow_cli.workers import COMPLETED, FAILED, INTERRUPTED, Outcome
 
 PATIENCE = 120  # seconds in which another process that trains the run may save and end
@@ -31,18 +35,14 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    output.prepare(output.Log)
+    Raised().start()
     requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     with contextlib.suppress(Interrupted, BrokenPipeError):
         while True:
             answer = _outcome(requests.get())
             print(json.dumps(answer), file=answers, flush=True)
-
-
-def _stop(number: int, _: Any) -> None:
-    raise Interrupted(number)
 
 
 def _listen(requests: Any) -> None:
@@ -57,11 +57,13 @@ def _outcome(request: dict[str, Any]) -> Outcome:
     """Train the run that ``request`` asks for; say how that ended."""
     try:
         _train(**request)
-    except (SystemExit, Interrupted):  # `carry_out` exits when it was interrupted
+    except Interrupted:
         return {"status": INTERRUPTED}
     except (NflowError, OSError) as error:
         return {"status": FAILED, "message": one_line(error)}
     except Exception as error:
+        if lacks_memory(error):
+            return {"status": FAILED, "message": NO_MEMORY}
         return {"status": FAILED, "message": f"{error!r:.200}; see {LOG} in its folder"}
     finally:
         gc.collect()  # a run's arrays; its programs serve the next run that differs by its seed
@@ -101,6 +103,9 @@ def _logged(path: Path) -> Iterator[None]:
         os.dup2(log.fileno(), 2)
     try:
         yield
+    except Interrupted as interruption:
+        print(line(interruption), file=sys.stderr)
+        raise
     except NflowError as error:
         print(f"nflow: error: {one_line(error)}", file=sys.stderr)
         raise

@@ -1,0 +1,190 @@
+"""Whenever SIGINT or SIGTERM comes, the command says so and exits 130 or 143, or it was done."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from running import NFLOW, QUICK, run_nflow
+
+from nflow_cli.errors import Interrupted
+from nflow_cli.signals import Held, Raised
+
+LOST = "Exception ignored"  # what Python says of an exception in a finalizer
+
+
+@pytest.fixture
+def raised():
+    signals = Raised()
+    before = signal.getsignal(signal.SIGTERM), sys.unraisablehook
+    signals.start()
+    yield signals
+    signals.stop()
+    assert (signal.getsignal(signal.SIGTERM), sys.unraisablehook) == before
+
+
+class Stopped:
+    """Gets a signal while it is finalized."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        os.kill(os.getpid(), self.number)
+        for _ in range(1000):
+            pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_falls_into_a_finalizer_is_not_lost(raised, capfd, number):
+    stopped = Stopped(number)
+    with pytest.raises(Interrupted) as caught:
+        del stopped
+        time.sleep(10)
+    assert caught.value.number == number
+    assert capfd.readouterr().err == ""
+
+
+def test_another_exception_of_a_finalizer_is_told_as_before(raised, monkeypatch):
+    told = []
+    monkeypatch.setattr(raised, "_hook", told.append)
+
+    class Wrong:
+        def __del__(self):
+            raise ValueError("of a library")
+
+    Wrong()
+    assert [str(unraisable.exc_value) for unraisable in told] == ["of a library"]
+
+
+def test_when_it_is_over_no_signal_raises(raised):
+    raised.over = True
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.01)
+
+
+def test_a_signal_held_back_is_acted_on_at_the_end(raised):
+    with pytest.raises(Interrupted), Held() as held:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+        assert held.received == signal.SIGTERM
+
+
+def test_one_that_was_acted_on_comes_once(raised):
+    with pytest.raises(Interrupted) as caught, Held() as held:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+        assert held.received
+        raise Interrupted(signal.SIGINT)
+    assert caught.value.number == signal.SIGINT
+
+
+def test_a_second_signal_is_not_held_back(raised):
+    with Held():
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        raised.over = True
+
+
+# Runs `nflow presets NAME` in forked processes, with a signal at the n-th line of Python each;
+# prints how each ended.
+MOMENTS = """
+import json, os, random, signal, sys
+from nflow_cli.cli import main
+import nflow_cli.config  # once, not in every process
+
+def run(moment, out):
+    os.dup2(out, 1), os.dup2(out, 2)
+    left = moment
+
+    def count(frame, *_):
+        nonlocal left
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return count
+
+    def begin(frame, *_):  # with the first line of the command itself
+        if frame.f_code is type(main).main.__code__:
+            sys.settrace(count)
+            return count(frame)
+
+    sys.settrace(begin)
+    main()
+
+sys.argv = ["nflow", "presets", "smoke"]
+rng, results = random.Random(0), []
+for moment in sorted(rng.sample(range(1, 8_000), int(os.environ["MOMENTS"]))):
+    out = os.open("out", os.O_CREAT | os.O_TRUNC | os.O_RDWR)
+    if not (child := os.fork()):
+        run(moment, out)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    results.append((moment, code, open("out").read()))
+print(json.dumps(results))
+"""
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(4_000, marks=pytest.mark.slow)])
+def test_at_any_line_of_python_a_signal_ends_the_command_or_it_was_done(tmp_path, count):
+    done = subprocess.run(
+        [sys.executable, "-c", MOMENTS],
+        cwd=tmp_path,
+        env={**os.environ, "MOMENTS": str(count)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    results = json.loads(done.stdout)
+    line = "nflow: interrupted; to run it again: nflow presets smoke\n"
+    for moment, code, text in results:
+        assert code in (0, 143), (moment, code, text)
+        assert text.count("interrupted") == (code == 143), (moment, text)
+        assert text.endswith(line) or code == 0, (moment, text)
+        assert "Traceback" not in text and LOST not in text, (moment, text)
+    assert {code for _, code, _ in results} == {0, 143}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_fit_that_gets_a_signal_at_any_moment_goes_on_or_was_done(tmp_path, number):
+    rng, codes = random.Random(number), []
+    started = time.monotonic()
+    assert run_nflow(tmp_path, "fit-2d", *QUICK, "--output", "whole").returncode == 0
+    whole = time.monotonic() - started
+    for turn in range(40):
+        process = subprocess.Popen(
+            [NFLOW, "fit-2d", *QUICK, "--output", f"run-{turn}"],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        config = tmp_path / f"run-{turn}" / "config.yaml"
+        while not config.exists():
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, whole))
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+        codes.append(process.returncode)
+        assert process.returncode in (0, 128 + number), errors
+        assert "Traceback" not in errors and LOST not in errors
+        if process.returncode:
+            assert errors.splitlines()[-1].startswith("nflow: interrupted; to "), errors
+            assert _finish(tmp_path, f"run-{turn}") == 0
+        record = json.loads((config.parent / "run.json").read_text())
+        assert record["status"] == "completed"
+    print(codes)
+
+
+def _finish(folder: Path, run: str) -> int:
+    """Go on with a run, or begin it again where it had not begun."""
+    begun = (folder / run / "run.json").exists()
+    again = ["resume", run] if begun else ["fit-2d", *QUICK, "--output", run]
+    return run_nflow(folder, *again).returncode
