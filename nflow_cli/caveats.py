@@ -63,6 +63,12 @@ def last_beta(config: Any, summary: Summary) -> float:
     return annealed.start + (1 - annealed.start) * made / due
 
 
+def marked(text: str, caveats: Iterable[Caveat], key: str) -> str:
+    """Return a figure as text, with the words of its caveats beside it."""
+    beside = words(caveats, key)
+    return f"{text} [{beside}]" if beside else text
+
+
 def _number(summary: Summary, key: str) -> float | None:
     """Return a fact, or None where it is not known; NaN where it is not finite."""
     value = summary.get(key)

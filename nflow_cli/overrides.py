@@ -35,9 +35,53 @@ def resolve(
         data = override(data, {change.path: change.value})
     resolved = validate(data, source, schemas, changes)
     is_new = any(change.path == "description" for change in changes)
-    if is_new or _describes(preset, schemas, resolved):
+    if is_new or resolved == _alone(preset, schemas, resolved.seed):
         return resolved
     return resolved.model_copy(update={"description": ""})
+
+
+# By command: how long a training is, and the mapping and its key for how long it is annealed.
+ANNEALED = {
+    "fit-2d": ("steps", "annealing", "updates"),
+    "train-vae": ("epochs", "warm_up", "epochs"),
+}
+
+
+def in_proportion(
+    config: Any, preset: Mapping[str, Any], changes: Sequence[Change], schemas: Any
+) -> tuple[Any, str]:
+    """Anneal a training that is shorter than its preset's for the same part of it.
+
+    Else it would end before its objective is that of the fit. How long it is annealed is left
+    alone where a change says it.
+
+    Args:
+        config: What :func:`resolve` returned for the other three.
+        preset: Its keys and values.
+        changes: Those made to it.
+        schemas: By command.
+
+    Returns:
+        The config, and a line that tells what was shortened, or "".
+    """
+    alone = _alone(preset, schemas, config.seed)
+    steps, annealed, length = ANNEALED[config.command]
+    path = f"train.{annealed}.{length}"
+    settings = getattr(config.train, annealed)
+    before = getattr(settings, length)
+    is_said = any(is_within(path, change.path) for change in changes)
+    if alone is None or is_said or not before:
+        return config, ""
+    part = getattr(config.train, steps) / getattr(alone.train, steps)
+    if part >= 1:
+        return config, ""
+    now = type(before)(before * part)  # whole updates, or a part of an epoch
+    train = {annealed: settings.model_copy(update={length: now})}
+    line = (
+        f"{path}: {now:,} in place of the preset's {before:,}, as train.{steps} is "
+        f"{getattr(config.train, steps):,} in place of {getattr(alone.train, steps):,}"
+    )
+    return config.model_copy(update={"train": config.train.model_copy(update=train)}), line
 
 
 def _check_dropped(change: Change, before: Iterable[Change]) -> None:
@@ -76,10 +120,9 @@ def _opened(
     return data
 
 
-def _describes(preset: Mapping[str, Any], schemas: Any, resolved: Any) -> bool:
-    """Return whether a config is a preset's own, perhaps with another seed."""
+def _alone(preset: Mapping[str, Any], schemas: Any, seed: int) -> Any:
+    """Return the config of a preset without changes but its seed; None where it needs some."""
     try:
-        alone = validate(preset, "", schemas)
-    except ConfigError:  # it needs the changes
-        return False
-    return resolved == alone.model_copy(update={"seed": resolved.seed})
+        return validate(preset, "", schemas).model_copy(update={"seed": seed})
+    except ConfigError:
+        return None

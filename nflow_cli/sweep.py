@@ -22,13 +22,17 @@ NO_FIGURES: Any = {"description": True, "data": {"fallback"}}
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a sweep: the name of its folder, the one it had before names told what runs,
-    and its config.
+    """One run of a sweep: the name of its folder, its config, and a note for the user or "".
+
+    ``former_name`` and ``former_config`` are those that earlier versions gave it: before names told
+    what runs, and before annealing was shortened with a training.
     """
 
     name: str
     former_name: str
     config: Any
+    former_config: Any
+    note: str
 
     def named_in(self, folder: Path) -> "PlannedRun":
         """Return the run under the name that it has in the sweep's ``folder``, if it has one."""
@@ -81,8 +85,10 @@ class PlannedRun:
 
     def _is_of(self, written: Any) -> bool:
         """Return whether a config is this run's, whatever it says that makes no other figures."""
-        ours, theirs = (c.model_dump(exclude=NO_FIGURES) for c in (self.config, written))
-        return ours == theirs
+        now, former, theirs = (
+            c.model_dump(exclude=NO_FIGURES) for c in (self.config, self.former_config, written)
+        )
+        return theirs in (now, former)
 
     def _total(self) -> int:
         train = self.config.train
@@ -145,10 +151,11 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
                 *(Change(f"vary {key}", key, value) for key, _, value in point),
             ]
             try:
-                settings = overrides.resolve(preset, label, changes, RUNS)
+                asked = overrides.resolve(preset, label, changes, RUNS)
             except ConfigError as error:
                 raise ConfigError(f"{source}: {name}: {error}") from None
-            runs.append(PlannedRun(name, first + tail, settings))
+            settings, note = overrides.in_proportion(asked, preset, changes, RUNS)
+            runs.append(PlannedRun(name, first + tail, settings, asked, note))
     return runs
 
 

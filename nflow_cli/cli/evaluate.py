@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from nflow_cli.caveats import Caveat, caveats_of
+from nflow_cli.caveats import Caveat, caveats_of, marked
 from nflow_cli.cli.report import (
     Rows,
     bound_rows,
@@ -13,7 +13,6 @@ from nflow_cli.cli.report import (
     flow_text,
     held_out_rows,
     laid_out,
-    marked,
 )
 
 # How many samples each kind of run takes: a VAE's are drawn for every image.

@@ -82,4 +82,9 @@ def resolve_config(
     if (other := data.get("command")) != command and other in list(SCHEMAS):  # it may be anything
         raise ConfigError(f"{source}: a preset of `nflow {other}`, not of {command}")
     changes = [*map(config.parse_assignment, assignments), *changes]
-    return overrides.resolve(data, source, changes, {command: SCHEMAS[command]})
+    schemas = {command: SCHEMAS[command]}
+    resolved = overrides.resolve(data, source, changes, schemas)
+    resolved, shortened = overrides.in_proportion(resolved, data, changes, schemas)
+    if shortened:
+        click.echo(shortened, err=True)
+    return resolved

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from nflow_cli.caveats import Caveat, words
+from nflow_cli.caveats import Caveat, marked
 
 Rows = list[tuple[str, str]]
 Caveats = Sequence[Caveat]
@@ -26,12 +26,6 @@ def laid_out(rows: Rows, least: int = 12) -> str:
     """Lay out rows in two columns, the first of at least so many letters."""
     width = max(least, *(len(name) for name, _ in rows))
     return "\n".join(f"{name:<{width}} {value}" for name, value in rows)
-
-
-def marked(text: str, caveats: Caveats, key: str) -> str:
-    """Return a figure as text, with the words of its caveats beside it."""
-    beside = words(caveats, key)
-    return f"{text} [{beside}]" if beside else text
 
 
 def caveat_rows(caveats: Caveats) -> Rows:

@@ -63,6 +63,8 @@ def sweep(
         left, failures = _unfinished(runs, folder.path)
         _check_data(left)
         if left:
+            for note in dict.fromkeys(run.note for run in left if run.note):
+                click.echo(note, err=True)
             restarts = max(getattr(run.config.train, "restarts", 1) for run in runs)
             if note := overlap(resolved.seeds, restarts):
                 click.echo(note, err=True)

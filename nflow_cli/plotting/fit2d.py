@@ -30,6 +30,7 @@ from nflow_cli.plotting.style import (
     height_of,
     label_steps,
     mark_lost,
+    marked,
     note,
     number_text,
     panel_grid,
@@ -99,8 +100,11 @@ def difference_figure(evaluation: Arrays, summary: Summary) -> Figure:
         axes[0].contour(evaluation["axis_1"], evaluation["axis_2"], target, **style)
         axes[0].set_title("lines: $p$ at 10% and 50% of its peak")
     add_colour_bar(image, axes, "$q_K(z) - p(z)$", "max" if largest > limit else "neither")
-    ess = "" if summary.get("ess") is None else f"ESS = {summary['ess']:.1%}"
-    mass = "" if summary.get("mass") is None else f"mass = {summary['mass']:.4f}"
+    texts = {"ess": "ESS = {:.1%}", "mass": "mass = {:.4f}"}
+    ess, mass = (
+        "" if (value := summary.get(key)) is None else marked(text.format(value), summary, key)
+        for key, text in texts.items()
+    )
     title_figure(figure, summary, _kl_text(summary), ess, mass)
     return figure
 
@@ -283,7 +287,8 @@ def area_of(extent: Extent) -> float:
 
 def _kl_text(summary: Summary) -> str:
     kl = summary.get("kl")
-    return "" if kl is None else f"KL = {value_text(kl, summary.get('kl_standard_error'))}"
+    text = "" if kl is None else f"KL = {value_text(kl, summary.get('kl_standard_error'))}"
+    return marked(text, summary, "kl")
 
 
 def title_figure(figure: Figure, summary: Summary, *parts: str) -> None:

@@ -30,6 +30,7 @@ from nflow_cli.plotting.style import (
     fix_layout,
     height_of,
     label_steps,
+    marked,
     panel_grid,
     value_text,
 )
@@ -131,4 +132,5 @@ def _likelihood_text(summary: Summary, key: str, name: str = "log-likelihood = "
     value = summary[key]
     if value is None:
         return ""
-    return name + value_text(value, summary.get(f"{key}_standard_error"))
+    text = name + value_text(value, summary.get(f"{key}_standard_error"))
+    return marked(text, summary, key)

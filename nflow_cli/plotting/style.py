@@ -23,6 +23,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter, StrMethodFormatter
 
+from nflow_cli import caveats
+
 # Many journals refuse the default font type; the fixed salt makes svg files repeatable.
 STYLE: dict[Any, Any] = {
     **{"axes.titlesize": 10, "pdf.fonttype": 42, "svg.hashsalt": "nflow"},
@@ -257,6 +259,11 @@ def label_steps(axes: Iterable[Axes], name: str) -> None:
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         ax.set_xlabel(name)
         ax.label_outer()
+
+
+def marked(text: str, summary: Summary, key: str) -> str:
+    """Return a figure as text, with the words of its caveats beside it; "" stays."""
+    return caveats.marked(text, summary.get("caveats", ()), key) if text else ""
 
 
 def value_text(value: float, error: float | None) -> str:

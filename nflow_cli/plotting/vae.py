@@ -29,6 +29,7 @@ from nflow_cli.plotting.style import (
     label_panel,
     label_steps,
     mark_lost,
+    marked,
     name_lost,
     panel_grid,
     value_text,
@@ -349,7 +350,7 @@ def _about(summary: Summary, evaluation: Arrays | None = None) -> tuple[str, ...
         flow if summary["k"] else "no flow",
         f"K = {summary['k']}",
         units,
-        f"−ELBO = {summary['negative_elbo']:.2f} nats",
+        marked(f"−ELBO = {summary['negative_elbo']:.2f} nats", summary, "negative_elbo"),
     )
 
 
@@ -359,5 +360,6 @@ def _likelihood(summary: Summary) -> dict[str, float]:
     if value is None:
         return {}
     text = value_text(value, summary.get("nll_standard_error"))
+    text = marked(text, summary, "negative_log_likelihood")
     draws = f"{summary['nll_samples']:,} importance samples"
     return {f"test set: $-\\log p(x)$ =\n{text}\n({draws})": value}

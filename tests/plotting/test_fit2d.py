@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from nflow_cli import plotting
+from nflow_cli.caveats import Caveat
 from nflow_cli.plotting import fit2d
 
 
@@ -351,3 +352,10 @@ def test_import_loads_neither_the_backend_nor_pyplot():
     code = f"import sys, nflow_cli.plotting; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("key", ["kl", "ess", "mass"])
+def test_a_figure_with_a_caveat_carries_its_word(key):
+    caveat = Caveat("doubtful", (key,), "a reason")
+    figure = draw("difference", make_evaluation(), caveats=[caveat])
+    assert figure.get_suptitle().count("[doubtful]") == 1
