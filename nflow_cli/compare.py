@@ -3,7 +3,7 @@
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,8 +51,15 @@ MEASURES = {
         Measure("seconds_per_epoch", "s/epoch", "", 1, has_spread=False),
     ],
 }
-# Keys of a config that make no other experiment.
-APART = ("seed", "description", "published", "train.checkpoint_seconds")
+# Keys of a config that make no other experiment: they tell of it, or judge and save what it gave.
+# More importance samples make another figure of a VAE, a tighter bound; more samples of a density
+# the same one with a smaller error.
+APART = (
+    *("seed", "description", "published", "data.fallback", "train.checkpoint_seconds"),
+    *("evaluate.samples", "evaluate.grid"),
+)
+# Those that a group's identity tells.
+IDENTITY = ("target", "data.name", "data.binarization", "flow.pattern", "flow.k")
 
 
 @dataclass(frozen=True)
@@ -87,12 +94,15 @@ class Result:
         return self.config.target.model_dump_json() if self.kind == "fit-2d" else ""
 
     def settings(self) -> dict[str, str]:
-        """Return every key that makes it another experiment, dotted, and its value as text."""
-        flat = dict(_flat("", self.config.model_dump(mode="json", exclude={"target"})))
+        """Return every key that makes it another experiment, dotted, and its value as text.
+
+        Those of its identity are not among them.
+        """
+        flat = dict(_flat("", self.config.model_dump(mode="json")))
         # Sets that are drawn from the seed differ between seeds, and are the same experiment.
         if self.kind != "fit-2d" and self._data["name"] not in POINT_SETS:
-            flat["data.sha256"] = str(self._data.get("sha256"))
-        return {key: value for key, value in flat.items() if key not in APART}
+            flat["data.sha256"] = str(self._data.get("sha256"))[:12]
+        return {key: value for key, value in flat.items() if not _among(key, APART + IDENTITY)}
 
     def value(self, key: str) -> float | None:
         """Return a figure of the summary; None where it has none."""
@@ -118,12 +128,14 @@ class Group:
     """Runs that differ by their seeds alone; the best one first.
 
     ``identity`` is what they are fitted to (targets of one name are numbered), the flow, and K.
-    ``more`` holds the settings that tell groups of the same identity apart, be it at another K.
+    ``settings`` holds what differs among all the groups fitted to the same, ``line`` the part of it
+    that tells groups of one flow and K apart, there or at another K.
     """
 
     identity: tuple[str, str, int]
     results: Sequence[Result]
-    more: Mapping[str, str]
+    settings: Mapping[str, str]
+    line: Mapping[str, str]
 
     @property
     def best(self) -> Result:
@@ -199,17 +211,26 @@ def group(results: Iterable[Result]) -> list[Group]:
         identity = (names[result.target, result.identity[0]], *result.identity[1:])
         key = (identity, tuple(sorted(result.settings().items())))
         together.setdefault(key, []).append(result)
-    alike: dict[Any, list[dict[str, str]]] = {}
-    for identity, settings in together:
-        alike.setdefault(identity, []).append(dict(settings))
-    differing: dict[Any, set[str]] = {}  # of each line against K
-    for (*line, _), settings in alike.items():
-        differing.setdefault(tuple(line), set()).update(_differing(settings))
+    among = _differing_in(together, lambda identity: identity[0])
+    at_one_k = _differing_in(together, lambda identity: identity)
     groups = []
     for identity, settings in sorted(together, key=_order):
-        more = {key: value for key, value in settings if key in differing[identity[:2]]}
-        groups.append(Group(identity, sorted(together[identity, settings], key=_rank), more))
+        line = set().union(*(at_one_k[other] for other in at_one_k if other[:2] == identity[:2]))
+        told = (_part(settings, among[identity[0]]), _part(settings, line))
+        groups.append(Group(identity, sorted(together[identity, settings], key=_rank), *told))
     return groups
+
+
+def _differing_in(keys: Iterable[Any], part: Callable[[Any], Any]) -> dict[Any, set[str]]:
+    """Return, by a part of the identity, which settings differ among those that share it."""
+    shared: dict[Any, list[dict[str, str]]] = {}
+    for identity, settings in keys:
+        shared.setdefault(part(identity), []).append(dict(settings))
+    return {of: _differing(settings) for of, settings in shared.items()}
+
+
+def _part(settings: Iterable[tuple[str, str]], keys: set[str]) -> dict[str, str]:
+    return {key: value for key, value in settings if key in keys}
 
 
 def _names(results: Iterable[Result]) -> dict[tuple[str, str], str]:
@@ -251,6 +272,11 @@ def _differing(settings: Sequence[Mapping[str, str]]) -> set[str]:
     """Return the keys that not all have, or not with the same value."""
     keys = {key for some in settings for key in some}
     return {key for key in keys if len({some.get(key) for some in settings}) > 1}
+
+
+def _among(key: str, keys: Iterable[str]) -> bool:
+    """Return whether a dotted key is one of some, or below one."""
+    return any(key == other or key.startswith(f"{other}.") for other in keys)
 
 
 def _flat(prefix: str, value: Any) -> Iterable[tuple[str, str]]:

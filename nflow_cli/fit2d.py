@@ -12,6 +12,7 @@ from nflow_cli.evaluation import density_arrays, evaluate_samples
 from nflow_cli.flows import FlowStack
 from nflow_cli.objectives import inverse_temperature, reverse_kl
 from nflow_cli.programs import compiled_before
+from nflow_cli.progress import nats_text
 from nflow_cli.registry import BASES, TARGETS, resolve
 from nflow_cli.restarts import Restarts
 from nflow_cli.run_dir import SUMMARY, RunDirectory
@@ -84,7 +85,7 @@ def train(model: Fit2D, config: Any, directory: RunDirectory | None = None) -> d
     figure = "free energy" if getattr(model.target, "log_z", None) is None else "KL"
 
     def note(logs: Any) -> str:
-        return f"{figure} {float(logs['kl']):.4f} nats"
+        return f"{figure} {nats_text(float(logs['kl']))} nats"
 
     callbacks: list[Any] = [clock, MetricsLog(clock), ProgressReport(settings.steps, clock, note)]
     if settings.early_stopping:

@@ -14,6 +14,7 @@ from nflow_cli.divergence import trace_flows
 from nflow_cli.flows import FlowStack
 from nflow_cli.point_data import PointData
 from nflow_cli.points_evaluation import density_of_points
+from nflow_cli.progress import nats_text
 from nflow_cli.registry import BASES, resolve
 from nflow_cli.run_dir import SUMMARY, RunDirectory
 from nflow_cli.saving import save_model
@@ -85,8 +86,9 @@ def train(
     log = ValidationLog(clock, validate=validate, stopping=settings.early_stopping)
 
     def note(logs: Any) -> str:
-        text = f"log-likelihood {-float(logs['loss']):.4f} nats"
-        return text + (f", validation {-log.validation:.4f}" if log.rows else "")
+        text = f"log-likelihood {nats_text(-float(logs['loss']))}"
+        validation = f", validation {nats_text(-log.validation)}" if log.rows else ""
+        return f"{text}{validation} nats"
 
     callbacks = [clock, log, ProgressReport(settings.steps, clock, note)]
     every = settings.checkpoint_seconds

@@ -13,6 +13,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from nflow_cli.progress import progress_bar
+
 
 class ChunkTrainer(keras.Model):
     """A Keras model whose ``train_step`` runs a whole chunk of updates as one XLA program.
@@ -344,22 +346,13 @@ class ProgressReport(keras.callbacks.Callback):
         """Open the bar, unless an earlier program of this run did."""
         if hasattr(self, "bar"):
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import TimeRemainingColumn
+        from rich.table import Column
 
-        console = Console(stderr=True)
-        self.terminal = console.is_terminal
+        made, note = "{task.completed:,.0f}/{task.total:,.0f}", "{task.fields[note]}"
+        self.bar = progress_bar(made, TimeRemainingColumn(table_column=Column(no_wrap=True)), note)
         self.shown = 0
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f} updates"),
-            TextColumn("{task.fields[note]}"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not self.terminal,
-        )
-        self.task = self.bar.add_task("training", total=self.steps, note="compiling")
+        self.task = self.bar.add_task("", total=self.steps, note="compiling")
         self.bar.start()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -368,7 +361,7 @@ class ProgressReport(keras.callbacks.Callback):
         note = self.note(logs or {})
         self.bar.update(self.task, completed=update, note=note)
         tenth = 10 * update // self.steps
-        if not self.terminal and tenth > self.shown:
+        if self.bar.disable and tenth > self.shown:
             self.shown = tenth
             print(f"training: {update:,}/{self.steps:,} updates, {note}", file=sys.stderr)
 

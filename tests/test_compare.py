@@ -69,7 +69,7 @@ def test_runs_that_differ_by_the_seed_alone_are_one_group(folder):
         *(("u1", "planar", 2), ("u1", "planar", 8), ("u1", "radial", 2), ("u1", "radial", 8))
     ]
     for group in groups:
-        assert len(group.results) == 3 and not group.more
+        assert len(group.results) == 3 and not group.settings and not group.line
         values = [result.summary["kl"] for result in group.results]
         assert group.spread("kl") == (statistics.median(values), min(values), max(values))
         assert group.best.config.seed == 1
@@ -81,13 +81,12 @@ def test_what_else_differs_tells_groups_apart_and_numbers_are_in_order(tmp_path)
     write_run(tmp_path / "other", flow__k=2)
     write_run(tmp_path / "radial", flow__pattern=["radial"])
     groups = groups_of(*(tmp_path / name for name in ("0", "1", "2", "3", "other", "radial")))
-    # K = 2 may be on a line with one of the others: so it tells as well.
     default = config.validate({"command": "fit-2d", "target": "u1"}, "a test").train
-    assert groups[0].more == {"train.learning_rate": str(default.learning_rate)}
-    assert [g.more for g in groups[1:-1]] == [
-        {"train.learning_rate": rate} for rate in ("0.003", "0.02", "0.1", "10.0")
-    ]
-    assert groups[-1].more == {}
+    rates = [str(default.learning_rate), "0.003", "0.02", "0.1", "10.0", str(default.learning_rate)]
+    assert [g.settings["train.learning_rate"] for g in groups] == rates
+    # K = 2 may be on a line with one of the others: so it tells as well. The radial one is alone.
+    keys = [sorted(g.line) for g in groups]
+    assert keys == 5 * [["train.learning_rate"]] + [[]]
 
 
 def test_lines_against_k_are_of_one_experiment_each(tmp_path):
@@ -95,7 +94,7 @@ def test_lines_against_k_are_of_one_experiment_each(tmp_path):
         for k in ks:
             write_run(tmp_path / f"{steps}-{k}", train__steps=steps, flow__k=k)
     groups = groups_of(*sorted(tmp_path.iterdir()))
-    lines = {(g.identity[2], g.more["train.steps"]) for g in groups}
+    lines = {(g.identity[2], g.line["train.steps"]) for g in groups}
     assert lines == {(2, "1000"), (8, "1000"), (2, "50000"), (32, "50000")}
 
 
@@ -111,7 +110,7 @@ def test_targets_of_one_name_are_told_apart(tmp_path):
         *(("mixture 2", "planar", 2), ("mixture 2", "planar", 8)),
         ("u1", "planar", 8),
     ]
-    assert not any(g.more for g in groups)
+    assert not any(g.settings for g in groups)
     assert [float(g.best.config.target.means[0][0]) for g in groups[:-1]] == [0, 0, 3, 3]
 
 
@@ -133,6 +132,45 @@ def test_descriptions_and_checkpoints_make_no_other_experiment(tmp_path):
     write_run(tmp_path / "a", description="one", seed=1)
     write_run(tmp_path / "b", description="two", train__checkpoint_seconds=1.0)
     assert len(groups_of(tmp_path / "a", tmp_path / "b")) == 1
+
+
+def test_what_only_judges_a_fit_makes_no_other_experiment(tmp_path, invoke):
+    for k in (2, 8):
+        for seed, samples in enumerate((1000, 200_000)):
+            write_run(tmp_path / f"{k}-{seed}", flow__k=k, seed=seed, evaluate__samples=samples)
+    write_run(tmp_path / "8-2", flow__k=8, seed=2, evaluate__grid=1000)
+    runs = sorted(tmp_path.iterdir())
+    assert [len(g.results) for g in groups_of(*runs)] == [2, 3]
+    result = invoke("compare", *runs)
+    assert "evaluate" not in result.stdout
+
+
+def test_importance_samples_make_another_figure(tmp_path):
+    for n in (10, 200):
+        write_vae(tmp_path / str(n), **{"evaluate.importance_samples": n})
+    groups = groups_of(tmp_path / "10", tmp_path / "200")
+    assert [g.settings for g in groups] == [
+        {"evaluate.importance_samples": "10"},
+        {"evaluate.importance_samples": "200"},
+    ]
+
+
+def test_settings_that_differ_with_k_or_with_the_flow_are_in_the_table(tmp_path, invoke):
+    for pattern, k, steps in (("planar", 2, 1000), ("planar", 8, 9000), ("radial", 2, 1000)):
+        run = tmp_path / f"{pattern}-{k}"
+        write_run(run, flow__pattern=[pattern], flow__k=k, train__steps=steps)
+    write_run(tmp_path / "radial-8", flow__pattern=["radial"], flow__k=8, train__steps=1000)
+    write_run(tmp_path / "u2", target="u2", train__steps=77)  # no other run is fitted to that
+    runs = sorted(tmp_path.iterdir())
+    header, *rows = invoke("compare", *runs).stdout.splitlines()
+    assert header.split()[:5] == ["target", "flow", "K", "train.steps", "seeds"]
+    assert [row.split()[:4] for row in rows] == [
+        *(["u1", "planar", "2", "1000"], ["u1", "planar", "8", "9000"]),
+        *(["u1", "radial", "2", "1000"], ["u1", "radial", "8", "1000"]),
+        ["u2", "planar", "8", "77"],
+    ]
+    # The names of lines and panels stay short: none shares its K with another of its flow.
+    assert not any(group.line for group in groups_of(*runs))
 
 
 def test_a_run_is_counted_once_however_often_it_is_named(folder):
@@ -161,7 +199,7 @@ def test_data_of_another_checksum_are_another_experiment(tmp_path):
     for name, sha in (("a", "1"), ("b", "2")):
         write_vae(tmp_path / name, {"data": {"name": "x/mnist.npz", "sha256": sha}})
     groups = groups_of(tmp_path / "a", tmp_path / "b")
-    assert [g.more for g in groups] == [{"data.sha256": "1"}, {"data.sha256": "2"}]
+    assert [g.settings for g in groups] == [{"data.sha256": "1"}, {"data.sha256": "2"}]
     assert groups[0].identity == ("mnist.npz (stochastic)", "planar", 8)
 
 
@@ -208,7 +246,7 @@ def test_pictures_go_to_the_plots_of_the_sweep_or_where_asked(invoke, folder, tm
     assert result.exit_code == 0, result.stderr
     assert {p.name for p in (tmp_path / "a" / "b").iterdir()} == {"kl.png", "densities.png"}
     result = invoke("compare", *sorted(folder.glob("u1*")))
-    assert "--output" in result.stderr
+    assert result.stderr == "no pictures drawn; --output DIR draws them there\n"
 
 
 def test_a_target_without_log_z_is_compared_by_its_free_energy(invoke, tmp_path):

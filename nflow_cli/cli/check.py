@@ -2,6 +2,8 @@
 
 import click
 
+from nflow_cli.cli.layout import hanging
+
 
 @click.command()
 @click.argument("run_dir", metavar="RUN_DIR")
@@ -22,6 +24,7 @@ def check(run_dir: str) -> None:
     for finding in check_run(run_dir):
         count, failed = count + 1, failed + (not finding.passed)
         detail = " ".join(finding.detail.split())
-        click.echo(f"{'OK' if finding.passed else 'FAIL':<4} {finding.name:<14} {detail}")
+        head = f"{'OK' if finding.passed else 'FAIL':<4} {finding.name:<14} "
+        click.echo(hanging(head, detail))
     if failed:
         raise NflowError(f"{run_dir}: {failed} of {count} checks failed")

@@ -2,11 +2,14 @@
 
 import csv
 import io
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+
+from nflow_cli.cli import layout
 
 
 @click.command()
@@ -19,7 +22,7 @@ import click
     show_default=True,
     help="How the table is written.",
 )
-@click.option("--output", metavar="DIR", help="Where pictures go; default: plots/ of the sweep.")
+@click.option("--output", metavar="DIR", help="Draw pictures there; of a sweep: into its plots/.")
 def compare(runs: tuple[str, ...], format_: str, output: str | None) -> None:
     """Compare runs, or all runs of a sweep.
 
@@ -54,9 +57,9 @@ def present(
     click.echo("\n\n".join(written))
     shared = (overlap(g.seeds, g.restarts) for groups in tables.values() for g in groups)
     for note in dict.fromkeys(filter(None, shared)):
-        click.echo(note, err=True)
+        click.echo(layout.hanging("", note, sys.stderr), err=True)
     if output is None and sweep is None:
-        click.echo("pictures: --output says where to", err=True)
+        click.echo("no pictures drawn; --output DIR draws them there", err=True)
         return
     for path in _draw(tables, sweep, output):
         click.echo(path, err=True)
@@ -68,19 +71,22 @@ def _table(kind: str, groups: Sequence[Any], format_: str) -> str:
 
     known = [m for m in MEASURES[kind] if any(_shown(g, m.key) for g in groups)]
     what = "target" if kind == "fit-2d" else "data"
-    more = sorted({key for group in groups for key in group.more})
-    header = [what, "flow", "K", *more, "seeds"]
-    rows = [
-        [*map(str, g.identity), *(g.best.settings().get(k, "") for k in more), str(len(g.seeds))]
-        for g in groups
-    ]
+    differing = sorted({key for group in groups for key in group.settings})
+    header = [what, "flow", "K", *differing, "seeds"]
+    rows = []
+    for g in groups:
+        settings = g.best.settings()
+        told = (settings.get(key, "") for key in differing)
+        rows.append([*map(str, g.identity), *told, str(len(g.seeds))])
     for measure in known:
         names, cells = _cells(groups, measure, exact=format_ == "csv")
         header += names
         rows = [[*row, *more_cells] for row, more_cells in zip(rows, cells)]
     header.append("best run")
     rows = [[*row, g.best.run.path.resolve().name] for row, g in zip(rows, groups)]
-    return {"text": _text, "markdown": _markdown, "csv": _csv}[format_](header, rows)
+    if format_ == "text":
+        return layout.table(header, rows, keys=3)
+    return (_markdown if format_ == "markdown" else _csv)(header, rows)
 
 
 def _shown(group: Any, key: str) -> bool:
@@ -105,12 +111,6 @@ def _cells(groups: Sequence[Any], measure: Any, exact: bool) -> tuple[list[str],
         return [f"{measure.key}_{name}" for name in ("median", "min", "max")], rows
     names = [f"{measure.name} median", f"{measure.name} min – max"] if several else [measure.name]
     return names, [row[: len(names)] for row in rows]
-
-
-def _text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(header, *rows)]
-    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in (header, *rows))
-    return "\n".join(lines)
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -175,16 +175,15 @@ def _panels(groups: Sequence[Any], key: str) -> dict[str, list[Any]]:
     for group in groups:
         what, _, k = group.identity
         lines = panels.setdefault(what, {})
-        lines.setdefault(_series_name(group), []).append((k, group.spread(key)))
+        point = (k, *group.spread(key), group.settings)
+        lines.setdefault(_series_name(group), []).append(point)
     return {
-        title: [
-            Series(name, [k for k, _ in points], *map(list, zip(*(s for _, s in points))))
-            for name, points in lines.items()
-        ]
+        title: [Series(name, *map(list, zip(*points))) for name, points in lines.items()]
         for title, lines in panels.items()
     }
 
 
 def _series_name(group: Any) -> str:
     """Return what a group is called but for its K: the flow, and what tells it from others."""
-    return ", ".join([group.identity[1], *(f"{key} = {text}" for key, text in group.more.items())])
+    differing = (f"{key.removeprefix('train.')} = {text}" for key, text in group.line.items())
+    return ", ".join([group.identity[1], *differing])

@@ -2,6 +2,8 @@
 
 import click
 
+from nflow_cli.cli.layout import hanging
+
 
 @click.command()
 @click.argument("name", required=False)
@@ -16,4 +18,4 @@ def presets(name: str | None) -> None:
     width = max(map(len, shipped))
     for preset, path in shipped.items():
         data = config.read_preset(path)
-        click.echo(f"{preset:<{width}}  {data['command']:<9}  {data['description']}")
+        click.echo(hanging(f"{preset:<{width}}  {data['command']:<9}  ", data["description"]))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nflow_cli.caveats import Caveat, marked
+from nflow_cli.cli.layout import hanging
 
 Rows = list[tuple[str, str]]
 Caveats = Sequence[Caveat]
@@ -25,7 +26,7 @@ def table(summary: dict[str, Any], caveats: Caveats) -> str:
 def laid_out(rows: Rows, least: int = 12) -> str:
     """Lay out rows in two columns, the first of at least so many letters."""
     width = max(least, *(len(name) for name, _ in rows))
-    return "\n".join(f"{name:<{width}} {value}" for name, value in rows)
+    return "\n".join(hanging(f"{name:<{width}} ", value) for name, value in rows)
 
 
 def caveat_rows(caveats: Caveats) -> Rows:

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from nflow_cli.cli.layout import hanging
+
 MISSING = "one of SWEEP and --preset is needed: a grid of its own, or a preset to vary"
 
 
@@ -67,7 +69,7 @@ def sweep(
                 click.echo(note, err=True)
             restarts = max(getattr(run.config.train, "restarts", 1) for run in runs)
             if note := overlap(resolved.seeds, restarts):
-                click.echo(note, err=True)
+                click.echo(hanging("", note, sys.stderr), err=True)
             count = min(workers or pools.cores(), len(left))
             where = pools.cluster_pool(scheduler) if scheduler else pools.local_pool(count)
             with where as pool:
@@ -207,7 +209,7 @@ def _conclude(folder: Any, failures: dict[str, str], names: Sequence[str]) -> No
 
     width = max(map(len, failures), default=0)
     for name, message in failures.items():
-        click.echo(f"failed: {name:<{width}}  {message}", err=True)
+        click.echo(hanging(f"failed: {name:<{width}}  ", message, sys.stderr), err=True)
     if ended := [str(folder.path / name) for name in names if name not in failures]:
         present(ended, sweep=folder.path)
     click.echo(folder.path)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from nflow_cli.progress import progress_bar
 from nflow_cli.workers import COMPLETED, FAILED
 
 EVERY = 300  # seconds between lines
@@ -36,18 +37,8 @@ class SweepReport:
         self.before, self.start = self._work_done(), time.monotonic()
 
     def __enter__(self) -> "SweepReport":
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        console = Console(stderr=True)
-        self.terminal = console.is_terminal
-        texts = [
-            TextColumn(f"{{task.{name}}}", markup=False)
-            for name in ("description", "fields[counts]")
-        ]
-        columns = (texts[0], BarColumn(), texts[1])
-        self.bar = Progress(*columns, console=console, disable=not self.terminal)
-        self.task = self.bar.add_task(self.folder.name, total=self.total, counts="")
+        self.bar = progress_bar("{task.fields[counts]}")
+        self.task = self.bar.add_task("", total=self.total, counts="")
         self.bar.start()
         self._print(f"{self.folder}: {self._counts()}")
         return self
@@ -66,7 +57,7 @@ class SweepReport:
 
     def show(self) -> None:
         """Move the bar; where there is no terminal, print a line now and then."""
-        if self.terminal:
+        if not self.bar.disable:
             self.bar.update(self.task, completed=self._work_done(), counts=self._counts())
         elif time.monotonic() - self.told > EVERY:
             self._print(f"{self.folder}: {self._counts()}")
@@ -77,7 +68,7 @@ class SweepReport:
 
     def _print(self, line: str) -> None:
         self.told = time.monotonic()
-        if self.terminal:
+        if not self.bar.disable:
             self.bar.print(line, highlight=False, markup=False)
         else:
             print(line, file=sys.stderr)

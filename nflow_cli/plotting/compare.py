@@ -30,17 +30,27 @@ SERIES = (
     *(("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")),
     *(("#56B4E9", "v"), ("#E69F00", "P"), ("#000000", "X")),
 )
-COLUMNS, ROWS = 7, 4  # of densities in a picture
+COLUMNS = 7  # of densities in a picture
+PANEL, HEIGHT = 1.35, 7.2  # in inches, of a density and of all rows with their titles
 
 
 class Series(NamedTuple):
-    """A line of a panel: at each K the median over seeds, the least and the greatest."""
+    """A line of a panel: at each K the median over seeds, the least and the greatest.
+
+    ``settings`` are those of each K; the line is dashed where they are not all the same.
+    """
 
     name: str
     k: Sequence[int]
     median: Sequence[float]
     low: Sequence[float]
     high: Sequence[float]
+    settings: Sequence[Mapping[str, str]]
+
+    @property
+    def is_of_k(self) -> bool:
+        """Whether nothing but K differs along the line."""
+        return all(some == self.settings[0] for some in self.settings)
 
 
 class Density(NamedTuple):
@@ -79,7 +89,10 @@ def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int)
         handles = {h.get_label(): h for ax in axes for h in ax.get_legend_handles_labels()[0]}
         draw_legend(figure, [handles[plain(name)] for name in names])
         spread = f"median of up to {seeds} seeds, bars from the least to the greatest"
-        add_title(figure, f"{name} against the number of flows", spread if seeds > 1 else "")
+        is_plain = all(series.is_of_k for lines in panels.values() for series in lines)
+        dashed = "" if is_plain else "dashed: not only K differs along the line"
+        title = f"{name} against the number of flows"
+        add_title(figure, title, spread if seeds > 1 else "", dashed)
         fix_layout(figure)
     return figure
 
@@ -96,6 +109,7 @@ def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: b
             "marker": marker,
             "markersize": 5,
             "label": plain(series.name),
+            "linestyle": "-" if series.is_of_k else "--",
         }
         ax.errorbar(k, median, reach, capsize=4, **style)
     label_k(ax, sorted({k for series in lines for k in series.k}))
@@ -146,7 +160,9 @@ def densities_figures(targets: Mapping[str, Sequence[Density]]) -> list[Figure]:
     for name, (target, *fits) in targets.items():
         for i in range(0, len(fits), COLUMNS - 1):
             rows.append((name, [target, *fits[i : i + COLUMNS - 1]]))
-    pages = [rows[i : i + ROWS] for i in range(0, len(rows), ROWS)]
+    heads = [_head(row) for row in rows]
+    per_page = max(1, int(HEIGHT / (PANEL + max(heads, default=0.0))))
+    pages = [rows[i : i + per_page] for i in range(0, len(rows), per_page)]
     with drawing():
         return [_page(page) for page in pages]
 
@@ -154,9 +170,8 @@ def densities_figures(targets: Mapping[str, Sequence[Density]]) -> list[Figure]:
 def _page(rows: Sequence[tuple[str, Sequence[Density]]]) -> Figure:
     """Draw one picture of densities."""
     columns = max(len(panels) for _, panels in rows)
-    lines = max(_wrapped(panel.title).count("\n") for _, panels in rows for panel in panels)
-    shape = (len(rows) * columns, columns, _extent(rows[0][1][0].axis), 1.0 + 1.35 * columns)
-    figure, axes = panel_grid(*shape, side=0.6, head=0.35 + 0.17 * lines)
+    shape = (len(rows) * columns, columns, _extent(rows[0][1][0].axis), 1.0 + PANEL * columns)
+    figure, axes = panel_grid(*shape, side=0.6, head=max(map(_head, rows)))
     for i, (name, panels) in enumerate(rows):
         for ax in axes[i * columns + len(panels) : (i + 1) * columns]:
             ax.remove()
@@ -164,11 +179,15 @@ def _page(rows: Sequence[tuple[str, Sequence[Density]]]) -> Figure:
             last = i == len(rows) - 1 or j >= len(rows[i + 1][1])
             label_panel(ax, "$z_1$" if last else "", "" if j else f"{plain(name)}\n$z_2$")
         draw_row(axes[i * columns :], panels)
-    add_title(
-        figure, "target and fits, the best over seeds", "each row from 0 to the target's peak"
-    )
+    scale = "each row from 0 to the target's peak, cut above it"
+    add_title(figure, "target and fits, the best over seeds", scale)
     fix_layout(figure)
     return figure
+
+
+def _head(row: tuple[str, Sequence[Density]]) -> float:
+    """Return the height in inches that the titles of a row need."""
+    return 0.35 + 0.155 * max(_wrapped(panel.title).count("\n") for panel in row[1])
 
 
 def draw_row(axes: Sequence[Axes], panels: Sequence[Density]) -> None:
@@ -179,12 +198,12 @@ def draw_row(axes: Sequence[Axes], panels: Sequence[Density]) -> None:
     for ax, panel, density in zip(axes, panels, drawn):
         finite = np.where(np.isfinite(density), density, np.nan)
         draw_grid(ax, finite, _extent(panel.axis), SEQUENTIAL, norm)
-        ax.set_title(_wrapped(panel.title))
+        ax.set_title(_wrapped(panel.title), fontsize=9)
 
 
 def _wrapped(title: str) -> str:
     """Break a title of a panel into lines."""
-    return textwrap.fill(plain(title), 20)
+    return textwrap.fill(plain(title), 18)
 
 
 def _extent(axis: np.ndarray) -> Extent:

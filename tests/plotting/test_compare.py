@@ -10,9 +10,10 @@ AXIS = np.linspace(-4, 4, 40)
 KS = [0, 2, 8, 32]
 
 
-def series(name="planar", scale=1.0, ks=KS):
+def series(name="planar", scale=1.0, ks=KS, settings=None):
     median = scale / (1 + np.asarray(ks, float))
-    return Series(name, ks, median.tolist(), (0.5 * median).tolist(), (3 * median).tolist())
+    spread = [(factor * median).tolist() for factor in (1, 0.5, 3)]
+    return Series(name, ks, *spread, settings or [{} for _ in ks])
 
 
 def density(title, axis=AXIS):
@@ -68,6 +69,18 @@ def test_a_series_keeps_its_colour_and_marker_where_others_are_missing():
     assert "seeds" not in figure.get_suptitle()
 
 
+def test_a_line_along_which_not_k_alone_differs_is_dashed_and_said_to_be():
+    steps = [{"train.steps": text} for text in ("1000", "1000", "9000", "9000")]
+    panels = {"u1": [series(settings=steps), series("radial", 2.0)], "u2": [series()]}
+    figure = spread_figure(panels, "KL (nats)", seeds=1)
+    styles = [[line.get_linestyle() for line in ax.lines] for ax in figure.axes]
+    assert styles == [["--", "-"], ["-"]]
+    said = "dashed: not only K differs along the line"
+    assert said in " ".join(figure.get_suptitle().split())
+    figure = spread_figure({"u1": [series(settings=4 * steps[:1])]}, "KL (nats)", seeds=1)
+    assert said not in " ".join(figure.get_suptitle().split())
+
+
 @pytest.mark.parametrize("count", [2, 9])
 @pytest.mark.parametrize("panels", [1, 4])
 def test_long_names_stay_in_the_picture(count, panels):
@@ -99,7 +112,7 @@ def test_no_two_series_look_alike():
     ],
 )
 def test_the_scale_fits_the_values(values, scale):
-    line = Series("planar", KS, values, values, values)
+    line = Series("planar", KS, values, values, values, [{} for _ in KS])
     figure = spread_figure({"u1": [line]}, "KL (nats)", seeds=1)
     assert figure.axes[0].get_yscale() == scale
     assert saved(figure)
@@ -146,6 +159,16 @@ def test_more_fits_than_fit_are_on_more_rows_and_pages():
     assert titles.count("target") == 6
     assert [title for title in titles if title != "target"] == [fit.title for fit in fits]
     assert not densities_figures({})
+
+
+def test_long_titles_of_densities_stay_apart():
+    text = "planar, annealing.updates = 10000, learning_rate = 0.1, restarts = 8, K = "
+    fits = [density(f"{text}{k}") for k in range(30)]
+    pages = densities_figures({"u1": [density("target"), *fits]})
+    assert sum(ax.get_title() != "target" for page in pages for ax in page.axes) == 30
+    for page in pages:
+        assert not overlaps(page)
+        assert all(ax.get_window_extent().height > 100 for ax in page.axes)
 
 
 def test_a_density_that_is_not_finite_is_named():

@@ -1,0 +1,74 @@
+"""Lines that fit a terminal: broken between words, in tables of several parts."""
+
+import itertools
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+GAP = 2  # blanks between the columns of a table
+KEYS = 0.6  # of the width at most for the columns that say what a row is of
+
+
+def hanging(head: str, text: str, stream: Any = None) -> str:
+    """Join a head and a text, which in a narrow terminal goes on below its own beginning."""
+    width = terminal_width(stream or sys.stdout)
+    if width is None or len(head) + len(text) <= width:
+        return head + text
+    below = " " * min(len(head), max(width - 20, 0))
+    rules: Any = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.fill(text, width, initial_indent=head, subsequent_indent=below, **rules)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], keys: int) -> str:
+    """Lay out a table; one that a terminal is too narrow for in parts, one below the other.
+
+    The first ``keys`` columns, which say what a row is of, and its number begin each part. Of a
+    text that is too long for a line of its own, the middle is left out.
+    """
+    columns = list(zip(header, *rows, strict=True))
+    width = terminal_width(sys.stdout)
+    if width is None or _width(columns) <= width:
+        return _lines(columns)
+    numbers = ("#", *map(str, range(1, len(rows) + 1)))
+    first = [numbers, *columns[:keys]]
+    for most in range(max(map(len, itertools.chain(*first))), 1, -1):
+        first = [_shortened(column, most) for column in first]
+        if _width(first) <= KEYS * width:
+            break
+    room = width - _width(first) - GAP
+    rest = [_shortened(column, room) for column in columns[keys:]]
+    return "\n\n".join(_lines([*first, *part]) for part in _parts(rest, room))
+
+
+def terminal_width(stream: Any) -> int | None:
+    """Return how many columns a terminal has, None for what is none: a line there has no end."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
+def _parts(columns: Sequence[Sequence[str]], room: int) -> Iterator[list[Sequence[str]]]:
+    """Yield the columns that fit beside each other."""
+    part: list[Sequence[str]] = []
+    for column in columns:
+        if part and _width([*part, column]) > room:
+            yield part
+            part = []
+        part.append(column)
+    yield part
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(len, column)) + GAP for column in columns) - GAP
+
+
+def _shortened(column: Sequence[str], most: int) -> list[str]:
+    """Return the texts of a column, each of so many characters at most."""
+    half = (most - 1) // 2
+    return [t if len(t) <= most else f"{t[: most - 1 - half]}…{t[len(t) - half :]}" for t in column]
+
+
+def _lines(columns: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in columns]
+    rows = zip(*columns, strict=True)
+    return "\n".join((" " * GAP).join(map(str.ljust, row, widths)).rstrip() for row in rows)
