@@ -249,6 +249,12 @@ def test_pictures_go_to_the_plots_of_the_sweep_or_where_asked(invoke, folder, tm
     assert result.stderr == "no pictures drawn; --output DIR draws them there\n"
 
 
+def test_a_home_that_cannot_be_written_is_nothing_to_tell_of(nflow, tmp_path):
+    write_run(tmp_path / "run")
+    done = nflow("compare", "run", "--output", "p", MPLCONFIGDIR="/proc/nowhere")
+    assert (done.returncode, done.stderr) == (0, "p/kl.png\np/densities.png\n")
+
+
 def test_a_target_without_log_z_is_compared_by_its_free_energy(invoke, tmp_path):
     for n, energy in enumerate((-1.0, -3.0, -2.0)):
         write_run(tmp_path / str(n), {"kl": None, "free_energy": energy}, seed=n)

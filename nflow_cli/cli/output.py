@@ -2,6 +2,7 @@
 
 import errno
 import io
+import logging
 import os
 import sys
 from typing import Any
@@ -49,6 +50,8 @@ def prepare(stdout: type[io.FileIO] = Results) -> None:
             os.fstat(descriptor)
         except OSError:  # closed: the next file that is opened would be taken for it
             os.open(os.devnull, flags)  # takes the least descriptor; stdout cannot be written to
+    # Where the cache of its fonts can be is nothing that a picture shows.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     sys.stdout = _text(stdout(1, "w", closefd=False), sys.stdout)
     sys.stderr = _text(Log(2, "w", closefd=False), sys.stderr)
 
