@@ -5,11 +5,13 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from nflow_cli.caveats import Caveat, caveats_of, words
 from nflow_cli.config import load_config
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.registry import POINT_SETS
@@ -104,6 +106,11 @@ class Result:
             flat["data.sha256"] = str(self._data.get("sha256"))[:12]
         return {key: value for key, value in flat.items() if not _among(key, APART + IDENTITY)}
 
+    @cached_property
+    def caveats(self) -> list[Caveat]:
+        """What the run cannot vouch for."""
+        return caveats_of(self.config, self.summary)
+
     def value(self, key: str) -> float | None:
         """Return a figure of the summary; None where it has none."""
         value = self.summary.get(key)
@@ -151,6 +158,10 @@ class Group:
     def restarts(self) -> int:
         """How many restarts each run had."""
         return getattr(self.best.config.train, "restarts", 1)
+
+    def words(self, key: str) -> str:
+        """Return the words that stand beside a figure, of whichever run, or ""."""
+        return ", ".join(dict.fromkeys(filter(None, (words(r.caveats, key) for r in self.results))))
 
     def spread(self, key: str) -> Spread | None:
         """Return the spread of a figure; None where a run has none."""

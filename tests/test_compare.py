@@ -351,3 +351,17 @@ def test_a_summary_of_a_vae_names_its_data(tmp_path):
     with pytest.raises(NflowError, match=r"summary\.json: damaged: expected the data's name"):
         compare.gather([str(run.path)])
     assert json.loads((run.path / "summary.json").read_text())["data"] == "mnist"
+
+
+def test_figures_with_caveats_carry_their_words(invoke, tmp_path):
+    annealed = {"train__steps": 4_000, "train__annealing__updates": 20_000}
+    write_run(tmp_path / "a", {"steps": 4_000}, **annealed)
+    write_run(tmp_path / "b", {"kl": 0.25}, flow__k=2)
+    result = invoke("compare", "a", "b", "--output", "pictures")
+    assert result.exit_code == 0 and result.stdout.count("0.50000 [annealing]") == 1
+    assert result.stdout.count("[") == 1
+    assert "[annealing] such as a: training ended at β = 0.208" in result.stderr
+    header, *rows = csv.reader(io.StringIO(invoke("compare", "a", "b", "--format", "csv").stdout))
+    words = {row[-1]: row[header.index("kl_caveats")] for row in rows}
+    assert words == {"a": "annealing", "b": ""}
+    assert "ess_caveats" not in header

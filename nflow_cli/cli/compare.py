@@ -3,7 +3,7 @@
 import csv
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,8 @@ def present(
     tables = {kind: group(r for r in results if r.kind == kind) for kind in MEASURES}
     written = [_table(kind, groups, format_) for kind, groups in tables.items() if groups]
     click.echo("\n\n".join(written))
+    for note in _reasons(results):
+        click.echo(layout.hanging("", note, sys.stderr), err=True)
     shared = (overlap(g.seeds, g.restarts) for groups in tables.values() for g in groups)
     for note in dict.fromkeys(filter(None, shared)):
         click.echo(layout.hanging("", note, sys.stderr), err=True)
@@ -63,6 +65,15 @@ def present(
         return
     for path in _draw(tables, sweep, output):
         click.echo(path, err=True)
+
+
+def _reasons(results: Iterable[Any]) -> list[str]:
+    """Say what the words beside the figures are short for, by a run of each."""
+    notes: dict[str, str] = {}
+    for result in results:
+        for word, _, reason in result.caveats:
+            notes.setdefault(word, f"[{word}] such as {result.run.path.name}: {reason}")
+    return list(notes.values())
 
 
 def _table(kind: str, groups: Sequence[Any], format_: str) -> str:
@@ -101,14 +112,17 @@ def _cells(groups: Sequence[Any], measure: Any, exact: bool) -> tuple[list[str],
     for group in groups:
         spread = group.spread(measure.key) if _shown(group, measure.key) else None
         if spread is None:
-            rows.append(["", "", ""])
+            rows.append([""] * 4)
         elif exact:
-            rows.append([repr(value) for value in spread])
+            rows.append([*map(repr, spread), group.words(measure.key)])
         else:
             median, low, high = (f"{value:,.{measure.decimals}f}" for value in spread)
-            rows.append([median, f"{low} – {high}"])
+            word = group.words(measure.key)
+            rows.append([f"{median} [{word}]" if word else median, f"{low} – {high}"])
     if exact:
-        return [f"{measure.key}_{name}" for name in ("median", "min", "max")], rows
+        columns = [f"{measure.key}_{name}" for name in ("median", "min", "max", "caveats")]
+        some = any(row[3] for row in rows)
+        return columns[: 3 + some], [row[: 3 + some] for row in rows]
     names = [f"{measure.name} median", f"{measure.name} min – max"] if several else [measure.name]
     return names, [row[: len(names)] for row in rows]
 
@@ -143,6 +157,7 @@ def _draw(tables: dict[str, Any], sweep: Any, output: str | None) -> Iterator[Pa
 def _figures(tables: dict[str, Any]) -> dict[str, Any]:
     """Return the pictures by name."""
     from nflow_cli import plotting
+    from nflow_cli.caveats import words
     from nflow_cli.compare import MEASURES, densities
 
     figures: dict[str, Any] = {}
@@ -160,6 +175,8 @@ def _figures(tables: dict[str, Any]) -> dict[str, Any]:
         if not panels:
             panels.append(plotting.Density("target", axis, log_target))
         title = f"{_series_name(group)}, K = {group.identity[2]}"
+        if word := words(group.best.caveats, "free_energy"):
+            title += f" [{word}]"
         panels.append(plotting.Density(title, axis, log_q))
     pages = plotting.densities_figures(targets)
     for number, page in enumerate(pages, start=1):
@@ -175,7 +192,7 @@ def _panels(groups: Sequence[Any], key: str) -> dict[str, list[Any]]:
     for group in groups:
         what, _, k = group.identity
         lines = panels.setdefault(what, {})
-        point = (k, *group.spread(key), group.settings)
+        point = (k, *group.spread(key), group.settings, group.words(key))
         lines.setdefault(_series_name(group), []).append(point)
     return {
         title: [Series(name, *map(list, zip(*points))) for name, points in lines.items()]

@@ -1,6 +1,5 @@
 """The table of figures that a training ends with, and what `evaluate` shares of it."""
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,6 @@ from nflow_cli.cli.layout import hanging
 
 Rows = list[tuple[str, str]]
 Caveats = Sequence[Caveat]
-WIDTH = 64  # of a sentence: 80 columns, less the names
 
 
 def table(summary: dict[str, Any], caveats: Caveats) -> str:
@@ -31,11 +29,7 @@ def laid_out(rows: Rows, least: int = 12) -> str:
 
 def caveat_rows(caveats: Caveats) -> Rows:
     """Say what the words beside the figures are short for."""
-    rows = []
-    for caveat in caveats:
-        first, *others = textwrap.wrap(caveat.reason, WIDTH)
-        rows += [(f"[{caveat.word}]", first), *(("", line) for line in others)]
-    return rows
+    return [(f"[{caveat.word}]", caveat.reason) for caveat in caveats]
 
 
 def _fit_2d(summary: dict[str, Any], caveats: Caveats) -> Rows:

@@ -37,7 +37,8 @@ PANEL, HEIGHT = 1.35, 7.2  # in inches, of a density and of all rows with their 
 class Series(NamedTuple):
     """A line of a panel: at each K the median over seeds, the least and the greatest.
 
-    ``settings`` are those of each K; the line is dashed where they are not all the same.
+    ``settings`` are those of each K; the line is dashed where they are not all the same. ``words``
+    stand beside the points of figures with caveats.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Series(NamedTuple):
     low: Sequence[float]
     high: Sequence[float]
     settings: Sequence[Mapping[str, str]]
+    words: Sequence[str]
 
     @property
     def is_of_k(self) -> bool:
@@ -112,6 +114,8 @@ def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: b
             "linestyle": "-" if series.is_of_k else "--",
         }
         ax.errorbar(k, median, reach, capsize=4, **style)
+        for place, word in zip(zip(k, median), series.words):
+            ax.annotate(word, place, (4, 4), textcoords="offset points", fontsize=7, color=colour)
     label_k(ax, sorted({k for series in lines for k in series.k}))
     ax.grid(color="0.9", linewidth=0.6)
 

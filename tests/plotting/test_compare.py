@@ -10,10 +10,10 @@ AXIS = np.linspace(-4, 4, 40)
 KS = [0, 2, 8, 32]
 
 
-def series(name="planar", scale=1.0, ks=KS, settings=None):
+def series(name="planar", scale=1.0, ks=KS, settings=None, words=None):
     median = scale / (1 + np.asarray(ks, float))
     spread = [(factor * median).tolist() for factor in (1, 0.5, 3)]
-    return Series(name, ks, *spread, settings or [{} for _ in ks])
+    return Series(name, ks, *spread, settings or [{} for _ in ks], words or ["" for _ in ks])
 
 
 def density(title, axis=AXIS):
@@ -112,7 +112,7 @@ def test_no_two_series_look_alike():
     ],
 )
 def test_the_scale_fits_the_values(values, scale):
-    line = Series("planar", KS, values, values, values, [{} for _ in KS])
+    line = Series("planar", KS, values, values, values, [{} for _ in KS], [""] * len(KS))
     figure = spread_figure({"u1": [line]}, "KL (nats)", seeds=1)
     assert figure.axes[0].get_yscale() == scale
     assert saved(figure)
@@ -175,3 +175,10 @@ def test_a_density_that_is_not_finite_is_named():
     broken = Density("planar, K = 2", AXIS, np.full((40, 40), np.nan))
     (figure,) = densities_figures({"u1": [density("target"), broken]})
     assert [text.get_text() for text in figure.axes[1].texts] == ["not finite"]
+
+
+def test_the_word_of_a_caveat_stands_beside_its_point():
+    line = series(words=["", "doubtful", "", ""])
+    (ax,) = spread_figure({"u1": [line]}, "KL (nats)", seeds=1).axes
+    (note,) = [text for text in ax.texts if text.get_text()]
+    assert (note.get_text(), note.xy) == ("doubtful", (line.k[1], line.median[1]))
