@@ -142,7 +142,7 @@ def _mass(_: Any, summary: Summary) -> Caveat | None:
         return Caveat("unresolved", ("mass",), "the density has no finite mass where its draws are")
     if error <= UNRESOLVED and abs(mass - 1) <= UNRESOLVED:
         return None
-    reason = "q is too narrow, or has too long tails, to be summed better: no error of the density"
+    reason = "q is too narrow, or has too long tails, to be summed where its draws are"
     return Caveat("unresolved", ("mass",), reason)
 
 
