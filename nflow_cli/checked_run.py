@@ -121,7 +121,9 @@ def differences(file: str, expected: Mapping[str, Any], received: Mapping[str, A
     ]
 
 
-def agree(run: CheckedRun, figures: Mapping[str, Any], source: str) -> Verdict:
+def agree(
+    run: CheckedRun, figures: Mapping[str, Any], source: str, tolerance: float = REPLAY_TOLERANCE
+) -> Verdict:
     """Compare figures that were computed again with those of the summary."""
     wrong, shown = [], []
     for key, value in figures.items():
@@ -133,7 +135,7 @@ def agree(run: CheckedRun, figures: Mapping[str, Any], source: str) -> Verdict:
             continue
         recorded = run.figure(key)
         shown.append(f"{key} {value}" if isinstance(value, int) else f"{key} {value:.5f}")
-        if not abs(value - recorded) <= REPLAY_TOLERANCE * max(1.0, abs(value)):
+        if not abs(value - recorded) <= tolerance * max(1.0, abs(value)):
             wrong.append(f"{key}: expected {value:.6g}, received {recorded:.6g}")
     return passed(not wrong), "; ".join(wrong) or f"{', '.join(shown)} {source}"
 
