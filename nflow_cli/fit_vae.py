@@ -23,7 +23,7 @@ from nflow_cli.training import (
     ProgressReport,
 )
 from nflow_cli.vae import FlowVAE, flatten
-from nflow_cli.vae_evaluation import ImportanceSampler, evaluate_vae, vae_arrays
+from nflow_cli.vae_evaluation import ImportanceSampler, estimate_arrays, evaluate_vae, vae_arrays
 from nflow_cli.validation import ValidationLog
 
 
@@ -160,12 +160,15 @@ def _validator(vae: FlowVAE, held_out: np.ndarray, config: Any) -> Callable[[], 
     return validate
 
 
-def _compares(published: Any, config: Any, images: Images) -> bool:
-    """Return whether a published figure is of the same data and as many flows."""
-    data = MNIST if images.sha256 == MNIST_ARRAYS_SHA256 else images.name
-    return (published.k in (None, config.flow.k)) and (
-        (published.data, published.binarization) == (data, config.data.binarization)
-    )
+def published_of(config: Any, images: Images) -> list[dict[str, Any]]:
+    """Return the published figures that are of the same data and as many flows."""
+    name = MNIST if images.sha256 == MNIST_ARRAYS_SHA256 else images.name
+    data = name, config.data.binarization
+    return [
+        published.model_dump()
+        for published in config.published
+        if published.k in (None, config.flow.k) and (published.data, published.binarization) == data
+    ]
 
 
 def run(config: Any, directory: RunDirectory, images: Images) -> dict[str, Any]:
@@ -177,9 +180,9 @@ def run(config: Any, directory: RunDirectory, images: Images) -> dict[str, Any]:
     model_sha256 = save_model(directory, model.vae)
     pixels = binarize(images.x_test, config.data.binarization, config.seed, 0, "test")
     draws = config.evaluate.importance_samples
-    figures, mean_latent = evaluate_vae(model.vae, pixels, draws, config.seed)
-    arrays = vae_arrays(model.vae, pixels, images.y_test, mean_latent, config.seed)
-    directory.write_evaluation(arrays)
+    figures, estimates = evaluate_vae(model.vae, pixels, draws, config.seed)
+    shown = (pixels, images.y_test, estimates["mean_latent"], config.seed)
+    directory.write_evaluation(vae_arrays(model.vae, *shown) | estimate_arrays(estimates))
     sizes = {"n_train": len(training), "n_test": images.n_test}
     summary = {
         "flow": ",".join(config.flow.pattern),
@@ -191,7 +194,7 @@ def run(config: Any, directory: RunDirectory, images: Images) -> dict[str, Any]:
         **figures,
         "binarization": config.data.binarization,
         "data": {"name": images.name, "sha256": images.sha256, **sizes},
-        "published": [p.model_dump() for p in config.published if _compares(p, config, images)],
+        "published": published_of(config, images),
         "n_parameters": model.vae.count_params(),
         "model_sha256": model_sha256,
         "config_sha256": fingerprint(config),

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import hashlib
 import io
 import json
 import os
@@ -25,6 +26,8 @@ CONFIG, RUN, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.csv", "summa
 MODEL, EVALUATION, PLOTS = "model.keras", "evaluation.npz", "plots"
 CHECKPOINTS = "checkpoints"
 SWEEP, LOG = "sweep.yaml", "log.txt"  # of a sweep, and of each run in it
+ENDED = (SUMMARY, METRICS, EVALUATION)  # what a run ends with, beside its model
+FILES = "files"  # in run.json: the SHA-256 of each of those
 LOCK = ".lock"  # there only while the run is being written, or after a kill -9
 
 FORMAT = 1  # of a run directory, in run.json; a newer one is not read
@@ -114,7 +117,8 @@ class RunDirectory:
     def recorded(self, info: Mapping[str, Any], config: str | None = None) -> Iterator[None]:
         """Keep ``run.json``: ``info`` and the status, from running to how the block ends.
 
-        A run that is resumed keeps what was recorded first, and counts how often it was.
+        A run that is resumed keeps what was recorded first, and counts how often it was. One that
+        is completed says the SHA-256 of the files that it ends with.
 
         Args:
             info: What else is recorded.
@@ -141,13 +145,14 @@ class RunDirectory:
             with suppress(RunDirectoryError):  # what ended the run matters more
                 self._record_end(record, status)
             raise
-        self._record_end(record, "completed")
+        self._record_end({**record, FILES: self.checksums()}, "completed")
 
     def _resumed(self) -> dict[str, Any]:
         record = self.read_json(RUN)
         before = record.get("resumed", 0)
         if not isinstance(before, int):
             raise RunDirectoryError(f"{self.path / RUN}: damaged: resumed: expected a number")
+        record.pop(FILES, None)  # of a run that is extended
         return {**record, "resumed": before + 1}
 
     def _write_config(self, text: str | None) -> None:
@@ -157,6 +162,13 @@ class RunDirectory:
     def _record_end(self, record: Mapping[str, Any], status: str) -> None:
         end = {"status": status, "end_seconds": round(time.time(), 3)}
         self.write_json(RUN, {**record, **end})
+
+    def checksums(self) -> dict[str, str]:
+        """Return the SHA-256 of each of the files that a run ends with."""
+        contents = {
+            name: self.read(name, npz.MAX_BYTES) for name in ENDED if (self.path / name).is_file()
+        }
+        return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
     def write(self, name: str, fill: Callable[[BinaryIO], Any]) -> Path:
         """Write a file whole, or leave the old one."""

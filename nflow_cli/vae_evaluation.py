@@ -17,6 +17,9 @@ BATCH = 100  # test images at a time
 # Draws of each at a time: with BATCH this bounds the memory. A convolution takes the most.
 DRAWS = {"relu": 50, "maxout": 50, "gated-conv": 5}
 ACTIVE = 0.01  # variance over images of a latent unit's posterior mean (Burda et al. 2016)
+# What an ImportanceSampler returns for each image: in nats, and of its latents.
+NATS = ("reconstruction", "kl", "log_evidence")
+ESTIMATES = (*NATS, "mean_latent", "latent_variance")
 SHOWN_LATENTS, SHOWN_IMAGES, SHOWN_SAMPLES, MANIFOLD = 5_000, 10, 64, 20
 
 
@@ -93,40 +96,56 @@ class ImportanceSampler:
 
 def evaluate_vae(
     vae: FlowVAE, pixels: np.ndarray, draws: int, seed: int
-) -> tuple[dict[str, Any], np.ndarray]:
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Judge ``vae`` on test images ``pixels`` ``(n, 28, 28)``, by ``draws`` latents for each.
 
-    All figures come from the same draws, in nats per image: the bound ``negative_elbo =
+    Returns:
+        :func:`figures_of` the estimates, and those of each image as :class:`ImportanceSampler`
+        returns them.
+    """
+    show = draws * len(pixels) > 200_000
+    estimates = ImportanceSampler(vae, draws, seed).over(pixels, show)
+    return figures_of(estimates, draws), estimates
+
+
+def figures_of(estimates: dict[str, np.ndarray], draws: int) -> dict[str, Any]:
+    """Return the figures that estimates of each image from ``draws`` latents make.
+
+    All come from the same draws, in nats per image: the bound ``negative_elbo =
     reconstruction + kl`` and ``negative_log_likelihood = -log p(x)`` by importance sampling, a
     tighter bound in expectation (Burda et al. 2016, arXiv 1509.00519), with its standard error
     over the images. ``active_units`` counts the latent units whose posterior mean has a variance
     over images above 0.01 (ibid.); ``None`` for a single draw, which does not tell it from noise.
-
-    Returns:
-        The figures, and the mean latent of each image ``(n, D)``.
     """
-    found = ImportanceSampler(vae, draws, seed).over(pixels, show=draws * len(pixels) > 200_000)
-    nll, n = -found["log_evidence"], len(pixels)
-    figures = {
-        "negative_elbo": float(np.mean(found["reconstruction"] + found["kl"])),
-        "reconstruction": float(np.mean(found["reconstruction"])),
-        "kl": float(np.mean(found["kl"])),
+    nll = -estimates["log_evidence"]
+    n = len(nll)
+    return {
+        "negative_elbo": float(np.mean(estimates["reconstruction"] + estimates["kl"])),
+        "reconstruction": float(np.mean(estimates["reconstruction"])),
+        "kl": float(np.mean(estimates["kl"])),
         "negative_log_likelihood": float(np.mean(nll)),
         "nll_standard_error": float(np.std(nll, ddof=1) / math.sqrt(n)) if n > 1 else None,
         "nll_samples": draws,
-        "active_units": _active_units(found, draws),
+        "active_units": _active_units(estimates, draws),
     }
-    return figures, found["mean_latent"]
 
 
-def _active_units(found: dict[str, np.ndarray], draws: int) -> int | None:
+def estimate_arrays(estimates: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the estimates of each image as a run keeps them, so that its figures can be found."""
+    kept = {f"test_{name}": estimates[name] for name in NATS}
+    latents = (name for name in ESTIMATES if name not in NATS)
+    return kept | {f"test_{name}": estimates[name].astype(np.float32) for name in latents}
+
+
+def _active_units(estimates: dict[str, np.ndarray], draws: int) -> int | None:
     """Count the units whose posterior mean varies: the means of the draws vary by more than it
     does, by a share ``1 / draws`` of the variance of the latents.
     """
     if draws == 1:
         return None
-    noise = np.mean(found["latent_variance"], axis=0) / draws
-    return int(np.sum(np.var(found["mean_latent"], axis=0) - noise > ACTIVE))
+    noise = np.mean(estimates["latent_variance"], axis=0, dtype=np.float64) / draws
+    variance = np.var(estimates["mean_latent"], axis=0, dtype=np.float64)
+    return int(np.sum(variance - noise > ACTIVE))
 
 
 def vae_arrays(
@@ -137,12 +156,11 @@ def vae_arrays(
     seed: int,
 ) -> dict[str, np.ndarray]:
     """Return the arrays that the plots are drawn from."""
-    axes = _shown_units(mean_latent)
-    # Drawn by the seed: files may be sorted by what they show.
-    order = stream(seed, "shown").permutation(len(pixels))
-    shown = np.sort(order[:SHOWN_LATENTS])
-    base, latents = _draw_latents(vae, pixels[shown], seed)
-    chosen = np.sort(order[:SHOWN_IMAGES]) if labels is None else _one_of_each(labels)
+    axes = shown_units(mean_latent)
+    shown = shown_images(len(pixels), seed, SHOWN_LATENTS)
+    base, latents = draw_latents(vae, pixels[shown], seed)
+    few = shown_images(len(pixels), seed, SHOWN_IMAGES)
+    chosen = few if labels is None else _one_of_each(labels)
     quantiles = (np.arange(MANIFOLD) + 0.5) / MANIFOLD
     axis = np.array([NormalDist().inv_cdf(q) for q in quantiles], np.float32)
     return {
@@ -153,12 +171,17 @@ def vae_arrays(
         "originals": pixels[chosen].astype(np.float32),
         "reconstructions": ops.convert_to_numpy(vae.reconstruct(pixels[chosen], seed)),
         "samples": ops.convert_to_numpy(vae.sample(SHOWN_SAMPLES, seed)),
-        "manifold": _manifold(vae, axis, axes),
+        "manifold": manifold_of(vae, axis, axes),
         "manifold_axis": axis,
     }
 
 
-def _draw_latents(vae: FlowVAE, pixels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def shown_images(n: int, seed: int, most: int) -> np.ndarray:
+    """Choose which of ``n`` images are shown, by the seed: files may be sorted by their labels."""
+    return np.sort(stream(seed, "shown").permutation(n)[:most])
+
+
+def draw_latents(vae: FlowVAE, pixels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return one draw of each image's base and what the flows make of it, both ``(n, D)``."""
     noise = stream(seed, "latents").standard_normal((len(pixels), vae.latent_dim), np.float32)
     parts: dict[str, list[np.ndarray]] = {"z0": [], "z": []}
@@ -170,7 +193,7 @@ def _draw_latents(vae: FlowVAE, pixels: np.ndarray, seed: int) -> tuple[np.ndarr
     return np.concatenate(parts["z0"]), np.concatenate(parts["z"])
 
 
-def _shown_units(mean_latent: np.ndarray) -> list[int]:
+def shown_units(mean_latent: np.ndarray) -> list[int]:
     """Return the two most active latent units, in order."""
     variance = np.var(mean_latent, axis=0)
     return sorted(int(unit) for unit in np.argsort(-variance, kind="stable")[:2])
@@ -182,7 +205,7 @@ def _one_of_each(labels: np.ndarray) -> np.ndarray:
     return first[:SHOWN_IMAGES]
 
 
-def _manifold(vae: FlowVAE, axis: np.ndarray, axes: list[int]) -> np.ndarray:
+def manifold_of(vae: FlowVAE, axis: np.ndarray, axes: list[int]) -> np.ndarray:
     """Decode the plane of two latent units, all others at 0: ``(r, r, 28, 28)``."""
     second, first = np.meshgrid(axis, axis, indexing="ij")
     latents = np.zeros((first.size, vae.latent_dim), np.float32)

@@ -20,11 +20,11 @@ def check(run_dir: str) -> None:
     failed = count = 0
     start_tensorflow()
     from nflow_cli.checks import check_run
+    from nflow_cli.flow_checks import Outcome
 
     for finding in check_run(run_dir):
-        count, failed = count + 1, failed + (not finding.passed)
+        count, failed = count + 1, failed + (finding.outcome == Outcome.FAIL)
         detail = " ".join(finding.detail.split())
-        head = f"{'OK' if finding.passed else 'FAIL':<4} {finding.name:<14} "
-        click.echo(hanging(head, detail))
+        click.echo(hanging(f"{finding.outcome:<8} {finding.name:<14} ", detail))
     if failed:
         raise NflowError(f"{run_dir}: {failed} of {count} checks failed")
