@@ -33,6 +33,14 @@ class Caveat(NamedTuple):
     reason: str
 
 
+TRAINED_ON = Caveat(
+    "trained on",
+    ("log_likelihood",),
+    "these are the points of the run itself, most of them trained on, not held out: without --data "
+    "its test points are judged",
+)
+
+
 def caveats_of(config: Any, summary: Summary) -> list[Caveat]:
     """Return the caveats of a run, from its config and the facts in its summary.
 

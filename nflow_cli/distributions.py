@@ -36,10 +36,11 @@ class UniformBox:
         self.half_width = half_width
 
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., D)``."""
+        """Return the log-density ``(...)`` in nats of points ``(..., D)``; NaN where one is NaN."""
         inside = ops.all(ops.abs(z) <= self.half_width, axis=-1)
         level = -z.shape[-1] * math.log(2 * self.half_width)
-        return ops.where(inside, ops.full_like(z[..., 0], level), -math.inf)
+        outside = ops.where(ops.any(ops.isnan(z), axis=-1), math.nan, -math.inf)
+        return ops.where(inside, ops.full_like(z[..., 0], level), outside)
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Draw float32 points; ``shape`` is ``(..., D)``."""

@@ -123,6 +123,7 @@ def train(
 ) -> dict[str, Any]:
     """Train ``model`` as ``config.train`` says; return the figures of speed.
 
+    Of one with a validation split, ``best_epoch`` tells whose weights are kept.
     With ``directory``, the training is logged and saved there, and goes on from where it was.
     """
     clock = Clock()
@@ -143,6 +144,7 @@ def train(
     epochs = [sum(clock.seconds[i : i + size]) for i in range(0, len(clock.seconds), size)]
     return {
         "epochs": log.rows,
+        "best_epoch": log.kept_at if validate else None,
         "compile_seconds": clock.figures()["compile_seconds"],
         "seconds_per_epoch": statistics.median(epochs[1:] or epochs),
     }
@@ -191,6 +193,7 @@ def run(config: Any, directory: RunDirectory, images: Images) -> dict[str, Any]:
         "latent_dim": config.model.latent_dim,
         "seed": config.seed,
         "epochs": speed.pop("epochs"),
+        "best_epoch": speed.pop("best_epoch"),
         **figures,
         "binarization": config.data.binarization,
         "data": {"name": images.name, "sha256": images.sha256, **sizes},

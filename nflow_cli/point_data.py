@@ -126,7 +126,7 @@ def load_point_data(name: str, seed: int) -> PointData:
     points = _points(name, seed)
     if len(points) < LEAST:
         raise DataError(f"{name}: expected at least {LEAST} points, received {len(points)}")
-    digest = hashlib.sha256(np.ascontiguousarray(points, "<f8").data).hexdigest()
+    digest = checksum(points)
     held_out = min(max(2, len(points) // 10), HELD_OUT)
     order = stream(seed, "split").permutation(len(points))
     test, validation, train = np.split(order, [held_out, 2 * held_out])
@@ -164,6 +164,11 @@ def atoms_of(points: np.ndarray) -> list[dict[str, Any]]:
             if step > ATOM_STEP * (high - low):
                 atoms.append({"column": number, "step": step, "repeated": float(repeated)})
     return atoms
+
+
+def checksum(points: np.ndarray) -> str:
+    """Return the SHA-256 of the bytes of points in their order, as little-endian float64."""
+    return hashlib.sha256(np.ascontiguousarray(points, "<f8").data).hexdigest()
 
 
 def _points(name: str, seed: int) -> np.ndarray:

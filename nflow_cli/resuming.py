@@ -1,6 +1,7 @@
 """What makes a training stoppable: checkpoints while it runs, and a stop that loses nothing."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -92,7 +93,15 @@ class Checkpointer(keras.callbacks.Callback):
             for name, part in self.parts.items():
                 groups = _grouped(saved.arrays, f"{name}/")
                 part.restore({**saved.state[name], **groups})
+            if self._is_extended_after_early_stop(saved.state):
+                for part in self.parts.values():
+                    if hasattr(part, "be_patient_again"):
+                        part.be_patient_again()
         return saved
+
+    def _is_extended_after_early_stop(self, state: Mapping[str, Any]) -> bool:
+        made = state["Clock"]["updates"][-1]
+        return state["finished"] and state["steps"] != self.steps and made < state["steps"]
 
     def finished(self, saved: Checkpoint | None) -> bool:
         """Return whether a training of as many steps had ended when ``saved`` was."""

@@ -4,9 +4,11 @@ import os
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.images import Images, load_images
-from nflow_cli.point_data import PointData, Standardisation, load_point_data
+from nflow_cli.point_data import PointData, Standardisation, checksum, load_point_data
 from nflow_cli.run_dir import RUN, RunDirectory
 
 
@@ -44,6 +46,11 @@ def points_of(run: RunDirectory, seed: int) -> PointData:
     """
     recorded = _recorded(run)
     return _checked(recorded, load_point_data(_place(recorded), seed))
+
+
+def is_data_of(run: RunDirectory, points: np.ndarray) -> bool:
+    """Return whether points are those that a fit-2d run has, in their order."""
+    return checksum(points) == _recorded(run).get("sha256")
 
 
 def units_of(run: RunDirectory) -> Standardisation:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from keras import ops
 
+from nflow_cli.arguments import whole_number
 from nflow_cli.config import load_config
 from nflow_cli.errors import DataError, NflowError, RunDirectoryError
 from nflow_cli.flows import FlowStack
@@ -71,7 +72,8 @@ class TrainedFlow:
             x: Points ``(..., 2)``.
 
         Returns:
-            ``(...)``, of ``dtype``; ``-inf`` where ``q`` is 0: outside the image of a bounded base.
+            ``(...)``, of ``dtype``; ``-inf`` where ``q`` is 0: outside the image of a bounded base;
+            NaN for a point with a NaN in it.
 
         Raises:
             DataError: If ``x`` are not numbers in rows of two.
@@ -197,9 +199,7 @@ def _check_finite(directory: RunDirectory, model: Any) -> None:
 
 
 def _counted(n: int) -> int:
-    if n < 0:
-        raise DataError(f"the number of samples must be 0 or more. Received: n={n}")
-    return n
+    return whole_number("n", n, error=DataError)
 
 
 def _points(x: Any) -> np.ndarray:

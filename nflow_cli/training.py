@@ -334,6 +334,10 @@ class EarlyStop(keras.callbacks.Callback):
         self.smooth, self.best = state["smooth"], state["best"]
         self.best_update = state["best_update"]
 
+    def be_patient_again(self) -> None:
+        """Count from here, where a training that this stopped is extended."""
+        self.best_update = self.clock.updates[-1]
+
 
 class ProgressReport(keras.callbacks.Callback):
     """Shows how far training is, on stderr: a bar with an ETA, or plain lines elsewhere."""
@@ -364,6 +368,17 @@ class ProgressReport(keras.callbacks.Callback):
         if self.bar.disable and tenth > self.shown:
             self.shown = tenth
             print(f"training: {update:,}/{self.steps:,} updates, {note}", file=sys.stderr)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Say so if that is early."""
+        if self.model.stop_training:
+            made = f"{self.clock.updates[-1]:,}/{self.steps:,} updates"
+            self.bar.console.print(
+                f"training: stopped early at {made}, by train.early_stopping",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
 
     def close(self) -> None:
         """Close the bar, however training ended."""

@@ -75,6 +75,10 @@ class ValidationLog(MetricsLog):
             more = {**more, self.column: math.nan}
         return super().write_row(more)
 
+    def be_patient_again(self) -> None:
+        """Count from here, where a training that this stopped is extended."""
+        self.mark_at = self.reached
+
     def take_best(self, model: keras.Model) -> None:
         """Give ``model`` the weights of the lowest validation loss."""
         if self.best_weights:

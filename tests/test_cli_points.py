@@ -104,6 +104,14 @@ def test_evaluate_gives_the_summary_again_or_judges_other_points(at_home, home):
     assert expected in succeed(at_home, "evaluate", "run", "--data", "other.npy")
 
 
+def test_evaluate_says_that_its_points_are_those_of_the_run(at_home):
+    printed = succeed(at_home, "evaluate", "run", "--data", "mine.csv")
+    assert "mean of 300 points [trained on]" in printed and "not held out" in printed
+    np.save("fewer.npy", some_points()[1:])
+    for args in ([], ["--data", "fewer.npy"]):
+        assert "trained on" not in succeed(at_home, "evaluate", "run", *args)
+
+
 @pytest.mark.parametrize("option", ["--samples", "--seed"])
 def test_evaluate_takes_no_samples_where_points_judge(at_home, option):
     result = at_home("evaluate", "run", option, 500)

@@ -28,6 +28,12 @@ def test_the_box_is_flat_inside_and_minus_infinity_outside(dim):
         assert np.all(call(box.log_prob, outside) == -np.inf)
 
 
+@every_base
+def test_a_point_that_is_not_a_number_has_no_density(base):
+    z = np.array([[np.nan, 0.0], [99.0, np.nan], [0.5, 0.5]], "float32")
+    assert list(np.isnan(call(base.log_prob, z))) == [True, True, False]
+
+
 def test_the_border_belongs_to_the_box():
     corners = np.array([[3, 3], [-3, 3], [3, -3], [-3, -3]], "float32")
     assert np.all(np.isfinite(call(UniformBox(3.0).log_prob, corners)))

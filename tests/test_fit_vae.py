@@ -185,6 +185,7 @@ def test_early_stopping_ends_with_the_weights_of_the_best_validation():
     bounds = [row["validation_negative_elbo"] for row in rows]
     falls = [before - after for before, after in pairwise(bounds)]
     assert speed["epochs"] == len(rows) < 12
+    assert speed["best_epoch"] == 1 + int(np.argmin(bounds))
     assert all(fall > 5 for fall in falls[:-1]) and falls[-1] <= 5
     pixels = binarize(fit_vae.split(images(), settings)[1], "stochastic", 0, 1, "test")
     found = ImportanceSampler(model.vae, 1, 0).over(pixels)

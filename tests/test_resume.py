@@ -176,6 +176,22 @@ def test_more_steps_extend_a_finished_run_and_say_what_that_is(tmp_path, invoke)
     assert float(rows[2]["learning_rate"]) > 1e-3
 
 
+STOPS = ["--k", "1", "--steps", "900", "--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
+
+
+@pytest.mark.parametrize("data", [[], ["--data", "two-moons"]], ids=["target", "points"])
+def test_a_run_that_stopped_early_says_so_and_goes_on_when_extended(tmp_path, invoke, data):
+    never_better = ["--set", "train.early_stopping={patience: 60, min_delta: 99.0}"]
+    done = invoke("fit-2d", *data, *STOPS, *never_better, "--output", "run")
+    assert done.exit_code == 0, done.stderr
+    assert "training: stopped early at 80/900 updates" in done.stderr
+    assert "stopped early after 80 of 900 updates in " in done.stdout
+    done = invoke("resume", "run", "--steps", "1000")
+    assert done.exit_code == 0, done.stderr
+    assert "stopped early after 140 of 1,000 updates in " in done.stdout
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 140
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [

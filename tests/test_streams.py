@@ -3,6 +3,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from nflow_cli.errors import ConfigError
 from nflow_cli.streams import stream
 
 N = 20_000
@@ -47,3 +48,10 @@ def test_a_stream_does_not_touch_numpys_global_state():
     before = np.random.get_state()[1].copy()
     stream(0, "a").random(10)
     np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+
+@pytest.mark.parametrize("seed", [1.5, True, "5", -1, 2**64, None])
+def test_a_seed_that_is_no_whole_number_is_refused(seed):
+    with pytest.raises(ConfigError, match=r"expected a whole number.*Received: seed="):
+        stream(seed, "a")
+    np.testing.assert_array_equal(draw(np.int64(3), "a"), draw(3, "a"))

@@ -8,7 +8,7 @@ from truth import chi_square_excess, normal_log_prob, push
 
 import nflow_cli
 from nflow_cli import trained
-from nflow_cli.errors import DataError, NflowError
+from nflow_cli.errors import ConfigError, DataError, NflowError
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
@@ -94,15 +94,22 @@ def test_anything_but_points_is_refused(mixed, x):
     assert "\n" not in str(caught.value)
 
 
-def test_a_negative_number_of_samples_is_refused(mixed, vae):
-    for run in (mixed, vae):
-        with pytest.raises(DataError, match="Received: n=-1"):
-            nflow_cli.load(run).sample(-1)
+def test_a_number_or_a_seed_that_counts_nothing_is_refused(mixed, vae):
+    for q in map(nflow_cli.load, (mixed, vae)):
+        for n in (-1, 2.5, "5", True, None):
+            with pytest.raises(DataError, match=rf"expected a whole number.*Received: n={n!r}"):
+                q.sample(n)
+        for seed in (1.5, True, "1", -1):
+            with pytest.raises(ConfigError, match=rf"expected a whole.*Received: seed={seed!r}"):
+                q.sample(5, seed=seed)
+        np.testing.assert_array_equal(q.sample(np.int64(3), np.int64(1)), q.sample(3, 1))
 
 
-def test_far_points_have_no_density_and_nan_stays_nan(mixed):
-    far = nflow_cli.load(mixed).log_prob([[1e30, 0], [0, -np.inf], [3e14, 0], [np.nan, 0]])
-    assert (far[:2] == -np.inf).all() and far[2] < -1e25 and np.isnan(far[3])
+def test_far_points_have_no_density_and_nan_stays_nan(mixed, boxed):
+    points = [[1e30, 0], [0, -np.inf], [3e14, 0], [np.nan, 0], [1e30, np.nan]]
+    for run in (mixed, boxed):
+        far = nflow_cli.load(run).log_prob(points)
+        assert (far[:2] == -np.inf).all() and far[2] < -1e25 and np.isnan(far[3:]).all()
 
 
 def test_outside_the_image_of_a_bounded_base_the_density_is_0(boxed):

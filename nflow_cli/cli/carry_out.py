@@ -46,7 +46,7 @@ def carry_out(config: Any, run: RunDirectory, data: Any = None) -> None:
             start_tensorflow()
             summary = _run(config, run, data)
             draw(run)
-        click.echo(table(summary, caveats_of(config, summary)))
+        click.echo(table(config, summary, caveats_of(config, summary)))
         click.echo(run.path)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from nflow_cli.caveats import Caveat, caveats_of, marked
+from nflow_cli.caveats import TRAINED_ON, Caveat, caveats_of, marked
 from nflow_cli.cli.report import (
     Rows,
     bound_rows,
@@ -122,6 +122,8 @@ def _points_rows(
 ) -> Rows:
     """Return the rows of the table of a fit-2d run on points."""
     from nflow_cli.point_data import PointData
+    from nflow_cli.run_data import is_data_of
+    from nflow_cli.run_dir import RunDirectory
     from nflow_cli.scores import held_out_figures, likelihood
 
     config = trained.config
@@ -130,6 +132,8 @@ def _points_rows(
         ("data", config.data.name),
         ("flow", f"{','.join(config.flow.pattern)}, K = {config.flow.k}"),
     ]
+    if not isinstance(data, PointData) and is_data_of(RunDirectory(trained.path), data):
+        caveats.append(TRAINED_ON)
     if isinstance(data, PointData):
         rows += held_out_rows(held_out_figures(trained, data), caveats)
     else:

@@ -10,14 +10,14 @@ Rows = list[tuple[str, str]]
 Caveats = Sequence[Caveat]
 
 
-def table(summary: dict[str, Any], caveats: Caveats) -> str:
+def table(config: Any, summary: dict[str, Any], caveats: Caveats) -> str:
     """Lay out the main figures of a run, one a line, and what it cannot vouch for."""
     if "negative_elbo" in summary:
-        rows = _train_vae(summary, caveats)
+        rows = _train_vae(config, summary, caveats)
     elif "log_likelihood" in summary:
-        rows = _fit_points(summary, caveats)
+        rows = _fit_points(config, summary, caveats)
     else:
-        rows = _fit_2d(summary, caveats)
+        rows = _fit_2d(config, summary, caveats)
     return laid_out([*rows, *caveat_rows(caveats)])
 
 
@@ -32,7 +32,7 @@ def caveat_rows(caveats: Caveats) -> Rows:
     return [(f"[{caveat.word}]", caveat.reason) for caveat in caveats]
 
 
-def _fit_2d(summary: dict[str, Any], caveats: Caveats) -> Rows:
+def _fit_2d(config: Any, summary: dict[str, Any], caveats: Caveats) -> Rows:
     kl = summary["kl"]
     error = f"± {summary['kl_standard_error']:.5f} nats"
     text = "unknown (log Z is)" if kl is None else marked(f"{kl:.5f} {error}", caveats, "kl")
@@ -45,7 +45,7 @@ def _fit_2d(summary: dict[str, Any], caveats: Caveats) -> Rows:
         ("ESS", marked(ess, caveats, "ess")),
         ("mass of q", _mass(summary, caveats)),
         *_restarts(summary["restarts"]),
-        ("training", _training(summary)),
+        ("training", _training(config, summary)),
     ]
 
 
@@ -53,14 +53,14 @@ def _mass(summary: dict[str, Any], caveats: Caveats) -> str:
     return marked(f"{summary['mass']:.5f} ± {summary['mass_error']:.5f}", caveats, "mass")
 
 
-def _fit_points(summary: dict[str, Any], caveats: Caveats) -> Rows:
+def _fit_points(config: Any, summary: dict[str, Any], caveats: Caveats) -> Rows:
     parts = ", ".join(f"{summary[f'n_{p}']:,} {p}" for p in ("train", "validation", "test"))
     return [
         ("data", f"{summary['data']['name']}: {parts} points"),
         ("flow", _flow(summary)),
         *held_out_rows(summary, caveats),
         ("mass of q", _mass(summary, caveats)),
-        ("training", f"{_training(summary)}; best after {summary['best_update']:,}"),
+        ("training", f"{_training(config, summary)}; best after {summary['best_update']:,}"),
     ]
 
 
@@ -79,12 +79,20 @@ def _flow(summary: dict[str, Any]) -> str:
     return f"{summary['flow']}, K = {summary['k']}, {summary['n_parameters']} parameters"
 
 
-def _training(summary: dict[str, Any]) -> str:
-    text = f"{summary['steps']} updates in {summary['train_seconds']:.1f} s"
+def _training(config: Any, summary: dict[str, Any]) -> str:
+    updates = _made(summary["steps"], config.train.steps, "updates")
+    text = f"{updates} in {summary['train_seconds']:.1f} s"
     speed = summary["steps_per_second"]
     if speed is None:
         return f"{text}, compiling included"
     return f"{text} ({speed:,.0f} a second, after {summary['compile_seconds']:.1f} s of compiling)"
+
+
+def _made(made: int, planned: int, unit: str) -> str:
+    """Say how long training was, and whether it stopped early."""
+    if made >= planned:
+        return f"{made} {unit}"
+    return f"stopped early after {made:,} of {planned:,} {unit}"
 
 
 def _restarts(restarts: dict[str, Any]) -> Rows:
@@ -114,8 +122,10 @@ def bound_rows(scores: dict[str, Any], latent_dim: int, caveats: Caveats) -> Row
     ]
 
 
-def _train_vae(summary: dict[str, Any], caveats: Caveats) -> Rows:
+def _train_vae(config: Any, summary: dict[str, Any], caveats: Caveats) -> Rows:
     data = summary["data"]
+    epochs = _made(summary["epochs"], config.train.epochs, "epochs")
+    best = f"; best after {summary['best_epoch']:,}" if summary["best_epoch"] else ""
     rows = [
         (
             "data",
@@ -126,8 +136,8 @@ def _train_vae(summary: dict[str, Any], caveats: Caveats) -> Rows:
         *bound_rows(summary, summary["latent_dim"], caveats),
         (
             "training",
-            f"{summary['epochs']} epochs of {summary['seconds_per_epoch']:.1f} s, after "
-            f"{summary['compile_seconds']:.1f} s of compiling",
+            f"{epochs} of {summary['seconds_per_epoch']:.1f} s, after "
+            f"{summary['compile_seconds']:.1f} s of compiling{best}",
         ),
     ]
     for entry in summary["published"]:

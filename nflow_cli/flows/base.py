@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from nflow_cli.arguments import MAX_SEED, whole_number
+from nflow_cli.errors import ConfigError
 from nflow_cli.flows.compose import run_flows
 
 
@@ -25,15 +27,15 @@ class Flow(keras.layers.Layer):
     ========================  ======================  =============================
 
     A log-determinant has the shape ``(...)``. The parameters of a flow are kept raw (free in R)
-    and constrained where they are used, so that every value of them is a bijection. Half
-    precision is too coarse for a log-determinant: under a mixed policy a flow computes in its
-    variables' type.
+    and constrained where they are used, so that every value of them is a bijection.
+
+    Raises:
+        ConfigError: As :func:`keep_precision` does.
     """
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
-        if self.compute_dtype != self.variable_dtype:
-            self.dtype_policy = self.variable_dtype
+        keep_precision(self)
 
     def forward_and_log_det(self, z: Any) -> tuple[Any, Any]:
         """Return ``f(z)`` ``(..., D)`` and ``log|det df/dz|`` ``(...)`` in nats."""
@@ -127,9 +129,21 @@ class ElementaryFlow(Flow):
         return {**super().get_config(), "seed": self.seed}
 
 
+def keep_precision(layer: keras.layers.Layer) -> None:
+    """Let a layer compute in its variables' type, also under a policy of mixed precision.
+
+    Raises:
+        ConfigError: If that is half precision, too coarse for an inverse and a log-determinant.
+    """
+    if layer.variable_dtype not in ("float32", "float64"):
+        raise ConfigError(f"expected float32 or float64. Received: dtype={layer.variable_dtype!r}")
+    if layer.compute_dtype != layer.variable_dtype:
+        layer.dtype_policy = layer.variable_dtype
+
+
 def draw_seed(seed: int | None) -> int:
     """Return ``seed``, or one drawn from Python's generator (which Keras seeds) for ``None``."""
-    return random.randrange(2**32) if seed is None else seed
+    return random.randrange(2**32) if seed is None else whole_number("seed", seed, MAX_SEED)
 
 
 def add_initialised_weight(layer: keras.layers.Layer, name: str, value: np.ndarray) -> Any:

@@ -6,8 +6,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from nflow_cli.arguments import whole_number
 from nflow_cli.distributions import LOG_2PI
 from nflow_cli.errors import ConfigError
+from nflow_cli.flows.base import keep_precision
+
+MAX_KERAS_SEED = 2**32 - 1
 
 
 @keras.saving.register_keras_serializable("nflow_cli")
@@ -24,7 +28,8 @@ class GaussianSampling(keras.layers.Layer):
         seed: Fixes the draws; ``None`` draws one.
 
     Raises:
-        ConfigError: If ``prior_std`` is not positive.
+        ConfigError: If ``prior_std`` is not positive, ``seed`` is no whole number that Keras takes,
+            or the precision is half.
     """
 
     def __init__(
@@ -35,11 +40,12 @@ class GaussianSampling(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        keep_precision(self)
         if not 0 < prior_std < math.inf:
             raise ConfigError(f"prior_std must be positive. Received: prior_std={prior_std}")
         self.prior_mean, self.prior_std = prior_mean, prior_std
-        self.generator = keras.random.SeedGenerator(seed)
-        self.seed = seed
+        self.seed = None if seed is None else whole_number("seed", seed, MAX_KERAS_SEED)
+        self.generator = keras.random.SeedGenerator(self.seed)
 
     def call(self, inputs: Any, noise: Any = None) -> Any:
         """Return ``μ + σ ε``, with ``noise`` for ``ε`` if it is given."""

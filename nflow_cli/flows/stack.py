@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from nflow_cli.arguments import whole_number
 from nflow_cli.errors import ConfigError
 from nflow_cli.flows.base import Flow, add_initialised_weight, built_for, draw_seed
 from nflow_cli.flows.compose import run_flows
@@ -28,24 +29,14 @@ class FlowStack(Flow):
         seed: Fixes the initial values; ``None`` draws one.
 
     Raises:
-        ConfigError: For an unknown flow, an empty pattern or a negative ``k``.
+        ConfigError: For a pattern that is no list of one or more known flows, for a ``k`` or a
+            ``seed`` that is no whole number of 0 or more, and for half precision.
     """
 
     def __init__(self, pattern: Sequence[str], k: int, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.pattern = list(pattern)
-        for name in self.pattern:
-            if name not in FLOWS:
-                known = ", ".join(FLOWS)
-                raise ConfigError(
-                    f"unknown flow{nearest(name, list(FLOWS))}; expected one of {known}. "
-                    f"Received: pattern={self.pattern}"
-                )
-        if not self.pattern:
-            raise ConfigError("a flow stack needs a pattern of at least one flow. Received: []")
-        if k < 0:
-            raise ConfigError(f"the number of flows must be 0 or more. Received: k={k}")
-        self.k = k
+        self.pattern = _checked_pattern(pattern)
+        self.k = whole_number("k", k)
         self.seed = draw_seed(seed)
         self.kinds = [resolve(FLOWS[name]) for name in self.pattern]
 
@@ -95,3 +86,18 @@ class FlowStack(Flow):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "pattern": self.pattern, "k": self.k, "seed": self.seed}
+
+
+def _checked_pattern(pattern: Any) -> list[str]:
+    """Return a pattern as a list of names of flows."""
+    if not isinstance(pattern, Sequence) or isinstance(pattern, str) or not len(pattern):
+        raise ConfigError(
+            f'expected a list of one or more flows, such as ["planar"]. Received: {pattern=!r:.60}'
+        )
+    for name in pattern:
+        if not isinstance(name, str) or name not in FLOWS:
+            raise ConfigError(
+                f"unknown flow{nearest(name, list(FLOWS))}; expected one of {', '.join(FLOWS)}. "
+                f"Received: {pattern=!r:.60}"
+            )
+    return list(pattern)

@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 from catalogue import CATALOGUE, eps_of, to_numpy
 
+from nflow_cli.errors import ConfigError
+
 every_flow = pytest.mark.parametrize("name", CATALOGUE)
 
 DIM = 3
@@ -114,6 +116,13 @@ def test_a_compiled_model_predicts_what_the_layer_computes(name):
     predicted = functional(layer).predict(points(), verbose=0)
     for got, expected in zip(predicted, outputs(layer, points())):
         np.testing.assert_allclose(got, expected, 64 * eps_of("float32"), 64 * eps_of("float32"))
+
+
+@every_flow
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_refused(name, dtype):
+    with pytest.raises(ConfigError, match=rf"expected float32 or float64.*dtype='{dtype}'"):
+        CATALOGUE[name](seed=3, dtype=dtype)
 
 
 @every_flow

@@ -166,3 +166,18 @@ def test_the_config_is_complete():
 def test_a_prior_without_a_width_is_refused(prior_std):
     with pytest.raises(ConfigError, match=rf"prior_std must be positive.*{prior_std}"):
         GaussianSampling(prior_std=prior_std)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True, "a", 2**32])
+def test_a_seed_that_is_no_whole_number_is_refused(seed):
+    with pytest.raises(ConfigError, match=r"expected a whole number.*seed="):
+        GaussianSampling(seed=seed)
+
+
+def test_half_precision_is_refused_and_mixed_computes_in_float32():
+    for dtype in ("float16", "bfloat16"):
+        with pytest.raises(ConfigError, match=rf"expected float32 or float64.*dtype='{dtype}'"):
+            GaussianSampling(dtype=dtype)
+    half = [tensor(MEAN, "float16"), tensor(LOG_VARIANCE, "float16")]
+    drawn = GaussianSampling(seed=1, dtype="mixed_float16")(half)
+    assert str(to_numpy(drawn).dtype) == "float32"

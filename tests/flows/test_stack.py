@@ -132,11 +132,31 @@ def test_a_flow_unlike_any_other_is_answered_with_those_there_are():
         FlowStack(["spline"], 2)
 
 
-def test_an_empty_pattern_is_refused():
-    with pytest.raises(ConfigError, match="at least one flow"):
-        FlowStack([], 2)
+@pytest.mark.parametrize("pattern", [[], (), "planar", 5, None, {"planar": 1}])
+def test_a_pattern_that_is_no_list_of_flows_is_refused(pattern):
+    with pytest.raises(ConfigError, match=r"expected a list of one or more flows.*Received: pat"):
+        FlowStack(pattern, 2)
 
 
-def test_a_negative_k_is_refused():
-    with pytest.raises(ConfigError, match=r"0 or more.*k=-1"):
-        FlowStack(["planar"], -1)
+@pytest.mark.parametrize("pattern", [["planr"], [3], [["planar"]], ["planar", None]])
+def test_what_is_no_flow_is_refused_with_those_there_are(pattern):
+    with pytest.raises(ConfigError, match=r"unknown flow.*expected one of planar, radial"):
+        FlowStack(pattern, 3)
+
+
+@pytest.mark.parametrize("k", [-1, 2.5, True, "3", None])
+def test_a_k_that_counts_nothing_is_refused(k):
+    with pytest.raises(ConfigError, match=rf"expected a whole number, 0 or more.*k={k!r}"):
+        FlowStack(["planar"], k)
+
+
+@pytest.mark.parametrize("seed", [-1, 2.5, True, "3"])
+def test_a_seed_that_is_no_whole_number_is_refused(seed):
+    with pytest.raises(ConfigError, match=rf"expected a whole number.*seed={seed!r}"):
+        FlowStack(["planar"], 2, seed=seed)
+
+
+def test_numpys_whole_numbers_are_taken_and_saved_as_pythons():
+    config = FlowStack(("planar",), np.int64(3), seed=np.uint32(4)).get_config()
+    assert (config["k"], config["seed"]) == (3, 4)
+    assert {type(config["k"]), type(config["seed"])} == {int}
