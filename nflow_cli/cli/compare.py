@@ -2,7 +2,6 @@
 
 import csv
 import io
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,17 +50,17 @@ def present(
     if not results:
         raise NflowError(f"{paths[0]}: no run has finished")
     if unfinished:
-        click.echo(f"left out, as they have not finished: {unfinished} of the runs", err=True)
+        layout.tell(f"left out, as they have not finished: {unfinished} of the runs")
     tables = {kind: group(r for r in results if r.kind == kind) for kind in MEASURES}
     written = [_table(kind, groups, format_) for kind, groups in tables.items() if groups]
     click.echo("\n\n".join(written))
     for note in _reasons(results):
-        click.echo(layout.hanging("", note, sys.stderr), err=True)
+        layout.tell(note)
     shared = (overlap(g.seeds, g.restarts) for groups in tables.values() for g in groups)
     for note in dict.fromkeys(filter(None, shared)):
-        click.echo(layout.hanging("", note, sys.stderr), err=True)
+        layout.tell(note)
     if output is None and sweep is None:
-        click.echo("no pictures drawn; --output DIR draws them there", err=True)
+        layout.tell("no pictures drawn; --output DIR draws them there")
         return
     for path in _draw(tables, sweep, output):
         click.echo(path, err=True)

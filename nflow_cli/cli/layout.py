@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import click
+
 GAP = 2  # blanks between the columns of a table
 KEYS = 0.6  # of the width at most for the columns that say what a row is of
 
@@ -19,6 +21,11 @@ def hanging(head: str, text: str, stream: Any = None) -> str:
     below = " " * min(len(head), max(width - 20, 0))
     rules: Any = {"break_long_words": False, "break_on_hyphens": False}
     return textwrap.fill(text, width, initial_indent=head, subsequent_indent=below, **rules)
+
+
+def tell(text: str, head: str = "") -> None:
+    """Print a note on stderr."""
+    click.echo(hanging(head, text, sys.stderr), err=True)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], keys: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from nflow_cli.cli.layout import tell
 from nflow_cli.errors import ConfigError
 
 THE_PRESETS = "Default: the preset's."  # for the help of options
@@ -86,5 +87,5 @@ def resolve_config(
     resolved = overrides.resolve(data, source, changes, schemas)
     resolved, shortened = overrides.in_proportion(resolved, data, changes, schemas)
     if shortened:
-        click.echo(shortened, err=True)
+        tell(shortened)
     return resolved

@@ -4,6 +4,8 @@ from typing import Any
 
 import click
 
+from nflow_cli.cli.layout import tell
+
 
 @click.command()
 @click.argument("run_dir", metavar="RUN_DIR")
@@ -26,16 +28,15 @@ def resume(run_dir: str, steps: int | None, epochs: int | None) -> None:
     resolved = _extended(before, steps, epochs)
     extended = resolved != before
     if record.get("status") == "completed" and not extended:
-        click.echo(f"{run.path}: finished already", err=True)
+        tell(f"{run.path}: finished already")
         click.echo(run.path)
         return
     data = data_of(run, resolved)
     if extended:
         total = "--steps" if steps else "--epochs"
-        click.echo(
+        tell(
             f"{total}: the schedule is that of the new total from here on: this is not what a run "
-            "of as many from the start would give",
-            err=True,
+            "of as many from the start would give"
         )
     carry_out(resolved, run, data)
 

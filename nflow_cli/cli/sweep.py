@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from nflow_cli.cli.layout import hanging
+from nflow_cli.cli.layout import tell
 
 MISSING = "one of SWEEP and --preset is needed: a grid of its own, or a preset to vary"
 
@@ -66,10 +66,10 @@ def sweep(
         _check_data(left)
         if left:
             for note in dict.fromkeys(run.note for run in left if run.note):
-                click.echo(note, err=True)
+                tell(note)
             restarts = max(getattr(run.config.train, "restarts", 1) for run in runs)
             if note := overlap(resolved.seeds, restarts):
-                click.echo(hanging("", note, sys.stderr), err=True)
+                tell(note)
             count = min(workers or pools.cores(), len(left))
             where = pools.cluster_pool(scheduler) if scheduler else pools.local_pool(count)
             with where as pool:
@@ -209,7 +209,7 @@ def _conclude(folder: Any, failures: dict[str, str], names: Sequence[str]) -> No
 
     width = max(map(len, failures), default=0)
     for name, message in failures.items():
-        click.echo(hanging(f"failed: {name:<{width}}  ", message, sys.stderr), err=True)
+        tell(message, head=f"failed: {name:<{width}}  ")
     if ended := [str(folder.path / name) for name in names if name not in failures]:
         present(ended, sweep=folder.path)
     click.echo(folder.path)

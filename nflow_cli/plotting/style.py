@@ -108,7 +108,7 @@ def name_units(axis: Axis) -> bool:
     formatter, name = axis.get_major_formatter(), axis.get_label_text()
     if not name or not isinstance(formatter, ScalarFormatter):
         return False
-    formatter.set_locs(list(axis.get_majorticklocs()))
+    formatter.set_locs(axis.get_majorticklocs().tolist())
     left_out = re.fullmatch(UNITS, formatter.get_offset().replace("\N{MINUS SIGN}", "-"))
     power, shift = left_out.groups() if left_out else (None, None)
     sign = "+" if shift and shift[0] == "-" else "\N{MINUS SIGN}"
