@@ -62,12 +62,10 @@ def test_tensorflow_starts_without_a_stderr(unheard):
     assert done.stdout.startswith("OK ")
 
 
-def test_a_fit_trains_where_its_progress_cannot_be_written_nor_its_letters(tmp_path):
-    line = f"nflow fit-2d {shlex.join(QUICK)} --output run 2>/dev/full"
-    done = shell(tmp_path, f"export PYTHONIOENCODING=ascii; {line}")
+def test_a_fit_trains_where_its_progress_cannot_be_written(tmp_path):
+    done = shell(tmp_path, f"nflow fit-2d {shlex.join(QUICK)} --output run 2>/dev/full")
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1] == "run"
-    assert " ? " in done.stdout and done.stdout.isascii()  # for ±
 
 
 def test_no_file_of_a_run_takes_the_place_of_a_closed_stream(tmp_path):
