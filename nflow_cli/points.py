@@ -173,8 +173,9 @@ def _complaint(path: Path, skipped: int, columns: tuple[int, int], wide: bool) -
     n = 0
     for n, line in _rows(path, skipped):
         cells = line.split(",")
-        numbers = [_number(cells[i]) for i in columns if i < len(cells)]
-        if len(numbers) != 2 or None in numbers or (len(cells) > 2 and not wide):
+        read = (_number(cells[i]) for i in columns if i < len(cells))
+        numbers = [number for number in read if number is not None]
+        if len(numbers) != 2 or (len(cells) > 2 and not wide):
             return DataError(f"{path}: line {n}: expected {_EXPECTED}; received {_received(cells)}")
         if not all(map(math.isfinite, numbers)):
             received = _received(cells)
