@@ -1,6 +1,5 @@
 """Checkpoints: what a run needs to go on after it was stopped at any moment. No Keras here."""
 
-import contextlib
 import hashlib
 import io
 import json
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli import npz
+from nflow_cli import files, npz
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.run_dir import CHECKPOINTS, RunDirectory
 
@@ -27,6 +26,11 @@ class Checkpoint:
 
     arrays: dict[str, np.ndarray]
     state: dict[str, Any]
+
+
+def _is_name(name: str) -> bool:
+    """Return whether that is what a checkpoint is called."""
+    return re.fullmatch(r"[0-9]{12}\.npz", name) is not None
 
 
 def _to_stderr(line: str) -> None:
@@ -61,10 +65,9 @@ class Checkpoints:
         manifest = {**self._manifest(), name: digest}
         kept = dict(sorted(manifest.items())[-KEPT:])
         self.directory.write_json(f"{CHECKPOINTS}/{MANIFEST}", kept)
-        with contextlib.suppress(OSError):  # what cannot be removed does no harm
-            for path in (self.directory.path / CHECKPOINTS).glob("*.npz"):
-                if path.name not in kept:
-                    path.unlink(missing_ok=True)
+        # What else is there is the user's.
+        folder = self.directory.path / CHECKPOINTS
+        files.remove(folder, lambda name: _is_name(name) and name not in kept)
 
     def load(self) -> Checkpoint | None:
         """Read the newest whole checkpoint; ``None`` where none was written yet.
@@ -97,10 +100,10 @@ class Checkpoints:
 
     def _manifest(self) -> dict[str, str]:
         name = f"{CHECKPOINTS}/{MANIFEST}"
-        if not (self.directory.path / name).is_file():
+        if not self.directory.has(name):
             return {}
         manifest = self.directory.read_json(name)
-        if not all(re.fullmatch(r"\d{12}\.npz", key) for key in manifest):
+        if not all(map(_is_name, manifest)):
             raise RunDirectoryError(
                 f"{self.directory.path / name}: damaged: not checkpoints' names"
             )

@@ -9,7 +9,7 @@ import numpy as np
 from nflow_cli import density_checks, image_checks
 from nflow_cli.caveats import caveats_of, records
 from nflow_cli.checked_run import CheckedRun, differences
-from nflow_cli.config import fingerprint, read_preset
+from nflow_cli.config import fingerprint
 from nflow_cli.errors import NflowError, RunDirectoryError
 from nflow_cli.flow_checks import (
     Outcome,
@@ -95,7 +95,7 @@ def check_record(run: CheckedRun) -> Verdict:
         "k": config.flow.k,
         "seed": config.seed,
         "n_parameters": run.model.count_params(),
-        "config_sha256": fingerprint(read_preset(run.directory.path / CONFIG)),
+        "config_sha256": fingerprint(run.directory.read_preset(CONFIG)),
     }
     if config.command == "fit-2d":
         target = None if config.target is None else config.target.name

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.caveats import Caveat, caveats_of, words
-from nflow_cli.config import load_config
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.registry import POINT_SETS
-from nflow_cli.run_dir import CONFIG, EVALUATION, RUN, SUMMARY, SWEEP, RunDirectory
+from nflow_cli.run_dir import EVALUATION, RUN, SUMMARY, SWEEP, RunDirectory
 
 
 class Measure(NamedTuple):
@@ -192,16 +191,18 @@ def gather(paths: Iterable[str]) -> tuple[list[Result], int]:
 
 
 def _runs_of_sweep(path: Path) -> list[RunDirectory]:
-    if not (path / SWEEP).is_file():
+    sweep = RunDirectory(path)
+    if not sweep.has(SWEEP):
         return []
-    runs = sorted(entry for entry in path.iterdir() if (entry / RUN).is_file())
+    folders = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+    runs = [run for run in map(sweep.below, folders) if run.has(RUN)]
     if not runs:
         raise RunDirectoryError(f"{path}: no run of this sweep has begun")
-    return [RunDirectory.open(str(run)) for run in runs]
+    return [RunDirectory.open(str(run.path)) for run in runs]
 
 
 def _read(run: RunDirectory) -> Result:
-    config, summary = load_config(run.path / CONFIG), run.read_json(SUMMARY)
+    config, summary = run.read_config(), run.read_json(SUMMARY)
     data = summary.get("data")
     if config.data is not None and not (
         isinstance(data, dict) and isinstance(data.get("name"), str)

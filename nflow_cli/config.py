@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import nearest
-from nflow_cli.schema import RUNS, SCHEMAS, TARGET_KINDS, Flow, Strict
+from nflow_cli.schema import SCHEMAS, TARGET_KINDS, Flow, Strict
 
 MAX_BYTES = 2**20  # of a preset file
 MAX_DEPTH = 20  # a preset needs seven
@@ -122,24 +122,38 @@ def preset_text(path: Path) -> str:
     Raises:
         ConfigError: If it cannot be read, is not text, or is larger than ``MAX_BYTES``.
     """
+    return _text(_content(path), str(path))
+
+
+def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ConfigError(f"{path}: expected a preset of at most {MAX_BYTES:,} bytes")
-        return content.decode("utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{path}: expected a preset of at most {MAX_BYTES:,} bytes")
+    return content
+
+
+def _text(content: bytes, source: str) -> str:
+    try:
+        return content.decode("utf-8")
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not a text file; expected a preset in YAML") from None
+        raise ConfigError(f"{source}: not a text file; expected a preset in YAML") from None
 
 
 def read_preset(path: Path) -> dict[str, Any]:
     """Read a preset file into a plain mapping; checked later, with the overrides."""
-    data = parse_yaml(preset_text(path), str(path))
+    return parse_preset(_content(path), str(path))
+
+
+def parse_preset(content: bytes, source: str) -> dict[str, Any]:
+    """Read the content of a preset file into a plain mapping; ``source`` names it in errors."""
+    data = parse_yaml(_text(content, source), source)
     if not isinstance(data, dict):
         got = "an empty file" if data is None else f"a {type(data).__name__}"
-        raise ConfigError(f"{path}: expected a mapping of preset keys. Received: {got}")
+        raise ConfigError(f"{source}: expected a mapping of preset keys. Received: {got}")
     return data
 
 
@@ -197,7 +211,7 @@ def validate(
     Args:
         data: A preset's keys and values.
         source: What to call it in errors.
-        schemas: By command; :data:`~nflow_cli.schema.RUNS` where a sweep will not do.
+        schemas: By command; ``RUNS`` of :mod:`nflow_cli.schema` where a sweep will not do.
         changes: Those that ``data`` holds already: an error names the one that caused it.
 
     Raises:
@@ -230,11 +244,6 @@ def _blamed(source: str, changes: Sequence[Change], path: str, kind: str = "") -
     if kind == "value_error" and changes:  # keys that are at odds, one of them perhaps changed
         source = f"{source} with {', '.join(dict.fromkeys(c.source for c in changes))}"
     return f"{source}: {path}"
-
-
-def load_config(path: Path) -> Any:
-    """Read and check the ``config.yaml`` of a run."""
-    return validate(read_preset(path), str(path), RUNS)
 
 
 def dump(config: Strict) -> str:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from nflow_cli.checkpoints import Checkpoint, Checkpoints
-from nflow_cli.config import fingerprint, load_config
+from nflow_cli.config import fingerprint
 from nflow_cli.errors import Interrupted, RunDirectoryError
 from nflow_cli.run_dir import CONFIG, RunDirectory
 from nflow_cli.signals import Held
@@ -117,11 +117,9 @@ class Checkpointer(keras.callbacks.Callback):
 
 def _settings(directory: RunDirectory) -> str | None:
     """Return what tells trainings apart that cannot go on from each other's checkpoints."""
-    path = directory.path / CONFIG
-    if not path.is_file():  # a library's user trains without
+    if not directory.has(CONFIG):  # a library's user trains without
         return None
-    settings = load_config(path).model_dump(mode="json", exclude=FREE)
-    return fingerprint(settings)
+    return fingerprint(directory.read_config().model_dump(mode="json", exclude=FREE))
 
 
 def _grouped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, list[np.ndarray]]:

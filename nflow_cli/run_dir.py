@@ -1,26 +1,24 @@
 """The run directory: the one module that knows the file names inside a run. No Keras here."""
 
 import csv
-import errno
-import hashlib
 import io
 import json
 import os
 import platform
 import re
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from nflow_cli import npz
+from nflow_cli import config, files, npz
 from nflow_cli.errors import BusyError, DivergenceError, RunDirectoryError
+from nflow_cli.schema import RUNS
 
 CONFIG, RUN, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.csv", "summary.json"
 MODEL, EVALUATION, PLOTS = "model.keras", "evaluation.npz", "plots"
@@ -47,7 +45,7 @@ class RunDirectory:
     @classmethod
     def create(cls, name: str, output: str | None = None) -> "RunDirectory":
         """Make ``outputs/<YYYYmmdd-HHMMSS>-<name>[-n]``, or ``output``, new or empty."""
-        with _explained(Path(output or "outputs")):
+        with files.explained(Path(output or "outputs")):
             if output is not None:
                 path = Path(output)
                 path.mkdir(parents=True, exist_ok=True)
@@ -68,7 +66,7 @@ class RunDirectory:
     @classmethod
     def at(cls, path: str) -> "RunDirectory":
         """Take a folder as it is, making it where it is missing: of a sweep, or of pictures."""
-        with _explained(Path(path)):
+        with files.explained(Path(path)):
             Path(path).mkdir(parents=True, exist_ok=True)
         return cls(Path(path))
 
@@ -76,12 +74,12 @@ class RunDirectory:
     def open(cls, path: str) -> "RunDirectory":
         """Open a run that exists."""
         folder = Path(path)
-        with _explained(folder):
+        with files.explained(folder):
             if not folder.is_dir():
                 raise RunDirectoryError(f"{path}: no such run directory")
-            if not (folder / RUN).is_file():
-                raise RunDirectoryError(f"{path}: not a run directory: it has no {RUN}")
         run = cls(folder)
+        if not run.has(RUN):
+            raise RunDirectoryError(f"{path}: not a run directory: it has no {RUN}")
         number = run.read_json(RUN).get("format")
         if isinstance(number, int) and number > FORMAT:
             raise RunDirectoryError(
@@ -94,20 +92,40 @@ class RunDirectory:
     @property
     def begun(self) -> bool:
         """Whether there is a run, which can be resumed."""
-        return (self.path / RUN).is_file()
+        return self.has(RUN)
+
+    def below(self, name: str) -> "RunDirectory":
+        """Return the folder of that name in this one: of a run in a sweep."""
+        files.is_folder(self.path / name)
+        return RunDirectory(self.path / name)
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a file of that name; anything but a plain file is refused."""
+        return files.is_file(self._path(name))
+
+    def _path(self, name: str) -> Path:
+        """Return the path of a file, seeing that a sub-folder that it is in is no link."""
+        path = self.path / name
+        if path.parent != self.path:
+            files.is_folder(path.parent)
+        return path
 
     @contextmanager
     def locked(self, what: str = "run") -> Iterator[None]:
         """Let no other process write in this folder until the block, or this process, ends.
 
+        What one that was killed left half written is removed.
+
         Raises:
             BusyError: If another one is.
         """
         path = self.path / LOCK
-        with _opened(path, "wb") as file:
-            if not _lock(file, path):
+        with files.opened(path, "ab") as file:
+            if not files.lock(file, path):
                 raise BusyError(f"{self.path}: another nflow is writing this {what}")
             try:
+                for name in ("", PLOTS, CHECKPOINTS):
+                    files.remove(self.path / name, files.is_unfinished)
                 yield
             finally:
                 with suppress(OSError):
@@ -165,10 +183,7 @@ class RunDirectory:
 
     def checksums(self) -> dict[str, str]:
         """Return the SHA-256 of each of the files that a run ends with."""
-        contents = {
-            name: self.read(name, npz.MAX_BYTES) for name in ENDED if (self.path / name).is_file()
-        }
-        return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        return {name: files.sha256(self._path(name)) for name in ENDED if self.has(name)}
 
     def write(self, name: str, fill: Callable[[BinaryIO], Any]) -> Path:
         """Write a file whole, or leave the old one."""
@@ -179,22 +194,12 @@ class RunDirectory:
     @contextmanager
     def _replaced(self, name: str) -> Iterator[Path]:
         """Yield a temporary name, of a file that replaces the old one when the block ends well."""
-        path = self.path / name
-        with _explained(path):
+        path = self._path(name)
+        with files.explained(path):
             if path.parent != self.path:
                 path.parent.mkdir(exist_ok=True)
-            handle, temporary = tempfile.mkstemp(path.suffix, f".{path.stem}.", path.parent)
-            try:
-                os.close(handle)
-                yield Path(temporary)
-                _sync(temporary)
-                os.chmod(temporary, 0o644)
-                os.replace(temporary, path)
-            except BaseException:
-                with suppress(OSError):  # what went wrong first matters more
-                    os.unlink(temporary)
-                raise
-            _sync(path.parent)
+            with files.replaced(path) as temporary:
+                yield temporary
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file."""
@@ -237,32 +242,46 @@ class RunDirectory:
         path = self.path / METRICS
         if rows is not None:
             self._keep_rows(path, rows)
-        with _opened(path, "ab") as file:
+        with files.opened(path, "ab") as file:
 
             def add(row: Mapping[str, Any]) -> None:
-                with _explained(path):
+                with files.explained(path):
                     text = io.StringIO()
                     header = [] if file.seek(0, os.SEEK_END) else [row]
                     csv.writer(text).writerows([*header, row.values()])
-                    _append(file, text.getvalue().encode())
+                    files.append(file, text.getvalue().encode())
 
             yield add
 
     def sync_metrics(self) -> None:
         """Make the rows of ``metrics.csv`` outlast a power cut."""
         path = self.path / METRICS
-        with _explained(path):
-            if path.exists():
-                _sync(path)
+        if self.has(METRICS):
+            with files.explained(path):
+                files.sync(path)
 
     def _keep_rows(self, path: Path, rows: int) -> None:
         """Cut ``metrics.csv`` off after ``rows`` rows and their header, or where it begins."""
-        with _explained(path):
-            lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-            if rows and len(lines) <= rows:
-                raise RunDirectoryError(f"{path}: damaged: expected {rows} rows or more")
-            if lines:
-                os.truncate(path, sum(map(len, lines[: rows + 1])) if rows else 0)
+        content = self.read(METRICS, MAX_METRICS) if self.has(METRICS) else b""
+        lines = content.splitlines(keepends=True)
+        if rows and len(lines) <= rows:
+            raise RunDirectoryError(f"{path}: damaged: expected {rows} rows or more")
+        if lines:
+            with files.opened(path, "rb+") as file, files.explained(path):
+                file.truncate(sum(map(len, lines[: rows + 1])) if rows else 0)
+
+    def open_log(self) -> AbstractContextManager[Any]:
+        """Open ``log.txt`` at its end."""
+        return files.opened(self.path / LOG, "ab")
+
+    def read_config(self) -> Any:
+        """Read and check ``config.yaml``."""
+        return config.validate(self.read_preset(CONFIG), str(self.path / CONFIG), RUNS)
+
+    def read_preset(self, name: str) -> dict[str, Any]:
+        """Read ``config.yaml`` or ``sweep.yaml`` into a plain mapping."""
+        content = self.read(name, config.MAX_BYTES)
+        return config.parse_preset(content, str(self.path / name))
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Read ``run.json`` or ``summary.json``."""
@@ -309,19 +328,15 @@ class RunDirectory:
 
     def read(self, name: str, limit: int) -> bytes:
         """Return the content of a file of the run, of at most ``limit`` bytes."""
-        path = self.path / name
-        with _explained(path):
-            if not path.is_file():
-                raise RunDirectoryError(f"{path}: missing; did the run end?")
-            if path.stat().st_size > limit:
-                raise RunDirectoryError(f"{path}: damaged: expected at most {limit:,} bytes")
-            return path.read_bytes()
+        if not self.has(name):
+            raise RunDirectoryError(f"{self.path / name}: missing; did the run end?")
+        return files.read(self._path(name), limit)
 
 
 def _is_unbegun(names: list[str]) -> bool:
     """Return whether a folder is empty but for what a run leaves that is killed before it began."""
-    left = rf"{re.escape(LOCK)}|{re.escape(CONFIG)}|\.(config|run)\.\w+\.(yaml|json)"
-    return not names or (LOCK in names and all(re.fullmatch(left, name) for name in names))
+    left = (name for name in names if name not in (LOCK, CONFIG))
+    return not names or (LOCK in names and all(map(files.is_unfinished, left)))
 
 
 def versions() -> dict[str, str]:
@@ -332,66 +347,6 @@ def versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):  # a build of another name: tensorflow-cpu, tf-nightly
             found[name] = version(name)
     return found
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn an OSError into one line that names ``path``, not a temporary file on the way to it."""
-    try:
-        yield
-    except OSError as error:
-        raise RunDirectoryError(f"{path}: {error.strerror or error}") from None
-
-
-@contextmanager
-def _opened(path: Path, mode: str) -> Iterator[Any]:
-    """Open a file unbuffered; only opening and closing it are explained, not the block."""
-    with _explained(path):
-        file = path.open(mode, buffering=0)
-    try:
-        yield file
-    finally:
-        with _explained(path):  # a network file system may say only now that it is full
-            file.close()
-
-
-def _lock(file: Any, path: Path) -> bool:
-    """Lock an open file unless another process has; closing it or any end of ours unlocks it."""
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except (ImportError, OSError):
-        return True  # this system or file system has no locks: train without one
-    with suppress(OSError):  # the last holder may have removed the file since it was opened
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-    return False
-
-
-def _append(file: Any, content: bytes) -> None:
-    """Append all of ``content`` to an unbuffered file, or leave it as it was."""
-    start, rest = file.seek(0, os.SEEK_END), memoryview(content)
-    try:
-        while rest:  # a disk that fills up takes a part first
-            rest = rest[file.write(rest) :]
-    except BaseException:
-        with suppress(OSError):
-            file.truncate(start)
-        raise
-
-
-def _sync(path: str | Path) -> None:
-    """Make a file, or the names in a folder, outlast a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot
-            raise
-    finally:
-        os.close(handle)
 
 
 def _check_numbers(key: str, _: tuple[int, ...], dtype: np.dtype) -> None:

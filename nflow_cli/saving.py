@@ -50,7 +50,7 @@ def load_model(run: RunDirectory, config: Any) -> Any:
         RunDirectoryError: If the file is missing, damaged, or another model's.
     """
     path = run.path / MODEL
-    if not path.is_file():
+    if not run.has(MODEL):
         status = run.read_json(RUN).get("status")
         raise RunDirectoryError(f"{path}: missing; the run has no model yet (status: {status})")
     place = PLACES[config.command]

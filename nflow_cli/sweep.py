@@ -52,20 +52,19 @@ class PlannedRun:
             RunDirectoryError: What is there is damaged.
             ConfigError: It is a run of another config.
         """
-        path = folder / self.name
-        written = path / CONFIG
+        run = RunDirectory(folder).below(self.name)
         try:
-            same = not written.is_file() or self._is_of(config.load_config(written))
+            same = not run.has(CONFIG) or self._is_of(run.read_config())
         except ConfigError as error:
             raise RunDirectoryError(str(error)) from None
         if not same:
             raise ConfigError(
-                f"{written}: not the config that the sweep has now (did a preset change?); "
-                "--output takes a new folder"
+                f"{run.path / CONFIG}: not the config that the sweep has now (did a preset "
+                "change?); --output takes a new folder"
             )
-        if not (path / RUN).is_file():
+        if not run.has(RUN):
             return False
-        return RunDirectory.open(str(path)).read_json(RUN).get("status") == "completed"
+        return RunDirectory.open(str(run.path)).read_json(RUN).get("status") == "completed"
 
     def part_done(self, folder: Path) -> float:
         """Return how much is done, in 0-1, as far as ``metrics.csv`` tells: the updates.
@@ -80,8 +79,8 @@ class PlannedRun:
 
     def as_begun(self, folder: Path) -> "PlannedRun":
         """Return the run by the config that it was begun with, if it was: it goes on by that."""
-        written = folder / self.name / CONFIG
-        return replace(self, config=config.load_config(written)) if written.is_file() else self
+        run = RunDirectory(folder).below(self.name)
+        return replace(self, config=run.read_config()) if run.has(CONFIG) else self
 
     def _is_of(self, written: Any) -> bool:
         """Return whether a config is this run's, whatever it says that makes no other figures."""
@@ -206,8 +205,9 @@ def claim(folder: RunDirectory, sweep: SweepConfig) -> None:
         RunDirectoryError: If the folder holds another sweep, or something else.
     """
     written = folder.path / SWEEP
-    if written.is_file():
-        there = config.validate(config.read_preset(written), str(written), {"sweep": SweepConfig})
+    if folder.has(SWEEP):
+        data = folder.read_preset(SWEEP)
+        there = config.validate(data, str(written), {"sweep": SweepConfig})
         if there.model_copy(update={"description": sweep.description}) != sweep:
             raise RunDirectoryError(f"{written}: another sweep; --output takes a new folder")
     elif any(entry.name != LOCK for entry in folder.path.iterdir()):

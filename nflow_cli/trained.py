@@ -8,13 +8,12 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.arguments import whole_number
-from nflow_cli.config import load_config
 from nflow_cli.errors import DataError, NflowError, RunDirectoryError
 from nflow_cli.flows import FlowStack
 from nflow_cli.point_data import Standardisation
 from nflow_cli.registry import BASES, TARGETS, resolve
 from nflow_cli.run_data import units_of
-from nflow_cli.run_dir import CONFIG, MODEL, RunDirectory
+from nflow_cli.run_dir import MODEL, RunDirectory
 from nflow_cli.saving import load_model
 from nflow_cli.streams import stream
 
@@ -177,7 +176,7 @@ def load(run: str | Path) -> TrainedFlow | TrainedVAE:
             it is damaged.
     """
     directory = RunDirectory.open(str(run))
-    resolved = load_config(directory.path / CONFIG)
+    resolved = directory.read_config()
     model = load_model(directory, resolved)
     _check_finite(directory, model)
     if resolved.command == "train-vae":

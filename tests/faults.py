@@ -19,6 +19,7 @@ class Disk:
         for name in CALLS:
             monkeypatch.setattr(os, name, self._counted(name, getattr(os, name)))
         monkeypatch.setattr(io, "open", self._counted("io.open", self._open))
+        monkeypatch.setattr(io, "FileIO", self._file_class())
 
     def fails(self, name):
         self.done.append(name)
@@ -39,17 +40,26 @@ class Disk:
 
         return counted
 
-    def _open(self, file, mode, buffering, *_):
+    def _file_class(self):
+        disk = self
+
+        class Unbuffered(File):  # a class, as NumPy asks what is one
+            def __init__(self, file, mode, opener=None):
+                if disk.fails("io.FileIO"):
+                    raise disk.error()
+                super().__init__(file, mode, disk, opener)
+
+        return Unbuffered
+
+    def _open(self, file, mode, *_):
         assert "b" in mode
-        raw = File(file, mode.replace("b", ""), self)
-        if buffering == 0:
-            return raw
+        raw = File(file, mode, self)
         return io.BufferedReader(raw) if "r" in mode else io.BufferedWriter(raw)
 
 
 class File(io.FileIO):
-    def __init__(self, file, mode, disk):
-        super().__init__(file, mode)
+    def __init__(self, file, mode, disk, opener=None):
+        super().__init__(file, mode.replace("b", ""), opener=opener)
         self.disk = disk
 
     def write(self, data):

@@ -237,7 +237,7 @@ def killed_after(rows):
 @pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_to_the_same_bits(short, tmp_path, monkeypatch):
     run, _ = short
-    settings = config.load_config(run.path / CONFIG)
+    settings = run.read_config()
     monkeypatch.setattr(fit_points.ValidationLog, "end_row", killed_after(2))
     with pytest.raises(KilledError):
         finish(tmp_path / "run", settings)
@@ -255,7 +255,7 @@ def test_compiled_chunks_make_the_updates_of_a_plain_loop(short):
     from nflow_cli.training import make_optimizer
 
     run, _ = short
-    settings = config.load_config(run.path / CONFIG)
+    settings = run.read_config()
     data = load_point_data("eight-gaussians", 5)
     model = fit_points.build(settings, data)
     points = data.units.inside(data.train).astype("float32")

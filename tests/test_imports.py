@@ -28,6 +28,7 @@ KERAS_FREE = [
         "config.py",
         "data.py",
         "errors.py",
+        "files.py",
         "images.py",
         "mass.py",
     ),

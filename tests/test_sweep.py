@@ -44,7 +44,8 @@ def test_a_grid_is_every_combination_once_each_with_its_config():
 def test_without_seeds_and_values_the_presets_are_as_they_are():
     (run,) = planned(presets=["u1-planar-k8"], set={}, vary={}, seeds=[])
     assert run.name == "u1-planar-k8"
-    assert run.config == config.load_config(config.find_preset("u1-planar-k8"))
+    preset = config.read_preset(config.find_preset("u1-planar-k8"))
+    assert run.config == config.validate(preset, "a test")
 
 
 @pytest.mark.parametrize(
@@ -203,7 +204,7 @@ def test_a_preset_of_another_command_is_no_sweep():
 def test_a_sweep_is_no_config_of_a_run(tmp_path):
     (tmp_path / "config.yaml").write_text("command: sweep\npresets: [u1-planar-k2]\n")
     with pytest.raises(ConfigError, match=r"expected one of fit-2d, train-vae. Received: 'sweep'"):
-        config.load_config(tmp_path / "config.yaml")
+        RunDirectory(tmp_path).read_config()
 
 
 def test_the_shipped_sweeps_are_the_papers():

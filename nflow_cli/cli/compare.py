@@ -29,9 +29,9 @@ def compare(runs: tuple[str, ...], format_: str, output: str | None) -> None:
     and greatest over the seeds, and the name of the best (lowest KL or -ELBO, highest
     log-likelihood). Draws these against K, and the densities of the targets and of the best fits.
     """
-    from nflow_cli.run_dir import SWEEP
+    from nflow_cli.run_dir import SWEEP, RunDirectory
 
-    is_sweep = len(runs) == 1 and (Path(runs[0]) / SWEEP).is_file()
+    is_sweep = len(runs) == 1 and RunDirectory(Path(runs[0])).has(SWEEP)
     present(runs, format_, output, Path(runs[0]) if is_sweep else None)
 
 

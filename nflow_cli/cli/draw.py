@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from nflow_cli.caveats import caveats_of
-from nflow_cli.config import load_config
 from nflow_cli.errors import NflowError, RunDirectoryError
-from nflow_cli.run_dir import CONFIG, RUN, SUMMARY, RunDirectory
+from nflow_cli.run_dir import RUN, SUMMARY, RunDirectory
 
 
 def draw(run: RunDirectory, format: str = "png") -> list[Path]:
@@ -18,7 +17,7 @@ def draw(run: RunDirectory, format: str = "png") -> list[Path]:
     from nflow_cli import plotting
 
     summary = run.read_json(SUMMARY)
-    summary["caveats"] = caveats_of(load_config(run.path / CONFIG), summary)
+    summary["caveats"] = caveats_of(run.read_config(), summary)
     parts = (run.read_evaluation(), run.read_metrics(), summary)
     if run.read_json(RUN).get("command") == "train-vae":
         drawn = plotting.vae_figures

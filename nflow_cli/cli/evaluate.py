@@ -39,11 +39,10 @@ def evaluate(run_dir: str, data: str | None, samples: int | None, seed: int | No
     likelihood of its test images, or of those of --data. All in nats.
     """
     from nflow_cli.backend import start_tensorflow
-    from nflow_cli.config import load_config
-    from nflow_cli.run_dir import CONFIG, SUMMARY, RunDirectory
+    from nflow_cli.run_dir import SUMMARY, RunDirectory
 
     run = RunDirectory.open(run_dir)
-    config = load_config(run.path / CONFIG)
+    config = run.read_config()
     on_points = config.command == "fit-2d" and config.data is not None
     if on_points and (samples, seed) != (None, None):
         raise click.UsageError("a fit to points is judged by points: no --samples and no --seed")
@@ -55,7 +54,7 @@ def evaluate(run_dir: str, data: str | None, samples: int | None, seed: int | No
     from nflow_cli.trained import load
 
     trained = load(run_dir)
-    recorded = run.read_json(SUMMARY) if (run.path / SUMMARY).is_file() else {}
+    recorded = run.read_json(SUMMARY) if run.has(SUMMARY) else {}
     recorded.pop("mass_error", None)  # no mass is shown
     draws_seed = config.seed if seed is None else seed
     click.echo(laid_out(rows_of(trained, given, samples, draws_seed, recorded), 14))

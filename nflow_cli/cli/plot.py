@@ -21,5 +21,8 @@ def plot(run_dir: str, format_: str) -> None:
     from nflow_cli.cli.draw import draw
     from nflow_cli.run_dir import RunDirectory
 
-    for path in draw(RunDirectory.open(run_dir), format_):
+    run = RunDirectory.open(run_dir)
+    with run.locked():
+        paths = draw(run, format_)
+    for path in paths:
         click.echo(path)

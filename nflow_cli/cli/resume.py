@@ -17,14 +17,13 @@ def resume(run_dir: str, steps: int | None, epochs: int | None) -> None:
     It ends as a run that was never stopped, bit for bit on the same machine. --steps or --epochs
     larger than before extend it, under the schedule of the new total.
     """
-    from nflow_cli import config
     from nflow_cli.cli.carry_out import carry_out
     from nflow_cli.run_data import data_of
-    from nflow_cli.run_dir import CONFIG, RUN, RunDirectory
+    from nflow_cli.run_dir import RUN, RunDirectory
 
     run = RunDirectory.open(run_dir)
     record = run.read_json(RUN)
-    before = config.load_config(run.path / CONFIG)
+    before = run.read_config()
     resolved = _extended(before, steps, epochs)
     extended = resolved != before
     if record.get("status") == "completed" and not extended:

@@ -157,7 +157,7 @@ def _train(
         try:
             # The longest first: none is left over when the others have ended.
             for run in sorted(left, key=lambda run: -run.work):
-                path = str((folder / run.name).resolve())
+                path = str(folder.resolve() / run.name)
                 request = {"folder": path, "config": run.config.model_dump(mode="json"), **shared}
                 futures[pool.executor.submit(workers.train, sweep, request)] = run
             pending = set(futures)

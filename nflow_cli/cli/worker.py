@@ -16,7 +16,6 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from nflow_cli.backend import NO_MEMORY, lacks_memory
@@ -79,9 +78,9 @@ def _train(folder: str, config: dict[str, Any], argv: list[str], cwd: str) -> No
     os.chdir(cwd)  # where the paths of the user's data begin
     sys.argv[1:] = argv  # what run.json tells
     resolved = validate(config, folder)
-    resumed = (Path(folder) / RUN).is_file()
-    run = RunDirectory.open(folder) if resumed else RunDirectory.at(folder)
-    with _logged(run.path / LOG):
+    run = RunDirectory.at(folder)
+    resumed = run.has(RUN)
+    with _logged(run):
         data = data_of(run, resolved) if resumed else load_data(resolved)
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -95,10 +94,10 @@ def _train(folder: str, config: dict[str, Any], argv: list[str], cwd: str) -> No
 
 
 @contextlib.contextmanager
-def _logged(path: Path) -> Iterator[None]:
-    """Send stdout and stderr to the end of a file, with what ends the block."""
+def _logged(run: RunDirectory) -> Iterator[None]:
+    """Send stdout and stderr to the end of the log of a run, with what ends the block."""
     saved = [os.dup(1), os.dup(2)]
-    with path.open("ab") as log:
+    with run.open_log() as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     try:
