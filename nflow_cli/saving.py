@@ -1,14 +1,18 @@
 """``model.keras``: written, read back without running code from it, and fingerprinted."""
 
 import hashlib
+import io
 import json
+import math
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
+import numpy as np
 from keras import ops
 
 from nflow_cli.errors import RunDirectoryError
@@ -17,7 +21,10 @@ from nflow_cli.run_dir import MODEL, RUN, RunDirectory
 
 # What each command saves. A place, not a class: a 2-D fit needs nothing of the VAE.
 PLACES = {"fit-2d": "nflow_cli.flows.stack:FlowStack", "train-vae": "nflow_cli.vae:FlowVAE"}
-MAX_DESCRIPTION = 2**20  # bytes of config.json inside the file
+DESCRIPTION, WEIGHTS = "config.json", "model.weights.h5"  # inside the file
+MEMBERS = (DESCRIPTION, "metadata.json", WEIGHTS)
+MAX_DESCRIPTION = 2**20  # bytes of each but the weights
+OVERHEAD = 2**14  # bytes that HDF5 adds to the weights, and to each of them, at most
 DIM = 2  # of the points of a 2-D fit
 
 
@@ -43,8 +50,9 @@ def weights_sha256(model: Any) -> str:
 def load_model(run: RunDirectory, config: Any) -> Any:
     """Read the model that ``config`` describes: a ``FlowStack``, or a ``FlowVAE``.
 
-    What the file says it holds is compared with ``config`` first, so that no class but nflow's own
-    is built, and none of another size; Keras then reads it in its safe mode.
+    It is built from ``config`` alone; of the file its weights are taken, once it is known to hold
+    weights of those shapes and nothing else. No class that a file names is built, and nothing is
+    unpacked that is larger than it should be.
 
     Raises:
         RunDirectoryError: If the file is missing, damaged, or another model's.
@@ -53,15 +61,25 @@ def load_model(run: RunDirectory, config: Any) -> Any:
     if not run.has(MODEL):
         status = run.read_json(RUN).get("status")
         raise RunDirectoryError(f"{path}: missing; the run has no model yet (status: {status})")
-    place = PLACES[config.command]
-    _check_description(path, place.partition(":")[2], expected_arguments(config))
-    resolve(place)  # importing it registers it with Keras
+    model = resolve(PLACES[config.command])(**expected_arguments(config), seed=config.seed)
+    if config.command == "fit-2d":
+        model.build((None, DIM))
+    content = run.read(MODEL, _most_bytes(model) + 3 * MAX_DESCRIPTION)
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            _check_members(archive, model)
+            described = json.loads(archive.read(DESCRIPTION))
+            _check_description(path, described, model, expected_arguments(config))
+            with archive.open(WEIGHTS) as member, h5py.File(member) as weights:
+                _check_weights(weights, model)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras's about a file whose weights do not fit
-            return keras.saving.load_model(path, compile=False, safe_mode=True)
+            keras.saving.load_weights(model, path)
+    except RunDirectoryError:
+        raise
     except Exception as error:  # zipfile, h5py and Keras each have their own
         raise _not_ours(path, error) from None
+    return model
 
 
 def expected_arguments(config: Any) -> dict[str, Any]:
@@ -73,24 +91,68 @@ def expected_arguments(config: Any) -> dict[str, Any]:
     return {**flow, **model, "amortized": config.flow.amortized}
 
 
-def _check_description(path: Path, name: str, expected: Mapping[str, Any]) -> None:
+def _most_bytes(model: Any) -> int:
+    """Return how large the file of the weights may be: HDF5 adds a few kilobytes to each."""
+    sizes = [math.prod(w.shape) * np.dtype(w.dtype).itemsize for w in model.weights]
+    return sum(sizes) + OVERHEAD * (1 + len(sizes))
+
+
+def _check_members(archive: zipfile.ZipFile, model: Any) -> None:
+    """See that the archive holds what Keras writes, unpacked, and none of it is too large."""
+    largest = {**dict.fromkeys(MEMBERS, MAX_DESCRIPTION), WEIGHTS: _most_bytes(model)}
+    received = archive.infolist()
+    if sorted(info.filename for info in received) != sorted(MEMBERS):
+        raise ValueError(f"its files are not {', '.join(MEMBERS)}")
+    for info in received:
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size > largest[info.filename]:
+            raise ValueError(f"its {info.filename} is too large, or packed")
+
+
+def _check_weights(file: h5py.File, model: Any) -> None:
+    """See that an HDF5 file holds arrays of the shapes of the model's weights, and no others."""
+    received = sorted((array.shape, array.dtype.name) for array in _arrays(file, set()))
+    expected = sorted((tuple(weight.shape), weight.dtype) for weight in model.weights)
+    if received != expected:
+        raise ValueError("its weights have other shapes")
+
+
+def _arrays(group: h5py.Group, seen: set[int]) -> Iterator[h5py.Dataset]:
+    """Yield the arrays below a group: each there once, in this file, and written to its end.
+
+    A link can lead to another file or back to its own group; an array that is packed, or was never
+    written, can be of any size though the file is small.
+    """
+    for name in group:
+        place = f"{group.name}/{name}".replace("//", "/")
+        is_here = isinstance(group.get(name, getlink=True), h5py.HardLink)
+        item: Any = group[name] if is_here else None
+        if not isinstance(item, h5py.Group | h5py.Dataset):
+            raise ValueError(f"its {place} is a link")
+        address = h5py.h5o.get_info(item.id).addr
+        if address in seen:
+            raise ValueError(f"its {place} is there twice")
+        seen.add(address)
+        if isinstance(item, h5py.Group):
+            yield from _arrays(item, seen)
+        elif item.id.get_offset() is None:
+            raise ValueError(f"its {place} is packed, or was never written")
+        else:
+            yield item
+
+
+def _check_description(path: Path, described: Any, model: Any, expected: Mapping[str, Any]) -> None:
     """Compare what the file says it holds with what it should."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            member = archive.getinfo("config.json")
-            if member.file_size > MAX_DESCRIPTION:
-                raise ValueError("its config.json is too long")
-            described = json.loads(archive.read(member))
-        arguments = dict(described["config"])
-        received = described["registered_name"] or described["class_name"]
-        built_for = (described.get("build_config") or {}).get("input_shape", [DIM])
-        if built_for[-1] != DIM:
-            raise ValueError(f"built for points of {built_for[-1]!r} dimensions, not of {DIM}")
-    except Exception as error:  # zipfile and zlib each have their own
-        raise _not_ours(path, error) from None
+    arguments = dict(described["config"])
+    received = described["registered_name"] or described["class_name"]
+    built_for = (described.get("build_config") or {}).get("input_shape", [DIM])
+    if built_for[-1] != DIM:
+        raise ValueError(f"built for points of {built_for[-1]!r} dimensions, not of {DIM}")
+    if isinstance(dtype := arguments["dtype"], dict):
+        arguments["dtype"] = dtype["config"]["name"]
+    name = type(model).__name__
     if received != f"nflow_cli>{name}":
         raise RunDirectoryError(f"{path}: expected a {name} of nflow, received {received!r:.60}")
-    for key, value in expected.items():
+    for key, value in {**expected, "dtype": model.dtype_policy.name}.items():
         if arguments.get(key) != value:
             raise RunDirectoryError(
                 f"{path}: not the model of its config.yaml: {key}: expected {value}, received "

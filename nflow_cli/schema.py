@@ -1,6 +1,7 @@
 """The preset schema: what a preset may hold, strict and frozen. No Keras here."""
 
 import re
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -277,6 +278,12 @@ class Published(Strict):
     source: str
 
 
+PIXELS = 784
+# By network: weights of encoder and decoder for each pair of units of two layers, about.
+WEIGHTS_A_PAIR = {"relu": 2, "maxout": 8, "gated-conv": 8}
+MAX_WEIGHTS = 10**8
+
+
 class VAEConfig(Strict):
     """A whole train-vae run."""
 
@@ -285,10 +292,22 @@ class VAEConfig(Strict):
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     data: Annotated[Data, BeforeValidator(_by_name)] = Data()
     model: VAEModel = VAEModel()
-    flow: VAEFlow = VAEFlow()
+    flow: VAEFlow = Field(default=VAEFlow(), validate_default=True)
     train: VAETrain = VAETrain()
     evaluate: VAEEvaluate = VAEEvaluate()
     published: list[Published] = []
+
+    @field_validator("flow")
+    @classmethod
+    def _fits_in_memory(cls, flow: VAEFlow, info: ValidationInfo) -> VAEFlow:
+        if model := info.data.get("model"):
+            pairs = sum(a * b for a, b in pairwise([PIXELS, *model.hidden, 2 * model.latent_dim]))
+            width = model.hidden[-1] if flow.amortized else 1
+            count = WEIGHTS_A_PAIR[model.network] * pairs
+            count += flow.k * (2 * model.latent_dim + 1) * width
+            if count > MAX_WEIGHTS:
+                raise ValueError(f"at most {MAX_WEIGHTS:,} weights in all, not about {count:,}")
+        return flow
 
 
 def _seed_range(seeds: Any) -> Any:

@@ -81,3 +81,18 @@ def test_a_value_of_set_keeps_to_the_limits_of_a_file(value, expected):
         config.parse_assignment(f"seed={value}")
     assert str(caught.value).startswith("--set seed: ")
     assert len(str(caught.value)) < 200 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model: {hidden: [100000, 100000]}",
+        "model: {hidden: [100000], latent_dim: 10000}",
+        "model: {network: maxout, hidden: [20000]}",
+        "model: {network: gated-conv, hidden: [100000]}",
+        "flow: {k: 10000}",
+    ],
+)
+def test_a_vae_that_would_take_all_the_memory_is_refused(tmp_path, text):
+    line = complaint(tmp_path, f"command: train-vae\n{text}\n")
+    assert line.startswith("flow: expected at most 100,000,000 weights in all, not about ")

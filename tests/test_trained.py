@@ -1,5 +1,8 @@
+import io
 import shutil
+import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -207,7 +210,7 @@ def test_code_in_a_model_is_never_run(copy, tmp_path):
         data["config"]["dtype"] = payload
 
     edit_description(copy, hide)
-    assert "damaged" in complaint(copy)
+    assert "dtype: expected float32" in complaint(copy)
     assert not made.exists()
 
 
@@ -237,3 +240,160 @@ def test_a_model_of_weights_that_are_not_finite_is_refused(name, tmp_path, reque
     for args in (["evaluate", run], ["sample", run, "-n", 5, "-o", "points.npy"]):
         result = invoke(*args)
         assert result.exit_code == 1 and result.stderr.count("\n") == 1, result.stderr
+
+
+def rewrite_weights(run, change):
+    """Change the HDF5 file of the weights of ``model.keras`` in place."""
+
+    def edited(content):
+        file = io.BytesIO(content)
+        with h5py.File(file, "r+") as weights:
+            change(weights)
+        return file.getvalue()
+
+    edit_member(run / "model.keras", "model.weights.h5", edited)
+
+
+def vast(weights):  # a few hundred bytes that stand for 4 GB: never written
+    del weights["vars/0"]
+    weights.create_dataset("vars/0", (2**29, 2), "f4")
+
+
+def vast_and_packed(weights):
+    del weights["vars/0"]
+    packing = {"chunks": (2**20, 2), "compression": "gzip"}
+    weights.create_dataset("vars/0", (2**29, 2), "f4", **packing)[:2] = 1
+
+
+def packed(weights):
+    values = weights["vars/0"][:]
+    del weights["vars/0"]
+    weights.create_dataset("vars/0", data=values, compression="gzip")
+
+
+def never_written(weights):
+    shape = weights["vars/0"].shape
+    del weights["vars/0"]
+    weights.create_dataset("vars/0", shape, "f4")
+
+
+def elsewhere(weights):
+    shape = weights["vars/0"].shape
+    del weights["vars/0"]
+    outside = [("/dev/zero", 0, h5py.h5f.UNLIMITED)]
+    weights.create_dataset("vars/0", shape, "f4", external=outside)
+
+
+def virtual(weights):
+    shape = weights["vars/0"].shape
+    del weights["vars/0"]
+    layout = h5py.VirtualLayout(shape, "f4")
+    layout[:] = h5py.VirtualSource("other.h5", "data", shape)
+    weights.create_virtual_dataset("vars/0", layout)
+
+
+def soft_link(weights):
+    weights.move("vars/0", "kept")
+    weights["vars/0"] = h5py.SoftLink("/kept")
+
+
+def external_link(weights):
+    del weights["vars/0"]
+    weights["vars/0"] = h5py.ExternalLink("/etc/other.h5", "/data")
+
+
+def endless(weights):
+    weights["vars/again"] = weights["vars"]
+
+
+def one_more(weights):
+    weights["vars/99"] = np.zeros(3, "f4")
+
+
+def doubles(weights):
+    values = weights["vars/0"][:]
+    del weights["vars/0"]
+    weights["vars/0"] = values.astype("f8")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (vast, "never written"),
+        (vast_and_packed, "packed"),
+        (packed, "packed"),
+        (never_written, "never written"),
+        (elsewhere, "packed, or was never written"),
+        (virtual, "packed, or was never written"),
+        (soft_link, "is a link"),
+        (external_link, "is a link"),
+        (endless, "there twice"),
+        (one_more, "other shapes"),
+        (doubles, "other shapes"),
+    ],
+)
+def test_weights_of_other_shapes_or_places_are_refused_before_they_are_read(
+    copy, change, expected, monkeypatch
+):
+    rewrite_weights(copy, change)
+    monkeypatch.setattr(keras.saving, "load_weights", None)
+    line = complaint(copy)
+    assert line.startswith(f"{copy / 'model.keras'}: damaged: ") and expected in line
+
+
+def add_zeros(name):
+    """Return what adds to a member of ``model.keras`` 256 MB of zeros, deflated to 1 MB."""
+
+    def add(path):
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename: archive.read(info) for info in archive.infolist()}
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for member, content in members.items():
+                with archive.open(member, "w", force_zip64=True) as file:
+                    file.write(content)
+                    for _ in range(2**6 if member == name else 0):
+                        file.write(bytes(2**22))
+
+    return add
+
+
+def add_a_file(path):
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("assets/code.py", "")
+
+
+def make_vast(path):
+    with path.open("r+b") as file:
+        file.truncate(2**40)  # takes no room on the disk
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (add_zeros("model.weights.h5"), "too large, or packed"),
+        (add_zeros("config.json"), "too large, or packed"),
+        (add_a_file, "its files are not config.json, metadata.json, model.weights.h5"),
+        (make_vast, "expected at most"),
+    ],
+    ids=["weights", "description", "another file", "the whole"],
+)
+def test_a_model_file_larger_than_its_model_is_refused_unread(copy, change, expected, monkeypatch):
+    change(copy / "model.keras")
+    monkeypatch.setattr(zipfile.ZipFile, "read", None)
+    line = complaint(copy)
+    assert line.startswith(f"{copy / 'model.keras'}: damaged: ") and expected in line
+
+
+def test_a_model_of_another_precision_is_refused(copy):
+    edit_description(copy, lambda data: data["config"].update(dtype="float64"))
+    expected = "not the model of its config.yaml: dtype: expected float32, received 'float64'"
+    assert complaint(copy) == f"{copy / 'model.keras'}: {expected}"
+
+
+def test_what_is_loaded_has_the_weights_that_keras_reads(mixed, vae):
+    for run in (mixed, vae):
+        trained_model = nflow_cli.load(run)
+        model = trained_model.flow if run == mixed else trained_model.model
+        expected = keras.saving.load_model(run / "model.keras", compile=False)
+        for weight, other in zip(model.weights, expected.weights, strict=True):
+            np.testing.assert_array_equal(weight, other)
