@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.errors import RunDirectoryError
+from nflow_cli.evaluation_arrays import ARRAYS
 from nflow_cli.flow_checks import Flows, Verdict, as_arrays, passed
 from nflow_cli.images import binarize
 from nflow_cli.run_data import data_of
@@ -54,7 +55,7 @@ class CheckedRun:
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """What ``evaluation.npz`` holds."""
-        return self.directory.read_evaluation()
+        return self.directory.read_evaluation(ARRAYS[self.config.experiment])
 
     @property
     def is_older(self) -> bool:

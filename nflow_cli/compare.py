@@ -13,8 +13,9 @@ import numpy as np
 
 from nflow_cli.caveats import Caveat, caveats_of, words
 from nflow_cli.errors import RunDirectoryError
+from nflow_cli.evaluation_arrays import DENSITIES
 from nflow_cli.registry import POINT_SETS
-from nflow_cli.run_dir import EVALUATION, RUN, SUMMARY, SWEEP, RunDirectory
+from nflow_cli.run_dir import RUN, SUMMARY, SWEEP, RunDirectory
 
 
 class Measure(NamedTuple):
@@ -74,8 +75,7 @@ class Result:
     @property
     def kind(self) -> str:
         """Which figures it has: a key of ``MEASURES``."""
-        on_points = self.config.command == "fit-2d" and self.config.data is not None
-        return "points" if on_points else self.config.command
+        return self.config.experiment
 
     @property
     def identity(self) -> tuple[str, str, int]:
@@ -305,11 +305,5 @@ def densities(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Raises:
         RunDirectoryError: Naming the file, if it does not hold them.
     """
-    arrays = result.run.read_evaluation()
-    axis, *logs = (arrays.get(name, np.empty(0)) for name in ("axis_1", "log_target", "log_q"))
-    n = len(axis) if axis.ndim == 1 else 0
-    if n < 2 or any(log.shape != (n, n) for log in logs) or not np.isfinite(axis).all():
-        raise RunDirectoryError(
-            f"{result.run.path / EVALUATION}: damaged: expected log_target and log_q on a grid"
-        )
-    return axis, logs[0], logs[1]
+    arrays = result.run.read_evaluation(DENSITIES)
+    return arrays["axis_1"], arrays["log_target"], arrays["log_q"]

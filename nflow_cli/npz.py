@@ -31,9 +31,16 @@ def read_arrays(archive: zipfile.ZipFile, keys: Iterable[str], check: Check) -> 
         ArrayError: An array is too large, not wanted, or shorter or longer than it says. Damaged
             bytes raise whatever ``zipfile``, ``zlib`` and NumPy do.
     """
-    members = {key: archive.getinfo(f"{key}.npy") for key in keys}
+    members = {key: _member(archive, key) for key in keys}
     check_size(sum(info.file_size for info in members.values()))
     return {key: _read_member(archive, key, info, check) for key, info in members.items()}
+
+
+def _member(archive: zipfile.ZipFile, key: str) -> zipfile.ZipInfo:
+    try:
+        return archive.getinfo(f"{key}.npy")
+    except KeyError:
+        raise ArrayError(f"expected an array {key}") from None
 
 
 def check_size(size: int) -> None:

@@ -5,8 +5,8 @@ import io
 import json
 import os
 import platform
-import re
 import time
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -18,6 +18,7 @@ import numpy as np
 
 from nflow_cli import config, files, npz
 from nflow_cli.errors import BusyError, DivergenceError, RunDirectoryError
+from nflow_cli.evaluation_arrays import Shapes, check_axes, check_of, most_bytes
 from nflow_cli.schema import RUNS
 
 CONFIG, RUN, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.csv", "summary.json"
@@ -294,18 +295,27 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.path / name}: damaged: expected a JSON object")
         return data
 
-    def read_evaluation(self) -> dict[str, np.ndarray]:
-        """Read the arrays that the plots are drawn from."""
-        return self.arrays_of(EVALUATION, self.read(EVALUATION, npz.MAX_BYTES))
+    def read_evaluation(self, shapes: Shapes) -> dict[str, np.ndarray]:
+        """Read arrays of ``evaluation.npz``: those of ``shapes``, which they must have."""
+        content = self.read(EVALUATION, most_bytes(shapes))
+        with self._damaged_arrays(EVALUATION), zipfile.ZipFile(io.BytesIO(content)) as archive:
+            arrays = npz.read_arrays(archive, shapes, check_of(shapes))
+            check_axes(arrays)
+        return arrays
 
     def arrays_of(self, name: str, content: bytes) -> dict[str, np.ndarray]:
         """Return the arrays of numbers in the bytes of an ``.npz`` file of the run, by name."""
+        with self._damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
+            keys = [key.removesuffix(".npy") for key in archive.namelist()]
+            return npz.read_arrays(archive, keys, _check_numbers)
+
+    @contextmanager
+    def _damaged_arrays(self, name: str) -> Iterator[None]:
+        """Explain whatever goes wrong when arrays are read."""
         wrong: object = "expected arrays saved by nflow"
         try:
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                keys = [key.removesuffix(".npy") for key in archive.namelist()]
-                if all(re.fullmatch(r"[\w/]+", key) for key in keys):
-                    return npz.read_arrays(archive, keys, _check_numbers)
+            yield
+            return
         except npz.ArrayError as error:
             wrong = error
         except Exception:  # zlib, zipfile and NumPy each have their own for damaged bytes
@@ -316,11 +326,14 @@ class RunDirectory:
         """Read the columns of ``metrics.csv``."""
         text = self.read(METRICS, MAX_METRICS).decode("utf-8", errors="replace")
         try:
-            header, *rows = text.splitlines()
-            if not any(rows):  # NumPy would only warn
+            lines = io.StringIO(text)
+            header = next(csv.reader([next(lines)]))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # NumPy's about no rows at all: told below
+                table = np.loadtxt(lines, delimiter=",", comments=None, ndmin=2)
+            if not len(table):
                 raise ValueError
-            table = np.loadtxt(rows, delimiter=",", comments=None, ndmin=2)
-            return dict(zip(next(csv.reader([header])), table.T, strict=True))
+            return dict(zip(header, table.T, strict=True))
         except (ValueError, StopIteration, csv.Error):
             raise RunDirectoryError(
                 f"{self.path / METRICS}: damaged: expected a header and rows of numbers"

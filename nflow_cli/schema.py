@@ -22,6 +22,7 @@ from nflow_cli.registry import DEFAULT_BASE, FLOWS, TARGET_BASES, TARGETS, neare
 
 MAX_SEED = 2**32 - 1
 NAMED = ("target", "data")  # mappings that text stands for: their name
+MAX_GRID = 5_000
 
 
 class Strict(BaseModel):
@@ -143,7 +144,7 @@ class Evaluate(Strict):
     """How a 2-D fit is judged."""
 
     samples: int = Field(default=200_000, ge=100, le=10**8)
-    grid: int = Field(default=500, ge=500, le=5_000)
+    grid: int = Field(default=500, ge=500, le=MAX_GRID)
 
 
 class Fit2DConfig(Strict):
@@ -192,6 +193,11 @@ class Fit2DConfig(Strict):
             if train.restarts > 1:
                 raise ValueError(f"restarts 1 beside data, not {train.restarts}")
         return train
+
+    @property
+    def experiment(self) -> str:
+        """What is fitted: a density (``fit-2d``), or ``points``."""
+        return self.command if self.data is None else "points"
 
     @property
     def base_name(self) -> str:
@@ -296,6 +302,11 @@ class VAEConfig(Strict):
     train: VAETrain = VAETrain()
     evaluate: VAEEvaluate = VAEEvaluate()
     published: list[Published] = []
+
+    @property
+    def experiment(self) -> str:
+        """What is fitted: images (``train-vae``)."""
+        return self.command
 
     @field_validator("flow")
     @classmethod

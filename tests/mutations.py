@@ -8,6 +8,7 @@ import numpy as np
 
 NUMBERS = [0, -1, 1e308, -1e308, 5e-324, float("nan"), float("inf"), 10**400, 2**63, True]
 VALUES = [*NUMBERS, None, "", "text", "$x_{", "\ud800", "a\nb", "\x1b[31m", 5000 * "x", [], [1], {}]
+WILD = [0, -1, 1e15, 1e99, -1e99, 1e-99, 1e308, -1e308, 5e-324, 700, -800, np.nan, np.inf, -np.inf]
 SHAPES = [(), (0,), (1,), (2,), (1, 1), (2, 0), (3, 2), (2, 2, 2), (0, 3, 3), (1, 1, 1, 1)]
 KINDS = ["?", "u1", "i8", "f2", "f4", "f8", ">f8", "c16", "S3", "U2", "M8[s]", "O"]
 
@@ -59,9 +60,9 @@ def wrong_json(rng, data):
     return json.dumps(data).encode()
 
 
-def wrong_arrays(rng, arrays):
-    """Drop, reshape or fill a few arrays with what does not belong there; return an .npz."""
-    arrays = dict(arrays)
+def wrong_arrays(rng, content):
+    """Drop, reshape or fill a few arrays of an .npz with what does not belong there."""
+    arrays = dict(np.load(io.BytesIO(content)))
     for _ in range(rng.integers(1, 4)):
         key = list(arrays)[rng.integers(len(arrays))]
         array, kind = arrays.pop(key), rng.integers(6)
@@ -80,6 +81,29 @@ def wrong_arrays(rng, arrays):
         arrays[key] = array
         if not arrays:
             break
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def wild_values(rng, content):
+    """Fill arrays of an .npz with numbers that no run holds, of the same types and shapes."""
+    arrays = {name: array.copy() for name, array in np.load(io.BytesIO(content)).items()}
+    for _ in range(rng.integers(1, 4)):
+        array = arrays[list(arrays)[rng.integers(len(arrays))]]
+        if array.dtype.kind != "f":
+            array[...] = rng.integers(-(2**60), 2**60, array.shape)
+            continue
+        value = float(WILD[rng.integers(len(WILD))])
+        form = rng.integers(4)
+        if form == 0:
+            array[...] = value
+        elif form == 1:
+            array[rng.random(array.shape) < 0.5] = value
+        elif form == 2 and np.isfinite(value):
+            array[...] = value + np.sort(rng.random(array.shape), axis=None).reshape(array.shape)
+        else:
+            array *= value
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()

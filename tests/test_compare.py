@@ -312,22 +312,26 @@ def test_a_damaged_run_is_one_line_that_names_the_file(invoke, folder, name, con
 
 
 @pytest.mark.parametrize(
-    "arrays",
+    ("changes", "expected"),
     [
-        {},
-        {"axis_1": AXIS, "log_target": log_normal(1)},
-        {"axis_1": AXIS[:9], "log_target": log_normal(1), "log_q": log_normal(1)},
-        {"axis_1": AXIS[:1], "log_target": np.zeros((1, 1)), "log_q": np.zeros((1, 1))},
-        {"axis_1": np.float32(1), "log_target": np.zeros(()), "log_q": np.zeros(())},
-        {"axis_1": AXIS * np.nan, "log_target": log_normal(1), "log_q": log_normal(1)},
+        ({"axis_1": None}, "expected an array axis_1"),
+        ({"log_q": None}, "expected an array log_q"),
+        ({"axis_1": AXIS[:9]}, "log_target: expected a length of 9, as others have"),
+        ({"axis_1": AXIS[:1]}, "axis_1: expected lengths of 2 to 5,000, received shape (1,)"),
+        ({"log_q": np.zeros(())}, "log_q: expected 2 axes, received shape ()"),
+        ({"log_q": np.zeros((50, 50), int)}, "log_q: expected numbers, received dtype int64"),
+        ({"axis_1": AXIS * np.nan}, "axis_1: expected finite coordinates that rise"),
+        ({"axis_1": -AXIS}, "axis_1: expected finite coordinates that rise"),
     ],
 )
-def test_arrays_that_are_no_grid_are_refused(tmp_path, arrays):
+def test_arrays_that_are_no_grid_are_refused(tmp_path, changes, expected):
     run = write_run(tmp_path / "run")
-    run.write_evaluation({"other": np.zeros(1), **arrays})
+    arrays = {"axis_1": AXIS, "log_target": log_normal(1), "log_q": log_normal(1), **changes}
+    run.write_evaluation({name: array for name, array in arrays.items() if array is not None})
     (result,) = compare.gather([str(run.path)])[0]
-    with pytest.raises(RunDirectoryError, match=r"evaluation\.npz: damaged: expected log_target"):
+    with pytest.raises(RunDirectoryError, match=r"evaluation\.npz: damaged: ") as caught:
         compare.densities(result)
+    assert expected in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ USES = {
         lambda run: run.recorded({}).__enter__(),
     ],
     "summary.json": [lambda run: run.read_json("summary.json")],
-    "evaluation.npz": [lambda run: run.read_evaluation()],
+    "evaluation.npz": [lambda run: run.read_evaluation({})],
     "metrics.csv": [
         lambda run: run.read_metrics(),
         lambda run: run.metrics_writer().__enter__(),
@@ -180,7 +180,9 @@ def test_nothing_is_removed_in_a_folder_that_is_a_link(run, aside):
         pass
 
 
-@pytest.mark.parametrize("command", ["check", "compare", "evaluate", "resume", "sample -o p.csv"])
+@pytest.mark.parametrize(
+    "command", ["check", "compare", "evaluate", "plot", "resume", "sample -o p.csv"]
+)
 def test_no_command_waits_for_a_named_pipe(invoke, run, command):
     with run.recorded({"command": "fit-2d"}):
         pass

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from running import assert_same_run
+from running import arrays_of, assert_same_run
 from truth import Grid, float64, mixture_log_prob, normal_log_prob, push, to_numpy
 
 import nflow_cli
@@ -182,7 +182,7 @@ def test_samples_have_the_moments_of_the_points(mixture):
 
 def test_the_arrays_to_plot_are_in_the_users_units(mixture):
     run, _ = mixture
-    arrays, q = run.read_evaluation(), nflow_cli.load(run.path)
+    arrays, q = arrays_of(run), nflow_cli.load(run.path)
     for axis, half_width in (("axis_1", 45), ("axis_2", 0.035)):
         assert 0.8 < np.ptp(arrays[axis]) / (2 * half_width) < 2
     points = np.stack(np.meshgrid(arrays["axis_1"], arrays["axis_2"]), -1)

@@ -5,11 +5,21 @@ import time
 
 import numpy as np
 import pytest
-from mutations import BYTES, YAML, mutated, rezipped, wrong_arrays, wrong_json, wrong_table
+from mutations import (
+    BYTES,
+    YAML,
+    mutated,
+    rezipped,
+    wild_values,
+    wrong_arrays,
+    wrong_json,
+    wrong_table,
+)
 
 from nflow_cli import config
 from nflow_cli.cli.draw import draw
 from nflow_cli.errors import NflowError
+from nflow_cli.picture_data import read_picture_data
 from nflow_cli.run_dir import RunDirectory
 
 PRESETS = [path.read_bytes() for path in config.shipped_presets().values()]
@@ -18,29 +28,74 @@ N = 12
 AXIS = np.linspace(-3, 3, N)
 BELL = -(AXIS**2)[:, None] - AXIS**2 / 2
 DOTS = np.linspace(-2, 2, 40).reshape(20, 2)
-ARRAYS = {
-    **{"axis_1": AXIS, "axis_2": AXIS, "log_target": BELL, "log_base": BELL.T, "log_q": BELL - 0.1},
-    **{"samples": DOTS, "base_samples": -DOTS, "target_samples": DOTS[:5]},
+IMAGES = np.linspace(0, 1, 3 * 28 * 28).reshape(3, 28, 28)
+STRIP = {
     **{"deformation_k": np.array([0, 2]), "log_deformation": np.stack([BELL, BELL.T])},
     **{"deformation_axis_1": AXIS, "deformation_axis_2": AXIS},
 }
-SUMMARY = {
-    **{"flow": "planar", "k": 2, "target": "multimodal", "kl": 0.25, "kl_standard_error": 0.01},
-    **{"ess": 0.5, "mass": 1.0, "log_z": 0.0},
+ARRAYS = {
+    "fit-2d": {
+        **{"axis_1": AXIS, "axis_2": AXIS, "log_target": BELL, "log_base": BELL.T},
+        **{"log_q": BELL - 0.1, "samples": DOTS, "base_samples": -DOTS},
+        **{"target_samples": DOTS[:5], **STRIP},
+    },
+    "points": {
+        **{"axis_1": AXIS, "axis_2": 9 * AXIS, "log_q": BELL - 0.1, "samples": DOTS},
+        **{"test_points": -DOTS, **STRIP},
+    },
+    "train-vae": {
+        **{"base_latents": DOTS, "latents": -DOTS, "latent_axes": np.array([0, 1])},
+        **{"labels": np.arange(20) % 10, "originals": IMAGES, "reconstructions": IMAGES},
+        **{"samples": IMAGES, "manifold": np.stack(2 * [IMAGES[:2]]), "manifold_axis": AXIS[:2]},
+    },
 }
-ROWS = [f"{i},{9 / i},{5 / i},{i / 20}" for i in range(1, 21)]
-METRICS = "\r\n".join(["update,loss,kl,beta", *ROWS, ""])
+SUMMARIES = {
+    "fit-2d": {
+        **{"flow": "planar", "k": 2, "target": "multimodal", "kl": 0.25, "log_z": 0.0},
+        **{"kl_standard_error": 0.01, "ess": 0.5, "mass": 1.0},
+        "restarts": {"updates": [5, 20]},
+    },
+    "points": {
+        **{"flow": "planar", "k": 2, "data": {"name": "two-moons"}, "best_update": 20},
+        **{"log_likelihood": -1.5, "log_likelihood_standard_error": 0.1},
+        **{"gaussian_log_likelihood": -2.5, "gaussian_log_likelihood_standard_error": 0.1},
+    },
+    "train-vae": {
+        **{"flow": "planar", "k": 2, "data": {"name": "mnist", "n_test": 30}, "latent_dim": 2},
+        **{"amortized": True, "binarization": "static", "negative_elbo": 100.0, "kl": 20.0},
+        **{"reconstruction": 80.0, "negative_log_likelihood": 95.0, "nll_standard_error": 0.1},
+        **{"nll_samples": 100},
+    },
+}
+HEADERS = {
+    "fit-2d": "update,loss,kl,beta",
+    "points": "update,loss,validation_loss",
+    "train-vae": "epoch,negative_elbo,reconstruction,kl,beta",
+}
+CONFIGS = {
+    "fit-2d": "command: fit-2d\nflow: {k: 2}\n",
+    "points": "command: fit-2d\nflow: {k: 2}\ndata: two-moons\n",
+    "train-vae": "command: train-vae\nflow: {k: 2}\n",
+}
 
 
-@pytest.fixture(scope="module")
-def good(tmp_path_factory):
-    """Return the files of a run that can be drawn."""
-    run = RunDirectory(tmp_path_factory.mktemp("good"))
-    with run.recorded({"command": "fit-2d", "argv": ["fit-2d"], "seed": 0}):
-        run.write_json("summary.json", SUMMARY)
-        run.write_evaluation(ARRAYS)
-        run.write_text("metrics.csv", METRICS)
-    assert len(draw(RunDirectory.open(str(run.path)))) == 4
+def metrics(kind):
+    columns = HEADERS[kind].count(",")
+    rows = [",".join(map(str, [i, *(i / (j + 20) for j in range(columns))])) for i in range(1, 21)]
+    return "\r\n".join([HEADERS[kind], *rows, ""])
+
+
+@pytest.fixture(scope="module", params=list(ARRAYS))
+def good(request, tmp_path_factory):
+    """Return the files of a run that can be drawn, of each kind."""
+    run, kind = RunDirectory(tmp_path_factory.mktemp("good")), request.param
+    command = "train-vae" if kind == "train-vae" else "fit-2d"
+    with run.recorded({"command": command, "argv": [command], "seed": 0}):
+        run.write_text("config.yaml", CONFIGS[kind])
+        run.write_json("summary.json", SUMMARIES[kind])
+        run.write_evaluation(ARRAYS[kind])
+        run.write_text("metrics.csv", metrics(kind))
+    assert len(draw(RunDirectory.open(str(run.path)))) == {"fit-2d": 4, "points": 3}.get(kind, 5)
     return {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
 
 
@@ -77,9 +132,11 @@ def damage(rng, name, content):
     if rng.integers(2):
         return mutated(rng, content, BYTES)
     if name == "evaluation.npz":
-        return rezipped(rng, content) if rng.integers(2) else wrong_arrays(rng, ARRAYS)
+        return [rezipped, wrong_arrays, wild_values][rng.integers(3)](rng, content)
+    if name == "config.yaml":
+        return mutated(rng, content, TOKENS)
     if name == "metrics.csv":
-        return wrong_table(rng, METRICS)
+        return wrong_table(rng, content.decode())
     return wrong_json(rng, json.loads(content))
 
 
@@ -92,7 +149,7 @@ def fuzz_runs(folder, good, count, seed, drawn):
         run = RunDirectory.open(str(folder))
         if drawn:
             draw(run)
-        return run.read_json("summary.json"), run.read_evaluation(), run.read_metrics()
+        return read_picture_data(run, run.read_config())
 
     for _ in range(count):
         for name, content in good.items():
@@ -105,8 +162,8 @@ def fuzz_runs(folder, good, count, seed, drawn):
 
 DAMAGE = {
     "empty": lambda content: b"",
-    "cut short": lambda content: content[: len(content) // 2],
-    "a flipped bit": lambda content: content[:99] + bytes([content[99] ^ 128]) + content[100:],
+    "cut short": lambda content: content[: content.rindex(b",", 0, len(content) // 2 + 1) + 1],
+    "a flipped bit": lambda content: bytes([content[0] ^ 128]) + content[1:],
     "something else": lambda content: b"\x89PNG\r\n\x1a\n" + bytes(64),
     "missing": lambda content: None,
 }

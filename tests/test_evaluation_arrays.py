@@ -1,0 +1,116 @@
+"""What is no array of a picture is refused by its header, before it is unpacked."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from nflow_cli import npz
+from nflow_cli.errors import RunDirectoryError
+from nflow_cli.evaluation_arrays import ARRAYS, most_bytes
+from nflow_cli.run_dir import RunDirectory
+
+GRID = (500, 500)
+GOOD = {
+    "fit-2d": {
+        **{"axis_1": (500,), "axis_2": (500,), "log_target": GRID, "log_base": GRID},
+        **{"log_q": GRID, "samples": (2000, 2), "base_samples": (2000, 2)},
+        **{"target_samples": (0, 2), "deformation_k": (9,), "log_deformation": (9, 120, 120)},
+        **{"deformation_axis_1": (120,), "deformation_axis_2": (120,)},
+    },
+    "points": {
+        **{"axis_1": (400,), "axis_2": (300,), "log_q": (300, 400), "samples": (2000, 2)},
+        **{"test_points": (2, 2), "deformation_k": (1,), "log_deformation": (1, 120, 90)},
+        **{"deformation_axis_1": (90,), "deformation_axis_2": (120,)},
+    },
+    "train-vae": {
+        **{"base_latents": (5000, 2), "latents": (5000, 2), "latent_axes": (2,)},
+        **{"labels": (0,), "originals": (10, 28, 28), "reconstructions": (10, 28, 28)},
+        **{"samples": (64, 28, 28), "manifold": (20, 20, 28, 28), "manifold_axis": (20,)},
+    },
+}
+WHOLE = ("deformation_k", "latent_axes", "labels")
+CASES = [
+    (
+        "fit-2d",
+        {"axis_1": (12_000,), "log_q": (12_000, 12_000)},
+        "axis_1: expected lengths of 2 to",
+    ),
+    ("fit-2d", {"log_q": (12_000, 12_000)}, "log_q: expected lengths of 2 to 5,000"),
+    ("fit-2d", {"log_q": (500, 499)}, "log_q: expected a length of 500, as others have"),
+    ("fit-2d", {"deformation_k": (3_000,)}, "deformation_k: expected lengths of 1 to 16"),
+    ("fit-2d", {"deformation_k": (0,)}, "deformation_k: expected lengths of 1 to 16"),
+    ("fit-2d", {"samples": (2**27, 2)}, "samples: expected lengths of 0 to 10,000"),
+    ("fit-2d", {"samples": (2000, 3)}, "samples: expected lengths of 2, received shape (2000, 3)"),
+    ("fit-2d", {"samples": (2000,)}, "samples: expected 2 axes"),
+    ("fit-2d", {"log_base": ()}, "log_base: expected 2 axes"),
+    ("points", {"log_q": (400, 300)}, "log_q: expected a length of 300"),
+    ("points", {"test_points": (10**9, 2)}, "test_points: expected lengths of 0 to 10,000"),
+    ("train-vae", {"samples": (0, 28, 28)}, "samples: expected lengths of 1 to 400"),
+    ("train-vae", {"originals": (10, 28, 99)}, "originals: expected lengths of 1 to 28"),
+    ("train-vae", {"manifold": (20, 9, 28, 28)}, "manifold: expected a length of 20"),
+    ("train-vae", {"latents": (4999, 2)}, "latents: expected a length of 5,000"),
+    ("train-vae", {"labels": (9,)}, "labels: expected a length of 5,000"),
+]
+
+
+def header_of(name, shape, dtype=None):
+    """Return the header of an array, without any of its values."""
+    file = io.BytesIO()
+    descr = np.dtype(dtype or ("<i8" if name in WHOLE else "<f4")).str
+    npz.npy.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def zeros(name, shape):
+    file = io.BytesIO()
+    np.save(file, np.zeros(shape, "i8" if name in WHOLE else "f4"))
+    return file.getvalue()
+
+
+def complaint(tmp_path, experiment, headers):
+    run = RunDirectory.create("any", str(tmp_path / "run"))
+    with zipfile.ZipFile(run.path / "evaluation.npz", "w") as archive:
+        for name, header in headers.items():
+            archive.writestr(f"{name}.npy", header)
+    with pytest.raises(RunDirectoryError) as caught:
+        run.read_evaluation(ARRAYS[experiment])
+    line = str(caught.value)
+    assert line.startswith(f"{run.path / 'evaluation.npz'}: damaged: ") and "\n" not in line
+    return line
+
+
+@pytest.mark.parametrize(("experiment", "changes", "expected"), CASES)
+def test_a_shape_that_no_picture_takes_is_refused_unread(tmp_path, experiment, changes, expected):
+    arrays = {name: zeros(name, shape) for name, shape in GOOD[experiment].items()}
+    arrays |= {name: header_of(name, shape) for name, shape in changes.items()}
+    assert expected in complaint(tmp_path, experiment, arrays)
+
+
+@pytest.mark.parametrize("experiment", GOOD)
+def test_shapes_that_pictures_take_are_allowed(tmp_path, experiment):
+    headers = {name: header_of(name, shape) for name, shape in GOOD[experiment].items()}
+    line = complaint(tmp_path, experiment, headers)
+    assert line.endswith("bytes, received 0")  # the values, which are not there
+    assert set(headers) == set(ARRAYS[experiment])
+
+
+@pytest.mark.parametrize("dtype", ["<i4", "?", "<c16", "<U5", "<M8[s]", "|O"])
+def test_numbers_are_expected(tmp_path, dtype):
+    headers = {n: header_of(n, s) for n, s in GOOD["fit-2d"].items()}
+    line = complaint(tmp_path, "fit-2d", headers | {"axis_1": header_of("axis_1", (500,), dtype)})
+    assert "axis_1" in line
+
+
+@pytest.mark.parametrize("axis", [[0, 0], [1, 0], [0, np.nan], [0, np.inf], [-1e200, 1e200]])
+def test_coordinates_are_finite_and_rise(tmp_path, axis):
+    run = RunDirectory.create("any", str(tmp_path / "run"))
+    run.write_evaluation({"axis_1": np.array(axis, float)})
+    with pytest.raises(RunDirectoryError, match="axis_1: expected finite coordinates that rise"):
+        run.read_evaluation({"axis_1": "x"})
+
+
+def test_what_a_file_may_unpack_to_is_bounded():
+    assert most_bytes(ARRAYS["fit-2d"]) < 2**30
+    assert max(most_bytes(ARRAYS[name]) for name in ("points", "train-vae")) < 2**28
