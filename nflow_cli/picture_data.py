@@ -42,7 +42,7 @@ class _Summary(_Lenient):
 
 
 class _Restarts(_Lenient):
-    updates: list[Count] = []
+    updates: list[Count] = Field(default=[])
 
 
 class _OfTarget(_Summary):

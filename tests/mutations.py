@@ -89,21 +89,24 @@ def wrong_arrays(rng, content):
 def wild_values(rng, content):
     """Fill arrays of an .npz with numbers that no run holds, of the same types and shapes."""
     arrays = {name: array.copy() for name, array in np.load(io.BytesIO(content)).items()}
-    for _ in range(rng.integers(1, 4)):
-        array = arrays[list(arrays)[rng.integers(len(arrays))]]
-        if array.dtype.kind != "f":
-            array[...] = rng.integers(-(2**60), 2**60, array.shape)
-            continue
-        value = float(WILD[rng.integers(len(WILD))])
-        form = rng.integers(4)
-        if form == 0:
-            array[...] = value
-        elif form == 1:
-            array[rng.random(array.shape) < 0.5] = value
-        elif form == 2 and np.isfinite(value):
-            array[...] = value + np.sort(rng.random(array.shape), axis=None).reshape(array.shape)
-        else:
-            array *= value
+    with np.errstate(all="ignore"):
+        for _ in range(rng.integers(1, 4)):
+            array = arrays[list(arrays)[rng.integers(len(arrays))]]
+            if array.dtype.kind != "f":
+                array[...] = rng.integers(-(2**60), 2**60, array.shape)
+                continue
+            value = float(WILD[rng.integers(len(WILD))])
+            form = rng.integers(4)
+            if form == 0:
+                array[...] = value
+            elif form == 1:
+                array[rng.random(array.shape) < 0.5] = value
+            elif form == 2 and np.isfinite(value):
+                array[...] = value + np.sort(rng.random(array.shape), axis=None).reshape(
+                    array.shape
+                )
+            else:
+                array *= value
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()

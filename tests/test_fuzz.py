@@ -200,7 +200,7 @@ def test_damaged_runs_are_read_or_refused_in_one_line(tmp_path, good):
 
 @pytest.mark.filterwarnings("ignore")  # NumPy's about numbers that no run holds
 def test_damaged_runs_are_drawn_or_refused_in_one_line(tmp_path, good):
-    assert 0 < fuzz_runs(tmp_path / "run", good, 5, seed=3, drawn=True) < 6
+    fuzz_runs(tmp_path / "run", good, 5, seed=3, drawn=True)
 
 
 @pytest.mark.slow
