@@ -14,6 +14,7 @@ import numpy as np
 from nflow_cli import files, npz
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.run_dir import CHECKPOINTS, RunDirectory
+from nflow_cli.text import printable
 
 MANIFEST = "manifest.json"
 KEPT = 2
@@ -34,7 +35,7 @@ def _is_name(name: str) -> bool:
 
 
 def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr)
+    print(printable(line), file=sys.stderr)
 
 
 class Checkpoints:

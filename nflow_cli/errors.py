@@ -1,5 +1,7 @@
 """The errors that nflow raises on purpose: what was wrong, what was expected, what was received."""
 
+from nflow_cli.text import printable
+
 
 class NflowError(Exception):
     """Base of every error a user can cause; the command line prints it as one line."""
@@ -7,7 +9,7 @@ class NflowError(Exception):
 
 def one_line(error: BaseException) -> str:
     """Return what an error says, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return printable(" ".join(str(error).split())) or type(error).__name__
 
 
 class ConfigError(NflowError):

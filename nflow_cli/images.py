@@ -38,6 +38,7 @@ from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.npz import ArrayError, check_size, read_arrays, read_values
 from nflow_cli.run_dir import RunDirectory
 from nflow_cli.streams import stream
+from nflow_cli.text import printable
 
 MNIST, SAMPLE = "mnist", "mnist-sample"
 BINARIZATIONS = ("stochastic", "static", "threshold", "none")
@@ -94,7 +95,7 @@ class Images:
 
 
 def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr)
+    print(printable(line), file=sys.stderr)
 
 
 def load_images(

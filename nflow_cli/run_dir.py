@@ -30,6 +30,7 @@ FILES = "files"  # in run.json: the SHA-256 of each of those
 LOCK = ".lock"  # there only while the run is being written, or after a kill -9
 
 FORMAT = 1  # of a run directory, in run.json; a newer one is not read
+MAX_DIGITS = 300  # of a whole number
 MAX_JSON, MAX_METRICS = 16 * 2**20, 256 * 2**20  # bytes
 
 
@@ -288,7 +289,9 @@ class RunDirectory:
         """Read ``run.json`` or ``summary.json``."""
         text = self.read(name, MAX_JSON).decode("utf-8", errors="replace")
         try:
-            data = json.loads(text)
+            data = json.loads(text, parse_int=_whole_number)
+        except OverflowError as error:
+            raise RunDirectoryError(f"{self.path / name}: damaged: {error}") from None
         except (ValueError, RecursionError):
             data = None
         if not isinstance(data, dict):
@@ -360,6 +363,13 @@ def versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):  # a build of another name: tensorflow-cpu, tf-nightly
             found[name] = version(name)
     return found
+
+
+def _whole_number(digits: str) -> int:
+    """Read a whole number that a float can hold too: what is computed with it stays a number."""
+    if len(digits) > MAX_DIGITS:
+        raise OverflowError(f"expected numbers of at most {MAX_DIGITS} digits")
+    return int(digits)
 
 
 def _check_numbers(key: str, _: tuple[int, ...], dtype: np.dtype) -> None:

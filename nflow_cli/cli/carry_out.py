@@ -8,6 +8,7 @@ import click
 
 from nflow_cli.cli.stopping import hinted
 from nflow_cli.run_dir import RunDirectory, versions
+from nflow_cli.text import printable
 
 
 def begin(config: Any, name: str, output: str | None, data: Any = None) -> None:
@@ -47,7 +48,7 @@ def carry_out(config: Any, run: RunDirectory, data: Any = None) -> None:
             summary = _run(config, run, data)
             draw(run)
         click.echo(table(config, summary, caveats_of(config, summary)))
-        click.echo(run.path)
+        click.echo(printable(run.path))
 
 
 def _run(config: Any, run: RunDirectory, data: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from nflow_cli.cli import layout
+from nflow_cli.text import printable
 
 
 @click.command()
@@ -63,7 +64,7 @@ def present(
         layout.tell("no pictures drawn; --output DIR draws them there")
         return
     for path in _draw(tables, sweep, output):
-        click.echo(path, err=True)
+        click.echo(printable(path), err=True)
 
 
 def _reasons(results: Iterable[Any]) -> list[str]:
@@ -94,6 +95,7 @@ def _table(kind: str, groups: Sequence[Any], format_: str) -> str:
         rows = [[*row, *more_cells] for row, more_cells in zip(rows, cells)]
     header.append("best run")
     rows = [[*row, g.best.run.path.resolve().name] for row, g in zip(rows, groups)]
+    rows = [list(map(printable, row)) for row in rows]
     if format_ == "text":
         return layout.table(header, rows, keys=3)
     return (_markdown if format_ == "markdown" else _csv)(header, rows)

@@ -9,12 +9,15 @@ from typing import Any
 
 import click
 
+from nflow_cli.text import printable
+
 GAP = 2  # blanks between the columns of a table
 KEYS = 0.6  # of the width at most for the columns that say what a row is of
 
 
 def hanging(head: str, text: str, stream: Any = None) -> str:
     """Join a head and a text, which in a narrow terminal goes on below its own beginning."""
+    head, text = printable(head), printable(text)
     width = terminal_width(stream or sys.stdout)
     if width is None or len(head) + len(text) <= width:
         return head + text

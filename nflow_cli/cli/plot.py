@@ -2,6 +2,8 @@
 
 import click
 
+from nflow_cli.text import printable
+
 
 @click.command()
 @click.argument("run_dir", metavar="RUN_DIR")
@@ -25,4 +27,4 @@ def plot(run_dir: str, format_: str) -> None:
     with run.locked():
         paths = draw(run, format_)
     for path in paths:
-        click.echo(path)
+        click.echo(printable(path))

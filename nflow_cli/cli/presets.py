@@ -3,6 +3,7 @@
 import click
 
 from nflow_cli.cli.layout import hanging
+from nflow_cli.text import printable
 
 
 @click.command()
@@ -12,7 +13,8 @@ def presets(name: str | None) -> None:
     from nflow_cli import config
 
     if name is not None:
-        click.echo(config.preset_text(config.find_preset(name)), nl=False)
+        lines = config.preset_text(config.find_preset(name)).split("\n")
+        click.echo("\n".join(printable(line.rstrip("\r")) for line in lines), nl=False)
         return
     shipped = config.shipped_presets()
     width = max(map(len, shipped))

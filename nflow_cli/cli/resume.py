@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from nflow_cli.cli.layout import tell
+from nflow_cli.text import printable
 
 
 @click.command()
@@ -28,7 +29,7 @@ def resume(run_dir: str, steps: int | None, epochs: int | None) -> None:
     extended = resolved != before
     if record.get("status") == "completed" and not extended:
         tell(f"{run.path}: finished already")
-        click.echo(run.path)
+        click.echo(printable(run.path))
         return
     data = data_of(run, resolved)
     if extended:

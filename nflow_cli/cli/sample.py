@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from nflow_cli.text import printable
+
 SHOWN = 64
 
 
@@ -68,7 +70,7 @@ def _write_points(trained: Any, n: int, path: Path, seed: int) -> None:
         write_file(path, lambda file: write_csv(file, trained.columns, rows))
     else:
         write_file(path, lambda file: write_npy(file, (n, 3), rows, trained.dtype))
-    click.echo(path)
+    click.echo(printable(path))
 
 
 def _write_images(trained: Any, n: int, path: Path, seed: int) -> None:
@@ -79,10 +81,10 @@ def _write_images(trained: Any, n: int, path: Path, seed: int) -> None:
         raise click.BadParameter(f"{str(path)!r}: images of a VAE are written as .npy")
     images = (part for _, part in trained.batches(n, seed))
     write_file(path, lambda file: write_npy(file, (n, 28, 28), images))
-    click.echo(path)
+    click.echo(printable(path))
     shown = trained.sample(min(n, SHOWN), seed)
     picture = path.with_suffix(".png")
     what = f"decoded means of {len(shown)} draws from the prior"
     figure = plotting.images_figure(shown, trained.path.resolve().name, what)
     write_file(picture, lambda file: plotting.save_figure(figure, file, "png"))
-    click.echo(picture)
+    click.echo(printable(picture))

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from nflow_cli.errors import Interrupted
+from nflow_cli.text import printable
 
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -27,4 +28,4 @@ def hinted(hint: Callable[[], str | None]) -> Iterator[None]:
 def line(interruption: Interrupted) -> str:
     """Say that the command was stopped, and what to do next: without a hint, the same again."""
     hint = interruption.hint or f"to run it again: {shlex.join(['nflow', *sys.argv[1:]])}"
-    return f"nflow: interrupted; {hint}"
+    return printable(f"nflow: interrupted; {hint}")

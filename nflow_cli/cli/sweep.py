@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from nflow_cli.cli.layout import tell
+from nflow_cli.text import printable
 
 MISSING = "one of SWEEP and --preset is needed: a grid of its own, or a preset to vary"
 
@@ -212,7 +213,7 @@ def _conclude(folder: Any, failures: dict[str, str], names: Sequence[str]) -> No
         tell(message, head=f"failed: {name:<{width}}  ")
     if ended := [str(folder.path / name) for name in names if name not in failures]:
         present(ended, sweep=folder.path)
-    click.echo(folder.path)
+    click.echo(printable(folder.path))
     if failures:
         raise NflowError(
             f"{folder.path}: {len(failures)} of {len(names)} runs failed; each has a log.txt"

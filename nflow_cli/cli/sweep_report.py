@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli.progress import progress_bar
+from nflow_cli.text import printable
 from nflow_cli.workers import COMPLETED, FAILED
 
 EVERY = 300  # seconds between lines
@@ -67,7 +68,7 @@ class SweepReport:
         self._print("stopping: what the runs under way have learnt is saved")
 
     def _print(self, line: str) -> None:
-        self.told = time.monotonic()
+        self.told, line = time.monotonic(), printable(line)
         if not self.bar.disable:
             self.bar.print(line, highlight=False, markup=False)
         else:

@@ -24,6 +24,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter, StrMethodFormatter
 
 from nflow_cli import caveats
+from nflow_cli.text import printable
 
 # Many journals refuse the default font type; the fixed salt makes svg files repeatable.
 STYLE: dict[Any, Any] = {
@@ -227,7 +228,9 @@ def add_colour_bar(image: AxesImage, axes: list[Axes], label: str, extend: str) 
 def plain(text: str) -> str:
     """Escape what the font does not draw, and a dollar sign, so that it starts no mathtext."""
     drawn = get_font(findfont(FontProperties())).get_charmap()
-    escaped = (c if ord(c) in drawn else c.encode("unicode_escape").decode() for c in text)
+    escaped = (
+        c if ord(c) in drawn else c.encode("unicode_escape").decode() for c in printable(text)
+    )
     return "".join(escaped).replace("$", r"\$")
 
 

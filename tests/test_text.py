@@ -1,0 +1,119 @@
+"""Text from a stranger's files appears on the terminal and does nothing else to it."""
+
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from nflow_cli.cli import main
+from nflow_cli.errors import NflowError, one_line
+from nflow_cli.text import printable
+
+HOSTILE = "a\nnflow: error: forged\r\x1b[2J\x9b31m\u202egnp\u2028b\x7f.csv"
+SHOWN = r"a\nnflow: error: forged\r\x1b[2J\x9b31m\u202egnp\u2028b\x7f.csv"
+UNSHOWN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e]")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", ""),
+        ("points.csv, β ± 1 – 中文 😀 שלום می\u200cخواهم", None),
+        (r"C:\new\table.csv", None),
+        (HOSTILE, SHOWN),
+        ("\x00\t\x0b\x1f", r"\x00\t\x0b\x1f"),
+        ("\u2066\u2069\u061c\u200e", r"\u2066\u2069\u061c\u200e"),
+        ("caf\udce9", r"caf\udce9"),
+    ],
+)
+def test_only_what_does_something_to_a_terminal_is_escaped(text, shown):
+    assert printable(text) == (text if shown is None else shown)
+    assert printable(printable(text)) == printable(text)
+
+
+def test_an_error_is_one_line_whatever_it_is_about():
+    assert one_line(NflowError(f"{HOSTILE}: damaged")) == (
+        r"a nflow: error: forged \x1b[2J\x9b31m\u202egnp b\x7f.csv: damaged"
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Return a run on points in a file of a hostile name."""
+    if keras.config.backend() != "tensorflow":
+        pytest.skip("the commands run on TensorFlow")
+    folder = tmp_path_factory.mktemp("hostile")
+    points = folder / HOSTILE
+    np.savetxt(points, np.random.default_rng(0).normal(size=(200, 2)), delimiter=",")
+    settings = ["--k", "2", "--steps", "20", "--set", "train.chunk=10"]
+    command = ["fit-2d", "--data", points, *settings, "--output", folder / "run"]
+    done = CliRunner().invoke(main, list(map(str, command)))
+    assert done.exit_code == 0, done.stderr
+    assert_shown(done)
+    return folder / "run"
+
+
+def assert_shown(done):
+    """Check that a command printed the name of the points, and none of what is in it."""
+    printed = done.stdout + done.stderr
+    assert not UNSHOWN.search(printed)
+    assert not any(line.startswith("nflow: error: forged") for line in printed.splitlines())
+    assert SHOWN in printed
+
+
+@pytest.mark.parametrize("format", ["text", "markdown", "csv"])
+def test_compare(invoke, run, format):
+    assert_shown(invoke("compare", run, "--format", format))
+
+
+def test_evaluate(invoke, run):
+    assert_shown(invoke("evaluate", run))
+
+
+def test_data_that_are_no_longer_there(invoke, run, tmp_path):
+    for name in ("run.json", "config.yaml", "summary.json", "metrics.csv"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    record = json.loads((run / "run.json").read_text())
+    record["data"] |= {"path": "nowhere", "name": f"nowhere/{HOSTILE}"}
+    (tmp_path / "run.json").write_text(json.dumps({**record, "status": "interrupted"}))
+    for command in ("evaluate", "resume"):
+        done = invoke(command, tmp_path)
+        assert done.exit_code == 1 and len(done.stderr.splitlines()) == 1
+        assert not UNSHOWN.search(done.stderr) and "forged" in done.stderr
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_picture_shows_it(invoke, run):
+    done = invoke("plot", run, "--format", "svg")
+    assert done.exit_code == 0, done.stderr
+    assert not UNSHOWN.search(done.stdout)
+
+
+def test_a_preset_is_printed(invoke, tmp_path):
+    text = f"# {HOSTILE[2:]}\r\ncommand: fit-2d\n"
+    (tmp_path / "mine.yaml").write_bytes(text.encode())
+    assert invoke("presets", "mine.yaml").stdout == f"# {SHOWN[3:]}\ncommand: fit-2d\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "commands"),
+    [
+        ("run.json", ["compare", "plot", "resume", "evaluate"]),
+        ("summary.json", ["compare", "plot"]),
+    ],
+)
+def test_a_number_that_no_float_holds_is_one_line(invoke, run, tmp_path, name, commands):
+    for file in run.iterdir():
+        if file.is_file():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    text = (run / name).read_text()
+    for key in re.findall(r'"(\w+)": -?\d[\d.]*', text):
+        huge = re.sub(rf'("{key}": )-?\d[^,\s]*', rf"\g<1>1{400 * '0'}", text)
+        (tmp_path / name).write_text(huge)
+        for command in commands:
+            done = invoke(command, tmp_path)
+            expected = f"{tmp_path / name}: damaged: expected numbers of at most 300 digits"
+            assert (done.exit_code, done.stderr) == (1, f"nflow: error: {expected}\n"), key
