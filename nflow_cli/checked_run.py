@@ -15,6 +15,7 @@ from nflow_cli.images import binarize
 from nflow_cli.run_data import data_of
 from nflow_cli.run_dir import EVALUATION, FILES, RUN, SUMMARY, RunDirectory
 from nflow_cli.streams import stream
+from nflow_cli.vae_evaluation import ESTIMATES, NATS
 
 POINTS = 256  # base samples at which a 2-D stack is checked
 IMAGES = 8  # whose posteriors are
@@ -55,7 +56,11 @@ class CheckedRun:
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """What ``evaluation.npz`` holds."""
-        return self.directory.read_evaluation(ARRAYS[self.config.experiment])
+        estimates = {}
+        if self.config.command == "train-vae":
+            n, dim = len(self.pixels), self.model.latent_dim
+            estimates = {f"test_{name}": (n,) if name in NATS else (n, dim) for name in ESTIMATES}
+        return self.directory.read_evaluation(ARRAYS[self.config.experiment], estimates)
 
     @property
     def is_older(self) -> bool:

@@ -1,16 +1,15 @@
 """The arrays of ``evaluation.npz``: which there are, of what shapes and sizes. No Keras here."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from nflow_cli import npz
 from nflow_cli.schema import MAX_GRID
 
-# By name: a letter for each axis, a digit where its length is fixed. Axes with one letter have one
+# By name: a letter for each axis, or its length where that is known. Axes with one letter have one
 # length. "?": it may also be empty.
-Shapes = Mapping[str, str]
+Shapes = Mapping[str, Sequence[str | int]]
 
 _STRIP = {"deformation_k": "k", "log_deformation": "kji"}
 _STRIP |= {"deformation_axis_1": "i", "deformation_axis_2": "j"}
@@ -18,14 +17,14 @@ DENSITIES: Shapes = {"axis_1": "x", "log_target": "xx", "log_q": "xx"}  # what `
 ARRAYS: Mapping[str, Shapes] = {
     "fit-2d": {
         **{"axis_1": "x", "axis_2": "y", "log_target": "yx", "log_base": "yx", "log_q": "yx"},
-        **{"samples": "s2", "base_samples": "t2", "target_samples": "u2", **_STRIP},
+        **{"samples": ("s", 2), "base_samples": ("t", 2), "target_samples": ("u", 2), **_STRIP},
     },
     "points": {
-        **{"axis_1": "x", "axis_2": "y", "log_q": "yx", "samples": "s2", "test_points": "t2"},
-        **_STRIP,
+        **{"axis_1": "x", "axis_2": "y", "log_q": "yx", "samples": ("s", 2)},
+        **{"test_points": ("t", 2), **_STRIP},
     },
     "train-vae": {
-        **{"base_latents": "n2", "latents": "n2", "latent_axes": "2", "labels": "n?"},
+        **{"base_latents": ("n", 2), "latents": ("n", 2), "latent_axes": (2,), "labels": "n?"},
         **{"originals": "mhw", "reconstructions": "mhw", "samples": "dhw"},
         **{"manifold": "rrhw", "manifold_axis": "r"},
     },
@@ -45,32 +44,22 @@ _LENGTHS = {
 _FURTHEST = 1e100  # an axis may reach
 
 
-def most_bytes(shapes: Shapes) -> int:
-    """Return how large a file of such arrays may be."""
-    lengths = (
-        [int(axis) if axis.isdigit() else _LENGTHS[axis][1] for axis in axes.rstrip("?")]
-        for axes in shapes.values()
-    )
-    return sum(2**12 + 8 * math.prod(each) for each in lengths)
-
-
 def check_of(shapes: Shapes) -> npz.Check:
     """Return a function that refuses an array of another type or shape before it is read."""
-    lengths: dict[str, int] = {}
+    lengths: dict[str | int, int] = {}
 
     def check(key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
         axes, numbers = shapes[key], "whole numbers" if key in _WHOLE else "numbers"
         if dtype.kind not in ("iu" if key in _WHOLE else "f") or dtype.itemsize > 8:
             raise npz.ArrayError(f"{key}: expected {numbers}, received dtype {dtype}")
-        if axes.endswith("?") and shape == (0,):
-            return
-        axes = axes.rstrip("?")
+        if axes[-1] == "?":
+            axes = axes[:-1] if shape != (0,) else (0,)
         if len(axes) != len(shape):
             raise npz.ArrayError(f"{key}: expected {len(axes)} axes, received shape {shape}")
         for axis, length in zip(axes, shape):
-            least, most = (int(axis),) * 2 if axis.isdigit() else _LENGTHS[axis]
+            least, most = (axis, axis) if isinstance(axis, int) else _LENGTHS[axis]
             if not least <= length <= most:
-                sizes = f"{least:,} to {most:,}" if least < most else f"{least}"
+                sizes = f"{least:,} to {most:,}" if least < most else f"{least:,}"
                 raise npz.ArrayError(f"{key}: expected lengths of {sizes}, received shape {shape}")
             if length != lengths.setdefault(axis, length):
                 raise npz.ArrayError(

@@ -18,7 +18,7 @@ import numpy as np
 
 from nflow_cli import config, files, npz
 from nflow_cli.errors import BusyError, DivergenceError, RunDirectoryError
-from nflow_cli.evaluation_arrays import Shapes, check_axes, check_of, most_bytes
+from nflow_cli.evaluation_arrays import Shapes, check_axes, check_of
 from nflow_cli.schema import RUNS
 
 CONFIG, RUN, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.csv", "summary.json"
@@ -31,7 +31,9 @@ LOCK = ".lock"  # there only while the run is being written, or after a kill -9
 
 FORMAT = 1  # of a run directory, in run.json; a newer one is not read
 MAX_DIGITS = 300  # of a whole number
-MAX_JSON, MAX_METRICS = 16 * 2**20, 256 * 2**20  # bytes
+# Bytes.
+MAX_JSON, MAX_METRICS, MAX_EVALUATION = 16 * 2**20, 256 * 2**20, 2**30
+Arrays = dict[str, np.ndarray]
 
 
 class RunDirectory:
@@ -298,15 +300,21 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.path / name}: damaged: expected a JSON object")
         return data
 
-    def read_evaluation(self, shapes: Shapes) -> dict[str, np.ndarray]:
-        """Read arrays of ``evaluation.npz``: those of ``shapes``, which they must have."""
-        content = self.read(EVALUATION, most_bytes(shapes))
+    def read_evaluation(self, shapes: Shapes, optional: Shapes | None = None) -> Arrays:
+        """Read arrays of ``evaluation.npz``: those of ``shapes``, which they must have.
+
+        Those of ``optional`` are read where they are there.
+        """
+        content = self.read(EVALUATION, MAX_EVALUATION)
         with self._damaged_arrays(EVALUATION), zipfile.ZipFile(io.BytesIO(content)) as archive:
-            arrays = npz.read_arrays(archive, shapes, check_of(shapes))
+            there = {name.removesuffix(".npy") for name in archive.namelist()}
+            more = {name: axes for name, axes in (optional or {}).items() if name in there}
+            wanted = {**shapes, **more}
+            arrays = npz.read_arrays(archive, wanted, check_of(wanted))
             check_axes(arrays)
         return arrays
 
-    def arrays_of(self, name: str, content: bytes) -> dict[str, np.ndarray]:
+    def arrays_of(self, name: str, content: bytes) -> Arrays:
         """Return the arrays of numbers in the bytes of an ``.npz`` file of the run, by name."""
         with self._damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
             keys = [key.removesuffix(".npy") for key in archive.namelist()]
@@ -325,7 +333,7 @@ class RunDirectory:
             pass
         raise RunDirectoryError(f"{self.path / name}: damaged: {wrong}")
 
-    def read_metrics(self) -> dict[str, np.ndarray]:
+    def read_metrics(self) -> Arrays:
         """Read the columns of ``metrics.csv``."""
         text = self.read(METRICS, MAX_METRICS).decode("utf-8", errors="replace")
         try:

@@ -6,6 +6,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
+from running import arrays_of
 from runs import edit_json, make_run
 
 from nflow_cli.checks import check_run
@@ -145,7 +146,7 @@ def test_an_older_run_passes_and_is_said_to_keep_less(copy, kind):
     record = json.loads((run / "run.json").read_text())
     del record["files"]
     (run / "run.json").write_text(json.dumps(record))
-    arrays = RunDirectory(run).read_evaluation()
+    arrays = arrays_of(RunDirectory(run))
     estimates = [name for name in arrays if name.startswith("test_") and kind == "images"]
     np.savez(run / "evaluation.npz", **{k: v for k, v in arrays.items() if k not in estimates})
     found = outcomes(run)
@@ -175,7 +176,7 @@ LAYOUT = (*LAYOUT, "latent_axes", "manifold_axis")  # where the others are compu
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_array_is_computed_again(copy, kind):
     run = copy(kind)
-    arrays = RunDirectory(run).read_evaluation()
+    arrays = arrays_of(RunDirectory(run))
     edited = {k: a if k in LAYOUT else a[::-1] + a.std() for k, a in arrays.items()}
     np.savez(run / "evaluation.npz", **edited)
     seal(run)
@@ -189,7 +190,7 @@ def test_every_array_is_computed_again(copy, kind):
 @pytest.mark.parametrize("change", ["missing", "shape", "value"])
 def test_every_array_is_looked_at(copy, kind, change):
     run = copy(kind)
-    arrays = RunDirectory(run).read_evaluation()
+    arrays = arrays_of(RunDirectory(run))
     for name, array in arrays.items():
         edited = dict(arrays)
         if change == "missing":

@@ -8,7 +8,7 @@ import pytest
 
 from nflow_cli import npz
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.evaluation_arrays import ARRAYS, most_bytes
+from nflow_cli.evaluation_arrays import ARRAYS
 from nflow_cli.run_dir import RunDirectory
 
 GRID = (500, 500)
@@ -111,6 +111,10 @@ def test_coordinates_are_finite_and_rise(tmp_path, axis):
         run.read_evaluation({"axis_1": "x"})
 
 
-def test_what_a_file_may_unpack_to_is_bounded():
-    assert most_bytes(ARRAYS["fit-2d"]) < 2**30
-    assert max(most_bytes(ARRAYS[name]) for name in ("points", "train-vae")) < 2**28
+def test_arrays_that_older_runs_lack_are_read_where_they_are(tmp_path):
+    run, estimates = RunDirectory.create("any", str(tmp_path / "run")), {"test_kl": (3,)}
+    for arrays in ({}, {"test_kl": np.ones(3)}):
+        run.write_evaluation({"axis_1": np.arange(2.0), **arrays, "other": np.ones(9)})
+        assert run.read_evaluation({"axis_1": "x"}, estimates).keys() == {"axis_1", *arrays}
+    with pytest.raises(RunDirectoryError, match="test_kl: expected lengths of 4, received"):
+        run.read_evaluation({"axis_1": "x"}, {"test_kl": (4,)})

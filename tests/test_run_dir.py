@@ -97,7 +97,7 @@ def test_only_a_folder_with_a_run_in_it_opens(tmp_path, run):
         (b'{"format": 0}', "damaged: expected a format number"),
         (b'{"format": "1"}', "damaged: expected a format number"),
         (b'{"format": [1]}', "damaged: expected a format number"),
-        (b'{"format": 1' + 5000 * b"0" + b"}", "damaged: expected a JSON object"),
+        (b'{"format": 1' + 5000 * b"0" + b"}", "damaged: expected numbers of at most 300 digits"),
         (b'{"name": "some other tool"}', "damaged: expected a format number"),
         (b"", "damaged: expected a JSON object"),
     ],
@@ -344,7 +344,7 @@ def test_a_damaged_file_is_named_and_no_code_in_it_runs(run, name, content):
 @pytest.mark.parametrize(
     ("name", "limit"),
     [
-        ("evaluation.npz", 2**12 + 8 * 10_000),
+        ("evaluation.npz", 2**30),
         ("metrics.csv", 256 * 2**20),
         ("summary.json", 16 * 2**20),
     ],
