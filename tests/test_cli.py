@@ -49,6 +49,18 @@ def test_every_command_and_every_option_has_help(invoke, args):
         assert option.param_type_name == "argument" or option.help, option.name
 
 
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        ("fit-2d", "flow k target steps restarts halving batch_size learning_rate seed"),
+        ("train-vae", "flows data epochs batch_size learning_rate seed"),
+    ],
+)
+def test_an_option_that_changes_a_preset_says_what_holds_without_it(command, names):
+    helps = {option.name: option.help for option in main.commands[command].params}
+    assert not [name for name in names.split() if "Default: the preset's" not in helps[name]]
+
+
 def test_the_first_help_has_an_example_a_line(invoke):
     lines = invoke("--help").stdout.splitlines()
     assert [line.split()[0] for line in lines if line.startswith("  nflow ")] == 6 * ["nflow"]

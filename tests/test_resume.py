@@ -168,7 +168,8 @@ def test_more_steps_extend_a_finished_run_and_say_what_that_is(tmp_path, invoke)
     done = invoke("resume", "run", "--steps", "70")
     assert done.exit_code == 0, done.stderr
     assert "schedule" in done.stderr
-    assert read_preset(tmp_path / "run" / "config.yaml")["train"]["steps"] == 70
+    written = read_preset(tmp_path / "run" / "config.yaml")
+    assert (written["train"]["steps"], written["description"]) == (70, "")
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 70
     rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()))
     assert [int(row["update"]) for row in rows] == [20, 30, 40, 60, 70]

@@ -53,4 +53,8 @@ def _extended(config: Any, steps: int | None, epochs: int | None) -> Any:
     before = getattr(config.train, key)
     if given < before:
         raise ConfigError(f"--{key}: expected {before} or more. Received: {given}")
-    return config.model_copy(update={"train": config.train.model_copy(update={key: given})})
+    if given == before:
+        return config
+    train = config.train.model_copy(update={key: given})
+    # A description may tell how long training was.
+    return config.model_copy(update={"train": train, "description": ""})

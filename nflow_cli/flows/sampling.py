@@ -1,6 +1,7 @@
 """The Gaussian sampling layer: draws by reparameterisation, densities, and the KL to a prior."""
 
 import math
+from numbers import Real
 from typing import Any
 
 import keras
@@ -41,7 +42,7 @@ class GaussianSampling(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         keep_precision(self)
-        if not 0 < prior_std < math.inf:
+        if not isinstance(prior_std, Real) or not 0 < prior_std < math.inf:
             raise ConfigError(f"prior_std must be positive. Received: prior_std={prior_std}")
         self.prior_mean, self.prior_std = prior_mean, prior_std
         self.seed = None if seed is None else whole_number("seed", seed, MAX_KERAS_SEED)

@@ -162,7 +162,7 @@ def test_the_config_is_complete():
     assert GaussianSampling.from_config(config).get_config() == config
 
 
-@pytest.mark.parametrize("prior_std", [0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("prior_std", [0, -1.0, float("nan"), float("inf"), "2", None])
 def test_a_prior_without_a_width_is_refused(prior_std):
     with pytest.raises(ConfigError, match=rf"prior_std must be positive.*{prior_std}"):
         GaussianSampling(prior_std=prior_std)
