@@ -100,6 +100,20 @@ def test_a_cell_that_is_too_long_loses_its_middle(terminal):
         assert re.fullmatch(rf"folder/\S+…\S+/{n}\.csv", data) and re.fullmatch(rf"x+…x+{n}", run)
 
 
+@pytest.mark.parametrize("columns", [1, 10, 30])
+def test_no_terminal_is_too_narrow(terminal, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = layout.table(["data", "flow", "K", *map(str, range(30))], ROWS, keys=3)
+    assert all(cell in text.split() for cell in ROWS[0][3:])
+    assert layout.hanging("name ", "a text of words").split() == [
+        "name",
+        "a",
+        "text",
+        "of",
+        "words",
+    ]
+
+
 def test_a_table_that_fits_is_in_one_part(terminal):
     assert layout.table(["a", "b"], [["x", "y"]], keys=1) == "a  b\nx  y"
 

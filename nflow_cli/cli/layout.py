@@ -12,6 +12,7 @@ import click
 from nflow_cli.text import printable
 
 GAP = 2  # blanks between the columns of a table
+LEAST = 8  # of a column, however narrow the terminal is
 KEYS = 0.6  # of the width at most for the columns that say what a row is of
 
 
@@ -47,7 +48,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], keys: int) -> st
         first = [_shortened(column, most) for column in first]
         if _width(first) <= KEYS * width:
             break
-    room = width - _width(first) - GAP
+    room = max(width - _width(first) - GAP, LEAST)
     rest = [_shortened(column, room) for column in columns[keys:]]
     return "\n\n".join(_lines([*first, *part]) for part in _parts(rest, room))
 

@@ -38,6 +38,7 @@ from nflow_cli.plotting.style import (
 )
 
 AXES = ("$z_1$", "$z_2$")
+SEEN = 0.01  # of the mass, below which a density is not drawn
 UNTOLD = 0.03  # mass beyond the frame that no panel tells of; the edges of a box cost as much
 DIVERGING = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.75")
 
@@ -122,16 +123,16 @@ def deformation_figure(
     columns = len(steps) if len(steps) <= 5 else math.ceil(len(steps) / 2)
     shape = (len(steps), columns, extent, min(10.0, 2 + 1.8 * columns), names)
     figure, axes = panel_grid(*shape, head=0.65, height=height_of(extent))
-    shares = [float(np.mean(density) * area_of(extent)) for density in densities]
+    shares = [mass_of(density, extent) for density in densities]
     for ax, k, density, share in zip(axes, steps, densities, shares, strict=True):
         peak = peak_of(density)
-        draw_density(ax, density / (peak or 1.0), extent, Normalize(0.0, 1.0))
-        told = [f"peak {number_text(peak)}"] if peak else []
+        draw_density(ax, density, extent, Normalize(0.0, 1.0), peak or 1.0)
+        told = [f"peak {number_text(peak)}"] if share >= SEEN else []
         told += [f"mass {share:.2f}"] if abs(share - 1) > UNTOLD else []
         ax.set_title(f"k = {int(k)}\n{', '.join(told)}", fontsize=9)
     add_colour_bar(axes[0].images[0], axes, "density / its peak", "neither")
     is_cut = any(abs(share - 1) > UNTOLD for share in shares)
-    parts = ("density after the first k flows", "mass: what the frame holds" if is_cut else "")
+    parts = ("density after the first k flows", "peak and mass: in the frame" if is_cut else "")
     title_figure(figure, summary, *parts)
     return figure
 
@@ -189,11 +190,14 @@ def density_panels(
     return figure, axes
 
 
-def draw_density(ax: Axes, density: np.ndarray, extent: Extent, norm: Normalize) -> AxesImage:
-    """Draw a density (m, n) over the extent, and say so where it is 0 throughout."""
-    if not np.nan_to_num(density, nan=1.0).any():
-        note(ax, "no density here", 0.6)
-    return draw_grid(ax, density, extent, SEQUENTIAL, norm, aspect_of(extent))
+def draw_density(
+    ax: Axes, density: np.ndarray, extent: Extent, norm: Normalize, scale: float = 1.0
+) -> AxesImage:
+    """Draw a density (m, n) over the extent, divided by a scale; as 0 where it is elsewhere."""
+    if mass_of(density, extent) < SEEN:
+        note(ax, "mass < 1% here", 0.6)
+        density = np.where(np.isnan(density), np.nan, 0.0)
+    return draw_grid(ax, density / scale, extent, SEQUENTIAL, norm, aspect_of(extent))
 
 
 def draw_dots(ax: Axes, points: np.ndarray, most: int = 500) -> str:
@@ -268,8 +272,8 @@ def _target(evaluation: Arrays, summary: Summary) -> tuple[np.ndarray, str]:
     if summary.get("kl") is not None or summary.get("log_z") is not None:
         return density_of(log_p), "target $p(z)$"
     density = density_of(log_p - np.max(log_p))
-    mass = np.nanmean(density) * area_of(extent_of(evaluation["axis_1"], evaluation["axis_2"]))
-    return density / mass, "target $p(z)$, mass 1 on the grid"
+    extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
+    return density / mass_of(np.nan_to_num(density), extent), "target $p(z)$, mass 1 on the grid"
 
 
 def extent_of(x: np.ndarray, y: np.ndarray) -> Extent:
@@ -279,10 +283,10 @@ def extent_of(x: np.ndarray, y: np.ndarray) -> Extent:
     return float(x[0] - dx), float(x[-1] + dx), float(y[0] - dy), float(y[-1] + dy)
 
 
-def area_of(extent: Extent) -> float:
-    """Return the area of what a picture covers."""
+def mass_of(density: np.ndarray, extent: Extent) -> float:
+    """Return the integral of a density (m, n) over the extent, NaN where it is not finite."""
     left, right, bottom, top = extent
-    return (right - left) * (top - bottom)
+    return float(np.mean(density)) * (right - left) * (top - bottom)
 
 
 def _kl_text(summary: Summary) -> str:

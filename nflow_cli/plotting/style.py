@@ -197,7 +197,7 @@ def note(ax: Axes, text: str, height: float = 0.5) -> None:
     """Write a text at a height (0-1) of a panel, legible on any colour."""
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "boxstyle": "round,pad=0.2"}
     style: Any = {"ha": "center", "va": "center", "fontsize": 9, "bbox": box}
-    ax.text(0.5, height, text, transform=ax.transAxes, **style)
+    ax.text(0.5, height, text, transform=ax.transAxes, in_layout=False, **style)
 
 
 def number_text(value: float) -> str:

@@ -21,8 +21,10 @@ def make_evaluation(width=4.0, height=3.0, steps=3):
     rng = np.random.default_rng(0)
     axes = np.linspace(-width, width, 41), np.linspace(-height, height, 31)
     coarse = axes[0][::2], axes[1][::2]
-    log_q = gaussian(axes[0] / width * 4, axes[1] / height * 3)
-    flows = [gaussian(coarse[0] / width * 4, coarse[1] / height * 3, k / 9) for k in range(steps)]
+    unit = np.log(12 / width / height)
+    log_q = gaussian(axes[0] / width * 4, axes[1] / height * 3) + unit
+    means = [k / 9 for k in range(steps)]
+    flows = [unit + gaussian(coarse[0] / width * 4, coarse[1] / height * 3, m) for m in means]
     return {
         **{"axis_1": axes[0], "axis_2": axes[1], "log_q": log_q},
         **{"samples": rng.normal(size=(1500, 2)), "test_points": rng.normal(size=(120, 2))},
@@ -124,6 +126,17 @@ def test_the_training_picture_has_both_curves_and_both_levels(figures):
     assert ax.get_ylabel() == "log-likelihood (nats a point)"
     low, high = ax.get_ylim()
     assert low < -2.5 and high > -1.25
+
+
+def test_a_density_that_is_elsewhere_is_not_drawn_to_its_own_scale():
+    evaluation = make_evaluation()
+    evaluation["log_q"][:] = -400.0
+    evaluation["samples"] += 1e6
+    axes = plots.density_figure(evaluation, SUMMARY).axes
+    assert not axes[1].images[0].get_array().any()
+    assert [text.get_text() for text in axes[1].texts] == ["mass < 1% here"]
+    assert [text.get_text() for text in axes[2].texts] == ["all draws of $q_K$ lie outside"]
+    assert axes[2].get_title() == "0 of 120 draws of $q_K$"
 
 
 @pytest.mark.parametrize(
