@@ -24,9 +24,10 @@ from nflow_cli.errors import BusyError, DivergenceError, RunDirectoryError
 
 CONFIG, RUN, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.csv", "summary.json"
 MODEL, EVALUATION, PLOTS = "model.keras", "evaluation.npz", "plots"
+ESTIMATES = "estimates.npz"  # of a VAE, for each test image
 CHECKPOINTS = "checkpoints"
 SWEEP, LOG = "sweep.yaml", "log.txt"  # of a sweep, and of each run in it
-ENDED = (SUMMARY, METRICS, EVALUATION)  # what a run ends with, beside its model
+ENDED = (SUMMARY, METRICS, EVALUATION, ESTIMATES)  # what a run ends with, beside its model
 FILES = "files"  # in run.json: the SHA-256 of each of those
 LOCK = ".lock"  # there only while the run is being written, or after a kill -9
 
@@ -212,9 +213,16 @@ class RunDirectory:
 
     def write_evaluation(self, arrays: Mapping[str, np.ndarray]) -> Path:
         """Write the arrays that the plots are drawn from."""
+        return self._write_arrays(EVALUATION, arrays)
+
+    def write_estimates(self, arrays: Mapping[str, np.ndarray]) -> Path:
+        """Write what the figures of a VAE are means of: an entry for each test image."""
+        return self._write_arrays(ESTIMATES, arrays)
+
+    def _write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> Path:
         content = io.BytesIO()  # a zip file half written would complain again when it is freed
         np.savez(content, allow_pickle=False, **arrays)
-        return self.write(EVALUATION, lambda file: file.write(content.getbuffer()))
+        return self.write(name, lambda file: file.write(content.getbuffer()))
 
     def write_model(self, save: Callable[[str], Any]) -> Path:
         """Write ``model.keras`` with ``save(path)``."""
@@ -278,6 +286,10 @@ class RunDirectory:
     def read_evaluation(self) -> dict[str, np.ndarray]:
         """Read the arrays that the plots are drawn from."""
         return self.arrays_of(EVALUATION, self.read(EVALUATION, npz.MAX_BYTES))
+
+    def read_estimates(self) -> dict[str, np.ndarray]:
+        """Read what the figures of a VAE are means of."""
+        return self.arrays_of(ESTIMATES, self.read(ESTIMATES, npz.MAX_BYTES))
 
     def arrays_of(self, name: str, content: bytes) -> dict[str, np.ndarray]:
         """Return the arrays of numbers in the bytes of an ``.npz`` file of the run, by name."""
