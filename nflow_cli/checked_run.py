@@ -13,9 +13,9 @@ from nflow_cli.evaluation_arrays import ARRAYS
 from nflow_cli.flow_checks import Flows, Verdict, as_arrays, passed
 from nflow_cli.images import binarize
 from nflow_cli.run_data import data_of
-from nflow_cli.run_dir import EVALUATION, FILES, RUN, SUMMARY, RunDirectory
+from nflow_cli.run_dir import ESTIMATES, EVALUATION, FILES, RUN, SUMMARY, RunDirectory
 from nflow_cli.streams import stream
-from nflow_cli.vae_evaluation import ESTIMATES, NATS
+from nflow_cli.vae_evaluation import NATS, OF_LATENTS
 
 POINTS = 256  # base samples at which a 2-D stack is checked
 IMAGES = 8  # whose posteriors are
@@ -56,11 +56,16 @@ class CheckedRun:
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """What ``evaluation.npz`` holds."""
-        estimates = {}
-        if self.config.command == "train-vae":
-            n, dim = len(self.pixels), self.model.latent_dim
-            estimates = {f"test_{name}": (n,) if name in NATS else (n, dim) for name in ESTIMATES}
-        return self.directory.read_evaluation(ARRAYS[self.config.experiment], estimates)
+        return self.directory.read_evaluation(ARRAYS[self.config.experiment])
+
+    @cached_property
+    def estimates(self) -> dict[str, np.ndarray] | None:
+        """What ``estimates.npz`` holds for each test image; ``None`` of an older run."""
+        if not (self.directory.path / ESTIMATES).is_file():
+            return None
+        n, d = len(self.pixels), self.model.latent_dim
+        shapes = {**dict.fromkeys(NATS, (n,)), **dict.fromkeys(OF_LATENTS, (n, d))}
+        return self.directory.read_estimates(shapes)
 
     @property
     def is_older(self) -> bool:
@@ -75,20 +80,19 @@ class CheckedRun:
             raise RunDirectoryError(f"{SUMMARY}: {key}: expected a number, received {value!r:.60}")
         return float(value)
 
-    def array(self, key: str, shape: tuple[int | None, ...]) -> np.ndarray:
-        """Return an array of ``evaluation.npz``, of that shape (``None`` is any length)."""
-        array = self.arrays.get(key)
-        received = None if array is None else array.shape
-        if (
-            received is None
-            or len(received) != len(shape)
-            or any(expected not in (None, size) for expected, size in zip(shape, received))
-        ):
+    def array(self, key: str, *lengths: int | None) -> np.ndarray:
+        """Return an array of ``evaluation.npz``, of those lengths (``None``: of any)."""
+        array = self.arrays.get(key, np.empty(()))
+        same = (length in (None, size) for length, size in zip(lengths, array.shape))
+        if len(lengths) != array.ndim or not all(same):
             raise RunDirectoryError(
-                f"{EVALUATION}: {key}: expected shape {shape}, received {received}"
+                f"{EVALUATION}: {key}: expected lengths {lengths}, received {array.shape}"
             )
-        assert array is not None
         return array
+
+    def unlike(self, key: str, expected: np.ndarray) -> list[str]:
+        """Say by how much an array of ``evaluation.npz`` is not the one expected."""
+        return unlike(f"{EVALUATION}: {key}", expected, self.array(key, *expected.shape))
 
     @cached_property
     def flows(self) -> Flows:
@@ -146,7 +150,7 @@ def agree(
     return passed(not wrong), "; ".join(wrong) or f"{', '.join(shown)} {source}"
 
 
-def unlike(key: str, expected: np.ndarray, received: np.ndarray, nats: bool = False) -> list[str]:
+def unlike(name: str, expected: np.ndarray, received: np.ndarray, nats: bool = False) -> list[str]:
     """Say by how much an array is not the one expected, beyond rounding; it may be of ``nats``."""
     expected, received = expected.astype(np.float64), received.astype(np.float64)
     with np.errstate(invalid="ignore"):
@@ -155,8 +159,8 @@ def unlike(key: str, expected: np.ndarray, received: np.ndarray, nats: bool = Fa
             allowed = LOG_TOLERANCE * (1 + np.abs(expected))
         else:  # points have a unit for each column
             columns = 0 if expected.shape[-1:] == (2,) else None
-            allowed = ARRAY_TOLERANCE * expected.std(axis=columns)
+            allowed = ARRAY_TOLERANCE * expected.std(axis=columns) if expected.size else 0.0
         wrong = ~(off <= allowed) & ~(np.isnan(expected) & np.isnan(received))
     if wrong.sum() <= FEW * wrong.size:
         return []
-    return [f"{EVALUATION}: {key}: {wrong.mean():.0%} of its numbers are others"]
+    return [f"{name}: {wrong.mean():.0%} of its numbers are others"]

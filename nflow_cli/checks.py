@@ -77,11 +77,12 @@ def check_files(run: CheckedRun) -> Verdict:
     That is all that can be said of the seconds, of the restarts that were dropped, and of the rows
     of a training: to compute them again is to train again.
     """
-    names, recorded = ", ".join(ENDED), run.record.get(FILES, {})
+    received, recorded = run.directory.checksums(), run.record.get(FILES)
+    names = ", ".join(received)
     if run.is_older:
-        return Outcome.UNKNOWN, f"{RUN} holds no SHA-256 of {names}: not completed, or an older run"
-    received = run.directory.checksums()
-    wrong = [name for name in ENDED if name not in received or received[name] != recorded.get(name)]
+        return Outcome.UNKNOWN, f"{RUN} has no SHA-256 of {names}: not completed, or an older run"
+    known = recorded if isinstance(recorded, dict) else {}
+    wrong = [name for name in ENDED if received.get(name) != known.get(name)]
     if wrong:
         return Outcome.FAIL, f"{', '.join(wrong)}: not what the run ended with, by {RUN}"
     return Outcome.RECORDED, f"{names}: the SHA-256 that {RUN} says the run ended with"
@@ -114,7 +115,7 @@ def check_training(run: CheckedRun) -> Verdict:
     """Check that config.yaml, summary.json and the rows of metrics.csv are of one training."""
     config, is_fit = run.config, run.config.command == "fit-2d"
     key, column = ("steps", "update") if is_fit else ("epochs", "epoch")
-    made = int(_column(run, column)[-1])
+    made = _whole(_column(run, column)[-1])
     expected = {key: made}
     wrong = []
     if config.train.early_stopping is None and made != getattr(config.train, key):
@@ -135,11 +136,19 @@ def _column(run: CheckedRun, name: str) -> np.ndarray:
     return run.metrics[name]
 
 
+def _whole(value: float) -> int:
+    """Return a number of metrics.csv that must be whole."""
+    if not value == value // 1:
+        raise RunDirectoryError(f"{METRICS}: damaged: expected a whole number, received {value}")
+    return int(value)
+
+
 def _best_update(run: CheckedRun) -> int:
     """Return the update of the lowest validation loss, the last one where none is finite."""
     loss, update = _column(run, "validation_loss"), _column(run, "update")
     finite = np.isfinite(loss)
-    return int(update[np.where(finite, loss, np.inf).argmin()] if finite.any() else update[-1])
+    best = np.where(finite, loss, np.inf).argmin() if finite.any() else -1
+    return _whole(update[best])
 
 
 def _wrong_restarts(run: CheckedRun, steps: int) -> list[str]:

@@ -109,14 +109,12 @@ def check_held_out(run: CheckedRun) -> Verdict:
 def check_arrays(run: CheckedRun) -> Verdict:
     """Compute again what the pictures of a fit to a target are drawn from."""
     flow, base, target = _parts(run)
-    seed, samples = run.config.seed, run.array("samples", (None, 2))
+    seed, n = run.config.seed, len(run.array("samples", None, 2))
     z0, z, _ = next(pushed_samples(flow, base, target, seed, run.config.evaluate.samples))
-    n = len(samples)
-    wrong = unlike("samples", z[:n], samples)
-    wrong += unlike("base_samples", z0[:n], run.array("base_samples", (n, 2)))
-    drawn = run.array("target_samples", (None, 2))
+    wrong = run.unlike("samples", z[:n]) + run.unlike("base_samples", z0[:n])
     if exact := getattr(target, "sample", None):
-        wrong += unlike("target_samples", exact(stream(seed, "target-samples"), len(drawn)), drawn)
+        count = len(run.array("target_samples", None, 2))
+        wrong += run.unlike("target_samples", exact(stream(seed, "target-samples"), count))
 
     def at(points: np.ndarray) -> dict[str, Any]:
         z = ops.convert_to_tensor(points.astype(np.float32))
@@ -127,19 +125,19 @@ def check_arrays(run: CheckedRun) -> Verdict:
         }
 
     # The last panel holds log_q at the points of its grid that are nearest.
-    before = run.array("deformation_k", (None,)) < flow.k
+    before = run.array("deformation_k", None) < flow.k
     wrong += _unlike_grid(run, at) + _unlike_strip(run, lambda z: z, 0.0, before)
     return passed(not wrong), "; ".join(wrong) or AS_GIVEN
 
 
 def check_arrays_of_points(run: CheckedRun) -> Verdict:
     """Compute again what the pictures of a fit to points are drawn from."""
-    samples, test = run.array("samples", (None, 2)), run.array("test_points", (None, 2))
-    drawn, units = run.trained.sample(len(samples), seed=run.config.seed), run.trained.units
-    wrong = unlike("samples", drawn, samples)
-    wrong += unlike("test_points", run.data.test[: len(test)], test)
-    wrong += _unlike_grid(run, lambda points: {"log_q": run.trained.log_prob(points)})
-    every = np.full(len(run.array("deformation_k", (None,))), True)
+    trained, units = run.trained, run.trained.units
+    n, n_test = (len(run.array(key, None, 2)) for key in ("samples", "test_points"))
+    wrong = run.unlike("samples", trained.sample(n, seed=run.config.seed))
+    wrong += run.unlike("test_points", run.data.test[:n_test])
+    wrong += _unlike_grid(run, lambda points: {"log_q": trained.log_prob(points)})
+    every = np.full(len(run.array("deformation_k", None)), True)
     wrong += _unlike_strip(run, units.inside, units.log_det, every)
     return passed(not wrong), "; ".join(wrong) or AS_GIVEN
 
@@ -148,8 +146,9 @@ def _unlike_grid(run: CheckedRun, at: Callable[[np.ndarray], dict[str, Any]]) ->
     """Compare densities on the grid of the pictures with those ``at`` some of its points."""
     points, chosen, shape = _grid_points(run, "axis_1", "axis_2")
     wrong = []
-    for key, values in at(points).items():
-        wrong += unlike(key, values, run.array(key, shape).ravel()[chosen], nats=True)
+    for key, expected in at(points).items():
+        received = run.array(key, *shape).ravel()[chosen]
+        wrong += unlike(f"{EVALUATION}: {key}", expected, received, nats=True)
     return wrong
 
 
@@ -161,22 +160,20 @@ def _unlike_strip(
 ) -> list[str]:
     """Compare the densities after the first k flows with those at some points of their grid."""
     points, chosen, shape = _grid_points(run, "deformation_axis_1", "deformation_axis_2")
-    panels = run.array("deformation_k", (None,))
-    strip = run.array("log_deformation", (len(panels), *shape)).reshape(len(panels), -1)
-    if not np.isin(panels, range(run.trained.flow.k + 1)).all():
+    panels, flow = run.array("deformation_k", None), run.trained.flow
+    if not np.isin(panels, range(flow.k + 1)).all():
         return [f"{EVALUATION}: deformation_k: expected numbers of flows, received {panels}"]
+    strip = run.array("log_deformation", len(panels), *shape).reshape(len(panels), -1)[:, chosen]
     grids = dict.fromkeys(panels[compared].tolist(), inside(points).astype(np.float32))
-    log_q = partial_log_densities(run.trained.flow, run.trained.base, grids)
-    wrong = []
-    for index in np.flatnonzero(compared):
-        expected = log_q[panels[index]].astype(np.float64) + log_det
-        wrong += unlike("log_deformation", expected, strip[index, chosen], nats=True)
-    return wrong[:1]
+    log_q = partial_log_densities(flow, run.trained.base, grids)
+    expected = [log_q[k].astype(np.float64) + log_det for k in panels[compared].tolist()]
+    name = f"{EVALUATION}: log_deformation"
+    return unlike(name, np.reshape(expected, (-1, len(chosen))), strip[compared], nats=True)
 
 
 def _grid_points(run: CheckedRun, *axes: str) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
     """Choose points of a grid: return them ``(m, 2)``, their indices, and the grid's shape."""
-    first, second = (run.array(name, (None,)).astype(np.float64) for name in axes)
+    first, second = (run.array(name, None).astype(np.float64) for name in axes)
     shape = (len(second), len(first))
     rng = stream(run.config.seed, "check-grid")
     chosen = rng.permutation(math.prod(shape))[:GRID_POINTS]

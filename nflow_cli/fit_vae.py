@@ -184,7 +184,8 @@ def run(config: Any, directory: RunDirectory, images: Images) -> dict[str, Any]:
     draws = config.evaluate.importance_samples
     figures, estimates = evaluate_vae(model.vae, pixels, draws, config.seed)
     shown = (pixels, images.y_test, estimates["mean_latent"], config.seed)
-    directory.write_evaluation(vae_arrays(model.vae, *shown) | estimate_arrays(estimates))
+    directory.write_evaluation(vae_arrays(model.vae, *shown))
+    directory.write_estimates(estimate_arrays(estimates))
     sizes = {"n_train": len(training), "n_test": images.n_test}
     summary = {
         "flow": ",".join(config.flow.pattern),

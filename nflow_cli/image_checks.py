@@ -8,11 +8,10 @@ from keras import ops
 from nflow_cli.checked_run import REPLAY_TOLERANCE, CheckedRun, agree, differences, unlike
 from nflow_cli.fit_vae import published_of, split
 from nflow_cli.flow_checks import Outcome, Verdict, passed
-from nflow_cli.run_dir import EVALUATION, SUMMARY
+from nflow_cli.run_dir import ESTIMATES, EVALUATION, SUMMARY
 from nflow_cli.schema import MAX_SEED
 from nflow_cli.vae_evaluation import (
     BATCH,
-    ESTIMATES,
     NATS,
     SHOWN_LATENTS,
     ImportanceSampler,
@@ -38,20 +37,15 @@ def check_images(run: CheckedRun) -> Verdict:
     return passed(not wrong), "; ".join(wrong) or f"{images.n_test:,} test images found again"
 
 
-def _keeps_estimates(run: CheckedRun) -> bool:
-    return any(f"test_{name}" in run.arrays for name in ESTIMATES)
-
-
 def check_bound(run: CheckedRun) -> Verdict:
     """Compute the summary's figures again from the estimates of each image, and some of these.
 
     They are drawn as they were, for the first, the middle and the last batch of images.
     """
-    if not _keeps_estimates(run):
+    estimates = run.estimates
+    if estimates is None:
         return _check_bound_roughly(run)
-    n, d, draws = len(run.pixels), run.model.latent_dim, run.config.evaluate.importance_samples
-    shapes = {name: (n,) if name in NATS else (n, d) for name in ESTIMATES}
-    estimates = {name: run.array(f"test_{name}", shape) for name, shape in shapes.items()}
+    n, draws = len(run.pixels), run.config.evaluate.importance_samples
     outcome, detail = agree(run, figures_of(estimates, draws), "from the same draws")
     wrong = [] if outcome == Outcome.OK else [detail]
     sampler, starts = ImportanceSampler(run.model, draws, run.config.seed), range(0, n, BATCH)
@@ -59,7 +53,7 @@ def check_bound(run: CheckedRun) -> Verdict:
         batch = slice(start, start + BATCH)
         for name, expected in sampler(run.pixels[batch], start).items():
             received = estimates[name][batch]
-            wrong += unlike(f"test_{name}", expected, received, nats=name in NATS)
+            wrong += unlike(f"{ESTIMATES}: {name}", expected, received, nats=name in NATS)
     return passed(not wrong), "; ".join(wrong) or detail
 
 
@@ -83,40 +77,38 @@ def _check_bound_roughly(run: CheckedRun) -> Verdict:
 def check_arrays(run: CheckedRun) -> Verdict:
     """Compute again what the pictures are drawn from."""
     model, seed = run.model, run.config.seed
-    originals = run.array("originals", (None, 28, 28))
-    samples, axis = run.array("samples", (None, 28, 28)), run.array("manifold_axis", (None,))
-    axes = run.array("latent_axes", (2,)).tolist()
-    manifold = run.array("manifold", (len(axis), len(axis), 28, 28))
-    if not all(unit in range(model.latent_dim) for unit in axes):
+    originals, axis = run.array("originals", None, 28, 28), run.array("manifold_axis", None)
+    axes = run.array("latent_axes", 2).tolist()
+    if not all(isinstance(unit, int) and 0 <= unit < model.latent_dim for unit in axes):
         return Outcome.FAIL, f"{EVALUATION}: latent_axes: expected latent units, received {axes}"
     known = {image.tobytes() for image in run.pixels.astype(np.float32)}
     wrong = []
-    if not all(image.astype(np.float32).tobytes() in known for image in originals):
+    if not all(image.tobytes() in known for image in originals.astype(np.float32)):
         wrong.append(f"{EVALUATION}: originals: expected test images")
-    reconstructed = ops.convert_to_numpy(model.reconstruct(originals, seed))
-    wrong += unlike("reconstructions", reconstructed, run.array("reconstructions", originals.shape))
-    wrong += unlike("samples", ops.convert_to_numpy(model.sample(len(samples), seed)), samples)
-    wrong += unlike("manifold", manifold_of(model, axis, axes), manifold)
+    count = len(run.array("samples", None, 28, 28))
+    expected = {
+        "reconstructions": model.reconstruct(originals, seed),
+        "samples": model.sample(count, seed),
+        "manifold": manifold_of(model, axis, axes),
+    }
     text = f"{EVALUATION}: as the model gives it"
-    if _keeps_estimates(run):
-        wrong += _unlike_latents(run, axes)
-    else:
+    if run.estimates is None:
         text += "; the latents not computed again: an older run may show other images"
+    else:
+        expected |= _latents(run, axes, run.estimates["mean_latent"])
+    for key, array in expected.items():
+        wrong += run.unlike(key, ops.convert_to_numpy(array))
     return passed(not wrong), "; ".join(wrong) or text
 
 
-def _unlike_latents(run: CheckedRun, axes: list[int]) -> list[str]:
-    """Compare the latents that are shown with those of the images that are."""
+def _latents(run: CheckedRun, axes: list[int], mean_latent: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the latents of the images that are shown, of the two units that vary most."""
     pixels, labels, seed = run.pixels, run.data.y_test, run.config.seed
     shown = shown_images(len(pixels), seed, SHOWN_LATENTS)
     base, latents = draw_latents(run.model, pixels[shown], seed)
-    expected = {
-        "latent_axes": np.array(shown_units(run.array("test_mean_latent", (None, None)))),
+    return {
+        "latent_axes": np.array(shown_units(mean_latent)),
         "labels": np.empty(0) if labels is None else labels[shown],
         "base_latents": base[:, axes],
         "latents": latents[:, axes],
     }
-    wrong = []
-    for key, array in expected.items():
-        wrong += unlike(key, array, run.array(key, array.shape))
-    return wrong

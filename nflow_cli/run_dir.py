@@ -23,9 +23,10 @@ from nflow_cli.schema import RUNS
 
 CONFIG, RUN, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.csv", "summary.json"
 MODEL, EVALUATION, PLOTS = "model.keras", "evaluation.npz", "plots"
+ESTIMATES = "estimates.npz"  # of a VAE, for each test image
 CHECKPOINTS = "checkpoints"
 SWEEP, LOG = "sweep.yaml", "log.txt"  # of a sweep, and of each run in it
-ENDED = (SUMMARY, METRICS, EVALUATION)  # what a run ends with, beside its model
+ENDED = (SUMMARY, METRICS, EVALUATION, ESTIMATES)  # what a run ends with, beside its model
 FILES = "files"  # in run.json: the SHA-256 of each of those
 LOCK = ".lock"  # there only while the run is being written, or after a kill -9
 
@@ -221,9 +222,16 @@ class RunDirectory:
 
     def write_evaluation(self, arrays: Mapping[str, np.ndarray]) -> Path:
         """Write the arrays that the plots are drawn from."""
+        return self._write_arrays(EVALUATION, arrays)
+
+    def write_estimates(self, arrays: Mapping[str, np.ndarray]) -> Path:
+        """Write what the figures of a VAE are means of: an entry for each test image."""
+        return self._write_arrays(ESTIMATES, arrays)
+
+    def _write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> Path:
         content = io.BytesIO()  # a zip file half written would complain again when it is freed
         np.savez(content, allow_pickle=False, **arrays)
-        return self.write(EVALUATION, lambda file: file.write(content.getbuffer()))
+        return self.write(name, lambda file: file.write(content.getbuffer()))
 
     def write_model(self, save: Callable[[str], Any]) -> Path:
         """Write ``model.keras`` with ``save(path)``."""
@@ -300,19 +308,21 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.path / name}: damaged: expected a JSON object")
         return data
 
-    def read_evaluation(self, shapes: Shapes, optional: Shapes | None = None) -> Arrays:
-        """Read arrays of ``evaluation.npz``: those of ``shapes``, which they must have.
-
-        Those of ``optional`` are read where they are there.
-        """
-        content = self.read(EVALUATION, MAX_EVALUATION)
-        with self._damaged_arrays(EVALUATION), zipfile.ZipFile(io.BytesIO(content)) as archive:
-            there = {name.removesuffix(".npy") for name in archive.namelist()}
-            more = {name: axes for name, axes in (optional or {}).items() if name in there}
-            wanted = {**shapes, **more}
-            arrays = npz.read_arrays(archive, wanted, check_of(wanted))
+    def read_evaluation(self, shapes: Shapes) -> Arrays:
+        """Read arrays of ``evaluation.npz``: those of ``shapes``, which they must have."""
+        arrays = self._read_shaped(EVALUATION, shapes)
+        with self._damaged_arrays(EVALUATION):
             check_axes(arrays)
         return arrays
+
+    def read_estimates(self, shapes: Shapes) -> Arrays:
+        """Read what the figures of a VAE are means of, of those ``shapes``."""
+        return self._read_shaped(ESTIMATES, shapes)
+
+    def _read_shaped(self, name: str, shapes: Shapes) -> Arrays:
+        content = self.read(name, MAX_EVALUATION)
+        with self._damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return npz.read_arrays(archive, shapes, check_of(shapes))
 
     def arrays_of(self, name: str, content: bytes) -> Arrays:
         """Return the arrays of numbers in the bytes of an ``.npz`` file of the run, by name."""

@@ -19,7 +19,7 @@ DRAWS = {"relu": 50, "maxout": 50, "gated-conv": 5}
 ACTIVE = 0.01  # variance over images of a latent unit's posterior mean (Burda et al. 2016)
 # What an ImportanceSampler returns for each image: in nats, and of its latents.
 NATS = ("reconstruction", "kl", "log_evidence")
-ESTIMATES = (*NATS, "mean_latent", "latent_variance")
+OF_LATENTS = ("mean_latent", "latent_variance")
 SHOWN_LATENTS, SHOWN_IMAGES, SHOWN_SAMPLES, MANIFOLD = 5_000, 10, 64, 20
 
 
@@ -131,10 +131,9 @@ def figures_of(estimates: dict[str, np.ndarray], draws: int) -> dict[str, Any]:
 
 
 def estimate_arrays(estimates: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the estimates of each image as a run keeps them, so that its figures can be found."""
-    kept = {f"test_{name}": estimates[name] for name in NATS}
-    latents = (name for name in ESTIMATES if name not in NATS)
-    return kept | {f"test_{name}": estimates[name].astype(np.float32) for name in latents}
+    """Return the estimates of each image as a run keeps them: its figures can be found again."""
+    nats = {name: estimates[name] for name in NATS}
+    return nats | {name: estimates[name].astype(np.float32) for name in OF_LATENTS}
 
 
 def _active_units(estimates: dict[str, np.ndarray], draws: int) -> int | None:

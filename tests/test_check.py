@@ -219,7 +219,8 @@ def test_a_run_that_was_interrupted_fails(broken):
     assert failures(broken) == {"status": "interrupted"}
     (broken / "summary.json").unlink()
     of_figures = {"caveats", "mass", "summary", "fresh draws"}
-    assert set(failures(broken)) == {"status", "record", "checksum"} | of_figures
+    of_files = {"status", "files", "record", "training", "checksum"}
+    assert set(failures(broken)) == of_files | of_figures
 
 
 @pytest.fixture(scope="module")

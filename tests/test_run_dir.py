@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import io
 import json
 import os
@@ -204,6 +205,21 @@ def test_the_status_of_a_run_says_how_it_ended(run, error, status):
     assert (record["status"], record["format"]) == (status, 1)
     assert (record["command"], record["seed"]) == ("fit-2d", 0)
     assert record["end_seconds"] >= record["start_seconds"]
+
+
+def test_a_completed_run_says_the_sha256_of_what_it_ended_with_until_it_goes_on(run):
+    with run.recorded({}):
+        run.write_json("summary.json", {"kl": 1.0})
+    content = (run.path / "summary.json").read_bytes()
+    expected = {"summary.json": hashlib.sha256(content).hexdigest()}
+    assert run.read_json("run.json")["files"] == run.checksums() == expected
+    with pytest.raises(KeyboardInterrupt), run.recorded({}):
+        assert "files" not in run.read_json("run.json")
+        raise KeyboardInterrupt
+    assert "files" not in run.read_json("run.json")
+    with run.recorded({}):
+        run.write_evaluation({"axis_1": np.zeros(3)})
+    assert set(run.read_json("run.json")["files"]) == {"summary.json", "evaluation.npz"}
 
 
 def test_a_disk_that_fills_up_does_not_hide_how_a_run_ended(run, monkeypatch):

@@ -7,7 +7,15 @@ from truth import normal_log_prob, to_numpy
 from nflow_cli import plotting, vae_evaluation
 from nflow_cli.streams import stream
 from nflow_cli.vae import FlowVAE
-from nflow_cli.vae_evaluation import BATCH, DRAWS, ImportanceSampler, evaluate_vae, vae_arrays
+from nflow_cli.vae_evaluation import (
+    BATCH,
+    DRAWS,
+    ImportanceSampler,
+    estimate_arrays,
+    evaluate_vae,
+    figures_of,
+    vae_arrays,
+)
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the sampler compiles with TensorFlow"
@@ -166,14 +174,23 @@ def test_images_that_are_far_away_do_not_overflow(sampler):
 
 
 def test_the_figures_are_means_over_images_with_their_error(found):
-    figures, mean_latent = evaluate_vae(MODEL, X, S, 7)
+    figures, estimates = evaluate_vae(MODEL, X, S, 7)
     assert figures["negative_elbo"] == pytest.approx(figures["reconstruction"] + figures["kl"])
     nll, error = figures["negative_log_likelihood"], figures["nll_standard_error"]
     assert nll == pytest.approx(-found["log_evidence"].mean())
     assert error == pytest.approx(found["log_evidence"].std(ddof=1) / np.sqrt(N))
     assert nll < figures["negative_elbo"]
     assert (figures["nll_samples"], figures["active_units"]) == (S, 2)
-    np.testing.assert_array_equal(mean_latent, found["mean_latent"])
+    assert estimates.keys() == found.keys()
+    for name, values in estimates.items():
+        np.testing.assert_array_equal(values, found[name])
+    assert figures_of(estimate_arrays(estimates), S) == figures
+
+
+def test_what_a_run_keeps_of_each_image_is_small_and_gives_the_same_figures(found):
+    kept = estimate_arrays(found)
+    assert sum(array.nbytes for array in kept.values()) == N * (3 * 8 + 2 * 2 * 4)
+    np.testing.assert_allclose(kept["mean_latent"], found["mean_latent"], 1e-6)
 
 
 def test_progress_is_told_in_tenths_of_a_long_evaluation(sampler, capsys):
