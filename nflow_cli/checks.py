@@ -116,16 +116,20 @@ def check_training(run: CheckedRun) -> Verdict:
     config, is_fit = run.config, run.config.command == "fit-2d"
     key, column = ("steps", "update") if is_fit else ("epochs", "epoch")
     made = _whole(_column(run, column)[-1])
-    expected = {key: made}
+    expected: dict[str, int | None] = {key: made}
     wrong = []
     if config.train.early_stopping is None and made != getattr(config.train, key):
         wrong.append(f"{METRICS}: ends at {column} {made}, not at {getattr(config.train, key)}")
     if config.data is not None and is_fit:
-        expected["best_update"] = _best_update(run)
+        expected["best_update"] = _kept_at(run, "validation_loss", column)
+    elif not is_fit and "best_epoch" in run.summary:
+        validated = config.train.early_stopping is not None
+        best = _kept_at(run, "validation_negative_elbo", column) if validated else None
+        expected["best_epoch"] = best
     wrong += differences(SUMMARY, expected, run.summary)
     if is_fit and config.data is None:
         wrong += _wrong_restarts(run, made)
-    told = ", ".join(f"{name} {value:,}" for name, value in expected.items())
+    told = ", ".join(f"{name} {value:,}" for name, value in expected.items() if value is not None)
     return passed(not wrong), "; ".join(wrong) or f"{told}, by {METRICS}"
 
 
@@ -143,12 +147,15 @@ def _whole(value: float) -> int:
     return int(value)
 
 
-def _best_update(run: CheckedRun) -> int:
-    """Return the update of the lowest validation loss, the last one where none is finite."""
-    loss, update = _column(run, "validation_loss"), _column(run, "update")
-    finite = np.isfinite(loss)
-    best = np.where(finite, loss, np.inf).argmin() if finite.any() else -1
-    return _whole(update[best])
+def _kept_at(run: CheckedRun, loss: str, column: str) -> int:
+    """Return where the validation loss was lowest; the end where none is finite.
+
+    What was still annealed does not count.
+    """
+    values, ends = _column(run, loss), _column(run, column)
+    counted = np.isfinite(values) & (run.metrics.get("beta", np.ones(len(values))) >= 1)
+    best = np.where(counted, values, np.inf).argmin() if counted.any() else -1
+    return _whole(ends[best])
 
 
 def _wrong_restarts(run: CheckedRun, steps: int) -> list[str]:
