@@ -88,7 +88,8 @@ def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int)
         scale_values(
             axes[0], np.concatenate([[*s.low, *s.high] for p in panels.values() for s in p])
         )
-        handles = {h.get_label(): h for ax in axes for h in ax.get_legend_handles_labels()[0]}
+        shown = (ax.get_legend_handles_labels()[0] for ax in reversed(axes))
+        handles = {h.get_label(): h for some in shown for h in some}  # of the first panel
         draw_legend(figure, [handles[plain(name)] for name in names])
         spread = f"median of up to {seeds} seeds, bars from the least to the greatest"
         is_plain = all(series.is_of_k for lines in panels.values() for series in lines)
