@@ -12,13 +12,13 @@ from nflow_cli.config import validate
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation_arrays import ARRAYS
 from nflow_cli.run_dir import METRICS, SUMMARY, RunDirectory
-from nflow_cli.schema import Strict
+from nflow_cli.schema import MAX_PATH, Strict
 
 LARGEST = 1e100  # of a figure in nats; a larger one says nothing, and overflows in a picture
 MOST_ROWS = 2_000  # of metrics.csv that are drawn; of more, means
 
 Count = Annotated[int, Field(ge=0, le=10**12)]
-Text = Annotated[str, Field(max_length=10_000)]
+Text = Annotated[str, Field(max_length=MAX_PATH)]
 Figure = Annotated[float, Field(ge=-LARGEST, le=LARGEST)] | None
 Error = Annotated[float, Field(ge=0, le=LARGEST)] | None
 # Of a figure that every run has, null says that it was not finite.

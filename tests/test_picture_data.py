@@ -56,6 +56,7 @@ def complaint(read, *args):
         ("fit-2d", "restarts", {"updates": [[]]}, "restarts.updates.0: expected a whole number"),
         ("points", "data", "two-moons", "data: expected a mapping"),
         ("points", "data", {}, "data.name: missing"),
+        ("points", "data", {"name": 5000 * "a"}, "data.name: expected text of at most 4096"),
         ("points", "best_update", None, "best_update: expected a whole number"),
         ("points", "log_likelihood", KeyError, "log_likelihood: missing"),
         ("train-vae", "negative_elbo", KeyError, "negative_elbo: missing"),
