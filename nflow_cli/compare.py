@@ -13,7 +13,7 @@ import numpy as np
 
 from nflow_cli.caveats import Caveat, caveats_of, words
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.evaluation_arrays import DENSITIES
+from nflow_cli.evaluation_arrays import DENSITIES, thinned
 from nflow_cli.registry import POINT_SETS
 from nflow_cli.run_data import is_named
 from nflow_cli.run_dir import RUN, SUMMARY, SWEEP, RunDirectory
@@ -304,5 +304,5 @@ def densities(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Raises:
         RunDirectoryError: Naming the file, if it does not hold them.
     """
-    arrays = result.run.read_evaluation(DENSITIES)
+    arrays = thinned(result.run.read_evaluation(DENSITIES), DENSITIES)
     return arrays["axis_1"], arrays["log_target"], arrays["log_q"]

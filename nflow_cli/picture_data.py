@@ -10,7 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from nflow_cli.caveats import caveats_of
 from nflow_cli.config import validate
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.evaluation_arrays import ARRAYS
+from nflow_cli.evaluation_arrays import ARRAYS, thinned
 from nflow_cli.run_dir import METRICS, SUMMARY, RunDirectory
 from nflow_cli.schema import MAX_PATH, Strict
 
@@ -105,8 +105,9 @@ def read_picture_data(run: RunDirectory, config: Any) -> PictureData:
     Raises:
         NflowError: In one line that names the file: it is missing, damaged, or of another run.
     """
+    shapes = ARRAYS[config.experiment]
     return PictureData(
-        run.read_evaluation(ARRAYS[config.experiment]),
+        thinned(run.read_evaluation(shapes), shapes),
         _metrics(run, _COLUMNS[config.experiment]),
         _summary(run, config),
     )
