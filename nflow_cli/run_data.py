@@ -69,7 +69,7 @@ def units_of(run: RunDirectory) -> Standardisation:
 
 
 def _recorded(run: RunDirectory) -> dict[str, Any]:
-    recorded = run.read_json(RUN).get("data")
+    recorded: Any = run.read_json(RUN).get("data")
     if not is_named(recorded):
         raise RunDirectoryError(f"{run.path / RUN}: damaged: expected the data's name and sha256")
     return recorded

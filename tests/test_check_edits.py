@@ -6,7 +6,6 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from running import arrays_of
 from runs import edit_json, make_run
 
 from nflow_cli.checks import check_run

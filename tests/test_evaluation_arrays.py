@@ -124,10 +124,9 @@ def test_no_more_points_of_a_grid_are_drawn_than_a_panel_has_pixels():
     assert drawn["samples"].shape == (2_000, 2) and drawn["labels"].shape == (0,)
 
 
-def test_arrays_that_older_runs_lack_are_read_where_they_are(tmp_path):
-    run, estimates = RunDirectory.create("any", str(tmp_path / "run")), {"test_kl": (3,)}
-    for arrays in ({}, {"test_kl": np.ones(3)}):
-        run.write_evaluation({"axis_1": np.arange(2.0), **arrays, "other": np.ones(9)})
-        assert run.read_evaluation({"axis_1": "x"}, estimates).keys() == {"axis_1", *arrays}
-    with pytest.raises(RunDirectoryError, match="test_kl: expected lengths of 4, received"):
-        run.read_evaluation({"axis_1": "x"}, {"test_kl": (4,)})
+def test_a_length_that_is_known_is_expected(tmp_path):
+    run = RunDirectory.create("any", str(tmp_path / "run"))
+    run.write_evaluation({"axis_1": np.arange(2.0), "other": np.ones(9)})
+    assert run.read_evaluation({"axis_1": (2,)}).keys() == {"axis_1"}
+    with pytest.raises(RunDirectoryError, match="axis_1: expected lengths of 4, received"):
+        run.read_evaluation({"axis_1": (4,)})
