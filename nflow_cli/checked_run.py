@@ -61,7 +61,7 @@ class CheckedRun:
     @cached_property
     def estimates(self) -> dict[str, np.ndarray] | None:
         """What ``estimates.npz`` holds for each test image; ``None`` of an older run."""
-        if not (self.directory.path / ESTIMATES).is_file():
+        if not self.directory.has(ESTIMATES):
             return None
         n, d = len(self.pixels), self.model.latent_dim
         shapes = {**dict.fromkeys(NATS, (n,)), **dict.fromkeys(OF_LATENTS, (n, d))}

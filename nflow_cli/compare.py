@@ -13,8 +13,9 @@ import numpy as np
 
 from nflow_cli.caveats import Caveat, caveats_of, words
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.evaluation_arrays import DENSITIES
+from nflow_cli.evaluation_arrays import DENSITIES, thinned
 from nflow_cli.registry import POINT_SETS
+from nflow_cli.run_data import is_named
 from nflow_cli.run_dir import RUN, SUMMARY, SWEEP, RunDirectory
 
 
@@ -204,9 +205,7 @@ def _runs_of_sweep(path: Path) -> list[RunDirectory]:
 def _read(run: RunDirectory) -> Result:
     config, summary = run.read_config(), run.read_json(SUMMARY)
     data = summary.get("data")
-    if config.data is not None and not (
-        isinstance(data, dict) and isinstance(data.get("name"), str)
-    ):
+    if config.data is not None and not is_named(data):
         raise RunDirectoryError(f"{run.path / SUMMARY}: damaged: expected the data's name")
     result = Result(run, config, summary)
     if all(result.value(measure.key) is None for measure in MEASURES[result.kind]):
@@ -305,5 +304,5 @@ def densities(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Raises:
         RunDirectoryError: Naming the file, if it does not hold them.
     """
-    arrays = result.run.read_evaluation(DENSITIES)
+    arrays = thinned(result.run.read_evaluation(DENSITIES), DENSITIES)
     return arrays["axis_1"], arrays["log_target"], arrays["log_q"]

@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from nflow_cli.errors import ConfigError
+from nflow_cli.errors import ConfigError, TargetError
 from nflow_cli.registry import nearest
 from nflow_cli.schema import SCHEMAS, TARGET_KINDS, Flow, Strict
 
@@ -229,6 +229,8 @@ def validate(
         path, problem = _explain(first := error.errors()[0], schema)
         where = _blamed(source, changes, path, first["type"])
         raise ConfigError(f"{where}: {problem}") from None
+    except TargetError as error:
+        raise ConfigError(f"{_blamed(source, changes, 'target')}: {error}") from None
 
 
 def _blamed(source: str, changes: Sequence[Change], path: str, kind: str = "") -> str:
@@ -293,6 +295,7 @@ _EXPECTED = {
     "less_than": "a number less than {lt}",
     "less_than_equal": "a number not greater than {le}",
     "string_too_short": "text of {min_length} or more letters",
+    "string_too_long": "text of at most {max_length} letters",
     "too_short": "{min_length} or more items",
     "too_long": "{max_length} items, no more",
 }

@@ -42,6 +42,7 @@ _LENGTHS = {
     **{"m": (1, 20), "d": (1, 400), "h": (1, 28), "w": (1, 28), "r": (2, 40)},
 }
 _FURTHEST = 1e100  # an axis may reach
+_DRAWN = 1_000  # points of a grid along an axis, at most: no panel has so many pixels
 
 
 def check_of(shapes: Shapes) -> npz.Check:
@@ -76,3 +77,19 @@ def check_axes(arrays: Mapping[str, np.ndarray]) -> None:
         axis = arrays[name].astype(float)
         if not (np.all(np.abs(axis) < _FURTHEST) and np.all(np.diff(axis) > 0)):
             raise npz.ArrayError(f"{name}: expected finite coordinates that rise")
+
+
+def thinned(arrays: Mapping[str, np.ndarray], shapes: Shapes) -> dict[str, np.ndarray]:
+    """Return the arrays with no more points of a grid than a picture can show."""
+    steps = {
+        axis: -(-length // _DRAWN)
+        for name, axes in shapes.items()
+        for axis, length in zip(axes, arrays[name].shape)
+        if axis in ("x", "y")
+    }
+    return {
+        name: arrays[name][
+            tuple(slice(None, None, steps.get(axis)) for axis in axes if axis != "?")
+        ]
+        for name, axes in shapes.items()
+    }

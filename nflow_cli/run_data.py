@@ -10,6 +10,7 @@ from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.images import Images, load_images
 from nflow_cli.point_data import PointData, Standardisation, checksum, load_point_data
 from nflow_cli.run_dir import RUN, RunDirectory
+from nflow_cli.schema import MAX_PATH
 
 
 def load_data(config: Any) -> Images | PointData | None:
@@ -68,10 +69,16 @@ def units_of(run: RunDirectory) -> Standardisation:
 
 
 def _recorded(run: RunDirectory) -> dict[str, Any]:
-    recorded = run.read_json(RUN).get("data")
-    if not isinstance(recorded, dict) or not isinstance(recorded.get("name"), str):
+    recorded: Any = run.read_json(RUN).get("data")
+    if not is_named(recorded):
         raise RunDirectoryError(f"{run.path / RUN}: damaged: expected the data's name and sha256")
     return recorded
+
+
+def is_named(record: Any) -> bool:
+    """Return whether a record of data holds their name."""
+    name = record.get("name") if isinstance(record, dict) else None
+    return isinstance(name, str) and len(name) <= MAX_PATH
 
 
 def _place(recorded: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 import platform
 import time
@@ -28,6 +29,7 @@ CHECKPOINTS = "checkpoints"
 SWEEP, LOG = "sweep.yaml", "log.txt"  # of a sweep, and of each run in it
 ENDED = (SUMMARY, METRICS, EVALUATION, ESTIMATES)  # what a run ends with, beside its model
 FILES = "files"  # in run.json: the SHA-256 of each of those
+COUNTS = {"update", "epoch"}  # columns of metrics.csv, each greater than before
 LOCK = ".lock"  # there only while the run is being written, or after a kill -9
 
 FORMAT = 1  # of a run directory, in run.json; a newer one is not read
@@ -296,10 +298,10 @@ class RunDirectory:
         return config.parse_preset(content, str(self.path / name))
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Read ``run.json`` or ``summary.json``."""
+        """Read ``run.json`` or ``summary.json``; a figure that is not finite is None."""
         text = self.read(name, MAX_JSON).decode("utf-8", errors="replace")
         try:
-            data = json.loads(text, parse_int=_whole_number)
+            data = json.loads(text, **_NUMBERS)
         except OverflowError as error:
             raise RunDirectoryError(f"{self.path / name}: damaged: {error}") from None
         except (ValueError, RecursionError):
@@ -354,11 +356,17 @@ class RunDirectory:
                 table = np.loadtxt(lines, delimiter=",", comments=None, ndmin=2)
             if not len(table):
                 raise ValueError
-            return dict(zip(header, table.T, strict=True))
+            columns = dict(zip(header, table.T, strict=True))
         except (ValueError, StopIteration, csv.Error):
             raise RunDirectoryError(
                 f"{self.path / METRICS}: damaged: expected a header and rows of numbers"
             ) from None
+        for name in columns.keys() & COUNTS:
+            if not (np.all(np.abs(columns[name]) < 1e15) and np.all(np.diff(columns[name]) > 0)):
+                raise RunDirectoryError(
+                    f"{self.path / METRICS}: damaged: {name}: expected numbers that rise"
+                )
+        return columns
 
     def read(self, name: str, limit: int) -> bytes:
         """Return the content of a file of the run, of at most ``limit`` bytes."""
@@ -388,6 +396,15 @@ def _whole_number(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise OverflowError(f"expected numbers of at most {MAX_DIGITS} digits")
     return int(digits)
+
+
+def _finite(text: str) -> float | None:
+    return value if math.isfinite(value := float(text)) else None
+
+
+# How numbers are read; `write_json` writes null for one that is not finite.
+_NUMBERS: dict[str, Any] = {"parse_int": _whole_number, "parse_float": _finite}
+_NUMBERS["parse_constant"] = _finite  # NaN, Infinity
 
 
 def _check_numbers(key: str, _: tuple[int, ...], dtype: np.dtype) -> None:

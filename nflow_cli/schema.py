@@ -23,6 +23,7 @@ from nflow_cli.registry import DEFAULT_BASE, FLOWS, TARGET_BASES, TARGETS, neare
 MAX_SEED = 2**32 - 1
 NAMED = ("target", "data")  # mappings that text stands for: their name
 MAX_GRID = 5_000
+MAX_PATH = 4_096  # letters
 
 
 class Strict(BaseModel):
@@ -71,6 +72,13 @@ class MixtureTarget(Strict):
     means: list[Point]
     covariances: list[Matrix] | None = None
 
+    @model_validator(mode="after")
+    def _is_density(self) -> "MixtureTarget":
+        from nflow_cli.target_parameters import mixture_parameters  # loads NumPy
+
+        mixture_parameters(self.weights, self.means, self.covariances)
+        return self
+
 
 class RingTarget(Strict):
     """A mixture of rings, spelled out."""
@@ -82,6 +90,13 @@ class RingTarget(Strict):
     centers: list[Point]
     radii: list[Annotated[float, Field(ge=0)]]
     widths: list[Positive]
+
+    @model_validator(mode="after")
+    def _is_density(self) -> "RingTarget":
+        from nflow_cli.target_parameters import ring_parameters  # loads NumPy
+
+        ring_parameters(self.weights, self.centers, self.radii, self.widths)
+        return self
 
 
 TARGET_KINDS = {"named": NamedTarget, "mixture": MixtureTarget, "ring": RingTarget}
@@ -95,7 +110,7 @@ def _target_kind(target: Any) -> str:
 class PointData(Strict):
     """Points to fit a density to: a built-in set by its name, or a file by its path."""
 
-    name: str = Field(min_length=1)
+    name: str = Field(min_length=1, max_length=MAX_PATH)
 
 
 class Flow(Strict):
@@ -212,7 +227,7 @@ Binarization = Literal["stochastic", "static", "threshold", "none"]
 class Data(Strict):
     """Which images, and how their grey levels become what the VAE models."""
 
-    name: str = Field(default="mnist", min_length=1)
+    name: str = Field(default="mnist", min_length=1, max_length=MAX_PATH)
     binarization: Binarization = "stochastic"
     fallback: bool = True
 

@@ -13,8 +13,8 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.distributions import LOG_2PI
-from nflow_cli.errors import TargetError
 from nflow_cli.flows.numerics import logaddexp
+from nflow_cli.target_parameters import mixture_parameters, ring_masses, ring_parameters
 
 
 class Target(Protocol):
@@ -41,13 +41,8 @@ class Mixture:
     log_z, log_z_source = 0.0, "exact"
 
     def __init__(self, weights: Any, means: Any, covariances: Any = None):
-        self.weights = _numbers("mixture weights", weights)
-        self.means = _numbers("mixture means", means)
-        eye = np.broadcast_to(np.eye(2), (*self.weights.shape, 2, 2))
-        self.covariances = _numbers(
-            "mixture covariances", eye if covariances is None else covariances
-        )
-        _check_mixture(self.weights, self.means, self.covariances)
+        arrays = mixture_parameters(weights, means, covariances)
+        self.weights, self.means, self.covariances = arrays
         self.weights = self.weights / self.weights.sum()
         self.factors = np.linalg.cholesky(self.covariances)
         self.whiten = np.linalg.inv(self.factors)
@@ -104,36 +99,13 @@ class Ring:
     log_z_source = "exact"
 
     def __init__(self, weights: Any, centers: Any, radii: Any, widths: Any):
-        given = {"weights": weights, "centers": centers, "radii": radii, "widths": widths}
-        arrays = [_numbers(f"ring {name}", values) for name, values in given.items()]
+        arrays = ring_parameters(weights, centers, radii, widths)
         self.weights, self.centers, self.radii, self.widths = arrays
-        n = self.weights.size
-        if [a.shape for a in arrays] != [(n,), (n, 2), (n,), (n,)] or n == 0:
-            raise TargetError(
-                "a ring target needs n weights, n centers of 2 numbers, n radii and n widths. "
-                f"Received shapes: {[a.shape for a in arrays]}"
-            )
-        positive = np.all(self.weights > 0) and np.all(self.widths > 0)
-        if not positive or np.any(self.radii < 0) or not np.all(np.isfinite(self.centers)):
-            raise TargetError(
-                "ring weights and widths must be positive, radii 0 or more, all finite. "
-                f"Received: {given}"
-            )
-        with np.errstate(all="ignore"):
-            mass = [self._mass(r, s) for r, s in zip(self.radii, self.widths)]
-            self.log_z = float(np.log(np.dot(self.weights, mass)))
-        if not math.isfinite(self.log_z):
-            raise TargetError(f"a ring target needs a finite normaliser. Received: {given}")
-        self._masses = self.weights * mass
+        masses = ring_masses(self.radii, self.widths)
+        self.log_z = float(np.log(np.dot(self.weights, masses)))
+        self._masses = self.weights * masses
         reach = np.abs(self.centers).max(axis=1) + self.radii + 3.5 * self.widths
         self.window = float(reach.max())
-
-    @staticmethod
-    def _mass(radius: float, width: float) -> float:
-        t = radius / width
-        below = 0.5 * math.erfc(-t / math.sqrt(2))
-        root = math.sqrt(2 * math.pi)
-        return 2 * math.pi * (width**2 * math.exp(-t * t / 2) + radius * width * root * below)
 
     def log_prob(self, z: Any) -> Any:
         """Return the log-density ``(...)`` in nats of points ``(..., 2)``."""
@@ -264,35 +236,3 @@ def _radius(z1: Any, z2: Any) -> Any:
     squared = z1 * z1 + z2 * z2
     positive = squared > 0
     return ops.where(positive, ops.sqrt(ops.where(positive, squared, 1.0)), 0.0)
-
-
-def _numbers(what: str, values: Any) -> np.ndarray:
-    try:
-        return np.asarray(values, dtype=float)
-    except (TypeError, ValueError):
-        raise TargetError(
-            f"{what} must be numbers, in rows of equal length. Received: {values}"
-        ) from None
-
-
-def _check_mixture(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> None:
-    n = weights.size
-    if n == 0 or weights.shape != (n,) or means.shape != (n, 2) or covariances.shape != (n, 2, 2):
-        raise TargetError(
-            "a mixture needs n weights, n means of 2 numbers and n covariances of 2 x 2. Received "
-            f"shapes: {weights.shape}, {means.shape}, {covariances.shape}"
-        )
-    with np.errstate(all="ignore"):
-        positive = np.all(weights > 0) and np.all(weights / weights.sum() > 0)
-    if not positive:
-        raise TargetError(f"mixture weights must be positive. Received: {weights.tolist()}")
-    if not np.all(np.isfinite(means)):
-        raise TargetError(f"mixture means must be finite. Received: {means.tolist()}")
-    for covariance in covariances:
-        proper = np.all(np.isfinite(covariance)) and np.allclose(covariance, covariance.T)
-        spread = np.linalg.eigvalsh(covariance) if proper else np.zeros(2)
-        if spread[0] <= 1e-14 * spread[1]:  # 0 but for rounding
-            raise TargetError(
-                "a mixture covariance must be symmetric and positive definite (else the density "
-                f"has no normaliser). Received: {covariance.tolist()}"
-            )

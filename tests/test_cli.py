@@ -392,12 +392,26 @@ def test_a_run_that_diverges_exits_3_and_says_what_to_try(invoke, tmp_path):
     assert RunDirectory(tmp_path / "run").read_json("run.json")["status"] == "diverged"
 
 
-@on_tensorflow
-def test_a_target_that_is_no_density_is_one_line(invoke):
-    flat = "{name: mixture, weights: [1], means: [[0, 0]], covariances: [[[1, 2], [2, 1]]]}"
-    result = invoke("fit-2d", *QUICK, "--set", f"target={flat}")
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (
+            "{name: mixture, weights: [1], means: [[0, 0]], covariances: [[[1, 2], [2, 1]]]}",
+            "a mixture covariance must be symmetric and positive definite",
+        ),
+        (
+            "{name: ring, weights: [1], centers: [[0, 0]], radii: [1.0e+200], widths: [1.0e+200]}",
+            "a ring target needs a finite normaliser",
+        ),
+    ],
+)
+def test_a_target_that_is_no_density_is_one_line_and_leaves_nothing(
+    invoke, tmp_path, target, expected
+):
+    result = invoke("fit-2d", *QUICK, "--set", f"target={target}")
     assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
-    assert "positive definite" in result.stderr
+    assert result.stderr.startswith("nflow: error: --set target: ") and expected in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 ENDLESS = ["--k", "2", "--steps", "1000000000", "--set", "train.chunk=20", "--output", "run"]

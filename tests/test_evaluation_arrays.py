@@ -8,7 +8,7 @@ import pytest
 
 from nflow_cli import npz
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.evaluation_arrays import ARRAYS
+from nflow_cli.evaluation_arrays import ARRAYS, thinned
 from nflow_cli.run_dir import RunDirectory
 
 GRID = (500, 500)
@@ -111,10 +111,22 @@ def test_coordinates_are_finite_and_rise(tmp_path, axis):
         run.read_evaluation({"axis_1": "x"})
 
 
-def test_arrays_that_older_runs_lack_are_read_where_they_are(tmp_path):
-    run, estimates = RunDirectory.create("any", str(tmp_path / "run")), {"test_kl": (3,)}
-    for arrays in ({}, {"test_kl": np.ones(3)}):
-        run.write_evaluation({"axis_1": np.arange(2.0), **arrays, "other": np.ones(9)})
-        assert run.read_evaluation({"axis_1": "x"}, estimates).keys() == {"axis_1", *arrays}
-    with pytest.raises(RunDirectoryError, match="test_kl: expected lengths of 4, received"):
-        run.read_evaluation({"axis_1": "x"}, {"test_kl": (4,)})
+def test_no_more_points_of_a_grid_are_drawn_than_a_panel_has_pixels():
+    shapes = {"axis_1": "x", "axis_2": "y", "log_q": "yx", "samples": ("s", 2), "labels": "n?"}
+    axes = {"axis_1": np.arange(2_500.0), "axis_2": np.arange(900.0)}
+    log_q = axes["axis_1"] + 1e4 * axes["axis_2"][:, None]
+    arrays = {**axes, "log_q": log_q, "samples": np.ones((2_000, 2)), "labels": np.ones(0)}
+    drawn = thinned(arrays, shapes)
+    np.testing.assert_array_equal(drawn["axis_1"], np.arange(0, 2_500, 3))
+    np.testing.assert_array_equal(drawn["axis_2"], arrays["axis_2"])
+    expected = drawn["axis_1"] + 1e4 * drawn["axis_2"][:, None]
+    np.testing.assert_array_equal(drawn["log_q"], expected)
+    assert drawn["samples"].shape == (2_000, 2) and drawn["labels"].shape == (0,)
+
+
+def test_a_length_that_is_known_is_expected(tmp_path):
+    run = RunDirectory.create("any", str(tmp_path / "run"))
+    run.write_evaluation({"axis_1": np.arange(2.0), "other": np.ones(9)})
+    assert run.read_evaluation({"axis_1": (2,)}).keys() == {"axis_1"}
+    with pytest.raises(RunDirectoryError, match="axis_1: expected lengths of 4, received"):
+        run.read_evaluation({"axis_1": (4,)})

@@ -78,7 +78,8 @@ USES = {
         lambda run: run.recorded({}).__enter__(),
     ],
     "summary.json": [lambda run: run.read_json("summary.json")],
-    "evaluation.npz": [lambda run: run.read_evaluation({})],
+    "evaluation.npz": [lambda run: run.read_evaluation({}), lambda run: run.checksums()],
+    "estimates.npz": [lambda run: run.read_estimates({})],
     "metrics.csv": [
         lambda run: run.read_metrics(),
         lambda run: run.metrics_writer().__enter__(),

@@ -28,6 +28,7 @@ KERAS_FREE = [
         "config.py",
         "data.py",
         "errors.py",
+        "evaluation_arrays.py",
         "files.py",
         "images.py",
         "mass.py",
@@ -35,13 +36,15 @@ KERAS_FREE = [
     *(
         "npz.py",
         "point_data.py",
+        "picture_data.py",
         "point_sets.py",
         "points.py",
         "registry.py",
         "run_data.py",
         "run_dir.py",
     ),
-    *("schema.py", "streams.py", "sweep.py", "workers.py", "writing.py"),
+    *("schema.py", "streams.py", "sweep.py", "target_parameters.py", "text.py", "workers.py"),
+    "writing.py",
 ]
 
 

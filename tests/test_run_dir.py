@@ -249,6 +249,11 @@ def test_a_figure_that_is_not_finite_becomes_null(run):
     assert run.read_json("summary.json")["mass"] == 1.0
 
 
+def test_numbers_that_are_not_finite_are_read_as_none(run):
+    (run.path / "run.json").write_text('{"a": [NaN, -Infinity, 1e999, 1.5, 1e-999, -2]}')
+    assert run.read_json("run.json") == {"a": [None, None, None, 1.5, 0.0, -2]}
+
+
 def test_metrics_are_appended_under_one_header(run):
     for updates in ([1, 2], [3]):
         with run.metrics_writer() as add:
