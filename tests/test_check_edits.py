@@ -6,7 +6,6 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from running import arrays_of
 from runs import edit_json, make_run
 
 from nflow_cli.checks import check_run
@@ -171,7 +170,7 @@ LAYOUT = ("axis_1", "axis_2", "deformation_axis_1", "deformation_axis_2", "defor
 LAYOUT = (*LAYOUT, "latent_axes", "manifold_axis")  # where the others are computed
 
 
-def arrays_of(run):
+def files_of_arrays(run):
     return {
         name: dict(np.load(run / name))
         for name in ("evaluation.npz", "estimates.npz")
@@ -183,7 +182,7 @@ def arrays_of(run):
 def test_every_array_is_computed_again(copy, kind):
     run = copy(kind)
     expected = set()
-    for file, arrays in arrays_of(run).items():
+    for file, arrays in files_of_arrays(run).items():
         others = {k: a if k in LAYOUT else a[::-1] + a.std() for k, a in arrays.items()}
         np.savez(run / file, **others)
         expected |= {f"{file}: {k}:" for k, a in arrays.items() if a.size and k not in LAYOUT}
@@ -197,7 +196,7 @@ def test_every_array_is_computed_again(copy, kind):
 @pytest.mark.parametrize("change", ["missing", "shape", "value"])
 def test_every_array_is_looked_at(copy, kind, change):
     run = copy(kind)
-    for file, arrays in arrays_of(run).items():
+    for file, arrays in files_of_arrays(run).items():
         for name, array in arrays.items():
             edited = dict(arrays)
             if change == "missing":
