@@ -109,11 +109,11 @@ def check_held_out(run: CheckedRun) -> Verdict:
 def check_arrays(run: CheckedRun) -> Verdict:
     """Compute again what the pictures of a fit to a target are drawn from."""
     flow, base, target = _parts(run)
-    seed, n = run.config.seed, len(run.array("samples", None, 2))
+    seed, n = run.config.seed, len(run.arrays["samples"])
     z0, z, _ = next(pushed_samples(flow, base, target, seed, run.config.evaluate.samples))
     wrong = run.unlike("samples", z[:n]) + run.unlike("base_samples", z0[:n])
     if exact := getattr(target, "sample", None):
-        count = len(run.array("target_samples", None, 2))
+        count = len(run.arrays["target_samples"])
         wrong += run.unlike("target_samples", exact(stream(seed, "target-samples"), count))
 
     def at(points: np.ndarray) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def check_arrays(run: CheckedRun) -> Verdict:
         }
 
     # The last panel holds log_q at the points of its grid that are nearest.
-    before = run.array("deformation_k", None) < flow.k
+    before = run.arrays["deformation_k"] < flow.k
     wrong += _unlike_grid(run, at) + _unlike_strip(run, lambda z: z, 0.0, before)
     return passed(not wrong), "; ".join(wrong) or AS_GIVEN
 
@@ -133,21 +133,21 @@ def check_arrays(run: CheckedRun) -> Verdict:
 def check_arrays_of_points(run: CheckedRun) -> Verdict:
     """Compute again what the pictures of a fit to points are drawn from."""
     trained, units = run.trained, run.trained.units
-    n, n_test = (len(run.array(key, None, 2)) for key in ("samples", "test_points"))
+    n, n_test = (len(run.arrays[key]) for key in ("samples", "test_points"))
     wrong = run.unlike("samples", trained.sample(n, seed=run.config.seed))
     wrong += run.unlike("test_points", run.data.test[:n_test])
     wrong += _unlike_grid(run, lambda points: {"log_q": trained.log_prob(points)})
-    every = np.full(len(run.array("deformation_k", None)), True)
+    every = np.full(len(run.arrays["deformation_k"]), True)
     wrong += _unlike_strip(run, units.inside, units.log_det, every)
     return passed(not wrong), "; ".join(wrong) or AS_GIVEN
 
 
 def _unlike_grid(run: CheckedRun, at: Callable[[np.ndarray], dict[str, Any]]) -> list[str]:
     """Compare densities on the grid of the pictures with those ``at`` some of its points."""
-    points, chosen, shape = _grid_points(run, "axis_1", "axis_2")
+    points, chosen = _grid_points(run, "axis_1", "axis_2")
     wrong = []
     for key, expected in at(points).items():
-        received = run.array(key, *shape).ravel()[chosen]
+        received = run.arrays[key].ravel()[chosen]
         wrong += unlike(f"{EVALUATION}: {key}", expected, received, nats=True)
     return wrong
 
@@ -159,11 +159,11 @@ def _unlike_strip(
     compared: np.ndarray,
 ) -> list[str]:
     """Compare the densities after the first k flows with those at some points of their grid."""
-    points, chosen, shape = _grid_points(run, "deformation_axis_1", "deformation_axis_2")
-    panels, flow = run.array("deformation_k", None), run.trained.flow
+    points, chosen = _grid_points(run, "deformation_axis_1", "deformation_axis_2")
+    panels, flow = run.arrays["deformation_k"], run.trained.flow
     if not np.isin(panels, range(flow.k + 1)).all():
         return [f"{EVALUATION}: deformation_k: expected numbers of flows, received {panels}"]
-    strip = run.array("log_deformation", len(panels), *shape).reshape(len(panels), -1)[:, chosen]
+    strip = run.arrays["log_deformation"].reshape(len(panels), -1)[:, chosen]
     grids = dict.fromkeys(panels[compared].tolist(), inside(points).astype(np.float32))
     log_q = partial_log_densities(flow, run.trained.base, grids)
     expected = [log_q[k].astype(np.float64) + log_det for k in panels[compared].tolist()]
@@ -171,11 +171,11 @@ def _unlike_strip(
     return unlike(name, np.reshape(expected, (-1, len(chosen))), strip[compared], nats=True)
 
 
-def _grid_points(run: CheckedRun, *axes: str) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """Choose points of a grid: return them ``(m, 2)``, their indices, and the grid's shape."""
-    first, second = (run.array(name, None).astype(np.float64) for name in axes)
+def _grid_points(run: CheckedRun, *axes: str) -> tuple[np.ndarray, np.ndarray]:
+    """Choose points of a grid: return them ``(m, 2)``, and their indices."""
+    first, second = (run.arrays[name].astype(np.float64) for name in axes)
     shape = (len(second), len(first))
     rng = stream(run.config.seed, "check-grid")
     chosen = rng.permutation(math.prod(shape))[:GRID_POINTS]
     rows, columns = np.unravel_index(chosen, shape)
-    return np.stack([first[columns], second[rows]], axis=-1), chosen, shape
+    return np.stack([first[columns], second[rows]], axis=-1), chosen

@@ -8,6 +8,7 @@ from keras import ops
 from nflow_cli.checked_run import REPLAY_TOLERANCE, CheckedRun, agree, differences, unlike
 from nflow_cli.fit_vae import published_of, split
 from nflow_cli.flow_checks import Outcome, Verdict, passed
+from nflow_cli.networks import SIDE
 from nflow_cli.run_dir import ESTIMATES, EVALUATION, SUMMARY
 from nflow_cli.schema import MAX_SEED
 from nflow_cli.vae_evaluation import (
@@ -77,15 +78,17 @@ def _check_bound_roughly(run: CheckedRun) -> Verdict:
 def check_arrays(run: CheckedRun) -> Verdict:
     """Compute again what the pictures are drawn from."""
     model, seed = run.model, run.config.seed
-    originals, axis = run.array("originals", None, 28, 28), run.array("manifold_axis", None)
-    axes = run.array("latent_axes", 2).tolist()
+    originals, axis = run.arrays["originals"], run.arrays["manifold_axis"]
+    axes = run.arrays["latent_axes"].tolist()
     if not all(isinstance(unit, int) and 0 <= unit < model.latent_dim for unit in axes):
         return Outcome.FAIL, f"{EVALUATION}: latent_axes: expected latent units, received {axes}"
+    if originals.shape[1:] != (SIDE, SIDE):
+        return Outcome.FAIL, f"{EVALUATION}: originals: received shape {originals.shape}"
     known = {image.tobytes() for image in run.pixels.astype(np.float32)}
     wrong = []
     if not all(image.tobytes() in known for image in originals.astype(np.float32)):
         wrong.append(f"{EVALUATION}: originals: expected test images")
-    count = len(run.array("samples", None, 28, 28))
+    count = len(run.arrays["samples"])
     expected = {
         "reconstructions": model.reconstruct(originals, seed),
         "samples": model.sample(count, seed),
