@@ -1,20 +1,18 @@
 """What a training takes of memory: chunks short enough for it, or a refusal. No Keras here."""
 
-import itertools
 import os
 from typing import Any
 
 from nflow_cli.errors import ConfigError
+from nflow_cli.schema import PIXELS
 
-PIXELS = 784
 CHUNK = 2**26  # numbers in a chunk at most: 256 MB
 DRAWN_AHEAD = 3  # chunks in memory at once
-# Roughly, how many numbers an update keeps, and how often it has a weight in memory.
+# Roughly, how many numbers an update keeps.
 OF_A_SAMPLE = 30  # whatever the flows
 OF_A_FLOW = 2.5  # of each coordinate of a sample
 OF_AN_OUTPUT = 3  # it, and the gradients of it and of what it was computed from
-OF_A_CONVOLUTION = 200_000  # of an image: the outputs of the encoder and the decoder
-OF_A_WEIGHT = 6  # it, its gradient, two moments, that of the best validation, a checkpoint
+CONVOLVED = 200_000  # outputs of a convolutional encoder and decoder, for an image
 UNITS = {"relu": 1, "maxout": 4}  # outputs of a layer for each unit of its width
 
 
@@ -62,27 +60,19 @@ def _drawn(config: Any) -> int:
 
 
 def _needed(config: Any) -> float:
-    """Return about how many bytes an update takes, and what is drawn ahead."""
-    outputs, weights, dim = 0, 0, 2
+    """Return about how many bytes an update takes, and what is drawn ahead; weights are bounded."""
+    dim = 2 if config.command == "fit-2d" else config.model.latent_dim
+    kept = OF_A_SAMPLE + OF_A_FLOW * config.flow.k * dim
     if config.command == "train-vae":
-        (outputs, weights), dim = _networks(config), config.model.latent_dim
-    kept = OF_A_SAMPLE + OF_A_FLOW * config.flow.k * dim + OF_AN_OUTPUT * outputs
+        kept += OF_AN_OUTPUT * _outputs(config)
     drawn = DRAWN_AHEAD * config.train.chunk * _drawn(config)
-    return 4 * (_samples(config) * (kept + drawn) + OF_A_WEIGHT * weights)
+    return 4 * _samples(config) * (kept + drawn)
 
 
-def _networks(config: Any) -> tuple[int, int]:
-    """Return how many outputs the layers of a VAE have for one image, and how many weights."""
-    model, flow, latents = config.model, config.flow, config.model.latent_dim
-    last = model.hidden[-1]
-    of_flows = flow.k * (2 * latents + 2) if flow.amortized else 0
-    heads = last * (2 * latents + of_flows)  # the mean, the log-variance, weights of flows
+def _outputs(config: Any) -> int:
+    """Return about how many outputs the layers of a VAE have for one image."""
+    model, flow = config.model, config.flow
+    of_flows = flow.k * (2 * model.latent_dim + 1) if flow.amortized else 0
     if model.network == "gated-conv":
-        side = 7 * 7 * 64 * 2  # where images are smallest
-        return OF_A_CONVOLUTION + of_flows, side * (last + latents) + heads
-    units = UNITS[model.network]
-    widths = [PIXELS, *model.hidden]
-    inner = sum(units * a * b for a, b in itertools.pairwise(widths))
-    back = sum(units * a * b for a, b in itertools.pairwise([latents, *model.hidden[::-1]]))
-    outputs = 2 * units * sum(model.hidden) + 2 * PIXELS + of_flows
-    return outputs, inner + back + heads + PIXELS * model.hidden[0]
+        return CONVOLVED + of_flows
+    return 2 * UNITS[model.network] * sum(model.hidden) + 2 * PIXELS + of_flows

@@ -8,7 +8,6 @@ import sys
 import pytest
 from running import QUICK
 
-from nflow_cli import config
 from nflow_cli.run_dir import RunDirectory
 
 # Forks processes that begin a run and are killed at the n-th file operation, n = 1, 2, ...; then
@@ -51,7 +50,7 @@ while forked(command, turn) == -signal.SIGKILL:
     left = {path.name for path in Path("run").iterdir()} if Path("run").exists() else set()
     states.add("begun" if "run.json" in left else "unbegun" if left else "nothing")
     if "run.json" in left:
-        config.load_config(RunDirectory.open("run").path / "config.yaml")
+        RunDirectory.open("run").read_config()
     else:
         shutil.copytree("run", "copy") if left else None
         assert forked(command) == BEGAN, left
@@ -95,7 +94,7 @@ def test_a_chunk_that_is_shortened_is_told_and_recorded_and_kept(invoke, tmp_pat
     note, _ = result.stderr.splitlines()
     assert note == "train.chunk: 33 in place of 500, for memory"
     path = tmp_path / "run" / "config.yaml"
-    assert config.load_config(path).train.chunk == 33
+    assert RunDirectory.open("run").read_config().train.chunk == 33
     path.write_text(path.read_text().replace("chunk: 33", "chunk: 500"))  # of an older nflow
     result = invoke("resume", "run")
     assert len(result.stderr.splitlines()) == 1

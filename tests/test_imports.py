@@ -31,6 +31,7 @@ KERAS_FREE = [
         "files.py",
         "images.py",
         "mass.py",
+        "memory.py",
     ),
     *(
         "npz.py",
@@ -41,7 +42,7 @@ KERAS_FREE = [
         "run_data.py",
         "run_dir.py",
     ),
-    *("schema.py", "streams.py", "sweep.py", "workers.py", "writing.py"),
+    *("schema.py", "signals.py", "streams.py", "sweep.py", "workers.py", "writing.py"),
 ]
 
 

@@ -51,8 +51,14 @@ def test_a_chunk_has_an_update_at_least():
     [
         ("fit-2d", {"train": {"batch_size": 10**6, "restarts": 100, "chunk": 500}}),
         ("fit-2d", {"flow": {"k": 10_000}, "train": {"batch_size": 10**6, "chunk": 1}}),
-        ("train-vae", {"model": {"hidden": [100_000, 100_000, 100_000]}}),
-        ("train-vae", {"flow": {"k": 10_000}, "model": {"latent_dim": 10_000}}),
+        (
+            "train-vae",
+            {"flow": {"k": 3_000}, "model": {"hidden": [9]}, "train": {"batch_size": 50_000}},
+        ),
+        (
+            "train-vae",
+            {"model": {"network": "gated-conv", "hidden": [256]}, "train": {"batch_size": 40_000}},
+        ),
     ],
 )
 def test_what_this_machine_has_no_memory_for_is_refused(command, changes, monkeypatch):
