@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nflow_cli import config, naming, overrides
+from nflow_cli import config, memory, naming, overrides
 from nflow_cli.config import Change
 from nflow_cli.errors import ConfigError, RunDirectoryError
 from nflow_cli.naming import MAX_LABEL, text_of
@@ -22,17 +22,17 @@ NO_FIGURES: Any = {"description": True, "data": {"fallback"}}
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a sweep: the name of its folder, its config, and a note for the user or "".
+    """One run of a sweep: the name of its folder, its config, and notes for the user.
 
     ``former_name`` and ``former_config`` are those that earlier versions gave it: before names told
-    what runs, and before annealing was shortened with a training.
+    what runs, and before annealing was shortened with a training, and chunks for memory.
     """
 
     name: str
     former_name: str
     config: Any
     former_config: Any
-    note: str
+    notes: tuple[str, ...]
 
     def named_in(self, folder: Path) -> "PlannedRun":
         """Return the run under the name that it has in the sweep's ``folder``, if it has one."""
@@ -153,8 +153,10 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
                 asked = overrides.resolve(preset, label, changes, RUNS)
             except ConfigError as error:
                 raise ConfigError(f"{source}: {name}: {error}") from None
-            settings, note = overrides.in_proportion(asked, preset, changes, RUNS)
-            runs.append(PlannedRun(name, first + tail, settings, asked, note))
+            settings, annealing = overrides.in_proportion(asked, preset, changes, RUNS)
+            settings, chunk = memory.bounded(settings)
+            notes = tuple(filter(None, (annealing, chunk)))
+            runs.append(PlannedRun(name, first + tail, settings, asked, notes))
     return runs
 
 

@@ -55,7 +55,10 @@ class FlowVAE(keras.Model):
 
     @property
     def xla(self) -> bool:
-        """Whether to compile with XLA, whose convolutions take minutes on a processor."""
+        """Whether to compile with XLA, whose convolutions take minutes on a processor.
+
+        The sums of TensorFlow's own depend in their last bits on how many threads share them.
+        """
         return self.network != "gated-conv"
 
     def posterior(self, images: Any, noise: Any) -> dict[str, Any]:

@@ -32,6 +32,7 @@ KERAS_FREE = [
         "files.py",
         "images.py",
         "mass.py",
+        "memory.py",
     ),
     *(
         "npz.py",
@@ -43,8 +44,8 @@ KERAS_FREE = [
         "run_data.py",
         "run_dir.py",
     ),
-    *("schema.py", "streams.py", "sweep.py", "target_parameters.py", "text.py", "workers.py"),
-    "writing.py",
+    *("schema.py", "signals.py", "streams.py", "sweep.py", "target_parameters.py", "text.py"),
+    *("workers.py", "writing.py"),
 ]
 
 

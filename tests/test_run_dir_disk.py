@@ -163,3 +163,23 @@ def test_a_real_disk_that_fills_up_keeps_every_file_whole(small_disk):
             write()
     assert contents(run).keys() == {"summary.json", "metrics.csv"}
     assert (run.path / "summary.json").read_text() == "old"
+
+
+@pytest.mark.parametrize("number", ERRORS, ids=[os.strerror(number) for number in ERRORS])
+def test_where_a_run_cannot_begin_it_can_begin_again(number, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    for turn in range(1, 100):
+        run = RunDirectory.create("any", str(folder))
+        with monkeypatch.context() as patch:
+            disk = Disk(patch, number, turn)
+            try:
+                with run.locked(), run.recorded({}, "seed: 0\n"):
+                    pass
+            except RunDirectoryError:
+                pass
+        if not disk.failed:
+            break
+        left = {path.name for path in folder.iterdir()}
+        assert left == set() or {"config.yaml", "run.json"} <= left
+        shutil.rmtree(folder)
+    assert turn > 10

@@ -17,8 +17,10 @@ def begin(config: Any, name: str, output: str | None, data: Any = None) -> None:
     What can be refused is refused before.
     """
     from nflow_cli.backend import expect_tensorflow
+    from nflow_cli.memory import expect_memory
 
     expect_tensorflow()
+    expect_memory(config)
     carry_out(config, RunDirectory.create(name, output), data)
 
 

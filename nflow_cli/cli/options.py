@@ -76,7 +76,7 @@ def resolve_config(
         assignments: ``key.path=value`` texts.
         changes: Those of options.
     """
-    from nflow_cli import config, overrides
+    from nflow_cli import config, memory, overrides
     from nflow_cli.schema import SCHEMAS
 
     data, source = config.read_preset(preset), config.preset_label(preset)
@@ -85,7 +85,8 @@ def resolve_config(
     changes = [*map(config.parse_assignment, assignments), *changes]
     schemas = {command: SCHEMAS[command]}
     resolved = overrides.resolve(data, source, changes, schemas)
-    resolved, shortened = overrides.in_proportion(resolved, data, changes, schemas)
-    if shortened:
-        tell(shortened)
+    resolved, annealing = overrides.in_proportion(resolved, data, changes, schemas)
+    resolved, chunk = memory.bounded(resolved)
+    for note in filter(None, (annealing, chunk)):
+        tell(note)
     return resolved

@@ -66,7 +66,7 @@ def sweep(
         left, failures = _unfinished(runs, folder.path)
         _check_data(left)
         if left:
-            for note in dict.fromkeys(run.note for run in left if run.note):
+            for note in dict.fromkeys(note for run in left for note in run.notes):
                 tell(note)
             restarts = max(getattr(run.config.train, "restarts", 1) for run in runs)
             if note := overlap(resolved.seeds, restarts):

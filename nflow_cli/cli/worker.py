@@ -73,11 +73,13 @@ def _train(folder: str, config: dict[str, Any], argv: list[str], cwd: str) -> No
     """Train in ``folder``, from where it is."""
     from nflow_cli.cli.carry_out import carry_out
     from nflow_cli.config import validate
+    from nflow_cli.memory import expect_memory
     from nflow_cli.run_data import data_of, load_data
 
     os.chdir(cwd)  # where the paths of the user's data begin
     sys.argv[1:] = argv  # what run.json tells
     resolved = validate(config, folder)
+    expect_memory(resolved)
     run = RunDirectory.at(folder)
     resumed = run.has(RUN)
     with _logged(run):
