@@ -89,7 +89,7 @@ def thinned(arrays: Mapping[str, np.ndarray], shapes: Shapes) -> dict[str, np.nd
     }
     return {
         name: arrays[name][
-            tuple(slice(None, None, steps.get(axis)) for axis in axes if axis != "?")
+            tuple(slice(None, None, steps.get(str(axis))) for axis in axes if axis != "?")
         ]
         for name, axes in shapes.items()
     }
