@@ -95,9 +95,12 @@ class Checkpoints:
             raise RunDirectoryError(f"{self.directory.path / name}: damaged: its checksum differs")
         arrays = self.directory.arrays_of(name, content)
         try:
-            return Checkpoint(arrays, json.loads(arrays.pop(_STATE).tobytes()))
-        except (KeyError, ValueError):
-            raise RunDirectoryError(f"{self.directory.path / name}: damaged: no state") from None
+            state = json.loads(arrays.pop(_STATE).tobytes())
+        except (KeyError, ValueError, RecursionError):
+            state = None
+        if not isinstance(state, dict):
+            raise RunDirectoryError(f"{self.directory.path / name}: damaged: no state")
+        return Checkpoint(arrays, state)
 
     def _manifest(self) -> dict[str, str]:
         name = f"{CHECKPOINTS}/{MANIFEST}"

@@ -10,7 +10,7 @@ import numpy as np
 from nflow_cli.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.config import fingerprint
 from nflow_cli.errors import Interrupted, RunDirectoryError
-from nflow_cli.run_dir import CONFIG, RunDirectory
+from nflow_cli.run_dir import CHECKPOINTS, CONFIG, RunDirectory
 from nflow_cli.signals import Held
 from nflow_cli.training import ChunkTrainer
 
@@ -110,8 +110,12 @@ class Checkpointer(keras.callbacks.Callback):
     def assign(self, model: ChunkTrainer, saved: Checkpoint) -> None:
         """Put ``model`` and its optimizer into the state of ``saved``."""
         self.set_model(model)
-        values = _grouped(saved.arrays, "")["variable"]
-        for variable, value in zip(model.state_variables, values, strict=True):
+        variables, values = model.state_variables, _grouped(saved.arrays, "").get("variable", [])
+        if [tuple(v.shape) for v in variables] != [value.shape for value in values]:
+            raise RunDirectoryError(
+                f"{self.store.directory.path / CHECKPOINTS}: damaged: a checkpoint of another model"
+            )
+        for variable, value in zip(variables, values):
             variable.assign(value)
 
 

@@ -141,3 +141,17 @@ def test_whatever_operation_fails_the_last_checkpoint_stays(tmp_path, number):
             assert saved
             break
     assert turn > 10
+
+
+@pytest.mark.parametrize("content", [b"[1]", b"null", b"{", 10_000 * b"[", b"\xff"])
+def test_a_state_that_is_none_is_one_line(store, lines, content):
+    import hashlib
+
+    store.save(1, checkpoint(1))
+    path = folder(store) / "000000000001.npz"
+    np.savez(path, state=np.frombuffer(content, np.uint8))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder(store) / "manifest.json").write_text(json.dumps({path.name: digest}))
+    with pytest.raises(RunDirectoryError, match="no checkpoint is whole"):
+        store.load()
+    assert lines == [f"{path}: damaged: no state"]

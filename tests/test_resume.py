@@ -1,12 +1,15 @@
 """A run that is killed at any moment, and resumed, ends as one that never was: bit for bit."""
 
 import csv
+import hashlib
 import json
 import random
+import shutil
 import signal
 import subprocess
 import time
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from running import NFLOW, assert_same_run, run_nflow
@@ -205,6 +208,27 @@ def test_what_cannot_be_extended_is_one_line(straight, invoke, args, words):
     done = invoke("resume", run, *args)
     assert done.exit_code == 1
     assert len(done.stderr.splitlines()) == 1 and words in done.stderr
+
+
+def test_a_checkpoint_of_another_model_is_one_line(tmp_path, invoke, straight):
+    run, _ = straight(tuple(SHORT))
+    copy = shutil.copytree(run, tmp_path / "run")
+    manifest = json.loads((copy / "checkpoints" / "manifest.json").read_text())
+    for name in manifest:
+        path = copy / "checkpoints" / name
+        with np.load(path) as arrays:
+            edited = {**arrays, "variable/1": np.zeros((2**10, 2**10))}
+            edited["state"] = np.frombuffer(
+                arrays["state"].tobytes().replace(b'"finished": true', b'"finished": false'), "u1"
+            )
+        np.savez(path, **edited)
+        manifest[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (copy / "checkpoints" / "manifest.json").write_text(json.dumps(manifest))
+    record = json.loads((copy / "run.json").read_text())
+    (copy / "run.json").write_text(json.dumps({**record, "status": "interrupted"}))
+    done = invoke("resume", copy)
+    expected = f"{copy / 'checkpoints'}: damaged: a checkpoint of another model"
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (1, f"nflow: error: {expected}")
 
 
 def test_a_run_that_is_being_written_is_refused(tmp_path, invoke, straight):
