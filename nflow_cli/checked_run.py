@@ -72,6 +72,10 @@ class CheckedRun:
         """Whether the run ended before runs recorded the SHA-256 of their files."""
         return FILES not in self.record
 
+    def lacks(self, key: str) -> bool:
+        """Return whether the summary of an older run, which holds fewer figures, has none of it."""
+        return self.is_older and key not in self.summary
+
     def figure(self, key: str) -> float:
         """Return a figure of the summary."""
         value: Any = self.summary.get(key)
@@ -127,6 +131,8 @@ def agree(
     """Compare figures that were computed again with those of the summary."""
     wrong, shown = [], []
     for key, value in figures.items():
+        if run.lacks(key):
+            continue
         if not isinstance(value, int | float) or not math.isfinite(value):
             same = (
                 None if isinstance(value, float) else value

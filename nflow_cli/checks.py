@@ -122,7 +122,7 @@ def check_training(run: CheckedRun) -> Verdict:
         wrong.append(f"{METRICS}: ends at {column} {made}, not at {getattr(config.train, key)}")
     if config.data is not None and is_fit:
         expected["best_update"] = _kept_at(run, "validation_loss", column)
-    elif not is_fit and "best_epoch" in run.summary:
+    elif not is_fit and not run.lacks("best_epoch"):
         validated = config.train.early_stopping is not None
         best = _kept_at(run, "validation_negative_elbo", column) if validated else None
         expected["best_epoch"] = best
