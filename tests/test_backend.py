@@ -81,3 +81,9 @@ def _no_keras(name, *_):
 def test_a_lack_of_memory_is_told_from_other_errors():
     assert backend.lacks_memory(MemoryError("Unable to allocate 745 GiB"))
     assert not backend.lacks_memory(ValueError("wrong"))
+
+
+def test_a_lack_of_memory_of_tensorflow_is_one_too():
+    errors = pytest.importorskip("tensorflow").errors
+    assert backend.lacks_memory(errors.ResourceExhaustedError(None, None, "OOM"))
+    assert not backend.lacks_memory(errors.InvalidArgumentError(None, None, "wrong"))

@@ -158,7 +158,7 @@ def test_a_fit_that_gets_a_signal_at_any_moment_goes_on_or_was_done(tmp_path, nu
     started = time.monotonic()
     assert run_nflow(tmp_path, "fit-2d", *QUICK, "--output", "whole").returncode == 0
     whole = time.monotonic() - started
-    for turn in range(40):
+    for turn in range(20):
         process = subprocess.Popen(
             [NFLOW, "fit-2d", *QUICK, "--output", f"run-{turn}"],
             cwd=tmp_path,
