@@ -449,7 +449,7 @@ def test_ctrl_c_exits_130_and_says_how_to_go_on(tmp_path):
 
 
 def test_ctrl_c_while_tensorflow_starts_leaves_the_config_that_the_line_names(tmp_path):
-    lines = interrupted(tmp_path, once="config.yaml").splitlines()
+    lines = interrupted(tmp_path, once="run.json").splitlines()
     assert lines == ["nflow: interrupted; to go on: nflow resume run"]
     config.validate(config.read_preset(tmp_path / "run" / "config.yaml"), "written")
 

@@ -304,6 +304,7 @@ def plain_run(tmp_path_factory):
             {"data": "mnist-sample", "binarization": "static", "source": "of other pixels"},
         ],
     )
+    folder.write_text("config.yaml", config.dump(settings))
     unlabelled = replace(images(), y_train=None, y_test=None)
     with folder.recorded({"command": "train-vae"}):
         return folder, fit_vae.run(settings, folder, unlabelled)

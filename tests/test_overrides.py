@@ -56,7 +56,7 @@ def test_a_sweep_shortens_as_well_and_goes_on_with_what_earlier_versions_began(t
     (run,) = plan(sweep, "a sweep")
     asked = config.validate(config.read_preset(SHIPPED["u3-planar-k32"]), "").train
     assert run.config.train.annealing.updates == 4_000 * asked.annealing.updates // asked.steps
-    assert run.note.startswith("train.annealing.updates")
+    assert run.notes[0].startswith("train.annealing.updates")
     folder = RunDirectory.create("", str(tmp_path / run.name))
     folder.write_text("config.yaml", config.dump(run.former_config))
     assert run.former_config.train.annealing == asked.annealing
