@@ -38,7 +38,7 @@ def nearly_no_bijection():
     return [folding, Flows(["radial"], 3, [radial], flows.points)]
 
 
-SOUND = [planar(), planar(30.0), planar(30.0, 30.0), *nearly_no_bijection()]
+SOUND = [planar(), planar(30.0), planar(30.0, 30.0), planar(1.0, 1e3), *nearly_no_bijection()]
 
 
 @pytest.mark.parametrize("index", range(len(SOUND)))
