@@ -156,8 +156,9 @@ def unlike(name: str, expected: np.ndarray, received: np.ndarray, nats: bool = F
         if nats:
             allowed = LOG_TOLERANCE * (1 + np.abs(expected))
         else:  # points have a unit for each column
-            columns = 0 if expected.shape[-1:] == (2,) else None
-            allowed = ARRAY_TOLERANCE * expected.std(axis=columns) if expected.size else 0.0
+            columns = -2 if expected.ndim > 1 and expected.shape[-1] == 2 else None
+            spread = expected.std(axis=columns, keepdims=True) if expected.size else 0.0
+            allowed = ARRAY_TOLERANCE * spread
         wrong = ~(off <= allowed) & ~(np.isnan(expected) & np.isnan(received))
     if wrong.sum() <= FEW * wrong.size:
         return []

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from nflow_cli.checked_run import CheckedRun, agree, differences, unlike
 from nflow_cli.evaluation import (
     evaluate_samples,
     partial_log_densities,
+    partial_samples,
     pushed_samples,
     score,
 )
 from nflow_cli.flow_checks import Outcome, Verdict, passed
+from nflow_cli.points_evaluation import deformation_samples
 from nflow_cli.run_dir import EVALUATION, RUN, SUMMARY
 from nflow_cli.schema import MAX_SEED
 from nflow_cli.scores import held_out_figures, log_ratios, mass_of
@@ -124,7 +127,8 @@ def check_arrays(run: CheckedRun) -> Verdict:
 
     # The last panel holds log_q at the points of its grid that are nearest.
     before = run.arrays["deformation_k"] < flow.k
-    wrong += _unlike_grid(run, at) + _unlike_strip(run, lambda z: z, 0.0, before)
+    drawn = partial(partial_samples, flow, z0[:n])
+    wrong += _unlike_grid(run, at) + _unlike_strip(run, lambda z: z, 0.0, before, drawn)
     return passed(not wrong), "; ".join(wrong) or AS_GIVEN
 
 
@@ -136,7 +140,8 @@ def check_arrays_of_points(run: CheckedRun) -> Verdict:
     wrong += run.unlike("test_points", run.data.test[:n_test])
     wrong += _unlike_grid(run, lambda points: {"log_q": trained.log_prob(points)})
     every = np.full(len(run.arrays["deformation_k"]), True)
-    wrong += _unlike_strip(run, units.inside, units.log_det, every)
+    drawn = partial(deformation_samples, trained)
+    wrong += _unlike_strip(run, units.inside, units.log_det, every, drawn)
     return passed(not wrong), "; ".join(wrong) or AS_GIVEN
 
 
@@ -155,8 +160,9 @@ def _unlike_strip(
     inside: Callable[[np.ndarray], np.ndarray],
     log_det: float,
     compared: np.ndarray,
+    drawn: Callable[[list[int]], np.ndarray],
 ) -> list[str]:
-    """Compare the densities after the first k flows with those at some points of their grid."""
+    """Compare the densities after the first k flows, at some points of their grid, and draws."""
     points, chosen = _grid_points(run, "deformation_axis_1", "deformation_axis_2")
     panels, flow = run.arrays["deformation_k"], run.trained.flow
     if not np.isin(panels, range(flow.k + 1)).all():
@@ -166,7 +172,10 @@ def _unlike_strip(
     log_q = partial_log_densities(flow, run.trained.base, grids)
     expected = [log_q[k].astype(np.float64) + log_det for k in panels[compared].tolist()]
     name = f"{EVALUATION}: log_deformation"
-    return unlike(name, np.reshape(expected, (-1, len(chosen))), strip[compared], nats=True)
+    wrong = unlike(name, np.reshape(expected, (-1, len(chosen))), strip[compared], nats=True)
+    if "deformation_samples" in run.arrays:  # not of an older run
+        wrong += run.unlike("deformation_samples", drawn(panels.tolist()))
+    return wrong
 
 
 def _grid_points(run: CheckedRun, *axes: str) -> tuple[np.ndarray, np.ndarray]:

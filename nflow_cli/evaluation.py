@@ -174,6 +174,7 @@ def density_arrays(
         "log_deformation": np.stack(strip),
         "deformation_axis_1": coarse,
         "deformation_axis_2": coarse,
+        "deformation_samples": partial_samples(flow, z0[:SHOWN_SAMPLES], panels),
     }
     return {name: _compact(array) for name, array in arrays.items()}
 
@@ -205,6 +206,21 @@ def partial_log_densities(
     log_density = ops.convert_to_numpy(base.log_prob(points) + total)
     ends = np.cumsum([len(grids[k]) for k in joined])[:-1]
     return dict(zip(joined, np.split(log_density, ends), strict=True))
+
+
+def partial_samples(flow: FlowStack, z0: np.ndarray, panels: list[int]) -> np.ndarray:
+    """Return where the first k flows take ``z0`` ``(n, 2)``, for each k of ``panels`` ``(P,)``.
+
+    What part of a density lies in a frame is counted by these: a sum over the frame's grid misses
+    what is narrower than its cells. ``(P, n, 2)``.
+    """
+    points, taken = ops.convert_to_tensor(z0), {0: z0}
+    for k in range(1, flow.k + 1):
+        kind, parameters = flow.flow_at(k - 1)
+        points, _ = run_flows([kind], [parameters], 1, points)
+        if k in panels:
+            taken[k] = ops.convert_to_numpy(points)
+    return np.stack([taken[k] for k in panels])
 
 
 def grid_points(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -11,8 +11,13 @@ from nflow_cli.schema import MAX_GRID
 # length. "?": it may also be empty.
 Shapes = Mapping[str, Sequence[str | int]]
 
-_STRIP = {"deformation_k": "k", "log_deformation": "kji"}
-_STRIP |= {"deformation_axis_1": "i", "deformation_axis_2": "j"}
+_STRIP: dict[str, Sequence[str | int]] = {"deformation_k": "k", "log_deformation": "kji"}
+_STRIP |= {
+    "deformation_axis_1": "i",
+    "deformation_axis_2": "j",
+    "deformation_samples": ("k", "v", 2),
+}
+LATER = ("deformation_samples",)  # which an older run does not have
 DENSITIES: Shapes = {"axis_1": "x", "log_target": "xx", "log_q": "xx"}  # what `compare` draws
 ARRAYS: Mapping[str, Shapes] = {
     "fit-2d": {
@@ -37,7 +42,7 @@ _LENGTHS = {
     **dict.fromkeys("xy", (2, MAX_GRID)),
     **dict.fromkeys("ij", (2, 400)),
     "k": (1, 16),
-    **dict.fromkeys("stu", (0, 10_000)),
+    **dict.fromkeys("stuv", (0, 10_000)),
     "n": (1, 10_000),
     **{"m": (1, 20), "d": (1, 400), "h": (1, 28), "w": (1, 28), "r": (2, 40)},
 }
@@ -83,13 +88,13 @@ def thinned(arrays: Mapping[str, np.ndarray], shapes: Shapes) -> dict[str, np.nd
     """Return the arrays with no more points of a grid than a picture can show."""
     steps = {
         axis: -(-length // _DRAWN)
-        for name, axes in shapes.items()
-        for axis, length in zip(axes, arrays[name].shape)
+        for name in arrays
+        for axis, length in zip(shapes[name], arrays[name].shape)
         if axis in ("x", "y")
     }
     return {
-        name: arrays[name][
-            tuple(slice(None, None, steps.get(str(axis))) for axis in axes if axis != "?")
+        name: array[
+            tuple(slice(None, None, steps.get(str(axis))) for axis in shapes[name] if axis != "?")
         ]
-        for name, axes in shapes.items()
+        for name, array in arrays.items()
     }

@@ -6,9 +6,11 @@ from nflow_cli.evaluation import (
     STRIP_GRID,
     grid_points,
     partial_log_densities,
+    partial_samples,
     strip_panels,
 )
 from nflow_cli.point_data import PointData
+from nflow_cli.streams import stream
 from nflow_cli.trained import TrainedOnPoints
 
 SHOWN_POINTS = 2_000
@@ -42,8 +44,16 @@ def density_of_points(trained: TrainedOnPoints, data: PointData) -> dict[str, np
         "log_deformation": strip.astype(np.float64) + data.units.log_det,
         "deformation_axis_1": coarse[0],
         "deformation_axis_2": coarse[1],
+        "deformation_samples": deformation_samples(trained, panels),
     }
     return arrays
+
+
+def deformation_samples(trained: TrainedOnPoints, panels: list[int]) -> np.ndarray:
+    """Draw from the density after the first k flows, for each k of ``panels``: ``(P, n, 2)``."""
+    rng = stream(trained.config.seed, "deformation")
+    z0 = trained.base.sample(rng, (SHOWN_POINTS, 2))
+    return trained.units.outside(partial_samples(trained.flow, z0, panels))
 
 
 def shown_window(data: PointData) -> np.ndarray:

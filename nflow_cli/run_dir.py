@@ -19,7 +19,7 @@ import numpy as np
 
 from nflow_cli import config, files, npz
 from nflow_cli.errors import BusyError, DivergenceError, RunDirectoryError
-from nflow_cli.evaluation_arrays import Shapes, check_axes, check_of
+from nflow_cli.evaluation_arrays import LATER, Shapes, check_axes, check_of
 from nflow_cli.schema import RUNS
 
 CONFIG, RUN, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.csv", "summary.json"
@@ -311,7 +311,10 @@ class RunDirectory:
         return data
 
     def read_evaluation(self, shapes: Shapes) -> Arrays:
-        """Read arrays of ``evaluation.npz``: those of ``shapes``, which they must have."""
+        """Read arrays of ``evaluation.npz``: those of ``shapes``, which they must have.
+
+        One of ``LATER`` may be missing.
+        """
         arrays = self._read_shaped(EVALUATION, shapes)
         with self._damaged_arrays(EVALUATION):
             check_axes(arrays)
@@ -324,7 +327,9 @@ class RunDirectory:
     def _read_shaped(self, name: str, shapes: Shapes) -> Arrays:
         content = self.read(name, MAX_EVALUATION)
         with self._damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return npz.read_arrays(archive, shapes, check_of(shapes))
+            names = archive.namelist()
+            keys = [key for key in shapes if key not in LATER or f"{key}.npy" in names]
+            return npz.read_arrays(archive, keys, check_of(shapes))
 
     def arrays_of(self, name: str, content: bytes) -> Arrays:
         """Return the arrays of numbers in the bytes of an ``.npz`` file of the run, by name."""

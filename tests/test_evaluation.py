@@ -270,6 +270,20 @@ def test_the_strip_goes_from_the_base_to_the_whole_stack(arrays):
     assert same.mean() > 0.99  # a tie may go either way
 
 
+def test_draws_go_down_the_strip_with_it(arrays):
+    stack, arrays = arrays
+    draws = arrays["deformation_samples"]
+    assert draws.shape == (len(strip_panels(stack.k)), 2_000, 2)
+    np.testing.assert_array_equal(draws[0], arrays["base_samples"])
+    np.testing.assert_allclose(draws[-1], arrays["samples"], atol=1e-5)
+    i, k = 4, strip_panels(stack.k)[4]
+    half = FlowStack(stack.pattern, k)
+    half.build((None, 2))
+    for layer, whole in zip(half.weights, stack.weights, strict=True):
+        layer.assign(to_numpy(whole)[: layer.shape[0]])
+    np.testing.assert_allclose(draws[i], push(half, draws[0])[0], atol=1e-5)
+
+
 def test_the_samples_shown_are_the_ones_given(arrays):
     stack, arrays = arrays
     z0, z = samples_of(stack)

@@ -18,11 +18,13 @@ GOOD = {
         **{"log_q": GRID, "samples": (2000, 2), "base_samples": (2000, 2)},
         **{"target_samples": (0, 2), "deformation_k": (9,), "log_deformation": (9, 120, 120)},
         **{"deformation_axis_1": (120,), "deformation_axis_2": (120,)},
+        **{"deformation_samples": (9, 2000, 2)},
     },
     "points": {
         **{"axis_1": (400,), "axis_2": (300,), "log_q": (300, 400), "samples": (2000, 2)},
         **{"test_points": (2, 2), "deformation_k": (1,), "log_deformation": (1, 120, 90)},
         **{"deformation_axis_1": (90,), "deformation_axis_2": (120,)},
+        **{"deformation_samples": (1, 2000, 2)},
     },
     "train-vae": {
         **{"base_latents": (5000, 2), "latents": (5000, 2), "latent_axes": (2,)},
@@ -44,6 +46,8 @@ CASES = [
     ("fit-2d", {"samples": (2**27, 2)}, "samples: expected lengths of 0 to 10,000"),
     ("fit-2d", {"samples": (2000, 3)}, "samples: expected lengths of 2, received shape (2000, 3)"),
     ("fit-2d", {"samples": (2000,)}, "samples: expected 2 axes"),
+    ("fit-2d", {"deformation_samples": (8, 2000, 2)}, "deformation_samples: expected a length of"),
+    ("points", {"deformation_samples": (1, 2**27, 2)}, "deformation_samples: expected lengths of"),
     ("fit-2d", {"log_base": ()}, "log_base: expected 2 axes"),
     ("points", {"log_q": (400, 300)}, "log_q: expected a length of 300"),
     ("points", {"test_points": (10**9, 2)}, "test_points: expected lengths of 0 to 10,000"),

@@ -32,6 +32,7 @@ IMAGES = np.linspace(0, 1, 3 * 28 * 28).reshape(3, 28, 28)
 STRIP = {
     **{"deformation_k": np.array([0, 2]), "log_deformation": np.stack([BELL, BELL.T])},
     **{"deformation_axis_1": AXIS, "deformation_axis_2": AXIS},
+    "deformation_samples": np.stack([DOTS, -DOTS]),
 }
 ARRAYS = {
     "fit-2d": {

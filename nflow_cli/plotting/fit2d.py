@@ -39,7 +39,7 @@ from nflow_cli.plotting.style import (
 
 AXES = ("$z_1$", "$z_2$")
 SEEN = 0.01  # of the mass, below which a density is not drawn
-UNTOLD = 0.03  # mass beyond the frame that no panel tells of; the edges of a box cost as much
+UNTOLD = 0.03  # mass beyond the frame that no panel tells of
 DIVERGING = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.75")
 
 
@@ -49,7 +49,8 @@ def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     `evaluation` holds the grid `axis_1` (n,) and `axis_2` (m,); `log_target`, `log_base` and
     `log_q` (m, n) in nats, -inf where the density is 0; `samples`, `base_samples` (S, 2) and
     `target_samples` (S', 2), where S' may be 0; `deformation_k` (P,), `log_deformation`
-    (P, m2, n2), `deformation_axis_1` (n2,) and `deformation_axis_2` (m2,).
+    (P, m2, n2), `deformation_axis_1` (n2,), `deformation_axis_2` (m2,), and `deformation_samples`
+    (P, S'', 2) unless the run is older.
 
     `metrics` has one row per logging interval: `update`, `loss` and `kl` (nats), `beta`.
     `summary` gives `target`, `flow`, `k`, and, each None where unknown, `kl` and
@@ -73,11 +74,12 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     target, target_title = _target(evaluation, summary)
     base, q = density_of(evaluation["log_base"]), density_of(evaluation["log_q"])
     extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
-    figure, axes = density_panels([target, base, q], extent, 3, 10.0)
+    drawn = [evaluation[name] for name in ("target_samples", "base_samples", "samples")]
+    shares = [share_of(points, extent) for points in drawn]
+    figure, axes = density_panels([target, base, q], shares, extent, 3, 10.0)
     titles = (target_title, "base $q_0(z)$", "transformed $q_K(z)$")
-    names = ("target_samples", "base_samples", "samples")
-    for ax, title, name in zip(axes, titles, names, strict=True):
-        draws = draw_dots(ax, evaluation[name])
+    for ax, title, points in zip(axes, titles, drawn, strict=True):
+        draws = draw_dots(ax, points)
         ax.set_title(f"{title}, {draws}" if draws else title)
     title_figure(figure, summary, _kl_text(summary))
     return figure
@@ -115,23 +117,25 @@ def deformation_figure(
 ) -> Figure:
     """Draw the density after the first k flows, one panel for each k.
 
-    The colours of each reach from 0 to its own peak, which is written above it, and so is its
-    integral over the frame where that is not 1.
+    The colours of each reach from 0 to its own peak, which is written above it, and so is the part
+    of its draws that the frame holds where that is not all.
     """
     steps, densities = evaluation["deformation_k"], density_of(evaluation["log_deformation"])
+    draws = evaluation.get("deformation_samples", np.empty((len(steps), 0, 2)))
     extent = extent_of(evaluation["deformation_axis_1"], evaluation["deformation_axis_2"])
     columns = len(steps) if len(steps) <= 5 else math.ceil(len(steps) / 2)
     shape = (len(steps), columns, extent, min(10.0, 2 + 1.8 * columns), names)
-    figure, axes = panel_grid(*shape, head=0.65, height=height_of(extent))
-    shares = [mass_of(density, extent) for density in densities]
+    shares = [share_of(points, extent) for points in draws]
+    is_cut = any(1 - share > UNTOLD for share in shares)
+    head = 0.8 if is_cut else 0.65
+    figure, axes = panel_grid(*shape, head=head, height=height_of(extent))
     for ax, k, density, share in zip(axes, steps, densities, shares, strict=True):
         peak = peak_of(density)
-        draw_density(ax, density, extent, Normalize(0.0, 1.0), peak or 1.0)
-        told = [f"peak {number_text(peak)}"] if share >= SEEN else []
-        told += [f"mass {share:.2f}"] if abs(share - 1) > UNTOLD else []
-        ax.set_title(f"k = {int(k)}\n{', '.join(told)}", fontsize=9)
+        draw_density(ax, density, extent, Normalize(0.0, 1.0), share, peak or 1.0)
+        told = [] if share < SEEN else [f"peak {number_text(peak)}"]
+        told += [f"mass {share:.2f}"] if 1 - share > UNTOLD else []
+        ax.set_title("\n".join([f"k = {int(k)}", *told]), fontsize=9)
     add_colour_bar(axes[0].images[0], axes, "density / its peak", "neither")
-    is_cut = any(abs(share - 1) > UNTOLD for share in shares)
     parts = ("density after the first k flows", "peak and mass: in the frame" if is_cut else "")
     title_figure(figure, summary, *parts)
     return figure
@@ -176,28 +180,46 @@ def shade_restarts(ax: Axes, summary: Summary) -> None:
 
 
 def density_panels(
-    densities: list, extent: Extent, columns: int, width: float, names: tuple[str, str] = AXES
+    densities: list,
+    shares: list[float],
+    extent: Extent,
+    columns: int,
+    width: float,
+    names: tuple[str, str] = AXES,
 ) -> Panels:
-    """Draw densities (m, n) in a grid of panels with one colour scale and one colour bar."""
+    """Draw densities (m, n) in a grid of panels with one colour scale and one colour bar.
+
+    `shares` say what part of each lies within the extent.
+    """
     peaks = [peak_of(density) for density in densities]
     norm, extend = colour_scale(peaks, float(np.median(peaks)))
     figure, axes = panel_grid(
         len(densities), columns, extent, width, names, height=height_of(extent)
     )
-    for ax, density in zip(axes, densities, strict=True):
-        draw_density(ax, density, extent, norm)
+    for ax, density, share in zip(axes, densities, shares, strict=True):
+        draw_density(ax, density, extent, norm, share)
     add_colour_bar(axes[0].images[0], axes, "density", extend)
     return figure, axes
 
 
 def draw_density(
-    ax: Axes, density: np.ndarray, extent: Extent, norm: Normalize, scale: float = 1.0
+    ax: Axes, density: np.ndarray, extent: Extent, norm: Normalize, share: float, scale: float = 1.0
 ) -> AxesImage:
-    """Draw a density (m, n) over the extent, divided by a scale; as 0 where it is elsewhere."""
-    if mass_of(density, extent) < SEEN:
+    """Draw a density (m, n) over the extent, divided by a scale; as 0 where it is elsewhere.
+
+    `share` is what part of it lies within the extent, nan where that is not known.
+    """
+    if share < SEEN:
         note(ax, "mass < 1% here", 0.6)
         density = np.where(np.isnan(density), np.nan, 0.0)
     return draw_grid(ax, density / scale, extent, SEQUENTIAL, norm, aspect_of(extent))
+
+
+def share_of(points: np.ndarray, extent: Extent) -> float:
+    """Return what part of draws (S, 2) lies within the extent; nan where some are not finite."""
+    left, right, bottom, top = extent
+    inside = np.all((points >= (left, bottom)) & (points <= (right, top)), axis=1)
+    return float(inside.mean()) if len(points) and np.isfinite(points).all() else math.nan
 
 
 def draw_dots(ax: Axes, points: np.ndarray, most: int = 500) -> str:

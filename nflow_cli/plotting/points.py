@@ -13,6 +13,7 @@ from nflow_cli.plotting.fit2d import (
     draw_dots,
     draw_history,
     extent_of,
+    share_of,
     tell_seen,
     title_figure,
 )
@@ -45,7 +46,8 @@ def points_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dic
 
     `evaluation` holds the grid `axis_1` (n,) and `axis_2` (m,), `log_q` (m, n) in nats,
     `test_points` (S, 2) and `samples` (S', 2) of q; `deformation_k` (P,), `log_deformation`
-    (P, m2, n2), `deformation_axis_1` (n2,) and `deformation_axis_2` (m2,).
+    (P, m2, n2), `deformation_axis_1` (n2,), `deformation_axis_2` (m2,), and `deformation_samples`
+    (P, S'', 2) unless the run is older.
 
     `metrics` has one row per logging interval: `update`, `loss` and `validation_loss`, which are
     negative log-likelihoods in nats a point. `summary` gives `data` {`name`}, `flow`, `k`,
@@ -73,7 +75,7 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     axes[0].set_title(draw_points(axes[0], points[:shown], extent, "test points"))
     finite = np.append(q[np.isfinite(q)], 0.0)
     norm, extend = colour_scale([float(finite.max())], float(np.quantile(finite, TYPICAL)))
-    image = draw_density(axes[1], q, extent, norm)
+    image = draw_density(axes[1], q, extent, norm, share_of(draws, extent))
     draw_dots(axes[1], points, 300)
     axes[1].set_title("fitted density $q_K(x)$")
     axes[2].set_title(draw_points(axes[2], draws[:shown], extent, "draws of $q_K$"))

@@ -1,10 +1,12 @@
 import io
+import itertools
 import subprocess
 import sys
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nflow_cli import plotting
@@ -36,6 +38,7 @@ def make_evaluation(steps=3, q_scale=1.0):
         "deformation_axis_1": axis_1_coarse,
         "deformation_axis_2": axis_2_coarse,
         "log_deformation": np.stack(flows),
+        "deformation_samples": 0.5 * rng.normal(size=(steps, 300, 2)),
     }
 
 
@@ -133,7 +136,7 @@ def test_each_panel_of_the_strip_reaches_the_peak_of_its_density_and_says_it():
         assert (image.norm.vmin, image.norm.vmax) == (0, np.max(image.get_array())) == (0, 1)
         expected = np.exp(log_density)
         np.testing.assert_allclose(image.get_array(), expected / expected.max())
-    peaks = [ax.get_title().split("\n")[1].split(", mass")[0] for ax in shown]
+    peaks = [ax.get_title().split("\n")[1] for ax in shown]
     assert peaks == ["peak 0.16", "peak 4.7", "peak 0.016"]
 
 
@@ -142,6 +145,7 @@ def test_a_panel_says_what_part_of_the_mass_its_frame_holds():
     assert "mass" not in title(draw("deformation", evaluation))
     axes = evaluation["deformation_axis_1"], evaluation["deformation_axis_2"]
     evaluation["log_deformation"][1] = gaussian(*axes, mean=[[3.0]])  # half of it is above
+    evaluation["deformation_samples"][1] += (0.0, 3.2)  # the edge of the pixels
     figure = draw("deformation", evaluation)
     assert "peak and mass: in the frame" in title(figure)
     first, second = (ax.get_title() for ax in panels(figure))
@@ -149,11 +153,44 @@ def test_a_panel_says_what_part_of_the_mass_its_frame_holds():
     assert 0.45 < float(second.split("mass ")[1]) < 0.55
 
 
+def test_no_mass_is_missed_that_is_narrower_than_the_cells_of_a_frame():
+    evaluation = make_evaluation(steps=2)
+    evaluation["log_q"] = gaussian(evaluation["axis_1"], evaluation["axis_2"], 0.1, 1e-3)
+    axes = evaluation["deformation_axis_1"], evaluation["deformation_axis_2"]
+    evaluation["log_deformation"][1] = gaussian(*axes, 0.1, 1e-3)
+    evaluation["samples"] = 0.1 + 1e-3 * evaluation["base_samples"]
+    evaluation["deformation_samples"][1] = evaluation["samples"]
+    assert not panels(draw("density", evaluation))[-1].texts
+    figure = draw("deformation", evaluation)
+    assert not any("mass" in ax.get_title() or ax.texts for ax in panels(figure))
+    assert "mass" not in title(figure)
+
+
+def test_of_an_older_run_no_panel_tells_what_its_frame_holds():
+    evaluation = make_evaluation()
+    del evaluation["deformation_samples"]
+    figure = draw("deformation", evaluation)
+    titles = [ax.get_title() for ax in panels(figure)]
+    assert all("peak" in text and "mass" not in text for text in titles)
+
+
+def test_titles_of_panels_stand_apart():
+    evaluation = make_evaluation(steps=9)
+    evaluation["log_deformation"] -= 30.0
+    evaluation["deformation_samples"][1:] += (0.0, 3.0)
+    figure = draw("deformation", evaluation)
+    renderer: Any = FigureCanvasAgg(figure).get_renderer()
+    boxes = [ax.title.get_window_extent(renderer) for ax in panels(figure)]
+    assert all("mass" in ax.get_title() for ax in panels(figure)[1:])
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
 def test_a_panel_that_shows_nothing_says_why():
     evaluation = make_evaluation()
     evaluation["log_q"] = np.full_like(evaluation["log_q"], -np.inf)
     evaluation["log_deformation"][1] = -1e9
     evaluation["log_deformation"][2] = -100.0  # a tail of what is far away
+    evaluation["deformation_samples"][1:] += 1e6
     evaluation["samples"] += 1e6
     last = panels(draw("density", evaluation))[-1]
     notes = [text.get_text() for text in last.texts]
@@ -306,7 +343,7 @@ def test_rows_that_are_not_finite_are_marked(lost):
 
 def test_a_diverged_flow_is_named_in_its_panels():
     evaluation = make_evaluation()
-    for name in ("log_q", "samples", "log_deformation"):
+    for name in ("log_q", "samples", "log_deformation", "deformation_samples"):
         evaluation[name] = np.full_like(evaluation[name], np.nan)
     lost = dict.fromkeys(("kl", "kl_standard_error", "ess", "mass"), np.nan)
     for name in ("density", "difference", "deformation"):
