@@ -8,9 +8,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-# Where one sample makes up more of Σw^2, or the tail of the weights is heavier (Vehtari et al.
-# 2024, arXiv 1507.02646), ESS and log Z spread far more than their errors say.
-DOMINATED, HEAVY = 0.03, 0.7
+# Where one sample makes up more of Σw^2, or would of ten times as many, ESS and log Z spread far
+# more than their errors say.
+DOMINATED, MORE = 0.03, 10
 UNRESOLVED = 5e-3  # of the mass of a density: that it is away from 1, or may be
 SIGMAS = 4.0
 COIN = 784 * math.log(2)  # nats of an image by fair coins
@@ -124,20 +124,27 @@ def _annealing(config: Any, summary: Summary) -> Caveat | None:
 
 
 def is_dominated(summary: Summary) -> bool:
-    """Return whether a few samples hold most of the weights, as far as is known."""
-    share, tail = _number(summary, "largest_weight"), _number(summary, "pareto_k")
-    return (share or 0) >= DOMINATED or (tail or 0) >= HEAVY
+    """Return whether a few samples outweigh the others, as far as is known."""
+    return _dominated(None, summary) is not None
 
 
 def _dominated(_: Any, summary: Summary) -> Caveat | None:
-    """Tell weights of which a few samples hold most."""
-    if not is_dominated(summary):
+    """Tell weights that a few samples dominate, or would if there were more of them.
+
+    The largest of n weights grows as ``n^k``, ``k`` the shape of their tail (Vehtari et al. 2024,
+    arXiv 1507.02646), so its part of the sum of squares as ``n^(2k - 1)``. Their mean is finite, so
+    ``k`` is at most 1: an estimate above that is of weights that have an end, or no one shape.
+    """
+    share, tail = (_number(summary, key) or 0.0 for key in ("largest_weight", "pareto_k"))
+    later = share * float(MORE) ** (2 * min(tail, 1.0) - 1)
+    if share >= DOMINATED:
+        text = f"one sample holds {share:.0%} of the squared weights"
+    elif later >= DOMINATED:
+        part = f"{later:.0%} of the squared weights"
+        text = f"of {MORE} times the samples one would hold {part} (k-hat {tail:.2f})"
+    else:
         return None
-    share, tail = _number(summary, "largest_weight"), _number(summary, "pareto_k")
-    part = "" if share is None else f"one sample holds {share:.0%} of the squared weights"
-    heavy = "" if tail is None else f"k-hat {tail:.2f}"
-    texts = ", ".join(filter(None, (part, heavy)))
-    reason = f"{texts}: more samples would change these figures by more than their errors"
+    reason = f"{text}: more samples would change these figures by more than their errors"
     return Caveat("dominated", ("ess", "estimated_log_z"), reason)
 
 

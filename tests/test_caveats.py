@@ -57,12 +57,26 @@ def test_a_vae_worse_than_fair_coins_is_ruined():
     assert marks(settings(SHORT_VAE), {"negative_elbo": math.nan}, "negative_elbo") == "ruined"
 
 
-@pytest.mark.parametrize(("share", "tail"), [(0.05, 0.4), (0.001, 0.8)])
-def test_weights_of_which_few_samples_hold_most_are_told(share, tail):
+@pytest.mark.parametrize(
+    ("share", "tail", "text"),
+    [
+        (0.05, 0.4, "one sample holds 5% of the squared weights: "),
+        (0.01, 0.8, "of 10 times the samples one would hold 4% of the squared weights (k-hat "),
+        (0.01, 400.0, "of 10 times the samples one would hold 10%"),
+    ],
+)
+def test_weights_of_which_few_samples_hold_most_are_told(share, tail, text):
     facts = {"ess": 0.5, "largest_weight": share, "pareto_k": tail}
     assert marks(settings(), facts, "ess") == "dominated"
     assert marks(settings(), facts, "kl") == ""
-    assert marks(settings(), {**facts, "largest_weight": 0.01, "pareto_k": 0.6}, "ess") == ""
+    assert caveats_of(settings(), facts)[0].reason.startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("share", "tail"), [(0.01, 0.6), (0.029, -0.3), (3.9e-5, 1.4), (None, 2.0)]
+)
+def test_weights_that_are_even_are_not_marked(share, tail):
+    assert marks(settings(), {"largest_weight": share, "pareto_k": tail}, "ess") == ""
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from truth import mixture_log_prob, normal_log_prob
 
 import nflow_cli
 from nflow_cli import config
-from nflow_cli.caveats import DOMINATED
+from nflow_cli.caveats import DOMINATED, is_dominated
 from nflow_cli.evaluation import pareto_k, score
 from nflow_cli.flows import FlowStack
 from nflow_cli.scores import likelihood, log_ratios, mass_of
@@ -86,6 +86,20 @@ def test_k_hat_of_bounded_and_of_equal_weights_is_low():
     assert pareto_k(np.log(np.random.default_rng(0).random(100_000))) < -0.5
     assert pareto_k(np.zeros(1_000)) == 0
     assert np.isnan(pareto_k(np.full(1_000, np.nan)))
+
+
+def test_a_few_weights_at_the_edge_of_a_box_are_no_heavy_tail():
+    # As radial flows of a box leave them: nearly all below 1.4, some beyond, none above 2.8.
+    def scores(n):
+        rng = np.random.default_rng(0)
+        edge = rng.random(n) < 0.007
+        w = np.where(edge, 1.4 + 1.4 * rng.random(n) ** 8, rng.uniform(0.3, 1.4, n))
+        return score(-np.log(w), 0.0)
+
+    few, many = scores(200_000), scores(2_000_000)
+    assert few["pareto_k"] > 0.7  # the shape of what is just above 1.4
+    assert abs(few["ess"] - many["ess"]) < 4 * few["ess_standard_error"]
+    assert not is_dominated(few) and not is_dominated(many)
 
 
 def test_large_ratios_do_not_overflow():
