@@ -77,11 +77,13 @@ def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int)
         grid = figure.add_gridspec(rows, columns)
         names = list(dict.fromkeys(s.name for lines in panels.values() for s in lines))
         axes: list[Axes] = []
+        has_words = any(any(series.words) for lines in panels.values() for series in lines)
         for i, (title, lines) in enumerate(panels.items()):
             ax = figure.add_subplot(grid[divmod(i, columns)], sharey=axes[0] if axes else None)
             axes.append(ax)
             ax.set_title(plain(title))
             draw_series(ax, lines, names, bars=seeds > 1)
+            ax.margins(y=0.15 if has_words else None)  # the words stand above their points
             ax.set_xlabel("K" if i + columns >= len(panels) else "")
             ax.set_ylabel("" if i % columns else name)
             ax.tick_params(which="both", labelleft=not i % columns)
@@ -102,6 +104,7 @@ def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int)
 
 def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: bool) -> None:
     """Draw lines, with bars if asked; a name has the same colour and marker in every panel."""
+    ks = sorted({k for series in lines for k in series.k})
     for series in lines:
         turns, i = divmod(names.index(series.name), len(SERIES))
         colour, marker = SERIES[i][0], SERIES[(i + turns) % len(SERIES)][1]
@@ -116,8 +119,10 @@ def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: b
         }
         ax.errorbar(k, median, reach, capsize=4, **style)
         for place, word in zip(zip(k, median), series.words):
-            ax.annotate(word, place, (4, 4), textcoords="offset points", fontsize=7, color=colour)
-    label_k(ax, sorted({k for series in lines for k in series.k}))
+            side, to = ("right", -4) if place[0] == max(ks) and len(ks) > 1 else ("left", 4)
+            style = {"textcoords": "offset points", "fontsize": 7, "color": colour, "ha": side}
+            ax.annotate(word, place, (to, 4), **style)
+    label_k(ax, ks)
     ax.grid(color="0.9", linewidth=0.6)
 
 

@@ -99,7 +99,7 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     """
     update = np.asarray(metrics["update"], float)
     loss, validation = (np.asarray(metrics[name], float) for name in ("loss", "validation_loss"))
-    figure = Figure((7.0, 4.0), DPI, layout="constrained")
+    figure = Figure((7.0, 4.8), DPI, layout="constrained")
     ax = figure.subplots()
     draw_history(ax, update, -loss)
     marker = "o" if len(update) < 40 else ""
@@ -111,7 +111,8 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
             text = f"{name}: {_likelihood_text(summary, key, '')}"
             ax.axhline(summary[key], color="k", ls=style, lw=1.4, label=text)
     ax.set_ylabel("log-likelihood (nats a point)")
-    ax.legend(framealpha=0.85, edgecolor="none", loc="center right")
+    # Below, where it hides no curve.
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     zoom_on_best(ax, np.concatenate([-loss, -validation]), summary)
     label_steps([ax], "update")
     title_figure(figure, summary)

@@ -2,6 +2,7 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from nflow_cli.plotting import Density, Series, densities_figures, save_figure, spread_figure
 from nflow_cli.plotting.compare import SERIES
@@ -175,6 +176,19 @@ def test_a_density_that_is_not_finite_is_named():
     broken = Density("planar, K = 2", AXIS, np.full((40, 40), np.nan))
     (figure,) = densities_figures({"u1": [density("target"), broken]})
     assert [text.get_text() for text in figure.axes[1].texts] == ["not finite"]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e9])
+@pytest.mark.parametrize("at", range(4))
+def test_the_word_of_a_caveat_stays_in_its_panel(at, scale):
+    words = ["doubtful" if i == at else "" for i in range(4)]
+    panels = {"u1": [series()], "u2": [series(scale=scale, words=words)], "u3": [series()]}
+    figure = spread_figure(panels, "KL (nats)", seeds=1)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    ax = figure.axes[1]
+    (note,) = [text for text in ax.texts if text.get_text()]
+    box, panel = note.get_window_extent(renderer), ax.get_window_extent(renderer)
+    assert panel.x0 <= box.x0 and box.x1 <= panel.x1 and panel.y0 <= box.y0 and box.y1 <= panel.y1
 
 
 def test_the_word_of_a_caveat_stands_beside_its_point():

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from nflow_cli import plotting
 from nflow_cli.plotting import points as plots
@@ -114,6 +115,12 @@ def test_no_text_is_cut_off_where_the_numbers_have_a_unit():
         width, height = figure.get_size_inches()
         box = figure.get_tightbbox()
         assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0
+
+
+def test_the_legend_of_the_training_picture_hides_no_curve(figures):
+    (ax,) = figures["training"].axes
+    renderer = FigureCanvasAgg(figures["training"]).get_renderer()
+    assert not ax.get_legend().get_window_extent(renderer).overlaps(ax.bbox)
 
 
 def test_the_training_picture_has_both_curves_and_both_levels(figures):
