@@ -1,6 +1,5 @@
 """Fit a flow stack to points by maximum likelihood (forward KL)."""
 
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -108,8 +107,6 @@ def _validator(model: FitPoints, data: PointData) -> Callable[[], float]:
 
 def run(config: Any, directory: RunDirectory, data: PointData) -> dict[str, Any]:
     """Fit, judge and save in ``directory``, from where it is. Returns the summary."""
-    for caveat in caveats_of(config, {"atoms": data.atoms}):
-        print(f"caveat: {caveat.reason}", file=sys.stderr)
     model = build(config, data)
     speed = train(model, data, config, directory)
     model_sha256 = save_model(directory, model.flow)

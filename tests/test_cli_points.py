@@ -11,8 +11,10 @@ from running import assert_same_run, run_nflow
 from runs import edit_json, edit_weights
 
 import nflow_cli
-from nflow_cli import config
+from nflow_cli import config, fit_points
 from nflow_cli.checks import POINTS_CHECKS, check_run
+from nflow_cli.cli import layout
+from nflow_cli.errors import NflowError
 from nflow_cli.flow_checks import Outcome
 from nflow_cli.point_data import load_point_data
 from nflow_cli.points import read_points
@@ -254,3 +256,20 @@ def test_a_built_in_set_needs_no_file(invoke, tmp_path, name):
     assert result.exit_code == 0, result.stderr
     summary = RunDirectory(tmp_path / "run").read_json("summary.json")
     assert (summary["n_train"], summary["data"]["name"]) == (40_000, name)
+
+
+def test_data_that_no_density_fits_is_told_before_training_in_lines_that_fit(
+    invoke, tmp_path, monkeypatch
+):
+    rooms = np.random.default_rng(0).integers(1, 9, (300, 2))
+    np.savetxt(tmp_path / "rooms.csv", rooms, delimiter=",", fmt="%d")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(layout, "terminal_width", lambda stream: 80)
+
+    def stop(*_):
+        raise NflowError("stopped")
+
+    monkeypatch.setattr(fit_points, "run", stop)
+    lines = invoke("fit-2d", "--data", "rooms.csv", *SHORT).stderr.splitlines()
+    assert lines[0].startswith("caveat: column 1 is ") and lines[-1] == "nflow: error: stopped"
+    assert len(lines) > 2 and max(map(len, lines)) <= 80

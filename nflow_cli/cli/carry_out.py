@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from nflow_cli.cli.layout import tell
 from nflow_cli.cli.stopping import hinted
 from nflow_cli.run_dir import RunDirectory, versions
 from nflow_cli.text import printable
@@ -60,7 +61,10 @@ def _run(config: Any, run: RunDirectory, data: Any) -> dict[str, Any]:
         return fit_vae.run(config, run, data)
     if config.data is not None:
         from nflow_cli import fit_points
+        from nflow_cli.caveats import caveats_of
 
+        for caveat in caveats_of(config, {"atoms": data.atoms}):  # known before any training
+            tell(caveat.reason, head="caveat: ")
         return fit_points.run(config, run, data)
     from nflow_cli import fit2d
 
