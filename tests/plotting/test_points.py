@@ -170,11 +170,16 @@ def test_numbers_of_any_size_are_drawn_without_a_warning():
         plotting.save_figure(figure, io.BytesIO(), "svg")
 
 
-def test_a_fall_from_far_above_leaves_the_end_readable():
+def test_a_fall_from_far_above_leaves_the_end_readable_and_is_told():
     metrics = make_metrics()
+    late = {name: values[20:] for name, values in metrics.items()}
+    (ax,) = plots.training_figure(late, SUMMARY).axes
+    assert not any("off the scale" in text.get_text() for text in ax.get_legend().get_texts())
     metrics["loss"][0] = 1e6
     (ax,) = plots.training_figure(metrics, SUMMARY).axes
     assert ax.get_ylim()[0] > -10
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "off the scale: down to -1e+06 nats" in labels
 
 
 def test_a_spike_of_q_is_cut_off_and_the_colour_bar_says_so():
