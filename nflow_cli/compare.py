@@ -14,6 +14,7 @@ import numpy as np
 from nflow_cli.caveats import Caveat, caveats_of, words
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation_arrays import DENSITIES, thinned
+from nflow_cli.picture_data import LARGEST
 from nflow_cli.registry import POINT_SETS
 from nflow_cli.run_data import is_named
 from nflow_cli.run_dir import RUN, SUMMARY, SWEEP, RunDirectory
@@ -119,7 +120,14 @@ class Result:
                 f"{self.run.path / SUMMARY}: damaged: {key}: expected a number. "
                 f"Received: {value!r:.60}"
             )
-        return None if value is None or not math.isfinite(value) else float(value)
+        if value is None or not math.isfinite(value):
+            return None
+        if abs(value) > LARGEST:
+            raise RunDirectoryError(
+                f"{self.run.path / SUMMARY}: damaged: {key}: expected at most {LARGEST:g}. "
+                f"Received: {value:g}"
+            )
+        return float(value)
 
 
 class Spread(NamedTuple):

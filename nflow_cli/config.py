@@ -311,7 +311,7 @@ def shortened(value: Any) -> str:
 
 
 def _as_number(given: Any, whole: bool) -> str:
-    """Return how YAML wants the number that ``given`` holds as text, or nothing."""
+    """Return how the number that ``given`` holds as text is written as one, or nothing."""
     try:
         number = float(given) if isinstance(given, str) else math.nan
     except ValueError:
@@ -319,7 +319,7 @@ def _as_number(given: Any, whole: bool) -> str:
     if not math.isfinite(number) or (whole and not number.is_integer()):
         return ""
     spelled = yaml.safe_dump(int(number) if whole else number).split()[0]
-    return f" (YAML reads {given} as text: write it as {spelled})"
+    return f" (received as text: write it as {spelled})"
 
 
 def _keys_at(schema: type[BaseModel], path: list[Any]) -> list[str]:

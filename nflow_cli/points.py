@@ -49,6 +49,8 @@ def read_points(name: str | Path) -> np.ndarray:
         if not path.is_file():
             raise DataError(f"{name}: no such file; expected points in a .csv or .npy file")
         size = os.path.getsize(path)
+        if not size:  # or a file of the kernel's, which may never end
+            raise DataError(f"{name}: an empty file; expected points in a .csv or .npy file")
         if size > MAX_BYTES:
             raise DataError(f"{name}: expected at most {MAX_BYTES:,} bytes, received {size:,}")
         with path.open("rb") as file:

@@ -15,6 +15,7 @@ from nflow_cli.data import NoiseChunks
 from nflow_cli.evaluation import judge
 from nflow_cli.flows import FlowStack
 from nflow_cli.programs import widened_before
+from nflow_cli.saved_state import RestartsState, StateError, checked
 from nflow_cli.session import Session
 
 # The worse half goes after so many eighths of the updates. Where the objective is annealed in the
@@ -98,7 +99,12 @@ class Restarts:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint; the weights come after that."""
-        self.alive, self.kl, self.updates = state["alive"], state["kl"], state["updates"]
+        saved, count = checked(RestartsState, state), len(self.seeds)
+        if not len(saved.kl) == len(saved.updates) == count:
+            raise StateError(f"kl, updates: expected one for each of {count} restarts")
+        if len(set(saved.alive)) != len(saved.alive) or max(saved.alive) >= count:
+            raise StateError(f"alive: expected some of {count} restarts")
+        self.alive, self.kl, self.updates = saved.alive, saved.kl, saved.updates
         self.trainer = self._trainer()
 
     def record(self) -> dict[str, Any]:

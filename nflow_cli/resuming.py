@@ -1,5 +1,6 @@
 """What makes a training stoppable: checkpoints while it runs, and a stop that loses nothing."""
 
+import itertools
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from nflow_cli.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.config import fingerprint
 from nflow_cli.errors import Interrupted, RunDirectoryError
 from nflow_cli.run_dir import CHECKPOINTS, CONFIG, RunDirectory
+from nflow_cli.saved_state import StateError, TrainingState, checked
 from nflow_cli.signals import Held
 from nflow_cli.training import ChunkTrainer
 
@@ -26,7 +28,7 @@ class Checkpointer(keras.callbacks.Callback):
 
     A checkpoint holds the weights, the optimizer's variables and the state of every other
     callback that has one: ``state()`` returns a dictionary of what JSON can hold, or of lists of
-    arrays, and ``restore(state)`` takes it back.
+    arrays like the model's weights; ``restore(state)`` takes it back, or raises ``StateError``.
 
     Args:
         store: Where checkpoints are kept.
@@ -90,14 +92,25 @@ class Checkpointer(keras.callbacks.Callback):
                     f"{self.store.directory.path / CONFIG}: not the one that its checkpoints were "
                     "trained by; put that back, or repeat the run from this one"
                 )
-            for name, part in self.parts.items():
-                groups = _grouped(saved.arrays, f"{name}/")
-                part.restore({**saved.state[name], **groups})
+            self._restore(saved)
             if self._is_extended_after_early_stop(saved.state):
                 for part in self.parts.values():
                     if hasattr(part, "be_patient_again"):
                         part.be_patient_again()
         return saved
+
+    def _restore(self, saved: Checkpoint) -> None:
+        name = "training"
+        try:
+            checked(TrainingState, saved.state)
+            for name, part in self.parts.items():
+                state, groups = saved.state.get(name), _grouped(saved.arrays, f"{name}/")
+                part.restore({**state, **groups} if isinstance(state, dict) else {})
+        except StateError as error:
+            raise self._damaged(f"the state of {name}: {error}") from None
+
+    def _damaged(self, wrong: str) -> RunDirectoryError:
+        return RunDirectoryError(f"{self.store.directory.path / CHECKPOINTS}: damaged: {wrong}")
 
     def _is_extended_after_early_stop(self, state: Mapping[str, Any]) -> bool:
         made = state["Clock"]["updates"][-1]
@@ -111,12 +124,18 @@ class Checkpointer(keras.callbacks.Callback):
         """Put ``model`` and its optimizer into the state of ``saved``."""
         self.set_model(model)
         variables, values = model.state_variables, _grouped(saved.arrays, "").get("variable", [])
-        if [tuple(v.shape) for v in variables] != [value.shape for value in values]:
-            raise RunDirectoryError(
-                f"{self.store.directory.path / CHECKPOINTS}: damaged: a checkpoint of another model"
-            )
+        expected = [(tuple(v.shape), v.dtype) for v in variables]
+        weights = expected[: len(model.weights)]
+        kept = (_grouped(saved.arrays, f"{name}/").values() for name in self.parts)
+        if _forms(values) != expected or any(
+            _forms(arrays) != weights for arrays in itertools.chain(*kept)
+        ):
+            raise self._damaged("a checkpoint of another model")
         for variable, value in zip(variables, values):
             variable.assign(value)
+        made = int(model.optimizer.iterations)
+        if (clock := self.parts.get("Clock")) and clock.updates[-1] != made:
+            raise self._damaged(f"{made} updates, of which it counts {clock.updates[-1]}")
 
 
 def _settings(directory: RunDirectory) -> str | None:
@@ -124,6 +143,11 @@ def _settings(directory: RunDirectory) -> str | None:
     if not directory.has(CONFIG):  # a library's user trains without
         return None
     return fingerprint(directory.read_config().model_dump(mode="json", exclude=FREE))
+
+
+def _forms(arrays: list[np.ndarray]) -> list[tuple[tuple[int, ...], str]]:
+    """Return the shape of each array and the name of its dtype."""
+    return [(array.shape, str(array.dtype)) for array in arrays]
 
 
 def _grouped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, list[np.ndarray]]:

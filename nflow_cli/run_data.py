@@ -46,7 +46,18 @@ def points_of(run: RunDirectory, seed: int) -> PointData:
         DataError: If they cannot be read, or are others now.
     """
     recorded = _recorded(run)
-    return _checked(recorded, load_point_data(_place(recorded), seed))
+    place = _place(recorded)
+    try:
+        points = load_point_data(place, seed)
+    except DataError:
+        if not os.path.exists(place):
+            raise
+        # Not what is wrong: a stranger's run may name any file, and that would show a part of it.
+        raise DataError(
+            f"{place}: not the data of this run; expected points of SHA-256 "
+            f"{recorded.get('sha256')!r:.70}"
+        ) from None
+    return _checked(recorded, points)
 
 
 def is_data_of(run: RunDirectory, points: np.ndarray) -> bool:

@@ -14,6 +14,7 @@ import keras
 from keras import ops
 
 from nflow_cli.progress import progress_bar
+from nflow_cli.saved_state import ClockState, EarlyStopState, LogState, StateError, checked
 
 
 class ChunkTrainer(keras.Model):
@@ -215,8 +216,11 @@ class Clock(keras.callbacks.Callback):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self.updates, self.seconds = list(state["updates"]), list(state["seconds"])
-        self._cold = list(state["cold"])
+        saved = checked(ClockState, state)
+        self.updates, self.seconds, self._cold = saved.updates, saved.seconds, saved.cold
+        chunks = len(self.seconds)
+        if len(self.updates) != chunks + 1 or max(self._cold, default=0) > chunks:
+            raise StateError("expected the updates before and after each of its chunks")
 
     def figures(self) -> dict[str, Any]:
         """Return updates made, and compile time, training time (s) and speed (updates/s).
@@ -278,7 +282,8 @@ class MetricsLog(keras.callbacks.Callback):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self.rows, self._chunks = state["rows"], [tuple(chunk) for chunk in state["chunks"]]
+        saved = checked(LogState, state)
+        self.rows, self._chunks = saved.rows, saved.chunks
 
     def write_row(self, more: Mapping[str, Any]) -> dict[str, Any]:
         """Write one row, with ``more`` columns after the trainer's own; return its means."""
@@ -331,8 +336,8 @@ class EarlyStop(keras.callbacks.Callback):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self.smooth, self.best = state["smooth"], state["best"]
-        self.best_update = state["best_update"]
+        saved = checked(EarlyStopState, state)
+        self.smooth, self.best, self.best_update = saved.smooth, saved.best, saved.best_update
 
     def be_patient_again(self) -> None:
         """Count from here, where a training that this stopped is extended."""

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from nflow_cli.saved_state import ValidationState, checked
 from nflow_cli.training import Clock, MetricsLog
 
 KEPT = ("validation", "best", "best_at", "mark", "mark_at", "best_weights")  # in checkpoints
@@ -91,5 +92,6 @@ class ValidationLog(MetricsLog):
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         super().restore(state)
+        saved = checked(ValidationState, state)
         for name in KEPT:
-            setattr(self, name, state[name])
+            setattr(self, name, getattr(saved, name))

@@ -68,6 +68,11 @@ def test_a_fit_trains_where_its_progress_cannot_be_written(tmp_path):
     assert done.stdout.splitlines()[-1] == "run"
 
 
+def test_pictures_need_no_window(unheard):
+    done = shell(unheard[0], "MPLBACKEND=Qt4Agg nflow plot run")
+    assert (done.returncode, len(done.stdout.splitlines()), done.stderr) == (0, 4, "")
+
+
 def test_no_file_of_a_run_takes_the_place_of_a_closed_stream(tmp_path):
     done = shell(tmp_path, "nflow fit-2d --set target=u9 <&- >&- 2>&-")
     assert done.returncode == 1

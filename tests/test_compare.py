@@ -290,6 +290,7 @@ DAMAGE = [
     ("summary.json", "{}"),
     ("summary.json", '{"kl": "low"}'),
     ("summary.json", '{"kl": true}'),
+    ("summary.json", '{"kl": 1e308}'),
     ("summary.json", '{"kl": 1.0, "ess": [1]}'),
     ("evaluation.npz", "PK"),
     ("config.yaml", None),

@@ -63,7 +63,7 @@ def test_an_array_is_read(tmp_path, dtype, order):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "no points in it; expected two numbers a line"),
+        ("", "an empty file; expected points in a .csv or .npy file"),
         ("\n \n", "no points in it"),
         ("x,y\n", "no points in it"),
         ('1,2\n"3", "4"\n', "which looks like a blank before a quotation mark"),
@@ -168,7 +168,7 @@ def test_a_damaged_array_is_one_line(tmp_path, write):
     np.savez(tmp_path / "points.npz", EXPECTED)
     archive = (tmp_path / "points.npz").read_bytes()
     huge = whole.replace(b"(2, 2)", b"(2**9, 2)"), whole.replace(b"(2, 2), ", b"(99999999, 2),")
-    for content in (b"", whole[:-1], whole[:20], b"1,2\n", archive, *huge):
+    for content in (whole[:-1], whole[:20], b"1,2\n", archive, *huge):
         assert "expected an array (n, 2)" in complaint(write(content, "bad.npy"))
 
 

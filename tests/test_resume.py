@@ -210,25 +210,95 @@ def test_what_cannot_be_extended_is_one_line(straight, invoke, args, words):
     assert len(done.stderr.splitlines()) == 1 and words in done.stderr
 
 
-def test_a_checkpoint_of_another_model_is_one_line(tmp_path, invoke, straight):
-    run, _ = straight(tuple(SHORT))
-    copy = shutil.copytree(run, tmp_path / "run")
+def with_checkpoints(folder, run, change):
+    """Copy a run that goes on from checkpoints in which ``change(arrays, state)`` was made."""
+    copy = shutil.copytree(run, folder / "copy", dirs_exist_ok=True)
     manifest = json.loads((copy / "checkpoints" / "manifest.json").read_text())
     for name in manifest:
         path = copy / "checkpoints" / name
-        with np.load(path) as arrays:
-            edited = {**arrays, "variable/1": np.zeros((2**10, 2**10))}
-            edited["state"] = np.frombuffer(
-                arrays["state"].tobytes().replace(b'"finished": true', b'"finished": false'), "u1"
-            )
-        np.savez(path, **edited)
+        with np.load(path) as file:
+            arrays = dict(file)
+        state = {**json.loads(arrays["state"].tobytes()), "finished": False}
+        change(arrays, state)
+        arrays["state"] = np.frombuffer(json.dumps(state).encode(), "u1")
+        np.savez(path, **arrays)
         manifest[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     (copy / "checkpoints" / "manifest.json").write_text(json.dumps(manifest))
     record = json.loads((copy / "run.json").read_text())
     (copy / "run.json").write_text(json.dumps({**record, "status": "interrupted"}))
-    done = invoke("resume", copy)
-    expected = f"{copy / 'checkpoints'}: damaged: a checkpoint of another model"
-    assert (done.exit_code, done.stderr.splitlines()[-1]) == (1, f"nflow: error: {expected}")
+    return copy
+
+
+def assert_damaged(invoke, run, words):
+    done = invoke("resume", run)
+    start = f"nflow: error: {run / 'checkpoints'}: damaged: "
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].startswith(start) and words in done.stderr
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((2**10, 2**10)), np.zeros((2, 2), np.uint8), np.zeros((2, 2))],
+    ids=["shape", "whole numbers", "precision"],
+)
+def test_a_checkpoint_of_another_model_is_one_line(tmp_path, invoke, straight, array):
+    run, _ = straight(tuple(SHORT))
+    copy = with_checkpoints(tmp_path, run, lambda arrays, _: arrays.update({"variable/1": array}))
+    assert_damaged(invoke, copy, "a checkpoint of another model")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("finished", None, "training: finished"),
+        ("Clock", None, "Clock: updates"),
+        ("Clock", [], "Clock: updates"),
+        ("Clock.updates", [], "Clock: updates"),
+        ("Clock.updates", [0, 5], "Clock: expected the updates before and after each"),
+        ("Clock.seconds", ["a"], "Clock: seconds.0"),
+        ("Clock.cold", [10**6], "Clock: expected the updates before and after each"),
+        ("MetricsLog.rows", -1, "MetricsLog: rows"),
+        ("MetricsLog.rows", 1.5, "MetricsLog: rows"),
+        ("MetricsLog.chunks", [[1]], "MetricsLog: chunks.0"),
+        ("Restarts.alive", [99], "Restarts: alive"),
+        ("Restarts.alive", [0] * 2, "Restarts: alive"),
+        ("Restarts.kl", [], "Restarts: kl, updates"),
+        ("Restarts.updates", ["a"], "Restarts: updates.0"),
+    ],
+)
+def test_a_state_that_no_training_has_is_one_line(tmp_path, invoke, straight, path, value, words):
+    run, _ = straight(tuple(SHORT))
+
+    def change(_, state):
+        *above, key = path.split(".")
+        for name in above:
+            state = state[name]
+        state.pop(key)
+        if value is not None:
+            state[key] = value
+
+    assert_damaged(invoke, with_checkpoints(tmp_path, run, change), f"the state of {words}")
+
+
+def test_updates_that_were_not_made_are_one_line(tmp_path, invoke, straight):
+    run, _ = straight(tuple(SHORT))
+
+    def change(arrays, _):
+        counts = [name for name, array in arrays.items() if array.dtype == np.int64]
+        arrays.update(dict.fromkeys(counts, np.array(-5)))
+
+    copy = with_checkpoints(tmp_path, run, change)
+    assert_damaged(invoke, copy, "-5 updates, of which it counts 1010")
+
+
+def test_best_weights_of_another_model_are_one_line(tmp_path, invoke):
+    run = tmp_path / "run"
+    args = ["--steps", "60", "--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
+    done = invoke("fit-2d", "--data", "two-moons", "--k", "1", *args, "--output", run)
+    assert done.exit_code == 0, done.stderr
+    best = "ValidationLog/best_weights/0"
+    copy = with_checkpoints(tmp_path, run, lambda arrays, _: arrays.update({best: np.zeros(9)}))
+    assert_damaged(invoke, copy, "a checkpoint of another model")
 
 
 def test_a_run_that_is_being_written_is_refused(tmp_path, invoke, straight):

@@ -58,3 +58,13 @@ def test_other_data_are_not_taken_for_them(run, name, tmp_path):
     made.write_json("run.json", record)
     with pytest.raises(DataError, match=f"{name}: not the data of this run"):
         FIND[name](made)
+
+
+def test_a_file_that_a_run_names_is_not_shown(run, tmp_path):
+    made = run("points.npy")
+    (tmp_path / "secret").write_text("my password,is this\nand this,is another\n")
+    record = {**made.read_json("run.json")["data"], "path": str(tmp_path / "secret")}
+    made.write_json("run.json", {"data": record})
+    with pytest.raises(DataError, match="secret: not the data of this run") as caught:
+        points_of(made, 0)
+    assert "another" not in str(caught.value)

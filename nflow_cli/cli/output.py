@@ -50,6 +50,7 @@ def prepare(stdout: type[io.FileIO] = Results) -> None:
             os.fstat(descriptor)
         except OSError:  # closed: the next file that is opened would be taken for it
             os.open(os.devnull, flags)  # takes the least descriptor; stdout cannot be written to
+    os.environ["MPLBACKEND"] = "agg"  # a user's may be of another Matplotlib, which refuses it
     # Where the cache of its fonts can be is nothing that a picture shows.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     sys.stdout = _text(stdout(1, "w", closefd=False), sys.stdout)
