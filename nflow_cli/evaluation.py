@@ -204,8 +204,8 @@ def partial_log_densities(
             points, log_det = run_flows([kind], [parameters], 1, points, inverse=True)
             total = total + log_det
     log_density = ops.convert_to_numpy(base.log_prob(points) + total)
-    ends = np.cumsum([len(grids[k]) for k in joined])[:-1]
-    return dict(zip(joined, np.split(log_density, ends), strict=True))
+    ends = np.cumsum([len(grids[k]) for k in joined], dtype=int)
+    return {k: log_density[end - len(grids[k]) : end] for k, end in zip(joined, ends)}
 
 
 def partial_samples(flow: FlowStack, z0: np.ndarray, panels: list[int]) -> np.ndarray:

@@ -53,7 +53,7 @@ SOUND = {
         "evaluate": {"samples": 100_000},
     },
 }
-QUICK = ("mixed", "uniform box")  # one of each kind of flow and of base
+QUICK = ("mixed", "uniform box", "K = 0")  # one of each kind of flow and of base, and none
 
 
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=slow) for n in SOUND])
