@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: raised where a command can end, held back where it cannot. No Keras here."""
+"""What ends a command: raised where it can end, held back where it cannot. No Keras here."""
 
 import signal
 import sys
@@ -8,7 +8,10 @@ from typing import Any
 
 from nflow_cli.errors import Interrupted
 
-NUMBERS = (signal.SIGINT, signal.SIGTERM)
+NUMBERS = [signal.SIGINT, signal.SIGTERM]
+# Where the terminal was closed; not where that is to end nothing, as under nohup.
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+    NUMBERS.append(signal.SIGHUP)
 AGAIN = 0.05  # seconds until a signal is sent again whose exception was lost
 
 

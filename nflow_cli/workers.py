@@ -113,7 +113,7 @@ class Workers:
     def interrupt(self, number: int) -> None:
         """Send a signal to those that are training, and let no other run begin.
 
-        At a first SIGINT or SIGTERM a run saves what it has learnt; at a second it ends at once.
+        At a first signal a run saves what it has learnt; at a second it ends at once.
         """
         with self._lock:
             self._stopped = True

@@ -1,4 +1,4 @@
-"""Whenever SIGINT or SIGTERM comes, the command says so and exits 130 or 143, or it was done."""
+"""Whenever a signal comes, the command says so and exits 128 and its number, or it was done."""
 
 import json
 import os
@@ -40,7 +40,7 @@ class Stopped:
             pass
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_falls_into_a_finalizer_is_not_lost(raised, capfd, number):
     stopped = Stopped(number)
     with pytest.raises(Interrupted) as caught:
@@ -151,8 +151,35 @@ def test_at_any_line_of_python_a_signal_ends_the_command_or_it_was_done(tmp_path
     assert {code for _, code, _ in results} == {0, 143}
 
 
+# Gets a signal in the middle of a command.
+MIDDLE = """
+import os, signal, sys
+from nflow_cli.cli import main
+from pathlib import Path
+
+def glob(*_, before=Path.glob):
+    os.kill(os.getpid(), signal.SIGHUP)
+    return before(*_)
+
+Path.glob = glob
+sys.argv = ["nflow", "presets", "smoke"]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("prefix", "code"), [([], 129), (["nohup"], 0)], ids=["terminal closed", "nohup"]
+)
+def test_a_closed_terminal_ends_what_is_not_to_outlast_it(prefix, code):
+    command = [*prefix, sys.executable, "-c", MIDDLE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    line = "nflow: interrupted; to run it again: nflow presets smoke"
+    assert (done.returncode, line in done.stderr) == (code, code == 129)
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_fit_that_gets_a_signal_at_any_moment_goes_on_or_was_done(tmp_path, number):
     rng, codes = random.Random(number), []
     started = time.monotonic()

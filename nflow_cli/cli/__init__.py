@@ -17,7 +17,7 @@ from nflow_cli.cli.plot import plot
 from nflow_cli.cli.presets import presets
 from nflow_cli.cli.resume import resume
 from nflow_cli.cli.sample import sample
-from nflow_cli.cli.stopping import EXIT_CODES, line
+from nflow_cli.cli.stopping import line
 from nflow_cli.cli.sweep import sweep
 from nflow_cli.cli.train_vae import train_vae
 from nflow_cli.errors import DivergenceError, Interrupted, NflowError, one_line
@@ -42,7 +42,7 @@ class _Group(click.Group):
         except Interrupted as interruption:
             signals.over = True  # nothing is called before, in which a second one could come
             click.echo(line(interruption), err=True)
-            sys.exit(EXIT_CODES[signal.Signals(interruption.number)])
+            sys.exit(128 + interruption.number)
         finally:
             signals.over = True
             signals.stop()

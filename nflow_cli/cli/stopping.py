@@ -1,15 +1,12 @@
-"""What a command says when it is told to stop, by Ctrl-C (SIGINT) or SIGTERM. No maths here."""
+"""What a command says when a signal tells it to stop. No maths here."""
 
 import contextlib
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Iterator
 
 from nflow_cli.errors import Interrupted
 from nflow_cli.text import printable
-
-EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 @contextlib.contextmanager
