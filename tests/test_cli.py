@@ -221,7 +221,6 @@ LONG = 300 * "a"
         (f"plot {LONG}", "name too long"),
         ("fit-2d --preset nothing", "no preset named 'nothing', and no such file"),
         ("fit-2d --preset folder.yaml", "no preset named 'folder.yaml'"),
-        ("fit-2d --preset ''", "no preset named ''"),
         (f"fit-2d --preset {LONG}", "no preset named"),
         ("fit-2d --preset empty.yaml", "empty.yaml: expected a mapping"),
         ("fit-2d --preset list.yaml", "list.yaml: expected a mapping"),
@@ -470,3 +469,20 @@ def test_sigterm_exits_143_and_gives_the_handlers_back(invoke, tmp_path):
     assert "to go on: nflow resume run" in result.stderr
     assert RunDirectory(tmp_path / "run").read_json("run.json")["status"] == "interrupted"
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [
+        (["check", ""], "'RUN_DIR'"),
+        (["compare", "run", ""], "'RUN...|SWEEP_DIR'"),
+        (["fit-2d", "--output="], "'--output'"),
+        (["train-vae", "--preset", ""], "'--preset'"),
+        (["fit-2d", "--set", "seed=1", "--set", ""], "'--set'"),
+        (["sweep", "figure3", "--scheduler", ""], "'--scheduler'"),
+    ],
+)
+def test_what_a_variable_that_was_never_set_leaves_is_no_argument(invoke, tmp_path, args, name):
+    result = invoke(*args)
+    assert (result.exit_code, os.listdir(tmp_path)) == (2, [])
+    assert f"Invalid value for {name}: expected a value. Received: ''" in result.stderr

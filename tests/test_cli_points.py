@@ -199,7 +199,7 @@ def test_a_preset_of_a_target_is_turned_to_points_by_the_option_and_back(invoke,
     [
         ("--data two-moons --target u1", 2, "--data and --target: one of the two is fitted"),
         ("--data two-moon", 1, "two-moon: no such points (did you mean 'two-moons'?); expected"),
-        ("--data ''", 1, "data.name: expected text of 1 or more letters"),
+        ("--data ''", 2, "expected a value. Received: ''"),
         ("--data nowhere.csv", 1, "nowhere.csv: no such points; expected"),
         ("--data .", 1, ".: no such points"),
         ("--data text.csv", 1, "text.csv: line 2: expected two numbers a line"),

@@ -129,7 +129,7 @@ SAMPLE = "--data mnist-sample"
         ("--data text.npz", 1, "text.npz: cannot be read"),
         ("--data idx", 1, "idx: no t10k-images"),
         ("--data no/such.npz", 1, "'no/such.npz': no such data set; expected mnist, mnist-sample"),
-        ("--data ''", 1, "--data: expected text of 1 or more letters"),
+        ("--data ''", 2, "expected a value. Received: ''"),
         ("--data good.npz --batch-size 31", 1, "at most the 30 training images. Received: 31"),
         ("--data good.npz", 1, "at most the 30 training images. Received: 100"),
         ("--preset whole.yaml", 1, "the 0 training images left by the validation split"),

@@ -201,6 +201,7 @@ def test_a_run_that_stopped_early_says_so_and_goes_on_when_extended(tmp_path, in
     [
         (["--steps", "10"], "expected 1010 or more"),
         (["--epochs", "10"], "extended by --steps"),
+        (["--epochs", "10", "--steps", "2000"], "extended by --steps"),
     ],
 )
 def test_what_cannot_be_extended_is_one_line(straight, invoke, args, words):

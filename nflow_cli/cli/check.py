@@ -3,9 +3,10 @@
 import click
 
 from nflow_cli.cli.layout import hanging
+from nflow_cli.cli.options import Command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run_dir", metavar="RUN_DIR")
 def check(run_dir: str) -> None:
     """Verify what a run saved: its model by mathematics, its figures by fresh draws.

@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from nflow_cli.cli import layout
+from nflow_cli.cli.options import Command
 from nflow_cli.text import printable
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("runs", metavar="RUN...|SWEEP_DIR", nargs=-1, required=True)
 @click.option(
     "--format",

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from nflow_cli.caveats import TRAINED_ON, Caveat, caveats_of, marked
+from nflow_cli.cli.options import Command
 from nflow_cli.cli.report import (
     Rows,
     bound_rows,
@@ -19,7 +20,7 @@ from nflow_cli.cli.report import (
 ALLOWED = {"fit-2d": (100, 10**7), "train-vae": (1, 5_000)}
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run_dir", metavar="RUN_DIR")
 @click.option("--data", metavar="FILE", help="Points (.csv, .npy); of a VAE, images (NAME|PATH).")
 @click.option(

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from nflow_cli import registry
-from nflow_cli.cli.options import THE_PRESETS, common_options
+from nflow_cli.cli.options import THE_PRESETS, Command, common_options
 
 KEYS = {  # what each option sets in a preset
     "data": "data",
@@ -35,7 +35,7 @@ def _pattern(_: Any, __: Any, value: str | None) -> list[str] | None:
     return names
 
 
-@click.command("fit-2d")
+@click.command("fit-2d", cls=Command)
 @click.option(
     "--flow",
     metavar="NAME[,NAME]",

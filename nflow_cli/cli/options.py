@@ -1,4 +1,4 @@
-"""What the commands share: options and overrides."""
+"""What the commands share: options, overrides, and what is no argument."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +11,19 @@ from nflow_cli.cli.layout import tell
 from nflow_cli.errors import ConfigError
 
 THE_PRESETS = "Default: the preset's."  # for the help of options
+
+
+class Command(click.Command):
+    """A command that takes no empty text, which a variable of the shell is that was never set."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, and refuse empty ones."""
+        rest = super().parse_args(ctx, args)
+        for parameter in self.get_params(ctx):
+            value = ctx.params.get(parameter.name or "")
+            if value == "" or (isinstance(value, tuple) and "" in value):
+                raise click.BadParameter("expected a value. Received: ''", ctx, parameter)
+        return rest
 
 
 def _a_number(_: Any, __: Any, value: float | None) -> float | None:

@@ -2,10 +2,11 @@
 
 import click
 
+from nflow_cli.cli.options import Command
 from nflow_cli.text import printable
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run_dir", metavar="RUN_DIR")
 @click.option(
     "--format",

@@ -3,10 +3,11 @@
 import click
 
 from nflow_cli.cli.layout import hanging
+from nflow_cli.cli.options import Command
 from nflow_cli.text import printable
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name", required=False)
 def presets(name: str | None) -> None:
     """List the presets with one line each, or print the preset NAME."""

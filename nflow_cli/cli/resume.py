@@ -5,10 +5,11 @@ from typing import Any
 import click
 
 from nflow_cli.cli.layout import tell
+from nflow_cli.cli.options import Command
 from nflow_cli.text import printable
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run_dir", metavar="RUN_DIR")
 @click.option("--steps", type=click.IntRange(1, 10**9), help="Extend a fit-2d run to this.")
 @click.option("--epochs", type=click.IntRange(1, 10**6), help="Extend a train-vae run to this.")
@@ -45,8 +46,10 @@ def _extended(config: Any, steps: int | None, epochs: int | None) -> Any:
     """Return the run's config, with the new total if one is given."""
     from nflow_cli.errors import ConfigError
 
-    key, given = ("steps", steps) if config.command == "fit-2d" else ("epochs", epochs)
-    if (steps or epochs) and given is None:
+    totals = {"steps": steps, "epochs": epochs}
+    key = "steps" if config.command == "fit-2d" else "epochs"
+    given = totals.pop(key)
+    if any(totals.values()):
         raise ConfigError(f"a run of `nflow {config.command}` is extended by --{key}")
     if given is None:
         return config

@@ -5,12 +5,13 @@ from typing import Any
 
 import click
 
+from nflow_cli.cli.options import Command
 from nflow_cli.text import printable
 
 SHOWN = 64
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run_dir", metavar="RUN_DIR")
 @click.option(
     "-n",

@@ -12,12 +12,13 @@ from typing import Any
 import click
 
 from nflow_cli.cli.layout import tell
+from nflow_cli.cli.options import Command
 from nflow_cli.text import printable
 
 MISSING = "one of SWEEP and --preset is needed: a grid of its own, or a preset to vary"
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("sweep", required=False)
 @click.option("--preset", metavar="NAME|FILE", help="A preset to vary, where there is no SWEEP.")
 @click.option(

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from nflow_cli.cli.options import THE_PRESETS, common_options
+from nflow_cli.cli.options import THE_PRESETS, Command, common_options
 
 KEYS = {  # what each option sets in a preset
     "flows": "flow.k",
@@ -17,7 +17,7 @@ KEYS = {  # what each option sets in a preset
 }
 
 
-@click.command("train-vae")
+@click.command("train-vae", cls=Command)
 @click.option(
     "--flows",
     type=click.IntRange(0, 10_000),
