@@ -109,10 +109,10 @@ def _opened(
         if isinstance(value, str) and path in NAMED:
             value = {"name": value}
             data = override(data, {path: value})
-        if value is None:
+        setters = [other.source for other in before if is_within(path, other.path)]
+        if value is None and not setters:
             break
         if not isinstance(value, dict):
-            setters = [other.source for other in before if is_within(path, other.path)]
             raise ConfigError(
                 f"{change.source}: expected a mapping at {path}. Received: {shortened(value)}, "
                 f"from {[source, *setters][-1]}"

@@ -236,6 +236,7 @@ def test_an_option_beats_set_beats_the_preset_beats_the_default(tmp_path):
         (["flow.k=2", "flow={}"], {}, "--set flow.k and --set flow: one replaces what the other"),
         (["train=1"], {"train.steps": 5}, "--train.steps: expected a mapping at train. Received: "),
         (["train=1"], {"train.steps": 5}, "Received: 1, from --set train"),
+        (["train="], {"train.steps": 5}, "Received: None, from --set train"),
         (
             ["seed.a=1"],
             {},
