@@ -38,6 +38,11 @@ NEWER = ("caveats", "base_", "atoms", "pareto_k", "largest_weight")
 RECORDED = ("compile_seconds", "train_seconds", "steps_per_second", "seconds_per_epoch")
 
 
+def first(quick):
+    """Return the kinds of run as parameters, all slow but one."""
+    return [pytest.param(kind, marks=() if kind == quick else slow) for kind in KINDS]
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Return a function that trains a run of a kind once, and another one of its shape."""
@@ -108,7 +113,7 @@ def test_every_figure_that_can_be_computed_again_is(copy, kind):
     assert set(edits) - named == ({"model_sha256"} if "checksum" in found else set())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", first("target"))
 def test_what_cannot_be_computed_again_is_recorded(copy, kind):
     run = copy(kind)
     assert outcomes(run)["files"].outcome == Outcome.RECORDED
@@ -120,15 +125,11 @@ def test_what_cannot_be_computed_again_is_recorded(copy, kind):
 
 
 SWAPS = [(k, name) for k in KINDS for name in FILES if name != "estimates.npz" or k == "images"]
-SOME = ("evaluation.npz", "estimates.npz")
 
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [
-        pytest.param(kind, name, marks=() if kind == "target" or name in SOME else slow)
-        for kind, name in SWAPS
-    ],
+    [pytest.param(kind, name, marks=() if kind == "target" else slow) for kind, name in SWAPS],
 )
 def test_a_file_of_another_run_is_found(runs, copy, kind, name):
     run = copy(kind)
@@ -141,7 +142,7 @@ def test_a_file_of_another_run_is_found(runs, copy, kind, name):
         assert {"files", "arrays" if name == "evaluation.npz" else "bound"} <= set(found)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", first("images"))
 def test_an_older_run_passes_and_is_said_to_keep_less(copy, kind):
     run = copy(kind)
     record = json.loads((run / "run.json").read_text())

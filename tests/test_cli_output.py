@@ -56,6 +56,7 @@ def test_notes_that_do_not_arrive_stop_nothing(unheard, redirection):
     assert (done.returncode, done.stdout, done.stderr) == (0, "run\n", "")
 
 
+@pytest.mark.slow
 def test_tensorflow_starts_without_a_stderr(unheard):
     done = shell(unheard[0], "nflow check run 2>&-")
     assert done.returncode == 0, done.stdout

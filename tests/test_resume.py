@@ -183,7 +183,13 @@ def test_more_steps_extend_a_finished_run_and_say_what_that_is(tmp_path, invoke)
 STOPS = ["--k", "1", "--steps", "900", "--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
 
 
-@pytest.mark.parametrize("data", [[], ["--data", "two-moons"]], ids=["target", "points"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param([], id="target"),
+        pytest.param(["--data", "two-moons"], id="points", marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_that_stopped_early_says_so_and_goes_on_when_extended(tmp_path, invoke, data):
     never_better = ["--set", "train.early_stopping={patience: 60, min_delta: 99.0}"]
     done = invoke("fit-2d", *data, *STOPS, *never_better, "--output", "run")
