@@ -10,7 +10,7 @@ from nflow_cli.mass import mass
 from nflow_cli.point_data import PointData, gaussian_log_prob
 from nflow_cli.trained import TrainedFlow, TrainedOnPoints
 
-MASS_SAMPLES = 100_000
+MASS_SAMPLES = 50_000
 
 
 def log_ratios(trained: TrainedFlow, n: int, seed: int) -> np.ndarray:

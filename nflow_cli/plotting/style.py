@@ -60,9 +60,15 @@ def without_warnings() -> Iterator[None]:
 
 def save_figure(figure: Figure, file: str | Path | BinaryIO, kind: str) -> None:
     """Write a figure as `png`, `svg` or `pdf`, without a date: equal figures give equal files."""
-    dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    options: dict[str, Any] = {
+        "png": {
+            "pil_kwargs": {"compress_level": 3}
+        },  # a sixth larger, in three quarters of the time
+        "svg": {"metadata": {"Date": None}},
+        "pdf": {"metadata": {"CreationDate": None}},
+    }
     with drawing(), without_warnings():
-        figure.savefig(file, format=kind, dpi=DPI, metadata=dateless.get(kind))
+        figure.savefig(file, format=kind, dpi=DPI, **options[kind])
 
 
 @without_warnings()
