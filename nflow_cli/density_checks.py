@@ -11,6 +11,7 @@ from keras import ops
 from nflow_cli.caveats import is_dominated
 from nflow_cli.checked_run import CheckedRun, agree, differences, unlike
 from nflow_cli.evaluation import (
+    SHOWN_SAMPLES,
     evaluate_samples,
     partial_log_densities,
     partial_samples,
@@ -18,7 +19,7 @@ from nflow_cli.evaluation import (
     score,
 )
 from nflow_cli.flow_checks import Outcome, Verdict, passed
-from nflow_cli.points_evaluation import deformation_samples
+from nflow_cli.points_evaluation import SHOWN_POINTS, deformation_samples
 from nflow_cli.run_dir import EVALUATION, RUN, SUMMARY
 from nflow_cli.schema import MAX_SEED
 from nflow_cli.scores import held_out_figures, log_ratios, mass_of
@@ -110,12 +111,11 @@ def check_held_out(run: CheckedRun) -> Verdict:
 def check_arrays(run: CheckedRun) -> Verdict:
     """Compute again what the pictures of a fit to a target are drawn from."""
     flow, base, target = _parts(run)
-    seed, n = run.config.seed, len(run.arrays["samples"])
+    seed, n = run.config.seed, SHOWN_SAMPLES
     z0, z, _ = next(pushed_samples(flow, base, target, seed, run.config.evaluate.samples))
     wrong = run.unlike("samples", z[:n]) + run.unlike("base_samples", z0[:n])
     if exact := getattr(target, "sample", None):
-        count = len(run.arrays["target_samples"])
-        wrong += run.unlike("target_samples", exact(stream(seed, "target-samples"), count))
+        wrong += run.unlike("target_samples", exact(stream(seed, "target-samples"), n))
 
     def at(points: np.ndarray) -> dict[str, Any]:
         z = ops.convert_to_tensor(points.astype(np.float32))
@@ -135,9 +135,10 @@ def check_arrays(run: CheckedRun) -> Verdict:
 def check_arrays_of_points(run: CheckedRun) -> Verdict:
     """Compute again what the pictures of a fit to points are drawn from."""
     trained, units = run.trained, run.trained.units
-    n, n_test = (len(run.arrays[key]) for key in ("samples", "test_points"))
+    # An older run shows no more draws than it was judged by.
+    n = len(run.arrays["samples"]) if run.is_older else SHOWN_POINTS
     wrong = run.unlike("samples", trained.sample(n, seed=run.config.seed))
-    wrong += run.unlike("test_points", run.data.test[:n_test])
+    wrong += run.unlike("test_points", run.data.test[:SHOWN_POINTS])
     wrong += _unlike_grid(run, lambda points: {"log_q": trained.log_prob(points)})
     every = np.full(len(run.arrays["deformation_k"]), True)
     drawn = partial(deformation_samples, trained)
@@ -173,8 +174,10 @@ def _unlike_strip(
     expected = [log_q[k].astype(np.float64) + log_det for k in panels[compared].tolist()]
     name = f"{EVALUATION}: log_deformation"
     wrong = unlike(name, np.reshape(expected, (-1, len(chosen))), strip[compared], nats=True)
-    if "deformation_samples" in run.arrays:  # not of an older run
+    if "deformation_samples" in run.arrays:
         wrong += run.unlike("deformation_samples", drawn(panels.tolist()))
+    elif not run.is_older:
+        wrong.append(f"{EVALUATION}: deformation_samples: missing")
     return wrong
 
 

@@ -319,7 +319,7 @@ def test_a_sweep_of_vaes(tmp_path):
         *("negative_elbo", "negative_log_likelihood")
     }
     for k in (0, 2):
-        run = tmp_path / "s" / f"smoke,flow.k={k}"
+        run = tmp_path / "s" / f"mnist-sample-planar-radial,flow.k={k}"
         preset = run / "config.yaml"
         alone = run_nflow(tmp_path, "train-vae", "--preset", preset, "--output", f"alone-{k}")
         assert alone.returncode == 0, alone.stderr
