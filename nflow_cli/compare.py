@@ -1,6 +1,5 @@
 """Runs side by side: their figures, grouped over seeds. No Keras here."""
 
-import json
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.caveats import Caveat, caveats_of, words
+from nflow_cli.config_keys import SAME_EXPERIMENT, flat, without
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation_arrays import DENSITIES, thinned
 from nflow_cli.picture_data import LARGEST
@@ -55,13 +55,6 @@ MEASURES = {
         Measure("seconds_per_epoch", "s/epoch", "", 1, has_spread=False),
     ],
 }
-# Keys of a config that make no other experiment: they tell of it, or judge and save what it gave.
-# More importance samples make another figure of a VAE, a tighter bound; more samples of a density
-# the same one with a smaller error.
-APART = (
-    *("seed", "description", "published", "data.fallback", "train.checkpoint_seconds"),
-    *("evaluate.samples", "evaluate.grid"),
-)
 # Those that a group's identity tells.
 IDENTITY = ("target", "data.name", "data.binarization", "flow.pattern", "flow.k")
 
@@ -101,11 +94,13 @@ class Result:
 
         Those of its identity are not among them.
         """
-        flat = dict(_flat("", self.config.model_dump(mode="json")))
+        settings = dict(
+            flat(without(self.config.model_dump(mode="json"), SAME_EXPERIMENT + IDENTITY))
+        )
         # Sets that are drawn from the seed differ between seeds, and are the same experiment.
         if self.kind != "fit-2d" and self._data["name"] not in POINT_SETS:
-            flat["data.sha256"] = str(self._data.get("sha256"))[:12]
-        return {key: value for key, value in flat.items() if not _among(key, APART + IDENTITY)}
+            settings["data.sha256"] = str(self._data.get("sha256"))[:12]
+        return settings
 
     @cached_property
     def caveats(self) -> list[Caveat]:
@@ -291,19 +286,6 @@ def _differing(settings: Sequence[Mapping[str, str]]) -> set[str]:
     """Return the keys that not all have, or not with the same value."""
     keys = {key for some in settings for key in some}
     return {key for key in keys if len({some.get(key) for some in settings}) > 1}
-
-
-def _among(key: str, keys: Iterable[str]) -> bool:
-    """Return whether a dotted key is one of some, or below one."""
-    return any(key == other or key.startswith(f"{other}.") for other in keys)
-
-
-def _flat(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
-    if not isinstance(value, dict):
-        yield prefix, value if isinstance(value, str) else json.dumps(value)
-        return
-    for key, below in value.items():
-        yield from _flat(f"{prefix}.{key}" if prefix else key, below)
 
 
 def densities(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from nflow_cli.config_keys import is_within
 from nflow_cli.errors import ConfigError, TargetError
 from nflow_cli.registry import nearest
 from nflow_cli.schema import SCHEMAS, TARGET_KINDS, Flow, Strict
@@ -193,11 +194,6 @@ def override(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
             value = override(below if isinstance(below, dict) else {}, {rest: value})
         result[head] = value
     return result
-
-
-def is_within(path: str, other: str) -> bool:
-    """Return whether a dotted path is ``other``, or below it."""
-    return f"{path}.".startswith(f"{other}.")
 
 
 def validate(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli import config
-from nflow_cli.config import is_within
+from nflow_cli.config_keys import is_within
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import POINT_SETS
 from nflow_cli.schema import RUNS

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from nflow_cli.config import Change, is_within, override, shortened, validate
+from nflow_cli.config import Change, override, shortened, validate
+from nflow_cli.config_keys import is_within
 from nflow_cli.errors import ConfigError
 from nflow_cli.schema import NAMED, Strict
 

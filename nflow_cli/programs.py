@@ -5,15 +5,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from nflow_cli.config import fingerprint
+from nflow_cli.config_keys import NOT_COMPILED, without
 from nflow_cli.saving import DIM
-
-# What a config holds beside what is compiled.
-NOT_COMPILED: dict[str, Any] = {
-    "description": True,
-    "seed": True,
-    "evaluate": True,
-    "train": {"restarts", "halving", "early_stopping", "checkpoint_seconds"},
-}
 
 _fits: dict[str, Any] = {}
 _widened: WeakKeyDictionary[Any, dict[int, Any]] = WeakKeyDictionary()
@@ -29,7 +22,7 @@ def compiled_before(config: Any, build: Callable[[], Any]) -> Any:
         config: Of the run.
         build: Returns a :class:`~nflow_cli.training.ChunkTrainer` with a ``flow``, not trained.
     """
-    key = fingerprint(config.model_dump(mode="json", exclude=NOT_COMPILED))
+    key = fingerprint(without(config.model_dump(mode="json"), NOT_COMPILED))
     return _again(_fits, key, [config.seed], build)
 
 

@@ -9,18 +9,14 @@ import keras
 import numpy as np
 
 from nflow_cli.checkpoints import Checkpoint, Checkpoints
-from nflow_cli.config import fingerprint
-from nflow_cli.errors import Interrupted, RunDirectoryError
-from nflow_cli.run_dir import CHECKPOINTS, CONFIG, RunDirectory
+from nflow_cli.config import fingerprint, validate
+from nflow_cli.config_keys import FREE_TO_CHANGE, differing, without
+from nflow_cli.errors import ConfigError, Interrupted, RunDirectoryError
+from nflow_cli.run_dir import CHECKPOINTS, CONFIG
 from nflow_cli.saved_state import StateError, TrainingState, checked
+from nflow_cli.schema import RUNS, Strict
 from nflow_cli.signals import Held
 from nflow_cli.training import ChunkTrainer
-
-# What a training that goes on may have of its own.
-FREE: Any = {
-    **dict.fromkeys(("description", "evaluate", "published"), True),
-    "train": {"steps", "epochs", "checkpoint_seconds"},
-}
 
 
 class Checkpointer(keras.callbacks.Callback):
@@ -42,7 +38,7 @@ class Checkpointer(keras.callbacks.Callback):
         self.store, self.seconds, self.steps = store, seconds, steps
         self.parts = {type(c).__name__: c for c in callbacks if hasattr(c, "restore")}
         self.signals = Held()
-        self.settings = _settings(store.directory)
+        self.settings = self._read_settings()
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Start the clock."""
@@ -69,7 +65,8 @@ class Checkpointer(keras.callbacks.Callback):
             for i, variable in enumerate(self.model.state_variables)
         }
         state: dict[str, Any] = {"finished": finished, "steps": self.steps}
-        state["settings"] = self.settings
+        state["config"] = self.settings
+        state["settings"] = fingerprint(self.settings)  # all that an older nflow looks at
         for name, part in self.parts.items():
             state[name] = {}
             for key, value in part.state().items():
@@ -87,17 +84,42 @@ class Checkpointer(keras.callbacks.Callback):
         """
         saved = self.store.load()
         if saved is not None:
-            if saved.state.get("settings") != self.settings:
-                raise RunDirectoryError(
-                    f"{self.store.directory.path / CONFIG}: not the one that its checkpoints were "
-                    "trained by; put that back, or repeat the run from this one"
-                )
+            self._expect_settings(saved.state)
             self._restore(saved)
             if self._is_extended_after_early_stop(saved.state):
                 for part in self.parts.values():
                     if hasattr(part, "be_patient_again"):
                         part.be_patient_again()
         return saved
+
+    def _read_settings(self) -> dict[str, Any]:
+        """Return the settings of ``config.yaml``; none for a library's user, who trains without."""
+        directory = self.store.directory
+        return _settings_of(directory.read_config()) if directory.has(CONFIG) else {}
+
+    def _expect_settings(self, state: Mapping[str, Any]) -> None:
+        """See that a checkpoint is of a training by the settings of this one.
+
+        They are compared key by key, and a key that the checkpoint has not has its default: schemas
+        gain keys. An older checkpoint has a SHA-256 of its settings alone.
+        """
+        if not self.settings:
+            return
+        path = self.store.directory.path
+        if "config" in state:
+            try:
+                trained = _settings_of(validate(state["config"], "", RUNS))
+            except (ConfigError, AttributeError):
+                raise self._damaged("a checkpoint's config") from None
+            changed = differing(self.settings, trained)
+        else:
+            written = _settings_of(self.store.directory.read_preset(CONFIG))
+            changed = [] if state.get("settings") == fingerprint(written) else ["another config"]
+        if changed:
+            raise RunDirectoryError(
+                f"{path / CONFIG}: not the one that its checkpoints were trained by "
+                f"({', '.join(changed)}); put that back, or repeat the run from this one"
+            )
 
     def _restore(self, saved: Checkpoint) -> None:
         name = "training"
@@ -138,11 +160,10 @@ class Checkpointer(keras.callbacks.Callback):
             raise self._damaged(f"{made} updates, of which it counts {clock.updates[-1]}")
 
 
-def _settings(directory: RunDirectory) -> str | None:
-    """Return what tells trainings apart that cannot go on from each other's checkpoints."""
-    if not directory.has(CONFIG):  # a library's user trains without
-        return None
-    return fingerprint(directory.read_config().model_dump(mode="json", exclude=FREE))
+def _settings_of(config: Strict | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a config that a training which goes on must share."""
+    data = config.model_dump(mode="json") if isinstance(config, Strict) else config
+    return without(data, FREE_TO_CHANGE)
 
 
 def _forms(arrays: list[np.ndarray]) -> list[tuple[tuple[int, ...], str]]:

@@ -1,0 +1,55 @@
+"""Which keys of a config matter for what, and two configs key by key. No Keras here."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+# What may change when a training goes on.
+FREE_TO_CHANGE = (
+    *("description", "evaluate", "published"),
+    *("train.steps", "train.epochs", "train.checkpoint_seconds"),
+)
+# What the compiled program of a fit does not depend on.
+NOT_COMPILED = (
+    *("description", "seed", "evaluate"),
+    *("train.restarts", "train.halving", "train.early_stopping", "train.checkpoint_seconds"),
+)
+# What makes no other experiment: it tells of it, or judges and saves what it gave. More importance
+# samples make another figure of a VAE, a tighter bound; more samples of a density the same one with
+# a smaller error.
+SAME_EXPERIMENT = (
+    *("seed", "description", "published", "data.fallback", "train.checkpoint_seconds"),
+    *("evaluate.samples", "evaluate.grid"),
+)
+
+
+def is_within(path: str, other: str) -> bool:
+    """Return whether a dotted path is ``other``, or below it."""
+    return f"{path}.".startswith(f"{other}.")
+
+
+def without(data: Mapping[str, Any], keys: Iterable[str], prefix: str = "") -> dict[str, Any]:
+    """Return a config, as plain nested mappings, without some dotted keys."""
+    rest = {}
+    for key, value in data.items():
+        path = f"{prefix}{key}"
+        if any(path == other for other in keys):
+            continue
+        rest[key] = without(value, keys, f"{path}.") if isinstance(value, dict) else value
+    return rest
+
+
+def flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each dotted key of nested mappings, and its value as text."""
+    for key, value in data.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
+
+
+def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Return the dotted keys that not both have, or not with the same value, in order."""
+    flat_first, flat_second = dict(flat(first)), dict(flat(second))
+    keys = dict.fromkeys([*flat_first, *flat_second])
+    return [key for key in keys if flat_first.get(key) != flat_second.get(key)]
