@@ -2,6 +2,8 @@
 
 from typing import Any
 
+__all__ = ["__version__", "load"]
+
 __version__ = "0.1.0"
 
 

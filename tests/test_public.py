@@ -1,0 +1,47 @@
+"""The names that users may rely on: those of the README, and no others."""
+
+import importlib
+from pathlib import Path
+
+import keras
+import pytest
+
+import nflow_cli
+
+PUBLIC = {
+    "nflow_cli": ["__version__", "load"],
+    "nflow_cli.flows": [
+        "AmortizedFlowStack",
+        "Flow",
+        "FlowStack",
+        "GaussianSampling",
+        "PlanarFlow",
+        "RadialFlow",
+    ],
+}
+OF_A_RUN = {  # that is loaded
+    "target-finished": ["flow", "log_prob", "sample"],
+    "points-finished": ["flow", "log_prob", "sample"],
+    "images-finished": ["model", "sample"],
+}
+OF_A_FLOW = ["forward_and_log_det", "inverse_and_log_det"]
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_the_public_names_are_those_that_a_module_lists(module):
+    imported = importlib.import_module(module)
+    assert sorted(imported.__all__) == PUBLIC[module]
+    assert all(hasattr(imported, name) for name in PUBLIC[module])
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow")
+@pytest.mark.parametrize("run", OF_A_RUN)
+def test_a_loaded_run_has_its_public_names(run):
+    trained = nflow_cli.load(Path(__file__).with_name("golden") / "runs" / run)
+    assert all(hasattr(trained, name) for name in OF_A_RUN[run])
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC["nflow_cli.flows"] if "Flow" in name])
+def test_a_flow_has_its_public_names(name):
+    flow = getattr(importlib.import_module("nflow_cli.flows"), name)
+    assert all(hasattr(flow, method) for method in OF_A_FLOW)
