@@ -5,8 +5,10 @@ config and the facts beside the figures, so it is found for older runs too. No K
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
+
+from nflow_cli.schema import Annealed
 
 # Where one sample makes up more of Σw^2, or would of ten times as many, ESS and log Z spread far
 # more than their errors say.
@@ -41,15 +43,6 @@ TRAINED_ON = Caveat(
 )
 
 
-def caveats_of(config: Any, summary: Summary) -> list[Caveat]:
-    """Return the caveats of a run, from its config and the facts in its summary.
-
-    Facts that an older summary lacks, or that are not numbers, give none.
-    """
-    caveats = (rule(config, summary) for rule in _RULES)
-    return [caveat for caveat in caveats if caveat is not None]
-
-
 def records(caveats: Iterable[Caveat]) -> list[dict[str, Any]]:
     """Return caveats as ``summary.json`` holds them."""
     return [{**caveat._asdict(), "figures": list(caveat.figures)} for caveat in caveats]
@@ -60,15 +53,11 @@ def words(caveats: Iterable[Caveat], key: str) -> str:
     return ", ".join(caveat.word for caveat in caveats if key in caveat.figures)
 
 
-def last_beta(config: Any, summary: Summary) -> float:
-    """Return the ``β`` that training ended with: 1 where the objective was annealed to its end."""
-    annealed = config.train.warm_up if config.command == "train-vae" else config.train.annealing
-    key, length = ("epochs", "epochs") if config.command == "train-vae" else ("steps", "updates")
-    number, due = _number(summary, key), getattr(annealed, length)
-    made: float = getattr(config.train, key) if number is None else number
-    if not 0 <= made < due:
+def annealed_beta(annealed: Annealed, made: float) -> float:
+    """Return the ``β`` that a training of ``made`` updates or epochs ended with."""
+    if not 0 <= made < annealed.length:
         return 1.0
-    return annealed.start + (1 - annealed.start) * made / due
+    return annealed.start + (1 - annealed.start) * made / annealed.length
 
 
 def marked(text: str, caveats: Iterable[Caveat], key: str) -> str:
@@ -77,7 +66,7 @@ def marked(text: str, caveats: Iterable[Caveat], key: str) -> str:
     return f"{text} [{beside}]" if beside else text
 
 
-def _number(summary: Summary, key: str) -> float | None:
+def number(summary: Summary, key: str) -> float | None:
     """Return a fact, or None where it is not known; NaN where it is not finite."""
     value = summary.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -85,38 +74,42 @@ def _number(summary: Summary, key: str) -> float | None:
     return float(value) if abs(value) < 1e300 else math.nan
 
 
-def _ruined(config: Any, summary: Summary) -> Caveat | None:
-    """Tell a fit that is worse than no fit at all, unless its annealing explains that."""
-    if last_beta(config, summary) < 1:
+def ruined_images(summary: Summary) -> Caveat | None:
+    """Tell a VAE that is worse than fair coins."""
+    value = number(summary, "negative_elbo")
+    if value is None or value <= COIN:
         return None
-    text = None
-    if config.command == "train-vae":
-        value = _number(summary, "negative_elbo")
-        if value is not None and not value <= COIN:
-            text = f"-ELBO {value:.4g}: worse than fair coins, {COIN:.1f}"
-    elif config.data is not None:
-        text = _worse(summary, "log_likelihood", "base_log_likelihood", sign=-1)
-    else:
-        text = _worse(summary, "free_energy", "base_free_energy", sign=1)
-    return Caveat("ruined", _JUDGES, f"{text}; try a smaller learning rate") if text else None
+    return _ruined(f"-ELBO {value:.4g}: worse than fair coins, {COIN:.1f}")
+
+
+def ruined_fit(summary: Summary, key: str, sign: int) -> Caveat | None:
+    """Tell a fit whose figure ``key`` is worse than that of its base without a flow.
+
+    ``sign``: 1 where a smaller figure is better, else -1.
+    """
+    text = _worse(summary, key, f"base_{key}", sign)
+    return text and _ruined(text)
+
+
+def _ruined(text: str) -> Caveat:
+    return Caveat("ruined", _JUDGES, f"{text}; try a smaller learning rate")
 
 
 def _worse(summary: Summary, key: str, base: str, sign: int) -> str | None:
     """Return how a fit is worse than its base without a flow, or that it is not finite."""
     if base not in summary:
         return None
-    value, level = _number(summary, key), _number(summary, base)
+    value, level = number(summary, key), number(summary, base)
     if value is None or math.isnan(value):  # JSON holds null for what is not finite
         return "the fit is not finite"
-    error = _number(summary, f"{base}_standard_error")
+    error = number(summary, f"{base}_standard_error")
     if level is None or error is None or not sign * (value - level) > SIGMAS * error:
         return None
     return f"worse than the base without a flow ({level:.4g} nats)"
 
 
-def _annealing(config: Any, summary: Summary) -> Caveat | None:
-    """Tell a training that ended while its objective was still annealed."""
-    beta = last_beta(config, summary)
+def annealing(beta: float) -> Caveat | None:
+    """Tell a training that ended while its objective was still annealed, at ``beta``."""
     if beta >= 1:
         return None
     reason = f"training ended at β = {beta:.3f}, on its way to 1: train longer, or anneal less"
@@ -125,17 +118,17 @@ def _annealing(config: Any, summary: Summary) -> Caveat | None:
 
 def is_dominated(summary: Summary) -> bool:
     """Return whether a few samples outweigh the others, as far as is known."""
-    return _dominated(None, summary) is not None
+    return dominated(summary) is not None
 
 
-def _dominated(_: Any, summary: Summary) -> Caveat | None:
+def dominated(summary: Summary) -> Caveat | None:
     """Tell weights that a few samples dominate, or would if there were more of them.
 
     The largest of n weights grows as ``n^k``, ``k`` the shape of their tail (Vehtari et al. 2024,
     arXiv 1507.02646), so its part of the sum of squares as ``n^(2k - 1)``. Their mean is finite, so
     ``k`` is at most 1: an estimate above that is of weights that have an end, or no one shape.
     """
-    share, tail = (_number(summary, key) or 0.0 for key in ("largest_weight", "pareto_k"))
+    share, tail = (number(summary, key) or 0.0 for key in ("largest_weight", "pareto_k"))
     later = share * float(MORE) ** (2 * min(tail, 1.0) - 1)
     if share >= DOMINATED:
         text = f"one sample holds {share:.0%} of the squared weights"
@@ -148,25 +141,25 @@ def _dominated(_: Any, summary: Summary) -> Caveat | None:
     return Caveat("dominated", ("ess", "estimated_log_z"), reason)
 
 
-def _mass(_: Any, summary: Summary) -> Caveat | None:
+def mass(summary: Summary) -> Caveat | None:
     """Tell a mass that was not resolved."""
     if "mass_error" not in summary:
         return None
-    mass, error = (_number(summary, key) for key in ("mass", "mass_error"))
-    if mass is None or error is None or math.isnan(mass + error):
+    value, error = (number(summary, key) for key in ("mass", "mass_error"))
+    if value is None or error is None or math.isnan(value + error):
         return Caveat("unresolved", ("mass",), "the density has no finite mass where its draws are")
-    if error <= UNRESOLVED and abs(mass - 1) <= UNRESOLVED:
+    if error <= UNRESOLVED and abs(value - 1) <= UNRESOLVED:
         return None
     reason = "q is too narrow, or has too long tails, to be summed where its draws are"
     return Caveat("unresolved", ("mass",), reason)
 
 
-def _atoms(_: Any, summary: Summary) -> Caveat | None:
+def atoms(summary: Summary) -> Caveat | None:
     """Tell data whose values repeat, so that the likelihood rises without bound."""
-    atoms = summary.get("atoms")
-    if not isinstance(atoms, list) or not all(isinstance(atom, Mapping) for atom in atoms):
+    columns = summary.get("atoms")
+    if not isinstance(columns, list) or not all(isinstance(atom, Mapping) for atom in columns):
         return None
-    texts = [text for atom in atoms if (text := _atom(atom))]
+    texts = [text for atom in columns if (text := _atom(atom))]
     if not texts:
         return None
     reason = f"{'; '.join(texts)}: the likelihood of a density rises without bound there"
@@ -175,7 +168,7 @@ def _atoms(_: Any, summary: Summary) -> Caveat | None:
 
 def _atom(atom: Mapping[str, Any]) -> str | None:
     column, value, share, step, repeated = (
-        _number(atom, key) for key in ("column", "value", "share", "step", "repeated")
+        number(atom, key) for key in ("column", "value", "share", "step", "repeated")
     )
     if column is not None and value is not None and share is not None:
         return f"column {column:g} is {value:g} in {share:.0%} of the rows"
@@ -183,11 +176,3 @@ def _atom(atom: Mapping[str, Any]) -> str | None:
         return f"column {column:g} goes in steps of {step:g}, {repeated:.0%} of its rows repeat"
     return None
 
-
-_RULES: tuple[Callable[[Any, Summary], Caveat | None], ...] = (
-    _ruined,
-    _annealing,
-    _dominated,
-    _mass,
-    _atoms,
-)

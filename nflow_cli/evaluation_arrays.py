@@ -11,29 +11,12 @@ from nflow_cli.schema import MAX_GRID
 # length. "?": it may also be empty.
 Shapes = Mapping[str, Sequence[str | int]]
 
-_STRIP: dict[str, Sequence[str | int]] = {"deformation_k": "k", "log_deformation": "kji"}
-_STRIP |= {
-    "deformation_axis_1": "i",
-    "deformation_axis_2": "j",
-    "deformation_samples": ("k", "v", 2),
+STRIP: Shapes = {
+    **{"deformation_k": "k", "log_deformation": "kji"},
+    **{"deformation_axis_1": "i", "deformation_axis_2": "j", "deformation_samples": ("k", "v", 2)},
 }
 LATER = ("deformation_samples",)  # which an older run does not have
 DENSITIES: Shapes = {"axis_1": "x", "log_target": "xx", "log_q": "xx"}  # what `compare` draws
-ARRAYS: Mapping[str, Shapes] = {
-    "fit-2d": {
-        **{"axis_1": "x", "axis_2": "y", "log_target": "yx", "log_base": "yx", "log_q": "yx"},
-        **{"samples": ("s", 2), "base_samples": ("t", 2), "target_samples": ("u", 2), **_STRIP},
-    },
-    "points": {
-        **{"axis_1": "x", "axis_2": "y", "log_q": "yx", "samples": ("s", 2)},
-        **{"test_points": ("t", 2), **_STRIP},
-    },
-    "train-vae": {
-        **{"base_latents": ("n", 2), "latents": ("n", 2), "latent_axes": (2,), "labels": "n?"},
-        **{"originals": "mhw", "reconstructions": "mhw", "samples": "dhw"},
-        **{"manifold": "rrhw", "manifold_axis": "r"},
-    },
-}
 _WHOLE = ("deformation_k", "latent_axes", "labels")  # numbers
 _AXES = ("axis_1", "axis_2", "deformation_axis_1", "deformation_axis_2", "manifold_axis")
 # The least and the greatest length of an axis: of a grid, of the strip and its panels, of points,

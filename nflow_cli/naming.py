@@ -9,7 +9,7 @@ from nflow_cli import config
 from nflow_cli.config_keys import is_within
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import POINT_SETS
-from nflow_cli.schema import RUNS
+from nflow_cli.schema import RUNS, Config
 
 MAX_LABEL = 40  # letters of a value in a folder's name
 # What makes an experiment, beside how it is trained and judged.
@@ -17,7 +17,7 @@ EXPERIMENT: Any = {"command": True, "target": True, "base": True, "model": True,
 EXPERIMENT |= {"data": {"name", "binarization"}}
 
 
-def run_name(resolved: Any, preset: Path) -> str:
+def run_name(resolved: Config, preset: Path) -> str:
     """Return the name of a run by a preset: the preset's, unless its experiment is another one.
 
     Then it is made from what runs, such as ``u1-planar-radial-k6``.
@@ -25,7 +25,7 @@ def run_name(resolved: Any, preset: Path) -> str:
     return preset.stem if _same_experiment(resolved, preset) else made_name(resolved)
 
 
-def made_name(resolved: Any, varied: Iterable[str] = ()) -> str:
+def made_name(resolved: Config, varied: Iterable[str] = ()) -> str:
     """Return what a config fits, its flows and K, such as ``two-moons-planar-k32``.
 
     What is below a dotted key of ``varied``, or above it, is left out.
@@ -33,7 +33,7 @@ def made_name(resolved: Any, varied: Iterable[str] = ()) -> str:
     flow = resolved.flow
     pattern = "-".join(flow.pattern)
     words = {
-        "data" if resolved.data is not None else "target": _subject(resolved),
+        resolved.subject_key: _subject(resolved),
         "flow.pattern": pattern if len(pattern) <= MAX_LABEL else "mixed",
         "flow.k": f"k{flow.k}",
     }
@@ -47,15 +47,15 @@ def touches(keys: Iterable[str], path: str) -> bool:
     return any(is_within(key, path) or is_within(path, key) for key in keys)
 
 
-def _subject(resolved: Any) -> str:
+def _subject(resolved: Config) -> str:
     """Return the name of the target or of the data, as letters for a folder's name."""
-    if resolved.data is None:
-        return resolved.target.name
-    name = resolved.data.name
-    return text_of(name if name in POINT_SETS else Path(name).stem)[:MAX_LABEL] or "data"
+    name = resolved.subject
+    if resolved.subject_key == "target" or name in POINT_SETS:
+        return name
+    return text_of(Path(name).stem)[:MAX_LABEL] or "data"
 
 
-def _same_experiment(resolved: Any, preset: Path) -> bool:
+def _same_experiment(resolved: Config, preset: Path) -> bool:
     try:
         alone = config.validate(config.read_preset(preset), str(preset), RUNS)
     except ConfigError:  # it needs what is changed

@@ -6,7 +6,7 @@ from typing import Any
 from nflow_cli.config import Change, override, shortened, validate
 from nflow_cli.config_keys import is_within
 from nflow_cli.errors import ConfigError
-from nflow_cli.schema import NAMED, Strict
+from nflow_cli.schema import NAMED, Config, Strict
 
 
 def resolve(
@@ -41,16 +41,9 @@ def resolve(
     return resolved.model_copy(update={"description": ""})
 
 
-# By command: how long a training is, and the mapping and its key for how long it is annealed.
-ANNEALED = {
-    "fit-2d": ("steps", "annealing", "updates"),
-    "train-vae": ("epochs", "warm_up", "epochs"),
-}
-
-
 def in_proportion(
-    config: Any, preset: Mapping[str, Any], changes: Sequence[Change], schemas: Any
-) -> tuple[Any, str]:
+    config: Config, preset: Mapping[str, Any], changes: Sequence[Change], schemas: Any
+) -> tuple[Config, str]:
     """Anneal a training that is shorter than its preset's for the same part of it.
 
     Else it would end before its objective is that of the fit. How long it is annealed is left
@@ -66,7 +59,7 @@ def in_proportion(
         The config, and a line that tells what was shortened, or "".
     """
     alone = _alone(preset, schemas, config.seed)
-    steps, annealed, length = ANNEALED[config.command]
+    steps, (annealed, length) = config.train.length_key, config.train.annealed_keys
     path = f"train.{annealed}.{length}"
     settings = getattr(config.train, annealed)
     before = getattr(settings, length)

@@ -1,18 +1,20 @@
 """What the pictures of a run are drawn from: read from its files, and checked. No Keras here."""
 
 import math
-from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 from pydantic import AfterValidator, ConfigDict, Field
 
-from nflow_cli.caveats import caveats_of
 from nflow_cli.config import validate
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.evaluation_arrays import ARRAYS, thinned
+from nflow_cli.evaluation_arrays import thinned
 from nflow_cli.run_dir import METRICS, SUMMARY, RunDirectory
 from nflow_cli.schema import MAX_PATH, Strict
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments import Experiment
 
 LARGEST = 1e100  # of a figure in nats; a larger one says nothing, and overflows in a picture
 MOST_ROWS = 2_000  # of metrics.csv that are drawn; of more, means
@@ -25,70 +27,24 @@ Error = Annotated[float, Field(ge=0, le=LARGEST)] | None
 Computed = Annotated[Figure, AfterValidator(lambda value: math.nan if value is None else value)]
 
 
-class _Lenient(Strict):
+class Lenient(Strict):
     """A part of ``summary.json``, which may hold more."""
 
     model_config = ConfigDict(extra="allow")
 
 
-class _Data(_Lenient):
+class DataForm(Lenient):
+    """The data, in ``summary.json``."""
+
     name: Text
     n_test: Count | None = None
 
 
-class _Summary(_Lenient):
+class SummaryForm(Lenient):
+    """What pictures need of ``summary.json``, whatever was trained."""
+
     flow: Text
     k: Count
-
-
-class _Restarts(_Lenient):
-    updates: list[Count] = Field(default=[])
-
-
-class _OfTarget(_Summary):
-    target: Text
-    restarts: _Restarts = _Restarts()
-    kl: Figure = None
-    kl_standard_error: Error = None
-    ess: Figure = None
-    mass: Figure = None
-    log_z: Figure = None
-
-
-class _OfPoints(_Summary):
-    target: None = None
-    data: _Data
-    best_update: Count
-    log_likelihood: Figure
-    log_likelihood_standard_error: Error = None
-    gaussian_log_likelihood: Figure
-    gaussian_log_likelihood_standard_error: Error = None
-
-
-class _OfImages(_Summary):
-    data: _Data
-    latent_dim: Count
-    amortized: bool
-    binarization: Text
-    negative_elbo: Computed
-    reconstruction: Computed
-    kl: Computed
-    negative_log_likelihood: Figure = None
-    nll_standard_error: Error = None
-    nll_samples: Count
-
-
-_SUMMARIES: dict[str, type[Strict]] = {
-    "fit-2d": _OfTarget,
-    "points": _OfPoints,
-    "train-vae": _OfImages,
-}
-# Columns of metrics.csv, the first of which counts updates or epochs.
-_COLUMNS = {
-    "fit-2d": ("update", "loss", "kl", "beta"),
-    "points": ("update", "loss", "validation_loss"),
-    "train-vae": ("epoch", "negative_elbo", "reconstruction", "kl", "beta"),
-}
 
 
 class PictureData(NamedTuple):
@@ -99,28 +55,28 @@ class PictureData(NamedTuple):
     summary: Mapping[str, Any]
 
 
-def read_picture_data(run: RunDirectory, config: Any) -> PictureData:
-    """Read what the pictures of a run with that config are drawn from.
+def read_picture_data(run: RunDirectory, experiment: "Experiment") -> PictureData:
+    """Read what the pictures of a run of that experiment are drawn from.
 
     Raises:
         NflowError: In one line that names the file: it is missing, damaged, or of another run.
     """
-    shapes = ARRAYS[config.experiment]
     return PictureData(
-        thinned(run.read_evaluation(shapes), shapes),
-        _metrics(run, _COLUMNS[config.experiment]),
-        _summary(run, config),
+        thinned(run.read_evaluation(experiment.shapes), experiment.shapes),
+        _metrics(run, experiment.columns),
+        _summary(run, experiment),
     )
 
 
-def _summary(run: RunDirectory, config: Any) -> dict[str, Any]:
+def _summary(run: RunDirectory, experiment: "Experiment") -> dict[str, Any]:
     """Read ``summary.json``, and find what its figures cannot be vouched for."""
     data, source = run.read_json(SUMMARY), f"{run.path / SUMMARY}: damaged"
-    checked = validate({**data, "command": config.experiment}, source, _SUMMARIES)
-    return {**checked.model_dump(), "caveats": caveats_of(config, data)}
+    forms = {experiment.name: experiment.summary_form}
+    checked = validate({**data, "command": experiment.name}, source, forms)
+    return {**checked.model_dump(), "caveats": experiment.caveats(data)}
 
 
-def _metrics(run: RunDirectory, columns: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _metrics(run: RunDirectory, columns: Sequence[str]) -> dict[str, np.ndarray]:
     """Read ``metrics.csv``, of many rows their means; what is beyond ``LARGEST`` is not finite."""
     metrics = run.read_metrics()
     for name in columns:

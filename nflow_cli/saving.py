@@ -16,16 +16,12 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.registry import resolve
 from nflow_cli.run_dir import MODEL, RUN, RunDirectory
 
-# What each command saves. A place, not a class: a 2-D fit needs nothing of the VAE.
-PLACES = {"fit-2d": "nflow_cli.flows.stack:FlowStack", "train-vae": "nflow_cli.vae:FlowVAE"}
 DESCRIPTION, WEIGHTS = "config.json", "model.weights.h5"  # inside the file
 MEMBERS = (DESCRIPTION, "metadata.json", WEIGHTS)
 MAX_DESCRIPTION = 2**20  # bytes of each but the weights
 OVERHEAD = 2**14  # bytes that HDF5 adds to the weights, and to each of them, at most
-DIM = 2  # of the points of a 2-D fit
 
 
 def save_model(run: RunDirectory, model: Any) -> str:
@@ -47,12 +43,20 @@ def weights_sha256(model: Any) -> str:
     return digest.hexdigest()
 
 
-def load_model(run: RunDirectory, config: Any) -> Any:
-    """Read the model that ``config`` describes: a ``FlowStack``, or a ``FlowVAE``.
+def load_weights(
+    run: RunDirectory, model: Any, arguments: Mapping[str, Any], dim: int | None = None
+) -> None:
+    """Read the weights of ``model`` from ``model.keras``.
 
-    It is built from ``config`` alone; of the file its weights are taken, once it is known to hold
-    weights of those shapes and nothing else. No class that a file names is built, and nothing is
-    unpacked that is larger than it should be.
+    They are taken once the file is known to hold weights of the shapes of ``model``'s and nothing
+    else. No class that the file names is built, and nothing is unpacked that is larger than it
+    should be.
+
+    Args:
+        run: Whose file.
+        model: A layer or model that is built, of ``nflow_cli``.
+        arguments: Of its constructor, that decide the shapes of its weights.
+        dim: Of the points that it is built for; ``None`` where it is built for no shape.
 
     Raises:
         RunDirectoryError: If the file is missing, damaged, or another model's.
@@ -61,15 +65,13 @@ def load_model(run: RunDirectory, config: Any) -> Any:
     if not run.has(MODEL):
         status = run.read_json(RUN).get("status")
         raise RunDirectoryError(f"{path}: missing; the run has no model yet (status: {status})")
-    model = resolve(PLACES[config.command])(**expected_arguments(config), seed=config.seed)
-    if config.command == "fit-2d":
-        model.build((None, DIM))
     content = run.read(MODEL, _most_bytes(model) + 3 * MAX_DESCRIPTION)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _check_members(archive, model)
             described = json.loads(archive.read(DESCRIPTION))
-            _check_description(path, described, model, expected_arguments(config))
+            _check_description(path, described, model, arguments)
+            _check_dimension(described, dim)
             with archive.open(WEIGHTS) as member, h5py.File(member) as weights:
                 _check_weights(weights, model)
         with warnings.catch_warnings():
@@ -79,16 +81,6 @@ def load_model(run: RunDirectory, config: Any) -> Any:
         raise
     except Exception as error:  # zipfile, h5py and Keras each have their own
         raise _not_ours(path, error) from None
-    return model
-
-
-def expected_arguments(config: Any) -> dict[str, Any]:
-    """Return the constructor's arguments that decide the shapes of the weights."""
-    flow = {"pattern": config.flow.pattern, "k": config.flow.k}
-    if config.command == "fit-2d":
-        return flow
-    model = config.model.model_dump(include={"latent_dim", "network", "hidden"})
-    return {**flow, **model, "amortized": config.flow.amortized}
 
 
 def _most_bytes(model: Any) -> int:
@@ -144,9 +136,6 @@ def _check_description(path: Path, described: Any, model: Any, expected: Mapping
     """Compare what the file says it holds with what it should."""
     arguments = dict(described["config"])
     received = described["registered_name"] or described["class_name"]
-    built_for = (described.get("build_config") or {}).get("input_shape", [DIM])
-    if built_for[-1] != DIM:
-        raise ValueError(f"built for points of {built_for[-1]!r} dimensions, not of {DIM}")
     if isinstance(dtype := arguments["dtype"], dict):
         arguments["dtype"] = dtype["config"]["name"]
     name = type(model).__name__
@@ -158,6 +147,13 @@ def _check_description(path: Path, described: Any, model: Any, expected: Mapping
                 f"{path}: not the model of its config.yaml: {key}: expected {value}, received "
                 f"{arguments.get(key)!r:.60}"
             )
+
+
+def _check_dimension(described: Any, dim: int | None) -> None:
+    """See that the model of the file was built for points of ``dim`` dimensions."""
+    built_for = (described.get("build_config") or {}).get("input_shape", [dim])
+    if dim is not None and built_for[-1] != dim:
+        raise ValueError(f"built for points of {built_for[-1]!r} dimensions, not of {dim}")
 
 
 def _not_ours(path: Path, error: Exception) -> RunDirectoryError:

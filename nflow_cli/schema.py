@@ -2,7 +2,7 @@
 
 import re
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -122,6 +122,13 @@ class Flow(Strict):
     k: int = Field(default=8, ge=0, le=10_000)
 
 
+class Annealed(NamedTuple):
+    """``β`` rises from ``start`` to 1 in the first ``length`` updates or epochs."""
+
+    start: float
+    length: float
+
+
 class Annealing(Strict):
     """``β`` rises from ``start`` to 1 in ``updates`` updates."""
 
@@ -140,7 +147,14 @@ class EarlyStopping(Strict):
 
 
 class Train(Strict):
-    """How a 2-D fit is trained."""
+    """How a 2-D fit is trained.
+
+    Of each training, ``length_key`` is the key of how long it is, and ``annealed_keys`` those of
+    the mapping that anneals it and of how long.
+    """
+
+    length_key: ClassVar[str] = "steps"
+    annealed_keys: ClassVar[tuple[str, str]] = ("annealing", "updates")
 
     steps: int = Field(default=20_000, ge=1, le=10**9)
     batch_size: int = Field(default=512, ge=1, le=10**6)
@@ -153,6 +167,11 @@ class Train(Strict):
     checkpoint_seconds: float = Field(default=30.0, ge=0)
     restarts: int = Field(default=1, ge=1, le=100)
     halving: bool = True
+
+    @property
+    def annealed(self) -> Annealed:
+        """How the objective is annealed, in updates."""
+        return Annealed(self.annealing.start, self.annealing.updates)
 
 
 class Evaluate(Strict):
@@ -210,9 +229,19 @@ class Fit2DConfig(Strict):
         return train
 
     @property
-    def experiment(self) -> str:
-        """What is fitted: a density (``fit-2d``), or ``points``."""
-        return self.command if self.data is None else "points"
+    def dim(self) -> int:
+        """The dimension of the points: a plane's."""
+        return 2
+
+    @property
+    def subject_key(self) -> str:
+        """The key of what is fitted."""
+        return "target" if self.data is None else "data"
+
+    @property
+    def subject(self) -> str:
+        """The name of the density, or of the points."""
+        return self.data.name if self.target is None else self.target.name
 
     @property
     def base_name(self) -> str:
@@ -271,6 +300,9 @@ class ValidationStopping(Strict):
 class VAETrain(Strict):
     """How a VAE is trained."""
 
+    length_key: ClassVar[str] = "epochs"
+    annealed_keys: ClassVar[tuple[str, str]] = ("warm_up", "epochs")
+
     epochs: int = Field(default=100, ge=1, le=10**6)
     batch_size: int = Field(default=100, ge=1, le=10**6)
     learning_rate: float = Field(default=0.002, gt=0, le=1e6)
@@ -280,6 +312,11 @@ class VAETrain(Strict):
     early_stopping: ValidationStopping | None = None
     chunk: int = Field(default=100, ge=1, le=100_000)
     checkpoint_seconds: float = Field(default=30.0, ge=0)
+
+    @property
+    def annealed(self) -> Annealed:
+        """How the objective is annealed, in epochs."""
+        return Annealed(self.warm_up.start, self.warm_up.epochs)
 
 
 class VAEEvaluate(Strict):
@@ -319,9 +356,14 @@ class VAEConfig(Strict):
     published: list[Published] = []
 
     @property
-    def experiment(self) -> str:
-        """What is fitted: images (``train-vae``)."""
-        return self.command
+    def subject_key(self) -> str:
+        """The key of what is modelled."""
+        return "data"
+
+    @property
+    def subject(self) -> str:
+        """The name of the images."""
+        return self.data.name
 
     @field_validator("flow")
     @classmethod
@@ -398,5 +440,6 @@ class SweepConfig(Strict):
         return vary
 
 
+Config: TypeAlias = Fit2DConfig | VAEConfig  # of a run
 RUNS: dict[str, type[Strict]] = {"fit-2d": Fit2DConfig, "train-vae": VAEConfig}
 SCHEMAS: dict[str, type[Strict]] = {**RUNS, "sweep": SweepConfig}

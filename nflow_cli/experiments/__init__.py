@@ -1,0 +1,18 @@
+"""What can be trained: a target, a table or images. No other module asks which of them it is."""
+
+from collections.abc import Mapping
+
+from nflow_cli.experiments.experiment import Experiment
+from nflow_cli.experiments.images import Images
+from nflow_cli.experiments.table import Table
+from nflow_cli.experiments.target import Target
+from nflow_cli.schema import Config, VAEConfig
+
+EXPERIMENTS: Mapping[str, type[Experiment]] = {e.name: e for e in (Target, Table, Images)}
+
+
+def of(config: Config) -> Experiment:
+    """Return the experiment that a config describes."""
+    if isinstance(config, VAEConfig):
+        return Images(config)
+    return Target(config) if config.data is None else Table(config)

@@ -1,0 +1,237 @@
+"""What is asked of an experiment, whichever it is. Heavy imports stand inside its methods."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from nflow_cli import caveats as cautions
+from nflow_cli.caveats import Caveat
+from nflow_cli.evaluation_arrays import Shapes
+from nflow_cli.memory import Footprint
+from nflow_cli.run_dir import SUMMARY, RunDirectory
+from nflow_cli.schema import Strict
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from nflow_cli.checked_run import Check, CheckedRun
+
+Rows = list[tuple[str, str]]
+Summary = Mapping[str, Any]
+
+
+class Measure(NamedTuple):
+    """A figure of ``summary.json``: its key, its name in tables, its unit, and its decimals.
+
+    A run is judged by the first ``judges`` that it has, the lower the better, or the higher where
+    ``sign`` is -1; these are drawn. Tables tell the spread of all but speed.
+    """
+
+    key: str
+    name: str
+    unit: str
+    decimals: int
+    judges: bool = False
+    has_spread: bool = True
+    sign: int = 1
+
+
+class Identity(NamedTuple):
+    """What a line of a comparison is of: what is trained on, the flow, and K."""
+
+    subject: str
+    flow: str
+    k: int
+
+
+class Experiment(ABC):
+    """A config, and what becomes of it from its data to its pictures.
+
+    It dispatches: the work stands in the modules of its folder.
+
+    Attributes:
+        name: ``target``, ``table`` or ``images``.
+        config: The resolved preset.
+        column: Of ``metrics.csv``, that counts updates or epochs.
+        measures: The figures that runs are compared by.
+        shapes: Of the arrays in ``evaluation.npz``.
+        columns: Of ``metrics.csv``, that pictures are drawn from.
+        samples: The least and the greatest number of samples that ``nflow evaluate`` takes;
+            ``None`` where it takes none.
+    """
+
+    name: ClassVar[str]
+    column: ClassVar[str]
+    measures: ClassVar[Sequence[Measure]]
+    shapes: ClassVar[Shapes]
+    columns: ClassVar[Sequence[str]]
+    samples: ClassVar[tuple[int, int] | None]
+
+    def __init__(self, config: Any):
+        self.config = config
+
+    # Before training.
+
+    @property
+    @abstractmethod
+    def footprint(self) -> Footprint:
+        """What an update takes of memory."""
+
+    @property
+    def length_key(self) -> str:
+        """The key of how long a training is, in ``train`` and in the summary."""
+        return self.config.train.length_key
+
+    @property
+    def length(self) -> int:
+        """How long the training is: updates, or epochs."""
+        return getattr(self.config.train, self.length_key)
+
+    @property
+    def work(self) -> float:
+        """How long it takes, roughly, in units that only runs of one experiment share."""
+        return self.length * (8 + self.config.flow.k)
+
+    @abstractmethod
+    def load_data(self) -> Any:
+        """Load what is trained on; ``None`` of a target."""
+
+    @abstractmethod
+    def find_data(self, run: RunDirectory) -> Any:
+        """Load what a run was trained on again, and see that it is the same.
+
+        Raises:
+            RunDirectoryError: The run does not say what it was.
+            DataError: It cannot be read, or is something else now.
+        """
+
+    def expect_fits(self, data: Any) -> None:
+        """See that the training fits the data.
+
+        Raises:
+            ConfigError: It does not.
+        """
+
+    def caveats_of_data(self, data: Any) -> list[Caveat]:
+        """Return what is known of the data before any training."""
+        return []
+
+    # Training.
+
+    @abstractmethod
+    def fit(self, run: RunDirectory, data: Any) -> dict[str, Any]:
+        """Train from where the run is, save the model and arrays; return the summary."""
+
+    def train(self, run: RunDirectory, data: Any = None) -> dict[str, Any]:
+        """Train, judge and save in ``run``, from where it is; return the summary."""
+        summary = self.fit(run, data)
+        summary["caveats"] = cautions.records(self.caveats(summary))
+        run.write_json(SUMMARY, summary)
+        return summary
+
+    @abstractmethod
+    def load(self, run: RunDirectory) -> Any:
+        """Load what a run trained."""
+
+    # Its figures.
+
+    def caveats(self, summary: Summary) -> list[Caveat]:
+        """Return what a run cannot vouch for, by the facts in its summary.
+
+        Facts that an older summary lacks, or that are not numbers, give none.
+        """
+        made = cautions.number(summary, self.length_key)
+        beta = cautions.annealed_beta(
+            self.config.train.annealed, self.length if made is None else made
+        )
+        judged = cautions.annealing(beta) or self.ruined(summary)
+        rules = (cautions.dominated, cautions.mass, cautions.atoms)
+        every = (judged, *(rule(summary) for rule in rules))
+        return [caveat for caveat in every if caveat is not None]
+
+    @abstractmethod
+    def ruined(self, summary: Summary) -> Caveat | None:
+        """Tell a fit that is worse than no fit at all."""
+
+    @abstractmethod
+    def labels(self) -> dict[str, Any]:
+        """Return what the summary says of the config, beside its flow, K and seed."""
+
+    @abstractmethod
+    def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+        """Return the rows of the table that a training ends with."""
+
+    @abstractmethod
+    def evaluate(
+        self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
+    ) -> tuple[Rows, list[Caveat]]:
+        """Judge what a run trained anew, by fresh samples or by other data.
+
+        Args:
+            trained: What :meth:`load` returned.
+            data: What it is judged by: :meth:`find_data`, or :meth:`read_data`.
+            samples: How many; as many as the run for ``None``.
+            seed: Of the samples.
+            recorded: The summary of the run.
+
+        Returns:
+            The rows of a table, and what the figures cannot vouch for.
+        """
+
+    @abstractmethod
+    def read_data(self, name: str) -> Any:
+        """Read data of the user's own, to judge a trained run by."""
+
+    @abstractmethod
+    def write_samples(self, trained: Any, n: int, path: Path, seed: int) -> list[Path]:
+        """Draw ``n`` samples into a file; return the paths that were written.
+
+        Raises:
+            DataError: The name of the file says a format that the samples do not fit in.
+        """
+
+    # Side by side with others.
+
+    @abstractmethod
+    def identity(self, summary: Summary) -> Identity:
+        """Return what a line of a comparison is of."""
+
+    def settings(self, summary: Summary) -> dict[str, str]:
+        """Return settings that are not in the config, as text by key."""
+        return {}
+
+    @property
+    def target_text(self) -> str:
+        """The target as text, with its parameters; "" where there is none."""
+        return ""
+
+    def expect_comparable(self, run: RunDirectory, summary: Summary) -> None:
+        """See that the summary holds what a comparison needs.
+
+        Raises:
+            RunDirectoryError: Naming the file.
+        """
+
+    # Its pictures and checks.
+
+    @property
+    @abstractmethod
+    def summary_form(self) -> type[Strict]:
+        """What pictures need of ``summary.json``."""
+
+    @abstractmethod
+    def figures(
+        self, arrays: "Mapping[str, np.ndarray]", metrics: "Mapping[str, np.ndarray]", summary: Any
+    ) -> dict[str, Any]:
+        """Draw the pictures of a run; return them by name."""
+
+    @abstractmethod
+    def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
+        """Return a run to be checked."""
+
+    @property
+    @abstractmethod
+    def checks(self) -> "Mapping[str, Check]":
+        """What `nflow check` does, by name, in order."""
+

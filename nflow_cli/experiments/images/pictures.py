@@ -1,0 +1,26 @@
+"""What the pictures of a VAE are drawn from."""
+
+from nflow_cli.evaluation_arrays import Shapes
+from nflow_cli.picture_data import Computed, Count, DataForm, Error, Figure, SummaryForm, Text
+
+SHAPES: Shapes = {
+    **{"base_latents": ("n", 2), "latents": ("n", 2), "latent_axes": (2,), "labels": "n?"},
+    **{"originals": "mhw", "reconstructions": "mhw", "samples": "dhw"},
+    **{"manifold": "rrhw", "manifold_axis": "r"},
+}
+COLUMNS = ("epoch", "negative_elbo", "reconstruction", "kl", "beta")
+
+
+class ImagesSummary(SummaryForm):
+    """What the pictures need of ``summary.json``."""
+
+    data: DataForm
+    latent_dim: Count
+    amortized: bool
+    binarization: Text
+    negative_elbo: Computed
+    reconstruction: Computed
+    kl: Computed
+    negative_log_likelihood: Figure = None
+    nll_standard_error: Error = None
+    nll_samples: Count

@@ -1,0 +1,53 @@
+"""The figures of a VAE, as rows of tables."""
+
+from nflow_cli.caveats import marked
+from nflow_cli.experiments.rows import Caveats, Rows, Summary, length_text
+
+
+def rows_of(summary: Summary, epochs: int, caveats: Caveats) -> Rows:
+    """Return the rows of the table that a training ends with."""
+    data = summary["data"]
+    made = length_text(summary["epochs"], epochs, "epochs")
+    best = f"; best after {summary['best_epoch']:,}" if summary["best_epoch"] else ""
+    return [
+        data_row(data["name"], summary["binarization"], data["n_test"]),
+        flow_row(summary["flow"], summary["k"], summary["amortized"]),
+        *bound_rows(summary, summary["latent_dim"], caveats),
+        (
+            "training",
+            f"{made} of {summary['seconds_per_epoch']:.1f} s, after "
+            f"{summary['compile_seconds']:.1f} s of compiling{best}",
+        ),
+        *(("published", _published(entry)) for entry in summary["published"]),
+    ]
+
+
+def data_row(name: str, binarization: str, count: int) -> tuple[str, str]:
+    """Return the row of the images that a VAE is judged by."""
+    return "data", f"{name}, binarization: {binarization}, {count:,} test images"
+
+
+def flow_row(pattern: str, k: int, amortized: bool) -> tuple[str, str]:
+    """Return the row of the flows of a VAE's posterior."""
+    text = f"{pattern}, K = {k}, {'amortized' if amortized else 'shared'}"
+    return "flow", text if k else "none (K = 0)"
+
+
+def bound_rows(scores: Summary, latent_dim: int, caveats: Caveats) -> Rows:
+    """Return the rows of the bound and the likelihood."""
+    error, active = scores["nll_standard_error"], scores["active_units"]
+    spread = "" if error is None else f" ± {error:.2f}"
+    draws = f"{scores['nll_samples']} importance samples"
+    likelihood = f"{scores['negative_log_likelihood']:.2f}{spread} nats, {draws}"
+    return [
+        ("-ELBO", marked(f"{scores['negative_elbo']:.2f} nats", caveats, "negative_elbo")),
+        ("", f"reconstruction {scores['reconstruction']:.2f} + KL {scores['kl']:.2f}"),
+        ("-log p(x)", marked(likelihood, caveats, "negative_log_likelihood")),
+        ("active units", f"{'unknown' if active is None else active} of {latent_dim}"),
+    ]
+
+
+def _published(entry: Summary) -> str:
+    scores = {"-ELBO": entry["negative_elbo"], "-log p(x)": entry["negative_log_likelihood"]}
+    texts = ", ".join(f"{name} {value}" for name, value in scores.items() if value is not None)
+    return f"{texts} nats: {entry['source']}"

@@ -1,0 +1,54 @@
+"""Rows of the tables of figures that experiments share."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nflow_cli.caveats import Caveat, marked
+
+Rows = list[tuple[str, str]]
+Summary = Mapping[str, Any]
+Caveats = Sequence[Caveat]
+
+
+def flow_row(summary: Summary) -> tuple[str, str]:
+    """Return the row of a stack and its size."""
+    text = f"{summary['flow']}, K = {summary['k']}, {summary['n_parameters']} parameters"
+    return "flow", text
+
+
+def mass_row(summary: Summary, caveats: Caveats) -> tuple[str, str]:
+    """Return the row of the mass of a density."""
+    text = f"{summary['mass']:.5f} ± {summary['mass_error']:.5f}"
+    return "mass of q", marked(text, caveats, "mass")
+
+
+def training_text(summary: Summary, planned: int) -> str:
+    """Say how many updates were made of those planned, and how fast."""
+    text = f"{length_text(summary['steps'], planned, 'updates')} in {summary['train_seconds']:.1f} s"
+    speed = summary["steps_per_second"]
+    if speed is None:
+        return f"{text}, compiling included"
+    return f"{text} ({speed:,.0f} a second, after {summary['compile_seconds']:.1f} s of compiling)"
+
+
+def length_text(made: int, planned: int, unit: str) -> str:
+    """Say how long training was, and whether it stopped early."""
+    if made >= planned:
+        return f"{made} {unit}"
+    return f"stopped early after {made:,} of {planned:,} {unit}"
+
+
+def likelihood_rows(scores: Summary, caveats: Caveats) -> Rows:
+    """Return the rows about points of the user's own."""
+    mean, error, outside = (
+        scores[key] for key in ("log_likelihood_inside", "standard_error", "outside")
+    )
+    points = f"{scores['n']:,} point{'s' if scores['n'] > 1 else ''}"
+    spread = "" if error is None else f" ± {error:.5f}"
+    if not outside:
+        text = f"{mean:.5f}{spread} nats, mean of {points}"
+        return [("log-likelihood", marked(text, caveats, "log_likelihood"))]
+    rows = [("log-likelihood", f"-inf: q is 0 at {outside:,} of {points}")]
+    if mean is not None:
+        rows.append(("", f"{mean:.5f}{spread} nats, mean of the others"))
+    return rows

@@ -1,0 +1,68 @@
+"""The figures of a fit to a target, as rows of tables."""
+
+from typing import Any
+
+from nflow_cli.caveats import marked
+from nflow_cli.experiments.rows import (
+    Caveats,
+    Rows,
+    Summary,
+    flow_row,
+    mass_row,
+    training_text,
+)
+
+
+def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
+    """Return the rows of the table that a training ends with."""
+    kl = summary["kl"]
+    error = f"± {summary['kl_standard_error']:.5f} nats"
+    text = "unknown (log Z is)" if kl is None else marked(f"{kl:.5f} {error}", caveats, "kl")
+    free_energy, ess = f"{summary['free_energy']:.5f} nats", f"{summary['ess']:.3f}"
+    return [
+        ("target", summary["target"]),
+        flow_row(summary),
+        ("KL(q || p)", text),
+        ("free energy", marked(free_energy, caveats, "free_energy")),
+        ("ESS", marked(ess, caveats, "ess")),
+        mass_row(summary, caveats),
+        *_restarts(summary["restarts"]),
+        ("training", training_text(summary, steps)),
+    ]
+
+
+def _restarts(restarts: Summary) -> Rows:
+    """Tell the KL of each restart, if there were several."""
+    if restarts["count"] == 1:
+        return []
+    kls = ", ".join("not finite" if kl is None else f"{kl:.4f}" for kl in restarts["kl"])
+    return [("restarts", f"KL {kls}; seed {restarts['seed']} is kept")]
+
+
+def evaluated_rows(trained: Any, scores: Summary, n: int, seed: int, caveats: Caveats) -> Rows:
+    """Return the rows of the table of `nflow evaluate`, of figures from ``n`` fresh samples."""
+    config = trained.config
+    kl, error = scores["kl"], scores["kl_standard_error"]
+    free_energy = f"{scores['free_energy']:.5f} ± {error:.5f} nats"
+    ess = f"{scores['ess']:.4f} ± {scores['ess_standard_error']:.4f}"
+    text = "unknown (log Z is)" if kl is None else f"{kl:.5f} ± {error:.5f} nats"
+    rows = [
+        ("target", config.target.name),
+        ("flow", f"{','.join(config.flow.pattern)}, K = {config.flow.k}"),
+        ("samples", f"{n:,}, seed {seed}"),
+        ("KL(q || p)", text if kl is None else marked(text, caveats, "kl")),
+        ("free energy", marked(free_energy, caveats, "free_energy")),
+        ("ESS", marked(ess, caveats, "ess")),
+        ("log Z", marked(_log_z(scores, trained), caveats, "estimated_log_z")),
+        ("k-hat", f"{scores['pareto_k']:.2f}, of the tail of the weights"),
+    ]
+    if trained.base.bounded:
+        rows.append(("", "q is 0 outside a bounded region: log Z counts what it covers, no more"))
+    return rows
+
+
+def _log_z(scores: Summary, trained: Any) -> str:
+    estimate = f"{scores['estimated_log_z']:.5f} ± {scores['log_z_standard_error']:.5f} nats"
+    true = getattr(trained.target, "log_z", None)
+    bound = "a lower bound, " if trained.base.bounded else ""
+    return f"{estimate} ({bound}true: {'unknown' if true is None else f'{true:.5f}'})"
