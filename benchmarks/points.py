@@ -46,17 +46,16 @@ def settings_of(preset: str, changes: dict[str, Any]) -> Any:
 
 def fit(preset: str, name: str, seed: int, pictures: Path | None) -> dict[str, Any]:
     """Fit one preset to one set; return its summary, and keep its pictures if asked to."""
-    from nflow_cli import fit_points
+    from nflow_cli import experiments
     from nflow_cli.cli.draw import draw
-    from nflow_cli.point_data import load_point_data
     from nflow_cli.run_dir import RunDirectory
 
-    settings = settings_of(preset, {"data": name, "seed": seed})
-    data = load_point_data(name, seed)
+    experiment = experiments.of(settings_of(preset, {"data": name, "seed": seed}))
+    data = experiment.data()
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory.create("benchmark", str(Path(folder) / "run"))
         with run.recorded({"command": "fit-2d", "data": data.record()}):
-            summary = fit_points.run(settings, run, data)
+            summary = experiment.train(run, data)
         for path in draw(run) if pictures else ():
             target = (pictures or Path()) / f"{name}-{preset}-{seed}-{path.name}"
             target.write_bytes(path.read_bytes())

@@ -6,9 +6,10 @@ config and the facts beside the figures, so it is found for older runs too. No K
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nflow_cli.schema import Annealed
+if TYPE_CHECKING:
+    from nflow_cli.schema import Annealed
 
 # Where one sample makes up more of Σw^2, or would of ten times as many, ESS and log Z spread far
 # more than their errors say.
@@ -53,7 +54,7 @@ def words(caveats: Iterable[Caveat], key: str) -> str:
     return ", ".join(caveat.word for caveat in caveats if key in caveat.figures)
 
 
-def annealed_beta(annealed: Annealed, made: float) -> float:
+def annealed_beta(annealed: "Annealed", made: float) -> float:
     """Return the ``β`` that a training of ``made`` updates or epochs ended with."""
     if not 0 <= made < annealed.length:
         return 1.0
@@ -88,7 +89,7 @@ def ruined_fit(summary: Summary, key: str, sign: int) -> Caveat | None:
     ``sign``: 1 where a smaller figure is better, else -1.
     """
     text = _worse(summary, key, f"base_{key}", sign)
-    return text and _ruined(text)
+    return _ruined(text) if text else None
 
 
 def _ruined(text: str) -> Caveat:
@@ -175,4 +176,3 @@ def _atom(atom: Mapping[str, Any]) -> str | None:
     if column is not None and step is not None and repeated is not None:
         return f"column {column:g} goes in steps of {step:g}, {repeated:.0%} of its rows repeat"
     return None
-

@@ -1,24 +1,19 @@
 """A run that is checked, and what its checks share."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from keras import ops
 
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.evaluation_arrays import ARRAYS
+from nflow_cli.experiments import Experiment
 from nflow_cli.flow_checks import Flows, Verdict, as_arrays, passed
-from nflow_cli.images import binarize
-from nflow_cli.run_data import data_of
-from nflow_cli.run_dir import ESTIMATES, EVALUATION, FILES, RUN, SUMMARY, RunDirectory
+from nflow_cli.run_dir import EVALUATION, FILES, METRICS, RUN, SUMMARY, RunDirectory
 from nflow_cli.streams import stream
-from nflow_cli.vae_evaluation import NATS, OF_LATENTS
 
 POINTS = 256  # base samples at which a 2-D stack is checked
-IMAGES = 8  # whose posteriors are
 # Of figures computed again, times 1 + the figure: less than the last digit of what is printed, and
 # well above what rounding in float32 does to a mean.
 REPLAY_TOLERANCE = 2e-6
@@ -27,16 +22,31 @@ REPLAY_TOLERANCE = 2e-6
 LOG_TOLERANCE, ARRAY_TOLERANCE, FEW = 1e-4, 1e-3, 1e-3
 
 
+Check = Callable[[Any], Verdict]
+Checks = Mapping[str, Check]
+
+
 class CheckedRun:
     """A run and what its checks share."""
 
-    def __init__(self, directory: RunDirectory, trained: Any):
-        self.directory, self.trained, self.config = directory, trained, trained.config
+    def __init__(self, directory: RunDirectory, trained: Any, experiment: Experiment):
+        self.directory, self.trained, self.experiment = directory, trained, experiment
+        self.config = experiment.config
+
+    @property
+    def data_checks(self) -> Checks:
+        """Checks of what it was trained on, by name."""
+        return {}
+
+    @property
+    def figure_checks(self) -> Checks:
+        """Checks of its figures and pictures, by name."""
+        raise NotImplementedError
 
     @property
     def model(self) -> Any:
         """The model that was saved: a flow stack or a VAE."""
-        return self.trained.flow if self.config.command == "fit-2d" else self.trained.model
+        raise NotImplementedError
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -56,16 +66,7 @@ class CheckedRun:
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """What ``evaluation.npz`` holds."""
-        return self.directory.read_evaluation(ARRAYS[self.config.experiment])
-
-    @cached_property
-    def estimates(self) -> dict[str, np.ndarray] | None:
-        """What ``estimates.npz`` holds for each test image; ``None`` of an older run."""
-        if not self.directory.has(ESTIMATES):
-            return None
-        n, d = len(self.pixels), self.model.latent_dim
-        shapes = {**dict.fromkeys(NATS, (n,)), **dict.fromkeys(OF_LATENTS, (n, d))}
-        return self.directory.read_estimates(shapes)
+        return self.directory.read_evaluation(self.experiment.shapes)
 
     @property
     def is_older(self) -> bool:
@@ -91,29 +92,64 @@ class CheckedRun:
     @cached_property
     def flows(self) -> Flows:
         """The flows in float64, and points to check them at."""
-        flow = self.model if self.config.command == "fit-2d" else self.model.flow
-        if self.config.command == "fit-2d":
-            points = self.trained.base.sample(stream(self.config.seed, "check"), (POINTS, 2))
-            parameters = flow.parameters
-        else:
-            pixels = self.pixels[:IMAGES]
-            shape = (4, len(pixels), self.model.latent_dim)
-            noise = stream(self.config.seed, "check").standard_normal(shape, np.float32)
-            points = ops.convert_to_numpy(self.model.posterior(pixels, noise)["z0"])
-            context = self.model.encoder(pixels.reshape(-1, 784).astype("float32"))[2]
-            parameters = flow.parameters_at(context) if self.model.amortized else flow.parameters
-        return Flows(flow.pattern, flow.k, as_arrays(parameters), points.astype(np.float64))
+        raise NotImplementedError
 
     @cached_property
     def data(self) -> Any:
         """The images or points that the run was trained on and judged by."""
-        return data_of(self.directory, self.config)
+        return self.experiment.data(self.directory)
+
+    def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
+        """Return what the summary should say of the training beside its length, by metrics.csv.
+
+        And what else it says wrongly.
+        """
+        raise NotImplementedError
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column of metrics.csv."""
+        if name not in self.metrics:
+            raise RunDirectoryError(f"{METRICS}: damaged: expected a column {name}")
+        return self.metrics[name]
+
+    @property
+    def length(self) -> int:
+        """How long the training was by metrics.csv: updates, or epochs."""
+        return whole(self.column(self.experiment.column)[-1])
+
+    def best_at(self, loss: str) -> int:
+        """Return when a validation loss was lowest; the end where none is finite.
+
+        What was still annealed does not count.
+        """
+        values, ends = self.column(loss), self.column(self.experiment.column)
+        counted = np.isfinite(values) & (self.metrics.get("beta", np.ones(len(values))) >= 1)
+        best = np.where(counted, values, np.inf).argmin() if counted.any() else -1
+        return whole(ends[best])
+
+
+class CheckedDensity(CheckedRun):
+    """A run whose model is a density."""
+
+    @property
+    def model(self) -> Any:
+        """The flow stack."""
+        return self.trained.flow
 
     @cached_property
-    def pixels(self) -> np.ndarray:
-        """The test images, as the run was judged by them."""
-        images = self.data.x_test
-        return binarize(images, self.config.data.binarization, self.config.seed, 0, "test")
+    def flows(self) -> Flows:
+        """The flows in float64, and points to check them at."""
+        flow, rng = self.model, stream(self.config.seed, "check")
+        points = self.trained.base.sample(rng, (POINTS, self.config.dim))
+        weights = as_arrays(flow.parameters)
+        return Flows(flow.pattern, flow.k, weights, points.astype(np.float64))
+
+
+def whole(value: float) -> int:
+    """Return a number of metrics.csv that must be whole."""
+    if not value == value // 1:
+        raise RunDirectoryError(f"{METRICS}: damaged: expected a whole number, received {value}")
+    return int(value)
 
 
 def differences(file: str, expected: Mapping[str, Any], received: Mapping[str, Any]) -> list[str]:

@@ -10,51 +10,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nflow_cli.caveats import Caveat, caveats_of, words
+from nflow_cli import experiments
+from nflow_cli.caveats import Caveat, words
 from nflow_cli.config_keys import SAME_EXPERIMENT, flat, without
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation_arrays import DENSITIES, thinned
+from nflow_cli.experiments import Experiment
+from nflow_cli.experiments.experiment import Identity
 from nflow_cli.picture_data import LARGEST
-from nflow_cli.registry import POINT_SETS
-from nflow_cli.run_data import is_named
 from nflow_cli.run_dir import RUN, SUMMARY, SWEEP, RunDirectory
+from nflow_cli.schema import Config
 
-
-class Measure(NamedTuple):
-    """A figure of ``summary.json``: its key, its name in tables, its unit, and its decimals.
-
-    A run is judged by the first ``judges`` that it has, the lower the better, or the higher where
-    ``sign`` is -1; these are drawn. Tables tell the spread of all but speed.
-    """
-
-    key: str
-    name: str
-    unit: str
-    decimals: int
-    judges: bool = False
-    has_spread: bool = True
-    sign: int = 1
-
-
-# By the kind of a run: a density is fitted, or points, or images.
-MEASURES = {
-    "fit-2d": [
-        Measure("kl", "KL", "nats", 5, judges=True),
-        Measure("free_energy", "free energy", "nats", 5, judges=True),
-        Measure("ess", "ESS", "", 3),
-        Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
-    ],
-    "points": [
-        Measure("log_likelihood", "log-likelihood", "nats", 4, judges=True, sign=-1),
-        Measure("gaussian_log_likelihood", "of a Gaussian", "nats", 4),
-        Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
-    ],
-    "train-vae": [
-        Measure("negative_elbo", "−ELBO", "nats", 2, judges=True),
-        Measure("negative_log_likelihood", "−log p(x)", "nats", 2, judges=True),
-        Measure("seconds_per_epoch", "s/epoch", "", 1, has_spread=False),
-    ],
-}
 # Those that a group's identity tells.
 IDENTITY = ("target", "data.name", "data.binarization", "flow.pattern", "flow.k")
 
@@ -64,48 +30,32 @@ class Result:
     """A run that has ended: where it is, its config, and its summary."""
 
     run: RunDirectory
-    config: Any
+    config: Config
     summary: Mapping[str, Any]
 
-    @property
-    def kind(self) -> str:
-        """Which figures it has: a key of ``MEASURES``."""
-        return self.config.experiment
+    @cached_property
+    def experiment(self) -> Experiment:
+        """What was trained."""
+        return experiments.of(self.config)
 
     @property
-    def identity(self) -> tuple[str, str, int]:
+    def identity(self) -> Identity:
         """What it trains on, its flow, and K."""
-        what = self.config.target.name if self.kind == "fit-2d" else self._data["name"]
-        if self.kind == "train-vae":
-            what = f"{Path(what).name} ({self.config.data.binarization})"
-        return what, ",".join(self.config.flow.pattern), self.config.flow.k
-
-    @property
-    def _data(self) -> Mapping[str, Any]:
-        return self.summary["data"]
-
-    @property
-    def target(self) -> str:
-        """The target as text, with its parameters; "" where there is none."""
-        return self.config.target.model_dump_json() if self.kind == "fit-2d" else ""
+        return self.experiment.identity(self.summary)
 
     def settings(self) -> dict[str, str]:
         """Return every key that makes it another experiment, dotted, and its value as text.
 
         Those of its identity are not among them.
         """
-        settings = dict(
-            flat(without(self.config.model_dump(mode="json"), SAME_EXPERIMENT + IDENTITY))
-        )
-        # Sets that are drawn from the seed differ between seeds, and are the same experiment.
-        if self.kind != "fit-2d" and self._data["name"] not in POINT_SETS:
-            settings["data.sha256"] = str(self._data.get("sha256"))[:12]
-        return settings
+        config = self.config.model_dump(mode="json")
+        settings = dict(flat(without(config, SAME_EXPERIMENT + IDENTITY)))
+        return settings | self.experiment.settings(self.summary)
 
     @cached_property
     def caveats(self) -> list[Caveat]:
         """What the run cannot vouch for."""
-        return caveats_of(self.config, self.summary)
+        return self.experiment.caveats(self.summary)
 
     def value(self, key: str) -> float | None:
         """Return a figure of the summary; None where it has none."""
@@ -142,7 +92,7 @@ class Group:
     that tells groups of one flow and K apart, there or at another K.
     """
 
-    identity: tuple[str, str, int]
+    identity: Identity
     results: Sequence[Result]
     settings: Mapping[str, str]
     line: Mapping[str, str]
@@ -160,7 +110,7 @@ class Group:
     @property
     def restarts(self) -> int:
         """How many restarts each run had."""
-        return getattr(self.best.config.train, "restarts", 1)
+        return self.best.experiment.restarts
 
     def words(self, key: str) -> str:
         """Return the words that stand beside a figure, of whichever run, or ""."""
@@ -207,11 +157,9 @@ def _runs_of_sweep(path: Path) -> list[RunDirectory]:
 
 def _read(run: RunDirectory) -> Result:
     config, summary = run.read_config(), run.read_json(SUMMARY)
-    data = summary.get("data")
-    if config.data is not None and not is_named(data):
-        raise RunDirectoryError(f"{run.path / SUMMARY}: damaged: expected the data's name")
     result = Result(run, config, summary)
-    if all(result.value(measure.key) is None for measure in MEASURES[result.kind]):
+    result.experiment.expect_comparable(run, summary)
+    if all(result.value(measure.key) is None for measure in result.experiment.measures):
         raise RunDirectoryError(f"{run.path / SUMMARY}: damaged: none of a run's figures")
     return result
 
@@ -222,7 +170,7 @@ def group(results: Iterable[Result]) -> list[Group]:
     names = _names(results)
     together: dict[Any, list[Result]] = {}
     for result in results:
-        identity = (names[result.target, result.identity[0]], *result.identity[1:])
+        identity = (names[result.experiment.target_text, result.identity[0]], *result.identity[1:])
         key = (identity, tuple(sorted(result.settings().items())))
         together.setdefault(key, []).append(result)
     among = _differing_in(together, lambda identity: identity[0])
@@ -252,8 +200,8 @@ def _names(results: Iterable[Result]) -> dict[tuple[str, str], str]:
     targets: dict[str, list[str]] = {}
     for result in results:
         same = targets.setdefault(result.identity[0], [])
-        if result.target not in same:
-            same.append(result.target)
+        if result.experiment.target_text not in same:
+            same.append(result.experiment.target_text)
     return {
         (target, name): f"{name} {number}" if len(same) > 1 else name
         for name, same in targets.items()
@@ -277,7 +225,7 @@ def _number(text: str) -> float:
 
 def _rank(result: Result) -> float:
     """Return the figure by which a run is better than others, the lower the better."""
-    judges = (measure for measure in MEASURES[result.kind] if measure.judges)
+    judges = (measure for measure in result.experiment.measures if measure.judges)
     known = ((m.sign, value) for m in judges if (value := result.value(m.key)) is not None)
     return next((sign * value for sign, value in known), math.inf)
 

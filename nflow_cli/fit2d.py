@@ -5,7 +5,6 @@ from typing import Any
 
 from keras import ops
 
-from nflow_cli.caveats import caveats_of, records
 from nflow_cli.config import fingerprint
 from nflow_cli.divergence import trace_flows
 from nflow_cli.evaluation import density_arrays, evaluate_samples
@@ -15,7 +14,7 @@ from nflow_cli.programs import compiled_before
 from nflow_cli.progress import nats_text
 from nflow_cli.registry import BASES, TARGETS, resolve
 from nflow_cli.restarts import Restarts
-from nflow_cli.run_dir import SUMMARY, RunDirectory
+from nflow_cli.run_dir import RunDirectory
 from nflow_cli.saving import save_model
 from nflow_cli.scores import mass_of
 from nflow_cli.session import Session
@@ -97,7 +96,7 @@ def train(model: Fit2D, config: Any, directory: RunDirectory | None = None) -> d
 
 
 def run(config: Any, directory: RunDirectory) -> dict[str, Any]:
-    """Fit, judge and save in ``directory``, from where it is. Returns the summary."""
+    """Fit, judge and save in ``directory``, from where it is; return the summary."""
     model = compiled_before(config, lambda: build(config))
     speed = train(model, config, directory)
     model_sha256 = save_model(directory, model.flow)
@@ -106,7 +105,7 @@ def run(config: Any, directory: RunDirectory) -> dict[str, Any]:
     speed["restarts"]["kl"][speed["restarts"]["best"]] = figures["kl"]
     mass, mass_error = mass_of(TrainedFlow(directory.path, config, model.flow))
     directory.write_evaluation(density_arrays(*parts, z0, z, config.seed, config.evaluate.grid))
-    summary = {
+    return {
         "flow": ",".join(config.flow.pattern),
         "k": config.flow.k,
         "target": config.target.name,
@@ -121,6 +120,3 @@ def run(config: Any, directory: RunDirectory) -> dict[str, Any]:
         "config_sha256": fingerprint(config),
         **speed,
     }
-    summary["caveats"] = records(caveats_of(config, summary))
-    directory.write_json(SUMMARY, summary)
-    return summary

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from nflow_cli.caveats import caveats_of, records
 from nflow_cli.config import fingerprint
 from nflow_cli.data import PointChunks
 from nflow_cli.divergence import trace_flows
@@ -15,7 +14,7 @@ from nflow_cli.point_data import PointData
 from nflow_cli.points_evaluation import density_of_points
 from nflow_cli.progress import nats_text
 from nflow_cli.registry import BASES, resolve
-from nflow_cli.run_dir import SUMMARY, RunDirectory
+from nflow_cli.run_dir import RunDirectory
 from nflow_cli.saving import save_model
 from nflow_cli.scores import held_out_figures, mass_of
 from nflow_cli.session import Session
@@ -106,7 +105,7 @@ def _validator(model: FitPoints, data: PointData) -> Callable[[], float]:
 
 
 def run(config: Any, directory: RunDirectory, data: PointData) -> dict[str, Any]:
-    """Fit, judge and save in ``directory``, from where it is. Returns the summary."""
+    """Fit, judge and save in ``directory``, from where it is; return the summary."""
     model = build(config, data)
     speed = train(model, data, config, directory)
     model_sha256 = save_model(directory, model.flow)
@@ -114,7 +113,7 @@ def run(config: Any, directory: RunDirectory, data: PointData) -> dict[str, Any]
     directory.write_evaluation(density_of_points(trained, data))
     mass, mass_error = mass_of(trained)
     unknown = ("kl", "kl_standard_error", "ess", "free_energy", "log_z", "log_z_source")
-    summary = {
+    return {
         "flow": ",".join(config.flow.pattern),
         "k": config.flow.k,
         "target": None,
@@ -134,6 +133,3 @@ def run(config: Any, directory: RunDirectory, data: PointData) -> dict[str, Any]
         "config_sha256": fingerprint(config),
         **speed,
     }
-    summary["caveats"] = records(caveats_of(config, summary))
-    directory.write_json(SUMMARY, summary)
-    return summary

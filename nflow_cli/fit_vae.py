@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from nflow_cli.caveats import caveats_of, records
 from nflow_cli.config import fingerprint
 from nflow_cli.data import ImageChunks
 from nflow_cli.divergence import trace_flows
 from nflow_cli.images import MNIST, MNIST_ARRAYS_SHA256, Images, binarize
 from nflow_cli.objectives import inverse_temperature
-from nflow_cli.run_dir import SUMMARY, RunDirectory
+from nflow_cli.run_dir import RunDirectory
 from nflow_cli.saving import save_model
 from nflow_cli.session import Session
 from nflow_cli.streams import stream
@@ -174,7 +173,7 @@ def published_of(config: Any, images: Images) -> list[dict[str, Any]]:
 
 
 def run(config: Any, directory: RunDirectory, images: Images) -> dict[str, Any]:
-    """Train, judge and save in ``directory``, from where it is. Returns the summary."""
+    """Train, judge and save in ``directory``, from where it is; return the summary."""
     training, held_out = split(images, config)
     chunks = ImageChunks(training, config)
     model = build(config, chunks.batches)
@@ -187,7 +186,7 @@ def run(config: Any, directory: RunDirectory, images: Images) -> dict[str, Any]:
     directory.write_evaluation(vae_arrays(model.vae, *shown))
     directory.write_estimates(estimate_arrays(estimates))
     sizes = {"n_train": len(training), "n_test": images.n_test}
-    summary = {
+    return {
         "flow": ",".join(config.flow.pattern),
         "k": config.flow.k,
         "amortized": config.flow.amortized,
@@ -204,6 +203,3 @@ def run(config: Any, directory: RunDirectory, images: Images) -> dict[str, Any]:
         "config_sha256": fingerprint(config),
         **speed,
     }
-    summary["caveats"] = records(caveats_of(config, summary))
-    directory.write_json(SUMMARY, summary)
-    return summary

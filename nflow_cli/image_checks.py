@@ -1,19 +1,31 @@
 """Checks of a VAE: its figures by the draws they came from, and the arrays of its pictures."""
 
 import math
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from keras import ops
 
-from nflow_cli.checked_run import REPLAY_TOLERANCE, CheckedRun, agree, differences, unlike
+from nflow_cli.checked_run import (
+    REPLAY_TOLERANCE,
+    CheckedRun,
+    Checks,
+    agree,
+    differences,
+    unlike,
+)
 from nflow_cli.fit_vae import published_of, split
-from nflow_cli.flow_checks import Outcome, Verdict, passed
+from nflow_cli.flow_checks import Flows, Outcome, Verdict, as_arrays, passed
+from nflow_cli.images import binarize
 from nflow_cli.networks import SIDE
 from nflow_cli.run_dir import ESTIMATES, EVALUATION, SUMMARY
-from nflow_cli.schema import MAX_SEED
+from nflow_cli.schema import MAX_SEED, PIXELS
+from nflow_cli.streams import stream
 from nflow_cli.vae_evaluation import (
     BATCH,
     NATS,
+    OF_LATENTS,
     SHOWN_LATENTS,
     SHOWN_SAMPLES,
     ImportanceSampler,
@@ -25,10 +37,64 @@ from nflow_cli.vae_evaluation import (
 )
 
 SIGMAS = 4.0
+IMAGES, DRAWS = 8, 4  # whose posteriors are checked, and at how many points each
 BOUND_IMAGES, BOUND_DRAWS = 500, 10  # of a run that keeps no estimates
 
 
-def check_images(run: CheckedRun) -> Verdict:
+class CheckedImages(CheckedRun):
+    """A run on images."""
+
+    @property
+    def data_checks(self) -> Checks:
+        """Checks of what it was trained on, by name."""
+        return {"data": check_images}
+
+    @property
+    def figure_checks(self) -> Checks:
+        """Checks of its figures and pictures, by name."""
+        return {"bound": check_bound, "arrays": check_arrays}
+
+    @property
+    def model(self) -> Any:
+        """The VAE."""
+        return self.trained.model
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """The test images, as the run was judged by them."""
+        images = self.data.x_test
+        return binarize(images, self.config.data.binarization, self.config.seed, 0, "test")
+
+    @cached_property
+    def estimates(self) -> dict[str, np.ndarray] | None:
+        """What ``estimates.npz`` holds for each test image; ``None`` of an older run."""
+        if not self.directory.has(ESTIMATES):
+            return None
+        n, d = len(self.pixels), self.model.latent_dim
+        shapes = {**dict.fromkeys(NATS, (n,)), **dict.fromkeys(OF_LATENTS, (n, d))}
+        return self.directory.read_estimates(shapes)
+
+    @cached_property
+    def flows(self) -> Flows:
+        """The flows of a few images in float64, and draws to check them at."""
+        model, pixels = self.model, self.pixels[:IMAGES]
+        shape = (DRAWS, len(pixels), model.latent_dim)
+        noise = stream(self.config.seed, "check").standard_normal(shape, np.float32)
+        points = ops.convert_to_numpy(model.posterior(pixels, noise)["z0"])
+        context = model.encoder(pixels.reshape(-1, PIXELS).astype("float32"))[2]
+        flow = model.flow
+        weights = flow.parameters_at(context) if model.amortized else flow.parameters
+        return Flows(flow.pattern, flow.k, as_arrays(weights), points.astype(np.float64))
+
+    def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
+        """Return the epoch whose weights were kept."""
+        if self.lacks("best_epoch"):
+            return {}, []
+        validated = self.config.train.early_stopping is not None
+        return {"best_epoch": self.best_at("validation_negative_elbo") if validated else None}, []
+
+
+def check_images(run: CheckedImages) -> Verdict:
     """Find the images again."""
     config, images = run.config, run.data
     training, _ = split(images, config)
@@ -39,7 +105,7 @@ def check_images(run: CheckedRun) -> Verdict:
     return passed(not wrong), "; ".join(wrong) or f"{images.n_test:,} test images found again"
 
 
-def check_bound(run: CheckedRun) -> Verdict:
+def check_bound(run: CheckedImages) -> Verdict:
     """Compute the summary's figures again from the estimates of each image, and some of these.
 
     They are drawn as they were, for the first, the middle and the last batch of images.
@@ -61,7 +127,7 @@ def check_bound(run: CheckedRun) -> Verdict:
     return passed(not wrong), "; ".join(wrong) or detail
 
 
-def _check_bound_roughly(run: CheckedRun) -> Verdict:
+def _check_bound_roughly(run: CheckedImages) -> Verdict:
     """Compute the bound again on some test images, within 4 standard errors."""
     parts, recorded = run.figure("reconstruction") + run.figure("kl"), run.figure("negative_elbo")
     if abs(parts - recorded) > REPLAY_TOLERANCE * max(1.0, abs(recorded)):
@@ -78,7 +144,7 @@ def _check_bound_roughly(run: CheckedRun) -> Verdict:
     return Outcome.UNKNOWN, f"{text}; an older run keeps too little to tell more, or -log p(x)"
 
 
-def check_arrays(run: CheckedRun) -> Verdict:
+def check_arrays(run: CheckedImages) -> Verdict:
     """Compute again what the pictures are drawn from."""
     model, seed = run.model, run.config.seed
     originals, axis = run.arrays["originals"], run.arrays["manifold_axis"]
@@ -106,7 +172,7 @@ def check_arrays(run: CheckedRun) -> Verdict:
     return passed(not wrong), "; ".join(wrong) or text
 
 
-def _latents(run: CheckedRun, axes: list[int], mean_latent: np.ndarray) -> dict[str, np.ndarray]:
+def _latents(run: CheckedImages, axes: list[int], mean_latent: np.ndarray) -> dict[str, np.ndarray]:
     """Return the latents of the images that are shown, of the two units that vary most."""
     pixels, labels, seed = run.pixels, run.data.y_test, run.config.seed
     shown = shown_images(len(pixels), seed, SHOWN_LATENTS)

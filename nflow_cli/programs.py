@@ -6,8 +6,8 @@ from weakref import WeakKeyDictionary
 
 from nflow_cli.config import fingerprint
 from nflow_cli.config_keys import NOT_COMPILED, without
-from nflow_cli.saving import DIM
 
+DIM = 2
 _fits: dict[str, Any] = {}
 _widened: WeakKeyDictionary[Any, dict[int, Any]] = WeakKeyDictionary()
 

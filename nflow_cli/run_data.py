@@ -13,20 +13,6 @@ from nflow_cli.run_dir import RUN, RunDirectory
 from nflow_cli.schema import MAX_PATH
 
 
-def load_data(config: Any) -> Images | PointData | None:
-    """Load what a config trains on; ``None`` where it is a density."""
-    if config.command == "train-vae":
-        return load_images(config.data.name, fallback=config.data.fallback)
-    return load_point_data(config.data.name, config.seed) if config.data is not None else None
-
-
-def data_of(run: RunDirectory, config: Any) -> Images | PointData | None:
-    """Load again what a run with that config is trained on; ``None`` where it is a density."""
-    if config.command == "train-vae":
-        return images_of(run)
-    return points_of(run, config.seed) if config.data is not None else None
-
-
 def images_of(run: RunDirectory) -> Images:
     """Load the images of a train-vae run again, and see that they are the same.
 

@@ -59,7 +59,8 @@ def load_weights(
         dim: Of the points that it is built for; ``None`` where it is built for no shape.
 
     Raises:
-        RunDirectoryError: If the file is missing, damaged, or another model's.
+        RunDirectoryError: If the file is missing, damaged, another model's, or can say nothing but
+            NaN.
     """
     path = run.path / MODEL
     if not run.has(MODEL):
@@ -81,6 +82,7 @@ def load_weights(
         raise
     except Exception as error:  # zipfile, h5py and Keras each have their own
         raise _not_ours(path, error) from None
+    _check_finite(path, model)
 
 
 def _most_bytes(model: Any) -> int:
@@ -154,6 +156,16 @@ def _check_dimension(described: Any, dim: int | None) -> None:
     built_for = (described.get("build_config") or {}).get("input_shape", [dim])
     if dim is not None and built_for[-1] != dim:
         raise ValueError(f"built for points of {built_for[-1]!r} dimensions, not of {dim}")
+
+
+def _check_finite(path: Path, model: Any) -> None:
+    """Refuse a model that can say nothing but NaN."""
+    lost = sum(int(np.sum(~np.isfinite(weight))) for weight in model.get_weights())
+    if lost:
+        raise RunDirectoryError(
+            f"{path}: ruined: {lost:,} of its {model.count_params():,} weights are not finite; "
+            "train again with a smaller learning rate"
+        )
 
 
 def _not_ours(path: Path, error: Exception) -> RunDirectoryError:

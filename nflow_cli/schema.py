@@ -241,7 +241,8 @@ class Fit2DConfig(Strict):
     @property
     def subject(self) -> str:
         """The name of the density, or of the points."""
-        return self.data.name if self.target is None else self.target.name
+        subject = self.data or self.target
+        return subject.name if subject else ""
 
     @property
     def base_name(self) -> str:

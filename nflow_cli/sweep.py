@@ -5,15 +5,17 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nflow_cli import config, memory, naming, overrides
+from nflow_cli import config, experiments, memory, naming, overrides
 from nflow_cli.config import Change
 from nflow_cli.errors import ConfigError, RunDirectoryError
+from nflow_cli.experiments import Experiment
 from nflow_cli.naming import MAX_LABEL, text_of
 from nflow_cli.run_dir import CONFIG, LOCK, RUN, SWEEP, RunDirectory
-from nflow_cli.schema import MAX_RUNS, RUNS, SweepConfig
+from nflow_cli.schema import MAX_RUNS, RUNS, Config, SweepConfig
 
 MAX_NAME = 200  # bytes of a folder's name
 # Keys of a config that change no figure of a run that has its data.
@@ -30,8 +32,8 @@ class PlannedRun:
 
     name: str
     former_name: str
-    config: Any
-    former_config: Any
+    config: Config
+    former_config: Config
     notes: tuple[str, ...]
 
     def named_in(self, folder: Path) -> "PlannedRun":
@@ -39,11 +41,15 @@ class PlannedRun:
         is_former = (folder / self.former_name).is_dir()
         return replace(self, name=self.former_name) if is_former else self
 
+    @cached_property
+    def experiment(self) -> Experiment:
+        """What is trained."""
+        return experiments.of(self.config)
+
     @property
     def work(self) -> float:
-        """How long it takes, roughly, in units that only runs of one command share."""
-        train = self.config.train
-        return (self._total() or 1) * (8 + self.config.flow.k) * getattr(train, "restarts", 1)
+        """How long it takes, roughly, in units that only runs of one experiment share."""
+        return self.experiment.work
 
     def is_finished(self, folder: Path) -> bool:
         """Return whether the run has ended well in the sweep's ``folder``.
@@ -73,8 +79,7 @@ class PlannedRun:
         """
         with contextlib.suppress(RunDirectoryError, KeyError):
             rows = RunDirectory(folder / self.name).read_metrics()
-            column = "update" if self.config.command == "fit-2d" else "epoch"
-            return min(0.9, float(rows[column][-1]) / self._total())
+            return min(0.9, float(rows[self.experiment.column][-1]) / self.experiment.length)
         return 0.0
 
     def as_begun(self, folder: Path) -> "PlannedRun":
@@ -82,16 +87,12 @@ class PlannedRun:
         run = RunDirectory(folder).below(self.name)
         return replace(self, config=run.read_config()) if run.has(CONFIG) else self
 
-    def _is_of(self, written: Any) -> bool:
+    def _is_of(self, written: Config) -> bool:
         """Return whether a config is this run's, whatever it says that makes no other figures."""
         now, former, theirs = (
             c.model_dump(exclude=NO_FIGURES) for c in (self.config, self.former_config, written)
         )
         return theirs in (now, former)
-
-    def _total(self) -> int:
-        train = self.config.train
-        return train.steps if self.config.command == "fit-2d" else train.epochs
 
 
 def resolve(data: Mapping[str, Any], source: str, folder: Path) -> SweepConfig:
@@ -154,7 +155,7 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
             except ConfigError as error:
                 raise ConfigError(f"{source}: {name}: {error}") from None
             settings, annealing = overrides.in_proportion(asked, preset, changes, RUNS)
-            settings, chunk = memory.bounded(settings)
+            settings, chunk = memory.bounded(settings, experiments.of(settings).footprint)
             notes = tuple(filter(None, (annealing, chunk)))
             runs.append(PlannedRun(name, first + tail, settings, asked, notes))
     return runs

@@ -7,14 +7,13 @@ from typing import Any, ClassVar
 import numpy as np
 from keras import ops
 
+from nflow_cli import experiments
 from nflow_cli.arguments import whole_number
-from nflow_cli.errors import DataError, NflowError, RunDirectoryError
+from nflow_cli.errors import DataError, NflowError
 from nflow_cli.flows import FlowStack
 from nflow_cli.point_data import Standardisation
 from nflow_cli.registry import BASES, TARGETS, resolve
-from nflow_cli.run_data import units_of
-from nflow_cli.run_dir import MODEL, RunDirectory
-from nflow_cli.saving import load_model
+from nflow_cli.run_dir import RunDirectory
 from nflow_cli.streams import stream
 
 CHUNK = 100_000  # points at a time: bounds the memory
@@ -176,25 +175,7 @@ def load(run: str | Path) -> TrainedFlow | TrainedVAE:
             it is damaged.
     """
     directory = RunDirectory.open(str(run))
-    resolved = directory.read_config()
-    model = load_model(directory, resolved)
-    _check_finite(directory, model)
-    if resolved.command == "train-vae":
-        return TrainedVAE(directory.path, resolved, model)
-    if resolved.data is not None:
-        return TrainedOnPoints(directory.path, resolved, model, units_of(directory))
-    return TrainedFlow(directory.path, resolved, model)
-
-
-def _check_finite(directory: RunDirectory, model: Any) -> None:
-    """Refuse a model that can say nothing but NaN."""
-    lost = sum(int(np.sum(~np.isfinite(weight))) for weight in model.get_weights())
-    if lost:
-        count = model.count_params()
-        raise RunDirectoryError(
-            f"{directory.path / MODEL}: ruined: {lost:,} of its {count:,} weights are not finite; "
-            "train again with a smaller learning rate"
-        )
+    return experiments.of(directory.read_config()).load(directory)
 
 
 def _counted(n: int) -> int:

@@ -5,9 +5,7 @@ import zipfile
 
 import keras
 
-from nflow_cli import config, fit2d, fit_points, fit_vae
-from nflow_cli.images import load_images
-from nflow_cli.point_data import load_point_data
+from nflow_cli import config, experiments
 from nflow_cli.run_dir import CONFIG, RunDirectory
 
 SHORT = {
@@ -36,14 +34,11 @@ def make_run(path, **changes):
     run = RunDirectory.create("test", str(path))
     run.write_text(CONFIG, config.dump(settings))
     info = {"command": settings.command, "seed": settings.seed}
-    if settings.data is None:
-        with run.recorded(info):
-            fit2d.run(settings, run)
-        return run.path
-    name, seed = settings.data.name, settings.seed
-    data = load_images(name) if vae else load_point_data(name, seed)
-    with run.recorded({**info, "data": data.record()}):
-        (fit_vae if vae else fit_points).run(settings, run, data)
+    experiment = experiments.of(settings)
+    if data := experiment.data():
+        info["data"] = data.record()
+    with run.recorded(info):
+        experiment.train(run, data)
     return run.path
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import SHORT, SHORT_POINTS, SHORT_VAE, make_run
 
-from nflow_cli import config
-from nflow_cli.caveats import caveats_of, last_beta, words
+from nflow_cli import config, experiments
+from nflow_cli.caveats import annealed_beta, words
 
 on_tensorflow = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
@@ -24,17 +24,21 @@ def marks(of, summary, key):
     return words(caveats_of(of, summary), key)
 
 
+def caveats_of(of, summary):
+    return experiments.of(of).caveats(summary)
+
+
 ANNEALED = {"steps": 4_000, "annealing": {"updates": 20_000, "start": 0.01}}
 
 
 def test_a_training_that_ends_before_its_annealing_is_told():
     short = settings(train=ANNEALED)
-    assert last_beta(short, {"steps": 4_000}) == pytest.approx(0.01 + 0.99 / 5)
+    assert annealed_beta(short.train.annealed, 4_000) == pytest.approx(0.01 + 0.99 / 5)
     assert marks(short, {"steps": 4_000, "kl": 1.25}, "kl") == "annealing"
     assert "β = 0.208" in caveats_of(short, {"kl": 1.25})[0].reason  # of an older summary too
     assert marks(settings(train={**ANNEALED, "steps": 20_000}), {"kl": 1.25}, "kl") == ""
     vae = settings(SHORT_VAE, train={"epochs": 2, "warm_up": {"epochs": 4, "start": 0.5}})
-    assert last_beta(vae, {"epochs": 2}) == 0.75
+    assert annealed_beta(vae.train.annealed, 2) == 0.75
     assert marks(vae, {"epochs": 2}, "negative_log_likelihood") == "annealing"
     assert marks(vae, {"epochs": 4}, "negative_elbo") == ""
 

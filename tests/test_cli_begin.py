@@ -8,6 +8,7 @@ import sys
 import pytest
 from running import QUICK
 
+from nflow_cli.experiments.target import Target
 from nflow_cli.run_dir import RunDirectory
 
 # Forks processes that begin a run and are killed at the n-th file operation, n = 1, 2, ...; then
@@ -78,7 +79,7 @@ def trained(monkeypatch):
     """Let a training do what a test puts in here; it is handed the config."""
     does = []
     monkeypatch.setattr("nflow_cli.backend.start_tensorflow", lambda: None)
-    monkeypatch.setattr("nflow_cli.fit2d.run", lambda config, run: does[0](config))
+    monkeypatch.setattr(Target, "fit", lambda target, run, data: does[0](target.config))
     return does
 
 

@@ -15,6 +15,7 @@ from running import assert_same_run, run_where_keras_is_set_up_otherwise
 
 from nflow_cli import images
 from nflow_cli.errors import NflowError
+from nflow_cli.experiments.images import Images
 from nflow_cli.run_dir import RunDirectory
 
 # In this process a command trains on the backend that Keras was imported with.
@@ -200,12 +201,12 @@ def test_without_network_and_cache_the_sample_is_taken_with_a_warning(
 ):
     taken = []
 
-    def run(config, directory, images):
+    def fit(experiment, directory, images):
         taken.append(images.name)
         raise NflowError("stopped by the test")
 
     monkeypatch.setattr("nflow_cli.backend.start_tensorflow", lambda: None)
-    monkeypatch.setattr("nflow_cli.fit_vae.run", run)
+    monkeypatch.setattr(Images, "fit", fit)
     result = invoke("train-vae", "--output", "run")
     assert taken == ["mnist-sample"]
     warnings = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]

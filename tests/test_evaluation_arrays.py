@@ -8,25 +8,26 @@ import pytest
 
 from nflow_cli import npz
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.evaluation_arrays import ARRAYS, thinned
+from nflow_cli.evaluation_arrays import thinned
+from nflow_cli.experiments import EXPERIMENTS
 from nflow_cli.run_dir import RunDirectory
 
 GRID = (500, 500)
 GOOD = {
-    "fit-2d": {
+    "target": {
         **{"axis_1": (500,), "axis_2": (500,), "log_target": GRID, "log_base": GRID},
         **{"log_q": GRID, "samples": (2000, 2), "base_samples": (2000, 2)},
         **{"target_samples": (0, 2), "deformation_k": (9,), "log_deformation": (9, 120, 120)},
         **{"deformation_axis_1": (120,), "deformation_axis_2": (120,)},
         **{"deformation_samples": (9, 2000, 2)},
     },
-    "points": {
+    "table": {
         **{"axis_1": (400,), "axis_2": (300,), "log_q": (300, 400), "samples": (2000, 2)},
         **{"test_points": (2, 2), "deformation_k": (1,), "log_deformation": (1, 120, 90)},
         **{"deformation_axis_1": (90,), "deformation_axis_2": (120,)},
         **{"deformation_samples": (1, 2000, 2)},
     },
-    "train-vae": {
+    "images": {
         **{"base_latents": (5000, 2), "latents": (5000, 2), "latent_axes": (2,)},
         **{"labels": (0,), "originals": (10, 28, 28), "reconstructions": (10, 28, 28)},
         **{"samples": (64, 28, 28), "manifold": (20, 20, 28, 28), "manifold_axis": (20,)},
@@ -35,27 +36,27 @@ GOOD = {
 WHOLE = ("deformation_k", "latent_axes", "labels")
 CASES = [
     (
-        "fit-2d",
+        "target",
         {"axis_1": (12_000,), "log_q": (12_000, 12_000)},
         "axis_1: expected lengths of 2 to",
     ),
-    ("fit-2d", {"log_q": (12_000, 12_000)}, "log_q: expected lengths of 2 to 5,000"),
-    ("fit-2d", {"log_q": (500, 499)}, "log_q: expected a length of 500, as others have"),
-    ("fit-2d", {"deformation_k": (3_000,)}, "deformation_k: expected lengths of 1 to 16"),
-    ("fit-2d", {"deformation_k": (0,)}, "deformation_k: expected lengths of 1 to 16"),
-    ("fit-2d", {"samples": (2**27, 2)}, "samples: expected lengths of 0 to 10,000"),
-    ("fit-2d", {"samples": (2000, 3)}, "samples: expected lengths of 2, received shape (2000, 3)"),
-    ("fit-2d", {"samples": (2000,)}, "samples: expected 2 axes"),
-    ("fit-2d", {"deformation_samples": (8, 2000, 2)}, "deformation_samples: expected a length of"),
-    ("points", {"deformation_samples": (1, 2**27, 2)}, "deformation_samples: expected lengths of"),
-    ("fit-2d", {"log_base": ()}, "log_base: expected 2 axes"),
-    ("points", {"log_q": (400, 300)}, "log_q: expected a length of 300"),
-    ("points", {"test_points": (10**9, 2)}, "test_points: expected lengths of 0 to 10,000"),
-    ("train-vae", {"samples": (0, 28, 28)}, "samples: expected lengths of 1 to 400"),
-    ("train-vae", {"originals": (10, 28, 99)}, "originals: expected lengths of 1 to 28"),
-    ("train-vae", {"manifold": (20, 9, 28, 28)}, "manifold: expected a length of 20"),
-    ("train-vae", {"latents": (4999, 2)}, "latents: expected a length of 5,000"),
-    ("train-vae", {"labels": (9,)}, "labels: expected a length of 5,000"),
+    ("target", {"log_q": (12_000, 12_000)}, "log_q: expected lengths of 2 to 5,000"),
+    ("target", {"log_q": (500, 499)}, "log_q: expected a length of 500, as others have"),
+    ("target", {"deformation_k": (3_000,)}, "deformation_k: expected lengths of 1 to 16"),
+    ("target", {"deformation_k": (0,)}, "deformation_k: expected lengths of 1 to 16"),
+    ("target", {"samples": (2**27, 2)}, "samples: expected lengths of 0 to 10,000"),
+    ("target", {"samples": (2000, 3)}, "samples: expected lengths of 2, received shape (2000, 3)"),
+    ("target", {"samples": (2000,)}, "samples: expected 2 axes"),
+    ("target", {"deformation_samples": (8, 2000, 2)}, "deformation_samples: expected a length of"),
+    ("table", {"deformation_samples": (1, 2**27, 2)}, "deformation_samples: expected lengths of"),
+    ("target", {"log_base": ()}, "log_base: expected 2 axes"),
+    ("table", {"log_q": (400, 300)}, "log_q: expected a length of 300"),
+    ("table", {"test_points": (10**9, 2)}, "test_points: expected lengths of 0 to 10,000"),
+    ("images", {"samples": (0, 28, 28)}, "samples: expected lengths of 1 to 400"),
+    ("images", {"originals": (10, 28, 99)}, "originals: expected lengths of 1 to 28"),
+    ("images", {"manifold": (20, 9, 28, 28)}, "manifold: expected a length of 20"),
+    ("images", {"latents": (4999, 2)}, "latents: expected a length of 5,000"),
+    ("images", {"labels": (9,)}, "labels: expected a length of 5,000"),
 ]
 
 
@@ -79,7 +80,7 @@ def complaint(tmp_path, experiment, headers):
         for name, header in headers.items():
             archive.writestr(f"{name}.npy", header)
     with pytest.raises(RunDirectoryError) as caught:
-        run.read_evaluation(ARRAYS[experiment])
+        run.read_evaluation(EXPERIMENTS[experiment].shapes)
     line = str(caught.value)
     assert line.startswith(f"{run.path / 'evaluation.npz'}: damaged: ") and "\n" not in line
     return line
@@ -97,13 +98,13 @@ def test_shapes_that_pictures_take_are_allowed(tmp_path, experiment):
     headers = {name: header_of(name, shape) for name, shape in GOOD[experiment].items()}
     line = complaint(tmp_path, experiment, headers)
     assert line.endswith("bytes, received 0")  # the values, which are not there
-    assert set(headers) == set(ARRAYS[experiment])
+    assert set(headers) == set(EXPERIMENTS[experiment].shapes)
 
 
 @pytest.mark.parametrize("dtype", ["<i4", "?", "<c16", "<U5", "<M8[s]", "|O"])
 def test_numbers_are_expected(tmp_path, dtype):
-    headers = {n: header_of(n, s) for n, s in GOOD["fit-2d"].items()}
-    line = complaint(tmp_path, "fit-2d", headers | {"axis_1": header_of("axis_1", (500,), dtype)})
+    headers = {n: header_of(n, s) for n, s in GOOD["target"].items()}
+    line = complaint(tmp_path, "target", headers | {"axis_1": header_of("axis_1", (500,), dtype)})
     assert "axis_1" in line
 
 

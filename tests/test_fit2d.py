@@ -8,7 +8,7 @@ from keras import ops
 from running import assert_same_run, with_rows
 from truth import Grid, call, normal_log_prob, push, to_numpy
 
-from nflow_cli import config, fit2d, targets
+from nflow_cli import config, experiments, fit2d, targets
 from nflow_cli.data import NoiseChunks
 from nflow_cli.distributions import StandardNormal, UniformBox
 from nflow_cli.errors import DivergenceError
@@ -225,7 +225,7 @@ def test_a_target_brings_its_base_unless_told_otherwise():
 def finished(tmp_path_factory):
     folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
     settings = preset({"steps": 40, "chunk": 20}, flow={"pattern": ["planar"], "k": 2}, seed=3)
-    return folder, settings, fit2d.run(settings, folder)
+    return folder, settings, experiments.of(settings).train(folder)
 
 
 def test_a_run_tells_everything_promised_of_it(finished):
@@ -248,7 +248,7 @@ def test_a_dumped_config_repeats_the_run_to_the_bit(finished, tmp_path):
     kept = config.validate(config.parse_yaml(config.dump(settings), "kept"), "kept")
     assert kept == settings
     repeat = RunDirectory.create("test", str(tmp_path / "again"))
-    fit2d.run(kept, repeat)
+    experiments.of(kept).train(repeat)
     assert_same_run(repeat.path, folder.path)
 
 
@@ -270,7 +270,7 @@ def test_the_metrics_are_one_row_a_chunk(finished):
 
 def test_a_run_without_flows_tells_the_kl_of_its_base(tmp_path):
     settings = preset(flow={"k": 0})
-    summary = fit2d.run(settings, RunDirectory.create("test", str(tmp_path / "run")))
+    summary = experiments.of(settings).train(RunDirectory.create("test", str(tmp_path / "run")))
     log_q0 = normal_log_prob(GRID.points)
     log_p = call(targets.Multimodal().log_prob, GRID.points)
     expected = GRID.integral(np.exp(log_q0) * (log_q0 - log_p))

@@ -9,7 +9,7 @@ from running import arrays_of, assert_same_run
 from truth import Grid, float64, mixture_log_prob, normal_log_prob, push, to_numpy
 
 import nflow_cli
-from nflow_cli import config, fit_points
+from nflow_cli import config, experiments, fit_points
 from nflow_cli.distributions import StandardNormal
 from nflow_cli.flows import FlowStack
 from nflow_cli.point_data import load_point_data
@@ -51,7 +51,7 @@ def finish(path, settings):
     run.write_text(CONFIG, config.dump(settings))
     data = load_point_data(settings.data.name, settings.seed)
     with run.recorded({"command": "fit-2d", "data": data.record()}):
-        return run, fit_points.run(settings, run, data)
+        return run, experiments.of(settings).train(run, data)
 
 
 def a_batch(n=32):
@@ -245,7 +245,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(short, tmp_path, monkeypa
     other = RunDirectory(tmp_path / "run")
     assert list(other.read_metrics()["update"]) == [10, 20]
     data = load_point_data(settings.data.name, settings.seed)
-    fit_points.run(settings, other, data)
+    experiments.of(settings).train(other, data)
     assert_same_run(other.path, run.path)
 
 

@@ -13,7 +13,7 @@ from keras import ops
 from running import arrays_of, with_rows
 from truth import normal_log_prob, to_numpy
 
-from nflow_cli import config, fit_vae
+from nflow_cli import config, experiments, fit_vae
 from nflow_cli.cli.draw import draw
 from nflow_cli.data import ImageChunks
 from nflow_cli.images import binarize, load_images
@@ -307,7 +307,7 @@ def plain_run(tmp_path_factory):
     folder.write_text("config.yaml", config.dump(settings))
     unlabelled = replace(images(), y_train=None, y_test=None)
     with folder.recorded({"command": "train-vae"}):
-        return folder, fit_vae.run(settings, folder, unlabelled)
+        return folder, experiments.of(settings).train(folder, unlabelled)
 
 
 def test_the_summary_tells_everything_promised_of_it(plain_run):

@@ -16,7 +16,7 @@ from mutations import (
     wrong_table,
 )
 
-from nflow_cli import config
+from nflow_cli import config, experiments
 from nflow_cli.cli.draw import draw
 from nflow_cli.errors import NflowError
 from nflow_cli.picture_data import read_picture_data
@@ -150,7 +150,7 @@ def fuzz_runs(folder, good, count, seed, drawn):
         run = RunDirectory.open(str(folder))
         if drawn:
             draw(run)
-        return read_picture_data(run, run.read_config())
+        return read_picture_data(run, experiments.of(run.read_config()))
 
     for _ in range(count):
         for name, content in good.items():

@@ -1,7 +1,15 @@
 import pytest
 
-from nflow_cli import config, memory
+from nflow_cli import config, experiments, memory
 from nflow_cli.errors import ConfigError
+
+
+def bounded(settings):
+    return memory.bounded(settings, experiments.of(settings).footprint)
+
+
+def expect_memory(settings):
+    memory.expect_memory(settings, experiments.of(settings).footprint)
 
 
 def settings(command="fit-2d", **changes):
@@ -13,8 +21,8 @@ def test_every_preset_keeps_its_chunks_and_is_let_through():
         data = config.read_preset(path)
         if data["command"] != "sweep":
             preset = config.validate(data, path.name)
-            assert memory.bounded(preset) == (preset, "")
-            memory.expect_memory(preset)
+            assert bounded(preset) == (preset, "")
+            expect_memory(preset)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +38,7 @@ def test_a_chunk_holds_as_many_updates_as_fit_and_nothing_else_is_changed(
     command, changes, numbers
 ):
     asked = settings(command, **changes)
-    fits, note = memory.bounded(asked)
+    fits, note = bounded(asked)
     samples = asked.train.batch_size * getattr(asked.train, "restarts", 1)
     assert fits.train.chunk * samples * numbers <= memory.CHUNK
     assert (fits.train.chunk + 1) * samples * numbers > memory.CHUNK
@@ -38,11 +46,11 @@ def test_a_chunk_holds_as_many_updates_as_fit_and_nothing_else_is_changed(
     assert note == f"train.chunk: {fits.train.chunk:,} in place of {before}, for memory"
     restored = fits.train.model_copy(update={"chunk": asked.train.chunk})
     assert fits.model_copy(update={"train": restored}) == asked
-    assert memory.bounded(fits) == (fits, "")
+    assert bounded(fits) == (fits, "")
 
 
 def test_a_chunk_has_an_update_at_least():
-    fits, _ = memory.bounded(settings(train={"batch_size": 10**6, "restarts": 100}))
+    fits, _ = bounded(settings(train={"batch_size": 10**6, "restarts": 100}))
     assert fits.train.chunk == 1
 
 
@@ -64,5 +72,5 @@ def test_a_chunk_has_an_update_at_least():
 def test_what_this_machine_has_no_memory_for_is_refused(command, changes, monkeypatch):
     monkeypatch.setattr(memory.os, "sysconf", {"SC_PHYS_PAGES": 2**24, "SC_PAGE_SIZE": 2**12}.get)
     with pytest.raises(ConfigError, match="not enough memory") as caught:
-        memory.expect_memory(settings(command, **changes))
+        expect_memory(settings(command, **changes))
     assert "this machine has 69;" in str(caught.value)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from test_fuzz import ARRAYS, CONFIGS, HEADERS, SUMMARIES, metrics
 
+from nflow_cli import experiments
 from nflow_cli.errors import NflowError
 from nflow_cli.picture_data import MOST_ROWS, read_picture_data
 from nflow_cli.run_dir import RunDirectory
@@ -24,7 +25,7 @@ def read(tmp_path):
         run.write_evaluation(ARRAYS[kind])
         run.write_text("metrics.csv", metrics(kind) if rows is None else rows)
         run.write_text("config.yaml", CONFIGS[kind])
-        return read_picture_data(run, run.read_config())
+        return read_picture_data(run, experiments.of(run.read_config()))
 
     return read
 

@@ -76,7 +76,7 @@ import gc
 import sys
 from nflow_cli.backend import start_tensorflow
 start_tensorflow()
-from nflow_cli import config, fit2d
+from nflow_cli import config, experiments, fit2d
 from nflow_cli.cli.draw import draw
 from nflow_cli.run_dir import CONFIG, RunDirectory
 
@@ -90,7 +90,7 @@ for seed in range(100):
     run = RunDirectory.create("soak", f"{sys.argv[1]}/{seed}")
     with run.recorded({"command": "fit-2d"}):
         run.write_text(CONFIG, config.dump(settings))
-        fit2d.run(settings, run)
+        experiments.of(settings).train(run)
         draw(run)
     gc.collect()  # figures go when Python comes round to them
     print(resident(), flush=True)

@@ -9,7 +9,7 @@ from keras import ops
 from running import assert_same_run, with_rows
 from truth import to_numpy
 
-from nflow_cli import config, evaluation, fit2d
+from nflow_cli import config, evaluation, experiments, fit2d
 from nflow_cli.distributions import StandardNormal
 from nflow_cli.evaluation import evaluate_samples, judge
 from nflow_cli.flows import FlowStack
@@ -228,7 +228,7 @@ def test_a_target_without_a_normaliser_is_judged_by_the_free_energy():
 def finished(tmp_path_factory):
     folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
     settings = preset(seed=3, restarts=2)
-    return folder, settings, fit2d.run(settings, folder)
+    return folder, settings, experiments.of(settings).train(folder)
 
 
 def test_the_summary_tells_of_every_restart(finished):
@@ -259,7 +259,7 @@ def test_the_saved_model_is_the_best_stack_alone(finished):
 def test_restarts_give_the_same_bits_again(finished, tmp_path):
     folder, settings, _ = finished
     again = RunDirectory.create("test", str(tmp_path / "again"))
-    fit2d.run(settings, again)
+    experiments.of(settings).train(again)
     assert_same_run(again.path, folder.path)
 
 

@@ -6,13 +6,15 @@ from typing import Any
 
 import click
 
+from nflow_cli import experiments
 from nflow_cli.cli.layout import tell
 from nflow_cli.cli.stopping import hinted
 from nflow_cli.run_dir import RunDirectory, versions
+from nflow_cli.schema import Config
 from nflow_cli.text import printable
 
 
-def begin(config: Any, name: str, output: str | None, data: Any = None) -> None:
+def begin(config: Config, name: str, output: str | None, data: Any = None) -> None:
     """Make the run directory of a preset called ``name``, or ``output``, and train in it.
 
     What can be refused is refused before.
@@ -21,21 +23,21 @@ def begin(config: Any, name: str, output: str | None, data: Any = None) -> None:
     from nflow_cli.memory import expect_memory
 
     expect_tensorflow()
-    expect_memory(config)
+    expect_memory(config, experiments.of(config).footprint)
     carry_out(config, RunDirectory.create(name, output), data)
 
 
-def carry_out(config: Any, run: RunDirectory, data: Any = None) -> None:
+def carry_out(config: Config, run: RunDirectory, data: Any = None) -> None:
     """Train what ``config`` says in ``run``, from where it is; draw, and print the figures.
 
     ``data`` are the images of a VAE or the points of a fit to points.
     """
     from nflow_cli import config as presets
     from nflow_cli.backend import start_tensorflow
-    from nflow_cli.caveats import caveats_of
     from nflow_cli.cli.draw import draw
-    from nflow_cli.cli.report import table
+    from nflow_cli.cli.report import laid_out
 
+    experiment = experiments.of(config)
     info: dict[str, Any] = {"command": config.command, "argv": sys.argv[1:]}
     info |= {"versions": versions(), "seed": config.seed}
     if data is not None:
@@ -47,25 +49,11 @@ def carry_out(config: Any, run: RunDirectory, data: Any = None) -> None:
     with hinted(hint):
         # Recorded before TensorFlow starts, and even if it never does.
         with run.locked(), run.recorded(info, presets.dump(config)):
+            for caveat in experiment.caveats_of_data(data):
+                tell(caveat.reason, head="caveat: ")
             start_tensorflow()
-            summary = _run(config, run, data)
+            summary = experiment.train(run, data)
             draw(run)
-        click.echo(table(config, summary, caveats_of(config, summary)))
+        caveats = experiment.caveats(summary)
+        click.echo(laid_out(experiment.rows(summary, caveats), caveats))
         click.echo(printable(run.path))
-
-
-def _run(config: Any, run: RunDirectory, data: Any) -> dict[str, Any]:
-    if config.command == "train-vae":
-        from nflow_cli import fit_vae
-
-        return fit_vae.run(config, run, data)
-    if config.data is not None:
-        from nflow_cli import fit_points
-        from nflow_cli.caveats import caveats_of
-
-        for caveat in caveats_of(config, {"atoms": data.atoms}):  # known before any training
-            tell(caveat.reason, head="caveat: ")
-        return fit_points.run(config, run, data)
-    from nflow_cli import fit2d
-
-    return fit2d.run(config, run)

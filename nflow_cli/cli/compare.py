@@ -44,8 +44,9 @@ def present(
 
     These go to ``output``, or else to the plots of ``sweep``, where there is one.
     """
-    from nflow_cli.compare import MEASURES, gather, group
+    from nflow_cli.compare import gather, group
     from nflow_cli.errors import NflowError
+    from nflow_cli.experiments import EXPERIMENTS
     from nflow_cli.sweep import overlap
 
     results, unfinished = gather(paths)
@@ -53,12 +54,16 @@ def present(
         raise NflowError(f"{paths[0]}: no run has finished")
     if unfinished:
         layout.tell(f"left out, as they have not finished: {unfinished} of the runs")
-    tables = {kind: group(r for r in results if r.kind == kind) for kind in MEASURES}
-    written = [_table(kind, groups, format_) for kind, groups in tables.items() if groups]
+    tables = [
+        group(result for result in results if result.experiment.name == name)
+        for name in EXPERIMENTS
+    ]
+    tables = [groups for groups in tables if groups]
+    written = [_table(groups, format_) for groups in tables]
     click.echo("\n\n".join(written))
     for note in _reasons(results):
         layout.tell(note)
-    shared = (overlap(g.seeds, g.restarts) for groups in tables.values() for g in groups)
+    shared = (overlap(g.seeds, g.restarts) for groups in tables for g in groups)
     for note in dict.fromkeys(filter(None, shared)):
         layout.tell(note)
     if output is None and sweep is None:
@@ -77,14 +82,12 @@ def _reasons(results: Iterable[Any]) -> list[str]:
     return list(notes.values())
 
 
-def _table(kind: str, groups: Sequence[Any], format_: str) -> str:
-    """Write the table of the groups of one kind."""
-    from nflow_cli.compare import MEASURES
-
-    known = [m for m in MEASURES[kind] if any(_shown(g, m.key) for g in groups)]
-    what = "target" if kind == "fit-2d" else "data"
+def _table(groups: Sequence[Any], format_: str) -> str:
+    """Write the table of the groups of one experiment."""
+    experiment = groups[0].best.experiment
+    known = [m for m in experiment.measures if any(_shown(g, m.key) for g in groups)]
     differing = sorted({key for group in groups for key in group.settings})
-    header = [what, "flow", "K", *differing, "seeds"]
+    header = [experiment.config.subject_key, "flow", "K", *differing, "seeds"]
     rows = []
     for g in groups:
         settings = g.best.settings()
@@ -140,7 +143,7 @@ def _csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return file.getvalue().rstrip("\n")
 
 
-def _draw(tables: dict[str, Any], sweep: Any, output: str | None) -> Iterator[Path]:
+def _draw(tables: Sequence[Any], sweep: Any, output: str | None) -> Iterator[Path]:
     """Draw the pictures into ``output``, or into the plots of the sweep; yield their paths."""
     from nflow_cli import plotting
     from nflow_cli.run_dir import RunDirectory
@@ -156,22 +159,23 @@ def _draw(tables: dict[str, Any], sweep: Any, output: str | None) -> Iterator[Pa
             yield RunDirectory.at(output).write(f"{name}.png", save)
 
 
-def _figures(tables: dict[str, Any]) -> dict[str, Any]:
+def _figures(tables: Sequence[Any]) -> dict[str, Any]:
     """Return the pictures by name."""
     from nflow_cli import plotting
     from nflow_cli.caveats import words
-    from nflow_cli.compare import MEASURES, densities
+    from nflow_cli.compare import densities
 
     figures: dict[str, Any] = {}
-    for kind, groups in tables.items():
-        seeds = max((len(group.seeds) for group in groups), default=0)
-        for measure in (m for m in MEASURES[kind] if m.judges):
+    for groups in tables:
+        seeds = max(len(group.seeds) for group in groups)
+        for measure in (m for m in groups[0].best.experiment.measures if m.judges):
             panels = _panels([g for g in groups if _shown(g, measure.key)], measure.key)
             if panels:
                 name = f"{measure.name} ({measure.unit})"
                 figures[measure.key] = plotting.spread_figure(panels, name, seeds)
     targets: dict[str, list[Any]] = {}
-    for group in tables["fit-2d"]:
+    fits = (group for groups in tables for group in groups if group.best.experiment.target_text)
+    for group in fits:
         axis, log_target, log_q = densities(group.best)
         panels = targets.setdefault(group.identity[0], [])
         if not panels:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from nflow_cli import experiments
 from nflow_cli.run_dir import RunDirectory
 
 
@@ -14,13 +15,8 @@ def draw(run: RunDirectory, format: str = "png") -> list[Path]:
     from nflow_cli import plotting
     from nflow_cli.picture_data import read_picture_data
 
-    drawn = {
-        "fit-2d": plotting.fit2d_figures,
-        "points": plotting.points_figures,
-        "train-vae": plotting.vae_figures,
-    }
-    config = run.read_config()
-    figures = drawn[config.experiment](*read_picture_data(run, config))
+    experiment = experiments.of(run.read_config())
+    figures = experiment.draw(*read_picture_data(run, experiment))
     return [
         run.write_plot(name, format, lambda file, f=fig: plotting.save_figure(f, file, format))
         for name, fig in figures.items()

@@ -76,11 +76,10 @@ def fit_2d(
     target (K = 8 where none is asked for), or with --data of a preset for points (K = 32). The last
     line printed is the run directory.
     """
-    from nflow_cli import config
+    from nflow_cli import config, experiments
     from nflow_cli.cli.carry_out import begin
     from nflow_cli.cli.options import changes_of, resolve_config
     from nflow_cli.naming import run_name
-    from nflow_cli.run_data import load_data
 
     points, target = options["data"], options["target"]
     if points is not None and target is not None:
@@ -91,7 +90,7 @@ def fit_2d(
         if options[name] is not None:  # it takes the place of the other
             changes.insert(0, config.Change(f"--{name}", other, None))
     resolved = resolve_config("fit-2d", path, assignments, changes)
-    begin(resolved, run_name(resolved, path), output, load_data(resolved))
+    begin(resolved, run_name(resolved, path), output, experiments.of(resolved).data())
 
 
 def _natural_preset(options: dict[str, Any]) -> Path:

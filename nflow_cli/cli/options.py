@@ -89,7 +89,7 @@ def resolve_config(
         assignments: ``key.path=value`` texts.
         changes: Those of options.
     """
-    from nflow_cli import config, memory, overrides
+    from nflow_cli import config, experiments, memory, overrides
     from nflow_cli.schema import SCHEMAS
 
     data, source = config.read_preset(preset), config.preset_label(preset)
@@ -99,7 +99,7 @@ def resolve_config(
     schemas = {command: SCHEMAS[command]}
     resolved = overrides.resolve(data, source, changes, schemas)
     resolved, annealing = overrides.in_proportion(resolved, data, changes, schemas)
-    resolved, chunk = memory.bounded(resolved)
+    resolved, chunk = memory.bounded(resolved, experiments.of(resolved).footprint)
     for note in filter(None, (annealing, chunk)):
         tell(note)
     return resolved

@@ -19,8 +19,8 @@ def resume(run_dir: str, steps: int | None, epochs: int | None) -> None:
     It ends as a run that was never stopped, bit for bit on the same machine. --steps or --epochs
     larger than before extend it, under the schedule of the new total.
     """
+    from nflow_cli import experiments
     from nflow_cli.cli.carry_out import carry_out
-    from nflow_cli.run_data import data_of
     from nflow_cli.run_dir import RUN, RunDirectory
 
     run = RunDirectory.open(run_dir)
@@ -32,7 +32,7 @@ def resume(run_dir: str, steps: int | None, epochs: int | None) -> None:
         tell(f"{run.path}: finished already")
         click.echo(printable(run.path))
         return
-    data = data_of(run, resolved)
+    data = experiments.of(resolved).data(run)
     if extended:
         total = "--steps" if steps else "--epochs"
         tell(
@@ -47,7 +47,7 @@ def _extended(config: Any, steps: int | None, epochs: int | None) -> Any:
     from nflow_cli.errors import ConfigError
 
     totals = {"steps": steps, "epochs": epochs}
-    key = "steps" if config.command == "fit-2d" else "epochs"
+    key = config.train.length_key
     given = totals.pop(key)
     if any(totals.values()):
         raise ConfigError(f"a run of `nflow {config.command}` is extended by --{key}")

@@ -1,14 +1,13 @@
 """``nflow sample``: draw from what a run trained, into a file."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from nflow_cli.cli.options import Command
 from nflow_cli.text import printable
 
-SHOWN = 64
+FORMATS = (".csv", ".npy")
 
 
 @click.command(cls=Command)
@@ -43,49 +42,21 @@ def sample(run_dir: str, n: int, output: str, seed: int) -> None:
     the first ones beside the file. Prints the paths of what it wrote.
     """
     path = Path(output)
-    if path.suffix.lower() not in (".csv", ".npy"):
+    if path.suffix.lower() not in FORMATS:
         raise click.BadParameter(f"{output!r}: expected a name that ends in .csv or .npy")
     if path.is_dir():
         raise click.BadParameter(f"{output!r} is a folder; expected the name of a file")
+    from nflow_cli import experiments
     from nflow_cli.backend import start_tensorflow
     from nflow_cli.run_dir import RunDirectory
 
-    RunDirectory.open(run_dir)  # a wrong name is told before TensorFlow starts
+    run = RunDirectory.open(run_dir)
+    experiment = experiments.of(run.read_config())
+    if path.suffix.lower() not in experiment.formats:
+        endings = " or ".join(experiment.formats)
+        raise click.BadParameter(
+            f"{output!r}: samples of a {experiment.config.command} run are written as {endings}"
+        )
     start_tensorflow()
-    from nflow_cli.trained import TrainedFlow, load
-
-    trained = load(run_dir)
-    if isinstance(trained, TrainedFlow):
-        _write_points(trained, n, path, seed)
-    else:
-        _write_images(trained, n, path, seed)
-
-
-def _write_points(trained: Any, n: int, path: Path, seed: int) -> None:
-    import numpy as np
-
-    from nflow_cli.writing import write_csv, write_file, write_npy
-
-    rows = (np.column_stack([z, log_q]) for _, z, log_q in trained.batches(n, seed))
-    if path.suffix.lower() == ".csv":
-        write_file(path, lambda file: write_csv(file, trained.columns, rows))
-    else:
-        write_file(path, lambda file: write_npy(file, (n, 3), rows, trained.dtype))
-    click.echo(printable(path))
-
-
-def _write_images(trained: Any, n: int, path: Path, seed: int) -> None:
-    from nflow_cli import plotting
-    from nflow_cli.writing import write_file, write_npy
-
-    if path.suffix.lower() != ".npy":
-        raise click.BadParameter(f"{str(path)!r}: images of a VAE are written as .npy")
-    images = (part for _, part in trained.batches(n, seed))
-    write_file(path, lambda file: write_npy(file, (n, 28, 28), images))
-    click.echo(printable(path))
-    shown = trained.sample(min(n, SHOWN), seed)
-    picture = path.with_suffix(".png")
-    what = f"decoded means of {len(shown)} draws from the prior"
-    figure = plotting.images_figure(shown, trained.path.resolve().name, what)
-    write_file(picture, lambda file: plotting.save_figure(figure, file, "png"))
-    click.echo(printable(picture))
+    for written in experiment.write_samples(experiment.load(run), n, path, seed):
+        click.echo(printable(written))

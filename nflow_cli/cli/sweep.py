@@ -69,7 +69,7 @@ def sweep(
         if left:
             for note in dict.fromkeys(note for run in left for note in run.notes):
                 tell(note)
-            restarts = max(getattr(run.config.train, "restarts", 1) for run in runs)
+            restarts = max(run.experiment.restarts for run in runs)
             if note := overlap(resolved.seeds, restarts):
                 tell(note)
             count = min(workers or pools.cores(), len(left))
@@ -132,15 +132,11 @@ def _unfinished(runs: Sequence[Any], folder: Path) -> tuple[list[Any], dict[str,
 
 def _check_data(runs: Sequence[Any]) -> None:
     """Load the images and points that the runs take, once, and refuse what does not fit them."""
-    from nflow_cli.cli.train_vae import check_sizes
-    from nflow_cli.run_data import load_data
-
     loaded: dict[Any, Any] = {}
-    for config in (run.config for run in runs if run.config.data is not None):
-        if config.data not in loaded:
-            loaded[config.data] = load_data(config)
-        if config.command == "train-vae":
-            check_sizes(config, loaded[config.data].n_train)
+    for run in runs:
+        if run.config.data not in loaded:
+            loaded[run.config.data] = run.experiment.data()
+        run.experiment.expect_fits(loaded[run.config.data])
 
 
 def _train(

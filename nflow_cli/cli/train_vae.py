@@ -47,28 +47,15 @@ def train_vae(
     Without --preset, `mnist`: two latents and pictures of them. The last line printed is the run
     directory.
     """
-    from nflow_cli import config
+    from nflow_cli import config, experiments
     from nflow_cli.cli.carry_out import begin
     from nflow_cli.cli.options import changes_of, resolve_config
-    from nflow_cli.images import load_images
     from nflow_cli.naming import run_name
 
     path = config.find_preset(preset or "mnist")
     changes = changes_of({**options, "no_fallback": False if no_fallback else None}, KEYS)
     resolved = resolve_config("train-vae", path, assignments, changes)
-    images = load_images(resolved.data.name, fallback=resolved.data.fallback)
-    check_sizes(resolved, images.n_train)
+    experiment = experiments.of(resolved)
+    images = experiment.data()
+    experiment.expect_fits(images)
     begin(resolved, run_name(resolved, path), output, images)
-
-
-def check_sizes(config: Any, n_train: int) -> None:
-    """Refuse a batch or a validation split that the data set is too small for."""
-    from nflow_cli.errors import ConfigError
-
-    held_out = config.train.early_stopping.images if config.train.early_stopping else 0
-    if config.train.batch_size > n_train - held_out:
-        raise ConfigError(
-            f"train.batch_size: expected at most the {max(n_train - held_out, 0):,} training images"
-            f"{' left by the validation split' if held_out else ''}. Received: "
-            f"{config.train.batch_size}"
-        )

@@ -71,19 +71,20 @@ def _outcome(request: dict[str, Any]) -> Outcome:
 
 def _train(folder: str, config: dict[str, Any], argv: list[str], cwd: str) -> None:
     """Train in ``folder``, from where it is."""
+    from nflow_cli import experiments
     from nflow_cli.cli.carry_out import carry_out
     from nflow_cli.config import validate
     from nflow_cli.memory import expect_memory
-    from nflow_cli.run_data import data_of, load_data
 
     os.chdir(cwd)  # where the paths of the user's data begin
     sys.argv[1:] = argv  # what run.json tells
     resolved = validate(config, folder)
-    expect_memory(resolved)
+    experiment = experiments.of(resolved)
+    expect_memory(resolved, experiment.footprint)
     run = RunDirectory.at(folder)
     resumed = run.has(RUN)
     with _logged(run):
-        data = data_of(run, resolved) if resumed else load_data(resolved)
+        data = experiment.data(run if resumed else None)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:

@@ -1,24 +1,21 @@
 """What is asked of an experiment, whichever it is. Heavy imports stand inside its methods."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from nflow_cli import caveats as cautions
 from nflow_cli.caveats import Caveat
+from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation_arrays import Shapes
+from nflow_cli.experiments.rows import Rows, Summary
 from nflow_cli.memory import Footprint
 from nflow_cli.run_dir import SUMMARY, RunDirectory
 from nflow_cli.schema import Strict
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from nflow_cli.checked_run import Check, CheckedRun
-
-Rows = list[tuple[str, str]]
-Summary = Mapping[str, Any]
+    from nflow_cli.checked_run import CheckedRun
 
 
 class Measure(NamedTuple):
@@ -54,18 +51,22 @@ class Experiment(ABC):
         name: ``target``, ``table`` or ``images``.
         config: The resolved preset.
         column: Of ``metrics.csv``, that counts updates or epochs.
+        formats: Endings of the files that samples are written to.
         measures: The figures that runs are compared by.
         shapes: Of the arrays in ``evaluation.npz``.
         columns: Of ``metrics.csv``, that pictures are drawn from.
+        summary_form: What they need of ``summary.json``.
         samples: The least and the greatest number of samples that ``nflow evaluate`` takes;
             ``None`` where it takes none.
     """
 
     name: ClassVar[str]
     column: ClassVar[str]
+    formats: ClassVar[Sequence[str]]
     measures: ClassVar[Sequence[Measure]]
     shapes: ClassVar[Shapes]
     columns: ClassVar[Sequence[str]]
+    summary_form: ClassVar[type[Strict]]
     samples: ClassVar[tuple[int, int] | None]
 
     def __init__(self, config: Any):
@@ -89,23 +90,25 @@ class Experiment(ABC):
         return getattr(self.config.train, self.length_key)
 
     @property
+    def restarts(self) -> int:
+        """How many trainings share the run, from its seed on."""
+        return 1
+
+    @property
     def work(self) -> float:
         """How long it takes, roughly, in units that only runs of one experiment share."""
-        return self.length * (8 + self.config.flow.k)
+        return self.length * (8 + self.config.flow.k) * self.restarts
 
     @abstractmethod
-    def load_data(self) -> Any:
-        """Load what is trained on; ``None`` of a target."""
-
-    @abstractmethod
-    def find_data(self, run: RunDirectory) -> Any:
-        """Load what a run was trained on again, and see that it is the same.
+    def data(self, run: RunDirectory | None = None) -> Any:
+        """Load what is trained on, or what ``run`` was trained on; ``None`` of a target.
 
         Raises:
             RunDirectoryError: The run does not say what it was.
-            DataError: It cannot be read, or is something else now.
+            DataError: It cannot be read, or is something else than when the run began.
         """
 
+    @abstractmethod
     def expect_fits(self, data: Any) -> None:
         """See that the training fits the data.
 
@@ -170,7 +173,7 @@ class Experiment(ABC):
 
         Args:
             trained: What :meth:`load` returned.
-            data: What it is judged by: :meth:`find_data`, or :meth:`read_data`.
+            data: What it is judged by: :meth:`data`, or :meth:`read_data`.
             samples: How many; as many as the run for ``None``.
             seed: Of the samples.
             recorded: The summary of the run.
@@ -197,6 +200,10 @@ class Experiment(ABC):
     def identity(self, summary: Summary) -> Identity:
         """Return what a line of a comparison is of."""
 
+    def identity_of(self, subject: str) -> Identity:
+        """Return what a line of a comparison is of, by the name of its subject."""
+        return Identity(subject, ",".join(self.config.flow.pattern), self.config.flow.k)
+
     def settings(self, summary: Summary) -> dict[str, str]:
         """Return settings that are not in the config, as text by key."""
         return {}
@@ -206,6 +213,7 @@ class Experiment(ABC):
         """The target as text, with its parameters; "" where there is none."""
         return ""
 
+    @abstractmethod
     def expect_comparable(self, run: RunDirectory, summary: Summary) -> None:
         """See that the summary holds what a comparison needs.
 
@@ -215,14 +223,9 @@ class Experiment(ABC):
 
     # Its pictures and checks.
 
-    @property
     @abstractmethod
-    def summary_form(self) -> type[Strict]:
-        """What pictures need of ``summary.json``."""
-
-    @abstractmethod
-    def figures(
-        self, arrays: "Mapping[str, np.ndarray]", metrics: "Mapping[str, np.ndarray]", summary: Any
+    def draw(
+        self, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
     ) -> dict[str, Any]:
         """Draw the pictures of a run; return them by name."""
 
@@ -230,8 +233,19 @@ class Experiment(ABC):
     def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
         """Return a run to be checked."""
 
-    @property
-    @abstractmethod
-    def checks(self) -> "Mapping[str, Check]":
-        """What `nflow check` does, by name, in order."""
 
+def expect_named_data(run: RunDirectory, summary: Summary) -> None:
+    """See that a summary names the data.
+
+    Raises:
+        RunDirectoryError: It does not.
+    """
+    from nflow_cli.run_data import is_named
+
+    if not is_named(summary.get("data")):
+        raise RunDirectoryError(f"{run.path / SUMMARY}: damaged: expected the data's name")
+
+
+def checksum_of_data(summary: Summary) -> dict[str, str]:
+    """Return what tells data of one name apart, as a setting."""
+    return {"data.sha256": str(summary["data"].get("sha256"))[:12]}

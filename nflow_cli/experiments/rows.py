@@ -24,7 +24,9 @@ def mass_row(summary: Summary, caveats: Caveats) -> tuple[str, str]:
 
 def training_text(summary: Summary, planned: int) -> str:
     """Say how many updates were made of those planned, and how fast."""
-    text = f"{length_text(summary['steps'], planned, 'updates')} in {summary['train_seconds']:.1f} s"
+    text = (
+        f"{length_text(summary['steps'], planned, 'updates')} in {summary['train_seconds']:.1f} s"
+    )
     speed = summary["steps_per_second"]
     if speed is None:
         return f"{text}, compiling included"

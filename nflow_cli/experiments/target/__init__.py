@@ -1,22 +1,21 @@
 """A named 2-D density, fitted by reverse KL."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from nflow_cli import memory
 from nflow_cli.caveats import Caveat, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
-from nflow_cli.experiments.experiment import Identity, Measure, Rows, Summary
+from nflow_cli.experiments.experiment import Identity, Measure
+from nflow_cli.experiments.rows import Rows, Summary, likelihood_rows
 from nflow_cli.experiments.target import pictures, rows
 from nflow_cli.run_dir import RunDirectory
-from nflow_cli.schema import Fit2DConfig
+
+if TYPE_CHECKING:
+    from nflow_cli.checked_run import CheckedRun
 
 
 class Target(DensityExperiment):
     """A fit to a density."""
-
-    config: Fit2DConfig
 
     name = "target"
     measures = (
@@ -27,3 +26,65 @@ class Target(DensityExperiment):
     )
     shapes, columns, summary_form = pictures.SHAPES, pictures.COLUMNS, pictures.TargetSummary
     samples: ClassVar = (100, 10**7)
+
+    def data(self, run: RunDirectory | None = None) -> None:
+        """Return nothing: the target is in the config."""
+
+    def fit(self, run: RunDirectory, data: None) -> dict[str, Any]:
+        """Train, judge and save; return the summary."""
+        from nflow_cli import fit2d
+
+        return fit2d.run(self.config, run)
+
+    def load(self, run: RunDirectory) -> Any:
+        """Return the density that was trained."""
+        from nflow_cli.trained import TrainedFlow
+
+        return TrainedFlow(run.path, self.config, self.load_model(run))
+
+    def ruined(self, summary: Summary) -> Caveat | None:
+        """Tell a fit that is worse than its base."""
+        return ruined_fit(summary, "free_energy", sign=1)
+
+    def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+        """Return the rows of the table that a training ends with."""
+        return rows.rows_of(summary, self.length, caveats)
+
+    def evaluate(
+        self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
+    ) -> tuple[Rows, list[Caveat]]:
+        """Judge a fit by fresh samples, and by points if there are any."""
+        from nflow_cli.evaluation import score
+        from nflow_cli.scores import likelihood, log_ratios
+
+        n = samples or self.config.evaluate.samples
+        scores = score(log_ratios(trained, n, seed), getattr(trained.target, "log_z", None))
+        caveats = self.caveats({**recorded, **scores})
+        lines = rows.evaluated_rows(trained, scores, n, seed, caveats)
+        if data is not None:
+            lines += likelihood_rows(likelihood(trained, data), caveats)
+        return lines, caveats
+
+    def identity(self, summary: Summary) -> Identity:
+        """Return the target, the flow and K."""
+        return self.identity_of(self.config.subject)
+
+    def expect_comparable(self, run: RunDirectory, summary: Summary) -> None:
+        """See nothing: the target is in the config."""
+
+    @property
+    def target_text(self) -> str:
+        """The target as text, with its parameters."""
+        return self.config.target.model_dump_json() if self.config.target else ""
+
+    def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the pictures by name."""
+        from nflow_cli import plotting
+
+        return plotting.fit2d_figures(*arrays)
+
+    def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
+        """Return a run to be checked."""
+        from nflow_cli.experiments.target.checks import CheckedTarget
+
+        return CheckedTarget(run, trained, self)

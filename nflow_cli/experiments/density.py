@@ -1,0 +1,69 @@
+"""What experiments share whose model is a density: a flow stack over a base."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from nflow_cli.experiments.experiment import Experiment
+from nflow_cli.memory import Footprint, of_flows
+from nflow_cli.run_dir import RunDirectory
+from nflow_cli.schema import Fit2DConfig
+
+
+class DensityExperiment(Experiment):
+    """A density that is fitted."""
+
+    config: Fit2DConfig
+    column = "update"
+    formats: ClassVar = (".csv", ".npy")
+
+    @property
+    def footprint(self) -> Footprint:
+        """What an update takes of memory."""
+        config, dim = self.config, self.config.dim
+        samples = config.train.batch_size * self.restarts
+        return Footprint(samples, dim, of_flows(config.flow.k, dim))
+
+    @property
+    def restarts(self) -> int:
+        """How many trainings share the run, from its seed on."""
+        return self.config.train.restarts
+
+    def expect_fits(self, data: Any) -> None:
+        """See nothing: batches are drawn with replacement, from a few points as from many."""
+
+    def labels(self) -> dict[str, Any]:
+        """Return what the summary says of the config, beside its flow, K and seed."""
+        target = self.config.target
+        return {"target": target and target.name, "base": self.config.base_name}
+
+    def load_model(self, run: RunDirectory) -> Any:
+        """Return the flow stack that was trained."""
+        from nflow_cli.flows import FlowStack
+        from nflow_cli.saving import load_weights
+
+        arguments = {"pattern": self.config.flow.pattern, "k": self.config.flow.k}
+        flow = FlowStack(**arguments, seed=self.config.seed)
+        flow.build((None, self.config.dim))
+        load_weights(run, flow, arguments, self.config.dim)
+        return flow
+
+    def read_data(self, name: str) -> Any:
+        """Read points ``(n, D)`` from a file."""
+        from nflow_cli.points import read_points
+
+        return read_points(name)
+
+    def write_samples(self, trained: Any, n: int, path: Path, seed: int) -> list[Path]:
+        """Write ``n`` points with their log-density in nats."""
+        import numpy as np
+
+        from nflow_cli.writing import write_csv, write_file, write_npy
+
+        rows = (np.column_stack([x, log_q]) for _, x, log_q in trained.batches(n, seed))
+        columns = trained.columns
+        if path.suffix.lower() == ".csv":
+            write_file(path, lambda file: write_csv(file, columns, rows))
+        else:
+            shape = (n, len(columns))
+            write_file(path, lambda file: write_npy(file, shape, rows, trained.dtype))
+        return [path]

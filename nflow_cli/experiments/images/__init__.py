@@ -1,0 +1,169 @@
+"""Images, modelled by a VAE whose posterior goes through flows."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nflow_cli.caveats import Caveat, ruined_images
+from nflow_cli.errors import ConfigError
+from nflow_cli.experiments.experiment import (
+    Experiment,
+    Identity,
+    Measure,
+    checksum_of_data,
+    expect_named_data,
+)
+from nflow_cli.experiments.images import pictures, rows
+from nflow_cli.experiments.rows import Rows, Summary
+from nflow_cli.memory import Footprint, of_vae
+from nflow_cli.run_dir import RunDirectory
+from nflow_cli.schema import PIXELS, VAEConfig
+
+if TYPE_CHECKING:
+    from nflow_cli.checked_run import CheckedRun
+
+SHOWN = 64  # samples in the picture beside a file of them
+
+
+class Images(Experiment):
+    """A VAE."""
+
+    config: VAEConfig
+    name = "images"
+    column = "epoch"
+    formats: ClassVar = (".npy",)
+    measures = (
+        Measure("negative_elbo", "−ELBO", "nats", 2, judges=True),
+        Measure("negative_log_likelihood", "−log p(x)", "nats", 2, judges=True),
+        Measure("seconds_per_epoch", "s/epoch", "", 1, has_spread=False),
+    )
+    shapes, columns, summary_form = pictures.SHAPES, pictures.COLUMNS, pictures.ImagesSummary
+    samples: ClassVar = (1, 5_000)
+
+    @property
+    def footprint(self) -> Footprint:
+        """What an update takes of memory."""
+        config = self.config
+        drawn = PIXELS + config.model.latent_dim
+        return Footprint(config.train.batch_size, drawn, of_vae(config))
+
+    def data(self, run: RunDirectory | None = None) -> Any:
+        """Load the images, or those that a run was trained on."""
+        from nflow_cli.images import load_images
+        from nflow_cli.run_data import images_of
+
+        if run is not None:
+            return images_of(run)
+        return load_images(self.config.subject, fallback=self.config.data.fallback)
+
+    def expect_fits(self, data: Any) -> None:
+        """Refuse a batch or a validation split that the data set is too small for."""
+        stopping, size = self.config.train.early_stopping, self.config.train.batch_size
+        held_out = stopping.images if stopping else 0
+        if size > data.n_train - held_out:
+            raise ConfigError(
+                "train.batch_size: expected at most the "
+                f"{max(data.n_train - held_out, 0):,} training images"
+                f"{' left by the validation split' if held_out else ''}. Received: {size}"
+            )
+
+    def fit(self, run: RunDirectory, data: Any) -> dict[str, Any]:
+        """Train, judge and save; return the summary."""
+        from nflow_cli import fit_vae
+
+        return fit_vae.run(self.config, run, data)
+
+    def load(self, run: RunDirectory) -> Any:
+        """Return the VAE that was trained."""
+        from nflow_cli.saving import load_weights
+        from nflow_cli.trained import TrainedVAE
+        from nflow_cli.vae import FlowVAE
+
+        flow = self.config.flow
+        arguments: dict[str, Any] = {"pattern": flow.pattern, "k": flow.k}
+        arguments |= self.config.model.model_dump(include={"latent_dim", "network", "hidden"})
+        arguments["amortized"] = flow.amortized
+        model = FlowVAE(**arguments, seed=self.config.seed)
+        load_weights(run, model, arguments)
+        return TrainedVAE(run.path, self.config, model)
+
+    def ruined(self, summary: Summary) -> Caveat | None:
+        """Tell a VAE that is worse than fair coins."""
+        return ruined_images(summary)
+
+    def labels(self) -> dict[str, Any]:
+        """Return what the summary says of the config, beside its flow, K and seed."""
+        return {
+            "amortized": self.config.flow.amortized,
+            "latent_dim": self.config.model.latent_dim,
+            "binarization": self.config.data.binarization,
+        }
+
+    def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+        """Return the rows of the table that a training ends with."""
+        return rows.rows_of(summary, self.length, caveats)
+
+    def evaluate(
+        self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
+    ) -> tuple[Rows, list[Caveat]]:
+        """Judge a VAE by its test images, or by others."""
+        from nflow_cli.images import binarize
+        from nflow_cli.vae_evaluation import evaluate_vae
+
+        config, mode = self.config, self.config.data.binarization
+        pixels = binarize(data.x_test, mode, config.seed, 0, "test")
+        draws = samples or config.evaluate.importance_samples
+        scores, _ = evaluate_vae(trained.model, pixels, draws, seed)
+        caveats, flow = self.caveats({**recorded, **scores}), config.flow
+        lines = [
+            rows.data_row(data.name, mode, data.n_test),
+            rows.flow_row(",".join(flow.pattern), flow.k, flow.amortized),
+            ("samples", f"{draws:,} an image, seed {seed}"),
+            *rows.bound_rows(scores, config.model.latent_dim, caveats),
+        ]
+        return lines, caveats
+
+    def read_data(self, name: str) -> Any:
+        """Read images by name or path."""
+        from nflow_cli.images import load_images
+
+        return load_images(name, fallback=False)
+
+    def write_samples(self, trained: Any, n: int, path: Path, seed: int) -> list[Path]:
+        """Write ``n`` images ``(n, 28, 28)``, and a picture of the first of them."""
+        from nflow_cli import plotting
+        from nflow_cli.writing import write_file, write_npy
+
+        images = (part for _, part in trained.batches(n, seed))
+        write_file(path, lambda file: write_npy(file, (n, 28, 28), images))
+        shown = trained.sample(min(n, SHOWN), seed)
+        picture = path.with_suffix(".png")
+        what = f"decoded means of {len(shown)} draws from the prior"
+        figure = plotting.images_figure(shown, trained.path.resolve().name, what)
+        write_file(picture, lambda file: plotting.save_figure(figure, file, "png"))
+        return [path, picture]
+
+    def identity(self, summary: Summary) -> Identity:
+        """Return the name of the images and how they are binarized, the flow and K."""
+        name = Path(summary["data"]["name"]).name
+        return self.identity_of(f"{name} ({self.config.data.binarization})")
+
+    def settings(self, summary: Summary) -> dict[str, str]:
+        """Tell images of one name apart."""
+        return checksum_of_data(summary)
+
+    def expect_comparable(self, run: RunDirectory, summary: Summary) -> None:
+        """See that the summary names the data."""
+        expect_named_data(run, summary)
+
+    def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the pictures by name."""
+        from nflow_cli import plotting
+
+        return plotting.vae_figures(*arrays)
+
+    def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
+        """Return a run to be checked."""
+        from nflow_cli.image_checks import CheckedImages
+
+        return CheckedImages(run, trained, self)
