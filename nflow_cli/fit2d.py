@@ -1,6 +1,6 @@
 """Fit a flow stack to a 2-D density by reverse KL."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from keras import ops
@@ -11,7 +11,7 @@ from nflow_cli.divergence import trace_flows
 from nflow_cli.evaluation import density_arrays, evaluate_samples
 from nflow_cli.flows import FlowStack
 from nflow_cli.objectives import inverse_temperature, reverse_kl
-from nflow_cli.programs import compiled_before
+from nflow_cli.programs import Programs
 from nflow_cli.progress import nats_text
 from nflow_cli.registry import BASES, TARGETS, resolve
 from nflow_cli.restarts import Restarts
@@ -34,9 +34,17 @@ class Fit2D(ChunkTrainer):
 
     terms = ("loss", "kl", "beta")
 
-    def __init__(self, flow: FlowStack, base: Any, target: Any, annealing: Any):
+    def __init__(
+        self,
+        flow: FlowStack,
+        base: Any,
+        target: Any,
+        annealing: Any,
+        restarts: tuple[int, ...] = (),
+    ):
         super().__init__()
         self.flow, self.base, self.target, self.annealing = flow, base, target, annealing
+        self.restarts = restarts
         flow.build((None, 2))
         flow.built = self.built = True
 
@@ -57,9 +65,14 @@ class Fit2D(ChunkTrainer):
         z = yield from trace_flows(self.flow, z0)
         yield "the log-density of the target", self.target.log_prob(z)
 
-    def with_flow(self, flow: FlowStack) -> "Fit2D":
-        """Return the same fit of another flow."""
-        return Fit2D(flow, self.base, self.target, self.annealing)
+    def start_over(self, seeds: Sequence[int]) -> None:
+        """Begin again, as a fit of other seeds does: one, or one for each stack side by side."""
+        self.forget()
+        self.flow.restart(*seeds)
+
+    def with_flow(self, flow: FlowStack, restarts: int) -> "Fit2D":
+        """Return the same fit of another flow, of so many stacks side by side."""
+        return Fit2D(flow, self.base, self.target, self.annealing, (restarts,))
 
 
 def build(config: Any) -> Fit2D:
@@ -72,16 +85,22 @@ def build(config: Any) -> Fit2D:
     return model
 
 
-def train(model: Fit2D, config: Any, directory: RunDirectory | None = None) -> dict[str, Any]:
+def train(
+    model: Fit2D,
+    config: Any,
+    directory: RunDirectory | None = None,
+    programs: Programs | None = None,
+) -> dict[str, Any]:
     """Train ``model`` as ``config.train`` says.
 
     With ``directory``, the training is logged and saved there, and goes on from where it was.
+    With ``programs``, what they hold of ``model`` serves its restarts.
 
     Returns:
         The figures of speed, and what became of the restarts.
     """
     settings = config.train
-    clock, restarts = Clock(), Restarts(model, config)
+    clock, restarts = Clock(), Restarts(model, config, programs or Programs())
     figure = "free energy" if getattr(model.target, "log_z", None) is None else "KL"
 
     def note(logs: Any) -> str:
@@ -96,10 +115,18 @@ def train(model: Fit2D, config: Any, directory: RunDirectory | None = None) -> d
     return {**clock.figures(), "restarts": restarts.record()}
 
 
-def run(config: Any, directory: RunDirectory) -> dict[str, Any]:
-    """Fit, judge and save in ``directory``, from where it is. Returns the summary."""
-    model = compiled_before(config, lambda: build(config))
-    speed = train(model, config, directory)
+def run(config: Any, directory: RunDirectory, programs: Programs | None = None) -> dict[str, Any]:
+    """Fit, judge and save in ``directory``, from where it is. Returns the summary.
+
+    With ``programs``, what they hold of earlier runs serves this one.
+    """
+    programs = programs or Programs()
+    with programs.lent(config, lambda: build(config)) as model:
+        return _run(model, config, directory, programs)
+
+
+def _run(model: Fit2D, config: Any, directory: RunDirectory, programs: Programs) -> dict[str, Any]:
+    speed = train(model, config, directory, programs)
     model_sha256 = save_model(directory, model.flow)
     parts = (model.flow, model.base, model.target)
     figures, z0, z = evaluate_samples(*parts, config.seed, config.evaluate.samples)

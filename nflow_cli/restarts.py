@@ -14,7 +14,7 @@ import numpy as np
 from nflow_cli.data import NoiseChunks
 from nflow_cli.evaluation import judge
 from nflow_cli.flows import FlowStack
-from nflow_cli.programs import widened_before
+from nflow_cli.programs import Programs
 from nflow_cli.saved_state import RestartsState, StateError, checked
 from nflow_cli.session import Session
 
@@ -38,6 +38,11 @@ class SideBySide(FlowStack):
     def __init__(self, pattern: Sequence[str], k: int, seeds: Sequence[int], **kwargs: Any):
         super().__init__(pattern, k, seeds[0], **kwargs)
         self.seeds = list(seeds)
+
+    def restart(self, *seeds: int) -> None:
+        """Take as many other seeds, and the initial values of their weights."""
+        self.seeds = list(seeds)
+        super().restart(seeds[0])
 
     def initial_values(self, dim: int) -> list[dict[str, np.ndarray]]:
         """Draw the raw parameters of each position of the pattern, for all stacks."""
@@ -70,10 +75,11 @@ class Restarts:
         model: The fit that the best restart ends in; the one that is trained where there is one.
         config: The run's :class:`~nflow_cli.schema.Fit2DConfig`. Restart ``r`` has the seed
             ``config.seed + r``, beginning again at 0 behind the largest.
+        programs: Keeps what trains several at once.
     """
 
-    def __init__(self, model: Any, config: Any):
-        self.model, self.config = model, config
+    def __init__(self, model: Any, config: Any, programs: Programs):
+        self.model, self.config, self.programs = model, config, programs
         count = config.train.restarts
         self.seeds = [(config.seed + r) % 2**32 for r in range(count)]
         self.alive = list(range(count))
@@ -143,18 +149,18 @@ class Restarts:
 
     def _trainer(self) -> Any:
         """Return a model that trains those alive: ``model`` itself where there is one."""
-        flow, seeds = self.model.flow, [self.seeds[r] for r in self.alive]
+        seeds = [self.seeds[r] for r in self.alive]
         if len(seeds) == 1:
-            flow.seed = seeds[0]
+            self.model.start_over(seeds)
             return self.model
 
         def build() -> Any:
-            trainer = self.model.with_flow(SideBySide(flow.pattern, flow.k, seeds))
-            trainer.restarts = (len(seeds),)
+            flow = self.model.flow
+            trainer = self.model.with_flow(SideBySide(flow.pattern, flow.k, seeds), len(seeds))
             trainer.prepare(self.config.train, self.config.train.steps)
             return trainer
 
-        return widened_before(self.model, seeds, build)
+        return self.programs.widened(self.model, seeds, build)
 
 
 def _hand_over(wide: Any, narrow: Any, keep: list[int]) -> None:

@@ -50,8 +50,8 @@ class ChunkTrainer(keras.Model):
         self.optimizer.build(self.trainable_variables)
         self._fresh = [ops.convert_to_numpy(v) for v in self.optimizer.variables]
 
-    def start_over(self) -> None:
-        """Forget what the optimizer has learnt: the weights are the caller's to set."""
+    def forget(self) -> None:
+        """Put the optimizer back to where it began: the weights are a subclass's to set."""
         for variable, value in zip(self.optimizer.variables, self._fresh):
             variable.assign(value)
         self.stop_training = False

@@ -17,6 +17,7 @@ import os, shutil, signal, sys
 from pathlib import Path
 from nflow_cli import backend, config
 from nflow_cli.cli import carry_out, main, worker
+from nflow_cli.programs import Programs
 from nflow_cli.run_dir import RunDirectory
 
 BEGAN, OPERATIONS = 42, ("open", "os.mkdir", "os.rename", "os.chmod", "os.remove", "fcntl.flock")
@@ -28,7 +29,7 @@ def command():
     main()
 
 def work():
-    worker._train("run", preset.model_dump(mode="json"), [], ".")
+    worker._train("run", preset.model_dump(mode="json"), [], ".", Programs())
 
 def forked(act, kill_at=None):
     if not (child := os.fork()):
@@ -78,7 +79,7 @@ def trained(monkeypatch):
     """Let a training do what a test puts in here; it is handed the config."""
     does = []
     monkeypatch.setattr("nflow_cli.backend.start_tensorflow", lambda: None)
-    monkeypatch.setattr("nflow_cli.fit2d.run", lambda config, run: does[0](config))
+    monkeypatch.setattr("nflow_cli.fit2d.run", lambda config, run, programs: does[0](config))
     return does
 
 

@@ -40,6 +40,7 @@ KERAS_FREE = [
         "picture_data.py",
         "point_sets.py",
         "points.py",
+        "programs.py",
         "registry.py",
         "run_data.py",
         "run_dir.py",

@@ -13,7 +13,7 @@ from nflow_cli import config, evaluation, fit2d
 from nflow_cli.distributions import StandardNormal
 from nflow_cli.evaluation import evaluate_samples, judge
 from nflow_cli.flows import FlowStack
-from nflow_cli.programs import compiled_before
+from nflow_cli.programs import Programs
 from nflow_cli.restarts import Restarts, SideBySide, plan
 from nflow_cli.run_dir import RunDirectory
 from nflow_cli.session import Session
@@ -33,15 +33,20 @@ def preset(seed=0, flow=FLOW, **train):
     return config.validate(data | {"evaluate": {"samples": 1000}}, "test")
 
 
-def built(settings):
-    return compiled_before(settings, lambda: fit2d.build(settings))
+PROGRAMS = Programs()  # the tests differ by their seeds, more than by what they compile
+
+
+def lent(settings):
+    return PROGRAMS.lent(settings, lambda: fit2d.build(settings))
 
 
 def fit(settings):
     """Train; return the stack, the rows of metrics and the record of the restarts."""
-    model = built(settings)
-    figures, rows = with_rows(lambda directory: fit2d.train(model, settings, directory))
-    return kept(model.flow), rows, figures["restarts"]
+    with lent(settings) as model:
+        figures, rows = with_rows(
+            lambda directory: fit2d.train(model, settings, directory, PROGRAMS)
+        )
+        return kept(model.flow), rows, figures["restarts"]
 
 
 def kept(flow):
@@ -109,16 +114,25 @@ def test_stacks_side_by_side_are_each_the_stack_of_its_seed(k):
     np.testing.assert_allclose(to_numpy(log_det_back), -to_numpy(log_det), 1e-3, 1e-4)
 
 
+def test_stacks_side_by_side_restart_as_those_of_other_seeds():
+    restarted, new = (SideBySide(FLOW["pattern"], 5, seeds) for seeds in ([3, 0], [7, 4]))
+    for stacks in (restarted, new):
+        stacks.build((None, 2))
+    restarted.restart(7, 4)
+    assert (restarted.seed, restarted.seeds) == (7, [7, 4])
+    assert_equal_weights(restarted, new, rtol=0)
+
+
 @pytest.fixture(scope="module")
 def side_by_side():
     """The weights of four restarts without halving, and their KL after two of the five chunks."""
     settings = preset(seed=4, restarts=4, halving=False)
-    restarts = Restarts(built(settings), settings)
-    with Session([], 100, None, 30.0) as session:
+    with lent(settings) as model, Session([], 100, None, 30.0) as session:
+        restarts = Restarts(model, settings, PROGRAMS)
         restarts.fit(40, session)
         early = judge(restarts.trainer.flow, StandardNormal(), U1(), 4, 4)
         restarts.fit(100, session)
-    return weights_of(restarts.trainer.flow), early
+        return weights_of(restarts.trainer.flow), early
 
 
 def test_every_restart_trains_as_its_seed_alone_does(side_by_side):
@@ -193,7 +207,7 @@ def test_a_restart_that_diverges_harms_no_other(monkeypatch):
 
 def test_the_seeds_begin_again_behind_the_largest():
     settings = preset(seed=2**32 - 1, restarts=2)
-    assert Restarts(fit2d.build(settings), settings).seeds == [2**32 - 1, 0]
+    assert Restarts(fit2d.build(settings), settings, Programs()).seeds == [2**32 - 1, 0]
 
 
 def test_without_flows_all_restarts_are_alike():
@@ -265,7 +279,7 @@ def test_restarts_give_the_same_bits_again(finished, tmp_path):
 
 def test_what_goes_on_from_the_last_one_keeps_its_seed():
     settings = preset(seed=4, restarts=3)
-    restarts = Restarts(fit2d.build(settings), settings)
+    restarts = Restarts(fit2d.build(settings), settings, Programs())
     restarts.restore({"alive": [2], "kl": [1.0, 2.0, 0.5], "updates": [40, 40, 60]})
     assert restarts.trainer is restarts.model
     assert restarts.model.flow.seed == 6

@@ -8,6 +8,7 @@ import click
 
 from nflow_cli.cli.layout import tell
 from nflow_cli.cli.stopping import hinted
+from nflow_cli.programs import Programs
 from nflow_cli.run_dir import RunDirectory, versions
 from nflow_cli.text import printable
 
@@ -25,10 +26,16 @@ def begin(config: Any, name: str, output: str | None, data: Any = None) -> None:
     carry_out(config, RunDirectory.create(name, output), data)
 
 
-def carry_out(config: Any, run: RunDirectory, data: Any = None) -> None:
+def carry_out(
+    config: Any, run: RunDirectory, data: Any = None, programs: Programs | None = None
+) -> None:
     """Train what ``config`` says in ``run``, from where it is; draw, and print the figures.
 
-    ``data`` are the images of a VAE or the points of a fit to points.
+    Args:
+        config: Of the run.
+        run: Where it is.
+        data: The images of a VAE or the points of a fit to points.
+        programs: What was compiled for earlier runs, if there were some.
     """
     from nflow_cli import config as presets
     from nflow_cli.backend import start_tensorflow
@@ -48,13 +55,13 @@ def carry_out(config: Any, run: RunDirectory, data: Any = None) -> None:
         # Recorded before TensorFlow starts, and even if it never does.
         with run.locked(), run.recorded(info, presets.dump(config)):
             start_tensorflow()
-            summary = _run(config, run, data)
+            summary = _run(config, run, data, programs)
             draw(run)
         click.echo(table(config, summary, caveats_of(config, summary)))
         click.echo(printable(run.path))
 
 
-def _run(config: Any, run: RunDirectory, data: Any) -> dict[str, Any]:
+def _run(config: Any, run: RunDirectory, data: Any, programs: Programs | None) -> dict[str, Any]:
     if config.command == "train-vae":
         from nflow_cli import fit_vae
 
@@ -68,4 +75,4 @@ def _run(config: Any, run: RunDirectory, data: Any) -> dict[str, Any]:
         return fit_points.run(config, run, data)
     from nflow_cli import fit2d
 
-    return fit2d.run(config, run)
+    return fit2d.run(config, run, programs)
