@@ -46,7 +46,7 @@ class Fit2D(ChunkTrainer):
         self.flow, self.base, self.target, self.annealing = flow, base, target, annealing
         self.restarts = restarts
         flow.build((None, 2))
-        flow.built = self.built = True
+        self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
         """Return the annealed free energy and the KL of base samples ``(2, [R,] batch_size)``."""

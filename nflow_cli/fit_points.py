@@ -40,7 +40,7 @@ class FitPoints(ChunkTrainer):
         super().__init__()
         self.flow, self.base, self.log_det = flow, base, log_det
         flow.build((None, 2))
-        flow.built = self.built = True
+        self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
         """Return the :meth:`negative_log_likelihood` of standardised points ``(2, batch_size)``."""

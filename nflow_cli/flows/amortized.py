@@ -95,7 +95,6 @@ class AmortizedFlowStack(FlowStack):
         context = ops.convert_to_tensor(context)
         if not self.built:
             self.build(tuple(points.shape), tuple(context.shape))
-            self.built = True
         points = built_for(self, points)
         context = ops.cast(context, self.variable_dtype)
         return run_flows(self.kinds, self.parameters_at(context), self.k, points, inverse)

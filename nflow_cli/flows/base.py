@@ -166,6 +166,5 @@ def built_for(layer: keras.layers.Layer, points: Any) -> Any:
     """Build ``layer`` for ``points`` if it is not, and return them in its variables' type."""
     points = ops.convert_to_tensor(points)
     if not layer.built:
-        layer.build(tuple(points.shape))
-        layer.built = True
+        layer.build(tuple(points.shape))  # sets `built`
     return ops.cast(points, layer.variable_dtype)
