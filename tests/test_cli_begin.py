@@ -114,6 +114,13 @@ def test_a_lack_of_memory_is_one_line_and_the_run_can_go_on(invoke, tmp_path, tr
     assert RunDirectory.open("run").read_json("run.json")["status"] == "interrupted"
 
 
+def test_what_was_typed_is_recorded(invoke, trained):
+    trained.append(lambda _: 1 / 0)
+    words = ["fit-2d", *QUICK, "--output", "run"]
+    invoke(*words)
+    assert RunDirectory.open("run").read_json("run.json")["argv"] == words
+
+
 def test_what_never_fits_makes_no_folder(invoke, tmp_path):
     many = ["--k", 10_000, "--restarts", 100, "--batch-size", 1_000_000]
     result = invoke("fit-2d", *many, "--set", "train.chunk=1", "--output", "run")

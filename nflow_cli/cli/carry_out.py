@@ -1,7 +1,7 @@
 """Carry out a training in its run directory: what `fit-2d`, `train-vae` and `resume` end with."""
 
 import shlex
-import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -13,27 +13,34 @@ from nflow_cli.run_dir import RunDirectory, versions
 from nflow_cli.text import printable
 
 
-def begin(config: Any, name: str, output: str | None, data: Any = None) -> None:
+def begin(
+    config: Any, name: str, output: str | None, argv: Sequence[str], data: Any = None
+) -> None:
     """Make the run directory of a preset called ``name``, or ``output``, and train in it.
 
-    What can be refused is refused before.
+    What can be refused is refused before. The rest is as in :func:`carry_out`.
     """
     from nflow_cli.backend import expect_tensorflow
     from nflow_cli.memory import expect_memory
 
     expect_tensorflow()
     expect_memory(config)
-    carry_out(config, RunDirectory.create(name, output), data)
+    carry_out(config, RunDirectory.create(name, output), argv, data)
 
 
 def carry_out(
-    config: Any, run: RunDirectory, data: Any = None, programs: Programs | None = None
+    config: Any,
+    run: RunDirectory,
+    argv: Sequence[str],
+    data: Any = None,
+    programs: Programs | None = None,
 ) -> None:
     """Train what ``config`` says in ``run``, from where it is; draw, and print the figures.
 
     Args:
         config: Of the run.
         run: Where it is.
+        argv: The command's arguments, to be recorded.
         data: The images of a VAE or the points of a fit to points.
         programs: What was compiled for earlier runs, if there were some.
     """
@@ -43,7 +50,7 @@ def carry_out(
     from nflow_cli.cli.draw import draw
     from nflow_cli.cli.report import table
 
-    info: dict[str, Any] = {"command": config.command, "argv": sys.argv[1:]}
+    info: dict[str, Any] = {"command": config.command, "argv": list(argv)}
     info |= {"versions": versions(), "seed": config.seed}
     if data is not None:
         info["data"] = data.record()

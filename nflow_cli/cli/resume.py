@@ -13,7 +13,8 @@ from nflow_cli.text import printable
 @click.argument("run_dir", metavar="RUN_DIR")
 @click.option("--steps", type=click.IntRange(1, 10**9), help="Extend a fit-2d run to this.")
 @click.option("--epochs", type=click.IntRange(1, 10**6), help="Extend a train-vae run to this.")
-def resume(run_dir: str, steps: int | None, epochs: int | None) -> None:
+@click.pass_obj
+def resume(argv: list[str], run_dir: str, steps: int | None, epochs: int | None) -> None:
     """Go on with a run that was stopped, at whatever moment.
 
     It ends as a run that was never stopped, bit for bit on the same machine. --steps or --epochs
@@ -39,7 +40,7 @@ def resume(run_dir: str, steps: int | None, epochs: int | None) -> None:
             f"{total}: the schedule is that of the new total from here on: this is not what a run "
             "of as many from the start would give"
         )
-    carry_out(resolved, run, data)
+    carry_out(resolved, run, argv, data)
 
 
 def _extended(config: Any, steps: int | None, epochs: int | None) -> Any:

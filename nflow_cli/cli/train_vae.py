@@ -35,7 +35,9 @@ KEYS = {  # what each option sets in a preset
     help=f"Passes over the training images. {THE_PRESETS}",
 )
 @common_options("Images per update.")
+@click.pass_obj
 def train_vae(
+    argv: list[str],
     preset: str | None,
     assignments: tuple[str, ...],
     output: str | None,
@@ -58,7 +60,7 @@ def train_vae(
     resolved = resolve_config("train-vae", path, assignments, changes)
     images = load_images(resolved.data.name, fallback=resolved.data.fallback)
     check_sizes(resolved, images.n_train)
-    begin(resolved, run_name(resolved, path), output, images)
+    begin(resolved, run_name(resolved, path), output, argv, images)
 
 
 def check_sizes(config: Any, n_train: int) -> None:

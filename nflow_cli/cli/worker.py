@@ -81,17 +81,16 @@ def _train(
     from nflow_cli.run_data import data_of, load_data
 
     os.chdir(cwd)  # where the paths of the user's data begin
-    sys.argv[1:] = argv  # what run.json tells
     resolved = validate(config, folder)
     expect_memory(resolved)
     run = RunDirectory.at(folder)
     resumed = run.has(RUN)
-    with _logged(run):
+    with _logged(run, argv):
         data = data_of(run, resolved) if resumed else load_data(resolved)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                carry_out(resolved, run, data, programs)
+                carry_out(resolved, run, argv, data, programs)
                 break
             except BusyError:  # by a process whose parent died: it is about to end
                 if time.monotonic() > deadline:
@@ -100,7 +99,7 @@ def _train(
 
 
 @contextlib.contextmanager
-def _logged(run: RunDirectory) -> Iterator[None]:
+def _logged(run: RunDirectory, argv: list[str]) -> Iterator[None]:
     """Send stdout and stderr to the end of the log of a run, with what ends the block."""
     saved = [os.dup(1), os.dup(2)]
     with run.open_log() as log:
@@ -109,7 +108,7 @@ def _logged(run: RunDirectory) -> Iterator[None]:
     try:
         yield
     except Interrupted as interruption:
-        print(line(interruption), file=sys.stderr)
+        print(line(interruption, argv), file=sys.stderr)
         raise
     except NflowError as error:
         print(f"nflow: error: {one_line(error)}", file=sys.stderr)
