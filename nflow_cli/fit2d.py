@@ -1,7 +1,8 @@
 """Fit a flow stack to a 2-D density by reverse KL."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 from keras import ops
 
@@ -14,7 +15,7 @@ from nflow_cli.objectives import inverse_temperature, reverse_kl
 from nflow_cli.programs import Programs
 from nflow_cli.progress import nats_text
 from nflow_cli.registry import BASES, TARGETS, resolve
-from nflow_cli.restarts import Restarts
+from nflow_cli.restarts import Restarts, RestartsRecord
 from nflow_cli.run_dir import SUMMARY, RunDirectory
 from nflow_cli.saving import save_model
 from nflow_cli.scores import mass_of
@@ -26,6 +27,7 @@ from nflow_cli.training import (
     EarlyStop,
     MetricsLog,
     ProgressReport,
+    Speed,
 )
 
 
@@ -75,6 +77,14 @@ class Fit2D(ChunkTrainer):
         return Fit2D(flow, self.base, self.target, self.annealing, (restarts,))
 
 
+class Training(NamedTuple):
+    """How a fit was trained: its updates, how long they took, and what became of its restarts."""
+
+    steps: int
+    speed: Speed
+    restarts: RestartsRecord
+
+
 def build(config: Any) -> Fit2D:
     """Build and compile the model that a :class:`~nflow_cli.schema.Fit2DConfig` describes."""
     target = resolve(TARGETS[config.target.name])(**config.target.model_dump(exclude={"name"}))
@@ -90,14 +100,11 @@ def train(
     config: Any,
     directory: RunDirectory | None = None,
     programs: Programs | None = None,
-) -> dict[str, Any]:
+) -> Training:
     """Train ``model`` as ``config.train`` says.
 
     With ``directory``, the training is logged and saved there, and goes on from where it was.
     With ``programs``, what they hold of ``model`` serves its restarts.
-
-    Returns:
-        The figures of speed, and what became of the restarts.
     """
     settings = config.train
     clock, restarts = Clock(), Restarts(model, config, programs or Programs())
@@ -106,13 +113,18 @@ def train(
     def note(logs: Any) -> str:
         return f"{figure} {nats_text(float(logs['kl']))} nats"
 
-    callbacks: list[Any] = [clock, MetricsLog(clock), ProgressReport(settings.steps, clock, note)]
-    if settings.early_stopping:
-        callbacks.append(EarlyStop(**settings.early_stopping.model_dump(), clock=clock))
-    every = settings.checkpoint_seconds
-    with Session(callbacks, settings.steps, directory, every, (restarts,)) as session:
+    stopping = settings.early_stopping
+    with Session(
+        config,
+        settings.steps,
+        directory,
+        log=MetricsLog(clock),
+        progress=ProgressReport(settings.steps, clock, note),
+        callbacks=[EarlyStop(**stopping.model_dump(), clock=clock)] if stopping else [],
+        parts=[restarts],
+    ) as session:
         restarts.train(session)
-    return {**clock.figures(), "restarts": restarts.record()}
+    return Training(clock.steps, clock.speed(), restarts.record())
 
 
 def run(config: Any, directory: RunDirectory, programs: Programs | None = None) -> dict[str, Any]:
@@ -126,11 +138,10 @@ def run(config: Any, directory: RunDirectory, programs: Programs | None = None) 
 
 
 def _run(model: Fit2D, config: Any, directory: RunDirectory, programs: Programs) -> dict[str, Any]:
-    speed = train(model, config, directory, programs)
+    training = train(model, config, directory, programs)
     model_sha256 = save_model(directory, model.flow)
     parts = (model.flow, model.base, model.target)
     figures, z0, z = evaluate_samples(*parts, config.seed, config.evaluate.samples)
-    speed["restarts"]["kl"][speed["restarts"]["best"]] = figures["kl"]
     mass, mass_error = mass_of(TrainedFlow(directory.path, config, model.flow))
     directory.write_evaluation(density_arrays(*parts, z0, z, config.seed, config.evaluate.grid))
     summary = {
@@ -139,14 +150,15 @@ def _run(model: Fit2D, config: Any, directory: RunDirectory, programs: Programs)
         "target": config.target.name,
         "base": config.base_name,
         "seed": config.seed,
-        "steps": speed.pop("steps"),
+        "steps": training.steps,
         **figures,
         "mass": mass,
         "mass_error": mass_error,
         "n_parameters": model.flow.count_params(),
         "model_sha256": model_sha256,
         "config_sha256": fingerprint(config),
-        **speed,
+        **training.speed._asdict(),
+        "restarts": asdict(training.restarts.judged(figures["kl"])),
     }
     summary["caveats"] = records(caveats_of(config, summary))
     directory.write_json(SUMMARY, summary)

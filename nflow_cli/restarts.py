@@ -6,6 +6,7 @@ keep the best.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -65,6 +66,30 @@ def plan(count: int, steps: int, chunk: int, halving: bool) -> list[tuple[int, i
     return [*rungs, (count, steps)]
 
 
+@dataclass(frozen=True)
+class RestartsRecord:
+    """What became of the restarts of one fit, as its summary tells it.
+
+    Attributes:
+        count: How many there were.
+        best: Which of them was kept.
+        seed: The seed of that one.
+        kl: KL divergence (nats) of each when it was last judged; None where that is not known.
+        updates: How many updates each made.
+    """
+
+    count: int
+    best: int
+    seed: int
+    kl: list[float | None]
+    updates: list[int]
+
+    def judged(self, kl: float | None) -> "RestartsRecord":
+        """Return the record with the KL divergence (nats) that the best one has in the end."""
+        kls = [*self.kl[: self.best], kl, *self.kl[self.best + 1 :]]
+        return replace(self, kl=kls)
+
+
 class Restarts:
     """The restarts of one fit: those still trained, and what became of the others.
 
@@ -113,16 +138,10 @@ class Restarts:
         self.alive, self.kl, self.updates = saved.alive, saved.kl, saved.updates
         self.trainer = self._trainer()
 
-    def record(self) -> dict[str, Any]:
-        """Return what the summary tells: the count, the best and its seed, each KL and updates."""
+    def record(self) -> RestartsRecord:
+        """Return what became of them, once one is left."""
         best = self.alive[0]
-        return {
-            "count": len(self.seeds),
-            "best": best,
-            "seed": self.seeds[best],
-            "kl": self.kl,
-            "updates": self.updates,
-        }
+        return RestartsRecord(len(self.seeds), best, self.seeds[best], self.kl, self.updates)
 
     def fit(self, steps: int, session: Session) -> None:
         """Train those alive until each has made ``steps`` updates."""

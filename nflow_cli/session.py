@@ -1,6 +1,7 @@
 """A training that is logged and saved in a run directory, and goes on from where it was."""
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 from nflow_cli.checkpoints import Checkpoints
@@ -16,39 +17,42 @@ class Session:
     Used as a context; :meth:`fit` trains, :meth:`finish` says that training is over.
 
     Args:
-        callbacks: What watches the training, in this order; a MetricsLog among them.
+        config: Of the run.
         steps: How many updates the whole training makes.
         directory: Where rows and checkpoints go, and where the training goes on if it had begun.
-        checkpoint_seconds: Time between checkpoints.
+        log: Writes the rows; it and its clock watch the training before all others.
+        progress: Shows how far training is.
+        callbacks: What else watches the training.
         parts: More objects with ``state()`` and ``restore(state)`` to save.
     """
 
     def __init__(
         self,
-        callbacks: list[Any],
+        config: Any,
         steps: int,
         directory: RunDirectory | None,
-        checkpoint_seconds: float,
-        parts: tuple[Any, ...] = (),
+        *,
+        log: MetricsLog,
+        progress: ProgressReport,
+        callbacks: Sequence[Any] = (),
+        parts: Sequence[Any] = (),
     ):
-        self.callbacks, self.directory = list(callbacks), directory
+        self.directory, self.log, self.progress = directory, log, progress
+        self.callbacks: list[Any] = [log.clock, log, progress, *callbacks]
         self.finished, self.checkpointer, self._saved = False, None, None
         if directory:
-            store = Checkpoints(directory)
-            saved = [*callbacks, *parts]
-            self.checkpointer = Checkpointer(store, checkpoint_seconds, steps, saved)
+            saved = [*self.callbacks, *parts]
+            self.checkpointer = Checkpointer(Checkpoints(directory), config, steps, saved)
 
     def __enter__(self) -> "Session":
         with contextlib.ExitStack() as stack:
             stack.callback(release_freed_memory)
-            for callback in self.callbacks:
-                if isinstance(callback, ProgressReport):
-                    stack.callback(callback.close)
+            stack.callback(self.progress.close)
             if self.directory and self.checkpointer:
                 self._saved = self.checkpointer.load()
                 self.finished = self.checkpointer.finished(self._saved)
-                log = next(c for c in self.callbacks if isinstance(c, MetricsLog))
-                log.add_row = stack.enter_context(self.directory.metrics_writer(log.rows))
+                rows = self.directory.metrics_writer(self.log.rows)
+                self.log.write_to(stack.enter_context(rows))
                 stack.enter_context(self.checkpointer.signals)
                 self.callbacks.append(self.checkpointer)
             self._stack = stack.pop_all()

@@ -60,6 +60,10 @@ class Worker:
             self.requests.write(json.dumps(request).encode() + b"\n")
             self.requests.flush()
 
+    def rest(self) -> None:
+        """Take note that an answer came, or never will."""
+        self.busy = False
+
     def end(self) -> None:
         """Let it end, by the end of what it reads, and see to it that it does."""
         with suppress(OSError):  # a request that it never read
@@ -93,7 +97,7 @@ class Workers:
             worker.ask(request)
         answer = worker.answers.readline()
         with self._lock:
-            worker.busy = False
+            worker.rest()
         if answer.endswith(b"\n"):
             return json.loads(answer)
         if self._stopped:
