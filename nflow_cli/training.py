@@ -1,7 +1,5 @@
 """The shared trainer: many updates in one compiled call, with ``Model.fit`` as the driver."""
 
-import contextlib
-import ctypes
 import itertools
 import math
 import statistics
@@ -174,12 +172,6 @@ def prefetched(chunks: Any) -> Any:
     options.autotune.enabled = False
     dataset = tf.data.Dataset.from_generator(lambda: iter(chunks), output_signature=shapes)
     return dataset.prefetch(2).with_options(options)
-
-
-def release_freed_memory() -> None:
-    """Give back to the system what the compiler has freed: the C library keeps it, about 85 MB."""
-    with contextlib.suppress(OSError, AttributeError):  # only glibc has malloc_trim
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Speed(NamedTuple):

@@ -107,6 +107,4 @@ def _natural_preset(options: dict[str, Any]) -> Path:
     target = options["target"] or registry.NATURAL_TARGETS.get(pattern[0], "multimodal")
     if options["data"] is not None:
         target = None
-    path = config.nearest_preset(target, pattern, options["k"])
-    assert path is not None, "every named target has a preset of its own, and points have"
-    return path
+    return config.nearest_preset(target, pattern, options["k"])
