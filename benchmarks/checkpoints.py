@@ -43,14 +43,14 @@ def vae(folder: Any, seconds: float) -> tuple[float, float]:
     changes = {"data.name": "mnist-sample", "flow.k": 16}
     data = config.override(config.read_preset(config.find_preset("mnist-mlp")), changes)
 
-    def train(epochs: int, directory: Any) -> dict[str, Any]:
+    def train(epochs: int, directory: Any) -> Any:
         resolved = config.validate(config.override(data, {"train.epochs": epochs}), "benchmark")
         chunks = ImageChunks(load_images("mnist-sample").x_train, resolved)
         return fit_vae.train(
             fit_vae.build(resolved, chunks.batches), chunks, None, resolved, directory
         )
 
-    epoch = train(5, None)["seconds_per_epoch"]
+    epoch = train(5, None).seconds_per_epoch
     return measured(train, math.ceil(seconds / epoch), folder)
 
 
@@ -60,11 +60,11 @@ def fit_2d(folder: Any, seconds: float) -> tuple[float, float]:
 
     data = config.read_preset(config.find_preset("multimodal-planar"))
 
-    def train(steps: int, directory: Any) -> dict[str, Any]:
+    def train(steps: int, directory: Any) -> Any:
         resolved = config.validate(config.override(data, {"train.steps": steps}), "benchmark")
         return fit2d.train(fit2d.build(resolved), resolved, directory)
 
-    rate = train(20_000, None)["steps_per_second"]
+    rate = train(20_000, None).speed.steps_per_second
     return measured(train, int(seconds * rate), folder)
 
 

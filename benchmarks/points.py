@@ -102,9 +102,9 @@ def speed(ks: tuple[int, ...], rounds: int, updates: int) -> None:
         points = settings_of("points-planar-k32", changes)
         found: list[tuple[float, float]] = []
         for _ in range(rounds):
-            forward = fit2d.train(fit2d.build(target), target)["steps_per_second"]
+            forward = fit2d.train(fit2d.build(target), target).speed.steps_per_second
             model = fit_points.build(points, data)
-            found.append((forward, fit_points.train(model, data, points)["steps_per_second"]))
+            found.append((forward, fit_points.train(model, data, points).speed.steps_per_second))
         forward, inverse = (statistics.median(part) for part in zip(*found))
         ratio = statistics.median(b / a for a, b in found)
         click.echo(f"{k:>4} {forward:>9,.0f} {inverse:>9,.0f} {ratio:>6.2f}")

@@ -34,7 +34,7 @@ def nflow(k: int, updates: int, data: str) -> dict[str, float]:
     chunks, clock = ImageChunks(x_train, resolved), Clock()
     model = fit_vae.build(resolved, chunks.batches)
     model.train_on(chunks, [clock])
-    return {"seconds": updates / clock.figures()["steps_per_second"]}
+    return {"seconds": updates / clock.speed().steps_per_second}
 
 
 def torch_eager(k: int, updates: int, data: str) -> dict[str, float]:

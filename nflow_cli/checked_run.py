@@ -11,6 +11,7 @@ from nflow_cli.errors import RunDirectoryError
 from nflow_cli.experiments import Experiment
 from nflow_cli.flow_checks import Flows, Verdict, as_arrays, passed
 from nflow_cli.run_dir import EVALUATION, FILES, METRICS, RUN, SUMMARY, RunDirectory
+from nflow_cli.schema import Fit2DConfig
 from nflow_cli.streams import stream
 
 POINTS = 256  # base samples at which a 2-D stack is checked
@@ -130,6 +131,8 @@ class CheckedRun:
 
 class CheckedDensity(CheckedRun):
     """A run whose model is a density."""
+
+    config: Fit2DConfig
 
     @property
     def model(self) -> Any:

@@ -364,10 +364,13 @@ def find_preset(name_or_path: str) -> Path:
     )
 
 
-def nearest_preset(target: str | None, pattern: list[str], k: int | None) -> Path | None:
+def nearest_preset(target: str | None, pattern: list[str], k: int | None) -> Path:
     """Return the shipped fit-2d preset whose flows are most like those asked for.
 
     It is one of ``target``, or for ``None`` one for points. Where no K is asked for, a K of 8 is.
+
+    Raises:
+        ConfigError: If no preset has that target.
     """
     k = Flow().k if k is None else k
     best: tuple[Any, Path] | None = None
@@ -380,4 +383,6 @@ def nearest_preset(target: str | None, pattern: list[str], k: int | None) -> Pat
         distance = abs(flow["k"] - k) / (flow["k"] + k + 1)
         if best is None or (-alike, distance) < best[0]:
             best = ((-alike, distance), path)
-    return best[1] if best else None
+    if best is None:
+        raise ConfigError(f"no preset for the target {target!r}; --preset takes one")
+    return best[1]

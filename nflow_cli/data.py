@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.images import binarize
+from nflow_cli.schema import VAEConfig
 from nflow_cli.streams import stream
 
 
@@ -94,7 +95,7 @@ class ImageChunks(Chunks):
     are due, ``(1,)``. An epoch leaves out the images beyond its last whole batch, others each time.
     """
 
-    def __init__(self, images: np.ndarray, config: Any):
+    def __init__(self, images: np.ndarray, config: VAEConfig):
         train = config.train
         self.images, self.seed, self.batch_size = images, config.seed, train.batch_size
         self.mode, self.latent_dim = config.data.binarization, config.model.latent_dim

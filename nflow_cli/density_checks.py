@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.caveats import is_dominated
-from nflow_cli.checked_run import CheckedRun, agree, differences, unlike
+from nflow_cli.checked_run import CheckedDensity, agree, differences, unlike
 from nflow_cli.evaluation import (
     SHOWN_SAMPLES,
     evaluate_samples,
@@ -34,7 +34,7 @@ GRID_POINTS = 20_000  # at which the densities of a picture are computed again
 OF_A_TARGET = ("kl", "kl_standard_error", "free_energy", "ess", "log_z", "log_z_source")
 
 
-def check_mass(run: CheckedRun) -> Verdict:
+def check_mass(run: CheckedDensity) -> Verdict:
     """Integrate ``q`` where its samples are; what could not be resolved is no failure."""
     bounded = run.trained.base.bounded
     tolerance = BOUNDED_MASS_TOLERANCE if bounded else MASS_TOLERANCE
@@ -50,18 +50,18 @@ def check_mass(run: CheckedRun) -> Verdict:
     return agree(run, figures, "from the same draws", MASS_REPLAY_TOLERANCE + 0.05 * error)
 
 
-def check_replay(run: CheckedRun) -> Verdict:
+def check_replay(run: CheckedDensity) -> Verdict:
     """Compute the summary's figures again, from its own draws."""
     samples = run.config.evaluate.samples
     figures, _, _ = evaluate_samples(*_parts(run), run.config.seed, samples)
     return agree(run, figures, "from the same draws")
 
 
-def _parts(run: CheckedRun) -> tuple[Any, Any, Any]:
+def _parts(run: CheckedDensity) -> tuple[Any, Any, Any]:
     return run.trained.flow, run.trained.base, run.trained.target
 
 
-def check_fresh(run: CheckedRun) -> Verdict:
+def check_fresh(run: CheckedDensity) -> Verdict:
     """Compute the summary's figures from fresh draws, within 4 standard errors of both."""
     fresh = _scores(run, (run.config.seed + 1) % (MAX_SEED + 1))
     same = _scores(run, run.config.seed)
@@ -81,13 +81,13 @@ def check_fresh(run: CheckedRun) -> Verdict:
     return passed(right), ", ".join(shown)
 
 
-def _scores(run: CheckedRun, seed: int) -> dict[str, Any]:
+def _scores(run: CheckedDensity, seed: int) -> dict[str, Any]:
     """Return the figures of a fit to a target from as many samples as its summary's."""
     ratios = log_ratios(run.trained, run.config.evaluate.samples, seed)
     return score(ratios, getattr(run.trained.target, "log_z", None))
 
 
-def check_points(run: CheckedRun) -> Verdict:
+def check_points(run: CheckedDensity) -> Verdict:
     """Find the points again, and the standardisation that they give."""
     data, units = run.data, run.trained.units
     expected = {**data.sizes, "data": {"name": data.name, "sha256": data.sha256}}
@@ -102,13 +102,13 @@ def check_points(run: CheckedRun) -> Verdict:
     return passed(not wrong), "; ".join(wrong) or text
 
 
-def check_held_out(run: CheckedRun) -> Verdict:
+def check_held_out(run: CheckedDensity) -> Verdict:
     """Compute the summary's figures again, from the test points."""
     figures = held_out_figures(run.trained, run.data) | dict.fromkeys(OF_A_TARGET)
     return agree(run, figures, "from the test points")
 
 
-def check_arrays(run: CheckedRun) -> Verdict:
+def check_arrays(run: CheckedDensity) -> Verdict:
     """Compute again what the pictures of a fit to a target are drawn from."""
     flow, base, target = _parts(run)
     seed, n = run.config.seed, SHOWN_SAMPLES
@@ -132,7 +132,7 @@ def check_arrays(run: CheckedRun) -> Verdict:
     return passed(not wrong), "; ".join(wrong) or AS_GIVEN
 
 
-def check_arrays_of_points(run: CheckedRun) -> Verdict:
+def check_arrays_of_points(run: CheckedDensity) -> Verdict:
     """Compute again what the pictures of a fit to points are drawn from."""
     trained, units = run.trained, run.trained.units
     # An older run shows no more draws than it was judged by.
@@ -146,7 +146,7 @@ def check_arrays_of_points(run: CheckedRun) -> Verdict:
     return passed(not wrong), "; ".join(wrong) or AS_GIVEN
 
 
-def _unlike_grid(run: CheckedRun, at: Callable[[np.ndarray], dict[str, Any]]) -> list[str]:
+def _unlike_grid(run: CheckedDensity, at: Callable[[np.ndarray], dict[str, Any]]) -> list[str]:
     """Compare densities on the grid of the pictures with those ``at`` some of its points."""
     points, chosen = _grid_points(run, "axis_1", "axis_2")
     wrong = []
@@ -157,7 +157,7 @@ def _unlike_grid(run: CheckedRun, at: Callable[[np.ndarray], dict[str, Any]]) ->
 
 
 def _unlike_strip(
-    run: CheckedRun,
+    run: CheckedDensity,
     inside: Callable[[np.ndarray], np.ndarray],
     log_det: float,
     compared: np.ndarray,
@@ -181,7 +181,7 @@ def _unlike_strip(
     return wrong
 
 
-def _grid_points(run: CheckedRun, *axes: str) -> tuple[np.ndarray, np.ndarray]:
+def _grid_points(run: CheckedDensity, *axes: str) -> tuple[np.ndarray, np.ndarray]:
     """Choose points of a grid: return them ``(m, 2)``, and their indices."""
     first, second = (run.arrays[name].astype(np.float64) for name in axes)
     shape = (len(second), len(first))

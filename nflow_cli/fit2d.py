@@ -1,7 +1,8 @@
 """Fit a flow stack to a 2-D density by reverse KL."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 from keras import ops
 
@@ -10,12 +11,13 @@ from nflow_cli.divergence import trace_flows
 from nflow_cli.evaluation import density_arrays, evaluate_samples
 from nflow_cli.flows import FlowStack
 from nflow_cli.objectives import inverse_temperature, reverse_kl
-from nflow_cli.programs import compiled_before
+from nflow_cli.programs import Programs
 from nflow_cli.progress import nats_text
 from nflow_cli.registry import BASES, TARGETS, resolve
-from nflow_cli.restarts import Restarts
+from nflow_cli.restarts import Restarts, RestartsRecord
 from nflow_cli.run_dir import RunDirectory
 from nflow_cli.saving import save_model
+from nflow_cli.schema import Fit2DConfig
 from nflow_cli.scores import mass_of
 from nflow_cli.session import Session
 from nflow_cli.trained import TrainedFlow
@@ -25,6 +27,7 @@ from nflow_cli.training import (
     EarlyStop,
     MetricsLog,
     ProgressReport,
+    Speed,
 )
 
 
@@ -33,11 +36,19 @@ class Fit2D(ChunkTrainer):
 
     terms = ("loss", "kl", "beta")
 
-    def __init__(self, flow: FlowStack, base: Any, target: Any, annealing: Any):
+    def __init__(
+        self,
+        flow: FlowStack,
+        base: Any,
+        target: Any,
+        annealing: Any,
+        restarts: tuple[int, ...] = (),
+    ):
         super().__init__()
         self.flow, self.base, self.target, self.annealing = flow, base, target, annealing
+        self.restarts = restarts
         flow.build((None, 2))
-        flow.built = self.built = True
+        self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
         """Return the annealed free energy and the KL of base samples ``(2, [R,] batch_size)``."""
@@ -56,12 +67,25 @@ class Fit2D(ChunkTrainer):
         z = yield from trace_flows(self.flow, z0)
         yield "the log-density of the target", self.target.log_prob(z)
 
-    def with_flow(self, flow: FlowStack) -> "Fit2D":
-        """Return the same fit of another flow."""
-        return Fit2D(flow, self.base, self.target, self.annealing)
+    def start_over(self, seeds: Sequence[int]) -> None:
+        """Begin again, as a fit of other seeds does: one, or one for each stack side by side."""
+        self.forget()
+        self.flow.restart(*seeds)
+
+    def with_flow(self, flow: FlowStack, restarts: int) -> "Fit2D":
+        """Return the same fit of another flow, of so many stacks side by side."""
+        return Fit2D(flow, self.base, self.target, self.annealing, (restarts,))
 
 
-def build(config: Any) -> Fit2D:
+class Training(NamedTuple):
+    """How a fit was trained: its updates, how long they took, and what became of its restarts."""
+
+    steps: int
+    speed: Speed
+    restarts: RestartsRecord
+
+
+def build(config: Fit2DConfig) -> Fit2D:
     """Build and compile the model that a :class:`~nflow_cli.schema.Fit2DConfig` describes."""
     target = resolve(TARGETS[config.target.name])(**config.target.model_dump(exclude={"name"}))
     base = resolve(BASES[config.base_name])()
@@ -71,52 +95,72 @@ def build(config: Any) -> Fit2D:
     return model
 
 
-def train(model: Fit2D, config: Any, directory: RunDirectory | None = None) -> dict[str, Any]:
+def train(
+    model: Fit2D,
+    config: Fit2DConfig,
+    directory: RunDirectory | None = None,
+    programs: Programs | None = None,
+) -> Training:
     """Train ``model`` as ``config.train`` says.
 
     With ``directory``, the training is logged and saved there, and goes on from where it was.
-
-    Returns:
-        The figures of speed, and what became of the restarts.
+    With ``programs``, what they hold of ``model`` serves its restarts.
     """
     settings = config.train
-    clock, restarts = Clock(), Restarts(model, config)
+    clock, restarts = Clock(), Restarts(model, config, programs or Programs())
     figure = "free energy" if getattr(model.target, "log_z", None) is None else "KL"
 
     def note(logs: Any) -> str:
         return f"{figure} {nats_text(float(logs['kl']))} nats"
 
-    callbacks: list[Any] = [clock, MetricsLog(clock), ProgressReport(settings.steps, clock, note)]
-    if settings.early_stopping:
-        callbacks.append(EarlyStop(**settings.early_stopping.model_dump(), clock=clock))
-    every = settings.checkpoint_seconds
-    with Session(callbacks, settings.steps, directory, every, (restarts,)) as session:
+    stopping = settings.early_stopping
+    with Session(
+        config,
+        settings.steps,
+        directory,
+        log=MetricsLog(clock),
+        progress=ProgressReport(settings.steps, clock, note),
+        callbacks=[EarlyStop(**stopping.model_dump(), clock=clock)] if stopping else [],
+        parts=[restarts],
+    ) as session:
         restarts.train(session)
-    return {**clock.figures(), "restarts": restarts.record()}
+    return Training(clock.steps, clock.speed(), restarts.record())
 
 
-def run(config: Any, directory: RunDirectory) -> dict[str, Any]:
-    """Fit, judge and save in ``directory``, from where it is; return the summary."""
-    model = compiled_before(config, lambda: build(config))
-    speed = train(model, config, directory)
+def run(
+    config: Fit2DConfig, directory: RunDirectory, programs: Programs | None = None
+) -> dict[str, Any]:
+    """Fit, judge and save in ``directory``, from where it is; return the summary.
+
+    With ``programs``, what they hold of earlier runs serves this one.
+    """
+    programs = programs or Programs()
+    with programs.lent(config, lambda: build(config)) as model:
+        return _run(model, config, directory, programs)
+
+
+def _run(
+    model: Fit2D, config: Fit2DConfig, directory: RunDirectory, programs: Programs
+) -> dict[str, Any]:
+    training = train(model, config, directory, programs)
     model_sha256 = save_model(directory, model.flow)
     parts = (model.flow, model.base, model.target)
     figures, z0, z = evaluate_samples(*parts, config.seed, config.evaluate.samples)
-    speed["restarts"]["kl"][speed["restarts"]["best"]] = figures["kl"]
     mass, mass_error = mass_of(TrainedFlow(directory.path, config, model.flow))
     directory.write_evaluation(density_arrays(*parts, z0, z, config.seed, config.evaluate.grid))
     return {
         "flow": ",".join(config.flow.pattern),
         "k": config.flow.k,
-        "target": config.target.name,
+        "target": config.subject,
         "base": config.base_name,
         "seed": config.seed,
-        "steps": speed.pop("steps"),
+        "steps": training.steps,
         **figures,
         "mass": mass,
         "mass_error": mass_error,
         "n_parameters": model.flow.count_params(),
         "model_sha256": model_sha256,
         "config_sha256": fingerprint(config),
-        **speed,
+        **training.speed._asdict(),
+        "restarts": asdict(training.restarts.judged(figures["kl"])),
     }

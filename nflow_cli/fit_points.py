@@ -1,7 +1,7 @@
 """Fit a flow stack to points by maximum likelihood (forward KL)."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
@@ -16,10 +16,11 @@ from nflow_cli.progress import nats_text
 from nflow_cli.registry import BASES, resolve
 from nflow_cli.run_dir import RunDirectory
 from nflow_cli.saving import save_model
+from nflow_cli.schema import Fit2DConfig
 from nflow_cli.scores import held_out_figures, mass_of
 from nflow_cli.session import Session
 from nflow_cli.trained import TrainedOnPoints
-from nflow_cli.training import ChunkTrainer, Clock, ProgressReport, compiled
+from nflow_cli.training import ChunkTrainer, Clock, ProgressReport, Speed, compiled
 from nflow_cli.validation import ValidationLog
 
 
@@ -39,7 +40,7 @@ class FitPoints(ChunkTrainer):
         super().__init__()
         self.flow, self.base, self.log_det = flow, base, log_det
         flow.build((None, 2))
-        flow.built = self.built = True
+        self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
         """Return the :meth:`negative_log_likelihood` of standardised points ``(2, batch_size)``."""
@@ -60,7 +61,15 @@ class FitPoints(ChunkTrainer):
         return -ops.mean(self.base.log_prob(z0) + log_det) - self.log_det
 
 
-def build(config: Any, data: PointData) -> FitPoints:
+class Training(NamedTuple):
+    """How a fit was trained: its updates, whose weights were kept, and how long it took."""
+
+    steps: int
+    best_update: int
+    speed: Speed
+
+
+def build(config: Fit2DConfig, data: PointData) -> FitPoints:
     """Build and compile the model that a :class:`~nflow_cli.schema.Fit2DConfig` describes."""
     flow = FlowStack(config.flow.pattern, config.flow.k, seed=config.seed)
     model = FitPoints(flow, resolve(BASES[config.base_name])(), data.units.log_det)
@@ -69,14 +78,11 @@ def build(config: Any, data: PointData) -> FitPoints:
 
 
 def train(
-    model: FitPoints, data: PointData, config: Any, directory: RunDirectory | None = None
-) -> dict[str, Any]:
+    model: FitPoints, data: PointData, config: Fit2DConfig, directory: RunDirectory | None = None
+) -> Training:
     """Train ``model`` as ``config.train`` says, and go back to the weights of the best validation.
 
     With ``directory``, the training is logged and saved there, and goes on from where it was.
-
-    Returns:
-        The figures of speed, and ``best_update``: whose weights are kept.
     """
     settings, points = config.train, data.units.inside(data.train)
     chunks = PointChunks(points, config.seed, settings.steps, settings.chunk, settings.batch_size)
@@ -88,13 +94,12 @@ def train(
         validation = f", validation {nats_text(-log.validation)}" if log.rows else ""
         return f"{text}{validation} nats"
 
-    callbacks = [clock, log, ProgressReport(settings.steps, clock, note)]
-    every = settings.checkpoint_seconds
-    with Session(callbacks, settings.steps, directory, every) as session:
+    progress = ProgressReport(settings.steps, clock, note)
+    with Session(config, settings.steps, directory, log=log, progress=progress) as session:
         session.fit(model, chunks)
         log.take_best(model)
         session.finish(model)
-    return {**clock.figures(), "best_update": log.kept_at}
+    return Training(clock.steps, log.kept_at, clock.speed())
 
 
 def _validator(model: FitPoints, data: PointData) -> Callable[[], float]:
@@ -104,10 +109,10 @@ def _validator(model: FitPoints, data: PointData) -> Callable[[], float]:
     return lambda: float(loss(points))
 
 
-def run(config: Any, directory: RunDirectory, data: PointData) -> dict[str, Any]:
+def run(config: Fit2DConfig, directory: RunDirectory, data: PointData) -> dict[str, Any]:
     """Fit, judge and save in ``directory``, from where it is; return the summary."""
     model = build(config, data)
-    speed = train(model, data, config, directory)
+    training = train(model, data, config, directory)
     model_sha256 = save_model(directory, model.flow)
     trained = TrainedOnPoints(directory.path, config, model.flow, data.units)
     directory.write_evaluation(density_of_points(trained, data))
@@ -120,8 +125,8 @@ def run(config: Any, directory: RunDirectory, data: PointData) -> dict[str, Any]
         "data": {"name": data.name, "sha256": data.sha256},
         "base": config.base_name,
         "seed": config.seed,
-        "steps": speed.pop("steps"),
-        "best_update": speed.pop("best_update"),
+        "steps": training.steps,
+        "best_update": training.best_update,
         **held_out_figures(trained, data),
         **data.sizes,
         "atoms": list(data.atoms),
@@ -131,5 +136,5 @@ def run(config: Any, directory: RunDirectory, data: PointData) -> dict[str, Any]
         "n_parameters": model.flow.count_params(),
         "model_sha256": model_sha256,
         "config_sha256": fingerprint(config),
-        **speed,
+        **training.speed._asdict(),
     }

@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
@@ -14,6 +14,7 @@ from nflow_cli.images import MNIST, MNIST_ARRAYS_SHA256, Images, binarize
 from nflow_cli.objectives import inverse_temperature
 from nflow_cli.run_dir import RunDirectory
 from nflow_cli.saving import save_model
+from nflow_cli.schema import VAEConfig
 from nflow_cli.session import Session
 from nflow_cli.streams import stream
 from nflow_cli.training import (
@@ -89,7 +90,23 @@ class EpochLog(ValidationLog):
         return super().write_row({"epoch": self.rows + 1, **more})
 
 
-def build(config: Any, updates_per_epoch: int) -> FitVAE:
+class Training(NamedTuple):
+    """How a VAE was trained.
+
+    Attributes:
+        epochs: How many were made.
+        best_epoch: Whose weights are kept; None without a validation split.
+        compile_seconds: How long compiling took.
+        seconds_per_epoch: The median, without the first, which compiles.
+    """
+
+    epochs: int
+    best_epoch: int | None
+    compile_seconds: float
+    seconds_per_epoch: float
+
+
+def build(config: VAEConfig, updates_per_epoch: int) -> FitVAE:
     """Build and compile the model that a :class:`~nflow_cli.schema.VAEConfig` describes."""
     model, flow, train = config.model, config.flow, config.train
     networks = (model.latent_dim, model.network, model.hidden)
@@ -101,7 +118,7 @@ def build(config: Any, updates_per_epoch: int) -> FitVAE:
     return fit
 
 
-def split(images: Images, config: Any) -> tuple[np.ndarray, np.ndarray | None]:
+def split(images: Images, config: VAEConfig) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the training images, and those held out for early stopping if that is asked for.
 
     They are drawn by the seed: files may be sorted by what they show.
@@ -117,12 +134,11 @@ def train(
     model: FitVAE,
     chunks: ImageChunks,
     held_out: np.ndarray | None,
-    config: Any,
+    config: VAEConfig,
     directory: RunDirectory | None = None,
-) -> dict[str, Any]:
-    """Train ``model`` as ``config.train`` says; return the figures of speed.
+) -> Training:
+    """Train ``model`` as ``config.train`` says.
 
-    Of one with a validation split, ``best_epoch`` tells whose weights are kept.
     With ``directory``, the training is logged and saved there, and goes on from where it was.
     """
     clock = Clock()
@@ -135,21 +151,20 @@ def train(
         return text + (f", validation {log.validation:.2f}" if log.rows and validate else "")
 
     progress = ProgressReport(chunks.steps, clock, note)
-    every = config.train.checkpoint_seconds
-    with Session([clock, log, progress], chunks.steps, directory, every) as session:
+    with Session(config, chunks.steps, directory, log=log, progress=progress) as session:
         session.fit(model, chunks)
         log.take_best(model)
         session.finish(model)
     epochs = [sum(clock.seconds[i : i + size]) for i in range(0, len(clock.seconds), size)]
-    return {
-        "epochs": log.rows,
-        "best_epoch": log.kept_at if validate else None,
-        "compile_seconds": clock.figures()["compile_seconds"],
-        "seconds_per_epoch": statistics.median(epochs[1:] or epochs),
-    }
+    return Training(
+        epochs=log.rows,
+        best_epoch=log.kept_at if validate else None,
+        compile_seconds=clock.speed().compile_seconds,
+        seconds_per_epoch=statistics.median(epochs[1:] or epochs),
+    )
 
 
-def _validator(vae: FlowVAE, held_out: np.ndarray, config: Any) -> Callable[[], float]:
+def _validator(vae: FlowVAE, held_out: np.ndarray, config: VAEConfig) -> Callable[[], float]:
     """Return the function that estimates the negative bound on the validation images."""
     pixels = binarize(held_out, config.data.binarization, config.seed, 1, "test")
     sampler = ImportanceSampler(vae, 1, config.seed)
@@ -161,7 +176,7 @@ def _validator(vae: FlowVAE, held_out: np.ndarray, config: Any) -> Callable[[], 
     return validate
 
 
-def published_of(config: Any, images: Images) -> list[dict[str, Any]]:
+def published_of(config: VAEConfig, images: Images) -> list[dict[str, Any]]:
     """Return the published figures that are of the same data and as many flows."""
     name = MNIST if images.sha256 == MNIST_ARRAYS_SHA256 else images.name
     data = name, config.data.binarization
@@ -172,12 +187,12 @@ def published_of(config: Any, images: Images) -> list[dict[str, Any]]:
     ]
 
 
-def run(config: Any, directory: RunDirectory, images: Images) -> dict[str, Any]:
+def run(config: VAEConfig, directory: RunDirectory, images: Images) -> dict[str, Any]:
     """Train, judge and save in ``directory``, from where it is; return the summary."""
     training, held_out = split(images, config)
     chunks = ImageChunks(training, config)
     model = build(config, chunks.batches)
-    speed = train(model, chunks, held_out, config, directory)
+    trained = train(model, chunks, held_out, config, directory)
     model_sha256 = save_model(directory, model.vae)
     pixels = binarize(images.x_test, config.data.binarization, config.seed, 0, "test")
     draws = config.evaluate.importance_samples
@@ -192,8 +207,8 @@ def run(config: Any, directory: RunDirectory, images: Images) -> dict[str, Any]:
         "amortized": config.flow.amortized,
         "latent_dim": config.model.latent_dim,
         "seed": config.seed,
-        "epochs": speed.pop("epochs"),
-        "best_epoch": speed.pop("best_epoch"),
+        "epochs": trained.epochs,
+        "best_epoch": trained.best_epoch,
         **figures,
         "binarization": config.data.binarization,
         "data": {"name": images.name, "sha256": images.sha256, **sizes},
@@ -201,5 +216,6 @@ def run(config: Any, directory: RunDirectory, images: Images) -> dict[str, Any]:
         "n_parameters": model.vae.count_params(),
         "model_sha256": model_sha256,
         "config_sha256": fingerprint(config),
-        **speed,
+        "compile_seconds": trained.compile_seconds,
+        "seconds_per_epoch": trained.seconds_per_epoch,
     }

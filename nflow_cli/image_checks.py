@@ -20,7 +20,7 @@ from nflow_cli.flow_checks import Flows, Outcome, Verdict, as_arrays, passed
 from nflow_cli.images import binarize
 from nflow_cli.networks import SIDE
 from nflow_cli.run_dir import ESTIMATES, EVALUATION, SUMMARY
-from nflow_cli.schema import MAX_SEED, PIXELS
+from nflow_cli.schema import MAX_SEED, PIXELS, VAEConfig
 from nflow_cli.streams import stream
 from nflow_cli.vae_evaluation import (
     BATCH,
@@ -43,6 +43,8 @@ BOUND_IMAGES, BOUND_DRAWS = 500, 10  # of a run that keeps no estimates
 
 class CheckedImages(CheckedRun):
     """A run on images."""
+
+    config: VAEConfig
 
     @property
     def data_checks(self) -> Checks:

@@ -34,7 +34,7 @@ def density_of_points(trained: TrainedOnPoints, data: PointData) -> dict[str, np
     inside = data.units.inside(grid_points(*coarse)).astype(np.float32)
     found = partial_log_densities(trained.flow, trained.base, dict.fromkeys(panels, inside))
     strip = np.stack([found[k].reshape(STRIP_GRID, STRIP_GRID) for k in panels])
-    arrays = {
+    return {
         "axis_1": axes[0],
         "axis_2": axes[1],
         "log_q": trained.log_prob(grid_points(*axes)).reshape(SHOWN_GRID, SHOWN_GRID),
@@ -46,7 +46,6 @@ def density_of_points(trained: TrainedOnPoints, data: PointData) -> dict[str, np
         "deformation_axis_2": coarse[1],
         "deformation_samples": deformation_samples(trained, panels),
     }
-    return arrays
 
 
 def deformation_samples(trained: TrainedOnPoints, panels: list[int]) -> np.ndarray:

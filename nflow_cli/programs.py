@@ -1,50 +1,52 @@
-"""Models that were compiled before: TensorFlow frees no program while its process lives."""
+"""Compiled models that serve again: TensorFlow frees no program while its process lives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from nflow_cli.config import fingerprint
 from nflow_cli.config_keys import NOT_COMPILED, without
-
-DIM = 2
-_fits: dict[str, Any] = {}
-_widened: WeakKeyDictionary[Any, dict[int, Any]] = WeakKeyDictionary()
+from nflow_cli.schema import Fit2DConfig
 
 
-def compiled_before(config: Any, build: Callable[[], Any]) -> Any:
-    """Return what ``build()`` does, or what it did for a config that needs the same program.
+class Programs:
+    """Compiled models, each lent to one run at a time.
 
-    So a process compiles once however many seeds it fits, and its memory stays flat: each program
-    takes 5 to 30 MB for good.
-
-    Args:
-        config: Of the run.
-        build: Returns a :class:`~nflow_cli.training.ChunkTrainer` with a ``flow``, not trained.
+    Whoever trains several runs keeps one of these for all of them: so a process compiles once
+    however many seeds it fits, and its memory stays flat. Each program takes 5 to 30 MB for good.
     """
-    key = fingerprint(without(config.model_dump(mode="json"), NOT_COMPILED))
-    return _again(_fits, key, [config.seed], build)
 
+    def __init__(self) -> None:
+        self._idle: dict[str, Any] = {}
+        self._widened: dict[tuple[Any, int], Any] = {}
 
-def widened_before(fit: Any, seeds: list[int], build: Callable[[], Any]) -> Any:
-    """Return what ``build()`` does, or did before: ``fit`` with a stack for each of the seeds."""
-    return _again(_widened.setdefault(fit, {}), len(seeds), seeds, build)
+    @contextmanager
+    def lent(self, config: Fit2DConfig, build: Callable[[], Any]) -> Iterator[Any]:
+        """Lend what ``build()`` makes, or what it made for a config that needs the same program.
 
+        Args:
+            config: Of the run; the model starts over with its seed.
+            build: Returns a :class:`~nflow_cli.fit2d.Fit2D`, not trained.
+        """
+        key = fingerprint(without(config.model_dump(mode="json"), NOT_COMPILED))
+        model = self._idle.pop(key, None)
+        if model is None:
+            model = build()
+        else:
+            model.start_over([config.seed])
+        try:
+            yield model
+        finally:
+            self._idle[key] = model
 
-def _again(built: dict[Any, Any], key: Any, seeds: list[int], build: Callable[[], Any]) -> Any:
-    if key not in built:
-        built[key] = build()
-    else:
-        built[key].start_over()
-        _begin(built[key].flow, seeds)
-    return built[key]
+    def widened(self, model: Any, seeds: Sequence[int], build: Callable[[], Any]) -> Any:
+        """Return what ``build()`` makes, or made before: ``model`` with a stack for each seed.
 
-
-def _begin(flow: Any, seeds: list[int]) -> None:
-    """Give a stack, or several side by side, the initial values of other seeds."""
-    flow.seed = seeds[0]
-    if len(seeds) > 1:
-        flow.seeds = seeds
-    for own, values in zip(flow.parameters, flow.initial_values(DIM)):
-        for name, weight in own.items():
-            weight.assign(values[name])
+        It is lent with ``model``, and starts over with the seeds.
+        """
+        key = (model, len(seeds))
+        if key in self._widened:
+            self._widened[key].start_over(seeds)
+        else:
+            self._widened[key] = build()
+        return self._widened[key]

@@ -6,6 +6,7 @@ keep the best.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -14,8 +15,9 @@ import numpy as np
 from nflow_cli.data import NoiseChunks
 from nflow_cli.evaluation import judge
 from nflow_cli.flows import FlowStack
-from nflow_cli.programs import widened_before
+from nflow_cli.programs import Programs
 from nflow_cli.saved_state import RestartsState, StateError, checked
+from nflow_cli.schema import Fit2DConfig
 from nflow_cli.session import Session
 
 # The worse half goes after so many eighths of the updates. Where the objective is annealed in the
@@ -39,6 +41,11 @@ class SideBySide(FlowStack):
         super().__init__(pattern, k, seeds[0], **kwargs)
         self.seeds = list(seeds)
 
+    def restart(self, *seeds: int) -> None:
+        """Take as many other seeds, and the initial values of their weights."""
+        self.seeds = list(seeds)
+        super().restart(seeds[0])
+
     def initial_values(self, dim: int) -> list[dict[str, np.ndarray]]:
         """Draw the raw parameters of each position of the pattern, for all stacks."""
         drawn = [self._drawn(seed, dim) for seed in self.seeds]
@@ -60,6 +67,30 @@ def plan(count: int, steps: int, chunk: int, halving: bool) -> list[tuple[int, i
     return [*rungs, (count, steps)]
 
 
+@dataclass(frozen=True)
+class RestartsRecord:
+    """What became of the restarts of one fit, as its summary tells it.
+
+    Attributes:
+        count: How many there were.
+        best: Which of them was kept.
+        seed: The seed of that one.
+        kl: KL divergence (nats) of each when it was last judged; None where that is not known.
+        updates: How many updates each made.
+    """
+
+    count: int
+    best: int
+    seed: int
+    kl: list[float | None]
+    updates: list[int]
+
+    def judged(self, kl: float | None) -> "RestartsRecord":
+        """Return the record with the KL divergence (nats) that the best one has in the end."""
+        kls = [*self.kl[: self.best], kl, *self.kl[self.best + 1 :]]
+        return replace(self, kl=kls)
+
+
 class Restarts:
     """The restarts of one fit: those still trained, and what became of the others.
 
@@ -70,10 +101,11 @@ class Restarts:
         model: The fit that the best restart ends in; the one that is trained where there is one.
         config: The run's :class:`~nflow_cli.schema.Fit2DConfig`. Restart ``r`` has the seed
             ``config.seed + r``, beginning again at 0 behind the largest.
+        programs: Keeps what trains several at once.
     """
 
-    def __init__(self, model: Any, config: Any):
-        self.model, self.config = model, config
+    def __init__(self, model: Any, config: Fit2DConfig, programs: Programs):
+        self.model, self.config, self.programs = model, config, programs
         count = config.train.restarts
         self.seeds = [(config.seed + r) % 2**32 for r in range(count)]
         self.alive = list(range(count))
@@ -107,16 +139,10 @@ class Restarts:
         self.alive, self.kl, self.updates = saved.alive, saved.kl, saved.updates
         self.trainer = self._trainer()
 
-    def record(self) -> dict[str, Any]:
-        """Return what the summary tells: the count, the best and its seed, each KL and updates."""
+    def record(self) -> RestartsRecord:
+        """Return what became of them, once one is left."""
         best = self.alive[0]
-        return {
-            "count": len(self.seeds),
-            "best": best,
-            "seed": self.seeds[best],
-            "kl": self.kl,
-            "updates": self.updates,
-        }
+        return RestartsRecord(len(self.seeds), best, self.seeds[best], self.kl, self.updates)
 
     def fit(self, steps: int, session: Session) -> None:
         """Train those alive until each has made ``steps`` updates."""
@@ -143,18 +169,18 @@ class Restarts:
 
     def _trainer(self) -> Any:
         """Return a model that trains those alive: ``model`` itself where there is one."""
-        flow, seeds = self.model.flow, [self.seeds[r] for r in self.alive]
+        seeds = [self.seeds[r] for r in self.alive]
         if len(seeds) == 1:
-            flow.seed = seeds[0]
+            self.model.start_over(seeds)
             return self.model
 
         def build() -> Any:
-            trainer = self.model.with_flow(SideBySide(flow.pattern, flow.k, seeds))
-            trainer.restarts = (len(seeds),)
+            flow = self.model.flow
+            trainer = self.model.with_flow(SideBySide(flow.pattern, flow.k, seeds), len(seeds))
             trainer.prepare(self.config.train, self.config.train.steps)
             return trainer
 
-        return widened_before(self.model, seeds, build)
+        return self.programs.widened(self.model, seeds, build)
 
 
 def _hand_over(wide: Any, narrow: Any, keep: list[int]) -> None:

@@ -14,31 +14,35 @@ from nflow_cli.config_keys import FREE_TO_CHANGE, differing, without
 from nflow_cli.errors import ConfigError, Interrupted, RunDirectoryError
 from nflow_cli.run_dir import CHECKPOINTS, CONFIG
 from nflow_cli.saved_state import StateError, TrainingState, checked
-from nflow_cli.schema import RUNS, Strict
+from nflow_cli.schema import RUNS, Config, Strict
 from nflow_cli.signals import Held
 from nflow_cli.training import ChunkTrainer
 
 
 class Checkpointer(keras.callbacks.Callback):
-    """Saves the training every ``seconds``, at its end, and before it stops at a signal.
+    """Saves the training every so often, at its end, and before it stops at a signal.
 
-    A checkpoint holds the weights, the optimizer's variables and the state of every other
-    callback that has one: ``state()`` returns a dictionary of what JSON can hold, or of lists of
-    arrays like the model's weights; ``restore(state)`` takes it back, or raises ``StateError``.
+    A checkpoint holds the weights, the optimizer's variables and, by the name of its class, the
+    state of every other callback that has one: ``state()`` returns a dictionary of what JSON can
+    hold, or of lists of arrays like the model's weights; ``restore(state)`` takes it back, or
+    raises ``StateError``.
 
     Args:
         store: Where checkpoints are kept.
-        seconds: Time between them.
+        config: Of the run.
         steps: How many updates the whole training makes.
         callbacks: The others.
+
+    Raises:
+        ValueError: Two of the callbacks that have a state are of one class.
     """
 
-    def __init__(self, store: Checkpoints, seconds: float, steps: int, callbacks: list[Any]):
+    def __init__(self, store: Checkpoints, config: Config, steps: int, callbacks: list[Any]):
         super().__init__()
-        self.store, self.seconds, self.steps = store, seconds, steps
-        self.parts = {type(c).__name__: c for c in callbacks if hasattr(c, "restore")}
+        self.store, self.steps = store, steps
+        self.seconds, self.settings = config.train.checkpoint_seconds, _settings_of(config)
+        self.parts = _by_class([c for c in callbacks if hasattr(c, "restore")])
         self.signals = Held()
-        self.settings = self._read_settings()
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Start the clock."""
@@ -92,19 +96,12 @@ class Checkpointer(keras.callbacks.Callback):
                         part.be_patient_again()
         return saved
 
-    def _read_settings(self) -> dict[str, Any]:
-        """Return the settings of ``config.yaml``; none for a library's user, who trains without."""
-        directory = self.store.directory
-        return _settings_of(directory.read_config()) if directory.has(CONFIG) else {}
-
     def _expect_settings(self, state: Mapping[str, Any]) -> None:
         """See that a checkpoint is of a training by the settings of this one.
 
         They are compared key by key, and a key that the checkpoint has not has its default: schemas
-        gain keys. An older checkpoint has a SHA-256 of its settings alone.
+        gain keys. An older checkpoint has a SHA-256 alone, of its settings as they were written.
         """
-        if not self.settings:
-            return
         path = self.store.directory.path
         if "config" in state:
             try:
@@ -158,6 +155,15 @@ class Checkpointer(keras.callbacks.Callback):
         made = int(model.optimizer.iterations)
         if (clock := self.parts.get("Clock")) and clock.updates[-1] != made:
             raise self._damaged(f"{made} updates, of which it counts {clock.updates[-1]}")
+
+
+def _by_class(parts: list[Any]) -> dict[str, Any]:
+    """Return what has a state, by the name of its class."""
+    names = [type(part).__name__ for part in parts]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"expected callbacks of different classes. Received: two of {name}")
+    return dict(zip(names, parts))
 
 
 def _settings_of(config: Strict | Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import numpy as np
 from nflow_cli import config, files, npz
 from nflow_cli.errors import BusyError, DivergenceError, RunDirectoryError
 from nflow_cli.evaluation_arrays import LATER, Shapes, check_axes, check_of
-from nflow_cli.schema import RUNS
+from nflow_cli.schema import RUNS, Config
 
 CONFIG, RUN, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.csv", "summary.json"
 MODEL, EVALUATION, PLOTS = "model.keras", "evaluation.npz", "plots"
@@ -288,7 +288,7 @@ class RunDirectory:
         """Open ``log.txt`` at its end."""
         return files.opened(self.path / LOG, "ab")
 
-    def read_config(self) -> Any:
+    def read_config(self) -> Config:
         """Read and check ``config.yaml``."""
         return config.validate(self.read_preset(CONFIG), str(self.path / CONFIG), RUNS)
 

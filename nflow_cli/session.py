@@ -1,13 +1,16 @@
 """A training that is logged and saved in a run directory, and goes on from where it was."""
 
 import contextlib
+import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 from nflow_cli.checkpoints import Checkpoints
 from nflow_cli.divergence import DivergenceStop
 from nflow_cli.resuming import Checkpointer
 from nflow_cli.run_dir import RunDirectory
-from nflow_cli.training import ChunkTrainer, MetricsLog, ProgressReport, release_freed_memory
+from nflow_cli.schema import Config
+from nflow_cli.training import ChunkTrainer, MetricsLog, ProgressReport
 
 
 class Session:
@@ -16,39 +19,42 @@ class Session:
     Used as a context; :meth:`fit` trains, :meth:`finish` says that training is over.
 
     Args:
-        callbacks: What watches the training, in this order; a MetricsLog among them.
+        config: Of the run.
         steps: How many updates the whole training makes.
         directory: Where rows and checkpoints go, and where the training goes on if it had begun.
-        checkpoint_seconds: Time between checkpoints.
+        log: Writes the rows; it and its clock watch the training before all others.
+        progress: Shows how far training is.
+        callbacks: What else watches the training.
         parts: More objects with ``state()`` and ``restore(state)`` to save.
     """
 
     def __init__(
         self,
-        callbacks: list[Any],
+        config: Config,
         steps: int,
         directory: RunDirectory | None,
-        checkpoint_seconds: float,
-        parts: tuple[Any, ...] = (),
+        *,
+        log: MetricsLog,
+        progress: ProgressReport,
+        callbacks: Sequence[Any] = (),
+        parts: Sequence[Any] = (),
     ):
-        self.callbacks, self.directory = list(callbacks), directory
+        self.directory, self.log, self.progress = directory, log, progress
+        self.callbacks: list[Any] = [log.clock, log, progress, *callbacks]
         self.finished, self.checkpointer, self._saved = False, None, None
         if directory:
-            store = Checkpoints(directory)
-            saved = [*callbacks, *parts]
-            self.checkpointer = Checkpointer(store, checkpoint_seconds, steps, saved)
+            saved = [*self.callbacks, *parts]
+            self.checkpointer = Checkpointer(Checkpoints(directory), config, steps, saved)
 
     def __enter__(self) -> "Session":
         with contextlib.ExitStack() as stack:
-            stack.callback(release_freed_memory)
-            for callback in self.callbacks:
-                if isinstance(callback, ProgressReport):
-                    stack.callback(callback.close)
+            stack.callback(_release_freed_memory)
+            stack.callback(self.progress.close)
             if self.directory and self.checkpointer:
                 self._saved = self.checkpointer.load()
                 self.finished = self.checkpointer.finished(self._saved)
-                log = next(c for c in self.callbacks if isinstance(c, MetricsLog))
-                log.add_row = stack.enter_context(self.directory.metrics_writer(log.rows))
+                rows = self.directory.metrics_writer(self.log.rows)
+                self.log.write_to(stack.enter_context(rows))
                 stack.enter_context(self.checkpointer.signals)
                 self.callbacks.append(self.checkpointer)
             self._stack = stack.pop_all()
@@ -77,3 +83,9 @@ class Session:
             self.checkpointer.set_model(model)
             self.checkpointer.save(finished=True)
             self.checkpointer.stop_if_asked()
+
+
+def _release_freed_memory() -> None:
+    """Give back to the system what the compiler has freed: the C library keeps it, about 85 MB."""
+    with contextlib.suppress(OSError, AttributeError):  # only glibc has malloc_trim
+        ctypes.CDLL(None).malloc_trim(0)

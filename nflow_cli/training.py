@@ -1,14 +1,12 @@
 """The shared trainer: many updates in one compiled call, with ``Model.fit`` as the driver."""
 
-import contextlib
-import ctypes
 import itertools
 import math
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -50,8 +48,8 @@ class ChunkTrainer(keras.Model):
         self.optimizer.build(self.trainable_variables)
         self._fresh = [ops.convert_to_numpy(v) for v in self.optimizer.variables]
 
-    def start_over(self) -> None:
-        """Forget what the optimizer has learnt: the weights are the caller's to set."""
+    def forget(self) -> None:
+        """Put the optimizer back to where it began: the weights are a subclass's to set."""
         for variable, value in zip(self.optimizer.variables, self._fresh):
             variable.assign(value)
         self.stop_training = False
@@ -176,10 +174,12 @@ def prefetched(chunks: Any) -> Any:
     return dataset.prefetch(2).with_options(options)
 
 
-def release_freed_memory() -> None:
-    """Give back to the system what the compiler has freed: the C library keeps it, about 85 MB."""
-    with contextlib.suppress(OSError, AttributeError):  # only glibc has malloc_trim
-        ctypes.CDLL(None).malloc_trim(0)
+class Speed(NamedTuple):
+    """How long a training took, in seconds: compiling and in all; and its updates per second."""
+
+    compile_seconds: float
+    train_seconds: float
+    steps_per_second: float | None
 
 
 class Clock(keras.callbacks.Callback):
@@ -222,10 +222,15 @@ class Clock(keras.callbacks.Callback):
         if len(self.updates) != chunks + 1 or max(self._cold, default=0) > chunks:
             raise StateError("expected the updates before and after each of its chunks")
 
-    def figures(self) -> dict[str, Any]:
-        """Return updates made, and compile time, training time (s) and speed (updates/s).
+    @property
+    def steps(self) -> int:
+        """How many updates were made."""
+        return self.updates[-1]
 
-        A single chunk does not tell compiling and training apart: it has no speed.
+    def speed(self) -> Speed:
+        """Return how long training took.
+
+        A single chunk does not tell compiling and training apart: it has no updates per second.
         """
         compile_seconds, done, warm_seconds = 0.0, 0, 0.0
         for first, end in itertools.pairwise([*self._cold, len(self.seconds)]):
@@ -234,13 +239,11 @@ class Clock(keras.callbacks.Callback):
                 compile_seconds += self.seconds[first] - (statistics.median(warm) if warm else 0.0)
                 done += self.updates[end] - self.updates[first + 1]
                 warm_seconds += sum(warm)
-        steps, seconds = self.updates[-1], sum(self.seconds)
-        return {
-            "steps": steps,
-            "compile_seconds": compile_seconds,
-            "train_seconds": seconds,
-            "steps_per_second": done / warm_seconds if done else None,
-        }
+        return Speed(
+            compile_seconds=compile_seconds,
+            train_seconds=sum(self.seconds),
+            steps_per_second=done / warm_seconds if done else None,
+        )
 
 
 class MetricsLog(keras.callbacks.Callback):
@@ -257,8 +260,12 @@ class MetricsLog(keras.callbacks.Callback):
     def __init__(self, clock: Clock, chunks_per_row: int = 1):
         super().__init__()
         self.clock, self.chunks_per_row, self.rows = clock, chunks_per_row, 0
-        self.add_row: Callable[[Mapping[str, Any]], None] = lambda row: None
+        self._add_row: Callable[[Mapping[str, Any]], None] = lambda row: None
         self._chunks: list[tuple[int, float, dict[str, float]]] = []
+
+    def write_to(self, add_row: Callable[[Mapping[str, Any]], None]) -> None:
+        """Hand each row that comes to ``add_row``; before, they go nowhere."""
+        self._add_row = add_row
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Note the terms of the chunk that ended."""
@@ -294,7 +301,7 @@ class MetricsLog(keras.callbacks.Callback):
             name: sum(n * chunk[name] for n, chunk in zip(counts, terms)) / made for name in last
         }
         means |= {name: last[name] for name in ("learning_rate", "gradient_norm")}
-        self.add_row(
+        self._add_row(
             {
                 "update": self.clock.updates[-1],
                 **means,

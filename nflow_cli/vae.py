@@ -51,7 +51,7 @@ class FlowVAE(keras.Model):
         self.flow: FlowStack = (AmortizedFlowStack if amortized else FlowStack)(pattern, k, seed)
         shapes = [(None, latent_dim), tuple(self.encoder.outputs[2].shape)]
         self.flow.build(*shapes[: 1 + amortized])
-        self.flow.built = self.built = True
+        self.built = True
 
     @property
     def xla(self) -> bool:

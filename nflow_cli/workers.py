@@ -1,8 +1,8 @@
 """Worker processes that train the runs of a sweep: here, or on the machines of a Dask cluster.
 
 Each trains one run at a time on one thread, and is used again: TensorFlow takes seconds to start.
-Whatever the executor, its tasks call :func:`train`, which keeps a worker process for each thread
-that calls it; so a run makes the same bits on a cluster as here.
+Whatever the pool, its tasks call :meth:`Workers.train`, which keeps a worker process for each
+thread that calls it; so a run makes the same bits on a cluster as here.
 """
 
 import json
@@ -11,19 +11,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
-
-from nflow_cli.errors import NflowError, one_line
+from functools import partial
+from typing import IO, Any, cast
 
 COMPLETED, FAILED, INTERRUPTED = "completed", "failed", "interrupted"
 # Without -P, whatever lies in the current folder would be imported for a module of that name.
 COMMAND = ("-P", "-m", "nflow_cli.cli.worker")
 PATIENCE = 10  # seconds that an idle process gets to end
 RUNS_EACH = 8  # of a process: each leaves some 100 MB behind
-CONNECT = 10  # seconds that a scheduler gets to answer
 ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     **dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
@@ -46,8 +44,8 @@ class Worker:
             env={**os.environ, **ENVIRONMENT},
             start_new_session=True,
         )
-        assert self.process.stdin and self.process.stdout
-        self.requests, self.answers = self.process.stdin, self.process.stdout
+        self.requests = cast(IO[bytes], self.process.stdin)
+        self.answers = cast(IO[bytes], self.process.stdout)
         self.asked, self.busy = 0, False
 
     @property
@@ -62,6 +60,10 @@ class Worker:
             self.requests.write(json.dumps(request).encode() + b"\n")
             self.requests.flush()
 
+    def rest(self) -> None:
+        """Take note that an answer came, or never will."""
+        self.busy = False
+
     def end(self) -> None:
         """Let it end, by the end of what it reads, and see to it that it does."""
         with suppress(OSError):  # a request that it never read
@@ -75,7 +77,7 @@ class Worker:
 
 
 class Workers:
-    """The worker processes that this process has started for one sweep, one for each thread."""
+    """Worker processes for the runs of one sweep, one for each thread that asks for a run."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -83,7 +85,11 @@ class Workers:
         self._stopped = False
 
     def train(self, request: Mapping[str, Any]) -> Outcome:
-        """Let this thread's worker train a run, and wait for it."""
+        """Let this thread's worker train a run, and wait for it.
+
+        Args:
+            request: ``folder`` of the run, ``config``, and the ``argv`` and ``cwd`` of the command.
+        """
         with self._lock:
             if self._stopped:
                 return {"status": INTERRUPTED}
@@ -91,7 +97,7 @@ class Workers:
             worker.ask(request)
         answer = worker.answers.readline()
         with self._lock:
-            worker.busy = False
+            worker.rest()
         if answer.endswith(b"\n"):
             return json.loads(answer)
         if self._stopped:
@@ -130,79 +136,26 @@ class Workers:
             worker.end()
 
 
-_workers: dict[str, Workers] = {}  # by sweep: a process of a cluster may serve several
-
-
-def train(sweep: str, request: Mapping[str, Any]) -> Outcome:
-    """Train a run in a worker process of ``sweep``.
-
-    Args:
-        sweep: Names this call of the sweep.
-        request: ``folder`` of the run, ``config``, and the ``argv`` and ``cwd`` of the command.
-    """
-    return _workers.setdefault(sweep, Workers()).train(request)
-
-
-def interrupt(sweep: str, number: int) -> None:
-    """Send a signal to the worker processes of ``sweep`` that are training; start no more runs."""
-    _workers.setdefault(sweep, Workers()).interrupt(number)
-
-
-def close(sweep: str) -> None:
-    """End the worker processes of ``sweep``; start no more runs."""
-    _workers.setdefault(sweep, Workers()).close()
-
-
 @dataclass(frozen=True)
 class Pool:
-    """Where the runs of a sweep are trained.
+    """Where the runs of a sweep are trained, while the block lasts that opened it.
 
     Attributes:
-        executor: Its tasks call :func:`train`.
-        everywhere: Calls a function of this module in every process that runs tasks.
-        slots: How many runs train at once.
+        submit: Takes a request; returns the future of the run's outcome.
+        interrupt: Takes the number of a signal: what :meth:`Workers.interrupt` does, everywhere.
+        slots: Returns how many runs train at once.
     """
 
-    executor: Executor
-    everywhere: Callable[..., Any]
+    submit: Callable[[Mapping[str, Any]], Future[Outcome]]
+    interrupt: Callable[[int], None]
     slots: Callable[[], int]
 
 
 @contextmanager
 def local_pool(slots: int) -> Iterator[Pool]:
     """Train on this machine, ``slots`` runs at once."""
-    with ThreadPoolExecutor(slots) as executor:
-        yield Pool(executor, lambda function, *args: function(*args), lambda: slots)
-
-
-@contextmanager
-def cluster_pool(address: str) -> Iterator[Pool]:
-    """Train on the workers of the Dask scheduler at ``address``, which see the same files.
-
-    Raises:
-        NflowError: Dask is not installed, or does not answer.
-    """
-    try:
-        from distributed import Client
-    except ImportError:
-        raise NflowError(
-            "--scheduler needs Dask; install it with: pip install 'nflow-cli[cluster]'"
-        ) from None
-    try:
-        client = Client(address, timeout=CONNECT, set_as_default=False)
-    except Exception as error:  # OSError, TimeoutError, ValueError: whatever the address brings
-        raise NflowError(f"--scheduler {address}: {one_line(error)}") from None
-    with client:
-
-        def everywhere(function: Callable[..., Any], *args: Any) -> None:
-            with suppress(Exception):  # a machine that is gone needs no message
-                client.run(function, *args, on_error="ignore")
-
-        def slots() -> int:
-            threads: Any = client.nthreads()  # by worker
-            return sum(threads.values())
-
-        yield Pool(client.get_executor(pure=False), everywhere, slots)
+    with ThreadPoolExecutor(slots) as executor, closing(Workers()) as workers:
+        yield Pool(partial(executor.submit, workers.train), workers.interrupt, lambda: slots)
 
 
 def cores() -> int:

@@ -7,7 +7,7 @@ from nflow_cli.data import Chunks
 from nflow_cli.objectives import inverse_temperature
 from nflow_cli.schema import Train
 from nflow_cli.session import Session
-from nflow_cli.training import ChunkTrainer, Clock, MetricsLog
+from nflow_cli.training import ChunkTrainer, Clock, MetricsLog, ProgressReport
 
 UPDATES = 23
 NOISE = np.random.default_rng(0).standard_normal((UPDATES, 16, 2)).astype("float32")
@@ -57,8 +57,14 @@ def settings(**changes):
 
 def logger(rows, clock, chunks_per_row=1):
     log = MetricsLog(clock, chunks_per_row)
-    log.add_row = rows.append
+    log.write_to(rows.append)
     return log
+
+
+def session(log, steps, callbacks=()):
+    """Return a session of a training that is saved nowhere, so that it needs no config."""
+    progress = ProgressReport(steps, log.clock, lambda logs: "")
+    return Session(None, steps, None, log=log, progress=progress, callbacks=callbacks)
 
 
 def fit(model, chunk, train, noise=NOISE, callbacks=(), chunks_per_row=1):
@@ -67,6 +73,6 @@ def fit(model, chunk, train, noise=NOISE, callbacks=(), chunks_per_row=1):
     model.prepare(train, train.steps)
     log = logger(rows, clock, chunks_per_row)
     more = [make(clock) for make in callbacks]
-    with Session([clock, log, *more], train.steps, None, 30.0) as session:
-        session.fit(model, Slices(noise, chunk))
+    with session(log, train.steps, more) as open_session:
+        open_session.fit(model, Slices(noise, chunk))
     return rows, clock

@@ -18,6 +18,7 @@ import os, shutil, signal, sys
 from pathlib import Path
 from nflow_cli import backend, config
 from nflow_cli.cli import carry_out, main, worker
+from nflow_cli.programs import Programs
 from nflow_cli.run_dir import RunDirectory
 
 BEGAN, OPERATIONS = 42, ("open", "os.mkdir", "os.rename", "os.chmod", "os.remove", "fcntl.flock")
@@ -29,7 +30,7 @@ def command():
     main()
 
 def work():
-    worker._train("run", preset.model_dump(mode="json"), [], ".")
+    worker._train("run", preset.model_dump(mode="json"), [], ".", Programs())
 
 def forked(act, kill_at=None):
     if not (child := os.fork()):
@@ -79,7 +80,7 @@ def trained(monkeypatch):
     """Let a training do what a test puts in here; it is handed the config."""
     does = []
     monkeypatch.setattr("nflow_cli.backend.start_tensorflow", lambda: None)
-    monkeypatch.setattr(Target, "fit", lambda target, run, data: does[0](target.config))
+    monkeypatch.setattr(Target, "fit", lambda target, run, data, _: does[0](target.config))
     return does
 
 
@@ -112,6 +113,13 @@ def test_a_lack_of_memory_is_one_line_and_the_run_can_go_on(invoke, tmp_path, tr
     (line,) = result.stderr.splitlines()
     assert line.startswith("nflow: error: not enough memory")
     assert RunDirectory.open("run").read_json("run.json")["status"] == "interrupted"
+
+
+def test_what_was_typed_is_recorded(invoke, trained):
+    trained.append(lambda _: 1 / 0)
+    words = ["fit-2d", *QUICK, "--output", "run"]
+    invoke(*words)
+    assert RunDirectory.open("run").read_json("run.json")["argv"] == words
 
 
 def test_what_never_fits_makes_no_folder(invoke, tmp_path):

@@ -443,4 +443,5 @@ def test_the_nearest_preset_has_the_flows_and_the_k_asked_for():
     assert config.nearest_preset("u1", ["planar"], 2).stem == "u1-planar-k2"
     assert config.nearest_preset("u1", ["planar"], 100).stem == "u1-planar-k32"
     assert config.nearest_preset("multimodal", ["planar", "radial"], 8).stem == "multimodal-mixed"
-    assert config.nearest_preset("nothing", ["planar"], 8) is None
+    with pytest.raises(ConfigError, match="no preset for the target 'nothing'"):
+        config.nearest_preset("nothing", ["planar"], 8)

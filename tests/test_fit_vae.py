@@ -50,14 +50,14 @@ def preset(train=None, **changes):
 
 
 def fit(settings):
-    """Build and train; return the model, its rows of metrics and its figures of speed."""
+    """Build and train; return the model, its rows of metrics and what is told of the training."""
     training, held_out = fit_vae.split(images(), settings)
     chunks = ImageChunks(training, settings)
     model = fit_vae.build(settings, chunks.batches)
-    speed, rows = with_rows(
+    training, rows = with_rows(
         lambda directory: fit_vae.train(model, chunks, held_out, settings, directory)
     )
-    return model, rows, speed
+    return model, rows, training
 
 
 @pytest.fixture(scope="module")
@@ -153,13 +153,13 @@ def test_training_is_a_plain_loop_over_the_chunks(trained):
 
 
 def test_there_is_a_row_for_each_epoch(trained):
-    _, rows, speed = trained
+    _, rows, training = trained
     assert [(row["epoch"], row["update"]) for row in rows] == [(1, 3), (2, 6)]
     assert rows[-1]["beta"] == 1
     assert rows[-1]["loss"] == pytest.approx(rows[-1]["negative_elbo"])
     assert rows[-1]["learning_rate"] == pytest.approx(0, abs=1e-9)
     assert rows[-1]["negative_elbo"] < rows[0]["negative_elbo"]
-    assert speed["epochs"] == 2
+    assert training.epochs == 2
 
 
 def test_another_seed_starts_elsewhere():
@@ -181,11 +181,11 @@ def test_early_stopping_ends_with_the_weights_of_the_best_validation():
         },
         flow={"k": 0},
     )
-    model, rows, speed = fit(settings)
+    model, rows, training = fit(settings)
     bounds = [row["validation_negative_elbo"] for row in rows]
     falls = [before - after for before, after in pairwise(bounds)]
-    assert speed["epochs"] == len(rows) < 12
-    assert speed["best_epoch"] == 1 + int(np.argmin(bounds))
+    assert training.epochs == len(rows) < 12
+    assert training.best_epoch == 1 + int(np.argmin(bounds))
     assert all(fall > 5 for fall in falls[:-1]) and falls[-1] <= 5
     pixels = binarize(fit_vae.split(images(), settings)[1], "stochastic", 0, 1, "test")
     found = ImportanceSampler(model.vae, 1, 0).over(pixels)
@@ -227,7 +227,7 @@ def watch(bounds, betas=None, patience=2, min_delta=0.0):
     stopping = SimpleNamespace(patience=patience, min_delta=min_delta)
     log = fit_vae.EpochLog(clock, 1, lambda: next(left), stopping)
     model = Weights()
-    log.add_row = rows.append
+    log.write_to(rows.append)
     log.set_model(model)
     for epoch in range(1, len(bounds) + 1):
         model.weights = epoch
@@ -278,7 +278,7 @@ def test_the_row_of_a_divergence_has_the_columns_of_the_others():
     rows, clock = [], SimpleNamespace(updates=[0, 1], seconds=[1.0], made=1)
     stopping = SimpleNamespace(patience=1, min_delta=0.0)
     log = fit_vae.EpochLog(clock, 1, lambda: 5.0, stopping)
-    log.add_row = rows.append
+    log.write_to(rows.append)
     log.set_model(Weights())
     log.on_train_batch_end(0, LOGS)
     log.on_epoch_end(0)

@@ -17,13 +17,14 @@ ALLOWED = {
     "click": ["cli/"],
     "yaml": ["config.py"],
     "matplotlib": ["plotting/"],
-    "distributed": ["workers.py"],
+    "distributed": ["cluster.py"],
     "tensorflow": ["training.py", "flows/compose.py", "flows/tensorflow_fold.py"],
 }
 KERAS_FREE = [
     *(
         "__init__.py",
         "caveats.py",
+        "cluster.py",
         "compare.py",
         "config.py",
         "data.py",
@@ -40,6 +41,7 @@ KERAS_FREE = [
         "picture_data.py",
         "point_sets.py",
         "points.py",
+        "programs.py",
         "registry.py",
         "run_data.py",
         "run_dir.py",

@@ -9,7 +9,7 @@ from nflow_cli.config import validate
 def name_of(invoke, tmp_path, monkeypatch):
     """Return a function that gives the name of the run that a command would begin."""
     runs = []
-    monkeypatch.setattr("nflow_cli.cli.carry_out.carry_out", lambda _, run, __: runs.append(run))
+    monkeypatch.setattr("nflow_cli.cli.carry_out.carry_out", lambda _, run, *__: runs.append(run))
     for module in (images, run_data):
         monkeypatch.setattr(module, "load_images", lambda *_, **__: images._sample())
     np.save(tmp_path / "mine.npy", np.random.default_rng(0).normal(size=(40, 2)))

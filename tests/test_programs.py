@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nflow_cli import config, fit2d
-from nflow_cli.programs import compiled_before
+from nflow_cli.programs import Programs
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
@@ -35,11 +35,15 @@ def weights(model):
     return [keras.ops.convert_to_numpy(weight.value) for weight in model.flow.weights]
 
 
-def shared(train, seed):
-    """Fit as `nflow fit-2d` does, with what this process has compiled; return the model."""
+def lent(programs, train, seed):
     chosen = settings(train, seed)
-    model = compiled_before(chosen, lambda: fit2d.build(chosen))
-    fit2d.train(model, chosen)
+    return programs.lent(chosen, lambda: fit2d.build(chosen))
+
+
+def fit(programs, train, seed):
+    """Fit as a worker does, with what ``programs`` hold; return the model."""
+    with lent(programs, train, seed) as model:
+        fit2d.train(model, settings(train, seed), programs=programs)
     return model
 
 
@@ -52,8 +56,9 @@ def shared(train, seed):
     ],
 )
 def test_a_fit_after_others_makes_the_bits_of_a_model_of_its_own(train):
-    first = shared(train, 1)
-    second = shared(train, 2)
+    programs = Programs()
+    first = fit(programs, train, 1)
+    second = fit(programs, train, 2)
     assert second is first  # compiled once
     found = weights(second)
     chosen = settings(train, 2)
@@ -65,10 +70,27 @@ def test_a_fit_after_others_makes_the_bits_of_a_model_of_its_own(train):
     assert second.flow.seed == alone.flow.seed
 
 
-def test_another_target_is_another_program():
-    first, second = settings(TRAIN, 1), settings({**TRAIN, "batch_size": 16}, 1)
-    models = [compiled_before(s, lambda s=s: fit2d.build(s)) for s in (first, second)]
-    assert models[0] is not models[1]
+def test_another_batch_size_is_another_program():
+    programs = Programs()
+    with lent(programs, TRAIN, 1) as first:
+        pass
+    with lent(programs, {**TRAIN, "batch_size": 16}, 1) as second:
+        assert second is not first
+
+
+def test_a_model_serves_one_run_at_a_time():
+    programs = Programs()
+    with lent(programs, TRAIN, 1) as first, lent(programs, TRAIN, 2) as second:
+        assert second is not first
+        assert (first.flow.seed, second.flow.seed) == (1, 2)
+
+
+def test_a_run_that_fails_gives_its_model_back():
+    programs = Programs()
+    with pytest.raises(MemoryError), lent(programs, TRAIN, 1) as first:
+        raise MemoryError
+    with lent(programs, TRAIN, 2) as second:
+        assert second is first
 
 
 SOAK = """
@@ -78,7 +100,10 @@ from nflow_cli.backend import start_tensorflow
 start_tensorflow()
 from nflow_cli import config, experiments, fit2d
 from nflow_cli.cli.draw import draw
+from nflow_cli.programs import Programs
 from nflow_cli.run_dir import CONFIG, RunDirectory
+
+programs = Programs()
 
 def resident():
     with open("/proc/self/status") as status:
@@ -90,7 +115,7 @@ for seed in range(100):
     run = RunDirectory.create("soak", f"{sys.argv[1]}/{seed}")
     with run.recorded({"command": "fit-2d"}):
         run.write_text(CONFIG, config.dump(settings))
-        experiments.of(settings).train(run)
+        experiments.of(settings).train(run, None, programs)
         draw(run)
     gc.collect()  # figures go when Python comes round to them
     print(resident(), flush=True)

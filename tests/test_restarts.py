@@ -1,11 +1,13 @@
 import functools
 import json
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
+from loops import session
 from running import assert_same_run, with_rows
 from truth import to_numpy
 
@@ -13,11 +15,11 @@ from nflow_cli import config, evaluation, experiments, fit2d
 from nflow_cli.distributions import StandardNormal
 from nflow_cli.evaluation import evaluate_samples, judge
 from nflow_cli.flows import FlowStack
-from nflow_cli.programs import compiled_before
+from nflow_cli.programs import Programs
 from nflow_cli.restarts import Restarts, SideBySide, plan
 from nflow_cli.run_dir import RunDirectory
-from nflow_cli.session import Session
 from nflow_cli.targets import U1, Multimodal
+from nflow_cli.training import Clock, MetricsLog
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
@@ -33,15 +35,20 @@ def preset(seed=0, flow=FLOW, **train):
     return config.validate(data | {"evaluate": {"samples": 1000}}, "test")
 
 
-def built(settings):
-    return compiled_before(settings, lambda: fit2d.build(settings))
+PROGRAMS = Programs()  # the tests differ by their seeds, more than by what they compile
+
+
+def lent(settings):
+    return PROGRAMS.lent(settings, lambda: fit2d.build(settings))
 
 
 def fit(settings):
     """Train; return the stack, the rows of metrics and the record of the restarts."""
-    model = built(settings)
-    figures, rows = with_rows(lambda directory: fit2d.train(model, settings, directory))
-    return kept(model.flow), rows, figures["restarts"]
+    with lent(settings) as model:
+        training, rows = with_rows(
+            lambda directory: fit2d.train(model, settings, directory, PROGRAMS)
+        )
+        return kept(model.flow), rows, training.restarts
 
 
 def kept(flow):
@@ -109,16 +116,25 @@ def test_stacks_side_by_side_are_each_the_stack_of_its_seed(k):
     np.testing.assert_allclose(to_numpy(log_det_back), -to_numpy(log_det), 1e-3, 1e-4)
 
 
+def test_stacks_side_by_side_restart_as_those_of_other_seeds():
+    restarted, new = (SideBySide(FLOW["pattern"], 5, seeds) for seeds in ([3, 0], [7, 4]))
+    for stacks in (restarted, new):
+        stacks.build((None, 2))
+    restarted.restart(7, 4)
+    assert (restarted.seed, restarted.seeds) == (7, [7, 4])
+    assert_equal_weights(restarted, new, rtol=0)
+
+
 @pytest.fixture(scope="module")
 def side_by_side():
     """The weights of four restarts without halving, and their KL after two of the five chunks."""
     settings = preset(seed=4, restarts=4, halving=False)
-    restarts = Restarts(built(settings), settings)
-    with Session([], 100, None, 30.0) as session:
-        restarts.fit(40, session)
+    with lent(settings) as model, session(MetricsLog(Clock()), 100) as opened:
+        restarts = Restarts(model, settings, PROGRAMS)
+        restarts.fit(40, opened)
         early = judge(restarts.trainer.flow, StandardNormal(), U1(), 4, 4)
-        restarts.fit(100, session)
-    return weights_of(restarts.trainer.flow), early
+        restarts.fit(100, opened)
+        return weights_of(restarts.trainer.flow), early
 
 
 def test_every_restart_trains_as_its_seed_alone_does(side_by_side):
@@ -131,11 +147,11 @@ def test_every_restart_trains_as_its_seed_alone_does(side_by_side):
 
 def test_the_best_goes_through_the_halvings_as_if_it_were_alone(halved):
     flow, rows, record = halved
-    single, single_rows, _ = alone(record["seed"])
+    single, single_rows, _ = alone(record.seed)
     assert_equal_weights(flow, single, rtol=1e-5, atol=1e-5)
-    assert flow.seed == record["seed"] == 4 + record["best"]
-    assert sorted(record["updates"]) == [40, 40, 60, 100]
-    assert record["updates"][record["best"]] == 100
+    assert flow.seed == record.seed == 4 + record.best
+    assert sorted(record.updates) == [40, 40, 60, 100]
+    assert record.updates[record.best] == 100
     # Once it is the only one left, the rows are its own.
     for got, expected in zip(rows[3:], single_rows[3:], strict=True):
         assert got["update"] == expected["update"]
@@ -145,17 +161,17 @@ def test_the_best_goes_through_the_halvings_as_if_it_were_alone(halved):
 
 def test_what_is_dropped_first_is_the_worse_half(halved, side_by_side):
     record, early = halved[2], side_by_side[1]
-    dropped = [r for r in range(4) if record["updates"][r] == 40]
+    dropped = [r for r in range(4) if record.updates[r] == 40]
     assert dropped == sorted(np.argsort(early)[2:])
-    np.testing.assert_allclose([record["kl"][r] for r in dropped], early[dropped], rtol=1e-4)
+    np.testing.assert_allclose([record.kl[r] for r in dropped], early[dropped], rtol=1e-4)
 
 
 def test_without_halving_the_best_of_all_is_kept():
     flow, rows, record = fit(preset(seed=4, restarts=4, halving=False))
     kls = [kl(alone(4 + r)[0]) for r in range(4)]
-    assert record["best"] == np.argmin(kls) == np.argmin(record["kl"])
-    assert record["updates"] == [100] * 4
-    np.testing.assert_allclose(record["kl"], kls, atol=0.05)
+    assert record.best == np.argmin(kls) == np.argmin(record.kl)
+    assert record.updates == [100] * 4
+    np.testing.assert_allclose(record.kl, kls, atol=0.05)
     assert kl(flow) == pytest.approx(min(kls), abs=1e-3)
     assert [row["update"] for row in rows] == [20, 40, 60, 80, 100]
     # At the end the row is of the restart with the lowest loss.
@@ -185,21 +201,21 @@ def test_a_restart_that_diverges_harms_no_other(monkeypatch):
 
     monkeypatch.setattr(SideBySide, "initial_values", spoilt)
     flow, rows, record = fit(settings)
-    assert record["kl"][1] is None
-    assert record["best"] != 1
-    assert_equal_weights(flow, alone(record["seed"])[0], rtol=1e-5, atol=1e-5)
+    assert record.kl[1] is None
+    assert record.best != 1
+    assert_equal_weights(flow, alone(record.seed)[0], rtol=1e-5, atol=1e-5)
     assert np.all(np.isfinite([row["loss"] for row in rows]))
 
 
 def test_the_seeds_begin_again_behind_the_largest():
     settings = preset(seed=2**32 - 1, restarts=2)
-    assert Restarts(fit2d.build(settings), settings).seeds == [2**32 - 1, 0]
+    assert Restarts(fit2d.build(settings), settings, Programs()).seeds == [2**32 - 1, 0]
 
 
 def test_without_flows_all_restarts_are_alike():
     flow, rows, record = fit(preset(flow={"k": 0}, restarts=3))
     assert rows[-1]["update"] == 100
-    assert len(set(record["kl"])) == 1
+    assert len(set(record.kl)) == 1
     assert kl(flow) == pytest.approx(kl(FlowStack(FLOW["pattern"], 0)))
 
 
@@ -208,9 +224,9 @@ def test_early_stopping_ends_the_run_with_the_best_restart():
     flow, rows, record = fit(preset(restarts=4, halving=False, early_stopping=flat))
     # Nothing falls by 100 nats: the first chunk's loss stays the best, to the end of the patience.
     assert rows[-1]["update"] == 60
-    assert record["updates"] == [60] * 4
-    assert record["best"] == np.argmin(record["kl"])
-    assert kl(flow) == pytest.approx(min(record["kl"]), abs=0.05)
+    assert record.updates == [60] * 4
+    assert record.best == np.argmin(record.kl)
+    assert kl(flow) == pytest.approx(min(record.kl), abs=0.05)
 
 
 def test_a_target_without_a_normaliser_is_judged_by_the_free_energy():
@@ -219,9 +235,9 @@ def test_a_target_without_a_normaliser_is_judged_by_the_free_energy():
     slope = SimpleNamespace(log_prob=lambda z: -0.5 * ops.sum((z - 1.0) ** 2, axis=-1))
     model = fit2d.Fit2D(flow, StandardNormal(), slope, settings.train.annealing)
     model.prepare(settings.train, settings.train.steps)
-    record = fit2d.train(model, settings)["restarts"]
+    record = fit2d.train(model, settings).restarts
     # The free energy is at least -log Z = -log 2π; the KL to the target of the config is above 0.
-    assert all(-np.log(2 * np.pi) - 0.05 < score < 0 for score in record["kl"])
+    assert all(-np.log(2 * np.pi) - 0.05 < score < 0 for score in record.kl)
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +260,7 @@ def test_the_summary_tells_of_every_restart(finished):
 
 def test_a_single_fit_is_the_only_restart():
     expected = {"count": 1, "best": 0, "seed": 4, "kl": [None], "updates": [100]}
-    assert alone(4)[2] == expected
+    assert asdict(alone(4)[2]) == expected
 
 
 def test_the_saved_model_is_the_best_stack_alone(finished):
@@ -265,7 +281,7 @@ def test_restarts_give_the_same_bits_again(finished, tmp_path):
 
 def test_what_goes_on_from_the_last_one_keeps_its_seed():
     settings = preset(seed=4, restarts=3)
-    restarts = Restarts(fit2d.build(settings), settings)
+    restarts = Restarts(fit2d.build(settings), settings, Programs())
     restarts.restore({"alive": [2], "kl": [1.0, 2.0, 0.5], "updates": [40, 40, 60]})
     assert restarts.trainer is restarts.model
     assert restarts.model.flow.seed == 6

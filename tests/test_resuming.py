@@ -10,7 +10,9 @@ from runs import make_run
 from nflow_cli.checkpoints import Checkpoints
 from nflow_cli.cli import main
 from nflow_cli.config import fingerprint
+from nflow_cli.resuming import Checkpointer
 from nflow_cli.run_dir import RunDirectory
+from nflow_cli.training import Clock
 
 EXTENDED = ["resume", "--steps", "30"]
 
@@ -74,6 +76,12 @@ def test_a_checkpoint_of_another_training_is_refused_by_its_key(trained, tmp_pat
     result = resumed(trained, tmp_path, edit)
     assert (result.exit_code, result.stdout) == (1, "")
     assert expected in result.stderr.splitlines()[-1]
+
+
+def test_two_states_that_checkpoints_keep_by_one_name_are_refused(trained):
+    run = RunDirectory(trained)
+    with pytest.raises(ValueError, match="two of Clock"):
+        Checkpointer(Checkpoints(run), run.read_config(), 20, [Clock(), Clock()])
 
 
 def test_a_checkpoint_holds_its_own_config(trained):

@@ -239,8 +239,8 @@ def test_the_clock_tells_the_first_chunk_from_the_warm_ones(monkeypatch):
         clock.model.optimizer.iterations = update
         clock.on_train_batch_end(batch)
         assert clock.made == (5 if update == 35 else 10)
-    assert clock.figures() == {
-        "steps": 35,
+    assert clock.steps == 35
+    assert clock.speed()._asdict() == {
         "compile_seconds": 7.0 - 2.0,
         "train_seconds": 15.0,
         "steps_per_second": 25 / 8.0,
@@ -256,8 +256,7 @@ def test_one_chunk_alone_has_figures_too(monkeypatch):
     clock.on_train_batch_begin(0)
     clock.model.optimizer.iterations = 10
     clock.on_train_batch_end(0)
-    assert clock.figures() == {
-        "steps": 10,
+    assert clock.speed()._asdict() == {
         "compile_seconds": 4.0,
         "train_seconds": 4.0,
         "steps_per_second": None,
@@ -276,8 +275,7 @@ def test_the_first_chunk_of_every_program_is_cold(monkeypatch):
         clock.on_train_batch_begin(0)
         clock.model.optimizer.iterations = update
         clock.on_train_batch_end(0)
-    assert clock.figures() == {
-        "steps": 50,
+    assert clock.speed()._asdict() == {
         "compile_seconds": (7.0 - 2.0) + (11.0 - 1.0),
         "train_seconds": 22.0,
         "steps_per_second": 30 / 4.0,

@@ -1,44 +1,21 @@
 """What holds for worker processes whatever they train: here they only pretend to."""
 
+import os
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pretender
 import pytest
 
 from nflow_cli import workers
-from nflow_cli.errors import NflowError
 from nflow_cli.workers import ENVIRONMENT, Workers
-
-PRETENDER = """
-import json, os, signal, sys, time
-
-class Stop(Exception):
-    pass
-
-def stop(*_):
-    raise Stop
-
-signal.signal(signal.SIGINT, stop)
-for line in sys.stdin:
-    request = json.loads(line)
-    if "exit" in request:
-        os._exit(request["exit"])
-    try:
-        open(request["begun"], "w").close() if "begun" in request else None
-        time.sleep(request.get("seconds", 0))
-        threads = os.environ["OMP_NUM_THREADS"]
-        answer = {"status": "completed", "pid": os.getpid(), "threads": threads}
-    except Stop:
-        answer = {"status": "interrupted"}
-    print(json.dumps(answer), flush=True)
-"""
 
 
 @pytest.fixture(autouse=True)
 def pretend(monkeypatch):
-    monkeypatch.setattr(workers, "COMMAND", ("-c", PRETENDER))
+    monkeypatch.setattr(workers, "COMMAND", pretender.COMMAND)
 
 
 @pytest.fixture
@@ -84,15 +61,20 @@ def test_an_interruption_reaches_those_that_train_and_no_other_run_begins(severa
         assert several.train({}) == {"status": "interrupted"}
 
 
-def test_a_closed_sweep_leaves_no_process_and_begins_no_run():
-    assert workers.train("mine", {})["status"] == "completed"
-    (process,) = (worker.process for worker in workers._workers["mine"]._workers.values())
-    workers.interrupt("other", signal.SIGINT)
-    assert workers.train("mine", {})["pid"] == process.pid
-    for name in ("mine", "other", "never"):
-        workers.close(name)
-        assert workers.train(name, {}) == {"status": "interrupted"}
+def test_once_closed_no_process_is_left_and_no_run_begins(several):
+    assert several.train({})["status"] == "completed"
+    (process,) = (worker.process for worker in several._workers.values())
+    several.close()
     assert process.poll() is not None
+    assert several.train({}) == {"status": "interrupted"}
+
+
+def test_an_interruption_is_no_matter_of_another_sweep(several):
+    other = Workers()
+    assert several.train({})["status"] == "completed"
+    other.interrupt(signal.SIGINT)
+    assert other.train({}) == {"status": "interrupted"}
+    assert several.train({})["status"] == "completed"
 
 
 def test_a_process_that_does_not_end_is_killed(several, monkeypatch, tmp_path):
@@ -108,29 +90,16 @@ def test_a_process_that_does_not_end_is_killed(several, monkeypatch, tmp_path):
     assert not thread.is_alive()
 
 
-def test_a_local_pool_runs_as_many_as_it_has_slots():
+def test_a_local_pool_runs_as_many_as_it_has_slots_and_leaves_no_process():
     with workers.local_pool(3) as pool:
         assert pool.slots() == 3
-        assert pool.executor.submit(workers.train, "here", {}).result()["status"] == "completed"
-        pool.everywhere(workers.close, "here")
+        answer = pool.submit({}).result()
+        assert answer["status"] == "completed"
+    with pytest.raises(ProcessLookupError):
+        os.kill(answer["pid"], 0)
 
 
-SLOW_TO_REFUSE = [pytest.param(address, marks=pytest.mark.slow) for address in ("x://y", "")]
-
-
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", *SLOW_TO_REFUSE])
-def test_a_scheduler_that_does_not_answer_is_one_line(address, monkeypatch):
-    pytest.importorskip("distributed")
-    monkeypatch.setattr(workers, "CONNECT", 0.5)
-    with (
-        pytest.raises(NflowError, match=f"--scheduler {address}: ") as caught,
-        workers.cluster_pool(address),
-    ):
-        pass
-    assert len(str(caught.value).splitlines()) == 1
-
-
-def test_without_dask_the_line_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "distributed", None)
-    with pytest.raises(NflowError, match=r"nflow-cli\[cluster\]"), workers.cluster_pool("any"):
-        pass
+def test_an_interrupted_local_pool_begins_no_run():
+    with workers.local_pool(1) as pool:
+        pool.interrupt(signal.SIGINT)
+        assert pool.submit({}).result() == {"status": "interrupted"}

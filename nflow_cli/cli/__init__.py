@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -33,15 +34,19 @@ class _Group(click.Group):
         output.prepare()
         return self.main(*args, **extra)
 
-    def main(self, *args: Any, **extra: Any) -> Any:
-        """Run a command. Every signal until its end stops it, none afterwards."""
+    def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:
+        """Run a command. Every signal until its end stops it, none afterwards.
+
+        What was typed is the context's object: it is recorded, and told after an interruption.
+        """
+        argv = sys.argv[1:] if args is None else list(args)
         signals = Raised()
         try:
             signals.start()
-            return self._explained(*args, **extra)
+            return self._explained(args, obj=argv, **extra)
         except Interrupted as interruption:
             signals.over = True  # nothing is called before, in which a second one could come
-            click.echo(line(interruption), err=True)
+            click.echo(line(interruption, argv), err=True)
             sys.exit(128 + interruption.number)
         finally:
             signals.over = True

@@ -1,7 +1,7 @@
 """Carry out a training in its run directory: what `fit-2d`, `train-vae` and `resume` end with."""
 
 import shlex
-import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -9,28 +9,42 @@ import click
 from nflow_cli import experiments
 from nflow_cli.cli.layout import tell
 from nflow_cli.cli.stopping import hinted
+from nflow_cli.programs import Programs
 from nflow_cli.run_dir import RunDirectory, versions
 from nflow_cli.schema import Config
 from nflow_cli.text import printable
 
 
-def begin(config: Config, name: str, output: str | None, data: Any = None) -> None:
+def begin(
+    config: Config, name: str, output: str | None, argv: Sequence[str], data: Any = None
+) -> None:
     """Make the run directory of a preset called ``name``, or ``output``, and train in it.
 
-    What can be refused is refused before.
+    What can be refused is refused before. The rest is as in :func:`carry_out`.
     """
     from nflow_cli.backend import expect_tensorflow
     from nflow_cli.memory import expect_memory
 
     expect_tensorflow()
     expect_memory(config, experiments.of(config).footprint)
-    carry_out(config, RunDirectory.create(name, output), data)
+    carry_out(config, RunDirectory.create(name, output), argv, data)
 
 
-def carry_out(config: Config, run: RunDirectory, data: Any = None) -> None:
+def carry_out(
+    config: Config,
+    run: RunDirectory,
+    argv: Sequence[str],
+    data: Any = None,
+    programs: Programs | None = None,
+) -> None:
     """Train what ``config`` says in ``run``, from where it is; draw, and print the figures.
 
-    ``data`` are the images of a VAE or the points of a fit to points.
+    Args:
+        config: Of the run.
+        run: Where it is.
+        argv: The command's arguments, to be recorded.
+        data: The images of a VAE or the points of a fit to points.
+        programs: What was compiled for earlier runs, if there were some.
     """
     from nflow_cli import config as presets
     from nflow_cli.backend import start_tensorflow
@@ -38,7 +52,7 @@ def carry_out(config: Config, run: RunDirectory, data: Any = None) -> None:
     from nflow_cli.cli.report import laid_out
 
     experiment = experiments.of(config)
-    info: dict[str, Any] = {"command": config.command, "argv": sys.argv[1:]}
+    info: dict[str, Any] = {"command": config.command, "argv": list(argv)}
     info |= {"versions": versions(), "seed": config.seed}
     if data is not None:
         info["data"] = data.record()
@@ -52,7 +66,7 @@ def carry_out(config: Config, run: RunDirectory, data: Any = None) -> None:
             for caveat in experiment.caveats_of_data(data):
                 tell(caveat.reason, head="caveat: ")
             start_tensorflow()
-            summary = experiment.train(run, data)
+            summary = experiment.train(run, data, programs)
             draw(run)
         caveats = experiment.caveats(summary)
         click.echo(laid_out(experiment.rows(summary, caveats), caveats))

@@ -67,8 +67,13 @@ def _pattern(_: Any, __: Any, value: str | None) -> list[str] | None:
     help=f"Drop the worse half of the restarts early. {THE_PRESETS}",
 )
 @common_options("Samples per update.")
+@click.pass_obj
 def fit_2d(
-    preset: str | None, assignments: tuple[str, ...], output: str | None, **options: Any
+    argv: list[str],
+    preset: str | None,
+    assignments: tuple[str, ...],
+    output: str | None,
+    **options: Any,
 ) -> None:
     """Fit a flow stack to a 2-D density by reverse KL, or to points by maximum likelihood.
 
@@ -90,7 +95,8 @@ def fit_2d(
         if options[name] is not None:  # it takes the place of the other
             changes.insert(0, config.Change(f"--{name}", other, None))
     resolved = resolve_config("fit-2d", path, assignments, changes)
-    begin(resolved, run_name(resolved, path), output, experiments.of(resolved).data())
+    data = experiments.of(resolved).data()
+    begin(resolved, run_name(resolved, path), output, argv, data)
 
 
 def _natural_preset(options: dict[str, Any]) -> Path:
@@ -101,6 +107,4 @@ def _natural_preset(options: dict[str, Any]) -> Path:
     target = options["target"] or registry.NATURAL_TARGETS.get(pattern[0], "multimodal")
     if options["data"] is not None:
         target = None
-    path = config.nearest_preset(target, pattern, options["k"])
-    assert path is not None, "every named target has a preset of its own, and points have"
-    return path
+    return config.nearest_preset(target, pattern, options["k"])

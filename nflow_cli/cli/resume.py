@@ -1,11 +1,10 @@
 """``nflow resume``: go on with a run that was stopped."""
 
-from typing import Any
-
 import click
 
 from nflow_cli.cli.layout import tell
 from nflow_cli.cli.options import Command
+from nflow_cli.schema import Config
 from nflow_cli.text import printable
 
 
@@ -13,7 +12,8 @@ from nflow_cli.text import printable
 @click.argument("run_dir", metavar="RUN_DIR")
 @click.option("--steps", type=click.IntRange(1, 10**9), help="Extend a fit-2d run to this.")
 @click.option("--epochs", type=click.IntRange(1, 10**6), help="Extend a train-vae run to this.")
-def resume(run_dir: str, steps: int | None, epochs: int | None) -> None:
+@click.pass_obj
+def resume(argv: list[str], run_dir: str, steps: int | None, epochs: int | None) -> None:
     """Go on with a run that was stopped, at whatever moment.
 
     It ends as a run that was never stopped, bit for bit on the same machine. --steps or --epochs
@@ -39,10 +39,10 @@ def resume(run_dir: str, steps: int | None, epochs: int | None) -> None:
             f"{total}: the schedule is that of the new total from here on: this is not what a run "
             "of as many from the start would give"
         )
-    carry_out(resolved, run, data)
+    carry_out(resolved, run, argv, data)
 
 
-def _extended(config: Any, steps: int | None, epochs: int | None) -> Any:
+def _extended(config: Config, steps: int | None, epochs: int | None) -> Config:
     """Return the run's config, with the new total if one is given."""
     from nflow_cli.errors import ConfigError
 

@@ -2,8 +2,7 @@
 
 import contextlib
 import shlex
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from nflow_cli.errors import Interrupted
 from nflow_cli.text import printable
@@ -22,7 +21,7 @@ def hinted(hint: Callable[[], str | None]) -> Iterator[None]:
         raise
 
 
-def line(interruption: Interrupted) -> str:
-    """Say that the command was stopped, and what to do next: without a hint, the same again."""
-    hint = interruption.hint or f"to run it again: {shlex.join(['nflow', *sys.argv[1:]])}"
+def line(interruption: Interrupted, argv: Sequence[str]) -> str:
+    """Say that ``nflow *argv`` was stopped, and what to do next: without a hint, the same again."""
+    hint = interruption.hint or f"to run it again: {shlex.join(['nflow', *argv])}"
     return printable(f"nflow: interrupted; {hint}")

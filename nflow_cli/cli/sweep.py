@@ -2,10 +2,9 @@
 
 import os
 import shlex
-import sys
-import uuid
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, wait
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,14 @@ MISSING = "one of SWEEP and --preset is needed: a grid of its own, or a preset t
 @click.option(
     "--scheduler", metavar="ADDRESS", help="Train on the workers of a Dask scheduler instead."
 )
+@click.pass_obj
 def sweep(
-    sweep: str | None, output: str | None, workers: int | None, scheduler: str | None, **given: Any
+    argv: list[str],
+    sweep: str | None,
+    output: str | None,
+    workers: int | None,
+    scheduler: str | None,
+    **given: Any,
 ) -> None:
     """Train a grid of runs, each in a folder of its own, on all cores.
 
@@ -48,10 +53,10 @@ def sweep(
     where this one was stopped. A run that fails stops no other. At the end come the figures of all,
     as `nflow compare` prints and draws them; the last line is the folder.
     """
-    from nflow_cli import workers as pools
     from nflow_cli.cli.stopping import hinted
     from nflow_cli.run_dir import RunDirectory
     from nflow_cli.sweep import claim, overlap, plan
+    from nflow_cli.workers import cores
 
     if (sweep is None) == (given["preset"] is None):
         raise click.UsageError(MISSING)
@@ -60,7 +65,7 @@ def sweep(
     resolved, source, name = _resolved(sweep, **given)
     runs = plan(resolved, source)
     folder = RunDirectory.at(output or str(Path("outputs") / name))
-    hint = f"to go on: {shlex.join(['nflow', *sys.argv[1:]])}"
+    hint = f"to go on: {shlex.join(['nflow', *argv])}"
     with folder.locked("sweep"), hinted(lambda: hint):
         claim(folder, resolved)
         runs = [run.named_in(folder.path) for run in runs]
@@ -72,10 +77,8 @@ def sweep(
             restarts = max(run.experiment.restarts for run in runs)
             if note := overlap(resolved.seeds, restarts):
                 tell(note)
-            count = min(workers or pools.cores(), len(left))
-            where = pools.cluster_pool(scheduler) if scheduler else pools.local_pool(count)
-            with where as pool:
-                _train(runs, left, failures, folder.path, pool)
+            with _pool(scheduler, min(workers or cores(), len(left))) as pool:
+                _train(runs, left, failures, folder.path, pool, argv)
         _conclude(folder, failures, [run.name for run in runs])
 
 
@@ -139,16 +142,35 @@ def _check_data(runs: Sequence[Any]) -> None:
         run.experiment.expect_fits(loaded[run.config.data])
 
 
+def _pool(scheduler: str | None, slots: int) -> AbstractContextManager[Any]:
+    """Return where to train: on a scheduler's workers, or here."""
+    from nflow_cli.errors import NflowError
+    from nflow_cli.workers import local_pool
+
+    if scheduler is None:
+        return local_pool(slots)
+    try:
+        from nflow_cli.cluster import cluster_pool
+    except ImportError:
+        raise NflowError(
+            "--scheduler needs Dask; install it with: pip install 'nflow-cli[cluster]'"
+        ) from None
+    return cluster_pool(scheduler)
+
+
 def _train(
-    runs: Sequence[Any], left: Sequence[Any], failures: dict[str, str], folder: Path, pool: Any
+    runs: Sequence[Any],
+    left: Sequence[Any],
+    failures: dict[str, str],
+    folder: Path,
+    pool: Any,
+    argv: list[str],
 ) -> None:
     """Train the runs that are ``left``; add to ``failures`` what was wrong, by the run's name."""
-    from nflow_cli import workers
     from nflow_cli.cli.sweep_report import SweepReport
     from nflow_cli.errors import Interrupted
 
-    sweep = uuid.uuid4().hex
-    shared = {"argv": sys.argv[1:], "cwd": os.getcwd()}
+    shared = {"argv": argv, "cwd": os.getcwd()}
     futures: dict[Future[Any], Any] = {}
     pending: set[Future[Any]] = set()
     with SweepReport(len(runs), left, failures, folder, pool.slots) as report:
@@ -157,7 +179,7 @@ def _train(
             for run in sorted(left, key=lambda run: -run.work):
                 path = str(folder.resolve() / run.name)
                 request = {"folder": path, "config": run.config.model_dump(mode="json"), **shared}
-                futures[pool.executor.submit(workers.train, sweep, request)] = run
+                futures[pool.submit(request)] = run
             pending = set(futures)
             while pending:
                 done, pending = wait(pending, timeout=1.0, return_when="FIRST_COMPLETED")
@@ -166,10 +188,8 @@ def _train(
                 report.show()
         except Interrupted as interruption:
             report.stopping()
-            _stop(sweep, pool, pending, interruption.number)
+            _stop(pool, pending, interruption.number)
             raise
-        finally:
-            pool.everywhere(workers.close, sweep)
 
 
 def _outcome(future: Future[Any]) -> dict[str, str]:
@@ -185,13 +205,12 @@ def _outcome(future: Future[Any]) -> dict[str, str]:
         return {"status": FAILED, "message": one_line(error)}
 
 
-def _stop(sweep: str, pool: Any, pending: set[Any], number: int) -> None:
+def _stop(pool: Any, pending: set[Any], number: int) -> None:
     """Let the runs under way save and end; at a second signal, at once."""
-    from nflow_cli import workers
     from nflow_cli.errors import Interrupted
 
     for _ in range(2):
-        pool.everywhere(workers.interrupt, sweep, number)
+        pool.interrupt(number)
         try:
             while pending and pool.slots():  # those that wait for a turn end as well, at once
                 _, pending = wait(pending, timeout=1.0)

@@ -35,7 +35,9 @@ KEYS = {  # what each option sets in a preset
     help=f"Passes over the training images. {THE_PRESETS}",
 )
 @common_options("Images per update.")
+@click.pass_obj
 def train_vae(
+    argv: list[str],
     preset: str | None,
     assignments: tuple[str, ...],
     output: str | None,
@@ -58,4 +60,4 @@ def train_vae(
     experiment = experiments.of(resolved)
     images = experiment.data()
     experiment.expect_fits(images)
-    begin(resolved, run_name(resolved, path), output, images)
+    begin(resolved, run_name(resolved, path), output, argv, images)

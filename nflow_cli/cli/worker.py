@@ -22,6 +22,7 @@ from nflow_cli.backend import NO_MEMORY, lacks_memory
 from nflow_cli.cli import output
 from nflow_cli.cli.stopping import line
 from nflow_cli.errors import BusyError, Interrupted, NflowError, one_line
+from nflow_cli.programs import Programs
 from nflow_cli.run_dir import LOG, RUN, RunDirectory
 from nflow_cli.signals import Raised
 from nflow_cli.workers import COMPLETED, FAILED, INTERRUPTED, Outcome
@@ -37,10 +38,11 @@ def main() -> None:
     output.prepare(output.Log)
     Raised().start()
     requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    programs = Programs()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     with contextlib.suppress(Interrupted, BrokenPipeError):
         while True:
-            answer = _outcome(requests.get())
+            answer = _outcome(requests.get(), programs)
             print(json.dumps(answer), file=answers, flush=True)
 
 
@@ -52,10 +54,10 @@ def _listen(requests: Any) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _outcome(request: dict[str, Any]) -> Outcome:
+def _outcome(request: dict[str, Any], programs: Programs) -> Outcome:
     """Train the run that ``request`` asks for; say how that ended."""
     try:
-        _train(**request)
+        _train(**request, programs=programs)
     except Interrupted:
         return {"status": INTERRUPTED}
     except (NflowError, OSError) as error:
@@ -65,11 +67,13 @@ def _outcome(request: dict[str, Any]) -> Outcome:
             return {"status": FAILED, "message": NO_MEMORY}
         return {"status": FAILED, "message": f"{error!r:.200}; see {LOG} in its folder"}
     finally:
-        gc.collect()  # a run's arrays; its programs serve the next run that differs by its seed
+        gc.collect()  # a run's arrays
     return {"status": COMPLETED}
 
 
-def _train(folder: str, config: dict[str, Any], argv: list[str], cwd: str) -> None:
+def _train(
+    folder: str, config: dict[str, Any], argv: list[str], cwd: str, programs: Programs
+) -> None:
     """Train in ``folder``, from where it is."""
     from nflow_cli import experiments
     from nflow_cli.cli.carry_out import carry_out
@@ -77,18 +81,17 @@ def _train(folder: str, config: dict[str, Any], argv: list[str], cwd: str) -> No
     from nflow_cli.memory import expect_memory
 
     os.chdir(cwd)  # where the paths of the user's data begin
-    sys.argv[1:] = argv  # what run.json tells
     resolved = validate(config, folder)
     experiment = experiments.of(resolved)
     expect_memory(resolved, experiment.footprint)
     run = RunDirectory.at(folder)
     resumed = run.has(RUN)
-    with _logged(run):
+    with _logged(run, argv):
         data = experiment.data(run if resumed else None)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                carry_out(resolved, run, data)
+                carry_out(resolved, run, argv, data, programs)
                 break
             except BusyError:  # by a process whose parent died: it is about to end
                 if time.monotonic() > deadline:
@@ -97,7 +100,7 @@ def _train(folder: str, config: dict[str, Any], argv: list[str], cwd: str) -> No
 
 
 @contextlib.contextmanager
-def _logged(run: RunDirectory) -> Iterator[None]:
+def _logged(run: RunDirectory, argv: list[str]) -> Iterator[None]:
     """Send stdout and stderr to the end of the log of a run, with what ends the block."""
     saved = [os.dup(1), os.dup(2)]
     with run.open_log() as log:
@@ -106,7 +109,7 @@ def _logged(run: RunDirectory) -> Iterator[None]:
     try:
         yield
     except Interrupted as interruption:
-        print(line(interruption), file=sys.stderr)
+        print(line(interruption, argv), file=sys.stderr)
         raise
     except NflowError as error:
         print(f"nflow: error: {one_line(error)}", file=sys.stderr)

@@ -12,10 +12,11 @@ from nflow_cli.evaluation_arrays import Shapes
 from nflow_cli.experiments.rows import Rows, Summary
 from nflow_cli.memory import Footprint
 from nflow_cli.run_dir import SUMMARY, RunDirectory
-from nflow_cli.schema import Strict
+from nflow_cli.schema import Config, Strict
 
 if TYPE_CHECKING:
     from nflow_cli.checked_run import CheckedRun
+    from nflow_cli.programs import Programs
 
 
 class Measure(NamedTuple):
@@ -69,7 +70,7 @@ class Experiment(ABC):
     summary_form: ClassVar[type[Strict]]
     samples: ClassVar[tuple[int, int] | None]
 
-    def __init__(self, config: Any):
+    def __init__(self, config: Config):
         self.config = config
 
     # Before training.
@@ -123,12 +124,17 @@ class Experiment(ABC):
     # Training.
 
     @abstractmethod
-    def fit(self, run: RunDirectory, data: Any) -> dict[str, Any]:
+    def fit(self, run: RunDirectory, data: Any, programs: "Programs | None") -> dict[str, Any]:
         """Train from where the run is, save the model and arrays; return the summary."""
 
-    def train(self, run: RunDirectory, data: Any = None) -> dict[str, Any]:
-        """Train, judge and save in ``run``, from where it is; return the summary."""
-        summary = self.fit(run, data)
+    def train(
+        self, run: RunDirectory, data: Any = None, programs: "Programs | None" = None
+    ) -> dict[str, Any]:
+        """Train, judge and save in ``run``, from where it is; return the summary.
+
+        With ``programs``, what they hold of earlier runs may serve this one.
+        """
+        summary = self.fit(run, data, programs)
         summary["caveats"] = cautions.records(self.caveats(summary))
         run.write_json(SUMMARY, summary)
         return summary

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from nflow_cli.flows.base import add_initialised_weight, built_for
+from nflow_cli.flows.base import add_initialised_weight, assign_all, built_for
 from nflow_cli.flows.compose import run_flows
 from nflow_cli.flows.stack import FlowStack
 
@@ -37,16 +37,28 @@ class AmortizedFlowStack(FlowStack):
     def build(self, z_shape: Any, context_shape: Any) -> None:
         """Create ``θ_0`` and ``A`` for points of ``z_shape[-1]`` dimensions."""
         super().build(z_shape)
-        width = context_shape[-1]
-        self.slopes: list[dict[str, Any]] = []
+        self._width = context_shape[-1]
+        self.slopes = [
+            {
+                name: add_initialised_weight(self, f"{position}_{name}_slope", slope)
+                for name, slope in values.items()
+            }
+            for position, values in enumerate(self._initial_slopes())
+        ]
+
+    def _initial_slopes(self) -> list[dict[str, np.ndarray]]:
+        slopes = []
         for position, own in enumerate(self.parameters):
             rng = np.random.default_rng([self.seed, len(self.kinds) + position])
-            self.slopes.append({})
+            slopes.append({})
             for name, weight in own.items():
-                draw = rng.standard_normal((*weight.shape, width)) / np.sqrt(width)
-                self.slopes[-1][name] = add_initialised_weight(
-                    self, f"{position}_{name}_slope", INITIAL_SPREAD * draw
-                )
+                draw = rng.standard_normal((*weight.shape, self._width)) / np.sqrt(self._width)
+                slopes[-1][name] = INITIAL_SPREAD * draw
+        return slopes
+
+    def _assign_initial_values(self) -> None:
+        super()._assign_initial_values()
+        assign_all(self.slopes, self._initial_slopes())
 
     def forward_and_log_det(self, z: Any, context: Any) -> tuple[Any, Any]:
         """Return ``f(z)`` ``(..., batch, D)`` and ``log|det df/dz|`` ``(..., batch)`` in nats."""
@@ -83,7 +95,6 @@ class AmortizedFlowStack(FlowStack):
         context = ops.convert_to_tensor(context)
         if not self.built:
             self.build(tuple(points.shape), tuple(context.shape))
-            self.built = True
         points = built_for(self, points)
         context = ops.cast(context, self.variable_dtype)
         return run_flows(self.kinds, self.parameters_at(context), self.k, points, inverse)

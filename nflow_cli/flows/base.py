@@ -155,10 +155,16 @@ def add_initialised_weight(layer: keras.layers.Layer, name: str, value: np.ndarr
     )
 
 
+def assign_all(weights: list[dict[str, Any]], values: list[dict[str, np.ndarray]]) -> None:
+    """Assign to the weights at each position of a pattern, by name."""
+    for own, values_here in zip(weights, values):
+        for name, weight in own.items():
+            weight.assign(values_here[name])
+
+
 def built_for(layer: keras.layers.Layer, points: Any) -> Any:
     """Build ``layer`` for ``points`` if it is not, and return them in its variables' type."""
     points = ops.convert_to_tensor(points)
     if not layer.built:
-        layer.build(tuple(points.shape))
-        layer.built = True
+        layer.build(tuple(points.shape))  # sets `built`
     return ops.cast(points, layer.variable_dtype)

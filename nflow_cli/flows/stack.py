@@ -6,9 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from nflow_cli.arguments import whole_number
+from nflow_cli.arguments import MAX_SEED, whole_number
 from nflow_cli.errors import ConfigError
-from nflow_cli.flows.base import Flow, add_initialised_weight, built_for, draw_seed
+from nflow_cli.flows.base import Flow, add_initialised_weight, assign_all, built_for, draw_seed
 from nflow_cli.flows.compose import run_flows
 from nflow_cli.registry import FLOWS, nearest, resolve
 
@@ -42,15 +42,29 @@ class FlowStack(Flow):
 
     def build(self, input_shape: Any) -> None:
         """Create the raw weights for points of ``input_shape[-1]`` dimensions."""
+        self._dim = input_shape[-1]
         self.parameters = [
             {
                 name: add_initialised_weight(self, f"{position}_{name}", values[name])
                 for name in kind.vectors + kind.scalars
             }
             for position, (kind, values) in enumerate(
-                zip(self.kinds, self.initial_values(input_shape[-1]))
+                zip(self.kinds, self.initial_values(self._dim))
             )
         ]
+
+    def restart(self, seed: int) -> None:
+        """Take another seed, and the initial values of its weights.
+
+        Raises:
+            ConfigError: For a ``seed`` that is no whole number of 0 or more.
+        """
+        self.seed = whole_number("seed", seed, MAX_SEED)
+        if self.built:
+            self._assign_initial_values()
+
+    def _assign_initial_values(self) -> None:
+        assign_all(self.parameters, self.initial_values(self._dim))
 
     def initial_values(self, dim: int) -> list[dict[str, np.ndarray]]:
         """Draw the raw parameters of each position of the pattern."""

@@ -248,3 +248,12 @@ def test_half_precision_policies_compute_in_float32():
     for got, expected in zip(mixed(*data), plain(*exact)):
         assert keras.backend.standardize_dtype(got.dtype) == "float32"
         np.testing.assert_array_equal(to_numpy(got), to_numpy(expected))
+
+
+@every_pattern
+def test_it_restarts_as_a_stack_of_another_seed(name):
+    restarted, new = built(name, seed=3), built(name, seed=7)
+    restarted.restart(7)
+    assert restarted.seed == 7
+    for got, expected in zip(restarted.weights, new.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(got.value), to_numpy(expected.value))

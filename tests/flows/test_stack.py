@@ -160,3 +160,21 @@ def test_numpys_whole_numbers_are_taken_and_saved_as_pythons():
     config = FlowStack(("planar",), np.int64(3), seed=np.uint32(4)).get_config()
     assert (config["k"], config["seed"]) == (3, 4)
     assert {type(config["k"]), type(config["seed"])} == {int}
+
+
+@every_pattern
+def test_a_stack_restarts_as_one_of_another_seed(pattern, k):
+    restarted, new = (FlowStack(pattern, k, seed=seed) for seed in (3, 7))
+    for stack in (restarted, new):
+        stack.build((None, 2))
+    restarted.restart(7)
+    assert restarted.seed == 7
+    for got, expected in zip(restarted.weights, new.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(got.value), to_numpy(expected.value))
+
+
+def test_a_stack_that_restarts_before_it_is_built_starts_there():
+    restarted, new = FlowStack(["planar"], 2, seed=3), FlowStack(["planar"], 2, seed=7)
+    restarted.restart(7)
+    points = np.ones((4, 2), "float32")
+    np.testing.assert_array_equal(to_numpy(restarted(points)[0]), to_numpy(new(points)[0]))

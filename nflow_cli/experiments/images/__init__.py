@@ -21,6 +21,7 @@ from nflow_cli.schema import PIXELS, VAEConfig
 
 if TYPE_CHECKING:
     from nflow_cli.checked_run import CheckedRun
+    from nflow_cli.programs import Programs
 
 SHOWN = 64  # samples in the picture beside a file of them
 
@@ -67,7 +68,7 @@ class Images(Experiment):
                 f"{' left by the validation split' if held_out else ''}. Received: {size}"
             )
 
-    def fit(self, run: RunDirectory, data: Any) -> dict[str, Any]:
+    def fit(self, run: RunDirectory, data: Any, programs: "Programs | None") -> dict[str, Any]:
         """Train, judge and save; return the summary."""
         from nflow_cli import fit_vae
 

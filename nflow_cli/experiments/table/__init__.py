@@ -19,6 +19,7 @@ from nflow_cli.run_dir import RunDirectory
 
 if TYPE_CHECKING:
     from nflow_cli.checked_run import CheckedRun
+    from nflow_cli.programs import Programs
 
 
 class Table(DensityExperiment):
@@ -47,7 +48,7 @@ class Table(DensityExperiment):
         caveat = cautions.atoms({"atoms": data.atoms})
         return [caveat] if caveat else []
 
-    def fit(self, run: RunDirectory, data: Any) -> dict[str, Any]:
+    def fit(self, run: RunDirectory, data: Any, programs: "Programs | None") -> dict[str, Any]:
         """Train, judge and save; return the summary."""
         from nflow_cli import fit_points
 

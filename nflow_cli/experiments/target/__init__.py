@@ -12,6 +12,7 @@ from nflow_cli.run_dir import RunDirectory
 
 if TYPE_CHECKING:
     from nflow_cli.checked_run import CheckedRun
+    from nflow_cli.programs import Programs
 
 
 class Target(DensityExperiment):
@@ -30,11 +31,11 @@ class Target(DensityExperiment):
     def data(self, run: RunDirectory | None = None) -> None:
         """Return nothing: the target is in the config."""
 
-    def fit(self, run: RunDirectory, data: None) -> dict[str, Any]:
+    def fit(self, run: RunDirectory, data: None, programs: "Programs | None") -> dict[str, Any]:
         """Train, judge and save; return the summary."""
         from nflow_cli import fit2d
 
-        return fit2d.run(self.config, run)
+        return fit2d.run(self.config, run, programs)
 
     def load(self, run: RunDirectory) -> Any:
         """Return the density that was trained."""

@@ -1,0 +1,26 @@
+"""A worker process that only pretends to train: what it is asked, it does."""
+
+SOURCE = """
+import json, os, signal, sys, time
+
+class Stop(Exception):
+    pass
+
+def stop(*_):
+    raise Stop
+
+signal.signal(signal.SIGINT, stop)
+for line in sys.stdin:
+    request = json.loads(line)
+    if "exit" in request:
+        os._exit(request["exit"])
+    try:
+        open(request["begun"], "w").close() if "begun" in request else None
+        time.sleep(request.get("seconds", 0))
+        threads = os.environ["OMP_NUM_THREADS"]
+        answer = {"status": "completed", "pid": os.getpid(), "threads": threads}
+    except Stop:
+        answer = {"status": "interrupted"}
+    print(json.dumps(answer), flush=True)
+"""
+COMMAND = ("-c", SOURCE)
