@@ -6,7 +6,6 @@ from weakref import WeakKeyDictionary
 
 from nflow_cli.config import fingerprint
 from nflow_cli.config_keys import NOT_COMPILED, without
-from nflow_cli.saving import DIM
 
 _fits: dict[str, Any] = {}
 _widened: WeakKeyDictionary[Any, dict[int, Any]] = WeakKeyDictionary()
@@ -45,6 +44,6 @@ def _begin(flow: Any, seeds: list[int]) -> None:
     flow.seed = seeds[0]
     if len(seeds) > 1:
         flow.seeds = seeds
-    for own, values in zip(flow.parameters, flow.initial_values(DIM)):
+    for own, values in zip(flow.parameters, flow.initial_values(flow.dim)):
         for name, weight in own.items():
             weight.assign(values[name])

@@ -122,8 +122,9 @@ class Restarts:
         """Train those alive until each has made ``steps`` updates."""
         settings = self.config.train
         seeds = [self.seeds[r] for r in self.alive]
-        chunk = (settings.chunk, settings.batch_size)
-        session.fit(self.trainer, NoiseChunks(self.model.base, seeds, steps, *chunk))
+        base, dim = self.model.base, self.model.flow.dim
+        chunks = NoiseChunks(base, dim, seeds, steps, settings.chunk, settings.batch_size)
+        session.fit(self.trainer, chunks)
         for r in self.alive:
             self.updates[r] = int(self.trainer.optimizer.iterations)
 

@@ -6,7 +6,7 @@ import json
 import math
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ DESCRIPTION, WEIGHTS = "config.json", "model.weights.h5"  # inside the file
 MEMBERS = (DESCRIPTION, "metadata.json", WEIGHTS)
 MAX_DESCRIPTION = 2**20  # bytes of each but the weights
 OVERHEAD = 2**14  # bytes that HDF5 adds to the weights, and to each of them, at most
-DIM = 2  # of the points of a 2-D fit
 
 
 def save_model(run: RunDirectory, model: Any) -> str:
@@ -63,13 +62,13 @@ def load_model(run: RunDirectory, config: Any) -> Any:
         raise RunDirectoryError(f"{path}: missing; the run has no model yet (status: {status})")
     model = resolve(PLACES[config.command])(**expected_arguments(config), seed=config.seed)
     if config.command == "fit-2d":
-        model.build((None, DIM))
+        model.build((None, config.dim))
     content = run.read(MODEL, _most_bytes(model) + 3 * MAX_DESCRIPTION)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _check_members(archive, model)
             described = json.loads(archive.read(DESCRIPTION))
-            _check_description(path, described, model, expected_arguments(config))
+            _check_description(path, described, model, config)
             with archive.open(WEIGHTS) as member, h5py.File(member) as weights:
                 _check_weights(weights, model)
         with warnings.catch_warnings():
@@ -140,19 +139,20 @@ def _arrays(group: h5py.Group, seen: set[int]) -> Iterator[h5py.Dataset]:
             yield item
 
 
-def _check_description(path: Path, described: Any, model: Any, expected: Mapping[str, Any]) -> None:
+def _check_description(path: Path, described: Any, model: Any, config: Any) -> None:
     """Compare what the file says it holds with what it should."""
     arguments = dict(described["config"])
     received = described["registered_name"] or described["class_name"]
-    built_for = (described.get("build_config") or {}).get("input_shape", [DIM])
-    if built_for[-1] != DIM:
-        raise ValueError(f"built for points of {built_for[-1]!r} dimensions, not of {DIM}")
+    built_for = (described.get("build_config") or {}).get("input_shape", [config.dim])
+    if built_for[-1] != config.dim:
+        raise ValueError(f"built for points of {built_for[-1]!r} dimensions, not of {config.dim}")
     if isinstance(dtype := arguments["dtype"], dict):
         arguments["dtype"] = dtype["config"]["name"]
     name = type(model).__name__
     if received != f"nflow_cli>{name}":
         raise RunDirectoryError(f"{path}: expected a {name} of nflow, received {received!r:.60}")
-    for key, value in {**expected, "dtype": model.dtype_policy.name}.items():
+    expected = {**expected_arguments(config), "dtype": model.dtype_policy.name}
+    for key, value in expected.items():
         if arguments.get(key) != value:
             raise RunDirectoryError(
                 f"{path}: not the model of its config.yaml: {key}: expected {value}, received "

@@ -2,7 +2,7 @@
 
 import re
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -163,8 +163,9 @@ class Evaluate(Strict):
 
 
 class Fit2DConfig(Strict):
-    """A whole fit-2d run."""
+    """A whole fit-2d run. ``dim`` is D of its points."""
 
+    dim: ClassVar[int] = 2
     description: str = ""
     command: Literal["fit-2d"]
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
@@ -317,6 +318,11 @@ class VAEConfig(Strict):
     train: VAETrain = VAETrain()
     evaluate: VAEEvaluate = VAEEvaluate()
     published: list[Published] = []
+
+    @property
+    def dim(self) -> int:
+        """D of the latents."""
+        return self.model.latent_dim
 
     @property
     def experiment(self) -> str:

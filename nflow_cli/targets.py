@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from keras import ops
 
-from nflow_cli.distributions import LOG_2PI
+from nflow_cli.constants import LOG_2PI
 from nflow_cli.flows.numerics import logaddexp
 from nflow_cli.target_parameters import mixture_parameters, ring_masses, ring_parameters
 

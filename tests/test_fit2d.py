@@ -93,7 +93,7 @@ def test_compiled_chunks_make_the_updates_of_a_plain_loop(small):
     flow = FlowStack(["planar", "radial"], 3, seed=7)
     flow.build((None, 2))
     variables, target = flow.trainable_variables, targets.Multimodal()
-    noise = NoiseChunks(StandardNormal(), [7], 23, 5, 32)
+    noise = NoiseChunks(StandardNormal(), 2, [7], 23, 5, 32)
     optimizer = make_optimizer(settings.train, settings.train.steps)
     for update in range(23):
         z0 = ops.convert_to_tensor(noise[update // 5][0][update % 5].T)

@@ -26,6 +26,7 @@ KERAS_FREE = [
         "caveats.py",
         "compare.py",
         "config.py",
+        "constants.py",
         "data.py",
         "errors.py",
         "evaluation_arrays.py",
