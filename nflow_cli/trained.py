@@ -8,9 +8,9 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.arguments import whole_number
+from nflow_cli.densities.units import Standardisation
 from nflow_cli.errors import DataError, NflowError, RunDirectoryError
 from nflow_cli.flows import FlowStack
-from nflow_cli.point_data import Standardisation
 from nflow_cli.registry import BASES, TARGETS, resolve
 from nflow_cli.run_data import units_of
 from nflow_cli.run_dir import MODEL, RunDirectory
@@ -182,7 +182,7 @@ def load(run: str | Path) -> TrainedFlow | TrainedVAE:
     if resolved.command == "train-vae":
         return TrainedVAE(directory.path, resolved, model)
     if resolved.data is not None:
-        return TrainedOnPoints(directory.path, resolved, model, units_of(directory))
+        return TrainedOnPoints(directory.path, resolved, model, units_of(directory, resolved.dim))
     return TrainedFlow(directory.path, resolved, model)
 
 

@@ -28,6 +28,7 @@ KERAS_FREE = [
         "config.py",
         "constants.py",
         "data.py",
+        "densities/units.py",
         "errors.py",
         "evaluation_arrays.py",
         "files.py",
