@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.errors import RunDirectoryError
+from nflow_cli.evaluation import Evaluation, evaluate_samples
 from nflow_cli.evaluation_arrays import ARRAYS
 from nflow_cli.flow_checks import Flows, Verdict, as_arrays, passed
 from nflow_cli.images import binarize
@@ -93,7 +94,8 @@ class CheckedRun:
         """The flows in float64, and points to check them at."""
         flow = self.model if self.config.command == "fit-2d" else self.model.flow
         if self.config.command == "fit-2d":
-            points = self.trained.base.sample(stream(self.config.seed, "check"), (POINTS, 2))
+            shape = (POINTS, self.trained.dim)
+            points = self.trained.base.sample(stream(self.config.seed, "check"), shape)
             parameters = flow.parameters
         else:
             pixels = self.pixels[:IMAGES]
@@ -103,6 +105,12 @@ class CheckedRun:
             context = self.model.encoder(pixels.reshape(-1, 784).astype("float32"))[2]
             parameters = flow.parameters_at(context) if self.model.amortized else flow.parameters
         return Flows(flow.pattern, flow.k, as_arrays(parameters), points.astype(np.float64))
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """The draws that the summary of a fit to a target was computed from, judged again."""
+        density, samples = self.trained, self.config.evaluate.samples
+        return evaluate_samples(density, density.target, self.config.seed, samples)
 
     @cached_property
     def data(self) -> Any:

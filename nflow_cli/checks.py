@@ -22,7 +22,7 @@ from nflow_cli.flow_checks import (
 from nflow_cli.run_dir import CONFIG, ENDED, FILES, METRICS, MODEL, RUN, SUMMARY, RunDirectory
 from nflow_cli.saving import weights_sha256
 from nflow_cli.schema import MAX_SEED
-from nflow_cli.trained import TrainedFlow, TrainedOnPoints, load
+from nflow_cli.trained import load
 
 Checks = dict[str, Callable[[CheckedRun], Verdict]]
 
@@ -50,19 +50,13 @@ def check_run(path: str) -> Iterator[Finding]:
         return
     text = f"{MODEL} holds the {type(run.model).__name__} of {CONFIG}"
     yield Finding("model", Outcome.OK, text)
-    for name, check in _checks_of(run.trained).items():
+    for name, check in CHECKS[run.config.experiment].items():
         try:
             with np.errstate(all="ignore"):  # weights that are not finite fail, and that is all
                 outcome, detail = check(run)
         except NflowError as error:
             outcome, detail = Outcome.FAIL, str(error)
         yield Finding(name, outcome, detail)
-
-
-def _checks_of(trained: Any) -> Checks:
-    if isinstance(trained, TrainedOnPoints):
-        return POINTS_CHECKS
-    return FLOW_CHECKS if isinstance(trained, TrainedFlow) else VAE_CHECKS
 
 
 def check_status(run: CheckedRun) -> Verdict:
@@ -238,3 +232,4 @@ VAE_CHECKS: Checks = {
     "bound": image_checks.check_bound,
     "arrays": image_checks.check_arrays,
 }
+CHECKS = {"fit-2d": FLOW_CHECKS, "points": POINTS_CHECKS, "train-vae": VAE_CHECKS}

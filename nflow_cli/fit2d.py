@@ -7,10 +7,11 @@ from keras import ops
 
 from nflow_cli.caveats import caveats_of, records
 from nflow_cli.config import fingerprint
+from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.divergence import trace_flows
 from nflow_cli.evaluation import density_arrays, evaluate_samples
 from nflow_cli.flows import FlowStack
-from nflow_cli.objectives import inverse_temperature, reverse_kl
+from nflow_cli.objectives import inverse_temperature
 from nflow_cli.programs import compiled_before
 from nflow_cli.progress import nats_text
 from nflow_cli.registry import BASES, TARGETS, resolve
@@ -19,7 +20,7 @@ from nflow_cli.run_dir import SUMMARY, RunDirectory
 from nflow_cli.saving import save_model
 from nflow_cli.scores import mass_of
 from nflow_cli.session import Session
-from nflow_cli.trained import TrainedFlow
+from nflow_cli.targets import Target
 from nflow_cli.training import (
     ChunkTrainer,
     Clock,
@@ -30,44 +31,48 @@ from nflow_cli.training import (
 
 
 class Fit2D(ChunkTrainer):
-    """A flow stack, the base it starts from, and the target it is fitted to."""
+    """A density and the target it is fitted to."""
 
     terms = ("loss", "kl", "beta")
 
-    def __init__(self, flow: FlowStack, base: Any, target: Any, annealing: Any):
+    def __init__(self, density: FlowDensity, target: Target, annealing: Any):
         super().__init__()
-        self.flow, self.base, self.target, self.annealing = flow, base, target, annealing
-        flow.build((None, 2))
-        flow.built = self.built = True
+        self.density, self.target, self.annealing = density, target, annealing
+        self.flow = density.flow  # Keras finds the weights here
+        self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Return the annealed free energy and the KL of base samples ``(2, [R,] batch_size)``."""
+        """Return the annealed free energy and the KL of base samples ``(D, [R,] batch_size)``.
+
+        ``KL(q || p) = E[log q(z) - log p(z)]`` where ``p`` is normalised, else the free energy
+        ``KL - log Z`` (arXiv 1505.05770, eq. 15).
+        """
         beta = inverse_temperature(update, self.annealing.updates, self.annealing.start)
-        z0 = ops.moveaxis(batch, 0, -1)
-        z, log_det = self.flow(z0)
-        log_q0, log_p = self.base.log_prob(z0), self.target.log_prob(z)
-        loss = ops.mean(reverse_kl(log_q0, log_det, beta * log_p), axis=-1)
-        kl = ops.mean(reverse_kl(log_q0, log_det, log_p), axis=-1)
+        z, log_q = self.density.push(ops.moveaxis(batch, 0, -1))
+        log_p = self.target.log_prob(z)
+        loss, kl = ops.mean(log_q - beta * log_p, axis=-1), ops.mean(log_q - log_p, axis=-1)
         return {"loss": loss, "kl": kl, "beta": beta}
 
     def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
         """Yield what :meth:`objective` computes, flow by flow."""
         z0 = ops.moveaxis(batch, 0, -1)
-        yield "the log-density of the base", self.base.log_prob(z0)
+        yield "the log-density of the base", self.density.base.log_prob(z0)
         z = yield from trace_flows(self.flow, z0)
         yield "the log-density of the target", self.target.log_prob(z)
 
     def with_flow(self, flow: FlowStack) -> "Fit2D":
         """Return the same fit of another flow."""
-        return Fit2D(flow, self.base, self.target, self.annealing)
+        flow.build((None, self.density.dim))
+        return Fit2D(FlowDensity(self.density.base, flow), self.target, self.annealing)
 
 
 def build(config: Any) -> Fit2D:
     """Build and compile the model that a :class:`~nflow_cli.schema.Fit2DConfig` describes."""
     target = resolve(TARGETS[config.target.name])(**config.target.model_dump(exclude={"name"}))
-    base = resolve(BASES[config.base_name])()
     flow = FlowStack(config.flow.pattern, config.flow.k, seed=config.seed)
-    model = Fit2D(flow, base, target, config.train.annealing)
+    flow.build((None, target.dim))
+    density = FlowDensity(resolve(BASES[config.base_name])(), flow)
+    model = Fit2D(density, target, config.train.annealing)
     model.prepare(config.train, config.train.steps)
     return model
 
@@ -82,7 +87,7 @@ def train(model: Fit2D, config: Any, directory: RunDirectory | None = None) -> d
     """
     settings = config.train
     clock, restarts = Clock(), Restarts(model, config)
-    figure = "free energy" if getattr(model.target, "log_z", None) is None else "KL"
+    figure = "free energy" if model.target.log_z is None else "KL"
 
     def note(logs: Any) -> str:
         return f"{figure} {nats_text(float(logs['kl']))} nats"
@@ -101,19 +106,20 @@ def run(config: Any, directory: RunDirectory) -> dict[str, Any]:
     model = compiled_before(config, lambda: build(config))
     speed = train(model, config, directory)
     model_sha256 = save_model(directory, model.flow)
-    parts = (model.flow, model.base, model.target)
-    figures, z0, z = evaluate_samples(*parts, config.seed, config.evaluate.samples)
-    speed["restarts"]["kl"][speed["restarts"]["best"]] = figures["kl"]
-    mass, mass_error = mass_of(TrainedFlow(directory.path, config, model.flow))
-    directory.write_evaluation(density_arrays(*parts, z0, z, config.seed, config.evaluate.grid))
+    parts, seed = (model.density, model.target), config.seed
+    evaluation = evaluate_samples(*parts, seed, config.evaluate.samples)
+    speed["restarts"]["kl"][speed["restarts"]["best"]] = evaluation.figures["kl"]
+    mass, mass_error = mass_of(model.density, seed)
+    arrays = density_arrays(*parts, evaluation.first, seed, config.evaluate.grid)
+    directory.write_evaluation(arrays)
     summary = {
         "flow": ",".join(config.flow.pattern),
         "k": config.flow.k,
         "target": config.target.name,
         "base": config.base_name,
-        "seed": config.seed,
+        "seed": seed,
         "steps": speed.pop("steps"),
-        **figures,
+        **evaluation.figures,
         "mass": mass,
         "mass_error": mass_error,
         "n_parameters": model.flow.count_params(),

@@ -89,12 +89,12 @@ def _flow_rows(
     trained: Any, points: Any, samples: int | None, seed: int, recorded: Mapping[str, Any]
 ) -> Rows:
     """Return the rows of the table of a fit-2d run."""
-    from nflow_cli.evaluation import score
-    from nflow_cli.scores import likelihood, log_ratios
+    from nflow_cli.evaluation import evaluate_samples
+    from nflow_cli.scores import likelihood
 
-    config, log_z = trained.config, getattr(trained.target, "log_z", None)
+    config = trained.config
     n = samples or config.evaluate.samples
-    scores = score(log_ratios(trained, n, seed), log_z)
+    scores = evaluate_samples(trained, trained.target, seed, n).scores
     caveats = caveats_of(config, {**recorded, **scores})
     kl, error = scores["kl"], scores["kl_standard_error"]
     free_energy = f"{scores['free_energy']:.5f} ± {error:.5f} nats"
@@ -143,7 +143,7 @@ def _points_rows(
 
 def _log_z(scores: Mapping[str, Any], trained: Any) -> str:
     estimate = f"{scores['estimated_log_z']:.5f} ± {scores['log_z_standard_error']:.5f} nats"
-    true = getattr(trained.target, "log_z", None)
+    true = trained.target.log_z
     bound = "a lower bound, " if trained.base.bounded else ""
     return f"{estimate} ({bound}true: {'unknown' if true is None else f'{true:.5f}'})"
 

@@ -52,13 +52,11 @@ def sample(run_dir: str, n: int, output: str, seed: int) -> None:
 
     RunDirectory.open(run_dir)  # a wrong name is told before TensorFlow starts
     start_tensorflow()
-    from nflow_cli.trained import TrainedFlow, load
+    from nflow_cli.trained import TrainedVAE, load
 
     trained = load(run_dir)
-    if isinstance(trained, TrainedFlow):
-        _write_points(trained, n, path, seed)
-    else:
-        _write_images(trained, n, path, seed)
+    write = _write_images if isinstance(trained, TrainedVAE) else _write_points
+    write(trained, n, path, seed)
 
 
 def _write_points(trained: Any, n: int, path: Path, seed: int) -> None:
@@ -68,9 +66,11 @@ def _write_points(trained: Any, n: int, path: Path, seed: int) -> None:
 
     rows = (np.column_stack([z, log_q]) for _, z, log_q in trained.batches(n, seed))
     if path.suffix.lower() == ".csv":
-        write_file(path, lambda file: write_csv(file, trained.columns, rows))
+        columns = [*(f"z{i + 1}" for i in range(trained.dim)), "log_q"]
+        write_file(path, lambda file: write_csv(file, columns, rows))
     else:
-        write_file(path, lambda file: write_npy(file, (n, 3), rows, trained.dtype))
+        shape = (n, trained.dim + 1)
+        write_file(path, lambda file: write_npy(file, shape, rows, trained.dtype))
     click.echo(printable(path))
 
 
