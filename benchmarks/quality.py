@@ -39,8 +39,8 @@ def train(preset: str, changes: dict[str, Any], run: int) -> dict[str, Any]:
     resolved = resolved.model_copy(update={"seed": seed})
     model = fit2d.build(resolved)
     fit2d.train(model, resolved)
-    parts = (model.flow, model.base, model.target)
-    return evaluate_samples(*parts, seed, resolved.evaluate.samples)[0]
+    samples = resolved.evaluate.samples
+    return evaluate_samples(model.density, model.target, seed, samples).figures
 
 
 @click.command()

@@ -14,9 +14,9 @@ def load(run: Any) -> Any:
         run: A run directory, as text or a path.
 
     Returns:
-        Of a fit-2d run a :class:`~nflow_cli.trained.TrainedFlow`: ``sample(n, seed=0)``, the exact
-        ``log_prob(x)`` in nats, ``flow``. Of a train-vae run a
-        :class:`~nflow_cli.trained.TrainedVAE`: ``sample(n, seed=0)``, ``model``.
+        Of a fit-2d run a :class:`~nflow_cli.trained.TrainedDensity`: ``sample(n, seed=0)``, the
+        exact ``log_prob(x)`` in nats, ``latent(x)`` and ``from_latent(z0)``, ``flow``. Of a
+        train-vae run a :class:`~nflow_cli.trained.TrainedVAE`: ``sample(n, seed=0)``, ``model``.
 
     Raises:
         NflowError: In one line, if the run cannot be loaded.

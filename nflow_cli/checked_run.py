@@ -143,9 +143,15 @@ class CheckedDensity(CheckedRun):
     def flows(self) -> Flows:
         """The flows in float64, and points to check them at."""
         flow, rng = self.model, stream(self.config.seed, "check")
-        points = self.trained.base.sample(rng, (POINTS, self.config.dim))
+        points = self.trained.base.sample(rng, (POINTS, self.trained.dim))
         weights = as_arrays(flow.parameters)
         return Flows(flow.pattern, flow.k, weights, points.astype(np.float64))
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """The draws that the summary of a fit to a target was computed from, judged again."""
+        density, samples = self.trained, self.config.evaluate.samples
+        return evaluate_samples(density, density.target, self.config.seed, samples)
 
 
 def whole(value: float) -> int:

@@ -27,17 +27,17 @@ class Chunks:
         return (self[i] for i in range(len(self)))
 
 
-class NoiseChunks(Chunks):
-    """The base samples of a 2-D fit, one chunk of updates at a time.
+class DrawnChunks(Chunks):
+    """Points that are drawn for a fit, one chunk of updates at a time.
 
-    Item ``i`` is ``(noise, count)``: noise ``(chunk, 2, batch_size)`` for the updates from
+    Item ``i`` is ``(points, count)``: points ``(chunk, D, batch_size)`` for the updates from
     ``i * chunk`` on (features first, as the flows compute: transposing would cost a twentieth of
     an update), and how many of them are due, ``(1,)``.
-    R seeds give ``(chunk, 2, R, batch_size)``: to each restart what its seed alone would give.
+    R seeds give ``(chunk, D, R, batch_size)``: to each restart what its seed alone would give.
     """
 
-    def __init__(self, base, seeds: Sequence[int], steps: int, chunk: int, batch_size: int):
-        self.base, self.seeds, self.steps = base, seeds, steps
+    def __init__(self, seeds: Sequence[int], steps: int, chunk: int, batch_size: int):
+        self.seeds, self.steps = seeds, steps
         self.chunk, self.batch_size, self.start = chunk, batch_size, 0
 
     def start_at(self, update: int) -> None:
@@ -52,24 +52,45 @@ class NoiseChunks(Chunks):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         index += self.start // self.chunk
         drawn = [self.drawn(seed, index) for seed in self.seeds]
-        noise = drawn[0] if len(drawn) == 1 else np.stack(drawn, axis=2)
+        points = drawn[0] if len(drawn) == 1 else np.stack(drawn, axis=2)
         made = max(0, self.start - index * self.chunk)
         count = min(self.chunk, self.steps - index * self.chunk) - made
-        return np.roll(noise, -made, axis=0), np.array([count], dtype=np.int32)
+        return np.roll(points, -made, axis=0), np.array([count], dtype=np.int32)
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
-        """Draw what chunk ``index`` of one seed is fed: ``(chunk, 2, batch_size)``, float32."""
-        shape = (self.chunk, 2, self.batch_size)
-        return self.base.sample(stream(seed, "base-noise", index), shape)
+        """Draw what chunk ``index`` of one seed is fed: ``(chunk, D, batch_size)``, float32."""
+        raise NotImplementedError
 
 
-class PointChunks(NoiseChunks):
-    """Batches of the points that a density is fitted to, drawn with replacement.
-
-    Items are those of :class:`NoiseChunks`, with points in place of base samples.
+class NoiseChunks(DrawnChunks):
+    """The base samples that a flow is fitted to a density with.
 
     Args:
-        points: ``(n, 2)``, standardised.
+        base: The :class:`~nflow_cli.distributions.Base`.
+        dim: D.
+        seeds: Each fixes the noise of one restart.
+        steps: How many updates all chunks make.
+        chunk: Updates per chunk.
+        batch_size: Samples per update.
+    """
+
+    def __init__(
+        self, base: Any, dim: int, seeds: Sequence[int], steps: int, chunk: int, batch_size: int
+    ):
+        super().__init__(seeds, steps, chunk, batch_size)
+        self.base, self.dim = base, dim
+
+    def drawn(self, seed: int, index: int) -> np.ndarray:
+        """Draw the noise of chunk ``index`` of one seed: ``(chunk, D, batch_size)``, float32."""
+        shape = (self.chunk, self.dim, self.batch_size)
+        return self.base.sample_columns(stream(seed, "base-noise", index), shape)
+
+
+class PointChunks(DrawnChunks):
+    """Batches of the points that a density is fitted to, drawn with replacement.
+
+    Args:
+        points: ``(n, D)``, standardised.
         seed: Fixes the batches.
         steps: How many updates all chunks make.
         chunk: Updates per chunk.
@@ -77,11 +98,11 @@ class PointChunks(NoiseChunks):
     """
 
     def __init__(self, points: np.ndarray, seed: int, steps: int, chunk: int, batch_size: int):
-        super().__init__(None, [seed], steps, chunk, batch_size)
+        super().__init__([seed], steps, chunk, batch_size)
         self.points = np.asarray(points.T, np.float32, order="C")
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
-        """Draw the points of chunk ``index``: ``(chunk, 2, batch_size)``, float32."""
+        """Draw the points of chunk ``index``: ``(chunk, D, batch_size)``, float32."""
         size = (self.chunk, self.batch_size)
         rows = stream(seed, "batches", index).integers(self.points.shape[1], size=size)
         return np.moveaxis(self.points[:, rows], 0, 1)

@@ -2,27 +2,19 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import numpy as np
-from keras import ops
 
 from nflow_cli.caveats import is_dominated
 from nflow_cli.checked_run import CheckedDensity, agree, differences, unlike
-from nflow_cli.evaluation import (
-    SHOWN_SAMPLES,
-    evaluate_samples,
-    partial_log_densities,
-    partial_samples,
-    pushed_samples,
-    score,
-)
+from nflow_cli.evaluation import evaluate_samples, values_at
+from nflow_cli.evaluation_arrays import SHOWN_SAMPLES
 from nflow_cli.flow_checks import Outcome, Verdict, passed
-from nflow_cli.points_evaluation import SHOWN_POINTS, deformation_samples
+from nflow_cli.grids import Grid
+from nflow_cli.points_evaluation import deformation_samples
 from nflow_cli.run_dir import EVALUATION, RUN, SUMMARY
 from nflow_cli.schema import MAX_SEED
-from nflow_cli.scores import held_out_figures, log_ratios, mass_of
+from nflow_cli.scores import held_out_figures, mass_of
 from nflow_cli.streams import stream
 
 MASS_TOLERANCE, BOUNDED_MASS_TOLERANCE = 1e-3, 5e-3  # a density that jumps is harder to sum
@@ -38,7 +30,7 @@ def check_mass(run: CheckedDensity) -> Verdict:
     """Integrate ``q`` where its samples are; what could not be resolved is no failure."""
     bounded = run.trained.base.bounded
     tolerance = BOUNDED_MASS_TOLERANCE if bounded else MASS_TOLERANCE
-    mass, error = mass_of(run.trained)
+    mass, error = mass_of(run.trained, run.config.seed)
     if math.isnan(mass):
         return Outcome.FAIL, "q has samples that are not finite"
     text = f"{mass:.5f} ± {error:.5f}, {run.figure('mass'):.5f} in the summary"
@@ -52,19 +44,14 @@ def check_mass(run: CheckedDensity) -> Verdict:
 
 def check_replay(run: CheckedDensity) -> Verdict:
     """Compute the summary's figures again, from its own draws."""
-    samples = run.config.evaluate.samples
-    figures, _, _ = evaluate_samples(*_parts(run), run.config.seed, samples)
-    return agree(run, figures, "from the same draws")
-
-
-def _parts(run: CheckedDensity) -> tuple[Any, Any, Any]:
-    return run.trained.flow, run.trained.base, run.trained.target
+    return agree(run, run.evaluation.figures, "from the same draws")
 
 
 def check_fresh(run: CheckedDensity) -> Verdict:
     """Compute the summary's figures from fresh draws, within 4 standard errors of both."""
-    fresh = _scores(run, (run.config.seed + 1) % (MAX_SEED + 1))
-    same = _scores(run, run.config.seed)
+    density, seed = run.trained, (run.config.seed + 1) % (MAX_SEED + 1)
+    fresh = evaluate_samples(density, density.target, seed, run.config.evaluate.samples).scores
+    same = run.evaluation.scores
     errors = {"kl": "kl_standard_error", "free_energy": "kl_standard_error"}
     if not (is_dominated(fresh) or is_dominated(same)):
         errors["ess"] = "ess_standard_error"
@@ -79,12 +66,6 @@ def check_fresh(run: CheckedDensity) -> Verdict:
     if "ess" not in errors:
         shown.append("ess not compared: a few samples outweigh the others")
     return passed(right), ", ".join(shown)
-
-
-def _scores(run: CheckedDensity, seed: int) -> dict[str, Any]:
-    """Return the figures of a fit to a target from as many samples as its summary's."""
-    ratios = log_ratios(run.trained, run.config.evaluate.samples, seed)
-    return score(ratios, getattr(run.trained.target, "log_z", None))
 
 
 def check_points(run: CheckedDensity) -> Verdict:
@@ -110,43 +91,43 @@ def check_held_out(run: CheckedDensity) -> Verdict:
 
 def check_arrays(run: CheckedDensity) -> Verdict:
     """Compute again what the pictures of a fit to a target are drawn from."""
-    flow, base, target = _parts(run)
-    seed, n = run.config.seed, SHOWN_SAMPLES
-    z0, z, _ = next(pushed_samples(flow, base, target, seed, run.config.evaluate.samples))
-    wrong = run.unlike("samples", z[:n]) + run.unlike("base_samples", z0[:n])
-    if exact := getattr(target, "sample", None):
-        wrong += run.unlike("target_samples", exact(stream(seed, "target-samples"), n))
+    density, n = run.trained, SHOWN_SAMPLES
+    target, z0 = density.target, run.evaluation.first.z0[:n]
+    wrong = run.unlike("samples", run.evaluation.first.x[:n]) + run.unlike("base_samples", z0)
+    if target.sample is not None:
+        drawn = target.sample(stream(run.config.seed, "target-samples"), n)
+        wrong += run.unlike("target_samples", drawn)
 
-    def at(points: np.ndarray) -> dict[str, Any]:
-        z = ops.convert_to_tensor(points.astype(np.float32))
+    def at(points: np.ndarray) -> dict[str, np.ndarray]:
         return {
-            "log_target": ops.convert_to_numpy(target.log_prob(z)),
-            "log_base": ops.convert_to_numpy(base.log_prob(z)),
-            "log_q": run.trained.log_prob(points),
+            "log_target": values_at(target.log_prob, points),
+            "log_base": values_at(density.base.log_prob, points),
+            "log_q": density.log_prob(points),
         }
 
     # The last panel holds log_q at the points of its grid that are nearest.
-    before = run.arrays["deformation_k"] < flow.k
-    drawn = partial(partial_samples, flow, z0[:n])
-    wrong += _unlike_grid(run, at) + _unlike_strip(run, lambda z: z, 0.0, before, drawn)
+    before = run.arrays["deformation_k"] < density.flow.k
+    wrong += _unlike_grid(run, at)
+    wrong += _unlike_strip(run, before, lambda panels: density.partial_samples(z0, panels))
     return passed(not wrong), "; ".join(wrong) or AS_GIVEN
 
 
 def check_arrays_of_points(run: CheckedDensity) -> Verdict:
     """Compute again what the pictures of a fit to points are drawn from."""
-    trained, units = run.trained, run.trained.units
+    density, seed = run.trained, run.config.seed
     # An older run shows no more draws than it was judged by.
-    n = len(run.arrays["samples"]) if run.is_older else SHOWN_POINTS
-    wrong = run.unlike("samples", trained.sample(n, seed=run.config.seed))
-    wrong += run.unlike("test_points", run.data.test[:SHOWN_POINTS])
-    wrong += _unlike_grid(run, lambda points: {"log_q": trained.log_prob(points)})
+    n = len(run.arrays["samples"]) if run.is_older else SHOWN_SAMPLES
+    wrong = run.unlike("samples", density.sample(n, seed))
+    wrong += run.unlike("test_points", run.data.test[:SHOWN_SAMPLES])
+    wrong += _unlike_grid(run, lambda points: {"log_q": density.log_prob(points)})
     every = np.full(len(run.arrays["deformation_k"]), True)
-    drawn = partial(deformation_samples, trained)
-    wrong += _unlike_strip(run, units.inside, units.log_det, every, drawn)
+    wrong += _unlike_strip(run, every, lambda panels: deformation_samples(density, panels, seed))
     return passed(not wrong), "; ".join(wrong) or AS_GIVEN
 
 
-def _unlike_grid(run: CheckedDensity, at: Callable[[np.ndarray], dict[str, Any]]) -> list[str]:
+def _unlike_grid(
+    run: CheckedDensity, at: Callable[[np.ndarray], dict[str, np.ndarray]]
+) -> list[str]:
     """Compare densities on the grid of the pictures with those ``at`` some of its points."""
     points, chosen = _grid_points(run, "axis_1", "axis_2")
     wrong = []
@@ -157,21 +138,16 @@ def _unlike_grid(run: CheckedDensity, at: Callable[[np.ndarray], dict[str, Any]]
 
 
 def _unlike_strip(
-    run: CheckedDensity,
-    inside: Callable[[np.ndarray], np.ndarray],
-    log_det: float,
-    compared: np.ndarray,
-    drawn: Callable[[list[int]], np.ndarray],
+    run: CheckedDensity, compared: np.ndarray, drawn: Callable[[list[int]], np.ndarray]
 ) -> list[str]:
     """Compare the densities after the first k flows, at some points of their grid, and draws."""
     points, chosen = _grid_points(run, "deformation_axis_1", "deformation_axis_2")
-    panels, flow = run.arrays["deformation_k"], run.trained.flow
-    if not np.isin(panels, range(flow.k + 1)).all():
+    panels, density = run.arrays["deformation_k"], run.trained
+    if not np.isin(panels, range(density.flow.k + 1)).all():
         return [f"{EVALUATION}: deformation_k: expected numbers of flows, received {panels}"]
     strip = run.arrays["log_deformation"].reshape(len(panels), -1)[:, chosen]
-    grids = dict.fromkeys(panels[compared].tolist(), inside(points).astype(np.float32))
-    log_q = partial_log_densities(flow, run.trained.base, grids)
-    expected = [log_q[k].astype(np.float64) + log_det for k in panels[compared].tolist()]
+    log_q = density.partial_log_densities(dict.fromkeys(panels[compared].tolist(), points))
+    expected = [log_q[k] for k in panels[compared].tolist()]
     name = f"{EVALUATION}: log_deformation"
     wrong = unlike(name, np.reshape(expected, (-1, len(chosen))), strip[compared], nats=True)
     if "deformation_samples" in run.arrays:
@@ -183,9 +159,6 @@ def _unlike_strip(
 
 def _grid_points(run: CheckedDensity, *axes: str) -> tuple[np.ndarray, np.ndarray]:
     """Choose points of a grid: return them ``(m, 2)``, and their indices."""
-    first, second = (run.arrays[name].astype(np.float64) for name in axes)
-    shape = (len(second), len(first))
-    rng = stream(run.config.seed, "check-grid")
-    chosen = rng.permutation(math.prod(shape))[:GRID_POINTS]
-    rows, columns = np.unravel_index(chosen, shape)
-    return np.stack([first[columns], second[rows]], axis=-1), chosen
+    grid = Grid(*(run.arrays[name].astype(np.float64) for name in axes))
+    chosen = stream(run.config.seed, "check-grid").permutation(len(grid))[:GRID_POINTS]
+    return grid.at(chosen), chosen

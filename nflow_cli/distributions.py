@@ -1,18 +1,48 @@
 """Base distributions: log-density by ``keras.ops``, samples by NumPy."""
 
 import math
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
 import numpy as np
 from keras import ops
 
-LOG_2PI = math.log(2 * math.pi)
+from nflow_cli.constants import LOG_2PI
 
 
-class StandardNormal:
+class Base(ABC):
+    """A distribution ``q0`` that flows start from, on R^D.
+
+    Attributes:
+        bounded: Whether its density is 0 outside a bounded region.
+    """
+
+    bounded: ClassVar[bool] = False
+
+    @abstractmethod
+    def log_prob(self, z: Any) -> Any:
+        """Return the log-density ``(...)`` in nats of points ``(..., D)``; NaN where one is NaN."""
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Draw float32 points; ``shape`` is ``(..., D)``."""
+
+    def sample_columns(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Draw float32 points as columns, features first; ``shape`` is ``(..., D, n)``."""
+        *leading, dim, n = shape
+        return np.moveaxis(self.sample(rng, (*leading, n, dim)), -1, -2)
+
+
+class _Independent(Base):
+    """A base whose coordinates are independent and alike: in whatever order they are drawn."""
+
+    def sample_columns(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Draw float32 points as columns, features first; ``shape`` is ``(..., D, n)``."""
+        return self.sample(rng, shape)
+
+
+class StandardNormal(_Independent):
     """``N(0, I)`` on R^D: ``log q(z) = -|z|^2/2 - (D/2) log 2π`` in nats."""
-
-    bounded = False
 
     def log_prob(self, z: Any) -> Any:
         """Return the log-density ``(...)`` in nats of points ``(..., D)``."""
@@ -23,7 +53,7 @@ class StandardNormal:
         return rng.standard_normal(shape, dtype=np.float32)
 
 
-class UniformBox:
+class UniformBox(_Independent):
     """``U[-h, h]^D``: ``log q(z) = -D log 2h`` in nats inside the box, ``-inf`` outside.
 
     Args:

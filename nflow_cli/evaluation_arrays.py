@@ -7,6 +7,9 @@ import numpy as np
 from nflow_cli import npz
 from nflow_cli.schema import MAX_GRID
 
+SHOWN_SAMPLES = 2_000  # of each kind
+STRIP_PANELS, STRIP_GRID = 9, 120  # of the deformation: at most so many, of so many points a side
+
 # By name: a letter for each axis, or its length where that is known. Axes with one letter have one
 # length. "?": it may also be empty.
 Shapes = Mapping[str, Sequence[str | int]]

@@ -7,20 +7,21 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from nflow_cli.config import fingerprint
+from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.divergence import trace_flows
 from nflow_cli.evaluation import density_arrays, evaluate_samples
 from nflow_cli.flows import FlowStack
-from nflow_cli.objectives import inverse_temperature, reverse_kl
+from nflow_cli.objectives import inverse_temperature
 from nflow_cli.programs import Programs
 from nflow_cli.progress import nats_text
-from nflow_cli.registry import BASES, TARGETS, resolve
+from nflow_cli.registry import BASES, TARGETS, make, resolve
 from nflow_cli.restarts import Restarts, RestartsRecord
 from nflow_cli.run_dir import RunDirectory
 from nflow_cli.saving import save_model
 from nflow_cli.schema import Fit2DConfig
 from nflow_cli.scores import mass_of
 from nflow_cli.session import Session
-from nflow_cli.trained import TrainedFlow
+from nflow_cli.targets import Target
 from nflow_cli.training import (
     ChunkTrainer,
     Clock,
@@ -32,38 +33,39 @@ from nflow_cli.training import (
 
 
 class Fit2D(ChunkTrainer):
-    """A flow stack, the base it starts from, and the target it is fitted to."""
+    """A density and the target it is fitted to."""
 
     terms = ("loss", "kl", "beta")
 
     def __init__(
         self,
-        flow: FlowStack,
-        base: Any,
-        target: Any,
+        density: FlowDensity,
+        target: Target,
         annealing: Any,
         restarts: tuple[int, ...] = (),
     ):
         super().__init__()
-        self.flow, self.base, self.target, self.annealing = flow, base, target, annealing
+        self.density, self.target, self.annealing = density, target, annealing
+        self.flow = density.flow  # Keras finds the weights here
         self.restarts = restarts
-        flow.build((None, 2))
         self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Return the annealed free energy and the KL of base samples ``(2, [R,] batch_size)``."""
+        """Return the annealed free energy and the KL of base samples ``(D, [R,] batch_size)``.
+
+        ``KL(q || p) = E[log q(z) - log p(z)]`` where ``p`` is normalised, else the free energy
+        ``KL - log Z`` (arXiv 1505.05770, eq. 15).
+        """
         beta = inverse_temperature(update, self.annealing.updates, self.annealing.start)
-        z0 = ops.moveaxis(batch, 0, -1)
-        z, log_det = self.flow(z0)
-        log_q0, log_p = self.base.log_prob(z0), self.target.log_prob(z)
-        loss = ops.mean(reverse_kl(log_q0, log_det, beta * log_p), axis=-1)
-        kl = ops.mean(reverse_kl(log_q0, log_det, log_p), axis=-1)
+        z, log_q = self.density.push(ops.moveaxis(batch, 0, -1))
+        log_p = self.target.log_prob(z)
+        loss, kl = ops.mean(log_q - beta * log_p, axis=-1), ops.mean(log_q - log_p, axis=-1)
         return {"loss": loss, "kl": kl, "beta": beta}
 
     def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
         """Yield what :meth:`objective` computes, flow by flow."""
         z0 = ops.moveaxis(batch, 0, -1)
-        yield "the log-density of the base", self.base.log_prob(z0)
+        yield "the log-density of the base", self.density.base.log_prob(z0)
         z = yield from trace_flows(self.flow, z0)
         yield "the log-density of the target", self.target.log_prob(z)
 
@@ -74,7 +76,9 @@ class Fit2D(ChunkTrainer):
 
     def with_flow(self, flow: FlowStack, restarts: int) -> "Fit2D":
         """Return the same fit of another flow, of so many stacks side by side."""
-        return Fit2D(flow, self.base, self.target, self.annealing, (restarts,))
+        flow.build((None, self.density.dim))
+        density = FlowDensity(self.density.base, flow)
+        return Fit2D(density, self.target, self.annealing, (restarts,))
 
 
 class Training(NamedTuple):
@@ -87,10 +91,11 @@ class Training(NamedTuple):
 
 def build(config: Fit2DConfig) -> Fit2D:
     """Build and compile the model that a :class:`~nflow_cli.schema.Fit2DConfig` describes."""
-    target = resolve(TARGETS[config.target.name])(**config.target.model_dump(exclude={"name"}))
-    base = resolve(BASES[config.base_name])()
+    target = make(TARGETS, config.target)
     flow = FlowStack(config.flow.pattern, config.flow.k, seed=config.seed)
-    model = Fit2D(flow, base, target, config.train.annealing)
+    flow.build((None, target.dim))
+    density = FlowDensity(resolve(BASES[config.base_name])(), flow)
+    model = Fit2D(density, target, config.train.annealing)
     model.prepare(config.train, config.train.steps)
     return model
 
@@ -108,7 +113,7 @@ def train(
     """
     settings = config.train
     clock, restarts = Clock(), Restarts(model, config, programs or Programs())
-    figure = "free energy" if getattr(model.target, "log_z", None) is None else "KL"
+    figure = "free energy" if model.target.log_z is None else "KL"
 
     def note(logs: Any) -> str:
         return f"{figure} {nats_text(float(logs['kl']))} nats"
@@ -144,23 +149,24 @@ def _run(
 ) -> dict[str, Any]:
     training = train(model, config, directory, programs)
     model_sha256 = save_model(directory, model.flow)
-    parts = (model.flow, model.base, model.target)
-    figures, z0, z = evaluate_samples(*parts, config.seed, config.evaluate.samples)
-    mass, mass_error = mass_of(TrainedFlow(directory.path, config, model.flow))
-    directory.write_evaluation(density_arrays(*parts, z0, z, config.seed, config.evaluate.grid))
+    parts, seed = (model.density, model.target), config.seed
+    evaluation = evaluate_samples(*parts, seed, config.evaluate.samples)
+    mass, mass_error = mass_of(model.density, seed)
+    arrays = density_arrays(*parts, evaluation.first, seed, config.evaluate.grid)
+    directory.write_evaluation(arrays)
     return {
         "flow": ",".join(config.flow.pattern),
         "k": config.flow.k,
         "target": config.subject,
         "base": config.base_name,
-        "seed": config.seed,
+        "seed": seed,
         "steps": training.steps,
-        **figures,
+        **evaluation.figures,
         "mass": mass,
         "mass_error": mass_error,
         "n_parameters": model.flow.count_params(),
         "model_sha256": model_sha256,
         "config_sha256": fingerprint(config),
         **training.speed._asdict(),
-        "restarts": asdict(training.restarts.judged(figures["kl"])),
+        "restarts": asdict(training.restarts.judged(evaluation.figures["kl"])),
     }

@@ -8,6 +8,7 @@ from keras import ops
 
 from nflow_cli.config import fingerprint
 from nflow_cli.data import PointChunks
+from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.divergence import trace_flows
 from nflow_cli.flows import FlowStack
 from nflow_cli.point_data import PointData
@@ -19,46 +20,41 @@ from nflow_cli.saving import save_model
 from nflow_cli.schema import Fit2DConfig
 from nflow_cli.scores import held_out_figures, mass_of
 from nflow_cli.session import Session
-from nflow_cli.trained import TrainedOnPoints
 from nflow_cli.training import ChunkTrainer, Clock, ProgressReport, Speed, compiled
 from nflow_cli.validation import ValidationLog
 
 
 class FitPoints(ChunkTrainer):
-    """A flow stack and the base it starts from, fitted to standardised points.
+    """A density that is fitted to points, standardised as its units say.
 
     Args:
-        flow: Maps the base to the standardised points.
-        base: Its density must not be 0 anywhere.
-        log_det: ``log|det dz/dx|`` of the standardisation in nats, so that the loss is that of
-            points in the user's units.
+        density: That of its base must not be 0 anywhere.
     """
 
     terms = ("loss",)
 
-    def __init__(self, flow: FlowStack, base: Any, log_det: float):
+    def __init__(self, density: FlowDensity):
         super().__init__()
-        self.flow, self.base, self.log_det = flow, base, log_det
-        flow.build((None, 2))
+        self.density, self.flow = density, density.flow  # Keras finds the weights in the flow
         self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Return the :meth:`negative_log_likelihood` of standardised points ``(2, batch_size)``."""
+        """Return the :meth:`negative_log_likelihood` of standardised points ``(D, batch_size)``."""
         return {"loss": self.negative_log_likelihood(ops.moveaxis(batch, 0, -1))}
 
     def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
         """Yield what :meth:`objective` computes, from the last flow to the first."""
         z0 = yield from trace_flows(self.flow, ops.moveaxis(batch, 0, -1), inverse=True)
-        yield "the log-density of the base", self.base.log_prob(z0)
+        yield "the log-density of the base", self.density.base.log_prob(z0)
 
     def negative_log_likelihood(self, z: Any) -> Any:
-        """Return ``-mean log q(x)`` in nats of standardised points ``z`` ``(n, 2)``.
+        """Return ``-mean log q(x)`` in nats of standardised points ``z`` ``(n, D)``.
 
         ``log q(x) = log q0(f^-1(z)) + log|det df^-1/dz| + log|det dz/dx|`` (arXiv 1505.05770,
         eq. 5). Its expectation over ``p`` is ``KL(p || q)`` plus the entropy of ``p``.
         """
-        z0, log_det = self.flow.inverse_and_log_det(z)
-        return -ops.mean(self.base.log_prob(z0) + log_det) - self.log_det
+        _, log_q = self.density.pull(z)
+        return -ops.mean(log_q) - self.density.units.log_det
 
 
 class Training(NamedTuple):
@@ -72,7 +68,8 @@ class Training(NamedTuple):
 def build(config: Fit2DConfig, data: PointData) -> FitPoints:
     """Build and compile the model that a :class:`~nflow_cli.schema.Fit2DConfig` describes."""
     flow = FlowStack(config.flow.pattern, config.flow.k, seed=config.seed)
-    model = FitPoints(flow, resolve(BASES[config.base_name])(), data.units.log_det)
+    flow.build((None, data.dim))
+    model = FitPoints(FlowDensity(resolve(BASES[config.base_name])(), flow, data.units))
     model.prepare(config.train, config.train.steps)
     return model
 
@@ -114,9 +111,8 @@ def run(config: Fit2DConfig, directory: RunDirectory, data: PointData) -> dict[s
     model = build(config, data)
     training = train(model, data, config, directory)
     model_sha256 = save_model(directory, model.flow)
-    trained = TrainedOnPoints(directory.path, config, model.flow, data.units)
-    directory.write_evaluation(density_of_points(trained, data))
-    mass, mass_error = mass_of(trained)
+    directory.write_evaluation(density_of_points(model.density, data, config.seed))
+    mass, mass_error = mass_of(model.density, config.seed)
     unknown = ("kl", "kl_standard_error", "ess", "free_energy", "log_z", "log_z_source")
     return {
         "flow": ",".join(config.flow.pattern),
@@ -127,7 +123,7 @@ def run(config: Fit2DConfig, directory: RunDirectory, data: PointData) -> dict[s
         "seed": config.seed,
         "steps": training.steps,
         "best_update": training.best_update,
-        **held_out_figures(trained, data),
+        **held_out_figures(model.density, data),
         **data.sizes,
         "atoms": list(data.atoms),
         **dict.fromkeys(unknown),

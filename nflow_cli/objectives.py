@@ -1,17 +1,8 @@
-"""What training minimises: the free energy of a flow, and its annealing."""
+"""How what training minimises is annealed."""
 
 from typing import Any
 
 from keras import ops
-
-
-def reverse_kl(log_q0: Any, log_det: Any, log_p: Any) -> Any:
-    """Return ``log q_K(z_K) - log p(z_K) = log q0(z_0) - log_det - log p(z_K)`` in nats.
-
-    Its mean over base samples estimates ``KL(q_K || p)`` where ``p`` is normalised, else the free
-    energy ``KL - log Z`` (arXiv 1505.05770, eq. 15).
-    """
-    return log_q0 - log_det - log_p
 
 
 def inverse_temperature(update: Any, anneal_updates: int, start: float) -> Any:

@@ -1,7 +1,6 @@
 """Points to fit a density to: read or drawn, split and standardised. No Keras here."""
 
 import hashlib
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from nflow_cli.constants import FAR, LOG_2PI
+from nflow_cli.densities.units import Standardisation
 from nflow_cli.errors import DataError
 from nflow_cli.points import read_points
 from nflow_cli.registry import POINT_SETS, nearest, resolve
 from nflow_cli.streams import stream
 
 SET_SIZE = 50_000  # points of a built-in set
-FAR = 1e15  # standard deviations at which float32 has no log-density
 LEAST = 10  # points that can be split
 HELD_OUT = 50_000  # validation points, and test points, at most: a tenth of all otherwise
-LOG_2PI = math.log(2 * math.pi)
 # A column with less spread than this beside its values is constant but for rounding.
 LEAST_SPREAD = 1e-14
 SPREADS = (1e-100, 1e100)  # whose densities a double can hold
@@ -33,55 +32,8 @@ ATOM_STEP, ATOM_REPEATED = 0.01, 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Standardisation:
-    """Standardised coordinates ``z = (x - mean) / scale`` of points ``x`` in the user's units.
-
-    ``log p(x) = log p(z) + log_det``, where ``log_det = log|det dz/dx| = -Σ log scale`` in nats.
-
-    Attributes:
-        mean: ``(2,)``, float64.
-        scale: ``(2,)``, float64, positive.
-    """
-
-    mean: np.ndarray
-    scale: np.ndarray
-
-    def inside(self, x: np.ndarray) -> np.ndarray:
-        """Return points ``(..., 2)`` in standardised coordinates."""
-        with np.errstate(over="ignore"):  # what is that far away is at infinity
-            return (x - self.mean) / self.scale
-
-    def outside(self, z: np.ndarray) -> np.ndarray:
-        """Return points ``(..., 2)`` in the user's units, float64."""
-        return self.mean + self.scale * z
-
-    @property
-    def log_det(self) -> float:
-        """``log|det dz/dx|`` in nats."""
-        return float(-np.log(self.scale).sum())
-
-    def record(self) -> dict[str, Any]:
-        """Return what JSON can hold, exactly."""
-        return {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
-
-    @classmethod
-    def recorded(cls, record: Mapping[str, Any]) -> "Standardisation":
-        """Return the standardisation that :meth:`record` wrote down.
-
-        Raises:
-            ValueError: If ``record`` holds no such thing.
-        """
-        mean, scale = (np.asarray(record.get(key), np.float64) for key in ("mean", "scale"))
-        if mean.shape != (2,) or scale.shape != (2,) or not np.isfinite([mean, scale]).all():
-            raise ValueError("expected two finite numbers")
-        if not (scale > 0).all():
-            raise ValueError("expected a positive scale")
-        return cls(mean, scale)
-
-
-@dataclass(frozen=True, eq=False)
 class PointData:
-    """Points ``(n, 2)`` in the user's units, float64, split at random.
+    """Points ``(n, D)`` in the user's units, float64, split at random.
 
     ``sha256`` is of the bytes of all points in their order, before they were split. The mean and
     the scale (standard deviation) of ``units`` are those of the training points alone. ``atoms``
@@ -100,6 +52,11 @@ class PointData:
         """Return what ``run.json`` keeps of the data."""
         path = {} if self.name in POINT_SETS else {"path": os.path.abspath(self.name)}
         return {"name": self.name, **path, "sha256": self.sha256, **self.units.record()}
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return self.train.shape[1]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -239,7 +196,7 @@ def _far_out(train: np.ndarray, rows: np.ndarray) -> str:
 def gaussian_log_prob(train: np.ndarray, x: np.ndarray, units: Standardisation) -> np.ndarray:
     """Return the log-density ``(m,)`` in nats at ``x`` of the Gaussian most likely given ``train``.
 
-    Its mean and its full covariance are those of ``train`` ``(n, 2)`` (divided by ``n``). They are
+    Its mean and its full covariance are those of ``train`` ``(n, D)`` (divided by ``n``). They are
     computed in standardised coordinates, and the density is that in the user's units.
     """
     centred = units.inside(train)
@@ -249,4 +206,4 @@ def gaussian_log_prob(train: np.ndarray, x: np.ndarray, units: Standardisation) 
     with np.errstate(over="ignore"):
         squared = np.sum(away * away, axis=0)
     log_det = np.linalg.slogdet(covariance)[1]
-    return -0.5 * (squared + log_det) - LOG_2PI + units.log_det
+    return -0.5 * (squared + log_det) - 0.5 * train.shape[1] * LOG_2PI + units.log_det

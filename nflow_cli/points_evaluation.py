@@ -1,58 +1,48 @@
-"""The density fitted to points, in the user's units: its mass, and what is drawn."""
+"""The density fitted to points, in the user's units: its values on grids, and what is drawn."""
 
 import numpy as np
 
-from nflow_cli.evaluation import (
-    STRIP_GRID,
-    grid_points,
-    partial_log_densities,
-    partial_samples,
-    strip_panels,
-)
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.evaluation import strip_panels
+from nflow_cli.evaluation_arrays import SHOWN_SAMPLES, STRIP_GRID
+from nflow_cli.grids import Grid
 from nflow_cli.point_data import PointData
 from nflow_cli.streams import stream
-from nflow_cli.trained import TrainedOnPoints
 
-SHOWN_POINTS = 2_000
 SHOWN_GRID = 400
 # Points that the pictures may leave out, in each coordinate at each end; and their border.
 STRAYS, BORDER = 0.001, 0.12
 WIDER = 0.25  # of the window, at each side, for what lies between the base and the points
-Axes = tuple[np.ndarray, np.ndarray]
 
 
-def density_of_points(trained: TrainedOnPoints, data: PointData) -> dict[str, np.ndarray]:
+def density_of_points(density: FlowDensity, data: PointData, seed: int) -> dict[str, np.ndarray]:
     """Return the arrays to plot.
 
     All arrays are in the user's units; densities are in nats per unit of area.
     """
-    config = trained.config
     window = shown_window(data)
-    axes = _axes(window, SHOWN_GRID)
-    coarse = _axes(window + WIDER * np.array([[-1], [1]]) * np.ptp(window, axis=0), STRIP_GRID)
-    panels = strip_panels(config.flow.k)
-    inside = data.units.inside(grid_points(*coarse)).astype(np.float32)
-    found = partial_log_densities(trained.flow, trained.base, dict.fromkeys(panels, inside))
-    strip = np.stack([found[k].reshape(STRIP_GRID, STRIP_GRID) for k in panels])
+    grid = _grid(window, SHOWN_GRID)
+    coarse = _grid(window + WIDER * np.array([[-1], [1]]) * np.ptp(window, axis=0), STRIP_GRID)
+    panels = strip_panels(density.flow.k)
+    log_density = density.partial_log_densities(dict.fromkeys(panels, coarse))
     return {
-        "axis_1": axes[0],
-        "axis_2": axes[1],
-        "log_q": trained.log_prob(grid_points(*axes)).reshape(SHOWN_GRID, SHOWN_GRID),
-        "samples": trained.sample(SHOWN_POINTS, seed=config.seed),
-        "test_points": data.test[:SHOWN_POINTS],
+        "axis_1": grid.first,
+        "axis_2": grid.second,
+        "log_q": density.log_prob(grid[:]).reshape(grid.shape),
+        "samples": density.sample(SHOWN_SAMPLES, seed),
+        "test_points": data.test[:SHOWN_SAMPLES],
         "deformation_k": np.array(panels),
-        "log_deformation": strip.astype(np.float64) + data.units.log_det,
-        "deformation_axis_1": coarse[0],
-        "deformation_axis_2": coarse[1],
-        "deformation_samples": deformation_samples(trained, panels),
+        "log_deformation": np.stack([log_density[k].reshape(coarse.shape) for k in panels]),
+        "deformation_axis_1": coarse.first,
+        "deformation_axis_2": coarse.second,
+        "deformation_samples": deformation_samples(density, panels, seed),
     }
 
 
-def deformation_samples(trained: TrainedOnPoints, panels: list[int]) -> np.ndarray:
-    """Draw from the density after the first k flows, for each k of ``panels``: ``(P, n, 2)``."""
-    rng = stream(trained.config.seed, "deformation")
-    z0 = trained.base.sample(rng, (SHOWN_POINTS, 2))
-    return trained.units.outside(partial_samples(trained.flow, z0, panels))
+def deformation_samples(density: FlowDensity, panels: list[int], seed: int) -> np.ndarray:
+    """Draw from the density after the first k flows, for each k of ``panels``: ``(P, n, D)``."""
+    z0 = density.base.sample(stream(seed, "deformation"), (SHOWN_SAMPLES, density.dim))
+    return density.partial_samples(z0, panels)
 
 
 def shown_window(data: PointData) -> np.ndarray:
@@ -62,6 +52,6 @@ def shown_window(data: PointData) -> np.ndarray:
     return np.stack([middle - half, middle + half])
 
 
-def _axes(window: np.ndarray, n: int) -> Axes:
+def _grid(window: np.ndarray, n: int) -> Grid:
     first, second = np.linspace(window[0], window[1], n).T
-    return first, second
+    return Grid(first, second)

@@ -5,6 +5,7 @@ Importing this module loads nothing; :func:`resolve` imports what is needed when
 
 import difflib
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 FLOWS = {
@@ -48,6 +49,16 @@ def resolve(place: str) -> Any:
     """Import the class or function at ``"module:name"``."""
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(module), name)
+
+
+def make(places: Mapping[str, str], spec: Any) -> Any:
+    """Return what a named part of a config describes, such as its target.
+
+    Args:
+        places: Of classes, by name.
+        spec: Its ``name``, and the arguments of the class.
+    """
+    return resolve(places[spec.name])(**spec.model_dump(exclude={"name"}))
 
 
 def nearest(name: str, known: list[str]) -> str:

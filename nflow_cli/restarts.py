@@ -9,21 +9,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import keras
 import numpy as np
+from keras import ops
 
 from nflow_cli.data import NoiseChunks
-from nflow_cli.evaluation import judge
 from nflow_cli.flows import FlowStack
 from nflow_cli.programs import Programs
 from nflow_cli.saved_state import RestartsState, StateError, checked
 from nflow_cli.schema import Fit2DConfig
 from nflow_cli.session import Session
+from nflow_cli.streams import stream
 
 # The worse half goes after so many eighths of the updates. Where the objective is annealed in the
 # first half, the order of the restarts means little before 3/8 and is nearly the final one from
 # there on.
 DROPS = (3, 4, 5, 6, 7)
+JUDGED_SAMPLES = 50_000
 
 
 class SideBySide(FlowStack):
@@ -148,8 +149,9 @@ class Restarts:
         """Train those alive until each has made ``steps`` updates."""
         settings = self.config.train
         seeds = [self.seeds[r] for r in self.alive]
-        chunk = (settings.chunk, settings.batch_size)
-        session.fit(self.trainer, NoiseChunks(self.model.base, seeds, steps, *chunk))
+        density, size = self.model.density, (settings.chunk, settings.batch_size)
+        chunks = NoiseChunks(density.base, density.dim, seeds, steps, *size)
+        session.fit(self.trainer, chunks)
         for r in self.alive:
             self.updates[r] = int(self.trainer.optimizer.iterations)
 
@@ -158,14 +160,25 @@ class Restarts:
         if count >= len(self.alive):
             return
         wide, trainer = self.alive, self.trainer
-        parts = (trainer.flow, trainer.base, trainer.target)
-        scores = judge(*parts, len(wide), self.config.seed)
+        scores = self.judge()
         for r, score in zip(wide, scores.tolist(), strict=True):
             self.kl[r] = score if math.isfinite(score) else None
         keep = sorted(np.argsort(scores)[:count].tolist())  # NaN comes last
         self.alive = [wide[i] for i in keep]
         self.trainer = self._trainer()
         _hand_over(trainer, self.trainer, keep)
+
+    def judge(self) -> np.ndarray:
+        """Return the KL in nats of each of those alive, from common samples.
+
+        No training has seen the samples, and the final figures have others. Where the target's
+        log Z is unknown this is the free energy.
+        """
+        density, target = self.trainer.density, self.trainer.target
+        shape = (JUDGED_SAMPLES, density.dim)
+        z0 = density.base.sample(stream(self.config.seed, "restarts"), shape)
+        z, log_q = density.push(ops.broadcast_to(z0, (len(self.alive), *shape)))
+        return ops.convert_to_numpy(ops.mean(log_q - target.log_prob(z), axis=-1))
 
     def _trainer(self) -> Any:
         """Return a model that trains those alive: ``model`` itself where there is one."""
@@ -189,6 +202,6 @@ def _hand_over(wide: Any, narrow: Any, keep: list[int]) -> None:
     pairs += [(wide.optimizer.variables, narrow.optimizer.variables)]
     for sources, targets in pairs:
         for source, target in zip(sources, targets, strict=True):
-            value = keras.ops.convert_to_numpy(source.value)
+            value = ops.convert_to_numpy(source.value)
             shared = value.ndim == 0  # the count of updates
             target.assign(value if shared else value[:, keep].reshape(target.shape))

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from nflow_cli.densities.units import Standardisation
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.images import Images, load_images
-from nflow_cli.point_data import PointData, Standardisation, checksum, load_point_data
+from nflow_cli.point_data import PointData, checksum, load_point_data
 from nflow_cli.run_dir import RUN, RunDirectory
 from nflow_cli.schema import MAX_PATH
 
@@ -51,14 +52,14 @@ def is_data_of(run: RunDirectory, points: np.ndarray) -> bool:
     return checksum(points) == _recorded(run).get("sha256")
 
 
-def units_of(run: RunDirectory) -> Standardisation:
-    """Return the standardisation that a run on points was trained in.
+def units_of(run: RunDirectory, dim: int) -> Standardisation:
+    """Return the standardisation that a run on points in R^``dim`` was trained in.
 
     Raises:
         RunDirectoryError: If the run does not say.
     """
     try:
-        return Standardisation.recorded(_recorded(run))
+        return Standardisation.recorded(_recorded(run), dim)
     except (TypeError, ValueError):
         raise RunDirectoryError(
             f"{run.path / RUN}: damaged: expected the mean and the scale of the data"

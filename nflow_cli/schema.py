@@ -182,8 +182,9 @@ class Evaluate(Strict):
 
 
 class Fit2DConfig(Strict):
-    """A whole fit-2d run."""
+    """A whole fit-2d run. ``dim`` is D of its points."""
 
+    dim: ClassVar[int] = 2
     description: str = ""
     command: Literal["fit-2d"]
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
@@ -227,11 +228,6 @@ class Fit2DConfig(Strict):
             if train.restarts > 1:
                 raise ValueError(f"restarts 1 beside data, not {train.restarts}")
         return train
-
-    @property
-    def dim(self) -> int:
-        """The dimension of the points: a plane's."""
-        return 2
 
     @property
     def subject_key(self) -> str:
@@ -355,6 +351,11 @@ class VAEConfig(Strict):
     train: VAETrain = VAETrain()
     evaluate: VAEEvaluate = VAEEvaluate()
     published: list[Published] = []
+
+    @property
+    def dim(self) -> int:
+        """D of the latents."""
+        return self.model.latent_dim
 
     @property
     def subject_key(self) -> str:

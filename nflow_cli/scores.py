@@ -1,40 +1,30 @@
-"""How good a trained flow is, by fresh samples of it, and by points that the user has."""
+"""How good a density is by its mass, and by points that the user has."""
 
 import math
 from typing import Any
 
 import numpy as np
 
-from nflow_cli.evaluation import pushed_samples
+from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.mass import mass
 from nflow_cli.point_data import PointData, gaussian_log_prob
-from nflow_cli.trained import TrainedFlow, TrainedOnPoints
 
 MASS_SAMPLES = 50_000
 
 
-def log_ratios(trained: TrainedFlow, n: int, seed: int) -> np.ndarray:
-    """Return ``log q - log p`` at ``n`` samples of ``q``: ``(n,)``, float64, in nats.
-
-    With the seed of the run, the samples are those that its summary was computed from.
-    """
-    parts = (trained.flow, trained.base, trained.target)
-    return np.concatenate([ratios for _, _, ratios in pushed_samples(*parts, seed, n)])
-
-
-def mass_of(trained: TrainedFlow) -> tuple[float, float]:
+def mass_of(density: FlowDensity, seed: int) -> tuple[float, float]:
     """Return ``∫q`` and its error, by :func:`~nflow_cli.mass.mass`; NaN where a sample is nowhere.
 
-    The samples that the cells follow are those of the run's own seed.
+    The cells follow the samples that ``seed`` gives.
     """
-    samples = trained.sample(MASS_SAMPLES, seed=trained.config.seed)
+    samples = density.sample(MASS_SAMPLES, seed)
     if not np.isfinite(samples).all():
         return math.nan, math.nan
-    return mass(trained.log_prob, samples.astype(np.float64))
+    return mass(density.log_prob, samples.astype(np.float64))
 
 
-def likelihood(trained: TrainedFlow, points: np.ndarray) -> dict[str, Any]:
-    """Judge ``q`` by points ``(n, 2)`` drawn elsewhere.
+def likelihood(density: FlowDensity, points: np.ndarray) -> dict[str, Any]:
+    """Judge ``q`` by points ``(n, D)`` drawn elsewhere.
 
     Returns:
         ``log_likelihood``: the mean ``log q`` in nats, ``-inf`` where ``q`` is 0 at a point;
@@ -42,7 +32,7 @@ def likelihood(trained: TrainedFlow, points: np.ndarray) -> dict[str, Any]:
         are none), with its ``standard_error`` (``None`` for fewer than 2); ``n``, and how many
         points lie ``outside``, where ``q`` is 0.
     """
-    log_q = trained.log_prob(points).astype(np.float64)
+    log_q = density.log_prob(points).astype(np.float64)
     inside = log_q[log_q != -math.inf]
     n = len(inside)
     return {
@@ -54,7 +44,7 @@ def likelihood(trained: TrainedFlow, points: np.ndarray) -> dict[str, Any]:
     }
 
 
-def held_out_figures(trained: TrainedOnPoints, data: PointData) -> dict[str, Any]:
+def held_out_figures(density: FlowDensity, data: PointData) -> dict[str, Any]:
     """Judge ``q``, and the Gaussian most likely given the training points, by the test points.
 
     Returns:
@@ -63,9 +53,9 @@ def held_out_figures(trained: TrainedOnPoints, data: PointData) -> dict[str, Any
         ``-inf`` and NaN where a test point is beyond all densities.
     """
     log_q = {
-        "log_likelihood": trained.log_prob(data.test),
+        "log_likelihood": density.log_prob(data.test),
         "gaussian_log_likelihood": gaussian_log_prob(data.train, data.test, data.units),
-        "base_log_likelihood": trained.base_log_prob(data.test),
+        "base_log_likelihood": density.base_log_prob(data.test),
     }
     figures = {}
     for name, values in log_q.items():

@@ -1,31 +1,44 @@
-"""The 2-D target densities, all normalised: ``log_prob(z) = -U(z) - log Z`` in nats.
-
-A target is any object with ``log_prob(z)``: points ``(..., 2)`` to log-densities ``(...)``. The
-ones here also carry ``log_z`` (that of ``exp(-U)``), ``log_z_source`` (``exact`` or
-``quadrature``), ``window`` (the square's half-width that shows the density) and, where an exact
-one exists, ``sample(rng, n)``.
-"""
+"""The 2-D target densities, all normalised: ``log_prob(z) = -U(z) - log Z`` in nats."""
 
 import math
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from keras import ops
 
-from nflow_cli.distributions import LOG_2PI
+from nflow_cli.constants import LOG_2PI
 from nflow_cli.flows.numerics import logaddexp
 from nflow_cli.target_parameters import mixture_parameters, ring_masses, ring_parameters
 
 
-class Target(Protocol):
-    """What a fit needs of a density: ``log_prob`` of points ``(..., 2)``, in nats."""
+class Target(ABC):
+    """A density that is fitted. One of your own need define no more than :meth:`log_prob`.
 
+    Attributes:
+        dim: D of its points.
+        log_z: ``log ∫ exp(-U)`` in nats, where ``log_prob`` is ``-U - log_z``; ``None`` where that
+            is not known, and ``log_prob`` need not be normalised.
+        log_z_source: How ``log_z`` is known: ``exact`` or ``quadrature``.
+        window: Half the width of the square that shows the density; ``None`` for one that shows
+            the samples of the fit.
+        sample: Draws ``n`` exact samples ``(n, D)`` by ``sample(rng, n)``; ``None`` where nothing
+            does.
+    """
+
+    dim: int = 2
+    log_z: Any = None
+    log_z_source: str | None = None
+    window: float | None = None
+    sample: Callable[[np.random.Generator, int], np.ndarray] | None = None
+
+    @abstractmethod
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., 2)``."""
-        ...
+        """Return the log-density ``(...)`` in nats of points ``(..., D)``, up to a constant."""
 
 
-class Mixture:
+class Mixture(Target):
     """A mixture of Gaussians ``Σ_i π_i N(μ_i, Σ_i)``, normalised by construction.
 
     Args:
@@ -81,7 +94,7 @@ class GaussianFromUniform(Mixture):
         super().__init__([1.0], [[1.0, 1.0]])
 
 
-class Ring:
+class Ring(Target):
     """A mixture of rings ``exp(-U) = Σ_i π_i exp(-½((|z - c_i| - r_i)/σ_i)^2)``.
 
     ``Z = Σ_i π_i 2π [σ_i^2 exp(-t_i^2/2) + r_i σ_i √(2π) Φ(t_i)]`` with ``t_i = r_i/σ_i``, exactly.
@@ -135,7 +148,7 @@ class Ring:
         return points
 
 
-class U1:
+class U1(Target):
     """Energy U1 of the paper's table 1: two blobs on a ring.
 
     ``U = ½((|z| - 2)/0.4)^2 - ln(e^{-½((z1 - 2)/0.6)^2} + e^{-½((z1 + 2)/0.6)^2})``.
@@ -151,7 +164,7 @@ class U1:
         return logaddexp(right, left) - ring - self.log_z
 
 
-class _Wave:
+class _Wave(Target):
     """Energies U2-U4: branches that follow ``sin(πz1/2)``, between walls at ``|z1| = 4``.
 
     The paper's are flat along z1 and have no normaliser; ``wall = 50 max(|z1| - 4, 0)^2`` makes

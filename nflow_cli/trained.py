@@ -2,26 +2,26 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from nflow_cli import experiments
 from nflow_cli.arguments import whole_number
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.units import IDENTITY, Units
 from nflow_cli.errors import DataError, NflowError
 from nflow_cli.flows import FlowStack
-from nflow_cli.point_data import Standardisation
-from nflow_cli.registry import BASES, TARGETS, resolve
+from nflow_cli.registry import BASES, TARGETS, make, resolve
 from nflow_cli.run_dir import RunDirectory
+from nflow_cli.schema import Fit2DConfig, VAEConfig
 from nflow_cli.streams import stream
 
-CHUNK = 100_000  # points at a time: bounds the memory
 IMAGES = 200  # images at a time
-FAR = 1e15  # beyond it float32 squares overflow, and every density here is 0
 
 
-class TrainedFlow:
+class TrainedDensity(FlowDensity):
     """The density ``q`` of a finished fit-2d run: its base pushed through its flows.
 
     Attributes:
@@ -29,101 +29,14 @@ class TrainedFlow:
         config: The resolved preset.
         flow: The :class:`~nflow_cli.flows.FlowStack`, a Keras layer.
         base: The base distribution ``q0``.
+        units: The standardisation of the points that ``q`` was fitted to, if it was.
         target: The density ``p`` that ``q`` was fitted to; ``None`` where it was points.
     """
 
-    columns: ClassVar = ("z1", "z2", "log_q")
-    dtype: ClassVar = np.float32
-
-    def __init__(self, path: Path, config: Any, flow: FlowStack):
-        self.path, self.config, self.flow = path, config, flow
-        self.base = resolve(BASES[config.base_name])()
-        self.target = None
-        if (target := config.target) is not None:
-            self.target = resolve(TARGETS[target.name])(**target.model_dump(exclude={"name"}))
-
-    def sample(self, n: int, seed: int = 0) -> np.ndarray:
-        """Draw ``n`` points ``(n, 2)``, of ``dtype``. Those of a smaller ``n`` come first."""
-        points = np.empty((_counted(n), 2), self.dtype)
-        for start, z, _ in self.batches(n, seed):
-            points[start : start + len(z)] = z
-        return points
-
-    def batches(self, n: int, seed: int = 0) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Draw what :meth:`sample` does, some at a time.
-
-        Yields:
-            The number of points before, the points ``(m, 2)``, and ``log q(x) = log q0(z) -
-            log|det df/dz|`` at them ``(m,)`` in nats.
-        """
-        for start in range(0, _counted(n), CHUNK):
-            rng = stream(seed, "samples", start // CHUNK)
-            z0 = ops.convert_to_tensor(self.base.sample(rng, (min(CHUNK, n - start), 2)))
-            z, log_det = self.flow.forward_and_log_det(z0)
-            log_q = self.base.log_prob(z0) - log_det
-            yield start, ops.convert_to_numpy(z), ops.convert_to_numpy(log_q)
-
-    def log_prob(self, x: Any) -> np.ndarray:
-        """Return the exact ``log q(x) = log q0(f^-1(x)) + log|det df^-1/dx|`` in nats.
-
-        Args:
-            x: Points ``(..., 2)``.
-
-        Returns:
-            ``(...)``, of ``dtype``; ``-inf`` where ``q`` is 0: outside the image of a bounded base;
-            NaN for a point with a NaN in it.
-
-        Raises:
-            DataError: If ``x`` are not numbers in rows of two.
-        """
-        points = _points(x)
-        flat = np.clip(points, -FAR, FAR).astype(np.float32).reshape(-1, 2)
-        log_q = np.empty(len(flat), np.float32)
-        for start in range(0, len(flat), CHUNK):
-            part = ops.convert_to_tensor(flat[start : start + CHUNK])
-            z, log_det = self.flow.inverse_and_log_det(part)
-            log_q[start : start + CHUNK] = ops.convert_to_numpy(self.base.log_prob(z) + log_det)
-        log_q[np.abs(flat).max(axis=-1) >= FAR] = -np.inf
-        return log_q.reshape(points.shape[:-1])
-
-
-class TrainedOnPoints(TrainedFlow):
-    """The density of a finished run on points, in the units of those points.
-
-    Attributes:
-        units: The standardisation: ``flow`` maps the base to standardised coordinates.
-    """
-
-    dtype: ClassVar = np.float64
-
-    def __init__(self, path: Path, config: Any, flow: FlowStack, units: Standardisation):
-        super().__init__(path, config, flow)
-        self.units = units
-
-    def batches(self, n: int, seed: int = 0) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Draw what :meth:`sample` does, some at a time, as :class:`TrainedFlow` does."""
-        for start, z, log_q in super().batches(n, seed):
-            yield start, self.units.outside(z), log_q.astype(np.float64) + self.units.log_det
-
-    def log_prob(self, x: Any) -> np.ndarray:
-        """Return the exact ``log q(x)`` in nats, the Jacobian of the standardisation included.
-
-        Args:
-            x: Points ``(..., 2)``.
-
-        Returns:
-            ``(...)``, float64.
-
-        Raises:
-            DataError: If ``x`` are not numbers in rows of two.
-        """
-        log_q = super().log_prob(self.units.inside(_points(x)))
-        return log_q.astype(np.float64) + self.units.log_det
-
-    def base_log_prob(self, x: np.ndarray) -> np.ndarray:
-        """Return the log-density ``(n,)`` in nats at ``x`` ``(n, 2)`` of the base without flows."""
-        z = ops.convert_to_tensor(self.units.inside(x))
-        return ops.convert_to_numpy(self.base.log_prob(z)) + self.units.log_det
+    def __init__(self, path: Path, config: Fit2DConfig, flow: FlowStack, units: Units = IDENTITY):
+        super().__init__(resolve(BASES[config.base_name])(), flow, units)
+        self.path, self.config = path, config
+        self.target = config.target and make(TARGETS, config.target)
 
 
 class TrainedVAE:
@@ -135,19 +48,19 @@ class TrainedVAE:
         model: The :class:`~nflow_cli.vae.FlowVAE`, a Keras model.
     """
 
-    def __init__(self, path: Path, config: Any, model: Any):
+    def __init__(self, path: Path, config: VAEConfig, model: Any):
         self.path, self.config, self.model = path, config, model
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
         """Decode ``n`` draws from the prior: means of pixels ``(n, 28, 28)`` in [0, 1], float32."""
-        images = np.empty((_counted(n), 28, 28), np.float32)
+        images = np.empty((whole_number("n", n, error=DataError), 28, 28), np.float32)
         for start, part in self.batches(n, seed):
             images[start : start + len(part)] = part
         return images
 
     def batches(self, n: int, seed: int = 0) -> Iterator[tuple[int, np.ndarray]]:
         """Decode what :meth:`sample` does, some at a time, with the number of images before."""
-        for start in range(0, _counted(n), IMAGES):
+        for start in range(0, whole_number("n", n, error=DataError), IMAGES):
             shape = (min(IMAGES, n - start), self.model.latent_dim)
             latents = stream(seed, "samples", start // IMAGES).standard_normal(shape, np.float32)
             yield start, ops.convert_to_numpy(self.model.decode(latents))
@@ -164,7 +77,7 @@ class TrainedVAE:
         )
 
 
-def load(run: str | Path) -> TrainedFlow | TrainedVAE:
+def load(run: str | Path) -> TrainedDensity | TrainedVAE:
     """Load what a run trained.
 
     Args:
@@ -176,19 +89,3 @@ def load(run: str | Path) -> TrainedFlow | TrainedVAE:
     """
     directory = RunDirectory.open(str(run))
     return experiments.of(directory.read_config()).load(directory)
-
-
-def _counted(n: int) -> int:
-    return whole_number("n", n, error=DataError)
-
-
-def _points(x: Any) -> np.ndarray:
-    try:
-        points = np.asarray(x)
-        given = f"shape {points.shape}, dtype {points.dtype}"
-        points = points.astype(np.float64) if points.dtype.kind in "fiub" else None
-    except ValueError:  # rows of different lengths
-        points, given = None, "rows of different lengths"
-    if points is None or not points.ndim or points.shape[-1] != 2:
-        raise DataError(f"expected points (..., 2): numbers in rows of two. Received: {given}")
-    return points

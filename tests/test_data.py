@@ -3,12 +3,12 @@ import pytest
 
 from nflow_cli import config
 from nflow_cli.data import ImageChunks, NoiseChunks, PointChunks
-from nflow_cli.distributions import StandardNormal, UniformBox
+from nflow_cli.distributions import Base, StandardNormal, UniformBox
 from nflow_cli.streams import stream
 
 
 def chunks(steps, chunk=7, batch_size=5, seeds=(0,), **options):
-    return NoiseChunks(StandardNormal(), seeds, steps, chunk, batch_size, **options)
+    return NoiseChunks(StandardNormal(), 2, seeds, steps, chunk, batch_size, **options)
 
 
 @pytest.mark.parametrize(
@@ -90,13 +90,38 @@ def test_training_and_evaluation_never_see_the_same_noise():
 
 
 def test_the_noise_is_that_of_the_base():
-    box = NoiseChunks(UniformBox(2.0), [0], 100, 100, 500)[0][0]
+    box = NoiseChunks(UniformBox(2.0), 2, [0], 100, 100, 500)[0][0]
     normal = chunks(100, 100, 500)[0][0]
     n = normal.size
     assert np.abs(box).max() <= 2.0
     assert abs(box.var() - 4 / 3) < 5 * np.sqrt(64 / 45 / n)  # Var of z^2 is 4h^4/45
     assert abs(normal.mean()) < 5 / np.sqrt(n)
     assert abs(normal.var() - 1) < 5 * np.sqrt(2 / n)
+
+
+class Correlated(Base):
+    """``N(0, C)`` with coordinates that depend on each other."""
+
+    covariance = np.array([[2.0, -1.2, 0.3], [-1.2, 1.0, 0.0], [0.3, 0.0, 0.5]])
+
+    def log_prob(self, z):
+        raise NotImplementedError
+
+    def sample(self, rng, shape):
+        factor = np.linalg.cholesky(self.covariance)
+        return (rng.standard_normal(shape) @ factor.T).astype("float32")
+
+
+@pytest.mark.parametrize("seeds", [[0], [0, 1]])
+def test_the_noise_of_a_base_has_its_correlations(seeds):
+    noise, _ = NoiseChunks(Correlated(), 3, seeds, 40, 40, 500)[0]
+    n = 40 * 500
+    for points in noise.reshape(40, 3, len(seeds), 500).transpose(2, 1, 0, 3):
+        covariance = np.cov(points.reshape(3, n))
+        c = Correlated.covariance
+        # Var of a sample covariance: (c_ii c_jj + c_ij^2) / n.
+        error = np.sqrt((np.outer(np.diag(c), np.diag(c)) + c**2) / n)
+        assert np.all(np.abs(covariance - c) < 5 * error)
 
 
 def point_chunks(steps=52, n=90, chunk=7, batch_size=5, seed=0):

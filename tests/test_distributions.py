@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from truth import Grid, call, float64, gradient, kolmogorov_smirnov, normal_log_prob
 
-from nflow_cli.distributions import StandardNormal, UniformBox
+from nflow_cli.distributions import Base, StandardNormal, UniformBox
 
 BASES = {"normal": StandardNormal, "box": UniformBox, "wide box": lambda: UniformBox(7.5)}
 every_base = pytest.mark.parametrize("base", [make() for make in BASES.values()], ids=list(BASES))
@@ -85,6 +85,33 @@ def test_samples_are_float32_and_fixed_by_the_generator(base):
     assert first.dtype == np.float32
     np.testing.assert_array_equal(first, again)
     assert np.all(first != other)
+
+
+@every_base
+@pytest.mark.parametrize("shape", [(2, 6), (5, 2, 6), (4, 5, 3, 6)])
+def test_a_base_of_independent_coordinates_draws_columns_in_their_order(base, shape):
+    columns = base.sample_columns(np.random.default_rng(5), shape)
+    assert columns.dtype == np.float32
+    drawn = base.sample(np.random.default_rng(5), (np.prod(shape),))
+    np.testing.assert_array_equal(columns, drawn.reshape(shape))
+
+
+class Numbered(Base):
+    """Draws points whose coordinates count upwards: the first axes vary slowest."""
+
+    def log_prob(self, z):
+        raise NotImplementedError
+
+    def sample(self, rng, shape):
+        return np.arange(np.prod(shape), dtype="float32").reshape(shape)
+
+
+def test_columns_are_the_points_of_a_base():
+    points = Numbered().sample(np.random.default_rng(0), (4, 5, 3))
+    columns = Numbered().sample_columns(np.random.default_rng(0), (4, 3, 5))
+    for i in range(4):
+        for n in range(5):
+            np.testing.assert_array_equal(columns[i, :, n], points[i, n])
 
 
 @every_base

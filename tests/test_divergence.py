@@ -1,17 +1,16 @@
 import re
-from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
 from loops import NOISE, Bend, fit, settings
+from stacks import Formula, density_of
 from truth import to_numpy
 
 from nflow_cli import config, fit2d, fit_points, fit_vae
 from nflow_cli.checkpoints import Checkpoints
 from nflow_cli.data import ImageChunks
-from nflow_cli.distributions import StandardNormal
 from nflow_cli.divergence import first_fault
 from nflow_cli.errors import DivergenceError
 from nflow_cli.flows import FlowStack
@@ -119,13 +118,13 @@ def test_what_does_not_happen_again_is_told_of_the_whole_chunk(monkeypatch):
 def fit_2d(flow, target):
     """Build a fit without training it."""
     train = config.validate({"command": "fit-2d"}, "test").train
-    model = fit2d.Fit2D(flow, StandardNormal(), target, train.annealing)
+    model = fit2d.Fit2D(density_of(flow), target, train.annealing)
     model.prepare(train, train.steps)
     return model
 
 
 BATCH = np.random.default_rng(0).standard_normal((2, 8)).astype("float32")
-HOLE = SimpleNamespace(log_prob=lambda z: ops.log(z[..., 0] + 100.0))
+HOLE = Formula(lambda z: ops.log(z[..., 0] + 100.0))
 
 
 def test_a_hole_in_the_target_is_told_from_a_flow_that_overflows():
@@ -145,7 +144,7 @@ def test_a_hole_in_the_target_is_told_from_a_flow_that_overflows():
 
 def test_a_fit_to_points_is_taken_apart_from_the_last_flow_to_the_first():
     stack = FlowStack(["planar", "radial"], 3, seed=0)
-    model = fit_points.FitPoints(stack, StandardNormal(), 0.0)
+    model = fit_points.FitPoints(density_of(stack))
     model.prepare(config.validate({"command": "fit-2d"}, "test").train, 1)
     stack.parameters[1]["center"].assign([[np.nan, 0.0]])
     assert first_fault(model, BATCH) == "the input of flow 2 of 3 (radial) is nan"
@@ -177,9 +176,8 @@ def test_a_diverged_fit_keeps_its_last_good_checkpoint(tmp_path, times):
 
     def train_on():
         model = fit2d.build(settings)
-        model.target = SimpleNamespace(  # a density until a sample goes too far
-            log_prob=lambda z: Multimodal().log_prob(z) + ops.log(3.3 - z[..., 0])
-        )
+        # A density until a sample goes too far.
+        model.target = Formula(lambda z: Multimodal().log_prob(z) + ops.log(3.3 - z[..., 0]))
         with pytest.raises(DivergenceError, match="the log-density of the target is nan") as error:
             fit2d.train(model, settings, run)
         return str(error.value)

@@ -1,15 +1,16 @@
 import json
-from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
 from running import assert_same_run, with_rows
+from stacks import Formula, density_of
 from truth import Grid, call, normal_log_prob, push, to_numpy
 
 from nflow_cli import config, experiments, fit2d, targets
 from nflow_cli.data import NoiseChunks
+from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.distributions import StandardNormal, UniformBox
 from nflow_cli.errors import DivergenceError
 from nflow_cli.evaluation import density_arrays, evaluate_samples
@@ -38,10 +39,10 @@ def fit(settings):
 
 
 def fit_by_hand(target, train, base=None, pattern=("planar",), k=4):
-    """Fit an object that no preset names, as a program would."""
+    """Fit a target that no preset names, as a program would."""
     settings = preset(train)
-    flow = FlowStack(list(pattern), k, seed=0)
-    model = fit2d.Fit2D(flow, base or StandardNormal(), target, settings.train.annealing)
+    density = density_of(FlowStack(list(pattern), k, seed=0), base)
+    model = fit2d.Fit2D(density, target, settings.train.annealing)
     model.prepare(settings.train, settings.train.steps)
     _, rows = with_rows(lambda directory: fit2d.train(model, settings, directory))
     return model, rows
@@ -51,12 +52,8 @@ def weights_of(model):
     return np.concatenate([to_numpy(v.value).ravel() for v in model.trainable_variables])
 
 
-def parts(model):
-    return model.flow, model.base, model.target
-
-
 def judge(model, n=20_000):
-    return evaluate_samples(*parts(model), 0, n)
+    return evaluate_samples(model.density, model.target, 0, n).scores
 
 
 def exact_kl(model):
@@ -93,7 +90,7 @@ def test_compiled_chunks_make_the_updates_of_a_plain_loop(small):
     flow = FlowStack(["planar", "radial"], 3, seed=7)
     flow.build((None, 2))
     variables, target = flow.trainable_variables, targets.Multimodal()
-    noise = NoiseChunks(StandardNormal(), [7], 23, 5, 32)
+    noise = NoiseChunks(StandardNormal(), 2, [7], 23, 5, 32)
     optimizer = make_optimizer(settings.train, settings.train.steps)
     for update in range(23):
         z0 = ops.convert_to_tensor(noise[update // 5][0][update % 5].T)
@@ -126,7 +123,7 @@ def test_the_last_row_is_at_full_temperature_and_at_the_end_of_the_schedule(smal
 
 def test_training_brings_the_kl_down_to_a_good_fit(trained):
     before, model, _ = trained
-    start, end = judge(before)[0], judge(model)[0]
+    start, end = judge(before), judge(model)
     assert end["kl"] < 0.25 * start["kl"]
     assert end["kl"] > -4 * end["kl_standard_error"]
     assert end["ess"] > start["ess"]
@@ -139,14 +136,14 @@ def test_the_rows_follow_the_kl_down(trained):
 
 
 def test_the_kl_told_of_a_trained_stack_is_that_of_the_quadrature(trained):
-    figures = judge(trained[1], 100_000)[0]
+    figures = judge(trained[1], 100_000)
     assert abs(figures["kl"] - exact_kl(trained[1])) < 4 * figures["kl_standard_error"]
 
 
 def test_the_arrays_of_a_trained_stack_are_numbers(trained):
     model = trained[1]
-    _, z0, z = judge(model)
-    arrays = density_arrays(*parts(model), z0, z, 0, 500)
+    first = evaluate_samples(model.density, model.target, 0, 2_000).first
+    arrays = density_arrays(model.density, model.target, first, 0, 500)
     assert not any(np.any(np.isnan(array)) for array in arrays.values())
 
 
@@ -156,7 +153,7 @@ def test_without_flows_the_kl_is_that_of_base_and_target(target):
     log_q0 = normal_log_prob(GRID.points)
     log_p = call(model.target.log_prob, GRID.points)
     expected = GRID.integral(np.exp(log_q0) * (log_q0 - log_p))
-    figures = judge(model, 200_000)[0]
+    figures = judge(model, 200_000)
     assert abs(figures["kl"] - expected) < 4 * figures["kl_standard_error"]
 
 
@@ -166,19 +163,19 @@ def test_a_bounded_base_is_fitted():
         target="gaussian-from-uniform",
         flow={"pattern": ["radial"], "k": 2},
     )
-    start = judge(fit2d.build(settings))[0]
+    start = judge(fit2d.build(settings))
     model, _ = fit(settings)
-    figures = judge(model)[0]
-    assert isinstance(model.base, UniformBox)
+    figures = judge(model)
+    assert isinstance(model.density.base, UniformBox)
     assert -4 * figures["kl_standard_error"] < figures["kl"] < 0.5 * start["kl"]
 
 
-def test_any_object_with_log_prob_is_a_target(capsys):
-    slope = SimpleNamespace(log_prob=lambda z: -0.125 * ops.sum((z - 1.0) ** 2, axis=-1))
+def test_a_target_of_ones_own_needs_no_more_than_log_prob(capsys):
+    slope = Formula(lambda z: -0.125 * ops.sum((z - 1.0) ** 2, axis=-1))
     model, rows = fit_by_hand(
         slope, {"steps": 600, "batch_size": 128, "chunk": 300, "learning_rate": 0.03}
     )
-    figures = judge(model)[0]
+    figures = judge(model)
     assert figures["kl"] is None
     assert figures["log_z"] is None
     # The free energy is KL - log Z, at least -log Z = -log 8π; no planar stack starts near it.
@@ -191,7 +188,7 @@ def test_any_object_with_log_prob_is_a_target(capsys):
 
 
 def test_a_density_that_is_not_a_number_ends_in_a_divergence_error():
-    hole = SimpleNamespace(log_prob=lambda z: ops.log(z[..., 0]) - ops.sum(z * z, axis=-1))
+    hole = Formula(lambda z: ops.log(z[..., 0]) - ops.sum(z * z, axis=-1))
     with pytest.raises(DivergenceError, match="at update 1: the log-density of the target is nan"):
         fit_by_hand(hole, {}, k=0)
 
@@ -205,7 +202,7 @@ def test_the_model_is_what_the_preset_says():
     )  # fmt: skip
     model = fit2d.build(settings)
     assert isinstance(model.target, targets.Ring)
-    assert isinstance(model.base, UniformBox)
+    assert isinstance(model.density.base, UniformBox)
     assert (model.flow.pattern, model.flow.k) == (["radial", "planar"], 5)
     # 3 radial flows of 4 numbers, 2 planar ones of 5.
     assert model.flow.count_params() == 3 * 4 + 2 * 5
@@ -217,8 +214,8 @@ def test_a_target_brings_its_base_unless_told_otherwise():
     normal = fit2d.build(
         preset(target="gaussian-from-uniform", base="standard-normal", flow={"k": 0})
     )
-    assert isinstance(box.base, UniformBox)
-    assert isinstance(normal.base, StandardNormal)
+    assert isinstance(box.density.base, UniformBox)
+    assert isinstance(normal.density.base, StandardNormal)
 
 
 @pytest.fixture(scope="module")
@@ -255,10 +252,9 @@ def test_a_dumped_config_repeats_the_run_to_the_bit(finished, tmp_path):
 def test_the_saved_model_has_the_kl_of_the_summary(finished):
     folder, settings, summary = finished
     flow = keras.saving.load_model(folder.path / "model.keras", compile=False)
-    figures, _, _ = evaluate_samples(
-        flow, StandardNormal(), targets.Multimodal(), 3, settings.evaluate.samples
-    )
-    assert figures["kl"] == summary["kl"]
+    density, samples = FlowDensity(StandardNormal(), flow), settings.evaluate.samples
+    scores = evaluate_samples(density, targets.Multimodal(), 3, samples).scores
+    assert scores["kl"] == summary["kl"]
 
 
 def test_the_metrics_are_one_row_a_chunk(finished):

@@ -10,6 +10,8 @@ from truth import Grid, float64, mixture_log_prob, normal_log_prob, push, to_num
 
 import nflow_cli
 from nflow_cli import config, experiments, fit_points
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.units import Standardisation
 from nflow_cli.distributions import StandardNormal
 from nflow_cli.flows import FlowStack
 from nflow_cli.point_data import load_point_data
@@ -58,11 +60,18 @@ def a_batch(n=32):
     return np.random.default_rng(1).standard_normal((n, 2)).astype("float32")
 
 
+def untrained(flow):
+    """Return a fit to points whose deviations are 3 and 0.2."""
+    flow.build((None, 2))
+    units = Standardisation(np.zeros(2), np.array([3.0, 0.2]))
+    return fit_points.FitPoints(FlowDensity(StandardNormal(), flow, units))
+
+
 def test_the_loss_is_that_of_the_papers_formulas():
-    model = fit_points.FitPoints(FlowStack(["planar", "radial"], 5, 0), StandardNormal(), -1.5)
+    model = untrained(FlowStack(["planar", "radial"], 5, 0))
     z0 = np.random.default_rng(0).standard_normal((200, 2))
     z, log_det = push(model.flow, z0)
-    expected = -np.mean(normal_log_prob(z0) - log_det) + 1.5
+    expected = -np.mean(normal_log_prob(z0) - log_det) + math.log(3.0 * 0.2)
     loss = float(model.negative_log_likelihood(ops.convert_to_tensor(z.astype("float32"))))
     assert loss == pytest.approx(expected, abs=1e-5)
     batch = ops.convert_to_tensor(z.T.astype("float32"))  # features first, as chunks are
@@ -74,7 +83,7 @@ def test_the_gradient_is_that_of_central_differences():
     import tensorflow as tf
 
     flow = FlowStack(["planar", "radial"], 5, 0, dtype="float64")
-    model = fit_points.FitPoints(flow, StandardNormal(), 0.3)
+    model = untrained(flow)
     points = ops.convert_to_tensor(1.5 * a_batch().astype("float64"))
     variables = model.trainable_variables
     with tf.GradientTape() as tape:

@@ -1,12 +1,10 @@
-import json
-
 import numpy as np
 import pytest
-from truth import Grid, normal_log_prob
+from truth import normal_log_prob
 
 from nflow_cli import point_data
 from nflow_cli.errors import DataError
-from nflow_cli.point_data import Standardisation, atoms_of, gaussian_log_prob, load_point_data
+from nflow_cli.point_data import atoms_of, gaussian_log_prob, load_point_data
 from nflow_cli.registry import POINT_SETS
 from nflow_cli.streams import stream
 
@@ -72,39 +70,6 @@ def test_the_training_points_alone_are_standardised(folder):
     np.testing.assert_allclose(z.std(0), 1, rtol=1e-12)
     assert np.abs(data.units.inside(data.test).mean(0)).max() > 1e-3
     np.testing.assert_allclose(data.units.outside(z), data.train, rtol=1e-12)
-
-
-def test_the_standardisation_is_written_down_exactly():
-    units = Standardisation(np.array([1 / 3, -1e17]), np.array([0.1, 1e-60]))
-    again = Standardisation.recorded(json.loads(json.dumps(units.record())))
-    np.testing.assert_array_equal(again.mean, units.mean)
-    np.testing.assert_array_equal(again.scale, units.scale)
-
-
-@pytest.mark.parametrize(
-    "record",
-    [
-        {},
-        {"mean": [0, 0], "scale": [1]},
-        {"mean": [0, 0], "scale": [1, 0]},
-        {"mean": [0, 0], "scale": [1, -1]},
-        {"mean": [0, None], "scale": [1, 1]},
-        {"mean": ["a", "b"], "scale": [1, 1]},
-        {"mean": {}, "scale": 1},
-    ],
-)
-def test_a_record_that_is_none_is_refused(record):
-    with pytest.raises((TypeError, ValueError)):
-        Standardisation.recorded(record)
-
-
-def test_a_density_changes_by_the_jacobian_of_the_standardisation():
-    units = Standardisation(np.array([3.0, -2.0]), np.array([0.5, 4.0]))
-    grid = Grid((10.0, 40.0), 801)
-    log_p = normal_log_prob(units.inside(grid.points)) + units.log_det
-    assert grid.integral(np.exp(log_p)) == pytest.approx(1, abs=1e-9)
-    expected = normal_log_prob(grid.points, units.mean, np.diag(units.scale**2))
-    np.testing.assert_allclose(log_p, expected, atol=1e-10)
 
 
 def test_the_gaussian_is_the_most_likely_one(folder):

@@ -1,7 +1,6 @@
 import functools
 import json
 from dataclasses import asdict
-from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -9,16 +8,16 @@ import pytest
 from keras import ops
 from loops import session
 from running import assert_same_run, with_rows
+from stacks import Formula, density_of
 from truth import to_numpy
 
-from nflow_cli import config, evaluation, experiments, fit2d
-from nflow_cli.distributions import StandardNormal
-from nflow_cli.evaluation import evaluate_samples, judge
+from nflow_cli import config, experiments, fit2d
+from nflow_cli.evaluation import evaluate_samples
 from nflow_cli.flows import FlowStack
 from nflow_cli.programs import Programs
 from nflow_cli.restarts import Restarts, SideBySide, plan
 from nflow_cli.run_dir import RunDirectory
-from nflow_cli.targets import U1, Multimodal
+from nflow_cli.targets import U1
 from nflow_cli.training import Clock, MetricsLog
 
 pytestmark = pytest.mark.skipif(
@@ -79,8 +78,13 @@ def assert_equal_weights(flow, other, **tolerance):
         np.testing.assert_allclose(got, expected, **tolerance)
 
 
-def kl(flow, seed=0, n=20_000):
-    return evaluate_samples(flow, StandardNormal(), U1(), seed, n)[0]["kl"]
+def judge(flow, target, seed=0, n=20_000):
+    """Return the scores of a stack."""
+    return evaluate_samples(density_of(flow), target, seed, n).scores
+
+
+def kl(flow):
+    return judge(flow, U1())["kl"]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +136,7 @@ def side_by_side():
     with lent(settings) as model, session(MetricsLog(Clock()), 100) as opened:
         restarts = Restarts(model, settings, PROGRAMS)
         restarts.fit(40, opened)
-        early = judge(restarts.trainer.flow, StandardNormal(), U1(), 4, 4)
+        early = restarts.judge()
         restarts.fit(100, opened)
         return weights_of(restarts.trainer.flow), early
 
@@ -179,16 +183,14 @@ def test_without_halving_the_best_of_all_is_kept():
     assert rows[-1]["loss"] == pytest.approx(min(losses), rel=1e-3)
 
 
-def test_restarts_are_judged_by_their_kl_at_common_samples(monkeypatch):
-    monkeypatch.setattr(evaluation, "JUDGED_SAMPLES", 20_000)
-    together = SideBySide(["planar"], 2, [0, 1])
-    kls = judge(together, StandardNormal(), Multimodal(), 2, 0)
+def test_restarts_are_judged_by_their_kl_at_common_samples():
+    settings = preset(restarts=2)
+    kls = Restarts(fit2d.build(settings), settings).judge()
     for seed in (0, 1):
-        single = FlowStack(["planar"], 2, seed=seed)
-        figures = evaluate_samples(single, StandardNormal(), Multimodal(), 0, 20_000)[0]
-        # Both are means over 20,000 samples, of different streams.
-        assert abs(kls[seed] - figures["kl"]) < 6 * figures["kl_standard_error"]
-        assert kls[seed] != figures["kl"]
+        scores = judge(FlowStack(FLOW["pattern"], FLOW["k"], seed=seed), U1(), n=50_000)
+        # Both are means over 50,000 samples, of different streams.
+        assert abs(kls[seed] - scores["kl"]) < 6 * scores["kl_standard_error"]
+        assert kls[seed] != scores["kl"]
 
 
 def test_a_restart_that_diverges_harms_no_other(monkeypatch):
@@ -232,8 +234,8 @@ def test_early_stopping_ends_the_run_with_the_best_restart():
 def test_a_target_without_a_normaliser_is_judged_by_the_free_energy():
     settings = preset(restarts=2, halving=False)
     flow = FlowStack(FLOW["pattern"], FLOW["k"], seed=0)
-    slope = SimpleNamespace(log_prob=lambda z: -0.5 * ops.sum((z - 1.0) ** 2, axis=-1))
-    model = fit2d.Fit2D(flow, StandardNormal(), slope, settings.train.annealing)
+    slope = Formula(lambda z: -0.5 * ops.sum((z - 1.0) ** 2, axis=-1))
+    model = fit2d.Fit2D(density_of(flow), slope, settings.train.annealing)
     model.prepare(settings.train, settings.train.steps)
     record = fit2d.train(model, settings).restarts
     # The free energy is at least -log Z = -log 2π; the KL to the target of the config is above 0.
@@ -268,8 +270,7 @@ def test_the_saved_model_is_the_best_stack_alone(finished):
     flow = keras.saving.load_model(folder.path / "model.keras", compile=False)
     assert type(flow) is FlowStack
     assert flow.seed == summary["restarts"]["seed"]
-    figures, _, _ = evaluate_samples(flow, StandardNormal(), U1(), 3, 1000)
-    assert figures["kl"] == summary["kl"]
+    assert judge(flow, U1(), 3, 1000)["kl"] == summary["kl"]
 
 
 def test_restarts_give_the_same_bits_again(finished, tmp_path):

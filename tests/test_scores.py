@@ -1,188 +1,47 @@
-import math
-from pathlib import Path
-
-import keras
 import numpy as np
 import pytest
-from runs import SHORT, make_run
-from test_evaluation import every_stack, make
-from truth import mixture_log_prob, normal_log_prob
+from stacks import density_of, every_stack, make
+from truth import normal_log_prob
 
-import nflow_cli
-from nflow_cli import config
-from nflow_cli.caveats import DOMINATED, is_dominated
-from nflow_cli.evaluation import pareto_k, score
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.distributions import StandardNormal, UniformBox
 from nflow_cli.flows import FlowStack
-from nflow_cli.scores import likelihood, log_ratios, mass_of
-from nflow_cli.trained import TrainedFlow
-
-on_tensorflow = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
-)
-
-
-def normal_cdf(x):
-    return 0.5 * math.erfc(-x / math.sqrt(2))
-
-
-def gaussian_ratios(variance, n=50_000, seed=0):
-    """Return log q - log p at samples of q = N(0, I), for p = N(0, variance I) in the plane."""
-    z = np.random.default_rng(seed).standard_normal((n, 2))
-    return normal_log_prob(z) - normal_log_prob(z, covariance=variance * np.eye(2))
-
-
-# Closed forms for these two: KL = 1/v - 1 + log v, and E[w^2] = 1 / (v (2 - v)).
-CLOSED = {
-    "kl": lambda v: 1 / v - 1 + np.log(v),
-    "ess": lambda v: v * (2 - v),
-    "estimated_log_z": lambda v: 0.7,
-}
-ERRORS = {
-    "kl": "kl_standard_error",
-    "ess": "ess_standard_error",
-    "estimated_log_z": "log_z_standard_error",
-}
-
-
-@pytest.mark.parametrize("figure", CLOSED)
-@pytest.mark.parametrize("variance", [0.5, 0.9, 1.1])
-def test_figures_are_those_of_the_closed_form(figure, variance):
-    found = score(gaussian_ratios(variance), log_z=0.7)
-    assert abs(found[figure] - CLOSED[figure](variance)) < 4 * found[ERRORS[figure]]
-    assert found["free_energy"] == pytest.approx(found["kl"] - 0.7, abs=1e-12)
-
-
-@pytest.mark.parametrize("figure", CLOSED)
-def test_standard_errors_are_the_spread_over_repeats(figure):
-    repeats = [score(gaussian_ratios(0.6, 2_000, seed), log_z=0.0) for seed in range(400)]
-    spread = np.std([found[figure] for found in repeats])
-    error = np.mean([found[ERRORS[figure]] for found in repeats])
-    assert error == pytest.approx(spread, rel=0.15)  # 4 of its own standard errors, 1/√800
-
-
-def test_equal_densities_are_perfect():
-    found = score(np.zeros(100), log_z=None)
-    assert found["kl"] is None
-    assert (found["ess"], found["free_energy"], found["estimated_log_z"]) == (1.0, 0.0, 0.0)
-    assert found["ess_standard_error"] == found["log_z_standard_error"] == 0.0
-
-
-def test_one_sample_that_outweighs_the_others_is_told():
-    assert score(gaussian_ratios(0.9), 0.0)["largest_weight"] < DOMINATED
-    assert score(gaussian_ratios(4.0), 0.0)["largest_weight"] > DOMINATED
-
-
-@pytest.mark.parametrize("k", [0.2, 0.5, 0.7, 1.0])
-def test_k_hat_is_the_shape_of_a_pareto_tail(k):
-    # The k-th power of 1/u is Pareto with that shape, whatever its scale.
-    rng = np.random.default_rng(0)
-    shapes = [pareto_k(300 - k * np.log(rng.random(100_000))) for _ in range(20)]
-    error = np.std(shapes) / np.sqrt(20)
-    # Its prior of ten observations of 0.5 pulls a tail of 949.
-    assert abs(np.mean(shapes) - (949 * k + 5) / 959) < 4 * error + 0.01
-
-
-def test_k_hat_of_bounded_and_of_equal_weights_is_low():
-    assert pareto_k(np.log(np.random.default_rng(0).random(100_000))) < -0.5
-    assert pareto_k(np.zeros(1_000)) == 0
-    assert np.isnan(pareto_k(np.full(1_000, np.nan)))
-
-
-def test_a_few_weights_at_the_edge_of_a_box_are_no_heavy_tail():
-    # As radial flows of a box leave them: nearly all below 1.4, some beyond, none above 2.8.
-    def scores(n):
-        rng = np.random.default_rng(0)
-        edge = rng.random(n) < 0.007
-        w = np.where(edge, 1.4 + 1.4 * rng.random(n) ** 8, rng.uniform(0.3, 1.4, n))
-        return score(-np.log(w), 0.0)
-
-    few, many = scores(200_000), scores(2_000_000)
-    assert few["pareto_k"] > 0.7  # the shape of what is just above 1.4
-    assert abs(few["ess"] - many["ess"]) < 4 * few["ess_standard_error"]
-    assert not is_dominated(few) and not is_dominated(many)
-
-
-def test_large_ratios_do_not_overflow():
-    found = score(gaussian_ratios(0.5) + 5_000, log_z=0.0)
-    assert found["ess"] == pytest.approx(score(gaussian_ratios(0.5), 0.0)["ess"], rel=1e-9)
-    assert found["estimated_log_z"] == pytest.approx(-5_000, abs=0.1)
-
-
-def test_log_z_counts_what_a_bounded_q_covers():
-    z = np.random.default_rng(0).uniform(-3, 3, (200_000, 2))
-    found = score(-np.log(36) - normal_log_prob(z, (1.0, 1.0)), log_z=0.0)
-    covered = 2 * np.log(normal_cdf(2.0) - normal_cdf(-4.0))
-    assert abs(found["estimated_log_z"] - covered) < 4 * found["log_z_standard_error"]
-    assert covered < -8 * found["log_z_standard_error"]
-
-
-def density(stack, **changes):
-    """Return the density of a stack that was not trained."""
-    return TrainedFlow(Path(), config.validate({**SHORT, **changes}, "a test"), stack)
+from nflow_cli.scores import likelihood, mass_of
 
 
 @every_stack
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_mass_is_1(name, seed):
-    mass, error = mass_of(density(make(name, seed)))
+    mass, error = mass_of(FlowDensity(StandardNormal(), make(name, seed)), seed)
     assert abs(mass - 1) < 1e-3 and error < 1e-3
 
 
 @pytest.mark.parametrize("name", ["radial", "empty"])
 def test_the_mass_from_a_bounded_base_is_1(name):
-    mass, error = mass_of(density(make(name), base="uniform-box"))
+    mass, error = mass_of(FlowDensity(UniformBox(), make(name)), 0)
     assert abs(mass - 1) < 5e-3 and abs(mass - 1) < error + 1e-3
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e3])
 def test_the_mass_of_a_narrow_and_of_a_wide_density_is_1(scale):
     # One planar flow that stretches by the scale along an axis: no grid of a picture sees it.
-    stack = FlowStack(["planar"], 1)
-    stack.build((None, 2))
+    q = density_of(FlowStack(["planar"], 1))
     u = float(scale + np.log(-np.expm1(-scale)))  # the slope at 0 is softplus(w.u) = scale
     raw = {"u": [[1e3 * u, 0.0]], "w": [[1e-3, 0.0]], "b": [0.0]}
-    for name, weight in stack.parameters[0].items():
+    for name, weight in q.flow.parameters[0].items():
         weight.assign(raw[name])
-    mass, error = mass_of(density(stack))
+    mass, error = mass_of(q, 0)
     assert abs(mass - 1) < 1e-3 and error < 1e-3
 
 
 def test_a_density_whose_samples_are_nowhere_has_no_mass():
-    stack = make("planar")
-    stack.parameters[0]["b"].assign([np.nan] * 4)
-    assert np.isnan(mass_of(density(stack))).all()
+    q = FlowDensity(StandardNormal(), make("planar"))
+    q.flow.parameters[0]["b"].assign([np.nan] * 4)
+    assert np.isnan(mass_of(q, 0)).all()
 
 
-@pytest.fixture(scope="module")
-def base_only(tmp_path_factory):
-    """A run without flows: q is N(0, I), p the mixture of two Gaussians."""
-    return make_run(tmp_path_factory.mktemp("base") / "run", flow={"k": 0})
-
-
-@on_tensorflow
-def test_ratios_are_those_of_the_two_densities(base_only):
-    q = nflow_cli.load(base_only)
-    ratios = log_ratios(q, 50_000, seed=4)
-    z = np.random.default_rng(0).standard_normal((200_000, 2))
-    means, eyes = [(2, 2), (-2, -2)], [np.eye(2), np.eye(2)]
-    expected = normal_log_prob(z) - mixture_log_prob(z, [0.5, 0.5], means, eyes)
-    error = np.hypot(expected.std() / np.sqrt(200_000), ratios.std() / np.sqrt(50_000))
-    assert abs(ratios.mean() - expected.mean()) < 4 * error
-    np.testing.assert_array_equal(ratios, log_ratios(q, 50_000, seed=4))
-    assert log_ratios(q, 1_000, seed=5).mean() != ratios[:1_000].mean()
-
-
-@on_tensorflow
-def test_chunks_do_not_change_the_ratios(base_only, monkeypatch):
-    q = nflow_cli.load(base_only)
-    whole = log_ratios(q, 1_000, seed=4)
-    monkeypatch.setattr("nflow_cli.evaluation.CHUNK", 99)
-    np.testing.assert_allclose(log_ratios(q, 1_000, seed=4), whole, atol=1e-5)
-
-
-@on_tensorflow
-def test_the_likelihood_of_points_is_their_mean_log_density(base_only):
-    q = nflow_cli.load(base_only)
+def test_the_likelihood_of_points_is_their_mean_log_density():
+    q = FlowDensity(StandardNormal(), make("empty"))
     points = 2 * np.random.default_rng(0).standard_normal((500, 2))
     found = likelihood(q, points)
     expected = normal_log_prob(points)

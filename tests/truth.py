@@ -66,6 +66,25 @@ def gradient(function, points):
     return to_numpy(torch.autograd.grad(total, points)[0])
 
 
+def central_differences(function, step=3e-4):
+    """Return the derivative of ``function`` at 0, to fourth order in ``step``."""
+    near = function(step) - function(-step)
+    far = function(2 * step) - function(-2 * step)
+    return (8 * near - far) / (12 * step)
+
+
+def dense_jacobian(function, points):
+    """Return ``d function / d points`` ``(batch, D, D)`` by central differences."""
+    batch, dim = points.shape
+
+    def shifted(step):
+        # All D shifts of all points go through the flow in one call.
+        rows = points[:, None, :] + step * np.eye(dim)
+        return function(rows.reshape(-1, dim)).reshape(batch, dim, dim)
+
+    return np.swapaxes(central_differences(shifted), 1, 2)
+
+
 def normal_log_prob(z, mean=(0.0, 0.0), covariance=((1.0, 0.0), (0.0, 1.0))):
     """Return the log-density of a multivariate Gaussian."""
     away = np.asarray(z) - np.asarray(mean)

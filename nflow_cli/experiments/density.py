@@ -60,7 +60,7 @@ class DensityExperiment(Experiment):
         from nflow_cli.writing import write_csv, write_file, write_npy
 
         rows = (np.column_stack([x, log_q]) for _, x, log_q in trained.batches(n, seed))
-        columns = trained.columns
+        columns = [*(f"z{i + 1}" for i in range(trained.dim)), "log_q"]
         if path.suffix.lower() == ".csv":
             write_file(path, lambda file: write_csv(file, columns, rows))
         else:

@@ -29,9 +29,14 @@ class Flow(keras.layers.Layer):
     A log-determinant has the shape ``(...)``. The parameters of a flow are kept raw (free in R)
     and constrained where they are used, so that every value of them is a bijection.
 
+    Attributes:
+        dim: D, known once the layer is built.
+
     Raises:
         ConfigError: As :func:`keep_precision` does.
     """
+
+    dim: int
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
@@ -104,7 +109,8 @@ class ElementaryFlow(Flow):
 
     def build(self, input_shape: Any) -> None:
         """Create the raw weights for points of ``input_shape[-1]`` dimensions."""
-        values = self.initial_values(np.random.default_rng(self.seed), 1, input_shape[-1])
+        self.dim = input_shape[-1]
+        values = self.initial_values(np.random.default_rng(self.seed), 1, self.dim)
         self.parameters = {
             name: add_initialised_weight(self, name, values[name][0])
             for name in self.vectors + self.scalars

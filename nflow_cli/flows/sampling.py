@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from nflow_cli.arguments import whole_number
-from nflow_cli.distributions import LOG_2PI
+from nflow_cli.constants import LOG_2PI
 from nflow_cli.errors import ConfigError
 from nflow_cli.flows.base import keep_precision
 

@@ -42,14 +42,14 @@ class FlowStack(Flow):
 
     def build(self, input_shape: Any) -> None:
         """Create the raw weights for points of ``input_shape[-1]`` dimensions."""
-        self._dim = input_shape[-1]
+        self.dim = input_shape[-1]
         self.parameters = [
             {
                 name: add_initialised_weight(self, f"{position}_{name}", values[name])
                 for name in kind.vectors + kind.scalars
             }
             for position, (kind, values) in enumerate(
-                zip(self.kinds, self.initial_values(self._dim))
+                zip(self.kinds, self.initial_values(self.dim))
             )
         ]
 

@@ -8,7 +8,6 @@ from catalogue import (
     DTYPES,
     ROUND_TRIP,
     compiled,
-    dense_jacobian,
     eps_of,
     evaluate,
     gradients,
@@ -16,6 +15,7 @@ from catalogue import (
     to_numpy,
 )
 from keras import ops
+from truth import dense_jacobian
 
 from nflow_cli.flows import AmortizedFlowStack, FlowStack
 from nflow_cli.flows.amortized import INITIAL_SPREAD

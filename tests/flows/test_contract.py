@@ -7,9 +7,7 @@ from catalogue import (
     ROUND_TRIP,
     apply,
     build,
-    central_differences,
     curvatures,
-    dense_jacobian,
     eps_of,
     evaluate,
     gradients,
@@ -19,6 +17,7 @@ from catalogue import (
     to_numpy,
 )
 from keras import ops
+from truth import central_differences, dense_jacobian
 
 every_flow = pytest.mark.parametrize("name", CATALOGUE)
 # Few shapes, used again and again: JAX compiles for each of them.

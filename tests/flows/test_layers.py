@@ -84,6 +84,13 @@ def test_every_weight_is_trainable_and_has_its_shape(name):
 
 
 @every_flow
+def test_a_built_flow_knows_the_dimension_of_its_points(name):
+    layer = CATALOGUE[name](seed=3)
+    layer(points())
+    assert layer.dim == DIM
+
+
+@every_flow
 @pytest.mark.parametrize("policy", ["float32", "float64", "mixed_float16"])
 def test_symbolic_outputs_have_the_shapes_and_types_of_eager_ones(name, policy):
     layer = CATALOGUE[name](seed=3, dtype=policy)

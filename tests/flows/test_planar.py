@@ -7,7 +7,6 @@ from catalogue import (
     DTYPES,
     LOG_DET,
     ROUND_TRIP,
-    central_differences,
     eps_of,
     gradients,
     norm,
@@ -16,6 +15,7 @@ from catalogue import (
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from keras import ops
+from truth import central_differences
 
 from nflow_cli.flows import PlanarFlow
 from nflow_cli.flows.compose import run_flows

@@ -57,9 +57,10 @@ class Table(DensityExperiment):
     def load(self, run: RunDirectory) -> Any:
         """Return the density that was trained, in the units of the points."""
         from nflow_cli.run_data import units_of
-        from nflow_cli.trained import TrainedOnPoints
+        from nflow_cli.trained import TrainedDensity
 
-        return TrainedOnPoints(run.path, self.config, self.load_model(run), units_of(run))
+        units = units_of(run, self.config.dim)
+        return TrainedDensity(run.path, self.config, self.load_model(run), units)
 
     def ruined(self, summary: Summary) -> Caveat | None:
         """Tell a fit that is worse than its base."""

@@ -39,9 +39,9 @@ class Target(DensityExperiment):
 
     def load(self, run: RunDirectory) -> Any:
         """Return the density that was trained."""
-        from nflow_cli.trained import TrainedFlow
+        from nflow_cli.trained import TrainedDensity
 
-        return TrainedFlow(run.path, self.config, self.load_model(run))
+        return TrainedDensity(run.path, self.config, self.load_model(run))
 
     def ruined(self, summary: Summary) -> Caveat | None:
         """Tell a fit that is worse than its base."""
@@ -55,11 +55,11 @@ class Target(DensityExperiment):
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> tuple[Rows, list[Caveat]]:
         """Judge a fit by fresh samples, and by points if there are any."""
-        from nflow_cli.evaluation import score
-        from nflow_cli.scores import likelihood, log_ratios
+        from nflow_cli.evaluation import evaluate_samples
+        from nflow_cli.scores import likelihood
 
         n = samples or self.config.evaluate.samples
-        scores = score(log_ratios(trained, n, seed), getattr(trained.target, "log_z", None))
+        scores = evaluate_samples(trained, trained.target, seed, n).scores
         caveats = self.caveats({**recorded, **scores})
         lines = rows.evaluated_rows(trained, scores, n, seed, caveats)
         if data is not None:

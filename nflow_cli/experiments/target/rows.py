@@ -63,6 +63,6 @@ def evaluated_rows(trained: Any, scores: Summary, n: int, seed: int, caveats: Ca
 
 def _log_z(scores: Summary, trained: Any) -> str:
     estimate = f"{scores['estimated_log_z']:.5f} ± {scores['log_z_standard_error']:.5f} nats"
-    true = getattr(trained.target, "log_z", None)
+    true = trained.target.log_z
     bound = "a lower bound, " if trained.base.bounded else ""
     return f"{estimate} ({bound}true: {'unknown' if true is None else f'{true:.5f}'})"

@@ -1,0 +1,6 @@
+"""Numbers that several modules share. No Keras here."""
+
+import math
+
+LOG_2PI = math.log(2 * math.pi)
+FAR = 1e15  # beyond it float32 squares overflow, and every density here is 0

@@ -1,0 +1,1 @@
+"""Densities that can be sampled and computed exactly."""

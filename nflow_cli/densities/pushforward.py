@@ -1,0 +1,242 @@
+"""A base distribution pushed through flows: its samples, and its exact density."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.arguments import whole_number
+from nflow_cli.constants import FAR
+from nflow_cli.densities.units import IDENTITY, Units
+from nflow_cli.distributions import Base
+from nflow_cli.errors import DataError
+from nflow_cli.flows import FlowStack
+from nflow_cli.flows.compose import run_flows
+from nflow_cli.streams import stream
+
+CHUNK = 100_000  # points at a time: bounds the memory
+
+
+class Draw(NamedTuple):
+    """Samples of a density, and what they were made from.
+
+    Attributes:
+        start: How many samples were drawn before these.
+        z0: Samples of the base ``(m, D)``.
+        x: Their images ``(m, D)``, in the user's units.
+        log_q: The log-density at ``x`` in nats ``(m,)``.
+    """
+
+    start: int
+    z0: np.ndarray
+    x: np.ndarray
+    log_q: np.ndarray
+
+
+class FlowDensity:
+    """The density ``q`` of ``x = u^-1(f(z0))``, ``z0`` from a base ``q0``, ``f`` the flows.
+
+    ``log q(x) = log q0(z0) - log|det df/dz0| + log|det du/dx|`` in nats (arXiv 1505.05770, eq. 5),
+    where ``u`` takes the user's units to the coordinates of the flows.
+
+    :meth:`push` and :meth:`pull` take and return tensors in these coordinates; all other methods
+    take and return arrays in the user's units, of any length in bounded memory.
+
+    Args:
+        base: ``q0``.
+        flow: ``f``, built.
+        units: ``u``.
+    """
+
+    def __init__(self, base: Base, flow: FlowStack, units: Units = IDENTITY):
+        self.base, self.flow, self.units = base, flow, units
+
+    @property
+    def dim(self) -> int:
+        """D, of the points."""
+        return self.flow.dim
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of points and log-densities: that of the flows, or float64 in other units."""
+        return np.result_type(self.flow.variable_dtype, self.units.dtype)
+
+    def push(self, z0: Any) -> tuple[Any, Any]:
+        """Return ``z = f(z0)`` ``(..., D)`` and ``log q0(z0) - log|det df/dz0|`` ``(...)``."""
+        z, log_det = self.flow.forward_and_log_det(z0)
+        return z, self.base.log_prob(z0) - log_det
+
+    def pull(self, z: Any) -> tuple[Any, Any]:
+        """Return ``z0 = f^-1(z)`` ``(..., D)`` and ``log q0(z0) + log|det df^-1/dz|`` ``(...)``."""
+        z0, log_det = self.flow.inverse_and_log_det(z)
+        return z0, self.base.log_prob(z0) + log_det
+
+    def draw(self, n: int, rng_of: Callable[[int], np.random.Generator]) -> Iterator[Draw]:
+        """Draw ``n`` samples, some at a time.
+
+        Args:
+            n: How many.
+            rng_of: Returns the generator of the base samples of each chunk, by its number.
+        """
+        for start in range(0, n, CHUNK):
+            shape = (min(CHUNK, n - start), self.dim)
+            z0 = self.base.sample(rng_of(start // CHUNK), shape)
+            z, log_q = map(ops.convert_to_numpy, self.push(self._tensor(z0)))
+            yield Draw(start, z0, self.units.outside(z), self.units.log_prob_outside(log_q))
+
+    def batches(self, n: int, seed: int = 0) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Draw what :meth:`sample` does, some at a time.
+
+        Yields:
+            The number of points before, the points ``(m, D)``, and ``log q`` at them ``(m,)`` in
+            nats.
+        """
+        n = whole_number("n", n, error=DataError)
+        for draw in self.draw(n, lambda chunk: stream(seed, "samples", chunk)):
+            yield draw.start, draw.x, draw.log_q
+
+    def sample(self, n: int, seed: int = 0) -> np.ndarray:
+        """Draw ``n`` points ``(n, D)``, of ``dtype``. Those of a smaller ``n`` come first."""
+        points = np.empty((whole_number("n", n, error=DataError), self.dim), self.dtype)
+        for start, x, _ in self.batches(n, seed):
+            points[start : start + len(x)] = x
+        return points
+
+    def log_prob(self, x: Any) -> np.ndarray:
+        """Return the exact ``log q(x)`` in nats.
+
+        Args:
+            x: Points ``(..., D)``.
+
+        Returns:
+            ``(...)``, of ``dtype``; ``-inf`` where ``q`` is 0: outside the image of a bounded base,
+            and beyond ``FAR``; NaN for a point with a NaN in it.
+
+        Raises:
+            DataError: If ``x`` are not numbers in rows of D.
+        """
+        points = self._points(x)
+        z = self._rows(self.units.inside(points))
+        log_q = np.empty(len(z), z.dtype)
+        for part in chunks(len(z)):
+            log_q[part] = ops.convert_to_numpy(self.pull(self._tensor(z[part]))[1])
+        return self._outside(log_q, z).reshape(points.shape[:-1])
+
+    def latent(self, x: Any) -> np.ndarray:
+        """Return ``f^-1(u(x))``: what :meth:`from_latent` takes to points ``x`` ``(..., D)``.
+
+        Raises:
+            DataError: If ``x`` are not numbers in rows of D.
+        """
+        points = self._points(x)
+        z0 = self._rows(self.units.inside(points))
+        for part in chunks(len(z0)):
+            z0[part] = ops.convert_to_numpy(self.pull(self._tensor(z0[part]))[0])
+        return z0.reshape(points.shape)
+
+    def from_latent(self, z0: Any) -> np.ndarray:
+        """Return ``u^-1(f(z0))`` of latent points ``(..., D)``: a sample, if they are the base's.
+
+        Raises:
+            DataError: If ``z0`` are not numbers in rows of D.
+        """
+        points = self._points(z0)
+        z = self._rows(points)
+        for part in chunks(len(z)):
+            z[part] = ops.convert_to_numpy(self.push(self._tensor(z[part]))[0])
+        return self.units.outside(z).reshape(points.shape)
+
+    def base_log_prob(self, x: np.ndarray) -> np.ndarray:
+        """Return the log-density ``(n,)`` in nats at ``x`` ``(n, D)`` of the base without flows."""
+        z = ops.convert_to_tensor(self.units.inside(x))
+        return self.units.log_prob_outside(ops.convert_to_numpy(self.base.log_prob(z)))
+
+    def partial_log_densities(self, points: Mapping[int, Any]) -> dict[int, np.ndarray]:
+        """Return the log-density after the first k flows at ``points[k]``, for each k, in nats.
+
+        One pass down the stack serves all: at flow k the points of ``points[k]`` join those of the
+        longer stacks.
+
+        Args:
+            points: By k, points ``(m, D)``, as arrays or whatever gives them when it is sliced.
+        """
+        log_q = {k: np.empty(len(points[k]), self.dtype) for k in points}
+        for parts in _joint_parts({k: len(points[k]) for k in sorted(points, reverse=True)}):
+            z = {k: self._rows(self.units.inside(points[k][part])) for k, part in parts.items()}
+            for k, values in self._pull_partly(z).items():
+                log_q[k][parts[k]] = self._outside(values, z[k])
+        return log_q
+
+    def _pull_partly(self, points: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+        """Return what :meth:`partial_log_densities` does of a few points, k falling."""
+        dtype = self.flow.variable_dtype
+        z, total = ops.zeros((0, self.dim), dtype), ops.zeros((0,), dtype)
+        for k in range(max(points), -1, -1):
+            if k in points:
+                z = ops.concatenate([z, self._tensor(points[k])])
+                total = ops.concatenate([total, ops.zeros((len(points[k]),), dtype)])
+            if k > 0:
+                kind, parameters = self.flow.flow_at(k - 1)
+                z, log_det = run_flows([kind], [parameters], 1, z, inverse=True)
+                total = total + log_det
+        log_q = ops.convert_to_numpy(self.base.log_prob(z) + total)
+        ends = np.cumsum([len(part) for part in points.values()])
+        return dict(zip(points, np.split(log_q, ends[:-1])))
+
+    def partial_samples(self, z0: np.ndarray, ks: Sequence[int]) -> np.ndarray:
+        """Return where the first k flows take ``z0`` ``(n, D)``, for each of ``ks``: ``(P, n, D)``.
+
+        What part of a density lies in a frame is counted by these: a sum over the frame's grid
+        misses what is narrower than its cells.
+        """
+        z, images = self._tensor(z0), {0: z0}
+        for k in range(1, self.flow.k + 1):
+            kind, parameters = self.flow.flow_at(k - 1)
+            z, _ = run_flows([kind], [parameters], 1, z)
+            if k in ks:
+                images[k] = ops.convert_to_numpy(z)
+        return self.units.outside(np.stack([images[k] for k in ks]))
+
+    def _points(self, x: Any) -> np.ndarray:
+        """Return points as an array of float64, or refuse them."""
+        try:
+            points = np.asarray(x)
+            received = f"shape {points.shape}, dtype {points.dtype}"
+            points = points.astype(np.float64) if points.dtype.kind in "fiub" else None
+        except ValueError:  # rows of different lengths
+            points, received = None, "rows of different lengths"
+        if points is None or not points.ndim or points.shape[-1] != self.dim:
+            raise DataError(
+                f"expected points (..., {self.dim}): numbers in rows of {self.dim}. "
+                f"Received: {received}"
+            )
+        return points
+
+    def _rows(self, z: np.ndarray) -> np.ndarray:
+        """Return points as rows ``(n, D)`` of the flows' type, none of them beyond ``FAR``."""
+        return np.clip(z, -FAR, FAR).astype(self.flow.variable_dtype).reshape(-1, self.dim)
+
+    def _outside(self, log_q: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Return log-densities at rows ``z`` in the user's units, ``-inf`` beyond ``FAR``."""
+        far = np.abs(z).max(axis=-1) >= FAR
+        return self.units.log_prob_outside(np.where(far, -np.inf, log_q).astype(log_q.dtype))
+
+    def _tensor(self, array: np.ndarray) -> Any:
+        return ops.convert_to_tensor(array, self.flow.variable_dtype)
+
+
+def chunks(n: int) -> Iterator[slice]:
+    """Cut ``n`` rows into as many as are computed at a time."""
+    return (slice(start, start + CHUNK) for start in range(0, n, CHUNK))
+
+
+def _joint_parts(lengths: Mapping[int, int]) -> Iterator[dict[int, slice]]:
+    """Cut arrays of some lengths, as if they were one, into chunks: slices by the array's key."""
+    firsts = dict(zip(lengths, np.cumsum([0, *lengths.values()]).tolist()))
+    for part in chunks(sum(lengths.values())):
+        slices = {
+            key: slice(max(part.start - first, 0), min(part.stop - first, lengths[key]))
+            for key, first in firsts.items()
+        }
+        yield {key: rows for key, rows in slices.items() if rows.start < rows.stop}

@@ -1,0 +1,276 @@
+import numpy as np
+import pytest
+from keras import ops
+from stacks import STACKS, every_stack, make
+from truth import (
+    chi_square_excess,
+    dense_jacobian,
+    float64,
+    needs_float64,
+    normal_log_prob,
+    push,
+    to_numpy,
+)
+
+from nflow_cli.densities import pushforward
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.units import IDENTITY, Standardisation
+from nflow_cli.distributions import StandardNormal, UniformBox
+from nflow_cli.errors import ConfigError, DataError
+from nflow_cli.flows import FlowStack
+
+every_dim = pytest.mark.parametrize("dim", [1, 3, 5])
+every_unit = pytest.mark.parametrize("standardised", [False, True], ids=["identity", "units"])
+
+
+def units_of(dim):
+    """Return units that differ between coordinates."""
+    scale = 10.0 ** np.arange(-1, dim - 1)
+    return Standardisation(3.0 + np.arange(dim), scale)
+
+
+def density(name="mixed", base=None, standardised=False, dim=2, **options):
+    units = units_of(dim) if standardised else IDENTITY
+    return FlowDensity(base or StandardNormal(), make(name, dim=dim, **options), units)
+
+
+def images(q, z0):
+    """Return where a density's base samples go, by the paper's formulas in NumPy."""
+    return q.units.outside(push(q.flow, z0)[0])
+
+
+@every_dim
+@every_unit
+@pytest.mark.parametrize("name", STACKS)
+@needs_float64
+@float64()
+def test_the_density_is_that_of_a_dense_jacobian(name, dim, standardised):
+    q = density(name, dim=dim, standardised=standardised, dtype="float64")
+    z0 = 1.5 * np.random.default_rng(dim).standard_normal((50, dim))
+    jacobian = dense_jacobian(lambda z: images(q, z), z0)
+    expected = normal_log_prob(z0, np.zeros(dim), np.eye(dim))
+    expected -= np.linalg.slogdet(jacobian)[1]
+    log_q = q.log_prob(images(q, z0))
+    assert (q.dim, log_q.dtype) == (dim, np.float64)
+    np.testing.assert_allclose(log_q, expected, 1e-7, 1e-7)
+
+
+@pytest.mark.parametrize(("dim", "n"), [(1, 4001), (3, 101)])
+@every_unit
+def test_the_density_integrates_to_1_over_a_grid(dim, n, standardised):
+    q = density(dim=dim, standardised=standardised)
+    samples = q.sample(20_000)
+    away = 1.5 * np.abs(samples - samples.mean(axis=0)).max(axis=0)
+    axes = np.linspace(samples.mean(axis=0) - away, samples.mean(axis=0) + away, n).T
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    mass = np.exp(q.log_prob(points).astype(float)).sum() * np.prod(axes[:, 1] - axes[:, 0])
+    assert abs(mass - 1) < 1e-3
+
+
+@every_unit
+def test_the_density_integrates_to_1_by_importance_sampling(standardised):
+    q, n = density(dim=5, standardised=standardised), 100_000
+    samples = q.sample(n).astype(float)
+    mean, covariance = samples.mean(axis=0), 2 * np.cov(samples.T)
+    x = np.random.default_rng(0).multivariate_normal(mean, covariance, n)
+    w = np.exp(q.log_prob(x) - normal_log_prob(x, mean, covariance))
+    error = w.std() / np.sqrt(n)
+    assert abs(w.mean() - 1) < 4 * error and error < 0.02
+
+
+@every_unit
+def test_the_log_density_is_that_of_the_papers_formulas_in_float32(standardised):
+    q = density(standardised=standardised)
+    z0 = np.random.default_rng(0).standard_normal((1_000, 2))
+    z, log_det = push(q.flow, z0)
+    log_q = q.log_prob(q.units.outside(z))
+    assert log_q.dtype == (np.float64 if standardised else np.float32)
+    away = np.log(q.units.scale).sum() if standardised else 0.0
+    np.testing.assert_allclose(log_q, normal_log_prob(z0) - log_det - away, atol=2e-4)
+
+
+@every_unit
+def test_samples_are_the_images_of_the_base_samples(standardised):
+    q = density(standardised=standardised)
+    first, second = q.draw(150_000, lambda chunk: np.random.default_rng(chunk))
+    assert (first.start, second.start) == (0, 100_000)
+    z0 = StandardNormal().sample(np.random.default_rng(1), (50_000, 2))
+    np.testing.assert_array_equal(second.z0, z0)
+    x = images(q, second.z0.astype(float))
+    np.testing.assert_allclose(second.x, x, 1e-4, 1e-4 * x.std())
+    np.testing.assert_allclose(second.log_q, q.log_prob(second.x), atol=1e-3)
+    assert first.x.dtype == first.log_q.dtype == q.dtype
+
+
+def test_samples_follow_the_density():
+    q = density()
+    samples = q.sample(20_000, seed=3)
+    assert (samples.shape, samples.dtype) == ((20_000, 2), np.float32)
+    assert chi_square_excess(samples, lambda x: np.exp(q.log_prob(x).astype(float)), 4.0) < 4
+
+
+def test_the_density_of_each_sample_comes_with_it():
+    q = density()
+    (start, x, log_q), *rest = q.batches(500, seed=1)
+    assert (start, rest) == (0, [])
+    np.testing.assert_array_equal(x, q.sample(500, seed=1))
+    np.testing.assert_allclose(log_q, q.log_prob(x), atol=1e-4)
+
+
+def test_a_seed_fixes_the_samples_whatever_their_number(monkeypatch):
+    q = density()
+    monkeypatch.setattr(pushforward, "CHUNK", 30)
+    many = q.sample(100, seed=5)
+    for n in (0, 1, 29, 30, 31, 60, 99):
+        np.testing.assert_allclose(q.sample(n, seed=5), many[:n], atol=1e-5)
+    assert len(np.unique(many, axis=0)) == 100
+    assert not np.intersect1d(q.sample(100, seed=6), many).size
+    np.testing.assert_array_equal(q.sample(100), q.sample(100, seed=0))
+
+
+@every_unit
+def test_latent_points_are_those_that_samples_were_made_from(standardised):
+    q = density(standardised=standardised)
+    (draw,) = q.draw(2_000, lambda chunk: np.random.default_rng(0))
+    np.testing.assert_allclose(q.latent(draw.x), draw.z0, atol=1e-3)
+    np.testing.assert_allclose(q.from_latent(draw.z0), draw.x, 1e-5, 1e-5)
+
+
+@every_stack
+@every_unit
+def test_points_come_back_from_their_latent_points(name, standardised):
+    q = density(name, standardised=standardised)
+    x = q.units.outside(3 * np.random.default_rng(0).standard_normal((7, 30, 2)))
+    z0 = q.latent(x)
+    assert (z0.shape, z0.dtype) == ((7, 30, 2), np.float32)
+    back = q.from_latent(z0)
+    assert (back.shape, back.dtype) == (x.shape, q.dtype)
+    np.testing.assert_allclose(back, x, 1e-5, 1e-4 * x.std())
+
+
+@every_unit
+def test_the_base_alone_has_its_density_in_the_users_units(standardised):
+    q = density(standardised=standardised)
+    x = np.random.default_rng(0).standard_normal((20, 2))
+    mean, scale = (q.units.mean, q.units.scale) if standardised else (np.zeros(2), np.ones(2))
+    expected = normal_log_prob(x, mean, np.diag(scale**2))
+    np.testing.assert_allclose(q.base_log_prob(x), expected, 1e-6)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (7,), (3, 4), (2, 0, 3)])
+def test_points_keep_their_leading_shape(shape, monkeypatch):
+    monkeypatch.setattr(pushforward, "CHUNK", 5)
+    q = density()
+    x = np.random.default_rng(0).standard_normal((*shape, 2))
+    log_q = q.log_prob(x)
+    assert (log_q.shape, log_q.dtype) == (shape, np.float32)
+    each = [float(q.log_prob(point)) for point in x.reshape(-1, 2)]
+    np.testing.assert_allclose(log_q.ravel(), each, rtol=1e-5)
+    assert q.latent(x).shape == q.from_latent(x).shape == (*shape, 2)
+
+
+def test_lists_and_whole_numbers_are_points():
+    q = density()
+    np.testing.assert_array_equal(q.log_prob([[1, 2]]), q.log_prob(np.array([[1.0, 2.0]])))
+
+
+@pytest.mark.parametrize(
+    "x", [1.0, [1.0], [[1.0, 2.0, 3.0]], [["a", "b"]], [[1.0, 2.0], [3.0]], None, [[1j, 0]]]
+)
+@pytest.mark.parametrize("method", ["log_prob", "latent", "from_latent"])
+def test_anything_but_points_is_refused(x, method):
+    with pytest.raises(DataError, match=r"expected points \(\.\.\., 2\).*Received: ") as caught:
+        getattr(density("empty"), method)(x)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_number_or_a_seed_that_counts_nothing_is_refused():
+    q = density()
+    for n in (-1, 2.5, "5", True, None):
+        with pytest.raises(DataError, match=rf"expected a whole number.*Received: n={n!r}"):
+            q.sample(n)
+    for seed in (1.5, True, "1", -1):
+        with pytest.raises(ConfigError, match=rf"expected a whole.*Received: seed={seed!r}"):
+            q.sample(5, seed=seed)
+    np.testing.assert_array_equal(q.sample(np.int64(3), np.int64(1)), q.sample(3, 1))
+
+
+@pytest.mark.parametrize("base", [StandardNormal(), UniformBox()])
+def test_far_points_have_no_density_and_nan_stays_nan(base):
+    points = np.array([[1e30, 0], [0, -np.inf], [3e14, 0], [np.nan, 0], [1e30, np.nan]])
+    q = density(base=base)
+    for far in (q.log_prob(points), q.partial_log_densities({5: points})[5]):
+        assert (far[:2] == -np.inf).all() and far[2] < -1e25 and np.isnan(far[3:]).all()
+
+
+def test_outside_the_image_of_a_bounded_base_the_density_is_0():
+    q = density("radial", base=UniformBox())
+    corners = np.array([[2.99, -2.99], [-2.9, 2.9], [0.1, 0.2], [3.01, 0], [-3.1, 3.1], [0, -99]])
+    moved = images(q, corners)
+    assert list(q.log_prob(moved) > -np.inf) == [True, True, True, False, False, False]
+
+
+def first_flows(stack, k):
+    """Return a stack of the first ``k`` flows of another."""
+    first = FlowStack(stack.pattern, k, seed=0, dtype=stack.variable_dtype)
+    first.build((None, stack.dim))
+    for own, whole in zip(first.parameters, stack.parameters):
+        for key, variable in own.items():
+            variable.assign(to_numpy(whole[key])[: variable.shape[0]])
+    return first
+
+
+@every_stack
+@pytest.mark.parametrize("chunk", [100_000, 33])
+@every_unit
+@needs_float64
+@float64()
+def test_the_density_after_k_flows_is_that_of_the_first_k_alone(
+    name, chunk, standardised, monkeypatch
+):
+    monkeypatch.setattr(pushforward, "CHUNK", chunk)
+    q = density(name, standardised=standardised, dtype="float64", dim=3)
+    rng = np.random.default_rng(1)
+    points = {k: q.units.outside(rng.standard_normal((20 + k, 3))) for k in range(q.flow.k + 1)}
+    log_q = q.partial_log_densities(points)
+    assert set(log_q) == set(points)
+    for k, x in points.items():
+        first = FlowDensity(StandardNormal(), first_flows(q.flow, k), q.units)
+        np.testing.assert_allclose(log_q[k], first.log_prob(x), 1e-12, 1e-12)
+
+
+def test_only_the_points_asked_for_come_back(monkeypatch):
+    points = np.zeros((3, 2), "float32")
+    asked = {1: points, 3: points[:0], 4: points[:2]}
+    for chunk in (100, 2, 1):
+        monkeypatch.setattr(pushforward, "CHUNK", chunk)
+        log_q = density().partial_log_densities(asked)
+        assert {k: v.shape for k, v in log_q.items()} == {1: (3,), 3: (0,), 4: (2,)}
+
+
+def test_points_that_come_from_outside_a_bounded_base_have_no_density_after_some_flows():
+    far = np.array([[50.0, 50.0], [0.1, 0.1]], "float32")
+    log_q = density("radial", base=UniformBox()).partial_log_densities({4: far, 2: far})
+    for values in log_q.values():
+        assert values[0] == -np.inf
+        assert np.isfinite(values[1])
+
+
+@every_unit
+def test_samples_after_k_flows_are_those_of_the_first_k_alone(standardised):
+    q = density(standardised=standardised)
+    z0 = np.random.default_rng(0).standard_normal((100, 2)).astype("float32")
+    samples = q.partial_samples(z0, [0, 3, 5])
+    for k, x in zip([0, 3, 5], samples, strict=True):
+        expected = q.units.outside(push(first_flows(q.flow, k), z0)[0])
+        np.testing.assert_allclose(x, expected, 1e-4, 1e-4 * expected.std())
+
+
+def test_push_and_pull_take_any_leading_shape():
+    q = density()
+    z0 = ops.convert_to_tensor(np.random.default_rng(0).standard_normal((3, 4, 2)), "float32")
+    z, log_q = q.push(z0)
+    again, log_q_again = q.pull(z)
+    np.testing.assert_allclose(to_numpy(again), to_numpy(z0), atol=1e-4)
+    np.testing.assert_allclose(to_numpy(log_q), to_numpy(log_q_again), atol=1e-4)
+    assert tuple(log_q.shape) == (3, 4)

@@ -1,0 +1,46 @@
+"""Flow stacks that were not trained, what is made of them, and targets by their formulas."""
+
+import numpy as np
+import pytest
+from truth import to_numpy
+
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.distributions import StandardNormal
+from nflow_cli.flows import FlowStack
+from nflow_cli.targets import Target
+
+STACKS = {
+    "planar": (["planar"], 4),
+    "radial": (["radial"], 4),
+    "mixed": (["planar", "radial"], 5),
+    "empty": (["planar"], 0),
+}
+every_stack = pytest.mark.parametrize("name", STACKS)
+
+
+class Formula(Target):
+    """A target that nothing is known of but its formula."""
+
+    def __init__(self, log_prob):
+        self.formula = log_prob
+
+    def log_prob(self, z):
+        return self.formula(z)
+
+
+def density_of(flow, base=None, dim=2):
+    """Push a base through a stack, which is built for that if it is not."""
+    if not flow.built:
+        flow.build((None, dim))
+    return FlowDensity(base or StandardNormal(), flow)
+
+
+def make(name, seed=0, dtype="float32", spread=0.4, dim=2):
+    """Build a stack and move its weights away from their start."""
+    stack = FlowStack(*STACKS[name], seed=seed, dtype=dtype)
+    stack.build((None, dim))
+    rng = np.random.default_rng(seed)
+    for variable in stack.weights:
+        start = to_numpy(variable.value)
+        variable.assign(start + spread * rng.standard_normal(start.shape).astype(dtype))
+    return stack
