@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.errors import RunDirectoryError
+from nflow_cli.evaluation import Evaluation, evaluate_samples
 from nflow_cli.experiments import Experiment
 from nflow_cli.flow_checks import Flows, Verdict, as_arrays, passed
 from nflow_cli.run_dir import EVALUATION, FILES, METRICS, RUN, SUMMARY, RunDirectory

@@ -64,7 +64,7 @@ class FlowStack(Flow):
             self._assign_initial_values()
 
     def _assign_initial_values(self) -> None:
-        assign_all(self.parameters, self.initial_values(self._dim))
+        assign_all(self.parameters, self.initial_values(self.dim))
 
     def initial_values(self, dim: int) -> list[dict[str, np.ndarray]]:
         """Draw the raw parameters of each position of the pattern."""
