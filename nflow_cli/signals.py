@@ -1,12 +1,15 @@
 """What ends a command: raised where it can end, held back where it cannot. No Keras here."""
 
+import contextlib
+import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from nflow_cli.errors import Interrupted
+from nflow_cli.text import printable
 
 NUMBERS = [signal.SIGINT, signal.SIGTERM]
 # Where the terminal was closed; not where that is to end nothing, as under nohup.
@@ -99,3 +102,22 @@ def restore_handlers(before: dict[int, Any]) -> None:
     """Give the signals back."""
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def hinted(hint: Callable[[], str | None]) -> Iterator[None]:
+    """Let an interruption say what ``hint()`` is, the next thing to do.
+
+    The innermost of several hints is told.
+    """
+    try:
+        yield
+    except Interrupted as interruption:
+        interruption.hint = interruption.hint or hint()
+        raise
+
+
+def interruption_line(interruption: Interrupted, argv: Sequence[str]) -> str:
+    """Say that ``nflow *argv`` was stopped, and what to do next: without a hint, the same again."""
+    hint = interruption.hint or f"to run it again: {shlex.join(['nflow', *argv])}"
+    return printable(f"nflow: interrupted; {hint}")

@@ -13,7 +13,8 @@ import pytest
 from running import NFLOW
 from test_compare import write_run, write_vae
 
-from nflow_cli.cli import layout, main
+from nflow_cli import layout
+from nflow_cli.cli import main
 
 COLUMNS = 80
 

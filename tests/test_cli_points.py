@@ -11,9 +11,8 @@ from running import assert_same_run, run_nflow
 from runs import edit_json, edit_weights
 
 import nflow_cli
-from nflow_cli import config, fit_points
+from nflow_cli import config, fit_points, layout
 from nflow_cli.checks import check_run
-from nflow_cli.cli import layout
 from nflow_cli.errors import NflowError
 from nflow_cli.flow_checks import Outcome
 from nflow_cli.point_data import load_point_data

@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from nflow_cli import __version__
+from nflow_cli import __version__, output
 from nflow_cli.backend import NO_MEMORY, lacks_memory
-from nflow_cli.cli import output
 from nflow_cli.cli.check import check
 from nflow_cli.cli.compare import compare
 from nflow_cli.cli.evaluate import evaluate
@@ -18,11 +17,10 @@ from nflow_cli.cli.plot import plot
 from nflow_cli.cli.presets import presets
 from nflow_cli.cli.resume import resume
 from nflow_cli.cli.sample import sample
-from nflow_cli.cli.stopping import line
 from nflow_cli.cli.sweep import sweep
 from nflow_cli.cli.train_vae import train_vae
 from nflow_cli.errors import DivergenceError, Interrupted, NflowError, one_line
-from nflow_cli.signals import Raised, set_handlers
+from nflow_cli.signals import Raised, interruption_line, set_handlers
 
 
 class _Group(click.Group):
@@ -46,7 +44,7 @@ class _Group(click.Group):
             return self._explained(args, obj=argv, **extra)
         except Interrupted as interruption:
             signals.over = True  # nothing is called before, in which a second one could come
-            click.echo(line(interruption, argv), err=True)
+            click.echo(interruption_line(interruption, argv), err=True)
             sys.exit(128 + interruption.number)
         finally:
             signals.over = True

@@ -4,14 +4,13 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-import click
-
 from nflow_cli import experiments
-from nflow_cli.cli.layout import tell
-from nflow_cli.cli.stopping import hinted
+from nflow_cli.experiments.rows import laid_out
+from nflow_cli.layout import tell
 from nflow_cli.programs import Programs
 from nflow_cli.run_dir import RunDirectory, versions
 from nflow_cli.schema import Config
+from nflow_cli.signals import hinted
 from nflow_cli.text import printable
 
 
@@ -49,7 +48,6 @@ def carry_out(
     from nflow_cli import config as presets
     from nflow_cli.backend import start_tensorflow
     from nflow_cli.cli.draw import draw
-    from nflow_cli.cli.report import laid_out
 
     experiment = experiments.of(config)
     info: dict[str, Any] = {"command": config.command, "argv": list(argv)}
@@ -69,5 +67,5 @@ def carry_out(
             summary = experiment.train(run, data, programs)
             draw(run)
         caveats = experiment.caveats(summary)
-        click.echo(laid_out(experiment.rows(summary, caveats), caveats))
-        click.echo(printable(run.path))
+        print(laid_out(experiment.rows(summary, caveats), caveats))
+        print(printable(run.path))

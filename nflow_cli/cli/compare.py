@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from nflow_cli.cli import layout
+from nflow_cli import layout
 from nflow_cli.cli.options import Command
 from nflow_cli.text import printable
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import click
 
 from nflow_cli.cli.options import Command
-from nflow_cli.cli.report import laid_out
 
 if TYPE_CHECKING:
     from nflow_cli.experiments import Experiment
@@ -32,6 +31,7 @@ def evaluate(run_dir: str, data: str | None, samples: int | None, seed: int | No
     """
     from nflow_cli import experiments
     from nflow_cli.backend import start_tensorflow
+    from nflow_cli.experiments.rows import laid_out
     from nflow_cli.run_dir import SUMMARY, RunDirectory
 
     run = RunDirectory.open(run_dir)

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from nflow_cli.cli.layout import tell
 from nflow_cli.errors import ConfigError
+from nflow_cli.layout import tell
 
 THE_PRESETS = "Default: the preset's."  # for the help of options
 

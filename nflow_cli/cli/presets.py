@@ -2,8 +2,8 @@
 
 import click
 
-from nflow_cli.cli.layout import hanging
 from nflow_cli.cli.options import Command
+from nflow_cli.layout import hanging
 from nflow_cli.text import printable
 
 

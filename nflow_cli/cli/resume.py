@@ -1,11 +1,15 @@
 """``nflow resume``: go on with a run that was stopped."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from nflow_cli.cli.layout import tell
 from nflow_cli.cli.options import Command
-from nflow_cli.schema import Config
+from nflow_cli.layout import tell
 from nflow_cli.text import printable
+
+if TYPE_CHECKING:
+    from nflow_cli.schema import Config
 
 
 @click.command(cls=Command)
@@ -42,7 +46,7 @@ def resume(argv: list[str], run_dir: str, steps: int | None, epochs: int | None)
     carry_out(resolved, run, argv, data)
 
 
-def _extended(config: Config, steps: int | None, epochs: int | None) -> Config:
+def _extended(config: "Config", steps: int | None, epochs: int | None) -> "Config":
     """Return the run's config, with the new total if one is given."""
     from nflow_cli.errors import ConfigError
 

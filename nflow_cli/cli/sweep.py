@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from nflow_cli.cli.layout import tell
 from nflow_cli.cli.options import Command
+from nflow_cli.layout import tell
 from nflow_cli.text import printable
 
 MISSING = "one of SWEEP and --preset is needed: a grid of its own, or a preset to vary"
@@ -53,8 +53,8 @@ def sweep(
     where this one was stopped. A run that fails stops no other. At the end come the figures of all,
     as `nflow compare` prints and draws them; the last line is the folder.
     """
-    from nflow_cli.cli.stopping import hinted
     from nflow_cli.run_dir import RunDirectory
+    from nflow_cli.signals import hinted
     from nflow_cli.sweep import claim, overlap, plan
     from nflow_cli.workers import cores
 

@@ -18,13 +18,12 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
+from nflow_cli import output
 from nflow_cli.backend import NO_MEMORY, lacks_memory
-from nflow_cli.cli import output
-from nflow_cli.cli.stopping import line
 from nflow_cli.errors import BusyError, Interrupted, NflowError, one_line
 from nflow_cli.programs import Programs
 from nflow_cli.run_dir import LOG, RUN, RunDirectory
-from nflow_cli.signals import Raised
+from nflow_cli.signals import Raised, interruption_line
 from nflow_cli.workers import COMPLETED, FAILED, INTERRUPTED, Outcome
 
 PATIENCE = 120  # seconds in which another process that trains the run may save and end
@@ -109,7 +108,7 @@ def _logged(run: RunDirectory, argv: list[str]) -> Iterator[None]:
     try:
         yield
     except Interrupted as interruption:
-        print(line(interruption, argv), file=sys.stderr)
+        print(interruption_line(interruption, argv), file=sys.stderr)
         raise
     except NflowError as error:
         print(f"nflow: error: {one_line(error)}", file=sys.stderr)

@@ -1,13 +1,24 @@
-"""Rows of the tables of figures that experiments share."""
+"""Tables of figures: how they are laid out, and the rows that experiments share."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nflow_cli.caveats import Caveat, marked
+from nflow_cli.layout import hanging
 
 Rows = list[tuple[str, str]]
 Summary = Mapping[str, Any]
 Caveats = Sequence[Caveat]
+
+
+def laid_out(rows: Rows, caveats: Caveats, least: int = 12) -> str:
+    """Lay out rows in two columns, the first of at least so many letters.
+
+    Below them stands what the words beside the figures are short for.
+    """
+    every = [*rows, *((f"[{caveat.word}]", caveat.reason) for caveat in caveats)]
+    width = max(least, *(len(name) for name, _ in every))
+    return "\n".join(hanging(f"{name:<{width}} ", value) for name, value in every)
 
 
 def flow_row(summary: Summary) -> tuple[str, str]:

@@ -7,8 +7,6 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import click
-
 from nflow_cli.text import printable
 
 GAP = 2  # blanks between the columns of a table
@@ -29,7 +27,7 @@ def hanging(head: str, text: str, stream: Any = None) -> str:
 
 def tell(text: str, head: str = "") -> None:
     """Print a note on stderr."""
-    click.echo(hanging(head, text, sys.stderr), err=True)
+    print(hanging(head, text, sys.stderr), file=sys.stderr)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], keys: int) -> str:
