@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from runs import make_run
+from short_runs import make_run
 
 from nflow_cli import backend
 from nflow_cli.errors import NflowError

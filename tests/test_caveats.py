@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runs import SHORT, SHORT_POINTS, SHORT_VAE, make_run
+from short_runs import SHORT, SHORT_POINTS, SHORT_VAE, make_run
 
 from nflow_cli import config, experiments
 from nflow_cli.caveats import annealed_beta, words

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from runs import edit_description, edit_json, edit_weights, make_run
+from short_runs import edit_description, edit_json, edit_weights, make_run
 
 from nflow_cli.checks import check_run
 from nflow_cli.flow_checks import Outcome

@@ -6,7 +6,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from runs import edit_json, make_run
+from short_runs import edit_json, make_run
 
 from nflow_cli.checks import check_run
 from nflow_cli.flow_checks import Outcome

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from running import NFLOW
-from test_compare import write_run, write_vae
+from written_runs import write_run, write_vae
 
 from nflow_cli import layout
 from nflow_cli.cli import main

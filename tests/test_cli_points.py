@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from running import assert_same_run, run_nflow
-from runs import edit_json, edit_weights
+from short_runs import edit_json, edit_weights
 
 import nflow_cli
 from nflow_cli import config, fit_points, layout

@@ -136,7 +136,7 @@ def test_listing_the_presets_loads_no_keras_and_no_matplotlib():
 
 
 def test_pictures_are_drawn_without_keras(tmp_path):
-    from runs import make_run
+    from short_runs import make_run
 
     run = make_run(tmp_path / "run")
     for line in (f"plot {run}", f"compare {run} --output {run}/plots"):

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from test_fuzz import ARRAYS, CONFIGS, HEADERS, SUMMARIES, metrics
+from drawable_runs import ARRAYS, CONFIGS, HEADERS, SUMMARIES, metrics
 
 from nflow_cli import experiments
 from nflow_cli.errors import NflowError

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 import pytest
-from runs import make_run
+from short_runs import make_run
 
 README = Path(__file__).parents[1] / "README.md"
 

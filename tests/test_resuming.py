@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from click.testing import CliRunner
-from runs import make_run
+from short_runs import make_run
 
 from nflow_cli.checkpoints import Checkpoints
 from nflow_cli.cli import main

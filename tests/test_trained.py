@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from runs import edit_description, edit_member, edit_weights, make_run
+from short_runs import edit_description, edit_member, edit_weights, make_run
 from truth import push, to_numpy
 
 import nflow_cli

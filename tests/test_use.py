@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 from running import NFLOW
-from runs import edit_json, edit_weights, make_run
+from short_runs import edit_json, edit_weights, make_run
 
 import nflow_cli
 from nflow_cli.points import read_points

@@ -1,0 +1,64 @@
+"""The files that the pictures of a run are drawn from, of each kind of run."""
+
+import numpy as np
+
+N = 12
+AXIS = np.linspace(-3, 3, N)
+BELL = -(AXIS**2)[:, None] - AXIS**2 / 2
+DOTS = np.linspace(-2, 2, 40).reshape(20, 2)
+IMAGES = np.linspace(0, 1, 3 * 28 * 28).reshape(3, 28, 28)
+STRIP = {
+    **{"deformation_k": np.array([0, 2]), "log_deformation": np.stack([BELL, BELL.T])},
+    **{"deformation_axis_1": AXIS, "deformation_axis_2": AXIS},
+    "deformation_samples": np.stack([DOTS, -DOTS]),
+}
+ARRAYS = {
+    "fit-2d": {
+        **{"axis_1": AXIS, "axis_2": AXIS, "log_target": BELL, "log_base": BELL.T},
+        **{"log_q": BELL - 0.1, "samples": DOTS, "base_samples": -DOTS},
+        **{"target_samples": DOTS[:5], **STRIP},
+    },
+    "points": {
+        **{"axis_1": AXIS, "axis_2": 9 * AXIS, "log_q": BELL - 0.1, "samples": DOTS},
+        **{"test_points": -DOTS, **STRIP},
+    },
+    "train-vae": {
+        **{"base_latents": DOTS, "latents": -DOTS, "latent_axes": np.array([0, 1])},
+        **{"labels": np.arange(20) % 10, "originals": IMAGES, "reconstructions": IMAGES},
+        **{"samples": IMAGES, "manifold": np.stack(2 * [IMAGES[:2]]), "manifold_axis": AXIS[:2]},
+    },
+}
+SUMMARIES = {
+    "fit-2d": {
+        **{"flow": "planar", "k": 2, "target": "multimodal", "kl": 0.25, "log_z": 0.0},
+        **{"kl_standard_error": 0.01, "ess": 0.5, "mass": 1.0},
+        "restarts": {"updates": [5, 20]},
+    },
+    "points": {
+        **{"flow": "planar", "k": 2, "data": {"name": "two-moons"}, "best_update": 20},
+        **{"log_likelihood": -1.5, "log_likelihood_standard_error": 0.1},
+        **{"gaussian_log_likelihood": -2.5, "gaussian_log_likelihood_standard_error": 0.1},
+    },
+    "train-vae": {
+        **{"flow": "planar", "k": 2, "data": {"name": "mnist", "n_test": 30}, "latent_dim": 2},
+        **{"amortized": True, "binarization": "static", "negative_elbo": 100.0, "kl": 20.0},
+        **{"reconstruction": 80.0, "negative_log_likelihood": 95.0, "nll_standard_error": 0.1},
+        **{"nll_samples": 100},
+    },
+}
+HEADERS = {
+    "fit-2d": "update,loss,kl,beta",
+    "points": "update,loss,validation_loss",
+    "train-vae": "epoch,negative_elbo,reconstruction,kl,beta",
+}
+CONFIGS = {
+    "fit-2d": "command: fit-2d\nflow: {k: 2}\n",
+    "points": "command: fit-2d\nflow: {k: 2}\ndata: two-moons\n",
+    "train-vae": "command: train-vae\nflow: {k: 2}\n",
+}
+
+
+def metrics(kind):
+    columns = HEADERS[kind].count(",")
+    rows = [",".join(map(str, [i, *(i / (j + 20) for j in range(columns))])) for i in range(1, 21)]
+    return "\r\n".join([HEADERS[kind], *rows, ""])
