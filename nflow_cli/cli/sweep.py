@@ -56,7 +56,6 @@ def sweep(
     from nflow_cli.run_dir import RunDirectory
     from nflow_cli.signals import hinted
     from nflow_cli.sweep import claim, overlap, plan
-    from nflow_cli.workers import cores
 
     if (sweep is None) == (given["preset"] is None):
         raise click.UsageError(MISSING)
@@ -77,7 +76,7 @@ def sweep(
             restarts = max(run.experiment.restarts for run in runs)
             if note := overlap(resolved.seeds, restarts):
                 tell(note)
-            with _pool(scheduler, min(workers or cores(), len(left))) as pool:
+            with _pool(scheduler, workers, len(left)) as pool:
                 _train(runs, left, failures, folder.path, pool, argv)
         _conclude(folder, failures, [run.name for run in runs])
 
@@ -142,13 +141,13 @@ def _check_data(runs: Sequence[Any]) -> None:
         run.experiment.expect_fits(loaded[run.config.data])
 
 
-def _pool(scheduler: str | None, slots: int) -> AbstractContextManager[Any]:
-    """Return where to train: on a scheduler's workers, or here."""
+def _pool(scheduler: str | None, workers: int | None, count: int) -> AbstractContextManager[Any]:
+    """Return where to train ``count`` runs: on a scheduler's workers, or here."""
     from nflow_cli.errors import NflowError
-    from nflow_cli.workers import local_pool
+    from nflow_cli.workers import cores, local_pool
 
     if scheduler is None:
-        return local_pool(slots)
+        return local_pool(min(workers or cores(), count))
     try:
         from nflow_cli.cluster import cluster_pool
     except ImportError:
