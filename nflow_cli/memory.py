@@ -61,8 +61,7 @@ def _drawn(config: Any) -> int:
 
 def _needed(config: Any) -> float:
     """Return about how many bytes an update takes, and what is drawn ahead; weights are bounded."""
-    dim = 2 if config.command == "fit-2d" else config.model.latent_dim
-    kept = OF_A_SAMPLE + OF_A_FLOW * config.flow.k * dim
+    kept = OF_A_SAMPLE + OF_A_FLOW * config.flow.k * config.dim
     if config.command == "train-vae":
         kept += OF_AN_OUTPUT * _outputs(config)
     drawn = DRAWN_AHEAD * config.train.chunk * _drawn(config)
