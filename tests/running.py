@@ -26,6 +26,21 @@ def run_nflow(folder, *args, **env):
     )
 
 
+PEAK = """
+import resource, sys
+from nflow_cli.cli import main
+main(sys.argv[1:], standalone_mode=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak_memory(folder, *args):
+    """Run ``nflow`` in a process of its own; return the memory that it took at most, in kB."""
+    command = [sys.executable, "-c", PEAK, *map(str, args)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return int(done.stdout.splitlines()[-1])
+
+
 def with_rows(train):
     """Call ``train(directory)``; return what it does, and the rows that it logged."""
     with tempfile.TemporaryDirectory() as folder:

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from running import assert_same_run, with_rows
+from running import assert_same_run, peak_memory, with_rows
 from stacks import Formula, density_of
 from truth import Grid, call, normal_log_prob, push, to_numpy
 
@@ -273,3 +273,11 @@ def test_a_run_without_flows_tells_the_kl_of_its_base(tmp_path):
     assert abs(summary["kl"] - expected) < 4 * summary["kl_standard_error"]
     assert abs(summary["mass"] - 1) < 1e-3
     assert summary["n_parameters"] == 0
+
+
+@pytest.mark.slow
+def test_the_most_samples_and_the_largest_grid_take_bounded_memory(tmp_path):
+    largest = ["--set", "evaluate.samples=100000000", "--set", "evaluate.grid=5000"]
+    short = ["--k", 1, "--steps", 20, "--set", "train.chunk=10", "--output", "run"]
+    assert peak_memory(tmp_path, "fit-2d", *short, *largest) < 2**21
+    assert peak_memory(tmp_path, "check", "run") < 2**21

@@ -3,12 +3,11 @@
 import re
 import shutil
 import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
-from running import NFLOW
+from running import NFLOW, peak_memory
 from short_runs import edit_json, edit_weights, make_run
 
 import nflow_cli
@@ -257,22 +256,9 @@ def test_check_prints_a_line_for_each_check_and_exits_1_if_one_fails(invoke, tmp
 @pytest.mark.slow
 def test_ten_million_points_take_bounded_memory(tmp_path, runs):
     """Twelve times the points of one chunk may cost little more than one."""
-    probe = (
-        "import resource, sys\n"
-        "from nflow_cli.cli import main\n"
-        "main(sys.argv[1:], standalone_mode=False)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
-    )
-    peaks = []
-    for n in (100_000, 10_000_000):
-        command = ["sample", str(runs["flow"]), "-n", str(n), "-o", "points.npy"]
-        done = subprocess.run(
-            [sys.executable, "-c", probe, *command],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        peaks.append(int(done.stdout.splitlines()[-1]))
+    peaks = [
+        peak_memory(tmp_path, "sample", runs["flow"], "-n", n, "-o", "points.npy")
+        for n in (100_000, 10_000_000)
+    ]
     assert np.load(tmp_path / "points.npy", mmap_mode="r").shape == (10**7, 3)
     assert peaks[1] - peaks[0] < 60_000  # kB, where the points alone are 120 MB
