@@ -8,16 +8,11 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from pictures import colour_bar, gaussian, panels, title
 
 from nflow_cli import plotting
 from nflow_cli.caveats import Caveat
 from nflow_cli.plotting import fit2d
-
-
-def gaussian(axis_1, axis_2, mean=0.0, scale=1.0):
-    z_1, z_2 = np.meshgrid(axis_1, axis_2)
-    squares = ((z_1 - mean) / scale) ** 2 + ((z_2 - mean) / scale) ** 2
-    return -squares / 2 - np.log(2 * np.pi * scale**2)
 
 
 def make_evaluation(steps=3, q_scale=1.0):
@@ -70,19 +65,6 @@ UNKNOWN = {"kl": None, "kl_standard_error": None, "ess": None, "mass": None, "lo
 
 def draw(name, arrays, **summary):
     return getattr(fit2d, f"{name}_figure")(arrays, SUMMARY | summary)
-
-
-def panels(figure) -> list[Any]:
-    return [ax for ax in figure.axes if ax.images]
-
-
-def title(figure):
-    return figure.get_suptitle().replace("\N{NO-BREAK SPACE}", " ")
-
-
-def colour_bar(figure):
-    (bar,) = [ax for ax in figure.axes if ax.get_label() == "<colorbar>"]
-    return bar
 
 
 def legend(figure):

@@ -5,10 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from pictures import colour_bar, gaussian, panels, title
 
 from nflow_cli import plotting
 from nflow_cli.plotting import points as plots
-from plotting.test_fit2d import colour_bar, gaussian, panels, title
 
 SUMMARY = {
     **{"flow": "planar,radial", "k": 8, "target": None, "best_update": 400, "kl": None},

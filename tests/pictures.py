@@ -1,0 +1,24 @@
+"""What the tests of pictures look at."""
+
+from typing import Any
+
+import numpy as np
+
+
+def gaussian(axis_1, axis_2, mean=0.0, scale=1.0):
+    z_1, z_2 = np.meshgrid(axis_1, axis_2)
+    squares = ((z_1 - mean) / scale) ** 2 + ((z_2 - mean) / scale) ** 2
+    return -squares / 2 - np.log(2 * np.pi * scale**2)
+
+
+def panels(figure) -> list[Any]:
+    return [ax for ax in figure.axes if ax.images]
+
+
+def title(figure):
+    return figure.get_suptitle().replace("\N{NO-BREAK SPACE}", " ")
+
+
+def colour_bar(figure):
+    (bar,) = [ax for ax in figure.axes if ax.get_label() == "<colorbar>"]
+    return bar
