@@ -20,8 +20,8 @@ PUBLIC = {
     ],
 }
 OF_A_RUN = {  # that is loaded
-    "target-finished": ["flow", "log_prob", "sample"],
-    "points-finished": ["flow", "log_prob", "sample"],
+    "target-finished": ["flow", "from_latent", "latent", "log_prob", "sample"],
+    "points-finished": ["flow", "from_latent", "latent", "log_prob", "sample"],
     "images-finished": ["model", "sample"],
 }
 OF_A_FLOW = ["forward_and_log_det", "inverse_and_log_det"]
