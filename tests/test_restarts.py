@@ -185,7 +185,7 @@ def test_without_halving_the_best_of_all_is_kept():
 
 def test_restarts_are_judged_by_their_kl_at_common_samples():
     settings = preset(restarts=2)
-    kls = Restarts(fit2d.build(settings), settings).judge()
+    kls = Restarts(fit2d.build(settings), settings, PROGRAMS).judge()
     for seed in (0, 1):
         scores = judge(FlowStack(FLOW["pattern"], FLOW["k"], seed=seed), U1(), n=50_000)
         # Both are means over 50,000 samples, of different streams.
