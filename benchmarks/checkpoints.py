@@ -36,18 +36,19 @@ def timed(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def vae(folder: Any, seconds: float) -> tuple[float, float]:
     """Train a VAE; return as :func:`measured`."""
-    from nflow_cli import config, fit_vae
-    from nflow_cli.data import ImageChunks
-    from nflow_cli.images import load_images
+    from nflow_cli.config import presets
+    from nflow_cli.data.images import load_images
+    from nflow_cli.experiments.images import fit as images_fit
+    from nflow_cli.training.chunks import ImageChunks
 
     changes = {"data.name": "mnist-sample", "flow.k": 16}
-    data = config.override(config.read_preset(config.find_preset("mnist-mlp")), changes)
+    data = presets.override(presets.read_preset(presets.find_preset("mnist-mlp")), changes)
 
     def train(epochs: int, directory: Any) -> Any:
-        resolved = config.validate(config.override(data, {"train.epochs": epochs}), "benchmark")
+        resolved = presets.validate(presets.override(data, {"train.epochs": epochs}), "benchmark")
         chunks = ImageChunks(load_images("mnist-sample").x_train, resolved)
-        return fit_vae.train(
-            fit_vae.build(resolved, chunks.batches), chunks, None, resolved, directory
+        return images_fit.train(
+            images_fit.build(resolved, chunks.batches), chunks, None, resolved, directory
         )
 
     epoch = train(5, None).seconds_per_epoch
@@ -56,13 +57,14 @@ def vae(folder: Any, seconds: float) -> tuple[float, float]:
 
 def fit_2d(folder: Any, seconds: float) -> tuple[float, float]:
     """Fit a mixture; return as :func:`measured`."""
-    from nflow_cli import config, fit2d
+    from nflow_cli.config import presets
+    from nflow_cli.experiments.target import fit as target_fit
 
-    data = config.read_preset(config.find_preset("multimodal-planar"))
+    data = presets.read_preset(presets.find_preset("multimodal-planar"))
 
     def train(steps: int, directory: Any) -> Any:
-        resolved = config.validate(config.override(data, {"train.steps": steps}), "benchmark")
-        return fit2d.train(fit2d.build(resolved), resolved, directory)
+        resolved = presets.validate(presets.override(data, {"train.steps": steps}), "benchmark")
+        return target_fit.train(target_fit.build(resolved), resolved, directory)
 
     rate = train(20_000, None).speed.steps_per_second
     return measured(train, int(seconds * rate), folder)
@@ -83,9 +85,9 @@ def main(seconds: float) -> None:
     from nflow_cli.backend import start_tensorflow
 
     start_tensorflow()
-    from nflow_cli.divergence import DivergenceStop
-    from nflow_cli.resuming import Checkpointer
-    from nflow_cli.run_dir import RunDirectory
+    from nflow_cli.runs.directory import RunDirectory
+    from nflow_cli.training.checkpointing import Checkpointer
+    from nflow_cli.training.divergence import DivergenceStop
 
     for part, name in ((Checkpointer, "save"), (DivergenceStop, "on_train_batch_begin")):
         setattr(part, name, timed(getattr(part, name)))

@@ -27,13 +27,14 @@ def nflow(k: int, updates: int) -> dict[str, float]:
     from nflow_cli.backend import start_tensorflow
 
     start_tensorflow()
-    from nflow_cli import config, fit2d
+    from nflow_cli.config import presets
+    from nflow_cli.experiments.target import fit as target_fit
 
-    data = config.read_preset(config.find_preset("multimodal-planar"))
+    data = presets.read_preset(presets.find_preset("multimodal-planar"))
     changes = {"flow.k": k, "train.steps": updates, "train.batch_size": BATCH}
-    resolved = config.validate(config.override(data, changes), "benchmark")
-    model = fit2d.build(resolved)
-    speed = fit2d.train(model, resolved).speed
+    resolved = presets.validate(presets.override(data, changes), "benchmark")
+    model = target_fit.build(resolved)
+    speed = target_fit.train(model, resolved).speed
     return {
         "updates_per_second": speed.steps_per_second,
         "compile": speed.compile_seconds,

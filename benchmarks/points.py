@@ -38,17 +38,17 @@ def kernel_log_prob(train: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def settings_of(preset: str, changes: dict[str, Any]) -> Any:
     """Return a preset with changes, checked."""
-    from nflow_cli import config
+    from nflow_cli.config import presets
 
-    data = config.read_preset(config.find_preset(preset))
-    return config.validate(config.override(data, changes), preset)
+    data = presets.read_preset(presets.find_preset(preset))
+    return presets.validate(presets.override(data, changes), preset)
 
 
 def fit(preset: str, name: str, seed: int, pictures: Path | None) -> dict[str, Any]:
     """Fit one preset to one set; return its summary, and keep its pictures if asked to."""
     from nflow_cli import experiments
-    from nflow_cli.cli.draw import draw
-    from nflow_cli.run_dir import RunDirectory
+    from nflow_cli.experiments.drawing import draw
+    from nflow_cli.runs.directory import RunDirectory
 
     experiment = experiments.of(settings_of(preset, {"data": name, "seed": seed}))
     data = experiment.data()
@@ -69,7 +69,7 @@ def row(label: str, values: list[float]) -> str:
 
 def compare(names: tuple[str, ...], seeds: int, pictures: Path | None) -> None:
     """Print the table of all fits."""
-    from nflow_cli.point_data import load_point_data
+    from nflow_cli.data.points import load_point_data
     from nflow_cli.registry import POINT_SETS
 
     click.echo("| points | density | median | worst | best |\n|---|---|---|---|---|")
@@ -91,8 +91,9 @@ def compare(names: tuple[str, ...], seeds: int, pictures: Path | None) -> None:
 
 def speed(ks: tuple[int, ...], rounds: int, updates: int) -> None:
     """Print updates a second in both directions, medians of rounds in turn."""
-    from nflow_cli import fit2d, fit_points
-    from nflow_cli.point_data import load_point_data
+    from nflow_cli.data.points import load_point_data
+    from nflow_cli.experiments.table import fit as table_fit
+    from nflow_cli.experiments.target import fit as target_fit
 
     data = load_point_data("two-moons", 0)
     click.echo(f"{'K':>4} {'forward':>9} {'inverse':>9} {'ratio':>6}   (updates/s)")
@@ -102,9 +103,9 @@ def speed(ks: tuple[int, ...], rounds: int, updates: int) -> None:
         points = settings_of("points-planar-k32", changes)
         found: list[tuple[float, float]] = []
         for _ in range(rounds):
-            forward = fit2d.train(fit2d.build(target), target).speed.steps_per_second
-            model = fit_points.build(points, data)
-            found.append((forward, fit_points.train(model, data, points).speed.steps_per_second))
+            forward = target_fit.train(target_fit.build(target), target).speed.steps_per_second
+            model = table_fit.build(points, data)
+            found.append((forward, table_fit.train(model, data, points).speed.steps_per_second))
         forward, inverse = (statistics.median(part) for part in zip(*found))
         ratio = statistics.median(b / a for a, b in found)
         click.echo(f"{k:>4} {forward:>9,.0f} {inverse:>9,.0f} {ratio:>6.2f}")

@@ -19,26 +19,27 @@ SINGLES = {
 
 def contenders(names: tuple[str, ...]) -> dict[str, tuple[str, dict[str, Any]]]:
     """Return what to train: preset and changes, by label."""
-    from nflow_cli import config
+    from nflow_cli.config import presets
 
     if names:
         return {name: (name, {}) for name in names}
-    shipped = config.shipped_presets()
-    fits = [n for n, path in shipped.items() if "target" in config.read_preset(path)]
+    shipped = presets.shipped_presets()
+    fits = [n for n, path in shipped.items() if "target" in presets.read_preset(path)]
     return {**SINGLES, **{name: (name, {}) for name in fits}}
 
 
 def train(preset: str, changes: dict[str, Any], run: int) -> dict[str, Any]:
     """Train one preset for the ``run``-th time; return its figures."""
-    from nflow_cli import config, fit2d
-    from nflow_cli.evaluation import evaluate_samples
+    from nflow_cli.config import presets
+    from nflow_cli.evaluation.target import evaluate_samples
+    from nflow_cli.experiments.target import fit as target_fit
 
-    data = config.read_preset(config.find_preset(preset))
-    resolved = config.validate(config.override(data, changes), preset)
+    data = presets.read_preset(presets.find_preset(preset))
+    resolved = presets.validate(presets.override(data, changes), preset)
     seed = run * resolved.train.restarts
     resolved = resolved.model_copy(update={"seed": seed})
-    model = fit2d.build(resolved)
-    fit2d.train(model, resolved)
+    model = target_fit.build(resolved)
+    target_fit.train(model, resolved)
     samples = resolved.evaluate.samples
     return evaluate_samples(model.density, model.target, seed, samples).figures
 

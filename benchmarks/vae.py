@@ -22,17 +22,19 @@ def nflow(k: int, updates: int, data: str) -> dict[str, float]:
     from nflow_cli.backend import start_tensorflow
 
     start_tensorflow()
-    from nflow_cli import config, fit_vae, images
-    from nflow_cli.data import ImageChunks
-    from nflow_cli.training import Clock
+    from nflow_cli.config import presets
+    from nflow_cli.data import images
+    from nflow_cli.experiments.images import fit as images_fit
+    from nflow_cli.training.chunks import ImageChunks
+    from nflow_cli.training.trainer import Clock
 
     x_train = images.load_images(data, fallback=False).x_train
     epochs = 1 + -(-updates * BATCH // len(x_train))  # the first chunk compiles
     changes = {"flow.k": k, "train.batch_size": BATCH, "train.epochs": epochs}
-    preset = config.read_preset(config.find_preset("mnist-mlp"))
-    resolved = config.validate(config.override(preset, changes), "benchmark")
+    preset = presets.read_preset(presets.find_preset("mnist-mlp"))
+    resolved = presets.validate(presets.override(preset, changes), "benchmark")
     chunks, clock = ImageChunks(x_train, resolved), Clock()
-    model = fit_vae.build(resolved, chunks.batches)
+    model = images_fit.build(resolved, chunks.batches)
     model.train_on(chunks, [clock])
     return {"seconds": updates / clock.speed().steps_per_second}
 
@@ -45,7 +47,7 @@ def torch_eager(k: int, updates: int, data: str) -> dict[str, float]:
     from torch.nn import Linear, ReLU, Sequential
     from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
-    from nflow_cli import images
+    from nflow_cli.data import images
 
     torch.manual_seed(0)
     d, h = 40, 400

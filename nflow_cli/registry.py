@@ -14,27 +14,27 @@ FLOWS = {
 }
 
 BASES = {
-    "standard-normal": "nflow_cli.distributions:StandardNormal",
-    "uniform-box": "nflow_cli.distributions:UniformBox",
+    "standard-normal": "nflow_cli.densities.bases:StandardNormal",
+    "uniform-box": "nflow_cli.densities.bases:UniformBox",
 }
 
 TARGETS = {
-    "multimodal": "nflow_cli.targets:Multimodal",
-    "gaussian-from-uniform": "nflow_cli.targets:GaussianFromUniform",
-    "u1": "nflow_cli.targets:U1",
-    "u2": "nflow_cli.targets:U2",
-    "u3": "nflow_cli.targets:U3",
-    "u4": "nflow_cli.targets:U4",
-    "mixture": "nflow_cli.targets:Mixture",
-    "ring": "nflow_cli.targets:Ring",
+    "multimodal": "nflow_cli.densities.targets:Multimodal",
+    "gaussian-from-uniform": "nflow_cli.densities.targets:GaussianFromUniform",
+    "u1": "nflow_cli.densities.targets:U1",
+    "u2": "nflow_cli.densities.targets:U2",
+    "u3": "nflow_cli.densities.targets:U3",
+    "u4": "nflow_cli.densities.targets:U4",
+    "mixture": "nflow_cli.densities.targets:Mixture",
+    "ring": "nflow_cli.densities.targets:Ring",
 }
 
 # Point sets that are drawn from the seed: `fit-2d --data NAME`.
 POINT_SETS = {
-    "two-moons": "nflow_cli.point_sets:two_moons",
-    "pinwheel": "nflow_cli.point_sets:pinwheel",
-    "eight-gaussians": "nflow_cli.point_sets:eight_gaussians",
-    "spirals": "nflow_cli.point_sets:spirals",
+    "two-moons": "nflow_cli.data.point_sets:two_moons",
+    "pinwheel": "nflow_cli.data.point_sets:pinwheel",
+    "eight-gaussians": "nflow_cli.data.point_sets:eight_gaussians",
+    "spirals": "nflow_cli.data.point_sets:spirals",
 }
 
 # The base each target is fitted from unless the preset says otherwise.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nflow_cli.run_dir import RunDirectory
+from nflow_cli.runs.directory import RunDirectory
 
 # The script that pip installed beside the interpreter: what a user types.
 NFLOW = Path(sys.executable).with_name("nflow")
@@ -67,7 +67,7 @@ def same_by_seed(table):
 def saved_weights(path):
     import keras  # here: most that is run needs none in this process
 
-    from nflow_cli.vae import FlowVAE
+    from nflow_cli.models.vae import FlowVAE
 
     model = keras.saving.load_model(path / "model.keras", custom_objects={"FlowVAE": FlowVAE})
     return [keras.ops.convert_to_numpy(weight.value) for weight in model.weights]

@@ -5,8 +5,9 @@ import zipfile
 
 import keras
 
-from nflow_cli import config, experiments
-from nflow_cli.run_dir import CONFIG, RunDirectory
+from nflow_cli import experiments
+from nflow_cli.config import presets
+from nflow_cli.runs.directory import CONFIG, RunDirectory
 
 SHORT = {
     "command": "fit-2d",
@@ -30,9 +31,9 @@ def make_run(path, **changes):
     """Train as ``nflow`` does, with ``changes`` to a short preset; return the run directory."""
     vae = changes.get("command") == "train-vae"
     short = SHORT_VAE if vae else SHORT_POINTS if "data" in changes else SHORT
-    settings = config.validate({**short, **changes}, "a test")
+    settings = presets.validate({**short, **changes}, "a test")
     run = RunDirectory.create("test", str(path))
-    run.write_text(CONFIG, config.dump(settings))
+    run.write_text(CONFIG, presets.dump(settings))
     info = {"command": settings.command, "seed": settings.seed}
     experiment = experiments.of(settings)
     if data := experiment.data():

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from truth import to_numpy
 
+from nflow_cli.densities.bases import StandardNormal
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.distributions import StandardNormal
+from nflow_cli.densities.targets import Target
 from nflow_cli.flows import FlowStack
-from nflow_cli.targets import Target
 
 STACKS = {
     "planar": (["planar"], 4),

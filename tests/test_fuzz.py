@@ -17,13 +17,14 @@ from mutations import (
     wrong_table,
 )
 
-from nflow_cli import config, experiments
-from nflow_cli.cli.draw import draw
+from nflow_cli import experiments
+from nflow_cli.config import presets
 from nflow_cli.errors import NflowError
-from nflow_cli.picture_data import read_picture_data
-from nflow_cli.run_dir import RunDirectory
+from nflow_cli.experiments.drawing import draw
+from nflow_cli.experiments.picture_data import read_picture_data
+from nflow_cli.runs.directory import RunDirectory
 
-PRESETS = [path.read_bytes() for path in config.shipped_presets().values()]
+PRESETS = [path.read_bytes() for path in presets.shipped_presets().values()]
 TOKENS = [token.encode("utf-8", "surrogatepass") for token in YAML]
 
 
@@ -61,7 +62,7 @@ def fuzz_presets(path, count, seed):
     rng, valid = np.random.default_rng(seed), 0
 
     def load():
-        config.dump(config.validate(config.read_preset(path), str(path)))
+        presets.dump(presets.validate(presets.read_preset(path), str(path)))
 
     for _ in range(count):
         path.write_bytes(mutated(rng, PRESETS[rng.integers(len(PRESETS))], TOKENS))

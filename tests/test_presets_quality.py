@@ -2,9 +2,10 @@ import keras
 import numpy as np
 import pytest
 
-from nflow_cli import config, fit2d
-from nflow_cli.evaluation import evaluate_samples
-from nflow_cli.scores import mass_of
+from nflow_cli.config import presets
+from nflow_cli.evaluation.scores import mass_of
+from nflow_cli.evaluation.target import evaluate_samples
+from nflow_cli.experiments.target import fit as target_fit
 
 pytestmark = [
     pytest.mark.slow,
@@ -15,16 +16,16 @@ pytestmark = [
 
 PRESETS = {
     name: path
-    for name, path in config.shipped_presets().items()
-    if "target" in config.read_preset(path)
+    for name, path in presets.shipped_presets().items()
+    if "target" in presets.read_preset(path)
 }
 
 
 @pytest.fixture(scope="module", params=PRESETS)
 def trained(request):
-    settings = config.validate(config.read_preset(PRESETS[request.param]) | {"seed": 0}, "preset")
-    model = fit2d.build(settings)
-    fit2d.train(model, settings)
+    settings = presets.validate(presets.read_preset(PRESETS[request.param]) | {"seed": 0}, "preset")
+    model = target_fit.build(settings)
+    target_fit.train(model, settings)
     return model, evaluate_samples(model.density, model.target, 0, settings.evaluate.samples)
 
 

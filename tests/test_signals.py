@@ -98,7 +98,7 @@ def test_a_second_signal_is_not_held_back(raised):
 MOMENTS = """
 import json, os, random, signal, sys
 from nflow_cli.cli import main
-import nflow_cli.config  # once, not in every process
+import nflow_cli.config.presets  # once, not in every process
 
 def run(moment, out):
     os.dup2(out, 1), os.dup2(out, 2)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from nflow_cli import config
-from nflow_cli.run_dir import RunDirectory
+from nflow_cli.config import presets
+from nflow_cli.runs.directory import RunDirectory
 
 AXIS = np.linspace(-4, 4, 50, dtype="float32")
 
@@ -16,12 +16,12 @@ def log_normal(scale):
 def write_run(path, summary=None, **changes):
     """Write what a finished fit-2d run leaves, with ``changes`` to its config by dotted key."""
     data = {"command": "fit-2d", "target": "u1"}
-    settings = config.validate(
-        config.override(data, {key.replace("__", "."): v for key, v in changes.items()}), "a test"
+    settings = presets.validate(
+        presets.override(data, {key.replace("__", "."): v for key, v in changes.items()}), "a test"
     )
     run = RunDirectory.create("any", str(path))
     with run.recorded({"command": settings.command}):
-        run.write_text("config.yaml", config.dump(settings))
+        run.write_text("config.yaml", presets.dump(settings))
     run.write_evaluation({"axis_1": AXIS, "log_target": log_normal(1), "log_q": log_normal(1.2)})
     figures = {"kl": 0.5, "free_energy": -1.5, "ess": 0.9, "steps_per_second": 1000.0}
     run.write_json("summary.json", {**figures, **(summary or {})})
@@ -29,10 +29,10 @@ def write_run(path, summary=None, **changes):
 
 
 def write_vae(path, summary=None, **changes):
-    settings = config.validate(config.override({"command": "train-vae"}, changes), "a test")
+    settings = presets.validate(presets.override({"command": "train-vae"}, changes), "a test")
     run = RunDirectory.create("any", str(path))
     with run.recorded({"command": "train-vae"}):
-        run.write_text("config.yaml", config.dump(settings))
+        run.write_text("config.yaml", presets.dump(settings))
     figures = {"negative_elbo": 100.0, "negative_log_likelihood": 95.0, "seconds_per_epoch": 2.5}
     data = {"data": {"name": "mnist", "sha256": "0"}}
     run.write_json("summary.json", {**figures, **data, **(summary or {})})

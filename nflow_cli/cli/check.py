@@ -15,13 +15,13 @@ def check(run_dir: str) -> None:
     """
     from nflow_cli.backend import start_tensorflow
     from nflow_cli.errors import NflowError
-    from nflow_cli.run_dir import RunDirectory
+    from nflow_cli.runs.directory import RunDirectory
 
     RunDirectory.open(run_dir)  # a wrong name is told before TensorFlow starts
     failed = count = 0
     start_tensorflow()
-    from nflow_cli.checks import check_run
-    from nflow_cli.flow_checks import Outcome
+    from nflow_cli.evaluation.flow_checks import Outcome
+    from nflow_cli.experiments.check import check_run
 
     for finding in check_run(run_dir):
         count, failed = count + 1, failed + (finding.outcome == Outcome.FAIL)

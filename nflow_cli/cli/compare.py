@@ -31,7 +31,7 @@ def compare(runs: tuple[str, ...], format_: str, output: str | None) -> None:
     and greatest over the seeds, and the name of the best (lowest KL or -ELBO, highest
     log-likelihood). Draws these against K, and the densities of the targets and of the best fits.
     """
-    from nflow_cli.run_dir import SWEEP, RunDirectory
+    from nflow_cli.runs.directory import SWEEP, RunDirectory
 
     is_sweep = len(runs) == 1 and RunDirectory(Path(runs[0])).has(SWEEP)
     present(runs, format_, output, Path(runs[0]) if is_sweep else None)
@@ -44,10 +44,10 @@ def present(
 
     These go to ``output``, or else to the plots of ``sweep``, where there is one.
     """
-    from nflow_cli.compare import gather, group
     from nflow_cli.errors import NflowError
     from nflow_cli.experiments import EXPERIMENTS
-    from nflow_cli.sweep import overlap
+    from nflow_cli.sweeps.compare import gather, group
+    from nflow_cli.sweeps.plan import overlap
 
     results, unfinished = gather(paths)
     if not results:
@@ -146,7 +146,7 @@ def _csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _draw(tables: Sequence[Any], sweep: Any, output: str | None) -> Iterator[Path]:
     """Draw the pictures into ``output``, or into the plots of the sweep; yield their paths."""
     from nflow_cli import plotting
-    from nflow_cli.run_dir import RunDirectory
+    from nflow_cli.runs.directory import RunDirectory
 
     for name, figure in _figures(tables).items():
 
@@ -162,8 +162,8 @@ def _draw(tables: Sequence[Any], sweep: Any, output: str | None) -> Iterator[Pat
 def _figures(tables: Sequence[Any]) -> dict[str, Any]:
     """Return the pictures by name."""
     from nflow_cli import plotting
-    from nflow_cli.caveats import words
-    from nflow_cli.compare import densities
+    from nflow_cli.evaluation.caveats import words
+    from nflow_cli.sweeps.compare import densities
 
     figures: dict[str, Any] = {}
     for groups in tables:

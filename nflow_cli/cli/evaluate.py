@@ -32,7 +32,7 @@ def evaluate(run_dir: str, data: str | None, samples: int | None, seed: int | No
     from nflow_cli import experiments
     from nflow_cli.backend import start_tensorflow
     from nflow_cli.experiments.rows import laid_out
-    from nflow_cli.run_dir import SUMMARY, RunDirectory
+    from nflow_cli.runs.directory import SUMMARY, RunDirectory
 
     run = RunDirectory.open(run_dir)
     config = run.read_config()

@@ -81,19 +81,20 @@ def fit_2d(
     target (K = 8 where none is asked for), or with --data of a preset for points (K = 32). The last
     line printed is the run directory.
     """
-    from nflow_cli import config, experiments
-    from nflow_cli.cli.carry_out import begin
+    from nflow_cli import experiments
     from nflow_cli.cli.options import changes_of, resolve_config
-    from nflow_cli.naming import run_name
+    from nflow_cli.config import presets
+    from nflow_cli.config.naming import run_name
+    from nflow_cli.experiments.run import begin
 
     points, target = options["data"], options["target"]
     if points is not None and target is not None:
         raise click.UsageError("--data and --target: one of the two is fitted; give one")
-    path = _natural_preset(options) if preset is None else config.find_preset(preset)
+    path = _natural_preset(options) if preset is None else presets.find_preset(preset)
     changes = changes_of(options, KEYS)
     for name, other in (("data", "target"), ("target", "data")):
         if options[name] is not None:  # it takes the place of the other
-            changes.insert(0, config.Change(f"--{name}", other, None))
+            changes.insert(0, presets.Change(f"--{name}", other, None))
     resolved = resolve_config("fit-2d", path, assignments, changes)
     data = experiments.of(resolved).data()
     begin(resolved, run_name(resolved, path), output, argv, data)
@@ -101,10 +102,10 @@ def fit_2d(
 
 def _natural_preset(options: dict[str, Any]) -> Path:
     """Find the preset of the target asked for, or of the flow's natural target, or for points."""
-    from nflow_cli import config
+    from nflow_cli.config import presets
 
     pattern = options["flow"] or ["planar"]
     target = options["target"] or registry.NATURAL_TARGETS.get(pattern[0], "multimodal")
     if options["data"] is not None:
         target = None
-    return config.nearest_preset(target, pattern, options["k"])
+    return presets.nearest_preset(target, pattern, options["k"])

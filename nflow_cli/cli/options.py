@@ -69,7 +69,7 @@ def common_options(batch: str) -> Callable[[Any], Any]:
 
 def changes_of(options: Mapping[str, Any], keys: Mapping[str, str]) -> list[Any]:
     """Return what the options that were given change: ``keys`` are dotted, by name of option."""
-    from nflow_cli.config import Change
+    from nflow_cli.config.presets import Change
 
     return [
         Change(f"--{name.replace('_', '-')}", keys[name], value)
@@ -89,13 +89,14 @@ def resolve_config(
         assignments: ``key.path=value`` texts.
         changes: Those of options.
     """
-    from nflow_cli import config, experiments, memory, overrides
-    from nflow_cli.schema import SCHEMAS
+    from nflow_cli import experiments
+    from nflow_cli.config import memory, overrides, presets
+    from nflow_cli.config.schema import SCHEMAS
 
-    data, source = config.read_preset(preset), config.preset_label(preset)
+    data, source = presets.read_preset(preset), presets.preset_label(preset)
     if (other := data.get("command")) != command and other in list(SCHEMAS):  # it may be anything
         raise ConfigError(f"{source}: a preset of `nflow {other}`, not of {command}")
-    changes = [*map(config.parse_assignment, assignments), *changes]
+    changes = [*map(presets.parse_assignment, assignments), *changes]
     schemas = {command: SCHEMAS[command]}
     resolved = overrides.resolve(data, source, changes, schemas)
     resolved, annealing = overrides.in_proportion(resolved, data, changes, schemas)

@@ -21,8 +21,8 @@ def plot(run_dir: str, format_: str) -> None:
 
     Prints the path of each picture.
     """
-    from nflow_cli.cli.draw import draw
-    from nflow_cli.run_dir import RunDirectory
+    from nflow_cli.experiments.drawing import draw
+    from nflow_cli.runs.directory import RunDirectory
 
     run = RunDirectory.open(run_dir)
     with run.locked():

@@ -11,14 +11,14 @@ from nflow_cli.text import printable
 @click.argument("name", required=False)
 def presets(name: str | None) -> None:
     """List the presets with one line each, or print the preset NAME."""
-    from nflow_cli import config
+    from nflow_cli.config import presets
 
     if name is not None:
-        lines = config.preset_text(config.find_preset(name)).split("\n")
+        lines = presets.preset_text(presets.find_preset(name)).split("\n")
         click.echo("\n".join(printable(line.rstrip("\r")) for line in lines), nl=False)
         return
-    shipped = config.shipped_presets()
+    shipped = presets.shipped_presets()
     width = max(map(len, shipped))
     for preset, path in shipped.items():
-        data = config.read_preset(path)
+        data = presets.read_preset(path)
         click.echo(hanging(f"{preset:<{width}}  {data['command']:<9}  ", data["description"]))

@@ -9,7 +9,7 @@ from nflow_cli.layout import tell
 from nflow_cli.text import printable
 
 if TYPE_CHECKING:
-    from nflow_cli.schema import Config
+    from nflow_cli.config.schema import Config
 
 
 @click.command(cls=Command)
@@ -24,8 +24,8 @@ def resume(argv: list[str], run_dir: str, steps: int | None, epochs: int | None)
     larger than before extend it, under the schedule of the new total.
     """
     from nflow_cli import experiments
-    from nflow_cli.cli.carry_out import carry_out
-    from nflow_cli.run_dir import RUN, RunDirectory
+    from nflow_cli.experiments.run import carry_out
+    from nflow_cli.runs.directory import RUN, RunDirectory
 
     run = RunDirectory.open(run_dir)
     record = run.read_json(RUN)

@@ -48,7 +48,7 @@ def sample(run_dir: str, n: int, output: str, seed: int) -> None:
         raise click.BadParameter(f"{output!r} is a folder; expected the name of a file")
     from nflow_cli import experiments
     from nflow_cli.backend import start_tensorflow
-    from nflow_cli.run_dir import RunDirectory
+    from nflow_cli.runs.directory import RunDirectory
 
     run = RunDirectory.open(run_dir)
     experiment = experiments.of(run.read_config())

@@ -53,9 +53,9 @@ def sweep(
     where this one was stopped. A run that fails stops no other. At the end come the figures of all,
     as `nflow compare` prints and draws them; the last line is the folder.
     """
-    from nflow_cli.run_dir import RunDirectory
+    from nflow_cli.runs.directory import RunDirectory
     from nflow_cli.signals import hinted
-    from nflow_cli.sweep import claim, overlap, plan
+    from nflow_cli.sweeps.plan import claim, overlap, plan
 
     if (sweep is None) == (given["preset"] is None):
         raise click.UsageError(MISSING)
@@ -89,19 +89,19 @@ def _resolved(
     assignments: tuple[str, ...],
 ) -> tuple[Any, str, str]:
     """Merge the options into the sweep; return it, what to call it in errors, and its name."""
-    from nflow_cli import config
-    from nflow_cli.sweep import resolve
+    from nflow_cli.config import presets
+    from nflow_cli.sweeps.plan import resolve
 
     if sweep is not None:
-        path = config.find_preset(sweep)
-        data, source, folder = config.read_preset(path), config.preset_label(path), path.parent
+        path = presets.find_preset(sweep)
+        data, source, folder = presets.read_preset(path), presets.preset_label(path), path.parent
     else:
-        path = config.find_preset(preset or "")
+        path = presets.find_preset(preset or "")
         data = {"command": "sweep", "presets": [preset]}
         source, folder = f"--preset {preset}", Path()
     changes = {
-        "set": {change.path: change.value for change in map(config.parse_assignment, assignments)},
-        "vary": config.parse_variations(variations),
+        "set": {change.path: change.value for change in map(presets.parse_assignment, assignments)},
+        "vary": presets.parse_variations(variations),
     }
     for key, more in changes.items():
         if more:  # a wrong value in the file stays, to be told of
@@ -111,10 +111,10 @@ def _resolved(
     if seeds is not None:
         data = {
             **data,
-            "seeds": seeds if ":" in seeds else config.parse_yaml(f"[{seeds}]", "--seeds"),
+            "seeds": seeds if ":" in seeds else presets.parse_yaml(f"[{seeds}]", "--seeds"),
         }
     resolved = resolve(data, source, folder)
-    name = path.stem if sweep is not None else f"{path.stem}-{config.fingerprint(resolved)[:8]}"
+    name = path.stem if sweep is not None else f"{path.stem}-{presets.fingerprint(resolved)[:8]}"
     return resolved, source, name
 
 
@@ -144,12 +144,12 @@ def _check_data(runs: Sequence[Any]) -> None:
 def _pool(scheduler: str | None, workers: int | None, count: int) -> AbstractContextManager[Any]:
     """Return where to train ``count`` runs: on a scheduler's workers, or here."""
     from nflow_cli.errors import NflowError
-    from nflow_cli.workers import cores, local_pool
+    from nflow_cli.sweeps.workers import cores, local_pool
 
     if scheduler is None:
         return local_pool(min(workers or cores(), count))
     try:
-        from nflow_cli.cluster import cluster_pool
+        from nflow_cli.sweeps.cluster import cluster_pool
     except ImportError:
         raise NflowError(
             "--scheduler needs Dask; install it with: pip install 'nflow-cli[cluster]'"
@@ -194,7 +194,7 @@ def _train(
 def _outcome(future: Future[Any]) -> dict[str, str]:
     """Return how a run ended."""
     from nflow_cli.errors import one_line
-    from nflow_cli.workers import FAILED
+    from nflow_cli.sweeps.workers import FAILED
 
     try:
         return future.result()

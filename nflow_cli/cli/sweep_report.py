@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nflow_cli.progress import progress_bar
+from nflow_cli.sweeps.workers import COMPLETED, FAILED
 from nflow_cli.text import printable
-from nflow_cli.workers import COMPLETED, FAILED
+from nflow_cli.training.progress import progress_bar
 
 EVERY = 300  # seconds between lines
 

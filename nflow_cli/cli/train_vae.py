@@ -49,12 +49,13 @@ def train_vae(
     Without --preset, `mnist`: two latents and pictures of them. The last line printed is the run
     directory.
     """
-    from nflow_cli import config, experiments
-    from nflow_cli.cli.carry_out import begin
+    from nflow_cli import experiments
     from nflow_cli.cli.options import changes_of, resolve_config
-    from nflow_cli.naming import run_name
+    from nflow_cli.config import presets
+    from nflow_cli.config.naming import run_name
+    from nflow_cli.experiments.run import begin
 
-    path = config.find_preset(preset or "mnist")
+    path = presets.find_preset(preset or "mnist")
     changes = changes_of({**options, "no_fallback": False if no_fallback else None}, KEYS)
     resolved = resolve_config("train-vae", path, assignments, changes)
     experiment = experiments.of(resolved)

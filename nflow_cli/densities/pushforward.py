@@ -8,12 +8,12 @@ from keras import ops
 
 from nflow_cli.arguments import whole_number
 from nflow_cli.constants import FAR
-from nflow_cli.densities.units import IDENTITY, Units
-from nflow_cli.distributions import Base
+from nflow_cli.data.units import IDENTITY, Units
+from nflow_cli.densities.bases import Base
 from nflow_cli.errors import DataError
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.compose import run_flows
-from nflow_cli.streams import stream
+from nflow_cli.random_streams import stream
 
 CHUNK = 100_000  # points at a time: bounds the memory
 

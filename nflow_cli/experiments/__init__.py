@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
+from nflow_cli.config.schema import Config, VAEConfig
 from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.images import Images
 from nflow_cli.experiments.table import Table
 from nflow_cli.experiments.target import Target
-from nflow_cli.schema import Config, VAEConfig
 
 EXPERIMENTS: Mapping[str, type[Experiment]] = {e.name: e for e in (Target, Table, Images)}
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
+from nflow_cli.config.memory import Footprint, of_flows
+from nflow_cli.config.schema import Fit2DConfig
 from nflow_cli.experiments.experiment import Experiment
-from nflow_cli.memory import Footprint, of_flows
-from nflow_cli.run_dir import RunDirectory
-from nflow_cli.schema import Fit2DConfig
+from nflow_cli.runs.directory import RunDirectory
 
 
 class DensityExperiment(Experiment):
@@ -39,7 +39,7 @@ class DensityExperiment(Experiment):
     def load_model(self, run: RunDirectory) -> Any:
         """Return the flow stack that was trained."""
         from nflow_cli.flows import FlowStack
-        from nflow_cli.saving import load_weights
+        from nflow_cli.runs.model_file import load_weights
 
         arguments = {"pattern": self.config.flow.pattern, "k": self.config.flow.k}
         flow = FlowStack(**arguments, seed=self.config.seed)
@@ -49,7 +49,7 @@ class DensityExperiment(Experiment):
 
     def read_data(self, name: str) -> Any:
         """Read points ``(n, D)`` from a file."""
-        from nflow_cli.points import read_points
+        from nflow_cli.data.point_files import read_points
 
         return read_points(name)
 
@@ -57,7 +57,7 @@ class DensityExperiment(Experiment):
         """Write ``n`` points with their log-density in nats."""
         import numpy as np
 
-        from nflow_cli.writing import write_csv, write_file, write_npy
+        from nflow_cli.runs.samples_file import write_csv, write_file, write_npy
 
         rows = (np.column_stack([x, log_q]) for _, x, log_q in trained.batches(n, seed))
         columns = [*(f"z{i + 1}" for i in range(trained.dim)), "log_q"]

@@ -5,18 +5,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from nflow_cli import caveats as cautions
-from nflow_cli.caveats import Caveat
+from nflow_cli.config.memory import Footprint
+from nflow_cli.config.schema import Config, Strict
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.evaluation_arrays import Shapes
+from nflow_cli.evaluation import caveats as cautions
+from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments.rows import Rows, Summary
-from nflow_cli.memory import Footprint
-from nflow_cli.run_dir import SUMMARY, RunDirectory
-from nflow_cli.schema import Config, Strict
+from nflow_cli.runs.array_shapes import Shapes
+from nflow_cli.runs.directory import SUMMARY, RunDirectory
 
 if TYPE_CHECKING:
-    from nflow_cli.checked_run import CheckedRun
-    from nflow_cli.programs import Programs
+    from nflow_cli.experiments.checked_run import CheckedRun
+    from nflow_cli.training.programs import Programs
 
 
 class Measure(NamedTuple):
@@ -246,7 +246,7 @@ def expect_named_data(run: RunDirectory, summary: Summary) -> None:
     Raises:
         RunDirectoryError: It does not.
     """
-    from nflow_cli.run_data import is_named
+    from nflow_cli.experiments.data import is_named
 
     if not is_named(summary.get("data")):
         raise RunDirectoryError(f"{run.path / SUMMARY}: damaged: expected the data's name")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nflow_cli.caveats import Caveat, marked
+from nflow_cli.evaluation.caveats import Caveat, marked
 from nflow_cli.layout import hanging
 
 Rows = list[tuple[str, str]]

@@ -1,10 +1,10 @@
 """Pictures of a run: arrays in, matplotlib figures out, without pyplot or a display."""
 
 from nflow_cli.plotting.compare import Density, Series, densities_figures, spread_figure
-from nflow_cli.plotting.fit2d import fit2d_figures
-from nflow_cli.plotting.points import points_figures
+from nflow_cli.plotting.images import images_figure, vae_figures
 from nflow_cli.plotting.style import save_figure
-from nflow_cli.plotting.vae import images_figure, vae_figures
+from nflow_cli.plotting.table import points_figures
+from nflow_cli.plotting.target import fit2d_figures
 
 __all__ = [
     "Density",

@@ -23,7 +23,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter, StrMethodFormatter
 
-from nflow_cli import caveats
+from nflow_cli.evaluation import caveats
 from nflow_cli.text import printable
 
 # Many journals refuse the default font type; the fixed salt makes svg files repeatable.

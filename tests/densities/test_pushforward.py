@@ -12,10 +12,10 @@ from truth import (
     to_numpy,
 )
 
+from nflow_cli.data.units import IDENTITY, Standardisation
 from nflow_cli.densities import pushforward
+from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.densities.units import IDENTITY, Standardisation
-from nflow_cli.distributions import StandardNormal, UniformBox
 from nflow_cli.errors import ConfigError, DataError
 from nflow_cli.flows import FlowStack
 

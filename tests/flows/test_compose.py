@@ -8,7 +8,7 @@ from keras import ops
 from test_stack import AMORTISED, KINDS, RESTARTS, SHARED, draw
 
 from nflow_cli.flows.compose import run_flows
-from nflow_cli.training import compiled
+from nflow_cli.training.trainer import compiled
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="only TensorFlow's loop has such a gradient"

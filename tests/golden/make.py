@@ -19,8 +19,11 @@ import keras
 import numpy as np
 from click.testing import CliRunner
 
-from nflow_cli import evaluation, fit2d, points_evaluation, vae_evaluation
 from nflow_cli.cli import main
+from nflow_cli.evaluation import images as image_evaluation
+from nflow_cli.evaluation import table as table_evaluation
+from nflow_cli.evaluation import target as target_evaluation
+from nflow_cli.experiments.target import fit as target_fit
 from nflow_cli.flows import (
     AmortizedFlowStack,
     FlowStack,
@@ -28,7 +31,7 @@ from nflow_cli.flows import (
     PlanarFlow,
     RadialFlow,
 )
-from nflow_cli.resuming import Checkpointer
+from nflow_cli.training.checkpointing import Checkpointer
 
 MIXED = ["--flow", "planar,radial", "--k", "2", "--seed", "5", "--batch-size", "64"]
 FIT = [*MIXED, "--steps", "400", "--set", "train.chunk=25", "--set", "train.checkpoint_seconds=0"]
@@ -66,14 +69,14 @@ def small_grids():
     """Let the arrays of the pictures have few points."""
 
     def density_arrays(*args):
-        return evaluation.density_arrays(*args[:-1], 24)
+        return target_evaluation.density_arrays(*args[:-1], 24)
 
     with (
-        mock.patch.object(fit2d, "density_arrays", density_arrays),
-        mock.patch.object(evaluation, "STRIP_GRID", 12),
-        mock.patch.object(points_evaluation, "STRIP_GRID", 12),
-        mock.patch.object(points_evaluation, "SHOWN_GRID", 24),
-        mock.patch.object(vae_evaluation, "MANIFOLD", 3),
+        mock.patch.object(target_fit, "density_arrays", density_arrays),
+        mock.patch.object(target_evaluation, "STRIP_GRID", 12),
+        mock.patch.object(table_evaluation, "STRIP_GRID", 12),
+        mock.patch.object(table_evaluation, "SHOWN_GRID", 24),
+        mock.patch.object(image_evaluation, "MANIFOLD", 3),
     ):
         yield
 

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nflow_cli.caveats import Caveat, ruined_images
+from nflow_cli.config.memory import Footprint, of_vae
+from nflow_cli.config.schema import PIXELS, VAEConfig
 from nflow_cli.errors import ConfigError
+from nflow_cli.evaluation.caveats import Caveat, ruined_images
 from nflow_cli.experiments.experiment import (
     Experiment,
     Identity,
@@ -15,13 +17,11 @@ from nflow_cli.experiments.experiment import (
 )
 from nflow_cli.experiments.images import pictures, rows
 from nflow_cli.experiments.rows import Rows, Summary
-from nflow_cli.memory import Footprint, of_vae
-from nflow_cli.run_dir import RunDirectory
-from nflow_cli.schema import PIXELS, VAEConfig
+from nflow_cli.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
-    from nflow_cli.checked_run import CheckedRun
-    from nflow_cli.programs import Programs
+    from nflow_cli.experiments.checked_run import CheckedRun
+    from nflow_cli.training.programs import Programs
 
 SHOWN = 64  # samples in the picture beside a file of them
 
@@ -50,8 +50,8 @@ class Images(Experiment):
 
     def data(self, run: RunDirectory | None = None) -> Any:
         """Load the images, or those that a run was trained on."""
-        from nflow_cli.images import load_images
-        from nflow_cli.run_data import images_of
+        from nflow_cli.data.images import load_images
+        from nflow_cli.experiments.data import images_of
 
         if run is not None:
             return images_of(run)
@@ -70,15 +70,15 @@ class Images(Experiment):
 
     def fit(self, run: RunDirectory, data: Any, programs: "Programs | None") -> dict[str, Any]:
         """Train, judge and save; return the summary."""
-        from nflow_cli import fit_vae
+        from nflow_cli.experiments.images import fit as images_fit
 
-        return fit_vae.run(self.config, run, data)
+        return images_fit.run(self.config, run, data)
 
     def load(self, run: RunDirectory) -> Any:
         """Return the VAE that was trained."""
-        from nflow_cli.saving import load_weights
-        from nflow_cli.trained import TrainedVAE
-        from nflow_cli.vae import FlowVAE
+        from nflow_cli.experiments.trained import TrainedVAE
+        from nflow_cli.models.vae import FlowVAE
+        from nflow_cli.runs.model_file import load_weights
 
         flow = self.config.flow
         arguments: dict[str, Any] = {"pattern": flow.pattern, "k": flow.k}
@@ -108,8 +108,8 @@ class Images(Experiment):
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> tuple[Rows, list[Caveat]]:
         """Judge a VAE by its test images, or by others."""
-        from nflow_cli.images import binarize
-        from nflow_cli.vae_evaluation import evaluate_vae
+        from nflow_cli.data.images import binarize
+        from nflow_cli.evaluation.images import evaluate_vae
 
         config, mode = self.config, self.config.data.binarization
         pixels = binarize(data.x_test, mode, config.seed, 0, "test")
@@ -126,14 +126,14 @@ class Images(Experiment):
 
     def read_data(self, name: str) -> Any:
         """Read images by name or path."""
-        from nflow_cli.images import load_images
+        from nflow_cli.data.images import load_images
 
         return load_images(name, fallback=False)
 
     def write_samples(self, trained: Any, n: int, path: Path, seed: int) -> list[Path]:
         """Write ``n`` images ``(n, 28, 28)``, and a picture of the first of them."""
         from nflow_cli import plotting
-        from nflow_cli.writing import write_file, write_npy
+        from nflow_cli.runs.samples_file import write_file, write_npy
 
         images = (part for _, part in trained.batches(n, seed))
         write_file(path, lambda file: write_npy(file, (n, 28, 28), images))
@@ -165,6 +165,6 @@ class Images(Experiment):
 
     def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
         """Return a run to be checked."""
-        from nflow_cli.image_checks import CheckedImages
+        from nflow_cli.experiments.images.checks import CheckedImages
 
         return CheckedImages(run, trained, self)

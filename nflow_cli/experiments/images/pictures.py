@@ -1,7 +1,15 @@
 """What the pictures of a VAE are drawn from."""
 
-from nflow_cli.evaluation_arrays import Shapes
-from nflow_cli.picture_data import Computed, Count, DataForm, Error, Figure, SummaryForm, Text
+from nflow_cli.experiments.picture_data import (
+    Computed,
+    Count,
+    DataForm,
+    Error,
+    Figure,
+    SummaryForm,
+    Text,
+)
+from nflow_cli.runs.array_shapes import Shapes
 
 SHAPES: Shapes = {
     **{"base_latents": ("n", 2), "latents": ("n", 2), "latent_axes": (2,), "labels": "n?"},

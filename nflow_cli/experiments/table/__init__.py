@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nflow_cli import caveats as cautions
-from nflow_cli.caveats import Caveat, ruined_fit
+from nflow_cli.evaluation import caveats as cautions
+from nflow_cli.evaluation.caveats import Caveat, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.experiment import (
     Identity,
@@ -15,11 +15,11 @@ from nflow_cli.experiments.experiment import (
 from nflow_cli.experiments.rows import Rows, Summary, likelihood_rows
 from nflow_cli.experiments.table import pictures, rows
 from nflow_cli.registry import POINT_SETS
-from nflow_cli.run_dir import RunDirectory
+from nflow_cli.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
-    from nflow_cli.checked_run import CheckedRun
-    from nflow_cli.programs import Programs
+    from nflow_cli.experiments.checked_run import CheckedRun
+    from nflow_cli.training.programs import Programs
 
 
 class Table(DensityExperiment):
@@ -36,8 +36,8 @@ class Table(DensityExperiment):
 
     def data(self, run: RunDirectory | None = None) -> Any:
         """Load the points, or those that a run was fitted to."""
-        from nflow_cli.point_data import load_point_data
-        from nflow_cli.run_data import points_of
+        from nflow_cli.data.points import load_point_data
+        from nflow_cli.experiments.data import points_of
 
         if run is not None:
             return points_of(run, self.config.seed)
@@ -50,14 +50,14 @@ class Table(DensityExperiment):
 
     def fit(self, run: RunDirectory, data: Any, programs: "Programs | None") -> dict[str, Any]:
         """Train, judge and save; return the summary."""
-        from nflow_cli import fit_points
+        from nflow_cli.experiments.table import fit as table_fit
 
-        return fit_points.run(self.config, run, data)
+        return table_fit.run(self.config, run, data)
 
     def load(self, run: RunDirectory) -> Any:
         """Return the density that was trained, in the units of the points."""
-        from nflow_cli.run_data import units_of
-        from nflow_cli.trained import TrainedDensity
+        from nflow_cli.experiments.data import units_of
+        from nflow_cli.experiments.trained import TrainedDensity
 
         units = units_of(run, self.config.dim)
         return TrainedDensity(run.path, self.config, self.load_model(run), units)
@@ -74,9 +74,9 @@ class Table(DensityExperiment):
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> tuple[Rows, list[Caveat]]:
         """Judge a fit by its test points, or by other points."""
-        from nflow_cli.point_data import PointData
-        from nflow_cli.run_data import is_data_of
-        from nflow_cli.scores import held_out_figures, likelihood
+        from nflow_cli.data.points import PointData
+        from nflow_cli.evaluation.scores import held_out_figures, likelihood
+        from nflow_cli.experiments.data import is_data_of
 
         caveats, flow = self.caveats(recorded), self.config.flow
         lines = [

@@ -1,7 +1,7 @@
 """A fit to a table that is checked."""
 
-from nflow_cli import density_checks
-from nflow_cli.checked_run import CheckedDensity, Checks
+from nflow_cli.experiments import density_checks
+from nflow_cli.experiments.checked_run import CheckedDensity, Checks
 
 
 class CheckedTable(CheckedDensity):

@@ -1,7 +1,7 @@
 """What the pictures of a fit to a table are drawn from."""
 
-from nflow_cli.evaluation_arrays import STRIP, Shapes
-from nflow_cli.picture_data import Count, DataForm, Error, Figure, SummaryForm
+from nflow_cli.experiments.picture_data import Count, DataForm, Error, Figure, SummaryForm
+from nflow_cli.runs.array_shapes import STRIP, Shapes
 
 SHAPES: Shapes = {
     **{"axis_1": "x", "axis_2": "y", "log_q": "yx", "samples": ("s", 2)},

@@ -1,6 +1,6 @@
 """The figures of a fit to a table, as rows of tables."""
 
-from nflow_cli.caveats import marked
+from nflow_cli.evaluation.caveats import marked
 from nflow_cli.experiments.rows import (
     Caveats,
     Rows,

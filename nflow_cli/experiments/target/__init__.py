@@ -3,16 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nflow_cli.caveats import Caveat, ruined_fit
+from nflow_cli.evaluation.caveats import Caveat, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.experiment import Identity, Measure
 from nflow_cli.experiments.rows import Rows, Summary, likelihood_rows
 from nflow_cli.experiments.target import pictures, rows
-from nflow_cli.run_dir import RunDirectory
+from nflow_cli.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
-    from nflow_cli.checked_run import CheckedRun
-    from nflow_cli.programs import Programs
+    from nflow_cli.experiments.checked_run import CheckedRun
+    from nflow_cli.training.programs import Programs
 
 
 class Target(DensityExperiment):
@@ -33,13 +33,13 @@ class Target(DensityExperiment):
 
     def fit(self, run: RunDirectory, data: None, programs: "Programs | None") -> dict[str, Any]:
         """Train, judge and save; return the summary."""
-        from nflow_cli import fit2d
+        from nflow_cli.experiments.target import fit as target_fit
 
-        return fit2d.run(self.config, run, programs)
+        return target_fit.run(self.config, run, programs)
 
     def load(self, run: RunDirectory) -> Any:
         """Return the density that was trained."""
-        from nflow_cli.trained import TrainedDensity
+        from nflow_cli.experiments.trained import TrainedDensity
 
         return TrainedDensity(run.path, self.config, self.load_model(run))
 
@@ -55,8 +55,8 @@ class Target(DensityExperiment):
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> tuple[Rows, list[Caveat]]:
         """Judge a fit by fresh samples, and by points if there are any."""
-        from nflow_cli.evaluation import evaluate_samples
-        from nflow_cli.scores import likelihood
+        from nflow_cli.evaluation.scores import likelihood
+        from nflow_cli.evaluation.target import evaluate_samples
 
         n = samples or self.config.evaluate.samples
         scores = evaluate_samples(trained, trained.target, seed, n).scores

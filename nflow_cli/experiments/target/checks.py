@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from nflow_cli import density_checks
-from nflow_cli.checked_run import CheckedDensity, Checks, differences
-from nflow_cli.run_dir import SUMMARY
-from nflow_cli.schema import MAX_SEED
+from nflow_cli.config.schema import MAX_SEED
+from nflow_cli.experiments import density_checks
+from nflow_cli.experiments.checked_run import CheckedDensity, Checks, differences
+from nflow_cli.runs.directory import SUMMARY
 
 
 class CheckedTarget(CheckedDensity):

@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from nflow_cli.evaluation_arrays import STRIP, Shapes
-from nflow_cli.picture_data import Count, Error, Figure, Lenient, SummaryForm, Text
+from nflow_cli.experiments.picture_data import Count, Error, Figure, Lenient, SummaryForm, Text
+from nflow_cli.runs.array_shapes import STRIP, Shapes
 
 SHAPES: Shapes = {
     **{"axis_1": "x", "axis_2": "y", "log_target": "yx", "log_base": "yx", "log_q": "yx"},

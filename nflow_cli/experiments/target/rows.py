@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nflow_cli.caveats import marked
+from nflow_cli.evaluation.caveats import marked
 from nflow_cli.experiments.rows import (
     Caveats,
     Rows,

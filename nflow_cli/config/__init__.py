@@ -1,0 +1,1 @@
+"""Presets: YAML in, strict configs out. No Keras here."""

@@ -1,0 +1,83 @@
+"""What a training takes of memory: chunks short enough for it, or a refusal. No Keras here."""
+
+import os
+from typing import Any, NamedTuple
+
+from nflow_cli.config.schema import PIXELS, Config, VAEConfig
+from nflow_cli.errors import ConfigError
+
+CHUNK = 2**26  # numbers in a chunk at most: 256 MB
+DRAWN_AHEAD = 3  # chunks in memory at once
+# Roughly, how many numbers an update keeps.
+OF_A_SAMPLE = 30  # whatever the flows
+OF_A_FLOW = 2.5  # of each coordinate of a sample
+OF_AN_OUTPUT = 3  # it, and the gradients of it and of what it was computed from
+CONVOLVED = 200_000  # outputs of a convolutional encoder and decoder, for an image
+UNITS = {"relu": 1, "maxout": 4}  # outputs of a layer for each unit of its width
+
+
+class Footprint(NamedTuple):
+    """What an update takes of memory, but for the weights, which are bounded.
+
+    Attributes:
+        samples: How many an update takes.
+        drawn: Numbers of a chunk that are of one sample: a point; an image and its noise.
+        kept: Numbers that an update keeps of one sample, roughly.
+    """
+
+    samples: int
+    drawn: int
+    kept: float
+
+
+def of_flows(k: int, dim: int) -> float:
+    """Return how many numbers ``k`` flows keep of one sample ``(dim,)``."""
+    return OF_A_SAMPLE + OF_A_FLOW * k * dim
+
+
+def of_vae(config: VAEConfig) -> float:
+    """Return about how many numbers a VAE keeps of one image."""
+    return of_flows(config.flow.k, config.model.latent_dim) + OF_AN_OUTPUT * _outputs(config)
+
+
+def bounded(config: Config, footprint: Footprint) -> tuple[Config, str]:
+    """Shorten chunks to at most ``CHUNK`` numbers, or to one update.
+
+    The chunk decides on the noise of an update: a run on record keeps its own.
+
+    Returns:
+        The config, and a line that tells what was shortened, or "".
+    """
+    before = config.train.chunk
+    chunk = min(before, max(1, CHUNK // (footprint.samples * footprint.drawn)))
+    if chunk == before:
+        return config, ""
+    train: Any = config.train.model_copy(update={"chunk": chunk})
+    line = f"train.chunk: {chunk:,} in place of {before:,}, for memory"
+    return config.model_copy(update={"train": train}), line
+
+
+def expect_memory(config: Config, footprint: Footprint) -> None:
+    """See that this machine has the memory that an update takes, roughly.
+
+    Raises:
+        ConfigError: If it has not.
+    """
+    drawn = DRAWN_AHEAD * config.train.chunk * footprint.drawn
+    needed = 4 * footprint.samples * (footprint.kept + drawn)  # bytes
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        raise ConfigError(
+            f"not enough memory: an update takes about {needed / 1e9:,.0f} GB, and this machine "
+            f"has {there / 1e9:,.0f}; a smaller train.batch_size or flow.k, or fewer "
+            "train.restarts take less"
+        )
+
+
+def _outputs(config: VAEConfig) -> int:
+    """Return about how many outputs the layers of a VAE have for one image."""
+    model, flow = config.model, config.flow
+    of_context = flow.k * (2 * model.latent_dim + 1) if flow.amortized else 0
+    if model.network == "gated-conv":
+        return CONVOLVED + of_context
+    return 2 * UNITS[model.network] * sum(model.hidden) + 2 * PIXELS + of_context

@@ -1,0 +1,74 @@
+"""Names of runs: a preset's where it runs as it is, else made from what runs. No Keras here."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nflow_cli.config import presets
+from nflow_cli.config.keys import is_within
+from nflow_cli.config.schema import RUNS, Config
+from nflow_cli.errors import ConfigError
+from nflow_cli.registry import POINT_SETS
+
+MAX_LABEL = 40  # letters of a value in a folder's name
+# What makes an experiment, beside how it is trained and judged.
+EXPERIMENT: Any = {"command": True, "target": True, "base": True, "model": True, "flow": True}
+EXPERIMENT |= {"data": {"name", "binarization"}}
+
+
+def run_name(resolved: Config, preset: Path) -> str:
+    """Return the name of a run by a preset: the preset's, unless its experiment is another one.
+
+    Then it is made from what runs, such as ``u1-planar-radial-k6``.
+    """
+    return preset.stem if _same_experiment(resolved, preset) else made_name(resolved)
+
+
+def made_name(resolved: Config, varied: Iterable[str] = ()) -> str:
+    """Return what a config fits, its flows and K, such as ``two-moons-planar-k32``.
+
+    What is below a dotted key of ``varied``, or above it, is left out.
+    """
+    flow = resolved.flow
+    pattern = "-".join(flow.pattern)
+    words = {
+        resolved.subject_key: _subject(resolved),
+        "flow.pattern": pattern if len(pattern) <= MAX_LABEL else "mixed",
+        "flow.k": f"k{flow.k}",
+    }
+    if not flow.k:
+        del words["flow.pattern"]
+    return "-".join(word for key, word in words.items() if not touches(varied, key))
+
+
+def touches(keys: Iterable[str], path: str) -> bool:
+    """Return whether one of the dotted keys changes what is at ``path``."""
+    return any(is_within(key, path) or is_within(path, key) for key in keys)
+
+
+def _subject(resolved: Config) -> str:
+    """Return the name of the target or of the data, as letters for a folder's name."""
+    name = resolved.subject
+    if resolved.subject_key == "target" or name in POINT_SETS:
+        return name
+    return text_of(Path(name).stem)[:MAX_LABEL] or "data"
+
+
+def _same_experiment(resolved: Config, preset: Path) -> bool:
+    try:
+        alone = presets.validate(presets.read_preset(preset), str(preset), RUNS)
+    except ConfigError:  # it needs what is changed
+        return False
+    return alone.model_dump(include=EXPERIMENT) == resolved.model_dump(include=EXPERIMENT)
+
+
+def text_of(value: Any) -> str:
+    """Write a value with the letters that every file system takes; "" for a mapping."""
+    if isinstance(value, Mapping):
+        return ""
+    if isinstance(value, list):
+        return "+".join(map(text_of, value))
+    plain = {None: "null", True: "true", False: "false"}
+    text = plain[value] if value is None or isinstance(value, bool) else str(value)
+    return re.sub(r"[^\w.+-]+", "_", text).strip("._")

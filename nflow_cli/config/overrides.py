@@ -1,0 +1,122 @@
+"""Presets under the changes that ``--set`` and options make to them. No Keras here."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from nflow_cli.config.keys import is_within
+from nflow_cli.config.presets import Change, override, shortened, validate
+from nflow_cli.config.schema import NAMED, Config, Strict
+from nflow_cli.errors import ConfigError
+
+
+def resolve(
+    preset: Mapping[str, Any],
+    source: str,
+    changes: Sequence[Change],
+    schemas: Mapping[str, type[Strict]],
+) -> Any:
+    """Return the checked config of a preset, each change made over those before it.
+
+    Its description stays where nothing but the seed is another one than it was written for.
+
+    Args:
+        preset: Its keys and values.
+        source: What to call it in errors.
+        changes: Such as those of ``--set``, then those of options.
+        schemas: By command, as :func:`~nflow_cli.config.presets.validate` takes them.
+
+    Raises:
+        ConfigError: One line that names who asked for the value that is wrong: the preset, or a
+            change. A change that would drop another, or a value of the preset, is wrong too.
+    """
+    data = dict(preset)
+    for n, change in enumerate(changes):
+        _check_dropped(change, changes[:n])
+        data = _opened(data, change, source, changes[:n])
+        data = override(data, {change.path: change.value})
+    resolved = validate(data, source, schemas, changes)
+    is_new = any(change.path == "description" for change in changes)
+    if is_new or resolved == _alone(preset, schemas, resolved.seed):
+        return resolved
+    return resolved.model_copy(update={"description": ""})
+
+
+def in_proportion(
+    config: Config, preset: Mapping[str, Any], changes: Sequence[Change], schemas: Any
+) -> tuple[Config, str]:
+    """Anneal a training that is shorter than its preset's for the same part of it.
+
+    Else it would end before its objective is that of the fit. How long it is annealed is left
+    alone where a change says it.
+
+    Args:
+        config: What :func:`resolve` returned for the other three.
+        preset: Its keys and values.
+        changes: Those made to it.
+        schemas: By command.
+
+    Returns:
+        The config, and a line that tells what was shortened, or "".
+    """
+    alone = _alone(preset, schemas, config.seed)
+    steps, (annealed, length) = config.train.length_key, config.train.annealed_keys
+    path = f"train.{annealed}.{length}"
+    settings = getattr(config.train, annealed)
+    before = getattr(settings, length)
+    is_said = any(is_within(path, change.path) for change in changes)
+    if alone is None or is_said or not before:
+        return config, ""
+    part = getattr(config.train, steps) / getattr(alone.train, steps)
+    if part >= 1:
+        return config, ""
+    now = type(before)(before * part)  # whole updates, or a part of an epoch
+    train = {annealed: settings.model_copy(update={length: now})}
+    line = (
+        f"{path}: {now:,} in place of the preset's {before:,}, as train.{steps} is "
+        f"{getattr(config.train, steps):,} in place of {getattr(alone.train, steps):,}"
+    )
+    return config.model_copy(update={"train": config.train.model_copy(update=train)}), line
+
+
+def _check_dropped(change: Change, before: Iterable[Change]) -> None:
+    """Refuse to replace a mapping that another change reaches into."""
+    for other in before:
+        if other.path != change.path and is_within(other.path, change.path):
+            raise ConfigError(
+                f"{other.source} and {change.source}: one replaces what the other changes; give "
+                "one of the two"
+            )
+
+
+def _opened(
+    data: dict[str, Any], change: Change, source: str, before: Sequence[Change]
+) -> dict[str, Any]:
+    """Return ``data`` where each key above ``change`` holds a mapping, or nothing yet.
+
+    Raises:
+        ConfigError: If one holds something else, which the change would drop.
+    """
+    *above, _ = change.path.split(".")
+    value: Any = data
+    for depth, key in enumerate(above, start=1):
+        path, value = ".".join(above[:depth]), value.get(key)
+        if isinstance(value, str) and path in NAMED:
+            value = {"name": value}
+            data = override(data, {path: value})
+        setters = [other.source for other in before if is_within(path, other.path)]
+        if value is None and not setters:
+            break
+        if not isinstance(value, dict):
+            raise ConfigError(
+                f"{change.source}: expected a mapping at {path}. Received: {shortened(value)}, "
+                f"from {[source, *setters][-1]}"
+            )
+    return data
+
+
+def _alone(preset: Mapping[str, Any], schemas: Any, seed: int) -> Any:
+    """Return the config of a preset without changes but its seed; None where it needs some."""
+    try:
+        return validate(preset, "", schemas).model_copy(update={"seed": seed})
+    except ConfigError:
+        return None

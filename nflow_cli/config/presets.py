@@ -1,0 +1,388 @@
+"""Presets: load, override, check against the schema, dump. No Keras here."""
+
+import contextlib
+import difflib
+import hashlib
+import json
+import math
+import re
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from nflow_cli.config.keys import is_within
+from nflow_cli.config.schema import SCHEMAS, TARGET_KINDS, Flow, Strict
+from nflow_cli.errors import ConfigError, TargetError
+from nflow_cli.registry import nearest
+
+MAX_BYTES = 2**20  # of a preset file
+MAX_DEPTH = 20  # a preset needs seven
+MAX_VALUES = 20_000  # aliases written out; a mixture of 1,000 Gaussians needs 11,000
+MAX_LETTERS = 100  # of a key or a whole number
+
+
+class Change(NamedTuple):
+    """A value for a dotted key of a preset; ``source`` is who asks, such as ``--set flow.k``."""
+
+    source: str
+    path: str
+    value: Any
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, refusing a key given twice and whatever no preset needs."""
+
+    def __init__(self, text: str):
+        super().__init__(text)
+        self._depth = self._values = 0
+        self._sizes: dict[yaml.Node, int] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Compose a node; an alias counts as all that it stands for, before that is built."""
+        event, before = self.peek_event(), self._values
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise _refusal(event, f"nested deeper than {MAX_DEPTH} levels")
+        node: Any = super().compose_node(parent, index)
+        self._depth -= 1
+        # An alias within what it stands for has no end, and no size yet.
+        is_alias = isinstance(event, yaml.AliasEvent)
+        self._values += self._sizes.get(node, MAX_VALUES) if is_alias else 1
+        if self._values > MAX_VALUES:
+            raise _refusal(event, f"more than {MAX_VALUES:,} values, aliases written out")
+        self._sizes[node] = self._values - before
+        return node
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not _is_key(key):
+                raise _refusal(key_node, f"keys must be {_A_KEY}. Received: {shortened(key)}")
+            if key in seen:
+                raise _refusal(key_node, f"duplicate key {key!r}")
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+    def construct_yaml_int(self, node: Any) -> int:
+        """Read a whole number that Python can also print."""
+        if len(node.value) > MAX_LETTERS:
+            raise _refusal(node, f"a whole number of more than {MAX_LETTERS} digits")
+        return super().construct_yaml_int(_decimal(node))
+
+    def construct_yaml_float(self, node: Any) -> float:
+        """Read a number."""
+        return super().construct_yaml_float(_decimal(node))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
+_A_KEY = f"text of at most {MAX_LETTERS} letters, all printable"
+
+
+def _is_key(key: Any) -> bool:
+    return isinstance(key, str) and len(key) <= MAX_LETTERS and key.isprintable()
+
+
+def _decimal(node: Any) -> Any:
+    """Return the node of a number; YAML 1.1 reads 2:30 as 150, which nobody means."""
+    if ":" in node.value:
+        raise _refusal(node, f"{node.value} is a number to the base 60; quotes make it text")
+    return node
+
+
+def _refusal(at: Any, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Parse YAML safely, within limits on depth and aliases; ``source`` names it in the error.
+
+    Raises:
+        ConfigError: One line: source, line, what is wrong.
+    """
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader: builds plain data only
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{source}:{where} {error.problem or 'not valid YAML'}") from None
+    except Exception as error:  # PyYAML lets out whatever a bad tag raises: `!!bool no way`
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"{source}: not valid YAML: {first}") from None
+
+
+def preset_text(path: Path) -> str:
+    """Return the text of a preset file.
+
+    Raises:
+        ConfigError: If it cannot be read, is not text, or is larger than ``MAX_BYTES``.
+    """
+    return _text(_content(path), str(path))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{path}: expected a preset of at most {MAX_BYTES:,} bytes")
+    return content
+
+
+def _text(content: bytes, source: str) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{source}: not a text file; expected a preset in YAML") from None
+
+
+def read_preset(path: Path) -> dict[str, Any]:
+    """Read a preset file into a plain mapping; checked later, with the overrides."""
+    return parse_preset(_content(path), str(path))
+
+
+def parse_preset(content: bytes, source: str) -> dict[str, Any]:
+    """Read the content of a preset file into a plain mapping; ``source`` names it in errors."""
+    data = parse_yaml(_text(content, source), source)
+    if not isinstance(data, dict):
+        got = "an empty file" if data is None else f"a {type(data).__name__}"
+        raise ConfigError(f"{source}: expected a mapping of preset keys. Received: {got}")
+    return data
+
+
+def parse_assignment(assignment: str) -> Change:
+    """Split ``key.path=value``; the value is read as YAML, as in a preset."""
+    key, value = _split(assignment, "--set expects key.path=value")
+    return Change(f"--set {key}", key, parse_yaml(value, f"--set {key}"))
+
+
+def parse_variations(variations: Iterable[str]) -> dict[str, Any]:
+    """Split each ``key.path=value,value``; the values are read as the items of a YAML list."""
+    found: dict[str, Any] = {}
+    for variation in variations:
+        key, values = _split(variation, "--vary expects key.path=value,value")
+        if key in found:
+            raise ConfigError(f"--vary {key}: given twice; its values go into one, {key}=A,B")
+        found[key] = parse_yaml(f"[{values}]", f"--vary {key}")
+    return found
+
+
+def _split(text: str, expected: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    parts = key.split(".")
+    if not equals or not all(parts) or not all(map(_is_key, parts)) or len(parts) > MAX_DEPTH:
+        raise ConfigError(f"{expected}. Received: {shortened(text)}")
+    return key, value
+
+
+def override(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``data`` with each dotted path in ``changes`` set to its value."""
+    result = dict(data)
+    for path, value in changes.items():
+        head, _, rest = path.partition(".")
+        if rest:
+            below = result.get(head)
+            value = override(below if isinstance(below, dict) else {}, {rest: value})
+        result[head] = value
+    return result
+
+
+def validate(
+    data: Mapping[str, Any],
+    source: str,
+    schemas: Mapping[str, type[Strict]] = SCHEMAS,
+    changes: Sequence[Change] = (),
+) -> Any:
+    """Check ``data`` against the schema of its ``command`` and freeze it.
+
+    Args:
+        data: A preset's keys and values.
+        source: What to call it in errors.
+        schemas: By command; ``RUNS`` of :mod:`nflow_cli.config.schema` where a sweep will not do.
+        changes: Those that ``data`` holds already: an error names the one that caused it.
+
+    Raises:
+        ConfigError: One line: source, dotted path, what is allowed, what was given.
+    """
+    command = data.get("command")
+    if not isinstance(command, str) or command not in schemas:
+        known = f"{', '.join(schemas)}{nearest(str(command), list(schemas))}"
+        problem = f"expected one of {known}. Received: {shortened(command)}"
+        raise ConfigError(f"{_blamed(source, changes, 'command')}: {problem}")
+    schema = schemas[command]
+    try:
+        return schema.model_validate(data)
+    except ValidationError as error:
+        path, problem = _explain(first := error.errors()[0], schema)
+        where = _blamed(source, changes, path, first["type"])
+        raise ConfigError(f"{where}: {problem}") from None
+    except TargetError as error:
+        raise ConfigError(f"{_blamed(source, changes, 'target')}: {error}") from None
+
+
+def _blamed(source: str, changes: Sequence[Change], path: str, kind: str = "") -> str:
+    """Return whose value at ``path`` is wrong, and the path."""
+    for change in reversed(changes):
+        if path == change.path:
+            return change.source
+        # Of an unknown key, what is below it is unknown as well.
+        if is_within(path, change.path) or (
+            kind == "extra_forbidden" and is_within(change.path, path)
+        ):
+            return f"{change.source}: {path}"
+    if kind == "value_error" and changes:  # keys that are at odds, one of them perhaps changed
+        source = f"{source} with {', '.join(dict.fromkeys(c.source for c in changes))}"
+    return f"{source}: {path}"
+
+
+def dump(config: Strict) -> str:
+    """Return the resolved preset as YAML; loading it gives an equal config."""
+    # Without allow_unicode: PyYAML would fold a line separator such as U+0085 into a blank.
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def fingerprint(config: Strict | Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a config's content, however its YAML is laid out."""
+    data = config.model_dump(mode="json") if isinstance(config, Strict) else config
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _explain(error: ErrorDetails, schema: type[BaseModel]) -> tuple[str, str]:
+    """Turn pydantic's first complaint into a dotted path and ``expected …. Received: …``."""
+    path, kind = list(error["loc"]), error["type"]
+    if path[0] == "target" and len(path) > 1:
+        schema = TARGET_KINDS[str(path.pop(1))]  # which kind of target it is, not a key
+    dotted = ".".join(str(part) for part in path)
+    given = error["input"]
+    if kind == "extra_forbidden":
+        known = _keys_at(schema, path[:-1])
+        return dotted, f"unknown key{nearest(str(path[-1]), known)}; known: {', '.join(known)}"
+    if kind == "missing":
+        return dotted, "missing; expected a value"
+    expected = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if kind in _EXPECTED:
+        expected = _EXPECTED[kind].format(**error.get("ctx", {}))
+    hint = _as_number(given, whole=kind == "int_type") if kind in ("int_type", "float_type") else ""
+    if kind == "literal_error":
+        hint = nearest(str(given), re.findall("'(.*?)'", expected))
+    return dotted, f"expected {expected}{hint}. Received: {shortened(given)}"
+
+
+# What pydantic expects, in a preset's words.
+_EXPECTED = {
+    "model_type": "a mapping",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "invalid-json-value": "a number, text, a list or a mapping",
+    "greater_than": "a number greater than {gt}",
+    "greater_than_equal": "a number not less than {ge}",
+    "less_than": "a number less than {lt}",
+    "less_than_equal": "a number not greater than {le}",
+    "string_too_short": "text of {min_length} or more letters",
+    "string_too_long": "text of at most {max_length} letters",
+    "too_short": "{min_length} or more items",
+    "too_long": "{max_length} items, no more",
+}
+
+# A few YAML aliases can stand for gigabytes of text, so what was given is never shown whole.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 80, 80
+
+
+def shortened(value: Any) -> str:
+    """Return a value as Python writes it, cut to a part of a line."""
+    return _SHORT.repr(value)
+
+
+def _as_number(given: Any, whole: bool) -> str:
+    """Return how the number that ``given`` holds as text is written as one, or nothing."""
+    try:
+        number = float(given) if isinstance(given, str) else math.nan
+    except ValueError:
+        return ""
+    if not math.isfinite(number) or (whole and not number.is_integer()):
+        return ""
+    spelled = yaml.safe_dump(int(number) if whole else number).split()[0]
+    return f" (received as text: write it as {spelled})"
+
+
+def _keys_at(schema: type[BaseModel], path: list[Any]) -> list[str]:
+    """List the keys the schema knows at a dotted path, which may lead through a list."""
+    model: Any = schema
+    for part in [p for p in path if p != "target" and not isinstance(p, int)]:
+        annotation = model.model_fields[part].annotation
+        options = getattr(annotation, "__args__", (annotation,))
+        model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+    return list(model.model_fields)
+
+
+def presets_folder() -> Path:
+    """Return where the shipped presets are: in the package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "presets"
+    return inside if inside.is_dir() else package.parent / "presets"
+
+
+def shipped_presets() -> dict[str, Path]:
+    """Return the shipped presets by name."""
+    return {path.stem: path for path in sorted(presets_folder().glob("*.yaml"))}
+
+
+def preset_label(path: Path) -> str:
+    """Return what to call a preset in errors: a shipped one by its name, another by its path."""
+    return path.stem if shipped_presets().get(path.stem) == path else str(path)
+
+
+def find_preset(name_or_path: str) -> Path:
+    """Resolve a preset given by its name or by the path of a file.
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+    shipped = shipped_presets()
+    if name_or_path in shipped:
+        return shipped[name_or_path]
+    path = Path(name_or_path)
+    with contextlib.suppress(OSError, ValueError):  # a name too long, or no name at all: "\0"
+        if path.is_file():
+            return path
+    raise ConfigError(
+        f"no preset named {name_or_path!r}, and no such file{nearest(name_or_path, list(shipped))}"
+        "; `nflow presets` lists them"
+    )
+
+
+def nearest_preset(target: str | None, pattern: list[str], k: int | None) -> Path:
+    """Return the shipped fit-2d preset whose flows are most like those asked for.
+
+    It is one of ``target``, or for ``None`` one for points. Where no K is asked for, a K of 8 is.
+
+    Raises:
+        ConfigError: If no preset has that target.
+    """
+    k = Flow().k if k is None else k
+    best: tuple[Any, Path] | None = None
+    for path in shipped_presets().values():
+        data = read_preset(path)
+        if data.get("command") != "fit-2d" or data.get("target") != target:
+            continue
+        flow = data["flow"]
+        alike = difflib.SequenceMatcher(None, flow["pattern"], pattern).ratio()
+        distance = abs(flow["k"] - k) / (flow["k"] + k + 1)
+        if best is None or (-alike, distance) < best[0]:
+            best = ((-alike, distance), path)
+    if best is None:
+        raise ConfigError(f"no preset for the target {target!r}; --preset takes one")
+    return best[1]

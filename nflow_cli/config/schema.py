@@ -1,0 +1,447 @@
+"""The preset schema: what a preset may hold, strict and frozen. No Keras here."""
+
+import re
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from nflow_cli.registry import DEFAULT_BASE, FLOWS, TARGET_BASES, TARGETS, nearest
+
+MAX_SEED = 2**32 - 1
+NAMED = ("target", "data")  # mappings that text stands for: their name
+MAX_GRID = 5_000
+MAX_PATH = 4_096  # letters
+
+
+class Strict(BaseModel):
+    """Nothing unknown, nothing converted, nothing changed later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _by_name(value: Any) -> Any:
+    """Write out what is given by its name alone."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _known(name: str, names: list[str]) -> str:
+    if name not in names:
+        raise ValueError(f"one of {', '.join(names)}{nearest(name, names)}")
+    return name
+
+
+class NamedTarget(Strict):
+    """A target without parameters (or one whose name is not known)."""
+
+    name: Annotated[str, AfterValidator(lambda name: _known(name, list(TARGETS)))]
+
+
+Positive = Annotated[float, Field(gt=0)]
+Point = Annotated[list[float], Field(min_length=2, max_length=2)]
+Matrix = Annotated[list[Point], Field(min_length=2, max_length=2)]
+
+
+def _counts_agree(target: Any) -> Any:
+    """Check that a target spelled out has one entry of each list per component."""
+    counts = {key: len(value) for key, value in target if isinstance(value, list)}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"lists of the same length, not of {counts}")
+    return target
+
+
+class MixtureTarget(Strict):
+    """A mixture of Gaussians, spelled out."""
+
+    _agree = model_validator(mode="after")(_counts_agree)
+
+    name: Literal["mixture"]
+    weights: list[Positive] = Field(min_length=1)
+    means: list[Point]
+    covariances: list[Matrix] | None = None
+
+    @model_validator(mode="after")
+    def _is_density(self) -> "MixtureTarget":
+        from nflow_cli.config.target_parameters import mixture_parameters  # loads NumPy
+
+        mixture_parameters(self.weights, self.means, self.covariances)
+        return self
+
+
+class RingTarget(Strict):
+    """A mixture of rings, spelled out."""
+
+    _agree = model_validator(mode="after")(_counts_agree)
+
+    name: Literal["ring"]
+    weights: list[Positive] = Field(min_length=1)
+    centers: list[Point]
+    radii: list[Annotated[float, Field(ge=0)]]
+    widths: list[Positive]
+
+    @model_validator(mode="after")
+    def _is_density(self) -> "RingTarget":
+        from nflow_cli.config.target_parameters import ring_parameters  # loads NumPy
+
+        ring_parameters(self.weights, self.centers, self.radii, self.widths)
+        return self
+
+
+TARGET_KINDS = {"named": NamedTarget, "mixture": MixtureTarget, "ring": RingTarget}
+
+
+def _target_kind(target: Any) -> str:
+    name = target.get("name") if isinstance(target, dict) else getattr(target, "name", None)
+    return name if name in ("mixture", "ring") else "named"
+
+
+class PointData(Strict):
+    """Points to fit a density to: a built-in set by its name, or a file by its path."""
+
+    name: str = Field(min_length=1, max_length=MAX_PATH)
+
+
+class Flow(Strict):
+    """Which flows, and how many."""
+
+    pattern: list[Annotated[str, AfterValidator(lambda name: _known(name, list(FLOWS)))]] = Field(
+        default=["planar"], min_length=1
+    )
+    k: int = Field(default=8, ge=0, le=10_000)
+
+
+class Annealed(NamedTuple):
+    """``β`` rises from ``start`` to 1 in the first ``length`` updates or epochs."""
+
+    start: float
+    length: float
+
+
+class Annealing(Strict):
+    """``β`` rises from ``start`` to 1 in ``updates`` updates."""
+
+    updates: int = Field(default=0, ge=0)
+    start: float = Field(default=0.01, gt=0, le=1)
+
+
+class EarlyStopping(Strict):
+    """Stop when the loss has not fallen by ``min_delta`` nats for ``patience`` updates.
+
+    The smoothed loss of a target; of points that of the validation points.
+    """
+
+    patience: int = Field(default=5_000, ge=1)
+    min_delta: float = Field(default=1e-3, ge=0)
+
+
+class Train(Strict):
+    """How a 2-D fit is trained.
+
+    Of each training, ``length_key`` is the key of how long it is, and ``annealed_keys`` those of
+    the mapping that anneals it and of how long.
+    """
+
+    length_key: ClassVar[str] = "steps"
+    annealed_keys: ClassVar[tuple[str, str]] = ("annealing", "updates")
+
+    steps: int = Field(default=20_000, ge=1, le=10**9)
+    batch_size: int = Field(default=512, ge=1, le=10**6)
+    learning_rate: float = Field(default=0.01, gt=0, le=1e6)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    annealing: Annealing = Annealing()
+    clip_norm: float | None = Field(default=10.0, gt=0)
+    early_stopping: EarlyStopping | None = None
+    chunk: int = Field(default=500, ge=1, le=100_000)
+    checkpoint_seconds: float = Field(default=30.0, ge=0)
+    restarts: int = Field(default=1, ge=1, le=100)
+    halving: bool = True
+
+    @property
+    def annealed(self) -> Annealed:
+        """How the objective is annealed, in updates."""
+        return Annealed(self.annealing.start, self.annealing.updates)
+
+
+class Evaluate(Strict):
+    """How a 2-D fit is judged."""
+
+    samples: int = Field(default=200_000, ge=100, le=10**8)
+    grid: int = Field(default=500, ge=500, le=MAX_GRID)
+
+
+class Fit2DConfig(Strict):
+    """A whole fit-2d run. ``dim`` is D of its points."""
+
+    dim: ClassVar[int] = 2
+    description: str = ""
+    command: Literal["fit-2d"]
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    data: Annotated[PointData | None, BeforeValidator(_by_name)] = None
+    target: (
+        Annotated[
+            Annotated[NamedTarget, Tag("named")]
+            | Annotated[MixtureTarget, Tag("mixture")]
+            | Annotated[RingTarget, Tag("ring")],
+            Discriminator(_target_kind),
+        ]
+        | None
+    ) = Field(default=None, validate_default=True)
+    base: Literal["standard-normal", "uniform-box"] | None = None
+    flow: Flow = Flow()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _target_by_name(cls, target: Any, info: ValidationInfo) -> Any:
+        if info.data.get("data") is not None:
+            if target is not None:
+                raise ValueError("null beside data: a density or points are fitted, not both")
+            return None
+        return _by_name("multimodal" if target is None else target)
+
+    @field_validator("base")
+    @classmethod
+    def _covers_any_point(cls, base: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("data") is not None and base not in (None, DEFAULT_BASE):
+            raise ValueError(f"{DEFAULT_BASE} beside data: q must not be 0 at any point")
+        return base
+
+    @field_validator("train")
+    @classmethod
+    def _for_points(cls, train: Train, info: ValidationInfo) -> Train:
+        if info.data.get("data") is not None:
+            if train.annealing.updates:
+                raise ValueError(f"annealing.updates 0 beside data, not {train.annealing.updates}")
+            if train.restarts > 1:
+                raise ValueError(f"restarts 1 beside data, not {train.restarts}")
+        return train
+
+    @property
+    def subject_key(self) -> str:
+        """The key of what is fitted."""
+        return "target" if self.data is None else "data"
+
+    @property
+    def subject(self) -> str:
+        """The name of the density, or of the points."""
+        subject = self.data or self.target
+        return subject.name if subject else ""
+
+    @property
+    def base_name(self) -> str:
+        """The base asked for, or the target's own."""
+        own = TARGET_BASES.get(self.target.name, DEFAULT_BASE) if self.target else DEFAULT_BASE
+        return self.base or own
+
+
+Binarization = Literal["stochastic", "static", "threshold", "none"]
+
+
+class Data(Strict):
+    """Which images, and how their grey levels become what the VAE models."""
+
+    name: str = Field(default="mnist", min_length=1, max_length=MAX_PATH)
+    binarization: Binarization = "stochastic"
+    fallback: bool = True
+
+
+class VAEModel(Strict):
+    """The networks of a VAE."""
+
+    latent_dim: int = Field(default=40, ge=2, le=10_000)  # the pictures show a plane
+    network: Literal["relu", "maxout", "gated-conv"] = "relu"
+    hidden: list[Annotated[int, Field(ge=1, le=100_000)]] = Field(default=[400, 400], min_length=1)
+
+    @model_validator(mode="after")
+    def _one_width(self) -> Any:
+        if self.network == "gated-conv" and len(self.hidden) != 1:
+            raise ValueError(f"one width for gated-conv, not {len(self.hidden)}")
+        return self
+
+
+class VAEFlow(Flow):
+    """The flows of a VAE's posterior."""
+
+    amortized: bool = True
+
+
+class WarmUp(Strict):
+    """What is weighted by ``β`` while it rises from ``start`` to 1: the KL, or the log-joint."""
+
+    kind: Literal["kl", "log-joint"] = "kl"
+    epochs: float = Field(default=0.0, ge=0)
+    start: float = Field(default=0.01, gt=0, le=1)
+
+
+class ValidationStopping(Strict):
+    """Stop when the validation bound has not risen by ``min_delta`` for ``patience`` epochs."""
+
+    patience: int = Field(default=20, ge=1)
+    min_delta: float = Field(default=0.0, ge=0)
+    images: int = Field(default=10_000, ge=1)
+
+
+class VAETrain(Strict):
+    """How a VAE is trained."""
+
+    length_key: ClassVar[str] = "epochs"
+    annealed_keys: ClassVar[tuple[str, str]] = ("warm_up", "epochs")
+
+    epochs: int = Field(default=100, ge=1, le=10**6)
+    batch_size: int = Field(default=100, ge=1, le=10**6)
+    learning_rate: float = Field(default=0.002, gt=0, le=1e6)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warm_up: WarmUp = WarmUp()
+    clip_norm: float | None = Field(default=None, gt=0)
+    early_stopping: ValidationStopping | None = None
+    chunk: int = Field(default=100, ge=1, le=100_000)
+    checkpoint_seconds: float = Field(default=30.0, ge=0)
+
+    @property
+    def annealed(self) -> Annealed:
+        """How the objective is annealed, in epochs."""
+        return Annealed(self.warm_up.start, self.warm_up.epochs)
+
+
+class VAEEvaluate(Strict):
+    """How a VAE is judged."""
+
+    importance_samples: int = Field(default=200, ge=1, le=10**6)
+
+
+class Published(Strict):
+    """A published figure, in nats, for runs of ``k`` flows (``null``: any) on the same data."""
+
+    k: int | None = None
+    negative_elbo: float | None = None
+    negative_log_likelihood: float | None = None
+    data: str = "mnist"
+    binarization: Binarization = "stochastic"
+    source: str
+
+
+PIXELS = 784
+# By network: weights of encoder and decoder for each pair of units of two layers, about.
+WEIGHTS_A_PAIR = {"relu": 2, "maxout": 8, "gated-conv": 8}
+MAX_WEIGHTS = 10**8
+
+
+class VAEConfig(Strict):
+    """A whole train-vae run."""
+
+    description: str = ""
+    command: Literal["train-vae"]
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    data: Annotated[Data, BeforeValidator(_by_name)] = Data()
+    model: VAEModel = VAEModel()
+    flow: VAEFlow = Field(default=VAEFlow(), validate_default=True)
+    train: VAETrain = VAETrain()
+    evaluate: VAEEvaluate = VAEEvaluate()
+    published: list[Published] = []
+
+    @property
+    def dim(self) -> int:
+        """D of the latents."""
+        return self.model.latent_dim
+
+    @property
+    def subject_key(self) -> str:
+        """The key of what is modelled."""
+        return "data"
+
+    @property
+    def subject(self) -> str:
+        """The name of the images."""
+        return self.data.name
+
+    @field_validator("flow")
+    @classmethod
+    def _fits_in_memory(cls, flow: VAEFlow, info: ValidationInfo) -> VAEFlow:
+        if model := info.data.get("model"):
+            pairs = sum(a * b for a, b in pairwise([PIXELS, *model.hidden, 2 * model.latent_dim]))
+            width = model.hidden[-1] if flow.amortized else 1
+            count = WEIGHTS_A_PAIR[model.network] * pairs
+            count += flow.k * (2 * model.latent_dim + 1) * width
+            if count > MAX_WEIGHTS:
+                raise ValueError(f"at most {MAX_WEIGHTS:,} weights in all, not about {count:,}")
+        return flow
+
+
+def _seed_range(seeds: Any) -> Any:
+    """Turn ``"first:end"`` or ``"first:end:step"`` into seeds, as Python counts."""
+    if isinstance(seeds, list):
+        return seeds
+    number = r"(\d{1,10})"
+    bounds = isinstance(seeds, str) and re.fullmatch(f"{number}:{number}(?::{number})?", seeds)
+    if not bounds:
+        raise ValueError('a list of seeds, or "first:end" or "first:end:step" in quotes')
+    first, end, step = (int(bound or 1) for bound in bounds.groups())
+    found = range(first, end, max(step, 1))
+    if not step or not 0 < len(found) <= MAX_RUNS:
+        raise ValueError(f"first < end, a step above 0, and at most {MAX_RUNS:,} seeds")
+    return list(found)
+
+
+def _once_each(values: list[Any]) -> list[Any]:
+    for i, value in enumerate(values):
+        # Told apart by type too: 1, 1.0 and true are equal in Python.
+        if any(repr(value) == repr(other) for other in values[:i]):
+            raise ValueError("each value once")
+    return values
+
+
+Seeds = Annotated[
+    list[Annotated[int, Field(ge=0, le=MAX_SEED)]],
+    BeforeValidator(_seed_range),
+    AfterValidator(_once_each),
+]
+Values = Annotated[list[JsonValue], Field(min_length=1), AfterValidator(_once_each)]
+MAX_RUNS = 10_000  # of a sweep
+
+
+class SweepConfig(Strict):
+    """A grid of runs: every preset, with every combination of the varied values and the seeds."""
+
+    description: str = ""
+    command: Literal["sweep"]
+    presets: Annotated[list[str], Field(min_length=1), AfterValidator(_once_each)]
+    set: dict[str, JsonValue] = {}
+    vary: dict[str, Values] = {}
+    seeds: Seeds = []  # none: the presets' own
+
+    @field_validator("set", "vary")
+    @classmethod
+    def _no_seed(cls, changes: dict[str, Any]) -> dict[str, Any]:
+        if "seed" in changes:
+            raise ValueError("no `seed`, which `seeds` has a key for")
+        return changes
+
+    @field_validator("vary")
+    @classmethod
+    def _one_source(cls, vary: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        fixed = info.data.get("set", {})
+        twice = sorted(vary.keys() & fixed.keys())
+        if twice:
+            raise ValueError(f"no key that is set as well, as {twice[0]} is")
+        for key in sorted([*vary, *fixed]):
+            if whole := next((other for other in vary if key.startswith(f"{other}.")), None):
+                raise ValueError(f"no key within another, as {key} is within {whole}")
+        return vary
+
+
+Config: TypeAlias = Fit2DConfig | VAEConfig  # of a run
+RUNS: dict[str, type[Strict]] = {"fit-2d": Fit2DConfig, "train-vae": VAEConfig}
+SCHEMAS: dict[str, type[Strict]] = {**RUNS, "sweep": SweepConfig}

@@ -1,0 +1,1 @@
+"""Points and images: read, drawn, split, standardised."""

@@ -1,0 +1,372 @@
+"""Images for the VAE: MNIST, its embedded sample or files of one's own, and their binarization.
+
+``mnist_sample.npz`` holds 10,000 digits of MNIST (Yann LeCun, Corinna Cortes, Christopher J.C.
+Burges; http://yann.lecun.com/exdb/mnist/; licence CC BY-SA 3.0, which holds for the sample too):
+800 of each digit from the training set and 200 of each from the test set, unchanged. How they were
+drawn: ``keys = numpy.random.PCG64(0).random_raw(70_000)`` gives its first 60,000 numbers to the
+training images and the other 10,000 to the test images, in the order of ``keras.datasets.mnist``;
+of each digit, the images with the smallest numbers are taken, and they keep that order.
+
+Neither Keras nor TensorFlow is needed to read images, and no file is trusted: sizes are checked
+before anything is unpacked, and nothing pickled is ever loaded.
+"""
+
+import gzip
+import hashlib
+import http.client
+import io
+import math
+import os
+import queue
+import struct
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from nflow_cli.errors import DataError, RunDirectoryError
+from nflow_cli.random_streams import stream
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.npz import ArrayError, check_size, read_arrays, read_values
+from nflow_cli.text import printable
+
+MNIST, SAMPLE = "mnist", "mnist-sample"
+BINARIZATIONS = ("stochastic", "static", "threshold", "none")
+
+URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"  # of the file
+MNIST_ARRAYS_SHA256 = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
+SAMPLE_SHA256 = "90f3acf4b059bf1fbe616fb48dd9d33228d4dedae49ca143e5480a7a54d86e81"  # of its arrays
+CONNECT_SECONDS, DOWNLOAD_SECONDS = 10.0, 120.0
+DOWNLOAD_BYTES = 64 * 2**20
+
+_BLOCK = 2**20  # pixels binarized at a time
+_NAMES = f"{MNIST}, {SAMPLE}, or the path of an .npz file or of IDX files"
+_EXPECTED = "an .npz file, or a folder or prefix of IDX files, with the images x_train and x_test"
+_IDX = {  # key: how the name of its IDX file begins
+    "x_train": ("train-images",),
+    "y_train": ("train-labels",),
+    "x_test": ("t10k-images", "test-images"),
+    "y_test": ("t10k-labels", "test-labels"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """A data set of grey images: ``x_*`` are uint8 ``(n, 28, 28)``, ``y_*`` uint8 ``(n,)`` or None.
+
+    ``sha256`` is of the bytes of the arrays: x_train, y_train, x_test, y_test, those that exist.
+    The arrays are read-only.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray | None
+    x_test: np.ndarray
+    y_test: np.ndarray | None
+    sha256: str
+
+    def record(self) -> dict[str, Any]:
+        """Return what ``run.json`` keeps of the data."""
+        found = {"name": self.name, "sha256": self.sha256}
+        if self.name not in (MNIST, SAMPLE):
+            found["path"] = os.path.abspath(os.path.expanduser(self.name))
+        return found
+
+    @property
+    def n_train(self) -> int:
+        """The number of training images."""
+        return len(self.x_train)
+
+    @property
+    def n_test(self) -> int:
+        """The number of test images."""
+        return len(self.x_test)
+
+
+def _to_stderr(line: str) -> None:
+    print(printable(line), file=sys.stderr)
+
+
+def load_images(
+    name: str = MNIST, *, fallback: bool = True, notify: Callable[[str], Any] = _to_stderr
+) -> Images:
+    """Load a data set.
+
+    Args:
+        name: ``mnist`` (from the Keras cache, else downloaded into it), ``mnist-sample`` (the
+            embedded one), or a path: an ``.npz`` with the keys of ``keras.datasets.mnist``, or a
+            folder or prefix of IDX files, plain or ``.gz``. Labels are optional.
+        fallback: Take ``mnist-sample`` where ``mnist`` cannot be had, with a warning.
+        notify: Called with each line for the user: progress and warnings.
+
+    Raises:
+        DataError: In one line: which file, what was wrong, expected and received.
+    """
+    if name == SAMPLE:
+        return _sample()
+    if name != MNIST:
+        path = os.path.expanduser(name)
+        arrays = _read_npz(path, path) if os.path.isfile(path) else _read_idx(path)
+        return _images(name, arrays)
+    try:
+        content = _mnist(notify)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = _one_line(error).removeprefix("<urlopen error ").removesuffix(">")
+        if not fallback:
+            where = f"not in {_cache()}, and cannot be downloaded from {URL}"
+            raise DataError(
+                f"{MNIST}: {where} ({reason}); other data are the path of its .npz file, or "
+                f"{SAMPLE}, 10,000 of its digits"
+            ) from None
+        notify(
+            f"warning: MNIST cannot be downloaded ({reason}): using the embedded sample of 10,000 "
+            f"digits, {SAMPLE}; figures on it do not compare with those on MNIST"
+        )
+        return _sample()
+    return _images(MNIST, _read_npz(io.BytesIO(content), MNIST))
+
+
+def binarize(images: np.ndarray, mode: str, seed: int, epoch: int, part: str) -> np.ndarray:
+    """Turn grey levels ``x`` in 0–255 into what the VAE models.
+
+    ``stochastic`` draws each pixel from Bernoulli(x / 255), anew each epoch; ``static`` does so
+    once for a seed (Salakhutdinov & Murray 2008); ``threshold`` is x >= 128; ``none`` keeps the
+    grey levels x / 255. Figures of different modes do not compare.
+
+    Args:
+        images: uint8, of any shape.
+        mode: One of ``BINARIZATIONS``.
+        seed: The seed of the run.
+        epoch: Which of the stochastic draws, from 0 on.
+        part: ``train`` or ``test``, whose draws are independent.
+
+    Returns:
+        An array of the shape of ``images``: uint8 of 0 and 1, or for ``none`` float32 in [0, 1].
+    """
+    if images.dtype != np.uint8:
+        raise ValueError(f"images must be uint8 grey levels. Received: dtype={images.dtype}")
+    if part not in ("train", "test"):
+        raise ValueError(f"part must be 'train' or 'test'. Received: part={part!r}")
+    if mode == "none":
+        return np.divide(images, np.float32(255), dtype=np.float32)
+    if mode == "threshold":
+        return (images >= 128).view(np.uint8)
+    if mode == "stochastic":
+        return _bernoulli(images, seed, f"binarization/{part}", epoch)
+    if mode == "static":
+        return _bernoulli(images, seed, f"static-binarization/{part}", 0)
+    raise ValueError(f"mode must be one of {', '.join(BINARIZATIONS)}. Received: mode={mode!r}")
+
+
+def _bernoulli(images: np.ndarray, seed: int, purpose: str, step: int) -> np.ndarray:
+    """Draw 0 or 1 with P(1) = x / 255 to within 2⁻⁶⁴, from one random byte a pixel.
+
+    A byte u below 255 is uniform on 255 values, of which x lie below x; for the one byte in 256
+    that is 255, u is drawn again, from 64 bits modulo 255.
+    """
+    bits = stream(seed, purpose, step).bit_generator
+    drawn = np.empty(images.shape, dtype=np.uint8)
+    pixels, ones = images.reshape(-1), drawn.reshape(-1).view(bool)
+    for start in range(0, len(pixels), _BLOCK):
+        block = pixels[start : start + _BLOCK]
+        words = bits.random_raw(-(-len(block) // 8)).astype("<u8", copy=False)
+        u = words.view(np.uint8)[: len(block)]
+        one = ones[start : start + _BLOCK]
+        np.less(u, block, out=one)
+        again = np.flatnonzero(u == 255)
+        one[again] = bits.random_raw(len(again)) % np.uint64(255) < block[again]
+    return drawn
+
+
+def _sample() -> Images:
+    file = resources.files("nflow_cli") / "mnist_sample.npz"
+    label = f"{SAMPLE} ({file})"
+    with _reading(label, "the file that nflow installs"):
+        content = file.read_bytes()
+    images = _images(SAMPLE, _read_npz(io.BytesIO(content), label))
+    if images.sha256 != SAMPLE_SHA256:
+        raise DataError(f"{label}: expected SHA-256 {SAMPLE_SHA256}, received {images.sha256}")
+    return images
+
+
+def _cache() -> Path:
+    """Return where Keras keeps MNIST."""
+    home = os.path.expanduser("~")
+    keras_home = os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras")
+    return Path(os.environ.get("KERAS_HOME", keras_home)).expanduser() / "datasets" / "mnist.npz"
+
+
+def _mnist(notify: Callable[[str], Any]) -> bytes:
+    """Return the file of MNIST, its checksum verified, from the cache or the network."""
+    cache = _cache()
+    if os.path.isfile(cache):
+        try:
+            content = cache.read_bytes()
+            if hashlib.sha256(content).hexdigest() == MNIST_SHA256:
+                return content
+            notify(f"{cache}: not the MNIST of Keras, its checksum differs")
+        except OSError as error:
+            notify(f"{cache}: {error.strerror}")
+    content = _download(notify)
+    received = hashlib.sha256(content).hexdigest()
+    if received != MNIST_SHA256:
+        raise ValueError(f"not the file expected: SHA-256 {MNIST_SHA256}, received {received}")
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        RunDirectory(cache.parent).write(cache.name, lambda file: file.write(content))
+    except (OSError, RunDirectoryError) as error:
+        notify(f"MNIST is not kept for the next run: {_one_line(error)}")
+    return content
+
+
+def _download(notify: Callable[[str], Any]) -> bytes:
+    """Fetch ``URL`` within ``DOWNLOAD_SECONDS``, with a line for every quarter."""
+    notify(f"downloading MNIST from {URL}")
+    deadline = time.monotonic() + DOWNLOAD_SECONDS
+    content, quarters = bytearray(), 0
+    with _connect() as response:
+        total = response.length or 0
+        while piece := response.read1(2**16):
+            content += piece
+            if len(content) > DOWNLOAD_BYTES:
+                raise ValueError(f"expected at most {DOWNLOAD_BYTES:,} bytes, received more")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"only {len(content):,} bytes in {DOWNLOAD_SECONDS:g} s")
+            if total and 4 * len(content) // total > quarters:
+                quarters = 4 * len(content) // total
+                notify(f"downloading MNIST: {len(content) / 1e6:.1f} of {total / 1e6:.1f} MB")
+    if len(content) < total:
+        raise ValueError(f"cut short: {len(content):,} of {total:,} bytes received")
+    return bytes(content)
+
+
+def _connect() -> http.client.HTTPResponse:
+    """Open ``URL`` within ``CONNECT_SECONDS``, looking up its name included.
+
+    That look-up takes no timeout, so the whole is done in a thread that may be left behind.
+    """
+    answers: queue.SimpleQueue = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(urllib.request.urlopen(URL, timeout=CONNECT_SECONDS))
+        except Exception as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=CONNECT_SECONDS)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {CONNECT_SECONDS:g} s") from None
+    if isinstance(answer, urllib.error.HTTPError):
+        answer.close()
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _one_line(what: object) -> str:
+    return " ".join(str(what).split()) or type(what).__name__
+
+
+@contextmanager
+def _reading(file: str, expected: str) -> Iterator[None]:
+    """Turn whatever a missing or damaged file raises into one line."""
+    try:
+        yield
+    except DataError:
+        raise
+    except ArrayError as error:
+        raise DataError(f"{file}: {error}") from None
+    except Exception as error:  # zipfile, gzip, zlib and NumPy each have their own
+        detail = _one_line(getattr(error, "strerror", None) or error)
+        raise DataError(f"{file}: cannot be read ({detail}); expected {expected}") from None
+
+
+def _read_npz(source: str | IO[bytes], file: str) -> dict[str, np.ndarray]:
+    with _reading(file, _EXPECTED), zipfile.ZipFile(source) as archive:
+        keys = [key for key in _IDX if f"{key}.npy" in archive.namelist()]
+        if not {"x_train", "x_test"} <= set(keys):
+            received = _one_line(", ".join(archive.namelist()[:8]) or "none")
+            raise DataError(f"{file}: expected the keys x_train and x_test; received {received}")
+        return read_arrays(archive, keys, _check_header)
+
+
+def _read_idx(path: str) -> dict[str, np.ndarray]:
+    """Read the IDX files of a folder, or those whose paths begin with a prefix."""
+    prefix = os.path.join(path, "") if os.path.isdir(path) else path
+    files = {key: found for key in _IDX if (found := _find_idx(prefix, key))}
+    if not files and not os.path.isdir(path):
+        raise DataError(f"{path!r}: no such data set; expected {_NAMES}")
+    for key in ("x_train", "x_test"):
+        if key not in files:
+            raise DataError(f"{path}: no {_IDX[key][0]}-idx3-ubyte[.gz]; expected {_EXPECTED}")
+    return {key: _read_idx_file(file, key) for key, file in files.items()}
+
+
+def _find_idx(prefix: str, key: str) -> str | None:
+    end = "idx3-ubyte" if key.startswith("x") else "idx1-ubyte"
+    ends = [f"{dash}{end}{suffix}" for dash in "-." for suffix in ("", ".gz")]
+    paths = (prefix + start + end for start in _IDX[key] for end in ends)
+    return next(filter(os.path.isfile, paths), None)
+
+
+def _read_idx_file(file: str, key: str) -> np.ndarray:
+    rank = 3 if key.startswith("x") else 1
+    magic = 0x800 + rank  # 8: unsigned bytes
+    expected = f"an IDX file of magic number 0x{magic:08x}"
+    opener = gzip.open if file.endswith(".gz") else open
+    with _reading(file, expected), opener(file, "rb") as stream:
+        received = stream.read(4)
+        if received != magic.to_bytes(4, "big"):
+            raise DataError(f"{file}: expected {expected}, received {received.hex() or 'nothing'}")
+        shape, dtype = struct.unpack(f">{rank}I", stream.read(4 * rank)), np.dtype(np.uint8)
+        _check_header(key, shape, dtype)
+        check_size(math.prod(shape))
+        return read_values(stream, key, shape, dtype)
+
+
+def _check_header(key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Check what an array says it is, before it is read."""
+    images = key.startswith("x")
+    expected = "uint8 grey levels 0-255" if images else "integer labels"
+    received = f"received dtype {dtype}, shape {shape}"
+    if images and dtype.kind == "f":
+        wrong = "holds floats (images in 0-1 must first be stored as round(255 x))"
+    elif (dtype != np.uint8) if images else (dtype.kind not in "iu"):
+        wrong = "has the wrong type"
+    elif not shape or shape[1:] != ((28, 28) if images else ()):
+        wrong, expected = "has the wrong shape", "(n, 28, 28)" if images else "(n,)"
+    elif shape[0] < 1:
+        wrong, expected = "is empty", "at least one"
+    else:
+        return
+    raise ArrayError(f"{key} {wrong}; expected {expected}; {received}")
+
+
+def _images(name: str, arrays: Mapping[str, np.ndarray]) -> Images:
+    """Check the values of the arrays read, and make them a data set."""
+    checked: dict[str, Any] = dict.fromkeys(_IDX)
+    digest = hashlib.sha256()
+    for key in (key for key in _IDX if key in arrays):
+        array, count = arrays[key], len(arrays["x" + key[1:]])
+        low, high, least = array.min(), array.max(), 2 if key.startswith("x") else 0
+        if low < 0 or not least <= high <= 255 or len(array) != count:
+            expected = "images with grey levels above 1" if least else "labels"
+            received = f"received {len(array):,} in {low}-{high}"
+            raise DataError(f"{name}: {key}: expected {count:,} {expected} in 0-255; {received}")
+        checked[key] = np.ascontiguousarray(array, dtype=np.uint8)
+        checked[key].flags.writeable = False
+        digest.update(checked[key])
+    return Images(name, **checked, sha256=digest.hexdigest())

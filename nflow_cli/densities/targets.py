@@ -1,0 +1,251 @@
+"""The 2-D target densities, all normalised: ``log_prob(z) = -U(z) - log Z`` in nats."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.config.target_parameters import mixture_parameters, ring_masses, ring_parameters
+from nflow_cli.constants import LOG_2PI
+from nflow_cli.flows.numerics import logaddexp
+
+
+class Target(ABC):
+    """A density that is fitted. One of your own need define no more than :meth:`log_prob`.
+
+    Attributes:
+        dim: D of its points.
+        log_z: ``log ∫ exp(-U)`` in nats, where ``log_prob`` is ``-U - log_z``; ``None`` where that
+            is not known, and ``log_prob`` need not be normalised.
+        log_z_source: How ``log_z`` is known: ``exact`` or ``quadrature``.
+        window: Half the width of the square that shows the density; ``None`` for one that shows
+            the samples of the fit.
+        sample: Draws ``n`` exact samples ``(n, D)`` by ``sample(rng, n)``; ``None`` where nothing
+            does.
+    """
+
+    dim: int = 2
+    log_z: Any = None
+    log_z_source: str | None = None
+    window: float | None = None
+    sample: Callable[[np.random.Generator, int], np.ndarray] | None = None
+
+    @abstractmethod
+    def log_prob(self, z: Any) -> Any:
+        """Return the log-density ``(...)`` in nats of points ``(..., D)``, up to a constant."""
+
+
+class Mixture(Target):
+    """A mixture of Gaussians ``Σ_i π_i N(μ_i, Σ_i)``, normalised by construction.
+
+    Args:
+        weights: ``(n,)``, positive; divided by their sum.
+        means: ``(n, 2)``.
+        covariances: ``(n, 2, 2)``, positive definite; ``None`` for the identity.
+
+    Raises:
+        TargetError: For shapes that do not agree, a weight that is not positive, or a covariance
+            that is not positive definite.
+    """
+
+    log_z, log_z_source = 0.0, "exact"
+
+    def __init__(self, weights: Any, means: Any, covariances: Any = None):
+        arrays = mixture_parameters(weights, means, covariances)
+        self.weights, self.means, self.covariances = arrays
+        self.weights = self.weights / self.weights.sum()
+        self.factors = np.linalg.cholesky(self.covariances)
+        self.whiten = np.linalg.inv(self.factors)
+        spread = 3.5 * np.sqrt(np.linalg.eigvalsh(self.covariances)[:, -1])
+        self.window = float(np.max(np.abs(self.means) + spread[:, None]))
+
+    def log_prob(self, z: Any) -> Any:
+        """Return the log-density ``(...)`` in nats of points ``(..., 2)``."""
+        terms = []
+        for weight, mean, whiten in zip(self.weights, self.means, self.whiten):
+            d0, d1 = z[..., 0] - float(mean[0]), z[..., 1] - float(mean[1])
+            e0 = float(whiten[0, 0]) * d0
+            e1 = float(whiten[1, 0]) * d0 + float(whiten[1, 1]) * d1
+            level = math.log(weight) + math.log(whiten[0, 0] * whiten[1, 1]) - LOG_2PI
+            terms.append(level - 0.5 * (e0 * e0 + e1 * e1))
+        return _log_sum(terms)
+
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw ``n`` exact samples ``(n, 2)``."""
+        which = rng.choice(len(self.weights), size=n, p=self.weights)
+        noise = rng.standard_normal((n, 2))
+        return self.means[which] + np.einsum("nij,nj->ni", self.factors[which], noise)
+
+
+class Multimodal(Mixture):
+    """``½ N((2, 2), I) + ½ N((-2, -2), I)``: two modes from one Gaussian."""
+
+    def __init__(self) -> None:
+        super().__init__([0.5, 0.5], [[2.0, 2.0], [-2.0, -2.0]])
+
+
+class GaussianFromUniform(Mixture):
+    """``N((1, 1), I)``, fitted from a uniform box."""
+
+    def __init__(self) -> None:
+        super().__init__([1.0], [[1.0, 1.0]])
+
+
+class Ring(Target):
+    """A mixture of rings ``exp(-U) = Σ_i π_i exp(-½((|z - c_i| - r_i)/σ_i)^2)``.
+
+    ``Z = Σ_i π_i 2π [σ_i^2 exp(-t_i^2/2) + r_i σ_i √(2π) Φ(t_i)]`` with ``t_i = r_i/σ_i``, exactly.
+
+    Args:
+        weights: ``(n,)``, positive: heights, not masses.
+        centers: ``(n, 2)``.
+        radii: ``(n,)``, 0 or more.
+        widths: ``(n,)``, positive.
+
+    Raises:
+        TargetError: For shapes that do not agree or values out of range.
+    """
+
+    log_z_source = "exact"
+
+    def __init__(self, weights: Any, centers: Any, radii: Any, widths: Any):
+        arrays = ring_parameters(weights, centers, radii, widths)
+        self.weights, self.centers, self.radii, self.widths = arrays
+        masses = ring_masses(self.radii, self.widths)
+        self.log_z = float(np.log(np.dot(self.weights, masses)))
+        self._masses = self.weights * masses
+        reach = np.abs(self.centers).max(axis=1) + self.radii + 3.5 * self.widths
+        self.window = float(reach.max())
+
+    def log_prob(self, z: Any) -> Any:
+        """Return the log-density ``(...)`` in nats of points ``(..., 2)``."""
+        terms = []
+        rings = zip(self.weights, self.centers, self.radii, self.widths)
+        for weight, center, radius, width in rings:
+            r = _radius(z[..., 0] - float(center[0]), z[..., 1] - float(center[1]))
+            e = (r - float(radius)) / float(width)
+            terms.append(math.log(weight) - self.log_z - 0.5 * e * e)
+        return _log_sum(terms)
+
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw ``n`` exact samples ``(n, 2)``, radii by a fine inverse CDF."""
+        which = rng.choice(len(self.weights), size=n, p=self._masses / self._masses.sum())
+        points = np.empty((n, 2))
+        for i in range(len(self.weights)):
+            chosen = which == i
+            low = max(self.radii[i] - 9 * self.widths[i], 0)
+            grid = np.linspace(low, self.radii[i] + 9 * self.widths[i], 20001)
+            pdf = grid * np.exp(-0.5 * ((grid - self.radii[i]) / self.widths[i]) ** 2)
+            cdf = np.cumsum(pdf) - pdf / 2
+            r = np.interp(rng.random(chosen.sum()), cdf / cdf[-1], grid)
+            angle = rng.uniform(0, 2 * np.pi, chosen.sum())
+            points[chosen] = self.centers[i] + np.stack(
+                [r * np.cos(angle), r * np.sin(angle)], axis=-1
+            )
+        return points
+
+
+class U1(Target):
+    """Energy U1 of the paper's table 1: two blobs on a ring.
+
+    ``U = ½((|z| - 2)/0.4)^2 - ln(e^{-½((z1 - 2)/0.6)^2} + e^{-½((z1 + 2)/0.6)^2})``.
+    """
+
+    log_z, log_z_source, window = 1.8775016, "quadrature", 4.0
+
+    def log_prob(self, z: Any) -> Any:
+        """Return the log-density ``(...)`` in nats of points ``(..., 2)``."""
+        ring = 0.5 * ((_radius(z[..., 0], z[..., 1]) - 2) / 0.4) ** 2
+        right = -0.5 * ((z[..., 0] - 2) / 0.6) ** 2
+        left = -0.5 * ((z[..., 0] + 2) / 0.6) ** 2
+        return logaddexp(right, left) - ring - self.log_z
+
+
+class _Wave(Target):
+    """Energies U2-U4: branches that follow ``sin(πz1/2)``, between walls at ``|z1| = 4``.
+
+    The paper's are flat along z1 and have no normaliser; ``wall = 50 max(|z1| - 4, 0)^2`` makes
+    them proper, with ``Z = (8 + 0.1 √(2π)) s √(2π)``, ``s`` the sum of the branches' widths.
+    """
+
+    log_z_source, window = "exact", 4.75
+    widths: tuple[float, ...]
+
+    @property
+    def log_z(self) -> float:
+        """``log ∫ exp(-U)`` in nats."""
+        root = math.sqrt(2 * math.pi)
+        return math.log((8 + 0.1 * root) * sum(self.widths) * root)
+
+    def shifts(self, z1: Any, functions: Any) -> list[Any]:
+        """Return how far below ``sin(πz1/2)`` each branch runs."""
+        raise NotImplementedError
+
+    def log_prob(self, z: Any) -> Any:
+        """Return the log-density ``(...)`` in nats of points ``(..., 2)``."""
+        z1, z2 = z[..., 0], z[..., 1]
+        off = z2 - ops.sin(math.pi / 2 * z1)
+        terms = [
+            -0.5 * ((off + shift) / width) ** 2
+            for shift, width in zip(self.shifts(z1, ops), self.widths)
+        ]
+        beyond = ops.relu(ops.abs(z1) - 4)
+        return _log_sum(terms) - 50 * beyond * beyond - self.log_z
+
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw ``n`` exact samples ``(n, 2)``: z1 flat with Gaussian edges, then z2."""
+        flat = rng.random(n) < 8 / (8 + 0.1 * math.sqrt(2 * math.pi))
+        edge = 0.1 * rng.standard_normal(n)
+        z1 = np.where(flat, rng.uniform(-4, 4, n), np.sign(edge) * 4 + edge)
+        widths = np.asarray(self.widths)
+        which = rng.choice(len(widths), size=n, p=widths / widths.sum())
+        shifts = np.stack([np.zeros(n) + s for s in self.shifts(z1, np)])
+        center = np.sin(np.pi / 2 * z1) - shifts[which, np.arange(n)]
+        return np.stack([z1, center + widths[which] * rng.standard_normal(n)], axis=-1)
+
+
+class U2(_Wave):
+    """Energy U2 of the paper's table 1: one wave."""
+
+    widths = (0.4,)
+
+    def shifts(self, z1: Any, functions: Any) -> list[Any]:
+        """One branch, on the wave."""
+        return [0.0]
+
+
+class U3(_Wave):
+    """Energy U3 of the paper's table 1: a wave that splits for a while."""
+
+    widths = (0.35, 0.35)
+
+    def shifts(self, z1: Any, functions: Any) -> list[Any]:
+        """The second branch runs ``w2 = 3 exp(-½((z1 - 1)/0.6)^2)`` below."""
+        return [0.0, 3 * functions.exp(-0.5 * ((z1 - 1) / 0.6) ** 2)]
+
+
+class U4(_Wave):
+    """Energy U4 of the paper's table 1: a wave that splits for good."""
+
+    widths = (0.4, 0.35)
+
+    def shifts(self, z1: Any, functions: Any) -> list[Any]:
+        """The second branch runs ``w3 = 3 σ((z1 - 1)/0.3)`` below."""
+        return [0.0, 1.5 * (1 + functions.tanh((z1 - 1) / 0.6))]
+
+
+def _log_sum(terms: list[Any]) -> Any:
+    total = terms[0]
+    for term in terms[1:]:
+        total = logaddexp(total, term)
+    return total
+
+
+def _radius(z1: Any, z2: Any) -> Any:
+    """Return ``|z|`` with a finite gradient at the origin."""
+    squared = z1 * z1 + z2 * z2
+    positive = squared > 0
+    return ops.where(positive, ops.sqrt(ops.where(positive, squared, 1.0)), 0.0)

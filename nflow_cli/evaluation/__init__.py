@@ -1,0 +1,1 @@
+"""How good a fit is: scores, mass, importance sampling, checks of a flow."""

@@ -1,0 +1,178 @@
+"""What a run cannot vouch for: figures of its summary that say less than they seem to.
+
+One list serves ``summary.json``, tables, pictures, ``compare`` and ``check``. It follows from the
+config and the facts beside the figures, so it is found for older runs too. No Keras here.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from nflow_cli.config.schema import Annealed
+
+# Where one sample makes up more of Σw^2, or would of ten times as many, ESS and log Z spread far
+# more than their errors say.
+DOMINATED, MORE = 0.03, 10
+UNRESOLVED = 5e-3  # of the mass of a density: that it is away from 1, or may be
+SIGMAS = 4.0
+COIN = 784 * math.log(2)  # nats of an image by fair coins
+_JUDGES = ("kl", "free_energy", "log_likelihood", "negative_elbo", "negative_log_likelihood")
+
+Summary = Mapping[str, Any]
+
+
+class Caveat(NamedTuple):
+    """A word that stands beside ``figures`` (keys of a summary), and the sentence it is short for.
+
+    Attributes:
+        word: Printed beside a figure.
+        figures: Which figures it is about.
+        reason: Why they say less than they seem to.
+    """
+
+    word: str
+    figures: tuple[str, ...]
+    reason: str
+
+
+TRAINED_ON = Caveat(
+    "trained on",
+    ("log_likelihood",),
+    "these are the points of the run itself, most of them trained on, not held out: without --data "
+    "its test points are judged",
+)
+
+
+def records(caveats: Iterable[Caveat]) -> list[dict[str, Any]]:
+    """Return caveats as ``summary.json`` holds them."""
+    return [{**caveat._asdict(), "figures": list(caveat.figures)} for caveat in caveats]
+
+
+def words(caveats: Iterable[Caveat], key: str) -> str:
+    """Return the words that stand beside a figure, or ""."""
+    return ", ".join(caveat.word for caveat in caveats if key in caveat.figures)
+
+
+def annealed_beta(annealed: "Annealed", made: float) -> float:
+    """Return the ``β`` that a training of ``made`` updates or epochs ended with."""
+    if not 0 <= made < annealed.length:
+        return 1.0
+    return annealed.start + (1 - annealed.start) * made / annealed.length
+
+
+def marked(text: str, caveats: Iterable[Caveat], key: str) -> str:
+    """Return a figure as text, with the words of its caveats beside it."""
+    beside = words(caveats, key)
+    return f"{text} [{beside}]" if beside else text
+
+
+def number(summary: Summary, key: str) -> float | None:
+    """Return a fact, or None where it is not known; NaN where it is not finite."""
+    value = summary.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < 1e300 else math.nan
+
+
+def ruined_images(summary: Summary) -> Caveat | None:
+    """Tell a VAE that is worse than fair coins."""
+    value = number(summary, "negative_elbo")
+    if value is None or value <= COIN:
+        return None
+    return _ruined(f"-ELBO {value:.4g}: worse than fair coins, {COIN:.1f}")
+
+
+def ruined_fit(summary: Summary, key: str, sign: int) -> Caveat | None:
+    """Tell a fit whose figure ``key`` is worse than that of its base without a flow.
+
+    ``sign``: 1 where a smaller figure is better, else -1.
+    """
+    text = _worse(summary, key, f"base_{key}", sign)
+    return _ruined(text) if text else None
+
+
+def _ruined(text: str) -> Caveat:
+    return Caveat("ruined", _JUDGES, f"{text}; try a smaller learning rate")
+
+
+def _worse(summary: Summary, key: str, base: str, sign: int) -> str | None:
+    """Return how a fit is worse than its base without a flow, or that it is not finite."""
+    if base not in summary:
+        return None
+    value, level = number(summary, key), number(summary, base)
+    if value is None or math.isnan(value):  # JSON holds null for what is not finite
+        return "the fit is not finite"
+    error = number(summary, f"{base}_standard_error")
+    if level is None or error is None or not sign * (value - level) > SIGMAS * error:
+        return None
+    return f"worse than the base without a flow ({level:.4g} nats)"
+
+
+def annealing(beta: float) -> Caveat | None:
+    """Tell a training that ended while its objective was still annealed, at ``beta``."""
+    if beta >= 1:
+        return None
+    reason = f"training ended at β = {beta:.3f}, on its way to 1: train longer, or anneal less"
+    return Caveat("annealing", _JUDGES, reason)
+
+
+def is_dominated(summary: Summary) -> bool:
+    """Return whether a few samples outweigh the others, as far as is known."""
+    return dominated(summary) is not None
+
+
+def dominated(summary: Summary) -> Caveat | None:
+    """Tell weights that a few samples dominate, or would if there were more of them.
+
+    The largest of n weights grows as ``n^k``, ``k`` the shape of their tail (Vehtari et al. 2024,
+    arXiv 1507.02646), so its part of the sum of squares as ``n^(2k - 1)``. Their mean is finite, so
+    ``k`` is at most 1: an estimate above that is of weights that have an end, or no one shape.
+    """
+    share, tail = (number(summary, key) or 0.0 for key in ("largest_weight", "pareto_k"))
+    later = share * float(MORE) ** (2 * min(tail, 1.0) - 1)
+    if share >= DOMINATED:
+        text = f"one sample holds {share:.0%} of the squared weights"
+    elif later >= DOMINATED:
+        part = f"{later:.0%} of the squared weights"
+        text = f"of {MORE} times the samples one would hold {part} (k-hat {tail:.2f})"
+    else:
+        return None
+    reason = f"{text}: more samples would change these figures by more than their errors"
+    return Caveat("dominated", ("ess", "estimated_log_z"), reason)
+
+
+def mass(summary: Summary) -> Caveat | None:
+    """Tell a mass that was not resolved."""
+    if "mass_error" not in summary:
+        return None
+    value, error = (number(summary, key) for key in ("mass", "mass_error"))
+    if value is None or error is None or math.isnan(value + error):
+        return Caveat("unresolved", ("mass",), "the density has no finite mass where its draws are")
+    if error <= UNRESOLVED and abs(value - 1) <= UNRESOLVED:
+        return None
+    reason = "q is too narrow, or has too long tails, to be summed where its draws are"
+    return Caveat("unresolved", ("mass",), reason)
+
+
+def atoms(summary: Summary) -> Caveat | None:
+    """Tell data whose values repeat, so that the likelihood rises without bound."""
+    columns = summary.get("atoms")
+    if not isinstance(columns, list) or not all(isinstance(atom, Mapping) for atom in columns):
+        return None
+    texts = [text for atom in columns if (text := _atom(atom))]
+    if not texts:
+        return None
+    reason = f"{'; '.join(texts)}: the likelihood of a density rises without bound there"
+    return Caveat("atoms", ("log_likelihood",), reason)
+
+
+def _atom(atom: Mapping[str, Any]) -> str | None:
+    column, value, share, step, repeated = (
+        number(atom, key) for key in ("column", "value", "share", "step", "repeated")
+    )
+    if column is not None and value is not None and share is not None:
+        return f"column {column:g} is {value:g} in {share:.0%} of the rows"
+    if column is not None and step is not None and repeated is not None:
+        return f"column {column:g} goes in steps of {step:g}, {repeated:.0%} of its rows repeat"
+    return None

@@ -1,0 +1,207 @@
+"""Checks of a flow stack against what defines it, in float64: Jacobian, inverse, margins."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.flows.compose import run_flows
+from nflow_cli.random_streams import stream
+from nflow_cli.registry import FLOWS, resolve
+
+# Of the finite differences, of fourth order. With the first, truncation and rounding are 1e-10 for
+# most flows; steep ones need a shorter step.
+STEPS = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
+LOG_DET_TOLERANCE = 1e-6  # nats
+ROUND_TRIP_TOLERANCE = 1e-8  # times 1 + |x|
+SINGLE_TOLERANCE = 1e-3  # the same two, of the float32 model that was saved
+# How much noise is put in for the rounding of a flow, in units of that; how often; and how far
+# beyond what noise does rounding may go.
+ROUNDINGS, SHAKES, BEYOND = 10, 4, 10
+
+
+class Outcome(StrEnum):
+    """What a check ends in. A run that is checked fails by ``FAIL`` alone."""
+
+    OK = "OK"
+    FAIL = "FAIL"
+    RECORDED = "recorded"  # not computed again: the bytes are those that the run ended with
+    UNKNOWN = "unknown"  # it takes what this run does not keep, or more than rounding allows
+
+
+Verdict = tuple[Outcome, str]
+
+
+def passed(condition: Any) -> Outcome:
+    """Return ``OK`` or ``FAIL``."""
+    return Outcome.OK if condition else Outcome.FAIL
+
+
+@dataclass(frozen=True)
+class Flows:
+    """K flows with given weights, of one stack or of one image each.
+
+    Attributes:
+        pattern: Names of flows.
+        k: How many.
+        parameters: Raw weights, as :func:`~nflow_cli.flows.compose.run_flows` takes them.
+        points: Base samples ``(..., D)`` to check them at.
+    """
+
+    pattern: Sequence[str]
+    k: int
+    parameters: Sequence[dict[str, Any]]
+    points: np.ndarray
+
+    def run(self, points: Any, inverse: bool = False, dtype: str = "float64") -> Any:
+        """Run the flows in ``dtype``; return the points and log-determinants as float64 arrays."""
+        kinds = [resolve(FLOWS[name]) for name in self.pattern]
+        weights = [
+            {name: ops.convert_to_tensor(value, dtype) for name, value in own.items()}
+            for own in self.parameters
+        ]
+        moved = run_flows(kinds, weights, self.k, ops.convert_to_tensor(points, dtype), inverse)
+        return [ops.convert_to_numpy(array).astype(np.float64) for array in moved]
+
+    def shaken(self, points: np.ndarray, size: np.ndarray, inverse: bool = False) -> Any:
+        """Run the flows in float64 as :meth:`run` does, with noise before each of them.
+
+        Args:
+            points: ``(..., D)``.
+            size: Of the noise, in units of ``1 + |points|``.
+            inverse: Run backwards.
+        """
+        rng, log_det = stream(0, "rounding"), np.zeros(points.shape[:-1])
+        for index in reversed(range(self.k)) if inverse else range(self.k):
+            noise = size * rng.uniform(-1, 1, points.shape) * (1 + np.abs(points))
+            points, change = self._one(index).run(points + noise, inverse)
+            log_det = log_det + change
+        return points, log_det
+
+    def _one(self, index: int) -> "Flows":
+        repeat, position = divmod(index, len(self.pattern))
+        weights = {name: w[repeat : repeat + 1] for name, w in self.parameters[position].items()}
+        return replace(self, pattern=[self.pattern[position]], k=1, parameters=[weights])
+
+
+def as_arrays(parameters: Sequence[dict[str, Any]]) -> list[dict[str, np.ndarray]]:
+    """Return raw weights as float64 arrays."""
+    return [
+        {name: ops.convert_to_numpy(value).astype(np.float64) for name, value in own.items()}
+        for own in parameters
+    ]
+
+
+def check_log_det(flows: Flows) -> Verdict:
+    """Compare the log-determinant with that of a dense Jacobian, by finite differences.
+
+    These are off by the rounding of ``x`` beside their step, times the inverse Jacobian's norm.
+    """
+    x, log_det = flows.run(flows.points)
+    dense, rounding = [], []
+    for step in STEPS:
+        found = jacobian(lambda z: flows.run(z)[0], flows.points, step)
+        dense.append(np.linalg.slogdet(found))
+        least = np.linalg.svd(np.nan_to_num(found), compute_uv=False)[..., -1]
+        rounding.append(np.finfo(float).eps * np.abs(x).max(axis=-1) / (step * least))
+    signs, log_dets = (np.stack(part) for part in zip(*dense))
+    # At each point the step that agrees best: no step agrees with a wrong log-determinant.
+    best = np.abs(log_det - log_dets).argmin(axis=0)[None]
+    sign, expected, hidden = (
+        np.take_along_axis(part, best, axis=0)[0] for part in (signs, log_dets, np.stack(rounding))
+    )
+    errors = np.abs(log_det - expected)
+    single = np.abs(flows.run(flows.points, dtype="float32")[1] - log_det).max()
+    right = np.all(errors <= LOG_DET_TOLERANCE + hidden) and single <= SINGLE_TOLERANCE
+    exact = hidden <= LOG_DET_TOLERANCE
+    worst = errors.max(where=exact, initial=0.0)
+    text = f"off by {worst:.0e} nats at most in float64, {single:.0e} as saved"
+    text += f"; {np.sum(exact)} of {exact.size} points told apart from rounding"
+    return passed(right and (sign > 0).all()), text
+
+
+def jacobian(
+    function: Callable[[np.ndarray], np.ndarray], points: np.ndarray, step: float = STEPS[0]
+) -> np.ndarray:
+    """Return ``∂f/∂z`` ``(..., D, D)`` at points ``(..., D)``, a column for each coordinate."""
+    columns = []
+    for axis in step * np.eye(points.shape[-1]):
+        near = function(points + axis) - function(points - axis)
+        far = function(points + 2 * axis) - function(points - 2 * axis)
+        columns.append((8 * near - far) / (12 * step))
+    return np.stack(columns, axis=-1)
+
+
+def check_round_trip(flows: Flows) -> Verdict:
+    """Run the flows forward and back, and back and forward, in float64 and as they were saved.
+
+    Where they amplify rounding, as a flow does that is nearly no bijection, the way back may be off
+    by what coarser rounding makes of it.
+    """
+    z0 = flows.points
+    wide = 2 * z0  # points that need not be samples
+    trips = [_trip(flows, z0, "float64"), _trip(flows, wide, "float64", inverse=True)]
+    errors, rounding = (np.concatenate(both) for both in zip(*trips))
+    single, single_rounding = _trip(flows, flows.run(z0)[0], "float32", inverse=True)
+    right = np.all(errors <= ROUND_TRIP_TOLERANCE + rounding)
+    right &= np.all(single <= SINGLE_TOLERANCE + single_rounding)
+    exact = rounding <= ROUND_TRIP_TOLERANCE
+    worst = errors.max(where=exact, initial=0.0)
+    text = f"off by {worst:.0e} at most in float64, {single.max():.0e} as saved"
+    if not exact.all():
+        text += f"; rounding hides it at {np.sum(~exact)} of {exact.size} points"
+    return passed(right), text
+
+
+def _trip(
+    flows: Flows, points: np.ndarray, dtype: str, inverse: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Run the flows and back, or with ``inverse`` back first.
+
+    Returns:
+        By how much each point, or the sum of its two log-determinants, is off, ``(n,)``, and how
+        much of that may be rounding.
+    """
+    moved, there = flows.run(points, inverse, dtype)
+    back, home = flows.run(moved, not inverse, dtype)
+    size = ROUNDINGS * np.finfo(dtype).eps * np.array([0] + SHAKES * [1])  # none, then some
+    size = size.reshape(-1, *[1] * points.ndim)
+    shaken, shaken_there = flows.shaken(points + 0 * size, size, inverse)
+    shaken, shaken_home = flows.shaken(shaken, size, not inverse)
+    total = shaken_there + shaken_home
+    scale = 1 + np.abs(points)
+
+    def worst(points_off: np.ndarray, log_det_off: np.ndarray) -> np.ndarray:
+        return np.maximum((np.abs(points_off) / scale).max(axis=-1), np.abs(log_det_off))
+
+    error = worst(back - points, there + home)
+    rounding = worst(shaken - shaken[0], total - total[0])
+    return error.ravel(), BEYOND * rounding.max(axis=0).ravel()
+
+
+def check_margin(flows: Flows) -> Verdict:
+    """Report how far the flow nearest to it is from not being a bijection."""
+    least = []
+    for name, weights in zip(flows.pattern, flows.parameters):
+        if name not in MARGINS:
+            continue
+        what, margin = MARGINS[name]
+        least.append((name, what, float(margin(weights).min())))
+    if not least:
+        return Outcome.OK, "no flow that has a margin"
+    texts = [f"{name}: least {what} is {value:.2g}" for name, what, value in least]
+    return passed(all(value > 0 for _, _, value in least)), ", ".join(texts)
+
+
+def _softplus(x: np.ndarray) -> np.ndarray:
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+# By flow: what must be positive for a bijection, from its raw weights.
+MARGINS: dict[str, tuple[str, Callable[[dict[str, np.ndarray]], np.ndarray]]] = {
+    "planar": ("1 + w.û", lambda raw: _softplus(np.sum(raw["w"] * raw["u"], axis=-1))),
+    "radial": ("α + β̂", lambda raw: _softplus(raw["beta"])),
+}

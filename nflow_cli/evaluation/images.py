@@ -1,0 +1,213 @@
+"""How good a flow-VAE is: its bound, importance-sampled likelihood, and the arrays to plot."""
+
+import math
+import sys
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.models.networks import SIDE
+from nflow_cli.models.vae import FlowVAE
+from nflow_cli.random_streams import stream
+from nflow_cli.training.trainer import compiled
+
+BATCH = 100  # test images at a time
+# Draws of each at a time: with BATCH this bounds the memory. A convolution takes the most.
+DRAWS = {"relu": 50, "maxout": 50, "gated-conv": 5}
+ACTIVE = 0.01  # variance over images of a latent unit's posterior mean (Burda et al. 2016)
+# What an ImportanceSampler returns for each image: in nats, and of its latents.
+NATS = ("reconstruction", "kl", "log_evidence")
+OF_LATENTS = ("mean_latent", "latent_variance")
+SHOWN_LATENTS, SHOWN_IMAGES, SHOWN_SAMPLES, MANIFOLD = 5_000, 10, 64, 20
+
+
+class ImportanceSampler:
+    """Draws latents ``z_s ~ q(z|x)`` for images and weighs them by ``p(x, z_s) / q(z_s|x)``.
+
+    One compiled program serves every batch of images and block of draws: both are filled up, and
+    what is over does not count.
+
+    Args:
+        vae: The model.
+        draws: S, for each image.
+        seed: Fixes the draws.
+    """
+
+    def __init__(self, vae: FlowVAE, draws: int, seed: int):
+        self.vae, self.draws, self.seed = vae, draws, seed
+        self.block = min(draws, DRAWS[vae.network])
+
+        def weigh(images: Any, noise: Any) -> dict[str, Any]:
+            drawn = vae.elbo_terms(images, noise)
+            return {name: drawn[name] for name in ("log_likelihood", "kl", "z")}
+
+        self.weigh = compiled(weigh, vae.xla)
+
+    def __call__(self, pixels: np.ndarray, start: int) -> dict[str, np.ndarray]:
+        """Return, per image of a batch that starts at image ``start``, all in nats:
+        ``reconstruction`` and ``kl``, the means over its draws; ``log_evidence``, the estimate
+        ``log 1/S Σ_s p(x, z_s) / q(z_s|x)``; and the mean and the variance of its latents
+        ``mean_latent`` and ``latent_variance`` ``(n, D)``, the latter NaN for a single draw.
+        """
+        n = len(pixels)
+        filled = np.zeros((BATCH, *pixels.shape[1:]), pixels.dtype)
+        filled[:n] = pixels
+        rng = stream(self.seed, "importance-sampling", start)
+        sums: dict[str, Any] = dict.fromkeys(("log_likelihood", "kl", "z", "squared"), 0.0)
+        log_sum = np.full(n, -np.inf)  # of the weights
+        for first in range(0, self.draws, self.block):
+            noise = rng.standard_normal((self.block, BATCH, self.vae.latent_dim), np.float32)
+            due = self.draws - first
+            drawn = {
+                name: ops.convert_to_numpy(values)[:due, :n].astype(np.float64)
+                for name, values in self.weigh(filled, noise).items()
+            }
+            drawn["squared"] = drawn["z"] ** 2
+            sums = {name: total + np.sum(drawn[name], axis=0) for name, total in sums.items()}
+            log_weights = drawn["log_likelihood"] - drawn["kl"]
+            log_sum = np.logaddexp(log_sum, np.logaddexp.reduce(log_weights, axis=0))
+        means = {name: total / self.draws for name, total in sums.items()}
+        spread = means["squared"] - means["z"] ** 2
+        return {
+            "reconstruction": -means["log_likelihood"],
+            "kl": means["kl"],
+            "log_evidence": log_sum - math.log(self.draws),
+            "mean_latent": means["z"],
+            "latent_variance": spread * self.draws / (self.draws - 1)
+            if self.draws > 1
+            else np.full_like(spread, np.nan),
+        }
+
+    def over(self, pixels: np.ndarray, show: bool = False) -> dict[str, np.ndarray]:
+        """Return what a call does, for any number of images."""
+        batches = []
+        for start in range(0, len(pixels), BATCH):
+            batches.append(self(pixels[start : start + BATCH], start))
+            done = min(start + BATCH, len(pixels))
+            if show and done * 10 // len(pixels) > start * 10 // len(pixels):
+                print(
+                    f"likelihood: {done:,}/{len(pixels):,} images, {self.draws} draws each",
+                    file=sys.stderr,
+                )
+        return {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
+
+
+def evaluate_vae(
+    vae: FlowVAE, pixels: np.ndarray, draws: int, seed: int
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Judge ``vae`` on test images ``pixels`` ``(n, 28, 28)``, by ``draws`` latents for each.
+
+    Returns:
+        :func:`figures_of` the estimates, and those of each image as :class:`ImportanceSampler`
+        returns them.
+    """
+    show = draws * len(pixels) > 200_000
+    estimates = ImportanceSampler(vae, draws, seed).over(pixels, show)
+    return figures_of(estimates, draws), estimates
+
+
+def figures_of(estimates: dict[str, np.ndarray], draws: int) -> dict[str, Any]:
+    """Return the figures that estimates of each image from ``draws`` latents make.
+
+    All come from the same draws, in nats per image: the bound ``negative_elbo =
+    reconstruction + kl`` and ``negative_log_likelihood = -log p(x)`` by importance sampling, a
+    tighter bound in expectation (Burda et al. 2016, arXiv 1509.00519), with its standard error
+    over the images. ``active_units`` counts the latent units whose posterior mean has a variance
+    over images above 0.01 (ibid.); ``None`` for a single draw, which does not tell it from noise.
+    """
+    nll = -estimates["log_evidence"]
+    n = len(nll)
+    return {
+        "negative_elbo": float(np.mean(estimates["reconstruction"] + estimates["kl"])),
+        "reconstruction": float(np.mean(estimates["reconstruction"])),
+        "kl": float(np.mean(estimates["kl"])),
+        "negative_log_likelihood": float(np.mean(nll)),
+        "nll_standard_error": float(np.std(nll, ddof=1) / math.sqrt(n)) if n > 1 else None,
+        "nll_samples": draws,
+        "active_units": _active_units(estimates, draws),
+    }
+
+
+def estimate_arrays(estimates: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the estimates of each image as a run keeps them: its figures can be found again."""
+    nats = {name: estimates[name] for name in NATS}
+    return nats | {name: estimates[name].astype(np.float32) for name in OF_LATENTS}
+
+
+def _active_units(estimates: dict[str, np.ndarray], draws: int) -> int | None:
+    """Count the units whose posterior mean varies: the means of the draws vary by more than it
+    does, by a share ``1 / draws`` of the variance of the latents.
+    """
+    if draws == 1:
+        return None
+    noise = np.mean(estimates["latent_variance"], axis=0, dtype=np.float64) / draws
+    variance = np.var(estimates["mean_latent"], axis=0, dtype=np.float64)
+    return int(np.sum(variance - noise > ACTIVE))
+
+
+def vae_arrays(
+    vae: FlowVAE,
+    pixels: np.ndarray,
+    labels: np.ndarray | None,
+    mean_latent: np.ndarray,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """Return the arrays that the plots are drawn from."""
+    axes = shown_units(mean_latent)
+    shown = shown_images(len(pixels), seed, SHOWN_LATENTS)
+    base, latents = draw_latents(vae, pixels[shown], seed)
+    few = shown_images(len(pixels), seed, SHOWN_IMAGES)
+    chosen = few if labels is None else _one_of_each(labels)
+    quantiles = (np.arange(MANIFOLD) + 0.5) / MANIFOLD
+    axis = np.array([NormalDist().inv_cdf(q) for q in quantiles], np.float32)
+    return {
+        "base_latents": base[:, axes],
+        "latents": latents[:, axes],
+        "latent_axes": np.array(axes),
+        "labels": np.empty(0, np.uint8) if labels is None else labels[shown],
+        "originals": pixels[chosen].astype(np.float32),
+        "reconstructions": ops.convert_to_numpy(vae.reconstruct(pixels[chosen], seed)),
+        "samples": ops.convert_to_numpy(vae.sample(SHOWN_SAMPLES, seed)),
+        "manifold": manifold_of(vae, axis, axes),
+        "manifold_axis": axis,
+    }
+
+
+def shown_images(n: int, seed: int, most: int) -> np.ndarray:
+    """Choose which of ``n`` images are shown, by the seed: files may be sorted by their labels."""
+    return np.sort(stream(seed, "shown").permutation(n)[:most])
+
+
+def draw_latents(vae: FlowVAE, pixels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return one draw of each image's base and what the flows make of it, both ``(n, D)``."""
+    noise = stream(seed, "latents").standard_normal((len(pixels), vae.latent_dim), np.float32)
+    parts: dict[str, list[np.ndarray]] = {"z0": [], "z": []}
+    for start in range(0, len(pixels), 5 * BATCH):  # all at once, a convolution takes gigabytes
+        few = slice(start, start + 5 * BATCH)
+        drawn = vae.posterior(pixels[few], ops.convert_to_tensor(noise[few]))
+        for name, part in parts.items():
+            part.append(ops.convert_to_numpy(drawn[name]))
+    return np.concatenate(parts["z0"]), np.concatenate(parts["z"])
+
+
+def shown_units(mean_latent: np.ndarray) -> list[int]:
+    """Return the two most active latent units, in order."""
+    variance = np.var(mean_latent, axis=0)
+    return sorted(int(unit) for unit in np.argsort(-variance, kind="stable")[:2])
+
+
+def _one_of_each(labels: np.ndarray) -> np.ndarray:
+    """Return the indices of the images shown: the first of each digit."""
+    first = np.unique(labels, return_index=True)[1]
+    return first[:SHOWN_IMAGES]
+
+
+def manifold_of(vae: FlowVAE, axis: np.ndarray, axes: list[int]) -> np.ndarray:
+    """Decode the plane of two latent units, all others at 0: ``(r, r, 28, 28)``."""
+    second, first = np.meshgrid(axis, axis, indexing="ij")
+    latents = np.zeros((first.size, vae.latent_dim), np.float32)
+    latents[:, axes[0]], latents[:, axes[1]] = first.ravel(), second.ravel()
+    images = ops.convert_to_numpy(vae.decode(latents))
+    return images.reshape(len(axis), len(axis), SIDE, SIDE)

@@ -1,0 +1,65 @@
+"""How good a density is by its mass, and by points that the user has."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.data.points import PointData, gaussian_log_prob
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.evaluation.mass import mass
+
+MASS_SAMPLES = 50_000
+
+
+def mass_of(density: FlowDensity, seed: int) -> tuple[float, float]:
+    """Return ``∫q`` and its error, by :func:`~nflow_cli.evaluation.mass.mass`.
+
+    Both are NaN where a sample is nowhere. The cells follow the samples that ``seed`` gives.
+    """
+    samples = density.sample(MASS_SAMPLES, seed)
+    if not np.isfinite(samples).all():
+        return math.nan, math.nan
+    return mass(density.log_prob, samples.astype(np.float64))
+
+
+def likelihood(density: FlowDensity, points: np.ndarray) -> dict[str, Any]:
+    """Judge ``q`` by points ``(n, D)`` drawn elsewhere.
+
+    Returns:
+        ``log_likelihood``: the mean ``log q`` in nats, ``-inf`` where ``q`` is 0 at a point;
+        ``log_likelihood_inside``: the mean over the points where ``q > 0`` (``None`` where there
+        are none), with its ``standard_error`` (``None`` for fewer than 2); ``n``, and how many
+        points lie ``outside``, where ``q`` is 0.
+    """
+    log_q = density.log_prob(points).astype(np.float64)
+    inside = log_q[log_q != -math.inf]
+    n = len(inside)
+    return {
+        "log_likelihood": float(log_q.mean()),
+        "log_likelihood_inside": float(inside.mean()) if n else None,
+        "standard_error": float(inside.std(ddof=1) / math.sqrt(n)) if n > 1 else None,
+        "n": len(log_q),
+        "outside": len(log_q) - n,
+    }
+
+
+def held_out_figures(density: FlowDensity, data: PointData) -> dict[str, Any]:
+    """Judge ``q``, and the Gaussian most likely given the training points, by the test points.
+
+    Returns:
+        ``log_likelihood``, ``gaussian_log_likelihood``, and ``base_log_likelihood`` of the base
+        without a flow: means in nats per test point, with the ``*_standard_error`` of each;
+        ``-inf`` and NaN where a test point is beyond all densities.
+    """
+    log_q = {
+        "log_likelihood": density.log_prob(data.test),
+        "gaussian_log_likelihood": gaussian_log_prob(data.train, data.test, data.units),
+        "base_log_likelihood": density.base_log_prob(data.test),
+    }
+    figures = {}
+    for name, values in log_q.items():
+        with np.errstate(invalid="ignore"):  # of minus infinities
+            figures[name] = float(values.mean())
+            figures[f"{name}_standard_error"] = float(values.std(ddof=1) / math.sqrt(len(values)))
+    return figures

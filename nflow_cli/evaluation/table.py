@@ -1,0 +1,57 @@
+"""The density fitted to points, in the user's units: its values on grids, and what is drawn."""
+
+import numpy as np
+
+from nflow_cli.data.points import PointData
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.evaluation.grids import Grid
+from nflow_cli.evaluation.target import strip_panels
+from nflow_cli.random_streams import stream
+from nflow_cli.runs.array_shapes import SHOWN_SAMPLES, STRIP_GRID
+
+SHOWN_GRID = 400
+# Points that the pictures may leave out, in each coordinate at each end; and their border.
+STRAYS, BORDER = 0.001, 0.12
+WIDER = 0.25  # of the window, at each side, for what lies between the base and the points
+
+
+def density_of_points(density: FlowDensity, data: PointData, seed: int) -> dict[str, np.ndarray]:
+    """Return the arrays to plot.
+
+    All arrays are in the user's units; densities are in nats per unit of area.
+    """
+    window = shown_window(data)
+    grid = _grid(window, SHOWN_GRID)
+    coarse = _grid(window + WIDER * np.array([[-1], [1]]) * np.ptp(window, axis=0), STRIP_GRID)
+    panels = strip_panels(density.flow.k)
+    log_density = density.partial_log_densities(dict.fromkeys(panels, coarse))
+    return {
+        "axis_1": grid.first,
+        "axis_2": grid.second,
+        "log_q": density.log_prob(grid[:]).reshape(grid.shape),
+        "samples": density.sample(SHOWN_SAMPLES, seed),
+        "test_points": data.test[:SHOWN_SAMPLES],
+        "deformation_k": np.array(panels),
+        "log_deformation": np.stack([log_density[k].reshape(coarse.shape) for k in panels]),
+        "deformation_axis_1": coarse.first,
+        "deformation_axis_2": coarse.second,
+        "deformation_samples": deformation_samples(density, panels, seed),
+    }
+
+
+def deformation_samples(density: FlowDensity, panels: list[int], seed: int) -> np.ndarray:
+    """Draw from the density after the first k flows, for each k of ``panels``: ``(P, n, D)``."""
+    z0 = density.base.sample(stream(seed, "deformation"), (SHOWN_SAMPLES, density.dim))
+    return density.partial_samples(z0, panels)
+
+
+def shown_window(data: PointData) -> np.ndarray:
+    """Return the corners ``(2, 2)`` of what the pictures show: all training points but strays."""
+    low, high = np.quantile(data.train, [STRAYS, 1 - STRAYS], axis=0)
+    middle, half = (low + high) / 2, (0.5 + BORDER) * np.maximum(high - low, data.units.scale)
+    return np.stack([middle - half, middle + half])
+
+
+def _grid(window: np.ndarray, n: int) -> Grid:
+    first, second = np.linspace(window[0], window[1], n).T
+    return Grid(first, second)

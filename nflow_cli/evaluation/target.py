@@ -1,0 +1,136 @@
+"""How good a fit to a density is: KL divergence, effective sample size, densities on a grid."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.densities.pushforward import Draw, FlowDensity, chunks
+from nflow_cli.densities.targets import Target
+from nflow_cli.evaluation.grids import Grid
+from nflow_cli.evaluation.importance import mean, score, standard_deviation
+from nflow_cli.random_streams import stream
+from nflow_cli.runs.array_shapes import SHOWN_SAMPLES, STRIP_GRID, STRIP_PANELS
+
+FIGURES = (
+    *("kl", "kl_standard_error", "ess", "largest_weight", "pareto_k", "free_energy"),
+    *("base_free_energy", "base_free_energy_standard_error", "log_z", "log_z_source"),
+)
+
+
+class Evaluation(NamedTuple):
+    """A fit to a target, judged by samples of it.
+
+    Attributes:
+        scores: What :func:`~nflow_cli.evaluation.importance.score` returns; the
+            ``base_free_energy`` of the base without a flow, in nats, with its standard error; and
+            the target's ``log_z`` and ``log_z_source``.
+        first: The first of the samples.
+    """
+
+    scores: dict[str, Any]
+    first: Draw
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The scores that a summary tells."""
+        return {name: self.scores[name] for name in FIGURES}
+
+
+def evaluate_samples(density: FlowDensity, target: Target, seed: int, n: int) -> Evaluation:
+    """Judge ``q`` by ``n`` fresh samples: the same for the same seed."""
+    rng = stream(seed, "evaluation")
+    ratios, base_ratios = np.empty(n, np.float32), np.empty(n, np.float32)
+    kept = []
+    for draw in density.draw(n, lambda _: rng):
+        part = slice(draw.start, draw.start + len(draw.x))
+        ratios[part] = draw.log_q - values_at(target.log_prob, draw.x)
+        log_q0 = values_at(density.base.log_prob, draw.z0)
+        base_ratios[part] = log_q0 - values_at(target.log_prob, draw.z0)
+        kept = kept or [draw]
+    error = standard_deviation(base_ratios, ddof=1) / math.sqrt(n)
+    scores = {
+        **score(ratios, target.log_z),
+        "base_free_energy": mean(base_ratios) - (target.log_z or 0.0),
+        "base_free_energy_standard_error": error,
+        "log_z": target.log_z,
+        "log_z_source": target.log_z_source,
+    }
+    return Evaluation(scores, kept[0])
+
+
+def values_at(log_prob: Callable[[Any], Any], points: Any) -> np.ndarray:
+    """Return a log-density of tensors ``(m, D)`` at points ``(n, D)``: ``(n,)``, float32.
+
+    Args:
+        log_prob: Of a base or a target.
+        points: An array, or what gives arrays when it is sliced.
+    """
+    values = np.empty(len(points), np.float32)
+    for part in chunks(len(points)):
+        tensor = ops.convert_to_tensor(points[part].astype(np.float32))
+        values[part] = ops.convert_to_numpy(log_prob(tensor))
+    return values
+
+
+def density_arrays(
+    density: FlowDensity, target: Target, first: Draw, seed: int, n: int
+) -> dict[str, np.ndarray]:
+    """Return the arrays to plot, on an ``n x n`` grid over the target's window.
+
+    The density is exact, ``log q(x) = log q0(f^-1(x)) + log|det df^-1/dx|``, at every point.
+
+    Args:
+        density: The fit.
+        target: What was fitted.
+        first: Samples of the fit, of which some are shown.
+        seed: Fixes the samples of the target.
+        n: Points of the grid along each axis.
+    """
+    window = target.window
+    if window is None:
+        window = float(np.quantile(np.abs(first.x), 0.999))
+    axis, coarse = np.linspace(-window, window, n), np.linspace(-window, window, STRIP_GRID)
+    k, grid = density.flow.k, Grid(axis, axis)
+    panels = strip_panels(k)
+    points = {**dict.fromkeys(panels, Grid(coarse, coarse)), k: grid}
+    log_density = density.partial_log_densities(points)
+    log_q = log_density[k].reshape(grid.shape)
+    last = _nearest_rows(log_q, axis, coarse)
+    strip = [log_density[i].reshape(points[i].shape) if i != k else last for i in panels]
+    drawn = np.empty((0, target.dim))
+    if target.sample is not None:
+        drawn = target.sample(stream(seed, "target-samples"), SHOWN_SAMPLES)
+    arrays = {
+        "axis_1": axis,
+        "axis_2": axis,
+        "log_target": values_at(target.log_prob, grid).reshape(grid.shape),
+        "log_base": values_at(density.base.log_prob, grid).reshape(grid.shape),
+        "log_q": log_q,
+        "samples": first.x[:SHOWN_SAMPLES],
+        "base_samples": first.z0[:SHOWN_SAMPLES],
+        "target_samples": drawn,
+        "deformation_k": np.array(panels),
+        "log_deformation": np.stack(strip),
+        "deformation_axis_1": coarse,
+        "deformation_axis_2": coarse,
+        "deformation_samples": density.partial_samples(first.z0[:SHOWN_SAMPLES], panels),
+    }
+    return {name: _compact(array) for name, array in arrays.items()}
+
+
+def strip_panels(k: int) -> list[int]:
+    """Choose after how many flows the deformation is shown: 0, ..., k, at most nine of them."""
+    return sorted({round(i) for i in np.linspace(0, k, min(k + 1, STRIP_PANELS))})
+
+
+def _nearest_rows(full: np.ndarray, axis: np.ndarray, coarse: np.ndarray) -> np.ndarray:
+    """Sample the full grid at the points nearest to the coarse one."""
+    index = np.clip(np.searchsorted(axis, coarse - (axis[1] - axis[0]) / 2), 0, len(axis) - 1)
+    return full[np.ix_(index, index)]
+
+
+def _compact(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype == np.float64 else array

@@ -1,0 +1,158 @@
+"""Verify a run by itself: its model against mathematics, its files against each other."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from nflow_cli import experiments
+from nflow_cli.config.presets import fingerprint
+from nflow_cli.errors import NflowError
+from nflow_cli.evaluation.caveats import records
+from nflow_cli.evaluation.flow_checks import (
+    Outcome,
+    Verdict,
+    check_log_det,
+    check_margin,
+    check_round_trip,
+    passed,
+)
+from nflow_cli.experiments.checked_run import CheckedRun, Checks, differences
+from nflow_cli.runs.directory import (
+    CONFIG,
+    ENDED,
+    FILES,
+    METRICS,
+    MODEL,
+    RUN,
+    SUMMARY,
+    RunDirectory,
+)
+from nflow_cli.runs.model_file import weights_sha256
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: its name, what it ended in, and its figures or what was wrong."""
+
+    name: str
+    outcome: Outcome
+    detail: str
+
+
+def check_run(path: str) -> Iterator[Finding]:
+    """Check a run, one thing after another.
+
+    Raises:
+        RunDirectoryError: If ``path`` is not a run directory.
+    """
+    directory = RunDirectory.open(path)
+    try:
+        experiment = experiments.of(directory.read_config())
+        run = experiment.checked(directory, experiment.load(directory))
+    except NflowError as error:
+        yield Finding("model", Outcome.FAIL, str(error))
+        return
+    text = f"{MODEL} holds the {type(run.model).__name__} of {CONFIG}"
+    yield Finding("model", Outcome.OK, text)
+    for name, check in {**OF_FILES, **run.data_checks, **OF_FLOWS, **run.figure_checks}.items():
+        try:
+            with np.errstate(all="ignore"):  # weights that are not finite fail, and that is all
+                outcome, detail = check(run)
+        except NflowError as error:
+            outcome, detail = Outcome.FAIL, str(error)
+        yield Finding(name, outcome, detail)
+
+
+def check_status(run: CheckedRun) -> Verdict:
+    """Check that the run ended well."""
+    status = run.record.get("status")
+    return passed(status == "completed"), f"{status!r:.60}".strip("'")
+
+
+def check_files(run: CheckedRun) -> Verdict:
+    """Check that the files hold the bytes that the run ended with.
+
+    That is all that can be said of the seconds, of the restarts that were dropped, and of the rows
+    of a training: to compute them again is to train again.
+    """
+    received, recorded = run.directory.checksums(), run.record.get(FILES)
+    names = ", ".join(received)
+    if run.is_older:
+        return Outcome.UNKNOWN, f"{RUN} has no SHA-256 of {names}: not completed, or an older run"
+    known = recorded if isinstance(recorded, dict) else {}
+    wrong = [name for name in ENDED if received.get(name) != known.get(name)]
+    if wrong:
+        return Outcome.FAIL, f"{', '.join(wrong)}: not what the run ended with, by {RUN}"
+    return Outcome.RECORDED, f"{names}: the SHA-256 that {RUN} says the run ended with"
+
+
+def check_record(run: CheckedRun) -> Verdict:
+    """Check that config.yaml, run.json, summary.json and the model say the same."""
+    config, summary = run.config, run.summary
+    expected = {
+        "flow": ",".join(config.flow.pattern),
+        "k": config.flow.k,
+        "seed": config.seed,
+        "n_parameters": run.model.count_params(),
+        "config_sha256": fingerprint(run.directory.read_preset(CONFIG)),
+    }
+    expected |= run.experiment.labels()
+    recorded = {"command": config.command, "seed": config.seed}
+    wrong = differences(SUMMARY, expected, summary) + differences(RUN, recorded, run.record)
+    named = ", ".join(f"{key} {expected[key]}" for key in ("flow", "k", "seed"))
+    text = f"{CONFIG}, {RUN}, {SUMMARY} and the model agree: {named}"
+    return passed(not wrong), "; ".join(wrong) or text
+
+
+def check_training(run: CheckedRun) -> Verdict:
+    """Check that config.yaml, summary.json and the rows of metrics.csv are of one training."""
+    experiment, made = run.experiment, run.length
+    wrong = []
+    if run.config.train.early_stopping is None and made != experiment.length:
+        wrong.append(f"{METRICS}: ends at {experiment.column} {made}, not at {experiment.length}")
+    facts, more = run.training_facts()
+    expected = {experiment.length_key: made, **facts}
+    wrong += differences(SUMMARY, expected, run.summary) + more
+    text = ", ".join(f"{name} {value:,}" for name, value in expected.items() if value is not None)
+    return passed(not wrong), "; ".join(wrong) or f"{text}, by {METRICS}"
+
+
+def check_weights(run: CheckedRun) -> Verdict:
+    """Count the weights: no others than those of the config are loaded, and all are finite."""
+    count = f"{len(run.model.weights)} arrays, {run.model.count_params():,} numbers"
+    return Outcome.OK, f"{count}, all finite"
+
+
+def check_checksum(run: CheckedRun) -> Verdict:
+    """Check that the weights are, to the bit, those that training ended with."""
+    expected, received = run.summary.get("model_sha256"), weights_sha256(run.model)
+    if expected != received:
+        return Outcome.FAIL, f"expected SHA-256 {expected!r:.80}, received {received}"
+    return Outcome.OK, f"SHA-256 {received[:12]}… of the weights, as recorded"
+
+
+def check_caveats(run: CheckedRun) -> Verdict:
+    """Check that the summary says which of its figures it cannot vouch for."""
+    expected = records(run.experiment.caveats(run.summary))
+    named = ", ".join(caveat["word"] for caveat in expected) or "none"
+    if "caveats" not in run.summary:
+        return Outcome.UNKNOWN, f"{named}; the summary of an older run has no list"
+    wrong = differences(SUMMARY, {"caveats": expected}, run.summary)
+    return passed(not wrong), "; ".join(wrong) or named
+
+
+OF_FILES: Checks = {
+    "status": check_status,
+    "files": check_files,
+    "record": check_record,
+    "training": check_training,
+    "weights": check_weights,
+    "checksum": check_checksum,
+    "caveats": check_caveats,
+}
+OF_FLOWS: Checks = {
+    "invertibility": lambda run: check_margin(run.flows),
+    "log-det": lambda run: check_log_det(run.flows),
+    "round trip": lambda run: check_round_trip(run.flows),
+}

@@ -1,0 +1,94 @@
+"""The data that a run was trained on or is judged by, found again. No Keras here."""
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.config.schema import MAX_PATH
+from nflow_cli.data.images import Images, load_images
+from nflow_cli.data.points import PointData, checksum, load_point_data
+from nflow_cli.data.units import Standardisation
+from nflow_cli.errors import DataError, RunDirectoryError
+from nflow_cli.runs.directory import RUN, RunDirectory
+
+
+def images_of(run: RunDirectory) -> Images:
+    """Load the images of a train-vae run again, and see that they are the same.
+
+    Raises:
+        RunDirectoryError: If the run does not say what they were.
+        DataError: If they cannot be read, or are others now.
+    """
+    recorded = _recorded(run)
+    return _checked(recorded, load_images(_place(recorded), fallback=False))
+
+
+def points_of(run: RunDirectory, seed: int) -> PointData:
+    """Load the points of a fit-2d run with that seed again, and see that they are the same.
+
+    Raises:
+        RunDirectoryError: If the run does not say what they were.
+        DataError: If they cannot be read, or are others now.
+    """
+    recorded = _recorded(run)
+    place = _place(recorded)
+    try:
+        points = load_point_data(place, seed)
+    except DataError:
+        if not os.path.exists(place):
+            raise
+        # Not what is wrong: a stranger's run may name any file, and that would show a part of it.
+        raise DataError(
+            f"{place}: not the data of this run; expected points of SHA-256 "
+            f"{recorded.get('sha256')!r:.70}"
+        ) from None
+    return _checked(recorded, points)
+
+
+def is_data_of(run: RunDirectory, points: np.ndarray) -> bool:
+    """Return whether points are those that a fit-2d run has, in their order."""
+    return checksum(points) == _recorded(run).get("sha256")
+
+
+def units_of(run: RunDirectory, dim: int) -> Standardisation:
+    """Return the standardisation that a run on points in R^``dim`` was trained in.
+
+    Raises:
+        RunDirectoryError: If the run does not say.
+    """
+    try:
+        return Standardisation.recorded(_recorded(run), dim)
+    except (TypeError, ValueError):
+        raise RunDirectoryError(
+            f"{run.path / RUN}: damaged: expected the mean and the scale of the data"
+        ) from None
+
+
+def _recorded(run: RunDirectory) -> dict[str, Any]:
+    recorded: Any = run.read_json(RUN).get("data")
+    if not is_named(recorded):
+        raise RunDirectoryError(f"{run.path / RUN}: damaged: expected the data's name and sha256")
+    return recorded
+
+
+def is_named(record: Any) -> bool:
+    """Return whether a record of data holds their name."""
+    name = record.get("name") if isinstance(record, dict) else None
+    return isinstance(name, str) and len(name) <= MAX_PATH
+
+
+def _place(recorded: dict[str, Any]) -> str:
+    """Return where the data are: where they were, or else what they were called."""
+    path = recorded.get("path")
+    return path if isinstance(path, str) and os.path.exists(path) else recorded["name"]
+
+
+def _checked(recorded: dict[str, Any], data: Any) -> Any:
+    if data.sha256 != recorded.get("sha256"):
+        raise DataError(
+            f"{data.name}: not the data of this run; expected SHA-256 "
+            f"{recorded.get('sha256')!r:.70}, received {data.sha256}"
+        )
+    return replace(data, name=recorded["name"])

@@ -1,0 +1,164 @@
+"""Checks of a density: its mass, its figures, and the arrays that its pictures are drawn from."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from nflow_cli.config.schema import MAX_SEED
+from nflow_cli.evaluation.caveats import is_dominated
+from nflow_cli.evaluation.flow_checks import Outcome, Verdict, passed
+from nflow_cli.evaluation.grids import Grid
+from nflow_cli.evaluation.scores import held_out_figures, mass_of
+from nflow_cli.evaluation.table import deformation_samples
+from nflow_cli.evaluation.target import evaluate_samples, values_at
+from nflow_cli.experiments.checked_run import CheckedDensity, agree, differences, unlike
+from nflow_cli.random_streams import stream
+from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
+from nflow_cli.runs.directory import EVALUATION, RUN, SUMMARY
+
+MASS_TOLERANCE, BOUNDED_MASS_TOLERANCE = 1e-3, 5e-3  # a density that jumps is harder to sum
+# Of a mass that is computed again: cells are divided by differences that rounding may move.
+MASS_REPLAY_TOLERANCE = 3e-6
+SIGMAS = 4.0
+AS_GIVEN = f"{EVALUATION}: as the model gives it"
+GRID_POINTS = 20_000  # at which the densities of a picture are computed again
+OF_A_TARGET = ("kl", "kl_standard_error", "free_energy", "ess", "log_z", "log_z_source")
+
+
+def check_mass(run: CheckedDensity) -> Verdict:
+    """Integrate ``q`` where its samples are; what could not be resolved is no failure."""
+    bounded = run.trained.base.bounded
+    tolerance = BOUNDED_MASS_TOLERANCE if bounded else MASS_TOLERANCE
+    mass, error = mass_of(run.trained, run.config.seed)
+    if math.isnan(mass):
+        return Outcome.FAIL, "q has samples that are not finite"
+    text = f"{mass:.5f} ± {error:.5f}, {run.figure('mass'):.5f} in the summary"
+    if not all(abs(value - 1) <= tolerance + error for value in (mass, run.figure("mass"))):
+        return Outcome.FAIL, text
+    if run.is_older:  # it may have summed otherwise
+        return Outcome.OK, text
+    figures = {"mass": mass, "mass_error": error}
+    return agree(run, figures, "from the same draws", MASS_REPLAY_TOLERANCE + 0.05 * error)
+
+
+def check_replay(run: CheckedDensity) -> Verdict:
+    """Compute the summary's figures again, from its own draws."""
+    return agree(run, run.evaluation.figures, "from the same draws")
+
+
+def check_fresh(run: CheckedDensity) -> Verdict:
+    """Compute the summary's figures from fresh draws, within 4 standard errors of both."""
+    density, seed = run.trained, (run.config.seed + 1) % (MAX_SEED + 1)
+    fresh = evaluate_samples(density, density.target, seed, run.config.evaluate.samples).scores
+    same = run.evaluation.scores
+    errors = {"kl": "kl_standard_error", "free_energy": "kl_standard_error"}
+    if not (is_dominated(fresh) or is_dominated(same)):
+        errors["ess"] = "ess_standard_error"
+    right, shown = True, []
+    for key, error in errors.items():
+        if fresh[key] is None:
+            continue
+        combined = math.hypot(fresh[error], same[error])
+        away = abs(fresh[key] - run.figure(key)) / max(combined, 1e-7)
+        right = right and away <= SIGMAS
+        shown.append(f"{key} {fresh[key]:.5f} ({away:.1f} s.e. away)")
+    if "ess" not in errors:
+        shown.append("ess not compared: a few samples outweigh the others")
+    return passed(right), ", ".join(shown)
+
+
+def check_points(run: CheckedDensity) -> Verdict:
+    """Find the points again, and the standardisation that they give."""
+    data, units = run.data, run.trained.units
+    expected = {**data.sizes, "data": {"name": data.name, "sha256": data.sha256}}
+    if not run.lacks("atoms"):
+        expected["atoms"] = list(data.atoms)
+    wrong = differences(SUMMARY, expected, run.summary)
+    for key, value in data.units.record().items():
+        recorded = units.record()[key]
+        if not np.allclose(recorded, value, rtol=1e-9, atol=0):  # sums differ between machines
+            wrong.append(f"{RUN}: {key}: expected {value}, received {recorded}")
+    text = f"{sum(data.sizes.values()):,} points found again"
+    return passed(not wrong), "; ".join(wrong) or text
+
+
+def check_held_out(run: CheckedDensity) -> Verdict:
+    """Compute the summary's figures again, from the test points."""
+    figures = held_out_figures(run.trained, run.data) | dict.fromkeys(OF_A_TARGET)
+    return agree(run, figures, "from the test points")
+
+
+def check_arrays(run: CheckedDensity) -> Verdict:
+    """Compute again what the pictures of a fit to a target are drawn from."""
+    density, n = run.trained, SHOWN_SAMPLES
+    target, z0 = density.target, run.evaluation.first.z0[:n]
+    wrong = run.unlike("samples", run.evaluation.first.x[:n]) + run.unlike("base_samples", z0)
+    if target.sample is not None:
+        drawn = target.sample(stream(run.config.seed, "target-samples"), n)
+        wrong += run.unlike("target_samples", drawn)
+
+    def at(points: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            "log_target": values_at(target.log_prob, points),
+            "log_base": values_at(density.base.log_prob, points),
+            "log_q": density.log_prob(points),
+        }
+
+    # The last panel holds log_q at the points of its grid that are nearest.
+    before = run.arrays["deformation_k"] < density.flow.k
+    wrong += _unlike_grid(run, at)
+    wrong += _unlike_strip(run, before, lambda panels: density.partial_samples(z0, panels))
+    return passed(not wrong), "; ".join(wrong) or AS_GIVEN
+
+
+def check_arrays_of_points(run: CheckedDensity) -> Verdict:
+    """Compute again what the pictures of a fit to points are drawn from."""
+    density, seed = run.trained, run.config.seed
+    # An older run shows no more draws than it was judged by.
+    n = len(run.arrays["samples"]) if run.is_older else SHOWN_SAMPLES
+    wrong = run.unlike("samples", density.sample(n, seed))
+    wrong += run.unlike("test_points", run.data.test[:SHOWN_SAMPLES])
+    wrong += _unlike_grid(run, lambda points: {"log_q": density.log_prob(points)})
+    every = np.full(len(run.arrays["deformation_k"]), True)
+    wrong += _unlike_strip(run, every, lambda panels: deformation_samples(density, panels, seed))
+    return passed(not wrong), "; ".join(wrong) or AS_GIVEN
+
+
+def _unlike_grid(
+    run: CheckedDensity, at: Callable[[np.ndarray], dict[str, np.ndarray]]
+) -> list[str]:
+    """Compare densities on the grid of the pictures with those ``at`` some of its points."""
+    points, chosen = _grid_points(run, "axis_1", "axis_2")
+    wrong = []
+    for key, expected in at(points).items():
+        received = run.arrays[key].ravel()[chosen]
+        wrong += unlike(f"{EVALUATION}: {key}", expected, received, nats=True)
+    return wrong
+
+
+def _unlike_strip(
+    run: CheckedDensity, compared: np.ndarray, drawn: Callable[[list[int]], np.ndarray]
+) -> list[str]:
+    """Compare the densities after the first k flows, at some points of their grid, and draws."""
+    points, chosen = _grid_points(run, "deformation_axis_1", "deformation_axis_2")
+    panels, density = run.arrays["deformation_k"], run.trained
+    if not np.isin(panels, range(density.flow.k + 1)).all():
+        return [f"{EVALUATION}: deformation_k: expected numbers of flows, received {panels}"]
+    strip = run.arrays["log_deformation"].reshape(len(panels), -1)[:, chosen]
+    log_q = density.partial_log_densities(dict.fromkeys(panels[compared].tolist(), points))
+    expected = [log_q[k] for k in panels[compared].tolist()]
+    name = f"{EVALUATION}: log_deformation"
+    wrong = unlike(name, np.reshape(expected, (-1, len(chosen))), strip[compared], nats=True)
+    if "deformation_samples" in run.arrays:
+        wrong += run.unlike("deformation_samples", drawn(panels.tolist()))
+    elif not run.is_older:
+        wrong.append(f"{EVALUATION}: deformation_samples: missing")
+    return wrong
+
+
+def _grid_points(run: CheckedDensity, *axes: str) -> tuple[np.ndarray, np.ndarray]:
+    """Choose points of a grid: return them ``(m, 2)``, and their indices."""
+    grid = Grid(*(run.arrays[name].astype(np.float64) for name in axes))
+    chosen = stream(run.config.seed, "check-grid").permutation(len(grid))[:GRID_POINTS]
+    return grid.at(chosen), chosen

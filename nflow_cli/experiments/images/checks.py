@@ -1,0 +1,187 @@
+"""Checks of a VAE: its figures by the draws they came from, and the arrays of its pictures."""
+
+import math
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.config.schema import MAX_SEED, PIXELS, VAEConfig
+from nflow_cli.data.images import binarize
+from nflow_cli.evaluation.flow_checks import Flows, Outcome, Verdict, as_arrays, passed
+from nflow_cli.evaluation.images import (
+    BATCH,
+    NATS,
+    OF_LATENTS,
+    SHOWN_LATENTS,
+    SHOWN_SAMPLES,
+    ImportanceSampler,
+    draw_latents,
+    figures_of,
+    manifold_of,
+    shown_images,
+    shown_units,
+)
+from nflow_cli.experiments.checked_run import (
+    REPLAY_TOLERANCE,
+    CheckedRun,
+    Checks,
+    agree,
+    differences,
+    unlike,
+)
+from nflow_cli.experiments.images.fit import published_of, split
+from nflow_cli.models.networks import SIDE
+from nflow_cli.random_streams import stream
+from nflow_cli.runs.directory import ESTIMATES, EVALUATION, SUMMARY
+
+SIGMAS = 4.0
+IMAGES, DRAWS = 8, 4  # whose posteriors are checked, and at how many points each
+BOUND_IMAGES, BOUND_DRAWS = 500, 10  # of a run that keeps no estimates
+
+
+class CheckedImages(CheckedRun):
+    """A run on images."""
+
+    config: VAEConfig
+
+    @property
+    def data_checks(self) -> Checks:
+        """Checks of what it was trained on, by name."""
+        return {"data": check_images}
+
+    @property
+    def figure_checks(self) -> Checks:
+        """Checks of its figures and pictures, by name."""
+        return {"bound": check_bound, "arrays": check_arrays}
+
+    @property
+    def model(self) -> Any:
+        """The VAE."""
+        return self.trained.model
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """The test images, as the run was judged by them."""
+        images = self.data.x_test
+        return binarize(images, self.config.data.binarization, self.config.seed, 0, "test")
+
+    @cached_property
+    def estimates(self) -> dict[str, np.ndarray] | None:
+        """What ``estimates.npz`` holds for each test image; ``None`` of an older run."""
+        if not self.directory.has(ESTIMATES):
+            return None
+        n, d = len(self.pixels), self.model.latent_dim
+        shapes = {**dict.fromkeys(NATS, (n,)), **dict.fromkeys(OF_LATENTS, (n, d))}
+        return self.directory.read_estimates(shapes)
+
+    @cached_property
+    def flows(self) -> Flows:
+        """The flows of a few images in float64, and draws to check them at."""
+        model, pixels = self.model, self.pixels[:IMAGES]
+        shape = (DRAWS, len(pixels), model.latent_dim)
+        noise = stream(self.config.seed, "check").standard_normal(shape, np.float32)
+        points = ops.convert_to_numpy(model.posterior(pixels, noise)["z0"])
+        context = model.encoder(pixels.reshape(-1, PIXELS).astype("float32"))[2]
+        flow = model.flow
+        weights = flow.parameters_at(context) if model.amortized else flow.parameters
+        return Flows(flow.pattern, flow.k, as_arrays(weights), points.astype(np.float64))
+
+    def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
+        """Return the epoch whose weights were kept."""
+        if self.lacks("best_epoch"):
+            return {}, []
+        validated = self.config.train.early_stopping is not None
+        return {"best_epoch": self.best_at("validation_negative_elbo") if validated else None}, []
+
+
+def check_images(run: CheckedImages) -> Verdict:
+    """Find the images again."""
+    config, images = run.config, run.data
+    training, _ = split(images, config)
+    sizes = {"n_train": len(training), "n_test": images.n_test}
+    data = {"name": images.name, "sha256": images.sha256, **sizes}
+    expected = {"data": data, "published": published_of(config, images)}
+    wrong = differences(SUMMARY, expected, run.summary)
+    return passed(not wrong), "; ".join(wrong) or f"{images.n_test:,} test images found again"
+
+
+def check_bound(run: CheckedImages) -> Verdict:
+    """Compute the summary's figures again from the estimates of each image, and some of these.
+
+    They are drawn as they were, for the first, the middle and the last batch of images.
+    """
+    estimates = run.estimates
+    if estimates is None:
+        return _check_bound_roughly(run)
+    n, draws = len(run.pixels), run.config.evaluate.importance_samples
+    outcome, detail = agree(run, figures_of(estimates, draws), "from the same draws")
+    wrong = [] if outcome == Outcome.OK else [detail]
+    sampler, starts = ImportanceSampler(run.model, draws, run.config.seed), range(0, n, BATCH)
+    some = sorted({starts[0], starts[len(starts) // 2], starts[-1]})
+    batches = [slice(start, start + BATCH) for start in some]
+    drawn = [sampler(run.pixels[batch], batch.start) for batch in batches]
+    for name, kept in estimates.items():
+        expected = np.concatenate([of_batch[name] for of_batch in drawn])
+        received = np.concatenate([kept[batch] for batch in batches])
+        wrong += unlike(f"{ESTIMATES}: {name}", expected, received, nats=name in NATS)
+    return passed(not wrong), "; ".join(wrong) or detail
+
+
+def _check_bound_roughly(run: CheckedImages) -> Verdict:
+    """Compute the bound again on some test images, within 4 standard errors."""
+    parts, recorded = run.figure("reconstruction") + run.figure("kl"), run.figure("negative_elbo")
+    if abs(parts - recorded) > REPLAY_TOLERANCE * max(1.0, abs(recorded)):
+        return Outcome.FAIL, f"{SUMMARY}: negative_elbo is not reconstruction + kl"
+    chosen = np.unique(np.linspace(0, len(run.pixels) - 1, BOUND_IMAGES).astype(int))
+    seed = (run.config.seed + 1) % (MAX_SEED + 1)
+    estimates = ImportanceSampler(run.model, BOUND_DRAWS, seed).over(run.pixels[chosen])
+    bound = estimates["reconstruction"] + estimates["kl"]
+    n, mean = len(bound), float(bound.mean())
+    error = float(bound.std(ddof=1) / math.sqrt(n)) if n > 1 else math.inf
+    text = f"-ELBO {mean:.2f} ± {error:.2f} nats on {n} test images, {recorded:.2f} in the summary"
+    if not abs(mean - recorded) <= SIGMAS * error * math.sqrt(1 + n / len(run.pixels)):
+        return Outcome.FAIL, text
+    return Outcome.UNKNOWN, f"{text}; an older run keeps too little to tell more, or -log p(x)"
+
+
+def check_arrays(run: CheckedImages) -> Verdict:
+    """Compute again what the pictures are drawn from."""
+    model, seed = run.model, run.config.seed
+    originals, axis = run.arrays["originals"], run.arrays["manifold_axis"]
+    axes = run.arrays["latent_axes"].tolist()
+    if not all(isinstance(unit, int) and 0 <= unit < model.latent_dim for unit in axes):
+        return Outcome.FAIL, f"{EVALUATION}: latent_axes: expected latent units, received {axes}"
+    if originals.shape[1:] != (SIDE, SIDE):
+        return Outcome.FAIL, f"{EVALUATION}: originals: received shape {originals.shape}"
+    known = {image.tobytes() for image in run.pixels.astype(np.float32)}
+    wrong = []
+    if not all(image.tobytes() in known for image in originals.astype(np.float32)):
+        wrong.append(f"{EVALUATION}: originals: expected test images")
+    expected = {
+        "reconstructions": model.reconstruct(originals, seed),
+        "samples": model.sample(SHOWN_SAMPLES, seed),
+        "manifold": manifold_of(model, axis, axes),
+    }
+    text = f"{EVALUATION}: as the model gives it"
+    if run.estimates is None:
+        text += "; the latents not computed again: an older run may show other images"
+    else:
+        expected |= _latents(run, axes, run.estimates["mean_latent"])
+    for key, array in expected.items():
+        wrong += run.unlike(key, ops.convert_to_numpy(array))
+    return passed(not wrong), "; ".join(wrong) or text
+
+
+def _latents(run: CheckedImages, axes: list[int], mean_latent: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the latents of the images that are shown, of the two units that vary most."""
+    pixels, labels, seed = run.pixels, run.data.y_test, run.config.seed
+    shown = shown_images(len(pixels), seed, SHOWN_LATENTS)
+    base, latents = draw_latents(run.model, pixels[shown], seed)
+    return {
+        "latent_axes": np.array(shown_units(mean_latent)),
+        "labels": np.empty(0) if labels is None else labels[shown],
+        "base_latents": base[:, axes],
+        "latents": latents[:, axes],
+    }

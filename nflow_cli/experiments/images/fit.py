@@ -1,0 +1,221 @@
+"""Train a flow-VAE on images by its variational bound."""
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.config.presets import fingerprint
+from nflow_cli.config.schema import VAEConfig
+from nflow_cli.data.images import MNIST, MNIST_ARRAYS_SHA256, Images, binarize
+from nflow_cli.evaluation.images import ImportanceSampler, estimate_arrays, evaluate_vae, vae_arrays
+from nflow_cli.models.objectives import inverse_temperature
+from nflow_cli.models.vae import FlowVAE, flatten
+from nflow_cli.random_streams import stream
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.model_file import save_model
+from nflow_cli.training.chunks import ImageChunks
+from nflow_cli.training.divergence import trace_flows
+from nflow_cli.training.session import Session
+from nflow_cli.training.trainer import (
+    ChunkTrainer,
+    Clock,
+    ProgressReport,
+)
+from nflow_cli.training.validation import ValidationLog
+
+
+class FitVAE(ChunkTrainer):
+    """A flow-VAE and the warm-up of its objective."""
+
+    terms = ("loss", "negative_elbo", "reconstruction", "kl", "beta")
+
+    def __init__(self, vae: FlowVAE, warm_up: str, warm_up_updates: int, start: float):
+        super().__init__()
+        self.vae, self.warm_up = vae, warm_up
+        self.warm_up_updates, self.start = warm_up_updates, start
+        self.xla = vae.xla
+        self.built = True
+
+    def objective(self, batch: Any, update: Any) -> dict[str, Any]:
+        """Return the loss and the bound of a batch ``(pixels, noise)``, means in nats per image.
+
+        While ``β < 1`` the loss is ``reconstruction + β kl`` (``kl``), or the paper's annealed
+        free energy ``E[log q(z|x) - β log p(x, z)]`` (``log-joint``; arXiv 1505.05770, eq. 20).
+        """
+        beta = inverse_temperature(update, self.warm_up_updates, self.start)
+        drawn = self.vae.elbo_terms(*batch)
+        reconstruction, kl = -ops.mean(drawn["log_likelihood"]), ops.mean(drawn["kl"])
+        loss = reconstruction + beta * kl
+        if self.warm_up == "log-joint":
+            log_q = ops.mean(drawn["log_q0"] - drawn["log_det"])
+            loss = log_q + beta * (reconstruction + kl - log_q)
+        return {
+            "loss": loss,
+            "negative_elbo": reconstruction + kl,
+            "reconstruction": reconstruction,
+            "kl": kl,
+            "beta": beta,
+        }
+
+    def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
+        """Yield what :meth:`objective` computes, part by part."""
+        vae, (images, noise) = self.vae, batch
+        mean, log_variance, context = vae.encoder(flatten(images))
+        yield "the encoder's mean", mean
+        yield "the encoder's log-variance", log_variance
+        z0 = vae.sampling([mean, log_variance], noise)
+        yield "the draw from the base", z0
+        yield "the log-density of the base", vae.sampling.log_prob(noise, log_variance)
+        z = yield from trace_flows(vae.flow, z0, *([context] if vae.amortized else []))
+        yield "the log-density of the prior", vae.sampling.prior_log_prob(z)
+        yield "the decoder's logit", vae.decode_logits(z)
+        yield "the log-likelihood of an image", vae.elbo_terms(*batch)["log_likelihood"]
+
+
+class EpochLog(ValidationLog):
+    """Writes a row per epoch; with a validation split, one that ends training and picks weights."""
+
+    column = "validation_negative_elbo"
+
+    @property
+    def reached(self) -> int:
+        """How many epochs were made."""
+        return self.rows
+
+    def write_row(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the row of the next epoch, or of what was made of it before training diverged."""
+        return super().write_row({"epoch": self.rows + 1, **more})
+
+
+class Training(NamedTuple):
+    """How a VAE was trained.
+
+    Attributes:
+        epochs: How many were made.
+        best_epoch: Whose weights are kept; None without a validation split.
+        compile_seconds: How long compiling took.
+        seconds_per_epoch: The median, without the first, which compiles.
+    """
+
+    epochs: int
+    best_epoch: int | None
+    compile_seconds: float
+    seconds_per_epoch: float
+
+
+def build(config: VAEConfig, updates_per_epoch: int) -> FitVAE:
+    """Build and compile the model that a :class:`~nflow_cli.config.schema.VAEConfig` describes."""
+    model, flow, train = config.model, config.flow, config.train
+    networks = (model.latent_dim, model.network, model.hidden)
+    vae = FlowVAE(*networks, flow.pattern, flow.k, flow.amortized, config.seed)
+    warm_up = train.warm_up
+    updates = round(warm_up.epochs * updates_per_epoch)
+    fit = FitVAE(vae, warm_up.kind, updates, warm_up.start)
+    fit.prepare(train, train.epochs * updates_per_epoch)
+    return fit
+
+
+def split(images: Images, config: VAEConfig) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the training images, and those held out for early stopping if that is asked for.
+
+    They are drawn by the seed: files may be sorted by what they show.
+    """
+    stopping = config.train.early_stopping
+    if stopping is None:
+        return images.x_train, None
+    order = stream(config.seed, "split").permutation(images.n_train)
+    return images.x_train[order[stopping.images :]], images.x_train[order[: stopping.images]]
+
+
+def train(
+    model: FitVAE,
+    chunks: ImageChunks,
+    held_out: np.ndarray | None,
+    config: VAEConfig,
+    directory: RunDirectory | None = None,
+) -> Training:
+    """Train ``model`` as ``config.train`` says.
+
+    With ``directory``, the training is logged and saved there, and goes on from where it was.
+    """
+    clock = Clock()
+    validate = None if held_out is None else _validator(model.vae, held_out, config)
+    stopping, size = config.train.early_stopping, chunks.chunks_per_epoch
+    log = EpochLog(clock, size, validate, stopping)
+
+    def note(logs: Any) -> str:
+        text = f"epoch {log.rows + 1}, −ELBO {float(logs['negative_elbo']):.2f} nats"
+        return text + (f", validation {log.validation:.2f}" if log.rows and validate else "")
+
+    progress = ProgressReport(chunks.steps, clock, note)
+    with Session(config, chunks.steps, directory, log=log, progress=progress) as session:
+        session.fit(model, chunks)
+        log.take_best(model)
+        session.finish(model)
+    epochs = [sum(clock.seconds[i : i + size]) for i in range(0, len(clock.seconds), size)]
+    return Training(
+        epochs=log.rows,
+        best_epoch=log.kept_at if validate else None,
+        compile_seconds=clock.speed().compile_seconds,
+        seconds_per_epoch=statistics.median(epochs[1:] or epochs),
+    )
+
+
+def _validator(vae: FlowVAE, held_out: np.ndarray, config: VAEConfig) -> Callable[[], float]:
+    """Return the function that estimates the negative bound on the validation images."""
+    pixels = binarize(held_out, config.data.binarization, config.seed, 1, "test")
+    sampler = ImportanceSampler(vae, 1, config.seed)
+
+    def validate() -> float:
+        found = sampler.over(pixels)
+        return float(np.mean(found["reconstruction"] + found["kl"]))
+
+    return validate
+
+
+def published_of(config: VAEConfig, images: Images) -> list[dict[str, Any]]:
+    """Return the published figures that are of the same data and as many flows."""
+    name = MNIST if images.sha256 == MNIST_ARRAYS_SHA256 else images.name
+    data = name, config.data.binarization
+    return [
+        published.model_dump()
+        for published in config.published
+        if published.k in (None, config.flow.k) and (published.data, published.binarization) == data
+    ]
+
+
+def run(config: VAEConfig, directory: RunDirectory, images: Images) -> dict[str, Any]:
+    """Train, judge and save in ``directory``, from where it is; return the summary."""
+    training, held_out = split(images, config)
+    chunks = ImageChunks(training, config)
+    model = build(config, chunks.batches)
+    trained = train(model, chunks, held_out, config, directory)
+    model_sha256 = save_model(directory, model.vae)
+    pixels = binarize(images.x_test, config.data.binarization, config.seed, 0, "test")
+    draws = config.evaluate.importance_samples
+    figures, estimates = evaluate_vae(model.vae, pixels, draws, config.seed)
+    shown = (pixels, images.y_test, estimates["mean_latent"], config.seed)
+    directory.write_evaluation(vae_arrays(model.vae, *shown))
+    directory.write_estimates(estimate_arrays(estimates))
+    sizes = {"n_train": len(training), "n_test": images.n_test}
+    return {
+        "flow": ",".join(config.flow.pattern),
+        "k": config.flow.k,
+        "amortized": config.flow.amortized,
+        "latent_dim": config.model.latent_dim,
+        "seed": config.seed,
+        "epochs": trained.epochs,
+        "best_epoch": trained.best_epoch,
+        **figures,
+        "binarization": config.data.binarization,
+        "data": {"name": images.name, "sha256": images.sha256, **sizes},
+        "published": published_of(config, images),
+        "n_parameters": model.vae.count_params(),
+        "model_sha256": model_sha256,
+        "config_sha256": fingerprint(config),
+        "compile_seconds": trained.compile_seconds,
+        "seconds_per_epoch": trained.seconds_per_epoch,
+    }

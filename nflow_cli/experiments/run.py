@@ -1,0 +1,71 @@
+"""Carry out a training in its run directory: what `fit-2d`, `train-vae` and `resume` end with."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from nflow_cli import experiments
+from nflow_cli.config.schema import Config
+from nflow_cli.experiments.rows import laid_out
+from nflow_cli.layout import tell
+from nflow_cli.runs.directory import RunDirectory, versions
+from nflow_cli.signals import hinted
+from nflow_cli.text import printable
+from nflow_cli.training.programs import Programs
+
+
+def begin(
+    config: Config, name: str, output: str | None, argv: Sequence[str], data: Any = None
+) -> None:
+    """Make the run directory of a preset called ``name``, or ``output``, and train in it.
+
+    What can be refused is refused before. The rest is as in :func:`carry_out`.
+    """
+    from nflow_cli.backend import expect_tensorflow
+    from nflow_cli.config.memory import expect_memory
+
+    expect_tensorflow()
+    expect_memory(config, experiments.of(config).footprint)
+    carry_out(config, RunDirectory.create(name, output), argv, data)
+
+
+def carry_out(
+    config: Config,
+    run: RunDirectory,
+    argv: Sequence[str],
+    data: Any = None,
+    programs: Programs | None = None,
+) -> None:
+    """Train what ``config`` says in ``run``, from where it is; draw, and print the figures.
+
+    Args:
+        config: Of the run.
+        run: Where it is.
+        argv: The command's arguments, to be recorded.
+        data: The images of a VAE or the points of a fit to points.
+        programs: What was compiled for earlier runs, if there were some.
+    """
+    from nflow_cli.backend import start_tensorflow
+    from nflow_cli.config import presets
+    from nflow_cli.experiments.drawing import draw
+
+    experiment = experiments.of(config)
+    info: dict[str, Any] = {"command": config.command, "argv": list(argv)}
+    info |= {"versions": versions(), "seed": config.seed}
+    if data is not None:
+        info["data"] = data.record()
+
+    def hint() -> str | None:
+        return f"to go on: {shlex.join(['nflow', 'resume', str(run.path)])}" if run.begun else None
+
+    with hinted(hint):
+        # Recorded before TensorFlow starts, and even if it never does.
+        with run.locked(), run.recorded(info, presets.dump(config)):
+            for caveat in experiment.caveats_of_data(data):
+                tell(caveat.reason, head="caveat: ")
+            start_tensorflow()
+            summary = experiment.train(run, data, programs)
+            draw(run)
+        caveats = experiment.caveats(summary)
+        print(laid_out(experiment.rows(summary, caveats), caveats))
+        print(printable(run.path))

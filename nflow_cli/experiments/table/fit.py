@@ -1,0 +1,136 @@
+"""Fit a flow stack to points by maximum likelihood (forward KL)."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.config.presets import fingerprint
+from nflow_cli.config.schema import Fit2DConfig
+from nflow_cli.data.points import PointData
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.evaluation.scores import held_out_figures, mass_of
+from nflow_cli.evaluation.table import density_of_points
+from nflow_cli.flows import FlowStack
+from nflow_cli.registry import BASES, resolve
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.model_file import save_model
+from nflow_cli.training.chunks import PointChunks
+from nflow_cli.training.divergence import trace_flows
+from nflow_cli.training.progress import nats_text
+from nflow_cli.training.session import Session
+from nflow_cli.training.trainer import ChunkTrainer, Clock, ProgressReport, Speed, compiled
+from nflow_cli.training.validation import ValidationLog
+
+
+class FitPoints(ChunkTrainer):
+    """A density that is fitted to points, standardised as its units say.
+
+    Args:
+        density: That of its base must not be 0 anywhere.
+    """
+
+    terms = ("loss",)
+
+    def __init__(self, density: FlowDensity):
+        super().__init__()
+        self.density, self.flow = density, density.flow  # Keras finds the weights in the flow
+        self.built = True
+
+    def objective(self, batch: Any, update: Any) -> dict[str, Any]:
+        """Return the :meth:`negative_log_likelihood` of standardised points ``(D, batch_size)``."""
+        return {"loss": self.negative_log_likelihood(ops.moveaxis(batch, 0, -1))}
+
+    def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
+        """Yield what :meth:`objective` computes, from the last flow to the first."""
+        z0 = yield from trace_flows(self.flow, ops.moveaxis(batch, 0, -1), inverse=True)
+        yield "the log-density of the base", self.density.base.log_prob(z0)
+
+    def negative_log_likelihood(self, z: Any) -> Any:
+        """Return ``-mean log q(x)`` in nats of standardised points ``z`` ``(n, D)``.
+
+        ``log q(x) = log q0(f^-1(z)) + log|det df^-1/dz| + log|det dz/dx|`` (arXiv 1505.05770,
+        eq. 5). Its expectation over ``p`` is ``KL(p || q)`` plus the entropy of ``p``.
+        """
+        _, log_q = self.density.pull(z)
+        return -ops.mean(log_q) - self.density.units.log_det
+
+
+class Training(NamedTuple):
+    """How a fit was trained: its updates, whose weights were kept, and how long it took."""
+
+    steps: int
+    best_update: int
+    speed: Speed
+
+
+def build(config: Fit2DConfig, data: PointData) -> FitPoints:
+    """Build and compile the model that a :class:`~nflow_cli.config.schema.Fit2DConfig` says."""
+    flow = FlowStack(config.flow.pattern, config.flow.k, seed=config.seed)
+    flow.build((None, data.dim))
+    model = FitPoints(FlowDensity(resolve(BASES[config.base_name])(), flow, data.units))
+    model.prepare(config.train, config.train.steps)
+    return model
+
+
+def train(
+    model: FitPoints, data: PointData, config: Fit2DConfig, directory: RunDirectory | None = None
+) -> Training:
+    """Train ``model`` as ``config.train`` says, and go back to the weights of the best validation.
+
+    With ``directory``, the training is logged and saved there, and goes on from where it was.
+    """
+    settings, points = config.train, data.units.inside(data.train)
+    chunks = PointChunks(points, config.seed, settings.steps, settings.chunk, settings.batch_size)
+    clock, validate = Clock(), _validator(model, data)
+    log = ValidationLog(clock, validate=validate, stopping=settings.early_stopping)
+
+    def note(logs: Any) -> str:
+        text = f"log-likelihood {nats_text(-float(logs['loss']))}"
+        validation = f", validation {nats_text(-log.validation)}" if log.rows else ""
+        return f"{text}{validation} nats"
+
+    progress = ProgressReport(settings.steps, clock, note)
+    with Session(config, settings.steps, directory, log=log, progress=progress) as session:
+        session.fit(model, chunks)
+        log.take_best(model)
+        session.finish(model)
+    return Training(clock.steps, log.kept_at, clock.speed())
+
+
+def _validator(model: FitPoints, data: PointData) -> Callable[[], float]:
+    """Return the function that computes the loss of the validation points."""
+    loss = compiled(model.negative_log_likelihood)
+    points = ops.convert_to_tensor(data.units.inside(data.validation).astype(np.float32))
+    return lambda: float(loss(points))
+
+
+def run(config: Fit2DConfig, directory: RunDirectory, data: PointData) -> dict[str, Any]:
+    """Fit, judge and save in ``directory``, from where it is; return the summary."""
+    model = build(config, data)
+    training = train(model, data, config, directory)
+    model_sha256 = save_model(directory, model.flow)
+    directory.write_evaluation(density_of_points(model.density, data, config.seed))
+    mass, mass_error = mass_of(model.density, config.seed)
+    unknown = ("kl", "kl_standard_error", "ess", "free_energy", "log_z", "log_z_source")
+    return {
+        "flow": ",".join(config.flow.pattern),
+        "k": config.flow.k,
+        "target": None,
+        "data": {"name": data.name, "sha256": data.sha256},
+        "base": config.base_name,
+        "seed": config.seed,
+        "steps": training.steps,
+        "best_update": training.best_update,
+        **held_out_figures(model.density, data),
+        **data.sizes,
+        "atoms": list(data.atoms),
+        **dict.fromkeys(unknown),
+        "mass": mass,
+        "mass_error": mass_error,
+        "n_parameters": model.flow.count_params(),
+        "model_sha256": model_sha256,
+        "config_sha256": fingerprint(config),
+        **training.speed._asdict(),
+    }

@@ -1,0 +1,172 @@
+"""Fit a flow stack to a 2-D density by reverse KL."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from nflow_cli.config.presets import fingerprint
+from nflow_cli.config.schema import Fit2DConfig
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.targets import Target
+from nflow_cli.evaluation.scores import mass_of
+from nflow_cli.evaluation.target import density_arrays, evaluate_samples
+from nflow_cli.flows import FlowStack
+from nflow_cli.models.objectives import inverse_temperature
+from nflow_cli.registry import BASES, TARGETS, make, resolve
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.model_file import save_model
+from nflow_cli.training.divergence import trace_flows
+from nflow_cli.training.programs import Programs
+from nflow_cli.training.progress import nats_text
+from nflow_cli.training.restarts import Restarts, RestartsRecord
+from nflow_cli.training.session import Session
+from nflow_cli.training.trainer import (
+    ChunkTrainer,
+    Clock,
+    EarlyStop,
+    MetricsLog,
+    ProgressReport,
+    Speed,
+)
+
+
+class Fit2D(ChunkTrainer):
+    """A density and the target it is fitted to."""
+
+    terms = ("loss", "kl", "beta")
+
+    def __init__(
+        self,
+        density: FlowDensity,
+        target: Target,
+        annealing: Any,
+        restarts: tuple[int, ...] = (),
+    ):
+        super().__init__()
+        self.density, self.target, self.annealing = density, target, annealing
+        self.flow = density.flow  # Keras finds the weights here
+        self.restarts = restarts
+        self.built = True
+
+    def objective(self, batch: Any, update: Any) -> dict[str, Any]:
+        """Return the annealed free energy and the KL of base samples ``(D, [R,] batch_size)``.
+
+        ``KL(q || p) = E[log q(z) - log p(z)]`` where ``p`` is normalised, else the free energy
+        ``KL - log Z`` (arXiv 1505.05770, eq. 15).
+        """
+        beta = inverse_temperature(update, self.annealing.updates, self.annealing.start)
+        z, log_q = self.density.push(ops.moveaxis(batch, 0, -1))
+        log_p = self.target.log_prob(z)
+        loss, kl = ops.mean(log_q - beta * log_p, axis=-1), ops.mean(log_q - log_p, axis=-1)
+        return {"loss": loss, "kl": kl, "beta": beta}
+
+    def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
+        """Yield what :meth:`objective` computes, flow by flow."""
+        z0 = ops.moveaxis(batch, 0, -1)
+        yield "the log-density of the base", self.density.base.log_prob(z0)
+        z = yield from trace_flows(self.flow, z0)
+        yield "the log-density of the target", self.target.log_prob(z)
+
+    def start_over(self, seeds: Sequence[int]) -> None:
+        """Begin again, as a fit of other seeds does: one, or one for each stack side by side."""
+        self.forget()
+        self.flow.restart(*seeds)
+
+    def with_flow(self, flow: FlowStack, restarts: int) -> "Fit2D":
+        """Return the same fit of another flow, of so many stacks side by side."""
+        flow.build((None, self.density.dim))
+        density = FlowDensity(self.density.base, flow)
+        return Fit2D(density, self.target, self.annealing, (restarts,))
+
+
+class Training(NamedTuple):
+    """How a fit was trained: its updates, how long they took, and what became of its restarts."""
+
+    steps: int
+    speed: Speed
+    restarts: RestartsRecord
+
+
+def build(config: Fit2DConfig) -> Fit2D:
+    """Build and compile the model that a :class:`~nflow_cli.config.schema.Fit2DConfig` says."""
+    target = make(TARGETS, config.target)
+    flow = FlowStack(config.flow.pattern, config.flow.k, seed=config.seed)
+    flow.build((None, target.dim))
+    density = FlowDensity(resolve(BASES[config.base_name])(), flow)
+    model = Fit2D(density, target, config.train.annealing)
+    model.prepare(config.train, config.train.steps)
+    return model
+
+
+def train(
+    model: Fit2D,
+    config: Fit2DConfig,
+    directory: RunDirectory | None = None,
+    programs: Programs | None = None,
+) -> Training:
+    """Train ``model`` as ``config.train`` says.
+
+    With ``directory``, the training is logged and saved there, and goes on from where it was.
+    With ``programs``, what they hold of ``model`` serves its restarts.
+    """
+    settings = config.train
+    clock, restarts = Clock(), Restarts(model, config, programs or Programs())
+    figure = "free energy" if model.target.log_z is None else "KL"
+
+    def note(logs: Any) -> str:
+        return f"{figure} {nats_text(float(logs['kl']))} nats"
+
+    stopping = settings.early_stopping
+    with Session(
+        config,
+        settings.steps,
+        directory,
+        log=MetricsLog(clock),
+        progress=ProgressReport(settings.steps, clock, note),
+        callbacks=[EarlyStop(**stopping.model_dump(), clock=clock)] if stopping else [],
+        parts=[restarts],
+    ) as session:
+        restarts.train(session)
+    return Training(clock.steps, clock.speed(), restarts.record())
+
+
+def run(
+    config: Fit2DConfig, directory: RunDirectory, programs: Programs | None = None
+) -> dict[str, Any]:
+    """Fit, judge and save in ``directory``, from where it is; return the summary.
+
+    With ``programs``, what they hold of earlier runs serves this one.
+    """
+    programs = programs or Programs()
+    with programs.lent(config, lambda: build(config)) as model:
+        return _run(model, config, directory, programs)
+
+
+def _run(
+    model: Fit2D, config: Fit2DConfig, directory: RunDirectory, programs: Programs
+) -> dict[str, Any]:
+    training = train(model, config, directory, programs)
+    model_sha256 = save_model(directory, model.flow)
+    parts, seed = (model.density, model.target), config.seed
+    evaluation = evaluate_samples(*parts, seed, config.evaluate.samples)
+    mass, mass_error = mass_of(model.density, seed)
+    arrays = density_arrays(*parts, evaluation.first, seed, config.evaluate.grid)
+    directory.write_evaluation(arrays)
+    return {
+        "flow": ",".join(config.flow.pattern),
+        "k": config.flow.k,
+        "target": config.subject,
+        "base": config.base_name,
+        "seed": seed,
+        "steps": training.steps,
+        **evaluation.figures,
+        "mass": mass,
+        "mass_error": mass_error,
+        "n_parameters": model.flow.count_params(),
+        "model_sha256": model_sha256,
+        "config_sha256": fingerprint(config),
+        **training.speed._asdict(),
+        "restarts": asdict(training.restarts.judged(evaluation.figures["kl"])),
+    }

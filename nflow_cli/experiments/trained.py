@@ -1,0 +1,91 @@
+"""What a run trained, ready for use: samples and exact densities of a flow, images of a VAE."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nflow_cli import experiments
+from nflow_cli.arguments import whole_number
+from nflow_cli.config.schema import Fit2DConfig, VAEConfig
+from nflow_cli.data.units import IDENTITY, Units
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.errors import DataError, NflowError
+from nflow_cli.flows import FlowStack
+from nflow_cli.random_streams import stream
+from nflow_cli.registry import BASES, TARGETS, make, resolve
+from nflow_cli.runs.directory import RunDirectory
+
+IMAGES = 200  # images at a time
+
+
+class TrainedDensity(FlowDensity):
+    """The density ``q`` of a finished fit-2d run: its base pushed through its flows.
+
+    Attributes:
+        path: The run directory.
+        config: The resolved preset.
+        flow: The :class:`~nflow_cli.flows.FlowStack`, a Keras layer.
+        base: The base distribution ``q0``.
+        units: The standardisation of the points that ``q`` was fitted to, if it was.
+        target: The density ``p`` that ``q`` was fitted to; ``None`` where it was points.
+    """
+
+    def __init__(self, path: Path, config: Fit2DConfig, flow: FlowStack, units: Units = IDENTITY):
+        super().__init__(resolve(BASES[config.base_name])(), flow, units)
+        self.path, self.config = path, config
+        self.target = config.target and make(TARGETS, config.target)
+
+
+class TrainedVAE:
+    """A finished train-vae run.
+
+    Attributes:
+        path: The run directory.
+        config: The resolved preset.
+        model: The :class:`~nflow_cli.models.vae.FlowVAE`, a Keras model.
+    """
+
+    def __init__(self, path: Path, config: VAEConfig, model: Any):
+        self.path, self.config, self.model = path, config, model
+
+    def sample(self, n: int, seed: int = 0) -> np.ndarray:
+        """Decode ``n`` draws from the prior: means of pixels ``(n, 28, 28)`` in [0, 1], float32."""
+        images = np.empty((whole_number("n", n, error=DataError), 28, 28), np.float32)
+        for start, part in self.batches(n, seed):
+            images[start : start + len(part)] = part
+        return images
+
+    def batches(self, n: int, seed: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        """Decode what :meth:`sample` does, some at a time, with the number of images before."""
+        for start in range(0, whole_number("n", n, error=DataError), IMAGES):
+            shape = (min(IMAGES, n - start), self.model.latent_dim)
+            latents = stream(seed, "samples", start // IMAGES).standard_normal(shape, np.float32)
+            yield start, ops.convert_to_numpy(self.model.decode(latents))
+
+    def log_prob(self, x: Any) -> np.ndarray:
+        """Refuse: the likelihood of a VAE has no closed form.
+
+        Raises:
+            NflowError: Always; it says what estimates the likelihood.
+        """
+        raise NflowError(
+            "a VAE has no exact log_prob: `nflow evaluate RUN`, or in Python "
+            "nflow_cli.evaluation.images.evaluate_vae, estimate it by importance sampling"
+        )
+
+
+def load(run: str | Path) -> TrainedDensity | TrainedVAE:
+    """Load what a run trained.
+
+    Args:
+        run: A run directory.
+
+    Raises:
+        NflowError: In one line, if it is no run directory, the run has no model yet, or a file of
+            it is damaged.
+    """
+    directory = RunDirectory.open(str(run))
+    return experiments.of(directory.read_config()).load(directory)

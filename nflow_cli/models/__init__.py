@@ -1,0 +1,1 @@
+"""Objectives, and the VAE with its networks."""

@@ -1,0 +1,145 @@
+"""A variational autoencoder of 28 x 28 images whose posterior goes through a flow stack."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from nflow_cli.flows import AmortizedFlowStack, FlowStack, GaussianSampling
+from nflow_cli.models.networks import PIXELS, SIDE, build_networks
+from nflow_cli.random_streams import stream
+
+
+@keras.saving.register_keras_serializable("nflow_cli")
+class FlowVAE(keras.Model):
+    r"""``q(z_K|x)``: a diagonal Gaussian ``q0(z_0|x)`` pushed through K flows; ``p(z) = N(0, I)``.
+
+    Pixels are Bernoulli given ``z``. Images are ``(batch, 28, 28)`` or ``(batch, 784)`` in
+    [0, 1]; latents are ``(batch, latent_dim)``. Calling the model reconstructs.
+
+    Args:
+        latent_dim: D.
+        network: ``relu``, ``maxout`` or ``gated-conv``.
+        hidden: Widths of the hidden layers.
+        pattern: Names of flows, such as ``["planar", "radial"]``.
+        k: How many flows in all; 0 is the plain VAE.
+        amortized: Whether the flows' weights come from the encoder, or are shared by all images.
+        seed: Fixes the initial values.
+
+    References:
+        Rezende & Mohamed, *Variational Inference with Normalizing Flows*, 2015, arXiv 1505.05770,
+        section 4.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        network: str,
+        hidden: Sequence[int],
+        pattern: Sequence[str],
+        k: int,
+        amortized: bool = True,
+        seed: int = 0,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.latent_dim, self.amortized, self.seed = latent_dim, amortized, seed
+        self.network, self.hidden = network, list(hidden)
+        self.encoder, self.decoder = build_networks(network, hidden, latent_dim, seed)
+        self.sampling = GaussianSampling(seed=seed)
+        self.flow: FlowStack = (AmortizedFlowStack if amortized else FlowStack)(pattern, k, seed)
+        shapes = [(None, latent_dim), tuple(self.encoder.outputs[2].shape)]
+        self.flow.build(*shapes[: 1 + amortized])
+        self.built = True
+
+    @property
+    def xla(self) -> bool:
+        """Whether to compile with XLA, whose convolutions take minutes on a processor.
+
+        The sums of TensorFlow's own depend in their last bits on how many threads share them.
+        """
+        return self.network != "gated-conv"
+
+    def posterior(self, images: Any, noise: Any) -> dict[str, Any]:
+        """Push ``noise`` ``(..., batch, D)`` through the posterior of each image.
+
+        Returns:
+            ``mean``, ``log_variance`` ``(batch, D)`` of the base, its draws ``z0`` and their
+            images ``z`` ``(..., batch, D)``, ``log_q0`` and ``log_det`` ``(..., batch)`` in nats:
+            ``log q(z|x) = log_q0 - log_det``.
+        """
+        mean, log_variance, context = self.encoder(flatten(images))
+        z0 = self.sampling([mean, log_variance], noise)
+        z, log_det = self.flow(z0, context) if self.amortized else self.flow(z0)
+        return {
+            "mean": mean,
+            "log_variance": log_variance,
+            "z0": z0,
+            "z": z,
+            "log_q0": self.sampling.log_prob(noise, log_variance),
+            "log_det": log_det,
+        }
+
+    def elbo_terms(self, images: Any, noise: Any) -> dict[str, Any]:
+        """Return :meth:`posterior` and the two terms of the bound, ``(..., batch)`` in nats.
+
+        ``log p(x) >= E[reconstruction + log p(z_K) - log q0 + log_det]`` (arXiv 1505.05770,
+        eq. 15): ``log_likelihood = log p(x|z_K)``, summed over pixels, and
+        ``kl = log q0 - log_det - log p(z_K)``.
+        """
+        drawn = self.posterior(images, noise)
+        logits = self.decode_logits(drawn["z"])
+        likelihood = ops.sum(flatten(images) * logits - ops.softplus(logits), axis=-1)
+        kl = drawn["log_q0"] - drawn["log_det"] - self.sampling.prior_log_prob(drawn["z"])
+        return {**drawn, "log_likelihood": likelihood, "kl": kl}
+
+    def encode(self, images: Any, seed: int = 0) -> Any:
+        """Draw one latent ``z_K`` ``(batch, D)`` for each image."""
+        noise = stream(seed, "encode").standard_normal((len(images), self.latent_dim), "float32")
+        return self.posterior(images, ops.convert_to_tensor(noise))["z"]
+
+    def decode_logits(self, latents: Any) -> Any:
+        """Return the logits of the pixels ``(..., 784)`` for latents ``(..., D)``."""
+        flat = ops.reshape(latents, (-1, self.latent_dim))
+        return ops.reshape(self.decoder(flat), (*latents.shape[:-1], PIXELS))
+
+    def decode(self, latents: Any) -> Any:
+        """Return the means of the pixels ``(batch, 28, 28)`` for latents ``(batch, D)``."""
+        logits = self.decode_logits(ops.convert_to_tensor(latents, dtype=self.compute_dtype))
+        return ops.reshape(ops.sigmoid(logits), (-1, SIDE, SIDE))
+
+    def sample(self, n: int, seed: int = 0) -> Any:
+        """Decode ``n`` draws from the prior: means of pixels ``(n, 28, 28)``."""
+        return self.decode(stream(seed, "prior").standard_normal((n, self.latent_dim), "float32"))
+
+    def reconstruct(self, images: Any, seed: int = 0) -> Any:
+        """Decode one draw of each image's posterior: means of pixels ``(batch, 28, 28)``."""
+        return self.decode(self.encode(images, seed))
+
+    def call(self, images: Any) -> Any:
+        """Return :meth:`reconstruct` with noise of the sampling layer's own."""
+        shape = (ops.shape(images)[0], self.latent_dim)
+        noise = keras.random.normal(shape, seed=self.sampling.generator)
+        return self.decode(self.posterior(images, noise)["z"])
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "latent_dim": self.latent_dim,
+            "network": self.network,
+            "hidden": self.hidden,
+            "pattern": self.flow.pattern,
+            "k": self.flow.k,
+            "amortized": self.amortized,
+            "seed": self.seed,
+        }
+
+
+def flatten(images: Any) -> Any:
+    """Return images ``(..., 28, 28)`` or ``(..., 784)`` as float32 ``(..., 784)``."""
+    images = ops.cast(images, "float32")
+    if images.shape[-1] == PIXELS:
+        return images
+    return ops.reshape(images, (*images.shape[:-2], PIXELS))

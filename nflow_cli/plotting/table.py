@@ -1,0 +1,141 @@
+"""Pictures of a fit to points: `density`, `deformation`, `training`, in the user's units."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nflow_cli.plotting.style import (
+    BLUE,
+    DPI,
+    ORANGE,
+    Arrays,
+    Extent,
+    Summary,
+    add_colour_bar,
+    aspect_of,
+    colour_scale,
+    drawing,
+    fix_layout,
+    height_of,
+    label_steps,
+    marked,
+    panel_grid,
+    value_text,
+)
+from nflow_cli.plotting.target import (
+    deformation_figure,
+    density_of,
+    draw_density,
+    draw_dots,
+    draw_history,
+    extent_of,
+    share_of,
+    tell_seen,
+    title_figure,
+)
+
+AXES = ("$x_1$", "$x_2$")
+SCATTERED = 1_000
+TYPICAL = 0.995  # of the window lies below what the colours are made for
+
+
+def points_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
+    """Return the pictures of a fit to points: `density`, `deformation`, `training`.
+
+    `evaluation` holds the grid `axis_1` (n,) and `axis_2` (m,), `log_q` (m, n) in nats,
+    `test_points` (S, 2) and `samples` (S', 2) of q; `deformation_k` (P,), `log_deformation`
+    (P, m2, n2), `deformation_axis_1` (n2,), `deformation_axis_2` (m2,), and `deformation_samples`
+    (P, S'', 2) unless the run is older.
+
+    `metrics` has one row per logging interval: `update`, `loss` and `validation_loss`, which are
+    negative log-likelihoods in nats a point. `summary` gives `data` {`name`}, `flow`, `k`,
+    `best_update`, `log_likelihood` and `gaussian_log_likelihood` with a `*_standard_error` each,
+    None where not finite.
+    """
+    with drawing():
+        figures = {
+            "density": density_figure(evaluation, summary),
+            "deformation": deformation_figure(evaluation, summary, AXES),
+            "training": training_figure(metrics, summary),
+        }
+        for figure in figures.values():
+            fix_layout(figure)
+    return figures
+
+
+def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
+    """Draw test points, the fitted density with some of them, and as many draws of it."""
+    q = density_of(evaluation["log_q"])
+    extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
+    figure, axes = panel_grid(3, 3, extent, 10.0, AXES, height=height_of(extent))
+    points, draws = evaluation["test_points"], evaluation["samples"]
+    shown = min(len(points), len(draws), SCATTERED)
+    axes[0].set_title(draw_points(axes[0], points[:shown], extent, "test points"))
+    finite = np.append(q[np.isfinite(q)], 0.0)
+    norm, extend = colour_scale([float(finite.max())], float(np.quantile(finite, TYPICAL)))
+    image = draw_density(axes[1], q, extent, norm, share_of(draws, extent))
+    draw_dots(axes[1], points, 300)
+    axes[1].set_title("fitted density $q_K(x)$")
+    axes[2].set_title(draw_points(axes[2], draws[:shown], extent, "draws of $q_K$"))
+    add_colour_bar(image, axes, "density", extend)
+    title_figure(figure, summary, _likelihood_text(summary, "log_likelihood"))
+    return figure
+
+
+def draw_points(ax: Axes, points: np.ndarray, extent: Extent, what: str) -> str:
+    """Draw points (n, 2) in a panel over the extent; say how many of them it shows."""
+    style: Any = {"markersize": 2.2, "alpha": 0.5, "markeredgewidth": 0}
+    ax.plot(*points.T, "o", color=BLUE, **style)
+    ax.set(xlim=extent[:2], ylim=extent[2:], aspect=aspect_of(extent))
+    return tell_seen(ax, points, what)
+
+
+def training_figure(metrics: Arrays, summary: Summary) -> Figure:
+    """Draw the log-likelihood (nats) of training batches and of the validation points.
+
+    Dashed: that of the test points; dotted: a Gaussian's; a line where the best weights were.
+    """
+    update = np.asarray(metrics["update"], float)
+    loss, validation = (np.asarray(metrics[name], float) for name in ("loss", "validation_loss"))
+    figure = Figure((7.0, 4.8), DPI, layout="constrained")
+    ax = figure.subplots()
+    draw_history(ax, update, -loss)
+    marker = "o" if len(update) < 40 else ""
+    ax.plot(update, -validation, color=ORANGE, lw=1.2, marker=marker, ms=3, label="validation")
+    ax.axvline(summary["best_update"], color="k", lw=0.8, ls="-.", label="weights that are kept")
+    levels = {"--": ("test set", "log_likelihood"), ":": ("Gaussian", "gaussian_log_likelihood")}
+    for style, (name, key) in levels.items():
+        if summary[key] is not None:
+            text = f"{name}: {_likelihood_text(summary, key, '')}"
+            ax.axhline(summary[key], color="k", ls=style, lw=1.4, label=text)
+    ax.set_ylabel("log-likelihood (nats a point)")
+    zoom_on_best(ax, np.concatenate([-loss, -validation]), summary)
+    # Below, where it hides no curve.
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    label_steps([ax], "update")
+    title_figure(figure, summary)
+    return figure
+
+
+def zoom_on_best(ax: Axes, values: np.ndarray, summary: Summary) -> None:
+    """Cut off what lies far below both the Gaussian and most of the history, and say so."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return
+    levels = [summary[k] for k in ("log_likelihood", "gaussian_log_likelihood")]
+    later = [np.quantile(values, 0.05), *(level for level in levels if level is not None)]
+    low, high = float(min(later)), float(max(values.max(), *later))
+    span = high - low or 1.0
+    ax.set_ylim(low - 0.15 * span, high + 0.08 * span)
+    if values.min() < ax.get_ylim()[0]:
+        ax.plot([], [], " ", label=f"off the scale: down to {values.min():.4g} nats")
+
+
+def _likelihood_text(summary: Summary, key: str, name: str = "log-likelihood = ") -> str:
+    value = summary[key]
+    if value is None:
+        return ""
+    text = name + value_text(value, summary.get(f"{key}_standard_error"))
+    return marked(text, summary, key)

@@ -1,0 +1,1 @@
+"""The run directory: files, locks, checkpoints, and the model file, which alone needs Keras."""

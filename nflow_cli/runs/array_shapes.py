@@ -1,0 +1,86 @@
+"""The arrays of ``evaluation.npz``: which there are, of what shapes and sizes. No Keras here."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from nflow_cli.config.schema import MAX_GRID
+from nflow_cli.runs import npz
+
+SHOWN_SAMPLES = 2_000  # of each kind
+STRIP_PANELS, STRIP_GRID = 9, 120  # of the deformation: at most so many, of so many points a side
+
+# By name: a letter for each axis, or its length where that is known. Axes with one letter have one
+# length. "?": it may also be empty.
+Shapes = Mapping[str, Sequence[str | int]]
+
+STRIP: Shapes = {
+    **{"deformation_k": "k", "log_deformation": "kji"},
+    **{"deformation_axis_1": "i", "deformation_axis_2": "j", "deformation_samples": ("k", "v", 2)},
+}
+LATER = ("deformation_samples",)  # which an older run does not have
+DENSITIES: Shapes = {"axis_1": "x", "log_target": "xx", "log_q": "xx"}  # what `compare` draws
+_WHOLE = ("deformation_k", "latent_axes", "labels")  # numbers
+_AXES = ("axis_1", "axis_2", "deformation_axis_1", "deformation_axis_2", "manifold_axis")
+# The least and the greatest length of an axis: of a grid, of the strip and its panels, of points,
+# of images of up to h x w pixels, of the rows of the manifold.
+_LENGTHS = {
+    **dict.fromkeys("xy", (2, MAX_GRID)),
+    **dict.fromkeys("ij", (2, 400)),
+    "k": (1, 16),
+    **dict.fromkeys("stuv", (0, 10_000)),
+    "n": (1, 10_000),
+    **{"m": (1, 20), "d": (1, 400), "h": (1, 28), "w": (1, 28), "r": (2, 40)},
+}
+_FURTHEST = 1e100  # an axis may reach
+_DRAWN = 1_000  # points of a grid along an axis, at most: no panel has so many pixels
+
+
+def check_of(shapes: Shapes) -> npz.Check:
+    """Return a function that refuses an array of another type or shape before it is read."""
+    lengths: dict[str | int, int] = {}
+
+    def check(key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        axes, numbers = shapes[key], "whole numbers" if key in _WHOLE else "numbers"
+        if dtype.kind not in ("iu" if key in _WHOLE else "f") or dtype.itemsize > 8:
+            raise npz.ArrayError(f"{key}: expected {numbers}, received dtype {dtype}")
+        if axes[-1] == "?":
+            axes = axes[:-1] if shape != (0,) else (0,)
+        if len(axes) != len(shape):
+            raise npz.ArrayError(f"{key}: expected {len(axes)} axes, received shape {shape}")
+        for axis, length in zip(axes, shape):
+            least, most = (axis, axis) if isinstance(axis, int) else _LENGTHS[axis]
+            if not least <= length <= most:
+                sizes = f"{least:,} to {most:,}" if least < most else f"{least:,}"
+                raise npz.ArrayError(f"{key}: expected lengths of {sizes}, received shape {shape}")
+            if length != lengths.setdefault(axis, length):
+                raise npz.ArrayError(
+                    f"{key}: expected a length of {lengths[axis]:,}, as others have, received "
+                    f"shape {shape}"
+                )
+
+    return check
+
+
+def check_axes(arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse coordinates that are not finite and do not rise."""
+    for name in arrays.keys() & set(_AXES):
+        axis = arrays[name].astype(float)
+        if not (np.all(np.abs(axis) < _FURTHEST) and np.all(np.diff(axis) > 0)):
+            raise npz.ArrayError(f"{name}: expected finite coordinates that rise")
+
+
+def thinned(arrays: Mapping[str, np.ndarray], shapes: Shapes) -> dict[str, np.ndarray]:
+    """Return the arrays with no more points of a grid than a picture can show."""
+    steps = {
+        axis: -(-length // _DRAWN)
+        for name in arrays
+        for axis, length in zip(shapes[name], arrays[name].shape)
+        if axis in ("x", "y")
+    }
+    return {
+        name: array[
+            tuple(slice(None, None, steps.get(str(axis))) for axis in shapes[name] if axis != "?")
+        ]
+        for name, array in arrays.items()
+    }

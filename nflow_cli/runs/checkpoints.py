@@ -1,0 +1,114 @@
+"""Checkpoints: what a run needs to go on after it was stopped at any moment. No Keras here."""
+
+import hashlib
+import io
+import json
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.errors import RunDirectoryError
+from nflow_cli.runs import files, npz
+from nflow_cli.runs.directory import CHECKPOINTS, RunDirectory
+from nflow_cli.text import printable
+
+MANIFEST = "manifest.json"
+KEPT = 2
+_STATE = "state"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Arrays by name, and the rest of the state, which JSON can hold."""
+
+    arrays: dict[str, np.ndarray]
+    state: dict[str, Any]
+
+
+def _is_name(name: str) -> bool:
+    """Return whether that is what a checkpoint is called."""
+    return re.fullmatch(r"[0-9]{12}\.npz", name) is not None
+
+
+def _to_stderr(line: str) -> None:
+    print(printable(line), file=sys.stderr)
+
+
+class Checkpoints:
+    """The last two checkpoints of a run, in ``checkpoints/``, and a manifest of their SHA-256.
+
+    The rows of ``metrics.csv`` are on the disk before the checkpoint that counts on them, a
+    checkpoint is before the manifest names it, and the manifest names its successor before it is
+    removed: whenever the run is killed, or the power cut, a whole one is left.
+
+    Args:
+        directory: The run.
+        notify: Called with each line for the user.
+    """
+
+    def __init__(self, directory: RunDirectory, notify: Callable[[str], Any] = _to_stderr):
+        self.directory, self.notify = directory, notify
+
+    def save(self, update: int, checkpoint: Checkpoint) -> None:
+        """Write the checkpoint of ``update``, and remove those no longer kept."""
+        # JSON as an array: one file, whole or not at all.
+        state = np.frombuffer(json.dumps(checkpoint.state).encode(), np.uint8)
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **checkpoint.arrays, **{_STATE: state})
+        name = f"{update:012d}.npz"
+        digest = hashlib.sha256(content.getbuffer()).hexdigest()
+        self.directory.sync_metrics()
+        self.directory.write(f"{CHECKPOINTS}/{name}", lambda file: file.write(content.getbuffer()))
+        manifest = {**self._manifest(), name: digest}
+        kept = dict(sorted(manifest.items())[-KEPT:])
+        self.directory.write_json(f"{CHECKPOINTS}/{MANIFEST}", kept)
+        # What else is there is the user's.
+        folder = self.directory.path / CHECKPOINTS
+        files.remove(folder, lambda name: _is_name(name) and name not in kept)
+
+    def load(self) -> Checkpoint | None:
+        """Read the newest whole checkpoint; ``None`` where none was written yet.
+
+        Raises:
+            RunDirectoryError: If there are some and all are damaged.
+        """
+        manifest = self._manifest()
+        for left, name in reversed(list(enumerate(sorted(manifest)))):
+            try:
+                return self._read(f"{CHECKPOINTS}/{name}", manifest[name])
+            except RunDirectoryError as error:
+                self.notify(f"{error}; taking the checkpoint before it" if left else str(error))
+        if manifest:
+            raise RunDirectoryError(
+                f"{self.directory.path / CHECKPOINTS}: no checkpoint is whole; the run can only be "
+                "repeated from its config.yaml"
+            )
+        return None
+
+    def _read(self, name: str, digest: str) -> Checkpoint:
+        content = self.directory.read(name, npz.MAX_BYTES)
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise RunDirectoryError(f"{self.directory.path / name}: damaged: its checksum differs")
+        arrays = self.directory.arrays_of(name, content)
+        try:
+            state = json.loads(arrays.pop(_STATE).tobytes())
+        except (KeyError, ValueError, RecursionError):
+            state = None
+        if not isinstance(state, dict):
+            raise RunDirectoryError(f"{self.directory.path / name}: damaged: no state")
+        return Checkpoint(arrays, state)
+
+    def _manifest(self) -> dict[str, str]:
+        name = f"{CHECKPOINTS}/{MANIFEST}"
+        if not self.directory.has(name):
+            return {}
+        manifest = self.directory.read_json(name)
+        if not all(map(_is_name, manifest)):
+            raise RunDirectoryError(
+                f"{self.directory.path / name}: damaged: not checkpoints' names"
+            )
+        return manifest

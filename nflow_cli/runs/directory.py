@@ -1,0 +1,418 @@
+"""The run directory: the one module that knows the file names inside a run. No Keras here."""
+
+import csv
+import io
+import json
+import math
+import os
+import platform
+import time
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from nflow_cli.config import presets
+from nflow_cli.config.schema import RUNS, Config
+from nflow_cli.errors import BusyError, DivergenceError, RunDirectoryError
+from nflow_cli.runs import files, npz
+from nflow_cli.runs.array_shapes import LATER, Shapes, check_axes, check_of
+
+CONFIG, RUN, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.csv", "summary.json"
+MODEL, EVALUATION, PLOTS = "model.keras", "evaluation.npz", "plots"
+ESTIMATES = "estimates.npz"  # of a VAE, for each test image
+CHECKPOINTS = "checkpoints"
+SWEEP, LOG = "sweep.yaml", "log.txt"  # of a sweep, and of each run in it
+ENDED = (SUMMARY, METRICS, EVALUATION, ESTIMATES)  # what a run ends with, beside its model
+FILES = "files"  # in run.json: the SHA-256 of each of those
+COUNTS = {"update", "epoch"}  # columns of metrics.csv, each greater than before
+LOCK = ".lock"  # there only while the run is being written, or after a kill -9
+
+FORMAT = 1  # of a run directory, in run.json; a newer one is not read
+MAX_DIGITS = 300  # of a whole number
+# Bytes.
+MAX_JSON, MAX_METRICS, MAX_EVALUATION = 16 * 2**20, 256 * 2**20, 2**30
+Arrays = dict[str, np.ndarray]
+
+
+class RunDirectory:
+    """One run on disk. Every file but ``metrics.csv`` is written whole or not at all.
+
+    Raises:
+        RunDirectoryError: From every method, naming the file, when it cannot be read or written.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @classmethod
+    def create(cls, name: str, output: str | None = None) -> "RunDirectory":
+        """Make ``outputs/<YYYYmmdd-HHMMSS>-<name>[-n]``, or ``output``, new or empty."""
+        with files.explained(Path(output or "outputs")):
+            if output is not None:
+                path = Path(output)
+                path.mkdir(parents=True, exist_ok=True)
+                if not _is_unbegun([entry.name for entry in path.iterdir()]):
+                    raise RunDirectoryError(f"{path}: not empty; --output takes a new folder")
+                return cls(path)
+            stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
+            Path("outputs").mkdir(exist_ok=True)
+            for n in range(1, 10_000):
+                path = Path("outputs") / (stem if n == 1 else f"{stem}-{n}")
+                try:
+                    path.mkdir()
+                except FileExistsError:
+                    continue
+                return cls(path)
+        raise RunDirectoryError(f"outputs/{stem}: no free name for the run")
+
+    @classmethod
+    def at(cls, path: str) -> "RunDirectory":
+        """Take a folder as it is, making it where it is missing: of a sweep, or of pictures."""
+        with files.explained(Path(path)):
+            Path(path).mkdir(parents=True, exist_ok=True)
+        return cls(Path(path))
+
+    @classmethod
+    def open(cls, path: str) -> "RunDirectory":
+        """Open a run that exists."""
+        folder = Path(path)
+        with files.explained(folder):
+            if not folder.is_dir():
+                raise RunDirectoryError(f"{path}: no such run directory")
+        run = cls(folder)
+        if not run.has(RUN):
+            raise RunDirectoryError(f"{path}: not a run directory: it has no {RUN}")
+        number = run.read_json(RUN).get("format")
+        if isinstance(number, int) and number > FORMAT:
+            raise RunDirectoryError(
+                f"{folder / RUN}: format {number}, of a newer nflow; this one reads {FORMAT}"
+            )
+        if number != FORMAT:
+            raise RunDirectoryError(f"{folder / RUN}: damaged: expected a format number")
+        return run
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a run, which can be resumed."""
+        return self.has(RUN)
+
+    def below(self, name: str) -> "RunDirectory":
+        """Return the folder of that name in this one: of a run in a sweep."""
+        files.is_folder(self.path / name)
+        return RunDirectory(self.path / name)
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a file of that name; anything but a plain file is refused."""
+        return files.is_file(self._path(name))
+
+    def _path(self, name: str) -> Path:
+        """Return the path of a file, seeing that a sub-folder that it is in is no link."""
+        path = self.path / name
+        if path.parent != self.path:
+            files.is_folder(path.parent)
+        return path
+
+    @contextmanager
+    def locked(self, what: str = "run") -> Iterator[None]:
+        """Let no other process write in this folder until the block, or this process, ends.
+
+        What one that was killed left half written is removed.
+
+        Raises:
+            BusyError: If another one is.
+        """
+        path = self.path / LOCK
+        with files.opened(path, "ab") as file:
+            if not files.lock(file, path):
+                raise BusyError(f"{self.path}: another nflow is writing this {what}")
+            try:
+                for name in ("", PLOTS, CHECKPOINTS):
+                    files.remove(self.path / name, files.is_unfinished)
+                yield
+            finally:
+                with suppress(OSError):
+                    path.unlink()
+
+    @contextmanager
+    def recorded(self, info: Mapping[str, Any], config: str | None = None) -> Iterator[None]:
+        """Keep ``run.json``: ``info`` and the status, from running to how the block ends.
+
+        A run that is resumed keeps what was recorded first, and counts how often it was. One that
+        is completed says the SHA-256 of the files that it ends with.
+
+        Args:
+            info: What else is recorded.
+            config: The text of ``config.yaml``. Of a new run it is written first, for from
+                ``run.json`` on a run can be resumed; of one that goes on afterwards, for one that
+                was finished and is extended must not be taken for finished.
+        """
+        record = {"format": FORMAT, **info, "resumed": 0, "start_seconds": round(time.time(), 3)}
+        first, then = config, None
+        if self.begun:
+            record, first, then = self._resumed(), None, config
+        try:
+            self._write_config(first)
+            self.write_json(RUN, {**record, "status": "running"})
+        except BaseException:
+            if not self.begun:  # and never will
+                (self.path / CONFIG).unlink(missing_ok=True)
+            raise
+        try:
+            self._write_config(then)
+            yield
+        except BaseException as error:
+            status = "diverged" if isinstance(error, DivergenceError) else "interrupted"
+            with suppress(RunDirectoryError):  # what ended the run matters more
+                self._record_end(record, status)
+            raise
+        self._record_end({**record, FILES: self.checksums()}, "completed")
+
+    def _resumed(self) -> dict[str, Any]:
+        record = self.read_json(RUN)
+        before = record.get("resumed", 0)
+        if not isinstance(before, int):
+            raise RunDirectoryError(f"{self.path / RUN}: damaged: resumed: expected a number")
+        record.pop(FILES, None)  # of a run that is extended
+        return {**record, "resumed": before + 1}
+
+    def _write_config(self, text: str | None) -> None:
+        if text is not None:
+            self.write_text(CONFIG, text)
+
+    def _record_end(self, record: Mapping[str, Any], status: str) -> None:
+        end = {"status": status, "end_seconds": round(time.time(), 3)}
+        self.write_json(RUN, {**record, **end})
+
+    def checksums(self) -> dict[str, str]:
+        """Return the SHA-256 of each of the files that a run ends with."""
+        return {name: files.sha256(self._path(name)) for name in ENDED if self.has(name)}
+
+    def write(self, name: str, fill: Callable[[BinaryIO], Any]) -> Path:
+        """Write a file whole, or leave the old one."""
+        with self._replaced(name) as temporary, temporary.open("wb") as file:
+            fill(file)
+        return self.path / name
+
+    @contextmanager
+    def _replaced(self, name: str) -> Iterator[Path]:
+        """Yield a temporary name, of a file that replaces the old one when the block ends well."""
+        path = self._path(name)
+        with files.explained(path):
+            if path.parent != self.path:
+                path.parent.mkdir(exist_ok=True)
+            with files.replaced(path) as temporary:
+                yield temporary
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a text file."""
+        # An argument that is not UTF-8 reaches Python as surrogates: JSON escapes them this way.
+        content = text.encode(errors="backslashreplace")
+        return self.write(name, lambda file: file.write(content))
+
+    def write_json(self, name: str, data: Mapping[str, Any]) -> Path:
+        """Write a JSON file; a figure that is not finite is written as null."""
+        finite = {
+            key: None if isinstance(value, float) and not np.isfinite(value) else value
+            for key, value in data.items()
+        }
+        return self.write_text(name, json.dumps(finite, indent=2, ensure_ascii=False) + "\n")
+
+    def write_evaluation(self, arrays: Mapping[str, np.ndarray]) -> Path:
+        """Write the arrays that the plots are drawn from."""
+        return self._write_arrays(EVALUATION, arrays)
+
+    def write_estimates(self, arrays: Mapping[str, np.ndarray]) -> Path:
+        """Write what the figures of a VAE are means of: an entry for each test image."""
+        return self._write_arrays(ESTIMATES, arrays)
+
+    def _write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> Path:
+        content = io.BytesIO()  # a zip file half written would complain again when it is freed
+        np.savez(content, allow_pickle=False, **arrays)
+        return self.write(name, lambda file: file.write(content.getbuffer()))
+
+    def write_model(self, save: Callable[[str], Any]) -> Path:
+        """Write ``model.keras`` with ``save(path)``."""
+        with self._replaced(MODEL) as temporary:
+            save(str(temporary))
+        return self.path / MODEL
+
+    def write_plot(self, name: str, format: str, draw: Callable[[BinaryIO], Any]) -> Path:
+        """Write one picture with ``draw(file)``."""
+        return self.write(f"{PLOTS}/{name}.{format}", draw)
+
+    @contextmanager
+    def metrics_writer(
+        self, rows: int | None = None
+    ) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+        """Open ``metrics.csv`` at its end, or after its first ``rows`` rows, dropping the rest.
+
+        Yields a function that adds a row.
+        """
+        path = self.path / METRICS
+        if rows is not None:
+            self._keep_rows(path, rows)
+        with files.opened(path, "ab") as file:
+
+            def add(row: Mapping[str, Any]) -> None:
+                with files.explained(path):
+                    text = io.StringIO()
+                    header = [] if file.seek(0, os.SEEK_END) else [row]
+                    csv.writer(text).writerows([*header, row.values()])
+                    files.append(file, text.getvalue().encode())
+
+            yield add
+
+    def sync_metrics(self) -> None:
+        """Make the rows of ``metrics.csv`` outlast a power cut."""
+        path = self.path / METRICS
+        if self.has(METRICS):
+            with files.explained(path):
+                files.sync(path)
+
+    def _keep_rows(self, path: Path, rows: int) -> None:
+        """Cut ``metrics.csv`` off after ``rows`` rows and their header, or where it begins."""
+        content = self.read(METRICS, MAX_METRICS) if self.has(METRICS) else b""
+        lines = content.splitlines(keepends=True)
+        if rows and len(lines) <= rows:
+            raise RunDirectoryError(f"{path}: damaged: expected {rows} rows or more")
+        if lines:
+            with files.opened(path, "rb+") as file, files.explained(path):
+                file.truncate(sum(map(len, lines[: rows + 1])) if rows else 0)
+
+    def open_log(self) -> AbstractContextManager[Any]:
+        """Open ``log.txt`` at its end."""
+        return files.opened(self.path / LOG, "ab")
+
+    def read_config(self) -> Config:
+        """Read and check ``config.yaml``."""
+        return presets.validate(self.read_preset(CONFIG), str(self.path / CONFIG), RUNS)
+
+    def read_preset(self, name: str) -> dict[str, Any]:
+        """Read ``config.yaml`` or ``sweep.yaml`` into a plain mapping."""
+        content = self.read(name, presets.MAX_BYTES)
+        return presets.parse_preset(content, str(self.path / name))
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read ``run.json`` or ``summary.json``; a figure that is not finite is None."""
+        text = self.read(name, MAX_JSON).decode("utf-8", errors="replace")
+        try:
+            data = json.loads(text, **_NUMBERS)
+        except OverflowError as error:
+            raise RunDirectoryError(f"{self.path / name}: damaged: {error}") from None
+        except (ValueError, RecursionError):
+            data = None
+        if not isinstance(data, dict):
+            raise RunDirectoryError(f"{self.path / name}: damaged: expected a JSON object")
+        return data
+
+    def read_evaluation(self, shapes: Shapes) -> Arrays:
+        """Read arrays of ``evaluation.npz``: those of ``shapes``, which they must have.
+
+        One of ``LATER`` may be missing.
+        """
+        arrays = self._read_shaped(EVALUATION, shapes)
+        with self._damaged_arrays(EVALUATION):
+            check_axes(arrays)
+        return arrays
+
+    def read_estimates(self, shapes: Shapes) -> Arrays:
+        """Read what the figures of a VAE are means of, of those ``shapes``."""
+        return self._read_shaped(ESTIMATES, shapes)
+
+    def _read_shaped(self, name: str, shapes: Shapes) -> Arrays:
+        content = self.read(name, MAX_EVALUATION)
+        with self._damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = archive.namelist()
+            keys = [key for key in shapes if key not in LATER or f"{key}.npy" in names]
+            return npz.read_arrays(archive, keys, check_of(shapes))
+
+    def arrays_of(self, name: str, content: bytes) -> Arrays:
+        """Return the arrays of numbers in the bytes of an ``.npz`` file of the run, by name."""
+        with self._damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
+            keys = [key.removesuffix(".npy") for key in archive.namelist()]
+            return npz.read_arrays(archive, keys, _check_numbers)
+
+    @contextmanager
+    def _damaged_arrays(self, name: str) -> Iterator[None]:
+        """Explain whatever goes wrong when arrays are read."""
+        wrong: object = "expected arrays saved by nflow"
+        try:
+            yield
+            return
+        except npz.ArrayError as error:
+            wrong = error
+        except Exception:  # zlib, zipfile and NumPy each have their own for damaged bytes
+            pass
+        raise RunDirectoryError(f"{self.path / name}: damaged: {wrong}")
+
+    def read_metrics(self) -> Arrays:
+        """Read the columns of ``metrics.csv``."""
+        text = self.read(METRICS, MAX_METRICS).decode("utf-8", errors="replace")
+        try:
+            lines = io.StringIO(text)
+            header = next(csv.reader([next(lines)]))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # NumPy's about no rows at all: told below
+                table = np.loadtxt(lines, delimiter=",", comments=None, ndmin=2)
+            if not len(table):
+                raise ValueError
+            columns = dict(zip(header, table.T, strict=True))
+        except (ValueError, StopIteration, csv.Error):
+            raise RunDirectoryError(
+                f"{self.path / METRICS}: damaged: expected a header and rows of numbers"
+            ) from None
+        for name in columns.keys() & COUNTS:
+            if not (np.all(np.abs(columns[name]) < 1e15) and np.all(np.diff(columns[name]) > 0)):
+                raise RunDirectoryError(
+                    f"{self.path / METRICS}: damaged: {name}: expected numbers that rise"
+                )
+        return columns
+
+    def read(self, name: str, limit: int) -> bytes:
+        """Return the content of a file of the run, of at most ``limit`` bytes."""
+        if not self.has(name):
+            raise RunDirectoryError(f"{self.path / name}: missing; did the run end?")
+        return files.read(self._path(name), limit)
+
+
+def _is_unbegun(names: list[str]) -> bool:
+    """Return whether a folder is empty but for what a run leaves that is killed before it began."""
+    left = (name for name in names if name not in (LOCK, CONFIG))
+    return not names or (LOCK in names and all(map(files.is_unfinished, left)))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of every package that decides the numbers, if known."""
+    packages = ("nflow-cli", "keras", "tensorflow", "numpy")
+    found = {"python": platform.python_version()}
+    for name in packages:
+        with suppress(PackageNotFoundError):  # a build of another name: tensorflow-cpu, tf-nightly
+            found[name] = version(name)
+    return found
+
+
+def _whole_number(digits: str) -> int:
+    """Read a whole number that a float can hold too: what is computed with it stays a number."""
+    if len(digits) > MAX_DIGITS:
+        raise OverflowError(f"expected numbers of at most {MAX_DIGITS} digits")
+    return int(digits)
+
+
+def _finite(text: str) -> float | None:
+    return value if math.isfinite(value := float(text)) else None
+
+
+# How numbers are read; `write_json` writes null for one that is not finite.
+_NUMBERS: dict[str, Any] = {"parse_int": _whole_number, "parse_float": _finite}
+_NUMBERS["parse_constant"] = _finite  # NaN, Infinity
+
+
+def _check_numbers(key: str, _: tuple[int, ...], dtype: np.dtype) -> None:
+    if dtype.kind not in "biuf":
+        raise npz.ArrayError(f"{key}: expected numbers, received dtype {dtype}")

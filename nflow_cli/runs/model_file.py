@@ -1,0 +1,175 @@
+"""``model.keras``: written, read back without running code from it, and fingerprinted."""
+
+import hashlib
+import io
+import json
+import math
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+from keras import ops
+
+from nflow_cli.errors import RunDirectoryError
+from nflow_cli.runs.directory import MODEL, RUN, RunDirectory
+
+DESCRIPTION, WEIGHTS = "config.json", "model.weights.h5"  # inside the file
+MEMBERS = (DESCRIPTION, "metadata.json", WEIGHTS)
+MAX_DESCRIPTION = 2**20  # bytes of each but the weights
+OVERHEAD = 2**14  # bytes that HDF5 adds to the weights, and to each of them, at most
+
+
+def save_model(run: RunDirectory, model: Any) -> str:
+    """Write ``model`` as ``model.keras``; return :func:`weights_sha256` of it."""
+    run.write_model(lambda path: keras.saving.save_model(model, path))
+    return weights_sha256(model)
+
+
+def weights_sha256(model: Any) -> str:
+    """Return the SHA-256 of the weights: in order, their shapes, types and bytes.
+
+    Equal weights give an equal figure however the file around them was packed.
+    """
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        value = ops.convert_to_numpy(weight.value)
+        digest.update(repr((value.shape, value.dtype.name)).encode())
+        digest.update(value.astype(value.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
+
+
+def load_weights(
+    run: RunDirectory, model: Any, arguments: Mapping[str, Any], dim: int | None = None
+) -> None:
+    """Read the weights of ``model`` from ``model.keras``.
+
+    They are taken once the file is known to hold weights of the shapes of ``model``'s and nothing
+    else. No class that the file names is built, and nothing is unpacked that is larger than it
+    should be.
+
+    Args:
+        run: Whose file.
+        model: A layer or model that is built, of ``nflow_cli``.
+        arguments: Of its constructor, that decide the shapes of its weights.
+        dim: Of the points that it is built for; ``None`` where it is built for no shape.
+
+    Raises:
+        RunDirectoryError: If the file is missing, damaged, another model's, or can say nothing but
+            NaN.
+    """
+    path = run.path / MODEL
+    if not run.has(MODEL):
+        status = run.read_json(RUN).get("status")
+        raise RunDirectoryError(f"{path}: missing; the run has no model yet (status: {status})")
+    content = run.read(MODEL, _most_bytes(model) + 3 * MAX_DESCRIPTION)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            _check_members(archive, model)
+            described = json.loads(archive.read(DESCRIPTION))
+            _check_description(path, described, model, arguments)
+            _check_dimension(described, dim)
+            with archive.open(WEIGHTS) as member, h5py.File(member) as weights:
+                _check_weights(weights, model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras's about a file whose weights do not fit
+            keras.saving.load_weights(model, path)
+    except RunDirectoryError:
+        raise
+    except Exception as error:  # zipfile, h5py and Keras each have their own
+        raise _not_ours(path, error) from None
+    _check_finite(path, model)
+
+
+def _most_bytes(model: Any) -> int:
+    """Return how large the file of the weights may be: HDF5 adds a few kilobytes to each."""
+    sizes = [math.prod(w.shape) * np.dtype(w.dtype).itemsize for w in model.weights]
+    return sum(sizes) + OVERHEAD * (1 + len(sizes))
+
+
+def _check_members(archive: zipfile.ZipFile, model: Any) -> None:
+    """See that the archive holds what Keras writes, unpacked, and none of it is too large."""
+    largest = {**dict.fromkeys(MEMBERS, MAX_DESCRIPTION), WEIGHTS: _most_bytes(model)}
+    received = archive.infolist()
+    if sorted(info.filename for info in received) != sorted(MEMBERS):
+        raise ValueError(f"its files are not {', '.join(MEMBERS)}")
+    for info in received:
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size > largest[info.filename]:
+            raise ValueError(f"its {info.filename} is too large, or packed")
+
+
+def _check_weights(file: h5py.File, model: Any) -> None:
+    """See that an HDF5 file holds arrays of the shapes of the model's weights, and no others."""
+    received = sorted((array.shape, array.dtype.name) for array in _arrays(file, set()))
+    expected = sorted((tuple(weight.shape), weight.dtype) for weight in model.weights)
+    if received != expected:
+        raise ValueError("its weights have other shapes")
+
+
+def _arrays(group: h5py.Group, seen: set[int]) -> Iterator[h5py.Dataset]:
+    """Yield the arrays below a group: each there once, in this file, and written to its end.
+
+    A link can lead to another file or back to its own group; an array that is packed, or was never
+    written, can be of any size though the file is small.
+    """
+    for name in group:
+        place = f"{group.name}/{name}".replace("//", "/")
+        is_here = isinstance(group.get(name, getlink=True), h5py.HardLink)
+        item: Any = group[name] if is_here else None
+        if not isinstance(item, h5py.Group | h5py.Dataset):
+            raise ValueError(f"its {place} is a link")
+        address = h5py.h5o.get_info(item.id).addr
+        if address in seen:
+            raise ValueError(f"its {place} is there twice")
+        seen.add(address)
+        if isinstance(item, h5py.Group):
+            yield from _arrays(item, seen)
+        elif item.id.get_offset() is None:
+            raise ValueError(f"its {place} is packed, or was never written")
+        else:
+            yield item
+
+
+def _check_description(path: Path, described: Any, model: Any, expected: Mapping[str, Any]) -> None:
+    """Compare what the file says it holds with what it should."""
+    arguments = dict(described["config"])
+    received = described["registered_name"] or described["class_name"]
+    if isinstance(dtype := arguments["dtype"], dict):
+        arguments["dtype"] = dtype["config"]["name"]
+    name = type(model).__name__
+    if received != f"nflow_cli>{name}":
+        raise RunDirectoryError(f"{path}: expected a {name} of nflow, received {received!r:.60}")
+    for key, value in {**expected, "dtype": model.dtype_policy.name}.items():
+        if arguments.get(key) != value:
+            raise RunDirectoryError(
+                f"{path}: not the model of its config.yaml: {key}: expected {value}, received "
+                f"{arguments.get(key)!r:.60}"
+            )
+
+
+def _check_dimension(described: Any, dim: int | None) -> None:
+    """See that the model of the file was built for points of ``dim`` dimensions."""
+    built_for = (described.get("build_config") or {}).get("input_shape", [dim])
+    if dim is not None and built_for[-1] != dim:
+        raise ValueError(f"built for points of {built_for[-1]!r} dimensions, not of {dim}")
+
+
+def _check_finite(path: Path, model: Any) -> None:
+    """Refuse a model that can say nothing but NaN."""
+    lost = sum(int(np.sum(~np.isfinite(weight))) for weight in model.get_weights())
+    if lost:
+        raise RunDirectoryError(
+            f"{path}: ruined: {lost:,} of its {model.count_params():,} weights are not finite; "
+            "train again with a smaller learning rate"
+        )
+
+
+def _not_ours(path: Path, error: Exception) -> RunDirectoryError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return RunDirectoryError(
+        f"{path}: damaged: expected the model that nflow saved ({reason:.120})"
+    )

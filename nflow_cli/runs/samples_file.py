@@ -1,0 +1,37 @@
+"""Samples written to a file some at a time, so that memory stays bounded. No Keras here."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from nflow_cli.runs.directory import RunDirectory
+
+
+def write_file(path: Path, fill: Any) -> None:
+    """Write ``path`` by ``fill(file)`` under a temporary name, and rename it.
+
+    Raises:
+        RunDirectoryError: In one line that names ``path``, if it cannot be written.
+    """
+    RunDirectory(path.parent).write(path.name, fill)
+
+
+def write_npy(
+    file: BinaryIO, shape: tuple[int, ...], parts: Iterable[np.ndarray], dtype: Any = np.float32
+) -> None:
+    """Write ``parts`` that together have ``shape`` as one ``.npy`` array."""
+    kind = np.dtype(dtype).newbyteorder("<")
+    npy.write_array_header_1_0(file, {"descr": kind.str, "fortran_order": False, "shape": shape})
+    for part in parts:
+        file.write(part.astype(kind).tobytes())
+
+
+def write_csv(file: BinaryIO, columns: Iterable[str], parts: Iterator[np.ndarray]) -> None:
+    """Write rows of numbers under a header, with the digits that give each back exactly."""
+    file.write((",".join(columns) + "\n").encode())
+    for part in parts:
+        fmt = "%.9g" if part.dtype == np.float32 else "%.17g"
+        np.savetxt(file, part, fmt=fmt, delimiter=",")

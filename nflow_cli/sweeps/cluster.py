@@ -1,0 +1,78 @@
+"""The workers of a Dask scheduler as a pool: the one module that imports Dask."""
+
+import asyncio
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+from distributed import Client, WorkerPlugin, get_worker
+
+from nflow_cli.errors import NflowError, one_line
+from nflow_cli.sweeps.workers import Outcome, Pool, Workers
+
+CONNECT = 10  # seconds that a scheduler gets to answer
+
+
+class SweepPlugin(WorkerPlugin):
+    """What a Dask worker, one that comes later too, holds of one sweep: its worker processes."""
+
+    def __init__(self) -> None:
+        self.name = f"nflow-sweep-{uuid.uuid4().hex}"
+
+    def setup(self, worker: Any) -> None:
+        """Hold worker processes: none yet."""
+        self.workers = Workers()
+
+    async def teardown(self, worker: Any) -> None:
+        """End them; the Dask worker goes on meanwhile."""
+        await asyncio.to_thread(self.workers.close)
+
+
+def _train(name: str, request: Mapping[str, Any]) -> Outcome:
+    """Train a run in a worker process of a sweep: a task."""
+    plugin: Any = get_worker().plugins[name]
+    return plugin.workers.train(request)
+
+
+def _interrupt(name: str, number: int, dask_worker: Any) -> None:
+    """Send a signal to the worker processes of a sweep."""
+    dask_worker.plugins[name].workers.interrupt(number)
+
+
+@contextmanager
+def cluster_pool(address: str) -> Iterator[Pool]:
+    """Train on the workers of the Dask scheduler at ``address``, which see the same files.
+
+    Raises:
+        NflowError: It does not answer, or its workers lack nflow.
+    """
+    plugin = SweepPlugin()
+    name = plugin.name
+    with ExitStack() as stack:
+        try:
+            client = stack.enter_context(Client(address, timeout=CONNECT, set_as_default=False))
+            stack.callback(_unregister, client, name)
+            client.register_plugin(plugin)
+        except Exception as error:  # OSError, TimeoutError, ValueError: whatever the address brings
+            raise NflowError(f"--scheduler {address}: {one_line(error)}") from None
+        executor = client.get_executor(pure=False)
+
+        def submit(request: Mapping[str, Any]) -> Any:
+            return executor.submit(_train, name, request)
+
+        def interrupt(number: int) -> None:
+            with suppress(Exception):  # a machine that is gone needs no message
+                client.run(_interrupt, name, number, on_error="ignore")
+
+        def slots() -> int:
+            threads: Any = client.nthreads()  # by worker
+            return sum(threads.values())
+
+        yield Pool(submit, interrupt, slots)
+
+
+def _unregister(client: Client, name: str) -> None:
+    """End the worker processes of a sweep."""
+    with suppress(Exception):  # a machine that is gone needs no message
+        client.unregister_worker_plugin(name)

@@ -1,0 +1,246 @@
+"""Runs side by side: their figures, grouped over seeds. No Keras here."""
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nflow_cli import experiments
+from nflow_cli.config.keys import SAME_EXPERIMENT, flat, without
+from nflow_cli.config.schema import Config
+from nflow_cli.errors import RunDirectoryError
+from nflow_cli.evaluation.caveats import Caveat, words
+from nflow_cli.experiments import Experiment
+from nflow_cli.experiments.experiment import Identity
+from nflow_cli.experiments.picture_data import LARGEST
+from nflow_cli.runs.array_shapes import DENSITIES, thinned
+from nflow_cli.runs.directory import RUN, SUMMARY, SWEEP, RunDirectory
+
+# Those that a group's identity tells.
+IDENTITY = ("target", "data.name", "data.binarization", "flow.pattern", "flow.k")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run that has ended: where it is, its config, and its summary."""
+
+    run: RunDirectory
+    config: Config
+    summary: Mapping[str, Any]
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """What was trained."""
+        return experiments.of(self.config)
+
+    @property
+    def identity(self) -> Identity:
+        """What it trains on, its flow, and K."""
+        return self.experiment.identity(self.summary)
+
+    def settings(self) -> dict[str, str]:
+        """Return every key that makes it another experiment, dotted, and its value as text.
+
+        Those of its identity are not among them.
+        """
+        config = self.config.model_dump(mode="json")
+        settings = dict(flat(without(config, SAME_EXPERIMENT + IDENTITY)))
+        return settings | self.experiment.settings(self.summary)
+
+    @cached_property
+    def caveats(self) -> list[Caveat]:
+        """What the run cannot vouch for."""
+        return self.experiment.caveats(self.summary)
+
+    def value(self, key: str) -> float | None:
+        """Return a figure of the summary; None where it has none."""
+        value = self.summary.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise RunDirectoryError(
+                f"{self.run.path / SUMMARY}: damaged: {key}: expected a number. "
+                f"Received: {value!r:.60}"
+            )
+        if value is None or not math.isfinite(value):
+            return None
+        if abs(value) > LARGEST:
+            raise RunDirectoryError(
+                f"{self.run.path / SUMMARY}: damaged: {key}: expected at most {LARGEST:g}. "
+                f"Received: {value:g}"
+            )
+        return float(value)
+
+
+class Spread(NamedTuple):
+    """Median, least and greatest of a figure over the seeds."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ by their seeds alone; the best one first.
+
+    ``identity`` is what they are fitted to (targets of one name are numbered), the flow, and K.
+    ``settings`` holds what differs among all the groups fitted to the same, ``line`` the part of it
+    that tells groups of one flow and K apart, there or at another K.
+    """
+
+    identity: Identity
+    results: Sequence[Result]
+    settings: Mapping[str, str]
+    line: Mapping[str, str]
+
+    @property
+    def best(self) -> Result:
+        """The run that its measures judge best."""
+        return self.results[0]
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of the runs, each once."""
+        return sorted({result.config.seed for result in self.results})
+
+    @property
+    def restarts(self) -> int:
+        """How many restarts each run had."""
+        return self.best.experiment.restarts
+
+    def words(self, key: str) -> str:
+        """Return the words that stand beside a figure, of whichever run, or ""."""
+        return ", ".join(dict.fromkeys(filter(None, (words(r.caveats, key) for r in self.results))))
+
+    def spread(self, key: str) -> Spread | None:
+        """Return the spread of a figure; None where a run has none."""
+        values = [result.value(key) for result in self.results]
+        known = [value for value in values if value is not None]
+        if len(known) < len(values):
+            return None
+        return Spread(statistics.median(known), min(known), max(known))
+
+
+def gather(paths: Iterable[str]) -> tuple[list[Result], int]:
+    """Read runs, and those of sweeps; one that has not ended, or was extended, is only counted.
+
+    Returns:
+        The results, and how many runs have not ended.
+
+    Raises:
+        NflowError: One line that names the file which is damaged, missing or not of a run.
+    """
+    results, unfinished = {}, 0
+    for path in paths:
+        for run in _runs_of_sweep(Path(path)) or [RunDirectory.open(path)]:
+            if run.read_json(RUN).get("status") == "completed":
+                results[run.path.resolve()] = _read(run)
+            else:
+                unfinished += 1
+    return list(results.values()), unfinished
+
+
+def _runs_of_sweep(path: Path) -> list[RunDirectory]:
+    sweep = RunDirectory(path)
+    if not sweep.has(SWEEP):
+        return []
+    folders = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+    runs = [run for run in map(sweep.below, folders) if run.has(RUN)]
+    if not runs:
+        raise RunDirectoryError(f"{path}: no run of this sweep has begun")
+    return [RunDirectory.open(str(run.path)) for run in runs]
+
+
+def _read(run: RunDirectory) -> Result:
+    config, summary = run.read_config(), run.read_json(SUMMARY)
+    result = Result(run, config, summary)
+    result.experiment.expect_comparable(run, summary)
+    if all(result.value(measure.key) is None for measure in result.experiment.measures):
+        raise RunDirectoryError(f"{run.path / SUMMARY}: damaged: none of a run's figures")
+    return result
+
+
+def group(results: Iterable[Result]) -> list[Group]:
+    """Group results of one kind over their seeds, in the order of what they are."""
+    results = list(results)
+    names = _names(results)
+    together: dict[Any, list[Result]] = {}
+    for result in results:
+        identity = (names[result.experiment.target_text, result.identity[0]], *result.identity[1:])
+        key = (identity, tuple(sorted(result.settings().items())))
+        together.setdefault(key, []).append(result)
+    among = _differing_in(together, lambda identity: identity[0])
+    at_one_k = _differing_in(together, lambda identity: identity)
+    groups = []
+    for identity, settings in sorted(together, key=_order):
+        line = set().union(*(at_one_k[other] for other in at_one_k if other[:2] == identity[:2]))
+        told = (_part(settings, among[identity[0]]), _part(settings, line))
+        groups.append(Group(identity, sorted(together[identity, settings], key=_rank), *told))
+    return groups
+
+
+def _differing_in(keys: Iterable[Any], part: Callable[[Any], Any]) -> dict[Any, set[str]]:
+    """Return, by a part of the identity, which settings differ among those that share it."""
+    shared: dict[Any, list[dict[str, str]]] = {}
+    for identity, settings in keys:
+        shared.setdefault(part(identity), []).append(dict(settings))
+    return {of: _differing(settings) for of, settings in shared.items()}
+
+
+def _part(settings: Iterable[tuple[str, str]], keys: set[str]) -> dict[str, str]:
+    return {key: value for key, value in settings if key in keys}
+
+
+def _names(results: Iterable[Result]) -> dict[tuple[str, str], str]:
+    """Return what to call each target, or data set: by its name, numbered where several have it."""
+    targets: dict[str, list[str]] = {}
+    for result in results:
+        same = targets.setdefault(result.identity[0], [])
+        if result.experiment.target_text not in same:
+            same.append(result.experiment.target_text)
+    return {
+        (target, name): f"{name} {number}" if len(same) > 1 else name
+        for name, same in targets.items()
+        for number, target in enumerate(same, start=1)
+    }
+
+
+def _order(key: tuple[Any, Any]) -> Any:
+    """Return what groups are sorted by: numbers as numbers."""
+    identity, settings = key
+    return identity, [(name, _number(text), text) for name, text in settings]
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return math.inf
+    return math.inf if math.isnan(value) else value
+
+
+def _rank(result: Result) -> float:
+    """Return the figure by which a run is better than others, the lower the better."""
+    judges = (measure for measure in result.experiment.measures if measure.judges)
+    known = ((m.sign, value) for m in judges if (value := result.value(m.key)) is not None)
+    return next((sign * value for sign, value in known), math.inf)
+
+
+def _differing(settings: Sequence[Mapping[str, str]]) -> set[str]:
+    """Return the keys that not all have, or not with the same value."""
+    keys = {key for some in settings for key in some}
+    return {key for key in keys if len({some.get(key) for some in settings}) > 1}
+
+
+def densities(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the grid's axis ``(n,)`` and the log-densities ``(n, n)`` of target and fit.
+
+    Raises:
+        RunDirectoryError: Naming the file, if it does not hold them.
+    """
+    arrays = thinned(result.run.read_evaluation(DENSITIES), DENSITIES)
+    return arrays["axis_1"], arrays["log_target"], arrays["log_q"]

@@ -1,0 +1,220 @@
+"""Sweeps: a grid of runs, each in a folder of its own inside the sweep's. No Keras here."""
+
+import contextlib
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nflow_cli import experiments
+from nflow_cli.config import memory, naming, overrides, presets
+from nflow_cli.config.naming import MAX_LABEL, text_of
+from nflow_cli.config.presets import Change
+from nflow_cli.config.schema import MAX_RUNS, RUNS, Config, SweepConfig
+from nflow_cli.errors import ConfigError, RunDirectoryError
+from nflow_cli.experiments import Experiment
+from nflow_cli.runs.directory import CONFIG, LOCK, RUN, SWEEP, RunDirectory
+
+MAX_NAME = 200  # bytes of a folder's name
+# Keys of a config that change no figure of a run that has its data.
+NO_FIGURES: Any = {"description": True, "data": {"fallback"}}
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a sweep: the name of its folder, its config, and notes for the user.
+
+    ``former_name`` and ``former_config`` are those that earlier versions gave it: before names told
+    what runs, and before annealing was shortened with a training, and chunks for memory.
+    """
+
+    name: str
+    former_name: str
+    config: Config
+    former_config: Config
+    notes: tuple[str, ...]
+
+    def named_in(self, folder: Path) -> "PlannedRun":
+        """Return the run under the name that it has in the sweep's ``folder``, if it has one."""
+        is_former = (folder / self.former_name).is_dir()
+        return replace(self, name=self.former_name) if is_former else self
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """What is trained."""
+        return experiments.of(self.config)
+
+    @property
+    def work(self) -> float:
+        """How long it takes, roughly, in units that only runs of one experiment share."""
+        return self.experiment.work
+
+    def is_finished(self, folder: Path) -> bool:
+        """Return whether the run has ended well in the sweep's ``folder``.
+
+        Raises:
+            RunDirectoryError: What is there is damaged.
+            ConfigError: It is a run of another config.
+        """
+        run = RunDirectory(folder).below(self.name)
+        try:
+            same = not run.has(CONFIG) or self._is_of(run.read_config())
+        except ConfigError as error:
+            raise RunDirectoryError(str(error)) from None
+        if not same:
+            raise ConfigError(
+                f"{run.path / CONFIG}: not the config that the sweep has now (did a preset "
+                "change?); --output takes a new folder"
+            )
+        if not run.has(RUN):
+            return False
+        return RunDirectory.open(str(run.path)).read_json(RUN).get("status") == "completed"
+
+    def part_done(self, folder: Path) -> float:
+        """Return how much is done, in 0-1, as far as ``metrics.csv`` tells: the updates.
+
+        At least a tenth is left, for judging and drawing.
+        """
+        with contextlib.suppress(RunDirectoryError, KeyError):
+            rows = RunDirectory(folder / self.name).read_metrics()
+            return min(0.9, float(rows[self.experiment.column][-1]) / self.experiment.length)
+        return 0.0
+
+    def as_begun(self, folder: Path) -> "PlannedRun":
+        """Return the run by the config that it was begun with, if it was: it goes on by that."""
+        run = RunDirectory(folder).below(self.name)
+        return replace(self, config=run.read_config()) if run.has(CONFIG) else self
+
+    def _is_of(self, written: Config) -> bool:
+        """Return whether a config is this run's, whatever it says that makes no other figures."""
+        now, former, theirs = (
+            c.model_dump(exclude=NO_FIGURES) for c in (self.config, self.former_config, written)
+        )
+        return theirs in (now, former)
+
+
+def resolve(data: Mapping[str, Any], source: str, folder: Path) -> SweepConfig:
+    """Check a sweep, and find its presets: a path is taken from ``folder``.
+
+    Raises:
+        ConfigError: One line: source, dotted path, what is allowed, what was given.
+    """
+    command = data.get("command")
+    if command in list(RUNS):  # of a list, which takes whatever a file may hold
+        raise ConfigError(
+            f"{source}: a preset of `nflow {command}`, not of sweep; --preset takes it"
+        )
+    sweep = presets.validate(data, source, {"sweep": SweepConfig})
+    try:
+        found = [_absolute(name, folder) for name in sweep.presets]
+    except ConfigError as error:
+        raise ConfigError(f"{source}: presets: {error}") from None
+    return sweep.model_copy(update={"presets": found})
+
+
+def _absolute(preset: str, folder: Path) -> str:
+    """Return a preset's name, or its path wherever the sweep is read from."""
+    if preset in presets.shipped_presets():
+        return preset
+    beside = folder / preset
+    return str(presets.find_preset(str(beside) if beside.is_file() else preset).resolve())
+
+
+def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
+    """Return the runs of a sweep, every one with a valid config and a name of its own.
+
+    Raises:
+        ConfigError: As :func:`nflow_cli.config.presets.validate` does, naming the run.
+    """
+    paths = [presets.find_preset(name) for name in sweep.presets]
+    stems, former = _labels([_stem(p, sweep) for p in paths]), _labels([p.stem for p in paths])
+    axes = [
+        [(key, label, value) for label, value in zip(_labels(values), values)]
+        for key, values in [*sorted(sweep.vary.items()), ("seed", sweep.seeds)]
+        if values
+    ]
+    count = math.prod(map(len, [paths, *axes]))
+    if count > MAX_RUNS:
+        raise ConfigError(f"{source}: expected at most {MAX_RUNS:,} runs. Received: {count:,}")
+    runs = []
+    for stem, path, first in zip(stems, paths, former):
+        preset, label = presets.read_preset(path), presets.preset_label(path)
+        for point in itertools.product(*axes):
+            tail = "".join(f",{key}={text}" for key, text, _ in point)
+            name = stem + tail
+            if len(name.encode()) > MAX_NAME:
+                raise ConfigError(f"{source}: too much is varied to name a folder: {name:.60}...")
+            changes = [
+                *_set(sweep),
+                *(Change(f"vary {key}", key, value) for key, _, value in point),
+            ]
+            try:
+                asked = overrides.resolve(preset, label, changes, RUNS)
+            except ConfigError as error:
+                raise ConfigError(f"{source}: {name}: {error}") from None
+            settings, annealing = overrides.in_proportion(asked, preset, changes, RUNS)
+            settings, chunk = memory.bounded(settings, experiments.of(settings).footprint)
+            notes = tuple(filter(None, (annealing, chunk)))
+            runs.append(PlannedRun(name, first + tail, settings, asked, notes))
+    return runs
+
+
+def _set(sweep: SweepConfig) -> Iterator[Change]:
+    return (Change(f"set {key}", key, value) for key, value in sweep.set.items())
+
+
+def _stem(path: Path, sweep: SweepConfig) -> str:
+    """Return how the folders of a preset's runs begin: with its name, unless that would be untrue.
+
+    Then it is what none of the runs varies, such as ``u1-planar`` where K is varied.
+    """
+    try:
+        settings = overrides.resolve(presets.read_preset(path), "", list(_set(sweep)), RUNS)
+    except ConfigError:  # told of with the first of the runs
+        return path.stem
+    if any(naming.touches(sweep.vary, key) for key in naming.EXPERIMENT):
+        return naming.made_name(settings, sweep.vary) or settings.command
+    return naming.run_name(settings, path)
+
+
+def overlap(seeds: Sequence[int], restarts: int) -> str:
+    """Return a line for those who read a spread over ``seeds``, if runs share restarts, or "".
+
+    A run of R restarts trains from its seed and the R - 1 after it.
+    """
+    if all(b - a >= restarts for a, b in itertools.pairwise(sorted(seeds))):
+        return ""
+    return (
+        f"seeds less than {restarts} apart share some of the {restarts} restarts of a run, so the "
+        f"spread over them is too small; --seeds FIRST:END:{restarts} are apart"
+    )
+
+
+def _labels(values: list[Any]) -> list[str]:
+    """Return a short text for each value, or their numbers where those would not do."""
+    texts = [text_of(value) for value in values]
+    short = all(0 < len(text) <= MAX_LABEL for text in texts)
+    if short and len({text.casefold() for text in texts}) == len(texts):
+        return texts
+    return [str(n) for n in range(1, len(values) + 1)]
+
+
+def claim(folder: RunDirectory, sweep: SweepConfig) -> None:
+    """Write ``sweep.yaml``, or see that it is there already, however it is described.
+
+    Raises:
+        RunDirectoryError: If the folder holds another sweep, or something else.
+    """
+    written = folder.path / SWEEP
+    if folder.has(SWEEP):
+        data = folder.read_preset(SWEEP)
+        there = presets.validate(data, str(written), {"sweep": SweepConfig})
+        if there.model_copy(update={"description": sweep.description}) != sweep:
+            raise RunDirectoryError(f"{written}: another sweep; --output takes a new folder")
+    elif any(entry.name != LOCK for entry in folder.path.iterdir()):
+        raise RunDirectoryError(f"{folder.path}: not empty; --output takes a new folder")
+    else:
+        folder.write_text(SWEEP, presets.dump(sweep))

@@ -1,0 +1,127 @@
+"""A worker process of a sweep: trains the runs that its parent asks for, one after the other.
+
+Not a command: ``nflow_cli.sweeps.workers`` starts it. Requests come as lines of JSON on stdin, and
+each is answered by one on stdout. What a run prints goes to ``log.txt`` in its folder. When stdin
+ends, so does the process, whatever it is doing, as at SIGTERM: what it trains is saved first.
+"""
+
+import contextlib
+import gc
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from nflow_cli import output
+from nflow_cli.backend import NO_MEMORY, lacks_memory
+from nflow_cli.errors import BusyError, Interrupted, NflowError, one_line
+from nflow_cli.runs.directory import LOG, RUN, RunDirectory
+from nflow_cli.signals import Raised, interruption_line
+from nflow_cli.sweeps.workers import COMPLETED, FAILED, INTERRUPTED, Outcome
+from nflow_cli.training.programs import Programs
+
+PATIENCE = 120  # seconds in which another process that trains the run may save and end
+
+
+def main() -> None:
+    """Serve requests until stdin ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    output.prepare(output.Log)
+    Raised().start()
+    requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    programs = Programs()
+    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    with contextlib.suppress(Interrupted, BrokenPipeError):
+        while True:
+            answer = _outcome(requests.get(), programs)
+            print(json.dumps(answer), file=answers, flush=True)
+
+
+def _listen(requests: Any) -> None:
+    """Pass requests on; when there can be no more, stop."""
+    with open(0, "rb", buffering=0) as stdin:  # unbuffered: its lock would outlive the process
+        for line in stdin:
+            requests.put(json.loads(line))
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _outcome(request: dict[str, Any], programs: Programs) -> Outcome:
+    """Train the run that ``request`` asks for; say how that ended."""
+    try:
+        _train(**request, programs=programs)
+    except Interrupted:
+        return {"status": INTERRUPTED}
+    except (NflowError, OSError) as error:
+        return {"status": FAILED, "message": one_line(error)}
+    except Exception as error:
+        if lacks_memory(error):
+            return {"status": FAILED, "message": NO_MEMORY}
+        return {"status": FAILED, "message": f"{error!r:.200}; see {LOG} in its folder"}
+    finally:
+        gc.collect()  # a run's arrays
+    return {"status": COMPLETED}
+
+
+def _train(
+    folder: str, config: dict[str, Any], argv: list[str], cwd: str, programs: Programs
+) -> None:
+    """Train in ``folder``, from where it is."""
+    from nflow_cli import experiments
+    from nflow_cli.config.memory import expect_memory
+    from nflow_cli.config.presets import validate
+    from nflow_cli.experiments.run import carry_out
+
+    os.chdir(cwd)  # where the paths of the user's data begin
+    resolved = validate(config, folder)
+    experiment = experiments.of(resolved)
+    expect_memory(resolved, experiment.footprint)
+    run = RunDirectory.at(folder)
+    resumed = run.has(RUN)
+    with _logged(run, argv):
+        data = experiment.data(run if resumed else None)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                carry_out(resolved, run, argv, data, programs)
+                break
+            except BusyError:  # by a process whose parent died: it is about to end
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def _logged(run: RunDirectory, argv: list[str]) -> Iterator[None]:
+    """Send stdout and stderr to the end of the log of a run, with what ends the block."""
+    saved = [os.dup(1), os.dup(2)]
+    with run.open_log() as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    try:
+        yield
+    except Interrupted as interruption:
+        print(interruption_line(interruption, argv), file=sys.stderr)
+        raise
+    except NflowError as error:
+        print(f"nflow: error: {one_line(error)}", file=sys.stderr)
+        raise
+    except Exception:
+        traceback.print_exc()
+        raise
+    finally:
+        for stream, descriptor in zip((sys.stdout, sys.stderr), saved):
+            stream.flush()
+            os.dup2(descriptor, stream.fileno())
+            os.close(descriptor)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Worker processes that train the runs of a sweep: here, or on the machines of a Dask cluster.
+
+Each trains one run at a time on one thread, and is used again: TensorFlow takes seconds to start.
+Whatever the pool, its tasks call :meth:`Workers.train`, which keeps a worker process for each
+thread that calls it; so a run makes the same bits on a cluster as here.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import IO, Any, cast
+
+COMPLETED, FAILED, INTERRUPTED = "completed", "failed", "interrupted"
+# Without -P, whatever lies in the current folder would be imported for a module of that name.
+COMMAND = ("-P", "-m", "nflow_cli.sweeps.worker")
+PATIENCE = 10  # seconds that an idle process gets to end
+RUNS_EACH = 8  # of a process: each leaves some 100 MB behind
+ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    **dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # where there is a GPU, the workers share its memory
+}
+
+Outcome = dict[str, str]  # "status", and the "message" of a run that failed
+
+
+class Worker:
+    """A worker process, and how many runs it was asked for."""
+
+    def __init__(self) -> None:
+        # A session of its own: Ctrl-C reaches it once, through `Workers.interrupt`.
+        self.process = subprocess.Popen(
+            [sys.executable, *COMMAND],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **ENVIRONMENT},
+            start_new_session=True,
+        )
+        self.requests = cast(IO[bytes], self.process.stdin)
+        self.answers = cast(IO[bytes], self.process.stdout)
+        self.asked, self.busy = 0, False
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether it has ended, or had better: TensorFlow frees no program that it compiled."""
+        return self.process.poll() is not None or self.asked >= RUNS_EACH
+
+    def ask(self, request: Mapping[str, Any]) -> None:
+        """Send it a request; an answer will come, or the end of ``answers``."""
+        self.asked, self.busy = self.asked + 1, True
+        with suppress(OSError):  # it has ended
+            self.requests.write(json.dumps(request).encode() + b"\n")
+            self.requests.flush()
+
+    def rest(self) -> None:
+        """Take note that an answer came, or never will."""
+        self.busy = False
+
+    def end(self) -> None:
+        """Let it end, by the end of what it reads, and see to it that it does."""
+        with suppress(OSError):  # a request that it never read
+            self.requests.close()
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.answers.close()
+
+
+class Workers:
+    """Worker processes for the runs of one sweep, one for each thread that asks for a run."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._workers: dict[int, Worker] = {}
+        self._stopped = False
+
+    def train(self, request: Mapping[str, Any]) -> Outcome:
+        """Let this thread's worker train a run, and wait for it.
+
+        Args:
+            request: ``folder`` of the run, ``config``, and the ``argv`` and ``cwd`` of the command.
+        """
+        with self._lock:
+            if self._stopped:
+                return {"status": INTERRUPTED}
+            worker = self._of_this_thread()
+            worker.ask(request)
+        answer = worker.answers.readline()
+        with self._lock:
+            worker.rest()
+        if answer.endswith(b"\n"):
+            return json.loads(answer)
+        if self._stopped:
+            return {"status": INTERRUPTED}
+        return {
+            "status": FAILED,
+            "message": f"its process died (exit code {worker.process.wait()})",
+        }
+
+    def _of_this_thread(self) -> Worker:
+        thread = threading.get_ident()
+        worker = self._workers.get(thread)
+        if worker and worker.is_spent:
+            worker.end()
+            worker = None
+        self._workers[thread] = worker or Worker()
+        return self._workers[thread]
+
+    def interrupt(self, number: int) -> None:
+        """Send a signal to those that are training, and let no other run begin.
+
+        At a first signal a run saves what it has learnt; at a second it ends at once.
+        """
+        with self._lock:
+            self._stopped = True
+            for worker in self._workers.values():
+                if worker.busy:
+                    worker.process.send_signal(number)
+
+    def close(self) -> None:
+        """End the processes; one that still trains saves first if there is time."""
+        with self._lock:
+            self._stopped = True
+            workers = list(self._workers.values())
+        for worker in workers:
+            worker.end()
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Where the runs of a sweep are trained, while the block lasts that opened it.
+
+    Attributes:
+        submit: Takes a request; returns the future of the run's outcome.
+        interrupt: Takes the number of a signal: what :meth:`Workers.interrupt` does, everywhere.
+        slots: Returns how many runs train at once.
+    """
+
+    submit: Callable[[Mapping[str, Any]], Future[Outcome]]
+    interrupt: Callable[[int], None]
+    slots: Callable[[], int]
+
+
+@contextmanager
+def local_pool(slots: int) -> Iterator[Pool]:
+    """Train on this machine, ``slots`` runs at once."""
+    with ThreadPoolExecutor(slots) as executor, closing(Workers()) as workers:
+        yield Pool(partial(executor.submit, workers.train), workers.interrupt, lambda: slots)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

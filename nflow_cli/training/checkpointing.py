@@ -1,0 +1,187 @@
+"""What makes a training stoppable: checkpoints while it runs, and a stop that loses nothing."""
+
+import itertools
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from nflow_cli.config.keys import FREE_TO_CHANGE, differing, without
+from nflow_cli.config.presets import fingerprint, validate
+from nflow_cli.config.schema import RUNS, Config, Strict
+from nflow_cli.errors import ConfigError, Interrupted, RunDirectoryError
+from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
+from nflow_cli.runs.directory import CHECKPOINTS, CONFIG
+from nflow_cli.signals import Held
+from nflow_cli.training.saved_state import StateError, TrainingState, checked
+from nflow_cli.training.trainer import ChunkTrainer
+
+
+class Checkpointer(keras.callbacks.Callback):
+    """Saves the training every so often, at its end, and before it stops at a signal.
+
+    A checkpoint holds the weights, the optimizer's variables and, by the name of its class, the
+    state of every other callback that has one: ``state()`` returns a dictionary of what JSON can
+    hold, or of lists of arrays like the model's weights; ``restore(state)`` takes it back, or
+    raises ``StateError``.
+
+    Args:
+        store: Where checkpoints are kept.
+        config: Of the run.
+        steps: How many updates the whole training makes.
+        callbacks: The others.
+
+    Raises:
+        ValueError: Two of the callbacks that have a state are of one class.
+    """
+
+    def __init__(self, store: Checkpoints, config: Config, steps: int, callbacks: list[Any]):
+        super().__init__()
+        self.store, self.steps = store, steps
+        self.seconds, self.settings = config.train.checkpoint_seconds, _settings_of(config)
+        self.parts = _by_class([c for c in callbacks if hasattr(c, "restore")])
+        self.signals = Held()
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Start the clock."""
+        self._saved = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Save if it is time; stop if a signal came."""
+        if self.model.stop_training:
+            return  # what it ends with is saved when every callback is done
+        if self.signals.received or time.monotonic() - self._saved >= self.seconds:
+            self.save(finished=False)
+            self._saved = time.monotonic()
+        self.stop_if_asked()
+
+    def stop_if_asked(self) -> None:
+        """Stop if a signal came."""
+        if self.signals.received:
+            raise Interrupted(self.signals.received)
+
+    def save(self, finished: bool) -> None:
+        """Write a checkpoint; ``finished``: training is over, and only the rest is to be done."""
+        arrays = {
+            f"variable/{i}": keras.ops.convert_to_numpy(variable)
+            for i, variable in enumerate(self.model.state_variables)
+        }
+        state: dict[str, Any] = {"finished": finished, "steps": self.steps}
+        state["config"] = self.settings
+        state["settings"] = fingerprint(self.settings)  # all that an older nflow looks at
+        for name, part in self.parts.items():
+            state[name] = {}
+            for key, value in part.state().items():
+                if isinstance(value, list) and any(isinstance(a, np.ndarray) for a in value):
+                    arrays |= {f"{name}/{key}/{i}": array for i, array in enumerate(value)}
+                else:
+                    state[name][key] = value
+        self.store.save(int(self.model.optimizer.iterations), Checkpoint(arrays, state))
+
+    def load(self) -> Checkpoint | None:
+        """Read the newest checkpoint, if there is one, and put the callbacks into its state.
+
+        Raises:
+            RunDirectoryError: It is damaged, or of a training by other settings.
+        """
+        saved = self.store.load()
+        if saved is not None:
+            self._expect_settings(saved.state)
+            self._restore(saved)
+            if self._is_extended_after_early_stop(saved.state):
+                for part in self.parts.values():
+                    if hasattr(part, "be_patient_again"):
+                        part.be_patient_again()
+        return saved
+
+    def _expect_settings(self, state: Mapping[str, Any]) -> None:
+        """See that a checkpoint is of a training by the settings of this one.
+
+        They are compared key by key, and a key that the checkpoint has not has its default: schemas
+        gain keys. An older checkpoint has a SHA-256 alone, of its settings as they were written.
+        """
+        path = self.store.directory.path
+        if "config" in state:
+            try:
+                trained = _settings_of(validate(state["config"], "", RUNS))
+            except (ConfigError, AttributeError):
+                raise self._damaged("a checkpoint's config") from None
+            changed = differing(self.settings, trained)
+        else:
+            written = _settings_of(self.store.directory.read_preset(CONFIG))
+            changed = [] if state.get("settings") == fingerprint(written) else ["another config"]
+        if changed:
+            raise RunDirectoryError(
+                f"{path / CONFIG}: not the one that its checkpoints were trained by "
+                f"({', '.join(changed)}); put that back, or repeat the run from this one"
+            )
+
+    def _restore(self, saved: Checkpoint) -> None:
+        name = "training"
+        try:
+            checked(TrainingState, saved.state)
+            for name, part in self.parts.items():
+                state, groups = saved.state.get(name), _grouped(saved.arrays, f"{name}/")
+                part.restore({**state, **groups} if isinstance(state, dict) else {})
+        except StateError as error:
+            raise self._damaged(f"the state of {name}: {error}") from None
+
+    def _damaged(self, wrong: str) -> RunDirectoryError:
+        return RunDirectoryError(f"{self.store.directory.path / CHECKPOINTS}: damaged: {wrong}")
+
+    def _is_extended_after_early_stop(self, state: Mapping[str, Any]) -> bool:
+        made = state["Clock"]["updates"][-1]
+        return state["finished"] and state["steps"] != self.steps and made < state["steps"]
+
+    def finished(self, saved: Checkpoint | None) -> bool:
+        """Return whether a training of as many steps had ended when ``saved`` was."""
+        return saved is not None and saved.state["finished"] and saved.state["steps"] == self.steps
+
+    def assign(self, model: ChunkTrainer, saved: Checkpoint) -> None:
+        """Put ``model`` and its optimizer into the state of ``saved``."""
+        self.set_model(model)
+        variables, values = model.state_variables, _grouped(saved.arrays, "").get("variable", [])
+        expected = [(tuple(v.shape), v.dtype) for v in variables]
+        weights = expected[: len(model.weights)]
+        kept = (_grouped(saved.arrays, f"{name}/").values() for name in self.parts)
+        if _forms(values) != expected or any(
+            _forms(arrays) != weights for arrays in itertools.chain(*kept)
+        ):
+            raise self._damaged("a checkpoint of another model")
+        for variable, value in zip(variables, values):
+            variable.assign(value)
+        made = int(model.optimizer.iterations)
+        if (clock := self.parts.get("Clock")) and clock.updates[-1] != made:
+            raise self._damaged(f"{made} updates, of which it counts {clock.updates[-1]}")
+
+
+def _by_class(parts: list[Any]) -> dict[str, Any]:
+    """Return what has a state, by the name of its class."""
+    names = [type(part).__name__ for part in parts]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"expected callbacks of different classes. Received: two of {name}")
+    return dict(zip(names, parts))
+
+
+def _settings_of(config: Strict | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a config that a training which goes on must share."""
+    data = config.model_dump(mode="json") if isinstance(config, Strict) else config
+    return without(data, FREE_TO_CHANGE)
+
+
+def _forms(arrays: list[np.ndarray]) -> list[tuple[tuple[int, ...], str]]:
+    """Return the shape of each array and the name of its dtype."""
+    return [(array.shape, str(array.dtype)) for array in arrays]
+
+
+def _grouped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, list[np.ndarray]]:
+    """Return the lists of arrays that were saved as ``prefix + name/index``."""
+    groups: dict[str, list[np.ndarray]] = {}
+    for name, array in arrays.items():
+        key, _, _ = name.removeprefix(prefix).rpartition("/")
+        if name.startswith(prefix) and "/" not in key:
+            groups.setdefault(key, []).append(array)
+    return groups

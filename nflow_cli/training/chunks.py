@@ -1,0 +1,162 @@
+"""What the compiled training loop is fed: one chunk of updates at a time."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.config.schema import VAEConfig
+from nflow_cli.data.images import binarize
+from nflow_cli.random_streams import stream
+
+
+class Chunks:
+    """A sequence of chunks ``(arrays, (count,))``, all of one shape: ``count`` updates are due."""
+
+    def start_at(self, update: int) -> None:
+        """Leave out the first ``update`` updates."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> tuple[Any, np.ndarray]:
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[tuple[Any, np.ndarray]]:
+        return (self[i] for i in range(len(self)))
+
+
+class DrawnChunks(Chunks):
+    """Points that are drawn for a fit, one chunk of updates at a time.
+
+    Item ``i`` is ``(points, count)``: points ``(chunk, D, batch_size)`` for the updates from
+    ``i * chunk`` on (features first, as the flows compute: transposing would cost a twentieth of
+    an update), and how many of them are due, ``(1,)``.
+    R seeds give ``(chunk, D, R, batch_size)``: to each restart what its seed alone would give.
+    """
+
+    def __init__(self, seeds: Sequence[int], steps: int, chunk: int, batch_size: int):
+        self.seeds, self.steps = seeds, steps
+        self.chunk, self.batch_size, self.start = chunk, batch_size, 0
+
+    def start_at(self, update: int) -> None:
+        """Leave out the first ``update`` updates, in the middle of a chunk if need be."""
+        self.start = update
+
+    def __len__(self) -> int:
+        if self.start >= self.steps:
+            return 0
+        return -(-self.steps // self.chunk) - self.start // self.chunk
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        index += self.start // self.chunk
+        drawn = [self.drawn(seed, index) for seed in self.seeds]
+        points = drawn[0] if len(drawn) == 1 else np.stack(drawn, axis=2)
+        made = max(0, self.start - index * self.chunk)
+        count = min(self.chunk, self.steps - index * self.chunk) - made
+        return np.roll(points, -made, axis=0), np.array([count], dtype=np.int32)
+
+    def drawn(self, seed: int, index: int) -> np.ndarray:
+        """Draw what chunk ``index`` of one seed is fed: ``(chunk, D, batch_size)``, float32."""
+        raise NotImplementedError
+
+
+class NoiseChunks(DrawnChunks):
+    """The base samples that a flow is fitted to a density with.
+
+    Args:
+        base: The :class:`~nflow_cli.densities.bases.Base`.
+        dim: D.
+        seeds: Each fixes the noise of one restart.
+        steps: How many updates all chunks make.
+        chunk: Updates per chunk.
+        batch_size: Samples per update.
+    """
+
+    def __init__(
+        self, base: Any, dim: int, seeds: Sequence[int], steps: int, chunk: int, batch_size: int
+    ):
+        super().__init__(seeds, steps, chunk, batch_size)
+        self.base, self.dim = base, dim
+
+    def drawn(self, seed: int, index: int) -> np.ndarray:
+        """Draw the noise of chunk ``index`` of one seed: ``(chunk, D, batch_size)``, float32."""
+        shape = (self.chunk, self.dim, self.batch_size)
+        return self.base.sample_columns(stream(seed, "base-noise", index), shape)
+
+
+class PointChunks(DrawnChunks):
+    """Batches of the points that a density is fitted to, drawn with replacement.
+
+    Args:
+        points: ``(n, D)``, standardised.
+        seed: Fixes the batches.
+        steps: How many updates all chunks make.
+        chunk: Updates per chunk.
+        batch_size: Points per update.
+    """
+
+    def __init__(self, points: np.ndarray, seed: int, steps: int, chunk: int, batch_size: int):
+        super().__init__([seed], steps, chunk, batch_size)
+        self.points = np.asarray(points.T, np.float32, order="C")
+
+    def drawn(self, seed: int, index: int) -> np.ndarray:
+        """Draw the points of chunk ``index``: ``(chunk, D, batch_size)``, float32."""
+        size = (self.chunk, self.batch_size)
+        rows = stream(seed, "batches", index).integers(self.points.shape[1], size=size)
+        return np.moveaxis(self.points[:, rows], 0, 1)
+
+
+class ImageChunks(Chunks):
+    """The training images of a VAE, shuffled and binarized anew each epoch, a chunk at a time.
+
+    Item ``i`` is ``((pixels, noise), count)``: pixels ``(chunk, batch_size, 784)`` (uint8 of 0 and
+    1, or float32 grey levels), noise ``(chunk, batch_size, D)`` from N(0, I), and how many updates
+    are due, ``(1,)``. An epoch leaves out the images beyond its last whole batch, others each time.
+    """
+
+    def __init__(self, images: np.ndarray, config: VAEConfig):
+        train = config.train
+        self.images, self.seed, self.batch_size = images, config.seed, train.batch_size
+        self.mode, self.latent_dim = config.data.binarization, config.model.latent_dim
+        self.epochs, self.first = train.epochs, 0
+        self.batches = len(images) // train.batch_size
+        self.chunk = min(train.chunk, self.batches)
+        self.chunks_per_epoch = -(-self.batches // self.chunk)
+        self._epoch: tuple[int, np.ndarray] | None = None
+
+    @property
+    def steps(self) -> int:
+        """How many updates all epochs make."""
+        return self.epochs * self.batches
+
+    def start_at(self, update: int) -> None:
+        """Leave out the first ``update`` updates, which must be whole chunks."""
+        epoch, batch = divmod(update, self.batches)
+        self.first = epoch * self.chunks_per_epoch + batch // self.chunk
+
+    def __len__(self) -> int:
+        return self.epochs * self.chunks_per_epoch - self.first
+
+    def __getitem__(self, index: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        index += self.first
+        epoch, part = divmod(index, self.chunks_per_epoch)
+        start = part * self.chunk
+        count = min(self.chunk, self.batches - start)
+        batches = self._shuffled(epoch)[start : start + count]
+        pixels = np.zeros((self.chunk, *batches.shape[1:]), batches.dtype)
+        pixels[:count] = batches
+        shape = (self.chunk, self.batch_size, self.latent_dim)
+        noise = stream(self.seed, "posterior-noise", index).standard_normal(shape, np.float32)
+        return (pixels, noise), np.array([count], dtype=np.int32)
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        """Return the batches of an epoch ``(batches, batch_size, 784)``; the last one is kept."""
+        if self._epoch is None or self._epoch[0] != epoch:
+            pixels = binarize(self.images, self.mode, self.seed, epoch, "train")
+            order = stream(self.seed, "shuffle", epoch).permutation(len(pixels))
+            order = order[: self.batches * self.batch_size]
+            batches = pixels.reshape(len(pixels), -1)[order]
+            self._epoch = epoch, batches.reshape(self.batches, self.batch_size, -1)
+        return self._epoch[1]

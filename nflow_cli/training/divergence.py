@@ -1,0 +1,151 @@
+"""Stop a training that is no longer finite, and say where that began."""
+
+import math
+import time
+from collections.abc import Generator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from nflow_cli.errors import DivergenceError
+from nflow_cli.flows.compose import run_flows
+from nflow_cli.training.trainer import compiled, is_finite
+
+KEEP_SECONDS = 1.0  # time between copies of the weights, which cost about a millisecond
+TRY = "try a smaller train.learning_rate or train.clip_norm"
+
+
+class DivergenceStop(keras.callbacks.Callback):
+    """Raises a :class:`~nflow_cli.errors.DivergenceError` when loss or gradient are not finite.
+
+    What led there is run again from weights that were kept at most ``KEEP_SECONDS`` before, as far
+    as it was finite: then one more update, taken apart, tells the first layer and term that is not.
+
+    Args:
+        chunks: The :class:`~nflow_cli.training.chunks.Chunks` that the model is trained on.
+    """
+
+    def __init__(self, chunks: Any):
+        super().__init__()
+        self.chunks, self._norm = chunks, math.nan
+        self._kept: list[np.ndarray] = []
+        self._kept_at = -math.inf
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Keep what the chunk begins with, if it is time."""
+        if time.monotonic() - self._kept_at >= KEEP_SECONDS:
+            self._keep()
+            self._kept_at = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Stop if what came out is not finite."""
+        if not is_finite(logs):
+            raise DivergenceError(self._explained(logs))
+        self._norm = float(logs["gradient_norm"])  # where the next chunk fails at once
+
+    def _explained(self, logs: Mapping[str, Any]) -> str:
+        end = self._made()
+        self._go_back()
+        run = compiled(self.model.train_step, self.model.xla)
+        start = self._made()
+        while start < end:
+            self.chunks.start_at(start)
+            chunk, count = self.chunks[0]
+            self._keep()
+            good = self._finite_updates(run, chunk, int(count[0]))
+            if good < count[0]:
+                return self._taken_apart(chunk, good)
+            start += int(count[0])
+        # It does not happen again.
+        return f"training diverged by update {end:,}: loss {float(logs['loss'])}; {TRY}"
+
+    def _finite_updates(self, run: Any, chunk: Any, count: int) -> int:
+        """Return how many updates of the chunk are finite, and leave the model after them."""
+
+        def run_again(updates: int) -> Mapping[str, Any]:
+            self._go_back()
+            return run((chunk, (ops.convert_to_tensor(updates, "int32"),)))
+
+        good, bad = 0, count + 1
+        middle = count  # a chunk that is finite takes one try
+        while bad - good > 1:
+            if is_finite(run_again(middle)):
+                good = middle
+            else:
+                bad = middle
+            middle = (good + bad) // 2
+        if good:
+            self._norm = float(run_again(good)["gradient_norm"])
+        else:
+            self._go_back()
+        return good
+
+    def _taken_apart(self, chunk: Any, index: int) -> str:
+        batch = keras.tree.map_structure(lambda array: array[index], chunk)
+        update, fault = self._made() + 1, first_fault(self.model, batch)
+        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        before = f"gradient norm before: {self._norm:.4g}, " if math.isfinite(self._norm) else ""
+        # At a first update nothing was learnt: what is wrong there is what was asked for.
+        hint = TRY if update > 1 else f"check the target or the data, or {TRY}"
+        return (
+            f"training diverged at update {update:,}: {fault}; {before}"
+            f"learning rate: {rate:.4g}; {hint}"
+        )
+
+    def _made(self) -> int:
+        return int(self.model.optimizer.iterations)
+
+    def _keep(self) -> None:
+        self._kept = [ops.convert_to_numpy(v) for v in self.model.state_variables]
+
+    def _go_back(self) -> None:
+        for variable, value in zip(self.model.state_variables, self._kept, strict=True):
+            variable.assign(value)
+
+
+def trace_flows(
+    flow: Any, points: Any, *context: Any, inverse: bool = False
+) -> Generator[tuple[str, Any], None, Any]:
+    """Push points through a stack flow by flow: yield each result by name, return the last."""
+    order = reversed(range(flow.k)) if inverse else range(flow.k)
+    for index in order:
+        kind, parameters = flow.flow_at(index, *context)
+        points, log_det = run_flows([kind], [parameters], 1, points, inverse)
+        name = f"flow {index + 1} of {flow.k} ({flow.pattern[index % len(flow.pattern)]})"
+        yield f"the {'input' if inverse else 'output'} of {name}", points
+        yield f"the log-determinant of {name}", log_det
+    return points
+
+
+def first_fault(model: Any, batch: Any) -> str:
+    """Name the first layer and term of an update on ``batch`` that is not finite.
+
+    They are looked at in the order of computation: the terms of the objective, then the gradients,
+    from the last layer to the first. Of restarts, those that died before are left out.
+    """
+    alive = _alive(model) if model.restarts else 0
+    for name, array in model.trace(batch):
+        values = ops.convert_to_numpy(array)
+        if fault := _fault(values[alive] if model.restarts else values):
+            return f"{name} is {fault}"
+    _, gradients = model.differentiate(batch)
+    for variable, gradient in reversed(list(zip(model.trainable_variables, gradients))):
+        values = ops.convert_to_numpy(gradient)
+        if fault := _fault(values[:, alive] if model.restarts else values):
+            return f"the gradient of {variable.path} is {fault}"
+    return "the loss, or the norm of its gradient, is too large for a float32"
+
+
+def _alive(model: Any) -> int:
+    """Return the first restart whose weights are finite."""
+    weights = [ops.convert_to_numpy(v) for v in model.trainable_variables]
+    finite = [all(np.isfinite(w[:, r]).all() for w in weights) for r in range(*model.restarts)]
+    return finite.index(True) if True in finite else 0
+
+
+def _fault(values: np.ndarray) -> str | None:
+    """Return the first of ``values`` that is not finite."""
+    faults = values[~np.isfinite(values)]
+    return str(faults[0]) if faults.size else None

@@ -1,0 +1,207 @@
+"""Restarts of a 2-D fit: stacks trained side by side in one program, the worse dropped early.
+
+Reverse KL drops modes, and whether it does is a matter of the first weights: so train several and
+keep the best.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.config.schema import Fit2DConfig
+from nflow_cli.flows import FlowStack
+from nflow_cli.random_streams import stream
+from nflow_cli.training.chunks import NoiseChunks
+from nflow_cli.training.programs import Programs
+from nflow_cli.training.saved_state import RestartsState, StateError, checked
+from nflow_cli.training.session import Session
+
+# The worse half goes after so many eighths of the updates. Where the objective is annealed in the
+# first half, the order of the restarts means little before 3/8 and is nearly the final one from
+# there on.
+DROPS = (3, 4, 5, 6, 7)
+JUDGED_SAMPLES = 50_000
+
+
+class SideBySide(FlowStack):
+    """R stacks of one pattern: points ``(R, batch, D)``, each row through a stack of its own.
+
+    The weights of all are stored together, ``(repeats, R, 1, D)`` and ``(repeats, R, 1)``.
+
+    Args:
+        pattern: Names of flows.
+        k: How many flows in each stack.
+        seeds: Fix the initial values: stack ``r`` starts as ``FlowStack(pattern, k, seeds[r])``.
+    """
+
+    def __init__(self, pattern: Sequence[str], k: int, seeds: Sequence[int], **kwargs: Any):
+        super().__init__(pattern, k, seeds[0], **kwargs)
+        self.seeds = list(seeds)
+
+    def restart(self, *seeds: int) -> None:
+        """Take as many other seeds, and the initial values of their weights."""
+        self.seeds = list(seeds)
+        super().restart(seeds[0])
+
+    def initial_values(self, dim: int) -> list[dict[str, np.ndarray]]:
+        """Draw the raw parameters of each position of the pattern, for all stacks."""
+        drawn = [self._drawn(seed, dim) for seed in self.seeds]
+        return [
+            {name: np.stack([v[name] for v in values], axis=1)[:, :, None] for name in values[0]}
+            for values in zip(*drawn)
+        ]
+
+
+def plan(count: int, steps: int, chunk: int, halving: bool) -> list[tuple[int, int]]:
+    """Return how many restarts train up to which update, as pairs, in order."""
+    chunks = math.ceil(steps / chunk)
+    ends = sorted({round(eighths * chunks / 8) for eighths in DROPS} - {0, chunks})
+    rungs = []
+    for end in ends if halving else ():
+        if count > 1:
+            rungs.append((count, end * chunk))
+            count = math.ceil(count / 2)
+    return [*rungs, (count, steps)]
+
+
+@dataclass(frozen=True)
+class RestartsRecord:
+    """What became of the restarts of one fit, as its summary tells it.
+
+    Attributes:
+        count: How many there were.
+        best: Which of them was kept.
+        seed: The seed of that one.
+        kl: KL divergence (nats) of each when it was last judged; None where that is not known.
+        updates: How many updates each made.
+    """
+
+    count: int
+    best: int
+    seed: int
+    kl: list[float | None]
+    updates: list[int]
+
+    def judged(self, kl: float | None) -> "RestartsRecord":
+        """Return the record with the KL divergence (nats) that the best one has in the end."""
+        kls = [*self.kl[: self.best], kl, *self.kl[self.best + 1 :]]
+        return replace(self, kl=kls)
+
+
+class Restarts:
+    """The restarts of one fit: those still trained, and what became of the others.
+
+    ``kl`` and ``updates`` hold the KL divergence (nats) that each had when it was last judged,
+    ``None`` where it never was or is not finite, and the updates it made.
+
+    Args:
+        model: The fit that the best restart ends in; the one that is trained where there is one.
+        config: The run's :class:`~nflow_cli.config.schema.Fit2DConfig`. Restart ``r`` has the seed
+            ``config.seed + r``, beginning again at 0 behind the largest.
+        programs: Keeps what trains several at once.
+    """
+
+    def __init__(self, model: Any, config: Fit2DConfig, programs: Programs):
+        self.model, self.config, self.programs = model, config, programs
+        count = config.train.restarts
+        self.seeds = [(config.seed + r) % 2**32 for r in range(count)]
+        self.alive = list(range(count))
+        self.kl: list[float | None] = [None] * count
+        self.updates = [0] * count
+        self.trainer = self._trainer()
+
+    def train(self, session: Session) -> None:
+        """Train them all, dropping the worse as planned; leave the best in ``model``."""
+        settings = self.config.train
+        session.take_over(self.trainer)
+        for count, end in plan(len(self.seeds), settings.steps, settings.chunk, settings.halving):
+            if session.finished or self.trainer.stop_training:
+                break
+            self.narrow(count)
+            self.fit(end, session)
+        self.narrow(1)
+        session.finish(self.model)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"alive": self.alive, "kl": self.kl, "updates": self.updates}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint; the weights come after that."""
+        saved, count = checked(RestartsState, state), len(self.seeds)
+        if not len(saved.kl) == len(saved.updates) == count:
+            raise StateError(f"kl, updates: expected one for each of {count} restarts")
+        if len(set(saved.alive)) != len(saved.alive) or max(saved.alive) >= count:
+            raise StateError(f"alive: expected some of {count} restarts")
+        self.alive, self.kl, self.updates = saved.alive, saved.kl, saved.updates
+        self.trainer = self._trainer()
+
+    def record(self) -> RestartsRecord:
+        """Return what became of them, once one is left."""
+        best = self.alive[0]
+        return RestartsRecord(len(self.seeds), best, self.seeds[best], self.kl, self.updates)
+
+    def fit(self, steps: int, session: Session) -> None:
+        """Train those alive until each has made ``steps`` updates."""
+        settings = self.config.train
+        seeds = [self.seeds[r] for r in self.alive]
+        density, size = self.model.density, (settings.chunk, settings.batch_size)
+        chunks = NoiseChunks(density.base, density.dim, seeds, steps, *size)
+        session.fit(self.trainer, chunks)
+        for r in self.alive:
+            self.updates[r] = int(self.trainer.optimizer.iterations)
+
+    def narrow(self, count: int) -> None:
+        """Keep the ``count`` restarts of the lowest KL divergence."""
+        if count >= len(self.alive):
+            return
+        wide, trainer = self.alive, self.trainer
+        scores = self.judge()
+        for r, score in zip(wide, scores.tolist(), strict=True):
+            self.kl[r] = score if math.isfinite(score) else None
+        keep = sorted(np.argsort(scores)[:count].tolist())  # NaN comes last
+        self.alive = [wide[i] for i in keep]
+        self.trainer = self._trainer()
+        _hand_over(trainer, self.trainer, keep)
+
+    def judge(self) -> np.ndarray:
+        """Return the KL in nats of each of those alive, from common samples.
+
+        No training has seen the samples, and the final figures have others. Where the target's
+        log Z is unknown this is the free energy.
+        """
+        density, target = self.trainer.density, self.trainer.target
+        shape = (JUDGED_SAMPLES, density.dim)
+        z0 = density.base.sample(stream(self.config.seed, "restarts"), shape)
+        z, log_q = density.push(ops.broadcast_to(z0, (len(self.alive), *shape)))
+        return ops.convert_to_numpy(ops.mean(log_q - target.log_prob(z), axis=-1))
+
+    def _trainer(self) -> Any:
+        """Return a model that trains those alive: ``model`` itself where there is one."""
+        seeds = [self.seeds[r] for r in self.alive]
+        if len(seeds) == 1:
+            self.model.start_over(seeds)
+            return self.model
+
+        def build() -> Any:
+            flow = self.model.flow
+            trainer = self.model.with_flow(SideBySide(flow.pattern, flow.k, seeds), len(seeds))
+            trainer.prepare(self.config.train, self.config.train.steps)
+            return trainer
+
+        return self.programs.widened(self.model, seeds, build)
+
+
+def _hand_over(wide: Any, narrow: Any, keep: list[int]) -> None:
+    """Give ``narrow`` the weights and Adam's moments of the restarts ``keep`` of ``wide``."""
+    pairs = [(wide.trainable_variables, narrow.trainable_variables)]
+    pairs += [(wide.optimizer.variables, narrow.optimizer.variables)]
+    for sources, targets in pairs:
+        for source, target in zip(sources, targets, strict=True):
+            value = ops.convert_to_numpy(source.value)
+            shared = value.ndim == 0  # the count of updates
+            target.assign(value if shared else value[:, keep].reshape(target.shape))

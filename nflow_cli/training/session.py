@@ -1,0 +1,91 @@
+"""A training that is logged and saved in a run directory, and goes on from where it was."""
+
+import contextlib
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+from nflow_cli.config.schema import Config
+from nflow_cli.runs.checkpoints import Checkpoints
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.training.checkpointing import Checkpointer
+from nflow_cli.training.divergence import DivergenceStop
+from nflow_cli.training.trainer import ChunkTrainer, MetricsLog, ProgressReport
+
+
+class Session:
+    """What one training shares, however many models it goes through (restarts are narrowed down).
+
+    Used as a context; :meth:`fit` trains, :meth:`finish` says that training is over.
+
+    Args:
+        config: Of the run.
+        steps: How many updates the whole training makes.
+        directory: Where rows and checkpoints go, and where the training goes on if it had begun.
+        log: Writes the rows; it and its clock watch the training before all others.
+        progress: Shows how far training is.
+        callbacks: What else watches the training.
+        parts: More objects with ``state()`` and ``restore(state)`` to save.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        steps: int,
+        directory: RunDirectory | None,
+        *,
+        log: MetricsLog,
+        progress: ProgressReport,
+        callbacks: Sequence[Any] = (),
+        parts: Sequence[Any] = (),
+    ):
+        self.directory, self.log, self.progress = directory, log, progress
+        self.callbacks: list[Any] = [log.clock, log, progress, *callbacks]
+        self.finished, self.checkpointer, self._saved = False, None, None
+        if directory:
+            saved = [*self.callbacks, *parts]
+            self.checkpointer = Checkpointer(Checkpoints(directory), config, steps, saved)
+
+    def __enter__(self) -> "Session":
+        with contextlib.ExitStack() as stack:
+            stack.callback(_release_freed_memory)
+            stack.callback(self.progress.close)
+            if self.directory and self.checkpointer:
+                self._saved = self.checkpointer.load()
+                self.finished = self.checkpointer.finished(self._saved)
+                rows = self.directory.metrics_writer(self.log.rows)
+                self.log.write_to(stack.enter_context(rows))
+                stack.enter_context(self.checkpointer.signals)
+                self.callbacks.append(self.checkpointer)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def take_over(self, model: ChunkTrainer) -> None:
+        """Put ``model`` into the state of the checkpoint, if the training goes on from one."""
+        if self.checkpointer and self._saved:
+            self.checkpointer.assign(model, self._saved)
+        self._saved = None
+
+    def fit(self, model: ChunkTrainer, chunks: Any) -> None:
+        """Train ``model`` on the chunks that are still to come."""
+        self.take_over(model)
+        chunks.start_at(int(model.optimizer.iterations))
+        if self.finished or not len(chunks):
+            return
+        model.train_on(chunks, [*self.callbacks, DivergenceStop(chunks)])
+
+    def finish(self, model: ChunkTrainer) -> None:
+        """Save what training ended with."""
+        if self.checkpointer and not self.finished:
+            self.checkpointer.set_model(model)
+            self.checkpointer.save(finished=True)
+            self.checkpointer.stop_if_asked()
+
+
+def _release_freed_memory() -> None:
+    """Give back to the system what the compiler has freed: the C library keeps it, about 85 MB."""
+    with contextlib.suppress(OSError, AttributeError):  # only glibc has malloc_trim
+        ctypes.CDLL(None).malloc_trim(0)

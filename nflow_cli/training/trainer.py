@@ -1,0 +1,398 @@
+"""The shared trainer: many updates in one compiled call, with ``Model.fit`` as the driver."""
+
+import itertools
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from nflow_cli.training.progress import progress_bar
+from nflow_cli.training.saved_state import ClockState, EarlyStopState, LogState, StateError, checked
+
+
+class ChunkTrainer(keras.Model):
+    """A Keras model whose ``train_step`` runs a whole chunk of updates as one XLA program.
+
+    Small models spend their time in dispatch, not in arithmetic: so what Keras sees as one batch
+    is a chunk, an array ``(updates, ...)`` or a nest of them, and the loop over it is compiled with
+    the gradient and the optimizer. A subclass defines :meth:`objective` and names its ``terms``.
+
+    Several restarts can be trained at once, side by side: then ``restarts`` is ``(R,)``, the
+    terms have that shape, and every weight has an axis of restarts, its second. Each restart
+    makes the updates that it would make alone.
+    """
+
+    terms: tuple[str, ...]
+    restarts: tuple[int, ...] = ()
+    clip_norm: float | None = None
+    xla: bool = True  # without it the loop is TensorFlow's own, which convolves faster
+
+    def objective(self, batch: Any, update: Any) -> dict[str, Any]:
+        """Return the ``terms``, in nats, one per restart; ``"loss"`` among them is minimised.
+
+        Args:
+            batch: One item of the chunk.
+            update: How many updates were made before.
+        """
+        raise NotImplementedError
+
+    def prepare(self, train: Any, steps: int) -> None:
+        """Compile with the optimizer and the clipping that ``train`` asks for."""
+        self.clip_norm = train.clip_norm
+        self.compile(optimizer=make_optimizer(train, steps), jit_compile=self.xla)
+        self.optimizer.build(self.trainable_variables)
+        self._fresh = [ops.convert_to_numpy(v) for v in self.optimizer.variables]
+
+    def forget(self) -> None:
+        """Put the optimizer back to where it began: the weights are a subclass's to set."""
+        for variable, value in zip(self.optimizer.variables, self._fresh):
+            variable.assign(value)
+        self.stop_training = False
+
+    def train_on(self, chunks: Any, callbacks: list[Any]) -> None:
+        """Train on :class:`~nflow_cli.training.chunks.Chunks`, each an epoch of Keras."""
+        epochs = {"epochs": len(chunks), "steps_per_epoch": 1}
+        self.fit(prefetched(chunks), callbacks=callbacks, shuffle=False, verbose=0, **epochs)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Run ``count`` updates on ``data = (chunk, (count,))``.
+
+        Returns:
+            The terms' means over the chunk and the norm of the last gradient, of the restart
+            whose mean loss is lowest; and the learning rate.
+        """
+        import tensorflow as tf
+
+        chunk, count = data[0], data[1][0]
+        variables = self.trainable_variables
+
+        def update(i: Any, sums: dict[str, Any], norms: Any) -> tuple[Any, dict[str, Any], Any]:
+            batch = keras.tree.map_structure(lambda array: array[i], chunk)
+            terms, gradients = self.differentiate(batch)
+            if self.clip_norm is None:  # only the last norm is told
+                norms = tf.cond(i + 1 < count, lambda: norms, lambda: self._norms(gradients))
+            else:
+                norms = self._norms(gradients)
+            if variables:
+                self.optimizer.apply(self._clipped(gradients, norms), variables)
+            else:  # K = 0: nothing to train, but the updates still count
+                self.optimizer.iterations.assign_add(1)
+            sums = {name: sums[name] + terms[name] for name in self.terms}
+            return i + 1, sums, norms
+
+        zeros = ops.zeros(self.restarts)
+        start = (tf.constant(0), dict.fromkeys(self.terms, zeros), zeros)
+        _, sums, norms = tf.while_loop(lambda i, *_: i < count, update, start)
+        means = {name: total / ops.cast(count, total.dtype) for name, total in sums.items()}
+        logs = _best_restart({**means, "gradient_norm": norms})
+        return {**logs, "learning_rate": self.optimizer.learning_rate}
+
+    def differentiate(self, batch: Any) -> tuple[dict[str, Any], list[Any]]:
+        """Return the terms of the next update and the gradient of its loss by every weight."""
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            terms = self.objective(batch, self.optimizer.iterations)
+        # Summed over restarts by the tape: what one depends on, no other does.
+        return terms, tape.gradient(terms["loss"], [v.value for v in self.trainable_variables])
+
+    def trace(self, batch: Any) -> Iterable[tuple[str, Any]]:
+        """Yield what :meth:`objective` computes from ``batch``, with a name, in that order."""
+        terms = self.objective(batch, self.optimizer.iterations)
+        return ((f"the term {name}", value) for name, value in terms.items())
+
+    @property
+    def state_variables(self) -> list[Any]:
+        """All that training changes: the weights, then the optimizer's variables."""
+        return [*self.weights, *self.optimizer.variables]
+
+    def _norms(self, gradients: list[Any]) -> Any:
+        """Return the norm of each restart's gradient."""
+        total = ops.zeros(self.restarts)
+        for gradient in gradients:
+            axes = range(len(gradient.shape))
+            others = [axis for axis in axes if not 1 <= axis <= len(self.restarts)]
+            total = total + ops.sum(gradient * gradient, axis=others)
+        return ops.sqrt(total)
+
+    def _clipped(self, gradients: list[Any], norms: Any) -> list[Any]:
+        """Scale each restart's gradient to a norm of at most ``clip_norm``."""
+        if self.clip_norm is None:
+            return gradients
+        scale = self.clip_norm / ops.maximum(norms, self.clip_norm)
+        behind = [len(g.shape) - 1 - len(self.restarts) for g in gradients]
+        return [g * ops.reshape(scale, self.restarts + (1,) * n) for g, n in zip(gradients, behind)]
+
+
+def _best_restart(logs: dict[str, Any]) -> dict[str, Any]:
+    """Pick, of logs shaped like the restarts, those of the finite one with the lowest loss."""
+    finite = ops.isfinite(logs["loss"]) & ops.isfinite(logs["gradient_norm"])
+    best = ops.argmin(ops.where(finite, logs["loss"], math.inf))
+    return {name: ops.reshape(values, (-1,))[best] for name, values in logs.items()}
+
+
+def is_finite(logs: Mapping[str, Any]) -> bool:
+    """Return whether the loss of a chunk and its last gradient are finite."""
+    return math.isfinite(float(logs["loss"])) and math.isfinite(float(logs["gradient_norm"]))
+
+
+def make_optimizer(train: Any, steps: int) -> keras.optimizers.Optimizer:
+    """Return Adam with the learning-rate schedule that ``train`` asks for."""
+    rate = train.learning_rate
+    if train.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
+    return keras.optimizers.Adam(rate)
+
+
+def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:
+    """Return ``function`` of tensors as one program, of XLA or of TensorFlow's own kernels."""
+    import tensorflow as tf
+
+    return tf.function(function, jit_compile=xla)
+
+
+def prefetched(chunks: Any) -> Any:
+    """Return :class:`~nflow_cli.training.chunks.Chunks` as a dataset that draws two of them ahead.
+
+    Without TensorFlow's tuning: its thread sleeps for up to a minute before it sees that it is not
+    needed any more, and whoever frees the dataset waits for it, the garbage collector included.
+    """
+    import tensorflow as tf
+
+    def spec(array: Any) -> Any:
+        return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
+
+    shapes = keras.tree.map_structure(spec, chunks[0])
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    dataset = tf.data.Dataset.from_generator(lambda: iter(chunks), output_signature=shapes)
+    return dataset.prefetch(2).with_options(options)
+
+
+class Speed(NamedTuple):
+    """How long a training took, in seconds: compiling and in all; and its updates per second."""
+
+    compile_seconds: float
+    train_seconds: float
+    steps_per_second: float | None
+
+
+class Clock(keras.callbacks.Callback):
+    """Times the chunks: the first of every program holds its compilation, the others are warm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.updates: list[int] = []
+        self.seconds: list[float] = []
+        self._cold: list[int] = []
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Note where training starts, unless it goes on; the first chunk will be cold."""
+        self.updates = self.updates or [int(self.model.optimizer.iterations)]
+        self._cold.append(len(self.seconds))
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Start the clock."""
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Note how long the chunk took."""
+        self.updates.append(int(self.model.optimizer.iterations))
+        self.seconds.append(time.perf_counter() - self._start)
+
+    @property
+    def made(self) -> int:
+        """How many updates the last chunk made."""
+        return self.updates[-1] - self.updates[-2]
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"updates": self.updates, "seconds": self.seconds, "cold": self._cold}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        saved = checked(ClockState, state)
+        self.updates, self.seconds, self._cold = saved.updates, saved.seconds, saved.cold
+        chunks = len(self.seconds)
+        if len(self.updates) != chunks + 1 or max(self._cold, default=0) > chunks:
+            raise StateError("expected the updates before and after each of its chunks")
+
+    @property
+    def steps(self) -> int:
+        """How many updates were made."""
+        return self.updates[-1]
+
+    def speed(self) -> Speed:
+        """Return how long training took.
+
+        A single chunk does not tell compiling and training apart: it has no updates per second.
+        """
+        compile_seconds, done, warm_seconds = 0.0, 0, 0.0
+        for first, end in itertools.pairwise([*self._cold, len(self.seconds)]):
+            warm = self.seconds[first + 1 : end]
+            if end > first:
+                compile_seconds += self.seconds[first] - (statistics.median(warm) if warm else 0.0)
+                done += self.updates[end] - self.updates[first + 1]
+                warm_seconds += sum(warm)
+        return Speed(
+            compile_seconds=compile_seconds,
+            train_seconds=sum(self.seconds),
+            steps_per_second=done / warm_seconds if done else None,
+        )
+
+
+class MetricsLog(keras.callbacks.Callback):
+    """Adds rows to ``metrics.csv``, also where training is no longer finite.
+
+    A row holds the means over the updates since the last one, and the learning rate and gradient
+    norm of the last of them.
+
+    Args:
+        clock: Must come before this callback.
+        chunks_per_row: How many chunks a row is about.
+    """
+
+    def __init__(self, clock: Clock, chunks_per_row: int = 1):
+        super().__init__()
+        self.clock, self.chunks_per_row, self.rows = clock, chunks_per_row, 0
+        self._add_row: Callable[[Mapping[str, Any]], None] = lambda row: None
+        self._chunks: list[tuple[int, float, dict[str, float]]] = []
+
+    def write_to(self, add_row: Callable[[Mapping[str, Any]], None]) -> None:
+        """Hand each row that comes to ``add_row``; before, they go nowhere."""
+        self._add_row = add_row
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Note the terms of the chunk that ended."""
+        terms = {name: float(value) for name, value in (logs or {}).items()}
+        self._chunks.append((self.clock.made, self.clock.seconds[-1], terms))
+        if not is_finite(terms):  # training stops here
+            self.write_row({})
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Write a row if it is time."""
+        if len(self._chunks) == self.chunks_per_row:
+            self.end_row()
+
+    def end_row(self) -> None:
+        """Write the row of the chunks that ended."""
+        self.write_row({})
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"rows": self.rows, "chunks": self._chunks}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        saved = checked(LogState, state)
+        self.rows, self._chunks = saved.rows, saved.chunks
+
+    def write_row(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        """Write one row, with ``more`` columns after the trainer's own; return its means."""
+        counts, seconds, terms = zip(*self._chunks)
+        self._chunks, self.rows = [], self.rows + 1
+        made, last = sum(counts), terms[-1]
+        means = {
+            name: sum(n * chunk[name] for n, chunk in zip(counts, terms)) / made for name in last
+        }
+        means |= {name: last[name] for name in ("learning_rate", "gradient_norm")}
+        self._add_row(
+            {
+                "update": self.clock.updates[-1],
+                **means,
+                **more,
+                "updates_per_second": made / sum(seconds),
+                "elapsed_seconds": sum(self.clock.seconds),
+            }
+        )
+        return means
+
+
+class EarlyStop(keras.callbacks.Callback):
+    """Stops when the smoothed loss has not fallen by ``min_delta`` for ``patience`` updates.
+
+    The loss is smoothed exponentially over a quarter of the patience; while the objective is
+    still annealed, nothing is counted.
+    """
+
+    def __init__(self, patience: int, min_delta: float, clock: Clock):
+        super().__init__()
+        self.patience, self.min_delta, self.clock = patience, min_delta, clock
+        self.smooth, self.best, self.best_update = None, math.inf, 0
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Compare the smoothed loss with the best one."""
+        if logs["beta"] < 1:
+            return
+        update, loss, made = self.clock.updates[-1], float(logs["loss"]), self.clock.made
+        keep = math.exp(-made / (self.patience / 4))
+        self.smooth = loss if self.smooth is None else keep * self.smooth + (1 - keep) * loss
+        if self.smooth < self.best - self.min_delta:
+            self.best, self.best_update = self.smooth, update
+        elif update - self.best_update >= self.patience:
+            self.model.stop_training = True
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"smooth": self.smooth, "best": self.best, "best_update": self.best_update}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        saved = checked(EarlyStopState, state)
+        self.smooth, self.best, self.best_update = saved.smooth, saved.best, saved.best_update
+
+    def be_patient_again(self) -> None:
+        """Count from here, where a training that this stopped is extended."""
+        self.best_update = self.clock.updates[-1]
+
+
+class ProgressReport(keras.callbacks.Callback):
+    """Shows how far training is, on stderr: a bar with an ETA, or plain lines elsewhere."""
+
+    def __init__(self, steps: int, clock: Clock, note: Callable[[Mapping[str, Any]], str]):
+        super().__init__()
+        self.steps, self.clock, self.note = steps, clock, note
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Open the bar, unless an earlier program of this run did."""
+        if hasattr(self, "bar"):
+            return
+        from rich.progress import TimeRemainingColumn
+        from rich.table import Column
+
+        made, note = "{task.completed:,.0f}/{task.total:,.0f}", "{task.fields[note]}"
+        self.bar = progress_bar(made, TimeRemainingColumn(table_column=Column(no_wrap=True)), note)
+        self.shown = 0
+        self.task = self.bar.add_task("", total=self.steps, note="compiling")
+        self.bar.start()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Move the bar; print a line for every tenth of the way where there is no terminal."""
+        update = self.clock.updates[-1]
+        note = self.note(logs or {})
+        self.bar.update(self.task, completed=update, note=note)
+        tenth = 10 * update // self.steps
+        if self.bar.disable and tenth > self.shown:
+            self.shown = tenth
+            print(f"training: {update:,}/{self.steps:,} updates, {note}", file=sys.stderr)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Say so if that is early."""
+        if self.model.stop_training:
+            made = f"{self.clock.updates[-1]:,}/{self.steps:,} updates"
+            self.bar.console.print(
+                f"training: stopped early at {made}, by train.early_stopping",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
+
+    def close(self) -> None:
+        """Close the bar, however training ended."""
+        if hasattr(self, "bar"):
+            self.bar.stop()

@@ -1,0 +1,97 @@
+"""Validation while a model trains: what ends the training, and whose weights are kept."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from nflow_cli.training.saved_state import ValidationState, checked
+from nflow_cli.training.trainer import Clock, MetricsLog
+
+KEPT = ("validation", "best", "best_at", "mark", "mark_at", "best_weights")  # in checkpoints
+
+
+class ValidationLog(MetricsLog):
+    """Writes rows as :class:`MetricsLog` does, with the loss on a validation split in each.
+
+    The weights of the lowest validation loss are kept for :meth:`take_best`. Where the objective is
+    annealed, nothing counts before ``beta`` is 1. Without ``validate`` it is a plain log.
+
+    Args:
+        clock: Must come before this callback.
+        chunks_per_row: How many chunks a row is about.
+        validate: Returns the loss on the validation split, in nats.
+        stopping: ``patience`` and ``min_delta``: training ends where the loss has not fallen by
+            ``min_delta`` nats for so long; ``None``: it goes on to its last update.
+    """
+
+    column = "validation_loss"
+
+    def __init__(
+        self,
+        clock: Clock,
+        chunks_per_row: int = 1,
+        validate: Callable[[], float] | None = None,
+        stopping: Any = None,
+    ):
+        super().__init__(clock, chunks_per_row)
+        self.validate, self.stopping = validate, stopping
+        self.validation, self.best, self.best_at = math.nan, math.inf, 0
+        self.mark, self.mark_at = math.inf, 0  # what the loss must fall below, and since when
+        self.best_weights: list[np.ndarray] = []
+
+    @property
+    def reached(self) -> int:
+        """How far training is, in the unit of the patience: updates."""
+        return self.clock.updates[-1]
+
+    def end_row(self) -> None:
+        """Validate, write the row, and compare."""
+        if not self.validate:
+            self.write_row({})
+            return
+        self.validation = self.validate()
+        if self.write_row({self.column: self.validation}).get("beta", 1) < 1:
+            return
+        if self.validation < self.best:
+            self.best, self.best_at = self.validation, self.reached
+            self.best_weights = self.model.get_weights()
+        if not self.stopping:
+            return
+        if self.validation < self.mark - self.stopping.min_delta:
+            self.mark, self.mark_at = self.validation, self.reached
+        elif self.reached - self.mark_at >= self.stopping.patience:
+            self.model.stop_training = True
+
+    @property
+    def kept_at(self) -> int:
+        """Whose weights :meth:`take_best` gives: the last ones where no loss was finite."""
+        return self.best_at if math.isfinite(self.best) else self.reached
+
+    def write_row(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        """Write one row; of one that training did not survive, without a validation loss."""
+        if self.validate and self.column not in more:
+            more = {**more, self.column: math.nan}
+        return super().write_row(more)
+
+    def be_patient_again(self) -> None:
+        """Count from here, where a training that this stopped is extended."""
+        self.mark_at = self.reached
+
+    def take_best(self, model: keras.Model) -> None:
+        """Give ``model`` the weights of the lowest validation loss."""
+        if self.best_weights:
+            model.set_weights(self.best_weights)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {**super().state(), **{name: getattr(self, name) for name in KEPT}}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        super().restore(state)
+        saved = checked(ValidationState, state)
+        for name in KEPT:
+            setattr(self, name, getattr(saved, name))

@@ -1,0 +1,152 @@
+"""How a run begins, and what is left where it does not."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from running import QUICK
+
+from nflow_cli.experiments.target import Target
+from nflow_cli.runs.directory import RunDirectory
+
+# Forks processes that begin a run and are killed at the n-th file operation, n = 1, 2, ...; then
+# others that begin again: by the same command, or as a worker of a sweep does.
+KILLED = """
+import os, shutil, signal, sys
+from pathlib import Path
+from nflow_cli import backend, config
+from nflow_cli.cli import carry_out, main, worker
+from nflow_cli.training.programs import Programs
+from nflow_cli.runs.directory import RunDirectory
+
+BEGAN, OPERATIONS = 42, ("open", "os.mkdir", "os.rename", "os.chmod", "os.remove", "fcntl.flock")
+backend.start_tensorflow = lambda: os._exit(BEGAN)
+sys.argv = ["nflow", "fit-2d", "--output", "run"]
+preset = config.validate({"command": "fit-2d"}, "a test")
+
+def command():
+    main()
+
+def work():
+    worker._train("run", preset.model_dump(mode="json"), [], ".", Programs())
+
+def forked(act, kill_at=None):
+    if not (child := os.fork()):
+        left = kill_at
+
+        def count(event, args):
+            nonlocal left
+            if left and event in OPERATIONS and "run" in str(args):
+                left -= 1
+                if not left:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        act()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+turn, states = 1, set()
+while forked(command, turn) == -signal.SIGKILL:
+    left = {path.name for path in Path("run").iterdir()} if Path("run").exists() else set()
+    states.add("begun" if "run.json" in left else "unbegun" if left else "nothing")
+    if "run.json" in left:
+        RunDirectory.open("run").read_config()
+    else:
+        shutil.copytree("run", "copy") if left else None
+        assert forked(command) == BEGAN, left
+        shutil.rmtree("run")
+        os.rename("copy", "run") if left else None
+    assert forked(work) == BEGAN, left
+    shutil.rmtree("run")
+    turn += 1
+print(turn, *sorted(states))
+"""
+
+
+def test_a_run_that_is_killed_while_it_begins_is_resumed_or_begun_again(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    turns, *states = done.stdout.split()
+    assert int(turns) > 10
+    assert states == ["begun", "nothing", "unbegun"]
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Let a training do what a test puts in here; it is handed the config."""
+    does = []
+    monkeypatch.setattr("nflow_cli.backend.start_tensorflow", lambda: None)
+    monkeypatch.setattr(Target, "fit", lambda target, run, data, _: does[0](target.config))
+    return does
+
+
+def test_a_chunk_that_is_shortened_is_told_and_recorded_and_kept(invoke, tmp_path, trained):
+    seen = []
+
+    def stop(settings):
+        seen.append(settings.train.chunk)
+        raise MemoryError
+
+    trained.append(stop)
+    result = invoke("fit-2d", "--batch-size", 1_000_000, "--output", "run")
+    note, _ = result.stderr.splitlines()
+    assert note == "train.chunk: 33 in place of 500, for memory"
+    path = tmp_path / "run" / "config.yaml"
+    assert RunDirectory.open("run").read_config().train.chunk == 33
+    path.write_text(path.read_text().replace("chunk: 33", "chunk: 500"))  # of an older nflow
+    result = invoke("resume", "run")
+    assert len(result.stderr.splitlines()) == 1
+    assert seen == [33, 500]
+
+
+def test_a_lack_of_memory_is_one_line_and_the_run_can_go_on(invoke, tmp_path, trained):
+    def allocate(_):
+        raise MemoryError("Unable to allocate 745. GiB for an array with shape (1, 2)")
+
+    trained.append(allocate)
+    result = invoke("fit-2d", *QUICK, "--output", "run")
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("nflow: error: not enough memory")
+    assert RunDirectory.open("run").read_json("run.json")["status"] == "interrupted"
+
+
+def test_what_was_typed_is_recorded(invoke, trained):
+    trained.append(lambda _: 1 / 0)
+    words = ["fit-2d", *QUICK, "--output", "run"]
+    invoke(*words)
+    assert RunDirectory.open("run").read_json("run.json")["argv"] == words
+
+
+def test_what_never_fits_makes_no_folder(invoke, tmp_path):
+    many = ["--k", 10_000, "--restarts", 100, "--batch-size", 1_000_000]
+    result = invoke("fit-2d", *many, "--set", "train.chunk=1", "--output", "run")
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
+    assert "not enough memory: an update takes about" in result.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_extended_run_is_running_before_its_config_says_more(tmp_path):
+    run = RunDirectory.create("any", str(tmp_path / "run"))
+    with run.recorded({}, "steps: 1"):
+        pass
+    statuses = []
+    write = run.write
+
+    def note(name, fill):
+        statuses.append((name, json.loads((run.path / "run.json").read_text())["status"]))
+        return write(name, fill)
+
+    run.write = note
+    with run.recorded({}, "steps: 2"):
+        pass
+    assert statuses == [
+        ("run.json", "completed"),
+        ("config.yaml", "running"),
+        ("run.json", "running"),
+    ]
+    assert (run.path / "config.yaml").read_text() == "steps: 2"

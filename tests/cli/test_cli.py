@@ -1,0 +1,489 @@
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import keras
+import pytest
+import yaml
+from running import NFLOW, QUICK, assert_same_run, run_where_keras_is_set_up_otherwise
+
+from nflow_cli import __version__
+from nflow_cli.cli import main
+from nflow_cli.config import presets
+from nflow_cli.runs.directory import RunDirectory
+
+README = Path(__file__).parents[2] / "README.md"
+COMMANDS = list(main.commands)
+
+# In this process a command trains on the backend that Keras was imported with.
+on_tensorflow = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
+)
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("first")
+    return folder, run_where_keras_is_set_up_otherwise(folder, "fit-2d", *QUICK)
+
+
+@pytest.fixture
+def finished_run(first_run):
+    """Return the run directory of a short training that ended well."""
+    folder, done = first_run
+    return folder / done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("args", [(), *((name,) for name in COMMANDS)])
+def test_every_command_and_every_option_has_help(invoke, args):
+    result = invoke(*args, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: {' '.join(('nflow', *args))}")
+    command = main.commands[args[0]] if args else main
+    assert command.help
+    for option in command.params:
+        assert option.param_type_name == "argument" or option.help, option.name
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        ("fit-2d", "flow k target steps restarts halving batch_size learning_rate seed"),
+        ("train-vae", "flows data epochs batch_size learning_rate seed"),
+    ],
+)
+def test_an_option_that_changes_a_preset_says_what_holds_without_it(command, names):
+    helps = {option.name: option.help for option in main.commands[command].params}
+    assert not [name for name in names.split() if "Default: the preset's" not in helps[name]]
+
+
+def test_the_first_help_has_an_example_a_line(invoke):
+    lines = invoke("--help").stdout.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("  nflow ")] == 6 * ["nflow"]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "expected"),
+    [
+        (
+            "config.yaml",
+            "k: 2",
+            "k: 4",
+            "config.yaml: not the one that its checkpoints were trained",
+        ),
+        ("config.yaml", "name: multimodal", "name: u1", "config.yaml: not the one that its check"),
+        ("config.yaml", "cosine", "constant", "config.yaml: not the one that its checkpoints"),
+        (
+            "run.json",
+            '"resumed": 0',
+            '"resumed": "x"',
+            "run.json: damaged: resumed: expected a num",
+        ),
+    ],
+)
+def test_a_run_goes_on_by_its_own_config_alone(
+    invoke, tmp_path, finished_run, name, old, new, expected
+):
+    shutil.copytree(finished_run, tmp_path / "run")
+    record = tmp_path / "run" / "run.json"
+    record.write_text(record.read_text().replace('"completed"', '"interrupted"'))
+    text = (tmp_path / "run" / name).read_text()
+    assert old in text
+    (tmp_path / "run" / name).write_text(text.replace(old, new))
+    result = invoke("resume", "run")
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert expected in line
+
+
+def test_the_version_is_printed(invoke):
+    assert invoke("--version").stdout == f"nflow, version {__version__}\n"
+
+
+def test_the_readme_names_every_command_and_every_option():
+    text = README.read_text(encoding="utf-8")
+    options = {
+        name
+        for command in main.commands.values()
+        for option in command.params
+        for name in option.opts
+        if name.startswith("--")
+    }
+    wanted = {f"nflow {name}" for name in COMMANDS} | options
+    assert not {word for word in wanted if not re.search(rf"{re.escape(word)}\b", text)}
+
+
+def test_presets_lists_each_with_its_description_and_prints_one(invoke):
+    lines = invoke("presets").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(presets.shipped_presets())
+    for line in lines:
+        data = presets.read_preset(presets.shipped_presets()[line.split()[0]])
+        assert line.split()[1] == data["command"]
+        assert line.endswith(f" {data['description']}") and line.endswith(".")
+    printed = invoke("presets", "multimodal-planar").stdout
+    assert printed == presets.shipped_presets()["multimodal-planar"].read_text(encoding="utf-8")
+
+
+def check_untouched(folder, before):
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "fit-3d",
+        "--verbose",
+        "plot",
+        "plot a b",
+        "plot . --format gif",
+        "presets a b",
+        "fit-2d extra",
+        "fit-2d --nosuch",
+        "fit-2d --k",
+        "fit-2d --k -1",
+        "fit-2d --k 1.5",
+        "fit-2d --k many",
+        "fit-2d --k 10001",
+        "fit-2d --steps 0",
+        "fit-2d --steps 1e4",
+        "fit-2d --batch-size 0",
+        "fit-2d --learning-rate 0",
+        "fit-2d --learning-rate -1",
+        "fit-2d --learning-rate nan",
+        "fit-2d --learning-rate inf",
+        "fit-2d --learning-rate fast",
+        "fit-2d --seed -1",
+        "fit-2d --seed 4294967296",
+        "fit-2d --restarts 0",
+        "fit-2d --restarts 101",
+        "fit-2d --restarts 1.5",
+        "fit-2d --halving 2",
+        "fit-2d --flow planr",
+        "fit-2d --flow planar,,radial",
+        "fit-2d --flow ''",
+        "fit-2d --target u5",
+        "fit-2d --target mixture",
+        "fit-2d --set",
+    ],
+)
+def test_a_bad_option_exits_2_and_ends_with_the_error(invoke, tmp_path, line):
+    result = invoke(*(word.strip("'") for word in line.split()))
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert lines[-1].startswith("Error: ")
+    assert len(lines) == 1 or lines[0].startswith("Usage: nflow")
+    assert "Traceback" not in result.stderr
+    check_untouched(tmp_path, [])
+
+
+def test_a_misspelled_name_is_answered_with_the_nearest(invoke):
+    assert "did you mean 'planar'" in invoke("fit-2d", "--flow", "planr").stderr
+    assert (
+        "did you mean 'multimodal-planar'" in invoke("presets", "multimodal-plana").stderr.lower()
+    )
+
+
+LAUGHS = [b"%c: &%c [*%c, *%c]\n" % (i, i, i - 1, i - 1) for i in range(98, 123)]
+FILES = {
+    "empty.yaml": b"",
+    "list.yaml": b"- fit-2d\n",
+    "bytes.yaml": b"\xff\xfe\x00",
+    "broken.yaml": b"command: [fit-2d\n",
+    "twice.yaml": b"command: fit-2d\nseed: 1\nseed: 2\n",
+    "other.yaml": b"command: fit-9d\n",
+    "nocommand.yaml": b"seed: 1\n",
+    "commands.yaml": b"command: [fit-2d]\n",
+    "unknown.yaml": b"command: fit-2d\nstesp: 1\n",
+    "tag.yaml": b"command: !!python/name:os.system fit-2d\n",
+    "rings.yaml": b"command: fit-2d\ntarget: {name: ring, weights: [1]}\n",
+    "deep.yaml": 10_000 * b"[",
+    "laughs.yaml": b"a: &a [1, 1]\n" + b"".join(LAUGHS),
+    "taken": None,
+    "folder.yaml": None,
+}
+LONG = 300 * "a"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("presets nothing", "no preset named 'nothing'"),
+        ("presets bytes.yaml", "bytes.yaml: not a text file"),
+        (f"presets {LONG}", "no preset named"),
+        ("plot nowhere", "nowhere: no such run directory"),
+        ("plot empty.yaml", "empty.yaml: no such run directory"),
+        ("plot taken", "taken: not a run directory"),
+        (f"plot {LONG}", "name too long"),
+        ("fit-2d --preset nothing", "no preset named 'nothing', and no such file"),
+        ("fit-2d --preset folder.yaml", "no preset named 'folder.yaml'"),
+        (f"fit-2d --preset {LONG}", "no preset named"),
+        ("fit-2d --preset empty.yaml", "empty.yaml: expected a mapping"),
+        ("fit-2d --preset list.yaml", "list.yaml: expected a mapping"),
+        ("fit-2d --preset bytes.yaml", "bytes.yaml: not a text file"),
+        ("fit-2d --preset broken.yaml", "broken.yaml: line 2"),
+        ("fit-2d --preset twice.yaml", "twice.yaml: line 3 duplicate key 'seed'"),
+        ("fit-2d --preset other.yaml", "(did you mean 'fit-2d'?). Received: 'fit-9d'"),
+        ("fit-2d --preset nocommand.yaml", "nocommand.yaml: command: expected one of"),
+        ("fit-2d --preset commands.yaml", "commands.yaml: command: expected one of"),
+        ("fit-2d --preset unknown.yaml", "unknown.yaml: stesp: unknown key"),
+        ("fit-2d --preset tag.yaml", "tag.yaml: line 1"),
+        ("fit-2d --preset rings.yaml", "rings.yaml: target.centers: missing"),
+        ("fit-2d --preset deep.yaml", "deep.yaml: line 1 nested deeper than 20 levels"),
+        ("fit-2d --preset laughs.yaml", "laughs.yaml: line 13 more than 20,000 values"),
+        ("fit-2d --set seed", "--set expects key.path=value. Received: 'seed'"),
+        ("fit-2d --set =1", "--set expects key.path=value"),
+        ("fit-2d --set train..steps=1", "--set expects key.path=value"),
+        ("fit-2d --set seed=[1", "--set seed: line 1"),
+        ("fit-2d --set seed=one", "error: --set seed: expected a whole number. Received: 'one'"),
+        ("fit-2d --set seed=true", "seed: expected a whole number. Received: True"),
+        (
+            "fit-2d --set seed.a=1",
+            "--set seed.a: expected a mapping at seed. Received: 0, from multi",
+        ),
+        (
+            "fit-2d --set trian.steps=1",
+            "--set trian.steps: trian: unknown key (did you mean 'train'?)",
+        ),
+        ("fit-2d --set train.steps=1e3", "write it as 1000)"),
+        ("fit-2d --set train.learning_rate=.nan", "expected a finite number"),
+        ("fit-2d --set target=u9", "target.name: expected one of"),
+        ("fit-2d --set command=train", "command: expected one of"),
+        ("fit-2d --output taken", "taken: not empty; --output takes a new folder"),
+        ("fit-2d --output empty.yaml", "empty.yaml: "),
+        ("fit-2d --output empty.yaml/run", "empty.yaml/run: "),
+        (f"fit-2d --output {LONG}", "name too long"),
+    ],
+)
+def test_any_other_error_exits_1_with_one_line_before_anything_is_made(
+    invoke, tmp_path, line, expected
+):
+    for name, content in FILES.items():
+        if content is None:
+            (tmp_path / name).mkdir()
+        else:
+            (tmp_path / name).write_bytes(content)
+    (tmp_path / "taken" / "notes.txt").touch()
+    result = invoke(*(word.strip("'") for word in line.split()))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("nflow: error: ")
+    assert expected in result.stderr
+    check_untouched(tmp_path, sorted(FILES))
+
+
+def test_a_keras_json_that_keras_refuses_is_one_line(nflow, tmp_path):
+    (tmp_path / "keras.json").write_text('{"floatx": "nonsense"}')
+    done = nflow("fit-2d", *QUICK, KERAS_HOME=tmp_path)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert "nonsense" in done.stderr
+
+
+def test_a_run_writes_all_its_files_and_prints_its_folder_last(first_run, finished_run):
+    assert finished_run.parent == first_run[0] / "outputs"
+    assert finished_run.name.endswith("-multimodal-planar-k2")
+    run = RunDirectory.open(str(finished_run))
+    assert {path.name for path in finished_run.iterdir()} == {
+        *("config.yaml", "run.json", "metrics.csv", "summary.json", "model.keras"),
+        *("evaluation.npz", "plots", "checkpoints"),
+    }
+    pictures = {path.name for path in (finished_run / "plots").iterdir()}
+    assert pictures >= {f"{n}.png" for n in ("density", "difference", "deformation", "training")}
+    assert list(run.read_metrics()["update"]) == [20, 40]
+    record = run.read_json("run.json")
+    assert (record["status"], record["command"]) == ("completed", "fit-2d")
+    assert record["argv"] == ["fit-2d", *QUICK]
+    assert set(run.read_json("summary.json")) >= {
+        *("flow", "k", "target", "seed", "steps", "kl", "kl_standard_error", "ess"),
+        *("free_energy", "log_z", "log_z_source", "mass", "n_parameters"),
+        *("compile_seconds", "train_seconds", "steps_per_second"),
+    }
+
+
+def test_the_config_of_a_run_holds_what_was_asked_for(finished_run):
+    written = yaml.safe_load((finished_run / "config.yaml").read_text())
+    assert (written["flow"]["k"], written["train"]["steps"], written["seed"]) == (2, 40, 0)
+    assert (written["train"]["chunk"], written["evaluate"]["samples"]) == (20, 1000)
+
+
+def test_stderr_is_progress_alone_even_where_keras_is_set_up_otherwise(first_run):
+    lines = first_run[1].stderr.splitlines()
+    assert lines
+    assert not [line for line in lines if not re.match(r"training: [\d,]+/40 updates, KL ", line)]
+
+
+@on_tensorflow
+def test_the_config_of_a_run_repeats_it_bit_for_bit(invoke, tmp_path, finished_run):
+    again = tmp_path / "again"
+    result = invoke("fit-2d", "--preset", finished_run / "config.yaml", "--output", again)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == str(again)
+    assert (again / "config.yaml").read_bytes() == (finished_run / "config.yaml").read_bytes()
+    assert_same_run(again, finished_run)
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_plot_draws_a_run_again(invoke, finished_run, kind):
+    shutil.rmtree(finished_run / "plots", ignore_errors=True)
+    result = invoke("plot", finished_run, "--format", kind)
+    assert (result.exit_code, result.stderr) == (0, "")
+    paths = [Path(line) for line in result.stdout.splitlines()]
+    assert sorted(paths) == sorted((finished_run / "plots").iterdir())
+    assert {path.stem for path in paths} >= {"density", "difference", "deformation", "training"}
+    assert all(path.suffix == f".{kind}" and path.stat().st_size > 1000 for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("evaluation.npz", None),
+        ("evaluation.npz", b"PK\x03\x04"),
+        ("metrics.csv", b"loss\r\n1.0\r\n"),
+        ("metrics.csv", b"update,loss\r\n1"),
+        ("summary.json", b"{}"),
+        ("summary.json", b"{"),
+        ("summary.json", None),
+        ("run.json", None),
+    ],
+)
+def test_plot_of_a_damaged_run_is_one_line(invoke, tmp_path, finished_run, name, content):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished_run, copy)
+    if content is None:
+        (copy / name).unlink()
+    else:
+        (copy / name).write_bytes(content)
+    result = invoke("plot", copy)
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
+    assert str(copy) in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@on_tensorflow
+def test_restarts_are_asked_for_by_option_and_told_of(invoke, tmp_path):
+    options = ["--restarts", 2, "--no-halving", "--seed", 5, "--output", tmp_path / "run"]
+    result = invoke("fit-2d", *QUICK, *options)
+    assert result.exit_code == 0, result.stderr
+    run = RunDirectory(tmp_path / "run")
+    written = yaml.safe_load((run.path / "config.yaml").read_text())["train"]
+    assert (written["restarts"], written["halving"]) == (2, False)
+    told = run.read_json("summary.json")["restarts"]
+    assert (told["count"], told["updates"]) == (2, [40, 40])
+    kls = ", ".join(f"{kl:.4f}" for kl in told["kl"])
+    assert f"restarts     KL {kls}; seed {5 + told['best']} is kept" in result.stdout
+
+
+@on_tensorflow
+def test_a_run_that_diverges_exits_3_and_says_what_to_try(invoke, tmp_path):
+    far = "target={name: mixture, weights: [1], means: [[1.0e+30, 0]]}"
+    result = invoke("fit-2d", *QUICK, "--k", 0, "--set", far, "--output", tmp_path / "run")
+    assert (result.exit_code, result.stdout) == (3, "")
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith(
+        "nflow: error: training diverged at update 1: the log-density of the target is -inf; "
+    )
+    assert "check the target" in line
+    assert "learning_rate" in line
+    assert RunDirectory(tmp_path / "run").read_json("run.json")["status"] == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (
+            "{name: mixture, weights: [1], means: [[0, 0]], covariances: [[[1, 2], [2, 1]]]}",
+            "a mixture covariance must be symmetric and positive definite",
+        ),
+        (
+            "{name: ring, weights: [1], centers: [[0, 0]], radii: [1.0e+200], widths: [1.0e+200]}",
+            "a ring target needs a finite normaliser",
+        ),
+    ],
+)
+def test_a_target_that_is_no_density_is_one_line_and_leaves_nothing(
+    invoke, tmp_path, target, expected
+):
+    result = invoke("fit-2d", *QUICK, "--set", f"target={target}")
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
+    assert result.stderr.startswith("nflow: error: --set target: ") and expected in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+ENDLESS = ["--k", "2", "--steps", "1000000000", "--set", "train.chunk=20", "--output", "run"]
+
+
+def wait_for(path):
+    for _ in range(600):
+        if path.exists() and path.stat().st_size:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} was never written")
+
+
+def interrupted(tmp_path, once):
+    """Start a run as a user does, send SIGINT once a file of it is there; return its stderr."""
+    run = subprocess.Popen(
+        [NFLOW, "fit-2d", *ENDLESS], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        wait_for(tmp_path / "run" / once)
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=30)
+    finally:
+        run.kill()
+    assert (run.returncode, out) == (130, b"")
+    return err.decode()
+
+
+def test_ctrl_c_exits_130_and_says_how_to_go_on(tmp_path):
+    line = interrupted(tmp_path, once="metrics.csv").splitlines()[-1]
+    assert line == "nflow: interrupted; to go on: nflow resume run"
+    run = RunDirectory.open(str(tmp_path / "run"))
+    assert run.read_json("run.json")["status"] == "interrupted"
+    assert len(run.read_metrics()["update"])
+
+
+def test_ctrl_c_while_tensorflow_starts_leaves_the_config_that_the_line_names(tmp_path):
+    lines = interrupted(tmp_path, once="run.json").splitlines()
+    assert lines == ["nflow: interrupted; to go on: nflow resume run"]
+    presets.validate(presets.read_preset(tmp_path / "run" / "config.yaml"), "written")
+
+
+@on_tensorflow
+def test_sigterm_exits_143_and_gives_the_handlers_back(invoke, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def stop():
+        wait_for(tmp_path / "run" / "metrics.csv")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    result = invoke("fit-2d", *ENDLESS)
+    thread.join()
+    assert result.exit_code == 143
+    assert "to go on: nflow resume run" in result.stderr
+    assert RunDirectory(tmp_path / "run").read_json("run.json")["status"] == "interrupted"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [
+        (["check", ""], "'RUN_DIR'"),
+        (["compare", "run", ""], "'RUN...|SWEEP_DIR'"),
+        (["fit-2d", "--output="], "'--output'"),
+        (["train-vae", "--preset", ""], "'--preset'"),
+        (["fit-2d", "--set", "seed=1", "--set", ""], "'--set'"),
+        (["sweep", "figure3", "--scheduler", ""], "'--scheduler'"),
+    ],
+)
+def test_what_a_variable_that_was_never_set_leaves_is_no_argument(invoke, tmp_path, args, name):
+    result = invoke(*args)
+    assert (result.exit_code, os.listdir(tmp_path)) == (2, [])
+    assert f"Invalid value for {name}: expected a value. Received: ''" in result.stderr

@@ -1,0 +1,323 @@
+"""A run that is killed at any moment, and resumed, ends as one that never was: bit for bit."""
+
+import csv
+import hashlib
+import json
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from running import NFLOW, assert_same_run, run_nflow
+
+from nflow_cli.cli import main
+from nflow_cli.config.presets import read_preset
+
+ALWAYS = ["--set", "train.checkpoint_seconds=0"]  # so that many kills fall into a write
+SHORT = ["fit-2d", *ALWAYS, "--k", "3", "--seed", "3", "--steps", "1010"]
+SHORT += ["--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
+MIXED = [*SHORT, "--flow", "planar,radial"]
+FIT = [
+    *(*MIXED, "--target", "u2", "--restarts", "2"),
+    *("--set", "train.early_stopping={patience: 800, min_delta: 100.0}"),
+]
+POINTS = [
+    *(*MIXED, "--data", "spirals"),
+    *("--set", "train.early_stopping={patience: 800, min_delta: 0.5}"),
+]
+VAE = [
+    *("train-vae", *ALWAYS, "--preset", "smoke", "--epochs", "12", "--set", "train.chunk=7"),
+    *("--set", "evaluate.importance_samples=1"),
+    *("--set", "train.early_stopping={patience: 50, images: 500}"),
+]
+
+
+def assert_ended_like(path, straight):
+    assert_same_run(path, straight)
+    assert json.loads((path / "run.json").read_text())["status"] == "completed"
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """Return runs that were never stopped, and the lines of the metrics of each."""
+    folder, runs = tmp_path_factory.mktemp("straight"), {}
+
+    def get(kind):
+        if kind not in runs:
+            path = folder / f"{kind[0]}-{len(runs)}"
+            done = CliRunner().invoke(main, [*kind, "--output", str(path)])
+            assert done.exit_code == 0, done.stderr
+            runs[kind] = path, rows_in(path / "metrics.csv")
+        return runs[kind]
+
+    return get
+
+
+def rows_in(metrics):
+    return metrics.read_bytes().count(b"\n") if metrics.is_file() else 0
+
+
+def killed(folder, command, rows, rng):
+    """Start ``command`` and kill -9 it; return whether it was still running.
+
+    A kill falls up to 50 ms after some row of ``metrics.csv``, any of them, and after the last row
+    up to 3 s: training, its checkpoints, the evaluation and the pictures all have their share.
+    """
+    metrics = folder / "run" / "metrics.csv"
+    row = rng.randint(rows_in(metrics), rows)
+    process = subprocess.Popen(
+        [NFLOW, *command], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while rows_in(metrics) < min(row + 1, rows) and process.poll() is None:
+        time.sleep(0.002)
+    time.sleep(rng.uniform(0, 0.05 if row < rows else 3.0))
+    process.kill()
+    return process.wait() != 0
+
+
+def resumed(folder):
+    done = run_nflow(folder, "resume", "run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "run"
+    assert "Traceback" not in done.stderr
+
+
+def killed_and_resumed(folder, kind, rows, kills, rng):
+    """Kill a run ``kills`` times, resuming it after each; return how many hit it running."""
+    folder.mkdir()
+    command, hit = [*kind, "--output", "run"], 0
+    while hit < kills and killed(folder, command, rows, rng):
+        hit += 1
+        command = ["resume", "run"]
+    resumed(folder)
+    return hit
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind", [tuple(FIT), tuple(POINTS), tuple(VAE)], ids=["fit-2d", "points", "train-vae"]
+)
+def test_a_killed_run_ends_with_the_same_bits(tmp_path, straight, kind):
+    run, rows = straight(kind)
+    rng = random.Random(0)
+    while not killed_and_resumed(tmp_path / "killed", kind, rows, 1, rng):
+        (tmp_path / "killed").rename(tmp_path / f"not-{rng.random()}")
+    assert_ended_like(tmp_path / "killed" / "run", run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "kills"),
+    [(tuple(FIT), 50), (tuple(POINTS), 20), (tuple(VAE), 20)],
+    ids=["fit-2d", "points", "train-vae"],
+)
+def test_many_random_kills(tmp_path, straight, kind, kills):
+    run, rows = straight(kind)
+    rng, survived = random.Random(1), 0
+    while survived < kills:
+        folder = tmp_path / f"after-{survived}-{rng.random()}"
+        survived += killed_and_resumed(folder, kind, rows, min(5, kills - survived), rng)
+        assert_ended_like(folder / "run", run)
+    print(f"{survived} kills survived")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
+)
+def test_a_signal_saves_and_a_kill_after_it_loses_nothing_either(tmp_path, straight, number, code):
+    kind = tuple(SHORT)
+    process = subprocess.Popen(
+        [NFLOW, *kind, "--output", "run"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    metrics = tmp_path / "run" / "metrics.csv"
+    while not (metrics.is_file() and metrics.stat().st_size > 200):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert errors.splitlines()[-1] == "nflow: interrupted; to go on: nflow resume run"
+    assert "Traceback" not in errors
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
+    run, rows = straight(kind)
+    killed(tmp_path, ["resume", "run"], rows, random.Random(number))
+    resumed(tmp_path)
+    assert_ended_like(tmp_path / "run", run)
+
+
+def test_a_finished_run_says_so(straight, invoke):
+    run, _ = straight(tuple(SHORT))
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    done = invoke("resume", run)
+    assert done.exit_code == 0
+    assert "finished already" in done.stderr
+    assert done.stdout.splitlines() == [str(run)]
+    assert before == {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+
+
+def test_more_steps_extend_a_finished_run_and_say_what_that_is(tmp_path, invoke):
+    short = ["fit-2d", "--k", "2", "--steps", "30", "--set", "train.chunk=20"]
+    done = invoke(*short, "--set", "evaluate.samples=1000", "--output", "run")
+    assert done.exit_code == 0, done.stderr
+    done = invoke("resume", "run", "--steps", "70")
+    assert done.exit_code == 0, done.stderr
+    assert "schedule" in done.stderr
+    written = read_preset(tmp_path / "run" / "config.yaml")
+    assert (written["train"]["steps"], written["description"]) == (70, "")
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 70
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()))
+    assert [int(row["update"]) for row in rows] == [20, 30, 40, 60, 70]
+    assert float(rows[-1]["learning_rate"]) == pytest.approx(0, abs=1e-8)
+    assert float(rows[2]["learning_rate"]) > 1e-3
+
+
+STOPS = ["--k", "1", "--steps", "900", "--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param([], id="target"),
+        pytest.param(["--data", "two-moons"], id="points", marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_that_stopped_early_says_so_and_goes_on_when_extended(tmp_path, invoke, data):
+    never_better = ["--set", "train.early_stopping={patience: 60, min_delta: 99.0}"]
+    done = invoke("fit-2d", *data, *STOPS, *never_better, "--output", "run")
+    assert done.exit_code == 0, done.stderr
+    assert "training: stopped early at 80/900 updates" in done.stderr
+    assert "stopped early after 80 of 900 updates in " in done.stdout
+    done = invoke("resume", "run", "--steps", "1000")
+    assert done.exit_code == 0, done.stderr
+    assert "stopped early after 140 of 1,000 updates in " in done.stdout
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 140
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--steps", "10"], "expected 1010 or more"),
+        (["--epochs", "10"], "extended by --steps"),
+        (["--epochs", "10", "--steps", "2000"], "extended by --steps"),
+    ],
+)
+def test_what_cannot_be_extended_is_one_line(straight, invoke, args, words):
+    run, _ = straight(tuple(SHORT))
+    done = invoke("resume", run, *args)
+    assert done.exit_code == 1
+    assert len(done.stderr.splitlines()) == 1 and words in done.stderr
+
+
+def with_checkpoints(folder, run, change):
+    """Copy a run that goes on from checkpoints in which ``change(arrays, state)`` was made."""
+    copy = shutil.copytree(run, folder / "copy", dirs_exist_ok=True)
+    manifest = json.loads((copy / "checkpoints" / "manifest.json").read_text())
+    for name in manifest:
+        path = copy / "checkpoints" / name
+        with np.load(path) as file:
+            arrays = dict(file)
+        state = {**json.loads(arrays["state"].tobytes()), "finished": False}
+        change(arrays, state)
+        arrays["state"] = np.frombuffer(json.dumps(state).encode(), "u1")
+        np.savez(path, **arrays)
+        manifest[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (copy / "checkpoints" / "manifest.json").write_text(json.dumps(manifest))
+    record = json.loads((copy / "run.json").read_text())
+    (copy / "run.json").write_text(json.dumps({**record, "status": "interrupted"}))
+    return copy
+
+
+def assert_damaged(invoke, run, words):
+    done = invoke("resume", run)
+    start = f"nflow: error: {run / 'checkpoints'}: damaged: "
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].startswith(start) and words in done.stderr
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((2**10, 2**10)), np.zeros((2, 2), np.uint8), np.zeros((2, 2))],
+    ids=["shape", "whole numbers", "precision"],
+)
+def test_a_checkpoint_of_another_model_is_one_line(tmp_path, invoke, straight, array):
+    run, _ = straight(tuple(SHORT))
+    copy = with_checkpoints(tmp_path, run, lambda arrays, _: arrays.update({"variable/1": array}))
+    assert_damaged(invoke, copy, "a checkpoint of another model")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("finished", None, "training: finished"),
+        ("Clock", None, "Clock: updates"),
+        ("Clock", [], "Clock: updates"),
+        ("Clock.updates", [], "Clock: updates"),
+        ("Clock.updates", [0, 5], "Clock: expected the updates before and after each"),
+        ("Clock.seconds", ["a"], "Clock: seconds.0"),
+        ("Clock.cold", [10**6], "Clock: expected the updates before and after each"),
+        ("MetricsLog.rows", -1, "MetricsLog: rows"),
+        ("MetricsLog.rows", 1.5, "MetricsLog: rows"),
+        ("MetricsLog.chunks", [[1]], "MetricsLog: chunks.0"),
+        ("Restarts.alive", [99], "Restarts: alive"),
+        ("Restarts.alive", [0] * 2, "Restarts: alive"),
+        ("Restarts.kl", [], "Restarts: kl, updates"),
+        ("Restarts.updates", ["a"], "Restarts: updates.0"),
+    ],
+)
+def test_a_state_that_no_training_has_is_one_line(tmp_path, invoke, straight, path, value, words):
+    run, _ = straight(tuple(SHORT))
+
+    def change(_, state):
+        *above, key = path.split(".")
+        for name in above:
+            state = state[name]
+        state.pop(key)
+        if value is not None:
+            state[key] = value
+
+    assert_damaged(invoke, with_checkpoints(tmp_path, run, change), f"the state of {words}")
+
+
+def test_updates_that_were_not_made_are_one_line(tmp_path, invoke, straight):
+    run, _ = straight(tuple(SHORT))
+
+    def change(arrays, _):
+        counts = [name for name, array in arrays.items() if array.dtype == np.int64]
+        arrays.update(dict.fromkeys(counts, np.array(-5)))
+
+    copy = with_checkpoints(tmp_path, run, change)
+    assert_damaged(invoke, copy, "-5 updates, of which it counts 1010")
+
+
+def test_best_weights_of_another_model_are_one_line(tmp_path, invoke):
+    run = tmp_path / "run"
+    args = ["--steps", "60", "--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
+    done = invoke("fit-2d", "--data", "two-moons", "--k", "1", *args, "--output", run)
+    assert done.exit_code == 0, done.stderr
+    best = "ValidationLog/best_weights/0"
+    copy = with_checkpoints(tmp_path, run, lambda arrays, _: arrays.update({best: np.zeros(9)}))
+    assert_damaged(invoke, copy, "a checkpoint of another model")
+
+
+def test_a_run_that_is_being_written_is_refused(tmp_path, invoke, straight):
+    run, _ = straight(tuple(SHORT))
+    copy = tmp_path / "run"
+    subprocess.run(["cp", "-r", run, copy], check=True)
+    record = json.loads((copy / "run.json").read_text())
+    (copy / "run.json").write_text(json.dumps({**record, "status": "running"}))
+    from nflow_cli.runs.directory import RunDirectory
+
+    with RunDirectory(copy).locked():
+        done = invoke("resume", copy)
+    assert done.exit_code == 1
+    assert "another nflow is writing this run" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

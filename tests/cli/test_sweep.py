@@ -1,0 +1,326 @@
+"""Sweeps as users type them: here, stopped and gone on with, and on a cluster of this machine."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from running import NFLOW, assert_same_run, run_nflow
+
+from nflow_cli.config import presets
+from nflow_cli.runs.directory import RunDirectory
+
+SHORT = ["--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
+FAR = "{name: mixture, weights: [1], means: [[1.0e+30, 0]]}"
+# One target makes every run diverge.
+GRID = ["--preset", "multimodal-planar", *SHORT, "--set", "train.steps=40", "--set", "flow.k=2"]
+GRID += ["--vary", f"target=multimodal,{FAR}", "--seeds", "5"]
+GOOD = "planar-k2,target=1,seed=5"
+BAD = "planar-k2,target=2,seed=5"
+
+
+def status(folder, name):
+    return RunDirectory(folder / name).read_json("run.json")["status"]
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("swept")
+    (folder / "queue.py").write_text("raise ImportError('of the user, not for the workers')\n")
+    return folder / "s", run_nflow(folder, "sweep", *GRID, "--workers", "1", "--output", "s")
+
+
+def test_a_run_that_fails_stops_no_other_and_is_told_of(swept):
+    folder, done = swept
+    assert done.returncode == 1
+    assert (status(folder, GOOD), status(folder, BAD)) == ("completed", "diverged")
+    lines = done.stderr.splitlines()
+    assert lines[-1] == "nflow: error: s: 1 of 2 runs failed; each has a log.txt"
+    (told,) = [line for line in lines if line.startswith("failed: ")]
+    assert told.startswith(f"failed: {BAD}  training diverged at update 1: ")
+    assert "nflow: error: training diverged" in (folder / BAD / "log.txt").read_text()
+    assert "Traceback" not in done.stderr
+
+
+def test_progress_is_plain_lines_and_the_folder_comes_last(swept):
+    folder, done = swept
+    lines = done.stderr.splitlines()
+    assert re.match(r"s: 0 of 2 done, 1 running, 0 failed$", lines[0])
+    ended = [line for line in lines if "; " in line and " of 2 done, " in line]
+    assert len(ended) == 2 and ended[1].endswith("1 of 2 done, 0 running, 1 failed")
+    ended = sorted(ended)
+    assert ended[0].startswith(f"{GOOD}: completed; 1 of 2 done, ")
+    assert ended[1].startswith(f"{BAD}: failed: training diverged at update 1: ")
+    assert done.stdout.splitlines()[-1] == "s"
+    assert done.stdout.splitlines()[0].split()[:4] == ["target", "flow", "K", "seeds"]
+    assert {path.name for path in (folder / "plots").iterdir()} == {"kl.png", "densities.png"}
+
+
+def test_a_run_of_a_sweep_is_a_run_like_any_other(swept):
+    folder, _ = swept
+    run = RunDirectory.open(str(folder / GOOD))
+    record = run.read_json("run.json")
+    assert (record["seed"], record["argv"][0], record["resumed"]) == (5, "sweep", 0)
+    assert (run.path / "plots" / "density.png").is_file()
+    assert "KL(q || p)" in (run.path / "log.txt").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_of_a_sweep_has_the_bits_of_one_alone(swept, tmp_path):
+    run = RunDirectory(swept[0] / GOOD)
+    done = run_nflow(tmp_path, "fit-2d", "--preset", run.path / "config.yaml", "--output", "alone")
+    assert done.returncode == 0, done.stderr
+    assert_same_run(tmp_path / "alone", run.path)
+
+
+@pytest.mark.slow
+def test_the_same_command_trains_only_what_has_not_ended(swept, tmp_path):
+    folder = tmp_path / "s"
+    shutil.copytree(swept[0], folder)
+    shutil.rmtree(folder / BAD)
+    (folder / BAD).mkdir()  # as if the command had been killed as soon as this
+    (folder / BAD / "log.txt").touch()
+    before = contents(folder)
+    done = run_nflow(tmp_path, "sweep", *GRID, "--output", "s")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        1,
+        "s: 1 of 2 done, 1 running, 0 failed",
+    )
+    after = contents(folder)
+    good = [path for path in before if GOOD in path.parts]
+    assert good and {path: after[path] for path in good} == {path: before[path] for path in good}
+
+
+def test_a_damaged_run_is_told_of_and_a_finished_sweep_starts_nothing(swept, tmp_path, invoke):
+    folder = tmp_path / "s"
+    shutil.copytree(swept[0], folder)
+    shutil.rmtree(folder / BAD)
+    grid = ["sweep", *(text.replace(f",{FAR}", "") for text in GRID), "--output", folder]
+    resolved = presets.read_preset(folder / "sweep.yaml")
+    resolved["vary"]["target"] = resolved["vary"]["target"][:1]
+    run = (folder / GOOD).rename(folder / GOOD.replace("target=1", "target=multimodal"))
+    (folder / "sweep.yaml").write_text(json.dumps(resolved))
+    result = invoke(*grid)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == str(folder)
+    resolved["seeds"], words = [5, 6], [*grid, "--seeds", "5,6"]
+    (folder / "sweep.yaml").write_text(json.dumps(resolved))
+    other = folder / run.name.replace("seed=5", "seed=6")
+    shutil.copytree(run, other)
+    written = (run / "config.yaml").read_text().replace("\nseed: 5\n", "\nseed: 6\n")
+    (other / "config.yaml").write_text(written)
+    damaged = other / "run.json"
+    damaged.write_text("{")
+    result = invoke(*words)
+    assert result.exit_code == 1
+    assert f"{damaged}: damaged" in result.stderr.splitlines()[0]
+    # The figures of the others come all the same.
+    assert result.stdout.splitlines()[-1] == str(folder) and run.name in result.stdout
+    assert result.stderr.splitlines()[-1].endswith("1 of 2 runs failed; each has a log.txt")
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "expected"),
+    [
+        ("", 2, "one of SWEEP and --preset is needed"),
+        ("figure3 --preset u1-planar-k2", 2, "one of SWEEP and --preset is needed"),
+        ("figure3 --workers 2 --scheduler tcp://127.0.0.1:1", 2, "--workers is for this machine"),
+        ("figure3 --workers 0", 2, "--workers"),
+        ("figure4", 1, "no preset named 'figure4', and no such file (did you mean 'figure3'?)"),
+        ("u1-planar-k2", 1, "a preset of `nflow fit-2d`, not of sweep; --preset takes it"),
+        ("--preset u1-planar-k", 1, "no preset named 'u1-planar-k'"),
+        ("--preset u1-planar-k2 --vary flow.k", 1, "--vary expects key.path=value,value"),
+        ("--preset u1-planar-k2 --vary flow.k=[2", 1, "--vary flow.k: line 1"),
+        ("--preset u1-planar-k2 --vary flow.kk=2", 1, "flow.kk: unknown key (did you mean 'k'?)"),
+        ("--preset u1-planar-k2 --vary flow.k=2 --vary flow.k=8", 1, "--vary flow.k: given twice"),
+        ("--preset u1-planar-k2 --vary flow.k=2:4", 1, "2:4 is a number to the base 60"),
+        ("--preset u1-planar-k2 --seeds x", 1, "seeds.0: expected a whole number"),
+        ("--preset u1-planar-k2 --seeds 3:1", 1, "seeds: expected first < end"),
+        ("--preset u1-planar-k2 --set flow.k", 1, "--set expects key.path=value"),
+        ("figure3 --set flow.k=many", 1, "flow.k: expected a whole number"),
+        ("mine.yaml", 1, "mine.yaml: vary.flow.k: expected a list. Received: 2"),
+        (
+            "mine.yaml --vary flow.k=2 --set train.steps=x",
+            1,
+            "mine.yaml: other,flow.k=2: set train.steps: expected",
+        ),
+        ("smoke --vary flow.k=2", 1, "of `nflow train-vae`, not of sweep"),
+        ("--preset smoke --set train.batch_size=100000", 1, "at most the 8,000 training images"),
+        ("--preset smoke --set data.name=gone.npz", 1, "gone.npz"),
+        ("figure3 --output mine.yaml", 1, "mine.yaml: "),
+        ("figure3 --output taken", 1, "taken: not empty; --output takes a new folder"),
+    ],
+)
+def test_what_is_wrong_is_told_before_a_run_begins(invoke, tmp_path, line, code, expected):
+    (tmp_path / "mine.yaml").write_text(
+        "command: sweep\npresets: [other.yaml]\nvary: {flow.k: 2}\n"
+    )
+    (tmp_path / "other.yaml").write_text("command: fit-2d\n")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "notes.txt").touch()
+    words = line.split()
+    if "--vary" in words and "mine.yaml" in words:
+        (tmp_path / "mine.yaml").write_text("command: sweep\npresets: [other.yaml]\n")
+    result = invoke("sweep", *words)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert expected in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.rglob("run.json"))
+
+
+def test_options_change_a_sweep_and_a_grid_names_its_own_folder(invoke, tmp_path):
+    (tmp_path / "mine.yaml").write_text("command: sweep\npresets: [u1-planar-k2]\nseeds: '0:9'\n")
+    lock = RunDirectory.at(str(tmp_path / "outputs" / "mine"))
+    with lock.locked():
+        result = invoke("sweep", "mine.yaml", "--seeds", "1,2")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "nflow: error: outputs/mine: another nflow is writing this sweep\n"
+
+
+BEGUN = ["--preset", "multimodal-planar", "--set", "flow.k=2", *SHORT, "--seeds", "0:3"]
+BEGUN += ["--set", "train.checkpoint_seconds=0", "--workers", "2"]
+
+
+def wait_for(condition):
+    for _ in range(1200):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never came")
+
+
+def rows_of(folder):
+    """Return a function that says whether some run of a sweep has begun to train."""
+    return lambda: any(p.stat().st_size > 200 for p in folder.glob("*/metrics.csv"))
+
+
+def stopped(folder, words):
+    """Stop a sweep when its runs have begun to train; return the names of those."""
+    process = subprocess.Popen(
+        [NFLOW, *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_for(rows_of(folder / "s"))
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (130, "")
+    assert errors.splitlines()[-1].startswith("nflow: interrupted; to go on: nflow sweep --preset")
+    assert "Traceback" not in errors
+    begun = [path.parent.name for path in (folder / "s").glob("*/run.json")]
+    assert begun and {status(folder / "s", name) for name in begun} == {"interrupted"}
+    return begun
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_the_runs_and_says_how_to_go_on(tmp_path):
+    stopped(tmp_path, ["sweep", *BEGUN, "--set", "train.steps=1000000000", "--output", "s"])
+
+
+@pytest.mark.slow
+def test_the_same_command_goes_on_after_ctrl_c(tmp_path):
+    words = ["sweep", *BEGUN, "--set", "train.steps=6000", "--output", "s"]
+    begun = stopped(tmp_path, words)
+    done = run_nflow(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    assert {status(tmp_path / "s", p.parent.name) for p in (tmp_path / "s").glob("*/run.json")} == {
+        "completed"
+    }
+    resumed = [RunDirectory(tmp_path / "s" / n).read_json("run.json")["resumed"] for n in begun]
+    assert set(resumed) == {1}
+    run = tmp_path / "s" / begun[0]
+    alone = run_nflow(tmp_path, "fit-2d", "--preset", run / "config.yaml", "--output", "alone")
+    assert alone.returncode == 0, alone.stderr
+    assert_same_run(tmp_path / "alone", run)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Return a function that starts a scheduler and workers here; it returns them."""
+    pytest.importorskip("distributed")
+    processes, file = [], tmp_path / "scheduler.json"
+
+    def start(kind, *args):
+        command = [sys.executable, "-W", "ignore", "-m", f"distributed.cli.dask_{kind}", *args]
+        command += ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file)]
+        folder = tmp_path / f"dask-{len(processes)}"
+        folder.mkdir()
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+        processes.append(subprocess.Popen(command, **quiet))
+        return processes[-1]
+
+    def cluster(count):
+        start("scheduler", "--port", "0")
+        wait_for(file.is_file)
+        address = json.loads(file.read_text())["address"]
+        return address, [start("worker", "--nthreads", "1", "--no-nanny") for _ in range(count)]
+
+    yield cluster
+    for process in reversed(processes):
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.mark.slow
+def test_a_cluster_makes_the_bits_of_this_machine(swept, cluster, tmp_path):
+    address, _ = cluster(1)
+    done = run_nflow(tmp_path, "sweep", *GRID, "--output", "s", "--scheduler", address)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1] == "nflow: error: s: 1 of 2 runs failed; each has a log.txt"
+    assert_same_run(tmp_path / "s" / GOOD, swept[0] / GOOD)
+
+
+@pytest.mark.slow
+def test_a_worker_of_the_cluster_that_is_killed_loses_nothing(cluster, tmp_path):
+    address, workers = cluster(2)
+    finite = [*BEGUN, "--set", "train.steps=6000"]
+    words = [w for w in finite if w not in ("--workers", "2")]
+    process = subprocess.Popen(
+        [NFLOW, "sweep", *words, "--output", "s", "--scheduler", address],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_for(rows_of(tmp_path / "s"))
+        os.kill(workers[0].pid, signal.SIGKILL)
+        _, errors = process.communicate(timeout=240)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    here = run_nflow(tmp_path, "sweep", *finite, "--output", "here")
+    assert here.returncode == 0, here.stderr
+    names = [path.parent.name for path in (tmp_path / "here").glob("*/run.json")]
+    assert len(names) == 3
+    for name in names:
+        assert_same_run(tmp_path / "s" / name, tmp_path / "here" / name)
+    records = [RunDirectory(tmp_path / "s" / n).read_json("run.json") for n in names]
+    assert any(record["resumed"] for record in records)
+
+
+@pytest.mark.slow
+def test_a_sweep_of_vaes(tmp_path):
+    words = ["sweep", "--preset", "smoke", "--vary", "flow.k=0,2", "--set", "train.epochs=1"]
+    done = run_nflow(tmp_path, *words, "--set", "evaluate.importance_samples=2", "--output", "s")
+    assert done.returncode == 0, done.stderr
+    assert "−ELBO" in done.stdout
+    assert {path.stem for path in (tmp_path / "s" / "plots").iterdir()} == {
+        *("negative_elbo", "negative_log_likelihood")
+    }
+    for k in (0, 2):
+        run = tmp_path / "s" / f"mnist-sample-planar-radial,flow.k={k}"
+        preset = run / "config.yaml"
+        alone = run_nflow(tmp_path, "train-vae", "--preset", preset, "--output", f"alone-{k}")
+        assert alone.returncode == 0, alone.stderr
+        assert_same_run(tmp_path / f"alone-{k}", run)

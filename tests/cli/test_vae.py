@@ -1,0 +1,297 @@
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import yaml
+from running import assert_same_run, run_where_keras_is_set_up_otherwise
+
+from nflow_cli.data import images
+from nflow_cli.errors import NflowError
+from nflow_cli.experiments.images import Images
+from nflow_cli.runs.directory import RunDirectory
+
+# In this process a command trains on the backend that Keras was imported with.
+on_tensorflow = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
+)
+PICTURES = ("latent", "reconstructions", "samples", "manifold", "training")
+SMOKE = ["--preset", "smoke", "--epochs", "2"]
+
+
+@pytest.fixture(autouse=True)
+def no_network(tmp_path, monkeypatch):
+    """Keep MNIST out of reach: an empty cache, and an address that leads nowhere."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path.with_name(tmp_path.name + "-keras")))
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(images, "URL", "https://nowhere.invalid/mnist.npz")
+
+
+@pytest.fixture
+def no_tensorflow(monkeypatch):
+    """See to it that an error is found before TensorFlow is asked for."""
+    monkeypatch.setattr("nflow_cli.backend.start_tensorflow", lambda: pytest.fail("too late"))
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nabc"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_while_mnist_is_downloaded_leaves_nothing(
+    invoke, tmp_path, monkeypatch, no_tensorflow, number, code, answer
+):
+    before = signal.getsignal(number)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(images, "URL", f"http://127.0.0.1:{server.getsockname()[1]}/mnist.npz")
+
+        def stop():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(10_000)
+                connection.sendall(answer)
+                time.sleep(0.2)  # for what was sent to be read, if anything
+                os.kill(os.getpid(), number)
+                ended.wait(30)
+
+        ended = threading.Event()
+        thread = threading.Thread(target=stop)
+        thread.start()
+        result = invoke("train-vae", "--flows", "4")
+        ended.set()
+        thread.join()
+    assert result.exit_code == code
+    first, last = result.stderr.splitlines()
+    assert first.startswith("downloading MNIST") and "nflow: interrupted; to run it again" in last
+    assert not list(tmp_path.iterdir()) and signal.getsignal(number) is before
+
+
+GREY = np.random.default_rng(0).integers(0, 256, (30, 28, 28), dtype=np.uint8)
+
+
+def write_data(folder):
+    def save(name, **arrays):
+        np.savez(folder / name, **arrays)
+
+    save("good.npz", x_train=GREY, x_test=GREY[:10])
+    save("key.npz", images=GREY, x_test=GREY)
+    save("floats.npz", x_train=GREY / 255, x_test=GREY / 255)
+    save("nan.npz", x_train=np.full((5, 28, 28), np.nan), x_test=GREY)
+    save("empty.npz", x_train=GREY[:0], x_test=GREY)
+    save("size.npz", x_train=GREY[:, 1:], x_test=GREY)
+    save("pickle.npz", x_train=np.array([None, {}]), x_test=GREY)
+    save("labels.npz", x_train=GREY, y_train=np.arange(29), x_test=GREY)
+    content = (folder / "good.npz").read_bytes()
+    (folder / "cut.npz").write_bytes(content[: len(content) // 2])
+    (folder / "nothing.npz").write_bytes(b"")
+    with zipfile.ZipFile(folder / "text.npz", "w") as archive:
+        archive.writestr("x_train.npy", "hello")
+        archive.writestr("x_test.npy", "hello")
+    (folder / "idx").mkdir()
+    (folder / "idx" / "train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03")
+    (folder / "taken").mkdir()
+    (folder / "taken" / "notes.txt").touch()
+    (folder / "unknown.yaml").write_text("command: train-vae\nmodel: {latents: 2}\n")
+    (folder / "whole.yaml").write_text(
+        "command: train-vae\ndata: {name: good.npz}\n"
+        "train: {batch_size: 10, early_stopping: {images: 30}}\n"
+    )
+
+
+SAMPLE = "--data mnist-sample"
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "expected"),
+    [
+        ("--flows -1", 2, "'--flows': -1 is not in the range"),
+        ("--flows 10001", 2, "'--flows': 10001 is not in the range"),
+        ("--flows some", 2, "'--flows': 'some' is not a valid integer"),
+        ("--epochs 0", 2, "'--epochs': 0 is not in the range"),
+        ("--batch-size 0", 2, "'--batch-size': 0 is not in the range"),
+        ("--learning-rate nan", 2, "'nan' is not a number"),
+        ("--seed -1", 2, "'--seed': -1 is not in the range"),
+        ("--k 3", 2, "No such option"),
+        ("--data", 2, "'--data' requires an argument"),
+        ("extra", 2, "unexpected extra argument"),
+        ("--data key.npz", 1, "key.npz: expected the keys x_train and x_test; received images"),
+        ("--data floats.npz", 1, "floats.npz: x_train holds floats"),
+        ("--data nan.npz", 1, "nan.npz: x_train holds floats"),
+        ("--data empty.npz", 1, "empty.npz: x_train is empty"),
+        ("--data size.npz", 1, "expected (n, 28, 28); received dtype uint8, shape (30, 27, 28)"),
+        ("--data pickle.npz", 1, "pickle.npz: x_train holds pickled Python objects"),
+        ("--data labels.npz", 1, "y_train: expected 30 labels"),
+        ("--data cut.npz", 1, "cut.npz: cannot be read"),
+        ("--data nothing.npz", 1, "nothing.npz: cannot be read"),
+        ("--data text.npz", 1, "text.npz: cannot be read"),
+        ("--data idx", 1, "idx: no t10k-images"),
+        ("--data no/such.npz", 1, "'no/such.npz': no such data set; expected mnist, mnist-sample"),
+        ("--data ''", 2, "expected a value. Received: ''"),
+        ("--data good.npz --batch-size 31", 1, "at most the 30 training images. Received: 31"),
+        ("--data good.npz", 1, "at most the 30 training images. Received: 100"),
+        ("--preset whole.yaml", 1, "the 0 training images left by the validation split"),
+        (f"{SAMPLE} --set train.early_stopping={{images: 8000}}", 1, "at most the 0 training"),
+        (f"{SAMPLE} --set train.early_stopping={{images: 9000}}", 1, "at most the 0 training"),
+        (f"{SAMPLE} --set model.latent_dim=1", 1, "latent_dim: expected a number not less than 2"),
+        (f"{SAMPLE} --set model.network=dense", 1, "model.network: expected 'relu', 'maxout'"),
+        (f"{SAMPLE} --set model.hidden=[]", 1, "model.hidden: expected 1 or more items"),
+        (f"{SAMPLE} --set model.network=gated-conv", 1, "expected one width for gated-conv, not 2"),
+        (f"{SAMPLE} --set flow.pattern=[planr]", 1, "did you mean 'planar'"),
+        (f"{SAMPLE} --set flow.k=-2", 1, "flow.k: expected a number not less than 0"),
+        (f"{SAMPLE} --set data.binarization=dither", 1, "data.binarization: expected 'stochastic'"),
+        (f"{SAMPLE} --set train.warm_up.kind=joint", 1, "did you mean 'log-joint'"),
+        (f"{SAMPLE} --set train.steps=5", 1, "train.steps: unknown key"),
+        (f"{SAMPLE} --set evaluate.importance_samples=0", 1, "importance_samples: expected"),
+        (f"{SAMPLE} --output taken", 1, "taken: not empty; --output takes a new folder"),
+        (f"{SAMPLE} --output good.npz", 1, "good.npz: "),
+        ("--preset nothing", 1, "no preset named 'nothing'"),
+        ("--preset smok", 1, "did you mean 'smoke'"),
+        ("--preset unknown.yaml", 1, "model.latents: unknown key (did you mean 'latent_dim'?)"),
+        ("--preset multimodal-planar", 1, "a preset of `nflow fit-2d`, not of train-vae"),
+        ("--no-fallback", 1, "mnist: not in "),
+    ],
+)
+def test_a_bad_input_is_one_line_before_tensorflow_and_a_run_directory(
+    invoke, no_tensorflow, tmp_path, line, code, expected
+):
+    write_data(tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    words = line.replace(": ", ":\0").split()
+    result = invoke("train-vae", *(word.replace("\0", " ").strip("'") for word in words))
+    assert (result.exit_code, result.stdout) == (code, "")
+    lines = [text for text in result.stderr.splitlines() if not text.startswith("downloading")]
+    assert expected in lines[-1]
+    assert lines[-1].startswith("Error: " if code == 2 else "nflow: error: ")
+    assert len(lines) == 1 or (code == 2 and lines[0].startswith("Usage: nflow train-vae"))
+    assert "Traceback" not in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_fit_2d_refuses_a_preset_of_train_vae(invoke, no_tensorflow, tmp_path):
+    result = invoke("fit-2d", "--preset", "smoke")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert "a preset of `nflow train-vae`, not of fit-2d" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["mnist-mlp", "mnist-rezende2015", "mnist-sylvester2018"])
+def test_a_preset_beside_published_figures_trains_on_all_of_mnist_or_not_at_all(
+    invoke, no_tensorflow, tmp_path, name
+):
+    result = invoke("train-vae", "--preset", name)
+    assert (result.exit_code, result.stdout) == (1, "")
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("nflow: error: mnist: not in ") and "mnist-sample, 10,000 of" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_of_published_figures_begins_nothing_without_mnist(invoke, tmp_path):
+    result = invoke("sweep", "table2", "--output", "s")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[-1].startswith("nflow: error: mnist: not in ")
+    assert not list(tmp_path.rglob("run.json"))
+
+
+def test_without_network_and_cache_the_sample_is_taken_with_a_warning(
+    invoke, monkeypatch, tmp_path
+):
+    taken = []
+
+    def fit(experiment, directory, images, programs):
+        taken.append(images.name)
+        raise NflowError("stopped by the test")
+
+    monkeypatch.setattr("nflow_cli.backend.start_tensorflow", lambda: None)
+    monkeypatch.setattr(Images, "fit", fit)
+    result = invoke("train-vae", "--output", "run")
+    assert taken == ["mnist-sample"]
+    warnings = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 1
+    assert "using the embedded sample" in warnings[0] and "do not compare" in warnings[0]
+    # The preset that repeats the run still asks for MNIST.
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["data"]["name"] == "mnist"
+
+
+@pytest.fixture(scope="module")
+def smoke_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("smoke")
+    done = run_where_keras_is_set_up_otherwise(folder, "train-vae", *SMOKE)
+    return folder / done.stdout.splitlines()[-1], done
+
+
+def test_a_run_writes_all_its_files_and_prints_its_folder_last(smoke_run):
+    path, done = smoke_run
+    assert path.parent.name == "outputs" and path.name.endswith("-smoke")
+    assert {file.name for file in path.iterdir()} == {
+        *("config.yaml", "run.json", "metrics.csv", "summary.json", "model.keras"),
+        *("evaluation.npz", "estimates.npz", "plots", "checkpoints"),
+    }
+    assert {file.name for file in (path / "plots").iterdir()} >= {f"{n}.png" for n in PICTURES}
+    run = RunDirectory.open(str(path))
+    assert list(run.read_metrics()["epoch"]) == [1, 2]
+    assert list(run.read_metrics()["update"]) == [80, 160]
+    record, summary = run.read_json("run.json"), run.read_json("summary.json")
+    assert (record["status"], record["command"]) == ("completed", "train-vae")
+    assert record["argv"] == ["train-vae", *SMOKE]
+    assert record["data"] == {"name": "mnist-sample", "sha256": images.SAMPLE_SHA256}
+    assert set(summary) >= {
+        *("flow", "k", "amortized", "seed", "epochs", "reconstruction", "kl", "negative_elbo"),
+        *("negative_log_likelihood", "nll_standard_error", "nll_samples", "binarization"),
+        *("data", "compile_seconds", "seconds_per_epoch"),
+    }
+    assert summary["data"] == {**record["data"], "n_train": 8000, "n_test": 2000}
+    assert (summary["flow"], summary["k"], summary["epochs"]) == ("planar,radial", 4, 2)
+    assert 0 < summary["negative_log_likelihood"] < summary["negative_elbo"] < 784 * np.log(2)
+    for name in ("negative_elbo", "negative_log_likelihood"):
+        assert f"{summary[name]:.2f}" in done.stdout
+
+
+def test_stderr_is_progress_alone_even_where_keras_is_set_up_otherwise(smoke_run):
+    lines = smoke_run[1].stderr.splitlines()
+    assert lines
+    assert all(line.startswith("training: ") and "/160 updates, epoch " in line for line in lines)
+
+
+def test_the_config_of_a_run_holds_what_was_asked_for(smoke_run):
+    written = yaml.safe_load((smoke_run[0] / "config.yaml").read_text())
+    assert (written["command"], written["train"]["epochs"]) == ("train-vae", 2)
+    assert (written["data"]["name"], written["flow"]["k"]) == ("mnist-sample", 4)
+
+
+@pytest.mark.slow
+@on_tensorflow
+def test_the_config_of_a_run_repeats_it_bit_for_bit(invoke, tmp_path, smoke_run):
+    path, again = smoke_run[0], tmp_path / "again"
+    result = invoke("train-vae", "--preset", path / "config.yaml", "--output", again)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == str(again)
+    assert (again / "config.yaml").read_bytes() == (path / "config.yaml").read_bytes()
+    assert_same_run(again, path)
+
+
+def test_plot_draws_a_run_again(invoke, tmp_path, smoke_run):
+    copy = tmp_path / "copy"
+    shutil.copytree(smoke_run[0], copy, ignore=shutil.ignore_patterns("plots"))
+    result = invoke("plot", copy, "--format", "svg")
+    assert (result.exit_code, result.stderr) == (0, "")
+    paths = [Path(line) for line in result.stdout.splitlines()]
+    assert [path.name for path in paths] == [f"{name}.svg" for name in PICTURES]
+    assert all(path.stat().st_size > 1000 for path in paths)
+
+
+@pytest.mark.slow
+@on_tensorflow
+def test_the_whole_mnist_is_trained_on(invoke, tmp_path):
+    mnist = os.environ.get("NFLOW_MNIST")
+    if not mnist:
+        pytest.skip("NFLOW_MNIST does not give the path of the whole MNIST")
+    few = ["--set", "evaluate.importance_samples=5", "--output", tmp_path / "run"]
+    result = invoke("train-vae", "--data", mnist, "--flows", "4", "--epochs", "1", *few)
+    assert result.exit_code == 0, result.stderr
+    summary = RunDirectory(tmp_path / "run").read_json("summary.json")
+    assert (summary["data"]["n_train"], summary["data"]["n_test"]) == (60_000, 10_000)
+    assert summary["negative_elbo"] < 250  # nats of an image: after an epoch, a good part is known

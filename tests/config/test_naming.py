@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from nflow_cli.config import naming
+from nflow_cli.config.presets import validate
+from nflow_cli.data import images
+from nflow_cli.experiments import data as run_data
+
+
+@pytest.fixture
+def name_of(invoke, tmp_path, monkeypatch):
+    """Return a function that gives the name of the run that a command would begin."""
+    runs = []
+    monkeypatch.setattr("nflow_cli.experiments.run.carry_out", lambda _, run, *__: runs.append(run))
+    for module in (images, run_data):
+        monkeypatch.setattr(module, "load_images", lambda *_, **__: images._sample())
+    np.save(tmp_path / "mine.npy", np.random.default_rng(0).normal(size=(40, 2)))
+    (tmp_path / "free.yaml").write_text("command: fit-2d\ntarget: u2\n")
+
+    def name_of(line):
+        result = invoke(*line.split())
+        assert result.exit_code == 0, result.stderr
+        return runs[-1].path.name.split("-", 2)[2]
+
+    return name_of
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("--flow planar --k 8", "multimodal-planar"),
+        ("--flow radial --k 8", "gaussian-from-uniform-radial"),
+        ("--flow radial --k 1", "gaussian-from-uniform-radial-k1"),
+        ("--preset u3-planar-k8 --steps 5 --seed 3 --restarts 1", "u3-planar-k8"),
+        ("--preset custom-mixture", "custom-mixture"),
+        ("--preset free.yaml --set train.batch_size=9", "free"),
+        ("--preset free.yaml --k 9", "u2-planar-k9"),
+        ("--flow planar,radial --k 6 --target u1", "u1-planar-radial-k6"),
+        ("--target u1", "u1-planar-k8"),
+        ("--target U1 --k 32", "u1-planar-k32"),
+        ("--target u4 --k 0", "u4-k0"),
+        ("--preset u1-planar-k2 --set base=uniform-box", "u1-planar-k2"),
+        ("--preset custom-mixture --set target.weights=[1,1,1]", "mixture-planar-k16"),
+        ("--data two-moons", "points-planar-k32"),
+        ("--data two-moons --k 8", "two-moons-planar-k8"),
+        ("--data pinwheel --flow planar,radial", "pinwheel-planar-radial-k32"),
+        ("--data mine.npy --k 4", "mine-planar-k4"),
+    ],
+)
+def test_a_fit_is_named_after_its_preset_or_after_what_runs(name_of, line, name):
+    assert name_of(f"fit-2d {line}") == name
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("", "mnist"),
+        ("--flows 16 --epochs 2", "mnist"),
+        ("--flows 4", "mnist-planar-radial-k4"),
+        ("--data some/digits.npz", "digits-planar-radial-k16"),
+        ("--preset mnist-mlp --flows 0", "mnist-k0"),
+        ("--preset mnist-mlp --no-fallback", "mnist-mlp"),
+        ("--preset mnist-mlp --set model.latent_dim=2", "mnist-planar-k20"),
+    ],
+)
+def test_a_vae_is_named_after_its_preset_or_after_what_runs(name_of, line, name):
+    assert name_of(f"train-vae {line}") == name
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("a b/c d.csv", "c_d"), ("..", "data"), ("x\n\x1b[31m.csv", "x_31m"), (99 * "é", 40 * "é")],
+)
+def test_the_name_of_a_file_becomes_letters_that_any_folder_takes(name, word):
+    settings = validate({"command": "fit-2d", "data": name, "flow": {"k": 2}}, "a test")
+    assert naming.made_name(settings) == f"{word}-planar-k2"
+
+
+def test_many_flows_in_turn_are_not_all_named():
+    flow = {"pattern": 20 * ["planar", "radial"], "k": 40}
+    assert naming.made_name(validate({"command": "fit-2d", "flow": flow}, "a test")) == (
+        "multimodal-mixed-k40"
+    )

@@ -1,0 +1,106 @@
+"""Presets that would take all the time or memory there is."""
+
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nflow_cli.config import presets
+from nflow_cli.errors import ConfigError
+
+
+def complaint(tmp_path, text):
+    """Return what is wrong with a preset, after the name of its file."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        presets.validate(presets.read_preset(path), str(path))
+    line = str(caught.value)
+    assert line.startswith(f"{path}: ") and "\n" not in line and len(line) < 600
+    return line.removeprefix(f"{path}: ")
+
+
+def laughs():
+    """Return a billion values in nine lines, each ten aliases of the one before."""
+    lines = [f"a0: &a0 [{', '.join(10 * 'x')}]"]
+    lines += [f"a{i}: &a{i} [{', '.join(10 * [f'*a{i - 1}'])}]" for i in range(1, 9)]
+    return "\n".join(lines)
+
+
+def test_a_billion_laughs_are_refused_before_they_are_built(tmp_path):
+    start = time.monotonic()
+    assert "line 5 more than 20,000 values, aliases" in complaint(tmp_path, laughs())
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [10**6 * "[", 500_000 * "- ", "seed: [" + 500_000 * "1,", 130_000 * "a: {", 250_000 * "x y "],
+    ids=["brackets", "dashes", "items", "maps", "words"],
+)
+def test_a_large_file_is_refused_in_bounded_time(tmp_path, text):
+    start = time.monotonic()
+    complaint(tmp_path, text)
+    assert time.monotonic() - start < 10
+
+
+def test_a_file_beyond_a_mebibyte_is_not_parsed(tmp_path):
+    text = "command: fit-2d\n" + (presets.MAX_BYTES - 15) * "#"
+    assert complaint(tmp_path, text) == "expected a preset of at most 1,048,576 bytes"
+    assert presets.parse_yaml(text[:-1], "mine") == {"command": "fit-2d"}
+    with pytest.raises(ConfigError, match=r"/dev/zero: expected a preset of at most"):
+        presets.read_preset(Path("/dev/zero"))
+
+
+def test_a_mixture_of_a_thousand_gaussians_with_aliases_is_within_the_limits():
+    mixture = {
+        "name": "mixture",
+        "weights": 1000 * [1],
+        "means": [[i, i] for i in range(1000)],
+        "covariances": 1000 * [[[1, 0], [0, 1]]],  # dumped as an anchor and 999 aliases
+    }
+    text = yaml.safe_dump({"command": "fit-2d", "target": mixture})
+    assert text.count("*id") == 999
+    assert (
+        len(presets.validate(presets.parse_yaml(text, "mine"), "mine").target.covariances) == 1000
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (3000 * "[", "nested deeper than 20 levels"),
+        (3000 * "{a: ", "nested deeper than 20 levels"),
+        (30_000 * "- ", "nested deeper than 20 levels"),
+        ("{" + laughs().replace("\n", ", ") + "}", "more than 20,000 values"),
+        ("\udcff", "not valid YAML"),
+        ("0x" + 5000 * "f", "more than 100 digits"),
+    ],
+)
+def test_a_value_of_set_keeps_to_the_limits_of_a_file(value, expected):
+    with pytest.raises(ConfigError, match=expected) as caught:
+        presets.parse_assignment(f"seed={value}")
+    assert str(caught.value).startswith("--set seed: ")
+    assert len(str(caught.value)) < 200 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("command", ["fit-2d", "train-vae"])
+def test_no_path_is_longer_than_paths_are(tmp_path, command):
+    line = complaint(tmp_path, f"command: {command}\ndata: {{name: {5000 * 'a'}}}\n")
+    assert line.startswith("data.name: expected text of at most 4096 letters")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model: {hidden: [100000, 100000]}",
+        "model: {hidden: [100000], latent_dim: 10000}",
+        "model: {network: maxout, hidden: [20000]}",
+        "model: {network: gated-conv, hidden: [100000]}",
+        "flow: {k: 10000}",
+    ],
+)
+def test_a_vae_that_would_take_all_the_memory_is_refused(tmp_path, text):
+    line = complaint(tmp_path, f"command: train-vae\n{text}\n")
+    assert line.startswith("flow: expected at most 100,000,000 weights in all, not about ")

@@ -1,0 +1,402 @@
+import gzip
+import hashlib
+import http.server
+import io
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+
+import numpy as np
+import pytest
+
+import nflow_cli
+from nflow_cli.data import images
+from nflow_cli.data.images import load_images
+from nflow_cli.errors import DataError
+from nflow_cli.runs import npz as npz_files
+
+RNG = np.random.default_rng(5)
+X_TRAIN = RNG.integers(0, 256, (6, 28, 28), dtype=np.uint8)
+X_TEST = RNG.integers(0, 256, (4, 28, 28), dtype=np.uint8)
+Y_TRAIN, Y_TEST = np.arange(6, dtype=np.uint8), np.arange(4, dtype=np.uint8)
+GOOD = {"x_train": X_TRAIN, "y_train": Y_TRAIN, "x_test": X_TEST, "y_test": Y_TEST}
+IDX = {
+    "x_train": "train-images-idx3-ubyte",
+    "y_train": "train-labels-idx1-ubyte",
+    "x_test": "t10k-images-idx3-ubyte",
+    "y_test": "t10k-labels-idx1-ubyte",
+}
+
+
+def idx(array):
+    return np.array([0x800 + array.ndim, *array.shape], ">u4").tobytes() + array.tobytes()
+
+
+def write_idx(prefix, replaced=(), suffix="", rename=str):
+    for key, array in GOOD.items():
+        content = dict(replaced).get(key, idx(array))
+        if content is not None:
+            content = gzip.compress(content) if suffix == ".gz" else content
+            with open(f"{prefix}{rename(IDX[key])}{suffix}", "wb") as file:
+                file.write(content)
+
+
+def npz(compression=zipfile.ZIP_DEFLATED, **replaced):
+    """Return the bytes of a good file with some of its arrays (or .npy contents) replaced."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for key, array in {**GOOD, **replaced}.items():
+            if isinstance(array, np.ndarray):
+                npy = io.BytesIO()
+                np.save(npy, array, allow_pickle=True)
+                array = npy.getvalue()
+            if array is not None:
+                archive.writestr(zipfile.ZipInfo(f"{key}.npy"), array, compression)
+    return buffer.getvalue()
+
+
+def npy(header, content=b""):
+    header = header.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + content
+
+
+def claiming(shape):
+    return npy(f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}", bytes(784))
+
+
+def flipped(at, bits):
+    content = bytearray(npz())
+    content[at] ^= bits
+    return bytes(content)
+
+
+def assert_good(loaded, labels=True):
+    assert (loaded.n_train, loaded.n_test) == (6, 4)
+    for key, array in GOOD.items():
+        got = getattr(loaded, key)
+        if key.startswith("y") and not labels:
+            assert got is None
+            continue
+        assert got.dtype == np.uint8 and not got.flags.writeable
+        np.testing.assert_array_equal(got, array)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        npz(),
+        npz(zipfile.ZIP_STORED),
+        npz(x_train=np.asfortranarray(X_TRAIN)),
+        npz(y_train=Y_TRAIN.astype(np.int64), y_test=Y_TEST.astype(">i4")),
+        npz(more=np.array([None]), notes=b"text"),
+    ],
+    ids=["deflated", "stored", "fortran", "int-labels", "other-keys"],
+)
+def test_npz(tmp_path, content):
+    path = tmp_path / "d.npz"
+    path.write_bytes(content)
+    loaded = load_images(str(path))
+    assert_good(loaded)
+    assert loaded.name == str(path)
+    expected = b"".join(array.tobytes() for array in GOOD.values())
+    assert loaded.sha256 == hashlib.sha256(expected).hexdigest()
+
+
+def test_labels_are_optional_and_home_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.savez(tmp_path / "d.npz", x_train=X_TRAIN, x_test=X_TEST)
+    loaded = load_images("~/d.npz")
+    assert_good(loaded, labels=False)
+    assert loaded.sha256 == hashlib.sha256(X_TRAIN.tobytes() + X_TEST.tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("rename", [str, lambda name: name.replace("-idx", ".idx")])
+@pytest.mark.parametrize("prefix", ["", "emnist-digits-"])
+def test_idx(tmp_path, suffix, rename, prefix):
+    write_idx(f"{tmp_path}/{prefix}", suffix=suffix, rename=rename)
+    loaded = load_images(f"{tmp_path}/{prefix}" if prefix else str(tmp_path))
+    assert_good(loaded)
+    np.savez(tmp_path / "d.npz", **GOOD)
+    assert loaded.sha256 == load_images(str(tmp_path / "d.npz")).sha256
+
+
+def test_idx_without_labels_and_with_test_files_of_emnist(tmp_path):
+    unlabelled = {"y_train": None, "y_test": None}
+    write_idx(f"{tmp_path}/", unlabelled, rename=lambda name: name.replace("t10k", "test"))
+    assert_good(load_images(str(tmp_path)), labels=False)
+
+
+BAD_NPZ = {
+    "not-a-zip": (b"<html>404</html>", "cannot be read.*expected an .npz"),
+    "nothing": (b"", "cannot be read"),
+    "truncated": (npz()[:-400], "cannot be read"),
+    "corrupt": (flipped(2000, 0xFF), "cannot be read"),
+    "encrypted": (flipped(npz().index(b"PK\x01\x02") + 8, 1), "cannot be read.*encrypted"),
+    "bzip2": (npz(zipfile.ZIP_BZIP2), "expected deflated, received method 12"),
+    "no-train": (npz(x_train=None), "expected the keys x_train.*received y_train"),
+    "no-test": (npz(x_test=None), "expected the keys.*received x_train"),
+    "not-npy": (npz(x_train=b"hello"), "cannot be read"),
+    "bad-header": (npz(x_train=npy("{'descr': ")), "cannot be read"),
+    "nested-header": (npz(x_train=npy("-" * 9000 + "1")), "cannot be read"),
+    "pickled": (npz(x_train=np.array([{}, None])), "x_train holds pickled.*never loaded"),
+    "pickled-labels": (npz(y_train=np.array([None] * 6)), "y_train holds pickled"),
+    "floats": (npz(x_train=X_TRAIN / np.float32(255)), r"floats \(images in 0-1.*dtype float32"),
+    "nan": (npz(x_test=np.full((4, 28, 28), np.nan)), "floats.*dtype float64"),
+    "int64": (npz(x_test=X_TEST.astype(np.int64)), "x_test has the wrong type.*uint8.*int64"),
+    "flat": (npz(x_train=X_TRAIN.reshape(6, 784)), r"shape; expected \(n, 28, 28\).*\(6, 784\)"),
+    "channels": (npz(x_train=X_TRAIN[..., None]), r"shape.*\(6, 28, 28, 1\)"),
+    "cifar": (npz(x_train=np.ones((2, 32, 32), np.uint8)), r"shape.*\(2, 32, 32\)"),
+    "no-images": (npz(x_train=X_TRAIN[:0]), "x_train is empty; expected at least one"),
+    "binary": (npz(x_train=X_TRAIN // 128), "above 1 in 0-255; received 6 in 0-1"),
+    "black": (npz(x_test=0 * X_TEST), "x_test: expected 4 images.*received 4 in 0-0"),
+    "few-labels": (npz(y_train=Y_TRAIN[:5]), "y_train: expected 6 labels.*received 5 in 0-4"),
+    "negative": (npz(y_test=-Y_TEST.astype(int)), "y_test: expected 4 labels.*received 4 in -3-0"),
+    "big-labels": (npz(y_test=Y_TEST.astype(int) + 300), "received 4 in 300-303"),
+    "one-hot": (npz(y_train=np.eye(6, dtype=int)), r"y_train has the wrong shape; expected \(n,\)"),
+    "float-labels": (npz(y_train=Y_TRAIN / 2), "y_train has the wrong type; expected integer"),
+    "short": (npz(x_train=claiming("(6, 28, 28)")), "expected 4,704 bytes, received 784"),
+    "vast": (npz(x_train=claiming(f"({10**15}, 28, 28)")), "bytes, received 784"),
+    "surplus": (npz(x_train=claiming("(1, 28, 28)") + b"!"), "784 bytes, received more"),
+    "npz-in-npz": (npz(y_train=npz()), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_NPZ)
+def test_bad_npz(tmp_path, case):
+    content, message = BAD_NPZ[case]
+    path = tmp_path / "d.npz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        load_images(str(path))
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+GZ = gzip.compress(idx(X_TRAIN))
+BAD_IDX = {
+    "no-test": ({"x_test": None}, "", "no t10k-images-idx3-ubyte"),
+    "no-train": ({"x_train": None}, "", "no train-images-idx3-ubyte"),
+    "magic": ({"x_train": idx(Y_TRAIN)}, "", "magic number 0x00000803, received 00000801"),
+    "empty-file": ({"x_train": b""}, "", "received nothing"),
+    "cut-header": ({"x_train": idx(X_TRAIN)[:9]}, "", "cannot be read"),
+    "no-images": ({"x_train": idx(X_TRAIN[:0])}, "", "is empty"),
+    "shape": ({"x_test": idx(X_TEST[:, 1:])}, "", r"expected \(n, 28, 28\).*\(4, 27, 28\)"),
+    "short": ({"x_train": idx(X_TRAIN)[:-1]}, "", "expected 4,704 bytes, received 4,703"),
+    "long": ({"x_train": idx(X_TRAIN) + b"!"}, "", "expected 4,704 bytes, received more"),
+    "labels": ({"y_test": idx(Y_TRAIN)}, "", "y_test: expected 4 labels.*received 6 in 0-5"),
+    "huge": ({"x_train": np.array([0x803, 2**32 - 1, 28, 28], ">u4").tobytes()}, "", "at most 2,1"),
+    "gz-short": ({"x_train": idx(X_TRAIN)[:-9]}, ".gz", "received 4,695"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_IDX)
+def test_bad_idx(tmp_path, case):
+    replaced, suffix, message = BAD_IDX[case]
+    write_idx(f"{tmp_path}/", replaced, suffix)
+    with pytest.raises(DataError, match=message) as caught:
+        load_images(str(tmp_path))
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [GZ[:-6], GZ[:-300], idx(X_TRAIN), GZ[:-6] + b"\0" * 6])
+def test_bad_gzip(tmp_path, content):
+    write_idx(f"{tmp_path}/", suffix=".gz")
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(content)
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte.gz: cannot be read"):
+        load_images(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["minst", "", "no/such.npz", "x" * 5000, "a\0b"])
+def test_no_such_data_set(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="no such data set; expected mnist, mnist-sample"):
+        load_images(name)
+
+
+def test_size_is_checked_before_anything_is_unpacked(tmp_path, monkeypatch):
+    bomb = np.zeros((40_000, 28, 28), np.uint8)
+    (tmp_path / "d.npz").write_bytes(npz(x_train=bomb))
+    write_idx(f"{tmp_path}/", {"x_train": idx(bomb)}, ".gz")
+    monkeypatch.setattr(npz_files, "MAX_BYTES", 10**7)
+    monkeypatch.setattr(np, "frombuffer", None)
+    for path in (tmp_path, tmp_path / "d.npz"):
+        with pytest.raises(DataError, match="at most 10,000,000 bytes unpacked, received 31,3"):
+            load_images(str(path))
+
+
+def test_every_truncation_and_flip_is_refused_or_harmless(tmp_path):
+    content, path = npz(x_train=X_TRAIN[:1], y_train=None, y_test=None), tmp_path / "d.npz"
+    damaged = [content[:n] for n in range(0, len(content), 97)]
+    for i in range(0, len(content), 7):
+        damaged.append(content[:i] + bytes([content[i] ^ 1 << i % 8]) + content[i + 1 :])
+    refused = 0
+    for bad in damaged:
+        path.write_bytes(bad)
+        try:
+            loaded = load_images(str(path))
+            np.testing.assert_array_equal(loaded.x_train, X_TRAIN[:1])
+        except DataError:
+            refused += 1
+    assert refused > 0.9 * len(damaged)
+
+
+def test_sample():
+    sample = load_images("mnist-sample")
+    assert (sample.name, sample.sha256) == ("mnist-sample", images.SAMPLE_SHA256)
+    assert sample.x_train.shape == (8000, 28, 28) and sample.x_test.shape == (2000, 28, 28)
+    assert np.bincount(sample.y_train).tolist() == [800] * 10
+    assert np.bincount(sample.y_test).tolist() == [200] * 10
+    path = os.path.join(os.path.dirname(nflow_cli.__file__), "mnist_sample.npz")
+    assert os.path.getsize(path) < 2 * 10**6
+    with zipfile.ZipFile(path) as archive:
+        text = archive.read("README.txt").decode()
+    assert all(word in text for word in ("LeCun", "Cortes", "Burges", "CC BY-SA 3.0"))
+
+
+def test_an_altered_sample_is_refused(monkeypatch):
+    monkeypatch.setattr(images, "SAMPLE_SHA256", "0" * 64)
+    with pytest.raises(DataError, match=r"mnist_sample.npz.*expected SHA-256 0000"):
+        load_images("mnist-sample")
+
+
+def test_the_sample_is_drawn_as_documented():
+    path = os.environ.get("NFLOW_MNIST")
+    if not path:
+        pytest.skip("NFLOW_MNIST does not give the path of the whole MNIST")
+    mnist, sample = load_images(path), load_images("mnist-sample")
+    assert (mnist.n_train, mnist.n_test) == (60_000, 10_000)
+    assert mnist.x_train.mean() == pytest.approx(255 * 0.1307, abs=0.02)  # the well-known mean
+    keys = np.split(np.random.PCG64(0).random_raw(70_000), [60_000])
+    for part, key, size in zip(("train", "test"), keys, (800, 200)):
+        x, y = getattr(mnist, f"x_{part}"), getattr(mnist, f"y_{part}")
+        taken = [np.flatnonzero(y == digit) for digit in range(10)]
+        taken = np.sort(np.concatenate([i[np.argsort(key[i])[:size]] for i in taken]))
+        np.testing.assert_array_equal(x[taken], getattr(sample, f"x_{part}"))
+        np.testing.assert_array_equal(y[taken], getattr(sample, f"y_{part}"))
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """Serve a small MNIST on loopback, its checksum the one expected; ``reply`` can be changed."""
+    reply = {"status": 200, "content": npz(), "length": len(npz()), "pause": 0.0, "asked": 0}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            reply["asked"] += 1
+            time.sleep(reply["pause"])
+            self.send_response(reply["status"])
+            self.send_header("Content-Length", str(reply["length"]))
+            self.end_headers()
+            self.wfile.write(reply["content"])
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    server.handle_error = lambda *_: None
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(images, "URL", f"http://127.0.0.1:{server.server_port}/mnist.npz")
+    monkeypatch.setattr(images, "MNIST_SHA256", hashlib.sha256(npz()).hexdigest())
+    yield reply
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_download_is_verified_kept_and_not_repeated(tmp_path, served):
+    lines = []
+    loaded = load_images("mnist", notify=lines.append)
+    assert_good(loaded)
+    assert loaded.name == "mnist"
+    assert images.URL in lines[0] and "MB" in lines[-1]
+    kept = tmp_path / "keras" / "datasets" / "mnist.npz"
+    assert kept.read_bytes() == npz() and stat.S_IMODE(kept.stat().st_mode) == 0o644
+    assert os.listdir(kept.parent) == ["mnist.npz"]
+    assert_good(load_images("mnist", notify=pytest.fail))
+    assert served["asked"] == 1
+
+
+def test_a_damaged_cache_is_downloaded_again(tmp_path, served):
+    kept = tmp_path / "keras" / "datasets" / "mnist.npz"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(npz()[:-1])
+    lines = []
+    assert load_images("mnist", notify=lines.append).name == "mnist"
+    assert "checksum differs" in lines[0] and kept.read_bytes() == npz()
+
+
+def test_a_cache_that_cannot_be_written_does_not_stop(tmp_path, served):
+    (tmp_path / "keras").write_text("a file, not a folder")
+    lines = []
+    assert load_images("mnist", notify=lines.append).name == "mnist"
+    assert "not kept" in lines[-1]
+
+
+FAILURES = {
+    "404": ({"status": 404}, "404"),
+    "page": ({"content": b"<html>log in</html>", "length": 19}, "received [0-9a-f]{64}"),
+    "cut-short": ({"content": npz()[:-9]}, "cut short: .* bytes received"),
+    "too-long": ({"content": npz() * 2, "length": 2 * len(npz())}, "at most 10,000 bytes"),
+    "silent": ({"pause": 0.5}, "no answer within 0.2 s|timed out"),
+    "slow": ({}, "bytes in -1 s"),
+}
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_failed_downloads(tmp_path, served, monkeypatch, case):
+    changes, reason = FAILURES[case]
+    served.update(changes)
+    monkeypatch.setattr(images, "DOWNLOAD_BYTES", 10_000)
+    monkeypatch.setattr(images, "CONNECT_SECONDS", 0.2 if case == "silent" else 5.0)
+    monkeypatch.setattr(images, "DOWNLOAD_SECONDS", -1.0 if case == "slow" else 60.0)
+    lines = []
+    loaded = load_images("mnist", notify=lines.append)
+    assert (loaded.name, loaded.sha256) == ("mnist-sample", images.SAMPLE_SHA256)
+    assert "do not compare" in lines[-1] and "\n" not in lines[-1]
+    with pytest.raises(DataError, match=reason):
+        load_images("mnist", fallback=False, notify=lines.append)
+    assert not (tmp_path / "keras").exists()
+
+
+def test_no_network(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(images, "URL", "https://nowhere.invalid/mnist.npz")
+    monkeypatch.setenv("no_proxy", "*")
+    start = time.monotonic()
+    assert load_images().name == "mnist-sample"
+    assert time.monotonic() - start < images.CONNECT_SECONDS + 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and "warning: MNIST cannot be downloaded" in captured.err
+    with pytest.raises(DataError, match=r"mnist: not in .*mnist.npz, and cannot be downloaded"):
+        load_images(fallback=False)
+
+
+def test_cache_of_keras(monkeypatch, tmp_path):
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert images._cache() == tmp_path / ".keras" / "datasets" / "mnist.npz"
+
+
+def test_url_and_checksum_are_those_of_keras():
+    import inspect
+
+    from keras.datasets import mnist
+
+    source = inspect.getsource(mnist.load_data)
+    folder, file = images.URL.rsplit("/", 1)
+    assert folder in source and file in source and images.MNIST_SHA256 in source
+
+
+def test_reading_images_imports_neither_keras_nor_tensorflow():
+    code = (
+        "import sys; from nflow_cli.data.images import load_images; load_images('mnist-sample');"
+        "sys.exit('keras' in sys.modules or 'tensorflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

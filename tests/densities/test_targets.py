@@ -1,0 +1,374 @@
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+from truth import (
+    Grid,
+    all_signs,
+    bin_masses,
+    call,
+    chi_square_excess,
+    float64,
+    gradient,
+    kolmogorov_smirnov,
+    mixture_log_prob,
+    needs_float64,
+)
+
+from nflow_cli import registry
+from nflow_cli.densities import targets
+from nflow_cli.errors import NflowError, TargetError
+
+MIXTURE = {
+    "weights": [1.0, 3.0, 0.5],
+    "means": [[-2.0, 0.5], [1.5, 1.5], [0.0, -3.0]],
+    "covariances": [[[0.4, 0.0], [0.0, 1.5]], [[1.0, 0.6], [0.6, 0.5]], [[0.3, -0.2], [-0.2, 2.0]]],
+}
+ROUND = {"weights": [2.0, 1.0], "means": [[-1.0, 2.0], [3.0, 0.0]]}
+RING = {"weights": [1.0], "centers": [[0.0, 0.0]], "radii": [2.0], "widths": [0.3]}
+RINGS = {
+    "weights": [1.0, 2.0, 0.5],
+    "centers": [[-1.0, 0.5], [1.5, -1.0], [2.0, 2.0]],
+    "radii": [1.0, 2.0, 0.0],
+    "widths": [0.15, 0.3, 0.5],
+}
+
+
+def minus_u1(z):
+    z1, z2 = z[..., 0], z[..., 1]
+    ring = 0.5 * ((np.hypot(z1, z2) - 2) / 0.4) ** 2
+    return np.logaddexp(-0.5 * ((z1 - 2) / 0.6) ** 2, -0.5 * ((z1 + 2) / 0.6) ** 2) - ring
+
+
+def wall(z):
+    return 50 * np.maximum(np.abs(z[..., 0]) - 4, 0) ** 2
+
+
+def branch(z, below, width):
+    off = z[..., 1] - np.sin(2 * np.pi * z[..., 0] / 4) + below
+    return -0.5 * (off / width) ** 2
+
+
+def minus_u2(z):
+    return branch(z, 0.0, 0.4) - wall(z)
+
+
+def minus_u3(z):
+    w2 = 3 * np.exp(-0.5 * ((z[..., 0] - 1) / 0.6) ** 2)
+    return np.logaddexp(branch(z, 0.0, 0.35), branch(z, w2, 0.35)) - wall(z)
+
+
+def minus_u4(z):
+    w3 = 3 * np.exp(-np.logaddexp(0, -(z[..., 0] - 1) / 0.3))
+    return np.logaddexp(branch(z, 0.0, 0.4), branch(z, w3, 0.35)) - wall(z)
+
+
+def minus_rings(weights, centers, radii, widths):
+    def minus_u(z):
+        return np.logaddexp.reduce(
+            [
+                np.log(w) - 0.5 * ((np.hypot(*np.moveaxis(z - c, -1, 0)) - r) / s) ** 2
+                for w, c, r, s in zip(weights, np.array(centers), radii, widths)
+            ]
+        )
+
+    return minus_u
+
+
+def minus_mixture(weights, means, covariances):
+    return lambda z: mixture_log_prob(z, weights, means, covariances)
+
+
+EYE = np.eye(2)
+# The target, -U written out again, log Z where it is known in closed form.
+CATALOGUE = {
+    "multimodal": (targets.Multimodal, minus_mixture([1, 1], [[2, 2], [-2, -2]], [EYE] * 2)),
+    "gaussian-from-uniform": (
+        targets.GaussianFromUniform,
+        minus_mixture([1.0], [[1.0, 1.0]], [EYE]),
+    ),
+    "u1": (targets.U1, minus_u1),
+    "u2": (targets.U2, minus_u2),
+    "u3": (targets.U3, minus_u3),
+    "u4": (targets.U4, minus_u4),
+    "mixture": (lambda: targets.Mixture(**MIXTURE), minus_mixture(**MIXTURE)),
+    "round mixture": (
+        lambda: targets.Mixture(**ROUND),
+        minus_mixture(**ROUND, covariances=[EYE] * 2),
+    ),
+    "ring": (lambda: targets.Ring(**RING), minus_rings(**RING)),
+    "rings": (lambda: targets.Ring(**RINGS), minus_rings(**RINGS)),
+}
+SAMPLED = [name for name in CATALOGUE if name != "u1"]
+# Nodes at |z1| = 4, where the wall's curvature jumps.
+GRID = Grid((8.0, 12.0), 1601)
+
+every_target = pytest.mark.parametrize("name", CATALOGUE)
+sampled_target = pytest.mark.parametrize("name", SAMPLED)
+
+
+@pytest.fixture(scope="module")
+def on_grid():
+    """Return -U on the grid, each target's once."""
+    values = {}
+
+    def get(name):
+        if name not in values:
+            values[name] = CATALOGUE[name][1](GRID.points)
+        return values[name]
+
+    return get
+
+
+def make(name):
+    return CATALOGUE[name][0]()
+
+
+def density(name):
+    """Return the density in NumPy, normalised by the target's log Z."""
+    log_z = make(name).log_z
+    return lambda z: np.exp(CATALOGUE[name][1](z) - log_z)
+
+
+def random_points(n=400):
+    rng = np.random.default_rng(0)
+    return np.concatenate([rng.uniform(-5, 5, (n, 2)), 40 * rng.standard_normal((n // 4, 2))])
+
+
+def test_every_target_of_the_registry_is_tested():
+    assert set(registry.TARGETS) <= set(CATALOGUE)
+    for name, place in registry.TARGETS.items():
+        assert isinstance(make(name), registry.resolve(place))
+
+
+@every_target
+@needs_float64
+@float64()
+def test_log_prob_is_the_formula_less_log_z(name):
+    target, z = make(name), random_points()
+    expected = CATALOGUE[name][1](z) - target.log_z
+    np.testing.assert_allclose(call(target.log_prob, z), expected, 1e-12, 1e-12)
+
+
+@every_target
+def test_float32_agrees_with_the_formula(name):
+    target, z = make(name), random_points().astype("float32")
+    log_prob = call(target.log_prob, z)
+    assert log_prob.dtype == np.float32
+    expected = CATALOGUE[name][1](z.astype(float)) - target.log_z
+    np.testing.assert_allclose(log_prob, expected, 1e-5, 1e-4)
+
+
+@every_target
+def test_the_density_integrates_to_1(name, on_grid):
+    mass = GRID.integral(np.exp(on_grid(name) - make(name).log_z))
+    assert abs(mass - 1) < 1e-6
+
+
+@every_target
+def test_log_z_is_that_of_the_quadrature(name, on_grid):
+    assert abs(make(name).log_z - np.log(GRID.integral(np.exp(on_grid(name))))) < 1e-6
+
+
+def test_log_z_of_the_paper_energies_is_the_documented_one():
+    documented = {"u1": 1.8775016, "u2": 2.1129413, "u3": 2.6725571, "u4": 2.7415500}
+    for name, log_z in documented.items():
+        assert abs(make(name).log_z - log_z) < 1e-7
+
+
+@pytest.mark.parametrize(("radius", "width"), [(0.0, 0.7), (0.1, 1.0), (3.0, 0.2), (1e3, 1e-2)])
+def test_log_z_of_a_ring_is_its_radial_integral(radius, width):
+    low = max(radius - 12 * width, 0) - radius
+    off, step = np.linspace(low, 12 * width, 400_001, retstep=True)
+    values = 2 * np.pi * (radius + off) * np.exp(-0.5 * (off / width) ** 2)
+    expected = np.log((values.sum() - (values[0] + values[-1]) / 2) * step)
+    ring = targets.Ring([1.0], [[0.0, 0.0]], [radius], [width])
+    assert abs(ring.log_z - expected) < 1e-8
+
+
+def test_the_source_of_log_z_says_how_it_is_known():
+    for name in CATALOGUE:
+        assert make(name).log_z_source == ("quadrature" if name == "u1" else "exact")
+
+
+@every_target
+def test_the_window_shows_all_but_two_thousandths_of_the_mass(name):
+    window = make(name).window
+    shown = bin_masses(density(name), np.linspace(-window, window, 2), inner=1500).sum()
+    assert 0.998 <= shown <= 1 + 1e-6
+
+
+@every_target
+def test_log_prob_has_the_points_leading_shape(name):
+    for leading in ((), (3,), (2, 3), (2, 1, 3)):
+        points = np.ones((*leading, 2), "float32")
+        assert call(make(name).log_prob, points).shape == leading
+
+
+@every_target
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_gradient_is_finite_at_the_origin_on_axes_and_far_out(name, dtype):
+    points = [all_signs(0, 1, 2, 4, 10, 1000), np.array([[1e-30, 0], [-1e-20, 1e-25], [1.0, 1.5]])]
+    points = np.concatenate([*points, np.array(RINGS["centers"])]).astype(dtype)
+    with float64() if dtype == "float64" else nullcontext():
+        assert np.all(np.isfinite(call(make(name).log_prob, points)))
+        assert np.all(np.isfinite(gradient(make(name).log_prob, points)))
+
+
+@every_target
+@needs_float64
+@float64()
+def test_the_gradient_is_the_slope_of_the_formula(name):
+    z, step = random_points(100), 1e-4
+    expected = np.empty_like(z)
+    for i, way in enumerate(EYE):
+        near, far = (
+            CATALOGUE[name][1](z + h * way) - CATALOGUE[name][1](z - h * way)
+            for h in (step, 2 * step)
+        )
+        expected[:, i] = (8 * near - far) / (12 * step)
+    slope = gradient(make(name).log_prob, z)
+    np.testing.assert_allclose(slope, expected, 1e-6, 1e-6)
+
+
+@sampled_target
+def test_samples_fall_into_squares_as_the_density_says(name):
+    samples = make(name).sample(np.random.default_rng(3), 200_000)
+    assert samples.shape == (200_000, 2)
+    assert abs(chi_square_excess(samples, density(name), make(name).window)) < 4
+
+
+@sampled_target
+def test_the_margins_of_samples_are_those_of_the_density(name, on_grid):
+    samples = make(name).sample(np.random.default_rng(4), 50_000)
+    values = np.exp(on_grid(name) - make(name).log_z)
+    for i, axis in enumerate(GRID.axes):
+        margin = values.sum(axis=1 - i)
+        assert kolmogorov_smirnov(samples[:, i], axis, margin) < 1.95  # once in a thousand
+
+
+@sampled_target
+def test_samples_have_the_moments_of_the_density(name, on_grid):
+    n = 200_000
+    samples = make(name).sample(np.random.default_rng(5), n)
+    values = np.exp(on_grid(name) - make(name).log_z)
+    z1, z2 = GRID.points[..., 0], GRID.points[..., 1]
+    moments = (lambda a, b: a, lambda a, b: b, lambda a, b: a * a, lambda a, b: a * b)
+    for moment in (*moments, lambda a, b: b * b):
+        drawn = moment(*samples.T)
+        expected = GRID.integral(values * moment(z1, z2))
+        assert abs(drawn.mean() - expected) < 4 * drawn.std() / np.sqrt(n)
+
+
+@sampled_target
+def test_the_generator_fixes_the_samples(name):
+    first, again, other = (make(name).sample(np.random.default_rng(s), 50) for s in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert np.any(first != other)
+
+
+def test_a_target_without_an_exact_sampler_has_no_sample():
+    assert targets.U1().sample is None
+
+
+def test_weights_count_by_their_share():
+    z = random_points(20)
+    one = targets.Mixture([1, 3], ROUND["means"]), targets.Ring(**RINGS)
+    ten = (
+        targets.Mixture([10, 30], ROUND["means"]),
+        targets.Ring(**RINGS | {"weights": [10.0, 20.0, 5.0]}),
+    )
+    for few, many in zip(one, ten):
+        np.testing.assert_allclose(call(few.log_prob, z), call(many.log_prob, z), 1e-5, 1e-5)
+
+
+@float64()
+def test_a_mixture_far_out_falls_like_its_widest_part():
+    mixture = targets.Mixture([0.5, 0.5], [[0, 0], [0, 0]], [0.25 * EYE, 4 * EYE])
+    z = np.array([[1e3, 0.0]])
+    expected = np.log(0.5) - np.log(2 * np.pi) - np.log(4) - 0.5 * 1e6 / 4
+    np.testing.assert_allclose(call(mixture.log_prob, z), expected, 1e-13)
+
+
+@pytest.mark.parametrize(
+    ("change", "received"),
+    [
+        ({"weights": [1.0, 1.0]}, "(2,)"),
+        ({"weights": []}, "(0,)"),
+        ({"weights": [[1.0], [1.0], [1.0]]}, "(3, 1)"),
+        ({"weights": 1.0}, "()"),
+        ({"weights": [1.0, 0.0, 1.0]}, "[1.0, 0.0, 1.0]"),
+        ({"weights": [1.0, -2.0, 2.0]}, "-2.0"),
+        ({"weights": [1.0, float("nan"), 2.0]}, "nan"),
+        ({"weights": [1.0, float("inf"), 2.0]}, "inf"),
+        ({"weights": [1e-300, 1e300, 1.0]}, "1e-300"),
+        ({"weights": ["a", "b", "c"]}, "['a', 'b', 'c']"),
+        ({"means": [[0.0, 1.0]]}, "(1, 2)"),
+        ({"means": [[0.0, 1.0, 2.0]] * 3}, "(3, 3)"),
+        ({"means": [[0.0], [0.0, 1.0], [2.0, 3.0]]}, "[[0.0], [0.0, 1.0], [2.0, 3.0]]"),
+        ({"means": [[0.0, float("inf")], [0.0, 1.0], [2.0, 3.0]]}, "inf"),
+        ({"covariances": [[[1.0, 0.0], [0.0, 1.0]]]}, "(1, 2, 2)"),
+        ({"covariances": [[1.0, 1.0]] * 3}, "(3, 2)"),
+        ({"covariances": [[[1.0, 0.0], [0.0]]] * 3}, "[[1.0, 0.0], [0.0]]"),
+        ({"covariances": [[[1.0, 2.0], [2.0, 1.0]]] * 3}, "[[1.0, 2.0], [2.0, 1.0]]"),
+        ({"covariances": [[[1.0, 1.0], [1.0, 1.0]]] * 3}, "[[1.0, 1.0], [1.0, 1.0]]"),
+        ({"covariances": [[[-1.0, 0.0], [0.0, 1.0]]] * 3}, "[[-1.0, 0.0], [0.0, 1.0]]"),
+        ({"covariances": [[[0.0, 0.0], [0.0, 0.0]]] * 3}, "[[0.0, 0.0], [0.0, 0.0]]"),
+        ({"covariances": [[[1.0, 0.5], [0.2, 1.0]]] * 3}, "[[1.0, 0.5], [0.2, 1.0]]"),
+        ({"covariances": [[[1.0, 0.0], [0.0, float("nan")]]] * 3}, "nan"),
+        ({"covariances": [[[1.0, 0.0], [0.0, float("inf")]]] * 3}, "inf"),
+    ],
+)
+def test_a_mixture_that_is_no_density_is_refused_with_what_was_received(change, received):
+    with pytest.raises(TargetError) as refusal:
+        targets.Mixture(**MIXTURE | change)
+    assert received in str(refusal.value).partition("Received")[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "received"),
+    [
+        ({"weights": [1.0, 1.0]}, "(2,)"),
+        ({"weights": [], "centers": [], "radii": [], "widths": []}, "(0,)"),
+        ({"weights": 1.0}, "()"),
+        ({"weights": [0.0]}, "[0.0]"),
+        ({"weights": [float("inf")]}, "inf"),
+        ({"weights": [float("nan")]}, "nan"),
+        ({"centers": [[0.0, 0.0, 0.0]]}, "(1, 3)"),
+        ({"centers": [[float("nan"), 0.0]]}, "nan"),
+        ({"centers": [[0.0, 0.0], [1.0]]}, "[[0.0, 0.0], [1.0]]"),
+        ({"radii": [-0.5]}, "-0.5"),
+        ({"radii": [float("nan")]}, "nan"),
+        ({"radii": [float("inf")]}, "inf"),
+        ({"widths": [0.0]}, "[0.0]"),
+        ({"widths": [-1.0]}, "-1.0"),
+        ({"widths": [float("inf")]}, "inf"),
+        ({"widths": [1e200]}, "1e+200"),
+        ({"radii": [0.0], "widths": [1e-200]}, "1e-200"),
+        ({"widths": ["wide"]}, "['wide']"),
+    ],
+)
+def test_a_ring_that_is_no_density_is_refused_with_what_was_received(change, received):
+    with pytest.raises(TargetError) as refusal:
+        targets.Ring(**RING | change)
+    assert received in str(refusal.value).partition("Received")[2]
+
+
+def test_a_covariance_that_is_singular_but_for_rounding_is_refused():
+    rng = np.random.default_rng(0)
+    for direction in rng.standard_normal((500, 2)):
+        with pytest.raises(TargetError):
+            targets.Mixture([1.0], [[0.0, 0.0]], [np.outer(direction, direction)])
+
+
+@float64()
+def test_a_thin_covariance_is_a_density():
+    thin = [[1.0, 0.999], [0.999, 1.0]]
+    z = np.random.default_rng(0).standard_normal((50, 2))
+    expected = mixture_log_prob(z, [1.0], [[0.0, 0.0]], [thin])
+    got = call(targets.Mixture([1.0], [[0.0, 0.0]], [thin]).log_prob, z)
+    np.testing.assert_allclose(got, expected, 1e-10)
+
+
+def test_target_errors_are_errors_the_command_line_prints():
+    assert issubclass(TargetError, NflowError)

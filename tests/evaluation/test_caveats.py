@@ -1,0 +1,132 @@
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from short_runs import SHORT, SHORT_POINTS, SHORT_VAE, make_run
+
+from nflow_cli import experiments
+from nflow_cli.config import presets
+from nflow_cli.evaluation.caveats import annealed_beta, words
+
+on_tensorflow = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
+)
+
+
+def settings(short=SHORT, **changes):
+    return presets.validate({**short, **changes}, "a test")
+
+
+def marks(of, summary, key):
+    return words(caveats_of(of, summary), key)
+
+
+def caveats_of(of, summary):
+    return experiments.of(of).caveats(summary)
+
+
+ANNEALED = {"steps": 4_000, "annealing": {"updates": 20_000, "start": 0.01}}
+
+
+def test_a_training_that_ends_before_its_annealing_is_told():
+    short = settings(train=ANNEALED)
+    assert annealed_beta(short.train.annealed, 4_000) == pytest.approx(0.01 + 0.99 / 5)
+    assert marks(short, {"steps": 4_000, "kl": 1.25}, "kl") == "annealing"
+    assert "β = 0.208" in caveats_of(short, {"kl": 1.25})[0].reason  # of an older summary too
+    assert marks(settings(train={**ANNEALED, "steps": 20_000}), {"kl": 1.25}, "kl") == ""
+    vae = settings(SHORT_VAE, train={"epochs": 2, "warm_up": {"epochs": 4, "start": 0.5}})
+    assert annealed_beta(vae.train.annealed, 2) == 0.75
+    assert marks(vae, {"epochs": 2}, "negative_log_likelihood") == "annealing"
+    assert marks(vae, {"epochs": 4}, "negative_elbo") == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "word"), [(1.0, ""), (2.02, ""), (3.0, "ruined"), (None, "ruined")]
+)
+def test_a_fit_worse_than_its_base_is_ruined(value, word):
+    facts = {"base_free_energy": 2.0, "base_free_energy_standard_error": 0.01}
+    assert marks(settings(), {**facts, "free_energy": value}, "kl") == word
+    of_points = settings(SHORT_POINTS, data="two-moons")
+    facts = {"base_log_likelihood": -2.0, "base_log_likelihood_standard_error": 0.01}
+    negated = None if value is None else -value
+    assert marks(of_points, {**facts, "log_likelihood": negated}, "log_likelihood") == word
+
+
+def test_a_vae_worse_than_fair_coins_is_ruined():
+    assert marks(settings(SHORT_VAE), {"negative_elbo": 784 * math.log(2) + 1}, "negative_elbo")
+    assert not marks(settings(SHORT_VAE), {"negative_elbo": 500.0}, "negative_elbo")
+    assert marks(settings(SHORT_VAE), {"negative_elbo": math.nan}, "negative_elbo") == "ruined"
+
+
+@pytest.mark.parametrize(
+    ("share", "tail", "text"),
+    [
+        (0.05, 0.4, "one sample holds 5% of the squared weights: "),
+        (0.01, 0.8, "of 10 times the samples one would hold 4% of the squared weights (k-hat "),
+        (0.01, 400.0, "of 10 times the samples one would hold 10%"),
+    ],
+)
+def test_weights_of_which_few_samples_hold_most_are_told(share, tail, text):
+    facts = {"ess": 0.5, "largest_weight": share, "pareto_k": tail}
+    assert marks(settings(), facts, "ess") == "dominated"
+    assert marks(settings(), facts, "kl") == ""
+    assert caveats_of(settings(), facts)[0].reason.startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("share", "tail"), [(0.01, 0.6), (0.029, -0.3), (3.9e-5, 1.4), (None, 2.0)]
+)
+def test_weights_that_are_even_are_not_marked(share, tail):
+    assert marks(settings(), {"largest_weight": share, "pareto_k": tail}, "ess") == ""
+
+
+@pytest.mark.parametrize(
+    ("mass", "error", "word"),
+    [
+        (0.9999, 1e-4, ""),
+        (0.999, 0.225, "unresolved"),
+        (0.97, 1e-4, "unresolved"),
+        *[(None, None, "unresolved")],
+    ],
+)
+def test_a_mass_that_was_not_resolved_is_told(mass, error, word):
+    assert marks(settings(), {"mass": mass, "mass_error": error}, "mass") == word
+
+
+def test_atoms_are_told_by_column():
+    atoms = [{"column": 1, "value": 0.0, "share": 0.2}, {"column": 2, "step": 1.0, "repeated": 1.0}]
+    (caveat,) = caveats_of(settings(SHORT_POINTS, data="two-moons"), {"atoms": atoms})
+    assert caveat.word == "atoms" and caveat.figures == ("log_likelihood",)
+    assert "column 1 is 0 in 20% of the rows; column 2 goes in steps of 1" in caveat.reason
+
+
+values = st.none() | st.booleans() | st.sampled_from(["", "1"]) | st.floats() | st.integers()
+atoms = st.dictionaries(st.sampled_from(["column", "value", "share", "step"]), values)
+FACTS = [
+    *("steps", "free_energy", "base_free_energy", "base_free_energy_standard_error", "mass"),
+    *("mass_error", "largest_weight", "pareto_k", "atoms", "epochs", "negative_elbo"),
+    *("log_likelihood", "base_log_likelihood", "base_log_likelihood_standard_error"),
+]
+
+
+@given(st.dictionaries(st.sampled_from(FACTS), values | st.lists(atoms | values)))
+def test_whatever_a_strangers_summary_holds_caveats_follow(summary):
+    for of in (settings(), settings(SHORT_POINTS, data="two-moons"), settings(SHORT_VAE)):
+        assert all(caveat.reason for caveat in caveats_of(of, summary))
+
+
+@on_tensorflow
+def test_a_ruined_fit_says_so_in_its_summary(tmp_path):
+    train = {"steps": 300, "chunk": 100, "batch_size": 64, "learning_rate": 1e5}
+    summary = json.loads((make_run(tmp_path / "run", train=train) / "summary.json").read_text())
+    ruined = next(caveat for caveat in summary["caveats"] if caveat["word"] == "ruined")
+    assert {"kl", "free_energy"} <= set(ruined["figures"])
+    # KL(N(0, I) || p) of the base, by the entropy and samples of its own.
+    z = np.random.default_rng(0).standard_normal((200_000, 2))
+    log_p = np.logaddexp(*(-0.5 * ((z - m) ** 2).sum(axis=1) for m in (2, -2))) - math.log(2)
+    expected = np.mean(-0.5 * (z**2).sum(axis=1) - log_p)
+    assert abs(summary["base_free_energy"] - expected) < 0.3

@@ -1,0 +1,109 @@
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+import pytest
+
+from nflow_cli.evaluation.flow_checks import (
+    Flows,
+    Outcome,
+    check_log_det,
+    check_margin,
+    check_round_trip,
+    jacobian,
+)
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the checks compute in float64 on TensorFlow"
+)
+
+
+def planar(w_scale=1.0, u_scale=1.0):
+    rng = np.random.default_rng(0)
+    u, w = u_scale * rng.normal(size=(3, 2)), w_scale * rng.normal(size=(3, 2))
+    return Flows(["planar"], 3, [{"u": u, "w": w, "b": np.zeros(3)}], rng.normal(size=(100, 2)))
+
+
+def nearly_no_bijection():
+    """Return planar flows the least ``1 + w.û`` of which is 1e-30, and their like for radial ones.
+
+    At the crease the first nearly folds; a radial flow stretches its centre by ten million.
+    """
+    flows = planar()
+    (raw,) = flows.parameters
+    w = raw["w"] / np.linalg.norm(raw["w"], axis=1, keepdims=True)
+    folding = replace(flows, parameters=[{"u": -69 * w, "w": w, "b": np.zeros(3)}])
+    centers = np.array([[0.0, 0], [0.1, 0], [0, 0.1]])
+    radial = {"center": centers, "alpha": np.full(3, -12.0), "beta": np.full(3, 60.0)}
+    return [folding, Flows(["radial"], 3, [radial], flows.points)]
+
+
+SOUND = [planar(), planar(30.0), planar(30.0, 30.0), planar(1.0, 1e3), *nearly_no_bijection()]
+
+
+@pytest.mark.parametrize("index", range(len(SOUND)))
+def test_sound_flows_pass_however_steep_they_are(index):
+    outcome, detail = check_round_trip(SOUND[index])
+    assert outcome == Outcome.OK, detail
+    assert check_log_det(SOUND[index])[0] == Outcome.OK
+
+
+@dataclass(frozen=True)
+class Wrong(Flows):
+    """The same flows, with an inverse or a log-determinant that is off by ``by``."""
+
+    at: str = "points"
+    by: float = 1e-6
+
+    def run(self, points, inverse=False, dtype="float64"):
+        moved, log_det = super().run(points, inverse, dtype)
+        if inverse:
+            moved = moved + self.by * (self.at == "points") + self.by * moved * (self.at == "scale")
+        return moved, log_det + self.by * (self.at == "log_det")
+
+
+class Reversed(Flows):
+    """An inverse that undoes the flows in the order in which they were done."""
+
+    def run(self, points, inverse=False, dtype="float64"):
+        if not inverse or self.k == 1:
+            return super().run(points, inverse, dtype)
+        for index in range(self.k):
+            one = [{name: w[index : index + 1] for name, w in self.parameters[0].items()}]
+            points, log_det = Flows(self.pattern, 1, one, self.points).run(points, True, dtype)
+        return points, log_det
+
+
+@pytest.mark.parametrize("index", range(len(SOUND)))
+@pytest.mark.parametrize("at", ["points", "scale", "log_det", "order"])
+def test_a_wrong_inverse_is_seen_however_steep_the_flows_are(index, at):
+    flows = SOUND[index]
+    arguments = (flows.pattern, flows.k, flows.parameters, flows.points)
+    wrong = Reversed(*arguments) if at == "order" else Wrong(*arguments, at)
+    assert check_round_trip(wrong)[0] == Outcome.FAIL
+
+
+def test_a_wrong_log_determinant_is_seen():
+    wrong = Wrong(["planar"], 3, planar().parameters, planar().points, "log_det", 1e-5)
+    assert check_log_det(wrong)[0] == Outcome.FAIL
+
+
+def test_the_least_margin_is_reported():
+    raw = {"u": np.array([[-3.0, 0], [1, 1]]), "w": np.array([[4.0, 0], [0, 1]]), "b": np.zeros(2)}
+    outcome, detail = check_margin(Flows(["planar"], 2, [raw], np.zeros((1, 2))))
+    assert outcome == Outcome.OK
+    assert detail == f"planar: least 1 + w.û is {np.log1p(np.exp(-12.0)):.2g}"
+    raw["u"][0, 0] = -1e4
+    assert check_margin(Flows(["planar"], 2, [raw], np.zeros((1, 2))))[0] == Outcome.FAIL
+    radial = {"center": np.zeros((1, 2)), "alpha": np.zeros(1), "beta": np.array([-2.0])}
+    _, detail = check_margin(Flows(["radial"], 1, [radial], np.zeros((1, 2))))
+    assert detail == f"radial: least α + β̂ is {np.log1p(np.exp(-2.0)):.2g}"
+    assert check_margin(Flows(["mine"], 1, [{}], np.zeros((1, 2))))[0] == Outcome.OK
+
+
+def test_the_dense_jacobian_is_that_of_the_function():
+    z = np.random.default_rng(0).normal(size=(4, 5, 3))
+    matrix = np.array([[1.0, 2, 0], [0, 3, 1], [1, 0, 1]])
+    dense = jacobian(lambda z: np.sin(z @ matrix.T), z)
+    expected = np.cos(z @ matrix.T)[..., None] * matrix
+    np.testing.assert_allclose(dense, expected, atol=1e-9)

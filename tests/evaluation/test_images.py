@@ -1,0 +1,326 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from truth import normal_log_prob, to_numpy
+
+from nflow_cli import plotting
+from nflow_cli.evaluation import images as image_evaluation
+from nflow_cli.evaluation.images import (
+    BATCH,
+    DRAWS,
+    ImportanceSampler,
+    estimate_arrays,
+    evaluate_vae,
+    figures_of,
+    vae_arrays,
+)
+from nflow_cli.models.vae import FlowVAE
+from nflow_cli.random_streams import stream
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the sampler compiles with TensorFlow"
+)
+
+BLOCK = DRAWS["relu"]
+N, S = BATCH + 50, 2 * BLOCK + 23  # neither is a multiple of what is computed at a time
+
+
+class LinearGaussian:
+    """``x = W z + noise``, whose evidence is known, with a posterior that is not the exact one."""
+
+    network, xla, latent_dim = "relu", True, 2
+    loading = np.array([[1.0, 0.2], [-0.4, 0.8], [0.3, 0.6], [0.7, -0.5]])
+    noise_variance = 0.5
+    variance = np.array([0.4, 0.5])  # of q: somewhat wider than the exact one, and axis-aligned
+
+    @property
+    def exact_covariance(self):
+        return np.linalg.inv(np.eye(2) + self.loading.T @ self.loading / self.noise_variance)
+
+    @property
+    def gain(self):
+        return self.exact_covariance @ self.loading.T / self.noise_variance
+
+    def means(self, x):
+        """Return the mean of the exact posterior, and that of q, which is off."""
+        exact = x @ self.gain.T
+        return exact, 0.9 * exact + 0.1
+
+    def evidence(self, x):
+        covariance = self.loading @ self.loading.T + self.noise_variance * np.eye(4)
+        return normal_log_prob(x, np.zeros(4), covariance)
+
+    def elbo_terms(self, images, noise):
+        x = ops.cast(images, "float32")
+        mean = 0.9 * (x @ self.gain.T.astype("float32")) + 0.1
+        z = mean + np.sqrt(self.variance).astype("float32") * noise
+        off = ops.expand_dims(x, 0) - z @ self.loading.T.astype("float32")
+        log_2pi = np.log(2 * np.pi)
+        log_q = -0.5 * ops.sum(noise**2 + (np.log(self.variance) + log_2pi).astype("float32"), -1)
+        log_p = -0.5 * ops.sum(z**2 + log_2pi, -1)
+        scale = 4 * np.log(2 * np.pi * self.noise_variance)
+        likelihood = -0.5 * (ops.sum(off**2, -1) / self.noise_variance + scale)
+        return {"log_likelihood": likelihood, "kl": log_q - log_p, "z": z}
+
+    def draw(self, n, seed=0):
+        rng = np.random.default_rng(seed)
+        x = rng.standard_normal((n, 2)) @ self.loading.T
+        return (x + np.sqrt(self.noise_variance) * rng.standard_normal((n, 4))).astype("float32")
+
+    def squared_ratio(self, x):
+        """Return ``E_q[(p(z|x) / q(z))^2]``, a Gaussian integral: 1 + S Var[estimate] / p(x)^2."""
+        exact, wide = np.linalg.inv(self.exact_covariance), np.diag(1 / self.variance)
+        both = 2 * exact - wide
+        m1, m2 = self.means(x)
+        h = 2 * m1 @ exact - m2 @ wide
+
+        def form(m, precision):
+            return np.einsum("ni,ij,nj->n", m, precision, m)
+
+        exponent = form(h, np.linalg.inv(both)) - 2 * form(m1, exact) + form(m2, wide)
+        log_dets = [np.linalg.slogdet(matrix)[1] for matrix in (exact, wide, both)]
+        return np.exp(log_dets[0] - 0.5 * (log_dets[1] + log_dets[2]) + 0.5 * exponent)
+
+
+MODEL = LinearGaussian()
+X = MODEL.draw(N)
+
+
+@pytest.fixture(scope="module")
+def sampler():
+    return ImportanceSampler(MODEL, S, 7)
+
+
+@pytest.fixture(scope="module")
+def found(sampler):
+    return sampler.over(X)
+
+
+def test_the_bound_is_that_of_the_closed_form(found):
+    exact, mean = MODEL.means(X.astype(float))
+    precision = np.linalg.inv(MODEL.exact_covariance)
+    spread = np.trace(precision @ np.diag(MODEL.variance)) - 2
+    off = np.einsum("ni,ij,nj->n", mean - exact, precision, mean - exact)
+    log_dets = -np.linalg.slogdet(precision)[1] - np.sum(np.log(MODEL.variance))
+    gap = 0.5 * (spread + off + log_dets)  # KL(q || exact posterior)
+    assert np.all(gap > 0)
+    bound = -found["reconstruction"] - found["kl"]
+    difference = bound - (MODEL.evidence(X) - gap)
+    assert abs(difference.mean()) < 4 * difference.std() / np.sqrt(N)
+    kl = 0.5 * np.sum(MODEL.variance + mean**2 - 1 - np.log(MODEL.variance), axis=1)
+    difference = found["kl"] - kl
+    assert abs(difference.mean()) < 4 * difference.std() / np.sqrt(N)
+
+
+def test_the_bound_is_below_the_estimate_and_the_estimate_below_the_evidence(found):
+    bound = -found["reconstruction"] - found["kl"]
+    assert np.all(bound <= found["log_evidence"])
+    difference = found["log_evidence"] - MODEL.evidence(X)
+    assert difference.mean() <= 4 * difference.std() / np.sqrt(N)
+
+
+@pytest.mark.parametrize("draws", [S, 1500])
+def test_the_estimate_comes_as_near_the_evidence_as_its_draws_allow(draws):
+    x = MODEL.draw(2 * BATCH, seed=1)
+    found = ImportanceSampler(MODEL, draws, 3).over(x)
+    difference = found["log_evidence"] - MODEL.evidence(x)
+    variance = (MODEL.squared_ratio(x.astype(float)) - 1) / draws
+    assert np.all(variance > 0)
+    squared = difference**2 / variance
+    assert abs(squared.mean() - 1) < 4 * squared.std() / np.sqrt(len(x))
+    # log p(x) is underestimated by half the variance, to first order.
+    bias = difference + variance / 2
+    assert abs(bias.mean()) < 4 * bias.std() / np.sqrt(len(x))
+
+
+def noise_of(seed, start, draws):
+    rng, blocks = stream(seed, "importance-sampling", start), -(-draws // min(draws, BLOCK))
+    shape = (min(draws, BLOCK), BATCH, MODEL.latent_dim)
+    drawn = [rng.standard_normal(shape, np.float32) for _ in range(blocks)]
+    return np.concatenate(drawn)[:draws]
+
+
+def test_blocks_and_batches_sum_up_to_what_all_at_once_gives(found):
+    for start in (0, BATCH):
+        x = X[start : start + BATCH]
+        drawn = MODEL.elbo_terms(x, noise_of(7, start, S)[:, : len(x)])
+        likelihood, kl, z = (
+            to_numpy(drawn[n]).astype(float) for n in ("log_likelihood", "kl", "z")
+        )
+        expected = {
+            "reconstruction": -likelihood.mean(0),
+            "kl": kl.mean(0),
+            "log_evidence": np.log(np.mean(np.exp(likelihood - kl), axis=0)),
+            "mean_latent": z.mean(0),
+            "latent_variance": z.var(0, ddof=1),
+        }
+        for name, value in expected.items():
+            got = found[name][start : start + BATCH]
+            np.testing.assert_allclose(got, value, 1e-5, 1e-5, err_msg=name)
+
+
+def test_images_do_not_depend_on_those_around_them(sampler, found):
+    for count in (1, 30, BATCH, BATCH + 1):
+        for name, values in sampler.over(X[:count]).items():
+            assert len(values) == count
+            np.testing.assert_array_equal(values, found[name][:count])
+
+
+def test_images_that_are_far_away_do_not_overflow(sampler):
+    x = np.full((1, 4), 40.0, "float32")
+    found = sampler.over(x)
+    assert MODEL.evidence(x)[0] < -800  # exp of it is 0
+    assert -found["reconstruction"] - found["kl"] <= found["log_evidence"] < 0
+
+
+def test_the_figures_are_means_over_images_with_their_error(found):
+    figures, estimates = evaluate_vae(MODEL, X, S, 7)
+    assert figures["negative_elbo"] == pytest.approx(figures["reconstruction"] + figures["kl"])
+    nll, error = figures["negative_log_likelihood"], figures["nll_standard_error"]
+    assert nll == pytest.approx(-found["log_evidence"].mean())
+    assert error == pytest.approx(found["log_evidence"].std(ddof=1) / np.sqrt(N))
+    assert nll < figures["negative_elbo"]
+    assert (figures["nll_samples"], figures["active_units"]) == (S, 2)
+    assert estimates.keys() == found.keys()
+    for name, values in estimates.items():
+        np.testing.assert_array_equal(values, found[name])
+    assert figures_of(estimate_arrays(estimates), S) == figures
+
+
+def test_what_a_run_keeps_of_each_image_is_small_and_gives_the_same_figures(found):
+    kept = estimate_arrays(found)
+    assert sum(array.nbytes for array in kept.values()) == N * (3 * 8 + 2 * 2 * 4)
+    np.testing.assert_allclose(kept["mean_latent"], found["mean_latent"], 1e-6)
+
+
+def test_progress_is_told_in_tenths_of_a_long_evaluation(sampler, capsys):
+    sampler.over(X, show=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == f"likelihood: {N}/{N} images, {S} draws each"
+    assert len(lines) == 2
+
+
+class Units:
+    """Latents ``N(m(x), 1)`` whose means have known variances over images."""
+
+    network, xla, latent_dim = "relu", True, 4
+    deviations = np.sqrt(np.array([1.0, 0.0, 0.03, 0.002], "float32"))
+
+    def elbo_terms(self, images, noise):
+        z = ops.cast(images, "float32") * self.deviations + noise
+        zero = ops.sum(0 * z, axis=-1)
+        return {"log_likelihood": zero, "kl": zero, "z": z}
+
+
+@pytest.mark.parametrize("draws", [20, 60])
+def test_a_unit_is_active_where_its_posterior_mean_varies(draws):
+    # Means of a few draws vary by 1 / draws even where the posterior is the prior.
+    x = np.random.default_rng(0).standard_normal((1500, 4)).astype("float32")
+    assert evaluate_vae(Units(), x, draws, 0)[0]["active_units"] == 2
+
+
+def test_one_draw_or_one_image_leaves_unknown_what_takes_two():
+    figures, _ = evaluate_vae(MODEL, X[:1], 1, 0)
+    assert figures["active_units"] is None
+    assert figures["nll_standard_error"] is None
+    assert figures["negative_log_likelihood"] == pytest.approx(figures["negative_elbo"])
+
+
+LABELS = np.random.default_rng(0).permutation(np.arange(700) % 10).astype(np.uint8)
+IMAGES = (np.random.default_rng(1).random((700, 28, 28)) < 0.2).astype(np.uint8)
+SUMMARY = {
+    "flow": "planar",
+    "k": 2,
+    "amortized": True,
+    "negative_elbo": 96.5,
+    "reconstruction": 71.25,
+    "kl": 25.25,
+    "negative_log_likelihood": 92.34,
+    "nll_standard_error": None,
+    "nll_samples": 5,
+    "binarization": "static",
+    "data": {"name": "mnist"},
+}
+
+
+def arrays_of(latent_dim, n=700, labels=True):
+    vae = FlowVAE(latent_dim, "relu", [16], ["planar"], 2)
+    mean_latent = np.random.default_rng(2).standard_normal((n, latent_dim))
+    mean_latent *= 1 + np.arange(latent_dim) % 3
+    given = LABELS[:n] if labels else None
+    return vae, vae_arrays(vae, IMAGES[:n], given, mean_latent, 5)
+
+
+@pytest.mark.parametrize(("latent_dim", "axes"), [(2, [0, 1]), (7, [2, 5])])
+def test_the_arrays_are_what_the_pictures_are_drawn_from(latent_dim, axes):
+    vae, arrays = arrays_of(latent_dim)
+    shapes = {name: array.shape for name, array in arrays.items()}
+    assert shapes == {
+        "base_latents": (700, 2),
+        "latents": (700, 2),
+        "latent_axes": (2,),
+        "labels": (700,),
+        "originals": (10, 28, 28),
+        "reconstructions": (10, 28, 28),
+        "samples": (64, 28, 28),
+        "manifold": (20, 20, 28, 28),
+        "manifold_axis": (20,),
+    }
+    assert list(arrays["latent_axes"]) == axes
+    np.testing.assert_array_equal(arrays["labels"], LABELS)
+    for index in range(10):
+        first = np.flatnonzero(index == LABELS)[0]
+        np.testing.assert_array_equal(arrays["originals"][index], IMAGES[first])
+    for name in ("reconstructions", "samples", "manifold"):
+        assert 0 <= arrays[name].min() < arrays[name].max() <= 1
+    at = np.zeros((1, latent_dim), np.float32)
+    at[0, axes[0]] = arrays["manifold_axis"][3]
+    at[0, axes[1]] = arrays["manifold_axis"][11]
+    picture = to_numpy(vae.decode(at))[0]
+    np.testing.assert_allclose(arrays["manifold"][11, 3], picture, 1e-4, 1e-5)
+    metrics = {name: np.ones(2) for name in ("negative_elbo", "reconstruction", "kl", "beta")}
+    metrics["epoch"] = np.array([1.0, 2.0])
+    figures = plotting.vae_figures(arrays, metrics, SUMMARY | {"latent_dim": latent_dim})
+    assert list(figures) == ["latent", "reconstructions", "samples", "manifold", "training"]
+
+
+def test_a_sorted_file_shows_all_its_digits(monkeypatch):
+    monkeypatch.setattr(image_evaluation, "SHOWN_LATENTS", 100)
+    vae = FlowVAE(2, "relu", [16], ["planar"], 2)
+    order = np.argsort(LABELS, kind="stable")
+    latent = np.random.default_rng(2).standard_normal((len(order), 2))
+    arrays = vae_arrays(vae, IMAGES[order], LABELS[order], latent, 5)
+    assert set(arrays["labels"]) == set(range(10))
+    assert arrays["latents"].shape == (100, 2)
+    unlabelled = vae_arrays(vae, IMAGES[order], None, latent, 5)["originals"]
+    shown = {tuple(image.ravel()) for image in unlabelled.astype(IMAGES.dtype)}
+    kinds = [k for image, k in zip(IMAGES, LABELS) if tuple(image.ravel()) in shown]
+    assert len(set(kinds)) > 3
+
+
+def test_the_manifold_is_at_the_quantiles_of_the_prior():
+    axis = arrays_of(2)[1]["manifold_axis"]
+    z = np.linspace(-8, 8, 160_001)
+    below = np.cumsum(np.exp(-0.5 * z**2)) / np.sum(np.exp(-0.5 * z**2))
+    np.testing.assert_allclose(np.interp(axis, z, below), (np.arange(20) + 0.5) / 20, 0, 1e-4)
+
+
+def test_the_latents_are_one_draw_of_the_posterior_for_each_image():
+    vae, arrays = arrays_of(2)
+    mean, log_variance, context = (
+        to_numpy(t) for t in vae.encoder(IMAGES.reshape(-1, 784).astype("float32"))
+    )
+    e = (arrays["base_latents"] - mean) / np.exp(log_variance / 2)
+    assert np.all(np.abs(e.mean(0)) < 4 / np.sqrt(700))
+    assert np.all(np.abs(e.var(0) - 1) < 4 * np.sqrt(2 / 700))
+    assert len(np.unique(e[:, 0])) == 700
+    pushed = to_numpy(vae.flow(arrays["base_latents"], context)[0])
+    np.testing.assert_allclose(arrays["latents"], pushed, 1e-4, 1e-5)
+
+
+def test_few_images_without_labels_are_shown_as_they_come():
+    _, arrays = arrays_of(2, n=4, labels=False)
+    assert arrays["labels"].shape == (0,)
+    np.testing.assert_array_equal(arrays["originals"], IMAGES[:4])
+    assert arrays["reconstructions"].shape == (4, 28, 28)

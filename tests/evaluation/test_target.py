@@ -1,0 +1,282 @@
+import numpy as np
+import pytest
+from keras import ops
+from stacks import every_stack, make
+from truth import (
+    Grid,
+    call,
+    float64,
+    kl_divergence,
+    normal_log_prob,
+    push,
+)
+
+from nflow_cli.densities import pushforward, targets
+from nflow_cli.densities.bases import StandardNormal, UniformBox
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.evaluation import importance
+from nflow_cli.evaluation.target import density_arrays, evaluate_samples, strip_panels
+
+BASE_GRID = Grid(8.5, 501)
+
+
+class Tilted(targets.Target):
+    """A Gaussian whose normaliser is not told."""
+
+    def log_prob(self, z):
+        return -0.25 * ops.sum(z * z, axis=-1) + z[..., 0]
+
+
+class Known(Tilted):
+    """The same with its ``log ∫ exp(z1 - |z|^2/4) = 1 + log 4π``."""
+
+    log_z, log_z_source = 1 + np.log(4 * np.pi), "exact"
+
+    def log_prob(self, z):
+        return super().log_prob(z) - self.log_z
+
+
+def exact_kl(stack, log_p):
+    """Return ``∫ q0 (log q0 - log_det - log p(f))`` from the paper's formulas in NumPy."""
+    log_q0 = normal_log_prob(BASE_GRID.points)
+    z, log_det = push(stack, BASE_GRID.points)
+    return BASE_GRID.integral(np.exp(log_q0) * (log_q0 - log_det - log_p(z)))
+
+
+def in_numpy(target):
+    return lambda z: call(target.log_prob, z)
+
+
+def density(name, seed=0, base=None, **options):
+    return FlowDensity(base or StandardNormal(), make(name, seed, **options))
+
+
+def judge(q, target, seed, n):
+    return evaluate_samples(q, target, seed, n).scores
+
+
+def first_of(q, n=2_000, seed=0):
+    return next(q.draw(n, lambda _: np.random.default_rng(seed)))
+
+
+@every_stack
+@pytest.mark.parametrize("seed", [0, 1])
+def test_kl_is_that_of_the_quadrature_within_4_standard_errors(name, seed):
+    q, target = density(name, seed), targets.Mixture([1, 2], [[1, 0], [-1, 1]])
+    scores = judge(q, target, seed, 100_000)
+    expected = exact_kl(q.flow, in_numpy(target))
+    assert expected > 0
+    assert abs(scores["kl"] - expected) < 4 * scores["kl_standard_error"]
+    assert scores["kl_standard_error"] < 0.02
+
+
+def test_the_standard_error_is_the_spread_of_the_estimate_over_seeds():
+    q, target = density("planar"), targets.Multimodal()
+    runs = [judge(q, target, seed, 1_000) for seed in range(60)]
+    spread = np.std([run["kl"] for run in runs], ddof=1)
+    told = np.mean([run["kl_standard_error"] for run in runs])
+    # The spread of 60 is known to 1/√120.
+    assert abs(spread / told - 1) < 4 / np.sqrt(120)
+
+
+def test_kl_from_a_bounded_base_is_that_of_the_quadrature():
+    q = density("empty", base=UniformBox())
+    scores = judge(q, targets.GaussianFromUniform(), 0, 100_000)
+    # E log p over the box: E (z - 1)^2 = 3 + 1 in each coordinate.
+    expected = -np.log(36) + np.log(2 * np.pi) + 4
+    assert abs(scores["kl"] - expected) < 4 * scores["kl_standard_error"]
+    # Without a flow the fit is its base.
+    assert scores["base_free_energy"] == pytest.approx(scores["free_energy"], abs=1e-6)
+    error = scores["base_free_energy_standard_error"]
+    assert error == pytest.approx(scores["kl_standard_error"], rel=1e-6)
+
+
+@every_stack
+def test_kl_is_never_negative_beyond_its_error(name):
+    for seed in range(5):
+        for target in (targets.U1(), targets.U2(), targets.Multimodal()):
+            scores = judge(density(name, seed), target, seed, 5_000)
+            assert scores["kl"] > -4 * scores["kl_standard_error"]
+
+
+def test_the_free_energy_is_kl_less_log_z():
+    q = density("mixed")
+    known, unknown = (judge(q, target, 0, 20_000) for target in (Known(), Tilted()))
+    assert known["free_energy"] == pytest.approx(known["kl"] - known["log_z"], abs=1e-12)
+    assert known["free_energy"] == pytest.approx(unknown["free_energy"], abs=1e-5)
+    expected = exact_kl(q.flow, in_numpy(Known()))
+    assert abs(known["kl"] - expected) < 4 * known["kl_standard_error"]
+
+
+def test_without_log_z_there_is_no_kl():
+    scores = judge(density("planar"), Tilted(), 0, 1_000)
+    assert scores["kl"] is scores["log_z"] is scores["log_z_source"] is None
+    assert np.isfinite([scores["free_energy"], scores["kl_standard_error"]]).all()
+
+
+def test_ess_and_kl_are_1_and_0_where_q_is_p():
+    scores = judge(density("empty"), targets.Mixture([1.0], [[0.0, 0.0]]), 0, 10_000)
+    assert scores["ess"] == pytest.approx(1, abs=1e-6)
+    assert scores["kl"] == pytest.approx(0, abs=1e-6)
+
+
+@every_stack
+def test_ess_lies_between_0_and_1(name):
+    for target in (targets.U4(), targets.Multimodal(), Tilted()):
+        assert 0 < judge(density(name), target, 0, 2_000)["ess"] <= 1
+
+
+def test_ess_is_that_of_the_integrals():
+    # q = N(0, I), p = N(0, s^2 I) with s < 1: E w = 1 and E w^2 = 1 / (s^4 (2/s^2 - 1)).
+    s = 0.8
+    narrow = targets.Mixture([1.0], [[0.0, 0.0]], [s**2 * np.eye(2)])
+    scores = judge(density("empty"), narrow, 0, 200_000)
+    assert scores["ess"] == pytest.approx(s**4 * (2 / s**2 - 1), rel=0.01)
+
+
+def test_ess_of_a_hopeless_fit_is_a_number():
+    far = targets.Mixture([1.0], [[300.0, 0.0]])
+    assert 0 < judge(density("empty"), far, 0, 1_000)["ess"] <= 0.01
+
+
+def test_the_chunks_that_bound_the_memory_change_nothing(monkeypatch):
+    q = density("mixed")
+    whole = evaluate_samples(q, targets.U1(), 3, 5_000)
+    monkeypatch.setattr(pushforward, "CHUNK", 999)
+    monkeypatch.setattr(importance, "BLOCK", 700)
+    pieces = evaluate_samples(q, targets.U1(), 3, 5_000)
+    np.testing.assert_array_equal(pieces.first.z0, whole.first.z0[:999])
+    np.testing.assert_allclose(pieces.first.x, whole.first.x[:999], 1e-5, 1e-5)
+    assert pieces.scores.keys() == whole.scores.keys()
+    for key, value in whole.scores.items():
+        assert pieces.scores[key] == pytest.approx(value, abs=1e-5)
+
+
+def test_the_seed_fixes_the_evaluation():
+    q = density("planar")
+    assert judge(q, targets.U1(), 1, 500) == judge(q, targets.U1(), 1, 500)
+    assert judge(q, targets.U1(), 1, 500) != judge(q, targets.U1(), 2, 500)
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    q = density("mixed")
+    return q, density_arrays(q, targets.U3(), first_of(q), 0, 500)
+
+
+def test_the_grid_shows_the_targets_window(arrays):
+    _, arrays = arrays
+    for name in ("axis_1", "axis_2", "deformation_axis_1", "deformation_axis_2"):
+        axis = arrays[name]
+        assert np.all(np.diff(axis) > 0)
+        assert np.all(np.abs(axis) <= np.float32(targets.U3.window))
+    assert arrays["deformation_axis_1"][-1] == np.float32(targets.U3.window)
+    step = arrays["axis_1"][1] - arrays["axis_1"][0]
+    assert arrays["axis_1"][-1] > targets.U3.window - step
+
+
+def test_the_densities_stand_where_their_axes_say(arrays):
+    q, arrays = arrays
+    # Rows follow the second axis, columns the first, as a picture does.
+    first, second = np.meshgrid(arrays["axis_1"], arrays["axis_2"])
+    points = np.stack([first, second], axis=-1).astype(float)
+    expected = call(targets.U3().log_prob, points)
+    np.testing.assert_allclose(arrays["log_target"], expected, 1e-4, 1e-4)
+    np.testing.assert_allclose(arrays["log_base"], normal_log_prob(points), 1e-5, 1e-5)
+    z0 = q.latent(points)
+    assert np.abs(push(q.flow, z0)[0] - points).max() < 1e-4
+    expected = normal_log_prob(z0) - push(q.flow, z0)[1]
+    np.testing.assert_allclose(arrays["log_q"], expected, 1e-4, 1e-3)
+
+
+def test_the_strip_goes_from_the_base_to_the_whole_stack(arrays):
+    q, arrays = arrays
+    panels = strip_panels(q.flow.k)
+    np.testing.assert_array_equal(arrays["deformation_k"], panels)
+    first, second = np.meshgrid(arrays["deformation_axis_1"], arrays["deformation_axis_2"])
+    points = np.stack([first, second], axis=-1)
+    strip = arrays["log_deformation"]
+    assert strip.shape == (len(panels), *points.shape[:2])
+    np.testing.assert_allclose(strip[0], normal_log_prob(points), 1e-5, 1e-5)
+    # The last panel is read off the full grid, at the nearest point.
+    near = [np.abs(arrays["axis_1"] - x).argmin() for x in arrays["deformation_axis_1"]]
+    inner = slice(1, -1)
+    expected = arrays["log_q"][np.ix_(near, near)][inner, inner]
+    same = strip[-1][inner, inner] == expected
+    assert same.mean() > 0.99  # a tie may go either way
+
+
+def test_draws_go_down_the_strip_with_it(arrays):
+    q, arrays = arrays
+    draws, panels = arrays["deformation_samples"], strip_panels(q.flow.k)
+    np.testing.assert_array_equal(draws, q.partial_samples(arrays["base_samples"], panels))
+    np.testing.assert_allclose(draws[-1], arrays["samples"], atol=1e-5)
+
+
+def test_the_samples_shown_are_the_ones_given(arrays):
+    q, arrays = arrays
+    first = first_of(q)
+    np.testing.assert_array_equal(arrays["samples"], first.x)
+    np.testing.assert_array_equal(arrays["base_samples"], first.z0)
+    assert arrays["target_samples"].shape == (2_000, 2)
+
+
+def test_every_array_is_small_and_plain(arrays):
+    for array in arrays[1].values():
+        assert array.dtype != object
+        assert array.dtype != np.float64
+        assert not np.any(np.isnan(array))
+
+
+def test_a_target_that_tells_nothing_but_log_prob_can_be_shown():
+    q = density("planar")
+    first = first_of(q)
+    arrays = density_arrays(q, Tilted(), first, 0, 500)
+    assert arrays["target_samples"].shape == (0, 2)
+    shown = np.all(np.abs(first.x) <= arrays["axis_1"][-1], axis=1).mean()
+    assert shown > 0.99
+
+
+@pytest.mark.parametrize("window", [1e-3, 1.0, 4.0])
+def test_pictures_have_their_grid_however_far_samples_are(window):
+    target = Tilted()
+    target.window = window
+    q = density("planar")
+    arrays = density_arrays(q, target, first_of(q), 0, 500)
+    axis = arrays["axis_1"]
+    assert len(axis) == 500 and axis[-1] == np.float32(window)
+    assert arrays["log_q"].shape == (500, 500)
+    z0, near = q.latent([0.0, 0.0]), np.abs(axis).argmin()
+    expected = normal_log_prob(z0) - push(q.flow, z0)[1]
+    assert arrays["log_q"][near, near] == pytest.approx(expected, abs=0.1)
+
+
+def test_samples_that_are_nowhere_have_pictures():
+    q = density("planar")
+    first = first_of(q)
+    x = first.x.copy()
+    x[3] = np.inf
+    arrays = density_arrays(q, targets.U1(), first._replace(x=x), 0, 500)
+    assert arrays["log_q"].shape == (500, 500)
+
+
+@pytest.mark.parametrize("k", [*range(0, 40), 128, 10_000])
+def test_the_strip_has_at_most_9_panels_from_0_to_k(k):
+    panels = strip_panels(k)
+    assert panels[0] == 0
+    assert panels[-1] == k
+    assert len(panels) == min(k + 1, 9)
+    assert panels == sorted(set(panels))
+    gaps = np.diff(panels)
+    assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@float64()
+def test_the_density_on_the_grid_has_the_kl_of_the_samples(seed):
+    # The inverse on a grid of x and the forward pass on one of z are two roads to one number.
+    q = density("mixed", seed, dtype="float64")
+    target, grid = targets.Mixture([1, 2], [[1, 0], [-1, 1]]), Grid(14.0, 601)
+    log_q = q.log_prob(grid.points)
+    expected = exact_kl(q.flow, in_numpy(target))
+    assert abs(kl_divergence(log_q, in_numpy(target)(grid.points), grid) - expected) < 1e-4

@@ -1,0 +1,275 @@
+import itertools
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import yaml
+from short_runs import edit_description, edit_json, edit_weights, make_run
+
+from nflow_cli.evaluation.flow_checks import Outcome
+from nflow_cli.experiments.check import check_run
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
+)
+slow = pytest.mark.slow
+
+
+def failures(run):
+    """Return the names of the checks that fail, each with what it says."""
+    found = list(check_run(str(run)))
+    assert found and all(len(finding.detail.splitlines()) == 1 for finding in found)
+    return {finding.name: finding.detail for finding in found if finding.outcome == Outcome.FAIL}
+
+
+SOUND = {
+    "u1": {"target": "u1", "flow": {"k": 8}},
+    "u2": {"target": "u2", "flow": {"k": 8}},
+    "u3": {"target": "u3", "flow": {"k": 8}},
+    "u4": {"target": "u4", "flow": {"k": 8}},
+    "radial": {"flow": {"pattern": ["radial"], "k": 4}},
+    "mixed": {"flow": {"pattern": ["planar", "radial"], "k": 5}},
+    "K = 0": {"flow": {"k": 0}},
+    "K = 1": {"flow": {"k": 1}},
+    "uniform box": {"target": "gaussian-from-uniform", "flow": {"pattern": ["radial"], "k": 2}},
+    "mixture": {
+        "target": {
+            "name": "mixture",
+            "weights": [1.0, 3.0],
+            "means": [[1.0, 0.0], [-1.0, 0.5]],
+            "covariances": [[[1.0, 0.3], [0.3, 0.5]], [[0.5, 0.0], [0.0, 0.5]]],
+        },
+    },
+    "early stop": {
+        "train": {"steps": 900, "chunk": 10, "batch_size": 64}
+        | {"early_stopping": {"patience": 20, "min_delta": 9.0}},
+    },
+    "restarts": {"train": {"steps": 80, "chunk": 10, "batch_size": 64, "restarts": 3}},
+    "trained well": {
+        "flow": {"k": 4},
+        "train": {"steps": 3_000, "batch_size": 256},
+        "evaluate": {"samples": 100_000},
+    },
+}
+OF_A_RUN = ["model", "status", "files", "record", "training", "weights", "checksum", "caveats"]
+OF_FLOWS = ["invertibility", "log-det", "round trip"]
+OF_A_TARGET = ["mass", "summary", "fresh draws", "arrays"]
+QUICK = ("mixed", "uniform box", "K = 0")  # one of each kind of flow and of base, and none
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=slow) for n in SOUND])
+def test_a_sound_run_passes_every_check(tmp_path, name):
+    run = make_run(tmp_path / "run", **SOUND[name])
+    assert failures(run) == {}
+    assert [finding.name for finding in check_run(str(run))] == [*OF_A_RUN, *OF_FLOWS, *OF_A_TARGET]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    flow = {"pattern": ["planar", "radial"], "k": 4}
+    return make_run(tmp_path_factory.mktemp("whole") / "run", flow=flow, seed=3)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """Train another run of the same flow, target and seed, for longer."""
+    flow = {"pattern": ["planar", "radial"], "k": 4}
+    train = {"steps": 20, "chunk": 10, "batch_size": 128}
+    folder = tmp_path_factory.mktemp("other") / "run"
+    return make_run(folder, flow=flow, seed=3, train=train)
+
+
+@pytest.fixture
+def broken(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "broken")
+
+
+def edit_config(run, change):
+    data = yaml.safe_load((run / "config.yaml").read_text())
+    change(data)
+    (run / "config.yaml").write_text(yaml.safe_dump(data))
+
+
+def moved(weights):
+    return [w + 1 for w in weights]
+
+
+def nudged(weights):
+    """Change one number of all by a hundredth."""
+    first = weights[0].copy()
+    first.flat[0] *= 1.01
+    return [first, *weights[1:]]
+
+
+def swapped(weights):
+    """Change the order of the planar flows among the four."""
+    return [w[::-1] if i < 3 else w for i, w in enumerate(weights)]
+
+
+def rounded(weights):
+    return [w.astype(np.float16).astype(w.dtype) for w in weights]
+
+
+def lost(weights):
+    return [np.full_like(weights[0], np.nan), *weights[1:]]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (moved, {"checksum", "summary", "fresh draws"}),
+        (nudged, {"checksum"}),
+        (swapped, {"checksum", "summary"}),
+        (rounded, {"checksum"}),
+        (lost, {"model"}),
+    ],
+)
+def test_edited_weights_fail(broken, change, expected):
+    edit_weights(broken, change)
+    assert set(failures(broken)) >= expected
+
+
+def test_the_checksum_is_of_the_weights_and_not_of_the_file(broken):
+    before = (broken / "model.keras").read_bytes()
+    edit_weights(broken, lambda weights: weights)
+    edit_description(broken, lambda data: data["config"].update(name="another_name"))
+    assert (broken / "model.keras").read_bytes() != before
+    assert failures(broken) == {}
+
+
+def test_another_runs_summary_fails(broken, other):
+    shutil.copy(other / "summary.json", broken)
+    assert set(failures(broken)) >= {"checksum", "summary"}
+
+
+def test_another_runs_model_fails(broken, other):
+    shutil.copy(other / "model.keras", broken)
+    assert set(failures(broken)) >= {"checksum", "summary"}
+
+
+def test_a_missing_flow_fails(broken):
+    edit_description(broken, lambda data: data["config"].update(k=3))
+    assert "k: expected 4, received 3" in failures(broken)["model"]
+
+
+@pytest.mark.parametrize("seed", [0, "3", None])
+def test_a_wrong_seed_in_the_summary_fails(broken, seed):
+    edit_json(broken / "summary.json", seed=seed)
+    assert f"summary.json: seed: expected 3, received {seed!r}" in failures(broken)["record"]
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda data: data["flow"].update(k=5), "model"),
+        (lambda data: data["flow"].update(pattern=["radial", "planar"]), "model"),
+        (lambda data: data.update(target={"name": "u1"}), "record"),
+        (lambda data: data.update(base="uniform-box"), "record"),
+        (lambda data: data.update(seed=4), "record"),
+        (lambda data: data["train"].update(steps=21), "record"),
+        (lambda data: data["train"].update(learning_rate=0.02), "record"),
+        (lambda data: data.update(flow="planar"), "model"),
+        (lambda data: data.clear(), "model"),
+    ],
+)
+def test_an_edited_config_fails(broken, change, name):
+    edit_config(broken, change)
+    assert name in failures(broken)
+
+
+def test_a_config_laid_out_otherwise_passes(broken):
+    edit_config(broken, lambda data: None)
+    assert failures(broken) == {}
+
+
+def test_a_truncated_model_fails_in_one_line(broken):
+    model = broken / "model.keras"
+    model.write_bytes(model.read_bytes()[:-200])
+    assert list(failures(broken)) == ["model"]
+
+
+FIGURES = ["kl", "free_energy", "ess", "kl_standard_error", "mass"]
+EDITS = [lambda x: x + 0.05, lambda x: None, str, lambda x: [x]]
+SOME = [("kl", EDITS[0]), ("mass", EDITS[0]), ("ess", EDITS[1]), ("free_energy", EDITS[3])]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        pytest.param(*pair, marks=() if pair in SOME else slow)
+        for pair in itertools.product(FIGURES, EDITS)
+    ],
+)
+def test_a_figure_that_was_edited_fails(broken, key, value):
+    before = json.loads((broken / "summary.json").read_text())
+    edit_json(broken / "summary.json", **{key: value(before[key])})
+    assert failures(broken)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("summary.json", text) for text in ("{", "[]", "{}")] + [("run.json", '{"format": 1}')],
+)
+def test_a_damaged_record_fails(broken, name, content):
+    (broken / name).write_text(content)
+    assert "record" in failures(broken)
+
+
+def test_a_run_that_was_interrupted_fails(broken):
+    edit_json(broken / "run.json", status="interrupted")
+    assert failures(broken) == {"status": "interrupted"}
+    (broken / "summary.json").unlink()
+    of_figures = {"caveats", "mass", "summary", "fresh draws"}
+    of_files = {"status", "files", "record", "training", "checksum"}
+    assert set(failures(broken)) == of_files | of_figures
+
+
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory):
+    flow = {"pattern": ["planar", "radial"], "k": 3}
+    return make_run(tmp_path_factory.mktemp("vae") / "run", command="train-vae", flow=flow)
+
+
+@slow
+@pytest.mark.parametrize("flow", [{"k": 0}, {"k": 2, "amortized": False}])
+def test_a_sound_vae_of_another_kind_passes(tmp_path, flow):
+    assert failures(make_run(tmp_path / "run", command="train-vae", flow=flow)) == {}
+
+
+def test_a_sound_vae_passes_every_check(vae):
+    assert failures(vae) == {}
+    assert [finding.name for finding in check_run(str(vae))] == [
+        *OF_A_RUN,
+        "data",
+        *OF_FLOWS,
+        "bound",
+        "arrays",
+    ]
+
+
+@slow
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (moved, {"checksum", "bound"}),
+        (nudged, {"checksum"}),
+        (rounded, {"checksum"}),
+        (lost, {"model"}),
+    ],
+)
+def test_edited_weights_of_a_vae_fail(vae, tmp_path, change, expected):
+    broken = shutil.copytree(vae, tmp_path / "broken")
+    edit_weights(broken, change)
+    assert set(failures(broken)) >= expected
+
+
+@slow
+def test_an_edited_record_of_a_vae_fails(vae, tmp_path):
+    broken = shutil.copytree(vae, tmp_path / "broken")
+    edit_json(broken / "summary.json", negative_elbo=100.0, amortized=False)
+    edit_json(broken / "run.json", data={"name": "mnist-sample", "sha256": "0"})
+    assert set(failures(broken)) >= {"record", "data", "bound"}
+    edit_json(broken / "run.json", data=None)
+    assert "data" in failures(broken)

@@ -1,0 +1,219 @@
+"""What `check` must find: any figure that is another, and any file of another run."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from short_runs import edit_json, make_run
+
+from nflow_cli.evaluation.flow_checks import Outcome
+from nflow_cli.experiments.check import check_run
+from nflow_cli.runs.directory import RunDirectory
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
+)
+slow = pytest.mark.slow
+
+KINDS = {
+    "target": {"flow": {"pattern": ["planar", "radial"], "k": 4}, "seed": 3},
+    "points": {"data": "two-moons", "flow": {"k": 4}},
+    "images": {"command": "train-vae", "flow": {"pattern": ["planar", "radial"], "k": 3}},
+}
+# Another training of the same shape, by the same seed.
+TRAININGS = {
+    "target": {"steps": 20, "chunk": 10, "batch_size": 128},
+    "points": {"steps": 20, "chunk": 10, "batch_size": 128},
+    "images": {"epochs": 1, "chunk": 20, "learning_rate": 0.003},
+}
+FILES = [
+    *("config.yaml", "run.json", "summary.json"),
+    *("metrics.csv", "model.keras", "evaluation.npz", "estimates.npz"),
+]
+# What a summary did not hold before runs recorded the SHA-256 of their files.
+NEWER = ("caveats", "base_", "atoms", "pareto_k", "largest_weight")
+# To compute these again is to train again.
+RECORDED = ("compile_seconds", "train_seconds", "steps_per_second", "seconds_per_epoch")
+
+
+def first(quick):
+    """Return the kinds of run as parameters, all slow but one."""
+    return [pytest.param(kind, marks=() if kind == quick else slow) for kind in KINDS]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Return a function that trains a run of a kind once, and another one of its shape."""
+    made = {}
+
+    def run(kind, other=False):
+        if (kind, other) not in made:
+            folder = tmp_path_factory.mktemp(kind) / "run"
+            train = {"train": TRAININGS[kind]} if other else {}
+            made[kind, other] = make_run(folder, **KINDS[kind], **train)
+        return made[kind, other]
+
+    return run
+
+
+@pytest.fixture
+def copy(runs, tmp_path):
+    return lambda kind: shutil.copytree(runs(kind), tmp_path / "copy")
+
+
+def seal(run):
+    """Record the files as they are now, as who edits them with care would."""
+    edit_json(run / "run.json", files=RunDirectory(run).checksums())
+
+
+def outcomes(run):
+    return {finding.name: finding for finding in check_run(str(run))}
+
+
+def failures(run):
+    found = outcomes(run)
+    return {name: f.detail for name, f in found.items() if f.outcome == Outcome.FAIL}
+
+
+def altered(value, digit):
+    """Change a value in one digit, the last that is printed."""
+    if isinstance(value, dict):
+        key = "sha256" if "sha256" in value else "seed"
+        return {**value, key: altered(value[key], digit)}
+    if isinstance(value, bool) or value is None:
+        return not value
+    if isinstance(value, str):
+        return value[:-1] + chr(ord(value[-1]) ^ 1)
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, list):
+        return [*value, "another"]
+    return value + digit
+
+
+def altered_figures(run):
+    """Return every figure that can be computed again, changed in one digit."""
+    summary = json.loads((run / "summary.json").read_text())
+    digit = 0.01 if "negative_elbo" in summary else 1e-5
+    return {key: altered(v, digit) for key, v in summary.items() if key not in RECORDED}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_figure_that_can_be_computed_again_is(copy, kind):
+    run = copy(kind)
+    edits = altered_figures(run)
+    edit_json(run / "summary.json", **edits)
+    seal(run)
+    found = failures(run)
+    assert "files" not in found
+    told = " ".join(found.values())
+    named = {key for key in edits if f"{key}: " in told or key in found}
+    assert set(edits) - named == ({"model_sha256"} if "checksum" in found else set())
+
+
+@pytest.mark.parametrize("kind", first("target"))
+def test_what_cannot_be_computed_again_is_recorded(copy, kind):
+    run = copy(kind)
+    assert outcomes(run)["files"].outcome == Outcome.RECORDED
+    summary = json.loads((run / "summary.json").read_text())
+    key = next(key for key in RECORDED if isinstance(summary.get(key), float))
+    edit_json(run / "summary.json", **{key: 1e9})
+    assert set(failures(run)) == {"files"}
+    assert "summary.json: not what the run ended with" in failures(run)["files"]
+
+
+SWAPS = [(k, name) for k in KINDS for name in FILES if name != "estimates.npz" or k == "images"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [pytest.param(kind, name, marks=() if kind == "target" else slow) for kind, name in SWAPS],
+)
+def test_a_file_of_another_run_is_found(runs, copy, kind, name):
+    run = copy(kind)
+    shutil.copy(runs(kind, other=True) / name, run)
+    found = failures(run)
+    assert found
+    if name == "metrics.csv":
+        assert set(found) == {"files"}
+    if name.endswith(".npz"):
+        assert {"files", "arrays" if name == "evaluation.npz" else "bound"} <= set(found)
+
+
+@pytest.mark.parametrize("kind", first("images"))
+def test_an_older_run_passes_and_is_said_to_keep_less(copy, kind):
+    run = copy(kind)
+    record = json.loads((run / "run.json").read_text())
+    del record["files"]
+    (run / "run.json").write_text(json.dumps(record))
+    (run / "estimates.npz").unlink(missing_ok=True)
+    summary = json.loads((run / "summary.json").read_text())
+    older = {key: value for key, value in summary.items() if not key.startswith(NEWER)}
+    (run / "summary.json").write_text(json.dumps(older))
+    found = outcomes(run)
+    unknown = {name for name, f in found.items() if f.outcome == Outcome.UNKNOWN}
+    assert unknown == {"files", "caveats"} | ({"bound"} if kind == "images" else set())
+    assert failures(run) == {}
+    edit_json(run / "summary.json", negative_elbo=300.0, log_likelihood=3.0, kl=3.0)
+    assert failures(run)
+
+
+@slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_figure_alone_is_found(copy, kind):
+    run = copy(kind)
+    whole = (run / "summary.json").read_text()
+    for key, value in altered_figures(run).items():
+        edit_json(run / "summary.json", **{key: value})
+        seal(run)
+        assert failures(run), key
+        (run / "summary.json").write_text(whole)
+
+
+LAYOUT = ("axis_1", "axis_2", "deformation_axis_1", "deformation_axis_2", "deformation_k")
+LAYOUT = (*LAYOUT, "latent_axes", "manifold_axis")  # where the others are computed
+
+
+def arrays_by_file(run):
+    return {
+        name: dict(np.load(run / name))
+        for name in ("evaluation.npz", "estimates.npz")
+        if (run / name).exists()
+    }
+
+
+def another(array):
+    return (array[::-1] + array.std()).astype(array.dtype)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_array_is_computed_again(copy, kind):
+    run = copy(kind)
+    expected = set()
+    for file, arrays in arrays_by_file(run).items():
+        others = {k: a if k in LAYOUT else another(a) for k, a in arrays.items()}
+        np.savez(run / file, **others)
+        expected |= {f"{file}: {k}:" for k, a in arrays.items() if a.size and k not in LAYOUT}
+    seal(run)
+    told = " ".join(failures(run).values())
+    assert {name for name in expected if name not in told} == set()
+
+
+@slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("change", ["missing", "shape", "value"])
+def test_every_array_is_looked_at(copy, kind, change):
+    run = copy(kind)
+    for file, arrays in arrays_by_file(run).items():
+        for name, array in arrays.items():
+            edited = dict(arrays)
+            if change == "missing":
+                del edited[name]
+            else:
+                edited[name] = array[:-1] if change == "shape" else another(array) + 1
+            np.savez(run / file, **edited)
+            seal(run)
+            assert failures(run), name
+        np.savez(run / file, **arrays)

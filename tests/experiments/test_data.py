@@ -1,0 +1,70 @@
+"""The data of a run are found again, and known for what they are."""
+
+import numpy as np
+import pytest
+
+from nflow_cli.data.images import load_images
+from nflow_cli.data.points import load_point_data
+from nflow_cli.errors import DataError
+from nflow_cli.experiments.data import images_of, points_of
+from nflow_cli.runs.directory import RunDirectory
+
+RNG = np.random.default_rng(0)
+FIND = {"points.npy": lambda run: points_of(run, 0), "images.npz": images_of}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Return a function that makes a run on data in a folder of their own, and leaves that."""
+
+    def make(name):
+        (tmp_path / "data").mkdir()
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "data")
+        if name == "points.npy":
+            np.save(name, RNG.standard_normal((40, 2)))
+            data = load_point_data(name, 0)
+        else:
+            pixels = RNG.integers(0, 256, (2, 9, 28, 28), np.uint8)
+            np.savez(name, x_train=pixels[0], x_test=pixels[1])
+            data = load_images(name)
+        run = RunDirectory.at(str(tmp_path / "run"))
+        run.write_json("run.json", {"data": data.record()})
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        return run
+
+    return make
+
+
+@pytest.mark.parametrize("name", FIND)
+def test_data_are_found_from_any_folder(run, name, tmp_path):
+    data = FIND[name](run(name))
+    assert data.name == name
+    assert data.sha256 == RunDirectory(tmp_path / "run").read_json("run.json")["data"]["sha256"]
+
+
+@pytest.mark.parametrize("name", FIND)
+def test_data_that_moved_are_found_by_their_name(run, name, tmp_path):
+    made = run(name)
+    (tmp_path / "data" / name).rename(tmp_path / "elsewhere" / name)
+    assert FIND[name](made).name == name
+
+
+@pytest.mark.parametrize("name", FIND)
+def test_other_data_are_not_taken_for_them(run, name, tmp_path):
+    made = run(name)
+    record = made.read_json("run.json")
+    record["data"]["sha256"] = "0" * 64
+    made.write_json("run.json", record)
+    with pytest.raises(DataError, match=f"{name}: not the data of this run"):
+        FIND[name](made)
+
+
+def test_a_file_that_a_run_names_is_not_shown(run, tmp_path):
+    made = run("points.npy")
+    (tmp_path / "secret").write_text("my password,is this\nand this,is another\n")
+    record = {**made.read_json("run.json")["data"], "path": str(tmp_path / "secret")}
+    made.write_json("run.json", {"data": record})
+    with pytest.raises(DataError, match="secret: not the data of this run") as caught:
+        points_of(made, 0)
+    assert "another" not in str(caught.value)

@@ -1,0 +1,111 @@
+"""A summary and metrics that no picture can be drawn from are one line that names the file."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from drawable_runs import ARRAYS, CONFIGS, HEADERS, SUMMARIES, metrics
+
+from nflow_cli import experiments
+from nflow_cli.errors import NflowError
+from nflow_cli.experiments.picture_data import MOST_ROWS, read_picture_data
+from nflow_cli.runs.directory import RunDirectory
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Return a function that writes the files of a run with changes, and reads them."""
+    run = RunDirectory.create("any", str(tmp_path / "run"))
+
+    def read(kind, changes=None, rows=None):
+        summary = SUMMARIES[kind] | (changes or {})
+        known = {key: value for key, value in summary.items() if value is not KeyError}
+        (run.path / "summary.json").write_text(json.dumps(known))
+        run.write_evaluation(ARRAYS[kind])
+        run.write_text("metrics.csv", metrics(kind) if rows is None else rows)
+        run.write_text("config.yaml", CONFIGS[kind])
+        return read_picture_data(run, experiments.of(run.read_config()))
+
+    return read
+
+
+def complaint(read, *args):
+    with pytest.raises(NflowError) as caught:
+        read(*args)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "expected"),
+    [
+        ("fit-2d", "kl", "low", "kl: expected a number. Received: 'low'"),
+        ("fit-2d", "kl", [1], "kl: expected a number. Received: [1]"),
+        ("fit-2d", "kl", True, "kl: expected a number. Received: True"),
+        ("fit-2d", "kl", 1e300, "kl: expected a number not greater than 1e+100"),
+        ("fit-2d", "kl_standard_error", -1.0, "kl_standard_error: expected a number not less"),
+        ("fit-2d", "flow", None, "flow: expected text. Received: None"),
+        ("fit-2d", "flow", KeyError, "flow: missing; expected a value"),
+        ("fit-2d", "k", -1, "k: expected a number not less than 0"),
+        ("fit-2d", "k", 1.5, "k: expected a whole number"),
+        ("fit-2d", "k", 10**15, "k: expected a number not greater than"),
+        ("fit-2d", "target", None, "target: expected text"),
+        ("fit-2d", "restarts", [], "restarts: expected a mapping"),
+        ("fit-2d", "restarts", {"updates": [[]]}, "restarts.updates.0: expected a whole number"),
+        ("points", "data", "two-moons", "data: expected a mapping"),
+        ("points", "data", {}, "data.name: missing"),
+        ("points", "data", {"name": 5000 * "a"}, "data.name: expected text of at most 4096"),
+        ("points", "best_update", None, "best_update: expected a whole number"),
+        ("points", "log_likelihood", KeyError, "log_likelihood: missing"),
+        ("train-vae", "negative_elbo", KeyError, "negative_elbo: missing"),
+        ("train-vae", "latent_dim", "2", "latent_dim: expected a whole number"),
+        ("train-vae", "data", {"name": "mnist", "n_test": "many"}, "data.n_test: expected"),
+        ("train-vae", "amortized", 1, "amortized: expected"),
+    ],
+)
+def test_a_summary_that_lacks_a_figure_is_one_line(read, tmp_path, kind, key, value, expected):
+    line = complaint(read, kind, {key: value})
+    assert line.startswith(f"{tmp_path / 'run' / 'summary.json'}: damaged: {expected}")
+
+
+def test_a_figure_that_was_not_finite_is_not_finite_again(read):
+    summary = read("train-vae", {"negative_elbo": None, "kl": None}).summary
+    assert math.isnan(summary["negative_elbo"]) and math.isnan(summary["kl"])
+    for value in (None, math.nan, math.inf):
+        assert read("fit-2d", {"kl": value}).summary["kl"] is None
+
+
+def test_what_a_newer_summary_holds_is_left_in_it(read):
+    assert read("fit-2d", {"another": [1]}).summary["another"] == [1]
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_metrics_without_a_column_are_one_line(read, tmp_path, kind):
+    for column in HEADERS[kind].split(","):
+        line = complaint(read, kind, None, metrics(kind).replace(column, "other"))
+        expected = f"damaged: expected a column {column}"
+        assert line == f"{tmp_path / 'run' / 'metrics.csv'}: {expected}"
+
+
+@pytest.mark.parametrize("steps", [[1, 1], [2, 1], [1, math.nan], [1, math.inf], [1, 1e300]])
+def test_steps_rise(read, steps):
+    rows = "".join(f"{step},1,1,1\n" for step in steps)
+    line = complaint(read, "fit-2d", None, f"update,loss,kl,beta\n{rows}")
+    assert line.endswith("metrics.csv: damaged: update: expected numbers that rise")
+
+
+def test_of_many_rows_the_means_are_drawn(read):
+    n = 3 * MOST_ROWS + 1
+    rows = "".join(f"{i},{i},{1e300 if i == 2 else 0.5},1\n" for i in range(1, n + 1))
+    drawn = read("fit-2d", None, f"update,loss,kl,beta\n{rows}").metrics
+    assert len(drawn["update"]) <= MOST_ROWS and drawn["update"][-1] == n
+    np.testing.assert_allclose(drawn["loss"][:-1], drawn["update"][:-1] - 1.5)
+    assert np.isnan(drawn["kl"][0]) and (drawn["kl"][1:] == 0.5).all()
+
+
+def test_few_rows_are_drawn_as_they_are(read):
+    drawn = read("fit-2d").metrics
+    assert list(drawn["update"]) == list(range(1, 21))
+    np.testing.assert_array_equal(drawn["loss"], drawn["update"] / 20)

@@ -1,0 +1,353 @@
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from running import arrays_of, assert_same_run
+from truth import Grid, float64, mixture_log_prob, normal_log_prob, push, to_numpy
+
+import nflow_cli
+from nflow_cli import experiments
+from nflow_cli.config import presets
+from nflow_cli.data.points import load_point_data
+from nflow_cli.data.units import Standardisation
+from nflow_cli.densities.bases import StandardNormal
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.experiments.table import fit as table_fit
+from nflow_cli.flows import FlowStack
+from nflow_cli.random_streams import stream
+from nflow_cli.runs.directory import CONFIG, RunDirectory
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
+)
+
+MEAN, COVARIANCE = np.array([1e3, -2.0]), np.array([[400.0, 12.0], [12.0, 0.5]])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("points")
+    rng = np.random.default_rng(0)
+    normal = rng.multivariate_normal(MEAN, COVARIANCE, 4_000)
+    np.save(folder / "normal.npy", normal)
+    return folder
+
+
+def preset(name, train=None, **changes):
+    short = {"steps": 40, "batch_size": 64, "chunk": 10, "learning_rate": 0.02}
+    short["checkpoint_seconds"] = 0.0
+    data = {
+        "command": "fit-2d",
+        "data": {"name": str(name)},
+        "flow": {"pattern": ["planar", "radial"], "k": 3},
+        "train": short | (train or {}),
+        "evaluate": {"samples": 4_000},
+    }
+    return presets.validate(data | changes, "test")
+
+
+def finish(path, settings):
+    """Train in ``path`` as ``nflow fit-2d`` does; return the run and its summary."""
+    run = RunDirectory.create("test", str(path))
+    run.write_text(CONFIG, presets.dump(settings))
+    data = load_point_data(settings.data.name, settings.seed)
+    with run.recorded({"command": "fit-2d", "data": data.record()}):
+        return run, experiments.of(settings).train(run, data)
+
+
+def a_batch(n=32):
+    return np.random.default_rng(1).standard_normal((n, 2)).astype("float32")
+
+
+def untrained(flow):
+    """Return a fit to points whose deviations are 3 and 0.2."""
+    flow.build((None, 2))
+    units = Standardisation(np.zeros(2), np.array([3.0, 0.2]))
+    return table_fit.FitPoints(FlowDensity(StandardNormal(), flow, units))
+
+
+def test_the_loss_is_that_of_the_papers_formulas():
+    model = untrained(FlowStack(["planar", "radial"], 5, 0))
+    z0 = np.random.default_rng(0).standard_normal((200, 2))
+    z, log_det = push(model.flow, z0)
+    expected = -np.mean(normal_log_prob(z0) - log_det) + math.log(3.0 * 0.2)
+    loss = float(model.negative_log_likelihood(ops.convert_to_tensor(z.astype("float32"))))
+    assert loss == pytest.approx(expected, abs=1e-5)
+    batch = ops.convert_to_tensor(z.T.astype("float32"))  # features first, as chunks are
+    assert float(model.objective(batch, 0)["loss"]) == loss
+
+
+@float64()
+def test_the_gradient_is_that_of_central_differences():
+    import tensorflow as tf
+
+    flow = FlowStack(["planar", "radial"], 5, 0, dtype="float64")
+    model = untrained(flow)
+    points = ops.convert_to_tensor(1.5 * a_batch().astype("float64"))
+    variables = model.trainable_variables
+    with tf.GradientTape() as tape:
+        loss = model.negative_log_likelihood(points)
+    gradients = map(to_numpy, tape.gradient(loss, [v.value for v in variables]))
+    for variable, gradient in zip(variables, gradients):
+        start = to_numpy(variable.value).copy()
+        found = np.empty_like(start)
+        for index in np.ndindex(start.shape):
+
+            def at(step, index=index, start=start, variable=variable):
+                moved = start.copy()
+                moved[index] += step
+                variable.assign(moved)
+                return float(model.negative_log_likelihood(points))
+
+            h = 1e-3
+            found[index] = (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
+        variable.assign(start)
+        np.testing.assert_allclose(gradient, found, 1e-8, 1e-10, err_msg=variable.path)
+
+
+def test_without_flows_q_is_the_gaussian_of_the_standardisation(folder, tmp_path):
+    settings = preset(folder / "normal.npy", flow={"k": 0})
+    run, summary = finish(tmp_path / "run", settings)
+    data = load_point_data(settings.data.name, 0)
+    variances = np.diag(data.train.var(axis=0))
+    log_q = normal_log_prob(data.test, data.train.mean(axis=0), variances)
+    assert summary["log_likelihood"] == pytest.approx(log_q.mean(), abs=1e-5)
+    error = log_q.std(ddof=1) / math.sqrt(len(log_q))
+    assert summary["log_likelihood_standard_error"] == pytest.approx(error, rel=1e-5)
+    covariance = np.cov(data.train.T, bias=True)
+    log_g = normal_log_prob(data.test, data.train.mean(axis=0), covariance)
+    assert summary["gaussian_log_likelihood"] == pytest.approx(log_g.mean(), abs=1e-9)
+    assert summary["n_parameters"] == 0
+    np.testing.assert_allclose(nflow_cli.load(run.path).log_prob(data.test), log_q, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_gaussian_sample_is_fitted_as_well_as_by_the_gaussian(folder, tmp_path):
+    train = {"steps": 1_500, "batch_size": 256, "chunk": 500}
+    settings = preset(folder / "normal.npy", train, flow={"pattern": ["planar"], "k": 4})
+    run, summary = finish(tmp_path / "run", settings)
+    points = np.load(settings.data.name)[load_order(4_000)[:400]]
+    log_p = normal_log_prob(points, MEAN, COVARIANCE)
+    log_q = nflow_cli.load(run.path).log_prob(points)
+    assert summary["log_likelihood"] == pytest.approx(log_q.mean(), abs=1e-9)
+    gap = log_p - log_q  # its mean estimates KL(p || q)
+    error = gap.std(ddof=1) / math.sqrt(len(gap))
+    assert -4 * error < gap.mean() < 0.01 + 4 * error
+
+
+def load_order(n, seed=0):
+    """Return the order in which points are split: first those of the test."""
+    return stream(seed, "split").permutation(n)
+
+
+WEIGHTS, CENTRES = [0.3, 0.7], [[-22.0, 0.0], [22.0, 0.02]]
+SPREADS = [[[100.0, 0.0], [0.0, 1e-4]], [[64.0, 0.04], [0.04, 1e-4]]]
+
+
+@pytest.fixture(scope="module")
+def mixture(folder, tmp_path_factory):
+    """Fit samples of a known density, in very different units along the two axes."""
+    rng = np.random.default_rng(2)
+    which = rng.random(40_000) < WEIGHTS[0]
+    draws = [rng.multivariate_normal(m, c, 40_000) for m, c in zip(CENTRES, SPREADS)]
+    np.save(folder / "mixture.npy", np.where(which[:, None], *draws))
+    train = {"steps": 4_000, "batch_size": 256, "chunk": 500, "learning_rate": 0.02}
+    settings = preset(folder / "mixture.npy", train, flow={"pattern": ["planar"], "k": 8})
+    return finish(tmp_path_factory.mktemp("mixture") / "run", settings)
+
+
+def test_the_log_likelihood_approaches_the_negative_entropy(mixture):
+    run, summary = mixture
+    grid = Grid((120.0, 0.12), 1201)
+    log_p = mixture_log_prob(grid.points, WEIGHTS, CENTRES, SPREADS)
+    negative_entropy = grid.integral(np.exp(log_p) * log_p)
+    log_q = nflow_cli.load(run.path).log_prob(grid.points)
+    kl = grid.integral(np.exp(log_p) * (log_p - log_q))
+    assert 0 <= kl < 0.01
+    error = summary["log_likelihood_standard_error"]
+    assert abs(summary["log_likelihood"] - (negative_entropy - kl)) < 4 * error
+    assert summary["gaussian_log_likelihood"] < negative_entropy - 0.2
+
+
+def test_the_density_has_mass_1_in_the_users_units(mixture):
+    run, summary = mixture
+    grid = Grid((160.0, 0.16), 1001)
+    q = np.exp(nflow_cli.load(run.path).log_prob(grid.points))
+    assert grid.integral(q) == pytest.approx(1, abs=1e-3)
+    assert summary["mass"] == pytest.approx(1, abs=1e-3)
+
+
+def test_samples_have_the_moments_of_the_points(mixture):
+    q = nflow_cli.load(mixture[0].path)
+    samples = q.sample(100_000, seed=3)
+    assert samples.dtype == np.float64
+    points = np.load(q.config.data.name)
+    np.testing.assert_allclose(samples.mean(0), points.mean(0), atol=0.03 * points.std(0).max())
+    np.testing.assert_allclose(samples.std(0), points.std(0), rtol=0.03)
+    (_, z, log_q), *_ = q.batches(500, seed=1)
+    np.testing.assert_allclose(log_q, q.log_prob(z), atol=1e-3)
+
+
+def test_the_arrays_to_plot_are_in_the_users_units(mixture):
+    run, _ = mixture
+    arrays, q = arrays_of(run), nflow_cli.load(run.path)
+    for axis, half_width in (("axis_1", 45), ("axis_2", 0.035)):
+        assert 0.8 < np.ptp(arrays[axis]) / (2 * half_width) < 2
+    points = np.stack(np.meshgrid(arrays["axis_1"], arrays["axis_2"]), -1)
+    np.testing.assert_allclose(arrays["log_q"], q.log_prob(points), atol=1e-9)
+    coarse = np.meshgrid(arrays["deformation_axis_1"], arrays["deformation_axis_2"])
+    last = arrays["log_deformation"][list(arrays["deformation_k"]).index(8)]
+    np.testing.assert_allclose(last, q.log_prob(np.stack(coarse, -1)), atol=1e-4)
+    cell = np.ptp(coarse[0]) * np.ptp(coarse[1]) / 119**2
+    masses = np.exp(arrays["log_deformation"]).sum((1, 2)) * cell
+    assert np.all(masses > 0.5) and np.all(masses < 1.01)
+
+
+@pytest.fixture(scope="module")
+def short(folder, tmp_path_factory):
+    settings = preset("eight-gaussians", seed=5)
+    return finish(tmp_path_factory.mktemp("short") / "run", settings)
+
+
+def test_a_run_tells_everything_promised_of_it(short):
+    run, summary = short
+    promised = (
+        "flow k target seed steps kl kl_standard_error ess free_energy log_z log_z_source mass "
+        "n_parameters compile_seconds train_seconds steps_per_second log_likelihood "
+        "log_likelihood_standard_error gaussian_log_likelihood "
+        "gaussian_log_likelihood_standard_error n_train n_validation n_test data best_update"
+    )
+    assert set(promised.split()) <= set(summary)
+    assert json.loads((run.path / "summary.json").read_text()) == summary
+    assert (summary["kl"], summary["log_z"], summary["target"]) == (None, None, None)
+    assert (summary["n_train"], summary["n_test"], summary["steps"]) == (40_000, 5_000, 40)
+    record = run.read_json("run.json")["data"]
+    assert record["name"] == "eight-gaussians"
+    assert record["sha256"] == load_point_data("eight-gaussians", 5).sha256
+
+
+class KilledError(Exception):
+    pass
+
+
+def killed_after(rows):
+    """Return an ``end_row`` of the log that raises when so many rows were written."""
+    end_row = table_fit.ValidationLog.end_row
+
+    def end(log):
+        if log.rows == rows:
+            raise KilledError
+        end_row(log)
+
+    return end
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_goes_on_to_the_same_bits(short, tmp_path, monkeypatch):
+    run, _ = short
+    settings = run.read_config()
+    monkeypatch.setattr(table_fit.ValidationLog, "end_row", killed_after(2))
+    with pytest.raises(KilledError):
+        finish(tmp_path / "run", settings)
+    monkeypatch.undo()
+    other = RunDirectory(tmp_path / "run")
+    assert list(other.read_metrics()["update"]) == [10, 20]
+    data = load_point_data(settings.data.name, settings.seed)
+    experiments.of(settings).train(other, data)
+    assert_same_run(other.path, run.path)
+
+
+def test_compiled_chunks_make_the_updates_of_a_plain_loop(short):
+    import tensorflow as tf
+
+    from nflow_cli.training.trainer import make_optimizer
+
+    run, _ = short
+    settings = run.read_config()
+    data = load_point_data("eight-gaussians", 5)
+    model = table_fit.build(settings, data)
+    points = data.units.inside(data.train).astype("float32")
+    optimizer, losses = make_optimizer(settings.train, 40), []
+    for chunk in range(4):
+        rows = stream(5, "batches", chunk).integers(len(points), size=(10, 64))
+        for batch in points[rows]:
+            with tf.GradientTape() as tape:
+                loss = model.negative_log_likelihood(ops.convert_to_tensor(batch))
+            gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
+            norm = math.sqrt(sum(float(ops.sum(g * g)) for g in gradients))
+            scale = min(1.0, settings.train.clip_norm / norm)
+            optimizer.apply([g * scale for g in gradients], model.trainable_variables)
+            losses.append(float(loss))
+    metrics = run.read_metrics()
+    assert not {"kl", "beta"} & set(metrics)
+    np.testing.assert_allclose(metrics["loss"], np.reshape(losses, (4, 10)).mean(1), rtol=1e-4)
+    assert list(metrics["update"]) == [10, 20, 30, 40]
+
+
+def test_the_validation_loss_is_that_of_the_validation_points(short):
+    run, summary = short
+    assert summary["best_update"] == 40  # so that the last weights are kept
+    data = load_point_data("eight-gaussians", 5)
+    log_q = nflow_cli.load(run.path).log_prob(data.validation)
+    assert run.read_metrics()["validation_loss"][-1] == pytest.approx(-log_q.mean(), abs=1e-5)
+
+
+def test_the_weights_of_the_best_validation_are_kept_and_training_stops(folder, tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(folder / "few.npy", rng.standard_normal((60, 2)))
+    train = {"steps": 5_000, "schedule": "constant", "learning_rate": 0.05}
+    train |= {"early_stopping": {"patience": 300, "min_delta": 0.0}}
+    settings = preset(folder / "few.npy", train, flow={"pattern": ["planar"], "k": 8})
+    run, summary = finish(tmp_path / "run", settings)
+    metrics = run.read_metrics()
+    best = int(np.argmin(metrics["validation_loss"]))
+    assert summary["steps"] == metrics["update"][-1] < 5_000
+    assert summary["best_update"] == metrics["update"][best] == summary["steps"] - 300
+    data = load_point_data(settings.data.name, 0)
+    kept = -nflow_cli.load(run.path).log_prob(data.validation).mean()
+    assert kept == pytest.approx(metrics["validation_loss"][best], abs=1e-5)
+    assert metrics["validation_loss"][-1] > kept + 0.01
+
+
+DUPLICATES = np.repeat(np.random.default_rng(0).standard_normal((5, 2)), 400, axis=0)
+OUTLIER = np.r_[np.random.default_rng(0).standard_normal((999, 2)), [[1e6, -1e6]]]
+OFFSET = 1.7e9 + np.random.default_rng(0).standard_normal((500, 2)) * [1.0, 1e-3]
+
+
+TEN = np.random.default_rng(0).standard_normal((10, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("points", [OFFSET, DUPLICATES, OUTLIER, TEN])
+def test_odd_points_are_fitted_and_every_figure_is_finite(folder, tmp_path, points):
+    np.save(folder / "odd.npy", points)
+    flow = {"pattern": ["planar"], "k": 1}
+    run, summary = finish(tmp_path / "run", preset(folder / "odd.npy", flow=flow))
+    assert np.isfinite([summary["log_likelihood"], summary["gaussian_log_likelihood"]]).all()
+    samples = nflow_cli.load(run.path).sample(1_000)
+    assert np.isfinite(samples).all() and len(np.unique(samples, axis=0)) == 1_000
+    from nflow_cli.experiments.drawing import draw
+
+    assert len(draw(run)) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["points-planar-k32", "points-mixed-k32"])
+def test_a_preset_comes_close_to_the_entropy_of_eight_gaussians(preset):
+    settings = presets.validate(
+        presets.override(
+            presets.read_preset(presets.find_preset(preset)), {"data": "eight-gaussians"}
+        ),
+        preset,
+    )
+    data = load_point_data("eight-gaussians", 0)
+    model = table_fit.build(settings, data)
+    table_fit.train(model, data, settings)
+    z = ops.convert_to_tensor(data.units.inside(data.test).astype("float32"))
+    angles = np.arange(8) * np.pi / 4
+    centres = 2 * np.stack([np.cos(angles), np.sin(angles)], -1)
+    log_p = mixture_log_prob(data.test, np.ones(8), centres, np.tile(0.04 * np.eye(2), (8, 1, 1)))
+    assert -0.02 < log_p.mean() + float(model.negative_log_likelihood(z)) < 0.06

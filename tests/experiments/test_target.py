@@ -1,0 +1,286 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from running import assert_same_run, peak_memory, with_rows
+from stacks import Formula, density_of
+from truth import Grid, call, normal_log_prob, push, to_numpy
+
+from nflow_cli import experiments
+from nflow_cli.config import presets
+from nflow_cli.densities import targets
+from nflow_cli.densities.bases import StandardNormal, UniformBox
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.errors import DivergenceError
+from nflow_cli.evaluation.target import density_arrays, evaluate_samples
+from nflow_cli.experiments.target import fit as target_fit
+from nflow_cli.flows import FlowStack
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.training.chunks import NoiseChunks
+from nflow_cli.training.trainer import make_optimizer
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
+)
+
+GRID = Grid(9.0, 601)
+TRAIN = {"steps": 23, "batch_size": 32, "chunk": 5, "learning_rate": 0.02}
+
+
+def preset(train=None, **changes):
+    data = {"command": "fit-2d", "evaluate": {"samples": 20_000}, "train": TRAIN | (train or {})}
+    return presets.validate(data | changes, "test")
+
+
+def fit(settings):
+    """Build and train; return the model and its rows of metrics."""
+    model = target_fit.build(settings)
+    _, rows = with_rows(lambda directory: target_fit.train(model, settings, directory))
+    return model, rows
+
+
+def fit_by_hand(target, train, base=None, pattern=("planar",), k=4):
+    """Fit a target that no preset names, as a program would."""
+    settings = preset(train)
+    density = density_of(FlowStack(list(pattern), k, seed=0), base)
+    model = target_fit.Fit2D(density, target, settings.train.annealing)
+    model.prepare(settings.train, settings.train.steps)
+    _, rows = with_rows(lambda directory: target_fit.train(model, settings, directory))
+    return model, rows
+
+
+def weights_of(model):
+    return np.concatenate([to_numpy(v.value).ravel() for v in model.trainable_variables])
+
+
+def judge(model, n=20_000):
+    return evaluate_samples(model.density, model.target, 0, n).scores
+
+
+def exact_kl(model):
+    """Return the KL divergence by quadrature over the base, in NumPy."""
+    log_q0 = normal_log_prob(GRID.points)
+    z, log_det = push(model.flow, GRID.points)
+    return GRID.integral(np.exp(log_q0) * (log_q0 - log_det - call(model.target.log_prob, z)))
+
+
+SMALL = {"flow": {"pattern": ["planar", "radial"], "k": 3}, "seed": 7}
+ANNEALED = {"annealing": {"updates": 10}}
+
+
+@pytest.fixture(scope="module")
+def small():
+    return fit(preset(ANNEALED, **SMALL))
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A fit that is long enough to be good."""
+    settings = preset(
+        {"steps": 1500, "batch_size": 128, "chunk": 500, "learning_rate": 0.03},
+        target="multimodal",
+        flow={"pattern": ["planar"], "k": 4},
+    )
+    return target_fit.build(settings), *fit(settings)
+
+
+def test_compiled_chunks_make_the_updates_of_a_plain_loop(small):
+    import tensorflow as tf
+
+    settings = preset(ANNEALED, **SMALL)
+    flow = FlowStack(["planar", "radial"], 3, seed=7)
+    flow.build((None, 2))
+    variables, target = flow.trainable_variables, targets.Multimodal()
+    noise = NoiseChunks(StandardNormal(), 2, [7], 23, 5, 32)
+    optimizer = make_optimizer(settings.train, settings.train.steps)
+    for update in range(23):
+        z0 = ops.convert_to_tensor(noise[update // 5][0][update % 5].T)
+        beta = min(1.0, 0.01 + 0.99 * update / 10)
+        with tf.GradientTape() as tape:
+            z, log_det = flow(z0)
+            log_q = -0.5 * ops.sum(z0**2, -1) - np.log(2 * np.pi) - log_det
+            loss = ops.mean(log_q - beta * target.log_prob(z))
+        optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
+    expected = np.concatenate([to_numpy(v.value).ravel() for v in variables])
+    np.testing.assert_allclose(weights_of(small[0]), expected, 1e-5, 1e-5)
+
+
+def test_another_seed_starts_elsewhere():
+    flow = {"pattern": ["planar"], "k": 3}
+    first, again, other = (
+        weights_of(target_fit.build(preset(flow=flow, seed=seed))) for seed in (7, 7, 8)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert np.all(first != other)
+
+
+def test_the_last_row_is_at_full_temperature_and_at_the_end_of_the_schedule(small):
+    last = small[1][-1]
+    assert last["update"] == 23
+    assert last["beta"] == 1
+    assert last["loss"] == last["kl"]
+    assert last["learning_rate"] == pytest.approx(0, abs=1e-8)
+
+
+def test_training_brings_the_kl_down_to_a_good_fit(trained):
+    before, model, _ = trained
+    start, end = judge(before), judge(model)
+    assert end["kl"] < 0.25 * start["kl"]
+    assert end["kl"] > -4 * end["kl_standard_error"]
+    assert end["ess"] > start["ess"]
+
+
+def test_the_rows_follow_the_kl_down(trained):
+    kls = [row["kl"] for row in trained[2]]
+    assert kls == sorted(kls, reverse=True)
+    assert [row["update"] for row in trained[2]] == [500, 1000, 1500]
+
+
+def test_the_kl_told_of_a_trained_stack_is_that_of_the_quadrature(trained):
+    figures = judge(trained[1], 100_000)
+    assert abs(figures["kl"] - exact_kl(trained[1])) < 4 * figures["kl_standard_error"]
+
+
+def test_the_arrays_of_a_trained_stack_are_numbers(trained):
+    model = trained[1]
+    first = evaluate_samples(model.density, model.target, 0, 2_000).first
+    arrays = density_arrays(model.density, model.target, first, 0, 500)
+    assert not any(np.any(np.isnan(array)) for array in arrays.values())
+
+
+@pytest.mark.parametrize("target", ["multimodal", "u1", "u2", "u3", "u4"])
+def test_without_flows_the_kl_is_that_of_base_and_target(target):
+    model = target_fit.build(preset(target=target, flow={"k": 0}))
+    log_q0 = normal_log_prob(GRID.points)
+    log_p = call(model.target.log_prob, GRID.points)
+    expected = GRID.integral(np.exp(log_q0) * (log_q0 - log_p))
+    figures = judge(model, 200_000)
+    assert abs(figures["kl"] - expected) < 4 * figures["kl_standard_error"]
+
+
+def test_a_bounded_base_is_fitted():
+    settings = preset(
+        {"steps": 600, "batch_size": 128, "chunk": 300, "learning_rate": 0.03},
+        target="gaussian-from-uniform",
+        flow={"pattern": ["radial"], "k": 2},
+    )
+    start = judge(target_fit.build(settings))
+    model, _ = fit(settings)
+    figures = judge(model)
+    assert isinstance(model.density.base, UniformBox)
+    assert -4 * figures["kl_standard_error"] < figures["kl"] < 0.5 * start["kl"]
+
+
+def test_a_target_of_ones_own_needs_no_more_than_log_prob(capsys):
+    slope = Formula(lambda z: -0.125 * ops.sum((z - 1.0) ** 2, axis=-1))
+    model, rows = fit_by_hand(
+        slope, {"steps": 600, "batch_size": 128, "chunk": 300, "learning_rate": 0.03}
+    )
+    figures = judge(model)
+    assert figures["kl"] is None
+    assert figures["log_z"] is None
+    # The free energy is KL - log Z, at least -log Z = -log 8π; no planar stack starts near it.
+    low = -np.log(8 * np.pi)
+    assert low - 4 * figures["kl_standard_error"] < figures["free_energy"] < low + 0.3
+    assert rows[-1]["kl"] < rows[0]["kl"]
+    err = capsys.readouterr().err
+    assert "free energy" in err
+    assert "KL" not in err
+
+
+def test_a_density_that_is_not_a_number_ends_in_a_divergence_error():
+    hole = Formula(lambda z: ops.log(z[..., 0]) - ops.sum(z * z, axis=-1))
+    with pytest.raises(DivergenceError, match="at update 1: the log-density of the target is nan"):
+        fit_by_hand(hole, {}, k=0)
+
+
+def test_the_model_is_what_the_preset_says():
+    settings = preset(
+        target={"name": "ring", "weights": [1.0], "centers": [[0, 0]], "radii": [2.0],
+                "widths": [0.5]},
+        base="uniform-box",
+        flow={"pattern": ["radial", "planar"], "k": 5},
+    )  # fmt: skip
+    model = target_fit.build(settings)
+    assert isinstance(model.target, targets.Ring)
+    assert isinstance(model.density.base, UniformBox)
+    assert (model.flow.pattern, model.flow.k) == (["radial", "planar"], 5)
+    # 3 radial flows of 4 numbers, 2 planar ones of 5.
+    assert model.flow.count_params() == 3 * 4 + 2 * 5
+    assert len(model.trainable_variables) == 6
+
+
+def test_a_target_brings_its_base_unless_told_otherwise():
+    box = target_fit.build(preset(target="gaussian-from-uniform", flow={"k": 0}))
+    normal = target_fit.build(
+        preset(target="gaussian-from-uniform", base="standard-normal", flow={"k": 0})
+    )
+    assert isinstance(box.density.base, UniformBox)
+    assert isinstance(normal.density.base, StandardNormal)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
+    settings = preset({"steps": 40, "chunk": 20}, flow={"pattern": ["planar"], "k": 2}, seed=3)
+    return folder, settings, experiments.of(settings).train(folder)
+
+
+def test_a_run_tells_everything_promised_of_it(finished):
+    folder, _, summary = finished
+    promised = (
+        "flow k target seed steps kl kl_standard_error ess free_energy log_z log_z_source mass "
+        "mass_error largest_weight pareto_k base_free_energy caveats "
+        "n_parameters compile_seconds train_seconds steps_per_second"
+    )
+    assert set(promised.split()) <= set(summary)
+    assert json.loads((folder.path / "summary.json").read_text()) == summary
+    assert (summary["flow"], summary["k"], summary["seed"]) == ("planar", 2, 3)
+    assert (summary["target"], summary["steps"], summary["n_parameters"]) == ("multimodal", 40, 10)
+    assert summary["free_energy"] == summary["kl"] - summary["log_z"]
+    assert abs(summary["mass"] - 1) < 1e-3
+
+
+def test_a_dumped_config_repeats_the_run_to_the_bit(finished, tmp_path):
+    folder, settings, _ = finished
+    kept = presets.validate(presets.parse_yaml(presets.dump(settings), "kept"), "kept")
+    assert kept == settings
+    repeat = RunDirectory.create("test", str(tmp_path / "again"))
+    experiments.of(kept).train(repeat)
+    assert_same_run(repeat.path, folder.path)
+
+
+def test_the_saved_model_has_the_kl_of_the_summary(finished):
+    folder, settings, summary = finished
+    flow = keras.saving.load_model(folder.path / "model.keras", compile=False)
+    density, samples = FlowDensity(StandardNormal(), flow), settings.evaluate.samples
+    scores = evaluate_samples(density, targets.Multimodal(), 3, samples).scores
+    assert scores["kl"] == summary["kl"]
+
+
+def test_the_metrics_are_one_row_a_chunk(finished):
+    metrics = finished[0].read_metrics()
+    np.testing.assert_array_equal(metrics["update"], [20, 40])
+    names = {"loss", "kl", "beta", "learning_rate", "gradient_norm", "elapsed_seconds"}
+    assert names <= set(metrics)
+
+
+def test_a_run_without_flows_tells_the_kl_of_its_base(tmp_path):
+    settings = preset(flow={"k": 0})
+    summary = experiments.of(settings).train(RunDirectory.create("test", str(tmp_path / "run")))
+    log_q0 = normal_log_prob(GRID.points)
+    log_p = call(targets.Multimodal().log_prob, GRID.points)
+    expected = GRID.integral(np.exp(log_q0) * (log_q0 - log_p))
+    assert abs(summary["kl"] - expected) < 4 * summary["kl_standard_error"]
+    assert abs(summary["mass"] - 1) < 1e-3
+    assert summary["n_parameters"] == 0
+
+
+@pytest.mark.slow
+def test_the_most_samples_and_the_largest_grid_take_bounded_memory(tmp_path):
+    largest = ["--set", "evaluate.samples=100000000", "--set", "evaluate.grid=5000"]
+    short = ["--k", 1, "--steps", 20, "--set", "train.chunk=10", "--output", "run"]
+    assert peak_memory(tmp_path, "fit-2d", *short, *largest) < 2**21
+    assert peak_memory(tmp_path, "check", "run") < 2**21

@@ -1,0 +1,346 @@
+import io
+import shutil
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from short_runs import edit_description, edit_member, edit_weights, make_run
+from truth import push, to_numpy
+
+import nflow_cli
+from nflow_cli.densities.bases import StandardNormal, UniformBox
+from nflow_cli.densities.targets import Multimodal
+from nflow_cli.errors import ConfigError, DataError, NflowError
+from nflow_cli.experiments import trained
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
+)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    flow = {"pattern": ["planar", "radial"], "k": 5}
+    return make_run(tmp_path_factory.mktemp("mixed") / "run", flow=flow)
+
+
+@pytest.fixture(scope="module")
+def boxed(tmp_path_factory):
+    settings = {"target": "gaussian-from-uniform", "flow": {"pattern": ["radial"], "k": 1}}
+    return make_run(tmp_path_factory.mktemp("boxed") / "run", **settings)
+
+
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("vae") / "run", command="train-vae")
+
+
+@pytest.fixture
+def copy(mixed, tmp_path):
+    return shutil.copytree(mixed, tmp_path / "copy")
+
+
+def test_the_density_of_a_run_is_that_of_its_base_and_flows(mixed, boxed):
+    for run, base in ((mixed, StandardNormal()), (boxed, UniformBox())):
+        q = nflow_cli.load(str(run))
+        assert type(q.base) is type(base)
+        (_, x, log_q), *_ = q.batches(1_000, seed=3)
+        np.testing.assert_array_equal(q.sample(1_000, seed=3), x)
+        np.testing.assert_allclose(q.log_prob(x), log_q, atol=1e-4)
+        z0 = q.latent(x)
+        np.testing.assert_allclose(push(q.flow, z0)[0], x, atol=1e-4)
+        np.testing.assert_allclose(q.from_latent(z0), x, atol=1e-4)
+        log_q0 = to_numpy(base.log_prob(ops.convert_to_tensor(z0)))
+        np.testing.assert_allclose(log_q, log_q0 - push(q.flow, z0)[1], atol=2e-4)
+
+
+def test_a_number_or_a_seed_that_counts_nothing_is_refused(vae):
+    model = nflow_cli.load(vae)
+    for n in (-1, 2.5, "5", True, None):
+        with pytest.raises(DataError, match=rf"expected a whole number.*Received: n={n!r}"):
+            model.sample(n)
+    for seed in (1.5, True, "1", -1):
+        with pytest.raises(ConfigError, match=rf"expected a whole.*Received: seed={seed!r}"):
+            model.sample(5, seed=seed)
+    np.testing.assert_array_equal(model.sample(np.int64(3), np.int64(1)), model.sample(3, 1))
+
+
+def test_what_is_loaded_says_what_it_is(mixed, vae):
+    q = nflow_cli.load(mixed)
+    assert (q.path, q.flow.k, q.config.target.name) == (mixed, 5, "multimodal")
+    assert isinstance(q.target, Multimodal)
+    assert nflow_cli.load(vae).model.latent_dim == 2
+
+
+def test_a_vae_gives_images(vae, monkeypatch):
+    monkeypatch.setattr(trained, "IMAGES", 8)
+    model = nflow_cli.load(vae)
+    images = model.sample(20, seed=1)
+    assert (images.shape, images.dtype) == ((20, 28, 28), np.float32)
+    assert images.min() >= 0 and images.max() <= 1
+    np.testing.assert_allclose(model.sample(9, seed=1), images[:9], atol=1e-6)
+    assert np.abs(model.sample(20, seed=2) - images).max() > 1e-3
+    assert len(np.unique(images, axis=0)) == 20
+
+
+def test_a_vae_has_no_log_prob_and_says_what_has(vae):
+    with pytest.raises(NflowError, match="nflow evaluate RUN"):
+        nflow_cli.load(vae).log_prob(np.zeros((1, 2)))
+
+
+def complaint(run):
+    with pytest.raises(NflowError) as caught:
+        nflow_cli.load(run)
+    line = str(caught.value)
+    assert len(line.splitlines()) == 1
+    return line
+
+
+def test_no_run_and_an_unfinished_run_are_one_line(tmp_path, copy):
+    assert "no such run directory" in complaint(tmp_path / "nowhere")
+    assert "not a run directory" in complaint(tmp_path)
+    (copy / "model.keras").unlink()
+    line = complaint(copy)
+    assert line.startswith(f"{copy / 'model.keras'}: missing") and "status" in line
+    (copy / "config.yaml").unlink()
+    assert str(copy / "config.yaml") in complaint(copy)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def flipped(path):
+    edit_member(path, "model.weights.h5", lambda content: content[:2000] + bytes(len(content)))
+
+
+def short_weights(path):
+    edit_member(path, "model.weights.h5", lambda content: content[:2000])
+
+
+@pytest.mark.parametrize("damage", [cut, empty, flipped, short_weights])
+def test_a_damaged_model_is_one_line_that_names_it(copy, damage):
+    damage(copy / "model.keras")
+    assert complaint(copy).startswith(f"{copy / 'model.keras'}: damaged: expected the model")
+
+
+def test_a_folder_in_place_of_the_model_is_one_line(copy):
+    (copy / "model.keras").unlink()
+    (copy / "model.keras").mkdir()
+    assert complaint(copy).startswith(f"{copy / 'model.keras'}: ")
+
+
+def test_another_kind_of_model_is_refused_before_it_is_built(copy):
+    foreign = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x * 2)])
+    foreign.save(copy / "model.keras")
+    line = complaint(copy)
+    assert line == f"{copy / 'model.keras'}: expected a FlowStack of nflow, received 'Sequential'"
+
+
+def test_code_in_a_model_is_never_run(copy, tmp_path):
+    made = tmp_path / "made-by-code"
+    payload = {
+        "module": "os",
+        "class_name": "mkdir",
+        "config": {"name": str(made)},
+        "registered_name": "mkdir",
+    }
+
+    def hide(data):
+        data["config"]["dtype"] = payload
+
+    edit_description(copy, hide)
+    assert "dtype: expected float32" in complaint(copy)
+    assert not made.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda data: data["config"].update(k=4), "k: expected 5, received 4"),
+        (lambda data: data["config"].update(k=10**9), "k: expected 5, received 1000000000"),
+        (lambda data: data["config"].update(pattern=["planar"]), "pattern: expected"),
+        (lambda data: data["build_config"].update(input_shape=[None, 10**9]), "dimensions"),
+        (lambda data: data.update(config=None), "damaged"),
+        (lambda data: data.clear(), "damaged"),
+    ],
+)
+def test_a_model_that_is_not_of_the_config_is_refused_before_it_is_built(copy, change, expected):
+    edit_description(copy, change)
+    line = complaint(copy)
+    assert line.startswith(f"{copy / 'model.keras'}: ") and expected in line
+
+
+@pytest.mark.parametrize("name", ["mixed", "vae"])
+def test_a_model_of_weights_that_are_not_finite_is_refused(name, tmp_path, request, invoke):
+    run = shutil.copytree(request.getfixturevalue(name), tmp_path / "copy")
+    edit_weights(run, lambda weights: [np.full_like(weights[0], np.nan), *weights[1:]])
+    with pytest.raises(NflowError, match="weights are not finite"):
+        nflow_cli.load(run)
+    for args in (["evaluate", run], ["sample", run, "-n", 5, "-o", "points.npy"]):
+        result = invoke(*args)
+        assert result.exit_code == 1 and result.stderr.count("\n") == 1, result.stderr
+
+
+def rewrite_weights(run, change):
+    """Change the HDF5 file of the weights of ``model.keras`` in place."""
+
+    def edited(content):
+        file = io.BytesIO(content)
+        with h5py.File(file, "r+") as weights:
+            change(weights)
+        return file.getvalue()
+
+    edit_member(run / "model.keras", "model.weights.h5", edited)
+
+
+def vast(weights):  # a few hundred bytes that stand for 4 GB: never written
+    del weights["vars/0"]
+    weights.create_dataset("vars/0", (2**29, 2), "f4")
+
+
+def vast_and_packed(weights):
+    del weights["vars/0"]
+    packing = {"chunks": (2**20, 2), "compression": "gzip"}
+    weights.create_dataset("vars/0", (2**29, 2), "f4", **packing)[:2] = 1
+
+
+def packed(weights):
+    values = weights["vars/0"][:]
+    del weights["vars/0"]
+    weights.create_dataset("vars/0", data=values, compression="gzip")
+
+
+def never_written(weights):
+    shape = weights["vars/0"].shape
+    del weights["vars/0"]
+    weights.create_dataset("vars/0", shape, "f4")
+
+
+def elsewhere(weights):
+    shape = weights["vars/0"].shape
+    del weights["vars/0"]
+    outside = [("/dev/zero", 0, h5py.h5f.UNLIMITED)]
+    weights.create_dataset("vars/0", shape, "f4", external=outside)
+
+
+def virtual(weights):
+    shape = weights["vars/0"].shape
+    del weights["vars/0"]
+    layout = h5py.VirtualLayout(shape, "f4")
+    layout[:] = h5py.VirtualSource("other.h5", "data", shape)
+    weights.create_virtual_dataset("vars/0", layout)
+
+
+def soft_link(weights):
+    weights.move("vars/0", "kept")
+    weights["vars/0"] = h5py.SoftLink("/kept")
+
+
+def external_link(weights):
+    del weights["vars/0"]
+    weights["vars/0"] = h5py.ExternalLink("/etc/other.h5", "/data")
+
+
+def endless(weights):
+    weights["vars/again"] = weights["vars"]
+
+
+def one_more(weights):
+    weights["vars/99"] = np.zeros(3, "f4")
+
+
+def doubles(weights):
+    values = weights["vars/0"][:]
+    del weights["vars/0"]
+    weights["vars/0"] = values.astype("f8")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (vast, "never written"),
+        (vast_and_packed, "packed"),
+        (packed, "packed"),
+        (never_written, "never written"),
+        (elsewhere, "packed, or was never written"),
+        (virtual, "packed, or was never written"),
+        (soft_link, "is a link"),
+        (external_link, "is a link"),
+        (endless, "there twice"),
+        (one_more, "other shapes"),
+        (doubles, "other shapes"),
+    ],
+)
+def test_weights_of_other_shapes_or_places_are_refused_before_they_are_read(
+    copy, change, expected, monkeypatch
+):
+    rewrite_weights(copy, change)
+    monkeypatch.setattr(keras.saving, "load_weights", None)
+    line = complaint(copy)
+    assert line.startswith(f"{copy / 'model.keras'}: damaged: ") and expected in line
+
+
+def add_zeros(name):
+    """Return what adds to a member of ``model.keras`` 256 MB of zeros, deflated to 1 MB."""
+
+    def add(path):
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename: archive.read(info) for info in archive.infolist()}
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for member, content in members.items():
+                with archive.open(member, "w", force_zip64=True) as file:
+                    file.write(content)
+                    for _ in range(2**6 if member == name else 0):
+                        file.write(bytes(2**22))
+
+    return add
+
+
+def add_a_file(path):
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("assets/code.py", "")
+
+
+def make_vast(path):
+    with path.open("r+b") as file:
+        file.truncate(2**40)  # takes no room on the disk
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (add_zeros("model.weights.h5"), "too large, or packed"),
+        (add_zeros("config.json"), "too large, or packed"),
+        (add_a_file, "its files are not config.json, metadata.json, model.weights.h5"),
+        (make_vast, "expected at most"),
+    ],
+    ids=["weights", "description", "another file", "the whole"],
+)
+def test_a_model_file_larger_than_its_model_is_refused_unread(copy, change, expected, monkeypatch):
+    change(copy / "model.keras")
+    monkeypatch.setattr(zipfile.ZipFile, "read", None)
+    line = complaint(copy)
+    assert line.startswith(f"{copy / 'model.keras'}: damaged: ") and expected in line
+
+
+def test_a_model_of_another_precision_is_refused(copy):
+    edit_description(copy, lambda data: data["config"].update(dtype="float64"))
+    expected = "not the model of its config.yaml: dtype: expected float32, received 'float64'"
+    assert complaint(copy) == f"{copy / 'model.keras'}: {expected}"
+
+
+def test_what_is_loaded_has_the_weights_that_keras_reads(mixed, vae):
+    for run in (mixed, vae):
+        trained_model = nflow_cli.load(run)
+        model = trained_model.flow if run == mixed else trained_model.model
+        expected = keras.saving.load_model(run / "model.keras", compile=False)
+        for weight, other in zip(model.weights, expected.weights, strict=True):
+            np.testing.assert_array_equal(weight, other)

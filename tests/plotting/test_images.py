@@ -1,0 +1,306 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from nflow_cli import plotting
+from nflow_cli.plotting import images as image_pictures
+
+
+def make_evaluation(n=400, units=(0, 1), images=10, seed=0):
+    rng = np.random.default_rng(seed)
+    axis = np.linspace(-2, 2, 6)
+    base = rng.normal(size=(n, 2))
+    return {
+        "base_latents": base,
+        "latents": base + 0.5 * np.sin(2 * base[:, ::-1]),
+        "latent_axes": np.array(units),
+        "labels": rng.integers(0, 10, n),
+        "originals": rng.random((images, 28, 28)),
+        "reconstructions": rng.random((images, 28, 28)),
+        "samples": rng.random((7, 28, 28)),
+        "manifold": rng.random((6, 6, 28, 28)),
+        "manifold_axis": axis,
+    }
+
+
+def make_metrics(rows=30, annealed=5, validation=True):
+    epoch = np.arange(1, rows + 1)
+    reconstruction, kl = 70 + 400 * np.exp(-epoch / 0.6) + 5 / epoch, 25 - 5 / epoch
+    metrics = {
+        "epoch": epoch,
+        "update": 600 * epoch,
+        "loss": reconstruction + kl,
+        "negative_elbo": reconstruction + kl,
+        "reconstruction": reconstruction,
+        "kl": kl,
+        "beta": np.minimum(1, epoch / (annealed + 1)),
+        "learning_rate": np.full(rows, 1e-3),
+        "gradient_norm": np.ones(rows),
+    }
+    return metrics | ({"validation_negative_elbo": reconstruction + kl + 1} if validation else {})
+
+
+SUMMARY = {
+    "flow": "planar,radial",
+    "k": 4,
+    "latent_dim": 2,
+    "amortized": True,
+    "negative_elbo": 96.5,
+    "reconstruction": 71.25,
+    "kl": 25.25,
+    "negative_log_likelihood": 92.34,
+    "nll_standard_error": 0.21,
+    "nll_samples": 500,
+    "binarization": "stochastic",
+    "data": {"name": "mnist", "n_train": 60000, "n_test": 10000},
+}
+NAMES = ["latent", "reconstructions", "samples", "manifold", "training"]
+
+
+def draw(name, arrays, **summary):
+    return getattr(image_pictures, f"{name}_figure")(arrays, SUMMARY | summary)
+
+
+def images(figure) -> list[Any]:
+    return [ax for ax in figure.axes if ax.images]
+
+
+def points(figure) -> list[Any]:
+    return [ax for ax in figure.axes if ax.collections and not ax.images]
+
+
+def title(figure):
+    return figure.get_suptitle().replace("\N{NO-BREAK SPACE}", " ")
+
+
+def legend(ax):
+    return [text.get_text().replace("\n", " ") for text in ax.get_legend().get_texts()]
+
+
+def mosaic(figure):
+    (image,) = figure.axes[0].images
+    return image.get_array()[::-1]
+
+
+@pytest.fixture(scope="module")
+def figures():
+    return plotting.vae_figures(make_evaluation(), make_metrics(), SUMMARY)
+
+
+def test_five_named_figures(figures):
+    assert list(figures) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_titles_name_data_flow_size_and_bound(figures, name):
+    text = title(figures[name]).replace("\n", " ")
+    assert text.startswith("mnist (stochastically binarized), amortized planar, radial flow, K = 4")
+    assert "2 latent units, −ELBO = 96.50 nats" in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_text_is_cut_off_even_under_a_long_title(name):
+    arrays = make_metrics() if name == "training" else make_evaluation()
+    long = {"flow": ",".join(["planar", "radial"] * 8), "data": {"name": "a/b$/my digits.npz"}}
+    figure = draw(name, arrays, **long)
+    image_pictures.fix_layout(figure)
+    assert title(figure).startswith("my digits.npz (")
+    width, height = figure.get_size_inches()
+    box = figure.get_tightbbox()
+    assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= -0.01
+
+
+def test_latents_share_window_and_colour_scale_and_are_undistorted(figures):
+    heat, cloud = images(figures["latent"]), points(figures["latent"])
+    assert [ax.get_title() for ax in heat] == ["base $z_0$", "transformed $z_K$"]
+    assert len(cloud) == 2
+    assert {ax.get_aspect() for ax in (*heat, *cloud)} == {1}
+    assert len({ax.get_xlim() + ax.get_ylim() for ax in (*heat, *cloud)}) == 1
+    assert len({id(ax.images[0].norm) for ax in heat}) == 1
+    assert (cloud[0].get_xlabel(), cloud[0].get_ylabel()) == ("$z_{1}$", "$z_{2}$")
+
+
+def test_heat_maps_are_densities_with_the_first_unit_across():
+    evaluation = make_evaluation(2000)
+    evaluation["latents"] = evaluation["latents"] * 0.1 + np.array([2.0, 0.0])
+    image = images(draw("latent", evaluation))[1].images[0]
+    left, right, bottom, top = image.get_extent()
+    density = image.get_array()
+    area = (right - left) * (top - bottom) / density.size
+    assert density.sum() * area == pytest.approx(1, abs=0.01)
+    row, column = np.unravel_index(np.argmax(density), density.shape)
+    assert left + (column + 0.5) * (right - left) / density.shape[1] == pytest.approx(2, abs=0.3)
+    assert bottom + (row + 0.5) * (top - bottom) / density.shape[0] == pytest.approx(0, abs=0.3)
+
+
+def test_every_heat_map_shows_the_prior_and_the_first_explains_it(figures):
+    assert all(len(ax.patches) == 2 for ax in images(figures["latent"]))
+    assert legend(images(figures["latent"])[0]) == ["prior N(0, I): 50% and 95%"]
+
+
+def test_digits_have_ten_colours_and_one_legend(figures):
+    cloud = points(figures["latent"])
+    assert [legend(ax) for ax in cloud if ax.get_legend()] == [[str(i) for i in range(10)]]
+    assert len({tuple(c) for c in cloud[0].collections[0].get_facecolors()}) == 10
+
+
+def test_no_digit_is_drawn_over_all_the_others():
+    evaluation = make_evaluation(1100)
+    evaluation["labels"] = np.repeat([0, 1], [1000, 100])
+    colours = points(draw("latent", evaluation))[0].collections[0].get_facecolors()
+    for label, count in ((0, 1000), (1, 100)):
+        own = np.flatnonzero(np.all(colours[:, :3] == to_rgb(image_pictures.DIGITS[label]), axis=1))
+        assert len(own) == count
+        assert np.quantile(own, [0.25, 0.5, 0.75]) == pytest.approx([275, 550, 825], abs=20)
+
+
+@pytest.mark.parametrize("labels", [np.empty(0, int), np.arange(400) % 26])
+def test_without_digits_there_are_only_heat_maps(labels):
+    figure = draw("latent", make_evaluation() | {"labels": labels})
+    assert len(figure.axes) == len(images(figure)) == 2
+    assert figure.axes[1].get_xlabel() == "$z_{1}$"
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_without_flows_the_latents_are_drawn_once(labelled):
+    labels = {} if labelled else {"labels": np.empty(0, int)}
+    figure = draw("latent", make_evaluation() | labels, k=0)
+    assert "no flow, K = 0" in title(figure)
+    assert "no flow" in images(figure)[0].get_title()
+    assert (len(images(figure)), len(points(figure))) == (1, int(labelled))
+
+
+@pytest.mark.parametrize("name", ["latent", "manifold"])
+def test_two_of_many_units_are_named_counted_from_one(name):
+    figure = draw(name, make_evaluation(units=(22, 7)), latent_dim=40)
+    text = title(figure).replace("\n", " ")
+    assert "latent units 23 and 8, the two most active of 40" in text
+    assert "40 latent units" not in text
+    assert figure.axes[0].get_ylabel().startswith("$z_{8}$")
+    assert figure.axes[-1].get_xlabel().startswith("$z_{23}$")
+
+
+def test_a_base_on_another_scale_gets_its_own_window():
+    evaluation = make_evaluation()
+    evaluation["base_latents"] = 20 * evaluation["base_latents"]
+    base, transformed = images(draw("latent", evaluation))
+    assert np.ptp(base.get_xlim()) > 5 * np.ptp(transformed.get_xlim())
+    assert [np.max(ax.images[0].get_array()) for ax in (base, transformed)] == [1, 1]
+    assert transformed.child_axes[0].get_ylabel() == "density / its peak"
+    assert len(transformed.get_yticks()) > 1
+
+
+def test_strays_do_not_widen_the_window():
+    evaluation = make_evaluation(4000)
+    evaluation["latents"][0] = 1e6
+    assert np.ptp(images(draw("latent", evaluation))[1].get_xlim()) < 15
+
+
+@pytest.mark.parametrize(("count", "pairs"), [(3, 1), (10, 1), (14, 2)])
+def test_originals_lie_above_their_reconstructions(count, pairs):
+    evaluation = make_evaluation(images=count)
+    figure = draw("reconstructions", evaluation)
+    assert len(figure.axes) == pairs
+    for ax in figure.axes:
+        assert [text.get_text() for text in ax.get_yticklabels()] == ["original", "reconstruction"]
+        assert len(ax.get_xticks()) == 0
+        assert ax.get_aspect() == 1  # a pixel is a square
+    grid = figure.axes[-1].images[0].get_array()[::-1]
+    first = 10 * (pairs - 1)
+    np.testing.assert_array_equal(grid[:28, :28], evaluation["originals"][first])
+    np.testing.assert_array_equal(grid[28:, :28], evaluation["reconstructions"][first])
+
+
+def test_samples_fill_a_mosaic_from_the_top_left():
+    evaluation = make_evaluation()
+    grid = mosaic(draw("samples", evaluation))
+    assert grid.shape == (3 * 28, 3 * 28)
+    np.testing.assert_array_equal(grid[:28, 28:56], evaluation["samples"][1])
+    assert not grid[56:, 28:].any()
+
+
+def test_the_manifold_shows_each_image_at_its_latents(figures):
+    evaluation = make_evaluation()
+    ax = figures["manifold"].axes[0]
+    grid = mosaic(figures["manifold"])
+    np.testing.assert_array_equal(grid[-28:, 28:56], evaluation["manifold"][0, 1])
+    np.testing.assert_array_equal(grid[:28, :28], evaluation["manifold"][5, 0])
+    assert ax.get_aspect() == 1
+    assert ax.get_xlabel() == "$z_{1}$ (quantiles of N(0, 1))"
+    for axis in (ax.xaxis, ax.yaxis):
+        ticks = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
+        shown = {at: float(text.get_text().replace("\N{MINUS SIGN}", "-")) for at, text in ticks}
+        assert shown == {i + 0.5: round(z, 2) for i, z in enumerate(evaluation["manifold_axis"])}
+
+
+def test_training_names_the_bound_its_parts_and_the_test_set(figures):
+    axes = figures["training"].axes
+    names = ["−ELBO\n(nats)", "reconstruction\n(nats)", "KL\n(nats)"]
+    assert [ax.get_ylabel() for ax in axes] == names
+    assert axes[-1].get_xlabel() == "epoch"
+    top = legend(axes[0])
+    assert {"training", "validation", "test set: −ELBO = 96.50 nats"} <= set(top)
+    assert r"test set: $-\log p(x)$ = 92.34 ± 0.21 nats (500 importance samples)" in top
+    assert "test set: 25.25 nats" in legend(axes[2])
+
+
+def test_without_validation_or_likelihood_neither_is_named():
+    metrics = make_metrics(validation=False)
+    top = legend(draw("training", metrics, negative_log_likelihood=None).axes[0])
+    assert not any("validation" in text or "log p" in text for text in top)
+
+
+def test_first_epochs_that_would_flatten_the_rest_are_cut_and_named(figures):
+    top = figures["training"].axes[0]
+    assert top.get_ylim()[1] < 110
+    assert any("off the scale: early epochs, up to 171" in text for text in legend(top))
+    assert top.get_ylim()[0] < 92.34
+
+
+def test_slow_training_is_not_cut():
+    metrics = make_metrics(validation=False)
+    metrics["negative_elbo"] = np.linspace(120, 96, 30)
+    top = draw("training", metrics).axes[0]
+    assert top.get_ylim()[1] > 120
+    assert not any("off the scale" in text for text in legend(top))
+
+
+@pytest.mark.parametrize("annealed", [0, 5])
+def test_annealing_is_shaded_where_there_was_any(annealed):
+    figure = draw("training", make_metrics(annealed=annealed))
+    named = any("annealing" in text for text in legend(figure.axes[0]))
+    assert named == bool(annealed)
+    for ax in figure.axes:
+        assert [patch.get_width() for patch in ax.patches] == [annealed] * bool(annealed)
+
+
+def test_one_epoch_shows_markers():
+    axes: list[Any] = draw("training", make_metrics(rows=1)).axes
+    for ax in axes:
+        assert ax.lines[0].get_marker() == "o"
+        assert [round(x) for x in ax.get_xticks() if 0.5 <= x <= 1.5] == [1]
+
+
+@pytest.mark.parametrize("lost", [slice(12, None), slice(3, 5), slice(None)])
+def test_epochs_that_are_not_finite_are_marked(lost):
+    metrics = make_metrics()
+    for name in ("negative_elbo", "reconstruction", "kl", "validation_negative_elbo"):
+        metrics[name][lost] = np.inf
+    count = np.isinf(metrics["kl"]).sum()
+    for ax in draw("training", metrics).axes:
+        assert f"not finite ({count} of 30 rows)" in legend(ax)
+
+
+def test_a_diverged_model_is_named_in_its_panels():
+    evaluation = make_evaluation()
+    for name in ("latents", "reconstructions", "samples", "manifold"):
+        evaluation[name] = np.full_like(evaluation[name], np.nan)
+    keys = ("negative_elbo", "reconstruction", "kl", "negative_log_likelihood")
+    lost = dict.fromkeys((*keys, "nll_standard_error"), np.nan)
+    figures = plotting.vae_figures(evaluation, make_metrics(), SUMMARY | lost)
+    for name in NAMES[:-1]:
+        texts = [text.get_text() for text in figures[name].axes[-1].texts]
+        assert texts == ["not finite"]
+    assert "test set: nan nats" in legend(figures["training"].axes[1])

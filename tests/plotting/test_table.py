@@ -1,0 +1,202 @@
+import io
+import re
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from pictures import colour_bar, gaussian, panels, title
+
+from nflow_cli import plotting
+from nflow_cli.plotting import table as plots
+
+SUMMARY = {
+    **{"flow": "planar,radial", "k": 8, "target": None, "best_update": 400, "kl": None},
+    **{"data": {"name": "folder/mine.csv", "sha256": "0"}},
+    **{"log_likelihood": -1.25, "log_likelihood_standard_error": 0.02},
+    **{"gaussian_log_likelihood": -2.5, "gaussian_log_likelihood_standard_error": 0.03},
+}
+
+
+def make_evaluation(width=4.0, height=3.0, steps=3):
+    rng = np.random.default_rng(0)
+    axes = np.linspace(-width, width, 41), np.linspace(-height, height, 31)
+    coarse = axes[0][::2], axes[1][::2]
+    unit = np.log(12 / width / height)
+    log_q = gaussian(axes[0] / width * 4, axes[1] / height * 3) + unit
+    means = [k / 9 for k in range(steps)]
+    flows = [unit + gaussian(coarse[0] / width * 4, coarse[1] / height * 3, m) for m in means]
+    return {
+        **{"axis_1": axes[0], "axis_2": axes[1], "log_q": log_q},
+        **{"samples": rng.normal(size=(1500, 2)), "test_points": rng.normal(size=(120, 2))},
+        **{"deformation_k": np.arange(steps), "log_deformation": np.stack(flows)},
+        **{"deformation_axis_1": coarse[0], "deformation_axis_2": coarse[1]},
+    }
+
+
+def make_metrics(rows=60):
+    loss = 1.3 + 3 * np.exp(-np.arange(rows) / 5)
+    update = 20 * np.arange(1, rows + 1)
+    return {"update": update, "loss": loss, "validation_loss": loss + 0.1}
+
+
+@pytest.fixture(scope="module")
+def figures():
+    return plotting.points_figures(make_evaluation(), make_metrics(), SUMMARY)
+
+
+def test_there_are_three_figures_and_none_of_a_target(figures):
+    assert list(figures) == ["density", "deformation", "training"]
+    for figure in figures.values():
+        assert title(figure).startswith("mine.csv, planar, radial flow, K = 8")
+        assert not any(word in title(figure) for word in ("KL", "None", "folder"))
+
+
+def test_points_and_as_many_draws_stand_beside_the_density(figures):
+    axes = figures["density"].axes[:3]
+    assert [ax.get_title() for ax in axes] == [
+        *("120 test points", "fitted density $q_K(x)$", "120 draws of $q_K$")
+    ]
+    assert [len(ax.lines[0].get_xdata()) for ax in axes] == [120, 120, 120]
+    assert len({ax.get_xlim() + ax.get_ylim() for ax in axes}) == 1
+    assert all(ax.get_aspect() == 1 for ax in axes)
+    assert [ax.get_xlabel() for ax in axes] == 3 * ["$x_1$"]
+    assert "log-likelihood = -1.250 ± 0.020 nats" in title(figures["density"])
+    assert colour_bar(figures["density"]).get_ylabel() == "density"
+
+
+def test_coordinates_of_different_units_fill_a_square_panel():
+    evaluation = make_evaluation(width=1e-3, height=5e4)
+    drawn = plotting.points_figures(evaluation, make_metrics(), SUMMARY)
+    for name in ("density", "deformation"):
+        drawn[name].draw_without_rendering()
+        for ax in panels(drawn[name]):
+            box = ax.get_window_extent()
+            assert box.width == pytest.approx(box.height, rel=0.02)
+
+
+UNITS = [(4e5, 4.5e5), (1.5e7, 1.7e9), (30.0, 1.7e9), (1e-7, 0.0), (2.5e-7, 1e-3), (1e3, -123456.0)]
+
+
+@pytest.mark.parametrize(("width", "centre"), UNITS)
+def test_numbers_below_a_panel_stand_apart_and_their_unit_is_in_its_name(width, centre):
+    evaluation = make_evaluation(width=width, steps=9)
+    for name in ("axis_1", "deformation_axis_1"):
+        evaluation[name] = evaluation[name] + centre
+    evaluation["samples"] = evaluation["test_points"]  # a standard normal: it may be anywhere
+    drawn = plotting.points_figures(evaluation, make_metrics(), SUMMARY)
+    for figure in (drawn["density"], drawn["deformation"]):
+        figure.draw_without_rendering()
+        for ax in (ax for ax in figure.axes if ax.get_xlabel()):
+            low, high = ax.get_xlim()
+            numbers = [t for t in ax.get_xticklabels() if low <= t.get_position()[0] <= high]
+            assert len(numbers) > 1
+            boxes = [text.get_window_extent() for text in numbers]
+            assert all(a.x1 + 2 < b.x0 for a, b in pairwise(boxes))
+            assert not ax.xaxis.get_offset_text().get_visible()
+            for text in numbers:  # what is written, with what the name says, is where it stands
+                assert value(text.get_text(), ax.get_xlabel()) == pytest.approx(
+                    text.get_position()[0], abs=1e-3 * width
+                )
+
+
+def value(number, name):
+    """Return what a number on an axis stands for: "$x_1$ - 1,000 [$10^{3}$]" tells its unit."""
+    number, name = (text.replace("\N{MINUS SIGN}", "-").replace(",", "") for text in (number, name))
+    power = re.search(r"10\^\{(-?\d+)\}", name)
+    shift = re.search(r"\$ ([-+]) ([\d.e+-]+)", name)
+    offset = -float(shift[1] + shift[2]) if shift else 0.0
+    return offset + float(number) * 10.0 ** int(power[1] if power else 0)
+
+
+def test_no_text_is_cut_off_where_the_numbers_have_a_unit():
+    evaluation = make_evaluation(width=1e-7, height=3e8, steps=9)
+    for figure in plotting.points_figures(evaluation, make_metrics(), SUMMARY).values():
+        width, height = figure.get_size_inches()
+        box = figure.get_tightbbox()
+        assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0
+
+
+def test_the_legend_of_the_training_picture_hides_no_curve(figures):
+    (ax,) = figures["training"].axes
+    renderer = FigureCanvasAgg(figures["training"]).get_renderer()
+    assert not ax.get_legend().get_window_extent(renderer).overlaps(ax.bbox)
+
+
+def test_the_training_picture_has_both_curves_and_both_levels(figures):
+    (ax,) = figures["training"].axes
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "test set: -1.250 ± 0.020 nats" in labels
+    assert "Gaussian: -2.500 ± 0.030 nats" in labels
+    curve = next(line for line in ax.lines if line.get_label() == "validation")
+    np.testing.assert_allclose(curve.get_ydata(), -make_metrics()["validation_loss"])
+    assert ax.get_ylabel() == "log-likelihood (nats a point)"
+    low, high = ax.get_ylim()
+    assert low < -2.5 and high > -1.25
+
+
+def test_a_density_that_is_elsewhere_is_not_drawn_to_its_own_scale():
+    evaluation = make_evaluation()
+    evaluation["log_q"][:] = -400.0
+    evaluation["samples"] += 1e6
+    axes = plots.density_figure(evaluation, SUMMARY).axes
+    assert not axes[1].images[0].get_array().any()
+    assert [text.get_text() for text in axes[1].texts] == ["mass < 1% here"]
+    assert [text.get_text() for text in axes[2].texts] == ["all draws of $q_K$ lie outside"]
+    assert axes[2].get_title() == "0 of 120 draws of $q_K$"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("住宅/価格.csv", r"\u4fa1\u683c.csv"),
+        ("a\x1b[31m\nb.csv", r"a\x1b[31m\nb.csv"),
+        ("Größe–α.csv", "Größe–α.csv"),
+        ("5 $ each$.csv", r"5 \$ each\$.csv"),
+    ],
+)
+def test_a_name_that_the_font_does_not_draw_is_escaped(name, shown):
+    summary = SUMMARY | {"data": {"name": name, "sha256": "0"}}
+    for figure in plotting.points_figures(make_evaluation(), make_metrics(), summary).values():
+        assert title(figure).startswith(f"{shown}, planar")
+
+
+def test_numbers_of_any_size_are_drawn_without_a_warning():
+    evaluation, metrics = make_evaluation(), make_metrics()
+    evaluation["samples"] *= 1e300
+    evaluation["log_q"][3:9] = 709.0
+    metrics["loss"][:] = 1e308
+    for figure in plotting.points_figures(evaluation, metrics, SUMMARY).values():
+        plotting.save_figure(figure, io.BytesIO(), "svg")
+
+
+def test_a_fall_from_far_above_leaves_the_end_readable_and_is_told():
+    metrics = make_metrics()
+    late = {name: values[20:] for name, values in metrics.items()}
+    (ax,) = plots.training_figure(late, SUMMARY).axes
+    assert not any("off the scale" in text.get_text() for text in ax.get_legend().get_texts())
+    metrics["loss"][0] = 1e6
+    (ax,) = plots.training_figure(metrics, SUMMARY).axes
+    assert ax.get_ylim()[0] > -10
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "off the scale: down to -1e+06 nats" in labels
+
+
+def test_a_spike_of_q_is_cut_off_and_the_colour_bar_says_so():
+    evaluation = make_evaluation()
+    evaluation["log_q"][15, 20] = 20.0
+    (ax,) = panels(plots.density_figure(evaluation, SUMMARY))
+    assert ax.images[0].colorbar.extend == "max"
+    assert ax.images[0].norm.vmax < 1
+
+
+def test_what_is_not_finite_is_named():
+    evaluation, metrics = make_evaluation(), make_metrics()
+    evaluation["log_q"][:] = np.nan
+    metrics["loss"][:] = metrics["validation_loss"][:] = np.nan
+    lost = {"log_likelihood": None, "log_likelihood_standard_error": None}
+    figures = plotting.points_figures(evaluation, metrics, SUMMARY | lost)
+    (ax,) = panels(figures["density"])
+    assert "not finite" in [text.get_text() for text in ax.texts]
+    labels = [text.get_text() for text in figures["training"].axes[0].get_legend().get_texts()]
+    assert "not finite (60 of 60 rows)" in labels

@@ -1,0 +1,383 @@
+import io
+import itertools
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from pictures import colour_bar, gaussian, panels, title
+
+from nflow_cli import plotting
+from nflow_cli.evaluation.caveats import Caveat
+from nflow_cli.plotting import target as target_pictures
+
+
+def make_evaluation(steps=3, q_scale=1.0):
+    rng = np.random.default_rng(0)
+    axis_1, axis_2 = np.linspace(-4, 4, 41), np.linspace(-3, 3, 31)
+    axis_1_coarse, axis_2_coarse = axis_1[::2], axis_2[::2]
+    flows = [gaussian(axis_1_coarse, axis_2_coarse, k / max(steps, 2)) for k in range(steps)]
+    return {
+        "axis_1": axis_1,
+        "axis_2": axis_2,
+        "log_target": gaussian(axis_1, axis_2, 1.0),
+        "log_base": gaussian(axis_1, axis_2),
+        "log_q": gaussian(axis_1, axis_2, 0.9, q_scale),
+        "samples": rng.normal(0.9, 1.0, (300, 2)),
+        "base_samples": rng.normal(size=(300, 2)),
+        "target_samples": rng.normal(1.0, 1.0, (300, 2)),
+        "deformation_k": np.arange(steps),
+        "deformation_axis_1": axis_1_coarse,
+        "deformation_axis_2": axis_2_coarse,
+        "log_deformation": np.stack(flows),
+        "deformation_samples": 0.5 * rng.normal(size=(steps, 300, 2)),
+    }
+
+
+def make_metrics(rows=60):
+    rng = np.random.default_rng(1)
+    kl = 3 * np.exp(-np.arange(rows) / 5) + 0.02 + 0.001 * rng.normal(size=rows)
+    return {
+        "update": 500 * np.arange(1, rows + 1),
+        "loss": kl - 2,
+        "kl": kl,
+        "beta": np.ones(rows),
+        "learning_rate": np.full(rows, 1e-3),
+        "gradient_norm": np.ones(rows),
+    }
+
+
+SUMMARY = {
+    "flow": ",".join(["planar", "radial"] * 8),
+    "k": 8,
+    "target": "two_moons$",
+    "kl": 0.0123,
+    "kl_standard_error": 0.0004,
+    "ess": 0.973,
+    "mass": 0.9998,
+    "log_z": 0.0,
+}
+UNKNOWN = {"kl": None, "kl_standard_error": None, "ess": None, "mass": None, "log_z": None}
+
+
+def draw(name, arrays, **summary):
+    return getattr(target_pictures, f"{name}_figure")(arrays, SUMMARY | summary)
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+
+def dots(ax):
+    return sum(len(line.get_xdata()) for line in ax.lines)
+
+
+@pytest.fixture(scope="module")
+def figures():
+    return plotting.fit2d_figures(make_evaluation(), make_metrics(), SUMMARY)
+
+
+def test_four_named_figures(figures):
+    assert list(figures) == ["density", "difference", "deformation", "training"]
+
+
+@pytest.mark.parametrize("name", ["density", "difference", "deformation"])
+def test_panels_show_the_plane_undistorted_and_named(figures, name):
+    shown = panels(figures[name])
+    assert all(ax.get_aspect() == 1 for ax in shown)
+    assert shown[0].get_ylabel() == "$z_2$"
+    assert shown[-1].get_xlabel() == "$z_1$"
+    assert colour_bar(figures[name]).get_ylabel()
+
+
+def test_pixels_are_centred_on_the_grid_points(figures):
+    ax = panels(figures["density"])[0]
+    image = ax.images[0]
+    left, right, bottom, top = image.get_extent()
+    row, column = np.unravel_index(np.argmax(image.get_array()), (31, 41))
+    centre_1 = left + (column + 0.5) * (right - left) / 41
+    centre_2 = bottom + (row + 0.5) * (top - bottom) / 31
+    assert (centre_1, centre_2) == pytest.approx((1.0, 1.0))
+
+
+def test_densities_share_one_colour_scale(figures):
+    shown = panels(figures["density"])
+    assert len(shown) == 3
+    assert len({id(ax.images[0].norm) for ax in shown}) == 1
+
+
+def test_each_panel_of_the_strip_reaches_the_peak_of_its_density_and_says_it():
+    evaluation = make_evaluation()
+    evaluation["log_deformation"] += np.log([[[1.0]], [[30.0]], [[0.1]]])
+    shown = panels(draw("deformation", evaluation))
+    for ax, log_density in zip(shown, evaluation["log_deformation"], strict=True):
+        image = ax.images[0]
+        assert (image.norm.vmin, image.norm.vmax) == (0, np.max(image.get_array())) == (0, 1)
+        expected = np.exp(log_density)
+        np.testing.assert_allclose(image.get_array(), expected / expected.max())
+    peaks = [ax.get_title().split("\n")[1] for ax in shown]
+    assert peaks == ["peak 0.16", "peak 4.7", "peak 0.016"]
+
+
+def test_a_panel_says_what_part_of_the_mass_its_frame_holds():
+    evaluation = make_evaluation(steps=2)
+    assert "mass" not in title(draw("deformation", evaluation))
+    axes = evaluation["deformation_axis_1"], evaluation["deformation_axis_2"]
+    evaluation["log_deformation"][1] = gaussian(*axes, mean=[[3.0]])  # half of it is above
+    evaluation["deformation_samples"][1, ::2] += (0.0, 9.0)
+    figure = draw("deformation", evaluation)
+    assert "peak and mass: in the frame" in title(figure)
+    first, second = (ax.get_title() for ax in panels(figure))
+    assert "mass" not in first
+    assert second.split("\n")[2] == "mass 0.50"
+
+
+def test_no_mass_is_missed_that_is_narrower_than_the_cells_of_a_frame():
+    evaluation = make_evaluation(steps=2)
+    evaluation["log_q"] = gaussian(evaluation["axis_1"], evaluation["axis_2"], 0.1, 1e-3)
+    axes = evaluation["deformation_axis_1"], evaluation["deformation_axis_2"]
+    evaluation["log_deformation"][1] = gaussian(*axes, 0.1, 1e-3)
+    evaluation["samples"] = 0.1 + 1e-3 * evaluation["base_samples"]
+    evaluation["deformation_samples"][1] = evaluation["samples"]
+    assert not panels(draw("density", evaluation))[-1].texts
+    figure = draw("deformation", evaluation)
+    assert not any("mass" in ax.get_title() or ax.texts for ax in panels(figure))
+    assert "mass" not in title(figure)
+
+
+def test_of_an_older_run_no_panel_tells_what_its_frame_holds():
+    evaluation = make_evaluation()
+    del evaluation["deformation_samples"]
+    figure = draw("deformation", evaluation)
+    titles = [ax.get_title() for ax in panels(figure)]
+    assert all("peak" in text and "mass" not in text for text in titles)
+
+
+def test_titles_of_panels_stand_apart():
+    evaluation = make_evaluation(steps=9)
+    evaluation["log_deformation"] -= 30.0
+    evaluation["deformation_samples"][1:] += (0.0, 3.0)
+    figure = draw("deformation", evaluation)
+    renderer: Any = FigureCanvasAgg(figure).get_renderer()
+    boxes = [ax.title.get_window_extent(renderer) for ax in panels(figure)]
+    assert all("mass" in ax.get_title() for ax in panels(figure)[1:])
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
+def test_a_panel_that_shows_nothing_says_why():
+    evaluation = make_evaluation()
+    evaluation["log_q"] = np.full_like(evaluation["log_q"], -np.inf)
+    evaluation["log_deformation"][1] = -1e9
+    evaluation["log_deformation"][2] = -100.0  # a tail of what is far away
+    evaluation["deformation_samples"][1:] += 1e6
+    evaluation["samples"] += 1e6
+    last = panels(draw("density", evaluation))[-1]
+    notes = [text.get_text() for text in last.texts]
+    assert notes == ["mass < 1% here", "all draws lie outside"]
+    assert last.get_title().endswith(", 0 of 300 draws")
+    shown = panels(draw("deformation", evaluation))
+    assert [[text.get_text() for text in ax.texts] for ax in shown] == [[], notes[:1], notes[:1]]
+    assert not any(ax.images[0].get_array().any() for ax in shown[1:])
+    assert [ax.get_title() for ax in shown[1:]] == ["k = 1\nmass 0.00", "k = 2\nmass 0.00"]
+
+
+def test_draws_beyond_the_frame_are_not_counted():
+    evaluation = make_evaluation()
+    evaluation["samples"] *= 0.3
+    evaluation["samples"][:40] += 1e6
+    evaluation["samples"][-1] = np.nan
+    assert panels(draw("density", evaluation))[-1].get_title().endswith(", 259 of 300 draws")
+
+
+def test_a_spike_of_q_is_cut_off_and_the_colour_bar_says_so():
+    evaluation = make_evaluation(q_scale=0.1)
+    bar = panels(draw("density", evaluation))[0].images[0].colorbar
+    peak_of_target = 1 / (2 * np.pi)
+    assert bar.extend == "max"
+    assert peak_of_target <= bar.norm.vmax <= 2 * peak_of_target
+    assert panels(draw("difference", evaluation))[0].images[0].colorbar.extend == "max"
+
+
+def test_difference_is_symmetric_about_zero(figures):
+    norm = panels(figures["difference"])[0].images[0].norm
+    assert norm.vmin == -norm.vmax < 0
+
+
+def test_titles_carry_the_numbers(figures):
+    assert "KL = 0.01230 ± 0.00040 nats" in title(figures["density"])
+    assert "ESS = 97.3%" in title(figures["difference"])
+    assert "mass = 0.9998" in title(figures["difference"])
+    assert "planar, radial" in title(figures["training"])
+
+
+@pytest.mark.parametrize("steps", [1, 5, 6, 9])
+def test_the_strip_wraps_and_names_its_outer_edges(steps):
+    shown = panels(draw("deformation", make_evaluation(steps)))
+    titles = [ax.get_title().split("\n")[0] for ax in shown]
+    assert titles == [f"k = {k}" for k in range(steps)]
+    grid = shown[0].get_gridspec()
+    assert grid.nrows == (1 if steps <= 5 else 2)
+    for ax in shown:
+        spec = ax.get_subplotspec()
+        below = spec.num1 + grid.ncols < steps
+        assert bool(ax.get_xlabel()) == (not below)
+        assert bool(ax.get_ylabel()) == spec.is_first_col()
+
+
+def test_draws_lie_over_every_panel_and_leave_its_limits_alone(figures):
+    for ax in panels(figures["density"]):
+        assert dots(ax) > 100
+        assert ax.get_xlim() == pytest.approx(ax.images[0].get_extent()[:2])
+
+
+def test_a_target_without_sampler_has_a_panel_without_dots():
+    evaluation = make_evaluation() | {"target_samples": np.empty((0, 2))}
+    shown = panels(draw("density", evaluation))
+    assert [dots(ax) > 0 for ax in shown] == [False, True, True]
+    assert np.ptp(shown[0].images[0].get_array()) > 0
+
+
+def test_zero_density_outside_a_bounded_base_is_drawn_as_zero():
+    evaluation = make_evaluation()
+    inside = np.abs(evaluation["axis_1"]) < 3
+    log_base = np.where(inside, -np.log(36), -np.inf) * np.ones((31, 1))
+    base = panels(draw("density", evaluation | {"log_base": log_base}))[1].images[0].get_array()
+    assert not np.ma.getmaskarray(base).any()
+    assert base[0, 0] == 0
+
+
+def test_without_kl_the_free_energy_is_drawn():
+    names = ("density", "difference", "deformation")
+    figures = [draw(name, make_evaluation(), **UNKNOWN) for name in names]
+    training = draw("training", make_metrics(), **UNKNOWN)
+    for figure in (*figures, training):
+        assert "KL" not in title(figure)
+        assert "None" not in title(figure)
+    assert training.axes[0].get_ylabel() == "free energy (nats)"
+    assert not any("KL" in text for text in legend(training))
+
+
+def test_an_unnormalised_target_is_scaled_to_the_others():
+    evaluation = make_evaluation()
+    evaluation["log_target"] = evaluation["log_target"] + 1000
+    target = panels(draw("density", evaluation, **UNKNOWN))[0]
+    assert "mass 1" in target.get_title()
+    assert np.sum(target.images[0].get_array()) * 0.2**2 == pytest.approx(1.0)
+
+
+def test_kl_falling_over_decades_has_a_log_axis_and_the_evaluated_kl(figures):
+    assert figures["training"].axes[0].get_yscale() == "log"
+    assert "evaluated KL = 0.01230 ± 0.00040 nats" in legend(figures["training"])
+
+
+def test_noise_below_zero_stays_in_the_picture_and_is_explained():
+    metrics = make_metrics()
+    metrics["kl"][40::3] = -0.004
+    figure = draw("training", metrics)
+    assert figure.axes[0].get_ylim()[0] < -0.004
+    assert any("linear" in text for text in legend(figure))
+
+
+def test_the_fall_of_a_ruined_fit_is_a_curve():
+    metrics = make_metrics(40)
+    metrics["kl"] = 1e12 * 10 ** (-6 * np.arange(40) / 39)
+    ax = draw("training", metrics, kl=2e5, kl_standard_error=1e4).axes[0]
+    assert ax.get_yscale() == "log"
+    curve = ax.transData.transform(np.column_stack([metrics["update"], metrics["kl"]]))[:, 1]
+    assert np.all(np.diff(curve) < -0.01 * ax.bbox.height)
+
+
+def test_noise_as_large_as_all_there_is_has_a_linear_axis():
+    metrics = make_metrics(40)
+    metrics["kl"] = 1e9 * np.random.default_rng(0).uniform(size=40)
+    metrics["kl"][20] = -1.0
+    ax = draw("training", metrics, kl=2e5, kl_standard_error=1e4).axes[0]
+    assert ax.get_yscale() == "linear" and not ax.patches
+
+
+@pytest.mark.parametrize(
+    ("updates", "until"),
+    [
+        ([11_000, 30_000, 15_000, 19_000], 19_000),  # halved
+        ([30_000, 30_000], 30_000),  # all to the end
+        ([30_000], None),
+    ],
+)
+def test_where_several_restarts_train_the_curve_is_of_no_run_and_says_so(updates, until):
+    figure = draw("training", make_metrics(), restarts={"updates": updates})
+    ax = figure.axes[0]
+    shaded = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in ax.patches]
+    assert shaded == ([] if until is None else [(0, until)])
+    assert any("no single run" in text for text in legend(figure)) == (until is not None)
+
+
+@pytest.mark.parametrize("lost", [slice(20, None), slice(10, 15), slice(None)])
+def test_rows_that_are_not_finite_are_marked(lost):
+    metrics = make_metrics()
+    for name in ("kl", "loss", "gradient_norm"):
+        metrics[name][lost] = np.nan
+    text = f"not finite ({np.isnan(metrics['kl']).sum()} of 60 rows)"
+    assert text in legend(draw("training", metrics))
+
+
+def test_a_diverged_flow_is_named_in_its_panels():
+    evaluation = make_evaluation()
+    for name in ("log_q", "samples", "log_deformation", "deformation_samples"):
+        evaluation[name] = np.full_like(evaluation[name], np.nan)
+    lost = dict.fromkeys(("kl", "kl_standard_error", "ess", "mass"), np.nan)
+    for name in ("density", "difference", "deformation"):
+        last = panels(draw(name, evaluation, **lost))[-1]
+        assert last.texts[0].get_text() == "not finite"
+
+
+def test_one_row_of_metrics_shows_a_marker():
+    line: Any = draw("training", make_metrics(rows=1)).axes[0].lines[0]
+    assert len(line.get_xdata()) == 1
+    assert line.get_marker() == "o"
+
+
+def test_annealing_gets_its_own_panel_only_where_there_was_any(figures):
+    metrics = make_metrics() | {"beta": np.linspace(0.01, 1, 60)}
+    annealed = draw("training", metrics).axes
+    assert len(figures["training"].axes) == 1
+    assert [ax.get_ylabel() for ax in annealed] == ["KL (nats)", r"$\beta$"]
+    assert annealed[0].get_xlim() == annealed[1].get_xlim()
+
+
+def test_no_text_is_cut_off_even_under_a_long_title(figures):
+    for figure in figures.values():
+        assert "\n" in title(figure)
+        width, height = figure.get_size_inches()
+        box = figure.get_tightbbox()
+        assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")]
+)
+def test_equal_figures_are_saved_as_equal_files(kind, magic):
+    files = [io.BytesIO(), io.BytesIO()]
+    for file in files:
+        figure = Figure((1, 1))
+        figure.add_subplot().plot([0, 1], label="q")
+        plotting.save_figure(figure, file, kind)
+    first, second = (file.getvalue() for file in files)
+    assert first.startswith(magic)
+    assert first == second
+
+
+def test_import_loads_neither_the_backend_nor_pyplot():
+    heavy = ["tensorflow", "keras", "yaml", "click", "matplotlib.pyplot"]
+    code = f"import sys, nflow_cli.plotting; print([m for m in {heavy} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("key", ["kl", "ess", "mass"])
+def test_a_figure_with_a_caveat_carries_its_word(key):
+    caveat = Caveat("doubtful", (key,), "a reason")
+    figure = draw("difference", make_evaluation(), caveats=[caveat])
+    assert figure.get_suptitle().count("[doubtful]") == 1

@@ -1,0 +1,137 @@
+"""What is no array of a picture is refused by its header, before it is unpacked."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from nflow_cli.errors import RunDirectoryError
+from nflow_cli.experiments import EXPERIMENTS
+from nflow_cli.runs import npz
+from nflow_cli.runs.array_shapes import thinned
+from nflow_cli.runs.directory import RunDirectory
+
+GRID = (500, 500)
+GOOD = {
+    "target": {
+        **{"axis_1": (500,), "axis_2": (500,), "log_target": GRID, "log_base": GRID},
+        **{"log_q": GRID, "samples": (2000, 2), "base_samples": (2000, 2)},
+        **{"target_samples": (0, 2), "deformation_k": (9,), "log_deformation": (9, 120, 120)},
+        **{"deformation_axis_1": (120,), "deformation_axis_2": (120,)},
+        **{"deformation_samples": (9, 2000, 2)},
+    },
+    "table": {
+        **{"axis_1": (400,), "axis_2": (300,), "log_q": (300, 400), "samples": (2000, 2)},
+        **{"test_points": (2, 2), "deformation_k": (1,), "log_deformation": (1, 120, 90)},
+        **{"deformation_axis_1": (90,), "deformation_axis_2": (120,)},
+        **{"deformation_samples": (1, 2000, 2)},
+    },
+    "images": {
+        **{"base_latents": (5000, 2), "latents": (5000, 2), "latent_axes": (2,)},
+        **{"labels": (0,), "originals": (10, 28, 28), "reconstructions": (10, 28, 28)},
+        **{"samples": (64, 28, 28), "manifold": (20, 20, 28, 28), "manifold_axis": (20,)},
+    },
+}
+WHOLE = ("deformation_k", "latent_axes", "labels")
+CASES = [
+    (
+        "target",
+        {"axis_1": (12_000,), "log_q": (12_000, 12_000)},
+        "axis_1: expected lengths of 2 to",
+    ),
+    ("target", {"log_q": (12_000, 12_000)}, "log_q: expected lengths of 2 to 5,000"),
+    ("target", {"log_q": (500, 499)}, "log_q: expected a length of 500, as others have"),
+    ("target", {"deformation_k": (3_000,)}, "deformation_k: expected lengths of 1 to 16"),
+    ("target", {"deformation_k": (0,)}, "deformation_k: expected lengths of 1 to 16"),
+    ("target", {"samples": (2**27, 2)}, "samples: expected lengths of 0 to 10,000"),
+    ("target", {"samples": (2000, 3)}, "samples: expected lengths of 2, received shape (2000, 3)"),
+    ("target", {"samples": (2000,)}, "samples: expected 2 axes"),
+    ("target", {"deformation_samples": (8, 2000, 2)}, "deformation_samples: expected a length of"),
+    ("table", {"deformation_samples": (1, 2**27, 2)}, "deformation_samples: expected lengths of"),
+    ("target", {"log_base": ()}, "log_base: expected 2 axes"),
+    ("table", {"log_q": (400, 300)}, "log_q: expected a length of 300"),
+    ("table", {"test_points": (10**9, 2)}, "test_points: expected lengths of 0 to 10,000"),
+    ("images", {"samples": (0, 28, 28)}, "samples: expected lengths of 1 to 400"),
+    ("images", {"originals": (10, 28, 99)}, "originals: expected lengths of 1 to 28"),
+    ("images", {"manifold": (20, 9, 28, 28)}, "manifold: expected a length of 20"),
+    ("images", {"latents": (4999, 2)}, "latents: expected a length of 5,000"),
+    ("images", {"labels": (9,)}, "labels: expected a length of 5,000"),
+]
+
+
+def header_of(name, shape, dtype=None):
+    """Return the header of an array, without any of its values."""
+    file = io.BytesIO()
+    descr = np.dtype(dtype or ("<i8" if name in WHOLE else "<f4")).str
+    npz.npy.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def zeros(name, shape):
+    file = io.BytesIO()
+    np.save(file, np.zeros(shape, "i8" if name in WHOLE else "f4"))
+    return file.getvalue()
+
+
+def complaint(tmp_path, experiment, headers):
+    run = RunDirectory.create("any", str(tmp_path / "run"))
+    with zipfile.ZipFile(run.path / "evaluation.npz", "w") as archive:
+        for name, header in headers.items():
+            archive.writestr(f"{name}.npy", header)
+    with pytest.raises(RunDirectoryError) as caught:
+        run.read_evaluation(EXPERIMENTS[experiment].shapes)
+    line = str(caught.value)
+    assert line.startswith(f"{run.path / 'evaluation.npz'}: damaged: ") and "\n" not in line
+    return line
+
+
+@pytest.mark.parametrize(("experiment", "changes", "expected"), CASES)
+def test_a_shape_that_no_picture_takes_is_refused_unread(tmp_path, experiment, changes, expected):
+    arrays = {name: zeros(name, shape) for name, shape in GOOD[experiment].items()}
+    arrays |= {name: header_of(name, shape) for name, shape in changes.items()}
+    assert expected in complaint(tmp_path, experiment, arrays)
+
+
+@pytest.mark.parametrize("experiment", GOOD)
+def test_shapes_that_pictures_take_are_allowed(tmp_path, experiment):
+    headers = {name: header_of(name, shape) for name, shape in GOOD[experiment].items()}
+    line = complaint(tmp_path, experiment, headers)
+    assert line.endswith("bytes, received 0")  # the values, which are not there
+    assert set(headers) == set(EXPERIMENTS[experiment].shapes)
+
+
+@pytest.mark.parametrize("dtype", ["<i4", "?", "<c16", "<U5", "<M8[s]", "|O"])
+def test_numbers_are_expected(tmp_path, dtype):
+    headers = {n: header_of(n, s) for n, s in GOOD["target"].items()}
+    line = complaint(tmp_path, "target", headers | {"axis_1": header_of("axis_1", (500,), dtype)})
+    assert "axis_1" in line
+
+
+@pytest.mark.parametrize("axis", [[0, 0], [1, 0], [0, np.nan], [0, np.inf], [-1e200, 1e200]])
+def test_coordinates_are_finite_and_rise(tmp_path, axis):
+    run = RunDirectory.create("any", str(tmp_path / "run"))
+    run.write_evaluation({"axis_1": np.array(axis, float)})
+    with pytest.raises(RunDirectoryError, match="axis_1: expected finite coordinates that rise"):
+        run.read_evaluation({"axis_1": "x"})
+
+
+def test_no_more_points_of_a_grid_are_drawn_than_a_panel_has_pixels():
+    shapes = {"axis_1": "x", "axis_2": "y", "log_q": "yx", "samples": ("s", 2), "labels": "n?"}
+    axes = {"axis_1": np.arange(2_500.0), "axis_2": np.arange(900.0)}
+    log_q = axes["axis_1"] + 1e4 * axes["axis_2"][:, None]
+    arrays = {**axes, "log_q": log_q, "samples": np.ones((2_000, 2)), "labels": np.ones(0)}
+    drawn = thinned(arrays, shapes)
+    np.testing.assert_array_equal(drawn["axis_1"], np.arange(0, 2_500, 3))
+    np.testing.assert_array_equal(drawn["axis_2"], arrays["axis_2"])
+    expected = drawn["axis_1"] + 1e4 * drawn["axis_2"][:, None]
+    np.testing.assert_array_equal(drawn["log_q"], expected)
+    assert drawn["samples"].shape == (2_000, 2) and drawn["labels"].shape == (0,)
+
+
+def test_a_length_that_is_known_is_expected(tmp_path):
+    run = RunDirectory.create("any", str(tmp_path / "run"))
+    run.write_evaluation({"axis_1": np.arange(2.0), "other": np.ones(9)})
+    assert run.read_evaluation({"axis_1": (2,)}).keys() == {"axis_1"}
+    with pytest.raises(RunDirectoryError, match="axis_1: expected lengths of 4, received"):
+        run.read_evaluation({"axis_1": (4,)})

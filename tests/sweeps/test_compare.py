@@ -1,0 +1,341 @@
+"""Runs side by side. Those here are only written, not trained: nothing of them is drawn twice."""
+
+import csv
+import io
+import itertools
+import json
+import statistics
+
+import numpy as np
+import pytest
+from written_runs import AXIS, log_normal, write_run, write_vae
+
+from nflow_cli.config import presets
+from nflow_cli.errors import NflowError, RunDirectoryError
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.sweeps import compare
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return the folder of a sweep over K, two flows and three seeds."""
+    folder = tmp_path / "mine"
+    for k, pattern, seed in itertools.product((2, 8), (["planar"], ["radial"]), (0, 1, 2)):
+        kl = [0.3, 0.1, 0.8][seed] / k + 0.01 * (pattern == ["radial"])
+        name = f"u1,flow.k={k},flow.pattern={pattern[0]},seed={seed}"
+        write_run(folder / name, {"kl": kl}, flow__k=k, flow__pattern=pattern, seed=seed)
+    (folder / "sweep.yaml").write_text("command: sweep\npresets: [u1-planar-k2]\n")
+    return folder
+
+
+def groups_of(*paths):
+    return compare.group(compare.gather(map(str, paths))[0])
+
+
+def test_runs_that_differ_by_the_seed_alone_are_one_group(folder):
+    groups = groups_of(folder)
+    assert [group.identity for group in groups] == [
+        *(("u1", "planar", 2), ("u1", "planar", 8), ("u1", "radial", 2), ("u1", "radial", 8))
+    ]
+    for group in groups:
+        assert len(group.results) == 3 and not group.settings and not group.line
+        values = [result.summary["kl"] for result in group.results]
+        assert group.spread("kl") == (statistics.median(values), min(values), max(values))
+        assert group.best.config.seed == 1
+
+
+def test_what_else_differs_tells_groups_apart_and_numbers_are_in_order(tmp_path):
+    for n, rate in enumerate((0.1, 0.003, 10.0, 0.02)):
+        write_run(tmp_path / str(n), train__learning_rate=rate, train__steps=1000)
+    write_run(tmp_path / "other", flow__k=2)
+    write_run(tmp_path / "radial", flow__pattern=["radial"])
+    groups = groups_of(*(tmp_path / name for name in ("0", "1", "2", "3", "other", "radial")))
+    default = presets.validate({"command": "fit-2d", "target": "u1"}, "a test").train
+    rates = [str(default.learning_rate), "0.003", "0.02", "0.1", "10.0", str(default.learning_rate)]
+    assert [g.settings["train.learning_rate"] for g in groups] == rates
+    # K = 2 may be on a line with one of the others: so it tells as well. The radial one is alone.
+    keys = [sorted(g.line) for g in groups]
+    assert keys == 5 * [["train.learning_rate"]] + [[]]
+
+
+def test_lines_against_k_are_of_one_experiment_each(tmp_path):
+    for steps, ks in ((1000, (2, 8)), (50_000, (2, 32))):
+        for k in ks:
+            write_run(tmp_path / f"{steps}-{k}", train__steps=steps, flow__k=k)
+    groups = groups_of(*sorted(tmp_path.iterdir()))
+    lines = {(g.identity[2], g.line["train.steps"]) for g in groups}
+    assert lines == {(2, "1000"), (8, "1000"), (2, "50000"), (32, "50000")}
+
+
+def test_targets_of_one_name_are_told_apart(tmp_path):
+    for n, mean in enumerate((0.0, 3.0)):
+        target = {"name": "mixture", "weights": [1.0], "means": [[mean, 0.0]]}
+        for k in (2, 8):
+            write_run(tmp_path / f"{n}-{k}", target=target, flow__k=k)
+    write_run(tmp_path / "other")
+    groups = groups_of(*sorted(tmp_path.iterdir()))
+    assert [g.identity for g in groups] == [
+        *(("mixture 1", "planar", 2), ("mixture 1", "planar", 8)),
+        *(("mixture 2", "planar", 2), ("mixture 2", "planar", 8)),
+        ("u1", "planar", 8),
+    ]
+    assert not any(g.settings for g in groups)
+    assert [float(g.best.config.target.means[0][0]) for g in groups[:-1]] == [0, 0, 3, 3]
+
+
+def test_a_seed_counts_once_and_those_that_share_restarts_are_told_of(tmp_path, invoke):
+    for name, seed in (("a", 0), ("b", 0), ("c", 3)):
+        write_run(tmp_path / name, seed=seed, train__restarts=4)
+    names = [tmp_path / name for name in ("a", "b", "c")]
+    result = invoke("compare", *names, "--format", "csv")
+    (row,) = csv.DictReader(io.StringIO(result.stdout))
+    assert row["seeds"] == "2"
+    assert result.stderr.splitlines()[0] == (
+        "seeds less than 4 apart share some of the 4 restarts of a run, so the spread over them "
+        "is too small; --seeds FIRST:END:4 are apart"
+    )
+    assert "apart" not in invoke("compare", *names[:2]).stderr
+
+
+def test_descriptions_and_checkpoints_make_no_other_experiment(tmp_path):
+    write_run(tmp_path / "a", description="one", seed=1)
+    write_run(tmp_path / "b", description="two", train__checkpoint_seconds=1.0)
+    assert len(groups_of(tmp_path / "a", tmp_path / "b")) == 1
+
+
+def test_what_only_judges_a_fit_makes_no_other_experiment(tmp_path, invoke):
+    for k in (2, 8):
+        for seed, samples in enumerate((1000, 200_000)):
+            write_run(tmp_path / f"{k}-{seed}", flow__k=k, seed=seed, evaluate__samples=samples)
+    write_run(tmp_path / "8-2", flow__k=8, seed=2, evaluate__grid=1000)
+    runs = sorted(tmp_path.iterdir())
+    assert [len(g.results) for g in groups_of(*runs)] == [2, 3]
+    result = invoke("compare", *runs)
+    assert "evaluate" not in result.stdout
+
+
+def test_importance_samples_make_another_figure(tmp_path):
+    for n in (10, 200):
+        write_vae(tmp_path / str(n), **{"evaluate.importance_samples": n})
+    groups = groups_of(tmp_path / "10", tmp_path / "200")
+    assert [g.settings for g in groups] == [
+        {"evaluate.importance_samples": "10"},
+        {"evaluate.importance_samples": "200"},
+    ]
+
+
+def test_settings_that_differ_with_k_or_with_the_flow_are_in_the_table(tmp_path, invoke):
+    for pattern, k, steps in (("planar", 2, 1000), ("planar", 8, 9000), ("radial", 2, 1000)):
+        run = tmp_path / f"{pattern}-{k}"
+        write_run(run, flow__pattern=[pattern], flow__k=k, train__steps=steps)
+    write_run(tmp_path / "radial-8", flow__pattern=["radial"], flow__k=8, train__steps=1000)
+    write_run(tmp_path / "u2", target="u2", train__steps=77)  # no other run is fitted to that
+    runs = sorted(tmp_path.iterdir())
+    header, *rows = invoke("compare", *runs).stdout.splitlines()
+    assert header.split()[:5] == ["target", "flow", "K", "train.steps", "seeds"]
+    assert [row.split()[:4] for row in rows] == [
+        *(["u1", "planar", "2", "1000"], ["u1", "planar", "8", "9000"]),
+        *(["u1", "radial", "2", "1000"], ["u1", "radial", "8", "1000"]),
+        ["u2", "planar", "8", "77"],
+    ]
+    # The names of lines and panels stay short: none shares its K with another of its flow.
+    assert not any(group.line for group in groups_of(*runs))
+
+
+def test_a_run_is_counted_once_however_often_it_is_named(folder):
+    run = next(folder.glob("u1*"))
+    assert sum(len(g.results) for g in groups_of(folder, run, folder / "." / run.name)) == 12
+
+
+def test_a_run_of_a_sweep_that_has_not_ended_is_left_out_and_counted(folder, invoke):
+    run = RunDirectory(folder / "u1,flow.k=2,flow.pattern=planar,seed=1")
+    run.write_json("run.json", {**run.read_json("run.json"), "status": "interrupted"})
+    results, unfinished = compare.gather([str(folder)])
+    assert (len(results), unfinished) == (11, 1)
+    result = invoke("compare", folder)
+    assert result.exit_code == 0
+    assert "left out, as they have not finished: 1 of the runs" in result.stderr
+    result = invoke("compare", run.path)  # it may have been extended: its summary is an old one
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert f"{run.path}: no run has finished" in result.stderr
+    others = [path for path in folder.glob("u1*") if path != run.path]
+    result = invoke("compare", run.path, *others)
+    assert result.exit_code == 0
+    assert "left out, as they have not finished: 1 of the runs" in result.stderr
+
+
+def test_data_of_another_checksum_are_another_experiment(tmp_path):
+    for name, sha in (("a", "1"), ("b", "2")):
+        write_vae(tmp_path / name, {"data": {"name": "x/mnist.npz", "sha256": sha}})
+    groups = groups_of(tmp_path / "a", tmp_path / "b")
+    assert [g.settings for g in groups] == [{"data.sha256": "1"}, {"data.sha256": "2"}]
+    assert groups[0].identity == ("mnist.npz (stochastic)", "planar", 8)
+
+
+def test_the_table_has_the_figures_over_seeds(invoke, folder):
+    result = invoke("compare", *folder.glob("u1*"))
+    assert result.exit_code == 0, result.stderr
+    header, *rows = result.stdout.splitlines()
+    assert header.split("  ")[0] == "target"
+    assert "KL median" in header and "KL min – max" in header
+    assert len(rows) == 4
+    row = " ".join(rows[0].split())
+    best = "u1,flow.k=2,flow.pattern=planar,seed=1"
+    assert row == (f"u1 planar 2 3 0.15000 0.05000 – 0.40000 0.900 0.900 – 0.900 1,000 {best}")
+
+
+def test_the_table_as_csv_is_exact(invoke, folder):
+    result = invoke("compare", *folder.glob("u1*"), "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert len(rows) == 4
+    for row in rows:
+        k, shift = int(row["K"]), 0.01 * (row["flow"] == "radial")
+        got = [float(row[f"kl_{name}"]) for name in ("median", "min", "max")]
+        assert got == [0.3 / k + shift, 0.1 / k + shift, 0.8 / k + shift]
+        assert row["seeds"] == "3"
+
+
+def test_the_table_as_markdown(invoke, folder):
+    header, line, *rows = invoke(
+        "compare", *folder.glob("u1*"), "--format", "markdown"
+    ).stdout.splitlines()
+    assert header.startswith("| target | flow | K | seeds | KL median |")
+    assert set(line) == {"|", " ", "-"}
+    assert {row.count("|") for row in (header, line, *rows)} == {header.count("|")}
+    assert len(rows) == 4
+
+
+def test_pictures_go_to_the_plots_of_the_sweep_or_where_asked(invoke, folder, tmp_path):
+    result = invoke("compare", folder)
+    assert {path.name for path in (folder / "plots").iterdir()} == {"kl.png", "densities.png"}
+    assert [line.split("/")[-1] for line in result.stderr.splitlines()] == [
+        *("kl.png", "densities.png")
+    ]
+    result = invoke("compare", *sorted(folder.glob("u1*")), "--output", tmp_path / "a" / "b")
+    assert result.exit_code == 0, result.stderr
+    assert {p.name for p in (tmp_path / "a" / "b").iterdir()} == {"kl.png", "densities.png"}
+    result = invoke("compare", *sorted(folder.glob("u1*")))
+    assert result.stderr == "no pictures drawn; --output DIR draws them there\n"
+
+
+def test_a_home_that_cannot_be_written_is_nothing_to_tell_of(nflow, tmp_path):
+    write_run(tmp_path / "run")
+    done = nflow("compare", "run", "--output", "p", MPLCONFIGDIR="/proc/nowhere")
+    assert (done.returncode, done.stderr) == (0, "p/kl.png\np/densities.png\n")
+
+
+def test_a_target_without_log_z_is_compared_by_its_free_energy(invoke, tmp_path):
+    for n, energy in enumerate((-1.0, -3.0, -2.0)):
+        write_run(tmp_path / str(n), {"kl": None, "free_energy": energy}, seed=n)
+    runs = [tmp_path / str(n) for n in range(3)]
+    header, row = invoke("compare", *runs, "--output", tmp_path / "p").stdout.splitlines()
+    assert "free energy median" in header and "KL" not in header
+    assert "-2.00000 -3.00000 – -1.00000" in " ".join(row.split()) and row.endswith(" 1")
+    assert {p.name for p in (tmp_path / "p").iterdir()} == {"free_energy.png", "densities.png"}
+
+
+def test_vaes_and_fits_have_tables_of_their_own(invoke, tmp_path):
+    write_run(tmp_path / "fit")
+    for k in (0, 10):
+        write_vae(tmp_path / f"vae-{k}", {"negative_elbo": 90.0 + k}, **{"flow.k": k})
+    runs = [tmp_path / name for name in ("fit", "vae-0", "vae-10")]
+    result = invoke("compare", *runs, "--output", tmp_path / "p")
+    assert result.exit_code == 0, result.stderr
+    fits, vaes = result.stdout.split("\n\n")
+    assert len(fits.splitlines()) == 2 and "KL  " in fits
+    assert "−ELBO  " in vaes and "−log p(x)  " in vaes and len(vaes.splitlines()) == 3
+    assert "min" not in result.stdout  # one seed each
+    assert {p.stem for p in (tmp_path / "p").iterdir()} == {
+        *("kl", "densities", "negative_elbo", "negative_log_likelihood")
+    }
+
+
+DAMAGE = [
+    ("run.json", "{"),
+    ("run.json", "{}"),
+    ("config.yaml", "command: sweep\npresets: [x]\n"),
+    ("config.yaml", "{"),
+    ("summary.json", "[]"),
+    ("summary.json", "{}"),
+    ("summary.json", '{"kl": "low"}'),
+    ("summary.json", '{"kl": true}'),
+    ("summary.json", '{"kl": 1e308}'),
+    ("summary.json", '{"kl": 1.0, "ess": [1]}'),
+    ("evaluation.npz", "PK"),
+    ("config.yaml", None),
+    ("summary.json", None),
+    ("evaluation.npz", None),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), DAMAGE)
+def test_a_damaged_run_is_one_line_that_names_the_file(invoke, folder, name, content):
+    path = folder / "u1,flow.k=8,flow.pattern=radial,seed=1" / name
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    result = invoke("compare", folder)
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1 or name == "evaluation.npz"  # read when the table is printed already
+    assert str(path) in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"axis_1": None}, "expected an array axis_1"),
+        ({"log_q": None}, "expected an array log_q"),
+        ({"axis_1": AXIS[:9]}, "log_target: expected a length of 9, as others have"),
+        ({"axis_1": AXIS[:1]}, "axis_1: expected lengths of 2 to 5,000, received shape (1,)"),
+        ({"log_q": np.zeros(())}, "log_q: expected 2 axes, received shape ()"),
+        ({"log_q": np.zeros((50, 50), int)}, "log_q: expected numbers, received dtype int64"),
+        ({"axis_1": AXIS * np.nan}, "axis_1: expected finite coordinates that rise"),
+        ({"axis_1": -AXIS}, "axis_1: expected finite coordinates that rise"),
+    ],
+)
+def test_arrays_that_are_no_grid_are_refused(tmp_path, changes, expected):
+    run = write_run(tmp_path / "run")
+    arrays = {"axis_1": AXIS, "log_target": log_normal(1), "log_q": log_normal(1), **changes}
+    run.write_evaluation({name: array for name, array in arrays.items() if array is not None})
+    (result,) = compare.gather([str(run.path)])[0]
+    with pytest.raises(RunDirectoryError, match=r"evaluation\.npz: damaged: ") as caught:
+        compare.densities(result)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda p: None, "no such run directory"),
+        (lambda p: p.mkdir(), "not a run directory"),
+        (lambda p: p.write_text(""), "no such run directory"),
+        (lambda p: (p.mkdir(), (p / "sweep.yaml").touch()), "no run of this sweep has begun"),
+    ],
+)
+def test_what_is_no_run_is_one_line(invoke, tmp_path, make, expected):
+    make(tmp_path / "x")
+    result = invoke("compare", tmp_path / "x")
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
+    assert f"{tmp_path / 'x'}: {expected}" in result.stderr
+
+
+def test_a_summary_of_a_vae_names_its_data(tmp_path):
+    run = write_vae(tmp_path / "run", {"data": "mnist"})
+    with pytest.raises(NflowError, match=r"summary\.json: damaged: expected the data's name"):
+        compare.gather([str(run.path)])
+    assert json.loads((run.path / "summary.json").read_text())["data"] == "mnist"
+
+
+def test_figures_with_caveats_carry_their_words(invoke, tmp_path):
+    annealed = {"train__steps": 4_000, "train__annealing__updates": 20_000}
+    write_run(tmp_path / "a", {"steps": 4_000}, **annealed)
+    write_run(tmp_path / "b", {"kl": 0.25}, flow__k=2)
+    result = invoke("compare", "a", "b", "--output", "pictures")
+    assert result.exit_code == 0 and result.stdout.count("0.50000 [annealing]") == 1
+    assert result.stdout.count("[") == 1
+    assert "[annealing] such as a: training ended at β = 0.208" in result.stderr
+    header, *rows = csv.reader(io.StringIO(invoke("compare", "a", "b", "--format", "csv").stdout))
+    words = {row[-1]: row[header.index("kl_caveats")] for row in rows}
+    assert words == {"a": "annealing", "b": ""}
+    assert "ess_caveats" not in header

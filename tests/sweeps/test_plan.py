@@ -1,0 +1,274 @@
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+
+from nflow_cli.config import presets
+from nflow_cli.errors import ConfigError, NflowError, RunDirectoryError
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.sweeps import plan
+
+GRID = {
+    "command": "sweep",
+    "presets": ["multimodal-planar", "u1-planar-k2"],
+    "set": {"train.steps": 40},
+    "vary": {"flow.k": [2, 8], "train.learning_rate": [0.01, 0.1, 1e-5]},
+    "seeds": "3:5",
+}
+
+
+def planned(**changes):
+    return plan.plan(plan.resolve({**GRID, **changes}, "mine", Path()), "mine")
+
+
+def complaint(**changes):
+    with pytest.raises(NflowError) as caught:
+        planned(**changes)
+    line = str(caught.value)
+    assert line.startswith("mine: ") and len(line.splitlines()) == 1
+    return line.removeprefix("mine: ")
+
+
+def test_a_grid_is_every_combination_once_each_with_its_config():
+    runs = planned()
+    assert len(runs) == 2 * 2 * 3 * 2 == len({run.name for run in runs})
+    asked = itertools.product(("multimodal", "u1"), (2, 8), (0.01, 0.1, 1e-5), (3, 4))
+    for run, (target, k, rate, seed) in zip(runs, asked, strict=True):
+        settings = run.config
+        assert (settings.target.name, settings.flow.k, settings.seed) == (target, k, seed)
+        assert (settings.train.learning_rate, settings.train.steps) == (rate, 40)
+    assert runs[0].name == "multimodal-planar,flow.k=2,train.learning_rate=0.01,seed=3"
+    assert runs[-1].name == "u1-planar,flow.k=8,train.learning_rate=1e-05,seed=4"
+
+
+def test_without_seeds_and_values_the_presets_are_as_they_are():
+    (run,) = planned(presets=["u1-planar-k8"], set={}, vary={}, seeds=[])
+    assert run.name == "u1-planar-k8"
+    preset = presets.read_preset(presets.find_preset("u1-planar-k8"))
+    assert run.config == presets.validate(preset, "a test")
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"vary": {"flow.k": [2, 8]}}, ["u1-planar,flow.k=2", "u1-planar,flow.k=8"]),
+        ({"vary": {"flow.pattern": [["planar"], ["radial"]]}}, ["u1-k2,flow.pattern=planar", None]),
+        ({"vary": {"flow": [{"k": 2}, {}]}}, ["u1,flow=1", "u1,flow=2"]),
+        ({"vary": {"target": ["u1", "u2"]}}, ["planar-k2,target=u1", "planar-k2,target=u2"]),
+        ({"vary": {"target": ["u3"], "flow": [{"k": 2}]}}, ["fit-2d,flow=1,target=u3"]),
+        ({"set": {"flow.k": 9}, "seeds": [1]}, ["u1-planar-k9,seed=1"]),
+        ({"set": {"flow.k": 2}, "seeds": [1]}, ["u1-planar-k2,seed=1"]),
+        ({"vary": {"train.steps": [5]}}, ["u1-planar-k2,train.steps=5"]),
+    ],
+)
+def test_a_folder_begins_with_what_all_its_runs_share(changes, names):
+    empty = {"presets": ["u1-planar-k2"], "set": {}, "vary": {}, "seeds": []}
+    runs = planned(**{**empty, **changes})
+    for run, name in zip(runs, names, strict=True):
+        assert name in (None, run.name)
+
+
+def test_presets_that_would_share_a_name_are_numbered():
+    runs = planned(presets=["u1-planar-k2", "u1-planar-k8"], vary={"flow.k": [3]}, seeds=[])
+    assert [run.name for run in runs] == ["1,flow.k=3", "2,flow.k=3"]
+
+
+def test_a_run_keeps_the_folder_and_the_description_that_an_older_nflow_gave_it(tmp_path):
+    grid = {"presets": ["u1-planar-k2"], "vary": {"flow.pattern": [["radial"]]}, "seeds": []}
+    (run,) = planned(**grid)
+    assert (run.config.description, run.named_in(tmp_path)) == ("", run)
+    former = RunDirectory.create("any", str(tmp_path / "u1-planar-k2,flow.pattern=radial"))
+    older = run.config.model_copy(update={"description": "with 2 planar flows"})
+    with former.recorded({}):
+        former.write_text("config.yaml", presets.dump(older))
+    assert run.named_in(tmp_path).name == former.path.name
+    assert run.named_in(tmp_path).is_finished(tmp_path)
+    assert run.named_in(tmp_path).as_begun(tmp_path).config == older
+    assert run.as_begun(tmp_path) == run  # it was not
+
+
+def test_a_run_begun_where_the_sample_might_have_served_is_still_the_sweeps(tmp_path):
+    first = planned(presets=["mnist-mlp"], set={}, vary={"flow.k": [0]}, seeds=[])[0]
+    data = first.config.data.model_copy(update={"fallback": True})
+    begun = RunDirectory.create("any", str(tmp_path / first.name))
+    with begun.recorded({}):
+        begun.write_text(
+            "config.yaml", presets.dump(first.config.model_copy(update={"data": data}))
+        )
+    assert first.is_finished(tmp_path)
+    assert first.as_begun(tmp_path).config.data.fallback
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([0, 1, 10], ["0", "1", "10"]),
+        ([None, 10.0], ["null", "10.0"]),
+        ([["planar"], ["planar", "radial"]], ["planar", "planar+radial"]),
+        ([{"name": "u1"}, {"name": "u2"}], ["1", "2"]),
+        (["a/b", "../x"], ["a_b", "x"]),
+        (["a/b", "a_b"], ["1", "2"]),
+        (["A", "a"], ["1", "2"]),
+        ([".", "x"], ["1", "2"]),
+        (["x" * 41, "y"], ["1", "2"]),
+    ],
+)
+def test_a_folder_says_the_value_or_its_number(values, labels):
+    assert plan._labels(values) == labels
+
+
+def test_presets_of_one_name_are_told_apart(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.yaml").write_text("command: fit-2d\n")
+    data = {"command": "sweep", "presets": ["a/mine.yaml", "b/mine.yaml"]}
+    resolved = plan.resolve(data, "mine", tmp_path)
+    assert resolved.presets == [str(tmp_path / f / "mine.yaml") for f in ("a", "b")]
+    assert [run.name for run in plan.plan(resolved, "mine")] == ["1", "2"]
+
+
+def test_the_order_of_keys_is_no_matter():
+    vary = GRID["vary"]
+    there, back = planned(), planned(vary=dict(reversed(vary.items())))
+    assert {(run.name, run.config.seed) for run in there} == {
+        (run.name, run.config.seed) for run in back
+    }
+
+
+@pytest.mark.parametrize(
+    ("seeds", "restarts", "shared"),
+    [([0, 1, 2], 1, 0), ([0, 8], 8, 0), ([8, 0, 15], 8, 1), ([5], 8, 0), ([], 8, 0)],
+)
+def test_seeds_nearer_than_the_restarts_are_told_of(seeds, restarts, shared):
+    assert bool(plan.overlap(seeds, restarts)) == shared
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("0:3", [0, 1, 2]), ("7:8", [7]), ("1:9:4", [1, 5]), ([4, 2], [4, 2])]
+)
+def test_seeds_are_a_range_or_a_list(text, seeds):
+    resolved = plan.resolve({**GRID, "seeds": text}, "mine", Path())
+    assert resolved.seeds == seeds
+    assert presets.validate(presets.parse_yaml(presets.dump(resolved), "dump"), "dump") == resolved
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"presets": []}, "presets: expected 1 or more items"),
+        ({"presets": "u1-planar-k8"}, "presets: expected a list"),
+        ({"presets": ["u1-planar-k7"]}, "presets: no preset named 'u1-planar-k7'"),
+        ({"presets": ["u1-planar-k7"]}, "did you mean 'u1-planar-k"),
+        ({"presets": ["figure3"]}, "figure3,flow.k=2,"),
+        ({"presets": 2 * ["u1-planar-k2"]}, "presets: expected each value once"),
+        ({"preset": "u1-planar-k2"}, "preset: unknown key (did you mean 'presets'?)"),
+        ({"seeds": 65}, 'seeds: expected a list of seeds, or "first:end" or "first:end:step" in'),
+        ({"seeds": "5:5"}, "seeds: expected first < end"),
+        ({"seeds": "0:10001"}, "at most 10,000 seeds"),
+        ({"seeds": "0:9:0"}, "a step above 0"),
+        ({"seeds": "0:"}, "seeds: expected a list of seeds"),
+        ({"seeds": [1, 1]}, "seeds: expected each value once"),
+        ({"seeds": [-1]}, "seeds.0: expected a number not less than 0. Received: -1"),
+        ({"seeds": [1.5]}, "seeds.0: expected a whole number. Received: 1.5"),
+        ({"seeds": "0:1000"}, "expected at most 10,000 runs. Received: 12,000"),
+        ({"vary": {"flow.k": []}}, "vary.flow.k: expected 1 or more items"),
+        ({"vary": {"flow.k": 2}}, "vary.flow.k: expected a list. Received: 2"),
+        ({"vary": {"flow.k": [2, 2]}}, "vary.flow.k: expected each value once"),
+        ({"vary": [2]}, "vary: expected a mapping. Received: [2]"),
+        ({"set": {"flow.k": {1, 2}}}, "set.flow.k: expected a number, text, a list or a mapping"),
+        ({"vary": {"seed": [1]}}, "vary: expected no `seed`"),
+        ({"set": {"seed": 1}}, "set: expected no `seed`"),
+        ({"vary": {"train.steps": [1, 2]}}, "vary: expected no key that is set as well"),
+        (
+            {"vary": {"flow.k": [2], "flow": [{}]}},
+            "no key within another, as flow.k is within flow",
+        ),
+        ({"set": {"flow.k": 2}, "vary": {"flow": [{}]}}, "as flow.k is within flow"),
+        ({"vary": {"flow.kk": [2]}}, "flow.kk: unknown key (did you mean 'k'?)"),
+        (
+            {"vary": {"flow.k": [2, -1]}},
+            "flow.k=-1,seed=3: vary flow.k: expected a number not less",
+        ),
+        ({"set": {"train.steps": "many"}}, "train.steps: expected a whole number"),
+        ({"set": {"command": "sweep"}}, "command: expected one of fit-2d, train-vae. Received"),
+        ({"vary": {f"{'a' * n}.b": [1] for n in range(1, 60)}}, "to name a folder"),
+    ],
+)
+def test_what_is_wrong_with_a_sweep_is_one_line(changes, expected):
+    assert expected in complaint(**changes)
+
+
+def test_a_preset_of_another_command_is_no_sweep():
+    with pytest.raises(ConfigError, match="of `nflow fit-2d`, not of sweep"):
+        plan.resolve({"command": "fit-2d"}, "mine", Path())
+
+
+def test_a_sweep_is_no_config_of_a_run(tmp_path):
+    (tmp_path / "config.yaml").write_text("command: sweep\npresets: [u1-planar-k2]\n")
+    with pytest.raises(ConfigError, match=r"expected one of fit-2d, train-vae. Received: 'sweep'"):
+        RunDirectory(tmp_path).read_config()
+
+
+def test_the_shipped_sweeps_are_the_papers():
+    shipped = presets.shipped_presets()
+    runs = {}
+    for name in ("figure3", "table2"):
+        resolved = plan.resolve(presets.read_preset(shipped[name]), name, Path())
+        runs[name] = [run.config for run in plan.plan(resolved, name)]
+    got = {(c.target.name, *c.flow.pattern, c.flow.k) for c in runs["figure3"]}
+    wanted = itertools.product(("u1", "u2", "u3", "u4"), ("planar", "radial"), (2, 8, 32))
+    assert got == set(wanted) and len(runs["figure3"]) == 24
+    assert {c.train.restarts for c in runs["figure3"]} == {4}
+    assert [c.flow.k for c in runs["table2"]] == [0, 10, 20, 40, 80]
+    assert {c.model.network for c in runs["table2"]} == {"maxout"}
+
+
+def test_the_sweep_in_the_readme_is_valid(tmp_path):
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n([^`]*command: sweep\n[^`]*)```", text)
+    (tmp_path / "mine.yaml").write_text("command: fit-2d\n")
+    resolved = plan.resolve(presets.parse_yaml(block, "README"), "README", tmp_path)
+    assert len(plan.plan(resolved, "README")) == 2 * 3 * 2 * 5
+
+
+def test_a_folder_takes_one_sweep(tmp_path):
+    folder = RunDirectory.at(str(tmp_path / "a" / "b"))
+    first = plan.resolve(GRID, "mine", Path())
+    other = plan.resolve({**GRID, "seeds": [3]}, "mine", Path())
+    plan.claim(folder, first)
+    plan.claim(folder, first)
+    with pytest.raises(RunDirectoryError, match=r"sweep\.yaml: another sweep; --output"):
+        plan.claim(folder, other)
+    with pytest.raises(RunDirectoryError, match="not empty; --output"):
+        plan.claim(RunDirectory(tmp_path), first)
+
+
+def test_a_run_is_finished_when_it_says_so_and_has_the_config_of_the_sweep(tmp_path):
+    first, *_ = planned()
+    assert not first.is_finished(tmp_path)
+    run = RunDirectory.create("any", str(tmp_path / first.name))
+    with run.recorded({}):
+        run.write_text("config.yaml", presets.dump(first.config))
+        assert not first.is_finished(tmp_path)
+    assert first.is_finished(tmp_path)
+    run.write_text("config.yaml", presets.dump(first.config).replace("seed: 3", "seed: 9"))
+    with pytest.raises(ConfigError, match="not the config that the sweep has now"):
+        first.is_finished(tmp_path)
+    for name in ("config.yaml", "run.json"):
+        run.write_text("config.yaml", presets.dump(first.config))
+        run.write_text(name, "{")
+        with pytest.raises(RunDirectoryError, match=name):
+            first.is_finished(tmp_path)
+
+
+def test_how_much_is_done_is_read_from_the_metrics(tmp_path):
+    first, *_ = planned()
+    assert first.part_done(tmp_path) == 0
+    run = RunDirectory.create("any", str(tmp_path / first.name))
+    for update, part in ((10, 0.25), (40, 0.9)):
+        with run.metrics_writer() as add:
+            add({"update": update, "loss": 1.0})
+        assert first.part_done(tmp_path) == part
+    run.write_text("metrics.csv", "nonsense")
+    assert first.part_done(tmp_path) == 0

@@ -1,0 +1,105 @@
+"""What holds for worker processes whatever they train: here they only pretend to."""
+
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pretender
+import pytest
+
+from nflow_cli.sweeps import workers
+from nflow_cli.sweeps.workers import ENVIRONMENT, Workers
+
+
+@pytest.fixture(autouse=True)
+def pretend(monkeypatch):
+    monkeypatch.setattr(workers, "COMMAND", pretender.COMMAND)
+
+
+@pytest.fixture
+def several():
+    several = Workers()
+    yield several
+    several.close()
+
+
+def test_a_process_serves_one_run_after_the_other_on_one_thread(several):
+    answers = [several.train({}) for _ in range(3)]
+    assert {answer["status"] for answer in answers} == {"completed"}
+    assert len({answer["pid"] for answer in answers}) == 1
+    assert {answer["threads"] for answer in answers} == {ENVIRONMENT["OMP_NUM_THREADS"]} == {"1"}
+
+
+def test_each_thread_has_a_process_of_its_own(several):
+    with ThreadPoolExecutor(2) as executor:
+        answers = list(executor.map(several.train, 2 * [{"seconds": 0.5}]))
+    assert len({answer["pid"] for answer in answers}) == 2
+
+
+def test_a_process_that_dies_fails_its_run_and_is_replaced(several):
+    answer = several.train({"exit": 7})
+    assert answer == {"status": "failed", "message": "its process died (exit code 7)"}
+    assert several.train({})["status"] == "completed"
+
+
+def test_a_process_is_replaced_before_it_takes_too_much_memory(several, monkeypatch):
+    monkeypatch.setattr(workers, "RUNS_EACH", 2)
+    first, second, third = (several.train({})["pid"] for _ in range(3))
+    assert first == second != third
+
+
+def test_an_interruption_reaches_those_that_train_and_no_other_run_begins(several, tmp_path):
+    with ThreadPoolExecutor(1) as executor:
+        begun = tmp_path / "begun"
+        future = executor.submit(several.train, {"seconds": 60, "begun": str(begun)})
+        while not begun.exists():
+            time.sleep(0.01)
+        several.interrupt(signal.SIGINT)
+        assert future.result(timeout=10) == {"status": "interrupted"}
+        assert several.train({}) == {"status": "interrupted"}
+
+
+def test_once_closed_no_process_is_left_and_no_run_begins(several):
+    assert several.train({})["status"] == "completed"
+    (process,) = (worker.process for worker in several._workers.values())
+    several.close()
+    assert process.poll() is not None
+    assert several.train({}) == {"status": "interrupted"}
+
+
+def test_an_interruption_is_no_matter_of_another_sweep(several):
+    other = Workers()
+    assert several.train({})["status"] == "completed"
+    other.interrupt(signal.SIGINT)
+    assert other.train({}) == {"status": "interrupted"}
+    assert several.train({})["status"] == "completed"
+
+
+def test_a_process_that_does_not_end_is_killed(several, monkeypatch, tmp_path):
+    monkeypatch.setattr(workers, "PATIENCE", 0.1)
+    begun = tmp_path / "begun"
+    request = {"seconds": 60, "begun": str(begun)}
+    thread = threading.Thread(target=several.train, args=(request,))
+    thread.start()
+    while not begun.exists():
+        time.sleep(0.01)
+    several.close()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+
+
+def test_a_local_pool_runs_as_many_as_it_has_slots_and_leaves_no_process():
+    with workers.local_pool(3) as pool:
+        assert pool.slots() == 3
+        answer = pool.submit({}).result()
+        assert answer["status"] == "completed"
+    with pytest.raises(ProcessLookupError):
+        os.kill(answer["pid"], 0)
+
+
+def test_an_interrupted_local_pool_begins_no_run():
+    with workers.local_pool(1) as pool:
+        pool.interrupt(signal.SIGINT)
+        assert pool.submit({}).result() == {"status": "interrupted"}

@@ -1,0 +1,85 @@
+"""Results that do not arrive are told of; a log that cannot be written stops nothing."""
+
+import os
+import shlex
+import subprocess
+
+import pytest
+from running import NFLOW, QUICK
+
+from nflow_cli.runs.directory import RunDirectory
+
+FULL, BAD = "No space left on device", "Bad file descriptor"
+REDIRECTIONS = [(">/dev/full", FULL), (">&-", BAD)]
+
+
+def shell(folder, line):
+    """Run a line of the shell, in which ``nflow`` is what a user types."""
+    return subprocess.run(
+        ["bash", "-c", line.replace("nflow", shlex.quote(str(NFLOW)), 1)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def unheard(tmp_path_factory):
+    """Train where stdout is full; return the folder and how that ended."""
+    folder = tmp_path_factory.mktemp("unheard")
+    return folder, shell(folder, f"nflow fit-2d {shlex.join(QUICK)} --output run >/dev/full")
+
+
+@pytest.mark.parametrize(("redirection", "reason"), REDIRECTIONS)
+@pytest.mark.parametrize("line", ["--help", "--version", "presets", "presets smoke"])
+def test_a_stdout_that_takes_nothing_is_one_line(tmp_path, line, redirection, reason):
+    done = shell(tmp_path, f"nflow {line} {redirection}")
+    assert (done.returncode, done.stderr) == (1, f"nflow: error: stdout: {reason}\n")
+
+
+def test_a_fit_whose_figures_do_not_arrive_is_saved_and_says_so(unheard):
+    folder, done = unheard
+    assert done.returncode == 1
+    *progress, line = done.stderr.splitlines()
+    assert progress and all(text.startswith("training: ") for text in progress)
+    assert line == f"nflow: error: stdout: {FULL}"
+    run = RunDirectory.open(str(folder / "run"))
+    assert run.read_json("run.json")["status"] == "completed"
+    assert run.read_json("summary.json")["steps"] == 40
+    assert (run.path / "plots" / "density.png").exists()
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
+def test_notes_that_do_not_arrive_stop_nothing(unheard, redirection):
+    done = shell(unheard[0], f"nflow resume run {redirection}")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "run\n", "")
+
+
+@pytest.mark.slow
+def test_tensorflow_starts_without_a_stderr(unheard):
+    done = shell(unheard[0], "nflow check run 2>&-")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.startswith("OK ")
+
+
+def test_a_fit_trains_where_its_progress_cannot_be_written(tmp_path):
+    done = shell(tmp_path, f"nflow fit-2d {shlex.join(QUICK)} --output run 2>/dev/full")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "run"
+
+
+def test_pictures_need_no_window(unheard):
+    done = shell(unheard[0], "MPLBACKEND=Qt4Agg nflow plot run")
+    assert (done.returncode, len(done.stdout.splitlines()), done.stderr) == (0, 4, "")
+
+
+def test_no_file_of_a_run_takes_the_place_of_a_closed_stream(tmp_path):
+    done = shell(tmp_path, "nflow fit-2d --set target=u9 <&- >&- 2>&-")
+    assert done.returncode == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path):
+    done = shell(tmp_path, "nflow presets | head -1")
+    assert (done.returncode, len(done.stdout.splitlines()), done.stderr) == (0, 1, "")

@@ -1,0 +1,57 @@
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from nflow_cli.errors import ConfigError
+from nflow_cli.random_streams import stream
+
+N = 20_000
+
+
+def draw(*keys):
+    return stream(*keys).standard_normal(N)
+
+
+@pytest.mark.parametrize("keys", [(0, "a"), (0, "a", 3), (2**32 - 1, "b", 2**40)])
+def test_the_same_keys_give_the_same_bits(keys):
+    np.testing.assert_array_equal(draw(*keys), draw(*keys))
+
+
+def test_the_first_step_is_step_0():
+    np.testing.assert_array_equal(draw(4, "a"), draw(4, "a", 0))
+
+
+def test_streams_of_different_keys_are_different_and_uncorrelated():
+    keys = [
+        *((seed, "base-noise", 0) for seed in (0, 1, 2, 2**32 - 1)),
+        *((0, purpose, 0) for purpose in ("evaluation", "target-samples", "")),
+        *((0, "base-noise", step) for step in (1, 2, 3, 2**32)),
+        (1, "evaluation", 1),
+    ]
+    drawn = [draw(*key) for key in keys]
+    for (_, a), (_, b) in combinations(zip(keys, drawn), 2):
+        assert not np.any(a[:100] == b[:100])
+        for lag in (0, 1, 2):
+            r = np.corrcoef(a[lag:], b[: N - lag])[0, 1]
+            assert abs(r) < 5 / np.sqrt(N)
+
+
+def test_steps_never_run_into_one_another():
+    first = stream(0, "a", 0).random(500_000)
+    second = stream(0, "a", 1).random(1_000)
+    assert not np.any(np.isin(second, first))
+
+
+def test_a_stream_does_not_touch_numpys_global_state():
+    np.random.seed(1)
+    before = np.random.get_state()[1].copy()
+    stream(0, "a").random(10)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+
+@pytest.mark.parametrize("seed", [1.5, True, "5", -1, 2**64, None])
+def test_a_seed_that_is_no_whole_number_is_refused(seed):
+    with pytest.raises(ConfigError, match=r"expected a whole number.*Received: seed="):
+        stream(seed, "a")
+    np.testing.assert_array_equal(draw(np.int64(3), "a"), draw(3, "a"))

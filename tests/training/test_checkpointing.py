@@ -1,0 +1,90 @@
+"""Whether a training may go on from a checkpoint: by its config, key by key."""
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+from short_runs import make_run
+
+from nflow_cli.cli import main
+from nflow_cli.config.presets import fingerprint
+from nflow_cli.runs.checkpoints import Checkpoints
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.training.checkpointing import Checkpointer
+from nflow_cli.training.trainer import Clock
+
+EXTENDED = ["resume", "--steps", "30"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("trained") / "run")
+
+
+def resumed(trained, tmp_path, edit):
+    """Edit the state of a run's checkpoints, and extend the run."""
+    shutil.copytree(trained, tmp_path / "run")
+    run = RunDirectory(tmp_path / "run")
+    saved = Checkpoints(run).load()
+    edit(saved.state)
+    Checkpoints(run).save(20, saved)
+    return CliRunner().invoke(main, [*EXTENDED, str(run.path)])
+
+
+def without_new_key(state):
+    del state["config"]["train"]["halving"]  # which has its default in this run
+
+
+def with_hash_alone(state):
+    state["settings"] = fingerprint(state.pop("config"))
+
+
+@pytest.mark.parametrize("edit", [without_new_key, with_hash_alone])
+def test_a_checkpoint_of_an_older_nflow_is_gone_on_from(trained, tmp_path, edit):
+    result = resumed(trained, tmp_path, edit)
+    assert result.exit_code == 0, result.stderr
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 30
+
+
+def another_value(state):
+    state["config"]["train"]["schedule"] = "constant"
+
+
+def without_what_the_run_sets(state):
+    del state["config"]["train"]["batch_size"]
+
+
+def another_hash(state):
+    state["settings"] = fingerprint({**state.pop("config"), "seed": 1})
+
+
+def no_config(state):
+    state["config"] = ["fit-2d"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (another_value, "config.yaml: not the one that its checkpoints were trained by (train.s"),
+        (without_what_the_run_sets, "were trained by (train.batch_size); put that back"),
+        (another_hash, "were trained by (another config); put that back"),
+        (no_config, "checkpoints: damaged: a checkpoint's config"),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_refused_by_its_key(trained, tmp_path, edit, expected):
+    result = resumed(trained, tmp_path, edit)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert expected in result.stderr.splitlines()[-1]
+
+
+def test_two_states_that_checkpoints_keep_by_one_name_are_refused(trained):
+    run = RunDirectory(trained)
+    with pytest.raises(ValueError, match="two of Clock"):
+        Checkpointer(Checkpoints(run), run.read_config(), 20, [Clock(), Clock()])
+
+
+def test_a_checkpoint_holds_its_own_config(trained):
+    config = Checkpoints(RunDirectory(trained)).load().state["config"]
+    assert config["train"]["batch_size"] == 64
+    assert "steps" not in config["train"]  # which may change

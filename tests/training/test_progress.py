@@ -1,0 +1,81 @@
+import io
+import re
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from nflow_cli.training.progress import nats_text, progress_bar
+from nflow_cli.training.trainer import ProgressReport
+
+COLUMNS = 80
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def terminal_of(monkeypatch):
+    """Make stderr a terminal of 80 columns; return a function that tells its last line."""
+    terminal = Terminal()
+    monkeypatch.setenv("COLUMNS", str(COLUMNS))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", terminal)
+
+    def last():
+        text = re.sub(r"\x1b\[[0-9;?]*\w", "", terminal.getvalue())
+        return [line.rstrip() for line in re.split(r"[\r\n]+", text) if line.strip()][-1]
+
+    return last
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "KL 0.01234 nats",
+        "log-likelihood -17.38, validation -17.42 nats",
+        "epoch 12, −ELBO 191.86 nats, validation 192.41",
+    ],
+)
+@pytest.mark.parametrize("steps", [400, 40_000, 1_000_000])
+def test_80_columns_hold_the_bar_the_eta_and_the_figure(monkeypatch, note, steps):
+    last = terminal_of(monkeypatch)
+    clock = SimpleNamespace(updates=[0])
+    report = ProgressReport(steps, clock, lambda logs: note)
+    report.on_train_begin()
+    for batch in range(4):
+        clock.updates.append((batch + 1) * steps // 4)
+        report.on_train_batch_end(batch, {})
+    report.close()
+    assert len(last()) <= COLUMNS
+    assert re.fullmatch(rf"━+ {steps:,}/{steps:,} 0:00:00 {re.escape(note)}", last())
+
+
+def test_80_columns_hold_the_bar_and_the_counts_of_a_sweep(monkeypatch):
+    last = terminal_of(monkeypatch)
+    counts = "120 of 240 done, 12 running, 0 failed, about 12 min left"
+    with progress_bar("{task.fields[counts]}") as bar:
+        bar.add_task("", total=1.0, completed=0.5, counts=counts)
+    assert re.fullmatch(rf"[━╸╺]+ {counts}", last())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "< 0.00001"),
+        (-3e-6, "< 0.00001"),
+        (0.000014, "0.00001"),
+        (-0.000136, "-0.00014"),
+        (0.0012345, "0.00123"),
+        (0.012345, "0.01235"),
+        (1.69304, "1.693"),
+        (-17.38471, "-17.38"),
+        (217592.1, "217,592"),
+        (683968888832.0, "6.840e+11"),
+        (float("nan"), "nan"),
+        (float("-inf"), "-inf"),
+    ],
+)
+def test_a_figure_has_digits_that_say_something(value, text):
+    assert nats_text(value) == text

@@ -1,0 +1,290 @@
+import functools
+import json
+from dataclasses import asdict
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from loops import session
+from running import assert_same_run, with_rows
+from stacks import Formula, density_of
+from truth import to_numpy
+
+from nflow_cli import experiments
+from nflow_cli.config import presets
+from nflow_cli.densities.targets import U1
+from nflow_cli.evaluation.target import evaluate_samples
+from nflow_cli.experiments.target import fit as target_fit
+from nflow_cli.flows import FlowStack
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.training.programs import Programs
+from nflow_cli.training.restarts import Restarts, SideBySide, plan
+from nflow_cli.training.trainer import Clock, MetricsLog
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
+)
+
+# The gradients are longer than clip_norm here, so that every update is clipped.
+TRAIN = {"steps": 100, "batch_size": 64, "chunk": 20, "learning_rate": 0.02, "clip_norm": 0.5}
+FLOW = {"pattern": ["planar", "radial"], "k": 5}
+
+
+def preset(seed=0, flow=FLOW, **train):
+    data = {"command": "fit-2d", "target": "u1", "seed": seed, "flow": flow, "train": TRAIN | train}
+    return presets.validate(data | {"evaluate": {"samples": 1000}}, "test")
+
+
+PROGRAMS = Programs()  # the tests differ by their seeds, more than by what they compile
+
+
+def lent(settings):
+    return PROGRAMS.lent(settings, lambda: target_fit.build(settings))
+
+
+def fit(settings):
+    """Train; return the stack, the rows of metrics and the record of the restarts."""
+    with lent(settings) as model:
+        training, rows = with_rows(
+            lambda directory: target_fit.train(model, settings, directory, PROGRAMS)
+        )
+        return kept(model.flow), rows, training.restarts
+
+
+def kept(flow):
+    """Return a copy of a stack, whose own weights the next fit takes."""
+    copy = FlowStack(flow.pattern, flow.k, flow.seed)
+    copy.build((None, 2))
+    copy.set_weights(flow.get_weights())
+    return copy
+
+
+@functools.cache
+def alone(seed):
+    """Train one seed without restarts; return its stack, its rows and its record."""
+    return fit(preset(seed=seed))
+
+
+@pytest.fixture(scope="module")
+def halved():
+    return fit(preset(seed=4, restarts=4))
+
+
+def weights_of(flow):
+    return [to_numpy(v.value) for v in flow.trainable_variables]
+
+
+def assert_equal_weights(flow, other, **tolerance):
+    for got, expected in zip(weights_of(flow), weights_of(other), strict=True):
+        np.testing.assert_allclose(got, expected, **tolerance)
+
+
+def judge(flow, target, seed=0, n=20_000):
+    """Return the scores of a stack."""
+    return evaluate_samples(density_of(flow), target, seed, n).scores
+
+
+def kl(flow):
+    return judge(flow, U1())["kl"]
+
+
+@pytest.mark.parametrize(
+    ("count", "chunks", "expected"),
+    [
+        (1, 80, [(1, 80)]),
+        (2, 80, [(2, 30), (1, 80)]),
+        (4, 80, [(4, 30), (2, 40), (1, 80)]),
+        (5, 80, [(5, 30), (3, 40), (2, 50), (1, 80)]),
+        (8, 40, [(8, 15), (4, 20), (2, 25), (1, 40)]),
+        (100, 16, [(100, 6), (50, 8), (25, 10), (13, 12), (7, 14), (4, 16)]),
+        (4, 3, [(4, 1), (2, 2), (1, 3)]),
+        (4, 2, [(4, 1), (2, 2)]),
+        (4, 1, [(4, 1)]),
+    ],
+)
+def test_the_worse_half_goes_after_every_eighth_from_the_third_on(count, chunks, expected):
+    assert plan(count, chunks, 1, True) == expected
+    assert plan(count, chunks, 1, False) == [(count, chunks)]
+
+
+@pytest.mark.parametrize("k", [0, 1, 2, 5])
+def test_stacks_side_by_side_are_each_the_stack_of_its_seed(k):
+    seeds, points = [3, 0, 9], np.random.default_rng(0).standard_normal((3, 7, 2)).astype("float32")
+    together = SideBySide(FLOW["pattern"], k, seeds)
+    z, log_det = together(points)
+    back, log_det_back = together.inverse_and_log_det(z)
+    for r, seed in enumerate(seeds):
+        alone_z, alone_log_det = FlowStack(FLOW["pattern"], k, seed=seed)(points[r])
+        np.testing.assert_allclose(to_numpy(z)[r], to_numpy(alone_z), 1e-5, 1e-6)
+        np.testing.assert_allclose(to_numpy(log_det)[r], to_numpy(alone_log_det), 1e-4, 1e-5)
+    np.testing.assert_allclose(to_numpy(back), points, 1e-3, 1e-4)
+    np.testing.assert_allclose(to_numpy(log_det_back), -to_numpy(log_det), 1e-3, 1e-4)
+
+
+def test_stacks_side_by_side_restart_as_those_of_other_seeds():
+    restarted, new = (SideBySide(FLOW["pattern"], 5, seeds) for seeds in ([3, 0], [7, 4]))
+    for stacks in (restarted, new):
+        stacks.build((None, 2))
+    restarted.restart(7, 4)
+    assert (restarted.seed, restarted.seeds) == (7, [7, 4])
+    assert_equal_weights(restarted, new, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def side_by_side():
+    """The weights of four restarts without halving, and their KL after two of the five chunks."""
+    settings = preset(seed=4, restarts=4, halving=False)
+    with lent(settings) as model, session(MetricsLog(Clock()), 100) as opened:
+        restarts = Restarts(model, settings, PROGRAMS)
+        restarts.fit(40, opened)
+        early = restarts.judge()
+        restarts.fit(100, opened)
+        return weights_of(restarts.trainer.flow), early
+
+
+def test_every_restart_trains_as_its_seed_alone_does(side_by_side):
+    together, _ = side_by_side
+    for r in range(4):
+        for got, expected in zip(together, weights_of(alone(4 + r)[0]), strict=True):
+            np.testing.assert_allclose(got[:, r, 0], expected, 1e-5, 1e-5)
+    assert all(row["gradient_norm"] > 0.5 for row in alone(4)[1])
+
+
+def test_the_best_goes_through_the_halvings_as_if_it_were_alone(halved):
+    flow, rows, record = halved
+    single, single_rows, _ = alone(record.seed)
+    assert_equal_weights(flow, single, rtol=1e-5, atol=1e-5)
+    assert flow.seed == record.seed == 4 + record.best
+    assert sorted(record.updates) == [40, 40, 60, 100]
+    assert record.updates[record.best] == 100
+    # Once it is the only one left, the rows are its own.
+    for got, expected in zip(rows[3:], single_rows[3:], strict=True):
+        assert got["update"] == expected["update"]
+        for name in ("loss", "kl", "gradient_norm", "learning_rate"):
+            assert got[name] == pytest.approx(expected[name], rel=1e-3, abs=1e-4)
+
+
+def test_what_is_dropped_first_is_the_worse_half(halved, side_by_side):
+    record, early = halved[2], side_by_side[1]
+    dropped = [r for r in range(4) if record.updates[r] == 40]
+    assert dropped == sorted(np.argsort(early)[2:])
+    np.testing.assert_allclose([record.kl[r] for r in dropped], early[dropped], rtol=1e-4)
+
+
+def test_without_halving_the_best_of_all_is_kept():
+    flow, rows, record = fit(preset(seed=4, restarts=4, halving=False))
+    kls = [kl(alone(4 + r)[0]) for r in range(4)]
+    assert record.best == np.argmin(kls) == np.argmin(record.kl)
+    assert record.updates == [100] * 4
+    np.testing.assert_allclose(record.kl, kls, atol=0.05)
+    assert kl(flow) == pytest.approx(min(kls), abs=1e-3)
+    assert [row["update"] for row in rows] == [20, 40, 60, 80, 100]
+    # At the end the row is of the restart with the lowest loss.
+    losses = [alone(4 + r)[1][-1]["loss"] for r in range(4)]
+    assert rows[-1]["loss"] == pytest.approx(min(losses), rel=1e-3)
+
+
+def test_restarts_are_judged_by_their_kl_at_common_samples():
+    settings = preset(restarts=2)
+    kls = Restarts(target_fit.build(settings), settings, PROGRAMS).judge()
+    for seed in (0, 1):
+        scores = judge(FlowStack(FLOW["pattern"], FLOW["k"], seed=seed), U1(), n=50_000)
+        # Both are means over 50,000 samples, of different streams.
+        assert abs(kls[seed] - scores["kl"]) < 6 * scores["kl_standard_error"]
+        assert kls[seed] != scores["kl"]
+
+
+def test_a_restart_that_diverges_harms_no_other(monkeypatch):
+    settings = preset(seed=4, restarts=4, halving=False)
+
+    def spoilt(self, dim, drawn=SideBySide.initial_values):
+        values = drawn(self, dim)
+        values[0]["w"][:, self.seeds.index(5)] *= np.nan
+        return values
+
+    monkeypatch.setattr(SideBySide, "initial_values", spoilt)
+    flow, rows, record = fit(settings)
+    assert record.kl[1] is None
+    assert record.best != 1
+    assert_equal_weights(flow, alone(record.seed)[0], rtol=1e-5, atol=1e-5)
+    assert np.all(np.isfinite([row["loss"] for row in rows]))
+
+
+def test_the_seeds_begin_again_behind_the_largest():
+    settings = preset(seed=2**32 - 1, restarts=2)
+    assert Restarts(target_fit.build(settings), settings, Programs()).seeds == [2**32 - 1, 0]
+
+
+def test_without_flows_all_restarts_are_alike():
+    flow, rows, record = fit(preset(flow={"k": 0}, restarts=3))
+    assert rows[-1]["update"] == 100
+    assert len(set(record.kl)) == 1
+    assert kl(flow) == pytest.approx(kl(FlowStack(FLOW["pattern"], 0)))
+
+
+def test_early_stopping_ends_the_run_with_the_best_restart():
+    flat = {"patience": 30, "min_delta": 100.0}
+    flow, rows, record = fit(preset(restarts=4, halving=False, early_stopping=flat))
+    # Nothing falls by 100 nats: the first chunk's loss stays the best, to the end of the patience.
+    assert rows[-1]["update"] == 60
+    assert record.updates == [60] * 4
+    assert record.best == np.argmin(record.kl)
+    assert kl(flow) == pytest.approx(min(record.kl), abs=0.05)
+
+
+def test_a_target_without_a_normaliser_is_judged_by_the_free_energy():
+    settings = preset(restarts=2, halving=False)
+    flow = FlowStack(FLOW["pattern"], FLOW["k"], seed=0)
+    slope = Formula(lambda z: -0.5 * ops.sum((z - 1.0) ** 2, axis=-1))
+    model = target_fit.Fit2D(density_of(flow), slope, settings.train.annealing)
+    model.prepare(settings.train, settings.train.steps)
+    record = target_fit.train(model, settings).restarts
+    # The free energy is at least -log Z = -log 2π; the KL to the target of the config is above 0.
+    assert all(-np.log(2 * np.pi) - 0.05 < score < 0 for score in record.kl)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
+    settings = preset(seed=3, restarts=2)
+    return folder, settings, experiments.of(settings).train(folder)
+
+
+def test_the_summary_tells_of_every_restart(finished):
+    folder, _, summary = finished
+    record = summary["restarts"]
+    assert json.loads((folder.path / "summary.json").read_text())["restarts"] == record
+    assert set(record) == {"count", "best", "seed", "kl", "updates"}
+    assert (record["count"], summary["seed"]) == (2, 3)
+    assert record["kl"][record["best"]] == summary["kl"]
+    assert summary["n_parameters"] == 3 * 5 + 2 * 4
+    assert len(folder.read_metrics()["update"]) == 5
+
+
+def test_a_single_fit_is_the_only_restart():
+    expected = {"count": 1, "best": 0, "seed": 4, "kl": [None], "updates": [100]}
+    assert asdict(alone(4)[2]) == expected
+
+
+def test_the_saved_model_is_the_best_stack_alone(finished):
+    folder, _, summary = finished
+    flow = keras.saving.load_model(folder.path / "model.keras", compile=False)
+    assert type(flow) is FlowStack
+    assert flow.seed == summary["restarts"]["seed"]
+    assert judge(flow, U1(), 3, 1000)["kl"] == summary["kl"]
+
+
+def test_restarts_give_the_same_bits_again(finished, tmp_path):
+    folder, settings, _ = finished
+    again = RunDirectory.create("test", str(tmp_path / "again"))
+    experiments.of(settings).train(again)
+    assert_same_run(again.path, folder.path)
+
+
+def test_what_goes_on_from_the_last_one_keeps_its_seed():
+    settings = preset(seed=4, restarts=3)
+    restarts = Restarts(target_fit.build(settings), settings, Programs())
+    restarts.restore({"alive": [2], "kl": [1.0, 2.0, 0.5], "updates": [40, 40, 60]})
+    assert restarts.trainer is restarts.model
+    assert restarts.model.flow.seed == 6

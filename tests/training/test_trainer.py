@@ -1,0 +1,395 @@
+import math
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from loops import NOISE, UPDATES, Bend, Slices, fit, logger, settings
+from truth import to_numpy
+
+from nflow_cli.config.schema import EarlyStopping
+from nflow_cli.training.trainer import (
+    ChunkTrainer,
+    Clock,
+    EarlyStop,
+    ProgressReport,
+    make_optimizer,
+    prefetched,
+)
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
+)
+
+
+def plain_loop(model, train, noise=NOISE):
+    """Train one update at a time, nothing compiled or clipped; return terms and gradient norms."""
+    import tensorflow as tf
+
+    optimizer, history = make_optimizer(train, train.steps), []
+    for update, batch in enumerate(noise):
+        with tf.GradientTape() as tape:
+            terms = model.objective(ops.convert_to_tensor(batch), update)
+        gradients = tape.gradient(terms["loss"], [v.value for v in model.trainable_variables])
+        optimizer.apply(gradients, model.trainable_variables)
+        norm = np.sqrt(sum(np.sum(to_numpy(g) ** 2) for g in gradients))
+        history.append({name: float(value) for name, value in terms.items()} | {"norm": norm})
+    return history
+
+
+def weights_of(model):
+    return np.concatenate([to_numpy(v.value).ravel() for v in model.trainable_variables])
+
+
+@pytest.fixture(scope="module")
+def plain():
+    model = Bend(10)
+    return plain_loop(model, settings()), weights_of(model)
+
+
+@pytest.fixture(scope="module")
+def chunked():
+    """Return the run in chunks of 5, the last of them cut short."""
+    model = Bend(10)
+    rows, clock = fit(model, 5, settings(chunk=5))
+    return rows, clock, weights_of(model)
+
+
+def test_chunks_are_drawn_in_order_and_no_thread_is_left_to_be_waited_for():
+    chunks = Slices(NOISE, 5)
+    dataset = prefetched(chunks)
+    drawn = [keras.tree.map_structure(to_numpy, item) for item in dataset]
+    assert len(drawn) == len(chunks) == 5
+    for (chunk, count), (expected, due) in zip(drawn, chunks, strict=True):
+        np.testing.assert_array_equal(chunk, expected)
+        np.testing.assert_array_equal(count, due)
+    assert dataset.options().autotune.enabled is False
+
+
+def test_chunks_make_the_updates_of_a_plain_loop(plain, chunked):
+    np.testing.assert_allclose(chunked[2], plain[1], 1e-5)
+
+
+@pytest.mark.parametrize("chunk", [1, 8, 23, 40])
+def test_the_layout_of_chunks_does_not_matter(chunk, plain):
+    model = Bend(10)
+    rows, clock = fit(model, chunk, settings(chunk=chunk))
+    np.testing.assert_allclose(weights_of(model), plain[1], 1e-5)
+    assert clock.updates[-1] == UPDATES
+    assert len(rows) == math.ceil(UPDATES / chunk)
+
+
+def test_steps_that_are_no_multiple_of_the_chunk_are_made_exactly(chunked):
+    assert chunked[1].updates == [0, 5, 10, 15, 20, 23]
+    assert [row["update"] for row in chunked[0]] == [5, 10, 15, 20, 23]
+
+
+def test_rows_hold_the_means_over_their_chunks(plain, chunked):
+    for start, row in zip(range(0, UPDATES, 5), chunked[0], strict=True):
+        for name in ("loss", "kl", "beta"):
+            expected = np.mean([terms[name] for terms in plain[0][start : start + 5]])
+            assert row[name] == pytest.approx(expected, rel=1e-5)
+
+
+def test_rows_of_many_chunks_hold_the_means_over_their_updates(plain):
+    # Chunks of 4 and a last one of 3: rows of 8, 8 and 7 updates.
+    rows, clock = fit(Bend(10), 4, settings(chunk=4), chunks_per_row=2)
+    assert [row["update"] for row in rows] == [8, 16, 23]
+    assert clock.updates == [0, 4, 8, 12, 16, 20, 23]
+    for start, row in zip(range(0, UPDATES, 8), rows, strict=True):
+        for name in ("loss", "kl", "beta"):
+            expected = np.mean([terms[name] for terms in plain[0][start : start + 8]])
+            assert row[name] == pytest.approx(expected, rel=1e-5)
+        norm = plain[0][row["update"] - 1]["norm"]
+        assert row["gradient_norm"] == pytest.approx(norm, rel=1e-4)
+
+
+def test_rows_hold_the_norm_of_the_last_gradient(plain, chunked):
+    for row in chunked[0]:
+        expected = plain[0][row["update"] - 1]["norm"]
+        assert row["gradient_norm"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_annealing_and_the_cosine_schedule_reach_their_ends(chunked):
+    rows = chunked[0]
+    # 10 updates of annealing: beta is 1 in every update of the third chunk.
+    assert [row["beta"] == 1 for row in rows] == [False, False, True, True, True]
+    for row in rows:
+        expected = 0.05 * (1 + np.cos(np.pi * row["update"] / UPDATES)) / 2
+        assert row["learning_rate"] == pytest.approx(expected, abs=1e-8)
+    assert rows[-1]["learning_rate"] == pytest.approx(0, abs=1e-8)
+
+
+def test_a_constant_rate_stays():
+    rows, _ = fit(Bend(), 10, settings(schedule="constant"))
+    assert {row["learning_rate"] for row in rows} == {float(np.float32(0.05))}
+
+
+def test_training_again_gives_the_same_bits(chunked):
+    model = Bend(10)
+    rows, _ = fit(model, 5, settings(chunk=5))
+    np.testing.assert_array_equal(weights_of(model), chunked[2])
+    for row, before in zip(rows, chunked[0], strict=True):
+        for name in row:
+            assert "second" in name or row[name] == before[name]
+
+
+def test_other_noise_gives_other_weights(chunked):
+    model = Bend(10)
+    fit(model, 5, settings(chunk=5), noise=NOISE[::-1])
+    assert np.all(weights_of(model) != chunked[2])
+
+
+def given_to_adam(model):
+    """Return the gradients of the only update made: Adam's first moments are a part of them."""
+    moments = [v for v in model.optimizer.variables if "momentum" in v.path]
+    return [to_numpy(v.value) / (1 - model.optimizer.beta_1) for v in moments]
+
+
+class Slope(Bend):
+    """Its gradient is (3, 4), of norm 5."""
+
+    def objective(self, batch, update):
+        loss = 3 * self.bend[0] + 4 * self.bend[1] + 0 * ops.mean(batch)
+        return {"loss": loss, "kl": loss, "beta": ops.ones(())}
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.5, 10.0])
+def test_gradients_are_clipped_to_the_norm_asked_for(clip_norm):
+    model = Slope()
+    rows, _ = fit(model, 1, settings(clip_norm=clip_norm, steps=1), noise=NOISE[:1])
+    scale = 1.0 if clip_norm is None else min(1.0, clip_norm / 5)
+    np.testing.assert_allclose(given_to_adam(model)[0], np.array([3.0, 4.0]) * scale, 1e-5)
+    assert rows[0]["gradient_norm"] == pytest.approx(5.0, rel=1e-6)
+
+
+class Slopes(ChunkTrainer):
+    """Three restarts: gradients (3, 4, 12), (0, 0, 0) and (30, 40, 120), in two weights."""
+
+    terms = ("loss", "kl", "beta")
+    restarts = (3,)
+    gradients = (np.array([[3.0, 0, 30], [4, 0, 40]]), np.array([[[12.0], [0], [120]]]))
+
+    def __init__(self, offsets=(0.0, 0.0, 0.0)):
+        super().__init__()
+        self.offsets = np.array(offsets, "float32")
+        shapes = [np.shape(g) for g in self.gradients]
+        self.both = [self.add_weight(shape=shape, initializer="zeros") for shape in shapes]
+        self.built = True
+
+    def objective(self, batch, update):
+        one, other = (w * g.astype("float32") for w, g in zip(self.both, self.gradients))
+        loss = ops.sum(one, 0) + ops.sum(other, (0, 2)) + self.offsets + 0 * ops.mean(batch)
+        return {"loss": loss, "kl": 2 * loss, "beta": ops.ones(())}
+
+
+def test_every_restart_is_clipped_by_its_own_norm():
+    model = Slopes()
+    fit(model, 1, settings(clip_norm=26.0, steps=1), noise=NOISE[:1])
+    scales = np.array([1.0, 1.0, 26 / 130])
+    given = given_to_adam(model)
+    np.testing.assert_allclose(given[0], model.gradients[0] * scales, 1e-5)
+    np.testing.assert_allclose(given[1], model.gradients[1] * scales[:, None], 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "loss", "norm"),
+    [((2, 1, 3), 1, 0), ((2, 5, 3), 2, 13), ((np.nan, 1, -3), -3, 130), ((-np.inf, 1, 3), 1, 0)],
+)
+def test_rows_are_of_the_finite_restart_with_the_lowest_loss(offsets, loss, norm):
+    rows, _ = fit(Slopes(offsets), 1, settings(steps=1), noise=NOISE[:1])
+    assert (rows[0]["loss"], rows[0]["kl"], rows[0]["beta"]) == (loss, 2 * loss, 1)
+    assert rows[0]["gradient_norm"] == pytest.approx(norm)
+
+
+def logged(chunks, more=None):
+    """Feed ``(updates, seconds, terms)`` to a log, one chunk each; return the row it writes."""
+    rows, clock = [], SimpleNamespace(updates=[10], seconds=[], made=0)
+    log = logger(rows, clock)
+    for made, seconds, terms in chunks:
+        clock.updates.append(clock.updates[-1] + made)
+        clock.seconds.append(seconds)
+        clock.made = made
+        log.on_train_batch_end(0, terms)
+    if more is None:
+        log.on_epoch_end(0)
+    else:
+        log.write_row(more)
+    (row,) = rows
+    return row
+
+
+def test_the_row_of_a_divergence_is_logged():
+    rows, clock = [], SimpleNamespace(updates=[0, 4], seconds=[1.0], made=4)
+    logs = {"loss": math.inf, "learning_rate": 0.1, "gradient_norm": 1.0}
+    logger(rows, clock, 2).on_train_batch_end(0, logs)
+    assert rows[0]["update"] == 4
+
+
+def test_the_clock_tells_the_first_chunk_from_the_warm_ones(monkeypatch):
+    clock = Clock()
+    clock.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=0)))
+    # What lies between the chunks, as a validation does, is not training.
+    times = iter([100.0, 107.0, 150.0, 152.0, 152.0, 154.0, 200.0, 204.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(times))
+    clock.on_train_begin()
+    for batch, update in enumerate((10, 20, 30, 35)):
+        clock.on_train_batch_begin(batch)
+        clock.model.optimizer.iterations = update
+        clock.on_train_batch_end(batch)
+        assert clock.made == (5 if update == 35 else 10)
+    assert clock.steps == 35
+    assert clock.speed()._asdict() == {
+        "compile_seconds": 7.0 - 2.0,
+        "train_seconds": 15.0,
+        "steps_per_second": 25 / 8.0,
+    }
+
+
+def test_one_chunk_alone_has_figures_too(monkeypatch):
+    clock = Clock()
+    clock.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=0)))
+    times = iter([1.0, 5.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(times))
+    clock.on_train_begin()
+    clock.on_train_batch_begin(0)
+    clock.model.optimizer.iterations = 10
+    clock.on_train_batch_end(0)
+    assert clock.speed()._asdict() == {
+        "compile_seconds": 4.0,
+        "train_seconds": 4.0,
+        "steps_per_second": None,
+    }
+
+
+def test_the_first_chunk_of_every_program_is_cold(monkeypatch):
+    clock = Clock()
+    clock.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=0)))
+    times = iter([100.0, 107.0, 107.0, 109.0, 109.0, 120.0, 120.0, 121.0, 121.0, 122.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(times))
+    clock.on_train_begin()
+    for epoch, update in enumerate((10, 20, 30, 40, 50)):
+        if epoch == 2:
+            clock.on_train_begin()
+        clock.on_train_batch_begin(0)
+        clock.model.optimizer.iterations = update
+        clock.on_train_batch_end(0)
+    assert clock.speed()._asdict() == {
+        "compile_seconds": (7.0 - 2.0) + (11.0 - 1.0),
+        "train_seconds": 22.0,
+        "steps_per_second": 30 / 4.0,
+    }
+
+
+TERMS = {"loss": 1.0, "learning_rate": 0.5, "gradient_norm": 2.0}
+
+
+def test_rows_hold_the_speed_of_their_chunk():
+    assert logged([(15, 2.0, TERMS)]) == {
+        "update": 25,
+        **TERMS,
+        "updates_per_second": 7.5,
+        "elapsed_seconds": 2.0,
+    }
+
+
+def test_rows_weigh_their_chunks_by_their_updates_and_take_columns_more():
+    other = {"loss": 5.0, "learning_rate": 0.25, "gradient_norm": 3.0}
+    row = logged([(15, 2.0, TERMS), (5, 3.0, other)], {"validation": 7.0})
+    assert row == {
+        "update": 30,
+        "loss": (15 * 1.0 + 5 * 5.0) / 20,
+        "learning_rate": 0.25,
+        "gradient_norm": 3.0,
+        "validation": 7.0,
+        "updates_per_second": 4.0,
+        "elapsed_seconds": 5.0,
+    }
+
+
+def watch(losses, patience, min_delta=1e-3, betas=None, made=10):
+    """Feed losses, one per chunk of ``made`` updates; return the update it stopped at, or None."""
+    clock = SimpleNamespace(updates=[0], made=made)
+    stop = EarlyStop(patience, min_delta, clock)
+    stop.set_model(SimpleNamespace(stop_training=False))
+    for epoch, loss in enumerate(losses):
+        clock.updates.append(made * (epoch + 1))
+        beta = 1.0 if betas is None else betas[epoch]
+        stop.on_epoch_end(epoch, {"loss": loss, "beta": beta})
+        if stop.model.stop_training:
+            return clock.updates[-1]
+    return None
+
+
+def test_early_stopping_stops_on_a_plateau_after_the_patience():
+    assert watch([1.0] * 100, patience=200) == 10 + 200
+
+
+def test_early_stopping_lets_a_falling_loss_go_on():
+    assert watch(np.linspace(5, 1, 400), patience=200) is None
+
+
+def test_early_stopping_counts_a_fall_below_min_delta_as_none():
+    assert watch(np.linspace(1, 0.9999, 100), patience=200) is not None
+    assert watch(np.linspace(1, 0.9999, 400), patience=200, min_delta=0.0) is None
+
+
+def test_early_stopping_ends_after_a_fall_that_flattens():
+    losses = [*np.linspace(3, 1, 50), *[1.0] * 200]
+    stopped = watch(losses, patience=200)
+    assert 500 + 200 <= stopped <= 500 + 200 + 4 * 200
+
+
+def test_early_stopping_sees_through_noise():
+    rng = np.random.default_rng(0)
+    falling = np.linspace(3, 1, 400) + 0.05 * rng.standard_normal(400)
+    assert watch(falling, patience=500) is None
+    assert watch(1 + 0.05 * rng.standard_normal(2000), patience=500, min_delta=0.02) is not None
+
+
+def test_early_stopping_never_stops_while_annealing():
+    betas = [min(1.0, 0.01 + i / 300) for i in range(400)]
+    first = betas.index(1.0)
+    assert watch([1.0] * first, patience=50, betas=betas) is None
+    assert watch([1.0] * 400, patience=50, betas=betas) == 10 * (first + 1) + 50
+
+
+def test_early_stopping_forgets_what_it_saw_while_annealing():
+    # The annealed loss is far below the full one; it must not become the best.
+    losses, betas = [-100.0] * 20 + list(np.linspace(3, 1, 100)), [0.5] * 20 + [1.0] * 100
+    assert watch(losses, patience=100, betas=betas) is None
+
+
+def test_early_stopping_ends_a_real_run():
+    noise = np.zeros((400, 1, 2), "float32")  # tanh(1) whatever the weights: a plateau
+    patience = EarlyStopping(patience=60, min_delta=1e-3)
+    rows, _ = fit(
+        Bend(30),
+        20,
+        settings(steps=400),
+        noise,
+        [lambda clock: EarlyStop(**patience.model_dump(), clock=clock)],
+    )
+    # Beta is 1 from update 30 on, so the chunk that ends with update 60 is the first that counts.
+    assert rows[-1]["update"] == 60 + 60
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
+    clock = SimpleNamespace(updates=[0])
+    report = ProgressReport(1000, clock, lambda logs: f"free energy {logs['kl']:.4f} nats")
+    report.on_train_begin()
+    for batch, update in enumerate((50, 100, 150, 1000)):
+        clock.updates.append(update)
+        report.on_train_batch_end(batch, {"kl": 0.5})
+    report.close()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "training: 100/1,000 updates, free energy 0.5000 nats",
+        "training: 1,000/1,000 updates, free energy 0.5000 nats",
+    ]
+
+
+def test_progress_that_never_began_can_be_closed():
+    ProgressReport(10, SimpleNamespace(updates=[0]), str).close()
