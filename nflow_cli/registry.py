@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 FLOWS = {
-    "planar": "nflow_cli.flows.planar:PlanarFlow",
-    "radial": "nflow_cli.flows.radial:RadialFlow",
+    "affine": "nflow_cli.flows.affine:Affine",
+    "planar": "nflow_cli.flows.planar:Planar",
+    "radial": "nflow_cli.flows.radial:Radial",
 }
 
 BASES = {

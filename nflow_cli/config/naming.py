@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli.config import presets
+from nflow_cli.config.flow_options import pattern_name
 from nflow_cli.config.keys import is_within
 from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.errors import ConfigError
@@ -31,7 +32,7 @@ def made_name(resolved: Config, varied: Iterable[str] = ()) -> str:
     What is below a dotted key of ``varied``, or above it, is left out.
     """
     flow = resolved.flow
-    pattern = "-".join(flow.pattern)
+    pattern = "-".join(map(pattern_name, flow.pattern))
     words = {
         resolved.subject_key: _subject(resolved),
         "flow.pattern": pattern if len(pattern) <= MAX_LABEL else "mixed",

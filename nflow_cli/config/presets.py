@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from nflow_cli.config.flow_options import pattern_name
 from nflow_cli.config.keys import is_within
 from nflow_cli.config.schema import SCHEMAS, TARGET_KINDS, Flow, Strict
 from nflow_cli.errors import ConfigError, TargetError
@@ -379,7 +380,8 @@ def nearest_preset(target: str | None, pattern: list[str], k: int | None) -> Pat
         if data.get("command") != "fit-2d" or data.get("target") != target:
             continue
         flow = data["flow"]
-        alike = difflib.SequenceMatcher(None, flow["pattern"], pattern).ratio()
+        names = [pattern_name(item) for item in flow["pattern"]]
+        alike = difflib.SequenceMatcher(None, names, pattern).ratio()
         distance = abs(flow["k"] - k) / (flow["k"] + k + 1)
         if best is None or (-alike, distance) < best[0]:
             best = ((-alike, distance), path)

@@ -18,7 +18,9 @@ from pydantic import (
     model_validator,
 )
 
-from nflow_cli.registry import DEFAULT_BASE, FLOWS, TARGET_BASES, TARGETS, nearest
+from nflow_cli.config.flow_options import checked_item, pattern_text
+from nflow_cli.errors import ConfigError
+from nflow_cli.registry import DEFAULT_BASE, TARGET_BASES, TARGETS, nearest
 
 MAX_SEED = 2**32 - 1
 NAMED = ("target", "data")  # mappings that text stands for: their name
@@ -113,13 +115,37 @@ class PointData(Strict):
     name: str = Field(min_length=1, max_length=MAX_PATH)
 
 
-class Flow(Strict):
-    """Which flows, and how many."""
+def _item(value: Any) -> Any:
+    """Check an item of a pattern."""
+    try:
+        return checked_item(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
 
-    pattern: list[Annotated[str, AfterValidator(lambda name: _known(name, list(FLOWS)))]] = Field(
+
+class Flow(Strict):
+    """Which flows, and how many: names, or names with options."""
+
+    pattern: list[Annotated[str | dict[str, JsonValue], BeforeValidator(_item)]] = Field(
         default=["planar"], min_length=1
     )
     k: int = Field(default=8, ge=0, le=10_000)
+
+    @property
+    def text(self) -> str:
+        """The flows as text, such as ``planar,radial``."""
+        return pattern_text(self.pattern)
+
+
+class StackFlow(Flow):
+    """The flows of a density: an affine map may stand at the data's end, outside ``k``."""
+
+    affine: Literal["diagonal", "full"] | None = None
+
+    @property
+    def text(self) -> str:
+        """The flows as text, such as ``planar + full affine``."""
+        return f"{super().text} + {self.affine} affine" if self.affine else super().text
 
 
 class Annealed(NamedTuple):
@@ -199,7 +225,7 @@ class Fit2DConfig(Strict):
         | None
     ) = Field(default=None, validate_default=True)
     base: Literal["standard-normal", "uniform-box"] | None = None
-    flow: Flow = Flow()
+    flow: StackFlow = StackFlow()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
 

@@ -12,7 +12,6 @@ from nflow_cli.data.units import IDENTITY, Units
 from nflow_cli.densities.bases import Base
 from nflow_cli.errors import DataError
 from nflow_cli.flows import FlowStack
-from nflow_cli.flows.compose import run_flows
 from nflow_cli.random_streams import stream
 
 CHUNK = 100_000  # points at a time: bounds the memory
@@ -172,13 +171,13 @@ class FlowDensity:
         """Return what :meth:`partial_log_densities` does of a few points, k falling."""
         dtype = self.flow.variable_dtype
         z, total = ops.zeros((0, self.dim), dtype), ops.zeros((0,), dtype)
+        steps = list(self.flow.composition().steps())
         for k in range(max(points), -1, -1):
             if k in points:
                 z = ops.concatenate([z, self._tensor(points[k])])
                 total = ops.concatenate([total, ops.zeros((len(points[k]),), dtype)])
             if k > 0:
-                kind, parameters = self.flow.flow_at(k - 1)
-                z, log_det = run_flows([kind], [parameters], 1, z, inverse=True)
+                z, log_det = steps[k - 1].run(z, inverse=True)
                 total = total + log_det
         log_q = ops.convert_to_numpy(self.base.log_prob(z) + total)
         ends = np.cumsum([len(part) for part in points.values()])
@@ -191,9 +190,8 @@ class FlowDensity:
         misses what is narrower than its cells.
         """
         z, images = self._tensor(z0), {0: z0}
-        for k in range(1, self.flow.k + 1):
-            kind, parameters = self.flow.flow_at(k - 1)
-            z, _ = run_flows([kind], [parameters], 1, z)
+        for k, step in enumerate(self.flow.composition().steps(), start=1):
+            z, _ = step.run(z)
             if k in ks:
                 images[k] = ops.convert_to_numpy(z)
         return self.units.outside(np.stack([images[k] for k in ks]))

@@ -1,16 +1,15 @@
 """Checks of a flow stack against what defines it, in float64: Jacobian, inverse, margins."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from keras import ops
 
-from nflow_cli.flows.compose import run_flows
+from nflow_cli.flows.composition import Composition
 from nflow_cli.random_streams import stream
-from nflow_cli.registry import FLOWS, resolve
 
 # Of the finite differences, of fourth order. With the first, truncation and rounding are 1e-10 for
 # most flows; steep ones need a shorter step.
@@ -42,32 +41,24 @@ def passed(condition: Any) -> Outcome:
 
 @dataclass(frozen=True)
 class Flows:
-    """K flows with given weights, of one stack or of one image each.
+    """Maps with given weights, of one stack or of one image each.
 
     Attributes:
-        pattern: Names of flows.
-        k: How many.
-        parameters: Raw weights, as :func:`~nflow_cli.flows.compose.run_flows` takes them.
+        maps: With their raw weights, as float64 arrays.
         points: Base samples ``(..., D)`` to check them at.
     """
 
-    pattern: Sequence[str]
-    k: int
-    parameters: Sequence[dict[str, Any]]
+    maps: Composition
     points: np.ndarray
 
     def run(self, points: Any, inverse: bool = False, dtype: str = "float64") -> Any:
-        """Run the flows in ``dtype``; return the points and log-determinants as float64 arrays."""
-        kinds = [resolve(FLOWS[name]) for name in self.pattern]
-        weights = [
-            {name: ops.convert_to_tensor(value, dtype) for name, value in own.items()}
-            for own in self.parameters
-        ]
-        moved = run_flows(kinds, weights, self.k, ops.convert_to_tensor(points, dtype), inverse)
+        """Run the maps in ``dtype``; return the points and log-determinants as float64 arrays."""
+        maps = self.maps.of(lambda weight: ops.convert_to_tensor(weight, dtype))
+        moved = maps.run(ops.convert_to_tensor(points, dtype), inverse)
         return [ops.convert_to_numpy(array).astype(np.float64) for array in moved]
 
     def shaken(self, points: np.ndarray, size: np.ndarray, inverse: bool = False) -> Any:
-        """Run the flows in float64 as :meth:`run` does, with noise before each of them.
+        """Run the maps in float64 as :meth:`run` does, with noise before each of them.
 
         Args:
             points: ``(..., D)``.
@@ -75,24 +66,18 @@ class Flows:
             inverse: Run backwards.
         """
         rng, log_det = stream(0, "rounding"), np.zeros(points.shape[:-1])
-        for index in reversed(range(self.k)) if inverse else range(self.k):
+        steps = list(self.maps.of(ops.convert_to_tensor).steps())
+        for step in reversed(steps) if inverse else steps:
             noise = size * rng.uniform(-1, 1, points.shape) * (1 + np.abs(points))
-            points, change = self._one(index).run(points + noise, inverse)
+            moved = step.run(ops.convert_to_tensor(points + noise), inverse)
+            points, change = (ops.convert_to_numpy(array) for array in moved)
             log_det = log_det + change
         return points, log_det
 
-    def _one(self, index: int) -> "Flows":
-        repeat, position = divmod(index, len(self.pattern))
-        weights = {name: w[repeat : repeat + 1] for name, w in self.parameters[position].items()}
-        return replace(self, pattern=[self.pattern[position]], k=1, parameters=[weights])
 
-
-def as_arrays(parameters: Sequence[dict[str, Any]]) -> list[dict[str, np.ndarray]]:
-    """Return raw weights as float64 arrays."""
-    return [
-        {name: ops.convert_to_numpy(value).astype(np.float64) for name, value in own.items()}
-        for own in parameters
-    ]
+def as_arrays(maps: Composition) -> Composition:
+    """Return the same maps with their raw weights as float64 arrays."""
+    return maps.of(lambda weight: ops.convert_to_numpy(weight).astype(np.float64))
 
 
 def check_log_det(flows: Flows) -> Verdict:
@@ -184,24 +169,12 @@ def _trip(
 
 def check_margin(flows: Flows) -> Verdict:
     """Report how far the flow nearest to it is from not being a bijection."""
-    least = []
-    for name, weights in zip(flows.pattern, flows.parameters):
-        if name not in MARGINS:
-            continue
-        what, margin = MARGINS[name]
-        least.append((name, what, float(margin(weights).min())))
+    least = {}
+    for name, flow, weights in flows.maps.parts():
+        if weights and (margin := flow.margin(**weights)) is not None:
+            formula, values = margin
+            least[name, formula] = float(np.min(values))
     if not least:
         return Outcome.OK, "no flow that has a margin"
-    texts = [f"{name}: least {what} is {value:.2g}" for name, what, value in least]
-    return passed(all(value > 0 for _, _, value in least)), ", ".join(texts)
-
-
-def _softplus(x: np.ndarray) -> np.ndarray:
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
-
-
-# By flow: what must be positive for a bijection, from its raw weights.
-MARGINS: dict[str, tuple[str, Callable[[dict[str, np.ndarray]], np.ndarray]]] = {
-    "planar": ("1 + w.û", lambda raw: _softplus(np.sum(raw["w"] * raw["u"], axis=-1))),
-    "radial": ("α + β̂", lambda raw: _softplus(raw["beta"])),
-}
+    texts = [f"{name}: least {formula} is {value:.2g}" for (name, formula), value in least.items()]
+    return passed(all(value > 0 for value in least.values())), ", ".join(texts)

@@ -91,7 +91,7 @@ def check_record(run: CheckedRun) -> Verdict:
     """Check that config.yaml, run.json, summary.json and the model say the same."""
     config, summary = run.config, run.summary
     expected = {
-        "flow": ",".join(config.flow.pattern),
+        "flow": config.flow.text,
         "k": config.flow.k,
         "seed": config.seed,
         "n_parameters": run.model.count_params(),

@@ -145,8 +145,7 @@ class CheckedDensity(CheckedRun):
         """The flows in float64, and points to check them at."""
         flow, rng = self.model, stream(self.config.seed, "check")
         points = self.trained.base.sample(rng, (POINTS, self.trained.dim))
-        weights = as_arrays(flow.parameters)
-        return Flows(flow.pattern, flow.k, weights, points.astype(np.float64))
+        return Flows(as_arrays(flow.composition()), points.astype(np.float64))
 
     @cached_property
     def evaluation(self) -> Evaluation:

@@ -41,7 +41,7 @@ class DensityExperiment(Experiment):
         from nflow_cli.flows import FlowStack
         from nflow_cli.runs.model_file import load_weights
 
-        arguments = {"pattern": self.config.flow.pattern, "k": self.config.flow.k}
+        arguments = self.config.flow.model_dump(exclude_none=True)
         flow = FlowStack(**arguments, seed=self.config.seed)
         flow.build((None, self.config.dim))
         load_weights(run, flow, arguments, self.config.dim)

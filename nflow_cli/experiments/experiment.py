@@ -208,7 +208,7 @@ class Experiment(ABC):
 
     def identity_of(self, subject: str) -> Identity:
         """Return what a line of a comparison is of, by the name of its subject."""
-        return Identity(subject, ",".join(self.config.flow.pattern), self.config.flow.k)
+        return Identity(subject, self.config.flow.text, self.config.flow.k)
 
     def settings(self, summary: Summary) -> dict[str, str]:
         """Return settings that are not in the config, as text by key."""

@@ -1,11 +1,10 @@
 """Normalizing flows as Keras layers. Importing this package registers them with Keras."""
 
-from nflow_cli.flows.amortized import AmortizedFlowStack
 from nflow_cli.flows.base import Flow
 from nflow_cli.flows.planar import PlanarFlow
 from nflow_cli.flows.radial import RadialFlow
 from nflow_cli.flows.sampling import GaussianSampling
-from nflow_cli.flows.stack import FlowStack
+from nflow_cli.flows.stack import AmortizedFlowStack, FlowStack
 
 __all__ = [
     "AmortizedFlowStack",

@@ -9,7 +9,8 @@ from keras import ops
 
 from nflow_cli.arguments import MAX_SEED, whole_number
 from nflow_cli.errors import ConfigError
-from nflow_cli.flows.compose import run_flows
+from nflow_cli.flows.fold import run_maps
+from nflow_cli.flows.map import Map
 
 
 class Flow(keras.layers.Layer):
@@ -26,7 +27,8 @@ class Flow(keras.layers.Layer):
     calling the layer         ``z`` ``(..., D)``      as ``forward_and_log_det``
     ========================  ======================  =============================
 
-    A log-determinant has the shape ``(...)``. The parameters of a flow are kept raw (free in R)
+    A log-determinant has the shape ``(...)``. Each takes a ``context`` as well, on which the map
+    may depend. The parameters of a flow are kept raw (free in R)
     and constrained where they are used, so that every value of them is a bijection.
 
     Attributes:
@@ -42,66 +44,31 @@ class Flow(keras.layers.Layer):
         super().__init__(**kwargs)
         keep_precision(self)
 
-    def forward_and_log_det(self, z: Any) -> tuple[Any, Any]:
+    def forward_and_log_det(self, z: Any, context: Any = None) -> tuple[Any, Any]:
         """Return ``f(z)`` ``(..., D)`` and ``log|det df/dz|`` ``(...)`` in nats."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward_and_log_det")
 
-    def inverse_and_log_det(self, x: Any) -> tuple[Any, Any]:
+    def inverse_and_log_det(self, x: Any, context: Any = None) -> tuple[Any, Any]:
         """Return ``f^-1(x)`` ``(..., D)`` and ``log|det df^-1/dx|`` ``(...)`` in nats."""
         raise NotImplementedError(f"{type(self).__name__} defines no inverse_and_log_det")
 
-    def call(self, z: Any) -> tuple[Any, Any]:
+    def call(self, z: Any, context: Any = None) -> tuple[Any, Any]:
         """Return :meth:`forward_and_log_det` of ``z``."""
-        return self.forward_and_log_det(z)
+        return self.forward_and_log_det(z, context)
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[Any, Any]:
+    def compute_output_shape(self, z_shape: Any, context_shape: Any = None) -> tuple[Any, Any]:
         """Return the shapes of the transformed points and of the log-determinant."""
-        return tuple(input_shape), tuple(input_shape)[:-1]
+        return tuple(z_shape), tuple(z_shape)[:-1]
 
 
-class ElementaryFlow(Flow):
-    """One flow with one set of weights: a subclass is only its mathematics.
-
-    It names its raw parameters (``vectors`` of shape ``(D,)``, ``scalars`` of shape ``()``) and
-    gives pure functions, written features first: points are ``(D, *batch)``, vectors
-    ``(D, *batch)`` and scalars ``(*batch)``, all broadcasting against each other (XLA then works
-    along the batch). ``constrain`` sees all the repeats in a stack at once, with one more axis in
-    front of everything.
+class MapLayer(Flow):
+    """One map with one set of weights of its own: a subclass names the map.
 
     Args:
         seed: Fixes the initial values; ``None`` draws one.
     """
 
-    vectors: ClassVar[tuple[str, ...]]
-    scalars: ClassVar[tuple[str, ...]]
-
-    @staticmethod
-    def initial_values(rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Draw raw parameters for ``repeats`` flows near the identity, each different."""
-        raise NotImplementedError
-
-    @staticmethod
-    def constrain(*raw: Any) -> tuple[Any, ...]:
-        """Turn raw parameters, in the order vectors then scalars, into what the maps use."""
-        raise NotImplementedError
-
-    @staticmethod
-    def transform(z: Any, *constrained: Any) -> tuple[Any, Any]:
-        """Map ``z`` ``(D, *batch)`` forward; return it with the log-determinant ``(*batch)``."""
-        raise NotImplementedError
-
-    @staticmethod
-    def solve(x: Any, *constrained: Any) -> Any:
-        """Return the root ``(*batch)`` that :meth:`invert` needs where it is no closed form.
-
-        No gradient passes through it, and one root serves the inverse and its gradient.
-        """
-        return ops.zeros_like(x[0])
-
-    @staticmethod
-    def invert(x: Any, root: Any, *constrained: Any) -> tuple[Any, Any]:
-        """Map ``x`` ``(D, *batch)`` backward; return it with the log-determinant ``(*batch)``."""
-        raise NotImplementedError
+    map: ClassVar[Map]
 
     def __init__(self, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
@@ -110,25 +77,26 @@ class ElementaryFlow(Flow):
     def build(self, input_shape: Any) -> None:
         """Create the raw weights for points of ``input_shape[-1]`` dimensions."""
         self.dim = input_shape[-1]
-        values = self.initial_values(np.random.default_rng(self.seed), 1, self.dim)
+        values = self.map.initial(np.random.default_rng(self.seed), 1, self.dim)
         self.parameters = {
             name: add_initialised_weight(self, name, values[name][0])
-            for name in self.vectors + self.scalars
+            for name in self.map.shapes(self.dim)
         }
 
-    def forward_and_log_det(self, z: Any) -> tuple[Any, Any]:
+    def forward_and_log_det(self, z: Any, context: None = None) -> tuple[Any, Any]:
         """Return ``f(z)`` ``(..., D)`` and ``log|det df/dz|`` ``(...)`` in nats."""
-        return run_flows([type(self)], [self._one_repeat()], 1, self._checked(z))
+        return self._run(z, context, inverse=False)
 
-    def inverse_and_log_det(self, x: Any) -> tuple[Any, Any]:
+    def inverse_and_log_det(self, x: Any, context: None = None) -> tuple[Any, Any]:
         """Return ``f^-1(x)`` ``(..., D)`` and ``log|det df^-1/dx|`` ``(...)`` in nats."""
-        return run_flows([type(self)], [self._one_repeat()], 1, self._checked(x), inverse=True)
+        return self._run(x, context, inverse=True)
 
-    def _one_repeat(self) -> dict[str, Any]:
-        return {name: ops.expand_dims(value, 0) for name, value in self.parameters.items()}
-
-    def _checked(self, points: Any) -> Any:
-        return built_for(self, points)
+    def _run(self, points: Any, context: None, inverse: bool) -> tuple[Any, Any]:
+        if context is not None:
+            raise ConfigError(f"{type(self).__name__} takes no context; a FlowStack does")
+        points = built_for(self, points)
+        weights = {name: value[None, ..., None] for name, value in self.parameters.items()}
+        return run_maps([self.map], [weights], 1, points, inverse)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -1,18 +1,21 @@
 """The radial flow of Rezende & Mohamed (2015), with its exact inverse."""
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import keras
 import numpy as np
 from keras import ops
 
-from nflow_cli.flows.base import ElementaryFlow
+from nflow_cli.flows.base import MapLayer
+from nflow_cli.flows.map import Map, Shapes
+from nflow_cli.flows.memo import Memo
 from nflow_cli.flows.numerics import softplus
 
 
-@keras.saving.register_keras_serializable("nflow_cli")
-class RadialFlow(ElementaryFlow):
-    r"""Radial flow ``f(z) = z + β̂ (z - c) / (α + r)``, ``r = |z - c|``, always a bijection.
+@dataclass(frozen=True)
+class Radial(Map):
+    r"""Radial map ``f(z) = z + β̂ (z - c) / (α + r)``, ``r = |z - c|``, always a bijection.
 
     ``α = softplus(alpha)`` and ``β̂ = softplus(beta) - α``, so that ``β̂ > -α``. With
     ``B = softplus(beta)`` and in nats, ``log|det df/dz| = (D - 1) log((r + B) / (r + α))
@@ -25,11 +28,11 @@ class RadialFlow(ElementaryFlow):
         eq. 14 and appendix A.2.
     """
 
-    vectors: ClassVar = ("center",)
-    scalars: ClassVar = ("alpha", "beta")
+    def shapes(self, dim: int) -> Shapes:
+        """Return the shapes of ``center``, ``alpha`` and ``beta``."""
+        return {"center": (dim,), "alpha": (), "beta": ()}
 
-    @staticmethod
-    def initial_values(rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
+    def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
         """Draw centres from N(0, 2^2 I), ``alpha`` from N(1, 1), and ``beta`` from N(alpha, 1).
 
         ``f`` is the identity where ``beta = alpha``: so some flows push out and some pull in.
@@ -41,20 +44,18 @@ class RadialFlow(ElementaryFlow):
             "beta": alpha + rng.standard_normal(repeats),
         }
 
-    @staticmethod
-    def constrain(center: Any, alpha: Any, beta: Any) -> tuple[Any, ...]:
+    def constrain(self, center: Any, alpha: Any, beta: Any) -> tuple[Any, ...]:
         """Return ``center``, ``α`` and ``B = α + β̂``, both positive."""
         return center, softplus(alpha), softplus(beta)
 
-    @staticmethod
-    def transform(z: Any, center: Any, alpha: Any, outer: Any) -> tuple[Any, Any]:
+    def forward(self, memo: Memo, z: Any, center: Any, alpha: Any, outer: Any) -> tuple[Any, Any]:
         """Return ``z + (z - c) β̂ / (r + α)`` and the log-determinant."""
         away = z - center
         r = _norm(away)
-        return z + away * ((outer - alpha) / (r + alpha)), _log_det(r, alpha, outer, z.shape[0])
+        scale = ops.expand_dims((outer - alpha) / (r + alpha), -2)
+        return z + away * scale, _log_det(r, alpha, outer, z.shape[-2])
 
-    @staticmethod
-    def invert(x: Any, _: Any, center: Any, alpha: Any, outer: Any) -> tuple[Any, Any]:
+    def inverse(self, memo: Memo, x: Any, center: Any, alpha: Any, outer: Any) -> tuple[Any, Any]:
         """Return ``x - (x - c) β̂ / (r + B)`` and the log-determinant.
 
         ``r`` is the positive root of ``r^2 + (B - g) r - α g = 0``, ``g = |x - c|``.
@@ -64,8 +65,25 @@ class RadialFlow(ElementaryFlow):
         half = (outer - g) / 2
         root = ops.sqrt(half * half + alpha * g) + ops.abs(half)
         r = ops.where(half > 0, g * (alpha / root), root)
-        z = x - away * ((outer - alpha) / (r + outer))
-        return z, -_log_det(r, alpha, outer, x.shape[0])
+        scale = ops.expand_dims((outer - alpha) / (r + outer), -2)
+        return x - away * scale, -_log_det(r, alpha, outer, x.shape[-2])
+
+    def margin(
+        self, center: np.ndarray, alpha: np.ndarray, beta: np.ndarray
+    ) -> tuple[str, np.ndarray]:
+        """Return ``α + β̂ = softplus(beta)``."""
+        return "α + β̂", np.logaddexp(0, beta)
+
+
+@keras.saving.register_keras_serializable("nflow_cli")
+class RadialFlow(MapLayer):
+    """One :class:`Radial` map with weights of its own: ``center (D,)``, ``alpha ()``, ``beta ()``.
+
+    Args:
+        seed: Fixes the initial values; ``None`` draws one.
+    """
+
+    map: ClassVar = Radial()
 
 
 def _log_det(r: Any, alpha: Any, outer: Any, dim: int) -> Any:
@@ -76,7 +94,7 @@ def _log_det(r: Any, alpha: Any, outer: Any, dim: int) -> Any:
 
 
 def _norm(vector: Any) -> Any:
-    """Return the Euclidean norm over the first axis, with the gradient 0 where it is 0."""
-    squared = ops.sum(vector * vector, axis=0)
+    """Return the Euclidean norm over the features, with the gradient 0 where it is 0."""
+    squared = ops.sum(vector * vector, axis=-2)
     positive = squared > 0
     return ops.where(positive, ops.sqrt(ops.where(positive, squared, 1.0)), 0.0)

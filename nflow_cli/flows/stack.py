@@ -1,16 +1,25 @@
-"""K flows in a row: a pattern of elementary flows, repeated."""
+"""K flows in a row: a pattern of maps, repeated, and an affine map after them."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
+from keras import ops
 
 from nflow_cli.arguments import MAX_SEED, whole_number
+from nflow_cli.config.flow_options import checked_pattern, pattern_name
 from nflow_cli.errors import ConfigError
+from nflow_cli.flows.affine import Affine
 from nflow_cli.flows.base import Flow, add_initialised_weight, assign_all, built_for, draw_seed
-from nflow_cli.flows.compose import run_flows
-from nflow_cli.registry import FLOWS, nearest, resolve
+from nflow_cli.flows.composition import Composition
+from nflow_cli.flows.map import Map
+from nflow_cli.registry import FLOWS, resolve
+
+# Standard deviation of a raw weight over contexts of unit mean square, at the start.
+INITIAL_SPREAD = 0.1
+AFFINE = {"diagonal": Affine(), "full": Affine(full=True)}
 
 
 @keras.saving.register_keras_serializable("nflow_cli")
@@ -23,34 +32,69 @@ class FlowStack(Flow):
     The weights of the flows at one position of the pattern are stored together, with a leading
     axis of repeats: for ``["planar"]`` they are ``u (k, D)``, ``w (k, D)``, ``b (k,)``.
 
+    Built with a context, such as the last hidden layer of an encoder (arXiv 1505.05770, section
+    4.2), the stack has one set of raw weights per example, ``θ(h) = θ_0 + A h``. ``θ_0`` starts as
+    the weights without a context do, and ``A`` small. Points are then ``(..., batch, D)`` and
+    contexts ``(batch, H)``: leading axes of the points, such as draws, share the weights of their
+    example.
+
     Args:
-        pattern: Names of flows, such as ``["planar", "radial"]``.
+        pattern: Names of flows, such as ``["planar", "radial"]``, or with options
+            ``{"affine": {"full": True}}``.
         k: How many flows in all.
         seed: Fixes the initial values; ``None`` draws one.
+        affine: ``diagonal`` or ``full``: an affine map at the data's end, outside ``k``, that
+            starts as the identity; see :meth:`adapt`.
 
     Raises:
         ConfigError: For a pattern that is no list of one or more known flows, for a ``k`` or a
             ``seed`` that is no whole number of 0 or more, and for half precision.
     """
 
-    def __init__(self, pattern: Sequence[str], k: int, seed: int | None = None, **kwargs: Any):
+    repeats_axis: ClassVar[int] = 0  # of stored weights
+
+    def __init__(
+        self,
+        pattern: Sequence[Any],
+        k: int,
+        seed: int | None = None,
+        affine: str | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
-        self.pattern = _checked_pattern(pattern)
+        self.pattern = checked_pattern(pattern)
         self.k = whole_number("k", k)
         self.seed = draw_seed(seed)
-        self.kinds = [resolve(FLOWS[name]) for name in self.pattern]
-
-    def build(self, input_shape: Any) -> None:
-        """Create the raw weights for points of ``input_shape[-1]`` dimensions."""
-        self.dim = input_shape[-1]
-        self.parameters = [
-            {
-                name: add_initialised_weight(self, f"{position}_{name}", values[name])
-                for name in kind.vectors + kind.scalars
-            }
-            for position, (kind, values) in enumerate(
-                zip(self.kinds, self.initial_values(self.dim))
+        if affine not in (None, *AFFINE):
+            raise ConfigError(
+                f"expected affine=None, 'diagonal' or 'full'. Received: {affine=!r:.60}"
             )
+        self.affine = affine
+        self.maps = [_map_of(item) for item in self.pattern]
+
+    def build(self, z_shape: Any, context_shape: Any = None) -> None:
+        """Create the raw weights for points ``(..., D)``, as functions of contexts if they are."""
+        self.dim = z_shape[-1]
+        self.parameters = self._added(self.initial_values(self.dim))
+        self.last: dict[str, Any] = {}
+        if self.affine:
+            for name, shape in AFFINE[self.affine].shapes(self.dim).items():
+                values = self.stacked([np.zeros(shape)])
+                self.last[name] = add_initialised_weight(self, f"affine_{name}", values)
+        self.slopes: list[dict[str, Any]] = []
+        self.takes_context = context_shape is not None
+        if self.takes_context:
+            self._width = context_shape[-1]
+            self.slopes = self._added(self._initial_slopes(), "_slope")
+
+    def _added(self, values: Sequence[Mapping[str, Any]], tail: str = "") -> list[dict[str, Any]]:
+        """Create weights that start at values for each position of the pattern."""
+        return [
+            {
+                name: add_initialised_weight(self, f"{position}_{name}{tail}", value)
+                for name, value in here.items()
+            }
+            for position, here in enumerate(values)
         ]
 
     def restart(self, seed: int) -> None:
@@ -65,53 +109,128 @@ class FlowStack(Flow):
 
     def _assign_initial_values(self) -> None:
         assign_all(self.parameters, self.initial_values(self.dim))
+        assign_all(self.slopes, self._initial_slopes())
+        for weight in self.last.values():
+            weight.assign(ops.zeros_like(weight))
 
     def initial_values(self, dim: int) -> list[dict[str, np.ndarray]]:
-        """Draw the raw parameters of each position of the pattern."""
+        """Draw the raw weights of each position of the pattern: ``(repeats, *shape)``."""
         return self._drawn(self.seed, dim)
 
     def _drawn(self, seed: int, dim: int) -> list[dict[str, np.ndarray]]:
-        repeats = [len(range(i, self.k, len(self.kinds))) for i in range(len(self.kinds))]
+        repeats = [len(range(i, self.k, len(self.maps))) for i in range(len(self.maps))]
         return [
-            kind.initial_values(np.random.default_rng([seed, position]), repeats[position], dim)
-            for position, kind in enumerate(self.kinds[: self.k])
+            flow.initial(np.random.default_rng([seed, position]), repeats[position], dim)
+            for position, flow in enumerate(self.maps[: self.k])
         ]
 
-    def forward_and_log_det(self, z: Any) -> tuple[Any, Any]:
+    def _initial_slopes(self) -> list[dict[str, np.ndarray]]:
+        """Draw ``A`` for each of the weights of the pattern."""
+        if not self.takes_context:
+            return []
+        slopes: list[dict[str, np.ndarray]] = []
+        for position, weights in enumerate(self.parameters):
+            rng = np.random.default_rng([self.seed, len(self.maps) + position])
+            slopes.append({})
+            for name, weight in weights.items():
+                draw = rng.standard_normal((*weight.shape, self._width)) / np.sqrt(self._width)
+                slopes[-1][name] = INITIAL_SPREAD * draw
+        return slopes
+
+    def stacked(self, values: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the values of a weight as it is stored, of one stack or of several."""
+        return values[0]
+
+    def adapt(self, mean: np.ndarray, cholesky: np.ndarray) -> None:
+        """Let the last affine map take N(0, I) to a Gaussian; a diagonal one to its diagonal.
+
+        Args:
+            mean: ``(D,)``.
+            cholesky: The lower triangle ``(D, D)`` of its covariance.
+
+        Raises:
+            ConfigError: The stack has none.
+        """
+        if not self.affine:
+            raise ConfigError("this stack has no affine map at its end; affine='full' gives it one")
+        if not self.built:
+            self.build((None, len(mean)))
+        for name, value in AFFINE[self.affine].moments(mean, cholesky).items():
+            self.last[name].assign(ops.broadcast_to(value, self.last[name].shape))
+
+    def forward_and_log_det(self, z: Any, context: Any = None) -> tuple[Any, Any]:
         """Return ``f(z)`` ``(..., D)`` and ``log|det df/dz|`` ``(...)`` in nats."""
-        z = built_for(self, z)
-        return run_flows(self.kinds, self.parameters, self.k, z)
+        z, context = self._built_for(z, context)
+        return self.composition(context).run(z)
 
-    def inverse_and_log_det(self, x: Any) -> tuple[Any, Any]:
+    def inverse_and_log_det(self, x: Any, context: Any = None) -> tuple[Any, Any]:
         """Return ``f^-1(x)`` ``(..., D)`` and ``log|det df^-1/dx|`` ``(...)`` in nats."""
-        x = built_for(self, x)
-        return run_flows(self.kinds, self.parameters, self.k, x, inverse=True)
+        x, context = self._built_for(x, context)
+        return self.composition(context).run(x, inverse=True)
 
-    def parameters_at(self, *context: Any) -> list[dict[str, Any]]:
-        """Return the raw weights, as :func:`run_flows` takes them."""
-        return self.parameters
+    def composition(self, context: Any = None) -> Composition:
+        """Return the maps with their raw weights, of contexts ``(batch, H)`` if they have some.
 
-    def flow_at(self, index: int, *context: Any) -> tuple[Any, dict[str, Any]]:
-        """Return the class of flow ``index`` and its raw parameters, as one repeat."""
-        repeat, position = divmod(index, len(self.kinds))
-        own = self.parameters_at(*context)[position]
-        return self.kinds[position], {name: own[name][repeat : repeat + 1] for name in own}
+        All that depends on a context is computed here, before any map is run.
+        """
+        if self.takes_context:
+            weights = list(map(partial(_of_context, context), self.parameters, self.slopes))
+        else:
+            weights = [
+                {name: self.laid_out(value) for name, value in here.items()}
+                for here in self.parameters
+            ]
+        last = None
+        if self.affine:
+            one = {
+                name: self.laid_out(ops.expand_dims(value, self.repeats_axis))
+                for name, value in self.last.items()
+            }
+            last = AFFINE[self.affine], one
+        names = [pattern_name(item) for item in self.pattern]
+        return Composition(names, self.maps, weights, self.k, last)
+
+    def laid_out(self, stored: Any) -> Any:
+        """Return a stored weight ``(repeats, *shape)`` as maps take it: with a batch of 1."""
+        return ops.expand_dims(stored, -1)
+
+    def _built_for(self, points: Any, context: Any) -> tuple[Any, Any]:
+        """Build for points and contexts, and return them in the type of the weights."""
+        context = None if context is None else ops.convert_to_tensor(context)
+        if not self.built:
+            points = ops.convert_to_tensor(points)
+            self.build(tuple(points.shape), None if context is None else tuple(context.shape))
+        if (context is not None) != self.takes_context:
+            wanted = "with a context: give one" if self.takes_context else "without a context"
+            raise ConfigError(f"this stack was built {wanted}")
+        points = built_for(self, points)
+        return points, None if context is None else ops.cast(context, self.variable_dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {**super().get_config(), "pattern": self.pattern, "k": self.k, "seed": self.seed}
+        arguments = {"pattern": self.pattern, "k": self.k, "seed": self.seed}
+        if self.affine:  # files of stacks without one are those that older versions wrote
+            arguments["affine"] = self.affine
+        return {**super().get_config(), **arguments}
 
 
-def _checked_pattern(pattern: Any) -> list[str]:
-    """Return a pattern as a list of names of flows."""
-    if not isinstance(pattern, Sequence) or isinstance(pattern, str) or not len(pattern):
-        raise ConfigError(
-            f'expected a list of one or more flows, such as ["planar"]. Received: {pattern=!r:.60}'
-        )
-    for name in pattern:
-        if not isinstance(name, str) or name not in FLOWS:
-            raise ConfigError(
-                f"unknown flow{nearest(name, list(FLOWS))}; expected one of {', '.join(FLOWS)}. "
-                f"Received: {pattern=!r:.60}"
-            )
-    return list(pattern)
+@keras.saving.register_keras_serializable("nflow_cli")
+class AmortizedFlowStack(FlowStack):
+    """A :class:`FlowStack` built with a context: the name under which older files know it."""
+
+
+def _map_of(item: Any) -> Map:
+    """Return the map of an item of a pattern."""
+    options = {} if isinstance(item, str) else item[pattern_name(item)]
+    return resolve(FLOWS[pattern_name(item)])(**options)
+
+
+def _of_context(
+    context: Any, weights: Mapping[str, Any], slopes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return ``θ_0 + A h`` ``(repeats, *shape, batch)`` for contexts ``h`` ``(batch, H)``."""
+    turned, values = ops.transpose(context), {}
+    for name, weight in weights.items():  # one product for all repeats
+        flat = ops.reshape(slopes[name], (-1, turned.shape[0])) @ turned
+        values[name] = ops.reshape(flat, (*weight.shape, -1)) + ops.expand_dims(weight, -1)
+    return values

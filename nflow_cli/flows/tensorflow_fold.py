@@ -1,19 +1,66 @@
-"""The loop over flows on TensorFlow: compiled once whatever their number, with its own gradient."""
+"""The loop over maps on TensorFlow: compiled once whatever their number, with its own gradient."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from nflow_cli.flows.memo import Memo, product
 
-def fold(step: Callable[..., Any], state: Sequence[Any], sets: Any, count: int, roots: int) -> Any:
-    """Fold ``state, roots = step(state, parameters)`` over the leading axis of all in ``sets``.
 
-    Each step's state is kept, and its ``roots``, of which there are so many, in the shape of the
-    log-determinant. From them the gradient runs ``step(state, parameters, roots)`` again.
-    (TensorFlow's own gradient of a ``while_loop`` copies whatever a step has read or computed, and
-    takes a third longer.)
+class Kept(Memo):
+    """Keeps what it computes, in order."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+
+    def dense(self, weights: Any, points: Any) -> Any:
+        """Return the product, and keep it."""
+        return self._keep(super().dense(weights, points))
+
+    def root(self, solve: Callable[..., Any], *known: Any) -> Any:
+        """Return the root, and keep it."""
+        return self._keep(super().root(solve, *known))
+
+    def _keep(self, value: Any) -> Any:
+        self.values.append(value)
+        return value
+
+
+class HandedOut(Memo):
+    """Hands out what was kept, in the same order, with the gradient that it had."""
+
+    def __init__(self, values: Sequence[Any]):
+        self.values: Iterator[Any] = iter(values)
+
+    def dense(self, weights: Any, points: Any) -> Any:
+        """Return the product that was kept."""
+        value = next(self.values)
+
+        @tf.custom_gradient
+        def known(weights: Any, points: Any) -> Any:
+            def gradient(change: Any) -> Any:
+                with tf.GradientTape() as tape:
+                    tape.watch([weights, points])
+                    again = product(weights, points)  # its gradient needs none of its values
+                return tape.gradient(again, [weights, points], change)
+
+            return tf.identity(value), gradient
+
+        return known(weights, points)
+
+    def root(self, solve: Callable[..., Any], *known: Any) -> Any:
+        """Return the root that was kept."""
+        return tf.stop_gradient(next(self.values))
+
+
+def fold(step: Callable[..., Any], state: Sequence[Any], sets: Any, count: int) -> Any:
+    """Fold ``state = step(memo, state, weights)`` over the leading axis of all in ``sets``.
+
+    Each step's state is kept, and its products and roots. From them the gradient runs the step
+    again. (TensorFlow's own gradient of a ``while_loop`` copies whatever a step has read or
+    computed, and takes a third longer.)
     """
 
     @tf.custom_gradient
@@ -21,33 +68,49 @@ def fold(step: Callable[..., Any], state: Sequence[Any], sets: Any, count: int, 
         start, arrays = flat[: len(state)], flat[len(state) :]
 
         def forward(i: Any, kept: Any, *before: Any) -> Any:
-            after, found = step(before, keras.tree.pack_sequence_as(sets, _take(arrays, i)))
-            return i + 1, _write(kept, i, [*before, *found]), *after
+            memo = Kept()
+            after = step(memo, before, keras.tree.pack_sequence_as(sets, _take(arrays, i)))
+            return i + 1, _write(kept, i, [*before, *memo.values]), *after
 
-        kept = _empty(count, [*start, *[start[1]] * roots])
+        kept = _empty(count, [*start, *_kept_by(step, start, arrays, sets)])
         end, kept = _loop(forward, 0, count, kept, start)
 
         def gradient(*changes: Any) -> Any:
-            def backward(i: Any, found: Any, *changes: Any) -> Any:
+            def backward(i: Any, summed: Any, *changes: Any) -> Any:
                 at = _take(kept, i)
-                before, solved = at[: len(state)], at[len(state) :]
-                changes, own = _transposed(step, before, _take(arrays, i), sets, solved, changes)
-                return i - 1, _write(found, i, own), *changes
+                before, memo = at[: len(state)], HandedOut(at[len(state) :])
+                changes, of_weights = _transposed(
+                    step, memo, before, _take(arrays, i), sets, changes
+                )
+                return i - 1, _write(summed, i, of_weights), *changes
 
-            found = _empty(count, [array[0] for array in arrays])
-            changes, found = _loop(backward, count - 1, count, found, changes)
-            return *changes, *found
+            summed = _empty(count, [array[0] for array in arrays])
+            changes, summed = _loop(backward, count - 1, count, summed, changes)
+            return *changes, *summed
 
         return end, gradient
 
     return run(*state, *keras.tree.flatten(sets))
 
 
-def _transposed(step: Any, before: Any, flat: Any, sets: Any, roots: Any, changes: Any) -> Any:
-    """Return the gradient of one step in its state and in its parameters ``flat``."""
+def _kept_by(step: Any, state: Any, arrays: Any, sets: Any) -> list[Any]:
+    """Return the types and shapes of what a step keeps, by running it once in a graph of its own."""
+
+    def run(state: Any, flat: Any) -> Any:
+        memo = Kept()
+        step(memo, state, keras.tree.pack_sequence_as(sets, flat))
+        return memo.values
+
+    specs = [tf.TensorSpec(array.shape, array.dtype) for array in state]
+    of_one = [tf.TensorSpec(array.shape[1:], array.dtype) for array in arrays]
+    return tf.function(run).get_concrete_function(specs, of_one).structured_outputs
+
+
+def _transposed(step: Any, memo: Any, before: Any, flat: Any, sets: Any, changes: Any) -> Any:
+    """Return the gradient of one step in its state and in its weights ``flat``."""
     with tf.GradientTape() as tape:
         tape.watch([before, flat])
-        after, _ = step(before, keras.tree.pack_sequence_as(sets, flat), roots)
+        after = step(memo, before, keras.tree.pack_sequence_as(sets, flat))
     zero = tf.UnconnectedGradients.ZERO
     return tape.gradient(after, [before, flat], changes, unconnected_gradients=zero)
 
@@ -55,8 +118,8 @@ def _transposed(step: Any, before: Any, flat: Any, sets: Any, roots: Any, change
 def _loop(body: Any, first: int, count: int, arrays: Any, state: Any) -> tuple[Any, Any]:
     """Run ``body(i, arrays, *state)`` ``count`` times from index ``first`` on; stack ``arrays``."""
     start = (tf.constant(first), arrays, *state)
-    kept = {"maximum_iterations": count}  # a known bound, which XLA asks for
-    _, arrays, *state = tf.while_loop(lambda i, *_: (i >= 0) & (i < count), body, start, **kept)
+    bound = {"maximum_iterations": count}  # XLA asks for one that is known
+    _, arrays, *state = tf.while_loop(lambda i, *_: (i >= 0) & (i < count), body, start, **bound)
     return tuple(state), [array.stack() for array in arrays]
 
 

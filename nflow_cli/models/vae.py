@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from nflow_cli.flows import AmortizedFlowStack, FlowStack, GaussianSampling
+from nflow_cli.flows import FlowStack, GaussianSampling
 from nflow_cli.models.networks import PIXELS, SIDE, build_networks
 from nflow_cli.random_streams import stream
 
@@ -37,7 +37,7 @@ class FlowVAE(keras.Model):
         latent_dim: int,
         network: str,
         hidden: Sequence[int],
-        pattern: Sequence[str],
+        pattern: Sequence[Any],
         k: int,
         amortized: bool = True,
         seed: int = 0,
@@ -48,9 +48,9 @@ class FlowVAE(keras.Model):
         self.network, self.hidden = network, list(hidden)
         self.encoder, self.decoder = build_networks(network, hidden, latent_dim, seed)
         self.sampling = GaussianSampling(seed=seed)
-        self.flow: FlowStack = (AmortizedFlowStack if amortized else FlowStack)(pattern, k, seed)
-        shapes = [(None, latent_dim), tuple(self.encoder.outputs[2].shape)]
-        self.flow.build(*shapes[: 1 + amortized])
+        self.flow = FlowStack(pattern, k, seed)
+        context_shape = tuple(self.encoder.outputs[2].shape)
+        self.flow.build((None, latent_dim), context_shape if amortized else None)
         self.built = True
 
     @property
@@ -61,6 +61,15 @@ class FlowVAE(keras.Model):
         """
         return self.network != "gated-conv"
 
+    def encoded(self, images: Any) -> tuple[Any, Any, Any]:
+        """Return the mean and log-variance ``(batch, D)`` of the base, and the flows' context.
+
+        The context ``(batch, H)`` is the encoder's last layer; ``None`` where images share the
+        weights.
+        """
+        mean, log_variance, hidden = self.encoder(flatten(images))
+        return mean, log_variance, hidden if self.amortized else None
+
     def posterior(self, images: Any, noise: Any) -> dict[str, Any]:
         """Push ``noise`` ``(..., batch, D)`` through the posterior of each image.
 
@@ -69,9 +78,9 @@ class FlowVAE(keras.Model):
             images ``z`` ``(..., batch, D)``, ``log_q0`` and ``log_det`` ``(..., batch)`` in nats:
             ``log q(z|x) = log_q0 - log_det``.
         """
-        mean, log_variance, context = self.encoder(flatten(images))
+        mean, log_variance, context = self.encoded(images)
         z0 = self.sampling([mean, log_variance], noise)
-        z, log_det = self.flow(z0, context) if self.amortized else self.flow(z0)
+        z, log_det = self.flow(z0, context)
         return {
             "mean": mean,
             "log_variance": log_variance,

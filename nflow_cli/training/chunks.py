@@ -33,7 +33,7 @@ class DrawnChunks(Chunks):
     Item ``i`` is ``(points, count)``: points ``(chunk, D, batch_size)`` for the updates from
     ``i * chunk`` on (features first, as the flows compute: transposing would cost a twentieth of
     an update), and how many of them are due, ``(1,)``.
-    R seeds give ``(chunk, D, R, batch_size)``: to each restart what its seed alone would give.
+    R seeds give ``(chunk, R, D, batch_size)``: to each restart what its seed alone would give.
     """
 
     def __init__(self, seeds: Sequence[int], steps: int, chunk: int, batch_size: int):
@@ -52,7 +52,7 @@ class DrawnChunks(Chunks):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         index += self.start // self.chunk
         drawn = [self.drawn(seed, index) for seed in self.seeds]
-        points = drawn[0] if len(drawn) == 1 else np.stack(drawn, axis=2)
+        points = drawn[0] if len(drawn) == 1 else np.stack(drawn, axis=1)
         made = max(0, self.start - index * self.chunk)
         count = min(self.chunk, self.steps - index * self.chunk) - made
         return np.roll(points, -made, axis=0), np.array([count], dtype=np.int32)

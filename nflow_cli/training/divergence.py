@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.errors import DivergenceError
-from nflow_cli.flows.compose import run_flows
+from nflow_cli.flows import FlowStack
 from nflow_cli.training.trainer import compiled, is_finite
 
 KEEP_SECONDS = 1.0  # time between copies of the weights, which cost about a millisecond
@@ -106,16 +106,14 @@ class DivergenceStop(keras.callbacks.Callback):
 
 
 def trace_flows(
-    flow: Any, points: Any, *context: Any, inverse: bool = False
+    flow: FlowStack, points: Any, context: Any = None, inverse: bool = False
 ) -> Generator[tuple[str, Any], None, Any]:
     """Push points through a stack flow by flow: yield each result by name, return the last."""
-    order = reversed(range(flow.k)) if inverse else range(flow.k)
-    for index in order:
-        kind, parameters = flow.flow_at(index, *context)
-        points, log_det = run_flows([kind], [parameters], 1, points, inverse)
-        name = f"flow {index + 1} of {flow.k} ({flow.pattern[index % len(flow.pattern)]})"
-        yield f"the {'input' if inverse else 'output'} of {name}", points
-        yield f"the log-determinant of {name}", log_det
+    steps = list(flow.composition(context).steps())
+    for step in reversed(steps) if inverse else steps:
+        points, log_det = step.run(points, inverse)
+        yield f"the {'input' if inverse else 'output'} of {step.name}", points
+        yield f"the log-determinant of {step.name}", log_det
     return points
 
 
@@ -133,7 +131,7 @@ def first_fault(model: Any, batch: Any) -> str:
     _, gradients = model.differentiate(batch)
     for variable, gradient in reversed(list(zip(model.trainable_variables, gradients))):
         values = ops.convert_to_numpy(gradient)
-        if fault := _fault(values[:, alive] if model.restarts else values):
+        if fault := _fault(values[alive] if model.restarts else values):
             return f"the gradient of {variable.path} is {fault}"
     return "the loss, or the norm of its gradient, is too large for a float32"
 
@@ -141,7 +139,7 @@ def first_fault(model: Any, batch: Any) -> str:
 def _alive(model: Any) -> int:
     """Return the first restart whose weights are finite."""
     weights = [ops.convert_to_numpy(v) for v in model.trainable_variables]
-    finite = [all(np.isfinite(w[:, r]).all() for w in weights) for r in range(*model.restarts)]
+    finite = [all(np.isfinite(w[r]).all() for w in weights) for r in range(*model.restarts)]
     return finite.index(True) if True in finite else 0
 
 

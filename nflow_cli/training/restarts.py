@@ -30,15 +30,17 @@ JUDGED_SAMPLES = 50_000
 class SideBySide(FlowStack):
     """R stacks of one pattern: points ``(R, batch, D)``, each row through a stack of its own.
 
-    The weights of all are stored together, ``(repeats, R, 1, D)`` and ``(repeats, R, 1)``.
+    The weights of all are stored together: R is their first axis.
 
     Args:
-        pattern: Names of flows.
+        pattern: Names of flows, or with their options.
         k: How many flows in each stack.
         seeds: Fix the initial values: stack ``r`` starts as ``FlowStack(pattern, k, seeds[r])``.
     """
 
-    def __init__(self, pattern: Sequence[str], k: int, seeds: Sequence[int], **kwargs: Any):
+    repeats_axis = 1
+
+    def __init__(self, pattern: Sequence[Any], k: int, seeds: Sequence[int], **kwargs: Any):
         super().__init__(pattern, k, seeds[0], **kwargs)
         self.seeds = list(seeds)
 
@@ -51,9 +53,17 @@ class SideBySide(FlowStack):
         """Draw the raw parameters of each position of the pattern, for all stacks."""
         drawn = [self._drawn(seed, dim) for seed in self.seeds]
         return [
-            {name: np.stack([v[name] for v in values], axis=1)[:, :, None] for name in values[0]}
+            {name: np.stack([value[name] for value in values]) for name in values[0]}
             for values in zip(*drawn)
         ]
+
+    def stacked(self, values: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the values of a weight as it is stored: one for all stacks, or one each."""
+        return np.stack([*values] * (len(self.seeds) // len(values)))
+
+    def laid_out(self, stored: Any) -> Any:
+        """Return a stored weight ``(R, repeats, *shape)`` as maps take it: repeats in front."""
+        return super().laid_out(ops.swapaxes(stored, 0, 1))
 
 
 def plan(count: int, steps: int, chunk: int, halving: bool) -> list[tuple[int, int]]:
@@ -189,7 +199,8 @@ class Restarts:
 
         def build() -> Any:
             flow = self.model.flow
-            trainer = self.model.with_flow(SideBySide(flow.pattern, flow.k, seeds), len(seeds))
+            stacks = SideBySide(flow.pattern, flow.k, seeds, affine=flow.affine)
+            trainer = self.model.with_flow(stacks, len(seeds))
             trainer.prepare(self.config.train, self.config.train.steps)
             return trainer
 
@@ -204,4 +215,4 @@ def _hand_over(wide: Any, narrow: Any, keep: list[int]) -> None:
         for source, target in zip(sources, targets, strict=True):
             value = ops.convert_to_numpy(source.value)
             shared = value.ndim == 0  # the count of updates
-            target.assign(value if shared else value[:, keep].reshape(target.shape))
+            target.assign(value if shared else value[keep].reshape(target.shape))

@@ -23,7 +23,7 @@ class ChunkTrainer(keras.Model):
     the gradient and the optimizer. A subclass defines :meth:`objective` and names its ``terms``.
 
     Several restarts can be trained at once, side by side: then ``restarts`` is ``(R,)``, the
-    terms have that shape, and every weight has an axis of restarts, its second. Each restart
+    terms have that shape, and every weight has an axis of restarts, its first. Each restart
     makes the updates that it would make alone.
     """
 
@@ -115,9 +115,8 @@ class ChunkTrainer(keras.Model):
         """Return the norm of each restart's gradient."""
         total = ops.zeros(self.restarts)
         for gradient in gradients:
-            axes = range(len(gradient.shape))
-            others = [axis for axis in axes if not 1 <= axis <= len(self.restarts)]
-            total = total + ops.sum(gradient * gradient, axis=others)
+            others = range(len(self.restarts), len(gradient.shape))
+            total = total + ops.sum(gradient * gradient, axis=list(others))
         return ops.sqrt(total)
 
     def _clipped(self, gradients: list[Any], norms: Any) -> list[Any]:
@@ -125,7 +124,7 @@ class ChunkTrainer(keras.Model):
         if self.clip_norm is None:
             return gradients
         scale = self.clip_norm / ops.maximum(norms, self.clip_norm)
-        behind = [len(g.shape) - 1 - len(self.restarts) for g in gradients]
+        behind = [len(g.shape) - len(self.restarts) for g in gradients]
         return [g * ops.reshape(scale, self.restarts + (1,) * n) for g, n in zip(gradients, behind)]
 
 

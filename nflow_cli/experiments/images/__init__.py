@@ -118,7 +118,7 @@ class Images(Experiment):
         caveats, flow = self.caveats({**recorded, **scores}), config.flow
         lines = [
             rows.data_row(data.name, mode, data.n_test),
-            rows.flow_row(",".join(flow.pattern), flow.k, flow.amortized),
+            rows.flow_row(flow.text, flow.k, flow.amortized),
             ("samples", f"{draws:,} an image, seed {seed}"),
             *rows.bound_rows(scores, config.model.latent_dim, caveats),
         ]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from nflow_cli.config.schema import MAX_SEED, PIXELS, VAEConfig
+from nflow_cli.config.schema import MAX_SEED, VAEConfig
 from nflow_cli.data.images import binarize
 from nflow_cli.evaluation.flow_checks import Flows, Outcome, Verdict, as_arrays, passed
 from nflow_cli.evaluation.images import (
@@ -83,10 +83,8 @@ class CheckedImages(CheckedRun):
         shape = (DRAWS, len(pixels), model.latent_dim)
         noise = stream(self.config.seed, "check").standard_normal(shape, np.float32)
         points = ops.convert_to_numpy(model.posterior(pixels, noise)["z0"])
-        context = model.encoder(pixels.reshape(-1, PIXELS).astype("float32"))[2]
-        flow = model.flow
-        weights = flow.parameters_at(context) if model.amortized else flow.parameters
-        return Flows(flow.pattern, flow.k, as_arrays(weights), points.astype(np.float64))
+        _, _, context = model.encoded(pixels)
+        return Flows(as_arrays(model.flow.composition(context)), points.astype(np.float64))
 
     def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
         """Return the epoch whose weights were kept."""

@@ -12,7 +12,7 @@ from nflow_cli.config.schema import VAEConfig
 from nflow_cli.data.images import MNIST, MNIST_ARRAYS_SHA256, Images, binarize
 from nflow_cli.evaluation.images import ImportanceSampler, estimate_arrays, evaluate_vae, vae_arrays
 from nflow_cli.models.objectives import inverse_temperature
-from nflow_cli.models.vae import FlowVAE, flatten
+from nflow_cli.models.vae import FlowVAE
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
@@ -63,13 +63,13 @@ class FitVAE(ChunkTrainer):
     def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
         """Yield what :meth:`objective` computes, part by part."""
         vae, (images, noise) = self.vae, batch
-        mean, log_variance, context = vae.encoder(flatten(images))
+        mean, log_variance, context = vae.encoded(images)
         yield "the encoder's mean", mean
         yield "the encoder's log-variance", log_variance
         z0 = vae.sampling([mean, log_variance], noise)
         yield "the draw from the base", z0
         yield "the log-density of the base", vae.sampling.log_prob(noise, log_variance)
-        z = yield from trace_flows(vae.flow, z0, *([context] if vae.amortized else []))
+        z = yield from trace_flows(vae.flow, z0, context)
         yield "the log-density of the prior", vae.sampling.prior_log_prob(z)
         yield "the decoder's logit", vae.decode_logits(z)
         yield "the log-likelihood of an image", vae.elbo_terms(*batch)["log_likelihood"]
@@ -202,7 +202,7 @@ def run(config: VAEConfig, directory: RunDirectory, images: Images) -> dict[str,
     directory.write_estimates(estimate_arrays(estimates))
     sizes = {"n_train": len(training), "n_test": images.n_test}
     return {
-        "flow": ",".join(config.flow.pattern),
+        "flow": config.flow.text,
         "k": config.flow.k,
         "amortized": config.flow.amortized,
         "latent_dim": config.model.latent_dim,

@@ -81,7 +81,7 @@ class Table(DensityExperiment):
         caveats, flow = self.caveats(recorded), self.config.flow
         lines = [
             ("data", self.config.subject),
-            ("flow", f"{','.join(flow.pattern)}, K = {flow.k}"),
+            ("flow", f"{flow.text}, K = {flow.k}"),
         ]
         if isinstance(data, PointData):
             return lines + rows.held_out_rows(held_out_figures(trained, data), caveats), caveats

@@ -40,11 +40,11 @@ class FitPoints(ChunkTrainer):
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
         """Return the :meth:`negative_log_likelihood` of standardised points ``(D, batch_size)``."""
-        return {"loss": self.negative_log_likelihood(ops.moveaxis(batch, 0, -1))}
+        return {"loss": self.negative_log_likelihood(ops.swapaxes(batch, -1, -2))}
 
     def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
         """Yield what :meth:`objective` computes, from the last flow to the first."""
-        z0 = yield from trace_flows(self.flow, ops.moveaxis(batch, 0, -1), inverse=True)
+        z0 = yield from trace_flows(self.flow, ops.swapaxes(batch, -1, -2), inverse=True)
         yield "the log-density of the base", self.density.base.log_prob(z0)
 
     def negative_log_likelihood(self, z: Any) -> Any:
@@ -67,8 +67,12 @@ class Training(NamedTuple):
 
 def build(config: Fit2DConfig, data: PointData) -> FitPoints:
     """Build and compile the model that a :class:`~nflow_cli.config.schema.Fit2DConfig` says."""
-    flow = FlowStack(config.flow.pattern, config.flow.k, seed=config.seed)
+    flow = FlowStack(**config.flow.model_dump(), seed=config.seed)
     flow.build((None, data.dim))
+    if config.flow.affine:  # the last map starts as the Gaussian of the points
+        z = data.units.inside(data.train)
+        covariance = np.cov(z, rowvar=False, bias=True).reshape(data.dim, data.dim)
+        flow.adapt(z.mean(axis=0), np.linalg.cholesky(covariance))
     model = FitPoints(FlowDensity(resolve(BASES[config.base_name])(), flow, data.units))
     model.prepare(config.train, config.train.steps)
     return model
@@ -115,7 +119,7 @@ def run(config: Fit2DConfig, directory: RunDirectory, data: PointData) -> dict[s
     mass, mass_error = mass_of(model.density, config.seed)
     unknown = ("kl", "kl_standard_error", "ess", "free_energy", "log_z", "log_z_source")
     return {
-        "flow": ",".join(config.flow.pattern),
+        "flow": config.flow.text,
         "k": config.flow.k,
         "target": None,
         "data": {"name": data.name, "sha256": data.sha256},

@@ -57,14 +57,14 @@ class Fit2D(ChunkTrainer):
         ``KL - log Z`` (arXiv 1505.05770, eq. 15).
         """
         beta = inverse_temperature(update, self.annealing.updates, self.annealing.start)
-        z, log_q = self.density.push(ops.moveaxis(batch, 0, -1))
+        z, log_q = self.density.push(ops.swapaxes(batch, -1, -2))
         log_p = self.target.log_prob(z)
         loss, kl = ops.mean(log_q - beta * log_p, axis=-1), ops.mean(log_q - log_p, axis=-1)
         return {"loss": loss, "kl": kl, "beta": beta}
 
     def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
         """Yield what :meth:`objective` computes, flow by flow."""
-        z0 = ops.moveaxis(batch, 0, -1)
+        z0 = ops.swapaxes(batch, -1, -2)
         yield "the log-density of the base", self.density.base.log_prob(z0)
         z = yield from trace_flows(self.flow, z0)
         yield "the log-density of the target", self.target.log_prob(z)
@@ -92,7 +92,7 @@ class Training(NamedTuple):
 def build(config: Fit2DConfig) -> Fit2D:
     """Build and compile the model that a :class:`~nflow_cli.config.schema.Fit2DConfig` says."""
     target = make(TARGETS, config.target)
-    flow = FlowStack(config.flow.pattern, config.flow.k, seed=config.seed)
+    flow = FlowStack(**config.flow.model_dump(), seed=config.seed)
     flow.build((None, target.dim))
     density = FlowDensity(resolve(BASES[config.base_name])(), flow)
     model = Fit2D(density, target, config.train.annealing)
@@ -155,7 +155,7 @@ def _run(
     arrays = density_arrays(*parts, evaluation.first, seed, config.evaluate.grid)
     directory.write_evaluation(arrays)
     return {
-        "flow": ",".join(config.flow.pattern),
+        "flow": config.flow.text,
         "k": config.flow.k,
         "target": config.subject,
         "base": config.base_name,

@@ -48,7 +48,7 @@ def evaluated_rows(trained: Any, scores: Summary, n: int, seed: int, caveats: Ca
     text = "unknown (log Z is)" if kl is None else f"{kl:.5f} ± {error:.5f} nats"
     rows = [
         ("target", config.target.name),
-        ("flow", f"{','.join(config.flow.pattern)}, K = {config.flow.k}"),
+        ("flow", f"{config.flow.text}, K = {config.flow.k}"),
         ("samples", f"{n:,}, seed {seed}"),
         ("KL(q || p)", text if kl is None else marked(text, caveats, "kl")),
         ("free energy", marked(free_energy, caveats, "free_energy")),

@@ -1,0 +1,81 @@
+"""The options of each flow in a pattern, strict. No Keras here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from nflow_cli.errors import ConfigError
+from nflow_cli.registry import FLOWS, nearest
+
+
+class Options(BaseModel):
+    """Of a flow that has none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class AffineOptions(Options):
+    """Of ``affine``: whether its matrix is a lower triangle, or diagonal."""
+
+    full: bool = False
+
+
+OPTIONS: Mapping[str, type[Options]] = {"affine": AffineOptions}  # by flow, where it has some
+
+
+def pattern_name(item: str | Mapping[str, Any]) -> str:
+    """Return the name of the flow of an item of a pattern."""
+    return item if isinstance(item, str) else next(iter(item))
+
+
+def pattern_text(pattern: Sequence[str | Mapping[str, Any]]) -> str:
+    """Return a pattern as text, such as ``planar,affine(full=True)``."""
+    return ",".join(map(_item_text, pattern))
+
+
+def _item_text(item: str | Mapping[str, Any]) -> str:
+    if isinstance(item, str):
+        return item
+    name = pattern_name(item)
+    options = ", ".join(f"{key}={value}" for key, value in item[name].items())
+    return f"{name}({options})" if options else name
+
+
+def checked_item(item: Any) -> str | dict[str, Any]:
+    """Return an item of a pattern: a name, or a mapping of a name to options.
+
+    Raises:
+        ConfigError: It is neither, no flow has that name, or it has no such option.
+    """
+    name: Any = next(iter(item)) if isinstance(item, Mapping) and len(item) == 1 else item
+    if not isinstance(name, str) or name not in FLOWS:
+        hint = nearest(name, list(FLOWS)) if isinstance(name, str) else ""
+        raise ConfigError(f"one of {', '.join(FLOWS)}{hint}")
+    if isinstance(item, str):
+        return item
+    options = item[name] or {}
+    try:
+        OPTIONS.get(name, Options).model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        known = ", ".join(OPTIONS.get(name, Options).model_fields) or "none"
+        raise ConfigError(f"options of {name} ({known}): {key}: {first['msg']}") from None
+    return {name: dict(options)} if options else name
+
+
+def checked_pattern(pattern: Any) -> list[str | dict[str, Any]]:
+    """Return a pattern as a list of items, as :func:`checked_item` does.
+
+    Raises:
+        ConfigError: It is no list of one or more flows.
+    """
+    if not isinstance(pattern, Sequence) or isinstance(pattern, str) or not len(pattern):
+        raise ConfigError(
+            f'expected a list of one or more flows, such as ["planar"]. Received: {pattern=!r:.60}'
+        )
+    try:
+        return [checked_item(item) for item in pattern]
+    except ConfigError as error:
+        raise ConfigError(f"unknown flow: expected {error}. Received: {pattern=!r:.60}") from None

@@ -1,0 +1,103 @@
+"""The affine map: shift and scale, or shift and lower triangle."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.flows.map import Map, Shapes
+from nflow_cli.flows.memo import Memo
+
+
+@dataclass(frozen=True)
+class Affine(Map):
+    r"""Affine map ``f(z) = m + L z``, ``L`` diagonal or lower triangular.
+
+    The diagonal of ``L`` is ``exp(s)``, so every value of the weights is a bijection, and
+    ``log|det df/dz| = Σ_i s_i`` in nats. Lower triangles with a positive diagonal reach every
+    Gaussian from N(0, I).
+
+    Weights: ``shift (D,)`` is ``m``, ``log_scale (D,)`` is ``s``, and of a full one ``lower
+    (D (D - 1) / 2,)`` the entries below the diagonal, row by row. Cost: O(D), or O(D^2), both ways.
+
+    Args:
+        full: Whether ``L`` is a triangle.
+
+    References:
+        Scale and shift: Dinh, Sohl-Dickstein & Bengio, *Density Estimation Using Real NVP*, 2017,
+        arXiv 1605.08803. Triangles of a 1 x 1 convolution: Kingma & Dhariwal, *Glow*, 2018,
+        arXiv 1807.03039.
+    """
+
+    full: bool = False
+
+    def shapes(self, dim: int) -> Shapes:
+        """Return the shapes of ``shift`` and ``log_scale``, and of a full one of ``lower``."""
+        shapes: dict[str, tuple[int, ...]] = {"shift": (dim,), "log_scale": (dim,)}
+        return {**shapes, "lower": (dim * (dim - 1) // 2,)} if self.full else shapes
+
+    def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
+        """Draw all from N(0, 0.01^2): where the map is the identity they are 0."""
+        return {
+            name: 0.01 * rng.standard_normal((repeats, *shape))
+            for name, shape in self.shapes(dim).items()
+        }
+
+    def moments(self, mean: np.ndarray, cholesky: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the weights that take N(0, I) to a Gaussian, a diagonal map to its diagonal.
+
+        Args:
+            mean: ``(D,)``.
+            cholesky: The lower triangle ``(D, D)`` whose product with its transpose is the
+                covariance.
+        """
+        if not self.full:
+            return {"shift": mean, "log_scale": np.log(np.sum(cholesky**2, axis=-1)) / 2}
+        rows, columns = np.tril_indices(len(mean), -1)
+        log_scale = np.log(np.diagonal(cholesky))
+        return {"shift": mean, "log_scale": log_scale, "lower": cholesky[rows, columns]}
+
+    def constrain(self, shift: Any, log_scale: Any, *lower: Any) -> tuple[Any, ...]:
+        """Return ``m``, the log-determinant, and the diagonal of ``L`` or ``L``."""
+        scale, log_det = ops.exp(log_scale), ops.sum(log_scale, axis=-2)
+        return shift, log_det, _triangle(scale, *lower) if self.full else scale
+
+    def forward(self, memo: Memo, z: Any, shift: Any, log_det: Any, scale: Any) -> tuple[Any, Any]:
+        """Return ``m + L z`` and the log-determinant."""
+        moved = memo.dense(scale, z) if self.full else scale * z
+        return shift + moved, log_det + ops.zeros_like(z[..., 0, :])
+
+    def inverse(self, memo: Memo, x: Any, shift: Any, log_det: Any, scale: Any) -> tuple[Any, Any]:
+        """Return ``L^-1 (x - m)`` and the log-determinant."""
+        moved = _solved(scale, x - shift) if self.full else (x - shift) / scale
+        return moved, ops.zeros_like(x[..., 0, :]) - log_det
+
+
+def _triangle(scale: Any, lower: Any) -> Any:
+    """Return lower triangles ``(..., D, D, batch)`` from their diagonals and what is below."""
+    dim = scale.shape[-2]
+    diagonal = ops.expand_dims(scale, -3) * ops.cast(np.eye(dim)[..., None], scale.dtype)
+    if dim == 1:
+        return diagonal
+    place = np.zeros((dim, dim), int)
+    place[np.tril_indices(dim, -1)] = np.arange(math.comb(dim, 2))
+    below = ops.take(lower, place.ravel(), axis=-2)
+    below = ops.reshape(below, (*lower.shape[:-2], dim, dim, lower.shape[-1]))
+    return diagonal + below * ops.cast(np.tril(np.ones((dim, dim)), -1)[..., None], scale.dtype)
+
+
+def _solved(triangle: Any, points: Any) -> Any:
+    """Return ``L^-1 y`` for triangles ``(..., D, D, batch or 1)`` and points ``(..., D, batch)``."""
+    if triangle.shape[-1] == 1:
+        return _substituted(triangle[..., 0], points)
+    columns = ops.expand_dims(ops.swapaxes(points, -1, -2), -1)
+    return ops.swapaxes(_substituted(ops.moveaxis(triangle, -1, -3), columns)[..., 0], -1, -2)
+
+
+def _substituted(triangle: Any, columns: Any) -> Any:
+    """Return ``L^-1 Y`` for ``(..., D, D)`` and ``(..., D, n)``, whose leading axes broadcast."""
+    triangle = triangle + ops.zeros_like(columns[..., :1])  # the solver broadcasts neither
+    columns = columns + ops.zeros_like(triangle[..., :1])
+    return ops.solve_triangular(triangle, columns, lower=True)
