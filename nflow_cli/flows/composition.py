@@ -60,14 +60,14 @@ class Composition:
 
     def run(self, points: Any, inverse: bool = False) -> tuple[Any, Any]:
         """Return the points ``(..., D)`` moved, and the log-determinants ``(...)`` in nats."""
-        if self.last is None:
-            return run_maps(self.maps, self.weights, self.k, points, inverse)
-        (last, weights), total = self.last, 0.0
-        parts = [(self.maps, self.weights, self.k), ([last], [weights], 1)]
-        for part in reversed(parts) if inverse else parts:
-            points, log_det = run_maps(*part, points, inverse)
-            total = total + log_det
-        return points, total
+        parts = [(self.maps, self.weights, self.k)]
+        if self.last is not None:
+            parts.append(([self.last[0]], [self.last[1]], 1))
+        log_dets = []
+        for maps, weights, k in reversed(parts) if inverse else parts:
+            points, log_det = run_maps(maps, weights, k, points, inverse)
+            log_dets.append(log_det)
+        return points, sum(log_dets[1:], start=log_dets[0])
 
     def steps(self) -> Iterator[Step]:
         """Yield the maps one by one, in the order in which they are applied."""
