@@ -9,6 +9,7 @@ from nflow_cli.config.schema import Config
 from nflow_cli.experiments.rows import laid_out
 from nflow_cli.layout import tell
 from nflow_cli.runs.directory import RunDirectory, versions
+from nflow_cli.runs.migration import bring_up_to_date
 from nflow_cli.signals import hinted
 from nflow_cli.text import printable
 from nflow_cli.training.programs import Programs
@@ -60,12 +61,14 @@ def carry_out(
 
     with hinted(hint):
         # Recorded before TensorFlow starts, and even if it never does.
-        with run.locked(), run.recorded(info, presets.dump(config)):
-            for caveat in experiment.caveats_of_data(data):
-                tell(caveat.reason, head="caveat: ")
-            start_tensorflow()
-            summary = experiment.train(run, data, programs)
-            draw(run)
+        with run.locked():
+            bring_up_to_date(run)
+            with run.recorded(info, presets.dump(config)):
+                for caveat in experiment.caveats_of_data(data):
+                    tell(caveat.reason, head="caveat: ")
+                start_tensorflow()
+                summary = experiment.train(run, data, programs)
+                draw(run)
         caveats = experiment.caveats(summary)
         print(laid_out(experiment.rows(summary, caveats), caveats))
         print(printable(run.path))

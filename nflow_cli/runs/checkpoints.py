@@ -1,11 +1,12 @@
 """Checkpoints: what a run needs to go on after it was stopped at any moment. No Keras here."""
 
+import contextlib
 import hashlib
 import io
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.runs import files, npz
-from nflow_cli.runs.directory import CHECKPOINTS, RunDirectory
+from nflow_cli.runs.directory import CHECKPOINTS, FORMAT, RunDirectory
 from nflow_cli.text import printable
 
 MANIFEST = "manifest.json"
@@ -56,7 +57,8 @@ class Checkpoints:
     def save(self, update: int, checkpoint: Checkpoint) -> None:
         """Write the checkpoint of ``update``, and remove those no longer kept."""
         # JSON as an array: one file, whole or not at all.
-        state = np.frombuffer(json.dumps(checkpoint.state).encode(), np.uint8)
+        text = json.dumps({**checkpoint.state, "format": FORMAT})
+        state = np.frombuffer(text.encode(), np.uint8)
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, **checkpoint.arrays, **{_STATE: state})
         name = f"{update:012d}.npz"
@@ -69,6 +71,12 @@ class Checkpoints:
         # What else is there is the user's.
         folder = self.directory.path / CHECKPOINTS
         files.remove(folder, lambda name: _is_name(name) and name not in kept)
+
+    def whole(self) -> Iterator[tuple[int, Checkpoint]]:
+        """Yield the checkpoints that are not damaged, and the update of each, in order."""
+        for name, digest in sorted(self._manifest().items()):
+            with contextlib.suppress(RunDirectoryError):
+                yield int(name.removesuffix(".npz")), self._read(f"{CHECKPOINTS}/{name}", digest)
 
     def load(self) -> Checkpoint | None:
         """Read the newest whole checkpoint; ``None`` where none was written yet.

@@ -33,7 +33,7 @@ FILES = "files"  # in run.json: the SHA-256 of each of those
 COUNTS = {"update", "epoch"}  # columns of metrics.csv, each greater than before
 LOCK = ".lock"  # there only while the run is being written, or after a kill -9
 
-FORMAT = 1  # of a run directory, in run.json; a newer one is not read
+FORMAT = 2  # of a run directory, in run.json; older ones are read, a newer one is not
 MAX_DIGITS = 300  # of a whole number
 # Bytes.
 MAX_JSON, MAX_METRICS, MAX_EVALUATION = 16 * 2**20, 256 * 2**20, 2**30
@@ -93,7 +93,7 @@ class RunDirectory:
             raise RunDirectoryError(
                 f"{folder / RUN}: format {number}, of a newer nflow; this one reads {FORMAT}"
             )
-        if number != FORMAT:
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
             raise RunDirectoryError(f"{folder / RUN}: damaged: expected a format number")
         return run
 
@@ -179,7 +179,7 @@ class RunDirectory:
         if not isinstance(before, int):
             raise RunDirectoryError(f"{self.path / RUN}: damaged: resumed: expected a number")
         record.pop(FILES, None)  # of a run that is extended
-        return {**record, "resumed": before + 1}
+        return {**record, "format": FORMAT, "resumed": before + 1}
 
     def _write_config(self, text: str | None) -> None:
         if text is not None:

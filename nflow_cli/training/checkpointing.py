@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from nflow_cli.config.keys import FREE_TO_CHANGE, differing, without
-from nflow_cli.config.presets import fingerprint, validate
+from nflow_cli.config.presets import validate
 from nflow_cli.config.schema import RUNS, Config, Strict
 from nflow_cli.errors import ConfigError, Interrupted, RunDirectoryError
 from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
@@ -70,7 +70,6 @@ class Checkpointer(keras.callbacks.Callback):
         }
         state: dict[str, Any] = {"finished": finished, "steps": self.steps}
         state["config"] = self.settings
-        state["settings"] = fingerprint(self.settings)  # all that an older nflow looks at
         for name, part in self.parts.items():
             state[name] = {}
             for key, value in part.state().items():
@@ -100,18 +99,15 @@ class Checkpointer(keras.callbacks.Callback):
         """See that a checkpoint is of a training by the settings of this one.
 
         They are compared key by key, and a key that the checkpoint has not has its default: schemas
-        gain keys. An older checkpoint has a SHA-256 alone, of its settings as they were written.
+        gain keys.
         """
-        path = self.store.directory.path
+        path, changed = self.store.directory.path, ["another config"]
         if "config" in state:
             try:
                 trained = _settings_of(validate(state["config"], "", RUNS))
             except (ConfigError, AttributeError):
                 raise self._damaged("a checkpoint's config") from None
             changed = differing(self.settings, trained)
-        else:
-            written = _settings_of(self.store.directory.read_preset(CONFIG))
-            changed = [] if state.get("settings") == fingerprint(written) else ["another config"]
         if changed:
             raise RunDirectoryError(
                 f"{path / CONFIG}: not the one that its checkpoints were trained by "
