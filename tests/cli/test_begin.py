@@ -16,15 +16,17 @@ from nflow_cli.runs.directory import RunDirectory
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from nflow_cli import backend, config
-from nflow_cli.cli import carry_out, main, worker
+from nflow_cli import backend
+from nflow_cli.cli import main
+from nflow_cli.config import presets
+from nflow_cli.sweeps import worker
 from nflow_cli.training.programs import Programs
 from nflow_cli.runs.directory import RunDirectory
 
 BEGAN, OPERATIONS = 42, ("open", "os.mkdir", "os.rename", "os.chmod", "os.remove", "fcntl.flock")
 backend.start_tensorflow = lambda: os._exit(BEGAN)
 sys.argv = ["nflow", "fit-2d", "--output", "run"]
-preset = config.validate({"command": "fit-2d"}, "a test")
+preset = presets.validate({"command": "fit-2d"}, "a test")
 
 def command():
     main()

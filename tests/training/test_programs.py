@@ -99,7 +99,8 @@ import gc
 import sys
 from nflow_cli.backend import start_tensorflow
 start_tensorflow()
-from nflow_cli import config, experiments, fit2d
+from nflow_cli import experiments
+from nflow_cli.config import presets
 from nflow_cli.experiments.drawing import draw
 from nflow_cli.training.programs import Programs
 from nflow_cli.runs.directory import CONFIG, RunDirectory
@@ -111,11 +112,11 @@ def resident():
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
 
 for seed in range(100):
-    settings = config.validate({"command": "fit-2d", "seed": seed, "evaluate": {"samples": 2000},
+    settings = presets.validate({"command": "fit-2d", "seed": seed, "evaluate": {"samples": 2000},
         "train": {"steps": 400, "chunk": 100, "restarts": 1 + seed % 2}}, "soak")
     run = RunDirectory.create("soak", f"{sys.argv[1]}/{seed}")
     with run.recorded({"command": "fit-2d"}):
-        run.write_text(CONFIG, config.dump(settings))
+        run.write_text(CONFIG, presets.dump(settings))
         experiments.of(settings).train(run, None, programs)
         draw(run)
     gc.collect()  # figures go when Python comes round to them
