@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 FLOWS = {
-    "affine": "nflow_cli.flows.affine:Affine",
     "planar": "nflow_cli.flows.planar:Planar",
     "radial": "nflow_cli.flows.radial:Radial",
+    "affine": "nflow_cli.flows.affine:Affine",
 }
 
 BASES = {

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from nflow_cli.flows.planar import Planar
+from nflow_cli.flows.radial import Radial
+
 LOG_2PI = np.log(2 * np.pi)
 
 if keras.config.backend() == "jax":
@@ -188,10 +191,11 @@ def radial(z, center, alpha, beta):
 def push(stack, z):
     """Run a stack's weights through the paper's formulas: points and log-determinants."""
     z, log_det = np.asarray(z, float), 0.0
-    for index in range(stack.k):
-        kind, weights = stack.flow_at(index)
-        weights = {name: np.asarray(to_numpy(value), float)[0] for name, value in weights.items()}
-        run = {"PlanarFlow": planar, "RadialFlow": radial}[kind.__name__]
-        z, change = run(z, **weights)
+    for step in stack.composition().steps():
+        weights = {
+            name: np.asarray(to_numpy(value), float)[0, ..., 0]
+            for name, value in step.weights.items()
+        }
+        z, change = {Planar: planar, Radial: radial}[type(step.map)](z, **weights)
         log_det = log_det + change
     return z, np.broadcast_to(log_det, z.shape[:-1])

@@ -89,7 +89,7 @@ def _triangle(scale: Any, lower: Any) -> Any:
 
 
 def _solved(triangle: Any, points: Any) -> Any:
-    """Return ``L^-1 y`` for triangles ``(..., D, D, batch or 1)`` and points ``(..., D, batch)``."""
+    """Return ``L^-1 y``: triangles ``(..., D, D, batch or 1)``, points ``(..., D, batch)``."""
     if triangle.shape[-1] == 1:
         return _substituted(triangle[..., 0], points)
     columns = ops.expand_dims(ops.swapaxes(points, -1, -2), -1)

@@ -94,7 +94,7 @@ def fold(step: Callable[..., Any], state: Sequence[Any], sets: Any, count: int) 
 
 
 def _kept_by(step: Any, state: Any, arrays: Any, sets: Any) -> list[Any]:
-    """Return the types and shapes of what a step keeps, by running it once in a graph of its own."""
+    """Return the types and shapes of what a step keeps: it is run once in a graph of its own."""
 
     def run(state: Any, flat: Any) -> Any:
         memo = Kept()

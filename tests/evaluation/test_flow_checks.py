@@ -1,8 +1,9 @@
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from nflow_cli.evaluation.flow_checks import (
     Flows,
@@ -12,16 +13,31 @@ from nflow_cli.evaluation.flow_checks import (
     check_round_trip,
     jacobian,
 )
+from nflow_cli.flows.affine import Affine
+from nflow_cli.flows.composition import Composition
+from nflow_cli.flows.planar import Planar
+from nflow_cli.flows.radial import Radial
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the checks compute in float64 on TensorFlow"
 )
 
 
+def flows_of(name, raw, points=None):
+    """Return flows with raw weights ``(repeats, *shape)``."""
+    k = len(next(iter(raw.values()), [0]))
+    laid_out = {key: value[..., None] for key, value in raw.items()}
+    maps = Composition([name], [MAPS[name]], [laid_out], k)
+    return Flows(maps, np.zeros((1, 2)) if points is None else points)
+
+
+MAPS = {"planar": Planar(), "radial": Radial(), "affine": Affine()}
+
+
 def planar(w_scale=1.0, u_scale=1.0):
     rng = np.random.default_rng(0)
     u, w = u_scale * rng.normal(size=(3, 2)), w_scale * rng.normal(size=(3, 2))
-    return Flows(["planar"], 3, [{"u": u, "w": w, "b": np.zeros(3)}], rng.normal(size=(100, 2)))
+    return flows_of("planar", {"u": u, "w": w, "b": np.zeros(3)}, rng.normal(size=(100, 2)))
 
 
 def nearly_no_bijection():
@@ -30,12 +46,12 @@ def nearly_no_bijection():
     At the crease the first nearly folds; a radial flow stretches its centre by ten million.
     """
     flows = planar()
-    (raw,) = flows.parameters
-    w = raw["w"] / np.linalg.norm(raw["w"], axis=1, keepdims=True)
-    folding = replace(flows, parameters=[{"u": -69 * w, "w": w, "b": np.zeros(3)}])
+    (raw,) = flows.maps.weights
+    w = raw["w"][..., 0] / np.linalg.norm(raw["w"][..., 0], axis=1, keepdims=True)
+    folding = flows_of("planar", {"u": -69 * w, "w": w, "b": np.zeros(3)}, flows.points)
     centers = np.array([[0.0, 0], [0.1, 0], [0, 0.1]])
     radial = {"center": centers, "alpha": np.full(3, -12.0), "beta": np.full(3, 60.0)}
-    return [folding, Flows(["radial"], 3, [radial], flows.points)]
+    return [folding, flows_of("radial", radial, flows.points)]
 
 
 SOUND = [planar(), planar(30.0), planar(30.0, 30.0), planar(1.0, 1e3), *nearly_no_bijection()]
@@ -66,11 +82,11 @@ class Reversed(Flows):
     """An inverse that undoes the flows in the order in which they were done."""
 
     def run(self, points, inverse=False, dtype="float64"):
-        if not inverse or self.k == 1:
+        if not inverse:
             return super().run(points, inverse, dtype)
-        for index in range(self.k):
-            one = [{name: w[index : index + 1] for name, w in self.parameters[0].items()}]
-            points, log_det = Flows(self.pattern, 1, one, self.points).run(points, True, dtype)
+        for step in self.maps.of(lambda weight: ops.convert_to_tensor(weight, dtype)).steps():
+            moved = step.run(ops.convert_to_tensor(points, dtype), inverse=True)
+            points, log_det = (ops.convert_to_numpy(array).astype(float) for array in moved)
         return points, log_det
 
 
@@ -78,27 +94,28 @@ class Reversed(Flows):
 @pytest.mark.parametrize("at", ["points", "scale", "log_det", "order"])
 def test_a_wrong_inverse_is_seen_however_steep_the_flows_are(index, at):
     flows = SOUND[index]
-    arguments = (flows.pattern, flows.k, flows.parameters, flows.points)
+    arguments = (flows.maps, flows.points)
     wrong = Reversed(*arguments) if at == "order" else Wrong(*arguments, at)
     assert check_round_trip(wrong)[0] == Outcome.FAIL
 
 
 def test_a_wrong_log_determinant_is_seen():
-    wrong = Wrong(["planar"], 3, planar().parameters, planar().points, "log_det", 1e-5)
+    wrong = Wrong(planar().maps, planar().points, "log_det", 1e-5)
     assert check_log_det(wrong)[0] == Outcome.FAIL
 
 
 def test_the_least_margin_is_reported():
     raw = {"u": np.array([[-3.0, 0], [1, 1]]), "w": np.array([[4.0, 0], [0, 1]]), "b": np.zeros(2)}
-    outcome, detail = check_margin(Flows(["planar"], 2, [raw], np.zeros((1, 2))))
+    outcome, detail = check_margin(flows_of("planar", raw))
     assert outcome == Outcome.OK
     assert detail == f"planar: least 1 + w.û is {np.log1p(np.exp(-12.0)):.2g}"
     raw["u"][0, 0] = -1e4
-    assert check_margin(Flows(["planar"], 2, [raw], np.zeros((1, 2))))[0] == Outcome.FAIL
+    assert check_margin(flows_of("planar", raw))[0] == Outcome.FAIL
     radial = {"center": np.zeros((1, 2)), "alpha": np.zeros(1), "beta": np.array([-2.0])}
-    _, detail = check_margin(Flows(["radial"], 1, [radial], np.zeros((1, 2))))
+    _, detail = check_margin(flows_of("radial", radial))
     assert detail == f"radial: least α + β̂ is {np.log1p(np.exp(-2.0)):.2g}"
-    assert check_margin(Flows(["mine"], 1, [{}], np.zeros((1, 2))))[0] == Outcome.OK
+    affine = {"shift": np.zeros((1, 2)), "log_scale": np.zeros((1, 2))}
+    assert check_margin(flows_of("affine", affine)) == (Outcome.OK, "no flow that has a margin")
 
 
 def test_the_dense_jacobian_is_that_of_the_function():

@@ -5,9 +5,9 @@ from functools import cache, partial
 import keras
 import numpy as np
 from keras import ops
+from nflow_cli.flows.compose import run_flows
 
 from nflow_cli.flows import FlowStack, PlanarFlow, RadialFlow
-from nflow_cli.flows.compose import run_flows
 
 CATALOGUE = {
     "planar": PlanarFlow,

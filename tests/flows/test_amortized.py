@@ -15,10 +15,10 @@ from catalogue import (
     to_numpy,
 )
 from keras import ops
+from nflow_cli.flows.amortized import INITIAL_SPREAD
 from truth import dense_jacobian
 
 from nflow_cli.flows import AmortizedFlowStack, FlowStack
-from nflow_cli.flows.amortized import INITIAL_SPREAD
 
 DIM, WIDTH, BATCH, DRAWS = 3, 4, 6, 2
 PATTERNS = {

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from catalogue import gradients
 from keras import ops
+from nflow_cli.flows.compose import run_flows
 from test_stack import AMORTISED, KINDS, RESTARTS, SHARED, draw
 
-from nflow_cli.flows.compose import run_flows
 from nflow_cli.training.trainer import compiled
 
 pytestmark = pytest.mark.skipif(

@@ -15,10 +15,10 @@ from catalogue import (
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from keras import ops
+from nflow_cli.flows.compose import run_flows
 from truth import central_differences
 
 from nflow_cli.flows import PlanarFlow
-from nflow_cli.flows.compose import run_flows
 
 every_dim = pytest.mark.parametrize("dim", DIMS)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)

@@ -6,10 +6,10 @@ from catalogue import DIMS, DTYPES, LOG_DET, ROUND_TRIP, eps_of, gradients, norm
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from keras import ops
+from nflow_cli.flows.compose import run_flows
 from test_planar import check_gradients
 
 from nflow_cli.flows import RadialFlow
-from nflow_cli.flows.compose import run_flows
 
 every_dim = pytest.mark.parametrize("dim", DIMS)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 from catalogue import DTYPES, eps_of, evaluate, run_one, to_numpy
+from nflow_cli.flows.compose import run_flows
 
 from nflow_cli.errors import ConfigError
 from nflow_cli.flows import FlowStack, PlanarFlow, RadialFlow
-from nflow_cli.flows.compose import run_flows
 
 KINDS = {"planar": PlanarFlow, "radial": RadialFlow}
 PATTERNS = [(["planar"], 3), (["radial"], 2), (["planar", "radial"], 5), (["radial", "planar"], 1)]

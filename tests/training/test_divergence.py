@@ -159,13 +159,13 @@ def test_of_restarts_the_one_that_lived_longest_is_looked_at():
     stack = SideBySide(["planar"], 2, [0, 1, 2])
     model = fit_2d(stack, HOLE)
     model.restarts = (3,)
-    batch = np.stack([BATCH] * 3, axis=1)
+    batch = np.stack([BATCH] * 3)
     u = to_numpy(stack.parameters[0]["u"].value).copy()
-    u[1, 2, 0, 0] -= 500.0  # the third ends behind the hole of the target
-    u[0, :2] = np.nan  # the others were lost in the first flow
+    u[2, 1, 0] -= 500.0  # the third ends behind the hole of the target
+    u[:2, 0] = np.nan  # the others were lost in the first flow
     stack.parameters[0]["u"].assign(u)
     assert re.match("the log-density of the target is nan", first_fault(model, batch))
-    u[0, 2] = np.nan
+    u[2, 0] = np.nan
     stack.parameters[0]["u"].assign(u)
     assert re.match("the output of flow 1 of 2", first_fault(model, batch))
 

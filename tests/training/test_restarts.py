@@ -200,7 +200,7 @@ def test_a_restart_that_diverges_harms_no_other(monkeypatch):
 
     def spoilt(self, dim, drawn=SideBySide.initial_values):
         values = drawn(self, dim)
-        values[0]["w"][:, self.seeds.index(5)] *= np.nan
+        values[0]["w"][self.seeds.index(5)] *= np.nan
         return values
 
     monkeypatch.setattr(SideBySide, "initial_values", spoilt)
