@@ -23,7 +23,7 @@ def density_of_points(density: FlowDensity, data: PointData, seed: int) -> dict[
     window = shown_window(data)
     grid = _grid(window, SHOWN_GRID)
     coarse = _grid(window + WIDER * np.array([[-1], [1]]) * np.ptp(window, axis=0), STRIP_GRID)
-    panels = strip_panels(density.flow.k)
+    panels = strip_panels(density.flow.length)
     log_density = density.partial_log_densities(dict.fromkeys(panels, coarse))
     return {
         "axis_1": grid.first,

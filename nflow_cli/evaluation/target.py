@@ -93,7 +93,7 @@ def density_arrays(
     if window is None:
         window = float(np.quantile(np.abs(first.x), 0.999))
     axis, coarse = np.linspace(-window, window, n), np.linspace(-window, window, STRIP_GRID)
-    k, grid = density.flow.k, Grid(axis, axis)
+    k, grid = density.flow.length, Grid(axis, axis)
     panels = strip_panels(k)
     points = {**dict.fromkeys(panels, Grid(coarse, coarse)), k: grid}
     log_density = density.partial_log_densities(points)
@@ -122,7 +122,7 @@ def density_arrays(
 
 
 def strip_panels(k: int) -> list[int]:
-    """Choose after how many flows the deformation is shown: 0, ..., k, at most nine of them."""
+    """Choose after how many maps the deformation is shown: 0, ..., k, at most nine of them."""
     return sorted({round(i) for i in np.linspace(0, k, min(k + 1, STRIP_PANELS))})
 
 

@@ -106,7 +106,7 @@ def check_arrays(run: CheckedDensity) -> Verdict:
         }
 
     # The last panel holds log_q at the points of its grid that are nearest.
-    before = run.arrays["deformation_k"] < density.flow.k
+    before = run.arrays["deformation_k"] < density.flow.length
     wrong += _unlike_grid(run, at)
     wrong += _unlike_strip(run, before, lambda panels: density.partial_samples(z0, panels))
     return passed(not wrong), "; ".join(wrong) or AS_GIVEN
@@ -143,7 +143,7 @@ def _unlike_strip(
     """Compare the densities after the first k flows, at some points of their grid, and draws."""
     points, chosen = _grid_points(run, "deformation_axis_1", "deformation_axis_2")
     panels, density = run.arrays["deformation_k"], run.trained
-    if not np.isin(panels, range(density.flow.k + 1)).all():
+    if not np.isin(panels, range(density.flow.length + 1)).all():
         return [f"{EVALUATION}: deformation_k: expected numbers of flows, received {panels}"]
     strip = run.arrays["log_deformation"].reshape(len(panels), -1)[:, chosen]
     log_q = density.partial_log_densities(dict.fromkeys(panels[compared].tolist(), points))

@@ -72,6 +72,11 @@ class FlowStack(Flow):
         self.affine = affine
         self.maps = [_map_of(item) for item in self.pattern]
 
+    @property
+    def length(self) -> int:
+        """How many maps are applied: ``k``, and the affine one at the end if there is one."""
+        return self.k + (self.affine is not None)
+
     def build(self, z_shape: Any, context_shape: Any = None) -> None:
         """Create the raw weights for points ``(..., D)``, as functions of contexts if they are."""
         self.dim = z_shape[-1]
