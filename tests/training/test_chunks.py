@@ -76,10 +76,10 @@ def test_seeds_give_different_noise():
 def test_several_seeds_give_side_by_side_what_each_gives_alone():
     together = chunks(10, seeds=[5, 0, 8])
     for i, (noise, count) in enumerate(together):
-        assert noise.shape == (7, 2, 3, 5)
+        assert noise.shape == (7, 3, 2, 5)
         for r, seed in enumerate([5, 0, 8]):
             alone = chunks(10, seeds=[seed])[i]
-            np.testing.assert_array_equal(noise[:, :, r], alone[0])
+            np.testing.assert_array_equal(noise[:, r], alone[0])
             np.testing.assert_array_equal(count, alone[1])
 
 
@@ -116,7 +116,7 @@ class Correlated(Base):
 def test_the_noise_of_a_base_has_its_correlations(seeds):
     noise, _ = NoiseChunks(Correlated(), 3, seeds, 40, 40, 500)[0]
     n = 40 * 500
-    for points in noise.reshape(40, 3, len(seeds), 500).transpose(2, 1, 0, 3):
+    for points in noise.reshape(40, len(seeds), 3, 500).transpose(1, 2, 0, 3):
         covariance = np.cov(points.reshape(3, n))
         c = Correlated.covariance
         # Var of a sample covariance: (c_ii c_jj + c_ij^2) / n.

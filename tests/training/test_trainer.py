@@ -169,7 +169,7 @@ class Slopes(ChunkTrainer):
 
     terms = ("loss", "kl", "beta")
     restarts = (3,)
-    gradients = (np.array([[3.0, 0, 30], [4, 0, 40]]), np.array([[[12.0], [0], [120]]]))
+    gradients = (np.array([[3.0, 4], [0, 0], [30, 40]]), np.array([[[12.0]], [[0]], [[120]]]))
 
     def __init__(self, offsets=(0.0, 0.0, 0.0)):
         super().__init__()
@@ -180,7 +180,7 @@ class Slopes(ChunkTrainer):
 
     def objective(self, batch, update):
         one, other = (w * g.astype("float32") for w, g in zip(self.both, self.gradients))
-        loss = ops.sum(one, 0) + ops.sum(other, (0, 2)) + self.offsets + 0 * ops.mean(batch)
+        loss = ops.sum(one, 1) + ops.sum(other, (1, 2)) + self.offsets + 0 * ops.mean(batch)
         return {"loss": loss, "kl": 2 * loss, "beta": ops.ones(())}
 
 
@@ -189,8 +189,8 @@ def test_every_restart_is_clipped_by_its_own_norm():
     fit(model, 1, settings(clip_norm=26.0, steps=1), noise=NOISE[:1])
     scales = np.array([1.0, 1.0, 26 / 130])
     given = given_to_adam(model)
-    np.testing.assert_allclose(given[0], model.gradients[0] * scales, 1e-5)
-    np.testing.assert_allclose(given[1], model.gradients[1] * scales[:, None], 1e-5)
+    np.testing.assert_allclose(given[0], model.gradients[0] * scales[:, None], 1e-5)
+    np.testing.assert_allclose(given[1], model.gradients[1] * scales[:, None, None], 1e-5)
 
 
 @pytest.mark.parametrize(
