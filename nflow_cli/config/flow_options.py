@@ -3,16 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from nflow_cli.config.strict import Strict
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import FLOWS, nearest
 
 
-class Options(BaseModel):
+class Options(Strict):
     """Of a flow that has none."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class AffineOptions(Options):

@@ -5,7 +5,8 @@ from typing import Any
 
 from nflow_cli.config.keys import is_within
 from nflow_cli.config.presets import Change, override, shortened, validate
-from nflow_cli.config.schema import NAMED, Config, Strict
+from nflow_cli.config.schema import NAMED, Config
+from nflow_cli.config.strict import Strict
 from nflow_cli.errors import ConfigError
 
 

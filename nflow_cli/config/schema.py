@@ -1,112 +1,31 @@
 """The preset schema: what a preset may hold, strict and frozen. No Keras here."""
 
-import re
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
-    Discriminator,
     Field,
     JsonValue,
-    Tag,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from nflow_cli.config.flow_options import checked_item, pattern_text
+from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict
+from nflow_cli.config.sweep_schema import SweepConfig
+from nflow_cli.config.target_schema import Target
 from nflow_cli.errors import ConfigError
-from nflow_cli.registry import DEFAULT_BASE, TARGET_BASES, TARGETS, nearest
+from nflow_cli.registry import DEFAULT_BASE, TARGET_BASES
 
-MAX_SEED = 2**32 - 1
 NAMED = ("target", "data")  # mappings that text stands for: their name
 MAX_GRID = 5_000
-MAX_PATH = 4_096  # letters
-
-
-class Strict(BaseModel):
-    """Nothing unknown, nothing converted, nothing changed later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def _by_name(value: Any) -> Any:
     """Write out what is given by its name alone."""
     return {"name": value} if isinstance(value, str) else value
-
-
-def _known(name: str, names: list[str]) -> str:
-    if name not in names:
-        raise ValueError(f"one of {', '.join(names)}{nearest(name, names)}")
-    return name
-
-
-class NamedTarget(Strict):
-    """A target without parameters (or one whose name is not known)."""
-
-    name: Annotated[str, AfterValidator(lambda name: _known(name, list(TARGETS)))]
-
-
-Positive = Annotated[float, Field(gt=0)]
-Point = Annotated[list[float], Field(min_length=2, max_length=2)]
-Matrix = Annotated[list[Point], Field(min_length=2, max_length=2)]
-
-
-def _counts_agree(target: Any) -> Any:
-    """Check that a target spelled out has one entry of each list per component."""
-    counts = {key: len(value) for key, value in target if isinstance(value, list)}
-    if len(set(counts.values())) > 1:
-        raise ValueError(f"lists of the same length, not of {counts}")
-    return target
-
-
-class MixtureTarget(Strict):
-    """A mixture of Gaussians, spelled out."""
-
-    _agree = model_validator(mode="after")(_counts_agree)
-
-    name: Literal["mixture"]
-    weights: list[Positive] = Field(min_length=1)
-    means: list[Point]
-    covariances: list[Matrix] | None = None
-
-    @model_validator(mode="after")
-    def _is_density(self) -> "MixtureTarget":
-        from nflow_cli.config.target_parameters import mixture_parameters  # loads NumPy
-
-        mixture_parameters(self.weights, self.means, self.covariances)
-        return self
-
-
-class RingTarget(Strict):
-    """A mixture of rings, spelled out."""
-
-    _agree = model_validator(mode="after")(_counts_agree)
-
-    name: Literal["ring"]
-    weights: list[Positive] = Field(min_length=1)
-    centers: list[Point]
-    radii: list[Annotated[float, Field(ge=0)]]
-    widths: list[Positive]
-
-    @model_validator(mode="after")
-    def _is_density(self) -> "RingTarget":
-        from nflow_cli.config.target_parameters import ring_parameters  # loads NumPy
-
-        ring_parameters(self.weights, self.centers, self.radii, self.widths)
-        return self
-
-
-TARGET_KINDS = {"named": NamedTarget, "mixture": MixtureTarget, "ring": RingTarget}
-
-
-def _target_kind(target: Any) -> str:
-    name = target.get("name") if isinstance(target, dict) else getattr(target, "name", None)
-    return name if name in ("mixture", "ring") else "named"
 
 
 class PointData(Strict):
@@ -215,15 +134,7 @@ class Fit2DConfig(Strict):
     command: Literal["fit-2d"]
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     data: Annotated[PointData | None, BeforeValidator(_by_name)] = None
-    target: (
-        Annotated[
-            Annotated[NamedTarget, Tag("named")]
-            | Annotated[MixtureTarget, Tag("mixture")]
-            | Annotated[RingTarget, Tag("ring")],
-            Discriminator(_target_kind),
-        ]
-        | None
-    ) = Field(default=None, validate_default=True)
+    target: Target | None = Field(default=None, validate_default=True)
     base: Literal["standard-normal", "uniform-box"] | None = None
     flow: StackFlow = StackFlow()
     train: Train = Train()
@@ -376,7 +287,7 @@ class VAEConfig(Strict):
     flow: VAEFlow = Field(default=VAEFlow(), validate_default=True)
     train: VAETrain = VAETrain()
     evaluate: VAEEvaluate = VAEEvaluate()
-    published: list[Published] = []
+    published: list[Published] = Field(default=[])
 
     @property
     def dim(self) -> int:
@@ -404,68 +315,6 @@ class VAEConfig(Strict):
             if count > MAX_WEIGHTS:
                 raise ValueError(f"at most {MAX_WEIGHTS:,} weights in all, not about {count:,}")
         return flow
-
-
-def _seed_range(seeds: Any) -> Any:
-    """Turn ``"first:end"`` or ``"first:end:step"`` into seeds, as Python counts."""
-    if isinstance(seeds, list):
-        return seeds
-    number = r"(\d{1,10})"
-    bounds = isinstance(seeds, str) and re.fullmatch(f"{number}:{number}(?::{number})?", seeds)
-    if not bounds:
-        raise ValueError('a list of seeds, or "first:end" or "first:end:step" in quotes')
-    first, end, step = (int(bound or 1) for bound in bounds.groups())
-    found = range(first, end, max(step, 1))
-    if not step or not 0 < len(found) <= MAX_RUNS:
-        raise ValueError(f"first < end, a step above 0, and at most {MAX_RUNS:,} seeds")
-    return list(found)
-
-
-def _once_each(values: list[Any]) -> list[Any]:
-    for i, value in enumerate(values):
-        # Told apart by type too: 1, 1.0 and true are equal in Python.
-        if any(repr(value) == repr(other) for other in values[:i]):
-            raise ValueError("each value once")
-    return values
-
-
-Seeds = Annotated[
-    list[Annotated[int, Field(ge=0, le=MAX_SEED)]],
-    BeforeValidator(_seed_range),
-    AfterValidator(_once_each),
-]
-Values = Annotated[list[JsonValue], Field(min_length=1), AfterValidator(_once_each)]
-MAX_RUNS = 10_000  # of a sweep
-
-
-class SweepConfig(Strict):
-    """A grid of runs: every preset, with every combination of the varied values and the seeds."""
-
-    description: str = ""
-    command: Literal["sweep"]
-    presets: Annotated[list[str], Field(min_length=1), AfterValidator(_once_each)]
-    set: dict[str, JsonValue] = {}
-    vary: dict[str, Values] = {}
-    seeds: Seeds = []  # none: the presets' own
-
-    @field_validator("set", "vary")
-    @classmethod
-    def _no_seed(cls, changes: dict[str, Any]) -> dict[str, Any]:
-        if "seed" in changes:
-            raise ValueError("no `seed`, which `seeds` has a key for")
-        return changes
-
-    @field_validator("vary")
-    @classmethod
-    def _one_source(cls, vary: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        fixed = info.data.get("set", {})
-        twice = sorted(vary.keys() & fixed.keys())
-        if twice:
-            raise ValueError(f"no key that is set as well, as {twice[0]} is")
-        for key in sorted([*vary, *fixed]):
-            if whole := next((other for other in vary if key.startswith(f"{other}.")), None):
-                raise ValueError(f"no key within another, as {key} is within {whole}")
-        return vary
 
 
 Config: TypeAlias = Fit2DConfig | VAEConfig  # of a run

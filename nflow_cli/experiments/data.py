@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.config.schema import MAX_PATH
+from nflow_cli.config.strict import MAX_PATH
 from nflow_cli.data.images import Images, load_images
 from nflow_cli.data.points import PointData, checksum, load_point_data
 from nflow_cli.data.units import Standardisation

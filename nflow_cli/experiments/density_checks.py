@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nflow_cli.config.schema import MAX_SEED
+from nflow_cli.config.strict import MAX_SEED
 from nflow_cli.evaluation.caveats import is_dominated
 from nflow_cli.evaluation.flow_checks import Outcome, Verdict, passed
 from nflow_cli.evaluation.grids import Grid

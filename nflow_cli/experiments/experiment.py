@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from nflow_cli.config.memory import Footprint
-from nflow_cli.config.schema import Config, Strict
+from nflow_cli.config.schema import Config
+from nflow_cli.config.strict import Strict
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation import caveats as cautions
 from nflow_cli.evaluation.caveats import Caveat

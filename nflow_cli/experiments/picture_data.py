@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import AfterValidator, ConfigDict, Field
 
 from nflow_cli.config.presets import validate
-from nflow_cli.config.schema import MAX_PATH, Strict
+from nflow_cli.config.strict import MAX_PATH, Strict
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.runs.array_shapes import thinned
 from nflow_cli.runs.directory import METRICS, SUMMARY, RunDirectory

@@ -1,18 +1,31 @@
 """Carry out a training in its run directory: what `fit-2d`, `train-vae` and `resume` end with."""
 
+import platform
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from nflow_cli import experiments
 from nflow_cli.config.schema import Config
 from nflow_cli.experiments.rows import laid_out
 from nflow_cli.layout import tell
-from nflow_cli.runs.directory import RunDirectory, versions
+from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.migration import bring_up_to_date
 from nflow_cli.signals import hinted
 from nflow_cli.text import printable
 from nflow_cli.training.programs import Programs
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of every package that decides the numbers, if known."""
+    packages = ("nflow-cli", "keras", "tensorflow", "numpy")
+    found = {"python": platform.python_version()}
+    for name in packages:
+        with suppress(PackageNotFoundError):  # a build of another name: tensorflow-cpu, tf-nightly
+            found[name] = version(name)
+    return found
 
 
 def begin(

@@ -3,15 +3,12 @@
 import csv
 import io
 import json
-import math
 import os
-import platform
 import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +19,7 @@ from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.errors import BusyError, DivergenceError, RunDirectoryError
 from nflow_cli.runs import files, npz
 from nflow_cli.runs.array_shapes import LATER, Shapes, check_axes, check_of
+from nflow_cli.runs.json_text import json_object
 
 CONFIG, RUN, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.csv", "summary.json"
 MODEL, EVALUATION, PLOTS = "model.keras", "evaluation.npz", "plots"
@@ -34,7 +32,6 @@ COUNTS = {"update", "epoch"}  # columns of metrics.csv, each greater than before
 LOCK = ".lock"  # there only while the run is being written, or after a kill -9
 
 FORMAT = 2  # of a run directory, in run.json; older ones are read, a newer one is not
-MAX_DIGITS = 300  # of a whole number
 # Bytes.
 MAX_JSON, MAX_METRICS, MAX_EVALUATION = 16 * 2**20, 256 * 2**20, 2**30
 Arrays = dict[str, np.ndarray]
@@ -302,14 +299,9 @@ class RunDirectory:
         """Read ``run.json`` or ``summary.json``; a figure that is not finite is None."""
         text = self.read(name, MAX_JSON).decode("utf-8", errors="replace")
         try:
-            data = json.loads(text, **_NUMBERS)
-        except OverflowError as error:
+            return json_object(text)
+        except ValueError as error:
             raise RunDirectoryError(f"{self.path / name}: damaged: {error}") from None
-        except (ValueError, RecursionError):
-            data = None
-        if not isinstance(data, dict):
-            raise RunDirectoryError(f"{self.path / name}: damaged: expected a JSON object")
-        return data
 
     def read_evaluation(self, shapes: Shapes) -> Arrays:
         """Read arrays of ``evaluation.npz``: those of ``shapes``, which they must have.
@@ -385,32 +377,6 @@ def _is_unbegun(names: list[str]) -> bool:
     """Return whether a folder is empty but for what a run leaves that is killed before it began."""
     left = (name for name in names if name not in (LOCK, CONFIG))
     return not names or (LOCK in names and all(map(files.is_unfinished, left)))
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of every package that decides the numbers, if known."""
-    packages = ("nflow-cli", "keras", "tensorflow", "numpy")
-    found = {"python": platform.python_version()}
-    for name in packages:
-        with suppress(PackageNotFoundError):  # a build of another name: tensorflow-cpu, tf-nightly
-            found[name] = version(name)
-    return found
-
-
-def _whole_number(digits: str) -> int:
-    """Read a whole number that a float can hold too: what is computed with it stays a number."""
-    if len(digits) > MAX_DIGITS:
-        raise OverflowError(f"expected numbers of at most {MAX_DIGITS} digits")
-    return int(digits)
-
-
-def _finite(text: str) -> float | None:
-    return value if math.isfinite(value := float(text)) else None
-
-
-# How numbers are read; `write_json` writes null for one that is not finite.
-_NUMBERS: dict[str, Any] = {"parse_int": _whole_number, "parse_float": _finite}
-_NUMBERS["parse_constant"] = _finite  # NaN, Infinity
 
 
 def _check_numbers(key: str, _: tuple[int, ...], dtype: np.dtype) -> None:

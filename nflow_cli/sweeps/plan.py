@@ -13,7 +13,8 @@ from nflow_cli import experiments
 from nflow_cli.config import memory, naming, overrides, presets
 from nflow_cli.config.naming import MAX_LABEL, text_of
 from nflow_cli.config.presets import Change
-from nflow_cli.config.schema import MAX_RUNS, RUNS, Config, SweepConfig
+from nflow_cli.config.schema import RUNS, Config
+from nflow_cli.config.sweep_schema import MAX_RUNS, SweepConfig
 from nflow_cli.errors import ConfigError, RunDirectoryError
 from nflow_cli.experiments import Experiment
 from nflow_cli.runs.directory import CONFIG, LOCK, RUN, SWEEP, RunDirectory

@@ -10,7 +10,8 @@ import numpy as np
 
 from nflow_cli.config.keys import FREE_TO_CHANGE, differing, without
 from nflow_cli.config.presets import validate
-from nflow_cli.config.schema import RUNS, Config, Strict
+from nflow_cli.config.schema import RUNS, Config
+from nflow_cli.config.strict import Strict
 from nflow_cli.errors import ConfigError, Interrupted, RunDirectoryError
 from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.runs.directory import CHECKPOINTS, CONFIG

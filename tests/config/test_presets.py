@@ -6,7 +6,8 @@ from pydantic import ValidationError
 
 from nflow_cli import registry
 from nflow_cli.cli.options import resolve_config
-from nflow_cli.config import presets, schema
+from nflow_cli.config import presets
+from nflow_cli.config.strict import MAX_SEED
 from nflow_cli.errors import ConfigError
 
 MINIMAL = {"command": "fit-2d"}
@@ -389,7 +390,7 @@ CONFIGS = st.fixed_dictionaries(
     MINIMAL | {"command": st.just("fit-2d")},
     optional={
         "description": st.text(),
-        "seed": st.integers(0, schema.MAX_SEED),
+        "seed": st.integers(0, MAX_SEED),
         "target": st.sampled_from(["multimodal", "u1", "u4"]) | mixtures(),
         "base": st.sampled_from([None, *registry.BASES]),
         "flow": st.fixed_dictionaries(

@@ -402,7 +402,3 @@ def test_a_missing_file_is_named(run):
         assert complaint(read).startswith(f"{run.path / name}: missing")
         (run.path / name).mkdir()
         assert complaint(read) == f"{run.path / name}: a folder; expected a plain file"
-
-
-def test_the_versions_that_decide_the_numbers_are_recorded():
-    assert set(directory.versions()) >= {"python", "nflow-cli", "keras", "tensorflow", "numpy"}

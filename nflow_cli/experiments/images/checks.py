@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from nflow_cli.config.schema import MAX_SEED, VAEConfig
+from nflow_cli.config.schema import VAEConfig
+from nflow_cli.config.strict import MAX_SEED
 from nflow_cli.data.images import binarize
 from nflow_cli.evaluation.flow_checks import Flows, Outcome, Verdict, as_arrays, passed
 from nflow_cli.evaluation.images import (

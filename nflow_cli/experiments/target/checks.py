@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nflow_cli.config.schema import MAX_SEED
+from nflow_cli.config.strict import MAX_SEED
 from nflow_cli.experiments import density_checks
 from nflow_cli.experiments.checked_run import CheckedDensity, Checks, differences
 from nflow_cli.runs.directory import SUMMARY

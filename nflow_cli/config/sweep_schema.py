@@ -1,0 +1,77 @@
+"""The schema of a sweep. No Keras here."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+)
+
+from nflow_cli.config.strict import MAX_SEED, Strict
+
+
+def _seed_range(seeds: Any) -> Any:
+    """Turn ``"first:end"`` or ``"first:end:step"`` into seeds, as Python counts."""
+    if isinstance(seeds, list):
+        return seeds
+    number = r"(\d{1,10})"
+    bounds = isinstance(seeds, str) and re.fullmatch(f"{number}:{number}(?::{number})?", seeds)
+    if not bounds:
+        raise ValueError('a list of seeds, or "first:end" or "first:end:step" in quotes')
+    first, end, step = (int(bound or 1) for bound in bounds.groups())
+    found = range(first, end, max(step, 1))
+    if not step or not 0 < len(found) <= MAX_RUNS:
+        raise ValueError(f"first < end, a step above 0, and at most {MAX_RUNS:,} seeds")
+    return list(found)
+
+
+def _once_each(values: list[Any]) -> list[Any]:
+    for i, value in enumerate(values):
+        # Told apart by type too: 1, 1.0 and true are equal in Python.
+        if any(repr(value) == repr(other) for other in values[:i]):
+            raise ValueError("each value once")
+    return values
+
+
+Seeds = Annotated[
+    list[Annotated[int, Field(ge=0, le=MAX_SEED)]],
+    BeforeValidator(_seed_range),
+    AfterValidator(_once_each),
+]
+Values = Annotated[list[JsonValue], Field(min_length=1), AfterValidator(_once_each)]
+MAX_RUNS = 10_000  # of a sweep
+
+
+class SweepConfig(Strict):
+    """A grid of runs: every preset, with every combination of the varied values and the seeds."""
+
+    description: str = ""
+    command: Literal["sweep"]
+    presets: Annotated[list[str], Field(min_length=1), AfterValidator(_once_each)]
+    set: dict[str, JsonValue] = Field(default={})
+    vary: dict[str, Values] = Field(default={})
+    seeds: Seeds = Field(default=[])  # none: the presets' own
+
+    @field_validator("set", "vary")
+    @classmethod
+    def _no_seed(cls, changes: dict[str, Any]) -> dict[str, Any]:
+        if "seed" in changes:
+            raise ValueError("no `seed`, which `seeds` has a key for")
+        return changes
+
+    @field_validator("vary")
+    @classmethod
+    def _one_source(cls, vary: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        fixed = info.data.get("set", {})
+        twice = sorted(vary.keys() & fixed.keys())
+        if twice:
+            raise ValueError(f"no key that is set as well, as {twice[0]} is")
+        for key in sorted([*vary, *fixed]):
+            if whole := next((other for other in vary if key.startswith(f"{other}.")), None):
+                raise ValueError(f"no key within another, as {key} is within {whole}")
+        return vary

@@ -1,0 +1,86 @@
+"""The schema of a target: a named density, or one that is spelled out. No Keras here."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+
+from nflow_cli.config.strict import Strict
+from nflow_cli.registry import TARGETS, nearest
+
+
+def _known(name: str, names: list[str]) -> str:
+    if name not in names:
+        raise ValueError(f"one of {', '.join(names)}{nearest(name, names)}")
+    return name
+
+
+class NamedTarget(Strict):
+    """A target without parameters (or one whose name is not known)."""
+
+    name: Annotated[str, AfterValidator(lambda name: _known(name, list(TARGETS)))]
+
+
+Positive = Annotated[float, Field(gt=0)]
+Point = Annotated[list[float], Field(min_length=2, max_length=2)]
+Matrix = Annotated[list[Point], Field(min_length=2, max_length=2)]
+
+
+def _counts_agree(target: Any) -> Any:
+    """Check that a target spelled out has one entry of each list per component."""
+    counts = {key: len(value) for key, value in target if isinstance(value, list)}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"lists of the same length, not of {counts}")
+    return target
+
+
+class MixtureTarget(Strict):
+    """A mixture of Gaussians, spelled out."""
+
+    _agree = model_validator(mode="after")(_counts_agree)
+
+    name: Literal["mixture"]
+    weights: list[Positive] = Field(min_length=1)
+    means: list[Point]
+    covariances: list[Matrix] | None = None
+
+    @model_validator(mode="after")
+    def _is_density(self) -> "MixtureTarget":
+        from nflow_cli.config.target_parameters import mixture_parameters  # loads NumPy
+
+        mixture_parameters(self.weights, self.means, self.covariances)
+        return self
+
+
+class RingTarget(Strict):
+    """A mixture of rings, spelled out."""
+
+    _agree = model_validator(mode="after")(_counts_agree)
+
+    name: Literal["ring"]
+    weights: list[Positive] = Field(min_length=1)
+    centers: list[Point]
+    radii: list[Annotated[float, Field(ge=0)]]
+    widths: list[Positive]
+
+    @model_validator(mode="after")
+    def _is_density(self) -> "RingTarget":
+        from nflow_cli.config.target_parameters import ring_parameters  # loads NumPy
+
+        ring_parameters(self.weights, self.centers, self.radii, self.widths)
+        return self
+
+
+TARGET_KINDS = {"named": NamedTarget, "mixture": MixtureTarget, "ring": RingTarget}
+
+
+def _target_kind(target: Any) -> str:
+    name = target.get("name") if isinstance(target, dict) else getattr(target, "name", None)
+    return name if name in ("mixture", "ring") else "named"
+
+
+Target = Annotated[
+    Annotated[NamedTarget, Tag("named")]
+    | Annotated[MixtureTarget, Tag("mixture")]
+    | Annotated[RingTarget, Tag("ring")],
+    Discriminator(_target_kind),
+]
