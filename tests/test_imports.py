@@ -18,7 +18,7 @@ ALLOWED = {
     "yaml": ["config/presets.py"],
     "matplotlib": ["plotting/"],
     "distributed": ["sweeps/cluster.py"],
-    "tensorflow": ["training/trainer.py", "flows/compose.py", "flows/tensorflow_fold.py"],
+    "tensorflow": ["training/trainer.py", "flows/fold.py", "flows/tensorflow_fold.py"],
 }
 # Each a module of the package, a folder of it, or one in that.
 KERAS_FREE = (

@@ -19,15 +19,16 @@ from nflow_cli.text import printable
 
 MANIFEST = "manifest.json"
 KEPT = 2
-_STATE = "state"
+_STATE, _FORMAT = "state", "format"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Arrays by name, and the rest of the state, which JSON can hold."""
+    """Arrays by name, and the rest of the state, which JSON can hold; in which format they are."""
 
     arrays: dict[str, np.ndarray]
     state: dict[str, Any]
+    format: int = FORMAT
 
 
 def _is_name(name: str) -> bool:
@@ -57,7 +58,7 @@ class Checkpoints:
     def save(self, update: int, checkpoint: Checkpoint) -> None:
         """Write the checkpoint of ``update``, and remove those no longer kept."""
         # JSON as an array: one file, whole or not at all.
-        text = json.dumps({**checkpoint.state, "format": FORMAT})
+        text = json.dumps({**checkpoint.state, _FORMAT: checkpoint.format})
         state = np.frombuffer(text.encode(), np.uint8)
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, **checkpoint.arrays, **{_STATE: state})
@@ -108,7 +109,7 @@ class Checkpoints:
             state = None
         if not isinstance(state, dict):
             raise RunDirectoryError(f"{self.directory.path / name}: damaged: no state")
-        return Checkpoint(arrays, state)
+        return Checkpoint(arrays, state, state.pop(_FORMAT, 1))
 
     def _manifest(self) -> dict[str, str]:
         name = f"{CHECKPOINTS}/{MANIFEST}"

@@ -24,7 +24,7 @@ def bring_up_to_date(run: RunDirectory) -> None:
     """
     store = Checkpoints(run)
     for update, checkpoint in store.whole():
-        if checkpoint.state.get("format") != FORMAT:
+        if checkpoint.format != FORMAT:
             store.save(update, from_1_to_2(checkpoint, run.read_preset(CONFIG)))
 
 

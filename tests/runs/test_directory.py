@@ -94,7 +94,7 @@ def test_only_a_folder_with_a_run_in_it_opens(tmp_path, run):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b'{"format": 2}', "format 2, of a newer nflow; this one reads 1"),
+        (b'{"format": 3}', "format 3, of a newer nflow; this one reads 2"),
         (b'{"format": 0}', "damaged: expected a format number"),
         (b'{"format": "1"}', "damaged: expected a format number"),
         (b'{"format": [1]}', "damaged: expected a format number"),
@@ -202,7 +202,7 @@ def test_the_status_of_a_run_says_how_it_ended(run, error, status):
     else:
         block()
     record = run.read_json("run.json")
-    assert (record["status"], record["format"]) == (status, 1)
+    assert (record["status"], record["format"]) == (status, 2)
     assert (record["command"], record["seed"]) == ("fit-2d", 0)
     assert record["end_seconds"] >= record["start_seconds"]
 

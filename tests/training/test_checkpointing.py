@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -28,10 +29,8 @@ def resumed(trained, tmp_path, edit):
     run = RunDirectory(tmp_path / "run")
     saved = Checkpoints(run).load()
     edit(saved.state)
-    with pytest.MonkeyPatch.context() as patch:
-        if "settings" in saved.state:  # what format 1 had in place of a config
-            patch.setattr("nflow_cli.runs.checkpoints.FORMAT", 1)
-        Checkpoints(run).save(20, saved)
+    is_old = "settings" in saved.state  # what format 1 had in place of a config
+    Checkpoints(run).save(20, replace(saved, format=1) if is_old else saved)
     return CliRunner().invoke(main, [*EXTENDED, str(run.path)])
 
 
