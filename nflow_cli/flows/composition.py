@@ -4,8 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keras import ops
-
 from nflow_cli.flows.fold import Weights, run_maps
 from nflow_cli.flows.map import Map
 

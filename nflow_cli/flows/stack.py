@@ -63,7 +63,9 @@ class FlowStack(Flow):
         self.k = whole_number("k", k)
         self.seed = draw_seed(seed)
         if affine not in (None, *AFFINE):
-            raise ConfigError(f"expected affine=None, 'diagonal' or 'full'. Received: {affine=!r:.60}")
+            raise ConfigError(
+                f"expected affine=None, 'diagonal' or 'full'. Received: {affine=!r:.60}"
+            )
         self.affine = affine
         self.maps = [_map_of(item) for item in self.pattern]
 
