@@ -45,7 +45,8 @@ def checked_item(item: Any) -> str | dict[str, Any]:
     """Return an item of a pattern: a name, or a mapping of a name to options.
 
     Raises:
-        ConfigError: It is neither, no flow has that name, or it has no such option.
+        ConfigError: It is neither, no flow has that name, or it has no such option. The message
+            is what was expected.
     """
     name: Any = next(iter(item)) if isinstance(item, Mapping) and len(item) == 1 else item
     if not isinstance(name, str) or name not in FLOWS:
@@ -53,15 +54,28 @@ def checked_item(item: Any) -> str | dict[str, Any]:
         raise ConfigError(f"one of {', '.join(FLOWS)}{hint}")
     if isinstance(item, str):
         return item
-    options = item[name] or {}
+    options = {} if item[name] is None else item[name]
+    _check_options(name, options)
+    return {name: dict(options)} if options else name
+
+
+def _check_options(name: str, options: Any) -> None:
+    schema = OPTIONS.get(name, Options)
+    known = list(schema.model_fields)
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"options of {name} by name")
     try:
-        OPTIONS.get(name, Options).model_validate(options)
+        schema.model_validate(dict(options))
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        known = ", ".join(OPTIONS.get(name, Options).model_fields) or "none"
-        raise ConfigError(f"options of {name} ({known}): {key}: {first['msg']}") from None
-    return {name: dict(options)} if options else name
+        key = str(first["loc"][0])
+        if key in known:
+            expected = first["msg"].removeprefix("Input should be ")
+            raise ConfigError(f"{expected} as {key} of {name}") from None
+        options_known = f"no options of {name}"
+        if known:
+            options_known = f"of the options of {name} only {', '.join(known)}{nearest(key, known)}"
+        raise ConfigError(options_known) from None
 
 
 def checked_pattern(pattern: Any) -> list[str | dict[str, Any]]:
@@ -77,4 +91,6 @@ def checked_pattern(pattern: Any) -> list[str | dict[str, Any]]:
     try:
         return [checked_item(item) for item in pattern]
     except ConfigError as error:
-        raise ConfigError(f"unknown flow: expected {error}. Received: {pattern=!r:.60}") from None
+        raise ConfigError(
+            f"unknown flow or option: expected {error}. Received: {pattern=!r:.60}"
+        ) from None

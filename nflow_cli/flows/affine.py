@@ -19,7 +19,7 @@ class Affine(Map):
     ``log|det df/dz| = Σ_i s_i`` in nats. Lower triangles with a positive diagonal reach every
     Gaussian from N(0, I).
 
-    Weights: ``shift (D,)`` is ``m``, ``log_scale (D,)`` is ``s``, and of a full one ``lower
+    Weights: ``shift (D,)`` is ``m``, ``log_scale (D,)`` is ``s``, and of a triangle ``lower
     (D (D - 1) / 2,)`` the entries below the diagonal, row by row. Cost: O(D), or O(D^2), both ways.
 
     Args:
@@ -34,9 +34,9 @@ class Affine(Map):
     full: bool = False
 
     def shapes(self, dim: int) -> Shapes:
-        """Return the shapes of ``shift`` and ``log_scale``, and of a full one of ``lower``."""
+        """Return the shapes of ``shift`` and ``log_scale``, and of a triangle's ``lower``."""
         shapes: dict[str, tuple[int, ...]] = {"shift": (dim,), "log_scale": (dim,)}
-        return {**shapes, "lower": (dim * (dim - 1) // 2,)} if self.full else shapes
+        return {**shapes, "lower": (math.comb(dim, 2),)} if self.full and dim > 1 else shapes
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
         """Draw all from N(0, 0.01^2): where the map is the identity they are 0."""
@@ -53,11 +53,10 @@ class Affine(Map):
             cholesky: The lower triangle ``(D, D)`` whose product with its transpose is the
                 covariance.
         """
-        if not self.full:
-            return {"shift": mean, "log_scale": np.log(np.sum(cholesky**2, axis=-1)) / 2}
-        rows, columns = np.tril_indices(len(mean), -1)
-        log_scale = np.log(np.diagonal(cholesky))
-        return {"shift": mean, "log_scale": log_scale, "lower": cholesky[rows, columns]}
+        scale = np.diagonal(cholesky) if self.full else np.sqrt(np.sum(cholesky**2, axis=-1))
+        below = cholesky[np.tril_indices(len(mean), -1)]
+        weights = {"shift": mean, "log_scale": np.log(scale), "lower": below}
+        return {name: weights[name] for name in self.shapes(len(mean))}
 
     def constrain(self, shift: Any, log_scale: Any, *lower: Any) -> tuple[Any, ...]:
         """Return ``m``, the log-determinant, and the diagonal of ``L`` or ``L``."""
@@ -75,11 +74,11 @@ class Affine(Map):
         return moved, ops.zeros_like(x[..., 0, :]) - log_det
 
 
-def _triangle(scale: Any, lower: Any) -> Any:
+def _triangle(scale: Any, lower: Any = None) -> Any:
     """Return lower triangles ``(..., D, D, batch)`` from their diagonals and what is below."""
     dim = scale.shape[-2]
     diagonal = ops.expand_dims(scale, -3) * ops.cast(np.eye(dim)[..., None], scale.dtype)
-    if dim == 1:
+    if lower is None:
         return diagonal
     place = np.zeros((dim, dim), int)
     place[np.tril_indices(dim, -1)] = np.arange(math.comb(dim, 2))
@@ -91,13 +90,10 @@ def _triangle(scale: Any, lower: Any) -> Any:
 def _solved(triangle: Any, points: Any) -> Any:
     """Return ``L^-1 y``: triangles ``(..., D, D, batch or 1)``, points ``(..., D, batch)``."""
     if triangle.shape[-1] == 1:
-        return _substituted(triangle[..., 0], points)
-    columns = ops.expand_dims(ops.swapaxes(points, -1, -2), -1)
-    return ops.swapaxes(_substituted(ops.moveaxis(triangle, -1, -3), columns)[..., 0], -1, -2)
-
-
-def _substituted(triangle: Any, columns: Any) -> Any:
-    """Return ``L^-1 Y`` for ``(..., D, D)`` and ``(..., D, n)``, whose leading axes broadcast."""
-    triangle = triangle + ops.zeros_like(columns[..., :1])  # the solver broadcasts neither
-    columns = columns + ops.zeros_like(triangle[..., :1])
-    return ops.solve_triangular(triangle, columns, lower=True)
+        matrix = triangle[..., 0] + ops.zeros_like(points[..., :1])  # the solver does not broadcast
+        return ops.solve_triangular(matrix, points, lower=True)
+    solved = []
+    for i in range(points.shape[-2]):
+        solved.append(points[..., i, :] / triangle[..., i, i, :])
+        points = points - triangle[..., i, :] * ops.expand_dims(solved[-1], -2)
+    return ops.stack(solved, axis=-2)

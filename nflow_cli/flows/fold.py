@@ -1,5 +1,6 @@
 """Run K maps of a repeating pattern over points: the one loop that every flow layer uses."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -35,9 +36,10 @@ def run_maps(
     if len(points.shape) == 1:
         points, log_det = run_maps(maps, weights, k, ops.expand_dims(points, 0), inverse)
         return points[..., 0, :], log_det[..., 0]
-    sets = [_constrained(flow, own) for flow, own in zip(maps[:k], weights)]
     points = ops.swapaxes(points, -1, -2)
-    points = _broadcast(points, maps, weights)
+    raw = [_in_order(flow, own, points.shape[-2]) for flow, own in zip(maps[:k], weights)]
+    points = _broadcast(points, raw)
+    sets = [flow.constrain(*(array for _, array in own)) for flow, own in zip(maps, raw)]
     state = (points, ops.zeros_like(points[..., 0, :]))
 
     whole, rest = divmod(k, len(maps))
@@ -54,21 +56,21 @@ def run_maps(
     return ops.swapaxes(points, -1, -2), log_det
 
 
-def _constrained(flow: Map, weights: Weights) -> tuple[Any, ...]:
-    """Return what all repeats of a map use."""
-    return flow.constrain(*(ops.convert_to_tensor(array) for array in weights.values()))
+def _in_order(flow: Map, weights: Weights, dim: int) -> list[tuple[tuple[int, ...], Any]]:
+    """Return the shapes and raw weights of a map, in the order in which it names them."""
+    shapes = flow.shapes(dim).items()
+    return [(shape, ops.convert_to_tensor(weights[name])) for name, shape in shapes]
 
 
-def _broadcast(points: Any, maps: Sequence[Map], weights: Sequence[Weights]) -> Any:
+def _broadcast(points: Any, raw: Sequence[Sequence[tuple[tuple[int, ...], Any]]]) -> Any:
     """Return points of their final shape, which a loop needs at its start."""
-    for flow, own in zip(maps, weights):
-        for shape, array in zip(flow.shapes(points.shape[-2]).values(), own.values()):
-            one = ops.convert_to_tensor(array[0])
-            for _ in shape:
-                one = one[..., 0, :]
-            if any(size != 1 for size in one.shape):
-                return points + ops.zeros_like(ops.expand_dims(one, -2))
-            return points
+    wider = {}
+    for shape, array in itertools.chain(*raw):
+        sizes = (*array.shape[1 : -1 - len(shape)], array.shape[-1])
+        if any(size != 1 for size in sizes):
+            wider[sizes] = array[(0, ..., *(0 for _ in shape), slice(None))]
+    for one in wider.values():
+        points = points + ops.zeros_like(ops.expand_dims(one, -2))
     return points
 
 

@@ -29,5 +29,6 @@ def product(weights: Any, points: Any) -> Any:
     One matrix product where all points of a batch share the weights.
     """
     if weights.shape[-1] == 1:  # not ops.matmul: on torch it turns float64 into float32
-        return weights[..., 0] @ points
+        # A product that broadcasts has no second derivative in TensorFlow's compiled loop.
+        return (weights[..., 0] + ops.zeros_like(points[..., :1, :1])) @ points
     return ops.sum(weights * ops.expand_dims(points, -3), axis=-2)

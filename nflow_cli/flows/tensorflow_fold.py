@@ -41,10 +41,12 @@ class HandedOut(Memo):
         @tf.custom_gradient
         def known(weights: Any, points: Any) -> Any:
             def gradient(change: Any) -> Any:
+                # A second derivative runs this in a graph of its own: a tape sees only its tensors.
+                factors = [tf.identity(weights), tf.identity(points)]
                 with tf.GradientTape() as tape:
-                    tape.watch([weights, points])
-                    again = product(weights, points)  # its gradient needs none of its values
-                return tape.gradient(again, [weights, points], change)
+                    tape.watch(factors)
+                    again = product(*factors)  # its gradient needs none of its values
+                return tape.gradient(again, factors, change)
 
             return tf.identity(value), gradient
 
@@ -94,7 +96,7 @@ def fold(step: Callable[..., Any], state: Sequence[Any], sets: Any, count: int) 
 
 
 def _kept_by(step: Any, state: Any, arrays: Any, sets: Any) -> list[Any]:
-    """Return the types and shapes of what a step keeps: it is run once in a graph of its own."""
+    """Return types and shapes of what a step keeps, by running it once in a graph of its own."""
 
     def run(state: Any, flat: Any) -> Any:
         memo = Kept()

@@ -5,18 +5,31 @@ from functools import cache, partial
 import keras
 import numpy as np
 from keras import ops
-from nflow_cli.flows.compose import run_flows
 
 from nflow_cli.flows import FlowStack, PlanarFlow, RadialFlow
+from nflow_cli.flows.fold import run_maps
 
+FULL = {"affine": {"full": True}}
+OF_A_CONTEXT = {  # as a function of which they have their weights
+    "mixed stack of a context": partial(FlowStack, ["planar", "radial"], 3),
+    "affine stack of a context": partial(FlowStack, ["affine", FULL], 3, affine="full"),
+}
 CATALOGUE = {
     "planar": PlanarFlow,
     "radial": RadialFlow,
+    "diagonal affine": partial(FlowStack, ["affine"], 1),
+    "full affine": partial(FlowStack, [FULL], 1),
     "planar stack": partial(FlowStack, ["planar"], 3),
     "radial stack": partial(FlowStack, ["radial"], 3),
     "mixed stack": partial(FlowStack, ["planar", "radial"], 5),
+    "planar and affine stack": partial(FlowStack, ["planar", FULL], 3),
+    "planar stack with a diagonal end": partial(FlowStack, ["planar"], 1, affine="diagonal"),
+    "planar stack with a full end": partial(FlowStack, ["planar"], 1, affine="full"),
     "empty stack": partial(FlowStack, ["planar"], 0),
+    **OF_A_CONTEXT,
 }
+WIDTH = 4  # of a context
+STEP = 3e-4  # of central differences
 DTYPES = ("float64", "float32")
 DIMS = (1, 2, 5, 40)
 DIRECTIONS = ("forward_and_log_det", "inverse_and_log_det")
@@ -44,7 +57,7 @@ def make(name, dim, dtype="float64", seed=0):
 
 def build(name, dim, dtype, seed):
     layer = CATALOGUE[name](seed=seed, dtype=dtype)
-    layer.build((None, dim))
+    layer.build((None, dim), *([(None, WIDTH)] if name in OF_A_CONTEXT else []))
     rng = np.random.default_rng(seed)
     for variable in layer.weights:
         start = to_numpy(variable.value)
@@ -57,17 +70,28 @@ def points_for(dim, dtype="float64", leading=(6,), seed=0):
     return (1.5 * points).astype(dtype)
 
 
-def evaluate(layer, direction, points, weights=None):
+def inputs_for(name, dim, dtype="float64", batch=6):
+    """Return what the layer of this name is called on: points, and the context if it has one."""
+    return [points_for(dim, dtype, (batch,)), *context_for(name, dtype, batch)]
+
+
+def context_for(name, dtype="float64", batch=6):
+    """Return the context that the layer of this name is called on, in a list, or none."""
+    context = 0.5 * np.random.default_rng(batch).standard_normal((batch, WIDTH))
+    return [context.astype(dtype)] if name in OF_A_CONTEXT else []
+
+
+def evaluate(layer, direction, inputs, weights=None):
     """Run a layer on its weights or on others; return arrays."""
     if weights is None:
         weights = [variable.value for variable in layer.trainable_variables]
-    return [to_numpy(tensor) for tensor in _runner(layer, direction)(points, *weights)]
+    return [to_numpy(tensor) for tensor in _runner(layer, direction)(inputs, weights)]
 
 
-def apply(layer, direction, points, *weights):
+def apply(layer, direction, inputs, weights):
     """Run a layer on the weights given."""
     with keras.StatelessScope(state_mapping=list(zip(layer.trainable_variables, weights))):
-        return getattr(layer, direction)(points)
+        return getattr(layer, direction)(*inputs)
 
 
 @cache
@@ -75,18 +99,20 @@ def _runner(layer, direction):
     return compiled(partial(apply, layer, direction))
 
 
-def run_one(kind, parameters, points, inverse=False):
-    """Run one flow with a set of parameters for each row of ``points``; return arrays."""
-    return [to_numpy(tensor) for tensor in _runner_of_one(kind, inverse)(parameters, points)]
+def run_one(flow, raw, points, inverse=False):
+    """Run one map with a set of raw weights for each row of ``points``; return arrays."""
+    return [to_numpy(tensor) for tensor in _runner_of_one(flow, inverse)(raw, points)]
 
 
 @cache
-def _runner_of_one(kind, inverse):
-    def run(parameters, points):
-        repeated = {name: value[None] for name, value in parameters.items()}
-        return run_flows([kind], [repeated], 1, points, inverse=inverse)
+def _runner_of_one(flow, inverse):
+    return compiled(partial(run_rows, flow, inverse=inverse))
 
-    return compiled(run)
+
+def run_rows(flow, raw, points, inverse=False):
+    """Run one map with raw weights ``(rows, *shape)`` on points ``(rows, D)``."""
+    weights = {name: ops.moveaxis(value, 0, -1)[None] for name, value in raw.items()}
+    return run_maps([flow], [weights], 1, points, inverse)
 
 
 def compiled(function):
@@ -159,6 +185,23 @@ def curvatures(function, ways, *arrays):
             return [np.zeros(tensor.shape) for tensor in tensors]
         result = torch.autograd.grad(slope, tensors, **every)
     return [to_numpy(curvature) for curvature in result]
+
+
+def central_differences(function, step=STEP):
+    """Return the derivative of ``function`` at 0, to fourth order in ``step``."""
+    near = function(step) - function(-step)
+    far = function(2 * step) - function(-2 * step)
+    return (8 * near - far) / (12 * step)
+
+
+def dense_jacobian(function, points):
+    """Return ``d function / d points`` ``(batch, D, D)`` by central differences."""
+    dim = points.shape[-1]
+    steps = STEP * np.array([1, -1, 2, -2])
+    # All shifts of all points go through the flow in one call, ``(4, batch * D, D)``.
+    rows = points[:, None, :] + steps[:, None, None, None] * np.eye(dim)
+    shifted = dict(zip(steps.tolist(), function(rows.reshape(4, -1, dim)).reshape(rows.shape)))
+    return np.swapaxes(central_differences(shifted.get), 1, 2)
 
 
 def norm(vectors):

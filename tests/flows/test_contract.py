@@ -7,17 +7,20 @@ from catalogue import (
     ROUND_TRIP,
     apply,
     build,
+    central_differences,
+    context_for,
     curvatures,
+    dense_jacobian,
     eps_of,
     evaluate,
     gradients,
+    inputs_for,
     make,
     norm,
     points_for,
     to_numpy,
 )
 from keras import ops
-from truth import central_differences, dense_jacobian
 
 every_flow = pytest.mark.parametrize("name", CATALOGUE)
 # Few shapes, used again and again: JAX compiles for each of them.
@@ -30,31 +33,39 @@ def opposite(direction):
     return DIRECTIONS[1 - DIRECTIONS.index(direction)]
 
 
+def jacobian_of(layer, direction, points, *context):
+    of_each_shift = [np.repeat(array, points.shape[-1], axis=0) for array in context]
+    return dense_jacobian(
+        lambda rows: evaluate(layer, direction, [rows, *of_each_shift])[0], points
+    )
+
+
 @every_flow
 @both_directions
 def test_any_leading_axes_give_points_of_their_shape_and_one_log_det_each(name, direction):
     dtype = "float32"
     layer = make(name, 5, dtype)
-    flat = points_for(5, dtype, (6,))
-    expected, expected_log_det = evaluate(layer, direction, flat)
-    for leading in ((6,), (2, 3)):
-        points, log_det = evaluate(layer, direction, flat.reshape(*leading, 5))
+    flat, context = points_for(5, dtype, (6,)), context_for(name, dtype, 3)
+    twice = [np.tile(array, (2, 1)) for array in context]
+    expected, expected_log_det = evaluate(layer, direction, [flat, *twice])
+    for leading, own in (((6,), twice), ((2, 3), context)):
+        points, log_det = evaluate(layer, direction, [flat.reshape(*leading, 5), *own])
         assert points.shape == (*leading, 5)
         assert log_det.shape == leading
         assert points.dtype == log_det.dtype == dtype
         few_ulp = 64 * eps_of(dtype)
         np.testing.assert_allclose(points.reshape(6, 5), expected, few_ulp, few_ulp)
         np.testing.assert_allclose(log_det.reshape(6), expected_log_det, few_ulp, few_ulp)
-    point, log_det = evaluate(layer, direction, flat[0])
+    point, log_det = evaluate(layer, direction, [flat[0], *(array[:1] for array in context)])
     assert (point.shape, log_det.shape) == ((5,), ())
 
 
 @every_flow
 def test_calling_the_layer_is_running_it_forward(name):
-    layer = make(name, 5)
-    called = [to_numpy(tensor) for tensor in layer(points_for(5))]
+    layer, inputs = make(name, 5), inputs_for(name, 5)
+    called = [to_numpy(tensor) for tensor in layer(*inputs)]
     few_ulp = 64 * eps_of("float64")
-    for got, expected in zip(called, evaluate(layer, "forward_and_log_det", points_for(5))):
+    for got, expected in zip(called, evaluate(layer, "forward_and_log_det", inputs)):
         np.testing.assert_allclose(got, expected, few_ulp, few_ulp)
 
 
@@ -63,9 +74,9 @@ def test_calling_the_layer_is_running_it_forward(name):
 @both_directions
 def test_log_det_is_that_of_the_dense_jacobian(name, dim, direction):
     layer = make(name, dim)
-    points = points_for(dim)
-    _, log_det = evaluate(layer, direction, points)
-    jacobian = dense_jacobian(lambda rows: evaluate(layer, direction, rows)[0], points)
+    inputs = inputs_for(name, dim)
+    _, log_det = evaluate(layer, direction, inputs)
+    jacobian = jacobian_of(layer, direction, *inputs)
     sign, expected = np.linalg.slogdet(jacobian)
     np.testing.assert_array_equal(sign, 1)
     # Differences are good to 1e-11 of an entry; a determinant takes that times |J^-1|.
@@ -79,14 +90,13 @@ def test_log_det_is_that_of_the_dense_jacobian(name, dim, direction):
 @both_directions
 def test_each_direction_undoes_the_other(name, dim, dtype, direction):
     layer = make(name, dim, dtype)
-    start = points_for(dim, dtype)
-    there, log_det_there = evaluate(layer, direction, start)
-    back, log_det_back = evaluate(layer, opposite(direction), there)
+    start, *context = inputs_for(name, dim, dtype)
+    there, log_det_there = evaluate(layer, direction, [start, *context])
+    back, log_det_back = evaluate(layer, opposite(direction), [there, *context])
     size = np.maximum(np.maximum(norm(start), norm(there)), 1)
     exact = make(name, dim)
-    jacobian = dense_jacobian(
-        lambda rows: evaluate(exact, opposite(direction), rows)[0], there.astype("float64")
-    )
+    exactly = [array.astype("float64") for array in (there, *context)]
+    jacobian = jacobian_of(exact, opposite(direction), *exactly)
     allowed = ROUND_TRIP[dtype] * (1 + np.linalg.norm(jacobian, 2, (1, 2))) * size
     assert np.all(norm(back - start) <= allowed)
     assert np.all(np.abs(log_det_back + log_det_there) <= 10 * allowed)
@@ -97,11 +107,11 @@ def test_each_direction_undoes_the_other(name, dim, dtype, direction):
 @both_directions
 def test_a_batch_of_one_equals_its_row_of_a_batch(name, dtype, direction):
     layer = make(name, 5, dtype)
-    points = points_for(5, dtype, (33,))
-    whole, whole_log_det = evaluate(layer, direction, points)
+    inputs = inputs_for(name, 5, dtype, 33)
+    whole, whole_log_det = evaluate(layer, direction, inputs)
     few_ulp = 64 * eps_of(dtype)
     for row in (0, 7, 32):
-        one, log_det = evaluate(layer, direction, points[row : row + 1])
+        one, log_det = evaluate(layer, direction, [array[row : row + 1] for array in inputs])
         np.testing.assert_allclose(one[0], whole[row], few_ulp, few_ulp)
         np.testing.assert_allclose(log_det[0], whole_log_det[row], few_ulp, few_ulp)
 
@@ -111,21 +121,33 @@ def test_a_batch_of_one_equals_its_row_of_a_batch(name, dtype, direction):
 @both_directions
 def test_permuting_the_batch_permutes_the_result(name, dtype, direction):
     layer = make(name, 5, dtype)
-    points = points_for(5, dtype, (33,))
+    inputs = inputs_for(name, 5, dtype, 33)
     order = np.random.default_rng(1).permutation(33)
     few_ulp = 64 * eps_of(dtype)
     for got, whole in zip(
-        evaluate(layer, direction, points[order]), evaluate(layer, direction, points)
+        evaluate(layer, direction, [array[order] for array in inputs]),
+        evaluate(layer, direction, inputs),
     ):
         np.testing.assert_allclose(got, whole[order], few_ulp, few_ulp)
 
 
+def arrays_of(layer, inputs):
+    """Return the inputs and the weights, in one list."""
+    return [*inputs, *(to_numpy(variable.value) for variable in layer.trainable_variables)]
+
+
+def split(layer, arrays):
+    """Return inputs and weights."""
+    count = len(arrays) - len(layer.trainable_variables)
+    return arrays[:count], arrays[count:]
+
+
 def sum_of(layer, direction, on_points, on_log_det):
-    """Return the function of points and weights that weighs what the layer gives, and sums up."""
+    """Return the function of inputs and weights that weighs what the layer gives, and sums up."""
     on_points, on_log_det = map(ops.convert_to_tensor, (on_points, on_log_det))
 
-    def weighted_sum(points, *weights):
-        moved, log_det = apply(layer, direction, points, *weights)
+    def weighted_sum(*arrays):
+        moved, log_det = apply(layer, direction, *split(layer, arrays))
         return ops.sum(moved * on_points) + ops.sum(log_det * on_log_det)
 
     return weighted_sum
@@ -136,19 +158,16 @@ def sum_of(layer, direction, on_points, on_log_det):
 def test_gradients_equal_central_differences(name, direction):
     layer = make(name, 5)
     rng = np.random.default_rng(2)
-    points = points_for(5)
-    weights = [to_numpy(variable.value) for variable in layer.trainable_variables]
-    on_points, on_log_det = rng.standard_normal(points.shape), rng.standard_normal(len(points))
+    arrays = arrays_of(layer, inputs_for(name, 5))
+    on_points, on_log_det = rng.standard_normal(arrays[0].shape), rng.standard_normal(6)
 
-    weighted_sum = sum_of(layer, direction, on_points, on_log_det)
-    arrays = [points, *weights]
-    slopes = gradients(weighted_sum, *arrays)
+    slopes = gradients(sum_of(layer, direction, on_points, on_log_det), *arrays)
     for _ in range(3):
         ways = [rng.standard_normal(array.shape) for array in arrays]
 
         def along(step, ways=ways):
             shifted = [array + step * way for array, way in zip(arrays, ways)]
-            moved, log_det = evaluate(layer, direction, shifted[0], shifted[1:])
+            moved, log_det = evaluate(layer, direction, *split(layer, shifted))
             return np.sum(moved * on_points) + np.sum(log_det * on_log_det)
 
         expected = central_differences(along)
@@ -161,11 +180,9 @@ def test_gradients_equal_central_differences(name, direction):
 def test_second_derivatives_equal_central_differences_of_the_first(name, direction):
     layer = make(name, 5)
     rng = np.random.default_rng(3)
-    points = points_for(5)
-    arrays = [points, *(to_numpy(variable.value) for variable in layer.trainable_variables)]
+    arrays = arrays_of(layer, inputs_for(name, 5))
     ways = [rng.standard_normal(array.shape) for array in arrays]
-    on_points, on_log_det = rng.standard_normal(points.shape), rng.standard_normal(len(points))
-
+    on_points, on_log_det = rng.standard_normal(arrays[0].shape), rng.standard_normal(6)
     weighted_sum = sum_of(layer, direction, on_points, on_log_det)
 
     def slopes_at(step):
@@ -179,16 +196,15 @@ def test_second_derivatives_equal_central_differences_of_the_first(name, directi
 
 @every_flow
 @both_directions
-def test_a_finite_gradient_reaches_every_weight_and_point(name, direction):
+def test_a_finite_gradient_reaches_every_weight_and_input(name, direction):
     dtype = "float32"
     layer = make(name, 5, dtype)
-    weights = [to_numpy(variable.value) for variable in layer.trainable_variables]
 
-    def total(points, *weights):
-        moved, log_det = apply(layer, direction, points, *weights)
+    def total(*arrays):
+        moved, log_det = apply(layer, direction, *split(layer, arrays))
         return ops.sum(moved * moved) + ops.sum(log_det)
 
-    for slope in gradients(total, points_for(5, dtype), *weights):
+    for slope in gradients(total, *arrays_of(layer, inputs_for(name, 5, dtype))):
         assert slope.dtype == dtype
         assert np.all(np.isfinite(slope))
         assert np.all(slope != 0)
@@ -198,7 +214,7 @@ def test_a_finite_gradient_reaches_every_weight_and_point(name, direction):
 def test_the_seed_fixes_the_initial_weights(name):
     def initial(seed):
         layer = CATALOGUE[name](seed=seed)
-        layer.build((None, 4))
+        layer(*inputs_for(name, 4, "float32"))
         return [to_numpy(variable.value) for variable in layer.weights]
 
     for first, again in zip(initial(3), initial(3)):
@@ -214,8 +230,9 @@ def test_float32_agrees_with_float64(name, direction):
     single, double = make(name, 5, "float32"), build(name, 5, "float64", 0)
     for variable, rounded in zip(double.weights, single.weights):
         variable.assign(to_numpy(rounded.value).astype("float64"))
-    points = points_for(5, "float32", (33,))
+    inputs = inputs_for(name, 5, "float32", 33)
+    exactly = [array.astype("float64") for array in inputs]
     for narrow, wide in zip(
-        evaluate(single, direction, points), evaluate(double, direction, points.astype("float64"))
+        evaluate(single, direction, inputs), evaluate(double, direction, exactly)
     ):
         np.testing.assert_allclose(narrow, wide, 1e-4, 1e-4)

@@ -7,18 +7,18 @@ from catalogue import (
     DTYPES,
     LOG_DET,
     ROUND_TRIP,
+    central_differences,
     eps_of,
     gradients,
     norm,
     run_one,
+    run_rows,
 )
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from keras import ops
-from nflow_cli.flows.compose import run_flows
-from truth import central_differences
 
-from nflow_cli.flows import PlanarFlow
+from nflow_cli.flows.planar import Planar
 
 every_dim = pytest.mark.parametrize("dim", DIMS)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -145,7 +145,7 @@ def lipschitz(u, w):
 @every_dtype
 def test_log_det_equals_the_textbook_in_60_digits(dim, dtype):
     parameters, z = cases(dim, dtype)
-    _, log_det = run_one(PlanarFlow, parameters, z)
+    _, log_det = run_one(Planar(), parameters, z)
     u, w, b, z = *doubles(parameters).values(), z.astype("float64")
     expected = np.array([stable_log_det(*row) for row in zip(u, w, b, z)])
     allowed = allowance(u, w, b, z, dtype)
@@ -171,7 +171,7 @@ def test_log_det_is_that_of_the_dense_jacobian_in_60_digits(dim):
     rng = np.random.default_rng(dim)
     rows = [row for row in random_cases(rng, dim) if np.max(np.abs(row[3])) < 100][:8]
     u, w, b, z = (np.array(column) for column in zip(*rows))
-    _, log_det = run_one(PlanarFlow, {"u": u, "w": w, "b": b}, z)
+    _, log_det = run_one(Planar(), {"u": u, "w": w, "b": b}, z)
     with mp.workdps(60):
         for i in range(len(rows) if dim < 40 else 3):
             ui, wi, zi = (mp.matrix(vector[i].tolist()) for vector in (u, w, z))
@@ -192,8 +192,8 @@ def test_forward_undoes_the_inverse_at_any_parameters(dim, dtype):
 
 def round_trip(parameters, x, dtype):
     """Check the points of a round trip; return the inverse's."""
-    z, log_det = run_one(PlanarFlow, parameters, x, inverse=True)
-    again, _ = run_one(PlanarFlow, parameters, z)
+    z, log_det = run_one(Planar(), parameters, x, inverse=True)
+    again, _ = run_one(Planar(), parameters, z)
     u, w, _ = doubles(parameters).values()
     x, again = x.astype("float64"), again.astype("float64")
     size = np.maximum(np.maximum(norm(x), norm(z)), 1)
@@ -242,7 +242,7 @@ def test_the_inverse_converges_at_every_slope_and_bend(dim, dtype):
     z = v[:, None] * w / dot(w, w)[:, None]
     parameters = {"u": u, "w": w, "b": np.zeros(len(wu))}
     parameters = {name: value.astype(dtype) for name, value in parameters.items()}
-    x, _ = run_one(PlanarFlow, parameters, z.astype(dtype))
+    x, _ = run_one(Planar(), parameters, z.astype(dtype))
     check_round_trip(parameters, x, dtype)
 
 
@@ -255,7 +255,7 @@ def test_the_inverse_converges_between_those_slopes_and_bends(dtype):
     z = (v / dot(w, w))[:, None] * w
     parameters = {"u": u, "w": w, "b": np.zeros(len(wu))}
     parameters = {name: value.astype(dtype) for name, value in parameters.items()}
-    x, _ = run_one(PlanarFlow, parameters, z.astype(dtype))
+    x, _ = run_one(Planar(), parameters, z.astype(dtype))
     round_trip(parameters, x.astype(dtype), dtype)
     round_trip(parameters, -x.astype(dtype), dtype)
 
@@ -290,8 +290,7 @@ def test_gradients_are_finite_at_any_parameters(dim, dtype, inverse):
     parameters, points = cases(dim, dtype)
 
     def total(points, u, w, b):
-        raw = {"u": u[None], "w": w[None], "b": b[None]}
-        moved, log_det = run_flows([PlanarFlow], [raw], 1, points, inverse=inverse)
+        moved, log_det = run_rows(Planar(), {"u": u, "w": w, "b": b}, points, inverse)
         return ops.sum(moved) + ops.sum(log_det)
 
     for slope in gradients(total, points, *parameters.values()):
@@ -306,18 +305,17 @@ def test_gradients_equal_central_differences_in_every_entry(dim, inverse):
     w = rng.standard_normal((4, dim))
     u = bends * w / dot(w, w)[:, None] + 0.3 * rng.standard_normal((4, dim))
     points = rng.standard_normal((4, dim))
-    check_gradients(PlanarFlow, {"u": u, "w": w, "b": np.full(4, 0.4)}, points, inverse)
+    check_gradients(Planar(), {"u": u, "w": w, "b": np.full(4, 0.4)}, points, inverse)
 
 
-def check_gradients(kind, parameters, points, inverse):
+def check_gradients(flow, parameters, points, inverse):
     rng = np.random.default_rng(3)
     count, dim = points.shape
     on_point = rng.standard_normal(dim)
     weights = ops.convert_to_tensor(on_point)
 
     def total(points, *values):
-        raw = {name: value[None] for name, value in zip(parameters, values)}
-        moved, log_det = run_flows([kind], [raw], 1, points, inverse=inverse)
+        moved, log_det = run_rows(flow, dict(zip(parameters, values)), points, inverse)
         return ops.sum(moved * weights) + 0.7 * ops.sum(log_det)
 
     # The rows do not touch each other: the gradient of their sum is that of each.
@@ -330,10 +328,10 @@ def check_gradients(kind, parameters, points, inverse):
         rows = start[:, None] + step * np.eye(start.shape[1])
         points, *pieces = np.split(rows.reshape(-1, start.shape[1]), ends, axis=1)
         raw = {
-            name: piece if name in kind.vectors else piece[:, 0]
-            for name, piece in zip(parameters, pieces)
+            name: piece.reshape(len(piece), *value.shape[1:])
+            for (name, value), piece in zip(parameters.items(), pieces)
         }
-        moved, log_det = run_one(kind, raw, points, inverse)
+        moved, log_det = run_one(flow, raw, points, inverse)
         return (moved @ on_point + 0.7 * log_det).reshape(start.shape)
 
     np.testing.assert_allclose(got, central_differences(shifted), 1e-8, 1e-8)
@@ -347,7 +345,7 @@ def test_u_of_ln_e_minus_1_along_w_is_the_identity(dim, dtype):
     u = np.log(np.e - 1) * w / dot(w, w)[:, None]
     parameters = {"u": u.astype(dtype), "w": w.astype(dtype), "b": w[:, 0].astype(dtype)}
     for inverse in (False, True):
-        moved, log_det = run_one(PlanarFlow, parameters, z.astype(dtype), inverse)
+        moved, log_det = run_one(Planar(), parameters, z.astype(dtype), inverse)
         few_ulp = 16 * eps_of(dtype)
         # û is what is left when u cancels against w.
         assert np.all(norm(moved - z.astype(dtype)) <= few_ulp * (norm(z) + norm(u) + 1 / norm(w)))
@@ -361,7 +359,7 @@ def test_without_w_the_flow_is_a_shift_by_u_times_tanh_b(dtype):
     b = np.array([-30, -1, 0, 0.5, 30], dtype)
     parameters = {"u": u, "w": np.zeros_like(u), "b": b}
     for inverse, sign in ((False, 1), (True, -1)):
-        moved, log_det = run_one(PlanarFlow, parameters, z, inverse)
+        moved, log_det = run_one(Planar(), parameters, z, inverse)
         expected = z + sign * u * np.tanh(b)[:, None]
         np.testing.assert_allclose(moved, expected, 16 * eps_of(dtype), 16 * eps_of(dtype))
         assert np.all(np.abs(log_det) <= 8 * eps_of(dtype))
@@ -377,8 +375,8 @@ def test_a_w_whose_square_underflows_is_finite_and_invertible(dtype, factor):
         "b": np.array([0.3], dtype),
     }
     x = np.array([[0.5, 0.2]], dtype)
-    z, log_det = run_one(PlanarFlow, parameters, x, inverse=True)
-    again, log_det_again = run_one(PlanarFlow, parameters, z)
+    z, log_det = run_one(Planar(), parameters, x, inverse=True)
+    again, log_det_again = run_one(Planar(), parameters, z)
     assert np.all(np.isfinite(log_det))
     assert np.all(norm(again - x) <= 10 * ROUND_TRIP[dtype] * np.maximum(norm(z), 1))
     assert np.all(np.abs(log_det + log_det_again) <= 10 * ROUND_TRIP[dtype])

@@ -2,14 +2,13 @@ import hypothesis.strategies as st
 import mpmath as mp
 import numpy as np
 import pytest
-from catalogue import DIMS, DTYPES, LOG_DET, ROUND_TRIP, eps_of, gradients, norm, run_one
+from catalogue import DIMS, DTYPES, LOG_DET, ROUND_TRIP, eps_of, gradients, norm, run_one, run_rows
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from keras import ops
-from nflow_cli.flows.compose import run_flows
 from test_planar import check_gradients
 
-from nflow_cli.flows import RadialFlow
+from nflow_cli.flows.radial import Radial
 
 every_dim = pytest.mark.parametrize("dim", DIMS)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -75,7 +74,7 @@ def expected_and_allowance(parameters, z, dtype, carried=None):
 @every_dtype
 def test_log_det_equals_the_textbook_in_60_digits(dim, dtype):
     parameters, z = cases(dim, dtype)
-    _, log_det = run_one(RadialFlow, parameters, z)
+    _, log_det = run_one(Radial(), parameters, z)
     expected, allowed = expected_and_allowance(parameters, z, dtype)
     assert np.all(np.isfinite(log_det))
     assert np.all(np.abs(log_det - expected) <= allowed)
@@ -84,7 +83,7 @@ def test_log_det_equals_the_textbook_in_60_digits(dim, dtype):
 @every_dim
 def test_log_det_is_that_of_the_dense_jacobian_in_60_digits(dim):
     parameters, z = cases(dim, "float64")
-    _, log_det = run_one(RadialFlow, parameters, z)
+    _, log_det = run_one(Radial(), parameters, z)
     count = 4 if dim == 40 else 40
     for i in np.random.default_rng(0).choice(len(z), count, replace=False):
         with mp.workdps(60):
@@ -107,8 +106,8 @@ def test_forward_undoes_the_inverse_at_any_parameters(dim, dtype):
 
 
 def check_round_trip(parameters, x, dtype):
-    z, log_det = run_one(RadialFlow, parameters, x, inverse=True)
-    again, _ = run_one(RadialFlow, parameters, z)
+    z, log_det = run_one(Radial(), parameters, x, inverse=True)
+    again, _ = run_one(Radial(), parameters, z)
     x, again = x.astype("float64"), again.astype("float64")
     center, alpha, beta = (np.asarray(value, "float64") for value in parameters.values())
     lipschitz = np.maximum(1, softplus(beta) / softplus(alpha))
@@ -147,8 +146,8 @@ def test_gradients_are_finite_at_any_parameters(dim, dtype, inverse):
     parameters, points = cases(dim, dtype)
 
     def total(points, center, alpha, beta):
-        raw = {"center": center[None], "alpha": alpha[None], "beta": beta[None]}
-        moved, log_det = run_flows([RadialFlow], [raw], 1, points, inverse=inverse)
+        raw = {"center": center, "alpha": alpha, "beta": beta}
+        moved, log_det = run_rows(Radial(), raw, points, inverse)
         return ops.sum(moved) + ops.sum(log_det)
 
     for slope in gradients(total, points, *parameters.values()):
@@ -162,7 +161,7 @@ def test_gradients_equal_central_differences_in_every_entry(dim, inverse):
     alpha = np.array([-1.0, 0.6, 2.0])
     center = rng.standard_normal((3, dim)) + 2
     parameters = {"center": center, "alpha": alpha, "beta": np.full(3, 0.6)}
-    check_gradients(RadialFlow, parameters, rng.standard_normal((3, dim)), inverse)
+    check_gradients(Radial(), parameters, rng.standard_normal((3, dim)), inverse)
 
 
 @every_dim
@@ -171,7 +170,7 @@ def test_beta_equal_to_alpha_is_the_identity(dim, dtype):
     parameters, z = cases(dim, dtype)
     parameters["beta"] = parameters["alpha"]
     for inverse in (False, True):
-        moved, log_det = run_one(RadialFlow, parameters, z, inverse)
+        moved, log_det = run_one(Radial(), parameters, z, inverse)
         np.testing.assert_array_equal(moved, z)
         assert np.all(np.abs(log_det) <= 8 * dim * eps_of(dtype))
 
@@ -181,7 +180,7 @@ def test_beta_equal_to_alpha_is_the_identity(dim, dtype):
 def test_the_centre_stays_where_it_is(dim, dtype):
     parameters, _ = cases(dim, dtype)
     for inverse in (False, True):
-        moved, _ = run_one(RadialFlow, parameters, parameters["center"], inverse)
+        moved, _ = run_one(Radial(), parameters, parameters["center"], inverse)
         np.testing.assert_array_equal(moved, parameters["center"])
 
 
@@ -189,6 +188,6 @@ def test_the_radius_is_the_norm_of_each_point_alone():
     parameters = {"center": np.zeros((1, 2)), "alpha": np.array([1.0]), "beta": np.array([3.0])}
     alpha, outer = softplus(1.0), softplus(3.0)
     z = np.array([[3.0, 4.0], [0.3, 0.4]])
-    moved, _ = run_one(RadialFlow, parameters, z)
+    moved, _ = run_one(Radial(), parameters, z)
     for row, r in ((0, 5.0), (1, 0.5)):
         np.testing.assert_allclose(moved[row], z[row] * (1 + (outer - alpha) / (alpha + r)), 1e-14)

@@ -1,104 +1,47 @@
 import numpy as np
 import pytest
-from catalogue import DTYPES, eps_of, evaluate, run_one, to_numpy
-from nflow_cli.flows.compose import run_flows
+from catalogue import DTYPES, FULL, evaluate, to_numpy
+from test_fold import assert_close, one_at_a_time
+from truth import normal_log_prob
 
 from nflow_cli.errors import ConfigError
-from nflow_cli.flows import FlowStack, PlanarFlow, RadialFlow
+from nflow_cli.flows import FlowStack
 
-KINDS = {"planar": PlanarFlow, "radial": RadialFlow}
-PATTERNS = [(["planar"], 3), (["radial"], 2), (["planar", "radial"], 5), (["radial", "planar"], 1)]
-SHARED, AMORTISED, RESTARTS = (), (4,), (3, 1)
+PATTERNS = [
+    pytest.param(["planar"], 3, id="planar"),
+    pytest.param(["radial"], 2, id="radial"),
+    pytest.param(["planar", "radial"], 5, id="planar-radial"),
+    pytest.param(["radial", "planar"], 1, id="radial-planar"),
+    pytest.param([FULL, "planar", "affine"], 5, id="affine-planar-affine"),
+]
 
-every_pattern = pytest.mark.parametrize(("pattern", "k"), PATTERNS)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 both_ways = pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
+both_ends = pytest.mark.parametrize("affine", ["diagonal", "full"])
+
+MEAN = np.array([1.5, -20.0, 0.25])
+CHOLESKY = np.array([[0.5, 0, 0], [3, 2, 0], [-0.01, 0.02, 0.1]])
 
 
-def draw(pattern, k, batch, dim, dtype):
-    """Draw the parameters of each position of a pattern, for every row of ``batch`` its own."""
-    rng = np.random.default_rng(0)
-    drawn = []
-    for position, name in enumerate(pattern[:k]):
-        lead = (len(range(position, k, len(pattern))), *batch)
-        kind = KINDS[name]
-        shapes = {**dict.fromkeys(kind.vectors, (*lead, dim)), **dict.fromkeys(kind.scalars, lead)}
-        drawn.append({n: rng.standard_normal(shape).astype(dtype) for n, shape in shapes.items()})
-    return drawn
+def direction(inverse):
+    return "inverse_and_log_det" if inverse else "forward_and_log_det"
 
 
-def run(pattern, parameters, k, points, inverse):
-    kinds = [KINDS[name] for name in pattern]
-    return [to_numpy(tensor) for tensor in run_flows(kinds, parameters, k, points, inverse)]
+def points_of(*leading):
+    return np.random.default_rng(1).standard_normal((*leading, 3))
 
 
-def one_at_a_time(pattern, parameters, k, point, inverse):
-    """Apply flow after flow to one point; ``parameters`` belong to it alone."""
-    log_det = 0.0
-    for i in reversed(range(k)) if inverse else range(k):
-        repeat, position = divmod(i, len(pattern))
-        raw = {name: value[repeat][None] for name, value in parameters[position].items()}
-        moved, change = run_one(KINDS[pattern[position]], raw, point[None], inverse)
-        point, log_det = moved[0], log_det + change[0]
-    return point, log_det
-
-
-def row_of(parameters, batch, *index):
-    picked = tuple(i for i, size in zip(index[-len(batch) :], batch)) if batch else ()
-    at = tuple(0 if size == 1 else i for i, size in zip(picked, batch))
-    return [{n: value[(slice(None), *at)] for n, value in raw.items()} for raw in parameters]
-
-
-def assert_close(got, expected, dtype):
-    few_ulp = 256 * eps_of(dtype)
-    np.testing.assert_allclose(got, expected, few_ulp, few_ulp)
-
-
-@every_pattern
-@both_ways
-@pytest.mark.parametrize("batch", [SHARED, AMORTISED, RESTARTS], ids=["shared", "rows", "restarts"])
-def test_a_stack_equals_a_loop_over_its_flows_and_rows(pattern, k, inverse, batch):
-    dim, dtype = 3, "float64"
-    leading = (3, 4) if batch == RESTARTS else (4,)
-    points = np.random.default_rng(1).standard_normal((*leading, dim)).astype(dtype)
-    parameters = draw(pattern, k, batch, dim, dtype)
-    moved, log_det = run(pattern, parameters, k, points, inverse)
-    assert (moved.shape, log_det.shape) == (points.shape, leading)
-    assert moved.dtype == log_det.dtype == dtype
-    for index in np.ndindex(leading):
-        own = row_of(parameters, batch, *index)
-        point, change = one_at_a_time(pattern, own, k, points[index], inverse)
-        assert_close(moved[index], point, dtype)
-        assert_close(log_det[index], change, dtype)
-
-
-@every_pattern
-@both_ways
-def test_restarts_share_one_batch_of_points(pattern, k, inverse):
-    points = np.random.default_rng(1).standard_normal((4, 3))
-    parameters = draw(pattern, k, RESTARTS, 3, "float64")
-    moved, log_det = run(pattern, parameters, k, points, inverse)
-    assert (moved.shape, log_det.shape) == ((3, 4, 3), (3, 4))
-    for restart in range(3):
-        own = [{n: value[:, restart, 0] for n, value in raw.items()} for raw in parameters]
-        alone, change = run(pattern, own, k, points, inverse)
-        assert_close(moved[restart], alone, "float64")
-        assert_close(log_det[restart], change, "float64")
-
-
-@every_pattern
+@pytest.mark.parametrize(("pattern", "k"), PATTERNS)
 @both_ways
 def test_the_layer_runs_its_weights_in_list_order(pattern, k, inverse):
     layer = FlowStack(pattern, k, seed=1, dtype="float64")
-    points = np.random.default_rng(1).standard_normal((4, 3))
+    points = points_of(4)
     layer.build(points.shape)
-    own = [{n: to_numpy(v.value) for n, v in raw.items()} for raw in layer.parameters]
-    direction = "inverse_and_log_det" if inverse else "forward_and_log_det"
-    moved, log_det = evaluate(layer, direction, points)
-    for i in range(4):
-        point, change = one_at_a_time(pattern, own, k, points[i], inverse)
-        assert_close(moved[i], point, "float64")
-        assert_close(log_det[i], change, "float64")
+    own = [{n: to_numpy(v.value)[..., None] for n, v in raw.items()} for raw in layer.parameters]
+    moved, log_det = evaluate(layer, direction(inverse), [points])
+    expected, change = one_at_a_time(layer.maps, own, k, points, inverse)
+    assert_close(moved, expected)
+    assert_close(log_det, change)
 
 
 @every_dtype
@@ -106,18 +49,73 @@ def test_the_layer_runs_its_weights_in_list_order(pattern, k, inverse):
 def test_no_flows_are_the_identity_with_log_det_0(dtype, inverse):
     layer = FlowStack(["planar", "radial"], 0, dtype=dtype)
     points = np.random.default_rng(1).standard_normal((2, 3, 4)).astype(dtype)
-    direction = "inverse_and_log_det" if inverse else "forward_and_log_det"
-    moved, log_det = (to_numpy(tensor) for tensor in getattr(layer, direction)(points))
+    moved, log_det = (to_numpy(tensor) for tensor in getattr(layer, direction(inverse))(points))
     np.testing.assert_array_equal(moved, points)
     np.testing.assert_array_equal(log_det, np.zeros((2, 3), dtype))
     assert not layer.weights
 
 
-@pytest.mark.parametrize("pattern", [["planar"], ["radial"], ["planar", "planar"]])
+@both_ends
+@both_ways
+def test_the_affine_map_at_the_end_starts_as_the_identity(affine, inverse):
+    layers = [FlowStack(["planar"], 2, 3, affine=end, dtype="float64") for end in (affine, None)]
+    results = [getattr(layer, direction(inverse))(points_of(2, 4)) for layer in layers]
+    for got, expected in zip(*results):
+        np.testing.assert_array_equal(to_numpy(got), to_numpy(expected))
+
+
+@both_ends
+@pytest.mark.parametrize("k", [0, 3])
+def test_adapting_the_end_moves_what_the_flows_give_by_mean_and_cholesky(affine, k):
+    layer, plain = (
+        FlowStack(["radial"], k, 3, affine=end, dtype="float64") for end in (affine, None)
+    )
+    layer.adapt(MEAN, CHOLESKY)  # also before it is built
+    triangle = CHOLESKY
+    if affine == "diagonal":
+        triangle = np.diag(np.sqrt(np.diag(CHOLESKY @ CHOLESKY.T)))
+    before, change = evaluate(plain, "forward_and_log_det", [points_of(4)])
+    after, log_det = evaluate(layer, "forward_and_log_det", [points_of(4)])
+    np.testing.assert_allclose(after, MEAN + before @ triangle.T, 1e-13)
+    np.testing.assert_allclose(log_det, change + np.log(np.linalg.det(triangle)), 1e-13)
+    back, undone = evaluate(layer, "inverse_and_log_det", [after])
+    np.testing.assert_allclose(back, points_of(4), 1e-12, 1e-12)
+    np.testing.assert_allclose(undone, -log_det, 1e-12)
+
+
+@both_ends
+def test_what_the_adapted_end_draws_has_the_density_of_the_gaussian(affine):
+    layer = FlowStack(["planar"], 0, affine=affine, dtype="float64")
+    layer.build((None, 3))
+    for weight in layer.weights:  # that it had moved before does not matter
+        weight.assign(to_numpy(weight.value) + 0.3)
+    layer.adapt(MEAN, CHOLESKY)
+    covariance = CHOLESKY @ CHOLESKY.T
+    if affine == "diagonal":
+        covariance = np.diag(np.diag(covariance))
+    z = points_of(64)
+    x, log_det = evaluate(layer, "forward_and_log_det", [z])
+    base = normal_log_prob(z, np.zeros(3), np.eye(3))
+    np.testing.assert_allclose(base - log_det, normal_log_prob(x, MEAN, covariance), 1e-11)
+
+
+def test_a_stack_without_an_affine_end_refuses_to_adapt():
+    with pytest.raises(ConfigError, match=r"no affine map at its end; affine='full' gives it one"):
+        FlowStack([FULL], 2).adapt(MEAN, CHOLESKY)
+
+
+@pytest.mark.parametrize("affine", ["Full", "", True, 1, ["full"], {"full": True}])
+def test_an_end_that_is_neither_diagonal_nor_full_is_refused(affine):
+    with pytest.raises(ConfigError, match=r"expected affine=None, 'diagonal' or 'full'.*affine="):
+        FlowStack(["planar"], 2, affine=affine)
+
+
+@pytest.mark.parametrize("pattern", [["planar"], ["radial"], ["planar", "planar"], [FULL]])
 def test_the_flows_of_a_stack_start_with_different_values(pattern):
     layer = FlowStack(pattern, 8, seed=0)
     layer.build((None, 2))
-    for name in ("u", "w", "b") if pattern[0] == "planar" else ("center", "beta"):
+    names = {"planar": ("u", "w", "b"), "radial": ("center", "beta")}
+    for name in names.get(str(pattern[0]), ("shift", "log_scale", "lower")):
         starts = np.concatenate([to_numpy(raw[name].value) for raw in layer.parameters])
         assert len(np.unique(starts, axis=0)) == 8
 
@@ -125,23 +123,6 @@ def test_the_flows_of_a_stack_start_with_different_values(pattern):
 def test_an_unknown_flow_names_the_nearest_one():
     with pytest.raises(ConfigError, match=r"did you mean 'planar'.*planer"):
         FlowStack(["radial", "planer"], 2)
-
-
-def test_a_flow_unlike_any_other_is_answered_with_those_there_are():
-    with pytest.raises(ConfigError, match=r"expected one of planar, radial"):
-        FlowStack(["spline"], 2)
-
-
-@pytest.mark.parametrize("pattern", [[], (), "planar", 5, None, {"planar": 1}])
-def test_a_pattern_that_is_no_list_of_flows_is_refused(pattern):
-    with pytest.raises(ConfigError, match=r"expected a list of one or more flows.*Received: pat"):
-        FlowStack(pattern, 2)
-
-
-@pytest.mark.parametrize("pattern", [["planr"], [3], [["planar"]], ["planar", None]])
-def test_what_is_no_flow_is_refused_with_those_there_are(pattern):
-    with pytest.raises(ConfigError, match=r"unknown flow.*expected one of planar, radial"):
-        FlowStack(pattern, 3)
 
 
 @pytest.mark.parametrize("k", [-1, 2.5, True, "3", None])
@@ -160,21 +141,3 @@ def test_numpys_whole_numbers_are_taken_and_saved_as_pythons():
     config = FlowStack(("planar",), np.int64(3), seed=np.uint32(4)).get_config()
     assert (config["k"], config["seed"]) == (3, 4)
     assert {type(config["k"]), type(config["seed"])} == {int}
-
-
-@every_pattern
-def test_a_stack_restarts_as_one_of_another_seed(pattern, k):
-    restarted, new = (FlowStack(pattern, k, seed=seed) for seed in (3, 7))
-    for stack in (restarted, new):
-        stack.build((None, 2))
-    restarted.restart(7)
-    assert restarted.seed == 7
-    for got, expected in zip(restarted.weights, new.weights, strict=True):
-        np.testing.assert_array_equal(to_numpy(got.value), to_numpy(expected.value))
-
-
-def test_a_stack_that_restarts_before_it_is_built_starts_there():
-    restarted, new = FlowStack(["planar"], 2, seed=3), FlowStack(["planar"], 2, seed=7)
-    restarted.restart(7)
-    points = np.ones((4, 2), "float32")
-    np.testing.assert_array_equal(to_numpy(restarted(points)[0]), to_numpy(new(points)[0]))

@@ -1,0 +1,153 @@
+from functools import cache
+
+import mpmath as mp
+import numpy as np
+import pytest
+from catalogue import DTYPES, compiled, eps_of, gradients, run_one, run_rows, to_numpy
+from keras import ops
+from test_planar import check_gradients
+
+from nflow_cli.flows.affine import Affine
+from nflow_cli.flows.fold import run_maps
+
+ROWS = 24
+
+every_dim = pytest.mark.parametrize("dim", [1, 2, 3, 5])
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+both_ways = pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
+both_maps = pytest.mark.parametrize("flow", [Affine(), Affine(full=True)], ids=["diagonal", "full"])
+# Rows are one batch, each with weights of its own, or batches of 1, whose weights are shared.
+both_layouts = pytest.mark.parametrize("alone", [False, True], ids=["batch", "alone"])
+
+
+@cache
+def runner_alone(flow, inverse):
+    def run(raw, points):
+        weights = {name: value[None, ..., None] for name, value in raw.items()}
+        moved, log_det = run_maps([flow], [weights], 1, points[:, None], inverse)
+        return moved[:, 0], log_det[:, 0]
+
+    return compiled(run)
+
+
+def run(flow, raw, points, inverse, alone):
+    if alone:
+        return [to_numpy(tensor) for tensor in runner_alone(flow, inverse)(raw, points)]
+    return run_one(flow, raw, points, inverse)
+
+
+def cases(flow, dim, dtype, reach=10):
+    rng = np.random.default_rng(dim)
+    raw = {
+        name: rng.uniform(-reach, reach, (ROWS, *shape)).astype(dtype)
+        for name, shape in flow.shapes(dim).items()
+    }
+    return raw, (3 * rng.standard_normal((ROWS, dim))).astype(dtype)
+
+
+def doubles(raw):
+    return {name: np.asarray(value, "float64") for name, value in raw.items()}
+
+
+def matrix(log_scale, lower=()):
+    """Return ``L`` entry by entry; a diagonal one has no ``lower``."""
+    entries, result = iter(lower), np.diag(np.exp(log_scale))
+    for row in range(len(log_scale)):
+        for column in range(row):
+            result[row, column] = next(entries, 0.0)
+    return result
+
+
+def inverse_in_60_digits(triangle):
+    with mp.workdps(60):
+        return mp.matrix(triangle.tolist()) ** -1
+
+
+@every_dim
+@every_dtype
+@both_maps
+@both_layouts
+def test_forward_is_the_product_with_the_matrix(dim, dtype, flow, alone):
+    raw, z = cases(flow, dim, dtype)
+    moved, log_det = run(flow, raw, z, False, alone)
+    assert moved.dtype == log_det.dtype == dtype
+    # A sum of D products and a shift, of which exp is off by an ulp or two; NumPy's the same.
+    ulps = 2 * (dim + 4) * eps_of(dtype)
+    for i, point in enumerate(z.astype("float64")):
+        shift, *parts = (value[i] for value in doubles(raw).values())
+        triangle = matrix(*parts)
+        sizes = np.abs(shift) + np.abs(triangle) @ np.abs(point)
+        assert np.all(np.abs(moved[i] - (shift + triangle @ point)) <= ulps * sizes)
+        terms = np.log(np.diag(triangle))
+        assert abs(log_det[i] - np.sum(terms)) <= ulps * np.sum(np.abs(terms))
+
+
+@every_dim
+@every_dtype
+@both_maps
+@both_layouts
+def test_the_inverse_solves_for_the_point(dim, dtype, flow, alone):
+    raw, x = cases(flow, dim, dtype)
+    solved, log_det = run(flow, raw, x, True, alone)
+    assert solved.dtype == log_det.dtype == dtype
+    # Substitution solves a system whose entries are each off by D ulp (Higham, Accuracy and
+    # Stability of Numerical Algorithms, theorem 8.5), for x - m, off by an ulp of its terms.
+    ulps = 2 * (dim + 4) * eps_of(dtype)
+    for i, point in enumerate(x.astype("float64")):
+        shift, *parts = (value[i] for value in doubles(raw).values())
+        triangle, z = matrix(*parts), solved[i].astype("float64")
+        residual = shift + triangle @ z - point
+        sizes = np.abs(shift) + np.abs(triangle) @ np.abs(z) + np.abs(point)
+        assert np.all(np.abs(residual) <= ulps * sizes)
+        with mp.workdps(60):
+            backward = inverse_in_60_digits(triangle)
+            exact = backward * (mp.matrix(point.tolist()) - mp.matrix(shift.tolist()))
+            expected = np.array(exact.tolist(), float)[:, 0]
+            allowed = np.abs(np.array(backward.tolist(), float)) @ (ulps * sizes)
+        assert np.all(np.abs(z - expected) <= allowed)
+        assert abs(log_det[i] + np.sum(parts[0])) <= ulps * np.sum(np.abs(parts[0]))
+
+
+@both_maps
+@both_layouts
+def test_the_inverse_is_that_of_numpy(flow, alone):
+    raw, x = cases(flow, 5, "float64", reach=1)
+    solved, _ = run(flow, raw, x, True, alone)
+    for i, point in enumerate(x):
+        shift, *parts = (value[i] for value in raw.values())
+        expected = np.linalg.solve(matrix(*parts), point - shift)
+        np.testing.assert_allclose(solved[i], expected, 1e-11, 1e-11)
+
+
+@pytest.mark.parametrize(
+    ("dim", "dtype"), [(1, "float32"), (2, "float32"), (2, "float64"), (5, "float64")]
+)
+@both_maps
+@both_ways
+def test_gradients_are_finite_at_any_weights(dim, dtype, flow, inverse):
+    raw, points = cases(flow, dim, dtype)
+
+    def total(points, *values):
+        moved, log_det = run_rows(flow, dict(zip(raw, values)), points, inverse)
+        return ops.sum(moved) + ops.sum(log_det)
+
+    for slope in gradients(total, points, *raw.values()):
+        assert slope.dtype == dtype
+        assert np.all(np.isfinite(slope))
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5])
+@both_maps
+@both_ways
+def test_gradients_equal_central_differences_in_every_entry(dim, flow, inverse):
+    raw, points = cases(flow, dim, "float64", reach=1)
+    check_gradients(flow, {name: value[:4] for name, value in raw.items()}, points[:4], inverse)
+
+
+@both_maps
+def test_it_starts_near_the_identity_and_each_repeat_differs(flow):
+    raw = flow.initial(np.random.default_rng(0), 200, 3)
+    assert {name: value.shape[1:] for name, value in raw.items()} == flow.shapes(3)
+    for value in raw.values():
+        assert abs(np.std(value) / 0.01 - 1) < 4 / np.sqrt(2 * value.size)
+        assert len(np.unique(value)) == value.size

@@ -1,0 +1,255 @@
+"""Maps in a row are each map after the other, in the compiled loop and its gradient as well."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import pytest
+from catalogue import DTYPES, eps_of, run_one, to_numpy
+from keras import ops
+
+from nflow_cli.flows.affine import Affine
+from nflow_cli.flows.fold import run_maps
+from nflow_cli.flows.map import Map
+from nflow_cli.flows.planar import Planar
+from nflow_cli.flows.radial import Radial
+from nflow_cli.training.trainer import compiled
+
+
+@dataclass(frozen=True)
+class Net(Map):
+    """Two products, the second of what the first gives: not invertible, but hard on a memo."""
+
+    def shapes(self, dim):
+        return {"inner": (5, dim), "outer": (dim, 5)}
+
+    def forward(self, memo, z, inner, outer):
+        hidden = ops.tanh(memo.dense(inner, z))
+        moved = ops.tanh(z + memo.dense(outer, hidden))
+        return moved, ops.sum(moved * moved, axis=-2)
+
+
+DIM = 3
+PLANAR, RADIAL, AFFINE, NET = Planar(), Radial(), Affine(full=True), Net()
+PATTERNS = [
+    pytest.param([PLANAR], 3, id="planar"),
+    pytest.param([RADIAL], 2, id="radial"),
+    pytest.param([PLANAR, RADIAL], 5, id="planar-radial"),
+    pytest.param([RADIAL, PLANAR], 1, id="radial-planar"),
+    pytest.param([AFFINE, RADIAL, Affine()], 5, id="affine-radial-affine"),
+]
+# Leading axes and batch of weights: one set for all points, one for each row, one for each restart.
+SHARED, ROWS, RESTARTS = ((), 1), ((), 4), ((3,), 1)
+
+every_pattern = pytest.mark.parametrize(("maps", "k"), PATTERNS)
+both_ways = pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
+on_tensorflow = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="only TensorFlow's loop has its own gradient"
+)
+
+
+def points_of(*leading, dtype="float64"):
+    return np.random.default_rng(1).standard_normal((*leading, DIM)).astype(dtype)
+
+
+def draw(maps, k, *layouts, dtype="float64"):
+    """Draw the raw weights of each map of a pattern; the last layout is that of all from there."""
+    rng = np.random.default_rng(0)
+    drawn = []
+    for position, flow in enumerate(maps[:k]):
+        lead, batch = layouts[min(position, len(layouts) - 1)]
+        repeats = len(range(position, k, len(maps)))
+        shapes = {n: (repeats, *lead, *s, batch) for n, s in flow.shapes(DIM).items()}
+        drawn.append({n: rng.standard_normal(shape).astype(dtype) for n, shape in shapes.items()})
+    return drawn
+
+
+def run(maps, weights, k, points, inverse):
+    return [to_numpy(tensor) for tensor in run_maps(maps, weights, k, points, inverse)]
+
+
+def weights_at(flow, raw, index):
+    """Return the weights ``(repeats, *shape)`` of a map at the point ``(*lead, row)``."""
+    picked = {}
+    for (name, value), shape in zip(raw.items(), flow.shapes(DIM).values()):
+        lead = value.shape[1 : -1 - len(shape)]
+        *at, row = [
+            0 if size == 1 else i
+            for size, i in zip((*lead, value.shape[-1]), index[-1 - len(lead) :])
+        ]
+        picked[name] = value[(slice(None), *at, ..., row)]
+    return picked
+
+
+def one_at_a_time(maps, weights, k, points, inverse):
+    """Apply map after map to points ``(*lead, batch, D)``, each with weights of its own."""
+    leading = points.shape[:-1]
+    own = [
+        [weights_at(flow, raw, index) for index in np.ndindex(leading)]
+        for flow, raw in zip(maps, weights)
+    ]
+    rows, log_det = points.reshape(-1, DIM), 0.0
+    for i in reversed(range(k)) if inverse else range(k):
+        repeat, position = divmod(i, len(maps))
+        raw = {n: np.stack([at[n][repeat] for at in own[position]]) for n in own[position][0]}
+        rows, change = run_one(maps[position], raw, rows, inverse)
+        log_det = log_det + change
+    return rows.reshape(points.shape), log_det.reshape(leading)
+
+
+def assert_close(got, expected, dtype="float64"):
+    few_ulp = 256 * eps_of(dtype)
+    np.testing.assert_allclose(got, expected, few_ulp, few_ulp)
+
+
+@every_pattern
+@both_ways
+@pytest.mark.parametrize(
+    ("layout", "leading"),
+    [
+        pytest.param(SHARED, (4,), id="shared"),
+        pytest.param(ROWS, (4,), id="rows"),
+        pytest.param(ROWS, (3, 4), id="draws of rows"),
+        pytest.param(RESTARTS, (3, 4), id="restarts"),
+    ],
+)
+def test_maps_in_a_row_equal_a_loop_over_maps_and_points(maps, k, inverse, layout, leading):
+    points, weights = points_of(*leading), draw(maps, k, layout)
+    moved, log_det = run(maps, weights, k, points, inverse)
+    assert (moved.shape, log_det.shape) == (points.shape, leading)
+    assert moved.dtype == log_det.dtype == "float64"
+    expected, change = one_at_a_time(maps, weights, k, points, inverse)
+    assert_close(moved, expected)
+    assert_close(log_det, change)
+
+
+@every_pattern
+@both_ways
+def test_restarts_share_one_batch_of_points(maps, k, inverse):
+    points, weights = points_of(4), draw(maps, k, RESTARTS)
+    moved, log_det = run(maps, weights, k, points, inverse)
+    assert (moved.shape, log_det.shape) == ((3, 4, DIM), (3, 4))
+    for restart in range(3):
+        own = [{n: value[:, restart] for n, value in raw.items()} for raw in weights]
+        alone, change = run(maps, own, k, points, inverse)
+        assert_close(moved[restart], alone)
+        assert_close(log_det[restart], change)
+
+
+@both_ways
+@pytest.mark.parametrize(
+    ("layouts", "leading"),
+    [
+        pytest.param([((3, 1), 4)], (2, 4), id="both"),
+        pytest.param([SHARED, RESTARTS], (4,), id="shared-restarts"),
+        pytest.param([RESTARTS, ROWS], (1,), id="restarts-rows"),
+    ],
+)
+def test_weights_broadcast_against_points_also_in_a_compiled_loop(inverse, layouts, leading):
+    maps, k = [AFFINE, RADIAL], 4
+    points, weights = points_of(*leading), draw(maps, k, *layouts)
+    final = np.broadcast_shapes(leading, *((*lead, batch) for lead, batch in layouts))
+    every = np.broadcast_to(points, (*final, DIM))
+    expected, change = one_at_a_time(maps, weights, k, every, inverse)
+
+    def call(points, weights):
+        return run_maps(maps, weights, k, points, inverse)
+
+    compiler = compiled if keras.config.backend() == "tensorflow" else lambda function: function
+    moved, log_det = (to_numpy(tensor) for tensor in compiler(call)(points, weights))
+    assert_close(moved, expected)
+    assert_close(log_det, change)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@both_ways
+def test_no_maps_are_the_identity_with_log_det_0(dtype, inverse):
+    points = points_of(2, 3, dtype=dtype)
+    moved, log_det = run([PLANAR, RADIAL], [], 0, points, inverse)
+    np.testing.assert_array_equal(moved, points)
+    np.testing.assert_array_equal(log_det, np.zeros((2, 3), dtype))
+    assert moved.dtype == log_det.dtype == dtype
+
+
+def weighted_sum(maps, k, inverse, weights):
+    """Return a scalar function of points and weights that has all outputs in it."""
+    on_outputs = np.random.default_rng(2).standard_normal((3, 4, DIM + 1))
+
+    def value(points, *flat):
+        sets = keras.tree.pack_sequence_as(weights, list(flat))
+        moved, log_det = run_maps(maps, sets, k, points, inverse)
+        together = ops.concatenate([moved, ops.expand_dims(log_det, -1)], axis=-1)
+        return ops.sum(together * on_outputs)
+
+    return value
+
+
+def assert_equal_compiled(function, arrays):
+    """Check a function of TensorFlow's tensors in one program against itself run eagerly."""
+    tensors = [ops.convert_to_tensor(array) for array in arrays]
+    # Eagerly the maps run one after the other, and TensorFlow differentiates them.
+    for got, expected in zip(compiled(function)(*tensors), function(*tensors), strict=True):
+        size = max(1, np.max(np.abs(expected)))
+        np.testing.assert_allclose(got, expected, 1e-11, 1e-11 * size)
+
+
+@on_tensorflow
+@both_ways
+@pytest.mark.parametrize(
+    "layout",
+    [
+        pytest.param(SHARED, id="shared", marks=pytest.mark.slow),
+        pytest.param(ROWS, id="rows"),
+        pytest.param(RESTARTS, id="restarts"),
+    ],
+)
+def test_the_compiled_loop_has_the_gradient_of_the_maps_in_a_row(inverse, layout):
+    import tensorflow as tf
+
+    maps, k = [PLANAR, RADIAL], 4
+    weights = draw(maps, k, layout)
+    value = weighted_sum(maps, k, inverse, weights)
+
+    def gradient(*arrays):
+        with tf.GradientTape() as tape:
+            tape.watch(arrays)
+            total = value(*arrays)
+        return tape.gradient(total, arrays)
+
+    assert_equal_compiled(gradient, [points_of(3, 4), *keras.tree.flatten(weights)])
+
+
+@on_tensorflow
+@pytest.mark.parametrize(
+    ("maps", "inverse", "layouts"),
+    [
+        pytest.param([AFFINE, NET], False, [SHARED, RESTARTS], id="forward-shared-restarts"),
+        pytest.param([AFFINE, NET], False, [ROWS, SHARED], id="forward-rows-shared"),
+        pytest.param([AFFINE], True, [ROWS], id="inverse-rows"),
+        *(
+            pytest.param([AFFINE, PLANAR], inverse, [layout], marks=pytest.mark.slow)
+            for inverse in (False, True)
+            for layout in (SHARED, ROWS, RESTARTS)
+        ),
+    ],
+)
+def test_the_compiled_loop_has_the_second_derivatives_of_its_products(maps, inverse, layouts):
+    import tensorflow as tf
+
+    weights = draw(maps, 4, *layouts)
+    value = weighted_sum(maps, 4, inverse, weights)
+    arrays = [points_of(3, 4), *keras.tree.flatten(weights)]
+    rng = np.random.default_rng(3)
+    ways = [rng.standard_normal(array.shape) for array in arrays]
+
+    def derivatives(*arrays):
+        with tf.GradientTape() as outer:
+            outer.watch(arrays)
+            with tf.GradientTape() as inner:
+                inner.watch(arrays)
+                total = value(*arrays)
+            slopes = inner.gradient(total, arrays)
+            along = sum(tf.reduce_sum(slope * way) for slope, way in zip(slopes, ways))
+        return [*slopes, *outer.gradient(along, arrays, unconnected_gradients="zero")]
+
+    assert_equal_compiled(derivatives, arrays)
