@@ -46,6 +46,9 @@ class Composition:
     k: int
     last: tuple[Map, Weights] | None = None
 
+    def __len__(self) -> int:
+        return self.k + (self.last is not None)
+
     def of(self, turn: Callable[[Any], Any]) -> "Composition":
         """Return the same maps with ``turn(weight)`` for each of their weights."""
         weights = [{name: turn(value) for name, value in here.items()} for here in self.weights]

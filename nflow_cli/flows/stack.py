@@ -206,7 +206,7 @@ class FlowStack(Flow):
             points = ops.convert_to_tensor(points)
             self.build(tuple(points.shape), None if context is None else tuple(context.shape))
         if (context is not None) != self.takes_context:
-            wanted = "with a context: give one" if self.takes_context else "without a context"
+            wanted = "with a context; give one" if self.takes_context else "without a context"
             raise ConfigError(f"this stack was built {wanted}")
         points = built_for(self, points)
         return points, None if context is None else ops.cast(context, self.variable_dtype)

@@ -42,12 +42,12 @@ def test_a_pattern_has_names_and_a_text(pattern, names, text):
 @pytest.mark.parametrize(
     ("item", "expected"),
     [
-        ("planer", "one of affine, planar, radial (did you mean 'planar'?)"),
-        ("PLANAR", "one of affine, planar, radial (did you mean 'planar'?)"),
-        ("spline", "one of affine, planar, radial"),
-        ({"afine": {"full": True}}, "one of affine, planar, radial (did you mean 'affine'?)"),
-        *((item, "one of affine, planar, radial") for item in (3, None, ["planar"], {}, {1: {}})),
-        ({"affine": {}, "planar": {}}, "one of affine, planar, radial"),
+        ("planer", "one of planar, radial, affine (did you mean 'planar'?)"),
+        ("PLANAR", "one of planar, radial, affine (did you mean 'planar'?)"),
+        ("spline", "one of planar, radial, affine"),
+        ({"afine": {"full": True}}, "one of planar, radial, affine (did you mean 'affine'?)"),
+        *((item, "one of planar, radial, affine") for item in (3, None, ["planar"], {}, {1: {}})),
+        ({"affine": {}, "planar": {}}, "one of planar, radial, affine"),
         ({"affine": {"ful": 1}}, "of the options of affine only full (did you mean 'full'?)"),
         ({"affine": {"full": True, "x": 1}}, "of the options of affine only full"),
         ({"affine": {1: 2}}, "of the options of affine only full"),

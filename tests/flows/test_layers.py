@@ -107,7 +107,7 @@ def test_every_weight_is_trainable_and_has_its_shape(name):
 @every_flow
 def test_a_built_flow_knows_the_dimension_of_its_points(name):
     layer = CATALOGUE[name](seed=3)
-    layer(points())
+    layer(*inputs_of(name))
     assert layer.dim == DIM
 
 
