@@ -54,13 +54,8 @@ def test_a_mixture_of_a_thousand_gaussians_is_within_the_limits_however_its_list
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (3000 * "[", "nested deeper than 20 levels"),
-        (3000 * "{a: ", "nested deeper than 20 levels"),
         (30_000 * "- ", "nested deeper than 20 levels"),
-        ("[" + 20_000 * "1," + "]", "more than 20,000 values"),
-        ("&a 1", "expected values written out, no anchors and aliases. Received: '&a'"),
         ("\udcff", "not valid YAML"),
-        ("0x" + 5000 * "f", "more than 100 digits"),
     ],
 )
 def test_a_value_of_set_keeps_to_the_limits_of_a_file(value, expected):
