@@ -1,21 +1,72 @@
-"""What the README tells users to type, in a folder with a short run in it."""
+"""What the README and the documents tell users to type or to write, a short run beside it."""
 
 import re
+import shlex
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 from short_runs import make_run
 
-README = Path(__file__).parents[1] / "README.md"
+from nflow_cli.cli import main
+from nflow_cli.config import presets
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = {
+    path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
+    for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+}
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
 )
 
 
+def blocks(language, text):
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.S | re.M)
+
+
+def commands(text):
+    """Return the words after each ``nflow`` that begins a line of code, or ends a line of &&."""
+    lines = re.findall(r"^    (?:.* && \.venv/bin/)?nflow (.*)", text, re.M)
+    return [shlex.split(line, comments=True) for line in lines]
+
+
 def section(title):
-    return re.search(rf"^## {title}\n(.*?)^## ", README.read_text("utf-8"), re.S | re.M)[1]
+    return re.search(rf"^## {title}\n(.*?)^## ", DOCUMENTS["README.md"], re.S | re.M)[1]
+
+
+def in_documents(parts):
+    """Return a parameter for each part of each document."""
+    return [
+        pytest.param(part, id=f"{name}-{number}")
+        for name, text in DOCUMENTS.items()
+        for number, part in enumerate(parts(text))
+    ]
+
+
+@pytest.mark.parametrize("block", in_documents(lambda text: blocks("yaml", text)))
+def test_every_preset_and_sweep_is_valid(block):
+    presets.validate(presets.parse_yaml(block, "the block"), "the block")
+
+
+def test_the_preset_of_every_key_has_the_defaults():
+    (block,) = blocks("yaml", section("Presets"))
+    shown = presets.validate(presets.parse_yaml(block, "the block"), "the block")
+    assert shown == presets.validate({"command": "fit-2d"}, "the defaults")
+
+
+@pytest.mark.parametrize("code", in_documents(lambda text: blocks("python", text)))
+def test_every_block_of_python_compiles(code):
+    compile(code, "a document", "exec")
+
+
+@pytest.mark.parametrize("words", in_documents(commands))
+def test_every_command_line_is_one_that_nflow_takes(words):
+    name, *args = words
+    with main.commands[name].make_context(name, args):
+        pass  # its arguments are parsed, and nothing is run
 
 
 @pytest.fixture(scope="module")
@@ -27,32 +78,43 @@ def folder(tmp_path_factory):
     return folder
 
 
+def executed(title):
+    """Run the Python of a section; return the names that it leaves."""
+    (code,) = blocks("python", section(title))
+    names = {}
+    exec(compile(code.replace("…", "my-run"), title, "exec"), names)
+    return names
+
+
 def test_the_example_in_python_runs_as_it_stands(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    (code,) = re.findall(r"```python\n(.*?)```", section("Use what you trained"), re.S)
-    names = {}
-    exec(compile(code, "README.md", "exec"), names)
+    names = executed("Use what you trained")
     entropy, mass = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"entropy \d\.\d{3} ± 0\.\d{3} nats", entropy)
     assert abs(float(mass.removeprefix("mass ")) - 1) < 0.01
     assert names["points"].shape == (10_000, 2) and names["log_q"].shape == (10_000,)
 
 
-def commands():
-    return re.findall(r"^    nflow (.*?)(?:  +#.*)?$", section("Use what you trained"), re.M)
+def test_the_example_of_the_layers_goes_forward_and_back(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    names = executed("From Python")
+    forward, back = (
+        keras.ops.convert_to_numpy(names[name]) for name in ("log_det", "inverse_log_det")
+    )
+    np.testing.assert_allclose(back, -forward, atol=1e-4)
 
 
 def test_the_section_has_its_commands():
-    assert [line.split()[0] for line in commands()] == [
+    assert [name for name, *_ in commands(section("Use what you trained"))] == [
         *(2 * ["sample"]),
         *(2 * ["evaluate"]),
         "check",
     ]
 
 
-@pytest.mark.parametrize("line", commands())
-def test_each_command_runs_as_it_stands(invoke, folder, monkeypatch, line):
+@pytest.mark.parametrize("words", commands(section("Use what you trained")), ids=" ".join)
+def test_each_command_runs_as_it_stands(invoke, folder, monkeypatch, words):
     monkeypatch.chdir(folder)
-    result = invoke(*line.replace("RUN_DIR", "outputs/my-run").split())
+    result = invoke(*(word.replace("RUN_DIR", "outputs/my-run") for word in words))
     assert result.exit_code == 0, result.stderr
     assert result.stdout

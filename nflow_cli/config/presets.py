@@ -25,7 +25,7 @@ from nflow_cli.registry import nearest
 
 MAX_BYTES = 2**20  # of a preset file
 MAX_DEPTH = 20  # a preset needs seven
-MAX_VALUES = 20_000  # aliases written out; a mixture of 1,000 Gaussians needs 11,000
+MAX_VALUES = 20_000  # a mixture of 1,000 Gaussians needs 11,000
 MAX_LETTERS = 100  # of a key or a whole number
 
 
@@ -43,22 +43,22 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, text: str):
         super().__init__(text)
         self._depth = self._values = 0
-        self._sizes: dict[yaml.Node, int] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Compose a node; an alias counts as all that it stands for, before that is built."""
-        event, before = self.peek_event(), self._values
+        """Compose a node within the limits; an alias could stand for any number of values."""
+        event: Any = self.peek_event()
+        if event.anchor:
+            mark = "*" if isinstance(event, yaml.AliasEvent) else "&"
+            problem = "expected values written out, no anchors and aliases. Received: "
+            raise _refusal(event, f"{problem}{shortened(mark + event.anchor)}")
         self._depth += 1
+        self._values += 1
         if self._depth > MAX_DEPTH:
             raise _refusal(event, f"nested deeper than {MAX_DEPTH} levels")
-        node: Any = super().compose_node(parent, index)
-        self._depth -= 1
-        # An alias within what it stands for has no end, and no size yet.
-        is_alias = isinstance(event, yaml.AliasEvent)
-        self._values += self._sizes.get(node, MAX_VALUES) if is_alias else 1
         if self._values > MAX_VALUES:
-            raise _refusal(event, f"more than {MAX_VALUES:,} values, aliases written out")
-        self._sizes[node] = self._values - before
+            raise _refusal(event, f"more than {MAX_VALUES:,} values")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
         return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -104,7 +104,7 @@ def _refusal(at: Any, problem: str) -> yaml.MarkedYAMLError:
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """Parse YAML safely, within limits on depth and aliases; ``source`` names it in the error.
+    """Parse YAML safely, within limits on depth and size; ``source`` names it in the error.
 
     Raises:
         ConfigError: One line: source, line, what is wrong.
@@ -299,7 +299,7 @@ _EXPECTED = {
     "too_long": "{max_length} items, no more",
 }
 
-# A few YAML aliases can stand for gigabytes of text, so what was given is never shown whole.
+# A preset may hold a mebibyte, so what was given is never shown whole.
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 80, 80
 

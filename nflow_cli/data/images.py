@@ -8,7 +8,10 @@ training images and the other 10,000 to the test images, in the order of ``keras
 of each digit, the images with the smallest numbers are taken, and they keep that order.
 
 Neither Keras nor TensorFlow is needed to read images, and no file is trusted: sizes are checked
-before anything is unpacked, and nothing pickled is ever loaded.
+before anything is unpacked, and nothing pickled is ever loaded. MNIST is not downloaded by
+``keras.utils.get_file``, which has no timeout, so that it waits without end for a server that does
+not answer, writes under the file's own name, where it leaves what fails its checksum, and reports
+on stdout.
 """
 
 import gzip

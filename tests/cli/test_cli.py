@@ -137,42 +137,15 @@ def check_untouched(folder, before):
     "line",
     [
         "fit-3d",
-        "--verbose",
         "plot",
-        "plot a b",
-        "plot . --format gif",
-        "presets a b",
-        "fit-2d extra",
         "fit-2d --nosuch",
-        "fit-2d --k",
         "fit-2d --k -1",
-        "fit-2d --k 1.5",
-        "fit-2d --k many",
-        "fit-2d --k 10001",
-        "fit-2d --steps 0",
-        "fit-2d --steps 1e4",
-        "fit-2d --batch-size 0",
-        "fit-2d --learning-rate 0",
-        "fit-2d --learning-rate -1",
-        "fit-2d --learning-rate nan",
-        "fit-2d --learning-rate inf",
-        "fit-2d --learning-rate fast",
-        "fit-2d --seed -1",
-        "fit-2d --seed 4294967296",
-        "fit-2d --restarts 0",
-        "fit-2d --restarts 101",
-        "fit-2d --restarts 1.5",
-        "fit-2d --halving 2",
-        "fit-2d --flow planr",
         "fit-2d --flow planar,,radial",
-        "fit-2d --flow ''",
-        "fit-2d --target u5",
         "fit-2d --target mixture",
-        "fit-2d --set",
     ],
 )
 def test_a_bad_option_exits_2_and_ends_with_the_error(invoke, tmp_path, line):
-    result = invoke(*(word.strip("'") for word in line.split()))
+    result = invoke(*line.split())
     assert result.exit_code == 2
     assert result.stdout == ""
     lines = result.stderr.splitlines()
@@ -189,92 +162,28 @@ def test_a_misspelled_name_is_answered_with_the_nearest(invoke):
     )
 
 
-LAUGHS = [b"%c: &%c [*%c, *%c]\n" % (i, i, i - 1, i - 1) for i in range(98, 123)]
-FILES = {
-    "empty.yaml": b"",
-    "list.yaml": b"- fit-2d\n",
-    "bytes.yaml": b"\xff\xfe\x00",
-    "broken.yaml": b"command: [fit-2d\n",
-    "twice.yaml": b"command: fit-2d\nseed: 1\nseed: 2\n",
-    "other.yaml": b"command: fit-9d\n",
-    "nocommand.yaml": b"seed: 1\n",
-    "commands.yaml": b"command: [fit-2d]\n",
-    "unknown.yaml": b"command: fit-2d\nstesp: 1\n",
-    "tag.yaml": b"command: !!python/name:os.system fit-2d\n",
-    "rings.yaml": b"command: fit-2d\ntarget: {name: ring, weights: [1]}\n",
-    "deep.yaml": 10_000 * b"[",
-    "laughs.yaml": b"a: &a [1, 1]\n" + b"".join(LAUGHS),
-    "taken": None,
-    "folder.yaml": None,
-}
-LONG = 300 * "a"
-
-
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("presets nothing", "no preset named 'nothing'"),
         ("presets bytes.yaml", "bytes.yaml: not a text file"),
-        (f"presets {LONG}", "no preset named"),
-        ("plot nowhere", "nowhere: no such run directory"),
-        ("plot empty.yaml", "empty.yaml: no such run directory"),
         ("plot taken", "taken: not a run directory"),
-        (f"plot {LONG}", "name too long"),
         ("fit-2d --preset nothing", "no preset named 'nothing', and no such file"),
-        ("fit-2d --preset folder.yaml", "no preset named 'folder.yaml'"),
-        (f"fit-2d --preset {LONG}", "no preset named"),
-        ("fit-2d --preset empty.yaml", "empty.yaml: expected a mapping"),
-        ("fit-2d --preset list.yaml", "list.yaml: expected a mapping"),
         ("fit-2d --preset bytes.yaml", "bytes.yaml: not a text file"),
-        ("fit-2d --preset broken.yaml", "broken.yaml: line 2"),
-        ("fit-2d --preset twice.yaml", "twice.yaml: line 3 duplicate key 'seed'"),
-        ("fit-2d --preset other.yaml", "(did you mean 'fit-2d'?). Received: 'fit-9d'"),
-        ("fit-2d --preset nocommand.yaml", "nocommand.yaml: command: expected one of"),
-        ("fit-2d --preset commands.yaml", "commands.yaml: command: expected one of"),
-        ("fit-2d --preset unknown.yaml", "unknown.yaml: stesp: unknown key"),
-        ("fit-2d --preset tag.yaml", "tag.yaml: line 1"),
-        ("fit-2d --preset rings.yaml", "rings.yaml: target.centers: missing"),
-        ("fit-2d --preset deep.yaml", "deep.yaml: line 1 nested deeper than 20 levels"),
-        ("fit-2d --preset laughs.yaml", "laughs.yaml: line 13 more than 20,000 values"),
-        ("fit-2d --set seed", "--set expects key.path=value. Received: 'seed'"),
-        ("fit-2d --set =1", "--set expects key.path=value"),
-        ("fit-2d --set train..steps=1", "--set expects key.path=value"),
-        ("fit-2d --set seed=[1", "--set seed: line 1"),
-        ("fit-2d --set seed=one", "error: --set seed: expected a whole number. Received: 'one'"),
-        ("fit-2d --set seed=true", "seed: expected a whole number. Received: True"),
-        (
-            "fit-2d --set seed.a=1",
-            "--set seed.a: expected a mapping at seed. Received: 0, from multi",
-        ),
-        (
-            "fit-2d --set trian.steps=1",
-            "--set trian.steps: trian: unknown key (did you mean 'train'?)",
-        ),
-        ("fit-2d --set train.steps=1e3", "write it as 1000)"),
-        ("fit-2d --set train.learning_rate=.nan", "expected a finite number"),
-        ("fit-2d --set target=u9", "target.name: expected one of"),
-        ("fit-2d --set command=train", "command: expected one of"),
+        ("fit-2d --set seed=one", "--set seed: expected a whole number. Received: 'one'"),
         ("fit-2d --output taken", "taken: not empty; --output takes a new folder"),
-        ("fit-2d --output empty.yaml", "empty.yaml: "),
-        ("fit-2d --output empty.yaml/run", "empty.yaml/run: "),
-        (f"fit-2d --output {LONG}", "name too long"),
     ],
 )
 def test_any_other_error_exits_1_with_one_line_before_anything_is_made(
     invoke, tmp_path, line, expected
 ):
-    for name, content in FILES.items():
-        if content is None:
-            (tmp_path / name).mkdir()
-        else:
-            (tmp_path / name).write_bytes(content)
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "notes.txt").touch()
-    result = invoke(*(word.strip("'") for word in line.split()))
+    result = invoke(*line.split())
     assert (result.exit_code, result.stdout) == (1, "")
-    assert len(result.stderr.splitlines()) == 1
-    assert result.stderr.startswith("nflow: error: ")
-    assert expected in result.stderr
-    check_untouched(tmp_path, sorted(FILES))
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"nflow: error: {expected}")
+    check_untouched(tmp_path, ["bytes.yaml", "taken"])
 
 
 def test_a_keras_json_that_keras_refuses_is_one_line(nflow, tmp_path):

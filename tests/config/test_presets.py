@@ -100,6 +100,9 @@ def test_a_target_spelled_out_is_checked_before_training(tmp_path, target, expec
     assert complaint(tmp_path, f"command: fit-2d\ntarget: {target}\n").startswith(expected)
 
 
+WRITTEN_OUT = "expected values written out, no anchors and aliases."
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -118,10 +121,10 @@ def test_a_target_spelled_out_is_checked_before_training(tmp_path, target, expec
         ("command: fit-2d\nseed: !!python/object:os.system 1\n", "constructor"),
         ("command: fit-2d\nseed: !!bool perhaps\n", "not valid YAML"),
         ("command: fit-2d\nseed: !!timestamp now\n", "not valid YAML"),
-        ("command: fit-2d\nseed: " + 3000 * "[", "line 2 nested deeper than 20 levels"),
         ("command: fit-2d\nseed: " + 21 * "[" + 21 * "]", "line 2 nested deeper than 20 levels"),
         ("- " * 3000, "line 1 nested deeper"),
         ("? " * 3000, "line 1 nested deeper"),
+        ("command: fit-2d\nseed: [" + 20_000 * "1,", "line 2 more than 20,000 values"),
         ("command: fit-2d\nseed: 0x" + 5000 * "f", "line 2 a whole number of more than 100 digits"),
         ("command: fit-2d\nseed: 1" + 5000 * ":1", "line 2 a whole number of more than 100 digits"),
         (f"command: fit-2d\n{101 * 'k'}: 1\n", "line 2 keys must be text of at most 100 letters"),
@@ -130,7 +133,11 @@ def test_a_target_spelled_out_is_checked_before_training(tmp_path, target, expec
         ('command: fit-2d\n"\\ud800": 1\n', "line 2 keys must be text"),
         ("command: fit-2d\n<<: {seed: 1}\n", "line 2 could not determine"),
         ("command: fit-2d\0\n", "not valid YAML"),
-        ("command: fit-2d\nseed: &a [*a]\n", "line 2 more than 20,000 values"),
+        ("command: fit-2d\nseed: &a 1\n", f"line 2 {WRITTEN_OUT} Received: '&a'"),
+        ("command: fit-2d\n&b seed: 1\n", f"line 2 {WRITTEN_OUT} Received: '&b'"),
+        ("command: fit-2d\nseed: &c [*c]\n", f"line 2 {WRITTEN_OUT} Received: '&c'"),
+        ("command: fit-2d\nseed: *d\n", f"line 2 {WRITTEN_OUT} Received: '*d'"),
+        ("command: fit-2d\n<<: *e\n", f"line 2 {WRITTEN_OUT} Received: '*e'"),
         ("seed: 1\n", "command: expected one of fit-2d"),
         ("command: fit2d\n", "(did you mean 'fit-2d'?). Received: 'fit2d'"),
         ("command: [fit-2d]\n", "Received: ['fit-2d']"),

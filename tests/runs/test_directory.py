@@ -5,7 +5,6 @@ import json
 import os
 import pickle
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,14 +17,6 @@ from nflow_cli.runs.directory import RunDirectory
 @pytest.fixture
 def run(tmp_path):
     return RunDirectory.create("some-preset", str(tmp_path / "run"))
-
-
-@pytest.fixture
-def full_disk(monkeypatch):
-    def fail(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", fail)
 
 
 def complaint(function, *args):
@@ -123,32 +114,6 @@ def test_a_file_is_replaced_whole_or_not_at_all(run):
     run.write_text("config.yaml", "new")
     assert (run.path / "config.yaml").read_text() == "new"
     assert names(run.path) == ["config.yaml"]
-
-
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_leaves_the_old_file_and_names_it(run, monkeypatch, call):
-    run.write_text("summary.json", "old")
-
-    def fail(*_):
-        raise OSError(errno.ENOSPC, "No space left on device", "/some/temporary/name")
-
-    monkeypatch.setattr(os, call, fail)
-    line = complaint(run.write_text, "summary.json", "new")
-    assert line == f"{run.path / 'summary.json'}: No space left on device"
-    assert (run.path / "summary.json").read_text() == "old"
-    assert names(run.path) == ["summary.json"]
-
-
-def test_a_full_disk_is_named_by_every_writer(run, full_disk):
-    writers = {
-        "run.json": lambda: run.write_json("run.json", {}),
-        "evaluation.npz": lambda: run.write_evaluation({"a": np.zeros(2)}),
-        "plots/density.png": lambda: run.write_plot("density", "png", lambda file: None),
-        "model.keras": lambda: run.write_model(lambda path: Path(path).touch()),
-    }
-    for name, write in writers.items():
-        assert complaint(write) == f"{run.path / name}: No space left on device"
-    assert names(run.path) == ["plots"]
 
 
 def test_a_folder_that_is_gone_is_explained_and_not_made_again(run):

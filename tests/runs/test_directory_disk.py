@@ -1,5 +1,6 @@
 """What a run directory holds after a file operation has failed: whole files, old or new."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faults import ERRORS, Disk
+from faults import Disk
 
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.runs.directory import RunDirectory
@@ -15,6 +16,7 @@ from nflow_cli.runs.directory import RunDirectory
 OLD = {"kl": 1.0, "text": 10_000 * "old"}
 NEW = {"kl": 2.0, "text": 10_000 * "new"}
 ROW = {"update": 20, "loss": 0.5}
+FULL = "No space left on device"
 
 
 def write_row(run):
@@ -58,13 +60,13 @@ def contents(run):
     return {path.relative_to(run.path).as_posix(): path.read_bytes() for path in files}
 
 
-def injected(act, check, number, run, tmp_path, monkeypatch):
+def injected(act, check, run, tmp_path, monkeypatch):
     """Let the first operation of ``act`` fail, then the second, ...; return how many there are."""
     kept = tmp_path / "kept"
     shutil.copytree(run.path, kept)
     for turn in range(1, 100):
         with monkeypatch.context() as patch:
-            disk = Disk(patch, number, turn)
+            disk = Disk(patch, turn)
             error = None
             try:
                 act(run)
@@ -73,33 +75,44 @@ def injected(act, check, number, run, tmp_path, monkeypatch):
         if not disk.failed:
             assert error is None
             return turn - 1
-        check(error, disk.done[-1])
+        check(error, disk.done[turn - 1])
         shutil.rmtree(run.path)
         shutil.copytree(kept, run.path)
     raise AssertionError("there is no end to its file operations")
 
 
-@pytest.mark.parametrize("number", ERRORS, ids=[os.strerror(number) for number in ERRORS])
 @pytest.mark.parametrize("name", WRITERS)
 def test_whatever_fails_a_file_is_old_or_new_and_nothing_else_is_left(
-    name, number, run, tmp_path, monkeypatch
+    name, run, tmp_path, monkeypatch
 ):
-    old, line = contents(run), f"{run.path / name}: {os.strerror(number)}"
+    old, line = contents(run), f"{run.path / name}: {FULL}"
     WRITERS[name](run)
     new = contents(run)
     for file, content in old.items():
         (run.path / file).write_bytes(content)
 
     def check(error, operation):
-        assert error is None or str(error) == line, operation
+        if error is None:
+            assert operation == "mkdir"  # of plots/, which is there
+        else:
+            assert str(error) == line, operation
         assert contents(run) in ((old, new) if error else (new,)), operation
 
-    failed = injected(WRITERS[name], check, number, run, tmp_path, monkeypatch)
+    failed = injected(WRITERS[name], check, run, tmp_path, monkeypatch)
     assert failed >= (2 if name in ("metrics.csv", ".lock") else 8)
 
 
-@pytest.mark.parametrize("number", ERRORS, ids=[os.strerror(number) for number in ERRORS])
-def test_a_file_that_cannot_be_read_is_named(number, run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_cannot_sync_is_written_to_nonetheless(number, run, monkeypatch):
+    def unsupported(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", unsupported)
+    run.write_text("config.yaml", "new")
+    assert contents(run)["config.yaml"] == b"new"
+
+
+def test_a_file_that_cannot_be_read_is_named(run, tmp_path, monkeypatch):
     run.write_json("summary.json", OLD)
     run.write_evaluation({"a": np.arange(10.0)})
     readers = {
@@ -111,18 +124,19 @@ def test_a_file_that_cannot_be_read_is_named(number, run, tmp_path, monkeypatch)
 
         def check(error, operation, name=name):
             if operation != "close":
-                assert str(error) == f"{run.path / name}: {os.strerror(number)}"
+                assert str(error) == f"{run.path / name}: {FULL}"
 
-        assert injected(read, check, number, run, tmp_path / name, monkeypatch) >= 2
+        assert injected(read, check, run, tmp_path / name, monkeypatch) >= 2
 
 
-@pytest.mark.parametrize("number", ERRORS, ids=[os.strerror(number) for number in ERRORS])
+# Where a folder is missing, Python makes those above it and tries again.
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.ENOENT])
 @pytest.mark.parametrize("output", ["new/folder", None])
 def test_a_run_whose_folder_cannot_be_made_is_explained(output, number, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for turn in (1, 2):
         with monkeypatch.context() as patch:
-            Disk(patch, number, turn)
+            Disk(patch, turn, number)
             try:
                 assert RunDirectory.create("any", output).path.is_dir()
             except RunDirectoryError as error:
@@ -165,13 +179,12 @@ def test_a_real_disk_that_fills_up_keeps_every_file_whole(small_disk):
     assert (run.path / "summary.json").read_text() == "old"
 
 
-@pytest.mark.parametrize("number", ERRORS, ids=[os.strerror(number) for number in ERRORS])
-def test_where_a_run_cannot_begin_it_can_begin_again(number, tmp_path, monkeypatch):
+def test_where_a_run_cannot_begin_it_can_begin_again(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     for turn in range(1, 100):
         run = RunDirectory.create("any", str(folder))
         with monkeypatch.context() as patch:
-            disk = Disk(patch, number, turn)
+            disk = Disk(patch, turn)
             try:
                 with run.locked(), run.recorded({}, "seed: 0\n"):
                     pass
