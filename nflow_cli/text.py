@@ -11,4 +11,4 @@ _UNSHOWN = re.compile(
 
 def printable(text: object) -> str:
     """Return a text as one line that does no more to a terminal than to appear on it."""
-    return _UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+    return _UNSHOWN.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))

@@ -91,8 +91,8 @@ def _table(groups: Sequence[Any], format_: str) -> str:
     rows = []
     for g in groups:
         settings = g.best.settings()
-        told = (settings.get(key, "") for key in differing)
-        rows.append([*map(str, g.identity), *told, str(len(g.seeds))])
+        values = (settings.get(key, "") for key in differing)
+        rows.append([*map(str, g.identity), *values, str(len(g.seeds))])
     for measure in known:
         names, cells = _cells(groups, measure, exact=format_ == "csv")
         header += names

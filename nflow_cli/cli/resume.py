@@ -52,16 +52,16 @@ def _extended(config: "Config", steps: int | None, epochs: int | None) -> "Confi
 
     totals = {"steps": steps, "epochs": epochs}
     key = config.train.length_key
-    given = totals.pop(key)
+    total = totals.pop(key)
     if any(totals.values()):
         raise ConfigError(f"a run of `nflow {config.command}` is extended by --{key}")
-    if given is None:
+    if total is None:
         return config
     before = getattr(config.train, key)
-    if given < before:
-        raise ConfigError(f"--{key}: expected {before} or more. Received: {given}")
-    if given == before:
+    if total < before:
+        raise ConfigError(f"--{key}: expected {before} or more. Received: {total}")
+    if total == before:
         return config
-    train = config.train.model_copy(update={key: given})
+    train = config.train.model_copy(update={key: total})
     # A description may tell how long training was.
     return config.model_copy(update={"train": train, "description": ""})

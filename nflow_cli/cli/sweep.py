@@ -45,7 +45,7 @@ def sweep(
     output: str | None,
     workers: int | None,
     scheduler: str | None,
-    **given: Any,
+    **options: Any,
 ) -> None:
     """Train a grid of runs, each in a folder of its own, on all cores.
 
@@ -57,11 +57,11 @@ def sweep(
     from nflow_cli.signals import hinted
     from nflow_cli.sweeps.plan import claim, overlap, plan
 
-    if (sweep is None) == (given["preset"] is None):
+    if (sweep is None) == (options["preset"] is None):
         raise click.UsageError(MISSING)
     if scheduler and workers:
         raise click.UsageError("--workers is for this machine; a cluster has its own")
-    resolved, source, name = _resolved(sweep, **given)
+    resolved, source, name = _resolved(sweep, **options)
     runs = plan(resolved, source)
     folder = RunDirectory.at(output or str(Path("outputs") / name))
     hint = f"to go on: {shlex.join(['nflow', *argv])}"
@@ -103,10 +103,10 @@ def _resolved(
         "set": {change.path: change.value for change in map(presets.parse_assignment, assignments)},
         "vary": presets.parse_variations(variations),
     }
-    for key, more in changes.items():
-        if more:  # a wrong value in the file stays, to be told of
+    for key, overriding in changes.items():
+        if overriding:  # a wrong value in the file stays, to be told of
             below = data.get(key, {})
-            data = {**data, key: {**below, **more} if isinstance(below, dict) else below}
+            data = {**data, key: {**below, **overriding} if isinstance(below, dict) else below}
             data.pop("description", None)  # it tells of the file's own runs
     if seeds is not None:
         data = {

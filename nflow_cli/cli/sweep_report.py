@@ -60,7 +60,7 @@ class SweepReport:
         """Move the bar; where there is no terminal, print a line now and then."""
         if not self.bar.disable:
             self.bar.update(self.task, completed=self._work_done(), counts=self._counts())
-        elif time.monotonic() - self.told > EVERY:
+        elif time.monotonic() - self.printed_at > EVERY:
             self._print(f"{self.folder}: {self._counts()}")
 
     def stopping(self) -> None:
@@ -68,7 +68,7 @@ class SweepReport:
         self._print("stopping: what the runs under way have learnt is saved")
 
     def _print(self, line: str) -> None:
-        self.told, line = time.monotonic(), printable(line)
+        self.printed_at, line = time.monotonic(), printable(line)
         if not self.bar.disable:
             self.bar.print(line, highlight=False, markup=False)
         else:

@@ -169,13 +169,13 @@ def parse_assignment(assignment: str) -> Change:
 
 def parse_variations(variations: Iterable[str]) -> dict[str, Any]:
     """Split each ``key.path=value,value``; the values are read as the items of a YAML list."""
-    found: dict[str, Any] = {}
+    values_by_key: dict[str, Any] = {}
     for variation in variations:
         key, values = _split(variation, "--vary expects key.path=value,value")
-        if key in found:
+        if key in values_by_key:
             raise ConfigError(f"--vary {key}: given twice; its values go into one, {key}=A,B")
-        found[key] = parse_yaml(f"[{values}]", f"--vary {key}")
-    return found
+        values_by_key[key] = parse_yaml(f"[{values}]", f"--vary {key}")
+    return values_by_key
 
 
 def _split(text: str, expected: str) -> tuple[str, str]:
@@ -232,17 +232,17 @@ def validate(
         raise ConfigError(f"{_blamed(source, changes, 'target')}: {error}") from None
 
 
-def _blamed(source: str, changes: Sequence[Change], path: str, kind: str = "") -> str:
+def _blamed(source: str, changes: Sequence[Change], path: str, error_type: str = "") -> str:
     """Return whose value at ``path`` is wrong, and the path."""
     for change in reversed(changes):
         if path == change.path:
             return change.source
         # Of an unknown key, what is below it is unknown as well.
         if is_within(path, change.path) or (
-            kind == "extra_forbidden" and is_within(change.path, path)
+            error_type == "extra_forbidden" and is_within(change.path, path)
         ):
             return f"{change.source}: {path}"
-    if kind == "value_error" and changes:  # keys that are at odds, one of them perhaps changed
+    if error_type == "value_error" and changes:  # keys at odds, one of them perhaps changed
         source = f"{source} with {', '.join(dict.fromkeys(c.source for c in changes))}"
     return f"{source}: {path}"
 
@@ -261,23 +261,25 @@ def fingerprint(config: Strict | Mapping[str, Any]) -> str:
 
 def _explain(error: ErrorDetails, schema: type[BaseModel]) -> tuple[str, str]:
     """Turn pydantic's first complaint into a dotted path and ``expected …. Received: …``."""
-    path, kind = list(error["loc"]), error["type"]
+    path, error_type = list(error["loc"]), error["type"]
     if path[0] == "target" and len(path) > 1:
-        schema = TARGET_KINDS[str(path.pop(1))]  # which kind of target it is, not a key
+        schema = TARGET_KINDS[str(path.pop(1))]  # the tag of a union, not a key
     dotted = ".".join(str(part) for part in path)
-    given = error["input"]
-    if kind == "extra_forbidden":
+    received = error["input"]
+    if error_type == "extra_forbidden":
         known = _keys_at(schema, path[:-1])
         return dotted, f"unknown key{nearest(str(path[-1]), known)}; known: {', '.join(known)}"
-    if kind == "missing":
+    if error_type == "missing":
         return dotted, "missing; expected a value"
     expected = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if kind in _EXPECTED:
-        expected = _EXPECTED[kind].format(**error.get("ctx", {}))
-    hint = _as_number(given, whole=kind == "int_type") if kind in ("int_type", "float_type") else ""
-    if kind == "literal_error":
-        hint = nearest(str(given), re.findall("'(.*?)'", expected))
-    return dotted, f"expected {expected}{hint}. Received: {shortened(given)}"
+    if error_type in _EXPECTED:
+        expected = _EXPECTED[error_type].format(**error.get("ctx", {}))
+    hint = ""
+    if error_type in ("int_type", "float_type"):
+        hint = _as_number(received, whole=error_type == "int_type")
+    if error_type == "literal_error":
+        hint = nearest(str(received), re.findall("'(.*?)'", expected))
+    return dotted, f"expected {expected}{hint}. Received: {shortened(received)}"
 
 
 # What pydantic expects, in a preset's words.
@@ -309,10 +311,10 @@ def shortened(value: Any) -> str:
     return _SHORT.repr(value)
 
 
-def _as_number(given: Any, whole: bool) -> str:
+def _as_number(received: Any, whole: bool) -> str:
     """Return how the number that ``given`` holds as text is written as one, or nothing."""
     try:
-        number = float(given) if isinstance(given, str) else math.nan
+        number = float(received) if isinstance(received, str) else math.nan
     except ValueError:
         return ""
     if not math.isfinite(number) or (whole and not number.is_integer()):

@@ -180,8 +180,8 @@ class Fit2DConfig(Strict):
     @property
     def base_name(self) -> str:
         """The base asked for, or the target's own."""
-        own = TARGET_BASES.get(self.target.name, DEFAULT_BASE) if self.target else DEFAULT_BASE
-        return self.base or own
+        natural = TARGET_BASES.get(self.target.name, DEFAULT_BASE) if self.target else DEFAULT_BASE
+        return self.base or natural
 
 
 Binarization = Literal["stochastic", "static", "threshold", "none"]

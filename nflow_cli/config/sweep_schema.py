@@ -24,10 +24,10 @@ def _seed_range(seeds: Any) -> Any:
     if not bounds:
         raise ValueError('a list of seeds, or "first:end" or "first:end:step" in quotes')
     first, end, step = (int(bound or 1) for bound in bounds.groups())
-    found = range(first, end, max(step, 1))
-    if not step or not 0 < len(found) <= MAX_RUNS:
+    seeds_in_range = range(first, end, max(step, 1))
+    if not step or not 0 < len(seeds_in_range) <= MAX_RUNS:
         raise ValueError(f"first < end, a step above 0, and at most {MAX_RUNS:,} seeds")
-    return list(found)
+    return list(seeds_in_range)
 
 
 def _once_each(values: list[Any]) -> list[Any]:

@@ -52,8 +52,8 @@ def ring_parameters(
     Raises:
         TargetError: For shapes that do not agree or values out of range.
     """
-    given = {"weights": weights, "centers": centers, "radii": radii, "widths": widths}
-    arrays = [_numbers(f"ring {name}", values) for name, values in given.items()]
+    parameters = {"weights": weights, "centers": centers, "radii": radii, "widths": widths}
+    arrays = [_numbers(f"ring {name}", values) for name, values in parameters.items()]
     weights, centers, radii, widths = arrays
     n = weights.size
     if [a.shape for a in arrays] != [(n,), (n, 2), (n,), (n,)] or n == 0:
@@ -65,12 +65,12 @@ def ring_parameters(
     if not positive or np.any(radii < 0) or not np.all(np.isfinite(centers)):
         raise TargetError(
             "ring weights and widths must be positive, radii 0 or more, all finite. "
-            f"Received: {given}"
+            f"Received: {parameters}"
         )
     with np.errstate(all="ignore"):
         mass = np.dot(weights, ring_masses(radii, widths))
     if not 0 < mass < math.inf:
-        raise TargetError(f"a ring target needs a finite normaliser. Received: {given}")
+        raise TargetError(f"a ring target needs a finite normaliser. Received: {parameters}")
     return weights, centers, radii, widths
 
 

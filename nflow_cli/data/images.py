@@ -81,10 +81,10 @@ class Images:
 
     def record(self) -> dict[str, Any]:
         """Return what ``run.json`` keeps of the data."""
-        found = {"name": self.name, "sha256": self.sha256}
+        record = {"name": self.name, "sha256": self.sha256}
         if self.name not in (MNIST, SAMPLE):
-            found["path"] = os.path.abspath(os.path.expanduser(self.name))
-        return found
+            record["path"] = os.path.abspath(os.path.expanduser(self.name))
+        return record
 
     @property
     def n_train(self) -> int:
@@ -309,7 +309,7 @@ def _read_npz(source: str | IO[bytes], file: str) -> dict[str, np.ndarray]:
 def _read_idx(path: str) -> dict[str, np.ndarray]:
     """Read the IDX files of a folder, or those whose paths begin with a prefix."""
     prefix = os.path.join(path, "") if os.path.isdir(path) else path
-    files = {key: found for key in _IDX if (found := _find_idx(prefix, key))}
+    files = {key: file for key in _IDX if (file := _find_idx(prefix, key))}
     if not files and not os.path.isdir(path):
         raise DataError(f"{path!r}: no such data set; expected {_NAMES}")
     for key in ("x_train", "x_test"):

@@ -132,10 +132,10 @@ def _points(name: str, seed: int) -> np.ndarray:
     if name in POINT_SETS:
         return resolve(POINT_SETS[name])(stream(seed, f"points/{name}"), SET_SIZE)
     try:
-        found = Path(name).is_file()
+        is_file = Path(name).is_file()
     except (OSError, ValueError):  # a name too long, or no name at all: "\0"
-        found = False
-    if not found:
+        is_file = False
+    if not is_file:
         raise DataError(
             f"{name}: no such points{nearest(name, list(POINT_SETS))}; expected "
             f"{', '.join(POINT_SETS)}, or a .csv or .npy file"

@@ -88,9 +88,9 @@ def check_log_det(flows: Flows) -> Verdict:
     x, log_det = flows.run(flows.points)
     dense, rounding = [], []
     for step in STEPS:
-        found = jacobian(lambda z: flows.run(z)[0], flows.points, step)
-        dense.append(np.linalg.slogdet(found))
-        least = np.linalg.svd(np.nan_to_num(found), compute_uv=False)[..., -1]
+        dense_jacobian = jacobian(lambda z: flows.run(z)[0], flows.points, step)
+        dense.append(np.linalg.slogdet(dense_jacobian))
+        least = np.linalg.svd(np.nan_to_num(dense_jacobian), compute_uv=False)[..., -1]
         rounding.append(np.finfo(float).eps * np.abs(x).max(axis=-1) / (step * least))
     signs, log_dets = (np.stack(part) for part in zip(*dense))
     # At each point the step that agrees best: no step agrees with a wrong log-determinant.

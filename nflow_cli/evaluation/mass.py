@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 FEW, SHARE = 16, 300  # samples in a cell at most, at first, or this part of all of them
-CLUSTER = 4  # samples that are few, but may lie together in a part of a cell
+CLUSTER = 4  # this few samples can lie together in a part of a cell
 DEPTH = 50  # how often a cell is divided where samples are equal
 TOLERANCE = 2.5e-5  # error that is left in the cells that are not divided once more
 MOST = 1_000_000  # points at which the density is computed

@@ -43,13 +43,13 @@ def evaluate_samples(density: FlowDensity, target: Target, seed: int, n: int) ->
     """Judge ``q`` by ``n`` fresh samples: the same for the same seed."""
     rng = stream(seed, "evaluation")
     ratios, base_ratios = np.empty(n, np.float32), np.empty(n, np.float32)
-    kept = []
+    draws = []
     for draw in density.draw(n, lambda _: rng):
         part = slice(draw.start, draw.start + len(draw.x))
         ratios[part] = draw.log_q - values_at(target.log_prob, draw.x)
         log_q0 = values_at(density.base.log_prob, draw.z0)
         base_ratios[part] = log_q0 - values_at(target.log_prob, draw.z0)
-        kept = kept or [draw]
+        draws = draws or [draw]
     error = standard_deviation(base_ratios, ddof=1) / math.sqrt(n)
     scores = {
         **score(ratios, target.log_z),
@@ -58,7 +58,7 @@ def evaluate_samples(density: FlowDensity, target: Target, seed: int, n: int) ->
         "log_z": target.log_z,
         "log_z_source": target.log_z_source,
     }
-    return Evaluation(scores, kept[0])
+    return Evaluation(scores, draws[0])
 
 
 def values_at(log_prob: Callable[[Any], Any], points: Any) -> np.ndarray:

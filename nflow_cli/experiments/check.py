@@ -111,9 +111,9 @@ def check_training(run: CheckedRun) -> Verdict:
     wrong = []
     if run.config.train.early_stopping is None and made != experiment.length:
         wrong.append(f"{METRICS}: ends at {experiment.column} {made}, not at {experiment.length}")
-    facts, more = run.training_facts()
+    facts, wrong_facts = run.training_facts()
     expected = {experiment.length_key: made, **facts}
-    wrong += differences(SUMMARY, expected, run.summary) + more
+    wrong += differences(SUMMARY, expected, run.summary) + wrong_facts
     text = ", ".join(f"{name} {value:,}" for name, value in expected.items() if value is not None)
     return passed(not wrong), "; ".join(wrong) or f"{text}, by {METRICS}"
 

@@ -21,11 +21,11 @@ from nflow_cli.training.programs import Programs
 def versions() -> dict[str, str]:
     """Return the versions of Python and of every package that decides the numbers, if known."""
     packages = ("nflow-cli", "keras", "tensorflow", "numpy")
-    found = {"python": platform.python_version()}
+    known = {"python": platform.python_version()}
     for name in packages:
         with suppress(PackageNotFoundError):  # a build of another name: tensorflow-cpu, tf-nightly
-            found[name] = version(name)
-    return found
+            known[name] = version(name)
+    return known
 
 
 def begin(

@@ -131,8 +131,8 @@ def add_initialised_weight(layer: keras.layers.Layer, name: str, value: np.ndarr
 
 def assign_all(weights: list[dict[str, Any]], values: list[dict[str, np.ndarray]]) -> None:
     """Assign to the weights at each position of a pattern, by name."""
-    for own, values_here in zip(weights, values):
-        for name, weight in own.items():
+    for here, values_here in zip(weights, values):
+        for name, weight in here.items():
             weight.assign(values_here[name])
 
 

@@ -37,9 +37,9 @@ def run_maps(
         points, log_det = run_maps(maps, weights, k, ops.expand_dims(points, 0), inverse)
         return points[..., 0, :], log_det[..., 0]
     points = ops.swapaxes(points, -1, -2)
-    raw = [_in_order(flow, own, points.shape[-2]) for flow, own in zip(maps[:k], weights)]
+    raw = [_in_order(flow, here, points.shape[-2]) for flow, here in zip(maps[:k], weights)]
     points = _broadcast(points, raw)
-    sets = [flow.constrain(*(array for _, array in own)) for flow, own in zip(maps, raw)]
+    sets = [flow.constrain(*(array for _, array in here)) for flow, here in zip(maps, raw)]
     state = (points, ops.zeros_like(points[..., 0, :]))
 
     whole, rest = divmod(k, len(maps))

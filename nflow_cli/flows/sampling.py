@@ -80,5 +80,5 @@ class GaussianSampling(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        own = {"prior_mean": self.prior_mean, "prior_std": self.prior_std, "seed": self.seed}
-        return {**super().get_config(), **own}
+        arguments = {"prior_mean": self.prior_mean, "prior_std": self.prior_std, "seed": self.seed}
+        return {**super().get_config(), **arguments}

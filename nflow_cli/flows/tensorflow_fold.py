@@ -69,17 +69,17 @@ def fold(step: Callable[..., Any], state: Sequence[Any], sets: Any, count: int) 
     def run(*flat: Any) -> Any:
         start, arrays = flat[: len(state)], flat[len(state) :]
 
-        def forward(i: Any, kept: Any, *before: Any) -> Any:
+        def forward(i: Any, stacks: Any, *before: Any) -> Any:
             memo = Kept()
             after = step(memo, before, keras.tree.pack_sequence_as(sets, _take(arrays, i)))
-            return i + 1, _write(kept, i, [*before, *memo.values]), *after
+            return i + 1, _write(stacks, i, [*before, *memo.values]), *after
 
-        kept = _empty(count, [*start, *_kept_by(step, start, arrays, sets)])
-        end, kept = _loop(forward, 0, count, kept, start)
+        stacks = _empty(count, [*start, *_kept_by(step, start, arrays, sets)])
+        end, stacks = _loop(forward, 0, count, stacks, start)
 
         def gradient(*changes: Any) -> Any:
             def backward(i: Any, summed: Any, *changes: Any) -> Any:
-                at = _take(kept, i)
+                at = _take(stacks, i)
                 before, memo = at[: len(state)], HandedOut(at[len(state) :])
                 changes, of_weights = _transposed(
                     step, memo, before, _take(arrays, i), sets, changes

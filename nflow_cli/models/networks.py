@@ -16,12 +16,12 @@ LOG_VARIANCE_BOUND = 10.0
 
 
 def build_networks(
-    kind: str, hidden: Sequence[int], latent_dim: int, seed: int
+    network: str, hidden: Sequence[int], latent_dim: int, seed: int
 ) -> tuple[keras.Model, keras.Model]:
     """Return an encoder and a decoder.
 
     Args:
-        kind: ``relu`` or ``maxout`` (multilayer perceptrons), or ``gated-conv``.
+        network: ``relu`` or ``maxout`` (multilayer perceptrons), or ``gated-conv``.
         hidden: Widths of the hidden layers; for ``gated-conv`` one number, the encoder's output.
         latent_dim: D.
         seed: Fixes the initial values.
@@ -36,7 +36,7 @@ def build_networks(
     def initializer() -> Any:
         return keras.initializers.GlorotUniform(seed=int(seeds.integers(2**31)))
 
-    encode, decode = _BODIES[kind]
+    encode, decode = _BODIES[network]
     pixels = keras.Input((PIXELS,), name="pixels")
     context = encode(pixels, hidden, initializer)
     mean = layers.Dense(latent_dim, kernel_initializer=initializer(), name="mean")(context)

@@ -209,8 +209,8 @@ def draw_classes(ax: Axes, points: np.ndarray, labels: np.ndarray, window: Exten
     # Each class is spread evenly over the drawing order, however many points it has.
     rank = np.empty(len(labels))
     for label in np.unique(labels):
-        own = labels == label
-        rank[own] = (np.arange(own.sum()) + 0.5) / own.sum()
+        members = labels == label
+        rank[members] = (np.arange(members.sum()) + 0.5) / members.sum()
     order = np.argsort(rank, kind="stable")
     ax.set(xlim=window[:2], ylim=window[2:], aspect="equal")
     name_lost(ax, points)
@@ -307,9 +307,11 @@ def _histogram(points: np.ndarray, extent: Extent) -> np.ndarray:
 
 def _windows(clouds: list[np.ndarray]) -> list[Extent]:
     """Return the window of each cloud: the same one, unless that is far too wide for another."""
-    own = [_window(points) for points in clouds]
-    widths = [window[1] - window[0] for window in own]
-    return own if max(widths) > 3 * min(widths) else [_window(np.concatenate(clouds))] * len(own)
+    windows = [_window(points) for points in clouds]
+    widths = [window[1] - window[0] for window in windows]
+    if max(widths) > 3 * min(widths):
+        return windows
+    return [_window(np.concatenate(clouds))] * len(windows)
 
 
 def _window(points: np.ndarray) -> Extent:
@@ -339,14 +341,14 @@ def _unit_names(evaluation: Arrays) -> tuple[str, str]:
 
 def _about(summary: Summary, evaluation: Arrays | None = None) -> tuple[str, ...]:
     """Say which data, flow and bound a picture is of, and which latent units where it shows two."""
-    kind, dim = summary["binarization"], summary["latent_dim"]
+    binarization, dim = summary["binarization"], summary["latent_dim"]
     flow = f"{'amortized ' if summary['amortized'] else ''}{summary['flow']} flow"
     units = f"{dim} latent units"
     if evaluation is not None and dim > 2:
         first, second = (int(unit) + 1 for unit in evaluation["latent_axes"])
         units = f"latent units {first} and {second}, the two most active of {dim}"
     return (
-        f"{Path(summary['data']['name']).name} ({BINARIZED.get(kind, kind)})",
+        f"{Path(summary['data']['name']).name} ({BINARIZED.get(binarization, binarization)})",
         flow if summary["k"] else "no flow",
         f"K = {summary['k']}",
         units,

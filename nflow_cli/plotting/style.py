@@ -58,7 +58,7 @@ def without_warnings() -> Iterator[None]:
         yield
 
 
-def save_figure(figure: Figure, file: str | Path | BinaryIO, kind: str) -> None:
+def save_figure(figure: Figure, file: str | Path | BinaryIO, format: str) -> None:
     """Write a figure as `png`, `svg` or `pdf`, without a date: equal figures give equal files."""
     options: dict[str, Any] = {
         "png": {
@@ -68,7 +68,7 @@ def save_figure(figure: Figure, file: str | Path | BinaryIO, kind: str) -> None:
         "pdf": {"metadata": {"CreationDate": None}},
     }
     with drawing(), without_warnings():
-        figure.savefig(file, format=kind, dpi=DPI, **options[kind])
+        figure.savefig(file, format=format, dpi=DPI, **options[format])
 
 
 @without_warnings()

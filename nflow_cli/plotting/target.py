@@ -132,10 +132,10 @@ def deformation_figure(
     for ax, k, density, share in zip(axes, steps, densities, shares, strict=True):
         peak = peak_of(density)
         draw_density(ax, density, extent, Normalize(0.0, 1.0), share, peak or 1.0)
-        told = [] if share < SEEN else [f"peak {number_text(peak)}"]
-        told += [f"mass {share:.2f}"] if 1 - share > UNTOLD else []
+        notes = [] if share < SEEN else [f"peak {number_text(peak)}"]
+        notes += [f"mass {share:.2f}"] if 1 - share > UNTOLD else []
         name = f"k = {int(k)}" if k <= summary["k"] else "affine"
-        ax.set_title("\n".join([name, *told]), fontsize=9)
+        ax.set_title("\n".join([name, *notes]), fontsize=9)
     add_colour_bar(axes[0].images[0], axes, "density / its peak", "neither")
     parts = ("density after the first k flows", "peak and mass: in the frame" if is_cut else "")
     title_figure(figure, summary, *parts)

@@ -67,11 +67,11 @@ class Checkpoints:
         self.directory.sync_metrics()
         self.directory.write(f"{CHECKPOINTS}/{name}", lambda file: file.write(content.getbuffer()))
         manifest = {**self._manifest(), name: digest}
-        kept = dict(sorted(manifest.items())[-KEPT:])
-        self.directory.write_json(f"{CHECKPOINTS}/{MANIFEST}", kept)
+        newest = dict(sorted(manifest.items())[-KEPT:])
+        self.directory.write_json(f"{CHECKPOINTS}/{MANIFEST}", newest)
         # What else is there is the user's.
         folder = self.directory.path / CHECKPOINTS
-        files.remove(folder, lambda name: _is_name(name) and name not in kept)
+        files.remove(folder, lambda name: _is_name(name) and name not in newest)
 
     def whole(self) -> Iterator[tuple[int, Checkpoint]]:
         """Yield the checkpoints that are not damaged, and the update of each, in order."""

@@ -23,10 +23,10 @@ def write_npy(
     file: BinaryIO, shape: tuple[int, ...], parts: Iterable[np.ndarray], dtype: Any = np.float32
 ) -> None:
     """Write ``parts`` that together have ``shape`` as one ``.npy`` array."""
-    kind = np.dtype(dtype).newbyteorder("<")
-    npy.write_array_header_1_0(file, {"descr": kind.str, "fortran_order": False, "shape": shape})
+    number = np.dtype(dtype).newbyteorder("<")
+    npy.write_array_header_1_0(file, {"descr": number.str, "fortran_order": False, "shape": shape})
     for part in parts:
-        file.write(part.astype(kind).tobytes())
+        file.write(part.astype(number).tobytes())
 
 
 def write_csv(file: BinaryIO, columns: Iterable[str], parts: Iterator[np.ndarray]) -> None:

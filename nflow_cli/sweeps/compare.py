@@ -178,8 +178,8 @@ def group(results: Iterable[Result]) -> list[Group]:
     groups = []
     for identity, settings in sorted(together, key=_order):
         line = set().union(*(at_one_k[other] for other in at_one_k if other[:2] == identity[:2]))
-        told = (_part(settings, among[identity[0]]), _part(settings, line))
-        groups.append(Group(identity, sorted(together[identity, settings], key=_rank), *told))
+        differing = (_part(settings, among[identity[0]]), _part(settings, line))
+        groups.append(Group(identity, sorted(together[identity, settings], key=_rank), *differing))
     return groups
 
 

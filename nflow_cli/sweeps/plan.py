@@ -110,10 +110,10 @@ def resolve(data: Mapping[str, Any], source: str, folder: Path) -> SweepConfig:
         )
     sweep = presets.validate(data, source, {"sweep": SweepConfig})
     try:
-        found = [_absolute(name, folder) for name in sweep.presets]
+        names = [_absolute(name, folder) for name in sweep.presets]
     except ConfigError as error:
         raise ConfigError(f"{source}: presets: {error}") from None
-    return sweep.model_copy(update={"presets": found})
+    return sweep.model_copy(update={"presets": names})
 
 
 def _absolute(preset: str, folder: Path) -> str:

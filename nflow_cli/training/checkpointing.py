@@ -142,9 +142,9 @@ class Checkpointer(keras.callbacks.Callback):
         variables, values = model.state_variables, _grouped(saved.arrays, "").get("variable", [])
         expected = [(tuple(v.shape), v.dtype) for v in variables]
         weights = expected[: len(model.weights)]
-        kept = (_grouped(saved.arrays, f"{name}/").values() for name in self.parts)
+        groups = (_grouped(saved.arrays, f"{name}/").values() for name in self.parts)
         if _forms(values) != expected or any(
-            _forms(arrays) != weights for arrays in itertools.chain(*kept)
+            _forms(arrays) != weights for arrays in itertools.chain(*groups)
         ):
             raise self._damaged("a checkpoint of another model")
         for variable, value in zip(variables, values):

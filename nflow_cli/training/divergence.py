@@ -121,7 +121,7 @@ def first_fault(model: Any, batch: Any) -> str:
     """Name the first layer and term of an update on ``batch`` that is not finite.
 
     They are looked at in the order of computation: the terms of the objective, then the gradients,
-    from the last layer to the first. Of restarts, those that died before are left out.
+    from the last layer to the first. Restarts that diverged before are left out.
     """
     alive = _alive(model) if model.restarts else 0
     for name, array in model.trace(batch):

@@ -1,4 +1,4 @@
-"""How far a long work is, on stderr: a bar that leaves room for what is told beside it."""
+"""How far a long work is, on stderr: a bar that leaves room for a note beside it."""
 
 import math
 from typing import Any

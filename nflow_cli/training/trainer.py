@@ -291,7 +291,7 @@ class MetricsLog(keras.callbacks.Callback):
         saved = checked(LogState, state)
         self.rows, self._chunks = saved.rows, saved.chunks
 
-    def write_row(self, more: Mapping[str, Any]) -> dict[str, Any]:
+    def write_row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """Write one row, with ``more`` columns after the trainer's own; return its means."""
         counts, seconds, terms = zip(*self._chunks)
         self._chunks, self.rows = [], self.rows + 1
@@ -304,7 +304,7 @@ class MetricsLog(keras.callbacks.Callback):
             {
                 "update": self.clock.updates[-1],
                 **means,
-                **more,
+                **columns,
                 "updates_per_second": made / sum(seconds),
                 "elapsed_seconds": sum(self.clock.seconds),
             }

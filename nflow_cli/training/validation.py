@@ -70,11 +70,11 @@ class ValidationLog(MetricsLog):
         """Whose weights :meth:`take_best` gives: the last ones where no loss was finite."""
         return self.best_at if math.isfinite(self.best) else self.reached
 
-    def write_row(self, more: Mapping[str, Any]) -> dict[str, Any]:
-        """Write one row; of one that training did not survive, without a validation loss."""
-        if self.validate and self.column not in more:
-            more = {**more, self.column: math.nan}
-        return super().write_row(more)
+    def write_row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
+        """Write one row; a row that ends in a divergence has no validation loss."""
+        if self.validate and self.column not in columns:
+            columns = {**columns, self.column: math.nan}
+        return super().write_row(columns)
 
     def be_patient_again(self) -> None:
         """Count from here, where a training that this stopped is extended."""

@@ -121,9 +121,9 @@ def check_bound(run: CheckedImages) -> Verdict:
     some = sorted({starts[0], starts[len(starts) // 2], starts[-1]})
     batches = [slice(start, start + BATCH) for start in some]
     drawn = [sampler(run.pixels[batch], batch.start) for batch in batches]
-    for name, kept in estimates.items():
+    for name, saved in estimates.items():
         expected = np.concatenate([of_batch[name] for of_batch in drawn])
-        received = np.concatenate([kept[batch] for batch in batches])
+        received = np.concatenate([saved[batch] for batch in batches])
         wrong += unlike(f"{ESTIMATES}: {name}", expected, received, nats=name in NATS)
     return passed(not wrong), "; ".join(wrong) or detail
 

@@ -85,9 +85,9 @@ class EpochLog(ValidationLog):
         """How many epochs were made."""
         return self.rows
 
-    def write_row(self, more: Mapping[str, Any]) -> dict[str, Any]:
+    def write_row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """Write the row of the next epoch, or of what was made of it before training diverged."""
-        return super().write_row({"epoch": self.rows + 1, **more})
+        return super().write_row({"epoch": self.rows + 1, **columns})
 
 
 class Training(NamedTuple):
@@ -170,8 +170,8 @@ def _validator(vae: FlowVAE, held_out: np.ndarray, config: VAEConfig) -> Callabl
     sampler = ImportanceSampler(vae, 1, config.seed)
 
     def validate() -> float:
-        found = sampler.over(pixels)
-        return float(np.mean(found["reconstruction"] + found["kl"]))
+        estimates = sampler.over(pixels)
+        return float(np.mean(estimates["reconstruction"] + estimates["kl"]))
 
     return validate
 

@@ -27,14 +27,14 @@ class CheckedTarget(CheckedDensity):
         count = self.config.train.restarts
         try:
             best = int(restarts["best"])
-            kept = {key: restarts[key][best] for key in ("kl", "updates")}
+            of_the_best = {key: restarts[key][best] for key in ("kl", "updates")}
             of_each = {len(restarts["kl"]), len(restarts["updates"])}
         except (KeyError, IndexError, TypeError, ValueError):
             return {}, [f"{SUMMARY}: restarts: damaged: received {restarts!r:.80}"]
         expected = {"count": count, "seed": (self.config.seed + best) % (MAX_SEED + 1)}
         wrong = differences(f"{SUMMARY}: restarts", expected, restarts)
         whole = {"kl": self.summary.get("kl"), "updates": self.length}
-        wrong += differences(f"{SUMMARY}: the restart kept", whole, kept)
+        wrong += differences(f"{SUMMARY}: the restart kept", whole, of_the_best)
         if best not in range(count) or of_each != {count}:
             wrong.append(f"{SUMMARY}: restarts: expected {count} of them")
         return {}, wrong
