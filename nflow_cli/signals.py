@@ -108,7 +108,7 @@ def restore_handlers(before: dict[int, Any]) -> None:
 def hinted(hint: Callable[[], str | None]) -> Iterator[None]:
     """Let an interruption say what ``hint()`` is, the next thing to do.
 
-    The innermost of several hints is told.
+    The innermost of several hints is printed.
     """
     try:
         yield

@@ -35,7 +35,7 @@ class _Group(click.Group):
     def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:
         """Run a command. Every signal until its end stops it, none afterwards.
 
-        What was typed is the context's object: it is recorded, and told after an interruption.
+        What was typed is the context's object: it is recorded, and printed after an interruption.
         """
         argv = sys.argv[1:] if args is None else list(args)
         signals = Raised()

@@ -17,7 +17,7 @@ def check(run_dir: str) -> None:
     from nflow_cli.errors import NflowError
     from nflow_cli.runs.directory import RunDirectory
 
-    RunDirectory.open(run_dir)  # a wrong name is told before TensorFlow starts
+    RunDirectory.open(run_dir)  # a wrong name is reported before TensorFlow starts
     failed = count = 0
     start_tensorflow()
     from nflow_cli.evaluation.flow_checks import Outcome

@@ -40,7 +40,7 @@ def compare(runs: tuple[str, ...], format_: str, output: str | None) -> None:
 def present(
     paths: Sequence[str], format_: str = "text", output: str | None = None, sweep: Any = None
 ) -> None:
-    """Print the table of runs and draw their pictures, whose paths are told on stderr.
+    """Print the table of runs and draw their pictures, whose paths are printed on stderr.
 
     These go to ``output``, or else to the plots of ``sweep``, where there is one.
     """

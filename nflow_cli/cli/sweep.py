@@ -104,7 +104,7 @@ def _resolved(
         "vary": presets.parse_variations(variations),
     }
     for key, overriding in changes.items():
-        if overriding:  # a wrong value in the file stays, to be told of
+        if overriding:  # a wrong value in the file stays, to be reported
             below = data.get(key, {})
             data = {**data, key: {**below, **overriding} if isinstance(below, dict) else below}
             data.pop("description", None)  # it tells of the file's own runs

@@ -110,7 +110,7 @@ def _read_text(path: Path, start: bytes) -> np.ndarray:
     if not wide and len(_cells(first)) > 2:
         raise _complaint(path, skipped, columns, wide)
     with warnings.catch_warnings(), _open(path) as lines:
-        warnings.simplefilter("ignore")  # NumPy's about a file without rows: told below
+        warnings.simplefilter("ignore")  # NumPy's about a file without rows: reported below
         try:
             points = np.loadtxt(
                 filter(str.strip, itertools.islice(lines, skipped, None)),
@@ -124,7 +124,7 @@ def _read_text(path: Path, start: bytes) -> np.ndarray:
         except UnicodeDecodeError:
             raise
         except ValueError:
-            pass  # told below, by the number of the line
+            pass  # reported below, by the number of the line
     if not len(points) or points.shape[1] != 2 or not np.isfinite(points).all():
         raise _complaint(path, skipped, columns, wide)
     return points

@@ -45,7 +45,7 @@ Panels = tuple[Figure, list[Axes]]
 
 @contextlib.contextmanager
 def drawing() -> Iterator[None]:
-    """Draw in one style; what overflows is inf, and told of as not finite."""
+    """Draw in one style; what overflows is inf, and shown as not finite."""
     with matplotlib.rc_context(STYLE), np.errstate(over="ignore"):
         yield
 

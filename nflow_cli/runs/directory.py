@@ -350,7 +350,7 @@ class RunDirectory:
             lines = io.StringIO(text)
             header = next(csv.reader([next(lines)]))
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # NumPy's about no rows at all: told below
+                warnings.simplefilter("ignore")  # NumPy's about no rows at all: reported below
                 table = np.loadtxt(lines, delimiter=",", comments=None, ndmin=2)
             if not len(table):
                 raise ValueError

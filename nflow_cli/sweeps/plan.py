@@ -28,7 +28,7 @@ NO_FIGURES: Any = {"description": True, "data": {"fallback"}}
 class PlannedRun:
     """One run of a sweep: the name of its folder, its config, and notes for the user.
 
-    ``former_name`` and ``former_config`` are those that earlier versions gave it: before names told
+    ``former_name`` and ``former_config`` are those that earlier versions gave it: before names said
     what runs, and before annealing was shortened with a training, and chunks for memory.
     """
 
@@ -174,7 +174,7 @@ def _stem(path: Path, sweep: SweepConfig) -> str:
     """
     try:
         settings = overrides.resolve(presets.read_preset(path), "", list(_set(sweep)), RUNS)
-    except ConfigError:  # told of with the first of the runs
+    except ConfigError:  # reported with the first of the runs
         return path.stem
     if any(naming.touches(sweep.vary, key) for key in naming.EXPERIMENT):
         return naming.made_name(settings, sweep.vary) or settings.command

@@ -74,7 +74,7 @@ class ChunkTrainer(keras.Model):
         def update(i: Any, sums: dict[str, Any], norms: Any) -> tuple[Any, dict[str, Any], Any]:
             batch = keras.tree.map_structure(lambda array: array[i], chunk)
             terms, gradients = self.differentiate(batch)
-            if self.clip_norm is None:  # only the last norm is told
+            if self.clip_norm is None:  # only the last norm is logged
                 norms = tf.cond(i + 1 < count, lambda: norms, lambda: self._norms(gradients))
             else:
                 norms = self._norms(gradients)
