@@ -68,8 +68,9 @@ def _broadcast(points: Any, raw: Sequence[Sequence[tuple[tuple[int, ...], Any]]]
     for shape, array in itertools.chain(*raw):
         sizes = (*array.shape[1 : -1 - len(shape)], array.shape[-1])
         if any(size != 1 for size in sizes):
-            wider[sizes] = array[(0, ..., *(0 for _ in shape), slice(None))]
-    for one in wider.values():
+            wider[sizes] = shape, array
+    for shape, array in wider.values():
+        one = array[(0, ..., *(0 for _ in shape), slice(None))]
         points = points + ops.zeros_like(ops.expand_dims(one, -2))
     return points
 

@@ -137,6 +137,15 @@ def test_restarts_share_one_batch_of_points(maps, k, inverse):
 
 
 @both_ways
+def test_weights_are_taken_by_name_in_any_order(inverse):
+    points, weights = points_of(4), draw([PLANAR, RADIAL], 2, SHARED)
+    turned = [dict(reversed(raw.items())) for raw in weights]
+    expected = run([PLANAR, RADIAL], weights, 2, points, inverse)
+    for got, same in zip(run([PLANAR, RADIAL], turned, 2, points, inverse), expected):
+        np.testing.assert_array_equal(got, same)
+
+
+@both_ways
 @pytest.mark.parametrize(
     ("layouts", "leading"),
     [
