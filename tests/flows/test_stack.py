@@ -84,19 +84,21 @@ def test_adapting_the_end_moves_what_the_flows_give_by_mean_and_cholesky(affine,
 
 
 @both_ends
-def test_what_the_adapted_end_draws_has_the_density_of_the_gaussian(affine):
+@pytest.mark.parametrize("dim", [1, 3])
+def test_what_the_adapted_end_draws_has_the_density_of_the_gaussian(affine, dim):
     layer = FlowStack(["planar"], 0, affine=affine, dtype="float64")
-    layer.build((None, 3))
+    layer.build((None, dim))
     for weight in layer.weights:  # that it had moved before does not matter
         weight.assign(to_numpy(weight.value) + 0.3)
-    layer.adapt(MEAN, CHOLESKY)
-    covariance = CHOLESKY @ CHOLESKY.T
+    mean, cholesky = MEAN[:dim], CHOLESKY[:dim, :dim]
+    layer.adapt(mean, cholesky)
+    covariance = cholesky @ cholesky.T
     if affine == "diagonal":
         covariance = np.diag(np.diag(covariance))
-    z = points_of(64)
+    z = points_of(64)[:, :dim]
     x, log_det = evaluate(layer, "forward_and_log_det", [z])
-    base = normal_log_prob(z, np.zeros(3), np.eye(3))
-    np.testing.assert_allclose(base - log_det, normal_log_prob(x, MEAN, covariance), 1e-11)
+    base = normal_log_prob(z, np.zeros(dim), np.eye(dim))
+    np.testing.assert_allclose(base - log_det, normal_log_prob(x, mean, covariance), 1e-11)
 
 
 def test_a_stack_without_an_affine_end_refuses_to_adapt():
