@@ -154,10 +154,16 @@ class FlowStack(Flow):
             cholesky: The lower triangle ``(D, D)`` of its covariance.
 
         Raises:
-            ConfigError: The stack has none.
+            ConfigError: The stack has none, or these are no Gaussian of its dimension.
         """
         if not self.affine:
             raise ConfigError("this stack has no affine map at its end; affine='full' gives it one")
+        dim = self.dim if self.built else len(mean)
+        if np.shape(mean) != (dim,) or np.shape(cholesky) != (dim, dim):
+            received = f"{np.shape(mean)}, {np.shape(cholesky)}"
+            raise ConfigError(f"expected shapes ({dim},), ({dim}, {dim}). Received: {received}")
+        if not np.all(np.diagonal(cholesky) > 0):
+            raise ConfigError("expected a lower triangle with a positive diagonal")
         if not self.built:
             self.build((None, len(mean)))
         for name, value in AFFINE[self.affine].moments(mean, cholesky).items():

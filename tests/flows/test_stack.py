@@ -143,3 +143,18 @@ def test_numpys_whole_numbers_are_taken_and_saved_as_pythons():
     config = FlowStack(("planar",), np.int64(3), seed=np.uint32(4)).get_config()
     assert (config["k"], config["seed"]) == (3, 4)
     assert {type(config["k"]), type(config["seed"])} == {int}
+
+
+@pytest.mark.parametrize(
+    ("mean", "cholesky", "expected"),
+    [
+        (np.zeros(1), np.eye(2), r"expected shapes \(2,\), \(2, 2\)"),
+        (np.zeros(2), np.eye(3), r"expected shapes \(2,\), \(2, 2\)"),
+        (np.zeros(2), -np.eye(2), "positive diagonal"),
+    ],
+)
+def test_what_is_no_gaussian_of_its_dimension_is_refused(mean, cholesky, expected):
+    stack = FlowStack(["planar"], 1, affine="full")
+    stack.build((None, 2))
+    with pytest.raises(ConfigError, match=expected):
+        stack.adapt(mean, cholesky)
