@@ -113,9 +113,10 @@ def test_an_interrupted_run_ends_as_one_that_never_was(invoke, copied, name):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_computes_what_it_did(name):
-    import nflow_cli.flows  # noqa: F401  (registers the layers with Keras)
+    from nflow_cli import flows  # registers the layers with Keras
 
     layer = keras.saving.load_model(GOLDEN / "layers" / f"{name}.keras")
+    assert isinstance(layer, tuple(getattr(flows, public) for public in flows.__all__))
     with np.load(GOLDEN / "layers" / f"{name}.npz", allow_pickle=False) as arrays:
         inputs = [arrays[key] for key in arrays if key.startswith("input")]
         outputs = [arrays[key] for key in arrays if key.startswith("output")]

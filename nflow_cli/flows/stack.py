@@ -84,8 +84,8 @@ class FlowStack(Flow):
         self.last: dict[str, Any] = {}
         if self.affine:
             for name, shape in AFFINE[self.affine].shapes(self.dim).items():
-                values = self.stacked([np.zeros(shape)])
-                self.last[name] = add_initialised_weight(self, f"affine_{name}", values)
+                zeros = np.zeros(self.stored_shape(shape))
+                self.last[name] = add_initialised_weight(self, f"affine_{name}", zeros)
         self.slopes: list[dict[str, Any]] = []
         self.takes_context = context_shape is not None
         if self.takes_context:
@@ -142,9 +142,9 @@ class FlowStack(Flow):
                 slopes[-1][name] = INITIAL_SPREAD * draw
         return slopes
 
-    def stacked(self, values: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the values of a weight as it is stored, of one stack or of several."""
-        return values[0]
+    def stored_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape in which a weight is stored: of one stack, as it is."""
+        return shape
 
     def adapt(self, mean: np.ndarray, cholesky: np.ndarray) -> None:
         """Let the last affine map take N(0, I) to a Gaussian; a diagonal one to its diagonal.

@@ -57,9 +57,9 @@ class SideBySide(FlowStack):
             for values in zip(*drawn)
         ]
 
-    def stacked(self, values: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the values of a weight as it is stored: one for all stacks, or one each."""
-        return np.stack([*values] * (len(self.seeds) // len(values)))
+    def stored_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape in which a weight is stored: R is the first axis."""
+        return (len(self.seeds), *shape)
 
     def laid_out(self, stored: Any) -> Any:
         """Return a stored weight ``(R, repeats, *shape)`` as maps take it: repeats in front."""
