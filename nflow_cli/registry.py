@@ -12,6 +12,22 @@ FLOWS = {
     "planar": "nflow_cli.flows.planar:Planar",
     "radial": "nflow_cli.flows.radial:Radial",
     "affine": "nflow_cli.flows.affine:Affine",
+    "affine-coupling": "nflow_cli.flows.coupling:AffineCoupling",
+    "spline-coupling": "nflow_cli.flows.coupling:SplineCoupling",
+    "permutation": "nflow_cli.flows.permutation:Permutation",
+}
+
+# What others call them.
+USUAL_NAMES = {
+    "realnvp": "affine-coupling",
+    "real-nvp": "affine-coupling",
+    "nice": "affine-coupling",
+    "nsf": "spline-coupling",
+    "neural-spline": "spline-coupling",
+    "rational-quadratic": "spline-coupling",
+    "rq-spline": "spline-coupling",
+    "whitening": "affine",
+    "permute": "permutation",
 }
 
 BASES = {

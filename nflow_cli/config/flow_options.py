@@ -1,9 +1,9 @@
 """The options of each flow in a pattern, strict. No Keras here."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from nflow_cli.config.strict import Strict
 from nflow_cli.errors import ConfigError
@@ -20,7 +20,25 @@ class AffineOptions(Options):
     full: bool = False
 
 
-OPTIONS: Mapping[str, type[Options]] = {"affine": AffineOptions}  # by flow, where it has some
+class CouplingOptions(Options):
+    """Of a coupling: the widths of its network's hidden layers; ``None``: by D."""
+
+    hidden: list[Annotated[int, Field(ge=1, le=10_000)]] | None = Field(default=None, min_length=1)
+
+
+class SplineOptions(CouplingOptions):
+    """Of a coupling by splines: their bins, and where they end."""
+
+    bins: int = Field(default=8, ge=2, le=64)
+    bound: float = Field(default=5.0, gt=0, le=1e6)
+
+
+# By flow, where it has some.
+OPTIONS: Mapping[str, type[Options]] = {
+    "affine": AffineOptions,
+    "affine-coupling": CouplingOptions,
+    "spline-coupling": SplineOptions,
+}
 
 
 def pattern_name(item: str | Mapping[str, Any]) -> str:

@@ -120,12 +120,15 @@ def draw_seed(seed: int | None) -> int:
     return random.randrange(2**32) if seed is None else whole_number("seed", seed, MAX_SEED)
 
 
-def add_initialised_weight(layer: keras.layers.Layer, name: str, value: np.ndarray) -> Any:
+def add_initialised_weight(
+    layer: keras.layers.Layer, name: str, value: np.ndarray, trainable: bool = True
+) -> Any:
     """Add a weight to ``layer`` that starts at ``value``."""
     return layer.add_weight(
         shape=value.shape,
         initializer=lambda shape, dtype: ops.convert_to_tensor(value, dtype=dtype),
         name=name,
+        trainable=trainable,
     )
 
 

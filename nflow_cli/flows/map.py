@@ -1,13 +1,15 @@
 """A map: the mathematics of a flow, without its weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from nflow_cli.flows.memo import Memo
 
+# Standard deviation of a raw weight over contexts of unit mean square, at the start.
+INITIAL_SPREAD = 0.1
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -20,7 +22,12 @@ class Map:
     and XLA works along the batch. A weight declared ``(M, D)`` arrives as ``(*lead, M, D, batch)``,
     where any leading axis and the batch may be of size 1, or a leading axis absent: weights
     broadcast against the points. Log-determinants are ``(*lead, batch)``, in nats.
+
+    Attributes:
+        untrained: Names of the weights that :meth:`orders` sets and no training changes.
     """
+
+    untrained: ClassVar[frozenset[str]] = frozenset()
 
     def shapes(self, dim: int) -> Shapes:
         """Return the shapes of the raw weights by name, for points of ``dim`` dimensions."""
@@ -29,6 +36,22 @@ class Map:
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
         """Draw raw weights ``(repeats, *shape)`` of maps near the identity, each different."""
         raise NotImplementedError
+
+    def orders(self, places: Sequence[int], dim: int) -> dict[str, np.ndarray]:
+        """Return orders of the coordinates ``(repeats, D)``, by the name of their weight.
+
+        Args:
+            places: Of each repeat, its place among the maps of the stack that have an order.
+            dim: D.
+        """
+        return {}
+
+    def context_spread(self, name: str) -> float | None:
+        """Return how much a raw weight depends on a context at the start; ``None``: never.
+
+        It is the standard deviation over contexts of unit mean square.
+        """
+        return None if name in self.untrained else INITIAL_SPREAD
 
     def constrain(self, *raw: Any) -> tuple[Any, ...]:
         """Turn raw weights, in the order of :meth:`shapes`, into what the map uses.

@@ -17,8 +17,6 @@ from nflow_cli.flows.composition import Composition
 from nflow_cli.flows.map import Map
 from nflow_cli.registry import FLOWS, resolve
 
-# Standard deviation of a raw weight over contexts of unit mean square, at the start.
-INITIAL_SPREAD = 0.1
 AFFINE = {"diagonal": Affine(), "full": Affine(full=True)}
 
 
@@ -96,10 +94,12 @@ class FlowStack(Flow):
         """Create weights that start at values for each position of the pattern."""
         return [
             {
-                name: add_initialised_weight(self, f"{position}_{name}{tail}", value)
+                name: add_initialised_weight(
+                    self, f"{position}_{name}{tail}", value, name not in flow.untrained
+                )
                 for name, value in here.items()
             }
-            for position, here in enumerate(values)
+            for position, (flow, here) in enumerate(zip(self.maps, values))
         ]
 
     def restart(self, seed: int) -> None:
@@ -123,23 +123,28 @@ class FlowStack(Flow):
         return self._drawn(self.seed, dim)
 
     def _drawn(self, seed: int, dim: int) -> list[dict[str, np.ndarray]]:
-        repeats = [len(range(i, self.k, len(self.maps))) for i in range(len(self.maps))]
-        return [
-            flow.initial(np.random.default_rng([seed, position]), repeats[position], dim)
-            for position, flow in enumerate(self.maps[: self.k])
-        ]
+        ordered = np.cumsum([0, *(bool(flow.untrained) for flow in self.maps)]).tolist()
+        values = []
+        for position, flow in enumerate(self.maps[: self.k]):
+            rng = np.random.default_rng([seed, position])
+            repeats = len(range(position, self.k, len(self.maps)))
+            places = [r * ordered[-1] + ordered[position] for r in range(repeats)]
+            drawn = {**flow.initial(rng, repeats, dim), **flow.orders(places, dim)}
+            values.append({name: drawn[name] for name in flow.shapes(dim)})
+        return values
 
     def _initial_slopes(self) -> list[dict[str, np.ndarray]]:
         """Draw ``A`` for each of the weights of the pattern."""
         if not self.takes_context:
             return []
         slopes: list[dict[str, np.ndarray]] = []
-        for position, weights in enumerate(self.parameters):
+        for position, (flow, weights) in enumerate(zip(self.maps, self.parameters)):
             rng = np.random.default_rng([self.seed, len(self.maps) + position])
             slopes.append({})
             for name, weight in weights.items():
-                draw = rng.standard_normal((*weight.shape, self._width)) / np.sqrt(self._width)
-                slopes[-1][name] = INITIAL_SPREAD * draw
+                if (spread := flow.context_spread(name)) is not None:
+                    draw = rng.standard_normal((*weight.shape, self._width))
+                    slopes[-1][name] = spread * (draw / np.sqrt(self._width))
         return slopes
 
     def stored_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -241,7 +246,9 @@ def _of_context(
 ) -> dict[str, Any]:
     """Return ``θ_0 + A h`` ``(repeats, *shape, batch)`` for contexts ``h`` ``(batch, H)``."""
     turned, values = ops.transpose(context), {}
-    for name, weight in weights.items():  # one product for all repeats
-        flat = ops.reshape(slopes[name], (-1, turned.shape[0])) @ turned
-        values[name] = ops.reshape(flat, (*weight.shape, -1)) + ops.expand_dims(weight, -1)
+    for name, weight in weights.items():
+        values[name] = ops.expand_dims(weight, -1)
+        if name in slopes:  # one product for all repeats
+            flat = ops.reshape(slopes[name], (-1, turned.shape[0])) @ turned
+            values[name] = ops.reshape(flat, (*weight.shape, -1)) + values[name]
     return values

@@ -9,7 +9,7 @@ from catalogue import DIRECTIONS, FULL, WIDTH, compiled, eps_of, evaluate, to_nu
 
 from nflow_cli.errors import ConfigError
 from nflow_cli.flows import AmortizedFlowStack, FlowStack, PlanarFlow
-from nflow_cli.flows.stack import INITIAL_SPREAD
+from nflow_cli.flows.map import INITIAL_SPREAD
 
 DIM, BATCH, DRAWS = 3, 6, 2
 STACKS = {

@@ -1,0 +1,46 @@
+"""The permutation of the coordinates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.flows.map import Map, Shapes
+from nflow_cli.flows.memo import Memo
+from nflow_cli.flows.orders import as_matrix, shuffle
+
+
+@dataclass(frozen=True)
+class Permutation(Map):
+    """``f(z)_i = z_{order_i}``, with log-determinant 0.
+
+    Weights: ``order (D,)``, not trained.
+    """
+
+    untrained: ClassVar = frozenset({"order"})
+
+    def shapes(self, dim: int) -> Shapes:
+        """Return the shape of ``order``."""
+        return {"order": (dim,)}
+
+    def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
+        """Return nothing: the order is no trained weight."""
+        return {}
+
+    def orders(self, places: Sequence[int], dim: int) -> dict[str, np.ndarray]:
+        """Return the orders: shuffles, at D = 2 the swap."""
+        return {"order": np.array([shuffle(place, dim) for place in places]).reshape(-1, dim)}
+
+    def constrain(self, order: Any) -> tuple[Any, ...]:
+        """Return the order as a matrix of 0 and 1."""
+        return (as_matrix(order),)
+
+    def forward(self, memo: Memo, z: Any, order: Any) -> tuple[Any, Any]:
+        """Return the permuted point, and 0."""
+        return memo.dense(order, z), ops.zeros_like(z[..., 0, :])
+
+    def inverse(self, memo: Memo, x: Any, order: Any) -> tuple[Any, Any]:
+        """Return the point that was permuted, and 0."""
+        return memo.dense(ops.swapaxes(order, -2, -3), x), ops.zeros_like(x[..., 0, :])

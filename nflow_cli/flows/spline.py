@@ -1,0 +1,277 @@
+"""The rational-quadratic spline: bins, the map through a bin and back, and the gradient of both."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from nflow_cli.flows.elementwise import Elementwise
+from nflow_cli.flows.numerics import softplus
+
+LEAST = 1e-3  # of the widths and heights of the bins, as parts of the box, and of the slopes
+SHIFT = math.log(math.expm1(1 - LEAST))  # of a raw slope: where that is 0 the slope is 1
+
+
+class Bin(NamedTuple):
+    """The bin of each point, arrays ``(*lead, N, batch)`` but for the first two.
+
+    Attributes:
+        parts: Which part of the box each bin takes, beyond the least: of the widths and of the
+            heights, ``(*lead, 2, bins, N, batch)``.
+        index: Of the point's bin, ``(*lead, 1, N, batch)``.
+        left: Where it begins.
+        bottom: The spline there.
+        width: Of the bin.
+        height: Of the bin.
+        raw_slopes: At its two ends.
+    """
+
+    parts: Any
+    index: Any
+    left: Any
+    bottom: Any
+    width: Any
+    height: Any
+    raw_slopes: tuple[Any, Any]
+
+
+@dataclass(frozen=True)
+class Spline(Elementwise):
+    r"""A rational-quadratic spline of ``[-B, B]`` onto itself, and the identity outside.
+
+    In a bin of width ``w``, height ``h`` and slopes ``d_0``, ``d_1`` at its ends, with ``s = h/w``
+    and ``ξ`` the part of its width before the point, ``f = y + h N / (N + M)`` where
+
+        ``N = ξ (s ξ + d_0 (1-ξ))`` and ``M = (1-ξ) (s (1-ξ) + d_1 ξ)``,
+
+        ``f' = s² (d_0 (1-ξ)² + d_1 ξ² + 2 s ξ (1-ξ)) / (N + M)²``.
+
+    Parameters: ``bins`` of the widths and ``bins`` of the heights, through a softmax each, and
+    ``bins - 1`` slopes between bins, through a softplus; at both ends the slope is 1.
+
+    Args:
+        bins: How many.
+        bound: ``B``.
+
+    References:
+        Durkan, Bekasov, Murray & Papamakarios, *Neural Spline Flows*, 2019, arXiv 1906.04032,
+        eqs. 4-8. Here no term is negative, neither of a slope nor of a root.
+    """
+
+    bins: int = 8
+    bound: float = 5.0
+
+    @property
+    def size(self) -> int:
+        """How many parameters a coordinate has."""
+        return 3 * self.bins - 1
+
+    def forward(self, parameters: Any, z: Any) -> tuple[Any, Any]:
+        """Return ``f(z)`` and ``log f'(z)``."""
+        return self._run(parameters, z, inverse=False)
+
+    def inverse(self, parameters: Any, x: Any) -> tuple[Any, Any]:
+        """Return ``f^-1(x)`` and the logarithm of its slope."""
+        return self._run(parameters, x, inverse=True)
+
+    def _run(self, parameters: Any, points: Any, inverse: bool) -> tuple[Any, Any]:
+        outside = ops.abs(points) > self.bound  # not where they are NaN
+        inside = ops.where(outside, 0.0, points)
+        moved, log_slope = self._inside(parameters, inside, inverse)
+        return ops.where(outside, points, moved), ops.where(outside, 0.0, log_slope)
+
+    def _inside(self, parameters: Any, points: Any, inverse: bool) -> tuple[Any, Any]:
+        """Move points of the box, with a gradient of its own: exact, and in few passes.
+
+        By the chain rule the slope would be a difference, and each selection a pass.
+        """
+
+        def run(raw: Any, at: Any) -> Any:
+            here, spot = self._spot(raw, at, inverse)
+
+            def gradient(*arguments: Any, upstream: Any = None) -> tuple[Any, Any]:
+                changes = arguments if len(arguments) == 2 else arguments[0]
+                return self._gradient(raw, at, inverse, *changes)
+
+            if inverse:
+                return (here.left + here.width * spot.part, -spot.log_slope()), gradient
+            return (here.bottom + here.height * spot.part_of_height(), spot.log_slope()), gradient
+
+        if keras.config.backend() == "torch":  # Keras knows no gradient of two values there
+            return run(parameters, points)[0]
+        return ops.custom_gradient(run)(parameters, points)
+
+    def _bin(self, raw: Any, at: Any, inverse: bool) -> Bin:
+        """Find the bin of each point."""
+        bins, box = self.bins, 2 * self.bound
+        shape = (*raw.shape[:-3], 2, bins, *raw.shape[-2:])
+        sizes = ops.reshape(raw[..., : 2 * bins, :, :], shape)
+        weights = ops.exp(sizes - ops.stop_gradient(ops.max(sizes, axis=-3, keepdims=True)))
+        parts = weights / ops.sum(weights, axis=-3, keepdims=True)
+        scale = box * (1 - LEAST * bins)
+        cut = parts[..., int(inverse), :, :, :]
+        knot, index = -self.bound, 0.0
+        for j in range(bins - 1):
+            knot = knot + (box * LEAST + scale * cut[..., j, :, :])
+            index = index + ops.cast(at >= knot, at.dtype)
+        index = ops.expand_dims(ops.stop_gradient(index), -3)
+        is_here, is_below = self._masks(index)
+        here = ops.sum(ops.where(is_here[..., None, :, :, :], parts, 0.0), axis=-3)
+        below = ops.sum(ops.where(is_below[..., None, :, :, :], parts, 0.0), axis=-3)
+        starts = scale * below + box * LEAST * index - self.bound
+        lengths = scale * here + box * LEAST
+        slopes = raw[..., 2 * bins :, :, :]
+        start, end = (
+            ops.sum(ops.where(mask, slopes, 0.0), axis=-3) for mask in self._masks_of_ends(index)
+        )
+        left, bottom = starts[..., 0, :, :], starts[..., 1, :, :]
+        width, height = lengths[..., 0, :, :], lengths[..., 1, :, :]
+        return Bin(parts, index, left, bottom, width, height, (start, end))
+
+    def _masks(self, index: Any) -> tuple[Any, Any]:
+        """Return which bins ``(*lead, bins, N, batch)`` are the point's, and which below it."""
+        numbers = ops.cast(np.arange(self.bins)[:, None, None], index.dtype)
+        return numbers == index, numbers < index
+
+    def _masks_of_ends(self, index: Any) -> tuple[Any, Any]:
+        """Return which inner knots are the start and the end of the point's bin."""
+        numbers = ops.cast(np.arange(self.bins - 1)[:, None, None], index.dtype)
+        return numbers + 1 == index, numbers == index
+
+    def _spot(self, raw: Any, at: Any, inverse: bool) -> tuple[Bin, "Spot"]:
+        """Find the bin of each point, and where it is there."""
+        here = self._bin(raw, at, inverse)
+        start, end = map(_slope, here.raw_slopes)
+        s = here.height / here.width
+        begin, length = (here.bottom, here.height) if inverse else (here.left, here.width)
+        part = ops.clip((at - begin) / length, 0.0, 1.0)  # by rounding alone it is beyond
+        return here, Spot(_root(s, start, end, part) if inverse else part, s, start, end)
+
+    def _gradient(
+        self, raw: Any, at: Any, inverse: bool, of_moved: Any, of_log_slope: Any
+    ) -> tuple[Any, Any]:
+        """Return the gradient by parameters and points.
+
+        The inverse moves ``x`` to ``z`` with ``f(z; θ) = x``, so ``dz = (dx - f_θ dθ) / f'``, and
+        its logarithm is ``-log f'(z; θ)``.
+        """
+        here, spot = self._spot(raw, at, inverse)
+        if inverse:
+            of_log_slope = -of_log_slope
+            bend = of_log_slope * spot.bend() / here.width
+            of_points = (of_moved + bend) / spot.slope()
+            of_moved = -of_points
+        else:
+            bend = of_log_slope * spot.bend() / here.width
+            of_points = of_moved * spot.slope() + bend
+        of_left = -(of_moved * spot.slope() + bend)
+        of_s, *of_slopes = spot.gradient(of_moved * here.height, of_log_slope)
+        of_width = spot.part * of_left - of_s * spot.s / here.width
+        of_height = of_moved * spot.part_of_height() + of_s / here.width
+        of_raw = self._handed_out(here, (of_left, of_moved), (of_width, of_height), of_slopes)
+        return of_raw, of_points
+
+    def _handed_out(self, here: Bin, of_starts: Any, of_lengths: Any, of_slopes: Any) -> Any:
+        """Return the gradient by parameters from that by the numbers of each point's bin."""
+        scale = 2 * self.bound * (1 - LEAST * self.bins)
+        is_here, is_below = (mask[..., None, :, :, :] for mask in self._masks(here.index))
+        of_starts, of_lengths = (
+            ops.expand_dims(ops.stack(pair, axis=-3), -3) for pair in (of_starts, of_lengths)
+        )
+        of_parts = ops.where(is_here, of_lengths, ops.where(is_below, of_starts, 0.0))
+        mean = ops.sum(here.parts * of_parts, axis=-3, keepdims=True)
+        of_sizes = scale * here.parts * (of_parts - mean)
+        is_start, is_end = self._masks_of_ends(here.index)
+        of_start, of_end = (
+            ops.expand_dims(value * ops.sigmoid(raw + SHIFT), -3)
+            for value, raw in zip(of_slopes, here.raw_slopes)
+        )
+        of_ends = ops.where(is_start, of_start, ops.where(is_end, of_end, 0.0))
+        shape = (*of_ends.shape[:-3], 2 * self.bins, *of_ends.shape[-2:])
+        return ops.concatenate([ops.reshape(of_sizes, shape), of_ends], axis=-3)
+
+
+def _slope(raw: Any) -> Any:
+    """Return a slope of at least ``LEAST``."""
+    return LEAST + softplus(raw + SHIFT)
+
+
+class Spot(NamedTuple):
+    """Where in its bin a point is: the part ``ξ`` of the width before it, and what decides there.
+
+    Attributes:
+        part: ``ξ``.
+        s: Height by width.
+        start: The slope ``d_0``.
+        end: The slope ``d_1``.
+    """
+
+    part: Any
+    s: Any
+    start: Any
+    end: Any
+
+    @property
+    def rest(self) -> Any:
+        """``1 - ξ``."""
+        return 1 - self.part
+
+    def _sides(self) -> tuple[Any, Any]:
+        """Return ``N`` and ``M``."""
+        part, rest = self.part, self.rest
+        return part * (self.s * part + self.start * rest), rest * (self.s * rest + self.end * part)
+
+    def _steepness(self) -> Any:
+        """Return ``d_0 (1-ξ)² + d_1 ξ² + 2 s ξ (1-ξ)``."""
+        part, rest = self.part, self.rest
+        return self.start * rest * rest + self.end * part * part + 2 * self.s * part * rest
+
+    def part_of_height(self) -> Any:
+        """Return ``η = N / (N + M)``."""
+        n, m = self._sides()
+        return n / (n + m)
+
+    def slope(self) -> Any:
+        """Return ``f'``."""
+        ratio = self.s / sum(self._sides())
+        return ratio * ratio * self._steepness()
+
+    def log_slope(self) -> Any:
+        """Return ``log f'``."""
+        return ops.log(self.slope())
+
+    def bend(self) -> Any:
+        """Return the derivative of ``log f'`` by ``ξ``."""
+        part, rest, s = self.part, self.rest, self.s
+        of_steepness = 2 * (self.end * part - self.start * rest + s * (rest - part))
+        of_whole = (rest - part) * (self.start + self.end - 2 * s)
+        return of_steepness / self._steepness() - 2 * of_whole / sum(self._sides())
+
+    def gradient(self, of_part_of_height: Any, of_log_slope: Any) -> tuple[Any, Any, Any]:
+        """Return the gradient by ``s``, ``d_0`` and ``d_1`` at a constant ``ξ``."""
+        part, rest, (n, m) = self.part, self.rest, self._sides()
+        both, whole = part * rest, n + m
+        share = of_part_of_height * both / (whole * whole)
+        of_whole, of_steepness = -2 * of_log_slope / whole, of_log_slope / self._steepness()
+        of_s = share * (self.end * part * part - self.start * rest * rest)
+        of_s = of_s + of_whole * (part * part + rest * rest)
+        of_s = of_s + 2 * (of_log_slope / self.s + of_steepness * both)
+        of_start = share * m + of_whole * both + of_steepness * rest * rest
+        return of_s, of_start, of_whole * both + of_steepness * part * part - share * n
+
+
+def _root(s: Any, start: Any, end: Any, part: Any) -> Any:
+    r"""Return the part of the bin's width below which a part ``η`` of its height lies.
+
+    With ``e = d_0 (1-η) - d_1 η`` and ``r = √(e² + 4 s² η (1-η))`` the quadratic's root is
+    ``2 s η / (e + r + 2 s η)``; where ``e < 0``, ``e + r`` is ``4 s² η (1-η) / (r - e)``.
+    """
+    rest = 1 - part
+    before, after = 2 * s * part, 2 * s * rest
+    e = start * rest - end * part
+    far = ops.sqrt(e * e + before * after) + ops.abs(e)
+    falls = e < 0
+    return ops.where(falls, far, before) / (far + ops.where(falls, after, before))
