@@ -62,6 +62,12 @@ DEFAULT_BASE = "standard-normal"
 NATURAL_TARGETS = {"planar": "multimodal", "radial": "gaussian-from-uniform"}
 
 
+def flow_hint(name: str) -> str:
+    """Return what a flow is called here, or as :func:`nearest` which of them was meant."""
+    usual = USUAL_NAMES.get(name.casefold())
+    return f" ({name} is {usual!r} here)" if usual else nearest(name, list(FLOWS))
+
+
 def resolve(place: str) -> Any:
     """Import the class or function at ``"module:name"``."""
     module, _, name = place.partition(":")

@@ -30,7 +30,7 @@ def _pattern(_: Any, __: Any, value: str | None) -> list[str] | None:
     for name in names:
         if name not in registry.FLOWS:
             known = ", ".join(registry.FLOWS)
-            hint = registry.nearest(name, list(registry.FLOWS))
+            hint = registry.flow_hint(name)
             raise click.BadParameter(f"{name!r} is not a flow{hint}; known: {known}")
     return names
 

@@ -1,17 +1,26 @@
 """The options of each flow in a pattern, strict. No Keras here."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
 from nflow_cli.config.strict import Strict
 from nflow_cli.errors import ConfigError
-from nflow_cli.registry import FLOWS, nearest
+from nflow_cli.registry import FLOWS, flow_hint, nearest
 
 
 class Options(Strict):
     """Of a flow that has none."""
+
+    def weights(self, dim: int) -> tuple[int, int]:
+        """Return about how many weights the flow has, and how many of them depend on a context."""
+        return 2 * dim + 1, 2 * dim + 1
+
+    def kept(self, dim: int) -> float:
+        """Return about how many numbers an update keeps of one sample."""
+        return 2.5 * dim
 
 
 class AffineOptions(Options):
@@ -19,11 +28,34 @@ class AffineOptions(Options):
 
     full: bool = False
 
+    def weights(self, dim: int) -> tuple[int, int]:
+        """Return about how many weights the flow has, and how many of them depend on a context."""
+        count = dim * (dim + 3) // 2 if self.full else 2 * dim
+        return count, count
+
 
 class CouplingOptions(Options):
     """Of a coupling: the widths of its network's hidden layers; ``None``: by D."""
 
     hidden: list[Annotated[int, Field(ge=1, le=10_000)]] | None = Field(default=None, min_length=1)
+
+    def widths(self, dim: int) -> list[int]:
+        """Return what :func:`network_widths` does."""
+        return network_widths(self.hidden, self.outputs, dim)
+
+    @property
+    def outputs(self) -> int:
+        """How many parameters a coordinate that moves has."""
+        return 2
+
+    def weights(self, dim: int) -> tuple[int, int]:
+        """Return about how many weights the flow has, and how many of them depend on a context."""
+        widths = self.widths(dim)
+        return sum((a + 1) * b for a, b in pairwise(widths)), widths[1]
+
+    def kept(self, dim: int) -> float:
+        """Return about how many numbers an update keeps of one sample."""
+        return super().kept(dim) + sum(self.widths(dim)[1:])
 
 
 class SplineOptions(CouplingOptions):
@@ -32,6 +64,11 @@ class SplineOptions(CouplingOptions):
     bins: int = Field(default=8, ge=2, le=64)
     bound: float = Field(default=5.0, gt=0, le=1e6)
 
+    @property
+    def outputs(self) -> int:
+        """How many parameters a coordinate that moves has."""
+        return 3 * self.bins - 1
+
 
 # By flow, where it has some.
 OPTIONS: Mapping[str, type[Options]] = {
@@ -39,6 +76,36 @@ OPTIONS: Mapping[str, type[Options]] = {
     "affine-coupling": CouplingOptions,
     "spline-coupling": SplineOptions,
 }
+
+
+def network_widths(hidden: Sequence[int] | None, outputs: int, dim: int) -> list[int]:
+    """Return the widths of a coupling's network, inputs and outputs among them.
+
+    Args:
+        hidden: Those of its hidden layers; ``None``: 64, 64 up to D = 8, else 128, 128.
+        outputs: How many parameters a coordinate that moves has.
+        dim: D.
+    """
+    hidden = hidden or ((64, 64) if dim <= 8 else (128, 128))
+    return [dim // 2, *hidden, outputs * (dim - dim // 2)]
+
+
+def options_of(item: str | Mapping[str, Any]) -> Options:
+    """Return the options of the flow of an item, those that it does not name by their default."""
+    name = pattern_name(item)
+    named = {} if isinstance(item, str) else item[name]
+    return OPTIONS.get(name, Options).model_validate(named)
+
+
+def default_affine(
+    pattern: Sequence[str | Mapping[str, Any]],
+) -> Literal["full"] | None:
+    """Return the affine map at the data's end of a stack: a full one after couplings.
+
+    Splines map a box onto itself: without one, no stack of them moves mass out of it.
+    """
+    is_bounded = any(isinstance(options_of(item), CouplingOptions) for item in pattern)
+    return "full" if is_bounded else None
 
 
 def pattern_name(item: str | Mapping[str, Any]) -> str:
@@ -68,7 +135,7 @@ def checked_item(item: Any) -> str | dict[str, Any]:
     """
     name: Any = next(iter(item)) if isinstance(item, Mapping) and len(item) == 1 else item
     if not isinstance(name, str) or name not in FLOWS:
-        hint = nearest(name, list(FLOWS)) if isinstance(name, str) else ""
+        hint = flow_hint(name) if isinstance(name, str) else ""
         raise ConfigError(f"one of {', '.join(FLOWS)}{hint}")
     if isinstance(item, str):
         return item

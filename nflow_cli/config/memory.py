@@ -3,14 +3,13 @@
 import os
 from typing import Any, NamedTuple
 
-from nflow_cli.config.schema import PIXELS, Config, VAEConfig
+from nflow_cli.config.schema import PIXELS, Config, Flow, VAEConfig
 from nflow_cli.errors import ConfigError
 
 CHUNK = 2**26  # numbers in a chunk at most: 256 MB
 DRAWN_AHEAD = 3  # chunks in memory at once
 # Roughly, how many numbers an update keeps.
 OF_A_SAMPLE = 30  # whatever the flows
-OF_A_FLOW = 2.5  # of each coordinate of a sample
 OF_AN_OUTPUT = 3  # it, and the gradients of it and of what it was computed from
 CONVOLVED = 200_000  # outputs of a convolutional encoder and decoder, for an image
 UNITS = {"relu": 1, "maxout": 4}  # outputs of a layer for each unit of its width
@@ -30,14 +29,14 @@ class Footprint(NamedTuple):
     kept: float
 
 
-def of_flows(k: int, dim: int) -> float:
-    """Return how many numbers ``k`` flows keep of one sample ``(dim,)``."""
-    return OF_A_SAMPLE + OF_A_FLOW * k * dim
+def of_flows(flow: Flow, dim: int) -> float:
+    """Return how many numbers flows keep of one sample ``(dim,)``."""
+    return OF_A_SAMPLE + flow.kept(dim)
 
 
 def of_vae(config: VAEConfig) -> float:
     """Return about how many numbers a VAE keeps of one image."""
-    return of_flows(config.flow.k, config.model.latent_dim) + OF_AN_OUTPUT * _outputs(config)
+    return of_flows(config.flow, config.model.latent_dim) + OF_AN_OUTPUT * _outputs(config)
 
 
 def bounded(config: Config, footprint: Footprint) -> tuple[Config, str]:
@@ -77,7 +76,8 @@ def expect_memory(config: Config, footprint: Footprint) -> None:
 def _outputs(config: VAEConfig) -> int:
     """Return about how many outputs the layers of a VAE have for one image."""
     model, flow = config.model, config.flow
-    of_context = flow.k * (2 * model.latent_dim + 1) if flow.amortized else 0
+    dim = model.latent_dim
+    of_context = flow.weights(dim, width=1) - flow.weights(dim) if flow.amortized else 0
     if model.network == "gated-conv":
         return CONVOLVED + of_context
     return 2 * UNITS[model.network] * sum(model.hidden) + 2 * PIXELS + of_context

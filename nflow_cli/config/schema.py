@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from nflow_cli.config.flow_options import checked_item, pattern_text
+from nflow_cli.config.flow_options import checked_item, default_affine, options_of, pattern_text
 from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict
 from nflow_cli.config.sweep_schema import SweepConfig
 from nflow_cli.config.target_schema import Target
@@ -21,6 +21,7 @@ from nflow_cli.registry import DEFAULT_BASE, TARGET_BASES
 
 NAMED = ("target", "data")  # mappings that text stands for: their name
 MAX_GRID = 5_000
+MAX_WEIGHTS = 10**8
 
 
 def _by_name(value: Any) -> Any:
@@ -55,16 +56,34 @@ class Flow(Strict):
         """The flows as text, such as ``planar,radial``."""
         return pattern_text(self.pattern)
 
+    def weights(self, dim: int, width: int = 0) -> int:
+        """Return about how many weights all flows have, of a context of ``width`` numbers."""
+        counts = [options_of(item).weights(dim) for item in self.pattern]
+        return self.k * sum(n + width * m for n, m in counts) // len(counts)
+
+    def kept(self, dim: int) -> float:
+        """Return about how many numbers an update keeps of one sample."""
+        return self.k * sum(options_of(item).kept(dim) for item in self.pattern) / len(self.pattern)
+
 
 class StackFlow(Flow):
     """The flows of a density: an affine map may stand at the data's end, outside ``k``."""
 
-    affine: Literal["diagonal", "full"] | None = None
+    affine: Literal["diagonal", "full"] | None = Field(
+        default_factory=lambda data: default_affine(data.get("pattern", []))
+    )
 
     @property
     def text(self) -> str:
         """The flows as text, such as ``planar + full affine``."""
         return f"{super().text} + {self.affine} affine" if self.affine else super().text
+
+
+def expect_weights(flow: Any, count: int) -> Any:
+    """Return the flows of a model, if it has so many weights as a machine can hold."""
+    if count > MAX_WEIGHTS:
+        raise ValueError(f"at most {MAX_WEIGHTS:,} weights in all, not about {count:,}")
+    return flow
 
 
 class Annealed(NamedTuple):
@@ -155,6 +174,11 @@ class Fit2DConfig(Strict):
         if info.data.get("data") is not None and base not in (None, DEFAULT_BASE):
             raise ValueError(f"{DEFAULT_BASE} beside data: q must not be 0 at any point")
         return base
+
+    @field_validator("flow")
+    @classmethod
+    def _is_of_a_size(cls, flow: StackFlow) -> StackFlow:
+        return expect_weights(flow, flow.weights(cls.dim))
 
     @field_validator("train")
     @classmethod
@@ -273,7 +297,6 @@ class Published(Strict):
 PIXELS = 784
 # By network: weights of encoder and decoder for each pair of units of two layers, about.
 WEIGHTS_A_PAIR = {"relu": 2, "maxout": 8, "gated-conv": 8}
-MAX_WEIGHTS = 10**8
 
 
 class VAEConfig(Strict):
@@ -309,11 +332,9 @@ class VAEConfig(Strict):
     def _fits_in_memory(cls, flow: VAEFlow, info: ValidationInfo) -> VAEFlow:
         if model := info.data.get("model"):
             pairs = sum(a * b for a, b in pairwise([PIXELS, *model.hidden, 2 * model.latent_dim]))
-            width = model.hidden[-1] if flow.amortized else 1
             count = WEIGHTS_A_PAIR[model.network] * pairs
-            count += flow.k * (2 * model.latent_dim + 1) * width
-            if count > MAX_WEIGHTS:
-                raise ValueError(f"at most {MAX_WEIGHTS:,} weights in all, not about {count:,}")
+            count += flow.weights(model.latent_dim, model.hidden[-1] if flow.amortized else 0)
+            expect_weights(flow, count)
         return flow
 
 

@@ -21,7 +21,7 @@ class DensityExperiment(Experiment):
         """What an update takes of memory."""
         config, dim = self.config, self.config.dim
         samples = config.train.batch_size * self.restarts
-        return Footprint(samples, dim, of_flows(config.flow.k, dim))
+        return Footprint(samples, dim, of_flows(config.flow, dim))
 
     @property
     def restarts(self) -> int:

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 from keras import ops
 
+from nflow_cli.config.flow_options import network_widths
 from nflow_cli.flows.elementwise import Elementwise, ScaleAndShift
 from nflow_cli.flows.map import Map, Shapes
 from nflow_cli.flows.memo import Memo
 from nflow_cli.flows.orders import as_matrix, parting
 from nflow_cli.flows.spline import Spline
 
-NARROW, WIDE = (64, 64), (128, 128)  # hidden layers: up to D = 8, and beyond
 NEAR_IDENTITY = 0.01  # standard deviation of the weights of the last layer, for inputs of size 1
 
 
@@ -57,8 +57,7 @@ class Coupling(Map):
         return shapes
 
     def _widths(self, dim: int) -> list[int]:
-        hidden = self.hidden or (NARROW if dim <= 8 else WIDE)
-        return [dim // 2, *hidden, self.scalar_maps.size * (dim - dim // 2)]
+        return network_widths(self.hidden, self.scalar_maps.size, dim)
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
         """Draw kernels that keep the size of what passes a layer; the last layer's are near 0."""

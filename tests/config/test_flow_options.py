@@ -5,6 +5,7 @@ from nflow_cli.errors import ConfigError
 from nflow_cli.registry import FLOWS
 
 FULL = {"affine": {"full": True}}
+KNOWN = f"one of {', '.join(FLOWS)}"
 
 
 @pytest.mark.parametrize("name", FLOWS)
@@ -42,12 +43,15 @@ def test_a_pattern_has_names_and_a_text(pattern, names, text):
 @pytest.mark.parametrize(
     ("item", "expected"),
     [
-        ("planer", "one of planar, radial, affine (did you mean 'planar'?)"),
-        ("PLANAR", "one of planar, radial, affine (did you mean 'planar'?)"),
-        ("spline", "one of planar, radial, affine"),
-        ({"afine": {"full": True}}, "one of planar, radial, affine (did you mean 'affine'?)"),
-        *((item, "one of planar, radial, affine") for item in (3, None, ["planar"], {}, {1: {}})),
-        ({"affine": {}, "planar": {}}, "one of planar, radial, affine"),
+        ("planer", f"{KNOWN} (did you mean 'planar'?)"),
+        ("PLANAR", f"{KNOWN} (did you mean 'planar'?)"),
+        ("spline-coupler", f"{KNOWN} (did you mean 'spline-coupling'?)"),
+        ("sline", KNOWN),
+        ("RealNVP", f"{KNOWN} (RealNVP is 'affine-coupling' here)"),
+        ({"nsf": {"bins": 8}}, f"{KNOWN} (nsf is 'spline-coupling' here)"),
+        ({"afine": {"full": True}}, f"{KNOWN} (did you mean 'affine'?)"),
+        *((item, KNOWN) for item in (3, None, ["planar"], {}, {1: {}})),
+        ({"affine": {}, "planar": {}}, KNOWN),
         ({"affine": {"ful": 1}}, "of the options of affine only full (did you mean 'full'?)"),
         ({"affine": {"full": True, "x": 1}}, "of the options of affine only full"),
         ({"affine": {1: 2}}, "of the options of affine only full"),
