@@ -131,6 +131,7 @@ class Train(Strict):
     checkpoint_seconds: float = Field(default=30.0, ge=0)
     restarts: int = Field(default=1, ge=1, le=100)
     halving: bool = True
+    first_stage: int = Field(default=0, ge=0, le=10**9)  # updates of the last affine map alone
 
     @property
     def annealed(self) -> Annealed:
@@ -182,12 +183,17 @@ class Fit2DConfig(Strict):
 
     @field_validator("train")
     @classmethod
-    def _for_points(cls, train: Train, info: ValidationInfo) -> Train:
+    def _suits_what_is_fitted(cls, train: Train, info: ValidationInfo) -> Train:
         if info.data.get("data") is not None:
             if train.annealing.updates:
                 raise ValueError(f"annealing.updates 0 beside data, not {train.annealing.updates}")
             if train.restarts > 1:
                 raise ValueError(f"restarts 1 beside data, not {train.restarts}")
+            if train.first_stage:
+                raise ValueError(f"first_stage 0 beside data, not {train.first_stage}")
+        flow = info.data.get("flow")
+        if train.first_stage and flow and not flow.affine:
+            raise ValueError("first_stage 0 without flow.affine: that is what it trains")
         return train
 
     @property

@@ -13,6 +13,9 @@ from nflow_cli.constants import LOG_2PI
 from nflow_cli.flows.numerics import logaddexp
 
 
+FAR_AWAY = 3  # from 0, in widths of a density
+
+
 class Target(ABC):
     """A density that is fitted. One of your own need define no more than :meth:`log_prob`.
 
@@ -23,6 +26,7 @@ class Target(ABC):
         log_z_source: How ``log_z`` is known: ``exact`` or ``quadrature``.
         window: Half the width of the square that shows the density; ``None`` for one that shows
             the samples of the fit.
+        center: Of that square, ``(D,)`` or 0.
         sample: Draws ``n`` exact samples ``(n, D)`` by ``sample(rng, n)``; ``None`` where nothing
             does.
     """
@@ -31,6 +35,7 @@ class Target(ABC):
     log_z: Any = None
     log_z_source: str | None = None
     window: float | None = None
+    center: Any = 0.0
     sample: Callable[[np.random.Generator, int], np.ndarray] | None = None
 
     @abstractmethod
@@ -59,8 +64,11 @@ class Mixture(Target):
         self.weights = self.weights / self.weights.sum()
         self.factors = np.linalg.cholesky(self.covariances)
         self.whiten = np.linalg.inv(self.factors)
-        spread = 3.5 * np.sqrt(np.linalg.eigvalsh(self.covariances)[:, -1])
-        self.window = float(np.max(np.abs(self.means) + spread[:, None]))
+        spread = 3.5 * np.sqrt(np.linalg.eigvalsh(self.covariances)[:, -1])[:, None]
+        low, high = (self.means - spread).min(axis=0), (self.means + spread).max(axis=0)
+        self.window = float(np.max(np.maximum(-low, high)))
+        if self.window > FAR_AWAY * np.max(high - low):  # with the base beside it, it were a dot
+            self.window, self.center = float(np.max(high - low) / 2), (low + high) / 2
 
     def log_prob(self, z: Any) -> Any:
         """Return the log-density ``(...)`` in nats of points ``(..., 2)``."""

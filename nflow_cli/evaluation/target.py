@@ -92,20 +92,20 @@ def density_arrays(
     window = target.window
     if window is None:
         window = float(np.quantile(np.abs(first.x), 0.999))
-    axis, coarse = np.linspace(-window, window, n), np.linspace(-window, window, STRIP_GRID)
-    k, grid = density.flow.length, Grid(axis, axis)
+    grid, coarse = (_square(window, target.center, m) for m in (n, STRIP_GRID))
+    k = density.flow.length
     panels = strip_panels(k)
-    points = {**dict.fromkeys(panels, Grid(coarse, coarse)), k: grid}
+    points = {**dict.fromkeys(panels, coarse), k: grid}
     log_density = density.partial_log_densities(points)
     log_q = log_density[k].reshape(grid.shape)
-    last = _nearest_rows(log_q, axis, coarse)
+    last = _nearest_rows(log_q, grid, coarse)
     strip = [log_density[i].reshape(points[i].shape) if i != k else last for i in panels]
     drawn = np.empty((0, target.dim))
     if target.sample is not None:
         drawn = target.sample(stream(seed, "target-samples"), SHOWN_SAMPLES)
     arrays = {
-        "axis_1": axis,
-        "axis_2": axis,
+        "axis_1": grid.first,
+        "axis_2": grid.second,
         "log_target": values_at(target.log_prob, grid).reshape(grid.shape),
         "log_base": values_at(density.base.log_prob, grid).reshape(grid.shape),
         "log_q": log_q,
@@ -114,8 +114,8 @@ def density_arrays(
         "target_samples": drawn,
         "deformation_k": np.array(panels),
         "log_deformation": np.stack(strip),
-        "deformation_axis_1": coarse,
-        "deformation_axis_2": coarse,
+        "deformation_axis_1": coarse.first,
+        "deformation_axis_2": coarse.second,
         "deformation_samples": density.partial_samples(first.z0[:SHOWN_SAMPLES], panels),
     }
     return {name: _compact(array) for name, array in arrays.items()}
@@ -126,10 +126,20 @@ def strip_panels(k: int) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, k, min(k + 1, STRIP_PANELS))})
 
 
-def _nearest_rows(full: np.ndarray, axis: np.ndarray, coarse: np.ndarray) -> np.ndarray:
+def _square(window: float, center: Any, n: int) -> Grid:
+    """Return an ``n x n`` grid over a square."""
+    axis = np.linspace(-window, window, n)
+    first, second = np.broadcast_to(center, 2)
+    return Grid(first + axis, second + axis)
+
+
+def _nearest_rows(full: np.ndarray, grid: Grid, coarse: Grid) -> np.ndarray:
     """Sample the full grid at the points nearest to the coarse one."""
-    index = np.clip(np.searchsorted(axis, coarse - (axis[1] - axis[0]) / 2), 0, len(axis) - 1)
-    return full[np.ix_(index, index)]
+
+    def nearest(axis: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return np.clip(np.searchsorted(axis, other - (axis[1] - axis[0]) / 2), 0, len(axis) - 1)
+
+    return full[np.ix_(nearest(grid.second, coarse.second), nearest(grid.first, coarse.first))]
 
 
 def _compact(array: np.ndarray) -> np.ndarray:

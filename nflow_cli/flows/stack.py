@@ -151,6 +151,10 @@ class FlowStack(Flow):
         """Return the shape in which a weight is stored: of one stack, as it is."""
         return shape
 
+    def without_maps(self) -> "FlowStack":
+        """Return a stack of the affine map at the end alone, as it is at the start."""
+        return FlowStack(self.pattern, 0, self.seed, self.affine)
+
     def adapt(self, mean: np.ndarray, cholesky: np.ndarray) -> None:
         """Let the last affine map take N(0, I) to a Gaussian; a diagonal one to its diagonal.
 

@@ -72,18 +72,26 @@ class NoiseChunks(DrawnChunks):
         steps: How many updates all chunks make.
         chunk: Updates per chunk.
         batch_size: Samples per update.
+        purpose: Of the stream that they are drawn from.
     """
 
     def __init__(
-        self, base: Any, dim: int, seeds: Sequence[int], steps: int, chunk: int, batch_size: int
+        self,
+        base: Any,
+        dim: int,
+        seeds: Sequence[int],
+        steps: int,
+        chunk: int,
+        batch_size: int,
+        purpose: str = "base-noise",
     ):
         super().__init__(seeds, steps, chunk, batch_size)
-        self.base, self.dim = base, dim
+        self.base, self.dim, self.purpose = base, dim, purpose
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
         """Draw the noise of chunk ``index`` of one seed: ``(chunk, D, batch_size)``, float32."""
         shape = (self.chunk, self.dim, self.batch_size)
-        return self.base.sample_columns(stream(seed, "base-noise", index), shape)
+        return self.base.sample_columns(stream(seed, self.purpose, index), shape)
 
 
 class PointChunks(DrawnChunks):

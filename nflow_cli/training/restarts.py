@@ -15,6 +15,7 @@ from keras import ops
 from nflow_cli.config.schema import Fit2DConfig
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
+from nflow_cli.training import first_stage
 from nflow_cli.training.chunks import NoiseChunks
 from nflow_cli.training.programs import Programs
 from nflow_cli.training.saved_state import RestartsState, StateError, checked
@@ -48,6 +49,10 @@ class SideBySide(FlowStack):
         """Take as many other seeds, and the initial values of their weights."""
         self.seeds = list(seeds)
         super().restart(seeds[0])
+
+    def without_maps(self) -> "SideBySide":
+        """Return stacks of the affine map at the end alone, as it is at the start."""
+        return SideBySide(self.pattern, 0, self.seeds, affine=self.affine)
 
     def initial_values(self, dim: int) -> list[dict[str, np.ndarray]]:
         """Draw the raw parameters of each position of the pattern, for all stacks."""
@@ -127,7 +132,10 @@ class Restarts:
     def train(self, session: Session) -> None:
         """Train them all, dropping the worse as planned; leave the best in ``model``."""
         settings = self.config.train
-        session.take_over(self.trainer)
+        if not session.take_over(self.trainer) and settings.first_stage:
+            seeds = [self.seeds[r] for r in self.alive]
+            first_stage.run(self.trainer, seeds, settings, session)
+            session.begin(self.trainer)
         for count, end in plan(len(self.seeds), settings.steps, settings.chunk, settings.halving):
             if session.finished or self.trainer.stop_training:
                 break

@@ -5,12 +5,14 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
+import keras
+
 from nflow_cli.config.schema import Config
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.checkpointing import Checkpointer
 from nflow_cli.training.divergence import DivergenceStop
-from nflow_cli.training.trainer import ChunkTrainer, MetricsLog, ProgressReport
+from nflow_cli.training.trainer import ChunkTrainer, Clock, MetricsLog, ProgressReport
 
 
 class Session:
@@ -63,11 +65,16 @@ class Session:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def take_over(self, model: ChunkTrainer) -> None:
-        """Put ``model`` into the state of the checkpoint, if the training goes on from one."""
-        if self.checkpointer and self._saved:
-            self.checkpointer.assign(model, self._saved)
-        self._saved = None
+    def take_over(self, model: ChunkTrainer) -> bool:
+        """Put ``model`` into the state of the checkpoint, if the training goes on from one.
+
+        Returns:
+            Whether it does.
+        """
+        saved, self._saved = self._saved, None
+        if self.checkpointer and saved:
+            self.checkpointer.assign(model, saved)
+        return saved is not None
 
     def fit(self, model: ChunkTrainer, chunks: Any) -> None:
         """Train ``model`` on the chunks that are still to come."""
@@ -77,12 +84,36 @@ class Session:
             return
         model.train_on(chunks, [*self.callbacks, DivergenceStop(chunks)])
 
+    def fit_first(self, model: ChunkTrainer, chunks: Any) -> None:
+        """Train ``model`` before the training itself begins: its rows are of updates before 0.
+
+        It has no checkpoint: a training that is stopped here begins again.
+        """
+        log = MetricsLog(Clock(first=-chunks.steps))
+        log.write_to(self.log.add_row)
+        stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: self._stop_if_asked())
+        model.train_on(chunks, [log.clock, log, stop, DivergenceStop(chunks)])
+        self.log.rows += log.rows
+
+    def begin(self, model: ChunkTrainer) -> None:
+        """Save what the training begins with, where a first stage came before."""
+        self.log.clock.updates = [0]
+        self._save(model, finished=False)
+
+    def _stop_if_asked(self) -> None:
+        if self.checkpointer:
+            self.checkpointer.stop_if_asked()
+
+    def _save(self, model: ChunkTrainer, finished: bool) -> None:
+        if self.checkpointer:
+            self.checkpointer.set_model(model)
+            self.checkpointer.save(finished)
+            self.checkpointer.stop_if_asked()
+
     def finish(self, model: ChunkTrainer) -> None:
         """Save what training ended with."""
-        if self.checkpointer and not self.finished:
-            self.checkpointer.set_model(model)
-            self.checkpointer.save(finished=True)
-            self.checkpointer.stop_if_asked()
+        if not self.finished:
+            self._save(model, finished=True)
 
 
 def _release_freed_memory() -> None:

@@ -182,17 +182,22 @@ class Speed(NamedTuple):
 
 
 class Clock(keras.callbacks.Callback):
-    """Times the chunks: the first of every program holds its compilation, the others are warm."""
+    """Times the chunks: the first of every program holds its compilation, the others are warm.
 
-    def __init__(self) -> None:
+    Args:
+        first: The number of the first update.
+    """
+
+    def __init__(self, first: int = 0) -> None:
         super().__init__()
+        self.first = first
         self.updates: list[int] = []
         self.seconds: list[float] = []
         self._cold: list[int] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Note where training starts, unless it goes on; the first chunk will be cold."""
-        self.updates = self.updates or [int(self.model.optimizer.iterations)]
+        self.updates = self.updates or [self._number()]
         self._cold.append(len(self.seconds))
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -201,8 +206,11 @@ class Clock(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Note how long the chunk took."""
-        self.updates.append(int(self.model.optimizer.iterations))
+        self.updates.append(self._number())
         self.seconds.append(time.perf_counter() - self._start)
+
+    def _number(self) -> int:
+        return self.first + int(self.model.optimizer.iterations)
 
     @property
     def made(self) -> int:
@@ -259,12 +267,12 @@ class MetricsLog(keras.callbacks.Callback):
     def __init__(self, clock: Clock, chunks_per_row: int = 1):
         super().__init__()
         self.clock, self.chunks_per_row, self.rows = clock, chunks_per_row, 0
-        self._add_row: Callable[[Mapping[str, Any]], None] = lambda row: None
+        self.add_row: Callable[[Mapping[str, Any]], None] = lambda row: None
         self._chunks: list[tuple[int, float, dict[str, float]]] = []
 
     def write_to(self, add_row: Callable[[Mapping[str, Any]], None]) -> None:
         """Hand each row that comes to ``add_row``; before, they go nowhere."""
-        self._add_row = add_row
+        self.add_row = add_row
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Note the terms of the chunk that ended."""
@@ -300,7 +308,7 @@ class MetricsLog(keras.callbacks.Callback):
             name: sum(n * chunk[name] for n, chunk in zip(counts, terms)) / made for name in last
         }
         means |= {name: last[name] for name in ("learning_rate", "gradient_norm")}
-        self._add_row(
+        self.add_row(
             {
                 "update": self.clock.updates[-1],
                 **means,

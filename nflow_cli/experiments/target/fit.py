@@ -56,11 +56,15 @@ class Fit2D(ChunkTrainer):
         ``KL(q || p) = E[log q(z) - log p(z)]`` where ``p`` is normalised, else the free energy
         ``KL - log Z`` (arXiv 1505.05770, eq. 15).
         """
-        beta = inverse_temperature(update, self.annealing.updates, self.annealing.start)
+        beta = self.beta(update)
         z, log_q = self.density.push(ops.swapaxes(batch, -1, -2))
         log_p = self.target.log_prob(z)
         loss, kl = ops.mean(log_q - beta * log_p, axis=-1), ops.mean(log_q - log_p, axis=-1)
         return {"loss": loss, "kl": kl, "beta": beta}
+
+    def beta(self, update: Any) -> Any:
+        """Return the power of the density that is fitted at an update."""
+        return inverse_temperature(update, self.annealing.updates, self.annealing.start)
 
     def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
         """Yield what :meth:`objective` computes, flow by flow."""
@@ -76,9 +80,24 @@ class Fit2D(ChunkTrainer):
 
     def with_flow(self, flow: FlowStack, restarts: int) -> "Fit2D":
         """Return the same fit of another flow, of so many stacks side by side."""
+        return Fit2D(self._density(flow), self.target, self.annealing, (restarts,))
+
+    def first_stage(self) -> "FirstStage":
+        """Return the fit of the affine map alone that is at the end of the stacks."""
+        flow = self.flow.without_maps()
+        return FirstStage(self._density(flow), self.target, self.annealing, self.restarts)
+
+    def _density(self, flow: FlowStack) -> FlowDensity:
         flow.build((None, self.density.dim))
-        density = FlowDensity(self.density.base, flow)
-        return Fit2D(density, self.target, self.annealing, (restarts,))
+        return FlowDensity(self.density.base, flow)
+
+
+class FirstStage(Fit2D):
+    """The affine map at the end of a stack alone, fitted to a density as annealed at the start."""
+
+    def beta(self, update: Any) -> Any:
+        """Return the power of the density that is fitted."""
+        return super().beta(0 * update)
 
 
 class Training(NamedTuple):
