@@ -1,0 +1,125 @@
+"""The first stage of a fit: the mode of a density, then a Gaussian."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from running import with_rows
+from truth import to_numpy
+
+from nflow_cli.config import presets
+from nflow_cli.errors import Interrupted
+from nflow_cli.evaluation.target import evaluate_samples
+from nflow_cli.experiments.target import fit as target_fit
+from nflow_cli.runs.checkpoints import Checkpoints
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.training.first_stage import modes
+from nflow_cli.training.session import Session
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
+)
+
+TWO = {"name": "mixture", "weights": [0.5, 0.5], "means": [[1003.0, -997.0], [997.0, -1003.0]]}
+ONE = {
+    "name": "mixture",
+    "weights": [1.0],
+    "means": [[-500.0, 40.0]],
+    "covariances": [[[4.0, 1.5], [1.5, 1.0]]],
+}
+
+
+def settings(target, k=2, **train):
+    data = {"command": "fit-2d", "target": target, "seed": 3}
+    data["flow"] = {"pattern": [{"affine-coupling": {"hidden": [4]}}], "k": k}
+    small = {"steps": 40, "chunk": 20, "batch_size": 256, "first_stage": 600}
+    return presets.validate(data | {"train": small | train}, "test")
+
+
+STOPPED = settings(TWO, restarts=2, halving=False, checkpoint_seconds=0.0, first_stage=60)
+
+
+def fit(settings):
+    model = target_fit.build(settings)
+    _, rows = with_rows(lambda directory: target_fit.train(model, settings, directory))
+    return model, rows
+
+
+@pytest.mark.parametrize("width", [0.03, 1.0, 100.0])
+def test_a_mode_is_reached_at_any_distance_and_of_any_width(width):
+    mode = np.array([1000.0, -20.0], "float32")
+
+    def log_prob(x):
+        return -0.5 * ops.sum(ops.square((x - mode) / width), axis=-1)
+
+    starts = np.array([[0.0, 0.0], [-3.0, 2.0]], "float32")
+    assert np.abs(modes(log_prob, starts) - mode).max() < max(1e-3, 1e-3 * width)
+
+
+def test_each_start_ends_at_the_highest_point_that_it_saw():
+    def log_prob(x):  # nothing beyond 2, and two modes: at -1, and where that begins
+        values = -ops.square(ops.square(x[:, 0]) - 1) + 0.1 * x[:, 0]
+        return ops.where(ops.abs(x[:, 0]) < 2, values, np.nan)
+
+    starts = np.array([[-1.2], [0.9], [-0.05]], "float32")
+    ends = modes(log_prob, starts)[:, 0]
+    assert np.abs(ends - [-0.9874, 1.0123, -0.9874]).max() < 0.01 or np.abs(ends[2] - 1.01) < 0.01
+    values = to_numpy(log_prob(ops.convert_to_tensor(ends[:, None])))
+    assert np.all(values >= to_numpy(log_prob(ops.convert_to_tensor(starts))))
+
+
+def test_a_flat_density_leaves_the_starts_where_they_are():
+    starts = np.array([[0.5, -0.25]], "float32")
+    np.testing.assert_array_equal(modes(lambda x: 0 * x[:, 0], starts), starts)
+
+
+def test_the_affine_map_alone_becomes_the_gaussian_that_is_fitted():
+    model, rows = fit(settings(ONE, k=0, steps=1, learning_rate=1e-6, first_stage=2_000))
+    scores = evaluate_samples(model.density, model.target, 0, 20_000).scores
+    assert scores["kl"] < 1e-3
+    assert np.abs(to_numpy(model.flow.last["shift"].value) - ONE["means"][0]).max() < 0.05
+    assert rows[0]["update"] == -1980 and rows[-1]["update"] == 1
+
+
+def test_a_density_to_a_power_is_fitted_where_the_objective_is_annealed():
+    annealing = {"updates": 10**9, "start": 0.25}
+    model, _ = fit(settings(ONE, k=0, steps=1, first_stage=2_000, annealing=annealing))
+    expected = 2 * np.linalg.cholesky(ONE["covariances"][0])  # of p^(1/4)
+    diagonal = np.exp(to_numpy(model.flow.last["log_scale"].value))
+    np.testing.assert_allclose(diagonal, np.diagonal(expected), rtol=0.05)
+
+
+def test_restarts_have_first_stages_of_their_own():
+    model, rows = fit(settings(TWO, restarts=3, halving=False, first_stage=200, steps=20))
+    assert [row["update"] for row in rows][:2] == [-180, -160]
+    shifts = to_numpy(next(w for w in model.flow.last.values() if "shift" in w.name).value)
+    assert min(np.abs(shifts - mean).max() for mean in TWO["means"]) < 1
+
+
+@pytest.fixture(scope="module")
+def straight():
+    return fit(STOPPED)
+
+
+@pytest.mark.parametrize("when", ["in it", "after it"])
+def test_a_fit_that_is_stopped_and_goes_on_ends_as_one_that_was_not(
+    straight, when, tmp_path, monkeypatch
+):
+    whole, expected = straight
+    model, run = target_fit.build(STOPPED), RunDirectory.create("test", str(tmp_path / "run"))
+    method = "fit_first" if when == "in it" else "fit"
+
+    def stopped(self, *arguments):
+        raise Interrupted(15)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(Session, method, stopped)
+        target_fit.train(model, STOPPED, run)
+    saved = Checkpoints(run).load()
+    assert (saved is None) == (when == "in it")
+    target_fit.train(model, STOPPED, run)
+    for one, other in zip(whole.flow.weights, model.flow.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(one.value), to_numpy(other.value))
+    metrics = run.read_metrics()
+    np.testing.assert_array_equal(metrics["update"], [row["update"] for row in expected])
+    np.testing.assert_allclose(metrics["kl"], [row["kl"] for row in expected], rtol=1e-6)
