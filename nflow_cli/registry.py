@@ -44,14 +44,19 @@ TARGETS = {
     "u4": "nflow_cli.densities.targets:U4",
     "mixture": "nflow_cli.densities.targets:Mixture",
     "ring": "nflow_cli.densities.targets:Ring",
+    "wavy-ring": "nflow_cli.densities.targets:WavyRing",
 }
 
 # Point sets that are drawn from the seed: `fit-2d --data NAME`.
 POINT_SETS = {
-    "two-moons": "nflow_cli.data.point_sets:two_moons",
-    "pinwheel": "nflow_cli.data.point_sets:pinwheel",
-    "eight-gaussians": "nflow_cli.data.point_sets:eight_gaussians",
-    "spirals": "nflow_cli.data.point_sets:spirals",
+    "two-moons": "nflow_cli.data.point_sets:TwoMoons",
+    "pinwheel": "nflow_cli.data.point_sets:Pinwheel",
+    "eight-gaussians": "nflow_cli.data.point_sets:EightGaussians",
+    "spirals": "nflow_cli.data.point_sets:Spirals",
+    "checkerboard": "nflow_cli.data.point_sets:Checkerboard",
+    "rings": "nflow_cli.data.point_sets:Rings",
+    "grid": "nflow_cli.data.point_sets:GaussianGrid",
+    "banana": "nflow_cli.data.point_sets:Banana",
 }
 
 # The base each target is fitted from unless the preset says otherwise.

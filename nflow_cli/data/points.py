@@ -130,7 +130,7 @@ def checksum(points: np.ndarray) -> str:
 
 def _points(name: str, seed: int) -> np.ndarray:
     if name in POINT_SETS:
-        return resolve(POINT_SETS[name])(stream(seed, f"points/{name}"), SET_SIZE)
+        return resolve(POINT_SETS[name])().sample(stream(seed, f"points/{name}"), SET_SIZE)
     try:
         is_file = Path(name).is_file()
     except (OSError, ValueError):  # a name too long, or no name at all: "\0"

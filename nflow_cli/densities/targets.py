@@ -172,6 +172,20 @@ class U1(Target):
         return logaddexp(right, left) - ring - self.log_z
 
 
+class WavyRing(Target):
+    """A ring of radius √2 whose height goes up and down along z1.
+
+    ``U = 2 (|z|^2 - 2)^2 - sin(πz1)``.
+    """
+
+    log_z, log_z_source, window = 1.6119973590547, "quadrature", 2.2
+
+    def log_prob(self, z: Any) -> Any:
+        """Return the log-density ``(...)`` in nats of points ``(..., 2)``."""
+        off = z[..., 0] * z[..., 0] + z[..., 1] * z[..., 1] - 2
+        return ops.sin(math.pi * z[..., 0]) - 2 * off * off - self.log_z
+
+
 class _Wave(Target):
     """Energies U2-U4: branches that follow ``sin(πz1/2)``, between walls at ``|z1| = 4``.
 

@@ -135,7 +135,7 @@ def test_what_is_no_data_is_told_what_is(folder, name):
     with pytest.raises(DataError) as caught:
         load_point_data(name, 0)
     line = str(caught.value)
-    assert "expected two-moons, pinwheel, eight-gaussians, spirals, or a .csv" in line
+    assert "expected two-moons, pinwheel, eight-gaussians, spirals, checkerboard" in line
     assert ("did you mean 'two-moons'?" in line) == (name == "two-moon")
     assert len(line.splitlines()) == 1
 

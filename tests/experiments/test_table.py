@@ -1,11 +1,13 @@
 import json
 import math
+import shutil
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
 from running import arrays_of, assert_same_run
+from short_runs import edit_json
 from truth import Grid, float64, mixture_log_prob, normal_log_prob, push, to_numpy
 
 import nflow_cli
@@ -15,6 +17,8 @@ from nflow_cli.data.points import load_point_data
 from nflow_cli.data.units import Standardisation
 from nflow_cli.densities.bases import StandardNormal
 from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.evaluation.flow_checks import Outcome
+from nflow_cli.experiments.check import check_run
 from nflow_cli.experiments.table import fit as table_fit
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
@@ -218,7 +222,8 @@ def test_a_run_tells_everything_promised_of_it(short):
         "flow k target seed steps kl kl_standard_error ess free_energy log_z log_z_source mass "
         "n_parameters compile_seconds train_seconds steps_per_second log_likelihood "
         "log_likelihood_standard_error gaussian_log_likelihood "
-        "gaussian_log_likelihood_standard_error n_train n_validation n_test data best_update"
+        "gaussian_log_likelihood_standard_error gap gap_standard_error n_train n_validation n_test "
+        "data best_update"
     )
     assert set(promised.split()) <= set(summary)
     assert json.loads((run.path / "summary.json").read_text()) == summary
@@ -227,6 +232,53 @@ def test_a_run_tells_everything_promised_of_it(short):
     record = run.read_json("run.json")["data"]
     assert record["name"] == "eight-gaussians"
     assert record["sha256"] == load_point_data("eight-gaussians", 5).sha256
+
+
+def log_prob_of_eight_gaussians(x):
+    angles = np.arange(8) * np.pi / 4
+    centres = 2 * np.stack([np.cos(angles), np.sin(angles)], -1)
+    return mixture_log_prob(x, np.ones(8), centres, np.tile(0.04 * np.eye(2), (8, 1, 1)))
+
+
+def test_the_gap_is_the_kl_from_the_truth(short):
+    run, summary = short
+    grid = Grid(4.0, 401)
+    log_p = log_prob_of_eight_gaussians(grid.points)
+    log_q = nflow_cli.load(run.path).log_prob(grid.points)
+    kl = grid.integral(np.exp(log_p) * (log_p - log_q))
+    assert abs(summary["gap"] - kl) < 4 * summary["gap_standard_error"] < 0.1
+
+
+def gap_row(summary):
+    return f"{summary['gap']:.5f} ± {summary['gap_standard_error']:.5f} nats a fresh point"
+
+
+def test_the_gap_is_in_the_tables_of_training_evaluate_and_compare(short, invoke):
+    run, summary = short
+    experiment = experiments.of(run.read_config())
+    row = ("gap to the truth", gap_row(summary))
+    assert experiment.rows(summary, [])[4] == row
+    judged_by = experiment.data(run)
+    rows, _ = experiment.evaluate(experiment.load(run), judged_by, None, 5, summary)
+    assert rows[-1] == row
+    table = invoke("compare", run.path, "--format", "markdown").stdout
+    assert "gap to the truth" in table and f"| {summary['gap']:.4f} |" in table
+
+
+def outcome_of_figures(path):
+    return next(f for f in check_run(str(path)) if f.name == "summary")
+
+
+def test_check_computes_the_gap_again_and_an_older_run_has_none(short, tmp_path):
+    run, summary = short
+    assert f"gap {summary['gap']:.5f}" in outcome_of_figures(run.path).detail
+    copy = shutil.copytree(run.path, tmp_path / "copy")
+    edit_json(copy / "summary.json", gap=summary["gap"] + 0.01)
+    assert outcome_of_figures(copy).outcome == Outcome.FAIL
+    older = {key: value for key, value in summary.items() if not key.startswith("gap")}
+    (copy / "summary.json").write_text(json.dumps(older))
+    assert outcome_of_figures(copy).outcome == Outcome.OK
+    assert "no gap to the truth: an older run" in outcome_of_figures(copy).detail
 
 
 class KilledError(Exception):
@@ -347,7 +399,5 @@ def test_a_preset_comes_close_to_the_entropy_of_eight_gaussians(preset):
     model = table_fit.build(settings, data)
     table_fit.train(model, data, settings)
     z = ops.convert_to_tensor(data.units.inside(data.test).astype("float32"))
-    angles = np.arange(8) * np.pi / 4
-    centres = 2 * np.stack([np.cos(angles), np.sin(angles)], -1)
-    log_p = mixture_log_prob(data.test, np.ones(8), centres, np.tile(0.04 * np.eye(2), (8, 1, 1)))
+    log_p = log_prob_of_eight_gaussians(data.test)
     assert -0.02 < log_p.mean() + float(model.negative_log_likelihood(z)) < 0.06

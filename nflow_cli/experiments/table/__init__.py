@@ -29,6 +29,7 @@ class Table(DensityExperiment):
     measures = (
         Measure("log_likelihood", "log-likelihood", "nats", 4, judges=True, sign=-1),
         Measure("gaussian_log_likelihood", "of a Gaussian", "nats", 4),
+        Measure("gap", "gap to the truth", "nats", 4),
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     )
     shapes, columns, summary_form = pictures.SHAPES, pictures.COLUMNS, pictures.TableSummary
@@ -75,7 +76,7 @@ class Table(DensityExperiment):
     ) -> tuple[Rows, list[Caveat]]:
         """Judge a fit by its test points, or by other points."""
         from nflow_cli.data.points import PointData
-        from nflow_cli.evaluation.scores import held_out_figures, likelihood
+        from nflow_cli.evaluation.scores import gap_to_the_truth, held_out_figures, likelihood
         from nflow_cli.experiments.data import is_data_of
 
         caveats, flow = self.caveats(recorded), self.config.flow
@@ -84,7 +85,8 @@ class Table(DensityExperiment):
             ("flow", f"{flow.text}, K = {flow.k}"),
         ]
         if isinstance(data, PointData):
-            return lines + rows.held_out_rows(held_out_figures(trained, data), caveats), caveats
+            scores = held_out_figures(trained, data) | gap_to_the_truth(trained, data.name, seed)
+            return lines + rows.held_out_rows(scores, caveats), caveats
         if is_data_of(RunDirectory(trained.path), data):
             caveats.append(cautions.TRAINED_ON)
         return lines + likelihood_rows(likelihood(trained, data), caveats), caveats

@@ -24,11 +24,14 @@ def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
 
 
 def held_out_rows(scores: Summary, caveats: Caveats) -> Rows:
-    """Return the rows of the log-likelihood of the test points, and that of a Gaussian."""
+    """Return the rows of the log-likelihood of the test points, that of a Gaussian, and the gap."""
     names = {"log-likelihood": "log_likelihood", "of a Gaussian": "gaussian_log_likelihood"}
     rows = []
     for name, key in names.items():
         error = scores[f"{key}_standard_error"]
         text = f"{scores[key]:.5f} ± {error:.5f} nats a test point"
         rows.append((name, marked(text, caveats, key)))
+    if scores["gap"] is not None:
+        text = f"{scores['gap']:.5f} ± {scores['gap_standard_error']:.5f} nats a fresh point"
+        rows.append(("gap to the truth", text))
     return rows
