@@ -12,7 +12,7 @@ from nflow_cli.config.flow_options import network_widths
 from nflow_cli.flows.elementwise import Elementwise, ScaleAndShift
 from nflow_cli.flows.map import Map, Shapes
 from nflow_cli.flows.memo import Memo
-from nflow_cli.flows.orders import as_matrix, parting
+from nflow_cli.flows.orders import as_matrix, counts, parting
 from nflow_cli.flows.spline import Spline
 
 NEAR_IDENTITY = 0.01  # standard deviation of the weights of the last layer, for inputs of size 1
@@ -90,6 +90,10 @@ class Coupling(Map):
     def inverse(self, memo: Memo, x: Any, order: Any, *layers: Any) -> tuple[Any, Any]:
         """Return the point that was moved to ``x`` and the log-determinant."""
         return self._run(memo, x, order, layers, self.scalar_maps.inverse)
+
+    def margin(self, order: np.ndarray, **layers: np.ndarray) -> tuple[str, np.ndarray]:
+        """Return how often each coordinate is in its order."""
+        return counts(order)
 
     def _run(self, memo: Memo, points: Any, order: Any, layers: Any, move: Any) -> tuple[Any, Any]:
         points = memo.dense(order, points)

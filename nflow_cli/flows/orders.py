@@ -29,6 +29,12 @@ def parting(place: int, dim: int) -> np.ndarray:
     return order[::-1] if is_reverse else order
 
 
+def counts(order: np.ndarray) -> tuple[str, np.ndarray]:
+    """Return how often each coordinate is in orders ``(..., D, batch)``; 0 is no bijection."""
+    places = np.arange(order.shape[-2])[:, None]
+    return "count of a coordinate in its order", np.sum(order[..., None, :] == places, axis=-3)
+
+
 def as_matrix(order: Any) -> Any:
     """Return orders ``(..., D, batch)`` as matrices of 0 and 1 ``(..., D, D, batch)``.
 

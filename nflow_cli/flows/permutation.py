@@ -9,7 +9,7 @@ from keras import ops
 
 from nflow_cli.flows.map import Map, Shapes
 from nflow_cli.flows.memo import Memo
-from nflow_cli.flows.orders import as_matrix, shuffle
+from nflow_cli.flows.orders import as_matrix, counts, shuffle
 
 
 @dataclass(frozen=True)
@@ -44,3 +44,7 @@ class Permutation(Map):
     def inverse(self, memo: Memo, x: Any, order: Any) -> tuple[Any, Any]:
         """Return the point that was permuted, and 0."""
         return memo.dense(ops.swapaxes(order, -2, -3), x), ops.zeros_like(x[..., 0, :])
+
+    def margin(self, order: np.ndarray) -> tuple[str, np.ndarray]:
+        """Return how often each coordinate is in its order."""
+        return counts(order)

@@ -147,7 +147,8 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
 
     Thin: the mean of each logging interval; thick: a running median; dashed: the evaluated KL.
     Without a KL the loss is drawn, as free energy. Rows that are not finite get a cross. Shaded:
-    the updates of several restarts, where a row is of whichever was best in its interval.
+    the updates of several restarts, where a row is of whichever was best in its interval; and those
+    before 0, of the first stage.
     """
     has_kl = summary.get("kl") is not None
     update, beta = np.asarray(metrics["update"], float), np.asarray(metrics["beta"], float)
@@ -157,6 +158,8 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     ratios = [4, 1] if annealed else [1]
     axes = figure.subplots(len(ratios), sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     shade_restarts(axes[0], summary)
+    if update[0] < 0:
+        axes[0].axvspan(update[0], 0, color="#E3EDF7", zorder=0, label="first stage: affine alone")
     draw_history(axes[0], update, values)
     if has_kl:
         evaluated = summary["kl"] if math.isfinite(summary["kl"]) else math.nan
