@@ -125,10 +125,8 @@ def test_many_random_kills(tmp_path, straight, kind, kills):
     print(f"{survived} kills survived")
 
 
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_a_kill_after_it_loses_nothing_either(tmp_path, straight, number, code):
     kind = tuple(SHORT)
     process = subprocess.Popen(
@@ -164,6 +162,7 @@ def test_a_finished_run_says_so(straight, invoke):
     assert before == {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_more_steps_extend_a_finished_run_and_say_what_that_is(tmp_path, invoke):
     short = ["fit-2d", "--k", "2", "--steps", "30", "--set", "train.chunk=20"]
     done = invoke(*short, "--set", "evaluate.samples=1000", "--output", "run")
@@ -183,6 +182,7 @@ def test_more_steps_extend_a_finished_run_and_say_what_that_is(tmp_path, invoke)
 STOPS = ["--k", "1", "--steps", "900", "--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
 
 
+@pytest.mark.usefixtures("without_xla")
 @pytest.mark.parametrize(
     "data",
     [
@@ -298,6 +298,7 @@ def test_updates_that_were_not_made_are_one_line(tmp_path, invoke, straight):
     assert_damaged(invoke, copy, "-5 updates, of which it counts 1010")
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_best_weights_of_another_model_are_one_line(tmp_path, invoke):
     run = tmp_path / "run"
     args = ["--steps", "60", "--set", "train.chunk=20", "--set", "evaluate.samples=1000"]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 from running import assert_same_run, peak_memory, with_rows
+from short_runs import without_xla
 from stacks import Formula, density_of
 from truth import Grid, call, normal_log_prob, push, to_numpy
 
@@ -225,7 +226,8 @@ def test_a_target_brings_its_base_unless_told_otherwise():
 def finished(tmp_path_factory):
     folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
     settings = preset({"steps": 40, "chunk": 20}, flow={"pattern": ["planar"], "k": 2}, seed=3)
-    return folder, settings, experiments.of(settings).train(folder)
+    with without_xla():
+        return folder, settings, experiments.of(settings).train(folder)
 
 
 def test_a_run_tells_everything_promised_of_it(finished):
@@ -243,6 +245,7 @@ def test_a_run_tells_everything_promised_of_it(finished):
     assert abs(summary["mass"] - 1) < 1e-3
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_a_dumped_config_repeats_the_run_to_the_bit(finished, tmp_path):
     folder, settings, _ = finished
     kept = presets.validate(presets.parse_yaml(presets.dump(settings), "kept"), "kept")

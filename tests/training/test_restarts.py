@@ -248,7 +248,7 @@ def test_a_target_without_a_normaliser_is_judged_by_the_free_energy():
 def finished(tmp_path_factory):
     folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
     settings = preset(seed=3, restarts=2)
-    return folder, settings, experiments.of(settings).train(folder)
+    return folder, settings, experiments.of(settings).train(folder, None, PROGRAMS)
 
 
 def test_the_summary_tells_of_every_restart(finished):
@@ -278,7 +278,7 @@ def test_the_saved_model_is_the_best_stack_alone(finished):
 def test_restarts_give_the_same_bits_again(finished, tmp_path):
     folder, settings, _ = finished
     again = RunDirectory.create("test", str(tmp_path / "again"))
-    experiments.of(settings).train(again)
+    experiments.of(settings).train(again)  # compiled anew
     assert_same_run(again.path, folder.path)
 
 
