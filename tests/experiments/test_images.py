@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from keras import ops
 from running import arrays_of, with_rows
+from short_runs import without_xla
 from truth import normal_log_prob, to_numpy
 
 from nflow_cli import experiments
@@ -310,7 +311,7 @@ def plain_run(tmp_path_factory):
     )
     folder.write_text("config.yaml", presets.dump(settings))
     unlabelled = replace(images(), y_train=None, y_test=None)
-    with folder.recorded({"command": "train-vae"}):
+    with without_xla(), folder.recorded({"command": "train-vae"}):
         return folder, experiments.of(settings).train(folder, unlabelled)
 
 

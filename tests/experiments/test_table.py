@@ -110,6 +110,7 @@ def test_the_gradient_is_that_of_central_differences():
         np.testing.assert_allclose(gradient, found, 1e-8, 1e-10, err_msg=variable.path)
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_without_flows_q_is_the_gaussian_of_the_standardisation(folder, tmp_path):
     settings = preset(folder / "normal.npy", flow={"k": 0})
     run, summary = finish(tmp_path / "run", settings)

@@ -174,6 +174,7 @@ def test_a_bounded_base_is_fitted():
     assert -4 * figures["kl_standard_error"] < figures["kl"] < 0.5 * start["kl"]
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_a_target_of_ones_own_needs_no_more_than_log_prob(capsys):
     slope = Formula(lambda z: -0.125 * ops.sum((z - 1.0) ** 2, axis=-1))
     model, rows = fit_by_hand(
@@ -191,6 +192,7 @@ def test_a_target_of_ones_own_needs_no_more_than_log_prob(capsys):
     assert "KL" not in err
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_a_density_that_is_not_a_number_ends_in_a_divergence_error():
     hole = Formula(lambda z: ops.log(z[..., 0]) - ops.sum(z * z, axis=-1))
     with pytest.raises(DivergenceError, match="at update 1: the log-density of the target is nan"):
@@ -270,6 +272,7 @@ def test_the_metrics_are_one_row_a_chunk(finished):
     assert names <= set(metrics)
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_a_run_without_flows_tells_the_kl_of_its_base(tmp_path):
     settings = preset(flow={"k": 0})
     summary = experiments.of(settings).train(RunDirectory.create("test", str(tmp_path / "run")))
