@@ -18,12 +18,9 @@ from nflow_cli.training.trainer import (
     prefetched,
 )
 
-pytestmark = [
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
-    ),
-    pytest.mark.usefixtures("without_xla"),  # but for fixtures of the whole module
-]
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
+)
 
 
 def plain_loop(model, train, noise=NOISE):
@@ -53,7 +50,7 @@ def plain():
 
 @pytest.fixture(scope="module")
 def chunked():
-    """Return the run in chunks of 5, the last of them cut short, compiled by XLA."""
+    """Return the run in chunks of 5, the last of them cut short."""
     model = Bend(10)
     rows, clock = fit(model, 5, settings(chunk=5))
     return rows, clock, weights_of(model)
