@@ -1,4 +1,5 @@
 import os
+from functools import partial
 
 import pytest
 from click.testing import CliRunner
@@ -8,6 +9,26 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if "PYTEST_XDIST_WORKER" in os.environ:  # each has a core: more threads only wait for each other
     os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+
+
+@pytest.fixture(scope="session")
+def short_run(tmp_path_factory):
+    """Return a function that trains each short run once, for the tests of all processes."""
+    from short_runs import made_once
+
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    return partial(made_once, folder)
+
+
+@pytest.fixture
+def without_xla():
+    """Train in this process without XLA: where what a training leaves is tested, not how it is."""
+    from short_runs import without_xla
+
+    with without_xla():
+        yield
 
 
 @pytest.fixture

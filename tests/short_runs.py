@@ -1,7 +1,11 @@
 """Short runs for the tests of what is done with a run afterwards."""
 
+import fcntl
+import hashlib
 import json
 import zipfile
+from contextlib import contextmanager
+from unittest.mock import patch
 
 import keras
 
@@ -25,6 +29,11 @@ SHORT_VAE = {
     "train": {"epochs": 1, "chunk": 20},
     "evaluate": {"importance_samples": 4},
 }
+# Runs that serve many tests: any will do, or one of two maps, or of a box, or of images.
+MIXED = {"flow": {"pattern": ["planar", "radial"], "k": 5}, "seed": 3}
+RETRAINED = {**MIXED, "train": {**SHORT["train"], "batch_size": 128}}
+BOX = {"target": "gaussian-from-uniform", "flow": {"pattern": ["radial"], "k": 2}}
+VAE = {"command": "train-vae", "flow": {"pattern": ["planar", "radial"], "k": 3}}
 
 
 def make_run(path, **changes):
@@ -41,6 +50,32 @@ def make_run(path, **changes):
     with run.recorded(info):
         experiment.train(run, data)
     return run.path
+
+
+@contextmanager
+def without_xla():
+    """Compile by TensorFlow's own kernels, in half the time; only the rounding is another."""
+    import tensorflow as tf
+
+    def function(*args, by_any=tf.function, **options):
+        return by_any(*args, **{**options, "jit_compile": False})
+
+    with patch.object(tf, "function", function):
+        yield
+
+
+def made_once(folder, **changes):
+    """Return the run of ``changes`` in ``folder``; the process that comes first trains it.
+
+    It serves other tests as well: who edits it takes a copy.
+    """
+    name = hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:16]
+    with open(folder / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / name).exists():
+            with without_xla():
+                make_run(folder / name, **changes)
+    return folder / name
 
 
 def edit_json(path, **changes):

@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-from short_runs import make_run
 
 from nflow_cli import backend
 from nflow_cli.errors import NflowError
@@ -31,15 +30,14 @@ print(q.sample(2).shape)
 """
 
 
-def test_load_says_nothing_of_its_own(tmp_path):
-    done = python(LOAD, make_run(tmp_path / "run"))
+def test_load_says_nothing_of_its_own(short_run):
+    done = python(LOAD, short_run())
     assert (done.returncode, done.stdout, done.stderr) == (0, "(2, 2)\n", "")
 
 
-def test_load_starts_without_a_stderr(tmp_path):
-    run = make_run(tmp_path / "run")
+def test_load_starts_without_a_stderr(short_run):
     code = f"import os; os.close(2); import sys; sys.stderr = None\n{LOAD}"
-    assert python(code, run).stdout == "(2, 2)\n"
+    assert python(code, short_run()).stdout == "(2, 2)\n"
 
 
 STARTED = """

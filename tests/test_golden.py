@@ -25,6 +25,14 @@ on_tensorflow = pytest.mark.skipif(
 )
 
 
+BITS = os.environ.get("NFLOW_GOLDEN_BITS") == "1"  # on the machine that wrote them
+
+
+@pytest.fixture(autouse=not BITS)
+def quickly(without_xla):
+    pass
+
+
 @pytest.fixture
 def copied(tmp_path):
     return lambda name: shutil.copytree(GOLDEN / "runs" / name, tmp_path / "run")
@@ -107,7 +115,7 @@ def test_a_finished_run_is_extended(invoke, copied):
 def test_an_interrupted_run_ends_as_one_that_never_was(invoke, copied, name):
     summary, expected = extended(invoke, copied(name)), expected_of(name)
     assert_as_expected(summary[expected["figure"]], expected)
-    if os.environ.get("NFLOW_GOLDEN_BITS") == "1":  # on the machine that wrote them
+    if BITS:
         assert summary["model_sha256"] == expected["model_sha256"]
 
 

@@ -1,6 +1,7 @@
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,9 +107,7 @@ def test_listing_the_presets_loads_no_keras_and_no_matplotlib():
     assert loaded["presets multimodal-planar"] <= {"pydantic", "yaml"}
 
 
-def test_pictures_are_drawn_without_keras(tmp_path):
-    from short_runs import make_run
-
-    run = make_run(tmp_path / "run")
+def test_pictures_are_drawn_without_keras(short_run, tmp_path):
+    run = shutil.copytree(short_run(), tmp_path / "run")
     for line in (f"plot {run}", f"compare {run} --output {run}/plots"):
         assert not loaded_by(line)[line] & {"keras", "tensorflow", "jax", "torch"}

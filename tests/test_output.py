@@ -63,6 +63,7 @@ def test_tensorflow_starts_without_a_stderr(unheard):
     assert done.stdout.startswith("OK ")
 
 
+@pytest.mark.slow
 def test_a_fit_trains_where_its_progress_cannot_be_written(tmp_path):
     done = shell(tmp_path, f"nflow fit-2d {shlex.join(QUICK)} --output run 2>/dev/full")
     assert done.returncode == 0

@@ -2,12 +2,12 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from short_runs import make_run
 
 from nflow_cli.cli import main
 from nflow_cli.config import presets
@@ -70,10 +70,9 @@ def test_every_command_line_is_one_that_nflow_takes(words):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(short_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
-    (folder / "outputs").mkdir()
-    make_run(folder / "outputs" / "my-run", train={"steps": 200, "batch_size": 64})
+    shutil.copytree(short_run(), folder / "outputs" / "my-run")
     (folder / "mine.csv").write_text("0.1,0.2\n1,2\n")
     return folder
 

@@ -274,6 +274,7 @@ def test_plot_of_a_damaged_run_is_one_line(invoke, tmp_path, finished_run, name,
 
 
 @on_tensorflow
+@pytest.mark.usefixtures("without_xla")
 def test_restarts_are_asked_for_by_option_and_told_of(invoke, tmp_path):
     options = ["--restarts", 2, "--no-halving", "--seed", 5, "--output", tmp_path / "run"]
     result = invoke("fit-2d", *QUICK, *options)
@@ -288,6 +289,7 @@ def test_restarts_are_asked_for_by_option_and_told_of(invoke, tmp_path):
 
 
 @on_tensorflow
+@pytest.mark.usefixtures("without_xla")
 def test_a_run_that_diverges_exits_3_and_says_what_to_try(invoke, tmp_path):
     far = "target={name: mixture, weights: [1], means: [[1.0e+30, 0]]}"
     result = invoke("fit-2d", *QUICK, "--k", 0, "--set", far, "--output", tmp_path / "run")
@@ -364,6 +366,7 @@ def test_ctrl_c_while_tensorflow_starts_leaves_the_config_that_the_line_names(tm
 
 
 @on_tensorflow
+@pytest.mark.usefixtures("without_xla")
 def test_sigterm_exits_143_and_gives_the_handlers_back(invoke, tmp_path):
     before = signal.getsignal(signal.SIGTERM)
 

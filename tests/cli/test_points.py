@@ -7,11 +7,13 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from running import assert_same_run, run_nflow
-from short_runs import edit_json, edit_weights
+from click.testing import CliRunner
+from running import assert_same_run
+from short_runs import edit_json, edit_weights, without_xla
 
 import nflow_cli
 from nflow_cli import layout
+from nflow_cli.cli import main
 from nflow_cli.config import presets
 from nflow_cli.data.point_files import read_points
 from nflow_cli.data.points import load_point_data
@@ -22,9 +24,12 @@ from nflow_cli.experiments.table import fit as table_fit
 from nflow_cli.registry import POINT_SETS
 from nflow_cli.runs.directory import RunDirectory
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
+    ),
+    pytest.mark.usefixtures("without_xla"),
+]
 SHORT = ["--k", "2", "--steps", "40", "--set", "train.chunk=20", "--set", "evaluate.samples=4000"]
 
 
@@ -34,11 +39,14 @@ def some_points(n=300, seed=0):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """Return a folder with a file of points and a run on it, as a user makes one."""
+    """Return a folder with a file of points and a run on it, and how that ended."""
     folder = tmp_path_factory.mktemp("home")
     np.savetxt(folder / "mine.csv", some_points(), delimiter=",", header="a,b", comments="")
-    done = run_nflow(folder, "fit-2d", "--data", "mine.csv", *SHORT, "--output", "run")
-    assert done.returncode == 0, done.stderr
+    with without_xla(), pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        words = ["fit-2d", "--data", "mine.csv", *SHORT, "--output", "run"]
+        done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.stderr
     return folder, done
 
 

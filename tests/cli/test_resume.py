@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from running import NFLOW, assert_same_run, run_nflow
+from short_runs import without_xla
 
 from nflow_cli.cli import main
 from nflow_cli.config.presets import read_preset
@@ -55,6 +56,16 @@ def straight(tmp_path_factory):
         return runs[kind]
 
     return get
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """."""
+    path = tmp_path_factory.mktemp("finished") / "run"
+    with without_xla():
+        done = CliRunner().invoke(main, [*SHORT, "--output", str(path)])
+    assert done.exit_code == 0, done.stderr
+    return path
 
 
 def rows_in(metrics):
@@ -125,10 +136,8 @@ def test_many_random_kills(tmp_path, straight, kind, kills):
     print(f"{survived} kills survived")
 
 
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_a_kill_after_it_loses_nothing_either(tmp_path, straight, number, code):
     kind = tuple(SHORT)
     process = subprocess.Popen(
@@ -154,16 +163,16 @@ def test_a_signal_saves_and_a_kill_after_it_loses_nothing_either(tmp_path, strai
     assert_ended_like(tmp_path / "run", run)
 
 
-def test_a_finished_run_says_so(straight, invoke):
-    run, _ = straight(tuple(SHORT))
-    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
-    done = invoke("resume", run)
+def test_a_finished_run_says_so(finished, invoke):
+    before = {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()}
+    done = invoke("resume", finished)
     assert done.exit_code == 0
     assert "finished already" in done.stderr
-    assert done.stdout.splitlines() == [str(run)]
-    assert before == {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    assert done.stdout.splitlines() == [str(finished)]
+    assert before == {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()}
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_more_steps_extend_a_finished_run_and_say_what_that_is(tmp_path, invoke):
     short = ["fit-2d", "--k", "2", "--steps", "30", "--set", "train.chunk=20"]
     done = invoke(*short, "--set", "evaluate.samples=1000", "--output", "run")
@@ -183,6 +192,7 @@ def test_more_steps_extend_a_finished_run_and_say_what_that_is(tmp_path, invoke)
 STOPS = ["--k", "1", "--steps", "900", "--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
 
 
+@pytest.mark.usefixtures("without_xla")
 @pytest.mark.parametrize(
     "data",
     [
@@ -210,9 +220,8 @@ def test_a_run_that_stopped_early_says_so_and_goes_on_when_extended(tmp_path, in
         (["--epochs", "10", "--steps", "2000"], "extended by --steps"),
     ],
 )
-def test_what_cannot_be_extended_is_one_line(straight, invoke, args, words):
-    run, _ = straight(tuple(SHORT))
-    done = invoke("resume", run, *args)
+def test_what_cannot_be_extended_is_one_line(finished, invoke, args, words):
+    done = invoke("resume", finished, *args)
     assert done.exit_code == 1
     assert len(done.stderr.splitlines()) == 1 and words in done.stderr
 
@@ -248,9 +257,10 @@ def assert_damaged(invoke, run, words):
     [np.zeros((2**10, 2**10)), np.zeros((2, 2), np.uint8), np.zeros((2, 2))],
     ids=["shape", "whole numbers", "precision"],
 )
-def test_a_checkpoint_of_another_model_is_one_line(tmp_path, invoke, straight, array):
-    run, _ = straight(tuple(SHORT))
-    copy = with_checkpoints(tmp_path, run, lambda arrays, _: arrays.update({"variable/1": array}))
+def test_a_checkpoint_of_another_model_is_one_line(tmp_path, invoke, finished, array):
+    copy = with_checkpoints(
+        tmp_path, finished, lambda arrays, _: arrays.update({"variable/1": array})
+    )
     assert_damaged(invoke, copy, "a checkpoint of another model")
 
 
@@ -273,9 +283,7 @@ def test_a_checkpoint_of_another_model_is_one_line(tmp_path, invoke, straight, a
         ("Restarts.updates", ["a"], "Restarts: updates.0"),
     ],
 )
-def test_a_state_that_no_training_has_is_one_line(tmp_path, invoke, straight, path, value, words):
-    run, _ = straight(tuple(SHORT))
-
+def test_a_state_that_no_training_has_is_one_line(tmp_path, invoke, finished, path, value, words):
     def change(_, state):
         *above, key = path.split(".")
         for name in above:
@@ -284,20 +292,19 @@ def test_a_state_that_no_training_has_is_one_line(tmp_path, invoke, straight, pa
         if value is not None:
             state[key] = value
 
-    assert_damaged(invoke, with_checkpoints(tmp_path, run, change), f"the state of {words}")
+    assert_damaged(invoke, with_checkpoints(tmp_path, finished, change), f"the state of {words}")
 
 
-def test_updates_that_were_not_made_are_one_line(tmp_path, invoke, straight):
-    run, _ = straight(tuple(SHORT))
-
+def test_updates_that_were_not_made_are_one_line(tmp_path, invoke, finished):
     def change(arrays, _):
         counts = [name for name, array in arrays.items() if array.dtype == np.int64]
         arrays.update(dict.fromkeys(counts, np.array(-5)))
 
-    copy = with_checkpoints(tmp_path, run, change)
+    copy = with_checkpoints(tmp_path, finished, change)
     assert_damaged(invoke, copy, "-5 updates, of which it counts 1010")
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_best_weights_of_another_model_are_one_line(tmp_path, invoke):
     run = tmp_path / "run"
     args = ["--steps", "60", "--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
@@ -308,10 +315,9 @@ def test_best_weights_of_another_model_are_one_line(tmp_path, invoke):
     assert_damaged(invoke, copy, "a checkpoint of another model")
 
 
-def test_a_run_that_is_being_written_is_refused(tmp_path, invoke, straight):
-    run, _ = straight(tuple(SHORT))
+def test_a_run_that_is_being_written_is_refused(tmp_path, invoke, finished):
     copy = tmp_path / "run"
-    subprocess.run(["cp", "-r", run, copy], check=True)
+    subprocess.run(["cp", "-r", finished, copy], check=True)
     record = json.loads((copy / "run.json").read_text())
     (copy / "run.json").write_text(json.dumps({**record, "status": "running"}))
     from nflow_cli.runs.directory import RunDirectory

@@ -120,6 +120,7 @@ def test_whatever_a_strangers_summary_holds_caveats_follow(summary):
 
 
 @on_tensorflow
+@pytest.mark.usefixtures("without_xla")
 def test_a_ruined_fit_says_so_in_its_summary(tmp_path):
     train = {"steps": 300, "chunk": 100, "batch_size": 64, "learning_rate": 1e5}
     summary = json.loads((make_run(tmp_path / "run", train=train) / "summary.json").read_text())

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from keras import ops
 from running import arrays_of, with_rows
+from short_runs import without_xla
 from truth import normal_log_prob, to_numpy
 
 from nflow_cli import experiments
@@ -22,7 +23,7 @@ from nflow_cli.experiments.images import fit as images_fit
 from nflow_cli.models.vae import FlowVAE
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import ImageChunks
-from nflow_cli.training.trainer import make_optimizer
+from nflow_cli.training.trainer import compiled, make_optimizer
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
@@ -112,6 +113,7 @@ def test_the_gradient_is_that_of_differences_of_the_loss(kind):
         kernel = model.vae.encoder.get_layer(name).kernel
         kernel.assign(0.1 * to_numpy(kernel.value))
     variables = model.trainable_variables
+    loss_of = compiled(lambda: model.objective(batch, 4)["loss"], xla=False)
     with tf.GradientTape() as tape:
         loss = model.objective(batch, 4)["loss"]
     gradients = tape.gradient(loss, [v.value for v in variables])
@@ -121,7 +123,7 @@ def test_the_gradient_is_that_of_differences_of_the_loss(kind):
 
         def along(t, variable=variable, start=start, slope=slope, size=size):
             variable.assign(start + t * slope / size)
-            return float(model.objective(batch, 4)["loss"])
+            return float(loss_of())
 
         # The loss, a few hundred, is rounded to some 5e-5: a step changes it by about 0.05.
         step = min(0.05 / size, 0.02)
@@ -174,6 +176,7 @@ def test_another_seed_starts_elsewhere():
         assert not np.any(a) or np.all(a != c)
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_early_stopping_ends_with_the_weights_of_the_best_validation():
     # A start that is slow and then, under a rate that falls to 0, ever slower.
     settings = preset(
@@ -308,7 +311,7 @@ def plain_run(tmp_path_factory):
     )
     folder.write_text("config.yaml", presets.dump(settings))
     unlabelled = replace(images(), y_train=None, y_test=None)
-    with folder.recorded({"command": "train-vae"}):
+    with without_xla(), folder.recorded({"command": "train-vae"}):
         return folder, experiments.of(settings).train(folder, unlabelled)
 
 

@@ -23,6 +23,7 @@ from nflow_cli.experiments.table import fit as table_fit
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import CONFIG, RunDirectory
+from nflow_cli.training.trainer import compiled, make_optimizer
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
@@ -90,6 +91,7 @@ def test_the_gradient_is_that_of_central_differences():
 
     flow = FlowStack(["planar", "radial"], 5, 0, dtype="float64")
     model = untrained(flow)
+    loss_of = compiled(model.negative_log_likelihood, xla=False)
     points = ops.convert_to_tensor(1.5 * a_batch().astype("float64"))
     variables = model.trainable_variables
     with tf.GradientTape() as tape:
@@ -104,7 +106,7 @@ def test_the_gradient_is_that_of_central_differences():
                 moved = start.copy()
                 moved[index] += step
                 variable.assign(moved)
-                return float(model.negative_log_likelihood(points))
+                return float(loss_of(points))
 
             h = 1e-3
             found[index] = (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
@@ -112,6 +114,7 @@ def test_the_gradient_is_that_of_central_differences():
         np.testing.assert_allclose(gradient, found, 1e-8, 1e-10, err_msg=variable.path)
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_without_flows_q_is_the_gaussian_of_the_standardisation(folder, tmp_path):
     settings = preset(folder / "normal.npy", flow={"k": 0})
     run, summary = finish(tmp_path / "run", settings)
@@ -314,8 +317,6 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(short, tmp_path, monkeypa
 
 def test_compiled_chunks_make_the_updates_of_a_plain_loop(short):
     import tensorflow as tf
-
-    from nflow_cli.training.trainer import make_optimizer
 
     run, _ = short
     settings = run.read_config()

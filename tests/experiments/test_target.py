@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 from running import assert_same_run, peak_memory, with_rows
+from short_runs import without_xla
 from stacks import Formula, density_of
 from truth import Grid, call, normal_log_prob, push, to_numpy
 
@@ -173,6 +174,7 @@ def test_a_bounded_base_is_fitted():
     assert -4 * figures["kl_standard_error"] < figures["kl"] < 0.5 * start["kl"]
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_a_target_of_ones_own_needs_no_more_than_log_prob(capsys):
     slope = Formula(lambda z: -0.125 * ops.sum((z - 1.0) ** 2, axis=-1))
     model, rows = fit_by_hand(
@@ -190,6 +192,7 @@ def test_a_target_of_ones_own_needs_no_more_than_log_prob(capsys):
     assert "KL" not in err
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_a_density_that_is_not_a_number_ends_in_a_divergence_error():
     hole = Formula(lambda z: ops.log(z[..., 0]) - ops.sum(z * z, axis=-1))
     with pytest.raises(DivergenceError, match="at update 1: the log-density of the target is nan"):
@@ -225,7 +228,8 @@ def test_a_target_brings_its_base_unless_told_otherwise():
 def finished(tmp_path_factory):
     folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
     settings = preset({"steps": 40, "chunk": 20}, flow={"pattern": ["planar"], "k": 2}, seed=3)
-    return folder, settings, experiments.of(settings).train(folder)
+    with without_xla():
+        return folder, settings, experiments.of(settings).train(folder)
 
 
 def test_a_run_tells_everything_promised_of_it(finished):
@@ -243,6 +247,7 @@ def test_a_run_tells_everything_promised_of_it(finished):
     assert abs(summary["mass"] - 1) < 1e-3
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_a_dumped_config_repeats_the_run_to_the_bit(finished, tmp_path):
     folder, settings, _ = finished
     kept = presets.validate(presets.parse_yaml(presets.dump(settings), "kept"), "kept")
@@ -267,6 +272,7 @@ def test_the_metrics_are_one_row_a_chunk(finished):
     assert names <= set(metrics)
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_a_run_without_flows_tells_the_kl_of_its_base(tmp_path):
     settings = preset(flow={"k": 0})
     summary = experiments.of(settings).train(RunDirectory.create("test", str(tmp_path / "run")))

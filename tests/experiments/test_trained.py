@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from short_runs import edit_description, edit_member, edit_weights, make_run
+from short_runs import BOX, MIXED, VAE, edit_description, edit_member, edit_weights
 from truth import push, to_numpy
 
 import nflow_cli
@@ -22,20 +22,18 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory):
-    flow = {"pattern": ["planar", "radial"], "k": 5}
-    return make_run(tmp_path_factory.mktemp("mixed") / "run", flow=flow)
+def mixed(short_run):
+    return short_run(**MIXED)
 
 
 @pytest.fixture(scope="module")
-def boxed(tmp_path_factory):
-    settings = {"target": "gaussian-from-uniform", "flow": {"pattern": ["radial"], "k": 1}}
-    return make_run(tmp_path_factory.mktemp("boxed") / "run", **settings)
+def boxed(short_run):
+    return short_run(**BOX)
 
 
 @pytest.fixture(scope="module")
-def vae(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("vae") / "run", command="train-vae")
+def vae(short_run):
+    return short_run(**VAE)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
-from short_runs import make_run
 
 from nflow_cli.cli import main
 from nflow_cli.config.presets import fingerprint
@@ -15,12 +14,14 @@ from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.checkpointing import Checkpointer
 from nflow_cli.training.trainer import Clock
 
+pytestmark = pytest.mark.usefixtures("without_xla")
+
 EXTENDED = ["resume", "--steps", "30"]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("trained") / "run")
+@pytest.fixture
+def trained(short_run):
+    return short_run()
 
 
 def resumed(trained, tmp_path, edit):

@@ -170,6 +170,7 @@ def test_of_restarts_the_one_that_lived_longest_is_looked_at():
     assert re.match("the output of flow 1 of 2", first_fault(model, batch))
 
 
+@pytest.mark.usefixtures("without_xla")
 @pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_diverged_fit_keeps_its_last_good_checkpoint(tmp_path, times):
     run = RunDirectory.create("test", str(tmp_path / "run"))

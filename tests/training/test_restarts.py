@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 from loops import session
 from running import assert_same_run, with_rows
+from short_runs import without_xla
 from stacks import Formula, density_of
 from truth import to_numpy
 
@@ -233,6 +234,7 @@ def test_early_stopping_ends_the_run_with_the_best_restart():
     assert kl(flow) == pytest.approx(min(record.kl), abs=0.05)
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_a_target_without_a_normaliser_is_judged_by_the_free_energy():
     settings = preset(restarts=2, halving=False)
     flow = FlowStack(FLOW["pattern"], FLOW["k"], seed=0)
@@ -248,7 +250,8 @@ def test_a_target_without_a_normaliser_is_judged_by_the_free_energy():
 def finished(tmp_path_factory):
     folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
     settings = preset(seed=3, restarts=2)
-    return folder, settings, experiments.of(settings).train(folder)
+    with without_xla():
+        return folder, settings, experiments.of(settings).train(folder)
 
 
 def test_the_summary_tells_of_every_restart(finished):
@@ -275,6 +278,7 @@ def test_the_saved_model_is_the_best_stack_alone(finished):
     assert judge(flow, U1(), 3, 1000)["kl"] == summary["kl"]
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_restarts_give_the_same_bits_again(finished, tmp_path):
     folder, settings, _ = finished
     again = RunDirectory.create("test", str(tmp_path / "again"))
