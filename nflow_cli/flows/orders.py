@@ -39,11 +39,14 @@ def _codes(dim: int, bits: int) -> np.ndarray:
     return np.where(is_low, half, 2**bits - 1 - half)
 
 
-def as_matrix(order: Any) -> Any:
-    """Return orders ``(..., D, batch)`` as matrices of 0 and 1 ``(..., D, D, batch)``.
+def as_matrices(order: Any) -> tuple[Any, Any]:
+    """Return orders ``(..., D, batch)`` as matrices of 0 and 1 ``(..., D, D, batch)``, both ways.
 
     No gradient passes through them. A product with a matrix is differentiated by one; to gather is
-    differentiated by scattering, which is slow.
+    differentiated by scattering, which is slow. TensorFlow's compiled loop has no second derivative
+    of a matrix that is transposed in it.
     """
     columns = ops.cast(np.arange(order.shape[-2])[:, None], order.dtype)
-    return ops.stop_gradient(ops.cast(ops.expand_dims(order, -2) == columns, order.dtype))
+    there = ops.expand_dims(order, -2) == columns
+    back = ops.expand_dims(order, -3) == ops.expand_dims(columns, -1)
+    return tuple(ops.stop_gradient(ops.cast(matrix, order.dtype)) for matrix in (there, back))

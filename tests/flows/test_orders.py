@@ -5,7 +5,7 @@ import pytest
 from catalogue import to_numpy
 from keras import ops
 
-from nflow_cli.flows.orders import as_matrix, parting, shuffle
+from nflow_cli.flows.orders import as_matrices, parting, shuffle
 
 DIMS = [*range(2, 33), 40, 63, 64]
 
@@ -42,8 +42,9 @@ def test_shuffles_differ_and_at_two_coordinates_they_swap():
     assert len({tuple(shuffle(number, 40)) for number in range(20)}) == 20
 
 
-def test_the_matrix_of_an_order_takes_out_its_coordinates():
-    order = np.array([[2.0, 0.0, 1.0], [0.0, 2.0, 1.0]])
-    matrix = to_numpy(as_matrix(ops.convert_to_tensor(order[..., None])))[..., 0]
-    for row, own in zip(order.astype(int), matrix):
-        np.testing.assert_array_equal(own @ [10, 20, 30], np.array([10, 20, 30])[row])
+def test_the_matrices_of_an_order_take_out_its_coordinates_and_put_them_back():
+    orders, point = np.array([[2, 0, 1], [0, 2, 1]]), np.array([10, 20, 30])
+    there, back = as_matrices(ops.convert_to_tensor(orders[..., None].astype("float32")))
+    for order, out, home in zip(orders, to_numpy(there)[..., 0], to_numpy(back)[..., 0]):
+        np.testing.assert_array_equal(out @ point, point[order])
+        np.testing.assert_array_equal(home @ point[order], point)
