@@ -187,10 +187,12 @@ def test_orders_are_stored_in_files_and_trained_by_nothing(tmp_path):
 @both_directions
 def test_restarts_run_the_stack_of_each_seed_with_its_orders(direction):
     (points,), wide = inputs_of("restarts"), SideBySide(PATTERN, K, SEEDS, dtype="float64")
-    moved, log_det = evaluate(wide, direction, [points], weights=[])
+    wide.build(points.shape)
+    moved, log_det = evaluate(wide, direction, [points])
     for r, seed in enumerate(SEEDS):
         stack = FlowStack(PATTERN, K, seed, dtype="float64")
-        alone, change = evaluate(stack, direction, [points[r]], weights=[])
+        stack.build(points.shape)
+        alone, change = evaluate(stack, direction, [points[r]])
         np.testing.assert_allclose(moved[r], alone, 1e-13, 1e-13)
         np.testing.assert_allclose(log_det[r], change, 1e-13, 1e-13)
         for own, together in zip(orders_of(stack), orders_of(wide), strict=True):
@@ -201,7 +203,9 @@ def test_restarts_run_the_stack_of_each_seed_with_its_orders(direction):
 @pytest.mark.parametrize("name", ["affine-coupling", "spline-coupling"])
 def test_a_fresh_stack_is_near_the_identity(name, dim):
     points = np.random.default_rng(0).standard_normal((200, dim)).astype("float32")
-    moved, log_det = evaluate(FlowStack([name], 6, seed=0), "forward_and_log_det", [points], [])
+    stack = FlowStack([name], 6, seed=0)
+    stack.build(points.shape)
+    moved, log_det = evaluate(stack, DIRECTIONS[0], [points])
     moved_by = np.sqrt(np.mean((moved - points) ** 2))
     assert 0 < moved_by < 0.1
     assert 0 < np.sqrt(np.mean(log_det**2) / dim) < 0.1

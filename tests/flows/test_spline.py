@@ -164,6 +164,17 @@ def test_what_a_round_trip_loses_is_an_ulp_of_the_bound_through_the_slope(dtype,
             assert abs(back[row] - mp.mpf(float(points[row]))) <= high - low + off
 
 
+@both_ways
+def test_the_slope_of_the_reference_is_the_derivative_of_its_value(inverse):
+    raw, points = (array[28:48] for array in cases(SPLINE, "float64"))
+    with mp.workdps(60):
+        step = mp.mpf(10) ** -20  # 40 digits are exact
+        for own, point in zip(raw, points):
+            exact = Durkan(SPLINE, own)
+            (slope,) = differences(lambda at, exact=exact: exact.run(at, inverse)[0], [point], step)
+            assert abs(slope / exact.run(mp.mpf(point), inverse)[1] - 1) < 1e-20
+
+
 def total_of(spline, inverse, on_moved, on_log_slope):
     """Return a scalar function of raw parameters ``(rows, size)`` and points ``(rows,)``."""
     on_moved, on_log_slope = map(ops.convert_to_tensor, (on_moved, on_log_slope))
