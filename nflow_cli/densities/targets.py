@@ -12,7 +12,6 @@ from nflow_cli.config.target_parameters import mixture_parameters, ring_masses, 
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.flows.numerics import logaddexp
 
-
 FAR_AWAY = 3  # from 0, in widths of a density
 
 

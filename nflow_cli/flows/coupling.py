@@ -12,7 +12,7 @@ from nflow_cli.config.flow_options import network_widths
 from nflow_cli.flows.elementwise import Elementwise, ScaleAndShift
 from nflow_cli.flows.map import Map, Shapes
 from nflow_cli.flows.memo import Memo
-from nflow_cli.flows.orders import as_matrix, counts, parting
+from nflow_cli.flows.orders import as_matrices, counts, parting
 from nflow_cli.flows.spline import Spline
 
 NEAR_IDENTITY = 0.01  # standard deviation of the weights of the last layer, for inputs of size 1
@@ -80,29 +80,30 @@ class Coupling(Map):
         return 1.0 if name == "bias_0" else None
 
     def constrain(self, order: Any, *layers: Any) -> tuple[Any, ...]:
-        """Return the order as a matrix of 0 and 1, and the weights of the layers."""
-        return (as_matrix(order), *layers)
+        """Return the order as matrices of 0 and 1, both ways, and the weights of the layers."""
+        return (*as_matrices(order), *layers)
 
-    def forward(self, memo: Memo, z: Any, order: Any, *layers: Any) -> tuple[Any, Any]:
+    def forward(self, memo: Memo, z: Any, *weights: Any) -> tuple[Any, Any]:
         """Return the moved point and the log-determinant."""
-        return self._run(memo, z, order, layers, self.scalar_maps.forward)
+        return self._run(memo, z, weights, self.scalar_maps.forward)
 
-    def inverse(self, memo: Memo, x: Any, order: Any, *layers: Any) -> tuple[Any, Any]:
+    def inverse(self, memo: Memo, x: Any, *weights: Any) -> tuple[Any, Any]:
         """Return the point that was moved to ``x`` and the log-determinant."""
-        return self._run(memo, x, order, layers, self.scalar_maps.inverse)
+        return self._run(memo, x, weights, self.scalar_maps.inverse)
 
     def margin(self, order: np.ndarray, **layers: np.ndarray) -> tuple[str, np.ndarray]:
         """Return how often each coordinate is in its order."""
         return counts(order)
 
-    def _run(self, memo: Memo, points: Any, order: Any, layers: Any, move: Any) -> tuple[Any, Any]:
-        points = memo.dense(order, points)
+    def _run(self, memo: Memo, points: Any, weights: Any, move: Any) -> tuple[Any, Any]:
+        there, back, *layers = weights
+        points = memo.dense(there, points)
         dim = points.shape[-2]
         moving, fixed = points[..., : dim - dim // 2, :], points[..., dim - dim // 2 :, :]
         parameters = _network(memo, layers, fixed, ops.zeros_like(moving[..., :1, :]))
         shape = (*parameters.shape[:-2], self.scalar_maps.size, *moving.shape[-2:])
         moved, log_slopes = move(ops.reshape(parameters, shape), moving)
-        points = memo.dense(ops.swapaxes(order, -2, -3), ops.concatenate([moved, fixed], axis=-2))
+        points = memo.dense(back, ops.concatenate([moved, fixed], axis=-2))
         return points, ops.sum(log_slopes, axis=-2)
 
 

@@ -41,7 +41,7 @@ class Map:
         """Return orders of the coordinates ``(repeats, D)``, by the name of their weight.
 
         Args:
-            places: Of each repeat, its place among the maps of the stack that have an order.
+            places: Of each repeat, its place among the maps of its stack that share this rule.
             dim: D.
         """
         return {}

@@ -17,13 +17,14 @@ def parting(place: int, dim: int) -> np.ndarray:
     """Return the order ``(D,)`` of the coordinates for the coupling at a place of a stack.
 
     Half of them move, the first in this order. Places come in pairs, an order and its reverse: by
-    each bit of the coordinates' indices, then shuffles. So the first ``2 ⌈log₂ D⌉ + 4`` couplings
-    part any two coordinates; orders that roll by a fixed number leave some together for ever.
+    each bit of the coordinates' codes, then shuffles. The codes differ, so the first
+    ``2 ⌈log₂ D⌉`` couplings part any two coordinates; orders that roll by a fixed number leave some
+    together for ever.
     """
     pair, is_reverse = divmod(place, 2)
     bits = max(dim - 1, 1).bit_length()
     if pair < bits or dim == 2:
-        order = np.argsort(np.arange(dim) >> pair % bits & 1, kind="stable")
+        order = np.argsort(_codes(dim, bits) >> pair % bits & 1, kind="stable")
     else:
         order = shuffle(pair, dim)
     return order[::-1] if is_reverse else order
@@ -35,11 +36,23 @@ def counts(order: np.ndarray) -> tuple[str, np.ndarray]:
     return "count of a coordinate in its order", np.sum(order[..., None, :] == places, axis=-3)
 
 
-def as_matrix(order: Any) -> Any:
-    """Return orders ``(..., D, batch)`` as matrices of 0 and 1 ``(..., D, D, batch)``.
+def _codes(dim: int, bits: int) -> np.ndarray:
+    """Return a number ``(D,)`` for each coordinate, of which every bit is 0 for ``⌈D/2⌉``.
+
+    They come in pairs whose bits are each other's opposite; at an odd D, 0 is alone.
+    """
+    half, is_low = np.divmod(np.arange(dim) + dim % 2, 2)
+    return np.where(is_low, half, 2**bits - 1 - half)
+
+
+def as_matrices(order: Any) -> tuple[Any, Any]:
+    """Return orders ``(..., D, batch)`` as matrices of 0 and 1 ``(..., D, D, batch)``, both ways.
 
     No gradient passes through them. A product with a matrix is differentiated by one; to gather is
-    differentiated by scattering, which is slow.
+    differentiated by scattering, which is slow. TensorFlow's compiled loop has no second derivative
+    of a matrix that is transposed in it.
     """
     columns = ops.cast(np.arange(order.shape[-2])[:, None], order.dtype)
-    return ops.stop_gradient(ops.cast(ops.expand_dims(order, -2) == columns, order.dtype))
+    there = ops.expand_dims(order, -2) == columns
+    back = ops.expand_dims(order, -3) == ops.expand_dims(columns, -1)
+    return tuple(ops.stop_gradient(ops.cast(matrix, order.dtype)) for matrix in (there, back))

@@ -9,7 +9,7 @@ from keras import ops
 
 from nflow_cli.flows.map import Map, Shapes
 from nflow_cli.flows.memo import Memo
-from nflow_cli.flows.orders import as_matrix, counts, shuffle
+from nflow_cli.flows.orders import as_matrices, counts, shuffle
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,16 @@ class Permutation(Map):
         return {"order": np.array([shuffle(place, dim) for place in places]).reshape(-1, dim)}
 
     def constrain(self, order: Any) -> tuple[Any, ...]:
-        """Return the order as a matrix of 0 and 1."""
-        return (as_matrix(order),)
+        """Return the order as matrices of 0 and 1, both ways."""
+        return as_matrices(order)
 
-    def forward(self, memo: Memo, z: Any, order: Any) -> tuple[Any, Any]:
+    def forward(self, memo: Memo, z: Any, there: Any, back: Any) -> tuple[Any, Any]:
         """Return the permuted point, and 0."""
-        return memo.dense(order, z), ops.zeros_like(z[..., 0, :])
+        return memo.dense(there, z), ops.zeros_like(z[..., 0, :])
 
-    def inverse(self, memo: Memo, x: Any, order: Any) -> tuple[Any, Any]:
+    def inverse(self, memo: Memo, x: Any, there: Any, back: Any) -> tuple[Any, Any]:
         """Return the point that was permuted, and 0."""
-        return memo.dense(ops.swapaxes(order, -2, -3), x), ops.zeros_like(x[..., 0, :])
+        return memo.dense(back, x), ops.zeros_like(x[..., 0, :])
 
     def margin(self, order: np.ndarray) -> tuple[str, np.ndarray]:
         """Return how often each coordinate is in its order."""

@@ -19,8 +19,7 @@ class Bin(NamedTuple):
     """The bin of each point, arrays ``(*lead, N, batch)`` but for the first two.
 
     Attributes:
-        parts: Which part of the box each bin takes, beyond the least: of the widths and of the
-            heights, ``(*lead, 2, bins, N, batch)``.
+        lengths: Of all bins, beyond the least: widths and heights, ``(*lead, 2, bins, N, batch)``.
         index: Of the point's bin, ``(*lead, 1, N, batch)``.
         left: Where it begins.
         bottom: The spline there.
@@ -29,7 +28,7 @@ class Bin(NamedTuple):
         raw_slopes: At its two ends.
     """
 
-    parts: Any
+    lengths: Any
     index: Any
     left: Any
     bottom: Any
@@ -68,6 +67,11 @@ class Spline(Elementwise):
     def size(self) -> int:
         """How many parameters a coordinate has."""
         return 3 * self.bins - 1
+
+    @property
+    def _room(self) -> float:
+        """What the bins share beyond the least of each."""
+        return 2 * self.bound * (1 - LEAST * self.bins)
 
     def forward(self, parameters: Any, z: Any) -> tuple[Any, Any]:
         """Return ``f(z)`` and ``log f'(z)``."""
@@ -110,26 +114,27 @@ class Spline(Elementwise):
         shape = (*raw.shape[:-3], 2, bins, *raw.shape[-2:])
         sizes = ops.reshape(raw[..., : 2 * bins, :, :], shape)
         weights = ops.exp(sizes - ops.stop_gradient(ops.max(sizes, axis=-3, keepdims=True)))
-        parts = weights / ops.sum(weights, axis=-3, keepdims=True)
-        scale = box * (1 - LEAST * bins)
-        cut = parts[..., int(inverse), :, :, :]
+        lengths = self._room * weights / ops.sum(weights, axis=-3, keepdims=True)
+        cut = lengths[..., int(inverse), :, :, :]
         knot, index = -self.bound, 0.0
         for j in range(bins - 1):
-            knot = knot + (box * LEAST + scale * cut[..., j, :, :])
+            # No product: a compiler joins it to the sum in one place and not in another, and a
+            # point at a knot is in one bin here and in the next one there.
+            knot = knot + (box * LEAST + cut[..., j, :, :])
             index = index + ops.cast(at >= knot, at.dtype)
         index = ops.expand_dims(ops.stop_gradient(index), -3)
         is_here, is_below = self._masks(index)
-        here = ops.sum(ops.where(is_here[..., None, :, :, :], parts, 0.0), axis=-3)
-        below = ops.sum(ops.where(is_below[..., None, :, :, :], parts, 0.0), axis=-3)
-        starts = scale * below + box * LEAST * index - self.bound
-        lengths = scale * here + box * LEAST
+        here = ops.sum(ops.where(is_here[..., None, :, :, :], lengths, 0.0), axis=-3)
+        below = ops.sum(ops.where(is_below[..., None, :, :, :], lengths, 0.0), axis=-3)
+        starts = below + box * LEAST * index - self.bound
+        here = here + box * LEAST
         slopes = raw[..., 2 * bins :, :, :]
         start, end = (
             ops.sum(ops.where(mask, slopes, 0.0), axis=-3) for mask in self._masks_of_ends(index)
         )
         left, bottom = starts[..., 0, :, :], starts[..., 1, :, :]
-        width, height = lengths[..., 0, :, :], lengths[..., 1, :, :]
-        return Bin(parts, index, left, bottom, width, height, (start, end))
+        width, height = here[..., 0, :, :], here[..., 1, :, :]
+        return Bin(lengths, index, left, bottom, width, height, (start, end))
 
     def _masks(self, index: Any) -> tuple[Any, Any]:
         """Return which bins ``(*lead, bins, N, batch)`` are the point's, and which below it."""
@@ -176,14 +181,13 @@ class Spline(Elementwise):
 
     def _handed_out(self, here: Bin, of_starts: Any, of_lengths: Any, of_slopes: Any) -> Any:
         """Return the gradient by parameters from that by the numbers of each point's bin."""
-        scale = 2 * self.bound * (1 - LEAST * self.bins)
         is_here, is_below = (mask[..., None, :, :, :] for mask in self._masks(here.index))
         of_starts, of_lengths = (
             ops.expand_dims(ops.stack(pair, axis=-3), -3) for pair in (of_starts, of_lengths)
         )
-        of_parts = ops.where(is_here, of_lengths, ops.where(is_below, of_starts, 0.0))
-        mean = ops.sum(here.parts * of_parts, axis=-3, keepdims=True)
-        of_sizes = scale * here.parts * (of_parts - mean)
+        of_each = ops.where(is_here, of_lengths, ops.where(is_below, of_starts, 0.0))
+        mean = ops.sum(here.lengths * of_each, axis=-3, keepdims=True) / self._room
+        of_sizes = here.lengths * (of_each - mean)
         is_start, is_end = self._masks_of_ends(here.index)
         of_start, of_end = (
             ops.expand_dims(value * ops.sigmoid(raw + SHIFT), -3)

@@ -123,12 +123,13 @@ class FlowStack(Flow):
         return self._drawn(self.seed, dim)
 
     def _drawn(self, seed: int, dim: int) -> list[dict[str, np.ndarray]]:
-        ordered = np.cumsum([0, *(bool(flow.untrained) for flow in self.maps)]).tolist()
         values = []
+        rules = [type(flow).orders for flow in self.maps]  # all couplings follow one sequence
         for position, flow in enumerate(self.maps[: self.k]):
             rng = np.random.default_rng([seed, position])
             repeats = len(range(position, self.k, len(self.maps)))
-            places = [r * ordered[-1] + ordered[position] for r in range(repeats)]
+            before, alike = rules[:position].count(rules[position]), rules.count(rules[position])
+            places = [r * alike + before for r in range(repeats)]
             drawn = {**flow.initial(rng, repeats, dim), **flow.orders(places, dim)}
             values.append({name: drawn[name] for name in flow.shapes(dim)})
         return values

@@ -7,6 +7,7 @@ from catalogue import (
     NAMES,
     OF_A_CONTEXT,
     ON_JAX,
+    PIECEWISE,
     ROUND_TRIP,
     apply,
     built,
@@ -82,7 +83,7 @@ def test_log_det_is_that_of_the_dense_jacobian(name, dim, direction):
     _, log_det = evaluate(layer, direction, inputs)
     jacobian = jacobian_of(layer, direction, *inputs)
     sign, expected = np.linalg.slogdet(jacobian)
-    np.testing.assert_array_equal(sign, 1)
+    np.testing.assert_array_equal(sign, sign[0] if "permutation" in name else 1)
     # Differences are good to 1e-11 of an entry; a determinant takes that times |J^-1|.
     conditioned = np.maximum(1, np.linalg.norm(np.linalg.inv(jacobian), 2, (1, 2)))
     assert np.all(np.abs(log_det - expected) <= 1e-9 * conditioned)
@@ -215,7 +216,7 @@ def test_a_finite_gradient_reaches_every_weight_and_input(name, direction):
     for slope in gradients(total, *arrays_of(layer, inputs_for(name, 5, dtype))):
         assert slope.dtype == dtype
         assert np.all(np.isfinite(slope))
-        assert np.all(slope != 0)
+        assert np.any(slope) if name in PIECEWISE else np.all(slope)
 
 
 @every_flow

@@ -1,7 +1,17 @@
 import keras
 import numpy as np
 import pytest
-from catalogue import ALIKE, CATALOGUE, NAMES, OF_A_CONTEXT, WIDTH, eps_of, inputs_for, to_numpy
+from catalogue import (
+    ALIKE,
+    CATALOGUE,
+    NAMES,
+    OF_A_CONTEXT,
+    PIECEWISE,
+    WIDTH,
+    eps_of,
+    inputs_for,
+    to_numpy,
+)
 
 from nflow_cli.errors import ConfigError
 
@@ -77,7 +87,7 @@ def test_keras_serialisation_finds_the_class(name):
 def test_a_model_loads_from_a_keras_file_with_equal_outputs(name, tmp_path):
     layer = CATALOGUE[name](seed=3)
     model = functional(name, layer)
-    for weight in layer.weights:
+    for weight in layer.trainable_weights:
         weight.assign(to_numpy(weight.value) + 0.5)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
@@ -89,7 +99,7 @@ def test_a_model_loads_from_a_keras_file_with_equal_outputs(name, tmp_path):
 def test_a_layer_loads_from_a_keras_file_with_equal_outputs(name, tmp_path):
     layer = CATALOGUE[name](seed=3)
     layer(*inputs_of(name))
-    for weight in layer.weights:
+    for weight in layer.trainable_weights:
         weight.assign(to_numpy(weight.value) + 0.5)
     keras.saving.save_model(layer, tmp_path / "layer.keras")
     again = keras.saving.load_model(tmp_path / "layer.keras")
@@ -136,7 +146,8 @@ def test_a_training_step_moves_every_weight(name):
     model.fit(inputs_of(name), targets, batch_size=16, verbose=0)
     for weight, start in zip(model.trainable_weights, before):
         assert np.all(np.isfinite(to_numpy(weight.value)))
-        assert np.all(to_numpy(weight.value) != start)
+        moved = to_numpy(weight.value) != start
+        assert np.any(moved) if name in PIECEWISE else np.all(moved)
 
 
 @some_flows

@@ -1,0 +1,211 @@
+"""Couplings in a row: gradients in compiled loops, orders in files and in training, the start."""
+
+from functools import cache
+
+import keras
+import numpy as np
+import pytest
+from catalogue import DIRECTIONS, DTYPES, WIDTH, central_differences, evaluate, gradients, to_numpy
+from keras import ops
+
+from nflow_cli.flows import FlowStack
+from nflow_cli.training.restarts import SideBySide
+from nflow_cli.training.trainer import compiled
+
+# Few units and bins: a difference across the bend of a unit, or across a knot, is no derivative.
+PATTERN = [
+    {"spline-coupling": {"hidden": [5], "bins": 3}},
+    "permutation",
+    {"affine-coupling": {"hidden": [4, 3]}},
+]
+K, DIM, BATCH, SEEDS = 6, 3, 4, (3, 4)
+
+both_directions = pytest.mark.parametrize("direction", DIRECTIONS)
+
+
+@cache
+def make(layout):
+    """Build a stack, or one of each seed, and move its weights away from their start."""
+    stack = FlowStack(PATTERN, K, seed=3, dtype="float64")
+    if layout == "restarts":
+        stack = SideBySide(PATTERN, K, SEEDS, dtype="float64")
+    stack.build((None, DIM), (None, WIDTH) if layout == "context" else None)
+    rng = np.random.default_rng(0)
+    for weight in stack.trainable_weights:
+        start = to_numpy(weight.value)
+        weight.assign(start + 0.2 * rng.standard_normal(start.shape))
+    return stack
+
+
+def inputs_of(layout):
+    """Return points with a leading axis, of draws or of restarts, and the context if there is one.
+
+    A few are outside of the splines.
+    """
+    rng = np.random.default_rng(1)
+    points, context = 2 * rng.standard_normal((2, BATCH, DIM)), rng.standard_normal((BATCH, WIDTH))
+    return [points, context] if layout == "context" else [points]
+
+
+def weighted_sum(stack, direction, count):
+    """Return a scalar function of ``count`` inputs and the weights that has all outputs in it."""
+    on_outputs = ops.convert_to_tensor(
+        np.random.default_rng(2).standard_normal((2, BATCH, DIM + 1))
+    )
+
+    def value(*arrays):
+        pairs = list(zip(stack.trainable_variables, arrays[count:]))
+        with keras.StatelessScope(state_mapping=pairs):
+            moved, log_det = getattr(stack, direction)(*arrays[:count])
+        together = ops.concatenate([moved, ops.expand_dims(log_det, -1)], axis=-1)
+        return ops.sum(together * on_outputs)
+
+    return value
+
+
+def value_and_gradients(function):
+    """Return a program that gives a scalar function of arrays and its gradient in each of them."""
+    backend = keras.config.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.jit(lambda *arrays: jax.value_and_grad(function, range(len(arrays)))(*arrays))
+    if backend == "torch":
+        return lambda *arrays: (function(*tensors(arrays)), gradients(function, *arrays))
+    program = compiled(lambda *arrays: recorded(function, arrays))
+    return lambda *arrays: program(*tensors(arrays))
+
+
+def recorded(function, arrays):
+    """Return a function's value and gradient on TensorFlow: ``None`` in what it does not reach."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(arrays)
+        value = function(*arrays)
+    return value, tape.gradient(value, arrays)
+
+
+def tensors(arrays):
+    return [ops.convert_to_tensor(array) for array in arrays]
+
+
+@pytest.mark.parametrize(
+    ("layout", "direction"),
+    [
+        ("context", "forward_and_log_det"),
+        ("restarts", "inverse_and_log_det"),
+        pytest.param("context", "inverse_and_log_det", marks=pytest.mark.slow),
+        pytest.param("restarts", "forward_and_log_det", marks=pytest.mark.slow),
+    ],
+)
+def test_gradients_of_a_compiled_loop_equal_differences_in_every_array(layout, direction):
+    stack, inputs = make(layout), inputs_of(layout)
+    arrays = [*inputs, *(to_numpy(weight.value) for weight in stack.trainable_variables)]
+    program = value_and_gradients(weighted_sum(stack, direction, len(inputs)))
+    slopes = [to_numpy(slope) for slope in program(*arrays)[1]]
+    rng = np.random.default_rng(4)
+    for i, slope in enumerate(slopes):
+        way = rng.standard_normal(slope.shape)
+        way /= np.linalg.norm(way)
+
+        def along(step, i=i, way=way):
+            shifted = [*arrays[:i], arrays[i] + step * way, *arrays[i + 1 :]]
+            return float(program(*shifted)[0])
+
+        expected, got = central_differences(along), np.sum(slope * way)
+        assert abs(got - expected) <= 1e-8 * max(1, abs(expected))
+        assert np.any(slope)
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="the loop of others is theirs")
+@pytest.mark.slow
+@both_directions
+def test_second_derivatives_of_splines_in_a_compiled_loop_equal_those_of_one_by_one(direction):
+    import tensorflow as tf
+
+    stack = FlowStack([{"spline-coupling": {"hidden": [3], "bins": 2}}], 2, 3, dtype="float64")
+    stack.build((None, DIM))
+    value = weighted_sum(stack, direction, 1)
+    arrays = [*inputs_of("shared"), *(to_numpy(weight) for weight in stack.trainable_variables)]
+    rng = np.random.default_rng(3)
+    ways = tensors([rng.standard_normal(array.shape) for array in arrays])
+
+    def derivatives(*arrays):
+        with tf.GradientTape() as outer:
+            outer.watch(arrays)
+            slopes = recorded(value, arrays)[1]
+            along = sum(tf.reduce_sum(slope * way) for slope, way in zip(slopes, ways))
+        return outer.gradient(along, arrays)
+
+    # Eagerly the maps run one after the other, and TensorFlow differentiates them.
+    for got, expected in zip(
+        compiled(derivatives)(*tensors(arrays)), derivatives(*tensors(arrays)), strict=True
+    ):
+        size = max(1, np.max(np.abs(expected)))
+        np.testing.assert_allclose(got, expected, 1e-11, 1e-11 * size)
+
+
+@both_directions
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nan_is_nan_in_its_row_alone_and_nothing_far_away_raises(direction, dtype):
+    stack = FlowStack(PATTERN, K, seed=3, dtype=dtype)
+    points = 2 * np.random.default_rng(0).standard_normal((16, DIM)).astype(dtype)
+    stack.build(points.shape)
+    before = evaluate(stack, direction, [points])
+    rows, others = [2, 3, 4, 5, 6, 7], [0, 1, *range(8, 16)]
+    points[[2, 3, 4], [0, 1, 2]] = np.nan
+    points[[5, 6, 7], [0, 1, 2]] = np.inf, -np.inf, 1e6
+    for got, whole in zip(evaluate(stack, direction, [points]), before):
+        assert np.all(np.isnan(got[rows[:3]]))
+        assert np.all(np.isfinite(got[7]))
+        np.testing.assert_array_equal(got[others], whole[others])
+
+
+def orders_of(layer):
+    return [to_numpy(weight.value) for weight in layer.non_trainable_weights]
+
+
+def test_orders_are_stored_in_files_and_trained_by_nothing(tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((DIM,))
+    layer = FlowStack(PATTERN[1:], 4, seed=3)
+    model = keras.Model(inputs, layer(inputs))
+    # Not those that it starts with.
+    changed = [order[:, [1, 2, 0]] for order in orders_of(layer)]
+    for weight, order in zip(layer.non_trainable_weights, changed, strict=True):
+        weight.assign(order)
+    model.compile(keras.optimizers.AdamW(0.1, weight_decay=0.1), loss=["mse", "mse"])
+    points = np.random.default_rng(0).standard_normal((8, DIM)).astype("float32")
+    model.fit(points, (points + 1, np.ones(8, "float32")), batch_size=8, verbose=0)
+    model.save(tmp_path / "model.keras")
+    for kept in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        for got, expected in zip(orders_of(kept), changed, strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+@both_directions
+def test_restarts_run_the_stack_of_each_seed_with_its_orders(direction):
+    (points,), wide = inputs_of("restarts"), SideBySide(PATTERN, K, SEEDS, dtype="float64")
+    wide.build(points.shape)
+    moved, log_det = evaluate(wide, direction, [points])
+    for r, seed in enumerate(SEEDS):
+        stack = FlowStack(PATTERN, K, seed, dtype="float64")
+        stack.build(points.shape)
+        alone, change = evaluate(stack, direction, [points[r]])
+        np.testing.assert_allclose(moved[r], alone, 1e-13, 1e-13)
+        np.testing.assert_allclose(log_det[r], change, 1e-13, 1e-13)
+        for own, together in zip(orders_of(stack), orders_of(wide), strict=True):
+            np.testing.assert_array_equal(together[r], own)
+
+
+@pytest.mark.parametrize("dim", [2, 5, 40])
+@pytest.mark.parametrize("name", ["affine-coupling", "spline-coupling"])
+def test_a_fresh_stack_is_near_the_identity(name, dim):
+    points = np.random.default_rng(0).standard_normal((200, dim)).astype("float32")
+    stack = FlowStack([name], 6, seed=0)
+    stack.build(points.shape)
+    moved, log_det = evaluate(stack, DIRECTIONS[0], [points])
+    moved_by = np.sqrt(np.mean((moved - points) ** 2))
+    assert 0 < moved_by < 0.1
+    assert 0 < np.sqrt(np.mean(log_det**2) / dim) < 0.1
