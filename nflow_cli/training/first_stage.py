@@ -13,7 +13,7 @@ from keras import ops
 from nflow_cli.random_streams import stream
 from nflow_cli.training.chunks import NoiseChunks
 from nflow_cli.training.session import Session
-from nflow_cli.training.trainer import compiled
+from nflow_cli.training.trainer import with_gradient
 
 RATE = 0.05  # of learning, at the start
 SEARCH_STEPS = 400
@@ -55,24 +55,15 @@ def modes(log_prob: Any, starts: np.ndarray) -> np.ndarray:
     coordinate grows while the sign stays, and is halved where it changes. So a mode at a distance
     of 1,000 is reached within a hundred steps, whatever its width.
     """
-    import tensorflow as tf
-
-    def climb(best: Any) -> Any:
-        def step(i: Any, x: Any, size: Any, sign: Any, best: Any, height: Any) -> Any:
-            with tf.GradientTape() as tape:
-                tape.watch(x)
-                values = log_prob(x)
-            now = tf.sign(tape.gradient(values, x))
-            now = tf.where(tf.math.is_finite(now), now, 0.0)
-            higher = values > height  # not where it is NaN
-            best = tf.where(higher[:, None], x, best)
-            turned = now * sign
-            growth = tf.where(turned > 0, GROWTH, tf.where(turned < 0, SHRINKAGE, 1.0))
-            size = size * growth
-            return i + 1, x + now * size, size, now, best, tf.where(higher, values, height)
-
-        start = (0, best, tf.fill(best.shape, FIRST_STEP), tf.zeros_like(best), best)
-        low = tf.fill(best.shape[:1], -np.inf)
-        return tf.while_loop(lambda i, *_: i < SEARCH_STEPS, step, (*start, low))[4]
-
-    return ops.convert_to_numpy(compiled(climb)(ops.convert_to_tensor(starts)))
+    slopes = with_gradient(log_prob)
+    x, best = starts.astype(np.float32), starts.astype(np.float32)
+    highest = np.full(len(starts), -np.inf)
+    size, sign = np.full_like(x, FIRST_STEP), np.zeros_like(x)
+    for _ in range(SEARCH_STEPS):
+        height, slope = (ops.convert_to_numpy(part) for part in slopes(ops.convert_to_tensor(x)))
+        higher = height > highest  # not where it is NaN
+        best, highest = np.where(higher[:, None], x, best), np.where(higher, height, highest)
+        turned = sign * (sign := np.sign(np.nan_to_num(slope)))
+        size *= np.where(turned > 0, GROWTH, np.where(turned < 0, SHRINKAGE, 1))
+        x = x + sign * size
+    return best

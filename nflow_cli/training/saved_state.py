@@ -50,7 +50,7 @@ class ValidationState(LogState):
 
 
 class EarlyStopState(BaseModel):
-    """Of an :class:`~nflow_cli.training.trainer.EarlyStop`."""
+    """Of an :class:`~nflow_cli.training.validation.EarlyStop`."""
 
     smooth: float | None
     best: float

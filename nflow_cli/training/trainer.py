@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 from nflow_cli.training.progress import progress_bar
-from nflow_cli.training.saved_state import ClockState, EarlyStopState, LogState, StateError, checked
+from nflow_cli.training.saved_state import ClockState, LogState, StateError, checked
 
 
 class ChunkTrainer(keras.Model):
@@ -153,6 +153,19 @@ def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., An
     import tensorflow as tf
 
     return tf.function(function, jit_compile=xla)
+
+
+def with_gradient(function: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, Any]]:
+    """Return a compiled function of points ``(n, D)``: the values ``(n,)`` and the gradients."""
+    import tensorflow as tf
+
+    def both(points: Any) -> tuple[Any, Any]:
+        with tf.GradientTape() as tape:
+            tape.watch(points)
+            values = function(points)
+        return values, tape.gradient(values, points)
+
+    return compiled(both)
 
 
 def prefetched(chunks: Any) -> Any:
@@ -318,44 +331,6 @@ class MetricsLog(keras.callbacks.Callback):
             }
         )
         return means
-
-
-class EarlyStop(keras.callbacks.Callback):
-    """Stops when the smoothed loss has not fallen by ``min_delta`` for ``patience`` updates.
-
-    The loss is smoothed exponentially over a quarter of the patience; while the objective is
-    still annealed, nothing is counted.
-    """
-
-    def __init__(self, patience: int, min_delta: float, clock: Clock):
-        super().__init__()
-        self.patience, self.min_delta, self.clock = patience, min_delta, clock
-        self.smooth, self.best, self.best_update = None, math.inf, 0
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Compare the smoothed loss with the best one."""
-        if logs["beta"] < 1:
-            return
-        update, loss, made = self.clock.updates[-1], float(logs["loss"]), self.clock.made
-        keep = math.exp(-made / (self.patience / 4))
-        self.smooth = loss if self.smooth is None else keep * self.smooth + (1 - keep) * loss
-        if self.smooth < self.best - self.min_delta:
-            self.best, self.best_update = self.smooth, update
-        elif update - self.best_update >= self.patience:
-            self.model.stop_training = True
-
-    def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        return {"smooth": self.smooth, "best": self.best, "best_update": self.best_update}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        saved = checked(EarlyStopState, state)
-        self.smooth, self.best, self.best_update = saved.smooth, saved.best, saved.best_update
-
-    def be_patient_again(self) -> None:
-        """Count from here, where a training that this stopped is extended."""
-        self.best_update = self.clock.updates[-1]
 
 
 class ProgressReport(keras.callbacks.Callback):

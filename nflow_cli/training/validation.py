@@ -1,4 +1,4 @@
-"""Validation while a model trains: what ends the training, and whose weights are kept."""
+"""What ends a training early, by a validation loss or its own, and whose weights are kept."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from nflow_cli.training.saved_state import ValidationState, checked
+from nflow_cli.training.saved_state import EarlyStopState, ValidationState, checked
 from nflow_cli.training.trainer import Clock, MetricsLog
 
 KEPT = ("validation", "best", "best_at", "mark", "mark_at", "best_weights")  # in checkpoints
@@ -95,3 +95,41 @@ class ValidationLog(MetricsLog):
         saved = checked(ValidationState, state)
         for name in KEPT:
             setattr(self, name, getattr(saved, name))
+
+
+class EarlyStop(keras.callbacks.Callback):
+    """Stops when the smoothed loss has not fallen by ``min_delta`` for ``patience`` updates.
+
+    The loss is smoothed exponentially over a quarter of the patience; while the objective is
+    still annealed, nothing is counted.
+    """
+
+    def __init__(self, patience: int, min_delta: float, clock: Clock):
+        super().__init__()
+        self.patience, self.min_delta, self.clock = patience, min_delta, clock
+        self.smooth, self.best, self.best_update = None, math.inf, 0
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Compare the smoothed loss with the best one."""
+        if logs["beta"] < 1:
+            return
+        update, loss, made = self.clock.updates[-1], float(logs["loss"]), self.clock.made
+        keep = math.exp(-made / (self.patience / 4))
+        self.smooth = loss if self.smooth is None else keep * self.smooth + (1 - keep) * loss
+        if self.smooth < self.best - self.min_delta:
+            self.best, self.best_update = self.smooth, update
+        elif update - self.best_update >= self.patience:
+            self.model.stop_training = True
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"smooth": self.smooth, "best": self.best, "best_update": self.best_update}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        saved = checked(EarlyStopState, state)
+        self.smooth, self.best, self.best_update = saved.smooth, saved.best, saved.best_update
+
+    def be_patient_again(self) -> None:
+        """Count from here, where a training that this stopped is extended."""
+        self.best_update = self.clock.updates[-1]

@@ -12,11 +12,11 @@ from nflow_cli.config.schema import EarlyStopping
 from nflow_cli.training.trainer import (
     ChunkTrainer,
     Clock,
-    EarlyStop,
     ProgressReport,
     make_optimizer,
     prefetched,
 )
+from nflow_cli.training.validation import EarlyStop
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"

@@ -25,11 +25,11 @@ from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import (
     ChunkTrainer,
     Clock,
-    EarlyStop,
     MetricsLog,
     ProgressReport,
     Speed,
 )
+from nflow_cli.training.validation import EarlyStop
 
 
 class Fit2D(ChunkTrainer):
