@@ -91,7 +91,8 @@ def fit_2d(
     if points is not None and target is not None:
         raise click.UsageError("--data and --target: one of the two is fitted; give one")
     path = _natural_preset(options) if preset is None else presets.find_preset(preset)
-    changes = changes_of(options, KEYS)
+    keys = {**KEYS, "data": "data.name"} if points in registry.POINT_SETS else KEYS
+    changes = changes_of(options, keys)
     for name, other in (("data", "target"), ("target", "data")):
         if options[name] is not None:  # it takes the place of the other
             changes.insert(0, presets.Change(f"--{name}", other, None))

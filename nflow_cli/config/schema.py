@@ -17,7 +17,7 @@ from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict
 from nflow_cli.config.sweep_schema import SweepConfig
 from nflow_cli.config.target_schema import Target
 from nflow_cli.errors import ConfigError
-from nflow_cli.registry import DEFAULT_BASE, TARGET_BASES
+from nflow_cli.registry import DEFAULT_BASE, POINT_SETS, TARGET_BASES
 
 NAMED = ("target", "data")  # mappings that text stands for: their name
 MAX_GRID = 5_000
@@ -30,9 +30,17 @@ def _by_name(value: Any) -> Any:
 
 
 class PointData(Strict):
-    """Points to fit a density to: a built-in set by its name, or a file by its path."""
+    """Points to fit a density to: a built-in set, and how many of it, or a file by its path."""
 
     name: str = Field(min_length=1, max_length=MAX_PATH)
+    size: int | None = Field(default=None, ge=10, le=10**7)
+
+    @field_validator("size")
+    @classmethod
+    def _is_of_a_set(cls, size: int | None, info: ValidationInfo) -> int | None:
+        if size is not None and info.data.get("name") not in POINT_SETS:
+            raise ValueError("null for a file, all of whose points are read")
+        return size
 
 
 def _item(value: Any) -> Any:
@@ -126,6 +134,7 @@ class Train(Strict):
     schedule: Literal["cosine", "constant"] = "cosine"
     annealing: Annealing = Annealing()
     clip_norm: float | None = Field(default=10.0, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0, le=1e3)  # of kernels, times the learning rate
     early_stopping: EarlyStopping | None = None
     chunk: int = Field(default=500, ge=1, le=100_000)
     checkpoint_seconds: float = Field(default=30.0, ge=0)

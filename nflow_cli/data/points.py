@@ -65,7 +65,7 @@ class PointData:
         return {f"n_{name}": len(points) for name, points in parts.items()}
 
 
-def load_point_data(name: str, seed: int) -> PointData:
+def load_point_data(name: str, seed: int, size: int | None = None) -> PointData:
     """Read or draw points, and split them.
 
     A tenth of the points each, but at least 2 and at most 50,000, is for validation and for the
@@ -75,12 +75,13 @@ def load_point_data(name: str, seed: int) -> PointData:
         name: A built-in set, of 50,000 points, or the path of a file that
             :func:`~nflow_cli.data.point_files.read_points` reads.
         seed: The seed of the run.
+        size: How many points of a built-in set, if another number.
 
     Raises:
         DataError: In one line: no such points, fewer than 10, or points that no density in the
             plane can be fitted to: constant in a coordinate, or on a line.
     """
-    points = _points(name, seed)
+    points = _points(name, seed, size or SET_SIZE)
     if len(points) < LEAST:
         raise DataError(f"{name}: expected at least {LEAST} points, received {len(points)}")
     digest = checksum(points)
@@ -128,9 +129,9 @@ def checksum(points: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(points, "<f8").data).hexdigest()
 
 
-def _points(name: str, seed: int) -> np.ndarray:
+def _points(name: str, seed: int, size: int) -> np.ndarray:
     if name in POINT_SETS:
-        return resolve(POINT_SETS[name])().sample(stream(seed, f"points/{name}"), SET_SIZE)
+        return resolve(POINT_SETS[name])().sample(stream(seed, f"points/{name}"), size)
     try:
         is_file = Path(name).is_file()
     except (OSError, ValueError):  # a name too long, or no name at all: "\0"

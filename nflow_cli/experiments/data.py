@@ -25,8 +25,10 @@ def images_of(run: RunDirectory) -> Images:
     return _checked(recorded, load_images(_place(recorded), fallback=False))
 
 
-def points_of(run: RunDirectory, seed: int) -> PointData:
+def points_of(run: RunDirectory, seed: int, size: int | None = None) -> PointData:
     """Load the points of a fit-2d run with that seed again, and see that they are the same.
+
+    Of a built-in set so many, if its config says how many.
 
     Raises:
         RunDirectoryError: If the run does not say what they were.
@@ -35,7 +37,7 @@ def points_of(run: RunDirectory, seed: int) -> PointData:
     recorded = _recorded(run)
     place = _place(recorded)
     try:
-        points = load_point_data(place, seed)
+        points = load_point_data(place, seed, size)
     except DataError:
         if not os.path.exists(place):
             raise

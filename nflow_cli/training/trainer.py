@@ -45,6 +45,9 @@ class ChunkTrainer(keras.Model):
         """Compile with the optimizer and the clipping that ``train`` asks for."""
         self.clip_norm = train.clip_norm
         self.compile(optimizer=make_optimizer(train, steps), jit_compile=self.xla)
+        if self.optimizer.weight_decay:
+            others = [v for v in self.trainable_variables if "kernel" not in v.name]
+            self.optimizer.exclude_from_weight_decay(var_list=others)
         self.optimizer.build(self.trainable_variables)
         self._fresh = [ops.convert_to_numpy(v) for v in self.optimizer.variables]
 
@@ -141,11 +144,14 @@ def is_finite(logs: Mapping[str, Any]) -> bool:
 
 
 def make_optimizer(train: Any, steps: int) -> keras.optimizers.Optimizer:
-    """Return Adam with the learning-rate schedule that ``train`` asks for."""
+    """Return Adam with the learning-rate schedule that ``train`` asks for.
+
+    Weight decay is apart from the gradient (Loshchilov & Hutter 2019, arXiv 1711.05101).
+    """
     rate = train.learning_rate
     if train.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
-    return keras.optimizers.Adam(rate)
+    return keras.optimizers.Adam(rate, weight_decay=getattr(train, "weight_decay", 0.0) or None)
 
 
 def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:

@@ -260,6 +260,21 @@ def test_points_take_a_preset_for_points():
     assert presets.nearest_preset(None, ["radial"], 8).stem == "points-mixed-k32"
 
 
+@pytest.mark.parametrize(("name", "size"), [("rings", 500_000), ("rows.csv", None)])
+def test_a_set_that_is_asked_for_has_as_many_points_as_that_of_the_preset(
+    invoke, monkeypatch, name, size
+):
+    asked = []
+
+    def load(*arguments):
+        asked.append(arguments)
+        raise NflowError("stopped")
+
+    monkeypatch.setattr("nflow_cli.data.points.load_point_data", load)
+    assert invoke("fit-2d", "--preset", "points-spline-coupling", "--data", name).exit_code == 1
+    assert asked == [(name, 0, size)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", POINT_SETS)
 def test_a_built_in_set_needs_no_file(invoke, tmp_path, name):

@@ -257,6 +257,11 @@ def test_an_option_beats_set_beats_the_preset_beats_the_default(tmp_path):
             "expected a mapping at flow.k. Received: 2, from --set fl",
         ),
         (["data=two-moons"], {}, "multimodal-planar with --set data: target: expected null beside"),
+        (
+            ["target=null", "data={name: points.csv, size: 100}"],
+            {},
+            "--set data: data.size: expected null for a file, all of whose points are read",
+        ),
     ],
 )
 def test_an_error_names_who_asked_and_nothing_that_was_asked_for_is_dropped(

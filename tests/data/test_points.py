@@ -146,6 +146,11 @@ def test_a_file_beside_a_built_in_set_is_reached_by_its_path(folder):
     assert load_point_data("./spirals", 0).sizes["n_train"] == 32
 
 
+def test_a_built_in_set_has_as_many_points_as_asked_for():
+    data = load_point_data("rings", 3, 1_000)
+    assert data.sizes == {"n_train": 800, "n_validation": 100, "n_test": 100}
+
+
 @pytest.mark.slow
 def test_ten_million_points_take_bounded_memory(folder):
     import tracemalloc

@@ -393,3 +393,25 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
 
 def test_progress_that_never_began_can_be_closed():
     ProgressReport(10, SimpleNamespace(updates=[0]), str).close()
+
+
+class Still(ChunkTrainer):
+    """A loss that depends on no weight: decay alone moves them."""
+
+    terms = ("loss",)
+
+    def __init__(self):
+        super().__init__()
+        self.kernel = self.add_weight(shape=(2,), initializer="ones", name="0_kernel_1")
+        self.bias = self.add_weight(shape=(2,), initializer="ones", name="0_bias_1")
+        self.built = True
+
+    def objective(self, batch, update):
+        return {"loss": 0 * (ops.sum(self.kernel) + ops.sum(self.bias)) + ops.mean(batch)}
+
+
+def test_weight_decay_takes_its_part_of_kernels_and_leaves_the_others_alone():
+    model = Still()
+    fit(model, 5, settings(weight_decay=0.5, schedule="constant", learning_rate=0.1))
+    np.testing.assert_allclose(to_numpy(model.kernel.value), 0.95**UPDATES, 1e-5)
+    np.testing.assert_array_equal(to_numpy(model.bias.value), 1)

@@ -40,9 +40,10 @@ class Table(DensityExperiment):
         from nflow_cli.data.points import load_point_data
         from nflow_cli.experiments.data import points_of
 
+        seed, size = self.config.seed, self.config.data and self.config.data.size
         if run is not None:
-            return points_of(run, self.config.seed)
-        return load_point_data(self.config.subject, self.config.seed)
+            return points_of(run, seed, size)
+        return load_point_data(self.config.subject, seed, size)
 
     def caveats_of_data(self, data: Any) -> list[Caveat]:
         """Tell of values that repeat."""
