@@ -168,14 +168,14 @@ def measure(ks: list[int], updates: int, repeats: int) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """Lay the figures out, with each speed as a ratio of nflow's."""
+    """Lay the scores out, with each speed as a ratio of nflow's."""
     lines = [f"{'K':>4}  {'contender':<10} {'updates/s':>10} {'compile s':>10} {'nflow is':>10}"]
     for k, contenders in result["training"].items():
         own = contenders["nflow"]["updates_per_second"]
-        for name, figures in contenders.items():
-            speed = figures["updates_per_second"]
+        for name, scores in contenders.items():
+            speed = scores["updates_per_second"]
             lines.append(
-                f"{k:>4}  {name:<10} {speed:>10,.0f} {figures['compile']:>10.2f} "
+                f"{k:>4}  {name:<10} {speed:>10,.0f} {scores['compile']:>10.2f} "
                 f"{own / speed:>9.2f}x"
             )
     command = result["command"]

@@ -214,17 +214,17 @@ def memory() -> dict[str, float]:
 
 
 def table(result: dict[str, dict[str, dict[str, float]]]) -> str:
-    """Lay the figures out, with each speed as a ratio of nflow's."""
+    """Lay the scores out, with each speed as a ratio of nflow's."""
     head = ("D, K, H", "contender", "updates/s", "compile s", "peak GB", "held out", "nflow is")
     lines = ["{:<12} {:<10} {:>9} {:>9} {:>8} {:>10} {:>9}".format(*head)]
     for shape, contenders in result.items():
         own = contenders["nflow"]["updates_per_second"]
-        for name, figures in contenders.items():
-            speed = figures["updates_per_second"]
-            nats = f"{figures['held_out']:.4f}" if "held_out" in figures else ""
+        for name, scores in contenders.items():
+            speed = scores["updates_per_second"]
+            nats = f"{scores['held_out']:.4f}" if "held_out" in scores else ""
             lines.append(
-                f"{shape:<12} {name:<10} {speed:>9,.1f} {figures['compile']:>9.2f} "
-                f"{figures['peak_gb']:>8.2f} {nats:>10} {own / speed:>8.2f}x"
+                f"{shape:<12} {name:<10} {speed:>9,.1f} {scores['compile']:>9.2f} "
+                f"{scores['peak_gb']:>8.2f} {nats:>10} {own / speed:>8.2f}x"
             )
     return "\n".join(lines)
 

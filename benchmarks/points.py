@@ -63,7 +63,7 @@ def fit(preset: str, name: str, seed: int, pictures: Path | None) -> dict[str, A
 
 
 def row(label: str, values: list[float]) -> str:
-    """Lay out median, least and largest of the seeds' figures."""
+    """Lay out median, least and largest of the seeds' scores."""
     return f"{label} | {statistics.median(values):.3f} | {min(values):.3f} | {max(values):.3f} |"
 
 

@@ -29,7 +29,7 @@ def contenders(names: tuple[str, ...]) -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def train(preset: str, changes: dict[str, Any], run: int) -> dict[str, Any]:
-    """Train one preset for the ``run``-th time; return its figures."""
+    """Train one preset for the ``run``-th time; return its scores."""
     from nflow_cli.config import presets
     from nflow_cli.evaluation.target import evaluate_samples
     from nflow_cli.experiments.target import fit as target_fit
@@ -41,7 +41,7 @@ def train(preset: str, changes: dict[str, Any], run: int) -> dict[str, Any]:
     model = target_fit.build(resolved)
     target_fit.train(model, resolved)
     samples = resolved.evaluate.samples
-    return evaluate_samples(model.density, model.target, seed, samples).figures
+    return evaluate_samples(model.density, model.target, seed, samples).scores
 
 
 @click.command()

@@ -102,12 +102,12 @@ CONTENDERS = {"nflow": nflow, "PyTorch": torch_eager}
 
 
 def table(result: dict[str, Any], updates: int) -> str:
-    """Lay the figures out, with nflow's time as a share of the others'."""
+    """Lay the scores out, with nflow's time as a share of the others'."""
     lines = [f"{'K':>4}  {'contender':<10} {f's / {updates:,} updates':>18} {'nflow takes':>12}"]
     for k, contenders in result.items():
         own = contenders["nflow"]["seconds"]
-        for name, figures in contenders.items():
-            seconds = figures["seconds"]
+        for name, scores in contenders.items():
+            seconds = scores["seconds"]
             lines.append(f"{k:>4}  {name:<10} {seconds:>18.2f} {own / seconds:>11.2f}x")
     return "\n".join(lines)
 

@@ -35,7 +35,7 @@ def round_trip_error(q, x):
 
 
 def test_the_kl_is_not_negative(trained):
-    figures = trained[1].figures
+    figures = trained[1].summary
     assert figures["kl"] >= -4 * figures["kl_standard_error"]
 
 

@@ -9,9 +9,9 @@ from nflow_cli.layout import hanging
 @click.command(cls=Command)
 @click.argument("run_dir", metavar="RUN_DIR")
 def check(run_dir: str) -> None:
-    """Verify what a run saved: its model by mathematics, its figures by fresh draws.
+    """Verify what a run saved: its model by mathematics, its scores by fresh draws.
 
-    Prints one line for each check, with its figures; exits 1 if any fails.
+    Prints one line for each check, with its scores; exits 1 if any fails.
     """
     from nflow_cli.backend import start_tensorflow
     from nflow_cli.errors import NflowError

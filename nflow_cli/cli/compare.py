@@ -74,7 +74,7 @@ def present(
 
 
 def _reasons(results: Iterable[Any]) -> list[str]:
-    """Say what the words beside the figures are short for, by a run of each."""
+    """Say what the words beside the scores are short for, by a run of each."""
     notes: dict[str, str] = {}
     for result in results:
         for word, _, reason in result.caveats:
@@ -106,7 +106,7 @@ def _table(groups: Sequence[Any], format_: str) -> str:
 
 
 def _shown(group: Any, key: str) -> bool:
-    """Return whether a figure of a group says something: a free energy does where no KL can."""
+    """Return whether a score of a group says something: a free energy does where no KL can."""
     return group.spread(key) is not None and (key != "free_energy" or not group.spread("kl"))
 
 
@@ -148,10 +148,10 @@ def _draw(tables: Sequence[Any], sweep: Any, output: str | None) -> Iterator[Pat
     from nflow_cli import plotting
     from nflow_cli.runs.directory import RunDirectory
 
-    for name, figure in _figures(tables).items():
+    for name, picture in _pictures(tables).items():
 
-        def save(file: Any, figure: Any = figure) -> None:
-            plotting.save_figure(figure, file, "png")
+        def save(file: Any, picture: Any = picture) -> None:
+            plotting.save_figure(picture, file, "png")
 
         if output is None:
             yield RunDirectory(sweep).write_plot(name, "png", save)
@@ -159,20 +159,20 @@ def _draw(tables: Sequence[Any], sweep: Any, output: str | None) -> Iterator[Pat
             yield RunDirectory.at(output).write(f"{name}.png", save)
 
 
-def _figures(tables: Sequence[Any]) -> dict[str, Any]:
+def _pictures(tables: Sequence[Any]) -> dict[str, Any]:
     """Return the pictures by name."""
     from nflow_cli import plotting
     from nflow_cli.evaluation.caveats import words
     from nflow_cli.sweeps.compare import densities
 
-    figures: dict[str, Any] = {}
+    pictures: dict[str, Any] = {}
     for groups in tables:
         seeds = max(len(group.seeds) for group in groups)
         for measure in (m for m in groups[0].best.experiment.measures if m.judges):
             panels = _panels([g for g in groups if _shown(g, measure.key)], measure.key)
             if panels:
                 name = f"{measure.name} ({measure.unit})"
-                figures[measure.key] = plotting.spread_figure(panels, name, seeds)
+                pictures[measure.key] = plotting.spread_figure(panels, name, seeds)
     targets: dict[str, list[Any]] = {}
     fits = (group for groups in tables for group in groups if group.best.experiment.target_text)
     for group in fits:
@@ -186,8 +186,8 @@ def _figures(tables: Sequence[Any]) -> dict[str, Any]:
         panels.append(plotting.Density(title, axis, log_q))
     pages = plotting.densities_figures(targets)
     for number, page in enumerate(pages, start=1):
-        figures["densities" if number == 1 else f"densities-{number}"] = page
-    return figures
+        pictures["densities" if number == 1 else f"densities-{number}"] = page
+    return pictures
 
 
 def _panels(groups: Sequence[Any], key: str) -> dict[str, list[Any]]:

@@ -50,7 +50,7 @@ def sweep(
     """Train a grid of runs, each in a folder of its own, on all cores.
 
     SWEEP is a preset of `nflow sweep`, by name or as a YAML file. The same command again goes on
-    where this one was stopped. A run that fails stops no other. At the end come the figures of all,
+    where this one was stopped. A run that fails stops no other. At the end come the scores of all,
     as `nflow compare` prints and draws them; the last line is the folder.
     """
     from nflow_cli.runs.directory import RunDirectory
@@ -219,7 +219,7 @@ def _stop(pool: Any, pending: set[Any], number: int) -> None:
 
 
 def _conclude(folder: Any, failures: dict[str, str], names: Sequence[str]) -> None:
-    """Print and draw the figures of the runs, and tell which failed."""
+    """Print and draw the scores of the runs, and tell which failed."""
     from nflow_cli.cli.compare import present
     from nflow_cli.errors import NflowError
 

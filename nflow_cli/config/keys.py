@@ -15,7 +15,7 @@ NOT_COMPILED = (
     *("train.restarts", "train.halving", "train.early_stopping", "train.checkpoint_seconds"),
 )
 # What makes no other experiment: it tells of it, or judges and saves what it gave. More importance
-# samples make another figure of a VAE, a tighter bound; more samples of a density the same one with
+# samples make another score of a VAE, a tighter bound; more samples of a density the same one with
 # a smaller error.
 SAME_EXPERIMENT = (
     *("seed", "description", "published", "data.fallback", "train.checkpoint_seconds"),

@@ -299,7 +299,7 @@ class VAEEvaluate(Strict):
 
 
 class Published(Strict):
-    """A published figure, in nats, for runs of ``k`` flows (``null``: any) on the same data."""
+    """A published score, in nats, for runs of ``k`` flows (``null``: any) on the same data."""
 
     k: int | None = None
     negative_elbo: float | None = None

@@ -134,7 +134,7 @@ def load_images(
             ) from None
         notify(
             f"warning: MNIST cannot be downloaded ({reason}): using the embedded sample of 10,000 "
-            f"digits, {SAMPLE}; figures on it do not compare with those on MNIST"
+            f"digits, {SAMPLE}; scores on it do not compare with those on MNIST"
         )
         return _sample()
     return _images(MNIST, _read_npz(io.BytesIO(content), MNIST))
@@ -145,7 +145,7 @@ def binarize(images: np.ndarray, mode: str, seed: int, epoch: int, part: str) ->
 
     ``stochastic`` draws each pixel from Bernoulli(x / 255), anew each epoch; ``static`` does so
     once for a seed (Salakhutdinov & Murray 2008); ``threshold`` is x >= 128; ``none`` keeps the
-    grey levels x / 255. Figures of different modes do not compare.
+    grey levels x / 255. Scores of different modes do not compare.
 
     Args:
         images: uint8, of any shape.

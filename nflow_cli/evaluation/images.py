@@ -100,16 +100,16 @@ def evaluate_vae(
     """Judge ``vae`` on test images ``pixels`` ``(n, 28, 28)``, by ``draws`` latents for each.
 
     Returns:
-        :func:`figures_of` the estimates, and those of each image as :class:`ImportanceSampler`
+        :func:`scores_of` the estimates, and those of each image as :class:`ImportanceSampler`
         returns them.
     """
     show = draws * len(pixels) > 200_000
     estimates = ImportanceSampler(vae, draws, seed).over(pixels, show)
-    return figures_of(estimates, draws), estimates
+    return scores_of(estimates, draws), estimates
 
 
-def figures_of(estimates: dict[str, np.ndarray], draws: int) -> dict[str, Any]:
-    """Return the figures that estimates of each image from ``draws`` latents make.
+def scores_of(estimates: dict[str, np.ndarray], draws: int) -> dict[str, Any]:
+    """Return the scores that estimates of each image from ``draws`` latents make.
 
     All come from the same draws, in nats per image: the bound ``negative_elbo =
     reconstruction + kl`` and ``negative_log_likelihood = -log p(x)`` by importance sampling, a
@@ -131,7 +131,7 @@ def figures_of(estimates: dict[str, np.ndarray], draws: int) -> dict[str, Any]:
 
 
 def estimate_arrays(estimates: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the estimates of each image as a run keeps them: its figures can be found again."""
+    """Return the estimates of each image as a run keeps them: its scores can be found again."""
     nats = {name: estimates[name] for name in NATS}
     return nats | {name: estimates[name].astype(np.float32) for name in OF_LATENTS}
 

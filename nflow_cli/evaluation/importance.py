@@ -12,7 +12,7 @@ Function = Callable[[np.ndarray], np.ndarray]
 
 
 def score(ratios: np.ndarray, log_z: float | None) -> dict[str, Any]:
-    """Judge ``q`` by ``ratios = log q - log p`` at its own samples; all figures in nats.
+    """Judge ``q`` by ``ratios = log q - log p`` at its own samples; all scores in nats.
 
     With ``w = p/q``: ``kl = E[-log w]``; the effective sample size ``ess = (Σw)^2 / (n Σw^2)``;
     and ``estimated_log_z = log_z + log E[w]``, which estimates ``log ∫ exp(-U)`` where ``q`` covers

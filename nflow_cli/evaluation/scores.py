@@ -47,7 +47,7 @@ def likelihood(density: FlowDensity, points: np.ndarray) -> dict[str, Any]:
     }
 
 
-def held_out_figures(density: FlowDensity, data: PointData) -> dict[str, Any]:
+def held_out_scores(density: FlowDensity, data: PointData) -> dict[str, Any]:
     """Judge ``q``, and the Gaussian most likely given the training points, by the test points.
 
     Returns:

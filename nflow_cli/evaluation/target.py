@@ -14,7 +14,7 @@ from nflow_cli.evaluation.importance import mean, score, standard_deviation
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_SAMPLES, STRIP_GRID, STRIP_PANELS
 
-FIGURES = (
+IN_SUMMARY = (
     *("kl", "kl_standard_error", "ess", "largest_weight", "pareto_k", "free_energy"),
     *("base_free_energy", "base_free_energy_standard_error", "log_z", "log_z_source"),
 )
@@ -34,9 +34,9 @@ class Evaluation(NamedTuple):
     first: Draw
 
     @property
-    def figures(self) -> dict[str, Any]:
-        """The scores that a summary tells."""
-        return {name: self.scores[name] for name in FIGURES}
+    def summary(self) -> dict[str, Any]:
+        """The scores that a summary holds."""
+        return {name: self.scores[name] for name in IN_SUMMARY}
 
 
 def evaluate_samples(density: FlowDensity, target: Target, seed: int, n: int) -> Evaluation:

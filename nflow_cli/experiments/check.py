@@ -33,7 +33,7 @@ from nflow_cli.runs.model_file import weights_sha256
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: its name, what it ended in, and its figures or what was wrong."""
+    """One check: its name, what it ended in, and its scores or what was wrong."""
 
     name: str
     outcome: Outcome
@@ -55,7 +55,7 @@ def check_run(path: str) -> Iterator[Finding]:
         return
     text = f"{MODEL} holds the {type(run.model).__name__} of {CONFIG}"
     yield Finding("model", Outcome.OK, text)
-    for name, check in {**OF_FILES, **run.data_checks, **OF_FLOWS, **run.figure_checks}.items():
+    for name, check in {**OF_FILES, **run.data_checks, **OF_FLOWS, **run.score_checks}.items():
         try:
             with np.errstate(all="ignore"):  # weights that are not finite fail, and that is all
                 outcome, detail = check(run)
@@ -133,7 +133,7 @@ def check_checksum(run: CheckedRun) -> Verdict:
 
 
 def check_caveats(run: CheckedRun) -> Verdict:
-    """Check that the summary says which of its figures it cannot vouch for."""
+    """Check that the summary says which of its scores it cannot vouch for."""
     expected = records(run.experiment.caveats(run.summary))
     named = ", ".join(caveat["word"] for caveat in expected) or "none"
     if "caveats" not in run.summary:

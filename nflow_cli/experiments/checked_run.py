@@ -16,7 +16,7 @@ from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import EVALUATION, FILES, METRICS, RUN, SUMMARY, RunDirectory
 
 POINTS = 256  # base samples at which a 2-D stack is checked
-# Of figures computed again, times 1 + the figure: less than the last digit of what is printed, and
+# Of scores computed again, times 1 + the score: less than the last digit of what is printed, and
 # well above what rounding in float32 does to a mean.
 REPLAY_TOLERANCE = 2e-6
 # Of arrays computed again: that of log-densities, times 1 + their size; that of others, in
@@ -41,8 +41,8 @@ class CheckedRun:
         return {}
 
     @property
-    def figure_checks(self) -> Checks:
-        """Checks of its figures and pictures, by name."""
+    def score_checks(self) -> Checks:
+        """Checks of its scores and pictures, by name."""
         raise NotImplementedError
 
     @property
@@ -76,11 +76,11 @@ class CheckedRun:
         return FILES not in self.record
 
     def lacks(self, key: str) -> bool:
-        """Return whether the summary of an older run, which holds fewer figures, has none of it."""
+        """Return whether the summary of an older run, which holds fewer scores, has none of it."""
         return self.is_older and key not in self.summary
 
-    def figure(self, key: str) -> float:
-        """Return a figure of the summary."""
+    def score(self, key: str) -> float:
+        """Return a score of the summary."""
         value: Any = self.summary.get(key)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value):
@@ -171,11 +171,11 @@ def differences(file: str, expected: Mapping[str, Any], received: Mapping[str, A
 
 
 def agree(
-    run: CheckedRun, figures: Mapping[str, Any], source: str, tolerance: float = REPLAY_TOLERANCE
+    run: CheckedRun, scores: Mapping[str, Any], source: str, tolerance: float = REPLAY_TOLERANCE
 ) -> Verdict:
-    """Compare figures that were computed again with those of the summary."""
+    """Compare scores that were computed again with those of the summary."""
     wrong, shown = [], []
-    for key, value in figures.items():
+    for key, value in scores.items():
         if run.lacks(key):
             continue
         if not isinstance(value, int | float) or not math.isfinite(value):
@@ -184,7 +184,7 @@ def agree(
             )  # JSON has no numbers but finite ones
             wrong += differences(SUMMARY, {key: same}, run.summary)
             continue
-        recorded = run.figure(key)
+        recorded = run.score(key)
         shown.append(f"{key} {value}" if isinstance(value, int) else f"{key} {value:.5f}")
         if not abs(value - recorded) <= tolerance * max(1.0, abs(value)):
             wrong.append(f"{key}: expected {value:.6g}, received {recorded:.6g}")

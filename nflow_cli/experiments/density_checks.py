@@ -1,4 +1,4 @@
-"""Checks of a density: its mass, its figures, and the arrays that its pictures are drawn from."""
+"""Checks of a density: its mass, its scores, and the arrays that its pictures are drawn from."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from nflow_cli.config.strict import MAX_SEED
 from nflow_cli.evaluation.caveats import is_dominated
 from nflow_cli.evaluation.flow_checks import Outcome, Verdict, passed
 from nflow_cli.evaluation.grids import Grid
-from nflow_cli.evaluation.scores import gap_to_the_truth, held_out_figures, mass_of
+from nflow_cli.evaluation.scores import gap_to_the_truth, held_out_scores, mass_of
 from nflow_cli.evaluation.table import deformation_samples
 from nflow_cli.evaluation.target import evaluate_samples, values_at
 from nflow_cli.experiments.checked_run import CheckedDensity, agree, differences, unlike
@@ -33,22 +33,22 @@ def check_mass(run: CheckedDensity) -> Verdict:
     mass, error = mass_of(run.trained, run.config.seed)
     if math.isnan(mass):
         return Outcome.FAIL, "q has samples that are not finite"
-    text = f"{mass:.5f} ± {error:.5f}, {run.figure('mass'):.5f} in the summary"
-    if not all(abs(value - 1) <= tolerance + error for value in (mass, run.figure("mass"))):
+    text = f"{mass:.5f} ± {error:.5f}, {run.score('mass'):.5f} in the summary"
+    if not all(abs(value - 1) <= tolerance + error for value in (mass, run.score("mass"))):
         return Outcome.FAIL, text
     if run.is_older:  # it may have summed otherwise
         return Outcome.OK, text
-    figures = {"mass": mass, "mass_error": error}
-    return agree(run, figures, "from the same draws", MASS_REPLAY_TOLERANCE + 0.05 * error)
+    scores = {"mass": mass, "mass_error": error}
+    return agree(run, scores, "from the same draws", MASS_REPLAY_TOLERANCE + 0.05 * error)
 
 
 def check_replay(run: CheckedDensity) -> Verdict:
-    """Compute the summary's figures again, from its own draws."""
-    return agree(run, run.evaluation.figures, "from the same draws")
+    """Compute the summary's scores again, from its own draws."""
+    return agree(run, run.evaluation.summary, "from the same draws")
 
 
 def check_fresh(run: CheckedDensity) -> Verdict:
-    """Compute the summary's figures from fresh draws, within 4 standard errors of both."""
+    """Compute the summary's scores from fresh draws, within 4 standard errors of both."""
     density, seed = run.trained, (run.config.seed + 1) % (MAX_SEED + 1)
     fresh = evaluate_samples(density, density.target, seed, run.config.evaluate.samples).scores
     same = run.evaluation.scores
@@ -60,7 +60,7 @@ def check_fresh(run: CheckedDensity) -> Verdict:
         if fresh[key] is None:
             continue
         combined = math.hypot(fresh[error], same[error])
-        away = abs(fresh[key] - run.figure(key)) / max(combined, 1e-7)
+        away = abs(fresh[key] - run.score(key)) / max(combined, 1e-7)
         right = right and away <= SIGMAS
         shown.append(f"{key} {fresh[key]:.5f} ({away:.1f} s.e. away)")
     if "ess" not in errors:
@@ -84,13 +84,13 @@ def check_points(run: CheckedDensity) -> Verdict:
 
 
 def check_held_out(run: CheckedDensity) -> Verdict:
-    """Compute the summary's figures again, from the test points, and from fresh ones."""
-    figures = held_out_figures(run.trained, run.data) | dict.fromkeys(OF_A_TARGET)
+    """Compute the summary's scores again, from the test points, and from fresh ones."""
+    scores = held_out_scores(run.trained, run.data) | dict.fromkeys(OF_A_TARGET)
     if "gap" not in run.summary:
-        return agree(run, figures, "from the test points; no gap to the truth: an older run")
+        return agree(run, scores, "from the test points; no gap to the truth: an older run")
     gap = gap_to_the_truth(run.trained, run.data.name, run.config.seed)
     source = "from the test points" if gap["gap"] is None else "from the test points and fresh ones"
-    return agree(run, figures | gap, source)
+    return agree(run, scores | gap, source)
 
 
 def check_arrays(run: CheckedDensity) -> Verdict:

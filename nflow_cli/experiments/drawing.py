@@ -16,8 +16,8 @@ def draw(run: RunDirectory, format: str = "png") -> list[Path]:
     from nflow_cli.experiments.picture_data import read_picture_data
 
     experiment = experiments.of(run.read_config())
-    figures = experiment.draw(*read_picture_data(run, experiment))
+    pictures = experiment.draw(*read_picture_data(run, experiment))
     return [
         run.write_plot(name, format, lambda file, f=fig: plotting.save_figure(f, file, format))
-        for name, fig in figures.items()
+        for name, fig in pictures.items()
     ]

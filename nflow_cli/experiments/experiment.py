@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Measure(NamedTuple):
-    """A figure of ``summary.json``: its key, its name in tables, its unit, and its decimals.
+    """A score of ``summary.json``: its key, its name in tables, its unit, and its decimals.
 
     A run is judged by the first ``judges`` that it has, the lower the better, or the higher where
     ``sign`` is -1; these are drawn. Tables tell the spread of all but speed.
@@ -54,7 +54,7 @@ class Experiment(ABC):
         config: The resolved preset.
         column: Of ``metrics.csv``, that counts updates or epochs.
         formats: Endings of the files that samples are written to.
-        measures: The figures that runs are compared by.
+        measures: The scores that runs are compared by.
         shapes: Of the arrays in ``evaluation.npz``.
         columns: Of ``metrics.csv``, that pictures are drawn from.
         summary_form: What they need of ``summary.json``.
@@ -144,7 +144,7 @@ class Experiment(ABC):
     def load(self, run: RunDirectory) -> Any:
         """Load what a run trained."""
 
-    # Its figures.
+    # Its scores.
 
     def caveats(self, summary: Summary) -> list[Caveat]:
         """Return what a run cannot vouch for, by the facts in its summary.
@@ -186,7 +186,7 @@ class Experiment(ABC):
             recorded: The summary of the run.
 
         Returns:
-            The rows of a table, and what the figures cannot vouch for.
+            The rows of a table, and what the scores cannot vouch for.
         """
 
     @abstractmethod

@@ -16,14 +16,14 @@ from nflow_cli.runs.directory import METRICS, SUMMARY, RunDirectory
 if TYPE_CHECKING:
     from nflow_cli.experiments import Experiment
 
-LARGEST = 1e100  # of a figure in nats; a larger one says nothing, and overflows in a picture
+LARGEST = 1e100  # of a score in nats; a larger one says nothing, and overflows in a picture
 MOST_ROWS = 2_000  # of metrics.csv that are drawn; of more, means
 
 Count = Annotated[int, Field(ge=0, le=10**12)]
 Text = Annotated[str, Field(max_length=MAX_PATH)]
 Figure = Annotated[float, Field(ge=-LARGEST, le=LARGEST)] | None
 Error = Annotated[float, Field(ge=0, le=LARGEST)] | None
-# Of a figure that every run has, null says that it was not finite.
+# Of a score that every run has, null says that it was not finite.
 Computed = Annotated[Figure, AfterValidator(lambda value: math.nan if value is None else value)]
 
 
@@ -69,7 +69,7 @@ def read_picture_data(run: RunDirectory, experiment: "Experiment") -> PictureDat
 
 
 def _summary(run: RunDirectory, experiment: "Experiment") -> dict[str, Any]:
-    """Read ``summary.json``, and find what its figures cannot be vouched for."""
+    """Read ``summary.json``, and find what its scores cannot be vouched for."""
     data, source = run.read_json(SUMMARY), f"{run.path / SUMMARY}: damaged"
     forms = {experiment.name: experiment.summary_form}
     checked = validate({**data, "command": experiment.name}, source, forms)

@@ -1,4 +1,4 @@
-"""Tables of figures: how they are laid out, and the rows that experiments share."""
+"""Tables of scores: how they are laid out, and the rows that experiments share."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ Caveats = Sequence[Caveat]
 def laid_out(rows: Rows, caveats: Caveats, least: int = 12) -> str:
     """Lay out rows in two columns, the first of at least so many letters.
 
-    Below them stands what the words beside the figures are short for.
+    Below them stands what the words beside the scores are short for.
     """
     every = [*rows, *((f"[{caveat.word}]", caveat.reason) for caveat in caveats)]
     width = max(least, *(len(name) for name, _ in every))

@@ -50,7 +50,7 @@ def carry_out(
     data: Any = None,
     programs: Programs | None = None,
 ) -> None:
-    """Train what ``config`` says in ``run``, from where it is; draw, and print the figures.
+    """Train what ``config`` says in ``run``, from where it is; draw, and print the scores.
 
     Args:
         config: Of the run.

@@ -213,7 +213,7 @@ class RunDirectory:
         return self.write(name, lambda file: file.write(content))
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> Path:
-        """Write a JSON file; a figure that is not finite is written as null."""
+        """Write a JSON file; a score that is not finite is written as null."""
         finite = {
             key: None if isinstance(value, float) and not np.isfinite(value) else value
             for key, value in data.items()
@@ -225,7 +225,7 @@ class RunDirectory:
         return self._write_arrays(EVALUATION, arrays)
 
     def write_estimates(self, arrays: Mapping[str, np.ndarray]) -> Path:
-        """Write what the figures of a VAE are means of: an entry for each test image."""
+        """Write what the scores of a VAE are means of: an entry for each test image."""
         return self._write_arrays(ESTIMATES, arrays)
 
     def _write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> Path:
@@ -296,7 +296,7 @@ class RunDirectory:
         return presets.parse_preset(content, str(self.path / name))
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Read ``run.json`` or ``summary.json``; a figure that is not finite is None."""
+        """Read ``run.json`` or ``summary.json``; a score that is not finite is None."""
         text = self.read(name, MAX_JSON).decode("utf-8", errors="replace")
         try:
             return json_object(text)
@@ -314,7 +314,7 @@ class RunDirectory:
         return arrays
 
     def read_estimates(self, shapes: Shapes) -> Arrays:
-        """Read what the figures of a VAE are means of, of those ``shapes``."""
+        """Read what the scores of a VAE are means of, of those ``shapes``."""
         return self._read_shaped(ESTIMATES, shapes)
 
     def _read_shaped(self, name: str, shapes: Shapes) -> Arrays:

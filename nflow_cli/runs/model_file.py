@@ -33,7 +33,7 @@ def save_model(run: RunDirectory, model: Any) -> str:
 def weights_sha256(model: Any) -> str:
     """Return the SHA-256 of the weights: in order, their shapes, types and bytes.
 
-    Equal weights give an equal figure however the file around them was packed.
+    Equal weights give an equal digest however the file around them was packed.
     """
     digest = hashlib.sha256()
     for weight in model.weights:

@@ -1,4 +1,4 @@
-"""Runs side by side: their figures, grouped over seeds. No Keras here."""
+"""Runs side by side: their scores, grouped over seeds. No Keras here."""
 
 import math
 import statistics
@@ -58,7 +58,7 @@ class Result:
         return self.experiment.caveats(self.summary)
 
     def value(self, key: str) -> float | None:
-        """Return a figure of the summary; None where it has none."""
+        """Return a score of the summary; None where it has none."""
         value = self.summary.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise RunDirectoryError(
@@ -76,7 +76,7 @@ class Result:
 
 
 class Spread(NamedTuple):
-    """Median, least and greatest of a figure over the seeds."""
+    """Median, least and greatest of a score over the seeds."""
 
     median: float
     low: float
@@ -113,11 +113,11 @@ class Group:
         return self.best.experiment.restarts
 
     def words(self, key: str) -> str:
-        """Return the words that stand beside a figure, of whichever run, or ""."""
+        """Return the words that stand beside a score, of whichever run, or ""."""
         return ", ".join(dict.fromkeys(filter(None, (words(r.caveats, key) for r in self.results))))
 
     def spread(self, key: str) -> Spread | None:
-        """Return the spread of a figure; None where a run has none."""
+        """Return the spread of a score; None where a run has none."""
         values = [result.value(key) for result in self.results]
         known = [value for value in values if value is not None]
         if len(known) < len(values):
@@ -160,7 +160,7 @@ def _read(run: RunDirectory) -> Result:
     result = Result(run, config, summary)
     result.experiment.expect_comparable(run, summary)
     if all(result.value(measure.key) is None for measure in result.experiment.measures):
-        raise RunDirectoryError(f"{run.path / SUMMARY}: damaged: none of a run's figures")
+        raise RunDirectoryError(f"{run.path / SUMMARY}: damaged: none of a run's scores")
     return result
 
 
@@ -224,7 +224,7 @@ def _number(text: str) -> float:
 
 
 def _rank(result: Result) -> float:
-    """Return the figure by which a run is better than others, the lower the better."""
+    """Return the score by which a run is better than others, the lower the better."""
     judges = (measure for measure in result.experiment.measures if measure.judges)
     known = ((m.sign, value) for m in judges if (value := result.value(m.key)) is not None)
     return next((sign * value for sign, value in known), math.inf)

@@ -20,7 +20,7 @@ from nflow_cli.experiments import Experiment
 from nflow_cli.runs.directory import CONFIG, LOCK, RUN, SWEEP, RunDirectory
 
 MAX_NAME = 200  # bytes of a folder's name
-# Keys of a config that change no figure of a run that has its data.
+# Keys of a config that change no score of a run that has its data.
 NO_FIGURES: Any = {"description": True, "data": {"fallback"}}
 
 
@@ -90,7 +90,7 @@ class PlannedRun:
         return replace(self, config=run.read_config()) if run.has(CONFIG) else self
 
     def _is_of(self, written: Config) -> bool:
-        """Return whether a config is this run's, whatever it says that makes no other figures."""
+        """Return whether a config is this run's, whatever it says that makes no other scores."""
         now, former, theirs = (
             c.model_dump(exclude=NO_FIGURES) for c in (self.config, self.former_config, written)
         )

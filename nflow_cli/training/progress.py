@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-DECIMALS = 5  # of a figure in nats: as many as tables have
+DECIMALS = 5  # of a score in nats: as many as tables have
 
 
 def progress_bar(*columns: Any) -> Any:
@@ -22,7 +22,7 @@ def progress_bar(*columns: Any) -> Any:
 
 
 def nats_text(value: float) -> str:
-    """Write a figure in nats with four significant digits, where five decimals have as many."""
+    """Write a score in nats with four significant digits, where five decimals have as many."""
     if not abs(value) < 1e6:
         return f"{value:.3e}"
     if abs(value) < 0.5 * 10.0**-DECIMALS:

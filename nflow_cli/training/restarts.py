@@ -189,7 +189,7 @@ class Restarts:
     def judge(self) -> np.ndarray:
         """Return the KL in nats of each of those alive, from common samples.
 
-        No training has seen the samples, and the final figures have others. Where the target's
+        No training has seen the samples, and the final scores have others. Where the target's
         log Z is unknown this is the free energy.
         """
         density, target = self.trainer.density, self.trainer.target

@@ -12,7 +12,7 @@ from nflow_cli.evaluation.images import (
     ImportanceSampler,
     estimate_arrays,
     evaluate_vae,
-    figures_of,
+    scores_of,
     vae_arrays,
 )
 from nflow_cli.models.vae import FlowVAE
@@ -185,7 +185,7 @@ def test_the_figures_are_means_over_images_with_their_error(found):
     assert estimates.keys() == found.keys()
     for name, values in estimates.items():
         np.testing.assert_array_equal(values, found[name])
-    assert figures_of(estimate_arrays(estimates), S) == figures
+    assert scores_of(estimate_arrays(estimates), S) == figures
 
 
 def test_what_a_run_keeps_of_each_image_is_small_and_gives_the_same_figures(found):

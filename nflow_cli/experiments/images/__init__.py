@@ -140,8 +140,8 @@ class Images(Experiment):
         shown = trained.sample(min(n, SHOWN), seed)
         picture = path.with_suffix(".png")
         what = f"decoded means of {len(shown)} draws from the prior"
-        figure = plotting.images_figure(shown, trained.path.resolve().name, what)
-        write_file(picture, lambda file: plotting.save_figure(figure, file, "png"))
+        drawn = plotting.images_figure(shown, trained.path.resolve().name, what)
+        write_file(picture, lambda file: plotting.save_figure(drawn, file, "png"))
         return [path, picture]
 
     def identity(self, summary: Summary) -> Identity:

@@ -1,4 +1,4 @@
-"""Checks of a VAE: its figures by the draws they came from, and the arrays of its pictures."""
+"""Checks of a VAE: its scores by the draws they came from, and the arrays of its pictures."""
 
 import math
 from functools import cached_property
@@ -19,8 +19,8 @@ from nflow_cli.evaluation.images import (
     SHOWN_SAMPLES,
     ImportanceSampler,
     draw_latents,
-    figures_of,
     manifold_of,
+    scores_of,
     shown_images,
     shown_units,
 )
@@ -53,8 +53,8 @@ class CheckedImages(CheckedRun):
         return {"data": check_images}
 
     @property
-    def figure_checks(self) -> Checks:
-        """Checks of its figures and pictures, by name."""
+    def score_checks(self) -> Checks:
+        """Checks of its scores and pictures, by name."""
         return {"bound": check_bound, "arrays": check_arrays}
 
     @property
@@ -107,7 +107,7 @@ def check_images(run: CheckedImages) -> Verdict:
 
 
 def check_bound(run: CheckedImages) -> Verdict:
-    """Compute the summary's figures again from the estimates of each image, and some of these.
+    """Compute the summary's scores again from the estimates of each image, and some of these.
 
     They are drawn as they were, for the first, the middle and the last batch of images.
     """
@@ -115,7 +115,7 @@ def check_bound(run: CheckedImages) -> Verdict:
     if estimates is None:
         return _check_bound_roughly(run)
     n, draws = len(run.pixels), run.config.evaluate.importance_samples
-    outcome, detail = agree(run, figures_of(estimates, draws), "from the same draws")
+    outcome, detail = agree(run, scores_of(estimates, draws), "from the same draws")
     wrong = [] if outcome == Outcome.OK else [detail]
     sampler, starts = ImportanceSampler(run.model, draws, run.config.seed), range(0, n, BATCH)
     some = sorted({starts[0], starts[len(starts) // 2], starts[-1]})
@@ -130,7 +130,7 @@ def check_bound(run: CheckedImages) -> Verdict:
 
 def _check_bound_roughly(run: CheckedImages) -> Verdict:
     """Compute the bound again on some test images, within 4 standard errors."""
-    parts, recorded = run.figure("reconstruction") + run.figure("kl"), run.figure("negative_elbo")
+    parts, recorded = run.score("reconstruction") + run.score("kl"), run.score("negative_elbo")
     if abs(parts - recorded) > REPLAY_TOLERANCE * max(1.0, abs(recorded)):
         return Outcome.FAIL, f"{SUMMARY}: negative_elbo is not reconstruction + kl"
     chosen = np.unique(np.linspace(0, len(run.pixels) - 1, BOUND_IMAGES).astype(int))

@@ -177,7 +177,7 @@ def _validator(vae: FlowVAE, held_out: np.ndarray, config: VAEConfig) -> Callabl
 
 
 def published_of(config: VAEConfig, images: Images) -> list[dict[str, Any]]:
-    """Return the published figures that are of the same data and as many flows."""
+    """Return the published scores that are of the same data and as many flows."""
     name = MNIST if images.sha256 == MNIST_ARRAYS_SHA256 else images.name
     data = name, config.data.binarization
     return [
@@ -196,7 +196,7 @@ def run(config: VAEConfig, directory: RunDirectory, images: Images) -> dict[str,
     model_sha256 = save_model(directory, model.vae)
     pixels = binarize(images.x_test, config.data.binarization, config.seed, 0, "test")
     draws = config.evaluate.importance_samples
-    figures, estimates = evaluate_vae(model.vae, pixels, draws, config.seed)
+    scores, estimates = evaluate_vae(model.vae, pixels, draws, config.seed)
     shown = (pixels, images.y_test, estimates["mean_latent"], config.seed)
     directory.write_evaluation(vae_arrays(model.vae, *shown))
     directory.write_estimates(estimate_arrays(estimates))
@@ -209,7 +209,7 @@ def run(config: VAEConfig, directory: RunDirectory, images: Images) -> dict[str,
         "seed": config.seed,
         "epochs": trained.epochs,
         "best_epoch": trained.best_epoch,
-        **figures,
+        **scores,
         "binarization": config.data.binarization,
         "data": {"name": images.name, "sha256": images.sha256, **sizes},
         "published": published_of(config, images),

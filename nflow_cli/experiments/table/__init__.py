@@ -77,7 +77,7 @@ class Table(DensityExperiment):
     ) -> tuple[Rows, list[Caveat]]:
         """Judge a fit by its test points, or by other points."""
         from nflow_cli.data.points import PointData
-        from nflow_cli.evaluation.scores import gap_to_the_truth, held_out_figures, likelihood
+        from nflow_cli.evaluation.scores import gap_to_the_truth, held_out_scores, likelihood
         from nflow_cli.experiments.data import is_data_of
 
         caveats, flow = self.caveats(recorded), self.config.flow
@@ -86,7 +86,7 @@ class Table(DensityExperiment):
             ("flow", f"{flow.text}, K = {flow.k}"),
         ]
         if isinstance(data, PointData):
-            scores = held_out_figures(trained, data) | gap_to_the_truth(trained, data.name, seed)
+            scores = held_out_scores(trained, data) | gap_to_the_truth(trained, data.name, seed)
             return lines + rows.held_out_rows(scores, caveats), caveats
         if is_data_of(RunDirectory(trained.path), data):
             caveats.append(cautions.TRAINED_ON)

@@ -13,8 +13,8 @@ class CheckedTable(CheckedDensity):
         return {"data": density_checks.check_points}
 
     @property
-    def figure_checks(self) -> Checks:
-        """Checks of its figures and pictures, by name."""
+    def score_checks(self) -> Checks:
+        """Checks of its scores and pictures, by name."""
         return {
             "mass": density_checks.check_mass,
             "summary": density_checks.check_held_out,

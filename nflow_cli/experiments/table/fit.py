@@ -10,7 +10,7 @@ from nflow_cli.config.presets import fingerprint
 from nflow_cli.config.schema import Fit2DConfig
 from nflow_cli.data.points import PointData
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.evaluation.scores import gap_to_the_truth, held_out_figures, mass_of
+from nflow_cli.evaluation.scores import gap_to_the_truth, held_out_scores, mass_of
 from nflow_cli.evaluation.table import density_of_points
 from nflow_cli.flows import FlowStack
 from nflow_cli.registry import BASES, resolve
@@ -127,7 +127,7 @@ def run(config: Fit2DConfig, directory: RunDirectory, data: PointData) -> dict[s
         "seed": config.seed,
         "steps": training.steps,
         "best_update": training.best_update,
-        **held_out_figures(model.density, data),
+        **held_out_scores(model.density, data),
         **gap_to_the_truth(model.density, data.name, config.seed),
         **data.sizes,
         "atoms": list(data.atoms),

@@ -1,4 +1,4 @@
-"""The figures of a fit to a table, as rows of tables."""
+"""The scores of a fit to a table, as rows of tables."""
 
 from nflow_cli.evaluation.caveats import marked
 from nflow_cli.experiments.rows import (

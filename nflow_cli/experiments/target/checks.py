@@ -12,8 +12,8 @@ class CheckedTarget(CheckedDensity):
     """A run on a target."""
 
     @property
-    def figure_checks(self) -> Checks:
-        """Checks of its figures and pictures, by name."""
+    def score_checks(self) -> Checks:
+        """Checks of its scores and pictures, by name."""
         return {
             "mass": density_checks.check_mass,
             "summary": density_checks.check_replay,

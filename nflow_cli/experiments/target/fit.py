@@ -132,10 +132,10 @@ def train(
     """
     settings = config.train
     clock, restarts = Clock(), Restarts(model, config, programs or Programs())
-    figure = "free energy" if model.target.log_z is None else "KL"
+    name = "free energy" if model.target.log_z is None else "KL"
 
     def note(logs: Any) -> str:
-        return f"{figure} {nats_text(float(logs['kl']))} nats"
+        return f"{name} {nats_text(float(logs['kl']))} nats"
 
     stopping = settings.early_stopping
     with Session(
@@ -180,12 +180,12 @@ def _run(
         "base": config.base_name,
         "seed": seed,
         "steps": training.steps,
-        **evaluation.figures,
+        **evaluation.summary,
         "mass": mass,
         "mass_error": mass_error,
         "n_parameters": model.flow.count_params(),
         "model_sha256": model_sha256,
         "config_sha256": fingerprint(config),
         **training.speed._asdict(),
-        "restarts": asdict(training.restarts.judged(evaluation.figures["kl"])),
+        "restarts": asdict(training.restarts.judged(evaluation.summary["kl"])),
     }

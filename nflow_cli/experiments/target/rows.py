@@ -1,4 +1,4 @@
-"""The figures of a fit to a target, as rows of tables."""
+"""The scores of a fit to a target, as rows of tables."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def _restarts(restarts: Summary) -> Rows:
 
 
 def evaluated_rows(trained: Any, scores: Summary, n: int, seed: int, caveats: Caveats) -> Rows:
-    """Return the rows of the table of `nflow evaluate`, of figures from ``n`` fresh samples."""
+    """Return the rows of the table of `nflow evaluate`, of scores from ``n`` fresh samples."""
     config = trained.config
     kl, error = scores["kl"], scores["kl_standard_error"]
     free_energy = f"{scores['free_energy']:.5f} ± {error:.5f} nats"
