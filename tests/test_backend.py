@@ -35,6 +35,7 @@ def test_load_says_nothing_of_its_own(short_run):
     assert (done.returncode, done.stdout, done.stderr) == (0, "(2, 2)\n", "")
 
 
+@pytest.mark.slow
 def test_load_starts_without_a_stderr(short_run):
     code = f"import os; os.close(2); import sys; sys.stderr = None\n{LOAD}"
     assert python(code, short_run()).stdout == "(2, 2)\n"

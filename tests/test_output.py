@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 
 import pytest
@@ -24,11 +25,11 @@ def shell(folder, line):
     )
 
 
-@pytest.fixture(scope="module")
-def unheard(tmp_path_factory):
-    """Train where stdout is full; return the folder and how that ended."""
-    folder = tmp_path_factory.mktemp("unheard")
-    return folder, shell(folder, f"nflow fit-2d {shlex.join(QUICK)} --output run >/dev/full")
+@pytest.fixture
+def trained(short_run, tmp_path):
+    """Return a folder with a ``run`` in it."""
+    shutil.copytree(short_run(), tmp_path / "run")
+    return tmp_path
 
 
 @pytest.mark.parametrize(("redirection", "reason"), REDIRECTIONS)
@@ -38,27 +39,33 @@ def test_a_stdout_that_takes_nothing_is_one_line(tmp_path, line, redirection, re
     assert (done.returncode, done.stderr) == (1, f"nflow: error: stdout: {reason}\n")
 
 
-def test_a_fit_whose_figures_do_not_arrive_is_saved_and_says_so(unheard):
-    folder, done = unheard
+def test_figures_that_do_not_arrive_are_one_line(trained):
+    done = shell(trained, "nflow compare run >/dev/full")
+    assert (done.returncode, done.stderr) == (1, f"nflow: error: stdout: {FULL}\n")
+
+
+@pytest.mark.slow
+def test_a_fit_whose_figures_do_not_arrive_is_saved_and_says_so(tmp_path):
+    done = shell(tmp_path, f"nflow fit-2d {shlex.join(QUICK)} --output run >/dev/full")
     assert done.returncode == 1
     *progress, line = done.stderr.splitlines()
     assert progress and all(text.startswith("training: ") for text in progress)
     assert line == f"nflow: error: stdout: {FULL}"
-    run = RunDirectory.open(str(folder / "run"))
+    run = RunDirectory.open(str(tmp_path / "run"))
     assert run.read_json("run.json")["status"] == "completed"
     assert run.read_json("summary.json")["steps"] == 40
     assert (run.path / "plots" / "density.png").exists()
 
 
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
-def test_notes_that_do_not_arrive_stop_nothing(unheard, redirection):
-    done = shell(unheard[0], f"nflow resume run {redirection}")
+def test_notes_that_do_not_arrive_stop_nothing(trained, redirection):
+    done = shell(trained, f"nflow resume run {redirection}")
     assert (done.returncode, done.stdout, done.stderr) == (0, "run\n", "")
 
 
 @pytest.mark.slow
-def test_tensorflow_starts_without_a_stderr(unheard):
-    done = shell(unheard[0], "nflow check run 2>&-")
+def test_tensorflow_starts_without_a_stderr(trained):
+    done = shell(trained, "nflow check run 2>&-")
     assert done.returncode == 0, done.stdout
     assert done.stdout.startswith("OK ")
 
@@ -70,8 +77,8 @@ def test_a_fit_trains_where_its_progress_cannot_be_written(tmp_path):
     assert done.stdout.splitlines()[-1] == "run"
 
 
-def test_pictures_need_no_window(unheard):
-    done = shell(unheard[0], "MPLBACKEND=Qt4Agg nflow plot run")
+def test_pictures_need_no_window(trained):
+    done = shell(trained, "MPLBACKEND=Qt4Agg nflow plot run")
     assert (done.returncode, len(done.stdout.splitlines()), done.stderr) == (0, 4, "")
 
 

@@ -351,6 +351,7 @@ def interrupted(tmp_path, once):
     return err.decode()
 
 
+@pytest.mark.slow
 def test_ctrl_c_exits_130_and_says_how_to_go_on(tmp_path):
     line = interrupted(tmp_path, once="metrics.csv").splitlines()[-1]
     assert line == "nflow: interrupted; to go on: nflow resume run"

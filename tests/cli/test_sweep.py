@@ -10,8 +10,10 @@ import sys
 import time
 
 import pytest
+from click.testing import CliRunner
 from running import NFLOW, assert_same_run, run_nflow
 
+from nflow_cli.cli import main
 from nflow_cli.config import presets
 from nflow_cli.runs.directory import RunDirectory
 
@@ -36,12 +38,15 @@ def contents(folder):
 def swept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("swept")
     (folder / "queue.py").write_text("raise ImportError('of the user, not for the workers')\n")
-    return folder / "s", run_nflow(folder, "sweep", *GRID, "--workers", "1", "--output", "s")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        words = ["sweep", *GRID, "--workers", "1", "--output", "s"]
+        return folder / "s", CliRunner().invoke(main, words, prog_name="nflow")
 
 
 def test_a_run_that_fails_stops_no_other_and_is_told_of(swept):
     folder, done = swept
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert (status(folder, GOOD), status(folder, BAD)) == ("completed", "diverged")
     lines = done.stderr.splitlines()
     assert lines[-1] == "nflow: error: s: 1 of 2 runs failed; each has a log.txt"

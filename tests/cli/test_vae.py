@@ -11,8 +11,11 @@ import keras
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 from running import assert_same_run, run_where_keras_is_set_up_otherwise
+from short_runs import without_xla
 
+from nflow_cli.cli import main
 from nflow_cli.data import images
 from nflow_cli.errors import NflowError
 from nflow_cli.experiments.images import Images
@@ -219,10 +222,13 @@ def test_without_network_and_cache_the_sample_is_taken_with_a_warning(
 @pytest.fixture(scope="module")
 def smoke_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke")
-    done = run_where_keras_is_set_up_otherwise(folder, "train-vae", *SMOKE)
+    with pytest.MonkeyPatch.context() as patch, without_xla():
+        patch.chdir(folder)
+        done = CliRunner().invoke(main, ["train-vae", *SMOKE], prog_name="nflow")
     return folder / done.stdout.splitlines()[-1], done
 
 
+@on_tensorflow
 def test_a_run_writes_all_its_files_and_prints_its_folder_last(smoke_run):
     path, done = smoke_run
     assert path.parent.name == "outputs" and path.name.endswith("-smoke")
@@ -250,12 +256,14 @@ def test_a_run_writes_all_its_files_and_prints_its_folder_last(smoke_run):
         assert f"{summary[name]:.2f}" in done.stdout
 
 
-def test_stderr_is_progress_alone_even_where_keras_is_set_up_otherwise(smoke_run):
+@on_tensorflow
+def test_stderr_is_progress_alone(smoke_run):
     lines = smoke_run[1].stderr.splitlines()
     assert lines
     assert all(line.startswith("training: ") and "/160 updates, epoch " in line for line in lines)
 
 
+@on_tensorflow
 def test_the_config_of_a_run_holds_what_was_asked_for(smoke_run):
     written = yaml.safe_load((smoke_run[0] / "config.yaml").read_text())
     assert (written["command"], written["train"]["epochs"]) == ("train-vae", 2)
@@ -264,8 +272,12 @@ def test_the_config_of_a_run_holds_what_was_asked_for(smoke_run):
 
 @pytest.mark.slow
 @on_tensorflow
-def test_the_config_of_a_run_repeats_it_bit_for_bit(invoke, tmp_path, smoke_run):
-    path, again = smoke_run[0], tmp_path / "again"
+def test_the_config_of_a_run_repeats_it_bit_for_bit_where_keras_is_set_up_otherwise(
+    invoke, tmp_path
+):
+    done = run_where_keras_is_set_up_otherwise(tmp_path, "train-vae", *SMOKE)
+    assert all(line.startswith("training: ") for line in done.stderr.splitlines())
+    path, again = tmp_path / done.stdout.splitlines()[-1], tmp_path / "again"
     result = invoke("train-vae", "--preset", path / "config.yaml", "--output", again)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.splitlines()[-1] == str(again)
@@ -273,6 +285,7 @@ def test_the_config_of_a_run_repeats_it_bit_for_bit(invoke, tmp_path, smoke_run)
     assert_same_run(again, path)
 
 
+@on_tensorflow
 def test_plot_draws_a_run_again(invoke, tmp_path, smoke_run):
     copy = tmp_path / "copy"
     shutil.copytree(smoke_run[0], copy, ignore=shutil.ignore_patterns("plots"))

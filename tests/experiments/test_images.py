@@ -45,7 +45,7 @@ def preset(train=None, **changes):
         "command": "train-vae",
         "data": {"name": "mnist-sample"},
         "model": {"latent_dim": 2, "hidden": [16]},
-        "flow": {"pattern": ["planar", "radial"], "k": 2},
+        "flow": {"pattern": ["planar"], "k": 2},
         "train": TRAIN | (train or {}),
         "evaluate": {"importance_samples": 5},
     }

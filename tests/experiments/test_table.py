@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 from running import arrays_of, assert_same_run
-from short_runs import edit_json
+from short_runs import edit_json, without_xla
 from truth import Grid, float64, mixture_log_prob, normal_log_prob, push, to_numpy
 
 import nflow_cli
@@ -18,6 +18,7 @@ from nflow_cli.data.units import Standardisation
 from nflow_cli.densities.bases import StandardNormal
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.flow_checks import Outcome
+from nflow_cli.experiments import check
 from nflow_cli.experiments.check import check_run
 from nflow_cli.experiments.table import fit as table_fit
 from nflow_cli.flows import FlowStack
@@ -168,7 +169,7 @@ def mixture(folder, tmp_path_factory):
 
 def test_the_log_likelihood_approaches_the_negative_entropy(mixture):
     run, summary = mixture
-    grid = Grid((120.0, 0.12), 1201)
+    grid = Grid((120.0, 0.12), 601)
     log_p = mixture_log_prob(grid.points, WEIGHTS, CENTRES, SPREADS)
     negative_entropy = grid.integral(np.exp(log_p) * log_p)
     log_q = nflow_cli.load(run.path).log_prob(grid.points)
@@ -181,7 +182,7 @@ def test_the_log_likelihood_approaches_the_negative_entropy(mixture):
 
 def test_the_density_has_mass_1_in_the_users_units(mixture):
     run, summary = mixture
-    grid = Grid((160.0, 0.16), 1001)
+    grid = Grid((160.0, 0.16), 601)
     q = np.exp(nflow_cli.load(run.path).log_prob(grid.points))
     assert grid.integral(q) == pytest.approx(1, abs=1e-3)
     assert summary["mass"] == pytest.approx(1, abs=1e-3)
@@ -216,7 +217,8 @@ def test_the_arrays_to_plot_are_in_the_users_units(mixture):
 @pytest.fixture(scope="module")
 def short(folder, tmp_path_factory):
     settings = preset("eight-gaussians", seed=5)
-    return finish(tmp_path_factory.mktemp("short") / "run", settings)
+    with without_xla():
+        return finish(tmp_path_factory.mktemp("short") / "run", settings)
 
 
 def test_a_run_tells_everything_promised_of_it(short):
@@ -272,7 +274,8 @@ def outcome_of_figures(path):
     return next(f for f in check_run(str(path)) if f.name == "summary")
 
 
-def test_check_computes_the_gap_again_and_an_older_run_has_none(short, tmp_path):
+def test_check_computes_the_gap_again_and_an_older_run_has_none(short, tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "OF_FLOWS", {})
     run, summary = short
     assert f"gap {summary['gap']:.5f}" in outcome_of_figures(run.path).detail
     copy = shutil.copytree(run.path, tmp_path / "copy")
@@ -301,6 +304,7 @@ def killed_after(rows):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_xla")
 def test_a_run_that_is_killed_goes_on_to_the_same_bits(short, tmp_path, monkeypatch):
     run, _ = short
     settings = run.read_config()
@@ -348,6 +352,7 @@ def test_the_validation_loss_is_that_of_the_validation_points(short):
     assert run.read_metrics()["validation_loss"][-1] == pytest.approx(-log_q.mean(), abs=1e-5)
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_the_weights_of_the_best_validation_are_kept_and_training_stops(folder, tmp_path):
     rng = np.random.default_rng(0)
     np.save(folder / "few.npy", rng.standard_normal((60, 2)))

@@ -26,6 +26,8 @@ from catalogue import (
 )
 from keras import ops
 
+# Their maps have second derivatives in other stacks, and a context is one more product.
+OTHERWISE_STACKED = {"planar stack", "mixed stack of a context", "spline stack of a context"}
 BUILT_UP = {*OF_A_CONTEXT, "mixed stack", "planar stack with a full end"}
 every_flow = pytest.mark.parametrize("name", NAMES)
 # Few shapes, used again and again: JAX compiles for each of them.
@@ -183,7 +185,11 @@ def test_gradients_equal_central_differences(name, direction):
 # What stands around the maps is a matter of the first derivative: JAX is asked for the maps'.
 @pytest.mark.parametrize(
     "name",
-    [n for n in NAMES if not (ON_JAX and n in {*OF_A_CONTEXT, "planar stack with a full end"})],
+    [
+        pytest.param(n, marks=pytest.mark.slow if n in OTHERWISE_STACKED else ())
+        for n in NAMES
+        if not (ON_JAX and n in {*OF_A_CONTEXT, "planar stack with a full end"})
+    ],
 )
 @both_directions
 def test_second_derivatives_equal_central_differences_of_the_first(name, direction):

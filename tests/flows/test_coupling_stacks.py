@@ -63,7 +63,7 @@ def weighted_sum(stack, direction, count):
     return value
 
 
-def value_and_gradients(function):
+def value_and_gradients(function, xla):
     """Return a program that gives a scalar function of arrays and its gradient in each of them."""
     backend = keras.config.backend()
     if backend == "jax":
@@ -72,7 +72,7 @@ def value_and_gradients(function):
         return jax.jit(lambda *arrays: jax.value_and_grad(function, range(len(arrays)))(*arrays))
     if backend == "torch":
         return lambda *arrays: (function(*tensors(arrays)), gradients(function, *arrays))
-    program = compiled(lambda *arrays: recorded(function, arrays))
+    program = compiled(lambda *arrays: recorded(function, arrays), xla)
     return lambda *arrays: program(*tensors(arrays))
 
 
@@ -90,6 +90,7 @@ def tensors(arrays):
     return [ops.convert_to_tensor(array) for array in arrays]
 
 
+@pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("layout", "direction"),
     [
@@ -99,10 +100,10 @@ def tensors(arrays):
         pytest.param("restarts", "forward_and_log_det", marks=pytest.mark.slow),
     ],
 )
-def test_gradients_of_a_compiled_loop_equal_differences_in_every_array(layout, direction):
+def test_gradients_of_a_compiled_loop_equal_differences_in_every_array(layout, direction, xla):
     stack, inputs = make(layout), inputs_of(layout)
     arrays = [*inputs, *(to_numpy(weight.value) for weight in stack.trainable_variables)]
-    program = value_and_gradients(weighted_sum(stack, direction, len(inputs)))
+    program = value_and_gradients(weighted_sum(stack, direction, len(inputs)), xla)
     slopes = [to_numpy(slope) for slope in program(*arrays)[1]]
     rng = np.random.default_rng(4)
     for i, slope in enumerate(slopes):
@@ -175,7 +176,8 @@ def test_orders_are_stored_in_files_and_trained_by_nothing(tmp_path):
     changed = [order[:, [1, 2, 0]] for order in orders_of(layer)]
     for weight, order in zip(layer.non_trainable_weights, changed, strict=True):
         weight.assign(order)
-    model.compile(keras.optimizers.AdamW(0.1, weight_decay=0.1), loss=["mse", "mse"])
+    optimizer = keras.optimizers.AdamW(0.1, weight_decay=0.1)
+    model.compile(optimizer, loss=["mse", "mse"], jit_compile=False)
     points = np.random.default_rng(0).standard_normal((8, DIM)).astype("float32")
     model.fit(points, (points + 1, np.ones(8, "float32")), batch_size=8, verbose=0)
     model.save(tmp_path / "model.keras")

@@ -6,6 +6,7 @@ from catalogue import (
     CATALOGUE,
     NAMES,
     OF_A_CONTEXT,
+    ON_JAX,
     PIECEWISE,
     WIDTH,
     eps_of,
@@ -135,12 +136,23 @@ def test_symbolic_outputs_have_the_shapes_and_types_of_eager_ones(name, policy):
     assert layer.compute_output_shape((None, 7, DIM)) == ((None, 7, DIM), (None, 7))
 
 
-@some_flows
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("radial", "planar stack with a full end", "empty stack"),
+        *("mixed stack of a context", "spline and permutation stack"),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("planar", "full affine", "mixed stack")
+        ),
+    ],
+)
 def test_a_training_step_moves_every_weight(name):
     keras.utils.set_random_seed(0)
     # The layer in front sees to it that an empty stack has something to train as well.
     model = functional(name, CATALOGUE[name](seed=3), keras.layers.Dense(DIM))
-    model.compile(keras.optimizers.SGD(0.01), loss=["mse", "mse"])
+    # XLA compiles `predict` below.
+    model.compile(keras.optimizers.SGD(0.01), loss=["mse", "mse"], jit_compile=ON_JAX)
     before = [to_numpy(weight.value).copy() for weight in model.trainable_weights]
     targets = (np.ones((16, DIM), "float32"), np.ones(16, "float32"))
     model.fit(inputs_of(name), targets, batch_size=16, verbose=0)

@@ -204,6 +204,7 @@ def test_a_saved_model_loads_with_equal_outputs(case, tmp_path):
     np.testing.assert_array_equal(to_numpy(again.sample(3)), to_numpy(vae.sample(3)))
 
 
+@pytest.mark.slow
 def test_a_fresh_process_loads_a_model_after_one_import(tmp_path):
     vae = build(k=3)
     keras.saving.save_model(vae, tmp_path / "model.keras")

@@ -48,6 +48,7 @@ def fit(programs, train, seed):
     return model
 
 
+@pytest.mark.usefixtures("without_xla")
 @pytest.mark.parametrize(
     "train",
     [

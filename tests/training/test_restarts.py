@@ -217,6 +217,7 @@ def test_the_seeds_begin_again_behind_the_largest():
     assert Restarts(target_fit.build(settings), settings, Programs()).seeds == [2**32 - 1, 0]
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_without_flows_all_restarts_are_alike():
     flow, rows, record = fit(preset(flow={"k": 0}, restarts=3))
     assert rows[-1]["update"] == 100
