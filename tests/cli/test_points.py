@@ -87,7 +87,7 @@ def test_a_run_has_its_files_its_pictures_and_the_checksum_of_its_data(home):
     assert set(record) == {"name", "path", "sha256", "mean", "scale"}
     assert (record["name"], len(record["sha256"])) == ("mine.csv", 64)
     written = yaml.safe_load((run / "config.yaml").read_text())
-    assert (written["data"], written["target"]) == ({"name": "mine.csv"}, None)
+    assert (written["data"], written["target"]) == ({"name": "mine.csv", "size": None}, None)
 
 
 @pytest.mark.slow
@@ -226,7 +226,7 @@ def test_a_preset_of_a_target_is_turned_to_points_by_the_option_and_back(invoke,
         ("--data two-moons --set base=uniform-box", 1, "base: expected standard-normal beside"),
         ("--set data=two-moons", 1, "target: expected null beside data"),
         ("--data two-moons --set data.nam=3 --set data.name=x --preset p.yaml", 1, "no preset"),
-        ("--preset points-planar-k32 --set data.size=3", 1, "data.size: unknown key; known: name"),
+        ("--preset points-planar-k32 --set data.rows=3", 1, "data.rows: unknown key; known: name"),
         ("--preset points-planar-k32 --set data=3", 1, "data: expected a mapping. Received: 3"),
         ("--preset points-planar-k32 --set data.name=''", 1, "data.name: expected text"),
         ("--preset smoke --data two-moons", 1, "error: smoke: a preset of `nflow train-vae`, not"),
