@@ -90,7 +90,6 @@ def test_a_density_to_a_power_is_fitted_where_the_objective_is_annealed():
     np.testing.assert_allclose(diagonal, np.diagonal(expected), rtol=0.05)
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_restarts_have_first_stages_of_their_own():
     model, rows = fit(settings(TWO, restarts=3, halving=False, first_stage=200, steps=20))
     assert [row["update"] for row in rows][:2] == [-180, -160]
