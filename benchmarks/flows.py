@@ -91,7 +91,10 @@ def flowjax(flow: str, dim: int, k: int, hidden: int, batch: int, updates: int) 
         nn_depth=2,
     )
     points, rows = jnp.asarray(drawn(POINTS, dim, 0)), batches(updates, batch)
-    frozen = lambda leaf: isinstance(leaf, paramax.NonTrainable)  # noqa: E731
+
+    def frozen(leaf: Any) -> bool:
+        return isinstance(leaf, paramax.NonTrainable)
+
     weights, rest = eqx.partition(model, eqx.is_inexact_array, is_leaf=frozen)
     adam = optax.adam(RATE)
     state = adam.init(weights)
