@@ -63,7 +63,9 @@ def test_each_start_ends_at_the_highest_point_that_it_saw():
 
     starts = np.array([[-1.2], [0.9], [-0.05]], "float32")
     ends = modes(log_prob, starts)[:, 0]
-    assert np.abs(ends - [-0.9874, 1.0123, -0.9874]).max() < 0.01 or np.abs(ends[2] - 1.01) < 0.01
+    low, _, high = sorted(np.roots([-4, 0, 4, 0.1]))  # where the slope is 0
+    assert np.abs(ends[:2] - [low, high]).max() < 1e-3
+    assert min(abs(ends[2] - low), abs(ends[2] - high)) < 1e-3
     values = to_numpy(log_prob(ops.convert_to_tensor(ends[:, None])))
     assert np.all(values >= to_numpy(log_prob(ops.convert_to_tensor(starts))))
 
