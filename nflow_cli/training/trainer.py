@@ -319,7 +319,7 @@ class MetricsLog(keras.callbacks.Callback):
         self.rows, self._chunks = saved.rows, saved.chunks
 
     def write_row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
-        """Write one row, with ``more`` columns after the trainer's own; return its means."""
+        """Write one row, with ``columns`` after the trainer's own; return its means."""
         counts, seconds, terms = zip(*self._chunks)
         self._chunks, self.rows = [], self.rows + 1
         made, last = sum(counts), terms[-1]
