@@ -12,6 +12,7 @@ from nflow_cli.backend import NO_MEMORY, lacks_memory
 from nflow_cli.cli.check import check
 from nflow_cli.cli.compare import compare
 from nflow_cli.cli.evaluate import evaluate
+from nflow_cli.cli.fit import fit
 from nflow_cli.cli.fit_2d import fit_2d
 from nflow_cli.cli.plot import plot
 from nflow_cli.cli.presets import presets
@@ -68,6 +69,7 @@ HELP = """Train normalizing flows: exact, fast, and measured in nats.
 
 \b
 nflow fit-2d --flow planar --k 8     two modes from one Gaussian, in seconds
+nflow fit TABLE                      the density of a table's rows
 nflow train-vae --flows 16           digits, through a posterior of 16 flows
 nflow resume RUN_DIR                 go on with a run that was stopped
 nflow plot RUN_DIR                   the pictures of a run again
@@ -83,6 +85,7 @@ def main() -> None:
 
 
 main.add_command(fit_2d)
+main.add_command(fit)
 main.add_command(train_vae)
 main.add_command(resume)
 main.add_command(plot)

@@ -1,10 +1,12 @@
 """``nflow evaluate``: judge what a run trained, by fresh samples or by data of one's own."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from nflow_cli.cli.options import Command
+from nflow_cli.text import printable
 
 if TYPE_CHECKING:
     from nflow_cli.experiments import Experiment
@@ -12,7 +14,11 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("run_dir", metavar="RUN_DIR")
-@click.option("--data", metavar="FILE", help="Points (.csv, .npy); of a VAE, images (NAME|PATH).")
+@click.option("--data", metavar="FILE", help="Points or a table; of a VAE, images (NAME|PATH).")
+@click.option(
+    "-o", "--output", metavar="FILE", help="Write the rows of --data with their log_q there."
+)
+@click.option("--latent", is_flag=True, help="And with their latents.")
 @click.option(
     "--samples",
     type=click.IntRange(1, 10**7),
@@ -21,12 +27,19 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), help="Fixes the samples; default: the run's."
 )
-def evaluate(run_dir: str, data: str | None, samples: int | None, seed: int | None) -> None:
+def evaluate(
+    run_dir: str,
+    data: str | None,
+    output: str | None,
+    latent: bool,
+    samples: int | None,
+    seed: int | None,
+) -> None:
     """Judge what a run trained, by fresh samples or by data of your own.
 
     Of a fit-2d run: KL, effective sample size and log Z by importance sampling, and with --data the
-    mean log-likelihood of those points. Of a fit-2d run on points: the mean log-likelihood of its
-    test points, or of those of --data. Of a train-vae run: the bound and the importance-sampled
+    mean log-likelihood of those points. Of a fit to points or to a table: the mean log-likelihood
+    of its test rows, or of those of --data, which -o FILE writes row by row. Of a train-vae run: the bound and the importance-sampled
     likelihood of its test images, or of those of --data. All in nats.
     """
     from nflow_cli import experiments
@@ -38,9 +51,15 @@ def evaluate(run_dir: str, data: str | None, samples: int | None, seed: int | No
     config = run.read_config()
     experiment = experiments.of(config)
     _check_samples(experiment, samples, seed)
+    _check_output(experiment, data, output, latent)
     judged_by = experiment.data(run) if data is None else experiment.read_data(data)
     start_tensorflow()
     trained = experiment.load(run)
+    if output is not None:
+        rows = experiment.write_scores(trained, judged_by, Path(output), latent)
+        click.echo(laid_out(rows, [], 14))
+        click.echo(printable(output))
+        return
     recorded = run.read_json(SUMMARY) if run.has(SUMMARY) else {}
     recorded.pop("mass_error", None)  # no mass is shown
     draws_seed = config.seed if seed is None else seed
@@ -61,3 +80,20 @@ def _check_samples(experiment: "Experiment", samples: int | None, seed: int | No
             f"{samples} is not in the range {low}<=x<={high} of a {experiment.config.command} run",
             param_hint="'--samples'",
         )
+
+
+def _check_output(
+    experiment: "Experiment", data: str | None, output: str | None, latent: bool
+) -> None:
+    if latent and output is None:
+        raise click.UsageError("--latent: expected -o FILE, to write them to")
+    if output is None:
+        return
+    if data is None:
+        raise click.UsageError("-o: expected --data FILE, whose rows are written")
+    if not experiment.scores_rows:
+        raise click.UsageError("-o: expected a run of `nflow fit`")
+    if not output.lower().endswith((".csv", ".parquet")):
+        raise click.BadParameter(f"{output!r}: expected a name that ends in .csv or .parquet")
+    if Path(output).is_dir():
+        raise click.BadParameter(f"{output!r} is a folder; expected the name of a file")

@@ -1,12 +1,14 @@
 """``nflow fit-2d``: fit a flow stack to a 2-D density or to points."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
 from nflow_cli import registry
-from nflow_cli.cli.options import THE_PRESETS, Command, common_options
+from nflow_cli.cli.options import THE_PRESETS, Command, common_options, flow_options
+from nflow_cli.layout import tell
 
 KEYS = {  # what each option sets in a preset
     "data": "data",
@@ -22,27 +24,8 @@ KEYS = {  # what each option sets in a preset
 }
 
 
-def _pattern(_: Any, __: Any, value: str | None) -> list[str] | None:
-    """Split ``planar,radial`` and check each name."""
-    if value is None:
-        return None
-    names = [name.strip() for name in value.split(",")]
-    for name in names:
-        if name not in registry.FLOWS:
-            known = ", ".join(registry.FLOWS)
-            hint = registry.flow_hint(name)
-            raise click.BadParameter(f"{name!r} is not a flow{hint}; known: {known}")
-    return names
-
-
 @click.command("fit-2d", cls=Command)
-@click.option(
-    "--flow",
-    metavar="NAME[,NAME]",
-    callback=_pattern,
-    help=f"Flows, cycled, such as planar,radial. {THE_PRESETS}",
-)
-@click.option("--k", type=click.IntRange(0, 10_000), help=f"How many flows. {THE_PRESETS}")
+@flow_options
 @click.option(
     "--target",
     type=click.Choice(
@@ -53,7 +36,7 @@ def _pattern(_: Any, __: Any, value: str | None) -> list[str] | None:
 @click.option(
     "--data",
     metavar="NAME|FILE",
-    help=f"Points to fit instead: {', '.join(registry.POINT_SETS)}, or a .csv or .npy file.",
+    help="Points to fit instead, a built-in set or a file: `nflow fit` takes its place.",
 )
 @click.option("--steps", type=click.IntRange(1, 10**9), help=f"Updates. {THE_PRESETS}")
 @click.option(
@@ -88,6 +71,8 @@ def fit_2d(
     from nflow_cli.experiments.run import begin
 
     points, target = options["data"], options["target"]
+    if points is not None:
+        tell(f"--data goes on working for now; `nflow fit {shlex.quote(points)}` takes its place")
     if points is not None and target is not None:
         raise click.UsageError("--data and --target: one of the two is fitted; give one")
     path = _natural_preset(options) if preset is None else presets.find_preset(preset)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from nflow_cli import registry
 from nflow_cli.errors import ConfigError
 from nflow_cli.layout import tell
 
@@ -31,6 +32,32 @@ def _a_number(_: Any, __: Any, value: float | None) -> float | None:
     if value is not None and math.isnan(value):
         raise click.BadParameter("'nan' is not a number.")
     return value
+
+
+def _pattern(_: Any, __: Any, value: str | None) -> list[str] | None:
+    """Split ``planar,radial`` and check each name."""
+    if value is None:
+        return None
+    names = [name.strip() for name in value.split(",")]
+    for name in names:
+        if name not in registry.FLOWS:
+            known = ", ".join(registry.FLOWS)
+            hint = registry.flow_hint(name)
+            raise click.BadParameter(f"{name!r} is not a flow{hint}; known: {known}")
+    return names
+
+
+def flow_options(command: Any) -> Any:
+    """Add the options of a flow stack to a command."""
+    command = click.option(
+        "--k", type=click.IntRange(0, 10_000), help=f"How many flows. {THE_PRESETS}"
+    )(command)
+    return click.option(
+        "--flow",
+        metavar="NAME[,NAME]",
+        callback=_pattern,
+        help=f"Flows, cycled, such as planar,radial. {THE_PRESETS}",
+    )(command)
 
 
 def common_options(batch: str) -> Callable[[Any], Any]:

@@ -7,7 +7,7 @@ import click
 from nflow_cli.cli.options import Command
 from nflow_cli.text import printable
 
-FORMATS = (".csv", ".npy")
+FORMATS = (".csv", ".npy", ".parquet")
 
 
 @click.command(cls=Command)
@@ -25,7 +25,7 @@ FORMATS = (".csv", ".npy")
     "--output",
     required=True,
     metavar="FILE",
-    help="A .csv or .npy file for points, a .npy file for images.",
+    help="A .csv or .npy file for points, also .parquet for a table; a .npy file for images.",
 )
 @click.option(
     "--seed",
@@ -37,13 +37,14 @@ FORMATS = (".csv", ".npy")
 def sample(run_dir: str, n: int, output: str, seed: int) -> None:
     """Draw from what a run trained, into a file.
 
-    Points of a fit-2d run have the columns z1, z2 and log_q, the exact log-density in nats. Images
+    Points of a fit-2d run have the columns z1, z2 and log_q, the exact log-density in nats; rows of
+    a `fit` run have the columns of its table and log_q. Images
     of a train-vae run are the means of their pixels, float32 (n, 28, 28) in 0-1, with a picture of
     the first ones beside the file. Prints the paths of what it wrote.
     """
     path = Path(output)
     if path.suffix.lower() not in FORMATS:
-        raise click.BadParameter(f"{output!r}: expected a name that ends in .csv or .npy")
+        raise click.BadParameter(f"{output!r}: expected a name that ends in .csv, .npy or .parquet")
     if path.is_dir():
         raise click.BadParameter(f"{output!r} is a folder; expected the name of a file")
     from nflow_cli import experiments

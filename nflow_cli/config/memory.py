@@ -39,7 +39,7 @@ def of_vae(config: VAEConfig) -> float:
     return of_flows(config.flow, config.model.latent_dim) + OF_AN_OUTPUT * _outputs(config)
 
 
-def bounded(config: Config, footprint: Footprint) -> tuple[Config, str]:
+def bounded(config: Config, footprint: Footprint | None) -> tuple[Config, str]:
     """Shorten chunks to at most ``CHUNK`` numbers, or to one update.
 
     The chunk decides on the noise of an update: a run on record keeps its own.
@@ -47,6 +47,8 @@ def bounded(config: Config, footprint: Footprint) -> tuple[Config, str]:
     Returns:
         The config, and a line that tells what was shortened, or "".
     """
+    if footprint is None:
+        return config, ""
     before = config.train.chunk
     chunk = min(before, max(1, CHUNK // (footprint.samples * footprint.drawn)))
     if chunk == before:
@@ -56,12 +58,14 @@ def bounded(config: Config, footprint: Footprint) -> tuple[Config, str]:
     return config.model_copy(update={"train": train}), line
 
 
-def expect_memory(config: Config, footprint: Footprint) -> None:
+def expect_memory(config: Config, footprint: Footprint | None) -> None:
     """See that this machine has the memory that an update takes, roughly.
 
     Raises:
         ConfigError: If it has not.
     """
+    if footprint is None:
+        return
     drawn = DRAWN_AHEAD * config.train.chunk * footprint.drawn
     needed = 4 * footprint.samples * (footprint.kept + drawn)  # bytes
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -59,6 +59,8 @@ def in_proportion(
     Returns:
         The config, and a line that tells what was shortened, or "".
     """
+    if config.train.annealed_keys is None:
+        return config, ""
     alone = _alone(preset, schemas, config.seed)
     steps, (annealed, length) = config.train.length_key, config.train.annealed_keys
     path = f"train.{annealed}.{length}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from nflow_cli.constants import FAR, LOG_2PI
 from nflow_cli.data.point_files import read_points
-from nflow_cli.data.units import Standardisation
+from nflow_cli.data.units import Standardisation, Units
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS, nearest, resolve
@@ -45,7 +45,7 @@ class PointData:
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
-    units: Standardisation
+    units: Units
     atoms: Sequence[Mapping[str, Any]] = ()
 
     def record(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def load_point_data(name: str, seed: int, size: int | None = None) -> PointData:
 
 
 def atoms_of(points: np.ndarray) -> list[dict[str, Any]]:
-    """Return which columns of points ``(n, D)`` hold atoms: values that no density has.
+    """Return which columns of rows ``(n, D)`` hold atoms: values that no density has.
 
     A likelihood rises without bound where a density grows a needle on a value that repeats. Values
     that were only rounded, to a small part of their spread, are harmless.
@@ -148,7 +148,7 @@ def _standardisation(name: str, train: np.ndarray, rows: np.ndarray) -> Standard
     """Return mean and standard deviation of the training points, if they fill the plane."""
     expected = "expected points that fill the plane"
     for column, values in enumerate(train.T, start=1):
-        if problem := _no_spread(values):
+        if problem := no_spread(values):
             raise DataError(f"{name}: {expected}; column {column} {problem}")
     units = Standardisation(train.mean(axis=0), train.std(axis=0))
     if _are_on_a_line(units.inside(train)):
@@ -156,7 +156,7 @@ def _standardisation(name: str, train: np.ndarray, rows: np.ndarray) -> Standard
     return units
 
 
-def _no_spread(values: np.ndarray) -> str:
+def no_spread(values: np.ndarray) -> str:
     """Return why no density has the spread of a column, or ""."""
     largest = float(np.abs(values).max())
     if (values == values[0]).all():
@@ -185,7 +185,7 @@ def _far_out(train: np.ndarray, rows: np.ndarray) -> str:
     if not 0 < far.sum() <= len(train) / 10:
         return ""
     near = train[~far]
-    if any(map(_no_spread, near.T)) or _are_on_a_line((near - near.mean(0)) / near.std(0)):
+    if any(map(no_spread, near.T)) or _are_on_a_line((near - near.mean(0)) / near.std(0)):
         return ""
     farthest = np.argmax(away.max(axis=1))
     return (
@@ -194,17 +194,18 @@ def _far_out(train: np.ndarray, rows: np.ndarray) -> str:
     )
 
 
-def gaussian_log_prob(train: np.ndarray, x: np.ndarray, units: Standardisation) -> np.ndarray:
+def gaussian_log_prob(train: np.ndarray, x: np.ndarray, units: Units) -> np.ndarray:
     """Return the log-density ``(m,)`` in nats at ``x`` of the Gaussian most likely given ``train``.
 
-    Its mean and its full covariance are those of ``train`` ``(n, D)`` (divided by ``n``). They are
-    computed in standardised coordinates, and the density is that in the user's units.
+    Its mean and its full covariance are those of ``train`` ``(n, D)`` (divided by ``n``) in the
+    coordinates of ``units``; the density is that in the user's units.
     """
     centred = units.inside(train)
     mean = centred.mean(axis=0)
     covariance = (centred - mean).T @ (centred - mean) / len(centred)
-    away = np.linalg.solve(np.linalg.cholesky(covariance), (units.inside(x) - mean).T)
+    z, units_log_det = units.inside_and_log_det(x)
+    away = np.linalg.solve(np.linalg.cholesky(covariance), (z - mean).T)
     with np.errstate(over="ignore"):
         squared = np.sum(away * away, axis=0)
     log_det = np.linalg.slogdet(covariance)[1]
-    return -0.5 * (squared + log_det) - 0.5 * train.shape[1] * LOG_2PI + units.log_det
+    return -0.5 * (squared + log_det) - 0.5 * train.shape[1] * LOG_2PI + units_log_det

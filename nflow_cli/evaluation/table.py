@@ -5,18 +5,22 @@ import numpy as np
 from nflow_cli.data.points import PointData
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.grids import Grid
+from nflow_cli.evaluation.normality import most_dependent
 from nflow_cli.evaluation.target import strip_panels
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.array_shapes import SHOWN_SAMPLES, STRIP_GRID
+from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES, STRIP_GRID
 
 SHOWN_GRID = 400
 # Points that the pictures may leave out, in each coordinate at each end; and their border.
 STRAYS, BORDER = 0.001, 0.12
+MEASURED = 20_000  # rows that the dependence of columns is measured by
 WIDER = 0.25  # of the window, at each side, for what lies between the base and the points
 
 
-def density_of_points(density: FlowDensity, data: PointData, seed: int) -> dict[str, np.ndarray]:
-    """Return the arrays to plot.
+def density_of_points(
+    density: FlowDensity, data: PointData, seed: int, keep_rows: bool = True
+) -> dict[str, np.ndarray]:
+    """Return the arrays to plot of points in the plane; ``keep_rows``: test points among them.
 
     All arrays are in the user's units; densities are in nats per unit of area.
     """
@@ -30,13 +34,45 @@ def density_of_points(density: FlowDensity, data: PointData, seed: int) -> dict[
         "axis_2": grid.second,
         "log_q": density.log_prob(grid[:]).reshape(grid.shape),
         "samples": density.sample(SHOWN_SAMPLES, seed),
-        "test_points": data.test[:SHOWN_SAMPLES],
+        "test_points": data.test[: SHOWN_SAMPLES if keep_rows else 0],
         "deformation_k": np.array(panels),
         "log_deformation": np.stack([log_density[k].reshape(coarse.shape) for k in panels]),
         "deformation_axis_1": coarse.first,
         "deformation_axis_2": coarse.second,
         "deformation_samples": deformation_samples(density, panels, seed),
     }
+
+
+def rows_and_draws(
+    density: FlowDensity, data: PointData, seed: int, keep_rows: bool
+) -> dict[str, np.ndarray]:
+    """Return the arrays to plot of rows of any D, in the user's units.
+
+    Args:
+        density: ``q``.
+        data: What it was fitted to.
+        seed: Fixes the draws.
+        keep_rows: Whether there are test rows among them, and their latents, which give them away.
+    """
+    tests = data.test[: SHOWN_SAMPLES if keep_rows else 0]
+    arrays = {
+        "rows": tests,
+        "samples": density.sample(SHOWN_SAMPLES, seed),
+        "latents": density.latent(tests),
+        "columns_shown": np.array(most_dependent(data.train[:MEASURED], SHOWN_COLUMNS)),
+    }
+    if density.dim > 1:
+        return arrays
+    low, high = shown_range(data)
+    axis = np.linspace(low, high, SHOWN_GRID)
+    return {**arrays, "axis_1": axis, "log_q": density.log_prob(axis[:, None])}
+
+
+def shown_range(data: PointData) -> tuple[float, float]:
+    """Return what the picture of one column shows: all training rows but strays."""
+    low, high = np.quantile(data.train[:, 0], [STRAYS, 1 - STRAYS])
+    margin = BORDER * (high - low)
+    return float(low - margin), float(high + margin)
 
 
 def deformation_samples(density: FlowDensity, panels: list[int], seed: int) -> np.ndarray:
@@ -48,7 +84,7 @@ def deformation_samples(density: FlowDensity, panels: list[int], seed: int) -> n
 def shown_window(data: PointData) -> np.ndarray:
     """Return the corners ``(2, 2)`` of what the pictures show: all training points but strays."""
     low, high = np.quantile(data.train, [STRAYS, 1 - STRAYS], axis=0)
-    middle, half = (low + high) / 2, (0.5 + BORDER) * np.maximum(high - low, data.units.scale)
+    middle, half = (low + high) / 2, (0.5 + BORDER) * np.maximum(high - low, data.train.std(axis=0))
     return np.stack([middle - half, middle + half])
 
 

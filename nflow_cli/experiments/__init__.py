@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from nflow_cli.config.schema import Config, VAEConfig
+from nflow_cli.config.schema import Config, FitConfig, VAEConfig
 from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.images import Images
 from nflow_cli.experiments.table import Table
+from nflow_cli.experiments.table.points import Points
 from nflow_cli.experiments.target import Target
 
 EXPERIMENTS: Mapping[str, type[Experiment]] = {e.name: e for e in (Target, Table, Images)}
@@ -15,4 +16,6 @@ def of(config: Config) -> Experiment:
     """Return the experiment that a config describes."""
     if isinstance(config, VAEConfig):
         return Images(config)
-    return Target(config) if config.data is None else Table(config)
+    if isinstance(config, FitConfig):
+        return Table(config)
+    return Target(config) if config.data is None else Points(config)

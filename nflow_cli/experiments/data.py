@@ -1,6 +1,7 @@
 """The data that a run was trained on or is judged by, found again. No Keras here."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -8,8 +9,8 @@ import numpy as np
 
 from nflow_cli.config.strict import MAX_PATH
 from nflow_cli.data.images import Images, load_images
-from nflow_cli.data.points import PointData, checksum, load_point_data
-from nflow_cli.data.units import Standardisation
+from nflow_cli.data.points import PointData, checksum
+from nflow_cli.data.units import Units, recorded_units
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.runs.directory import RUN, RunDirectory
 
@@ -25,10 +26,12 @@ def images_of(run: RunDirectory) -> Images:
     return _checked(recorded, load_images(_place(recorded), fallback=False))
 
 
-def points_of(run: RunDirectory, seed: int, size: int | None = None) -> PointData:
-    """Load the points of a fit-2d run with that seed again, and see that they are the same.
+def found_again(run: RunDirectory, load: Callable[[str], PointData]) -> PointData:
+    """Load the rows that a run was fitted to again, and see that they are the same.
 
-    Of a built-in set so many, if its config says how many.
+    Args:
+        run: Whose rows.
+        load: Reads or draws them, by their path or their name.
 
     Raises:
         RunDirectoryError: If the run does not say what they were.
@@ -37,7 +40,7 @@ def points_of(run: RunDirectory, seed: int, size: int | None = None) -> PointDat
     recorded = _recorded(run)
     place = _place(recorded)
     try:
-        points = load_point_data(place, seed, size)
+        points = load(place)
     except DataError:
         if not os.path.exists(place):
             raise
@@ -54,17 +57,17 @@ def is_data_of(run: RunDirectory, points: np.ndarray) -> bool:
     return checksum(points) == _recorded(run).get("sha256")
 
 
-def units_of(run: RunDirectory, dim: int) -> Standardisation:
-    """Return the standardisation that a run on points in R^``dim`` was trained in.
+def units_of(run: RunDirectory, dim: int) -> Units:
+    """Return the units of D = ``dim`` columns that a run was trained in.
 
     Raises:
         RunDirectoryError: If the run does not say.
     """
     try:
-        return Standardisation.recorded(_recorded(run), dim)
+        return recorded_units(_recorded(run), dim)
     except (TypeError, ValueError):
         raise RunDirectoryError(
-            f"{run.path / RUN}: damaged: expected the mean and the scale of the data"
+            f"{run.path / RUN}: damaged: expected the units of the data"
         ) from None
 
 

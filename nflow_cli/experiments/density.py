@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nflow_cli.config.memory import Footprint, of_flows
-from nflow_cli.config.schema import Fit2DConfig
+from nflow_cli.config.schema import Fit2DConfig, FitConfig
 from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.runs.directory import RunDirectory
 
@@ -12,21 +12,16 @@ from nflow_cli.runs.directory import RunDirectory
 class DensityExperiment(Experiment):
     """A density that is fitted."""
 
-    config: Fit2DConfig
+    config: Fit2DConfig | FitConfig
     column = "update"
     formats: ClassVar = (".csv", ".npy")
 
     @property
-    def footprint(self) -> Footprint:
+    def footprint(self) -> Footprint | None:
         """What an update takes of memory."""
         config, dim = self.config, self.config.dim
         samples = config.train.batch_size * self.restarts
         return Footprint(samples, dim, of_flows(config.flow, dim))
-
-    @property
-    def restarts(self) -> int:
-        """How many trainings share the run, from its seed on."""
-        return self.config.train.restarts
 
     def expect_fits(self, data: Any) -> None:
         """See nothing: batches are drawn with replacement, from a few points as from many."""

@@ -60,6 +60,7 @@ class Experiment(ABC):
         summary_form: What they need of ``summary.json``.
         samples: The least and the greatest number of samples that ``nflow evaluate`` takes;
             ``None`` where it takes none.
+        scores_rows: Whether rows of data can be written with their scores.
     """
 
     name: ClassVar[str]
@@ -70,6 +71,7 @@ class Experiment(ABC):
     columns: ClassVar[Sequence[str]]
     summary_form: ClassVar[type[Strict]]
     samples: ClassVar[tuple[int, int] | None]
+    scores_rows: ClassVar[bool] = False
 
     def __init__(self, config: Config):
         self.config = config
@@ -78,8 +80,8 @@ class Experiment(ABC):
 
     @property
     @abstractmethod
-    def footprint(self) -> Footprint:
-        """What an update takes of memory."""
+    def footprint(self) -> Footprint | None:
+        """What an update takes of memory; ``None`` where that is known of the data alone."""
 
     @property
     def length_key(self) -> str:
@@ -110,6 +112,14 @@ class Experiment(ABC):
             DataError: It cannot be read, or is something else than when the run began.
         """
 
+    def settled(self, data: Any) -> Config:
+        """Return the config with all written out that depends on the data."""
+        return self.config
+
+    def settled_like(self, written: Config) -> Config:
+        """Return the config with what depends on the data as that of a run has it."""
+        return self.config
+
     @abstractmethod
     def expect_fits(self, data: Any) -> None:
         """See that the training fits the data.
@@ -120,6 +130,10 @@ class Experiment(ABC):
 
     def caveats_of_data(self, data: Any) -> list[Caveat]:
         """Return what is known of the data before any training."""
+        return []
+
+    def notes_of_data(self, data: Any) -> Sequence[str]:
+        """Return what was left out of the data, a line each."""
         return []
 
     # Training.
@@ -192,6 +206,10 @@ class Experiment(ABC):
     @abstractmethod
     def read_data(self, name: str) -> Any:
         """Read data of the user's own, to judge a trained run by."""
+
+    def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Rows:
+        """Write rows of data with their scores, and latents if asked to; return a table's rows."""
+        raise NotImplementedError
 
     @abstractmethod
     def write_samples(self, trained: Any, n: int, path: Path, seed: int) -> list[Path]:

@@ -36,11 +36,26 @@ def begin(
     What can be refused is refused before. The rest is as in :func:`carry_out`.
     """
     from nflow_cli.backend import expect_tensorflow
-    from nflow_cli.config.memory import expect_memory
 
     expect_tensorflow()
-    expect_memory(config, experiments.of(config).footprint)
+    config = settled(config, data)
     carry_out(config, RunDirectory.create(name, output), argv, data)
+
+
+def settled(config: Config, data: Any) -> Config:
+    """Return the config of a run on that data, with all written out that depends on them.
+
+    Raises:
+        ConfigError: This machine has not the memory for it.
+    """
+    from nflow_cli.config import memory
+
+    config = experiments.of(config).settled(data)
+    config, note = memory.bounded(config, experiments.of(config).footprint)
+    if note:
+        tell(note)
+    memory.expect_memory(config, experiments.of(config).footprint)
+    return config
 
 
 def carry_out(
@@ -79,6 +94,8 @@ def carry_out(
             with run.recorded(info, presets.dump(config)):
                 for caveat in experiment.caveats_of_data(data):
                     tell(caveat.reason, head="caveat: ")
+                for note in experiment.notes_of_data(data):
+                    tell(note)
                 start_tensorflow()
                 summary = experiment.train(run, data, programs)
                 draw(run)

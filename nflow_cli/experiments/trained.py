@@ -9,7 +9,7 @@ from keras import ops
 
 from nflow_cli import experiments
 from nflow_cli.arguments import whole_number
-from nflow_cli.config.schema import Fit2DConfig, VAEConfig
+from nflow_cli.config.schema import Fit2DConfig, FitConfig, VAEConfig
 from nflow_cli.data.units import IDENTITY, Units
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DataError, NflowError
@@ -33,10 +33,40 @@ class TrainedDensity(FlowDensity):
         target: The density ``p`` that ``q`` was fitted to; ``None`` where it was points.
     """
 
-    def __init__(self, path: Path, config: Fit2DConfig, flow: FlowStack, units: Units = IDENTITY):
+    def __init__(
+        self, path: Path, config: Fit2DConfig | FitConfig, flow: FlowStack, units: Units = IDENTITY
+    ):
         super().__init__(resolve(BASES[config.base_name])(), flow, units)
         self.path, self.config = path, config
         self.target = config.target and make(TARGETS, config.target)
+
+
+class TrainedTable(TrainedDensity):
+    """The density ``q`` of a row of a table, of a finished run of ``nflow fit``.
+
+    Its methods take arrays, whose columns are those of ``columns`` in order, or tables: a DataFrame
+    of any make, or a mapping of arrays, which have columns of these names among others.
+    """
+
+    config: FitConfig
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the D columns."""
+        return list(self.config.data.columns or ())
+
+    def sample_table(self, n: int, seed: int = 0) -> Any:
+        """Draw ``n`` rows as a table of Arrow, which any DataFrame takes, with their ``log_q``."""
+        from nflow_cli.experiments.table.scoring import drawn
+
+        return drawn(self, n, seed)
+
+    def _points(self, x: Any) -> np.ndarray:
+        from nflow_cli.data.table_files import is_table, table_of
+
+        if not is_table(x):
+            return super()._points(x)
+        return table_of(x).numbers(self.columns, MAX_ROWS)
 
 
 class TrainedVAE:
@@ -77,7 +107,7 @@ class TrainedVAE:
         )
 
 
-def load(run: str | Path) -> TrainedDensity | TrainedVAE:
+def load(run: str | Path) -> TrainedDensity | TrainedTable | TrainedVAE:
     """Load what a run trained.
 
     Args:

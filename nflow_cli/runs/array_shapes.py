@@ -8,6 +8,7 @@ from nflow_cli.config.schema import MAX_GRID
 from nflow_cli.runs import npz
 
 SHOWN_SAMPLES = 2_000  # of each kind
+SHOWN_COLUMNS = 12  # of a table
 STRIP_PANELS, STRIP_GRID = 9, 120  # of the deformation: at most so many, of so many points a side
 
 # By name: a letter for each axis, or its length where that is known. Axes with one letter have one
@@ -20,7 +21,7 @@ STRIP: Shapes = {
 }
 LATER = ("deformation_samples",)  # which an older run does not have
 DENSITIES: Shapes = {"axis_1": "x", "log_target": "xx", "log_q": "xx"}  # what `compare` draws
-_WHOLE = ("deformation_k", "latent_axes", "labels")  # numbers
+_WHOLE = ("deformation_k", "latent_axes", "labels", "columns_shown")  # numbers
 _AXES = ("axis_1", "axis_2", "deformation_axis_1", "deformation_axis_2", "manifold_axis")
 # The least and the greatest length of an axis: of a grid, of the strip and its panels, of points,
 # of images of up to h x w pixels, of the rows of the manifold.
@@ -30,6 +31,7 @@ _LENGTHS = {
     "k": (1, 16),
     **dict.fromkeys("stuv", (0, 10_000)),
     "n": (1, 10_000),
+    "c": (1, SHOWN_COLUMNS),
     **{"m": (1, 20), "d": (1, 400), "h": (1, 28), "w": (1, 28), "r": (2, 40)},
 }
 _FURTHEST = 1e100  # an axis may reach

@@ -91,9 +91,8 @@ class PlannedRun:
 
     def _is_of(self, written: Config) -> bool:
         """Return whether a config is this run's, whatever it says that makes no other scores."""
-        now, former, theirs = (
-            c.model_dump(exclude=NO_FIGURES) for c in (self.config, self.former_config, written)
-        )
+        ours = (experiments.of(c).settled_like(written) for c in (self.config, self.former_config))
+        now, former, theirs = (c.model_dump(exclude=NO_FIGURES) for c in (*ours, written))
         return theirs in (now, former)
 
 

@@ -75,18 +75,17 @@ def _train(
 ) -> None:
     """Train in ``folder``, from where it is."""
     from nflow_cli import experiments
-    from nflow_cli.config.memory import expect_memory
     from nflow_cli.config.presets import validate
-    from nflow_cli.experiments.run import carry_out
+    from nflow_cli.experiments.run import carry_out, settled
 
     os.chdir(cwd)  # where the paths of the user's data begin
     resolved = validate(config, folder)
     experiment = experiments.of(resolved)
-    expect_memory(resolved, experiment.footprint)
     run = RunDirectory.at(folder)
     resumed = run.has(RUN)
     with _logged(run, argv):
         data = experiment.data(run if resumed else None)
+        resolved = resolved if resumed else settled(resolved, data)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:

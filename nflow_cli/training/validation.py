@@ -25,6 +25,7 @@ class ValidationLog(MetricsLog):
         validate: Returns the loss on the validation split, in nats.
         stopping: ``patience`` and ``min_delta``: training ends where the loss has not fallen by
             ``min_delta`` nats for so long; ``None``: it goes on to its last update.
+        from_start: Whether the weights that training begins with may be the best: they have a row.
     """
 
     column = "validation_loss"
@@ -35,9 +36,10 @@ class ValidationLog(MetricsLog):
         chunks_per_row: int = 1,
         validate: Callable[[], float] | None = None,
         stopping: Any = None,
+        from_start: bool = False,
     ):
         super().__init__(clock, chunks_per_row)
-        self.validate, self.stopping = validate, stopping
+        self.validate, self.stopping, self.from_start = validate, stopping, from_start
         self.validation, self.best, self.best_at = math.nan, math.inf, 0
         self.mark, self.mark_at = math.inf, 0  # what the loss must fall below, and since when
         self.best_weights: list[np.ndarray] = []
@@ -47,14 +49,33 @@ class ValidationLog(MetricsLog):
         """How far training is, in the unit of the patience: updates."""
         return self.clock.updates[-1]
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Validate what training begins with, unless it goes on."""
+        if self.validate and self.from_start and not self.rows:
+            self.rows, self.validation = 1, self.validate()
+            names = sorted((*self.model.terms, "gradient_norm", "learning_rate"))
+            lost = dict.fromkeys(names, math.nan)
+            self.add_row(
+                {
+                    "update": self.reached,
+                    **lost,
+                    self.column: self.validation,
+                    "updates_per_second": math.nan,
+                    "elapsed_seconds": 0.0,
+                }
+            )
+            self._compare()
+
     def end_row(self) -> None:
         """Validate, write the row, and compare."""
         if not self.validate:
             self.write_row({})
             return
         self.validation = self.validate()
-        if self.write_row({self.column: self.validation}).get("beta", 1) < 1:
-            return
+        if self.write_row({self.column: self.validation}).get("beta", 1) >= 1:
+            self._compare()
+
+    def _compare(self) -> None:
         if self.validation < self.best:
             self.best, self.best_at = self.validation, self.reached
             self.best_weights = self.model.get_weights()

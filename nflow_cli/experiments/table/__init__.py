@@ -1,119 +1,125 @@
-"""Points, or rows of a table, fitted by maximum likelihood."""
+"""A table of D columns, fitted by maximum likelihood."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
-from nflow_cli.evaluation import caveats as cautions
-from nflow_cli.evaluation.caveats import Caveat, ruined_fit
-from nflow_cli.experiments.density import DensityExperiment
-from nflow_cli.experiments.experiment import (
-    Identity,
-    Measure,
-    checksum_of_data,
-    expect_named_data,
-)
-from nflow_cli.experiments.rows import Rows, Summary, likelihood_rows
-from nflow_cli.experiments.table import pictures, rows
-from nflow_cli.registry import POINT_SETS
-from nflow_cli.runs.directory import RunDirectory
-
-if TYPE_CHECKING:
-    from nflow_cli.experiments.checked_run import CheckedRun
-    from nflow_cli.training.programs import Programs
+from nflow_cli.config.memory import Footprint
+from nflow_cli.config.schema import Config, FitConfig
+from nflow_cli.errors import ConfigError, RunDirectoryError
+from nflow_cli.evaluation.caveats import Caveat
+from nflow_cli.experiments.experiment import checksum_of_data
+from nflow_cli.experiments.rows import Rows, Summary
+from nflow_cli.experiments.table import rows
+from nflow_cli.experiments.table.likelihood import Likelihood
+from nflow_cli.runs.directory import CONFIG, RunDirectory
 
 
-class Table(DensityExperiment):
-    """A fit to points."""
+class Table(Likelihood):
+    """A fit to a table, by ``nflow fit``."""
 
-    name = "table"
-    measures = (
-        Measure("log_likelihood", "log-likelihood", "nats", 4, judges=True, sign=-1),
-        Measure("gaussian_log_likelihood", "of a Gaussian", "nats", 4),
-        Measure("gap", "gap to the truth", "nats", 4),
-        Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
-    )
-    shapes, columns, summary_form = pictures.SHAPES, pictures.COLUMNS, pictures.TableSummary
-    samples: ClassVar = None
+    config: FitConfig
+    formats: ClassVar = (".csv", ".parquet", ".npy")
+    from_start = True
+    scores_rows = True
+
+    @property
+    def footprint(self) -> Footprint | None:
+        """What an update takes of memory; ``None`` before the columns are known."""
+        return super().footprint if self.config.is_settled else None
+
+    @property
+    def length(self) -> int:
+        """How many updates the training makes; 0 before that is known."""
+        return self.config.train.steps or 0
 
     def data(self, run: RunDirectory | None = None) -> Any:
-        """Load the points, or those that a run was fitted to."""
-        from nflow_cli.data.points import load_point_data
-        from nflow_cli.experiments.data import points_of
+        """Load the rows, or those that a run was fitted to."""
+        from nflow_cli.data.table_rows import load_table
+        from nflow_cli.experiments.data import found_again
 
-        seed, size = self.config.seed, self.config.data and self.config.data.size
-        if run is not None:
-            return points_of(run, seed, size)
-        return load_point_data(self.config.subject, seed, size)
+        def load(name: str) -> Any:
+            settings = self.config.data.model_copy(update={"name": name})
+            return load_table(settings, self.config.units.tails)
 
-    def caveats_of_data(self, data: Any) -> list[Caveat]:
-        """Tell of values that repeat."""
-        caveat = cautions.atoms({"atoms": data.atoms})
-        return [caveat] if caveat else []
+        if run is None:
+            return load(self.config.subject)
+        self._expect_settled(run)
+        return found_again(run, load)
 
-    def fit(self, run: RunDirectory, data: Any, programs: "Programs | None") -> dict[str, Any]:
-        """Train, judge and save; return the summary."""
-        from nflow_cli.experiments.table import fit as table_fit
+    def settled(self, data: Any) -> Config:
+        """Return the config with the columns and the updates written out."""
+        try:
+            return self.config.settled(list(data.columns), len(data.train))
+        except ValueError as error:
+            raise ConfigError(f"{data.name}: {error}") from None
 
-        return table_fit.run(self.config, run, data)
+    def settled_like(self, written: Config) -> Config:
+        """Return the config with the columns and the updates of a run."""
+        settled = isinstance(written, FitConfig) and written.is_settled
+        return self.config.settled_like(written) if settled else self.config
+
+    def notes_of_data(self, data: Any) -> Sequence[str]:
+        """Return which columns and rows were left out."""
+        return data.notes
+
+    def _expect_settled(self, run: RunDirectory) -> None:
+        if not self.config.is_settled:
+            raise RunDirectoryError(
+                f"{run.path / CONFIG}: damaged: expected data.columns and train.steps"
+            )
 
     def load(self, run: RunDirectory) -> Any:
-        """Return the density that was trained, in the units of the points."""
+        """Return the density that was trained, in the units of the table."""
         from nflow_cli.experiments.data import units_of
-        from nflow_cli.experiments.trained import TrainedDensity
+        from nflow_cli.experiments.trained import TrainedTable
 
+        self._expect_settled(run)
         units = units_of(run, self.config.dim)
-        return TrainedDensity(run.path, self.config, self.load_model(run), units)
+        return TrainedTable(run.path, self.config, self.load_model(run), units)
 
-    def ruined(self, summary: Summary) -> Caveat | None:
-        """Tell a fit that is worse than its base."""
-        return ruined_fit(summary, "log_likelihood", sign=-1)
+    def fit(self, run: RunDirectory, data: Any, programs: Any) -> dict[str, Any]:
+        """Train, judge and save; return the summary."""
+        return {**super().fit(run, data, programs), "columns": list(data.columns)}
 
-    def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
-        """Return the rows of the table that a training ends with."""
-        return rows.rows_of(summary, self.length, caveats)
+    def scores_of(self, density: Any, data: Any) -> dict[str, Any]:
+        """Judge a density by the test rows."""
+        from nflow_cli.evaluation.scores import table_scores
 
-    def evaluate(
-        self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
-    ) -> tuple[Rows, list[Caveat]]:
-        """Judge a fit by its test points, or by other points."""
-        from nflow_cli.data.points import PointData
-        from nflow_cli.evaluation.scores import gap_to_the_truth, held_out_scores, likelihood
-        from nflow_cli.experiments.data import is_data_of
+        return table_scores(density, data)
 
-        caveats, flow = self.caveats(recorded), self.config.flow
-        lines = [
-            ("data", self.config.subject),
-            ("flow", f"{flow.text}, K = {flow.k}"),
-        ]
-        if isinstance(data, PointData):
-            scores = held_out_scores(trained, data) | gap_to_the_truth(trained, data.name, seed)
-            return lines + rows.held_out_rows(scores, caveats), caveats
-        if is_data_of(RunDirectory(trained.path), data):
-            caveats.append(cautions.TRAINED_ON)
-        return lines + likelihood_rows(likelihood(trained, data), caveats), caveats
+    def arrays_of(self, density: Any, data: Any) -> dict[str, Any]:
+        """Return what the pictures are drawn from."""
+        from nflow_cli.evaluation.table import density_of_points, rows_and_draws
 
-    def identity(self, summary: Summary) -> Identity:
-        """Return the name of the points, the flow and K."""
-        return self.identity_of(summary["data"]["name"])
+        arrays = density_of_points if density.dim == 2 else rows_and_draws
+        return arrays(density, data, self.config.seed, self.config.evaluate.keep_rows)
+
+    def read_data(self, name: str) -> Any:
+        """Open a table that has the columns of the run."""
+        from nflow_cli.data.table_files import open_table
+
+        return open_table(name)
+
+    def judged(self, trained: Any, data: Any, caveats: list[Caveat]) -> Rows:
+        """Judge a fit by another table, read in a stream."""
+        from nflow_cli.experiments.table.scoring import judge
+
+        return rows.scored_rows(judge(trained, data), caveats)
+
+    def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Rows:
+        """Write the rows of a table with their log-density, and with their latents if asked to."""
+        from nflow_cli.experiments.table.scoring import write_scored
+
+        return rows.scored_rows(write_scored(trained, data, path, with_latents), [])
+
+    def write_samples(self, trained: Any, n: int, path: Path, seed: int) -> list[Path]:
+        """Write ``n`` rows in the table's columns, with their log-density in nats."""
+        from nflow_cli.experiments.table.scoring import write_draws
+
+        write_draws(trained, n, path, seed)
+        return [path]
 
     def settings(self, summary: Summary) -> dict[str, str]:
-        """Tell points of one name apart, unless they are drawn from the seed."""
-        if summary["data"]["name"] in POINT_SETS:
-            return {}
+        """Tell data of one name apart."""
         return checksum_of_data(summary)
-
-    def expect_comparable(self, run: RunDirectory, summary: Summary) -> None:
-        """See that the summary names the data."""
-        expect_named_data(run, summary)
-
-    def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the pictures by name."""
-        from nflow_cli import plotting
-
-        return plotting.points_figures(*arrays)
-
-    def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        """Return a run to be checked."""
-        from nflow_cli.experiments.table.checks import CheckedTable
-
-        return CheckedTable(run, trained, self)

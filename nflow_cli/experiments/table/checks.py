@@ -15,11 +15,11 @@ class CheckedTable(CheckedDensity):
     @property
     def score_checks(self) -> Checks:
         """Checks of its scores and pictures, by name."""
-        return {
-            "mass": density_checks.check_mass,
-            "summary": density_checks.check_held_out,
-            "arrays": density_checks.check_arrays_of_points,
-        }
+        scores: Checks = {"summary": density_checks.check_held_out}
+        if self.config.dim != 2:
+            return {**scores, "arrays": density_checks.check_arrays_of_rows}
+        in_the_plane = {"arrays": density_checks.check_arrays_of_points}
+        return {"mass": density_checks.check_mass, **scores, **in_the_plane}
 
     def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
         """Return the update whose weights were kept."""

@@ -1,4 +1,4 @@
-"""Fit a flow stack to points by maximum likelihood (forward KL)."""
+"""Fit a flow stack to the rows of a table by maximum likelihood (forward KL)."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -7,11 +7,10 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.config.presets import fingerprint
-from nflow_cli.config.schema import Fit2DConfig
+from nflow_cli.config.schema import Fit2DConfig, FitConfig
 from nflow_cli.data.points import PointData
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.evaluation.scores import gap_to_the_truth, held_out_scores, mass_of
-from nflow_cli.evaluation.table import density_of_points
+from nflow_cli.evaluation.scores import gap_to_the_truth, mass_of
 from nflow_cli.flows import FlowStack
 from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.directory import RunDirectory
@@ -25,21 +24,24 @@ from nflow_cli.training.validation import ValidationLog
 
 
 class FitPoints(ChunkTrainer):
-    """A density that is fitted to points, standardised as its units say.
+    """A density that is fitted to rows, in the coordinates that its units give.
 
     Args:
         density: That of its base must not be 0 anywhere.
+        log_det: The mean of ``log|det dz/dx|`` in nats of the training rows: what their units add
+            to their log-density.
     """
 
     terms = ("loss",)
 
-    def __init__(self, density: FlowDensity):
+    def __init__(self, density: FlowDensity, log_det: float):
         super().__init__()
         self.density, self.flow = density, density.flow  # Keras finds the weights in the flow
+        self.log_det = log_det
         self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Return the :meth:`negative_log_likelihood` of standardised points ``(D, batch_size)``."""
+        """Return the :meth:`negative_log_likelihood` of rows ``(D, batch_size)``."""
         return {"loss": self.negative_log_likelihood(ops.swapaxes(batch, -1, -2))}
 
     def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
@@ -48,13 +50,14 @@ class FitPoints(ChunkTrainer):
         yield "the log-density of the base", self.density.base.log_prob(z0)
 
     def negative_log_likelihood(self, z: Any) -> Any:
-        """Return ``-mean log q(x)`` in nats of standardised points ``z`` ``(n, D)``.
+        """Return ``-mean log q(x)`` in nats of rows ``z`` ``(n, D)``.
 
         ``log q(x) = log q0(f^-1(z)) + log|det df^-1/dz| + log|det dz/dx|`` (arXiv 1505.05770,
-        eq. 5). Its expectation over ``p`` is ``KL(p || q)`` plus the entropy of ``p``.
+        eq. 5); the last is that of the mean training row. Its expectation over ``p`` is
+        ``KL(p || q)`` plus the entropy of ``p``.
         """
         _, log_q = self.density.pull(z)
-        return -ops.mean(log_q) - self.density.units.log_det
+        return -ops.mean(log_q) - self.log_det
 
 
 class Training(NamedTuple):
@@ -65,38 +68,47 @@ class Training(NamedTuple):
     speed: Speed
 
 
-def build(config: Fit2DConfig, data: PointData) -> FitPoints:
-    """Build and compile the model that a :class:`~nflow_cli.config.schema.Fit2DConfig` says."""
+def build(config: Fit2DConfig | FitConfig, data: PointData) -> FitPoints:
+    """Build and compile the model that a config describes."""
     flow = FlowStack(**config.flow.model_dump(), seed=config.seed)
     flow.build((None, data.dim))
-    if config.flow.affine:  # the last map starts as the Gaussian of the points
-        z = data.units.inside(data.train)
+    z, log_det = data.units.inside_and_log_det(data.train)
+    if config.flow.affine:  # the last map starts as the Gaussian of the rows
         covariance = np.cov(z, rowvar=False, bias=True).reshape(data.dim, data.dim)
         flow.adapt(z.mean(axis=0), np.linalg.cholesky(covariance))
-    model = FitPoints(FlowDensity(resolve(BASES[config.base_name])(), flow, data.units))
-    model.prepare(config.train, config.train.steps)
+    density = FlowDensity(resolve(BASES[config.base_name])(), flow, data.units)
+    model = FitPoints(density, float(log_det.mean()))
+    model.prepare(config.train, config.train.steps or 0)
     return model
 
 
 def train(
-    model: FitPoints, data: PointData, config: Fit2DConfig, directory: RunDirectory | None = None
+    model: FitPoints,
+    data: PointData,
+    config: Fit2DConfig | FitConfig,
+    directory: RunDirectory | None = None,
+    from_start: bool = False,
 ) -> Training:
     """Train ``model`` as ``config.train`` says, and go back to the weights of the best validation.
 
     With ``directory``, the training is logged and saved there, and goes on from where it was.
+    ``from_start``: those that it begins with are among them.
     """
     settings, points = config.train, data.units.inside(data.train)
-    chunks = PointChunks(points, config.seed, settings.steps, settings.chunk, settings.batch_size)
+    steps = settings.steps or 0
+    chunks = PointChunks(points, config.seed, steps, settings.chunk, settings.batch_size)
     clock, validate = Clock(), _validator(model, data)
-    log = ValidationLog(clock, validate=validate, stopping=settings.early_stopping)
+    log = ValidationLog(
+        clock, validate=validate, stopping=settings.early_stopping, from_start=from_start
+    )
 
     def note(logs: Any) -> str:
         text = f"log-likelihood {nats_text(-float(logs['loss']))}"
         validation = f", validation {nats_text(-log.validation)}" if log.rows else ""
         return f"{text}{validation} nats"
 
-    progress = ProgressReport(settings.steps, clock, note)
-    with Session(config, settings.steps, directory, log=log, progress=progress) as session:
+    progress = ProgressReport(steps, clock, note)
+    with Session(config, steps, directory, log=log, progress=progress) as session:
         session.fit(model, chunks)
         log.take_best(model)
         session.finish(model)
@@ -104,19 +116,38 @@ def train(
 
 
 def _validator(model: FitPoints, data: PointData) -> Callable[[], float]:
-    """Return the function that computes the loss of the validation points."""
+    """Return the function that computes the loss of the validation rows."""
     loss = compiled(model.negative_log_likelihood)
-    points = ops.convert_to_tensor(data.units.inside(data.validation).astype(np.float32))
-    return lambda: float(loss(points))
+    z, log_det = data.units.inside_and_log_det(data.validation)
+    points = ops.convert_to_tensor(z.astype(np.float32))
+    shift = model.log_det - float(log_det.mean())
+    return lambda: float(loss(points)) + shift
 
 
-def run(config: Fit2DConfig, directory: RunDirectory, data: PointData) -> dict[str, Any]:
+class Judges(NamedTuple):
+    """What a fit is judged and drawn by.
+
+    Attributes:
+        scores: Returns scores of a density and the rows that it was fitted to, for the summary.
+        arrays: Returns what the pictures are drawn from.
+        from_start: Whether the weights that training begins with may be the best.
+    """
+
+    scores: Callable[[FlowDensity, PointData], dict[str, Any]]
+    arrays: Callable[[FlowDensity, PointData], dict[str, np.ndarray]]
+    from_start: bool
+
+
+def run(
+    config: Fit2DConfig | FitConfig, directory: RunDirectory, data: PointData, judges: Judges
+) -> dict[str, Any]:
     """Fit, judge and save in ``directory``, from where it is; return the summary."""
     model = build(config, data)
-    training = train(model, data, config, directory)
+    training = train(model, data, config, directory, judges.from_start)
     model_sha256 = save_model(directory, model.flow)
-    directory.write_evaluation(density_of_points(model.density, data, config.seed))
-    mass, mass_error = mass_of(model.density, config.seed)
+    directory.write_evaluation(judges.arrays(model.density, data))
+    plane = data.dim == 2
+    mass, mass_error = mass_of(model.density, config.seed) if plane else (None, None)
     unknown = ("kl", "kl_standard_error", "ess", "free_energy", "log_z", "log_z_source")
     return {
         "flow": config.flow.text,
@@ -127,7 +158,7 @@ def run(config: Fit2DConfig, directory: RunDirectory, data: PointData) -> dict[s
         "seed": config.seed,
         "steps": training.steps,
         "best_update": training.best_update,
-        **held_out_scores(model.density, data),
+        **judges.scores(model.density, data),
         **gap_to_the_truth(model.density, data.name, config.seed),
         **data.sizes,
         "atoms": list(data.atoms),

@@ -1,13 +1,45 @@
 """What the pictures of a fit to a table are drawn from."""
 
-from nflow_cli.experiments.picture_data import Count, DataForm, Error, Figure, SummaryForm
+from pydantic import Field
+
+from nflow_cli.config.table_schema import MAX_COLUMNS
+from nflow_cli.experiments.picture_data import (
+    Computed,
+    Count,
+    DataForm,
+    Error,
+    Figure,
+    Lenient,
+    SummaryForm,
+    Text,
+)
 from nflow_cli.runs.array_shapes import STRIP, Shapes
 
-SHAPES: Shapes = {
+PLANE: Shapes = {
     **{"axis_1": "x", "axis_2": "y", "log_q": "yx", "samples": ("s", 2)},
     **{"test_points": ("t", 2), **STRIP},
 }
+LINE: Shapes = {"axis_1": "x", "log_q": "x"}
+
+
+def shapes_of(dim: int) -> Shapes:
+    """Return the arrays that the pictures of D = ``dim`` columns are drawn from."""
+    if dim == 2:
+        return PLANE
+    rows: Shapes = {"rows": ("t", dim), "samples": ("s", dim), "latents": ("t", dim)}
+    return {**rows, "columns_shown": "c", **(LINE if dim == 1 else {})}
+
+
 COLUMNS = ("update", "loss", "validation_loss")
+
+
+class Normality(Lenient):
+    """How far latents are from ``N(0, I)``."""
+
+    worst_column: Count
+    distance: Computed
+    radius_distance: Computed
+    band: Computed
 
 
 class TableSummary(SummaryForm):
@@ -20,3 +52,7 @@ class TableSummary(SummaryForm):
     log_likelihood_standard_error: Error = None
     gaussian_log_likelihood: Figure
     gaussian_log_likelihood_standard_error: Error = None
+    gain: Figure = None
+    gain_standard_error: Error = None
+    columns: list[Text] = Field(default=[], max_length=MAX_COLUMNS)
+    normality: Normality | None = None

@@ -1,14 +1,21 @@
 """The scores of a fit to a table, as rows of tables."""
 
+from typing import TYPE_CHECKING
+
 from nflow_cli.evaluation.caveats import marked
 from nflow_cli.experiments.rows import (
     Caveats,
     Rows,
     Summary,
     flow_row,
+    likelihood_rows,
     mass_row,
     training_text,
 )
+from nflow_cli.text import printable
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.table.scoring import Mean
 
 
 def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
@@ -18,7 +25,7 @@ def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
         ("data", f"{summary['data']['name']}: {parts} points"),
         flow_row(summary),
         *held_out_rows(summary, caveats),
-        mass_row(summary, caveats),
+        *([] if summary["mass"] is None else [mass_row(summary, caveats)]),
         ("training", f"{training_text(summary, steps)}; best after {summary['best_update']:,}"),
     ]
 
@@ -31,7 +38,31 @@ def held_out_rows(scores: Summary, caveats: Caveats) -> Rows:
         error = scores[f"{key}_standard_error"]
         text = f"{scores[key]:.5f} ± {error:.5f} nats a test point"
         rows.append((name, marked(text, caveats, key)))
+    if "gain" in scores:
+        text = f"{scores['gain']:.5f} ± {scores['gain_standard_error']:.5f} nats, paired"
+        rows.append(("gain", text))
     if scores["gap"] is not None:
         text = f"{scores['gap']:.5f} ± {scores['gap_standard_error']:.5f} nats a fresh point"
         rows.append(("gap to the truth", text))
+    if "normality" in scores:
+        rows.append(("normality", normality_text(scores)))
+    return rows
+
+
+def normality_text(scores: Summary) -> str:
+    """Say how far the latents of the test rows are from ``N(0, I)``."""
+    normality = scores["normality"]
+    worst, names = normality["worst_column"], scores.get("columns", ())
+    name = printable(names[worst]) if worst < len(names) else f"column {worst + 1}"
+    return (
+        f"distance {normality['distance']:.4f} ({name}), of the radius "
+        f"{normality['radius_distance']:.4f}; up to {normality['band']:.4f} by chance"
+    )
+
+
+def scored_rows(mean: "Mean", caveats: Caveats) -> Rows:
+    """Return the rows of the log-likelihood of a table of the user's own."""
+    rows = likelihood_rows(mean.scores(), caveats)
+    if mean.n_missing:
+        rows.append(("", f"{mean.n_missing:,} rows lack a value and have no log-density"))
     return rows

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nflow_cli.config.schema import Fit2DConfig
 from nflow_cli.evaluation.caveats import Caveat, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.experiment import Identity, Measure
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 class Target(DensityExperiment):
     """A fit to a density."""
 
+    config: Fit2DConfig
     name = "target"
     measures = (
         Measure("kl", "KL", "nats", 5, judges=True),
@@ -27,6 +29,11 @@ class Target(DensityExperiment):
     )
     shapes, columns, summary_form = pictures.SHAPES, pictures.COLUMNS, pictures.TargetSummary
     samples: ClassVar = (100, 10**7)
+
+    @property
+    def restarts(self) -> int:
+        """How many trainings share the run, from its seed on."""
+        return self.config.train.restarts
 
     def data(self, run: RunDirectory | None = None) -> None:
         """Return nothing: the target is in the config."""

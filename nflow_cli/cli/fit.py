@@ -1,0 +1,135 @@
+"""``nflow fit``: fit a density to the columns of a table."""
+
+import math
+from typing import Any
+
+import click
+
+from nflow_cli import registry
+from nflow_cli.cli.options import THE_PRESETS, Command, common_options, flow_options
+
+KEYS = {  # what each option sets in a preset
+    "bounds": "data.bounds",
+    "columns": "data.columns",
+    "exclude": "data.exclude",
+    "missing": "data.missing",
+    "max_rows": "data.max_rows",
+    "test": "data.test",
+    "split": "data.split",
+    "group": "data.group",
+    "flow": "flow.pattern",
+    "k": "flow.k",
+    "steps": "train.steps",
+    "epochs": "train.epochs",
+    "batch_size": "train.batch_size",
+    "learning_rate": "train.learning_rate",
+    "seed": "seed",
+}
+FEW = 2_000  # rows; fewer are fitted by a preset of their own
+
+
+def _names(_: Any, __: Any, value: str | None) -> list[str] | None:
+    """Split ``a,b``; a backslash keeps a comma in a name."""
+    if value is None:
+        return None
+    names = [name.replace("\0", ",").strip() for name in value.replace("\\,", "\0").split(",")]
+    if not all(names):
+        raise click.BadParameter(f"{value!r}: expected names with a comma between them")
+    return names
+
+
+def _intervals(_: Any, __: Any, values: tuple[str, ...]) -> dict[str, list[float | None]] | None:
+    """Read each ``NAME=LOW:HIGH``, one of whose ends may be left out."""
+    bounds: dict[str, list[float | None]] = {}
+    for text in values:
+        name, equals, interval = text.rpartition("=")
+        low, colon, high = interval.partition(":")
+        try:
+            ends = [float(end) if end.strip() else None for end in (low, high)]
+        except ValueError:
+            ends = [math.nan]
+        if not (name and equals and colon) or any(e is not None and math.isnan(e) for e in ends):
+            raise click.BadParameter(
+                f"{text!r}: expected NAME=LOW:HIGH, such as price=0: or share=0:1"
+            )
+        if name in bounds:
+            raise click.BadParameter(f"{name!r} has bounds already")
+        bounds[name] = ends
+    return bounds or None
+
+
+@click.command("fit", cls=Command)
+@click.argument("table", metavar="[TABLE]", required=False)
+@click.option("--columns", metavar="NAME,…", callback=_names, help="Only these columns.")
+@click.option("--exclude", metavar="NAME,…", callback=_names, help="All but these columns.")
+@click.option(
+    "--bounds",
+    metavar="NAME=LOW:HIGH",
+    multiple=True,
+    callback=_intervals,
+    help="A column lies between these, such as price=0: or share=0:1.",
+)
+@click.option(
+    "--missing",
+    type=click.Choice(["refuse", "drop"]),
+    help=f"What becomes of rows that lack a value. {THE_PRESETS}",
+)
+@click.option("--max-rows", type=click.IntRange(10, 10**7), help="So many rows, drawn at random.")
+@click.option("--test", metavar="FILE", help="Test rows; else a tenth of the rows are held out.")
+@click.option("--split", metavar="NAME", help="A column that says train, validation or test.")
+@click.option("--group", metavar="NAME", help="Rows that are equal here stay together.")
+@flow_options
+@click.option("--steps", type=click.IntRange(1, 10**9), help=f"Updates. {THE_PRESETS}")
+@click.option(
+    "--epochs",
+    type=click.FloatRange(0, 10**6, min_open=True),
+    help="Passes over the training rows, in place of --steps.",
+)
+@common_options("Rows per update.")
+@click.pass_obj
+def fit(
+    argv: list[str],
+    table: str | None,
+    preset: str | None,
+    assignments: tuple[str, ...],
+    output: str | None,
+    bounds: dict[str, list[float | None]] | None,
+    **options: Any,
+) -> None:
+    """Fit a density to the columns of a table by maximum likelihood.
+
+    TABLE is a .csv, .tsv, .parquet, .npy or .npz file, - for standard input, or a built-in set of
+    points. All columns of numbers are fitted unless options say which. Without --preset, `table`,
+    or `table-small` for a few rows. The last line printed is the run directory.
+    """
+    from nflow_cli import experiments
+    from nflow_cli.cli.options import changes_of, resolve_config
+    from nflow_cli.config import presets
+    from nflow_cli.config.naming import run_name
+    from nflow_cli.experiments.run import begin
+
+    if options["steps"] is not None and options["epochs"] is not None:
+        raise click.UsageError("--steps and --epochs: one of the two says how long; give one")
+    if table is None and preset is None:
+        raise click.UsageError("expected TABLE, or --preset with one")
+    changes = [*_of_table(table), *changes_of({**options, "bounds": bounds}, KEYS)]
+    for name, other in (("steps", "epochs"), ("epochs", "steps")):
+        if options[name] is not None:  # it takes the place of the other
+            changes.insert(0, presets.Change(f"--{name}", f"train.{other}", None))
+    path = presets.find_preset(preset or "table")
+    resolved = resolve_config("fit", path, assignments, changes)
+    data = experiments.of(resolved).data()
+    if preset is None and sum(data.sizes.values()) < FEW:
+        path = presets.find_preset("table-small")
+        resolved = resolve_config("fit", path, assignments, changes)
+    begin(resolved, run_name(resolved, path), output, argv, data)
+
+
+def _of_table(table: str | None) -> list[Any]:
+    """Return what TABLE changes: the name, and no size that a built-in set has."""
+    from nflow_cli.config.presets import Change
+
+    if table is None:
+        return []
+    size = [] if table in registry.POINT_SETS else [Change("TABLE", "data.size", None)]
+    return [Change("TABLE", "data.name", table), *size]

@@ -1,0 +1,63 @@
+"""The schema of a flow stack. No Keras here."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, JsonValue
+
+from nflow_cli.config.flow_options import checked_item, default_affine, options_of, pattern_text
+from nflow_cli.config.strict import Strict
+from nflow_cli.errors import ConfigError
+
+
+def _item(value: Any) -> Any:
+    """Check an item of a pattern."""
+    try:
+        return checked_item(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+MAX_WEIGHTS = 10**8
+
+
+class Flow(Strict):
+    """Which flows, and how many: names, or names with options."""
+
+    pattern: list[Annotated[str | dict[str, JsonValue], BeforeValidator(_item)]] = Field(
+        default=["planar"], min_length=1
+    )
+    k: int = Field(default=8, ge=0, le=10_000)
+
+    @property
+    def text(self) -> str:
+        """The flows as text, such as ``planar,radial``."""
+        return pattern_text(self.pattern)
+
+    def weights(self, dim: int, width: int = 0) -> int:
+        """Return about how many weights all flows have, of a context of ``width`` numbers."""
+        counts = [options_of(item).weights(dim) for item in self.pattern]
+        return self.k * sum(n + width * m for n, m in counts) // len(counts)
+
+    def kept(self, dim: int) -> float:
+        """Return about how many numbers an update keeps of one sample."""
+        return self.k * sum(options_of(item).kept(dim) for item in self.pattern) / len(self.pattern)
+
+
+class StackFlow(Flow):
+    """The flows of a density: an affine map may stand at the data's end, outside ``k``."""
+
+    affine: Literal["diagonal", "full"] | None = Field(
+        default_factory=lambda data: default_affine(data.get("pattern", []))
+    )
+
+    @property
+    def text(self) -> str:
+        """The flows as text, such as ``planar + full affine``."""
+        return f"{super().text} + {self.affine} affine" if self.affine else super().text
+
+
+def expect_weights(flow: Any, count: int) -> Any:
+    """Return the flows of a model, if it has so many weights as a machine can hold."""
+    if count > MAX_WEIGHTS:
+        raise ValueError(f"at most {MAX_WEIGHTS:,} weights in all, not about {count:,}")
+    return flow

@@ -1,0 +1,370 @@
+"""A table to fit a density to: its columns chosen, its rows checked, and split. No Keras here."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.config.table_schema import MAX_COLUMNS, TableData
+from nflow_cli.constants import FAR
+from nflow_cli.data.fit_units import Bounds, fit_units
+from nflow_cli.data.points import LEAST, PointData, atoms_of, checksum, no_spread
+from nflow_cli.data.split import Parts, split_at_random, split_by_column, split_by_group
+from nflow_cli.data.table_files import TableFile, open_table
+from nflow_cli.errors import DataError
+from nflow_cli.random_streams import stream
+from nflow_cli.registry import POINT_SETS, nearest, resolve
+
+SET_SIZE = 50_000  # rows of a built-in set
+MAX_ROWS = 10**7
+STDIN = "-"
+# Least eigenvalue of the correlations of columns none of which follows from the others.
+LEAST_EIGENVALUE = 1e-10
+SHARE_OF_SUM = 0.05  # of the squares of a combination, of a column that is part of it
+
+
+@dataclass(frozen=True, eq=False)
+class TableRows(PointData):
+    """Rows ``(n, D)`` of a table, split.
+
+    Attributes:
+        columns: The names of the D columns.
+        notes: What is worth a line before training: what was left out.
+        tests: The name and the SHA-256 of a file of test rows, if there is one.
+    """
+
+    columns: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    tests: Mapping[str, str] | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return what ``run.json`` keeps of the data."""
+        tests = {"test": dict(self.tests)} if self.tests else {}
+        return {**super().record(), "columns": list(self.columns), **tests}
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """Rows ``(n, D)`` of the columns that are modelled, float64, and where each row stands."""
+
+    name: str
+    columns: list[str]
+    values: np.ndarray
+    rows: np.ndarray  # their numbers in the file
+    place: Callable[[int], str]
+    notes: list[str]
+
+    def at(self, row: int) -> str:
+        """Say where one of the rows stands in the file."""
+        return self.place(int(self.rows[row]))
+
+
+def load_table(settings: TableData, tails: str, table: TableFile | None = None) -> TableRows:
+    """Read or draw a table, choose its columns, check its rows, and split them.
+
+    Args:
+        settings: Which table, which columns, and how it is split.
+        tails: How the columns' tails are transformed.
+        table: In place of the one that ``settings`` names.
+
+    Raises:
+        DataError: In one line: there is no such table or column, a value is missing, not finite or
+            outside its bounds, or no density can be fitted to the columns.
+    """
+    if table is None and settings.name in POINT_SETS:
+        chosen, parts = _drawn(settings), None
+    else:
+        table = table or _opened(settings.name)
+        chosen, parts = _chosen(table, settings)
+    _expect_rows(chosen)
+    _expect_inside(chosen, settings)
+    parts = parts or split_at_random(len(chosen.values), settings.split_seed, settings.test is None)
+    train, validation, test = (chosen.values[rows] for rows in parts)
+    _expect_density(chosen)
+    digest = checksum(chosen.values)
+    tests = None
+    if settings.test is not None:
+        test, tests = _tests(settings, chosen.columns)
+    bounds = [Bounds(*settings.interval(name)) for name in chosen.columns]
+    units = fit_units(train, bounds, tails)
+    _expect_within(chosen, units)
+    _expect_independent(chosen, units.inside(train))
+    parted = (train, validation, test)
+    known = (chosen.columns, chosen.notes, tests)
+    return TableRows(settings.name, digest, *parted, units, (), *known)
+
+
+def _opened(name: str) -> TableFile:
+    """Open a table; a name that is no file may be meant for a built-in set."""
+    if name != STDIN and not os.path.exists(name):
+        hint = nearest(name, list(POINT_SETS))
+        raise DataError(
+            f"{name}: no such table{hint}; expected a .csv, .tsv, .parquet, .npy or .npz file, - "
+            f"for standard input, or {', '.join(POINT_SETS)}"
+        )
+    return open_table(name)
+
+
+def _drawn(settings: TableData) -> Chosen:
+    """Draw a built-in set, by the seed of the split: runs of other seeds have the same rows."""
+    points = resolve(POINT_SETS[settings.name])()
+    rng = stream(settings.split_seed, f"points/{settings.name}")
+    values = points.sample(rng, settings.size or SET_SIZE)
+    names = [f"x{i + 1}" for i in range(values.shape[1])]
+    _expect_known(settings.name, names, settings)
+    columns = [n for n in settings.columns or names if n not in settings.exclude]
+    values = values[:, [names.index(name) for name in columns]]
+    rows = np.arange(len(values))
+    return Chosen(settings.name, columns, values, rows, lambda row: f"row {row}", [])
+
+
+def _chosen(table: TableFile, settings: TableData) -> tuple[Chosen, Parts | None]:
+    """Return the columns of a file that are modelled, and its parts where a column says them."""
+    names = [column.name for column in table.columns]
+    _expect_known(table.name, names, settings)
+    columns, notes = _numbers(table, settings)
+    if settings.max_rows is None:
+        values = table.numbers(columns, MAX_ROWS)
+        kept = np.arange(len(values))
+    else:
+        rng = stream(settings.split_seed, "max-rows")
+        values, kept, n = sampled(table, columns, settings.max_rows, rng)
+        if n > len(values):
+            notes.append(f"{len(values):,} of {n:,} rows, drawn at random by data.max_rows")
+    values, present = _without_missing(table, settings, columns, values, notes)
+    rows = kept[present]
+    if settings.columns is None:
+        columns, values = _without_the_useless(columns, values, notes)
+    chosen = Chosen(table.name, columns, values, rows, table.place, notes)
+    if settings.split is not None:
+        text = table.text(settings.split)[rows]
+        return chosen, split_by_column(table.name, settings.split, text, settings.split_seed)
+    if settings.group is not None:
+        text = table.text(settings.group)[rows]
+        return chosen, split_by_group(table.name, settings.group, text, settings)
+    return chosen, None
+
+
+def sampled(
+    table: TableFile, columns: list[str], size: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Draw ``size`` rows of a table of any length without replacement, in one pass.
+
+    Each row is given a random number; those of the lowest numbers are kept.
+
+    Returns:
+        The rows in their order ``(m, D)``, where each stood ``(m,)``, and how many there were.
+    """
+    values, rows, keys, n = np.empty((0, len(columns))), np.empty(0, np.int64), np.empty(0), 0
+    for block in table.blocks(columns):
+        read = np.column_stack([table.floats(block, name, n) for name in columns])
+        values = np.concatenate([values, read])
+        rows = np.concatenate([rows, np.arange(n, n + len(read))])
+        keys = np.concatenate([keys, rng.random(len(read))])
+        n += len(read)
+        if len(keys) > 2 * size:
+            values, rows, keys = _lowest(values, rows, keys, size)
+    values, rows, keys = _lowest(values, rows, keys, size)
+    order = np.argsort(rows)
+    return values[order], rows[order], n
+
+
+def _lowest(
+    values: np.ndarray, rows: np.ndarray, keys: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if len(keys) <= size:
+        return values, rows, keys
+    kept = np.argpartition(keys, size)[:size]
+    return values[kept], rows[kept], keys[kept]
+
+
+def _expect_known(name: str, names: list[str], settings: TableData) -> None:
+    """Refuse a column that the table does not have, or that is modelled and something else."""
+    asked = {
+        "columns": settings.columns or [],
+        "exclude": settings.exclude,
+        "bounds": list(settings.bounds),
+        **{key: [value] for key in ("split", "group") if (value := getattr(settings, key))},
+    }
+    for key, columns in asked.items():
+        for column in columns:
+            if column not in names:
+                known = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+                raise DataError(
+                    f"{name}: data.{key}: no column {column!r}{nearest(column, names)}; it has "
+                    f"{known}"
+                )
+    for key in ("exclude", "split", "group"):
+        for column in set(asked.get(key, ())) & set(asked["columns"]):
+            raise DataError(f"{name}: column {column!r} is in data.columns and in data.{key}")
+
+
+def _numbers(table: TableFile, settings: TableData) -> tuple[list[str], list[str]]:
+    """Return the columns of numbers that may be modelled, and notes of those that are not."""
+    numbers = {column.name for column in table.columns if column.is_number}
+    if settings.columns is not None:
+        for name in settings.columns:
+            if name not in numbers:
+                raise DataError(f"{table.name}: column {name!r}: expected numbers, received text")
+        columns = list(settings.columns)
+    else:
+        aside = {*settings.exclude, settings.split, settings.group}
+        columns = [c.name for c in table.columns if c.is_number and c.name not in aside]
+    text = [c.name for c in table.columns if not c.is_number]
+    text = [name for name in text if name not in (settings.split, settings.group)]
+    left_out = [name for name in text if name not in settings.exclude]
+    notes = []
+    if left_out and settings.columns is None:
+        notes.append(f"left out, as they are not numbers: {_listed(left_out)}")
+    if not columns:
+        raise DataError(f"{table.name}: expected a column of numbers, received none")
+    if len(columns) > MAX_COLUMNS:
+        raise DataError(
+            f"{table.name}: expected at most {MAX_COLUMNS:,} columns, received {len(columns):,}"
+        )
+    return columns, notes
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:10])
+    return shown if len(names) <= 10 else f"{shown} and {len(names) - 10:,} others"
+
+
+def _without_missing(
+    table: TableFile,
+    settings: TableData,
+    columns: list[str],
+    values: np.ndarray,
+    notes: list[str],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows without a missing value, and which they are."""
+    missing = np.isnan(values)
+    present = ~missing.any(axis=1)
+    if present.all():
+        return values, present
+    counts = dict(zip(columns, missing.sum(axis=0).tolist()))
+    text = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
+    if settings.missing == "refuse":
+        raise DataError(
+            f"{table.name}: {(~present).sum():,} of {len(values):,} rows lack a value ({text}); "
+            "--missing drop leaves such rows out, --exclude such a column"
+        )
+    notes.append(f"left out: {(~present).sum():,} of {len(values):,} rows lack a value ({text})")
+    return values[present], present
+
+
+def _without_the_useless(
+    columns: list[str], values: np.ndarray, notes: list[str]
+) -> tuple[list[str], np.ndarray]:
+    """Leave out columns that no density is fitted to unless they are named: constants and ids."""
+    constant, ids = [], []
+    for name, column in zip(columns, values.T):
+        if len(column) and (column == column[0]).all():
+            constant.append(name)
+        elif len(column) >= LEAST and _are_ids(column):
+            ids.append(name)
+    if constant:
+        notes.append(f"left out, as they are constant: {_listed(constant)}")
+    if ids:
+        notes.append(f"left out, as they number the rows: {_listed(ids)} (--columns takes them)")
+    aside = {*constant, *ids}
+    if not aside or len(aside) == len(columns):
+        return columns, values
+    kept = [i for i, name in enumerate(columns) if name not in aside]
+    return [columns[i] for i in kept], values[:, kept]
+
+
+def _are_ids(column: np.ndarray) -> bool:
+    """Return whether values are whole numbers, no two of them equal."""
+    with np.errstate(invalid="ignore"):
+        whole = bool((column == np.floor(column)).all()) and np.isfinite(column).all()
+    return whole and len(np.unique(column)) == len(column)
+
+
+def _expect_rows(chosen: Chosen) -> None:
+    if len(chosen.values) < LEAST:
+        raise DataError(
+            f"{chosen.name}: expected at least {LEAST} rows, received {len(chosen.values)}"
+        )
+    finite = np.isfinite(chosen.values)
+    if not finite.all():
+        row, column = divmod(int(np.argmin(finite)), len(chosen.columns))
+        raise DataError(
+            f"{chosen.name}: {chosen.at(row)}: column {chosen.columns[column]!r}: expected a "
+            f"finite number, received {chosen.values[row, column]}"
+        )
+
+
+def _expect_inside(chosen: Chosen, settings: TableData) -> None:
+    """Refuse values outside the bounds of their column, or on one."""
+    for column, name in enumerate(chosen.columns):
+        low, high = settings.interval(name)
+        values = chosen.values[:, column]
+        for where, wrong in (
+            ("outside", (values < low) | (values > high)),
+            ("on", (values == low) | (values == high)),
+        ):
+            if wrong.any():
+                row = int(np.argmax(wrong))
+                count = int(wrong.sum())
+                raise DataError(
+                    f"{chosen.name}: {chosen.at(row)}: column {name!r}: expected values between "
+                    f"{low:g} and {high:g}, received {values[row]:g} ({count:,} "
+                    f"{'row is' if count == 1 else 'rows are'} {where} a bound)"
+                )
+
+
+def _expect_density(chosen: Chosen) -> None:
+    """Refuse columns that no density has: a constant, or values that repeat."""
+    for name, values in zip(chosen.columns, chosen.values.T):
+        if problem := no_spread(values):
+            raise DataError(f"{chosen.name}: column {name!r} {problem}; --exclude leaves it out")
+    for atom in atoms_of(chosen.values):
+        name = chosen.columns[atom["column"] - 1]
+        if "value" in atom:
+            text = f"is {atom['value']:g} in {atom['share']:.1%} of the rows"
+        else:
+            text = f"goes in steps of {atom['step']:g}, {atom['repeated']:.0%} of its rows repeat"
+        raise DataError(
+            f"{chosen.name}: column {name!r} {text}: the likelihood of a density rises without "
+            "bound there; --exclude leaves it out"
+        )
+
+
+def _expect_within(chosen: Chosen, units: Any) -> None:
+    """Refuse a row so far from the others that float32 does not hold it."""
+    away = np.abs(units.inside(chosen.values)).max(axis=1)
+    row = int(np.argmax(away))
+    if not away[row] < FAR:
+        raise DataError(
+            f"{chosen.name}: {chosen.at(row)}: expected values within {FAR:.0e} robust standard "
+            f"deviations of the training rows; received {chosen.values[row].tolist()}"
+        )
+
+
+def _expect_independent(chosen: Chosen, z: np.ndarray) -> None:
+    """Refuse columns one of which follows from the others, such as a total beside its parts."""
+    z = (z - z.mean(axis=0)) / z.std(axis=0)
+    values, vectors = np.linalg.eigh(z.T @ z / len(z))
+    if values[0] > LEAST_EIGENVALUE:
+        return
+    parts = vectors[:, 0] ** 2 > SHARE_OF_SUM * np.max(vectors[:, 0] ** 2)
+    names = [name for name, part in zip(chosen.columns, parts) if part]
+    raise DataError(
+        f"{chosen.name}: each of these columns follows from the others: {_listed(names)}; "
+        "the likelihood of a density rises without bound there; --exclude leaves one out"
+    )
+
+
+def _tests(settings: TableData, columns: list[str]) -> tuple[np.ndarray, dict[str, str]]:
+    """Read the test rows of a file of their own."""
+    path = settings.test or ""
+    plain = {"name": path, "columns": columns, "test": None, "split": None, "group": None}
+    bounds = {name: ends for name, ends in settings.bounds.items() if name in columns}
+    plain |= {"size": None, "exclude": [], "max_rows": None, "bounds": bounds}
+    chosen, _ = _chosen(_opened(path), settings.model_copy(update=plain))
+    _expect_rows(chosen)
+    _expect_inside(chosen, settings)
+    return chosen.values, {"name": path, "sha256": checksum(chosen.values)}

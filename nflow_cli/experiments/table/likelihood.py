@@ -1,0 +1,103 @@
+"""What experiments share that fit a density to rows by maximum likelihood."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nflow_cli.evaluation.caveats import Caveat, ruined_fit
+from nflow_cli.experiments.density import DensityExperiment
+from nflow_cli.experiments.experiment import Identity, Measure, expect_named_data
+from nflow_cli.experiments.rows import Rows, Summary
+from nflow_cli.experiments.table import pictures, rows
+from nflow_cli.runs.array_shapes import Shapes
+from nflow_cli.runs.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.checked_run import CheckedRun
+    from nflow_cli.training.programs import Programs
+
+
+class Likelihood(DensityExperiment):
+    """A density that is fitted to rows.
+
+    Attributes:
+        from_start: Whether the weights that training begins with may be the best.
+    """
+
+    name = "table"
+    measures = (
+        Measure("log_likelihood", "log-likelihood", "nats", 4, judges=True, sign=-1),
+        Measure("gaussian_log_likelihood", "of a Gaussian", "nats", 4),
+        Measure("gap", "gap to the truth", "nats", 4),
+        Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
+    )
+    columns, summary_form = pictures.COLUMNS, pictures.TableSummary
+    samples: ClassVar = None
+    from_start: ClassVar[bool]
+
+    @property
+    def shapes(self) -> Shapes:
+        """The arrays in ``evaluation.npz``: of the plane, or of any other number of columns."""
+        return pictures.shapes_of(self.config.dim)
+
+    def fit(self, run: RunDirectory, data: Any, programs: "Programs | None") -> dict[str, Any]:
+        """Train, judge and save; return the summary."""
+        from nflow_cli.experiments.table import fit as table_fit
+
+        judges = table_fit.Judges(self.scores_of, self.arrays_of, self.from_start)
+        return table_fit.run(self.config, run, data, judges)
+
+    @abstractmethod
+    def scores_of(self, density: Any, data: Any) -> dict[str, Any]:
+        """Judge a density by the test rows."""
+
+    @abstractmethod
+    def arrays_of(self, density: Any, data: Any) -> dict[str, Any]:
+        """Return what the pictures are drawn from."""
+
+    def ruined(self, summary: Summary) -> Caveat | None:
+        """Tell a fit that is worse than its base."""
+        return ruined_fit(summary, "log_likelihood", sign=-1)
+
+    def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+        """Return the rows of the table that a training ends with."""
+        return rows.rows_of(summary, self.length, caveats)
+
+    def evaluate(
+        self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
+    ) -> tuple[Rows, list[Caveat]]:
+        """Judge a fit by its test rows, or by others."""
+        from nflow_cli.data.points import PointData
+        from nflow_cli.evaluation.scores import gap_to_the_truth
+
+        caveats, flow = self.caveats(recorded), self.config.flow
+        lines = [("data", self.config.subject), ("flow", f"{flow.text}, K = {flow.k}")]
+        if isinstance(data, PointData):
+            scores = self.scores_of(trained, data) | gap_to_the_truth(trained, data.name, seed)
+            return lines + rows.held_out_rows(scores, caveats), caveats
+        return lines + self.judged(trained, data, caveats), caveats
+
+    @abstractmethod
+    def judged(self, trained: Any, data: Any, caveats: list[Caveat]) -> Rows:
+        """Judge a fit by data of the user's own; add to ``caveats`` what that says less than."""
+
+    def identity(self, summary: Summary) -> Identity:
+        """Return the name of the data, the flow and K."""
+        return self.identity_of(summary["data"]["name"])
+
+    def expect_comparable(self, run: RunDirectory, summary: Summary) -> None:
+        """See that the summary names the data."""
+        expect_named_data(run, summary)
+
+    def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the pictures by name."""
+        from nflow_cli import plotting
+
+        in_the_plane = self.config.dim == 2
+        return (plotting.points_figures if in_the_plane else plotting.table_figures)(*arrays)
+
+    def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
+        """Return a run to be checked."""
+        from nflow_cli.experiments.table.checks import CheckedTable
+
+        return CheckedTable(run, trained, self)

@@ -1,0 +1,138 @@
+"""Tables of the user's own: the log-density of each row, read and written in a stream."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nflow_cli.data.table_files import TableFile, write_table
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.trained import TrainedTable
+
+
+@dataclass
+class Mean:
+    """The mean of log-densities that come some at a time, by Welford's updates.
+
+    Attributes:
+        n: How many rows have one.
+        n_missing: How many lack a value.
+        outside: At how many the density is 0.
+    """
+
+    n: int = 0
+    n_missing: int = 0
+    outside: int = 0
+    _mean: float = 0.0
+    _squares: float = 0.0
+
+    def add(self, log_q: np.ndarray) -> None:
+        """Take log-densities ``(n,)`` in nats, NaN where a row lacks a value."""
+        known = log_q[~np.isnan(log_q)]
+        inside = known[known > -math.inf]
+        self.n_missing += len(log_q) - len(known)
+        self.outside += len(known) - len(inside)
+        count = len(inside)
+        self.n += len(known)
+        before = self.n - self.outside - count
+        if not count:
+            return
+        mean = float(inside.mean())
+        away = mean - self._mean
+        self._squares += float(((inside - mean) ** 2).sum()) + away**2 * before * count / (
+            before + count
+        )
+        self._mean += away * count / (before + count)
+
+    def scores(self) -> dict[str, Any]:
+        """Return what :func:`~nflow_cli.evaluation.scores.likelihood` does."""
+        inside = self.n - self.outside
+        error = math.sqrt(self._squares / (inside - 1) / inside) if inside > 1 else None
+        mean = self._mean if inside else None
+        return {
+            "log_likelihood": -math.inf if self.outside else mean,
+            "log_likelihood_inside": mean,
+            "standard_error": error,
+            "n": self.n,
+            "outside": self.outside,
+        }
+
+
+def blocks(
+    table: TableFile, names: Sequence[str], columns: Sequence[str]
+) -> Iterator[tuple[Any, np.ndarray]]:
+    """Yield blocks of a table with columns of all ``names``, and the numbers of ``columns``."""
+    first = 0
+    for block in table.blocks(list(dict.fromkeys([*names, *columns]))):
+        yield block, np.column_stack([table.floats(block, name, first) for name in columns])
+        first += block.num_rows
+
+
+def judge(trained: "TrainedTable", table: TableFile) -> Mean:
+    """Return the mean log-density of the rows of a table."""
+    mean = Mean()
+    for _, x in blocks(table, (), trained.columns):
+        mean.add(trained.log_prob(x))
+    return mean
+
+
+def write_scored(
+    trained: "TrainedTable", table: TableFile, path: Path, with_latents: bool
+) -> Mean:
+    """Write the rows of a table, in order, with their ``log_q`` in nats; return its mean.
+
+    A row that lacks a value has none. ``with_latents``: and ``latent_1`` … ``latent_D``. Columns
+    of these names that the table had before are replaced.
+    """
+    mean = Mean()
+    added = ["log_q", *(f"latent_{i + 1}" for i in range(trained.dim) if with_latents)]
+    names = [column.name for column in table.columns]
+    kept = [name for name in names if name not in added]
+
+    def scored() -> Iterator[Any]:
+        for block, x in blocks(table, names, trained.columns):
+            log_q = trained.log_prob(x)
+            mean.add(log_q)
+            yield joined(block.select(kept), [log_q, *(trained.latent(x).T if with_latents else ())])
+
+    write_table(path, [*kept, *added], scored())
+    return mean
+
+
+def joined(block: Any, arrays: Sequence[np.ndarray]) -> Any:
+    """Return a block with columns of numbers behind its own, whose NaN are missing values."""
+    import pyarrow as pa
+
+    columns = [pa.array(np.asarray(a, np.float64), from_pandas=True) for a in arrays]
+    names = [str(i) for i in range(len(block.columns) + len(columns))]
+    return pa.RecordBatch.from_arrays([*block.columns, *columns], names)
+
+
+def draws(trained: "TrainedTable", n: int, seed: int) -> Iterator[Any]:
+    """Yield ``n`` draws as batches of Arrow: the table's columns and ``log_q``."""
+    import pyarrow as pa
+
+    for _, x, log_q in trained.batches(n, seed):
+        arrays = [pa.array(np.ascontiguousarray(column)) for column in (*x.T, log_q)]
+        yield pa.RecordBatch.from_arrays(arrays, names_of_draws(trained))
+
+
+def names_of_draws(trained: "TrainedTable") -> list[str]:
+    """Return the names of the columns of draws."""
+    return [*trained.columns, "log_q"]
+
+
+def drawn(trained: "TrainedTable", n: int, seed: int) -> Any:
+    """Return ``n`` draws as a table of Arrow."""
+    import pyarrow as pa
+
+    return pa.Table.from_batches(draws(trained, n, seed))
+
+
+def write_draws(trained: "TrainedTable", n: int, path: Path, seed: int) -> None:
+    """Write ``n`` draws in the table's columns, with their ``log_q`` in nats."""
+    write_table(path, names_of_draws(trained), draws(trained, n, seed))
