@@ -54,7 +54,8 @@ class FitPoints(ChunkTrainer):
         eq. 5). Its expectation over ``p`` is ``KL(p || q)`` plus the entropy of ``p``.
         """
         _, log_q = self.density.pull(z)
-        return -ops.mean(log_q) - self.density.units.log_det
+        units: Any = self.density.units  # a Standardisation, the same everywhere
+        return -ops.mean(log_q) - units.log_det
 
 
 class Training(NamedTuple):
