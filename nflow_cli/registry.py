@@ -1,4 +1,4 @@
-"""Names of flows, bases, targets and point sets, each with its place. The one list of names.
+"""Names of flows, bases, targets, point sets and column maps, each with its place: the one list.
 
 Importing this module loads nothing; :func:`resolve` imports what is needed when it is.
 """
@@ -57,6 +57,15 @@ POINT_SETS = {
     "rings": "nflow_cli.data.point_sets:Rings",
     "grid": "nflow_cli.data.point_sets:GaussianGrid",
     "banana": "nflow_cli.data.point_sets:Banana",
+}
+
+# Transformations of one column of a table.
+COLUMN_MAPS = {
+    "scale": "nflow_cli.data.column_maps:Scale",
+    "log": "nflow_cli.data.column_maps:Log",
+    "softplus": "nflow_cli.data.column_maps:Softplus",
+    "logit": "nflow_cli.data.column_maps:Logit",
+    "tukey-h": "nflow_cli.data.column_maps:TukeyH",
 }
 
 # The base each target is fitted from unless the preset says otherwise.

@@ -82,7 +82,8 @@ class FlowDensity:
             shape = (min(CHUNK, n - start), self.dim)
             z0 = self.base.sample(rng_of(start // CHUNK), shape)
             z, log_q = map(ops.convert_to_numpy, self.push(self._tensor(z0)))
-            yield Draw(start, z0, self.units.outside(z), self.units.log_prob_outside(log_q))
+            x, log_det = self.units.outside_and_log_det(z)
+            yield Draw(start, z0, x, log_q - log_det)
 
     def batches(self, n: int, seed: int = 0) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Draw what :meth:`sample` does, some at a time.
@@ -110,28 +111,34 @@ class FlowDensity:
 
         Returns:
             ``(...)``, of ``dtype``; ``-inf`` where ``q`` is 0: outside the image of a bounded base,
-            and beyond ``FAR``; NaN for a point with a NaN in it.
+            on or outside a bound of the units, and beyond ``FAR``; NaN for a point with a NaN in
+            it.
 
         Raises:
             DataError: If ``x`` are not numbers in rows of D.
         """
         points = self._points(x)
-        z = self._rows(self.units.inside(points))
+        inside, log_det = self.units.inside_and_log_det(points)
+        z = self._rows(inside)
         log_q = np.empty(len(z), z.dtype)
         for part in chunks(len(z)):
             log_q[part] = ops.convert_to_numpy(self.pull(self._tensor(z[part]))[1])
-        return self._outside(log_q, z).reshape(points.shape[:-1])
+        return _unless_far(log_q, z).reshape(points.shape[:-1]) + log_det
 
     def latent(self, x: Any) -> np.ndarray:
         """Return ``f^-1(u(x))``: what :meth:`from_latent` takes to points ``x`` ``(..., D)``.
 
+        NaN where ``u`` has no image: on or outside a bound.
+
         Raises:
             DataError: If ``x`` are not numbers in rows of D.
         """
         points = self._points(x)
-        z0 = self._rows(self.units.inside(points))
+        inside, log_det = self.units.inside_and_log_det(points)
+        z0 = self._rows(inside)
         for part in chunks(len(z0)):
             z0[part] = ops.convert_to_numpy(self.pull(self._tensor(z0[part]))[0])
+        z0[np.isneginf(log_det).ravel()] = np.nan
         return z0.reshape(points.shape)
 
     def from_latent(self, z0: Any) -> np.ndarray:
@@ -148,8 +155,8 @@ class FlowDensity:
 
     def base_log_prob(self, x: np.ndarray) -> np.ndarray:
         """Return the log-density ``(n,)`` in nats at ``x`` ``(n, D)`` of the base without flows."""
-        z = ops.convert_to_tensor(self.units.inside(x))
-        return self.units.log_prob_outside(ops.convert_to_numpy(self.base.log_prob(z)))
+        z, log_det = self.units.inside_and_log_det(x)
+        return ops.convert_to_numpy(self.base.log_prob(ops.convert_to_tensor(z))) + log_det
 
     def partial_log_densities(self, points: Mapping[int, Any]) -> dict[int, np.ndarray]:
         """Return the log-density after the first k flows at ``points[k]``, for each k, in nats.
@@ -162,9 +169,10 @@ class FlowDensity:
         """
         log_q = {k: np.empty(len(points[k]), self.dtype) for k in points}
         for parts in _joint_parts({k: len(points[k]) for k in sorted(points, reverse=True)}):
-            z = {k: self._rows(self.units.inside(points[k][part])) for k, part in parts.items()}
+            inside = {k: self.units.inside_and_log_det(points[k][p]) for k, p in parts.items()}
+            z = {k: self._rows(rows) for k, (rows, _) in inside.items()}
             for k, values in self._pull_partly(z).items():
-                log_q[k][parts[k]] = self._outside(values, z[k])
+                log_q[k][parts[k]] = _unless_far(values, z[k]) + inside[k][1]
         return log_q
 
     def _pull_partly(self, points: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
@@ -215,13 +223,14 @@ class FlowDensity:
         """Return points as rows ``(n, D)`` of the flows' type, none of them beyond ``FAR``."""
         return np.clip(z, -FAR, FAR).astype(self.flow.variable_dtype).reshape(-1, self.dim)
 
-    def _outside(self, log_q: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """Return log-densities at rows ``z`` in the user's units, ``-inf`` beyond ``FAR``."""
-        far = np.abs(z).max(axis=-1) >= FAR
-        return self.units.log_prob_outside(np.where(far, -np.inf, log_q).astype(log_q.dtype))
-
     def _tensor(self, array: np.ndarray) -> Any:
         return ops.convert_to_tensor(array, self.flow.variable_dtype)
+
+
+def _unless_far(log_q: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return log-densities at rows ``z``, ``-inf`` beyond ``FAR``."""
+    far = np.abs(z).max(axis=-1) >= FAR
+    return np.where(far, -np.inf, log_q).astype(log_q.dtype)
 
 
 def chunks(n: int) -> Iterator[slice]:

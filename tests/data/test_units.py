@@ -43,9 +43,9 @@ def test_a_density_changes_by_the_jacobian_of_the_standardisation():
 
 def test_the_flows_own_coordinates_are_left_as_they_are():
     points = np.random.default_rng(0).standard_normal((5, 3)).astype("float32")
-    for array in (
-        IDENTITY.inside(points),
-        IDENTITY.outside(points),
-        IDENTITY.log_prob_outside(points),
+    for array, log_det in (
+        IDENTITY.inside_and_log_det(points),
+        IDENTITY.outside_and_log_det(points),
     ):
         assert array is points
+        assert (log_det.shape, log_det.dtype) == ((5,), np.float32) and not log_det.any()

@@ -1,0 +1,310 @@
+"""Transformations of one column, each with its exact slope. No Keras here.
+
+Each is written once, over an array module: NumPy, or ``keras.ops`` inside a compiled loop.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+
+from nflow_cli.registry import COLUMN_MAPS, resolve
+
+Side = Literal["above", "below"]  # of a bound, where the values are
+NEWTON_STEPS = 3  # from the first guess of Lambert's W to rounding, anywhere
+LEAST_ROOT = math.exp(-40)  # of the argument of W: below it W is nothing beside 1, in float64 too
+
+
+@dataclass(frozen=True)
+class ColumnMap(ABC):
+    """An increasing map from the values ``x`` of a column to ``z`` in R, of arrays of any shape.
+
+    A value on a bound or beyond it has ``log|dz/dx| = -inf`` (a density of 0) and some finite
+    ``z``; NaN stays NaN.
+
+    Raises:
+        ValueError: If a number among the arguments is not finite.
+    """
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is float:
+                object.__setattr__(self, field.name, _finite(field.name, value))
+
+    @abstractmethod
+    def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
+        """Return ``z`` and ``log|dz/dx|`` in nats, both of the shape of ``x``."""
+
+    @abstractmethod
+    def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
+        """Return ``x`` and ``log|dx/dz|`` in nats, both of the shape of ``z``.
+
+        However far ``z`` is, ``x`` is rounded to what is finite and within the open bounds.
+        """
+
+    def record(self) -> dict[str, Any]:
+        """Return what JSON can hold, exactly."""
+        place = f"{type(self).__module__}:{type(self).__qualname__}"
+        name = next(name for name, other in COLUMN_MAPS.items() if other == place)
+        return {"name": name, **asdict(self)}
+
+
+def recorded_map(record: Any) -> ColumnMap:
+    """Return the map that :meth:`ColumnMap.record` wrote down.
+
+    Raises:
+        ValueError: If ``record`` holds no such thing.
+    """
+    if not isinstance(record, Mapping) or record.get("name") not in list(COLUMN_MAPS):
+        raise ValueError(f"expected the name of a map, one of {', '.join(COLUMN_MAPS)}")
+    arguments = {key: value for key, value in record.items() if key != "name"}
+    column_map = resolve(COLUMN_MAPS[record["name"]])
+    names = {field.name for field in fields(column_map)}
+    if set(arguments) != names:
+        raise ValueError(f"expected {', '.join(sorted(names))}")
+    return column_map(**arguments)
+
+
+@dataclass(frozen=True)
+class Scale(ColumnMap):
+    """``z = (x - centre) / scale``.
+
+    Args:
+        centre: Any number.
+        scale: Positive.
+    """
+
+    centre: float
+    scale: float
+
+    def __post_init__(self):
+        super().__post_init__()
+        _positive("scale", self.scale)
+
+    @np.errstate(over="ignore")  # what is that far away is at infinity
+    def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
+        """Return ``z`` and ``-log scale``."""
+        return (x - self.centre) / self.scale, xp.zeros_like(x) - math.log(self.scale)
+
+    @np.errstate(over="ignore")
+    def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
+        """Return ``x`` and ``log scale``."""
+        x = _within(self.centre + self.scale * z, -math.inf, math.inf, xp)
+        return x, xp.zeros_like(z) + math.log(self.scale)
+
+
+@dataclass(frozen=True)
+class _OneSided(ColumnMap):
+    """A map of what lies on one side of a bound.
+
+    With ``d > 0`` the distance from the bound, ``z = f(d)`` above it and ``-f(d)`` below it.
+
+    Args:
+        bound: Where the values end.
+        side: Whether they are "above" or "below" it.
+    """
+
+    bound: float
+    side: Side
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.side not in ("above", "below"):
+            raise ValueError('expected a side: "above" or "below"')
+
+    @property
+    def _sign(self) -> int:
+        return 1 if self.side == "above" else -1
+
+    @np.errstate(over="ignore")
+    def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
+        """Return ``z`` and ``log f'(d)``."""
+        distance = self._sign * (x - self.bound)
+        beyond = distance <= 0
+        z, log_det = self._of_distance(xp.where(beyond, 1.0, distance), xp)
+        return self._sign * z, xp.where(beyond, -math.inf, log_det)
+
+    @np.errstate(over="ignore", under="ignore")
+    def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
+        """Return ``x`` and ``-log f'(d)``."""
+        distance, log_det = self._distance(self._sign * z, xp)
+        limits = (self.bound, math.inf) if self.side == "above" else (-math.inf, self.bound)
+        return _within(self.bound + self._sign * distance, *limits, xp), log_det
+
+    @abstractmethod
+    def _of_distance(self, distance: Any, xp: Any) -> tuple[Any, Any]:
+        """Return ``f`` and ``log f'`` of positive distances."""
+
+    @abstractmethod
+    def _distance(self, z: Any, xp: Any) -> tuple[Any, Any]:
+        """Return ``f^-1`` and the logarithm of its slope."""
+
+
+@dataclass(frozen=True)
+class Log(_OneSided):
+    """``z = log d`` of the distance ``d`` from a bound, ``-log d`` below it."""
+
+    def _of_distance(self, distance: Any, xp: Any) -> tuple[Any, Any]:
+        z = xp.log(distance)
+        return z, -z
+
+    def _distance(self, z: Any, xp: Any) -> tuple[Any, Any]:
+        return xp.exp(z), z
+
+
+@dataclass(frozen=True)
+class Softplus(_OneSided):
+    """``z = log(e^y - 1)``, ``y = d / scale`` of the distance ``d`` from a bound; ``-z`` below it.
+
+    Args:
+        bound: Where the values end.
+        side: Whether they are "above" or "below" it.
+        scale: Positive: nearer to the bound this is a logarithm, farther from it linear.
+    """
+
+    scale: float
+
+    def __post_init__(self):
+        super().__post_init__()
+        _positive("scale", self.scale)
+
+    def _of_distance(self, distance: Any, xp: Any) -> tuple[Any, Any]:
+        y = xp.maximum(distance / self.scale, float(np.finfo(_dtype(distance)).tiny))
+        log_slope = -xp.log(-xp.expm1(-y))
+        return y - log_slope, log_slope - math.log(self.scale)
+
+    def _distance(self, z: Any, xp: Any) -> tuple[Any, Any]:
+        return self.scale * _softplus(z, xp), math.log(self.scale) - _softplus(-z, xp)
+
+
+@dataclass(frozen=True)
+class Logit(ColumnMap):
+    """``z = log((x - low) / (high - x))``.
+
+    Args:
+        low: Where the values begin.
+        high: Where they end.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self):
+        super().__post_init__()
+        width = _finite("high - low", self.high - self.low)
+        if width <= 0 or not np.nextafter(self.low, self.high) < self.high:
+            raise ValueError("expected low < high")
+
+    @property
+    def _log_width(self) -> float:
+        return math.log(self.high - self.low)
+
+    @np.errstate(over="ignore")
+    def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
+        """Return ``z`` and ``log((high - low) / ((x - low) (high - x)))``."""
+        below, above = x - self.low, self.high - x
+        beyond = xp.minimum(below, above) <= 0
+        log_below = xp.log(xp.where(beyond, 1.0, below))
+        log_above = xp.log(xp.where(beyond, 1.0, above))
+        log_det = self._log_width - log_below - log_above
+        return log_below - log_above, xp.where(beyond, -math.inf, log_det)
+
+    @np.errstate(under="ignore")
+    def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
+        """Return ``x``, counted from the nearer bound, and the logarithm of its slope."""
+        away, width = xp.abs(z), self.high - self.low
+        part = xp.exp(-away)
+        distance = width * (part / (1 + part))
+        x = xp.where(z < 0, self.low + distance, self.high - distance)
+        return _within(x, self.low, self.high, xp), self._log_width - away - 2 * xp.log1p(part)
+
+
+@dataclass(frozen=True)
+class TukeyH(ColumnMap):
+    """``x = z exp(h z²/2)``: heavier tails, of index ``1/h``; ``h = 0`` is the identity.
+
+    ``dx/dz = exp(h z²/2) (1 + h z²)``, and ``z = sign(x) sqrt(W(h x²) / h)`` with Lambert's ``W``.
+
+    Args:
+        h: 0 or more.
+
+    References:
+        Goerg, *The Lambert way to Gaussianize heavy-tailed data*, 2015, arXiv 1010.2265.
+    """
+
+    h: float
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.h < 0:
+            raise ValueError("expected h of 0 or more")
+
+    @np.errstate(over="ignore", under="ignore")
+    def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
+        """Return ``z`` and ``-(W/2 + log(1 + W))``."""
+        if self.h == 0:
+            return x, xp.zeros_like(x)
+        away = xp.abs(x)
+        w = _lambert_w_of_square(math.sqrt(self.h) * away, xp)
+        # The first loses digits where W is large, the second where it is small.
+        z = xp.where(w < 1, x * xp.exp(-w / 2), xp.sign(x) * xp.sqrt(w / self.h))
+        return xp.where(away == math.inf, x, z), -(w / 2 + xp.log1p(w))
+
+    @np.errstate(over="ignore", under="ignore")
+    def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
+        """Return ``x`` and ``h z²/2 + log(1 + h z²)``."""
+        w = self.h * z * z
+        stretch = xp.exp(xp.minimum(w / 2, math.log(np.finfo(_dtype(z)).max) - 1))
+        return _within(z * stretch, -math.inf, math.inf, xp), w / 2 + xp.log1p(w)
+
+
+def _lambert_w_of_square(root: Any, xp: Any) -> Any:
+    """Return Lambert's ``W(root²)``, the ``w`` of ``w e^w = root²``, for ``root >= 0``.
+
+    Newton's method on ``w + log w = log root²``, which cannot overflow, from a guess that is right
+    to a part in a hundred (Iacono & Boyd, *New approximations to the principal real-valued branch
+    of the Lambert W-function*, 2017, eqs. 12 and 19).
+    """
+    most = float(np.finfo(_dtype(root)).max)
+    log_square = 2 * xp.log(xp.minimum(xp.maximum(root, LEAST_ROOT), most))
+    guess = _softplus(log_square, xp)
+    w = guess * (1 - xp.log1p(guess) / (2 + guess))
+    for _ in range(NEWTON_STEPS):
+        w = w / (1 + w) * (1 + log_square - xp.log(w))
+    return w
+
+
+def _softplus(x: Any, xp: Any) -> Any:
+    """Return ``log(1 + e^x)``."""
+    return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+def _within(x: Any, low: float, high: float, xp: Any) -> Any:
+    """Return ``x`` rounded to the nearest number in an open interval, none of them denormal."""
+    dtype = _dtype(x).type
+    least, most = np.nextafter(dtype(low), dtype(high)), np.nextafter(dtype(high), dtype(low))
+    tiny = np.finfo(dtype).tiny  # compiled loops take what is nearer to 0 for 0
+    least, most = (tiny if abs(least) < tiny else least), (-tiny if abs(most) < tiny else most)
+    return xp.minimum(xp.maximum(x, least), most)
+
+
+def _dtype(x: Any) -> np.dtype:
+    """Return the type of the numbers of an array or a tensor of any backend, as NumPy's."""
+    return np.dtype(getattr(x.dtype, "name", str(x.dtype).removeprefix("torch.")))
+
+
+def _finite(name: str, value: Any) -> float:
+    """Return a number as a float, or refuse what is none or not finite."""
+    real = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
+    if not real or not abs(value) <= np.finfo(np.float64).max:
+        raise ValueError(f"expected {name}: a finite number")
+    return float(value)
+
+
+def _positive(name: str, value: float) -> None:
+    if value <= 0:
+        raise ValueError(f"expected a positive {name}")

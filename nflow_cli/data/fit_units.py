@@ -1,0 +1,192 @@
+"""The units that suit the columns of a table, fitted to its training rows. No Keras here."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.polynomial.hermite_e import hermegauss
+
+from nflow_cli.constants import LOG_2PI
+from nflow_cli.data.column_maps import ColumnMap, Log, Logit, Scale, Side, Softplus, TukeyH
+from nflow_cli.data.units import ColumnUnits
+from nflow_cli.errors import DataError
+
+Tails = Literal["tukey-h", "none"]
+
+ROWS = 20_000  # that a tail is fitted to, at most
+NORMAL_IQR = 1.3489795003921634  # of N(0, 1)
+NORMAL_95 = 1.959963984540054  # half the width of its middle 95 %
+NORMAL_MAD = 1.482602218505602  # 1 over the median of |z|, z ~ N(0, 1)
+FAREST = 1e150  # what a value is taken for whose square would overflow
+GAIN = 2.0  # nats in all by which heavy tails must be better than none
+
+# Of a tail's centre and log scale, in robust units, and of h. Where many rows are equal the
+# likelihood has no maximum within: a scale of 0 is infinitely likely.
+LEAST = np.array([-2.0, -math.log(4), 0.0])
+MOST = np.array([2.0, math.log(4), 2.0])
+LEAST_START = 0.02  # of h: at 0 an outlier would outweigh all other rows
+STEPS, HALVINGS = 50, 20  # of scoring, and of a step, at most
+ENOUGH = 1e-3  # nats in all: a step that gains less is the last
+NODES = 60  # of a quadrature over N(0, 1)
+
+
+class Bounds(NamedTuple):
+    """Where the values of a column begin and end; ``None`` where they do not."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+class _Chain(NamedTuple):
+    """Maps of a column, and the mean log-likelihood of its rows in nats, as far as it is known."""
+
+    log_likelihood: float
+    maps: list[ColumnMap]
+
+
+def fit_units(
+    values: np.ndarray, bounds: Sequence[Bounds | None], tails: Tails = "tukey-h"
+) -> ColumnUnits:
+    """Return the units in which each column of training rows is nearest to N(0, 1).
+
+    Bounds go first: a logit between two; of one, the logarithm or the softplus, whichever makes
+    the rows likelier in the end. Then a robust centre and scale, and Tukey's h where it makes the
+    rows likelier by more than 2 nats in all.
+
+    Args:
+        values: ``(n, D)``, float64, finite, in random order: tails are fitted to the first 20,000.
+        bounds: One a column.
+        tails: "tukey-h", or "none" to leave them as they are.
+
+    Raises:
+        DataError: If a row lies on a bound or outside, or all rows of a column are equal.
+    """
+    return ColumnUnits(
+        [
+            _fit_column(f"column {number} counted from 0", column, limits or Bounds(), tails)
+            for number, (column, limits) in enumerate(zip(values.T, bounds, strict=True))
+        ]
+    )
+
+
+def _fit_column(name: str, x: np.ndarray, bounds: Bounds, tails: Tails) -> list[ColumnMap]:
+    chains: list[_Chain] = []
+    for first in _bounded(name, x, bounds):
+        y, log_det = first.inside(x) if first else (x, np.zeros_like(x))
+        rest = _fit_rest(y, tails)
+        maps = [first, *rest.maps] if first else rest.maps
+        chains.append(_Chain(rest.log_likelihood + log_det.mean(), maps))
+    return max(chains, key=lambda chain: chain.log_likelihood).maps
+
+
+def _bounded(name: str, x: np.ndarray, bounds: Bounds) -> list[ColumnMap | None]:
+    """Return the maps that may take a column from its bounds to R."""
+    low, high = bounds
+    above, below = (-math.inf if low is None else low), (math.inf if high is None else high)
+    least, most = x.min(), x.max()
+    if not above < least < most < below:
+        raise DataError(
+            f"{name}: expected values that differ, above {above} and below {below}. "
+            f"Received: {least} to {most}"
+        )
+    if low is None:
+        return [None] if high is None else _one_sided(x, high, "below")
+    return _one_sided(x, low, "above") if high is None else [Logit(low, high)]
+
+
+def _one_sided(x: np.ndarray, bound: float, side: Side) -> list[ColumnMap | None]:
+    return [Log(bound, side), Softplus(bound, side, float(np.median(np.abs(x - bound))))]
+
+
+def _fit_rest(y: np.ndarray, tails: Tails) -> _Chain:
+    """Return a centre, a scale and a tail of values in R, and the mean log-likelihood of these."""
+    robust = Scale(*_robust(y))
+    u = np.clip(robust.inside(y[:ROWS])[0], -FAREST, FAREST)
+    normal = -0.5 * (LOG_2PI + 1 + math.log(max(u.var(), np.finfo(np.float64).tiny)))
+    away = -math.log(robust.scale)
+    if tails == "tukey-h":
+        (centre, log_scale, h), log_likelihood = _fit_tail(u)
+        if log_likelihood > len(u) * normal + GAIN:
+            scale = Scale(robust.centre + robust.scale * centre, robust.scale * math.exp(log_scale))
+            return _Chain(log_likelihood / len(u) + away, [scale, TukeyH(h)])
+    return _Chain(normal + away, [robust])
+
+
+def _robust(y: np.ndarray) -> tuple[float, float]:
+    """Return the median, and the scale that the quartiles of a normal would have.
+
+    Where the quartiles are equal, it is the scale of the rows that differ from the median.
+    """
+    low, centre, high = np.quantile(y, [0.25, 0.5, 0.75])
+    if high > low:
+        return float(centre), float((high - low) / NORMAL_IQR)
+    return float(centre), float(NORMAL_MAD * np.median(np.abs(y - centre)[y != centre]))
+
+
+def _fit_tail(u: np.ndarray) -> tuple[list[float], float]:
+    """Return the most likely centre, log scale and h of values, and their log-likelihood.
+
+    ``u = c + s z exp(h z²/2)``, ``z ~ N(0, 1)``, by Fisher's scoring: steps of ``I^-1 S'1 / n``,
+    ``S`` the scores of the rows and ``I`` what the model expects of their outer product, halved
+    until they gain.
+    """
+    at = _start(u)
+    total, z = _likelihood(u, at)
+    for _ in range(STEPS):
+        slope = _scores(z, at).sum(axis=0)
+        free = np.where(slope < 0, at > LEAST, at < MOST)
+        information = len(u) * _information(at)[np.ix_(free, free)]
+        step = np.zeros(3)
+        step[free] = np.linalg.solve(information, slope[free])
+        for there in (np.clip(at + step / 2**halving, LEAST, MOST) for halving in range(HALVINGS)):
+            new_total, new_z = _likelihood(u, there)
+            if new_total > total:
+                break
+        else:
+            break
+        gain, at, total, z = new_total - total, there, new_total, new_z
+        if gain < ENOUGH:
+            break
+    return at.tolist(), total
+
+
+def _start(u: np.ndarray) -> np.ndarray:
+    """Return the centre, log scale and h that have the quartiles of N(0, 1), and the 95 % of ``u``.
+
+    At the 97.5th and 75th percentile ``log(u/z)`` differ by ``h`` times half the difference of
+    ``z²``.
+    """
+    spread = np.subtract(*np.quantile(u, [0.975, 0.025])) / (2 * NORMAL_95)
+    h = math.log(max(spread, 1.0)) / (0.5 * (NORMAL_95**2 - (NORMAL_IQR / 2) ** 2))
+    h = min(max(h, LEAST_START), MOST[2])
+    return np.array([0.0, -h * (NORMAL_IQR / 2) ** 2 / 2, h])
+
+
+def _likelihood(u: np.ndarray, at: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the log-likelihood of values in nats, and their ``z``."""
+    centre, log_scale, h = at.tolist()
+    z, log_det = TukeyH(h).inside((u - centre) / math.exp(log_scale))
+    return float((-0.5 * (z * z + LOG_2PI) + log_det - log_scale).sum()), z
+
+
+def _scores(z: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Return the slopes ``(n, 3)`` of the log-likelihood of each row by c, log s and h.
+
+    With ``w = h z²`` it is ``-z²/2 - w/2 - log(1 + w) - log s``, and the slopes of ``z`` by c,
+    log s and h are ``-exp(-w/2) / (s (1 + w))``, ``-z / (1 + w)`` and ``-z³ / (2 (1 + w))``.
+    """
+    _, log_scale, h = at.tolist()
+    w = h * z * z
+    by_z = -z * (1 + h + 2 * h / (1 + w))
+    by_centre = -by_z * np.exp(-w / 2 - log_scale) / (1 + w)
+    by_log_scale = -by_z * z / (1 + w) - 1
+    by_h = -z * z * (0.5 + 1 / (1 + w)) - by_z * z**3 / (2 * (1 + w))
+    return np.stack([by_centre, by_log_scale, by_h], axis=1)
+
+
+def _information(at: np.ndarray) -> np.ndarray:
+    """Return Fisher's information ``(3, 3)`` of one row, by Gauss and Hermite's quadrature."""
+    nodes, weights = hermegauss(NODES)
+    scores = _scores(nodes, at)
+    return (weights[:, None] * scores).T @ scores / weights.sum()
