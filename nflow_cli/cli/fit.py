@@ -44,11 +44,10 @@ def _intervals(_: Any, __: Any, values: tuple[str, ...]) -> dict[str, list[float
     for text in values:
         name, equals, interval = text.rpartition("=")
         low, colon, high = interval.partition(":")
-        try:
-            ends = [float(end) if end.strip() else None for end in (low, high)]
-        except ValueError:
-            ends = [math.nan]
-        if not (name and equals and colon) or any(e is not None and math.isnan(e) for e in ends):
+        ends = [_end(low), _end(high)]
+        if not (name and equals and colon) or any(
+            end is not None and math.isnan(end) for end in ends
+        ):
             raise click.BadParameter(
                 f"{text!r}: expected NAME=LOW:HIGH, such as price=0: or share=0:1"
             )
@@ -56,6 +55,18 @@ def _intervals(_: Any, __: Any, values: tuple[str, ...]) -> dict[str, list[float
             raise click.BadParameter(f"{name!r} has bounds already")
         bounds[name] = ends
     return bounds or None
+
+
+def _end(text: str) -> float | None:
+    """Read an end of an interval; ``None`` where there is none, NaN where it is no number."""
+    try:
+        return float(text) if text.strip() else None
+    except ValueError:
+        return math.nan
+
+
+def _is_nan(end: float | None) -> bool:
+    return end is not None and math.isnan(end)
 
 
 @click.command("fit", cls=Command)

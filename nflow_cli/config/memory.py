@@ -3,7 +3,9 @@
 import os
 from typing import Any, NamedTuple
 
-from nflow_cli.config.schema import PIXELS, Config, Flow, VAEConfig
+from nflow_cli.config.flow_schema import Flow
+from nflow_cli.config.schema import Config
+from nflow_cli.config.vae_schema import PIXELS, VAEConfig
 from nflow_cli.errors import ConfigError
 
 CHUNK = 2**26  # numbers in a chunk at most: 256 MB

@@ -16,8 +16,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from nflow_cli.config.flow_options import pattern_name
+from nflow_cli.config.flow_schema import Flow
 from nflow_cli.config.keys import is_within
-from nflow_cli.config.schema import SCHEMAS, Flow
+from nflow_cli.config.schema import SCHEMAS
 from nflow_cli.config.strict import Strict
 from nflow_cli.config.target_schema import TARGET_KINDS
 from nflow_cli.errors import ConfigError, TargetError

@@ -23,6 +23,7 @@ Column = Annotated[
 Columns = Annotated[list[Column], Field(max_length=MAX_COLUMNS)]
 Path = Annotated[str, Field(min_length=1, max_length=MAX_PATH)]
 Bound = Annotated[float, Field(ge=-LARGEST_BOUND, le=LARGEST_BOUND)]
+Interval = Annotated[list[Bound | None], Field(min_length=2, max_length=2)]
 
 
 def _an_interval(bounds: Any) -> Any:
@@ -47,8 +48,8 @@ class TableData(Strict):
     name: Path
     size: int | None = Field(default=None, ge=10, le=10**7)
     columns: Columns | None = Field(default=None, min_length=1)
-    exclude: Columns = []
-    bounds: dict[Column, Annotated[list[Bound | None], Field(min_length=2, max_length=2)]] = {}
+    exclude: Columns = Field(default=[])
+    bounds: dict[Column, Interval] = Field(default={})
     missing: Literal["refuse", "drop"] = "refuse"
     max_rows: int | None = Field(default=None, ge=10, le=10**7)
     test: Path | None = None
@@ -89,10 +90,13 @@ class TableData(Strict):
         return -math.inf if low is None else low, math.inf if high is None else high
 
 
+Tails = Literal["tukey-h", "none"]
+
+
 class Units(Strict):
     """How columns are transformed before the flows: ``tails`` by Tukey's h, or not."""
 
-    tails: Literal["tukey-h", "none"] = "tukey-h"
+    tails: Tails = "tukey-h"
 
 
 class TableTrain(Strict):
@@ -189,4 +193,6 @@ class FitConfig(Strict):
         data = self.data.model_copy(update={"columns": columns})
         steps = {"steps": self.train.updates(rows), "epochs": None}
         train = self.train.model_copy(update=steps)
-        return self.model_validate(self.model_copy(update={"data": data, "train": train}).model_dump())
+        return self.model_validate(
+            self.model_copy(update={"data": data, "train": train}).model_dump()
+        )

@@ -11,7 +11,7 @@ import numpy as np
 
 from nflow_cli.constants import FAR, LOG_2PI
 from nflow_cli.data.point_files import read_points
-from nflow_cli.data.units import Standardisation, Units
+from nflow_cli.data.units import ColumnUnits, Standardisation, Units
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS, nearest, resolve
@@ -45,7 +45,7 @@ class PointData:
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
-    units: Units
+    units: Standardisation | ColumnUnits
     atoms: Sequence[Mapping[str, Any]] = ()
 
     def record(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.config.table_schema import MAX_COLUMNS, TableData
+from nflow_cli.config.table_schema import MAX_COLUMNS, TableData, Tails
 from nflow_cli.constants import FAR
 from nflow_cli.data.fit_units import Bounds, fit_units
 from nflow_cli.data.points import LEAST, PointData, atoms_of, checksum, no_spread
@@ -61,7 +61,7 @@ class Chosen:
         return self.place(int(self.rows[row]))
 
 
-def load_table(settings: TableData, tails: str, table: TableFile | None = None) -> TableRows:
+def load_table(settings: TableData, tails: Tails, table: TableFile | None = None) -> TableRows:
     """Read or draw a table, choose its columns, check its rows, and split them.
 
     Args:
@@ -87,7 +87,7 @@ def load_table(settings: TableData, tails: str, table: TableFile | None = None) 
     tests = None
     if settings.test is not None:
         test, tests = _tests(settings, chosen.columns)
-    bounds = [Bounds(*settings.interval(name)) for name in chosen.columns]
+    bounds = [Bounds(*settings.bounds.get(name, (None, None))) for name in chosen.columns]
     units = fit_units(train, bounds, tails)
     _expect_within(chosen, units)
     _expect_independent(chosen, units.inside(train))
@@ -241,7 +241,7 @@ def _without_missing(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows without a missing value, and which they are."""
     missing = np.isnan(values)
-    present = ~missing.any(axis=1)
+    present = np.logical_not(missing.any(axis=1))
     if present.all():
         return values, present
     counts = dict(zip(columns, missing.sum(axis=0).tolist()))
@@ -279,7 +279,7 @@ def _without_the_useless(
 def _are_ids(column: np.ndarray) -> bool:
     """Return whether values are whole numbers, no two of them equal."""
     with np.errstate(invalid="ignore"):
-        whole = bool((column == np.floor(column)).all()) and np.isfinite(column).all()
+        whole = bool(np.isfinite(column).all() and (column == np.floor(column)).all())
     return whole and len(np.unique(column)) == len(column)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.data.points import PointData, gaussian_log_prob
+from nflow_cli.data.table_rows import TableRows
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.mass import mass
 from nflow_cli.evaluation.normality import normality
@@ -64,7 +65,7 @@ def held_out_scores(density: FlowDensity, data: PointData) -> dict[str, Any]:
     }
 
 
-def table_scores(density: FlowDensity, data: PointData) -> dict[str, Any]:
+def table_scores(density: FlowDensity, data: TableRows) -> dict[str, Any]:
     """Judge ``q`` by the test rows, beside the Gaussian of the training rows.
 
     Returns:
@@ -72,15 +73,16 @@ def table_scores(density: FlowDensity, data: PointData) -> dict[str, Any]:
         in nats per test row, paired, with its ``gain_standard_error``; and ``normality`` of the
         latents of the test rows, as :func:`~nflow_cli.evaluation.normality.normality` says it.
     """
-    log_q, gaussian = density.log_prob(data.test), gaussian_log_prob(
-        data.train, data.test, data.units
+    log_q, gaussian = (
+        density.log_prob(data.test),
+        gaussian_log_prob(data.train, data.test, data.units),
     )
     return {
         **_mean("log_likelihood", log_q),
         **_mean("gaussian_log_likelihood", gaussian),
         **_mean("base_log_likelihood", density.base_log_prob(data.test)),
         **_mean("gain", log_q - gaussian),
-        "normality": normality(density.latent(data.test)),
+        **normality(density.latent(data.test), data.columns),
     }
 
 

@@ -1,8 +1,7 @@
 """Checks of a density: its mass, its scores, and the arrays that its pictures are drawn from."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -10,21 +9,19 @@ from nflow_cli.config.strict import MAX_SEED
 from nflow_cli.evaluation.caveats import is_dominated
 from nflow_cli.evaluation.flow_checks import Outcome, Verdict, passed
 from nflow_cli.evaluation.grids import Grid
-from nflow_cli.evaluation.scores import gap_to_the_truth, mass_of
+from nflow_cli.evaluation.scores import mass_of
 from nflow_cli.evaluation.table import deformation_samples
 from nflow_cli.evaluation.target import evaluate_samples, values_at
-from nflow_cli.experiments.checked_run import CheckedDensity, agree, differences, unlike
+from nflow_cli.experiments.checked_run import CheckedDensity, agree, unlike
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
-from nflow_cli.runs.directory import EVALUATION, RUN, SUMMARY
+from nflow_cli.runs.directory import EVALUATION
 
 MASS_TOLERANCE, BOUNDED_MASS_TOLERANCE = 1e-3, 5e-3  # a density that jumps is harder to sum
 # Of a mass that is computed again: cells are divided by differences that rounding may move.
 MASS_REPLAY_TOLERANCE = 3e-6
 SIGMAS = 4.0
 AS_GIVEN = f"{EVALUATION}: as the model gives it"
-RECORD_TOLERANCE = 1e-6  # of numbers that were fitted to rows
-DISTANCE_TOLERANCE = 1e-3  # of a distance from a distribution: a few rows may change places
 GRID_POINTS = 20_000  # at which the densities of a picture are computed again
 OF_A_TARGET = ("kl", "kl_standard_error", "free_energy", "ess", "log_z", "log_z_source")
 
@@ -71,32 +68,6 @@ def check_fresh(run: CheckedDensity) -> Verdict:
     return passed(right), ", ".join(shown)
 
 
-def check_points(run: CheckedDensity) -> Verdict:
-    """Find the points again, and the standardisation that they give."""
-    data, units = run.data, run.trained.units
-    expected = {**data.sizes, "data": {"name": data.name, "sha256": data.sha256}}
-    if not run.lacks("atoms"):
-        expected["atoms"] = list(data.atoms)
-    wrong = differences(SUMMARY, expected, run.summary)
-    wrong += unlike_records(RUN, data.units.record(), units.record())
-    text = f"{sum(data.sizes.values()):,} points found again"
-    return passed(not wrong), "; ".join(wrong) or text
-
-
-def check_held_out(run: CheckedDensity) -> Verdict:
-    """Compute the summary's scores again, from the test points, and from fresh ones."""
-    scores = run.experiment.scores_of(run.trained, run.data) | dict.fromkeys(OF_A_TARGET)
-    normality = scores.pop("normality", None)
-    wrong = [] if normality is None else unlike_normality(normality, run.summary)
-    if wrong:
-        return Outcome.FAIL, "; ".join(wrong)
-    if "gap" not in run.summary:
-        return agree(run, scores, "from the test points; no gap to the truth: an older run")
-    gap = gap_to_the_truth(run.trained, run.data.name, run.config.seed)
-    source = "from the test points" if gap["gap"] is None else "from the test points and fresh ones"
-    return agree(run, scores | gap, source)
-
-
 def check_arrays(run: CheckedDensity) -> Verdict:
     """Compute again what the pictures of a fit to a target are drawn from."""
     density, n = run.trained, SHOWN_SAMPLES
@@ -131,62 +102,6 @@ def check_arrays_of_points(run: CheckedDensity) -> Verdict:
     every = np.full(len(run.arrays["deformation_k"]), True)
     wrong += _unlike_strip(run, every, lambda panels: deformation_samples(density, panels, seed))
     return passed(not wrong), "; ".join(wrong) or AS_GIVEN
-
-
-def check_arrays_of_rows(run: CheckedDensity) -> Verdict:
-    """Compute again what the pictures of a fit to a table are drawn from."""
-    density, config = run.trained, run.config
-    expected = run.experiment.arrays_of(density, run.data)
-    wrong = []
-    for key in ("rows", "samples", "latents"):
-        wrong += run.unlike(key, expected[key])
-    for key in ("columns_shown", "axis_1"):
-        if key in expected and not np.array_equal(expected[key], run.arrays[key]):
-            wrong.append(f"{EVALUATION}: {key}: expected others")
-    if config.dim == 1:
-        name = f"{EVALUATION}: log_q"
-        wrong += unlike(name, expected["log_q"], run.arrays["log_q"], nats=True)
-    return passed(not wrong), "; ".join(wrong) or AS_GIVEN
-
-
-def unlike_records(file: str, expected: Any, received: Any) -> list[str]:
-    """Say which numbers of a record of units are not those expected, but for rounding."""
-    shapes, numbers = zip(*(_flattened(record) for record in (expected, received)))
-    same = shapes[0] == shapes[1] and np.allclose(*numbers, rtol=RECORD_TOLERANCE, atol=0)
-    return [] if same else [f"{file}: units: expected {expected!r:.80}, received {received!r:.80}"]
-
-
-def _flattened(record: Any) -> tuple[Any, list[float]]:
-    """Return a record with its numbers taken out, and these: sums differ between machines."""
-    if isinstance(record, float | int) and not isinstance(record, bool):
-        return None, [float(record)]
-    if isinstance(record, Mapping):
-        record = list(record.items())
-    if not isinstance(record, list | tuple):
-        return record, []
-    shapes, numbers = [], []
-    for part in record:
-        shape, inner = _flattened(part)
-        shapes.append(shape)
-        numbers += inner
-    return shapes, numbers
-
-
-def unlike_normality(expected: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
-    """Say which of the distances of latents from ``N(0, I)`` are not those expected."""
-    received = summary.get("normality")
-    if not isinstance(received, Mapping):
-        return [f"{SUMMARY}: normality: missing"]
-    return [
-        f"{SUMMARY}: normality: {key}: expected {value}, received {received.get(key)!r:.40}"
-        for key, value in expected.items()
-        if not _is_near(value, received.get(key))
-    ]
-
-
-def _is_near(expected: float, received: Any) -> bool:
-    number = isinstance(received, int | float) and not isinstance(received, bool)
-    return number and math.isclose(expected, received, rel_tol=0, abs_tol=DISTANCE_TOLERANCE)
 
 
 def _unlike_grid(

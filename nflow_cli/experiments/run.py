@@ -65,13 +65,27 @@ def carry_out(
     data: Any = None,
     programs: Programs | None = None,
 ) -> None:
-    """Train what ``config`` says in ``run``, from where it is; draw, and print the scores.
+    """Do what :func:`train` does, and print the scores and the path of the run."""
+    summary, experiment = train(config, run, argv, data, programs), experiments.of(config)
+    caveats = experiment.caveats(summary)
+    print(laid_out(experiment.rows(summary, caveats), caveats))
+    print(printable(run.path))
+
+
+def train(
+    config: Config,
+    run: RunDirectory,
+    argv: Sequence[str],
+    data: Any = None,
+    programs: Programs | None = None,
+) -> dict[str, Any]:
+    """Train what ``config`` says in ``run``, from where it is; draw, and return the summary.
 
     Args:
         config: Of the run.
         run: Where it is.
         argv: The command's arguments, to be recorded.
-        data: The images of a VAE or the points of a fit to points.
+        data: The images of a VAE, the points of a fit to points or the rows of a table.
         programs: What was compiled for earlier runs, if there were some.
     """
     from nflow_cli.backend import start_tensorflow
@@ -99,6 +113,4 @@ def carry_out(
                 start_tensorflow()
                 summary = experiment.train(run, data, programs)
                 draw(run)
-        caveats = experiment.caveats(summary)
-        print(laid_out(experiment.rows(summary, caveats), caveats))
-        print(printable(run.path))
+    return summary

@@ -63,6 +63,7 @@ class TrainedTable(TrainedDensity):
 
     def _points(self, x: Any) -> np.ndarray:
         from nflow_cli.data.table_files import is_table, table_of
+        from nflow_cli.data.table_rows import MAX_ROWS
 
         if not is_table(x):
             return super()._points(x)

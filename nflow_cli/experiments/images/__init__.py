@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nflow_cli.config.memory import Footprint, of_vae
-from nflow_cli.config.schema import PIXELS, VAEConfig
+from nflow_cli.config.vae_schema import PIXELS, VAEConfig
 from nflow_cli.errors import ConfigError
 from nflow_cli.evaluation.caveats import Caveat, ruined_images
 from nflow_cli.experiments.experiment import (

@@ -56,8 +56,7 @@ class Table(Likelihood):
 
     def settled_like(self, written: Config) -> Config:
         """Return the config with the columns and the updates of a run."""
-        settled = isinstance(written, FitConfig) and written.is_settled
-        return self.config.settled_like(written) if settled else self.config
+        return self.config.settled_like(written) if isinstance(written, FitConfig) else self.config
 
     def notes_of_data(self, data: Any) -> Sequence[str]:
         """Return which columns and rows were left out."""

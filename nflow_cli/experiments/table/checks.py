@@ -1,26 +1,127 @@
 """A fit to a table that is checked."""
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.evaluation.flow_checks import Outcome, Verdict, passed
+from nflow_cli.evaluation.scores import gap_to_the_truth
 from nflow_cli.experiments import density_checks
-from nflow_cli.experiments.checked_run import CheckedDensity, Checks
+from nflow_cli.experiments.checked_run import CheckedDensity, Checks, agree, differences, unlike
+from nflow_cli.experiments.density_checks import AS_GIVEN, OF_A_TARGET
+from nflow_cli.experiments.table.likelihood import Likelihood
+from nflow_cli.runs.directory import EVALUATION, RUN, SUMMARY, RunDirectory
+
+RECORD_TOLERANCE = 1e-6  # of numbers that were fitted to rows
+DISTANCE_TOLERANCE = 1e-3  # of a distance from a distribution: a few rows may change places
 
 
 class CheckedTable(CheckedDensity):
-    """A run on points."""
+    """A run on points, or on the rows of a table."""
+
+    def __init__(self, directory: RunDirectory, trained: Any, experiment: Likelihood):
+        super().__init__(directory, trained, experiment)
+        self.likelihood = experiment
 
     @property
     def data_checks(self) -> Checks:
         """Checks of what it was trained on, by name."""
-        return {"data": density_checks.check_points}
+        return {"data": check_points}
 
     @property
     def score_checks(self) -> Checks:
         """Checks of its scores and pictures, by name."""
-        scores: Checks = {"summary": density_checks.check_held_out}
+        scores: Checks = {"summary": check_held_out}
         if self.config.dim != 2:
-            return {**scores, "arrays": density_checks.check_arrays_of_rows}
+            return {**scores, "arrays": check_arrays_of_rows}
         in_the_plane = {"arrays": density_checks.check_arrays_of_points}
         return {"mass": density_checks.check_mass, **scores, **in_the_plane}
 
     def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
         """Return the update whose weights were kept."""
         return {"best_update": self.best_at("validation_loss")}, []
+
+
+def check_points(run: CheckedTable) -> Verdict:
+    """Find the points again, and the standardisation that they give."""
+    data, units = run.data, run.trained.units
+    expected = {**data.sizes, "data": {"name": data.name, "sha256": data.sha256}}
+    if not run.lacks("atoms"):
+        expected["atoms"] = list(data.atoms)
+    wrong = differences(SUMMARY, expected, run.summary)
+    wrong += unlike_records(RUN, data.units.record(), units.record())
+    text = f"{sum(data.sizes.values()):,} points found again"
+    return passed(not wrong), "; ".join(wrong) or text
+
+
+def check_held_out(run: CheckedTable) -> Verdict:
+    """Compute the summary's scores again, from the test points, and from fresh ones."""
+    scores = run.likelihood.scores_of(run.trained, run.data) | dict.fromkeys(OF_A_TARGET)
+    normality = scores.pop("normality", None)
+    wrong = [] if normality is None else unlike_normality(normality, run.summary)
+    if wrong:
+        return Outcome.FAIL, "; ".join(wrong)
+    if "gap" not in run.summary:
+        return agree(run, scores, "from the test points; no gap to the truth: an older run")
+    gap = gap_to_the_truth(run.trained, run.data.name, run.config.seed)
+    source = "from the test points" if gap["gap"] is None else "from the test points and fresh ones"
+    return agree(run, scores | gap, source)
+
+
+def check_arrays_of_rows(run: CheckedTable) -> Verdict:
+    """Compute again what the pictures of a fit to a table are drawn from."""
+    density, config = run.trained, run.config
+    expected = run.likelihood.arrays_of(density, run.data)
+    wrong = []
+    for key in ("rows", "samples", "latents"):
+        wrong += run.unlike(key, expected[key])
+    for key in ("columns_shown", "axis_1"):
+        if key in expected and not np.array_equal(expected[key], run.arrays[key]):
+            wrong.append(f"{EVALUATION}: {key}: expected others")
+    if config.dim == 1:
+        name = f"{EVALUATION}: log_q"
+        wrong += unlike(name, expected["log_q"], run.arrays["log_q"], nats=True)
+    return passed(not wrong), "; ".join(wrong) or AS_GIVEN
+
+
+def unlike_records(file: str, expected: Any, received: Any) -> list[str]:
+    """Say which numbers of a record of units are not those expected, but for rounding."""
+    shapes, numbers = zip(*(_flattened(record) for record in (expected, received)))
+    same = shapes[0] == shapes[1] and np.allclose(*numbers, rtol=RECORD_TOLERANCE, atol=0)
+    return [] if same else [f"{file}: units: expected {expected!r:.80}, received {received!r:.80}"]
+
+
+def _flattened(record: Any) -> tuple[Any, list[float]]:
+    """Return a record with its numbers taken out, and these: sums differ between machines."""
+    if isinstance(record, float | int) and not isinstance(record, bool):
+        return None, [float(record)]
+    if isinstance(record, Mapping):
+        record = list(record.items())
+    if not isinstance(record, list | tuple):
+        return record, []
+    shapes, numbers = [], []
+    for part in record:
+        shape, inner = _flattened(part)
+        shapes.append(shape)
+        numbers += inner
+    return shapes, numbers
+
+
+def unlike_normality(expected: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
+    """Say which of the distances of latents from ``N(0, I)`` are not those expected."""
+    received = summary.get("normality")
+    if not isinstance(received, Mapping):
+        return [f"{SUMMARY}: normality: missing"]
+    return [
+        f"{SUMMARY}: normality: {key}: expected {value}, received {received.get(key)!r:.40}"
+        for key, value in expected.items()
+        if not _is_near(value, received.get(key))
+    ]
+
+
+def _is_near(expected: Any, received: Any) -> bool:
+    if not isinstance(expected, float) or not isinstance(received, float | int):
+        return expected == received
+    return math.isclose(expected, received, rel_tol=0, abs_tol=DISTANCE_TOLERANCE)

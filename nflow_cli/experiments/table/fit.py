@@ -146,8 +146,9 @@ def run(
     training = train(model, data, config, directory, judges.from_start)
     model_sha256 = save_model(directory, model.flow)
     directory.write_evaluation(judges.arrays(model.density, data))
-    plane = data.dim == 2
-    mass, mass_error = mass_of(model.density, config.seed) if plane else (None, None)
+    mass = {}
+    if data.dim == 2:
+        mass["mass"], mass["mass_error"] = mass_of(model.density, config.seed)
     unknown = ("kl", "kl_standard_error", "ess", "free_energy", "log_z", "log_z_source")
     return {
         "flow": config.flow.text,
@@ -163,8 +164,7 @@ def run(
         **data.sizes,
         "atoms": list(data.atoms),
         **dict.fromkeys(unknown),
-        "mass": mass,
-        "mass_error": mass_error,
+        **mass,
         "n_parameters": model.flow.count_params(),
         "model_sha256": model_sha256,
         "config_sha256": fingerprint(config),

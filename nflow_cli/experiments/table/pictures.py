@@ -4,7 +4,6 @@ from pydantic import Field
 
 from nflow_cli.config.table_schema import MAX_COLUMNS
 from nflow_cli.experiments.picture_data import (
-    Computed,
     Count,
     DataForm,
     Error,
@@ -36,10 +35,13 @@ COLUMNS = ("update", "loss", "validation_loss")
 class Normality(Lenient):
     """How far latents are from ``N(0, I)``."""
 
-    worst_column: Count
-    distance: Computed
-    radius_distance: Computed
-    band: Computed
+    worst_column: Text | None
+    distance: Error
+    band: Error
+    radius_distance: Error
+    radius_band: Error
+    n: Count
+    n_lost: Count
 
 
 class TableSummary(SummaryForm):
@@ -52,7 +54,5 @@ class TableSummary(SummaryForm):
     log_likelihood_standard_error: Error = None
     gaussian_log_likelihood: Figure
     gaussian_log_likelihood_standard_error: Error = None
-    gain: Figure = None
-    gain_standard_error: Error = None
     columns: list[Text] = Field(default=[], max_length=MAX_COLUMNS)
     normality: Normality | None = None

@@ -25,7 +25,7 @@ def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
         ("data", f"{summary['data']['name']}: {parts} points"),
         flow_row(summary),
         *held_out_rows(summary, caveats),
-        *([] if summary["mass"] is None else [mass_row(summary, caveats)]),
+        *([mass_row(summary, caveats)] if "mass" in summary else []),
         ("training", f"{training_text(summary, steps)}; best after {summary['best_update']:,}"),
     ]
 
@@ -45,19 +45,21 @@ def held_out_rows(scores: Summary, caveats: Caveats) -> Rows:
         text = f"{scores['gap']:.5f} ± {scores['gap_standard_error']:.5f} nats a fresh point"
         rows.append(("gap to the truth", text))
     if "normality" in scores:
-        rows.append(("normality", normality_text(scores)))
+        rows += normality_rows(scores["normality"])
     return rows
 
 
-def normality_text(scores: Summary) -> str:
-    """Say how far the latents of the test rows are from ``N(0, I)``."""
-    normality = scores["normality"]
-    worst, names = normality["worst_column"], scores.get("columns", ())
-    name = printable(names[worst]) if worst < len(names) else f"column {worst + 1}"
-    return (
-        f"distance {normality['distance']:.4f} ({name}), of the radius "
-        f"{normality['radius_distance']:.4f}; up to {normality['band']:.4f} by chance"
-    )
+def normality_rows(normality: Summary) -> Rows:
+    """Return how far the latents of the test rows are from ``N(0, I)``."""
+    if not normality["n"]:
+        return []
+    worst = f"{normality['distance']:.4f} at most, of {printable(normality['worst_column'])}"
+    radius = f"{normality['radius_distance']:.4f} of |z|²"
+    chance = f"by chance up to {normality['band']:.4f} and {normality['radius_band']:.4f}"
+    rows = [("from N(0, I)", f"{worst}; {radius}; {chance}")]
+    if normality["n_lost"]:
+        rows.append(("", f"{normality['n_lost']:,} rows have latents that are not finite"))
+    return rows
 
 
 def scored_rows(mean: "Mean", caveats: Caveats) -> Rows:

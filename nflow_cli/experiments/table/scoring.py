@@ -80,9 +80,7 @@ def judge(trained: "TrainedTable", table: TableFile) -> Mean:
     return mean
 
 
-def write_scored(
-    trained: "TrainedTable", table: TableFile, path: Path, with_latents: bool
-) -> Mean:
+def write_scored(trained: "TrainedTable", table: TableFile, path: Path, with_latents: bool) -> Mean:
     """Write the rows of a table, in order, with their ``log_q`` in nats; return its mean.
 
     A row that lacks a value has none. ``with_latents``: and ``latent_1`` … ``latent_D``. Columns
@@ -97,7 +95,9 @@ def write_scored(
         for block, x in blocks(table, names, trained.columns):
             log_q = trained.log_prob(x)
             mean.add(log_q)
-            yield joined(block.select(kept), [log_q, *(trained.latent(x).T if with_latents else ())])
+            yield joined(
+                block.select(kept), [log_q, *(trained.latent(x).T if with_latents else ())]
+            )
 
     write_table(path, [*kept, *added], scored())
     return mean
