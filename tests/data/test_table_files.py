@@ -103,7 +103,7 @@ TEXT = [  # text, what it holds
     ('"a\nb",c\n1,2\n', {"a\nb": [1.0], "c": [2.0]}),
     ("a,price\n1,1_000\n", {"a": [1.0], "price": ["1_000"]}),
     ('a,price\n1,"1,000"\n', {"a": [1.0], "price": ["1,000"]}),
-    ("a;b\n1,5;1.000\n2,5;2.000\n", {"a": [1.5, 2.5], "b": ["1.000", "2.000"]}),
+    ("a;b;c\n1,5;1.000;2,5\n", {"a": [1.5], "b": ["1.000"], "c": [2.5]}),
     ("a,b\n,\n,\n", {"a": ["", ""], "b": ["", ""]}),
     ("a,b\n", {"a": [], "b": []}),
     ("0.1,9007199254740993\n", {"1": [0.1], "2": [9007199254740992.0]}),
@@ -175,11 +175,11 @@ BAD = [  # name, content, what is said
     ("t.csv", 'a,b\n1,"2\n' + 10**6 * "1,2\n", "a row of more than 1,048,576 bytes"),
     ("t.csv", 2**20 * "a" + ",b\n1,2\n", "line 1: expected cells of a table; field larger"),
     ("t.csv", 10_001 * "1," + "1\n", "expected 1 to 10,000 columns, received 10,002"),
-    ("t.csv", "a,b\n" + 2**18 * "1,2\n" + "ß,2\n", None),
+    ("t.csv", "a,b\n" + 2**18 * "1,2\n" + "ß,2\n", "column 'a': expected a number, received 'ß'"),
     ("t.csv", ("é,b\n" + 2**19 * "1,2\n").encode() + b"\xe9,2\n", "line 524290: expected text in"),
     ("t.csv", b"\x89PNG\r\n\x1a\n" + bytes(64), "expected text, an array of NumPy, or Parquet"),
     ("t.csv", b"\x80\x04\x95\x00\x00", "expected text, an array of NumPy, or Parquet"),
-    ("t.csv", "\x1b[31m,b\n1,2\n", None),
+    ("t.csv", "\x1b[31m,\x1b[31m\n1,2\n", r"two columns are called '\x1b[31m'"),
     ("t.xlsx", npz_of(a=[1]), "received a zip archive, as .xlsx files are"),
     ("t.h5", b"\x89HDF\r\n\x1a\n", "received an HDF5 file"),
     ("t.csv.gz", packed(1000 * "1,2\n")[:-9], "damaged: "),
@@ -199,7 +199,7 @@ BAD = [  # name, content, what is said
     ("t.npz", npz_of(a=[[1]], b=[[1]]), "expected one array (n, D) of numbers"),
     ("t.npz", npz_of(a=[[1]], columns=["x", "y"]), "expected 1 names of columns, received 2"),
     ("t.npz", npz_of(a=[[1, 2]], columns=["x", "x"]), "two columns are called 'x'"),
-    ("t.npz", npz_of(), "expected one array (n, D) of numbers"),
+    ("t.npz", npz_of(), "expected the content of a .npz file"),
     ("t.npz", npz_of(a=1), "column 'a': expected shape (n,), received ()"),
     ("t.npz", npz_of(a=[1.0])[:-30], "expected one array (n, D) of numbers"),
 ]
@@ -213,8 +213,6 @@ def test_bad_files_are_one_line(write, name, file, expected):
         for _ in open_table(path).batches():
             pass
 
-    if expected is None:
-        pytest.skip("read")
     assert expected in complaint(read, path)
 
 
@@ -222,7 +220,7 @@ def test_what_is_no_file_is_one_line(tmp_path, monkeypatch, write):
     assert "no such file" in complaint(lambda: open_table(tmp_path / "a.csv"), tmp_path / "a.csv")
     assert "a folder" in complaint(lambda: open_table(tmp_path), tmp_path)
     assert "no plain file" in complaint(lambda: open_table("/dev/zero"), "/dev/zero")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="no such file"):
         open_table("a\0b")
     monkeypatch.setattr(table_files, "MAX_BYTES", 100)
     long = write(101 * "1")
