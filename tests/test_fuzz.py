@@ -1,9 +1,12 @@
 """Whatever is in a file, it is read or refused in one line: nothing else, and soon."""
 
+import gzip
+import io
 import json
 import time
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from drawable_runs import ARRAYS, CONFIGS, SUMMARIES, metrics
 from mutations import (
@@ -16,9 +19,11 @@ from mutations import (
     wrong_json,
     wrong_table,
 )
+from pyarrow import parquet
 
 from nflow_cli import experiments
 from nflow_cli.config import presets
+from nflow_cli.data.point_files import read_points
 from nflow_cli.errors import NflowError
 from nflow_cli.experiments.drawing import draw
 from nflow_cli.experiments.picture_data import read_picture_data
@@ -160,3 +165,50 @@ def test_thousands_of_damaged_runs(tmp_path, good):
 @pytest.mark.filterwarnings("ignore")
 def test_a_hundred_damaged_runs_drawn(tmp_path, good):
     fuzz_runs(tmp_path / "run", good, 100, seed=6, drawn=True)
+
+
+def table_files():
+    """Return good tables of every make, by the names of their files."""
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((30, 2)).round(3)
+    comma = "".join(f"{a},{b}\n" for a, b in points)
+    quoted = "".join(f'"{a}";"{b}"\r\n' for a, b in points)
+    archive, array, packed = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    np.savez_compressed(archive, rows=points, columns=["z1", "z2"])
+    np.save(array, points)
+    parquet.write_table(pa.table({"x": points[:, 0], "y": points[:, 1]}), packed)
+    return {
+        "a.csv": comma.encode(),
+        "b.csv": ('"x";"y"\n' + quoted.replace(".", ",")).encode(),
+        "c.csv": ("x\ty\n" + comma.replace(",", "\t")).encode("utf-16"),
+        "d.csv": ("größe,b,z1,z2\n" + "".join(f"é,,{a},{b}\n" for a, b in points)).encode(
+            "latin-1"
+        ),
+        "e.csv.gz": gzip.compress(comma.encode()),
+        "f.npy": array.getvalue(),
+        "g.npz": archive.getvalue(),
+        "h.parquet": packed.getvalue(),
+    }
+
+
+def fuzz_tables(folder, count, seed):
+    """Return how many damaged tables are still points in the plane."""
+    rng, valid, good = np.random.default_rng(seed), 0, table_files()
+    for name, content in good.items():
+        (folder / name).write_bytes(content)
+        assert read_points(folder / name).shape == (30, 2)
+    tokens = [*BYTES, b"\n", b"\r", b"\t", b";", b"|", b"\xe9", b"+", b"NA", b"1,5", b"\x1b[31m"]
+    for _ in range(count):
+        name = list(good)[rng.integers(len(good))]
+        (folder / name).write_bytes(mutated(rng, good[name], tokens))
+        valid += outcome(lambda name=name: read_points(folder / name), str(folder))
+    return valid
+
+
+def test_damaged_tables_are_points_or_refused_in_one_line(tmp_path):
+    assert 0 < fuzz_tables(tmp_path, 200, seed=7) < 200
+
+
+@pytest.mark.slow
+def test_thousands_of_damaged_tables(tmp_path):
+    fuzz_tables(tmp_path, 2_000, seed=8)

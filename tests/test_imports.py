@@ -18,6 +18,7 @@ ALLOWED = {
     "click": ["cli/"],
     "yaml": ["config/presets.py"],
     "matplotlib": ["plotting/"],
+    "pyarrow": ["data/"],
     "distributed": ["sweeps/cluster.py"],
     "tensorflow": ["training/trainer.py", "flows/fold.py", "flows/tensorflow_fold.py"],
 }
@@ -66,7 +67,10 @@ def test_the_registry_imports_nothing_of_the_package():
     assert not [n for n in imports(PACKAGE / "registry.py") if n.startswith("nflow_cli")]
 
 
-HEAVY = {"keras", "tensorflow", "jax", "torch", "matplotlib", "numpy", "pydantic", "yaml", "rich"}
+HEAVY = {
+    *("keras", "tensorflow", "jax", "torch", "matplotlib", "numpy", "pyarrow"),
+    *("pydantic", "yaml", "rich"),
+}
 PROBE = """
 import json, sys
 from click.testing import CliRunner

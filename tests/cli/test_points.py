@@ -142,7 +142,7 @@ def test_what_sample_writes_comes_back_exactly_and_can_be_fitted(at_home):
     assert load_point_data("drawn.csv", 0).sizes["n_train"] == 400
     result = at_home("fit-2d", "--data", "drawn.npy", *SHORT, "--output", "refused")
     assert result.exit_code == 1
-    assert "received shape (500, 3)" in result.stderr and "points[:, :2]" in result.stderr
+    assert "received 3: '1', '2', '3'; `nflow fit TABLE` takes" in result.stderr
 
 
 def test_every_check_of_a_sound_run_passes(at_home):
@@ -214,10 +214,10 @@ def test_a_preset_of_a_target_is_turned_to_points_by_the_option_and_back(invoke,
         ("--data ''", 2, "expected a value. Received: ''"),
         ("--data nowhere.csv", 1, "nowhere.csv: no such points; expected"),
         ("--data .", 1, ".: no such points"),
-        ("--data text.csv", 1, "text.csv: line 2: expected two numbers a line"),
-        ("--data one.csv", 1, "one.csv: line 1: expected two numbers a line"),
-        ("--data three.csv", 1, "three.csv: line 1: expected two numbers a line"),
-        ("--data nan.csv", 1, "nan.csv: line 3: expected finite numbers"),
+        ("--data text.csv", 1, "text.csv: line 2, column 'x': expected a number"),
+        ("--data one.csv", 1, "one.csv: expected two columns of numbers"),
+        ("--data three.csv", 1, "three.csv: expected two columns of numbers, or"),
+        ("--data nan.csv", 1, "nan.csv: line 3: expected two finite numbers"),
         ("--data few.csv", 1, "few.csv: expected at least 10 points, received 2"),
         ("--data flat.csv", 1, "flat.csv: expected points that fill the plane; column 2 is const"),
         ("--data line.csv", 1, "line.csv: expected points that fill the plane; all are on one"),

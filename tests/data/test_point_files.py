@@ -40,7 +40,7 @@ def complaint(path):
         "\ufeffx,y\n0.5,-1.25\n3,0.001\n",
         "\n\n 0.5 , -1.25 \n\n3,0.001\n\n",
         "0.5,-1.25\n \t \n3,0.001\n  \n",
-        "# made by hand,\n+0.5,-1.25\n3,.001\n",
+        "# made, by hand\n+0.5,-1.25\n3,.001\n",
         "z1,z2,log_q\n0.5,-1.25,-3\n3,0.001,-4\n",
         "n,z2,log_q,z1\n1,-1.25,oops,0.5\n2,0.001,nan,3\n",
     ],
@@ -63,49 +63,26 @@ def test_an_array_is_read(tmp_path, dtype, order):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "an empty file; expected points in a .csv or .npy file"),
-        ("\n \n", "no points in it"),
-        ("x,y\n", "no points in it"),
+        ("x,y\n", "no points in it; expected two columns of numbers"),
         ('1,2\n"3", "4"\n', "which looks like a blank before a quotation mark"),
-        ("１,２\n３,４\n", "line 1: expected two numbers a line"),
-        ("x,y\n1,2\n３,４\n", "line 3: expected two numbers a line"),
-        ("1,2\n" + 399 * "3," + "4\n", "line 2: expected two numbers"),
-        (399 * "3," + "4\n", "line 1: expected two numbers a line, such as 0.5,-1.25, under a"),
-        (399 * "3," + "4\n", "received 400 columns: '3,3,3"),
-        (399 * "x," + "y\n" + 399 * "3," + "4\n", "line 2: expected two numbers a line"),
-        ("x;y\n1;2\n", "received '1;2', which looks like columns separated by ;"),
-        ("x;y\n1,5;2,5\n", "which looks like columns separated by ; and decimal commas"),
-        ("x\ty\n1\t2\n", "which looks like columns separated by tabs"),
-        ("1 2\n3 4\n", "which looks like columns separated by blanks"),
-        (b"\x1f\x8b\x08\x00", "received a file packed by gzip"),
-        (b"PAR1\x15\x04", "received a Parquet file"),
-        (b"PK\x03\x04", "received a zip archive"),
-        (b"\x93NUMPY\x01\x00", "received an array of NumPy, whose name must end in .npy"),
-        ("1,2\n".encode("utf-16"), "received text in UTF-16"),
-        (b"1,2\n\xff,3\n", "not a text file; expected two numbers a line"),
-        ("1\n2\n", "line 1: expected two numbers a line, such as 0.5,-1.25, under a header or "),
-        ("x\n1\n2\n", "line 2: expected two numbers a line"),
-        ("1,2\n3,4,5\n", "line 2: expected two numbers a line"),
-        ("1,2,3\n4,5,6\n", "line 1: expected two numbers a line"),
-        ("x,y,w\n4,5,6\n", "line 2: expected two numbers a line"),
-        ("1,2\n3\n", "received '3'"),
-        ("x,y\n\n1,2\n3,four\n", "line 4: expected two numbers a line"),
-        ("1,2\nx,y\n", "received 'x,y'"),
-        ("1,\n", "line 1: expected two"),
-        ("1 2\n3 4\n", "expected two numbers a line"),
-        ("1;2\n3;4\n", "expected two numbers a line"),
-        ("1,2\n1_0,2\n", "line 2: expected two"),
-        ("hello\nworld\n", "received 'world'"),
-        ("1,2\n3,nan\n", "line 2: expected finite numbers; received '3,nan'"),
-        ("nan,nan\n", "line 1: expected finite numbers"),
-        ("1,2\n-inf,2\n", "line 2: expected finite numbers"),
-        ("1,2\n1e999,2\n", "line 2: expected finite numbers"),
-        ("z1,z2,log_q\n1,2,3\n1\n", "line 3: expected two"),
-        ("z1,z2,log_q\n1,x,3\n", "line 2: expected two"),
-        ("2020_01,2020_02\n1,2\n3,x\n", "line 3: expected two numbers a line"),
-        ("1,\u00a02\n3,x\n", "line 2: expected two numbers a line"),
-        (b"1,2\n\x00\x00\x00,3\n", "line 2: expected two"),
-        ("1,2\n" + 10_000 * "9" + "\n", "received '99999"),
+        ("１,２\n３,４\n", "line 2, column '１': expected a number, received '３'"),
+        ("1,2\n" + 399 * "3," + "4\n", "line 2: expected 2 columns, received 400: '3,3,3"),
+        (399 * "3," + "4\n", "received 400: '1', '2', '3', …; `nflow fit TABLE` takes any number"),
+        ("1,2,3\n4,5,6\n", "expected two columns of numbers, or z1 and z2 among others"),
+        ("x,y,w\n4,5,6\n", "received 3: 'x', 'y', 'w'; `nflow fit TABLE` takes any number"),
+        ("1 2\n3 4\n", "called '1 2', which looks like columns separated by blanks"),
+        ("1\n2\n", "expected two columns of numbers, received one, called '1'"),
+        ("x,y\n\n1,2\n3,four\n", "line 4, column 'y': expected a number, received 'four'"),
+        ("1,2\nx,y\n", "line 2, column '1': expected a number, received 'x'"),
+        ("1,\n", "line 1: expected two finite numbers, received [1.0, nan]"),
+        ("1,2\n3,nan\n", "line 2: expected two finite numbers, received [3.0, nan]"),
+        ("nan,nan\n", "line 1: expected two finite numbers"),
+        ("1,2\n\n-inf,2\n", "line 3: expected two finite numbers, received [-inf, 2.0]"),
+        ("1,2\n1e999,2\n", "line 2: expected two finite numbers, received [inf, 2.0]"),
+        ("1,2\n1_0,2\n", "line 2, column '1': expected a number, received '1_0'"),
+        ("z1,z2,log_q\n1,x,3\n", "line 2, column 'z2': expected a number, received 'x'"),
+        ("2020_01,2020_02\n1,2\n3,x\n", "line 3, column '2020_02': expected a number"),
+        ("1,\u00a02\n3,x\n", "line 2, column '2': expected a number"),
     ],
 )
 def test_bad_text_is_one_line_that_says_where(write, text, expected):
@@ -114,9 +91,7 @@ def test_bad_text_is_one_line_that_says_where(write, text, expected):
 
 def test_no_file_and_no_right_are_one_line(tmp_path, write):
     assert "no such file" in complaint(tmp_path / "nowhere.csv")
-    assert "no such file" in complaint(tmp_path)
     assert "name too long" in complaint(tmp_path / (300 * "a")).lower()
-    assert "no such file" in complaint("/dev/zero")
     closed = write("1,2\n")
     closed.chmod(0)
     if not os.access(closed, os.R_OK):
@@ -134,10 +109,10 @@ class Bomb:
 def test_a_pickle_is_never_loaded(tmp_path, write):
     made = str(tmp_path / "made")
     line = complaint(write(pickle.dumps(Bomb(made)), "p.npy"))
-    assert "expected an array (n, 2)" in line and "a file that begins with b'\\x80" in line
+    assert "a file that begins with b'\\x80" in line
     np.save(tmp_path / "objects.npy", np.array([[Bomb(made), 1]], dtype=object))
     line = complaint(tmp_path / "objects.npy")
-    assert "expected an array (n, 2)" in line and "Python objects" in line
+    assert "expected an array (n,) or (n, D) of numbers" in line and "Python objects" in line
     assert "allow_pickle" not in line and "pickle.load" not in line
     assert not os.path.exists(made)
 
@@ -145,16 +120,14 @@ def test_a_pickle_is_never_loaded(tmp_path, write):
 @pytest.mark.parametrize(
     ("array", "expected"),
     [
-        (np.zeros(4), "received shape (4,), dtype float64"),
-        (np.zeros((4, 1)), "received shape (4, 1)"),
-        (np.zeros((4, 3)), "received shape (4, 3)"),
+        (np.zeros(4), "expected two columns of numbers, received one"),
+        (np.zeros((4, 3)), "received 3: '1', '2', '3'"),
         (np.zeros((2, 2, 2)), "received shape (2, 2, 2)"),
-        (np.zeros((0, 2)), "received shape (0, 2)"),
-        (np.array(1.0), "received shape ()"),
+        (np.zeros((0, 2)), "no points in it"),
+        (np.zeros((4, 2), bool), "row 0 counted from 0, column '1': expected a number, received"),
         (np.array([["1", "2"]]), "dtype <U1"),
-        (np.zeros((4, 2), complex), "dtype complex128"),
-        (np.array([[1.0, 2.0], [np.nan, 0.0]]), "row 1: expected finite numbers"),
-        (np.array([[np.inf, 2.0]], "f4"), "row 0: expected finite numbers"),
+        (np.array([[1.0, 2.0], [np.nan, 0.0]]), "row 1 counted from 0: expected two finite"),
+        (np.array([[np.inf, 2.0]], "f4"), "row 0 counted from 0: expected two finite numbers"),
     ],
 )
 def test_a_bad_array_is_one_line(tmp_path, array, expected):
@@ -169,22 +142,17 @@ def test_a_damaged_array_is_one_line(tmp_path, write):
     archive = (tmp_path / "points.npz").read_bytes()
     huge = whole.replace(b"(2, 2)", b"(2**9, 2)"), whole.replace(b"(2, 2), ", b"(99999999, 2),")
     for content in (whole[:-1], whole[:20], b"1,2\n", archive, *huge):
-        assert "expected an array (n, 2)" in complaint(write(content, "bad.npy"))
+        assert complaint(write(content, "bad.npy")).startswith(
+            ("expected an array (n,) or (n, D) of numbers", "expected the content of a .npy file")
+        )
 
 
 def test_too_many_points_are_refused(tmp_path, write, monkeypatch):
     monkeypatch.setattr(point_files, "MAX_POINTS", 3)
     assert len(read_points(write(3 * "1,2\n"))) == 3
-    assert complaint(write(4 * "1,2\n")) == "expected at most 3 points, received more"
+    assert complaint(write(4 * "1,2\n")) == "expected at most 3 rows, received more"
     np.save(tmp_path / "points.npy", np.zeros((5, 2)))
-    assert complaint(tmp_path / "points.npy") == "expected at most 3 points, received 5"
-
-
-def test_a_file_beyond_all_size_is_not_read(tmp_path):
-    path = tmp_path / "sparse.csv"
-    with path.open("wb") as file:
-        file.truncate(2**30 + 1)
-    assert complaint(path) == "expected at most 1,073,741,824 bytes, received 1,073,741,825"
+    assert complaint(tmp_path / "points.npy") == "expected at most 3 rows, received 5"
 
 
 @pytest.mark.slow
@@ -200,4 +168,4 @@ def test_ten_million_rows_are_read_and_their_last_fault_is_found(tmp_path):
     with path.open("r+b") as file:
         file.seek(-2, os.SEEK_END)
         file.write(b"x\n")
-    assert complaint(path).startswith("line 10000000: expected two numbers a line")
+    assert complaint(path).startswith("line 10000000, column '2': expected a number")

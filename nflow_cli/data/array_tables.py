@@ -1,0 +1,190 @@
+"""Tables of arrays: Parquet, NumPy's files, and what Python hands over. No Keras, no pickles."""
+
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nflow_cli.data import tables
+from nflow_cli.data.tables import BLOCK_ROWS, Column, TableFile, expect_names, positions, shown
+from nflow_cli.errors import DataError, one_line
+from nflow_cli.runs import npz
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NAMES = "columns"  # in an .npz: the names of the columns of its array of rows
+_REASON = 200  # characters of another library's message
+_NPZ = (
+    "one array (n, D) of numbers, with or without their names in an array columns, or arrays (n,)"
+)
+
+
+class ArrowTable(TableFile):
+    """A table that Arrow holds in memory."""
+
+    def __init__(self, name: str, table: "pa.Table"):
+        names = [_index(column) for column in table.column_names]
+        self._table = table.rename_columns(expect_names(name, names))
+        super().__init__(name, _columns(self._table.schema), table.num_rows)
+
+    def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
+        """Yield slices of the table."""
+        yield from self._table.select(names).to_batches(max_chunksize=BLOCK_ROWS)
+
+
+class ParquetTable(TableFile):
+    """A Parquet file, of which one block at a time is unpacked.
+
+    Raises:
+        DataError: In one line: it is damaged.
+    """
+
+    def __init__(self, name: str, source: Any):
+        from pyarrow import parquet
+
+        self._source = source
+        self.name = name
+        with _explained(name, "a Parquet file"), parquet.ParquetFile(source) as file:
+            schema, n_rows = file.schema_arrow, file.metadata.num_rows
+        self._stored = dict(
+            zip(expect_names(name, [_index(column) for column in schema.names]), schema.names)
+        )
+        columns = [Column(c, tables.is_number(f.type)) for c, f in zip(self._stored, schema)]
+        super().__init__(name, columns, n_rows)
+
+    def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
+        """Yield values as they are stored."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        stored = [self._stored[name] for name in names]
+        file = parquet.ParquetFile(self._source, pre_buffer=False)
+        with _explained(self.name, "a Parquet file"), file:
+            for block in file.iter_batches(BLOCK_ROWS, columns=stored):
+                arrays = [block.column(name) for name in stored]
+                yield pa.RecordBatch.from_arrays(arrays, list(names))
+
+
+class RowsTable(TableFile):
+    """An array of rows ``(n, D)``, or ``(n,)`` for one column, which may lie in a file.
+
+    Raises:
+        DataError: In one line: no such shape, no numbers, or not as many names as columns.
+    """
+
+    def __init__(self, name: str, rows: np.ndarray, names: Sequence[str] | None = None):
+        expected = "an array (n,) or (n, D) of numbers"
+        if rows.ndim not in (1, 2) or rows.dtype.kind not in "fiub":
+            raise DataError(
+                f"{name}: expected {expected}, received shape {rows.shape}, dtype {rows.dtype}"
+            )
+        self._rows = rows.reshape(len(rows), -1) if rows.ndim == 1 else rows
+        width = self._rows.shape[1]
+        names = expect_names(name, positions(width) if names is None else names)
+        if len(names) != width:
+            raise DataError(f"{name}: expected {width} names of columns, received {len(names)}")
+        super().__init__(name, [Column(c, rows.dtype.kind != "b") for c in names], len(rows))
+
+    def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
+        """Yield columns of slices of the array."""
+        import pyarrow as pa
+
+        known = [column.name for column in self.columns]
+        indices = [known.index(name) for name in names]
+        native = self._rows.dtype.newbyteorder("=")
+        for first in range(0, len(self._rows), BLOCK_ROWS):
+            rows = np.asarray(self._rows[first : first + BLOCK_ROWS], native)
+            arrays = [pa.array(np.ascontiguousarray(rows[:, i])) for i in indices]
+            yield pa.RecordBatch.from_arrays(arrays, list(names))
+
+
+def npy_table(name: str, path: Any) -> TableFile:
+    """Return the table of an ``.npy`` file, which is not read into memory."""
+    expected = "an array (n,) or (n, D) of numbers, saved by numpy.save"
+    with _explained(name, expected), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy's about files written by Python 2
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    return RowsTable(name, rows)
+
+
+def npz_table(name: str, path: Any) -> TableFile:
+    """Return the table of an ``.npz`` file: an array of rows, or an array for each column."""
+    with _explained(name, _NPZ), zipfile.ZipFile(path) as archive:
+        keys = [key.removesuffix(".npy") for key in archive.namelist() if key.endswith(".npy")]
+        if len(keys) > tables.MAX_COLUMNS:
+            raise DataError(f"{name}: expected {_NPZ}; received {len(keys):,} arrays")
+        arrays = npz.read_arrays(archive, keys, lambda key, shape, dtype: None)
+    named = arrays.get(NAMES)
+    rows = {key: array for key, array in arrays.items() if array.ndim == 2}
+    if len(rows) == 1 and set(arrays) <= {NAMES, *rows}:
+        (array,) = rows.values()
+        if named is None:
+            return RowsTable(name, array)
+        if named.ndim == 1 and named.dtype.kind == "U":
+            return RowsTable(name, array, [str(column) for column in named])
+    if rows or not arrays:
+        shapes = ", ".join(f"{key} {array.shape}" for key, array in arrays.items())
+        raise DataError(f"{name}: expected {_NPZ}; received {shown(shapes)}")
+    return columns_table(name, arrays)
+
+
+def columns_table(name: str, columns: Mapping[str, Any]) -> TableFile:
+    """Return the table of one-dimensional arrays of equal lengths."""
+    import pyarrow as pa
+
+    arrays = []
+    for column, values in columns.items():
+        array = values if isinstance(values, pa.Array | pa.ChunkedArray) else np.asarray(values)
+        if isinstance(array, np.ndarray) and array.ndim != 1:
+            raise DataError(
+                f"{name}: column {shown(column)}: expected shape (n,), received {array.shape}"
+            )
+        if isinstance(array, np.ndarray):
+            array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        with _explained(name, f"column {shown(column)} of numbers or text"):
+            arrays.append(pa.array(array) if isinstance(array, np.ndarray) else array)
+    if len({len(array) for array in arrays}) > 1:
+        lengths = ", ".join(f"{shown(c)} {len(a):,}" for c, a in list(zip(columns, arrays))[:10])
+        raise DataError(f"{name}: expected columns of one length, received {lengths}")
+    return ArrowTable(name, pa.table(arrays, names=[str(column) for column in columns]))
+
+
+def frame_table(name: str, data: Any) -> TableFile:
+    """Return the table of a DataFrame of any make, or of Arrow."""
+    import pyarrow as pa
+
+    with _explained(name, "a table"):
+        if isinstance(data, pa.Table):
+            table = data
+        elif hasattr(data, "__arrow_c_stream__"):
+            table = pa.table(data)
+        else:
+            from pyarrow import interchange
+
+            table = interchange.from_dataframe(data)
+    return ArrowTable(name, table)
+
+
+def _index(column: str) -> str:
+    """Return the name of a column, where pandas has one of its own for its index."""
+    return "index" if column == "__index_level_0__" else column
+
+
+def _columns(schema: "pa.Schema") -> list[Column]:
+    return [Column(field.name, tables.is_number(field.type)) for field in schema]
+
+
+@contextmanager
+def _explained(name: str, expected: str) -> Iterator[None]:
+    """Turn whatever a reader raises for damaged bytes into one line that names the file."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:  # NumPy, zipfile, zlib and Arrow have many for it
+        received = one_line(error)[:_REASON]
+        raise DataError(f"{name}: expected {expected}; received: {received}") from None

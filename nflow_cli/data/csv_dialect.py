@@ -1,0 +1,175 @@
+"""How a text file writes a table: its encoding, its marks, and whether it has a header."""
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from nflow_cli.data.tables import MISSING, expect_names, positions
+from nflow_cli.errors import DataError
+
+HEAD = 2**20  # bytes that are looked at, for the header
+_SNIFFED = 2**16  # characters, for the marks
+_ROWS = 200
+DELIMITERS = (",", ";", "\t", "|")
+_BOMS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.I)
+_NO_TEXT = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f]")
+_MARKS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a table is written.
+
+    ``skipped`` is how many bytes, of the text in UTF-8, and ``lines`` how many lines stand before
+    the first row.
+    """
+
+    encoding: str
+    delimiter: str
+    decimal: str
+    has_header: bool
+    names: list[str]
+    skipped: int
+    lines: int
+
+    def __str__(self) -> str:
+        encoding = {"utf-8": "", "utf-8-sig": ""}.get(self.encoding, f"{self.encoding}, ")
+        decimal = "decimal commas, " if self.decimal == "," else ""
+        header = "a header" if self.has_header else "no header"
+        return f"{encoding}columns separated by {_MARKS[self.delimiter]}, {decimal}{header}"
+
+
+def sniff(name: str, head: bytes, whole: bool) -> Dialect:
+    """Tell how a table is written from how it begins.
+
+    The delimiter is that of comma, semicolon, tab and bar by which most rows have equally many
+    cells, and most cells are numbers. The first row is a header if there is text and no number in
+    it; whole numbers may stand in it beside text, if below that text are numbers.
+
+    Args:
+        name: Of the file, for messages.
+        head: Its first bytes.
+        whole: Whether they are all.
+
+    Raises:
+        DataError: In one line: no text, or names that are no names.
+    """
+    encoding, text = _decoded(head, whole)
+    if control := _NO_TEXT.search(text[:_SNIFFED]):
+        raise DataError(
+            f"{name}: expected text, an array of NumPy, or Parquet; received a file that begins "
+            f"with {head[:8]!r} and holds the character {control[0]!r}"
+        )
+    sample = text[:_SNIFFED]
+    if not whole or len(text) > _SNIFFED:  # the last line may be half there
+        sample = sample[: max(sample.rfind("\n"), sample.rfind("\r")) + 1] or sample
+    delimiter, decimal = _marks(name, sample)
+    rows = _rows(sample, delimiter)
+    cells = rows[0] if rows else []
+    header = _is_header(cells, rows[1:], decimal)
+    start, end, before, after = _extent(name, text, delimiter)
+    if end == len(text) and not whole:
+        raise DataError(f"{name}: expected a first row of at most {HEAD:,} bytes, received more")
+    if header:
+        cells = next(csv.reader(io.StringIO(text[start:end], newline=""), delimiter=delimiter))
+        cells = [cell.strip() for cell in cells]
+        cells[0] = cells[0].removeprefix("#").lstrip()  # as numpy.savetxt writes headers
+        names = expect_names(name, cells)
+    else:
+        names = expect_names(name, positions(len(cells)))
+    skipped = len(text[: end if header else start].encode())
+    lines = after if header else before
+    return Dialect(encoding, delimiter, decimal, header, names, skipped, lines)
+
+
+def _decoded(head: bytes, whole: bool) -> tuple[str, str]:
+    encoding = next((name for bom, name in _BOMS.items() if head.startswith(bom)), "utf-8")
+    for candidate in (encoding, "latin-1"):
+        try:
+            decoder = codecs.getincrementaldecoder(candidate)()
+            return candidate, decoder.decode(head, final=whole)
+        except UnicodeDecodeError:
+            continue
+    raise AssertionError  # Latin-1 has a character for every byte
+
+
+def _rows(sample: str, delimiter: str) -> list[list[str]]:
+    """Return the first rows that are not blank."""
+    rows: list[list[str]] = []
+    try:
+        for row in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter):
+            if any(cell.strip() for cell in row):
+                rows.append(row)
+            if len(rows) == _ROWS:
+                break
+    except csv.Error:  # a cell of more than 128 KiB
+        pass
+    return rows
+
+
+def _marks(name: str, sample: str) -> tuple[str, str]:
+    """Return the delimiter and the decimal mark."""
+    best, marks = (0.0, 0.0, False), (",", ".")
+    for delimiter in DELIMITERS:
+        rows = _rows(sample, delimiter)
+        width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (1, 0)
+        if width == 1:
+            continue
+        cells = [cell for row in rows for cell in row]
+        for decimal in (".", ",") if delimiter != "," else (".",):
+            numbers = sum(is_number(cell, decimal) for cell in cells) / len(cells)
+            tab = delimiter == "\t" and re.search(r"\.tsv(\.gz)?$", name, re.I) is not None
+            score = (count / len(rows), numbers, tab)
+            if score > best:
+                best, marks = score, (delimiter, decimal)
+    return marks
+
+
+def is_number(cell: str, decimal: str) -> bool:
+    """Return whether a cell is a number, by the decimal mark."""
+    cell = cell.strip()
+    if decimal == ",":
+        cell = cell.replace(".", "?").replace(",", ".")
+    return _NUMBER.fullmatch(cell) is not None
+
+
+def _is_text(cell: str, decimal: str) -> bool:
+    return not is_number(cell, decimal) and cell.strip().lower() not in MISSING
+
+
+def _is_header(first: list[str], rows: list[list[str]], decimal: str) -> bool:
+    numbers = [cell for cell in first if is_number(cell, decimal)]
+    if not numbers:
+        return any(_is_text(cell, decimal) for cell in first)
+    if not all(cell.strip().isdecimal() for cell in numbers):
+        return False
+    if first[0].strip() == "" and [cell.strip() for cell in first[1:]] == [
+        str(i) for i in range(len(first) - 1)
+    ]:
+        return True  # pandas' of an array, with its index
+    texts = [i for i, cell in enumerate(first) if _is_text(cell, decimal)]
+    below = [[row[i] for row in rows if i < len(row)] for i in texts]
+    return any(column and all(is_number(cell, decimal) for cell in column) for column in below)
+
+
+def _extent(name: str, text: str, delimiter: str) -> tuple[int, int, int, int]:
+    """Return where the first row that is not blank begins and ends, in characters and lines."""
+    buffer = io.StringIO(text, newline="")
+    reader = csv.reader(buffer, delimiter=delimiter)
+    start, before = 0, 0
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                return start, buffer.tell(), before, reader.line_num
+            start, before = buffer.tell(), reader.line_num
+    except csv.Error as error:
+        raise DataError(f"{name}: line {before + 1}: expected cells of a table; {error}") from None
+    raise DataError(f"{name}: no rows in it; expected a table")

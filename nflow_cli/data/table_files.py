@@ -1,0 +1,242 @@
+"""Tables from files and from Python, and written to files. No Keras here, and nothing pickled."""
+
+import csv
+import gzip
+import io
+import itertools
+import os
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from nflow_cli.data import array_tables
+from nflow_cli.data.array_tables import ParquetTable, RowsTable
+from nflow_cli.data.tables import Column, TableFile, floats, is_number, positions, shown
+from nflow_cli.data.text_tables import TextTable
+from nflow_cli.errors import DataError, one_line
+from nflow_cli.runs.samples_file import write_file
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Column", "TableFile", "open_table", "table_of", "write_table"]
+
+MAX_BYTES = 8 * 2**30  # of a file, and of what it unpacks to
+MAX_STDIN = 2**30
+STDIN = "-"
+_FORMATS = "a table as .csv, .tsv or other text (also .gz), .parquet, .npy or .npz"
+_GZIP, _PARQUET, _NPY, _ZIP = b"\x1f\x8b", b"PAR1", b"\x93NUMPY", b"PK\x03\x04"
+_MAGIC = {".gz": _GZIP, ".parquet": _PARQUET, ".npy": _NPY, ".npz": _ZIP}
+_OTHERS = {_ZIP: "a zip archive, as .xlsx files are", b"\x89HDF": "an HDF5 file"}
+
+
+def open_table(name: str | Path) -> TableFile:
+    """Open a table in a file.
+
+    What a file is, is told by its first bytes: text (``.csv``, ``.tsv`` or any other), which gzip
+    may have packed, Parquet, or an array of NumPy; an archive of NumPy must be called ``.npz``.
+    An ``.npz`` holds one array of rows, beside which an array ``columns`` may name them, or one
+    array for each column. ``-`` is standard input: text or Parquet, at most 1 GiB.
+
+    Delimiter, decimal comma, header and encoding of text are told apart from its beginning, as
+    ``str(table.dialect)`` says. Columns without names are called by their positions, from "1".
+
+    Raises:
+        DataError: In one line: the file, what was wrong, expected and received.
+    """
+    if str(name) == STDIN:
+        return _standard_input()
+    path, label = Path(name), str(name)
+    start = _beginning(path, label)
+    suffix = path.suffix.lower()
+    if suffix in _MAGIC and not start.startswith(_MAGIC[suffix]):
+        raise DataError(
+            f"{label}: expected the content of a {suffix} file; received a file that begins with "
+            f"{start!r}"
+        )
+    if suffix == ".npz":
+        return array_tables.npz_table(label, path)
+    if start.startswith(_NPY):
+        return array_tables.npy_table(label, path)
+    return _streamed(label, start, lambda: path.open("rb"), path)
+
+
+def _beginning(path: Path, label: str) -> bytes:
+    """Return the first bytes of a file that may be read."""
+    try:
+        if path.is_dir():
+            raise DataError(f"{label}: a folder; expected {_FORMATS}")
+        if not path.exists():
+            raise DataError(f"{label}: no such file; expected {_FORMATS}")
+        if not path.is_file():
+            raise DataError(f"{label}: no plain file; expected {_FORMATS}, or - for standard input")
+        size = os.path.getsize(path)
+        if size > MAX_BYTES:
+            raise DataError(f"{label}: expected at most {MAX_BYTES:,} bytes, received {size:,}")
+        if not size:  # or a file of the kernel's, which may never end
+            raise DataError(f"{label}: an empty file; expected {_FORMATS}")
+        with path.open("rb") as file:
+            return file.read(len(_NPY))
+    except (OSError, ValueError) as error:  # of a name that is none: "\0"
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise DataError(f"{label}: cannot be read: {reason or one_line(error)}") from None
+
+
+def _standard_input() -> TableFile:
+    label = "standard input"
+    content = sys.stdin.buffer.read(MAX_STDIN + 1)
+    if len(content) > MAX_STDIN:
+        raise DataError(f"{label}: expected at most {MAX_STDIN:,} bytes, received more")
+    if not content:
+        raise DataError(f"{label}: empty; expected {_FORMATS}")
+    if content.startswith(_NPY):
+        raise DataError(f"{label}: expected text or Parquet, received an array of NumPy")
+    start = content[: len(_NPY)]
+    return _streamed(label, start, lambda: io.BytesIO(content), io.BytesIO(content))
+
+
+def _streamed(label: str, start: bytes, opened: Callable[[], BinaryIO], source: Any) -> TableFile:
+    """Return a table that is text or Parquet."""
+    if start.startswith(_PARQUET):
+        return ParquetTable(label, source)
+    for magic, received in _OTHERS.items():
+        if start.startswith(magic):
+            raise DataError(f"{label}: expected {_FORMATS}; received {received}")
+    if not start.startswith(_GZIP):
+        return TextTable(label, opened)
+    try:
+        return TextTable(label, lambda: _Unpacked(opened(), label))
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{label}: damaged: {one_line(error)}") from None
+
+
+class _Unpacked(gzip.GzipFile):
+    """What gzip packed, up to a bound."""
+
+    def __init__(self, file: BinaryIO, label: str):
+        super().__init__(fileobj=file, mode="rb")
+        self._packed, self._label = file, label
+
+    def read(self, size: int | None = -1) -> bytes:
+        part = super().read(size)
+        if self.tell() > MAX_BYTES:
+            raise DataError(f"{self._label}: expected at most {MAX_BYTES:,} bytes unpacked")
+        return part
+
+    def close(self) -> None:
+        super().close()
+        self._packed.close()
+
+
+def table_of(data: Any) -> TableFile:
+    """Return what Python hands over as a table.
+
+    Args:
+        data: A DataFrame of any make, by the Arrow or the dataframe protocol; a table of Arrow; a
+            mapping of names to arrays ``(n,)``; or an array ``(n, D)`` or ``(n,)``, whose columns
+            are called by their positions, from "1".
+
+    Raises:
+        DataError: In one line: it is no table.
+    """
+    name = "the table given"
+    if isinstance(data, Mapping):
+        return array_tables.columns_table(name, data)
+    if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__dataframe__"):
+        return array_tables.frame_table(name, data)
+    try:
+        rows = np.asarray(data)
+    except Exception as error:  # whatever the object's own conversion raises
+        raise DataError(f"{name}: no table: {one_line(error)}") from None
+    return RowsTable(name, rows)
+
+
+def write_table(
+    path: str | Path, names: Sequence[str], batches: Iterable["pa.RecordBatch"]
+) -> None:
+    """Write a table in bounded memory, whole or not at all.
+
+    A name that ends in ``.parquet`` is Parquet, in ``.npy`` an array ``(n, D)`` of float64, any
+    other CSV, under a header unless the columns are called by their positions; ``-`` is CSV on
+    standard output. Numbers in text come back exactly.
+
+    Args:
+        path: Where to.
+        names: Of the columns.
+        batches: The rows, whose columns are in that order.
+
+    Raises:
+        RunDirectoryError: In one line, if the file cannot be written.
+        DataError: In one line, for text in an ``.npy``.
+    """
+    names = list(names)
+    if str(path) == STDIN:
+        _write_csv(sys.stdout.buffer, names, batches)
+        sys.stdout.buffer.flush()
+        return
+    path = Path(path)
+    write = {".parquet": _write_parquet, ".npy": _write_npy}.get(path.suffix.lower(), _write_csv)
+    write_file(path, lambda file: write(file, names, batches))
+
+
+def _schema(
+    names: Sequence[str], batches: Iterable["pa.RecordBatch"]
+) -> tuple["pa.Schema", Iterable["pa.RecordBatch"]]:
+    """Return the columns' types, those of the first batch, and the batches called by ``names``."""
+    import pyarrow as pa
+
+    batches = iter(batches)
+    first = next(batches, None)
+    if first is None:
+        return pa.schema([(name, pa.float64()) for name in names]), ()
+    schema = pa.schema(list(zip(names, first.schema.types, strict=True)))
+    named = itertools.chain([first], batches)
+    return schema, (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in named)
+
+
+def _write_csv(file: BinaryIO, names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> None:
+    from pyarrow import csv as arrow_csv
+
+    schema, batches = _schema(names, batches)
+    if list(names) != positions(len(names)):
+        header = io.StringIO()
+        csv.writer(header, lineterminator="\n").writerow(names)
+        file.write(header.getvalue().encode())
+    options = arrow_csv.WriteOptions(include_header=False)
+    with arrow_csv.CSVWriter(file, schema, write_options=options) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def _write_parquet(
+    file: BinaryIO, names: Sequence[str], batches: Iterable["pa.RecordBatch"]
+) -> None:
+    from pyarrow import parquet
+
+    schema, batches = _schema(names, batches)
+    with parquet.ParquetWriter(file, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def _write_npy(file: BinaryIO, names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> None:
+    def header(n: int) -> None:  # of a length that n does not change
+        shape = {"descr": "<f8", "fortran_order": False, "shape": (n, len(names))}
+        npy.write_array_header_1_0(file, shape)
+
+    header(0)
+    n = 0
+    for batch in batches:
+        for column, name in zip(batch.columns, names):
+            if not is_number(column.type):
+                raise DataError(f"column {shown(name)}: expected numbers, received {column.type}")
+        columns = [floats(column).to_numpy(zero_copy_only=False) for column in batch.columns]
+        file.write(np.column_stack(columns).astype("<f8").tobytes())
+        n += batch.num_rows
+    file.seek(0)
+    header(n)

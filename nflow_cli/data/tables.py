@@ -1,0 +1,263 @@
+"""A table that is read block by block: its columns, as numbers or as text. No Keras here."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nflow_cli.errors import DataError
+from nflow_cli.registry import nearest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAX_COLUMNS = 10_000
+BLOCK_ROWS = 2**16
+# What stands for a missing value, in capitals or not.
+MISSING = ("", "na", "n/a", "#na", "#n/a", "nan", "-nan", "+nan", "null", "none", "<na>")
+_SHOWN = 60  # characters of a value, in a message
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. Truth values, dates and text are no numbers."""
+
+    name: str
+    is_number: bool
+
+
+class NotANumberError(Exception):
+    """A value is no number: its row in the block, and the value."""
+
+    def __init__(self, row: int, value: Any):
+        super().__init__(row, value)
+        self.row, self.value = row, value
+
+
+class TableFile(ABC):
+    """A table: a file, or what was given from Python.
+
+    Args:
+        name: What messages call it.
+        columns: Its columns, in their order.
+        n_rows: How many rows it has, if that is known without reading it.
+    """
+
+    decimal = "."  # the mark in numbers that are text
+
+    def __init__(self, name: str, columns: Sequence[Column], n_rows: int | None = None):
+        self.name = name
+        self.columns = list(columns)
+        self.n_rows = n_rows
+
+    @abstractmethod
+    def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
+        """Yield the columns of these names, as they are kept, some rows at a time.
+
+        Raises:
+            DataError: In one line: the file is damaged, and where.
+        """
+
+    def place(self, row: int) -> str:
+        """Return where the row of a number, counted from 0, stands, for a message."""
+        return f"row {row} counted from 0"
+
+    def numbers(self, names: Sequence[str], most_rows: int) -> np.ndarray:
+        """Read columns of numbers, in memory for the result and one block.
+
+        A value is missing, and NaN, if it is null, or a cell that is empty or, in capitals or not,
+        NA, N/A, #NA, #N/A, NaN, -NaN, +NaN, NULL, None or <NA>. Infinities are passed on.
+
+        Args:
+            names: Of the columns, in the order wanted.
+            most_rows: More rows are refused.
+
+        Returns:
+            ``(n, D)``, float64, in C order.
+
+        Raises:
+            DataError: In one line: no such column, too many rows, or a value that is no number,
+                with its place.
+        """
+        self._expect(names)
+        if self.n_rows is not None and self.n_rows > most_rows:
+            raise self._too_many(most_rows, f"{self.n_rows:,}")
+        values, n = np.empty((0, len(names))), 0
+        for block in self.blocks(names):
+            end = n + block.num_rows
+            if end > most_rows:
+                raise self._too_many(most_rows, "more")
+            if end > len(values):  # grown by a half, where it stands if there is room
+                room = min(max(end, len(values) * 3 // 2), most_rows)
+                values.resize((room, len(names)), refcheck=False)
+            for i, name in enumerate(names):
+                values[n:end, i] = self.floats(block, name, n)
+            n = end
+        values.resize((n, len(names)), refcheck=False)
+        return values
+
+    def floats(self, block: "pa.RecordBatch", name: str, first: int) -> np.ndarray:
+        """Return a column of a block, whose first row has the number ``first``, as float64."""
+        try:
+            return floats(block.column(name), self.decimal).to_numpy(zero_copy_only=False)
+        except NotANumberError as error:
+            raise DataError(
+                f"{self.name}: {self.place(first + error.row)}, column {shown(name)}: "
+                f"expected a number, received {shown(error.value)}{looks_like(str(error.value))}"
+            ) from None
+
+    def text(self, name: str) -> np.ndarray:
+        """Read a column as text: an array ``(n,)`` of ``str``, where what is missing is "".
+
+        Raises:
+            DataError: In one line: no such column, or one of lists or other structures.
+        """
+        import pyarrow as pa
+
+        self._expect([name])
+        parts = []
+        for block in self.blocks([name]):
+            try:
+                cells = block.column(name).cast(pa.string()).fill_null("")
+            except (pa.ArrowException, UnicodeDecodeError):
+                received = f"{shown(block.column(name).type)}"
+                raise DataError(
+                    f"{self.name}: column {shown(name)}: expected text, received {received}"
+                ) from None
+            parts.append(cells.to_numpy(zero_copy_only=False))
+        return np.concatenate(parts) if parts else np.empty(0, object)
+
+    def batches(self) -> Iterator["pa.RecordBatch"]:
+        """Yield all columns in their order, some rows at a time.
+
+        Raises:
+            DataError: As :meth:`numbers` does.
+        """
+        return self.blocks([column.name for column in self.columns])
+
+    def _expect(self, names: Sequence[str]) -> None:
+        known = [column.name for column in self.columns]
+        for name in names:
+            if name not in known:
+                listed = ", ".join(map(shown, known[:20])) + (", …" if len(known) > 20 else "")
+                hint = nearest(name, known)
+                raise DataError(
+                    f"{self.name}: no column {shown(name)}{hint}; its columns: {listed}"
+                )
+
+    def _too_many(self, most: int, received: str) -> DataError:
+        return DataError(f"{self.name}: expected at most {most:,} rows, received {received}")
+
+
+def shown(value: Any) -> str:
+    """Return a value as at most 60 characters that do nothing to a terminal."""
+    text = repr(value if isinstance(value, str) else str(value))
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def looks_like(line: str) -> str:
+    """Return what a line looks like that is not read, if that is known, for a message."""
+    if re.search(r'\s"', line):
+        return ", which looks like a blank before a quotation mark"
+    if re.fullmatch(r"\s*[^\s,;]+([ ]+[^\s,;]+)+\s*", line):
+        return ", which looks like columns separated by blanks"
+    return ""
+
+
+def is_number(type: "pa.DataType") -> bool:
+    """Return whether values of a type are numbers."""
+    import pyarrow as pa
+
+    types = pa.types
+    return types.is_integer(type) or types.is_floating(type) or types.is_decimal(type)
+
+
+def floats(values: Any, decimal: str = ".") -> Any:
+    """Return Arrow values as float64, null where one is missing.
+
+    Raises:
+        NotANumberError: For the first that is no number.
+    """
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if is_number(values.type):
+        return values.cast(pa.float64(), safe=False)  # large integers are rounded
+    if pa.types.is_null(values.type):
+        return values.cast(pa.float64())
+    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        if len(values) == values.null_count:
+            return pa.nulls(len(values), pa.float64())
+        row = values.is_valid().index(True).as_py()
+        raise NotANumberError(row, values[row])
+    if decimal == ".":
+        with suppress(pa.ArrowInvalid):
+            return values.cast(pa.float64())
+    cells = _cells(values, decimal)
+    try:
+        return cells.cast(pa.float64())
+    except pa.ArrowInvalid:
+        row = _first_bad(cells)
+        raise NotANumberError(row, values[row]) from None
+
+
+def _cells(values: Any, decimal: str) -> Any:
+    """Return text with points for decimal marks, and null for what is missing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    cells = pc.utf8_trim_whitespace(values)  # pyright: ignore[reportAttributeAccessIssue]
+    missing = pc.is_in(  # pyright: ignore[reportAttributeAccessIssue]
+        pc.utf8_lower(cells),  # pyright: ignore[reportAttributeAccessIssue]
+        pa.array(MISSING, cells.type),
+    )
+    if decimal == ",":  # where a point is none, but may group digits
+        cells = pc.replace_substring(cells, ".", "?")  # pyright: ignore[reportAttributeAccessIssue]
+        cells = pc.replace_substring(cells, ",", ".")  # pyright: ignore[reportAttributeAccessIssue]
+    return pc.if_else(missing, None, cells)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _first_bad(cells: Any) -> int:
+    """Return which of the cells is the first that is no number; there is one."""
+    import pyarrow as pa
+
+    low, high = 0, len(cells)
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            cells[low:middle].cast(pa.float64())
+            low = middle
+        except pa.ArrowInvalid:
+            high = middle
+    return low
+
+
+def expect_names(name: str, names: Sequence[str]) -> list[str]:
+    """Return the names of a table's columns, ``index`` for a first one that pandas left empty.
+
+    Raises:
+        DataError: In one line, for no column, too many, one without a name, or two of one name.
+    """
+    if not 1 <= len(names) <= MAX_COLUMNS:
+        received = f"{len(names):,}"
+        raise DataError(f"{name}: expected 1 to {MAX_COLUMNS:,} columns, received {received}")
+    if len(names) > 1 and not names[0]:
+        names = ["index", *names[1:]]
+    seen: set[str] = set()
+    for position, column in enumerate(names, start=1):
+        if not column:
+            raise DataError(f"{name}: column {position} of {len(names)} has no name in the header")
+        if column in seen:
+            raise DataError(f"{name}: two columns are called {shown(column)}; expected one")
+        seen.add(column)
+    return list(names)
+
+
+def positions(n: int) -> list[str]:
+    """Return the names of columns that have none: "1", "2" and so on."""
+    return [str(i) for i in range(1, n + 1)]

@@ -1,0 +1,427 @@
+"""Tables of every make, good and bad: what is read, and the one line that refuses."""
+
+import gzip
+import io
+import sys
+import types
+import zipfile
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from nflow_cli.data import table_files
+from nflow_cli.data.table_files import open_table, table_of, write_table
+from nflow_cli.errors import DataError
+
+NAN = np.nan
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content, name="table.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def packed(text):
+    return gzip.compress(text.encode())
+
+
+def parquet_of(**columns):
+    file = io.BytesIO()
+    parquet.write_table(pa.table(columns), file)
+    return file.getvalue()
+
+
+def npy_of(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def npz_of(**arrays):
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+def content(table):
+    """Return what a table holds: numbers as lists, text as it is."""
+    return {
+        column.name: table.numbers([column.name], 10**6)[:, 0].tolist()
+        if column.is_number
+        else table.text(column.name).tolist()
+        for column in table.columns
+    }
+
+
+def complaint(call, path):
+    with pytest.raises(DataError) as caught:
+        call()
+    line = str(caught.value)
+    assert line.startswith(f"{path}: ") and line.isprintable()
+    assert len(line) < 500 + len(str(path))
+    return line.removeprefix(f"{path}: ")
+
+
+XY = {"x": [1.5, 3.0], "y": [2.5, 4.0]}
+TEXT = [  # text, what it holds
+    ("x,y\n1.5,2.5\n3,4\n", XY),
+    ("x,y\r\n1.5,2.5\r\n3,4", XY),
+    ("x,y\r1.5,2.5\r3,4\r", XY),
+    ("x;y\n1.5;2.5\n3;4\n", XY),
+    ("x;y\n1,5;2,5\n3;4\n", XY),
+    ("x\ty\n1,5\t2,5\n3,0\t4\n", XY),
+    ("x|y\n1.5|2.5\n3|4\n", XY),
+    ('"x" , y\n"1.5", 2.5 \n 3,"4"\n', {"x": [1.5, 3.0], "y": [2.5, 4.0]}),
+    ("\n \n# x,y\n\n1.5,2.5\n  \t\n3,4\n\n\n", XY),
+    (b"\xef\xbb\xbfx,y\n1.5,2.5\n3,4\n", XY),
+    ("x,y\n1.5,2.5\n3,4\n".encode("utf-16"), XY),
+    (b"\xfe\xff" + "x,y\n1.5,2.5\n3,4\n".encode("utf-16-be"), XY),
+    (packed("x,y\n1.5,2.5\n3,4\n"), XY),
+    ("größe,город\n1,2\n", {"größe": [1.0], "город": [2.0]}),
+    ("größe,b\n1,né\n".encode("latin-1"), {"größe": [1.0], "b": ["né"]}),
+    ("1.5,2.5\n3,4\n", {"1": [1.5, 3.0], "2": [2.5, 4.0]}),
+    ("1;2\n-3;+4\n", {"1": [1.0, -3.0], "2": [2.0, 4.0]}),
+    ("5.1,setosa\n4.9,setosa\n", {"1": [5.1, 4.9], "2": ["setosa", "setosa"]}),
+    ("1,2,log_q\n0.5,1.5,-3\n", {"1": [0.5], "2": [1.5], "log_q": [-3.0]}),
+    ("7\n8.25\n\n9e-3\n", {"1": [7.0, 8.25, 0.009]}),
+    ("mass\n7\n8.25\n", {"mass": [7.0, 8.25]}),
+    (",a\n0,1.5\n1,2.5\n", {"index": [0.0, 1.0], "a": [1.5, 2.5]}),
+    (",0,1\n0,1.5,2.5\n1,3,4\n", {"index": [0, 1.0], "0": [1.5, 3.0], "1": [2.5, 4.0]}),
+    ("name,city\nBo,Oslo\n", {"name": ["Bo"], "city": ["Oslo"]}),
+    ("a,b\n1,\n,2\nNA,null\nn/a,NaN\n", {"a": [1, NAN, NAN, NAN], "b": [NAN, 2, NAN, NAN]}),
+    ("a,b\n1,inf\n2,-Infinity\n3,1e999\n", {"a": [1, 2, 3], "b": [np.inf, -np.inf, np.inf]}),
+    ("a,day\n1,2024-01-31\n", {"a": [1.0], "day": ["2024-01-31"]}),
+    ("a,b\n1,true\n2,false\n", {"a": [1.0, 2.0], "b": ["true", "false"]}),
+    ('a,b\n1,"two\nlines, ""quoted"""\n', {"a": [1.0], "b": ['two\nlines, "quoted"']}),
+    ('"a\nb",c\n1,2\n', {"a\nb": [1.0], "c": [2.0]}),
+    ("a,price\n1,1_000\n", {"a": [1.0], "price": ["1_000"]}),
+    ('a,price\n1,"1,000"\n', {"a": [1.0], "price": ["1,000"]}),
+    ("a;b;c\n1,5;1.000;2,5\n", {"a": [1.5], "b": ["1.000"], "c": [2.5]}),
+    ("a,b\n,\n,\n", {"a": ["", ""], "b": ["", ""]}),
+    ("a,b\n", {"a": [], "b": []}),
+    ("0.1,9007199254740993\n", {"1": [0.1], "2": [9007199254740992.0]}),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), TEXT)
+def test_text_is_read_as_it_is_meant(write, text, expected):
+    np.testing.assert_equal(content(open_table(write(text))), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "expected"),
+    [
+        ("t.tsv", "x\ty\n1.5\t2.5\n3\t4\n", XY),
+        ("t.tsv.gz", packed("x\ty\n1.5\t2.5\n3\t4\n"), XY),
+        ("t.txt", "x,y\n1.5,2.5\n3,4\n", XY),
+        ("t.parquet", parquet_of(**XY), XY),
+        ("t.csv", parquet_of(**XY), XY),
+        ("t.npy", npy_of(np.array([[1, 2], [3, 4]], ">i2")), {"1": [1, 3], "2": [2, 4]}),
+        ("t.npy", npy_of(np.asfortranarray([[1, 2.5], [3, 4]])), {"1": [1, 3], "2": [2.5, 4]}),
+        ("t.npy", npy_of(np.array([1.5, 2.0], "f2")), {"1": [1.5, 2.0]}),
+        ("t.npy", npy_of(np.zeros((0, 2))), {"1": [], "2": []}),
+        ("t.npz", npz_of(rows=np.array([[1.5, 2.5], [3, 4]]), columns=["x", "y"]), XY),
+        ("t.npz", npz_of(points=np.array([[1.5, 2.5]], "f4")), {"1": [1.5], "2": [2.5]}),
+        ("t.npz", npz_of(x=[1.5, 3], s=["a", "b"]), {"x": [1.5, 3.0], "s": ["a", "b"]}),
+        ("t.npz", npz_of(x=[1, 3], columns=[1.5, 2.5]), {"x": [1, 3], "columns": [1.5, 2.5]}),
+        (
+            "t.parquet",
+            parquet_of(
+                i=pa.array([1, None, 2**60], pa.int64()),
+                f=pa.array([1.5, NAN, None], pa.float32()),
+                d=pa.array([1, 2, 3]).cast(pa.decimal128(21, 2)),
+                s=pa.array(["a", None, "c"]),
+                c=pa.array(["a", "b", "a"]).dictionary_encode(),
+                b=pa.array([True, None, False]),
+                t=pa.array([0, 1, None], pa.date32()),
+            ),
+            {
+                "i": [1.0, NAN, 2.0**60],
+                "f": [1.5, NAN, NAN],
+                "d": [1.0, 2.0, 3.0],
+                "s": ["a", "", "c"],
+                "c": ["a", "b", "a"],
+                "b": ["true", "", "false"],
+                "t": ["1970-01-01", "1970-01-02", ""],
+            },
+        ),
+        ("t.parquet", parquet_of(a=[1.5], __index_level_0__=[7]), {"a": [1.5], "index": [7.0]}),
+    ],
+)
+def test_files_of_every_make_are_read(write, name, file, expected):
+    table = open_table(write(file, name))
+    np.testing.assert_equal(content(table), expected)
+
+
+BAD = [  # name, content, what is said
+    ("t.csv", "", "an empty file; expected a table as .csv, .tsv"),
+    ("t.csv", "\n \n", "no rows in it"),
+    ("t.csv", "a,b,a\n1,2,3\n", "two columns are called 'a'"),
+    ("t.csv", "a,,c\n1,2,3\n", "column 2 of 3 has no name"),
+    ("t.csv", "a,\n1,2\n", "column 2 of 2 has no name"),
+    ("t.csv", ",index\n1,2\n", "two columns are called 'index'"),
+    ("t.csv", "a,b\n1,2\n\n3\n", "line 4: expected 2 columns, received 1: '3'"),
+    ("t.csv", "a,b\n1,2\n3,4,5\n", "line 3: expected 2 columns, received 3: '3,4,5'"),
+    ("t.csv", 'a,b\n"1\n\n",2\n3\n', "line 5: expected 2 columns, received 1: '3'"),
+    ("t.csv", "a,b\n" + "1,2\n" * 300 + "\x1b[31m\n", "line 302: expected 2 columns, received 1: "),
+    ("t.csv", "a,b\n1," + 3 * 2**20 * "9" + "\n", "a row of more than 1,048,576 bytes"),
+    ("t.csv", 'a,b\n1,"2\n' + 10**6 * "1,2\n", "a row of more than 1,048,576 bytes"),
+    ("t.csv", 2**20 * "a" + ",b\n1,2\n", "line 1: expected cells of a table; field larger"),
+    ("t.csv", 10_001 * "1," + "1\n", "expected 1 to 10,000 columns, received 10,002"),
+    ("t.csv", "a,b\n" + 2**18 * "1,2\n" + "ß,2\n", "column 'a': expected a number, received 'ß'"),
+    ("t.csv", ("é,b\n" + 2**19 * "1,2\n").encode() + b"\xe9,2\n", "line 524290: expected text in"),
+    ("t.csv", b"\x89PNG\r\n\x1a\n" + bytes(64), "expected text, an array of NumPy, or Parquet"),
+    ("t.csv", b"\x80\x04\x95\x00\x00", "expected text, an array of NumPy, or Parquet"),
+    ("t.csv", "\x1b[31m,\x1b[31m\n1,2\n", r"two columns are called '\x1b[31m'"),
+    ("t.xlsx", npz_of(a=[1]), "received a zip archive, as .xlsx files are"),
+    ("t.h5", b"\x89HDF\r\n\x1a\n", "received an HDF5 file"),
+    ("t.csv.gz", packed(1000 * "1,2\n")[:-9], "damaged: "),
+    ("t.csv.gz", packed("1,2\n")[:14] + b"\xff\xff\xff\xff" + packed("1,2\n")[18:], "damaged: "),
+    ("t.csv.gz", "1,2\n", "expected the content of a .gz file"),
+    ("t.parquet", "1,2\n", "expected the content of a .parquet file"),
+    ("t.parquet", parquet_of(a=[1.0])[:-4] + b"PARX", "expected a Parquet file; received: "),
+    ("t.parquet", parquet_of(a=[1.0])[:40], "expected a Parquet file; received: "),
+    ("t.npy", "1,2\n", "expected the content of a .npy file"),
+    ("t.npy", npy_of(np.zeros(3))[:-1], "expected an array (n,) or (n, D)"),
+    ("t.npy", npy_of(np.zeros((2, 2, 2))), "received shape (2, 2, 2), dtype float64"),
+    ("t.npy", npy_of(np.array(1.0)), "received shape ()"),
+    ("t.npy", npy_of(np.zeros(3, complex)), "dtype complex128"),
+    ("t.npy", npy_of(np.array([{}], object)), "received: Array can't be memory-mapped"),
+    ("t.npz", npz_of(a=np.array([{}], object)), "pickled Python objects, which are never loaded"),
+    ("t.npz", npz_of(a=[1], b=[1, 2]), "expected columns of one length, received 'a' 1, 'b' 2"),
+    ("t.npz", npz_of(a=[[1]], b=[[1]]), "expected one array (n, D) of numbers"),
+    ("t.npz", npz_of(a=[[1]], columns=["x", "y"]), "expected 1 names of columns, received 2"),
+    ("t.npz", npz_of(a=[[1, 2]], columns=["x", "x"]), "two columns are called 'x'"),
+    ("t.npz", npz_of(), "expected the content of a .npz file"),
+    ("t.npz", npz_of(a=1), "column 'a': expected shape (n,), received ()"),
+    ("t.npz", npz_of(a=[1.0])[:-30], "expected one array (n, D) of numbers"),
+]
+
+
+@pytest.mark.parametrize(("name", "file", "expected"), BAD)
+def test_bad_files_are_one_line(write, name, file, expected):
+    path = write(file, name)
+
+    def read():
+        for _ in open_table(path).batches():
+            pass
+
+    assert expected in complaint(read, path)
+
+
+def test_what_is_no_file_is_one_line(tmp_path, monkeypatch, write):
+    assert "no such file" in complaint(lambda: open_table(tmp_path / "a.csv"), tmp_path / "a.csv")
+    assert "a folder" in complaint(lambda: open_table(tmp_path), tmp_path)
+    assert "no plain file" in complaint(lambda: open_table("/dev/zero"), "/dev/zero")
+    with pytest.raises(DataError, match="no such file"):
+        open_table("a\0b")
+    monkeypatch.setattr(table_files, "MAX_BYTES", 100)
+    long = write(101 * "1")
+    assert "at most 100 bytes, received 101" in complaint(lambda: open_table(long), long)
+    bomb = write(gzip.compress(101 * b"1\n"), "b.gz")
+    assert "at most 100 bytes unpacked" in complaint(lambda: open_table(bomb), bomb)
+
+
+LATE = 2**18  # rows of "1,2", which fill the first MiB
+
+
+@pytest.mark.parametrize("header", ["", "\na,b\n\n"])
+def test_text_that_comes_late_is_named_by_its_line(write, header):
+    path = write(header + LATE * "1,2\n" + "\n3,\x1b[31m" + 90 * "z" + "\n")
+    table = open_table(path)
+    b = table.columns[1]
+    assert b.is_number
+    place = f"line {LATE + header.count(chr(10)) + 2}, column {b.name!r}: expected a number, "
+    for read in (lambda: table.numbers([b.name], 10**7), lambda: list(table.batches())):
+        line = complaint(read, path)
+        assert line.startswith(place + r"received '\x1b[31mzzz")
+        assert len(line) <= len(place) + len("received ") + 60
+    assert table.text(b.name)[-1].endswith("z")
+    assert len(table.numbers([table.columns[0].name], 10**7)) == LATE + 1
+
+
+def test_numbers_with_points_after_whole_ones_lose_nothing(write):
+    table = open_table(write("a\n" + 600_000 * "1\n" + "0.1\n1e3\n"))
+    assert table.numbers(["a"], 10**6)[-3:, 0].tolist() == [1.0, 0.1, 1000.0]
+
+
+def test_columns_are_taken_in_the_order_asked_for(write):
+    for name, file in (("t.csv", "a,a.b,c\n1,2,x\n"), ("t.parquet", None)):
+        file = file or parquet_of(**{"a": [1], "a.b": [2], "c": ["x"]})
+        table = open_table(write(file, name))
+        values = table.numbers(["a.b", "a"], 1)
+        assert values.tolist() == [[2.0, 1.0]]
+        assert values.dtype == np.float64 and values.flags["C_CONTIGUOUS"]
+        assert table.text("a").tolist() == ["1"]
+        line = complaint(lambda table=table: table.numbers(["a", "c"], 1), table.name)
+        assert line.endswith("column 'c': expected a number, received 'x'")
+        line = complaint(lambda table=table: table.numbers(["aa.b"], 1), table.name)
+        assert "no column 'aa.b' (did you mean 'a.b'?)" in line
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.npy"])
+def test_more_rows_than_allowed_are_refused(tmp_path, name):
+    rows = np.arange(6.0).reshape(3, 2)
+    write_table(tmp_path / name, ["1", "2"], table_of(rows).batches())
+    table = open_table(tmp_path / name)
+    assert table.n_rows == (None if name == "t.csv" else 3)
+    np.testing.assert_array_equal(table.numbers(["1", "2"], 3), rows)
+    line = complaint(lambda: table.numbers(["1", "2"], 2), tmp_path / name)
+    assert line.startswith("expected at most 2 rows, received ")
+
+
+def test_places_are_told_as_the_file_counts_them(write):
+    table = open_table(write('\n"a\nb",c\n1,2\n\n \n3,"x\ny"\n5,6\n'))
+    assert [table.place(row) for row in range(3)] == ["line 4", "line 7", "line 9"]
+    assert table.place(99) == "data row 100"
+    assert table_of(np.zeros(3)).place(2) == "row 2 counted from 0"
+
+
+def test_what_is_told_apart_is_said(write):
+    said = {
+        "größe;b\n1,5;2\n".encode("latin-1"): "latin-1, columns separated by semicolons, decimal "
+        "commas, a header",
+        "1\t2\n".encode("utf-16"): "utf-16, columns separated by tabs, no header",
+        b"1,2\n": "columns separated by commas, no header",
+    }
+    for file, words in said.items():
+        assert str(open_table(write(file)).dialect) == words
+
+
+@pytest.mark.parametrize("file", [b"x,y\n1.5,2.5\n3,4\n", parquet_of(**XY)])
+def test_standard_input_is_read(monkeypatch, file):
+    stdin = types.SimpleNamespace(buffer=io.BytesIO(file))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    table = open_table("-")
+    assert content(table) == content(table) == XY
+    assert "empty" in complaint(lambda: open_table("-"), "standard input")
+    monkeypatch.setattr(table_files, "MAX_STDIN", 7)
+    stdin.buffer.seek(0)
+    assert "at most 7 bytes" in complaint(lambda: open_table("-"), "standard input")
+
+
+class Frame:
+    """A DataFrame of some other make."""
+
+    def __init__(self, **columns):
+        self._table = pa.table(columns)
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+class Interchanged:
+    def __init__(self, **columns):
+        self._table = pa.table(columns)
+
+    def __dataframe__(self, *args, **options):
+        return self._table.__dataframe__(*args, **options)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (pa.table({"a": [1, None], "b": ["x", "y"]}), {"a": [1, NAN], "b": ["x", "y"]}),
+        (Frame(a=[1.5], __index_level_0__=[3]), {"a": [1.5], "index": [3.0]}),
+        (Interchanged(a=[1.5], b=["x"]), {"a": [1.5], "b": ["x"]}),
+        ({"a": [1, 2], "b": np.array(["x", "y"])}, {"a": [1, 2], "b": ["x", "y"]}),
+        ({"a": np.array([1, 2], ">f4")}, {"a": [1, 2]}),
+        (np.array([[1, 2], [3, 4]]), {"1": [1, 3], "2": [2, 4]}),
+        ([1.5, 2.5], {"1": [1.5, 2.5]}),
+    ],
+)
+def test_what_python_hands_over_is_a_table(data, expected):
+    np.testing.assert_equal(content(table_of(data)), expected)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (None, "expected an array (n,) or (n, D)"),
+        (np.zeros((2, 2, 2)), "received shape (2, 2, 2)"),
+        (np.zeros((2, 0)), "expected 1 to 10,000 columns, received 0"),
+        ([[1], [2, 3]], "no table"),
+        ({}, "expected 1 to 10,000 columns, received 0"),
+        ({"a": [1], "b": [1, 2]}, "columns of one length"),
+        ({"a": np.zeros((2, 2))}, "column 'a': expected shape (n,), received (2, 2)"),
+        ({"a": [object()]}, "expected column 'a' of numbers or text"),
+        (pa.table([[1], [2]], names=["a", "a"]), "two columns are called 'a'"),
+    ],
+)
+def test_what_is_no_table_is_one_line(data, expected):
+    assert expected in complaint(lambda: table_of(data), "the table given")
+
+
+def test_a_column_of_lists_is_neither_numbers_nor_text():
+    table = table_of(pa.table({"a": [[1], [2]]}))
+    assert not table.columns[0].is_number
+    assert "expected a number" in complaint(lambda: table.numbers(["a"], 9), table.name)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.npy"])
+def test_what_is_written_comes_back_exactly(tmp_path, name):
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((100_000, 3)) * 10.0 ** rng.integers(-300, 300, (100_000, 1))
+    rows[5] = [np.inf, -np.inf, NAN]
+    names = ["a", "b, c", "größe"] if name != "t.npy" else ["1", "2", "3"]
+    write_table(tmp_path / name, names, table_of(rows).batches())
+    table = open_table(tmp_path / name)
+    assert [column.name for column in table.columns] == names
+    np.testing.assert_array_equal(table.numbers(names, 10**6), rows)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_text_is_written_and_comes_back(tmp_path, name):
+    data = {"s": ['a"b', "x\ny", "1,5"], "n": [1.5, 2.0, 3.0]}
+    write_table(tmp_path / name, ["s", "n"], table_of(data).batches())
+    assert content(open_table(tmp_path / name)) == data
+    write_table(tmp_path / "again.csv", ["s", "n"], open_table(tmp_path / name).batches())
+    assert content(open_table(tmp_path / "again.csv")) == data
+
+
+def test_a_table_without_names_or_rows_comes_back(tmp_path, capfdbinary):
+    write_table(tmp_path / "t.csv", ["1", "2"], table_of(np.array([[1.0, 2.0]])).batches())
+    assert (tmp_path / "t.csv").read_bytes() == b"1,2\n"
+    for name in ("t.csv", "t.parquet", "t.npy"):
+        write_table(tmp_path / name, ["a", "b"], [])
+        assert open_table(tmp_path / name).numbers(
+            [column.name for column in open_table(tmp_path / name).columns], 0
+        ).shape == (0, 2)
+
+
+def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
+    (tmp_path / "t.csv").write_text("old")
+    (tmp_path / "t.npy").write_text("old")
+
+    def batches():
+        yield from table_of(np.zeros(3)).batches()
+        raise DataError("stopped")
+
+    with pytest.raises(DataError, match="stopped"):
+        write_table(tmp_path / "t.csv", ["a"], batches())
+    with pytest.raises(DataError, match="'s': expected numbers, received string"):
+        write_table(tmp_path / "t.npy", ["s"], table_of({"s": ["x"]}).batches())
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"old"}
+
+
+def test_standard_output_is_csv(monkeypatch):
+    stdout = types.SimpleNamespace(buffer=io.BytesIO())
+    monkeypatch.setattr(sys, "stdout", stdout)
+    write_table("-", ["a"], table_of(np.array([0.5])).batches())
+    assert stdout.buffer.getvalue() == b"a\n0.5\n"
+
+
+def test_an_array_that_unpacks_to_too_much_is_not_read(write):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", npy_of(np.zeros(10**6)) + bytes(10**6))
+    path = write(file.getvalue(), "t.npz")
+    assert "expected 8,000,000 bytes, received more" in complaint(lambda: open_table(path), path)
