@@ -2,9 +2,32 @@
 
 from typing import Any
 
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "fit", "load"]
 
 __version__ = "0.1.0"
+
+
+def fit(table: Any, **options: Any) -> Any:
+    """Fit a density to a table: see :func:`nflow_cli.experiments.table.python.fit`.
+
+    Args:
+        table: A DataFrame of any make, a mapping of names to arrays, an array ``(n, D)``, or the
+            path of a file.
+        options: ``columns``, ``exclude``, ``bounds``, ``flow``, ``k``, ``steps``, ``seed``,
+            ``output``, ``preset``, and other keys of a preset as ``settings``.
+
+    Returns:
+        The density, as :func:`load` returns it.
+
+    Raises:
+        NflowError: In one line, if the table or an option is wrong.
+    """
+    from nflow_cli.backend import start_tensorflow
+
+    start_tensorflow()
+    from nflow_cli.experiments.table import python
+
+    return python.fit(table, **options)
 
 
 def load(run: Any) -> Any:
@@ -16,7 +39,9 @@ def load(run: Any) -> Any:
     Returns:
         Of a fit-2d run a :class:`~nflow_cli.experiments.trained.TrainedDensity`:
         ``sample(n, seed=0)``, the exact ``log_prob(x)`` in nats, ``latent(x)`` and
-        ``from_latent(z0)``, ``flow``. Of a train-vae run a
+        ``from_latent(z0)``, ``flow``. Of a run of ``nflow fit`` a
+        :class:`~nflow_cli.experiments.trained.TrainedTable`, whose methods take DataFrames too,
+        with ``columns`` and ``sample_table(n, seed=0)``. Of a train-vae run a
         :class:`~nflow_cli.experiments.trained.TrainedVAE`: ``sample(n, seed=0)``, ``model``.
 
     Raises:

@@ -24,7 +24,16 @@ from nflow_cli.runs.samples_file import write_file
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Column", "TableFile", "open_table", "table_of", "write_table"]
+__all__ = [
+    "Column",
+    "TableFile",
+    "arrow_table",
+    "batch_of",
+    "is_table",
+    "open_table",
+    "table_of",
+    "write_table",
+]
 
 MAX_BYTES = 8 * 2**30  # of a file, and of what it unpacks to
 MAX_STDIN = 2**30
@@ -133,6 +142,12 @@ class _Unpacked(gzip.GzipFile):
         self._packed.close()
 
 
+def is_table(data: Any) -> bool:
+    """Return whether columns have names in what Python hands over."""
+    protocols = ("__arrow_c_stream__", "__dataframe__")
+    return isinstance(data, Mapping) or any(hasattr(data, name) for name in protocols)
+
+
 def table_of(data: Any) -> TableFile:
     """Return what Python hands over as a table.
 
@@ -154,6 +169,26 @@ def table_of(data: Any) -> TableFile:
     except Exception as error:  # whatever the object's own conversion raises
         raise DataError(f"{name}: no table: {one_line(error)}") from None
     return RowsTable(name, rows)
+
+
+def batch_of(columns: Sequence[np.ndarray], beside: Any = None) -> "pa.RecordBatch":
+    """Return columns of float64 ``(n,)``, whose NaN are missing values, as rows to write.
+
+    With ``beside``, a batch, they stand behind its columns.
+    """
+    import pyarrow as pa
+
+    before = [] if beside is None else beside.columns
+    arrays = [pa.array(np.asarray(values, np.float64), from_pandas=True) for values in columns]
+    return pa.RecordBatch.from_arrays([*before, *arrays], positions(len(before) + len(arrays)))
+
+
+def arrow_table(names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> "pa.Table":
+    """Return batches as one table of Arrow, which any DataFrame takes."""
+    import pyarrow as pa
+
+    schema, named = _schema(names, batches)
+    return pa.Table.from_batches(named, schema)
 
 
 def write_table(

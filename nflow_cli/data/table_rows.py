@@ -20,6 +20,7 @@ from nflow_cli.registry import POINT_SETS, nearest, resolve
 SET_SIZE = 50_000  # rows of a built-in set
 MAX_ROWS = 10**7
 STDIN = "-"
+IN_PYTHON = "<python>"  # what a table is called that was handed over there
 # Least eigenvalue of the correlations of columns none of which follows from the others.
 LEAST_EIGENVALUE = 1e-10
 SHARE_OF_SUM = 0.05  # of the squares of a combination, of a column that is part of it
@@ -98,6 +99,8 @@ def load_table(settings: TableData, tails: Tails, table: TableFile | None = None
 
 def _opened(name: str) -> TableFile:
     """Open a table; a name that is no file may be meant for a built-in set."""
+    if name == IN_PYTHON:
+        raise DataError(f"{name}: the table was handed over in Python and cannot be read again")
     if name != STDIN and not os.path.exists(name):
         hint = nearest(name, list(POINT_SETS))
         raise DataError(

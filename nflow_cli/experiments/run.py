@@ -101,16 +101,15 @@ def train(
     def hint() -> str | None:
         return f"to go on: {shlex.join(['nflow', 'resume', str(run.path)])}" if run.begun else None
 
-    with hinted(hint):
-        # Recorded before TensorFlow starts, and even if it never does.
-        with run.locked():
-            bring_up_to_date(run)
-            with run.recorded(info, presets.dump(config)):
-                for caveat in experiment.caveats_of_data(data):
-                    tell(caveat.reason, head="caveat: ")
-                for note in experiment.notes_of_data(data):
-                    tell(note)
-                start_tensorflow()
-                summary = experiment.train(run, data, programs)
-                draw(run)
+    # Recorded before TensorFlow starts, and even if it never does.
+    with hinted(hint), run.locked():
+        bring_up_to_date(run)
+        with run.recorded(info, presets.dump(config)):
+            for caveat in experiment.caveats_of_data(data):
+                tell(caveat.reason, head="caveat: ")
+            for note in experiment.notes_of_data(data):
+                tell(note)
+            start_tensorflow()
+            summary = experiment.train(run, data, programs)
+            draw(run)
     return summary

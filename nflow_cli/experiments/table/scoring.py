@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nflow_cli.data.table_files import TableFile, write_table
+from nflow_cli.data.table_files import TableFile, arrow_table, batch_of, write_table
 
 if TYPE_CHECKING:
     from nflow_cli.experiments.trained import TrainedTable
@@ -95,30 +95,16 @@ def write_scored(trained: "TrainedTable", table: TableFile, path: Path, with_lat
         for block, x in blocks(table, names, trained.columns):
             log_q = trained.log_prob(x)
             mean.add(log_q)
-            yield joined(
-                block.select(kept), [log_q, *(trained.latent(x).T if with_latents else ())]
-            )
+            latents = trained.latent(x).T if with_latents else ()
+            yield batch_of([log_q, *latents], block.select(kept))
 
     write_table(path, [*kept, *added], scored())
     return mean
 
 
-def joined(block: Any, arrays: Sequence[np.ndarray]) -> Any:
-    """Return a block with columns of numbers behind its own, whose NaN are missing values."""
-    import pyarrow as pa
-
-    columns = [pa.array(np.asarray(a, np.float64), from_pandas=True) for a in arrays]
-    names = [str(i) for i in range(len(block.columns) + len(columns))]
-    return pa.RecordBatch.from_arrays([*block.columns, *columns], names)
-
-
 def draws(trained: "TrainedTable", n: int, seed: int) -> Iterator[Any]:
-    """Yield ``n`` draws as batches of Arrow: the table's columns and ``log_q``."""
-    import pyarrow as pa
-
-    for _, x, log_q in trained.batches(n, seed):
-        arrays = [pa.array(np.ascontiguousarray(column)) for column in (*x.T, log_q)]
-        yield pa.RecordBatch.from_arrays(arrays, names_of_draws(trained))
+    """Yield ``n`` draws, some at a time: the table's columns and ``log_q``."""
+    return (batch_of([*x.T, log_q]) for _, x, log_q in trained.batches(n, seed))
 
 
 def names_of_draws(trained: "TrainedTable") -> list[str]:
@@ -128,9 +114,7 @@ def names_of_draws(trained: "TrainedTable") -> list[str]:
 
 def drawn(trained: "TrainedTable", n: int, seed: int) -> Any:
     """Return ``n`` draws as a table of Arrow."""
-    import pyarrow as pa
-
-    return pa.Table.from_batches(draws(trained, n, seed))
+    return arrow_table(names_of_draws(trained), draws(trained, n, seed))
 
 
 def write_draws(trained: "TrainedTable", n: int, path: Path, seed: int) -> None:

@@ -1,0 +1,81 @@
+"""Fits to tables from Python."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nflow_cli import experiments
+from nflow_cli.config import overrides, presets
+from nflow_cli.config.naming import run_name
+from nflow_cli.config.presets import Change
+from nflow_cli.config.schema import RUNS
+from nflow_cli.data.table_files import open_table, table_of
+from nflow_cli.data.table_rows import IN_PYTHON, load_table
+from nflow_cli.experiments.run import settled, train
+from nflow_cli.registry import POINT_SETS
+from nflow_cli.runs.directory import RunDirectory
+
+
+def fit(
+    table: Any,
+    *,
+    columns: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
+    bounds: Mapping[str, Sequence[float | None]] | None = None,
+    flow: Sequence[Any] | None = None,
+    k: int | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    preset: str = "table",
+    settings: Mapping[str, Any] | None = None,
+    output: str | Path | None = None,
+) -> Any:
+    """Fit a density to the columns of a table, as ``nflow fit`` does.
+
+    Args:
+        table: A DataFrame of any make, a mapping of names to arrays ``(n,)``, an array ``(n, D)``
+            whose columns are called "1", "2" and so on, the path of a file, or a built-in set.
+        columns: Only these; without, all columns of numbers.
+        exclude: All but these.
+        bounds: By column, ``(low, high)``, one of which may be None.
+        flow: The pattern, such as ``["planar", "radial"]``.
+        k: How many flows.
+        steps: Updates.
+        seed: Fixes the result bit for bit.
+        preset: By its name or path, what all else is taken from.
+        settings: Other keys of a preset, dotted, and their values.
+        output: A new or empty folder for the run; without, one below ``outputs``.
+
+    Returns:
+        The density, a :class:`~nflow_cli.experiments.trained.TrainedTable`.
+
+    Raises:
+        NflowError: In one line, if the table or an option is wrong.
+    """
+    named = isinstance(table, str | Path)
+    name = str(table) if named else IN_PYTHON
+    ends = bounds and {column: list(interval) for column, interval in bounds.items()}
+    options = {
+        "data.name": name,
+        "data.columns": columns and list(columns),
+        "data.exclude": exclude and list(exclude),
+        "data.bounds": ends,
+        "flow.pattern": flow and list(flow),
+        "flow.k": k,
+        "train.steps": steps,
+        "seed": seed,
+        **(settings or {}),
+    }
+    changes = [Change(key, key, value) for key, value in options.items() if value is not None]
+    path = presets.find_preset(preset)
+    source = presets.preset_label(path)
+    config = overrides.resolve(presets.read_preset(path), source, changes, {"fit": RUNS["fit"]})
+    if name in POINT_SETS:
+        data = experiments.of(config).data()
+    else:
+        opened = open_table(table) if named else table_of(table)
+        data = load_table(config.data, config.units.tails, opened)
+    config = settled(config, data)
+    run = RunDirectory.create(run_name(config, path), None if output is None else str(output))
+    train(config, run, [], data)
+    return experiments.of(config).load(run)
