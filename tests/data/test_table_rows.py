@@ -1,0 +1,206 @@
+"""What of a table is fitted, and the tables that no density fits."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.table_files import open_table, table_of
+from nflow_cli.data.table_rows import load_table, sampled
+from nflow_cli.errors import DataError
+
+
+def normal(n=200, dim=3, seed=0):
+    return np.random.default_rng(seed).standard_normal((n, dim))
+
+
+def columns_of(x, names="abcdefgh"):
+    return dict(zip(names, x.T))
+
+
+def load(table, **settings):
+    name = settings.pop("name", "t.csv")
+    return load_table(TableData(name=name, **settings), "tukey-h", table_of(table))
+
+
+def written(folder, text, name="t.csv"):
+    (folder / name).write_text(text)
+    return str(folder / name)
+
+
+def test_all_columns_of_numbers_are_fitted_and_what_is_left_out_is_told():
+    x = normal()
+    table = {"id": np.arange(200), **columns_of(x), "one": np.ones(200), "city": ["Rome"] * 200}
+    rows = load(table)
+    assert rows.columns == ["a", "b", "c"]
+    assert rows.notes == [
+        "left out, as they are not numbers: city",
+        "left out, as they are constant: one",
+        "left out, as they number the rows: id (--columns takes them)",
+    ]
+    every = np.concatenate([rows.train, rows.validation, rows.test])
+    np.testing.assert_array_equal(np.sort(every, axis=0), np.sort(x, axis=0))
+    assert rows.sizes == {"n_train": 160, "n_validation": 20, "n_test": 20}
+
+
+def test_the_checksum_is_of_the_chosen_columns_in_the_order_of_the_rows():
+    x = normal()
+    rows = load(columns_of(x), columns=["c", "a"])
+    chosen = np.ascontiguousarray(x[:, [2, 0]], "<f8")
+    assert rows.sha256 == hashlib.sha256(chosen.tobytes()).hexdigest()
+    assert rows.record()["columns"] == ["c", "a"]
+
+
+def test_columns_that_are_named_are_taken_and_those_excluded_are_not():
+    x = normal()
+    assert load(columns_of(x), exclude=["b"]).columns == ["a", "c"]
+    with_ids = {"id": np.arange(200.0), **columns_of(x)}
+    assert load(with_ids, columns=["id", "b"]).columns == ["id", "b"]
+
+
+def test_rows_that_lack_a_value_are_left_out_on_request_alone():
+    x = normal()
+    x[3, 1] = x[7, 2] = x[7, 1] = np.nan
+    with pytest.raises(DataError, match=r"2 of 200 rows lack a value \(b 2, c 1\); --missing drop"):
+        load(columns_of(x))
+    rows = load(columns_of(x), missing="drop")
+    assert sum(rows.sizes.values()) == 198
+    assert rows.notes == ["left out: 2 of 200 rows lack a value (b 2, c 1)"]
+
+
+def test_a_seeded_part_of_the_rows_is_drawn_without_replacement():
+    x = normal(1_000, 1)
+    first, again = (load(columns_of(x), max_rows=100) for _ in range(2))
+    values = np.concatenate([first.train, first.validation, first.test])[:, 0]
+    assert len(values) == len(set(values.tolist()) & set(x[:, 0].tolist())) == 100
+    assert first.sha256 == again.sha256 != load(columns_of(x), max_rows=100, split_seed=1).sha256
+    assert first.notes == ["100 of 1,000 rows, drawn at random by data.max_rows"]
+
+
+def test_each_row_is_as_likely_to_be_drawn_and_they_keep_their_order():
+    table = table_of({"a": np.arange(30.0)})
+    counts = np.zeros(30)
+    for seed in range(2_000):
+        values, rows, n = sampled(table, ["a"], 10, np.random.default_rng(seed))
+        assert n == 30 and values[:, 0].tolist() == rows.tolist() == sorted(rows)
+        counts[rows] += 1
+    # 2,000 draws with probability 1/3 each: within 5 standard deviations
+    assert np.abs(counts - 2_000 / 3).max() < 5 * np.sqrt(2_000 * 2 / 9)
+
+
+def test_test_rows_may_be_in_a_file_of_their_own(tmp_path):
+    text = "b,a\n" + "".join(f"{i}.5,{i * i / 7}\n" for i in range(12))
+    path = written(tmp_path, text)
+    rows = load(columns_of(normal(dim=2)), test=path)
+    assert rows.sizes == {"n_train": 180, "n_validation": 20, "n_test": 12}
+    assert rows.test[1].tolist() == [1 / 7, 1.5]
+    assert rows.record()["test"]["name"] == path
+
+
+def test_a_column_may_say_the_parts_and_a_group_stay_together():
+    x = normal()
+    parts = ["test" if i % 5 == 0 else "train" for i in range(200)]
+    rows = load({**columns_of(x), "part": parts}, split="part")
+    np.testing.assert_array_equal(rows.test, x[::5])
+    assert rows.columns == ["a", "b", "c"] and rows.notes == []
+    shop = np.arange(200) // 20
+    grouped = load({**columns_of(x), "shop": shop}, group="shop")
+    assert grouped.columns == ["a", "b", "c"] and len(grouped.test) == 20
+
+
+def test_a_built_in_set_is_drawn_by_the_seed_of_the_split():
+    first, second = (
+        load_table(TableData(name="two-moons", split_seed=seed), "none") for seed in (0, 1)
+    )
+    assert first.columns == ["x1", "x2"] and first.sha256 != second.sha256
+    assert sum(first.sizes.values()) == 50_000
+
+
+def in_steps(n=400):
+    return np.random.default_rng(0).integers(1, 9, n).astype(float)
+
+
+def with_total(n=200):
+    x = normal(n)
+    return {"a": x[:, 0], "b": x[:, 1], "rest": x[:, 2], "total": x[:, 0] + x[:, 1]}
+
+
+def rain(n=500):
+    amount = np.random.default_rng(0).exponential(size=n)
+    return np.where(np.arange(n) % 5 == 0, 0.0, amount)
+
+
+def with_value(row, value):
+    x = normal()
+    x[row, 1] = value
+    return columns_of(x)
+
+
+@pytest.mark.parametrize(
+    ("table", "settings", "words"),
+    [
+        (columns_of(normal(9)), {}, "expected at least 10 rows, received 9"),
+        (columns_of(normal(0)), {}, "expected at least 10 rows, received 0"),
+        ({"city": ["Rome"] * 20}, {}, "expected a column of numbers, received none"),
+        (columns_of(normal()), {"columns": ["a", "d"]}, r"data.columns: no column 'd'"),
+        (columns_of(normal()), {"exclude": ["x"]}, r"data.exclude: no column 'x'"),
+        ({"price": normal()[:, 0]}, {"columns": ["Price"]}, r"did you mean 'price'"),
+        (columns_of(normal()), {"bounds": {"d": [0, None]}}, "data.bounds: no column 'd'"),
+        (columns_of(normal()), {"split": "d"}, "data.split: no column 'd'"),
+        (columns_of(normal()), {"group": "d"}, "data.group: no column 'd'"),
+        (columns_of(normal()), {"columns": ["a"], "exclude": ["a"]}, "'a' is in data.columns and"),
+        (columns_of(normal()), {"columns": ["a"], "group": "a"}, "in data.columns and in data.gr"),
+        ({"a": normal()[:, 0], "b": ["x"] * 200}, {"columns": ["b"]}, "'b': expected numbers"),
+        (columns_of(normal()), {"exclude": ["a", "b", "c"]}, "expected a column of numbers"),
+        (with_value(4, np.inf), {}, "row 4.*'b'.*expected a finite number, received inf"),
+        (with_value(4, -0.5), {"bounds": {"b": [0, None]}}, "'b': expected values between 0 and"),
+        (with_value(4, 1.0), {"bounds": {"b": [-9, 1]}}, r"received .* \(\d+ rows are outside a"),
+        (with_value(0, 9.0), {"bounds": {"b": [-9, 9]}}, r"received 9 \(1 row is on a bound"),
+        ({"a": normal()[:, 0], "rooms": in_steps(200)}, {}, "'rooms' is . in .*% of the rows"),
+        ({"a": normal(500)[:, 0], "rain": rain()}, {}, "'rain' is 0 in 20.0% of the rows"),
+        (with_total(), {}, "follows from the others: a, b, total; the likelihood"),
+        ({"a": normal()[:, 0], "one": np.ones(200)}, {"columns": ["a", "one"]}, "'one' is const"),
+        (with_value(0, 1e30), {}, "row 0.*expected values within"),
+        ({"a": 1e300 * normal()[:, 0]}, {}, "'a' has the standard deviation"),
+        ({"a": normal()[:, 0], "b": normal()[:, 0]}, {}, "follows from the others: a, b"),
+        (columns_of(normal()), {"group": "a", "test": "none.csv"}, "none.csv: no such table"),
+    ],
+)
+def test_what_no_density_fits_is_one_line(table, settings, words):
+    with pytest.raises(DataError, match=words) as refused:
+        load(table, **settings)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "words"),
+    [
+        ("a,b\n1,2\n3\n", {}, r"line 3"),
+        ("a,b\n" + "1.5,2\n" * 30 + "x,2\n", {}, r"line 32.*'a'.*expected a number, received 'x'"),
+        ("a;b\n" + "".join(f"{i},5;{i * i},25\n" for i in range(30)), {"columns": ["c"]}, "no colu"),
+        ("a,b\n" + "".join(f"{i},\n" for i in range(20)), {}, "20 of 20 rows lack a value"),
+        ("a,a\n1,2\n", {}, "two columns are called 'a'"),
+        ("", {}, "empty"),
+    ],
+)
+def test_a_file_that_cannot_be_fitted_is_one_line(tmp_path, text, settings, words):
+    path = written(tmp_path, text)
+    with pytest.raises(DataError, match=words) as refused:
+        load_table(TableData(name=path, **settings), "none")
+    assert str(refused.value).startswith(path) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["two-moon", "none.csv", "/no/such/table"])
+def test_a_table_that_does_not_exist_is_one_line(name):
+    with pytest.raises(DataError, match="no such table"):
+        load_table(TableData(name=name), "none")
+
+
+def test_the_place_of_a_row_is_that_in_its_file(tmp_path):
+    lines = [f"{x!r},{y!r}" for x, y in np.asarray(normal(40, 2)).tolist()]
+    lines[20] = "inf,1.0"
+    lines[10] = ",2.0"
+    path = written(tmp_path, "a,b\n" + "\n".join(lines) + "\n")
+    with pytest.raises(DataError, match="line 22: column 'a': expected a finite number"):
+        load_table(TableData(name=path, missing="drop"), "none", open_table(path))
