@@ -93,6 +93,12 @@ def test_the_parameters_of_a_tail_are_found(h):
     assert abs(tail.h - h) < 0.03 * (1 + h)
 
 
+def test_tails_are_those_of_the_first_rows():
+    x = np.concatenate([rng(4).standard_normal(20_000), rng().standard_cauchy(20_000)])
+    assert maps_of(fitted(x)) == [Scale]
+    assert maps_of(fitted(x[::-1])) == [Scale, TukeyH]
+
+
 def test_tails_heavier_than_any_are_capped():
     tail = fitted(rng().standard_cauchy(20_000) ** 5).columns[0][-1]
     assert tail == TukeyH(2.0)
@@ -165,6 +171,7 @@ def test_each_column_has_bounds_of_its_own():
         ([1.0, 2.0, 3.0], Bounds(high=3.0)),
         ([0.5, 1.0], Bounds(0.0, 1.0)),
         ([2.0, 2.0, 2.0], None),
+        ([1e16, 1e16 + 2], ABOVE_0),  # whose logarithms are equal
     ],
 )
 def test_rows_on_a_bound_or_all_equal_are_refused(values, bounds):
