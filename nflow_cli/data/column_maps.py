@@ -4,6 +4,7 @@ Each is written once, over an array module: NumPy, or ``keras.ops`` inside a com
 """
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -43,7 +44,7 @@ class ColumnMap(ABC):
     def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
         """Return ``x`` and ``log|dx/dz|`` in nats, both of the shape of ``z``.
 
-        However far ``z`` is, ``x`` is rounded to what is finite and within the open bounds.
+        However far a finite ``z`` is, ``x`` is finite too, and within the open bounds.
         """
 
     def record(self) -> dict[str, Any]:
@@ -216,11 +217,10 @@ class Logit(ColumnMap):
     @np.errstate(under="ignore")
     def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
         """Return ``x``, counted from the nearer bound, and the logarithm of its slope."""
-        away, width = xp.abs(z), self.high - self.low
-        part = xp.exp(-away)
-        distance = width * (part / (1 + part))
-        x = xp.where(z < 0, self.low + distance, self.high - distance)
-        return _within(x, self.low, self.high, xp), self._log_width - away - 2 * xp.log1p(part)
+        width, log_below, log_above = self.high - self.low, _softplus(-z, xp), _softplus(z, xp)
+        from_low, from_high = width * xp.exp(-log_below), width * xp.exp(-log_above)
+        x = xp.where(z < 0, self.low + from_low, self.high - from_high)
+        return _within(x, self.low, self.high, xp), self._log_width - log_below - log_above
 
 
 @dataclass(frozen=True)
@@ -279,8 +279,9 @@ def _lambert_w_of_square(root: Any, xp: Any) -> Any:
 
 
 def _softplus(x: Any, xp: Any) -> Any:
-    """Return ``log(1 + e^x)``."""
-    return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
+    """Return ``log(1 + e^x)``, of slope 1/2 at 0 on any backend, which a maximum has not."""
+    away = xp.abs(x)
+    return (x / 2 + away / 2) + xp.log1p(xp.exp(-away))
 
 
 def _within(x: Any, low: float, high: float, xp: Any) -> Any:
@@ -300,7 +301,7 @@ def _dtype(x: Any) -> np.dtype:
 def _finite(name: str, value: Any) -> float:
     """Return a number as a float, or refuse what is none or not finite."""
     real = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
-    if not real or not abs(value) <= np.finfo(np.float64).max:
+    if not real or not abs(value) <= sys.float_info.max:
         raise ValueError(f"expected {name}: a finite number")
     return float(value)
 

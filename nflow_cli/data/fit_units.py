@@ -74,9 +74,11 @@ def _fit_column(name: str, x: np.ndarray, bounds: Bounds, tails: Tails) -> list[
     chains: list[_Chain] = []
     for first in _bounded(name, x, bounds):
         y, log_det = first.inside(x) if first else (x, np.zeros_like(x))
+        if y.min() == y.max():
+            raise DataError(f"{name}: expected values that differ. Received: {x[0]} alone")
         rest = _fit_rest(y, tails)
         maps = [first, *rest.maps] if first else rest.maps
-        chains.append(_Chain(rest.log_likelihood + log_det.mean(), maps))
+        chains.append(_Chain(rest.log_likelihood + log_det[:ROWS].mean(), maps))
     return max(chains, key=lambda chain: chain.log_likelihood).maps
 
 
@@ -85,10 +87,9 @@ def _bounded(name: str, x: np.ndarray, bounds: Bounds) -> list[ColumnMap | None]
     low, high = bounds
     above, below = (-math.inf if low is None else low), (math.inf if high is None else high)
     least, most = x.min(), x.max()
-    if not above < least < most < below:
+    if not above < least <= most < below:
         raise DataError(
-            f"{name}: expected values that differ, above {above} and below {below}. "
-            f"Received: {least} to {most}"
+            f"{name}: expected values above {above} and below {below}. Received: {least} to {most}"
         )
     if low is None:
         return [None] if high is None else _one_sided(x, high, "below")

@@ -116,7 +116,7 @@ class ColumnUnits(Units):
 
     def inside_and_log_det(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return points ``(..., D)`` in the coordinates of the chains, and ``log|det dz/dx|``."""
-        z, log_det = np.array(x, self.dtype), np.zeros(x.shape[:-1])
+        z, log_det = x.astype(self.dtype), np.zeros(x.shape[:-1])
         for column, chain in enumerate(self.columns):
             for column_map in chain:
                 z[..., column], log_slope = column_map.inside(z[..., column])
@@ -128,7 +128,8 @@ class ColumnUnits(Units):
 
         They are finite and within their bounds, however far ``z`` is.
         """
-        x, log_det = np.array(z, self.dtype), np.zeros(z.shape[:-1])
+        most = np.finfo(self.dtype).max
+        x, log_det = np.clip(z.astype(self.dtype), -most, most), np.zeros(z.shape[:-1])
         for column, chain in enumerate(self.columns):
             for column_map in reversed(chain):
                 x[..., column], log_slope = column_map.outside(x[..., column])

@@ -12,7 +12,8 @@ from truth import (
     to_numpy,
 )
 
-from nflow_cli.data.units import IDENTITY, Standardisation
+from nflow_cli.data.column_maps import Log, Logit, Scale, TukeyH
+from nflow_cli.data.units import IDENTITY, ColumnUnits, Standardisation
 from nflow_cli.densities import pushforward
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import FlowDensity
@@ -21,6 +22,12 @@ from nflow_cli.flows import FlowStack
 
 every_dim = pytest.mark.parametrize("dim", [1, 3, 5])
 every_unit = pytest.mark.parametrize("standardised", [False, True], ids=["identity", "units"])
+COLUMNS = ColumnUnits(
+    [
+        [Log(-1.0, "above"), Scale(0.5, 0.5), TukeyH(0.05)],
+        [Logit(0.0, 5.0), Scale(0.0, 2.0)],
+    ]
+)
 
 
 def units_of(dim):
@@ -274,3 +281,61 @@ def test_push_and_pull_take_any_leading_shape():
     np.testing.assert_allclose(to_numpy(again), to_numpy(z0), atol=1e-4)
     np.testing.assert_allclose(to_numpy(log_q), to_numpy(log_q_again), atol=1e-4)
     assert tuple(log_q.shape) == (3, 4)
+
+
+def in_columns(name="mixed", base=None, **options):
+    return FlowDensity(base or StandardNormal(), make(name, **options), COLUMNS)
+
+
+@needs_float64
+@float64()
+def test_a_density_of_bounded_columns_is_that_of_a_dense_jacobian():
+    q = in_columns(dtype="float64")
+    z0 = np.random.default_rng(0).standard_normal((50, 2))
+    jacobian = dense_jacobian(lambda z: images(q, z), z0)
+    expected = normal_log_prob(z0) - np.linalg.slogdet(jacobian)[1]
+    np.testing.assert_allclose(q.log_prob(images(q, z0)), expected, 1e-7, 1e-7)
+
+
+def test_a_density_of_bounded_columns_has_mass_1_and_its_samples_follow_it():
+    q = in_columns()
+    z, x = q.latent(q.sample(5_000)), q.sample(5_000)
+    assert (x[:, 0] > -1).all() and ((x[:, 1] > 0) & (x[:, 1] < 5)).all()
+    assert np.abs(z.mean(axis=0)).max() < 0.06 and np.abs(np.cov(z.T) - np.eye(2)).max() < 0.1
+    # The first column in steps of its logarithm, which it falls off with.
+    log_away, second = np.linspace(-8, 12, 2001), np.linspace(0, 5, 1003)[1:-1]
+    points = np.stack(np.meshgrid(np.exp(log_away) - 1, second, indexing="ij"), axis=-1)
+    log_mass = q.log_prob(points) + log_away[:, None]
+    assert abs(np.exp(log_mass).sum() * 0.01 * (second[1] - second[0]) - 1) < 2e-3
+
+
+def test_the_density_of_each_draw_within_bounds_comes_with_it():
+    q = in_columns()
+    (draw,) = q.draw(2_000, lambda chunk: np.random.default_rng(0))
+    assert draw.x.dtype == draw.log_q.dtype == np.float64
+    np.testing.assert_allclose(draw.log_q, q.log_prob(draw.x), atol=1e-3)
+    np.testing.assert_allclose(q.latent(draw.x), draw.z0, atol=1e-3)
+    np.testing.assert_allclose(q.from_latent(draw.z0), draw.x, 1e-5)
+
+
+def test_the_base_alone_and_the_first_flows_have_their_density_within_bounds():
+    q, z0 = in_columns(), np.random.default_rng(0).standard_normal((50, 2)).astype("float32")
+    (first, last), k = q.partial_samples(z0, [0, 5]), q.flow.k
+    _, away = COLUMNS.outside_and_log_det(z0)
+    np.testing.assert_allclose(q.base_log_prob(first), normal_log_prob(z0) - away, 1e-6, 1e-6)
+    log_q = q.partial_log_densities({0: first, k: last})
+    np.testing.assert_allclose(log_q[0], normal_log_prob(z0) - away, 1e-5, 1e-5)
+    np.testing.assert_allclose(log_q[k], q.log_prob(last), 1e-6, 1e-6)
+
+
+@pytest.mark.parametrize("base", [StandardNormal(), UniformBox()])
+def test_on_a_bound_and_outside_there_is_no_density_and_no_latent_point(base):
+    q = in_columns(base=base)
+    outside = np.array([[-1.0, 2], [-9.0, 2], [0, 0], [0, 5], [0, 5.5], [np.inf, 2], [0, -np.inf]])
+    nan = np.array([[np.nan, 2], [np.nan, 7], [-3, np.nan]])
+    points = np.concatenate([outside, nan, [[0.5, 2.5]]])
+    for log_q in (q.log_prob(points), q.partial_log_densities({2: points})[2]):
+        assert (log_q[:7] == -np.inf).all() and np.isnan(log_q[7:10]).all()
+        assert np.isfinite(log_q[10])
+    latent = q.latent(points)
+    assert np.isnan(latent[:10]).all() and np.isfinite(latent[10]).all()
