@@ -206,11 +206,7 @@ def _expect_known(name: str, names: list[str], settings: TableData) -> None:
 
 def _numbers(table: TableFile, settings: TableData) -> tuple[list[str], list[str]]:
     """Return the columns of numbers that may be modelled, and notes of those that are not."""
-    numbers = {column.name for column in table.columns if column.is_number}
-    if settings.columns is not None:
-        for name in settings.columns:
-            if name not in numbers:
-                raise DataError(f"{table.name}: column {name!r}: expected numbers, received text")
+    if settings.columns is not None:  # one of text is refused, by its line, when it is read
         columns = list(settings.columns)
     else:
         aside = {*settings.exclude, settings.split, settings.group}
