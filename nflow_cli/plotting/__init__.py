@@ -1,5 +1,6 @@
 """Pictures of a run: arrays in, matplotlib figures out, without pyplot or a display."""
 
+from nflow_cli.plotting.columns import table_figures
 from nflow_cli.plotting.compare import Density, Series, densities_figures, spread_figure
 from nflow_cli.plotting.images import images_figure, vae_figures
 from nflow_cli.plotting.style import save_figure
@@ -15,5 +16,6 @@ __all__ = [
     "points_figures",
     "save_figure",
     "spread_figure",
+    "table_figures",
     "vae_figures",
 ]

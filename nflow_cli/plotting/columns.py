@@ -1,0 +1,358 @@
+"""Pictures of a fit to a table: `corner` or `density`, `marginals`, `normality`, `training`."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator, ScalarFormatter
+
+from nflow_cli.evaluation.normality import chi_square_cdf, normal_cdf
+from nflow_cli.plotting.quantiles import Quantile, draw_chance, interpolated, levels, quantile_of
+from nflow_cli.plotting.style import (
+    BLUE,
+    DPI,
+    GREY,
+    ORANGE,
+    Arrays,
+    Extent,
+    Summary,
+    drawing,
+    fix_layout,
+    label_panel,
+    marked,
+    name_lost,
+    note,
+    number_text,
+    panel_grid,
+    plain,
+    value_text,
+)
+from nflow_cli.plotting.table import training_figure
+from nflow_cli.plotting.target import density_of, peak_of, title_figure
+
+# Rows are light and wide, draws dark and small or a line: told apart without colours too.
+SKY = "#8CC8EE"
+DOTS, DOTS_BESIDE = 24_000, 1_000  # of each colour in a corner and in one of its panels, at most
+LETTERS = 20  # of a column's name
+# A frame holds the rows but for strays at each end, and this much of its width beyond.
+STRAYS, WIDER, BORDER = 0.01, 0.5, 0.04
+FURTHEST = 1e300  # that is drawn
+BAND = "grey: 95% band of chance"
+
+SQUARE: Extent = (0.0, 1.0, 0.0, 1.0)
+Frame = tuple[float, float]
+
+
+def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
+    """Return the pictures of a fit to a table of D columns.
+
+    They are `corner`, or `density` where D = 1; `marginals`, `normality`, `training`. What is not
+    finite is left out and counted.
+
+    `evaluation` holds test `rows` (t, D), `samples` (s, D) of q, the `latents` (t, D) of the rows,
+    and which `columns_shown` (m,) there is room for; where D = 1, also the grid `axis_1` (x,) and
+    `log_q` (x,) in nats.
+
+    `metrics` and `summary` are those of :func:`~nflow_cli.plotting.table.points_figures`; `summary`
+    gives also the names of the `columns`, and `normality` as
+    :func:`~nflow_cli.evaluation.normality.normality` returns it.
+    """
+    is_line = len(summary["columns"]) == 1
+    first = {"density": density_figure} if is_line else {"corner": corner_figure}
+    drawers = {**first, "marginals": marginals_figure, "normality": normality_figure}
+    with drawing():
+        figures = {name: draw(evaluation, summary) for name, draw in drawers.items()}
+        figures["training"] = training_figure(metrics, summary)
+        for figure in figures.values():
+            fix_layout(figure)
+    return figures
+
+
+def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
+    """Draw a histogram of the test rows of one column, and the exact density."""
+    rows, lost = finite(evaluation["rows"], "test rows")
+    axis, q = evaluation["axis_1"], density_of(evaluation["log_q"])
+    frame = float(axis[0]), float(axis[-1])
+    figure = Figure((7.0, 4.2), DPI, layout="constrained")
+    ax = figure.subplots()
+    tallest = draw_histogram(ax, rows[:, 0], frame, label=seen_text(rows, [frame], "test rows"))
+    ax.plot(axis, q, color=ORANGE, lw=1.6, label="exact density $q(x)$")
+    # A spike of q would leave the histogram flat.
+    top = min(peak_of(q), 3 * tallest) if tallest else peak_of(q)
+    if peak_of(q) > top:
+        note(ax, f"peak of $q$: {number_text(peak_of(q))}", 0.93)
+    label_panel(ax, column_text(summary["columns"][0]), "density")
+    ax.set(xlim=frame, ylim=(0, 1.08 * max(top, tallest) or 1.0))
+    # Below, where it hides nothing.
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    title_figure(figure, summary, likelihood_text(summary), lost)
+    return figure
+
+
+def corner_figure(evaluation: Arrays, summary: Summary) -> Figure:
+    """Draw test rows and draws, each column against each other, and the histogram of each."""
+    shown = evaluation["columns_shown"]
+    rows, lost_rows = finite(evaluation["rows"][:, shown], "test rows")
+    draws, lost_draws = finite(evaluation["samples"][:, shown], "draws")
+    frames = [frame_of(x, y) for x, y in zip(rows.T, draws.T, strict=True)]
+    figure, axes = corner_panels([summary["columns"][i] for i in shown], frames)
+    lengths = [len(points) for points in (rows, draws) if len(points)]
+    most = min([DOTS // len(axes), DOTS_BESIDE, *lengths])
+    for (i, j), ax in axes.items():
+        if i == j:
+            draw_histogram(ax, rows[:, i], frames[i])
+            draw_histogram(ax, draws[:, i], frames[i], is_line=True)
+            continue
+        style: Any = {"markeredgewidth": 0, "rasterized": True}
+        size = 2.6 if len(shown) < 6 else 1.8
+        ax.plot(*rows[:most, [j, i]].T, "o", color=SKY, markersize=size, **style)
+        ax.plot(*draws[:most, [j, i]].T, "o", color=ORANGE, markersize=0.45 * size, **style)
+    texts = seen_text(rows, frames, "test rows"), seen_text(draws, frames, "draws")
+    draw_key(axes[0, 0], *(text.replace(" in ", "\nin ") for text in texts))
+    dots = f"{most:,} of each as dots" if most < max(len(rows), len(draws)) else ""
+    parts = likelihood_text(summary), shown_text(shown, summary), dots, lost_rows, lost_draws
+    title_figure(figure, summary, *parts)
+    set_margins(figure)
+    return figure
+
+
+def corner_panels(
+    names: Sequence[str], frames: Sequence[Frame]
+) -> tuple[Figure, dict[tuple[int, int], Axes]]:
+    """Return a figure and its lower triangle of panels, by row and column, named at its edges."""
+    count = len(names)
+    width = min(10.0, 2.0 + 1.5 * count)
+    size = 9.0 if count < 6 else 8.0 if count < 9 else 6.5
+    letters = int((width - 1) / count * 72 / (0.75 * size))
+    figure = Figure((width, width), DPI)
+    grid = figure.add_gridspec(count, count, wspace=0.08, hspace=0.08)
+    axes = {(i, j): figure.add_subplot(grid[i, j]) for i in range(count) for j in range(i + 1)}
+    for (i, j), ax in axes.items():
+        ax.set_xlim(frames[j])
+        if i > j:
+            ax.set_ylim(frames[i])
+        label_panel(ax, "", "")
+        ax.tick_params(labelsize=size, length=2.5, pad=2)
+        if i == count - 1:
+            name_axis(ax.xaxis, column_text(names[j], letters), size)
+        if j == 0 < i:
+            name_axis(ax.yaxis, column_text(names[i], letters), size)
+    return figure, axes
+
+
+class InnerLocator(MaxNLocator):
+    """Few ticks, none so near the end of an axis that its number reaches the next panel's."""
+
+    def __init__(self) -> None:
+        super().__init__(3, steps=[1, 2, 4, 5, 10], min_n_ticks=2)
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        """Return the ticks between two ends."""
+        low, high = vmin + 0.08 * (vmax - vmin), vmax - 0.08 * (vmax - vmin)
+        ticks = np.asarray(super().tick_values(low, high))
+        ticks = ticks[(ticks >= low) & (ticks <= high)]
+        near = len(ticks) > 2 and ticks[1] - ticks[0] < 0.3 * (vmax - vmin)
+        return ticks[[0, -1]] if near else ticks
+
+
+def name_axis(axis: Axis, name: str, size: float) -> None:
+    """Give an axis of a small panel ticks, and a name in letters of a size in points."""
+    axis.set_major_locator(InnerLocator())
+    formatter = ScalarFormatter()
+    formatter.set_powerlimits((-2, 3))  # numbers are short
+    axis.set_major_formatter(formatter)
+    formatter.set_locs(axis.get_majorticklocs().tolist())
+    # What the numbers leave out will stand in a line of its own.
+    axis.set_label_text(f"{name}\n" if formatter.get_offset() else name, size=size)
+
+
+def set_margins(figure: Figure) -> None:
+    """Leave room for the title, and for the names and numbers of the outer panels.
+
+    A layout engine would make room at every panel, so that they differ in size.
+    """
+    width, height = figure.get_size_inches()
+    top = 1 - (0.45 + 0.2 * figure.get_suptitle().count("\n")) / height
+    ends = {"right": 1 - 0.15 / width, "top": top}
+    figure.subplots_adjust(1 / width, 1 / height, **ends)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    outer = figure.get_tightbbox(renderer, bbox_extra_artists=[])  # of the panels, in inches
+    figure.subplots_adjust((1.1 - outer.x0) / width, (1.1 - outer.y0) / height, **ends)
+
+
+def draw_key(ax: Axes, rows: str, draws: str) -> None:
+    """Say right of a panel which colour is what."""
+    (dots,) = ax.plot([], [], "s", color=SKY, markersize=9, label=rows)
+    (line,) = ax.plot([], [], "o-", color=ORANGE, markersize=3, label=draws)
+    style: Any = {"frameon": False, "loc": "upper left", "fontsize": 9, "borderaxespad": 0}
+    ax.legend(handles=[dots, line], bbox_to_anchor=(1.08, 1.0), **style)
+
+
+def marginals_figure(evaluation: Arrays, summary: Summary) -> Figure:
+    """Draw the quantiles of the test rows against those of draws, a panel for each column."""
+    shown = evaluation["columns_shown"]
+    rows, lost_rows = finite(evaluation["rows"][:, shown], "test rows")
+    draws, lost_draws = finite(evaluation["samples"][:, shown], "draws")
+    columns = min(len(shown), 4)
+    figure, axes = panel_grid(len(shown), columns, SQUARE, max(5.0, 0.4 + 2.4 * columns), head=0.9)
+    for ax, i, y, x in zip(axes, shown, rows.T, draws.T, strict=True):
+        frame = frame_of(y, x)
+        label_panel(ax, f"{column_text(summary['columns'][i])}\ndraws", "")
+        ax.set(xlim=frame, ylim=frame, aspect="equal", ylabel="test rows")
+        ax.yaxis.set_major_locator(FixedLocator([]))  # the scale is that below
+        if not len(x) or not len(y):
+            note(ax, "no test rows" if len(x) else "no draws")
+            continue
+        p = levels(min(len(x), len(y)))
+        points = np.stack([quantile_of(x)(p), quantile_of(y)(p)], axis=1)
+        draw_chance(ax, p, quantile_of(x), 1 / (1 / len(x) + 1 / len(y)))
+        ax.plot(*points.T, "o", color=BLUE, markersize=2.6, markeredgewidth=0)
+        ax.set_title(cut_text(points, [frame, frame], "quantiles"), fontsize=9)
+    what = "quantiles of test rows and draws"
+    title_figure(figure, summary, what, BAND, shown_text(shown, summary), lost_rows, lost_draws)
+    return figure
+
+
+def normality_figure(evaluation: Arrays, summary: Summary) -> Figure:
+    """Draw the quantiles of latents z against those of N(0, 1), and of |z|^2 against chi-square's.
+
+    A line for each column, thick for that which is furthest from normal; above stand distances.
+    """
+    z, lost = finite(evaluation["latents"], "latents")
+    judged, names = summary["normality"], summary["columns"]
+    dim, worst = len(names), judged["worst_column"]
+    figure, (left, right) = panel_grid(2, 2, SQUARE, 8.6)
+    label_panel(left, "$N(0, 1)$", "columns of $z$" if dim > 1 else "$z$")
+    label_panel(right, rf"$\chi^2_{{{dim}}}$", "$|z|^2$")
+    normal = np.linspace(-6, 6, 4_001)
+    square = np.maximum(dim + np.sqrt(2 * dim) * np.linspace(-6, 16, 4_001), 0)
+    texts = [
+        distance_text(judged["distance"], judged["band"]),
+        distance_text(judged["radius_distance"], judged["radius_band"]),
+    ]
+    if dim > 1 and texts[0]:
+        texts[0] = f"{column_text(worst)}: {texts[0]}"
+    if len(z):
+        squares = np.minimum(np.sum(z**2, axis=1, keepdims=True), FURTHEST)
+        thick = names.index(worst) if worst in names else 0
+        of_normal = interpolated(normal, normal_cdf(normal))
+        of_square = interpolated(square, chi_square_cdf(square, dim))
+        texts[0] += draw_latents(left, z, of_normal, thick)
+        texts[1] += draw_latents(right, squares, of_square)
+    for ax, text in ((left, texts[0]), (right, texts[1])):
+        name_lost(ax, z)
+        ax.set_title(text, fontsize=9)
+    thick_text = "thick: the column furthest from normal" if dim > 1 else ""
+    title_figure(figure, summary, "quantiles of latents", thick_text, BAND, lost)
+    return figure
+
+
+def draw_latents(ax: Axes, values: np.ndarray, quantile: Quantile, thick: int = 0) -> str:
+    """Draw the quantiles of columns (n, D) against those of what each ought to be.
+
+    Returns a line that says how many rows the panel shows, where that is not all.
+    """
+    p = levels(len(values))
+    theory, lines = quantile(p), np.quantile(values, p, axis=0, method="hazen")
+    draw_chance(ax, p, quantile, len(values))
+    ax.plot(theory, lines, color=GREY, lw=0.7)
+    ax.plot(theory, lines[:, thick], color=ORANGE, lw=1.8)
+    low, high = padded((theory[0], theory[-1]))
+    reach = high - low
+    bottom = max(float(lines.min()), low - reach)
+    top = min(float(lines.max()), high + reach)
+    ax.set_box_aspect(1)
+    frame = padded((min(bottom, low), max(top, high)))
+    ax.set(xlim=(low, high), ylim=frame)
+    cut = cut_text(values, [frame] * values.shape[1], "rows")
+    return f"\n{cut}" if cut else ""
+
+
+def distance_text(distance: float | None, band: float | None) -> str:
+    """Write a distance, and what chance alone stays below; "" where there is none."""
+    if distance is None or band is None:
+        return ""
+    return f"distance {number_text(distance)}, 95% band {number_text(band)}"
+
+
+def draw_histogram(
+    ax: Axes, values: np.ndarray, frame: Frame, is_line: bool = False, label: str = ""
+) -> float:
+    """Draw a histogram of values (n,) over a frame, a density of all; return its peak."""
+    inside = values[(values >= frame[0]) & (values <= frame[1])]
+    if not len(inside):
+        return 0.0
+    # Freedman & Diaconis' rule.
+    step = 2 * np.subtract(*np.quantile(inside, [0.75, 0.25])) / len(inside) ** (1 / 3)
+    bins = int(np.clip((frame[1] - frame[0]) / step if step > 0 else 80, 8, 80))
+    counts, edges = np.histogram(inside, bins, frame)
+    heights = counts / len(values) / (edges[1] - edges[0])
+    style: Any = {"color": ORANGE, "lw": 1.3} if is_line else {"color": SKY, "fill": True}
+    ax.stairs(heights, edges, label=label, **style)
+    return float(heights.max())
+
+
+def frame_of(rows: np.ndarray, draws: np.ndarray) -> Frame:
+    """Return what a panel shows of a column: most of its rows, and what lies not far beyond."""
+    every = np.concatenate([rows, draws])
+    if not len(every):
+        return 0.0, 1.0
+    low, high = np.quantile(rows if len(rows) else draws, [STRAYS, 1 - STRAYS])
+    wider = WIDER * (high - low)
+    return padded((max(low - wider, every.min()), min(high + wider, every.max())))
+
+
+def padded(frame: tuple[float, float]) -> Frame:
+    """Return a frame with a border, and of some width."""
+    low, high = frame
+    least = 1e-9 * max(abs(low), abs(high)) or 1.0
+    border = max(BORDER * (high - low), least)
+    return max(float(low - border), -FURTHEST), min(float(high + border), FURTHEST)
+
+
+def finite(points: np.ndarray, what: str) -> tuple[np.ndarray, str]:
+    """Return the points (n, m) that are finite, in float64, and how many are not."""
+    good = np.isfinite(points).all(axis=1)
+    lost = len(points) - int(good.sum())
+    text = f"not finite: {lost:,} of {len(points):,} {what}" if lost else ""
+    return np.clip(points[good].astype(np.float64), -FURTHEST, FURTHEST), text
+
+
+def seen_text(points: np.ndarray, frames: Sequence[Frame], what: str) -> str:
+    """Say how many points (n, m) there are, and how many of them lie in all frames."""
+    return cut_text(points, frames, what) or f"{len(points):,} {what}"
+
+
+def cut_text(points: np.ndarray, frames: Sequence[Frame], what: str) -> str:
+    """Say how many of the points (n, m) lie in all frames, where that is not all of them."""
+    low, high = np.transpose(frames)
+    seen = int(np.all((points >= low) & (points <= high), axis=1).sum())
+    return "" if seen == len(points) else f"{seen:,} of {len(points):,} {what} in the frame"
+
+
+def shown_text(shown: np.ndarray, summary: Summary) -> str:
+    """Say which columns are drawn, where that is not all."""
+    count = len(summary["columns"])
+    return f"the {len(shown)} most dependent of {count:,} columns" if len(shown) < count else ""
+
+
+def column_text(name: str, width: int = LETTERS) -> str:
+    """Return a column's name, cut in the middle, in lines of a width, fit to be drawn."""
+    letters = plain(name).replace(r"\$", "$")  # as they are drawn
+    start, end = LETTERS // 2, LETTERS // 2 - 1
+    short = letters if len(letters) <= LETTERS else f"{letters[:start]}…{letters[-end:]}"
+    return "\n".join(plain(line) for line in textwrap.wrap(short, width))
+
+
+def likelihood_text(summary: Summary) -> str:
+    """Write the log-likelihood, "" where it is not finite."""
+    value, key = summary["log_likelihood"], "log_likelihood"
+    if value is None:
+        return ""
+    text = f"log-likelihood = {value_text(value, summary.get(f'{key}_standard_error'))}"
+    return marked(text, summary, key)
