@@ -27,6 +27,7 @@ KERAS_FREE = (
     *("arguments", "constants", "errors", "layout", "output", "random_streams", "registry"),
     *("signals", "text", "config/", "data/", "plotting/", "sweeps/", "cli/", "training/chunks"),
     *("evaluation/caveats", "evaluation/grids", "evaluation/importance", "evaluation/mass"),
+    "evaluation/normality",
     *("experiments/__init__", "experiments/data", "experiments/drawing", "experiments/rows"),
     *("experiments/experiment", "experiments/picture_data", "experiments/run"),
     *("runs/array_shapes", "runs/checkpoints", "runs/directory", "runs/files", "runs/npz"),

@@ -235,17 +235,28 @@ def _schema(
 
 
 def _write_csv(file: BinaryIO, names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> None:
-    from pyarrow import csv as arrow_csv
+    import pyarrow as pa
 
-    schema, batches = _schema(names, batches)
+    _, batches = _schema(names, batches)
     if list(names) != positions(len(names)):
         header = io.StringIO()
         csv.writer(header, lineterminator="\n").writerow(names)
         file.write(header.getvalue().encode())
-    options = arrow_csv.WriteOptions(include_header=False)
-    with arrow_csv.CSVWriter(file, schema, write_options=options) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
+    for batch in batches:
+        try:
+            text = _csv_text(batch, "none")
+        except pa.ArrowInvalid:  # a cell holds a comma, a quotation mark or a line break
+            text = _csv_text(batch, "needed")
+        file.write(text)
+
+
+def _csv_text(batch: "pa.RecordBatch", quoting: Any) -> bytes:
+    from pyarrow import csv as arrow_csv
+
+    text = io.BytesIO()
+    options = arrow_csv.WriteOptions(include_header=False, quoting_style=quoting)
+    arrow_csv.write_csv(batch, text, options)
+    return text.getvalue()
 
 
 def _write_parquet(

@@ -1,7 +1,7 @@
 """Pictures of a fit to a table: `corner` or `density`, `marginals`, `normality`, `training`."""
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, ScalarFormatter
 
 from nflow_cli.evaluation.normality import chi_square_cdf, normal_cdf
+from nflow_cli.plotting.quantiles import Quantile, draw_chance, interpolated, levels, quantile_of
 from nflow_cli.plotting.style import (
     BLUE,
     DPI,
@@ -24,6 +25,7 @@ from nflow_cli.plotting.style import (
     fix_layout,
     label_panel,
     marked,
+    name_lost,
     note,
     number_text,
     panel_grid,
@@ -33,18 +35,17 @@ from nflow_cli.plotting.style import (
 from nflow_cli.plotting.table import training_figure
 from nflow_cli.plotting.target import density_of, peak_of, title_figure
 
-# Rows are light and large, draws dark and small or a line: told apart without colours too.
-SKY, SHADE = "#8CC8EE", "0.88"
+# Rows are light and wide, draws dark and small or a line: told apart without colours too.
+SKY = "#8CC8EE"
 DOTS, DOTS_BESIDE = 24_000, 1_000  # of each colour in a corner and in one of its panels, at most
 LETTERS = 20  # of a column's name
-LEVELS = 200  # points of a Q-Q line
+# A frame holds the rows but for strays at each end, and this much of its width beyond.
 STRAYS, WIDER, BORDER = 0.01, 0.5, 0.04
-FURTHEST = 1e300  # that a frame reaches
+FURTHEST = 1e300  # that is drawn
 BAND = "grey: 95% band of chance"
 
 SQUARE: Extent = (0.0, 1.0, 0.0, 1.0)
 Frame = tuple[float, float]
-Quantile = Callable[[np.ndarray], np.ndarray]
 
 
 def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
@@ -61,7 +62,8 @@ def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     gives also the names of the `columns`, and `normality` as
     :func:`~nflow_cli.evaluation.normality.normality` returns it.
     """
-    first = {"density": density_figure} if "log_q" in evaluation else {"corner": corner_figure}
+    is_line = len(summary["columns"]) == 1
+    first = {"density": density_figure} if is_line else {"corner": corner_figure}
     drawers = {**first, "marginals": marginals_figure, "normality": normality_figure}
     with drawing():
         figures = {name: draw(evaluation, summary) for name, draw in drawers.items()}
@@ -111,7 +113,7 @@ def corner_figure(evaluation: Arrays, summary: Summary) -> Figure:
         ax.plot(*rows[:most, [j, i]].T, "o", color=SKY, markersize=size, **style)
         ax.plot(*draws[:most, [j, i]].T, "o", color=ORANGE, markersize=0.45 * size, **style)
     texts = seen_text(rows, frames, "test rows"), seen_text(draws, frames, "draws")
-    draw_key(axes[0, 0], *(textwrap.fill(text, 24) for text in texts))
+    draw_key(axes[0, 0], *(text.replace(" in ", "\nin ") for text in texts))
     dots = f"{most:,} of each as dots" if most < max(len(rows), len(draws)) else ""
     parts = likelihood_text(summary), shown_text(shown, summary), dots, lost_rows, lost_draws
     title_figure(figure, summary, *parts)
@@ -154,14 +156,16 @@ class InnerLocator(MaxNLocator):
         low, high = vmin + 0.08 * (vmax - vmin), vmax - 0.08 * (vmax - vmin)
         ticks = np.asarray(super().tick_values(low, high))
         ticks = ticks[(ticks >= low) & (ticks <= high)]
-        near = len(ticks) > 2 and ticks[1] - ticks[0] < 0.25 * (vmax - vmin)
+        near = len(ticks) > 2 and ticks[1] - ticks[0] < 0.3 * (vmax - vmin)
         return ticks[[0, -1]] if near else ticks
 
 
 def name_axis(axis: Axis, name: str, size: float) -> None:
     """Give an axis of a small panel ticks, and a name in letters of a size in points."""
     axis.set_major_locator(InnerLocator())
-    formatter = axis.get_major_formatter()
+    formatter = ScalarFormatter()
+    formatter.set_powerlimits((-2, 3))  # numbers are short
+    axis.set_major_formatter(formatter)
     formatter.set_locs(axis.get_majorticklocs().tolist())
     # What the numbers leave out will stand in a line of its own.
     axis.set_label_text(f"{name}\n" if formatter.get_offset() else name, size=size)
@@ -186,8 +190,7 @@ def draw_key(ax: Axes, rows: str, draws: str) -> None:
     (dots,) = ax.plot([], [], "s", color=SKY, markersize=9, label=rows)
     (line,) = ax.plot([], [], "o-", color=ORANGE, markersize=3, label=draws)
     style: Any = {"frameon": False, "loc": "upper left", "fontsize": 9, "borderaxespad": 0}
-    key = ax.legend(handles=[dots, line], bbox_to_anchor=(1.08, 1.0), **style)
-    key.set_in_layout(False)
+    ax.legend(handles=[dots, line], bbox_to_anchor=(1.08, 1.0), **style)
 
 
 def marginals_figure(evaluation: Arrays, summary: Summary) -> Figure:
@@ -209,8 +212,7 @@ def marginals_figure(evaluation: Arrays, summary: Summary) -> Figure:
         points = np.stack([quantile_of(x)(p), quantile_of(y)(p)], axis=1)
         draw_chance(ax, p, quantile_of(x), 1 / (1 / len(x) + 1 / len(y)))
         ax.plot(*points.T, "o", color=BLUE, markersize=2.6, markeredgewidth=0)
-        seen = seen_text(points, [frame, frame], "quantiles")
-        ax.set_title("" if seen.count("of") == 0 else seen, fontsize=9)
+        ax.set_title(cut_text(points, [frame, frame], "quantiles"), fontsize=9)
     what = "quantiles of test rows and draws"
     title_figure(figure, summary, what, BAND, shown_text(shown, summary), lost_rows, lost_draws)
     return figure
@@ -229,25 +231,32 @@ def normality_figure(evaluation: Arrays, summary: Summary) -> Figure:
     label_panel(right, rf"$\chi^2_{{{dim}}}$", "$|z|^2$")
     normal = np.linspace(-6, 6, 4_001)
     square = np.maximum(dim + np.sqrt(2 * dim) * np.linspace(-6, 16, 4_001), 0)
+    texts = [
+        distance_text(judged["distance"], judged["band"]),
+        distance_text(judged["radius_distance"], judged["radius_band"]),
+    ]
+    if dim > 1 and texts[0]:
+        texts[0] = f"{column_text(worst)}: {texts[0]}"
     if len(z):
-        squares = np.sum(z**2, axis=1, keepdims=True)
+        squares = np.minimum(np.sum(z**2, axis=1, keepdims=True), FURTHEST)
         thick = names.index(worst) if worst in names else 0
-        draw_latents(left, z, lambda p: np.interp(p, normal_cdf(normal), normal), thick)
-        draw_latents(right, squares, lambda p: np.interp(p, chi_square_cdf(square, dim), square))
-    else:
-        note(left, "not finite")
-        note(right, "not finite")
-    title = distance_text(judged["distance"], judged["band"])
-    named = f"{column_text(worst)}: {title}" if dim > 1 and title else title
-    left.set_title(named, fontsize=9)
-    right.set_title(distance_text(judged["radius_distance"], judged["radius_band"]), fontsize=9)
+        of_normal = interpolated(normal, normal_cdf(normal))
+        of_square = interpolated(square, chi_square_cdf(square, dim))
+        texts[0] += draw_latents(left, z, of_normal, thick)
+        texts[1] += draw_latents(right, squares, of_square)
+    for ax, text in ((left, texts[0]), (right, texts[1])):
+        name_lost(ax, z)
+        ax.set_title(text, fontsize=9)
     thick_text = "thick: the column furthest from normal" if dim > 1 else ""
     title_figure(figure, summary, "quantiles of latents", thick_text, BAND, lost)
     return figure
 
 
-def draw_latents(ax: Axes, values: np.ndarray, quantile: Quantile, thick: int = 0) -> None:
-    """Draw the quantiles of columns (n, D) against those of what each ought to be."""
+def draw_latents(ax: Axes, values: np.ndarray, quantile: Quantile, thick: int = 0) -> str:
+    """Draw the quantiles of columns (n, D) against those of what each ought to be.
+
+    Returns a line that says how many rows the panel shows, where that is not all.
+    """
     p = levels(len(values))
     theory, lines = quantile(p), np.quantile(values, p, axis=0, method="hazen")
     draw_chance(ax, p, quantile, len(values))
@@ -258,7 +267,10 @@ def draw_latents(ax: Axes, values: np.ndarray, quantile: Quantile, thick: int = 
     bottom = max(float(lines.min()), low - reach)
     top = min(float(lines.max()), high + reach)
     ax.set_box_aspect(1)
-    ax.set(xlim=(low, high), ylim=padded((min(bottom, low), max(top, high))))
+    frame = padded((min(bottom, low), max(top, high)))
+    ax.set(xlim=(low, high), ylim=frame)
+    cut = cut_text(values, [frame] * values.shape[1], "rows")
+    return f"\n{cut}" if cut else ""
 
 
 def distance_text(distance: float | None, band: float | None) -> str:
@@ -285,41 +297,6 @@ def draw_histogram(
     return float(heights.max())
 
 
-def draw_chance(ax: Axes, p: np.ndarray, quantile: Quantile, n: float) -> None:
-    """Draw the diagonal, and between which values 95% of the quantiles p of n lie, each alone."""
-    low, high = chance(p, n)
-    x = quantile(p)
-    ax.fill_between(x, quantile(low), quantile(high), color=SHADE, linewidth=0)
-    ax.axline((x[0], x[0]), slope=1, color="k", linewidth=0.8, linestyle="--")
-
-
-def chance(p: np.ndarray, n: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return between which probabilities the p-quantile of n values lies in 95% of samples.
-
-    That of the i-th smallest is ``Beta(i, n - i + 1)``; by the cube root of Wilson & Hilferty.
-    """
-    tail = np.minimum(p, 1 - p)
-    i = n * tail + 0.5
-    spread = 1.96 * np.sqrt((1 - tail) / (9 * i))
-    low, high = (i / n * (1 - 1 / (9 * i) + sign * spread) ** 3 for sign in (-1, 1))
-    return np.where(p < 0.5, low, 1 - high), np.where(p < 0.5, high, 1 - low)
-
-
-def quantile_of(values: np.ndarray) -> Quantile:
-    """Return the quantile function of values (n,): the i-th smallest of n at ``(i - 1/2)/n``."""
-    return lambda p: np.quantile(values, p, method="hazen")
-
-
-def levels(n: int) -> np.ndarray:
-    """Return probabilities from that of the smallest of n values to that of the largest.
-
-    They are evenly spaced for a normal, so that its tails are seen.
-    """
-    z = np.linspace(-6, 6, 4_001)
-    end = np.interp(0.5 / n, normal_cdf(z), z)
-    return np.clip(normal_cdf(np.linspace(end, -end, LEVELS)), 0.5 / n, 1 - 0.5 / n)
-
-
 def frame_of(rows: np.ndarray, draws: np.ndarray) -> Frame:
     """Return what a panel shows of a column: most of its rows, and what lies not far beyond."""
     every = np.concatenate([rows, draws])
@@ -333,7 +310,7 @@ def frame_of(rows: np.ndarray, draws: np.ndarray) -> Frame:
 def padded(frame: tuple[float, float]) -> Frame:
     """Return a frame with a border, and of some width."""
     low, high = frame
-    least = 1e-6 * max(abs(low), abs(high)) or 1.0
+    least = 1e-9 * max(abs(low), abs(high)) or 1.0
     border = max(BORDER * (high - low), least)
     return max(float(low - border), -FURTHEST), min(float(high + border), FURTHEST)
 
@@ -343,15 +320,19 @@ def finite(points: np.ndarray, what: str) -> tuple[np.ndarray, str]:
     good = np.isfinite(points).all(axis=1)
     lost = len(points) - int(good.sum())
     text = f"not finite: {lost:,} of {len(points):,} {what}" if lost else ""
-    return points[good].astype(np.float64), text
+    return np.clip(points[good].astype(np.float64), -FURTHEST, FURTHEST), text
 
 
 def seen_text(points: np.ndarray, frames: Sequence[Frame], what: str) -> str:
-    """Say how many of the points (n, m) lie in all frames."""
+    """Say how many points (n, m) there are, and how many of them lie in all frames."""
+    return cut_text(points, frames, what) or f"{len(points):,} {what}"
+
+
+def cut_text(points: np.ndarray, frames: Sequence[Frame], what: str) -> str:
+    """Say how many of the points (n, m) lie in all frames, where that is not all of them."""
     low, high = np.transpose(frames)
     seen = int(np.all((points >= low) & (points <= high), axis=1).sum())
-    every = f"{len(points):,} {what}"
-    return every if seen == len(points) else f"{seen:,} of {every} in the frame"
+    return "" if seen == len(points) else f"{seen:,} of {len(points):,} {what} in the frame"
 
 
 def shown_text(shown: np.ndarray, summary: Summary) -> str:

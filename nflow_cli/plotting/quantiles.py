@@ -1,0 +1,55 @@
+"""Quantiles against quantiles: at which probabilities, and where chance leaves them."""
+
+from collections.abc import Callable
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from nflow_cli.evaluation.normality import normal_cdf
+
+LEVELS = 200  # points of a line
+SHADE = "0.88"
+
+Quantile = Callable[[np.ndarray], np.ndarray]
+
+
+def levels(n: int) -> np.ndarray:
+    """Return probabilities from that of the smallest of n values to that of the largest.
+
+    They are evenly spaced for a normal, so that its tails are seen.
+    """
+    z = np.linspace(-6, 6, 4_001)
+    end = np.interp(0.5 / n, normal_cdf(z), z)
+    return np.clip(normal_cdf(np.linspace(end, -end, LEVELS)), 0.5 / n, 1 - 0.5 / n)
+
+
+def quantile_of(values: np.ndarray) -> Quantile:
+    """Return the quantile function of values (n,): the i-th smallest of n at ``(i - 1/2)/n``."""
+    return lambda p: np.quantile(values, p, method="hazen")
+
+
+def interpolated(values: np.ndarray, cdf: np.ndarray) -> Quantile:
+    """Return the quantile function between values (m,) with the probabilities ``cdf`` (m,)."""
+    return lambda p: np.interp(p, cdf, values)
+
+
+def draw_chance(ax: Axes, p: np.ndarray, quantile: Quantile, n: float) -> None:
+    """Draw the diagonal, and between which values 95% of the quantiles p of n lie, each alone."""
+    low, high = chance(p, n)
+    x = quantile(p)
+    ax.fill_between(x, quantile(low), quantile(high), color=SHADE, linewidth=0)
+    ax.axline((x[0], x[0]), slope=1, color="k", linewidth=0.8, linestyle="--")
+
+
+def chance(p: np.ndarray, n: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return between which probabilities the p-quantile of n values lies in 95% of samples.
+
+    That of the i-th smallest is ``Beta(i, n - i + 1)``; by the cube root of Wilson & Hilferty, good
+    to 2% at the ends.
+    """
+    tail = np.minimum(p, 1 - p)
+    i = n * tail + 0.5
+    spread = 1.96 * np.sqrt((1 - tail) / (9 * i))
+    low, high = (i / n * (1 - 1 / (9 * i) + sign * spread) ** 3 for sign in (-1, 1))
+    low, high = np.maximum(low, 0), np.minimum(high, 1)
+    return np.where(p < 0.5, low, 1 - high), np.where(p < 0.5, high, 1 - low)

@@ -1,0 +1,140 @@
+import json
+
+import mpmath
+import numpy as np
+import pytest
+from truth import kolmogorov_smirnov
+
+from nflow_cli.evaluation.normality import (
+    band,
+    chi_square_cdf,
+    distance,
+    most_dependent,
+    normal_cdf,
+    normality,
+)
+
+NAMES = list("abcdefgh")
+
+
+def draws(n, dim, seed=0):
+    return np.random.default_rng(seed).standard_normal((n, dim))
+
+
+def test_the_normal_distribution_is_exact_in_both_tails():
+    z = np.array([-8.0, -1.0, -1e-9, 0.0, 0.3, 5.0, 9.0])
+    with mpmath.workdps(30):
+        truth = [float(mpmath.ncdf(float(value))) for value in z]
+    np.testing.assert_allclose(normal_cdf(z), truth, rtol=1e-14)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 7, 30, 101, 1000])
+def test_the_chi_square_distribution_is_that_of_mpmath(dim):
+    near = dim + np.sqrt(2 * dim) * np.linspace(-5, 8, 27)
+    x = np.concatenate([[0.0, 1e-9, 0.01, dim / 10, 5.0 * dim, 1e4], near[near > 0]])
+    with mpmath.workdps(30):
+        truth = [
+            float(
+                mpmath.gammainc(mpmath.mpf(dim) / 2, 0, mpmath.mpf(float(v)) / 2, regularized=True)
+            )
+            for v in x
+        ]
+    np.testing.assert_allclose(chi_square_cdf(x, dim), truth, rtol=0, atol=1e-12)
+    assert chi_square_cdf(np.array([np.inf]), dim) == 1
+
+
+def test_a_distance_is_the_greatest_between_the_two_distribution_functions():
+    z, axis = draws(300, 1)[:, 0] + 0.2, np.linspace(-8, 8, 200_001)
+    expected = kolmogorov_smirnov(z, axis, np.exp(-(axis**2) / 2)) / np.sqrt(300)
+    assert distance(normal_cdf(z)) == pytest.approx(expected, abs=1e-6)
+    assert distance(np.array([0.5])) == 0.5
+
+
+# The 95% points of Kolmogorov's statistic (Massey 1951, Miller 1956).
+@pytest.mark.parametrize(("n", "point"), [(5, 0.563), (10, 0.409), (20, 0.294), (100, 0.134)])
+def test_the_band_of_one_distance_is_that_of_the_tables(n, point):
+    assert band(n) == pytest.approx(point, rel=5e-3)
+
+
+def test_the_band_of_the_largest_of_distances_holds_95_percent_of_samples():
+    largest = [
+        max(distance(column) for column in sample)
+        for sample in np.random.default_rng(0).random((2000, 8, 100))
+    ]
+    assert np.mean(np.array(largest) > band(100, 8)) == pytest.approx(0.05, abs=0.015)
+
+
+def test_latents_that_are_normal_lie_within_the_bands():
+    judged = normality(draws(20_000, 8).astype(np.float32), NAMES)["normality"]
+    assert judged["distance"] < judged["band"] and judged["radius_distance"] < judged["radius_band"]
+    assert (judged["n"], judged["n_lost"]) == (20_000, 0)
+    assert json.loads(json.dumps(judged)) == judged
+
+
+def test_a_column_that_is_shifted_is_named_with_its_distance():
+    z = draws(40_000, 5)
+    z[:, 2] += 0.3
+    judged = normality(z, NAMES)["normality"]
+    assert judged["worst_column"] == "c"
+    # sup |Φ(z) - Φ(z - 0.3)| is at z = 0.15.
+    shift = float(2 * mpmath.ncdf(0.15) - 1)
+    assert judged["distance"] == pytest.approx(shift, abs=band(40_000))
+
+
+def test_the_radius_sees_normal_columns_that_are_one():
+    z = draws(20_000, 1).repeat(4, axis=1)
+    judged = normality(z, NAMES)["normality"]
+    assert judged["distance"] < judged["band"]
+    # |z|^2 is 4 times a chi-square of 1 degree of freedom, not one of 4.
+    x = np.linspace(0, 40, 20_001)
+    expected = np.max(np.abs(chi_square_cdf(x / 4, 1) - chi_square_cdf(x, 4)))
+    assert judged["radius_distance"] == pytest.approx(expected, abs=band(20_000))
+
+
+def test_latents_that_are_not_finite_are_counted():
+    z = draws(1000, 3)
+    z[3, 1], z[4, 2], z[5] = np.nan, np.inf, -np.inf
+    judged = normality(z, NAMES)["normality"]
+    assert (judged["n"], judged["n_lost"]) == (997, 3)
+    assert judged == normality(np.delete(z, [3, 4, 5], axis=0), NAMES)["normality"] | {"n_lost": 3}
+    lost = normality(np.full((10, 3), np.nan), NAMES)["normality"]
+    assert (lost["n"], lost["n_lost"], lost["worst_column"], lost["distance"]) == (
+        0,
+        10,
+        None,
+        None,
+    )
+
+
+def test_latents_of_any_size_have_a_distance():
+    judged = normality(np.full((10, 2), 1e300), NAMES)["normality"]
+    assert judged["distance"] == judged["radius_distance"] == 1
+
+
+def test_the_columns_that_depend_most_are_those_of_the_largest_rank_correlation():
+    rows = draws(500, 6)
+    rows[:, 4] = np.exp(5 * rows[:, 1])  # ranks see through it
+    rows[:, 0] = 7.0
+    rows[:, 5] = -rows[:, 3] + 0.3 * rows[:, 5]
+    assert most_dependent(rows, 2) == [1, 4]
+    assert most_dependent(rows, 4) == [1, 3, 4, 5]
+    assert 0 not in most_dependent(rows, 5)
+    rows[7, 2] = np.nan
+    assert most_dependent(rows, 2) == [1, 4]
+
+
+def test_of_equal_columns_the_first_are_chosen_and_all_where_there_are_few():
+    rows = draws(50, 1).repeat(5, axis=1)
+    assert most_dependent(rows, 3) == [0, 1, 2]
+    assert most_dependent(rows, 5) == most_dependent(rows, 9) == [0, 1, 2, 3, 4]
+    assert most_dependent(np.full((4, 3), np.nan), 2) == [0, 1]
+
+
+def test_the_rank_correlation_of_values_that_repeat_is_that_of_their_mean_ranks():
+    # In a sorted column of two values, ranks by place would follow the place in the table.
+    rows = draws(400, 3)
+    rows[:, 0] = np.arange(400)
+    rows[:, 1] = 1.0
+    rows[0, 1] = 2.0
+    rows[:, 2] += 0.02 * np.arange(400)
+    assert most_dependent(rows, 2) == [0, 2]

@@ -1,0 +1,319 @@
+import io
+from itertools import pairwise
+
+import mpmath
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from pictures import title
+
+from nflow_cli import plotting
+from nflow_cli.evaluation.normality import most_dependent, normality
+
+SCORES = {
+    **{"flow": "spline-coupling", "k": 8, "target": None, "best_update": 400},
+    **{"data": {"name": "folder/mine.csv", "sha256": "0"}},
+    **{"log_likelihood": -1.25, "log_likelihood_standard_error": 0.02},
+    **{"gaussian_log_likelihood": -2.5, "gaussian_log_likelihood_standard_error": 0.03},
+}
+
+
+def make_evaluation(dim=3, rows=600, samples=500, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, dim))
+    evaluation = {
+        **{"rows": x, "samples": rng.normal(size=(samples, dim)), "latents": x.copy()},
+        "columns_shown": np.array(most_dependent(x, 12)),
+    }
+    if dim == 1:
+        axis = np.linspace(-5, 5, 200)
+        evaluation |= {"axis_1": axis, "log_q": -(axis**2) / 2 - np.log(2 * np.pi) / 2}
+    return evaluation
+
+
+def make_metrics(rows=60):
+    loss = 1.3 + 3 * np.exp(-np.arange(rows) / 5)
+    update = 20 * np.arange(1, rows + 1)
+    return {"update": update, "loss": loss, "validation_loss": loss + 0.1}
+
+
+def draw(evaluation, names=None):
+    names = names or [f"name {i}" for i in range(evaluation["rows"].shape[1])]
+    summary = SCORES | {"columns": names} | normality(evaluation["latents"], names)
+    return plotting.table_figures(evaluation, make_metrics(), summary)
+
+
+def key(figure):
+    return [text.get_text().replace("\n", " ") for text in figure.axes[0].get_legend().get_texts()]
+
+
+@pytest.fixture(scope="module")
+def figures():
+    return draw(make_evaluation())
+
+
+@pytest.fixture(scope="module")
+def line():
+    return draw(make_evaluation(dim=1), ["height"])
+
+
+def test_the_figures_of_a_table_name_the_data_and_the_flow(figures, line):
+    assert list(figures) == ["corner", "marginals", "normality", "training"]
+    assert list(line) == ["density", "marginals", "normality", "training"]
+    for figure in (*figures.values(), *line.values()):
+        assert title(figure).startswith("mine.csv, spline-coupling flow, K = 8")
+    for figure in (figures["corner"], line["density"]):
+        assert "log-likelihood = -1.250 ± 0.020 nats" in title(figure)
+
+
+def test_the_corner_has_each_pair_of_columns_once_and_each_column(figures):
+    axes = figures["corner"].axes
+    assert len(axes) == 6
+    assert [ax.get_xlabel() for ax in axes[-3:]] == ["name 0", "name 1", "name 2"]
+    assert [ax.get_ylabel() for ax in axes] == ["", "name 1", "", "name 2", "", ""]
+    assert key(figures["corner"]) == ["600 test rows", "500 draws"]
+    evaluation = make_evaluation()
+    rows, draws = axes[4].lines  # of the third column against the second
+    np.testing.assert_array_equal(rows.get_xydata(), evaluation["rows"][:500, [1, 2]])
+    np.testing.assert_array_equal(draws.get_xydata(), evaluation["samples"][:, [1, 2]])
+    assert "500 of each as dots" in title(figures["corner"])
+
+
+def test_rows_and_draws_are_told_apart_without_colours(figures):
+    rows, draws = figures["corner"].axes[1].lines
+    light, dark = (np.dot(to_rgb(dots.get_color()), [0.3, 0.59, 0.11]) for dots in (rows, draws))
+    assert light > dark + 0.25
+    assert rows.get_markersize() > 2 * draws.get_markersize()
+    light_bars, line = figures["corner"].axes[0].patches
+    assert light_bars.get_fill() and not line.get_fill()
+
+
+def test_the_histograms_of_the_corner_are_densities_in_one_frame(figures):
+    for ax in (figures["corner"].axes[i] for i in (0, 2, 5)):
+        for bars in ax.patches:
+            heights, edges, _ = bars.get_data()
+            assert np.sum(heights * np.diff(edges)) == pytest.approx(1, abs=0.01)
+            assert (edges[0], edges[-1]) == pytest.approx(ax.get_xlim())
+
+
+def test_what_lies_outside_the_frame_is_told_and_does_not_widen_it():
+    evaluation = make_evaluation()
+    evaluation["rows"][:2, 1] = 1e9
+    evaluation["samples"][:7, 2] = -1e9
+    drawn = draw(evaluation)
+    assert key(drawn["corner"]) == [
+        *("598 of 600 test rows in the frame", "493 of 500 draws in the frame")
+    ]
+    for ax in drawn["corner"].axes:
+        assert np.abs(ax.get_xlim()).max() < 12
+    titles = [ax.get_title() for ax in drawn["marginals"].axes]
+    assert titles[0] == "" and all("of 200 quantiles in the frame" in text for text in titles[1:])
+
+
+def test_the_columns_that_are_shown_of_many_are_told():
+    rng = np.random.default_rng(1)
+    evaluation = make_evaluation(dim=30)
+    evaluation["rows"] = evaluation["rows"] @ rng.normal(size=(30, 30))
+    evaluation["columns_shown"] = shown = np.array(most_dependent(evaluation["rows"], 12))
+    drawn = draw(evaluation)
+    assert len(drawn["corner"].axes) == 78 and len(drawn["marginals"].axes) == 12
+    names = [ax.get_xlabel().replace("\n", " ") for ax in drawn["corner"].axes[-12:]]
+    assert names == [f"name {i}" for i in shown]
+    for name in ("corner", "marginals"):
+        assert "the 12 most dependent of 30 columns" in title(drawn[name])
+    left, right = drawn["normality"].axes
+    assert len(left.lines) == 32  # one is the diagonal, one is thick
+    assert right.get_xlabel() == r"$\chi^2_{30}$"
+
+
+def test_panels_of_a_corner_have_one_size_and_their_numbers_stand_apart():
+    evaluation = make_evaluation(dim=12)
+    for name in ("rows", "samples"):
+        evaluation[name] *= np.geomspace(1e-6, 1e6, 12)
+        evaluation[name][:, 3] += 1e6
+    figure = draw(evaluation, [f"a column whose name is long {i}" for i in range(12)])["corner"]
+    figure.draw_without_rendering()
+    sizes = {tuple(np.round(ax.get_window_extent().size, 3)) for ax in figure.axes}
+    assert len(sizes) == 1
+    boxes = []
+    for ax in figure.axes[-12:]:
+        low, high = ax.get_xlim()
+        shown = [t for t in ax.get_xticklabels() if low <= t.get_position()[0] <= high]
+        assert len(shown) > 1
+        boxes += [text.get_window_extent() for text in shown]
+    assert all(a.x1 < b.x0 for a, b in pairwise(boxes))
+    labels = [ax.xaxis.label.get_window_extent() for ax in figure.axes[-12:]]
+    assert all(a.x1 < b.x0 for a, b in pairwise(labels))
+
+
+UNITS = [1e6, 1e-6, 1e9]
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 12])
+def test_no_text_is_cut_off(dim):
+    evaluation = make_evaluation(dim=dim)
+    evaluation["rows"] *= np.resize(UNITS, dim)
+    evaluation["samples"] *= np.resize(UNITS, dim)
+    names = [f"a long name of a column {i}" for i in range(dim)]
+    for figure in draw(evaluation, names).values():
+        width, height = figure.get_size_inches()
+        box = figure.get_tightbbox()
+        assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0
+
+
+def test_the_marginals_are_quantiles_of_rows_against_those_of_draws():
+    evaluation = make_evaluation(dim=2, rows=400, samples=400)
+    evaluation["rows"] = 3 * evaluation["samples"] + 1
+    for i, ax in enumerate(draw(evaluation)["marginals"].axes):
+        dots = next(line for line in ax.lines if line.get_marker() == "o")
+        x, y = dots.get_data()
+        np.testing.assert_allclose(y, 3 * x + 1, atol=1e-12)
+        assert (x[0], x[-1]) == (
+            evaluation["samples"][:, i].min(),
+            evaluation["samples"][:, i].max(),
+        )
+        assert ax.get_xlim() == ax.get_ylim()
+        assert ax.get_xlabel() == f"name {i}\ndraws" and ax.get_ylabel() == "test rows"
+
+
+def test_the_normality_picture_names_the_worst_column_with_its_distance():
+    evaluation = make_evaluation(dim=5)
+    evaluation["latents"][:, 3] *= 2
+    judged = normality(evaluation["latents"], list("abcde"))["normality"]
+    left, right = draw(evaluation, list("abcde"))["normality"].axes
+    assert judged["worst_column"] == "d"
+    assert (
+        left.get_title() == f"d: distance {judged['distance']:.2f}, 95% band {judged['band']:.3f}"
+    )
+    assert f"distance {judged['radius_distance']:.2f}, 95% band" in right.get_title()
+    thick = max(left.lines, key=lambda line: line.get_linewidth())
+    x, y = thick.get_data()
+    assert y[[0, -1]].tolist() == [f(evaluation["latents"][:, 3]) for f in (np.min, np.max)]
+    np.testing.assert_allclose(x[[0, -1]], [-z_of(600), z_of(600)], atol=1e-4)
+
+
+def z_of(n):
+    """Return where N(0, 1) has 1 - 1/(2n) of its mass below."""
+    return float(mpmath.sqrt(2) * mpmath.erfinv(1 - 1 / mpmath.mpf(n)))
+
+
+def test_the_radius_is_drawn_against_the_quantiles_of_chi_square():
+    evaluation = make_evaluation(dim=4)
+    _, right = draw(evaluation)["normality"].axes
+    x, y = max(right.lines, key=lambda line: line.get_linewidth()).get_data()
+    tail = mpmath.gammainc(2, float(x[-1]) / 2, regularized=True)
+    assert float(tail) == pytest.approx(0.5 / 600, rel=1e-3)
+    assert y[-1] == pytest.approx(np.max(np.sum(evaluation["latents"] ** 2, axis=1)))
+
+
+def test_a_latent_far_off_is_told_and_leaves_the_others_readable():
+    evaluation = make_evaluation()
+    evaluation["latents"][5, 1] = 1e6
+    left, right = draw(evaluation)["normality"].axes
+    assert all("599 of 600 rows in the frame" in ax.get_title() for ax in (left, right))
+    assert left.get_ylim()[1] < 12 and right.get_ylim()[1] < 60
+
+
+def test_the_density_of_one_column_stands_beside_the_rows(line):
+    (ax,) = line["density"].axes
+    (curve,) = ax.lines
+    np.testing.assert_allclose(
+        curve.get_ydata()[100], np.exp(-(0.05**2)) / np.sqrt(2 * np.pi), 1e-2
+    )
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        *("600 test rows", "exact density $q(x)$")
+    ]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("height", "density")
+
+
+def test_a_spike_of_the_density_is_cut_off_and_told():
+    evaluation = make_evaluation(dim=1)
+    evaluation["log_q"][30] = 10.0
+    (ax,) = draw(evaluation)["density"].axes
+    assert ax.get_ylim()[1] < 3
+    assert [text.get_text() for text in ax.texts] == ["peak of $q$: 22026"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("5 $ each$", r"5 \$ each\$"),
+        (r"\$\frac{1}{0}$", r"\\$\frac{1}{0}\$"),
+        ("a\x1b[31m\nb", r"a\x1b[31m\nb"),
+        ("Größe–α", "Größe–α"),
+        ("住宅", r"\u4f4f\u5b85"),
+        ("a name that goes on and on", "a name tha…on and on"),
+        ("", ""),
+    ],
+)
+def test_a_name_of_a_stranger_is_shown_as_it_is_and_cut(name, shown):
+    for dim in (1, 2):
+        drawn = draw(make_evaluation(dim=dim), [name] * dim)
+        for figure in drawn.values():
+            plotting.save_figure(figure, io.BytesIO(), "png")
+        first = drawn["corner" if dim == 2 else "density"]
+        assert first.axes[-1].get_xlabel().replace("\n", "") in (shown, shown.replace(" ", ""))
+        assert drawn["marginals"].axes[0].get_xlabel() == f"{shown}\ndraws"
+
+
+def test_a_name_with_a_dollar_keeps_the_unit_of_its_axis():
+    evaluation = make_evaluation(dim=2)
+    for name in ("rows", "samples"):
+        evaluation[name][:, 1] = 1e6 * evaluation[name][:, 1]
+    figure = draw(evaluation, ["$x", "5 $"])["corner"]
+    assert figure.axes[-1].get_xlabel() == "5 \\$\n [$10^{6}$]"
+    assert figure.axes[-2].get_xlabel() == r"\$x"
+
+
+def test_what_is_not_finite_is_left_out_and_counted():
+    evaluation = make_evaluation()
+    evaluation["rows"][4, 0] = np.nan
+    evaluation["samples"][:9, 2] = np.inf
+    evaluation["latents"][:3] = np.nan
+    drawn = draw(evaluation)
+    for name in ("corner", "marginals"):
+        assert "not finite: 1 of 600 test rows, not finite: 9 of 500 draws" in " ".join(
+            title(drawn[name]).split()
+        )
+    assert key(drawn["corner"]) == ["599 test rows", "491 draws"]
+    assert "not finite: 3 of 600 latents" in " ".join(title(drawn["normality"]).split())
+
+
+@pytest.mark.parametrize("dim", [1, 3])
+def test_a_fit_whose_draws_and_latents_are_nowhere_is_drawn(dim):
+    evaluation = make_evaluation(dim=dim, samples=0)
+    evaluation["latents"][:] = np.nan
+    if dim == 1:
+        evaluation["log_q"][:] = np.nan
+    drawn = draw(evaluation)
+    for figure in drawn.values():
+        plotting.save_figure(figure, io.BytesIO(), "svg")
+    for ax in drawn["marginals"].axes:
+        assert [text.get_text() for text in ax.texts] == ["no draws"]
+    for ax in drawn["normality"].axes:
+        assert [text.get_text() for text in ax.texts] == ["not finite"]
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_table_of_few_rows_is_drawn(rows):
+    drawn = draw(make_evaluation(dim=3, rows=rows, samples=1))
+    plotting.save_figure(drawn["normality"], io.BytesIO(), "png")
+    assert key(drawn["corner"])[0] == f"{rows} test rows"
+
+
+@pytest.mark.parametrize("size", [1e300, 1e-300, 0.0])
+def test_numbers_of_any_size_are_drawn_without_a_warning(size):
+    for name in ("rows", "samples", "latents"):
+        evaluation = make_evaluation(dim=2)
+        evaluation[name] *= size
+        evaluation[name][0] = 1.7e308
+        for figure in draw(evaluation).values():
+            plotting.save_figure(figure, io.BytesIO(), "svg")
+
+
+def test_equal_pictures_are_equal_files():
+    for format in ("png", "svg", "pdf"):
+        files = [io.BytesIO(), io.BytesIO()]
+        for file in files:
+            plotting.save_figure(draw(make_evaluation())["corner"], file, format)
+        assert files[0].getvalue() == files[1].getvalue()
