@@ -11,6 +11,7 @@ import json
 import math
 import tempfile
 import time
+from typing import ClassVar
 
 import numpy as np
 
@@ -81,7 +82,7 @@ class Lognormal:
     """One column, the exponential of a normal."""
 
     dim = 1
-    bounds = {"x1": [0.0, None]}
+    bounds: ClassVar = {"x1": [0.0, None]}
 
     def sample(self, rng, n):
         return np.exp(rng.standard_normal((n, 1)))

@@ -24,15 +24,13 @@ from nflow_cli.plotting.style import (
     drawing,
     fix_layout,
     label_panel,
-    marked,
     name_lost,
     note,
     number_text,
     panel_grid,
     plain,
-    value_text,
 )
-from nflow_cli.plotting.table import training_figure
+from nflow_cli.plotting.table import likelihood_text, training_figure
 from nflow_cli.plotting.target import density_of, peak_of, title_figure
 
 # Rows are light and wide, draws dark and small or a line: told apart without colours too.
@@ -347,12 +345,3 @@ def column_text(name: str, width: int = LETTERS) -> str:
     start, end = LETTERS // 2, LETTERS // 2 - 1
     short = letters if len(letters) <= LETTERS else f"{letters[:start]}…{letters[-end:]}"
     return "\n".join(plain(line) for line in textwrap.wrap(short, width))
-
-
-def likelihood_text(summary: Summary) -> str:
-    """Write the log-likelihood, "" where it is not finite."""
-    value, key = summary["log_likelihood"], "log_likelihood"
-    if value is None:
-        return ""
-    text = f"log-likelihood = {value_text(value, summary.get(f'{key}_standard_error'))}"
-    return marked(text, summary, key)

@@ -80,7 +80,7 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     axes[1].set_title("fitted density $q_K(x)$")
     axes[2].set_title(draw_points(axes[2], draws[:shown], extent, "draws of $q_K$"))
     add_colour_bar(image, axes, "density", extend)
-    title_figure(figure, summary, _likelihood_text(summary, "log_likelihood"))
+    title_figure(figure, summary, likelihood_text(summary))
     return figure
 
 
@@ -108,7 +108,7 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     levels = {"--": ("test set", "log_likelihood"), ":": ("Gaussian", "gaussian_log_likelihood")}
     for style, (name, key) in levels.items():
         if summary[key] is not None:
-            text = f"{name}: {_likelihood_text(summary, key, '')}"
+            text = f"{name}: {likelihood_text(summary, key, '')}"
             ax.axhline(summary[key], color="k", ls=style, lw=1.4, label=text)
     ax.set_ylabel("log-likelihood (nats a point)")
     zoom_on_best(ax, np.concatenate([-loss, -validation]), summary)
@@ -133,7 +133,10 @@ def zoom_on_best(ax: Axes, values: np.ndarray, summary: Summary) -> None:
         ax.plot([], [], " ", label=f"off the scale: down to {values.min():.4g} nats")
 
 
-def _likelihood_text(summary: Summary, key: str, name: str = "log-likelihood = ") -> str:
+def likelihood_text(
+    summary: Summary, key: str = "log_likelihood", name: str = "log-likelihood = "
+) -> str:
+    """Write a log-likelihood; "" where it is not finite."""
     value = summary[key]
     if value is None:
         return ""

@@ -1,6 +1,6 @@
 """A table of D columns, fitted by maximum likelihood."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ from nflow_cli.errors import ConfigError, RunDirectoryError
 from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments.experiment import checksum_of_data
 from nflow_cli.experiments.rows import Rows, Summary
-from nflow_cli.experiments.table import rows
+from nflow_cli.experiments.table import pictures, rows
 from nflow_cli.experiments.table.likelihood import Likelihood
 from nflow_cli.runs.directory import CONFIG, RunDirectory
 
@@ -118,6 +118,13 @@ class Table(Likelihood):
 
         write_draws(trained, n, path, seed)
         return [path]
+
+    def draw(
+        self, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the pictures by name."""
+        pictures.expect_of_columns(arrays, summary, self.config.data.columns or [])
+        return super().draw(arrays, metrics, summary)
 
     def settings(self, summary: Summary) -> dict[str, str]:
         """Tell data of one name apart."""

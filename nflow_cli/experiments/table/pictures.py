@@ -1,8 +1,13 @@
 """What the pictures of a fit to a table are drawn from."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 from pydantic import Field
 
 from nflow_cli.config.table_schema import MAX_COLUMNS
+from nflow_cli.errors import RunDirectoryError
 from nflow_cli.experiments.picture_data import (
     Count,
     DataForm,
@@ -13,6 +18,7 @@ from nflow_cli.experiments.picture_data import (
     Text,
 )
 from nflow_cli.runs.array_shapes import STRIP, Shapes
+from nflow_cli.runs.directory import CONFIG, EVALUATION, SUMMARY
 
 PLANE: Shapes = {
     **{"axis_1": "x", "axis_2": "y", "log_q": "yx", "samples": ("s", 2)},
@@ -56,3 +62,18 @@ class TableSummary(SummaryForm):
     gaussian_log_likelihood_standard_error: Error = None
     columns: list[Text] = Field(default=[], max_length=MAX_COLUMNS)
     normality: Normality | None = None
+
+
+def expect_of_columns(
+    arrays: Mapping[str, Any], summary: Mapping[str, Any], columns: Sequence[str]
+) -> None:
+    """See that what is drawn is of these columns.
+
+    Raises:
+        RunDirectoryError: It is not.
+    """
+    if summary["columns"] != list(columns) or summary["normality"] is None:
+        raise RunDirectoryError(f"{SUMMARY}: damaged: expected the columns of {CONFIG}")
+    shown = arrays.get("columns_shown", np.zeros(1, int))
+    if not ((shown >= 0) & (shown < len(columns))).all():
+        raise RunDirectoryError(f"{EVALUATION}: damaged: columns_shown: expected some of D")
