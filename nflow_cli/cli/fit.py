@@ -25,7 +25,6 @@ KEYS = {  # what each option sets in a preset
     "learning_rate": "train.learning_rate",
     "seed": "seed",
 }
-FEW = 2_000  # rows; fewer are fitted by a preset of their own
 
 
 def _names(_: Any, __: Any, value: str | None) -> list[str] | None:
@@ -117,6 +116,7 @@ def fit(
     from nflow_cli.cli.options import changes_of, resolve_config
     from nflow_cli.config import presets
     from nflow_cli.config.naming import run_name
+    from nflow_cli.config.table_schema import FEW
     from nflow_cli.experiments.run import begin
 
     if options["steps"] is not None and options["epochs"] is not None:

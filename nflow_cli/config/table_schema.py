@@ -13,6 +13,7 @@ from nflow_cli.registry import DEFAULT_BASE, POINT_SETS
 MAX_COLUMNS = 1_000
 MAX_NAME = 1_000  # letters of a column's name
 LARGEST_BOUND = 1e100
+FEW = 2_000  # rows; fewer are fitted by a preset of their own
 
 Column = Annotated[
     str,

@@ -9,6 +9,7 @@ from nflow_cli.config import overrides, presets
 from nflow_cli.config.naming import run_name
 from nflow_cli.config.presets import Change
 from nflow_cli.config.schema import RUNS
+from nflow_cli.config.table_schema import FEW
 from nflow_cli.data.table_files import open_table, table_of
 from nflow_cli.data.table_rows import IN_PYTHON, load_table
 from nflow_cli.experiments.run import settled, train
@@ -26,7 +27,7 @@ def fit(
     k: int | None = None,
     steps: int | None = None,
     seed: int | None = None,
-    preset: str = "table",
+    preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
     output: str | Path | None = None,
 ) -> Any:
@@ -42,7 +43,8 @@ def fit(
         k: How many flows.
         steps: Updates.
         seed: Fixes the result bit for bit.
-        preset: By its name or path, what all else is taken from.
+        preset: By its name or path, what all else is taken from; without, `table`, or `table-small`
+            for a few rows.
         settings: Other keys of a preset, dotted, and their values.
         output: A new or empty folder for the run; without, one below ``outputs``.
 
@@ -67,15 +69,24 @@ def fit(
         **(settings or {}),
     }
     changes = [Change(key, key, value) for key, value in options.items() if value is not None]
-    path = presets.find_preset(preset)
-    source = presets.preset_label(path)
-    config = overrides.resolve(presets.read_preset(path), source, changes, {"fit": RUNS["fit"]})
+    if name not in POINT_SETS:
+        changes.append(Change("table", "data.size", None))
+    path = presets.find_preset(preset or "table")
+    config = _resolved(path, changes)
     if name in POINT_SETS:
         data = experiments.of(config).data()
     else:
         opened = open_table(table) if named else table_of(table)
         data = load_table(config.data, config.units.tails, opened)
+    if preset is None and sum(data.sizes.values()) < FEW:
+        path = presets.find_preset("table-small")
+        config = _resolved(path, changes)
     config = settled(config, data)
     run = RunDirectory.create(run_name(config, path), None if output is None else str(output))
     train(config, run, [], data)
     return experiments.of(config).load(run)
+
+
+def _resolved(path: Path, changes: Sequence[Change]) -> Any:
+    source = presets.preset_label(path)
+    return overrides.resolve(presets.read_preset(path), source, changes, {"fit": RUNS["fit"]})
