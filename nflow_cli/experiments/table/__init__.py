@@ -24,6 +24,11 @@ class Table(Likelihood):
     scores_rows = True
 
     @property
+    def keeps_rows(self) -> bool:
+        """Whether a run keeps some test rows for its pictures."""
+        return self.config.evaluate.keep_rows
+
+    @property
     def footprint(self) -> Footprint | None:
         """What an update takes of memory; ``None`` before the columns are known."""
         return super().footprint if self.config.is_settled else None
@@ -92,7 +97,7 @@ class Table(Likelihood):
         from nflow_cli.evaluation.table import density_of_points, rows_and_draws
 
         arrays = density_of_points if density.dim == 2 else rows_and_draws
-        return arrays(density, data, self.config.seed, self.config.evaluate.keep_rows)
+        return arrays(density, data, self.config.seed, self.keeps_rows)
 
     def read_data(self, name: str) -> Any:
         """Open a table that has the columns of the run."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from nflow_cli.experiments import density_checks
 from nflow_cli.experiments.checked_run import CheckedDensity, Checks, agree, differences, unlike
 from nflow_cli.experiments.density_checks import AS_GIVEN, OF_A_TARGET
 from nflow_cli.experiments.table.likelihood import Likelihood
+from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 from nflow_cli.runs.directory import EVALUATION, RUN, SUMMARY, RunDirectory
 
 RECORD_TOLERANCE = 1e-6  # of numbers that were fitted to rows
@@ -36,8 +38,9 @@ class CheckedTable(CheckedDensity):
         scores: Checks = {"summary": check_held_out}
         if self.config.dim != 2:
             return {**scores, "arrays": check_arrays_of_rows}
-        in_the_plane = {"arrays": density_checks.check_arrays_of_points}
-        return {"mass": density_checks.check_mass, **scores, **in_the_plane}
+        rows = SHOWN_SAMPLES if self.likelihood.keeps_rows else 0
+        in_the_plane = partial(density_checks.check_arrays_of_points, rows=rows)
+        return {"mass": density_checks.check_mass, **scores, "arrays": in_the_plane}
 
     def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
         """Return the update whose weights were kept."""
