@@ -9,20 +9,16 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from running import saved_weights
-from short_runs import without_xla
 
 import nflow_cli
 from nflow_cli.cli import main
 from nflow_cli.errors import NflowError
 
-pytestmark = [
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
-    ),
-    pytest.mark.usefixtures("without_xla"),
-]
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
+)
 X = np.random.default_rng(0).standard_normal((300, 3)) @ np.diag([2.0, 30.0, 1.0])
-X[:, 2] = np.exp(X[:, 2])
+X[:, 2] = np.exp(X[:, 2] + X[:, 0] ** 2 / 4)
 COLUMNS = {"a": X[:, 0], "b": X[:, 1], "price": X[:, 2]}
 BOUNDS = {"price": (0, None)}
 
@@ -48,19 +44,22 @@ def path(tmp_path_factory):
 def command(path):
     """Return the run of the command."""
     run = str(path.with_name("run"))
-    words = ["fit", str(path), "--bounds", "price=0:", "--k", "2", "--steps", "20", "--seed", "4"]
-    with without_xla():
-        done = CliRunner().invoke(main, [*words, "--output", run])
+    words = ["fit", str(path), "--bounds", "price=0:", "--k", "2", "--steps", "60", "--seed", "4"]
+    done = CliRunner().invoke(main, [*words, "--output", run])
     assert done.exit_code == 0, done.stderr
     return run
 
 
-@pytest.mark.parametrize("table", [COLUMNS, Frame(COLUMNS)], ids=["mapping", "DataFrame"])
+@pytest.mark.parametrize(
+    "table",
+    [pytest.param(COLUMNS, id="mapping", marks=pytest.mark.slow), Frame(COLUMNS)],
+)
 def test_rows_in_python_are_fitted_as_those_of_a_file(command, tmp_path, table):
     run = tmp_path / "run"
-    q = nflow_cli.fit(table, bounds=BOUNDS, k=2, steps=20, seed=4, output=run)
+    q = nflow_cli.fit(table, bounds=BOUNDS, k=2, steps=60, seed=4, output=run)
     for got, expected in zip(saved_weights(run), saved_weights(Path(command)), strict=True):
         np.testing.assert_array_equal(got, expected)
+    assert json.loads((run / "summary.json").read_text())["best_update"] > 0
     assert q.columns == ["a", "b", "price"]
     np.testing.assert_array_equal(q.log_prob(X), nflow_cli.load(command).log_prob(X))
     shuffled = {"more": X[:, 0], **{name: COLUMNS[name] for name in ("price", "b", "a")}}
@@ -77,6 +76,7 @@ def test_rows_in_python_are_fitted_as_those_of_a_file(command, tmp_path, table):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_a_path_and_a_built_in_set_are_fitted_by_their_names(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
     for name, columns in ((path, ["a"]), ("two-moons", ["x1", "x2"])):
