@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from nflow_cli.config import presets
 from nflow_cli.config.memory import Footprint
 from nflow_cli.config.schema import Config, FitConfig
-from nflow_cli.errors import ConfigError, RunDirectoryError
+from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments.experiment import checksum_of_data
 from nflow_cli.experiments.rows import Rows, Summary
@@ -54,10 +55,8 @@ class Table(Likelihood):
 
     def settled(self, data: Any) -> Config:
         """Return the config with the columns and the updates written out."""
-        try:
-            return self.config.settled(list(data.columns), len(data.train))
-        except ValueError as error:
-            raise ConfigError(f"{data.name}: {error}") from None
+        config = self.config.settled(list(data.columns), len(data.train))
+        return presets.validate(config.model_dump(), data.name, {"fit": FitConfig})
 
     def settled_like(self, written: Config) -> Config:
         """Return the config with the columns and the updates of a run."""

@@ -70,7 +70,7 @@ def fit(
     }
     changes = [Change(key, key, value) for key, value in options.items() if value is not None]
     if name not in POINT_SETS:
-        changes.append(Change("table", "data.size", None))
+        changes.insert(0, Change("table", "data.size", None))
     path = presets.find_preset(preset or "table")
     config = _resolved(path, changes)
     if name in POINT_SETS:
