@@ -64,10 +64,6 @@ def _end(text: str) -> float | None:
         return math.nan
 
 
-def _is_nan(end: float | None) -> bool:
-    return end is not None and math.isnan(end)
-
-
 @click.command("fit", cls=Command)
 @click.argument("table", metavar="[TABLE]", required=False)
 @click.option("--columns", metavar="NAME,…", callback=_names, help="Only these columns.")
