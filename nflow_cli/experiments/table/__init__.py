@@ -81,10 +81,6 @@ class Table(Likelihood):
         units = units_of(run, self.config.dim)
         return TrainedTable(run.path, self.config, self.load_model(run), units)
 
-    def fit(self, run: RunDirectory, data: Any, programs: Any) -> dict[str, Any]:
-        """Train, judge and save; return the summary."""
-        return {**super().fit(run, data, programs), "columns": list(data.columns)}
-
     def scores_of(self, density: Any, data: Any) -> dict[str, Any]:
         """Judge a density by the test rows."""
         from nflow_cli.evaluation.scores import table_scores

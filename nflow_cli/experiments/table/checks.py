@@ -64,13 +64,18 @@ def check_held_out(run: CheckedTable) -> Verdict:
     scores = run.likelihood.scores_of(run.trained, run.data) | dict.fromkeys(OF_A_TARGET)
     normality = scores.pop("normality", None)
     wrong = [] if normality is None else unlike_normality(normality, run.summary)
-    if wrong:
-        return Outcome.FAIL, "; ".join(wrong)
+    outcome, detail = _check_scores(run, scores)
+    if not wrong:
+        return outcome, detail
+    return Outcome.FAIL, "; ".join([*wrong, *([detail] if outcome == Outcome.FAIL else [])])
+
+
+def _check_scores(run: CheckedTable, scores: Mapping[str, Any]) -> Verdict:
     if "gap" not in run.summary:
         return agree(run, scores, "from the test points; no gap to the truth: an older run")
     gap = gap_to_the_truth(run.trained, run.data.name, run.config.seed)
     source = "from the test points" if gap["gap"] is None else "from the test points and fresh ones"
-    return agree(run, scores | gap, source)
+    return agree(run, {**scores, **gap}, source)
 
 
 def check_arrays_of_rows(run: CheckedTable) -> Verdict:
