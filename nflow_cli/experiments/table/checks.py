@@ -54,6 +54,8 @@ def check_points(run: CheckedTable) -> Verdict:
     if not run.lacks("atoms"):
         expected["atoms"] = list(data.atoms)
     wrong = differences(SUMMARY, expected, run.summary)
+    columns = {key: names for key, names in data.record().items() if key == "columns"}
+    wrong += differences(RUN, columns, run.record["data"])
     wrong += unlike_records(RUN, data.units.record(), units.record())
     text = f"{sum(data.sizes.values()):,} points found again"
     return passed(not wrong), "; ".join(wrong) or text
