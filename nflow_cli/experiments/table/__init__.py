@@ -119,12 +119,9 @@ class Table(Likelihood):
         write_draws(trained, n, path, seed)
         return [path]
 
-    def draw(
-        self, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return the pictures by name."""
-        pictures.expect_of_columns(arrays, summary, self.config.data.columns or [])
-        return super().draw(arrays, metrics, summary)
+    def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
+        """Return which file that pictures are drawn from is not of these columns, and why, or ""."""
+        return pictures.damage(arrays, summary, self.config.data.columns or [])
 
     def settings(self, summary: Summary) -> dict[str, str]:
         """Tell data of one name apart."""
