@@ -134,11 +134,12 @@ def _unfinished(runs: Sequence[Any], folder: Path) -> tuple[list[Any], dict[str,
 
 def _check_data(runs: Sequence[Any]) -> None:
     """Load the images and points that the runs take, once, and refuse what does not fit them."""
-    loaded: dict[Any, Any] = {}
+    loaded: dict[str, Any] = {}
     for run in runs:
-        if run.config.data not in loaded:
-            loaded[run.config.data] = run.experiment.data()
-        run.experiment.expect_fits(loaded[run.config.data])
+        settings = repr(run.config.data)  # which hold lists
+        if settings not in loaded:
+            loaded[settings] = run.experiment.data()
+        run.experiment.expect_fits(loaded[settings])
 
 
 def _pool(scheduler: str | None, workers: int | None, count: int) -> AbstractContextManager[Any]:

@@ -1,5 +1,6 @@
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -272,3 +273,23 @@ def test_how_much_is_done_is_read_from_the_metrics(tmp_path):
         assert first.part_done(tmp_path) == part
     run.write_text("metrics.csv", "nonsense")
     assert first.part_done(tmp_path) == 0
+
+
+def test_a_run_on_a_table_is_known_by_what_its_config_leaves_to_the_table(tmp_path):
+    preset = tmp_path / "mine.yaml"
+    preset.write_text("command: fit\ndata: {name: mine.csv}\ntrain: {steps: null, epochs: 2}\n")
+    grid = {"presets": [str(preset)], "set": {}, "vary": {"flow.k": [2]}, "seeds": [1]}
+    (run,) = planned(**grid)
+    assert run.name == "mine-spline-coupling,flow.k=2,seed=1" and not run.is_finished(tmp_path)
+    settled = run.config.settled(["a", "b", "c"], rows=5_120)
+    assert settled.train.steps == 20
+    directory = RunDirectory.at(str(tmp_path / run.name))
+    directory.write_text("config.yaml", presets.dump(settled))
+    directory.write_json("run.json", {"format": 2, "command": "fit", "status": "completed"})
+    assert run.is_finished(tmp_path) and run.as_begun(tmp_path).config == settled
+    others = [{"vary": {"flow.k": [3]}}, {"set": {"data.columns": ["a", "b"]}}]
+    others += [{"set": {"train": {"steps": 30}}}, {"set": {"data.bounds": {"a": [0, None]}}}]
+    for other in others:
+        (another,) = planned(**{**grid, **other})
+        with pytest.raises(ConfigError, match="not the config that the sweep has now"):
+            replace(another, name=run.name).is_finished(tmp_path)
