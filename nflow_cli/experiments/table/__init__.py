@@ -1,5 +1,6 @@
 """A table of D columns, fitted by maximum likelihood."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -7,7 +8,7 @@ from typing import Any, ClassVar
 from nflow_cli.config import presets
 from nflow_cli.config.memory import Footprint
 from nflow_cli.config.schema import Config, FitConfig
-from nflow_cli.errors import RunDirectoryError
+from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments.experiment import checksum_of_data
 from nflow_cli.experiments.rows import Rows, Summary
@@ -51,6 +52,9 @@ class Table(Likelihood):
         if run is None:
             return load(self.config.subject)
         self._expect_settled(run)
+        tests = self.config.data.test
+        if tests is not None and not os.path.exists(tests):
+            raise DataError(f"{tests}: no such table; expected the test rows of this run")
         return found_again(run, load)
 
     def settled(self, data: Any) -> Config:
@@ -120,7 +124,7 @@ class Table(Likelihood):
         return [path]
 
     def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
-        """Return which file that pictures are drawn from is not of these columns, and why, or ""."""
+        """Return which file that is drawn is not of these columns, and why, or ""."""
         return pictures.damage(arrays, summary, self.config.data.columns or [])
 
     def settings(self, summary: Summary) -> dict[str, str]:
