@@ -267,6 +267,44 @@ def test_the_config_of_a_run_repeats_it_bit_for_bit(nflow, home, tmp_path):
     assert_same_run(tmp_path / "again", tmp_path / "run")
 
 
+@pytest.mark.slow
+def test_a_sweep_on_a_table_finds_its_finished_runs_again(nflow, home, tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        f"command: fit\ndata: {{name: {home[0] / 'mine.csv'}, bounds: {{price: [0, null]}}}}\n"
+        "flow: {pattern: [planar], k: 2}\ntrain: {steps: null, epochs: 2, batch_size: 64}\n"
+    )
+    words = ["sweep", "--preset", "mine.yaml", "--seeds", "1,2", "--workers", 1, "--output", "s"]
+    done = nflow(*words)
+    assert done.returncode == 0, done.stderr
+    runs = sorted((tmp_path / "s").glob("*/summary.json"))
+    assert [RunDirectory(run.parent).read_json("summary.json")["seed"] for run in runs] == [1, 2]
+    before = {path: path.read_bytes() for path in (tmp_path / "s").glob("*/*") if path.is_file()}
+    again = nflow(*words)
+    assert (again.returncode, again.stdout) == (0, done.stdout), again.stderr
+    assert before == {path: path.read_bytes() for path in before}
+
+
+@pytest.mark.parametrize("change", ["another", "gone"])
+def test_test_rows_of_their_own_are_found_again_or_named(at_home, copy, monkeypatch, change):
+    monkeypatch.chdir(copy.parent)
+    write_rows("mine.csv", some_rows())
+    write_rows("held.csv", some_rows(40, seed=7))
+    words = ["fit", "mine.csv", *BOUNDS, "--test", "held.csv", "--k", 1, "--steps", 2]
+    done = at_home(*words, "--output", "tested")
+    assert done.exit_code == 0, done.stderr
+    assert "270 train, 30 validation, 40 test points" in done.stdout
+    log_q = nflow_cli.load("tested").log_prob(some_rows(40, seed=7))
+    assert f"log-likelihood {log_q.mean():.5f} ± " in succeed(at_home, "evaluate", "tested")
+    if change == "gone":
+        Path("held.csv").unlink()
+    else:
+        write_rows("held.csv", some_rows(40, seed=8))
+    result = at_home("evaluate", "tested")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    words = {"another": "not the test rows of this run", "gone": "held.csv: no such table"}
+    assert words[change] in result.stderr
+
+
 def test_a_table_may_come_by_standard_input(home, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["fit", "-", *BOUNDS, *SHORT, "--output", "piped"]
