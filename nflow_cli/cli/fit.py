@@ -25,7 +25,6 @@ KEYS = {  # what each option sets in a preset
     "learning_rate": "train.learning_rate",
     "seed": "seed",
 }
-FEW = 2_000  # rows; fewer are fitted by a preset of their own
 
 
 def _names(_: Any, __: Any, value: str | None) -> list[str] | None:
@@ -111,12 +110,14 @@ def fit(
 
     TABLE is a .csv, .tsv, .parquet, .npy or .npz file, - for standard input, or a built-in set of
     points. All columns of numbers are fitted unless options say which. Without --preset, `table`,
-    or `table-small` for a few rows. The last line printed is the run directory.
+    `table-small` for few rows, or `table-planar` for planar and radial flows. The last line printed
+    is the run directory.
     """
     from nflow_cli import experiments
     from nflow_cli.cli.options import changes_of, resolve_config
     from nflow_cli.config import presets
     from nflow_cli.config.naming import run_name
+    from nflow_cli.config.table_schema import natural_preset
     from nflow_cli.experiments.run import begin
 
     if options["steps"] is not None and options["epochs"] is not None:
@@ -127,12 +128,13 @@ def fit(
     for name, other in (("steps", "epochs"), ("epochs", "steps")):
         if options[name] is not None:  # it takes the place of the other
             changes.insert(0, presets.Change(f"--{name}", f"train.{other}", None))
-    path = presets.find_preset(preset or "table")
+    flow = options["flow"] or []
+    path = presets.find_preset(preset or natural_preset(flow))
     resolved = resolve_config("fit", path, assignments, changes)
     data = experiments.of(resolved).data()
-    if preset is None and sum(data.sizes.values()) < FEW:
-        path = presets.find_preset("table-small")
-        resolved = resolve_config("fit", path, assignments, changes)
+    natural = presets.find_preset(natural_preset(flow, sum(data.sizes.values())))
+    if preset is None and natural != path:
+        path, resolved = natural, resolve_config("fit", natural, assignments, changes)
     begin(resolved, run_name(resolved, path), output, argv, data)
 
 

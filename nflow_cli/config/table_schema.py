@@ -1,10 +1,12 @@
 """The schema of a fit to a table. No Keras here."""
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from nflow_cli.config.flow_options import pattern_name
 from nflow_cli.config.flow_schema import StackFlow, expect_weights
 from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict, by_name
 from nflow_cli.config.training_schema import Annealed, EarlyStopping
@@ -13,6 +15,7 @@ from nflow_cli.registry import DEFAULT_BASE, POINT_SETS
 MAX_COLUMNS = 1_000
 MAX_NAME = 1_000  # letters of a column's name
 LARGEST_BOUND = 1e100
+FEW = 2_000  # rows; fewer have a preset of their own
 
 Column = Annotated[
     str,
@@ -132,6 +135,14 @@ class TableTrain(Strict):
         if self.epochs is None:
             return self.steps or 0
         return max(1, round(self.epochs * rows / self.batch_size))
+
+
+def natural_preset(pattern: Sequence[Any], rows: int | None = None) -> str:
+    """Return the name of the preset for such flows, and for so many rows, where none is named."""
+    names = {pattern_name(item) for item in pattern}
+    if names and names <= {"planar", "radial"}:
+        return "table-planar"
+    return "table-small" if rows is not None and rows < FEW else "table"
 
 
 class TableEvaluate(Strict):

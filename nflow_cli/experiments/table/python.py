@@ -9,10 +9,10 @@ from nflow_cli.config import overrides, presets
 from nflow_cli.config.naming import run_name
 from nflow_cli.config.presets import Change
 from nflow_cli.config.schema import RUNS
-from nflow_cli.data.table_files import open_table, table_of
+from nflow_cli.config.table_schema import natural_preset
+from nflow_cli.data.table_files import table_of
 from nflow_cli.data.table_rows import IN_PYTHON, load_table
 from nflow_cli.experiments.run import settled, train
-from nflow_cli.registry import POINT_SETS
 from nflow_cli.runs.directory import RunDirectory
 
 
@@ -26,7 +26,7 @@ def fit(
     k: int | None = None,
     steps: int | None = None,
     seed: int | None = None,
-    preset: str = "table",
+    preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
     output: str | Path | None = None,
 ) -> Any:
@@ -42,7 +42,7 @@ def fit(
         k: How many flows.
         steps: Updates.
         seed: Fixes the result bit for bit.
-        preset: By its name or path, what all else is taken from.
+        preset: By its name or path, what all else is taken from; without, the one for such rows.
         settings: Other keys of a preset, dotted, and their values.
         output: A new or empty folder for the run; without, one below ``outputs``.
 
@@ -54,12 +54,11 @@ def fit(
     """
     named = isinstance(table, str | Path)
     name = str(table) if named else IN_PYTHON
-    ends = bounds and {column: list(interval) for column, interval in bounds.items()}
     options = {
         "data.name": name,
         "data.columns": columns and list(columns),
         "data.exclude": exclude and list(exclude),
-        "data.bounds": ends,
+        "data.bounds": bounds and {column: list(ends) for column, ends in bounds.items()},
         "flow.pattern": flow and list(flow),
         "flow.k": k,
         "train.steps": steps,
@@ -67,15 +66,21 @@ def fit(
         **(settings or {}),
     }
     changes = [Change(key, key, value) for key, value in options.items() if value is not None]
-    path = presets.find_preset(preset)
-    source = presets.preset_label(path)
-    config = overrides.resolve(presets.read_preset(path), source, changes, {"fit": RUNS["fit"]})
-    if name in POINT_SETS:
+    path = presets.find_preset(preset or natural_preset(flow or []))
+    config = _resolved(path, changes)
+    if named:
         data = experiments.of(config).data()
     else:
-        opened = open_table(table) if named else table_of(table)
-        data = load_table(config.data, config.units.tails, opened)
+        data = load_table(config.data, config.units.tails, table_of(table))
+    if preset is None:
+        path = presets.find_preset(natural_preset(flow or [], sum(data.sizes.values())))
+        config = _resolved(path, changes)
     config = settled(config, data)
     run = RunDirectory.create(run_name(config, path), None if output is None else str(output))
     train(config, run, [], data)
     return experiments.of(config).load(run)
+
+
+def _resolved(preset: Path, changes: Sequence[Change]) -> Any:
+    source = presets.preset_label(preset)
+    return overrides.resolve(presets.read_preset(preset), source, changes, {"fit": RUNS["fit"]})
