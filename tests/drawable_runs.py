@@ -2,10 +2,13 @@
 
 import numpy as np
 
+from nflow_cli.evaluation.normality import normality
+
 N = 12
 AXIS = np.linspace(-3, 3, N)
 BELL = -(AXIS**2)[:, None] - AXIS**2 / 2
 DOTS = np.linspace(-2, 2, 40).reshape(20, 2)
+ROWS = np.sin(np.arange(60) ** 2).reshape(20, 3)
 IMAGES = np.linspace(0, 1, 3 * 28 * 28).reshape(3, 28, 28)
 STRIP = {
     **{"deformation_k": np.array([0, 2]), "log_deformation": np.stack([BELL, BELL.T])},
@@ -21,6 +24,9 @@ ARRAYS = {
     "points": {
         **{"axis_1": AXIS, "axis_2": 9 * AXIS, "log_q": BELL - 0.1, "samples": DOTS},
         **{"test_points": -DOTS, **STRIP},
+    },
+    "fit": {
+        **{"rows": ROWS, "samples": -ROWS, "latents": ROWS, "columns_shown": np.array([0, 1, 2])},
     },
     "train-vae": {
         **{"base_latents": DOTS, "latents": -DOTS, "latent_axes": np.array([0, 1])},
@@ -39,6 +45,12 @@ SUMMARIES = {
         **{"log_likelihood": -1.5, "log_likelihood_standard_error": 0.1},
         **{"gaussian_log_likelihood": -2.5, "gaussian_log_likelihood_standard_error": 0.1},
     },
+    "fit": {
+        **{"flow": "planar", "k": 2, "data": {"name": "mine.csv"}, "best_update": 20},
+        **{"log_likelihood": -1.5, "log_likelihood_standard_error": 0.1},
+        **{"gaussian_log_likelihood": -2.5, "gaussian_log_likelihood_standard_error": 0.1},
+        **{"columns": ["a", "b", "c"], **normality(ROWS, ["a", "b", "c"])},
+    },
     "train-vae": {
         **{"flow": "planar", "k": 2, "data": {"name": "mnist", "n_test": 30}, "latent_dim": 2},
         **{"amortized": True, "binarization": "static", "negative_elbo": 100.0, "kl": 20.0},
@@ -49,11 +61,13 @@ SUMMARIES = {
 HEADERS = {
     "fit-2d": "update,loss,kl,beta",
     "points": "update,loss,validation_loss",
+    "fit": "update,loss,validation_loss",
     "train-vae": "epoch,negative_elbo,reconstruction,kl,beta",
 }
 CONFIGS = {
     "fit-2d": "command: fit-2d\nflow: {k: 2}\n",
     "points": "command: fit-2d\nflow: {k: 2}\ndata: two-moons\n",
+    "fit": "command: fit\nflow: {k: 2}\ndata: {name: mine.csv, columns: [a, b, c]}\n",
     "train-vae": "command: train-vae\nflow: {k: 2}\n",
 }
 

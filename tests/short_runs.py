@@ -5,6 +5,7 @@ import hashlib
 import json
 import zipfile
 from contextlib import contextmanager
+from pathlib import Path
 from unittest.mock import patch
 
 import keras
@@ -13,6 +14,7 @@ from nflow_cli import experiments
 from nflow_cli.config import presets
 from nflow_cli.runs.directory import CONFIG, RunDirectory
 
+TABLE = Path(__file__).with_name("golden") / "table.csv"  # of level, price and share
 SHORT = {
     "command": "fit-2d",
     "target": "multimodal",
@@ -21,6 +23,12 @@ SHORT = {
     "evaluate": {"samples": 4_000},
 }
 SHORT_POINTS = {**SHORT, "target": None}
+SHORT_TABLE = {
+    "command": "fit",
+    "data": {"name": str(TABLE), "bounds": {"price": [0, None]}},
+    "flow": {"pattern": [{"spline-coupling": {"hidden": [8]}}], "k": 2},
+    "train": SHORT["train"],
+}
 SHORT_VAE = {
     "command": "train-vae",
     "data": {"name": "mnist-sample"},
@@ -38,17 +46,18 @@ VAE = {"command": "train-vae", "flow": {"pattern": ["planar", "radial"], "k": 3}
 
 def make_run(path, **changes):
     """Train as ``nflow`` does, with ``changes`` to a short preset; return the run directory."""
-    vae = changes.get("command") == "train-vae"
-    short = SHORT_VAE if vae else SHORT_POINTS if "data" in changes else SHORT
-    settings = presets.validate({**short, **changes}, "a test")
+    shorts = {"fit": SHORT_TABLE, "train-vae": SHORT_VAE}
+    short = shorts.get(changes.get("command"), SHORT_POINTS if "data" in changes else SHORT)
+    experiment = experiments.of(presets.validate({**short, **changes}, "a test"))
+    data = experiment.data()
+    settings = experiment.settled(data)
     run = RunDirectory.create("test", str(path))
     run.write_text(CONFIG, presets.dump(settings))
     info = {"command": settings.command, "seed": settings.seed}
-    experiment = experiments.of(settings)
-    if data := experiment.data():
+    if data:
         info["data"] = data.record()
     with run.recorded(info):
-        experiment.train(run, data)
+        experiments.of(settings).train(run, data)
     return run.path
 
 

@@ -37,13 +37,13 @@ TOKENS = [token.encode("utf-8", "surrogatepass") for token in YAML]
 def good(request, tmp_path_factory):
     """Return the files of a run that can be drawn, of each kind."""
     run, kind = RunDirectory(tmp_path_factory.mktemp("good")), request.param
-    command = "train-vae" if kind == "train-vae" else "fit-2d"
+    command = "fit-2d" if kind == "points" else kind
     with run.recorded({"command": command, "argv": [command], "seed": 0}):
         run.write_text("config.yaml", CONFIGS[kind])
         run.write_json("summary.json", SUMMARIES[kind])
         run.write_evaluation(ARRAYS[kind])
         run.write_text("metrics.csv", metrics(kind))
-    assert len(draw(RunDirectory.open(str(run.path)))) == {"fit-2d": 4, "points": 3}.get(kind, 5)
+    assert len(draw(RunDirectory.open(str(run.path)))) == {"points": 3, "train-vae": 5}.get(kind, 4)
     return {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
 
 

@@ -35,6 +35,8 @@ def quickly(without_xla):
 
 @pytest.fixture
 def copied(tmp_path):
+    """Return a function that copies a run, and the table that those on a table need, here."""
+    shutil.copy(GOLDEN / "table.csv", tmp_path)
     return lambda name: shutil.copytree(GOLDEN / "runs" / name, tmp_path / "run")
 
 

@@ -9,7 +9,7 @@ import pytest
 import nflow_cli
 
 PUBLIC = {
-    "nflow_cli": ["__version__", "load"],
+    "nflow_cli": ["__version__", "fit", "load"],
     "nflow_cli.flows": [
         "AmortizedFlowStack",
         "Flow",
@@ -22,6 +22,9 @@ PUBLIC = {
 OF_A_RUN = {  # that is loaded
     "target-finished": ["flow", "from_latent", "latent", "log_prob", "sample"],
     "points-finished": ["flow", "from_latent", "latent", "log_prob", "sample"],
+    "table-finished": [
+        *("columns", "flow", "from_latent", "latent", "log_prob", "sample", "sample_table")
+    ],
     "images-finished": ["model", "sample"],
 }
 OF_A_FLOW = ["forward_and_log_det", "inverse_and_log_det"]

@@ -132,7 +132,7 @@ def fit(
     path = presets.find_preset(preset or natural_preset(flow))
     resolved = resolve_config("fit", path, assignments, changes)
     data = experiments.of(resolved).data()
-    natural = presets.find_preset(natural_preset(flow, sum(data.sizes.values())))
+    natural = presets.find_preset(natural_preset(flow, len(data.train)))
     if preset is None and natural != path:
         path, resolved = natural, resolve_config("fit", natural, assignments, changes)
     begin(resolved, run_name(resolved, path), output, argv, data)

@@ -71,8 +71,6 @@ def fit_2d(
     from nflow_cli.experiments.run import begin
 
     points, target = options["data"], options["target"]
-    if points is not None:
-        tell(f"--data goes on working for now; `nflow fit {shlex.quote(points)}` takes its place")
     if points is not None and target is not None:
         raise click.UsageError("--data and --target: one of the two is fitted; give one")
     path = _natural_preset(options) if preset is None else presets.find_preset(preset)
@@ -83,6 +81,8 @@ def fit_2d(
             changes.insert(0, presets.Change(f"--{name}", other, None))
     resolved = resolve_config("fit-2d", path, assignments, changes)
     data = experiments.of(resolved).data()
+    if points is not None:
+        tell(f"--data goes on working for now; `nflow fit {shlex.quote(points)}` takes its place")
     begin(resolved, run_name(resolved, path), output, argv, data)
 
 

@@ -134,11 +134,12 @@ def _unfinished(runs: Sequence[Any], folder: Path) -> tuple[list[Any], dict[str,
 
 def _check_data(runs: Sequence[Any]) -> None:
     """Load the images and points that the runs take, once, and refuse what does not fit them."""
-    loaded: dict[Any, Any] = {}
+    loaded: dict[str, Any] = {}
     for run in runs:
-        if run.config.data not in loaded:
-            loaded[run.config.data] = run.experiment.data()
-        run.experiment.expect_fits(loaded[run.config.data])
+        key = repr(run.config.data)
+        if key not in loaded:
+            loaded[key] = run.experiment.data()
+        run.experiment.expect_fits(loaded[key])
 
 
 def _pool(scheduler: str | None, workers: int | None, count: int) -> AbstractContextManager[Any]:

@@ -15,7 +15,7 @@ from nflow_cli.registry import DEFAULT_BASE, POINT_SETS
 MAX_COLUMNS = 1_000
 MAX_NAME = 1_000  # letters of a column's name
 LARGEST_BOUND = 1e100
-FEW = 2_000  # rows; fewer have a preset of their own
+FEW = 1_600  # training rows; fewer have a preset of their own
 
 Column = Annotated[
     str,
@@ -66,6 +66,13 @@ class TableData(Strict):
         if size is not None and info.data.get("name") not in POINT_SETS:
             raise ValueError("null for a file: max_rows takes a part of its rows")
         return size
+
+    @field_validator("max_rows")
+    @classmethod
+    def _is_of_a_file(cls, rows: int | None, info: ValidationInfo) -> int | None:
+        if rows is not None and info.data.get("name") in POINT_SETS:
+            raise ValueError("null for a built-in set: size says how many rows it has")
+        return rows
 
     @field_validator("columns", "exclude")
     @classmethod
@@ -138,7 +145,7 @@ class TableTrain(Strict):
 
 
 def natural_preset(pattern: Sequence[Any], rows: int | None = None) -> str:
-    """Return the name of the preset for such flows, and for so many rows, where none is named."""
+    """Return the preset for such flows, and for so many training rows, where none is named."""
     names = {pattern_name(item) for item in pattern}
     if names and names <= {"planar", "radial"}:
         return "table-planar"

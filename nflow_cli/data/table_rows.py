@@ -93,7 +93,9 @@ def load_table(settings: TableData, tails: Tails, table: TableFile | None = None
     bounds = [Bounds(*settings.bounds.get(name, (None, None))) for name in chosen.columns]
     units = fit_units(train, bounds, tails)
     _expect_within(chosen, units)
-    _expect_independent(chosen, units.inside(train[:CHUNK]))
+    # A total beside its parts follows from them as they are; so may what units made of columns.
+    for rows in (train[:CHUNK], units.inside(train[:CHUNK])):
+        _expect_independent(chosen, rows)
     parted = (train, validation, test)
     known = (chosen.columns, chosen.notes, tests)
     return TableRows(settings.name, digest, *parted, units, (), *known)
@@ -347,9 +349,9 @@ def _expect_within(chosen: Chosen, units: ColumnUnits) -> None:
             )
 
 
-def _expect_independent(chosen: Chosen, z: np.ndarray) -> None:
+def _expect_independent(chosen: Chosen, rows: np.ndarray) -> None:
     """Refuse columns one of which follows from the others, such as a total beside its parts."""
-    z = (z - z.mean(axis=0)) / z.std(axis=0)
+    z = (rows - rows.mean(axis=0)) / rows.std(axis=0)
     values, vectors = np.linalg.eigh(z.T @ z / len(z))
     if values[0] > LEAST_EIGENVALUE:
         return

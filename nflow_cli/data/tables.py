@@ -83,7 +83,7 @@ class TableFile(ABC):
             DataError: In one line: no such column, too many rows, or a value that is no number,
                 with its place.
         """
-        self._expect(names)
+        self.expect(names)
         if self.n_rows is not None and self.n_rows > most_rows:
             raise self._too_many(most_rows, f"{self.n_rows:,}")
         values, n = np.empty((0, len(names))), 0
@@ -118,7 +118,7 @@ class TableFile(ABC):
         """
         import pyarrow as pa
 
-        self._expect([name])
+        self.expect([name])
         parts = []
         for block in self.blocks([name]):
             try:
@@ -139,7 +139,12 @@ class TableFile(ABC):
         """
         return self.blocks([column.name for column in self.columns])
 
-    def _expect(self, names: Sequence[str]) -> None:
+    def expect(self, names: Sequence[str]) -> None:
+        """See that there are columns of these names.
+
+        Raises:
+            DataError: In one line: the first that there is not, and which there are.
+        """
         known = [column.name for column in self.columns]
         for name in names:
             if name not in known:

@@ -70,8 +70,9 @@ def table_scores(density: FlowDensity, data: TableRows) -> dict[str, Any]:
 
     Returns:
         What :func:`held_out_scores` does; ``gain``: the mean of ``log q`` less that of the Gaussian
-        in nats per test row, paired, with its ``gain_standard_error``; and ``normality`` of the
-        latents of the test rows, as :func:`~nflow_cli.evaluation.normality.normality` says it.
+        in nats per test row, paired, with its ``gain_standard_error``; ``normality`` of the latents
+        of the test rows, as :func:`~nflow_cli.evaluation.normality.normality` says it; and the
+        names of the ``columns``.
     """
     log_q, gaussian = (
         density.log_prob(data.test),
@@ -83,6 +84,7 @@ def table_scores(density: FlowDensity, data: TableRows) -> dict[str, Any]:
         **_mean("base_log_likelihood", density.base_log_prob(data.test)),
         **_mean("gain", log_q - gaussian),
         **normality(density.latent(data.test), data.columns),
+        "columns": list(data.columns),
     }
 
 

@@ -49,6 +49,12 @@ def found_again(run: RunDirectory, load: Callable[[str], PointData]) -> PointDat
             f"{place}: not the data of this run; expected points of SHA-256 "
             f"{recorded.get('sha256')!r:.70}"
         ) from None
+    tests = points.record().get("test")
+    if tests != recorded.get("test"):
+        raise DataError(
+            f"{points.name}: not the test rows of this run; expected "
+            f"{recorded.get('test')!r:.160}, received {tests}"
+        )
     return _checked(recorded, points)
 
 

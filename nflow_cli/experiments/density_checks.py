@@ -91,13 +91,13 @@ def check_arrays(run: CheckedDensity) -> Verdict:
     return passed(not wrong), "; ".join(wrong) or AS_GIVEN
 
 
-def check_arrays_of_points(run: CheckedDensity) -> Verdict:
-    """Compute again what the pictures of a fit to points are drawn from."""
+def check_arrays_of_points(run: CheckedDensity, rows: int) -> Verdict:
+    """Compute again what the pictures of a fit to points are drawn from, so many test points."""
     density, seed = run.trained, run.config.seed
     # An older run shows no more draws than it was judged by.
     n = len(run.arrays["samples"]) if run.is_older else SHOWN_SAMPLES
     wrong = run.unlike("samples", density.sample(n, seed))
-    wrong += run.unlike("test_points", run.data.test[:SHOWN_SAMPLES])
+    wrong += run.unlike("test_points", run.data.test[:rows])
     wrong += _unlike_grid(run, lambda points: {"log_q": density.log_prob(points)})
     every = np.full(len(run.arrays["deformation_k"]), True)
     wrong += _unlike_strip(run, every, lambda panels: deformation_samples(density, panels, seed))

@@ -248,6 +248,10 @@ class Experiment(ABC):
 
     # Its pictures and checks.
 
+    def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
+        """Return which file that pictures are drawn from is not of this config, and why, or ""."""
+        return ""
+
     @abstractmethod
     def draw(
         self, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary

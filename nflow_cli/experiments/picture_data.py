@@ -61,11 +61,11 @@ def read_picture_data(run: RunDirectory, experiment: "Experiment") -> PictureDat
     Raises:
         NflowError: In one line that names the file: it is missing, damaged, or of another run.
     """
-    return PictureData(
-        thinned(run.read_evaluation(experiment.shapes), experiment.shapes),
-        _metrics(run, experiment.columns),
-        _summary(run, experiment),
-    )
+    arrays = thinned(run.read_evaluation(experiment.shapes), experiment.shapes)
+    data = PictureData(arrays, _metrics(run, experiment.columns), _summary(run, experiment))
+    if damage := experiment.damage(data.evaluation, data.summary):
+        raise RunDirectoryError(f"{run.path}/{damage}")
+    return data
 
 
 def _summary(run: RunDirectory, experiment: "Experiment") -> dict[str, Any]:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +30,12 @@ FIT = [
 POINTS = [
     *(*MIXED, "--data", "spirals"),
     *("--set", "train.early_stopping={patience: 800, min_delta: 0.5}"),
+]
+TABLE = [
+    *("fit", str(Path(__file__).parents[1] / "golden" / "table.csv"), "--bounds", "price=0:"),
+    *("--set", "flow.pattern=[{spline-coupling: {hidden: [8]}}]", "--k", "2"),
+    *(*ALWAYS, "--set", "train.chunk=20", "--steps", "1010", "--seed", "3"),
+    *("--set", "train.early_stopping={patience: 500, min_delta: 0.5}"),
 ]
 VAE = [
     *("train-vae", *ALWAYS, "--preset", "smoke", "--epochs", "12", "--set", "train.chunk=7"),
@@ -110,7 +117,9 @@ def killed_and_resumed(folder, kind, rows, kills, rng):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind", [tuple(FIT), tuple(POINTS), tuple(VAE)], ids=["fit-2d", "points", "train-vae"]
+    "kind",
+    [tuple(FIT), tuple(POINTS), tuple(TABLE), tuple(VAE)],
+    ids=["fit-2d", "points", "fit", "train-vae"],
 )
 def test_a_killed_run_ends_with_the_same_bits(tmp_path, straight, kind):
     run, rows = straight(kind)
@@ -123,8 +132,8 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path, straight, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "kills"),
-    [(tuple(FIT), 50), (tuple(POINTS), 20), (tuple(VAE), 20)],
-    ids=["fit-2d", "points", "train-vae"],
+    [(tuple(FIT), 50), (tuple(POINTS), 20), (tuple(TABLE), 20), (tuple(VAE), 20)],
+    ids=["fit-2d", "points", "fit", "train-vae"],
 )
 def test_many_random_kills(tmp_path, straight, kind, kills):
     run, rows = straight(kind)

@@ -24,12 +24,14 @@ slow = pytest.mark.slow
 KINDS = {
     "target": MIXED,
     "points": {"data": "two-moons", "flow": {"k": 4}},
+    "table": {"command": "fit"},
     "images": VAE,
 }
 # Another training of the same shape, by the same seed.
 TRAININGS = {
     "target": RETRAINED["train"],
     "points": RETRAINED["train"],
+    "table": RETRAINED["train"],
     "images": {**SHORT_VAE["train"], "learning_rate": 0.003},
 }
 FILES = [
@@ -71,7 +73,7 @@ def failures(run):
 def altered(value, digit):
     """Change a value in one digit, the last that is printed."""
     if isinstance(value, dict):
-        key = "sha256" if "sha256" in value else "seed"
+        key = next(key for key in ("sha256", "n", "seed") if key in value)
         return {**value, key: altered(value[key], digit)}
     if isinstance(value, bool) or value is None:
         return not value

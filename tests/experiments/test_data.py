@@ -6,11 +6,14 @@ import pytest
 from nflow_cli.data.images import load_images
 from nflow_cli.data.points import load_point_data
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.data import images_of, points_of
+from nflow_cli.experiments.data import found_again, images_of
 from nflow_cli.runs.directory import RunDirectory
 
 RNG = np.random.default_rng(0)
-FIND = {"points.npy": lambda run: points_of(run, 0), "images.npz": images_of}
+FIND = {
+    "points.npy": lambda run: found_again(run, lambda name: load_point_data(name, 0)),
+    "images.npz": images_of,
+}
 
 
 @pytest.fixture
@@ -66,5 +69,5 @@ def test_a_file_that_a_run_names_is_not_shown(run, tmp_path):
     record = {**made.read_json("run.json")["data"], "path": str(tmp_path / "secret")}
     made.write_json("run.json", {"data": record})
     with pytest.raises(DataError, match="secret: not the data of this run") as caught:
-        points_of(made, 0)
+        FIND["points.npy"](made)
     assert "another" not in str(caught.value)

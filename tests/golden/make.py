@@ -1,9 +1,10 @@
 """How the golden files were written: by ``python PATH/TO/make.py`` in an empty folder.
 
 They are never written anew, for they stand for what users have: a later format gets files beside
-them. They are what ``nflow`` writes, but for three things that keep them small. The grids of the
+them. They are what ``nflow`` writes, but for four things that keep them small. The grids of the
 pictures have few points; the pictures, which can be drawn again, are removed; and so are the
-checkpoints of the finished run on images, which only an extension would need.
+checkpoints of the finished runs on images and on a table, which only an extension would need. The
+interrupted run on a table has one checkpoint in place of two.
 """
 
 import json
@@ -31,6 +32,7 @@ from nflow_cli.flows import (
     PlanarFlow,
     RadialFlow,
 )
+from nflow_cli.runs import checkpoints
 from nflow_cli.training.checkpointing import Checkpointer
 
 MIXED = ["--flow", "planar,radial", "--k", "2", "--seed", "5", "--batch-size", "64"]
@@ -50,8 +52,28 @@ RUNS = {
         ],
         6,  # of four in an epoch
     ),
+    "table": (
+        [
+            *("fit", "table.csv", "--bounds", "price=0:", "--bounds", "share=0:1"),
+            *("--set", "flow.pattern=[{spline-coupling: {hidden: [4], bins: 4}}]", "--k", "2"),
+            *("--steps", "400", "--set", "train.chunk=25", "--set", "train.checkpoint_seconds=0"),
+            *("--learning-rate", "0.02", "--batch-size", "64", "--seed", "5"),
+        ],
+        9,
+    ),
 }
-FIGURES = {"target": "kl", "restarts": "kl", "points": "log_likelihood", "images": "negative_elbo"}
+FIGURES = {
+    **{"target": "kl", "restarts": "kl", "images": "negative_elbo"},
+    **{"points": "log_likelihood", "table": "log_likelihood"},
+}
+
+
+def write_table():
+    """Write a table of three columns, two of them with bounds, and one that bends with another."""
+    level, price, share = np.random.default_rng(0).standard_normal((3, 200))
+    columns = [100 + 5 * level, np.exp(price / 4 + level**2 / 2), 1 / (1 + np.exp(-share))]
+    rows = np.stack(columns, axis=1)
+    np.savetxt("table.csv", rows, "%.5g", ",", header="level,price,share", comments="")
 
 
 def train(command, output):
@@ -112,12 +134,14 @@ def write_runs():
     expected = {}
     for name, (command, chunk) in RUNS.items():
         assert train(command, f"runs/{name}-finished") == 0
-        with interrupted(chunk):
+        kept = 1 if name == "table" else 2
+        with interrupted(chunk), mock.patch.object(checkpoints, "KEPT", kept):
             assert train(command, f"runs/{name}-interrupted") == 143
         expected[name] = expected_of(Path(f"runs/{name}-finished"), FIGURES[name])
     Path("expected.json").write_text(json.dumps(expected, indent=2) + "\n")
     shutil.rmtree("runs/restarts-finished")  # one run on a target is enough
-    shutil.rmtree("runs/images-finished/checkpoints")
+    for name in ("images", "table"):
+        shutil.rmtree(f"runs/{name}-finished/checkpoints")
 
 
 def layers(rng):
@@ -129,6 +153,8 @@ def layers(rng):
     yield AmortizedFlowStack(["planar", "radial"], 3, seed=1), [x, context]
     mean, log_variance, noise = rng.standard_normal((3, 7, 3))
     yield GaussianSampling(0.5, 2.0, seed=1), [[mean, log_variance], noise]
+    couplings = [{name: {"hidden": [4]}} for name in ("affine-coupling", "spline-coupling")]
+    yield FlowStack(couplings, 2, seed=1, affine="full", name="Couplings"), [x]
 
 
 def write_layers():
@@ -136,10 +162,14 @@ def write_layers():
     Path("layers").mkdir()
     rng = np.random.default_rng(0)
     for layer, inputs in layers(rng):
+        couplings = layer.name == "Couplings"
+        name = "Couplings" if couplings else type(layer).__name__
+        size = 0.3 if couplings else 1.0  # larger ones nearly fold the space
         layer(*inputs)
-        layer.set_weights([rng.standard_normal(w.shape) for w in layer.get_weights()])
+        for weight in layer.trainable_weights:  # the orders of couplings are none
+            weight.assign(size * rng.standard_normal(weight.shape))
         outputs = layer(*inputs)
-        path = f"layers/{type(layer).__name__}"
+        path = f"layers/{name}"
         keras.saving.save_model(layer, f"{path}.keras")
         arrays = {f"input_{i}": array for i, array in enumerate(inputs)}
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -149,5 +179,6 @@ def write_layers():
 
 if __name__ == "__main__":
     write_layers()
+    write_table()
     with small_grids():
         write_runs()

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from nflow_cli.config import presets
 from nflow_cli.config.memory import Footprint
 from nflow_cli.config.schema import Config, FitConfig
-from nflow_cli.errors import ConfigError, RunDirectoryError
+from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments.experiment import checksum_of_data
 from nflow_cli.experiments.rows import Rows, Summary
@@ -22,6 +23,11 @@ class Table(Likelihood):
     formats: ClassVar = (".csv", ".parquet", ".npy")
     from_start = True
     scores_rows = True
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether a run keeps some test rows for its pictures."""
+        return self.config.evaluate.keep_rows
 
     @property
     def footprint(self) -> Footprint | None:
@@ -49,10 +55,8 @@ class Table(Likelihood):
 
     def settled(self, data: Any) -> Config:
         """Return the config with the columns and the updates written out."""
-        try:
-            return self.config.settled(list(data.columns), len(data.train))
-        except ValueError as error:
-            raise ConfigError(f"{data.name}: {error}") from None
+        config = self.config.settled(list(data.columns), len(data.train))
+        return presets.validate(config.model_dump(), data.name, {"fit": FitConfig})
 
     def settled_like(self, written: Config) -> Config:
         """Return the config with the columns and the updates of a run."""
@@ -77,10 +81,6 @@ class Table(Likelihood):
         units = units_of(run, self.config.dim)
         return TrainedTable(run.path, self.config, self.load_model(run), units)
 
-    def fit(self, run: RunDirectory, data: Any, programs: Any) -> dict[str, Any]:
-        """Train, judge and save; return the summary."""
-        return {**super().fit(run, data, programs), "columns": list(data.columns)}
-
     def scores_of(self, density: Any, data: Any) -> dict[str, Any]:
         """Judge a density by the test rows."""
         from nflow_cli.evaluation.scores import table_scores
@@ -92,7 +92,7 @@ class Table(Likelihood):
         from nflow_cli.evaluation.table import density_of_points, rows_and_draws
 
         arrays = density_of_points if density.dim == 2 else rows_and_draws
-        return arrays(density, data, self.config.seed, self.config.evaluate.keep_rows)
+        return arrays(density, data, self.config.seed, self.keeps_rows)
 
     def read_data(self, name: str) -> Any:
         """Open a table that has the columns of the run."""
@@ -119,12 +119,9 @@ class Table(Likelihood):
         write_draws(trained, n, path, seed)
         return [path]
 
-    def draw(
-        self, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return the pictures by name."""
-        pictures.expect_of_columns(arrays, summary, self.config.data.columns or [])
-        return super().draw(arrays, metrics, summary)
+    def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
+        """Return which file that pictures are drawn from is not of these columns, and why, or ""."""
+        return pictures.damage(arrays, summary, self.config.data.columns or [])
 
     def settings(self, summary: Summary) -> dict[str, str]:
         """Tell data of one name apart."""

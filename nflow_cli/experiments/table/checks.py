@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from nflow_cli.experiments import density_checks
 from nflow_cli.experiments.checked_run import CheckedDensity, Checks, agree, differences, unlike
 from nflow_cli.experiments.density_checks import AS_GIVEN, OF_A_TARGET
 from nflow_cli.experiments.table.likelihood import Likelihood
+from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 from nflow_cli.runs.directory import EVALUATION, RUN, SUMMARY, RunDirectory
 
 RECORD_TOLERANCE = 1e-6  # of numbers that were fitted to rows
@@ -36,8 +38,9 @@ class CheckedTable(CheckedDensity):
         scores: Checks = {"summary": check_held_out}
         if self.config.dim != 2:
             return {**scores, "arrays": check_arrays_of_rows}
-        in_the_plane = {"arrays": density_checks.check_arrays_of_points}
-        return {"mass": density_checks.check_mass, **scores, **in_the_plane}
+        rows = SHOWN_SAMPLES if self.likelihood.keeps_rows else 0
+        in_the_plane = partial(density_checks.check_arrays_of_points, rows=rows)
+        return {"mass": density_checks.check_mass, **scores, "arrays": in_the_plane}
 
     def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
         """Return the update whose weights were kept."""
@@ -51,6 +54,8 @@ def check_points(run: CheckedTable) -> Verdict:
     if not run.lacks("atoms"):
         expected["atoms"] = list(data.atoms)
     wrong = differences(SUMMARY, expected, run.summary)
+    columns = {key: names for key, names in data.record().items() if key == "columns"}
+    wrong += differences(RUN, columns, run.record["data"])
     wrong += unlike_records(RUN, data.units.record(), units.record())
     text = f"{sum(data.sizes.values()):,} points found again"
     return passed(not wrong), "; ".join(wrong) or text
@@ -61,13 +66,18 @@ def check_held_out(run: CheckedTable) -> Verdict:
     scores = run.likelihood.scores_of(run.trained, run.data) | dict.fromkeys(OF_A_TARGET)
     normality = scores.pop("normality", None)
     wrong = [] if normality is None else unlike_normality(normality, run.summary)
-    if wrong:
-        return Outcome.FAIL, "; ".join(wrong)
+    outcome, detail = _check_scores(run, scores)
+    if not wrong:
+        return outcome, detail
+    return Outcome.FAIL, "; ".join([*wrong, *([detail] if outcome == Outcome.FAIL else [])])
+
+
+def _check_scores(run: CheckedTable, scores: Mapping[str, Any]) -> Verdict:
     if "gap" not in run.summary:
         return agree(run, scores, "from the test points; no gap to the truth: an older run")
     gap = gap_to_the_truth(run.trained, run.data.name, run.config.seed)
     source = "from the test points" if gap["gap"] is None else "from the test points and fresh ones"
-    return agree(run, scores | gap, source)
+    return agree(run, {**scores, **gap}, source)
 
 
 def check_arrays_of_rows(run: CheckedTable) -> Verdict:

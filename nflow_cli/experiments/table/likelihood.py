@@ -36,6 +36,11 @@ class Likelihood(DensityExperiment):
     from_start: ClassVar[bool]
 
     @property
+    def keeps_rows(self) -> bool:
+        """Whether a run keeps some test rows for its pictures."""
+        return True
+
+    @property
     def shapes(self) -> Shapes:
         """The arrays in ``evaluation.npz``: of the plane, or of any other number of columns."""
         return pictures.shapes_of(self.config.dim)

@@ -7,7 +7,6 @@ import numpy as np
 from pydantic import Field
 
 from nflow_cli.config.table_schema import MAX_COLUMNS
-from nflow_cli.errors import RunDirectoryError
 from nflow_cli.experiments.picture_data import (
     Count,
     DataForm,
@@ -64,16 +63,11 @@ class TableSummary(SummaryForm):
     normality: Normality | None = None
 
 
-def expect_of_columns(
-    arrays: Mapping[str, Any], summary: Mapping[str, Any], columns: Sequence[str]
-) -> None:
-    """See that what is drawn is of these columns.
-
-    Raises:
-        RunDirectoryError: It is not.
-    """
+def damage(arrays: Mapping[str, Any], summary: Mapping[str, Any], columns: Sequence[str]) -> str:
+    """Return which file that is drawn is not of these columns, and why, or ""."""
     if summary["columns"] != list(columns) or summary["normality"] is None:
-        raise RunDirectoryError(f"{SUMMARY}: damaged: expected the columns of {CONFIG}")
+        return f"{SUMMARY}: damaged: expected the columns of {CONFIG}"
     shown = arrays.get("columns_shown", np.zeros(1, int))
     if not ((shown >= 0) & (shown < len(columns))).all():
-        raise RunDirectoryError(f"{EVALUATION}: damaged: columns_shown: expected some of D")
+        return f"{EVALUATION}: damaged: columns_shown: expected some of D"
+    return ""

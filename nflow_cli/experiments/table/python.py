@@ -13,6 +13,7 @@ from nflow_cli.config.table_schema import natural_preset
 from nflow_cli.data.table_files import table_of
 from nflow_cli.data.table_rows import IN_PYTHON, load_table
 from nflow_cli.experiments.run import settled, train
+from nflow_cli.registry import POINT_SETS
 from nflow_cli.runs.directory import RunDirectory
 
 
@@ -65,7 +66,8 @@ def fit(
         "seed": seed,
         **(settings or {}),
     }
-    changes = [Change(key, key, value) for key, value in options.items() if value is not None]
+    sized = [] if name in POINT_SETS else [Change("table", "data.size", None)]
+    changes = sized + [Change(key, key, value) for key, value in options.items() if value is not None]
     path = presets.find_preset(preset or natural_preset(flow or []))
     config = _resolved(path, changes)
     if named:
@@ -73,7 +75,7 @@ def fit(
     else:
         data = load_table(config.data, config.units.tails, table_of(table))
     if preset is None:
-        path = presets.find_preset(natural_preset(flow or [], sum(data.sizes.values())))
+        path = presets.find_preset(natural_preset(flow or [], len(data.train)))
         config = _resolved(path, changes)
     config = settled(config, data)
     run = RunDirectory.create(run_name(config, path), None if output is None else str(output))

@@ -57,14 +57,16 @@ def normality_rows(normality: Summary) -> Rows:
     radius = f"{normality['radius_distance']:.4f} of |z|²"
     chance = f"by chance up to {normality['band']:.4f} and {normality['radius_band']:.4f}"
     rows = [("from N(0, I)", f"{worst}; {radius}; {chance}")]
-    if normality["n_lost"]:
-        rows.append(("", f"{normality['n_lost']:,} rows have latents that are not finite"))
+    if n := normality["n_lost"]:
+        lost = "1 row has" if n == 1 else f"{n:,} rows have"
+        rows.append(("", f"{lost} latents that are not finite"))
     return rows
 
 
 def scored_rows(mean: "Mean", caveats: Caveats) -> Rows:
     """Return the rows of the log-likelihood of a table of the user's own."""
     rows = likelihood_rows(mean.scores(), caveats)
-    if mean.n_missing:
-        rows.append(("", f"{mean.n_missing:,} rows lack a value and have no log-density"))
+    if n := mean.n_missing:
+        lack = "1 row lacks a value and has" if n == 1 else f"{n:,} rows lack a value and have"
+        rows.append(("", f"{lack} no log-density"))
     return rows

@@ -66,6 +66,7 @@ def blocks(
     table: TableFile, names: Sequence[str], columns: Sequence[str]
 ) -> Iterator[tuple[Any, np.ndarray]]:
     """Yield blocks of a table with columns of all ``names``, and the numbers of ``columns``."""
+    table.expect(columns)
     first = 0
     for block in table.blocks(list(dict.fromkeys([*names, *columns]))):
         yield block, np.column_stack([table.floats(block, name, first) for name in columns])

@@ -1,0 +1,333 @@
+"""``nflow fit`` as a user types it, and what is done with such a run afterwards."""
+
+import csv
+import hashlib
+import re
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+from pyarrow import parquet
+from running import arrays_of, assert_same_run
+from short_runs import edit_json, edit_weights, without_xla
+
+import nflow_cli
+from nflow_cli.cli import main
+from nflow_cli.evaluation.flow_checks import Outcome
+from nflow_cli.experiments.check import check_run
+from nflow_cli.runs.directory import RunDirectory
+
+pytestmark = [
+    pytest.mark.skipif(
+        keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
+    ),
+    pytest.mark.usefixtures("without_xla"),
+]
+BOUNDS = ["--bounds", "price=0:", "--bounds", "share=0:1"]
+SHORT = ["--k", 2, "--steps", 40, "--set", "train.chunk=20"]
+COLUMNS = ["level", "price", "share"]
+TEXT = (".json", ".yaml", ".csv")
+OF_ONE_COLUMN = ["density", "marginals", "normality", "training"]
+PICTURES = ["corner", "marginals", "normality", "training"]
+
+
+def some_rows(n=300, seed=0):
+    """Return rows of ``COLUMNS``, of which a price is positive and a share is in 0-1."""
+    x = np.random.default_rng(seed).standard_normal((n, 3))
+    x[:, 2] += 0.5 * x[:, 0]
+    return np.stack([100 + 5 * x[:, 0], np.exp(x[:, 1]), 1 / (1 + np.exp(-x[:, 2]))], axis=1)
+
+
+def write_rows(path, x):
+    """Write rows beside a column that numbers them and one of text."""
+    with open(path, "w", newline="") as file:
+        rows = [[i, f"Rome, {i % 3}", *row] for i, row in enumerate(x.tolist())]
+        csv.writer(file).writerows([["id", "city", *COLUMNS], *rows])
+
+
+def read_rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Return a folder with a table and a run on it, and how that ended."""
+    folder = tmp_path_factory.mktemp("home")
+    write_rows(folder / "mine.csv", some_rows())
+    with without_xla(), pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        words = ["fit", "mine.csv", *BOUNDS, *SHORT, "--output", "run"]
+        done = CliRunner().invoke(main, [str(word) for word in words])
+    assert done.exit_code == 0, done.stderr
+    return folder, done
+
+
+@pytest.fixture
+def at_home(invoke, home, monkeypatch):
+    monkeypatch.chdir(home[0])
+    return invoke
+
+
+@pytest.fixture
+def copy(at_home, tmp_path):
+    return shutil.copytree("run", tmp_path / "copy")
+
+
+def succeed(invoke, *args):
+    result = invoke(*args)
+    assert (result.exit_code, result.stderr) == (0, ""), result.stderr
+    return result.stdout
+
+
+def summary_of(run):
+    return RunDirectory(Path(run)).read_json("summary.json")
+
+
+def held_out_lines(summary):
+    """Return what is printed of the scores by the test rows."""
+    figures = {"log_likelihood": "a test point", "gaussian_log_likelihood": "a test point"}
+    return [
+        f"{summary[key]:.5f} ± {summary[f'{key}_standard_error']:.5f} nats{end}"
+        for key, end in [*((key, f" {end}") for key, end in figures.items()), ("gain", ", paired")]
+    ]
+
+
+def test_the_table_tells_the_gain_over_a_gaussian_and_the_normality_of_latents(home):
+    folder, done = home
+    summary = summary_of(folder / "run")
+    assert "mine.csv: 240 train, 30 validation, 30 test points" in done.stdout
+    assert all(line in done.stdout for line in held_out_lines(summary))
+    difference = summary["log_likelihood"] - summary["gaussian_log_likelihood"]
+    assert summary["gain"] == pytest.approx(difference, abs=1e-9)
+    normality = summary["normality"]
+    assert f"{normality['distance']:.4f} at most, of {normality['worst_column']}" in done.stdout
+    assert normality["worst_column"] in COLUMNS and "from N(0, I)" in done.stdout
+    assert done.stdout.splitlines()[-1] == "run"
+
+
+def test_what_is_left_out_is_told_before_training(home):
+    left_out, ids, *progress = home[1].stderr.splitlines()
+    assert left_out == "left out, as they are not numbers: city"
+    assert ids == "left out, as they number the rows: id (--columns takes them)"
+    assert progress and all(line.startswith("training: ") for line in progress)
+
+
+def test_a_run_has_its_files_its_pictures_and_the_record_of_its_data(home):
+    run = home[0] / "run"
+    assert {path.name for path in run.iterdir()} == {
+        *("config.yaml", "run.json", "metrics.csv", "summary.json", "model.keras"),
+        *("evaluation.npz", "plots", "checkpoints"),
+    }
+    assert sorted(path.stem for path in (run / "plots").iterdir()) == PICTURES
+    record = RunDirectory(run).read_json("run.json")["data"]
+    assert (record["name"], record["columns"]) == ("mine.csv", COLUMNS)
+    assert record["path"] == str(home[0] / "mine.csv")
+    digest = hashlib.sha256(some_rows().astype("<f8").tobytes()).hexdigest()
+    assert record["sha256"] == digest
+    maps = [[one["name"] for one in chain] for chain in record["units"]]
+    assert [chain[0] for chain in maps] == ["scale", "log", "logit"]
+
+
+def test_the_config_of_a_run_says_what_was_found_in_its_table(home):
+    written = yaml.safe_load((home[0] / "run" / "config.yaml").read_text())
+    assert written["data"]["columns"] == COLUMNS
+    assert written["data"]["bounds"] == {"price": [0, None], "share": [0, 1]}
+    assert (written["train"]["steps"], written["train"]["epochs"]) == (40, None)
+    assert written["train"]["weight_decay"] == 2.0  # of the preset for a few rows
+
+
+def test_every_check_of_a_sound_run_passes(at_home):
+    lines = succeed(at_home, "check", "run").splitlines()
+    assert [line[9:23].strip() for line in lines] == [
+        *("model", "status", "files", "record", "training", "weights", "checksum", "caveats"),
+        *("data", "invertibility", "log-det", "round trip", "summary", "arrays"),
+    ]
+    assert not [line for line in lines if not line.startswith(("OK  ", "recorded files "))]
+
+
+def test_checks_of_a_broken_run_fail(copy):
+    edit_weights(copy, lambda weights: [w + 0.1 for w in weights])
+    summary = summary_of(copy)
+    wrong = {**summary["normality"], "distance": 0.9}
+    edit_json(copy / "summary.json", columns=COLUMNS[::-1], n_test=31, normality=wrong)
+    found = {f.name: f.detail for f in check_run(str(copy)) if f.outcome == Outcome.FAIL}
+    assert set(found) >= {"files", "checksum", "data", "summary", "arrays"}
+    assert "n_test: expected 30, received 31" in found["data"]
+
+
+@pytest.mark.parametrize("name", ["drawn.csv", "drawn.parquet", "drawn.npy"])
+def test_draws_are_in_the_columns_of_the_table_and_within_their_bounds(at_home, name):
+    assert succeed(at_home, "sample", "run", "-n", 500, "--seed", 3, "-o", name) == f"{name}\n"
+    if name.endswith(".npy"):
+        array = np.load(name)
+    elif name.endswith(".parquet"):
+        table = parquet.read_table(name)
+        assert table.column_names == [*COLUMNS, "log_q"]
+        array = np.stack([column.to_numpy() for column in table.columns], axis=1)
+    else:
+        rows = read_rows(name)
+        assert list(rows[0]) == [*COLUMNS, "log_q"]
+        array = np.array([[float(value) for value in row.values()] for row in rows])
+    assert (array.dtype, array.shape) == (np.float64, (500, 4))
+    q = nflow_cli.load("run")
+    np.testing.assert_array_equal(array[:, :3], q.sample(500, seed=3))
+    np.testing.assert_allclose(array[:, 3], q.log_prob(array[:, :3]), atol=1e-4)
+    _, price, share, _ = array.T
+    assert price.min() > 0 and share.min() > 0 and share.max() < 1
+
+
+def test_evaluate_gives_the_scores_of_the_summary_again(at_home):
+    printed = succeed(at_home, "evaluate", "run")
+    assert all(line in printed for line in held_out_lines(summary_of("run")))
+    assert f"{summary_of('run')['normality']['radius_distance']:.4f} of |z|²" in printed
+
+
+NEW = [  # in another order, beside other columns
+    ["note", "share", "price", "level"],
+    ["fine", "0.5", "1.5", "101.25"],
+    ["lacks a price", "0.5", "", "100.0"],
+    ["below its bound", "0.5", "-1.0", "100.0"],
+    ["é, on a bound", "1.0", "1.0", "100.0"],
+    ["far", "0.25", "20.0", "160.0"],
+]
+
+
+@pytest.mark.parametrize("latent", [False, True])
+@pytest.mark.parametrize("output", ["scores.csv", "scores.parquet"])
+def test_evaluate_writes_each_row_with_its_log_density(at_home, home, output, latent):
+    with open("new.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(NEW)
+    words = ["evaluate", "run", "--data", "new.csv", "-o", output, *(["--latent"] * latent)]
+    printed = succeed(at_home, *words)
+    assert printed.splitlines()[-1] == output
+    assert "-inf: q is 0 at 2 of 4 points" in printed
+    assert "1 row lacks a value and has no log-density" in printed
+    added = ["log_q", *(f"latent_{i}" for i in (1, 2, 3) if latent)]
+    if output.endswith(".csv"):
+        rows = read_rows(output)
+        numbers = [[float(row[name] or "nan") for name in added] for row in rows]
+    else:
+        rows = parquet.read_table(output).to_pylist()
+        numbers = [[np.nan if row[name] is None else row[name] for name in added] for row in rows]
+    assert [list(row) for row in rows] == len(rows) * [[*NEW[0], *added]]
+    assert [row["note"] for row in rows] == [row[0] for row in NEW[1:]]
+    q, x = nflow_cli.load("run"), np.array([[101.25, 1.5, 0.5], [160, 20, 0.25]])
+    log_q, *latents = np.transpose(numbers)
+    np.testing.assert_allclose(log_q[[0, 4]], q.log_prob(x), atol=1e-5)
+    assert np.isnan(log_q[1]) and (log_q[[2, 3]] == -np.inf).all()
+    if latent:
+        z = np.transpose(latents)
+        np.testing.assert_allclose(z[[0, 4]], q.latent(x), atol=1e-5)
+        assert np.isnan(z[[1, 2, 3]]).all()
+
+
+def test_evaluate_judges_other_rows_by_their_mean(at_home):
+    x = some_rows(50, seed=1)
+    write_rows("other.csv", x)
+    log_q = nflow_cli.load("run").log_prob(x)
+    error = log_q.std(ddof=1) / np.sqrt(50)
+    expected = f"{log_q.mean():.5f} ± {error:.5f} nats, mean of 50 points"
+    assert expected in succeed(at_home, "evaluate", "run", "--data", "other.csv")
+
+
+def test_plot_draws_a_run_again(at_home):
+    printed = succeed(at_home, "plot", "run", "--format", "svg").splitlines()
+    assert sorted(printed) == [f"run/plots/{name}.svg" for name in PICTURES]
+
+
+def test_compare_tells_the_mean_log_likelihood_of_runs_that_differ_in_nothing(at_home, copy):
+    edit_json(copy / "summary.json", log_likelihood=-1.0)
+    done = at_home("compare", "run", copy)
+    assert (done.exit_code, done.stderr.count("\n")) == (0, 1), done.stderr
+    mean = (summary_of("run")["log_likelihood"] - 1) / 2
+    assert re.search(rf"^mine\.csv +spline-coupling.* 2 +1 +{mean:.4f} ", done.stdout, re.M)
+
+
+def test_more_steps_extend_a_finished_run(at_home, copy):
+    done = at_home("resume", copy, "--steps", 70)
+    assert done.exit_code == 0, done.stderr
+    rows = read_rows(copy / "metrics.csv")
+    assert [int(row["update"]) for row in rows] == [0, 20, 40, 60, 70]
+    assert summary_of(copy)["steps"] == 70
+    found = [f.name for f in check_run(str(copy)) if f.outcome == Outcome.FAIL]
+    assert found == []
+
+
+@pytest.mark.slow
+def test_the_config_of_a_run_repeats_it_bit_for_bit(nflow, home, tmp_path):
+    table = ["fit", home[0] / "mine.csv", *BOUNDS, *SHORT]
+    for words in (table, ["fit", "--preset", "run/config.yaml"]):
+        done = nflow(*words, "--output", "again" if words[1] == "--preset" else "run")
+        assert done.returncode == 0, done.stderr
+    assert_same_run(tmp_path / "again", tmp_path / "run")
+
+
+def test_a_table_may_come_by_standard_input(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["fit", "-", *BOUNDS, *SHORT, "--output", "piped"]
+    content = (home[0] / "mine.csv").read_bytes()
+    done = CliRunner().invoke(main, [str(word) for word in words], input=content)
+    assert done.exit_code == 0, done.stderr
+    piped, run = (RunDirectory(folder) for folder in (tmp_path / "piped", home[0] / "run"))
+    records = [one.read_json("run.json")["data"] for one in (piped, run)]
+    assert [record["name"] for record in records] == ["-", "mine.csv"]
+    assert records[0]["sha256"] == records[1]["sha256"]
+    losses = [one.read_metrics()["loss"] for one in (piped, run)]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    again = CliRunner().invoke(main, ["evaluate", "piped"], input=content)
+    assert again.exit_code == 0, again.stderr
+    nothing = CliRunner().invoke(main, ["evaluate", "piped"])
+    assert (nothing.exit_code, len(nothing.stderr.splitlines())) == (1, 1)
+    assert "standard input: empty" in nothing.stderr
+
+
+@pytest.mark.parametrize(
+    ("columns", "pictures", "arrays"),
+    [
+        (
+            "price",
+            ["density", "marginals", "normality", "training"],
+            {"axis_1", "log_q", "rows", "latents"},
+        ),
+        ("level,price", ["deformation", "density", "training"], {"axis_2", "test_points"}),
+    ],
+)
+def test_one_column_or_two_have_pictures_of_their_density(
+    at_home, tmp_path, columns, pictures, arrays
+):
+    run = tmp_path / "run"
+    words = ["--columns", columns, "--bounds", "price=0:", *SHORT, "--output", run]
+    done = at_home("fit", "mine.csv", *words)
+    assert done.exit_code == 0, done.stderr
+    assert sorted(path.stem for path in (run / "plots").iterdir()) == pictures
+    assert arrays <= arrays_of(RunDirectory(run)).keys()
+    assert ("mass " in done.stdout) == (columns == "level,price")
+    assert [f.name for f in check_run(str(run)) if f.outcome == Outcome.FAIL] == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "pictures"),
+    [
+        pytest.param("level,share", 3, marks=pytest.mark.slow),
+        ("level,price,share", 4),
+    ],
+)
+def test_a_run_that_is_to_keep_no_row_keeps_none_and_is_drawn(at_home, tmp_path, columns, pictures):
+    run, names = tmp_path / "run", columns.split(",")
+    words = ["--columns", columns, *SHORT, "--set", "evaluate.keep_rows=false", "--output", run]
+    done = at_home("fit", "mine.csv", *words)
+    assert done.exit_code == 0, done.stderr
+    assert len(list((run / "plots").iterdir())) == pictures
+    assert [f.name for f in check_run(str(run)) if f.outcome == Outcome.FAIL] == []
+    arrays = arrays_of(RunDirectory(run))
+    shown = [len(arrays[name]) for name in ("rows", "latents", "test_points") if name in arrays]
+    assert shown and not any(shown)
+    values = some_rows()[:, [COLUMNS.index(name) for name in names]].ravel()
+    assert not [name for name, array in arrays.items() if np.isin(values, array).any()]
+    text = "".join(path.read_text() for path in run.iterdir() if path.suffix in TEXT)
+    assert not [value for value in values.tolist() if repr(value) in text]
