@@ -67,7 +67,9 @@ def fit(
         **(settings or {}),
     }
     sized = [] if name in POINT_SETS else [Change("table", "data.size", None)]
-    changes = sized + [Change(key, key, value) for key, value in options.items() if value is not None]
+    changes = sized + [
+        Change(key, key, value) for key, value in options.items() if value is not None
+    ]
     path = presets.find_preset(preset or natural_preset(flow or []))
     config = _resolved(path, changes)
     if named:
