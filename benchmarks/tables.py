@@ -45,28 +45,26 @@ class Mixture:
 
 
 class Chain:
-    """x₁ is logistic; each next column half the square of the last, bounded, and logistic noise."""
+    """Each column is logistic noise of its own and half the square of the last column's noise."""
 
     def __init__(self, dim):
         self.dim = dim
 
-    def _centre(self, x):
-        return 2.0 * np.tanh(0.25 * x * x) - 1.0
-
     def sample(self, rng, n):
-        x = np.empty((n, self.dim))
-        for i in range(self.dim):
-            x[:, i] = rng.logistic(0, 0.5, n) + (self._centre(x[:, i - 1]) if i else 0.0)
+        noise = rng.logistic(size=(n, self.dim))
+        x = noise.copy()
+        x[:, 1:] += 0.5 * noise[:, :-1] ** 2
         return x
 
     def log_prob(self, x):
-        centres = np.concatenate([np.zeros((len(x), 1)), self._centre(x[:, :-1])], axis=1)
-        z = (x - centres) / 0.5
-        return (-z - 2 * np.logaddexp(0, -z) - math.log(0.5)).sum(axis=1)
+        noise = x.copy()
+        for i in range(1, self.dim):
+            noise[:, i] -= 0.5 * noise[:, i - 1] ** 2
+        return (-noise - 2 * np.logaddexp(0, -noise)).sum(axis=1)
 
 
 class StudentT:
-    """D independent columns of Student's t with 2 degrees of freedom, turned by a rotation."""
+    """D independent columns of Student's t with 2 degrees of freedom."""
 
     def __init__(self, dim):
         self.dim = dim

@@ -57,6 +57,13 @@ def test_the_preset_of_every_key_has_the_defaults():
     assert shown == presets.validate({"command": "fit-2d"}, "the defaults")
 
 
+def test_the_preset_of_a_table_has_the_defaults():
+    (block,) = blocks("yaml", DOCUMENTS["docs/tables.md"])
+    shown = presets.validate(presets.parse_yaml(block, "the block"), "the block")
+    least = {"command": "fit", "data": shown.data.name}
+    assert shown == presets.validate(least, "the defaults")
+
+
 @pytest.mark.parametrize("code", in_documents(lambda text: blocks("python", text)))
 def test_every_block_of_python_compiles(code):
     compile(code, "a document", "exec")

@@ -64,6 +64,10 @@ def _end(text: str) -> float | None:
         return math.nan
 
 
+def _is_nan(end: float | None) -> bool:
+    return end is not None and math.isnan(end)
+
+
 @click.command("fit", cls=Command)
 @click.argument("table", metavar="[TABLE]", required=False)
 @click.option("--columns", metavar="NAME,…", callback=_names, help="Only these columns.")
@@ -106,13 +110,14 @@ def fit(
 
     TABLE is a .csv, .tsv, .parquet, .npy or .npz file, - for standard input, or a built-in set of
     points. All columns of numbers are fitted unless options say which. Without --preset, `table`,
-    or `table-small` for a few rows. The last line printed is the run directory.
+    `table-small` for few rows, or `table-planar` for planar and radial flows. The last line printed
+    is the run directory.
     """
     from nflow_cli import experiments
     from nflow_cli.cli.options import changes_of, resolve_config
     from nflow_cli.config import presets
     from nflow_cli.config.naming import run_name
-    from nflow_cli.config.table_schema import FEW
+    from nflow_cli.config.table_schema import natural_preset
     from nflow_cli.experiments.run import begin
 
     if options["steps"] is not None and options["epochs"] is not None:
@@ -123,12 +128,13 @@ def fit(
     for name, other in (("steps", "epochs"), ("epochs", "steps")):
         if options[name] is not None:  # it takes the place of the other
             changes.insert(0, presets.Change(f"--{name}", f"train.{other}", None))
-    path = presets.find_preset(preset or "table")
+    flow = options["flow"] or []
+    path = presets.find_preset(preset or natural_preset(flow))
     resolved = resolve_config("fit", path, assignments, changes)
     data = experiments.of(resolved).data()
-    if preset is None and sum(data.sizes.values()) < FEW:
-        path = presets.find_preset("table-small")
-        resolved = resolve_config("fit", path, assignments, changes)
+    natural = presets.find_preset(natural_preset(flow, len(data.train)))
+    if preset is None and natural != path:
+        path, resolved = natural, resolve_config("fit", natural, assignments, changes)
     begin(resolved, run_name(resolved, path), output, argv, data)
 
 

@@ -136,10 +136,10 @@ def _check_data(runs: Sequence[Any]) -> None:
     """Load the images and points that the runs take, once, and refuse what does not fit them."""
     loaded: dict[str, Any] = {}
     for run in runs:
-        settings = repr(run.config.data)  # which hold lists
-        if settings not in loaded:
-            loaded[settings] = run.experiment.data()
-        run.experiment.expect_fits(loaded[settings])
+        key = repr(run.config.data)
+        if key not in loaded:
+            loaded[key] = run.experiment.data()
+        run.experiment.expect_fits(loaded[key])
 
 
 def _pool(scheduler: str | None, workers: int | None, count: int) -> AbstractContextManager[Any]:

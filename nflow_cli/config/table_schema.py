@@ -1,10 +1,12 @@
 """The schema of a fit to a table. No Keras here."""
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from nflow_cli.config.flow_options import pattern_name
 from nflow_cli.config.flow_schema import StackFlow, expect_weights
 from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict, by_name
 from nflow_cli.config.training_schema import Annealed, EarlyStopping
@@ -13,7 +15,7 @@ from nflow_cli.registry import DEFAULT_BASE, POINT_SETS
 MAX_COLUMNS = 1_000
 MAX_NAME = 1_000  # letters of a column's name
 LARGEST_BOUND = 1e100
-FEW = 2_000  # rows; fewer are fitted by a preset of their own
+FEW = 1_600  # training rows; fewer have a preset of their own
 
 Column = Annotated[
     str,
@@ -65,6 +67,13 @@ class TableData(Strict):
             raise ValueError("null for a file: max_rows takes a part of its rows")
         return size
 
+    @field_validator("max_rows")
+    @classmethod
+    def _is_of_a_file(cls, rows: int | None, info: ValidationInfo) -> int | None:
+        if rows is not None and info.data.get("name") in POINT_SETS:
+            raise ValueError("null for a built-in set: size says how many rows it has")
+        return rows
+
     @field_validator("columns", "exclude")
     @classmethod
     def _differ(cls, columns: list[str] | None) -> list[str] | None:
@@ -111,7 +120,7 @@ class TableTrain(Strict):
     annealed: ClassVar[Annealed] = Annealed(1.0, 0)
 
     steps: int | None = Field(default=4_000, ge=1, le=10**9)
-    epochs: float | None = Field(default=None, gt=0, le=10**6, validate_default=True)
+    epochs: float | None = Field(default=None, gt=0, le=10**6)
     batch_size: int = Field(default=512, ge=1, le=10**6)
     learning_rate: float = Field(default=0.002, gt=0, le=1e6)
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -133,6 +142,14 @@ class TableTrain(Strict):
         if self.epochs is None:
             return self.steps or 0
         return max(1, round(self.epochs * rows / self.batch_size))
+
+
+def natural_preset(pattern: Sequence[Any], rows: int | None = None) -> str:
+    """Return the preset for such flows, and for so many training rows, where none is named."""
+    names = {pattern_name(item) for item in pattern}
+    if names and names <= {"planar", "radial"}:
+        return "table-planar"
+    return "table-small" if rows is not None and rows < FEW else "table"
 
 
 class TableEvaluate(Strict):
@@ -188,9 +205,12 @@ class FitConfig(Strict):
     def settled(self, columns: list[str], rows: int) -> "FitConfig":
         """Return the config of a run on a table of these columns, and so many training rows.
 
-        It is to be validated: the model may have too many weights.
+        Raises:
+            ValidationError: The model would have too many weights.
         """
         data = self.data.model_copy(update={"columns": columns})
         steps = {"steps": self.train.updates(rows), "epochs": None}
         train = self.train.model_copy(update=steps)
-        return self.model_copy(update={"data": data, "train": train})
+        return self.model_validate(
+            self.model_copy(update={"data": data, "train": train}).model_dump()
+        )

@@ -28,8 +28,7 @@ _MARKS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 class Dialect:
     """How a table is written.
 
-    ``skipped`` is how many bytes, of the text in UTF-8, and ``lines`` how many lines stand before
-    the first row.
+    ``skipped`` is how many characters, and ``lines`` how many lines, stand before the first row.
     """
 
     encoding: str
@@ -85,8 +84,7 @@ def sniff(name: str, head: bytes, whole: bool) -> Dialect:
         names = expect_names(name, cells)
     else:
         names = expect_names(name, positions(len(cells)))
-    skipped = len(text[: end if header else start].encode())
-    lines = after if header else before
+    skipped, lines = (end, after) if header else (start, before)
     return Dialect(encoding, delimiter, decimal, header, names, skipped, lines)
 
 

@@ -200,9 +200,10 @@ def gaussian_log_prob(train: np.ndarray, x: np.ndarray, units: Units) -> np.ndar
     Its mean and its full covariance are those of ``train`` ``(n, D)`` (divided by ``n``) in the
     coordinates of ``units``; the density is that in the user's units.
     """
-    centred = units.inside(train)
-    mean = centred.mean(axis=0)
-    covariance = (centred - mean).T @ (centred - mean) / len(centred)
+    inside = units.inside(train)
+    mean = inside.mean(axis=0)
+    inside = inside - mean
+    covariance = inside.T @ inside / len(inside)
     z, units_log_det = units.inside_and_log_det(x)
     away = np.linalg.solve(np.linalg.cholesky(covariance), (z - mean).T)
     with np.errstate(over="ignore"):

@@ -13,12 +13,14 @@ from nflow_cli.data.fit_units import Bounds, fit_units
 from nflow_cli.data.points import LEAST, PointData, atoms_of, checksum, no_spread
 from nflow_cli.data.split import Parts, split_at_random, split_by_column, split_by_group
 from nflow_cli.data.table_files import TableFile, open_table
+from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS, nearest, resolve
 
 SET_SIZE = 50_000  # rows of a built-in set
 MAX_ROWS = 10**7
+CHUNK = 100_000  # rows at a time, and as many show that columns depend on each other
 STDIN = "-"
 IN_PYTHON = "<python>"  # what a table is called that was handed over there
 # Least eigenvalue of the correlations of columns none of which follows from the others.
@@ -91,7 +93,9 @@ def load_table(settings: TableData, tails: Tails, table: TableFile | None = None
     bounds = [Bounds(*settings.bounds.get(name, (None, None))) for name in chosen.columns]
     units = fit_units(train, bounds, tails)
     _expect_within(chosen, units)
-    _expect_independent(chosen, units.inside(train))
+    # A total beside its parts follows from them as they are; so may what units made of columns.
+    for rows in (train[:CHUNK], units.inside(train[:CHUNK])):
+        _expect_independent(chosen, rows)
     parted = (train, validation, test)
     known = (chosen.columns, chosen.notes, tests)
     return TableRows(settings.name, digest, *parted, units, (), *known)
@@ -332,20 +336,22 @@ def _expect_density(chosen: Chosen) -> None:
         )
 
 
-def _expect_within(chosen: Chosen, units: Any) -> None:
+def _expect_within(chosen: Chosen, units: ColumnUnits) -> None:
     """Refuse a row so far from the others that float32 does not hold it."""
-    away = np.abs(units.inside(chosen.values)).max(axis=1)
-    row = int(np.argmax(away))
-    if not away[row] < FAR:
-        raise DataError(
-            f"{chosen.name}: {chosen.at(row)}: expected values within {FAR:.0e} robust standard "
-            f"deviations of the training rows; received {chosen.values[row].tolist()}"
-        )
+    for start in range(0, len(chosen.values), CHUNK):
+        part = chosen.values[start : start + CHUNK]
+        away = np.abs(units.inside(part)).max(axis=1)
+        row = int(np.argmax(away))
+        if not away[row] < FAR:
+            raise DataError(
+                f"{chosen.name}: {chosen.at(start + row)}: expected values within {FAR:.0e} robust "
+                f"standard deviations of the training rows; received {part[row].tolist()}"
+            )
 
 
-def _expect_independent(chosen: Chosen, z: np.ndarray) -> None:
+def _expect_independent(chosen: Chosen, rows: np.ndarray) -> None:
     """Refuse columns one of which follows from the others, such as a total beside its parts."""
-    z = (z - z.mean(axis=0)) / z.std(axis=0)
+    z = (rows - rows.mean(axis=0)) / rows.std(axis=0)
     values, vectors = np.linalg.eigh(z.T @ z / len(z))
     if values[0] > LEAST_EIGENVALUE:
         return

@@ -63,14 +63,14 @@ class TextTable(TableFile):
         from pyarrow import csv as arrow_csv
 
         columns = self.dialect.names
-        with io.BufferedReader(_Stream(self._parts())) as body:
-            body.read(self.dialect.skipped)
-            if not body.peek(1):
-                return
+        for text in self._whole_rows():
+            content = text.encode()
             try:
-                yield from arrow_csv.open_csv(
-                    body,
-                    read_options=arrow_csv.ReadOptions(column_names=columns, block_size=BLOCK),
+                table = arrow_csv.read_csv(
+                    pa.BufferReader(content),
+                    read_options=arrow_csv.ReadOptions(
+                        column_names=columns, block_size=len(content) + 1
+                    ),
                     parse_options=arrow_csv.ParseOptions(
                         delimiter=self.dialect.delimiter,
                         newlines_in_values=True,
@@ -83,6 +83,7 @@ class TextTable(TableFile):
                 )
             except pa.ArrowException:
                 raise self._complaint() from None
+            yield from table.to_batches()
 
     def batches(self) -> Iterator["pa.RecordBatch"]:
         """Yield all columns in their order, those of numbers as float64, the others as text."""
@@ -107,43 +108,74 @@ class TextTable(TableFile):
                 return f"line {line}"
         return f"data row {row + 1}"
 
-    def _parts(self) -> Iterator[bytes]:
-        """Yield the text in UTF-8, without a byte order mark."""
-        encoding = self.dialect.encoding
-        decoder, lines = codecs.getincrementaldecoder(encoding)(), 1
+    def _whole_rows(self) -> Iterator[str]:
+        """Yield the text of some rows at a time.
+
+        Arrow streams from no file here: its threads would call Python, and hang where that ends.
+        """
+        rest = ""
+        for part in self._parts():
+            rest += part
+            end = _end_of_rows(rest, self.dialect.delimiter)
+            if end:
+                yield rest[:end]
+            rest = rest[end:]
+            if len(rest) > BLOCK:
+                raise self._complaint()
+        if rest:
+            yield rest
+
+    def _parts(self) -> Iterator[str]:
+        """Yield the text after the header."""
+        decoder = codecs.getincrementaldecoder(self.dialect.encoding)()
+        lines, skipped = 1, self.dialect.skipped
         with self._unpacked() as file:
             while True:
                 try:
                     part = file.read(BLOCK)
                     text = decoder.decode(part, final=not part)
                 except UnicodeDecodeError as error:
-                    at = lines + error.object[: error.start].count(b"\n")
-                    bad = error.object[error.start : error.start + 8]
-                    raise DataError(
-                        f"{self.name}: line {at}: expected text in {encoding.removesuffix('-sig')},"
-                        f" as at the beginning of the file; received the bytes {bad!r}"
-                    ) from None
+                    raise self._no_text(error, lines) from None
                 except (OSError, EOFError, zlib.error) as error:  # of gzip
                     raise DataError(f"{self.name}: damaged: {one_line(error)}") from None
                 lines += text.count("\n")
-                yield text.encode()
+                yield text[skipped:]
+                skipped = 0
                 if not part:
                     return
 
+    def _no_text(self, error: UnicodeDecodeError, lines: int) -> DataError:
+        line = lines + error.object[: error.start].count(b"\n")
+        received = error.object[error.start : error.start + 8]
+        encoding = self.dialect.encoding.removesuffix("-sig")
+        return DataError(
+            f"{self.name}: line {line}: expected text in {encoding}, as at the beginning of the "
+            f"file; received the bytes {received!r}"
+        )
+
+    def _lines(self) -> Iterator[str]:
+        """Yield lines, until one is longer than any row."""
+        rest = ""
+        for part in self._parts():
+            lines = [*io.StringIO(rest + part, newline="")]
+            rest = lines.pop() if lines else ""
+            yield from lines
+            if len(rest) > BLOCK:
+                return
+        if rest:
+            yield rest
+
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the number of the line and the cells of each row, slowly, until one is no row."""
-        with io.BufferedReader(_Stream(self._parts())) as body:
-            body.read(self.dialect.skipped)
-            lines = io.TextIOWrapper(body, "utf-8", newline="")
-            reader, line = csv.reader(lines, delimiter=self.dialect.delimiter), 1
-            try:
-                for row in reader:
-                    blank = len(row) == 1 and not row[0].strip()
-                    if row and not (blank and len(self.dialect.names) > 1):
-                        yield self.dialect.lines + line, row
-                    line = reader.line_num + 1
-            except csv.Error:
-                return
+        reader, line = csv.reader(self._lines(), delimiter=self.dialect.delimiter), 1
+        try:
+            for row in reader:
+                blank = len(row) == 1 and not row[0].strip()
+                if row and not (blank and len(self.dialect.names) > 1):
+                    yield self.dialect.lines + line, row
+                line = reader.line_num + 1
+        except csv.Error:
+            return
 
     def _complaint(self) -> DataError:
         """Find the first row that has not as many cells as there are columns."""
@@ -167,23 +199,14 @@ def _pass_over_blanks(row: Any) -> str:
     return "error" if row.text.strip() else "skip"
 
 
-class _Stream(io.RawIOBase):
-    """What an iterator of bytes yields, as a file."""
-
-    def __init__(self, parts: Iterator[bytes]):
-        super().__init__()
-        self._parts, self._rest = parts, memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._rest:
-            part = next(self._parts, None)
-            if part is None:
-                return 0
-            self._rest = memoryview(part)
-        n = min(len(buffer), len(self._rest))
-        buffer[:n] = self._rest[:n]
-        self._rest = self._rest[n:]
-        return n
+def _end_of_rows(text: str, delimiter: str) -> int:
+    """Return where the last row that is whole for certain ends, or 0."""
+    if '"' not in text:
+        return text.rfind("\n") + 1 or text.rfind("\r") + 1
+    lines, end, before = io.StringIO(text, newline=""), 0, 0
+    try:
+        for _ in csv.reader(lines, delimiter=delimiter):
+            end, before = lines.tell(), end
+    except csv.Error:  # a cell of more than 128 KiB, as one may seem whose quotes do not end
+        pass
+    return before

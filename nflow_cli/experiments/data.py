@@ -5,11 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from nflow_cli.config.strict import MAX_PATH
 from nflow_cli.data.images import Images, load_images
-from nflow_cli.data.points import PointData, checksum
+from nflow_cli.data.points import PointData
 from nflow_cli.data.units import Units, recorded_units
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.runs.directory import RUN, RunDirectory
@@ -58,9 +56,9 @@ def found_again(run: RunDirectory, load: Callable[[str], PointData]) -> PointDat
     return _checked(recorded, points)
 
 
-def is_data_of(run: RunDirectory, points: np.ndarray) -> bool:
-    """Return whether points are those that a fit-2d run has, in their order."""
-    return checksum(points) == _recorded(run).get("sha256")
+def is_data_of(run: RunDirectory, sha256: str) -> bool:
+    """Return whether rows of that checksum are those that a run has, in their order."""
+    return sha256 == _recorded(run).get("sha256")
 
 
 def units_of(run: RunDirectory, dim: int) -> Units:

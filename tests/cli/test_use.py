@@ -212,7 +212,7 @@ def test_more_importance_samples_tighten_the_bound(invoke, tmp_path, runs):
         ("flow", "--samples 0", 2, "not in the range"),
         ("flow", "--seed 4294967296", 2, "not in the range"),
         ("flow", "--data nowhere.csv", 1, "nowhere.csv: no such file"),
-        ("flow", "--data bad.csv", 1, "bad.csv: line 2: expected two numbers a line"),
+        ("flow", "--data bad.csv", 1, "bad.csv: line 2, column 'y': expected a number"),
         ("vae", "--data nowhere", 1, "no such data set"),
         ("vae", "--data bad.csv", 1, "bad.csv: "),
     ],

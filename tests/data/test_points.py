@@ -94,9 +94,9 @@ BLOB = np.random.default_rng(0).standard_normal((40, 2))
     ("points", "expected"),
     [
         (BLOB[:9], "expected at least 10 points, received 9"),
-        (BLOB[:, :1], "shape (40, 1)"),
-        (np.c_[BLOB, BLOB], "shape (40, 4)"),
-        (np.c_[BLOB, BLOB[:, :1]], "shape (40, 3)"),
+        (BLOB[:, :1], "expected two columns of numbers, received one"),
+        (np.c_[BLOB, BLOB], "received 4: '1', '2', '3', …"),
+        (np.c_[BLOB, BLOB[:, :1]], "received 3: '1', '2', '3'; `nflow fit TABLE`"),
         (BLOB * [1, 0] + 0.1, "column 2 is constant, 0.1"),
         (BLOB * [0, 1] + 1e9, "column 1 is constant, 1e+09"),
         (LINE, "all are on one line"),
@@ -109,7 +109,7 @@ BLOB = np.random.default_rng(0).standard_normal((40, 2))
         (np.where(BLOB > 0, 1e308, -1e308), "column 1 has the standard deviation 9.98e+307, not"),
         (np.r_[BLOB, [[999999999.0, 999999999.0]]], "row 40 counted from 0, [999999999.0,"),
         (np.r_[LINE, [[1e9, 3e9]]], "all are on one line"),
-        (np.where(BLOB > 1, np.nan, BLOB), "expected finite numbers"),
+        (np.where(BLOB > 1, np.nan, BLOB), "counted from 0: expected two finite numbers"),
     ],
 )
 def test_points_without_a_density_are_one_line(folder, points, expected):

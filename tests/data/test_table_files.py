@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import subprocess
 import sys
 import types
 import zipfile
@@ -275,6 +276,28 @@ def test_more_rows_than_allowed_are_refused(tmp_path, name):
     np.testing.assert_array_equal(table.numbers(["1", "2"], 3), rows)
     line = complaint(lambda: table.numbers(["1", "2"], 2), tmp_path / name)
     assert line.startswith("expected at most 2 rows, received ")
+
+
+UNFINISHED = """
+import sys
+from nflow_cli.data.table_files import open_table
+batches = open_table(sys.argv[1]).batches()
+next(batches)
+"""
+
+
+def test_a_table_that_is_not_read_to_its_end_keeps_python_from_ending_no_longer(write):
+    path = write("a,b\n" + 2**21 * "1,2\n")
+    subprocess.run([sys.executable, "-c", UNFINISHED, path], check=True, timeout=60)
+
+
+def test_quoted_rows_across_blocks_are_cut_between_rows(write):
+    rows = [f'{i},"{i}\n, ""{"z" * (i % 50)}"""' for i in range(60_000)]
+    table = open_table(write("n,s\r\n" + "\r\n".join(rows)))
+    assert table.numbers(["n"], 10**6)[:, 0].tolist() == list(range(60_000))
+    expected = [f'{i}\n, "{"z" * (i % 50)}"' for i in range(60_000)]
+    assert table.text("s").tolist() == expected
+    assert table.place(59_999) == f"line {2 + 2 * 59_999}"
 
 
 def test_places_are_told_as_the_file_counts_them(write):

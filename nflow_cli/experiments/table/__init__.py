@@ -9,6 +9,7 @@ from nflow_cli.config import presets
 from nflow_cli.config.memory import Footprint
 from nflow_cli.config.schema import Config, FitConfig
 from nflow_cli.errors import DataError, RunDirectoryError
+from nflow_cli.evaluation import caveats as cautions
 from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments.experiment import checksum_of_data
 from nflow_cli.experiments.rows import Rows, Summary
@@ -106,9 +107,13 @@ class Table(Likelihood):
 
     def judged(self, trained: Any, data: Any, caveats: list[Caveat]) -> Rows:
         """Judge a fit by another table, read in a stream."""
+        from nflow_cli.experiments.data import is_data_of
         from nflow_cli.experiments.table.scoring import judge
 
-        return rows.scored_rows(judge(trained, data), caveats)
+        mean = judge(trained, data)
+        if is_data_of(RunDirectory(trained.path), mean.rows.hexdigest()):
+            caveats.append(cautions.TRAINED_ON)
+        return rows.scored_rows(mean, caveats)
 
     def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Rows:
         """Write the rows of a table with their log-density, and with their latents if asked to."""
@@ -124,7 +129,7 @@ class Table(Likelihood):
         return [path]
 
     def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
-        """Return which file that is drawn is not of these columns, and why, or ""."""
+        """Return which file of the pictures is not of these columns, and why, or ""."""
         return pictures.damage(arrays, summary, self.config.data.columns or [])
 
     def settings(self, summary: Summary) -> dict[str, str]:

@@ -55,10 +55,11 @@ class Points(Likelihood):
 
     def judged(self, trained: Any, data: Any, caveats: list[Caveat]) -> Rows:
         """Judge a fit by other points."""
+        from nflow_cli.data.points import checksum
         from nflow_cli.evaluation.scores import likelihood
         from nflow_cli.experiments.data import is_data_of
 
-        if is_data_of(RunDirectory(trained.path), data):
+        if is_data_of(RunDirectory(trained.path), checksum(data)):
             caveats.append(cautions.TRAINED_ON)
         return likelihood_rows(likelihood(trained, data), caveats)
 

@@ -9,8 +9,8 @@ from nflow_cli.config import overrides, presets
 from nflow_cli.config.naming import run_name
 from nflow_cli.config.presets import Change
 from nflow_cli.config.schema import RUNS
-from nflow_cli.config.table_schema import FEW
-from nflow_cli.data.table_files import open_table, table_of
+from nflow_cli.config.table_schema import natural_preset
+from nflow_cli.data.table_files import table_of
 from nflow_cli.data.table_rows import IN_PYTHON, load_table
 from nflow_cli.experiments.run import settled, train
 from nflow_cli.registry import POINT_SETS
@@ -43,8 +43,7 @@ def fit(
         k: How many flows.
         steps: Updates.
         seed: Fixes the result bit for bit.
-        preset: By its name or path, what all else is taken from; without, `table`, or `table-small`
-            for a few rows.
+        preset: By its name or path, what all else is taken from; without, the one for such rows.
         settings: Other keys of a preset, dotted, and their values.
         output: A new or empty folder for the run; without, one below ``outputs``.
 
@@ -56,30 +55,29 @@ def fit(
     """
     named = isinstance(table, str | Path)
     name = str(table) if named else IN_PYTHON
-    ends = bounds and {column: list(interval) for column, interval in bounds.items()}
     options = {
         "data.name": name,
         "data.columns": columns and list(columns),
         "data.exclude": exclude and list(exclude),
-        "data.bounds": ends,
+        "data.bounds": bounds and {column: list(ends) for column, ends in bounds.items()},
         "flow.pattern": flow and list(flow),
         "flow.k": k,
         "train.steps": steps,
         "seed": seed,
         **(settings or {}),
     }
-    changes = [Change(key, key, value) for key, value in options.items() if value is not None]
-    if name not in POINT_SETS:
-        changes.insert(0, Change("table", "data.size", None))
-    path = presets.find_preset(preset or "table")
+    sized = [] if name in POINT_SETS else [Change("table", "data.size", None)]
+    changes = sized + [
+        Change(key, key, value) for key, value in options.items() if value is not None
+    ]
+    path = presets.find_preset(preset or natural_preset(flow or []))
     config = _resolved(path, changes)
-    if name in POINT_SETS:
+    if named:
         data = experiments.of(config).data()
     else:
-        opened = open_table(table) if named else table_of(table)
-        data = load_table(config.data, config.units.tails, opened)
-    if preset is None and sum(data.sizes.values()) < FEW:
-        path = presets.find_preset("table-small")
+        data = load_table(config.data, config.units.tails, table_of(table))
+    if preset is None:
+        path = presets.find_preset(natural_preset(flow or [], len(data.train)))
         config = _resolved(path, changes)
     config = settled(config, data)
     run = RunDirectory.create(run_name(config, path), None if output is None else str(output))
@@ -87,6 +85,6 @@ def fit(
     return experiments.of(config).load(run)
 
 
-def _resolved(path: Path, changes: Sequence[Change]) -> Any:
-    source = presets.preset_label(path)
-    return overrides.resolve(presets.read_preset(path), source, changes, {"fit": RUNS["fit"]})
+def _resolved(preset: Path, changes: Sequence[Change]) -> Any:
+    source = presets.preset_label(preset)
+    return overrides.resolve(presets.read_preset(preset), source, changes, {"fit": RUNS["fit"]})

@@ -1,8 +1,9 @@
 """Tables of the user's own: the log-density of each row, read and written in a stream."""
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ class Mean:
         n: How many rows have one.
         n_missing: How many lack a value.
         outside: At how many the density is 0.
+        rows: The SHA-256 of the rows so far, as :func:`~nflow_cli.data.points.checksum` gives it.
     """
 
     n: int = 0
@@ -29,6 +31,7 @@ class Mean:
     outside: int = 0
     _mean: float = 0.0
     _squares: float = 0.0
+    rows: Any = field(default_factory=hashlib.sha256)
 
     def add(self, log_q: np.ndarray) -> None:
         """Take log-densities ``(n,)`` in nats, NaN where a row lacks a value."""
@@ -77,6 +80,7 @@ def judge(trained: "TrainedTable", table: TableFile) -> Mean:
     """Return the mean log-density of the rows of a table."""
     mean = Mean()
     for _, x in blocks(table, (), trained.columns):
+        mean.rows.update(np.ascontiguousarray(x, "<f8").data)
         mean.add(trained.log_prob(x))
     return mean
 
