@@ -120,7 +120,7 @@ class TableTrain(Strict):
     annealed: ClassVar[Annealed] = Annealed(1.0, 0)
 
     steps: int | None = Field(default=4_000, ge=1, le=10**9)
-    epochs: float | None = Field(default=None, gt=0, le=10**6)
+    epochs: float | None = Field(default=None, gt=0, le=10**6, validate_default=True)
     batch_size: int = Field(default=512, ge=1, le=10**6)
     learning_rate: float = Field(default=0.002, gt=0, le=1e6)
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -205,12 +205,9 @@ class FitConfig(Strict):
     def settled(self, columns: list[str], rows: int) -> "FitConfig":
         """Return the config of a run on a table of these columns, and so many training rows.
 
-        Raises:
-            ValidationError: The model would have too many weights.
+        It is to be validated: the model may have too many weights.
         """
         data = self.data.model_copy(update={"columns": columns})
         steps = {"steps": self.train.updates(rows), "epochs": None}
         train = self.train.model_copy(update=steps)
-        return self.model_validate(
-            self.model_copy(update={"data": data, "train": train}).model_dump()
-        )
+        return self.model_copy(update={"data": data, "train": train})

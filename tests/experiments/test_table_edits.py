@@ -78,7 +78,7 @@ def test_other_columns_and_units_are_found(invoke, run):
         ("columns", ["level"], "expected"),
         ("columns", ["level", "price", "other"], "not the data of this run"),
         ("bounds", {"price": [5, None]}, "not the data of this run"),
-        ("test", "run.json", "data"),
+        ("test", "other.csv", "other.csv: no such table; expected the test rows of this run"),
     ],
 )
 def test_a_config_of_other_data_is_one_line(invoke, run, key, value, words):

@@ -192,7 +192,10 @@ def test_seeds_are_a_range_or_a_list(text, seeds):
             "flow.k=-1,seed=3: vary flow.k: expected a number not less",
         ),
         ({"set": {"train.steps": "many"}}, "train.steps: expected a whole number"),
-        ({"set": {"command": "sweep"}}, "command: expected one of fit-2d, train-vae. Received"),
+        (
+            {"set": {"command": "sweep"}},
+            "command: expected one of fit-2d, fit, train-vae.",
+        ),
         ({"vary": {f"{'a' * n}.b": [1] for n in range(1, 60)}}, "to name a folder"),
     ],
 )
@@ -207,7 +210,9 @@ def test_a_preset_of_another_command_is_no_sweep():
 
 def test_a_sweep_is_no_config_of_a_run(tmp_path):
     (tmp_path / "config.yaml").write_text("command: sweep\npresets: [u1-planar-k2]\n")
-    with pytest.raises(ConfigError, match=r"expected one of fit-2d, train-vae. Received: 'sweep'"):
+    with pytest.raises(
+        ConfigError, match=r"expected one of fit-2d, fit, train-vae. Received: 'sweep'"
+    ):
         RunDirectory(tmp_path).read_config()
 
 
