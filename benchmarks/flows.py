@@ -62,7 +62,7 @@ def nflow(flow: str, dim: int, k: int, hidden: int, batch: int, updates: int) ->
     stack = FlowStack([{f"{flow}-coupling": {"hidden": [hidden, hidden]}}], k, seed=0)
     stack.build((None, dim))
     density = FlowDensity(StandardNormal(), stack)
-    model = FitPoints(density)
+    model = FitPoints(density, 0.0)
     model.prepare(Train(learning_rate=RATE, schedule="constant", clip_norm=None), updates)
     clock = Clock()
     model.train_on(SameBatches([0], updates, CHUNK, batch), [clock])

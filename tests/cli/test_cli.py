@@ -64,7 +64,7 @@ def test_an_option_that_changes_a_preset_says_what_holds_without_it(command, nam
 
 def test_the_first_help_has_an_example_a_line(invoke):
     lines = invoke("--help").stdout.splitlines()
-    assert [line.split()[0] for line in lines if line.startswith("  nflow ")] == 6 * ["nflow"]
+    assert [line.split()[0] for line in lines if line.startswith("  nflow ")] == 7 * ["nflow"]
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,9 @@ def test_the_version_is_printed(invoke):
     assert invoke("--version").stdout == f"nflow, version {__version__}\n"
 
 
-def test_the_readme_names_every_command_and_every_option():
+def test_the_readme_and_the_page_of_tables_name_every_command_and_every_option():
     text = README.read_text(encoding="utf-8")
+    text += README.with_name("docs").joinpath("tables.md").read_text(encoding="utf-8")
     options = {
         name
         for command in main.commands.values()

@@ -78,8 +78,8 @@ def test_a_file_that_is_there_is_replaced(invoke, tmp_path, runs):
     ("options", "code", "expected"),
     [
         ("-n 10", 2, "Missing option '-o'"),
-        ("-n 10 -o points.txt", 2, "ends in .csv or .npy"),
-        ("-n 10 -o points", 2, "ends in .csv or .npy"),
+        ("-n 10 -o points.txt", 2, "ends in .csv, .npy or .parquet"),
+        ("-n 10 -o points", 2, "ends in .csv, .npy or .parquet"),
         ("-n 0 -o p.csv", 2, "not in the range"),
         ("-n 100000001 -o p.csv", 2, "not in the range"),
         ("-n many -o p.csv", 2, "not a valid integer"),

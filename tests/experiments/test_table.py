@@ -72,7 +72,7 @@ def untrained(flow):
     """Return a fit to points whose deviations are 3 and 0.2."""
     flow.build((None, 2))
     units = Standardisation(np.zeros(2), np.array([3.0, 0.2]))
-    return table_fit.FitPoints(FlowDensity(StandardNormal(), flow, units))
+    return table_fit.FitPoints(FlowDensity(StandardNormal(), flow, units), units.log_det)
 
 
 def test_the_loss_is_that_of_the_papers_formulas():

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.experiments import EXPERIMENTS
+from nflow_cli.experiments.images import pictures as of_images
+from nflow_cli.experiments.table import pictures as of_tables
+from nflow_cli.experiments.target import pictures as of_targets
 from nflow_cli.runs import npz
 from nflow_cli.runs.array_shapes import thinned
 from nflow_cli.runs.directory import RunDirectory
 
+SHAPES = {"target": of_targets.SHAPES, "table": of_tables.PLANE, "images": of_images.SHAPES}
 GRID = (500, 500)
 GOOD = {
     "target": {
@@ -80,7 +83,7 @@ def complaint(tmp_path, experiment, headers):
         for name, header in headers.items():
             archive.writestr(f"{name}.npy", header)
     with pytest.raises(RunDirectoryError) as caught:
-        run.read_evaluation(EXPERIMENTS[experiment].shapes)
+        run.read_evaluation(SHAPES[experiment])
     line = str(caught.value)
     assert line.startswith(f"{run.path / 'evaluation.npz'}: damaged: ") and "\n" not in line
     return line
@@ -98,7 +101,7 @@ def test_shapes_that_pictures_take_are_allowed(tmp_path, experiment):
     headers = {name: header_of(name, shape) for name, shape in GOOD[experiment].items()}
     line = complaint(tmp_path, experiment, headers)
     assert line.endswith("bytes, received 0")  # the values, which are not there
-    assert set(headers) == set(EXPERIMENTS[experiment].shapes)
+    assert set(headers) == set(SHAPES[experiment])
 
 
 @pytest.mark.parametrize("dtype", ["<i4", "?", "<c16", "<U5", "<M8[s]", "|O"])

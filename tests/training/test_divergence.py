@@ -147,7 +147,7 @@ def test_a_hole_in_the_target_is_told_from_a_flow_that_overflows():
 
 def test_a_fit_to_points_is_taken_apart_from_the_last_flow_to_the_first():
     stack = FlowStack(["planar", "radial"], 3, seed=0)
-    model = table_fit.FitPoints(density_of(stack))
+    model = table_fit.FitPoints(density_of(stack), 0.0)
     model.prepare(presets.validate({"command": "fit-2d"}, "test").train, 1)
     stack.parameters[1]["center"].assign([[np.nan, 0.0]])
     assert first_fault(model, BATCH) == "the input of flow 2 of 3 (radial) is nan"
