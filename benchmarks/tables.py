@@ -24,7 +24,7 @@ class Mixture:
     def __init__(self, dim, count, seed=1, spread=2.0):
         rng = np.random.default_rng(seed)
         self.means = rng.normal(0, spread, (count, dim))
-        self.factors = np.tril(rng.normal(0, 0.3, (count, dim, dim)))
+        self.factors = np.tril(rng.normal(0, 0.5 / math.sqrt(dim), (count, dim, dim)))
         index = np.arange(dim)
         self.factors[:, index, index] = rng.uniform(0.3, 1.0, (count, dim))
         self.weights = rng.dirichlet(np.full(count, 5.0))
@@ -45,7 +45,7 @@ class Mixture:
 
 
 class Chain:
-    """Each column is logistic noise of its own and half the square of the last column's noise."""
+    """Each column is logistic noise of its own and 0.3 times the square of the last column's noise."""
 
     def __init__(self, dim):
         self.dim = dim
@@ -53,13 +53,13 @@ class Chain:
     def sample(self, rng, n):
         noise = rng.logistic(size=(n, self.dim))
         x = noise.copy()
-        x[:, 1:] += 0.5 * noise[:, :-1] ** 2
+        x[:, 1:] += 0.3 * noise[:, :-1] ** 2
         return x
 
     def log_prob(self, x):
         noise = x.copy()
         for i in range(1, self.dim):
-            noise[:, i] -= 0.5 * noise[:, i - 1] ** 2
+            noise[:, i] -= 0.3 * noise[:, i - 1] ** 2
         return (-noise - 2 * np.logaddexp(0, -noise)).sum(axis=1)
 
 
