@@ -1,6 +1,7 @@
 """``nflow fit``: fit a density to the columns of a table."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -44,9 +45,7 @@ def _intervals(_: Any, __: Any, values: tuple[str, ...]) -> dict[str, list[float
         name, equals, interval = text.rpartition("=")
         low, colon, high = interval.partition(":")
         ends = [_end(low), _end(high)]
-        if not (name and equals and colon) or any(
-            end is not None and math.isnan(end) for end in ends
-        ):
+        if not (name and equals and colon) or any(map(_is_nan, ends)):
             raise click.BadParameter(
                 f"{text!r}: expected NAME=LOW:HIGH, such as price=0: or share=0:1"
             )
@@ -124,7 +123,7 @@ def fit(
         raise click.UsageError("--steps and --epochs: one of the two says how long; give one")
     if table is None and preset is None:
         raise click.UsageError("expected TABLE, or --preset with one")
-    changes = [*_of_table(table), *changes_of({**options, "bounds": bounds}, KEYS)]
+    changes = [*_of_table(table, assignments), *changes_of({**options, "bounds": bounds}, KEYS)]
     for name, other in (("steps", "epochs"), ("epochs", "steps")):
         if options[name] is not None:  # it takes the place of the other
             changes.insert(0, presets.Change(f"--{name}", f"train.{other}", None))
@@ -138,11 +137,13 @@ def fit(
     begin(resolved, run_name(resolved, path), output, argv, data)
 
 
-def _of_table(table: str | None) -> list[Any]:
-    """Return what TABLE changes: the name, and no size that a built-in set has."""
-    from nflow_cli.config.presets import Change
+def _of_table(table: str | None, assignments: Sequence[str]) -> list[Any]:
+    """Return what TABLE changes: the name, and no size that a preset gives a built-in set."""
+    from nflow_cli.config.presets import Change, parse_assignment
 
     if table is None:
         return []
-    size = [] if table in registry.POINT_SETS else [Change("TABLE", "data.size", None)]
+    is_sized = any(parse_assignment(text).path == "data.size" for text in assignments)
+    is_set = table in registry.POINT_SETS
+    size = [] if is_set or is_sized else [Change("TABLE", "data.size", None)]
     return [Change("TABLE", "data.name", table), *size]

@@ -67,12 +67,12 @@ class TableData(Strict):
             raise ValueError("null for a file: max_rows takes a part of its rows")
         return size
 
-    @field_validator("max_rows")
+    @field_validator("max_rows", "split", "group")
     @classmethod
-    def _is_of_a_file(cls, rows: int | None, info: ValidationInfo) -> int | None:
-        if rows is not None and info.data.get("name") in POINT_SETS:
-            raise ValueError("null for a built-in set: size says how many rows it has")
-        return rows
+    def _is_of_a_file(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None and info.data.get("name") in POINT_SETS:
+            raise ValueError("null for a built-in set")
+        return value
 
     @field_validator("columns", "exclude")
     @classmethod

@@ -80,6 +80,8 @@ class RowsTable(TableFile):
 
     def __init__(self, name: str, rows: np.ndarray, names: Sequence[str] | None = None):
         expected = "an array (n,) or (n, D) of numbers"
+        if rows.dtype.kind == "f" and rows.itemsize > 8:  # which Arrow has not
+            rows = rows.astype(np.float64)
         if rows.ndim not in (1, 2) or rows.dtype.kind not in "fiub":
             raise DataError(
                 f"{name}: expected {expected}, received shape {rows.shape}, dtype {rows.dtype}"
@@ -140,7 +142,7 @@ def columns_table(name: str, columns: Mapping[str, Any]) -> TableFile:
 
     arrays = []
     for column, values in columns.items():
-        array = values if isinstance(values, pa.Array | pa.ChunkedArray) else np.asarray(values)
+        array = values if isinstance(values, pa.Array | pa.ChunkedArray) else np.asanyarray(values)
         if isinstance(array, np.ndarray) and array.ndim != 1:
             raise DataError(
                 f"{name}: column {shown(column)}: expected shape (n,), received {array.shape}"

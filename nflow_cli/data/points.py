@@ -11,6 +11,7 @@ import numpy as np
 
 from nflow_cli.constants import FAR, LOG_2PI
 from nflow_cli.data.point_files import read_points
+from nflow_cli.data.split import split_at_random
 from nflow_cli.data.units import ColumnUnits, Standardisation, Units
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
@@ -18,7 +19,6 @@ from nflow_cli.registry import POINT_SETS, nearest, resolve
 
 SET_SIZE = 50_000  # points of a built-in set
 LEAST = 10  # points that can be split
-HELD_OUT = 50_000  # validation points, and test points, at most: a tenth of all otherwise
 # A column with less spread than this beside its values is constant but for rounding.
 LEAST_SPREAD = 1e-14
 SPREADS = (1e-100, 1e100)  # whose densities a double can hold
@@ -37,7 +37,8 @@ class PointData:
 
     ``sha256`` is of the bytes of all points in their order, before they were split. The mean and
     the scale (standard deviation) of ``units`` are those of the training points alone. ``atoms``
-    tells the columns whose values repeat, as :func:`atoms_of` does.
+    tells the columns whose values repeat, as :func:`atoms_of` does; ``columns`` are the names of
+    the D columns, where they have some.
     """
 
     name: str
@@ -47,6 +48,7 @@ class PointData:
     test: np.ndarray
     units: Standardisation | ColumnUnits
     atoms: Sequence[Mapping[str, Any]] = ()
+    columns: Sequence[str] = ()
 
     def record(self) -> dict[str, Any]:
         """Return what ``run.json`` keeps of the data."""
@@ -85,9 +87,7 @@ def load_point_data(name: str, seed: int, size: int | None = None) -> PointData:
     if len(points) < LEAST:
         raise DataError(f"{name}: expected at least {LEAST} points, received {len(points)}")
     digest = checksum(points)
-    held_out = min(max(2, len(points) // 10), HELD_OUT)
-    order = stream(seed, "split").permutation(len(points))
-    test, validation, train = np.split(order, [held_out, 2 * held_out])
+    train, validation, test = split_at_random(len(points), seed)
     units = _standardisation(name, points[train], train)
     far = int(np.argmax(np.abs(units.inside(points)).max(axis=1)))
     if not (np.abs(units.inside(points[far])) < FAR).all():

@@ -1,14 +1,16 @@
-"""Which rows of a table are trained on, validated by, and held out for the test. No Keras here."""
+"""Which rows of a table are taken, and what for: training, validation or test. No Keras here."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 
 HELD_OUT = 50_000  # validation rows, and test rows, at most: a tenth of all otherwise
+LEAST_TRAINED = 4  # rows
 # What a column of parts calls them.
 NAMES = {
     **dict.fromkeys(("train", "training", "0"), "train"),
@@ -23,6 +25,45 @@ class Parts(NamedTuple):
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
+
+
+def sampled(
+    table: TableFile, columns: list[str], size: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Draw ``size`` rows of a table of any length without replacement, in one pass.
+
+    Each row is given a random number; those of the lowest numbers are kept.
+
+    Returns:
+        The rows in their order ``(m, D)``, where each stood ``(m,)``, and how many there were.
+    """
+    values, rows, keys, n = np.empty((0, len(columns))), np.empty(0, np.int64), np.empty(0), 0
+    for block in table.blocks(columns):
+        read = np.column_stack([table.floats(block, name, n) for name in columns])
+        values = np.concatenate([values, read])
+        rows = np.concatenate([rows, np.arange(n, n + len(read))])
+        keys = np.concatenate([keys, rng.random(len(read))])
+        n += len(read)
+        if len(keys) > 2 * size:
+            values, rows, keys = _lowest(values, rows, keys, size)
+    values, rows, keys = _lowest(values, rows, keys, size)
+    order = np.argsort(rows)
+    return values[order], rows[order], n
+
+
+def _lowest(
+    values: np.ndarray, rows: np.ndarray, keys: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if len(keys) <= size:
+        return values, rows, keys
+    lowest = np.argpartition(keys, size)[:size]
+    return values[lowest], rows[lowest], keys[lowest]
+
+
+def shuffled(parts: Parts, seed: int) -> Parts:
+    """Return the rows of each part in random order: the first of them are taken for all."""
+    rng = stream(seed, "order")
+    return Parts(*map(rng.permutation, parts))
 
 
 def held_out(n: int) -> int:
@@ -42,7 +83,7 @@ def split_by_group(name: str, column: str, groups: np.ndarray, settings: TableDa
     """Split rows at random so that those of a group, by their text ``(n,)``, stay together.
 
     Raises:
-        DataError: There are fewer groups than parts.
+        DataError: There are fewer groups than parts, or a part has too few rows.
     """
     _, number, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     parts = 2 if settings.test else 3
@@ -62,7 +103,20 @@ def split_by_group(name: str, column: str, groups: np.ndarray, settings: TableDa
     of_test, of_validation = order[: ends[1]], order[ends[1] : ends[2]]
     test, validation = np.isin(number, of_test), np.isin(number, of_validation)
     train = ~(test | validation)
-    return Parts(*map(np.flatnonzero, (train, validation, test)))
+    split = Parts(*map(np.flatnonzero, (train, validation, test)))
+    if not _are_enough(split, with_test=settings.test is None):
+        counts = ", ".join(f"{len(rows):,} of {part}" for part, rows in split._asdict().items())
+        raise DataError(
+            f"{name}: data.group: expected groups small enough for parts of some rows each; those "
+            f"of column {column!r} make {counts}"
+        )
+    return split
+
+
+def _are_enough(parts: Parts, with_test: bool = True) -> bool:
+    """Return whether some rows are trained on, and the others have a standard error."""
+    train, validation, test = map(len, parts)
+    return train >= LEAST_TRAINED and validation >= 2 and (test >= 2 or not with_test)
 
 
 def split_by_column(name: str, column: str, texts: np.ndarray, seed: int) -> Parts:
@@ -82,7 +136,7 @@ def split_by_column(name: str, column: str, texts: np.ndarray, seed: int) -> Par
     train, validation, test = (
         np.flatnonzero(parts == part) for part in ("train", "validation", "test")
     )
-    if len(train) < 4 or len(test) < 2 or len(validation) == 1:
+    if len(train) < LEAST_TRAINED or len(test) < 2 or len(validation) == 1:
         raise DataError(
             f"{name}: data.split: expected rows of train, of test and of validation or none; "
             f"column {column!r} has {len(train):,}, {len(test):,} and {len(validation):,}"

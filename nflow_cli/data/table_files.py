@@ -160,6 +160,8 @@ def table_of(data: Any) -> TableFile:
         DataError: In one line: it is no table.
     """
     name = "the table given"
+    if isinstance(data, np.ma.MaskedArray) and data.dtype.kind in "fiub":
+        data = np.ma.filled(data.astype(np.float64), np.nan)
     if isinstance(data, Mapping):
         return array_tables.columns_table(name, data)
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__dataframe__"):
@@ -240,8 +242,8 @@ def _write_csv(file: BinaryIO, names: Sequence[str], batches: Iterable["pa.Recor
     _, batches = _schema(names, batches)
     if list(names) != positions(len(names)):
         header = io.StringIO()
-        csv.writer(header, lineterminator="\n").writerow(names)
-        file.write(header.getvalue().encode())
+        csv.writer(header).writerow(names)  # which quotes what its line ends with
+        file.write(header.getvalue().removesuffix("\r\n").encode() + b"\n")
     for batch in batches:
         try:
             text = _csv_text(batch, "none")

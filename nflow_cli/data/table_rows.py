@@ -11,8 +11,15 @@ from nflow_cli.config.table_schema import MAX_COLUMNS, TableData, Tails
 from nflow_cli.constants import FAR
 from nflow_cli.data.fit_units import Bounds, fit_units
 from nflow_cli.data.points import LEAST, PointData, atoms_of, checksum, no_spread
-from nflow_cli.data.split import Parts, split_at_random, split_by_column, split_by_group
-from nflow_cli.data.table_files import TableFile, open_table
+from nflow_cli.data.split import (
+    Parts,
+    sampled,
+    shuffled,
+    split_at_random,
+    split_by_column,
+    split_by_group,
+)
+from nflow_cli.data.table_files import STDIN, TableFile, open_table
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
@@ -21,8 +28,9 @@ from nflow_cli.registry import POINT_SETS, nearest, resolve
 SET_SIZE = 50_000  # rows of a built-in set
 MAX_ROWS = 10**7
 CHUNK = 100_000  # rows at a time, and as many show that columns depend on each other
-STDIN = "-"
 IN_PYTHON = "<python>"  # what a table is called that was handed over there
+LOG_Q = "log_q"  # the column of log-densities in what is written
+LARGEST_ID = 2**64  # every larger float is a whole number
 # Least eigenvalue of the correlations of columns none of which follows from the others.
 LEAST_EIGENVALUE = 1e-10
 SHARE_OF_SUM = 0.05  # of the squares of a combination, of a column that is part of it
@@ -35,17 +43,19 @@ class TableRows(PointData):
     Attributes:
         columns: The names of the D columns.
         notes: What is worth a line before training: what was left out.
-        tests: The name and the SHA-256 of a file of test rows, if there is one.
+        tests: The name, the path and the SHA-256 of a file of test rows, if there is one.
     """
 
-    columns: Sequence[str] = ()
     notes: Sequence[str] = ()
     tests: Mapping[str, str] | None = None
 
     def record(self) -> dict[str, Any]:
         """Return what ``run.json`` keeps of the data."""
         tests = {"test": dict(self.tests)} if self.tests else {}
-        return {**super().record(), "columns": list(self.columns), **tests}
+        record = {**super().record(), "columns": list(self.columns), **tests}
+        if self.name in (STDIN, IN_PYTHON):
+            del record["path"]
+        return record
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +95,13 @@ def load_table(settings: TableData, tails: Tails, table: TableFile | None = None
     _expect_inside(chosen, settings)
     parts = parts or split_at_random(len(chosen.values), settings.split_seed, settings.test is None)
     train, validation, test = (chosen.values[rows] for rows in parts)
-    _expect_density(chosen)
+    _expect_density(chosen, chosen.values)
+    _expect_density(chosen, train, " (of the rows to train on)")
+    _expect_no_atoms(chosen)
     digest = checksum(chosen.values)
     tests = None
     if settings.test is not None:
-        test, tests = _tests(settings, chosen.columns)
+        test, tests = _tests(settings, chosen, digest)
     bounds = [Bounds(*settings.bounds.get(name, (None, None))) for name in chosen.columns]
     units = fit_units(train, bounds, tails)
     _expect_within(chosen, units)
@@ -114,14 +126,20 @@ def _opened(name: str) -> TableFile:
     return open_table(name)
 
 
+def names_of_set(points: np.ndarray) -> list[str]:
+    """Return the names of the columns of a built-in set ``(n, D)``: "x1", "x2" and so on."""
+    return [f"x{i + 1}" for i in range(points.shape[1])]
+
+
 def _drawn(settings: TableData) -> Chosen:
     """Draw a built-in set, by the seed of the split: runs of other seeds have the same rows."""
     points = resolve(POINT_SETS[settings.name])()
     rng = stream(settings.split_seed, f"points/{settings.name}")
     values = points.sample(rng, settings.size or SET_SIZE)
-    names = [f"x{i + 1}" for i in range(values.shape[1])]
+    names = names_of_set(values)
     _expect_known(settings.name, names, settings)
     columns = [n for n in settings.columns or names if n not in settings.exclude]
+    _expect_columns(settings.name, columns)
     values = values[:, [names.index(name) for name in columns]]
     rows = np.arange(len(values))
     return Chosen(settings.name, columns, values, rows, lambda row: f"row {row}", [])
@@ -132,59 +150,29 @@ def _chosen(table: TableFile, settings: TableData) -> tuple[Chosen, Parts | None
     names = [column.name for column in table.columns]
     _expect_known(table.name, names, settings)
     columns, notes = _numbers(table, settings)
+    _expect_columns(table.name, columns)
     if settings.max_rows is None:
         values = table.numbers(columns, MAX_ROWS)
-        kept = np.arange(len(values))
+        rows = np.arange(len(values))
     else:
         rng = stream(settings.split_seed, "max-rows")
-        values, kept, n = sampled(table, columns, settings.max_rows, rng)
+        values, rows, n = sampled(table, columns, settings.max_rows, rng)
         if n > len(values):
             notes.append(f"{len(values):,} of {n:,} rows, drawn at random by data.max_rows")
     values, present = _without_missing(table, settings, columns, values, notes)
-    rows = kept[present]
+    rows = rows[present]
     if settings.columns is None:
         columns, values = _without_the_useless(columns, values, notes)
     chosen = Chosen(table.name, columns, values, rows, table.place, notes)
     if settings.split is not None:
         text = table.text(settings.split)[rows]
-        return chosen, split_by_column(table.name, settings.split, text, settings.split_seed)
+        parts = split_by_column(table.name, settings.split, text, settings.split_seed)
+        return chosen, shuffled(parts, settings.split_seed)
     if settings.group is not None:
         text = table.text(settings.group)[rows]
-        return chosen, split_by_group(table.name, settings.group, text, settings)
+        parts = split_by_group(table.name, settings.group, text, settings)
+        return chosen, shuffled(parts, settings.split_seed)
     return chosen, None
-
-
-def sampled(
-    table: TableFile, columns: list[str], size: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Draw ``size`` rows of a table of any length without replacement, in one pass.
-
-    Each row is given a random number; those of the lowest numbers are kept.
-
-    Returns:
-        The rows in their order ``(m, D)``, where each stood ``(m,)``, and how many there were.
-    """
-    values, rows, keys, n = np.empty((0, len(columns))), np.empty(0, np.int64), np.empty(0), 0
-    for block in table.blocks(columns):
-        read = np.column_stack([table.floats(block, name, n) for name in columns])
-        values = np.concatenate([values, read])
-        rows = np.concatenate([rows, np.arange(n, n + len(read))])
-        keys = np.concatenate([keys, rng.random(len(read))])
-        n += len(read)
-        if len(keys) > 2 * size:
-            values, rows, keys = _lowest(values, rows, keys, size)
-    values, rows, keys = _lowest(values, rows, keys, size)
-    order = np.argsort(rows)
-    return values[order], rows[order], n
-
-
-def _lowest(
-    values: np.ndarray, rows: np.ndarray, keys: np.ndarray, size: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    if len(keys) <= size:
-        return values, rows, keys
-    kept = np.argpartition(keys, size)[:size]
-    return values[kept], rows[kept], keys[kept]
 
 
 def _expect_known(name: str, names: list[str], settings: TableData) -> None:
@@ -221,13 +209,21 @@ def _numbers(table: TableFile, settings: TableData) -> tuple[list[str], list[str
     notes = []
     if left_out and settings.columns is None:
         notes.append(f"left out, as they are not numbers: {_listed(left_out)}")
+    return columns, notes
+
+
+def _expect_columns(name: str, columns: Sequence[str]) -> None:
     if not columns:
-        raise DataError(f"{table.name}: expected a column of numbers, received none")
+        raise DataError(f"{name}: expected a column of numbers, received none")
     if len(columns) > MAX_COLUMNS:
         raise DataError(
-            f"{table.name}: expected at most {MAX_COLUMNS:,} columns, received {len(columns):,}"
+            f"{name}: expected at most {MAX_COLUMNS:,} columns, received {len(columns):,}"
         )
-    return columns, notes
+    if LOG_Q in columns:
+        raise DataError(
+            f"{name}: expected no column {LOG_Q!r}, as log-densities are written in one; "
+            "--exclude leaves it out"
+        )
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -262,27 +258,28 @@ def _without_the_useless(
     columns: list[str], values: np.ndarray, notes: list[str]
 ) -> tuple[list[str], np.ndarray]:
     """Leave out columns that no density is fitted to unless they are named: constants and ids."""
-    constant, ids = [], []
-    for name, column in zip(columns, values.T):
-        if len(column) and (column == column[0]).all():
-            constant.append(name)
-        elif len(column) >= LEAST and _are_ids(column):
-            ids.append(name)
+    if len(values) < LEAST:
+        return columns, values
+    constant = [n for n, column in zip(columns, values.T) if (column == column[0]).all()]
+    if len(constant) == len(columns):  # which is refused
+        return columns, values
+    ids = [n for n, column in zip(columns, values.T) if n not in constant and _are_ids(column)]
+    if len(constant) + len(ids) == len(columns):  # nothing else is there to fit
+        ids = []
     if constant:
         notes.append(f"left out, as they are constant: {_listed(constant)}")
     if ids:
         notes.append(f"left out, as they number the rows: {_listed(ids)} (--columns takes them)")
     aside = {*constant, *ids}
-    if not aside or len(aside) == len(columns):
+    if not aside:
         return columns, values
-    kept = [i for i, name in enumerate(columns) if name not in aside]
-    return [columns[i] for i in kept], values[:, kept]
+    modelled = [i for i, name in enumerate(columns) if name not in aside]
+    return [columns[i] for i in modelled], values[:, modelled]
 
 
 def _are_ids(column: np.ndarray) -> bool:
     """Return whether values are whole numbers, no two of them equal."""
-    with np.errstate(invalid="ignore"):
-        whole = bool(np.isfinite(column).all() and (column == np.floor(column)).all())
+    whole = bool(((column == np.floor(column)) & (np.abs(column) < LARGEST_ID)).all())
     return whole and len(np.unique(column)) == len(column)
 
 
@@ -314,16 +311,22 @@ def _expect_inside(chosen: Chosen, settings: TableData) -> None:
                 count = int(wrong.sum())
                 raise DataError(
                     f"{chosen.name}: {chosen.at(row)}: column {name!r}: expected values between "
-                    f"{low:g} and {high:g}, received {values[row]:g} ({count:,} "
+                    f"{low:.15g} and {high:.15g}, received {values[row]:.15g} ({count:,} "
                     f"{'row is' if count == 1 else 'rows are'} {where} a bound)"
                 )
 
 
-def _expect_density(chosen: Chosen) -> None:
-    """Refuse columns that no density has: a constant, or values that repeat."""
-    for name, values in zip(chosen.columns, chosen.values.T):
+def _expect_density(chosen: Chosen, rows: np.ndarray, where: str = "") -> None:
+    """Refuse columns that are constant, or have a spread that no density has."""
+    for name, values in zip(chosen.columns, rows.T):
         if problem := no_spread(values):
-            raise DataError(f"{chosen.name}: column {name!r} {problem}; --exclude leaves it out")
+            raise DataError(
+                f"{chosen.name}: column {name!r} {problem}{where}; --exclude leaves it out"
+            )
+
+
+def _expect_no_atoms(chosen: Chosen) -> None:
+    """Refuse columns whose values repeat."""
     for atom in atoms_of(chosen.values):
         name = chosen.columns[atom["column"] - 1]
         if "value" in atom:
@@ -351,6 +354,11 @@ def _expect_within(chosen: Chosen, units: ColumnUnits) -> None:
 
 def _expect_independent(chosen: Chosen, rows: np.ndarray) -> None:
     """Refuse columns one of which follows from the others, such as a total beside its parts."""
+    if len(rows) <= len(chosen.columns):
+        raise DataError(
+            f"{chosen.name}: expected more rows to train on than columns, received {len(rows):,} "
+            f"rows of {len(chosen.columns):,}"
+        )
     z = (rows - rows.mean(axis=0)) / rows.std(axis=0)
     values, vectors = np.linalg.eigh(z.T @ z / len(z))
     if values[0] > LEAST_EIGENVALUE:
@@ -363,13 +371,18 @@ def _expect_independent(chosen: Chosen, rows: np.ndarray) -> None:
     )
 
 
-def _tests(settings: TableData, columns: list[str]) -> tuple[np.ndarray, dict[str, str]]:
-    """Read the test rows of a file of their own."""
+def _tests(settings: TableData, fitted: Chosen, digest: str) -> tuple[np.ndarray, dict[str, str]]:
+    """Read the test rows of a file of their own, in random order."""
     path = settings.test or ""
-    plain = {"name": path, "columns": columns, "test": None, "split": None, "group": None}
-    bounds = {name: ends for name, ends in settings.bounds.items() if name in columns}
+    plain = {"name": path, "columns": fitted.columns, "test": None, "split": None, "group": None}
+    bounds = {name: ends for name, ends in settings.bounds.items() if name in fitted.columns}
     plain |= {"size": None, "exclude": [], "max_rows": None, "bounds": bounds}
     chosen, _ = _chosen(_opened(path), settings.model_copy(update=plain))
     _expect_rows(chosen)
     _expect_inside(chosen, settings)
-    return chosen.values, {"name": path, "sha256": checksum(chosen.values)}
+    sha256 = checksum(chosen.values)
+    if sha256 == digest:
+        raise DataError(f"{path}: expected other rows for the test than those to train on")
+    fitted.notes.extend(f"{path}: {note}" for note in chosen.notes)
+    rows = stream(settings.split_seed, "order").permutation(chosen.values)
+    return rows, {"name": path, "path": os.path.abspath(path), "sha256": sha256}

@@ -1,12 +1,13 @@
 """How good a density is by its mass, and by points that the user has."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from nflow_cli.data.points import PointData, gaussian_log_prob
-from nflow_cli.data.table_rows import TableRows
+from nflow_cli.data.table_rows import TableRows, names_of_set
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.mass import mass
 from nflow_cli.evaluation.normality import normality
@@ -88,24 +89,31 @@ def table_scores(density: FlowDensity, data: TableRows) -> dict[str, Any]:
     }
 
 
-def gap_to_the_truth(density: FlowDensity, name: str, seed: int) -> dict[str, Any]:
+def gap_to_the_truth(
+    density: FlowDensity, name: str, seed: int, columns: Sequence[str] = ()
+) -> dict[str, Any]:
     """Judge ``q`` by the density ``p`` that a built-in set of points is drawn from, if it has one.
 
     Args:
         density: ``q``.
         name: Of the data.
         seed: Fixes the fresh points, which are of no other draw.
+        columns: Those that ``q`` is a density of, in its order; without, all that a set has.
 
     Returns:
         ``gap``: the mean of ``log p - log q`` in nats over 100,000 fresh points of ``p``, which
         estimates ``KL(p || q)``, and its ``gap_standard_error``; infinite and NaN where a point is
-        beyond ``q``, and both ``None`` for other data.
+        beyond ``q``, and both ``None`` for other data, and for fewer columns.
     """
     points = resolve(POINT_SETS[name])() if name in POINT_SETS else None
     if points is None or points.log_prob is None:
         return {"gap": None, "gap_standard_error": None}
     x = points.sample(stream(seed, "fresh"), FRESH_POINTS)
-    return _mean("gap", points.log_prob(x) - density.log_prob(x))
+    names = names_of_set(x)
+    if columns and len(columns) < len(names):
+        return {"gap": None, "gap_standard_error": None}
+    order = [names.index(name) for name in columns or names]
+    return _mean("gap", points.log_prob(x) - density.log_prob(x[:, order]))
 
 
 def _mean(name: str, values: np.ndarray) -> dict[str, float]:

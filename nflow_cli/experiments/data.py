@@ -10,6 +10,7 @@ from nflow_cli.data.images import Images, load_images
 from nflow_cli.data.points import PointData
 from nflow_cli.data.units import Units, recorded_units
 from nflow_cli.errors import DataError, RunDirectoryError
+from nflow_cli.registry import POINT_SETS
 from nflow_cli.runs.directory import RUN, RunDirectory
 
 
@@ -40,20 +41,31 @@ def found_again(run: RunDirectory, load: Callable[[str], PointData]) -> PointDat
     try:
         points = load(place)
     except DataError:
-        if not os.path.exists(place):
+        if not os.path.exists(place) and place not in POINT_SETS:
             raise
         # Not what is wrong: a stranger's run may name any file, and that would show a part of it.
         raise DataError(
             f"{place}: not the data of this run; expected points of SHA-256 "
             f"{recorded.get('sha256')!r:.70}"
         ) from None
-    tests = points.record().get("test")
-    if tests != recorded.get("test"):
+    received, expected = (_tests(record).get("sha256") for record in (points.record(), recorded))
+    if received != expected:
         raise DataError(
-            f"{points.name}: not the test rows of this run; expected "
-            f"{recorded.get('test')!r:.160}, received {tests}"
+            f"{points.name}: not the test rows of this run; expected those of SHA-256 "
+            f"{expected!r:.70}, received {received}"
         )
     return _checked(recorded, points)
+
+
+def place_of_tests(run: RunDirectory) -> str | None:
+    """Return where a file of test rows of their own is, if a run says so."""
+    tests = _tests(_recorded(run))
+    return _place(tests) if is_named(tests) else None
+
+
+def _tests(record: dict[str, Any]) -> dict[str, Any]:
+    tests = record.get("test")
+    return tests if isinstance(tests, dict) else {}
 
 
 def is_data_of(run: RunDirectory, sha256: str) -> bool:

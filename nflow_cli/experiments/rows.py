@@ -58,6 +58,8 @@ def likelihood_rows(scores: Summary, caveats: Caveats) -> Rows:
     )
     points = f"{scores['n']:,} point{'s' if scores['n'] > 1 else ''}"
     spread = "" if error is None else f" ± {error:.5f}"
+    if not scores["n"]:
+        return [("log-likelihood", "unknown: no row has all its values")]
     if not outside:
         text = f"{mean:.5f}{spread} nats, mean of {points}"
         return [("log-likelihood", marked(text, caveats, "log_likelihood"))]

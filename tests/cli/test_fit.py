@@ -235,6 +235,28 @@ def test_evaluate_judges_other_rows_by_their_mean(at_home):
     assert expected in succeed(at_home, "evaluate", "run", "--data", "other.csv")
 
 
+@pytest.mark.parametrize("text", ["level,price,share\n", "level,price,share\n1,,2\n3,,4\n"])
+def test_a_table_without_a_whole_row_has_no_likelihood(at_home, text):
+    Path("none.csv").write_text(text)
+    for words in ([], ["-o", "none-scored.csv"]):
+        printed = succeed(at_home, "evaluate", "run", "--data", "none.csv", *words)
+        assert "log-likelihood unknown: no row has all its values" in printed
+
+
+def test_columns_that_are_called_as_latents_have_no_latents_written(at_home, tmp_path):
+    x = some_rows()
+    np.savez("latents.npz", latent_1=x[:, 0], b=x[:, 1])
+    words = ["fit", "latents.npz", "--k", 1, "--steps", 2, "--output", tmp_path / "run"]
+    assert at_home(*words).exit_code == 0
+    words = ["evaluate", tmp_path / "run", "--data", "latents.npz", "-o", tmp_path / "s.csv"]
+    succeed(at_home, *words)
+    np.testing.assert_array_equal(
+        [float(row["latent_1"]) for row in read_rows(tmp_path / "s.csv")], x[:, 0]
+    )
+    result = at_home(*words, "--latent")
+    assert result.exit_code == 1 and "the run has a column 'latent_1'" in result.stderr
+
+
 def test_plot_draws_a_run_again(at_home):
     printed = succeed(at_home, "plot", "run", "--format", "svg").splitlines()
     assert sorted(printed) == [f"run/plots/{name}.svg" for name in PICTURES]
@@ -285,7 +307,9 @@ def test_a_sweep_on_a_table_finds_its_finished_runs_again(nflow, home, tmp_path)
 
 
 @pytest.mark.parametrize("change", ["another", "gone"])
-def test_test_rows_of_their_own_are_found_again_or_named(at_home, copy, monkeypatch, change):
+def test_test_rows_of_their_own_are_found_from_any_folder_or_named(
+    at_home, copy, monkeypatch, change
+):
     monkeypatch.chdir(copy.parent)
     write_rows("mine.csv", some_rows())
     write_rows("held.csv", some_rows(40, seed=7))
@@ -295,6 +319,11 @@ def test_test_rows_of_their_own_are_found_again_or_named(at_home, copy, monkeypa
     assert "270 train, 30 validation, 40 test points" in done.stdout
     log_q = nflow_cli.load("tested").log_prob(some_rows(40, seed=7))
     assert f"log-likelihood {log_q.mean():.5f} ± " in succeed(at_home, "evaluate", "tested")
+    Path("elsewhere").mkdir()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.chdir("elsewhere")
+        printed = succeed(at_home, "evaluate", "../tested")
+    assert f"log-likelihood {log_q.mean():.5f} ± " in printed
     if change == "gone":
         Path("held.csv").unlink()
     else:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from truth import normal_log_prob
 
-from nflow_cli.data import points as point_data
+from nflow_cli.data import split
 from nflow_cli.data.points import atoms_of, gaussian_log_prob, load_point_data
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
@@ -28,7 +28,7 @@ def rows_of(points):
     ("n", "held_out"), [(10, 2), (29, 2), (30, 3), (200, 20), (219, 21), (300, 25)]
 )
 def test_a_tenth_each_is_held_out_up_to_a_limit(folder, n, held_out, monkeypatch):
-    monkeypatch.setattr(point_data, "HELD_OUT", 25)
+    monkeypatch.setattr(split, "HELD_OUT", 25)
     points = some_points(n)
     np.save("points.npy", points)
     data = load_point_data("points.npy", 0)
@@ -160,7 +160,7 @@ def test_ten_million_points_take_bounded_memory(folder):
     data = load_point_data("many.npy", 0)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert data.sizes["n_train"] == 10**7 - 2 * point_data.HELD_OUT
+    assert data.sizes["n_train"] == 10**7 - 2 * split.HELD_OUT
     assert peak < 1.2e9  # the points alone are 160 MB
 
 

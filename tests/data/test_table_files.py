@@ -402,6 +402,26 @@ def test_what_is_written_comes_back_exactly(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_odd_names_are_written_and_come_back(tmp_path, name):
+    names = ["a,b", 'q"x', "line\nbreak", "carriage\rreturn", "$x$", "1", "2020", "=f", "\x1b[31m"]
+    write_table(tmp_path / name, names, table_of(np.ones((3, len(names)))).batches())
+    assert [column.name for column in open_table(tmp_path / name).columns] == names
+
+
+def test_what_an_array_masks_is_missing():
+    x = np.ma.masked_less(np.arange(6).reshape(3, 2), 2)
+    expected = [[NAN, NAN], [2, 3], [4, 5]]
+    np.testing.assert_array_equal(table_of(x).numbers(["1", "2"], 3), expected)
+    columns = table_of({"a": x[:, 0], "b": x[:, 1]})
+    np.testing.assert_array_equal(columns.numbers(["a", "b"], 3), expected)
+
+
+def test_floats_longer_than_a_double_are_rounded():
+    x = np.array([[1.5, 2.5]], np.longdouble)
+    np.testing.assert_array_equal(table_of(x).numbers(["1", "2"], 1), [[1.5, 2.5]])
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
 def test_text_is_written_and_comes_back(tmp_path, name):
     data = {"s": ['a"b', "x\ny", "1,5"], "n": [1.5, 2.0, 3.0]}
     write_table(tmp_path / name, ["s", "n"], table_of(data).batches())

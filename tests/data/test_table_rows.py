@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.split import sampled
 from nflow_cli.data.table_files import open_table, table_of
-from nflow_cli.data.table_rows import load_table, sampled
+from nflow_cli.data.table_rows import load_table
 from nflow_cli.errors import DataError
 
 
@@ -94,19 +95,59 @@ def test_test_rows_may_be_in_a_file_of_their_own(tmp_path):
     path = written(tmp_path, text)
     rows = load(columns_of(normal(dim=2)), test=path)
     assert rows.sizes == {"n_train": 180, "n_validation": 20, "n_test": 12}
-    assert rows.test[1].tolist() == [1 / 7, 1.5]
+    expected = sorted([i * i / 7, i + 0.5] for i in range(12))
+    assert sorted(rows.test.tolist()) == expected and rows.test.tolist() != expected
     assert rows.record()["test"]["name"] == path
+
+
+def test_test_rows_that_lack_a_value_are_told_and_the_table_itself_is_refused(tmp_path):
+    x = normal(n=12, dim=2)
+    lines = [f"{a},{b}\n" for a, b in x.tolist()]
+    path = written(tmp_path, "".join(["a,b\n", *lines, "1.5,\n"]))
+    rows = load(columns_of(normal(dim=2)), test=path, missing="drop")
+    assert rows.notes == [f"{path}: left out: 1 of 13 rows lack a value (b 1)"]
+    same = written(tmp_path, "".join(["a,b\n", *lines]), "same.csv")
+    with pytest.raises(DataError, match="expected other rows for the test than those to train on"):
+        load(columns_of(x), test=same)
 
 
 def test_a_column_may_say_the_parts_and_a_group_stay_together():
     x = normal()
     parts = ["test" if i % 5 == 0 else "train" for i in range(200)]
     rows = load({**columns_of(x), "part": parts}, split="part")
-    np.testing.assert_array_equal(rows.test, x[::5])
+    assert sorted(rows.test.tolist()) == sorted(x[::5].tolist())
     assert rows.columns == ["a", "b", "c"] and rows.notes == []
     shop = np.arange(200) // 20
     grouped = load({**columns_of(x), "shop": shop}, group="shop")
     assert grouped.columns == ["a", "b", "c"] and len(grouped.test) == 20
+
+
+@pytest.mark.parametrize("key", ["split", "group"])
+def test_the_rows_of_a_part_are_in_random_order(key):
+    # The first of them stand for all, where tails are fitted and where some are drawn.
+    n = 1_000
+    column = {"split": np.where(np.arange(n) % 5 == 0, "test", "train"), "group": np.arange(n) // 5}
+    rows = load({"a": np.linspace(0, 1, n), "by": column[key]}, **{key: "by"})
+    for part in (rows.train, rows.validation, rows.test):
+        assert abs(np.corrcoef(part[:, 0], np.arange(len(part)))[0, 1]) < 5 / np.sqrt(len(part))
+
+
+def test_where_all_columns_number_the_rows_they_are_fitted_and_not_said_to_be_left_out():
+    rng = np.random.default_rng(0)
+    ids = {name: rng.permutation(200) for name in "ab"}
+    rows = load({**ids, "one": np.ones(200)})
+    assert rows.columns == ["a", "b"]
+    assert rows.notes == ["left out, as they are constant: one"]
+
+
+def test_large_floats_are_no_ids_though_they_are_whole():
+    rows = load(columns_of(1e30 * normal()))
+    assert (rows.columns, rows.notes) == (["a", "b", "c"], [])
+
+
+def test_what_cannot_be_read_again_has_no_path():
+    assert "path" not in load(normal(), name="<python>").record()
+    assert "path" in load(normal(), name="t.csv").record()
 
 
 def test_a_built_in_set_is_drawn_by_the_seed_of_the_split():
@@ -161,12 +202,26 @@ def with_value(row, value):
         (with_value(4, -0.5), {"bounds": {"b": [0, None]}}, "'b': expected values between 0 and"),
         (with_value(4, 1.0), {"bounds": {"b": [-9, 1]}}, r"received .* \(\d+ rows are outside a"),
         (with_value(0, 9.0), {"bounds": {"b": [-9, 9]}}, r"received 9 \(1 row is on a bound"),
+        (with_value(0, 9 + 1e-9), {"bounds": {"b": [-9, 9]}}, r"received 9.000000001 \("),
         ({"a": normal()[:, 0], "rooms": in_steps(200)}, {}, "'rooms' is . in .*% of the rows"),
         ({"a": normal(500)[:, 0], "rain": rain()}, {}, "'rain' is 0 in 20.0% of the rows"),
         (with_total(), {}, "follows from the others: a, b, total; the likelihood"),
         ({"a": normal()[:, 0], "one": np.ones(200)}, {"columns": ["a", "one"]}, "'one' is const"),
         ({"a": 1e300 * normal()[:, 0]}, {}, "'a' has the standard deviation"),
         ({"a": normal()[:, 0], "b": normal()[:, 0]}, {}, "follows from the others: a, b"),
+        ({"a": normal()[:, 0], "log_q": normal()[:, 1]}, {}, "expected no column 'log_q'"),
+        (columns_of(normal(10, 7)), {}, "more rows to train on than columns, received 6 rows of 7"),
+        (
+            {"a": np.arange(200) < 100, "b": np.r_[np.ones(100), normal()[:100, 0]]}
+            | {"part": ["train"] * 100 + ["test"] * 100},
+            {"split": "part"},
+            r"'b' is constant, 1 \(of the rows to train on\)",
+        ),
+        (
+            {"a": normal()[:, 0], "b": ["x"] + 198 * ["y"] + ["z"]},
+            {"group": "b"},
+            "data.group: expected groups small enough",
+        ),
         (columns_of(normal()), {"group": "a", "test": "none.csv"}, "none.csv: no such table"),
     ],
 )
@@ -200,6 +255,11 @@ def test_a_file_that_cannot_be_fitted_is_one_line(tmp_path, text, settings, word
     with pytest.raises(DataError, match=words) as refused:
         load_table(TableData(name=path, **settings), "none")
     assert str(refused.value).startswith(path) and "\n" not in str(refused.value)
+
+
+def test_a_built_in_set_without_columns_is_one_line():
+    with pytest.raises(DataError, match="expected a column of numbers"):
+        load_table(TableData(name="two-moons", exclude=["x1", "x2"]), "none")
 
 
 @pytest.mark.parametrize("name", ["two-moon", "none.csv", "/no/such/table"])

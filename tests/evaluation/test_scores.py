@@ -89,6 +89,18 @@ def test_the_truth_has_no_gap():
     assert list(received.values()) == pytest.approx([0, 0], abs=1e-12)
 
 
+def test_the_gap_is_that_of_the_columns_in_their_order():
+    assert gap_to_the_truth(Density(None), "eight-gaussians", 0, ["x2"])["gap"] is None
+    # Half as wide along the first column alone.
+    q = Density(lambda x: eight_gaussians(x * [1, 2]) + np.log(2))
+    swapped = Density(lambda x: q.log_prob(x[:, ::-1]))
+    received, expected = (
+        gap_to_the_truth(density, "eight-gaussians", 0, columns)["gap"]
+        for density, columns in ((swapped, ["x2", "x1"]), (q, ["x1", "x2"]))
+    )
+    assert received == pytest.approx(expected) and expected > 0.1
+
+
 def test_the_gap_is_infinite_where_q_is_0():
     q = Density(lambda x: np.where(x[:, 0] < 2.5, 0.0, -np.inf))
     received = gap_to_the_truth(q, "eight-gaussians", 0)

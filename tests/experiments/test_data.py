@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.images import load_images
 from nflow_cli.data.points import load_point_data
+from nflow_cli.data.table_rows import load_table
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.data import found_again, images_of
 from nflow_cli.runs.directory import RunDirectory
@@ -61,6 +63,16 @@ def test_other_data_are_not_taken_for_them(run, name, tmp_path):
     made.write_json("run.json", record)
     with pytest.raises(DataError, match=f"{name}: not the data of this run"):
         FIND[name](made)
+
+
+def test_a_file_of_test_rows_that_a_run_on_a_built_in_set_names_is_not_shown(tmp_path):
+    (tmp_path / "secret").write_text("x1,x2\nmy password,is this\n")
+    run = RunDirectory.at(str(tmp_path / "run"))
+    run.write_json("run.json", {"data": {"name": "two-moons", "sha256": "0" * 64}})
+    settings = TableData(name="two-moons", test=str(tmp_path / "secret"))
+    with pytest.raises(DataError, match="two-moons: not the data of this run") as caught:
+        found_again(run, lambda name: load_table(settings, "none"))
+    assert "password" not in str(caught.value)
 
 
 def test_a_file_that_a_run_names_is_not_shown(run, tmp_path):

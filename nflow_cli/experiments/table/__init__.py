@@ -44,19 +44,20 @@ class Table(Likelihood):
     def data(self, run: RunDirectory | None = None) -> Any:
         """Load the rows, or those that a run was fitted to."""
         from nflow_cli.data.table_rows import load_table
-        from nflow_cli.experiments.data import found_again
+        from nflow_cli.experiments.data import found_again, place_of_tests
 
-        def load(name: str) -> Any:
-            settings = self.config.data.model_copy(update={"name": name})
-            return load_table(settings, self.config.units.tails)
-
+        settings, tails = self.config.data, self.config.units.tails
         if run is None:
-            return load(self.config.subject)
+            return load_table(settings, tails)
         self._expect_settled(run)
-        tests = self.config.data.test
-        if tests is not None and not os.path.exists(tests):
-            raise DataError(f"{tests}: no such table; expected the test rows of this run")
-        return found_again(run, load)
+        if settings.test is not None:
+            tests = place_of_tests(run) or settings.test
+            if not os.path.exists(tests):
+                raise DataError(f"{tests}: no such table; expected the test rows of this run")
+            settings = settings.model_copy(update={"test": tests})
+        return found_again(
+            run, lambda name: load_table(settings.model_copy(update={"name": name}), tails)
+        )
 
     def settled(self, data: Any) -> Config:
         """Return the config with the columns and the updates written out."""

@@ -90,7 +90,8 @@ def check_held_out(run: CheckedTable) -> Verdict:
 def _check_scores(run: CheckedTable, scores: Mapping[str, Any]) -> Verdict:
     if "gap" not in run.summary:
         return agree(run, scores, "from the test points; no gap to the truth: an older run")
-    gap = gap_to_the_truth(run.trained, run.data.name, run.config.seed)
+    data = run.data
+    gap = gap_to_the_truth(run.trained, data.name, run.config.seed, data.columns)
     source = "from the test points" if gap["gap"] is None else "from the test points and fresh ones"
     return agree(run, {**scores, **gap}, source)
 

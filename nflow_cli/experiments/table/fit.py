@@ -160,7 +160,7 @@ def run(
         "steps": training.steps,
         "best_update": training.best_update,
         **judges.scores(model.density, data),
-        **gap_to_the_truth(model.density, data.name, config.seed),
+        **gap_to_the_truth(model.density, data.name, config.seed, data.columns),
         **data.sizes,
         "atoms": list(data.atoms),
         **dict.fromkeys(unknown),

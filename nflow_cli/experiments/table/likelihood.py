@@ -78,7 +78,8 @@ class Likelihood(DensityExperiment):
         caveats, flow = self.caveats(recorded), self.config.flow
         lines = [("data", self.config.subject), ("flow", f"{flow.text}, K = {flow.k}")]
         if isinstance(data, PointData):
-            scores = self.scores_of(trained, data) | gap_to_the_truth(trained, data.name, seed)
+            gap = gap_to_the_truth(trained, data.name, seed, data.columns)
+            scores = self.scores_of(trained, data) | gap
             return lines + rows.held_out_rows(scores, caveats), caveats
         return lines + self.judged(trained, data, caveats), caveats
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nflow_cli.data.table_files import TableFile, arrow_table, batch_of, write_table
+from nflow_cli.data.table_rows import LOG_Q
+from nflow_cli.errors import DataError
 
 if TYPE_CHECKING:
     from nflow_cli.experiments.trained import TrainedTable
@@ -23,7 +25,8 @@ class Mean:
         n: How many rows have one.
         n_missing: How many lack a value.
         outside: At how many the density is 0.
-        rows: The SHA-256 of the rows so far, as :func:`~nflow_cli.data.points.checksum` gives it.
+        rows: The SHA-256 of the rows so far that lack no value, as
+            :func:`~nflow_cli.data.points.checksum` gives it.
     """
 
     n: int = 0
@@ -80,7 +83,8 @@ def judge(trained: "TrainedTable", table: TableFile) -> Mean:
     """Return the mean log-density of the rows of a table."""
     mean = Mean()
     for _, x in blocks(table, (), trained.columns):
-        mean.rows.update(np.ascontiguousarray(x, "<f8").data)
+        complete = x[~np.isnan(x).any(axis=1)]
+        mean.rows.update(np.ascontiguousarray(complete, "<f8").data)
         mean.add(trained.log_prob(x))
     return mean
 
@@ -90,20 +94,25 @@ def write_scored(trained: "TrainedTable", table: TableFile, path: Path, with_lat
 
     A row that lacks a value has none. ``with_latents``: and ``latent_1`` … ``latent_D``. Columns
     of these names that the table had before are replaced.
+
+    Raises:
+        DataError: In one line: a column of the run is called as one that is added.
     """
     mean = Mean()
-    added = ["log_q", *(f"latent_{i + 1}" for i in range(trained.dim) if with_latents)]
+    added = [LOG_Q, *(f"latent_{i + 1}" for i in range(trained.dim) if with_latents)]
     names = [column.name for column in table.columns]
-    kept = [name for name in names if name not in added]
+    for name in set(added) & set(trained.columns):
+        raise DataError(f"--latent: the run has a column {name!r}, as latents are called")
+    others = [name for name in names if name not in added]
 
     def scored() -> Iterator[Any]:
         for block, x in blocks(table, names, trained.columns):
             log_q = trained.log_prob(x)
             mean.add(log_q)
             latents = trained.latent(x).T if with_latents else ()
-            yield batch_of([log_q, *latents], block.select(kept))
+            yield batch_of([log_q, *latents], block.select(others))
 
-    write_table(path, [*kept, *added], scored())
+    write_table(path, [*others, *added], scored())
     return mean
 
 
@@ -114,7 +123,7 @@ def draws(trained: "TrainedTable", n: int, seed: int) -> Iterator[Any]:
 
 def names_of_draws(trained: "TrainedTable") -> list[str]:
     """Return the names of the columns of draws."""
-    return [*trained.columns, "log_q"]
+    return [*trained.columns, LOG_Q]
 
 
 def drawn(trained: "TrainedTable", n: int, seed: int) -> Any:
