@@ -15,6 +15,7 @@ from nflow_cli.registry import DEFAULT_BASE, POINT_SETS
 MAX_COLUMNS = 1_000
 MAX_NAME = 1_000  # letters of a column's name
 LARGEST_BOUND = 1e100
+WIDE = 8  # columns; more have a preset of their own
 FEW = 1_600  # training rows; fewer have a preset of their own
 
 Column = Annotated[
@@ -144,12 +145,14 @@ class TableTrain(Strict):
         return max(1, round(self.epochs * rows / self.batch_size))
 
 
-def natural_preset(pattern: Sequence[Any], rows: int | None = None) -> str:
-    """Return the preset for such flows, and for so many training rows, where none is named."""
+def natural_preset(pattern: Sequence[Any], rows: int | None = None, dim: int = 1) -> str:
+    """Return the preset for such flows, so many training rows and columns, where none is named."""
     names = {pattern_name(item) for item in pattern}
     if names and names <= {"planar", "radial"}:
         return "table-planar"
-    return "table-small" if rows is not None and rows < FEW else "table"
+    if rows is not None and rows < FEW:
+        return "table-small"
+    return "table-wide" if dim > WIDE else "table"
 
 
 class TableEvaluate(Strict):

@@ -77,7 +77,7 @@ def fit(
     else:
         data = load_table(config.data, config.units.tails, table_of(table))
     if preset is None:
-        path = presets.find_preset(natural_preset(flow or [], len(data.train)))
+        path = presets.find_preset(natural_preset(flow or [], len(data.train), data.dim))
         config = _resolved(path, changes)
     config = settled(config, data)
     run = RunDirectory.create(run_name(config, path), None if output is None else str(output))
