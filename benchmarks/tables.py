@@ -55,7 +55,7 @@ class Mixture:
 
 
 class Chain:
-    """Each column is logistic noise of its own and 0.3 times the square of the last column's noise."""
+    """Each column is logistic noise and 0.3 times the square of the last column's noise."""
 
     def __init__(self, dim):
         self.dim = dim
