@@ -14,7 +14,7 @@ from nflow_cli.errors import DataError
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
 
-CHUNK = 100_000  # points at a time: bounds the memory
+CHUNK, NUMBERS = 100_000, 2_000_000  # points, and their coordinates, at a time: bound the memory
 
 
 class Draw(NamedTuple):
@@ -78,12 +78,12 @@ class FlowDensity:
             n: How many.
             rng_of: Returns the generator of the base samples of each chunk, by its number.
         """
-        for start in range(0, n, CHUNK):
-            shape = (min(CHUNK, n - start), self.dim)
-            z0 = self.base.sample(rng_of(start // CHUNK), shape)
+        for number, part in enumerate(chunks(n, self.dim)):
+            shape = (part.stop - part.start, self.dim)
+            z0 = self.base.sample(rng_of(number), shape)
             z, log_q = map(ops.convert_to_numpy, self.push(self._tensor(z0)))
             x, log_det = self.units.outside_and_log_det(z)
-            yield Draw(start, z0, x, log_q - log_det)
+            yield Draw(part.start, z0, x, log_q - log_det)
 
     def batches(self, n: int, seed: int = 0) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Draw what :meth:`sample` does, some at a time.
@@ -121,7 +121,7 @@ class FlowDensity:
         inside, log_det = self.units.inside_and_log_det(points)
         z = self._rows(inside)
         log_q = np.empty(len(z), z.dtype)
-        for part in chunks(len(z)):
+        for part in chunks(len(z), self.dim):
             log_q[part] = ops.convert_to_numpy(self.pull(self._tensor(z[part]))[1])
         return _unless_far(log_q, z).reshape(points.shape[:-1]) + log_det
 
@@ -136,7 +136,7 @@ class FlowDensity:
         points = self._points(x)
         inside, log_det = self.units.inside_and_log_det(points)
         z0 = self._rows(inside)
-        for part in chunks(len(z0)):
+        for part in chunks(len(z0), self.dim):
             z0[part] = ops.convert_to_numpy(self.pull(self._tensor(z0[part]))[0])
         z0[np.isneginf(log_det).ravel()] = np.nan
         return z0.reshape(points.shape)
@@ -149,7 +149,7 @@ class FlowDensity:
         """
         points = self._points(z0)
         z = self._rows(points)
-        for part in chunks(len(z)):
+        for part in chunks(len(z), self.dim):
             z[part] = ops.convert_to_numpy(self.push(self._tensor(z[part]))[0])
         return self.units.outside(z).reshape(points.shape)
 
@@ -168,7 +168,8 @@ class FlowDensity:
             points: By k, points ``(m, D)``, as arrays or whatever gives them when it is sliced.
         """
         log_q = {k: np.empty(len(points[k]), self.dtype) for k in points}
-        for parts in _joint_parts({k: len(points[k]) for k in sorted(points, reverse=True)}):
+        lengths = {k: len(points[k]) for k in sorted(points, reverse=True)}
+        for parts in _joint_parts(lengths, self.dim):
             inside = {k: self.units.inside_and_log_det(points[k][p]) for k, p in parts.items()}
             z = {k: self._rows(rows) for k, (rows, _) in inside.items()}
             for k, values in self._pull_partly(z).items():
@@ -233,15 +234,16 @@ def _unless_far(log_q: np.ndarray, z: np.ndarray) -> np.ndarray:
     return np.where(far, -np.inf, log_q).astype(log_q.dtype)
 
 
-def chunks(n: int) -> Iterator[slice]:
-    """Cut ``n`` rows into as many as are computed at a time."""
-    return (slice(start, start + CHUNK) for start in range(0, n, CHUNK))
+def chunks(n: int, dim: int) -> Iterator[slice]:
+    """Cut ``n`` rows of R^``dim`` into as many as are computed at a time."""
+    size = max(1, min(CHUNK, NUMBERS // dim))
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
-def _joint_parts(lengths: Mapping[int, int]) -> Iterator[dict[int, slice]]:
+def _joint_parts(lengths: Mapping[int, int], dim: int) -> Iterator[dict[int, slice]]:
     """Cut arrays of some lengths, as if they were one, into chunks: slices by the array's key."""
     firsts = dict(zip(lengths, np.cumsum([0, *lengths.values()]).tolist()))
-    for part in chunks(sum(lengths.values())):
+    for part in chunks(sum(lengths.values()), dim):
         slices = {
             key: slice(max(part.start - first, 0), min(part.stop - first, lengths[key]))
             for key, first in firsts.items()

@@ -69,7 +69,7 @@ def values_at(log_prob: Callable[[Any], Any], points: Any) -> np.ndarray:
         points: An array, or what gives arrays when it is sliced.
     """
     values = np.empty(len(points), np.float32)
-    for part in chunks(len(points)):
+    for part in chunks(len(points), points[:1].shape[-1]):
         tensor = ops.convert_to_tensor(points[part].astype(np.float32))
         values[part] = ops.convert_to_numpy(log_prob(tensor))
     return values

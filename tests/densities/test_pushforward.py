@@ -16,7 +16,7 @@ from nflow_cli.data.column_maps import Log, Logit, Scale, TukeyH
 from nflow_cli.data.units import IDENTITY, ColumnUnits, Standardisation
 from nflow_cli.densities import pushforward
 from nflow_cli.densities.bases import StandardNormal, UniformBox
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import FlowDensity, chunks
 from nflow_cli.errors import ConfigError, DataError
 from nflow_cli.flows import FlowStack
 
@@ -339,3 +339,8 @@ def test_on_a_bound_and_outside_there_is_no_density_and_no_latent_point(base):
         assert np.isfinite(log_q[10])
     latent = q.latent(points)
     assert np.isnan(latent[:10]).all() and np.isfinite(latent[10]).all()
+
+
+def test_of_many_columns_fewer_points_are_computed_at_a_time():
+    assert [part.stop - part.start for part in chunks(150_000, 2)] == [100_000, 50_000]
+    assert [part.stop - part.start for part in chunks(5_000, 1_000)] == [2_000, 2_000, 1_000]

@@ -9,7 +9,7 @@ from keras import ops
 from nflow_cli.config.presets import fingerprint
 from nflow_cli.config.schema import Fit2DConfig, FitConfig
 from nflow_cli.data.points import PointData
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import FlowDensity, chunks
 from nflow_cli.evaluation.scores import gap_to_the_truth, mass_of
 from nflow_cli.flows import FlowStack
 from nflow_cli.registry import BASES, resolve
@@ -119,9 +119,9 @@ def _validator(model: FitPoints, data: PointData) -> Callable[[], float]:
     """Return the function that computes the loss of the validation rows."""
     loss = compiled(model.negative_log_likelihood)
     z, log_det = data.units.inside_and_log_det(data.validation)
-    points = ops.convert_to_tensor(z.astype(np.float32))
+    parts = [ops.convert_to_tensor(z[p].astype(np.float32)) for p in chunks(*z.shape)]
     shift = model.log_det - float(log_det.mean())
-    return lambda: float(loss(points)) + shift
+    return lambda: sum(len(part) * float(loss(part)) for part in parts) / len(z) + shift
 
 
 class Judges(NamedTuple):
