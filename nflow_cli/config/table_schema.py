@@ -16,7 +16,7 @@ MAX_COLUMNS = 1_000
 MAX_NAME = 1_000  # letters of a column's name
 LARGEST_BOUND = 1e100
 WIDE = 8  # columns; more have a preset of their own
-FEW = 1_600  # training rows; fewer have a preset of their own
+FEW = 8_000  # training rows; fewer have a preset of their own
 
 Column = Annotated[
     str,
