@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("run_dir", metavar="RUN_DIR")
-@click.option("--steps", type=click.IntRange(1, 10**9), help="Extend a fit-2d run to this.")
+@click.option("--steps", type=click.IntRange(1, 10**9), help="Extend a fit-2d or fit run to this.")
 @click.option("--epochs", type=click.IntRange(1, 10**6), help="Extend a train-vae run to this.")
 @click.pass_obj
 def resume(argv: list[str], run_dir: str, steps: int | None, epochs: int | None) -> None:
