@@ -2,17 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 
+from nflow_cli.config.table_schema import Tails
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.data.column_maps import ColumnMap, Log, Logit, Scale, Side, Softplus, TukeyH
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError
-
-Tails = Literal["tukey-h", "none"]
 
 ROWS = 20_000  # that a tail is fitted to, at most
 NORMAL_IQR = 1.3489795003921634  # of N(0, 1)

@@ -10,7 +10,7 @@ import numpy as np
 from nflow_cli.config.table_schema import MAX_COLUMNS, TableData, Tails
 from nflow_cli.constants import FAR
 from nflow_cli.data.fit_units import Bounds, fit_units
-from nflow_cli.data.points import LEAST, PointData, atoms_of, checksum, no_spread
+from nflow_cli.data.points import LEAST, SET_SIZE, PointData, atoms_of, checksum, no_spread
 from nflow_cli.data.split import (
     Parts,
     sampled,
@@ -25,7 +25,6 @@ from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS, nearest, resolve
 
-SET_SIZE = 50_000  # rows of a built-in set
 MAX_ROWS = 10**7
 CHUNK = 100_000  # rows at a time, and as many show that columns depend on each other
 IN_PYTHON = "<python>"  # what a table is called that was handed over there

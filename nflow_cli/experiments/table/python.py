@@ -66,10 +66,7 @@ def fit(
         "seed": seed,
         **(settings or {}),
     }
-    sized = [] if name in POINT_SETS else [Change("table", "data.size", None)]
-    changes = sized + [
-        Change(key, key, value) for key, value in options.items() if value is not None
-    ]
+    changes = _changes(name, options)
     path = presets.find_preset(preset or natural_preset(flow or []))
     config = _resolved(path, changes)
     if named:
@@ -83,6 +80,12 @@ def fit(
     run = RunDirectory.create(run_name(config, path), None if output is None else str(output))
     train(config, run, [], data)
     return experiments.of(config).load(run)
+
+
+def _changes(name: str, options: Mapping[str, Any]) -> list[Change]:
+    """Return what options change, those that are None left out; only a built-in set has a size."""
+    sized = [] if name in POINT_SETS else [Change("table", "data.size", None)]
+    return sized + [Change(key, key, value) for key, value in options.items() if value is not None]
 
 
 def _resolved(preset: Path, changes: Sequence[Change]) -> Any:
