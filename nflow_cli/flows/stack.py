@@ -1,7 +1,7 @@
 """K flows in a row: a pattern of maps, repeated, and an affine map after them."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from itertools import zip_longest
 from typing import Any, ClassVar
 
 import keras
@@ -34,7 +34,8 @@ class FlowStack(Flow):
     4.2), the stack has one set of raw weights per example, ``θ(h) = θ_0 + A h``. ``θ_0`` starts as
     the weights without a context do, and ``A`` small. Points are then ``(..., batch, D)`` and
     contexts ``(batch, H)``: leading axes of the points, such as draws, share the weights of their
-    example.
+    example. Of the affine map at the end the shift alone depends on the context, and begins at 0
+    there: a linear regression.
 
     Args:
         pattern: Names of flows, such as ``["planar", "radial"]``, or with options
@@ -85,10 +86,15 @@ class FlowStack(Flow):
                 zeros = np.zeros(self.stored_shape(shape))
                 self.last[name] = add_initialised_weight(self, f"affine_{name}", zeros)
         self.slopes: list[dict[str, Any]] = []
+        self.last_slopes: dict[str, Any] = {}
         self.takes_context = context_shape is not None
         if self.takes_context:
             self._width = context_shape[-1]
             self.slopes = self._added(self._initial_slopes(), "_slope")
+            if self.affine:
+                zeros = np.zeros((self.dim, self._width))
+                slope = add_initialised_weight(self, "affine_shift_slope", zeros)
+                self.last_slopes["shift"] = slope
 
     def _added(self, values: Sequence[Mapping[str, Any]], tail: str = "") -> list[dict[str, Any]]:
         """Create weights that start at values for each position of the pattern."""
@@ -115,7 +121,7 @@ class FlowStack(Flow):
     def _assign_initial_values(self) -> None:
         assign_all(self.parameters, self.initial_values(self.dim))
         assign_all(self.slopes, self._initial_slopes())
-        for weight in self.last.values():
+        for weight in (*self.last.values(), *self.last_slopes.values()):
             weight.assign(ops.zeros_like(weight))
 
     def initial_values(self, dim: int) -> list[dict[str, np.ndarray]]:
@@ -156,12 +162,15 @@ class FlowStack(Flow):
         """Return a stack of the affine map at the end alone, as it is at the start."""
         return FlowStack(self.pattern, 0, self.seed, self.affine)
 
-    def adapt(self, mean: np.ndarray, cholesky: np.ndarray) -> None:
+    def adapt(
+        self, mean: np.ndarray, cholesky: np.ndarray, slope: np.ndarray | None = None
+    ) -> None:
         """Let the last affine map take N(0, I) to a Gaussian; a diagonal one to its diagonal.
 
         Args:
-            mean: ``(D,)``.
+            mean: ``(D,)``; of a stack built with contexts, where these are 0.
             cholesky: The lower triangle ``(D, D)`` of its covariance.
+            slope: ``(D, H)``, of the mean by a context.
 
         Raises:
             ConfigError: The stack has none, or these are no Gaussian of its dimension.
@@ -178,6 +187,8 @@ class FlowStack(Flow):
             self.build((None, len(mean)))
         for name, value in AFFINE[self.affine].moments(mean, cholesky).items():
             self.last[name].assign(ops.broadcast_to(value, self.last[name].shape))
+        if slope is not None:
+            self.last_slopes["shift"].assign(slope)
 
     def forward_and_log_det(self, z: Any, context: Any = None) -> tuple[Any, Any]:
         """Return ``f(z)`` ``(..., D)`` and ``log|det df/dz|`` ``(...)`` in nats."""
@@ -194,22 +205,22 @@ class FlowStack(Flow):
 
         All that depends on a context is computed here, before any map is run.
         """
-        if self.takes_context:
-            weights = list(map(partial(_of_context, context), self.parameters, self.slopes))
-        else:
-            weights = [
-                {name: self.laid_out(value) for name, value in here.items()}
-                for here in self.parameters
-            ]
+        every = zip_longest(self.parameters, self.slopes, fillvalue={})
+        weights = [self._weights(values, slopes, context) for values, slopes in every]
         last = None
         if self.affine:
-            one = {
-                name: self.laid_out(ops.expand_dims(value, self.repeats_axis))
-                for name, value in self.last.items()
-            }
-            last = AFFINE[self.affine], one
+            axis = self.repeats_axis
+            one = {name: ops.expand_dims(value, axis) for name, value in self.last.items()}
+            slope = {n: ops.expand_dims(value, axis) for n, value in self.last_slopes.items()}
+            last = AFFINE[self.affine], self._weights(one, slope, context)
         names = [pattern_name(item) for item in self.pattern]
         return Composition(names, self.maps, weights, self.k, last)
+
+    def _weights(self, values: Any, slopes: Any, context: Any) -> dict[str, Any]:
+        """Return stored weights as maps take them, of contexts if they depend on some."""
+        if self.takes_context:
+            return _of_context(context, values, slopes)
+        return {name: self.laid_out(value) for name, value in values.items()}
 
     def laid_out(self, stored: Any) -> Any:
         """Return a stored weight ``(repeats, *shape)`` as maps take it: with a batch of 1."""

@@ -67,7 +67,10 @@ def weights_at(layer, h):
         for own, slopes in zip(layer.parameters, layer.slopes)
         for name, weight in own.items()
     ]
-    return [*flows, *(to_numpy(weight.value) for weight in layer.last.values())]
+    last = {name: to_numpy(weight.value) for name, weight in layer.last.items()}
+    for name, slope in layer.last_slopes.items():
+        last[name] = last[name] + to_numpy(slope.value) @ h
+    return [*flows, *last.values()]
 
 
 def assert_close(got, expected, dtype="float64"):

@@ -41,6 +41,7 @@ SHAPES = {
         *[(2, DIM), (2, DIM), (1, DIM), (1, DIM), (1, 3)],
         *[(DIM,), (DIM,), (3,)],
         *[(2, DIM, WIDTH), (2, DIM, WIDTH), (1, DIM, WIDTH), (1, DIM, WIDTH), (1, 3, WIDTH)],
+        (DIM, WIDTH),
     ],
 }
 
