@@ -122,12 +122,18 @@ class Table(Likelihood):
 
         return rows.scored_rows(write_scored(trained, data, path, with_latents), [])
 
-    def write_samples(self, trained: Any, n: int, path: Path, seed: int) -> list[Path]:
+    def write_samples(
+        self, trained: Any, n: int, path: Path, seed: int, given: Any = None
+    ) -> list[Path]:
         """Write ``n`` rows in the table's columns, with their log-density in nats."""
         from nflow_cli.experiments.table.scoring import write_draws
 
-        write_draws(trained, n, path, seed)
+        write_draws(trained, self.batches(trained, n, seed, given), path)
         return [path]
+
+    def batches(self, trained: Any, n: int, seed: int, given: Any) -> Any:
+        """Draw ``n`` rows, some at a time."""
+        return trained.batches(n, seed)
 
     def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
         """Return which file of the pictures is not of these columns, and why, or ""."""

@@ -1,0 +1,84 @@
+"""A table whose rows are more than modelled numbers: given columns, categories, whole numbers."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nflow_cli.evaluation.caveats import Caveat
+from nflow_cli.experiments.rows import Rows, Summary
+from nflow_cli.experiments.table import Table, pictures, rows
+from nflow_cli.runs.array_shapes import Shapes
+from nflow_cli.runs.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.checked_run import CheckedRun
+
+
+class TypedTable(Table):
+    """A fit to a table some of whose columns are given, categories or discrete, or are weights."""
+
+    @property
+    def takes_given(self) -> bool:
+        """Whether samples are drawn at values of given columns."""
+        return bool(self.config.data.given)
+
+    @property
+    def shapes(self) -> Shapes:
+        """The arrays in ``evaluation.npz``."""
+        return pictures.typed_shapes(self.config.roles)
+
+    def load(self, run: RunDirectory) -> Any:
+        """Return the density that was trained, in the units of the table."""
+        from nflow_cli.experiments.data import given_units_of, units_of
+        from nflow_cli.experiments.table.starting import built_model, model_arguments
+        from nflow_cli.experiments.trained import TrainedRows
+        from nflow_cli.runs.model_file import load_weights
+
+        self._expect_settled(run)
+        config, roles = self.config, self.config.roles
+        model = built_model(config)
+        arguments = {k: v for k, v in model_arguments(config).items() if v is not None}
+        load_weights(run, model, arguments, config.dim)
+        units = units_of(run, config.dim), given_units_of(run, len(roles.given_numbers))
+        return TrainedRows(run.path, config, model, *units)
+
+    def scores_of(self, density: Any, data: Any) -> dict[str, Any]:
+        """Judge a density by the test rows."""
+        from nflow_cli.evaluation.row_scores import row_scores
+
+        return row_scores(density, data, self.config.seed)
+
+    def arrays_of(self, density: Any, data: Any) -> dict[str, Any]:
+        """Return what the pictures are drawn from."""
+        from nflow_cli.evaluation.row_scores import row_arrays
+
+        return row_arrays(density, data, self.config.seed, self.keeps_rows)
+
+    def caveats(self, summary: Summary) -> list[Caveat]:
+        """Return what a run cannot vouch for: that its regions hold what they claim, too."""
+        from nflow_cli.evaluation.calibration import miscalibrated
+
+        caveat = miscalibrated(summary)
+        return super().caveats(summary) + ([caveat] if caveat else [])
+
+    def rows(self, summary: Summary, caveats: Any) -> Rows:
+        """Return the rows of the table that a training ends with."""
+        *first, last = super().rows(summary, caveats)
+        return [*first, *rows.calibration_rows(summary["calibration"]), last]
+
+    def batches(self, trained: Any, n: int, seed: int, given: str | None) -> Any:
+        """Draw ``n`` rows at each condition of a table, or of a text such as ``a=1,b=2``."""
+        from nflow_cli.experiments.table.conditions import read_conditions
+
+        return trained.batches(n, seed, read_conditions(trained, given))
+
+    def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the pictures by name."""
+        from nflow_cli import plotting
+
+        return plotting.typed_figures(*arrays, self.config.roles)
+
+    def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
+        """Return a run to be checked."""
+        from nflow_cli.experiments.table.typed_checks import CheckedTyped
+
+        return CheckedTyped(run, trained, self)
