@@ -183,15 +183,13 @@ def with_value(row, value):
     [
         (columns_of(normal(9)), {}, "expected at least 10 rows, received 9"),
         (columns_of(normal(0)), {}, "expected at least 10 rows, received 0"),
-        ({"city": ["Rome"] * 20}, {}, "expected a column of numbers, received none"),
+        ({"city": ["Rome"] * 20}, {}, "expected a column of numbers to model, received none"),
         (columns_of(normal()), {"columns": ["a", "d"]}, r"data.columns: no column 'd'"),
         (columns_of(normal()), {"exclude": ["x"]}, r"data.exclude: no column 'x'"),
         ({"price": normal()[:, 0]}, {"columns": ["Price"]}, r"did you mean 'price'"),
         (columns_of(normal()), {"bounds": {"d": [0, None]}}, "data.bounds: no column 'd'"),
         (columns_of(normal()), {"split": "d"}, "data.split: no column 'd'"),
         (columns_of(normal()), {"group": "d"}, "data.group: no column 'd'"),
-        (columns_of(normal()), {"columns": ["a"], "exclude": ["a"]}, "'a' is in data.columns and"),
-        (columns_of(normal()), {"columns": ["a"], "group": "a"}, "in data.columns and in data.gr"),
         (
             {"a": normal()[:, 0], "b": ["x"] * 200},
             {"columns": ["b"]},

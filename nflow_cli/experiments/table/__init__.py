@@ -60,12 +60,12 @@ class Table(Likelihood):
         )
 
     def settled(self, data: Any) -> Config:
-        """Return the config with the columns and the updates written out."""
-        config = self.config.settled(list(data.columns), len(data.train))
+        """Return the config with the columns, levels and updates written out."""
+        config = self.config.settled(data.modelled, data.roles.levels, len(data.train))
         return presets.validate(config.model_dump(), data.name, {"fit": FitConfig})
 
     def settled_like(self, written: Config) -> Config:
-        """Return the config with the columns and the updates of a run."""
+        """Return the config with the columns, levels and updates of a run."""
         return self.config.settled_like(written) if isinstance(written, FitConfig) else self.config
 
     def notes_of_data(self, data: Any) -> Sequence[str]:
@@ -75,7 +75,7 @@ class Table(Likelihood):
     def _expect_settled(self, run: RunDirectory) -> None:
         if not self.config.is_settled:
             raise RunDirectoryError(
-                f"{run.path / CONFIG}: damaged: expected data.columns and train.steps"
+                f"{run.path / CONFIG}: damaged: expected data.columns, levels and train.steps"
             )
 
     def load(self, run: RunDirectory) -> Any:

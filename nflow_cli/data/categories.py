@@ -1,0 +1,112 @@
+"""Columns of numbers and of categories, read as rows of float64. No Keras here."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nflow_cli.config.roles import Roles
+from nflow_cli.config.table_schema import MAX_LEVEL, MAX_LEVELS
+from nflow_cli.data.tables import MISSING, TableFile, is_number, shown
+from nflow_cli.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+UNKNOWN = -1.0  # the number of a level that no training row has
+_WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # 3.0, which is the level 3
+
+
+class Reader:
+    """Reads blocks of a table: numbers as they are, categories as the numbers of their levels.
+
+    Args:
+        table: That the blocks are of.
+        levels: Of the categories, by name; ``None`` numbers the levels as they appear.
+    """
+
+    def __init__(self, table: TableFile, levels: Mapping[str, Sequence[str] | None]):
+        self._table = table
+        self._numbers = {
+            name: {text: number for number, text in enumerate(known or ())}
+            for name, known in levels.items()
+        }
+        self._open = {name for name, known in levels.items() if known is None}
+
+    def levels(self, name: str) -> list[str]:
+        """Return the levels of a category, in the order of their numbers."""
+        return list(self._numbers[name])
+
+    def floats(self, block: "pa.RecordBatch", name: str, first: int) -> np.ndarray:
+        """Return a column of a block, whose first row has the number ``first``, as float64.
+
+        A category is the number of its level, -1 where that is unknown, NaN where it is missing.
+
+        Raises:
+            DataError: In one line: a value that is no number, or no level.
+        """
+        if name not in self._numbers:
+            return self._table.floats(block, name, first)
+        texts, which = _texts(self._table, name, block.column(name))
+        known = self._numbers[name]
+        numbers = np.full(len(texts) + 1, np.nan)  # the last of what is missing: which is -1
+        for i, text in enumerate(texts):
+            if text is None:
+                continue
+            if text not in known and name in self._open:
+                self._expect_level(name, text, first + int(np.argmax(which == i)))
+                known[text] = len(known)
+            numbers[i] = known.get(text, UNKNOWN)
+        return numbers[which]
+
+    def _expect_level(self, name: str, text: str, row: int) -> None:
+        where = f"{self._table.name}: column {shown(name)}: expected"
+        if len(text) > MAX_LEVEL:
+            raise DataError(
+                f"{self._table.name}: {self._table.place(row)}, column {shown(name)}: expected a "
+                f"level of at most {MAX_LEVEL:,} letters, received {len(text):,}: {shown(text)}"
+            )
+        if len(self._numbers[name]) == MAX_LEVELS:
+            raise DataError(f"{where} at most {MAX_LEVELS:,} levels of a category, received more")
+
+
+def rows_of(table: TableFile, block: "pa.RecordBatch", roles: Roles, first: int) -> np.ndarray:
+    """Return the rows ``(m, C)`` of a block, whose first has the number ``first`` in the table.
+
+    The columns are those of ``roles``; a category that is unknown is -1, what is missing NaN.
+
+    Raises:
+        DataError: In one line: a value that is no number, with its place.
+    """
+    reader = Reader(table, roles.levels)
+    return np.column_stack([reader.floats(block, name, first) for name in roles.columns])
+
+
+def _texts(table: TableFile, name: str, cells: "pa.Array") -> tuple[list[str | None], np.ndarray]:
+    """Return the distinct values of cells as levels, and which of them each cell is; -1 is none."""
+    import pyarrow as pa
+
+    try:
+        if not pa.types.is_dictionary(cells.type):
+            cells = cells.dictionary_encode()
+        values = cells.dictionary
+        if is_number(values.type) and not pa.types.is_decimal(values.type):
+            texts = [str(value) for value in values.to_numpy(zero_copy_only=False)]
+        else:
+            texts = values.cast(pa.string()).to_pylist()
+    except (pa.ArrowException, UnicodeDecodeError):
+        raise DataError(
+            f"{table.name}: column {shown(name)}: expected text or numbers, received "
+            f"{shown(cells.type)}"
+        ) from None
+    which = cells.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return [_level(text, table.decimal) for text in texts], which.astype(np.int64)
+
+
+def _level(text: str | None, decimal: str) -> str | None:
+    """Return the level that a text stands for; ``None`` where it says that the value is missing."""
+    if text is None or text.strip().lower() in MISSING:
+        return None
+    whole = _WHOLE.fullmatch(text.replace(decimal, "."))
+    return whole[1] if whole else text
