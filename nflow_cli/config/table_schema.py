@@ -316,6 +316,12 @@ class FitConfig(Strict):
         return self.data.is_settled and self.train.steps is not None
 
     @property
+    def is_plain(self) -> bool:
+        """Whether all columns are modelled numbers, none discrete, and all rows count alike."""
+        data = self.data
+        return not (data.given or data.categorical or data.discrete or data.weights)
+
+    @property
     def dim(self) -> int:
         """D, of the columns of numbers that are modelled, once they are known."""
         return self.roles.dim

@@ -83,6 +83,25 @@ def rows_of(table: TableFile, block: "pa.RecordBatch", roles: Roles, first: int)
     return np.column_stack([reader.floats(block, name, first) for name in roles.columns])
 
 
+def rows_of_table(table: TableFile, roles: Roles) -> np.ndarray:
+    """Return all rows ``(n, C)`` of a table, as :func:`rows_of` does of a block.
+
+    Raises:
+        DataError: In one line: a column is missing, or a value is no number.
+    """
+    table.expect(roles.columns)
+    parts, first = [np.empty((0, len(roles.columns)))], 0
+    for block in table.blocks(list(roles.columns)):
+        parts.append(rows_of(table, block, roles, first))
+        first += block.num_rows
+    return np.concatenate(parts)
+
+
+def texts(numbers: np.ndarray, levels: Sequence[str]) -> np.ndarray:
+    """Return the levels ``(n,)`` of their numbers, as an array of objects."""
+    return np.array(levels, object)[numbers.astype(int)]
+
+
 def _texts(table: TableFile, name: str, cells: "pa.Array") -> tuple[list[str | None], np.ndarray]:
     """Return the distinct values of cells as levels, and which of them each cell is; -1 is none."""
     import pyarrow as pa

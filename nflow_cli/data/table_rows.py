@@ -15,7 +15,7 @@ from nflow_cli.data.array_tables import RowsTable
 from nflow_cli.data.categories import UNKNOWN
 from nflow_cli.data.chosen_rows import LOG_Q, MAX_ROWS, Chosen, choose, settle_levels
 from nflow_cli.data.fit_units import Bounds, fit_units
-from nflow_cli.data.points import SET_SIZE, PointData, checksum
+from nflow_cli.data.points import SET_SIZE, PointData, Weights, checksum
 from nflow_cli.data.split import split_at_random
 from nflow_cli.data.table_files import STDIN, TableFile, open_table
 from nflow_cli.data.units import ColumnUnits
@@ -38,7 +38,6 @@ class TableRows(PointData):
         roles: What each of the C columns is.
         given_units: The units of the given numbers.
         modelled: The names of modelled numbers and categories, in the table's order.
-        weights: How much each row of the three parts counts, if not all the same.
         notes: What is worth a line before training: what was left out.
         tests: The name, the path and the SHA-256 of a file of test rows, if there is one.
     """
@@ -46,7 +45,6 @@ class TableRows(PointData):
     roles: Roles = field(kw_only=True)
     given_units: ColumnUnits = field(kw_only=True)
     modelled: Sequence[str] = ()
-    weights: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     notes: Sequence[str] = ()
     tests: Mapping[str, str] | None = None
 
@@ -60,8 +58,9 @@ class TableRows(PointData):
         record = {**super().record(), "columns": list(self.columns)}
         if self.roles.given_numbers:
             record["given_units"] = self.given_units.record()["units"]
-        if self.weights is not None:
-            record["weights_sha256"] = checksum(np.concatenate(self.weights))
+        weights = [part for part in self.weights if part is not None]
+        if weights:
+            record["weights_sha256"] = checksum(np.concatenate(weights))
         if self.tests:
             record["test"] = dict(self.tests)
         if self.name in (STDIN, IN_PYTHON):
@@ -104,7 +103,7 @@ def load_table(settings: TableData, tails: Tails, table: TableFile | None = None
     for part, rows in (("validation", validation), ("test", test)):
         notes += _notes_of_levels(part, rows)
     known = {"columns": chosen.roles.numbers, "roles": chosen.roles, "modelled": chosen.columns}
-    weights = (train.weights, validation.weights, test.weights) if settings.weights else None
+    weights = Weights(train.weights, validation.weights, test.weights)
     return TableRows(
         settings.name,
         digest,

@@ -36,7 +36,8 @@ class LinearGaussian:
         log_qs = []
         for encoded, log_det in self.density.encodings(rows):
             log_qs.append(self.regression.log_prob(*self._numbers(encoded)) + log_det)
-        log_q = np.logaddexp.reduce(log_qs) - math.log(len(log_qs))
+        with np.errstate(invalid="ignore"):  # of rows that lack a value
+            log_q = np.logaddexp.reduce(log_qs) - math.log(len(log_qs))
         for codes, shares in zip(self._codes(rows), self.shares):
             log_q = (
                 log_q + np.log(shares)[np.maximum(codes, 0)]

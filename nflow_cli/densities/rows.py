@@ -129,8 +129,9 @@ class RowDensity:
     def encoded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return rows encoded, and ``log|det dz/dx|`` ``(n,)`` in nats, of cells where discrete.
 
-        Such columns have the first of their noises. The determinant is ``-inf`` where a row has no density, as it lies on a bound or outside, or has a
-        level that is not known, and NaN where a cell has no value.
+        Such columns have the first of their noises. The determinant is ``-inf`` where a row has no
+        density, as it lies on a bound or outside, or has a level that is not known, and NaN where a
+        cell has no value.
         """
         return next(self.encodings(rows))
 
@@ -164,7 +165,8 @@ class RowDensity:
             ops.convert_to_numpy(self.pull(ops.convert_to_tensor(encoded))[1]) + log_det
             for encoded, log_det in self.encodings(rows)
         ]
-        return np.logaddexp.reduce(log_qs) - math.log(len(log_qs))
+        with np.errstate(invalid="ignore"):  # of rows that lack a value
+            return np.logaddexp.reduce(log_qs) - math.log(len(log_qs))
 
     def latent(self, x: Any) -> np.ndarray:
         """Return the latents ``(n, D)`` of rows, of discrete columns with the first noise.

@@ -5,17 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.config.roles import Roles
 from nflow_cli.data.table_rows import TableRows
 from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.rows import RowDensity
 from nflow_cli.evaluation.calibration import calibration, effective, judged_rows, ranks
+from nflow_cli.evaluation.conditions import spread_conditions
 from nflow_cli.evaluation.normality import most_dependent, normality
 from nflow_cli.evaluation.table import MEASURED
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES
 
-CONDITIONS, DRAWS_AT_ONE = 4, 1_000  # that a picture shows
+DRAWS_AT_ONE = 1_000  # condition, that a picture shows
 
 
 def row_scores(density: RowDensity, data: TableRows, seed: int) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def row_arrays(
     repeated = np.resize(shown, (SHOWN_SAMPLES, test.shape[1]))
     drawn = density.draw(repeated, lambda part: stream(seed, "samples", part))
     kept = shown if keep_rows else shown[:0]
-    at = conditions(kept, density.roles)
+    at = kept[spread_conditions(kept, density.roles)] if density.roles.given else kept[:0]
     each = density.draw(
         np.repeat(at, DRAWS_AT_ONE, axis=0), lambda part: stream(seed, "conditions", part)
     )
@@ -73,27 +73,9 @@ def row_arrays(
         "latents": density.latent(kept),
         "columns_shown": np.array(most_dependent(data.train[:MEASURED, :dim], SHOWN_COLUMNS)),
         "condition_rows": at,
-        "condition_draws": each.reshape(len(at), DRAWS_AT_ONE, -1),
+        "condition_draws": each[:, :dim].reshape(len(at), DRAWS_AT_ONE, dim),
         **_ranked(density, test, weights, seed)[1],
     }
-
-
-def conditions(rows: np.ndarray, roles: Roles) -> np.ndarray:
-    """Return a few rows whose given values are far apart; none where nothing is given.
-
-    The first is the one in the middle; each other the furthest from those before, in units of the
-    columns' spreads.
-    """
-    if not len(rows) or not roles.given:
-        return rows[:0]
-    given = rows[:, roles.places(roles.given)]
-    spread = given.std(axis=0)
-    scaled = np.clip((given - np.median(given, axis=0)) / np.where(spread > 0, spread, 1), -2, 2)
-    chosen = [int(np.argmin((scaled**2).sum(axis=1)))]
-    while len(chosen) < min(CONDITIONS, len(rows)):
-        away = ((scaled[:, None] - scaled[chosen]) ** 2).sum(axis=-1).min(axis=1)
-        chosen.append(int(np.argmax(away)))
-    return rows[chosen]
 
 
 def weighted_mean(

@@ -82,8 +82,8 @@ class TrainedTable(TrainedDensity):
 class TrainedRows(RowDensity):
     """The density ``q`` of a row of a table, given others, of a finished run of ``nflow fit``.
 
-    Its methods take arrays ``(n, C)`` in the order of ``columns``, in which a category is the number
-    of its level, or tables that have columns of these names among others.
+    Its methods take arrays ``(n, C)`` in the order of ``columns``, in which a category is the
+    number of its level, or tables that have columns of these names among others.
 
     Attributes:
         path: The run directory.
@@ -101,7 +101,7 @@ class TrainedRows(RowDensity):
         return self.roles.columns
 
     def sample(self, n: int, seed: int = 0, given: Any = None) -> np.ndarray:
-        """Draw ``n`` rows at each of the m conditions ``given``: ``(m n, C)``, as ``log_prob`` takes.
+        """Draw ``n`` rows at each of m conditions: ``(m n, C)``, as ``log_prob`` takes them.
 
         Args:
             n: How many.
@@ -136,7 +136,7 @@ class TrainedRows(RowDensity):
             yield places.start, rows, self.log_prob(rows)
 
     def given_rows(self, given: Any) -> np.ndarray:
-        """Return rows ``(m, C)`` of the conditions that :meth:`sample` takes; 0 is what is modelled.
+        """Return rows ``(m, C)`` of the conditions that :meth:`sample` takes; the rest is 0.
 
         Raises:
             DataError: As it does.
@@ -155,7 +155,7 @@ class TrainedRows(RowDensity):
 
     def rows_given(self, table: Any) -> np.ndarray:
         """Return rows ``(m, C)`` of the conditions that a table has, as :meth:`given_rows`."""
-        from nflow_cli.data.table_rows import rows_of_table
+        from nflow_cli.data.categories import rows_of_table
 
         only = replace(self.roles, numbers=(), steps={}, categories={})
         at = rows_of_table(table, only)
@@ -164,8 +164,8 @@ class TrainedRows(RowDensity):
         return rows
 
     def _rows(self, x: Any) -> np.ndarray:
+        from nflow_cli.data.categories import rows_of_table
         from nflow_cli.data.table_files import is_table, table_of
-        from nflow_cli.data.table_rows import rows_of_table
 
         return rows_of_table(table_of(x), self.roles) if is_table(x) else super()._rows(x)
 

@@ -137,8 +137,8 @@ class NoisyChunks(PointChunks):
 
     Args:
         rows: ``(n, C)``.
-        encode: Returns some of them ``(m, C)`` as the model takes them ``(m, E)``, with noise that a
-            generator draws.
+        encode: Returns some of them ``(m, C)`` as the model takes them ``(m, E)``, with noise that
+            a generator draws.
         arguments: As of :class:`PointChunks`.
     """
 

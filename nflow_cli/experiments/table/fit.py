@@ -159,10 +159,10 @@ def run(
     """Fit, judge and save in ``directory``, from where it is; return the summary."""
     model = build(config, data)
     training = train(model, data, config, directory, judges.from_start)
-    model_sha256 = save_model(directory, model.flow)
+    model_sha256 = save_model(directory, model.trained)
     directory.write_evaluation(judges.arrays(model.density, data))
     mass = {}
-    if data.dim == 2:
+    if data.dim == 2 and isinstance(model.density, FlowDensity):
         mass["mass"], mass["mass_error"] = mass_of(model.density, config.seed)
     unknown = ("kl", "kl_standard_error", "ess", "free_energy", "log_z", "log_z_source")
     return {
@@ -180,7 +180,7 @@ def run(
         "atoms": list(data.atoms),
         **dict.fromkeys(unknown),
         **mass,
-        "n_parameters": model.flow.count_params(),
+        "n_parameters": model.trained.count_params(),
         "model_sha256": model_sha256,
         "config_sha256": fingerprint(config),
         **training.speed._asdict(),

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from nflow_cli.config.roles import Roles
 from nflow_cli.config.table_schema import MAX_COLUMNS
 from nflow_cli.experiments.picture_data import (
     Count,
@@ -33,15 +32,6 @@ def shapes_of(dim: int) -> Shapes:
         return PLANE
     rows: Shapes = {"rows": ("t", dim), "samples": ("s", dim), "latents": ("t", dim)}
     return {**rows, "columns_shown": "c", **(LINE if dim == 1 else {})}
-
-
-def typed_shapes(roles: Roles) -> Shapes:
-    """Return the arrays that the pictures are drawn from of a table whose columns have roles."""
-    dim, width = roles.dim, len(roles.columns)
-    calibration: Shapes = {"coverage": (101,), "pit": (101, dim), "coverage_bins": ("b", 8)}
-    at: Shapes = {"condition_rows": ("u", width), "condition_draws": ("u", "v", width)}
-    rows: Shapes = {"rows": ("t", dim), "samples": ("s", dim), "latents": ("t", dim)}
-    return {**rows, "columns_shown": "c", **at, **calibration}
 
 
 COLUMNS = ("update", "loss", "validation_loss")

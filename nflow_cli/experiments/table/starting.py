@@ -1,9 +1,7 @@
 """The density that the training of a fit to a table begins with."""
 
 import numpy as np
-from keras import ops
 
-from nflow_cli.config.roles import Roles
 from nflow_cli.config.schema import Fit2DConfig, FitConfig
 from nflow_cli.data.points import PointData
 from nflow_cli.data.table_rows import TableRows
@@ -22,7 +20,7 @@ def starting_density(config: Fit2DConfig | FitConfig, data: PointData) -> FlowDe
     """
     base = resolve(BASES[config.base_name])()
     if isinstance(config, FitConfig) and not config.is_plain and isinstance(data, TableRows):
-        model = built_model(config, config.roles)
+        model = built_model(config)
         density = RowDensity(base, model, data.roles, data.units, data.given_units)
         start = LinearGaussian(density, data.train, data.weights.train)
         if config.flow.affine:

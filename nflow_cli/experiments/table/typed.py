@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments.rows import Rows, Summary
-from nflow_cli.experiments.table import Table, pictures, rows
+from nflow_cli.experiments.table import Table, calibration, rows
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import RunDirectory
 
@@ -24,7 +24,9 @@ class TypedTable(Table):
     @property
     def shapes(self) -> Shapes:
         """The arrays in ``evaluation.npz``."""
-        return pictures.typed_shapes(self.config.roles)
+        dim = self.config.dim
+        rows: Shapes = {"rows": ("t", dim), "samples": ("s", dim), "latents": ("t", dim)}
+        return {**rows, "columns_shown": "c", **calibration.shapes_of(self.config.roles)}
 
     def load(self, run: RunDirectory) -> Any:
         """Return the density that was trained, in the units of the table."""
@@ -63,7 +65,7 @@ class TypedTable(Table):
     def rows(self, summary: Summary, caveats: Any) -> Rows:
         """Return the rows of the table that a training ends with."""
         *first, last = super().rows(summary, caveats)
-        return [*first, *rows.calibration_rows(summary["calibration"]), last]
+        return [*first, *rows.rows_of_calibration(summary["calibration"]), last]
 
     def batches(self, trained: Any, n: int, seed: int, given: str | None) -> Any:
         """Draw ``n`` rows at each condition of a table, or of a text such as ``a=1,b=2``."""
