@@ -156,9 +156,10 @@ class TableData(Strict):
     @classmethod
     def _are_used(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         """Check that columns are among those that are modelled or given, where these are said."""
-        columns, given = info.data.get("columns"), info.data.get("given", [])
-        for name in value if columns is not None else ():
-            if name not in columns and name not in given:
+        columns = info.data.get("columns")
+        used = {*(columns or ()), *info.data.get("given", ())}
+        for name in () if columns is None else value:
+            if name not in used:
                 raise ValueError(f"columns of data.columns or data.given, as {name!r} is not")
         return value
 

@@ -38,7 +38,7 @@ class TableRows(PointData):
         roles: What each of the C columns is.
         given_units: The units of the given numbers.
         modelled: The names of modelled numbers and categories, in the table's order.
-        weights: How much each row of the three parts counts, if not all the same.
+        weights: How much each row of train, validation and test counts, if a column says so.
         notes: What is worth a line before training: what was left out.
         tests: The name, the path and the SHA-256 of a file of test rows, if there is one.
     """
@@ -46,7 +46,7 @@ class TableRows(PointData):
     roles: Roles = field(kw_only=True)
     given_units: ColumnUnits = field(kw_only=True)
     modelled: Sequence[str] = ()
-    weights: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    weights: tuple[np.ndarray, ...] | None = None
     notes: Sequence[str] = ()
     tests: Mapping[str, str] | None = None
 
@@ -103,19 +103,26 @@ def load_table(settings: TableData, tails: Tails, table: TableFile | None = None
         notes += (f"{settings.test}: {note}" for note in test.notes)
     for part, rows in (("validation", validation), ("test", test)):
         notes += _notes_of_levels(part, rows)
-    known = {"columns": chosen.roles.numbers, "roles": chosen.roles, "modelled": chosen.columns}
-    weights = (train.weights, validation.weights, test.weights) if settings.weights else None
     return TableRows(
         settings.name,
         digest,
-        *(part.values for part in (train, validation, test)),
+        train.values,
+        validation.values,
+        test.values,
         units,
-        **known,
+        columns=chosen.roles.numbers,
+        roles=chosen.roles,
         given_units=given_units,
-        weights=weights,
+        modelled=chosen.columns,
+        weights=_weights(train, validation, test),
         notes=notes,
         tests=tests,
     )
+
+
+def _weights(*parts: Chosen) -> tuple[np.ndarray, ...] | None:
+    weights = tuple(part.weights for part in parts if part.weights is not None)
+    return weights or None
 
 
 def _opened(name: str) -> TableFile:
@@ -179,6 +186,7 @@ def _fitted_units(
     units = fit_units(numbers, bounds, tails)
     given_units = fit_units(given, [None] * given.shape[1], tails)
     row_checks.expect_within(chosen, units, given_units)
+    row_checks.expect_spread_in_levels(chosen, numbers, values)
     # A total beside its parts follows from them as they are; so may what units made of columns.
     numbers, given = numbers[: row_checks.CHUNK], given[: row_checks.CHUNK]
     row_checks.expect_independent(chosen, numbers, given)
