@@ -29,13 +29,13 @@ def _text(value: Any) -> Any:
     return str(value) if type(value) is int else value
 
 
-Column = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=MAX_NAME)]
+Column = Annotated[str, Field(min_length=1, max_length=MAX_NAME), BeforeValidator(_text)]
 Columns = Annotated[list[Column], Field(max_length=MAX_COLUMNS)]
 Path = Annotated[str, Field(min_length=1, max_length=MAX_PATH)]
 Bound = Annotated[float, Field(ge=-LARGEST_BOUND, le=LARGEST_BOUND)]
 Interval = Annotated[list[Bound | None], Field(min_length=2, max_length=2)]
 Step = Annotated[float, Field(gt=0, le=LARGEST_BOUND)]
-Level = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=MAX_LEVEL)]
+Level = Annotated[str, Field(min_length=1, max_length=MAX_LEVEL), BeforeValidator(_text)]
 LevelList = Annotated[list[Level], Field(min_length=2, max_length=MAX_LEVELS)]
 
 
