@@ -45,7 +45,7 @@ def _names(_: Any, __: Any, value: str | None) -> list[str] | None:
 def _unsettled(context: Any, option: Any, value: str | None) -> dict[str, None] | None:
     """Split ``a,b`` as the names of categories, whose levels the rows decide."""
     names = _names(context, option, value)
-    return names and dict.fromkeys(names)
+    return None if names is None else dict.fromkeys(names)
 
 
 def _steps(context: Any, option: Any, values: tuple[str, ...]) -> dict[str, float] | None:

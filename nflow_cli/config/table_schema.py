@@ -29,13 +29,13 @@ def _text(value: Any) -> Any:
     return str(value) if type(value) is int else value
 
 
-Column = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=MAX_NAME)]
+Column = Annotated[str, Field(min_length=1, max_length=MAX_NAME), BeforeValidator(_text)]
 Columns = Annotated[list[Column], Field(max_length=MAX_COLUMNS)]
 Path = Annotated[str, Field(min_length=1, max_length=MAX_PATH)]
 Bound = Annotated[float, Field(ge=-LARGEST_BOUND, le=LARGEST_BOUND)]
 Interval = Annotated[list[Bound | None], Field(min_length=2, max_length=2)]
 Step = Annotated[float, Field(gt=0, le=LARGEST_BOUND)]
-Level = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=MAX_LEVEL)]
+Level = Annotated[str, Field(min_length=1, max_length=MAX_LEVEL), BeforeValidator(_text)]
 LevelList = Annotated[list[Level], Field(min_length=2, max_length=MAX_LEVELS)]
 
 
@@ -156,9 +156,10 @@ class TableData(Strict):
     @classmethod
     def _are_used(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         """Check that columns are among those that are modelled or given, where these are said."""
-        columns, given = info.data.get("columns"), info.data.get("given", [])
-        for name in value if columns is not None else ():
-            if name not in columns and name not in given:
+        columns = info.data.get("columns")
+        used = {*(columns or ()), *info.data.get("given", ())}
+        for name in () if columns is None else value:
+            if name not in used:
                 raise ValueError(f"columns of data.columns or data.given, as {name!r} is not")
         return value
 

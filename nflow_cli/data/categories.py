@@ -8,7 +8,7 @@ import numpy as np
 
 from nflow_cli.config.roles import Roles
 from nflow_cli.config.table_schema import MAX_LEVEL, MAX_LEVELS
-from nflow_cli.data.tables import MISSING, TableFile, is_number, shown
+from nflow_cli.data.tables import MISSING, Column, TableFile, is_number, shown
 from nflow_cli.errors import DataError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Reader:
             DataError: In one line: a value that is no number, or no level.
         """
         if name not in self._numbers:
-            return self._table.floats(block, name, first)
+            return self._floats(block, name, first)
         texts, which = _texts(self._table, name, block.column(name))
         known = self._numbers[name]
         numbers = np.full(len(texts) + 1, np.nan)  # the last of what is missing: which is -1
@@ -60,15 +60,26 @@ class Reader:
             numbers[i] = known.get(text, UNKNOWN)
         return numbers[which]
 
+    def _floats(self, block: "pa.RecordBatch", name: str, first: int) -> np.ndarray:
+        try:
+            return self._table.floats(block, name, first)
+        except DataError as error:
+            if Column(name, is_number=True) in self._table.columns:
+                raise
+            raise DataError(f"{error}; --categorical {name} takes text") from None
+
     def _expect_level(self, name: str, text: str, row: int) -> None:
-        where = f"{self._table.name}: column {shown(name)}: expected"
+        """Refuse a level too long, or one too many."""
         if len(text) > MAX_LEVEL:
             raise DataError(
                 f"{self._table.name}: {self._table.place(row)}, column {shown(name)}: expected a "
                 f"level of at most {MAX_LEVEL:,} letters, received {len(text):,}: {shown(text)}"
             )
         if len(self._numbers[name]) == MAX_LEVELS:
-            raise DataError(f"{where} at most {MAX_LEVELS:,} levels of a category, received more")
+            raise DataError(
+                f"{self._table.name}: column {shown(name)}: expected at most {MAX_LEVELS:,} levels "
+                f"of a category, received more; the next is {shown(text)}"
+            )
 
 
 def rows_of(table: TableFile, block: "pa.RecordBatch", roles: Roles, first: int) -> np.ndarray:

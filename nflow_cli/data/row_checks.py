@@ -17,8 +17,8 @@ CHUNK = 100_000  # rows at a time, and as many show that columns depend on each 
 # Least eigenvalue of the correlations of columns none of which follows from the others.
 LEAST_EIGENVALUE = 1e-10
 SHARE_OF_SUM = 0.05  # of the squares of a combination, of a column that is part of it
-OFF = 1e-6  # steps that a discrete value may be off a multiple, and roundings of its own
-ROUNDINGS = 4
+OFF = 1e-6  # steps that a discrete value may be off a multiple
+MOST_STEPS = 1e9  # from 0 to a discrete value: beyond, rounding takes it off
 
 
 def expect_rows(chosen: Chosen) -> None:
@@ -59,22 +59,26 @@ def expect_multiples(chosen: Chosen) -> None:
     """Refuse values of a discrete column that are no multiples of its step."""
     for name, step in chosen.roles.steps.items():
         values = chosen.column(name)
+        where = f"column {name!r}: expected"
+        if (largest := float(np.abs(values).max())) > MOST_STEPS * step:
+            raise DataError(
+                f"{chosen.name}: {where} a step of {1 / MOST_STEPS:.0e} of the values or more in "
+                f"data.discrete, received {step:.15g} beside {largest:.15g}"
+            )
         wrong = ~are_multiples(values, step)
         if wrong.any():
             row, count = int(np.argmax(wrong)), int(wrong.sum())
             raise DataError(
-                f"{chosen.name}: {chosen.at(row)}: column {name!r}: expected multiples of "
-                f"{step:.15g}, as data.discrete says, received {values[row]:.15g} ({count:,} "
+                f"{chosen.name}: {chosen.at(row)}: {where} multiples of {step:.15g}, as "
+                f"data.discrete says, received {values[row]:.15g} ({count:,} "
                 f"{'row is' if count == 1 else 'rows are'} none)"
             )
 
 
 def are_multiples(values: np.ndarray, step: float) -> np.ndarray:
     """Return which values ``(n,)`` are whole multiples of a step, but for rounding."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        steps = values / step
-        off = np.abs(steps - np.rint(steps))
-    return off <= OFF + ROUNDINGS * np.finfo(np.float64).eps * np.abs(steps)
+    steps = values / step
+    return np.abs(steps - np.rint(steps)) <= OFF
 
 
 def expect_weights(chosen: Chosen) -> None:
@@ -105,10 +109,27 @@ def expect_weighted_parts(chosen: Chosen, parts: Parts) -> None:
             )
 
 
+def expect_spread_in_levels(chosen: Chosen, numbers: np.ndarray, values: np.ndarray) -> None:
+    """Refuse modelled ``numbers`` ``(n, D)`` that a category of the rows ``(n, C)`` decides."""
+    z = _standardised(numbers[:CHUNK])
+    for name in chosen.roles.levels:
+        level = values[:CHUNK, chosen.roles.columns.index(name)].astype(int)
+        counts = np.maximum(np.bincount(level), 1)
+        for column, number in zip(z.T, chosen.roles.numbers):
+            mean = np.bincount(level, column) / counts
+            if (column - mean[level]).var() <= LEAST_EIGENVALUE:
+                raise DataError(
+                    f"{chosen.name}: column {number!r} follows from {name!r}, each of whose levels "
+                    "has one value of it; the likelihood of a density rises without bound there; "
+                    f"--exclude {number} leaves it out"
+                )
+
+
 def expect_levels(chosen: Chosen, train: np.ndarray) -> None:
     """Refuse categories of one level, or of too many, and training rows of unknown levels."""
     for name, levels in chosen.roles.levels.items():
         where = f"{chosen.name}: column {name!r}"
+        way_on = _left_out(chosen, name)
         numbers = chosen.column(name)
         unknown = train[numbers[train] == UNKNOWN]
         if len(unknown):
@@ -117,12 +138,12 @@ def expect_levels(chosen: Chosen, train: np.ndarray) -> None:
                 "level that data.categorical names; null takes those of the rows"
             )
         if len(levels) < 2:
-            raise DataError(f"{where} has one level, {levels[0]!r}; --exclude leaves it out")
+            raise DataError(f"{where} has one level, {levels[0]!r}; {way_on}")
         present = len(np.unique(numbers))
         if present > len(numbers) / 2:
             raise DataError(
                 f"{where}: expected levels that repeat, received {present:,} in {len(numbers):,} "
-                "rows; --exclude leaves it out"
+                f"rows; {way_on}"
             )
     if problem := too_many_levels(chosen.roles.levels):
         raise DataError(f"{chosen.name}: expected {problem}")
@@ -133,9 +154,13 @@ def expect_density(chosen: Chosen, values: np.ndarray, where: str = "") -> None:
     roles = chosen.roles
     for name in (*roles.numbers, *roles.given_numbers):
         if problem := no_spread(values[:, roles.columns.index(name)]):
-            raise DataError(
-                f"{chosen.name}: column {name!r} {problem}{where}; --exclude leaves it out"
-            )
+            way_on = _left_out(chosen, name)
+            raise DataError(f"{chosen.name}: column {name!r} {problem}{where}; {way_on}")
+
+
+def _left_out(chosen: Chosen, name: str) -> str:
+    """Return how a column is left out."""
+    return "--given goes without it" if name in chosen.roles.given else "--exclude leaves it out"
 
 
 def expect_no_atoms(chosen: Chosen) -> None:
@@ -169,10 +194,10 @@ def regular_step(values: np.ndarray) -> float | None:
     It is the least gap between them, to 12 digits, or else 1.
     """
     known = np.unique(values)
-    if len(known) < 2 or len(known) > len(values) / 2:
+    if not 2 <= len(known) <= len(values) / 2:
         return None
     for step in (float(f"{np.diff(known).min():.12g}"), 1.0):
-        if are_multiples(known, step).all():
+        if np.abs(known).max() <= MOST_STEPS * step and are_multiples(known, step).all():
             return step
     return None
 

@@ -16,7 +16,7 @@ from nflow_cli.data.categories import UNKNOWN
 from nflow_cli.data.chosen_rows import LOG_Q, MAX_ROWS, Chosen, choose, settle_levels
 from nflow_cli.data.fit_units import Bounds, fit_units
 from nflow_cli.data.points import SET_SIZE, PointData, Weights, checksum
-from nflow_cli.data.split import split_at_random
+from nflow_cli.data.split import Parts, split_at_random
 from nflow_cli.data.table_files import STDIN, TableFile, open_table
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError
@@ -86,33 +86,24 @@ def load_table(settings: TableData, tails: Tails, table: TableFile | None = None
     _expect_values(chosen, settings)
     n = len(chosen.values)
     parts = parts or split_at_random(n, settings.split_seed, settings.test is None)
-    row_checks.expect_weighted_parts(chosen, parts)
     chosen = settle_levels(chosen, settings, parts.train)
-    row_checks.expect_levels(chosen, parts.train)
-    row_checks.expect_density(chosen, chosen.values)
-    drawn = _drawn_by_weight(chosen, settings, parts.train)
-    row_checks.expect_density(chosen, chosen.values[drawn], " (of the rows to train on)")
-    row_checks.expect_no_atoms(chosen)
+    drawn = _expect_a_density(chosen, settings, parts)
     units, given_units = _fitted_units(chosen, settings, tails, drawn)
-    digest, notes, tests = checksum(chosen.values), [*chosen.notes], None
-    notes += _notes_of_weights(chosen, settings, parts.train)
+    digest, tests = checksum(chosen.values), None
     train, validation, test = (chosen.of(rows) for rows in parts)
     if settings.test is not None:
         test, tests = _tests(settings, chosen, digest)
-        notes += (f"{settings.test}: {note}" for note in test.notes)
-    for part, rows in (("validation", validation), ("test", test)):
-        notes += _notes_of_levels(part, rows)
-    known = {"columns": chosen.roles.numbers, "roles": chosen.roles, "modelled": chosen.columns}
-    weights = Weights(train.weights, validation.weights, test.weights)
     return TableRows(
         settings.name,
         digest,
-        *(part.values for part in (train, validation, test)),
+        *(train.values, validation.values, test.values),
         units,
-        **known,
+        columns=chosen.roles.numbers,
+        roles=chosen.roles,
         given_units=given_units,
-        weights=weights,
-        notes=notes,
+        modelled=chosen.columns,
+        weights=Weights(train.weights, validation.weights, test.weights),
+        notes=_notes(train, validation, test),
         tests=tests,
     )
 
@@ -151,13 +142,22 @@ def _expect_values(chosen: Chosen, settings: TableData) -> None:
     row_checks.expect_weights(chosen)
 
 
-def _drawn_by_weight(chosen: Chosen, settings: TableData, train: np.ndarray) -> np.ndarray:
-    """Return training rows as a weighted table has them: drawn in proportion, with replacement."""
-    if chosen.weights is None:
-        return train
-    weights = chosen.weights[train] / chosen.weights[train].max()
-    rng = stream(settings.split_seed, "weights")
-    return rng.choice(train, size=len(train), p=weights / weights.sum())
+def _expect_a_density(chosen: Chosen, settings: TableData, parts: Parts) -> np.ndarray:
+    """Refuse columns that no density has; return the rows that the units are to suit.
+
+    Those to train on, drawn with replacement, in proportion to their weights, if they have some.
+    """
+    row_checks.expect_levels(chosen, parts.train)
+    row_checks.expect_density(chosen, chosen.values)
+    drawn, where = parts.train, "of the rows to train on"
+    if chosen.weights is not None:
+        row_checks.expect_weighted_parts(chosen, parts)
+        rng = stream(settings.split_seed, "weights")
+        p = chosen.weights[drawn] / chosen.weights[drawn].max()
+        drawn, where = rng.choice(drawn, size=len(drawn), p=p / p.sum()), f"{where}, by weight"
+    row_checks.expect_density(chosen, chosen.values[drawn], f" ({where})")
+    row_checks.expect_no_atoms(chosen)
+    return drawn
 
 
 def _fitted_units(
@@ -178,6 +178,7 @@ def _fitted_units(
     units = fit_units(numbers, bounds, tails)
     given_units = fit_units(given, [None] * given.shape[1], tails)
     row_checks.expect_within(chosen, units, given_units)
+    row_checks.expect_spread_in_levels(chosen, numbers, values)
     # A total beside its parts follows from them as they are; so may what units made of columns.
     numbers, given = numbers[: row_checks.CHUNK], given[: row_checks.CHUNK]
     row_checks.expect_independent(chosen, numbers, given)
@@ -190,16 +191,21 @@ def _bounds(settings: TableData, name: str) -> Bounds:
     return Bounds(None if low == -math.inf else low, None if high == math.inf else high)
 
 
-def _notes_of_weights(chosen: Chosen, settings: TableData, train: np.ndarray) -> list[str]:
-    """Tell how many rows of equal weight the training rows are worth."""
-    if chosen.weights is None:
-        return []
-    weights = chosen.weights[train] / chosen.weights[train].max()
-    effective = weights.sum() ** 2 / (weights * weights).sum()
-    return [
-        f"weighted by {settings.weights}: the {len(train):,} rows to train on count as "
-        f"{effective:,.1f}, (Σw)²/Σw²"
-    ]
+def _notes(train: Chosen, validation: Chosen, test: Chosen) -> list[str]:
+    """Tell what was left out, what weights come to, and which levels are unknown."""
+    notes = [*train.notes]
+    if train.weights is not None:
+        weights = train.weights / train.weights.max()
+        effective = weights.sum() ** 2 / (weights * weights).sum()
+        notes.append(
+            f"weighted by {train.weighted}: the {len(weights):,} rows to train on count as "
+            f"{effective:,.1f}, (Σw)²/Σw²"
+        )
+    if test.notes is not train.notes:
+        notes += (f"{test.name}: {note}" for note in test.notes)
+    for part, rows in (("validation", validation), ("test", test)):
+        notes += _notes_of_levels(part, rows)
+    return notes
 
 
 def _notes_of_levels(part: str, chosen: Chosen) -> list[str]:
