@@ -39,6 +39,9 @@ class Weights(NamedTuple):
     test: np.ndarray | None = None
 
 
+ALIKE = Weights()
+
+
 @dataclass(frozen=True, eq=False)
 class PointData:
     """Points ``(n, D)`` in the user's units, float64, split at random.
@@ -57,7 +60,7 @@ class PointData:
     units: Standardisation | ColumnUnits
     atoms: Sequence[Mapping[str, Any]] = ()
     columns: Sequence[str] = ()
-    weights: Weights = Weights()
+    weights: Weights = ALIKE
 
     def record(self) -> dict[str, Any]:
         """Return what ``run.json`` keeps of the data."""

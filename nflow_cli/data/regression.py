@@ -45,10 +45,9 @@ def fit_regression(
         context: ``(n, H)``.
         weights: ``(n,)``, non-negative; equal ones for ``None``.
     """
-    weights = np.full(len(z), 1.0) if weights is None else weights
-    weights = weights / weights.sum()
-    z_mean, context_mean = weights @ z, weights @ context
-    root = np.sqrt(weights)[:, None]
+    shares = np.full(len(z), 1 / len(z)) if weights is None else weights / weights.sum()
+    z_mean, context_mean = shares @ z, shares @ context
+    root = np.sqrt(shares)[:, None]
     centred = root * (context - context_mean)
     slope = np.linalg.lstsq(centred, root * (z - z_mean), rcond=LEAST_SINGULAR)[0].T
     residuals = root * (z - z_mean) - centred @ slope.T

@@ -10,7 +10,7 @@ from keras import ops
 from nflow_cli.config.roles import Roles
 from nflow_cli.constants import FAR
 from nflow_cli.data.dequantisation import NOISES, row_noise
-from nflow_cli.data.units import ColumnUnits
+from nflow_cli.data.units import ColumnUnits, Units
 from nflow_cli.densities.bases import Base
 from nflow_cli.densities.pushforward import chunks
 from nflow_cli.densities.row_model import RowModel
@@ -41,7 +41,7 @@ class RowDensity:
         base: Base,
         model: RowModel,
         roles: Roles,
-        units: ColumnUnits,
+        units: Units,
         given_units: ColumnUnits,
     ):
         self.base, self.model, self.roles = base, model, roles
@@ -249,7 +249,7 @@ class RowDensity:
         except (TypeError, ValueError):
             rows = np.empty(0)
         width = len(self.roles.columns)
-        if rows.ndim != 2 or rows.shape[1] != width:
+        if rows.ndim != 2 or rows.shape[-1] != width:
             raise DataError(
                 f"expected rows (n, {width}): {', '.join(self.roles.columns[:20])}. Received: "
                 f"shape {np.shape(x)}"

@@ -12,7 +12,7 @@ from nflow_cli import experiments
 from nflow_cli.arguments import whole_number
 from nflow_cli.config.roles import Roles
 from nflow_cli.config.schema import Fit2DConfig, FitConfig, VAEConfig
-from nflow_cli.data.units import IDENTITY, ColumnUnits, Units
+from nflow_cli.data.units import IDENTITY, Units
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.row_model import RowModel
 from nflow_cli.densities.rows import RowDensity
@@ -90,7 +90,7 @@ class TrainedRows(RowDensity):
         config: The resolved preset.
     """
 
-    def __init__(self, path: Path, config: FitConfig, model: RowModel, *units: ColumnUnits):
+    def __init__(self, path: Path, config: FitConfig, model: RowModel, *units: Any):
         base = resolve(BASES[config.base_name])()
         super().__init__(base, model, config.roles, *units)
         self.path, self.config = path, config

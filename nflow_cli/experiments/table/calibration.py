@@ -31,7 +31,7 @@ def shapes_of(roles: Roles) -> Shapes:
     if not roles.given:
         return {**curves, **bins}
     width = len(roles.columns)
-    conditions: Shapes = {"condition_rows": ("q", width), "condition_draws": ("q", "s", roles.dim)}
+    conditions: Shapes = {"condition_rows": ("u", width), "condition_draws": ("u", "v", roles.dim)}
     return {**curves, **bins, **conditions}
 
 

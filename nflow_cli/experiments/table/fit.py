@@ -148,8 +148,8 @@ class Judges(NamedTuple):
         from_start: Whether the weights that training begins with may be the best.
     """
 
-    scores: Callable[[FlowDensity, PointData], dict[str, Any]]
-    arrays: Callable[[FlowDensity, PointData], dict[str, np.ndarray]]
+    scores: Callable[[Any, PointData], dict[str, Any]]
+    arrays: Callable[[Any, PointData], dict[str, np.ndarray]]
     from_start: bool
 
 

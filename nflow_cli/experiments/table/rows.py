@@ -48,6 +48,11 @@ def held_out_rows(scores: Summary, caveats: Caveats) -> Rows:
         rows.append(("gap to the truth", text))
     if "normality" in scores:
         rows += normality_rows(scores["normality"])
+    if "calibration" in scores:
+        rows += rows_of_calibration(scores["calibration"])
+    if n := scores.get("n_unknown"):
+        has = "1 test row has" if n == 1 else f"{n:,} test rows have"
+        rows.append(("left out", f"{has} a level that no training row has: its density is 0"))
     return rows
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nflow_cli.evaluation.caveats import Caveat
-from nflow_cli.experiments.rows import Rows, Summary
-from nflow_cli.experiments.table import Table, calibration, rows
+from nflow_cli.experiments.rows import Summary
+from nflow_cli.experiments.table import Table, calibration
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import RunDirectory
 
@@ -62,11 +62,6 @@ class TypedTable(Table):
         caveat = miscalibrated(summary)
         return super().caveats(summary) + ([caveat] if caveat else [])
 
-    def rows(self, summary: Summary, caveats: Any) -> Rows:
-        """Return the rows of the table that a training ends with."""
-        *first, last = super().rows(summary, caveats)
-        return [*first, *rows.rows_of_calibration(summary["calibration"]), last]
-
     def batches(self, trained: Any, n: int, seed: int, given: str | None) -> Any:
         """Draw ``n`` rows at each condition of a table, or of a text such as ``a=1,b=2``."""
         from nflow_cli.experiments.table.conditions import read_conditions
@@ -77,7 +72,7 @@ class TypedTable(Table):
         """Return the pictures by name."""
         from nflow_cli import plotting
 
-        return plotting.typed_figures(*arrays, self.config.roles)
+        return plotting.typed_figures(*arrays, roles=self.config.roles)
 
     def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
         """Return a run to be checked."""

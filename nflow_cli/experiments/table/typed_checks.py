@@ -47,10 +47,10 @@ def check_rows(run: CheckedTyped) -> Verdict:
 
 def check_scores(run: CheckedTyped) -> Verdict:
     """Compute the summary's scores again, from the test rows."""
-    scores = run.likelihood.scores_of(run.trained, run.data) | dict.fromkeys(OF_A_TARGET)
+    scores: dict[str, Any] = run.likelihood.scores_of(run.trained, run.data)
     wrong = unlike_normality(scores.pop("normality"), run.summary)
     del scores["calibration"]
-    outcome, detail = agree(run, scores, "from the test rows")
+    outcome, detail = agree(run, scores | dict.fromkeys(OF_A_TARGET), "from the test rows")
     return (passed(False), "; ".join(wrong)) if wrong else (outcome, detail)
 
 
