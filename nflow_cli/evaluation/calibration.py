@@ -220,7 +220,8 @@ def _groups(rows: np.ndarray, roles: Roles) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the numbers of the rows of each bin, and where its column stands."""
     for place in roles.places(roles.given_numbers):
         values = rows[:, place]
-        edges = np.unique(np.quantile(values, QUINTILES)) if len(values) else []
+        ends = np.quantile(values, QUINTILES, method="inverted_cdf") if len(values) else []
+        edges = np.unique(ends)
         fifth = np.searchsorted(edges, values)  # what equals an edge is below it
         yield from ((place, np.flatnonzero(fifth == i)) for i in range(len(edges) + 1))
     for place in roles.places(list(roles.given_categories)):

@@ -12,6 +12,7 @@ from nflow_cli.config.roles import Roles
 from nflow_cli.evaluation.conditions import short_text
 from nflow_cli.evaluation.normality import most_dependent
 from nflow_cli.plotting.columns import (
+    FURTHEST,
     SKY,
     SQUARE,
     Frame,
@@ -32,6 +33,7 @@ from nflow_cli.plotting.style import (
     label_panel,
     note,
     panel_grid,
+    without_warnings,
 )
 from nflow_cli.plotting.target import title_figure
 
@@ -54,12 +56,12 @@ def conditions_figure(evaluation: Arrays, summary: Summary, roles: Roles) -> Fig
     rows, draws = evaluation["condition_rows"], evaluation["condition_draws"]
     dim = roles.dim
     shown = most_dependent(draws[:, :MEASURED].reshape(-1, dim), MOST_COLUMNS)
-    observed = rows[:, shown].astype(np.float64)
+    observed = np.clip(rows[:, shown].astype(np.float64), -FURTHEST, FURTHEST)
     parts = [finite(some[:, shown], "draws")[0] for some in draws]
     lost = draws.shape[0] * draws.shape[1] - sum(map(len, parts))
     names = [roles.numbers[i] for i in shown]
     texts = titles(rows, roles, WIDE if dim > 2 else NARROW)
-    with drawing():
+    with drawing(), without_warnings():
         draw = draw_planes if dim == 2 else draw_line if dim == 1 else draw_lines
         figure = draw(parts, observed, names, texts)
         few = f"the {len(shown)} most dependent of {dim:,} columns" if len(shown) < dim else ""

@@ -185,6 +185,12 @@ def test_bins_are_fifths_and_frequent_levels_with_enough_rows():
     assert sorted(b.low for b in of[3]) == list(range(2, 12))
 
 
+def test_unknown_levels_and_columns_of_one_value_are_no_bins():
+    rows = np.column_stack([np.zeros((90, 2)), np.ones((90, 2)), np.repeat([-1.0, 0, 1], 30)])
+    bins = binned(np.linspace(0, 1, 90), rows, np.ones(90), GIVEN)
+    assert [(b.column, b.low) for b in bins] == [(4, 0), (4, 1)]
+
+
 @pytest.mark.parametrize(("level", "n", "count"), [(0.9, 20, 1), (0.5, 101, 5), (0.99, 400, 12)])
 def test_chance_leaves_no_more_than_it_says_at_either_end(level, n, count):
     tail = (1 - 0.95 ** (1 / count)) / 2

@@ -68,14 +68,28 @@ def test_a_figure_that_is_no_number_is_refused():
         Calibration.model_validate({**judged()[0]["calibration"], "distance": "far"})
 
 
-@pytest.mark.parametrize(("at", "value"), [(0, 0.0), (0, 7.0), (0, 1.5), (3, np.nan)])
+@pytest.mark.parametrize(
+    ("at", "value"), [(0, 0.0), (0, 7.0), (0, 1.5), (3, np.nan), (5, 0.9), (6, 0.9)]
+)
 def test_bins_of_other_columns_are_damaged(at, value):
     arrays = judged()[1]
     arrays["coverage_bins"][0, at] = value
     assert "coverage_bins: expected finite numbers of given columns" in damage(arrays, ROLES)
 
 
-@pytest.mark.parametrize("level", [2.0, 0.5, -2.0, np.nan])
+@pytest.mark.parametrize(("name", "value"), [("coverage", 1.1), ("pit", -0.1)])
+def test_shares_beyond_0_and_1_are_damaged(name, value):
+    arrays = judged()[1]
+    arrays[name][3] = value
+    assert damage(arrays, ROLES).endswith("damaged: coverage: expected shares from 0 to 1")
+
+
+def test_conditions_that_are_not_finite_are_damaged():
+    arrays = judged()[1] | {"condition_rows": np.array([[np.nan, 1.0, 0.0]])}
+    assert damage(arrays, ROLES).endswith("condition_rows: expected finite numbers")
+
+
+@pytest.mark.parametrize("level", [2.0, 0.5, -2.0])
 def test_levels_that_a_category_does_not_have_are_damaged(level):
     arrays = judged()[1] | {"condition_rows": np.array([[0.0, 1.0, level]])}
     assert damage(arrays, ROLES).endswith("damaged: expected levels of 'c'")

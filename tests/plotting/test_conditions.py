@@ -1,3 +1,4 @@
+import io
 from itertools import pairwise
 
 import numpy as np
@@ -6,6 +7,7 @@ from pictures import title
 
 from nflow_cli.config.roles import Roles
 from nflow_cli.plotting.conditions import conditions_figure
+from nflow_cli.plotting.style import save_figure
 
 SUMMARY = {"data": {"name": "folder/mine.csv"}, "flow": "spline-coupling", "k": 8}
 
@@ -74,6 +76,13 @@ def test_a_row_far_from_the_draws_is_told(dim):
 def test_draws_that_are_not_finite_are_counted():
     assert "not finite: 28 draws" in title(draw(1, lost=7)[0])
     assert "not finite: 3,200 draws" in title(draw(2, lost=800)[0])
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize("scale", [1e307, 1e-308])
+def test_numbers_of_any_size_are_drawn(dim, scale):
+    rows = scale * np.random.default_rng(1).uniform(-1, 1, size=(4, dim + 1))
+    save_figure(draw(dim, spread=scale, rows=rows)[0], io.BytesIO(), "png")
 
 
 def test_what_is_given_is_told_and_nothing_overlaps():
