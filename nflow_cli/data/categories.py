@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 UNKNOWN = -1.0  # the number of a level that no training row has
-_WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # 3.0, which is the level 3
 
 
 class Reader:
@@ -138,5 +137,5 @@ def _level(text: str | None, decimal: str) -> str | None:
     """Return the level that a text stands for; ``None`` where it says that the value is missing."""
     if text is None or text.strip().lower() in MISSING:
         return None
-    whole = _WHOLE.fullmatch(text.replace(decimal, "."))
-    return whole[1] if whole else text
+    whole = re.fullmatch(rf"(-?(0|[1-9][0-9]*)){re.escape(decimal)}0+", text)
+    return whole[1] if whole else text  # 3.0 is the level 3

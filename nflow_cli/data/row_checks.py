@@ -191,15 +191,16 @@ def _as_discrete(name: str, values: np.ndarray) -> str:
 def regular_step(values: np.ndarray) -> float | None:
     """Return the step whose multiples repeating values ``(n,)`` are, if there is one.
 
-    It is the least gap between them, to 12 digits, or else 1.
+    That of whole numbers is their greatest common divisor; else it is the least gap, to 12 digits.
     """
     known = np.unique(values)
     if not 2 <= len(known) <= len(values) / 2:
         return None
-    for step in (float(f"{np.diff(known).min():.12g}"), 1.0):
-        if np.abs(known).max() <= MOST_STEPS * step and are_multiples(known, step).all():
-            return step
-    return None
+    largest = np.abs(known).max()
+    if largest <= MOST_STEPS and (known == np.rint(known)).all():
+        return float(np.gcd.reduce(known.astype(np.int64)))
+    step = float(f"{np.diff(known).min():.12g}")
+    return step if largest <= MOST_STEPS * step and are_multiples(known, step).all() else None
 
 
 def expect_within(chosen: Chosen, units: ColumnUnits, given_units: ColumnUnits) -> None:
@@ -237,7 +238,7 @@ def expect_independent(chosen: Chosen, numbers: np.ndarray, given: np.ndarray) -
         return
     parts = vectors[:, 0] ** 2 > SHARE_OF_SUM * np.max(vectors[:, 0] ** 2)
     names = _where(chosen.roles.numbers, parts)
-    what = "and from those that are given" if given.shape[1] else ""
+    what = " and from what is given" if given.shape[1] else ""
     raise DataError(
         f"{chosen.name}: each of these columns follows from the others{what}: {listed(names)}; "
         "the likelihood of a density rises without bound there; --exclude leaves one out"
