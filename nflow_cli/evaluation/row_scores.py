@@ -24,12 +24,10 @@ def row_scores(density: RowDensity, data: TableRows, seed: int) -> dict[str, Any
     Returns:
         What :func:`~nflow_cli.evaluation.scores.table_scores` does, where the Gaussian is the
         :class:`~nflow_cli.densities.linear_gaussian.LinearGaussian`, and all means are weighted;
-        the names of columns that are ``given``; and ``calibration``, as
-        :func:`~nflow_cli.evaluation.calibration.calibration` says it. A test row with a level that
-        no training row has is left out, and counted as ``n_unknown``.
+        and the names of columns that are ``given``. A test row with a level that no training row
+        has is left out, and counted as ``n_unknown``.
     """
-    known = density.roles.are_known(data.test)
-    test, weights = data.test[known], _some(data.weights.test, known)
+    test, weights = _known(density, data)
     log_q = density.log_prob(test)
     gaussian = LinearGaussian(density, data.train, data.weights.train).log_prob(test)
     return {
@@ -38,10 +36,9 @@ def row_scores(density: RowDensity, data: TableRows, seed: int) -> dict[str, Any
         **weighted_mean("base_log_likelihood", density.base_log_prob(test), weights),
         **weighted_mean("gain", log_q - gaussian, weights),
         **normality(density.latent(_representative(test, weights, seed)), data.columns),
-        **_ranked(density, test, weights, seed)[0],
         "columns": list(data.columns),
         "given": list(density.roles.given),
-        "n_unknown": int(len(data.test) - known.sum()),
+        "n_unknown": len(data.test) - len(test),
     }
 
 
@@ -56,26 +53,27 @@ def row_arrays(
         seed: Fixes the draws.
         keep_rows: Whether there are test rows among them.
     """
-    known = density.roles.are_known(data.test)
-    test, weights = data.test[known], _some(data.weights.test, known)
-    dim = density.dim
+    (test, weights), dim = _known(density, data), density.dim
     shown = _representative(test, weights, seed)[:SHOWN_SAMPLES]
     repeated = np.resize(shown, (SHOWN_SAMPLES, test.shape[1]))
     drawn = density.draw(repeated, lambda part: stream(seed, "samples", part))
     kept = shown if keep_rows else shown[:0]
-    at = kept[spread_conditions(kept, density.roles)] if density.roles.given else kept[:0]
-    each = density.draw(
-        np.repeat(at, DRAWS_AT_ONE, axis=0), lambda part: stream(seed, "conditions", part)
-    )
     return {
         "rows": kept[:, :dim],
         "samples": drawn[:, :dim],
         "latents": density.latent(kept),
         "columns_shown": np.array(most_dependent(data.train[:MEASURED, :dim], SHOWN_COLUMNS)),
-        "condition_rows": at,
-        "condition_draws": each[:, :dim].reshape(len(at), DRAWS_AT_ONE, dim),
-        **_ranked(density, test, weights, seed)[1],
+        **(_conditions(density, kept, seed) if density.roles.given else {}),
     }
+
+
+def _conditions(density: RowDensity, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Return a few rows whose given values are far apart, and draws at these."""
+    at = rows[spread_conditions(rows, density.roles)]
+    repeated = np.repeat(at, DRAWS_AT_ONE, axis=0)
+    drawn = density.draw(repeated, lambda part: stream(seed, "conditions", part))
+    shape = (len(at), DRAWS_AT_ONE, density.dim)
+    return {"condition_rows": at, "condition_draws": drawn[:, : density.dim].reshape(shape)}
 
 
 def weighted_mean(
@@ -96,7 +94,15 @@ def weighted_mean(
     return {name: float(mean), f"{name}_standard_error": float(np.sqrt(squares))}
 
 
-def _ranked(density: RowDensity, test: np.ndarray, weights: np.ndarray | None, seed: int) -> Any:
+def calibrated(
+    density: RowDensity, data: TableRows, seed: int
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Judge the spread of ``q`` by test rows and draws at what is given in them.
+
+    Returns:
+        What :func:`~nflow_cli.evaluation.calibration.calibration` does.
+    """
+    test, weights = _known(density, data)
     chosen = judged_rows(len(test), stream(seed, "judged-rows"))
     rows, rng = test[chosen], stream(seed, "ties")
 
@@ -106,6 +112,12 @@ def _ranked(density: RowDensity, test: np.ndarray, weights: np.ndarray | None, s
 
     placed = ranks(rows, density.log_prob, draw, density.roles, rng)
     return calibration(placed, rows, density.roles, _some(weights, chosen))
+
+
+def _known(density: RowDensity, data: TableRows) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the test rows whose levels are known, and their weights."""
+    known = density.roles.are_known(data.test)
+    return data.test[known], _some(data.weights.test, known)
 
 
 def _some(weights: np.ndarray | None, chosen: np.ndarray) -> np.ndarray | None:

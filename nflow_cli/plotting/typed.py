@@ -26,6 +26,6 @@ def typed_figures(
         for figure in figures.values():
             fix_layout(figure)
     figures["calibration"] = calibration_figure(evaluation, summary, roles)
-    if roles.given and len(evaluation["condition_rows"]):
+    if len(evaluation.get("condition_rows", ())):  # none where no rows are kept
         figures["conditions"] = conditions_figure(evaluation, summary, roles)
     return figures

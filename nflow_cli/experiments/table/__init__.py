@@ -137,7 +137,7 @@ class Table(Likelihood):
 
     def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
         """Return which file of the pictures is not of these columns, and why, or ""."""
-        return pictures.damage(arrays, summary, self.config.data.columns or [])
+        return pictures.damage(arrays, summary, self.config.roles.numbers)
 
     def settings(self, summary: Summary) -> dict[str, str]:
         """Tell data of one name apart."""

@@ -143,13 +143,12 @@ class Judges(NamedTuple):
     """What a fit is judged and drawn by.
 
     Attributes:
-        scores: Returns scores of a density and the rows that it was fitted to, for the summary.
-        arrays: Returns what the pictures are drawn from.
+        judge: Returns scores of a density and the rows that it was fitted to, for the summary, and
+            what the pictures are drawn from.
         from_start: Whether the weights that training begins with may be the best.
     """
 
-    scores: Callable[[Any, PointData], dict[str, Any]]
-    arrays: Callable[[Any, PointData], dict[str, np.ndarray]]
+    judge: Callable[[Any, PointData], tuple[dict[str, Any], dict[str, np.ndarray]]]
     from_start: bool
 
 
@@ -160,7 +159,8 @@ def run(
     model = build(config, data)
     training = train(model, data, config, directory, judges.from_start)
     model_sha256 = save_model(directory, model.trained)
-    directory.write_evaluation(judges.arrays(model.density, data))
+    scores, arrays = judges.judge(model.density, data)
+    directory.write_evaluation(arrays)
     mass = {}
     if data.dim == 2 and isinstance(model.density, FlowDensity):
         mass["mass"], mass["mass_error"] = mass_of(model.density, config.seed)
@@ -174,7 +174,7 @@ def run(
         "seed": config.seed,
         "steps": training.steps,
         "best_update": training.best_update,
-        **judges.scores(model.density, data),
+        **scores,
         **gap_to_the_truth(model.density, data.name, config.seed, data.columns),
         **data.sizes,
         "atoms": list(data.atoms),

@@ -43,17 +43,27 @@ class TypedTable(Table):
         units = units_of(run, config.dim), given_units_of(run, len(roles.given_numbers))
         return TrainedRows(run.path, config, model, *units)
 
+    def judge(self, density: Any, data: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return scores by the test rows, and what the pictures are drawn from."""
+        from nflow_cli.evaluation.row_scores import calibrated, row_arrays, row_scores
+
+        seed = self.config.seed
+        calibration, curves = calibrated(density, data, seed)
+        scores = row_scores(density, data, seed) | calibration
+        return scores, row_arrays(density, data, seed, self.keeps_rows) | curves
+
     def scores_of(self, density: Any, data: Any) -> dict[str, Any]:
         """Judge a density by the test rows."""
-        from nflow_cli.evaluation.row_scores import row_scores
-
-        return row_scores(density, data, self.config.seed)
+        return self.judge(density, data)[0]
 
     def arrays_of(self, density: Any, data: Any) -> dict[str, Any]:
         """Return what the pictures are drawn from."""
-        from nflow_cli.evaluation.row_scores import row_arrays
+        return self.judge(density, data)[1]
 
-        return row_arrays(density, data, self.config.seed, self.keeps_rows)
+    def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
+        """Return which file of the pictures is not of these columns, and why, or ""."""
+        damaged = super().damage(arrays, summary)
+        return damaged or calibration.damage(arrays, self.config.roles)
 
     def caveats(self, summary: Summary) -> list[Caveat]:
         """Return what a run cannot vouch for: that its regions hold what they claim, too."""

@@ -1,6 +1,7 @@
 """A fit to a table with given columns, categories or whole numbers that is checked."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,11 @@ COVERAGE_TOLERANCE = 5e-3  # of shares of rows: draws that rounding moved may ch
 
 class CheckedTyped(CheckedTable):
     """A run on the rows of such a table."""
+
+    @cached_property
+    def judged(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Its scores and the arrays of its pictures, computed again."""
+        return self.likelihood.judge(self.trained, self.data)
 
     @property
     def data_checks(self) -> Checks:
@@ -47,7 +53,7 @@ def check_rows(run: CheckedTyped) -> Verdict:
 
 def check_scores(run: CheckedTyped) -> Verdict:
     """Compute the summary's scores again, from the test rows."""
-    scores: dict[str, Any] = run.likelihood.scores_of(run.trained, run.data)
+    scores = dict(run.judged[0])
     wrong = unlike_normality(scores.pop("normality"), run.summary)
     del scores["calibration"]
     outcome, detail = agree(run, scores | dict.fromkeys(OF_A_TARGET), "from the test rows")
@@ -56,7 +62,7 @@ def check_scores(run: CheckedTyped) -> Verdict:
 
 def check_calibration(run: CheckedTyped) -> Verdict:
     """Draw again at what is given in the test rows, and count what regions cover."""
-    expected = run.likelihood.scores_of(run.trained, run.data)["calibration"]
+    expected = run.judged[0]["calibration"]
     received: Any = run.summary.get("calibration")
     if not isinstance(received, Mapping):
         return passed(False), f"{SUMMARY}: calibration: missing"
@@ -74,8 +80,9 @@ def check_calibration(run: CheckedTyped) -> Verdict:
 
 def check_arrays(run: CheckedTyped) -> Verdict:
     """Compute again what the pictures are drawn from."""
-    expected, wrong = run.likelihood.arrays_of(run.trained, run.data), []
-    for key in ("rows", "samples", "latents", "condition_rows", "condition_draws"):
+    (_, expected), wrong = run.judged, []
+    drawn = ("rows", "samples", "latents", "condition_rows", "condition_draws")
+    for key in expected.keys() & set(drawn):
         wrong += run.unlike(key, expected[key])
     for key in ("coverage", "pit"):
         near = np.allclose(expected[key], run.arrays[key], rtol=0, atol=COVERAGE_TOLERANCE)
