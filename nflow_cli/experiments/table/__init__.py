@@ -75,7 +75,7 @@ class Table(Likelihood):
     def _expect_settled(self, run: RunDirectory) -> None:
         if not self.config.is_settled:
             raise RunDirectoryError(
-                f"{run.path / CONFIG}: damaged: expected data.columns, levels and train.steps"
+                f"{run.path / CONFIG}: damaged: expected data.columns, all levels and train.steps"
             )
 
     def load(self, run: RunDirectory) -> Any:
