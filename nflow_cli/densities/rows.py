@@ -9,7 +9,7 @@ from keras import ops
 
 from nflow_cli.config.roles import Roles
 from nflow_cli.constants import FAR
-from nflow_cli.data.dequantisation import NOISES, row_noise
+from nflow_cli.data.dequantisation import NOISES, WITHIN, row_noise
 from nflow_cli.data.units import ColumnUnits, Units
 from nflow_cli.densities.bases import Base
 from nflow_cli.densities.pushforward import chunks
@@ -115,7 +115,7 @@ class RowDensity:
     def _noisy(self, rows: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """Return rows with ``noise`` in (0, 1) spread over the cells of discrete columns."""
         rows = rows.copy()
-        rows[:, self._discrete] += self._steps[self._discrete] * (noise - 0.5)
+        rows[:, self._discrete] += WITHIN * self._steps[self._discrete] * (noise - 0.5)
         return rows
 
     def encodings(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

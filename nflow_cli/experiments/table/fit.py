@@ -129,6 +129,13 @@ def _validator(model: FitPoints, data: PointData) -> Callable[[], float]:
     """Return the function that computes the loss of the validation rows."""
     loss, weights = compiled(model.negative_log_likelihood), data.weights.validation
     z, log_det = model.density.encoded(data.validation)
+    known = np.isfinite(log_det)  # not a level that no training row has
+    if not known.all():
+        z, log_det, weights = (
+            z[known],
+            log_det[known],
+            weights if weights is None else weights[known],
+        )
     parts, shares = [], []
     for part in chunks(len(z), model.density.numbers_a_row):
         arrays = [z[part]] if weights is None else [z[part], weights[part]]
