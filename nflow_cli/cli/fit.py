@@ -13,6 +13,10 @@ KEYS = {  # what each option sets in a preset
     "bounds": "data.bounds",
     "columns": "data.columns",
     "exclude": "data.exclude",
+    "given": "data.given",
+    "categorical": "data.categorical",
+    "discrete": "data.discrete",
+    "weights": "data.weights",
     "missing": "data.missing",
     "max_rows": "data.max_rows",
     "test": "data.test",
@@ -36,6 +40,26 @@ def _names(_: Any, __: Any, value: str | None) -> list[str] | None:
     if not all(names):
         raise click.BadParameter(f"{value!r}: expected names with a comma between them")
     return names
+
+
+def _unsettled(context: Any, option: Any, value: str | None) -> dict[str, None] | None:
+    """Split ``a,b`` as the names of categories, whose levels the rows decide."""
+    names = _names(context, option, value)
+    return None if names is None else dict.fromkeys(names)
+
+
+def _steps(context: Any, option: Any, values: tuple[str, ...]) -> dict[str, float] | None:
+    """Read ``NAME`` or ``NAME:STEP``, with a comma between several; a step is 1 if none is said."""
+    steps: dict[str, float] = {}
+    for text in [text for value in values for text in _names(context, option, value) or ()]:
+        name, _, step = text.rpartition(":") if ":" in text else (text, ":", "1")
+        size = _end(step)
+        if not name or size is None or not 0 < size < math.inf:
+            raise click.BadParameter(f"{text!r}: expected NAME or NAME:STEP, such as price:0.01")
+        if name in steps:
+            raise click.BadParameter(f"{name!r} has a step already")
+        steps[name] = size
+    return steps or None
 
 
 def _intervals(_: Any, __: Any, values: tuple[str, ...]) -> dict[str, list[float | None]] | None:
@@ -71,6 +95,26 @@ def _is_nan(end: float | None) -> bool:
 @click.argument("table", metavar="[TABLE]", required=False)
 @click.option("--columns", metavar="NAME,…", callback=_names, help="Only these columns.")
 @click.option("--exclude", metavar="NAME,…", callback=_names, help="All but these columns.")
+@click.option(
+    "--given",
+    metavar="NAME,…",
+    callback=_names,
+    help="Known of a row: the density is that of the other columns given these.",
+)
+@click.option(
+    "--categorical",
+    metavar="NAME,…",
+    callback=_unsettled,
+    help="Text, or numbers that only tell rows apart; modelled or given.",
+)
+@click.option(
+    "--discrete",
+    metavar="NAME[:STEP],…",
+    multiple=True,
+    callback=_steps,
+    help="Whole numbers, or multiples of a step, such as price:0.01.",
+)
+@click.option("--weights", metavar="NAME", help="How much each row counts, 0 or more.")
 @click.option(
     "--bounds",
     metavar="NAME=LOW:HIGH",

@@ -28,13 +28,18 @@ FORMATS = (".csv", ".npy", ".parquet")
     help="A .csv or .npy file for points, also .parquet for a table; a .npy file for images.",
 )
 @click.option(
+    "--given",
+    metavar="FILE|NAME=VALUE,…",
+    help="Of a conditional density: where to draw, -n each; a table, or values as a=1,b=2.",
+)
+@click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
     default=0,
     show_default=True,
     help="Fixes the samples.",
 )
-def sample(run_dir: str, n: int, output: str, seed: int) -> None:
+def sample(run_dir: str, n: int, output: str, given: str | None, seed: int) -> None:
     """Draw from what a run trained, into a file.
 
     Points of a fit-2d run have the columns z1, z2 and log_q, the exact log-density in nats; rows of
@@ -58,6 +63,9 @@ def sample(run_dir: str, n: int, output: str, seed: int) -> None:
         raise click.BadParameter(
             f"{output!r}: samples of a {experiment.config.command} run are written as {endings}"
         )
+    if experiment.takes_given != (given is not None):
+        expected = "expected" if experiment.takes_given else "expected no"
+        raise click.UsageError(f"{expected} --given for a density of these columns")
     start_tensorflow()
-    for written in experiment.write_samples(experiment.load(run), n, path, seed):
+    for written in experiment.write_samples(experiment.load(run), n, path, seed, given):
         click.echo(printable(written))

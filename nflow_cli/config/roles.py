@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 Levels = Mapping[str, Sequence[str]]
 
@@ -62,6 +63,10 @@ class Roles:
     def is_plain(self) -> bool:
         """Whether a row is D modelled numbers, none of them discrete, and nothing else."""
         return not (self.steps or self.width)
+
+    def are_known(self, rows: Any) -> Any:
+        """Return which rows ``(n, C)`` have levels that are known ``(n,)``, in every category."""
+        return (rows[:, self.places(list(self.levels))] >= 0).all(axis=1)
 
     def places(self, names: Sequence[str]) -> list[int]:
         """Return where columns stand in a row."""

@@ -1,33 +1,42 @@
 """The schema of a fit to a table. No Keras here."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from nflow_cli.config.flow_options import pattern_name
 from nflow_cli.config.flow_schema import StackFlow, expect_weights
+from nflow_cli.config.roles import Levels, Roles
 from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict, by_name
 from nflow_cli.config.training_schema import Annealed, EarlyStopping
 from nflow_cli.registry import DEFAULT_BASE, POINT_SETS
 
 MAX_COLUMNS = 1_000
 MAX_NAME = 1_000  # letters of a column's name
+MAX_LEVELS = 1_000  # of a category
+MAX_ALL_LEVELS = 10_000
+MAX_LEVEL = 1_000  # letters of a level
+MAX_LEVEL_TEXT = 80_000  # letters of all levels, which a config of a mebibyte holds
 LARGEST_BOUND = 1e100
 WIDE = 8  # columns; more have a preset of their own
 FEW = 8_000  # training rows; fewer have a preset of their own
 
-Column = Annotated[
-    str,
-    # Columns without names are called by their positions.
-    BeforeValidator(lambda name: str(name) if type(name) is int else name),
-    Field(min_length=1, max_length=MAX_NAME),
-]
+
+def _text(value: Any) -> Any:
+    """Return a whole number as its text: columns without names are called by their positions."""
+    return str(value) if type(value) is int else value
+
+
+Column = Annotated[str, Field(min_length=1, max_length=MAX_NAME), BeforeValidator(_text)]
 Columns = Annotated[list[Column], Field(max_length=MAX_COLUMNS)]
 Path = Annotated[str, Field(min_length=1, max_length=MAX_PATH)]
 Bound = Annotated[float, Field(ge=-LARGEST_BOUND, le=LARGEST_BOUND)]
 Interval = Annotated[list[Bound | None], Field(min_length=2, max_length=2)]
+Step = Annotated[float, Field(gt=0, le=LARGEST_BOUND)]
+Level = Annotated[str, Field(min_length=1, max_length=MAX_LEVEL), BeforeValidator(_text)]
+LevelList = Annotated[list[Level], Field(min_length=2, max_length=MAX_LEVELS)]
 
 
 def _an_interval(bounds: Any) -> Any:
@@ -40,6 +49,36 @@ def _an_interval(bounds: Any) -> Any:
     return bounds
 
 
+# Roles that no column has at once: those of the keys with those of earlier ones.
+EXCLUSIVE = {
+    "exclude": ("columns",),
+    "split": ("columns",),
+    "group": ("columns",),
+    "given": ("columns", "exclude", "bounds", "split"),
+    "categorical": ("exclude", "bounds", "split", "group"),
+    "discrete": ("exclude", "split", "group", "given", "categorical"),
+    "weights": (
+        *("columns", "exclude", "bounds", "split", "group"),
+        *("given", "categorical", "discrete"),
+    ),
+}
+
+
+def _named(value: str | Sequence[str] | Mapping[str, Any] | None) -> list[str]:
+    """Return the columns that a key names."""
+    return [value] if isinstance(value, str) else list(value or ())
+
+
+def too_many_levels(levels: Mapping[str, Sequence[str]]) -> str:
+    """Return how many levels categories may have together, if they have more, or ""."""
+    texts = [text for known in levels.values() for text in known]
+    if len(texts) > MAX_ALL_LEVELS:
+        return f"at most {MAX_ALL_LEVELS:,} levels of all categories, not {len(texts):,}"
+    if (letters := sum(map(len, texts))) > MAX_LEVEL_TEXT:
+        return f"at most {MAX_LEVEL_TEXT:,} letters in all levels, not {letters:,}"
+    return ""
+
+
 class TableData(Strict):
     """Which table, which of its columns, and how its rows are split.
 
@@ -47,6 +86,10 @@ class TableData(Strict):
     ``[low, high]``, one of which may be null, between which a column lies. Rows are held out at
     random by ``split_seed``, in groups where ``group`` names a column, or as the column ``split``
     says; ``test`` is a file of test rows. ``size`` is how many rows a built-in set has.
+
+    The density is conditional on the columns ``given``. Of ``categorical`` columns, modelled or
+    given, the levels are those of the training rows where they are null; a run names them. A
+    column that is ``discrete`` holds multiples of its step. ``weights`` say how much a row counts.
     """
 
     name: Path
@@ -60,6 +103,10 @@ class TableData(Strict):
     split: Column | None = None
     group: Column | None = None
     split_seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    given: Columns = Field(default=[])
+    categorical: dict[Column, LevelList | None] = Field(default={}, max_length=MAX_COLUMNS)
+    discrete: dict[Column, Step] = Field(default={}, max_length=MAX_COLUMNS)
+    weights: Column | None = None
 
     @field_validator("size")
     @classmethod
@@ -75,7 +122,7 @@ class TableData(Strict):
             raise ValueError("null for a built-in set")
         return value
 
-    @field_validator("columns", "exclude")
+    @field_validator("columns", "exclude", "given")
     @classmethod
     def _differ(cls, columns: list[str] | None) -> list[str] | None:
         if columns and len(set(columns)) < len(columns):
@@ -95,10 +142,79 @@ class TableData(Strict):
             raise ValueError(f"null beside {other}: one of the two says which rows are held out")
         return column
 
+    @field_validator(*EXCLUSIVE)
+    @classmethod
+    def _have_one_role(cls, value: Any, info: ValidationInfo) -> Any:
+        names = _named(value)
+        for other in EXCLUSIVE[str(info.field_name)]:
+            for name in _named(info.data.get(other)):
+                if name in names:
+                    raise ValueError(f"no column of data.{other}, where {name!r} is")
+        return value
+
+    @field_validator("categorical", "discrete")
+    @classmethod
+    def _are_used(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """Check that columns are among those that are modelled or given, where these are said."""
+        columns = info.data.get("columns")
+        used = {*(columns or ()), *info.data.get("given", ())}
+        for name in () if columns is None else value:
+            if name not in used:
+                raise ValueError(f"columns of data.columns or data.given, as {name!r} is not")
+        return value
+
+    @field_validator("categorical")
+    @classmethod
+    def _leave_numbers(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        columns = info.data.get("columns")
+        if columns is not None and all(name in value for name in columns):
+            raise ValueError("a column of numbers to model, beside the categories")
+        return value
+
+    @field_validator("categorical")
+    @classmethod
+    def _are_levels(cls, value: dict[str, Any]) -> dict[str, Any]:
+        said = {name: levels for name, levels in value.items() if levels is not None}
+        for name, levels in said.items():
+            if len(set(levels)) < len(levels):
+                raise ValueError(f"each level of {name!r} once")
+        if problem := too_many_levels(said):
+            raise ValueError(problem)
+        return value
+
+    @property
+    def roles(self) -> Roles:
+        """What each column of a row is, once the columns and the levels are known."""
+        columns = self.columns or []
+        levels = {name: tuple(levels or ()) for name, levels in self.categorical.items()}
+        numbers = [name for name in columns if name not in levels]
+        return Roles(
+            numbers,
+            {name: self.discrete[name] for name in numbers if name in self.discrete},
+            {name: levels[name] for name in columns if name in levels},
+            [name for name in self.given if name not in levels],
+            {name: levels[name] for name in self.given if name in levels},
+        )
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the columns and the levels of all categories are known."""
+        return self.columns is not None and None not in self.categorical.values()
+
+    def settled(self, columns: Sequence[str], levels: Levels) -> "TableData":
+        """Return the settings with the modelled columns and the levels written out."""
+        categorical = {name: list(levels[name]) for name in self.categorical}
+        update = {"columns": list(columns), "categorical": categorical}
+        return self.model_copy(update=update)
+
     def interval(self, column: str) -> tuple[float, float]:
-        """Return the open interval that a column lies in; infinite ends where it has no bound."""
+        """Return the open interval that a column lies in; infinite ends where it has no bound.
+
+        A discrete value stands for half a step at either side of it.
+        """
         low, high = self.bounds.get(column, (None, None))
-        return -math.inf if low is None else low, math.inf if high is None else high
+        half = self.discrete.get(column, 0) / 2
+        return -math.inf if low is None else low - half, math.inf if high is None else high + half
 
 
 Tails = Literal["tukey-h", "none"]
@@ -180,8 +296,10 @@ class FitConfig(Strict):
     @field_validator("flow")
     @classmethod
     def _is_of_a_size(cls, flow: StackFlow, info: ValidationInfo) -> StackFlow:
-        columns = info.data["data"].columns if "data" in info.data else None
-        return expect_weights(flow, flow.weights(len(columns))) if columns else flow
+        data = info.data.get("data")
+        if data is None or not data.is_settled:
+            return flow
+        return expect_weights(flow, flow.weights(data.roles.dim, data.roles.width))
 
     @property
     def subject(self) -> str:
@@ -189,28 +307,45 @@ class FitConfig(Strict):
         return self.data.name
 
     @property
+    def roles(self) -> Roles:
+        """What each column of a row is, once that is settled."""
+        return self.data.roles
+
+    @property
     def is_settled(self) -> bool:
         """Whether the config says all that a run needs, without its table."""
-        return self.data.columns is not None and self.train.steps is not None
+        return self.data.is_settled and self.train.steps is not None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all columns are modelled numbers, none discrete, and all rows count alike."""
+        data = self.data
+        return not (data.given or data.categorical or data.discrete or data.weights)
 
     @property
     def dim(self) -> int:
-        """D, once the columns are known."""
-        return len(self.data.columns or ())
+        """D, of the columns of numbers that are modelled, once they are known."""
+        return self.roles.dim
 
     def settled_like(self, written: "FitConfig") -> "FitConfig":
         """Return the config with what depends on the table as another one has it."""
-        columns = {"columns": self.data.columns or written.data.columns}
+        ours, theirs = self.data, written.data.categorical
+        levels = {name: known or theirs.get(name) for name, known in ours.categorical.items()}
+        columns = {"columns": ours.columns or written.data.columns, "categorical": levels}
         steps = {"steps": self.train.steps or written.train.steps, "epochs": None}
-        data, train = self.data.model_copy(update=columns), self.train.model_copy(update=steps)
+        data, train = ours.model_copy(update=columns), self.train.model_copy(update=steps)
         return self.model_copy(update={"data": data, "train": train})
 
-    def settled(self, columns: list[str], rows: int) -> "FitConfig":
-        """Return the config of a run on a table of these columns, and so many training rows.
+    def settled(self, columns: Sequence[str], levels: Levels, rows: int) -> "FitConfig":
+        """Return the config of a run on a table.
 
         It is to be validated: the model may have too many weights.
+
+        Args:
+            columns: The names of those that are modelled, numbers and categories.
+            levels: Of all categories, by name.
+            rows: How many are trained on.
         """
-        data = self.data.model_copy(update={"columns": columns})
         steps = {"steps": self.train.updates(rows), "epochs": None}
-        train = self.train.model_copy(update=steps)
-        return self.model_copy(update={"data": data, "train": train})
+        update = {"data": self.data.settled(columns, levels)}
+        return self.model_copy(update=update | {"train": self.train.model_copy(update=steps)})

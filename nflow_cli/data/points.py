@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,17 @@ ATOM_SHARE, ATOM_ROWS = 0.005, 20
 ATOM_STEP, ATOM_REPEATED = 0.01, 0.5
 
 
+class Weights(NamedTuple):
+    """How much each row of the three parts counts ``(n,)``; ``None``: all the same."""
+
+    train: np.ndarray | None = None
+    validation: np.ndarray | None = None
+    test: np.ndarray | None = None
+
+
+ALIKE = Weights()
+
+
 @dataclass(frozen=True, eq=False)
 class PointData:
     """Points ``(n, D)`` in the user's units, float64, split at random.
@@ -38,7 +49,7 @@ class PointData:
     ``sha256`` is of the bytes of all points in their order, before they were split. The mean and
     the scale (standard deviation) of ``units`` are those of the training points alone. ``atoms``
     tells the columns whose values repeat, as :func:`atoms_of` does; ``columns`` are the names of
-    the D columns, where they have some.
+    the D columns, where they have some; ``weights`` are of the points.
     """
 
     name: str
@@ -49,6 +60,7 @@ class PointData:
     units: Standardisation | ColumnUnits
     atoms: Sequence[Mapping[str, Any]] = ()
     columns: Sequence[str] = ()
+    weights: Weights = ALIKE
 
     def record(self) -> dict[str, Any]:
         """Return what ``run.json`` keeps of the data."""

@@ -174,14 +174,14 @@ def table_of(data: Any) -> TableFile:
 
 
 def batch_of(columns: Sequence[np.ndarray], beside: Any = None) -> "pa.RecordBatch":
-    """Return columns of float64 ``(n,)``, whose NaN are missing values, as rows to write.
+    """Return columns of float64 ``(n,)``, whose NaN are missing values, or of text, to be written.
 
     With ``beside``, a batch, they stand behind its columns.
     """
     import pyarrow as pa
 
     before = [] if beside is None else beside.columns
-    arrays = [pa.array(np.asarray(values, np.float64), from_pandas=True) for values in columns]
+    arrays = [pa.array(values, from_pandas=True) for values in columns]
     return pa.RecordBatch.from_arrays([*before, *arrays], positions(len(before) + len(arrays)))
 
 

@@ -2,7 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,10 @@ class NotANumberError(Exception):
         self.row, self.value = row, value
 
 
+# Reads a column of a block, whose first row has that number, as float64.
+Read = Callable[["pa.RecordBatch", str, int], np.ndarray]
+
+
 class TableFile(ABC):
     """A table: a file, or what was given from Python.
 
@@ -66,7 +70,9 @@ class TableFile(ABC):
         """Return where the row of a number, counted from 0, stands, for a message."""
         return f"row {row} counted from 0"
 
-    def numbers(self, names: Sequence[str], most_rows: int) -> np.ndarray:
+    def numbers(
+        self, names: Sequence[str], most_rows: int, read: "Read | None" = None
+    ) -> np.ndarray:
         """Read columns of numbers, in memory for the result and one block.
 
         A value is missing, and NaN, if it is null, or a cell that is empty or, in capitals or not,
@@ -75,6 +81,7 @@ class TableFile(ABC):
         Args:
             names: Of the columns, in the order wanted.
             most_rows: More rows are refused.
+            read: In place of :meth:`floats`.
 
         Returns:
             ``(n, D)``, float64, in C order.
@@ -84,6 +91,7 @@ class TableFile(ABC):
                 with its place.
         """
         self.expect(names)
+        read = read or self.floats
         if self.n_rows is not None and self.n_rows > most_rows:
             raise self._too_many(most_rows, f"{self.n_rows:,}")
         values, n = np.empty((0, len(names))), 0
@@ -95,7 +103,7 @@ class TableFile(ABC):
                 room = min(max(end, len(values) * 3 // 2), most_rows)
                 values.resize((room, len(names)), refcheck=False)
             for i, name in enumerate(names):
-                values[n:end, i] = self.floats(block, name, n)
+                values[n:end, i] = read(block, name, n)
             n = end
         values.resize((n, len(names)), refcheck=False)
         return values

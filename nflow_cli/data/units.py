@@ -141,13 +141,13 @@ class ColumnUnits(Units):
         return {"units": [[one.record() for one in chain] for chain in self.columns]}
 
     @classmethod
-    def recorded(cls, record: Mapping[str, Any], dim: int) -> "ColumnUnits":
-        """Return the units of ``dim`` columns that :meth:`record` wrote down.
+    def recorded(cls, record: Mapping[str, Any], dim: int, key: str = "units") -> "ColumnUnits":
+        """Return the units of ``dim`` columns that :meth:`record` wrote down, under a ``key``.
 
         Raises:
             ValueError: If ``record`` holds no such thing.
         """
-        columns: Any = record.get("units")
+        columns: Any = record.get(key)
         if not _is_list_of_lists(columns) or len(columns) != dim:
             raise ValueError(f"expected the maps of {dim} columns")
         if any(len(chain) > MOST_MAPS for chain in columns):
@@ -167,6 +167,16 @@ def recorded_units(record: Mapping[str, Any], dim: int) -> Standardisation | Col
         ValueError: If it holds no units of ``dim`` columns.
     """
     return (ColumnUnits if "units" in record else Standardisation).recorded(record, dim)
+
+
+def recorded_given_units(record: Mapping[str, Any], count: int) -> ColumnUnits:
+    """Return the units of so many given numbers that a record of data holds.
+
+    Raises:
+        TypeError: If ``record`` holds no numbers.
+        ValueError: If it holds no units of ``count`` columns.
+    """
+    return ColumnUnits.recorded(record, count, "given_units") if count else ColumnUnits([])
 
 
 IDENTITY = Identity()

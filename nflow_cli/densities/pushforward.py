@@ -57,6 +57,16 @@ class FlowDensity:
         return self.flow.dim
 
     @property
+    def numbers_a_row(self) -> int:
+        """How many numbers a point takes, by which parts of bounded memory are cut."""
+        return self.dim
+
+    @property
+    def trained(self) -> FlowStack:
+        """What training changes."""
+        return self.flow
+
+    @property
     def dtype(self) -> np.dtype:
         """The type of points and log-densities: that of the flows, or float64 in other units."""
         return np.result_type(self.flow.variable_dtype, self.units.dtype)
@@ -70,6 +80,14 @@ class FlowDensity:
         """Return ``z0 = f^-1(z)`` ``(..., D)`` and ``log q0(z0) + log|det df^-1/dz|`` ``(...)``."""
         z0, log_det = self.flow.inverse_and_log_det(z)
         return z0, self.base.log_prob(z0) + log_det
+
+    def parts(self, z: Any) -> tuple[Any, None]:
+        """Return what the flows take, and what they depend on: nothing."""
+        return z, None
+
+    def encoded(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return points ``(n, D)`` in the coordinates of the flows, and ``log|det du/dx|``."""
+        return self.units.inside_and_log_det(x)
 
     def draw(self, n: int, rng_of: Callable[[int], np.random.Generator]) -> Iterator[Draw]:
         """Draw ``n`` samples, some at a time.

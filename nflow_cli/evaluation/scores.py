@@ -9,6 +9,7 @@ import numpy as np
 from nflow_cli.data.points import PointData, gaussian_log_prob
 from nflow_cli.data.table_rows import TableRows, names_of_set
 from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.rows import RowDensity
 from nflow_cli.evaluation.mass import mass
 from nflow_cli.evaluation.normality import normality
 from nflow_cli.random_streams import stream
@@ -90,7 +91,7 @@ def table_scores(density: FlowDensity, data: TableRows) -> dict[str, Any]:
 
 
 def gap_to_the_truth(
-    density: FlowDensity, name: str, seed: int, columns: Sequence[str] = ()
+    density: FlowDensity | RowDensity, name: str, seed: int, columns: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Judge ``q`` by the density ``p`` that a built-in set of points is drawn from, if it has one.
 

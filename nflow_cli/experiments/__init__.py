@@ -7,6 +7,7 @@ from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.images import Images
 from nflow_cli.experiments.table import Table
 from nflow_cli.experiments.table.points import Points
+from nflow_cli.experiments.table.typed import TypedTable
 from nflow_cli.experiments.target import Target
 
 EXPERIMENTS: Mapping[str, type[Experiment]] = {e.name: e for e in (Target, Table, Images)}
@@ -17,5 +18,5 @@ def of(config: Config) -> Experiment:
     if isinstance(config, VAEConfig):
         return Images(config)
     if isinstance(config, FitConfig):
-        return Table(config)
+        return Table(config) if config.is_plain else TypedTable(config)
     return Target(config) if config.data is None else Points(config)

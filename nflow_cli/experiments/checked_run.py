@@ -137,15 +137,18 @@ class CheckedDensity(CheckedRun):
 
     @property
     def model(self) -> Any:
-        """The flow stack."""
-        return self.trained.flow
+        """The flow stack, with networks of categories where there are some."""
+        return self.trained.trained
 
     @cached_property
     def flows(self) -> Flows:
         """The flows in float64, and points to check them at."""
-        flow, rng = self.model, stream(self.config.seed, "check")
+        flow, rng = self.trained.flow, stream(self.config.seed, "check")
         points = self.trained.base.sample(rng, (POINTS, self.trained.dim))
-        return Flows(as_arrays(flow.composition()), points.astype(np.float64))
+        context = None  # of flows that take one, any will do
+        if flow.takes_context:
+            context = rng.standard_normal((POINTS, flow.context_width), np.float32)
+        return Flows(as_arrays(flow.composition(context)), points.astype(np.float64))
 
     @cached_property
     def evaluation(self) -> Evaluation:

@@ -8,7 +8,7 @@ from typing import Any
 from nflow_cli.config.strict import MAX_PATH
 from nflow_cli.data.images import Images, load_images
 from nflow_cli.data.points import PointData
-from nflow_cli.data.units import Units, recorded_units
+from nflow_cli.data.units import ColumnUnits, Units, recorded_given_units, recorded_units
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.registry import POINT_SETS
 from nflow_cli.runs.directory import RUN, RunDirectory
@@ -54,6 +54,12 @@ def found_again(run: RunDirectory, load: Callable[[str], PointData]) -> PointDat
             f"{points.name}: not the test rows of this run; expected those of SHA-256 "
             f"{expected!r:.70}, received {received}"
         )
+    received, expected = (r.get("weights_sha256") for r in (points.record(), recorded))
+    if received != expected:
+        raise DataError(
+            f"{points.name}: not the weights of this run; expected those of SHA-256 "
+            f"{expected!r:.70}, received {received}"
+        )
     return _checked(recorded, points)
 
 
@@ -79,8 +85,21 @@ def units_of(run: RunDirectory, dim: int) -> Units:
     Raises:
         RunDirectoryError: If the run does not say.
     """
+    return _recorded_units(run, recorded_units, dim)
+
+
+def given_units_of(run: RunDirectory, count: int) -> ColumnUnits:
+    """Return the units of the so many given numbers of a run.
+
+    Raises:
+        RunDirectoryError: If the run does not say.
+    """
+    return _recorded_units(run, recorded_given_units, count)
+
+
+def _recorded_units(run: RunDirectory, read: Callable[[Any, int], Any], count: int) -> Any:
     try:
-        return recorded_units(_recorded(run), dim)
+        return read(_recorded(run), count)
     except (TypeError, ValueError):
         raise RunDirectoryError(
             f"{run.path / RUN}: damaged: expected the units of the data"

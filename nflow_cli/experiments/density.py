@@ -48,7 +48,9 @@ class DensityExperiment(Experiment):
 
         return read_points(name)
 
-    def write_samples(self, trained: Any, n: int, path: Path, seed: int) -> list[Path]:
+    def write_samples(
+        self, trained: Any, n: int, path: Path, seed: int, given: str | None = None
+    ) -> list[Path]:
         """Write ``n`` points with their log-density in nats."""
         import numpy as np
 

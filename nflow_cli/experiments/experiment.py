@@ -94,6 +94,11 @@ class Experiment(ABC):
         return getattr(self.config.train, self.length_key)
 
     @property
+    def takes_given(self) -> bool:
+        """Whether samples are drawn at values of given columns."""
+        return False
+
+    @property
     def restarts(self) -> int:
         """How many trainings share the run, from its seed on."""
         return 1
@@ -212,8 +217,12 @@ class Experiment(ABC):
         raise NotImplementedError
 
     @abstractmethod
-    def write_samples(self, trained: Any, n: int, path: Path, seed: int) -> list[Path]:
+    def write_samples(
+        self, trained: Any, n: int, path: Path, seed: int, given: str | None = None
+    ) -> list[Path]:
         """Draw ``n`` samples into a file; return the paths that were written.
+
+        Where samples take values of given columns, ``given`` says these: so many at each.
 
         Raises:
             DataError: The name of the file says a format that the samples do not fit in.

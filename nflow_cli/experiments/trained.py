@@ -1,6 +1,7 @@
 """What a run trained, ready for use: samples and exact densities of a flow, images of a VAE."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ from keras import ops
 
 from nflow_cli import experiments
 from nflow_cli.arguments import whole_number
+from nflow_cli.config.roles import Roles
 from nflow_cli.config.schema import Fit2DConfig, FitConfig, VAEConfig
 from nflow_cli.data.units import IDENTITY, Units
 from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.row_model import RowModel
+from nflow_cli.densities.rows import RowDensity
 from nflow_cli.errors import DataError, NflowError
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
@@ -51,6 +55,11 @@ class TrainedTable(TrainedDensity):
     config: FitConfig
 
     @property
+    def roles(self) -> Roles:
+        """What the columns are: modelled numbers."""
+        return self.config.roles
+
+    @property
     def columns(self) -> list[str]:
         """The names of the D columns."""
         return list(self.config.data.columns or ())
@@ -59,7 +68,7 @@ class TrainedTable(TrainedDensity):
         """Draw ``n`` rows as a table of Arrow, which any DataFrame takes, with their ``log_q``."""
         from nflow_cli.experiments.table.scoring import drawn
 
-        return drawn(self, n, seed)
+        return drawn(self, self.batches(n, seed))
 
     def _points(self, x: Any) -> np.ndarray:
         from nflow_cli.data.table_files import is_table, table_of
@@ -68,6 +77,97 @@ class TrainedTable(TrainedDensity):
         if not is_table(x):
             return super()._points(x)
         return table_of(x).numbers(self.columns, MAX_ROWS)
+
+
+class TrainedRows(RowDensity):
+    """The density ``q`` of a row of a table, given others, of a finished run of ``nflow fit``.
+
+    Its methods take arrays ``(n, C)`` in the order of ``columns``, in which a category is the
+    number of its level, or tables that have columns of these names among others.
+
+    Attributes:
+        path: The run directory.
+        config: The resolved preset.
+    """
+
+    def __init__(self, path: Path, config: FitConfig, model: RowModel, *units: Any):
+        base = resolve(BASES[config.base_name])()
+        super().__init__(base, model, config.roles, *units)
+        self.path, self.config = path, config
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the C columns: those that are modelled, then those given."""
+        return self.roles.columns
+
+    def sample(self, n: int, seed: int = 0, given: Any = None) -> np.ndarray:
+        """Draw ``n`` rows at each of m conditions: ``(m n, C)``, as ``log_prob`` takes them.
+
+        Args:
+            n: How many.
+            seed: Fixes them.
+            given: A mapping of the given columns to values, or a table that has them; ``None``
+                where nothing is.
+
+        Raises:
+            DataError: A given column is missing, or has a level that is not known.
+        """
+        parts = [rows for _, rows, _ in self.batches(n, seed, self.given_rows(given))]
+        return np.concatenate(parts) if parts else np.empty((0, len(self.columns)))
+
+    def sample_table(self, n: int, seed: int = 0, given: Any = None) -> Any:
+        """Draw what :meth:`sample` does, as a table of Arrow, with ``log_q``."""
+        from nflow_cli.experiments.table.scoring import drawn
+
+        return drawn(self, self.batches(n, seed, self.given_rows(given)))
+
+    def batches(
+        self, n: int, seed: int, given_rows: np.ndarray
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Draw ``n`` rows at each of ``given_rows`` ``(m, C)``, some at a time.
+
+        Yields:
+            The number of rows before, the rows ``(l, C)``, and ``log q`` at them ``(l,)`` in nats.
+        """
+        total = whole_number("n", n, error=DataError) * len(given_rows)
+        for part, places in enumerate(self.places(total)):
+            at = given_rows[np.arange(places.start, places.stop) // n]
+            rows = self.draw(at, lambda _, part=part: stream(seed, "samples", part))
+            yield places.start, rows, self.log_prob(rows)
+
+    def given_rows(self, given: Any) -> np.ndarray:
+        """Return rows ``(m, C)`` of the conditions that :meth:`sample` takes; the rest is 0.
+
+        Raises:
+            DataError: As it does.
+        """
+        from nflow_cli.data.table_files import table_of
+
+        if not self.roles.given:
+            if given is not None:
+                raise DataError("expected nothing given: this density is of all its columns")
+            return np.zeros((1, len(self.columns)))
+        if given is None:
+            raise DataError(f"expected values of the given columns: {', '.join(self.roles.given)}")
+        if isinstance(given, Mapping):
+            given = {name: np.atleast_1d(values) for name, values in given.items()}
+        return self.rows_given(table_of(given))
+
+    def rows_given(self, table: Any) -> np.ndarray:
+        """Return rows ``(m, C)`` of the conditions that a table has, as :meth:`given_rows`."""
+        from nflow_cli.data.categories import rows_of_table
+
+        only = replace(self.roles, numbers=(), steps={}, categories={})
+        at = rows_of_table(table, only)
+        rows = np.zeros((len(at), len(self.columns)))
+        rows[:, len(self.columns) - len(self.roles.given) :] = at
+        return rows
+
+    def _rows(self, x: Any) -> np.ndarray:
+        from nflow_cli.data.categories import rows_of_table
+        from nflow_cli.data.table_files import is_table, table_of
+
+        return rows_of_table(table_of(x), self.roles) if is_table(x) else super()._rows(x)
 
 
 class TrainedVAE:
@@ -108,7 +208,7 @@ class TrainedVAE:
         )
 
 
-def load(run: str | Path) -> TrainedDensity | TrainedTable | TrainedVAE:
+def load(run: str | Path) -> TrainedDensity | TrainedTable | TrainedRows | TrainedVAE:
     """Load what a run trained.
 
     Args:

@@ -89,10 +89,10 @@ class FlowStack(Flow):
         self.last_slopes: dict[str, Any] = {}
         self.takes_context = context_shape is not None
         if self.takes_context:
-            self._width = context_shape[-1]
+            self.context_width = context_shape[-1]
             self.slopes = self._added(self._initial_slopes(), "_slope")
             if self.affine:
-                zeros = np.zeros((self.dim, self._width))
+                zeros = np.zeros((self.dim, self.context_width))
                 slope = add_initialised_weight(self, "affine_shift_slope", zeros)
                 self.last_slopes["shift"] = slope
 
@@ -150,8 +150,8 @@ class FlowStack(Flow):
             slopes.append({})
             for name, weight in weights.items():
                 if (spread := flow.context_spread(name)) is not None:
-                    draw = rng.standard_normal((*weight.shape, self._width))
-                    slopes[-1][name] = spread * (draw / np.sqrt(self._width))
+                    draw = rng.standard_normal((*weight.shape, self.context_width))
+                    slopes[-1][name] = spread * (draw / np.sqrt(self.context_width))
         return slopes
 
     def stored_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from nflow_cli.plotting.images import images_figure, vae_figures
 from nflow_cli.plotting.style import save_figure
 from nflow_cli.plotting.table import points_figures
 from nflow_cli.plotting.target import fit2d_figures
+from nflow_cli.plotting.typed import typed_figures
 
 __all__ = [
     "Density",
@@ -17,5 +18,6 @@ __all__ = [
     "save_figure",
     "spread_figure",
     "table_figures",
+    "typed_figures",
     "vae_figures",
 ]

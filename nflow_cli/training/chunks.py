@@ -103,17 +103,54 @@ class PointChunks(DrawnChunks):
         steps: How many updates all chunks make.
         chunk: Updates per chunk.
         batch_size: Points per update.
+        weights: In proportion to which each is drawn ``(n,)``; ``None``: equal ones.
     """
 
-    def __init__(self, points: np.ndarray, seed: int, steps: int, chunk: int, batch_size: int):
+    def __init__(
+        self,
+        points: np.ndarray,
+        seed: int,
+        steps: int,
+        chunk: int,
+        batch_size: int,
+        weights: np.ndarray | None = None,
+    ):
         super().__init__([seed], steps, chunk, batch_size)
         self.points = np.asarray(points.T, np.float32, order="C")
+        self._below = None if weights is None else np.cumsum(weights / weights.sum())
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
         """Draw the points of chunk ``index``: ``(chunk, D, batch_size)``, float32."""
-        size = (self.chunk, self.batch_size)
-        rows = stream(seed, "batches", index).integers(self.points.shape[1], size=size)
-        return np.moveaxis(self.points[:, rows], 0, 1)
+        return np.moveaxis(self.points[:, self._rows(seed, index)], 0, 1)
+
+    def _rows(self, seed: int, index: int) -> np.ndarray:
+        """Draw which points are in chunk ``index``: ``(chunk, batch_size)``."""
+        rng, size = stream(seed, "batches", index), (self.chunk, self.batch_size)
+        n = self.points.shape[1]
+        if self._below is None:
+            return rng.integers(n, size=size)
+        return np.minimum(np.searchsorted(self._below, rng.random(size), side="right"), n - 1)
+
+
+class NoisyChunks(PointChunks):
+    """Batches of rows some columns of which are discrete: with other noise in each update.
+
+    Args:
+        rows: ``(n, C)``.
+        encode: Returns some of them ``(m, C)`` as the model takes them ``(m, E)``, with noise that
+            a generator draws.
+        arguments: As of :class:`PointChunks`.
+    """
+
+    def __init__(self, rows: np.ndarray, encode: Any, *arguments: Any):
+        super().__init__(np.zeros((len(rows), 0)), *arguments)
+        self.rows, self.encode = rows, encode
+
+    def drawn(self, seed: int, index: int) -> np.ndarray:
+        """Draw the rows of chunk ``index``: ``(chunk, E, batch_size)``, float32."""
+        rows = self.rows[self._rows(seed, index).ravel()]
+        encoded = self.encode(rows, stream(seed, "dequantisation", index))
+        return encoded.reshape(self.chunk, self.batch_size, -1).swapaxes(1, 2)
 
 
 class ImageChunks(Chunks):

@@ -86,8 +86,16 @@ def assert_refused(invoke, folder, line, code, words):
         ("mine.csv --columns level,level", 1, "--columns: expected each column once"),
         ("mine.csv --columns ''", 2, "'': expected names with a comma between them"),
         ("mine.csv --exclude city", 1, "data.exclude: no column 'city'"),
-        ("mine.csv --exclude level,price,share", 1, "expected a column of numbers, received none"),
-        ("mine.csv --columns level --exclude level", 1, "'level' is in data.columns and in data.e"),
+        (
+            "mine.csv --exclude level,price,share",
+            1,
+            "expected a column of numbers to model, received n",
+        ),
+        (
+            "mine.csv --columns level --exclude level",
+            1,
+            "--exclude: expected no column of data.columns, where 'lev",
+        ),
         ("mine.csv --bounds price", 2, "'price': expected NAME=LOW:HIGH, such as price=0: or"),
         ("mine.csv --bounds price=", 2, "'price=': expected NAME=LOW:HIGH"),
         ("mine.csv --bounds price=1", 2, "'price=1': expected NAME=LOW:HIGH"),
@@ -101,6 +109,56 @@ def assert_refused(invoke, folder, line, code, words):
         ("mine.csv --bounds price=0: --bounds price=:9", 2, "'price' has bounds already"),
         ("mine.csv --bounds city=0:", 1, "data.bounds: no column 'city'"),
         ("mine.csv --bounds price=1:", 1, "'price': expected values between 1 and inf, received"),
+        ("mine.csv --given levl", 1, "data.given: no column 'levl' (did you mean 'level'?); it ha"),
+        ("mine.csv --given level,,price", 2, "'level,,price': expected names with a comma"),
+        ("mine.csv --given price,price", 1, "--given: expected each column once"),
+        ("mine.csv --given level --columns level", 1, "--given: expected no column of data.column"),
+        ("mine.csv --given level --exclude level", 1, "--given: expected no column of data.exclud"),
+        ("mine.csv --given price --bounds price=0:", 1, "--given: expected no column of data.boun"),
+        ("mine.csv --given level,price,share", 1, "expected a column of numbers to model, receive"),
+        (
+            "parts.csv --given part",
+            1,
+            "line 2, column 'part': expected a number, received 'later';",
+        ),
+        ("parts.csv --categorical part", 1, "parts.csv: column 'part' has one level, 'later'"),
+        (
+            "mine.csv --categorical level",
+            1,
+            "column 'level': expected levels that repeat, received",
+        ),
+        ("mine.csv --categorical ''", 2, "'': expected names with a comma between them"),
+        ("text.csv --categorical city", 1, "text.csv: expected a column of numbers to model, rece"),
+        ("mine.csv --discrete price", 1, "mine.csv: line 2: column 'price': expected multiples of"),
+        ("mine.csv --discrete price:", 2, "'price:': expected NAME or NAME:STEP, such as price:0."),
+        ("mine.csv --discrete :2", 2, "':2': expected NAME or NAME:STEP"),
+        ("mine.csv --discrete price:0", 2, "'price:0': expected NAME or NAME:STEP"),
+        ("mine.csv --discrete price:-1", 2, "'price:-1': expected NAME or NAME:STEP"),
+        ("mine.csv --discrete price:low", 2, "'price:low': expected NAME or NAME:STEP"),
+        ("mine.csv --discrete price:nan", 2, "'price:nan': expected NAME or NAME:STEP"),
+        ("mine.csv --discrete price:inf", 2, "'price:inf': expected NAME or NAME:STEP"),
+        ("mine.csv --discrete price --discrete level,price:2", 2, "'price' has a step already"),
+        (
+            "mine.csv --discrete price --given price",
+            1,
+            "--discrete: expected no column of data.giv",
+        ),
+        (
+            "mine.csv --discrete price --categorical price",
+            1,
+            "--discrete: expected no column of da",
+        ),
+        ("mine.csv --weights weight", 1, "data.weights: no column 'weight'; it has level, price"),
+        (
+            "mine.csv --weights share",
+            1,
+            "column 'share': expected finite weights of 0 or more, rec",
+        ),
+        (
+            "mine.csv --weights price --given price",
+            1,
+            "--weights: expected no column of data.given",
+        ),
         ("mine.csv --missing keep", 2, "'keep' is not one of 'refuse', 'drop'"),
         ("gaps.csv", 1, "gaps.csv: 20 of 40 rows lack a value (a 20); --missing drop leaves such"),
         ("mine.csv --split share --test mine.csv", 1, "--split: expected null beside test: one of"),
@@ -144,7 +202,7 @@ def assert_refused(invoke, folder, line, code, words):
         ("two-moons --bounds x1=0:", 1, "'x1': expected values between 0 and inf"),
         ("binary.csv", 1, "binary.csv: "),
         ("sheet.xlsx", 1, "sheet.xlsx: expected a table as .csv, .tsv or other text"),
-        ("text.csv", 1, "text.csv: expected a column of numbers, received none"),
+        ("text.csv", 1, "text.csv: expected a column of numbers to model, receiv"),
         ("few.csv", 1, "few.csv: expected at least 10 rows, received 2"),
         ("twice.csv", 1, "twice.csv: two columns are called 'a'"),
         ("ragged.csv", 1, "ragged.csv: line 62"),
@@ -153,6 +211,22 @@ def assert_refused(invoke, folder, line, code, words):
 )
 def test_a_fit_that_cannot_be_is_refused(invoke, folder, line, code, words):
     assert_refused(invoke, folder, f"fit {line}".strip(), code, words)
+
+
+def test_what_each_column_is_may_be_said(invoke, folder, monkeypatch):
+    begun = []
+    monkeypatch.setattr(running, "begin", lambda config, *_: begun.append(config.data))
+    rows = np.random.default_rng(0).integers(0, 5, (60, 3)) * [1, 0.25, 2] + [0, 0, 1]
+    lines = [f"{line},{n},{p},{w:g},c" for line, (n, p, w) in zip(TABLE.splitlines()[1:], rows)]
+    header = 'level,price,share,time:utc,cost,w,"name, or not"'
+    (folder / "roles.csv").write_text("\n".join([header, *lines]).replace(",c\n", ",d\n", 9) + "\n")
+    words = ["--given", "level,share", "--categorical", "name\\, or not", "--weights", "w"]
+    done = invoke("fit", "roles.csv", *words, "--discrete", "time:utc:1,cost:0.25")
+    assert done.exit_code == 0, done.output
+    (data,) = begun
+    assert (data.given, data.weights) == (["level", "share"], "w")
+    assert data.categorical == {"name, or not": None}
+    assert data.discrete == {"time:utc": 1.0, "cost": 0.25}
 
 
 @pytest.mark.usefixtures("untrained")

@@ -40,7 +40,7 @@ def write_idx(prefix, replaced=(), suffix="", rename=str):
     for key, array in GOOD.items():
         content = dict(replaced).get(key, idx(array))
         if content is not None:
-            content = gzip.compress(content) if suffix == ".gz" else content
+            content = gzip.compress(content, mtime=0) if suffix == ".gz" else content
             with open(f"{prefix}{rename(IDX[key])}{suffix}", "wb") as file:
                 file.write(content)
 
@@ -176,7 +176,7 @@ def test_bad_npz(tmp_path, case):
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
 
 
-GZ = gzip.compress(idx(X_TRAIN))
+GZ = gzip.compress(idx(X_TRAIN), mtime=0)
 BAD_IDX = {
     "no-test": ({"x_test": None}, "", "no t10k-images-idx3-ubyte"),
     "no-train": ({"x_train": None}, "", "no train-images-idx3-ubyte"),

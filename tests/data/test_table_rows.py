@@ -3,12 +3,15 @@
 import hashlib
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.split import sampled
 from nflow_cli.data.table_files import open_table, table_of
 from nflow_cli.data.table_rows import load_table
+from nflow_cli.data.units import recorded_given_units
 from nflow_cli.errors import DataError
 
 
@@ -158,6 +161,214 @@ def test_a_built_in_set_is_drawn_by_the_seed_of_the_split():
     assert sum(first.sizes.values()) == 50_000
 
 
+def in_roles(n=300):
+    """Return a table of columns in every role, and what its rows are to be, by ``given`` number g.
+
+    ``rare`` is a level of the last row alone.
+    """
+    rng = np.random.default_rng(1)
+    a, g = rng.standard_normal((2, n))
+    count, city = rng.poisson(3, n), rng.integers(0, 2, n)
+    shop = np.arange(n) % 3
+    weight = rng.exponential(size=n)
+    table = {
+        "city": np.array(["Rome", "Oslo"])[city],
+        "n": count,
+        "g": g,
+        "weight": weight,
+        "shop": shop * 10.0,
+        "a": a,
+    }
+    # in the order of the roles: numbers a and n as in the table, then city, g, shop
+    rows = np.column_stack([count, a, 1 - city, g, shop])
+    settings = {
+        "given": ["shop", "g"],
+        "categorical": {"city": None, "shop": None},
+        "discrete": {"n": 1.0},
+        "weights": "weight",
+    }
+    return table, rows, settings
+
+
+def in_order(rows):
+    """Return rows in the order of the number that tells each from the others."""
+    return rows[np.argsort(rows[:, 3])]
+
+
+def test_a_row_is_what_is_modelled_and_then_what_is_given():
+    table, expected, settings = in_roles()
+    rows = load(table, **settings)
+    assert rows.roles.columns == ["n", "a", "city", "g", "shop"]
+    assert rows.roles.levels == {"city": ("Oslo", "Rome"), "shop": ("0", "10", "20")}
+    assert (rows.columns, rows.modelled, rows.dim) == (["n", "a"], ["city", "n", "a"], 2)
+    every = np.concatenate([rows.train, rows.validation, rows.test])
+    np.testing.assert_array_equal(in_order(every), in_order(expected))
+    weight = dict(zip(expected[:, 3], table["weight"]))
+    assert rows.weights is not None
+    for part, weights in zip((rows.train, rows.validation, rows.test), rows.weights, strict=True):
+        assert [weight[g] for g in part[:, 3]] == weights.tolist()
+
+
+def test_rows_are_split_as_they_are_without_roles():
+    table, _, settings = in_roles()
+    plain = load(table, columns=["g", "a"])
+    rows = load(table, **settings)
+    np.testing.assert_array_equal(rows.train[:, 3], plain.train[:, 0])
+    np.testing.assert_array_equal(rows.test[:, 3], plain.test[:, 0])
+
+
+def test_rows_of_a_text_file_and_of_parquet_are_the_same(tmp_path):
+    table, _, settings = in_roles()
+    frame = pa.table({name: pa.array(column) for name, column in table.items()})
+    city = frame["city"].combine_chunks().dictionary_encode()
+    parquet.write_table(frame.set_column(0, "city", city), tmp_path / "t.parquet")
+    lines = [",".join(map(str, row.values())) for row in frame.to_pylist()]
+    text = written(tmp_path, "\n".join([",".join(table), *lines]) + "\n")
+    first, second = (
+        load_table(TableData(name=name, **settings), "none")
+        for name in (text, str(tmp_path / "t.parquet"))
+    )
+    assert first.sha256 == second.sha256
+    assert first.record()["units"] == second.record()["units"]
+
+
+def test_a_settled_config_finds_the_same_rows_again():
+    table, _, settings = in_roles()
+    table["city"] = table["city"].astype("U9")
+    table["city"][:2] = "Atlantis", "Avalon"
+    asked = TableData(name="t.csv", **settings)
+    first = load_table(asked, "none", table_of(table))
+    again = load_table(asked.settled(first.modelled, first.roles.levels), "none", table_of(table))
+    assert again.record() == first.record() and again.roles == first.roles
+    np.testing.assert_array_equal(again.test, first.test)
+
+
+def test_levels_are_those_of_the_training_rows_and_others_are_told():
+    table, _, settings = in_roles()
+    part = np.where(np.arange(300) < 200, "train", "validation")
+    part[280:] = "test"
+    table["city"] = table["city"].astype("U9")
+    table["city"][200:203], table["city"][290] = "Avalon", "Babel"
+    rows = load({**table, "part": part}, **settings, split="part")
+    assert rows.roles.levels["city"] == ("Oslo", "Rome")
+    assert [int((p[:, 2] == -1).sum()) for p in (rows.train, rows.validation, rows.test)] == [
+        *(0, 3, 1)
+    ]
+    assert rows.notes[-2:] == [
+        "3 of 80 validation rows have a level of city that no training row has: their density is 0",
+        "1 of 20 test rows have a level of city that no training row has: their density is 0",
+    ]
+
+
+def test_a_file_of_test_rows_has_the_roles_of_the_rows_to_train_on(tmp_path):
+    table, _, settings = in_roles()
+    lines = ["a,g,shop,city,weight,n", "1.5,0.5,10,Rome,2,7", "2.5,0.25,20.0,Avalon,0,1"]
+    lines += [f"{i}.5,{i},99,Oslo,3,0" for i in range(8)]
+    path = written(tmp_path, "\n".join(lines) + "\n")
+    rows = load(table, **settings, test=path)
+    expected = [[7, 1.5, 1, 0.5, 1], [1, 2.5, -1, 0.25, 2]]
+    expected += [[0, i + 0.5, 0, i, -1] for i in range(8)]
+    np.testing.assert_array_equal(in_order(rows.test), in_order(np.array(expected)))
+    weights = {0.5: 2.0, 0.25: 0.0}
+    assert rows.weights is not None
+    assert rows.weights[2].tolist() == [weights.get(g, 3.0) for g in rows.test[:, 3]]
+    assert rows.notes[-2:] == [
+        "1 of 10 test rows have a level of city that no training row has: their density is 0",
+        "8 of 10 test rows have a level of shop that no training row has: their density is 0",
+    ]
+
+
+def test_rows_that_lack_a_value_in_any_role_are_left_out_on_request():
+    table, expected, settings = in_roles()
+    columns = {name: column.tolist() for name, column in table.items()}
+    for row, name in enumerate(columns):
+        columns[name][row] = None
+    rows = load(columns, **settings, missing="drop")
+    every = np.concatenate([rows.train, rows.validation, rows.test])
+    np.testing.assert_array_equal(in_order(every), in_order(expected[len(table) :]))
+    assert rows.notes[0] == (
+        "left out: 6 of 300 rows lack a value (n 1, a 1, city 1, g 1, shop 1, weight 1)"
+    )
+
+
+def test_a_seeded_part_of_rows_keeps_what_belongs_together():
+    table, expected, settings = in_roles()
+    rows = load(table, **settings, max_rows=100)
+    weight = dict(zip(expected[:, 3], table["weight"]))
+    by_g = {row[3]: row.tolist() for row in expected}
+    assert sum(rows.sizes.values()) == 100 and rows.weights is not None
+    for row, w in zip(rows.train, rows.weights[0], strict=True):
+        assert row.tolist() == by_g[row[3]] and w == weight[row[3]]
+
+
+def test_only_what_is_not_named_is_left_out_for_what_it_is():
+    table, _, settings = in_roles()
+    table["id"], table["land"] = np.arange(300), ["Italy"] * 300
+    assert load(table, **settings).notes[:2] == [
+        "left out, as they are not numbers: land",
+        "left out, as they number the rows: id (--columns takes them)",
+    ]
+    assert load(table, **{**settings, "given": ["id", "g"]}).roles.given == ["id", "g"]
+
+
+def test_weights_are_told_by_the_rows_that_they_come_to():
+    x = normal()
+    part = ["train"] * 150 + ["test"] * 30 + ["validation"] * 20
+    w = np.r_[np.ones(100), np.full(50, 3.0), np.ones(50)]
+    rows = load({**columns_of(x), "part": part, "w": w}, split="part", weights="w")
+    # (100 + 150)² / (100 + 450)
+    assert rows.notes == ["weighted by w: the 150 rows to train on count as 113.6, (Σw)²/Σw²"]
+
+
+def test_units_are_fitted_to_the_rows_that_weights_favour():
+    x = np.concatenate([normal(2_000), 100 + 5 * normal(2_000, seed=1)])
+    weights = np.repeat([0.0, 2.5], 2_000)
+    table = {**columns_of(x), "w": weights}
+    rows = load(table, weights="w", given=["c"])
+    for units in (rows.units, rows.given_units):
+        for scale, *_ in units.columns:
+            # the standard error of a median is 1.25 sd / sqrt(n), of rows drawn again twice that
+            assert scale.centre == pytest.approx(100, abs=5 * 2 * 1.25 * 5 / np.sqrt(1_600))
+            assert scale.scale == pytest.approx(5, rel=0.2)
+    other = load(table, weights="w", given=["c"], split_seed=1)
+    assert other.units.record() != rows.units.record()
+
+
+def test_given_numbers_have_units_of_their_own_without_bounds():
+    x = normal(400)
+    rows = load(columns_of(x), given=["b"], bounds={"a": [-9, None]})
+    z = rows.given_units.inside(rows.train[:, 2:])
+    assert len(rows.given_units.columns) == 1 and len(rows.units.columns) == 2
+    assert np.median(z) == pytest.approx(0, abs=1e-9)
+    assert recorded_given_units(rows.record(), 1).record() == rows.given_units.record()
+    assert "given_units" not in load(columns_of(x)).record()
+
+
+def test_the_units_of_a_discrete_column_suit_its_cells_and_not_its_values():
+    n = np.random.default_rng(0).geometric(0.7, 5_000) - 1
+    rows = load({"n": n, "a": normal(5_000)[:, 0]}, discrete={"n": 1.0}, bounds={"n": [0, None]})
+    cells = np.array([[-0.5 + 1e-9, 0.0], [40.0, 0.0]])
+    z, log_det = rows.units.inside_and_log_det(cells)
+    assert np.isfinite(z).all() and np.isfinite(log_det).all()
+    outside = rows.units.inside_and_log_det(np.array([[-0.5, 0.0]]))[1]
+    assert outside == -np.inf
+
+
+def test_other_weights_are_another_record():
+    table, _, settings = in_roles()
+    first = load(table, **settings).record()
+    second = load({**table, "weight": table["weight"] * 2}, **settings).record()
+    assert first["sha256"] == second["sha256"]
+    assert first["weights_sha256"] != second["weights_sha256"]
+
+
+def test_a_column_of_a_built_in_set_may_be_given():
+    rows = load_table(TableData(name="two-moons", size=500, given=["x1"]), "none")
+    plain = load_table(TableData(name="two-moons", size=500), "none")
+    assert (rows.columns, rows.roles.columns) == (["x2"], ["x2", "x1"])
+    np.testing.assert_array_equal(rows.train, plain.train[:, ::-1])
+
+
 def in_steps(n=400):
     return np.random.default_rng(0).integers(1, 9, n).astype(float)
 
@@ -183,15 +394,13 @@ def with_value(row, value):
     [
         (columns_of(normal(9)), {}, "expected at least 10 rows, received 9"),
         (columns_of(normal(0)), {}, "expected at least 10 rows, received 0"),
-        ({"city": ["Rome"] * 20}, {}, "expected a column of numbers, received none"),
+        ({"city": ["Rome"] * 20}, {}, "expected a column of numbers to model, received none"),
         (columns_of(normal()), {"columns": ["a", "d"]}, r"data.columns: no column 'd'"),
         (columns_of(normal()), {"exclude": ["x"]}, r"data.exclude: no column 'x'"),
         ({"price": normal()[:, 0]}, {"columns": ["Price"]}, r"did you mean 'price'"),
         (columns_of(normal()), {"bounds": {"d": [0, None]}}, "data.bounds: no column 'd'"),
         (columns_of(normal()), {"split": "d"}, "data.split: no column 'd'"),
         (columns_of(normal()), {"group": "d"}, "data.group: no column 'd'"),
-        (columns_of(normal()), {"columns": ["a"], "exclude": ["a"]}, "'a' is in data.columns and"),
-        (columns_of(normal()), {"columns": ["a"], "group": "a"}, "in data.columns and in data.gr"),
         (
             {"a": normal()[:, 0], "b": ["x"] * 200},
             {"columns": ["b"]},

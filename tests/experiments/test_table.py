@@ -78,7 +78,7 @@ def untrained(flow):
 def test_the_loss_is_that_of_the_papers_formulas():
     model = untrained(FlowStack(["planar", "radial"], 5, 0))
     z0 = np.random.default_rng(0).standard_normal((200, 2))
-    z, log_det = push(model.flow, z0)
+    z, log_det = push(model.density.flow, z0)
     expected = -np.mean(normal_log_prob(z0) - log_det) + math.log(3.0 * 0.2)
     loss = float(model.negative_log_likelihood(ops.convert_to_tensor(z.astype("float32"))))
     assert loss == pytest.approx(expected, abs=1e-5)

@@ -93,6 +93,13 @@ def test_a_path_and_a_built_in_set_are_fitted_by_their_names(tmp_path, monkeypat
     [
         (COLUMNS, {"columns": ["c"]}, "no column 'c'"),
         (COLUMNS, {"bounds": {"price": (2, 1)}}, "data.bounds: expected a lower bound below"),
+        (COLUMNS, {"given": ["c"]}, "data.given: no column 'c'"),
+        (COLUMNS, {"given": ["a"], "columns": ["a"]}, "data.given: expected no column of data.col"),
+        (COLUMNS, {"categorical": ["a"]}, "column 'a': expected levels that repeat"),
+        (COLUMNS, {"discrete": ["a"]}, "column 'a': expected multiples of 1, as data.discrete say"),
+        (COLUMNS, {"discrete": {"a": 0.5}}, "column 'a': expected multiples of 0.5, as data.discr"),
+        (COLUMNS, {"discrete": {"a": "1"}}, "data.discrete.a: expected a number"),
+        (COLUMNS, {"weights": "a"}, "column 'a': expected finite weights of 0 or more, received"),
         (COLUMNS, {"k": -1}, "flow.k: expected"),
         (COLUMNS, {"settings": {"train.step": 3}}, "train.step: unknown key"),
         (COLUMNS, {"preset": "multimodal-planar"}, "command"),

@@ -130,7 +130,9 @@ class Images(Experiment):
 
         return load_images(name, fallback=False)
 
-    def write_samples(self, trained: Any, n: int, path: Path, seed: int) -> list[Path]:
+    def write_samples(
+        self, trained: Any, n: int, path: Path, seed: int, given: str | None = None
+    ) -> list[Path]:
         """Write ``n`` images ``(n, 28, 28)``, and a picture of the first of them."""
         from nflow_cli import plotting
         from nflow_cli.runs.samples_file import write_file, write_npy

@@ -60,12 +60,12 @@ class Table(Likelihood):
         )
 
     def settled(self, data: Any) -> Config:
-        """Return the config with the columns and the updates written out."""
-        config = self.config.settled(list(data.columns), len(data.train))
+        """Return the config with the columns, levels and updates written out."""
+        config = self.config.settled(data.modelled, data.roles.levels, len(data.train))
         return presets.validate(config.model_dump(), data.name, {"fit": FitConfig})
 
     def settled_like(self, written: Config) -> Config:
-        """Return the config with the columns and the updates of a run."""
+        """Return the config with the columns, levels and updates of a run."""
         return self.config.settled_like(written) if isinstance(written, FitConfig) else self.config
 
     def notes_of_data(self, data: Any) -> Sequence[str]:
@@ -75,7 +75,7 @@ class Table(Likelihood):
     def _expect_settled(self, run: RunDirectory) -> None:
         if not self.config.is_settled:
             raise RunDirectoryError(
-                f"{run.path / CONFIG}: damaged: expected data.columns and train.steps"
+                f"{run.path / CONFIG}: damaged: expected data.columns, all levels and train.steps"
             )
 
     def load(self, run: RunDirectory) -> Any:
@@ -122,16 +122,22 @@ class Table(Likelihood):
 
         return rows.scored_rows(write_scored(trained, data, path, with_latents), [])
 
-    def write_samples(self, trained: Any, n: int, path: Path, seed: int) -> list[Path]:
+    def write_samples(
+        self, trained: Any, n: int, path: Path, seed: int, given: Any = None
+    ) -> list[Path]:
         """Write ``n`` rows in the table's columns, with their log-density in nats."""
         from nflow_cli.experiments.table.scoring import write_draws
 
-        write_draws(trained, n, path, seed)
+        write_draws(trained, self.batches(trained, n, seed, given), path)
         return [path]
+
+    def batches(self, trained: Any, n: int, seed: int, given: Any) -> Any:
+        """Draw ``n`` rows, some at a time."""
+        return trained.batches(n, seed)
 
     def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
         """Return which file of the pictures is not of these columns, and why, or ""."""
-        return pictures.damage(arrays, summary, self.config.data.columns or [])
+        return pictures.damage(arrays, summary, self.config.roles.numbers)
 
     def settings(self, summary: Summary) -> dict[str, str]:
         """Tell data of one name apart."""

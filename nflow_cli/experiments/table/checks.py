@@ -143,11 +143,12 @@ def unlike_normality(expected: Mapping[str, Any], summary: Mapping[str, Any]) ->
     return [
         f"{SUMMARY}: normality: {key}: expected {value}, received {received.get(key)!r:.40}"
         for key, value in expected.items()
-        if not _is_near(value, received.get(key))
+        if not is_near(value, received.get(key), DISTANCE_TOLERANCE)
     ]
 
 
-def _is_near(expected: Any, received: Any) -> bool:
+def is_near(expected: Any, received: Any, tolerance: float) -> bool:
+    """Return whether two values are equal, or two numbers nearly."""
     if not isinstance(expected, float) or not isinstance(received, float | int):
         return expected == received
-    return math.isclose(expected, received, rel_tol=0, abs_tol=DISTANCE_TOLERANCE)
+    return math.isclose(expected, received, rel_tol=0, abs_tol=tolerance)

@@ -10,12 +10,12 @@ from nflow_cli.config.presets import fingerprint
 from nflow_cli.config.schema import Fit2DConfig, FitConfig
 from nflow_cli.data.points import PointData
 from nflow_cli.densities.pushforward import FlowDensity, chunks
+from nflow_cli.densities.rows import RowDensity
 from nflow_cli.evaluation.scores import gap_to_the_truth, mass_of
-from nflow_cli.flows import FlowStack
-from nflow_cli.registry import BASES, resolve
+from nflow_cli.experiments.table.starting import starting_density
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
-from nflow_cli.training.chunks import PointChunks
+from nflow_cli.training.chunks import NoisyChunks, PointChunks
 from nflow_cli.training.divergence import trace_flows
 from nflow_cli.training.progress import nats_text
 from nflow_cli.training.session import Session
@@ -34,9 +34,9 @@ class FitPoints(ChunkTrainer):
 
     terms = ("loss",)
 
-    def __init__(self, density: FlowDensity, log_det: float):
+    def __init__(self, density: FlowDensity | RowDensity, log_det: float):
         super().__init__()
-        self.density, self.flow = density, density.flow  # Keras finds the weights in the flow
+        self.density, self.trained = density, density.trained  # where Keras finds the weights
         self.log_det = log_det
         self.built = True
 
@@ -46,17 +46,21 @@ class FitPoints(ChunkTrainer):
 
     def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
         """Yield what :meth:`objective` computes, from the last flow to the first."""
-        z0 = yield from trace_flows(self.flow, ops.swapaxes(batch, -1, -2), inverse=True)
+        z, context = self.density.parts(ops.swapaxes(batch, -1, -2))
+        z0 = yield from trace_flows(self.density.flow, z, context, inverse=True)
         yield "the log-density of the base", self.density.base.log_prob(z0)
+        yield "the loss", self.objective(batch, 0)["loss"]
 
-    def negative_log_likelihood(self, z: Any) -> Any:
-        """Return ``-mean log q(x)`` in nats of rows ``z`` ``(n, D)``.
+    def negative_log_likelihood(self, z: Any, weights: Any = None) -> Any:
+        """Return ``-mean log q(x)`` in nats of encoded rows ``z`` ``(n, D)``, or a weighted mean.
 
         ``log q(x) = log q0(f^-1(z)) + log|det df^-1/dz| + log|det dz/dx|`` (arXiv 1505.05770,
         eq. 5); the last is that of the mean training row. Its expectation over ``p`` is
         ``KL(p || q)`` plus the entropy of ``p``.
         """
         _, log_q = self.density.pull(z)
+        if weights is not None:
+            return -ops.sum(weights * log_q) / ops.sum(weights) - self.log_det
         return -ops.mean(log_q) - self.log_det
 
 
@@ -70,14 +74,9 @@ class Training(NamedTuple):
 
 def build(config: Fit2DConfig | FitConfig, data: PointData) -> FitPoints:
     """Build and compile the model that a config describes."""
-    flow = FlowStack(**config.flow.model_dump(), seed=config.seed)
-    flow.build((None, data.dim))
-    z, log_det = data.units.inside_and_log_det(data.train)
-    if config.flow.affine:  # the last map starts as the Gaussian of the rows
-        covariance = np.cov(z, rowvar=False, bias=True).reshape(data.dim, data.dim)
-        flow.adapt(z.mean(axis=0), np.linalg.cholesky(covariance))
-    density = FlowDensity(resolve(BASES[config.base_name])(), flow, data.units)
-    model = FitPoints(density, float(log_det.mean()))
+    density = starting_density(config, data)
+    _, log_det = density.encoded(data.train)
+    model = FitPoints(density, float(np.average(log_det, weights=data.weights.train)))
     model.prepare(config.train, config.train.steps or 0)
     return model
 
@@ -94,9 +93,8 @@ def train(
     With ``directory``, the training is logged and saved there, and goes on from where it was.
     ``from_start``: those that it begins with are among them.
     """
-    settings, points = config.train, data.units.inside(data.train)
-    steps = settings.steps or 0
-    chunks = PointChunks(points, config.seed, steps, settings.chunk, settings.batch_size)
+    settings, steps = config.train, config.train.steps or 0
+    chunks = _batches(model.density, data, config)
     clock, validate = Clock(), _validator(model, data)
     log = ValidationLog(
         clock, validate=validate, stopping=settings.early_stopping, from_start=from_start
@@ -115,26 +113,49 @@ def train(
     return Training(clock.steps, log.kept_at, clock.speed())
 
 
+def _batches(
+    density: FlowDensity | RowDensity, data: PointData, config: Fit2DConfig | FitConfig
+) -> PointChunks:
+    """Return the batches of training rows."""
+    train = config.train
+    shape = (config.seed, train.steps or 0, train.chunk, train.batch_size)
+    weights = data.weights.train
+    if isinstance(density, RowDensity) and density.is_discrete:
+        return NoisyChunks(data.train, density.redrawn, *shape, weights)
+    return PointChunks(density.encoded(data.train)[0], *shape, weights)
+
+
 def _validator(model: FitPoints, data: PointData) -> Callable[[], float]:
     """Return the function that computes the loss of the validation rows."""
-    loss = compiled(model.negative_log_likelihood)
-    z, log_det = data.units.inside_and_log_det(data.validation)
-    parts = [ops.convert_to_tensor(z[p].astype(np.float32)) for p in chunks(*z.shape)]
-    shift = model.log_det - float(log_det.mean())
-    return lambda: sum(len(part) * float(loss(part)) for part in parts) / len(z) + shift
+    loss, weights = compiled(model.negative_log_likelihood), data.weights.validation
+    z, log_det = model.density.encoded(data.validation)
+    known = np.isfinite(log_det)  # not a level that no training row has
+    if not known.all():
+        z, log_det, weights = (
+            z[known],
+            log_det[known],
+            weights if weights is None else weights[known],
+        )
+    parts, shares = [], []
+    for part in chunks(len(z), model.density.numbers_a_row):
+        arrays = [z[part]] if weights is None else [z[part], weights[part]]
+        parts.append([ops.convert_to_tensor(array.astype(np.float32)) for array in arrays])
+        shares.append(len(z[part]) if weights is None else float(weights[part].sum()))
+    shift = model.log_det - float(np.average(log_det, weights=weights))
+    total = len(z) if weights is None else float(weights.sum())
+    return lambda: sum(n * float(loss(*part)) for n, part in zip(shares, parts)) / total + shift
 
 
 class Judges(NamedTuple):
     """What a fit is judged and drawn by.
 
     Attributes:
-        scores: Returns scores of a density and the rows that it was fitted to, for the summary.
-        arrays: Returns what the pictures are drawn from.
+        judge: Returns scores of a density and the rows that it was fitted to, for the summary, and
+            what the pictures are drawn from.
         from_start: Whether the weights that training begins with may be the best.
     """
 
-    scores: Callable[[FlowDensity, PointData], dict[str, Any]]
-    arrays: Callable[[FlowDensity, PointData], dict[str, np.ndarray]]
+    judge: Callable[[Any, PointData], tuple[dict[str, Any], dict[str, np.ndarray]]]
     from_start: bool
 
 
@@ -144,10 +165,11 @@ def run(
     """Fit, judge and save in ``directory``, from where it is; return the summary."""
     model = build(config, data)
     training = train(model, data, config, directory, judges.from_start)
-    model_sha256 = save_model(directory, model.flow)
-    directory.write_evaluation(judges.arrays(model.density, data))
+    model_sha256 = save_model(directory, model.trained)
+    scores, arrays = judges.judge(model.density, data)
+    directory.write_evaluation(arrays)
     mass = {}
-    if data.dim == 2:
+    if data.dim == 2 and isinstance(model.density, FlowDensity):
         mass["mass"], mass["mass_error"] = mass_of(model.density, config.seed)
     unknown = ("kl", "kl_standard_error", "ess", "free_energy", "log_z", "log_z_source")
     return {
@@ -159,13 +181,13 @@ def run(
         "seed": config.seed,
         "steps": training.steps,
         "best_update": training.best_update,
-        **judges.scores(model.density, data),
+        **scores,
         **gap_to_the_truth(model.density, data.name, config.seed, data.columns),
         **data.sizes,
         "atoms": list(data.atoms),
         **dict.fromkeys(unknown),
         **mass,
-        "n_parameters": model.flow.count_params(),
+        "n_parameters": model.trained.count_params(),
         "model_sha256": model_sha256,
         "config_sha256": fingerprint(config),
         **training.speed._asdict(),

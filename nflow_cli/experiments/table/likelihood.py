@@ -49,8 +49,12 @@ class Likelihood(DensityExperiment):
         """Train, judge and save; return the summary."""
         from nflow_cli.experiments.table import fit as table_fit
 
-        judges = table_fit.Judges(self.scores_of, self.arrays_of, self.from_start)
+        judges = table_fit.Judges(self.judge, self.from_start)
         return table_fit.run(self.config, run, data, judges)
+
+    def judge(self, density: Any, data: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return :meth:`scores_of` and :meth:`arrays_of`."""
+        return self.scores_of(density, data), self.arrays_of(density, data)
 
     @abstractmethod
     def scores_of(self, density: Any, data: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from nflow_cli.experiments.picture_data import (
     SummaryForm,
     Text,
 )
+from nflow_cli.experiments.table.calibration import Calibration
 from nflow_cli.runs.array_shapes import STRIP, Shapes
 from nflow_cli.runs.directory import CONFIG, EVALUATION, SUMMARY
 
@@ -61,6 +62,7 @@ class TableSummary(SummaryForm):
     gaussian_log_likelihood_standard_error: Error = None
     columns: list[Text] = Field(default=[], max_length=MAX_COLUMNS)
     normality: Normality | None = None
+    calibration: Calibration | None = None
 
 
 def damage(arrays: Mapping[str, Any], summary: Mapping[str, Any], columns: Sequence[str]) -> str:

@@ -23,6 +23,10 @@ def fit(
     columns: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
     bounds: Mapping[str, Sequence[float | None]] | None = None,
+    given: Sequence[str] | None = None,
+    categorical: Sequence[str] | None = None,
+    discrete: Mapping[str, float] | Sequence[str] | None = None,
+    weights: str | None = None,
     flow: Sequence[Any] | None = None,
     k: int | None = None,
     steps: int | None = None,
@@ -39,6 +43,10 @@ def fit(
         columns: Only these; without, all columns of numbers.
         exclude: All but these.
         bounds: By column, ``(low, high)``, one of which may be None.
+        given: What is known of a row: the density is that of the other columns given these.
+        categorical: Columns of text, or of numbers that only tell rows apart; modelled or given.
+        discrete: Columns of whole numbers, or the steps by column whose multiples values are.
+        weights: The column that says how much each row counts, 0 or more.
         flow: The pattern, such as ``["planar", "radial"]``.
         k: How many flows.
         steps: Updates.
@@ -60,6 +68,10 @@ def fit(
         "data.columns": columns and list(columns),
         "data.exclude": exclude and list(exclude),
         "data.bounds": bounds and {column: list(ends) for column, ends in bounds.items()},
+        "data.given": given and list(given),
+        "data.categorical": categorical and dict.fromkeys(categorical),
+        "data.discrete": discrete and _steps(discrete),
+        "data.weights": weights,
         "flow.pattern": flow and list(flow),
         "flow.k": k,
         "train.steps": steps,
@@ -80,6 +92,11 @@ def fit(
     run = RunDirectory.create(run_name(config, path), None if output is None else str(output))
     train(config, run, [], data)
     return experiments.of(config).load(run)
+
+
+def _steps(discrete: Mapping[str, float] | Sequence[str]) -> dict[str, float]:
+    """Return the steps of discrete columns, 1 where none is said."""
+    return dict(discrete) if isinstance(discrete, Mapping) else dict.fromkeys(discrete, 1.0)
 
 
 def _changes(name: str, options: Mapping[str, Any]) -> list[Change]:

@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from nflow_cli.evaluation.calibration import verdict
 from nflow_cli.evaluation.caveats import marked
+from nflow_cli.evaluation.conditions import place_text
 from nflow_cli.experiments.rows import (
     Caveats,
     Rows,
@@ -46,6 +48,11 @@ def held_out_rows(scores: Summary, caveats: Caveats) -> Rows:
         rows.append(("gap to the truth", text))
     if "normality" in scores:
         rows += normality_rows(scores["normality"])
+    if "calibration" in scores:
+        rows += rows_of_calibration(scores["calibration"])
+    if n := scores.get("n_unknown"):
+        has = "1 test row has" if n == 1 else f"{n:,} test rows have"
+        rows.append(("left out", f"{has} a level that no training row has: its density is 0"))
     return rows
 
 
@@ -69,4 +76,28 @@ def scored_rows(mean: "Mean", caveats: Caveats) -> Rows:
     if n := mean.n_missing:
         lack = "1 row lacks a value and has" if n == 1 else f"{n:,} rows lack a value and have"
         rows.append(("", f"{lack} no log-density"))
+    return rows
+
+
+def rows_of_calibration(calibration: Summary) -> Rows:
+    """Return how many rows the regions of a density cover, beside how many they claim to."""
+    rows = [("coverage", verdict(calibration))]
+    if regions := calibration["coverage"]:
+        *levels, last = (f"{100 * region['level']:g}" for region in regions)
+        covered, errors = (
+            ", ".join(f"{region[key]:.3f}" for region in regions)
+            for key in ("covered", "standard_error")
+        )
+        text = f"{covered} of the {', '.join(levels)} and {last} % regions (± {errors})"
+        rows = [("coverage", text), ("", verdict(calibration))]
+    if worst := calibration["worst_bin"]:
+        where = place_text(worst["low"], worst["high"], worst["category"])
+        within = "in " if worst["low"] < worst["high"] else ""
+        place = f"where {printable(worst['column'])} is {within}{where}"
+        chance = f"by chance {worst['chance_low']:.3f} to {worst['chance_high']:.3f}"
+        rows.append(("worst bin", f"{worst['covered']:.3f} of the 90 % regions, {place}; {chance}"))
+    if calibration["pit_distance"] is not None:
+        column, distance = printable(calibration["worst_column"]), calibration["pit_distance"]
+        chance = f"by chance up to {calibration['pit_band']:.4f}"
+        rows.append(("PIT", f"{distance:.4f} from uniform at most, of {column}; {chance}"))
     return rows

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nflow_cli.config.roles import Roles
+from nflow_cli.data.categories import rows_of, texts
 from nflow_cli.data.table_files import TableFile, arrow_table, batch_of, write_table
 from nflow_cli.data.table_rows import LOG_Q
 from nflow_cli.errors import DataError
 
 if TYPE_CHECKING:
-    from nflow_cli.experiments.trained import TrainedTable
+    from nflow_cli.experiments.trained import TrainedRows, TrainedTable
+
+# Of draws: how many came before, rows, and their log-density.
+Batches = Iterator[tuple[int, np.ndarray, np.ndarray]]
 
 
 @dataclass
@@ -69,27 +74,29 @@ class Mean:
 
 
 def blocks(
-    table: TableFile, names: Sequence[str], columns: Sequence[str]
+    table: TableFile, names: Sequence[str], roles: Roles
 ) -> Iterator[tuple[Any, np.ndarray]]:
-    """Yield blocks of a table with columns of all ``names``, and the numbers of ``columns``."""
-    table.expect(columns)
+    """Yield blocks of a table with columns of all ``names``, and their rows ``(m, C)``."""
+    table.expect(roles.columns)
     first = 0
-    for block in table.blocks(list(dict.fromkeys([*names, *columns]))):
-        yield block, np.column_stack([table.floats(block, name, first) for name in columns])
+    for block in table.blocks(list(dict.fromkeys([*names, *roles.columns]))):
+        yield block, rows_of(table, block, roles, first)
         first += block.num_rows
 
 
-def judge(trained: "TrainedTable", table: TableFile) -> Mean:
+def judge(trained: "TrainedTable | TrainedRows", table: TableFile) -> Mean:
     """Return the mean log-density of the rows of a table."""
     mean = Mean()
-    for _, x in blocks(table, (), trained.columns):
+    for _, x in blocks(table, (), trained.roles):
         complete = x[~np.isnan(x).any(axis=1)]
         mean.rows.update(np.ascontiguousarray(complete, "<f8").data)
         mean.add(trained.log_prob(x))
     return mean
 
 
-def write_scored(trained: "TrainedTable", table: TableFile, path: Path, with_latents: bool) -> Mean:
+def write_scored(
+    trained: "TrainedTable | TrainedRows", table: TableFile, path: Path, with_latents: bool
+) -> Mean:
     """Write the rows of a table, in order, with their ``log_q`` in nats; return its mean.
 
     A row that lacks a value has none. ``with_latents``: and ``latent_1`` … ``latent_D``. Columns
@@ -106,7 +113,7 @@ def write_scored(trained: "TrainedTable", table: TableFile, path: Path, with_lat
     others = [name for name in names if name not in added]
 
     def scored() -> Iterator[Any]:
-        for block, x in blocks(table, names, trained.columns):
+        for block, x in blocks(table, names, trained.roles):
             log_q = trained.log_prob(x)
             mean.add(log_q)
             latents = trained.latent(x).T if with_latents else ()
@@ -116,21 +123,26 @@ def write_scored(trained: "TrainedTable", table: TableFile, path: Path, with_lat
     return mean
 
 
-def draws(trained: "TrainedTable", n: int, seed: int) -> Iterator[Any]:
-    """Yield ``n`` draws, some at a time: the table's columns and ``log_q``."""
-    return (batch_of([*x.T, log_q]) for _, x, log_q in trained.batches(n, seed))
+def draws(trained: "TrainedTable | TrainedRows", batches: Batches) -> Iterator[Any]:
+    """Yield draws, some at a time: the columns of the run, levels as text, and ``log_q``."""
+    for _, x, log_q in batches:
+        columns = [
+            texts(x[:, i], trained.roles.levels[name]) if name in trained.roles.levels else x[:, i]
+            for i, name in enumerate(trained.roles.columns)
+        ]
+        yield batch_of([*columns, log_q])
 
 
-def names_of_draws(trained: "TrainedTable") -> list[str]:
+def names_of_draws(trained: "TrainedTable | TrainedRows") -> list[str]:
     """Return the names of the columns of draws."""
     return [*trained.columns, LOG_Q]
 
 
-def drawn(trained: "TrainedTable", n: int, seed: int) -> Any:
-    """Return ``n`` draws as a table of Arrow."""
-    return arrow_table(names_of_draws(trained), draws(trained, n, seed))
+def drawn(trained: "TrainedTable | TrainedRows", batches: Batches) -> Any:
+    """Return draws as a table of Arrow."""
+    return arrow_table(names_of_draws(trained), draws(trained, batches))
 
 
-def write_draws(trained: "TrainedTable", n: int, path: Path, seed: int) -> None:
-    """Write ``n`` draws in the table's columns, with their ``log_q`` in nats."""
-    write_table(path, names_of_draws(trained), draws(trained, n, seed))
+def write_draws(trained: "TrainedTable | TrainedRows", batches: Batches, path: Path) -> None:
+    """Write draws in the columns of the run, with their ``log_q`` in nats."""
+    write_table(path, names_of_draws(trained), draws(trained, batches))

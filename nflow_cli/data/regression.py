@@ -1,0 +1,55 @@
+"""The linear regression beside a density of rows: a Gaussian around a plane. No Keras here."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nflow_cli.constants import LOG_2PI
+
+LEAST_SINGULAR = 1e-6  # beside the largest, of a direction of the context that has a slope
+
+
+@dataclass(frozen=True)
+class Regression:
+    """The Gaussian ``N(b + B h, S)`` of ``z`` given a context ``h``.
+
+    Attributes:
+        intercept: ``b`` ``(D,)``.
+        slope: ``B`` ``(D, H)``.
+        cholesky: The lower triangle ``(D, D)`` of ``S``.
+    """
+
+    intercept: np.ndarray
+    slope: np.ndarray
+    cholesky: np.ndarray
+
+    def log_prob(self, z: np.ndarray, context: np.ndarray) -> np.ndarray:
+        """Return the log-density ``(n,)`` in nats at ``z`` ``(n, D)`` given ``context``."""
+        away = np.linalg.solve(self.cholesky, (z - self.intercept - context @ self.slope.T).T)
+        with np.errstate(over="ignore"):
+            squared = np.sum(away * away, axis=0)
+        log_det = np.log(np.diagonal(self.cholesky)).sum()
+        return -0.5 * squared - log_det - 0.5 * z.shape[1] * LOG_2PI
+
+
+def fit_regression(
+    z: np.ndarray, context: np.ndarray, weights: np.ndarray | None = None
+) -> Regression:
+    """Return the regression most likely given rows, by (weighted) least squares.
+
+    Directions in which contexts do not differ, as of the levels of a category, whose sum is 1, have
+    no slope.
+
+    Args:
+        z: ``(n, D)``.
+        context: ``(n, H)``.
+        weights: ``(n,)``, non-negative; equal ones for ``None``.
+    """
+    shares = np.full(len(z), 1 / len(z)) if weights is None else weights / weights.sum()
+    z_mean, context_mean = shares @ z, shares @ context
+    root = np.sqrt(shares)[:, None]
+    centred = root * (context - context_mean)
+    slope = np.linalg.lstsq(centred, root * (z - z_mean), rcond=LEAST_SINGULAR)[0].T
+    residuals = root * (z - z_mean) - centred @ slope.T
+    cholesky = np.linalg.cholesky(residuals.T @ residuals)
+    return Regression(z_mean - slope @ context_mean, slope, cholesky)

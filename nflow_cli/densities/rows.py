@@ -1,0 +1,257 @@
+"""The density of a row of a table: numbers and categories, given others."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.config.roles import Roles
+from nflow_cli.constants import FAR
+from nflow_cli.data.dequantisation import NOISES, WITHIN, row_noise
+from nflow_cli.data.units import ColumnUnits, Units
+from nflow_cli.densities.bases import Base
+from nflow_cli.densities.pushforward import chunks
+from nflow_cli.densities.row_model import RowModel
+from nflow_cli.errors import DataError
+
+
+class RowDensity:
+    """``q(x, c | g)``: of D numbers ``x`` and of categories ``c`` of a row, given others ``g``.
+
+    ``log q = log q(x | g, c) + Σ_j log p(c_j | g, c_<j)`` in nats, the first by flows whose context
+    is ``(g, c)``. Of discrete columns it is a lower bound of a log-probability, the logarithm of
+    the mean over :data:`~nflow_cli.data.dequantisation.NOISES` noises of the row.
+
+    Rows are arrays ``(n, C)`` in the order of ``roles.columns``. *Encoded* rows are what flows and
+    networks take, float32: numbers in the coordinates of the units, then those that are given, then
+    the numbers of levels.
+
+    Args:
+        base: ``q0``.
+        model: The flows, and the networks of the categories; built.
+        roles: Of the columns.
+        units: Of the D modelled numbers.
+        given_units: Of the numbers that are given.
+    """
+
+    def __init__(
+        self,
+        base: Base,
+        model: RowModel,
+        roles: Roles,
+        units: Units,
+        given_units: ColumnUnits,
+    ):
+        self.base, self.model, self.roles = base, model, roles
+        self.units, self.given_units = units, given_units
+        self.flow = model.flow
+        self._steps = np.array([roles.steps.get(name, 0.0) for name in roles.numbers])
+        self._discrete = np.flatnonzero(self._steps)
+
+    @property
+    def dim(self) -> int:
+        """D, of the modelled numbers."""
+        return self.roles.dim
+
+    @property
+    def numbers_a_row(self) -> int:
+        """How many numbers a row takes, by which parts of bounded memory are cut."""
+        return self.dim + self.roles.width
+
+    @property
+    def trained(self) -> RowModel:
+        """What training changes."""
+        return self.model
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether a column is, so that rows are noisy."""
+        return bool(len(self._discrete))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of rows and log-densities."""
+        return np.dtype(np.float64)
+
+    # Encoded rows, as tensors.
+
+    def context(self, encoded: Any) -> Any:
+        """Return what flows and networks depend on ``(n, H)``; ``None`` where that is nothing."""
+        if not self.roles.width:
+            return None
+        start = self.dim + len(self.roles.given_numbers)
+        codes = ops.cast(encoded[:, start:], "int32")
+        counts = [len(levels) for levels in self.roles.given_categories.values()]
+        counts += self.model.levels
+        levels = [
+            ops.one_hot(codes[:, i], count, dtype=encoded.dtype) for i, count in enumerate(counts)
+        ]
+        return ops.concatenate([encoded[:, self.dim : start], *levels], axis=-1)
+
+    def parts(self, encoded: Any) -> tuple[Any, Any]:
+        """Return the numbers that flows move ``(n, D)``, and what they depend on."""
+        return encoded[:, : self.dim], self.context(encoded)
+
+    def pull(self, encoded: Any) -> tuple[Any, Any]:
+        """Return latents ``(n, D)`` of encoded rows, and their log-density in nats ``(n,)``.
+
+        That is of numbers in the coordinates of the units.
+        """
+        z, context = self.parts(encoded)
+        z0, log_det = self.flow.inverse_and_log_det(z, context)
+        log_q = self.base.log_prob(z0) + log_det
+        if self.model.levels:
+            log_q = log_q + self.model.categories_log_prob(context)
+        return z0, log_q
+
+    # Rows, as arrays.
+
+    def redrawn(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return rows encoded, of discrete columns with noise that ``rng`` draws."""
+        return self._encoded(self._noisy(rows, rng.random((len(rows), len(self._discrete)))))[0]
+
+    def _noisy(self, rows: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """Return rows with ``noise`` in (0, 1) spread over the cells of discrete columns."""
+        rows = rows.copy()
+        rows[:, self._discrete] += WITHIN * self._steps[self._discrete] * (noise - 0.5)
+        return rows
+
+    def encodings(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield what :meth:`encoded` gives for each of the noises of rows; once without any."""
+        if not self.is_discrete:
+            yield self._encoded(rows)
+            return
+        for number in range(NOISES):
+            yield self._encoded(self._noisy(rows, row_noise(rows, len(self._discrete), number)))
+
+    def encoded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows encoded, and ``log|det dz/dx|`` ``(n,)`` in nats, of cells where discrete.
+
+        Such columns have the first of their noises. The determinant is ``-inf`` where a row has no
+        density, as it lies on a bound or outside, or has a level that is not known, and NaN where a
+        cell has no value.
+        """
+        return next(self.encodings(rows))
+
+    def _encoded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        dim, given = self.dim, self.dim + len(self.roles.categories)
+        z, log_det = self.units.inside_and_log_det(rows[:, :dim])
+        codes = given + len(self.roles.given_numbers)
+        levels = np.column_stack([rows[:, codes:], rows[:, dim:given]])
+        parts = [z, self.given_units.inside(rows[:, given:codes]), levels]
+        encoded = np.nan_to_num(np.clip(np.column_stack(parts), -FAR, FAR))
+        log_det = log_det + np.log(self._steps[self._discrete]).sum()
+        lost = (levels < 0).any(axis=1) | (np.abs(z) >= FAR).any(axis=1)
+        log_det = np.where(lost, -math.inf, log_det)
+        log_det = np.where(np.isnan(rows).any(axis=1), math.nan, log_det)
+        return encoded.astype(self.flow.variable_dtype), log_det
+
+    def log_prob(self, x: Any) -> np.ndarray:
+        """Return ``log q`` in nats ``(n,)`` of rows ``(n, C)``.
+
+        ``-inf`` where it is 0: on or outside a bound, or of a level that no training row has; NaN
+        for a row that lacks a value.
+
+        Raises:
+            DataError: If ``x`` are not rows of C numbers.
+        """
+        rows = self._rows(x)
+        return self._by_parts(rows, self._log_prob)
+
+    def _log_prob(self, rows: np.ndarray) -> np.ndarray:
+        log_qs = [
+            ops.convert_to_numpy(self.pull(ops.convert_to_tensor(encoded))[1]) + log_det
+            for encoded, log_det in self.encodings(rows)
+        ]
+        with np.errstate(invalid="ignore"):  # of rows that lack a value
+            return np.logaddexp.reduce(log_qs) - math.log(len(log_qs))
+
+    def latent(self, x: Any) -> np.ndarray:
+        """Return the latents ``(n, D)`` of rows, of discrete columns with the first noise.
+
+        NaN where a row has no density.
+
+        Raises:
+            DataError: If ``x`` are not rows of C numbers.
+        """
+
+        def latents(rows: np.ndarray) -> np.ndarray:
+            encoded, log_det = self.encoded(rows)
+            z0 = ops.convert_to_numpy(self.pull(encoded)[0])
+            return np.where(np.isfinite(log_det)[:, None], z0, np.nan)
+
+        return self._by_parts(self._rows(x), latents)
+
+    def base_log_prob(self, x: Any) -> np.ndarray:
+        """Return the log-density ``(n,)`` in nats of the base without flows, of equal shares."""
+        rows = self._rows(x)
+        z, log_det = self.encoded(rows)
+        shares = -sum(math.log(count) for count in self.model.levels)
+        return ops.convert_to_numpy(self.base.log_prob(z[:, : self.dim])) + log_det + shares
+
+    def draw(self, rows: Any, rng_of: Callable[[int], np.random.Generator]) -> np.ndarray:
+        """Draw what is modelled, given what each of ``rows`` ``(n, C)`` has.
+
+        Args:
+            rows: Their modelled cells are ignored.
+            rng_of: Returns the generator of each part of them, by its number.
+
+        Returns:
+            Rows ``(n, C)`` with other modelled cells.
+
+        Raises:
+            DataError: If ``rows`` are not rows of C numbers, or lack a value that is given, or have
+                a level there that is not known.
+        """
+        rows = self._rows(rows).copy()
+        given = rows[:, self.dim + len(self.roles.categories) :]
+        levels = given[:, len(self.roles.given_numbers) :]
+        if np.isnan(given).any() or (levels < 0).any():
+            raise DataError("expected a value of every given column, and levels that are known")
+        rows[:, : self.dim + len(self.roles.categories)] = 0.0
+        drawn = np.empty_like(rows)
+        for number, part in enumerate(self.places(len(rows))):
+            drawn[part] = self._drawn(rows[part], rng_of(number))
+        return drawn
+
+    def _drawn(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        z0 = self.base.sample(rng, (len(rows), self.dim))
+        for j in range(len(self.roles.categories)):
+            context = self.context(ops.convert_to_tensor(self.encoded(rows)[0]))
+            shares = np.exp(ops.convert_to_numpy(self.model.log_shares(j, context)))
+            below = np.cumsum(shares.astype(np.float64), axis=1)
+            beyond = rng.random((len(rows), 1)) * below[:, -1:] > below
+            rows[:, self.dim + j] = np.minimum(beyond.sum(axis=1), shares.shape[1] - 1)
+        context = self.context(ops.convert_to_tensor(self.encoded(rows)[0]))
+        z, _ = self.flow.forward_and_log_det(z0, context)
+        x = self.units.outside(ops.convert_to_numpy(z))
+        steps = self._steps[self._discrete]
+        x[:, self._discrete] = steps * np.round(x[:, self._discrete] / steps)
+        rows[:, : self.dim] = x
+        return rows
+
+    def _by_parts(
+        self, rows: np.ndarray, compute: Callable[[np.ndarray], np.ndarray]
+    ) -> np.ndarray:
+        parts = [compute(rows[part]) for part in self.places(len(rows))]
+        return np.concatenate(parts) if parts else compute(rows)
+
+    def places(self, n: int) -> Iterator[slice]:
+        """Cut ``n`` rows into as many as are computed at a time, in bounded memory."""
+        return chunks(n, self.numbers_a_row)
+
+    def _rows(self, x: Any) -> np.ndarray:
+        """Return rows as an array of float64, or refuse them."""
+        try:
+            rows = np.asarray(x, np.float64)
+        except (TypeError, ValueError):
+            rows = np.empty(0)
+        width = len(self.roles.columns)
+        if rows.ndim != 2 or rows.shape[-1] != width:
+            raise DataError(
+                f"expected rows (n, {width}): {', '.join(self.roles.columns[:20])}. Received: "
+                f"shape {np.shape(x)}"
+            )
+        return rows

@@ -1,0 +1,133 @@
+"""How good the density of rows is that are more than modelled numbers, and what is drawn of it."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.data.table_rows import TableRows
+from nflow_cli.densities.linear_gaussian import LinearGaussian
+from nflow_cli.densities.rows import RowDensity
+from nflow_cli.evaluation.calibration import calibration, effective, judged_rows, ranks
+from nflow_cli.evaluation.conditions import spread_conditions
+from nflow_cli.evaluation.normality import most_dependent, normality
+from nflow_cli.evaluation.table import MEASURED
+from nflow_cli.random_streams import stream
+from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES
+
+DRAWS_AT_ONE = 1_000  # condition, that a picture shows
+
+
+def row_scores(density: RowDensity, data: TableRows, seed: int) -> dict[str, Any]:
+    """Judge ``q`` by the test rows, beside the linear regression of the training rows.
+
+    Returns:
+        What :func:`~nflow_cli.evaluation.scores.table_scores` does, where the Gaussian is the
+        :class:`~nflow_cli.densities.linear_gaussian.LinearGaussian`, and all means are weighted;
+        and the names of columns that are ``given``. A test row with a level that no training row
+        has is left out, and counted as ``n_unknown``.
+    """
+    test, weights = _known(density, data)
+    log_q = density.log_prob(test)
+    gaussian = LinearGaussian(density, data.train, data.weights.train).log_prob(test)
+    return {
+        **weighted_mean("log_likelihood", log_q, weights),
+        **weighted_mean("gaussian_log_likelihood", gaussian, weights),
+        **weighted_mean("base_log_likelihood", density.base_log_prob(test), weights),
+        **weighted_mean("gain", log_q - gaussian, weights),
+        **normality(density.latent(_representative(test, weights, seed)), data.columns),
+        "columns": list(data.columns),
+        "given": list(density.roles.given),
+        "n_unknown": len(data.test) - len(test),
+    }
+
+
+def row_arrays(
+    density: RowDensity, data: TableRows, seed: int, keep_rows: bool
+) -> dict[str, np.ndarray]:
+    """Return the arrays to plot of rows and of draws at what is given in them, in the user's units.
+
+    Args:
+        density: ``q``.
+        data: What it was fitted to.
+        seed: Fixes the draws.
+        keep_rows: Whether there are test rows among them.
+    """
+    (test, weights), dim = _known(density, data), density.dim
+    shown = _representative(test, weights, seed)[:SHOWN_SAMPLES]
+    repeated = np.resize(shown, (SHOWN_SAMPLES, test.shape[1]))
+    drawn = density.draw(repeated, lambda part: stream(seed, "samples", part))
+    kept = shown if keep_rows else shown[:0]
+    return {
+        "rows": kept[:, :dim],
+        "samples": drawn[:, :dim],
+        "latents": density.latent(kept),
+        "columns_shown": np.array(most_dependent(data.train[:MEASURED, :dim], SHOWN_COLUMNS)),
+        **(_conditions(density, kept, seed) if density.roles.given else {}),
+    }
+
+
+def _conditions(density: RowDensity, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Return a few rows whose given values are far apart, and draws at these."""
+    at = rows[spread_conditions(rows, density.roles)]
+    repeated = np.repeat(at, DRAWS_AT_ONE, axis=0)
+    drawn = density.draw(repeated, lambda part: stream(seed, "conditions", part))
+    shape = (len(at), DRAWS_AT_ONE, density.dim)
+    return {"condition_rows": at, "condition_draws": drawn[:, : density.dim].reshape(shape)}
+
+
+def weighted_mean(
+    name: str, values: np.ndarray, weights: np.ndarray | None = None
+) -> dict[str, float]:
+    """Return the mean of values ``(n,)`` and its standard error, by name.
+
+    With weights ``w``: ``m = Σ w v / Σ w``, and ``√(Σ w² (v - m)²) / Σ w``, which allows for their
+    being unequal.
+    """
+    w = np.ones(len(values)) if weights is None else weights
+    with np.errstate(invalid="ignore"):  # of infinities
+        mean = np.average(values, weights=w)
+        n = effective(w)
+        squares = np.sum((w / w.sum() * (values - mean)) ** 2) * (
+            n / (n - 1) if n > 1 else math.nan
+        )
+    return {name: float(mean), f"{name}_standard_error": float(np.sqrt(squares))}
+
+
+def calibrated(
+    density: RowDensity, data: TableRows, seed: int
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Judge the spread of ``q`` by test rows and draws at what is given in them.
+
+    Returns:
+        What :func:`~nflow_cli.evaluation.calibration.calibration` does.
+    """
+    test, weights = _known(density, data)
+    chosen = judged_rows(len(test), stream(seed, "judged-rows"))
+    rows, rng = test[chosen], stream(seed, "ties")
+
+    def draw(given: np.ndarray, call: int) -> np.ndarray:
+        first = call * 10**6
+        return density.draw(given, lambda part: stream(seed, "calibration", first + part))
+
+    placed = ranks(rows, density.log_prob, draw, density.roles, rng)
+    return calibration(placed, rows, density.roles, _some(weights, chosen))
+
+
+def _known(density: RowDensity, data: TableRows) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the test rows whose levels are known, and their weights."""
+    known = density.roles.are_known(data.test)
+    return data.test[known], _some(data.weights.test, known)
+
+
+def _some(weights: np.ndarray | None, chosen: np.ndarray) -> np.ndarray | None:
+    return None if weights is None else weights[chosen]
+
+
+def _representative(rows: np.ndarray, weights: np.ndarray | None, seed: int) -> np.ndarray:
+    """Return rows of equal weight: as they are, or as many as weighted ones count for, drawn."""
+    if weights is None:
+        return rows
+    n = max(1, int(effective(weights)))
+    rng = stream(seed, "representative")
+    return rows[rng.choice(len(rows), n, p=weights / weights.sum())]

@@ -1,0 +1,91 @@
+"""A table whose rows are more than modelled numbers: given columns, categories, whole numbers."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nflow_cli.evaluation.caveats import Caveat
+from nflow_cli.experiments.rows import Summary
+from nflow_cli.experiments.table import Table, calibration
+from nflow_cli.runs.array_shapes import Shapes
+from nflow_cli.runs.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.checked_run import CheckedRun
+
+
+class TypedTable(Table):
+    """A fit to a table some of whose columns are given, categories or discrete, or are weights."""
+
+    @property
+    def takes_given(self) -> bool:
+        """Whether samples are drawn at values of given columns."""
+        return bool(self.config.data.given)
+
+    @property
+    def shapes(self) -> Shapes:
+        """The arrays in ``evaluation.npz``."""
+        dim = self.config.dim
+        rows: Shapes = {"rows": ("t", dim), "samples": ("s", dim), "latents": ("t", dim)}
+        return {**rows, "columns_shown": "c", **calibration.shapes_of(self.config.roles)}
+
+    def load(self, run: RunDirectory) -> Any:
+        """Return the density that was trained, in the units of the table."""
+        from nflow_cli.experiments.data import given_units_of, units_of
+        from nflow_cli.experiments.table.starting import built_model, model_arguments
+        from nflow_cli.experiments.trained import TrainedRows
+        from nflow_cli.runs.model_file import load_weights
+
+        self._expect_settled(run)
+        config, roles = self.config, self.config.roles
+        model = built_model(config)
+        arguments = {k: v for k, v in model_arguments(config).items() if v is not None}
+        load_weights(run, model, arguments, config.dim)
+        units = units_of(run, config.dim), given_units_of(run, len(roles.given_numbers))
+        return TrainedRows(run.path, config, model, *units)
+
+    def judge(self, density: Any, data: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return scores by the test rows, and what the pictures are drawn from."""
+        from nflow_cli.evaluation.row_scores import calibrated, row_arrays, row_scores
+
+        seed = self.config.seed
+        calibration, curves = calibrated(density, data, seed)
+        scores = row_scores(density, data, seed) | calibration
+        return scores, row_arrays(density, data, seed, self.keeps_rows) | curves
+
+    def scores_of(self, density: Any, data: Any) -> dict[str, Any]:
+        """Judge a density by the test rows."""
+        return self.judge(density, data)[0]
+
+    def arrays_of(self, density: Any, data: Any) -> dict[str, Any]:
+        """Return what the pictures are drawn from."""
+        return self.judge(density, data)[1]
+
+    def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
+        """Return which file of the pictures is not of these columns, and why, or ""."""
+        damaged = super().damage(arrays, summary)
+        return damaged or calibration.damage(arrays, self.config.roles)
+
+    def caveats(self, summary: Summary) -> list[Caveat]:
+        """Return what a run cannot vouch for: that its regions hold what they claim, too."""
+        from nflow_cli.evaluation.calibration import miscalibrated
+
+        caveat = miscalibrated(summary)
+        return super().caveats(summary) + ([caveat] if caveat else [])
+
+    def batches(self, trained: Any, n: int, seed: int, given: str | None) -> Any:
+        """Draw ``n`` rows at each condition of a table, or of a text such as ``a=1,b=2``."""
+        from nflow_cli.experiments.table.conditions import read_conditions
+
+        return trained.batches(n, seed, read_conditions(trained, given))
+
+    def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the pictures by name."""
+        from nflow_cli import plotting
+
+        return plotting.typed_figures(*arrays, roles=self.config.roles)
+
+    def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
+        """Return a run to be checked."""
+        from nflow_cli.experiments.table.typed_checks import CheckedTyped
+
+        return CheckedTyped(run, trained, self)
