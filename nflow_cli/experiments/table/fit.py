@@ -132,10 +132,13 @@ def _validator(model: FitPoints, data: PointData) -> Callable[[], float]:
     parts, shares = [], []
     for part in chunks(len(z), model.density.numbers_a_row):
         arrays = [z[part]] if weights is None else [z[part], weights[part]]
-        parts.append([ops.convert_to_tensor(array.astype(np.float32)) for array in arrays])
-        shares.append(len(z[part]) if weights is None else float(weights[part].sum()))
+        arrays = [array.astype(np.float32) for array in arrays]
+        share = len(z[part]) if weights is None else float(arrays[1].sum())
+        if share:  # else all its rows count for nothing
+            parts.append(list(map(ops.convert_to_tensor, arrays)))
+            shares.append(share)
     shift = model.log_det - float(np.average(log_det, weights=weights))
-    total = len(z) if weights is None else float(weights.sum())
+    total = sum(shares)
     return lambda: sum(n * float(loss(*part)) for n, part in zip(shares, parts)) / total + shift
 
 
