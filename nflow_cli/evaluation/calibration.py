@@ -140,9 +140,15 @@ def _placed(values: np.ndarray, drawn: np.ndarray, rng: np.random.Generator) -> 
 
 
 def calibration(
-    ranks: Ranks, rows: np.ndarray, roles: Roles, weights: np.ndarray | None = None
+    ranks: Ranks,
+    rows: np.ndarray,
+    roles: Roles,
+    weights: np.ndarray | None = None,
+    units: np.ndarray | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Judge a density by the ranks of held-out rows ``(n, C)``; ``weights`` ``(n,)`` are theirs.
+
+    The ends of bins are rounded to ``units`` ``(C,)``, where these are not 0.
 
     Returns:
         Two mappings. The first, for ``summary.json``, holds ``calibration``: the ``coverage`` of
@@ -162,6 +168,8 @@ def calibration(
     good = np.isfinite(ranks.alphas) & (w > 0)
     alpha, pits, x, w = ranks.alphas[good], ranks.pits[good], rows[good], w[good]
     bins = binned(alpha, x, w, roles)
+    if units is not None:
+        bins = [_rounded(one, units[int(one.column)]) for one in bins]
     arrays = {
         "coverage": _shares(alpha, w),
         "pit": np.array([_shares(pit, w) for pit in pits.T]).reshape(-1, len(CURVE)).T,
@@ -173,7 +181,7 @@ def calibration(
         "coverage": coverage(alpha, w),
         **_furthest(alpha, w),
         **_pit(pits, w, roles.numbers),
-        "worst_bin": _record(max(bins, key=lambda b: b.excess), roles) if bins else None,
+        "worst_bin": bin_record(max(bins, key=lambda b: b.excess), roles) if bins else None,
     }
     return {"calibration": {**judged, **known}}, arrays
 
@@ -216,6 +224,12 @@ def binned(alphas: np.ndarray, rows: np.ndarray, weights: np.ndarray, roles: Rol
     return bins
 
 
+def _rounded(one: Bin, unit: float) -> Bin:
+    """Return a bin with ends that are multiples of a unit, unless that is 0."""
+    low, high = (float(np.round(end / unit) * unit) for end in one[1:3]) if unit else one[1:3]
+    return one._replace(low=low, high=high)
+
+
 def _groups(rows: np.ndarray, roles: Roles) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the numbers of the rows of each bin, and where its column stands."""
     for place in roles.places(roles.given_numbers):
@@ -230,7 +244,8 @@ def _groups(rows: np.ndarray, roles: Roles) -> Iterator[tuple[int, np.ndarray]]:
         yield from ((place, np.flatnonzero(rows[:, place] == v)) for v in frequent if v >= 0)
 
 
-def _record(worst: Bin, roles: Roles) -> dict[str, Any]:
+def bin_record(worst: Bin, roles: Roles) -> dict[str, Any]:
+    """Return a bin with its column by name, and the level of a category."""
     name = roles.columns[int(worst.column)]
     levels = roles.given_categories.get(name)
     category = levels[int(worst.low)] if levels else None

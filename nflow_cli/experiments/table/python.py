@@ -58,7 +58,9 @@ def fit(
         output: A new or empty folder for the run; without, one below ``outputs``.
 
     Returns:
-        The density, a :class:`~nflow_cli.experiments.trained.TrainedTable`.
+        The density: a :class:`~nflow_cli.experiments.trained.TrainedTable`, or with given,
+        categorical or discrete columns or weights a
+        :class:`~nflow_cli.experiments.trained.TrainedRows`.
 
     Raises:
         NflowError: In one line, if the table or an option is wrong.
