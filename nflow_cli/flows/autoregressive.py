@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -12,7 +12,6 @@ from nflow_cli.config.flow_options import masked_widths
 from nflow_cli.flows.conditioned import Conditioned, by_coordinate, network
 from nflow_cli.flows.elementwise import Elementwise, ScaleAndShift
 from nflow_cli.flows.loop import repeated
-from nflow_cli.flows.map import Shapes
 from nflow_cli.flows.memo import Memo, product
 from nflow_cli.flows.orders import alternating
 from nflow_cli.flows.spline import Spline
@@ -24,9 +23,9 @@ class Autoregressive(Conditioned):
 
     All the parameters ``θ`` are one masked network of the point ``x``, and of a context if there is
     one, so the inverse is one pass through it. Forward, ``x`` is found coordinate by coordinate, in
-    D passes. ``log|det df/dz| = Σ_i log g'(z_i; θ_i)`` in nats. An ``order`` of the coordinates says
-    which is first; they return to their places. The first has its parameters from the context
-    alone, so has the only one of D = 1.
+    D passes. ``log|det df/dz| = Σ_i log g'(z_i; θ_i)`` in nats. An ``order`` of the coordinates
+    says which is first; they return to their places. The first has its parameters from the context
+    alone, and so has the only one of D = 1.
 
     What D passes give, one pass undoes to rounding, for it sees the same coordinates. The other way
     round an error of rounding in one coordinate is a change of the parameters of the next.

@@ -5,7 +5,6 @@ from typing import Any
 import keras
 from keras import ops
 
-
 # 1e-34 for narrower types.
 SMALLEST = {"float64": 1e-290}
 

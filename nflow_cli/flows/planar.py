@@ -11,7 +11,7 @@ from nflow_cli.flows.base import MapLayer
 from nflow_cli.flows.map import Map, Shapes
 from nflow_cli.flows.memo import Memo
 from nflow_cli.flows.numerics import is_direction, softplus, tanh
-from nflow_cli.flows.tanh_root import log_slope, slope_of, tanh_at_root
+from nflow_cli.flows.tanh_root import implicit, log_slope, signed_root, slope_of
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Planar(Map):
         self, memo: Memo, x: Any, u_hat: Any, w: Any, b: Any, *slope: Any
     ) -> tuple[Any, Any]:
         """Return ``x - û tanh(v)`` and the log-determinant, for the root ``v = w.z + b``."""
-        h = tanh_at_root(memo, ops.sum(w * x, axis=-2) + b, slope[0])
+        c = ops.sum(w * x, axis=-2) + b
+        h = implicit(tanh(memo.root(signed_root, c, slope[0])), c, slope[0])
         return x - u_hat * ops.expand_dims(h, -2), -log_slope(h, *slope)
 
     def margin(self, u: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ from keras import ops
 
 from nflow_cli.config.flow_options import sylvester_sizes
 from nflow_cli.flows.affine import triangle
+from nflow_cli.flows.loop import repeated
 from nflow_cli.flows.map import Map, Shapes
 from nflow_cli.flows.memo import Memo
 from nflow_cli.flows.numerics import is_direction, softplus, tanh
-from nflow_cli.flows.tanh_root import log_slope, slope_of, tanh_at_root
+from nflow_cli.flows.tanh_root import implicit, log_slope, signed_root, slope_of
 
 NORM = 2.0  # of what a unit looks along, at the start
 
@@ -77,7 +79,8 @@ class Sylvester(Map):
         )
         columns = _reflected(reflections, width)
         rows = ops.swapaxes(columns, -2, -3)
-        return _times(columns, outer), _times(inner, rows), _times(inner, outer), bias, *slope_of(slope)
+        products = _times(columns, outer), _times(inner, rows), _times(inner, outer)
+        return *products, bias, *slope_of(slope)
 
     def forward(
         self, memo: Memo, z: Any, out: Any, into: Any, between: Any, bias: Any, *slopes: Any
@@ -94,11 +97,10 @@ class Sylvester(Map):
         ``v = R̃ Qᵀ z + b`` solves ``v + R̃ R tanh(v) = R̃ Qᵀ x + b``. ``R̃ R`` is an upper triangle,
         so the last unit comes first, and each has one equation of one unknown.
         """
-        c, found = memo.dense(into, x) + bias, []
-        for i in reversed(range(c.shape[-2])):
-            found.append(tanh_at_root(memo, c[..., i, :], slopes[0][..., i, :]))
-            c = c - between[..., i, :] * ops.expand_dims(found[-1], -2)
-        h = ops.stack(found[::-1], axis=-2)
+        c = memo.dense(into, x) + bias
+        known = memo.root(partial(_from_the_last, _at_root), c, between, slopes[0])
+        known = ops.moveaxis(known, -2, 0)
+        h = _from_the_last(lambda i, *at: implicit(known[i], *at), c, between, slopes[0])
         return x - memo.dense(out, h), -ops.sum(log_slope(h, *slopes), axis=-2)
 
     def margin(self, slope: np.ndarray, **others: np.ndarray) -> tuple[str, np.ndarray]:
@@ -112,20 +114,43 @@ def _each(above: Any) -> Any:
 
 
 def _reflected(reflections: Any, width: int) -> Any:
-    """Return the first columns ``(…, D, M, batch)`` of a product of reflections ``(…, H, D, batch)``.
+    """Return the first columns ``(…, D, M, batch)`` of a product of reflections.
 
-    A reflection of no direction is none.
+    They are ``(…, H, D, batch)``; one of no direction is none.
     """
-    squared = ops.sum(reflections * reflections, axis=-2)
+    squared = ops.sum(reflections * reflections, axis=-2, keepdims=True)
     nonzero = is_direction(squared)
     factors = ops.where(nonzero, 2 / ops.where(nonzero, squared, 1.0), 0.0)
-    identity = np.eye(reflections.shape[-2], width)[..., None]
-    columns = ops.cast(identity, squared.dtype) + ops.zeros_like(reflections[..., :1, :1, :])
-    for i in reversed(range(reflections.shape[-3])):
-        away = ops.expand_dims(reflections[..., i, :, :], -2)
-        along = ops.sum(away * columns, axis=-3, keepdims=True)
-        columns = columns - factors[..., i, None, None, :] * away * along
-    return columns
+    along = ops.moveaxis(reflections, -3, 0)[..., None, :]
+    away = ops.moveaxis(factors * reflections, -3, 0)[..., None, :]
+    count, dim = reflections.shape[-3:-1]
+    start = ops.cast(np.eye(dim, width)[..., None], squared.dtype) + ops.zeros_like(along[0])
+
+    def reflect(i: Any, state: Any) -> Any:
+        (columns,), i = state, count - 1 - i
+        return (columns - away[i] * ops.sum(along[i] * columns, axis=-3, keepdims=True),)
+
+    return repeated(reflect, (start,), count)[0]
+
+
+def _at_root(i: Any, c: Any, slope: Any) -> Any:
+    """Return ``tanh(v)`` at the root ``v`` of ``v + (s - 1) tanh(v) = c``, without a gradient."""
+    return tanh(signed_root(c, slope))
+
+
+def _from_the_last(find: Any, c: Any, between: Any, slope: Any) -> Any:
+    """Return ``h_i = find(i, c_i - Σ_{j > i} (R̃ R)_ij h_j, s_i)`` of each unit ``i``."""
+    width = c.shape[-2]
+    places = ops.convert_to_tensor(np.eye(width, dtype=bool)[..., None])
+    columns, slopes = ops.moveaxis(between, -2, 0), ops.moveaxis(slope, -2, 0)
+
+    def step(i: Any, state: Any) -> Any:
+        (c, h), i = state, width - 1 - i
+        own = ops.sum(ops.where(places[i], c, 0.0), axis=-2)
+        one = ops.expand_dims(find(i, own, slopes[i]), -2)
+        return c - columns[i] * one, ops.where(places[i], one, h)
+
+    return repeated(step, (c, ops.zeros_like(c)), width)[1]
 
 
 def _times(a: Any, b: Any) -> Any:

@@ -5,7 +5,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from nflow_cli.flows.memo import Memo
 from nflow_cli.flows.numerics import softplus, tanh
 
 # exp of this is still a normal number; -87 for narrower types.
@@ -17,21 +16,20 @@ FLAT = 1e-9  # slope whose square is close to underflow in float32
 
 
 def slope_of(raw: Any) -> tuple[Any, Any]:
-    """Return the slope ``s = softplus(raw)`` at 0, and ``rest``, as :func:`log_slope` takes both."""
+    """Return the slope ``s = softplus(raw)`` and ``rest``, as :func:`log_slope` takes them."""
     lowest = LOG_SMALLEST.get(keras.backend.standardize_dtype(raw.dtype), -87.0)
     floor = ops.exp(lowest + raw - ops.stop_gradient(raw))  # its gradient in raw is that of exp
     slope = ops.where(raw < lowest, floor, softplus(raw))
     return slope, ops.stop_gradient(ops.minimum(raw - lowest, 0.0))
 
 
-def tanh_at_root(memo: Memo, c: Any, slope: Any) -> Any:
-    """Return ``h = tanh(v)`` at the root ``v`` of ``v + (s - 1) tanh(v) = c``.
+def implicit(h: Any, c: Any, slope: Any) -> Any:
+    """Return ``h = tanh(v)`` of a root that :func:`signed_root` found, with its gradient.
 
-    The gradient is that of the implicit function ``v``, not of the iteration: what is added
+    It is that of the implicit function ``v``, not of the iteration: what is added
     to ``h`` is 0 and has the first and second derivatives of ``tanh(v)``, those of a step of
     Halley's iteration. (Only the first where the slope is so small that its square is lost.)
     """
-    h = tanh(memo.root(_signed_root, c, slope))
     moved = c - slope * h
     gap = moved - ops.stop_gradient(moved)
     derivative = _derivative(h, slope)
@@ -53,7 +51,7 @@ def log_slope(h: Any, slope: Any, rest: Any) -> Any:
     return ops.log(h * h + (1 - h * h) * slope) + ops.where(h == 0, rest, 0.0)
 
 
-def _signed_root(c: Any, slope: Any) -> Any:
+def signed_root(c: Any, slope: Any) -> Any:
     """Return the root ``v`` of ``v + (s - 1) tanh(v) = c``.
 
     By symmetry the root is sought for ``|c|``, in ``[|c| - |s - 1|, |c| + |s - 1|]``, ``v >= 0``.

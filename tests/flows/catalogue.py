@@ -13,14 +13,17 @@ FULL = {"affine": {"full": True}}
 # Few units and bins: a difference across the bend of a unit, or across a knot, is no derivative.
 AFFINE_COUPLING = {"affine-coupling": {"hidden": [6, 5]}}
 SPLINE_COUPLING = {"spline-coupling": {"hidden": [6], "bins": 3}}
-MASKED = [{"affine-autoregressive": {"hidden": [6, 5]}}, {"inverse-autoregressive": {"hidden": [6]}}]
+MASKED = [
+    {"affine-autoregressive": {"hidden": [6, 5]}},
+    {"inverse-autoregressive": {"hidden": [6]}},
+]
 MASKED_SPLINE = {"spline-autoregressive": {"hidden": [6], "bins": 3}}
-SYLVESTER = {"sylvester": {"width": 3}}
+SYLVESTER = {"sylvester": {"width": 2}}
 OF_A_CONTEXT = {  # as a function of which they have their weights
     "mixed stack of a context": partial(FlowStack, ["planar", "radial"], 3),
     "affine stack of a context": partial(FlowStack, ["affine", FULL], 3, affine="full"),
     "spline stack of a context": partial(FlowStack, [SPLINE_COUPLING], 2),
-    "masked spline stack of a context": partial(FlowStack, [MASKED_SPLINE], 2),
+    "masked spline stack of a context": partial(FlowStack, [MASKED_SPLINE], 1),
     "sylvester stack of a context": partial(FlowStack, [SYLVESTER], 2),
 }
 CATALOGUE = {
