@@ -167,6 +167,11 @@ def options_of(item: str | Mapping[str, Any]) -> Options:
     return OPTIONS.get(name, Options).model_validate(named)
 
 
+def has_network(pattern: Sequence[str | Mapping[str, Any]]) -> bool:
+    """Return whether there is a coupling or a masked map in a pattern."""
+    return any(isinstance(options_of(item), NetworkOptions) for item in pattern)
+
+
 def default_affine(
     pattern: Sequence[str | Mapping[str, Any]],
 ) -> Literal["full"] | None:
@@ -174,8 +179,7 @@ def default_affine(
 
     Splines map a box onto itself: without one, no stack of them moves mass out of it.
     """
-    is_bounded = any(isinstance(options_of(item), NetworkOptions) for item in pattern)
-    return "full" if is_bounded else None
+    return "full" if has_network(pattern) else None
 
 
 def pattern_name(item: str | Mapping[str, Any]) -> str:
