@@ -373,8 +373,8 @@ def find_preset(name_or_path: str) -> Path:
 def nearest_preset(target: str | None, pattern: list[str], k: int | None) -> Path:
     """Return the shipped fit-2d preset whose flows are most like those asked for.
 
-    It is one of ``target``, or for ``None`` one for points, and if there is one, has a network where
-    they have one. Where no K is asked for, a K of 8 is.
+    It is one of ``target``, or for ``None`` one for points; of those one with a network where they
+    have one. Where no K is asked for, a K of 8 is.
 
     Raises:
         ConfigError: If no preset has that target.

@@ -8,9 +8,9 @@ import pytest
 from catalogue import DIRECTIONS, DTYPES, WIDTH, central_differences, evaluate, gradients, to_numpy
 from keras import ops
 
+from nflow_cli.config.flow_options import OPTIONS
 from nflow_cli.config.flow_schema import Flow
 from nflow_cli.flows import FlowStack
-from nflow_cli.registry import FLOWS
 from nflow_cli.training.restarts import SideBySide
 from nflow_cli.training.trainer import compiled
 
@@ -214,7 +214,7 @@ def test_restarts_run_the_stack_of_each_seed_with_its_orders(pattern, direction)
             np.testing.assert_array_equal(together[r], own)
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_a_config_knows_about_how_many_weights_a_stack_has(name):
     stack, flow = FlowStack([name], 2), Flow(pattern=[name], k=2)
     stack.build((None, 9), (None, WIDTH))
