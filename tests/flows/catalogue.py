@@ -18,7 +18,7 @@ MASKED = [
     {"inverse-autoregressive": {"hidden": [6]}},
 ]
 MASKED_SPLINE = {"spline-autoregressive": {"hidden": [6], "bins": 3}}
-SYLVESTER = {"sylvester": {"width": 2}}
+SYLVESTER, WIDER = ({"sylvester": {"width": width, "reflections": 2}} for width in (2, 3))
 OF_A_CONTEXT = {  # as a function of which they have their weights
     "mixed stack of a context": partial(FlowStack, ["planar", "radial"], 3),
     "affine stack of a context": partial(FlowStack, ["affine", FULL], 3, affine="full"),
@@ -41,7 +41,7 @@ CATALOGUE = {
     "affine coupling stack": partial(FlowStack, [AFFINE_COUPLING], 2),
     "spline and permutation stack": partial(FlowStack, [SPLINE_COUPLING, "permutation"], 3),
     "masked stack": partial(FlowStack, MASKED, 2),
-    "sylvester": partial(FlowStack, ["sylvester"], 1),
+    "sylvester": partial(FlowStack, [WIDER], 1),
     **OF_A_CONTEXT,
 }
 # Networks, of which a point bends some units and is in one bin: it has no part in other weights.

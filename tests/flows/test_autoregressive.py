@@ -28,7 +28,11 @@ MAPS = {
     "inverse": InverseAutoregressive(HIDDEN),
 }
 NAMES = ("affine-autoregressive", "spline-autoregressive", "inverse-autoregressive")
-SMALL = [{"affine-autoregressive": {"hidden": [5]}}, {"inverse-autoregressive": {"hidden": [4]}}]
+SMALL = [
+    {"affine-autoregressive": {"hidden": [5]}},
+    {"inverse-autoregressive": {"hidden": [4]}},
+    {"sylvester": {"width": 2}},
+]
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_map = pytest.mark.parametrize("name", MAPS)
@@ -166,7 +170,7 @@ def test_at_40_dimensions_one_pass_undoes_d_passes(name, dtype):
 @pytest.mark.parametrize("layout", ["context", "restarts"])
 @both_directions
 def test_the_gradient_of_a_compiled_loop_is_that_of_its_passes(layout, direction):
-    dim, batch, k = 3, 4, 4
+    dim, batch, k = 3, 4, 6
     stack = FlowStack(SMALL, k, seed=3, dtype="float64")
     if layout == "restarts":
         stack = SideBySide(SMALL, k, (3, 4), dtype="float64")

@@ -23,7 +23,6 @@ PATTERN = [
 MASKED = [
     {"affine-autoregressive": {"hidden": [5]}},
     "sylvester",
-    {"inverse-autoregressive": {"hidden": [4]}},
     {"spline-autoregressive": {"hidden": [5], "bins": 3}},
 ]
 K, DIM, BATCH, SEEDS = 6, 3, 4, (3, 4)
