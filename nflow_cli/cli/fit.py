@@ -159,8 +159,8 @@ def fit(
 
     TABLE is a .csv, .tsv, .parquet, .npy or .npz file, - for standard input, or a built-in set of
     points. All columns of numbers are fitted unless options say which. Without --preset, `table`,
-    `table-small` for few rows, `table-wide` for many columns, or `table-planar` for planar and
-    radial flows. The last line printed is the run directory.
+    `table-small` for few rows, `table-wide` for many columns, or `table-planar` for planar,
+    radial and sylvester flows. The last line printed is the run directory.
     """
     from nflow_cli import experiments
     from nflow_cli.cli.options import changes_of, resolve_config

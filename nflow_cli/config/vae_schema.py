@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from nflow_cli.config.flow_schema import Flow, expect_weights
+from nflow_cli.config.flow_schema import Flow, expect_one_pass, expect_weights
 from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict, by_name
 from nflow_cli.config.training_schema import Annealed
 
@@ -130,7 +130,8 @@ class VAEConfig(Strict):
 
     @field_validator("flow")
     @classmethod
-    def _fits_in_memory(cls, flow: VAEFlow, info: ValidationInfo) -> VAEFlow:
+    def _can_be_trained(cls, flow: VAEFlow, info: ValidationInfo) -> VAEFlow:
+        expect_one_pass(flow, "forward", "a posterior is fitted")
         if model := info.data.get("model"):
             pairs = sum(a * b for a, b in pairwise([PIXELS, *model.hidden, 2 * model.latent_dim]))
             count = WEIGHTS_A_PAIR[model.network] * pairs

@@ -4,7 +4,7 @@ import pytest
 
 from nflow_cli.config import presets
 from nflow_cli.config.flow_schema import StackFlow
-from nflow_cli.config.table_schema import MAX_LEVEL_TEXT, FitConfig
+from nflow_cli.config.table_schema import MAX_LEVEL_TEXT, FitConfig, natural_preset
 from nflow_cli.errors import ConfigError
 
 CITIES = ["Oslo", "Rome"]
@@ -182,3 +182,23 @@ def test_roles_that_cannot_be_are_one_line(data, words):
 )
 def test_roles_that_go_together_are_taken(data):
     config_of(**data)
+
+
+def test_flows_that_take_d_passes_for_a_row_are_answered_with_what_takes_one():
+    expected = "flow: expected affine-autoregressive in place of inverse-autoregressive: rows are "
+    with pytest.raises(ConfigError, match=expected):
+        config_of({"pattern": ["affine", {"inverse-autoregressive": {"hidden": [8]}}]})
+    assert config_of({"pattern": ["affine-autoregressive"]}).flow.affine == "full"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        (["planar", "radial"], "table-planar"),
+        (["sylvester"], "table-planar"),
+        (["spline-autoregressive"], "table"),
+        ([], "table"),
+    ],
+)
+def test_flows_without_networks_have_a_preset_of_their_own(pattern, name):
+    assert natural_preset(pattern) == name
