@@ -72,7 +72,7 @@ SIMULATORS = {"two-moons": TwoMoons(), "slcp": SLCP()}
 
 def simulations(simulator, n, seed):
     """Draw parameters from the uniform prior and simulate: ``(n, D)`` and ``(n, C)``."""
-    rng = np.random.default_rng([seed, n])
+    rng = np.random.default_rng(seed)
     theta = rng.uniform(-simulator.bound, simulator.bound, (n, simulator.dim))
     return theta, simulator.simulate(theta, rng)
 
