@@ -263,14 +263,18 @@ class TableTrain(Strict):
         return max(1, round(self.epochs * rows / self.batch_size))
 
 
-def natural_preset(pattern: Sequence[Any], rows: int | None = None, dim: int = 1) -> str:
+def natural_preset(
+    pattern: Sequence[Any], rows: int | None = None, dim: int = 1, is_conditional: bool = False
+) -> str:
     """Return the preset for such flows, so many training rows and columns, where none is named."""
     names = {pattern_name(item) for item in pattern}
     if names and names <= {"planar", "radial", "sylvester"}:
         return "table-planar"
     if rows is not None and rows < FEW:
         return "table-small"
-    return "table-wide" if dim > WIDE else "table"
+    if dim > WIDE:
+        return "table-wide"
+    return "table-conditional" if is_conditional else "table"
 
 
 class TableEvaluate(Strict):

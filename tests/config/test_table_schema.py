@@ -192,13 +192,19 @@ def test_flows_that_take_d_passes_for_a_row_are_answered_with_what_takes_one():
 
 
 @pytest.mark.parametrize(
-    ("pattern", "name"),
+    ("pattern", "rows", "dim", "is_conditional", "name"),
     [
-        (["planar", "radial"], "table-planar"),
-        (["sylvester"], "table-planar"),
-        (["spline-autoregressive"], "table"),
-        ([], "table"),
+        ([], None, 1, False, "table"),
+        ([], 8_000, 8, True, "table-conditional"),
+        (["affine-coupling"], 80_000, 1, True, "table-conditional"),
+        ([], 7_999, 2, True, "table-small"),
+        ([], 80_000, 9, True, "table-wide"),
+        (["planar", "radial"], 80_000, 2, True, "table-planar"),
+        (["sylvester"], None, 1, False, "table-planar"),
+        (["spline-autoregressive"], None, 1, False, "table"),
     ],
 )
-def test_flows_without_networks_have_a_preset_of_their_own(pattern, name):
-    assert natural_preset(pattern) == name
+def test_the_preset_goes_by_the_flows_the_rows_the_columns_and_what_is_given(
+    pattern, rows, dim, is_conditional, name
+):
+    assert natural_preset(pattern, rows, dim, is_conditional) == name
