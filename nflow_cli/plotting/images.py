@@ -89,7 +89,9 @@ def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:
     clouds = {"base $z_0$": evaluation["base_latents"], "transformed $z_K$": evaluation["latents"]}
     if summary["k"] == 0:
         clouds = {"$z_K = z_0$ (no flow)": evaluation["latents"]}
-    of_prior = {"prior $p(z)$": evaluation["prior_latents"]} if "prior_latents" in evaluation else {}
+    of_prior = (
+        {"prior $p(z)$": evaluation["prior_latents"]} if "prior_latents" in evaluation else {}
+    )
     every = {**clouds, **of_prior}
     labels = np.asarray(evaluation["labels"])
     labelled = labels.size > 0 and set(np.unique(labels)) <= set(range(10))

@@ -188,7 +188,9 @@ def test_fit_2d_refuses_a_preset_of_train_vae(invoke, no_tensorflow, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["mnist-mlp", "mnist-rezende2015", "mnist-sylvester2018"])
+@pytest.mark.parametrize(
+    "name", ["mnist-mlp", "mnist-flow-prior", "mnist-rezende2015", "mnist-sylvester2018"]
+)
 def test_a_preset_beside_published_figures_trains_on_all_of_mnist_or_not_at_all(
     invoke, no_tensorflow, tmp_path, name
 ):
