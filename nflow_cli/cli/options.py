@@ -52,12 +52,13 @@ def flow_options(command: Any) -> Any:
     command = click.option(
         "--k", type=click.IntRange(0, 10_000), help=f"How many flows. {THE_PRESETS}"
     )(command)
-    return click.option(
-        "--flow",
-        metavar="NAME[,NAME]",
-        callback=_pattern,
-        help=f"Flows, cycled, such as planar,radial. {THE_PRESETS}",
-    )(command)
+    return pattern_option("--flow", "Flows, cycled, such as planar,radial.")(command)
+
+
+def pattern_option(name: str, text: str) -> Callable[[Any], Any]:
+    """Return a decorator that adds an option of the names of flows; ``text`` is its help."""
+    about = f"{text} {THE_PRESETS}"
+    return click.option(name, metavar="NAME[,NAME]", callback=_pattern, help=about)
 
 
 def common_options(batch: str) -> Callable[[Any], Any]:

@@ -25,14 +25,13 @@ def _item(value: Any) -> Any:
 
 
 MAX_WEIGHTS = 10**8
+Pattern = list[Annotated[str | dict[str, JsonValue], BeforeValidator(_item)]]
 
 
 class Flow(Strict):
     """Which flows, and how many: names, or names with options."""
 
-    pattern: list[Annotated[str | dict[str, JsonValue], BeforeValidator(_item)]] = Field(
-        default=["planar"], min_length=1
-    )
+    pattern: Pattern = Field(default=["planar"], min_length=1)
     k: int = Field(default=8, ge=0, le=10_000)
 
     @property

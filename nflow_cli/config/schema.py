@@ -80,6 +80,8 @@ class Fit2DConfig(Strict):
     """A whole fit-2d run. ``dim`` is D of its points."""
 
     dim: ClassVar[int] = 2
+    prior: ClassVar[None] = None
+
     description: str = ""
     command: Literal["fit-2d"]
     seed: int = Field(default=0, ge=0, le=MAX_SEED)

@@ -287,6 +287,7 @@ class FitConfig(Strict):
     """A whole run of ``nflow fit``."""
 
     target: ClassVar[None] = None
+    prior: ClassVar[None] = None
     base_name: ClassVar[str] = DEFAULT_BASE
     subject_key: ClassVar[str] = "data"
 

@@ -106,7 +106,8 @@ class Experiment(ABC):
     @property
     def work(self) -> float:
         """How long it takes, roughly, in units that only runs of one experiment share."""
-        return self.length * (8 + self.config.flow.k) * self.restarts
+        of_prior = self.config.prior.k if self.config.prior else 0
+        return self.length * (8 + self.config.flow.k + of_prior) * self.restarts
 
     @abstractmethod
     def data(self, run: RunDirectory | None = None) -> Any:

@@ -211,7 +211,8 @@ class TrainedVAE:
         """Decode what :meth:`sample` does, some at a time, with the number of images before."""
         for start in range(0, whole_number("n", n, error=DataError), IMAGES):
             shape = (min(IMAGES, n - start), self.model.latent_dim)
-            latents = stream(seed, "samples", start // IMAGES).standard_normal(shape, np.float32)
+            noise = stream(seed, "samples", start // IMAGES).standard_normal(shape, np.float32)
+            latents = self.model.prior_latents(noise)
             yield start, ops.convert_to_numpy(self.model.decode(latents))
 
     def log_prob(self, x: Any) -> np.ndarray:

@@ -54,7 +54,7 @@ def test_every_command_and_every_option_has_help(invoke, args):
     ("command", "names"),
     [
         ("fit-2d", "flow k target steps restarts halving batch_size learning_rate seed"),
-        ("train-vae", "flows data epochs batch_size learning_rate seed"),
+        ("train-vae", "flow flows prior_flow prior_k data epochs batch_size learning_rate seed"),
     ],
 )
 def test_an_option_that_changes_a_preset_says_what_holds_without_it(command, names):

@@ -92,3 +92,8 @@ def test_a_posterior_of_flows_that_take_d_passes_is_refused(tmp_path):
         "flow: expected inverse-autoregressive in place of affine-autoregressive: a posterior "
     )
     assert line.startswith(expected)
+
+
+def test_the_prior_of_a_vae_counts_among_its_weights(tmp_path):
+    line = complaint(tmp_path, "command: train-vae\nflow: {k: 2500}\nprior: {k: 1500}\n")
+    assert line.startswith("prior: expected at most 100,000,000 weights in all, not about ")

@@ -198,7 +198,7 @@ def test_a_diverged_fit_keeps_its_last_good_checkpoint(tmp_path, times):
         assert train_on() == message
 
 
-def vae(**train):
+def vae(prior=None, **train):
     from nflow_cli.data.images import load_images
 
     data = {
@@ -206,6 +206,7 @@ def vae(**train):
         "data": {"name": "mnist-sample"},
         "model": {"latent_dim": 2, "hidden": [16]},
         "flow": {"pattern": ["planar"], "k": 2},
+        "prior": prior,
         "train": {"epochs": 1, "batch_size": 40, "chunk": 4, **train},
     }
     resolved = presets.validate(data, "test")
@@ -235,11 +236,15 @@ def test_a_learning_rate_of_a_hundred_thousand_ends_in_a_message():
     [
         (lambda vae: vae.encoder.weights[0], "the encoder's mean"),
         (lambda vae: vae.flow.parameters[0]["u"], "the output of flow 1 of 2 (planar)"),
+        (
+            lambda vae: vae.prior.parameters[0]["bias_0"],
+            "the input of flow 2 of 2 (affine-coupling) of the prior",
+        ),
         (lambda vae: vae.decoder.weights[0], "the decoder's logit"),
     ],
 )
 def test_the_first_part_of_a_vae_that_is_not_finite_is_named(spoil, fault):
-    resolved, chunks = vae()
+    resolved, chunks = vae(prior={"k": 2})
     model = images_fit.build(resolved, chunks.batches)
     variable = spoil(model.vae)
     variable.assign(np.full(variable.shape, np.nan))

@@ -13,6 +13,7 @@ from nflow_cli.runs.array_shapes import Shapes
 
 SHAPES: Shapes = {
     **{"base_latents": ("n", 2), "latents": ("n", 2), "latent_axes": (2,), "labels": "n?"},
+    "prior_latents": ("p", 2),
     **{"originals": "mhw", "reconstructions": "mhw", "samples": "dhw"},
     **{"manifold": "rrhw", "manifold_axis": "r"},
 }
@@ -26,6 +27,7 @@ class ImagesSummary(SummaryForm):
     latent_dim: Count
     amortized: bool
     binarization: Text
+    prior: Text | None = None
     negative_elbo: Computed
     reconstruction: Computed
     kl: Computed
