@@ -63,8 +63,8 @@ def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[s
     `metrics` has one row per epoch: `epoch`, `negative_elbo`, `reconstruction`, `kl` (nats per
     image), `beta`, and `validation_negative_elbo` where there was a validation split.
     `summary` gives `flow`, `k`, `latent_dim`, `amortized`, `binarization`,
-    `data` {`name`, `n_test`}, `prior` (its flows, or None), `negative_elbo`, `reconstruction`, `kl` (nats),
-    `negative_log_likelihood` (or None), `nll_standard_error` and `nll_samples`.
+    `data` {`name`, `n_test`}, `prior` (its flows, or None), `negative_elbo`, `reconstruction`,
+    `kl` (nats), `negative_log_likelihood` (or None), `nll_standard_error` and `nll_samples`.
     """
     with drawing():
         figures = {
