@@ -12,12 +12,13 @@ from test_coupling import cases, change_by, moved_exactly, network
 from test_coupling_stacks import recorded, tensors
 from test_coupling_stacks import weighted_sum as weighted_sum_of
 
-from nflow_cli.flows import FlowStack, SideBySide
+from nflow_cli.flows import FlowStack
 from nflow_cli.flows.autoregressive import (
     AffineAutoregressive,
     InverseAutoregressive,
     SplineAutoregressive,
 )
+from nflow_cli.flows.side_by_side import SideBySide
 from nflow_cli.training.trainer import compiled
 
 HIDDEN, ROWS = (8, 7), 4

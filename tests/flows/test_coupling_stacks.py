@@ -10,7 +10,8 @@ from keras import ops
 
 from nflow_cli.config.flow_options import OPTIONS
 from nflow_cli.config.flow_schema import Flow
-from nflow_cli.flows import FlowStack, SideBySide
+from nflow_cli.flows import FlowStack
+from nflow_cli.flows.side_by_side import SideBySide
 from nflow_cli.training.trainer import compiled
 
 # Few units and bins: a difference across the bend of a unit, or across a knot, is no derivative.
