@@ -89,9 +89,8 @@ def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:
     clouds = {"base $z_0$": evaluation["base_latents"], "transformed $z_K$": evaluation["latents"]}
     if summary["k"] == 0:
         clouds = {"$z_K = z_0$ (no flow)": evaluation["latents"]}
-    of_prior = (
-        {"prior $p(z)$": evaluation["prior_latents"]} if "prior_latents" in evaluation else {}
-    )
+    has_flows = "prior_latents" in evaluation
+    of_prior = {"prior $p(z)$": evaluation["prior_latents"]} if has_flows else {}
     every = {**clouds, **of_prior}
     labels = np.asarray(evaluation["labels"])
     labelled = labels.size > 0 and set(np.unique(labels)) <= set(range(10))
@@ -106,12 +105,12 @@ def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:
     if labelled:
         add_digit_legend(axes[-1], labels)
     for ax in axes:
-        if not of_prior:
+        if not has_flows:
             draw_prior(ax, "white" if ax.images else "0.25")
         if _differ(windows):
             label_panel(ax, ax.get_xlabel() or " ", ax.get_ylabel() or " ")
     box: Any = {"facecolor": SEQUENTIAL(0.0), "edgecolor": "none", "labelcolor": "white"}
-    if not of_prior:
+    if not has_flows:
         axes[0].legend(loc="lower left", fontsize=9, **box)
     n, of = len(evaluation["latents"]), summary["data"].get("n_test")
     some = f"{n:,} of {of:,} test images" if of and n < of else ""

@@ -19,7 +19,7 @@ STRIP: Shapes = {
     **{"deformation_k": "k", "log_deformation": "kji"},
     **{"deformation_axis_1": "i", "deformation_axis_2": "j", "deformation_samples": ("k", "v", 2)},
 }
-LATER = ("deformation_samples", "prior_latents")  # which an older run, or another, does not have
+LATER = ("deformation_samples",)  # which an older run does not have
 DENSITIES: Shapes = {"axis_1": "x", "log_target": "xx", "log_q": "xx"}  # what `compare` draws
 _WHOLE = ("deformation_k", "latent_axes", "labels", "columns_shown")  # numbers
 _AXES = ("axis_1", "axis_2", "deformation_axis_1", "deformation_axis_2", "manifold_axis")

@@ -17,6 +17,7 @@ from nflow_cli.experiments.experiment import (
 )
 from nflow_cli.experiments.images import pictures, rows
 from nflow_cli.experiments.rows import Rows, Summary
+from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -38,8 +39,13 @@ class Images(Experiment):
         Measure("negative_log_likelihood", "−log p(x)", "nats", 2, judges=True),
         Measure("seconds_per_epoch", "s/epoch", "", 1, has_spread=False),
     )
-    shapes, columns, summary_form = pictures.SHAPES, pictures.COLUMNS, pictures.ImagesSummary
+    columns, summary_form = pictures.COLUMNS, pictures.ImagesSummary
     samples: ClassVar = (1, 5_000)
+
+    @property
+    def shapes(self) -> Shapes:
+        """The arrays in ``evaluation.npz``."""
+        return {**pictures.SHAPES, **(pictures.OF_PRIOR if self.config.prior else {})}
 
     @property
     def footprint(self) -> Footprint:

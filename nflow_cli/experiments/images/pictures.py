@@ -13,10 +13,10 @@ from nflow_cli.runs.array_shapes import Shapes
 
 SHAPES: Shapes = {
     **{"base_latents": ("n", 2), "latents": ("n", 2), "latent_axes": (2,), "labels": "n?"},
-    "prior_latents": ("p", 2),
     **{"originals": "mhw", "reconstructions": "mhw", "samples": "dhw"},
     **{"manifold": "rrhw", "manifold_axis": "r"},
 }
+OF_PRIOR: Shapes = {"prior_latents": ("p", 2)}  # where it has flows
 COLUMNS = ("epoch", "negative_elbo", "reconstruction", "kl", "beta")
 
 
