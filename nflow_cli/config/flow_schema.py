@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, JsonValue
 from nflow_cli.config.flow_options import checked_item, default_affine, options_of, pattern_text
 from nflow_cli.config.strict import Strict
 from nflow_cli.errors import ConfigError
+from nflow_cli.registry import FLOWS
 
 
 def _item(value: Any) -> Any:
@@ -18,14 +19,17 @@ def _item(value: Any) -> Any:
 
 
 MAX_WEIGHTS = 10**8
+Name: Any = Literal[tuple(FLOWS)]
+Item = Annotated[
+    str | dict[str, JsonValue],
+    BeforeValidator(_item, json_schema_input_type=Name | dict[Name, dict[str, JsonValue] | None]),
+]
 
 
 class Flow(Strict):
     """Which flows, and how many: names, or names with options."""
 
-    pattern: list[Annotated[str | dict[str, JsonValue], BeforeValidator(_item)]] = Field(
-        default=["planar"], min_length=1
-    )
+    pattern: list[Item] = Field(default=["planar"], min_length=1)
     k: int = Field(default=8, ge=0, le=10_000)
 
     @property

@@ -51,8 +51,8 @@ pre { background: var(--block); border-radius: 4px; padding: .8rem 1rem; margin:
 
 def shown(text: object, most: int = MAX_TEXT) -> str:
     """Return a text as one line of HTML that is nothing but text, wherever it stands."""
-    line = printable(text)
-    return escape(line if len(line) <= most else f"{line[:most]} …")
+    line = str(text)
+    return escape(printable(line if len(line) <= most else f"{line[:most]} …"))
 
 
 def paragraph(text: object, style: str = "") -> str:

@@ -144,9 +144,11 @@ def _training(record: Mapping[str, Any]) -> Rows:
 
 def _moment(seconds: Any) -> str:
     """Return seconds since 1970 as a date; "" where they are none."""
+    if not isinstance(seconds, int | float):
+        return ""
     try:
         return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
-    except (TypeError, ValueError, OverflowError, OSError):
+    except (ValueError, OverflowError, OSError):
         return ""
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from nflow_cli.plotting.style import DPI
 
 COLOURS = 256
-WIDTHS = (2_000, 1_200, 800, 500)  # pixels, tried one after the other
+SHARES = (1.0, 0.6, 0.35, 0.2)  # of their sides, tried one after the other
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_PIXELS = 40_000_000
 
@@ -30,10 +30,10 @@ def embedded(pictures: Mapping[str, bytes], room: int) -> dict[str, Embedded]:
     """
     whole = {name: png for name, png in pictures.items() if _is_drawable(png)}
     uris = {name: _uri(png) for name, png in whole.items()}
-    for width in WIDTHS:
+    for share in SHARES:
         if _length(uris) <= room:
             break
-        smaller = {name: _smaller(png, width) for name, png in whole.items()}
+        smaller = {name: _smaller(png, share) for name, png in whole.items()}
         uris = {name: _uri(png) for name, png in smaller.items() if png}
     if _length(uris) > room:
         return {}
@@ -56,14 +56,15 @@ def _size(png: bytes) -> tuple[int, int]:
     return int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
 
 
-def _smaller(png: bytes, width: int) -> bytes:
-    """Return a PNG with few colours and at most so many pixels across; nothing of a damaged one."""
+def _smaller(png: bytes, share: float) -> bytes:
+    """Return a PNG with few colours and a share of its sides; nothing of a damaged one."""
     content = io.BytesIO()
     try:
         with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
             picture = image.convert("RGB")
-            picture.thumbnail((width, 4 * width))
-            picture.quantize(COLOURS).save(content, "PNG", optimize=True)
+            size = [max(1, round(share * side)) for side in picture.size]
+            picture.thumbnail((size[0], size[1]))
+            picture.quantize(COLOURS).save(content, "PNG")
     except Exception:  # Pillow has as many as there are damages
         return b""
     return content.getvalue()

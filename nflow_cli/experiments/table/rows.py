@@ -76,7 +76,7 @@ def differences(scores: Summary) -> Rows:
     if "gain" in scores:
         text = f"{scores['gain']:.5f} ± {scores['gain_standard_error']:.5f} nats, paired"
         rows.append(("gain", text))
-    if scores["gap"] is not None:
+    if scores.get("gap") is not None:
         text = f"{scores['gap']:.5f} ± {scores['gap_standard_error']:.5f} nats a fresh point"
         rows.append(("gap to the truth", text))
     return rows
