@@ -160,14 +160,14 @@ def test_a_picture_that_is_no_picture_is_told_of_and_no_link_is_followed(tmp_pat
 
 def test_pictures_of_many_megabytes_are_made_small_enough(tmp_path):
     run = written_run(tmp_path / "run", "fit-2d")
-    noise = np.random.default_rng(0).integers(0, 256, (1_000, 1_500, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (500, 700, 3), np.uint8)
     (run.path / "plots").mkdir()
     for name in ("density", "training"):
         Image.fromarray(noise).save(run.path / "plots" / f"{name}.png")
     write_report(run)
     pictures = read_report(run.path).pictures
     assert list(pictures) == ["density", "training"]
-    assert all(picture.width < 1_500 for picture in pictures.values())
+    assert all(picture.mode == "P" for picture in pictures.values())
 
 
 def test_a_summary_of_megabytes_makes_a_page_below_two(tmp_path):
