@@ -1,11 +1,11 @@
 """``nflow evaluate``: judge what a run trained, by fresh samples or by data of one's own."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nflow_cli.cli.options import Command
+from nflow_cli.cli.options import Command, json_option
 from nflow_cli.text import printable
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), help="Fixes the samples; default: the run's."
 )
+@json_option
 def evaluate(
     run_dir: str,
     data: str | None,
@@ -34,6 +35,7 @@ def evaluate(
     latent: bool,
     samples: int | None,
     seed: int | None,
+    as_json: bool,
 ) -> None:
     """Judge what a run trained, by fresh samples or by data of your own.
 
@@ -45,7 +47,6 @@ def evaluate(
     """
     from nflow_cli import experiments
     from nflow_cli.backend import start_tensorflow
-    from nflow_cli.experiments.rows import laid_out
     from nflow_cli.runs.directory import SUMMARY, RunDirectory
 
     run = RunDirectory.open(run_dir)
@@ -57,15 +58,29 @@ def evaluate(
     start_tensorflow()
     trained = experiment.load(run)
     if output is not None:
-        rows = experiment.write_scores(trained, judged_by, Path(output), latent)
-        click.echo(laid_out(rows, [], 14))
-        click.echo(printable(output))
+        judgement = experiment.write_scores(trained, judged_by, Path(output), latent)
+        _tell(judgement, {"run": run_dir, "data": data, "output": output}, as_json)
         return
     recorded = run.read_json(SUMMARY) if run.has(SUMMARY) else {}
     recorded.pop("mass_error", None)  # no mass is shown
     draws_seed = config.seed if seed is None else seed
-    rows, caveats = experiment.evaluate(trained, judged_by, samples, draws_seed, recorded)
-    click.echo(laid_out(rows, caveats, 14))
+    judgement = experiment.evaluate(trained, judged_by, samples, draws_seed, recorded)
+    _tell(judgement, {"run": run_dir, "data": data}, as_json)
+
+
+def _tell(judgement: Any, said: dict[str, Any], as_json: bool) -> None:
+    """Print scores, as a table or as JSON with what was ``said``, and where rows were written."""
+    from nflow_cli.evaluation.caveats import records
+    from nflow_cli.experiments.rows import laid_out
+    from nflow_cli.runs.json_text import json_text
+
+    if as_json:
+        caveats = {"caveats": records(judgement.caveats)}
+        click.echo(json_text({**said, **judgement.scores, **caveats}))
+        return
+    click.echo(laid_out(judgement.rows, judgement.caveats, 14))
+    if "output" in said:
+        click.echo(printable(said["output"]))
 
 
 def _check_samples(experiment: "Experiment", samples: int | None, seed: int | None) -> None:

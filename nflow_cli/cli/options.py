@@ -27,6 +27,9 @@ class Command(click.Command):
         return rest
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
 def _a_number(_: Any, __: Any, value: float | None) -> float | None:
     """Refuse NaN, which every range lets through."""
     if value is not None and math.isnan(value):

@@ -8,7 +8,7 @@ from nflow_cli.config.flow_schema import StackFlow, expect_one_pass, expect_weig
 from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict, by_name
 from nflow_cli.config.sweep_schema import SweepConfig
 from nflow_cli.config.table_schema import FitConfig
-from nflow_cli.config.target_schema import Target
+from nflow_cli.config.target_schema import Target, TargetName
 from nflow_cli.config.training_schema import Annealed, EarlyStopping
 from nflow_cli.config.vae_schema import VAEConfig
 from nflow_cli.registry import DEFAULT_BASE, POINT_SETS, TARGET_BASES
@@ -85,14 +85,16 @@ class Fit2DConfig(Strict):
     description: str = ""
     command: Literal["fit-2d"]
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
-    data: Annotated[PointData | None, BeforeValidator(by_name)] = None
+    data: Annotated[
+        PointData | None, BeforeValidator(by_name, json_schema_input_type=PointData | str | None)
+    ] = None
     target: Target | None = Field(default=None, validate_default=True)
     base: Literal["standard-normal", "uniform-box"] | None = None
     flow: StackFlow = StackFlow()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
 
-    @field_validator("target", mode="before")
+    @field_validator("target", mode="before", json_schema_input_type=Target | TargetName | None)
     @classmethod
     def _target_by_name(cls, target: Any, info: ValidationInfo) -> Any:
         if info.data.get("data") is not None:

@@ -11,7 +11,7 @@ from nflow_cli.config.strict import Strict
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation import caveats as cautions
 from nflow_cli.evaluation.caveats import Caveat
-from nflow_cli.experiments.rows import Rows, Summary
+from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import SUMMARY, RunDirectory
 
@@ -192,10 +192,19 @@ class Experiment(ABC):
     def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
         """Return the rows of the table that a training ends with."""
 
+    def verdict(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+        """Return what a run is judged by, first, and what that is to be compared with."""
+        judges = [(m, cautions.number(summary, m.key)) for m in self.measures if m.judges]
+        return [
+            (m.name, cautions.marked(f"{value:.{m.decimals}f} {m.unit}", caveats, m.key))
+            for m, value in judges
+            if value is not None
+        ]
+
     @abstractmethod
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
-    ) -> tuple[Rows, list[Caveat]]:
+    ) -> Judgement:
         """Judge what a run trained anew, by fresh samples or by other data.
 
         Args:
@@ -204,17 +213,14 @@ class Experiment(ABC):
             samples: How many; as many as the run for ``None``.
             seed: Of the samples.
             recorded: The summary of the run.
-
-        Returns:
-            The rows of a table, and what the scores cannot vouch for.
         """
 
     @abstractmethod
     def read_data(self, name: str) -> Any:
         """Read data of the user's own, to judge a trained run by."""
 
-    def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Rows:
-        """Write rows of data with their scores, and latents if asked to; return a table's rows."""
+    def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:
+        """Write rows of data with their scores, and latents if asked to; judge the run by them."""
         raise NotImplementedError
 
     @abstractmethod

@@ -200,7 +200,7 @@ def test_a_run_writes_all_its_files_and_prints_its_folder_last(first_run, finish
     run = RunDirectory.open(str(finished_run))
     assert {path.name for path in finished_run.iterdir()} == {
         *("config.yaml", "run.json", "metrics.csv", "summary.json", "model.keras"),
-        *("evaluation.npz", "plots", "checkpoints"),
+        *("evaluation.npz", "plots", "report.html", "checkpoints"),
     }
     pictures = {path.name for path in (finished_run / "plots").iterdir()}
     assert pictures >= {f"{n}.png" for n in ("density", "difference", "deformation", "training")}
