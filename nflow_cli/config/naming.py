@@ -15,7 +15,7 @@ from nflow_cli.registry import POINT_SETS
 MAX_LABEL = 40  # letters of a value in a folder's name
 # What makes an experiment, beside how it is trained and judged.
 EXPERIMENT: Any = {"command": True, "target": True, "base": True, "model": True, "flow": True}
-EXPERIMENT |= {"data": {"name", "binarization"}}
+EXPERIMENT |= {"data": {"name", "binarization"}, "density": True}
 
 
 def run_name(resolved: Config, preset: Path) -> str:
@@ -51,8 +51,8 @@ def touches(keys: Iterable[str], path: str) -> bool:
 def _subject(resolved: Config) -> str:
     """Return the name of the target or of the data, as letters for a folder's name."""
     name = resolved.subject
-    if resolved.subject_key == "target" or name in POINT_SETS:
-        return name
+    if resolved.subject_key != "data" or name in POINT_SETS:
+        return text_of(name)[:MAX_LABEL]
     return text_of(Path(name).stem)[:MAX_LABEL] or "data"
 
 
