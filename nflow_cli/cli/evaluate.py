@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nflow_cli.cli.options import Command
+from nflow_cli.cli.options import Command, data_of_run, density_option
 from nflow_cli.text import printable
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), help="Fixes the samples; default: the run's."
 )
+@density_option
 def evaluate(
     run_dir: str,
     data: str | None,
@@ -34,11 +35,13 @@ def evaluate(
     latent: bool,
     samples: int | None,
     seed: int | None,
+    density: str | None,
 ) -> None:
     """Judge what a run trained, by fresh samples or by data of your own.
 
     Of a fit-2d run: KL, effective sample size and log Z by importance sampling, and with --data the
-    mean log-likelihood of those points. Of a fit to points or to a table: the mean log-likelihood
+    mean log-likelihood of those points. Of an infer run: free energy, and log Z and moments by
+    importance weights; a function of your own is named again by --density. Of a fit to points or to a table: the mean log-likelihood
     of its test rows, or of those of --data, which -o FILE writes row by row. Of a train-vae run:
     the bound and the importance-sampled likelihood of its test images, or of those of --data. All
     in nats.
@@ -53,7 +56,10 @@ def evaluate(
     experiment = experiments.of(config)
     _check_samples(experiment, samples, seed)
     _check_output(experiment, data, output, latent)
-    judged_by = experiment.data(run) if data is None else experiment.read_data(data)
+    if data is None:
+        judged_by = data_of_run(experiment, run, density)
+    else:
+        judged_by = experiment.read_data(data)
     start_tensorflow()
     trained = experiment.load(run)
     if output is not None:

@@ -78,7 +78,7 @@ def infer(
     from nflow_cli import experiments
     from nflow_cli.cli.options import changes_of, resolve_config
     from nflow_cli.config import presets
-    from nflow_cli.config.infer_schema import natural_preset
+    from nflow_cli.config.infer_schema import natural_preset, usual_dim
     from nflow_cli.config.naming import run_name
     from nflow_cli.experiments.run import begin
 
@@ -86,10 +86,8 @@ def infer(
         raise click.UsageError("expected FILE.py:FUNCTION, a NAME, or --preset with one")
     user, named = _named(density, dim)
     changes = [*named, *changes_of(options, KEYS)]
-    path = presets.find_preset(preset or natural_preset(1))
+    path = presets.find_preset(preset or natural_preset(dim or usual_dim(density)))
     resolved = resolve_config("infer", path, assignments, changes)
-    if preset is None and (natural := presets.find_preset(natural_preset(resolved.dim))) != path:
-        path, resolved = natural, resolve_config("infer", natural, assignments, changes)
     if user is None:
         subject = experiments.of(resolved).data()
     else:

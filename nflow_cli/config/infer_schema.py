@@ -154,6 +154,11 @@ class InferEvaluate(Strict):
     samples: int = Field(default=200_000, ge=1_000, le=10**7)
 
 
+def usual_dim(name: Any) -> int:
+    """Return the D that a built-in density has where none is said, 1 of any other name."""
+    return SIZES[name].usual if name in SIZES else 1
+
+
 def natural_preset(dim: int) -> str:
     """Return the preset for D = ``dim`` where none is named."""
     return "infer-wide" if dim > WIDE else "infer"

@@ -9,8 +9,7 @@ from keras import ops
 from nflow_cli.data.column_maps import Log, Logit
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.targets import Target
-
-Pair = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+from nflow_cli.errors import TargetError
 
 
 class LogDensity(Target):
@@ -23,12 +22,15 @@ class LogDensity(Target):
         function: Takes points ``(n, D)``; the subclass says what it takes them as.
         dim: D.
         units: Whose ``outside`` takes ``z`` to ``x``.
+        name: Of the function, in errors.
     """
 
     takes_arrays = False
 
-    def __init__(self, function: Callable[[Any], Any], dim: int, units: ColumnUnits):
-        self.function, self.dim, self.units = function, dim, units
+    def __init__(
+        self, function: Callable[[Any], Any], dim: int, units: ColumnUnits, name: str = "log_density"
+    ):
+        self.function, self.dim, self.units, self.name = function, dim, units, name
 
     def outside(self, z: Any) -> tuple[Any, Any]:
         """Return ``x`` ``(..., D)`` of tensors ``z`` and ``log|det dx/dz|`` ``(...)`` in nats."""
@@ -67,11 +69,37 @@ class ArrayDensity(LogDensity):
 
     def at(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ``log p`` ``(...)`` at points ``x`` ``(..., D)`` and its gradient, float32."""
-        values, gradients = self.function(x.reshape(-1, self.dim).astype(np.float64))
-        return (
-            np.asarray(values, np.float32).reshape(x.shape[:-1]),
-            np.asarray(gradients, np.float32).reshape(x.shape),
-        )
+        points = x.reshape(-1, self.dim).astype(np.float64)
+        values, gradients = checked_pair(self.name, self.function(points), points)
+        with np.errstate(over="ignore"):
+            return (
+                values.astype(np.float32).reshape(x.shape[:-1]),
+                gradients.astype(np.float32).reshape(x.shape),
+            )
+
+
+def checked_pair(name: str, result: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a function made of points ``(n, D)``: ``log p`` ``(n,)`` and its gradient.
+
+    Raises:
+        TargetError: It is no pair of arrays of these shapes.
+    """
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        received = len(result) if isinstance(result, tuple | list) else type(result).__name__
+        raise TargetError(f"{name}: expected a pair (log_p, gradient). Received: {received} values")
+    parts = []
+    for what, part, shape in zip(("log_p", "gradient"), result, (x.shape[:1], x.shape)):
+        try:
+            array = np.asarray(part)
+        except (TypeError, ValueError):  # lists of different lengths
+            array = np.asarray(None)
+        if array.shape != shape or array.dtype.kind not in "fiu":
+            raise TargetError(
+                f"{name}: expected {what} of shape {shape} for {len(x)} points of {x.shape[1]} "
+                f"coordinates. Received: shape {array.shape}, {array.dtype}"
+            )
+        parts.append(array.astype(np.float64))
+    return parts[0], parts[1]
 
 
 def units_of(names: Sequence[str], bounds: Any) -> ColumnUnits:

@@ -151,6 +151,10 @@ class Experiment(ABC):
         """Return what was left out of the data, a line each."""
         return []
 
+    def resuming(self, data: Any) -> Sequence[str]:
+        """Return the arguments of `nflow resume` that go on with a training on the data."""
+        return []
+
     # Training.
 
     @abstractmethod

@@ -72,6 +72,10 @@ class Inference(DensityExperiment):
 
         return subject_again(self.config, place)
 
+    def resuming(self, data: Any) -> Sequence[str]:
+        """Return the arguments of `nflow resume` that name the function again."""
+        return [] if data.path is None else ["--density", f"{data.path}:{data.name}"]
+
     def fit(self, run: RunDirectory, data: Any, programs: "Programs | None") -> dict[str, Any]:
         """Train, judge and save; return the summary."""
         from nflow_cli.experiments.infer import fit as infer_fit

@@ -14,6 +14,7 @@ from nflow_cli.evaluation.inference import arrays_of, judge
 from nflow_cli.evaluation.target import values_at
 from nflow_cli.experiments.infer.array_fit import ArrayFit
 from nflow_cli.experiments.infer.subject import Subject
+from nflow_cli.experiments.infer.trial import compiling
 from nflow_cli.experiments.target.fit import Fit2D, train
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
@@ -67,7 +68,8 @@ def build(config: InferConfig, target: Any) -> Fit2D:
 def run(config: InferConfig, directory: RunDirectory, subject: Subject) -> dict[str, Any]:
     """Fit, judge and save in ``directory``, from where it is; return the summary."""
     model = build(config, subject.target)
-    training = train(model, config, directory)
+    with compiling(config.train.compile):
+        training = train(model, config, directory)
     model_sha256 = save_model(directory, model.flow)
     units = units_of(config.density.columns, config.density.bounds)
     parts = model.density, subject.target, units, config.density.columns

@@ -1,15 +1,23 @@
 """What a user's function is, found out before any training: shapes, values, gradient, compiling."""
 
 import re
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 from nflow_cli.data.units import ColumnUnits
-from nflow_cli.densities.log_density import ArrayDensity, LogDensity, TensorDensity
+from nflow_cli.densities.log_density import (
+    ArrayDensity,
+    LogDensity,
+    TensorDensity,
+    checked_pair,
+)
 from nflow_cli.errors import TargetError, one_line
-from nflow_cli.experiments.infer.user_code import UserFunction
+from nflow_cli.experiments.infer.user_code import MOST_LETTERS, UserFunction
 from nflow_cli.random_streams import stream
 
 POINTS = 3
@@ -33,10 +41,10 @@ def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogD
     z = stream(0, "trial").standard_normal((POINTS, len(names)))
     x = units.outside(z)
     if _returns_pair(user, x, names):
-        density: LogDensity = ArrayDensity(user.function, len(names), units)
-        values, slopes = _checked_pair(user.function(x), x, names)
+        density: LogDensity = ArrayDensity(user.function, len(names), units, user.name)
+        values, slopes = checked_pair(user.name, user.function(x), x)
     else:
-        density = TensorDensity(user.function, len(names), units)
+        density = TensorDensity(user.function, len(names), units, user.name)
         values, slopes = _values_and_slopes(user, x, names)
     _expect_finite("log-density", values, x, names)
     _expect_finite("gradient", slopes, x, names)
@@ -46,46 +54,31 @@ def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogD
 
 def _returns_pair(user: UserFunction, x: np.ndarray, names: list[str]) -> bool:
     """Call a function with an array, then with a tensor unless it returned a pair of arrays."""
-    refusal = None
+    result, refusal = None, None
     try:
         result = user.function(x.copy())
     except TargetError as error:  # it may take tensors alone
-        result, refusal = None, error
+        refusal = error
     if isinstance(result, tuple | list):
         return True
-    if isinstance(result, np.ndarray | np.generic | float | int):
-        tensor = _tensor_call(user, x)
-        if not ops.is_tensor(tensor):
-            raise TargetError(
-                f"{user.name}: returned a NumPy array alone: return also the gradient "
-                f"(log_p (n,), gradient (n, {len(names)})), or compute with keras.ops"
-            )
-        return False
+    if hasattr(result, "__array__") and not ops.is_tensor(result):
+        # Arithmetic alone returns what it is given.
+        refusal = TargetError(
+            f"{user.name}: returned an array alone: return also the gradient, (log_p (n,), "
+            f"gradient (n, {len(names)})), or compute with keras.ops"
+        )
     if refusal:
         try:
-            _tensor_call(user, x)
+            is_tensor = ops.is_tensor(_tensor_call(user, x))
         except TargetError:
             raise refusal from None
+        if not is_tensor:
+            raise refusal
     return False
 
 
 def _tensor_call(user: UserFunction, x: np.ndarray) -> Any:
     return user.function(ops.convert_to_tensor(x, "float32"))
-
-
-def _checked_pair(result: Any, x: np.ndarray, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    if len(result) != 2:
-        raise TargetError(f"expected a pair (log_p, gradient). Received: {len(result)} values")
-    parts = []
-    for what, part, shape in zip(("log_p", "gradient"), result, (x.shape[:1], x.shape)):
-        array = np.asarray(part)
-        if array.shape != shape or array.dtype.kind not in "fiu":
-            raise TargetError(
-                f"expected {what} of shape {shape} for {POINTS} points of {len(names)} "
-                f"coordinates. Received: shape {array.shape}, {array.dtype}"
-            )
-        parts.append(array.astype(np.float64))
-    return parts[0], parts[1]
 
 
 def _values_and_slopes(
@@ -104,7 +97,11 @@ def _values_and_slopes(
             f"{user.name}: expected log_p of shape ({POINTS},) for points ({POINTS}, "
             f"{len(names)}). Received: {received}"
         )
-    slopes = tape.gradient(values, points)
+    try:
+        slopes = tape.gradient(values, points)
+    except Exception as error:  # of an operation that has none, or of a user's own
+        said = textwrap.shorten(one_line(error), MOST_LETTERS)
+        raise TargetError(f"{user.name}: its gradient: {type(error).__name__}: {said}") from None
     if slopes is None:
         raise TargetError(
             f"{user.name}: expected a gradient; its value does not depend on the points by "
@@ -167,7 +164,7 @@ def _compare(
 def _values(density: LogDensity, user: UserFunction, x: np.ndarray) -> np.ndarray:
     flat = x.reshape(-1, x.shape[-1])
     if density.takes_arrays:
-        values = np.asarray(user.function(flat)[0], np.float64)
+        values, _ = checked_pair(user.name, user.function(flat), flat)
     else:
         values = np.asarray(ops.convert_to_numpy(_tensor_call(user, flat)), np.float64)
     if values.shape != flat.shape[:1]:
@@ -186,15 +183,27 @@ def expect_compiled(density: LogDensity, compiles: bool) -> None:
     """
     from nflow_cli.training.trainer import with_gradient
 
-    if density.takes_arrays:
-        return
+    if not density.takes_arrays:
+        with compiling(compiles):
+            with_gradient(density.log_prob, compiles)(ops.zeros((POINTS, density.dim)))
+
+
+@contextmanager
+def compiling(compiles: bool) -> Iterator[None]:
+    """Tell in one line why a program that a user's function is part of cannot be compiled.
+
+    Raises:
+        TargetError: Which operation, and the way on.
+    """
+    import tensorflow as tf
+
     try:
-        with_gradient(density.log_prob, compiles)(ops.zeros((POINTS, density.dim)))
-    except TargetError:
+        yield
+    except tf.errors.ResourceExhaustedError:
         raise
-    except Exception as error:  # of TensorFlow, and each compiler has its own
+    except tf.errors.OpError as error:
         text = one_line(error)
         lacking = re.search(r"unsupported operations.*?: (\w+)", text)
-        what = f"the operation {lacking[1]}" if lacking else f"{type(error).__name__}: {text:.200}"
+        what = f"the operation {lacking[1]}" if lacking else textwrap.shorten(text, MOST_LETTERS)
         way = f"; {NO_COMPILE}" if compiles else ""
         raise TargetError(f"the function cannot be compiled: {what}{way}") from None

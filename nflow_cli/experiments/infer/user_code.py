@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib.util
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from nflow_cli.registry import nearest
 
 MODULE = "nflow_density"  # what a file is called while it is loaded
 MOST_BYTES = 2**26  # of a file
+MOST_LETTERS = 300  # of what an exception says
 DEFAULT_NAME = "log_density"
 
 
@@ -124,7 +126,7 @@ def guarded(function: Callable[..., Any], path: str) -> Callable[..., Any]:
 
 def _told(error: BaseException, path: str) -> str:
     """Return what an error says, with the last line of the user's file that it came from."""
-    said = f"{type(error).__name__}: {one_line(error)}"
+    said = f"{type(error).__name__}: {textwrap.shorten(one_line(error), MOST_LETTERS)}"
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
     frames = traceback.extract_tb(error.__traceback__)
