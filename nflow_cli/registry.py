@@ -33,6 +33,9 @@ USUAL_NAMES = {
 BASES = {
     "standard-normal": "nflow_cli.densities.bases:StandardNormal",
     "uniform-box": "nflow_cli.densities.bases:UniformBox",
+}
+INFER_BASES = {
+    "standard-normal": BASES["standard-normal"],
     "student-t": "nflow_cli.densities.bases:StudentT",
 }
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("run_dir", metavar="RUN_DIR")
-@click.option("--steps", type=click.IntRange(1, 10**9), help="Extend a run to this, but of train-vae.")
+@click.option(
+    "--steps", type=click.IntRange(1, 10**9), help="Extend a run to this, but of train-vae."
+)
 @click.option("--epochs", type=click.IntRange(1, 10**6), help="Extend a train-vae run to this.")
 @density_option
 @click.pass_obj

@@ -54,9 +54,10 @@ def sample(
     """Draw from what a run trained, into a file.
 
     Points of a fit-2d run have the columns z1, z2 and log_q, the exact log-density in nats; those
-    of an infer run its coordinates and log_q, and with --resample the coordinates alone; rows of a
-    `fit` run have the columns of its table and log_q. Images of a train-vae run are the means of their pixels, float32 (n, 28, 28) in 0-1, with a picture of
-    the first ones beside the file. Prints the paths of what it wrote.
+    of an infer run its coordinates and log_q, with --resample the coordinates alone; rows of a
+    `fit` run have the columns of its table and log_q. Images of a train-vae run are the means of
+    their pixels, float32 (n, 28, 28) in 0-1, with a picture of the first ones beside the file.
+    Prints the paths of what it wrote.
     """
     path = Path(output)
     if path.suffix.lower() not in FORMATS:

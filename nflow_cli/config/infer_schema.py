@@ -50,7 +50,7 @@ class Density(Strict):
     """
 
     name: str = Field(min_length=1, max_length=MAX_PATH)
-    path: Path | None = None
+    path: Path | None = Field(default=None, validate_default=True)
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     dim: int | None = Field(default=None, ge=1, le=MAX_COLUMNS, validate_default=True)
     names: Columns | None = Field(default=None, min_length=1, validate_default=True)
@@ -176,7 +176,7 @@ class InferConfig(Strict):
     density: Annotated[Density, BeforeValidator(by_name)]
     base: Annotated[InferBase, BeforeValidator(by_name)] = InferBase()
     flow: InferFlow = InferFlow(pattern=["spline-coupling"])
-    train: InferTrain = InferTrain()
+    train: InferTrain = Field(default=InferTrain(), validate_default=True)
     evaluate: InferEvaluate = InferEvaluate()
 
     @field_validator("flow")

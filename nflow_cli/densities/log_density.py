@@ -28,13 +28,22 @@ class LogDensity(Target):
     takes_arrays = False
 
     def __init__(
-        self, function: Callable[[Any], Any], dim: int, units: ColumnUnits, name: str = "log_density"
+        self,
+        function: Callable[[Any], Any],
+        dim: int,
+        units: ColumnUnits,
+        name: str = "log_density",
     ):
         self.function, self.dim, self.units, self.name = function, dim, units, name
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether a coordinate has bounds."""
+        return any(self.units.columns)
+
     def outside(self, z: Any) -> tuple[Any, Any]:
         """Return ``x`` ``(..., D)`` of tensors ``z`` and ``log|det dx/dz|`` ``(...)`` in nats."""
-        if not any(self.units.columns):
+        if not self.is_bounded:
             return z, ops.zeros_like(z[..., 0])
         columns, log_det = [], ops.zeros_like(z[..., 0])
         for column, chain in enumerate(self.units.columns):

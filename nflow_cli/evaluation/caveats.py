@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from nflow_cli.config.schema import Annealed
+    from nflow_cli.config.training_schema import Annealed
 
 # Where one sample makes up more of Σw^2, or would of ten times as many, ESS and log Z spread far
 # more than their errors say.

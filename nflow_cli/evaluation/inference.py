@@ -152,18 +152,16 @@ def moments(
     """Return mean and standard deviation of each coordinate, in the user's units, by weights."""
     w, _ = _scaled(log_weights)
     w = w / w.sum()
-    total, squares, center = np.zeros(density.dim), np.zeros(density.dim), None
+    center = shown_samples(density, units, seed).mean(axis=0)  # against rounding
+    total, squares = np.zeros(density.dim), np.zeros(density.dim)
     for draw in _draws(density, seed, len(w), 1.0):
         x = units.outside(draw.x)
-        center = x.mean(axis=0) if center is None else center
         part = w[draw.start : draw.start + len(x)]
         with np.errstate(over="ignore", invalid="ignore"):
             total += part @ (x - center)
             squares += part @ (x - center) ** 2
     spread = np.sqrt(np.maximum(squares - total**2, 0.0))
-    return {
-        name: [float(center[i] + total[i]), float(spread[i])] for i, name in enumerate(names)
-    }
+    return {name: [float(center[i] + total[i]), float(spread[i])] for i, name in enumerate(names)}
 
 
 def verdict(k: float | None) -> str:

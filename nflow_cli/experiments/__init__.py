@@ -1,4 +1,4 @@
-"""What can be trained: a target, a log-density, a table or images. No other module asks which of them it is."""
+"""What can be trained: a target, a log-density, a table or images: no other module asks which."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,9 @@ from nflow_cli.experiments.table.points import Points
 from nflow_cli.experiments.table.typed import TypedTable
 from nflow_cli.experiments.target import Target
 
-EXPERIMENTS: Mapping[str, type[Experiment]] = {e.name: e for e in (Target, Inference, Table, Images)}
+EXPERIMENTS: Mapping[str, type[Experiment]] = {
+    e.name: e for e in (Target, Inference, Table, Images)
+}
 
 
 def of(config: Config) -> Experiment:

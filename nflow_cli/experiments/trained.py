@@ -20,7 +20,7 @@ from nflow_cli.densities.rows import RowDensity
 from nflow_cli.errors import DataError, NflowError
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
-from nflow_cli.registry import BASES, TARGETS, make, resolve
+from nflow_cli.registry import BASES, INFER_BASES, TARGETS, make, resolve
 from nflow_cli.runs.directory import RunDirectory
 
 IMAGES = 200  # images at a time
@@ -59,7 +59,7 @@ class TrainedInference(FlowDensity):
 
     def __init__(self, path: Path, config: InferConfig, flow: FlowStack):
         units = units_of(config.density.columns, config.density.bounds)
-        super().__init__(make(BASES, config.base), flow, units)
+        super().__init__(make(INFER_BASES, config.base), flow, units)
         self.path, self.config = path, config
 
     @property

@@ -84,9 +84,10 @@ def test_a_gaussian_far_away_is_reached(fitted, name):
 def test_the_surrogate_has_the_gradient_of_the_loss():
     of = {}
     for name, function in FUNCTIONS.items():
-        config = settings(name, density={
-            "name": name, "path": "<python>", "dim": 2, "bounds": {"x1": [0.0, None]}
-        })
+        config = settings(
+            name,
+            density={"name": name, "path": "<python>", "dim": 2, "bounds": {"x1": [0.0, None]}},
+        )
         model = infer_fit.build(config, user_subject(config, function_of(function)).target)
         batch = ops.convert_to_tensor(np.random.default_rng(0).standard_normal((2, 64), "f"))
         of[name] = model.differentiate(batch)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
 )
 
-FILE = '''
+FILE = """
 import numpy as np
 import tensorflow as tf
 from keras import ops
@@ -60,7 +60,7 @@ def unique(x):
     y, _ = tf.unique(x[:, 0])
     return -0.5*ops.sum(x*x, axis=-1) + 0*tf.reduce_sum(y)
 value = 3
-'''
+"""
 
 WRONG = {
     "alone": "return also the gradient",
@@ -165,8 +165,9 @@ def test_what_names_no_function_is_refused(place, said):
 
 def test_a_file_may_import_what_is_beside_it(tmp_path):
     (tmp_path / "beside_it_for_a_test.py").write_text("half = 0.5\n")
-    text = "from beside_it_for_a_test import half\ndef log_density(x): return -half*(x**2).sum(1), -x\n"
-    (tmp_path / "model.py").write_text(text)
+    code = "from beside_it_for_a_test import half\n"
+    code += "def log_density(x): return -half*(x**2).sum(1), -x\n"
+    (tmp_path / "model.py").write_text(code)
     function = load_function(str(tmp_path / "model.py"))
     assert function.name == "log_density"
     assert function.function(np.ones((2, 2)))[0].tolist() == [-1, -1]

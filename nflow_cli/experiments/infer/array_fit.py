@@ -51,9 +51,9 @@ class ArrayFit(Fit2D):
 
     def slopes(self) -> Callable[[np.ndarray], tuple[Any, Any]]:
         """Return a function of points ``(n, D)``: the target's values and gradients there."""
+        import tensorflow as tf
 
         def pull(z: Any, gradients: Any) -> tuple[Any, Any]:
-            import tensorflow as tf
 
             with tf.GradientTape() as tape:
                 tape.watch(z)
@@ -61,11 +61,14 @@ class ArrayFit(Fit2D):
                 held = ops.sum(x * gradients, axis=-1) + log_det
             return log_det, tape.gradient(held, z)
 
+        pulled = compiled(pull, self.xla)
+
         def at(z: Any) -> tuple[Any, Any]:
-            points = ops.convert_to_numpy(self.target.outside(ops.convert_to_tensor(z))[0])
-            values, gradients = self.target.at(points)
-            log_det, slopes = pull(ops.convert_to_tensor(z), ops.convert_to_tensor(gradients))
-            return values + log_det, slopes
+            if not self.target.is_bounded:
+                return self.target.at(ops.convert_to_numpy(z))
+            values, gradients = self.target.at(ops.convert_to_numpy(self.target.outside(z)[0]))
+            log_det, slopes = pulled(z, ops.convert_to_tensor(gradients))
+            return values + ops.convert_to_numpy(log_det), slopes
 
         return at
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from nflow_cli.config.infer_schema import InferConfig
 from nflow_cli.config.strict import MAX_SEED
 from nflow_cli.evaluation.flow_checks import Outcome, Verdict, passed
 from nflow_cli.evaluation.inference import Judgement, arrays_of, judge
@@ -14,6 +15,8 @@ from nflow_cli.runs.directory import EVALUATION, SUMMARY
 
 class CheckedInference(CheckedDensity):
     """A run of ``nflow infer``."""
+
+    config: InferConfig
 
     @property
     def score_checks(self) -> Checks:

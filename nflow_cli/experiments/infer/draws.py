@@ -14,9 +14,9 @@ def write_resampled(
     """Write ``n`` points drawn by their weights; return the paths, and what the weights say."""
     points, weights = resampled(trained.inside, target, trained.units, seed, n)
     if path.suffix.lower() == ".csv":
-        write_file(path, lambda file: write_csv(file, trained.columns, [points]))
+        write_file(path, lambda file: write_csv(file, trained.columns, iter([points])))
     else:
-        write_file(path, lambda file: write_npy(file, points.shape, [points], points.dtype))
+        write_file(path, lambda file: write_npy(file, points.shape, iter([points]), points.dtype))
     share, count = effective_share(weights.log_weights), len(weights.log_weights)
     note = f"chosen from {count:,} draws by weights of ESS {share:.3f}, k-hat {weights.k:.2f}"
     return [path], f"{note}: {verdict(weights.k)}"

@@ -18,7 +18,7 @@ from nflow_cli.experiments.infer.trial import compiling
 from nflow_cli.experiments.target.fit import Fit2D, train
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
-from nflow_cli.registry import BASES, make
+from nflow_cli.registry import INFER_BASES, make
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 
@@ -57,7 +57,7 @@ def build(config: InferConfig, target: Any) -> Fit2D:
     """Build and compile the model of a run."""
     flow = FlowStack(**config.flow.model_dump(), seed=config.seed)
     flow.build((None, config.dim))
-    density = FlowDensity(make(BASES, config.base), flow)
+    density = FlowDensity(make(INFER_BASES, config.base), flow)
     of = HostFit if getattr(target, "takes_arrays", False) else TensorFit
     model = of(density, target, config.train.annealing)
     model.xla = config.train.compile

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from nflow_cli.config.infer_schema import IN_PYTHON, InferConfig
+from nflow_cli.config.infer_schema import InferConfig
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.infer.trial import density_of, expect_compiled

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.config.presets import fingerprint
-from nflow_cli.config.schema import Fit2DConfig
+from nflow_cli.config.schema import Fit2DConfig, InferConfig
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.evaluation.scores import mass_of
@@ -138,7 +138,7 @@ def build(config: Fit2DConfig) -> Fit2D:
 
 def train(
     model: Fit2D,
-    config: Fit2DConfig,
+    config: Fit2DConfig | InferConfig,
     directory: RunDirectory | None = None,
     programs: Programs | None = None,
 ) -> Training:
