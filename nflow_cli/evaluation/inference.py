@@ -1,7 +1,7 @@
 """How good a fit to a log-density is, whose normaliser nobody knows: by its weights, smoothed."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from nflow_cli.data.units import Units
 from nflow_cli.densities.pushforward import Draw, FlowDensity
 from nflow_cli.densities.targets import Target
+from nflow_cli.evaluation.caveats import number
 from nflow_cli.evaluation.importance import Smoothed, mean, smoothed, standard_deviation
 from nflow_cli.evaluation.normality import most_dependent
 from nflow_cli.evaluation.target import values_at
@@ -173,12 +174,13 @@ def verdict(k: float | None) -> str:
     return "rough" if k < ROUGH else "poor"
 
 
-def jump(scores: Any) -> float | None:
+def jump(scores: Mapping[str, Any]) -> float | None:
     """Return by how many nats log Z is greater from a widened ``q``, where that means something."""
-    first, second = scores.get("estimated_log_z"), scores.get("widened_log_z")
-    if not all(isinstance(z, float) and math.isfinite(z) for z in (first, second)):
+    first, second = (number(scores, key) for key in ("estimated_log_z", "widened_log_z"))
+    if first is None or second is None:
         return None
-    errors = (scores.get(f"{key}_standard_error") or 0.0 for key in ("log_z", "widened_log_z"))
+    keys = ("log_z_standard_error", "widened_log_z_standard_error")
+    errors = (number(scores, key) or 0.0 for key in keys)
     away = second - first
     return away if away > max(SIGMAS * math.hypot(*errors), LEAST_JUMP) else None
 

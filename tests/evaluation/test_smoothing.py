@@ -66,6 +66,25 @@ def test_smoothed_weights_spread_less_about_the_true_normaliser():
     assert np.std(smooth) < 0.9 * np.std(plain)
 
 
+@pytest.mark.parametrize(
+    ("scale", "k", "least", "largest", "at_200"),
+    [
+        (0.5, 0.6483334249, -10.5566161619, -4.4869390997, -8.0441253085),
+        (0.7, 0.4397258955, -10.2548569586, -6.1274765562, -8.5461347270),
+        (0.9, 0.1642806304, -10.0079879052, -8.4703363828, -9.3715236952),
+        (1.3, -1.6038513078, -15.2264783511, -9.6423754538, -9.6424516900),
+    ],
+)
+def test_weights_are_smoothed_as_arviz_does(scale, k, least, largest, at_200):
+    # arviz.psislw of ArviZ 0.22.0: k-hat, and of the sorted normalised logarithms three.
+    found = smoothed(log_weights_of_gaussians(scale, 20_000))
+    log_weights = np.sort(found.log_weights)
+    log_weights -= np.log(np.exp(log_weights - log_weights[-1]).sum()) + log_weights[-1]
+    expected = [k, least, largest, at_200]
+    received = [found.k, log_weights[0], log_weights[-1], log_weights[-200]]
+    np.testing.assert_allclose(received, expected, rtol=0, atol=1e-9)
+
+
 def test_equal_weights_and_weights_of_0_are_left_as_they_are():
     equal = smoothed(np.zeros(1_000))
     assert equal.k == 0 and not equal.log_weights.any()

@@ -74,7 +74,10 @@ class Inference(DensityExperiment):
 
     def resuming(self, data: Any) -> Sequence[str]:
         """Return the arguments of `nflow resume` that name the function again."""
-        return [] if data.path is None else ["--density", f"{data.path}:{data.name}"]
+        if data.path is None:
+            return []
+        path = "FILE.py" if data.path == IN_PYTHON else data.path
+        return ["--density", f"{path}:{data.name}"]
 
     def fit(self, run: RunDirectory, data: Any, programs: "Programs | None") -> dict[str, Any]:
         """Train, judge and save; return the summary."""

@@ -1,5 +1,6 @@
 """The scores of a fit to a log-density, as rows of tables, and what they cannot vouch for."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -120,7 +121,8 @@ def _disagreement(summary: Summary) -> list[Caveat]:
     """Tell restarts that ended in different optima, as modes are dropped."""
     restarts: Any = summary.get("restarts")
     kls = restarts.get("kl") if isinstance(restarts, Mapping) else None
-    finite = [kl for kl in kls or () if isinstance(kl, float)]
+    known = kls if isinstance(kls, list) else []
+    finite = [kl for kl in known if isinstance(kl, float) and math.isfinite(kl)]
     if len(finite) < 2 or max(finite) - min(finite) <= APART:
         return []
     reason = (
