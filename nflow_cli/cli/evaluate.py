@@ -56,10 +56,8 @@ def evaluate(
     experiment = experiments.of(config)
     _check_samples(experiment, samples, seed)
     _check_output(experiment, data, output, latent)
-    if data is None:
-        judged_by = data_of_run(experiment, run, density)
-    else:
-        judged_by = experiment.read_data(data)
+    given = experiment.read_data(data) if data is not None else None
+    judged_by = data_of_run(experiment, run, density) if data is None else given
     start_tensorflow()
     trained = experiment.load(run)
     if output is not None:

@@ -1,12 +1,16 @@
 """``nflow sample``: draw from what a run trained, into a file."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nflow_cli.cli.options import Command, data_of_run, density_option
 from nflow_cli.layout import tell
 from nflow_cli.text import printable
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments import Experiment
 
 FORMATS = (".csv", ".npy", ".parquet")
 
@@ -75,13 +79,7 @@ def sample(
         raise click.BadParameter(
             f"{output!r}: samples of a {experiment.config.command} run are written as {endings}"
         )
-    if experiment.takes_given != (given is not None):
-        expected = "expected" if experiment.takes_given else "expected no"
-        raise click.UsageError(f"{expected} --given for a density of these columns")
-    if density is not None and not resample:
-        raise click.UsageError("--density: expected --resample, which alone needs it")
-    if resample and not experiment.takes_density:
-        raise click.UsageError("--resample: expected a run of `nflow infer`")
+    _check_source(experiment, given, resample, density)
     start_tensorflow()
     if resample:
         data = data_of_run(experiment, run, density)
@@ -91,3 +89,15 @@ def sample(
         paths = experiment.write_samples(experiment.load(run), n, path, seed, given)
     for written in paths:
         click.echo(printable(written))
+
+
+def _check_source(
+    experiment: "Experiment", given: str | None, resample: bool, density: str | None
+) -> None:
+    if experiment.takes_given != (given is not None):
+        expected = "expected" if experiment.takes_given else "expected no"
+        raise click.UsageError(f"{expected} --given for a density of these columns")
+    if density is not None and not resample:
+        raise click.UsageError("--density: expected --resample, which alone needs it")
+    if resample and not experiment.takes_density:
+        raise click.UsageError("--resample: expected a run of `nflow infer`")

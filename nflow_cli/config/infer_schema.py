@@ -138,6 +138,7 @@ class InferFlow(StackFlow):
 class InferTrain(Train):
     """How a fit to a log-density is trained: the affine map alone first, then all.
 
+    ``start_width``: the flows start from the Gaussian of the first stage, so many times as wide.
     ``compile``: the function is part of one compiled program, which is fast.
     """
 
@@ -145,6 +146,7 @@ class InferTrain(Train):
     learning_rate: float = Field(default=0.002, gt=0, le=1e6)
     chunk: int = Field(default=100, ge=1, le=100_000)
     first_stage: int = Field(default=1_000, ge=0, le=10**9)
+    start_width: float = Field(default=3.0, ge=1, le=100)
     compile: bool = True
 
 

@@ -56,24 +56,13 @@ def judge(
         the user's units by the smoothed weights; ``n_lost``, the samples where ``p`` is no number.
     """
     log_weights, lost = _log_weights(density, target, seed, n, 1.0)
-    tail = smoothed(log_weights)
-    log_z = target.log_z or 0.0
-    seen = -log_weights[np.isfinite(log_weights)] if lost else -log_weights
-    free_energy = mean(seen) if len(seen) else math.inf
-    error = standard_deviation(seen, ddof=1) / math.sqrt(n) if len(seen) > 1 else math.nan
-    widened, _ = _log_weights(density, target, seed, n, WIDER)
+    tail, log_z = smoothed(log_weights), target.log_z or 0.0
+    widened = smoothed(_log_weights(density, target, seed, n, WIDER)[0])
+    wide = ("widened_log_z", "widened_log_z_standard_error", "widened_pareto_k")
     scores = {
-        "kl": None if target.log_z is None else free_energy,
-        "kl_standard_error": error,
-        "free_energy": free_energy - log_z,
+        **_free_energy(log_weights, target.log_z),
         **_log_z("estimated_log_z", "log_z_standard_error", "pareto_k", tail, log_z),
-        **_log_z(
-            "widened_log_z",
-            "widened_log_z_standard_error",
-            "widened_pareto_k",
-            smoothed(widened),
-            log_z,
-        ),
+        **_log_z(*wide, widened, log_z),
         "ess": effective_share(log_weights),
         "log_z": target.log_z,
         "log_z_source": target.log_z_source,
@@ -81,6 +70,18 @@ def judge(
         "moments": moments(density, units, names, seed, tail.log_weights),
     }
     return Judgement(scores, tail)
+
+
+def _free_energy(log_weights: np.ndarray, log_z: float | None) -> dict[str, Any]:
+    """Return the mean of ``log q - log p`` and its error, of the samples where ``p`` is known."""
+    seen = -log_weights[np.isfinite(log_weights)]
+    energy = mean(seen) if len(seen) else math.inf
+    spread = standard_deviation(seen, ddof=1) if len(seen) > 1 else math.nan
+    return {
+        "kl": None if log_z is None else energy,
+        "kl_standard_error": spread / math.sqrt(len(log_weights)),
+        "free_energy": energy - (log_z or 0.0),
+    }
 
 
 def shown_samples(density: FlowDensity, units: Units, seed: int) -> np.ndarray:

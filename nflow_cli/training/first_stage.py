@@ -4,7 +4,8 @@ Couplings start as the identity, and splines move nothing that is outside of the
 affine map at the data's end is brought to the density first.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ def run(trainer: Any, seeds: Sequence[int], train: Any, session: Session) -> Non
 
     A Gaussian is fitted by reverse KL, from the mode that a search from a sample of the base ends
     at. Where the objective is annealed, it is fitted to the density to the power β at the start:
-    so it is as wide as what the flows begin with.
+    so it is as wide as what the flows begin with. The flows may start from a wider one: what it
+    covers of the density is found by shrinking, and what it does not hardly ever.
 
     Args:
         trainer: A :class:`~nflow_cli.experiments.target.fit.Fit2D`, of one stack or of several.
@@ -43,8 +45,16 @@ def run(trainer: Any, seeds: Sequence[int], train: Any, session: Session) -> Non
     size = (train.first_stage, train.chunk, train.batch_size)
     noise = NoiseChunks(density.base, density.dim, seeds, *size, purpose="first-stage")
     session.fit_first(gaussian, noise)
-    for name, weight in gaussian.flow.last.items():
+    for name, weight in widened(gaussian.flow.last, trainer.start_width).items():
         trainer.flow.last[name].assign(weight)
+
+
+def widened(weights: Mapping[str, Any], width: float) -> dict[str, Any]:
+    """Return the weights of an affine map whose Gaussian is so many times as wide."""
+    if width == 1:
+        return dict(weights)
+    wider = {"log_scale": lambda s: s + math.log(width), "lower": lambda below: width * below}
+    return {name: wider.get(name, lambda w: w)(w.value) for name, w in weights.items()}
 
 
 def modes(slopes: Any, starts: np.ndarray) -> np.ndarray:

@@ -65,7 +65,7 @@ def fit(path, name="tensors", function=None, **changes):
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("infer")
-    longer = {"train__first_stage": 800, "train__steps": 200}
+    longer = {"train__first_stage": 500, "train__steps": 200, "train__start_width": 1.0}
     return {name: fit(folder / name, name, **longer) for name in FUNCTIONS}
 
 
@@ -113,8 +113,25 @@ def test_a_run_has_the_files_and_the_picture_of_every_other(fitted):
     assert run.read_json("summary.json") == json.loads(json.dumps(summary))
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.parametrize("restarts", [1, 3])
+def test_a_fit_starts_at_a_mode_only_where_a_gaussian_is_better_off_there():
+    config = settings(density={"name": "funnel", "dim": 3})
+    model = infer_fit.build(config, built_in(config).target)
+    peak = np.array([[-13.5, 0.0, 0.0]], "f")  # of its density, and none of its mass
+    assert not model.starts(peak).any()
+    config = settings()
+    model = infer_fit.build(config, user_subject(config, function_of(tensors)).target)
+    np.testing.assert_array_equal(model.starts(MEAN[None]), MEAN[None])
+
+
+@pytest.mark.parametrize(
+    ("name", "restarts"),
+    [
+        ("arrays", 1),
+        pytest.param("tensors", 1, marks=pytest.mark.slow),
+        pytest.param("tensors", 3, marks=pytest.mark.slow),
+        pytest.param("arrays", 3, marks=pytest.mark.slow),
+    ],
+)
 def test_a_fit_that_is_stopped_and_goes_on_ends_as_one_that_was_not(
     tmp_path, monkeypatch, name, restarts
 ):
@@ -138,6 +155,7 @@ def test_a_fit_that_is_stopped_and_goes_on_ends_as_one_that_was_not(
     assert_same_run(whole.path, run.path)
 
 
+@pytest.mark.slow
 def test_restarts_are_told_with_their_free_energies(tmp_path):
     _, summary = fit(tmp_path / "run", "arrays", train__restarts=3, train__halving=False)
     restarts = summary["restarts"]
@@ -167,6 +185,7 @@ def test_an_exception_in_the_middle_of_training_is_one_line(tmp_path):
         fit(tmp_path / "run", "arrays", late)
 
 
+@pytest.mark.slow
 def test_a_loaded_run_is_in_the_units_of_its_bounds(tmp_path):
     density = {
         **{"name": "arrays", "path": "<python>", "dim": 2, "names": ["rate", "share"]},

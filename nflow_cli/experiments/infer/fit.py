@@ -60,7 +60,7 @@ def build(config: InferConfig, target: Any) -> Fit2D:
     density = FlowDensity(make(INFER_BASES, config.base), flow)
     of = HostFit if getattr(target, "takes_arrays", False) else TensorFit
     model = of(density, target, config.train.annealing)
-    model.xla = config.train.compile
+    model.xla, model.start_width = config.train.compile, config.train.start_width
     model.prepare(config.train, config.train.steps)
     return model
 

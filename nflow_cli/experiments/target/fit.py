@@ -46,6 +46,7 @@ class Fit2D(ChunkTrainer):
     """
 
     terms = ("loss", "kl", "beta")
+    start_width = 1.0  # of the Gaussian that the flows start from, beside that of the first stage
 
     def __init__(
         self,
@@ -113,7 +114,7 @@ class Fit2D(ChunkTrainer):
         flow.build((None, self.density.dim))
         density = FlowDensity(self.density.base, flow)
         fit = type(self)(density, self.target, self.annealing, restarts, is_first)
-        fit.xla = self.xla
+        fit.xla, fit.start_width = self.xla, self.start_width
         return fit
 
 
