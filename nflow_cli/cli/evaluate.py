@@ -1,7 +1,7 @@
 """``nflow evaluate``: judge what a run trained, by fresh samples or by data of one's own."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -56,8 +56,7 @@ def evaluate(
     experiment = experiments.of(config)
     _check_samples(experiment, samples, seed)
     _check_output(experiment, data, output, latent)
-    given = experiment.read_data(data) if data is not None else None
-    judged_by = data_of_run(experiment, run, density) if data is None else given
+    judged_by = _judged_by(experiment, run, data, density)
     start_tensorflow()
     trained = experiment.load(run)
     if output is not None:
@@ -70,6 +69,10 @@ def evaluate(
     draws_seed = config.seed if seed is None else seed
     rows, caveats = experiment.evaluate(trained, judged_by, samples, draws_seed, recorded)
     click.echo(laid_out(rows, caveats, 14))
+
+
+def _judged_by(experiment: "Experiment", run: Any, data: str | None, density: str | None) -> Any:
+    return data_of_run(experiment, run, density) if data is None else experiment.read_data(data)
 
 
 def _check_samples(experiment: "Experiment", samples: int | None, seed: int | None) -> None:

@@ -17,6 +17,7 @@ KEYS = {  # what each option sets in a preset
     "steps": "train.steps",
     "batch_size": "train.batch_size",
     "learning_rate": "train.learning_rate",
+    "anneal": "train.annealing.updates",
     "restarts": "train.restarts",
     "halving": "train.halving",
     "compile": "train.compile",
@@ -42,6 +43,11 @@ KEYS = {  # what each option sets in a preset
 )
 @flow_options
 @click.option("--steps", type=click.IntRange(1, 10**9), help=f"Updates. {THE_PRESETS}")
+@click.option(
+    "--anneal",
+    type=click.IntRange(0, 10**9),
+    help=f"Updates in which p^β rises to p: finds modes that lie apart. {THE_PRESETS}",
+)
 @click.option(
     "--restarts",
     type=click.IntRange(1, 100),

@@ -177,7 +177,7 @@ class InferConfig(Strict):
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     density: Annotated[Density, BeforeValidator(by_name)]
     base: Annotated[InferBase, BeforeValidator(by_name)] = InferBase()
-    flow: InferFlow = InferFlow(pattern=["spline-coupling"])
+    flow: InferFlow = InferFlow(pattern=["affine-coupling", "spline-coupling"])
     train: InferTrain = Field(default=InferTrain(), validate_default=True)
     evaluate: InferEvaluate = InferEvaluate()
 

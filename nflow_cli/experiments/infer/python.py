@@ -27,6 +27,7 @@ def infer(
     flow: Sequence[Any] | None = None,
     k: int | None = None,
     steps: int | None = None,
+    anneal: int | None = None,
     restarts: int | None = None,
     seed: int | None = None,
     preset: str | None = None,
@@ -46,6 +47,7 @@ def infer(
         flow: The pattern, such as ``["planar", "radial"]``.
         k: How many flows.
         steps: Updates.
+        anneal: Updates in which ``p^β`` rises to ``p``, which finds modes that lie apart.
         restarts: How many seeds are trained at once, the best of which is kept.
         seed: Fixes the result bit for bit.
         preset: By its name or path, what all else is taken from; without, the one for D.
@@ -73,6 +75,7 @@ def infer(
         "flow.pattern": flow and list(flow),
         "flow.k": k,
         "train.steps": steps,
+        "train.annealing.updates": anneal,
         "train.restarts": restarts,
         "seed": seed,
         **(settings or {}),
