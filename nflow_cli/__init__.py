@@ -38,8 +38,8 @@ def infer(log_density: Any, **options: Any) -> Any:
             operations of Keras or TensorFlow, or a pair of arrays: that and its gradient
             ``(n, D)``; or the name of a built-in density.
         options: ``dim``, ``names``, ``bounds``, ``base``, ``flow``, ``k``, ``steps``,
-            ``anneal``, ``restarts``, ``seed``, ``output``, ``preset``, and other keys of a preset as
-            ``settings``.
+            ``anneal``, ``restarts``, ``seed``, ``output``, ``preset``, and other keys of a preset
+            as ``settings``.
 
     Returns:
         The density, as :func:`load` returns it.
