@@ -48,7 +48,7 @@ Level = Annotated[
 LevelList = Annotated[list[Level], Field(min_length=2, max_length=MAX_LEVELS)]
 
 
-def _an_interval(bounds: Any) -> Any:
+def an_interval(bounds: Any) -> Any:
     """Check that bounds hold one or two ends, in order."""
     low, high = bounds
     if low is None and high is None:
@@ -141,7 +141,7 @@ class TableData(Strict):
     @field_validator("bounds")
     @classmethod
     def _are_intervals(cls, bounds: dict[str, Any]) -> dict[str, Any]:
-        return {name: _an_interval(ends) for name, ends in bounds.items()}
+        return {name: an_interval(ends) for name, ends in bounds.items()}
 
     @field_validator("split", "group")
     @classmethod
