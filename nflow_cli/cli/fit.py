@@ -28,6 +28,7 @@ KEYS = {  # what each option sets in a preset
     "epochs": "train.epochs",
     "batch_size": "train.batch_size",
     "learning_rate": "train.learning_rate",
+    "ensemble": "train.ensemble",
     "seed": "seed",
 }
 
@@ -137,6 +138,11 @@ def _is_nan(end: float | None) -> bool:
     "--epochs",
     type=click.FloatRange(0, 10**6, min_open=True),
     help="Passes over the training rows, in place of --steps.",
+)
+@click.option(
+    "--ensemble",
+    type=click.IntRange(1, 100),
+    help="Members that are trained side by side; the density is their equal mixture.",
 )
 @common_options("Rows per update.")
 @click.pass_obj

@@ -20,6 +20,7 @@ MAX_ALL_LEVELS = 10_000
 MAX_LEVEL = 1_000  # letters of a level
 MAX_LEVEL_TEXT = 80_000  # letters of all levels, which a config of a mebibyte holds
 LARGEST_BOUND = 1e100
+MAX_MEMBERS = 100
 WIDE = 8  # columns; more have a preset of their own
 FEW = 8_000  # training rows; fewer have a preset of their own
 
@@ -244,6 +245,7 @@ class TableTrain(Strict):
     clip_norm: float | None = Field(default=20.0, gt=0)
     weight_decay: float = Field(default=0.0, ge=0, le=1e3)  # of kernels, times the learning rate
     early_stopping: EarlyStopping | None = None
+    ensemble: int = Field(default=1, ge=1, le=MAX_MEMBERS)  # members of an equal mixture
     chunk: int = Field(default=100, ge=1, le=100_000)
     checkpoint_seconds: float = Field(default=30.0, ge=0)
 

@@ -40,6 +40,7 @@ class Train(Strict):
 
     length_key: ClassVar[str] = "steps"
     annealed_keys: ClassVar[tuple[str, str]] = ("annealing", "updates")
+    ensemble: ClassVar[int] = 1
 
     steps: int = Field(default=20_000, ge=1, le=10**9)
     batch_size: int = Field(default=512, ge=1, le=10**6)

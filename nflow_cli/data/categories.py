@@ -117,11 +117,11 @@ def _texts(table: TableFile, name: str, cells: "pa.Array") -> tuple[list[str | N
     import pyarrow as pa
 
     try:
-        if not pa.types.is_dictionary(cells.type):
-            cells = cells.dictionary_encode()
-        values = cells.dictionary
+        encoded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
+        values = encoded.dictionary
         if is_number(values.type) and not pa.types.is_decimal(values.type):
-            texts = [str(value) for value in values.to_numpy(zero_copy_only=False)]
+            numbers = values.to_numpy(zero_copy_only=False) + 0  # that of -0.0 is 0.0
+            texts = [str(number) for number in numbers]
         else:
             texts = values.cast(pa.string()).to_pylist()
     except (pa.ArrowException, UnicodeDecodeError):
@@ -129,8 +129,8 @@ def _texts(table: TableFile, name: str, cells: "pa.Array") -> tuple[list[str | N
             f"{table.name}: column {shown(name)}: expected text or numbers, received "
             f"{shown(cells.type)}"
         ) from None
-    which = cells.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return [_level(text, table.decimal) for text in texts], which.astype(np.int64)
+    which = encoded.indices.cast(pa.int64()).fill_null(-1)
+    return [_level(text, table.decimal) for text in texts], which.to_numpy(zero_copy_only=False)
 
 
 def _level(text: str | None, decimal: str) -> str | None:

@@ -9,6 +9,7 @@ on the evaluation of generative models*, 2016, arXiv 1511.01844).
 import numpy as np
 
 NOISES = 16  # of a row that is scored
+WITHIN = 1 - 1e-6  # of the cell, that noise fills: a bound may lie at its end
 # Of splitmix64 (Steele, Lea & Flood 2014).
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIXERS = (

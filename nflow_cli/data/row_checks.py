@@ -138,7 +138,8 @@ def expect_levels(chosen: Chosen, train: np.ndarray) -> None:
                 "level that data.categorical names; null takes those of the rows"
             )
         if len(levels) < 2:
-            raise DataError(f"{where} has one level, {levels[0]!r}; {way_on}")
+            among = " among the rows to train on" if (numbers == UNKNOWN).any() else ""
+            raise DataError(f"{where} has one level{among}, {levels[0]!r}; {way_on}")
         present = len(np.unique(numbers))
         if present > len(numbers) / 2:
             raise DataError(

@@ -14,6 +14,7 @@ from nflow_cli.data import row_checks
 from nflow_cli.data.array_tables import RowsTable
 from nflow_cli.data.categories import UNKNOWN
 from nflow_cli.data.chosen_rows import LOG_Q, MAX_ROWS, Chosen, choose, settle_levels
+from nflow_cli.data.dequantisation import WITHIN
 from nflow_cli.data.fit_units import Bounds, fit_units
 from nflow_cli.data.points import SET_SIZE, PointData, Weights, checksum
 from nflow_cli.data.split import Parts, split_at_random
@@ -26,7 +27,6 @@ from nflow_cli.registry import POINT_SETS, nearest, resolve
 __all__ = ["IN_PYTHON", "LOG_Q", "MAX_ROWS", "STDIN", "TableRows", "load_table", "names_of_set"]
 
 IN_PYTHON = "<python>"  # what a table is called that was handed over there
-WITHIN = 1 - 1e-6  # of the cell of a discrete value, that its noise fills: no end of it
 
 
 @dataclass(frozen=True, eq=False)

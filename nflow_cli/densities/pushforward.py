@@ -1,5 +1,6 @@
 """A base distribution pushed through flows: its samples, and its exact density."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -41,6 +42,9 @@ class FlowDensity:
 
     :meth:`push` and :meth:`pull` take and return tensors in these coordinates; all other methods
     take and return arrays in the user's units, of any length in bounded memory.
+
+    Flows of R members side by side make an equal mixture, ``q = Σ_r q_r / R``: tensors have a
+    leading axis of R then.
 
     Args:
         base: ``q0``.
@@ -89,6 +93,11 @@ class FlowDensity:
         """Return points ``(n, D)`` in the coordinates of the flows, and ``log|det du/dx|``."""
         return self.units.inside_and_log_det(x)
 
+    @property
+    def members(self) -> int:
+        """R, of which ``q`` is the equal mixture; 1 where it is none."""
+        return math.prod(self.flow.members)
+
     def draw(self, n: int, rng_of: Callable[[int], np.random.Generator]) -> Iterator[Draw]:
         """Draw ``n`` samples, some at a time.
 
@@ -98,8 +107,16 @@ class FlowDensity:
         """
         for number, part in enumerate(chunks(n, self.dim)):
             shape = (part.stop - part.start, self.dim)
-            z0 = self.base.sample(rng_of(number), shape)
-            z, log_q = map(ops.convert_to_numpy, self.push(self._tensor(z0)))
+            rng = rng_of(number)
+            z0 = self.base.sample(rng, shape)
+            z, log_q = map(
+                ops.convert_to_numpy, self.push(each_member(self.flow, self._tensor(z0)))
+            )
+            if self.members > 1:
+                z = z[rng.integers(self.members, size=len(z0)), np.arange(len(z0))]
+                x = self.units.outside(z)
+                yield Draw(part.start, z0, x, self.log_prob(x))
+                continue
             x, log_det = self.units.outside_and_log_det(z)
             yield Draw(part.start, z0, x, log_q - log_det)
 
@@ -135,13 +152,22 @@ class FlowDensity:
         Raises:
             DataError: If ``x`` are not numbers in rows of D.
         """
+        return mixture(self.member_log_probs(x))
+
+    def member_log_probs(self, x: Any) -> np.ndarray:
+        """Return ``log q_r(x)`` in nats of each member ``(R, ...)``, as :meth:`log_prob` does.
+
+        Raises:
+            DataError: If ``x`` are not numbers in rows of D.
+        """
         points = self._points(x)
         inside, log_det = self.units.inside_and_log_det(points)
         z = self._rows(inside)
-        log_q = np.empty(len(z), z.dtype)
+        log_q = np.empty((self.members, len(z)), z.dtype)
         for part in chunks(len(z), self.dim):
-            log_q[part] = ops.convert_to_numpy(self.pull(self._tensor(z[part]))[1])
-        return _unless_far(log_q, z).reshape(points.shape[:-1]) + log_det
+            pulled = self.pull(each_member(self.flow, self._tensor(z[part])))
+            log_q[:, part] = ops.convert_to_numpy(pulled[1])
+        return _unless_far(log_q, z).reshape(self.members, *points.shape[:-1]) + log_det
 
     def latent(self, x: Any) -> np.ndarray:
         """Return ``f^-1(u(x))``: what :meth:`from_latent` takes to points ``x`` ``(..., D)``.
@@ -149,22 +175,30 @@ class FlowDensity:
         NaN where ``u`` has no image: on or outside a bound.
 
         Raises:
-            DataError: If ``x`` are not numbers in rows of D.
+            DataError: If ``x`` are not numbers in rows of D, or ``q`` is a mixture.
         """
+        expect_one(self.members)
+        return self.member_latents(x)[0]
+
+    def member_latents(self, x: Any) -> np.ndarray:
+        """Return ``f_r^-1(u(x))`` of each member ``(R, ..., D)``, as :meth:`latent` does."""
         points = self._points(x)
         inside, log_det = self.units.inside_and_log_det(points)
-        z0 = self._rows(inside)
-        for part in chunks(len(z0), self.dim):
-            z0[part] = ops.convert_to_numpy(self.pull(self._tensor(z0[part]))[0])
-        z0[np.isneginf(log_det).ravel()] = np.nan
-        return z0.reshape(points.shape)
+        z = self._rows(inside)
+        z0 = np.empty((self.members, *z.shape), z.dtype)
+        for part in chunks(len(z), self.dim):
+            pulled = self.pull(each_member(self.flow, self._tensor(z[part])))
+            z0[:, part] = ops.convert_to_numpy(pulled[0])
+        z0[:, np.isneginf(log_det).ravel()] = np.nan
+        return z0.reshape(self.members, *points.shape)
 
     def from_latent(self, z0: Any) -> np.ndarray:
         """Return ``u^-1(f(z0))`` of latent points ``(..., D)``: a sample, if they are the base's.
 
         Raises:
-            DataError: If ``z0`` are not numbers in rows of D.
+            DataError: If ``z0`` are not numbers in rows of D, or ``q`` is a mixture.
         """
+        expect_one(self.members)
         points = self._points(z0)
         z = self._rows(points)
         for part in chunks(len(z), self.dim):
@@ -250,6 +284,31 @@ def _unless_far(log_q: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Return log-densities at rows ``z``, ``-inf`` beyond ``FAR``."""
     far = np.abs(z).max(axis=-1) >= FAR
     return np.where(far, -np.inf, log_q).astype(log_q.dtype)
+
+
+def each_member(flow: FlowStack, points: Any) -> Any:
+    """Return tensors ``(n, …)`` once for each member of flows side by side, as they are of one."""
+    return ops.broadcast_to(points, (*flow.members, *points.shape)) if flow.members else points
+
+
+def mixture(log_q: np.ndarray) -> np.ndarray:
+    """Return ``log Σ_r q_r / R`` of log-densities ``(R, ...)``; of one member they stay."""
+    if len(log_q) == 1:
+        return log_q[0]
+    with np.errstate(invalid="ignore"):  # of points that lack a value
+        return np.logaddexp.reduce(log_q) - math.log(len(log_q))
+
+
+def expect_one(members: int) -> None:
+    """Refuse the latents of a mixture.
+
+    Raises:
+        DataError: It has several members, each of which has other latents.
+    """
+    if members > 1:
+        raise DataError(
+            f"expected one density. Received: a mixture of {members}, which has no one latent"
+        )
 
 
 def chunks(n: int, dim: int) -> Iterator[slice]:

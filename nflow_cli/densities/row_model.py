@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from nflow_cli.flows import FlowStack
 from nflow_cli.flows.base import add_initialised_weight, keep_precision
+from nflow_cli.flows.side_by_side import seeds_from, stack_of
 
 HIDDEN = (64, 64)  # widths of the network of a category
 
@@ -28,6 +28,7 @@ class RowModel(keras.layers.Layer):
         affine: As of a :class:`~nflow_cli.flows.FlowStack`.
         given_width: How many numbers tell what is given.
         levels: How many levels each modelled category has.
+        members: R models side by side, of the seeds from ``seed`` on; 1 has no axis of its own.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class RowModel(keras.layers.Layer):
         affine: str | None = None,
         given_width: int = 0,
         levels: Sequence[int] = (),
+        members: int = 1,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         keep_precision(self)
         self.seed, self.given_width, self.levels = seed, given_width, list(levels)
-        self.flow = FlowStack(pattern, k, seed, affine, dtype=self.variable_dtype)
+        self.members = members
+        self.flow = stack_of(pattern, k, seed, affine, members, dtype=self.variable_dtype)
 
     @property
     def width(self) -> int:
@@ -56,21 +59,22 @@ class RowModel(keras.layers.Layer):
         self.flow.build((None, dim), (None, self.width) if self.width else None)
         self.networks = []
         for j, (start, count) in enumerate(self.parts()):
-            rng, layers = np.random.default_rng([self.seed, 1, j]), []
-            widths = [start, *HIDDEN, count]
-            for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
-                # Of a ReLU's; the last ones are 0.
-                size = np.sqrt(2 / max(inputs, 1)) if i < len(HIDDEN) else 0.0
-                values = {"kernel": size * rng.standard_normal((inputs, outputs))}
-                values["bias"] = np.zeros(outputs)
-                layers.append(
-                    {
-                        name: add_initialised_weight(self, f"category_{j}_{name}_{i}", value)
-                        for name, value in values.items()
-                        if value.size
-                    }
-                )
+            drawn = [_drawn_layers([seed, 1, j], start, count) for seed in self.seeds]
+            layers = [
+                {
+                    name: add_initialised_weight(
+                        self, f"category_{j}_{name}_{i}", np.stack([v[name] for v in values])
+                    )
+                    for name in values[0]
+                }
+                for i, values in enumerate(zip(*drawn))
+            ]
             self.networks.append(layers)
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the members."""
+        return seeds_from(self.seed, self.members)
 
     def parts(self) -> Iterator[tuple[int, int]]:
         """Yield where the levels of each category begin in the context, and how many it has."""
@@ -80,23 +84,25 @@ class RowModel(keras.layers.Layer):
     def set_frequencies(self, shares: Sequence[np.ndarray]) -> None:
         """Let each network give the shares ``(L_j,)`` of its levels, whatever the context."""
         for layers, share in zip(self.networks, shares, strict=True):
-            layers[-1]["bias"].assign(np.log(share))
+            bias = layers[-1]["bias"]
+            bias.assign(np.broadcast_to(np.log(share), bias.shape))
 
     def log_shares(self, j: int, context: Any) -> Any:
-        """Return the log-probabilities ``(n, L_j)`` in nats of the levels of category ``j``."""
+        """Return the log-probabilities ``(..., n, L_j)`` in nats of category ``j``'s levels."""
         start, _ = list(self.parts())[j]
-        hidden = context[:, :start]
+        hidden = context[..., :start]
         for i, layer in enumerate(self.networks[j]):
             hidden = ops.relu(hidden) if i else hidden
-            zero = ops.zeros_like(context[:, :1])  # of a category that nothing tells about
-            hidden = (hidden @ layer["kernel"] if "kernel" in layer else zero) + layer["bias"]
+            zero = ops.zeros_like(context[..., :1])  # of a category that nothing tells about
+            weights = {name: w if self.flow.members else w[0] for name, w in layer.items()}
+            hidden = (hidden @ weights["kernel"] if "kernel" in weights else zero) + weights["bias"]
         return ops.log_softmax(hidden, axis=-1)
 
     def categories_log_prob(self, context: Any) -> Any:
-        """Return ``Σ_j log p(c_j | g, c_<j)`` ``(n,)`` in nats of the levels in contexts."""
-        total = ops.zeros_like(context[:, 0])
+        """Return ``Σ_j log p(c_j | g, c_<j)`` ``(..., n)`` in nats of the levels in contexts."""
+        total = ops.zeros_like(context[..., 0])
         for j, (start, count) in enumerate(self.parts()):
-            levels = context[:, start : start + count]
+            levels = context[..., start : start + count]
             total = total + ops.sum(levels * self.log_shares(j, context), axis=-1)
         return total
 
@@ -104,4 +110,15 @@ class RowModel(keras.layers.Layer):
         """Return the constructor's arguments."""
         flow = {key: getattr(self.flow, key) for key in ("pattern", "k", "affine")}
         rows = {"seed": self.seed, "given_width": self.given_width, "levels": self.levels}
-        return {**super().get_config(), **flow, **rows}
+        return {**super().get_config(), **flow, **rows, "members": self.members}
+
+
+def _drawn_layers(seed: Sequence[int], inputs: int, outputs: int) -> list[dict[str, np.ndarray]]:
+    """Draw the layers of a network: kernels of a ReLU's size, the last one 0."""
+    rng, layers = np.random.default_rng(seed), []
+    for i, (before, behind) in enumerate(itertools.pairwise([inputs, *HIDDEN, outputs])):
+        size = np.sqrt(2 / max(before, 1)) if i < len(HIDDEN) else 0.0
+        kernel = size * rng.standard_normal((before, behind))
+        layers.append({"kernel": kernel} if before else {})
+        layers[-1]["bias"] = np.zeros((1, behind))
+    return layers

@@ -9,16 +9,18 @@ from keras import ops
 
 from nflow_cli.config.roles import Roles
 from nflow_cli.constants import FAR
-from nflow_cli.data.dequantisation import NOISES, row_noise
+from nflow_cli.data.dequantisation import NOISES, WITHIN, row_noise
 from nflow_cli.data.units import ColumnUnits, Units
 from nflow_cli.densities.bases import Base
-from nflow_cli.densities.pushforward import chunks
+from nflow_cli.densities.pushforward import chunks, each_member, expect_one, mixture
 from nflow_cli.densities.row_model import RowModel
 from nflow_cli.errors import DataError
 
 
 class RowDensity:
     """``q(x, c | g)``: of D numbers ``x`` and of categories ``c`` of a row, given others ``g``.
+
+    A model of R members is an equal mixture: tensors have a leading axis of R then.
 
     ``log q = log q(x | g, c) + Σ_j log p(c_j | g, c_<j)`` in nats, the first by flows whose context
     is ``(g, c)``. Of discrete columns it is a lower bound of a log-probability, the logarithm of
@@ -66,6 +68,11 @@ class RowDensity:
         return self.model
 
     @property
+    def members(self) -> int:
+        """R, of which ``q`` is the equal mixture; 1 where it is none."""
+        return self.model.members
+
+    @property
     def is_discrete(self) -> bool:
         """Whether a column is, so that rows are noisy."""
         return bool(len(self._discrete))
@@ -82,17 +89,17 @@ class RowDensity:
         if not self.roles.width:
             return None
         start = self.dim + len(self.roles.given_numbers)
-        codes = ops.cast(encoded[:, start:], "int32")
+        codes = ops.cast(encoded[..., start:], "int32")
         counts = [len(levels) for levels in self.roles.given_categories.values()]
         counts += self.model.levels
         levels = [
-            ops.one_hot(codes[:, i], count, dtype=encoded.dtype) for i, count in enumerate(counts)
+            ops.one_hot(codes[..., i], count, dtype=encoded.dtype) for i, count in enumerate(counts)
         ]
-        return ops.concatenate([encoded[:, self.dim : start], *levels], axis=-1)
+        return ops.concatenate([encoded[..., self.dim : start], *levels], axis=-1)
 
     def parts(self, encoded: Any) -> tuple[Any, Any]:
         """Return the numbers that flows move ``(n, D)``, and what they depend on."""
-        return encoded[:, : self.dim], self.context(encoded)
+        return encoded[..., : self.dim], self.context(encoded)
 
     def pull(self, encoded: Any) -> tuple[Any, Any]:
         """Return latents ``(n, D)`` of encoded rows, and their log-density in nats ``(n,)``.
@@ -115,7 +122,7 @@ class RowDensity:
     def _noisy(self, rows: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """Return rows with ``noise`` in (0, 1) spread over the cells of discrete columns."""
         rows = rows.copy()
-        rows[:, self._discrete] += self._steps[self._discrete] * (noise - 0.5)
+        rows[:, self._discrete] += WITHIN * self._steps[self._discrete] * (noise - 0.5)
         return rows
 
     def encodings(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -157,14 +164,18 @@ class RowDensity:
         Raises:
             DataError: If ``x`` are not rows of C numbers.
         """
-        rows = self._rows(x)
-        return self._by_parts(rows, self._log_prob)
+        return mixture(self.member_log_probs(x))
 
-    def _log_prob(self, rows: np.ndarray) -> np.ndarray:
-        log_qs = [
-            ops.convert_to_numpy(self.pull(ops.convert_to_tensor(encoded))[1]) + log_det
-            for encoded, log_det in self.encodings(rows)
-        ]
+    def member_log_probs(self, x: Any) -> np.ndarray:
+        """Return ``log q_r`` in nats of each member ``(R, n)``, as :meth:`log_prob` does.
+
+        Raises:
+            DataError: If ``x`` are not rows of C numbers.
+        """
+        return self._by_parts(self._rows(x), self._member_log_probs)
+
+    def _member_log_probs(self, rows: np.ndarray) -> np.ndarray:
+        log_qs = [self._pulled(encoded)[1] + log_det for encoded, log_det in self.encodings(rows)]
         with np.errstate(invalid="ignore"):  # of rows that lack a value
             return np.logaddexp.reduce(log_qs) - math.log(len(log_qs))
 
@@ -174,15 +185,26 @@ class RowDensity:
         NaN where a row has no density.
 
         Raises:
-            DataError: If ``x`` are not rows of C numbers.
+            DataError: If ``x`` are not rows of C numbers, or ``q`` is a mixture.
         """
+        expect_one(self.members)
+        return self.member_latents(x)[0]
+
+    def member_latents(self, x: Any) -> np.ndarray:
+        """Return the latents ``(R, n, D)`` of each member, as :meth:`latent` does."""
 
         def latents(rows: np.ndarray) -> np.ndarray:
             encoded, log_det = self.encoded(rows)
-            z0 = ops.convert_to_numpy(self.pull(encoded)[0])
-            return np.where(np.isfinite(log_det)[:, None], z0, np.nan)
+            return np.where(np.isfinite(log_det)[:, None], self._pulled(encoded)[0], np.nan)
 
         return self._by_parts(self._rows(x), latents)
+
+    def _pulled(self, encoded: np.ndarray) -> list[np.ndarray]:
+        """Return latents ``(R, n, D)`` and log-densities ``(R, n)`` of encoded rows."""
+        pulled = self.pull(each_member(self.flow, ops.convert_to_tensor(encoded)))
+        shape = (self.members, len(encoded))
+        z0, log_q = map(ops.convert_to_numpy, pulled)
+        return [z0.reshape(*shape, self.dim), log_q.reshape(shape)]
 
     def base_log_prob(self, x: Any) -> np.ndarray:
         """Return the log-density ``(n,)`` in nats of the base without flows, of equal shares."""
@@ -217,26 +239,33 @@ class RowDensity:
         return drawn
 
     def _drawn(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        z0 = self.base.sample(rng, (len(rows), self.dim))
+        n = len(rows)
+        z0 = self.base.sample(rng, (n, self.dim))
+        of_one = (rng.integers(self.members, size=n), np.arange(n)) if self.members > 1 else ...
         for j in range(len(self.roles.categories)):
-            context = self.context(ops.convert_to_tensor(self.encoded(rows)[0]))
-            shares = np.exp(ops.convert_to_numpy(self.model.log_shares(j, context)))
+            log_shares = self.model.log_shares(j, self._context_of(rows))
+            shares = np.exp(ops.convert_to_numpy(log_shares)[of_one])
             below = np.cumsum(shares.astype(np.float64), axis=1)
-            beyond = rng.random((len(rows), 1)) * below[:, -1:] > below
+            beyond = rng.random((n, 1)) * below[:, -1:] > below
             rows[:, self.dim + j] = np.minimum(beyond.sum(axis=1), shares.shape[1] - 1)
-        context = self.context(ops.convert_to_tensor(self.encoded(rows)[0]))
-        z, _ = self.flow.forward_and_log_det(z0, context)
-        x = self.units.outside(ops.convert_to_numpy(z))
+        z0 = each_member(self.flow, ops.convert_to_tensor(z0))
+        z, _ = self.flow.forward_and_log_det(z0, self._context_of(rows))
+        x = self.units.outside(ops.convert_to_numpy(z)[of_one])
         steps = self._steps[self._discrete]
         x[:, self._discrete] = steps * np.round(x[:, self._discrete] / steps)
         rows[:, : self.dim] = x
         return rows
 
+    def _context_of(self, rows: np.ndarray) -> Any:
+        """Return the context of rows, once for each member."""
+        return self.context(each_member(self.flow, ops.convert_to_tensor(self.encoded(rows)[0])))
+
     def _by_parts(
         self, rows: np.ndarray, compute: Callable[[np.ndarray], np.ndarray]
     ) -> np.ndarray:
+        """Compute arrays ``(R, n, …)`` of rows, some at a time."""
         parts = [compute(rows[part]) for part in self.places(len(rows))]
-        return np.concatenate(parts) if parts else compute(rows)
+        return np.concatenate(parts, axis=1) if parts else compute(rows)
 
     def places(self, n: int) -> Iterator[slice]:
         """Cut ``n`` rows into as many as are computed at a time, in bounded memory."""

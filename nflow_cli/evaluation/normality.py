@@ -4,7 +4,7 @@ Also which columns of a table depend most on others.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,27 @@ def normality(latents: np.ndarray, columns: Sequence[str]) -> dict[str, Any]:
         "n_lost": len(latents) - n,
     }
     return {"normality": judged}
+
+
+def worst_normality(latents: np.ndarray, columns: Sequence[str]) -> tuple[dict[str, Any], int]:
+    """Judge the latents ``(R, n, D)`` of members, each as :func:`normality` does.
+
+    Returns:
+        What it says of the member that is furthest from N(0, I), beside what chance does, with its
+        number as ``member`` where there are several; and the number.
+    """
+    judged = [normality(of_one, columns)["normality"] for of_one in latents]
+    worst = int(np.argmax([_excess(one) for one in judged]))
+    member = {"member": worst} if len(judged) > 1 else {}
+    return {"normality": {**judged[worst], **member}}, worst
+
+
+def _excess(judged: Mapping[str, Any]) -> float:
+    """Return the larger of the two distances beside their bands."""
+    if not judged["n"]:
+        return math.inf
+    radius = judged["radius_distance"] / judged["radius_band"]
+    return max(judged["distance"] / judged["band"], radius)
 
 
 def distance(probabilities: np.ndarray) -> float:

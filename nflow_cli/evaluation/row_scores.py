@@ -10,7 +10,8 @@ from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.rows import RowDensity
 from nflow_cli.evaluation.calibration import calibration, effective, judged_rows, ranks
 from nflow_cli.evaluation.conditions import spread_conditions
-from nflow_cli.evaluation.normality import most_dependent, normality
+from nflow_cli.evaluation.normality import most_dependent, worst_normality
+from nflow_cli.evaluation.scores import of_members
 from nflow_cli.evaluation.table import MEASURED
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES
@@ -35,7 +36,8 @@ def row_scores(density: RowDensity, data: TableRows, seed: int) -> dict[str, Any
         **weighted_mean("gaussian_log_likelihood", gaussian, weights),
         **weighted_mean("base_log_likelihood", density.base_log_prob(test), weights),
         **weighted_mean("gain", log_q - gaussian, weights),
-        **normality(density.latent(_representative(test, weights, seed)), data.columns),
+        **_normality(density, data, test, weights, seed)[0],
+        **of_members(density.member_log_probs(test), weights),
         "columns": list(data.columns),
         "given": list(density.roles.given),
         "n_unknown": len(data.test) - len(test),
@@ -58,10 +60,11 @@ def row_arrays(
     repeated = np.resize(shown, (SHOWN_SAMPLES, test.shape[1]))
     drawn = density.draw(repeated, lambda part: stream(seed, "samples", part))
     kept = shown if keep_rows else shown[:0]
+    _, worst = _normality(density, data, test, weights, seed)
     return {
         "rows": kept[:, :dim],
         "samples": drawn[:, :dim],
-        "latents": density.latent(kept),
+        "latents": density.member_latents(kept)[worst],
         "columns_shown": np.array(most_dependent(data.train[:MEASURED, :dim], SHOWN_COLUMNS)),
         **(_conditions(density, kept, seed) if density.roles.given else {}),
     }
@@ -112,6 +115,17 @@ def calibrated(
 
     placed = ranks(rows, density.log_prob, draw, density.roles, rng)
     return calibration(placed, rows, density.roles, _some(weights, chosen))
+
+
+def _normality(
+    density: RowDensity,
+    data: TableRows,
+    test: np.ndarray,
+    weights: np.ndarray | None,
+    seed: int,
+) -> tuple[dict[str, Any], int]:
+    rows = _representative(test, weights, seed)
+    return worst_normality(density.member_latents(rows), data.columns)
 
 
 def _known(density: RowDensity, data: TableRows) -> tuple[np.ndarray, np.ndarray | None]:

@@ -11,7 +11,7 @@ from nflow_cli.data.table_rows import TableRows, names_of_set
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.rows import RowDensity
 from nflow_cli.evaluation.mass import mass
-from nflow_cli.evaluation.normality import normality
+from nflow_cli.evaluation.normality import worst_normality
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS, resolve
 
@@ -73,8 +73,8 @@ def table_scores(density: FlowDensity, data: TableRows) -> dict[str, Any]:
     Returns:
         What :func:`held_out_scores` does; ``gain``: the mean of ``log q`` less that of the Gaussian
         in nats per test row, paired, with its ``gain_standard_error``; ``normality`` of the latents
-        of the test rows, as :func:`~nflow_cli.evaluation.normality.normality` says it; and the
-        names of the ``columns``.
+        of the test rows, as :func:`~nflow_cli.evaluation.normality.worst_normality` says it; what
+        :func:`of_members` does; and the names of the ``columns``.
     """
     log_q, gaussian = (
         density.log_prob(data.test),
@@ -85,8 +85,25 @@ def table_scores(density: FlowDensity, data: TableRows) -> dict[str, Any]:
         **_mean("gaussian_log_likelihood", gaussian),
         **_mean("base_log_likelihood", density.base_log_prob(data.test)),
         **_mean("gain", log_q - gaussian),
-        **normality(density.latent(data.test), data.columns),
+        **worst_normality(density.member_latents(data.test), data.columns)[0],
+        **of_members(density.member_log_probs(data.test)),
         "columns": list(data.columns),
+    }
+
+
+def of_members(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str, Any]:
+    """Return how good each member is of a mixture, by log-densities ``(R, n)``; of one, nothing.
+
+    Returns:
+        ``member_log_likelihoods``: the mean of each in nats; and ``member_spread``: the mean over
+        the rows of the standard deviation of ``log q_r`` over members, in nats.
+    """
+    if len(log_q) == 1:
+        return {}
+    spread = log_q.std(axis=0, ddof=1)
+    return {
+        "member_log_likelihoods": np.average(log_q, axis=1, weights=weights).tolist(),
+        "member_spread": float(np.average(spread, weights=weights)),
     }
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from nflow_cli.data.points import PointData
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.grids import Grid
-from nflow_cli.evaluation.normality import most_dependent
+from nflow_cli.evaluation.normality import most_dependent, worst_normality
 from nflow_cli.evaluation.target import strip_panels
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES, STRIP_GRID
@@ -52,13 +52,15 @@ def rows_and_draws(
         density: ``q``.
         data: What it was fitted to.
         seed: Fixes the draws.
-        keep_rows: Whether there are test rows among them, and their latents, which give them away.
+        keep_rows: Whether there are test rows among them, and their latents, which give them away;
+            of a mixture those of the member that is furthest from N(0, I).
     """
     tests = data.test[: SHOWN_SAMPLES if keep_rows else 0]
+    _, worst = worst_normality(density.member_latents(data.test), data.columns)
     arrays = {
         "rows": tests,
         "samples": density.sample(SHOWN_SAMPLES, seed),
-        "latents": density.latent(tests),
+        "latents": density.member_latents(tests)[worst],
         "columns_shown": np.array(most_dependent(data.train[:MEASURED], SHOWN_COLUMNS)),
     }
     if density.dim > 1:

@@ -144,7 +144,7 @@ class CheckedDensity(CheckedRun):
     def flows(self) -> Flows:
         """The flows in float64, and points to check them at."""
         flow, rng = self.trained.flow, stream(self.config.seed, "check")
-        points = self.trained.base.sample(rng, (POINTS, self.trained.dim))
+        points = self.trained.base.sample(rng, (*flow.members, POINTS, self.trained.dim))
         context = None  # of flows that take one, any will do
         if flow.takes_context:
             context = rng.standard_normal((POINTS, flow.context_width), np.float32)

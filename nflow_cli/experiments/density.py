@@ -20,7 +20,7 @@ class DensityExperiment(Experiment):
     def footprint(self) -> Footprint | None:
         """What an update takes of memory."""
         config, dim = self.config, self.config.dim
-        samples = config.train.batch_size * self.restarts
+        samples = config.train.batch_size * config.train.ensemble * self.restarts
         return Footprint(samples, dim, of_flows(config.flow, dim))
 
     def expect_fits(self, data: Any) -> None:
@@ -33,13 +33,14 @@ class DensityExperiment(Experiment):
 
     def load_model(self, run: RunDirectory) -> Any:
         """Return the flow stack that was trained."""
-        from nflow_cli.flows import FlowStack
+        from nflow_cli.flows.side_by_side import stack_of
         from nflow_cli.runs.model_file import load_weights
 
-        arguments = self.config.flow.model_dump(exclude_none=True)
-        flow = FlowStack(**arguments, seed=self.config.seed)
-        flow.build((None, self.config.dim))
-        load_weights(run, flow, arguments, self.config.dim)
+        config = self.config
+        flow = stack_of(**config.flow.model_dump(), seed=config.seed, members=config.train.ensemble)
+        flow.build((None, config.dim))
+        arguments = config.flow.model_dump(exclude_none=True)
+        load_weights(run, flow, arguments, config.dim)
         return flow
 
     def sample_columns(self, trained: Any) -> list[str]:

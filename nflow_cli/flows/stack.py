@@ -51,6 +51,9 @@ class FlowStack(Flow):
     """
 
     repeats_axis: ClassVar[int] = 0  # of stored weights
+    members: tuple[
+        int, ...
+    ] = ()  # a leading axis of points, whose stacks have weights of their own
 
     def __init__(
         self,
@@ -92,7 +95,7 @@ class FlowStack(Flow):
             self.context_width = context_shape[-1]
             self.slopes = self._added(self._initial_slopes(), "_slope")
             if self.affine:
-                zeros = np.zeros((self.dim, self.context_width))
+                zeros = np.zeros(self.stored_shape((self.dim, self.context_width)))
                 slope = add_initialised_weight(self, "affine_shift_slope", zeros)
                 self.last_slopes["shift"] = slope
 
@@ -142,15 +145,17 @@ class FlowStack(Flow):
 
     def _initial_slopes(self) -> list[dict[str, np.ndarray]]:
         """Draw ``A`` for each of the weights of the pattern."""
-        if not self.takes_context:
-            return []
+        return self._drawn_slopes(self.seed) if self.takes_context else []
+
+    def _drawn_slopes(self, seed: int) -> list[dict[str, np.ndarray]]:
         slopes: list[dict[str, np.ndarray]] = []
         for position, (flow, weights) in enumerate(zip(self.maps, self.parameters)):
-            rng = np.random.default_rng([self.seed, len(self.maps) + position])
+            rng = np.random.default_rng([seed, len(self.maps) + position])
             slopes.append({})
             for name, weight in weights.items():
                 if (spread := flow.context_spread(name)) is not None:
-                    draw = rng.standard_normal((*weight.shape, self.context_width))
+                    shape = weight.shape[len(self.members) :]
+                    draw = rng.standard_normal((*shape, self.context_width))
                     slopes[-1][name] = spread * (draw / np.sqrt(self.context_width))
         return slopes
 
@@ -188,7 +193,8 @@ class FlowStack(Flow):
         for name, value in AFFINE[self.affine].moments(mean, cholesky).items():
             self.last[name].assign(ops.broadcast_to(value, self.last[name].shape))
         if slope is not None:
-            self.last_slopes["shift"].assign(slope)
+            weight = self.last_slopes["shift"]
+            weight.assign(ops.broadcast_to(slope, weight.shape))
 
     def forward_and_log_det(self, z: Any, context: Any = None) -> tuple[Any, Any]:
         """Return ``f(z)`` ``(..., D)`` and ``log|det df/dz|`` ``(...)`` in nats."""

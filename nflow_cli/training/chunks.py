@@ -99,7 +99,7 @@ class PointChunks(DrawnChunks):
 
     Args:
         points: ``(n, D)``, standardised.
-        seed: Fixes the batches.
+        seeds: Each fixes the batches of one member.
         steps: How many updates all chunks make.
         chunk: Updates per chunk.
         batch_size: Points per update.
@@ -109,13 +109,13 @@ class PointChunks(DrawnChunks):
     def __init__(
         self,
         points: np.ndarray,
-        seed: int,
+        seeds: Sequence[int],
         steps: int,
         chunk: int,
         batch_size: int,
         weights: np.ndarray | None = None,
     ):
-        super().__init__([seed], steps, chunk, batch_size)
+        super().__init__(seeds, steps, chunk, batch_size)
         self.points = np.asarray(points.T, np.float32, order="C")
         self._below = None if weights is None else np.cumsum(weights / weights.sum())
 

@@ -5,7 +5,7 @@ keep the best.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.config.schema import Fit2DConfig, InferConfig
-from nflow_cli.flows import FlowStack
+from nflow_cli.flows import SideBySide
 from nflow_cli.random_streams import stream
 from nflow_cli.training import first_stage
 from nflow_cli.training.chunks import NoiseChunks
@@ -26,49 +26,6 @@ from nflow_cli.training.session import Session
 # there on.
 DROPS = (3, 4, 5, 6, 7)
 JUDGED_SAMPLES = 50_000
-
-
-class SideBySide(FlowStack):
-    """R stacks of one pattern: points ``(R, batch, D)``, each row through a stack of its own.
-
-    The weights of all are stored together: R is their first axis.
-
-    Args:
-        pattern: Names of flows, or with their options.
-        k: How many flows in each stack.
-        seeds: Fix the initial values: stack ``r`` starts as ``FlowStack(pattern, k, seeds[r])``.
-    """
-
-    repeats_axis = 1
-
-    def __init__(self, pattern: Sequence[Any], k: int, seeds: Sequence[int], **kwargs: Any):
-        super().__init__(pattern, k, seeds[0], **kwargs)
-        self.seeds = list(seeds)
-
-    def restart(self, *seeds: int) -> None:
-        """Take as many other seeds, and the initial values of their weights."""
-        self.seeds = list(seeds)
-        super().restart(seeds[0])
-
-    def without_maps(self) -> "SideBySide":
-        """Return stacks of the affine map at the end alone, as it is at the start."""
-        return SideBySide(self.pattern, 0, self.seeds, affine=self.affine)
-
-    def initial_values(self, dim: int) -> list[dict[str, np.ndarray]]:
-        """Draw the raw parameters of each position of the pattern, for all stacks."""
-        drawn = [self._drawn(seed, dim) for seed in self.seeds]
-        return [
-            {name: np.stack([value[name] for value in values]) for name in values[0]}
-            for values in zip(*drawn)
-        ]
-
-    def stored_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape in which a weight is stored: R is the first axis."""
-        return (len(self.seeds), *shape)
-
-    def laid_out(self, stored: Any) -> Any:
-        """Return a stored weight ``(R, repeats, *shape)`` as maps take it: repeats in front."""
-        return super().laid_out(ops.swapaxes(stored, 0, 1))
 
 
 def plan(count: int, steps: int, chunk: int, halving: bool) -> list[tuple[int, int]]:

@@ -49,6 +49,17 @@ class ValidationState(LogState):
     best_weights: list[Any]  # arrays
 
 
+class MembersState(LogState):
+    """Of a :class:`~nflow_cli.training.members.MembersLog`, a number of each member."""
+
+    losses: list[float]
+    bests: list[float]
+    bests_at: list[Count]
+    marks: list[float]
+    marks_at: list[Count]
+    best_weights: list[Any]  # arrays
+
+
 class EarlyStopState(BaseModel):
     """Of an :class:`~nflow_cli.training.validation.EarlyStop`."""
 

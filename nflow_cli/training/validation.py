@@ -34,7 +34,7 @@ class ValidationLog(MetricsLog):
         self,
         clock: Clock,
         chunks_per_row: int = 1,
-        validate: Callable[[], float] | None = None,
+        validate: Callable[[], Any] | None = None,
         stopping: Any = None,
         from_start: bool = False,
     ):
@@ -52,30 +52,35 @@ class ValidationLog(MetricsLog):
     def on_train_begin(self, logs: Any = None) -> None:
         """Validate what training begins with, unless it goes on."""
         if self.validate and self.from_start and not self.rows:
-            self.rows, self.validation = 1, self.validate()
+            self.rows, validated = 1, self.validated()
             names = sorted((*self.model.terms, "gradient_norm", "learning_rate"))
             lost = dict.fromkeys(names, math.nan)
             self.add_row(
                 {
                     "update": self.reached,
                     **lost,
-                    self.column: self.validation,
+                    **validated,
                     "updates_per_second": math.nan,
                     "elapsed_seconds": 0.0,
                 }
             )
-            self._compare()
+            self.compare()
 
     def end_row(self) -> None:
         """Validate, write the row, and compare."""
         if not self.validate:
             self.write_row({})
             return
-        self.validation = self.validate()
-        if self.write_row({self.column: self.validation}).get("beta", 1) >= 1:
-            self._compare()
+        if self.write_row(self.validated()).get("beta", 1) >= 1:
+            self.compare()
 
-    def _compare(self) -> None:
+    def validated(self) -> dict[str, float]:
+        """Compute the validation loss; return the columns that it has in a row."""
+        self.validation = float(self.validate()) if self.validate else math.nan
+        return {self.column: self.validation}
+
+    def compare(self) -> None:
+        """Keep the weights if they are the best, and stop if there is no hope."""
         if self.validation < self.best:
             self.best, self.best_at = self.validation, self.reached
             self.best_weights = self.model.get_weights()

@@ -75,6 +75,16 @@ def test_levels_that_are_whole_numbers_are_taken_by_their_text():
     assert config.roles.categories == {"shop": ("3", "12")}
 
 
+ODD = ["a\nb", " lead", "trail ", "\x01", "null", "1.0", "- x", "#", "é\u2028", "~", "a: b", "'\""]
+LONG = [chr(0x1F600 + i) + 999 * "\U0001f600" for i in range(MAX_LEVEL_TEXT // 1_000)]
+
+
+@pytest.mark.parametrize("levels", [ODD, LONG])
+def test_levels_are_written_down_and_read_again_whatever_their_text(levels):
+    config = config_of(columns=["a", "c"], categorical={"c": levels})
+    assert presets.validate(presets.parse_yaml(presets.dump(config), "a run"), "a run") == config
+
+
 def test_weights_of_the_context_count(monkeypatch):
     widths = []
 

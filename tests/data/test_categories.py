@@ -39,6 +39,8 @@ NUMBERS = [3.0, 1.5, np.nan, 3.0, -0.25]
         (pa.array(ROMAN, pa.large_string()), ROMAN),
         (pa.array(ROMAN).dictionary_encode(), ROMAN),
         (pa.DictionaryArray.from_arrays([1, None, 0, 1], ["x", None]), [None, None, "x", None]),
+        (pa.array(ROMAN).dictionary_encode().cast(pa.dictionary(pa.uint8(), pa.string())), ROMAN),
+        (np.array([0.0, -0.0]), ["0", "0"]),
         (np.array(NUMBERS), ["3", "1.5", None, "3", "-0.25"]),
         (np.array(NUMBERS, np.float32), ["3", "1.5", None, "3", "-0.25"]),
         (pa.array([0.1, 1e22, 1e-7], pa.float32()), ["0.1", "1e+22", "1e-07"]),

@@ -73,6 +73,11 @@ def test_rows_of_all_roles_are_taken():
             "column 'city' has one level, 'Rome'; --exclude leaves it out",
         ),
         (
+            {"city": ["Rome"] * 150 + ["Oslo"] * 50, "part": ["train"] * 150 + ["test"] * 50},
+            {**ALL, "split": "part"},
+            "column 'city' has one level among the rows to train on, 'Rome'; --exclude leaves it",
+        ),
+        (
             {"city": ["Rome"] * N},
             {**ALL, "given": ["city"]},
             "column 'city' has one level, 'Rome'; --given goes without it",

@@ -74,7 +74,9 @@ def test_other_columns_and_units_are_found(invoke, run):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("columns", None, "config.yaml: damaged: expected data.columns and train.steps"),
+        ("columns", None, "config.yaml: damaged: expected data.columns, all levels and train.st"),
+        ("categorical", {"level": None}, "config.yaml: damaged: expected data.columns, all levels"),
+        ("given", ["price"], "data.given: expected no column of data.columns, where 'price' is"),
         ("columns", ["level"], "expected"),
         ("columns", ["level", "price", "other"], "not the data of this run"),
         ("bounds", {"price": [5, None]}, "not the data of this run"),

@@ -8,8 +8,7 @@ import pytest
 from catalogue import DIRECTIONS, DTYPES, WIDTH, central_differences, evaluate, gradients, to_numpy
 from keras import ops
 
-from nflow_cli.flows import FlowStack
-from nflow_cli.training.restarts import SideBySide
+from nflow_cli.flows import FlowStack, SideBySide
 from nflow_cli.training.trainer import compiled
 
 # Few units and bins: a difference across the bend of a unit, or across a knot, is no derivative.

@@ -286,7 +286,7 @@ def test_a_run_on_a_table_is_known_by_what_its_config_leaves_to_the_table(tmp_pa
     grid = {"presets": [str(preset)], "set": {}, "vary": {"flow.k": [2]}, "seeds": [1]}
     (run,) = planned(**grid)
     assert run.name == "mine-spline-coupling,flow.k=2,seed=1" and not run.is_finished(tmp_path)
-    settled = run.config.settled(["a", "b", "c"], rows=5_120)
+    settled = run.config.settled(["a", "b", "c"], {}, rows=5_120)
     assert settled.train.steps == 20
     directory = RunDirectory.at(str(tmp_path / run.name))
     directory.write_text("config.yaml", presets.dump(settled))

@@ -126,7 +126,7 @@ def test_the_noise_of_a_base_has_its_correlations(seeds):
 
 def point_chunks(steps=52, n=90, chunk=7, batch_size=5, seed=0):
     points = np.stack([np.arange(n), np.arange(n) + 1000.0], axis=-1)
-    return PointChunks(points, seed, steps, chunk, batch_size)
+    return PointChunks(points, [seed], steps, chunk, batch_size)
 
 
 def test_batches_are_points_of_the_data_features_first():

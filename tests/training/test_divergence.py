@@ -14,12 +14,11 @@ from nflow_cli.errors import DivergenceError
 from nflow_cli.experiments.images import fit as images_fit
 from nflow_cli.experiments.table import fit as table_fit
 from nflow_cli.experiments.target import fit as target_fit
-from nflow_cli.flows import FlowStack
+from nflow_cli.flows import FlowStack, SideBySide
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import ImageChunks
 from nflow_cli.training.divergence import first_fault
-from nflow_cli.training.restarts import SideBySide
 from nflow_cli.training.trainer import make_optimizer
 
 pytestmark = pytest.mark.skipif(

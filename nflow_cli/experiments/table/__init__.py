@@ -75,7 +75,7 @@ class Table(Likelihood):
     def _expect_settled(self, run: RunDirectory) -> None:
         if not self.config.is_settled:
             raise RunDirectoryError(
-                f"{run.path / CONFIG}: damaged: expected data.columns, levels and train.steps"
+                f"{run.path / CONFIG}: damaged: expected data.columns, all levels and train.steps"
             )
 
     def load(self, run: RunDirectory) -> Any:
@@ -97,7 +97,7 @@ class Table(Likelihood):
         """Return what the pictures are drawn from."""
         from nflow_cli.evaluation.table import density_of_points, rows_and_draws
 
-        arrays = density_of_points if density.dim == 2 else rows_and_draws
+        arrays = density_of_points if self.is_in_the_plane else rows_and_draws
         return arrays(density, data, self.config.seed, self.keeps_rows)
 
     def read_data(self, name: str) -> Any:

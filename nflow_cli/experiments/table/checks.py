@@ -41,18 +41,21 @@ class CheckedTable(CheckedDensity):
     @property
     def score_checks(self) -> Checks:
         """Checks of its scores and pictures, by name."""
-        scores: Checks = {"summary": check_held_out}
+        mass: Checks = {"mass": density_checks.check_mass} if self.config.dim == 2 else {}
         if self.is_gone:
-            return {} if self.config.dim != 2 else {"mass": density_checks.check_mass}
-        if self.config.dim != 2:
+            return mass
+        scores: Checks = {**mass, "summary": check_held_out}
+        if not self.likelihood.is_in_the_plane:
             return {**scores, "arrays": check_arrays_of_rows}
         rows = SHOWN_SAMPLES if self.likelihood.keeps_rows else 0
         in_the_plane = partial(density_checks.check_arrays_of_points, rows=rows)
-        return {"mass": density_checks.check_mass, **scores, "arrays": in_the_plane}
+        return {**scores, "arrays": in_the_plane}
 
     def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
         """Return the update whose weights were kept."""
-        return {"best_update": self.best_at("validation_loss")}, []
+        members = self.config.train.ensemble
+        tails = [""] if members == 1 else [f"_{r + 1}" for r in range(members)]
+        return {"best_update": max(self.best_at(f"validation_loss{tail}") for tail in tails)}, []
 
 
 def tell_gone(run: CheckedTable) -> Verdict:

@@ -9,14 +9,16 @@ from keras import ops
 from nflow_cli.config.presets import fingerprint
 from nflow_cli.config.schema import Fit2DConfig, FitConfig
 from nflow_cli.data.points import PointData
-from nflow_cli.densities.pushforward import FlowDensity, chunks
+from nflow_cli.densities.pushforward import FlowDensity, chunks, each_member
 from nflow_cli.densities.rows import RowDensity
 from nflow_cli.evaluation.scores import gap_to_the_truth, mass_of
 from nflow_cli.experiments.table.starting import starting_density
+from nflow_cli.flows.side_by_side import seeds_from
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.chunks import NoisyChunks, PointChunks
 from nflow_cli.training.divergence import trace_flows
+from nflow_cli.training.members import MembersLog
 from nflow_cli.training.progress import nats_text
 from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import ChunkTrainer, Clock, ProgressReport, Speed, compiled
@@ -37,6 +39,7 @@ class FitPoints(ChunkTrainer):
     def __init__(self, density: FlowDensity | RowDensity, log_det: float):
         super().__init__()
         self.density, self.trained = density, density.trained  # where Keras finds the weights
+        self.restarts = density.flow.members
         self.log_det = log_det
         self.built = True
 
@@ -54,14 +57,16 @@ class FitPoints(ChunkTrainer):
     def negative_log_likelihood(self, z: Any, weights: Any = None) -> Any:
         """Return ``-mean log q(x)`` in nats of encoded rows ``z`` ``(n, D)``, or a weighted mean.
 
+        Of members ``(R,)``, of rows ``(R, n, D)``.
+
         ``log q(x) = log q0(f^-1(z)) + log|det df^-1/dz| + log|det dz/dx|`` (arXiv 1505.05770,
         eq. 5); the last is that of the mean training row. Its expectation over ``p`` is
         ``KL(p || q)`` plus the entropy of ``p``.
         """
         _, log_q = self.density.pull(z)
         if weights is not None:
-            return -ops.sum(weights * log_q) / ops.sum(weights) - self.log_det
-        return -ops.mean(log_q) - self.log_det
+            return -ops.sum(weights * log_q, axis=-1) / ops.sum(weights) - self.log_det
+        return -ops.mean(log_q, axis=-1) - self.log_det
 
 
 class Training(NamedTuple):
@@ -96,9 +101,8 @@ def train(
     settings, steps = config.train, config.train.steps or 0
     chunks = _batches(model.density, data, config)
     clock, validate = Clock(), _validator(model, data)
-    log = ValidationLog(
-        clock, validate=validate, stopping=settings.early_stopping, from_start=from_start
-    )
+    log_of = ValidationLog if settings.ensemble == 1 else MembersLog
+    log = log_of(clock, validate=validate, stopping=settings.early_stopping, from_start=from_start)
 
     def note(logs: Any) -> str:
         text = f"log-likelihood {nats_text(-float(logs['loss']))}"
@@ -118,25 +122,34 @@ def _batches(
 ) -> PointChunks:
     """Return the batches of training rows."""
     train = config.train
-    shape = (config.seed, train.steps or 0, train.chunk, train.batch_size)
+    seeds = seeds_from(config.seed, train.ensemble)
+    shape = (seeds, train.steps or 0, train.chunk, train.batch_size)
     weights = data.weights.train
     if isinstance(density, RowDensity) and density.is_discrete:
         return NoisyChunks(data.train, density.redrawn, *shape, weights)
     return PointChunks(density.encoded(data.train)[0], *shape, weights)
 
 
-def _validator(model: FitPoints, data: PointData) -> Callable[[], float]:
-    """Return the function that computes the loss of the validation rows."""
+def _validator(model: FitPoints, data: PointData) -> Callable[[], Any]:
+    """Return the function that computes the loss of the validation rows, or of each member's."""
     loss, weights = compiled(model.negative_log_likelihood), data.weights.validation
     z, log_det = model.density.encoded(data.validation)
+    known = np.isfinite(log_det)  # not a level that no training row has
+    z, log_det = z[known], log_det[known]
+    weights = None if weights is None else weights[known]
     parts, shares = [], []
     for part in chunks(len(z), model.density.numbers_a_row):
-        arrays = [z[part]] if weights is None else [z[part], weights[part]]
-        parts.append([ops.convert_to_tensor(array.astype(np.float32)) for array in arrays])
+        rows = each_member(model.density.flow, ops.convert_to_tensor(z[part].astype(np.float32)))
+        parts.append([rows] if weights is None else [rows, weights[part].astype(np.float32)])
         shares.append(len(z[part]) if weights is None else float(weights[part].sum()))
     shift = model.log_det - float(np.average(log_det, weights=weights))
     total = len(z) if weights is None else float(weights.sum())
-    return lambda: sum(n * float(loss(*part)) for n, part in zip(shares, parts)) / total + shift
+
+    def validate() -> Any:
+        losses = (ops.convert_to_numpy(loss(*part)).astype(np.float64) for part in parts)
+        return sum(n * one for n, one in zip(shares, losses)) / total + shift
+
+    return validate
 
 
 class Judges(NamedTuple):

@@ -43,9 +43,14 @@ class Likelihood(DensityExperiment):
         return True
 
     @property
+    def is_in_the_plane(self) -> bool:
+        """Whether the pictures are of the plane: of one density of two columns."""
+        return self.config.dim == 2 and self.config.train.ensemble == 1
+
+    @property
     def shapes(self) -> Shapes:
-        """The arrays in ``evaluation.npz``: of the plane, or of any other number of columns."""
-        return pictures.shapes_of(self.config.dim)
+        """The arrays in ``evaluation.npz``: of the plane, or of rows."""
+        return pictures.PLANE if self.is_in_the_plane else pictures.shapes_of(self.config.dim)
 
     def fit(self, run: RunDirectory, data: Any, programs: "Programs | None") -> dict[str, Any]:
         """Train, judge and save; return the summary."""
@@ -105,8 +110,8 @@ class Likelihood(DensityExperiment):
         """Return the pictures by name."""
         from nflow_cli import plotting
 
-        in_the_plane = self.config.dim == 2
-        return (plotting.points_figures if in_the_plane else plotting.table_figures)(*arrays)
+        draw = plotting.points_figures if self.is_in_the_plane else plotting.table_figures
+        return draw(*arrays)
 
     def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
         """Return a run to be checked."""

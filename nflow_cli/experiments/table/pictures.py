@@ -28,9 +28,7 @@ LINE: Shapes = {"axis_1": "x", "log_q": "x"}
 
 
 def shapes_of(dim: int) -> Shapes:
-    """Return the arrays that the pictures of D = ``dim`` columns are drawn from."""
-    if dim == 2:
-        return PLANE
+    """Return the arrays that the pictures of rows of D = ``dim`` columns are drawn from."""
     rows: Shapes = {"rows": ("t", dim), "samples": ("s", dim), "latents": ("t", dim)}
     return {**rows, "columns_shown": "c", **(LINE if dim == 1 else {})}
 

@@ -30,6 +30,7 @@ def fit(
     flow: Sequence[Any] | None = None,
     k: int | None = None,
     steps: int | None = None,
+    ensemble: int | None = None,
     seed: int | None = None,
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -50,6 +51,7 @@ def fit(
         flow: The pattern, such as ``["planar", "radial"]``.
         k: How many flows.
         steps: Updates.
+        ensemble: Members, of which the density is the equal mixture.
         seed: Fixes the result bit for bit.
         preset: By its name or path, what all else is taken from; without, the one for such rows.
         settings: Other keys of a preset, dotted, and their values.
@@ -75,6 +77,7 @@ def fit(
         "flow.pattern": flow and list(flow),
         "flow.k": k,
         "train.steps": steps,
+        "train.ensemble": ensemble,
         "seed": seed,
         **(settings or {}),
     }

@@ -40,6 +40,10 @@ def held_out_rows(scores: Summary, caveats: Caveats) -> Rows:
         error = scores[f"{key}_standard_error"]
         text = f"{scores[key]:.5f} ± {error:.5f} nats a test point"
         rows.append((name, marked(text, caveats, key)))
+    if members := scores.get("member_log_likelihoods"):
+        text = f"{min(members):.5f} to {max(members):.5f} nats each"
+        spread = f"{scores['member_spread']:.5f} apart in a row"
+        rows.append((f"{len(members)} members", f"{text}, {spread}"))
     if "gain" in scores:
         text = f"{scores['gain']:.5f} ± {scores['gain_standard_error']:.5f} nats, paired"
         rows.append(("gain", text))

@@ -13,10 +13,13 @@ from nflow_cli.config.roles import Roles
 from nflow_cli.data.categories import rows_of, texts
 from nflow_cli.data.table_files import TableFile, arrow_table, batch_of, write_table
 from nflow_cli.data.table_rows import LOG_Q
+from nflow_cli.densities.pushforward import mixture
 from nflow_cli.errors import DataError
 
 if TYPE_CHECKING:
     from nflow_cli.experiments.trained import TrainedRows, TrainedTable
+
+LOG_Q_SPREAD = "log_q_spread"
 
 # Of draws: how many came before, rows, and their log-density.
 Batches = Iterator[tuple[int, np.ndarray, np.ndarray]]
@@ -99,28 +102,37 @@ def write_scored(
 ) -> Mean:
     """Write the rows of a table, in order, with their ``log_q`` in nats; return its mean.
 
-    A row that lacks a value has none. ``with_latents``: and ``latent_1`` … ``latent_D``. Columns
+    A row that lacks a value has none. Of a mixture its members' standard deviation is beside it, as
+    ``log_q_spread``. ``with_latents``: and ``latent_1`` … ``latent_D``. Columns
     of these names that the table had before are replaced.
 
     Raises:
         DataError: In one line: a column of the run is called as one that is added.
     """
     mean = Mean()
-    added = [LOG_Q, *(f"latent_{i + 1}" for i in range(trained.dim) if with_latents)]
+    spread = [LOG_Q_SPREAD] if trained.members > 1 else []
+    added = [LOG_Q, *spread, *(f"latent_{i + 1}" for i in range(trained.dim) if with_latents)]
     names = [column.name for column in table.columns]
     for name in set(added) & set(trained.columns):
-        raise DataError(f"--latent: the run has a column {name!r}, as latents are called")
+        raise DataError(f"the run has a column {name!r}, as one is called that is written")
     others = [name for name in names if name not in added]
 
     def scored() -> Iterator[Any]:
         for block, x in blocks(table, names, trained.roles):
-            log_q = trained.log_prob(x)
+            of_members = trained.member_log_probs(x)
+            log_q = mixture(of_members)
             mean.add(log_q)
             latents = trained.latent(x).T if with_latents else ()
-            yield batch_of([log_q, *latents], block.select(others))
+            yield batch_of([log_q, *_spread(of_members), *latents], block.select(others))
 
     write_table(path, [*others, *added], scored())
     return mean
+
+
+def _spread(log_q: np.ndarray) -> list[np.ndarray]:
+    """Return the standard deviation over members ``(R, n)`` where there are several."""
+    with np.errstate(invalid="ignore"):  # of rows outside a bound
+        return [log_q.std(axis=0, ddof=1)] if len(log_q) > 1 else []
 
 
 def draws(trained: "TrainedTable | TrainedRows", batches: Batches) -> Iterator[Any]:

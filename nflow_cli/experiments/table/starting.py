@@ -9,7 +9,7 @@ from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.row_model import RowModel
 from nflow_cli.densities.rows import RowDensity
-from nflow_cli.flows import FlowStack
+from nflow_cli.flows.side_by_side import stack_of
 from nflow_cli.registry import BASES, resolve
 
 
@@ -29,7 +29,7 @@ def starting_density(config: Fit2DConfig | FitConfig, data: PointData) -> FlowDe
             model.flow.adapt(regression.intercept, regression.cholesky, slope)
         model.set_frequencies(start.shares)
         return density
-    flow = FlowStack(**config.flow.model_dump(), seed=config.seed)
+    flow = stack_of(**config.flow.model_dump(), seed=config.seed, members=config.train.ensemble)
     flow.build((None, data.dim))
     if config.flow.affine:  # the last map starts as the Gaussian of the rows
         z = data.units.inside(data.train)
@@ -43,7 +43,8 @@ def model_arguments(config: FitConfig) -> dict:
     roles = config.roles
     levels = [len(levels) for levels in roles.categories.values()]
     flow = config.flow.model_dump()
-    return {**flow, "seed": config.seed, "given_width": roles.given_width, "levels": levels}
+    rows = {"given_width": roles.given_width, "levels": levels}
+    return {**flow, "seed": config.seed, **rows, "members": config.train.ensemble}
 
 
 def built_model(config: FitConfig) -> RowModel:

@@ -1,0 +1,115 @@
+"""Mixtures of members side by side: each is what it would be alone, and the mixture is exact."""
+
+import math
+
+import numpy as np
+import pytest
+from keras import ops
+
+from nflow_cli.config.roles import Roles
+from nflow_cli.data.column_maps import Scale
+from nflow_cli.data.units import ColumnUnits
+from nflow_cli.densities.bases import StandardNormal
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.row_model import RowModel
+from nflow_cli.densities.rows import RowDensity
+from nflow_cli.errors import DataError
+from nflow_cli.evaluation.normality import band, distance
+from nflow_cli.flows.side_by_side import stack_of
+from nflow_cli.random_streams import stream
+
+SEED, R = 4, 3
+SPLINE = [{"spline-coupling": {"hidden": [8], "bins": 4}}]
+ROLES = Roles(["x", "y"], {}, {"c": ("a", "b", "d")}, ["g"], {})
+
+
+def moved(weights, seed):
+    """Return values away from their start, the same for a member and for it alone."""
+    rng = np.random.default_rng(seed)
+    return [ops.convert_to_numpy(w.value) + 0.3 * rng.standard_normal(w.shape) for w in weights]
+
+
+def flow_density(seed, members):
+    flow = stack_of(SPLINE, 2, seed, "full", members, dtype="float64")
+    flow.build((None, 2))
+    return FlowDensity(StandardNormal(), flow, ColumnUnits([[Scale(0.5, 2.0)]] * 2))
+
+
+def row_density(seed, members):
+    model = RowModel(SPLINE, 2, seed, "full", 1, [3], members, dtype="float64")
+    model.build((None, 2))
+    units = ColumnUnits([[Scale(0.5, 2.0)]] * 2), ColumnUnits([[Scale(1.0, 3.0)]])
+    return RowDensity(StandardNormal(), model, ROLES, *units)
+
+
+def alone_and_together(make):
+    """Return densities of the seeds one by one, and their mixture, of equal weights."""
+    alone, together = [make(SEED + r, 1) for r in range(R)], make(SEED, R)
+    values = []
+    for r, density in enumerate(alone):
+        values.append(moved(density.trained.trainable_weights, r))
+        for weight, value in zip(density.trained.trainable_weights, values[-1]):
+            weight.assign(value)
+    for weight, *each in zip(together.trained.trainable_weights, *values):
+        weight.assign(np.stack(each).reshape(weight.shape))
+    return alone, together
+
+
+def rows_of(make, n=200):
+    x = np.random.default_rng(0).normal(0, 2, (n, 2))
+    if make is flow_density:
+        return x
+    return np.column_stack([x, np.arange(n) % 3, np.linspace(-2, 4, n)])
+
+
+both = pytest.mark.parametrize("make", [flow_density, row_density])
+
+
+@both
+def test_members_are_what_they_are_alone_and_the_mixture_is_their_mean(make):
+    alone, together = alone_and_together(make)
+    rows = rows_of(make)
+    each = np.stack([density.log_prob(rows) for density in alone])
+    np.testing.assert_allclose(together.member_log_probs(rows), each, rtol=1e-10)
+    mean = np.log(np.exp(each).mean(axis=0))
+    np.testing.assert_allclose(together.log_prob(rows), mean, rtol=1e-10)
+    latents = np.stack([density.latent(rows) for density in alone])
+    np.testing.assert_allclose(together.member_latents(rows), latents, rtol=1e-9, atol=1e-9)
+
+
+@both
+def test_a_mixture_starts_as_its_members_do(make):
+    together = make(SEED, R)
+    rows = rows_of(make)
+    each = [make(SEED + r, 1).log_prob(rows) for r in range(R)]
+    np.testing.assert_allclose(together.member_log_probs(rows), each, rtol=1e-10)
+    assert len({round(values[0], 9) for values in each}) == R
+
+
+def test_draws_are_of_each_member_equally():
+    alone, together = alone_and_together(flow_density)
+    n = 20_000
+    drawn = np.concatenate([d.x for d in together.draw(n, lambda part: stream(1, "d", part))])
+    # P(x <= t) of a mixture is the mean of those of its members.
+    parts = np.concatenate([density.sample(n, 5) for density in alone])
+    for column, of_all in zip(drawn.T, np.sort(parts.T)):
+        assert distance(np.searchsorted(of_all, column) / len(of_all)) < 1.5 * band(n)
+
+
+def test_draws_of_rows_have_the_shares_of_the_mixture():
+    _, together = alone_and_together(row_density)
+    n = 9_000
+    drawn = together.draw(
+        np.tile(rows_of(row_density)[7], (n, 1)), lambda part: stream(1, "d", part)
+    )
+    encoded = ops.convert_to_tensor(together.encoded(drawn[:1])[0])
+    context = together.context(ops.broadcast_to(encoded, (R, *encoded.shape)))
+    shares = np.exp(ops.convert_to_numpy(together.model.log_shares(0, context))).mean(axis=0)[0]
+    counted = np.bincount(drawn[:, 2].astype(int), minlength=3) / n
+    np.testing.assert_allclose(counted, shares, atol=4 * 0.5 / math.sqrt(n))
+
+
+@both
+def test_a_mixture_has_no_one_latent(make):
+    with pytest.raises(DataError, match="a mixture of 3, which has no one latent"):
+        make(SEED, R).latent(rows_of(make))
