@@ -14,6 +14,10 @@ FLOWS = {
     "affine": "nflow_cli.flows.affine:Affine",
     "affine-coupling": "nflow_cli.flows.coupling:AffineCoupling",
     "spline-coupling": "nflow_cli.flows.coupling:SplineCoupling",
+    "affine-autoregressive": "nflow_cli.flows.autoregressive:AffineAutoregressive",
+    "spline-autoregressive": "nflow_cli.flows.autoregressive:SplineAutoregressive",
+    "inverse-autoregressive": "nflow_cli.flows.autoregressive:InverseAutoregressive",
+    "sylvester": "nflow_cli.flows.sylvester:Sylvester",
     "permutation": "nflow_cli.flows.permutation:Permutation",
 }
 
@@ -26,6 +30,13 @@ USUAL_NAMES = {
     "neural-spline": "spline-coupling",
     "rational-quadratic": "spline-coupling",
     "rq-spline": "spline-coupling",
+    "maf": "affine-autoregressive",
+    "made": "affine-autoregressive",
+    "masked-autoregressive": "affine-autoregressive",
+    "nsf-ar": "spline-autoregressive",
+    "iaf": "inverse-autoregressive",
+    "snf": "sylvester",
+    "householder": "sylvester",
     "whitening": "affine",
     "permute": "permutation",
 }

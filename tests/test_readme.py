@@ -118,6 +118,23 @@ def test_the_section_has_its_commands():
     ]
 
 
+@pytest.mark.slow
+def test_the_example_of_simulations_runs_on_few_of_them(invoke, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    document, names = DOCUMENTS["docs/conditional.md"].replace("100_000", "400"), {}
+    simulate, fit = blocks("python", document)
+    exec(compile(simulate, "simulate", "exec"), names)
+    _, words, sample, *_ = commands(document)
+    for command in ([*words, "--steps", "40", "--k", "2"], sample):
+        result = invoke(*command)
+        assert result.exit_code == 0, result.stderr
+    drawn = np.loadtxt("posterior.csv", delimiter=",", skiprows=1)
+    assert drawn.shape == (10_000, 5) and (drawn[:, 2:4] == 0).all()
+    fit = fit.replace("given=", "steps=40, k=2, given=", 1)
+    exec(compile(fit, "fit", "exec"), names)
+    assert names["draws"].shape == (10_000, 4) and np.isfinite(names["log_q"]).all()
+
+
 @pytest.mark.parametrize("words", commands(section("Use what you trained")), ids=" ".join)
 def test_each_command_runs_as_it_stands(invoke, folder, monkeypatch, words):
     monkeypatch.chdir(folder)

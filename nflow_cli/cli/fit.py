@@ -159,8 +159,9 @@ def fit(
 
     TABLE is a .csv, .tsv, .parquet, .npy or .npz file, - for standard input, or a built-in set of
     points. All columns of numbers are fitted unless options say which. Without --preset, `table`,
-    `table-small` for few rows, `table-wide` for many columns, or `table-planar` for planar and
-    radial flows. The last line printed is the run directory.
+    `table-conditional` with --given, `table-small` for few rows, `table-wide` for many columns, or
+    `table-planar` for planar, radial and sylvester flows. The last line printed is the run
+    directory.
     """
     from nflow_cli import experiments
     from nflow_cli.cli.options import changes_of, resolve_config
@@ -181,7 +182,8 @@ def fit(
     path = presets.find_preset(preset or natural_preset(flow))
     resolved = resolve_config("fit", path, assignments, changes)
     data = experiments.of(resolved).data()
-    natural = presets.find_preset(natural_preset(flow, len(data.train), data.dim))
+    is_conditional = bool(resolved.data.given)
+    natural = presets.find_preset(natural_preset(flow, len(data.train), data.dim, is_conditional))
     if preset is None and natural != path:
         path, resolved = natural, resolve_config("fit", natural, assignments, changes)
     begin(resolved, run_name(resolved, path), output, argv, data)

@@ -43,9 +43,9 @@ def sample(run_dir: str, n: int, output: str, given: str | None, seed: int) -> N
     """Draw from what a run trained, into a file.
 
     Points of a fit-2d run have the columns z1, z2 and log_q, the exact log-density in nats; rows of
-    a `fit` run have the columns of its table and log_q. Images
-    of a train-vae run are the means of their pixels, float32 (n, 28, 28) in 0-1, with a picture of
-    the first ones beside the file. Prints the paths of what it wrote.
+    a `fit` run have the columns of its table and log_q. Images of a train-vae run are the means of
+    their pixels, float32 (n, 28, 28) in 0-1, with a picture of the first ones beside the file.
+    Prints the paths of what it wrote.
     """
     path = Path(output)
     if path.suffix.lower() not in FORMATS:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from nflow_cli.config.flow_schema import StackFlow, expect_weights
+from nflow_cli.config.flow_schema import StackFlow, expect_one_pass, expect_weights
 from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict, by_name
 from nflow_cli.config.sweep_schema import SweepConfig
 from nflow_cli.config.table_schema import FitConfig
@@ -110,7 +110,11 @@ class Fit2DConfig(Strict):
 
     @field_validator("flow")
     @classmethod
-    def _is_of_a_size(cls, flow: StackFlow) -> StackFlow:
+    def _can_be_trained(cls, flow: StackFlow, info: ValidationInfo) -> StackFlow:
+        if info.data.get("data") is None:
+            expect_one_pass(flow, "forward", "a density is fitted")
+        else:
+            expect_one_pass(flow, "inverse", "points are fitted")
         return expect_weights(flow, flow.weights(cls.dim))
 
     @field_validator("train")

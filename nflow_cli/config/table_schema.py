@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from nflow_cli.config.flow_options import pattern_name
-from nflow_cli.config.flow_schema import StackFlow, expect_weights
+from nflow_cli.config.flow_schema import StackFlow, expect_one_pass, expect_weights
 from nflow_cli.config.roles import Levels, Roles
 from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict, by_name
 from nflow_cli.config.training_schema import Annealed, EarlyStopping
@@ -263,14 +263,18 @@ class TableTrain(Strict):
         return max(1, round(self.epochs * rows / self.batch_size))
 
 
-def natural_preset(pattern: Sequence[Any], rows: int | None = None, dim: int = 1) -> str:
+def natural_preset(
+    pattern: Sequence[Any], rows: int | None = None, dim: int = 1, is_conditional: bool = False
+) -> str:
     """Return the preset for such flows, so many training rows and columns, where none is named."""
     names = {pattern_name(item) for item in pattern}
-    if names and names <= {"planar", "radial"}:
+    if names and names <= {"planar", "radial", "sylvester"}:
         return "table-planar"
     if rows is not None and rows < FEW:
         return "table-small"
-    return "table-wide" if dim > WIDE else "table"
+    if dim > WIDE:
+        return "table-wide"
+    return "table-conditional" if is_conditional else "table"
 
 
 class TableEvaluate(Strict):
@@ -298,7 +302,8 @@ class FitConfig(Strict):
 
     @field_validator("flow")
     @classmethod
-    def _is_of_a_size(cls, flow: StackFlow, info: ValidationInfo) -> StackFlow:
+    def _can_be_trained(cls, flow: StackFlow, info: ValidationInfo) -> StackFlow:
+        expect_one_pass(flow, "inverse", "rows are fitted")
         data = info.data.get("data")
         if data is None or not data.is_settled:
             return flow

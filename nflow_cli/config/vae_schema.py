@@ -5,7 +5,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from nflow_cli.config.flow_schema import Flow, Pattern, StackFlow, expect_weights
+from nflow_cli.config.flow_schema import (
+    Flow,
+    Pattern,
+    StackFlow,
+    expect_one_pass,
+    expect_weights,
+)
 from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict, by_name
 from nflow_cli.config.training_schema import Annealed
 
@@ -143,7 +149,8 @@ class VAEConfig(Strict):
 
     @field_validator("flow")
     @classmethod
-    def _fits_in_memory(cls, flow: VAEFlow, info: ValidationInfo) -> VAEFlow:
+    def _can_be_trained(cls, flow: VAEFlow, info: ValidationInfo) -> VAEFlow:
+        expect_one_pass(flow, "forward", "a posterior is fitted")
         if model := info.data.get("model"):
             expect_weights(flow, _weights(model, flow))
         return flow
@@ -152,6 +159,8 @@ class VAEConfig(Strict):
     @classmethod
     def _is_of_a_size(cls, prior: Prior | None, info: ValidationInfo) -> Prior | None:
         model, flow = info.data.get("model"), info.data.get("flow")
+        if prior:
+            expect_one_pass(prior, "inverse", "a prior is trained")
         if prior and model and flow:
             expect_weights(prior, _weights(model, flow) + prior.weights(model.latent_dim))
         return prior

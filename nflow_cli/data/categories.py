@@ -93,6 +93,23 @@ def rows_of(table: TableFile, block: "pa.RecordBatch", roles: Roles, first: int)
     return np.column_stack([reader.floats(block, name, first) for name in roles.columns])
 
 
+def weights_of(table: TableFile, block: "pa.RecordBatch", name: str, first: int) -> np.ndarray:
+    """Return the weights ``(m,)`` of a block, as :func:`rows_of` does its rows; 0 where missing.
+
+    Raises:
+        DataError: In one line: a weight is negative, or not from 1e-100 to 1e100.
+    """
+    weights = np.nan_to_num(table.floats(block, name, first), nan=0.0, posinf=np.inf)
+    wrong = (weights != 0) & ~((weights >= 1e-100) & (weights <= 1e100))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DataError(
+            f"{table.name}: {table.place(first + row)}, column {shown(name)}: expected a weight of "
+            f"0, or from 1e-100 to 1e100, received {weights[row]:.6g}"
+        )
+    return weights
+
+
 def rows_of_table(table: TableFile, roles: Roles) -> np.ndarray:
     """Return all rows ``(n, C)`` of a table, as :func:`rows_of` does of a block.
 

@@ -10,12 +10,37 @@ import numpy as np
 
 NOISES = 16  # of a row that is scored
 WITHIN = 1 - 1e-6  # of the cell, that noise fills: a bound may lie at its end
+OFF = 1e-6  # steps that a discrete value may be off a multiple
+MOST_STEPS = 1e9  # from 0 to a discrete value: beyond, rounding takes it off
 # Of splitmix64 (Steele, Lea & Flood 2014).
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIXERS = (
     (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
     (np.uint64(27), np.uint64(0x94D049BB133111EB)),
 )
+
+
+def are_multiples(values: np.ndarray, step: float | np.ndarray) -> np.ndarray:
+    """Return which values are whole multiples of a step, or of one a column, but for rounding."""
+    with np.errstate(invalid="ignore"):  # of infinities, which are none
+        steps = values / step
+        return np.abs(steps - np.rint(steps)) <= OFF
+
+
+def nearest_multiples(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Return the multiples nearest to values ``(n, m)`` of the steps ``(m,)`` of their columns.
+
+    Of steps such as 0.1 they are the numbers that are written so: 0.3, where 3 · 0.1 is none. None
+    is further from 0 than ``MOST_STEPS``.
+    """
+    numbers = np.clip(np.rint(values / steps), -MOST_STEPS, MOST_STEPS) + 0.0  # no -0
+    parts = np.maximum(np.rint(1 / steps), 1)
+    return np.where(parts * steps == 1, numbers / parts, numbers * steps)
+
+
+def are_whole(step: float) -> bool:
+    """Return whether all multiples of a step are whole numbers that a double holds."""
+    return step == np.rint(step) and step * MOST_STEPS <= 2**53
 
 
 def row_noise(rows: np.ndarray, dim: int, number: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from nflow_cli.config.table_schema import TableData, too_many_levels
 from nflow_cli.constants import FAR
 from nflow_cli.data.categories import UNKNOWN
 from nflow_cli.data.chosen_rows import Chosen, listed
+from nflow_cli.data.dequantisation import MOST_STEPS, are_multiples
 from nflow_cli.data.points import LEAST, atoms_of, no_spread
 from nflow_cli.data.split import Parts
 from nflow_cli.data.units import ColumnUnits
@@ -17,8 +18,6 @@ CHUNK = 100_000  # rows at a time, and as many show that columns depend on each 
 # Least eigenvalue of the correlations of columns none of which follows from the others.
 LEAST_EIGENVALUE = 1e-10
 SHARE_OF_SUM = 0.05  # of the squares of a combination, of a column that is part of it
-OFF = 1e-6  # steps that a discrete value may be off a multiple
-MOST_STEPS = 1e9  # from 0 to a discrete value: beyond, rounding takes it off
 
 
 def expect_rows(chosen: Chosen) -> None:
@@ -75,12 +74,6 @@ def expect_multiples(chosen: Chosen) -> None:
             )
 
 
-def are_multiples(values: np.ndarray, step: float) -> np.ndarray:
-    """Return which values ``(n,)`` are whole multiples of a step, but for rounding."""
-    steps = values / step
-    return np.abs(steps - np.rint(steps)) <= OFF
-
-
 def expect_weights(chosen: Chosen) -> None:
     """Refuse weights that are negative or not finite."""
     if chosen.weights is None:
@@ -107,6 +100,22 @@ def expect_weighted_parts(chosen: Chosen, parts: Parts) -> None:
                 f"{chosen.name}: column {chosen.weighted!r}: expected weights, received 0 in all "
                 f"{len(rows):,} {part} rows"
             )
+
+
+def expect_judges(part: str, chosen: Chosen) -> None:
+    """Refuse a part of the rows of which fewer than two can be judged, and count."""
+    are_judged = chosen.roles.are_known(chosen.values)
+    if chosen.weights is not None:
+        are_judged &= chosen.weights > 0
+    if (n := int(are_judged.sum())) < 2:
+        conditions = [
+            *(["levels that training rows have"] if chosen.roles.levels else []),
+            *(["weights above 0"] if chosen.weights is not None else []),
+        ]
+        raise DataError(
+            f"{chosen.name}: expected two {part} rows or more with {' and '.join(conditions)}, "
+            f"received {n} of {len(chosen.values):,}"
+        )
 
 
 def expect_spread_in_levels(chosen: Chosen, numbers: np.ndarray, values: np.ndarray) -> None:

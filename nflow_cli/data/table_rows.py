@@ -93,6 +93,10 @@ def load_table(settings: TableData, tails: Tails, table: TableFile | None = None
     train, validation, test = (chosen.of(rows) for rows in parts)
     if settings.test is not None:
         test, tests = _tests(settings, chosen, digest)
+    for part, rows in (("validation", validation), ("test", test)):
+        row_checks.expect_judges(part, rows)
+    notes = _notes(train, validation, test)
+    validation = validation.of(np.flatnonzero(chosen.roles.are_known(validation.values)))
     return TableRows(
         settings.name,
         digest,
@@ -102,8 +106,8 @@ def load_table(settings: TableData, tails: Tails, table: TableFile | None = None
         roles=chosen.roles,
         given_units=given_units,
         modelled=chosen.columns,
-        weights=Weights(train.weights, validation.weights, test.weights),
-        notes=_notes(train, validation, test),
+        weights=Weights(*(_scaled(part.weights) for part in (train, validation, test))),
+        notes=notes,
         tests=tests,
     )
 
@@ -191,6 +195,11 @@ def _bounds(settings: TableData, name: str) -> Bounds:
     return Bounds(None if low == -math.inf else low, None if high == math.inf else high)
 
 
+def _scaled(weights: np.ndarray | None) -> np.ndarray | None:
+    """Return weights whose largest is 1, so that float32 holds them and their sum."""
+    return None if weights is None else weights / weights.max()
+
+
 def _notes(train: Chosen, validation: Chosen, test: Chosen) -> list[str]:
     """Tell what was left out, what weights come to, and which levels are unknown."""
     notes = [*train.notes]
@@ -203,8 +212,11 @@ def _notes(train: Chosen, validation: Chosen, test: Chosen) -> list[str]:
         )
     if test.notes is not train.notes:
         notes += (f"{test.name}: {note}" for note in test.notes)
-    for part, rows in (("validation", validation), ("test", test)):
-        notes += _notes_of_levels(part, rows)
+    for part, rows, end in (
+        ("validation", validation, "they are left out"),
+        ("test", test, "their density is 0"),
+    ):
+        notes += (f"{note}: {end}" for note in _notes_of_levels(part, rows))
     return notes
 
 
@@ -213,7 +225,7 @@ def _notes_of_levels(part: str, chosen: Chosen) -> list[str]:
     counts = {name: int((chosen.column(name) == UNKNOWN).sum()) for name in chosen.roles.levels}
     return [
         f"{count:,} of {len(chosen.values):,} {part} rows have a level of {name} that no training "
-        "row has: their density is 0"
+        "row has"
         for name, count in counts.items()
         if count
     ]

@@ -8,10 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from nflow_cli.constants import HIDDEN
 from nflow_cli.flows.base import add_initialised_weight, keep_precision
 from nflow_cli.flows.side_by_side import seeds_from, stack_of
-
-HIDDEN = (64, 64)  # widths of the network of a category
 
 
 @keras.saving.register_keras_serializable("nflow_cli")

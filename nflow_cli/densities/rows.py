@@ -9,7 +9,13 @@ from keras import ops
 
 from nflow_cli.config.roles import Roles
 from nflow_cli.constants import FAR
-from nflow_cli.data.dequantisation import NOISES, WITHIN, row_noise
+from nflow_cli.data.dequantisation import (
+    NOISES,
+    WITHIN,
+    are_multiples,
+    nearest_multiples,
+    row_noise,
+)
 from nflow_cli.data.units import ColumnUnits, Units
 from nflow_cli.densities.bases import Base
 from nflow_cli.densities.pushforward import chunks, each_member, expect_one, mixture
@@ -49,8 +55,11 @@ class RowDensity:
         self.base, self.model, self.roles = base, model, roles
         self.units, self.given_units = units, given_units
         self.flow = model.flow
-        self._steps = np.array([roles.steps.get(name, 0.0) for name in roles.numbers])
-        self._discrete = np.flatnonzero(self._steps)
+        steps = np.array([roles.steps.get(name, 0.0) for name in roles.numbers])
+        self._discrete = np.flatnonzero(steps)
+        self._steps = steps[self._discrete]
+        # Of levels, as encoded rows have them.
+        self._counts = [*map(len, roles.given_categories.values()), *model.levels]
 
     @property
     def dim(self) -> int:
@@ -60,7 +69,7 @@ class RowDensity:
     @property
     def numbers_a_row(self) -> int:
         """How many numbers a row takes, by which parts of bounded memory are cut."""
-        return self.dim + self.roles.width
+        return (self.dim + self.roles.width) * (NOISES if self.is_discrete else 1)
 
     @property
     def trained(self) -> RowModel:
@@ -90,10 +99,9 @@ class RowDensity:
             return None
         start = self.dim + len(self.roles.given_numbers)
         codes = ops.cast(encoded[..., start:], "int32")
-        counts = [len(levels) for levels in self.roles.given_categories.values()]
-        counts += self.model.levels
         levels = [
-            ops.one_hot(codes[..., i], count, dtype=encoded.dtype) for i, count in enumerate(counts)
+            ops.one_hot(codes[..., i], count, dtype=encoded.dtype)
+            for i, count in enumerate(self._counts)
         ]
         return ops.concatenate([encoded[..., self.dim : start], *levels], axis=-1)
 
@@ -117,49 +125,52 @@ class RowDensity:
 
     def redrawn(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return rows encoded, of discrete columns with noise that ``rng`` draws."""
-        return self._encoded(self._noisy(rows, rng.random((len(rows), len(self._discrete)))))[0]
-
-    def _noisy(self, rows: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        """Return rows with ``noise`` in (0, 1) spread over the cells of discrete columns."""
-        rows = rows.copy()
-        rows[:, self._discrete] += WITHIN * self._steps[self._discrete] * (noise - 0.5)
-        return rows
+        return self._encoded(rows, rng.random((len(rows), len(self._discrete))))[0]
 
     def encodings(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield what :meth:`encoded` gives for each of the noises of rows; once without any."""
         if not self.is_discrete:
-            yield self._encoded(rows)
+            yield self._encoded(rows, np.empty((len(rows), 0)))
             return
         for number in range(NOISES):
-            yield self._encoded(self._noisy(rows, row_noise(rows, len(self._discrete), number)))
+            yield self._encoded(rows, row_noise(rows, len(self._discrete), number))
 
     def encoded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return rows encoded, and ``log|det dz/dx|`` ``(n,)`` in nats, of cells where discrete.
 
         Such columns have the first of their noises. The determinant is ``-inf`` where a row has no
-        density, as it lies on a bound or outside, or has a level that is not known, and NaN where a
-        cell has no value.
+        density, as it lies on a bound or outside, is no multiple of a step, or has a level that is
+        not known; and NaN where a cell has no value, or an infinite one is given.
         """
         return next(self.encodings(rows))
 
-    def _encoded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _encoded(self, rows: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows encoded, with ``noise`` in (0, 1) spread over the cells of discrete ones."""
         dim, given = self.dim, self.dim + len(self.roles.categories)
-        z, log_det = self.units.inside_and_log_det(rows[:, :dim])
         codes = given + len(self.roles.given_numbers)
+        numbers = rows[:, :dim].copy()
+        numbers[:, self._discrete] += WITHIN * self._steps * (noise - 0.5)
+        z, log_det = self.units.inside_and_log_det(numbers)
         levels = np.column_stack([rows[:, codes:], rows[:, dim:given]])
         parts = [z, self.given_units.inside(rows[:, given:codes]), levels]
         encoded = np.nan_to_num(np.clip(np.column_stack(parts), -FAR, FAR))
-        log_det = log_det + np.log(self._steps[self._discrete]).sum()
-        lost = (levels < 0).any(axis=1) | (np.abs(z) >= FAR).any(axis=1)
-        log_det = np.where(lost, -math.inf, log_det)
-        log_det = np.where(np.isnan(rows).any(axis=1), math.nan, log_det)
+        has_density = (np.abs(z) < FAR).all(axis=1) & self._are_known(levels)
+        has_density &= are_multiples(rows[:, self._discrete], self._steps).all(axis=1)
+        log_det = np.where(has_density, log_det + np.log(self._steps).sum(), -math.inf)
+        missing = np.isnan(rows).any(axis=1) | np.isinf(rows[:, given:codes]).any(axis=1)
+        log_det = np.where(missing, math.nan, log_det)
         return encoded.astype(self.flow.variable_dtype), log_det
+
+    def _are_known(self, levels: np.ndarray) -> np.ndarray:
+        """Return which rows have levels ``(n, m)`` that there are: given ones, then modelled."""
+        counts = np.array(self._counts)
+        return ((levels >= 0) & (levels < counts) & (levels == np.floor(levels))).all(axis=1)
 
     def log_prob(self, x: Any) -> np.ndarray:
         """Return ``log q`` in nats ``(n,)`` of rows ``(n, C)``.
 
-        ``-inf`` where it is 0: on or outside a bound, or of a level that no training row has; NaN
-        for a row that lacks a value.
+        ``-inf`` where it is 0: on or outside a bound, between the multiples of a step, or of a
+        level that no training row has; NaN for a row that lacks a value.
 
         Raises:
             DataError: If ``x`` are not rows of C numbers.
@@ -175,7 +186,10 @@ class RowDensity:
         return self._by_parts(self._rows(x), self._member_log_probs)
 
     def _member_log_probs(self, rows: np.ndarray) -> np.ndarray:
-        log_qs = [self._pulled(encoded)[1] + log_det for encoded, log_det in self.encodings(rows)]
+        encoded, log_dets = zip(*self.encodings(rows))
+        log_q = self._pulled(np.concatenate(encoded))[1]
+        log_qs = log_q.reshape(self.members, len(log_dets), -1) + np.stack(log_dets)
+        log_qs = log_qs.swapaxes(0, 1)
         with np.errstate(invalid="ignore"):  # of rows that lack a value
             return np.logaddexp.reduce(log_qs) - math.log(len(log_qs))
 
@@ -225,12 +239,13 @@ class RowDensity:
 
         Raises:
             DataError: If ``rows`` are not rows of C numbers, or lack a value that is given, or have
-                a level there that is not known.
+                an infinite one or a level there that is not known.
         """
         rows = self._rows(rows).copy()
         given = rows[:, self.dim + len(self.roles.categories) :]
-        levels = given[:, len(self.roles.given_numbers) :]
-        if np.isnan(given).any() or (levels < 0).any():
+        modelled = np.zeros((len(rows), len(self.roles.categories)))
+        levels = np.column_stack([given[:, len(self.roles.given_numbers) :], modelled])
+        if not (np.isfinite(given).all() and self._are_known(levels).all()):
             raise DataError("expected a value of every given column, and levels that are known")
         rows[:, : self.dim + len(self.roles.categories)] = 0.0
         drawn = np.empty_like(rows)
@@ -251,8 +266,7 @@ class RowDensity:
         z0 = each_member(self.flow, ops.convert_to_tensor(z0))
         z, _ = self.flow.forward_and_log_det(z0, self._context_of(rows))
         x = self.units.outside(ops.convert_to_numpy(z)[of_one])
-        steps = self._steps[self._discrete]
-        x[:, self._discrete] = steps * np.round(x[:, self._discrete] / steps)
+        x[:, self._discrete] = nearest_multiples(x[:, self._discrete], self._steps)
         rows[:, : self.dim] = x
         return rows
 
@@ -264,8 +278,10 @@ class RowDensity:
         self, rows: np.ndarray, compute: Callable[[np.ndarray], np.ndarray]
     ) -> np.ndarray:
         """Compute arrays ``(R, n, …)`` of rows, some at a time."""
+        if not len(rows):  # which flows do not take
+            return compute(np.zeros((1, rows.shape[1])))[:, :0]
         parts = [compute(rows[part]) for part in self.places(len(rows))]
-        return np.concatenate(parts, axis=1) if parts else compute(rows)
+        return np.concatenate(parts, axis=1)
 
     def places(self, n: int) -> Iterator[slice]:
         """Cut ``n`` rows into as many as are computed at a time, in bounded memory."""

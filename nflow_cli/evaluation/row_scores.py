@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nflow_cli.data.dequantisation import NOISES
 from nflow_cli.data.table_rows import TableRows
 from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.rows import RowDensity
@@ -26,7 +27,8 @@ def row_scores(density: RowDensity, data: TableRows, seed: int) -> dict[str, Any
         What :func:`~nflow_cli.evaluation.scores.table_scores` does, where the Gaussian is the
         :class:`~nflow_cli.densities.linear_gaussian.LinearGaussian`, and all means are weighted;
         and the names of columns that are ``given``. A test row with a level that no training row
-        has is left out, and counted as ``n_unknown``.
+        has is left out, and counted as ``n_unknown``. Where columns are ``discrete``, all but the
+        latents' is a lower bound, by so many ``noises`` a row.
     """
     test, weights = _known(density, data)
     log_q = density.log_prob(test)
@@ -40,6 +42,8 @@ def row_scores(density: RowDensity, data: TableRows, seed: int) -> dict[str, Any
         **of_members(density.member_log_probs(test), weights),
         "columns": list(data.columns),
         "given": list(density.roles.given),
+        "discrete": list(density.roles.steps),
+        "noises": NOISES if density.is_discrete else None,
         "n_unknown": len(data.test) - len(test),
     }
 
@@ -98,23 +102,34 @@ def weighted_mean(
 
 
 def calibrated(
-    density: RowDensity, data: TableRows, seed: int
+    density: RowDensity, data: TableRows, seed: int, keep_rows: bool = True
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Judge the spread of ``q`` by test rows and draws at what is given in them.
 
     Returns:
-        What :func:`~nflow_cli.evaluation.calibration.calibration` does.
+        What :func:`~nflow_cli.evaluation.calibration.calibration` does; unless ``keep_rows``, with
+        the ends of bins, which are values of single rows, rounded to about a hundredth of the range
+        of their column.
     """
     test, weights = _known(density, data)
     chosen = judged_rows(len(test), stream(seed, "judged-rows"))
-    rows, rng = test[chosen], stream(seed, "ties")
+    rows, rng, roles = test[chosen], stream(seed, "ties"), density.roles
 
     def draw(given: np.ndarray, call: int) -> np.ndarray:
         first = call * 10**6
         return density.draw(given, lambda part: stream(seed, "calibration", first + part))
 
-    placed = ranks(rows, density.log_prob, draw, density.roles, rng)
-    return calibration(placed, rows, density.roles, _some(weights, chosen))
+    placed = ranks(rows, density.log_prob, draw, roles, rng)
+    units = np.zeros(rows.shape[1])
+    if not keep_rows:
+        units[roles.places(roles.given_numbers)] = 1
+        units = units * _round_hundredth(np.ptp(rows, axis=0))
+    return calibration(placed, rows, roles, _some(weights, chosen), units)
+
+
+def _round_hundredth(spread: np.ndarray) -> np.ndarray:
+    """Return the powers of ten at or below a hundredth of what is above 0, else 0."""
+    return np.where(spread > 0, 10.0 ** np.floor(np.log10(np.maximum(spread, 1e-300)) - 2), 0.0)
 
 
 def _normality(

@@ -12,6 +12,7 @@ from nflow_cli import experiments
 from nflow_cli.arguments import whole_number
 from nflow_cli.config.roles import Roles
 from nflow_cli.config.schema import Fit2DConfig, FitConfig, VAEConfig
+from nflow_cli.data.tables import shown
 from nflow_cli.data.units import IDENTITY, Units
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.row_model import RowModel
@@ -83,7 +84,8 @@ class TrainedRows(RowDensity):
     """The density ``q`` of a row of a table, given others, of a finished run of ``nflow fit``.
 
     Its methods take arrays ``(n, C)`` in the order of ``columns``, in which a category is the
-    number of its level, or tables that have columns of these names among others.
+    number of its level (from 0, as ``roles.levels`` lists them), or tables that have columns of
+    these names among others.
 
     Attributes:
         path: The run directory.
@@ -97,7 +99,7 @@ class TrainedRows(RowDensity):
 
     @property
     def columns(self) -> list[str]:
-        """The names of the C columns: those that are modelled, then those given."""
+        """The names of the C columns: modelled numbers and categories, then what is given."""
         return self.roles.columns
 
     def sample(self, n: int, seed: int = 0, given: Any = None) -> np.ndarray:
@@ -159,6 +161,7 @@ class TrainedRows(RowDensity):
 
         only = replace(self.roles, numbers=(), steps={}, categories={})
         at = rows_of_table(table, only)
+        _expect_known(table, only, at)
         rows = np.zeros((len(at), len(self.columns)))
         rows[:, len(self.columns) - len(self.roles.given) :] = at
         return rows
@@ -168,6 +171,21 @@ class TrainedRows(RowDensity):
         from nflow_cli.data.table_files import is_table, table_of
 
         return rows_of_table(table_of(x), self.roles) if is_table(x) else super()._rows(x)
+
+
+def _expect_known(table: Any, given: Roles, rows: np.ndarray) -> None:
+    """Refuse conditions ``(m, G)`` of a table with a level that is not known, or no number."""
+    unknown = ~np.isfinite(rows) | (rows < 0) & np.isin(given.columns, list(given.levels))
+    if not unknown.any():
+        return
+    row, column = divmod(int(np.argmax(unknown)), rows.shape[1])
+    name = given.columns[column]
+    known = ", ".join(map(shown, given.levels.get(name, ())[:10]))
+    raise DataError(
+        f"{table.name}: {table.place(row)}, column {shown(name)}: expected "
+        f"{f'a level that training rows have ({known})' if known else 'a finite number'}, "
+        f"received {shown(str(table.text(name)[row]))}"
+    )
 
 
 class TrainedVAE:

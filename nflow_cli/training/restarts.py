@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.config.schema import Fit2DConfig
-from nflow_cli.flows import SideBySide
+from nflow_cli.flows.side_by_side import SideBySide
 from nflow_cli.random_streams import stream
 from nflow_cli.training import first_stage
 from nflow_cli.training.chunks import NoiseChunks

@@ -2,8 +2,16 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from nflow_cli.data.dequantisation import NOISES, row_noise
+from nflow_cli.data.dequantisation import (
+    MOST_STEPS,
+    NOISES,
+    are_whole,
+    nearest_multiples,
+    row_noise,
+)
 from nflow_cli.evaluation.normality import band, distance
 
 ROWS = np.random.default_rng(0).integers(-50, 50, (4_000, 3)).astype(np.float64)
@@ -37,3 +45,22 @@ def test_the_noises_of_a_row_fill_the_cell_evenly():
     gaps = np.diff(np.sort(noise, axis=0), axis=0)
     assert gaps.max() < 3 / NOISES
     assert np.abs(noise.mean(axis=0) - 0.5).max() < 1 / NOISES
+
+
+@given(st.integers(-(10**6), 10**6), st.integers(0, 4), st.floats(-0.49, 0.49))
+def test_the_nearest_multiple_is_the_number_that_is_written_so(k, digits, off):
+    step = float(f"1e-{digits}")
+    value = nearest_multiples(np.array([[(k + off) * step]]), np.array([step]))[0, 0]
+    assert value == float(f"{k}e-{digits}")
+    assert not np.signbit(value) or value < 0
+
+
+def test_multiples_of_other_steps_and_far_values_stay_multiples():
+    values = np.array([[7.4, 1.1, 1e300], [-0.4, -1.1, -1e300]])
+    got = nearest_multiples(values, np.array([5.0, 0.75, 1.0]))
+    np.testing.assert_array_equal(got, [[5.0, 0.75, MOST_STEPS], [0.0, -0.75, -MOST_STEPS]])
+
+
+@pytest.mark.parametrize(("step", "expected"), [(1, True), (3, True), (0.5, False), (1e9, False)])
+def test_whole_numbers_are_told_by_their_step(step, expected):
+    assert are_whole(step) == expected

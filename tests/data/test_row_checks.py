@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nflow_cli.config.table_schema import TableData
-from nflow_cli.data.row_checks import are_multiples, regular_step
+from nflow_cli.data.dequantisation import are_multiples
+from nflow_cli.data.row_checks import regular_step
 from nflow_cli.data.table_files import table_of
 from nflow_cli.data.table_rows import load_table
 from nflow_cli.errors import DataError
@@ -224,3 +225,22 @@ def test_multiples_are_told_from_what_is_off_them(k, step):
 def test_the_step_of_values_that_repeat_is_found(values, step):
     found = regular_step(np.asarray(values, float))
     assert found == pytest.approx(step, rel=1e-9) if step else found is None
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+@pytest.mark.parametrize("why", ["level", "weight"])
+def test_parts_without_two_rows_to_judge_by_are_refused(part, why):
+    split = np.where(np.arange(N) < N - 60, "train", "validation")
+    split[N - 30 :] = "test"
+    of_part = np.flatnonzero(split == part)[1:]
+    table = {"a": A, "split": split, "w": np.ones(N), "c": np.where(np.arange(N) % 2, "a", "b")}
+    if why == "level":
+        table["c"][of_part] = "z"
+        settings = {"categorical": {"c": None}, "exclude": ["w"]}
+        words = f"two {part} rows or more with levels that training rows have, received 1 of 30"
+    else:
+        table["w"][of_part] = 0.0
+        settings = {"weights": "w"}
+        words = f"two {part} rows or more with weights above 0, received 1 of 30"
+    with pytest.raises(DataError, match=words):
+        load(table, {**settings, "split": "split"})

@@ -206,7 +206,8 @@ def test_a_row_is_what_is_modelled_and_then_what_is_given():
     weight = dict(zip(expected[:, 3], table["weight"]))
     assert rows.weights is not None
     for part, weights in zip((rows.train, rows.validation, rows.test), rows.weights, strict=True):
-        assert [weight[g] for g in part[:, 3]] == weights.tolist()
+        expected = np.array([weight[g] for g in part[:, 3]])
+        np.testing.assert_array_equal(weights, expected / expected.max())
 
 
 def test_rows_are_split_as_they_are_without_roles():
@@ -252,10 +253,12 @@ def test_levels_are_those_of_the_training_rows_and_others_are_told():
     rows = load({**table, "part": part}, **settings, split="part")
     assert rows.roles.levels["city"] == ("Oslo", "Rome")
     assert [int((p[:, 2] == -1).sum()) for p in (rows.train, rows.validation, rows.test)] == [
-        *(0, 3, 1)
+        *(0, 0, 1)
     ]
+    assert rows.sizes == {"n_train": 200, "n_validation": 77, "n_test": 20}
+    assert rows.weights is not None and len(rows.weights.validation) == 77
     assert rows.notes[-2:] == [
-        "3 of 80 validation rows have a level of city that no training row has: their density is 0",
+        "3 of 80 validation rows have a level of city that no training row has: they are left out",
         "1 of 20 test rows have a level of city that no training row has: their density is 0",
     ]
 
@@ -263,18 +266,18 @@ def test_levels_are_those_of_the_training_rows_and_others_are_told():
 def test_a_file_of_test_rows_has_the_roles_of_the_rows_to_train_on(tmp_path):
     table, _, settings = in_roles()
     lines = ["a,g,shop,city,weight,n", "1.5,0.5,10,Rome,2,7", "2.5,0.25,20.0,Avalon,0,1"]
-    lines += [f"{i}.5,{i},99,Oslo,3,0" for i in range(8)]
+    lines += ["3.5,0.75,0,Oslo,1,3", *(f"{i}.5,{i},99,Oslo,3,0" for i in range(8))]
     path = written(tmp_path, "\n".join(lines) + "\n")
     rows = load(table, **settings, test=path)
-    expected = [[7, 1.5, 1, 0.5, 1], [1, 2.5, -1, 0.25, 2]]
+    expected = [[7, 1.5, 1, 0.5, 1], [1, 2.5, -1, 0.25, 2], [3, 3.5, 0, 0.75, 0]]
     expected += [[0, i + 0.5, 0, i, -1] for i in range(8)]
     np.testing.assert_array_equal(in_order(rows.test), in_order(np.array(expected)))
-    weights = {0.5: 2.0, 0.25: 0.0}
+    weights = {0.5: 2.0, 0.25: 0.0, 0.75: 1.0}
     assert rows.weights is not None
-    assert rows.weights[2].tolist() == [weights.get(g, 3.0) for g in rows.test[:, 3]]
+    assert rows.weights[2].tolist() == [weights.get(g, 3.0) / 3.0 for g in rows.test[:, 3]]
     assert rows.notes[-2:] == [
-        "1 of 10 test rows have a level of city that no training row has: their density is 0",
-        "8 of 10 test rows have a level of shop that no training row has: their density is 0",
+        "1 of 11 test rows have a level of city that no training row has: their density is 0",
+        "8 of 11 test rows have a level of shop that no training row has: their density is 0",
     ]
 
 
@@ -298,7 +301,8 @@ def test_a_seeded_part_of_rows_keeps_what_belongs_together():
     by_g = {row[3]: row.tolist() for row in expected}
     assert sum(rows.sizes.values()) == 100 and rows.weights is not None
     for row, w in zip(rows.train, rows.weights[0], strict=True):
-        assert row.tolist() == by_g[row[3]] and w == weight[row[3]]
+        assert row.tolist() == by_g[row[3]]
+        assert w == weight[row[3]] / max(weight[g] for g in rows.train[:, 3])
 
 
 def test_only_what_is_not_named_is_left_out_for_what_it_is():
@@ -357,7 +361,7 @@ def test_the_units_of_a_discrete_column_suit_its_cells_and_not_its_values():
 def test_other_weights_are_another_record():
     table, _, settings = in_roles()
     first = load(table, **settings).record()
-    second = load({**table, "weight": table["weight"] * 2}, **settings).record()
+    second = load({**table, "weight": table["weight"] ** 2}, **settings).record()
     assert first["sha256"] == second["sha256"]
     assert first["weights_sha256"] != second["weights_sha256"]
 

@@ -14,7 +14,8 @@ from nflow_cli.errors import DivergenceError
 from nflow_cli.experiments.images import fit as images_fit
 from nflow_cli.experiments.table import fit as table_fit
 from nflow_cli.experiments.target import fit as target_fit
-from nflow_cli.flows import FlowStack, SideBySide
+from nflow_cli.flows import FlowStack
+from nflow_cli.flows.side_by_side import SideBySide
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import ImageChunks

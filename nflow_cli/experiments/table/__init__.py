@@ -114,13 +114,14 @@ class Table(Likelihood):
         mean = judge(trained, data)
         if is_data_of(RunDirectory(trained.path), mean.rows.hexdigest()):
             caveats.append(cautions.TRAINED_ON)
-        return rows.scored_rows(mean, caveats)
+        return rows.scored_rows(mean, caveats, list(self.config.roles.steps))
 
     def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Rows:
         """Write the rows of a table with their log-density, and with their latents if asked to."""
         from nflow_cli.experiments.table.scoring import write_scored
 
-        return rows.scored_rows(write_scored(trained, data, path, with_latents), [])
+        mean = write_scored(trained, data, path, with_latents)
+        return rows.scored_rows(mean, [], list(self.config.roles.steps))
 
     def write_samples(
         self, trained: Any, n: int, path: Path, seed: int, given: Any = None

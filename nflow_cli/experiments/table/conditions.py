@@ -30,7 +30,8 @@ def read_conditions(trained: "TrainedRows", text: str | None) -> np.ndarray:
         return trained.rows_given(open_table(text))
     values: dict[str, str | float] = {}
     for pair in text.replace("\\,", "\0").split(","):
-        name, equals, value = (part.strip() for part in pair.replace("\0", ",").partition("="))
+        pair = pair.replace("\0", ",")
+        name, equals, value = (part.strip() for part in pair.partition("="))
         if not equals or name not in trained.roles.given or name in values:
             raise DataError(
                 f"--given: expected each of {', '.join(trained.roles.given)} once, as NAME=VALUE, "

@@ -139,15 +139,17 @@ def _validator(model: FitPoints, data: PointData) -> Callable[[], Any]:
     weights = None if weights is None else weights[known]
     parts, shares = [], []
     for part in chunks(len(z), model.density.numbers_a_row):
-        rows = each_member(model.density.flow, ops.convert_to_tensor(z[part].astype(np.float32)))
-        parts.append([rows] if weights is None else [rows, weights[part].astype(np.float32)])
-        shares.append(len(z[part]) if weights is None else float(weights[part].sum()))
+        share = len(z[part]) if weights is None else float(weights[part].sum())
+        if share:  # else all its rows count for nothing
+            rows = ops.convert_to_tensor(z[part].astype(np.float32))
+            rows = each_member(model.density.flow, rows)
+            parts.append([rows] if weights is None else [rows, weights[part].astype(np.float32)])
+            shares.append(share)
     shift = model.log_det - float(np.average(log_det, weights=weights))
-    total = len(z) if weights is None else float(weights.sum())
 
     def validate() -> Any:
         losses = (ops.convert_to_numpy(loss(*part)).astype(np.float64) for part in parts)
-        return sum(n * one for n, one in zip(shares, losses)) / total + shift
+        return sum(n * one for n, one in zip(shares, losses)) / sum(shares) + shift
 
     return validate
 

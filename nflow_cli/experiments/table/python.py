@@ -58,7 +58,9 @@ def fit(
         output: A new or empty folder for the run; without, one below ``outputs``.
 
     Returns:
-        The density, a :class:`~nflow_cli.experiments.trained.TrainedTable`.
+        The density: a :class:`~nflow_cli.experiments.trained.TrainedTable`, or with given,
+        categorical or discrete columns or weights a
+        :class:`~nflow_cli.experiments.trained.TrainedRows`.
 
     Raises:
         NflowError: In one line, if the table or an option is wrong.
@@ -89,7 +91,9 @@ def fit(
     else:
         data = load_table(config.data, config.units.tails, table_of(table))
     if preset is None:
-        path = presets.find_preset(natural_preset(flow or [], len(data.train), data.dim))
+        is_conditional = bool(config.data.given)
+        natural = natural_preset(flow or [], len(data.train), data.dim, is_conditional)
+        path = presets.find_preset(natural)
         config = _resolved(path, changes)
     config = settled(config, data)
     run = RunDirectory.create(run_name(config, path), None if output is None else str(output))

@@ -1,7 +1,10 @@
 """The scores of a fit to a table, as rows of tables."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from nflow_cli.data.chosen_rows import listed
+from nflow_cli.data.dequantisation import NOISES
 from nflow_cli.evaluation.calibration import verdict
 from nflow_cli.evaluation.caveats import marked
 from nflow_cli.evaluation.conditions import place_text
@@ -44,6 +47,7 @@ def held_out_rows(scores: Summary, caveats: Caveats) -> Rows:
         text = f"{min(members):.5f} to {max(members):.5f} nats each"
         spread = f"{scores['member_spread']:.5f} apart in a row"
         rows.append((f"{len(members)} members", f"{text}, {spread}"))
+    rows += lower_bound_rows(scores.get("discrete", ()))
     if "gain" in scores:
         text = f"{scores['gain']:.5f} ± {scores['gain_standard_error']:.5f} nats, paired"
         rows.append(("gain", text))
@@ -74,9 +78,19 @@ def normality_rows(normality: Summary) -> Rows:
     return rows
 
 
-def scored_rows(mean: "Mean", caveats: Caveats) -> Rows:
+def lower_bound_rows(discrete: Sequence[str]) -> Rows:
+    """Return the row that says what log-likelihoods of ``discrete`` columns are."""
+    if not discrete:
+        return []
+    names = printable(listed(discrete))
+    return [("", f"lower bounds, by {NOISES} noises a row, as these go in steps: {names}")]
+
+
+def scored_rows(mean: "Mean", caveats: Caveats, discrete: Sequence[str] = ()) -> Rows:
     """Return the rows of the log-likelihood of a table of the user's own."""
-    rows = likelihood_rows(mean.scores(), caveats)
+    rows = likelihood_rows(mean.scores(), caveats) + lower_bound_rows(discrete)
+    if mean.weighted:
+        rows.append(("", f"weighted by {printable(mean.weighted)}"))
     if n := mean.n_missing:
         lack = "1 row lacks a value and has" if n == 1 else f"{n:,} rows lack a value and have"
         rows.append(("", f"{lack} no log-density"))

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from nflow_cli.config.memory import OF_AN_OUTPUT, Footprint, of_flows
+from nflow_cli.constants import HIDDEN
 from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments.rows import Summary
 from nflow_cli.experiments.table import Table, calibration
@@ -15,6 +17,16 @@ if TYPE_CHECKING:
 
 class TypedTable(Table):
     """A fit to a table some of whose columns are given, categories or discrete, or are weights."""
+
+    @property
+    def footprint(self) -> Footprint | None:
+        """What an update takes of memory; ``None`` before the columns are known."""
+        config, roles = self.config, self.config.roles
+        if not config.is_settled:
+            return None
+        networks = sum(HIDDEN) * len(roles.categories) + roles.width
+        kept = of_flows(config.flow, roles.dim) + OF_AN_OUTPUT * networks
+        return Footprint(config.train.batch_size, len(roles.columns), kept)
 
     @property
     def takes_given(self) -> bool:
@@ -48,7 +60,7 @@ class TypedTable(Table):
         from nflow_cli.evaluation.row_scores import calibrated, row_arrays, row_scores
 
         seed = self.config.seed
-        calibration, curves = calibrated(density, data, seed)
+        calibration, curves = calibrated(density, data, seed, self.keeps_rows)
         scores = row_scores(density, data, seed) | calibration
         return scores, row_arrays(density, data, seed, self.keeps_rows) | curves
 
