@@ -157,11 +157,12 @@ class VAEConfig(Strict):
 
     @field_validator("prior")
     @classmethod
-    def _is_of_a_size(cls, prior: Prior | None, info: ValidationInfo) -> Prior | None:
+    def _prior_can_be_trained(cls, prior: Prior | None, info: ValidationInfo) -> Prior | None:
+        if prior is None:
+            return None
+        expect_one_pass(prior, "inverse", "a prior is fitted")
         model, flow = info.data.get("model"), info.data.get("flow")
-        if prior:
-            expect_one_pass(prior, "inverse", "a prior is trained")
-        if prior and model and flow:
+        if model and flow:
             expect_weights(prior, _weights(model, flow) + prior.weights(model.latent_dim))
         return prior
 

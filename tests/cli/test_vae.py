@@ -148,6 +148,8 @@ SAMPLE = "--data mnist-sample"
         (f"{SAMPLE} --set model.network=gated-conv", 1, "expected one width for gated-conv, not 2"),
         (f"{SAMPLE} --set flow.pattern=[planr]", 1, "did you mean 'planar'"),
         (f"{SAMPLE} --set prior.k=-2", 1, "prior.k: expected a number not less than 0"),
+        (f"{SAMPLE} --flow affine-autoregressive", 1, "expected inverse-autoregressive in place"),
+        (f"{SAMPLE} --prior-flow inverse-autoregressive", 1, "expected affine-autoregressive in "),
         (f"{SAMPLE} --set prior=planar", 1, "prior: expected a mapping"),
         (f"{SAMPLE} --set prior.amortized=true", 1, "prior.amortized: unknown key"),
         (f"{SAMPLE} --prior-k 9000 --set model.latent_dim=999", 1, "prior: expected at most 100,"),
