@@ -5,7 +5,8 @@
     python -m benchmarks.tables --file TRAIN.npz --test TEST.npz --peer pzflow --epochs 5
 
 Prints a JSON line for each table and seed: the mean of log p - log q in nats over fresh rows, with
-its standard error, the same of the most likely Gaussian of the training rows, and seconds. With
+its standard error, the same of the most likely Gaussian of the training rows, and seconds. Of rows
+that are more than modelled numbers it has what highest-density regions cover instead. With
 ``--peer`` other libraries fit the same rows, by their defaults, and are judged by the same fresh
 ones; those to which a fit gives no density are counted, and left out of its mean. ``train_seconds``
 are those of training with compiling, ``seconds`` those of the fit in all. Of files the line has the
@@ -19,139 +20,70 @@ import math
 import sys
 import tempfile
 import time
-from typing import ClassVar
+from pathlib import Path
 
 import numpy as np
 
 from benchmarks.table_peers import PEERS
+from benchmarks.truths import TABLES
 
 FRESH = 100_000  # rows that gaps are means over
 
 
-class Mixture:
-    """A mixture of Gaussians with random means and covariances in D dimensions."""
-
-    def __init__(self, dim, count, seed=1, spread=2.0):
-        rng = np.random.default_rng(seed)
-        self.means = rng.normal(0, spread, (count, dim))
-        self.factors = np.tril(rng.normal(0, 0.5 / math.sqrt(dim), (count, dim, dim)))
-        index = np.arange(dim)
-        self.factors[:, index, index] = rng.uniform(0.3, 1.0, (count, dim))
-        self.weights = rng.dirichlet(np.full(count, 5.0))
-
-    def sample(self, rng, n):
-        which = rng.choice(len(self.weights), n, p=self.weights)
-        z = rng.standard_normal((n, self.means.shape[1]))
-        return self.means[which] + np.einsum("nij,nj->ni", self.factors[which], z)
-
-    def log_prob(self, x):
-        parts = []
-        for weight, mean, factor in zip(self.weights, self.means, self.factors):
-            z = np.linalg.solve(factor, (x - mean).T)
-            log_det = np.log(np.diag(factor)).sum()
-            normal = -0.5 * (z * z).sum(axis=0) - 0.5 * len(mean) * math.log(2 * math.pi)
-            parts.append(math.log(weight) + normal - log_det)
-        return np.logaddexp.reduce(parts)
-
-
-class Chain:
-    """Each column is logistic noise and 0.3 times the square of the last column's noise."""
-
-    def __init__(self, dim):
-        self.dim = dim
-
-    def sample(self, rng, n):
-        noise = rng.logistic(size=(n, self.dim))
-        x = noise.copy()
-        x[:, 1:] += 0.3 * noise[:, :-1] ** 2
-        return x
-
-    def log_prob(self, x):
-        noise = x.copy()
-        for i in range(1, self.dim):
-            noise[:, i] -= 0.3 * noise[:, i - 1] ** 2
-        return (-noise - 2 * np.logaddexp(0, -noise)).sum(axis=1)
-
-
-class StudentT:
-    """D independent columns of Student's t with 2 degrees of freedom."""
-
-    def __init__(self, dim):
-        self.dim = dim
-
-    def sample(self, rng, n):
-        return rng.standard_t(2, (n, self.dim))
-
-    def log_prob(self, x):
-        return (-1.5 * np.log1p(x * x / 2) - math.log(2 * math.sqrt(2))).sum(axis=1)
-
-
-class Lognormal:
-    """One column, the exponential of a normal."""
-
-    dim = 1
-    bounds: ClassVar = {"x1": [0.0, None]}
-
-    def sample(self, rng, n):
-        return np.exp(rng.standard_normal((n, 1)))
-
-    def log_prob(self, x):
-        y = np.log(x[:, 0])
-        return -0.5 * y * y - 0.5 * math.log(2 * math.pi) - y
-
-
-TABLES = {
-    "mixture-1": lambda: Mixture(1, 3),
-    "mixture-2": lambda: Mixture(2, 4),
-    "mixture-3": lambda: Mixture(3, 4),
-    "mixture-5": lambda: Mixture(5, 6),
-    "mixture-10": lambda: Mixture(10, 5),
-    "mixture-30": lambda: Mixture(30, 5),
-    "chain-10": lambda: Chain(10),
-    "student-t": lambda: StudentT(3),
-    "lognormal": Lognormal,
-}
-
-
 def drawn(truth, rows, seed):
     """Draw the rows to fit, and fresh ones to judge by."""
-    x = truth.sample(np.random.default_rng([seed, rows]), rows)
+    x = truth.drawn_to_fit(np.random.default_rng([seed, rows]), rows)
     return x, truth.sample(np.random.default_rng([seed, 1]), FRESH)
+
+
+def named(x):
+    """Return columns by name."""
+    return {f"x{i + 1}": x[:, i] for i in range(x.shape[1])}
 
 
 def measure(name, rows, seed, preset, settings):
     """Fit one table; return its gap to the truth and seconds."""
     import nflow_cli
-    from nflow_cli.data.points import gaussian_log_prob
 
     truth = TABLES[name]()
     x, fresh = drawn(truth, rows, seed)
-    columns = {f"x{i + 1}": x[:, i] for i in range(x.shape[1])}
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        settings = {"data.bounds": getattr(truth, "bounds", None), **settings}
         density = nflow_cli.fit(
-            columns, seed=seed, preset=preset, settings=settings, output=f"{folder}/run"
+            named(x),
+            seed=seed,
+            preset=preset,
+            settings=settings,
+            output=f"{folder}/run",
+            **truth.options,
         )
         seconds = time.perf_counter() - begin
-        import pathlib
-
-        summary = json.loads(pathlib.Path(folder, "run", "summary.json").read_text())
+        summary = json.loads(Path(folder, "run", "summary.json").read_text())
     log_p = truth.log_prob(fresh)
-    gap = log_p - density.log_prob(fresh)
-    gaussian = log_p - gaussian_log_prob(x, fresh, density.units)
+    gap = log_p - density.log_prob(named(fresh))
     return {
+        "preset": preset,
         "table": name,
         "rows": rows,
         "seed": seed,
         **settings,
         "gap": gap.mean(),
         "gap_standard_error": gap.std() / math.sqrt(FRESH),
-        "gaussian_gap": gaussian.mean(),
+        **beside(density, x, fresh, log_p, summary),
         "best_update": summary["best_update"],
         "seconds": seconds,
         "train_seconds": summary["train_seconds"],
     }
+
+
+def beside(density, x, fresh, log_p, summary):
+    """Return what stands beside a gap: the Gaussian's, or what the regions of a typed row cover."""
+    from nflow_cli.data.points import gaussian_log_prob
+
+    if not density.config.is_plain:
+        regions = summary["calibration"]["coverage"]
+        return {f"covered_{region['level']}": region["covered"] for region in regions}
+    return {"gaussian_gap": (log_p - gaussian_log_prob(x, fresh, density.units)).mean()}
 
 
 def mean(label, values):
@@ -201,7 +133,7 @@ def updates(preset, settings):
     """Return how many updates nflow makes, at most."""
     from nflow_cli.config import presets
 
-    default = presets.read_preset(presets.find_preset(preset))["train"]["steps"]
+    default = presets.read_preset(presets.find_preset(preset or "table"))["train"]["steps"]
     return settings.get("train.steps", default)
 
 
@@ -229,13 +161,17 @@ def parsed():
     parser.add_argument("--table", nargs="+", choices=TABLES, default=list(TABLES))
     parser.add_argument("--rows", nargs="+", type=int, default=[50_000])
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--preset", default="table")
+    parser.add_argument("--preset", help="Without, the natural one.")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--peer", nargs="+", choices=PEERS, default=[], help="Instead of nflow.")
     parser.add_argument("--epochs", type=int, default=100, help="Of flowjax and pzflow, at most.")
     parser.add_argument("--file", metavar="TRAIN.npz", help="Rows to fit, instead of --table.")
     parser.add_argument("--test", metavar="TEST.npz", help="Rows to judge a --file by.")
     arguments = parser.parse_args()
+    if arguments.peer and any(
+        TABLES[name]().options.keys() - {"bounds"} for name in arguments.table
+    ):
+        parser.error("--peer: expected tables of modelled numbers alone")
     if bool(arguments.file) != bool(arguments.test) or (arguments.file and not arguments.peer):
         parser.error("--file, --test and --peer: expected all three, or no file")
     if arguments.epochs < 3:

@@ -14,6 +14,10 @@ FLOWS = {
     "affine": "nflow_cli.flows.affine:Affine",
     "affine-coupling": "nflow_cli.flows.coupling:AffineCoupling",
     "spline-coupling": "nflow_cli.flows.coupling:SplineCoupling",
+    "affine-autoregressive": "nflow_cli.flows.autoregressive:AffineAutoregressive",
+    "spline-autoregressive": "nflow_cli.flows.autoregressive:SplineAutoregressive",
+    "inverse-autoregressive": "nflow_cli.flows.autoregressive:InverseAutoregressive",
+    "sylvester": "nflow_cli.flows.sylvester:Sylvester",
     "permutation": "nflow_cli.flows.permutation:Permutation",
 }
 
@@ -26,6 +30,13 @@ USUAL_NAMES = {
     "neural-spline": "spline-coupling",
     "rational-quadratic": "spline-coupling",
     "rq-spline": "spline-coupling",
+    "maf": "affine-autoregressive",
+    "made": "affine-autoregressive",
+    "masked-autoregressive": "affine-autoregressive",
+    "nsf-ar": "spline-autoregressive",
+    "iaf": "inverse-autoregressive",
+    "snf": "sylvester",
+    "householder": "sylvester",
     "whitening": "affine",
     "permute": "permutation",
 }
@@ -33,6 +44,10 @@ USUAL_NAMES = {
 BASES = {
     "standard-normal": "nflow_cli.densities.bases:StandardNormal",
     "uniform-box": "nflow_cli.densities.bases:UniformBox",
+}
+INFER_BASES = {
+    "standard-normal": BASES["standard-normal"],
+    "student-t": "nflow_cli.densities.bases:StudentT",
 }
 
 TARGETS = {
@@ -45,6 +60,15 @@ TARGETS = {
     "mixture": "nflow_cli.densities.targets:Mixture",
     "ring": "nflow_cli.densities.targets:Ring",
     "wavy-ring": "nflow_cli.densities.targets:WavyRing",
+}
+
+# Densities that `infer` knows by name.
+DENSITIES = {
+    "funnel": "nflow_cli.densities.examples:Funnel",
+    "many-well": "nflow_cli.densities.examples:ManyWell",
+    "banana": "nflow_cli.densities.examples:Banana",
+    "eight-schools": "nflow_cli.densities.examples:EightSchools",
+    "gmm40": "nflow_cli.densities.examples:Gmm40",
 }
 
 # Point sets that are drawn from the seed: `fit-2d --data NAME`.
@@ -95,7 +119,7 @@ def make(places: Mapping[str, str], spec: Any) -> Any:
         places: Of classes, by name.
         spec: Its ``name``, and the arguments of the class.
     """
-    return resolve(places[spec.name])(**spec.model_dump(exclude={"name"}))
+    return resolve(places[spec.name])(**spec.model_dump(exclude={"name"}, exclude_none=True))
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -44,7 +44,11 @@ def good(request, tmp_path_factory):
         run.write_json("summary.json", SUMMARIES[kind])
         run.write_evaluation(ARRAYS[kind])
         run.write_text("metrics.csv", metrics(kind))
-    assert len(draw(RunDirectory.open(str(run.path)))) == {"points": 3, "train-vae": 5}.get(kind, 4)
+    assert len(draw(RunDirectory.open(str(run.path)))) == {
+        "points": 3,
+        "infer": 3,
+        "train-vae": 5,
+    }.get(kind, 4)
     return {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
 
 

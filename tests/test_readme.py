@@ -64,6 +64,27 @@ def test_the_preset_of_a_table_has_the_defaults():
     assert shown == presets.validate(least, "the defaults")
 
 
+def test_the_preset_of_a_log_density_has_the_defaults():
+    (block,) = blocks("yaml", DOCUMENTS["docs/infer.md"])
+    shown = presets.validate(presets.parse_yaml(block, "the block"), "the block")
+    assert shown == presets.validate({"command": "infer", "density": "banana"}, "the defaults")
+
+
+@pytest.mark.parametrize("number", [0, pytest.param(1, id="jax")])
+def test_the_functions_of_the_page_are_log_densities(number, tmp_path):
+    from nflow_cli.experiments.infer.subject import user_subject
+    from nflow_cli.experiments.infer.user_code import load_function
+
+    if number:
+        pytest.importorskip("jax")
+    path = tmp_path / "model.py"
+    path.write_text(blocks("python", DOCUMENTS["docs/infer.md"])[number])
+    function = load_function(str(path))
+    density = {"name": "log_density", "path": str(path), "dim": 2}
+    config = presets.validate({"command": "infer", "density": density}, "a test")
+    assert user_subject(config, function).target.takes_arrays == bool(number)
+
+
 @pytest.mark.parametrize("code", in_documents(lambda text: blocks("python", text)))
 def test_every_block_of_python_compiles(code):
     compile(code, "a document", "exec")
@@ -116,6 +137,23 @@ def test_the_section_has_its_commands():
         *(2 * ["evaluate"]),
         "check",
     ]
+
+
+@pytest.mark.slow
+def test_the_example_of_simulations_runs_on_few_of_them(invoke, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    document, names = DOCUMENTS["docs/conditional.md"].replace("100_000", "400"), {}
+    simulate, fit = blocks("python", document)
+    exec(compile(simulate, "simulate", "exec"), names)
+    _, words, sample, *_ = commands(document)
+    for command in ([*words, "--steps", "40", "--k", "2"], sample):
+        result = invoke(*command)
+        assert result.exit_code == 0, result.stderr
+    drawn = np.loadtxt("posterior.csv", delimiter=",", skiprows=1)
+    assert drawn.shape == (10_000, 5) and (drawn[:, 2:4] == 0).all()
+    fit = fit.replace("given=", "steps=40, k=2, given=", 1)
+    exec(compile(fit, "fit", "exec"), names)
+    assert names["draws"].shape == (10_000, 4) and np.isfinite(names["log_q"]).all()
 
 
 @pytest.mark.parametrize("words", commands(section("Use what you trained")), ids=" ".join)

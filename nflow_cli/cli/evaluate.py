@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nflow_cli.cli.options import Command, json_option
+from nflow_cli.cli.options import Command, data_of_run, density_option, json_option
 from nflow_cli.text import printable
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), help="Fixes the samples; default: the run's."
 )
+@density_option
 @json_option
 def evaluate(
     run_dir: str,
@@ -35,15 +36,17 @@ def evaluate(
     latent: bool,
     samples: int | None,
     seed: int | None,
+    density: str | None,
     as_json: bool,
 ) -> None:
     """Judge what a run trained, by fresh samples or by data of your own.
 
     Of a fit-2d run: KL, effective sample size and log Z by importance sampling, and with --data the
-    mean log-likelihood of those points. Of a fit to points or to a table: the mean log-likelihood
-    of its test rows, or of those of --data, which -o FILE writes row by row. Of a train-vae run:
-    the bound and the importance-sampled likelihood of its test images, or of those of --data. All
-    in nats.
+    mean log-likelihood of those points. Of an infer run: free energy, and log Z and moments by
+    importance weights; a function of your own is named again by --density. Of a fit to points or
+    to a table: the mean log-likelihood of its test rows, or of those of --data, which -o FILE
+    writes row by row. Of a train-vae run: the bound and the importance-sampled likelihood of its
+    test images, or of those of --data. All in nats.
     """
     from nflow_cli import experiments
     from nflow_cli.backend import start_tensorflow
@@ -54,7 +57,7 @@ def evaluate(
     experiment = experiments.of(config)
     _check_samples(experiment, samples, seed)
     _check_output(experiment, data, output, latent)
-    judged_by = experiment.data(run) if data is None else experiment.read_data(data)
+    judged_by = _judged_by(experiment, run, data, density)
     start_tensorflow()
     trained = experiment.load(run)
     if output is not None:
@@ -81,6 +84,10 @@ def _tell(judgement: Any, said: dict[str, Any], as_json: bool) -> None:
     click.echo(laid_out(judgement.rows, judgement.caveats, 14))
     if "output" in said:
         click.echo(printable(said["output"]))
+
+
+def _judged_by(experiment: "Experiment", run: Any, data: str | None, density: str | None) -> Any:
+    return data_of_run(experiment, run, density) if data is None else experiment.read_data(data)
 
 
 def _check_samples(experiment: "Experiment", samples: int | None, seed: int | None) -> None:

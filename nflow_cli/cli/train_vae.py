@@ -4,10 +4,13 @@ from typing import Any
 
 import click
 
-from nflow_cli.cli.options import THE_PRESETS, Command, common_options
+from nflow_cli.cli.options import THE_PRESETS, Command, common_options, pattern_option
 
 KEYS = {  # what each option sets in a preset
+    "flow": "flow.pattern",
     "flows": "flow.k",
+    "prior_flow": "prior.pattern",
+    "prior_k": "prior.k",
     "data": "data.name",
     "no_fallback": "data.fallback",
     "epochs": "train.epochs",
@@ -18,10 +21,17 @@ KEYS = {  # what each option sets in a preset
 
 
 @click.command("train-vae", cls=Command)
+@pattern_option("--flow", "Flows of the posterior, cycled, such as planar,radial.")
 @click.option(
     "--flows",
     type=click.IntRange(0, 10_000),
     help=f"How many flows; 0: a plain VAE. {THE_PRESETS}",
+)
+@pattern_option("--prior-flow", "Flows of the prior, affine-coupling with --prior-k alone.")
+@click.option(
+    "--prior-k",
+    type=click.IntRange(0, 10_000),
+    help=f"How many flows the prior has, 4 with --prior-flow alone. {THE_PRESETS}",
 )
 @click.option(
     "--data",
@@ -46,6 +56,7 @@ def train_vae(
 ) -> None:
     """Train a VAE with a flow posterior on images, by its variational bound.
 
+    The prior is N(0, I), or with --prior-flow that pushed through flows, trained with the rest.
     Without --preset, `mnist`: two latents and pictures of them. The last line printed is the run
     directory.
     """

@@ -34,14 +34,14 @@ class AffineOptions(Options):
         return count, count
 
 
-class CouplingOptions(Options):
-    """Of a coupling: the widths of its network's hidden layers; ``None``: by D."""
+class NetworkOptions(Options):
+    """Of a map with a network: the widths of its hidden layers; ``None``: by D."""
 
     hidden: list[Annotated[int, Field(ge=1, le=10_000)]] | None = Field(default=None, min_length=1)
 
     def widths(self, dim: int) -> list[int]:
-        """Return what :func:`network_widths` does."""
-        return network_widths(self.hidden, self.outputs, dim)
+        """Return the widths of the network, inputs and outputs among them."""
+        raise NotImplementedError
 
     @property
     def outputs(self) -> int:
@@ -58,8 +58,24 @@ class CouplingOptions(Options):
         return super().kept(dim) + sum(self.widths(dim)[1:])
 
 
-class SplineOptions(CouplingOptions):
-    """Of a coupling by splines: their bins, and where they end."""
+class CouplingOptions(NetworkOptions):
+    """Of a coupling."""
+
+    def widths(self, dim: int) -> list[int]:
+        """Return what :func:`coupling_widths` does."""
+        return coupling_widths(self.hidden, self.outputs, dim)
+
+
+class MaskedOptions(NetworkOptions):
+    """Of a masked map."""
+
+    def widths(self, dim: int) -> list[int]:
+        """Return what :func:`masked_widths` does."""
+        return masked_widths(self.hidden, self.outputs, dim)
+
+
+class SplineOptions(NetworkOptions):
+    """Of what moves a coordinate by a spline: its bins, and where it ends."""
 
     bins: int = Field(default=8, ge=2, le=64)
     bound: float = Field(default=5.0, gt=0, le=1e6)
@@ -70,15 +86,52 @@ class SplineOptions(CouplingOptions):
         return 3 * self.bins - 1
 
 
+class SplineCouplingOptions(SplineOptions, CouplingOptions):
+    """Of a coupling by splines."""
+
+
+class SplineMaskedOptions(SplineOptions, MaskedOptions):
+    """Of a masked map by splines."""
+
+
+class SylvesterOptions(Options):
+    """Of ``sylvester``: its units, and the reflections of their directions; ``None``: by D."""
+
+    width: int | None = Field(default=None, ge=1, le=10_000)
+    reflections: int | None = Field(default=None, ge=1, le=1_000)
+
+    def weights(self, dim: int) -> tuple[int, int]:
+        """Return about how many weights the flow has, and how many of them depend on a context."""
+        width, reflections = sylvester_sizes(self.width, self.reflections, dim)
+        count = reflections * dim + width * (width + 2)
+        return count, count
+
+    def kept(self, dim: int) -> float:
+        """Return about how many numbers an update keeps of one sample."""
+        width, _ = sylvester_sizes(self.width, self.reflections, dim)
+        return super().kept(dim) + 2 * width
+
+
 # By flow, where it has some.
 OPTIONS: Mapping[str, type[Options]] = {
     "affine": AffineOptions,
     "affine-coupling": CouplingOptions,
-    "spline-coupling": SplineOptions,
+    "spline-coupling": SplineCouplingOptions,
+    "affine-autoregressive": MaskedOptions,
+    "spline-autoregressive": SplineMaskedOptions,
+    "inverse-autoregressive": MaskedOptions,
+    "sylvester": SylvesterOptions,
+}
+# What takes D passes one way, by the way, and what takes one there.
+IN_TURN: Mapping[str, Mapping[str, str]] = {
+    "forward": dict.fromkeys(
+        ["affine-autoregressive", "spline-autoregressive"], "inverse-autoregressive"
+    ),
+    "inverse": {"inverse-autoregressive": "affine-autoregressive"},
 }
 
 
-def network_widths(hidden: Sequence[int] | None, outputs: int, dim: int) -> list[int]:
+def coupling_widths(hidden: Sequence[int] | None, outputs: int, dim: int) -> list[int]:
     """Return the widths of a coupling's network, inputs and outputs among them.
 
     Args:
@@ -86,8 +139,25 @@ def network_widths(hidden: Sequence[int] | None, outputs: int, dim: int) -> list
         outputs: How many parameters a coordinate that moves has.
         dim: D.
     """
-    hidden = hidden or ((64, 64) if dim <= 8 else (128, 128))
-    return [dim // 2, *hidden, outputs * (dim - dim // 2)]
+    return [dim // 2, *_hidden(hidden, dim), outputs * (dim - dim // 2)]
+
+
+def masked_widths(hidden: Sequence[int] | None, outputs: int, dim: int) -> list[int]:
+    """Return the widths of a masked map's network: see :func:`coupling_widths`."""
+    return [dim - 1, *_hidden(hidden, dim), outputs * dim]
+
+
+def _hidden(hidden: Sequence[int] | None, dim: int) -> Sequence[int]:
+    return hidden or ((64, 64) if dim <= 8 else (128, 128))
+
+
+def sylvester_sizes(width: int | None, reflections: int | None, dim: int) -> tuple[int, int]:
+    """Return M, at most D, and how many reflections: up to D = 16 M is D, and beyond 16.
+
+    As many reflections as M reach every M directions.
+    """
+    width = min(width or 16, dim)
+    return width, reflections or width
 
 
 def options_of(item: str | Mapping[str, Any]) -> Options:
@@ -97,15 +167,19 @@ def options_of(item: str | Mapping[str, Any]) -> Options:
     return OPTIONS.get(name, Options).model_validate(named)
 
 
+def has_network(pattern: Sequence[str | Mapping[str, Any]]) -> bool:
+    """Return whether there is a coupling or a masked map in a pattern."""
+    return any(isinstance(options_of(item), NetworkOptions) for item in pattern)
+
+
 def default_affine(
     pattern: Sequence[str | Mapping[str, Any]],
 ) -> Literal["full"] | None:
-    """Return the affine map at the data's end of a stack: a full one after couplings.
+    """Return the affine map at the data's end of a stack: a full one after maps with networks.
 
     Splines map a box onto itself: without one, no stack of them moves mass out of it.
     """
-    is_bounded = any(isinstance(options_of(item), CouplingOptions) for item in pattern)
-    return "full" if is_bounded else None
+    return "full" if has_network(pattern) else None
 
 
 def pattern_name(item: str | Mapping[str, Any]) -> str:

@@ -4,7 +4,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from nflow_cli.config.flow_options import checked_item, default_affine, options_of, pattern_text
+from nflow_cli.config.flow_options import (
+    IN_TURN,
+    checked_item,
+    default_affine,
+    options_of,
+    pattern_name,
+    pattern_text,
+)
 from nflow_cli.config.strict import Strict
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import FLOWS
@@ -24,12 +31,13 @@ Item = Annotated[
     str | dict[str, JsonValue],
     BeforeValidator(_item, json_schema_input_type=Name | dict[Name, dict[str, JsonValue] | None]),
 ]
+Pattern = list[Item]
 
 
 class Flow(Strict):
     """Which flows, and how many: names, or names with options."""
 
-    pattern: list[Item] = Field(default=["planar"], min_length=1)
+    pattern: Pattern = Field(default=["planar"], min_length=1)
     k: int = Field(default=8, ge=0, le=10_000)
 
     @property
@@ -64,4 +72,15 @@ def expect_weights(flow: Any, count: int) -> Any:
     """Return the flows of a model, if it has so many weights as a machine can hold."""
     if count > MAX_WEIGHTS:
         raise ValueError(f"at most {MAX_WEIGHTS:,} weights in all, not about {count:,}")
+    return flow
+
+
+def expect_one_pass(flow: Any, way: Literal["forward", "inverse"], fitted: str) -> Any:
+    """Return flows that are trained through a direction, if none takes D passes there."""
+    for name in map(pattern_name, flow.pattern):
+        if instead := IN_TURN[way].get(name):
+            raise ValueError(
+                f"{instead} in place of {name}: {fitted} through the {way} direction, "
+                f"which takes D passes there"
+            )
     return flow

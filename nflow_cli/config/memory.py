@@ -38,7 +38,9 @@ def of_flows(flow: Flow, dim: int) -> float:
 
 def of_vae(config: VAEConfig) -> float:
     """Return about how many numbers a VAE keeps of one image."""
-    return of_flows(config.flow, config.model.latent_dim) + OF_AN_OUTPUT * _outputs(config)
+    dim = config.model.latent_dim
+    of_prior = config.prior.kept(dim) if config.prior else 0
+    return of_flows(config.flow, dim) + of_prior + OF_AN_OUTPUT * _outputs(config)
 
 
 def bounded(config: Config, footprint: Footprint | None) -> tuple[Config, str]:

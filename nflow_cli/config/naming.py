@@ -7,6 +7,7 @@ from typing import Any
 
 from nflow_cli.config import presets
 from nflow_cli.config.flow_options import pattern_name
+from nflow_cli.config.flow_schema import Flow
 from nflow_cli.config.keys import is_within
 from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.errors import ConfigError
@@ -14,7 +15,9 @@ from nflow_cli.registry import POINT_SETS
 
 MAX_LABEL = 40  # letters of a value in a folder's name
 # What makes an experiment, beside how it is trained and judged.
-EXPERIMENT: Any = {"command": True, "target": True, "base": True, "model": True, "flow": True}
+EXPERIMENT: Any = dict.fromkeys(
+    ("command", "target", "base", "model", "flow", "prior", "density"), True
+)
 EXPERIMENT |= {"data": {"name", "binarization"}}
 
 
@@ -29,17 +32,20 @@ def run_name(resolved: Config, preset: Path) -> str:
 def made_name(resolved: Config, varied: Iterable[str] = ()) -> str:
     """Return what a config fits, its flows and K, such as ``two-moons-planar-k32``.
 
+    Then a VAE's prior, such as ``prior-affine-coupling-k4``.
+
     What is below a dotted key of ``varied``, or above it, is left out.
     """
-    flow = resolved.flow
-    pattern = "-".join(map(pattern_name, flow.pattern))
+    flow, prior = resolved.flow, resolved.prior
     words = {
         resolved.subject_key: _subject(resolved),
-        "flow.pattern": pattern if len(pattern) <= MAX_LABEL else "mixed",
+        "flow.pattern": _pattern(flow),
         "flow.k": f"k{flow.k}",
     }
     if not flow.k:
         del words["flow.pattern"]
+    if prior:
+        words["prior"] = f"prior-{_pattern(prior)}-k{prior.k}"
     return "-".join(word for key, word in words.items() if not touches(varied, key))
 
 
@@ -48,11 +54,17 @@ def touches(keys: Iterable[str], path: str) -> bool:
     return any(is_within(key, path) or is_within(path, key) for key in keys)
 
 
+def _pattern(flow: Flow) -> str:
+    """Return the names of a pattern as letters for a folder's name."""
+    pattern = "-".join(map(pattern_name, flow.pattern))
+    return pattern if len(pattern) <= MAX_LABEL else "mixed"
+
+
 def _subject(resolved: Config) -> str:
     """Return the name of the target or of the data, as letters for a folder's name."""
     name = resolved.subject
-    if resolved.subject_key == "target" or name in POINT_SETS:
-        return name
+    if resolved.subject_key != "data" or name in POINT_SETS:
+        return text_of(name)[:MAX_LABEL]
     return text_of(Path(name).stem)[:MAX_LABEL] or "data"
 
 

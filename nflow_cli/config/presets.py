@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from nflow_cli.config.flow_options import pattern_name
+from nflow_cli.config.flow_options import has_network, pattern_name
 from nflow_cli.config.flow_schema import Flow
 from nflow_cli.config.keys import is_within
 from nflow_cli.config.schema import SCHEMAS
@@ -373,7 +373,8 @@ def find_preset(name_or_path: str) -> Path:
 def nearest_preset(target: str | None, pattern: list[str], k: int | None) -> Path:
     """Return the shipped fit-2d preset whose flows are most like those asked for.
 
-    It is one of ``target``, or for ``None`` one for points. Where no K is asked for, a K of 8 is.
+    It is one of ``target``, or for ``None`` one for points; of those one with a network where they
+    have one. Where no K is asked for, a K of 8 is.
 
     Raises:
         ConfigError: If no preset has that target.
@@ -388,8 +389,9 @@ def nearest_preset(target: str | None, pattern: list[str], k: int | None) -> Pat
         names = [pattern_name(item) for item in flow["pattern"]]
         alike = difflib.SequenceMatcher(None, names, pattern).ratio()
         distance = abs(flow["k"] - k) / (flow["k"] + k + 1)
-        if best is None or (-alike, distance) < best[0]:
-            best = ((-alike, distance), path)
+        order = (has_network(flow["pattern"]) != has_network(pattern), -alike, distance)
+        if best is None or order < best[0]:
+            best = (order, path)
     if best is None:
         raise ConfigError(f"no preset for the target {target!r}; --preset takes one")
     return best[1]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from nflow_cli.config.flow_options import pattern_name
-from nflow_cli.config.flow_schema import StackFlow, expect_weights
+from nflow_cli.config.flow_schema import StackFlow, expect_one_pass, expect_weights
 from nflow_cli.config.roles import Levels, Roles
 from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict, by_name
 from nflow_cli.config.training_schema import Annealed, EarlyStopping
@@ -48,7 +48,7 @@ Level = Annotated[
 LevelList = Annotated[list[Level], Field(min_length=2, max_length=MAX_LEVELS)]
 
 
-def _an_interval(bounds: Any) -> Any:
+def an_interval(bounds: Any) -> Any:
     """Check that bounds hold one or two ends, in order."""
     low, high = bounds
     if low is None and high is None:
@@ -141,7 +141,7 @@ class TableData(Strict):
     @field_validator("bounds")
     @classmethod
     def _are_intervals(cls, bounds: dict[str, Any]) -> dict[str, Any]:
-        return {name: _an_interval(ends) for name, ends in bounds.items()}
+        return {name: an_interval(ends) for name, ends in bounds.items()}
 
     @field_validator("split", "group")
     @classmethod
@@ -271,14 +271,18 @@ class TableTrain(Strict):
         return max(1, round(self.epochs * rows / self.batch_size))
 
 
-def natural_preset(pattern: Sequence[Any], rows: int | None = None, dim: int = 1) -> str:
+def natural_preset(
+    pattern: Sequence[Any], rows: int | None = None, dim: int = 1, is_conditional: bool = False
+) -> str:
     """Return the preset for such flows, so many training rows and columns, where none is named."""
     names = {pattern_name(item) for item in pattern}
-    if names and names <= {"planar", "radial"}:
+    if names and names <= {"planar", "radial", "sylvester"}:
         return "table-planar"
     if rows is not None and rows < FEW:
         return "table-small"
-    return "table-wide" if dim > WIDE else "table"
+    if dim > WIDE:
+        return "table-wide"
+    return "table-conditional" if is_conditional else "table"
 
 
 class TableEvaluate(Strict):
@@ -291,6 +295,7 @@ class FitConfig(Strict):
     """A whole run of ``nflow fit``."""
 
     target: ClassVar[None] = None
+    prior: ClassVar[None] = None
     base_name: ClassVar[str] = DEFAULT_BASE
     subject_key: ClassVar[str] = "data"
 
@@ -305,7 +310,8 @@ class FitConfig(Strict):
 
     @field_validator("flow")
     @classmethod
-    def _is_of_a_size(cls, flow: StackFlow, info: ValidationInfo) -> StackFlow:
+    def _can_be_trained(cls, flow: StackFlow, info: ValidationInfo) -> StackFlow:
+        expect_one_pass(flow, "inverse", "rows are fitted")
         data = info.data.get("data")
         if data is None or not data.is_settled:
             return flow

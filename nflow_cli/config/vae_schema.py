@@ -5,7 +5,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from nflow_cli.config.flow_schema import Flow, expect_weights
+from nflow_cli.config.flow_schema import (
+    Flow,
+    Pattern,
+    StackFlow,
+    expect_one_pass,
+    expect_weights,
+)
 from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict, by_name
 from nflow_cli.config.training_schema import Annealed
 
@@ -38,6 +44,18 @@ class VAEFlow(Flow):
     """The flows of a VAE's posterior."""
 
     amortized: bool = True
+
+
+class Prior(StackFlow):
+    """The flows that N(0, I) is pushed through for a VAE's prior: training runs their inverse."""
+
+    pattern: Pattern = Field(default=["affine-coupling"], min_length=1)
+    k: int = Field(default=4, ge=0, le=10_000)
+
+    @property
+    def title(self) -> str:
+        """The flows and their number as text, such as ``affine-coupling + full affine, K = 4``."""
+        return f"{self.text}, K = {self.k}"
 
 
 class WarmUp(Strict):
@@ -109,6 +127,7 @@ class VAEConfig(Strict):
     data: Annotated[Data, BeforeValidator(by_name, json_schema_input_type=Data | str)] = Data()
     model: VAEModel = VAEModel()
     flow: VAEFlow = Field(default=VAEFlow(), validate_default=True)
+    prior: Prior | None = None
     train: VAETrain = VAETrain()
     evaluate: VAEEvaluate = VAEEvaluate()
     published: list[Published] = Field(default=[])
@@ -130,10 +149,25 @@ class VAEConfig(Strict):
 
     @field_validator("flow")
     @classmethod
-    def _fits_in_memory(cls, flow: VAEFlow, info: ValidationInfo) -> VAEFlow:
+    def _can_be_trained(cls, flow: VAEFlow, info: ValidationInfo) -> VAEFlow:
+        expect_one_pass(flow, "forward", "a posterior is fitted")
         if model := info.data.get("model"):
-            pairs = sum(a * b for a, b in pairwise([PIXELS, *model.hidden, 2 * model.latent_dim]))
-            count = WEIGHTS_A_PAIR[model.network] * pairs
-            count += flow.weights(model.latent_dim, model.hidden[-1] if flow.amortized else 0)
-            expect_weights(flow, count)
+            expect_weights(flow, _weights(model, flow))
         return flow
+
+    @field_validator("prior")
+    @classmethod
+    def _is_of_a_size(cls, prior: Prior | None, info: ValidationInfo) -> Prior | None:
+        model, flow = info.data.get("model"), info.data.get("flow")
+        if prior:
+            expect_one_pass(prior, "inverse", "a prior is trained")
+        if prior and model and flow:
+            expect_weights(prior, _weights(model, flow) + prior.weights(model.latent_dim))
+        return prior
+
+
+def _weights(model: VAEModel, flow: VAEFlow) -> int:
+    """Return about how many weights the networks of a VAE and the flows of its posterior have."""
+    pairs = sum(a * b for a, b in pairwise([PIXELS, *model.hidden, 2 * model.latent_dim]))
+    of_flows = flow.weights(model.latent_dim, model.hidden[-1] if flow.amortized else 0)
+    return WEIGHTS_A_PAIR[model.network] * pairs + of_flows

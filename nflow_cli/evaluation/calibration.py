@@ -13,7 +13,9 @@ import numpy as np
 
 from nflow_cli.config.roles import Roles
 from nflow_cli.evaluation.caveats import SIGMAS, Caveat, Summary, number
+from nflow_cli.evaluation.conditions import place_text
 from nflow_cli.evaluation.normality import SURE, band
+from nflow_cli.text import printable
 
 LEVELS = (0.5, 0.9, 0.99)  # of the highest-density regions that are told
 BINNED = 0.9  # the level that is told by what is given
@@ -23,6 +25,7 @@ CURVE = np.linspace(0, 1, 101)  # levels of the curves that are drawn
 QUINTILES = (0.2, 0.4, 0.6, 0.8)
 MOST_LEVELS, LEAST = 10, 20  # levels of a category, and rows in a bin
 TOLERATED, FAR = 0.05, 0.1  # of a coverage, and of a distance, before a figure is not vouched for
+FAR_IN_A_BIN = 0.08  # of a coverage
 RARE = 2.28  # that a distance times √n exceeds it, as that a share is off by 4 of its errors
 DIGITS = 4  # of log q in nats: what differs by less is equal
 
@@ -341,8 +344,9 @@ def verdict(calibration: Summary) -> str:
 def miscalibrated(summary: Summary) -> Caveat | None:
     """Tell a density whose regions hold more or fewer rows than they claim to.
 
-    Those of level 0.9 by at least 5 points and 4 standard errors; or those of any level by at least
-    10 points, and so far beyond chance as 4 standard errors are.
+    Those of level 0.9 by at least 5 points and 4 standard errors; those of any level by at least 10
+    points, and so far beyond chance as 4 standard errors are; or those of level 0.9 in the worst
+    bin of what is given, by at least 8 points and 4 standard errors.
     """
     judged = summary.get("calibration")
     if not isinstance(judged, Mapping):
@@ -353,14 +357,28 @@ def miscalibrated(summary: Summary) -> Caveat | None:
     regions = (r for r in records if isinstance(r, Mapping) and number(r, "level") == BINNED)
     error = math.sqrt(BINNED * (1 - BINNED) / n)
     at_binned = _off(next(regions, {}), max(TOLERATED, SIGMAS * error))
-    return at_binned or _off(judged, max(FAR, RARE / math.sqrt(n)))
+    everywhere = at_binned or _off(judged, max(FAR, RARE / math.sqrt(n)))
+    return everywhere or _off_in_a_bin(judged.get("worst_bin"))
 
 
-def _off(fact: Summary, least: float) -> Caveat | None:
+def _off_in_a_bin(worst: Any) -> Caveat | None:
+    if not isinstance(worst, Mapping):
+        return None
+    n, low, high = (number(worst, key) for key in ("n", "low", "high"))
+    name, category = worst.get("column"), worst.get("category")
+    named = isinstance(name, str) and isinstance(category, str | None)
+    if n is None or low is None or high is None or not (n > 0 and named):
+        return None
+    error = math.sqrt(BINNED * (1 - BINNED) / n)
+    where = f", where {printable(name)} is {place_text(low, high, category)},"
+    return _off({**worst, "level": BINNED}, max(FAR_IN_A_BIN, SIGMAS * error), where)
+
+
+def _off(fact: Summary, least: float, where: str = "") -> Caveat | None:
     level, covered = number(fact, "level"), number(fact, "covered")
     if level is None or covered is None or not abs(covered - level) >= least:
         return None
     too_few = "overconfident, q is too narrow or not where they are"
     sense = too_few if covered < level else "underconfident, q is too wide"
-    text = f"regions that claim {level:.1%} of the test rows hold {covered:.1%}: {sense}"
+    text = f"regions that claim {level:.1%} of the test rows{where} hold {covered:.1%}: {sense}"
     return Caveat("miscalibrated", ("log_likelihood",), text)

@@ -21,6 +21,7 @@ ACTIVE = 0.01  # variance over images of a latent unit's posterior mean (Burda e
 NATS = ("reconstruction", "kl", "log_evidence")
 OF_LATENTS = ("mean_latent", "latent_variance")
 SHOWN_LATENTS, SHOWN_IMAGES, SHOWN_SAMPLES, MANIFOLD = 5_000, 10, 64, 20
+SHOWN_PRIOR = 5_000
 
 
 class ImportanceSampler:
@@ -162,7 +163,7 @@ def vae_arrays(
     chosen = few if labels is None else _one_of_each(labels)
     quantiles = (np.arange(MANIFOLD) + 0.5) / MANIFOLD
     axis = np.array([NormalDist().inv_cdf(q) for q in quantiles], np.float32)
-    return {
+    arrays = {
         "base_latents": base[:, axes],
         "latents": latents[:, axes],
         "latent_axes": np.array(axes),
@@ -173,6 +174,9 @@ def vae_arrays(
         "manifold": manifold_of(vae, axis, axes),
         "manifold_axis": axis,
     }
+    if vae.prior is not None:
+        arrays["prior_latents"] = draw_prior(vae, SHOWN_PRIOR, seed)[:, axes]
+    return arrays
 
 
 def shown_images(n: int, seed: int, most: int) -> np.ndarray:
@@ -192,6 +196,12 @@ def draw_latents(vae: FlowVAE, pixels: np.ndarray, seed: int) -> tuple[np.ndarra
     return np.concatenate(parts["z0"]), np.concatenate(parts["z"])
 
 
+def draw_prior(vae: FlowVAE, n: int, seed: int) -> np.ndarray:
+    """Draw latents ``(n, D)`` from the prior."""
+    noise = stream(seed, "prior latents").standard_normal((n, vae.latent_dim), np.float32)
+    return ops.convert_to_numpy(vae.prior_latents(noise))
+
+
 def shown_units(mean_latent: np.ndarray) -> list[int]:
     """Return the two most active latent units, in order."""
     variance = np.var(mean_latent, axis=0)
@@ -205,9 +215,12 @@ def _one_of_each(labels: np.ndarray) -> np.ndarray:
 
 
 def manifold_of(vae: FlowVAE, axis: np.ndarray, axes: list[int]) -> np.ndarray:
-    """Decode the plane of two latent units, all others at 0: ``(r, r, 28, 28)``."""
+    """Decode the plane of two latent units, all others at 0: ``(r, r, 28, 28)``.
+
+    Where the prior has flows the plane is one of their base, which they bend.
+    """
     second, first = np.meshgrid(axis, axis, indexing="ij")
-    latents = np.zeros((first.size, vae.latent_dim), np.float32)
-    latents[:, axes[0]], latents[:, axes[1]] = first.ravel(), second.ravel()
-    images = ops.convert_to_numpy(vae.decode(latents))
+    plane = np.zeros((first.size, vae.latent_dim), np.float32)
+    plane[:, axes[0]], plane[:, axes[1]] = first.ravel(), second.ravel()
+    images = ops.convert_to_numpy(vae.decode(vae.prior_latents(plane)))
     return images.reshape(len(axis), len(axis), SIDE, SIDE)

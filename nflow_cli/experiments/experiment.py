@@ -61,6 +61,7 @@ class Experiment(ABC):
         samples: The least and the greatest number of samples that ``nflow evaluate`` takes;
             ``None`` where it takes none.
         scores_rows: Whether rows of data can be written with their scores.
+        takes_density: Whether what is fitted may be a function that the command line names.
     """
 
     name: ClassVar[str]
@@ -72,6 +73,7 @@ class Experiment(ABC):
     summary_form: ClassVar[type[Strict]]
     samples: ClassVar[tuple[int, int] | None]
     scores_rows: ClassVar[bool] = False
+    takes_density: ClassVar[bool] = False
 
     def __init__(self, config: Config):
         self.config = config
@@ -106,7 +108,8 @@ class Experiment(ABC):
     @property
     def work(self) -> float:
         """How long it takes, roughly, in units that only runs of one experiment share."""
-        return self.length * (8 + self.config.flow.k) * self.restarts
+        of_prior = self.config.prior.k if self.config.prior else 0
+        return self.length * (8 + self.config.flow.k + of_prior) * self.restarts
 
     @abstractmethod
     def data(self, run: RunDirectory | None = None) -> Any:
@@ -116,6 +119,14 @@ class Experiment(ABC):
             RunDirectoryError: The run does not say what it was.
             DataError: It cannot be read, or is something else than when the run began.
         """
+
+    def density_again(self, place: str) -> Any:
+        """Load the function that a run was fitted to, ``FILE.py:name``, and see that it is that.
+
+        Raises:
+            NflowError: It is another one, or cannot be read or fitted.
+        """
+        raise NotImplementedError
 
     def settled(self, data: Any) -> Config:
         """Return the config with all written out that depends on the data."""
@@ -139,6 +150,10 @@ class Experiment(ABC):
 
     def notes_of_data(self, data: Any) -> Sequence[str]:
         """Return what was left out of the data, a line each."""
+        return []
+
+    def resuming(self, data: Any) -> Sequence[str]:
+        """Return the arguments of `nflow resume` that go on with a training on the data."""
         return []
 
     # Training.
@@ -233,6 +248,12 @@ class Experiment(ABC):
         Raises:
             DataError: The name of the file says a format that the samples do not fit in.
         """
+
+    def write_resampled(
+        self, trained: Any, data: Any, n: int, path: Path, seed: int
+    ) -> tuple[list[Path], str]:
+        """Draw ``n`` samples by their weights into a file; return the paths written and a note."""
+        raise NotImplementedError
 
     # Side by side with others.
 

@@ -100,7 +100,8 @@ def train(
         info["data"] = data.record()
 
     def hint() -> str | None:
-        return f"to go on: {shlex.join(['nflow', 'resume', str(run.path)])}" if run.begun else None
+        command = ["nflow", "resume", str(run.path), *experiment.resuming(data)]
+        return f"to go on: {shlex.join(command)}" if run.begun else None
 
     # Recorded before TensorFlow starts, and even if it never does.
     with hinted(hint), run.locked():

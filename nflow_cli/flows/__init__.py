@@ -4,7 +4,6 @@ from nflow_cli.flows.base import Flow
 from nflow_cli.flows.planar import PlanarFlow
 from nflow_cli.flows.radial import RadialFlow
 from nflow_cli.flows.sampling import GaussianSampling
-from nflow_cli.flows.side_by_side import SideBySide
 from nflow_cli.flows.stack import AmortizedFlowStack, FlowStack
 
 __all__ = [
@@ -14,5 +13,4 @@ __all__ = [
     "GaussianSampling",
     "PlanarFlow",
     "RadialFlow",
-    "SideBySide",
 ]

@@ -61,7 +61,7 @@ class Affine(Map):
     def constrain(self, shift: Any, log_scale: Any, *lower: Any) -> tuple[Any, ...]:
         """Return ``m``, the log-determinant, and the diagonal of ``L`` or ``L``."""
         scale, log_det = ops.exp(log_scale), ops.sum(log_scale, axis=-2)
-        return shift, log_det, _triangle(scale, *lower) if self.full else scale
+        return shift, log_det, triangle(scale, *lower) if self.full else scale
 
     def forward(self, memo: Memo, z: Any, shift: Any, log_det: Any, scale: Any) -> tuple[Any, Any]:
         """Return ``m + L z`` and the log-determinant."""
@@ -74,7 +74,7 @@ class Affine(Map):
         return moved, ops.zeros_like(x[..., 0, :]) - log_det
 
 
-def _triangle(scale: Any, lower: Any = None) -> Any:
+def triangle(scale: Any, lower: Any = None) -> Any:
     """Return lower triangles ``(..., D, D, batch)`` from their diagonals and what is below."""
     dim = scale.shape[-2]
     diagonal = ops.expand_dims(scale, -3) * ops.cast(np.eye(dim)[..., None], scale.dtype)

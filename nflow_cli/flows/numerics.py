@@ -5,6 +5,15 @@ from typing import Any
 import keras
 from keras import ops
 
+# 1e-34 for narrower types.
+SMALLEST = {"float64": 1e-290}
+
+
+def is_direction(squared_norm: Any) -> Any:
+    """Return where a squared norm is far enough from underflow to be divided by."""
+    dtype = keras.backend.standardize_dtype(squared_norm.dtype)
+    return squared_norm > SMALLEST.get(dtype, 1e-34)
+
 
 def tanh(x: Any) -> Any:
     """Return ``tanh(x)`` in the type of ``x``.

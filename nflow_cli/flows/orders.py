@@ -1,4 +1,4 @@
-"""Orders of the coordinates of a point, as weights: for permutations and couplings."""
+"""Orders of the coordinates of a point, as weights: of permutations, couplings and masked maps."""
 
 from typing import Any
 
@@ -27,6 +27,17 @@ def parting(place: int, dim: int) -> np.ndarray:
         order = np.argsort(_codes(dim, bits) >> pair % bits & 1, kind="stable")
     else:
         order = shuffle(pair, dim)
+    return order[::-1] if is_reverse else order
+
+
+def alternating(place: int, dim: int) -> np.ndarray:
+    """Return the order ``(D,)`` of the coordinates for the masked map at a place of a stack.
+
+    Places come in pairs, an order and its reverse: that of the coordinates, then shuffles. So each
+    of two coordinates decides on the other in one map of a pair.
+    """
+    pair, is_reverse = divmod(place, 2)
+    order = shuffle(pair, dim) if pair and dim > 2 else np.arange(dim)
     return order[::-1] if is_reverse else order
 
 

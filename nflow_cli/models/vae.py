@@ -1,6 +1,6 @@
 """A variational autoencoder of 28 x 28 images whose posterior goes through a flow stack."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,8 +13,10 @@ from nflow_cli.random_streams import stream
 
 @keras.saving.register_keras_serializable("nflow_cli")
 class FlowVAE(keras.Model):
-    r"""``q(z_K|x)``: a diagonal Gaussian ``q0(z_0|x)`` pushed through K flows; ``p(z) = N(0, I)``.
+    r"""``q(z_K|x)``: a diagonal Gaussian ``q0(z_0|x)`` pushed through K flows.
 
+    The prior is ``p(z) = N(0, I)``, or that pushed through flows of its own, ``z = g(ε)``:
+    ``log p(z) = log N(g^-1(z); 0, I) + log|det dg^-1/dz|`` in nats, trained with all the rest.
     Pixels are Bernoulli given ``z``. Images are ``(batch, 28, 28)`` or ``(batch, 784)`` in
     [0, 1]; latents are ``(batch, latent_dim)``. Calling the model reconstructs.
 
@@ -26,8 +28,11 @@ class FlowVAE(keras.Model):
         k: How many flows in all; 0 is the plain VAE.
         amortized: Whether the flows' weights come from the encoder, or are shared by all images.
         seed: Fixes the initial values.
+        prior: The ``pattern``, ``k`` and ``affine`` of the prior's
+            :class:`~nflow_cli.flows.FlowStack`; ``None``: N(0, I). Training runs its inverse.
 
     References:
+        Prior: Chen et al., *Variational Lossy Autoencoder*, 2017, arXiv 1611.02731, section 3.2.
         Rezende & Mohamed, *Variational Inference with Normalizing Flows*, 2015, arXiv 1505.05770,
         section 4.
     """
@@ -41,6 +46,7 @@ class FlowVAE(keras.Model):
         k: int,
         amortized: bool = True,
         seed: int = 0,
+        prior: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -51,6 +57,10 @@ class FlowVAE(keras.Model):
         self.flow = FlowStack(pattern, k, seed)
         context_shape = tuple(self.encoder.outputs[2].shape)
         self.flow.build((None, latent_dim), context_shape if amortized else None)
+        self.prior = None
+        if prior is not None:  # of another seed than the posterior's flows, which may be alike
+            self.prior = FlowStack(**prior, seed=int(stream(seed, "prior flows").integers(2**32)))
+            self.prior.build((None, latent_dim))
         self.built = True
 
     @property
@@ -100,8 +110,22 @@ class FlowVAE(keras.Model):
         drawn = self.posterior(images, noise)
         logits = self.decode_logits(drawn["z"])
         likelihood = ops.sum(flatten(images) * logits - ops.softplus(logits), axis=-1)
-        kl = drawn["log_q0"] - drawn["log_det"] - self.sampling.prior_log_prob(drawn["z"])
+        kl = drawn["log_q0"] - drawn["log_det"] - self.log_prior(drawn["z"])
         return {**drawn, "log_likelihood": likelihood, "kl": kl}
+
+    def log_prior(self, latents: Any) -> Any:
+        """Return ``log p(z)`` ``(...)`` in nats of latents ``(..., D)``."""
+        if self.prior is None:
+            return self.sampling.prior_log_prob(latents)
+        base, log_det = self.prior.inverse_and_log_det(latents)
+        return self.sampling.prior_log_prob(base) + log_det
+
+    def prior_latents(self, noise: Any) -> Any:
+        """Return the latents that the prior makes of ``noise`` ``(n, D)``: draws, if it is N(0, I).
+
+        That is the noise itself where the prior is N(0, I).
+        """
+        return noise if self.prior is None else self.prior.forward_and_log_det(noise)[0]
 
     def encode(self, images: Any, seed: int = 0) -> Any:
         """Draw one latent ``z_K`` ``(batch, D)`` for each image."""
@@ -120,7 +144,8 @@ class FlowVAE(keras.Model):
 
     def sample(self, n: int, seed: int = 0) -> Any:
         """Decode ``n`` draws from the prior: means of pixels ``(n, 28, 28)``."""
-        return self.decode(stream(seed, "prior").standard_normal((n, self.latent_dim), "float32"))
+        noise = stream(seed, "prior").standard_normal((n, self.latent_dim), "float32")
+        return self.decode(self.prior_latents(noise))
 
     def reconstruct(self, images: Any, seed: int = 0) -> Any:
         """Decode one draw of each image's posterior: means of pixels ``(batch, 28, 28)``."""
@@ -134,8 +159,7 @@ class FlowVAE(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {
-            **super().get_config(),
+        arguments = {
             "latent_dim": self.latent_dim,
             "network": self.network,
             "hidden": self.hidden,
@@ -144,6 +168,10 @@ class FlowVAE(keras.Model):
             "amortized": self.amortized,
             "seed": self.seed,
         }
+        if self.prior is not None:  # files of VAEs without one are those that older versions wrote
+            stack = self.prior
+            arguments["prior"] = {"pattern": stack.pattern, "k": stack.k, "affine": stack.affine}
+        return {**super().get_config(), **arguments}
 
 
 def flatten(images: Any) -> Any:

@@ -57,13 +57,14 @@ def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[s
     latent units `latent_axes` (2,), counted from 0; `labels` (n,) 0-9, or (0,) where there are
     none; `originals` and `reconstructions` (m, h, w) and `samples` (s, h, w) in [0, 1];
     `manifold` (r, r, h, w), whose image [i, j] is decoded at (`manifold_axis`[j],
-    `manifold_axis`[i]) of those two units, and `manifold_axis` (r,).
+    `manifold_axis`[i]) of those two units, and `manifold_axis` (r,). Where the prior has flows,
+    `prior_latents` (p, 2) are draws of it, and those two units of the manifold are its base's.
 
     `metrics` has one row per epoch: `epoch`, `negative_elbo`, `reconstruction`, `kl` (nats per
     image), `beta`, and `validation_negative_elbo` where there was a validation split.
     `summary` gives `flow`, `k`, `latent_dim`, `amortized`, `binarization`,
-    `data` {`name`, `n_test`}, `negative_elbo`, `reconstruction`, `kl` (nats),
-    `negative_log_likelihood` (or None), `nll_standard_error` and `nll_samples`.
+    `data` {`name`, `n_test`}, `prior` (its flows, or None), `negative_elbo`, `reconstruction`,
+    `kl` (nats), `negative_log_likelihood` (or None), `nll_standard_error` and `nll_samples`.
     """
     with drawing():
         figures = {
@@ -82,30 +83,35 @@ def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw base and transformed latents, as densities and, where labelled, as coloured points.
 
     They share the window and the colour scale, unless one would be lost in the window of the
-    other. Without flows they are the same, and drawn once.
+    other. Without flows they are the same, and drawn once. The prior is drawn as circles; where it
+    has flows, as the density of draws beside these.
     """
     clouds = {"base $z_0$": evaluation["base_latents"], "transformed $z_K$": evaluation["latents"]}
     if summary["k"] == 0:
         clouds = {"$z_K = z_0$ (no flow)": evaluation["latents"]}
+    has_flows = "prior_latents" in evaluation
+    of_prior = {"prior $p(z)$": evaluation["prior_latents"]} if has_flows else {}
+    every = {**clouds, **of_prior}
     labels = np.asarray(evaluation["labels"])
     labelled = labels.size > 0 and set(np.unique(labels)) <= set(range(10))
-    columns, rows = len(clouds), 1 + labelled
-    windows, names = _windows(list(clouds.values())), _unit_names(evaluation)
-    width = 1.7 + 3.0 * columns
-    figure, axes = panel_grid(rows * columns, columns, windows[0], width, names, 1.7, 0.4)
-    draw_densities(axes[:columns], list(clouds.values()), windows)
-    for i, (title, points) in enumerate(clouds.items()):
-        axes[i].set_title(title)
-        if labelled:
-            draw_classes(axes[columns + i], points, labels, windows[i])
+    columns, count = len(every), len(every) + labelled * len(clouds)
+    windows, names = _windows(list(every.values())), _unit_names(evaluation)
+    figure, axes = panel_grid(count, columns, windows[0], 1.7 + 3.0 * columns, names, 1.7, 0.4)
+    draw_densities(axes[:columns], list(every.values()), windows)
+    for ax, title in zip(axes, every):
+        ax.set_title(title)
+    for ax, points, window in zip(axes[columns:], clouds.values(), windows):
+        draw_classes(ax, points, labels, window)
     if labelled:
         add_digit_legend(axes[-1], labels)
     for ax in axes:
-        draw_prior(ax, "white" if ax.images else "0.25")
-        if windows[0] != windows[-1]:
+        if not has_flows:
+            draw_prior(ax, "white" if ax.images else "0.25")
+        if _differ(windows):
             label_panel(ax, ax.get_xlabel() or " ", ax.get_ylabel() or " ")
     box: Any = {"facecolor": SEQUENTIAL(0.0), "edgecolor": "none", "labelcolor": "white"}
-    axes[0].legend(loc="lower left", fontsize=9, **box)
+    if not has_flows:
+        axes[0].legend(loc="lower left", fontsize=9, **box)
     n, of = len(evaluation["latents"]), summary["data"].get("n_test")
     some = f"{n:,} of {of:,} test images" if of and n < of else ""
     add_title(figure, *_about(summary, evaluation), some)
@@ -143,7 +149,8 @@ def images_figure(images: np.ndarray, *about: str) -> Figure:
 def manifold_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw the decoded means over a plane of two latent units, each image where it is decoded."""
     axis = evaluation["manifold_axis"]
-    names = [f"{name} (quantiles of N(0, 1))" for name in _unit_names(evaluation)]
+    of_base = " of the prior's base" if summary.get("prior") else ""
+    names = [f"{name}{of_base} (quantiles of N(0, 1))" for name in _unit_names(evaluation)]
     figure, ax = mosaic_figure(evaluation["manifold"][::-1], (names[0], names[1]))
     # An even number of ticks on an even number of images, so that both sides get the same ones.
     at = np.unique(np.round(np.linspace(0, len(axis) - 1, 7 - (len(axis) % 2 == 0))).astype(int))
@@ -194,7 +201,7 @@ def draw_densities(axes: Sequence[Axes], clouds: list[np.ndarray], windows: list
     # A flow may well contract its base; only a spike beyond 6 times the other's peak is cut.
     norm, extend = colour_scale(peaks, 2.4 * min(peaks))
     name = "density"
-    if windows[0] != windows[-1]:
+    if _differ(windows):
         densities = [density / peak for density, peak in zip(densities, peaks)]
         norm, extend, name = Normalize(0, 1), "neither", "density / its peak"
     for ax, density, window in zip(axes, densities, windows):
@@ -314,6 +321,10 @@ def _windows(clouds: list[np.ndarray]) -> list[Extent]:
     return [_window(np.concatenate(clouds))] * len(windows)
 
 
+def _differ(windows: Sequence[Extent]) -> bool:
+    return any(window != windows[0] for window in windows)
+
+
 def _window(points: np.ndarray) -> Extent:
     """Return a square that holds the prior's circles and all but the strays of the points."""
     points = points[np.isfinite(points).all(axis=1)]
@@ -351,6 +362,7 @@ def _about(summary: Summary, evaluation: Arrays | None = None) -> tuple[str, ...
         f"{Path(summary['data']['name']).name} ({BINARIZED.get(binarization, binarization)})",
         flow if summary["k"] else "no flow",
         f"K = {summary['k']}",
+        *([f"prior: {summary['prior']}"] if summary.get("prior") else []),
         units,
         marked(f"−ELBO = {summary['negative_elbo']:.2f} nats", summary, "negative_elbo"),
     )

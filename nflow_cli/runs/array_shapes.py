@@ -30,7 +30,7 @@ _LENGTHS = {
     **dict.fromkeys("ij", (2, 400)),
     "k": (1, 16),
     **dict.fromkeys("stuvb", (0, 10_000)),
-    "n": (1, 10_000),
+    **dict.fromkeys("np", (1, 10_000)),
     "c": (1, SHOWN_COLUMNS),
     **{"m": (1, 20), "d": (1, 400), "h": (1, 28), "w": (1, 28), "r": (2, 40)},
 }

@@ -21,8 +21,8 @@ from nflow_cli.experiments.picture_data import LARGEST
 from nflow_cli.runs.array_shapes import DENSITIES, thinned
 from nflow_cli.runs.directory import RUN, SUMMARY, SWEEP, RunDirectory
 
-# Those that a group's identity tells.
-IDENTITY = ("target", "data.name", "data.binarization", "flow.pattern", "flow.k")
+# Those that a group's identity tells, or settings of an experiment's own.
+IDENTITY = ("target", "data.name", "data.binarization", "flow.pattern", "flow.k", "prior")
 
 
 @dataclass(frozen=True)

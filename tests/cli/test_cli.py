@@ -55,7 +55,7 @@ def test_every_command_and_every_option_has_help(invoke, args):
     ("command", "names"),
     [
         ("fit-2d", "flow k target steps restarts halving batch_size learning_rate seed"),
-        ("train-vae", "flows data epochs batch_size learning_rate seed"),
+        ("train-vae", "flow flows prior_flow prior_k data epochs batch_size learning_rate seed"),
     ],
 )
 def test_an_option_that_changes_a_preset_says_what_holds_without_it(command, names):
@@ -106,9 +106,10 @@ def test_the_version_is_printed(invoke):
     assert invoke("--version").stdout == f"nflow, version {__version__}\n"
 
 
-def test_the_readme_and_the_page_of_tables_name_every_command_and_every_option():
+def test_the_readme_and_the_pages_of_commands_name_every_command_and_every_option():
     text = README.read_text(encoding="utf-8")
-    text += README.with_name("docs").joinpath("tables.md").read_text(encoding="utf-8")
+    for name in ("tables.md", "infer.md"):
+        text += README.with_name("docs").joinpath(name).read_text(encoding="utf-8")
     options = {
         name
         for command in main.commands.values()

@@ -39,7 +39,7 @@ TABLE = [
 ]
 VAE = [
     *("train-vae", *ALWAYS, "--preset", "smoke", "--epochs", "12", "--set", "train.chunk=7"),
-    *("--set", "evaluate.importance_samples=1"),
+    *("--set", "evaluate.importance_samples=1", "--prior-flow", "affine-coupling"),
     *("--set", "train.early_stopping={patience: 50, images: 500}"),
 ]
 

@@ -114,6 +114,9 @@ SAMPLE = "--data mnist-sample"
         ("--flows -1", 2, "'--flows': -1 is not in the range"),
         ("--flows 10001", 2, "'--flows': 10001 is not in the range"),
         ("--flows some", 2, "'--flows': 'some' is not a valid integer"),
+        ("--flow planar,planr", 2, "'planr' is not a flow (did you mean 'planar'?)"),
+        ("--prior-flow realnvp", 2, "realnvp is 'affine-coupling' here"),
+        ("--prior-k -1", 2, "'--prior-k': -1 is not in the range"),
         ("--epochs 0", 2, "'--epochs': 0 is not in the range"),
         ("--batch-size 0", 2, "'--batch-size': 0 is not in the range"),
         ("--learning-rate nan", 2, "'nan' is not a number"),
@@ -144,6 +147,10 @@ SAMPLE = "--data mnist-sample"
         (f"{SAMPLE} --set model.hidden=[]", 1, "model.hidden: expected 1 or more items"),
         (f"{SAMPLE} --set model.network=gated-conv", 1, "expected one width for gated-conv, not 2"),
         (f"{SAMPLE} --set flow.pattern=[planr]", 1, "did you mean 'planar'"),
+        (f"{SAMPLE} --set prior.k=-2", 1, "prior.k: expected a number not less than 0"),
+        (f"{SAMPLE} --set prior=planar", 1, "prior: expected a mapping"),
+        (f"{SAMPLE} --set prior.amortized=true", 1, "prior.amortized: unknown key"),
+        (f"{SAMPLE} --prior-k 9000 --set model.latent_dim=999", 1, "prior: expected at most 100,"),
         (f"{SAMPLE} --set flow.k=-2", 1, "flow.k: expected a number not less than 0"),
         (f"{SAMPLE} --set data.binarization=dither", 1, "data.binarization: expected 'stochastic'"),
         (f"{SAMPLE} --set train.warm_up.kind=joint", 1, "did you mean 'log-joint'"),
@@ -181,7 +188,9 @@ def test_fit_2d_refuses_a_preset_of_train_vae(invoke, no_tensorflow, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["mnist-mlp", "mnist-rezende2015", "mnist-sylvester2018"])
+@pytest.mark.parametrize(
+    "name", ["mnist-mlp", "mnist-flow-prior", "mnist-rezende2015", "mnist-sylvester2018"]
+)
 def test_a_preset_beside_published_figures_trains_on_all_of_mnist_or_not_at_all(
     invoke, no_tensorflow, tmp_path, name
 ):

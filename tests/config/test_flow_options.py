@@ -1,6 +1,11 @@
 import pytest
 
-from nflow_cli.config.flow_options import checked_item, checked_pattern, pattern_name, pattern_text
+from nflow_cli.config.flow_options import (
+    checked_item,
+    checked_pattern,
+    pattern_name,
+    pattern_text,
+)
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import FLOWS
 
@@ -49,6 +54,9 @@ def test_a_pattern_has_names_and_a_text(pattern, names, text):
         ("sline", KNOWN),
         ("RealNVP", f"{KNOWN} (RealNVP is 'affine-coupling' here)"),
         ({"nsf": {"bins": 8}}, f"{KNOWN} (nsf is 'spline-coupling' here)"),
+        ("MAF", f"{KNOWN} (MAF is 'affine-autoregressive' here)"),
+        ("iaf", f"{KNOWN} (iaf is 'inverse-autoregressive' here)"),
+        ("snf", f"{KNOWN} (snf is 'sylvester' here)"),
         ({"afine": {"full": True}}, f"{KNOWN} (did you mean 'affine'?)"),
         *((item, KNOWN) for item in (3, None, ["planar"], {}, {1: {}})),
         ({"affine": {}, "planar": {}}, KNOWN),
@@ -57,6 +65,15 @@ def test_a_pattern_has_names_and_a_text(pattern, names, text):
         ({"affine": {1: 2}}, "of the options of affine only full"),
         ({"planar": {"full": True}}, "no options of planar"),
         *(({"affine": {"full": v}}, "a valid boolean as full of affine") for v in (1, "yes", None)),
+        (
+            {"spline-autoregressive": {"bin": 8}},
+            "of the options of spline-autoregressive only hidden, bins, bound (did you mean "
+            "'bins'?)",
+        ),
+        (
+            {"sylvester": {"reflections": 0}},
+            "greater than or equal to 1 as reflections of sylvester",
+        ),
         *(({"affine": options}, "options of affine by name") for options in (5, 0, [], "", True)),
     ],
 )
@@ -81,4 +98,4 @@ def test_what_is_no_list_of_flows_is_one_line_that_says_so(pattern):
 def test_a_long_pattern_is_cut_to_a_part_of_a_line():
     with pytest.raises(ConfigError) as caught:
         checked_pattern([1000 * "x"])
-    assert len(str(caught.value)) < 200 and "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)

@@ -66,6 +66,10 @@ def test_a_chunk_has_an_update_at_least():
         ),
         (
             "train-vae",
+            {"prior": {"k": 1_000}, "model": {"hidden": [9]}, "train": {"batch_size": 50_000}},
+        ),
+        (
+            "train-vae",
             {"model": {"network": "gated-conv", "hidden": [256]}, "train": {"batch_size": 40_000}},
         ),
     ],

@@ -60,6 +60,10 @@ def test_a_fit_is_named_after_its_preset_or_after_what_runs(name_of, line, name)
         ("--data some/digits.npz", "digits-planar-radial-k16"),
         ("--preset mnist-mlp --flows 0", "mnist-k0"),
         ("--preset mnist-mlp --no-fallback", "mnist-mlp"),
+        ("--preset mnist-mlp --prior-k 3", "mnist-planar-k20-prior-affine-coupling-k3"),
+        ("--preset mnist-flow-prior --prior-k 4", "mnist-flow-prior"),
+        ("--preset mnist-flow-prior --set prior=null", "mnist-k0"),
+        ("--flow spline-coupling --flows 2", "mnist-spline-coupling-k2"),
         ("--preset mnist-mlp --set model.latent_dim=2", "mnist-planar-k20"),
     ],
 )

@@ -84,3 +84,16 @@ def test_no_path_is_longer_than_paths_are(tmp_path, command):
 def test_a_vae_that_would_take_all_the_memory_is_refused(tmp_path, text):
     line = complaint(tmp_path, f"command: train-vae\n{text}\n")
     assert line.startswith("flow: expected at most 100,000,000 weights in all, not about ")
+
+
+def test_a_posterior_of_flows_that_take_d_passes_is_refused(tmp_path):
+    line = complaint(tmp_path, "command: train-vae\nflow: {pattern: [affine-autoregressive]}\n")
+    expected = (
+        "flow: expected inverse-autoregressive in place of affine-autoregressive: a posterior "
+    )
+    assert line.startswith(expected)
+
+
+def test_the_prior_of_a_vae_counts_among_its_weights(tmp_path):
+    line = complaint(tmp_path, "command: train-vae\nflow: {k: 2500}\nprior: {k: 1500}\n")
+    assert line.startswith("prior: expected at most 100,000,000 weights in all, not about ")

@@ -7,11 +7,13 @@ from pydantic import ValidationError
 from nflow_cli import registry
 from nflow_cli.cli.options import resolve_config
 from nflow_cli.config import presets
+from nflow_cli.config.flow_options import IN_TURN
 from nflow_cli.config.strict import MAX_SEED
 from nflow_cli.errors import ConfigError
 
 MINIMAL = {"command": "fit-2d"}
 PRESETS = presets.shipped_presets()
+FORWARD = [name for name in registry.FLOWS if name not in IN_TURN["forward"]]
 
 
 def complaint(tmp_path, text):
@@ -65,6 +67,16 @@ def changed(*assignments, options=None, preset="multimodal-planar"):
         ("flow: {pattern: planar}", "flow.pattern: expected a list. Received: 'planar'"),
         ("flow: {pattern: []}", "flow.pattern: expected 1 or more items. Received: []"),
         ("flow: {pattern: [planar, radail]}", "flow.pattern.1: expected one of planar, radial"),
+        (
+            "flow: {pattern: [planar, spline-autoregressive]}",
+            "flow: expected inverse-autoregressive in place of spline-autoregressive: a density is "
+            "fitted through the forward direction, which takes D passes there. Received: {",
+        ),
+        (
+            "data: spirals\nflow: {pattern: [inverse-autoregressive]}",
+            "flow: expected affine-autoregressive in place of inverse-autoregressive: points are "
+            "fitted through the inverse direction, which takes D passes there. Received: {",
+        ),
         ("flow: {k: 10001}", "flow.k: expected a number not greater than 10000"),
         ("evaluate: {grid: 499}", "evaluate.grid: expected a number not less than 500"),
     ],
@@ -344,7 +356,7 @@ def test_the_schema_and_the_registry_know_the_same_names():
             assert changed(f"target={name}").target.name == name
     for name in registry.BASES:
         assert changed(f"base={name}").base_name == name
-    for name in registry.FLOWS:
+    for name in FORWARD:
         assert changed(f"flow.pattern=[{name}]").flow.pattern == [name]
 
 
@@ -408,7 +420,7 @@ CONFIGS = st.fixed_dictionaries(
         "flow": st.fixed_dictionaries(
             {},
             optional={
-                "pattern": st.lists(st.sampled_from(list(registry.FLOWS)), min_size=1, max_size=4),
+                "pattern": st.lists(st.sampled_from(FORWARD), min_size=1, max_size=4),
                 "k": st.integers(0, 10_000),
             },
         ),
@@ -457,5 +469,7 @@ def test_the_nearest_preset_has_the_flows_and_the_k_asked_for():
     assert presets.nearest_preset("u1", ["planar"], 2).stem == "u1-planar-k2"
     assert presets.nearest_preset("u1", ["planar"], 100).stem == "u1-planar-k32"
     assert presets.nearest_preset("multimodal", ["planar", "radial"], 8).stem == "multimodal-mixed"
+    assert presets.nearest_preset("u4", ["inverse-autoregressive"], 8).stem == "u4-spline-coupling"
+    assert presets.nearest_preset("u4", ["sylvester"], 8).stem == "u4-planar-k8"
     with pytest.raises(ConfigError, match="no preset for the target 'nothing'"):
         presets.nearest_preset("nothing", ["planar"], 8)

@@ -4,7 +4,7 @@ import pytest
 
 from nflow_cli.config import presets
 from nflow_cli.config.flow_schema import StackFlow
-from nflow_cli.config.table_schema import MAX_LEVEL_TEXT, FitConfig
+from nflow_cli.config.table_schema import MAX_LEVEL_TEXT, FitConfig, natural_preset
 from nflow_cli.errors import ConfigError
 
 CITIES = ["Oslo", "Rome"]
@@ -182,3 +182,29 @@ def test_roles_that_cannot_be_are_one_line(data, words):
 )
 def test_roles_that_go_together_are_taken(data):
     config_of(**data)
+
+
+def test_flows_that_take_d_passes_for_a_row_are_answered_with_what_takes_one():
+    expected = "flow: expected affine-autoregressive in place of inverse-autoregressive: rows are "
+    with pytest.raises(ConfigError, match=expected):
+        config_of({"pattern": ["affine", {"inverse-autoregressive": {"hidden": [8]}}]})
+    assert config_of({"pattern": ["affine-autoregressive"]}).flow.affine == "full"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "rows", "dim", "is_conditional", "name"),
+    [
+        ([], None, 1, False, "table"),
+        ([], 8_000, 8, True, "table-conditional"),
+        (["affine-coupling"], 80_000, 1, True, "table-conditional"),
+        ([], 7_999, 2, True, "table-small"),
+        ([], 80_000, 9, True, "table-wide"),
+        (["planar", "radial"], 80_000, 2, True, "table-planar"),
+        (["sylvester"], None, 1, False, "table-planar"),
+        (["spline-autoregressive"], None, 1, False, "table"),
+    ],
+)
+def test_the_preset_goes_by_the_flows_the_rows_the_columns_and_what_is_given(
+    pattern, rows, dim, is_conditional, name
+):
+    assert natural_preset(pattern, rows, dim, is_conditional) == name

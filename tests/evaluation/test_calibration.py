@@ -310,5 +310,20 @@ def test_coverage_that_is_far_off_is_told_with_its_direction(summary, word):
     assert ("log_likelihood" in caveat.figures) == bool(word)
 
 
+@pytest.mark.parametrize(
+    ("covered", "n", "word"),
+    [(0.79, 400, "over"), (1.0, 400, "under"), (0.83, 400, ""), (0.81, 100, "")],
+)
+def test_coverage_that_is_far_off_where_a_column_has_certain_values_is_told(covered, n, word):
+    summary = summary_of(0.9)
+    ends = {"column": "a", "low": 1.0, "high": 2.5, "category": None}
+    summary["calibration"]["worst_bin"] = {**ends, "covered": covered, "n": n}
+    caveat = miscalibrated(summary)
+    assert (caveat is not None) == bool(word)
+    if caveat is not None:
+        assert f"{word}confident" in caveat.reason
+        assert "where a is 1.00..2.50" in caveat.reason or "where a is 1..2.5" in caveat.reason
+
+
 def test_what_rows_count_for_does_not_depend_on_their_scale():
     assert effective(np.array([1e-300, 3e-300])) == pytest.approx(16 / 10)

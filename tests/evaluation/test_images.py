@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from truth import normal_log_prob, to_numpy
+from truth import Grid, normal_log_prob, to_numpy
 
 from nflow_cli import plotting
 from nflow_cli.evaluation import images as image_evaluation
@@ -225,6 +225,61 @@ def test_one_draw_or_one_image_leaves_unknown_what_takes_two():
     assert figures["active_units"] is None
     assert figures["nll_standard_error"] is None
     assert figures["negative_log_likelihood"] == pytest.approx(figures["negative_elbo"])
+
+
+def two_latents():
+    """Return a VAE of two latents whose prior is not N(0, I)."""
+    flows = {"pattern": ["affine-coupling"], "k": 2, "affine": "full"}
+    vae = FlowVAE(2, "relu", [16], ["planar"], 2, prior=flows)
+    rng = np.random.default_rng(4)
+    for weight in vae.prior.trainable_weights:
+        size = 0.2 / np.sqrt(weight.shape[-1])
+        weight.assign(to_numpy(weight.value) + size * rng.standard_normal(weight.shape))
+    return vae
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_xla")
+def test_the_likelihood_under_a_prior_of_flows_is_that_of_quadrature():
+    vae, x, draws = two_latents(), IMAGES[:3], 600
+    mean, log_variance = (vae.encoder.get_layer(name) for name in ("mean", "log_variance"))
+    for layer in (mean, log_variance):  # a posterior that is wide, as weights of small spread need
+        layer.kernel.assign(0 * layer.kernel)
+    log_variance.bias.assign([0.7, 0.7])
+    vae.prior.last["shift"].assign([1.0, -1.0])
+    grid = Grid(10, 250)
+    z = grid.points.reshape(-1, 2).astype("float32")
+    logits = to_numpy(vae.decode_logits(ops.convert_to_tensor(z))).astype(float)
+    log_p = x.reshape(3, -1) @ logits.T - np.logaddexp(0, logits).sum(-1)
+    most = log_p.max(axis=1)
+
+    def evidence_under(log_prior):
+        values = np.exp(log_p - most[:, None] + log_prior).reshape(3, 250, 250)
+        return most + np.log([grid.integral(value) for value in values])
+
+    evidence = evidence_under(to_numpy(vae.log_prior(ops.convert_to_tensor(z))))
+    found = ImportanceSampler(vae, draws, 0).over(x)["log_evidence"]
+    noise = np.random.default_rng(5).standard_normal((draws, 3, 2), np.float32)
+    terms = vae.elbo_terms(x, ops.convert_to_tensor(noise))
+    weights = to_numpy(terms["log_likelihood"]) - to_numpy(terms["kl"])
+    weights = np.exp(weights - weights.max(axis=0))
+    error = weights.std(axis=0) / weights.mean(axis=0) / np.sqrt(draws)
+    assert np.all(np.abs(found - evidence) < 4 * error + 1e-3)
+    assert np.all(np.abs(evidence_under(normal_log_prob(z)) - evidence) > 4 * error)
+
+
+def test_the_arrays_show_the_prior_of_flows():
+    vae = two_latents()
+    arrays = vae_arrays(vae, IMAGES[:50], LABELS[:50], np.ones((50, 2)), 5)
+    draws = arrays["prior_latents"]
+    base, _ = vae.prior.inverse_and_log_det(ops.convert_to_tensor(draws))
+    assert draws.shape == (5_000, 2)
+    assert np.all(np.abs(to_numpy(base).mean(0)) < 4 / np.sqrt(5_000))
+    np.testing.assert_allclose(np.cov(to_numpy(base).T), np.eye(2), atol=0.1)
+    axis = arrays["manifold_axis"]
+    z, _ = vae.prior.forward_and_log_det(np.array([[axis[3], axis[11]]]))
+    picture = to_numpy(vae.decode(z))[0]
+    np.testing.assert_allclose(arrays["manifold"][11, 3], picture, 1e-4, 1e-5)
 
 
 LABELS = np.random.default_rng(0).permutation(np.arange(700) % 10).astype(np.uint8)

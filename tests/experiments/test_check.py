@@ -252,6 +252,19 @@ def test_a_sound_vae_passes_every_check(vae):
 
 
 @slow
+def test_a_sound_vae_with_a_prior_of_flows_passes_every_check(short_run, tmp_path):
+    run = short_run(**VAE, prior={"k": 2})
+    of_prior = ["prior margin", "prior log-det", "prior inverse"]
+    assert passed(run) == [*OF_A_RUN, "data", *OF_FLOWS, *of_prior, "bound", "arrays"]
+    broken = shutil.copytree(run, tmp_path / "broken")
+    edit_weights(broken, lambda weights: [*weights[:-1], weights[-1] + 0.5])  # of the last affine
+    assert set(failures(broken)) >= {"checksum", "bound", "arrays"}
+    with np.load(run / "evaluation.npz") as arrays:
+        np.savez(broken / "evaluation.npz", **{k: arrays[k] for k in arrays if "prior" not in k})
+    assert "evaluation.npz: damaged" in failures(broken)["arrays"]
+
+
+@slow
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

@@ -17,10 +17,11 @@ from truth import normal_log_prob, to_numpy
 from nflow_cli import experiments
 from nflow_cli.config import presets
 from nflow_cli.data.images import binarize, load_images
-from nflow_cli.evaluation.images import ImportanceSampler
+from nflow_cli.evaluation.images import ImportanceSampler, evaluate_vae
 from nflow_cli.experiments.drawing import draw
 from nflow_cli.experiments.images import fit as images_fit
 from nflow_cli.models.vae import FlowVAE
+from nflow_cli.registry import FLOWS
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import ImageChunks
 from nflow_cli.training.trainer import compiled, make_optimizer
@@ -52,9 +53,9 @@ def preset(train=None, **changes):
     return presets.validate(data | changes, "test")
 
 
-def fit(settings):
+def fit(settings, data=None):
     """Build and train; return the model, its rows of metrics and what is told of the training."""
-    training, held_out = images_fit.split(images(), settings)
+    training, held_out = images_fit.split(data or images(), settings)
     chunks = ImageChunks(training, settings)
     model = images_fit.build(settings, chunks.batches)
     training, rows = with_rows(
@@ -74,19 +75,25 @@ def batch_of(n=8, seed=0):
     return ops.convert_to_tensor(pixels), ops.convert_to_tensor(noise)
 
 
-def untrained(kind="kl", updates=10, start=0.1):
-    vae = FlowVAE(2, "relu", [16], ["planar", "radial"], 2)
+PRIOR = {"pattern": ["affine-coupling"], "k": 2, "affine": "full"}
+
+
+def untrained(kind="kl", updates=10, start=0.1, prior=None):
+    vae = FlowVAE(2, "relu", [16], ["planar", "radial"], 2, prior=prior)
     return images_fit.FitVAE(vae, kind, updates, start)
 
 
+@pytest.mark.parametrize("prior", [None, PRIOR], ids=["N(0, I)", "flows"])
 @pytest.mark.parametrize("kind", ["kl", "log-joint"])
 @pytest.mark.parametrize("update", [0, 4, 10, 99])
-def test_each_warm_up_follows_its_formula(kind, update):
-    model, batch = untrained(kind), batch_of()
+def test_each_warm_up_follows_its_formula(kind, update, prior):
+    model, batch = untrained(kind, prior=prior), batch_of()
     drawn = {name: to_numpy(value) for name, value in model.vae.elbo_terms(*batch).items()}
     beta = min(1.0, 0.1 + 0.9 * update / 10)
     log_q = np.mean(drawn["log_q0"] - drawn["log_det"])
     log_prior = np.mean(normal_log_prob(drawn["z"]))
+    if prior:
+        log_prior = np.mean(to_numpy(model.vae.log_prior(drawn["z"])))
     log_likelihood = np.mean(drawn["log_likelihood"])
     expected = {
         "kl": -log_likelihood + beta * (log_q - log_prior),
@@ -174,6 +181,57 @@ def test_another_seed_starts_elsewhere():
         a, b, c = (to_numpy(v.value) for v in (a, b, c))
         np.testing.assert_array_equal(a, b)
         assert not np.any(a) or np.all(a != c)
+
+
+def compiled_terms(settings):
+    """Return what the compiled updates of a training of one epoch end with."""
+    model, rows, _ = fit(settings)
+    assert all(np.isfinite(to_numpy(v.value)).all() for v in model.trainable_variables)
+    return rows[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_xla")
+@pytest.mark.parametrize("prior", [None, PRIOR], ids=["N(0, I)", "flows"])
+@pytest.mark.parametrize("name", FLOWS)
+def test_any_flow_is_trained_as_a_posterior_beside_any_prior(name, prior):
+    settings = preset({"epochs": 1}, flow={"pattern": [name], "k": 2}, prior=prior)
+    assert 0 < compiled_terms(settings)["negative_elbo"] < 1.1 * 784 * math.log(2)
+
+
+@pytest.mark.slow
+def test_convolutions_are_trained_between_two_stacks_of_couplings():
+    networks = {"latent_dim": 4, "network": "gated-conv", "hidden": [16]}
+    settings = preset(
+        {"epochs": 1}, model=networks, flow={"pattern": ["affine-coupling"], "k": 2}, prior=PRIOR
+    )
+    assert 0 < compiled_terms(settings)["negative_elbo"] < 1.1 * 784 * math.log(2)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_xla")
+def test_a_prior_of_flows_beats_n_0_i_where_the_latents_are_of_four_kinds():
+    rng, flips = np.random.default_rng(0), 0.02
+    kinds = rng.random((4, 28, 28)) < 0.5
+
+    def draw(n):
+        flipped = rng.random((n, 28, 28)) < flips
+        return 255 * (kinds[np.arange(n) % 4] ^ flipped).astype(np.uint8)
+
+    toy = replace(images(), x_train=draw(1600), y_train=None, x_test=draw(400), y_test=None)
+    scores = []
+    for prior in (None, {"k": 4}):
+        settings = preset(
+            {"epochs": 15, "batch_size": 80, "chunk": 20, "learning_rate": 0.005, "warm_up": {}},
+            data={"name": "mnist-sample", "binarization": "threshold"},
+            model={"latent_dim": 2, "hidden": [32]},
+            flow={"k": 0},
+            prior=prior,
+        )
+        model, _, _ = fit(settings, toy)
+        scores.append(evaluate_vae(model.vae, toy.x_test // 255, 20, 0)[0]["negative_elbo"])
+    entropy = math.log(4) - 784 * (flips * math.log(flips) + (1 - flips) * math.log(1 - flips))
+    assert entropy - 1 < scores[1] < scores[0] - 2  # of an image 1, of the bound 7 nats
 
 
 @pytest.mark.usefixtures("without_xla")

@@ -13,10 +13,18 @@ FULL = {"affine": {"full": True}}
 # Few units and bins: a difference across the bend of a unit, or across a knot, is no derivative.
 AFFINE_COUPLING = {"affine-coupling": {"hidden": [6, 5]}}
 SPLINE_COUPLING = {"spline-coupling": {"hidden": [6], "bins": 3}}
+MASKED = [
+    {"affine-autoregressive": {"hidden": [6, 5]}},
+    {"inverse-autoregressive": {"hidden": [6]}},
+]
+MASKED_SPLINE = {"spline-autoregressive": {"hidden": [6], "bins": 3}}
+SYLVESTER, WIDER = ({"sylvester": {"width": width, "reflections": 2}} for width in (2, 3))
 OF_A_CONTEXT = {  # as a function of which they have their weights
     "mixed stack of a context": partial(FlowStack, ["planar", "radial"], 3),
     "affine stack of a context": partial(FlowStack, ["affine", FULL], 3, affine="full"),
     "spline stack of a context": partial(FlowStack, [SPLINE_COUPLING], 2),
+    "masked spline stack of a context": partial(FlowStack, [MASKED_SPLINE], 1),
+    "sylvester stack of a context": partial(FlowStack, [SYLVESTER], 2),
 }
 CATALOGUE = {
     "planar": PlanarFlow,
@@ -32,17 +40,20 @@ CATALOGUE = {
     "empty stack": partial(FlowStack, ["planar"], 0),
     "affine coupling stack": partial(FlowStack, [AFFINE_COUPLING], 2),
     "spline and permutation stack": partial(FlowStack, [SPLINE_COUPLING, "permutation"], 3),
+    "masked stack": partial(FlowStack, MASKED, 2),
+    "sylvester": partial(FlowStack, [WIDER], 1),
     **OF_A_CONTEXT,
 }
 # Networks, of which a point bends some units and is in one bin: it has no part in other weights.
-PIECEWISE = {name for name in CATALOGUE if "coupling" in name or "spline" in name}
+PIECEWISE = {n for n in CATALOGUE if any(word in n for word in ("coupling", "spline", "masked"))}
 # JAX compiles for each flow and each shape: it is asked for what another backend may do otherwise.
 ON_JAX = keras.config.backend() == "jax"
 # Their maps, and what stands around them, are in others.
 ALIKE = {
     *("diagonal affine", "planar stack", "radial stack", "planar and affine stack"),
     *("planar stack with a diagonal end", "affine stack of a context"),
-    *("affine coupling stack", "spline stack of a context"),
+    *("affine coupling stack", "spline stack of a context", "masked stack"),
+    "sylvester stack of a context",
 }
 NAMES = [name for name in CATALOGUE if not (ON_JAX and name in ALIKE)]
 WIDTH = 4  # of a context

@@ -25,7 +25,7 @@ from test_spline import Durkan
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.coupling import AffineCoupling, SplineCoupling
 from nflow_cli.flows.elementwise import MOST_LOG_SCALE
-from nflow_cli.flows.orders import parting
+from nflow_cli.flows.spline import Spline
 
 HIDDEN = (8, 7)
 COUPLINGS = [AffineCoupling(HIDDEN), SplineCoupling(HIDDEN, bins=4, bound=3.0)]
@@ -47,7 +47,7 @@ def cases(flow, dim, dtype, rows=8):
         name: rng.uniform(-10, 10, (rows, *shape)).astype(dtype)
         for name, shape in flow.shapes(dim).items()
     }
-    raw["order"] = np.array([parting(place, dim) for place in range(rows)], dtype)
+    raw["order"] = flow.orders(range(rows), dim)["order"].astype(dtype)
     points = 3 * rng.standard_normal((rows, dim))
     points[:2] *= 1e6
     return raw, points.astype(dtype)
@@ -91,7 +91,7 @@ class Affine:
 
 def moved_exactly(flow, theta, point, inverse, eps):
     """Return what a coordinate is moved to, the log-slope, and what rounding may change of both."""
-    if isinstance(flow, SplineCoupling):
+    if isinstance(flow.scalar_maps, Spline):
         if abs(point) > flow.bound:
             return mp.mpf(float(point)), mp.mpf(0), 0.0, 0.0
         return test_spline.exactly(flow.scalar_maps, theta, point, inverse, eps)
@@ -107,7 +107,7 @@ def change_by(flow, theta, off, point, inverse):
     scalar = flow.scalar_maps
 
     def at(theta):
-        exact = Affine(theta) if isinstance(flow, AffineCoupling) else Durkan(scalar, theta)
+        exact = Durkan(scalar, theta) if isinstance(scalar, Spline) else Affine(theta)
         value, slope = exact.run(mp.mpf(float(point)), inverse)
         return np.array([value, mp.log(slope)])
 

@@ -8,7 +8,10 @@ import pytest
 from catalogue import DIRECTIONS, DTYPES, WIDTH, central_differences, evaluate, gradients, to_numpy
 from keras import ops
 
-from nflow_cli.flows import FlowStack, SideBySide
+from nflow_cli.config.flow_options import OPTIONS
+from nflow_cli.config.flow_schema import Flow
+from nflow_cli.flows import FlowStack
+from nflow_cli.flows.side_by_side import SideBySide
 from nflow_cli.training.trainer import compiled
 
 # Few units and bins: a difference across the bend of a unit, or across a knot, is no derivative.
@@ -17,9 +20,17 @@ PATTERN = [
     "permutation",
     {"affine-coupling": {"hidden": [4, 3]}},
 ]
+MASKED = [
+    {"affine-autoregressive": {"hidden": [5]}},
+    "sylvester",
+    {"spline-autoregressive": {"hidden": [5], "bins": 3}},
+]
 K, DIM, BATCH, SEEDS = 6, 3, 4, (3, 4)
 
 both_directions = pytest.mark.parametrize("direction", DIRECTIONS)
+both_patterns = pytest.mark.parametrize(
+    "pattern", [PATTERN, MASKED], ids=["couplings", "masked and sylvester"]
+)
 
 
 @cache
@@ -147,9 +158,10 @@ def test_second_derivatives_of_splines_in_a_compiled_loop_equal_those_of_one_by_
 
 
 @both_directions
+@both_patterns
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_nan_is_nan_in_its_row_alone_and_nothing_far_away_raises(direction, dtype):
-    stack = FlowStack(PATTERN, K, seed=3, dtype=dtype)
+def test_nan_is_nan_in_its_row_alone_and_nothing_far_away_raises(pattern, direction, dtype):
+    stack = FlowStack(pattern, K, seed=3, dtype=dtype)
     points = 2 * np.random.default_rng(0).standard_normal((16, DIM)).astype(dtype)
     stack.build(points.shape)
     before = evaluate(stack, direction, [points])
@@ -186,12 +198,13 @@ def test_orders_are_stored_in_files_and_trained_by_nothing(tmp_path):
 
 
 @both_directions
-def test_restarts_run_the_stack_of_each_seed_with_its_orders(direction):
-    (points,), wide = inputs_of("restarts"), SideBySide(PATTERN, K, SEEDS, dtype="float64")
+@both_patterns
+def test_restarts_run_the_stack_of_each_seed_with_its_orders(pattern, direction):
+    (points,), wide = inputs_of("restarts"), SideBySide(pattern, K, SEEDS, dtype="float64")
     wide.build(points.shape)
     moved, log_det = evaluate(wide, direction, [points])
     for r, seed in enumerate(SEEDS):
-        stack = FlowStack(PATTERN, K, seed, dtype="float64")
+        stack = FlowStack(pattern, K, seed, dtype="float64")
         stack.build(points.shape)
         alone, change = evaluate(stack, direction, [points[r]])
         np.testing.assert_allclose(moved[r], alone, 1e-13, 1e-13)
@@ -200,13 +213,28 @@ def test_restarts_run_the_stack_of_each_seed_with_its_orders(direction):
             np.testing.assert_array_equal(together[r], own)
 
 
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_config_knows_about_how_many_weights_a_stack_has(name):
+    stack, flow = FlowStack([name], 2), Flow(pattern=[name], k=2)
+    stack.build((None, 9), (None, WIDTH))
+    count = sum(int(np.prod(weight.shape)) for weight in stack.trainable_weights)
+    assert abs(flow.weights(9, WIDTH) - count) <= 0.1 * count + 2 * (WIDTH + 1)
+
+
 @pytest.mark.parametrize("dim", [2, 5, 40])
-@pytest.mark.parametrize("name", ["affine-coupling", "spline-coupling"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("affine-coupling", "spline-coupling"),
+        *("affine-autoregressive", "spline-autoregressive", "inverse-autoregressive"),
+    ],
+)
 def test_a_fresh_stack_is_near_the_identity(name, dim):
     points = np.random.default_rng(0).standard_normal((200, dim)).astype("float32")
     stack = FlowStack([name], 6, seed=0)
     stack.build(points.shape)
-    moved, log_det = evaluate(stack, DIRECTIONS[0], [points])
+    in_one_pass = DIRECTIONS[name in ("affine-autoregressive", "spline-autoregressive")]
+    moved, log_det = evaluate(stack, in_one_pass, [points])
     moved_by = np.sqrt(np.mean((moved - points) ** 2))
     assert 0 < moved_by < 0.1
     assert 0 < np.sqrt(np.mean(log_det**2) / dim) < 0.1

@@ -6,12 +6,21 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from truth import normal_log_prob, push, to_numpy
+from truth import (
+    Grid,
+    dense_jacobian,
+    normal_log_prob,
+    push,
+    to_numpy,
+)
 
+from nflow_cli.evaluation.flow_checks import Flows, as_arrays
 from nflow_cli.flows import FlowStack
 from nflow_cli.models.vae import FlowVAE
+from nflow_cli.registry import FLOWS
 
 DIM, BATCH = 3, 6
+COUPLINGS = {"pattern": ["affine-coupling"], "k": 3, "affine": "full"}
 IMAGES = (np.random.default_rng(0).random((BATCH, 28, 28)) < 0.3).astype(np.uint8)
 CASES = {
     "amortized": {"k": 5},
@@ -20,6 +29,8 @@ CASES = {
     "maxout": {"k": 2, "network": "maxout"},
     "gated-conv": {"k": 2, "network": "gated-conv", "hidden": [12]},
     "one latent": {"k": 3, "latent_dim": 1},
+    "couplings": {"k": 2, "pattern": ["spline-coupling"]},
+    "flow prior": {"k": 2, "prior": COUPLINGS},
 }
 
 every_case = pytest.mark.parametrize("case", CASES)
@@ -174,8 +185,9 @@ def test_amortized_flows_differ_between_images_and_shared_ones_do_not():
     assert type(make("shared").flow) is FlowStack
 
 
-def test_gradients_of_the_bound_reach_every_weight():
-    vae, drawn = make("amortized"), noise()
+@pytest.mark.parametrize("case", ["amortized", "couplings", "flow prior"])
+def test_gradients_of_the_bound_reach_every_weight(case):
+    vae, drawn = make(case), noise()
     if keras.config.backend() != "tensorflow":
         pytest.skip("written for the gradient tape")
     import tensorflow as tf
@@ -220,12 +232,86 @@ def test_a_fresh_process_loads_a_model_after_one_import(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "latents.npy"), expected)
 
 
+@pytest.mark.parametrize("amortized", [True, False])
+@pytest.mark.parametrize("name", FLOWS)
+def test_any_flow_bends_a_posterior_as_its_log_determinant_says(name, amortized):
+    vae, drawn = build(pattern=[name], k=2, amortized=amortized), noise((2, BATCH))
+    terms = arrays(vae.elbo_terms(IMAGES, drawn))
+    assert all(np.all(np.isfinite(value)) for value in terms.values())
+    back, log_det = vae.flow.inverse_and_log_det(terms["z"], vae.encoded(IMAGES)[2])
+    np.testing.assert_allclose(to_numpy(back), terms["z0"], 1e-4, 1e-4)
+    np.testing.assert_allclose(-to_numpy(log_det), terms["log_det"], 1e-4, 1e-4)
+
+
+def moved(vae, spread=0.7):
+    """Move the weights of the prior away from their start, but for its orders."""
+    rng = np.random.default_rng(0)
+    for weight in vae.prior.trainable_weights:
+        size = spread / np.sqrt(weight.shape[-1])
+        weight.assign(to_numpy(weight.value) + size * rng.standard_normal(weight.shape))
+    return vae
+
+
+def test_a_prior_of_flows_is_n_0_i_pushed_through_them():
+    prior = {"pattern": ["planar", "radial"], "k": 4, "affine": None}
+    vae = moved(build(k=0, prior=prior))
+    base = to_numpy(noise((4, BATCH)))
+    z, log_det = push(vae.prior, base)
+    drawn = to_numpy(vae.prior_latents(base.reshape(-1, DIM))).reshape(z.shape)
+    np.testing.assert_allclose(drawn, z, 1e-4, 1e-4)
+    expected = normal_log_prob(base, np.zeros(DIM), np.eye(DIM)) - log_det
+    got = to_numpy(vae.log_prior(ops.convert_to_tensor(z.astype("float32"))))
+    np.testing.assert_allclose(got, expected, 1e-4, 1e-3)
+    terms = arrays(vae.elbo_terms(IMAGES, noise()))
+    kl = terms["log_q0"] - to_numpy(vae.log_prior(terms["z"]))
+    np.testing.assert_allclose(terms["kl"], kl, 1e-5, 1e-5)
+
+
+def test_the_log_density_of_a_prior_is_that_of_a_dense_jacobian():
+    vae = moved(build(k=0, prior=COUPLINGS))
+    flows = Flows(as_arrays(vae.prior.composition()), None)  # in float64
+    z = to_numpy(noise())
+
+    def to_base(points):
+        return flows.run(points, inverse=True)[0]
+
+    _, log_det = np.linalg.slogdet(dense_jacobian(to_base, z))
+    expected = normal_log_prob(to_base(z), np.zeros(DIM), np.eye(DIM)) + log_det
+    np.testing.assert_allclose(to_numpy(vae.log_prior(z)), expected, 1e-4, 1e-4)
+    assert np.max(np.abs(expected - normal_log_prob(z, np.zeros(DIM), np.eye(DIM)))) > 1
+
+
+def test_a_prior_has_mass_1():
+    vae, grid = moved(build(k=0, latent_dim=2, prior=COUPLINGS), 0.2), Grid(15, 400)
+    log_p = to_numpy(vae.log_prior(ops.convert_to_tensor(grid.points.astype("float32"))))
+    assert grid.integral(np.exp(log_p)) == pytest.approx(1, abs=2e-3)
+    assert np.max(np.abs(log_p - normal_log_prob(grid.points))) > 1
+
+
+def test_a_vae_starts_as_without_its_prior():
+    plain, affine = build(k=2), build(k=2, prior={**COUPLINGS, "k": 0})
+    drawn = noise((4, BATCH))
+    expected = arrays(plain.elbo_terms(IMAGES, drawn))  # of the same seed: the same networks
+    for name, value in arrays(affine.elbo_terms(IMAGES, drawn)).items():
+        np.testing.assert_allclose(value, expected[name], 1e-5, 1e-5)
+    coupled = arrays(build(k=2, prior=COUPLINGS).elbo_terms(IMAGES, drawn))
+    np.testing.assert_allclose(coupled["kl"], expected["kl"], atol=0.2)
+
+
+def test_the_flows_of_the_prior_start_unlike_those_of_the_posterior():
+    vae = build(pattern=["affine-coupling"], k=3, amortized=False, prior=COUPLINGS)
+    (posterior,), (prior,) = vae.flow.parameters, vae.prior.parameters
+    kernel, other = (to_numpy(stack["kernel_0"].value) for stack in (posterior, prior))
+    assert kernel.shape == other.shape and np.all(kernel != other)
+
+
 def test_the_config_is_complete():
-    vae = build(seed=9, k=4, amortized=False, network="maxout", name="it")
+    vae = build(seed=9, k=4, amortized=False, network="maxout", prior=COUPLINGS, name="it")
     config = vae.get_config()
     again = FlowVAE.from_config(config)
     assert again.get_config() == config
     assert config["k"] == 4 and config["amortized"] is False and config["seed"] == 9
+    assert config["prior"] == COUPLINGS and "prior" not in make("plain").get_config()
     for one, other in zip(vae.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -140,6 +140,28 @@ def test_every_heat_map_shows_the_prior_and_the_first_explains_it(figures):
     assert legend(images(figures["latent"])[0]) == ["prior N(0, I): 50% and 95%"]
 
 
+@pytest.mark.parametrize(("k", "clouds"), [(4, 2), (0, 1)])
+def test_a_prior_of_flows_is_drawn_as_the_density_of_its_draws(k, clouds):
+    evaluation = make_evaluation()
+    draws = np.random.default_rng(1).normal([5.0, 0.0], 0.5, (3000, 2))
+    prior = "affine-coupling + full affine, K = 4"
+    figure = draw("latent", evaluation | {"prior_latents": draws}, k=k, prior=prior)
+    assert f"prior: {prior}" in title(figure).replace("\n", " ")
+    heat, cloud = images(figure), points(figure)
+    assert (len(heat), len(cloud)) == (clouds + 1, clouds)
+    assert not any(ax.patches or ax.get_legend() for ax in heat)
+    density = heat[-1].images[0]
+    left, right, *_ = density.get_extent()
+    peak = np.argmax(density.get_array().sum(axis=0))
+    at = left + (peak + 0.5) * (right - left) / density.get_array().shape[1]
+    assert at == pytest.approx(5, abs=0.5)
+
+
+def test_the_plane_of_a_prior_of_flows_is_one_of_its_base():
+    figure = draw("manifold", make_evaluation(), prior="planar, K = 2")
+    assert figure.axes[-1].get_xlabel() == "$z_{1}$ of the prior's base (quantiles of N(0, 1))"
+
+
 def test_digits_have_ten_colours_and_one_legend(figures):
     cloud = points(figures["latent"])
     assert [legend(ax) for ax in cloud if ax.get_legend()] == [[str(i) for i in range(10)]]

@@ -248,6 +248,14 @@ def test_a_target_without_log_z_is_compared_by_its_free_energy(invoke, tmp_path)
     assert {p.name for p in (tmp_path / "p").iterdir()} == {"free_energy.png", "densities.png"}
 
 
+def test_priors_are_told_apart_in_one_column(tmp_path):
+    for name, prior in {"a": None, "b": {"k": 2}, "c": {"pattern": ["planar"], "k": 2}}.items():
+        write_vae(tmp_path / name, prior=prior)
+    groups = groups_of(*sorted(tmp_path.iterdir()))
+    expected = ("N(0, I)", "affine-coupling + full affine, K = 2", "planar, K = 2")
+    assert [group.settings for group in groups] == [{"prior": text} for text in expected]
+
+
 def test_vaes_and_fits_have_tables_of_their_own(invoke, tmp_path):
     write_run(tmp_path / "fit")
     for k in (0, 10):

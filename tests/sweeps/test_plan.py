@@ -230,6 +230,19 @@ def test_the_shipped_sweeps_are_the_papers():
     assert {c.model.network for c in runs["table2"]} == {"maxout"}
 
 
+def test_the_sweep_of_posteriors_varies_flows_and_priors_alone():
+    path = presets.shipped_presets()["posteriors"]
+    resolved = plan.resolve(presets.read_preset(path), "posteriors", Path())
+    runs = plan.plan(resolved, "posteriors")
+    assert [run.name for run in runs] == resolved.presets
+    configs = [run.config for run in runs]
+    assert [(c.flow.k, c.prior and c.prior.k) for c in configs] == [
+        *((0, None), (20, None), (0, 4), (20, 4))
+    ]
+    rest = [c.model_dump(exclude={"description", "flow", "prior"}) for c in configs]
+    assert rest == len(rest) * rest[:1] and rest[0]["train"]["epochs"] == 60
+
+
 def test_the_sweep_in_the_readme_is_valid(tmp_path):
     text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```yaml\n([^`]*command: sweep\n[^`]*)```", text)

@@ -14,7 +14,8 @@ from nflow_cli.errors import DivergenceError
 from nflow_cli.experiments.images import fit as images_fit
 from nflow_cli.experiments.table import fit as table_fit
 from nflow_cli.experiments.target import fit as target_fit
-from nflow_cli.flows import FlowStack, SideBySide
+from nflow_cli.flows import FlowStack
+from nflow_cli.flows.side_by_side import SideBySide
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import ImageChunks
@@ -112,7 +113,8 @@ def test_losses_whose_sum_overflows_are_told_from_one_that_does():
 
 def test_what_does_not_happen_again_is_told_of_the_whole_chunk(monkeypatch):
     fine = {"loss": 0.0, "gradient_norm": 1.0}
-    monkeypatch.setattr("nflow_cli.training.divergence.compiled", lambda *_: lambda data: fine)
+    chunk_program = "nflow_cli.training.trainer.ChunkTrainer.chunk_program"
+    monkeypatch.setattr(chunk_program, lambda self: lambda data: fine)
     with pytest.raises(DivergenceError, match="diverged by update 23: loss nan"):
         fit(LogOf(), 23, settings(learning_rate=0.15))
 
@@ -198,7 +200,7 @@ def test_a_diverged_fit_keeps_its_last_good_checkpoint(tmp_path, times):
         assert train_on() == message
 
 
-def vae(**train):
+def vae(prior=None, **train):
     from nflow_cli.data.images import load_images
 
     data = {
@@ -206,6 +208,7 @@ def vae(**train):
         "data": {"name": "mnist-sample"},
         "model": {"latent_dim": 2, "hidden": [16]},
         "flow": {"pattern": ["planar"], "k": 2},
+        "prior": prior,
         "train": {"epochs": 1, "batch_size": 40, "chunk": 4, **train},
     }
     resolved = presets.validate(data, "test")
@@ -235,11 +238,15 @@ def test_a_learning_rate_of_a_hundred_thousand_ends_in_a_message():
     [
         (lambda vae: vae.encoder.weights[0], "the encoder's mean"),
         (lambda vae: vae.flow.parameters[0]["u"], "the output of flow 1 of 2 (planar)"),
+        (
+            lambda vae: vae.prior.parameters[0]["bias_0"],
+            "the input of flow 2 of 2 (affine-coupling) of the prior",
+        ),
         (lambda vae: vae.decoder.weights[0], "the decoder's logit"),
     ],
 )
 def test_the_first_part_of_a_vae_that_is_not_finite_is_named(spoil, fault):
-    resolved, chunks = vae()
+    resolved, chunks = vae(prior={"k": 2})
     model = images_fit.build(resolved, chunks.batches)
     variable = spoil(model.vae)
     variable.assign(np.full(variable.shape, np.nan))

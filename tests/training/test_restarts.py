@@ -17,7 +17,8 @@ from nflow_cli.config import presets
 from nflow_cli.densities.targets import U1
 from nflow_cli.evaluation.target import evaluate_samples
 from nflow_cli.experiments.target import fit as target_fit
-from nflow_cli.flows import FlowStack, SideBySide
+from nflow_cli.flows import FlowStack
+from nflow_cli.flows.side_by_side import SideBySide
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.programs import Programs
 from nflow_cli.training.restarts import Restarts, plan

@@ -17,6 +17,7 @@ from nflow_cli.experiments.experiment import (
 )
 from nflow_cli.experiments.images import pictures, rows
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
+from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -38,8 +39,13 @@ class Images(Experiment):
         Measure("negative_log_likelihood", "−log p(x)", "nats", 2, judges=True),
         Measure("seconds_per_epoch", "s/epoch", "", 1, has_spread=False),
     )
-    shapes, columns, summary_form = pictures.SHAPES, pictures.COLUMNS, pictures.ImagesSummary
+    columns, summary_form = pictures.COLUMNS, pictures.ImagesSummary
     samples: ClassVar = (1, 5_000)
+
+    @property
+    def shapes(self) -> Shapes:
+        """The arrays in ``evaluation.npz``."""
+        return {**pictures.SHAPES, **(pictures.OF_PRIOR if self.config.prior else {})}
 
     @property
     def footprint(self) -> Footprint:
@@ -84,6 +90,7 @@ class Images(Experiment):
         arguments: dict[str, Any] = {"pattern": flow.pattern, "k": flow.k}
         arguments |= self.config.model.model_dump(include={"latent_dim", "network", "hidden"})
         arguments["amortized"] = flow.amortized
+        arguments["prior"] = self.config.prior and self.config.prior.model_dump()
         model = FlowVAE(**arguments, seed=self.config.seed)
         load_weights(run, model, arguments)
         return TrainedVAE(run.path, self.config, model)
@@ -98,7 +105,13 @@ class Images(Experiment):
             "amortized": self.config.flow.amortized,
             "latent_dim": self.config.model.latent_dim,
             "binarization": self.config.data.binarization,
+            "prior": self.prior_title,
         }
+
+    @property
+    def prior_title(self) -> str | None:
+        """The flows of the prior as text; ``None`` where it is N(0, I)."""
+        return self.config.prior and self.config.prior.title
 
     def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
         """Return the rows of the table that a training ends with."""
@@ -123,6 +136,7 @@ class Images(Experiment):
         lines = [
             rows.data_row(data.name, mode, data.n_test),
             rows.flow_row(flow.text, flow.k, flow.amortized),
+            *rows.prior_rows(self.prior_title),
             ("samples", f"{draws:,} an image, seed {seed}"),
             *rows.bound_rows(scores, config.model.latent_dim, caveats),
         ]
@@ -156,8 +170,8 @@ class Images(Experiment):
         return self.identity_of(f"{name} ({self.config.data.binarization})")
 
     def settings(self, summary: Summary) -> dict[str, str]:
-        """Tell images of one name apart."""
-        return checksum_of_data(summary)
+        """Tell images of one name apart, and priors in one column."""
+        return {**checksum_of_data(summary), "prior": self.prior_title or "N(0, I)"}
 
     def expect_comparable(self, run: RunDirectory, summary: Summary) -> None:
         """See that the summary names the data."""

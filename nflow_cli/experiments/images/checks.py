@@ -10,15 +10,26 @@ from keras import ops
 from nflow_cli.config.schema import VAEConfig
 from nflow_cli.config.strict import MAX_SEED
 from nflow_cli.data.images import binarize
-from nflow_cli.evaluation.flow_checks import Flows, Outcome, Verdict, as_arrays, passed
+from nflow_cli.evaluation.flow_checks import (
+    Flows,
+    Outcome,
+    Verdict,
+    as_arrays,
+    check_log_det,
+    check_margin,
+    check_round_trip,
+    passed,
+)
 from nflow_cli.evaluation.images import (
     BATCH,
     NATS,
     OF_LATENTS,
     SHOWN_LATENTS,
+    SHOWN_PRIOR,
     SHOWN_SAMPLES,
     ImportanceSampler,
     draw_latents,
+    draw_prior,
     manifold_of,
     scores_of,
     shown_images,
@@ -39,6 +50,7 @@ from nflow_cli.runs.directory import ESTIMATES, EVALUATION, SUMMARY
 
 SIGMAS = 4.0
 IMAGES, DRAWS = 8, 4  # whose posteriors are checked, and at how many points each
+PRIOR_POINTS = 32
 BOUND_IMAGES, BOUND_DRAWS = 500, 10  # of a run that keeps no estimates
 
 
@@ -55,7 +67,8 @@ class CheckedImages(CheckedRun):
     @property
     def score_checks(self) -> Checks:
         """Checks of its scores and pictures, by name."""
-        return {"bound": check_bound, "arrays": check_arrays}
+        of_prior = OF_PRIOR if self.config.prior else {}
+        return {**of_prior, "bound": check_bound, "arrays": check_arrays}
 
     @property
     def model(self) -> Any:
@@ -87,12 +100,26 @@ class CheckedImages(CheckedRun):
         _, _, context = model.encoded(pixels)
         return Flows(as_arrays(model.flow.composition(context)), points.astype(np.float64))
 
+    @cached_property
+    def prior_flows(self) -> Flows:
+        """The flows of the prior in float64, and draws of its base to check them at."""
+        shape = (PRIOR_POINTS, self.model.latent_dim)
+        points = stream(self.config.seed, "check prior").standard_normal(shape, np.float32)
+        return Flows(as_arrays(self.model.prior.composition()), points.astype(np.float64))
+
     def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
         """Return the epoch whose weights were kept."""
         if self.lacks("best_epoch"):
             return {}, []
         validated = self.config.train.early_stopping is not None
         return {"best_epoch": self.best_at("validation_negative_elbo") if validated else None}, []
+
+
+OF_PRIOR: Checks = {
+    "prior margin": lambda run: check_margin(run.prior_flows),
+    "prior log-det": lambda run: check_log_det(run.prior_flows),
+    "prior inverse": lambda run: check_round_trip(run.prior_flows),
+}
 
 
 def check_images(run: CheckedImages) -> Verdict:
@@ -163,6 +190,8 @@ def check_arrays(run: CheckedImages) -> Verdict:
         "samples": model.sample(SHOWN_SAMPLES, seed),
         "manifold": manifold_of(model, axis, axes),
     }
+    if run.config.prior:
+        expected["prior_latents"] = draw_prior(model, SHOWN_PRIOR, seed)[:, axes]
     text = f"{EVALUATION}: as the model gives it"
     if run.estimates is None:
         text += "; the latents not computed again: an older run may show other images"

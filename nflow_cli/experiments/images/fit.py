@@ -70,7 +70,10 @@ class FitVAE(ChunkTrainer):
         yield "the draw from the base", z0
         yield "the log-density of the base", vae.sampling.log_prob(noise, log_variance)
         z = yield from trace_flows(vae.flow, z0, context)
-        yield "the log-density of the prior", vae.sampling.prior_log_prob(z)
+        if vae.prior is not None:
+            for name, values in trace_flows(vae.prior, z, inverse=True):
+                yield f"{name} of the prior", values
+        yield "the log-density of the prior", vae.log_prior(z)
         yield "the decoder's logit", vae.decode_logits(z)
         yield "the log-likelihood of an image", vae.elbo_terms(*batch)["log_likelihood"]
 
@@ -110,7 +113,8 @@ def build(config: VAEConfig, updates_per_epoch: int) -> FitVAE:
     """Build and compile the model that a :class:`~nflow_cli.config.schema.VAEConfig` describes."""
     model, flow, train = config.model, config.flow, config.train
     networks = (model.latent_dim, model.network, model.hidden)
-    vae = FlowVAE(*networks, flow.pattern, flow.k, flow.amortized, config.seed)
+    prior = config.prior and config.prior.model_dump()
+    vae = FlowVAE(*networks, flow.pattern, flow.k, flow.amortized, config.seed, prior)
     warm_up = train.warm_up
     updates = round(warm_up.epochs * updates_per_epoch)
     fit = FitVAE(vae, warm_up.kind, updates, warm_up.start)
@@ -211,6 +215,7 @@ def run(config: VAEConfig, directory: RunDirectory, images: Images) -> dict[str,
         "best_epoch": trained.best_epoch,
         **scores,
         "binarization": config.data.binarization,
+        "prior": config.prior and config.prior.title,
         "data": {"name": images.name, "sha256": images.sha256, **sizes},
         "published": published_of(config, images),
         "n_parameters": model.vae.count_params(),

@@ -16,6 +16,7 @@ SHAPES: Shapes = {
     **{"originals": "mhw", "reconstructions": "mhw", "samples": "dhw"},
     **{"manifold": "rrhw", "manifold_axis": "r"},
 }
+OF_PRIOR: Shapes = {"prior_latents": ("p", 2)}  # where it has flows
 COLUMNS = ("epoch", "negative_elbo", "reconstruction", "kl", "beta")
 
 
@@ -26,6 +27,7 @@ class ImagesSummary(SummaryForm):
     latent_dim: Count
     amortized: bool
     binarization: Text
+    prior: Text | None = None
     negative_elbo: Computed
     reconstruction: Computed
     kl: Computed

@@ -12,6 +12,7 @@ def rows_of(summary: Summary, epochs: int, caveats: Caveats) -> Rows:
     return [
         data_row(data["name"], summary["binarization"], data["n_test"]),
         flow_row(summary["flow"], summary["k"], summary["amortized"]),
+        *prior_rows(summary["prior"]),
         *bound_rows(summary, summary["latent_dim"], caveats),
         (
             "training",
@@ -38,6 +39,11 @@ def flow_row(pattern: str, k: int, amortized: bool) -> tuple[str, str]:
     """Return the row of the flows of a VAE's posterior."""
     text = f"{pattern}, K = {k}, {'amortized' if amortized else 'shared'}"
     return "flow", text if k else "none (K = 0)"
+
+
+def prior_rows(title: str | None) -> Rows:
+    """Return the row of the flows of a VAE's prior, if it has some."""
+    return [("prior", f"N(0, I) pushed through {title}")] if title else []
 
 
 def bound_rows(scores: Summary, latent_dim: int, caveats: Caveats) -> Rows:

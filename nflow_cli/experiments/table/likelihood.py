@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nflow_cli.config.schema import Fit2DConfig, FitConfig
 from nflow_cli.evaluation.caveats import Caveat, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.experiment import Identity, Measure, expect_named_data
@@ -24,6 +25,7 @@ class Likelihood(DensityExperiment):
         from_start: Whether the weights that training begins with may be the best.
     """
 
+    config: Fit2DConfig | FitConfig
     name = "table"
     measures = (
         Measure("log_likelihood", "log-likelihood", "nats", 4, judges=True, sign=-1),

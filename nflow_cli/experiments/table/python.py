@@ -91,7 +91,9 @@ def fit(
     else:
         data = load_table(config.data, config.units.tails, table_of(table))
     if preset is None:
-        path = presets.find_preset(natural_preset(flow or [], len(data.train), data.dim))
+        is_conditional = bool(config.data.given)
+        natural = natural_preset(flow or [], len(data.train), data.dim, is_conditional)
+        path = presets.find_preset(natural)
         config = _resolved(path, changes)
     config = settled(config, data)
     run = RunDirectory.create(run_name(config, path), None if output is None else str(output))

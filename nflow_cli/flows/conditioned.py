@@ -1,0 +1,92 @@
+"""What couplings and masked maps share: a network decides on the parameters of scalar maps."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.flows.elementwise import Elementwise
+from nflow_cli.flows.map import Map, Shapes
+from nflow_cli.flows.memo import Memo
+from nflow_cli.flows.orders import as_matrices, counts
+
+NEAR_IDENTITY = 0.01  # standard deviation of the weights of the last layer, for inputs of size 1
+
+
+@dataclass(frozen=True)
+class Conditioned(Map):
+    """Moves coordinates by scalar maps, whose parameters a network of others decides.
+
+    Weights: ``order (D,)``, not trained, and of each layer of the network ``kernel_i (out, in)``
+    and ``bias_i (out,)``. A context joins the inputs of the first layer.
+
+    Args:
+        hidden: Widths of the network's hidden layers; ``None``: 2 of 64 up to D = 8, else of 128.
+    """
+
+    untrained: ClassVar = frozenset({"order"})
+
+    hidden: Sequence[int] | None = None
+
+    @property
+    def scalar_maps(self) -> Elementwise:
+        """What moves a coordinate."""
+        raise NotImplementedError
+
+    def widths(self, dim: int) -> list[int]:
+        """Return the widths of the network, inputs and outputs among them."""
+        raise NotImplementedError
+
+    def shapes(self, dim: int) -> Shapes:
+        """Return the shapes of ``order``, and of the kernels and biases."""
+        shapes: dict[str, tuple[int, ...]] = {"order": (dim,)}
+        for i, (inputs, outputs) in enumerate(itertools.pairwise(self.widths(dim))):
+            if inputs:  # none at D = 1: nothing decides there but the context
+                shapes[f"kernel_{i}"] = (outputs, inputs)
+            shapes[f"bias_{i}"] = (outputs,)
+        return shapes
+
+    def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
+        """Draw kernels that keep the size of what passes a layer; the last layer's are near 0."""
+        last = len(self.widths(dim)) - 2
+        values = {}
+        for name, shape in self.shapes(dim).items():
+            if name.startswith("kernel"):
+                gain = NEAR_IDENTITY if name == f"kernel_{last}" else np.sqrt(2)  # of a ReLU
+                values[name] = gain / np.sqrt(shape[1]) * rng.standard_normal((repeats, *shape))
+            elif name.startswith("bias"):
+                values[name] = np.zeros((repeats, *shape))
+        return values
+
+    def context_spread(self, name: str) -> float | None:
+        """Let the context join the inputs of the network's first layer."""
+        return 1.0 if name == "bias_0" else None
+
+    def constrain(self, order: Any, *layers: Any) -> tuple[Any, ...]:
+        """Return the order as matrices of 0 and 1, both ways, and the weights of the layers."""
+        return (*as_matrices(order), *layers)
+
+    def margin(self, order: np.ndarray, **layers: np.ndarray) -> tuple[str, np.ndarray]:
+        """Return how often each coordinate is in its order."""
+        return counts(order)
+
+
+def network(memo: Memo, layers: Sequence[Any], inputs: Any, zero: Any) -> Any:
+    """Return the outputs of a network: kernels and biases in turn, the first kernel if any."""
+    layers = list(layers)
+    if len(layers) % 2:
+        hidden = layers.pop(0) + zero
+    else:
+        hidden = memo.dense(layers.pop(0), inputs) + layers.pop(0)
+    while layers:
+        hidden = memo.dense(layers.pop(0), ops.relu(hidden)) + layers.pop(0)
+    return hidden
+
+
+def by_coordinate(parameters: Any, size: int) -> Any:
+    """Return outputs ``(*lead, size * N, batch)`` as parameters ``(*lead, size, N, batch)``."""
+    lead, batch = parameters.shape[:-2], parameters.shape[-1]
+    return ops.reshape(parameters, (*lead, size, parameters.shape[-2] // size, batch))

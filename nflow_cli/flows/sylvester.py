@@ -1,0 +1,158 @@
+"""The Householder Sylvester flow of van den Berg et al. (2018), with its exact inverse."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.config.flow_options import sylvester_sizes
+from nflow_cli.flows.affine import triangle
+from nflow_cli.flows.loop import repeated
+from nflow_cli.flows.map import Map, Shapes
+from nflow_cli.flows.memo import Memo
+from nflow_cli.flows.numerics import is_direction, softplus, tanh
+from nflow_cli.flows.tanh_root import implicit, log_slope, signed_root, slope_of
+
+NORM = 2.0  # of what a unit looks along, at the start
+
+
+@dataclass(frozen=True)
+class Sylvester(Map):
+    r"""``f(z) = z + Q R tanh(R̃ Qᵀ z + b)``, a bijection for every value of its weights.
+
+    The M columns of ``Q`` are orthonormal, the first of a product of Householder reflections; ``R``
+    and ``R̃`` are upper triangles. With ``h = tanh(R̃ Qᵀ z + b)`` and in nats,
+    ``log|det df/dz| = Σ_i log(1 + (1 - h_i²) r_ii r̃_ii)``, and ``1 + r_ii r̃_ii = softplus(slope_i)
+    > 0``. ``r̃_ii = softplus(scale_i)``: tanh is odd, so its sign is no loss. At M = 1 it is a
+    planar map.
+
+    Weights: ``reflections (H, D)``, ``bias (M,)``, ``slope (M,)``, ``scale (M,)``, and of M > 1 the
+    entries above the diagonal, column by column, ``outer`` of ``R`` and ``inner`` of ``R̃``
+    ``(M (M - 1) / 2,)``. Cost: O(D M) both ways.
+
+    Args:
+        width: M, at most D; ``None``: D, at most 16.
+        reflections: H; ``None``: M, which reach every ``Q``.
+
+    References:
+        van den Berg, Hasenclever, Tomczak & Welling, *Sylvester Normalizing Flows for Variational
+        Inference*, 2018, arXiv 1803.05649, eqs. 8, 13 and section 3.3.
+    """
+
+    width: int | None = None
+    reflections: int | None = None
+
+    def shapes(self, dim: int) -> Shapes:
+        """Return the shapes of the weights."""
+        width, reflections = sylvester_sizes(self.width, self.reflections, dim)
+        one = {name: (width,) for name in ("bias", "slope", "scale")}
+        shapes: dict[str, tuple[int, ...]] = {"reflections": (reflections, dim), **one}
+        if width > 1:
+            shapes |= dict.fromkeys(("outer", "inner"), (math.comb(width, 2),))
+        return shapes
+
+    def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
+        """Draw units as :class:`~nflow_cli.flows.planar.Planar` does, in orthogonal directions.
+
+        ``f`` is the identity where ``R = 0``; a little noise breaks the symmetry between the flows.
+        """
+        noise = {
+            name: 0.1 * rng.standard_normal((repeats, *shape))
+            for name, shape in self.shapes(dim).items()
+        }
+        at = {"slope": np.log(np.e - 1), "scale": np.log(np.expm1(NORM))}
+        drawn = {name: at.get(name, 0.0) + value for name, value in noise.items()}
+        return drawn | {name: 10 * noise[name] for name in ("reflections", "bias")}
+
+    def constrain(
+        self, reflections: Any, bias: Any, slope: Any, scale: Any, *above: Any
+    ) -> tuple[Any, ...]:
+        """Return ``Q R``, ``R̃ Qᵀ``, ``R̃ R``, ``b``, and the slopes as ``log_slope`` takes them."""
+        width, inner_diagonal = slope.shape[-2], softplus(scale)
+        outer_diagonal = (softplus(slope) - 1) / inner_diagonal
+        outer, inner = (
+            ops.swapaxes(triangle(diagonal, *entries), -2, -3)
+            for diagonal, entries in zip((outer_diagonal, inner_diagonal), _each(above))
+        )
+        columns = _reflected(reflections, width)
+        rows = ops.swapaxes(columns, -2, -3)
+        products = _times(columns, outer), _times(inner, rows), _times(inner, outer)
+        return *products, bias, *slope_of(slope)
+
+    def forward(
+        self, memo: Memo, z: Any, out: Any, into: Any, between: Any, bias: Any, *slopes: Any
+    ) -> tuple[Any, Any]:
+        """Return ``z + Q R h`` and the log-determinant."""
+        h = tanh(memo.dense(into, z) + bias)
+        return z + memo.dense(out, h), ops.sum(log_slope(h, *slopes), axis=-2)
+
+    def inverse(
+        self, memo: Memo, x: Any, out: Any, into: Any, between: Any, bias: Any, *slopes: Any
+    ) -> tuple[Any, Any]:
+        """Return ``x - Q R h`` and the log-determinant.
+
+        ``v = R̃ Qᵀ z + b`` solves ``v + R̃ R tanh(v) = R̃ Qᵀ x + b``. ``R̃ R`` is an upper triangle,
+        so the last unit comes first, and each has one equation of one unknown.
+        """
+        c = memo.dense(into, x) + bias
+        known = memo.root(partial(_from_the_last, _at_root), c, between, slopes[0])
+        known = ops.moveaxis(known, -2, 0)
+        h = _from_the_last(lambda i, *at: implicit(known[i], *at), c, between, slopes[0])
+        return x - memo.dense(out, h), -ops.sum(log_slope(h, *slopes), axis=-2)
+
+    def margin(self, slope: np.ndarray, **others: np.ndarray) -> tuple[str, np.ndarray]:
+        """Return ``1 + r r̃ = softplus(slope)``."""
+        return "1 + r r̃", np.logaddexp(0, slope)
+
+
+def _each(above: Any) -> Any:
+    """Return what is above the diagonals of two triangles, if there is something."""
+    return [(entries,) for entries in above] or [(), ()]
+
+
+def _reflected(reflections: Any, width: int) -> Any:
+    """Return the first columns ``(…, D, M, batch)`` of a product of reflections.
+
+    They are ``(…, H, D, batch)``; one of no direction is none.
+    """
+    squared = ops.sum(reflections * reflections, axis=-2, keepdims=True)
+    nonzero = is_direction(squared)
+    factors = ops.where(nonzero, 2 / ops.where(nonzero, squared, 1.0), 0.0)
+    along = ops.moveaxis(reflections, -3, 0)[..., None, :]
+    away = ops.moveaxis(factors * reflections, -3, 0)[..., None, :]
+    count, dim = reflections.shape[-3:-1]
+    start = ops.cast(np.eye(dim, width)[..., None], squared.dtype) + ops.zeros_like(along[0])
+
+    def reflect(i: Any, state: Any) -> Any:
+        (columns,), i = state, count - 1 - i
+        return (columns - away[i] * ops.sum(along[i] * columns, axis=-3, keepdims=True),)
+
+    return repeated(reflect, (start,), count)[0]
+
+
+def _at_root(i: Any, c: Any, slope: Any) -> Any:
+    """Return ``tanh(v)`` at the root ``v`` of ``v + (s - 1) tanh(v) = c``, without a gradient."""
+    return tanh(signed_root(c, slope))
+
+
+def _from_the_last(find: Any, c: Any, between: Any, slope: Any) -> Any:
+    """Return ``h_i = find(i, c_i - Σ_{j > i} (R̃ R)_ij h_j, s_i)`` of each unit ``i``."""
+    width = c.shape[-2]
+    places = ops.convert_to_tensor(np.eye(width, dtype=bool)[..., None])
+    columns, slopes = ops.moveaxis(between, -2, 0), ops.moveaxis(slope, -2, 0)
+
+    def step(i: Any, state: Any) -> Any:
+        (c, h), i = state, width - 1 - i
+        own = ops.sum(ops.where(places[i], c, 0.0), axis=-2)
+        one = ops.expand_dims(find(i, own, slopes[i]), -2)
+        return c - columns[i] * one, ops.where(places[i], one, h)
+
+    return repeated(step, (c, ops.zeros_like(c)), width)[1]
+
+
+def _times(a: Any, b: Any) -> Any:
+    """Return products of matrices ``(…, M, N, batch)`` and ``(…, N, P, batch)``."""
+    return ops.sum(ops.expand_dims(a, -2) * ops.expand_dims(b, -4), axis=-3)

@@ -1,0 +1,194 @@
+"""Masked maps against networks in 60 digits, what depends on what, and their compiled loops."""
+
+import itertools
+from functools import cache
+
+import keras
+import mpmath as mp
+import numpy as np
+import pytest
+from catalogue import DIRECTIONS, DTYPES, LOG_DET, WIDTH, eps_of, evaluate, norm, run_one, to_numpy
+from test_coupling import cases, change_by, moved_exactly, network
+from test_coupling_stacks import recorded, tensors
+from test_coupling_stacks import weighted_sum as weighted_sum_of
+
+from nflow_cli.flows import FlowStack
+from nflow_cli.flows.autoregressive import (
+    AffineAutoregressive,
+    InverseAutoregressive,
+    SplineAutoregressive,
+)
+from nflow_cli.flows.side_by_side import SideBySide
+from nflow_cli.training.trainer import compiled
+
+HIDDEN, ROWS = (8, 7), 4
+MAPS = {
+    "affine": AffineAutoregressive(HIDDEN),
+    "spline": SplineAutoregressive(HIDDEN, bins=4, bound=3.0),
+    "inverse": InverseAutoregressive(HIDDEN),
+}
+NAMES = ("affine-autoregressive", "spline-autoregressive", "inverse-autoregressive")
+SMALL = [
+    {"affine-autoregressive": {"hidden": [5]}},
+    {"inverse-autoregressive": {"hidden": [4]}},
+    {"sylvester": {"width": 2}},
+]
+
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+every_map = pytest.mark.parametrize("name", MAPS)
+both_directions = pytest.mark.parametrize("direction", DIRECTIONS)
+
+
+def masked(flow, dim, layers):
+    """Yield the layers of a network, 0 where MADE's rule lets no unit see another.
+
+    A hidden unit sees a number of coordinates from 0 to D - 1, an output those before its own.
+    """
+    seen = [
+        np.arange(1, dim),
+        *(np.rint(np.linspace(0, dim - 1, width)) for width in flow.hidden),
+        np.tile(np.arange(dim), flow.scalar_maps.size),
+    ]
+    sees = itertools.pairwise(seen[dim == 1 :])
+    for layer in layers:
+        if layer.ndim == 2:
+            inputs, units = next(sees)
+            allowed = units[:, None] >= inputs
+            context = np.ones((len(units), layer.shape[1] - len(inputs)), bool)
+            layer = np.where(np.concatenate([allowed, context], axis=1), layer, 0)
+        yield layer
+
+
+def at_once_exactly(flow, raw, point, dtype, context=()):
+    """Return the direction of one pass in 60 digits: the point, the log-det, and bounds of both."""
+    eps, dim = eps_of(dtype), len(point)
+    inverse = not isinstance(flow, InverseAutoregressive)
+    raw = {name: np.asarray(value, "float64") for name, value in raw.items()}
+    order = raw.pop("order").astype(int)
+    layers = masked(flow, dim, raw.values())
+    theta, off = network(layers, [*point[order[:-1]], *context], eps)
+    value, off_value = [mp.mpf(0)] * dim, np.zeros(dim)
+    log_det, off_log_det = mp.mpf(0), 0.0
+    for i, at in enumerate(order):
+        mine = slice(i, None, dim)
+        value[at], log_slope, *offs = moved_exactly(flow, theta[mine], point[at], inverse, eps)
+        offs = offs + change_by(flow, theta[mine], off[mine], point[at], inverse)
+        off_value[at], off_log_det = offs[0], off_log_det + float(offs[1])
+        log_det = log_det + log_slope
+    return value, log_det, off_value, off_log_det + dim * eps * float(abs(log_det))
+
+
+def check_in_60_digits(flow, raw, points, moved, log_det, contexts=None):
+    """Check points ``moved`` by the direction of one pass, and the log-determinants."""
+    dtype = str(points.dtype)
+    for row, point in enumerate(points):
+        own = {name: value[row] for name, value in raw.items()}
+        context = () if contexts is None else contexts[row]
+        with mp.workdps(60):
+            value, expected, off_value, off = at_once_exactly(flow, own, point, dtype, context)
+            away = np.array([abs(v - float(m)) for v, m in zip(value, moved[row])])
+            assert np.all(away <= off_value)
+            assert abs(log_det[row] - expected) <= LOG_DET[dtype] + off
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5])
+@every_dtype
+@every_map
+def test_at_any_weights_one_pass_is_that_of_a_masked_network_and_undoes_d_passes(dim, dtype, name):
+    flow = MAPS[name]
+    raw, points = cases(flow, dim, dtype, ROWS)
+    at_once = name != "inverse"  # is the inverse
+    moved, log_det = run_one(flow, raw, points, inverse=at_once)
+    assert moved.dtype == log_det.dtype == dtype
+    check_in_60_digits(flow, raw, points, moved, log_det)
+    start, log_det = run_one(flow, raw, points, inverse=not at_once)
+    check_in_60_digits(flow, raw, start, points, -log_det)
+
+
+@cache
+def make(name, dim, of_a_context, k=1, dtype="float64"):
+    """Build a stack and move its weights away from their start, by a part of their size."""
+    stack = FlowStack([name], k, seed=0, dtype=dtype)
+    stack.build((None, dim), (None, WIDTH) if of_a_context else None)
+    rng = np.random.default_rng(0)
+    for weight in stack.trainable_weights:
+        start = to_numpy(weight.value)
+        size = np.sqrt(start.shape[-1]) if "kernel" in weight.name else 1
+        weight.assign(start + (0.2 / size * rng.standard_normal(start.shape)).astype(dtype))
+    return stack
+
+
+def inputs_of(dim, dtype="float64", batch=3):
+    rng = np.random.default_rng(dim)
+    points, context = rng.standard_normal((batch, dim)), rng.standard_normal((batch, WIDTH))
+    return [array.astype(dtype) for array in (points, context)]
+
+
+@pytest.mark.parametrize("dim", [1, 5])
+@pytest.mark.parametrize("name", NAMES)
+@both_directions
+def test_a_coordinate_depends_on_those_before_it_and_on_the_context(dim, name, direction):
+    stack, (points, context) = make(name, dim, True), inputs_of(dim)
+    order = to_numpy(stack.parameters[0]["order"].value)[0].astype(int)
+    before, _ = evaluate(stack, direction, [points, context])
+    for place, at in enumerate(order):
+        there = points.copy()
+        there[:, at] += 0.5
+        after, _ = evaluate(stack, direction, [there, context])
+        np.testing.assert_array_equal(after[:, order[:place]], before[:, order[:place]])
+        assert np.all(after[:, order[place:]] != before[:, order[place:]])
+    assert np.all(evaluate(stack, direction, [points, context + 0.5])[0] != before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_at_40_dimensions_of_a_context_it_is_that_of_60_digits(name):
+    stack, (points, context) = make(name, 40, True), inputs_of(40, batch=1)
+    raw = {key: to_numpy(weight.value) for key, weight in stack.parameters[0].items()}
+    slope = to_numpy(stack.slopes[0]["bias_0"].value)
+    raw["kernel_0"] = np.concatenate([raw["kernel_0"], slope], axis=-1)
+    flow = type(stack.maps[0])(hidden=(128, 128))
+    at_once = DIRECTIONS[name != "inverse-autoregressive"]
+    moved, log_det = evaluate(stack, at_once, [points, context])
+    check_in_60_digits(flow, raw, points, moved, log_det, context)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@every_dtype
+def test_at_40_dimensions_one_pass_undoes_d_passes(name, dtype):
+    stack, inputs = make(name, 40, True, dtype=dtype), inputs_of(40, dtype)
+    in_turn, at_once = DIRECTIONS[:: 1 if name != "inverse-autoregressive" else -1]
+    there, log_det = evaluate(stack, in_turn, inputs)
+    back, change = evaluate(stack, at_once, [there, inputs[1]])
+    slack = 200 * eps_of(dtype)
+    assert np.all(norm(back - inputs[0]) <= slack * (norm(there) + norm(inputs[0])))
+    assert np.all(np.abs(log_det + change) <= slack * (40 + np.abs(log_det)))
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="the loop of others is theirs")
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["context", "restarts"])
+@both_directions
+def test_the_gradient_of_a_compiled_loop_is_that_of_its_passes(layout, direction):
+    dim, batch, k = 3, 4, 6
+    stack = FlowStack(SMALL, k, seed=3, dtype="float64")
+    if layout == "restarts":
+        stack = SideBySide(SMALL, k, (3, 4), dtype="float64")
+    stack.build((None, dim), (None, WIDTH) if layout == "context" else None)
+    rng = np.random.default_rng(1)
+    inputs = [rng.standard_normal((2, batch, dim)), rng.standard_normal((batch, WIDTH))]
+    inputs = inputs[: 1 + (layout == "context")]
+    weights = [to_numpy(weight.value) for weight in stack.trainable_variables]
+    arrays = [*inputs, *(w + 0.3 * rng.standard_normal(w.shape) for w in weights)]
+    value = weighted_sum_of(stack, direction, len(inputs))
+
+    def program(*arrays):
+        return recorded(value, arrays)
+
+    # Eagerly the passes run one after the other, and TensorFlow differentiates them.
+    total, slopes = program(*tensors(arrays))
+    got, got_slopes = compiled(program)(*tensors(arrays))
+    np.testing.assert_allclose(got, total, 1e-12, 1e-12)
+    for slope, expected in zip(got_slopes, slopes, strict=True):
+        size = max(1, np.max(np.abs(expected)))
+        np.testing.assert_allclose(slope, expected, 1e-10, 1e-10 * size)
