@@ -65,7 +65,7 @@ def test_an_option_that_changes_a_preset_says_what_holds_without_it(command, nam
 
 def test_the_first_help_has_an_example_a_line(invoke):
     lines = invoke("--help").stdout.splitlines()
-    assert [line.split()[0] for line in lines if line.startswith("  nflow ")] == 8 * ["nflow"]
+    assert [line.split()[0] for line in lines if line.startswith("  nflow ")] == 9 * ["nflow"]
 
 
 @pytest.mark.parametrize(
