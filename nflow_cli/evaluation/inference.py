@@ -1,7 +1,7 @@
 """How good a fit to a log-density is, whose normaliser nobody knows: by its weights, smoothed."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,16 +9,13 @@ import numpy as np
 from nflow_cli.data.units import Units
 from nflow_cli.densities.pushforward import Draw, FlowDensity
 from nflow_cli.densities.targets import Target
-from nflow_cli.evaluation.caveats import number
 from nflow_cli.evaluation.importance import Smoothed, mean, smoothed, standard_deviation
 from nflow_cli.evaluation.normality import most_dependent
 from nflow_cli.evaluation.target import values_at
+from nflow_cli.evaluation.weights_verdict import ROUGH, WIDER
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES
 
-GOOD, ROUGH = 0.5, 0.7  # k-hat, below which weights have a variance, and below which they serve
-WIDER = 1.5  # times the base, for what q hardly ever visits
-SIGMAS, LEAST_JUMP = 4.0, 0.02  # standard errors and nats by which log Z jumps, at least
 RESAMPLED_FROM = 20  # draws for each that is resampled
 
 
@@ -164,26 +161,6 @@ def moments(
             squares += part @ (x - center) ** 2
     spread = np.sqrt(np.maximum(squares - total**2, 0.0))
     return {name: [float(center[i] + total[i]), float(spread[i])] for i, name in enumerate(names)}
-
-
-def verdict(k: float | None) -> str:
-    """Return what k-hat says of weights, in words."""
-    if k is None or not k < math.inf:
-        return "unknown"
-    if k < GOOD:
-        return "good"
-    return "rough" if k < ROUGH else "poor"
-
-
-def jump(scores: Mapping[str, Any]) -> float | None:
-    """Return by how many nats log Z is greater from a widened ``q``, where that means something."""
-    first, second = (number(scores, key) for key in ("estimated_log_z", "widened_log_z"))
-    if first is None or second is None:
-        return None
-    keys = ("log_z_standard_error", "widened_log_z_standard_error")
-    errors = (number(scores, key) or 0.0 for key in keys)
-    away = second - first
-    return away if away > max(SIGMAS * math.hypot(*errors), LEAST_JUMP) else None
 
 
 def resampled(

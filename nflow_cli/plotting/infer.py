@@ -30,7 +30,8 @@ def infer_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     order, and the `smooth_tail` (u,) that was fitted to it.
 
     `metrics` is that of :func:`~nflow_cli.plotting.target.fit2d_figures`; `summary` gives also the
-    names of the `columns`, `pareto_k` and `ess`, None where not finite.
+    names of the `columns`, `pareto_k` and `ess`, None where not finite, and which of the two the
+    rows are: `has_exact_samples`.
     """
     with drawing():
         figures = {
@@ -44,7 +45,7 @@ def infer_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
 
 
 def _rows_text(summary: Summary) -> str:
-    return "draws by weight" if summary["log_z"] is None else "exact samples"
+    return "exact samples" if summary["has_exact_samples"] else "draws by weight"
 
 
 def _score(summary: Summary) -> str:

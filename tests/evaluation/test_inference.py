@@ -8,13 +8,8 @@ from nflow_cli.densities.bases import StandardNormal, StudentT
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
-from nflow_cli.evaluation.inference import (
-    effective_share,
-    judge,
-    jump,
-    resampled,
-    verdict,
-)
+from nflow_cli.evaluation.inference import effective_share, judge, resampled
+from nflow_cli.evaluation.weights_verdict import jump, verdict
 from nflow_cli.flows import FlowStack
 
 N = 50_000

@@ -8,7 +8,7 @@ SUMMARY = {
     **{"flow": "spline-coupling + full affine", "k": 8, "target": "log_density"},
     **{"columns": ["rate", "share", "x"], "restarts": {"updates": []}},
     **{"kl": None, "kl_standard_error": 0.001, "free_energy": -1.6, "log_z": None},
-    **{"log_z_source": None, "pareto_k": 0.31, "ess": 0.98},
+    **{"has_exact_samples": False, "pareto_k": 0.31, "ess": 0.98},
 }
 
 
@@ -41,9 +41,9 @@ def test_the_figures_name_the_density_and_what_the_weights_say():
         assert text.startswith("log_density") and "k-hat = 0.31" in text and "ESS = 98.0%" in text
 
 
-@pytest.mark.parametrize(("log_z", "what"), [(None, "draws by weight"), (0.0, "exact samples")])
-def test_the_corner_says_what_draws_are_compared_with(log_z, what):
-    legend = draw(log_z=log_z)["corner"].axes[0].get_legend()
+@pytest.mark.parametrize(("exact", "what"), [(False, "draws by weight"), (True, "exact samples")])
+def test_the_corner_says_what_draws_are_compared_with(exact, what):
+    legend = draw(has_exact_samples=exact)["corner"].axes[0].get_legend()
     texts = [text.get_text().replace("\n", " ") for text in legend.get_texts()]
     assert [text.split(" ", 1)[1] for text in texts] == [what, "draws"]
 

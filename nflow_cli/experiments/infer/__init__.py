@@ -50,10 +50,13 @@ class Inference(DensityExperiment):
 
     def data(self, run: RunDirectory | None = None) -> Any:
         """Return the built-in density of the config; a user's is never run from a config."""
-        from nflow_cli.experiments.infer.subject import built_in
-
         density = self.config.density
         if density.is_built_in:
+            from nflow_cli.backend import start_tensorflow
+
+            start_tensorflow()  # before what imports it
+            from nflow_cli.experiments.infer.subject import built_in
+
             return built_in(self.config)
         where = f"of {density.path}" if density.path != IN_PYTHON else "of Python"
         if run is None:

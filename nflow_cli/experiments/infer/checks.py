@@ -70,7 +70,10 @@ def check_scores(run: CheckedInference) -> Verdict:
         near = all(np.allclose(a, b, rtol=1e-3, atol=1e-3 * (1e-9 + a[1])) for a, b in pairs)
     except (KeyError, TypeError, ValueError):
         near = False
-    return (outcome, detail) if near else (passed(False), f"{SUMMARY}: moments: expected others")
+    wrong = [] if near else [f"{SUMMARY}: moments: expected others"]
+    facts = {"has_exact_samples": run.target.sample is not None}
+    wrong += differences(SUMMARY, facts, run.summary)
+    return (passed(False), "; ".join(wrong)) if wrong else (outcome, detail)
 
 
 def check_samples(run: CheckedInference) -> Verdict:

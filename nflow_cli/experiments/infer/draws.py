@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli.densities.targets import Target
-from nflow_cli.evaluation.inference import effective_share, resampled, verdict
+from nflow_cli.evaluation.inference import effective_share, resampled
+from nflow_cli.evaluation.weights_verdict import verdict
 from nflow_cli.runs.samples_file import write_csv, write_file, write_npy
 
 

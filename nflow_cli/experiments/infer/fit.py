@@ -83,6 +83,7 @@ def run(config: InferConfig, directory: RunDirectory, subject: Subject) -> dict[
         "seed": config.seed,
         "steps": training.steps,
         "columns": config.density.columns,
+        "has_exact_samples": subject.target.sample is not None,
         **judged.scores,
         "n_parameters": model.flow.count_params(),
         "model_sha256": model_sha256,

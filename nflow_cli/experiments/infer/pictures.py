@@ -32,7 +32,7 @@ class InferSummary(SummaryForm):
     pareto_k: Figure = None
     ess: Figure = None
     log_z: Figure = None
-    log_z_source: Text | None = None
+    has_exact_samples: bool = False
 
 
 def damage(arrays: Mapping[str, Any], summary: Mapping[str, Any], columns: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nflow_cli.evaluation.caveats import Caveat, marked, number, ruined_text
-from nflow_cli.evaluation.inference import GOOD, ROUGH, WIDER, jump, verdict
+from nflow_cli.evaluation.weights_verdict import GOOD, ROUGH, WIDER, jump, verdict
 from nflow_cli.experiments.rows import Caveats, Rows, Summary, flow_row, training_text
 from nflow_cli.text import printable
 
