@@ -48,3 +48,7 @@ def test_a_loaded_run_has_its_public_names(run):
 def test_a_flow_has_its_public_names(name):
     flow = getattr(importlib.import_module("nflow_cli.flows"), name)
     assert all(hasattr(flow, method) for method in OF_A_FLOW)
+
+
+def test_the_package_says_that_it_is_typed():
+    assert (Path(nflow_cli.__file__).parent / "py.typed").is_file()

@@ -176,8 +176,10 @@ class InferConfig(Strict):
     description: str = ""
     command: Literal["infer"]
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
-    density: Annotated[Density, BeforeValidator(by_name)]
-    base: Annotated[InferBase, BeforeValidator(by_name)] = InferBase()
+    density: Annotated[Density, BeforeValidator(by_name, json_schema_input_type=Density | str)]
+    base: Annotated[InferBase, BeforeValidator(by_name, json_schema_input_type=InferBase | str)] = (
+        InferBase()
+    )
     flow: InferFlow = InferFlow(pattern=["affine-coupling", "spline-coupling"])
     train: InferTrain = Field(default=InferTrain(), validate_default=True)
     evaluate: InferEvaluate = InferEvaluate()

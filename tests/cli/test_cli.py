@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import pytest
 import yaml
+from reports import read_report
 from running import NFLOW, QUICK, assert_same_run, run_where_keras_is_set_up_otherwise
 
 from nflow_cli import __version__
@@ -64,7 +65,7 @@ def test_an_option_that_changes_a_preset_says_what_holds_without_it(command, nam
 
 def test_the_first_help_has_an_example_a_line(invoke):
     lines = invoke("--help").stdout.splitlines()
-    assert [line.split()[0] for line in lines if line.startswith("  nflow ")] == 7 * ["nflow"]
+    assert [line.split()[0] for line in lines if line.startswith("  nflow ")] == 9 * ["nflow"]
 
 
 @pytest.mark.parametrize(
@@ -205,6 +206,9 @@ def test_a_run_writes_all_its_files_and_prints_its_folder_last(first_run, finish
     }
     pictures = {path.name for path in (finished_run / "plots").iterdir()}
     assert pictures >= {f"{n}.png" for n in ("density", "difference", "deformation", "training")}
+    assert read_report(finished_run).pictures.keys() == {
+        name.removesuffix(".png") for name in pictures
+    }
     assert list(run.read_metrics()["update"]) == [20, 40]
     record = run.read_json("run.json")
     assert (record["status"], record["command"]) == ("completed", "fit-2d")
@@ -236,6 +240,15 @@ def test_the_config_of_a_run_repeats_it_bit_for_bit(invoke, tmp_path, finished_r
     assert result.stdout.splitlines()[-1] == str(again)
     assert (again / "config.yaml").read_bytes() == (finished_run / "config.yaml").read_bytes()
     assert_same_run(again, finished_run)
+
+
+def test_report_writes_the_page_again(invoke, finished_run):
+    (finished_run / "report.html").unlink()
+    result = invoke("report", finished_run)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"{finished_run / 'report.html'}\n"
+    kl = RunDirectory(finished_run).read_json("summary.json")["kl"]
+    assert f"{kl:.5f} ± " in read_report(finished_run).text
 
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])

@@ -78,3 +78,11 @@ def test_check_gives_a_record_for_each_line_and_its_exit_code(invoke, short_run,
     failed = [c["check"] for c in checked["checks"] if c["outcome"] == "FAIL"]
     assert checked["failed"] == len(failed) and {"record", "files"} <= set(failed)
     assert told == f"nflow: error: {copy}: {len(failed)} of {len(lines)} checks failed\n"
+
+
+def test_the_schema_of_presets_is_printed(invoke):
+    schema = json.loads(invoke("presets", "--schema").stdout)
+    commands = schema["discriminator"]["mapping"]
+    assert {"fit", "fit-2d", "train-vae", "sweep"} <= commands.keys()
+    result = invoke("presets", "smoke", "--schema")
+    assert (result.exit_code, result.stdout) == (2, "")

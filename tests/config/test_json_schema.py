@@ -29,6 +29,7 @@ def test_it_takes_every_shipped_preset(validator, name):
         ("{command: fit-2d, train: {steps: 0}}", False),
         ("{command: fit-2d, steps: 10}", False),
         ("{command: fit, data: mine.csv}", True),
+        ("{command: infer, density: eight-schools, base: student-t}", True),
         ("{command: fit, data: {name: mine.csv, columns: [1, 2]}}", True),
         ("{command: fit}", False),
         ("{command: train-vae, data: mnist-sample}", True),

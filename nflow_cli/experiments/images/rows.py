@@ -12,7 +12,7 @@ def rows_of(summary: Summary, epochs: int, caveats: Caveats) -> Rows:
     return [
         data_row(data["name"], summary["binarization"], data["n_test"]),
         flow_row(summary["flow"], summary["k"], summary["amortized"]),
-        *prior_rows(summary["prior"]),
+        *prior_rows(summary.get("prior")),
         *bound_rows(summary, summary["latent_dim"], caveats),
         (
             "training",

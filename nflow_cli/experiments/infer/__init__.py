@@ -111,6 +111,10 @@ class Inference(DensityExperiment):
         """Return the rows of the table that a training ends with."""
         return rows.rows_of(summary, self.length, caveats, self.truth)
 
+    def verdict(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+        """Return the KL or the free energy, k-hat and log Z."""
+        return rows.verdict_of(summary, caveats)
+
     @property
     def truth(self) -> Mapping[str, tuple[float, float]]:
         """The moments of a built-in density, as far as they are known."""

@@ -33,6 +33,11 @@ def rows_of(summary: Summary, steps: int, caveats: Caveats, truth: Truth) -> Row
 
 def judged_rows(scores: Summary, caveats: Caveats, truth: Truth) -> Rows:
     """Return the rows of what fresh samples say."""
+    return verdict_of(scores, caveats) + _moments(scores["moments"], caveats, truth)
+
+
+def verdict_of(scores: Summary, caveats: Caveats) -> Rows:
+    """Return how near a fit is, how far its weights are to be trusted, and what they say of Z."""
     rows = []
     if (kl := number(scores, "kl")) is not None:
         text = f"{kl:.5f} ± {_error(scores, 'kl')} nats"
@@ -44,7 +49,7 @@ def judged_rows(scores: Summary, caveats: Caveats, truth: Truth) -> Rows:
     rows.append(("log Z", marked(_log_z(scores), caveats, "estimated_log_z")))
     wide = f"{_figure(scores, 'widened_log_z')} nats from a base {WIDER} times as wide"
     rows.append(("", f"{wide} (k-hat {_figure(scores, 'widened_pareto_k', 2)})"))
-    return rows + _moments(scores["moments"], caveats, truth)
+    return rows
 
 
 def _verdict(scores: Summary) -> str:
