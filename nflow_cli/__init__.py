@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["__version__", "fit", "load"]
+__all__ = ["__version__", "fit", "infer", "load"]
 
 __version__ = "0.1.0"
 
@@ -30,6 +30,31 @@ def fit(table: Any, **options: Any) -> Any:
     return python.fit(table, **options)
 
 
+def infer(log_density: Any, **options: Any) -> Any:
+    """Fit flows to a log-density: see :func:`nflow_cli.experiments.infer.python.infer`.
+
+    Args:
+        log_density: A function of points ``(n, D)`` that returns ``log p`` ``(n,)`` in nats in
+            operations of Keras or TensorFlow, or a pair of arrays: that and its gradient
+            ``(n, D)``; or the name of a built-in density.
+        options: ``dim``, ``names``, ``bounds``, ``base``, ``flow``, ``k``, ``steps``,
+            ``anneal``, ``restarts``, ``seed``, ``output``, ``preset``, and other keys of a preset
+            as ``settings``.
+
+    Returns:
+        The density, as :func:`load` returns it.
+
+    Raises:
+        NflowError: In one line, if the function or an option is wrong.
+    """
+    from nflow_cli.backend import start_tensorflow
+
+    start_tensorflow()
+    from nflow_cli.experiments.infer import python
+
+    return python.infer(log_density, **options)
+
+
 def load(run: Any) -> Any:
     """Load what a run trained: see :func:`nflow_cli.experiments.trained.load`.
 
@@ -39,7 +64,9 @@ def load(run: Any) -> Any:
     Returns:
         Of a fit-2d run a :class:`~nflow_cli.experiments.trained.TrainedDensity`:
         ``sample(n, seed=0)``, the exact ``log_prob(x)`` in nats, ``latent(x)`` and
-        ``from_latent(z0)``, ``flow``. Of a run of ``nflow fit`` a
+        ``from_latent(z0)``, ``flow``; of an infer run a
+        :class:`~nflow_cli.experiments.trained.TrainedInference`, which has the same and
+        ``columns``. Of a run of ``nflow fit`` a
         :class:`~nflow_cli.experiments.trained.TrainedTable`, whose methods take DataFrames too,
         with ``columns`` and ``sample_table(n, seed=0)``. Of a train-vae run a
         :class:`~nflow_cli.experiments.trained.TrainedVAE`: ``sample(n, seed=0)``, ``model``.

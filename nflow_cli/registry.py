@@ -45,6 +45,10 @@ BASES = {
     "standard-normal": "nflow_cli.densities.bases:StandardNormal",
     "uniform-box": "nflow_cli.densities.bases:UniformBox",
 }
+INFER_BASES = {
+    "standard-normal": BASES["standard-normal"],
+    "student-t": "nflow_cli.densities.bases:StudentT",
+}
 
 TARGETS = {
     "multimodal": "nflow_cli.densities.targets:Multimodal",
@@ -56,6 +60,15 @@ TARGETS = {
     "mixture": "nflow_cli.densities.targets:Mixture",
     "ring": "nflow_cli.densities.targets:Ring",
     "wavy-ring": "nflow_cli.densities.targets:WavyRing",
+}
+
+# Densities that `infer` knows by name.
+DENSITIES = {
+    "funnel": "nflow_cli.densities.examples:Funnel",
+    "many-well": "nflow_cli.densities.examples:ManyWell",
+    "banana": "nflow_cli.densities.examples:Banana",
+    "eight-schools": "nflow_cli.densities.examples:EightSchools",
+    "gmm40": "nflow_cli.densities.examples:Gmm40",
 }
 
 # Point sets that are drawn from the seed: `fit-2d --data NAME`.
@@ -106,7 +119,7 @@ def make(places: Mapping[str, str], spec: Any) -> Any:
         places: Of classes, by name.
         spec: Its ``name``, and the arguments of the class.
     """
-    return resolve(places[spec.name])(**spec.model_dump(exclude={"name"}))
+    return resolve(places[spec.name])(**spec.model_dump(exclude={"name"}, exclude_none=True))
 
 
 def nearest(name: str, known: list[str]) -> str:

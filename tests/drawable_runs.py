@@ -28,6 +28,10 @@ ARRAYS = {
     "fit": {
         **{"rows": ROWS, "samples": -ROWS, "latents": ROWS, "columns_shown": np.array([0, 1, 2])},
     },
+    "infer": {
+        **{"rows": ROWS, "samples": -ROWS, "columns_shown": np.array([0, 1, 2])},
+        **{"tail": -(AXIS[::-1] ** 2), "smooth_tail": -(AXIS[::-1] ** 2) - 0.1},
+    },
     "train-vae": {
         **{"base_latents": DOTS, "latents": -DOTS, "latent_axes": np.array([0, 1])},
         **{"labels": np.arange(20) % 10, "originals": IMAGES, "reconstructions": IMAGES},
@@ -51,6 +55,13 @@ SUMMARIES = {
         **{"gaussian_log_likelihood": -2.5, "gaussian_log_likelihood_standard_error": 0.1},
         **{"columns": ["a", "b", "c"], **normality(ROWS, ["a", "b", "c"])},
     },
+    "infer": {
+        **{"flow": "planar + full affine", "k": 2, "target": "log_density", "kl": None},
+        **{"kl_standard_error": 0.01, "free_energy": -1.5, "ess": 0.5, "pareto_k": 0.4},
+        **{"estimated_log_z": 1.6, "log_z_standard_error": 0.01, "widened_log_z": 1.6},
+        **{"widened_log_z_standard_error": 0.01, "columns": ["a", "b", "c"], "n_lost": 0},
+        "restarts": {"updates": [5, 20], "kl": [-1.0, -1.5]},
+    },
     "train-vae": {
         **{"flow": "planar", "k": 2, "data": {"name": "mnist", "n_test": 30}, "latent_dim": 2},
         **{"amortized": True, "binarization": "static", "negative_elbo": 100.0, "kl": 20.0},
@@ -62,12 +73,17 @@ HEADERS = {
     "fit-2d": "update,loss,kl,beta",
     "points": "update,loss,validation_loss",
     "fit": "update,loss,validation_loss",
+    "infer": "update,loss,kl,beta",
     "train-vae": "epoch,negative_elbo,reconstruction,kl,beta",
 }
 CONFIGS = {
     "fit-2d": "command: fit-2d\nflow: {k: 2}\n",
     "points": "command: fit-2d\nflow: {k: 2}\ndata: two-moons\n",
     "fit": "command: fit\nflow: {k: 2}\ndata: {name: mine.csv, columns: [a, b, c]}\n",
+    "infer": (
+        "command: infer\nflow: {pattern: [planar], k: 2}\n"
+        "density: {name: log_density, path: model.py, dim: 3, names: [a, b, c]}\n"
+    ),
     "train-vae": "command: train-vae\nflow: {k: 2}\n",
 }
 

@@ -27,6 +27,7 @@ from nflow_cli.data.point_files import read_points
 from nflow_cli.errors import NflowError
 from nflow_cli.experiments.drawing import draw
 from nflow_cli.experiments.picture_data import read_picture_data
+from nflow_cli.experiments.report import write_report
 from nflow_cli.runs.directory import RunDirectory
 
 PRESETS = [path.read_bytes() for path in presets.shipped_presets().values()]
@@ -43,7 +44,11 @@ def good(request, tmp_path_factory):
         run.write_json("summary.json", SUMMARIES[kind])
         run.write_evaluation(ARRAYS[kind])
         run.write_text("metrics.csv", metrics(kind))
-    assert len(draw(RunDirectory.open(str(run.path)))) == {"points": 3, "train-vae": 5}.get(kind, 4)
+    assert len(draw(RunDirectory.open(str(run.path)))) == {
+        "points": 3,
+        "infer": 3,
+        "train-vae": 5,
+    }.get(kind, 4)
     return {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
 
 
@@ -97,6 +102,7 @@ def fuzz_runs(folder, good, count, seed, drawn):
         run = RunDirectory.open(str(folder))
         if drawn:
             draw(run)
+            write_report(run)
         return read_picture_data(run, experiments.of(run.read_config()))
 
     for _ in range(count):

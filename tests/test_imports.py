@@ -18,6 +18,7 @@ ALLOWED = {
     "click": ["cli/"],
     "yaml": ["config/presets.py"],
     "matplotlib": ["plotting/"],
+    "PIL": ["plotting/embedded.py"],
     "pyarrow": ["data/"],
     "distributed": ["sweeps/cluster.py"],
     "tensorflow": ["training/trainer.py", "flows/fold.py", "flows/tensorflow_fold.py"],
@@ -29,7 +30,8 @@ KERAS_FREE = (
     *("evaluation/caveats", "evaluation/grids", "evaluation/importance", "evaluation/mass"),
     "evaluation/normality",
     *("experiments/__init__", "experiments/data", "experiments/drawing", "experiments/rows"),
-    *("experiments/experiment", "experiments/picture_data", "experiments/run"),
+    *("experiments/experiment", "experiments/page", "experiments/picture_data"),
+    *("experiments/report", "experiments/run"),
     *("runs/array_shapes", "runs/checkpoints", "runs/directory", "runs/files", "runs/npz"),
     *("runs/samples_file", "training/programs", "training/saved_state"),
 )

@@ -9,7 +9,7 @@ import pytest
 import nflow_cli
 
 PUBLIC = {
-    "nflow_cli": ["__version__", "fit", "load"],
+    "nflow_cli": ["__version__", "fit", "infer", "load"],
     "nflow_cli.flows": [
         "AmortizedFlowStack",
         "Flow",

@@ -64,6 +64,27 @@ def test_the_preset_of_a_table_has_the_defaults():
     assert shown == presets.validate(least, "the defaults")
 
 
+def test_the_preset_of_a_log_density_has_the_defaults():
+    (block,) = blocks("yaml", DOCUMENTS["docs/infer.md"])
+    shown = presets.validate(presets.parse_yaml(block, "the block"), "the block")
+    assert shown == presets.validate({"command": "infer", "density": "banana"}, "the defaults")
+
+
+@pytest.mark.parametrize("number", [0, pytest.param(1, id="jax")])
+def test_the_functions_of_the_page_are_log_densities(number, tmp_path):
+    from nflow_cli.experiments.infer.subject import user_subject
+    from nflow_cli.experiments.infer.user_code import load_function
+
+    if number:
+        pytest.importorskip("jax")
+    path = tmp_path / "model.py"
+    path.write_text(blocks("python", DOCUMENTS["docs/infer.md"])[number])
+    function = load_function(str(path))
+    density = {"name": "log_density", "path": str(path), "dim": 2}
+    config = presets.validate({"command": "infer", "density": density}, "a test")
+    assert user_subject(config, function).target.takes_arrays == bool(number)
+
+
 @pytest.mark.parametrize("code", in_documents(lambda text: blocks("python", text)))
 def test_every_block_of_python_compiles(code):
     compile(code, "a document", "exec")

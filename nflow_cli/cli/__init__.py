@@ -14,8 +14,10 @@ from nflow_cli.cli.compare import compare
 from nflow_cli.cli.evaluate import evaluate
 from nflow_cli.cli.fit import fit
 from nflow_cli.cli.fit_2d import fit_2d
+from nflow_cli.cli.infer import infer
 from nflow_cli.cli.plot import plot
 from nflow_cli.cli.presets import presets
+from nflow_cli.cli.report import report
 from nflow_cli.cli.resume import resume
 from nflow_cli.cli.sample import sample
 from nflow_cli.cli.sweep import sweep
@@ -69,10 +71,12 @@ HELP = """Train normalizing flows: exact, fast, and measured in nats.
 
 \b
 nflow fit-2d --flow planar --k 8     two modes from one Gaussian, in seconds
+nflow infer FILE.py:FN --dim 3       a log-density of your own
 nflow fit TABLE                      the density of a table's rows
 nflow train-vae --flows 16           digits, through a posterior of 16 flows
 nflow resume RUN_DIR                 go on with a run that was stopped
 nflow plot RUN_DIR                   the pictures of a run again
+nflow report RUN_DIR                 a run on one page, report.html
 nflow sweep figure3                  a grid of runs, on all cores
 nflow sample RUN_DIR -n 1000 -o points.csv
 """
@@ -85,10 +89,12 @@ def main() -> None:
 
 
 main.add_command(fit_2d)
+main.add_command(infer)
 main.add_command(fit)
 main.add_command(train_vae)
 main.add_command(resume)
 main.add_command(plot)
+main.add_command(report)
 main.add_command(presets)
 main.add_command(sample)
 main.add_command(evaluate)

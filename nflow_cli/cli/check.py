@@ -1,14 +1,17 @@
 """``nflow check``: verify a saved model by itself."""
 
+from typing import Any
+
 import click
 
-from nflow_cli.cli.options import Command
+from nflow_cli.cli.options import Command, json_option
 from nflow_cli.layout import hanging
 
 
 @click.command(cls=Command)
 @click.argument("run_dir", metavar="RUN_DIR")
-def check(run_dir: str) -> None:
+@json_option
+def check(run_dir: str, as_json: bool) -> None:
     """Verify what a run saved: its model by mathematics, its scores by fresh draws.
 
     Prints one line for each check, with its scores; exits 1 if any fails.
@@ -16,16 +19,24 @@ def check(run_dir: str) -> None:
     from nflow_cli.backend import start_tensorflow
     from nflow_cli.errors import NflowError
     from nflow_cli.runs.directory import RunDirectory
+    from nflow_cli.runs.json_text import json_text
 
     RunDirectory.open(run_dir)  # a wrong name is reported before TensorFlow starts
-    failed = count = 0
     start_tensorflow()
     from nflow_cli.evaluation.flow_checks import Outcome
     from nflow_cli.experiments.check import check_run
 
-    for finding in check_run(run_dir):
-        count, failed = count + 1, failed + (finding.outcome == Outcome.FAIL)
-        detail = " ".join(finding.detail.split())
-        click.echo(hanging(f"{finding.outcome:<8} {finding.name:<14} ", detail))
+    checks = []
+    for outcome, name, detail in map(_in_words, check_run(run_dir)):
+        checks.append({"check": name, "outcome": outcome, "detail": detail})
+        if not as_json:
+            click.echo(hanging(f"{outcome:<8} {name:<14} ", detail))
+    failed = sum(check["outcome"] == Outcome.FAIL for check in checks)
+    if as_json:
+        click.echo(json_text({"run": run_dir, "failed": failed, "checks": checks}))
     if failed:
-        raise NflowError(f"{run_dir}: {failed} of {count} checks failed")
+        raise NflowError(f"{run_dir}: {failed} of {len(checks)} checks failed")
+
+
+def _in_words(finding: Any) -> tuple[str, str, str]:
+    return str(finding.outcome), finding.name, " ".join(finding.detail.split())

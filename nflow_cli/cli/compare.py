@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from nflow_cli import layout
-from nflow_cli.cli.options import Command
+from nflow_cli.cli.options import Command, json_option
 from nflow_cli.text import printable
 
 
@@ -19,12 +19,11 @@ from nflow_cli.text import printable
     "--format",
     "format_",
     type=click.Choice(["text", "markdown", "csv"]),
-    default="text",
-    show_default=True,
-    help="How the table is written.",
+    help="How the table is written. Default: text.",
 )
+@json_option
 @click.option("--output", metavar="DIR", help="Draw pictures there; of a sweep: into its plots/.")
-def compare(runs: tuple[str, ...], format_: str, output: str | None) -> None:
+def compare(runs: tuple[str, ...], format_: str | None, as_json: bool, output: str | None) -> None:
     """Compare runs, or all runs of a sweep.
 
     Prints a table, in nats: runs that differ by their seeds alone share a line, with median, least
@@ -33,8 +32,11 @@ def compare(runs: tuple[str, ...], format_: str, output: str | None) -> None:
     """
     from nflow_cli.runs.directory import SWEEP, RunDirectory
 
+    if as_json and format_ is not None:
+        raise click.UsageError("--json and --format: one of the two says how; give one")
     is_sweep = len(runs) == 1 and RunDirectory(Path(runs[0])).has(SWEEP)
-    present(runs, format_, output, Path(runs[0]) if is_sweep else None)
+    written_as = "json" if as_json else format_ or "text"
+    present(runs, written_as, output, Path(runs[0]) if is_sweep else None)
 
 
 def present(
@@ -46,6 +48,7 @@ def present(
     """
     from nflow_cli.errors import NflowError
     from nflow_cli.experiments import EXPERIMENTS
+    from nflow_cli.runs.json_text import json_text
     from nflow_cli.sweeps.compare import gather, group
     from nflow_cli.sweeps.plan import overlap
 
@@ -59,8 +62,10 @@ def present(
         for name in EXPERIMENTS
     ]
     tables = [groups for groups in tables if groups]
-    written = [_table(groups, format_) for groups in tables]
-    click.echo("\n\n".join(written))
+    if format_ == "json":
+        click.echo(json_text({"groups": [_record(g) for groups in tables for g in groups]}))
+    else:
+        click.echo("\n\n".join(_table(groups, format_) for groups in tables))
     for note in _reasons(results):
         layout.tell(note)
     shared = (overlap(g.seeds, g.restarts) for groups in tables for g in groups)
@@ -80,6 +85,26 @@ def _reasons(results: Iterable[Any]) -> list[str]:
         for word, _, reason in result.caveats:
             notes.setdefault(word, f"[{word}] such as {result.run.path.name}: {reason}")
     return list(notes.values())
+
+
+def _record(group: Any) -> dict[str, Any]:
+    """Return a line of the table for another program: its scores by the keys of a summary."""
+    subject, flow, k = group.identity
+    spreads = {m.key: group.spread(m.key) for m in group.best.experiment.measures}
+    return {
+        group.best.experiment.config.subject_key: subject,
+        "flow": flow,
+        "k": k,
+        "settings": dict(group.settings),
+        "seeds": group.seeds,
+        "runs": [str(result.run.path) for result in group.results],  # the best first
+        "scores": {
+            key: {"median": spread.median, "min": spread.low, "max": spread.high}
+            for key, spread in spreads.items()
+            if spread
+        },
+        "caveats": {key: word for key in spreads if (word := group.words(key))},
+    }
 
 
 def _table(groups: Sequence[Any], format_: str) -> str:

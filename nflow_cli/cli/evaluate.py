@@ -1,11 +1,11 @@
 """``nflow evaluate``: judge what a run trained, by fresh samples or by data of one's own."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nflow_cli.cli.options import Command
+from nflow_cli.cli.options import Command, data_of_run, density_option, json_option
 from nflow_cli.text import printable
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), help="Fixes the samples; default: the run's."
 )
+@density_option
+@json_option
 def evaluate(
     run_dir: str,
     data: str | None,
@@ -34,18 +36,20 @@ def evaluate(
     latent: bool,
     samples: int | None,
     seed: int | None,
+    density: str | None,
+    as_json: bool,
 ) -> None:
     """Judge what a run trained, by fresh samples or by data of your own.
 
     Of a fit-2d run: KL, effective sample size and log Z by importance sampling, and with --data the
-    mean log-likelihood of those points. Of a fit to points or to a table: the mean log-likelihood
-    of its test rows, or of those of --data, which -o FILE writes row by row. Of a train-vae run:
-    the bound and the importance-sampled likelihood of its test images, or of those of --data. All
-    in nats.
+    mean log-likelihood of those points. Of an infer run: free energy, and log Z and moments by
+    importance weights; a function of your own is named again by --density. Of a fit to points or
+    to a table: the mean log-likelihood of its test rows, or of those of --data, which -o FILE
+    writes row by row. Of a train-vae run: the bound and the importance-sampled likelihood of its
+    test images, or of those of --data. All in nats.
     """
     from nflow_cli import experiments
     from nflow_cli.backend import start_tensorflow
-    from nflow_cli.experiments.rows import laid_out
     from nflow_cli.runs.directory import SUMMARY, RunDirectory
 
     run = RunDirectory.open(run_dir)
@@ -53,19 +57,37 @@ def evaluate(
     experiment = experiments.of(config)
     _check_samples(experiment, samples, seed)
     _check_output(experiment, data, output, latent)
-    judged_by = experiment.data(run) if data is None else experiment.read_data(data)
+    judged_by = _judged_by(experiment, run, data, density)
     start_tensorflow()
     trained = experiment.load(run)
     if output is not None:
-        rows = experiment.write_scores(trained, judged_by, Path(output), latent)
-        click.echo(laid_out(rows, [], 14))
-        click.echo(printable(output))
+        judgement = experiment.write_scores(trained, judged_by, Path(output), latent)
+        _tell(judgement, {"run": run_dir, "data": data, "output": output}, as_json)
         return
     recorded = run.read_json(SUMMARY) if run.has(SUMMARY) else {}
     recorded.pop("mass_error", None)  # no mass is shown
     draws_seed = config.seed if seed is None else seed
-    rows, caveats = experiment.evaluate(trained, judged_by, samples, draws_seed, recorded)
-    click.echo(laid_out(rows, caveats, 14))
+    judgement = experiment.evaluate(trained, judged_by, samples, draws_seed, recorded)
+    _tell(judgement, {"run": run_dir, "data": data}, as_json)
+
+
+def _tell(judgement: Any, said: dict[str, Any], as_json: bool) -> None:
+    """Print scores, as a table or as JSON with what was ``said``, and where rows were written."""
+    from nflow_cli.evaluation.caveats import records
+    from nflow_cli.experiments.rows import laid_out
+    from nflow_cli.runs.json_text import json_text
+
+    if as_json:
+        caveats = {"caveats": records(judgement.caveats)}
+        click.echo(json_text({**said, **judgement.scores, **caveats}))
+        return
+    click.echo(laid_out(judgement.rows, judgement.caveats, 14))
+    if "output" in said:
+        click.echo(printable(said["output"]))
+
+
+def _judged_by(experiment: "Experiment", run: Any, data: str | None, density: str | None) -> Any:
+    return data_of_run(experiment, run, density) if data is None else experiment.read_data(data)
 
 
 def _check_samples(experiment: "Experiment", samples: int | None, seed: int | None) -> None:

@@ -33,7 +33,7 @@ KEYS = {  # what each option sets in a preset
 }
 
 
-def _names(_: Any, __: Any, value: str | None) -> list[str] | None:
+def names_of(_: Any, __: Any, value: str | None) -> list[str] | None:
     """Split ``a,b``; a backslash keeps a comma in a name."""
     if value is None:
         return None
@@ -45,14 +45,14 @@ def _names(_: Any, __: Any, value: str | None) -> list[str] | None:
 
 def _unsettled(context: Any, option: Any, value: str | None) -> dict[str, None] | None:
     """Split ``a,b`` as the names of categories, whose levels the rows decide."""
-    names = _names(context, option, value)
+    names = names_of(context, option, value)
     return None if names is None else dict.fromkeys(names)
 
 
 def _steps(context: Any, option: Any, values: tuple[str, ...]) -> dict[str, float] | None:
     """Read ``NAME`` or ``NAME:STEP``, with a comma between several; a step is 1 if none is said."""
     steps: dict[str, float] = {}
-    for text in [text for value in values for text in _names(context, option, value) or ()]:
+    for text in [text for value in values for text in names_of(context, option, value) or ()]:
         name, _, step = text.rpartition(":") if ":" in text else (text, ":", "1")
         size = _end(step)
         if not name or size is None or not 0 < size < math.inf:
@@ -63,7 +63,7 @@ def _steps(context: Any, option: Any, values: tuple[str, ...]) -> dict[str, floa
     return steps or None
 
 
-def _intervals(_: Any, __: Any, values: tuple[str, ...]) -> dict[str, list[float | None]] | None:
+def intervals(_: Any, __: Any, values: tuple[str, ...]) -> dict[str, list[float | None]] | None:
     """Read each ``NAME=LOW:HIGH``, one of whose ends may be left out."""
     bounds: dict[str, list[float | None]] = {}
     for text in values:
@@ -94,12 +94,12 @@ def _is_nan(end: float | None) -> bool:
 
 @click.command("fit", cls=Command)
 @click.argument("table", metavar="[TABLE]", required=False)
-@click.option("--columns", metavar="NAME,…", callback=_names, help="Only these columns.")
-@click.option("--exclude", metavar="NAME,…", callback=_names, help="All but these columns.")
+@click.option("--columns", metavar="NAME,…", callback=names_of, help="Only these columns.")
+@click.option("--exclude", metavar="NAME,…", callback=names_of, help="All but these columns.")
 @click.option(
     "--given",
     metavar="NAME,…",
-    callback=_names,
+    callback=names_of,
     help="Known of a row: the density is that of the other columns given these.",
 )
 @click.option(
@@ -120,7 +120,7 @@ def _is_nan(end: float | None) -> bool:
     "--bounds",
     metavar="NAME=LOW:HIGH",
     multiple=True,
-    callback=_intervals,
+    callback=intervals,
     help="A column lies between these, such as price=0: or share=0:1.",
 )
 @click.option(

@@ -27,6 +27,9 @@ class Command(click.Command):
         return rest
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
 def _a_number(_: Any, __: Any, value: float | None) -> float | None:
     """Refuse NaN, which every range lets through."""
     if value is not None and math.isnan(value):
@@ -59,6 +62,24 @@ def pattern_option(name: str, text: str) -> Callable[[Any], Any]:
     """Return a decorator that adds an option of the names of flows; ``text`` is its help."""
     about = f"{text} {THE_PRESETS}"
     return click.option(name, metavar="NAME[,NAME]", callback=_pattern, help=about)
+
+
+def density_option(command: Any) -> Any:
+    """Add the option that names the function of a run of ``nflow infer`` again."""
+    text = "Of an infer run: the file that it was fitted to, which is run."
+    return click.option("--density", metavar="FILE.py:FUNCTION", help=text)(command)
+
+
+def data_of_run(experiment: Any, run: Any, density: str | None) -> Any:
+    """Return what a run was trained on, or the function that ``--density`` names again."""
+    if density is None:
+        return experiment.data(run)
+    if not experiment.takes_density:
+        raise click.UsageError("--density: expected a run of `nflow infer`")
+    from nflow_cli.backend import start_tensorflow
+
+    start_tensorflow()  # before a file that imports it
+    return experiment.density_again(density)
 
 
 def common_options(batch: str) -> Callable[[Any], Any]:

@@ -9,9 +9,18 @@ from nflow_cli.text import printable
 
 @click.command(cls=Command)
 @click.argument("name", required=False)
-def presets(name: str | None) -> None:
+@click.option("--schema", is_flag=True, help="Print the JSON schema of presets, for editors.")
+def presets(name: str | None, schema: bool) -> None:
     """List the presets with one line each, or print the preset NAME."""
     from nflow_cli.config import presets
+    from nflow_cli.config.json_schema import json_schema
+    from nflow_cli.runs.json_text import json_text
+
+    if schema:
+        if name is not None:
+            raise click.UsageError("--schema is of all presets; expected no NAME")
+        click.echo(json_text(json_schema()))
+        return
 
     if name is not None:
         lines = presets.preset_text(presets.find_preset(name)).split("\n")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nflow_cli.cli.options import Command
+from nflow_cli.cli.options import Command, data_of_run, density_option
 from nflow_cli.layout import tell
 from nflow_cli.text import printable
 
@@ -14,14 +14,20 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("run_dir", metavar="RUN_DIR")
-@click.option("--steps", type=click.IntRange(1, 10**9), help="Extend a fit-2d or fit run to this.")
+@click.option(
+    "--steps", type=click.IntRange(1, 10**9), help="Extend a run to this, but of train-vae."
+)
 @click.option("--epochs", type=click.IntRange(1, 10**6), help="Extend a train-vae run to this.")
+@density_option
 @click.pass_obj
-def resume(argv: list[str], run_dir: str, steps: int | None, epochs: int | None) -> None:
+def resume(
+    argv: list[str], run_dir: str, steps: int | None, epochs: int | None, density: str | None
+) -> None:
     """Go on with a run that was stopped, at whatever moment.
 
     It ends as a run that was never stopped, bit for bit on the same machine. --steps or --epochs
     larger than before extend it, under the schedule of the new total.
+    A function that an infer run was fitted to is named again by --density.
     """
     from nflow_cli import experiments
     from nflow_cli.experiments.run import carry_out
@@ -36,7 +42,7 @@ def resume(argv: list[str], run_dir: str, steps: int | None, epochs: int | None)
         tell(f"{run.path}: finished already")
         click.echo(printable(run.path))
         return
-    data = experiments.of(resolved).data(run)
+    data = data_of_run(experiments.of(resolved), run, density)
     if extended:
         total = "--steps" if steps else "--epochs"
         tell(

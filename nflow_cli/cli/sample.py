@@ -1,11 +1,16 @@
 """``nflow sample``: draw from what a run trained, into a file."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from nflow_cli.cli.options import Command
+from nflow_cli.cli.options import Command, data_of_run, density_option
+from nflow_cli.layout import tell
 from nflow_cli.text import printable
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments import Experiment
 
 FORMATS = (".csv", ".npy", ".parquet")
 
@@ -39,11 +44,22 @@ FORMATS = (".csv", ".npy", ".parquet")
     show_default=True,
     help="Fixes the samples.",
 )
-def sample(run_dir: str, n: int, output: str, given: str | None, seed: int) -> None:
+@click.option("--resample", is_flag=True, help="Of an infer run: draw by importance weights.")
+@density_option
+def sample(
+    run_dir: str,
+    n: int,
+    output: str,
+    given: str | None,
+    seed: int,
+    resample: bool,
+    density: str | None,
+) -> None:
     """Draw from what a run trained, into a file.
 
-    Points of a fit-2d run have the columns z1, z2 and log_q, the exact log-density in nats; rows of
-    a `fit` run have the columns of its table and log_q. Images of a train-vae run are the means of
+    Points of a fit-2d run have the columns z1, z2 and log_q, the exact log-density in nats; those
+    of an infer run its coordinates and log_q, with --resample the coordinates alone; rows of a
+    `fit` run have the columns of its table and log_q. Images of a train-vae run are the means of
     their pixels, float32 (n, 28, 28) in 0-1, with a picture of the first ones beside the file.
     Prints the paths of what it wrote.
     """
@@ -63,9 +79,25 @@ def sample(run_dir: str, n: int, output: str, given: str | None, seed: int) -> N
         raise click.BadParameter(
             f"{output!r}: samples of a {experiment.config.command} run are written as {endings}"
         )
+    _check_source(experiment, given, resample, density)
+    start_tensorflow()
+    if resample:
+        data = data_of_run(experiment, run, density)
+        paths, note = experiment.write_resampled(experiment.load(run), data, n, path, seed)
+        tell(note)
+    else:
+        paths = experiment.write_samples(experiment.load(run), n, path, seed, given)
+    for written in paths:
+        click.echo(printable(written))
+
+
+def _check_source(
+    experiment: "Experiment", given: str | None, resample: bool, density: str | None
+) -> None:
     if experiment.takes_given != (given is not None):
         expected = "expected" if experiment.takes_given else "expected no"
         raise click.UsageError(f"{expected} --given for a density of these columns")
-    start_tensorflow()
-    for written in experiment.write_samples(experiment.load(run), n, path, seed, given):
-        click.echo(printable(written))
+    if density is not None and not resample:
+        raise click.UsageError("--density: expected --resample, which alone needs it")
+    if resample and not experiment.takes_density:
+        raise click.UsageError("--resample: expected a run of `nflow infer`")

@@ -14,6 +14,7 @@ from nflow_cli.config.flow_options import (
 )
 from nflow_cli.config.strict import Strict
 from nflow_cli.errors import ConfigError
+from nflow_cli.registry import FLOWS
 
 
 def _item(value: Any) -> Any:
@@ -25,7 +26,12 @@ def _item(value: Any) -> Any:
 
 
 MAX_WEIGHTS = 10**8
-Pattern = list[Annotated[str | dict[str, JsonValue], BeforeValidator(_item)]]
+Name: Any = Literal[tuple(FLOWS)]
+Item = Annotated[
+    str | dict[str, JsonValue],
+    BeforeValidator(_item, json_schema_input_type=Name | dict[Name, dict[str, JsonValue] | None]),
+]
+Pattern = list[Item]
 
 
 class Flow(Strict):

@@ -15,7 +15,9 @@ from nflow_cli.registry import POINT_SETS
 
 MAX_LABEL = 40  # letters of a value in a folder's name
 # What makes an experiment, beside how it is trained and judged.
-EXPERIMENT: Any = dict.fromkeys(("command", "target", "base", "model", "flow", "prior"), True)
+EXPERIMENT: Any = dict.fromkeys(
+    ("command", "target", "base", "model", "flow", "prior", "density"), True
+)
 EXPERIMENT |= {"data": {"name", "binarization"}}
 
 
@@ -61,8 +63,8 @@ def _pattern(flow: Flow) -> str:
 def _subject(resolved: Config) -> str:
     """Return the name of the target or of the data, as letters for a folder's name."""
     name = resolved.subject
-    if resolved.subject_key == "target" or name in POINT_SETS:
-        return name
+    if resolved.subject_key != "data" or name in POINT_SETS:
+        return text_of(name)[:MAX_LABEL]
     return text_of(Path(name).stem)[:MAX_LABEL] or "data"
 
 

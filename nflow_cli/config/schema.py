@@ -5,15 +5,16 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from nflow_cli.config.flow_schema import StackFlow, expect_one_pass, expect_weights
+from nflow_cli.config.infer_schema import InferConfig
 from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict, by_name
 from nflow_cli.config.sweep_schema import SweepConfig
 from nflow_cli.config.table_schema import FitConfig
-from nflow_cli.config.target_schema import Target
-from nflow_cli.config.training_schema import Annealed, EarlyStopping
+from nflow_cli.config.target_schema import Target, TargetName
+from nflow_cli.config.training_schema import Train
 from nflow_cli.config.vae_schema import VAEConfig
 from nflow_cli.registry import DEFAULT_BASE, POINT_SETS, TARGET_BASES
 
-NAMED = ("target", "data")  # mappings that text stands for: their name
+NAMED = ("target", "data", "density", "base")  # mappings that text stands for: their name
 MAX_GRID = 5_000
 
 
@@ -29,44 +30,6 @@ class PointData(Strict):
         if size is not None and info.data.get("name") not in POINT_SETS:
             raise ValueError("null for a file, all of whose points are read")
         return size
-
-
-class Annealing(Strict):
-    """``β`` rises from ``start`` to 1 in ``updates`` updates."""
-
-    updates: int = Field(default=0, ge=0)
-    start: float = Field(default=0.01, gt=0, le=1)
-
-
-class Train(Strict):
-    """How a 2-D fit is trained.
-
-    Of each training, ``length_key`` is the key of how long it is, and ``annealed_keys`` those of
-    the mapping that anneals it and of how long.
-    """
-
-    length_key: ClassVar[str] = "steps"
-    annealed_keys: ClassVar[tuple[str, str]] = ("annealing", "updates")
-    ensemble: ClassVar[int] = 1
-
-    steps: int = Field(default=20_000, ge=1, le=10**9)
-    batch_size: int = Field(default=512, ge=1, le=10**6)
-    learning_rate: float = Field(default=0.01, gt=0, le=1e6)
-    schedule: Literal["cosine", "constant"] = "cosine"
-    annealing: Annealing = Annealing()
-    clip_norm: float | None = Field(default=10.0, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0, le=1e3)  # of kernels, times the learning rate
-    early_stopping: EarlyStopping | None = None
-    chunk: int = Field(default=500, ge=1, le=100_000)
-    checkpoint_seconds: float = Field(default=30.0, ge=0)
-    restarts: int = Field(default=1, ge=1, le=100)
-    halving: bool = True
-    first_stage: int = Field(default=0, ge=0, le=10**9)  # updates of the last affine map alone
-
-    @property
-    def annealed(self) -> Annealed:
-        """How the objective is annealed, in updates."""
-        return Annealed(self.annealing.start, self.annealing.updates)
 
 
 class Evaluate(Strict):
@@ -85,14 +48,16 @@ class Fit2DConfig(Strict):
     description: str = ""
     command: Literal["fit-2d"]
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
-    data: Annotated[PointData | None, BeforeValidator(by_name)] = None
+    data: Annotated[
+        PointData | None, BeforeValidator(by_name, json_schema_input_type=PointData | str | None)
+    ] = None
     target: Target | None = Field(default=None, validate_default=True)
     base: Literal["standard-normal", "uniform-box"] | None = None
     flow: StackFlow = StackFlow()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
 
-    @field_validator("target", mode="before")
+    @field_validator("target", mode="before", json_schema_input_type=Target | TargetName | None)
     @classmethod
     def _target_by_name(cls, target: Any, info: ValidationInfo) -> Any:
         if info.data.get("data") is not None:
@@ -150,6 +115,11 @@ class Fit2DConfig(Strict):
         return self.base or natural
 
 
-Config: TypeAlias = Fit2DConfig | FitConfig | VAEConfig  # of a run
-RUNS: dict[str, type[Strict]] = {"fit-2d": Fit2DConfig, "fit": FitConfig, "train-vae": VAEConfig}
+Config: TypeAlias = Fit2DConfig | InferConfig | FitConfig | VAEConfig  # of a run
+RUNS: dict[str, type[Strict]] = {
+    "fit-2d": Fit2DConfig,
+    "infer": InferConfig,
+    "fit": FitConfig,
+    "train-vae": VAEConfig,
+}
 SCHEMAS: dict[str, type[Strict]] = {**RUNS, "sweep": SweepConfig}

@@ -38,9 +38,10 @@ def _once_each(values: list[Any]) -> list[Any]:
     return values
 
 
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Seeds = Annotated[
-    list[Annotated[int, Field(ge=0, le=MAX_SEED)]],
-    BeforeValidator(_seed_range),
+    list[Seed],
+    BeforeValidator(_seed_range, json_schema_input_type=list[Seed] | str),
     AfterValidator(_once_each),
 ]
 Values = Annotated[list[JsonValue], Field(min_length=1), AfterValidator(_once_each)]

@@ -30,17 +30,25 @@ def _text(value: Any) -> Any:
     return str(value) if type(value) is int else value
 
 
-Column = Annotated[str, Field(min_length=1, max_length=MAX_NAME), BeforeValidator(_text)]
+Column = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_NAME),
+    BeforeValidator(_text, json_schema_input_type=str | int),
+]
 Columns = Annotated[list[Column], Field(max_length=MAX_COLUMNS)]
 Path = Annotated[str, Field(min_length=1, max_length=MAX_PATH)]
 Bound = Annotated[float, Field(ge=-LARGEST_BOUND, le=LARGEST_BOUND)]
 Interval = Annotated[list[Bound | None], Field(min_length=2, max_length=2)]
 Step = Annotated[float, Field(gt=0, le=LARGEST_BOUND)]
-Level = Annotated[str, Field(min_length=1, max_length=MAX_LEVEL), BeforeValidator(_text)]
+Level = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_LEVEL),
+    BeforeValidator(_text, json_schema_input_type=str | int),
+]
 LevelList = Annotated[list[Level], Field(min_length=2, max_length=MAX_LEVELS)]
 
 
-def _an_interval(bounds: Any) -> Any:
+def an_interval(bounds: Any) -> Any:
     """Check that bounds hold one or two ends, in order."""
     low, high = bounds
     if low is None and high is None:
@@ -133,7 +141,7 @@ class TableData(Strict):
     @field_validator("bounds")
     @classmethod
     def _are_intervals(cls, bounds: dict[str, Any]) -> dict[str, Any]:
-        return {name: _an_interval(ends) for name, ends in bounds.items()}
+        return {name: an_interval(ends) for name, ends in bounds.items()}
 
     @field_validator("split", "group")
     @classmethod
@@ -294,7 +302,7 @@ class FitConfig(Strict):
     description: str = ""
     command: Literal["fit"]
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
-    data: Annotated[TableData, BeforeValidator(by_name)]
+    data: Annotated[TableData, BeforeValidator(by_name, json_schema_input_type=TableData | str)]
     units: Units = Units()
     flow: StackFlow = StackFlow(pattern=["spline-coupling"])
     train: TableTrain = TableTrain()

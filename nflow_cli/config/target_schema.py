@@ -20,6 +20,8 @@ class NamedTarget(Strict):
     name: Annotated[str, AfterValidator(lambda name: _known(name, list(TARGETS)))]
 
 
+# What stands for a target without parameters.
+TargetName: Any = Literal[tuple(name for name in TARGETS if name not in ("mixture", "ring"))]
 Positive = Annotated[float, Field(gt=0)]
 Point = Annotated[list[float], Field(min_length=2, max_length=2)]
 Matrix = Annotated[list[Point], Field(min_length=2, max_length=2)]

@@ -124,7 +124,7 @@ class VAEConfig(Strict):
     description: str = ""
     command: Literal["train-vae"]
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
-    data: Annotated[Data, BeforeValidator(by_name)] = Data()
+    data: Annotated[Data, BeforeValidator(by_name, json_schema_input_type=Data | str)] = Data()
     model: VAEModel = VAEModel()
     flow: VAEFlow = Field(default=VAEFlow(), validate_default=True)
     prior: Prior | None = None

@@ -76,3 +76,27 @@ class UniformBox(_Independent):
         """Draw float32 points; ``shape`` is ``(..., D)``."""
         unit = rng.random(shape, dtype=np.float32)
         return (2 * unit - 1) * np.float32(self.half_width)
+
+
+class StudentT(_Independent):
+    """Student's t in each coordinate, heavy in the tails.
+
+    ``log q(z) = Σ log Γ((ν+1)/2) - log Γ(ν/2) - ½ log νπ - ½ (ν+1) log(1 + z²/ν)`` in nats.
+
+    Args:
+        df: ``ν``, positive: the tails fall as ``|z|^-(ν + 1)``.
+    """
+
+    def __init__(self, df: float = 5.0):
+        self.df = df
+        halves = math.lgamma((df + 1) / 2) - math.lgamma(df / 2)
+        self.level = halves - 0.5 * math.log(df * math.pi)
+
+    def log_prob(self, z: Any) -> Any:
+        """Return the log-density ``(...)`` in nats of points ``(..., D)``."""
+        tails = ops.sum(ops.log1p(z * z / self.df), axis=-1)
+        return z.shape[-1] * self.level - 0.5 * (self.df + 1) * tails
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Draw float32 points; ``shape`` is ``(..., D)``."""
+        return rng.standard_t(self.df, shape).astype(np.float32)

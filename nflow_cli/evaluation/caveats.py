@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from nflow_cli.config.schema import Annealed
+    from nflow_cli.config.training_schema import Annealed
 
 # Where one sample makes up more of Σw^2, or would of ten times as many, ESS and log Z spread far
 # more than their errors say.
@@ -80,7 +80,7 @@ def ruined_images(summary: Summary) -> Caveat | None:
     value = number(summary, "negative_elbo")
     if value is None or value <= COIN:
         return None
-    return _ruined(f"-ELBO {value:.4g}: worse than fair coins, {COIN:.1f}")
+    return ruined_text(f"-ELBO {value:.4g}: worse than fair coins, {COIN:.1f}")
 
 
 def ruined_fit(summary: Summary, key: str, sign: int) -> Caveat | None:
@@ -89,10 +89,11 @@ def ruined_fit(summary: Summary, key: str, sign: int) -> Caveat | None:
     ``sign``: 1 where a smaller figure is better, else -1.
     """
     text = _worse(summary, key, f"base_{key}", sign)
-    return _ruined(text) if text else None
+    return ruined_text(text) if text else None
 
 
-def _ruined(text: str) -> Caveat:
+def ruined_text(text: str) -> Caveat:
+    """Tell a fit that is no fit, as the text says."""
     return Caveat("ruined", _JUDGES, f"{text}; try a smaller learning rate")
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -58,16 +58,33 @@ def pareto_k(ratios: np.ndarray) -> float:
     reliable (Vehtari, Simpson, Gelman, Yao & Gabry 2024, arXiv 1507.02646). The fit is that of
     Zhang & Stephens 2009, with their weak prior towards 0.5. 0 where the weights are equal.
     """
-    count = min(len(ratios) // 5, math.ceil(3 * math.sqrt(len(ratios))))
+    count = tail_length(len(ratios))
     largest = np.empty(0)
     for block in _blocks(ratios):
         largest = np.concatenate([largest, -block])
         if len(largest) > count + 1:
             largest = np.partition(largest, -count - 1)[-count - 1 :]
     scaled = np.sort(np.exp(largest - largest.max()))
-    x = scaled[1:] - scaled[0]
+    return fit_tail(scaled[1:] - scaled[0]).k
+
+
+def tail_length(n: int) -> int:
+    """Return how many of ``n`` weights are the tail that a Pareto distribution is fitted to."""
+    return min(n // 5, math.ceil(3 * math.sqrt(n)))
+
+
+class Tail(NamedTuple):
+    """A generalised Pareto distribution: its shape ``k`` and its scale."""
+
+    k: float
+    scale: float
+
+
+def fit_tail(x: np.ndarray) -> Tail:
+    """Fit a generalised Pareto distribution to exceedances ``(m,)`` in order (:func:`pareto_k`)."""
+    count = len(x)
     if not x[-1] > 1e-6:  # equal but for rounding; or not finite
-        return 0.0 if np.isfinite(x[-1]) else math.nan
+        return Tail(0.0 if np.isfinite(x[-1]) else math.nan, 0.0)
     x = np.maximum(x, 1e-30 * x[-1])
     i = np.arange(1, 30 + math.isqrt(count) + 1)
     quartile = x[int(count / 4 + 0.5) - 1]
@@ -76,8 +93,54 @@ def pareto_k(ratios: np.ndarray) -> float:
     log_likelihood = count * (np.log(-theta / k) - k - 1)
     with np.errstate(over="ignore"):  # of one that is that unlikely the weight is 0
         weight = 1 / np.exp(log_likelihood - log_likelihood[:, None]).sum(axis=1)
-    shape = float(np.log1p(-np.sum(theta * weight) * x).mean())
-    return (count * shape + 10 * 0.5) / (count + 10)
+    slope = np.sum(theta * weight)
+    shape = float(np.log1p(-slope * x).mean())
+    return Tail((count * shape + 10 * 0.5) / (count + 10), float(-shape / slope))
+
+
+class Smoothed(NamedTuple):
+    """Weights whose tail is smoothed.
+
+    Attributes:
+        log_weights: ``(n,)``, in nats.
+        k: k-hat of the tail.
+        tail: The logarithms of the weights in the tail as they were, in order, less that of the
+            largest.
+        smooth_tail: As they are.
+    """
+
+    log_weights: np.ndarray
+    k: float
+    tail: np.ndarray
+    smooth_tail: np.ndarray
+
+
+def smoothed(log_weights: np.ndarray) -> Smoothed:
+    """Replace the largest weights by the expected order statistics of the tail fitted to them.
+
+    None becomes larger than the largest was (Vehtari et al. 2024, arXiv 1507.02646, section 2).
+
+    Args:
+        log_weights: ``(n,)``, float64, in nats; ``-inf`` where a weight is 0.
+    """
+    highest = log_weights.max()
+    count = tail_length(len(log_weights))
+    order = np.argsort(log_weights, kind="stable")
+    cut = log_weights[order[-count - 1]]
+    log_tail = log_weights[order[-count:]] - highest
+    level = math.exp(cut - highest)
+    tail = fit_tail(np.exp(log_tail) - level)
+    if not (tail.k > -math.inf and tail.scale > 0):
+        return Smoothed(log_weights, tail.k, log_tail, log_tail)
+    p = (np.arange(count) + 0.5) / count
+    if abs(tail.k) < 1e-12:
+        beyond = -tail.scale * np.log1p(-p)
+    else:
+        beyond = tail.scale * np.expm1(-tail.k * np.log1p(-p)) / tail.k
+    smooth = np.minimum(np.log(level + beyond), 0.0)
+    result = log_weights.copy()
+    result[order[-count:]] = smooth + highest
+    return Smoothed(result, tail.k, log_tail, smooth)
 
 
 def mean(values: np.ndarray, function: Function = np.asarray) -> float:

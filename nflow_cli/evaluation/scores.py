@@ -36,8 +36,8 @@ def likelihood(density: FlowDensity, points: np.ndarray) -> dict[str, Any]:
     Returns:
         ``log_likelihood``: the mean ``log q`` in nats, ``-inf`` where ``q`` is 0 at a point;
         ``log_likelihood_inside``: the mean over the points where ``q > 0`` (``None`` where there
-        are none), with its ``standard_error`` (``None`` for fewer than 2); ``n``, and how many
-        points lie ``outside``, where ``q`` is 0.
+        are none), with its ``log_likelihood_standard_error`` (``None`` for fewer than 2); ``n``,
+        and how many points lie ``outside``, where ``q`` is 0.
     """
     log_q = density.log_prob(points).astype(np.float64)
     inside = log_q[log_q != -math.inf]
@@ -45,7 +45,9 @@ def likelihood(density: FlowDensity, points: np.ndarray) -> dict[str, Any]:
     return {
         "log_likelihood": float(log_q.mean()),
         "log_likelihood_inside": float(inside.mean()) if n else None,
-        "standard_error": float(inside.std(ddof=1) / math.sqrt(n)) if n > 1 else None,
+        "log_likelihood_standard_error": (
+            float(inside.std(ddof=1) / math.sqrt(n)) if n > 1 else None
+        ),
         "n": len(log_q),
         "outside": len(log_q) - n,
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.config.schema import Fit2DConfig
+from nflow_cli.config.schema import Fit2DConfig, InferConfig
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.flow_checks import Flows, Verdict, as_arrays, passed
 from nflow_cli.evaluation.target import Evaluation, evaluate_samples
@@ -133,7 +133,7 @@ class CheckedRun:
 class CheckedDensity(CheckedRun):
     """A run whose model is a density."""
 
-    config: Fit2DConfig
+    config: Fit2DConfig | InferConfig
 
     @property
     def model(self) -> Any:

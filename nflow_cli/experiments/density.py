@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nflow_cli.config.memory import Footprint, of_flows
-from nflow_cli.config.schema import Fit2DConfig, FitConfig
+from nflow_cli.config.schema import Fit2DConfig, FitConfig, InferConfig
 from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.runs.directory import RunDirectory
 
@@ -12,7 +12,7 @@ from nflow_cli.runs.directory import RunDirectory
 class DensityExperiment(Experiment):
     """A density that is fitted."""
 
-    config: Fit2DConfig | FitConfig
+    config: Fit2DConfig | FitConfig | InferConfig
     column = "update"
     formats: ClassVar = (".csv", ".npy")
 
@@ -43,6 +43,10 @@ class DensityExperiment(Experiment):
         load_weights(run, flow, arguments, config.dim)
         return flow
 
+    def sample_columns(self, trained: Any) -> list[str]:
+        """Return what the coordinates are called in a file of samples."""
+        return [f"z{i + 1}" for i in range(trained.dim)]
+
     def read_data(self, name: str) -> Any:
         """Read points ``(n, D)`` from a file."""
         from nflow_cli.data.point_files import read_points
@@ -58,7 +62,7 @@ class DensityExperiment(Experiment):
         from nflow_cli.runs.samples_file import write_csv, write_file, write_npy
 
         rows = (np.column_stack([x, log_q]) for _, x, log_q in trained.batches(n, seed))
-        columns = [*(f"z{i + 1}" for i in range(trained.dim)), "log_q"]
+        columns = [*self.sample_columns(trained), "log_q"]
         if path.suffix.lower() == ".csv":
             write_file(path, lambda file: write_csv(file, columns, rows))
         else:

@@ -11,7 +11,7 @@ from nflow_cli.config.strict import Strict
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation import caveats as cautions
 from nflow_cli.evaluation.caveats import Caveat
-from nflow_cli.experiments.rows import Rows, Summary
+from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import SUMMARY, RunDirectory
 
@@ -61,6 +61,7 @@ class Experiment(ABC):
         samples: The least and the greatest number of samples that ``nflow evaluate`` takes;
             ``None`` where it takes none.
         scores_rows: Whether rows of data can be written with their scores.
+        takes_density: Whether what is fitted may be a function that the command line names.
     """
 
     name: ClassVar[str]
@@ -72,6 +73,7 @@ class Experiment(ABC):
     summary_form: ClassVar[type[Strict]]
     samples: ClassVar[tuple[int, int] | None]
     scores_rows: ClassVar[bool] = False
+    takes_density: ClassVar[bool] = False
 
     def __init__(self, config: Config):
         self.config = config
@@ -118,6 +120,14 @@ class Experiment(ABC):
             DataError: It cannot be read, or is something else than when the run began.
         """
 
+    def density_again(self, place: str) -> Any:
+        """Load the function that a run was fitted to, ``FILE.py:name``, and see that it is that.
+
+        Raises:
+            NflowError: It is another one, or cannot be read or fitted.
+        """
+        raise NotImplementedError
+
     def settled(self, data: Any) -> Config:
         """Return the config with all written out that depends on the data."""
         return self.config
@@ -140,6 +150,10 @@ class Experiment(ABC):
 
     def notes_of_data(self, data: Any) -> Sequence[str]:
         """Return what was left out of the data, a line each."""
+        return []
+
+    def resuming(self, data: Any) -> Sequence[str]:
+        """Return the arguments of `nflow resume` that go on with a training on the data."""
         return []
 
     # Training.
@@ -192,10 +206,19 @@ class Experiment(ABC):
     def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
         """Return the rows of the table that a training ends with."""
 
+    def verdict(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+        """Return what a run is judged by, first, and what that is to be compared with."""
+        judges = [(m, cautions.number(summary, m.key)) for m in self.measures if m.judges]
+        return [
+            (m.name, cautions.marked(f"{value:.{m.decimals}f} {m.unit}", caveats, m.key))
+            for m, value in judges
+            if value is not None
+        ]
+
     @abstractmethod
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
-    ) -> tuple[Rows, list[Caveat]]:
+    ) -> Judgement:
         """Judge what a run trained anew, by fresh samples or by other data.
 
         Args:
@@ -204,17 +227,14 @@ class Experiment(ABC):
             samples: How many; as many as the run for ``None``.
             seed: Of the samples.
             recorded: The summary of the run.
-
-        Returns:
-            The rows of a table, and what the scores cannot vouch for.
         """
 
     @abstractmethod
     def read_data(self, name: str) -> Any:
         """Read data of the user's own, to judge a trained run by."""
 
-    def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Rows:
-        """Write rows of data with their scores, and latents if asked to; return a table's rows."""
+    def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:
+        """Write rows of data with their scores, and latents if asked to; judge the run by them."""
         raise NotImplementedError
 
     @abstractmethod
@@ -228,6 +248,12 @@ class Experiment(ABC):
         Raises:
             DataError: The name of the file says a format that the samples do not fit in.
         """
+
+    def write_resampled(
+        self, trained: Any, data: Any, n: int, path: Path, seed: int
+    ) -> tuple[list[Path], str]:
+        """Draw ``n`` samples by their weights into a file; return the paths written and a note."""
+        raise NotImplementedError
 
     # Side by side with others.
 

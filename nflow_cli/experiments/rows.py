@@ -1,7 +1,7 @@
 """Tables of scores: how they are laid out, and the rows that experiments share."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from nflow_cli.evaluation.caveats import Caveat, marked
 from nflow_cli.layout import hanging
@@ -9,6 +9,20 @@ from nflow_cli.layout import hanging
 Rows = list[tuple[str, str]]
 Summary = Mapping[str, Any]
 Caveats = Sequence[Caveat]
+
+
+class Judgement(NamedTuple):
+    """What a trained run was judged to be.
+
+    Attributes:
+        scores: By key, as ``summary.json`` has them.
+        rows: The same as rows of a table.
+        caveats: What the scores cannot vouch for.
+    """
+
+    scores: dict[str, Any]
+    rows: Rows
+    caveats: list[Caveat]
 
 
 def laid_out(rows: Rows, caveats: Caveats, least: int = 12) -> str:
@@ -53,9 +67,8 @@ def length_text(made: int, planned: int, unit: str) -> str:
 
 def likelihood_rows(scores: Summary, caveats: Caveats) -> Rows:
     """Return the rows about points of the user's own."""
-    mean, error, outside = (
-        scores[key] for key in ("log_likelihood_inside", "standard_error", "outside")
-    )
+    keys = ("log_likelihood_inside", "log_likelihood_standard_error", "outside")
+    mean, error, outside = (scores[key] for key in keys)
     points = f"{scores['n']:,} point{'s' if scores['n'] > 1 else ''}"
     spread = "" if error is None else f" ± {error:.5f}"
     if not scores["n"]:

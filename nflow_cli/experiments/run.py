@@ -9,6 +9,7 @@ from typing import Any
 
 from nflow_cli import experiments
 from nflow_cli.config.schema import Config
+from nflow_cli.errors import NflowError
 from nflow_cli.experiments.rows import laid_out
 from nflow_cli.layout import tell
 from nflow_cli.runs.directory import RunDirectory
@@ -99,7 +100,8 @@ def train(
         info["data"] = data.record()
 
     def hint() -> str | None:
-        return f"to go on: {shlex.join(['nflow', 'resume', str(run.path)])}" if run.begun else None
+        command = ["nflow", "resume", str(run.path), *experiment.resuming(data)]
+        return f"to go on: {shlex.join(command)}" if run.begun else None
 
     # Recorded before TensorFlow starts, and even if it never does.
     with hinted(hint), run.locked():
@@ -112,4 +114,15 @@ def train(
             start_tensorflow()
             summary = experiment.train(run, data, programs)
             draw(run)
+        _report(run)
     return summary
+
+
+def _report(run: RunDirectory) -> None:
+    """Write the page of a run that has ended; it is no less a run without."""
+    from nflow_cli.experiments.report import write_report
+
+    try:
+        write_report(run)
+    except NflowError as error:
+        tell(f"no report: {error}")

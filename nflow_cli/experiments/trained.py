@@ -11,16 +11,17 @@ from keras import ops
 from nflow_cli import experiments
 from nflow_cli.arguments import whole_number
 from nflow_cli.config.roles import Roles
-from nflow_cli.config.schema import Fit2DConfig, FitConfig, VAEConfig
+from nflow_cli.config.schema import Fit2DConfig, FitConfig, InferConfig, VAEConfig
 from nflow_cli.data.tables import shown
 from nflow_cli.data.units import IDENTITY, Units
+from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.row_model import RowModel
 from nflow_cli.densities.rows import RowDensity
 from nflow_cli.errors import DataError, NflowError
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
-from nflow_cli.registry import BASES, TARGETS, make, resolve
+from nflow_cli.registry import BASES, INFER_BASES, TARGETS, make, resolve
 from nflow_cli.runs.directory import RunDirectory
 
 IMAGES = 200  # images at a time
@@ -44,6 +45,33 @@ class TrainedDensity(FlowDensity):
         super().__init__(resolve(BASES[config.base_name])(), flow, units)
         self.path, self.config = path, config
         self.target = config.target and make(TARGETS, config.target)
+
+
+class TrainedInference(FlowDensity):
+    """The density ``q`` of a finished run of ``nflow infer``, in the user's units.
+
+    Attributes:
+        path: The run directory.
+        config: The resolved preset.
+        flow: The :class:`~nflow_cli.flows.FlowStack`, a Keras layer.
+        base: The base distribution ``q0``.
+        units: Take what lies between bounds to all of R.
+    """
+
+    def __init__(self, path: Path, config: InferConfig, flow: FlowStack):
+        units = units_of(config.density.columns, config.density.bounds)
+        super().__init__(make(INFER_BASES, config.base), flow, units)
+        self.path, self.config = path, config
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the D coordinates."""
+        return self.config.density.columns
+
+    @property
+    def inside(self) -> FlowDensity:
+        """The density of the coordinates of the flows, in which there are no bounds."""
+        return FlowDensity(self.base, self.flow)
 
 
 class TrainedTable(TrainedDensity):
@@ -227,7 +255,9 @@ class TrainedVAE:
         )
 
 
-def load(run: str | Path) -> TrainedDensity | TrainedTable | TrainedRows | TrainedVAE:
+def load(
+    run: str | Path,
+) -> TrainedDensity | TrainedInference | TrainedTable | TrainedRows | TrainedVAE:
     """Load what a run trained.
 
     Args:

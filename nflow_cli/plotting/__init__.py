@@ -3,6 +3,7 @@
 from nflow_cli.plotting.columns import table_figures
 from nflow_cli.plotting.compare import Density, Series, densities_figures, spread_figure
 from nflow_cli.plotting.images import images_figure, vae_figures
+from nflow_cli.plotting.infer import infer_figures
 from nflow_cli.plotting.style import save_figure
 from nflow_cli.plotting.table import points_figures
 from nflow_cli.plotting.target import fit2d_figures
@@ -14,6 +15,7 @@ __all__ = [
     "densities_figures",
     "fit2d_figures",
     "images_figure",
+    "infer_figures",
     "points_figures",
     "save_figure",
     "spread_figure",

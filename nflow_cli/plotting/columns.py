@@ -92,10 +92,15 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     return figure
 
 
-def corner_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw test rows and draws, each column against each other, and the histogram of each."""
+def corner_figure(
+    evaluation: Arrays, summary: Summary, what: str = "test rows", score: str | None = None
+) -> Figure:
+    """Draw rows and draws, each column against each other, and the histogram of each.
+
+    `what` the rows are is said in the key, and a `score` in the title: else the log-likelihood.
+    """
     shown = evaluation["columns_shown"]
-    rows, lost_rows = finite(evaluation["rows"][:, shown], "test rows")
+    rows, lost_rows = finite(evaluation["rows"][:, shown], what)
     draws, lost_draws = finite(evaluation["samples"][:, shown], "draws")
     frames = [frame_of(x, y) for x, y in zip(rows.T, draws.T, strict=True)]
     figure, axes = corner_panels([summary["columns"][i] for i in shown], frames)
@@ -110,10 +115,11 @@ def corner_figure(evaluation: Arrays, summary: Summary) -> Figure:
         size = 2.6 if len(shown) < 6 else 1.8
         ax.plot(*rows[:most, [j, i]].T, "o", color=SKY, markersize=size, **style)
         ax.plot(*draws[:most, [j, i]].T, "o", color=ORANGE, markersize=0.45 * size, **style)
-    texts = seen_text(rows, frames, "test rows"), seen_text(draws, frames, "draws")
+    texts = seen_text(rows, frames, what), seen_text(draws, frames, "draws")
     draw_key(axes[0, 0], *(text.replace(" in ", "\nin ") for text in texts))
     dots = f"{most:,} of each as dots" if most < max(len(rows), len(draws)) else ""
-    parts = likelihood_text(summary), shown_text(shown, summary), dots, lost_rows, lost_draws
+    score = likelihood_text(summary) if score is None else score
+    parts = score, shown_text(shown, summary), dots, lost_rows, lost_draws
     title_figure(figure, summary, *parts)
     set_margins(figure)
     return figure

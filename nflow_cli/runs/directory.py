@@ -22,7 +22,8 @@ from nflow_cli.runs.array_shapes import LATER, Shapes, check_axes, check_of
 from nflow_cli.runs.json_text import json_object
 
 CONFIG, RUN, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.csv", "summary.json"
-MODEL, EVALUATION, PLOTS = "model.keras", "evaluation.npz", "plots"
+MODEL, EVALUATION = "model.keras", "evaluation.npz"
+PLOTS, REPORT = "plots", "report.html"  # drawn and written from the others
 ESTIMATES = "estimates.npz"  # of a VAE, for each test image
 CHECKPOINTS = "checkpoints"
 SWEEP, LOG = "sweep.yaml", "log.txt"  # of a sweep, and of each run in it

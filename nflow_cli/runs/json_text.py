@@ -1,7 +1,8 @@
-"""JSON that a stranger may have written. No Keras here."""
+"""JSON: that a stranger may have written, and that another program is to read. No Keras here."""
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 MAX_DIGITS = 300  # of a whole number
@@ -22,6 +23,19 @@ def json_object(text: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValueError("expected a JSON object")
     return data
+
+
+def json_text(data: Mapping[str, Any]) -> str:
+    """Return an object as ASCII lines; a number that is not finite is null."""
+    return json.dumps(_with_nulls(data), indent=2)
+
+
+def _with_nulls(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {key: _with_nulls(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_with_nulls(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def _whole_number(digits: str) -> int:

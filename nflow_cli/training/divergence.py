@@ -11,7 +11,7 @@ from keras import ops
 
 from nflow_cli.errors import DivergenceError
 from nflow_cli.flows import FlowStack
-from nflow_cli.training.trainer import compiled, is_finite
+from nflow_cli.training.trainer import is_finite
 
 KEEP_SECONDS = 1.0  # time between copies of the weights, which cost about a millisecond
 TRY = "try a smaller train.learning_rate or train.clip_norm"
@@ -48,7 +48,7 @@ class DivergenceStop(keras.callbacks.Callback):
     def _explained(self, logs: Mapping[str, Any]) -> str:
         end = self._made()
         self._go_back()
-        run = compiled(self.model.train_step, self.model.xla)
+        run = self.model.chunk_program()
         start = self._made()
         while start < end:
             self.chunks.start_at(start)

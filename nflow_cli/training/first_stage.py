@@ -4,7 +4,8 @@ Couplings start as the identity, and splines move nothing that is outside of the
 affine map at the data's end is brought to the density first.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from keras import ops
 from nflow_cli.random_streams import stream
 from nflow_cli.training.chunks import NoiseChunks
 from nflow_cli.training.session import Session
-from nflow_cli.training.trainer import with_gradient
 
 RATE = 0.05  # of learning, at the start
 SEARCH_STEPS = 400
@@ -26,7 +26,8 @@ def run(trainer: Any, seeds: Sequence[int], train: Any, session: Session) -> Non
 
     A Gaussian is fitted by reverse KL, from the mode that a search from a sample of the base ends
     at. Where the objective is annealed, it is fitted to the density to the power β at the start:
-    so it is as wide as what the flows begin with.
+    so it is as wide as what the flows begin with. The flows may start from a wider one: what it
+    covers of the density is found by shrinking, and what it does not hardly ever.
 
     Args:
         trainer: A :class:`~nflow_cli.experiments.target.fit.Fit2D`, of one stack or of several.
@@ -37,25 +38,34 @@ def run(trainer: Any, seeds: Sequence[int], train: Any, session: Session) -> Non
     density = trainer.density
     starts = [density.base.sample(stream(s, "mode"), (1, density.dim))[0] for s in seeds]
     gaussian = trainer.first_stage()
-    shifts = modes(trainer.target.log_prob, np.stack(starts))
+    shifts = trainer.starts(modes(trainer.slopes(), np.stack(starts)))
     gaussian.flow.last["shift"].assign(shifts.reshape(gaussian.flow.last["shift"].shape))
     settings = train.model_copy(update={"learning_rate": RATE, "schedule": "cosine"})
     gaussian.prepare(settings, train.first_stage)
     size = (train.first_stage, train.chunk, train.batch_size)
     noise = NoiseChunks(density.base, density.dim, seeds, *size, purpose="first-stage")
     session.fit_first(gaussian, noise)
-    for name, weight in gaussian.flow.last.items():
+    for name, weight in widened(gaussian.flow.last, trainer.start_width).items():
         trainer.flow.last[name].assign(weight)
 
 
-def modes(log_prob: Any, starts: np.ndarray) -> np.ndarray:
+def widened(weights: Mapping[str, Any], width: float) -> dict[str, Any]:
+    """Return the weights of an affine map whose Gaussian is so many times as wide."""
+    if width == 1:
+        return dict(weights)
+    wider = {"log_scale": lambda s: s + math.log(width), "lower": lambda below: width * below}
+    return {name: wider.get(name, lambda w: w)(w.value) for name, w in weights.items()}
+
+
+def modes(slopes: Any, starts: np.ndarray) -> np.ndarray:
     """Climb a log-density from each of ``starts`` ``(n, D)``; return the highest points reached.
+
+    ``slopes`` returns its values ``(n,)`` and gradients ``(n, D)`` at points.
 
     By the signs of the gradient alone (Riedmiller & Braun, *RPROP*, 1993): the step of a
     coordinate grows while the sign stays, and is halved where it changes. So a mode at a distance
     of 1,000 is reached within a hundred steps, whatever its width.
     """
-    slopes = with_gradient(log_prob)
     x, best = starts.astype(np.float32), starts.astype(np.float32)
     highest = np.full(len(starts), -np.inf)
     size, sign = np.full_like(x, FIRST_STEP), np.zeros_like(x)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from nflow_cli.config.schema import Fit2DConfig
+from nflow_cli.config.schema import Fit2DConfig, InferConfig
 from nflow_cli.flows.side_by_side import SideBySide
 from nflow_cli.random_streams import stream
 from nflow_cli.training import first_stage
@@ -77,7 +77,7 @@ class Restarts:
         programs: Keeps what trains several at once.
     """
 
-    def __init__(self, model: Any, config: Fit2DConfig, programs: Programs):
+    def __init__(self, model: Any, config: Fit2DConfig | InferConfig, programs: Programs):
         self.model, self.config, self.programs = model, config, programs
         count = config.train.restarts
         self.seeds = [(config.seed + r) % 2**32 for r in range(count)]

@@ -62,6 +62,10 @@ class ChunkTrainer(keras.Model):
         epochs = {"epochs": len(chunks), "steps_per_epoch": 1}
         self.fit(prefetched(chunks), callbacks=callbacks, shuffle=False, verbose=0, **epochs)
 
+    def chunk_program(self) -> Callable[[Any], dict[str, Any]]:
+        """Return :meth:`train_step` as one program."""
+        return compiled(self.train_step, self.xla)
+
     def train_step(self, data: Any) -> dict[str, Any]:
         """Run ``count`` updates on ``data = (chunk, (count,))``.
 
@@ -78,11 +82,11 @@ class ChunkTrainer(keras.Model):
             batch = keras.tree.map_structure(lambda array: array[i], chunk)
             terms, gradients = self.differentiate(batch)
             if self.clip_norm is None:  # only the last norm is logged
-                norms = tf.cond(i + 1 < count, lambda: norms, lambda: self._norms(gradients))
+                norms = tf.cond(i + 1 < count, lambda: norms, lambda: self.norms(gradients))
             else:
-                norms = self._norms(gradients)
+                norms = self.norms(gradients)
             if variables:
-                self.optimizer.apply(self._clipped(gradients, norms), variables)
+                self.optimizer.apply(self.clipped(gradients, norms), variables)
             else:  # K = 0: nothing to train, but the updates still count
                 self.optimizer.iterations.assign_add(1)
             sums = {name: sums[name] + terms[name] for name in self.terms}
@@ -92,7 +96,7 @@ class ChunkTrainer(keras.Model):
         start = (tf.constant(0), dict.fromkeys(self.terms, zeros), zeros)
         _, sums, norms = tf.while_loop(lambda i, *_: i < count, update, start)
         means = {name: total / ops.cast(count, total.dtype) for name, total in sums.items()}
-        logs = _best_restart({**means, "gradient_norm": norms})
+        logs = best_restart({**means, "gradient_norm": norms})
         return {**logs, "learning_rate": self.optimizer.learning_rate}
 
     def differentiate(self, batch: Any) -> tuple[dict[str, Any], list[Any]]:
@@ -114,7 +118,7 @@ class ChunkTrainer(keras.Model):
         """All that training changes: the weights, then the optimizer's variables."""
         return [*self.weights, *self.optimizer.variables]
 
-    def _norms(self, gradients: list[Any]) -> Any:
+    def norms(self, gradients: list[Any]) -> Any:
         """Return the norm of each restart's gradient."""
         total = ops.zeros(self.restarts)
         for gradient in gradients:
@@ -122,7 +126,7 @@ class ChunkTrainer(keras.Model):
             total = total + ops.sum(gradient * gradient, axis=list(others))
         return ops.sqrt(total)
 
-    def _clipped(self, gradients: list[Any], norms: Any) -> list[Any]:
+    def clipped(self, gradients: list[Any], norms: Any) -> list[Any]:
         """Scale each restart's gradient to a norm of at most ``clip_norm``."""
         if self.clip_norm is None:
             return gradients
@@ -131,7 +135,7 @@ class ChunkTrainer(keras.Model):
         return [g * ops.reshape(scale, self.restarts + (1,) * n) for g, n in zip(gradients, behind)]
 
 
-def _best_restart(logs: dict[str, Any]) -> dict[str, Any]:
+def best_restart(logs: dict[str, Any]) -> dict[str, Any]:
     """Pick, of logs shaped like the restarts, those of the finite one with the lowest loss."""
     finite = ops.isfinite(logs["loss"]) & ops.isfinite(logs["gradient_norm"])
     best = ops.argmin(ops.where(finite, logs["loss"], math.inf))
@@ -158,10 +162,12 @@ def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., An
     """Return ``function`` of tensors as one program, of XLA or of TensorFlow's own kernels."""
     import tensorflow as tf
 
-    return tf.function(function, jit_compile=xla)
+    return tf.function(function, jit_compile=xla, autograph=False)
 
 
-def with_gradient(function: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, Any]]:
+def with_gradient(
+    function: Callable[[Any], Any], xla: bool = True
+) -> Callable[[Any], tuple[Any, Any]]:
     """Return a compiled function of points ``(n, D)``: the values ``(n,)`` and the gradients."""
     import tensorflow as tf
 
@@ -171,7 +177,7 @@ def with_gradient(function: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, 
             values = function(points)
         return values, tape.gradient(values, points)
 
-    return compiled(both)
+    return compiled(both, xla)
 
 
 def prefetched(chunks: Any) -> Any:

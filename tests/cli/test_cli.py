@@ -105,9 +105,10 @@ def test_the_version_is_printed(invoke):
     assert invoke("--version").stdout == f"nflow, version {__version__}\n"
 
 
-def test_the_readme_and_the_page_of_tables_name_every_command_and_every_option():
+def test_the_readme_and_the_pages_of_commands_name_every_command_and_every_option():
     text = README.read_text(encoding="utf-8")
-    text += README.with_name("docs").joinpath("tables.md").read_text(encoding="utf-8")
+    for name in ("tables.md", "infer.md"):
+        text += README.with_name("docs").joinpath(name).read_text(encoding="utf-8")
     options = {
         name
         for command in main.commands.values()
@@ -200,7 +201,7 @@ def test_a_run_writes_all_its_files_and_prints_its_folder_last(first_run, finish
     run = RunDirectory.open(str(finished_run))
     assert {path.name for path in finished_run.iterdir()} == {
         *("config.yaml", "run.json", "metrics.csv", "summary.json", "model.keras"),
-        *("evaluation.npz", "plots", "checkpoints"),
+        *("evaluation.npz", "plots", "report.html", "checkpoints"),
     }
     pictures = {path.name for path in (finished_run / "plots").iterdir()}
     assert pictures >= {f"{n}.png" for n in ("density", "difference", "deformation", "training")}

@@ -121,7 +121,7 @@ def test_a_run_has_its_files_its_pictures_and_the_record_of_its_data(home):
     run = home[0] / "run"
     assert {path.name for path in run.iterdir()} == {
         *("config.yaml", "run.json", "metrics.csv", "summary.json", "model.keras"),
-        *("evaluation.npz", "plots", "checkpoints"),
+        *("evaluation.npz", "plots", "report.html", "checkpoints"),
     }
     assert sorted(path.stem for path in (run / "plots").iterdir()) == PICTURES
     record = RunDirectory(run).read_json("run.json")["data"]

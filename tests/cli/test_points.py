@@ -81,7 +81,7 @@ def test_a_run_has_its_files_its_pictures_and_the_checksum_of_its_data(home):
     run = home[0] / "run"
     assert {path.name for path in run.iterdir()} == {
         *("config.yaml", "run.json", "metrics.csv", "summary.json", "model.keras"),
-        *("evaluation.npz", "plots", "checkpoints"),
+        *("evaluation.npz", "plots", "report.html", "checkpoints"),
     }
     pictures = sorted(path.name for path in (run / "plots").iterdir())
     assert pictures == ["deformation.png", "density.png", "training.png"]

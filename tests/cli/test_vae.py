@@ -245,7 +245,7 @@ def test_a_run_writes_all_its_files_and_prints_its_folder_last(smoke_run):
     assert path.parent.name == "outputs" and path.name.endswith("-smoke")
     assert {file.name for file in path.iterdir()} == {
         *("config.yaml", "run.json", "metrics.csv", "summary.json", "model.keras"),
-        *("evaluation.npz", "estimates.npz", "plots", "checkpoints"),
+        *("evaluation.npz", "estimates.npz", "plots", "report.html", "checkpoints"),
     }
     assert {file.name for file in (path / "plots").iterdir()} >= {f"{n}.png" for n in PICTURES}
     run = RunDirectory.open(str(path))

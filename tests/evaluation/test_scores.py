@@ -49,10 +49,12 @@ def test_the_likelihood_of_points_is_their_mean_log_density():
     found = likelihood(q, points)
     expected = normal_log_prob(points)
     assert found["log_likelihood"] == pytest.approx(expected.mean(), rel=1e-5)
-    assert found["standard_error"] == pytest.approx(expected.std(ddof=1) / np.sqrt(500), rel=1e-5)
+    assert found["log_likelihood_standard_error"] == pytest.approx(
+        expected.std(ddof=1) / np.sqrt(500), rel=1e-5
+    )
     assert (found["n"], found["outside"]) == (500, 0)
     one = likelihood(q, points[:1])
-    assert one["standard_error"] is None and one["n"] == 1
+    assert one["log_likelihood_standard_error"] is None and one["n"] == 1
 
 
 ANGLES = np.arange(8) * np.pi / 4

@@ -264,7 +264,7 @@ def test_the_gap_is_in_the_tables_of_training_evaluate_and_compare(short, invoke
     row = ("gap to the truth", gap_row(summary))
     assert experiment.rows(summary, [])[4] == row
     judged_by = experiment.data(run)
-    rows, _ = experiment.evaluate(experiment.load(run), judged_by, None, 5, summary)
+    _, rows, _ = experiment.evaluate(experiment.load(run), judged_by, None, 5, summary)
     assert rows[-1] == row
     table = invoke("compare", run.path, "--format", "markdown").stdout
     assert "gap to the truth" in table and f"| {summary['gap']:.4f} |" in table

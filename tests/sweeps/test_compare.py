@@ -44,6 +44,20 @@ def test_runs_that_differ_by_the_seed_alone_are_one_group(folder):
         assert group.best.config.seed == 1
 
 
+def test_groups_are_printed_as_json(invoke, folder):
+    result = invoke("compare", folder, "--json")
+    assert result.exit_code == 0
+    groups = json.loads(result.stdout)["groups"]
+    assert [(g["target"], g["flow"], g["k"]) for g in groups] == [
+        *(("u1", "planar", 2), ("u1", "planar", 8), ("u1", "radial", 2), ("u1", "radial", 8))
+    ]
+    first = groups[0]
+    assert first["scores"]["kl"] == {"median": 0.15, "min": 0.05, "max": 0.4}
+    assert first["seeds"] == [0, 1, 2] and first["settings"] == {}
+    assert first["runs"][0].endswith("u1,flow.k=2,flow.pattern=planar,seed=1")
+    assert invoke("compare", folder, "--json", "--format", "csv").exit_code == 2
+
+
 def test_what_else_differs_tells_groups_apart_and_numbers_are_in_order(tmp_path):
     for n, rate in enumerate((0.1, 0.003, 10.0, 0.02)):
         write_run(tmp_path / str(n), train__learning_rate=rate, train__steps=1000)

@@ -113,7 +113,8 @@ def test_losses_whose_sum_overflows_are_told_from_one_that_does():
 
 def test_what_does_not_happen_again_is_told_of_the_whole_chunk(monkeypatch):
     fine = {"loss": 0.0, "gradient_norm": 1.0}
-    monkeypatch.setattr("nflow_cli.training.divergence.compiled", lambda *_: lambda data: fine)
+    chunk_program = "nflow_cli.training.trainer.ChunkTrainer.chunk_program"
+    monkeypatch.setattr(chunk_program, lambda self: lambda data: fine)
     with pytest.raises(DivergenceError, match="diverged by update 23: loss nan"):
         fit(LogOf(), 23, settings(learning_rate=0.15))
 

@@ -13,8 +13,9 @@ from nflow_cli.evaluation.target import evaluate_samples
 from nflow_cli.experiments.target import fit as target_fit
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.training.first_stage import modes
+from nflow_cli.training.first_stage import modes, widened
 from nflow_cli.training.session import Session
+from nflow_cli.training.trainer import with_gradient
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
@@ -53,7 +54,7 @@ def test_a_mode_is_reached_at_any_distance_and_of_any_width(width):
         return -0.5 * ops.sum(ops.square((x - mode) / width), axis=-1)
 
     starts = np.array([[0.0, 0.0], [-3.0, 2.0]], "float32")
-    assert np.abs(modes(log_prob, starts) - mode).max() < max(1e-3, 1e-3 * width)
+    assert np.abs(modes(with_gradient(log_prob), starts) - mode).max() < max(1e-3, 1e-3 * width)
 
 
 def test_each_start_ends_at_the_highest_point_that_it_saw():
@@ -62,7 +63,7 @@ def test_each_start_ends_at_the_highest_point_that_it_saw():
         return ops.where(ops.abs(x[:, 0]) < 2, values, np.nan)
 
     starts = np.array([[-1.2], [0.9], [-0.05]], "float32")
-    ends = modes(log_prob, starts)[:, 0]
+    ends = modes(with_gradient(log_prob), starts)[:, 0]
     low, _, high = sorted(np.roots([-4, 0, 4, 0.1]))  # where the slope is 0
     assert np.abs(ends[:2] - [low, high]).max() < 1e-3
     assert min(abs(ends[2] - low), abs(ends[2] - high)) < 1e-3
@@ -72,7 +73,7 @@ def test_each_start_ends_at_the_highest_point_that_it_saw():
 
 def test_a_flat_density_leaves_the_starts_where_they_are():
     starts = np.array([[0.5, -0.25]], "float32")
-    np.testing.assert_array_equal(modes(lambda x: 0 * x[:, 0], starts), starts)
+    np.testing.assert_array_equal(modes(with_gradient(lambda x: 0 * x[:, 0]), starts), starts)
 
 
 def test_the_affine_map_alone_becomes_the_gaussian_that_is_fitted():
@@ -90,6 +91,16 @@ def test_a_density_to_a_power_is_fitted_where_the_objective_is_annealed():
     expected = 2 * np.linalg.cholesky(ONE["covariances"][0])  # of p^(1/4)
     diagonal = np.exp(to_numpy(model.flow.last["log_scale"].value))
     np.testing.assert_allclose(diagonal, np.diagonal(expected), rtol=0.05)
+
+
+def test_flows_may_start_from_a_wider_gaussian():
+    model, _ = fit(settings(ONE, k=0, steps=1, learning_rate=1e-6, first_stage=60))
+    flow, z = model.flow, np.random.default_rng(0).standard_normal((4, 2)).astype("float32")
+    before = to_numpy(flow.forward_and_log_det(z)[0])
+    for name, value in widened(flow.last, 3.0).items():
+        flow.last[name].assign(value)
+    after, mean = to_numpy(flow.forward_and_log_det(z)[0]), to_numpy(flow.last["shift"].value)
+    np.testing.assert_allclose(after - mean, 3 * (before - mean), rtol=1e-4, atol=1e-4)
 
 
 def test_restarts_have_first_stages_of_their_own():

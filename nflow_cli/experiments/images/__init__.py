@@ -16,7 +16,7 @@ from nflow_cli.experiments.experiment import (
     expect_named_data,
 )
 from nflow_cli.experiments.images import pictures, rows
-from nflow_cli.experiments.rows import Rows, Summary
+from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import RunDirectory
 
@@ -117,9 +117,13 @@ class Images(Experiment):
         """Return the rows of the table that a training ends with."""
         return rows.rows_of(summary, self.length, caveats)
 
+    def verdict(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+        """Return the bound and the likelihood, and that of fair coins."""
+        return rows.verdict_of(summary, caveats)
+
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
-    ) -> tuple[Rows, list[Caveat]]:
+    ) -> Judgement:
         """Judge a VAE by its test images, or by others."""
         from nflow_cli.data.images import binarize
         from nflow_cli.evaluation.images import evaluate_vae
@@ -136,7 +140,7 @@ class Images(Experiment):
             ("samples", f"{draws:,} an image, seed {seed}"),
             *rows.bound_rows(scores, config.model.latent_dim, caveats),
         ]
-        return lines, caveats
+        return Judgement({"seed": seed, **scores}, lines, caveats)
 
     def read_data(self, name: str) -> Any:
         """Read images by name or path."""

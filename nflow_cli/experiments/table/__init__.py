@@ -12,7 +12,7 @@ from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.evaluation import caveats as cautions
 from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments.experiment import checksum_of_data
-from nflow_cli.experiments.rows import Rows, Summary
+from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.experiments.table import pictures, rows
 from nflow_cli.experiments.table.likelihood import Likelihood
 from nflow_cli.runs.directory import CONFIG, RunDirectory
@@ -106,7 +106,7 @@ class Table(Likelihood):
 
         return open_table(name)
 
-    def judged(self, trained: Any, data: Any, caveats: list[Caveat]) -> Rows:
+    def judged(self, trained: Any, data: Any, caveats: list[Caveat]) -> tuple[dict[str, Any], Rows]:
         """Judge a fit by another table, read in a stream."""
         from nflow_cli.experiments.data import is_data_of
         from nflow_cli.experiments.table.scoring import judge
@@ -114,14 +114,18 @@ class Table(Likelihood):
         mean = judge(trained, data)
         if is_data_of(RunDirectory(trained.path), mean.rows.hexdigest()):
             caveats.append(cautions.TRAINED_ON)
-        return rows.scored_rows(mean, caveats, list(self.config.roles.steps))
+        return self._scores_and_rows(mean, caveats)
 
-    def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Rows:
+    def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:
         """Write the rows of a table with their log-density, and with their latents if asked to."""
         from nflow_cli.experiments.table.scoring import write_scored
 
         mean = write_scored(trained, data, path, with_latents)
-        return rows.scored_rows(mean, [], list(self.config.roles.steps))
+        return Judgement(*self._scores_and_rows(mean, []), [])
+
+    def _scores_and_rows(self, mean: Any, caveats: list[Caveat]) -> tuple[dict[str, Any], Rows]:
+        discrete = list(self.config.roles.steps)
+        return mean.scores(), rows.scored_rows(mean, caveats, discrete)
 
     def write_samples(
         self, trained: Any, n: int, path: Path, seed: int, given: Any = None

@@ -4,10 +4,11 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nflow_cli.config.schema import Fit2DConfig, FitConfig
 from nflow_cli.evaluation.caveats import Caveat, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.experiment import Identity, Measure, expect_named_data
-from nflow_cli.experiments.rows import Rows, Summary
+from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.experiments.table import pictures, rows
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import RunDirectory
@@ -24,6 +25,7 @@ class Likelihood(DensityExperiment):
         from_start: Whether the weights that training begins with may be the best.
     """
 
+    config: Fit2DConfig | FitConfig
     name = "table"
     measures = (
         Measure("log_likelihood", "log-likelihood", "nats", 4, judges=True, sign=-1),
@@ -77,9 +79,13 @@ class Likelihood(DensityExperiment):
         """Return the rows of the table that a training ends with."""
         return rows.rows_of(summary, self.length, caveats)
 
+    def verdict(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+        """Return the log-likelihood of the test rows, and that of a Gaussian."""
+        return rows.verdict_of(summary, caveats)
+
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
-    ) -> tuple[Rows, list[Caveat]]:
+    ) -> Judgement:
         """Judge a fit by its test rows, or by others."""
         from nflow_cli.data.points import PointData
         from nflow_cli.evaluation.scores import gap_to_the_truth
@@ -89,12 +95,16 @@ class Likelihood(DensityExperiment):
         if isinstance(data, PointData):
             gap = gap_to_the_truth(trained, data.name, seed, data.columns)
             scores = self.scores_of(trained, data) | gap
-            return lines + rows.held_out_rows(scores, caveats), caveats
-        return lines + self.judged(trained, data, caveats), caveats
+            return Judgement(scores, lines + rows.held_out_rows(scores, caveats), caveats)
+        scores, others = self.judged(trained, data, caveats)
+        return Judgement(scores, lines + others, caveats)
 
     @abstractmethod
-    def judged(self, trained: Any, data: Any, caveats: list[Caveat]) -> Rows:
-        """Judge a fit by data of the user's own; add to ``caveats`` what that says less than."""
+    def judged(self, trained: Any, data: Any, caveats: list[Caveat]) -> tuple[dict[str, Any], Rows]:
+        """Judge a fit by data of the user's own: return scores, and rows of a table.
+
+        What the scores cannot vouch for is added to ``caveats``.
+        """
 
     def identity(self, summary: Summary) -> Identity:
         """Return the name of the data, the flow and K."""

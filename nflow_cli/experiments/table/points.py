@@ -53,7 +53,7 @@ class Points(Likelihood):
 
         return density_of_points(density, data, self.config.seed)
 
-    def judged(self, trained: Any, data: Any, caveats: list[Caveat]) -> Rows:
+    def judged(self, trained: Any, data: Any, caveats: list[Caveat]) -> tuple[dict[str, Any], Rows]:
         """Judge a fit by other points."""
         from nflow_cli.data.points import checksum
         from nflow_cli.evaluation.scores import likelihood
@@ -61,7 +61,8 @@ class Points(Likelihood):
 
         if is_data_of(RunDirectory(trained.path), checksum(data)):
             caveats.append(cautions.TRAINED_ON)
-        return likelihood_rows(likelihood(trained, data), caveats)
+        scores = likelihood(trained, data)
+        return scores, likelihood_rows(scores, caveats)
 
     def settings(self, summary: Summary) -> dict[str, str]:
         """Tell points of one name apart, unless they are drawn from the seed."""

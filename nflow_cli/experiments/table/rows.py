@@ -37,23 +37,13 @@ def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
 
 def held_out_rows(scores: Summary, caveats: Caveats) -> Rows:
     """Return the rows of the log-likelihood of the test points, that of a Gaussian, and the gap."""
-    names = {"log-likelihood": "log_likelihood", "of a Gaussian": "gaussian_log_likelihood"}
-    rows = []
-    for name, key in names.items():
-        error = scores[f"{key}_standard_error"]
-        text = f"{scores[key]:.5f} ± {error:.5f} nats a test point"
-        rows.append((name, marked(text, caveats, key)))
+    rows = likelihoods(scores, caveats)
     if members := scores.get("member_log_likelihoods"):
         text = f"{min(members):.5f} to {max(members):.5f} nats each"
         spread = f"{scores['member_spread']:.5f} apart in a row"
         rows.append((f"{len(members)} members", f"{text}, {spread}"))
     rows += lower_bound_rows(scores.get("discrete", ()))
-    if "gain" in scores:
-        text = f"{scores['gain']:.5f} ± {scores['gain_standard_error']:.5f} nats, paired"
-        rows.append(("gain", text))
-    if scores["gap"] is not None:
-        text = f"{scores['gap']:.5f} ± {scores['gap_standard_error']:.5f} nats a fresh point"
-        rows.append(("gap to the truth", text))
+    rows += differences(scores)
     if "normality" in scores:
         rows += normality_rows(scores["normality"])
     if "calibration" in scores:
@@ -61,6 +51,34 @@ def held_out_rows(scores: Summary, caveats: Caveats) -> Rows:
     if n := scores.get("n_unknown"):
         has = "1 test row has" if n == 1 else f"{n:,} test rows have"
         rows.append(("left out", f"{has} a level that no training row has: its density is 0"))
+    return rows
+
+
+def verdict_of(summary: Summary, caveats: Caveats) -> Rows:
+    """Return the log-likelihood of the test points, and what it is compared with."""
+    return likelihoods(summary, caveats) + differences(summary)
+
+
+def likelihoods(scores: Summary, caveats: Caveats) -> Rows:
+    """Return the rows of the log-likelihood of the test points and that of a Gaussian."""
+    names = {"log-likelihood": "log_likelihood", "of a Gaussian": "gaussian_log_likelihood"}
+    rows = []
+    for name, key in names.items():
+        error = scores[f"{key}_standard_error"]
+        text = f"{scores[key]:.5f} ± {error:.5f} nats a test point"
+        rows.append((name, marked(text, caveats, key)))
+    return rows
+
+
+def differences(scores: Summary) -> Rows:
+    """Return the rows of the gain over a Gaussian and of the gap to the truth, if known."""
+    rows = []
+    if "gain" in scores:
+        text = f"{scores['gain']:.5f} ± {scores['gain_standard_error']:.5f} nats, paired"
+        rows.append(("gain", text))
+    if scores.get("gap") is not None:
+        text = f"{scores['gap']:.5f} ± {scores['gap_standard_error']:.5f} nats a fresh point"
+        rows.append(("gap to the truth", text))
     return rows
 
 

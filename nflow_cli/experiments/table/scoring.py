@@ -80,7 +80,7 @@ class Mean:
             self._by_square.add(log_q[inside], weights[inside] ** 2)
 
     def scores(self) -> dict[str, Any]:
-        """Return what :func:`~nflow_cli.evaluation.scores.likelihood` does.
+        """Return what :func:`~nflow_cli.evaluation.scores.likelihood` does, and ``n_missing``.
 
         With weights as :func:`~nflow_cli.evaluation.row_scores.weighted_mean` has them.
         """
@@ -93,9 +93,10 @@ class Mean:
         return {
             "log_likelihood": -math.inf if self.outside else mean,
             "log_likelihood_inside": mean,
-            "standard_error": error,
+            "log_likelihood_standard_error": error,
             "n": self.n,
             "outside": self.outside,
+            "n_missing": self.n_missing,
         }
 
 

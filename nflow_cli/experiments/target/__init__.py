@@ -7,7 +7,7 @@ from nflow_cli.config.schema import Fit2DConfig
 from nflow_cli.evaluation.caveats import Caveat, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.experiment import Identity, Measure
-from nflow_cli.experiments.rows import Rows, Summary, likelihood_rows
+from nflow_cli.experiments.rows import Judgement, Rows, Summary, likelihood_rows
 from nflow_cli.experiments.target import pictures, rows
 from nflow_cli.runs.directory import RunDirectory
 
@@ -58,9 +58,13 @@ class Target(DensityExperiment):
         """Return the rows of the table that a training ends with."""
         return rows.rows_of(summary, self.length, caveats)
 
+    def verdict(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+        """Return the KL, and that of the base without a flow."""
+        return rows.verdict_of(summary, caveats)
+
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
-    ) -> tuple[Rows, list[Caveat]]:
+    ) -> Judgement:
         """Judge a fit by fresh samples, and by points if there are any."""
         from nflow_cli.evaluation.scores import likelihood
         from nflow_cli.evaluation.target import evaluate_samples
@@ -69,9 +73,11 @@ class Target(DensityExperiment):
         scores = evaluate_samples(trained, trained.target, seed, n).scores
         caveats = self.caveats({**recorded, **scores})
         lines = rows.evaluated_rows(trained, scores, n, seed, caveats)
-        if data is not None:
-            lines += likelihood_rows(likelihood(trained, data), caveats)
-        return lines, caveats
+        of_points = {} if data is None else likelihood(trained, data)
+        if of_points:
+            lines += likelihood_rows(of_points, caveats)
+        drawn = {"samples": n, "seed": seed}
+        return Judgement({**drawn, **scores, **of_points}, lines, caveats)
 
     def identity(self, summary: Summary) -> Identity:
         """Return the target, the flow and K."""

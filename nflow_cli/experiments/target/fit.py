@@ -1,13 +1,14 @@
 """Fit a flow stack to a 2-D density by reverse KL."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+import numpy as np
 from keras import ops
 
 from nflow_cli.config.presets import fingerprint
-from nflow_cli.config.schema import Fit2DConfig
+from nflow_cli.config.schema import Fit2DConfig, InferConfig
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.evaluation.scores import mass_of
@@ -28,14 +29,24 @@ from nflow_cli.training.trainer import (
     MetricsLog,
     ProgressReport,
     Speed,
+    with_gradient,
 )
 from nflow_cli.training.validation import EarlyStop
 
 
 class Fit2D(ChunkTrainer):
-    """A density and the target it is fitted to."""
+    """A density and the target it is fitted to.
+
+    Args:
+        density: What is fitted.
+        target: To what.
+        annealing: Of the target.
+        restarts: ``(R,)`` where so many stacks are trained side by side.
+        is_first: Whether this is the first stage, to the target as annealed at the start.
+    """
 
     terms = ("loss", "kl", "beta")
+    start_width = 1.0  # of the Gaussian that the flows start from, beside that of the first stage
 
     def __init__(
         self,
@@ -43,11 +54,12 @@ class Fit2D(ChunkTrainer):
         target: Target,
         annealing: Any,
         restarts: tuple[int, ...] = (),
+        is_first: bool = False,
     ):
         super().__init__()
         self.density, self.target, self.annealing = density, target, annealing
         self.flow = density.flow  # Keras finds the weights here
-        self.restarts = restarts
+        self.restarts, self.is_first = restarts, is_first
         self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
@@ -64,7 +76,8 @@ class Fit2D(ChunkTrainer):
 
     def beta(self, update: Any) -> Any:
         """Return the power of the density that is fitted at an update."""
-        return inverse_temperature(update, self.annealing.updates, self.annealing.start)
+        made = 0 * update if self.is_first else update
+        return inverse_temperature(made, self.annealing.updates, self.annealing.start)
 
     def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
         """Yield what :meth:`objective` computes, flow by flow."""
@@ -78,26 +91,31 @@ class Fit2D(ChunkTrainer):
         self.forget()
         self.flow.restart(*seeds)
 
+    def slopes(self) -> Callable[[np.ndarray], tuple[Any, Any]]:
+        """Return a function of points ``(n, D)``: the target's values and gradients there."""
+        return with_gradient(self.target.log_prob, self.xla)
+
+    def starts(self, modes: np.ndarray) -> np.ndarray:
+        """Return where the Gaussians of the first stage start ``(R, D)``: at modes."""
+        return modes
+
     def with_flow(self, flow: FlowStack, restarts: int) -> "Fit2D":
         """Return the same fit of another flow, of so many stacks side by side."""
-        return Fit2D(self._density(flow), self.target, self.annealing, (restarts,))
+        return self._like(flow, (restarts,))
 
-    def first_stage(self) -> "FirstStage":
-        """Return the fit of the affine map alone that is at the end of the stacks."""
-        flow = self.flow.without_maps()
-        return FirstStage(self._density(flow), self.target, self.annealing, self.restarts)
+    def first_stage(self) -> "Fit2D":
+        """Return the fit of the affine map alone that is at the end of the stacks.
 
-    def _density(self, flow: FlowStack) -> FlowDensity:
+        It is to the density as annealed at the start.
+        """
+        return self._like(self.flow.without_maps(), self.restarts, is_first=True)
+
+    def _like(self, flow: FlowStack, restarts: tuple[int, ...], is_first: bool = False) -> "Fit2D":
         flow.build((None, self.density.dim))
-        return FlowDensity(self.density.base, flow)
-
-
-class FirstStage(Fit2D):
-    """The affine map at the end of a stack alone, fitted to a density as annealed at the start."""
-
-    def beta(self, update: Any) -> Any:
-        """Return the power of the density that is fitted."""
-        return super().beta(0 * update)
+        density = FlowDensity(self.density.base, flow)
+        fit = type(self)(density, self.target, self.annealing, restarts, is_first)
+        fit.xla, fit.start_width = self.xla, self.start_width
+        return fit
 
 
 class Training(NamedTuple):
@@ -121,7 +139,7 @@ def build(config: Fit2DConfig) -> Fit2D:
 
 def train(
     model: Fit2D,
-    config: Fit2DConfig,
+    config: Fit2DConfig | InferConfig,
     directory: RunDirectory | None = None,
     programs: Programs | None = None,
 ) -> Training:

@@ -31,6 +31,18 @@ def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
     ]
 
 
+def verdict_of(summary: Summary, caveats: Caveats) -> Rows:
+    """Return the KL, or the free energy where log Z is unknown, beside that of the base."""
+    name, key, log_z = "KL(q || p)", "kl", summary["log_z"]
+    if summary["kl"] is None:
+        name, key, log_z = "free energy", "free_energy", 0.0
+    judged = f"{summary[key]:.5f} ± {summary['kl_standard_error']:.5f} nats"
+    error = summary["base_free_energy_standard_error"]
+    base = f"{summary['base_free_energy'] + log_z:.5f} ± {error:.5f} nats"
+    rows = [(name, marked(judged, caveats, key)), ("of the base, without a flow", base)]
+    return rows if key == "free_energy" else [*rows, ("of the target itself", "0")]
+
+
 def _restarts(restarts: Summary) -> Rows:
     """Tell the KL of each restart, if there were several."""
     if restarts["count"] == 1:

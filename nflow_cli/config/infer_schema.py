@@ -1,0 +1,214 @@
+"""The schema of a fit to a log-density of one's own. No Keras here."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+
+from nflow_cli.config.flow_schema import StackFlow, expect_one_pass, expect_weights
+from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict, by_name
+from nflow_cli.config.table_schema import MAX_COLUMNS, Columns, Interval, Path, an_interval
+from nflow_cli.config.training_schema import Train
+from nflow_cli.registry import DEFAULT_BASE, DENSITIES
+
+IN_PYTHON = "<python>"  # the path of a function that was handed over there
+WIDE = 6  # coordinates; more have a preset of their own
+
+SCHOOLS = ["avg_effect", "log_stddev", *(f"effect_{n}" for n in range(1, 9))]
+
+
+class _Sizes:
+    """The D that a built-in density has, the least and the greatest of others, and their step."""
+
+    def __init__(self, usual: int, least: int, most: int, step: int = 1):
+        self.usual, self.least, self.most, self.step = usual, least, most, step
+
+    def has(self, dim: int) -> bool:
+        """Return whether there is one of D = ``dim``."""
+        return self.least <= dim <= self.most and (dim - self.least) % self.step == 0
+
+    def __str__(self) -> str:
+        if self.least == self.most:
+            return str(self.usual)
+        return f"{self.least} to {self.most}{' and even' if self.step == 2 else ''}"
+
+
+SIZES = {
+    "funnel": _Sizes(10, 2, MAX_COLUMNS),
+    "many-well": _Sizes(2, 2, 20, step=2),
+    "banana": _Sizes(2, 2, 2),
+    "eight-schools": _Sizes(10, 10, 10),
+    "gmm40": _Sizes(2, 2, 2),
+}
+
+
+class Density(Strict):
+    """What is fitted: a built-in density by its name, or a function of a file.
+
+    A preset records which function that was and never says that it is to be run: the command line
+    alone does. ``names`` are those of the D coordinates, ``bounds`` are ``[low, high]``, one of
+    which may be null, between which a coordinate lies.
+    """
+
+    name: str = Field(min_length=1, max_length=MAX_PATH)
+    path: Path | None = Field(default=None, validate_default=True)
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    dim: int | None = Field(default=None, ge=1, le=MAX_COLUMNS, validate_default=True)
+    names: Columns | None = Field(default=None, min_length=1, validate_default=True)
+    bounds: dict[str, Interval] = Field(default={})
+
+    @field_validator("path")
+    @classmethod
+    def _is_known(cls, path: str | None, info: ValidationInfo) -> str | None:
+        name = info.data.get("name")
+        if path is None and name not in DENSITIES:
+            raise ValueError(f"one for a density that is none of {', '.join(DENSITIES)}")
+        return path
+
+    @field_validator("dim")
+    @classmethod
+    def _suits(cls, dim: int | None, info: ValidationInfo) -> int | None:
+        if info.data.get("path") is not None:
+            if dim is None:
+                raise ValueError("how many coordinates the density has: --dim D")
+            return dim
+        sizes = SIZES.get(info.data.get("name", ""))
+        if dim is None or sizes is None:
+            return sizes and sizes.usual
+        if not sizes.has(dim):
+            raise ValueError(f"{sizes} of {info.data['name']}, not {dim}")
+        return dim
+
+    @field_validator("names")
+    @classmethod
+    def _one_each(cls, names: list[str] | None, info: ValidationInfo) -> list[str] | None:
+        dim = info.data.get("dim")
+        if dim is None:
+            return names
+        if names is None:
+            is_schools = info.data.get("path") is None and info.data.get("name") == "eight-schools"
+            return list(SCHOOLS) if is_schools else [f"x{i + 1}" for i in range(dim)]
+        if len(set(names)) != dim or len(names) != dim:
+            raise ValueError(f"{dim} different names, one a coordinate, not {len(names)}")
+        return names
+
+    @field_validator("bounds")
+    @classmethod
+    def _are_intervals(cls, bounds: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if bounds and info.data.get("path") is None:
+            raise ValueError("none of a built-in density")
+        names = info.data.get("names") or []
+        for name in bounds:
+            if names and name not in names:
+                raise ValueError(f"some of the coordinates {', '.join(names)}, not {name!r}")
+        return {name: an_interval(ends) for name, ends in bounds.items()}
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether no code but nflow's own is run."""
+        return self.path is None
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the coordinates."""
+        return list(self.names or ())
+
+
+class InferBase(Strict):
+    """The base: ``N(0, I)``, or independent coordinates of Student's t with ``df`` degrees."""
+
+    name: Literal["standard-normal", "student-t"] = DEFAULT_BASE
+    df: float | None = Field(default=None, gt=0, le=1e6, validate_default=True)
+
+    @field_validator("df")
+    @classmethod
+    def _of_student(cls, df: float | None, info: ValidationInfo) -> float | None:
+        if info.data.get("name") == "student-t":
+            return 5.0 if df is None else df
+        if df is not None:
+            raise ValueError("null but for student-t")
+        return None
+
+
+class InferFlow(StackFlow):
+    """The flows: an affine map stands at the data's end, whatever they are, unless it is null."""
+
+    affine: Literal["diagonal", "full"] | None = "full"
+
+
+class InferTrain(Train):
+    """How a fit to a log-density is trained: the affine map alone first, then all.
+
+    ``start_width``: the flows start from the Gaussian of the first stage, so many times as wide.
+    ``compile``: the function is part of one compiled program, which is fast.
+    """
+
+    steps: int = Field(default=6_000, ge=1, le=10**9)
+    learning_rate: float = Field(default=0.002, gt=0, le=1e6)
+    chunk: int = Field(default=100, ge=1, le=100_000)
+    first_stage: int = Field(default=1_000, ge=0, le=10**9)
+    start_width: float = Field(default=3.0, ge=1, le=100)
+    compile: bool = True
+
+
+class InferEvaluate(Strict):
+    """How such a fit is judged: by so many fresh samples."""
+
+    samples: int = Field(default=200_000, ge=1_000, le=10**7)
+
+
+def usual_dim(name: Any) -> int:
+    """Return the D that a built-in density has where none is said, 1 of any other name."""
+    return SIZES[name].usual if name in SIZES else 1
+
+
+def natural_preset(dim: int) -> str:
+    """Return the preset for D = ``dim`` where none is named."""
+    return "infer-wide" if dim > WIDE else "infer"
+
+
+class InferConfig(Strict):
+    """A whole run of ``nflow infer``."""
+
+    target: ClassVar[None] = None
+    prior: ClassVar[None] = None
+    subject_key: ClassVar[str] = "density"
+
+    description: str = ""
+    command: Literal["infer"]
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    density: Annotated[Density, BeforeValidator(by_name)]
+    base: Annotated[InferBase, BeforeValidator(by_name)] = InferBase()
+    flow: InferFlow = InferFlow(pattern=["affine-coupling", "spline-coupling"])
+    train: InferTrain = Field(default=InferTrain(), validate_default=True)
+    evaluate: InferEvaluate = InferEvaluate()
+
+    @field_validator("flow")
+    @classmethod
+    def _is_of_a_size(cls, flow: InferFlow, info: ValidationInfo) -> InferFlow:
+        expect_one_pass(flow, "forward", "a density is fitted")
+        density = info.data.get("density")
+        return flow if density is None else expect_weights(flow, flow.weights(density.dim))
+
+    @field_validator("train")
+    @classmethod
+    def _has_what_it_trains(cls, train: InferTrain, info: ValidationInfo) -> InferTrain:
+        flow = info.data.get("flow")
+        if train.first_stage and flow and not flow.affine:
+            raise ValueError("first_stage 0 without flow.affine: that is what it trains")
+        return train
+
+    @property
+    def dim(self) -> int:
+        """D, of the points."""
+        return self.density.dim or 0
+
+    @property
+    def subject(self) -> str:
+        """The name of the density."""
+        return self.density.name
+
+    @property
+    def base_name(self) -> str:
+        """The base as text."""
+        df = self.base.df
+        return self.base.name if df is None else f"{self.base.name} ({df:g} degrees of freedom)"

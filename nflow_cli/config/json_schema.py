@@ -1,0 +1,17 @@
+"""The schema of presets for editors, which complete keys and mark what is wrong. No Keras here."""
+
+from typing import Annotated, Any, Union
+
+from pydantic import Field, TypeAdapter
+
+from nflow_cli.config.schema import SCHEMAS
+
+
+def json_schema() -> dict[str, Any]:
+    """Return a JSON schema of presets: which keys there are, their types, ranges and defaults.
+
+    What one key demands of another is checked by nflow alone.
+    """
+    preset: Any = Annotated[Union[tuple(SCHEMAS.values())], Field(discriminator="command")]  # noqa: UP007
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": dialect, "title": "A preset of nflow", **TypeAdapter(preset).json_schema()}

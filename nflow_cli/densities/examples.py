@@ -1,0 +1,173 @@
+"""Densities of D dimensions that ``nflow infer`` knows by name, each with its truth."""
+
+import math
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.constants import LOG_2PI
+from nflow_cli.densities.targets import Target
+
+
+class Example(Target):
+    """A density whose ``log_z`` is known, and some of whose moments may be.
+
+    Attributes:
+        moments: By the number of a coordinate, its mean and standard deviation.
+    """
+
+    moments: dict[int, tuple[float, float]]
+
+    def __init__(self, dim: int):
+        self.dim, self.moments = dim, {}
+
+
+class Funnel(Example):
+    """``v ~ N(0, 3²)``, then ``x_i ~ N(0, e^v)``: a neck that is narrower than any step.
+
+    References:
+        Neal, *Slice sampling*, 2003, section 8.
+    """
+
+    log_z, log_z_source = 0.0, "exact"
+
+    def __init__(self, dim: int = 10):
+        super().__init__(dim)
+        self.moments = {0: (0.0, 3.0)}
+
+    def log_prob(self, z: Any) -> Any:
+        """Return the log-density ``(...)`` in nats of points ``(..., D)``."""
+        v, x, n = z[..., 0], z[..., 1:], self.dim - 1
+        squares = ops.sum(x * x, axis=-1) * ops.exp(-v)
+        level = self.dim * LOG_2PI + 2 * math.log(3.0)
+        return -0.5 * (v * v / 9.0 + squares + n * v + level)
+
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw ``n`` exact samples ``(n, D)``."""
+        v = 3.0 * rng.standard_normal((n, 1))
+        x = np.exp(v / 2) * rng.standard_normal((n, self.dim - 1))
+        return np.concatenate([v, x], axis=1)
+
+
+class ManyWell(Example):
+    """``Σ x_1⁴ - 6x_1² - ½x_1 + ½x_2²`` over D/2 pairs: 2 wells of each, 2^(D/2) in all.
+
+    The left well of a pair holds 15.6 % of it.
+
+    References:
+        Midgley et al., *Flow annealed importance sampling bootstrap*, 2023, arXiv 2208.01893.
+    """
+
+    log_z_source = "quadrature"
+    log_z_of_a_pair = 10.2934797070804
+
+    def __init__(self, dim: int = 2):
+        super().__init__(dim)
+        self.log_z = self.log_z_of_a_pair * (dim // 2)
+
+    def log_prob(self, z: Any) -> Any:
+        """Return the log-density ``(...)`` in nats of points ``(..., D)``."""
+        first, second = z[..., 0::2], z[..., 1::2]
+        squares = first * first
+        energy = squares * (squares - 6.0) - 0.5 * first + 0.5 * second * second
+        return -ops.sum(energy, axis=-1) - self.log_z
+
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw ``n`` exact samples ``(n, D)``, wells by a fine inverse CDF."""
+        x = rng.standard_normal((n, self.dim))
+        grid = np.linspace(-4.0, 4.0, 20001)
+        pdf = np.exp(-(grid**4) + 6 * grid**2 + 0.5 * grid)
+        cdf = np.cumsum(pdf) - pdf / 2
+        x[:, 0::2] = np.interp(rng.random((n, self.dim // 2)), cdf / cdf[-1], grid)
+        return x
+
+
+class Banana(Example):
+    """A bent Gaussian: ``x_1 ~ N(0, 1)``, ``x_2 ~ N(x_1², 0.3²)``."""
+
+    log_z, log_z_source, width = 0.0, "exact", 0.3
+
+    def __init__(self, dim: int = 2):
+        super().__init__(dim)
+        self.moments = {0: (0.0, 1.0), 1: (1.0, math.sqrt(2 + self.width**2))}
+
+    def log_prob(self, z: Any) -> Any:
+        """Return the log-density ``(...)`` in nats of points ``(..., 2)``."""
+        off = (z[..., 1] - z[..., 0] * z[..., 0]) / self.width
+        return -0.5 * (z[..., 0] * z[..., 0] + off * off) - LOG_2PI - math.log(self.width)
+
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw ``n`` exact samples ``(n, 2)``."""
+        first, second = rng.standard_normal((2, n))
+        return np.stack([first, first**2 + self.width * second], axis=-1)
+
+
+class EightSchools(Example):
+    """The effects of coaching in eight schools, a hierarchical model, effects centred.
+
+    ``avg_effect ~ N(0, 10²)``, ``log_stddev ~ N(5, 1)``, ``effect_j ~ N(avg_effect, e^(2
+    log_stddev))``, and what was measured ``y_j ~ N(effect_j, σ_j²)``. Its log Z and moments are by
+    quadrature over the first two: given these, the effects are normal.
+
+    References:
+        Rubin, *Estimation in parallel randomized experiments*, 1981.
+    """
+
+    log_z, log_z_source = -36.1308159, "quadrature"
+    effects = (28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0)
+    errors = (15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0)
+
+    def __init__(self, dim: int = 10):
+        super().__init__(dim)
+        self.moments = {0: (5.79904, 5.44723), 1: (2.45057, 0.51284)}
+
+    def log_prob(self, z: Any) -> Any:
+        """Return the log-density ``(...)`` in nats of points ``(..., 10)``."""
+        average, log_spread, effects = z[..., 0], z[..., 1], z[..., 2:]
+        effect_level = sum(math.log(error) for error in self.errors)
+        level = -0.5 * 18 * LOG_2PI - math.log(10.0) - effect_level - self.log_z
+        away = (effects - average[..., None]) * ops.exp(-log_spread)[..., None]
+        off = (effects - np.array(self.effects, "float32")) / np.array(self.errors, "float32")
+        squares = ops.sum(away * away + off * off, axis=-1)
+        prior = average * average / 100.0 + (log_spread - 5.0) ** 2
+        return level - 0.5 * (prior + squares) - 8 * log_spread
+
+
+class Gmm40(Example):
+    """40 equal Gaussians of standard deviation log(1 + e) at places drawn from [-40, 40]².
+
+    References:
+        Midgley et al., *Flow annealed importance sampling bootstrap*, 2023, arXiv 2208.01893.
+    """
+
+    log_z, log_z_source = 0.0, "exact"
+    width = math.log1p(math.e)
+    means = np.array(
+        [
+            *([-0.2995, 21.4577], [-32.9218, -29.4376], [-15.4062, 10.7263], [-0.7925, 31.7156]),
+            *([-3.5498, 10.5845], [-12.0885, -7.8626], [-38.2139, -26.4913], [-16.4889, 1.4817]),
+            *([15.8134, 24.0009], [-27.1176, -17.4185], [14.5287, 33.2155], [-8.2320, 29.9325]),
+            *([-6.4473, 4.2326], [36.2190, -37.1068], [-25.1815, -10.1266], [-15.5920, 34.5600]),
+            *([-25.9272, -18.4133], [-27.9456, -37.4624], [-23.3496, 34.3839], [17.8487, 19.3869]),
+            *([2.1037, -20.5073], [6.7674, -37.3478], [-28.9026, -20.6212], [25.2375, 23.4528]),
+            *([-17.7398, -1.4433], [25.5824, 39.7653], [15.8753, 5.4037], [26.8195, -23.5521]),
+            *([7.4538, -31.0122], [-27.7234, -20.6633], [18.0989, 16.0864], [-23.6941, 12.0843]),
+            *([21.9589, -5.0487], [1.5273, 9.2682], [24.8151, 38.4078], [-30.8249, -14.6588]),
+            *([15.7204, 33.1420], [34.8083, 35.2943], [7.9606, -34.7833], [3.6797, -25.0242]),
+        ]
+    )
+
+    def __init__(self, dim: int = 2):
+        super().__init__(dim)
+
+    def log_prob(self, z: Any) -> Any:
+        """Return the log-density ``(...)`` in nats of points ``(..., 2)``."""
+        off = (z[..., None, :] - self.means.astype("float32")) / self.width
+        level = -LOG_2PI - 2 * math.log(self.width) - math.log(len(self.means))
+        return level + ops.logsumexp(-0.5 * ops.sum(off * off, axis=-1), axis=-1)
+
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw ``n`` exact samples ``(n, 2)``."""
+        which = rng.integers(len(self.means), size=n)
+        return self.means[which] + self.width * rng.standard_normal((n, 2))

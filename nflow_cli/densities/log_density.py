@@ -1,0 +1,128 @@
+"""Log-densities that users write: of tensors, or of arrays with their gradients."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.data.column_maps import Log, Logit
+from nflow_cli.data.units import ColumnUnits
+from nflow_cli.densities.targets import Target
+from nflow_cli.errors import TargetError
+
+
+class LogDensity(Target):
+    """A log-density of points ``x`` in the user's units, as one of the coordinates ``z`` of flows.
+
+    ``log p(z) = log p(x) + log|det dx/dz|`` in nats, where the units take what lies between bounds
+    to all of R.
+
+    Args:
+        function: Takes points ``(n, D)``; the subclass says what it takes them as.
+        dim: D.
+        units: Whose ``outside`` takes ``z`` to ``x``.
+        name: Of the function, in errors.
+    """
+
+    takes_arrays = False
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        dim: int,
+        units: ColumnUnits,
+        name: str = "log_density",
+    ):
+        self.function, self.dim, self.units, self.name = function, dim, units, name
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether a coordinate has bounds."""
+        return any(self.units.columns)
+
+    def outside(self, z: Any) -> tuple[Any, Any]:
+        """Return ``x`` ``(..., D)`` of tensors ``z`` and ``log|det dx/dz|`` ``(...)`` in nats."""
+        if not self.is_bounded:
+            return z, ops.zeros_like(z[..., 0])
+        columns, log_det = [], ops.zeros_like(z[..., 0])
+        for column, chain in enumerate(self.units.columns):
+            values = z[..., column]
+            for column_map in reversed(chain):
+                values, log_slope = column_map.outside(values, ops)
+                log_det = log_det + log_slope
+            columns.append(values)
+        return ops.stack(columns, axis=-1), log_det
+
+
+class TensorDensity(LogDensity):
+    """A log-density by operations of Keras or TensorFlow, which a program is compiled of."""
+
+    def log_prob(self, z: Any) -> Any:
+        """Return the log-density ``(...)`` in nats of points ``(..., D)``."""
+        x, log_det = self.outside(z)
+        values = self.function(ops.reshape(x, (-1, self.dim)))
+        return ops.reshape(ops.cast(values, log_det.dtype), log_det.shape) + log_det
+
+
+class ArrayDensity(LogDensity):
+    """A log-density and its gradient, as arrays of NumPy: called between compiled programs."""
+
+    takes_arrays = True
+
+    def log_prob(self, z: Any) -> Any:
+        """Return the log-density ``(...)`` in nats of points ``(..., D)``, outside of programs."""
+        x, log_det = self.outside(z)
+        values, _ = self.at(ops.convert_to_numpy(x))
+        return ops.convert_to_tensor(values, log_det.dtype) + log_det
+
+    def at(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``log p`` ``(...)`` at points ``x`` ``(..., D)`` and its gradient, float32."""
+        points = x.reshape(-1, self.dim).astype(np.float64)
+        values, gradients = checked_pair(self.name, self.function(points), points)
+        with np.errstate(over="ignore"):
+            return (
+                values.astype(np.float32).reshape(x.shape[:-1]),
+                gradients.astype(np.float32).reshape(x.shape),
+            )
+
+
+def checked_pair(name: str, result: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a function made of points ``(n, D)``: ``log p`` ``(n,)`` and its gradient.
+
+    Raises:
+        TargetError: It is no pair of arrays of these shapes.
+    """
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        received = len(result) if isinstance(result, tuple | list) else type(result).__name__
+        raise TargetError(f"{name}: expected a pair (log_p, gradient). Received: {received} values")
+    parts = []
+    for what, part, shape in zip(("log_p", "gradient"), result, (x.shape[:1], x.shape)):
+        try:
+            array = np.asarray(part)
+        except (TypeError, ValueError):  # lists of different lengths
+            array = np.asarray(None)
+        if array.shape != shape or array.dtype.kind not in "fiu":
+            raise TargetError(
+                f"{name}: expected {what} of shape {shape} for {len(x)} points of {x.shape[1]} "
+                f"coordinates. Received: shape {array.shape}, {array.dtype}"
+            )
+        parts.append(array.astype(np.float64))
+    return parts[0], parts[1]
+
+
+def units_of(names: Sequence[str], bounds: Any) -> ColumnUnits:
+    """Return the units of coordinates, by the ``bounds`` ``[low, high]`` of some of their names.
+
+    A logarithm of the distance from one bound, a logit between two.
+    """
+    chains: list[list[Any]] = []
+    for name in names:
+        low, high = bounds.get(name, (None, None))
+        if low is not None and high is not None:
+            chains.append([Logit(low, high)])
+        elif low is not None:
+            chains.append([Log(low, "above")])
+        else:
+            chains.append([] if high is None else [Log(high, "below")])
+    return ColumnUnits(chains)

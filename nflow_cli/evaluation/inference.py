@@ -1,0 +1,203 @@
+"""How good a fit to a log-density is, whose normaliser nobody knows: by its weights, smoothed."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nflow_cli.data.units import Units
+from nflow_cli.densities.pushforward import Draw, FlowDensity
+from nflow_cli.densities.targets import Target
+from nflow_cli.evaluation.importance import Smoothed, mean, smoothed, standard_deviation
+from nflow_cli.evaluation.normality import most_dependent
+from nflow_cli.evaluation.target import values_at
+from nflow_cli.evaluation.weights_verdict import ROUGH, WIDER
+from nflow_cli.random_streams import stream
+from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES
+
+RESAMPLED_FROM = 20  # draws for each that is resampled
+
+
+class Judgement(NamedTuple):
+    """A fit, judged by samples of it.
+
+    Attributes:
+        scores: What a summary holds.
+        weights: Of the samples, smoothed.
+    """
+
+    scores: dict[str, Any]
+    weights: Smoothed
+
+
+def judge(
+    density: FlowDensity, target: Target, units: Units, names: Sequence[str], seed: int, n: int
+) -> Judgement:
+    """Judge ``q`` by ``n`` fresh samples: the same for the same seed.
+
+    Args:
+        density: ``q``, in the coordinates of its flows.
+        target: ``p``, up to a constant, in these.
+        units: Take them to the user's.
+        names: Of the D coordinates.
+        seed: Fixes the samples.
+        n: How many.
+
+    Returns:
+        ``free_energy`` ``E[log q - log p]`` and ``kl`` in nats (``None`` where log Z is not known)
+        with their common ``kl_standard_error``; ``ess``, a part of 1; ``pareto_k``;
+        ``estimated_log_z`` by smoothed weights, with a ``log_z_standard_error`` where ``pareto_k``
+        is below 0.7, else ``None``; the same from a widened ``q``: ``widened_log_z``,
+        ``widened_log_z_standard_error``, ``widened_pareto_k``; ``moments`` of each coordinate in
+        the user's units by the smoothed weights; ``n_lost``, the samples where ``p`` is no number.
+    """
+    log_weights, lost = _log_weights(density, target, seed, n, 1.0)
+    tail, log_z = smoothed(log_weights), target.log_z or 0.0
+    widened = smoothed(_log_weights(density, target, seed, n, WIDER)[0])
+    wide = ("widened_log_z", "widened_log_z_standard_error", "widened_pareto_k")
+    scores = {
+        **_free_energy(log_weights, target.log_z),
+        **_log_z("estimated_log_z", "log_z_standard_error", "pareto_k", tail, log_z),
+        **_log_z(*wide, widened, log_z),
+        "ess": effective_share(log_weights),
+        "log_z": target.log_z,
+        "log_z_source": target.log_z_source,
+        "n_lost": lost,
+        "moments": moments(density, units, names, seed, tail.log_weights),
+    }
+    return Judgement(scores, tail)
+
+
+def _free_energy(log_weights: np.ndarray, log_z: float | None) -> dict[str, Any]:
+    """Return the mean of ``log q - log p`` and its error, of the samples where ``p`` is known."""
+    seen = -log_weights[np.isfinite(log_weights)]
+    energy = mean(seen) if len(seen) else math.inf
+    spread = standard_deviation(seen, ddof=1) if len(seen) > 1 else math.nan
+    return {
+        "kl": None if log_z is None else energy,
+        "kl_standard_error": spread / math.sqrt(len(log_weights)),
+        "free_energy": energy - (log_z or 0.0),
+    }
+
+
+def shown_samples(density: FlowDensity, units: Units, seed: int) -> np.ndarray:
+    """Return the draws that the pictures show, in the user's units."""
+    return units.outside(next(_draws(density, seed, SHOWN_SAMPLES, 1.0)).x)
+
+
+def _draws(density: FlowDensity, seed: int, n: int, width: float) -> Iterator[Draw]:
+    """Draw from ``q`` whose base is so many times as wide, with its log-density."""
+    is_wider = width != 1
+    rng = stream(seed, "widened" if is_wider else "evaluation")
+    return (_Widened(density, width) if is_wider else density).draw(n, lambda _: rng)
+
+
+class _Widened(FlowDensity):
+    """A density whose base is so many times as wide."""
+
+    def __init__(self, density: FlowDensity, width: float):
+        super().__init__(density.base, density.flow)
+        self.width = width
+
+    def push(self, z0: Any) -> tuple[Any, Any]:
+        """Return ``f(w z0)`` and its log-density, ``z0`` a sample of the base."""
+        z, log_det = self.flow.forward_and_log_det(self.width * z0)
+        return z, self.base.log_prob(z0) - self.dim * math.log(self.width) - log_det
+
+
+def _log_weights(
+    density: FlowDensity, target: Target, seed: int, n: int, width: float
+) -> tuple[np.ndarray, int]:
+    """Return ``log p - log q`` ``(n,)`` at samples, ``-inf`` where ``p`` is no number: how many."""
+    log_weights = np.empty(n)
+    for draw in _draws(density, seed, n, width):
+        part = slice(draw.start, draw.start + len(draw.x))
+        log_weights[part] = values_at(target.log_prob, draw.x).astype(np.float64) - draw.log_q
+    lost = ~np.isfinite(log_weights)
+    log_weights[lost] = -math.inf
+    return log_weights, int(lost.sum())
+
+
+def _log_z(name: str, error: str, k: str, weights: Smoothed, log_z: float) -> dict[str, Any]:
+    """Return log Z by smoothed weights, by what keys, with its error where k-hat allows one."""
+    w, highest = _scaled(weights.log_weights)
+    average = w.mean()
+    spread = w.std() / average / math.sqrt(len(w))
+    return {
+        name: float(math.log(average) + highest + log_z),
+        error: float(spread) if weights.k < ROUGH else None,
+        k: weights.k,
+    }
+
+
+def _scaled(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return weights whose largest is 1, and the logarithm of what that was."""
+    highest = float(log_weights.max())
+    if not math.isfinite(highest):  # p is no number anywhere
+        return np.full(len(log_weights), 1.0), -math.inf
+    return np.exp(log_weights - highest), highest
+
+
+def effective_share(log_weights: np.ndarray) -> float:
+    """Return ``(Σw)² / (n Σw²)``, what part of the samples counts."""
+    w, _ = _scaled(log_weights)
+    return float(w.sum() ** 2 / (w**2).sum() / len(w))
+
+
+def moments(
+    density: FlowDensity, units: Units, names: Sequence[str], seed: int, log_weights: np.ndarray
+) -> dict[str, list[float]]:
+    """Return mean and standard deviation of each coordinate, in the user's units, by weights."""
+    w, _ = _scaled(log_weights)
+    w = w / w.sum()
+    center = shown_samples(density, units, seed).mean(axis=0)  # against rounding
+    total, squares = np.zeros(density.dim), np.zeros(density.dim)
+    for draw in _draws(density, seed, len(w), 1.0):
+        x = units.outside(draw.x)
+        part = w[draw.start : draw.start + len(x)]
+        with np.errstate(over="ignore", invalid="ignore"):
+            total += part @ (x - center)
+            squares += part @ (x - center) ** 2
+    spread = np.sqrt(np.maximum(squares - total**2, 0.0))
+    return {name: [float(center[i] + total[i]), float(spread[i])] for i, name in enumerate(names)}
+
+
+def resampled(
+    density: FlowDensity, target: Target, units: Units, seed: int, n: int
+) -> tuple[np.ndarray, Smoothed]:
+    """Return ``n`` points ``(n, D)`` that are drawn from ``q`` and then by their weights.
+
+    Returns:
+        The points, in the user's units, and the weights of the draws they were chosen from.
+    """
+    count = max(RESAMPLED_FROM * n, 1_000)
+    weights = smoothed(_log_weights(density, target, seed, count, 1.0)[0])
+    w, _ = _scaled(weights.log_weights)
+    places = (np.arange(n) + stream(seed, "resampling").random(n)) / n * w.sum()
+    chosen = np.minimum(np.searchsorted(np.cumsum(w), places), count - 1)
+    points = np.empty((n, density.dim))
+    for draw in _draws(density, seed, count, 1.0):
+        here = (chosen >= draw.start) & (chosen < draw.start + len(draw.x))
+        points[here] = units.outside(draw.x)[chosen[here] - draw.start]
+    return points[stream(seed, "order").permutation(n)], weights
+
+
+def arrays_of(
+    density: FlowDensity, target: Target, units: Units, seed: int, judged: Judgement
+) -> dict[str, np.ndarray]:
+    """Return what the pictures are drawn from.
+
+    ``rows`` are exact samples where there is a sampler, else draws by their weights.
+    """
+    if target.sample is not None:
+        rows = target.sample(stream(seed, "target-samples"), SHOWN_SAMPLES)
+    else:
+        rows, _ = resampled(density, target, units, seed, SHOWN_SAMPLES)
+    return {
+        "rows": rows,
+        "samples": shown_samples(density, units, seed),
+        "columns_shown": np.array(most_dependent(rows, SHOWN_COLUMNS)),
+        "tail": judged.weights.tail,
+        "smooth_tail": judged.weights.smooth_tail,
+    }

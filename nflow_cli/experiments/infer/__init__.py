@@ -1,0 +1,180 @@
+"""A log-density of the user's own, or a built-in one, fitted by reverse KL in D dimensions."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nflow_cli.config.infer_schema import IN_PYTHON, InferConfig
+from nflow_cli.errors import ConfigError
+from nflow_cli.evaluation.caveats import Caveat
+from nflow_cli.experiments.density import DensityExperiment
+from nflow_cli.experiments.experiment import Identity, Measure
+from nflow_cli.experiments.infer import pictures, rows
+from nflow_cli.experiments.rows import Judgement, Rows, Summary
+from nflow_cli.runs.array_shapes import Shapes
+from nflow_cli.runs.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.checked_run import CheckedRun
+    from nflow_cli.training.programs import Programs
+
+
+class Inference(DensityExperiment):
+    """A fit to a log-density, by ``nflow infer``.
+
+    What it was, where a user wrote it, is run where the command line names it alone.
+    """
+
+    config: InferConfig
+    name = "inference"
+    measures = (
+        Measure("free_energy", "free energy", "nats", 5, judges=True),
+        Measure("estimated_log_z", "log Z", "nats", 5),
+        Measure("pareto_k", "k-hat", "", 2),
+        Measure("ess", "ESS", "", 3),
+        Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
+    )
+    columns, summary_form = pictures.COLUMNS, pictures.InferSummary
+    samples: ClassVar = (1_000, 10**7)
+    takes_density = True
+
+    @property
+    def shapes(self) -> Shapes:
+        """The arrays in ``evaluation.npz``."""
+        return pictures.shapes_of(self.config.dim)
+
+    @property
+    def restarts(self) -> int:
+        """How many trainings share the run, from its seed on."""
+        return self.config.train.restarts
+
+    def data(self, run: RunDirectory | None = None) -> Any:
+        """Return the built-in density of the config; a user's is never run from a config."""
+        density = self.config.density
+        if density.is_built_in:
+            from nflow_cli.backend import start_tensorflow
+
+            start_tensorflow()  # before what imports it
+            from nflow_cli.experiments.infer.subject import built_in
+
+            return built_in(self.config)
+        where = f"of {density.path}" if density.path != IN_PYTHON else "of Python"
+        if run is None:
+            raise ConfigError(
+                f"density: a function {where}, which no preset runs; name it: "
+                f"nflow infer FILE.py:{density.name}"
+            )
+        raise ConfigError(
+            f"{run.path}: fitted to {density.name} {where}, which no run directory runs; name it: "
+            f"--density FILE.py:{density.name}"
+        )
+
+    def density_again(self, place: str) -> Any:
+        """Load the function of a run, which the command line names."""
+        from nflow_cli.experiments.infer.subject import subject_again
+
+        return subject_again(self.config, place)
+
+    def resuming(self, data: Any) -> Sequence[str]:
+        """Return the arguments of `nflow resume` that name the function again."""
+        if data.path is None:
+            return []
+        path = "FILE.py" if data.path == IN_PYTHON else data.path
+        return ["--density", f"{path}:{data.name}"]
+
+    def fit(self, run: RunDirectory, data: Any, programs: "Programs | None") -> dict[str, Any]:
+        """Train, judge and save; return the summary."""
+        from nflow_cli.experiments.infer import fit as infer_fit
+
+        return infer_fit.run(self.config, run, data)
+
+    def load(self, run: RunDirectory) -> Any:
+        """Return the density that was trained, in the user's units."""
+        from nflow_cli.experiments.trained import TrainedInference
+
+        return TrainedInference(run.path, self.config, self.load_model(run))
+
+    def caveats(self, summary: Summary) -> list[Caveat]:
+        """Return what a run cannot vouch for: weights whose tail is heavy, mass that it missed."""
+        caveats = [caveat for caveat in super().caveats(summary) if caveat.word != "dominated"]
+        return caveats + rows.caveats_of(summary)
+
+    def ruined(self, summary: Summary) -> Caveat | None:
+        """Tell a fit that is not finite."""
+        return rows.ruined(summary)
+
+    def labels(self) -> dict[str, Any]:
+        """Return what the summary says of the config, beside its flow, K and seed."""
+        return {"target": self.config.subject, "base": self.config.base_name}
+
+    def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+        """Return the rows of the table that a training ends with."""
+        return rows.rows_of(summary, self.length, caveats, self.truth)
+
+    @property
+    def truth(self) -> Mapping[str, tuple[float, float]]:
+        """The moments of a built-in density, as far as they are known."""
+        from nflow_cli.experiments.infer.subject import built_in
+
+        density = self.config.density
+        known = built_in(self.config).target.moments if density.is_built_in else {}
+        return {density.columns[i]: moments for i, moments in known.items()}
+
+    def evaluate(
+        self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
+    ) -> Judgement:
+        """Judge a fit by fresh samples of it."""
+        from nflow_cli.evaluation.inference import judge
+
+        n = samples or self.config.evaluate.samples
+        parts = trained.inside, data.target, trained.units, trained.columns
+        scores = judge(*parts, seed, n).scores
+        caveats = self.caveats({**recorded, **scores})
+        flow = ("flow", f"{self.config.flow.text}, K = {self.config.flow.k}")
+        head = [("density", self.config.subject), flow, ("samples", f"{n:,}, seed {seed}")]
+        table = head + rows.judged_rows(scores, caveats, self.truth)
+        return Judgement({"samples": n, "seed": seed, **scores}, table, caveats)
+
+    def read_data(self, name: str) -> Any:
+        """Refuse: a density is judged by draws."""
+        raise ConfigError("--data: expected none: a run of `nflow infer` is judged by its draws")
+
+    def sample_columns(self, trained: Any) -> list[str]:
+        """Return the names of the coordinates."""
+        return trained.columns
+
+    def identity(self, summary: Summary) -> Identity:
+        """Return the density, the flow and K."""
+        return self.identity_of(self.config.subject)
+
+    def settings(self, summary: Summary) -> dict[str, str]:
+        """Tell files of one name apart."""
+        sha256 = self.config.density.sha256
+        return {} if sha256 is None else {"density.sha256": sha256[:12]}
+
+    def expect_comparable(self, run: RunDirectory, summary: Summary) -> None:
+        """See nothing: the density is in the config."""
+
+    def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
+        """Return which file of the pictures is not of these coordinates, and why, or ""."""
+        return pictures.damage(arrays, summary, self.config.density.columns)
+
+    def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the pictures by name."""
+        from nflow_cli import plotting
+
+        return plotting.infer_figures(*arrays)
+
+    def write_resampled(
+        self, trained: Any, data: Any, n: int, path: Path, seed: int
+    ) -> tuple[list[Path], str]:
+        """Write ``n`` draws chosen by their weights; return what was written, and a note."""
+        from nflow_cli.experiments.infer.draws import write_resampled
+
+        return write_resampled(trained, data.target, n, path, seed)
+
+    def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
+        """Return a run to be checked."""
+        from nflow_cli.experiments.infer.checks import CheckedInference
+
+        return CheckedInference(run, trained, self)

@@ -1,0 +1,108 @@
+"""A fit to a log-density that is called between compiled programs, with its gradient."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.densities.log_density import ArrayDensity
+from nflow_cli.experiments.target.fit import Fit2D
+from nflow_cli.training.trainer import best_restart, compiled
+
+
+class ArrayFit(Fit2D):
+    """A density and the log-density of arrays that it is fitted to.
+
+    No compiled loop can call a function of NumPy, so an update is two programs: base samples to
+    points ``x``; then, with ``log p(x)`` and its gradient, the update itself by a surrogate whose
+    gradient is that of the loss, ``E[log q(x(z_0)) - β x(z_0) · ∇log p(x)]``, the gradient held.
+    """
+
+    target: ArrayDensity
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Let Keras train chunk by chunk with :meth:`chunk_program`."""
+        self.train_function = lambda iterator: self.run_chunk(next(iterator))
+
+    def chunk_program(self) -> Callable[[Any], dict[str, Any]]:
+        """Return :meth:`run_chunk`, which is no one program."""
+        return self.run_chunk
+
+    def run_chunk(self, data: Any) -> dict[str, Any]:
+        """Run ``count`` updates on ``data = (chunk, (count,))``, as :meth:`train_step` does."""
+        chunk, count = data[0], int(data[1][0])
+        sums = np.zeros((len(self.terms), *self.restarts))
+        norms = np.zeros(self.restarts)
+        for i in range(count):
+            batch = ops.convert_to_tensor(chunk[i])
+            values, gradients = self.target.at(ops.convert_to_numpy(self._points(batch)))
+            terms, norms = self._update(batch, values, gradients)
+            sums += ops.convert_to_numpy(terms)
+        means = dict(zip(self.terms, (sums / max(count, 1)).astype(np.float32)))
+        logs = best_restart({**means, "gradient_norm": ops.convert_to_numpy(norms)})
+        return {**logs, "learning_rate": self.optimizer.learning_rate}
+
+    def differentiate(self, batch: Any) -> tuple[dict[str, Any], list[Any]]:
+        """Return the terms of the next update and the gradient of its loss by every weight."""
+        points = ops.convert_to_numpy(self.points_of(batch))
+        return self._differentiated(batch, *map(ops.convert_to_tensor, self.target.at(points)))
+
+    def slopes(self) -> Callable[[np.ndarray], tuple[Any, Any]]:
+        """Return a function of points ``(n, D)``: the target's values and gradients there."""
+        import tensorflow as tf
+
+        def pull(z: Any, gradients: Any) -> tuple[Any, Any]:
+
+            with tf.GradientTape() as tape:
+                tape.watch(z)
+                x, log_det = self.target.outside(z)
+                held = ops.sum(x * gradients, axis=-1) + log_det
+            return log_det, tape.gradient(held, z)
+
+        pulled = compiled(pull, self.xla)
+
+        def at(z: Any) -> tuple[Any, Any]:
+            if not self.target.is_bounded:
+                return self.target.at(ops.convert_to_numpy(z))
+            values, gradients = self.target.at(ops.convert_to_numpy(self.target.outside(z)[0]))
+            log_det, slopes = pulled(z, ops.convert_to_tensor(gradients))
+            return values + ops.convert_to_numpy(log_det), slopes
+
+        return at
+
+    def points_of(self, batch: Any) -> Any:
+        """Return the points ``x`` that base samples ``(D, [R,] batch_size)`` are taken to."""
+        z, _ = self.density.push(ops.swapaxes(batch, -1, -2))
+        return self.target.outside(z)[0]
+
+    @cached_property
+    def _points(self) -> Callable[[Any], Any]:
+        return compiled(self.points_of, self.xla)
+
+    @cached_property
+    def _update(self) -> Callable[..., Any]:
+        def update(batch: Any, values: Any, gradients: Any) -> tuple[Any, Any]:
+            terms, slopes = self._differentiated(batch, values, gradients)
+            norms = self.norms(slopes)
+            self.optimizer.apply(self.clipped(slopes, norms), self.trainable_variables)
+            shape = ops.shape(norms)
+            return ops.stack([ops.broadcast_to(terms[t], shape) for t in self.terms]), norms
+
+        return compiled(update, self.xla)
+
+    def _differentiated(self, batch: Any, values: Any, gradients: Any) -> Any:
+        """Return the terms and gradients of an update, by ``log p`` at its points and its slope."""
+        import tensorflow as tf
+
+        beta = self.beta(self.optimizer.iterations)
+        with tf.GradientTape() as tape:
+            z, log_q = self.density.push(ops.swapaxes(batch, -1, -2))
+            x, log_det = self.target.outside(z)
+            held = ops.sum(x * gradients, axis=-1) + log_det
+            surrogate = ops.mean(log_q - beta * held, axis=-1)
+        log_p = values + log_det
+        loss, kl = ops.mean(log_q - beta * log_p, axis=-1), ops.mean(log_q - log_p, axis=-1)
+        weights = [v.value for v in self.trainable_variables]
+        return {"loss": loss, "kl": kl, "beta": beta}, tape.gradient(surrogate, weights)

@@ -1,0 +1,93 @@
+"""Fit a flow stack to a log-density of one's own by reverse KL."""
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.config.infer_schema import InferConfig
+from nflow_cli.config.presets import fingerprint
+from nflow_cli.densities.log_density import units_of
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.evaluation.inference import arrays_of, judge
+from nflow_cli.evaluation.target import values_at
+from nflow_cli.experiments.infer.array_fit import ArrayFit
+from nflow_cli.experiments.infer.subject import Subject
+from nflow_cli.experiments.infer.trial import compiling
+from nflow_cli.experiments.target.fit import Fit2D, train
+from nflow_cli.flows import FlowStack
+from nflow_cli.random_streams import stream
+from nflow_cli.registry import INFER_BASES, make
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.model_file import save_model
+
+START_SAMPLES = 1_000  # by which a mode is compared with the base as a place to start at
+
+
+class UnsureOfModes:
+    """Starts at a mode only where a Gaussian of unit width does better there than the base.
+
+    The peak of a hierarchical model can be where nothing of its mass is: in a funnel's neck.
+    """
+
+    density: FlowDensity
+    target: Any
+
+    def starts(self, modes: np.ndarray) -> np.ndarray:
+        """Return where the Gaussians of the first stage start ``(R, D)``."""
+        noise = self.density.base.sample(stream(0, "starts"), (START_SAMPLES, modes.shape[-1]))
+        there = np.stack([self._score(noise + mode) for mode in modes])
+        return np.where((there > self._score(noise))[:, None], modes, 0.0).astype(modes.dtype)
+
+    def _score(self, points: np.ndarray) -> float:
+        values = values_at(self.target.log_prob, points).astype(np.float64)
+        return float(values.mean()) if np.isfinite(values).all() else -math.inf
+
+
+class TensorFit(UnsureOfModes, Fit2D):
+    """A density and the log-density by operations that it is fitted to."""
+
+
+class HostFit(UnsureOfModes, ArrayFit):
+    """A density and the log-density of arrays that it is fitted to."""
+
+
+def build(config: InferConfig, target: Any) -> Fit2D:
+    """Build and compile the model of a run."""
+    flow = FlowStack(**config.flow.model_dump(), seed=config.seed)
+    flow.build((None, config.dim))
+    density = FlowDensity(make(INFER_BASES, config.base), flow)
+    of = HostFit if getattr(target, "takes_arrays", False) else TensorFit
+    model = of(density, target, config.train.annealing)
+    model.xla, model.start_width = config.train.compile, config.train.start_width
+    model.prepare(config.train, config.train.steps)
+    return model
+
+
+def run(config: InferConfig, directory: RunDirectory, subject: Subject) -> dict[str, Any]:
+    """Fit, judge and save in ``directory``, from where it is; return the summary."""
+    model = build(config, subject.target)
+    with compiling(config.train.compile):
+        training = train(model, config, directory)
+    model_sha256 = save_model(directory, model.flow)
+    units = units_of(config.density.columns, config.density.bounds)
+    parts = model.density, subject.target, units, config.density.columns
+    judged = judge(*parts, config.seed, config.evaluate.samples)
+    directory.write_evaluation(arrays_of(*parts[:3], config.seed, judged))
+    return {
+        "flow": config.flow.text,
+        "k": config.flow.k,
+        "target": config.subject,
+        "base": config.base_name,
+        "seed": config.seed,
+        "steps": training.steps,
+        "columns": config.density.columns,
+        "has_exact_samples": subject.target.sample is not None,
+        **judged.scores,
+        "n_parameters": model.flow.count_params(),
+        "model_sha256": model_sha256,
+        "config_sha256": fingerprint(config),
+        **training.speed._asdict(),
+        "restarts": asdict(training.restarts.judged(judged.scores["kl"])),
+    }

@@ -1,0 +1,63 @@
+"""What a run of ``nflow infer`` fits: a built-in density, or a user's function."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from nflow_cli.config.infer_schema import InferConfig
+from nflow_cli.densities.log_density import units_of
+from nflow_cli.errors import ConfigError
+from nflow_cli.experiments.infer.trial import density_of, expect_compiled
+from nflow_cli.experiments.infer.user_code import UserFunction, load_function
+from nflow_cli.registry import DENSITIES, resolve
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A density that is fitted.
+
+    Attributes:
+        target: It, as one of the coordinates of flows.
+        name: Of the function, or of the built-in density.
+        path: Of the function's file; ``None`` of a built-in density.
+        sha256: Of the file.
+    """
+
+    target: Any
+    name: str
+    path: str | None = None
+    sha256: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return what ``run.json`` holds."""
+        return {"name": self.name, "path": self.path, "sha256": self.sha256}
+
+
+def built_in(config: InferConfig) -> Subject:
+    """Return the built-in density of a config."""
+    density = config.density
+    return Subject(resolve(DENSITIES[density.name])(dim=config.dim), density.name)
+
+
+def user_subject(config: InferConfig, user: UserFunction) -> Subject:
+    """Try a user's function and return it as what is fitted.
+
+    Raises:
+        TargetError: In one line, if it is no log-density that can be fitted.
+    """
+    names = config.density.columns
+    target = density_of(user, names, units_of(names, config.density.bounds))
+    expect_compiled(target, config.train.compile)
+    return Subject(target, user.name, user.path, user.sha256)
+
+
+def subject_again(config: InferConfig, place: str) -> Subject:
+    """Load the function that a run was fitted to again.
+
+    Raises:
+        ConfigError: The file is another one than that of the run, or the run has none.
+        TargetError: As :func:`user_subject`.
+    """
+    density = config.density
+    if density.is_built_in:
+        raise ConfigError(f"--density: expected none: the run is of the built-in {density.name}")
+    return user_subject(config, load_function(place, density.name, density.sha256))

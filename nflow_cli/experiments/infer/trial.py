@@ -1,0 +1,209 @@
+"""What a user's function is, found out before any training: shapes, values, gradient, compiling."""
+
+import re
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.data.units import ColumnUnits
+from nflow_cli.densities.log_density import (
+    ArrayDensity,
+    LogDensity,
+    TensorDensity,
+    checked_pair,
+)
+from nflow_cli.errors import TargetError, one_line
+from nflow_cli.experiments.infer.user_code import MOST_LETTERS, UserFunction
+from nflow_cli.random_streams import stream
+
+POINTS = 3
+MOST_DIRECTIONS = 20  # that slopes are compared along, at each point
+# Of finite differences, the largest first: one of them has neither rounding nor curvature in it.
+STEPS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+TOLERANCE = 0.02  # of a slope, relative
+ROUNDING = 8.0  # times the rounding of a value in float32, over the largest step
+NO_COMPILE = "--no-compile runs it without, slower"
+
+
+def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogDensity:
+    """Return the log-density that a function is, having tried it at three points.
+
+    Called with an array of NumPy ``(3, D)``, it returns a pair of arrays, the log-density and its
+    gradient; or it is called with a tensor, and returns one.
+
+    Raises:
+        TargetError: In one line: a shape, a value that is not finite, or a wrong gradient.
+    """
+    z = stream(0, "trial").standard_normal((POINTS, len(names)))
+    x = units.outside(z)
+    if _returns_pair(user, x, names):
+        density: LogDensity = ArrayDensity(user.function, len(names), units, user.name)
+        values, slopes = checked_pair(user.name, user.function(x), x)
+    else:
+        density = TensorDensity(user.function, len(names), units, user.name)
+        values, slopes = _values_and_slopes(user, x, names)
+    _expect_finite("log-density", values, x, names)
+    _expect_finite("gradient", slopes, x, names)
+    _compare(density, user, values, slopes, x, names)
+    return density
+
+
+def _returns_pair(user: UserFunction, x: np.ndarray, names: list[str]) -> bool:
+    """Call a function with an array, then with a tensor unless it returned a pair of arrays."""
+    result, refusal = None, None
+    try:
+        result = user.function(x.copy())
+    except TargetError as error:  # it may take tensors alone
+        refusal = error
+    if isinstance(result, tuple | list):
+        return True
+    if hasattr(result, "__array__") and not ops.is_tensor(result):
+        # Arithmetic alone returns what it is given.
+        refusal = TargetError(
+            f"{user.name}: returned an array alone: return also the gradient, (log_p (n,), "
+            f"gradient (n, {len(names)})), or compute with keras.ops"
+        )
+    if refusal:
+        try:
+            is_tensor = ops.is_tensor(_tensor_call(user, x))
+        except TargetError:
+            raise refusal from None
+        if not is_tensor:
+            raise refusal
+    return False
+
+
+def _tensor_call(user: UserFunction, x: np.ndarray) -> Any:
+    return user.function(ops.convert_to_tensor(x, "float32"))
+
+
+def _values_and_slopes(
+    user: UserFunction, x: np.ndarray, names: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values and the gradients of an operation at points, by TensorFlow's tape."""
+    import tensorflow as tf
+
+    points = tf.convert_to_tensor(x, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(points)
+        values = user.function(points)
+    if not ops.is_tensor(values) or tuple(values.shape) != (POINTS,):
+        received = f"shape {tuple(values.shape)}" if ops.is_tensor(values) else f"{values!r:.60}"
+        raise TargetError(
+            f"{user.name}: expected log_p of shape ({POINTS},) for points ({POINTS}, "
+            f"{len(names)}). Received: {received}"
+        )
+    try:
+        slopes = tape.gradient(values, points)
+    except Exception as error:  # of an operation that has none, or of a user's own
+        said = textwrap.shorten(one_line(error), MOST_LETTERS)
+        raise TargetError(f"{user.name}: its gradient: {type(error).__name__}: {said}") from None
+    if slopes is None:
+        raise TargetError(
+            f"{user.name}: expected a gradient; its value does not depend on the points by "
+            "operations of Keras or TensorFlow"
+        )
+    return np.asarray(values, np.float64), np.asarray(ops.convert_to_tensor(slopes), np.float64)
+
+
+def _expect_finite(what: str, values: np.ndarray, x: np.ndarray, names: list[str]) -> None:
+    wrong = np.flatnonzero(~np.isfinite(values.reshape(POINTS, -1)).all(axis=1))
+    if len(wrong):
+        value = values[wrong[0]]
+        raise TargetError(
+            f"expected a finite {what} at {_point(x[wrong[0]], names)}. Received: "
+            f"{np.array2string(value, threshold=4, precision=4)}; --bounds say where it ends"
+        )
+
+
+def _point(x: np.ndarray, names: list[str]) -> str:
+    shown = ", ".join(f"{name}={value:.4g}" for name, value in list(zip(names, x))[:4])
+    return shown + (", …" if len(names) > 4 else "")
+
+
+def _compare(
+    density: LogDensity,
+    user: UserFunction,
+    values: np.ndarray,
+    slopes: np.ndarray,
+    x: np.ndarray,
+    names: list[str],
+) -> None:
+    """Compare a gradient with finite differences, along coordinates or random directions."""
+    dim = len(names)
+    directions = np.eye(dim)
+    if dim > MOST_DIRECTIONS:
+        directions = stream(0, "directions").standard_normal((MOST_DIRECTIONS, dim))
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    expected = slopes @ directions.T  # (3, m)
+    error, best = np.full(expected.shape, np.inf), np.zeros(expected.shape)
+    floor = ROUNDING * np.finfo(np.float32).eps * (1 + np.abs(values[:, None])) / STEPS[0]
+    for step in STEPS:
+        sizes = step * np.maximum(np.abs(x).mean(axis=1), 1.0)[:, None, None]
+        ends = [_values(density, user, x[:, None] + s * sizes * directions) for s in (1, -1)]
+        differences = (ends[0] - ends[1]) / (2 * sizes[..., 0])
+        allowed = TOLERANCE * np.maximum(np.abs(expected), np.abs(differences)) + floor
+        off = np.abs(differences - expected) / allowed
+        off = np.where(np.isfinite(off), off, np.inf)
+        best, error = np.where(off < error, differences, best), np.minimum(off, error)
+    if error.max() <= 1:
+        return
+    point, direction = np.unravel_index(error.argmax(), error.shape)
+    along = f"by {names[direction]}" if dim <= MOST_DIRECTIONS else "along a direction"
+    raise TargetError(
+        f"{user.name}: wrong gradient {along} at {_point(x[point], names)}: expected "
+        f"{best[point, direction]:.6g}, by finite differences. Received: "
+        f"{expected[point, direction]:.6g}"
+    )
+
+
+def _values(density: LogDensity, user: UserFunction, x: np.ndarray) -> np.ndarray:
+    flat = x.reshape(-1, x.shape[-1])
+    if density.takes_arrays:
+        values, _ = checked_pair(user.name, user.function(flat), flat)
+    else:
+        values = np.asarray(ops.convert_to_numpy(_tensor_call(user, flat)), np.float64)
+    if values.shape != flat.shape[:1]:
+        raise TargetError(
+            f"{user.name}: expected log_p of shape {flat.shape[:1]} for points {flat.shape}. "
+            f"Received: shape {values.shape}"
+        )
+    return values.reshape(x.shape[:-1])
+
+
+def expect_compiled(density: LogDensity, compiles: bool) -> None:
+    """See that a density of operations can be part of a compiled program, if it is to be.
+
+    Raises:
+        TargetError: It cannot: which operation, and the way on.
+    """
+    from nflow_cli.training.trainer import with_gradient
+
+    if not density.takes_arrays:
+        with compiling(compiles):
+            with_gradient(density.log_prob, compiles)(ops.zeros((POINTS, density.dim)))
+
+
+@contextmanager
+def compiling(compiles: bool) -> Iterator[None]:
+    """Tell in one line why a program that a user's function is part of cannot be compiled.
+
+    Raises:
+        TargetError: Which operation, and the way on.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError:
+        raise
+    except tf.errors.OpError as error:
+        text = one_line(error)
+        lacking = re.search(r"unsupported operations.*?: (\w+)", text)
+        what = f"the operation {lacking[1]}" if lacking else textwrap.shorten(text, MOST_LETTERS)
+        way = f"; {NO_COMPILE}" if compiles else ""
+        raise TargetError(f"the function cannot be compiled: {what}{way}") from None

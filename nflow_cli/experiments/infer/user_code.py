@@ -1,0 +1,140 @@
+"""Functions of a user's file: loaded, called, and their errors told by file and line.
+
+They are run where the command line names the file, or where they were handed over in Python.
+"""
+
+import functools
+import hashlib
+import importlib.util
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nflow_cli.config.infer_schema import IN_PYTHON
+from nflow_cli.errors import NflowError, TargetError, one_line
+from nflow_cli.registry import nearest
+
+MODULE = "nflow_density"  # what a file is called while it is loaded
+MOST_BYTES = 2**26  # of a file
+MOST_LETTERS = 300  # of what an exception says
+DEFAULT_NAME = "log_density"
+
+
+class UserFunction(NamedTuple):
+    """A function that a user wrote.
+
+    Attributes:
+        function: It, whose errors are told by file and line.
+        name: Of the function.
+        path: Of its file; ``<python>`` where there is none.
+        sha256: Of the file's bytes.
+    """
+
+    function: Callable[[Any], Any]
+    name: str
+    path: str
+    sha256: str | None
+
+
+def load_function(
+    place: str, default: str = DEFAULT_NAME, sha256: str | None = None
+) -> UserFunction:
+    """Run a file and return the function ``FILE.py:name`` of it.
+
+    Args:
+        place: File and name.
+        default: The name where ``place`` has none.
+        sha256: What the file must be before it is run; any for ``None``.
+
+    Raises:
+        TargetError: In one line: there is no such file or function, or the file fails.
+    """
+    path, name = _parts(place, default)
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise TargetError(f"{path}: expected a file of Python of at most {MOST_BYTES:,} bytes")
+        content = path.read_bytes()
+    except OSError as error:
+        raise TargetError(f"{path}: cannot be read: {error.strerror}") from None
+    digest = hashlib.sha256(content).hexdigest()
+    if sha256 not in (None, digest):
+        raise TargetError(
+            f"{path}: not the file of this run; expected SHA-256 {sha256}, received {digest}"
+        )
+    spec = importlib.util.spec_from_file_location(MODULE, path)
+    if spec is None or spec.loader is None:
+        raise TargetError(f"{path}: expected a file of Python, whose name ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.resolve().parent))  # it may import what is beside it
+    sys.modules[MODULE] = module  # so that it may be pickled, and have dataclasses
+    guarded(spec.loader.exec_module, str(path))(module)
+    function = getattr(module, name, None)
+    if not callable(function):
+        known = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+        received = "no such name" if function is None else f"a {type(function).__name__}"
+        raise TargetError(
+            f"{path}: expected a function {name!r}{nearest(name, known)}. Received: {received}"
+        )
+    return UserFunction(guarded(function, str(path)), name, str(path), digest)
+
+
+def function_of(function: Any) -> UserFunction:
+    """Return a function that was handed over in Python.
+
+    Raises:
+        TargetError: It is none.
+    """
+    if not callable(function):
+        raise TargetError(f"expected a function of points (n, D). Received: {function!r:.60}")
+    name = getattr(function, "__name__", type(function).__name__)
+    code = getattr(function, "__code__", None)
+    return UserFunction(guarded(function, getattr(code, "co_filename", "")), name, IN_PYTHON, None)
+
+
+def _parts(place: str, default: str) -> tuple[Path, str]:
+    path, colon, name = place.rpartition(":")
+    if not colon or name.endswith(".py"):
+        path, name = place, default
+    if not path.endswith(".py") or not name.isidentifier():
+        raise TargetError(
+            f"expected FILE.py:FUNCTION, such as model.py:{DEFAULT_NAME}. Received: {place!r:.200}"
+        )
+    if not Path(path).is_file():
+        raise TargetError(f"{path}: no such file; expected FILE.py:FUNCTION")
+    return Path(path), name
+
+
+def guarded(function: Callable[..., Any], path: str) -> Callable[..., Any]:
+    """Return a function whose exceptions are a :class:`TargetError`: one line, file and line."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except NflowError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise TargetError(_told(error, path)) from None
+
+    # Else TensorFlow would rewrite the function, and not say which line failed.
+    call.__ag_compiled = True  # type: ignore[attr-defined]
+    return call
+
+
+def _told(error: BaseException, path: str) -> str:
+    """Return what an error says, with the last line of the user's file that it came from."""
+    said = f"{type(error).__name__}: {textwrap.shorten(one_line(error), MOST_LETTERS)}"
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_same(frame.filename, path)]
+    if not own:
+        return f"{path or 'log_density'}: {said}"
+    return f"{path}:{own[-1].lineno}: {said}"
+
+
+def _is_same(name: str, path: str) -> bool:
+    return bool(path) and Path(name).absolute() == Path(path).absolute()

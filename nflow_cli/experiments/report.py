@@ -1,0 +1,165 @@
+"""The page of a run: what its files say, for a person. No Keras here."""
+
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nflow_cli import __version__, experiments
+from nflow_cli.config import presets
+from nflow_cli.errors import NflowError
+from nflow_cli.evaluation.caveats import Caveat
+from nflow_cli.experiments import Experiment, page
+from nflow_cli.experiments.rows import Rows, Summary
+from nflow_cli.runs.directory import CONFIG, PLOTS, REPORT, RUN, SUMMARY, RunDirectory
+
+MAX_BYTES = 2_000_000  # of the page
+MAX_PICTURE = 16 * 2**20  # of a file
+MARGIN = 100_000  # bytes, for notes on pictures
+# What each picture shows, in the order of the page.
+PICTURES = {
+    "density": "The density that was fitted, beside what it was fitted to.",
+    "difference": "Where the fit has too much, and where too little: q − p.",
+    "corner": "Test rows and draws of the fit, each column against each other.",
+    "marginals": "Each column by itself: test rows and draws of the fit.",
+    "conditions": "Draws of the fit at some given values.",
+    "calibration": "How many test rows the regions of the density hold, of how many they claim.",
+    "normality": "The latents of the test rows, which of a perfect fit are N(0, I).",
+    "latent": "Test images in the latent space, before and after the flows.",
+    "reconstructions": "Test images, and what the model makes of their latents.",
+    "samples": "Images drawn from the model.",
+    "manifold": "The plane of two latents, decoded.",
+    "deformation": "The density after each flow.",
+    "training": "The course of the training.",
+}
+# What a summary of an older run, or an edited one, makes of the rows of a table.
+UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+
+
+def write_report(run: RunDirectory) -> Path:
+    """Write ``report.html`` from the other files of a run.
+
+    One file that needs no other and loads none; of at most ``MAX_BYTES``.
+
+    Raises:
+        NflowError: In one line: a file is missing or damaged, or the page cannot be written.
+    """
+    config, record = run.read_config(), run.read_json(RUN)
+    experiment = experiments.of(config)
+    summary = run.read_json(SUMMARY) if run.has(SUMMARY) else {}
+    caveats = experiment.caveats(summary) if summary else []
+    head = [
+        f"<header><h1>{page.shown(run.path.resolve().name)}</h1>",
+        page.paragraph(f"nflow {config.command}, {_text(record.get('status'))}", "soft"),
+        page.paragraph(config.description) if config.description else "",
+        "</header>",
+        page.section("Verdict", _verdict(experiment, summary, caveats)),
+    ]
+    if summary:
+        head.append(page.section("Scores", [page.table(_scores(experiment, summary, caveats))]))
+    tail = [
+        page.section("Training", [page.table(_training(record))]),
+        page.section("Config", [page.code(presets.dump(config))]),
+        page.section("To repeat it", _repetition(run, config.command, record)),
+        f"<footer>Written by nflow {__version__} from the files of the run.</footer>",
+    ]
+    title = f"{run.path.resolve().name}: nflow {config.command}"
+    text = len(page.document(title, [*head, *tail]).encode())
+    pictures = page.section("Pictures", _pictures(run, MAX_BYTES - text))
+    return run.write_text(REPORT, page.document(title, [*head, pictures, *tail]))
+
+
+def _verdict(experiment: Experiment, summary: Summary, caveats: Sequence[Caveat]) -> list[str]:
+    """Return what the run is judged by, and what that cannot vouch for."""
+    if not summary:
+        return [page.paragraph(f"None yet: the run has no {SUMMARY}.")]
+    rows = _readable(experiment.verdict, summary, caveats)
+    judged = page.table(rows or Experiment.verdict(experiment, summary, caveats), "verdict")
+    if not caveats:
+        return [judged, page.paragraph("No caveats.", "soft")]
+    return [judged, page.caveat_list((caveat.word, caveat.reason) for caveat in caveats)]
+
+
+def _scores(experiment: Experiment, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+    """Return the table that the training ended with, or of an older run what its summary holds."""
+    return _readable(experiment.rows, summary, caveats) or _facts(summary)
+
+
+def _readable(
+    rows: Callable[[Summary, Sequence[Caveat]], Rows], summary: Summary, caveats: Sequence[Caveat]
+) -> Rows:
+    try:
+        return rows(summary, caveats)
+    except UNREADABLE:
+        return []
+
+
+def _facts(facts: Mapping[str, Any]) -> Rows:
+    """Return what is a number or a text of what a file holds."""
+    texts = [(name, _text(value)) for name, value in facts.items()]
+    return [(name, text) for name, text in texts if text]
+
+
+def _text(value: Any) -> str:
+    """Return a number or a text as text; "" for what is neither."""
+    return str(value) if isinstance(value, str | int | float) else ""
+
+
+def _pictures(run: RunDirectory, room: int) -> list[str]:
+    """Return the pictures of a run in at most ``room`` bytes, and why one is not there."""
+    from nflow_cli.plotting.embedded import embedded
+
+    files, notes = {}, []
+    for name in PICTURES:
+        path = f"{PLOTS}/{name}.png"
+        try:
+            if run.has(path):
+                files[name] = run.read(path, MAX_PICTURE)
+        except NflowError as error:
+            notes.append(str(error))
+    around = sum(len(page.figure("", MAX_BYTES, name, PICTURES[name])) + 1 for name in files)
+    shown = embedded(files, room - around - MARGIN)
+    lost = "damaged, or too large to be shown here"
+    notes += [f"{PLOTS}/{name}.png: {lost}" for name in files if name not in shown]
+    if not files:
+        notes.append(f"None: {PLOTS}/ has no PNG; `nflow plot` draws them.")
+    figures = [page.figure(*picture, name, PICTURES[name]) for name, picture in shown.items()]
+    return [*figures, *(page.paragraph(note, "soft") for note in notes)]
+
+
+def _training(record: Mapping[str, Any]) -> Rows:
+    """Return when the run was trained, and on what."""
+    data = record.get("data")
+    rows = [
+        ("seed", _text(record.get("seed"))),
+        ("data", _text(data.get("name")) if isinstance(data, dict) else ""),
+        ("SHA-256 of the data", _text(data.get("sha256")) if isinstance(data, dict) else ""),
+        ("began", _moment(record.get("start_seconds"))),
+        ("ended", _moment(record.get("end_seconds"))),
+        ("resumed", _text(record.get("resumed") or "")),
+    ]
+    return [(name, text) for name, text in rows if text]
+
+
+def _moment(seconds: Any) -> str:
+    """Return seconds since 1970 as a date; "" where they are none."""
+    if not isinstance(seconds, int | float):
+        return ""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def _repetition(run: RunDirectory, command: str, record: Mapping[str, Any]) -> list[str]:
+    """Return the command that repeats a run, how it was begun, and by which versions."""
+    again = shlex.join(["nflow", command, "--preset", str(run.path / CONFIG)])
+    parts = [page.code(again)]
+    argv = record.get("argv")
+    if isinstance(argv, list) and all(isinstance(word, str) for word in argv):
+        parts += [page.paragraph("It was begun by"), page.code(shlex.join(["nflow", *argv]))]
+    versions = record.get("versions")
+    if isinstance(versions, dict):
+        parts += [page.paragraph("with"), page.table(_facts(versions))]
+    return parts

@@ -1,0 +1,74 @@
+"""Pictures within a page of limited size: PNG files made smaller until all fit."""
+
+import base64
+import io
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from PIL import Image
+
+from nflow_cli.plotting.style import DPI
+
+COLOURS = 256
+SHARES = (1.0, 0.6, 0.35, 0.2)  # of their sides, tried one after the other
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAX_PIXELS = 40_000_000
+
+
+class Embedded(NamedTuple):
+    """A picture as a ``data:`` URI, and how many of a page's pixels it is wide: 96 an inch."""
+
+    uri: str
+    width: int
+
+
+def embedded(pictures: Mapping[str, bytes], room: int) -> dict[str, Embedded]:
+    """Return PNG files with URIs of at most ``room`` letters together, by name.
+
+    Where they take more, all get 256 colours, and as few pixels as it takes; none is returned where
+    nothing helps, and none that is no PNG of a size that can be drawn.
+    """
+    whole = {name: png for name, png in pictures.items() if _is_drawable(png)}
+    uris = {name: _uri(png) for name, png in whole.items()}
+    for share in SHARES:
+        if _length(uris) <= room:
+            break
+        smaller = {name: _smaller(png, share) for name, png in whole.items()}
+        uris = {name: _uri(png) for name, png in smaller.items() if png}
+    if _length(uris) > room:
+        return {}
+    return {name: Embedded(uri, _size(whole[name])[0] * 96 // DPI) for name, uri in uris.items()}
+
+
+def _length(uris: Mapping[str, str]) -> int:
+    return sum(map(len, uris.values()))
+
+
+def _is_drawable(png: bytes) -> bool:
+    """Return whether a file begins as a PNG does, and says a size that can be drawn."""
+    width, height = _size(png)
+    starts = png.startswith(SIGNATURE) and png[12:16] == b"IHDR"
+    return starts and 0 < width * height <= MAX_PIXELS
+
+
+def _size(png: bytes) -> tuple[int, int]:
+    """Return the width and the height that a PNG says."""
+    return int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
+
+
+def _smaller(png: bytes, share: float) -> bytes:
+    """Return a PNG with few colours and a share of its sides; nothing of a damaged one."""
+    content = io.BytesIO()
+    try:
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+            picture = image.convert("RGB")
+            size = [max(1, round(share * side)) for side in picture.size]
+            picture.thumbnail((size[0], size[1]))
+            picture.quantize(COLOURS).save(content, "PNG")
+    except Exception:  # Pillow has as many as there are damages
+        return b""
+    return content.getvalue()
+
+
+def _uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

@@ -1,0 +1,86 @@
+"""Pictures of a fit to a log-density: `corner`, `weights`, `training`."""
+
+import math
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from nflow_cli.plotting.columns import corner_figure
+from nflow_cli.plotting.style import (
+    BLUE,
+    DPI,
+    ORANGE,
+    Arrays,
+    Summary,
+    drawing,
+    fix_layout,
+    number_text,
+)
+from nflow_cli.plotting.target import title_figure, training_figure
+
+LEAST = 1e-300  # of a part of the largest weight that is drawn
+
+
+def infer_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
+    """Return the pictures of a fit to a log-density: `corner`, `weights`, `training`.
+
+    `evaluation` holds `samples` (s, D) of q and the `rows` (t, D) that they are compared with,
+    exact samples or draws by their weights; which `columns_shown` (m,) there is room for; and the
+    logarithms of the largest weights, less that of the largest: the `tail` (u,) as it is, in
+    order, and the `smooth_tail` (u,) that was fitted to it.
+
+    `metrics` is that of :func:`~nflow_cli.plotting.target.fit2d_figures`; `summary` gives also the
+    names of the `columns`, `pareto_k` and `ess`, None where not finite, and which of the two the
+    rows are: `has_exact_samples`.
+    """
+    with drawing():
+        figures = {
+            "corner": corner_figure(evaluation, summary, _rows_text(summary), _score(summary)),
+            "weights": weights_figure(evaluation, summary),
+            "training": training_figure(metrics, summary),
+        }
+        for figure in figures.values():
+            fix_layout(figure)
+    return figures
+
+
+def _rows_text(summary: Summary) -> str:
+    return "exact samples" if summary["has_exact_samples"] else "draws by weight"
+
+
+def _score(summary: Summary) -> str:
+    k, ess = summary["pareto_k"], summary["ess"]
+    texts = ["" if k is None else f"k-hat = {k:.2f}", "" if ess is None else f"ESS = {ess:.1%}"]
+    return ", ".join(filter(None, texts))
+
+
+def weights_figure(evaluation: Arrays, summary: Summary) -> Figure:
+    """Draw what part of the samples has a weight above each of the largest, and the fitted tail.
+
+    On axes of powers of 10 the tail of shape k falls as a line of slope -1/k.
+    """
+    figure = Figure((7.0, 4.2), DPI, layout="constrained")
+    ax = figure.subplots()
+    tail, smooth = (np.exp(np.asarray(evaluation[name], float)) for name in ("tail", "smooth_tail"))
+    above = np.arange(len(tail), 0, -1) - 0.5
+    good = np.isfinite(tail) & (tail > LEAST)
+    if good.any():
+        ax.plot(tail[good], above[good], "o", color=BLUE, ms=3, mew=0, label="weights")
+        fitted = np.isfinite(smooth) & (smooth > LEAST)
+        ax.plot(smooth[fitted], above[fitted], color=ORANGE, lw=1.6, label=_fitted_text(summary))
+        ax.set(xscale="log", yscale="log")
+        ax.legend(frameon=False)
+    else:
+        ax.text(0.5, 0.5, "not finite", ha="center", va="center", transform=ax.transAxes)
+    ax.set(xlabel="weight / the largest", ylabel="samples of a weight above")
+    ax.grid(color="0.9", linewidth=0.6)
+    title_figure(figure, summary, f"the {len(tail):,} largest weights", _score(summary))
+    return figure
+
+
+def _fitted_text(summary: Summary) -> str:
+    k = summary["pareto_k"]
+    if k is None or not math.isfinite(k):
+        return "fitted tail"
+    sign = "\N{MINUS SIGN}" if k < 0 else ""
+    return f"fitted tail, k-hat = {sign}{number_text(abs(k))}"

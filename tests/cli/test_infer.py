@@ -1,0 +1,168 @@
+"""``nflow infer`` as a user types it, and what is done with its runs."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+from running import assert_same_run
+
+from nflow_cli.cli import main
+from nflow_cli.errors import Interrupted
+from nflow_cli.training.checkpointing import Checkpointer
+
+pytestmark = [
+    pytest.mark.skipif(
+        keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
+    ),
+    pytest.mark.usefixtures("without_xla"),
+]
+MODEL = """
+def log_density(x):
+    return -0.5 * ((x - 1) ** 2).sum(axis=1), 1 - x
+"""
+SHORT = [
+    *("--k", 2, "--flow", "affine-coupling", "--steps", 20, "--set", "train.chunk=10"),
+    *("--set", "train.first_stage=20", "--set", "evaluate.samples=1000"),
+]
+
+
+def run(*words):
+    return CliRunner().invoke(main, [str(word) for word in words], prog_name="nflow")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model.py"
+    path.write_text(MODEL)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(model):
+    path = model.with_name("run")
+    done = run("infer", f"{model}:log_density", "--dim", 2, *SHORT, "--output", path)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(path)
+    return path, done
+
+
+def test_a_run_records_the_function_and_prints_its_scores(finished, model):
+    path, done = finished
+    config = yaml.safe_load((path / "config.yaml").read_text())
+    assert config["density"]["path"] == str(model)
+    record = json.loads((path / "run.json").read_text())
+    assert record["data"]["sha256"] == config["density"]["sha256"]
+    for word in ("free energy", "k-hat", "ESS", "log Z", "x1", "x2"):
+        assert f"\n{word}" in done.stdout
+
+
+def test_sample_writes_the_coordinates_and_resample_asks_for_the_function(
+    finished, model, tmp_path
+):
+    path, out = finished[0], tmp_path / "x.csv"
+    assert run("sample", path, "-n", 7, "-o", out).exit_code == 0
+    assert out.read_text().splitlines()[0] == "x1,x2,log_q"
+    words = ["sample", path, "-n", 50, "-o", out, "--resample"]
+    refused = run(*words)
+    assert refused.exit_code == 1 and "name it: --density FILE.py:log_density" in refused.stderr
+    done = run(*words, "--density", model)
+    assert done.exit_code == 0 and "k-hat" in done.stderr
+    points = np.loadtxt(out, delimiter=",", skiprows=1)
+    assert points.shape == (50, 2) and np.abs(points.mean(axis=0) - 1).max() < 0.8
+
+
+def test_evaluate_asks_for_the_function(finished, model):
+    path, _ = finished
+    refused = run("evaluate", path)
+    assert refused.exit_code == 1 and "--density FILE.py:log_density" in refused.stderr
+    done = run("evaluate", path, "--density", model, "--samples", 2_000, "--seed", 5)
+    assert done.exit_code == 0 and "2,000, seed 5" in done.stdout and "log Z" in done.stdout
+
+
+def test_another_file_is_not_that_of_the_run(finished, tmp_path):
+    other = tmp_path / "model.py"
+    other.write_text(MODEL + "\nraise SystemExit('it ran')\n")
+    for command in (["evaluate"], ["resume", "--steps", 30]):
+        name, *options = command
+        done = run(name, finished[0], *options, "--density", other)
+        assert done.exit_code == 1 and "not the file of this run" in done.stderr
+
+
+def test_plot_and_check_need_no_function(finished, tmp_path, model):
+    content = model.read_text()
+    model.write_text("raise SystemExit('it ran')")
+    try:
+        assert run("plot", finished[0]).exit_code == 0
+        assert run("check", finished[0]).exit_code == 0
+    finally:
+        model.write_text(content)
+
+
+def test_a_preset_never_runs_a_file_that_it_names(finished, tmp_path, model):
+    config = finished[0] / "config.yaml"
+    refused = run("infer", "--preset", config, "--output", tmp_path / "run")
+    assert refused.exit_code == 1 and "which no preset runs" in refused.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_the_config_of_a_run_repeats_it(finished, tmp_path, model):
+    config = finished[0] / "config.yaml"
+    words = [f"{model}:log_density", "--dim", 2, "--preset", config]
+    assert run("infer", *words, "--output", tmp_path / "run").exit_code == 0
+    assert_same_run(finished[0], tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_a_run_that_was_stopped_goes_on_with_the_function(finished, model, tmp_path, monkeypatch):
+    def stop(self, *arguments, save=Checkpointer.save, **keywords):
+        save(self, *arguments, **keywords)
+        raise Interrupted(15)
+
+    words = ["infer", f"{model}:log_density", "--dim", 2, *SHORT, "--output", tmp_path / "run"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpointer, "save", stop)
+        stopped = run(*words)
+    assert stopped.exit_code == 143
+    assert f"--density {model}:log_density" in stopped.stderr
+    assert run("resume", tmp_path / "run").exit_code == 1
+    assert run("resume", tmp_path / "run", "--density", model).exit_code == 0
+    assert_same_run(finished[0], tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("", 2, "expected FILE.py:FUNCTION, a NAME"),
+        ("funel", 2, "did you mean 'funnel'?"),
+        ("{model}", 2, "--dim: expected how many coordinates"),
+        ("{model}:no --dim 2", 1, "expected a function 'no'"),
+        ("gone.py --dim 2", 1, "no such file"),
+        ("banana --dim 3", 1, "--dim: expected 2 of banana"),
+        ("{model} --dim 2 --names a", 1, "--names: expected 2 different names"),
+        ("{model} --dim 2 --bounds y=0:", 1, "--bounds: expected some of the coordinates x1, x2"),
+        ("{model} --dim 2 --bounds x1", 2, "expected NAME=LOW:HIGH"),
+        ("{model} --dim 0", 2, "0 is not in the range"),
+        ("banana --bounds x1=0:", 1, "--bounds: expected none of a built-in density"),
+        ("banana --base cauchy", 2, "'cauchy' is not one of"),
+        ("banana --flow nsf", 2, "(nsf is 'spline-coupling' here)"),
+        ("banana --preset u1-planar-k2", 1, "a preset of `nflow fit-2d`, not of infer"),
+    ],
+)
+def test_a_wrong_command_is_one_line(tmp_path, monkeypatch, model, words, code, said):
+    monkeypatch.chdir(tmp_path)
+    done = run("infer", *words.format(model=model).split())
+    assert done.exit_code == code
+    assert said in done.stderr.splitlines()[-1]
+    assert not list(Path().iterdir())
+
+
+def test_density_is_an_option_of_runs_of_infer_alone(short_run):
+    for words in (["evaluate"], ["sample", "--resample", "-o", "x.csv"]):
+        name, *options = words
+        done = run(name, short_run(), *options, "--density", "model.py:f")
+        assert done.exit_code == 2 and "expected a run of `nflow infer`" in done.stderr

@@ -1,0 +1,46 @@
+import pytest
+
+from nflow_cli.config import presets
+from nflow_cli.config.json_schema import json_schema
+
+jsonschema = pytest.importorskip("jsonschema")
+
+
+@pytest.fixture(scope="module")
+def validator():
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+@pytest.mark.parametrize("name", presets.shipped_presets())
+def test_it_takes_every_shipped_preset(validator, name):
+    validator.validate(presets.read_preset(presets.shipped_presets()[name]))
+
+
+@pytest.mark.parametrize(
+    ("preset", "is_valid"),
+    [
+        ("{command: fit-2d, target: u4}", True),
+        ("{command: fit-2d, target: u9}", False),
+        ("{command: fit-2d, data: two-moons}", True),
+        ("{command: fit-2d, flow: {pattern: [planar, {affine: {full: true}}]}}", True),
+        ("{command: fit-2d, flow: {pattern: [planer]}}", False),
+        ("{command: fit-2d, train: {steps: 0}}", False),
+        ("{command: fit-2d, steps: 10}", False),
+        ("{command: fit, data: mine.csv}", True),
+        ("{command: fit, data: {name: mine.csv, columns: [1, 2]}}", True),
+        ("{command: fit}", False),
+        ("{command: train-vae, data: mnist-sample}", True),
+        ("{command: sweep, presets: [u1-planar-k8], seeds: '0:20:4'}", True),
+        ("{command: plot}", False),
+    ],
+)
+def test_it_says_what_nflow_says(validator, preset, is_valid):
+    data = presets.parse_yaml(preset, "a test")
+    assert validator.is_valid(data) == is_valid
+    if is_valid:
+        presets.validate(data, "a test")
+    else:
+        with pytest.raises(presets.ConfigError):
+            presets.validate(data, "a test")

@@ -1,0 +1,269 @@
+"""A run of ``nflow infer``, from its function to its files, and what is done with it."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from running import assert_same_run, same_by_seed
+from truth import to_numpy
+
+import nflow_cli
+from nflow_cli import experiments
+from nflow_cli.config import presets
+from nflow_cli.errors import ConfigError, DivergenceError, Interrupted, TargetError
+from nflow_cli.experiments.check import check_run
+from nflow_cli.experiments.infer import fit as infer_fit
+from nflow_cli.experiments.infer.subject import built_in, user_subject
+from nflow_cli.experiments.infer.user_code import function_of
+from nflow_cli.experiments.run import train
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.training.checkpointing import Checkpointer
+
+pytestmark = [
+    pytest.mark.skipif(
+        keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
+    ),
+    pytest.mark.usefixtures("without_xla"),
+]
+MEAN, SCALE = np.array([20.0, -3.0], "f"), np.array([2.0, 0.5], "f")
+
+
+def tensors(x):
+    return -0.5 * ops.sum(ops.square((x - MEAN) / SCALE), axis=-1)
+
+
+def arrays(x):
+    off = (x - MEAN) / SCALE
+    return -0.5 * (off**2).sum(axis=1), -off / SCALE
+
+
+FUNCTIONS = {"tensors": tensors, "arrays": arrays}
+
+
+def settings(name="tensors", density=None, **changes):
+    data = {
+        "command": "infer",
+        "density": density or {"name": name, "path": "<python>", "dim": 2},
+        "flow": {"pattern": [{"affine-coupling": {"hidden": [4]}}], "k": 2},
+        "train": {"steps": 40, "chunk": 20, "batch_size": 64, "first_stage": 40},
+        "evaluate": {"samples": 2_000},
+    }
+    for path, value in changes.items():
+        data = presets.override(data, {path.replace("__", "."): value})
+    return presets.validate(data, "a test")
+
+
+def fit(path, name="tensors", function=None, **changes):
+    config = settings(name, **changes)
+    subject = user_subject(config, function_of(function or FUNCTIONS[name]))
+    run = RunDirectory.create("test", str(path))
+    return run, train(config, run, [], subject)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("infer")
+    longer = {"train__first_stage": 500, "train__steps": 200, "train__start_width": 1.0}
+    return {name: fit(folder / name, name, **longer) for name in FUNCTIONS}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_gaussian_far_away_is_reached(fitted, name):
+    _, summary = fitted[name]
+    log_z = np.log(2 * np.pi * SCALE.prod())
+    assert summary["kl"] is None
+    assert abs(summary["free_energy"] + log_z) < 0.05
+    assert summary["estimated_log_z"] == pytest.approx(log_z, abs=0.02)
+    moments = np.array(list(summary["moments"].values()))
+    np.testing.assert_allclose(moments[:, 0], MEAN, atol=0.15)
+    np.testing.assert_allclose(moments[:, 1], SCALE, rtol=0.1)
+
+
+def test_the_surrogate_has_the_gradient_of_the_loss():
+    of = {}
+    for name, function in FUNCTIONS.items():
+        config = settings(
+            name,
+            density={"name": name, "path": "<python>", "dim": 2, "bounds": {"x1": [0.0, None]}},
+        )
+        model = infer_fit.build(config, user_subject(config, function_of(function)).target)
+        batch = ops.convert_to_tensor(np.random.default_rng(0).standard_normal((2, 64), "f"))
+        of[name] = model.differentiate(batch)
+    for key in ("loss", "kl", "beta"):
+        values = [to_numpy(terms[key]) for terms, _ in of.values()]
+        np.testing.assert_allclose(*values, rtol=1e-4)
+    for one, other in zip(of["tensors"][1], of["arrays"][1], strict=True):
+        np.testing.assert_allclose(to_numpy(one), to_numpy(other), rtol=1e-3, atol=1e-4)
+
+
+def test_a_run_has_the_files_and_the_picture_of_every_other(fitted):
+    run, summary = fitted["arrays"]
+    names = {path.name for path in run.path.iterdir()}
+    assert {"config.yaml", "run.json", "metrics.csv", "summary.json", "model.keras"} < names
+    assert {path.stem for path in (run.path / "plots").iterdir()} == {
+        "corner",
+        "weights",
+        "training",
+    }
+    assert run.read_metrics()["update"][0] < 0  # of the first stage
+    record = run.read_json("run.json")
+    assert record["data"] == {"name": "arrays", "path": "<python>", "sha256": None}
+    assert run.read_json("summary.json") == json.loads(json.dumps(summary))
+
+
+def test_a_fit_starts_at_a_mode_only_where_a_gaussian_is_better_off_there():
+    config = settings(density={"name": "funnel", "dim": 3})
+    model = infer_fit.build(config, built_in(config).target)
+    peak = np.array([[-13.5, 0.0, 0.0]], "f")  # of its density, and none of its mass
+    assert not model.starts(peak).any()
+    config = settings()
+    model = infer_fit.build(config, user_subject(config, function_of(tensors)).target)
+    np.testing.assert_array_equal(model.starts(MEAN[None]), MEAN[None])
+
+
+@pytest.mark.parametrize(
+    ("name", "restarts"),
+    [
+        ("arrays", 1),
+        pytest.param("tensors", 1, marks=pytest.mark.slow),
+        pytest.param("tensors", 3, marks=pytest.mark.slow),
+        pytest.param("arrays", 3, marks=pytest.mark.slow),
+    ],
+)
+def test_a_fit_that_is_stopped_and_goes_on_ends_as_one_that_was_not(
+    tmp_path, monkeypatch, name, restarts
+):
+    options = {"train__restarts": restarts, "train__checkpoint_seconds": 0.0}
+    whole, _ = fit(tmp_path / "whole", name, **options)
+    saves = []
+
+    def stop(self, *arguments, save=Checkpointer.save, **keywords):
+        save(self, *arguments, **keywords)
+        saves.append(1)
+        if len(saves) == 2:
+            raise Interrupted(15)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(Checkpointer, "save", stop)
+        fit(tmp_path / "stopped", name, **options)
+    run = RunDirectory.open(str(tmp_path / "stopped"))
+    assert run.read_json("run.json")["status"] == "interrupted"
+    config = run.read_config()
+    train(config, run, [], user_subject(config, function_of(FUNCTIONS[name])))
+    assert_same_run(whole.path, run.path)
+
+
+@pytest.mark.slow
+def test_restarts_are_told_with_their_free_energies(tmp_path):
+    _, summary = fit(tmp_path / "run", "arrays", train__restarts=3, train__halving=False)
+    restarts = summary["restarts"]
+    assert restarts["count"] == 3 and len(restarts["kl"]) == 3
+    assert restarts["seed"] == restarts["best"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_density_that_is_no_number_later_on_stops_the_training(tmp_path, name):
+    def late(x):
+        if name == "tensors":
+            return ops.where(x[:, 0] < 5, x[:, 0], np.nan)
+        values = np.where(x[:, 0] < 5, x[:, 0], np.nan)
+        return values, np.stack([np.ones(len(x)), np.zeros(len(x))], axis=1)
+
+    with pytest.raises(DivergenceError, match="the log-density of the target is nan"):
+        fit(tmp_path / "run", name, late, train__first_stage=0, train__learning_rate=1.0)
+
+
+def test_an_exception_in_the_middle_of_training_is_one_line(tmp_path):
+    def late(x):
+        if len(x) == 64:
+            raise OSError("the database is gone")
+        return arrays(x)
+
+    with pytest.raises(TargetError, match=r"test_infer\.py:\d+: OSError: the database is gone"):
+        fit(tmp_path / "run", "arrays", late)
+
+
+@pytest.mark.slow
+def test_a_loaded_run_is_in_the_units_of_its_bounds(tmp_path):
+    density = {
+        **{"name": "arrays", "path": "<python>", "dim": 2, "names": ["rate", "share"]},
+        "bounds": {"rate": [0.0, None], "share": [0.0, 1.0]},
+    }
+
+    def gamma_beta(x):  # rate ~ Gamma(3, 1), share ~ Beta(2, 3)
+        values = 2 * np.log(x[:, 0]) - x[:, 0] + np.log(x[:, 1]) + 2 * np.log1p(-x[:, 1])
+        slopes = [2 / x[:, 0] - 1, 1 / x[:, 1] - 2 / (1 - x[:, 1])]
+        return values, np.stack(slopes, axis=1)
+
+    longer = {"train__first_stage": 600, "train__steps": 300, "evaluate__samples": 20_000}
+    run, summary = fit(tmp_path / "run", "arrays", gamma_beta, density=density, **longer)
+    # log Γ(3) and log B(2, 3)
+    assert summary["estimated_log_z"] == pytest.approx(np.log(2) - np.log(12), abs=0.02)
+    assert summary["moments"]["rate"] == pytest.approx([3, np.sqrt(3)], rel=0.1)
+    assert summary["moments"]["share"] == pytest.approx([0.4, 0.2], rel=0.1)
+    q = nflow_cli.load(run.path)
+    x = q.sample(500, seed=1)
+    assert q.columns == ["rate", "share"]
+    assert (x > 0).all() and (x[:, 1] < 1).all()
+    np.testing.assert_allclose(q.from_latent(q.latent(x)), x, rtol=1e-3)
+    assert q.log_prob([[-1.0, 0.5], [1.0, 1.5]]).tolist() == [-np.inf, -np.inf]
+
+
+@pytest.fixture(scope="module")
+def banana(tmp_path_factory):
+    config = settings(density={"name": "banana"})
+    run = RunDirectory.create("test", str(tmp_path_factory.mktemp("banana") / "run"))
+    train(config, run, [], built_in(config))
+    return run
+
+
+def outcomes(run):
+    return {finding.name: finding.outcome for finding in check_run(str(run.path))}
+
+
+def test_a_run_of_a_built_in_density_is_checked_in_full(banana):
+    found = outcomes(banana)
+    assert found.pop("files") == "recorded"
+    assert set(found.values()) == {"OK"}
+
+
+def test_a_run_of_a_function_is_checked_without_it(fitted):
+    found = outcomes(fitted["tensors"][0])
+    assert found["summary"] == "unknown" and found["arrays"] == "OK"
+    assert "FAIL" not in found.values()
+
+
+@pytest.mark.parametrize("key", ["estimated_log_z", "widened_log_z", "moments", "ess"])
+def test_an_edited_score_fails_the_check(banana, tmp_path, key):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(banana.path, copy)
+    summary = json.loads((copy / "summary.json").read_text())
+    if key == "moments":
+        summary[key]["x1"][0] += 1
+    else:
+        summary[key] += 0.1
+    (copy / "summary.json").write_text(json.dumps(summary))
+    assert outcomes(RunDirectory.open(str(copy)))["summary"] == "FAIL"
+
+
+def test_no_code_of_a_preset_or_a_run_is_run(fitted):
+    run, _ = fitted["tensors"]
+    experiment = experiments.of(run.read_config())
+    for at in (None, run):
+        with pytest.raises(ConfigError, match="name it"):
+            experiment.data(at)
+
+
+def test_a_built_in_density_by_name_is_fitted_from_python(tmp_path):
+    settings = {"train.first_stage": 20, "train.chunk": 20, "evaluate.samples": 1_000}
+    options = {"flow": ["planar"], "k": 2, "steps": 20, "settings": settings}
+    runs = [nflow_cli.infer("banana", seed=3, output=tmp_path / n, **options) for n in "ab"]
+    first, second = (same_by_seed(RunDirectory(q.path).read_json("summary.json")) for q in runs)
+    assert first == second
+    assert (first["target"], first["log_z"], first["seed"]) == ("banana", 0.0, 3)
+    q = nflow_cli.infer(arrays, dim=2, names=["a", "b"], output=tmp_path / "c", **options)
+    assert q.columns == ["a", "b"] and q.sample(5).shape == (5, 2)

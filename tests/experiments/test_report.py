@@ -1,0 +1,190 @@
+"""The page of a run: what it says, and that no run, a stranger's neither, makes it do more."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawable_runs import ARRAYS, CONFIGS, SUMMARIES, metrics
+from PIL import Image
+from reports import read_report
+from short_runs import edit_json
+
+from nflow_cli import experiments
+from nflow_cli.config import presets
+from nflow_cli.errors import RunDirectoryError
+from nflow_cli.experiments.drawing import draw
+from nflow_cli.experiments.report import PICTURES, write_report
+from nflow_cli.runs.directory import RunDirectory
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "runs"
+HOSTILE = """<script>alert("1")</script><img src='//x' onerror=alert(1)>&lt;\x1b[2J\u202e"""
+SHOWN = HOSTILE.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e")
+
+
+def written_run(path, kind, config=None, summary=None):
+    """Write the files of a run of that kind, without pictures."""
+    run = RunDirectory.create("any", str(path))
+    run.write_text("config.yaml", config or CONFIGS[kind])
+    run.write_json("summary.json", {**SUMMARIES[kind], **(summary or {})})
+    run.write_evaluation(ARRAYS[kind])
+    run.write_text("metrics.csv", metrics(kind))
+    run.write_json("run.json", {"format": 2, "status": "completed", "seed": 3})
+    return run
+
+
+def golden(name, folder):
+    return RunDirectory(shutil.copytree(GOLDEN / name, folder / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "judged"),
+    [
+        # The base's KL is its free energy and log Z: 2.53723 + 1.87750.
+        ("target-finished", ["KL(q || p)", "1.24315 ± 0.13965 nats", "4.41473 ± 0.20758 nats"]),
+        ("points-finished", ["log-likelihood", "of a Gaussian"]),
+        ("table-finished", ["log-likelihood", "of a Gaussian", "gain"]),
+        ("images-finished", ["-ELBO", "-log p(x)", "of fair coins", "543.43 nats"]),
+    ],
+)
+def test_the_page_of_a_finished_run_says_all_of_it(tmp_path, name, judged):
+    run = golden(name, tmp_path)
+    names = {path.stem for path in draw(run)}
+    assert write_report(run) == run.path / "report.html"
+    report = read_report(run.path)
+    assert set(report.pictures) == names
+    verdict, scores = report.lines.index("Verdict"), report.lines.index("Scores")
+    assert set(judged) <= set(report.lines[verdict:scores])
+    summary = run.read_json("summary.json")
+    experiment = experiments.of(run.read_config())
+    caveats = experiment.caveats(summary)
+    for row in experiment.rows(summary, caveats):
+        assert set(row) - {""} <= set(report.lines[scores:])
+    for word, _, reason in caveats:
+        assert (
+            word in report.lines[verdict:scores] and f": {reason}" in report.lines[verdict:scores]
+        )
+    assert ("No caveats." in report.lines) == (not caveats)
+    shown = next(text for text in report.lines if text.startswith("description: "))
+    assert presets.validate(presets.parse_yaml(shown, "the page"), "the page") == run.read_config()
+    assert f"nflow {experiment.config.command} --preset {run.path}/config.yaml" in report.text
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+def test_each_picture_that_is_drawn_has_its_place_on_the_page(tmp_path, kind):
+    run = written_run(tmp_path / "run", kind)
+    names = {path.stem for path in draw(run)}
+    write_report(run)
+    assert set(read_report(run.path).pictures) == names <= PICTURES.keys()
+
+
+def test_all_texts_of_a_run_are_shown_and_do_nothing(tmp_path):
+    folder = tmp_path / "<b>'\"&"
+    data = {
+        **{"name": "x.csv", "columns": ["a", HOSTILE[:50]], "given": ["c"]},
+        "categorical": {"c": ["<i>", '"><b onload="x']},
+    }
+    config = presets.validate(
+        {"command": "fit", "description": "</p><a href='//x'>", "data": data, "flow": {"k": 2}}, ""
+    )
+    summary = {"flow": HOSTILE, "data": {"name": HOSTILE}, "log_likelihood": HOSTILE}
+    run = written_run(folder, "fit", presets.dump(config), summary)
+    record = {"status": HOSTILE, "argv": ["fit", HOSTILE], "versions": {HOSTILE: HOSTILE}}
+    edit_json(run.path / "run.json", **record, data={"name": HOSTILE, "sha256": HOSTILE})
+    write_report(run)
+    report = read_report(run.path)
+    assert report.text.count(SHOWN) >= 6
+    for text in ("<b>'\"&", "</p><a href='//x'>", "- <i>", '"><b onload="x'):
+        assert text in report.text
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"start_seconds": "soon", "end_seconds": 1e300, "argv": "fit", "versions": [], "data": []},
+        {"start_seconds": None, "argv": [1], "data": {"name": {}}, "resumed": {}, "status": []},
+    ],
+)
+def test_a_record_that_makes_no_sense_is_left_out(tmp_path, record):
+    run = written_run(tmp_path / "run", "fit-2d")
+    edit_json(run.path / "run.json", **record)
+    write_report(run)
+    report = read_report(run.path)
+    assert not {"began", "ended", "data", "resumed", "It was begun by"} & set(report.lines)
+    assert report.lines[report.lines.index("seed") + 1] == "3"
+
+
+@pytest.mark.parametrize(
+    "summary", [{"kl": "low"}, {"restarts": None}, {"mass": []}, {"ess": None}]
+)
+def test_of_a_summary_that_makes_no_table_its_facts_are_shown(tmp_path, summary):
+    run = golden("target-finished", tmp_path)
+    edit_json(run.path / "summary.json", **summary)
+    write_report(run)
+    lines = read_report(run.path).lines
+    assert lines[lines.index("target") + 1] == "u1"
+    assert "n_parameters" in lines
+
+
+def test_a_run_that_has_not_ended_has_no_verdict_yet(tmp_path):
+    run = golden("target-interrupted", tmp_path)
+    write_report(run)
+    report = read_report(run.path)
+    assert "None yet: the run has no summary.json." in report.lines
+    assert "Scores" not in report.lines and "nflow fit-2d, interrupted" in report.lines
+
+
+def test_pictures_that_are_missing_are_told_of(tmp_path):
+    run = written_run(tmp_path / "run", "fit-2d")
+    write_report(run)
+    assert "None: plots/ has no PNG; `nflow plot` draws them." in read_report(run.path).lines
+
+
+def test_a_picture_that_is_no_picture_is_told_of_and_no_link_is_followed(tmp_path):
+    run = written_run(tmp_path / "run", "fit-2d")
+    draw(run)
+    (tmp_path / "other.png").write_bytes((run.path / "plots" / "density.png").read_bytes())
+    (run.path / "plots" / "density.png").unlink()
+    (run.path / "plots" / "density.png").symlink_to(tmp_path / "other.png")
+    (run.path / "plots" / "training.png").write_text("<svg onload='alert(1)'>")
+    os.mkfifo(run.path / "plots" / "corner.png")
+    write_report(run)
+    report = read_report(run.path)
+    assert set(report.pictures) == {"difference", "deformation"}
+    for name, reason in (("density", "a link"), ("corner", "a named pipe")):
+        assert f"{run.path}/plots/{name}.png: {reason}; expected a plain file" in report.lines
+    assert "plots/training.png: damaged, or too large to be shown here" in report.lines
+
+
+def test_pictures_of_many_megabytes_are_made_small_enough(tmp_path):
+    run = written_run(tmp_path / "run", "fit-2d")
+    noise = np.random.default_rng(0).integers(0, 256, (500, 700, 3), np.uint8)
+    (run.path / "plots").mkdir()
+    for name in ("density", "training"):
+        Image.fromarray(noise).save(run.path / "plots" / f"{name}.png")
+    write_report(run)
+    pictures = read_report(run.path).pictures
+    assert list(pictures) == ["density", "training"]
+    assert all(picture.mode == "P" for picture in pictures.values())
+
+
+def test_a_summary_of_megabytes_makes_a_page_below_two(tmp_path):
+    run = written_run(tmp_path / "run", "fit-2d")
+    facts = {f"<{number}>": "<" * 10_000 for number in range(500)}
+    (run.path / "summary.json").write_text(json.dumps(facts))
+    write_report(run)
+    read_report(run.path)
+
+
+def test_a_page_that_cannot_be_written_loses_no_run(tmp_path, monkeypatch, capsys):
+    from nflow_cli.experiments import report
+    from nflow_cli.experiments import run as running
+
+    def full(run):
+        raise RunDirectoryError("report.html: No space left on device")
+
+    monkeypatch.setattr(report, "write_report", full)
+    running._report(RunDirectory(tmp_path))
+    assert capsys.readouterr().err == "no report: report.html: No space left on device\n"

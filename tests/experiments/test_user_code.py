@@ -1,0 +1,206 @@
+"""What a user's file may hold: each mistake is one line that says where."""
+
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from nflow_cli.config import presets
+from nflow_cli.densities.log_density import ArrayDensity, TensorDensity
+from nflow_cli.errors import TargetError
+from nflow_cli.experiments.infer.subject import subject_again, user_subject
+from nflow_cli.experiments.infer.user_code import function_of, load_function
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
+)
+
+FILE = """
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+def tensors(x): return -0.5*ops.sum(x*x, axis=-1)
+def arithmetic(x): return -0.5*(x[:, 0]**2 + x[:, 1]**2)
+def arrays(x): return -0.5*(x**2).sum(1), -x
+def single(x): return (-0.5*(x**2).sum(1)).astype("f"), (-x).astype("f")
+def alone(x): return np.asarray(-0.5*np.sum(np.asarray(x)**2, axis=-1))
+def square(x): return -0.5*x*x
+def scalar(x): return -0.5*ops.sum(x*x)
+def kept(x): return -0.5*ops.sum(x*x, axis=-1, keepdims=True)
+def logarithm(x): return ops.log(x[:, 0])
+def support(x): return ops.where(x[:, 0] > 0, -x[:, 0], -np.inf)
+def nothing(x): return None
+def text(x): return "text"
+def attribute(x):
+    y = x
+    return y.no_such
+def division(x): return 1/0
+def exits(x): raise SystemExit(3)
+def constant(x): return ops.zeros((len(x),))
+def three(x): return x[:, 0], x, x
+def narrow(x): return -0.5*(x**2).sum(1), -x[:, :1]
+def summed(x): return -0.5*(x**2).sum(), -x
+def sign(x): return -0.5*(x**2).sum(1), x
+def doubled(x): return -0.5*(x**2).sum(1), -x*[1, 2]
+def undefined(x): return -0.5*(x**2).sum(1)*np.nan, -x
+def letters(x): return np.array(["a"]*len(x)), -x
+def fixed(x): return np.zeros(3), np.zeros((3, 2))
+def branch(x):
+    if tf.reduce_sum(x) > 0:
+        return -ops.sum(x*x, axis=-1)
+    return -0.5*ops.sum(x*x, axis=-1)
+def no_argument(): return 1
+def two(x, y): return x
+def through_numpy(x): return -0.5*ops.sum(ops.convert_to_tensor(np.square(x)), axis=-1)
+def called_back(x):
+    return tf.py_function(lambda y: -0.5*tf.reduce_sum(y*y, axis=-1), [x], tf.float32)
+def unique(x):
+    y, _ = tf.unique(x[:, 0])
+    return -0.5*ops.sum(x*x, axis=-1) + 0*tf.reduce_sum(y)
+value = 3
+"""
+
+WRONG = {
+    "alone": "return also the gradient",
+    "square": r"log_p of shape \(3,\).*Received: shape \(3, 2\)",
+    "scalar": r"Received: shape \(\)",
+    "kept": r"Received: shape \(3, 1\)",
+    "logarithm": "expected a finite log-density at x1=-0.08.*nan; --bounds",
+    "support": "expected a finite log-density.*-inf; --bounds",
+    "nothing": "Received: None",
+    "text": "Received: 'text'",
+    "attribute": r"model\.py:20: AttributeError",
+    "division": r"model\.py:21: ZeroDivisionError: division by zero",
+    "exits": r"model\.py:22: SystemExit: 3",
+    "constant": "does not depend on the points",
+    "three": "expected a pair.*Received: 3 values",
+    "narrow": r"gradient of shape \(3, 2\).*Received: shape \(3, 1\)",
+    "summed": r"log_p of shape \(3,\).*Received: shape \(\)",
+    "sign": "wrong gradient by x1.*by finite differences. Received",
+    "doubled": "wrong gradient by x2",
+    "undefined": "expected a finite log-density.*nan",
+    "letters": "Received: shape .*<U1",
+    "fixed": r"log_p of shape \(6,\) for 6 points",
+    "branch": r"model\.py:33: .*symbolic",
+    "no_argument": "takes 0 positional arguments",
+    "two": "missing 1 required positional argument",
+    "through_numpy": "does not depend on the points",
+    "called_back": "cannot be compiled: the operation EagerPyFunc; --no-compile",
+    "unique": "its gradient: LookupError",
+    "value": "expected a function 'value'.*Received: a int",
+    "tensor": r"expected a function 'tensor' \(did you mean 'tensors'\?\). Received: no such name",
+}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("code") / "model.py"
+    path.write_text(FILE)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def same_path(monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+def config(name="f", path="model.py", dim=2, **density):
+    parts = {"name": name, "path": str(path), "dim": dim, **density}
+    return presets.validate({"command": "infer", "density": parts}, "a test")
+
+
+def subject(path, name):
+    return user_subject(config(name, path), load_function(f"{path}:{name}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("tensors", TensorDensity),
+        ("arithmetic", TensorDensity),
+        ("arrays", ArrayDensity),
+        ("single", ArrayDensity),
+    ],
+)
+def test_what_a_function_is_is_found_by_calling_it(path, name, kind):
+    assert type(subject(path, name).target) is kind
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_function_is_refused_in_one_line(path, name):
+    with pytest.raises(TargetError, match=WRONG[name]) as refusal:
+        subject(path, name)
+    assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("import no_such_module\n", r"bad\.py:1: ModuleNotFoundError"),
+        ("x = 1\ndef f(:\n", r"bad\.py:2: SyntaxError"),
+        ("raise SystemExit\n", r"bad\.py:1: SystemExit"),
+    ],
+)
+def test_a_file_that_fails_says_where(tmp_path, content, said):
+    (tmp_path / "bad.py").write_text(content)
+    with pytest.raises(TargetError, match=said):
+        load_function(f"{tmp_path}/bad.py:f")
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("gone.py:f", "no such file"),
+        ("gone.py", "no such file"),
+        ("model.txt:f", "expected FILE.py:FUNCTION"),
+        ("model.py:a b", "expected FILE.py:FUNCTION"),
+    ],
+)
+def test_what_names_no_function_is_refused(place, said):
+    with pytest.raises(TargetError, match=said):
+        load_function(place)
+
+
+def test_a_file_may_import_what_is_beside_it(tmp_path):
+    (tmp_path / "beside_it_for_a_test.py").write_text("half = 0.5\n")
+    code = "from beside_it_for_a_test import half\n"
+    code += "def log_density(x): return -half*(x**2).sum(1), -x\n"
+    (tmp_path / "model.py").write_text(code)
+    function = load_function(str(tmp_path / "model.py"))
+    assert function.name == "log_density"
+    assert function.function(np.ones((2, 2)))[0].tolist() == [-1, -1]
+
+
+def test_another_file_than_that_of_the_run_is_not_run(tmp_path):
+    path = tmp_path / "model.py"
+    path.write_text(f"open({str(tmp_path / 'it ran')!r}, 'w')\n")
+    settings = config("f", path, sha256="0" * 64)
+    with pytest.raises(TargetError, match="not the file of this run; expected SHA-256 000"):
+        subject_again(settings, f"{path}:f")
+    assert not (tmp_path / "it ran").exists()
+
+
+def test_a_function_of_python_is_told_by_the_file_it_is_in():
+    def wrong(x):
+        return x.no_such
+
+    with pytest.raises(TargetError, match=r"test_user_code\.py:\d+: AttributeError"):
+        function_of(wrong).function(np.zeros((3, 2)))
+    with pytest.raises(TargetError, match="expected a function of points"):
+        function_of(3)
+
+
+def test_many_coordinates_are_compared_along_directions():
+    def right(x):
+        return -0.5 * (x**2).sum(1), -x
+
+    def wrong(x):
+        slopes = -x.copy()
+        slopes[:, 7] *= 5
+        return -0.5 * (x**2).sum(1), slopes
+
+    user_subject(config(dim=40), function_of(right))
+    with pytest.raises(TargetError, match="wrong gradient along a direction"):
+        user_subject(config(dim=40), function_of(wrong))

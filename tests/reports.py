@@ -1,0 +1,71 @@
+"""What a page of a run is made of, as a browser would read it."""
+
+import base64
+import io
+from html.parser import HTMLParser
+
+from PIL import Image
+
+# All that a page may hold: nothing that is run, and nothing that leads elsewhere.
+TAGS = {
+    *("html", "head", "meta", "title", "style", "body", "main", "header", "section", "footer"),
+    *("h1", "h2", "p", "table", "tr", "th", "td", "ul", "li", "strong", "figure", "img"),
+    *("figcaption", "pre"),
+}
+ATTRIBUTES = {
+    *("lang", "charset", "http-equiv", "content", "name", "class", "scope", "src", "width", "alt"),
+}
+
+
+class Report(HTMLParser):
+    """The tags and the text of a page, and its pictures by their names."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.sources, self.pictures = set(), set(), [], {}
+        self.policy, self.style, self.lines, self._tag = None, "", [], ""
+        self.feed(text)
+        self.text = "\n".join(self.lines)
+
+    def handle_starttag(self, tag, attrs):
+        self._tag, values = tag, dict(attrs)
+        self.tags.add(tag)
+        self.attributes |= values.keys()
+        if values.get("http-equiv") == "Content-Security-Policy":
+            self.policy = values["content"]
+        if tag == "img":
+            self.sources.append(values["src"])
+            self.pictures[values["alt"].split(":")[0]] = opened(values["src"])
+
+    def handle_data(self, data):
+        if self._tag == "style":
+            self.style += data
+        elif data.strip():
+            self.lines.append(data)
+
+    def handle_endtag(self, tag):
+        self._tag = ""
+
+
+def opened(uri):
+    """Return the picture of a ``data:`` URI, decoded."""
+    head, _, content = uri.partition(",")
+    assert head == "data:image/png;base64"
+    picture = Image.open(io.BytesIO(base64.b64decode(content, validate=True)))
+    picture.load()
+    return picture
+
+
+def read_report(run):
+    """Return the page of a run, having seen that it stands alone."""
+    content = (run / "report.html").read_bytes()
+    assert len(content) < 2_000_000
+    report = Report(content.decode())
+    assert report.tags <= TAGS and report.attributes <= ATTRIBUTES
+    assert all(source.startswith("data:image/png;base64,") for source in report.sources)
+    assert not any(word in report.style for word in ("url(", "@import", "<", "//"))
+    policy = dict(part.split(maxsplit=1) for part in report.policy.split(";"))
+    assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == "'none'"
+    assert (policy["img-src"], policy["style-src"]) == ("data:", "'unsafe-inline'")
+    assert "script-src" not in policy
+    return report
