@@ -118,8 +118,8 @@ class Fit2DConfig(Strict):
 Config: TypeAlias = Fit2DConfig | InferConfig | FitConfig | VAEConfig  # of a run
 RUNS: dict[str, type[Strict]] = {
     "fit-2d": Fit2DConfig,
-    "infer": InferConfig,
     "fit": FitConfig,
     "train-vae": VAEConfig,
+    "infer": InferConfig,
 }
 SCHEMAS: dict[str, type[Strict]] = {**RUNS, "sweep": SweepConfig}

@@ -194,7 +194,7 @@ def test_seeds_are_a_range_or_a_list(text, seeds):
         ({"set": {"train.steps": "many"}}, "train.steps: expected a whole number"),
         (
             {"set": {"command": "sweep"}},
-            "command: expected one of fit-2d, fit, train-vae.",
+            "command: expected one of fit-2d, fit, train-vae, infer.",
         ),
         ({"vary": {f"{'a' * n}.b": [1] for n in range(1, 60)}}, "to name a folder"),
     ],
@@ -211,7 +211,7 @@ def test_a_preset_of_another_command_is_no_sweep():
 def test_a_sweep_is_no_config_of_a_run(tmp_path):
     (tmp_path / "config.yaml").write_text("command: sweep\npresets: [u1-planar-k2]\n")
     with pytest.raises(
-        ConfigError, match=r"expected one of fit-2d, fit, train-vae. Received: 'sweep'"
+        ConfigError, match=r"expected one of fit-2d, fit, train-vae, infer. Received: 'sweep'"
     ):
         RunDirectory(tmp_path).read_config()
 
