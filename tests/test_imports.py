@@ -21,17 +21,21 @@ ALLOWED = {
     "PIL": ["plotting/embedded.py"],
     "pyarrow": ["data/"],
     "distributed": ["sweeps/cluster.py"],
-    "tensorflow": ["training/trainer.py", "flows/fold.py", "flows/tensorflow_fold.py"],
+    "tensorflow": [
+        *("training/trainer.py", "flows/fold.py", "flows/tensorflow_fold.py"),
+        *("experiments/infer/array_fit.py", "experiments/infer/trial.py"),  # a user's function
+    ],
 }
 # Each a module of the package, a folder of it, or one in that.
 KERAS_FREE = (
     *("arguments", "constants", "errors", "layout", "output", "random_streams", "registry"),
     *("signals", "text", "config/", "data/", "plotting/", "sweeps/", "cli/", "training/chunks"),
     *("evaluation/caveats", "evaluation/grids", "evaluation/importance", "evaluation/mass"),
-    "evaluation/normality",
+    *("evaluation/normality", "evaluation/calibration", "evaluation/conditions"),
+    "evaluation/weights_verdict",
     *("experiments/__init__", "experiments/data", "experiments/drawing", "experiments/rows"),
     *("experiments/experiment", "experiments/page", "experiments/picture_data"),
-    *("experiments/report", "experiments/run"),
+    *("experiments/report", "experiments/run", "experiments/infer/rows"),
     *("runs/array_shapes", "runs/checkpoints", "runs/directory", "runs/files", "runs/npz"),
     *("runs/samples_file", "training/programs", "training/saved_state"),
 )
