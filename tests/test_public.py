@@ -1,4 +1,4 @@
-"""The names that users may rely on: those of the README, and no others."""
+"""The names that users may rely on: those of the documentation, and no others."""
 
 import importlib
 from pathlib import Path

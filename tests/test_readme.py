@@ -29,12 +29,26 @@ def blocks(language, text):
 
 def commands(text):
     """Return the words after each ``nflow`` that begins a line of code, or ends a line of &&."""
-    lines = re.findall(r"^    (?:.* && \.venv/bin/)?nflow (.*)", text, re.M)
+    lines = re.findall(r"^(?:\$ |    (?:.* && \.venv/bin/)?)nflow (.*)", text, re.M)
     return [shlex.split(line, comments=True) for line in lines]
 
 
-def section(title):
-    return re.search(rf"^## {title}\n(.*?)^## ", DOCUMENTS["README.md"], re.S | re.M)[1]
+def section(name, title):
+    return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", DOCUMENTS[name], re.S | re.M)[1]
+
+
+def anchors(text):
+    """Return what the headings of a page are linked by."""
+    titles = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def links(text):
+    """Return the links and pictures of a page that lead to other places in the repository."""
+    return sorted(set(re.findall(r"\]\((?!https?:)([^)]+)\)", text)))
+
+
+USE = section("docs/commands.md", "Use what you trained")
 
 
 def in_documents(parts):
@@ -46,13 +60,36 @@ def in_documents(parts):
     ]
 
 
+def test_the_front_page_is_short_and_leads_to_every_other():
+    front = DOCUMENTS["README.md"]
+    assert len(front.splitlines()) <= 150
+    assert set(DOCUMENTS) - {"README.md"} <= set(links(front))
+
+
+@pytest.mark.parametrize(
+    ("name", "link"),
+    [pytest.param(name, link) for name, text in DOCUMENTS.items() for link in links(text)],
+)
+def test_every_link_leads_somewhere(name, link):
+    path, _, anchor = link.partition("#")
+    target = (ROOT / name).parent / path if path else ROOT / name
+    assert target.exists()
+    assert not anchor or anchor in anchors(target.read_text("utf-8"))
+
+
+def test_every_picture_is_shown():
+    shown = {link for text in DOCUMENTS.values() for link in links(text)}
+    shown = {Path(link).name for link in shown}
+    assert not {path.name for path in ROOT.glob("docs/*.png")} - shown
+
+
 @pytest.mark.parametrize("block", in_documents(lambda text: blocks("yaml", text)))
 def test_every_preset_and_sweep_is_valid(block):
     presets.validate(presets.parse_yaml(block, "the block"), "the block")
 
 
 def test_the_preset_of_every_key_has_the_defaults():
-    (block,) = blocks("yaml", section("Presets"))
+    (block,) = blocks("yaml", DOCUMENTS["docs/presets.md"])
     shown = presets.validate(presets.parse_yaml(block, "the block"), "the block")
     assert shown == presets.validate({"command": "fit-2d"}, "the defaults")
 
@@ -106,8 +143,8 @@ def folder(short_run, tmp_path_factory):
 
 
 def executed(title):
-    """Run the Python of a section; return the names that it leaves."""
-    (code,) = blocks("python", section(title))
+    """Run the Python of a section of its page; return the names that it leaves."""
+    (code,) = blocks("python", section("docs/python.md", title))
     names = {}
     exec(compile(code.replace("…", "my-run"), title, "exec"), names)
     return names
@@ -115,7 +152,7 @@ def executed(title):
 
 def test_the_example_in_python_runs_as_it_stands(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    names = executed("Use what you trained")
+    names = executed("A run in Python")
     entropy, mass = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"entropy \d\.\d{3} ± 0\.\d{3} nats", entropy)
     assert abs(float(mass.removeprefix("mass ")) - 1) < 0.01
@@ -124,7 +161,7 @@ def test_the_example_in_python_runs_as_it_stands(folder, monkeypatch, capsys):
 
 def test_the_example_of_the_layers_goes_forward_and_back(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    names = executed("From Python")
+    names = executed("The layers")
     forward, back = (
         keras.ops.convert_to_numpy(names[name]) for name in ("log_det", "inverse_log_det")
     )
@@ -132,11 +169,20 @@ def test_the_example_of_the_layers_goes_forward_and_back(folder, monkeypatch):
 
 
 def test_the_section_has_its_commands():
-    assert [name for name, *_ in commands(section("Use what you trained"))] == [
+    assert [name for name, *_ in commands(USE)] == [
         *(2 * ["sample"]),
         *(2 * ["evaluate"]),
         "check",
     ]
+
+
+@pytest.mark.slow
+def test_the_example_of_the_front_page_runs_on_few_updates(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (code,), names = blocks("python", DOCUMENTS["README.md"]), {}
+    code = code.replace("nflow_cli.fit(table", "nflow_cli.fit(table, steps=40, k=2", 1)
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["draws"].shape == (1_000, 2) and np.isfinite(names["log_q"]).all()
 
 
 @pytest.mark.slow
@@ -156,7 +202,7 @@ def test_the_example_of_simulations_runs_on_few_of_them(invoke, tmp_path, monkey
     assert names["draws"].shape == (10_000, 4) and np.isfinite(names["log_q"]).all()
 
 
-@pytest.mark.parametrize("words", commands(section("Use what you trained")), ids=" ".join)
+@pytest.mark.parametrize("words", commands(USE), ids=" ".join)
 def test_each_command_runs_as_it_stands(invoke, folder, monkeypatch, words):
     monkeypatch.chdir(folder)
     result = invoke(*(word.replace("RUN_DIR", "outputs/my-run") for word in words))

@@ -18,7 +18,7 @@ from nflow_cli.cli import main
 from nflow_cli.config import presets
 from nflow_cli.runs.directory import RunDirectory
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
 COMMANDS = list(main.commands)
 
 # In this process a command trains on the backend that Keras was imported with.
@@ -106,10 +106,9 @@ def test_the_version_is_printed(invoke):
     assert invoke("--version").stdout == f"nflow, version {__version__}\n"
 
 
-def test_the_readme_and_the_pages_of_commands_name_every_command_and_every_option():
-    text = README.read_text(encoding="utf-8")
-    for name in ("tables.md", "infer.md"):
-        text += README.with_name("docs").joinpath(name).read_text(encoding="utf-8")
+def test_the_readme_and_the_docs_name_every_command_and_every_option():
+    pages = [ROOT / "README.md", *ROOT.glob("docs/*.md")]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
     options = {
         name
         for command in main.commands.values()

@@ -243,12 +243,12 @@ def test_the_sweep_of_posteriors_varies_flows_and_priors_alone():
     assert rest == len(rest) * rest[:1] and rest[0]["train"]["epochs"] == 60
 
 
-def test_the_sweep_in_the_readme_is_valid(tmp_path):
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+def test_the_sweep_in_the_docs_is_valid(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```yaml\n([^`]*command: sweep\n[^`]*)```", text)
     (tmp_path / "mine.yaml").write_text("command: fit-2d\n")
-    resolved = plan.resolve(presets.parse_yaml(block, "README"), "README", tmp_path)
-    assert len(plan.plan(resolved, "README")) == 2 * 3 * 2 * 5
+    resolved = plan.resolve(presets.parse_yaml(block, "sweeps.md"), "sweeps.md", tmp_path)
+    assert len(plan.plan(resolved, "sweeps.md")) == 2 * 3 * 2 * 5
 
 
 def test_a_folder_takes_one_sweep(tmp_path):
