@@ -8,7 +8,7 @@ from keras import ops
 from loops import NOISE, UPDATES, Bend, Slices, fit, logger, settings
 from truth import to_numpy
 
-from nflow_cli.config.schema import EarlyStopping
+from nflow_cli.config.training_schema import EarlyStopping
 from nflow_cli.training.trainer import (
     ChunkTrainer,
     Clock,

@@ -7,7 +7,7 @@ import pytest
 from loops import NOISE, UPDATES, Bend, Slices, session, settings
 from truth import to_numpy
 
-from nflow_cli.config.schema import EarlyStopping
+from nflow_cli.config.training_schema import EarlyStopping
 from nflow_cli.training.trainer import Clock
 from nflow_cli.training.validation import ValidationLog
 
