@@ -53,7 +53,8 @@ class MembersLog(ValidationLog):
         better = [r for r in range(count) if self.losses[r] < self.bests[r]]
         if better:
             weights = self.model.get_weights()
-            self.best_weights = self.best_weights or [weight.copy() for weight in weights]
+            # Copies: what came from a checkpoint cannot be written to.
+            self.best_weights = [kept.copy() for kept in self.best_weights or weights]
             for kept, weight in zip(self.best_weights, weights):
                 kept[better] = weight[better]
         for r in better:
