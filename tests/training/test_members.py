@@ -9,7 +9,7 @@ import pytest
 from nflow_cli.training.members import MembersLog
 from nflow_cli.training.saved_state import StateError
 
-LOSSES = [[3.0, 5.0], [2.0, 6.0], [2.5, 4.0], [math.nan, 4.5], [2.2, 4.2], [2.3, 4.3]]
+LOSSES = [[3.0, 5.0], [2.0, 6.0], [2.5, 4.0], [math.nan, 4.5], [2.2, 4.2], [2.3, 3.9]]
 
 
 class Model:
@@ -51,18 +51,18 @@ def test_each_member_has_the_weights_of_its_own_best():
     model = Model()
     log.take_best(model)
     kernels, biases = model.weights
-    np.testing.assert_array_equal(kernels, [[1.0] * 3, [2.0] * 3])
-    np.testing.assert_array_equal(biases, [11.0, 22.0])
-    assert (log.kept_of_each, log.kept_at) == ([1, 2], 2)
-    assert (row["validation_loss_1"], row["validation_loss_2"]) == (2.3, 4.3)
-    assert math.isclose(row["validation_loss"], 3.3)
+    np.testing.assert_array_equal(kernels, [[1.0] * 3, [5.0] * 3])
+    np.testing.assert_array_equal(biases, [11.0, 25.0])
+    assert (log.kept_of_each, log.kept_at) == ([1, 5], 5)
+    assert (row["validation_loss_1"], row["validation_loss_2"]) == (2.3, 3.9)
+    assert math.isclose(row["validation_loss"], 3.1)
 
 
 def test_training_ends_where_no_member_has_improved_for_so_long():
-    log = log_of(patience=3)
+    log = log_of(patience=2)
     run(log)
     assert log.model.stop_training
-    assert log.reached == 5  # the first at 1, the second at 2
+    assert log.reached == 4  # the first was best at 1, the second at 2
 
 
 def test_it_goes_on_from_what_a_checkpoint_keeps():
