@@ -17,6 +17,7 @@ scikit-learn, nothing is measured.
 """
 
 import argparse
+import importlib.util
 import json
 import math
 import os
@@ -185,10 +186,8 @@ def main():
     if arguments.data is None:
         print("left out: no observations; --data or NFLOW_SBI names them", file=sys.stderr)
         return
-    try:
-        import sklearn  # noqa: F401
-    except ModuleNotFoundError as error:
-        print(f"left out: {error}", file=sys.stderr)
+    if importlib.util.find_spec("sklearn") is None:
+        print("left out: scikit-learn is not installed", file=sys.stderr)
         return
     settings = dict(text.split("=", 1) for text in arguments.set)
     settings = {key: json.loads(value) for key, value in settings.items()}

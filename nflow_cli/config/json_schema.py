@@ -1,6 +1,8 @@
 """The schema of presets for editors, which complete keys and mark what is wrong. No Keras here."""
 
-from typing import Annotated, Any, Union
+import functools
+import operator
+from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
@@ -12,6 +14,7 @@ def json_schema() -> dict[str, Any]:
 
     What one key demands of another is checked by nflow alone.
     """
-    preset: Any = Annotated[Union[tuple(SCHEMAS.values())], Field(discriminator="command")]  # noqa: UP007
+    every: Any = functools.reduce(operator.or_, SCHEMAS.values())
+    preset: Any = Annotated[every, Field(discriminator="command")]
     dialect = "https://json-schema.org/draft/2020-12/schema"
     return {"$schema": dialect, "title": "A preset of nflow", **TypeAdapter(preset).json_schema()}

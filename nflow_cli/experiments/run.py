@@ -5,9 +5,11 @@ import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from nflow_cli import experiments
+from nflow_cli.config.naming import run_name
 from nflow_cli.config.schema import Config
 from nflow_cli.errors import NflowError
 from nflow_cli.experiments.rows import laid_out
@@ -57,6 +59,14 @@ def settled(config: Config, data: Any) -> Config:
         tell(note)
     memory.expect_memory(config, experiments.of(config).footprint)
     return config
+
+
+def train_anew(config: Config, preset: Path, output: str | Path | None, data: Any) -> Any:
+    """Settle a config of ``preset``, train it in a new run directory; return what was trained."""
+    config = settled(config, data)
+    run = RunDirectory.create(run_name(config, preset), None if output is None else str(output))
+    train(config, run, [], data)
+    return experiments.of(config).load(run)
 
 
 def carry_out(

@@ -68,7 +68,10 @@ def judged(density, n=2_000, weights=None):
 def exact_coverage(level, scale, dim):
     """Return which share of N(0, I) lies in the region of that level of N(0, scale^2 I)."""
     a = mpmath.mpf(dim) / 2
-    cdf = lambda y: mpmath.gammainc(a, 0, y, regularized=True)  # noqa: E731
+
+    def cdf(y):
+        return mpmath.gammainc(a, 0, y, regularized=True)
+
     y = mpmath.findroot(lambda y: cdf(y) - level, (1e-9, 60), solver="bisect")
     return float(cdf(scale**2 * y))
 
@@ -144,7 +147,10 @@ def test_equal_densities_are_placed_at_random():
 def test_rows_outside_the_density_are_in_no_region():
     roles = Roles(["x"])
     rows = np.array([[0.0], [9.0], [np.nan]])
-    log_prob = lambda x: np.where(x[:, 0] > 5, -math.inf, x[:, 0] * 0)  # noqa: E731
+
+    def log_prob(x):
+        return np.where(x[:, 0] > 5, -math.inf, x[:, 0] * 0)
+
     found = ranks(rows, log_prob, lambda x, call: 0 * np.nan_to_num(x), roles, stream(0))
     assert found.alphas[1] > 200 / 201 and np.isnan(found.alphas[2])
     assert np.isnan(found.pits[2]).all()

@@ -4,17 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nflow_cli import experiments
 from nflow_cli.config import overrides, presets
 from nflow_cli.config.infer_schema import natural_preset, usual_dim
-from nflow_cli.config.naming import run_name
 from nflow_cli.config.presets import Change
 from nflow_cli.config.schema import RUNS
 from nflow_cli.experiments.infer.subject import built_in, user_subject
 from nflow_cli.experiments.infer.user_code import function_of
-from nflow_cli.experiments.run import settled, train
+from nflow_cli.experiments.run import train_anew
 from nflow_cli.registry import DENSITIES
-from nflow_cli.runs.directory import RunDirectory
 
 
 def infer(
@@ -84,10 +81,7 @@ def infer(
     path = presets.find_preset(preset or natural_preset(dim or usual_dim(parts["name"])))
     config = _resolved(path, changes)
     subject = built_in(config) if user is None else user_subject(config, user)
-    config = settled(config, subject)
-    run = RunDirectory.create(run_name(config, path), None if output is None else str(output))
-    train(config, run, [], subject)
-    return experiments.of(config).load(run)
+    return train_anew(config, path, output, subject)
 
 
 def _resolved(preset: Path, changes: Sequence[Change]) -> Any:

@@ -6,15 +6,13 @@ from typing import Any
 
 from nflow_cli import experiments
 from nflow_cli.config import overrides, presets
-from nflow_cli.config.naming import run_name
 from nflow_cli.config.presets import Change
 from nflow_cli.config.schema import RUNS
 from nflow_cli.config.table_schema import natural_preset
 from nflow_cli.data.table_files import table_of
 from nflow_cli.data.table_rows import IN_PYTHON, load_table
-from nflow_cli.experiments.run import settled, train
+from nflow_cli.experiments.run import train_anew
 from nflow_cli.registry import POINT_SETS
-from nflow_cli.runs.directory import RunDirectory
 
 
 def fit(
@@ -65,10 +63,8 @@ def fit(
     Raises:
         NflowError: In one line, if the table or an option is wrong.
     """
-    named = isinstance(table, str | Path)
-    name = str(table) if named else IN_PYTHON
     options = {
-        "data.name": name,
+        "data.name": str(table) if isinstance(table, str | Path) else IN_PYTHON,
         "data.columns": columns and list(columns),
         "data.exclude": exclude and list(exclude),
         "data.bounds": bounds and {column: list(ends) for column, ends in bounds.items()},
@@ -83,22 +79,26 @@ def fit(
         "seed": seed,
         **(settings or {}),
     }
-    changes = _changes(name, options)
-    path = presets.find_preset(preset or natural_preset(flow or []))
+    path, config, data = _chosen(table, preset, flow or [], _changes(options))
+    return train_anew(config, path, output, data)
+
+
+def _chosen(
+    table: Any, preset: str | None, flow: Sequence[Any], changes: Sequence[Change]
+) -> tuple[Path, Any, Any]:
+    """Return the preset, that named or the one for such rows, its config and the rows."""
+    path = presets.find_preset(preset or natural_preset(flow))
     config = _resolved(path, changes)
-    if named:
+    if isinstance(table, str | Path):
         data = experiments.of(config).data()
     else:
         data = load_table(config.data, config.units.tails, table_of(table))
     if preset is None:
         is_conditional = bool(config.data.given)
-        natural = natural_preset(flow or [], len(data.train), data.dim, is_conditional)
+        natural = natural_preset(flow, len(data.train), data.dim, is_conditional)
         path = presets.find_preset(natural)
         config = _resolved(path, changes)
-    config = settled(config, data)
-    run = RunDirectory.create(run_name(config, path), None if output is None else str(output))
-    train(config, run, [], data)
-    return experiments.of(config).load(run)
+    return path, config, data
 
 
 def _steps(discrete: Mapping[str, float] | Sequence[str]) -> dict[str, float]:
@@ -106,9 +106,9 @@ def _steps(discrete: Mapping[str, float] | Sequence[str]) -> dict[str, float]:
     return dict(discrete) if isinstance(discrete, Mapping) else dict.fromkeys(discrete, 1.0)
 
 
-def _changes(name: str, options: Mapping[str, Any]) -> list[Change]:
+def _changes(options: Mapping[str, Any]) -> list[Change]:
     """Return what options change, those that are None left out; only a built-in set has a size."""
-    sized = [] if name in POINT_SETS else [Change("table", "data.size", None)]
+    sized = [] if options["data.name"] in POINT_SETS else [Change("table", "data.size", None)]
     return sized + [Change(key, key, value) for key, value in options.items() if value is not None]
 
 
