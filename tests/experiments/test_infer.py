@@ -258,6 +258,7 @@ def test_no_code_of_a_preset_or_a_run_is_run(fitted):
             experiment.data(at)
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_a_built_in_density_by_name_is_fitted_from_python(tmp_path):
     settings = {"train.first_stage": 20, "train.chunk": 20, "evaluate.samples": 1_000}
     options = {"flow": ["planar"], "k": 2, "steps": 20, "settings": settings}

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from running import saved_weights
+from short_runs import without_xla
 
 import nflow_cli
 from nflow_cli.cli import main
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.skipif(
 X = np.random.default_rng(0).standard_normal((300, 3)) @ np.diag([2.0, 30.0, 1.0])
 X[:, 2] = np.exp(X[:, 2] + X[:, 0] ** 2 / 4)
 COLUMNS = {"a": X[:, 0], "b": X[:, 1], "price": X[:, 2]}
+NARROW = [{"spline-coupling": {"hidden": [4]}}]  # as good as any where it does not matter
 BOUNDS = {"price": (0, None)}
 
 
@@ -45,18 +47,21 @@ def command(path):
     """Return the run of the command."""
     run = str(path.with_name("run"))
     words = ["fit", str(path), "--bounds", "price=0:", "--k", "2", "--steps", "60", "--seed", "4"]
-    done = CliRunner().invoke(main, [*words, "--output", run])
+    narrow = ["--set", f"flow.pattern={json.dumps(NARROW)}"]
+    with without_xla():
+        done = CliRunner().invoke(main, [*words, *narrow, "--output", run])
     assert done.exit_code == 0, done.stderr
     return run
 
 
+@pytest.mark.usefixtures("without_xla")
 @pytest.mark.parametrize(
     "table",
     [pytest.param(COLUMNS, id="mapping", marks=pytest.mark.slow), Frame(COLUMNS)],
 )
 def test_rows_in_python_are_fitted_as_those_of_a_file(command, tmp_path, table):
     run = tmp_path / "run"
-    q = nflow_cli.fit(table, bounds=BOUNDS, k=2, steps=60, seed=4, output=run)
+    q = nflow_cli.fit(table, bounds=BOUNDS, flow=NARROW, k=2, steps=60, seed=4, output=run)
     for got, expected in zip(saved_weights(run), saved_weights(Path(command)), strict=True):
         np.testing.assert_array_equal(got, expected)
     assert json.loads((run / "summary.json").read_text())["best_update"] > 0
@@ -82,7 +87,7 @@ def test_a_path_and_a_built_in_set_are_fitted_by_their_names(tmp_path, monkeypat
     for name, columns in ((path, ["a"]), ("two-moons", ["x1", "x2"])):
         settings = {"data.size": 300} if name == "two-moons" else {"data.exclude": ["b", "price"]}
         settings["train.chunk"] = 5
-        q = nflow_cli.fit(name, k=1, steps=5, settings=settings)
+        q = nflow_cli.fit(name, flow=NARROW, k=1, steps=5, settings=settings)
         record = json.loads((q.path / "run.json").read_text())
         assert (q.columns, record["data"]["name"]) == (columns, str(name))
         assert q.path.parent.name == "outputs" and np.isfinite(q.log_prob(q.sample(10))).all()
