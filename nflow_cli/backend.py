@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 
+from nflow_cli import program_cache
 from nflow_cli.errors import NflowError
 from nflow_cli.signals import Held
 
@@ -30,7 +31,8 @@ def start_tensorflow() -> None:
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    start_keras()
+    with program_cache.told():
+        start_keras()
     import keras
 
     keras.config.set_floatx("float32")

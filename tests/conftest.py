@@ -8,6 +8,7 @@ from running import run_nflow
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("NFLOW_CACHE", "off")  # what a test compiles is no other's
 if "PYTEST_XDIST_WORKER" in os.environ:  # each has a core: more threads only wait for each other
     os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 

@@ -1,0 +1,155 @@
+"""Compiled programs, kept for the next process in a folder that is the user's alone.
+
+TensorFlow keeps XLA's programs in a folder if it is told to, one file each, and looks there before
+it compiles; a program is taken if its instructions, in full, are those that were to be compiled.
+That a file is the one that was written is seen to here: its SHA-256 is in its name. Each process
+has a folder of its own, where the sound files are linked at the start, so that it reads nothing
+that another is writing; what it compiled joins the others at its end.
+
+The environment variable ``NFLOW_CACHE`` takes another folder, or ``off``.
+"""
+
+import atexit
+import contextlib
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+VARIABLE = "NFLOW_CACHE"
+FLAGS, DIRECTORY = "TF_XLA_FLAGS", "--tf_xla_persistent_cache_directory"
+DECIDING = ("XLA_FLAGS", FLAGS, "TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")  # what is compiled
+PRIVATE = "process-"  # how the folder of a process begins
+MAX_BYTES = 64 * 2**20  # all of it is read, to be hashed, at every start
+MAX_AGE = 24 * 3600  # seconds: then a process that left its folder has ended, most likely
+
+
+@contextlib.contextmanager
+def told(threads: int = 0) -> Iterator[None]:
+    """Tell TensorFlow of the programs, where it reads its flags within this context.
+
+    Args:
+        threads: Of an operation, on which the code depends; 0: as many as there are cores.
+    """
+    flags, folder = os.environ.get(FLAGS), None
+    if DIRECTORY not in (flags or ""):  # else the user has arranged it
+        with contextlib.suppress(OSError, RuntimeError):  # no home, no space: it compiles anew
+            folder = _open(_home() / _key(threads))
+    if folder is None:
+        yield
+        return
+    os.environ[FLAGS] = f"{flags or ''} {DIRECTORY}={folder}"
+    try:
+        yield
+    finally:  # the processes that this one starts have folders of their own
+        os.environ.pop(FLAGS) if flags is None else os.environ.update({FLAGS: flags})
+
+
+def _home() -> Path:
+    """Return the folder of all programs.
+
+    Raises:
+        OSError: The user wants none.
+    """
+    chosen = os.environ.get(VARIABLE, "")
+    if chosen == "off":
+        raise OSError
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(chosen or Path(base) / "nflow") / "programs"
+
+
+def _key(threads: int) -> str:
+    """Return a name for all that decides the code: TensorFlow, processor, cores, flags."""
+    package = importlib.util.find_spec("tensorflow")
+    origin = package.origin if package else None
+    facts = [origin, *(os.stat(origin)[6:9] if origin else ()), threads, os.cpu_count()]
+    facts += [len(os.sched_getaffinity(0))] if hasattr(os, "sched_getaffinity") else []
+    facts += [os.environ.get(name) for name in DECIDING]
+    facts += [platform.machine(), platform.processor(), _processor()]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _processor() -> list[str]:
+    """Return what Linux says of the first core: its model and what it can do."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            first = file.read(16_384).split("\n\n")[0]
+    except OSError:
+        return []
+    words = ("model name", "flags", "Features", "CPU part")
+    return [line for line in first.splitlines() if line.startswith(words)]
+
+
+def _open(folder: Path) -> Path | None:
+    """Return a folder of this process's own with the sound programs of ``folder``, if it is safe.
+
+    A space in the path would end the flag.
+    """
+    for path in (folder.parent, folder):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (_is_private(folder.parent) and _is_private(folder)) or " " in str(folder):
+        return None
+    _tidy(folder)
+    private = Path(tempfile.mkdtemp(prefix=PRIVATE, dir=folder))
+    atexit.register(_close, private, os.getpid())
+    for path in _programs(folder):
+        name, _, digest = path.name.rpartition(".")
+        if _digest(path) != digest:
+            path.unlink(missing_ok=True)
+        elif not (private / name).exists():  # two processes may have compiled it at once
+            os.link(path, private / name)
+    return private
+
+
+def _is_private(folder: Path) -> bool:
+    """Return whether a folder is the user's, no link, and nobody else may enter it."""
+    status = folder.lstat()
+    return (
+        folder.is_dir()
+        and not folder.is_symlink()
+        and status.st_uid == os.getuid()
+        and not status.st_mode & 0o077
+    )
+
+
+def _programs(folder: Path) -> list[Path]:
+    """Return the files of a folder, the oldest first."""
+    with os.scandir(folder) as entries:
+        files = [
+            (e.stat().st_mtime_ns, e.path) for e in entries if e.is_file(follow_symlinks=False)
+        ]
+    return [Path(path) for _, path in sorted(files)]
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _tidy(folder: Path) -> None:
+    """Remove folders of processes that were killed, and the oldest programs of too many."""
+    for path in folder.glob(f"{PRIVATE}*"):
+        if time.time() - path.lstat().st_mtime > MAX_AGE:
+            shutil.rmtree(path, ignore_errors=True)
+    sizes = {path: path.stat().st_size for path in _programs(folder)}
+    excess = sum(sizes.values()) - MAX_BYTES
+    for path, size in sizes.items():
+        if excess > 0:
+            path.unlink(missing_ok=True)
+            excess -= size
+
+
+def _close(private: Path, process: int) -> None:
+    """Let what was compiled join the other programs, and remove the folder of the process."""
+    if os.getpid() != process:  # a fork
+        return
+    with contextlib.suppress(OSError):
+        for path in _programs(private):
+            if path.stat().st_nlink == 1:  # not one that was linked
+                os.replace(path, private.parent / f"{path.name}.{_digest(path)}")
+    shutil.rmtree(private, ignore_errors=True)
