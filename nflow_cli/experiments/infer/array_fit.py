@@ -101,7 +101,7 @@ class ArrayFit(Fit2D):
             z, log_q = self.density.push(ops.swapaxes(batch, -1, -2))
             x, log_det = self.target.outside(z)
             held = ops.sum(x * gradients, axis=-1) + log_det
-            surrogate = ops.mean(log_q - beta * held, axis=-1)
+            surrogate = ops.mean(self.log_q_to_train(z, log_q) - beta * held, axis=-1)
         log_p = values + log_det
         loss, kl = ops.mean(log_q - beta * log_p, axis=-1), ops.mean(log_q - log_p, axis=-1)
         weights = [v.value for v in self.trainable_variables]
