@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from nflow_cli.config.flow_options import IN_TURN, pattern_name
 from nflow_cli.config.flow_schema import StackFlow, expect_one_pass, expect_weights
 from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict, by_name
 from nflow_cli.config.table_schema import MAX_COLUMNS, Columns, Interval, Path, an_interval
@@ -139,6 +140,8 @@ class InferTrain(Train):
     """How a fit to a log-density is trained: the affine map alone first, then all.
 
     ``start_width``: the flows start from the Gaussian of the first stage, so many times as wide.
+    ``gradient``: of the loss in full, or without the score, whose mean is 0: by the path of the
+    samples alone. That takes an inverse pass, so it is in full for flows which take D of these.
     ``compile``: the function is part of one compiled program, which is fast.
     """
 
@@ -147,6 +150,7 @@ class InferTrain(Train):
     chunk: int = Field(default=100, ge=1, le=100_000)
     first_stage: int = Field(default=1_000, ge=0, le=10**9)
     start_width: float = Field(default=3.0, ge=1, le=100)
+    gradient: Literal["full", "path"] = "full"
     compile: bool = True
 
 
@@ -203,6 +207,12 @@ class InferConfig(Strict):
     def dim(self) -> int:
         """D, of the points."""
         return self.density.dim or 0
+
+    @property
+    def path_alone(self) -> bool:
+        """Whether the gradient is by the path of the samples alone."""
+        in_turn = any(pattern_name(item) in IN_TURN["inverse"] for item in self.flow.pattern)
+        return self.train.gradient == "path" and not in_turn
 
     @property
     def subject(self) -> str:

@@ -85,6 +85,11 @@ class FlowDensity:
         z0, log_det = self.flow.inverse_and_log_det(z)
         return z0, self.base.log_prob(z0) + log_det
 
+    def held_log_prob(self, z: Any) -> Any:
+        """Return ``log q(z)`` ``(...)``, the weights held: its gradient is that by ``z`` alone."""
+        z0, log_det = self.flow.composition().of(ops.stop_gradient).run(z, inverse=True)
+        return self.base.log_prob(z0) + log_det
+
     def parts(self, z: Any) -> tuple[Any, None]:
         """Return what the flows take, and what they depend on: nothing."""
         return z, None

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.data.units import Units
+from nflow_cli.densities.bases import Widened
 from nflow_cli.densities.pushforward import Draw, FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.evaluation.importance import Smoothed, mean, smoothed, standard_deviation
 from nflow_cli.evaluation.normality import most_dependent
 from nflow_cli.evaluation.target import values_at
-from nflow_cli.evaluation.weights_verdict import ROUGH, WIDER
+from nflow_cli.evaluation.weights_verdict import ROUGH
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES
 
@@ -48,13 +49,14 @@ def judge(
         ``free_energy`` ``E[log q - log p]`` and ``kl`` in nats (``None`` where log Z is not known)
         with their common ``kl_standard_error``; ``ess``, a part of 1; ``pareto_k``;
         ``estimated_log_z`` by smoothed weights, with a ``log_z_standard_error`` where ``pareto_k``
-        is below 0.7, else ``None``; the same from a widened ``q``: ``widened_log_z``,
+        is below 0.7, else ``None``; the same from a widened base: ``widened_log_z``,
         ``widened_log_z_standard_error``, ``widened_pareto_k``; ``moments`` of each coordinate in
         the user's units by the smoothed weights; ``n_lost``, the samples where ``p`` is no number.
     """
-    log_weights, lost = _log_weights(density, target, seed, n, 1.0)
+    log_weights, lost = _log_weights(density, target, stream(seed, "evaluation"), n)
     tail, log_z = smoothed(log_weights), target.log_z or 0.0
-    widened = smoothed(_log_weights(density, target, seed, n, WIDER)[0])
+    wider = FlowDensity(Widened(density.base), density.flow)
+    widened = smoothed(_log_weights(wider, target, stream(seed, "widened"), n)[0])
     wide = ("widened_log_z", "widened_log_z_standard_error", "widened_pareto_k")
     scores = {
         **_free_energy(log_weights, target.log_z),
@@ -83,37 +85,25 @@ def _free_energy(log_weights: np.ndarray, log_z: float | None) -> dict[str, Any]
 
 def shown_samples(density: FlowDensity, units: Units, seed: int) -> np.ndarray:
     """Return the draws that the pictures show, in the user's units."""
-    return units.outside(next(_draws(density, seed, SHOWN_SAMPLES, 1.0)).x)
+    return units.outside(next(_draws(density, seed, SHOWN_SAMPLES)).x)
 
 
-def _draws(density: FlowDensity, seed: int, n: int, width: float) -> Iterator[Draw]:
-    """Draw from ``q`` whose base is so many times as wide, with its log-density."""
-    is_wider = width != 1
-    rng = stream(seed, "widened" if is_wider else "evaluation")
-    return (_Widened(density, width) if is_wider else density).draw(n, lambda _: rng)
-
-
-class _Widened(FlowDensity):
-    """A density whose base is so many times as wide."""
-
-    def __init__(self, density: FlowDensity, width: float):
-        super().__init__(density.base, density.flow)
-        self.width = width
-
-    def push(self, z0: Any) -> tuple[Any, Any]:
-        """Return ``f(w z0)`` and its log-density, ``z0`` a sample of the base."""
-        z, log_det = self.flow.forward_and_log_det(self.width * z0)
-        return z, self.base.log_prob(z0) - self.dim * math.log(self.width) - log_det
+def _draws(density: FlowDensity, seed: int, n: int) -> Iterator[Draw]:
+    """Draw the samples that ``q`` is judged by, with its log-density."""
+    rng = stream(seed, "evaluation")
+    return density.draw(n, lambda _: rng)
 
 
 def _log_weights(
-    density: FlowDensity, target: Target, seed: int, n: int, width: float
+    density: FlowDensity, target: Target, rng: np.random.Generator, n: int
 ) -> tuple[np.ndarray, int]:
     """Return ``log p - log q`` ``(n,)`` at samples, ``-inf`` where ``p`` is no number: how many."""
     log_weights = np.empty(n)
-    for draw in _draws(density, seed, n, width):
+    for draw in density.draw(n, lambda _: rng):
         part = slice(draw.start, draw.start + len(draw.x))
-        log_weights[part] = values_at(target.log_prob, draw.x).astype(np.float64) - draw.log_q
+        with np.errstate(all="ignore"):  # of a user's function, far away
+            log_p = values_at(target.log_prob, draw.x).astype(np.float64)
+            log_weights[part] = log_p - draw.log_q
     lost = ~np.isfinite(log_weights)
     log_weights[lost] = -math.inf
     return log_weights, int(lost.sum())
@@ -153,7 +143,7 @@ def moments(
     w = w / w.sum()
     center = shown_samples(density, units, seed).mean(axis=0)  # against rounding
     total, squares = np.zeros(density.dim), np.zeros(density.dim)
-    for draw in _draws(density, seed, len(w), 1.0):
+    for draw in _draws(density, seed, len(w)):
         x = units.outside(draw.x)
         part = w[draw.start : draw.start + len(x)]
         with np.errstate(over="ignore", invalid="ignore"):
@@ -172,12 +162,12 @@ def resampled(
         The points, in the user's units, and the weights of the draws they were chosen from.
     """
     count = max(RESAMPLED_FROM * n, 1_000)
-    weights = smoothed(_log_weights(density, target, seed, count, 1.0)[0])
+    weights = smoothed(_log_weights(density, target, stream(seed, "evaluation"), count)[0])
     w, _ = _scaled(weights.log_weights)
     places = (np.arange(n) + stream(seed, "resampling").random(n)) / n * w.sum()
     chosen = np.minimum(np.searchsorted(np.cumsum(w), places), count - 1)
     points = np.empty((n, density.dim))
-    for draw in _draws(density, seed, count, 1.0):
+    for draw in _draws(density, seed, count):
         here = (chosen >= draw.start) & (chosen < draw.start + len(draw.x))
         points[here] = units.outside(draw.x)[chosen[here] - draw.start]
     return points[stream(seed, "order").permutation(n)], weights

@@ -7,7 +7,6 @@ from typing import Any
 from nflow_cli.evaluation.caveats import number
 
 GOOD, ROUGH = 0.5, 0.7  # k-hat, below which weights have a variance, and below which they serve
-WIDER = 1.5  # times the base, for what q hardly ever visits
 SIGMAS, LEAST_JUMP = 4.0, 0.02  # standard errors and nats by which log Z jumps, at least
 
 
@@ -21,7 +20,7 @@ def verdict(k: float | None) -> str:
 
 
 def jump(scores: Mapping[str, Any]) -> float | None:
-    """Return by how many nats log Z is greater from a widened ``q``, where that means something."""
+    """Return by how many nats log Z is greater from a widened base, where that means something."""
     first, second = (number(scores, key) for key in ("estimated_log_z", "widened_log_z"))
     if first is None or second is None:
         return None

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from truth import Grid, call, float64, gradient, kolmogorov_smirnov, normal_log_prob
 
-from nflow_cli.densities.bases import Base, StandardNormal, UniformBox
+from nflow_cli.densities.bases import Base, StandardNormal, UniformBox, Widened
 
 BASES = {"normal": StandardNormal, "box": UniformBox, "wide box": lambda: UniformBox(7.5)}
 every_base = pytest.mark.parametrize("base", [make() for make in BASES.values()], ids=list(BASES))
@@ -141,3 +141,26 @@ def test_samples_fill_the_box_evenly(half_width):
 def test_only_the_box_calls_itself_bounded():
     assert UniformBox().bounded
     assert not StandardNormal().bounded
+
+
+@float64()
+def test_a_widened_base_is_half_the_base_and_half_of_heavy_tails():
+    base = Widened(StandardNormal())
+    z = np.random.default_rng(3).uniform(-40, 40, (200, 3)) * np.array([[1.0], [0.1]]).repeat(
+        100, 0
+    )
+    inside = np.abs(z).max(axis=-1) <= 30
+    cauchy = -np.log(np.pi * (1 + z**2)).sum(axis=-1)
+    within = 3 * np.log(2 / np.pi * np.arctan(30))  # what is not cut off
+    tails = np.where(inside, cauchy - within, -np.inf)
+    expected = np.logaddexp(normal_log_prob(z, np.zeros(3), np.eye(3)), tails) - np.log(2)
+    np.testing.assert_allclose(call(base.log_prob, z), expected, 1e-10)
+
+
+def test_samples_follow_the_widened_base():
+    base = Widened(StandardNormal())
+    samples = base.sample(np.random.default_rng(4), (100_000, 2)).astype(float)
+    axis = np.linspace(-30, 30, 20_001)
+    margin = np.exp(call(base.log_prob, axis[:, None].astype("float32")).astype(float))
+    for column in samples.T:
+        assert kolmogorov_smirnov(column, axis, margin) < 1.95

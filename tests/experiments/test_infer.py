@@ -12,6 +12,7 @@ from truth import to_numpy
 import nflow_cli
 from nflow_cli import experiments
 from nflow_cli.config import presets
+from nflow_cli.densities.targets import Target
 from nflow_cli.errors import ConfigError, DivergenceError, Interrupted, TargetError
 from nflow_cli.experiments.check import check_run
 from nflow_cli.experiments.infer import fit as infer_fit
@@ -96,6 +97,61 @@ def test_the_surrogate_has_the_gradient_of_the_loss():
         np.testing.assert_allclose(*values, rtol=1e-4)
     for one, other in zip(of["tensors"][1], of["arrays"][1], strict=True):
         np.testing.assert_allclose(to_numpy(one), to_numpy(other), rtol=1e-3, atol=1e-4)
+
+
+def gradients(model, batch):
+    return [to_numpy(slope) for slope in model.differentiate(batch)[1]]
+
+
+def moved(config, target):
+    """Return a model whose flows are not the identity, and base samples for it."""
+    model, rng = infer_fit.build(config, target), np.random.default_rng(0)
+    for weight in model.trainable_variables:
+        weight.assign(weight + 0.1 * rng.standard_normal(weight.shape))
+    return model, ops.convert_to_tensor(rng.standard_normal((2, 64), "f"))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("flow", [{"spline-coupling": {"hidden": [4]}}, "planar"])
+def test_the_path_leaves_out_the_score_and_nothing_else(name, flow):
+    import tensorflow as tf
+
+    of = {}
+    for gradient in ("full", "path"):
+        config = settings(name, flow__pattern=[flow], train__gradient=gradient)
+        target = user_subject(config, function_of(FUNCTIONS[name])).target
+        model, batch = moved(config, target)
+        of[gradient] = gradients(model, batch)
+    x, _ = model.density.push(ops.transpose(batch))
+    with tf.GradientTape() as tape:  # d log q(x; θ)/dθ, x held
+        loss = ops.mean(model.density.pull(ops.stop_gradient(x))[1])
+    score = tape.gradient(loss, [v.value for v in model.trainable_variables])
+    for full, path, rest in zip(of["full"], of["path"], map(to_numpy, score), strict=True):
+        np.testing.assert_allclose(path, full - rest, rtol=1e-3, atol=1e-3 * np.abs(full).max())
+
+
+class Itself(Target):
+    """The density that a model starts from."""
+
+    dim, log_z = 2, None
+
+    def __init__(self, density):
+        self.density = density
+
+    def log_prob(self, z):
+        return self.density.pull(z)[1]
+
+
+def test_where_q_is_p_the_path_has_no_gradient():
+    def of(gradient):
+        config = settings(train__gradient=gradient)
+        copy, batch = moved(config, None)
+        return np.concatenate(
+            [g.ravel() for g in gradients(moved(config, Itself(copy.density))[0], batch)]
+        )
+
+    assert np.abs(of("path")).max() < 1e-4
+    assert np.abs(of("full")).max() > 1e-2
 
 
 def test_a_run_has_the_files_and_the_picture_of_every_other(fitted):

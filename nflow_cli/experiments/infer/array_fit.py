@@ -15,9 +15,10 @@ from nflow_cli.training.trainer import best_restart, compiled
 class ArrayFit(Fit2D):
     """A density and the log-density of arrays that it is fitted to.
 
-    No compiled loop can call a function of NumPy, so an update is two programs: base samples to
-    points ``x``; then, with ``log p(x)`` and its gradient, the update itself by a surrogate whose
-    gradient is that of the loss, ``E[log q(x(z_0)) - β x(z_0) · ∇log p(x)]``, the gradient held.
+    No compiled loop can call a function of NumPy, so each update is a program: with ``log p`` and
+    its gradient at the points ``x`` of its base samples, it minimises a surrogate whose gradient is
+    that of the loss, ``E[log q(x(z_0)) - β x(z_0) · ∇log p(x)]``, the gradient held; and it takes
+    the base samples of the next update to points.
     """
 
     target: ArrayDensity
@@ -35,11 +36,13 @@ class ArrayFit(Fit2D):
         chunk, count = data[0], int(data[1][0])
         sums = np.zeros((len(self.terms), *self.restarts))
         norms = np.zeros(self.restarts)
+        batch = ops.convert_to_tensor(chunk[0])
+        points = self._points(batch)
         for i in range(count):
-            batch = ops.convert_to_tensor(chunk[i])
-            values, gradients = self.target.at(ops.convert_to_numpy(self._points(batch)))
-            terms, norms = self._update(batch, values, gradients)
-            sums += ops.convert_to_numpy(terms)
+            held = self.target.at(ops.convert_to_numpy(points))
+            following = ops.convert_to_tensor(chunk[min(i + 1, count - 1)])
+            terms, norms, points = self._update(batch, *held, following)
+            sums, batch = sums + ops.convert_to_numpy(terms), following
         means = dict(zip(self.terms, (sums / max(count, 1)).astype(np.float32)))
         logs = best_restart({**means, "gradient_norm": ops.convert_to_numpy(norms)})
         return {**logs, "learning_rate": self.optimizer.learning_rate}
@@ -83,12 +86,13 @@ class ArrayFit(Fit2D):
 
     @cached_property
     def _update(self) -> Callable[..., Any]:
-        def update(batch: Any, values: Any, gradients: Any) -> tuple[Any, Any]:
+        def update(batch: Any, values: Any, gradients: Any, following: Any) -> tuple[Any, ...]:
             terms, slopes = self._differentiated(batch, values, gradients)
             norms = self.norms(slopes)
             self.optimizer.apply(self.clipped(slopes, norms), self.trainable_variables)
             shape = ops.shape(norms)
-            return ops.stack([ops.broadcast_to(terms[t], shape) for t in self.terms]), norms
+            means = ops.stack([ops.broadcast_to(terms[t], shape) for t in self.terms])
+            return means, norms, self.points_of(following)
 
         return compiled(update, self.xla)
 
@@ -101,7 +105,7 @@ class ArrayFit(Fit2D):
             z, log_q = self.density.push(ops.swapaxes(batch, -1, -2))
             x, log_det = self.target.outside(z)
             held = ops.sum(x * gradients, axis=-1) + log_det
-            surrogate = ops.mean(log_q - beta * held, axis=-1)
+            surrogate = ops.mean(self.log_q_to_train(z, log_q) - beta * held, axis=-1)
         log_p = values + log_det
         loss, kl = ops.mean(log_q - beta * log_p, axis=-1), ops.mean(log_q - log_p, axis=-1)
         weights = [v.value for v in self.trainable_variables]

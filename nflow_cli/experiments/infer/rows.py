@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nflow_cli.evaluation.caveats import Caveat, marked, number, ruined_text
-from nflow_cli.evaluation.weights_verdict import GOOD, ROUGH, WIDER, jump, verdict
+from nflow_cli.evaluation.weights_verdict import GOOD, ROUGH, jump, verdict
 from nflow_cli.experiments.rows import Caveats, Rows, Summary, flow_row, training_text
 from nflow_cli.text import printable
 
@@ -47,7 +47,7 @@ def verdict_of(scores: Summary, caveats: Caveats) -> Rows:
     rows.append(("k-hat", f"{_figure(scores, 'pareto_k', 2)}, {WORDS[_verdict(scores)]}"))
     rows.append(("ESS", f"{_figure(scores, 'ess', 4)} of each draw"))
     rows.append(("log Z", marked(_log_z(scores), caveats, "estimated_log_z")))
-    wide = f"{_figure(scores, 'widened_log_z')} nats from a base {WIDER} times as wide"
+    wide = f"{_figure(scores, 'widened_log_z')} nats from a base of heavy tails"
     rows.append(("", f"{wide} (k-hat {_figure(scores, 'widened_pareto_k', 2)})"))
     return rows
 
@@ -112,8 +112,8 @@ def caveats_of(summary: Summary) -> list[Caveat]:
         caveats.append(Caveat("rough weights", ("estimated_log_z", "moments"), reason))
     if (more := jump(summary)) is not None:
         reason = (
-            f"from a base {WIDER} times as wide log Z is {more:.3g} nats more: q does not visit "
-            "all of p; k-hat does not see that"
+            f"from a base of heavy tails log Z is {more:.3g} nats more: q does not visit all of p, "
+            "which k-hat does not see; try --anneal or --restarts"
         )
         caveats.append(Caveat("missed mass", ("estimated_log_z", "free_energy", "kl"), reason))
     if lost := number(summary, "n_lost"):

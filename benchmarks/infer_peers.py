@@ -1,0 +1,98 @@
+"""Fits to log-densities by other libraries: guides, losses and rates by their defaults.
+
+NumPyro has no default rate: 1e-3. Used by ``benchmarks.infer``. Nothing of nflow is imported: a
+peer may live in an environment of its own. Each fit returns ``log q - log p`` at fresh draws of
+``q``, log p normalised.
+"""
+
+import math
+
+import numpy as np
+
+DRAWS, RATE = 50_000, 1e-3
+LOG_2PI = math.log(2 * math.pi)
+EFFECTS = (28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0)
+ERRORS = (15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0)
+SCHOOLS_LOG_Z = -36.1308159
+
+
+def normal(x, mean, scale):
+    """Return the log-density of ``N(mean, scale²)`` by operations of JAX."""
+    import jax.numpy as jnp
+
+    return -0.5 * ((x - mean) / scale) ** 2 - jnp.log(scale) - 0.5 * LOG_2PI
+
+
+def funnel(x):
+    """Return Neal's funnel at a point ``(D,)``."""
+    import jax.numpy as jnp
+
+    return normal(x[0], 0.0, 3.0) + normal(x[1:], 0.0, jnp.exp(x[0] / 2)).sum()
+
+
+def banana(x):
+    """Return the bent Gaussian at a point ``(2,)``."""
+    return normal(x[0], 0.0, 1.0) + normal(x[1], x[0] ** 2, 0.3)
+
+
+def eight_schools(x):
+    """Return the posterior of the eight schools at a point ``(10,)``."""
+    import jax.numpy as jnp
+
+    prior = normal(x[0], 0.0, 10.0) + normal(x[1], 5.0, 1.0)
+    effects = normal(x[2:], x[0], jnp.exp(x[1])).sum()
+    data = normal(x[2:], jnp.array(EFFECTS), jnp.array(ERRORS)).sum()
+    return prior + effects + data - SCHOOLS_LOG_Z
+
+
+DENSITIES = {"funnel": funnel, "banana": banana, "eight-schools": eight_schools}
+
+
+def numpyro(guide_of):
+    """Return a fit by one of NumPyro's automatic guides, by its SVI."""
+
+    def fit(name, dim, seed, steps, batch):
+        import jax
+        import numpyro
+        from numpyro import distributions, infer
+
+        log_p = DENSITIES[name]
+
+        def model():
+            space = distributions.ImproperUniform(distributions.constraints.real_vector, (), (dim,))
+            numpyro.factor("log_p", log_p(numpyro.sample("x", space)))
+
+        guide = getattr(infer.autoguide, guide_of)(model)
+        loss = infer.Trace_ELBO(num_particles=batch)
+        svi = infer.SVI(model, guide, numpyro.optim.Adam(RATE), loss)
+        key, draws = jax.random.split(jax.random.key(seed))
+        params = svi.run(key, steps, progress_bar=False).params
+        q = guide.get_posterior(params)
+        x, between = q.sample_with_intermediates(draws, (DRAWS,))
+        return np.asarray(q.log_prob(x, between) - jax.vmap(log_p)(x), np.float64)
+
+    return fit
+
+
+def flowjax(name, dim, seed, steps, batch):
+    """Fit ``masked_autoregressive_flow`` by ``ElboLoss``."""
+    import jax
+    from flowjax.distributions import Normal
+    from flowjax.flows import masked_autoregressive_flow
+    from flowjax.train import fit_to_key_based_loss
+    from flowjax.train.losses import ElboLoss
+
+    log_p = jax.vmap(DENSITIES[name])
+    key, start, draws = jax.random.split(jax.random.key(seed), 3)
+    q = masked_autoregressive_flow(start, base_dist=Normal(np.zeros(dim)), invert=False)
+    loss = ElboLoss(log_p, num_samples=batch)
+    q, _ = fit_to_key_based_loss(key, q, loss_fn=loss, steps=steps, show_progress=False)
+    x, log_q = q.sample_and_log_prob(draws, (DRAWS,))
+    return np.asarray(log_q - log_p(x), np.float64)
+
+
+PEERS = {
+    "numpyro-iaf": numpyro("AutoIAFNormal"),
+    "numpyro-bnaf": numpyro("AutoBNAFNormal"),
+    "flowjax": flowjax,
+}
