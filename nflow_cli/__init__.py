@@ -24,7 +24,7 @@ def fit(table: Any, **options: Any) -> Any:
     """
     from nflow_cli.backend import start_tensorflow
 
-    start_tensorflow()
+    start_tensorflow(machine=None)
     from nflow_cli.experiments.table import python
 
     return python.fit(table, **options)
@@ -49,7 +49,7 @@ def infer(log_density: Any, **options: Any) -> Any:
     """
     from nflow_cli.backend import start_tensorflow
 
-    start_tensorflow()
+    start_tensorflow(machine=None)
     from nflow_cli.experiments.infer import python
 
     return python.infer(log_density, **options)

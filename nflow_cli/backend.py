@@ -3,14 +3,100 @@
 import contextlib
 import importlib.util
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 from nflow_cli import program_cache
-from nflow_cli.errors import NflowError
+from nflow_cli.errors import DeviceError, NflowError
 from nflow_cli.signals import Held
 
 NO_MEMORY = "not enough memory; fewer samples, a smaller batch or fewer restarts take less"
+
+
+CPU, GPU = "cpu", "gpu"  # the first; or gpu:N
+INTRA_OP = "TF_NUM_INTRAOP_THREADS"  # TensorFlow's own way to say how many threads
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+DEVICE = re.compile(r"cpu|gpu:\d{1,3}")
+MOST_THREADS = 1024
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What TensorFlow computes on: a matter of the command, never of a config.
+
+    Attributes:
+        device: ``cpu``, or ``gpu:N``.
+        threads: Of a processor, that share an operation; ``None``: as TensorFlow has it.
+        card: What the GPU is called.
+    """
+
+    device: str = CPU
+    threads: int | None = None
+    card: str = ""
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether it is a GPU."""
+        return self.device != CPU
+
+    @property
+    def number(self) -> int:
+        """Of the GPU."""
+        return int(self.device.removeprefix(f"{GPU}:"))
+
+    @property
+    def text(self) -> str:
+        """The device, with what it is called."""
+        return f"{self.device} ({self.card})" if self.card else self.device
+
+    def of(self, threads: int | None) -> "Machine":
+        """Return the machine with so many threads, if a number is asked for.
+
+        Raises:
+            DeviceError: Of a GPU, whose threads are its own.
+        """
+        if threads and self.is_gpu:
+            raise DeviceError(f"--threads: expected --device cpu. Received: {self.device}")
+        return replace(self, threads=threads or self.threads)
+
+    def with_threads(self, usual: int | None) -> "Machine":
+        """Return the machine with as many threads as are usual, unless somebody says how many."""
+        if self.is_gpu or self.threads or INTRA_OP in os.environ:
+            return self
+        return replace(self, threads=usual)
+
+    def record(self) -> dict[str, str | int]:
+        """Return what ``run.json`` says of it."""
+        if self.is_gpu:
+            return {"device": self.device, "card": self.card}
+        of_tensorflow = os.environ.get(INTRA_OP, "")
+        usual = int(of_tensorflow) if of_tensorflow.isdecimal() else 0
+        return {"device": self.device, "threads": self.threads or usual or cores()}
+
+
+PROCESSOR = Machine()
+
+
+def recorded(machines: Any) -> Machine:
+    """Return the last of what ``run.json`` says that a run was trained on, as far as it says.
+
+    As many threads as there are cores at most.
+    """
+    last = machines[-1] if isinstance(machines, list) and machines else None
+    known = last if isinstance(last, dict) else {}
+    device, threads = str(known.get("device")), known.get("threads")
+    count = min(threads, cores()) if isinstance(threads, int) and threads > 0 else None
+    return Machine(device if DEVICE.fullmatch(device) else CPU, count)
 
 
 def expect_tensorflow() -> None:
@@ -23,23 +109,37 @@ def expect_tensorflow() -> None:
         raise NflowError("the commands need TensorFlow; install it with: pip install tensorflow")
 
 
-def start_tensorflow() -> None:
+def start_tensorflow(machine: Machine | None = PROCESSOR) -> None:
     """Import Keras on TensorFlow, in single precision, whatever ``keras.json`` says.
 
+    Args:
+        machine: What this process is to compute on, unless Keras is there already; ``None``:
+            whatever TensorFlow would.
+
     Raises:
-        NflowError: If one of them cannot be imported.
+        DeviceError: TensorFlow has no such device.
+        NflowError: If one of them cannot be imported, or computes in mixed precision.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    with program_cache.told():
-        start_keras()
+    with program_cache.told((machine and machine.threads) or 0):
+        start_keras(lambda: None if machine is None else _settle(machine))
     import keras
 
     keras.config.set_floatx("float32")
+    policy = keras.config.dtype_policy()
+    if policy.compute_dtype != policy.variable_dtype:
+        raise NflowError(
+            f"mixed precision is refused: expected the policy float32, received {policy.name}; "
+            "its 8 or 11 bits round a log-density of -10 nats by 0.01 or more"
+        )
 
 
-def start_keras() -> None:
+def start_keras(settle: Callable[[], None] = lambda: None) -> None:
     """Import Keras on the backend that it is set up for, unless somebody has already.
+
+    Args:
+        settle: Called in between: what is settled before the first operation.
 
     Raises:
         NflowError: If it cannot be imported.
@@ -51,9 +151,91 @@ def start_keras() -> None:
         try:
             import keras
 
+            settle()
             keras.ops.zeros(())  # the first operation looks for devices, and says so
         except (ImportError, ValueError) as error:  # ValueError: keras.json holds nonsense
             raise NflowError(f"Keras or its backend cannot be imported: {error}") from None
+
+
+def machine_of(device: str) -> Machine:
+    """Return the machine of ``cpu``, ``gpu`` or ``gpu:N``; TensorFlow is started on a GPU.
+
+    Raises:
+        DeviceError: TensorFlow has no such device.
+        NflowError: TensorFlow cannot be imported.
+    """
+    machine = Machine(f"{GPU}:0" if device == GPU else device)
+    if not machine.is_gpu:
+        return machine
+    expect_tensorflow()
+    start_tensorflow(machine)
+    cards = _cards()
+    if machine.number >= len(cards):
+        raise DeviceError(_missing(device, cards))
+    return replace(machine, card=cards[machine.number])
+
+
+def gpus(device: str) -> list[str]:
+    """Return what ``CUDA_VISIBLE_DEVICES`` calls a GPU, or of ``gpu`` all of them; use none here.
+
+    Raises:
+        DeviceError: TensorFlow has none, or no such.
+        NflowError: TensorFlow cannot be imported.
+    """
+    expect_tensorflow()
+    start_tensorflow()
+    cards = _cards()
+    names = os.environ.get(VISIBLE) or ",".join(map(str, range(len(cards))))
+    chosen = names.split(",")[: len(cards)]
+    if device != GPU:
+        number = Machine(device).number
+        chosen = chosen[number : number + 1]
+    if not chosen:
+        raise DeviceError(_missing(device, cards))
+    return chosen
+
+
+def _settle(machine: Machine) -> None:
+    """Let TensorFlow see one GPU or none, take its memory as needed, and multiply in float32.
+
+    TF32, which multiplies in 11 bits, would fail what `nflow check` holds a flow to.
+    """
+    import tensorflow as tf
+
+    if machine.threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(machine.threads)
+    found = tf.config.list_physical_devices("GPU")
+    chosen = found[machine.number : machine.number + 1] if machine.is_gpu else []
+    tf.config.set_visible_devices(chosen, "GPU")
+    for gpu in chosen:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
+def _cards() -> list[str]:
+    import tensorflow as tf
+
+    details = tf.config.experimental.get_device_details
+    found = tf.config.list_physical_devices("GPU")
+    return [str(details(gpu).get("device_name", "of unknown name")) for gpu in found]
+
+
+def _missing(device: str, cards: list[str]) -> str:
+    """Say that there is no such GPU, and which there are, or what was looked for."""
+    import tensorflow as tf
+
+    if cards:
+        seen = ", ".join(f"gpu:{n} ({card})" for n, card in enumerate(cards))
+    elif not tf.test.is_built_with_cuda():
+        seen = f"none, for TensorFlow {tf.__version__} here is built without CUDA"
+    else:
+        hidden = os.environ.get(VISIBLE)
+        seen = "none" if hidden is None else f"none of {VISIBLE}={hidden}"
+        seen += (
+            "; looked for: an NVIDIA driver, and the libraries of CUDA, which "
+            "pip install 'nflow-cli[cuda]' brings"
+        )
+    return f"--device {device}: expected a GPU that TensorFlow sees. Received: {seen}"
 
 
 def lacks_memory(error: BaseException) -> bool:

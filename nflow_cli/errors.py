@@ -24,6 +24,14 @@ class BusyError(RunDirectoryError):
     """Another process is writing a run."""
 
 
+class TakenError(BusyError):
+    """Another process is training the run of a sweep that was asked for."""
+
+
+class DeviceError(NflowError):
+    """There is no such device to compute on."""
+
+
 class TargetError(NflowError):
     """A target density is not proper, or cannot do what was asked of it."""
 

@@ -22,8 +22,17 @@ from nflow_cli.cli.resume import resume
 from nflow_cli.cli.sample import sample
 from nflow_cli.cli.sweep import sweep
 from nflow_cli.cli.train_vae import train_vae
-from nflow_cli.errors import DivergenceError, Interrupted, NflowError, one_line
+from nflow_cli.errors import (
+    DeviceError,
+    DivergenceError,
+    Interrupted,
+    NflowError,
+    TakenError,
+    one_line,
+)
 from nflow_cli.signals import Raised, interruption_line, set_handlers
+
+EXIT_CODES = {DeviceError: 2, DivergenceError: 3, TakenError: 4}  # of other errors 1
 
 
 class _Group(click.Group):
@@ -58,7 +67,7 @@ class _Group(click.Group):
             return super().main(*args, **extra)
         except (NflowError, OSError) as error:
             click.echo(f"nflow: error: {one_line(error)}", err=True)
-            sys.exit(3 if isinstance(error, DivergenceError) else 1)
+            sys.exit(EXIT_CODES.get(type(error), 1))
         except Exception as error:
             if not lacks_memory(error):
                 raise

@@ -4,14 +4,16 @@ from typing import Any
 
 import click
 
-from nflow_cli.cli.options import Command, json_option
+from nflow_cli.backend import Machine
+from nflow_cli.cli.options import Command, device_option, json_option
 from nflow_cli.layout import hanging
 
 
 @click.command(cls=Command)
 @click.argument("run_dir", metavar="RUN_DIR")
+@device_option
 @json_option
-def check(run_dir: str, as_json: bool) -> None:
+def check(run_dir: str, machine: Machine, as_json: bool) -> None:
     """Verify what a run saved: its model by mathematics, its scores by fresh draws.
 
     Prints one line for each check, with its scores; exits 1 if any fails.
@@ -22,7 +24,7 @@ def check(run_dir: str, as_json: bool) -> None:
     from nflow_cli.runs.json_text import json_text
 
     RunDirectory.open(run_dir)  # a wrong name is reported before TensorFlow starts
-    start_tensorflow()
+    start_tensorflow(machine)
     from nflow_cli.evaluation.flow_checks import Outcome
     from nflow_cli.experiments.check import check_run
 

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nflow_cli.cli.options import Command, data_of_run, density_option, json_option
+from nflow_cli.backend import Machine
+from nflow_cli.cli.options import (
+    Command,
+    data_of_run,
+    density_option,
+    device_option,
+    json_option,
+)
 from nflow_cli.text import printable
 
 if TYPE_CHECKING:
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     "--seed", type=click.IntRange(0, 2**32 - 1), help="Fixes the samples; default: the run's."
 )
 @density_option
+@device_option
 @json_option
 def evaluate(
     run_dir: str,
@@ -37,6 +45,7 @@ def evaluate(
     samples: int | None,
     seed: int | None,
     density: str | None,
+    machine: Machine,
     as_json: bool,
 ) -> None:
     """Judge what a run trained, by fresh samples or by data of your own.
@@ -57,8 +66,12 @@ def evaluate(
     experiment = experiments.of(config)
     _check_samples(experiment, samples, seed)
     _check_output(experiment, data, output, latent)
-    judged_by = _judged_by(experiment, run, data, density)
-    start_tensorflow()
+    judged_by = (
+        data_of_run(experiment, run, density, machine)
+        if data is None
+        else experiment.read_data(data)
+    )
+    start_tensorflow(machine)
     trained = experiment.load(run)
     if output is not None:
         judgement = experiment.write_scores(trained, judged_by, Path(output), latent)
@@ -84,10 +97,6 @@ def _tell(judgement: Any, said: dict[str, Any], as_json: bool) -> None:
     click.echo(laid_out(judgement.rows, judgement.caveats, 14))
     if "output" in said:
         click.echo(printable(said["output"]))
-
-
-def _judged_by(experiment: "Experiment", run: Any, data: str | None, density: str | None) -> Any:
-    return data_of_run(experiment, run, density) if data is None else experiment.read_data(data)
 
 
 def _check_samples(experiment: "Experiment", samples: int | None, seed: int | None) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from nflow_cli import registry
+from nflow_cli.backend import Machine
 from nflow_cli.cli.options import THE_PRESETS, Command, common_options, flow_options
 
 KEYS = {  # what each option sets in a preset
@@ -152,6 +153,7 @@ def fit(
     preset: str | None,
     assignments: tuple[str, ...],
     output: str | None,
+    machine: Machine,
     bounds: dict[str, list[float | None]] | None,
     **options: Any,
 ) -> None:
@@ -186,7 +188,7 @@ def fit(
     natural = presets.find_preset(natural_preset(flow, len(data.train), data.dim, is_conditional))
     if preset is None and natural != path:
         path, resolved = natural, resolve_config("fit", natural, assignments, changes)
-    begin(resolved, run_name(resolved, path), output, argv, data)
+    begin(resolved, run_name(resolved, path), output, argv, machine, data)
 
 
 def _of_table(table: str | None, assignments: Sequence[str]) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from nflow_cli import registry
+from nflow_cli.backend import Machine
 from nflow_cli.cli.options import THE_PRESETS, Command, common_options, flow_options
 from nflow_cli.layout import tell
 
@@ -56,6 +57,7 @@ def fit_2d(
     preset: str | None,
     assignments: tuple[str, ...],
     output: str | None,
+    machine: Machine,
     **options: Any,
 ) -> None:
     """Fit a flow stack to a 2-D density by reverse KL, or to points by maximum likelihood.
@@ -83,7 +85,7 @@ def fit_2d(
     data = experiments.of(resolved).data()
     if points is not None:
         tell(f"--data goes on working for now; `nflow fit {shlex.quote(points)}` takes its place")
-    begin(resolved, run_name(resolved, path), output, argv, data)
+    begin(resolved, run_name(resolved, path), output, argv, machine, data)
 
 
 def _natural_preset(options: dict[str, Any]) -> Path:

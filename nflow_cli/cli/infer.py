@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from nflow_cli import registry
+from nflow_cli.backend import Machine
 from nflow_cli.cli.fit import intervals, names_of
 from nflow_cli.cli.options import THE_PRESETS, Command, common_options, flow_options
 
@@ -72,6 +73,7 @@ def infer(
     preset: str | None,
     assignments: tuple[str, ...],
     output: str | None,
+    machine: Machine,
     **options: Any,
 ) -> None:
     """Fit flows to a log-density by reverse KL, and judge draws by their importance weights.
@@ -82,6 +84,7 @@ def infer(
     or `infer-wide` for many coordinates. The last line printed is the run directory.
     """
     from nflow_cli import experiments
+    from nflow_cli.backend import start_tensorflow
     from nflow_cli.cli.options import changes_of, resolve_config
     from nflow_cli.config import presets
     from nflow_cli.config.infer_schema import natural_preset, usual_dim
@@ -90,22 +93,21 @@ def infer(
 
     if density is None and preset is None:
         raise click.UsageError("expected FILE.py:FUNCTION, a NAME, or --preset with one")
-    user, named = _named(density, dim)
+    user, named = _named(density, dim, machine)
     changes = [*named, *changes_of(options, KEYS)]
     path = presets.find_preset(preset or natural_preset(dim or usual_dim(density)))
     resolved = resolve_config("infer", path, assignments, changes)
+    start_tensorflow(machine)
     if user is None:
         subject = experiments.of(resolved).data()
     else:
-        from nflow_cli.backend import start_tensorflow
         from nflow_cli.experiments.infer.subject import user_subject
 
-        start_tensorflow()
         subject = user_subject(resolved, user)
-    begin(resolved, run_name(resolved, path), output, argv, subject)
+    begin(resolved, run_name(resolved, path), output, argv, machine, subject)
 
 
-def _named(density: str | None, dim: int | None) -> tuple[Any, list[Any]]:
+def _named(density: str | None, dim: int | None, machine: Machine) -> tuple[Any, list[Any]]:
     """Return the function that DENSITY names, if it is one, and what that and --dim change."""
     from nflow_cli.config.presets import Change
 
@@ -126,7 +128,7 @@ def _named(density: str | None, dim: int | None) -> tuple[Any, list[Any]]:
     from nflow_cli.backend import start_tensorflow
     from nflow_cli.experiments.infer.user_code import load_function
 
-    start_tensorflow()  # before a file that imports it
+    start_tensorflow(machine)  # before a file that imports it
     user = load_function(density)
     parts = {"name": user.name, "path": user.path, "sha256": user.sha256, "dim": dim}
     return user, [Change("FILE", "density", parts)]

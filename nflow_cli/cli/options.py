@@ -1,5 +1,6 @@
 """What the commands share: options, overrides, and what is no argument."""
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import click
 
 from nflow_cli import registry
+from nflow_cli.backend import CPU, DEVICE, GPU, MOST_THREADS, Machine, machine_of
 from nflow_cli.errors import ConfigError
 from nflow_cli.layout import tell
 
@@ -70,16 +72,76 @@ def density_option(command: Any) -> Any:
     return click.option("--density", metavar="FILE.py:FUNCTION", help=text)(command)
 
 
-def data_of_run(experiment: Any, run: Any, density: str | None) -> Any:
-    """Return what a run was trained on, or the function that ``--density`` names again."""
-    if density is None:
-        return experiment.data(run)
-    if not experiment.takes_density:
-        raise click.UsageError("--density: expected a run of `nflow infer`")
-    from nflow_cli.backend import start_tensorflow
+def device_name(_: Any, __: Any, value: str | None) -> str | None:
+    """Read ``cpu``, ``gpu`` or ``gpu:N``."""
+    if value is not None and value != GPU and not DEVICE.fullmatch(value):
+        raise click.BadParameter(f"{value!r}: expected cpu, gpu or gpu:N, such as gpu:1")
+    return value
 
-    start_tensorflow()  # before a file that imports it
-    return experiment.density_again(density)
+
+def _threads(_: Any, __: Any, value: str | None) -> int | None:
+    """Read how many threads; ``None`` for ``auto``."""
+    if value is None or value.lower() == "auto":
+        return None
+    if not (value.isdecimal() and 1 <= int(value) <= MOST_THREADS):
+        raise click.BadParameter(f"{value!r}: expected auto, or 1 to {MOST_THREADS:,}")
+    return int(value)
+
+
+def computing_on(device: str) -> Machine:
+    """Return the machine of a device, which is looked for; tell of one that is no processor."""
+    machine = machine_of(device)
+    if machine.is_gpu:
+        tell(f"computing on {machine.text}")
+    return machine
+
+
+FIRST = "gpu is the first there is"
+
+
+def named_device(name: str, text: str, read: Callable[..., Any] = device_name) -> Any:
+    """Return a decorator that adds the option that says what is computed on."""
+    text = f"What to compute on; {text}."
+    return click.option("--device", name, metavar="cpu|gpu|gpu:N", callback=read, help=text)
+
+
+def device_option(command: Any) -> Any:
+    """Add the option that says what is computed on; the command gets it as ``machine``."""
+
+    def found(*arguments: Any) -> Machine:  # at once, before anything is begun
+        return computing_on(device_name(*arguments) or CPU)
+
+    return named_device("machine", f"{FIRST}. Default: {CPU}", found)(command)
+
+
+def threads_option(usual: str) -> Callable[[Any], Any]:
+    """Return a decorator that adds the option that says how many threads compute."""
+    text = f"Of a processor, that share the work. Default: auto, {usual}."
+    return click.option("--threads", metavar="N|auto", callback=_threads, help=text)
+
+
+BY_SIZE = "by the size of what is trained"  # how many threads
+
+
+def machine_options(command: Any) -> Any:
+    """Add the options of what a training computes on; the command gets them as ``machine``."""
+
+    @functools.wraps(command)
+    def with_machine(*args: Any, machine: Machine, threads: int | None, **options: Any) -> Any:
+        return command(*args, machine=machine.of(threads), **options)
+
+    return device_option(threads_option(BY_SIZE)(with_machine))
+
+
+def data_of_run(experiment: Any, run: Any, density: str | None, machine: Machine) -> Any:
+    """Return what a run was trained on, or the function that ``--density`` names again."""
+    if density is not None and not experiment.takes_density:
+        raise click.UsageError("--density: expected a run of `nflow infer`")
+    if experiment.takes_density:
+        from nflow_cli.backend import start_tensorflow
+
+        start_tensorflow(machine)  # before a density, which is in operations of it
+    return experiment.data(run) if density is None else experiment.density_again(density)
 
 
 def common_options(batch: str) -> Callable[[Any], Any]:
@@ -109,6 +171,7 @@ def common_options(batch: str) -> Callable[[Any], Any]:
     ]
 
     def add(command: Any) -> Any:
+        command = machine_options(command)
         for option in reversed(options):
             command = option(command)
         return command

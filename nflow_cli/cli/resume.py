@@ -1,10 +1,20 @@
 """``nflow resume``: go on with a run that was stopped."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nflow_cli.cli.options import Command, data_of_run, density_option
+from nflow_cli.backend import Machine, recorded
+from nflow_cli.cli.options import (
+    BY_SIZE,
+    FIRST,
+    Command,
+    computing_on,
+    data_of_run,
+    density_option,
+    named_device,
+    threads_option,
+)
 from nflow_cli.layout import tell
 from nflow_cli.text import printable
 
@@ -19,13 +29,21 @@ if TYPE_CHECKING:
 )
 @click.option("--epochs", type=click.IntRange(1, 10**6), help="Extend a train-vae run to this.")
 @density_option
+@named_device("device", f"{FIRST}. Default: that of the run")
+@threads_option(f"those of the run, or {BY_SIZE}")
 @click.pass_obj
 def resume(
-    argv: list[str], run_dir: str, steps: int | None, epochs: int | None, density: str | None
+    argv: list[str],
+    run_dir: str,
+    steps: int | None,
+    epochs: int | None,
+    density: str | None,
+    device: str | None,
+    threads: int | None,
 ) -> None:
     """Go on with a run that was stopped, at whatever moment.
 
-    It ends as a run that was never stopped, bit for bit on the same machine. --steps or --epochs
+    It ends as a run that was never stopped, bit for bit on the same processor. --steps or --epochs
     larger than before extend it, under the schedule of the new total.
     A function that an infer run was fitted to is named again by --density.
     """
@@ -42,14 +60,30 @@ def resume(
         tell(f"{run.path}: finished already")
         click.echo(printable(run.path))
         return
-    data = data_of_run(experiments.of(resolved), run, density)
+    machine = _machine(record, device, threads)
+    data = data_of_run(experiments.of(resolved), run, density, machine)
     if extended:
         total = "--steps" if steps else "--epochs"
         tell(
             f"{total}: the schedule is that of the new total from here on: this is not what a run "
             "of as many from the start would give"
         )
-    carry_out(resolved, run, argv, data)
+    carry_out(resolved, run, argv, machine, data)
+
+
+def _machine(record: dict[str, Any], device: str | None, threads: int | None) -> Machine:
+    """Return what is asked for, or else what the run was trained on last."""
+    from nflow_cli.errors import DeviceError
+    from nflow_cli.runs.directory import MACHINES
+
+    before = recorded(record.get(MACHINES))
+    if device not in (None, before.device):
+        return computing_on(device or before.device).of(threads)
+    try:
+        machine = computing_on(before.device)
+    except DeviceError as error:
+        raise DeviceError(f"{error}; the run's own, --device cpu goes on without it") from None
+    return machine.of(threads or before.threads)
 
 
 def _extended(config: "Config", steps: int | None, epochs: int | None) -> "Config":

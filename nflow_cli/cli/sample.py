@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nflow_cli.cli.options import Command, data_of_run, density_option
+from nflow_cli.backend import Machine
+from nflow_cli.cli.options import Command, data_of_run, density_option, device_option
 from nflow_cli.layout import tell
 from nflow_cli.text import printable
 
@@ -46,6 +47,7 @@ FORMATS = (".csv", ".npy", ".parquet")
 )
 @click.option("--resample", is_flag=True, help="Of an infer run: draw by importance weights.")
 @density_option
+@device_option
 def sample(
     run_dir: str,
     n: int,
@@ -54,6 +56,7 @@ def sample(
     seed: int,
     resample: bool,
     density: str | None,
+    machine: Machine,
 ) -> None:
     """Draw from what a run trained, into a file.
 
@@ -80,9 +83,9 @@ def sample(
             f"{output!r}: samples of a {experiment.config.command} run are written as {endings}"
         )
     _check_source(experiment, given, resample, density)
-    start_tensorflow()
+    start_tensorflow(machine)
     if resample:
-        data = data_of_run(experiment, run, density)
+        data = data_of_run(experiment, run, density, machine)
         paths, note = experiment.write_resampled(experiment.load(run), data, n, path, seed)
         tell(note)
     else:

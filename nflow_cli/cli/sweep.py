@@ -10,10 +10,12 @@ from typing import Any
 
 import click
 
-from nflow_cli.cli.options import Command
+from nflow_cli.backend import CPU, Machine, cores, gpus
+from nflow_cli.cli.options import Command, named_device, threads_option
 from nflow_cli.layout import tell
 from nflow_cli.text import printable
 
+ALONE = "--workers and --scheduler are for a sweep that trains its runs itself"
 MISSING = "one of SWEEP and --preset is needed: a grid of its own, or a preset to vary"
 
 
@@ -34,10 +36,16 @@ MISSING = "one of SWEEP and --preset is needed: a grid of its own, or a preset t
     "--set", "assignments", multiple=True, metavar="KEY.PATH=VALUE", help="Change every run's key."
 )
 @click.option("--output", metavar="DIR", help="The folder of the runs; default: outputs/<sweep>.")
-@click.option("--workers", type=click.IntRange(1, 1024), help="Runs at once; default: one a core.")
+@click.option(
+    "--workers", type=click.IntRange(1, 1024), help="Runs at once; default: one a core, or a GPU."
+)
 @click.option(
     "--scheduler", metavar="ADDRESS", help="Train on the workers of a Dask scheduler instead."
 )
+@named_device("device", "gpu is all there are, a worker each. Default: cpu")
+@threads_option("1")
+@click.option("--commands", is_flag=True, help="Print a command a run, for a queue; train none.")
+@click.option("--only", metavar="NAME", help="Train this run alone: what --commands prints.")
 @click.pass_obj
 def sweep(
     argv: list[str],
@@ -45,6 +53,10 @@ def sweep(
     output: str | None,
     workers: int | None,
     scheduler: str | None,
+    device: str | None,
+    threads: int | None,
+    commands: bool,
+    only: str | None,
     **options: Any,
 ) -> None:
     """Train a grid of runs, each in a folder of its own, on all cores.
@@ -53,32 +65,52 @@ def sweep(
     where this one was stopped. A run that fails stops no other. At the end come the scores of all,
     as `nflow compare` prints and draws them; the last line is the folder.
     """
+    from nflow_cli.cli.sweep_only import print_commands, train_only
     from nflow_cli.runs.directory import RunDirectory
     from nflow_cli.signals import hinted
-    from nflow_cli.sweeps.plan import claim, overlap, plan
+    from nflow_cli.sweeps.plan import claim, claim_beside_others, plan
 
     if (sweep is None) == (options["preset"] is None):
         raise click.UsageError(MISSING)
     if scheduler and workers:
         raise click.UsageError("--workers is for this machine; a cluster has its own")
+    if (commands or only) and (scheduler or workers):
+        raise click.UsageError(ALONE)
+    machine = Machine(device or CPU).of(threads)
     resolved, source, name = _resolved(sweep, **options)
     runs = plan(resolved, source)
     folder = RunDirectory.at(output or str(Path("outputs") / name))
     hint = f"to go on: {shlex.join(['nflow', *argv])}"
-    with folder.locked("sweep"), hinted(lambda: hint):
-        claim(folder, resolved)
-        runs = [run.named_in(folder.path) for run in runs]
-        left, failures = _unfinished(runs, folder.path)
-        _check_data(left)
-        if left:
-            for note in dict.fromkeys(note for run in left for note in run.notes):
-                tell(note)
-            restarts = max(run.experiment.restarts for run in runs)
-            if note := overlap(resolved.seeds, restarts):
-                tell(note)
-            with _pool(scheduler, workers, len(left)) as pool:
-                _train(runs, left, failures, folder.path, pool, argv)
-        _conclude(folder, failures, [run.name for run in runs])
+    with hinted(lambda: hint):
+        if commands or only:
+            claim_beside_others(folder, resolved)
+            runs = [run.named_in(folder.path) for run in runs]
+            if only:
+                train_only(only, runs, folder.path, argv, machine)
+            else:
+                _check_data(_unfinished(runs, folder.path)[0])
+                print_commands(runs, argv)
+            return
+        with folder.locked("sweep"):
+            claim(folder, resolved)
+            runs = [run.named_in(folder.path) for run in runs]
+            left, failures = _unfinished(runs, folder.path)
+            _check_data(left)
+            if left:
+                _tell_notes(runs, left, resolved.seeds)
+                with _pool(scheduler, workers, machine, len(left)) as pool:
+                    _train(runs, left, failures, folder.path, pool, argv, machine)
+            _conclude(folder, failures, [run.name for run in runs])
+
+
+def _tell_notes(runs: Sequence[Any], left: Sequence[Any], seeds: Sequence[int]) -> None:
+    """Tell what the runs that are left have to say, and of seeds that are too near."""
+    from nflow_cli.sweeps.plan import overlap
+
+    for note in dict.fromkeys(note for run in left for note in run.notes):
+        tell(note)
+    if note := overlap(seeds, max(run.experiment.restarts for run in runs)):
+        tell(note)
 
 
 def _resolved(
@@ -142,13 +174,18 @@ def _check_data(runs: Sequence[Any]) -> None:
         run.experiment.expect_fits(loaded[key])
 
 
-def _pool(scheduler: str | None, workers: int | None, count: int) -> AbstractContextManager[Any]:
+def _pool(
+    scheduler: str | None, workers: int | None, machine: Machine, count: int
+) -> AbstractContextManager[Any]:
     """Return where to train ``count`` runs: on a scheduler's workers, or here."""
     from nflow_cli.errors import NflowError
-    from nflow_cli.sweeps.workers import cores, local_pool
+    from nflow_cli.sweeps.workers import local_pool
 
     if scheduler is None:
-        return local_pool(min(workers or cores(), count))
+        cards = gpus(machine.device) if machine.is_gpu else []
+        if cards:
+            tell(f"computing on {len(cards)} GPU{'s' if len(cards) > 1 else ''}")
+        return local_pool(min(workers or len(cards) or cores(), count), cards)
     try:
         from nflow_cli.sweeps.cluster import cluster_pool
     except ImportError:
@@ -165,12 +202,14 @@ def _train(
     folder: Path,
     pool: Any,
     argv: list[str],
+    machine: Machine,
 ) -> None:
     """Train the runs that are ``left``; add to ``failures`` what was wrong, by the run's name."""
     from nflow_cli.cli.sweep_report import SweepReport
     from nflow_cli.errors import Interrupted
 
-    shared = {"argv": argv, "cwd": os.getcwd()}
+    place = {"device": machine.device, "threads": machine.threads}
+    shared = {"argv": argv, "cwd": os.getcwd(), **place}
     futures: dict[Future[Any], Any] = {}
     pending: set[Future[Any]] = set()
     with SweepReport(len(runs), left, failures, folder, pool.slots) as report:

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from nflow_cli.backend import Machine
 from nflow_cli.cli.options import THE_PRESETS, Command, common_options, pattern_option
 
 KEYS = {  # what each option sets in a preset
@@ -51,6 +52,7 @@ def train_vae(
     preset: str | None,
     assignments: tuple[str, ...],
     output: str | None,
+    machine: Machine,
     no_fallback: bool,
     **options: Any,
 ) -> None:
@@ -72,4 +74,4 @@ def train_vae(
     experiment = experiments.of(resolved)
     images = experiment.data()
     experiment.expect_fits(images)
-    begin(resolved, run_name(resolved, path), output, argv, images)
+    begin(resolved, run_name(resolved, path), output, argv, machine, images)

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from nflow_cli.config.memory import Footprint, of_flows
 from nflow_cli.config.schema import Fit2DConfig, FitConfig, InferConfig
+from nflow_cli.config.threads import gained_by
 from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.runs.directory import RunDirectory
 
@@ -22,6 +23,13 @@ class DensityExperiment(Experiment):
         config, dim = self.config, self.config.dim
         samples = config.train.batch_size * config.train.ensemble * self.restarts
         return Footprint(samples, dim, of_flows(config.flow, dim))
+
+    @property
+    def threads(self) -> int | None:
+        """How many threads it gains by; of a density whose own cost is not known, one a core."""
+        if self.takes_density or self.footprint is None:
+            return None
+        return gained_by(self.config.flow, self.config.dim, self.footprint.samples)
 
     def expect_fits(self, data: Any) -> None:
         """See nothing: batches are drawn with replacement, from a few points as from many."""

@@ -111,6 +111,11 @@ class Experiment(ABC):
         of_prior = self.config.prior.k if self.config.prior else 0
         return self.length * (8 + self.config.flow.k + of_prior) * self.restarts
 
+    @property
+    def threads(self) -> int | None:
+        """How many threads of a processor it gains by; ``None``: one a core."""
+        return None
+
     @abstractmethod
     def data(self, run: RunDirectory | None = None) -> Any:
         """Load what is trained on, or what ``run`` was trained on; ``None`` of a target.

@@ -2,6 +2,7 @@
 
 import platform
 import shlex
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -9,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli import experiments
+from nflow_cli.backend import PROCESSOR, Machine
 from nflow_cli.config.naming import run_name
 from nflow_cli.config.schema import Config
-from nflow_cli.errors import NflowError
+from nflow_cli.errors import BusyError, NflowError
 from nflow_cli.experiments.rows import laid_out
 from nflow_cli.layout import tell
-from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.directory import MACHINES, RunDirectory
 from nflow_cli.runs.migration import bring_up_to_date
 from nflow_cli.signals import hinted
 from nflow_cli.text import printable
@@ -32,7 +34,12 @@ def versions() -> dict[str, str]:
 
 
 def begin(
-    config: Config, name: str, output: str | None, argv: Sequence[str], data: Any = None
+    config: Config,
+    name: str,
+    output: str | None,
+    argv: Sequence[str],
+    machine: Machine,
+    data: Any = None,
 ) -> None:
     """Make the run directory of a preset called ``name``, or ``output``, and train in it.
 
@@ -42,7 +49,7 @@ def begin(
 
     expect_tensorflow()
     config = settled(config, data)
-    carry_out(config, RunDirectory.create(name, output), argv, data)
+    carry_out(config, RunDirectory.create(name, output), argv, machine, data)
 
 
 def settled(config: Config, data: Any) -> Config:
@@ -65,19 +72,53 @@ def train_anew(config: Config, preset: Path, output: str | Path | None, data: An
     """Settle a config of ``preset``, train it in a new run directory; return what was trained."""
     config = settled(config, data)
     run = RunDirectory.create(run_name(config, preset), None if output is None else str(output))
-    train(config, run, [], data)
+    train(config, run, [], None, data)
     return experiments.of(config).load(run)
+
+
+def carry_on(
+    config: Config,
+    run: RunDirectory,
+    argv: Sequence[str],
+    machine: Machine,
+    programs: Programs | None = None,
+    patience: float = 0.0,
+) -> None:
+    """Do what :func:`carry_out` does of a run of a sweep, which may have begun.
+
+    Another process that writes it has ``patience`` seconds to end.
+
+    Raises:
+        BusyError: It has not.
+    """
+    from nflow_cli.backend import start_tensorflow
+
+    experiment = experiments.of(config)
+    if experiment.takes_density:
+        start_tensorflow(machine)  # before a density, which is in operations of it
+    data = experiment.data(run if run.begun else None)
+    config = config if run.begun else settled(config, data)
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            carry_out(config, run, argv, machine, data, programs)
+            return
+        except BusyError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.2)
 
 
 def carry_out(
     config: Config,
     run: RunDirectory,
     argv: Sequence[str],
+    machine: Machine = PROCESSOR,
     data: Any = None,
     programs: Programs | None = None,
 ) -> None:
     """Do what :func:`train` does, and print the scores and the path of the run."""
-    summary, experiment = train(config, run, argv, data, programs), experiments.of(config)
+    summary, experiment = train(config, run, argv, machine, data, programs), experiments.of(config)
     caveats = experiment.caveats(summary)
     print(laid_out(experiment.rows(summary, caveats), caveats))
     print(printable(run.path))
@@ -87,6 +128,7 @@ def train(
     config: Config,
     run: RunDirectory,
     argv: Sequence[str],
+    machine: Machine | None,
     data: Any = None,
     programs: Programs | None = None,
 ) -> dict[str, Any]:
@@ -96,6 +138,7 @@ def train(
         config: Of the run.
         run: Where it is.
         argv: The command's arguments, to be recorded.
+        machine: What to compute on; ``None``: as whoever owns the process has it.
         data: The images of a VAE, the points of a fit to points or the rows of a table.
         programs: What was compiled for earlier runs, if there were some.
     """
@@ -106,6 +149,9 @@ def train(
     experiment = experiments.of(config)
     info: dict[str, Any] = {"command": config.command, "argv": list(argv)}
     info |= {"versions": versions(), "seed": config.seed}
+    if machine is not None:
+        machine = machine.with_threads(experiment.threads)
+        info[MACHINES] = [machine.record()]
     if data is not None:
         info["data"] = data.record()
 
@@ -121,7 +167,7 @@ def train(
                 tell(caveat.reason, head="caveat: ")
             for note in experiment.notes_of_data(data):
                 tell(note)
-            start_tensorflow()
+            start_tensorflow(machine)
             summary = experiment.train(run, data, programs)
             draw(run)
         _report(run)

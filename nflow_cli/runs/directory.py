@@ -29,6 +29,7 @@ CHECKPOINTS = "checkpoints"
 SWEEP, LOG = "sweep.yaml", "log.txt"  # of a sweep, and of each run in it
 ENDED = (SUMMARY, METRICS, EVALUATION, ESTIMATES)  # what a run ends with, beside its model
 FILES = "files"  # in run.json: the SHA-256 of each of those
+MACHINES = "machines"  # in run.json: what it was trained on, another each time that it moved
 COUNTS = {"update", "epoch"}  # columns of metrics.csv, each greater than before
 LOCK = ".lock"  # there only while the run is being written, or after a kill -9
 
@@ -141,7 +142,8 @@ class RunDirectory:
     def recorded(self, info: Mapping[str, Any], config: str | None = None) -> Iterator[None]:
         """Keep ``run.json``: ``info`` and the status, from running to how the block ends.
 
-        A run that is resumed keeps what was recorded first, and counts how often it was. One that
+        A run that is resumed keeps what was recorded first, adds the machine if it is another,
+        and counts how often it was. One that
         is completed says the SHA-256 of the files that it ends with.
 
         Args:
@@ -153,7 +155,7 @@ class RunDirectory:
         record = {"format": FORMAT, **info, "resumed": 0, "start_seconds": round(time.time(), 3)}
         first, then = config, None
         if self.begun:
-            record, first, then = self._resumed(), None, config
+            record, first, then = self._resumed(info), None, config
         try:
             self._write_config(first)
             self.write_json(RUN, {**record, "status": "running"})
@@ -171,12 +173,16 @@ class RunDirectory:
             raise
         self._record_end({**record, FILES: self.checksums()}, "completed")
 
-    def _resumed(self) -> dict[str, Any]:
+    def _resumed(self, info: Mapping[str, Any]) -> dict[str, Any]:
         record = self.read_json(RUN)
         before = record.get("resumed", 0)
         if not isinstance(before, int):
             raise RunDirectoryError(f"{self.path / RUN}: damaged: resumed: expected a number")
         record.pop(FILES, None)  # of a run that is extended
+        known, now = record.get(MACHINES), info.get(MACHINES, [])
+        known = known if isinstance(known, list) else []  # an older run does not say
+        if now and known[-1:] != now:
+            record[MACHINES] = [*known, *now]
         return {**record, "format": FORMAT, "resumed": before + 1}
 
     def _write_config(self, text: str | None) -> None:

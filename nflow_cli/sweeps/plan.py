@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,10 +16,11 @@ from nflow_cli.config.naming import MAX_LABEL, text_of
 from nflow_cli.config.presets import Change
 from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.config.sweep_schema import MAX_RUNS, SweepConfig
-from nflow_cli.errors import ConfigError, RunDirectoryError
+from nflow_cli.errors import BusyError, ConfigError, RunDirectoryError
 from nflow_cli.experiments import Experiment
 from nflow_cli.runs.directory import CONFIG, LOCK, RUN, SWEEP, RunDirectory
 
+PATIENCE = 30  # seconds that another process gets to claim a sweep's folder
 MAX_NAME = 200  # bytes of a folder's name
 # Keys of a config that change no score of a run that has its data.
 NO_FIGURES: Any = {"description": True, "data": {"fallback"}}
@@ -200,6 +202,25 @@ def _labels(values: list[Any]) -> list[str]:
     if short and len({text.casefold() for text in texts}) == len(texts):
         return texts
     return [str(n) for n in range(1, len(values) + 1)]
+
+
+def claim_beside_others(folder: RunDirectory, sweep: SweepConfig) -> None:
+    """Do what :func:`claim` does, where other processes may do the same at the same moment.
+
+    Raises:
+        BusyError: One of them has taken the folder for itself.
+        RunDirectoryError: As :func:`claim`.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not folder.has(SWEEP):
+        try:
+            with folder.locked("sweep"):
+                claim(folder, sweep)
+        except BusyError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.1)
+    claim(folder, sweep)
 
 
 def claim(folder: RunDirectory, sweep: SweepConfig) -> None:

@@ -13,20 +13,20 @@ import queue
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Iterator
 from typing import Any
 
 from nflow_cli import output
-from nflow_cli.backend import NO_MEMORY, lacks_memory
-from nflow_cli.errors import BusyError, Interrupted, NflowError, one_line
-from nflow_cli.runs.directory import LOG, RUN, RunDirectory
+from nflow_cli.backend import NO_MEMORY, lacks_memory, machine_of
+from nflow_cli.errors import Interrupted, NflowError, one_line
+from nflow_cli.runs.directory import LOG, RunDirectory
 from nflow_cli.signals import Raised, interruption_line
 from nflow_cli.sweeps.workers import COMPLETED, FAILED, INTERRUPTED, Outcome
 from nflow_cli.training.programs import Programs
 
-PATIENCE = 120  # seconds in which another process that trains the run may save and end
+# Seconds in which another process that trains the run, whose parent died, may save and end.
+PATIENCE = 120
 
 
 def main() -> None:
@@ -71,30 +71,24 @@ def _outcome(request: dict[str, Any], programs: Programs) -> Outcome:
 
 
 def _train(
-    folder: str, config: dict[str, Any], argv: list[str], cwd: str, programs: Programs
+    folder: str,
+    config: dict[str, Any],
+    argv: list[str],
+    cwd: str,
+    device: str,
+    threads: int | None,
+    programs: Programs,
 ) -> None:
     """Train in ``folder``, from where it is."""
-    from nflow_cli import experiments
     from nflow_cli.config.presets import validate
-    from nflow_cli.experiments.run import carry_out, settled
+    from nflow_cli.experiments.run import carry_on
 
     os.chdir(cwd)  # where the paths of the user's data begin
     resolved = validate(config, folder)
-    experiment = experiments.of(resolved)
     run = RunDirectory.at(folder)
-    resumed = run.has(RUN)
     with _logged(run, argv):
-        data = experiment.data(run if resumed else None)
-        resolved = resolved if resumed else settled(resolved, data)
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                carry_out(resolved, run, argv, data, programs)
-                break
-            except BusyError:  # by a process whose parent died: it is about to end
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
+        machine = machine_of(device).of(threads)
+        carry_on(resolved, run, argv, machine, programs, PATIENCE)
 
 
 @contextlib.contextmanager

@@ -10,12 +10,14 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any, cast
+
+from nflow_cli.backend import VISIBLE
 
 COMPLETED, FAILED, INTERRUPTED = "completed", "failed", "interrupted"
 # Without -P, whatever lies in the current folder would be imported for a module of that name.
@@ -25,7 +27,6 @@ RUNS_EACH = 8  # of a process: each leaves some 100 MB behind
 ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     **dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
-    "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # where there is a GPU, the workers share its memory
 }
 
 Outcome = dict[str, str]  # "status", and the "message" of a run that failed
@@ -34,14 +35,14 @@ Outcome = dict[str, str]  # "status", and the "message" of a run that failed
 class Worker:
     """A worker process, and how many runs it was asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         # A session of its own: Ctrl-C reaches it once, through `Workers.interrupt`.
         self.process = subprocess.Popen(
             [sys.executable, *COMMAND],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **ENVIRONMENT},
+            env={**os.environ, **ENVIRONMENT, **environment},
             start_new_session=True,
         )
         self.requests = cast(IO[bytes], self.process.stdin)
@@ -77,11 +78,18 @@ class Worker:
 
 
 class Workers:
-    """Worker processes for the runs of one sweep, one for each thread that asks for a run."""
+    """Worker processes for the runs of one sweep, one for each thread that asks for a run.
 
-    def __init__(self) -> None:
+    Args:
+        gpus: Those that the processes get in turn, one each, as ``CUDA_VISIBLE_DEVICES`` has them;
+            none: the processes see what this one sees.
+    """
+
+    def __init__(self, gpus: Sequence[str] = ()) -> None:
+        self.gpus = gpus
         self._lock = threading.Lock()
         self._workers: dict[int, Worker] = {}
+        self._environments: dict[int, dict[str, str]] = {}
         self._stopped = False
 
     def train(self, request: Mapping[str, Any]) -> Outcome:
@@ -113,8 +121,14 @@ class Workers:
         if worker and worker.is_spent:
             worker.end()
             worker = None
-        self._workers[thread] = worker or Worker()
+        self._workers[thread] = worker or Worker(self._environment(thread))
         return self._workers[thread]
+
+    def _environment(self, thread: int) -> dict[str, str]:
+        """Return what a thread's processes have for their own, one after the other: a GPU."""
+        turn = len(self._environments)
+        gpu = {VISIBLE: self.gpus[turn % len(self.gpus)]} if self.gpus else {}
+        return self._environments.setdefault(thread, gpu)
 
     def interrupt(self, number: int) -> None:
         """Send a signal to those that are training, and let no other run begin.
@@ -152,14 +166,7 @@ class Pool:
 
 
 @contextmanager
-def local_pool(slots: int) -> Iterator[Pool]:
-    """Train on this machine, ``slots`` runs at once."""
-    with ThreadPoolExecutor(slots) as executor, closing(Workers()) as workers:
+def local_pool(slots: int, gpus: Sequence[str] = ()) -> Iterator[Pool]:
+    """Train on this machine, ``slots`` runs at once, on ``gpus`` if there are some."""
+    with ThreadPoolExecutor(slots) as executor, closing(Workers(gpus)) as workers:
         yield Pool(partial(executor.submit, workers.train), workers.interrupt, lambda: slots)
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -24,7 +24,7 @@ from nflow_cli.training.programs import Programs
 from nflow_cli.runs.directory import RunDirectory
 
 BEGAN, OPERATIONS = 42, ("open", "os.mkdir", "os.rename", "os.chmod", "os.remove", "fcntl.flock")
-backend.start_tensorflow = lambda: os._exit(BEGAN)
+backend.start_tensorflow = lambda *_: os._exit(BEGAN)
 sys.argv = ["nflow", "fit-2d", "--output", "run"]
 preset = presets.validate({"command": "fit-2d"}, "a test")
 
@@ -32,7 +32,7 @@ def command():
     main()
 
 def work():
-    worker._train("run", preset.model_dump(mode="json"), [], ".", Programs())
+    worker._train("run", preset.model_dump(mode="json"), [], ".", "cpu", 1, Programs())
 
 def forked(act, kill_at=None):
     if not (child := os.fork()):
@@ -81,7 +81,7 @@ def test_a_run_that_is_killed_while_it_begins_is_resumed_or_begun_again(tmp_path
 def trained(monkeypatch):
     """Let a training do what a test puts in here; it is handed the config."""
     does = []
-    monkeypatch.setattr("nflow_cli.backend.start_tensorflow", lambda: None)
+    monkeypatch.setattr("nflow_cli.backend.start_tensorflow", lambda *_: None)
     monkeypatch.setattr(Target, "fit", lambda target, run, data, _: does[0](target.config))
     return does
 

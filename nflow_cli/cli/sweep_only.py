@@ -1,0 +1,51 @@
+"""The runs of a sweep one by one, for a queue: a command for each, and what it does."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nflow_cli.backend import Machine
+from nflow_cli.cli.options import computing_on
+from nflow_cli.layout import tell
+from nflow_cli.registry import nearest
+from nflow_cli.text import printable
+
+
+def print_commands(runs: Sequence[Any], argv: Sequence[str]) -> None:
+    """Print the command of each run, as a shell reads it: line N is the same one every time."""
+    words = [word for word in argv if word != "--commands"]
+    for run in runs:
+        click.echo(printable(shlex.join(["nflow", *words, "--only", run.name])))
+
+
+def train_only(
+    name: str, runs: Sequence[Any], folder: Path, argv: Sequence[str], machine: Machine
+) -> None:
+    """Train the run of that name, from where it is; say so if there is nothing left to do.
+
+    Raises:
+        TakenError: Another process is training it.
+    """
+    from nflow_cli.errors import BusyError, TakenError, one_line
+    from nflow_cli.experiments.run import carry_on
+    from nflow_cli.runs.directory import RunDirectory
+
+    run = next((run for run in runs if run.name == name), None)
+    if run is None:
+        hint = nearest(name, [run.name for run in runs])
+        raise click.BadParameter(f"{name!r} is no run of this sweep{hint}", param_hint="'--only'")
+    if run.is_finished(folder):
+        tell(f"{run.name}: finished already")
+        click.echo(printable(folder / run.name))
+        return
+    found = computing_on(machine.device).of(machine.threads)
+    for note in run.notes:
+        tell(note)
+    directory = RunDirectory.at(str(folder / run.name))
+    try:
+        carry_on(run.as_begun(folder).config, directory, argv, found.with_threads(1))
+    except BusyError as error:
+        raise TakenError(one_line(error)) from None
