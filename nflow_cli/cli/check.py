@@ -4,12 +4,12 @@ from typing import Any
 
 import click
 
-from nflow_cli.cli.options import Command, json_option
+from nflow_cli.cli.options import Command, json_option, run_argument
 from nflow_cli.layout import hanging
 
 
 @click.command(cls=Command)
-@click.argument("run_dir", metavar="RUN_DIR")
+@run_argument
 @json_option
 def check(run_dir: str, as_json: bool) -> None:
     """Verify what a run saved: its model by mathematics, its scores by fresh draws.

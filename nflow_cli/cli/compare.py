@@ -9,12 +9,19 @@ from typing import Any
 import click
 
 from nflow_cli import layout
+from nflow_cli.cli import completion
 from nflow_cli.cli.options import Command, json_option
 from nflow_cli.text import printable
 
 
 @click.command(cls=Command)
-@click.argument("runs", metavar="RUN...|SWEEP_DIR", nargs=-1, required=True)
+@click.argument(
+    "runs",
+    metavar="RUN...|SWEEP_DIR",
+    nargs=-1,
+    required=True,
+    shell_complete=completion.runs_and_sweeps,
+)
 @click.option(
     "--format",
     "format_",
@@ -22,7 +29,12 @@ from nflow_cli.text import printable
     help="How the table is written. Default: text.",
 )
 @json_option
-@click.option("--output", metavar="DIR", help="Draw pictures there; of a sweep: into its plots/.")
+@click.option(
+    "--output",
+    metavar="DIR",
+    help="Draw pictures there; of a sweep: into its plots/.",
+    shell_complete=completion.folders,
+)
 def compare(runs: tuple[str, ...], format_: str | None, as_json: bool, output: str | None) -> None:
     """Compare runs, or all runs of a sweep.
 
@@ -30,7 +42,8 @@ def compare(runs: tuple[str, ...], format_: str | None, as_json: bool, output: s
     and greatest over the seeds, and the name of the best (lowest KL or -ELBO, highest
     log-likelihood). Draws these against K, and the densities of the targets and of the best fits.
     """
-    from nflow_cli.runs.directory import SWEEP, RunDirectory
+    from nflow_cli.constants import SWEEP
+    from nflow_cli.runs.directory import RunDirectory
 
     if as_json and format_ is not None:
         raise click.UsageError("--json and --format: one of the two says how; give one")

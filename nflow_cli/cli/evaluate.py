@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nflow_cli.cli.options import Command, data_of_run, density_option, json_option
+from nflow_cli.cli import completion
+from nflow_cli.cli.options import Command, data_of_run, density_option, json_option, run_argument
 from nflow_cli.text import printable
 
 if TYPE_CHECKING:
@@ -13,10 +14,19 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("run_dir", metavar="RUN_DIR")
-@click.option("--data", metavar="FILE", help="Points or a table; of a VAE, images (NAME|PATH).")
+@run_argument
 @click.option(
-    "-o", "--output", metavar="FILE", help="Write the rows of --data with their log_q there."
+    "--data",
+    metavar="FILE",
+    help="Points or a table; of a VAE, images (NAME|PATH).",
+    shell_complete=completion.files,
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Write the rows of --data with their log_q there.",
+    shell_complete=completion.files,
 )
 @click.option("--latent", is_flag=True, help="And with their latents.")
 @click.option(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nflow_cli.cli.options import Command, data_of_run, density_option
+from nflow_cli.cli.options import Command, data_of_run, density_option, run_argument
 from nflow_cli.layout import tell
 from nflow_cli.text import printable
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("run_dir", metavar="RUN_DIR")
+@run_argument
 @click.option(
     "--steps", type=click.IntRange(1, 10**9), help="Extend a run to this, but of train-vae."
 )

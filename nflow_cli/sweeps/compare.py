@@ -13,13 +13,14 @@ import numpy as np
 from nflow_cli import experiments
 from nflow_cli.config.keys import SAME_EXPERIMENT, flat, without
 from nflow_cli.config.schema import Config
+from nflow_cli.constants import SWEEP
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.caveats import Caveat, words
 from nflow_cli.experiments import Experiment
 from nflow_cli.experiments.experiment import Identity
 from nflow_cli.experiments.picture_data import LARGEST
 from nflow_cli.runs.array_shapes import DENSITIES, thinned
-from nflow_cli.runs.directory import RUN, SUMMARY, SWEEP, RunDirectory
+from nflow_cli.runs.directory import RUN, SUMMARY, RunDirectory
 
 # Those that a group's identity tells, or settings of an experiment's own.
 IDENTITY = ("target", "data.name", "data.binarization", "flow.pattern", "flow.k", "prior")

@@ -15,9 +15,10 @@ from nflow_cli.config.naming import MAX_LABEL, text_of
 from nflow_cli.config.presets import Change
 from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.config.sweep_schema import MAX_RUNS, SweepConfig
+from nflow_cli.constants import SWEEP
 from nflow_cli.errors import ConfigError, RunDirectoryError
 from nflow_cli.experiments import Experiment
-from nflow_cli.runs.directory import CONFIG, LOCK, RUN, SWEEP, RunDirectory
+from nflow_cli.runs.directory import CONFIG, LOCK, RUN, RunDirectory
 
 MAX_NAME = 200  # bytes of a folder's name
 # Keys of a config that change no score of a run that has its data.
