@@ -1,5 +1,6 @@
 import gc
 import os
+import shutil
 from functools import partial
 
 import pytest
@@ -51,3 +52,16 @@ def invoke(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     return lambda *args: CliRunner().invoke(main, [str(arg) for arg in args], prog_name="nflow")
+
+
+@pytest.fixture
+def at_home(invoke, home, monkeypatch):
+    """Return ``invoke`` in the folder that the ``home`` of a module begins with."""
+    monkeypatch.chdir(home[0])
+    return invoke
+
+
+@pytest.fixture
+def copy(at_home, tmp_path):
+    """Return a copy of the ``run`` at home, to be edited."""
+    return shutil.copytree("run", tmp_path / "copy")

@@ -3,6 +3,7 @@
 import numpy as np
 
 from nflow_cli.evaluation.normality import normality
+from nflow_cli.runs.directory import RunDirectory
 
 N = 12
 AXIS = np.linspace(-3, 3, N)
@@ -92,3 +93,14 @@ def metrics(kind):
     columns = HEADERS[kind].count(",")
     rows = [",".join(map(str, [i, *(i / (j + 20) for j in range(columns))])) for i in range(1, 21)]
     return "\r\n".join([HEADERS[kind], *rows, ""])
+
+
+def written_run(path, kind, config=None, summary=None):
+    """Write the files of a run of that kind, without pictures."""
+    run = RunDirectory.create("any", str(path))
+    run.write_text("config.yaml", config or CONFIGS[kind])
+    run.write_json("summary.json", {**SUMMARIES[kind], **(summary or {})})
+    run.write_evaluation(ARRAYS[kind])
+    run.write_text("metrics.csv", metrics(kind))
+    run.write_json("run.json", {"format": 2, "status": "completed", "seed": 3})
+    return run

@@ -1,19 +1,22 @@
-"""What a page of a run is made of, as a browser would read it."""
+"""What a page of a run, or a sweep, is made of, as a browser would read it."""
 
 import base64
 import io
+import re
 from html.parser import HTMLParser
 
 from PIL import Image
 
-# All that a page may hold: nothing that is run, and nothing that leads elsewhere.
+# All that a page may hold: nothing that is run, and nothing that leads further than to the pages
+# of a sweep's runs.
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "main", "header", "section", "footer"),
     *("h1", "h2", "p", "table", "tr", "th", "td", "ul", "li", "strong", "figure", "img"),
-    *("figcaption", "pre"),
+    *("figcaption", "pre", "div", "a"),
 }
 ATTRIBUTES = {
     *("lang", "charset", "http-equiv", "content", "name", "class", "scope", "src", "width", "alt"),
+    "href",
 }
 
 
@@ -23,6 +26,7 @@ class Report(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.tags, self.attributes, self.sources, self.pictures = set(), set(), [], {}
+        self.links = []
         self.policy, self.style, self.lines, self._tag = None, "", [], ""
         self.feed(text)
         self.text = "\n".join(self.lines)
@@ -33,6 +37,8 @@ class Report(HTMLParser):
         self.attributes |= values.keys()
         if values.get("http-equiv") == "Content-Security-Policy":
             self.policy = values["content"]
+        if tag == "a":
+            self.links.append(values["href"])
         if tag == "img":
             self.sources.append(values["src"])
             self.pictures[values["alt"].split(":")[0]] = opened(values["src"])
@@ -63,6 +69,7 @@ def read_report(run):
     report = Report(content.decode())
     assert report.tags <= TAGS and report.attributes <= ATTRIBUTES
     assert all(source.startswith("data:image/png;base64,") for source in report.sources)
+    assert all(re.fullmatch(r"\./[^/:]+/(report\.html|log\.txt)", link) for link in report.links)
     assert not any(word in report.style for word in ("url(", "@import", "<", "//"))
     policy = dict(part.split(maxsplit=1) for part in report.policy.split(";"))
     assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == "'none'"

@@ -1,3 +1,4 @@
+import csv
 import os
 import subprocess
 import sys
@@ -24,6 +25,19 @@ def run_nflow(folder, *args, **env):
         text=True,
         timeout=120,
     )
+
+
+def succeed(invoke, *args):
+    """Run a command that has nothing to tell of; return what it prints."""
+    result = invoke(*args)
+    assert (result.exit_code, result.stderr) == (0, ""), result.output
+    return result.stdout
+
+
+def read_rows(path):
+    """Return the rows of a CSV file by their columns."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 PEAK = """

@@ -73,6 +73,26 @@ def without_xla():
         yield
 
 
+class KilledError(Exception):
+    """What ends a training where a kill -9 would."""
+
+
+@contextmanager
+def killed_after(rows):
+    """End a fit to a table by ``KilledError`` when it has logged so many rows."""
+    from nflow_cli.experiments.table.fit import ValidationLog
+
+    end_row = ValidationLog.end_row
+
+    def end(log):
+        if log.rows == rows:
+            raise KilledError
+        end_row(log)
+
+    with patch.object(ValidationLog, "end_row", end):
+        yield
+
+
 def made_once(folder, **changes):
     """Return the run of ``changes`` in ``folder``; the process that comes first trains it.
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from running import NFLOW
 
 import nflow_cli
 
@@ -111,6 +112,19 @@ def test_help_loads_nothing_heavy():
 
     lines = ["--help", "--version", *(f"{name} --help" for name in main.commands)]
     assert loaded_by(*lines) == {line: set() for line in ("import", *lines)}
+
+
+def test_completion_loads_nothing_heavy(monkeypatch, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").touch()
+    monkeypatch.setenv("_NFLOW_COMPLETE", "bash_complete")
+    for words in ("nflow fit-2d --preset u", "nflow fit-2d --flow p", "nflow plot ru"):
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+        command = [sys.executable, "-X", "importtime", NFLOW]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        assert "plain," in done.stdout and not loaded & HEAVY
 
 
 def test_listing_the_presets_loads_no_keras_and_no_matplotlib():

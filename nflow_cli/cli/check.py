@@ -5,12 +5,12 @@ from typing import Any
 import click
 
 from nflow_cli.backend import Machine
-from nflow_cli.cli.options import Command, device_option, json_option
+from nflow_cli.cli.options import Command, device_option, json_option, run_argument
 from nflow_cli.layout import hanging
 
 
 @click.command(cls=Command)
-@click.argument("run_dir", metavar="RUN_DIR")
+@run_argument
 @device_option
 @json_option
 def check(run_dir: str, machine: Machine, as_json: bool) -> None:

@@ -2,19 +2,26 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from nflow_cli import layout
+from nflow_cli.cli import completion
 from nflow_cli.cli.options import Command, json_option
 from nflow_cli.text import printable
 
 
 @click.command(cls=Command)
-@click.argument("runs", metavar="RUN...|SWEEP_DIR", nargs=-1, required=True)
+@click.argument(
+    "runs",
+    metavar="RUN...|SWEEP_DIR",
+    nargs=-1,
+    required=True,
+    shell_complete=completion.runs_and_sweeps,
+)
 @click.option(
     "--format",
     "format_",
@@ -22,7 +29,12 @@ from nflow_cli.text import printable
     help="How the table is written. Default: text.",
 )
 @json_option
-@click.option("--output", metavar="DIR", help="Draw pictures there; of a sweep: into its plots/.")
+@click.option(
+    "--output",
+    metavar="DIR",
+    help="Draw pictures there; of a sweep: into its plots/.",
+    shell_complete=completion.folders,
+)
 def compare(runs: tuple[str, ...], format_: str | None, as_json: bool, output: str | None) -> None:
     """Compare runs, or all runs of a sweep.
 
@@ -30,7 +42,8 @@ def compare(runs: tuple[str, ...], format_: str | None, as_json: bool, output: s
     and greatest over the seeds, and the name of the best (lowest KL or -ELBO, highest
     log-likelihood). Draws these against K, and the densities of the targets and of the best fits.
     """
-    from nflow_cli.runs.directory import SWEEP, RunDirectory
+    from nflow_cli.constants import SWEEP
+    from nflow_cli.runs.directory import RunDirectory
 
     if as_json and format_ is not None:
         raise click.UsageError("--json and --format: one of the two says how; give one")
@@ -47,9 +60,8 @@ def present(
     These go to ``output``, or else to the plots of ``sweep``, where there is one.
     """
     from nflow_cli.errors import NflowError
-    from nflow_cli.experiments import EXPERIMENTS
     from nflow_cli.runs.json_text import json_text
-    from nflow_cli.sweeps.compare import gather, group
+    from nflow_cli.sweeps.compare import examples, gather, tables_of
     from nflow_cli.sweeps.plan import overlap
 
     results, unfinished = gather(paths)
@@ -57,17 +69,13 @@ def present(
         raise NflowError(f"{paths[0]}: no run has finished")
     if unfinished:
         layout.tell(f"left out, as they have not finished: {unfinished} of the runs")
-    tables = [
-        group(result for result in results if result.experiment.name == name)
-        for name in EXPERIMENTS
-    ]
-    tables = [groups for groups in tables if groups]
+    tables = tables_of(results)
     if format_ == "json":
         click.echo(json_text({"groups": [_record(g) for groups in tables for g in groups]}))
     else:
         click.echo("\n\n".join(_table(groups, format_) for groups in tables))
-    for note in _reasons(results):
-        layout.tell(note)
+    for word, (name, reason) in examples(results).items():
+        layout.tell(f"[{word}] such as {name}: {reason}")
     shared = (overlap(g.seeds, g.restarts) for groups in tables for g in groups)
     for note in dict.fromkeys(filter(None, shared)):
         layout.tell(note)
@@ -76,15 +84,6 @@ def present(
         return
     for path in _draw(tables, sweep, output):
         click.echo(printable(path), err=True)
-
-
-def _reasons(results: Iterable[Any]) -> list[str]:
-    """Say what the words beside the scores are short for, by a run of each."""
-    notes: dict[str, str] = {}
-    for result in results:
-        for word, _, reason in result.caveats:
-            notes.setdefault(word, f"[{word}] such as {result.run.path.name}: {reason}")
-    return list(notes.values())
 
 
 def _record(group: Any) -> dict[str, Any]:
@@ -109,52 +108,13 @@ def _record(group: Any) -> dict[str, Any]:
 
 def _table(groups: Sequence[Any], format_: str) -> str:
     """Write the table of the groups of one experiment."""
-    experiment = groups[0].best.experiment
-    known = [m for m in experiment.measures if any(_shown(g, m.key) for g in groups)]
-    differing = sorted({key for group in groups for key in group.settings})
-    header = [experiment.config.subject_key, "flow", "K", *differing, "seeds"]
-    rows = []
-    for g in groups:
-        settings = g.best.settings()
-        values = (settings.get(key, "") for key in differing)
-        rows.append([*map(str, g.identity), *values, str(len(g.seeds))])
-    for measure in known:
-        names, cells = _cells(groups, measure, exact=format_ == "csv")
-        header += names
-        rows = [[*row, *more_cells] for row, more_cells in zip(rows, cells)]
-    header.append("best run")
-    rows = [[*row, g.best.run.path.resolve().name] for row, g in zip(rows, groups)]
+    from nflow_cli.sweeps.table import scores_table
+
+    header, rows = scores_table(groups, exact=format_ == "csv")
     rows = [list(map(printable, row)) for row in rows]
     if format_ == "text":
         return layout.table(header, rows, keys=3)
     return (_markdown if format_ == "markdown" else _csv)(header, rows)
-
-
-def _shown(group: Any, key: str) -> bool:
-    """Return whether a score of a group says something: a free energy does where no KL can."""
-    return group.spread(key) is not None and (key != "free_energy" or not group.spread("kl"))
-
-
-def _cells(groups: Sequence[Any], measure: Any, exact: bool) -> tuple[list[str], list[list[str]]]:
-    """Return the columns of a measure: their names, and a row of texts for each group."""
-    several = measure.has_spread and any(len(group.seeds) > 1 for group in groups)
-    rows = []
-    for group in groups:
-        spread = group.spread(measure.key) if _shown(group, measure.key) else None
-        if spread is None:
-            rows.append([""] * 4)
-        elif exact:
-            rows.append([*map(repr, spread), group.words(measure.key)])
-        else:
-            median, low, high = (f"{value:,.{measure.decimals}f}" for value in spread)
-            word = group.words(measure.key)
-            rows.append([f"{median} [{word}]" if word else median, f"{low} – {high}"])
-    if exact:
-        columns = [f"{measure.key}_{name}" for name in ("median", "min", "max", "caveats")]
-        some = any(row[3] for row in rows)
-        return columns[: 3 + some], [row[: 3 + some] for row in rows]
-    names = [f"{measure.name} median", f"{measure.name} min – max"] if several else [measure.name]
-    return names, [row[: len(names)] for row in rows]
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -194,7 +154,7 @@ def _pictures(tables: Sequence[Any]) -> dict[str, Any]:
     for groups in tables:
         seeds = max(len(group.seeds) for group in groups)
         for measure in (m for m in groups[0].best.experiment.measures if m.judges):
-            panels = _panels([g for g in groups if _shown(g, measure.key)], measure.key)
+            panels = _panels([g for g in groups if g.shows(measure.key)], measure.key)
             if panels:
                 name = f"{measure.name} ({measure.unit})"
                 pictures[measure.key] = plotting.spread_figure(panels, name, seeds)

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nflow_cli.backend import Machine
+from nflow_cli.cli import completion
 from nflow_cli.cli.options import (
     Command,
     data_of_run,
     density_option,
     device_option,
     json_option,
+    run_argument,
 )
 from nflow_cli.text import printable
 
@@ -20,10 +22,19 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("run_dir", metavar="RUN_DIR")
-@click.option("--data", metavar="FILE", help="Points or a table; of a VAE, images (NAME|PATH).")
+@run_argument
 @click.option(
-    "-o", "--output", metavar="FILE", help="Write the rows of --data with their log_q there."
+    "--data",
+    metavar="FILE",
+    help="Points or a table; of a VAE, images (NAME|PATH).",
+    shell_complete=completion.files,
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Write the rows of --data with their log_q there.",
+    shell_complete=completion.files,
 )
 @click.option("--latent", is_flag=True, help="And with their latents.")
 @click.option(

@@ -8,6 +8,7 @@ import click
 
 from nflow_cli import registry
 from nflow_cli.backend import Machine
+from nflow_cli.cli import completion
 from nflow_cli.cli.options import THE_PRESETS, Command, common_options, flow_options
 
 KEYS = {  # what each option sets in a preset
@@ -94,7 +95,12 @@ def _is_nan(end: float | None) -> bool:
 
 
 @click.command("fit", cls=Command)
-@click.argument("table", metavar="[TABLE]", required=False)
+@click.argument(
+    "table",
+    metavar="[TABLE]",
+    required=False,
+    shell_complete=completion.names_or_files(list(registry.POINT_SETS)),
+)
 @click.option("--columns", metavar="NAME,…", callback=names_of, help="Only these columns.")
 @click.option("--exclude", metavar="NAME,…", callback=names_of, help="All but these columns.")
 @click.option(
@@ -130,7 +136,12 @@ def _is_nan(end: float | None) -> bool:
     help=f"What becomes of rows that lack a value. {THE_PRESETS}",
 )
 @click.option("--max-rows", type=click.IntRange(10, 10**7), help="So many rows, drawn at random.")
-@click.option("--test", metavar="FILE", help="Test rows; else a tenth of the rows are held out.")
+@click.option(
+    "--test",
+    metavar="FILE",
+    help="Test rows; else a tenth of the rows are held out.",
+    shell_complete=completion.files,
+)
 @click.option("--split", metavar="NAME", help="A column that says train, validation or test.")
 @click.option("--group", metavar="NAME", help="Rows that are equal here stay together.")
 @flow_options

@@ -8,6 +8,7 @@ import click
 
 from nflow_cli import registry
 from nflow_cli.backend import Machine
+from nflow_cli.cli import completion
 from nflow_cli.cli.options import THE_PRESETS, Command, common_options, flow_options
 from nflow_cli.layout import tell
 
@@ -38,6 +39,7 @@ KEYS = {  # what each option sets in a preset
     "--data",
     metavar="NAME|FILE",
     help="Points to fit instead, a built-in set or a file: `nflow fit` takes its place.",
+    shell_complete=completion.names_or_files(list(registry.POINT_SETS)),
 )
 @click.option("--steps", type=click.IntRange(1, 10**9), help=f"Updates. {THE_PRESETS}")
 @click.option(

@@ -6,6 +6,7 @@ import click
 
 from nflow_cli import registry
 from nflow_cli.backend import Machine
+from nflow_cli.cli import completion
 from nflow_cli.cli.fit import intervals, names_of
 from nflow_cli.cli.options import THE_PRESETS, Command, common_options, flow_options
 
@@ -27,7 +28,12 @@ KEYS = {  # what each option sets in a preset
 
 
 @click.command("infer", cls=Command)
-@click.argument("density", metavar="[FILE.py:FUNCTION|NAME]", required=False)
+@click.argument(
+    "density",
+    metavar="[FILE.py:FUNCTION|NAME]",
+    required=False,
+    shell_complete=completion.names_or_files(list(registry.DENSITIES)),
+)
 @click.option("--dim", type=click.IntRange(1, 1_000), help="D, of the points.")
 @click.option("--names", metavar="NAME,…", callback=names_of, help="Of the D coordinates.")
 @click.option(

@@ -10,6 +10,7 @@ import click
 
 from nflow_cli import registry
 from nflow_cli.backend import CPU, DEVICE, GPU, MOST_THREADS, Machine, machine_of
+from nflow_cli.cli import completion
 from nflow_cli.errors import ConfigError
 from nflow_cli.layout import tell
 
@@ -29,6 +30,7 @@ class Command(click.Command):
         return rest
 
 
+run_argument = click.argument("run_dir", metavar="RUN_DIR", shell_complete=completion.runs)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
@@ -63,13 +65,21 @@ def flow_options(command: Any) -> Any:
 def pattern_option(name: str, text: str) -> Callable[[Any], Any]:
     """Return a decorator that adds an option of the names of flows; ``text`` is its help."""
     about = f"{text} {THE_PRESETS}"
-    return click.option(name, metavar="NAME[,NAME]", callback=_pattern, help=about)
+    return click.option(
+        name,
+        metavar="NAME[,NAME]",
+        callback=_pattern,
+        help=about,
+        shell_complete=completion.flows,
+    )
 
 
 def density_option(command: Any) -> Any:
     """Add the option that names the function of a run of ``nflow infer`` again."""
     text = "Of an infer run: the file that it was fitted to, which is run."
-    return click.option("--density", metavar="FILE.py:FUNCTION", help=text)(command)
+    return click.option(
+        "--density", metavar="FILE.py:FUNCTION", help=text, shell_complete=completion.files
+    )(command)
 
 
 def device_name(_: Any, __: Any, value: str | None) -> str | None:
@@ -147,7 +157,12 @@ def data_of_run(experiment: Any, run: Any, density: str | None, machine: Machine
 def common_options(batch: str) -> Callable[[Any], Any]:
     """Return a decorator that adds the options of both trainings; ``batch`` is a help text."""
     options = [
-        click.option("--preset", metavar="NAME|FILE", help="A preset by name, or a YAML file."),
+        click.option(
+            "--preset",
+            metavar="NAME|FILE",
+            help="A preset by name, or a YAML file.",
+            shell_complete=completion.presets,
+        ),
         click.option("--batch-size", type=click.IntRange(1, 10**6), help=f"{batch} {THE_PRESETS}"),
         click.option(
             "--learning-rate",
@@ -167,7 +182,12 @@ def common_options(batch: str) -> Callable[[Any], Any]:
             metavar="KEY.PATH=VALUE",
             help="Change a preset's key.",
         ),
-        click.option("--output", metavar="DIR", help="A new or empty folder for the run."),
+        click.option(
+            "--output",
+            metavar="DIR",
+            help="A new or empty folder for the run.",
+            shell_complete=completion.folders,
+        ),
     ]
 
     def add(command: Any) -> Any:

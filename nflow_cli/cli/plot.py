@@ -2,12 +2,12 @@
 
 import click
 
-from nflow_cli.cli.options import Command
+from nflow_cli.cli.options import Command, run_argument
 from nflow_cli.text import printable
 
 
 @click.command(cls=Command)
-@click.argument("run_dir", metavar="RUN_DIR")
+@run_argument
 @click.option(
     "--format",
     "format_",

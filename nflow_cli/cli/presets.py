@@ -2,13 +2,14 @@
 
 import click
 
+from nflow_cli.cli import completion
 from nflow_cli.cli.options import Command
 from nflow_cli.layout import hanging
 from nflow_cli.text import printable
 
 
 @click.command(cls=Command)
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.presets)
 @click.option("--schema", is_flag=True, help="Print the JSON schema of presets, for editors.")
 def presets(name: str | None, schema: bool) -> None:
     """List the presets with one line each, or print the preset NAME."""

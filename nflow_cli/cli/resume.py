@@ -13,6 +13,7 @@ from nflow_cli.cli.options import (
     data_of_run,
     density_option,
     named_device,
+    run_argument,
     threads_option,
 )
 from nflow_cli.layout import tell
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("run_dir", metavar="RUN_DIR")
+@run_argument
 @click.option(
     "--steps", type=click.IntRange(1, 10**9), help="Extend a run to this, but of train-vae."
 )

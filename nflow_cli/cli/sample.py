@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from nflow_cli.backend import Machine
-from nflow_cli.cli.options import Command, data_of_run, density_option, device_option
+from nflow_cli.cli import completion
+from nflow_cli.cli.options import Command, data_of_run, density_option, device_option, run_argument
 from nflow_cli.layout import tell
 from nflow_cli.text import printable
 
@@ -17,7 +18,7 @@ FORMATS = (".csv", ".npy", ".parquet")
 
 
 @click.command(cls=Command)
-@click.argument("run_dir", metavar="RUN_DIR")
+@run_argument
 @click.option(
     "-n",
     "n",
@@ -32,11 +33,13 @@ FORMATS = (".csv", ".npy", ".parquet")
     required=True,
     metavar="FILE",
     help="A .csv or .npy file for points, also .parquet for a table; a .npy file for images.",
+    shell_complete=completion.files,
 )
 @click.option(
     "--given",
     metavar="FILE|NAME=VALUE,…",
     help="Of a conditional density: where to draw, -n each; a table, or values as a=1,b=2.",
+    shell_complete=completion.files,
 )
 @click.option(
     "--seed",

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from nflow_cli.backend import CPU, Machine, cores, gpus
+from nflow_cli.cli import completion
 from nflow_cli.cli.options import Command, named_device, threads_option
 from nflow_cli.layout import tell
 from nflow_cli.text import printable
@@ -20,8 +21,13 @@ MISSING = "one of SWEEP and --preset is needed: a grid of its own, or a preset t
 
 
 @click.command(cls=Command)
-@click.argument("sweep", required=False)
-@click.option("--preset", metavar="NAME|FILE", help="A preset to vary, where there is no SWEEP.")
+@click.argument("sweep", required=False, shell_complete=completion.presets)
+@click.option(
+    "--preset",
+    metavar="NAME|FILE",
+    help="A preset to vary, where there is no SWEEP.",
+    shell_complete=completion.presets,
+)
 @click.option(
     "--vary",
     "variations",
@@ -35,7 +41,12 @@ MISSING = "one of SWEEP and --preset is needed: a grid of its own, or a preset t
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY.PATH=VALUE", help="Change every run's key."
 )
-@click.option("--output", metavar="DIR", help="The folder of the runs; default: outputs/<sweep>.")
+@click.option(
+    "--output",
+    metavar="DIR",
+    help="The folder of the runs; default: outputs/<sweep>.",
+    shell_complete=completion.folders,
+)
 @click.option(
     "--workers", type=click.IntRange(1, 1024), help="Runs at once; default: one a core, or a GPU."
 )
@@ -268,8 +279,20 @@ def _conclude(folder: Any, failures: dict[str, str], names: Sequence[str]) -> No
         tell(message, head=f"failed: {name:<{width}}  ")
     if ended := [str(folder.path / name) for name in names if name not in failures]:
         present(ended, sweep=folder.path)
+    _report(folder)
     click.echo(printable(folder.path))
     if failures:
         raise NflowError(
             f"{folder.path}: {len(failures)} of {len(names)} runs failed; each has a log.txt"
         )
+
+
+def _report(folder: Any) -> None:
+    """Write the page of the sweep; it is no less a sweep without."""
+    from nflow_cli.errors import NflowError
+    from nflow_cli.sweeps.report import write_sweep_report
+
+    try:
+        click.echo(printable(write_sweep_report(folder)), err=True)
+    except NflowError as error:
+        tell(f"no report: {error}")

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from nflow_cli.backend import Machine
+from nflow_cli.cli import completion
 from nflow_cli.cli.options import THE_PRESETS, Command, common_options, pattern_option
 
 KEYS = {  # what each option sets in a preset
@@ -38,6 +39,7 @@ KEYS = {  # what each option sets in a preset
     "--data",
     metavar="NAME|PATH",
     help=f"mnist, mnist-sample, or an .npz or IDX path. {THE_PRESETS}",
+    shell_complete=completion.names_or_files(["mnist", "mnist-sample"]),
 )
 @click.option("--no-fallback", is_flag=True, help="Fail where MNIST cannot be had.")
 @click.option(

@@ -19,6 +19,7 @@ from nflow_cli.config.flow_options import has_network, pattern_name
 from nflow_cli.config.flow_schema import Flow
 from nflow_cli.config.keys import is_within
 from nflow_cli.config.schema import SCHEMAS
+from nflow_cli.config.shipped import shipped_presets
 from nflow_cli.config.strict import Strict
 from nflow_cli.config.target_schema import TARGET_KINDS
 from nflow_cli.errors import ConfigError, TargetError
@@ -332,18 +333,6 @@ def _keys_at(schema: type[BaseModel], path: list[Any]) -> list[str]:
         options = getattr(annotation, "__args__", (annotation,))
         model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
     return list(model.model_fields)
-
-
-def presets_folder() -> Path:
-    """Return where the shipped presets are: in the package, or beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    inside = package / "presets"
-    return inside if inside.is_dir() else package.parent / "presets"
-
-
-def shipped_presets() -> dict[str, Path]:
-    """Return the shipped presets by name."""
-    return {path.stem: path for path in sorted(presets_folder().glob("*.yaml"))}
 
 
 def preset_label(path: Path) -> str:

@@ -67,19 +67,25 @@ def write_report(run: RunDirectory) -> Path:
     ]
     title = f"{run.path.resolve().name}: nflow {config.command}"
     text = len(page.document(title, [*head, *tail]).encode())
-    pictures = page.section("Pictures", _pictures(run, MAX_BYTES - text))
-    return run.write_text(REPORT, page.document(title, [*head, pictures, *tail]))
+    figures = pictures(run, PICTURES, MAX_BYTES - text, "nflow plot")
+    parts = [*head, page.section("Pictures", figures), *tail]
+    return run.write_text(REPORT, page.document(title, parts))
 
 
 def _verdict(experiment: Experiment, summary: Summary, caveats: Sequence[Caveat]) -> list[str]:
     """Return what the run is judged by, and what that cannot vouch for."""
     if not summary:
         return [page.paragraph(f"None yet: the run has no {SUMMARY}.")]
-    rows = _readable(experiment.verdict, summary, caveats)
-    judged = page.table(rows or Experiment.verdict(experiment, summary, caveats), "verdict")
+    judged = page.table(verdict(experiment, summary, caveats), "verdict")
     if not caveats:
         return [judged, page.paragraph("No caveats.", "soft")]
     return [judged, page.caveat_list((caveat.word, caveat.reason) for caveat in caveats)]
+
+
+def verdict(experiment: Experiment, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+    """Return what a run is judged by; of an older summary, or an edited one, what can be read."""
+    rows = _readable(experiment.verdict, summary, caveats)
+    return rows or Experiment.verdict(experiment, summary, caveats)
 
 
 def _scores(experiment: Experiment, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
@@ -107,25 +113,32 @@ def _text(value: Any) -> str:
     return str(value) if isinstance(value, str | int | float) else ""
 
 
-def _pictures(run: RunDirectory, room: int) -> list[str]:
-    """Return the pictures of a run in at most ``room`` bytes, and why one is not there."""
+def pictures(run: RunDirectory, captions: Mapping[str, str], room: int, drawn_by: str) -> list[str]:
+    """Return pictures of a run, or a sweep, in at most ``room`` bytes, and why one is not there.
+
+    Args:
+        run: In whose ``plots`` they are, as PNG.
+        captions: Of each that may be there, by its name and in the order of the page.
+        room: Letters that they may take.
+        drawn_by: The command that draws them, which is named where there are none.
+    """
     from nflow_cli.plotting.embedded import embedded
 
     files, notes = {}, []
-    for name in PICTURES:
+    for name in captions:
         path = f"{PLOTS}/{name}.png"
         try:
             if run.has(path):
                 files[name] = run.read(path, MAX_PICTURE)
         except NflowError as error:
             notes.append(str(error))
-    around = sum(len(page.figure("", MAX_BYTES, name, PICTURES[name])) + 1 for name in files)
+    around = sum(len(page.figure("", MAX_BYTES, name, captions[name])) + 1 for name in files)
     shown = embedded(files, room - around - MARGIN)
     lost = "damaged, or too large to be shown here"
     notes += [f"{PLOTS}/{name}.png: {lost}" for name in files if name not in shown]
     if not files:
-        notes.append(f"None: {PLOTS}/ has no PNG; `nflow plot` draws them.")
-    figures = [page.figure(*picture, name, PICTURES[name]) for name, picture in shown.items()]
+        notes.append(f"None: {PLOTS}/ has no PNG; `{drawn_by}` draws them.")
+    figures = [page.figure(*picture, name, captions[name]) for name, picture in shown.items()]
     return [*figures, *(page.paragraph(note, "soft") for note in notes)]
 
 

@@ -16,17 +16,18 @@ import numpy as np
 
 from nflow_cli.config import presets
 from nflow_cli.config.schema import RUNS, Config
+from nflow_cli.constants import RUN
 from nflow_cli.errors import BusyError, DivergenceError, RunDirectoryError
 from nflow_cli.runs import files, npz
 from nflow_cli.runs.array_shapes import LATER, Shapes, check_axes, check_of
 from nflow_cli.runs.json_text import json_object
 
-CONFIG, RUN, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.csv", "summary.json"
+CONFIG, METRICS, SUMMARY = "config.yaml", "metrics.csv", "summary.json"
 MODEL, EVALUATION = "model.keras", "evaluation.npz"
 PLOTS, REPORT = "plots", "report.html"  # drawn and written from the others
 ESTIMATES = "estimates.npz"  # of a VAE, for each test image
 CHECKPOINTS = "checkpoints"
-SWEEP, LOG = "sweep.yaml", "log.txt"  # of a sweep, and of each run in it
+LOG = "log.txt"  # of each run of a sweep
 ENDED = (SUMMARY, METRICS, EVALUATION, ESTIMATES)  # what a run ends with, beside its model
 FILES = "files"  # in run.json: the SHA-256 of each of those
 MACHINES = "machines"  # in run.json: what it was trained on, another each time that it moved

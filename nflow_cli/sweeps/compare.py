@@ -13,13 +13,14 @@ import numpy as np
 from nflow_cli import experiments
 from nflow_cli.config.keys import SAME_EXPERIMENT, flat, without
 from nflow_cli.config.schema import Config
+from nflow_cli.constants import SWEEP
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.caveats import Caveat, words
 from nflow_cli.experiments import Experiment
 from nflow_cli.experiments.experiment import Identity
 from nflow_cli.experiments.picture_data import LARGEST
 from nflow_cli.runs.array_shapes import DENSITIES, thinned
-from nflow_cli.runs.directory import RUN, SUMMARY, SWEEP, RunDirectory
+from nflow_cli.runs.directory import RUN, SUMMARY, RunDirectory
 
 # Those that a group's identity tells, or settings of an experiment's own.
 IDENTITY = ("target", "data.name", "data.binarization", "flow.pattern", "flow.k", "prior")
@@ -124,6 +125,10 @@ class Group:
             return None
         return Spread(statistics.median(known), min(known), max(known))
 
+    def shows(self, key: str) -> bool:
+        """Return whether a score says something: a free energy does where no KL can."""
+        return self.spread(key) is not None and (key != "free_energy" or not self.spread("kl"))
+
 
 def gather(paths: Iterable[str]) -> tuple[list[Result], int]:
     """Read runs, and those of sweeps; one that has not ended, or was extended, is only counted.
@@ -138,7 +143,7 @@ def gather(paths: Iterable[str]) -> tuple[list[Result], int]:
     for path in paths:
         for run in _runs_of_sweep(Path(path)) or [RunDirectory.open(path)]:
             if run.read_json(RUN).get("status") == "completed":
-                results[run.path.resolve()] = _read(run)
+                results[run.path.resolve()] = read_result(run)
             else:
                 unfinished += 1
     return list(results.values()), unfinished
@@ -155,13 +160,34 @@ def _runs_of_sweep(path: Path) -> list[RunDirectory]:
     return [RunDirectory.open(str(run.path)) for run in runs]
 
 
-def _read(run: RunDirectory) -> Result:
+def read_result(run: RunDirectory) -> Result:
+    """Read a run that has ended.
+
+    Raises:
+        NflowError: One line that names the file which is damaged or missing.
+    """
     config, summary = run.read_config(), run.read_json(SUMMARY)
     result = Result(run, config, summary)
     result.experiment.expect_comparable(run, summary)
     if all(result.value(measure.key) is None for measure in result.experiment.measures):
         raise RunDirectoryError(f"{run.path / SUMMARY}: damaged: none of a run's scores")
     return result
+
+
+def tables_of(results: Sequence[Result]) -> list[list[Group]]:
+    """Return the groups of results, apart for each experiment: those share their scores."""
+    names = experiments.EXPERIMENTS
+    tables = (group(r for r in results if r.experiment.name == name) for name in names)
+    return list(filter(None, tables))
+
+
+def examples(results: Iterable[Result]) -> dict[str, tuple[str, str]]:
+    """Return for each word beside the scores a run that has it, and what it is short for there."""
+    runs: dict[str, tuple[str, str]] = {}
+    for result in results:
+        for word, _, reason in result.caveats:
+            runs.setdefault(word, (result.run.path.name, reason))
+    return runs
 
 
 def group(results: Iterable[Result]) -> list[Group]:

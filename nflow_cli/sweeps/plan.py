@@ -16,9 +16,10 @@ from nflow_cli.config.naming import MAX_LABEL, text_of
 from nflow_cli.config.presets import Change
 from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.config.sweep_schema import MAX_RUNS, SweepConfig
+from nflow_cli.constants import SWEEP
 from nflow_cli.errors import BusyError, ConfigError, RunDirectoryError
 from nflow_cli.experiments import Experiment
-from nflow_cli.runs.directory import CONFIG, LOCK, RUN, SWEEP, RunDirectory
+from nflow_cli.runs.directory import CONFIG, LOCK, RUN, RunDirectory
 
 PATIENCE = 30  # seconds that another process gets to claim a sweep's folder
 MAX_NAME = 200  # bytes of a folder's name

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import re
-import shutil
 from pathlib import Path
 
 import keras
@@ -12,7 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from pyarrow import parquet
-from running import arrays_of, assert_same_run
+from running import arrays_of, assert_same_run, read_rows, succeed
 from short_runs import edit_json, edit_weights, without_xla
 
 import nflow_cli
@@ -49,11 +48,6 @@ def write_rows(path, x):
         csv.writer(file).writerows([["id", "city", *COLUMNS], *rows])
 
 
-def read_rows(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """Return a folder with a table and a run on it, and how that ended."""
@@ -65,23 +59,6 @@ def home(tmp_path_factory):
         done = CliRunner().invoke(main, [str(word) for word in words])
     assert done.exit_code == 0, done.stderr
     return folder, done
-
-
-@pytest.fixture
-def at_home(invoke, home, monkeypatch):
-    monkeypatch.chdir(home[0])
-    return invoke
-
-
-@pytest.fixture
-def copy(at_home, tmp_path):
-    return shutil.copytree("run", tmp_path / "copy")
-
-
-def succeed(invoke, *args):
-    result = invoke(*args)
-    assert (result.exit_code, result.stderr) == (0, ""), result.stderr
-    return result.stdout
 
 
 def summary_of(run):

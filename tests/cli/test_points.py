@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
-from running import assert_same_run
+from running import assert_same_run, succeed
 from short_runs import edit_json, edit_weights, without_xla
 
 import nflow_cli
@@ -48,18 +48,6 @@ def home(tmp_path_factory):
         done = CliRunner().invoke(main, words)
     assert done.exit_code == 0, done.stderr
     return folder, done
-
-
-@pytest.fixture
-def at_home(invoke, home, monkeypatch):
-    monkeypatch.chdir(home[0])
-    return invoke
-
-
-def succeed(invoke, *args):
-    result = invoke(*args)
-    assert (result.exit_code, result.stderr) == (0, ""), result.stderr
-    return result.stdout
 
 
 def test_the_table_tells_the_log_likelihood_beside_a_gaussians(home):

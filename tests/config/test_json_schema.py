@@ -1,7 +1,10 @@
+import json
+
 import pytest
 
 from nflow_cli.config import presets
 from nflow_cli.config.json_schema import json_schema
+from nflow_cli.config.shipped import presets_folder
 
 jsonschema = pytest.importorskip("jsonschema")
 
@@ -16,6 +19,19 @@ def validator():
 @pytest.mark.parametrize("name", presets.shipped_presets())
 def test_it_takes_every_shipped_preset(validator, name):
     validator.validate(presets.read_preset(presets.shipped_presets()[name]))
+
+
+def test_the_file_beside_the_presets_is_the_schema_of_now():
+    written = json.loads((presets_folder() / "nflow.schema.json").read_text(encoding="utf-8"))
+    assert written == json.loads(json.dumps(json_schema())), (
+        "to be written anew: nflow presets --schema > presets/nflow.schema.json"
+    )
+
+
+@pytest.mark.parametrize("name", presets.shipped_presets())
+def test_an_editor_is_led_from_every_shipped_preset_to_the_schema(name):
+    first = presets.shipped_presets()[name].read_text(encoding="utf-8").split("\n")[0]
+    assert first == "# yaml-language-server: $schema=nflow.schema.json"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from nflow_cli import registry
 from nflow_cli.cli.options import resolve_config
 from nflow_cli.config import presets
 from nflow_cli.config.flow_options import IN_TURN
+from nflow_cli.config.shipped import presets_folder
 from nflow_cli.config.strict import MAX_SEED
 from nflow_cli.errors import ConfigError
 
@@ -191,7 +192,7 @@ def test_a_preset_is_found_by_name_and_by_path(tmp_path):
 )
 def test_a_name_does_not_lead_out_of_the_folder_of_presets(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for asked in (name, str(presets.presets_folder() / name), f"{name}\0"):
+    for asked in (name, str(presets_folder() / name), f"{name}\0"):
         with pytest.raises(ConfigError, match="no preset named"):
             presets.find_preset(asked)
 

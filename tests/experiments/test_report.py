@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawable_runs import ARRAYS, CONFIGS, SUMMARIES, metrics
+from drawable_runs import ARRAYS, written_run
 from PIL import Image
 from reports import read_report
 from short_runs import edit_json
@@ -22,17 +22,6 @@ from nflow_cli.runs.directory import RunDirectory
 GOLDEN = Path(__file__).parents[1] / "golden" / "runs"
 HOSTILE = """<script>alert("1")</script><img src='//x' onerror=alert(1)>&lt;\x1b[2J\u202e"""
 SHOWN = HOSTILE.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e")
-
-
-def written_run(path, kind, config=None, summary=None):
-    """Write the files of a run of that kind, without pictures."""
-    run = RunDirectory.create("any", str(path))
-    run.write_text("config.yaml", config or CONFIGS[kind])
-    run.write_json("summary.json", {**SUMMARIES[kind], **(summary or {})})
-    run.write_evaluation(ARRAYS[kind])
-    run.write_text("metrics.csv", metrics(kind))
-    run.write_json("run.json", {"format": 2, "status": "completed", "seed": 3})
-    return run
 
 
 def golden(name, folder):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 from running import arrays_of, assert_same_run
-from short_runs import edit_json, without_xla
+from short_runs import KilledError, edit_json, killed_after, without_xla
 from truth import Grid, float64, mixture_log_prob, normal_log_prob, push, to_numpy
 
 import nflow_cli
@@ -287,31 +287,13 @@ def test_check_computes_the_gap_again_and_an_older_run_has_none(short, tmp_path,
     assert "no gap to the truth: an older run" in outcome_of_figures(copy).detail
 
 
-class KilledError(Exception):
-    pass
-
-
-def killed_after(rows):
-    """Return an ``end_row`` of the log that raises when so many rows were written."""
-    end_row = table_fit.ValidationLog.end_row
-
-    def end(log):
-        if log.rows == rows:
-            raise KilledError
-        end_row(log)
-
-    return end
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_xla")
-def test_a_run_that_is_killed_goes_on_to_the_same_bits(short, tmp_path, monkeypatch):
+def test_a_run_that_is_killed_goes_on_to_the_same_bits(short, tmp_path):
     run, _ = short
     settings = run.read_config()
-    monkeypatch.setattr(table_fit.ValidationLog, "end_row", killed_after(2))
-    with pytest.raises(KilledError):
+    with killed_after(2), pytest.raises(KilledError):
         finish(tmp_path / "run", settings)
-    monkeypatch.undo()
     other = RunDirectory(tmp_path / "run")
     assert list(other.read_metrics()["update"]) == [10, 20]
     data = load_point_data(settings.data.name, settings.seed)

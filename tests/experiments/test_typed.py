@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +11,8 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from pyarrow import parquet
-from running import arrays_of, assert_same_run
-from short_runs import edit_json, edit_weights, without_xla
+from running import arrays_of, assert_same_run, read_rows, succeed
+from short_runs import KilledError, edit_json, edit_weights, killed_after, without_xla
 
 import nflow_cli
 from nflow_cli import experiments
@@ -22,7 +21,6 @@ from nflow_cli.errors import DataError
 from nflow_cli.evaluation.flow_checks import Outcome
 from nflow_cli.evaluation.row_scores import calibrated, weighted_mean
 from nflow_cli.experiments.check import check_run
-from nflow_cli.experiments.table import fit as table_fit
 from nflow_cli.experiments.table import typed_checks
 from nflow_cli.runs.directory import RunDirectory
 
@@ -61,11 +59,6 @@ def write_table(path, table):
         csv.writer(file).writerows([list(table), *rows])
 
 
-def read_rows(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """Return a folder with a table and a run on it, and how that ended."""
@@ -79,28 +72,11 @@ def home(tmp_path_factory):
     return folder, done
 
 
-@pytest.fixture
-def at_home(invoke, home, monkeypatch):
-    monkeypatch.chdir(home[0])
-    return invoke
-
-
-@pytest.fixture
-def copy(at_home, tmp_path):
-    return shutil.copytree("run", tmp_path / "copy")
-
-
 @pytest.fixture(scope="module")
 def density(home):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home[0])
         yield nflow_cli.load("run")
-
-
-def succeed(invoke, *args):
-    result = invoke(*args)
-    assert (result.exit_code, result.stderr) == (0, ""), result.output
-    return result.stdout
 
 
 def refusal(invoke, *args):
@@ -246,28 +222,11 @@ def test_where_no_rows_are_kept_the_ends_of_bins_are_no_values_of_rows(density, 
         ].tolist()
 
 
-class KilledError(Exception):
-    pass
-
-
-def killed_after(rows):
-    """Return an ``end_row`` of the log that raises when so many rows were written."""
-    end_row = table_fit.ValidationLog.end_row
-
-    def end(log):
-        if log.rows == rows:
-            raise KilledError
-        end_row(log)
-
-    return end
-
-
 @pytest.mark.slow
-def test_a_run_that_was_killed_goes_on_to_the_same_bits(at_home, tmp_path, monkeypatch):
+def test_a_run_that_was_killed_goes_on_to_the_same_bits(at_home, tmp_path):
     words = ["fit", "mine.csv", *ROLES, *SHORT, "--output"]
     assert at_home(*words, tmp_path / "whole").exit_code == 0
-    with monkeypatch.context() as patch:
-        patch.setattr(table_fit.ValidationLog, "end_row", killed_after(2))
+    with killed_after(2):
         assert isinstance(at_home(*words, tmp_path / "run").exception, KilledError)
     assert len(read_rows(tmp_path / "run" / "metrics.csv")) == 2
     done = at_home("resume", tmp_path / "run")

@@ -19,6 +19,8 @@ class Terminal(io.StringIO):
 def terminal_of(monkeypatch):
     """Make stderr a terminal of 80 columns; return a function that tells its last line."""
     terminal = Terminal()
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", str(COLUMNS))
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stderr", terminal)
@@ -58,6 +60,34 @@ def test_80_columns_hold_the_bar_and_the_counts_of_a_sweep(monkeypatch):
     with progress_bar("{task.fields[counts]}") as bar:
         bar.add_task("", total=1.0, completed=0.5, counts=counts)
     assert re.fullmatch(rf"[━╸╺]+ {counts}", last())
+
+
+def printed(monkeypatch, stream, **environment):
+    """Return what a bar of a sweep writes to stderr, and whether it is shown."""
+    terminal_of(monkeypatch)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress_bar("{task.fields[counts]}") as bar:
+        bar.add_task("", total=1.0, completed=0.5, counts="1 of 2 done")
+    return stream.getvalue(), not bar.disable
+
+
+def test_a_terminal_has_colours_unless_no_color_is_set(monkeypatch):
+    colour = re.compile(r"\x1b\[[\d;]*(3[0-7]|38;[\d;]*|9[0-7])m")
+    text, is_shown = printed(monkeypatch, Terminal())
+    assert is_shown and colour.search(text)
+    text, is_shown = printed(monkeypatch, Terminal(), NO_COLOR="1")
+    assert is_shown and "1 of 2 done" in text and not colour.search(text)
+
+
+@pytest.mark.parametrize("environment", [{}, {"FORCE_COLOR": "1"}, {"TTY_COMPATIBLE": "1"}])
+def test_what_is_no_terminal_has_no_bar(monkeypatch, environment):
+    assert printed(monkeypatch, io.StringIO(), **environment) == ("", False)
+
+
+def test_a_dumb_terminal_has_no_bar_but_lines(monkeypatch):
+    assert printed(monkeypatch, Terminal(), TERM="dumb") == ("", False)
 
 
 @pytest.mark.parametrize(

@@ -58,14 +58,9 @@ def infer(
     Raises:
         NflowError: In one line, if the function or an option is wrong.
     """
-    user = None
-    if isinstance(log_density, str) and log_density in DENSITIES:
-        parts: dict[str, Any] = {"name": log_density, "dim": dim}
-    else:
-        user = function_of(log_density)
-        parts = {"name": user.name, "path": user.path, "dim": dim}
+    user, density = _named(log_density, dim)
     options = {
-        "density": parts,
+        "density": density,
         "density.names": names and list(names),
         "density.bounds": bounds and {name: list(ends) for name, ends in bounds.items()},
         "base.name": base,
@@ -78,10 +73,18 @@ def infer(
         **(settings or {}),
     }
     changes = [Change(key, key, value) for key, value in options.items() if value is not None]
-    path = presets.find_preset(preset or natural_preset(dim or usual_dim(parts["name"])))
+    path = presets.find_preset(preset or natural_preset(dim or usual_dim(density["name"])))
     config = _resolved(path, changes)
     subject = built_in(config) if user is None else user_subject(config, user)
     return train_anew(config, path, output, subject)
+
+
+def _named(log_density: Any, dim: int | None) -> tuple[Any, dict[str, Any]]:
+    """Return the function that is fitted, none of a built-in density, and its part of a preset."""
+    if isinstance(log_density, str) and log_density in DENSITIES:
+        return None, {"name": log_density, "dim": dim}
+    user = function_of(log_density)
+    return user, {"name": user.name, "path": user.path, "dim": dim}
 
 
 def _resolved(preset: Path, changes: Sequence[Change]) -> Any:

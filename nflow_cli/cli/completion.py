@@ -1,0 +1,100 @@
+"""What a shell completes: presets, flows, runs, files. It loads nothing heavy: a key waits for it.
+
+The shell itself completes what it knows better, the names of files and folders; what is returned
+here comes before.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from click.shell_completion import CompletionItem
+
+from nflow_cli import registry
+from nflow_cli.config.shipped import shipped_presets
+from nflow_cli.constants import RUN, SWEEP
+
+Items = list[CompletionItem[str]]
+OUTPUTS = "outputs/"  # where runs go that were given no folder
+MOST = 200  # folders
+# A shell takes what is completed as it is: no name of a stranger's that would be more than a name.
+PLAIN = re.compile(r"[\w.,=+@%/-]+")
+
+
+def files(_: Any, __: Any, incomplete: str) -> Items:
+    """Leave it to the shell to complete files."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def folders(_: Any, __: Any, incomplete: str) -> Items:
+    """Leave it to the shell to complete folders."""
+    return [CompletionItem(incomplete, type="dir")]
+
+
+def names_or_files(names: Sequence[str]) -> Callable[[Any, Any, str], Items]:
+    """Return what completes one of the names, or a file."""
+
+    def complete(context: Any, parameter: Any, incomplete: str) -> Items:
+        known = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return [*files(context, parameter, incomplete), *known]
+
+    return complete
+
+
+def presets(context: Any, parameter: Any, incomplete: str) -> Items:
+    """Complete a preset that the command takes, with its description, or a file."""
+    command = context.command.name
+    items = files(context, parameter, incomplete)
+    for name, path in shipped_presets().items():
+        text = path.read_text(encoding="utf-8")
+        its_command = _value(text, "command")
+        if command == "sweep":  # SWEEP, or --preset to vary
+            fits = (its_command == "sweep") == (parameter.name == "sweep")
+        else:
+            fits = command in ("presets", its_command)
+        if fits and name.startswith(incomplete):
+            items.append(CompletionItem(name, help=_value(text, "description")))
+    return items
+
+
+def _value(preset: str, key: str) -> str:
+    """Return the text at a key of a shipped preset, which YAML would take longer to read."""
+    match = re.search(rf"^{key}: *(.*?) *(#.*)?$", preset, re.MULTILINE)
+    return match[1] if match else ""
+
+
+def flows(_: Any, __: Any, incomplete: str) -> Items:
+    """Complete the last of some flows with commas between them."""
+    before, comma, last = incomplete.rpartition(",")
+    names = (name for name in registry.FLOWS if name.startswith(last))
+    return [CompletionItem(f"{before}{comma}{name}") for name in names]
+
+
+def runs(context: Any, parameter: Any, incomplete: str) -> Items:
+    """Complete the folder of a run, the last ones first, or another folder on the way to one."""
+    return [*folders(context, parameter, incomplete), *_folders_with((RUN,), incomplete)]
+
+
+def runs_and_sweeps(context: Any, parameter: Any, incomplete: str) -> Items:
+    """Complete the folder of a run or a sweep, or another folder on the way to one."""
+    return [*folders(context, parameter, incomplete), *_folders_with((RUN, SWEEP), incomplete)]
+
+
+def _folders_with(names: Sequence[str], incomplete: str) -> Items:
+    """Return the folders that begin so and hold one of the files."""
+    head = incomplete[: incomplete.rfind("/") + 1]
+    places = (head,) if head else ("", OUTPUTS)
+    paths = (f"{place}{folder}" for place in places for folder in _folders_in(place, names))
+    begun = [path for path in paths if path.startswith(incomplete) and PLAIN.fullmatch(path)]
+    return [CompletionItem(path) for path in begun[:MOST]]
+
+
+def _folders_in(place: str, names: Sequence[str]) -> Iterator[str]:
+    try:
+        entries = sorted(Path(place).iterdir(), reverse=True)  # the names of runs begin with a date
+    except OSError:
+        return
+    for entry in entries:
+        if any((entry / name).is_file() for name in names):
+            yield entry.name

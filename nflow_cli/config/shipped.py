@@ -1,0 +1,15 @@
+"""Where the shipped presets are. It loads nothing, so that a shell can complete their names."""
+
+from pathlib import Path
+
+
+def presets_folder() -> Path:
+    """Return where the shipped presets are: in the package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "presets"
+    return inside if inside.is_dir() else package.parent / "presets"
+
+
+def shipped_presets() -> dict[str, Path]:
+    """Return the shipped presets by name."""
+    return {path.stem: path for path in sorted(presets_folder().glob("*.yaml"))}

@@ -1,0 +1,80 @@
+"""Reports in a real browser: they are shown whole, ask nobody for anything, and run nothing."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from browser import browser, opened
+from drawable_runs import written_run
+from PIL import Image
+from reports import ATTRIBUTES, TAGS, Report
+from short_runs import edit_json
+from written_runs import write_run
+
+from nflow_cli.experiments.report import write_report
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.sweeps.report import write_sweep_report
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        browser() is None, reason="no browser: NFLOW_BROWSER names none and no chromium is on PATH"
+    ),
+]
+GOLDEN = Path(__file__).with_name("golden") / "runs"
+TELEPHONE = (500, 900)
+SCRIPT = "<script>document.title='changed'; console.error('ran')</script>"
+IMAGE = """"><img src="http://elsewhere.invalid/x.png" onerror="document.title='changed'">"""
+HOSTILE = SCRIPT + IMAGE
+
+
+def read(page, title):
+    """See that a page is there as it was written and did nothing; return what it shows."""
+    assert f"<title>{title}</title>" in page.dom
+    assert (page.console, page.hosts) == ([], set())
+    report = Report(page.dom)
+    assert report.tags <= {*TAGS, "tbody"} and report.attributes <= ATTRIBUTES
+    return report
+
+
+def test_what_a_page_does_would_be_seen(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(f"<html><head><title>as written</title></head><body>{HOSTILE}</body></html>")
+    seen = opened(page, tmp_path)
+    assert "<title>changed</title>" in seen.dom
+    assert seen.console and seen.hosts == {"elsewhere.invalid"}
+
+
+def test_a_run_is_shown_with_its_verdict_and_its_pictures(tmp_path):
+    run = RunDirectory(shutil.copytree(GOLDEN / "target-finished", tmp_path / "mine"))
+    (run.path / "plots").mkdir(exist_ok=True)
+    Image.new("RGB", (30, 20)).save(run.path / "plots" / "density.png")
+    page = opened(write_report(run), tmp_path)
+    report = read(page, "mine: nflow fit-2d")
+    lines = report.lines
+    assert lines.index("Verdict") < lines.index("KL(q || p)") < lines.index("Scores")
+    assert lines[lines.index("KL(q || p)") + 1] == "1.24315 ± 0.13965 nats"
+    assert list(report.pictures) == ["density"]
+
+
+@pytest.mark.parametrize("size", [(1200, 1800), TELEPHONE])
+def test_the_texts_of_a_stranger_run_nothing_and_ask_for_nothing(tmp_path, size):
+    run = written_run(tmp_path / "mine", "fit", summary={"data": {"name": HOSTILE}})
+    edit_json(run.path / "run.json", status=HOSTILE, data={"name": HOSTILE}, argv=["fit", HOSTILE])
+    page = opened(write_report(run), tmp_path, size)
+    assert read(page, "mine: nflow fit").text.count(HOSTILE) >= 2
+
+
+def test_a_sweep_is_shown_with_its_scores_and_links(tmp_path):
+    folder = tmp_path / "many"
+    write_run(folder / "u1,seed=0", {"kl": 0.25}).write_text("report.html", "")
+    (folder / HOSTILE.replace("/", "|")[:200]).mkdir()
+    stranger = write_run(folder / "x", {"kl": 0.5}, target="u2", description=HOSTILE)
+    (stranger.path / "summary.json").write_text("{")
+    (stranger.path / "log.txt").write_text(HOSTILE)
+    edit_json(stranger.path / "run.json", status="diverged")
+    (folder / "sweep.yaml").write_text("command: sweep\npresets: [u1-planar-k2]\n")
+    page = opened(write_sweep_report(RunDirectory(folder)), tmp_path)
+    report = read(page, "many: nflow sweep")
+    assert "0.25000 nats" in report.lines and HOSTILE in report.lines
+    assert "./u1,seed=0/report.html" in report.links
