@@ -5,3 +5,4 @@ import math
 LOG_2PI = math.log(2 * math.pi)
 HIDDEN = (64, 64)  # widths of the network of a category
 FAR = 1e15  # beyond it float32 squares overflow, and every density here is 0
+DPI = 150  # dots an inch of a picture

@@ -18,7 +18,7 @@ ALLOWED = {
     "click": ["cli/"],
     "yaml": ["config/presets.py"],
     "matplotlib": ["plotting/"],
-    "PIL": ["plotting/embedded.py"],
+    "PIL": ["plotting/animation.py", "plotting/embedded.py"],
     "pyarrow": ["data/"],
     "distributed": ["sweeps/cluster.py"],
     "tensorflow": [
@@ -120,5 +120,9 @@ def test_listing_the_presets_loads_no_keras_and_no_matplotlib():
 
 def test_pictures_are_drawn_without_keras(short_run, tmp_path):
     run = shutil.copytree(short_run(), tmp_path / "run")
-    for line in (f"plot {run}", f"compare {run} --output {run}/plots"):
+    for line in (
+        f"plot {run}",
+        f"compare {run} --output {run}/plots",
+        f"plot {run} --only training --dpi 60",
+    ):
         assert not loaded_by(line)[line] & {"keras", "tensorflow", "jax", "torch"}

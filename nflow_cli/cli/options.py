@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from nflow_cli import registry
+from nflow_cli.constants import DPI
 from nflow_cli.errors import ConfigError
 from nflow_cli.layout import tell
 
@@ -27,6 +28,14 @@ class Command(click.Command):
         return rest
 
 
+picture_formats = click.Choice(["png", "svg", "pdf"])
+dpi_option = click.option(
+    "--dpi",
+    type=click.IntRange(30, 600),
+    default=DPI,
+    show_default=True,
+    help="Dots an inch of the pictures, and of what is no line in .svg and .pdf.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
