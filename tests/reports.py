@@ -10,10 +10,11 @@ from PIL import Image
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "main", "header", "section", "footer"),
     *("h1", "h2", "p", "table", "tr", "th", "td", "ul", "li", "strong", "figure", "img"),
-    *("figcaption", "pre"),
+    *("figcaption", "pre", "picture", "source"),
 }
 ATTRIBUTES = {
     *("lang", "charset", "http-equiv", "content", "name", "class", "scope", "src", "width", "alt"),
+    *("srcset", "media"),
 }
 
 
@@ -23,6 +24,7 @@ class Report(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.tags, self.attributes, self.sources, self.pictures = set(), set(), [], {}
+        self.stills = {}
         self.policy, self.style, self.lines, self._tag = None, "", [], ""
         self.feed(text)
         self.text = "\n".join(self.lines)
@@ -33,6 +35,9 @@ class Report(HTMLParser):
         self.attributes |= values.keys()
         if values.get("http-equiv") == "Content-Security-Policy":
             self.policy = values["content"]
+        if tag == "source":  # of a picture: the still of a moving one
+            self.sources.append(values["srcset"])
+            self.stills[values["media"]] = opened(values["srcset"])
         if tag == "img":
             self.sources.append(values["src"])
             self.pictures[values["alt"].split(":")[0]] = opened(values["src"])
@@ -50,7 +55,7 @@ class Report(HTMLParser):
 def opened(uri):
     """Return the picture of a ``data:`` URI, decoded."""
     head, _, content = uri.partition(",")
-    assert head == "data:image/png;base64"
+    assert head in ("data:image/png;base64", "data:image/webp;base64")
     picture = Image.open(io.BytesIO(base64.b64decode(content, validate=True)))
     picture.load()
     return picture
@@ -62,7 +67,7 @@ def read_report(run):
     assert len(content) < 2_000_000
     report = Report(content.decode())
     assert report.tags <= TAGS and report.attributes <= ATTRIBUTES
-    assert all(source.startswith("data:image/png;base64,") for source in report.sources)
+    assert all(source.startswith("data:image/") for source in report.sources)
     assert not any(word in report.style for word in ("url(", "@import", "<", "//"))
     policy = dict(part.split(maxsplit=1) for part in report.policy.split(";"))
     assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == "'none'"

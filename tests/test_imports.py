@@ -35,7 +35,7 @@ KERAS_FREE = (
     "evaluation/weights_verdict",
     *("experiments/__init__", "experiments/data", "experiments/drawing", "experiments/rows"),
     *("experiments/experiment", "experiments/page", "experiments/picture_data"),
-    *("experiments/report", "experiments/run", "experiments/infer/rows"),
+    *("experiments/report", "experiments/run", "experiments/moving", "experiments/infer/rows"),
     *("runs/array_shapes", "runs/checkpoints", "runs/directory", "runs/files", "runs/npz"),
     *("runs/samples_file", "training/programs", "training/saved_state"),
 )

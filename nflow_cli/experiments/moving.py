@@ -9,9 +9,7 @@ from nflow_cli.data.units import IDENTITY
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.drawing import write_figure
 from nflow_cli.experiments.picture_data import read_summary
-from nflow_cli.runs.directory import RunDirectory
-
-ANIMATION = "animation"  # in plots/: a GIF and a WebP
+from nflow_cli.runs.directory import ANIMATION, RunDirectory
 
 
 def draw_flows(run: RunDirectory, numbers: Iterable[int], format: str, dpi: int) -> list[Path]:

@@ -24,6 +24,7 @@ from nflow_cli.runs.json_text import json_object
 CONFIG, RUN, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.csv", "summary.json"
 MODEL, EVALUATION = "model.keras", "evaluation.npz"
 PLOTS, REPORT = "plots", "report.html"  # drawn and written from the others
+ANIMATION = "animation"  # in plots/: a GIF and a WebP
 ESTIMATES = "estimates.npz"  # of a VAE, for each test image
 CHECKPOINTS = "checkpoints"
 SWEEP, LOG = "sweep.yaml", "log.txt"  # of a sweep, and of each run in it
