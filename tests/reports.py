@@ -12,11 +12,11 @@ from PIL import Image
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "main", "header", "section", "footer"),
     *("h1", "h2", "p", "table", "tr", "th", "td", "ul", "li", "strong", "figure", "img"),
-    *("figcaption", "pre", "div", "a"),
+    *("figcaption", "pre", "div", "a", "picture", "source"),
 }
 ATTRIBUTES = {
     *("lang", "charset", "http-equiv", "content", "name", "class", "scope", "src", "width", "alt"),
-    "href",
+    *("href", "srcset", "media"),
 }
 
 
@@ -26,7 +26,7 @@ class Report(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.tags, self.attributes, self.sources, self.pictures = set(), set(), [], {}
-        self.links = []
+        self.links, self.stills = [], {}
         self.policy, self.style, self.lines, self._tag = None, "", [], ""
         self.feed(text)
         self.text = "\n".join(self.lines)
@@ -39,6 +39,9 @@ class Report(HTMLParser):
             self.policy = values["content"]
         if tag == "a":
             self.links.append(values["href"])
+        if tag == "source":  # of a picture: the still of a moving one
+            self.sources.append(values["srcset"])
+            self.stills[values["media"]] = opened(values["srcset"])
         if tag == "img":
             self.sources.append(values["src"])
             self.pictures[values["alt"].split(":")[0]] = opened(values["src"])
@@ -56,7 +59,7 @@ class Report(HTMLParser):
 def opened(uri):
     """Return the picture of a ``data:`` URI, decoded."""
     head, _, content = uri.partition(",")
-    assert head == "data:image/png;base64"
+    assert head in ("data:image/png;base64", "data:image/webp;base64")
     picture = Image.open(io.BytesIO(base64.b64decode(content, validate=True)))
     picture.load()
     return picture
@@ -68,7 +71,7 @@ def read_report(run):
     assert len(content) < 2_000_000
     report = Report(content.decode())
     assert report.tags <= TAGS and report.attributes <= ATTRIBUTES
-    assert all(source.startswith("data:image/png;base64,") for source in report.sources)
+    assert all(source.startswith("data:image/") for source in report.sources)
     assert all(re.fullmatch(r"\./[^/:]+/(report\.html|log\.txt)", link) for link in report.links)
     assert not any(word in report.style for word in ("url(", "@import", "<", "//"))
     policy = dict(part.split(maxsplit=1) for part in report.policy.split(";"))

@@ -19,7 +19,7 @@ ALLOWED = {
     "click": ["cli/"],
     "yaml": ["config/presets.py"],
     "matplotlib": ["plotting/"],
-    "PIL": ["plotting/embedded.py"],
+    "PIL": ["plotting/animation.py", "plotting/embedded.py"],
     "pyarrow": ["data/"],
     "distributed": ["sweeps/cluster.py"],
     "tensorflow": [
@@ -36,7 +36,7 @@ KERAS_FREE = (
     "evaluation/weights_verdict",
     *("experiments/__init__", "experiments/data", "experiments/drawing", "experiments/rows"),
     *("experiments/experiment", "experiments/page", "experiments/picture_data"),
-    *("experiments/report", "experiments/run", "experiments/infer/rows"),
+    *("experiments/report", "experiments/run", "experiments/moving", "experiments/infer/rows"),
     *("runs/array_shapes", "runs/checkpoints", "runs/directory", "runs/files", "runs/npz"),
     *("runs/samples_file", "training/programs", "training/saved_state"),
 )
@@ -134,5 +134,9 @@ def test_listing_the_presets_loads_no_keras_and_no_matplotlib():
 
 def test_pictures_are_drawn_without_keras(short_run, tmp_path):
     run = shutil.copytree(short_run(), tmp_path / "run")
-    for line in (f"plot {run}", f"compare {run} --output {run}/plots"):
+    for line in (
+        f"plot {run}",
+        f"compare {run} --output {run}/plots",
+        f"plot {run} --only training --dpi 60",
+    ):
         assert not loaded_by(line)[line] & {"keras", "tensorflow", "jax", "torch"}

@@ -11,6 +11,7 @@ import click
 from nflow_cli import registry
 from nflow_cli.backend import CPU, DEVICE, GPU, MOST_THREADS, Machine, machine_of
 from nflow_cli.cli import completion
+from nflow_cli.constants import DPI
 from nflow_cli.errors import ConfigError
 from nflow_cli.layout import tell
 
@@ -31,6 +32,14 @@ class Command(click.Command):
 
 
 run_argument = click.argument("run_dir", metavar="RUN_DIR", shell_complete=completion.runs)
+picture_formats = click.Choice(["png", "svg", "pdf"])
+dpi_option = click.option(
+    "--dpi",
+    type=click.IntRange(30, 600),
+    default=DPI,
+    show_default=True,
+    help="Dots an inch of the pictures, and of what is no line in .svg and .pdf.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 

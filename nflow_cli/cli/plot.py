@@ -1,8 +1,8 @@
-"""``nflow plot``: draw the pictures of a run again."""
+"""``nflow plot``: draw the pictures of a run again, and what its flows do."""
 
 import click
 
-from nflow_cli.cli.options import Command, run_argument
+from nflow_cli.cli.options import Command, dpi_option, picture_formats, run_argument
 from nflow_cli.text import printable
 
 
@@ -11,21 +11,50 @@ from nflow_cli.text import printable
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["png", "svg", "pdf"]),
+    type=picture_formats,
     default="png",
     show_default=True,
     help="File format of the pictures.",
 )
-def plot(run_dir: str, format_: str) -> None:
+@dpi_option
+@click.option("--only", multiple=True, metavar="NAME", help="A picture to draw; repeatable.")
+@click.option(
+    "--flow-at",
+    "flows",
+    type=click.IntRange(min=1),
+    multiple=True,
+    metavar="K",
+    help="Of flows in the plane: draw what the K-th does; repeatable.",
+)
+@click.option(
+    "--animate",
+    is_flag=True,
+    help="Of flows in the plane: the base on its way through all of them, as .gif and .webp.",
+)
+def plot(
+    run_dir: str,
+    format_: str,
+    dpi: int,
+    only: tuple[str, ...],
+    flows: tuple[int, ...],
+    animate: bool,
+) -> None:
     """Draw the pictures of a run again, from the arrays it saved.
 
-    Prints the path of each picture.
+    All of them, unless --only, --flow-at or --animate say which: the last two take the model, and
+    a density of two numbers. Prints the path of each picture.
     """
-    from nflow_cli.experiments.drawing import draw
+    from nflow_cli.experiments import drawing
     from nflow_cli.runs.directory import RunDirectory
 
-    run = RunDirectory.open(run_dir)
+    run, paths = RunDirectory.open(run_dir), []
     with run.locked():
-        paths = draw(run, format_)
+        if only or not (flows or animate):
+            paths += drawing.draw(run, format_, dpi, only)
+        if flows or animate:
+            from nflow_cli.experiments import moving
+
+            paths += moving.draw_flows(run, flows, format_, dpi) if flows else []
+            paths += moving.animate(run) if animate else []
     for path in paths:
         click.echo(printable(path))

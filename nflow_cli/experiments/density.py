@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 from nflow_cli.config.memory import Footprint, of_flows
 from nflow_cli.config.schema import Fit2DConfig, FitConfig, InferConfig
 from nflow_cli.config.threads import gained_by
-from nflow_cli.experiments.experiment import Experiment
+from nflow_cli.errors import ConfigError
+from nflow_cli.experiments.experiment import FLOWS_EXPECTED, Experiment
 from nflow_cli.runs.directory import RunDirectory
 
 
@@ -50,6 +51,22 @@ class DensityExperiment(Experiment):
         arguments = config.flow.model_dump(exclude_none=True)
         load_weights(run, flow, arguments, config.dim)
         return flow
+
+    def flows_in_the_plane(self, run: RunDirectory) -> Any:
+        """Load a density of two numbers, each of whose flows can be drawn."""
+        members, flow = self.config.train.ensemble, self.config.flow
+        reasons = {
+            f"D = {self.config.dim}": self.config.dim != 2,
+            f"an ensemble of {members}": members > 1,
+            "K = 0": not flow.k and not flow.affine,
+        }
+        for reason, holds in reasons.items():
+            if holds:
+                raise ConfigError(f"{FLOWS_EXPECTED} {reason}")
+        from nflow_cli.backend import start_tensorflow
+
+        start_tensorflow()
+        return self.load(run)
 
     def sample_columns(self, trained: Any) -> list[str]:
         """Return what the coordinates are called in a file of samples."""

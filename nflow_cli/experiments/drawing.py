@@ -1,23 +1,45 @@
 """Draw a run's pictures into its folder: what training ends with and `plot` repeats."""
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from nflow_cli import experiments
+from nflow_cli.constants import DPI
+from nflow_cli.errors import ConfigError
+from nflow_cli.registry import nearest
 from nflow_cli.runs.directory import RunDirectory
 
 
-def draw(run: RunDirectory, format: str = "png") -> list[Path]:
-    """Draw every picture of ``run`` from the arrays it saved; return their paths.
+def draw(
+    run: RunDirectory, format: str = "png", dpi: int = DPI, only: Collection[str] = ()
+) -> list[Path]:
+    """Draw pictures of ``run`` from the arrays it saved, all or ``only`` some; return their paths.
 
     Raises:
-        NflowError: A file is missing or damaged, does not fit the others, or cannot be written.
+        NflowError: A file is missing or damaged, does not fit the others, or cannot be written; or
+            there is no picture of a name.
     """
-    from nflow_cli import plotting
     from nflow_cli.experiments.picture_data import read_picture_data
 
     experiment = experiments.of(run.read_config())
     pictures = experiment.draw(*read_picture_data(run, experiment))
+    for name in only:
+        if name not in pictures:
+            known = ", ".join(pictures)
+            hint = nearest(name, list(pictures))
+            raise ConfigError(f"--only: {name!r} is no picture of this run{hint}; known: {known}")
     return [
-        run.write_plot(name, format, lambda file, f=fig: plotting.save_figure(f, file, format))
-        for name, fig in pictures.items()
+        write_figure(run, name, figure, format, dpi)
+        for name, figure in pictures.items()
+        if not only or name in only
     ]
+
+
+def write_figure(run: RunDirectory, name: str, figure: Any, format: str, dpi: int) -> Path:
+    """Write a picture into the plots of a run; return its path."""
+    from nflow_cli import plotting
+
+    return run.write_plot(
+        name, format, lambda file: plotting.save_figure(figure, file, format, dpi)
+    )

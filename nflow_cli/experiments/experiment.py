@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from nflow_cli.config.memory import Footprint
 from nflow_cli.config.schema import Config
 from nflow_cli.config.strict import Strict
-from nflow_cli.errors import RunDirectoryError
+from nflow_cli.errors import ConfigError, RunDirectoryError
 from nflow_cli.evaluation import caveats as cautions
 from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
@@ -18,6 +18,9 @@ from nflow_cli.runs.directory import SUMMARY, RunDirectory
 if TYPE_CHECKING:
     from nflow_cli.experiments.checked_run import CheckedRun
     from nflow_cli.training.programs import Programs
+
+
+FLOWS_EXPECTED = "--flow-at, --animate: expected flows of two numbers. Received: a run of"
 
 
 class Measure(NamedTuple):
@@ -298,6 +301,14 @@ class Experiment(ABC):
         self, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
     ) -> dict[str, Any]:
         """Draw the pictures of a run; return them by name."""
+
+    def flows_in_the_plane(self, run: RunDirectory) -> Any:
+        """Load a density of two numbers, each of whose flows can be drawn.
+
+        Raises:
+            ConfigError: The run trained something else, or has no flow.
+        """
+        raise ConfigError(f"{FLOWS_EXPECTED} {self.config.command}, which draws none of its flows")
 
     @abstractmethod
     def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":

@@ -99,9 +99,15 @@ def caveat_list(caveats: Iterable[tuple[str, str]]) -> str:
     return f'<ul class="caveats">{"".join(items)}</ul>'
 
 
-def figure(uri: str, width: int, name: str, caption: str) -> str:
-    """Return a picture of a ``data:`` URI, whose letters need no escaping, with a caption."""
+def figure(uri: str, width: int, name: str, caption: str, still: str = "") -> str:
+    """Return a picture of a ``data:`` URI, whose letters need no escaping, with a caption.
+
+    Of a moving one, the ``still`` is shown on paper and to who asked for less motion.
+    """
     image = f'<img src="{uri}" width="{width}" alt="{shown(f"{name}: {caption}")}">'
+    if still:
+        source = f'<source srcset="{still}" media="(prefers-reduced-motion: reduce), print">'
+        image = f"<picture>{source}{image}</picture>"
     return f"<figure>{image}<figcaption>{shown(caption)}</figcaption></figure>"
 
 

@@ -62,13 +62,13 @@ def read_picture_data(run: RunDirectory, experiment: "Experiment") -> PictureDat
         NflowError: In one line that names the file: it is missing, damaged, or of another run.
     """
     arrays = thinned(run.read_evaluation(experiment.shapes), experiment.shapes)
-    data = PictureData(arrays, _metrics(run, experiment.columns), _summary(run, experiment))
+    data = PictureData(arrays, _metrics(run, experiment.columns), read_summary(run, experiment))
     if damage := experiment.damage(data.evaluation, data.summary):
         raise RunDirectoryError(f"{run.path}/{damage}")
     return data
 
 
-def _summary(run: RunDirectory, experiment: "Experiment") -> dict[str, Any]:
+def read_summary(run: RunDirectory, experiment: "Experiment") -> dict[str, Any]:
     """Read ``summary.json``, and find what its scores cannot be vouched for."""
     data, source = run.read_json(SUMMARY), f"{run.path / SUMMARY}: damaged"
     forms = {experiment.name: experiment.summary_form}

@@ -12,7 +12,7 @@ from nflow_cli.errors import NflowError
 from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments import Experiment, page
 from nflow_cli.experiments.rows import Rows, Summary
-from nflow_cli.runs.directory import CONFIG, PLOTS, REPORT, RUN, SUMMARY, RunDirectory
+from nflow_cli.runs.directory import ANIMATION, CONFIG, PLOTS, REPORT, RUN, SUMMARY, RunDirectory
 
 MAX_BYTES = 2_000_000  # of the page
 MAX_PICTURE = 16 * 2**20  # of a file
@@ -34,6 +34,7 @@ PICTURES = {
     "deformation": "The density after each flow.",
     "training": "The course of the training.",
 }
+MOVING = "The base on its way through the flows, each of which moves it at a steady pace."
 # What a summary of an older run, or an edited one, makes of the rows of a table.
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
@@ -113,33 +114,50 @@ def _text(value: Any) -> str:
     return str(value) if isinstance(value, str | int | float) else ""
 
 
+from nflow_cli.plotting.embedded import embedded, embedded_animation
+    shown = embedded(files, room - around - MARGIN)
+    lost = [f"{name}.png" for name in files if name not in shown]
+    if not files:
 def pictures(run: RunDirectory, captions: Mapping[str, str], room: int, drawn_by: str) -> list[str]:
     """Return pictures of a run, or a sweep, in at most ``room`` bytes, and why one is not there.
 
     Args:
-        run: In whose ``plots`` they are, as PNG.
+        run: In whose ``plots`` they are, as PNG, and the animation as WebP.
         captions: Of each that may be there, by its name and in the order of the page.
         room: Letters that they may take.
         drawn_by: The command that draws them, which is named where there are none.
     """
-    from nflow_cli.plotting.embedded import embedded
+    from nflow_cli.plotting.embedded import embedded, embedded_animation
 
-    files, notes = {}, []
-    for name in captions:
-        path = f"{PLOTS}/{name}.png"
-        try:
-            if run.has(path):
-                files[name] = run.read(path, MAX_PICTURE)
-        except NflowError as error:
-            notes.append(str(error))
+    notes: list[str] = []
+    files = {name: _plot(run, f"{name}.png", notes) for name in captions}
+    files = {name: content for name, content in files.items() if content is not None}
+    moving = _plot(run, f"{ANIMATION}.webp", notes)
     around = sum(len(page.figure("", MAX_BYTES, name, captions[name])) + 1 for name in files)
     shown = embedded(files, room - around - MARGIN)
-    lost = "damaged, or too large to be shown here"
-    notes += [f"{PLOTS}/{name}.png: {lost}" for name in files if name not in shown]
+    lost = [f"{name}.png" for name in files if name not in shown]
     if not files:
         notes.append(f"None: {PLOTS}/ has no PNG; `{drawn_by}` draws them.")
     figures = [page.figure(*picture, name, captions[name]) for name, picture in shown.items()]
+    if moving is not None:
+        left = room - sum(map(len, figures)) - len(page.figure("", MAX_BYTES, ANIMATION, MOVING))
+        if animated := embedded_animation(moving, left - MARGIN):
+            uri, still, width = animated
+            figures.append(page.figure(uri, width, ANIMATION, MOVING, still))
+        else:
+            lost.append(f"{ANIMATION}.webp")
+    notes += [f"{PLOTS}/{name}: damaged, or too large to be shown here" for name in lost]
     return [*figures, *(page.paragraph(note, "soft") for note in notes)]
+
+
+def _plot(run: RunDirectory, name: str, notes: list[str]) -> bytes | None:
+    """Return a file of ``plots/``; ``None`` where there is none, and a note where it cannot be."""
+    try:
+        path = f"{PLOTS}/{name}"
+        return run.read(path, MAX_PICTURE) if run.has(path) else None
+    except NflowError as error:
+        notes.append(str(error))
+        return None
 
 
 def _training(record: Mapping[str, Any]) -> Rows:

@@ -58,6 +58,10 @@ class Affine(Map):
         weights = {"shift": mean, "log_scale": np.log(scale), "lower": below}
         return {name: weights[name] for name in self.shapes(len(mean))}
 
+    def part(self, t: float, **raw: np.ndarray) -> dict[str, np.ndarray]:
+        """Return ``t`` times the weights: the diagonal of ``L`` is ``exp(t s)`` then."""
+        return {name: t * value for name, value in raw.items()}
+
     def constrain(self, shift: Any, log_scale: Any, *lower: Any) -> tuple[Any, ...]:
         """Return ``m``, the log-determinant, and the diagonal of ``L`` or ``L``."""
         scale, log_det = ops.exp(log_scale), ops.sum(log_scale, axis=-2)

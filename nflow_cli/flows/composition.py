@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from keras import ops
+
 from nflow_cli.flows.fold import Weights, run_maps
 from nflow_cli.flows.map import Map
 
@@ -25,6 +28,20 @@ class Step:
     def run(self, points: Any, inverse: bool = False) -> tuple[Any, Any]:
         """Return the points ``(..., D)`` moved, and the log-determinants ``(...)`` in nats."""
         return run_maps([self.map], [self.weights], 1, points, inverse)
+
+    def part(self, t: float) -> "Step":
+        """Return the map that goes a part ``t`` of the way; see :meth:`Map.part`."""
+        moved = self.map.part(t, **self.arrays())
+        types = {name: value.dtype for name, value in self.weights.items()}
+        weights = {name: ops.cast(value, types[name]) for name, value in moved.items()}
+        return replace(self, weights=weights)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the raw weights as arrays of float64."""
+        return {
+            name: ops.convert_to_numpy(value).astype(np.float64)
+            for name, value in self.weights.items()
+        }
 
 
 @dataclass(frozen=True)

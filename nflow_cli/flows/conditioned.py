@@ -65,6 +65,12 @@ class Conditioned(Map):
         """Let the context join the inputs of the network's first layer."""
         return 1.0 if name == "bias_0" else None
 
+    def part(self, t: float, **raw: np.ndarray) -> dict[str, np.ndarray]:
+        """Return weights of a network whose outputs are ``t`` times as large."""
+        last = len([name for name in raw if name.startswith("bias")]) - 1
+        outputs = (f"kernel_{last}", f"bias_{last}")
+        return {name: t * value if name in outputs else value for name, value in raw.items()}
+
     def constrain(self, order: Any, *layers: Any) -> tuple[Any, ...]:
         """Return the order as matrices of 0 and 1, both ways, and the weights of the layers."""
         return (*as_matrices(order), *layers)

@@ -71,6 +71,21 @@ class Map:
         """
         raise NotImplementedError
 
+    def part(self, t: float, **raw: np.ndarray) -> dict[str, np.ndarray]:
+        """Return raw weights of the map ``f_t`` that goes a part ``t`` of the way.
+
+        ``f_0`` is the identity and ``f_1`` the map; between them, each is a bijection of its kind,
+        and its images move without a jump (of a permutation, at once).
+        """
+        raise NotImplementedError
+
+    def geometry(self, **raw: np.ndarray) -> dict[str, np.ndarray]:
+        """Return by name what a picture of the map in the plane shows: points and directions.
+
+        Empty where its grid alone tells what it does.
+        """
+        return {}
+
     def margin(self, **raw: np.ndarray) -> tuple[str, np.ndarray] | None:
         """Return what must be positive for a bijection: its formula, and its values.
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 # 1e-34 for narrower types.
@@ -29,6 +30,11 @@ def tanh(x: Any) -> Any:
 def softplus(x: Any) -> Any:
     """Return ``log(1 + exp(x))``; torch's own returns ``x`` from 20 on, 2e-9 too little."""
     return -ops.log_sigmoid(-x)
+
+
+def inverse_softplus(y: np.ndarray) -> np.ndarray:
+    """Return ``x`` with ``log(1 + exp(x)) = y > 0``, of arrays."""
+    return y + np.log(-np.expm1(-y))
 
 
 def logaddexp(a: Any, b: Any) -> Any:

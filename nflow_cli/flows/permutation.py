@@ -33,6 +33,11 @@ class Permutation(Map):
         """Return the orders: shuffles, at D = 2 the swap."""
         return {"order": np.array([shuffle(place, dim) for place in places]).reshape(-1, dim)}
 
+    def part(self, t: float, order: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the order of the identity up to half of the way: there is nothing between."""
+        places = np.arange(order.shape[-2], dtype=order.dtype)[:, None]
+        return {"order": order if t > 0.5 else np.broadcast_to(places, order.shape)}
+
     def constrain(self, order: Any) -> tuple[Any, ...]:
         """Return the order as matrices of 0 and 1, both ways."""
         return as_matrices(order)

@@ -10,7 +10,7 @@ from keras import ops
 from nflow_cli.flows.base import MapLayer
 from nflow_cli.flows.map import Map, Shapes
 from nflow_cli.flows.memo import Memo
-from nflow_cli.flows.numerics import is_direction, softplus, tanh
+from nflow_cli.flows.numerics import inverse_softplus, is_direction, softplus, tanh
 from nflow_cli.flows.tanh_root import implicit, log_slope, signed_root, slope_of
 
 
@@ -76,6 +76,25 @@ class Planar(Map):
         h = implicit(tanh(memo.root(signed_root, c, slope[0])), c, slope[0])
         return x - u_hat * ops.expand_dims(h, -2), -log_slope(h, *slope)
 
+    def part(self, t: float, u: np.ndarray, w: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
+        """Return weights of ``f_t(z) = z + t û tanh(w.z + b)``."""
+        wu, along = self._along(u, w)
+        return {
+            "u": t * u + (inverse_softplus(1 + t * (along - 1)) - t * wu) * _over(w),
+            "w": w,
+            "b": b,
+        }
+
+    def geometry(self, u: np.ndarray, w: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
+        """Return ``û``, and ``w`` and ``b`` of the hyperplane ``w.z + b = 0``."""
+        wu, along = self._along(u, w)
+        return {"u_hat": u + (along - 1 - wu) * _over(w), "w": w, "b": b}
+
+    def _along(self, u: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``w.u`` and ``1 + w.û``, each with an axis for the features."""
+        wu = np.sum(w * u, axis=-2, keepdims=True)
+        return wu, np.logaddexp(0, wu)
+
     def margin(self, u: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[str, np.ndarray]:
         """Return ``1 + w.û = softplus(w.u)``."""
         return "1 + w.û", np.logaddexp(0, np.sum(w * u, axis=-2))
@@ -90,3 +109,9 @@ class PlanarFlow(MapLayer):
     """
 
     map: ClassVar = Planar()
+
+
+def _over(w: np.ndarray) -> np.ndarray:
+    """Return ``w / |w|^2``, 0 where ``w`` is."""
+    squared = np.sum(w * w, axis=-2, keepdims=True)
+    return np.divide(w, squared, out=np.zeros_like(w), where=squared > 0)

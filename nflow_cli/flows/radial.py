@@ -10,7 +10,7 @@ from keras import ops
 from nflow_cli.flows.base import MapLayer
 from nflow_cli.flows.map import Map, Shapes
 from nflow_cli.flows.memo import Memo
-from nflow_cli.flows.numerics import softplus
+from nflow_cli.flows.numerics import inverse_softplus, softplus
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,21 @@ class Radial(Map):
         r = ops.where(half > 0, g * (alpha / root), root)
         scale = ops.expand_dims((outer - alpha) / (r + outer), -2)
         return x - away * scale, -_log_det(r, alpha, outer, x.shape[-2])
+
+    def part(
+        self, t: float, center: np.ndarray, alpha: np.ndarray, beta: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Return weights of ``f_t(z) = z + t β̂ (z - c) / (α + r)``."""
+        inner, outer = np.logaddexp(0, alpha), np.logaddexp(0, beta)
+        beta = inverse_softplus((1 - t) * inner + t * outer)
+        return {"center": center, "alpha": alpha, "beta": beta}
+
+    def geometry(
+        self, center: np.ndarray, alpha: np.ndarray, beta: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Return ``c``, ``α`` and ``β̂``."""
+        inner, outer = np.logaddexp(0, alpha), np.logaddexp(0, beta)
+        return {"center": center, "alpha": inner, "beta_hat": outer - inner}
 
     def margin(
         self, center: np.ndarray, alpha: np.ndarray, beta: np.ndarray

@@ -13,7 +13,7 @@ from nflow_cli.flows.affine import triangle
 from nflow_cli.flows.loop import repeated
 from nflow_cli.flows.map import Map, Shapes
 from nflow_cli.flows.memo import Memo
-from nflow_cli.flows.numerics import is_direction, softplus, tanh
+from nflow_cli.flows.numerics import inverse_softplus, is_direction, softplus, tanh
 from nflow_cli.flows.tanh_root import implicit, log_slope, signed_root, slope_of
 
 NORM = 2.0  # of what a unit looks along, at the start
@@ -102,6 +102,12 @@ class Sylvester(Map):
         known = ops.moveaxis(known, -2, 0)
         h = _from_the_last(lambda i, *at: implicit(known[i], *at), c, between, slopes[0])
         return x - memo.dense(out, h), -ops.sum(log_slope(h, *slopes), axis=-2)
+
+    def part(self, t: float, slope: np.ndarray, **others: np.ndarray) -> dict[str, np.ndarray]:
+        """Return weights of ``f_t(z) = z + t Q R tanh(R̃ Qᵀ z + b)``."""
+        scaled = {name: t * value for name, value in others.items() if name == "outer"}
+        slope = inverse_softplus(1 + t * (np.logaddexp(0, slope) - 1))
+        return {**others, **scaled, "slope": slope}
 
     def margin(self, slope: np.ndarray, **others: np.ndarray) -> tuple[str, np.ndarray]:
         """Return ``1 + r r̃ = softplus(slope)``."""

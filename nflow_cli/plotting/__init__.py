@@ -1,7 +1,9 @@
 """Pictures of a run: arrays in, matplotlib figures out, without pyplot or a display."""
 
+from nflow_cli.plotting.animation import animation_files
 from nflow_cli.plotting.columns import table_figures
 from nflow_cli.plotting.compare import Density, Series, densities_figures, spread_figure
+from nflow_cli.plotting.flow import flow_figure
 from nflow_cli.plotting.images import images_figure, vae_figures
 from nflow_cli.plotting.infer import infer_figures
 from nflow_cli.plotting.style import save_figure
@@ -12,8 +14,10 @@ from nflow_cli.plotting.typed import typed_figures
 __all__ = [
     "Density",
     "Series",
+    "animation_files",
     "densities_figures",
     "fit2d_figures",
+    "flow_figure",
     "images_figure",
     "infer_figures",
     "points_figures",

@@ -1,4 +1,4 @@
-"""Pictures within a page of limited size: PNG files made smaller until all fit."""
+"""Pictures within a page of limited size: PNG files made smaller until all fit; moving ones."""
 
 import base64
 import io
@@ -12,13 +12,21 @@ from nflow_cli.plotting.style import DPI
 COLOURS = 256
 SHARES = (1.0, 0.6, 0.35, 0.2)  # of their sides, tried one after the other
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-MAX_PIXELS = 40_000_000
+MAX_PIXELS, MAX_FRAMES = 40_000_000, 200
 
 
 class Embedded(NamedTuple):
     """A picture as a ``data:`` URI, and how many of a page's pixels it is wide: 96 an inch."""
 
     uri: str
+    width: int
+
+
+class Animated(NamedTuple):
+    """A moving picture as a ``data:`` URI, its last frame as another, and its width on a page."""
+
+    uri: str
+    still: str
     width: int
 
 
@@ -38,6 +46,22 @@ def embedded(pictures: Mapping[str, bytes], room: int) -> dict[str, Embedded]:
     if _length(uris) > room:
         return {}
     return {name: Embedded(uri, _size(whole[name])[0] * 96 // DPI) for name, uri in uris.items()}
+
+
+def embedded_animation(webp: bytes, room: int) -> Animated | None:
+    """Return a moving WebP with URIs of at most ``room`` letters; ``None`` where that cannot be."""
+    still = io.BytesIO()
+    try:
+        with Image.open(io.BytesIO(webp), formats=["WEBP"]) as image:
+            width, frames = image.width, getattr(image, "n_frames", 1)
+            if not (1 < frames <= MAX_FRAMES and 0 < width * image.height <= MAX_PIXELS):
+                return None
+            image.seek(frames - 1)
+            image.convert("RGB").quantize(COLOURS).save(still, "PNG")
+    except Exception:  # Pillow has as many as there are damages
+        return None
+    shown = Animated(_uri(webp, "webp"), _uri(still.getvalue()), width)
+    return shown if len(shown.uri) + len(shown.still) <= room else None
 
 
 def _length(uris: Mapping[str, str]) -> int:
@@ -70,5 +94,5 @@ def _smaller(png: bytes, share: float) -> bytes:
     return content.getvalue()
 
 
-def _uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def _uri(content: bytes, format: str = "png") -> str:
+    return f"data:image/{format};base64,{base64.b64encode(content).decode()}"

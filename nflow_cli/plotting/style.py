@@ -23,17 +23,18 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter, StrMethodFormatter
 
+from nflow_cli.constants import DPI
 from nflow_cli.evaluation import caveats
 from nflow_cli.text import printable
 
-# Many journals refuse the default font type; the fixed salt makes svg files repeatable.
+# Many journals refuse the default font type; the fixed salt makes svg files repeatable, and text
+# stays text in them.
 STYLE: dict[Any, Any] = {
-    **{"axes.titlesize": 10, "pdf.fonttype": 42, "svg.hashsalt": "nflow"},
+    **{"axes.titlesize": 10, "pdf.fonttype": 42, "svg.hashsalt": "nflow", "svg.fonttype": "none"},
     "axes.formatter.limits": (-3, 5),  # beyond, numbers are multiples of a power of 10
 }
 # How Matplotlib writes what the numbers of an axis leave out: a power of 10, and what to add.
 UNITS = r"(?:1e(-?\d+))?([-+][\d.]+(?:e-?\d+)?)?"
-DPI = 150
 COMPARABLE = 4.0  # sides of a panel that differ by less are drawn to one scale
 SEQUENTIAL = matplotlib.colormaps["viridis"].with_extremes(bad="0.75")
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "0.55"  # Okabe-Ito, safe for colour-blind readers
@@ -58,7 +59,7 @@ def without_warnings() -> Iterator[None]:
         yield
 
 
-def save_figure(figure: Figure, file: str | Path | BinaryIO, format: str) -> None:
+def save_figure(figure: Figure, file: str | Path | BinaryIO, format: str, dpi: int = DPI) -> None:
     """Write a figure as `png`, `svg` or `pdf`, without a date: equal figures give equal files."""
     options: dict[str, Any] = {
         "png": {
@@ -68,7 +69,7 @@ def save_figure(figure: Figure, file: str | Path | BinaryIO, format: str) -> Non
         "pdf": {"metadata": {"CreationDate": None}},
     }
     with drawing(), without_warnings():
-        figure.savefig(file, format=format, dpi=DPI, **options[format])
+        figure.savefig(file, format=format, dpi=dpi, **options[format])
 
 
 @without_warnings()

@@ -323,5 +323,10 @@ def _kl_text(summary: Summary) -> str:
 
 def title_figure(figure: Figure, summary: Summary, *parts: str) -> None:
     """Name what was fitted, the flows, and ``parts``."""
-    named = summary.get("target") or Path(summary.get("data", {}).get("name", "")).name
-    add_title(figure, named, f"{summary['flow']} flow", f"K = {summary['k']}", *parts)
+    flow = f"{summary['flow']} flow"
+    add_title(figure, subject_of(summary), flow, f"K = {summary['k']}", *parts)
+
+
+def subject_of(summary: Summary) -> str:
+    """Return the name of what was fitted."""
+    return summary.get("target") or Path(summary.get("data", {}).get("name", "")).name

@@ -25,6 +25,7 @@ from nflow_cli.runs.json_text import json_object
 CONFIG, METRICS, SUMMARY = "config.yaml", "metrics.csv", "summary.json"
 MODEL, EVALUATION = "model.keras", "evaluation.npz"
 PLOTS, REPORT = "plots", "report.html"  # drawn and written from the others
+ANIMATION = "animation"  # in plots/: a GIF and a WebP
 ESTIMATES = "estimates.npz"  # of a VAE, for each test image
 CHECKPOINTS = "checkpoints"
 LOG = "log.txt"  # of each run of a sweep

@@ -159,6 +159,50 @@ def test_pictures_of_many_megabytes_are_made_small_enough(tmp_path):
     assert all(picture.mode == "P" for picture in pictures.values())
 
 
+def written_animation(run, frames, size=(400, 300), noise=0):
+    """Write a moving picture from black to white, and noise upon it."""
+    (run.path / "plots").mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    greys = np.linspace(0, 255, frames)[:, None, None, None] * np.ones((1, size[1], size[0], 3))
+    greys = np.clip(greys + noise * rng.normal(size=greys.shape), 0, 255).astype(np.uint8)
+    first, *others = (Image.fromarray(grey) for grey in greys)
+    path = run.path / "plots" / "animation.webp"
+    first.save(path, save_all=True, append_images=others, duration=60, lossless=bool(noise))
+    return path.stat().st_size
+
+
+def test_a_moving_picture_is_shown_with_a_still_for_who_asked_for_less_motion(tmp_path):
+    run = written_run(tmp_path / "run", "fit-2d")
+    names = {path.stem for path in draw(run)}
+    written_animation(run, 5)
+    write_report(run)
+    report = read_report(run.path)
+    assert set(report.pictures) == {*names, "animation"}
+    assert (report.pictures["animation"].format, report.pictures["animation"].n_frames) == (
+        "WEBP",
+        5,
+    )
+    ((media, still),) = report.stills.items()
+    assert media.split(", ") == ["(prefers-reduced-motion: reduce)", "print"]
+    assert np.asarray(still.convert("RGB")).min() > 250  # the last
+
+
+def test_a_moving_picture_that_has_no_room_or_is_none_is_told_of(tmp_path):
+    told = "plots/animation.webp: damaged, or too large to be shown here"
+    run = written_run(tmp_path / "run", "fit-2d")
+    assert written_animation(run, 5, noise=60) > 1_000_000
+    write_report(run)
+    report = read_report(run.path)
+    assert told in report.lines and not report.pictures
+    for content in (b"RIFF", b"", (tmp_path / "run" / "config.yaml").read_bytes()):
+        (run.path / "plots" / "animation.webp").write_bytes(content)
+        write_report(run)
+        assert told in read_report(run.path).lines
+    written_animation(run, 1)
+    write_report(run)
+    assert told in read_report(run.path).lines
+
+
 def test_a_summary_of_megabytes_makes_a_page_below_two(tmp_path):
     run = written_run(tmp_path / "run", "fit-2d")
     facts = {f"<{number}>": "<" * 10_000 for number in range(500)}

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from nflow_cli.config.memory import OF_AN_OUTPUT, Footprint, of_flows
 from nflow_cli.constants import HIDDEN
+from nflow_cli.errors import ConfigError
 from nflow_cli.evaluation.caveats import Caveat
+from nflow_cli.experiments.experiment import FLOWS_EXPECTED
 from nflow_cli.experiments.rows import Summary
 from nflow_cli.experiments.table import Table, calibration
 from nflow_cli.runs.array_shapes import Shapes
@@ -39,6 +41,11 @@ class TypedTable(Table):
         dim = self.config.dim
         rows: Shapes = {"rows": ("t", dim), "samples": ("s", dim), "latents": ("t", dim)}
         return {**rows, "columns_shown": "c", **calibration.shapes_of(self.config.roles)}
+
+    def flows_in_the_plane(self, run: RunDirectory) -> Any:
+        """Refuse: the flows are those of given values, or of numbers within cells."""
+        what = "columns that are given, categories, discrete or weights"
+        raise ConfigError(f"{FLOWS_EXPECTED} {what}")
 
     def load(self, run: RunDirectory) -> Any:
         """Return the density that was trained, in the units of the table."""

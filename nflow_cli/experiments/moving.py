@@ -1,0 +1,60 @@
+"""Draw what the flows of a run do, from its model: one of them, or all as a moving picture."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from nflow_cli import experiments
+from nflow_cli.data.units import IDENTITY
+from nflow_cli.errors import ConfigError
+from nflow_cli.experiments.drawing import write_figure
+from nflow_cli.experiments.picture_data import read_summary
+from nflow_cli.runs.directory import ANIMATION, RunDirectory
+
+
+def draw_flows(run: RunDirectory, numbers: Iterable[int], format: str, dpi: int) -> list[Path]:
+    """Draw what some flows of ``run`` do, the first being 1; return the paths of the pictures.
+
+    Raises:
+        NflowError: There is no such flow, it is none of the plane, or the run is damaged.
+    """
+    density, summary = _loaded(run)
+    length = density.flow.length
+    for number in numbers:
+        if number > length:
+            raise ConfigError(f"--flow-at: expected a flow from 1 to {length}. Received: {number}")
+    from nflow_cli import plotting
+    from nflow_cli.evaluation.motion import Motion, flow_arrays
+
+    motion, paths = Motion(density), []
+    notes = [] if density.units is IDENTITY else ["in the coordinates of the flows"]
+    for number in dict.fromkeys(numbers):
+        arrays = flow_arrays(motion, number, density.config.seed)
+        names = (motion.steps[number - 1].name, *notes)
+        figure = plotting.flow_figure(arrays, summary, number, names)
+        paths.append(write_figure(run, f"flow-{number}", figure, format, dpi))
+    return paths
+
+
+def animate(run: RunDirectory) -> list[Path]:
+    """Draw the density of ``run`` from its base through all flows, as a GIF and as a WebP.
+
+    Raises:
+        NflowError: Its flows are none of the plane, or the run is damaged.
+    """
+    density, summary = _loaded(run)
+    from nflow_cli.evaluation.motion import Motion, motion_arrays
+    from nflow_cli.plotting import animation_files, table, target
+
+    arrays = motion_arrays(Motion(density), density.config.seed)
+    names = target.AXES if density.units is IDENTITY else table.AXES
+    files = animation_files(arrays, summary, names)
+    return [
+        run.write_plot(ANIMATION, format, lambda file, content=content: file.write(content))
+        for format, content in files.items()
+    ]
+
+
+def _loaded(run: RunDirectory) -> tuple[Any, dict[str, Any]]:
+    experiment = experiments.of(run.read_config())
+    return experiment.flows_in_the_plane(run), read_summary(run, experiment)

@@ -1,0 +1,136 @@
+"""The moving picture of a stack of flows in the plane: the base becomes the fit."""
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Normalize
+from PIL import Image
+
+from nflow_cli.plotting.style import (
+    SEQUENTIAL,
+    Arrays,
+    Summary,
+    add_colour_bar,
+    aspect_of,
+    draw_grid,
+    drawing,
+    fix_layout,
+    height_of,
+    panel_grid,
+    without_warnings,
+)
+from nflow_cli.plotting.target import density_of, extent_of, peak_of, title_figure
+
+MAX_BYTES = 3_000_000
+WIDTH, DPI = 5.2, 96  # inches, dots an inch
+FRAME, FIRST, LAST = 60, 1_000, 2_500  # milliseconds that a moment, the base and the fit are shown
+SHOWN = 250  # draws
+QUALITIES = (80, 60, 40)  # of a WebP, tried one after the other
+SHARES = (1.0, 0.75, 0.5)  # of the sides of a GIF
+
+
+def animation_files(arrays: Arrays, summary: Summary, names: tuple[str, str]) -> dict[str, bytes]:
+    """Return the moving picture of a stack as a GIF and a WebP of at most ``MAX_BYTES`` each.
+
+    `arrays` holds `moments` (F,), from 0 to the number of maps, `axis_1` (n,), `axis_2` (m,), and
+    at each moment `log_density` (m, n) in nats and `draws` (S, 2). `names` are those of the axes.
+    The colours of a moment reach from 0 to its own peak.
+    """
+    frames = list(_frames(arrays, summary, names))
+    times = [FRAME] * len(frames)
+    times[0], times[-1] = FIRST, LAST
+    return {"gif": _gif(frames, times), "webp": _webp(frames, times)}
+
+
+@without_warnings()
+def _frames(arrays: Arrays, summary: Summary, names: tuple[str, str]) -> Iterator[Image.Image]:
+    """Draw the moments, each over the same background."""
+    extent = extent_of(arrays["axis_1"], arrays["axis_2"])
+    with drawing():
+        figure, (ax,) = panel_grid(1, 1, extent, WIDTH, names, height=height_of(extent))
+        figure.set_dpi(DPI)
+        blank = np.zeros((len(arrays["axis_2"]), len(arrays["axis_1"])))
+        image = draw_grid(ax, blank, extent, SEQUENTIAL, Normalize(0.0, 1.0), aspect_of(extent))
+        ax.set_autoscale_on(False)
+        style = {"color": "white", "alpha": 0.7, "markersize": 1.6, "markeredgewidth": 0}
+        (dots,) = ax.plot([], [], "o", **style)
+        add_colour_bar(image, [ax], "density / its peak", "neither")
+        ax.set_title(_moment_text(0.0, arrays["moments"], summary))
+        title_figure(figure, summary)
+        fix_layout(figure)
+        canvas = FigureCanvasAgg(figure)
+        moving = (image, dots, ax.title)
+        for artist in moving:
+            artist.set_animated(True)
+        canvas.draw()
+        background = canvas.copy_from_bbox(figure.bbox)
+        densities = density_of(arrays["log_density"])
+        for moment, density, draws in zip(arrays["moments"], densities, arrays["draws"]):
+            image.set_data(density / (peak_of(density) or 1.0))
+            dots.set_data(*draws[:SHOWN].T)
+            ax.title.set_text(_moment_text(moment, arrays["moments"], summary))
+            canvas.restore_region(background)
+            for artist in (*moving, *ax.spines.values()):
+                ax.draw_artist(artist)
+            yield Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def _moment_text(moment: float, moments: np.ndarray, summary: Summary) -> str:
+    """Say which flow is moving the density."""
+    number, last = math.ceil(moment), int(moments[-1])
+    if number == 0:
+        return "base $q_0$"
+    if moment == last:
+        return f"fit $q_{{{last}}}$: after {last} of {last} flows"
+    return f"flow {number} of {last}"
+
+
+def _gif(frames: Sequence[Image.Image], times: Sequence[int]) -> bytes:
+    """Return a GIF, of as many pixels as ``MAX_BYTES`` hold."""
+    palette = _palette()
+    for share in SHARES:
+        small = (_scaled(frame, share) for frame in frames)
+        shown = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in small]
+        content = _saved(shown, "GIF", times, optimize=False)
+        if len(content) <= MAX_BYTES:
+            break
+    return content
+
+
+def _palette() -> Image.Image:
+    """Return the colours of all frames: with some of its own, each would flicker."""
+    densities = SEQUENTIAL(np.linspace(0, 1, 192))[:, :3]
+    draws = 0.5 * (densities[::6] + 1)  # white on them
+    greys = np.linspace(0, 1, 32)[:, None] * np.ones(3)
+    colours = np.concatenate([densities, draws, greys])
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.round(255 * colours).astype(np.uint8).tobytes())
+    return palette
+
+
+def _webp(frames: Sequence[Image.Image], times: Sequence[int]) -> bytes:
+    """Return a WebP, of a quality that ``MAX_BYTES`` hold."""
+    for quality in QUALITIES:
+        content = _saved(list(frames), "WEBP", times, quality=quality, method=2)
+        if len(content) <= MAX_BYTES:
+            break
+    return content
+
+
+def _saved(
+    frames: Sequence[Image.Image], format: str, times: Sequence[int], **options: Any
+) -> bytes:
+    file = io.BytesIO()
+    options |= {"save_all": True, "append_images": frames[1:], "duration": list(times), "loop": 0}
+    frames[0].save(file, format, **options)
+    return file.getvalue()
+
+
+def _scaled(frame: Image.Image, share: float) -> Image.Image:
+    if share == 1.0:
+        return frame
+    return frame.resize([round(share * side) for side in frame.size], Image.Resampling.LANCZOS)

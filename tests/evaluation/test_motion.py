@@ -1,0 +1,135 @@
+"""What the flows of a density in the plane do, moment by moment."""
+
+import keras
+import numpy as np
+import pytest
+
+from nflow_cli.data.units import Standardisation
+from nflow_cli.densities.bases import StandardNormal, UniformBox
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.evaluation.motion import (
+    FRAMES,
+    Motion,
+    flow_arrays,
+    moments_of,
+    motion_arrays,
+)
+from nflow_cli.flows import FlowStack
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="programs are TensorFlow's"
+)
+
+UNITS = Standardisation(np.array([10.0, -3.0]), np.array([4.0, 0.5]))
+COUPLINGS = [{"spline-coupling": {"hidden": [8]}}, "permutation"]
+
+
+def density(pattern=("planar", "radial"), k=3, affine="full", base=None, spread=0.3, **units):
+    flow = FlowStack(list(pattern), k, seed=1, affine=affine)
+    flow.build((None, 2))
+    rng = np.random.default_rng(0)
+    for weight in flow.trainable_weights:
+        weight.assign(np.asarray(weight) + spread * rng.standard_normal(weight.shape))
+    return FlowDensity(base or StandardNormal(), flow, **units)
+
+
+@pytest.fixture(scope="module")
+def motions():
+    densities = density(), density(units=UNITS), density(COUPLINGS, 2, None, spread=0.1)
+    return [Motion(one) for one in densities]
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_the_mass_is_1_at_every_moment_and_the_ends_are_the_base_and_the_fit(motions, which):
+    motion = motions[which]
+    arrays = motion_arrays(motion, 0)
+    first, second = arrays["axis_1"], arrays["axis_2"]
+    cell = (first[1] - first[0]) * (second[1] - second[0])
+    mass = np.exp(arrays["log_density"]).sum(axis=(1, 2)) * cell
+    assert arrays["moments"][0] == 0 and arrays["moments"][-1] == len(motion.steps)
+    assert np.all((mass > 0.97) & (mass < 1.003))  # the window leaves out some of it
+    grid = np.stack(np.meshgrid(first, second), axis=-1)
+    q = motion.density
+    np.testing.assert_allclose(arrays["log_density"][-1], q.log_prob(grid), atol=2e-4)
+    z, log_det = q.units.inside_and_log_det(grid)
+    base = -(z**2).sum(axis=-1) / 2 - np.log(2 * np.pi) + log_det
+    np.testing.assert_allclose(arrays["log_density"][0], base, atol=1e-4)
+
+
+@pytest.mark.parametrize("which", [0, 2])
+@pytest.mark.parametrize("moment", [0.0, 0.4, 1.0, 1.7])
+def test_draws_at_a_moment_have_the_density_of_that_moment(motions, which, moment):
+    """The mean of the log-density over draws is that over a grid: minus the entropy."""
+    motion = motions[which]
+    z0 = np.random.default_rng(0).standard_normal((20_000, 2))
+    (draws,) = motion.images([moment], z0)
+    axis = np.linspace(-14, 14, 700)
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    log_q = motion.log_density(moment, grid).astype(float)
+    weights = np.exp(log_q) * (axis[1] - axis[0]) ** 2
+    assert weights.sum() == pytest.approx(1, abs=2e-3)
+    sampled = motion.log_density(moment, draws)
+    assert sampled.mean() == pytest.approx(
+        (weights * log_q).sum(), abs=5 * sampled.std() / np.sqrt(len(draws))
+    )
+    np.testing.assert_allclose(draws.mean(axis=0), weights @ grid, atol=0.06)
+
+
+def test_at_whole_moments_it_is_what_the_first_flows_do(motions):
+    (motion, *_), points = motions, np.random.default_rng(0).normal(size=(50, 2))
+    ks = [0, 1, 3, 4]
+    expected = motion.density.partial_log_densities(dict.fromkeys(ks, points))
+    for k in ks:
+        np.testing.assert_allclose(motion.log_density(k, points), expected[k], atol=1e-4)
+    images = motion.density.partial_samples(points, ks)
+    np.testing.assert_allclose(motion.images(ks, points), images, atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [1, 2, 8, 32, 96, 97, 1_000])
+def test_moments_rise_from_0_to_the_end_and_hold_every_flow_if_there_is_room(length):
+    moments = moments_of(length)
+    assert moments[0] == 0 and moments[-1] == length and np.all(np.diff(moments) > 0)
+    assert 24 <= len(moments) - 1 <= FRAMES
+    if length <= FRAMES:
+        assert set(range(length + 1)) <= set(moments)
+
+
+def test_a_flow_takes_lines_draws_and_density_along(motions):
+    motion = motions[0]
+    for number in (1, 2, 4):
+        arrays = flow_arrays(motion, number, 0)
+        step = motion.steps[number - 1]
+        for key in ("lines", "draws"):
+            name = {"lines": "lines", "draws": "draws_before"}[key]
+            moved, _ = step.run(arrays[name].astype("float32"))
+            np.testing.assert_allclose(np.asarray(moved), arrays[f"{key}_after"], atol=1e-4)
+        grid = np.stack(np.meshgrid(arrays["axis_1"], arrays["axis_2"]), axis=-1).reshape(-1, 2)
+        back, log_det = map(np.asarray, step.run(grid.astype("float32"), inverse=True))
+        expected = motion.log_density(number - 1, back) + log_det
+        np.testing.assert_allclose(arrays["log_after"].ravel(), expected, atol=2e-3)
+
+
+def test_the_line_of_a_planar_flow_stays(motions):
+    arrays = flow_arrays(motions[0], 1, 0)
+    w, b = arrays["w"], arrays["b"]
+    foot = -b * w / (w @ w)
+    along = foot + np.linspace(-3, 3, 20)[:, None] * np.array([-w[1], w[0]])
+    np.testing.assert_allclose(along @ w + b, 0, atol=1e-9)
+    moved, _ = motions[0].steps[0].run(along.astype("float32"))
+    np.testing.assert_allclose(np.asarray(moved), along, atol=1e-5)
+    assert not {"center", "alpha", "beta_hat"} & arrays.keys()
+
+
+def test_the_centre_of_a_radial_flow_stays(motions):
+    arrays = flow_arrays(motions[0], 2, 0)
+    moved, _ = motions[0].steps[1].run(arrays["center"][None].astype("float32"))
+    np.testing.assert_allclose(np.asarray(moved)[0], arrays["center"], atol=1e-6)
+    assert arrays["alpha"] > 0 and not {"w", "b", "u_hat"} & arrays.keys()
+
+
+def test_the_edge_of_a_bounded_base_moves_too():
+    arrays = motion_arrays(Motion(density(("radial",), 2, None, UniformBox())), 0)
+    assert np.isneginf(arrays["log_density"]).any(axis=(1, 2)).all()
+    cell = np.prod([np.diff(arrays[name])[0] for name in ("axis_1", "axis_2")])
+    mass = np.exp(arrays["log_density"]).sum(axis=(1, 2)) * cell
+    assert np.all(np.abs(mass - 1) < 0.03)
