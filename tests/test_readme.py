@@ -1,69 +1,89 @@
 """What the README and the documents tell users to type or to write, a short run beside it."""
 
+import doctest
+import json
 import re
-import shlex
 import shutil
+import sys
+import types
+from importlib.util import find_spec
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from documents import (
+    DOCUMENTS,
+    ROOT,
+    anchors,
+    blocks,
+    commands,
+    executed,
+    generator,
+    in_documents,
+    links,
+    section,
+)
 
+from nflow_cli import experiments
 from nflow_cli.cli import main
 from nflow_cli.config import presets
+from nflow_cli.config.schema import SCHEMAS
 
-ROOT = Path(__file__).parents[1]
-DOCUMENTS = {
-    path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
-    for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
-}
+GOLDEN = ROOT / "tests" / "golden" / "runs"
+LANGUAGES = ("console", "pycon", "python", "text", "yaml")  # text: what a command prints
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
 )
 
 
-def blocks(language, text):
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.S | re.M)
-
-
-def commands(text):
-    """Return the words after each ``nflow`` that begins a line of code, or ends a line of &&."""
-    lines = re.findall(r"^(?:\$ |    (?:.* && \.venv/bin/)?)nflow (.*)", text, re.M)
-    return [shlex.split(line, comments=True) for line in lines]
-
-
-def section(name, title):
-    return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", DOCUMENTS[name], re.S | re.M)[1]
-
-
-def anchors(text):
-    """Return what the headings of a page are linked by."""
-    titles = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M), re.M)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
-
-
-def links(text):
-    """Return the links and pictures of a page that lead to other places in the repository."""
-    return sorted(set(re.findall(r"\]\((?!https?:)([^)]+)\)", text)))
-
-
 USE = section("docs/commands.md", "Use what you trained")
 
 
-def in_documents(parts):
-    """Return a parameter for each part of each document."""
-    return [
-        pytest.param(part, id=f"{name}-{number}")
-        for name, text in DOCUMENTS.items()
-        for number, part in enumerate(parts(text))
-    ]
-
-
 def test_the_front_page_is_short_and_leads_to_every_other():
-    front = DOCUMENTS["README.md"]
-    assert len(front.splitlines()) <= 150
-    assert set(DOCUMENTS) - {"README.md"} <= set(links(front))
+    assert len(DOCUMENTS["README.md"].splitlines()) <= 150
+    reached, left = set(), ["README.md"]
+    while left:
+        reached.add(page := left.pop())
+        for link in links(DOCUMENTS[page]):
+            path = (ROOT / page).parent / link.partition("#")[0]
+            name = path.resolve().relative_to(ROOT).as_posix()
+            if name in DOCUMENTS and name not in reached:
+                left.append(name)
+    assert reached == set(DOCUMENTS)
+
+
+def test_the_index_has_every_page_once():
+    pages = re.findall(r"^- \[[^\]]+\]\(([\w-]+\.md)\)", DOCUMENTS["docs/index.md"], re.M)
+    assert sorted(f"docs/{page}" for page in [*pages, "index.md"]) == sorted(
+        set(DOCUMENTS) - {"README.md"}
+    )
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_block_is_in_a_language_that_is_checked(name):
+    fences = re.findall(r"^```(.*)$", DOCUMENTS[name], re.M)
+    assert set(fences[::2]) <= set(LANGUAGES) and set(fences[1::2]) <= {""}
+
+
+def marks(page, what):
+    return [name for mark, name, _ in generator().MARK.findall(DOCUMENTS[page]) if mark == what]
+
+
+def test_the_reference_has_every_command_with_its_options():
+    assert marks("docs/commands.md", "command") == list(main.commands)
+    for name, command in main.commands.items():
+        made = generator().command(name)
+        options = [p for p in command.params if p.param_type_name == "option"]
+        assert all(option.opts[0] in made for option in options)
+
+
+def test_the_reference_has_every_key_of_every_preset():
+    assert sorted(marks("docs/presets.md", "keys")) == sorted(SCHEMAS)
+    for name, schema in SCHEMAS.items():
+        made = generator().keys(name)
+        assert all(f"| `{key}` |" in made for key in schema.model_fields)
 
 
 @pytest.mark.parametrize(
@@ -122,16 +142,20 @@ def test_the_functions_of_the_page_are_log_densities(number, tmp_path):
     assert user_subject(config, function).target.takes_arrays == bool(number)
 
 
-@pytest.mark.parametrize("code", in_documents(lambda text: blocks("python", text)))
-def test_every_block_of_python_compiles(code):
-    compile(code, "a document", "exec")
-
-
 @pytest.mark.parametrize("words", in_documents(commands))
 def test_every_command_line_is_one_that_nflow_takes(words):
     name, *args = words
-    with main.commands[name].make_context(name, args):
-        pass  # its arguments are parsed, and nothing is run
+    if name.startswith("--"):
+        return
+    with main.commands[name].make_context(name, args) as context:
+        preset = context.params.get("preset") or context.params.get("sweep")
+    if preset and not preset.endswith(".yaml"):  # its arguments are parsed, and nothing is run
+        presets.find_preset(preset)
+
+
+@pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m ([\w.]+)", str(DOCUMENTS)))))
+def test_every_module_that_is_run_is_there(module):
+    assert find_spec(module)
 
 
 @pytest.fixture(scope="module")
@@ -142,30 +166,43 @@ def folder(short_run, tmp_path_factory):
     return folder
 
 
-def executed(title):
-    """Run the Python of a section of its page; return the names that it leaves."""
-    (code,) = blocks("python", section("docs/python.md", title))
-    names = {}
-    exec(compile(code.replace("…", "my-run"), title, "exec"), names)
-    return names
-
-
 def test_the_example_in_python_runs_as_it_stands(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    names = executed("A run in Python")
+    names = executed("docs/python.md")
     entropy, mass = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"entropy \d\.\d{3} ± 0\.\d{3} nats", entropy)
     assert abs(float(mass.removeprefix("mass ")) - 1) < 0.01
     assert names["points"].shape == (10_000, 2) and names["log_q"].shape == (10_000,)
 
 
-def test_the_example_of_the_layers_goes_forward_and_back(folder, monkeypatch):
+def test_the_sessions_in_python_print_what_they_say(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    names = executed("The layers")
-    forward, back = (
-        keras.ops.convert_to_numpy(names[name]) for name in ("log_det", "inverse_log_det")
-    )
-    np.testing.assert_allclose(back, -forward, atol=1e-4)
+    printed: list[str] = []
+    for name, text in DOCUMENTS.items():
+        session = "\n".join(blocks("pycon", text))
+        test = doctest.DocTestParser().get_doctest(session, {}, name, None, 0)
+        doctest.DocTestRunner(verbose=False).run(test, out=printed.append)
+    assert not printed, "".join(printed)
+
+
+def test_the_examples_of_the_layers_go_forward_and_back(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for number in (0, 2):
+        names = executed("docs/layers.md", [number], [("…", "my-run")] if number else ())
+        forward, back = (
+            keras.ops.convert_to_numpy(names[name]) for name in ("log_det", "inverse_log_det")
+        )
+        np.testing.assert_allclose(back, -forward, atol=1e-4)
+
+
+def test_a_flow_between_other_layers_fails_as_the_page_says():
+    layers = keras.layers
+    from nflow_cli.flows import PlanarFlow
+
+    (said,) = re.findall(r"`(Layer [^`]*)`", DOCUMENTS["docs/layers.md"])
+    said = re.escape(said).replace("dense_1", r"dense_\d+")
+    with pytest.raises(ValueError, match=said):
+        keras.Sequential([layers.Dense(4), PlanarFlow(), layers.Dense(1)])(np.zeros((3, 2)))
 
 
 def test_the_section_has_its_commands():
@@ -176,35 +213,109 @@ def test_the_section_has_its_commands():
     ]
 
 
-@pytest.mark.slow
-def test_the_example_of_the_front_page_runs_on_few_updates(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (code,), names = blocks("python", DOCUMENTS["README.md"]), {}
-    code = code.replace("nflow_cli.fit(table", "nflow_cli.fit(table, steps=40, k=2", 1)
-    exec(compile(code, "README.md", "exec"), names)
-    assert names["draws"].shape == (1_000, 2) and np.isfinite(names["log_q"]).all()
-
-
-@pytest.mark.slow
-def test_the_example_of_simulations_runs_on_few_of_them(invoke, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    document, names = DOCUMENTS["docs/conditional.md"].replace("100_000", "400"), {}
-    simulate, fit = blocks("python", document)
-    exec(compile(simulate, "simulate", "exec"), names)
-    _, words, sample, *_ = commands(document)
-    for command in ([*words, "--steps", "40", "--k", "2"], sample):
-        result = invoke(*command)
-        assert result.exit_code == 0, result.stderr
-    drawn = np.loadtxt("posterior.csv", delimiter=",", skiprows=1)
-    assert drawn.shape == (10_000, 5) and (drawn[:, 2:4] == 0).all()
-    fit = fit.replace("given=", "steps=40, k=2, given=", 1)
-    exec(compile(fit, "fit", "exec"), names)
-    assert names["draws"].shape == (10_000, 4) and np.isfinite(names["log_q"]).all()
-
-
 @pytest.mark.parametrize("words", commands(USE), ids=" ".join)
 def test_each_command_runs_as_it_stands(invoke, folder, monkeypatch, words):
     monkeypatch.chdir(folder)
     result = invoke(*(word.replace("RUN_DIR", "outputs/my-run") for word in words))
     assert result.exit_code == 0, result.stderr
     assert result.stdout
+
+
+def keys_of(value):
+    """Yield the keys of a summary, and those of the mappings in it, but the names of columns."""
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        yield key
+        if key not in ("moments", "published"):
+            yield from keys_of(inner[0] if isinstance(inner, list) and inner else inner)
+
+
+def named_by(page):
+    """Return what stands as code on a page."""
+    return set(re.findall(r"`(\w+)`", DOCUMENTS[page]))
+
+
+@pytest.mark.parametrize("run", sorted(path.name for path in GOLDEN.glob("*-finished")))
+def test_every_key_and_array_of_a_golden_run_is_described(run):
+    scores = named_by("docs/scores.md")
+    summary = json.loads((GOLDEN / run / "summary.json").read_text())
+    columns = (GOLDEN / run / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {*keys_of(summary), *columns} <= scores
+    for path in (GOLDEN / run).glob("e*.npz"):
+        with np.load(path, allow_pickle=False) as arrays:
+            assert set(arrays) <= scores
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"command": "fit-2d"},
+        {"command": "fit-2d", "data": "two-moons"},
+        {"command": "fit", "data": {"name": "t.csv", "columns": ["a"]}},
+        {"command": "fit", "data": {"name": "t.csv", "columns": ["a"], "given": ["b"]}},
+        {"command": "infer", "density": "banana"},
+        {"command": "train-vae", "prior": {"k": 2}},
+    ],
+    ids=str,
+)
+def test_every_array_and_score_of_an_experiment_is_described(config):
+    experiment = experiments.of(presets.validate(config, "a test"))
+    known = named_by("docs/scores.md")
+    assert set(experiment.shapes) <= known
+    assert {measure.key for measure in experiment.measures} <= known
+
+
+@pytest.fixture
+def stand_ins(monkeypatch):
+    """Put what the adapters of a page import from other libraries in their place: N(0, I)."""
+
+    def log_density(model, args, kwargs, sites):
+        return -0.5 * sum(value**2 for value in sites.values()), None
+
+    class StanModel:
+        def __init__(self, *files):
+            pass
+
+        def log_density_gradient(self, row):
+            return -0.5 * float(row @ row), -row
+
+    modules = {
+        "numpyro": {},
+        "numpyro.infer": {},
+        "numpyro.infer.util": {"log_density": log_density},
+        "bridgestan": {"StanModel": StanModel},
+    }
+    for name, members in modules.items():
+        module = types.ModuleType(name)
+        vars(module).update(members)
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+class PyMCModel:
+    """A stand-in for a model of PyMC: N(0, I)."""
+
+    def logp_dlogp_function(self, ravel_inputs):
+        function = PyMCModel()
+        function.set_extra_values = lambda values: None
+        return function
+
+    def __call__(self, x):
+        return -0.5 * float(x @ x), -x
+
+
+@pytest.mark.parametrize(
+    ("adapter", "needs", "arguments"),
+    [
+        ("from_numpyro", "jax", (None, ())),
+        ("from_stan", None, ("model.stan", "data.json")),
+        ("from_pymc", None, (PyMCModel(),)),
+        ("from_pytorch", "torch", (lambda x: -0.5 * (x**2).sum(axis=-1),)),
+    ],
+)
+def test_the_adapters_of_other_libraries_give_pairs_of_arrays(adapter, needs, arguments, stand_ins):
+    if needs:
+        pytest.importorskip(needs)
+    log_p = executed("docs/infer.md", [2])[adapter](*arguments)
+    x = np.array([[1.0, 2.0], [0.5, -1.0], [0.0, 0.0]])
+    values, gradients = log_p(x)
+    np.testing.assert_allclose(values, -0.5 * np.sum(x**2, axis=-1), rtol=1e-6)
+    np.testing.assert_allclose(gradients, -x, rtol=1e-6)

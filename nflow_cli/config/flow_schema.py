@@ -31,14 +31,28 @@ Item = Annotated[
     str | dict[str, JsonValue],
     BeforeValidator(_item, json_schema_input_type=Name | dict[Name, dict[str, JsonValue] | None]),
 ]
-Pattern = list[Item]
+Pattern = Annotated[
+    list[Item],
+    Field(
+        min_length=1,
+        description="Flows by name, or as `{name: {option: value}}`, cycled until there are k.",
+    ),
+]
+K = Annotated[int, Field(ge=0, le=10_000, description="How many flows.")]
+LastMap = Annotated[
+    Literal["diagonal", "full"] | None,
+    Field(
+        description="One affine map at the data's end, outside k. Where the key is left out: full "
+        "with couplings or masked maps in the pattern, else null."
+    ),
+]
 
 
 class Flow(Strict):
     """Which flows, and how many: names, or names with options."""
 
-    pattern: Pattern = Field(default=["planar"], min_length=1)
-    k: int = Field(default=8, ge=0, le=10_000)
+    pattern: Pattern = Field(default=["planar"])
+    k: K = 8
 
     @property
     def text(self) -> str:
@@ -58,9 +72,7 @@ class Flow(Strict):
 class StackFlow(Flow):
     """The flows of a density: an affine map may stand at the data's end, outside ``k``."""
 
-    affine: Literal["diagonal", "full"] | None = Field(
-        default_factory=lambda data: default_affine(data.get("pattern", []))
-    )
+    affine: LastMap = Field(default_factory=lambda data: default_affine(data.get("pattern", [])))
 
     @property
     def text(self) -> str:

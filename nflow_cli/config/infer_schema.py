@@ -4,11 +4,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from nflow_cli.config.column_schema import MAX_COLUMNS, Columns, Interval, Path, an_interval
 from nflow_cli.config.flow_options import IN_TURN, pattern_name
-from nflow_cli.config.flow_schema import StackFlow, expect_one_pass, expect_weights
-from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict, by_name
-from nflow_cli.config.table_schema import MAX_COLUMNS, Columns, Interval, Path, an_interval
-from nflow_cli.config.training_schema import Train
+from nflow_cli.config.flow_schema import LastMap, StackFlow, expect_one_pass, expect_weights
+from nflow_cli.config.strict import COMMAND, MAX_PATH, Description, Seed, Strict, by_name
+from nflow_cli.config.training_schema import Chunk, FirstStage, LearningRate, Steps, Train
 from nflow_cli.registry import DEFAULT_BASE, DENSITIES
 
 IN_PYTHON = "<python>"  # the path of a function that was handed over there
@@ -46,16 +46,35 @@ class Density(Strict):
     """What is fitted: a built-in density by its name, or a function of a file.
 
     A preset records which function that was and never says that it is to be run: the command line
-    alone does. ``names`` are those of the D coordinates, ``bounds`` are ``[low, high]``, one of
-    which may be null, between which a coordinate lies.
+    alone does.
     """
 
-    name: str = Field(min_length=1, max_length=MAX_PATH)
-    path: Path | None = Field(default=None, validate_default=True)
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    dim: int | None = Field(default=None, ge=1, le=MAX_COLUMNS, validate_default=True)
-    names: Columns | None = Field(default=None, min_length=1, validate_default=True)
-    bounds: dict[str, Interval] = Field(default={})
+    name: str = Field(
+        min_length=1, max_length=MAX_PATH, description="Of a built-in density, or of the function."
+    )
+    path: Path | None = Field(
+        default=None, validate_default=True, description="Of the file with the function."
+    )
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
+        default=None, description="Of that file."
+    )
+    dim: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_COLUMNS,
+        validate_default=True,
+        description="D; null: the usual one of a built-in density.",
+    )
+    names: Columns | None = Field(
+        default=None,
+        min_length=1,
+        validate_default=True,
+        description="Of the D coordinates; null: x1, x2, …",
+    )
+    bounds: dict[str, Interval] = Field(
+        default={},
+        description="`[low, high]` by coordinate, one of which may be null: it lies between.",
+    )
 
     @field_validator("path")
     @classmethod
@@ -117,8 +136,16 @@ class Density(Strict):
 class InferBase(Strict):
     """The base: ``N(0, I)``, or independent coordinates of Student's t with ``df`` degrees."""
 
-    name: Literal["standard-normal", "student-t"] = DEFAULT_BASE
-    df: float | None = Field(default=None, gt=0, le=1e6, validate_default=True)
+    name: Literal["standard-normal", "student-t"] = Field(
+        default=DEFAULT_BASE, description="What the flows start from."
+    )
+    df: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e6,
+        validate_default=True,
+        description="Degrees of freedom of student-t; null: 5.",
+    )
 
     @field_validator("df")
     @classmethod
@@ -133,31 +160,40 @@ class InferBase(Strict):
 class InferFlow(StackFlow):
     """The flows: an affine map stands at the data's end, whatever they are, unless it is null."""
 
-    affine: Literal["diagonal", "full"] | None = "full"
+    affine: LastMap = Field(
+        default="full", description="One affine map at the data's end, outside k."
+    )
 
 
 class InferTrain(Train):
-    """How a fit to a log-density is trained: the affine map alone first, then all.
+    """How a fit to a log-density is trained: the affine map alone first, then all."""
 
-    ``start_width``: the flows start from the Gaussian of the first stage, so many times as wide.
-    ``gradient``: of the loss in full, or without the score, whose mean is 0: by the path of the
-    samples alone. That takes an inverse pass, so it is in full for flows which take D of these.
-    ``compile``: the function is part of one compiled program, which is fast.
-    """
-
-    steps: int = Field(default=6_000, ge=1, le=10**9)
-    learning_rate: float = Field(default=0.002, gt=0, le=1e6)
-    chunk: int = Field(default=100, ge=1, le=100_000)
-    first_stage: int = Field(default=1_000, ge=0, le=10**9)
-    start_width: float = Field(default=3.0, ge=1, le=100)
-    gradient: Literal["full", "path"] = "full"
-    compile: bool = True
+    steps: Steps = 6_000
+    learning_rate: LearningRate = 0.002
+    chunk: Chunk = 100
+    first_stage: FirstStage = 1_000
+    start_width: float = Field(
+        default=3.0,
+        ge=1,
+        le=100,
+        description="The flows start from the Gaussian of the first stage, so many times as wide.",
+    )
+    gradient: Literal["full", "path"] = Field(
+        default="full",
+        description="Of the loss in full, or by the path of the samples alone: without the score, "
+        "whose mean is 0. That takes an inverse pass.",
+    )
+    compile: bool = Field(
+        default=True, description="Make the function part of one compiled program, which is fast."
+    )
 
 
 class InferEvaluate(Strict):
     """How such a fit is judged: by so many fresh samples."""
 
-    samples: int = Field(default=200_000, ge=1_000, le=10**7)
+    samples: int = Field(
+        default=200_000, ge=1_000, le=10**7, description="Fresh samples that scores are means over."
+    )
 
 
 def usual_dim(name: Any) -> int:
@@ -177,9 +213,9 @@ class InferConfig(Strict):
     prior: ClassVar[None] = None
     subject_key: ClassVar[str] = "density"
 
-    description: str = ""
-    command: Literal["infer"]
-    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    description: Description = ""
+    command: Annotated[Literal["infer"], COMMAND]
+    seed: Seed = 0
     density: Annotated[Density, BeforeValidator(by_name, json_schema_input_type=Density | str)]
     base: Annotated[InferBase, BeforeValidator(by_name, json_schema_input_type=InferBase | str)] = (
         InferBase()

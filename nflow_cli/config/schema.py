@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from nflow_cli.config.flow_schema import StackFlow, expect_one_pass, expect_weights
 from nflow_cli.config.infer_schema import InferConfig
-from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict, by_name
+from nflow_cli.config.strict import COMMAND, MAX_PATH, Description, Seed, Strict, by_name
 from nflow_cli.config.sweep_schema import SweepConfig
 from nflow_cli.config.table_schema import FitConfig
 from nflow_cli.config.target_schema import Target, TargetName
@@ -21,8 +21,12 @@ MAX_GRID = 5_000
 class PointData(Strict):
     """Points to fit a density to: a built-in set, and how many of it, or a file by its path."""
 
-    name: str = Field(min_length=1, max_length=MAX_PATH)
-    size: int | None = Field(default=None, ge=10, le=10**7)
+    name: str = Field(
+        min_length=1, max_length=MAX_PATH, description="A built-in set, or the path of a file."
+    )
+    size: int | None = Field(
+        default=None, ge=10, le=10**7, description="Points of a built-in set; null: 50,000."
+    )
 
     @field_validator("size")
     @classmethod
@@ -35,8 +39,12 @@ class PointData(Strict):
 class Evaluate(Strict):
     """How a 2-D fit is judged."""
 
-    samples: int = Field(default=200_000, ge=100, le=10**8)
-    grid: int = Field(default=500, ge=500, le=MAX_GRID)
+    samples: int = Field(
+        default=200_000, ge=100, le=10**8, description="Fresh samples that scores are means over."
+    )
+    grid: int = Field(
+        default=500, ge=500, le=MAX_GRID, description="Points a side that densities are drawn by."
+    )
 
 
 class Fit2DConfig(Strict):
@@ -45,14 +53,21 @@ class Fit2DConfig(Strict):
     dim: ClassVar[int] = 2
     prior: ClassVar[None] = None
 
-    description: str = ""
-    command: Literal["fit-2d"]
-    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    description: Description = ""
+    command: Annotated[Literal["fit-2d"], COMMAND]
+    seed: Seed = 0
     data: Annotated[
         PointData | None, BeforeValidator(by_name, json_schema_input_type=PointData | str | None)
     ] = None
-    target: Target | None = Field(default=None, validate_default=True)
-    base: Literal["standard-normal", "uniform-box"] | None = None
+    target: Target | None = Field(
+        default=None,
+        validate_default=True,
+        description="What is fitted: a density by its name, or spelled out; null: multimodal, or "
+        "data.",
+    )
+    base: Literal["standard-normal", "uniform-box"] | None = Field(
+        default=None, description="What the flows start from; null: the target's own."
+    )
     flow: StackFlow = StackFlow()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()

@@ -12,7 +12,7 @@ from pydantic import (
     field_validator,
 )
 
-from nflow_cli.config.strict import MAX_SEED, Strict
+from nflow_cli.config.strict import COMMAND, MAX_SEED, Description, Strict
 
 
 def _seed_range(seeds: Any) -> Any:
@@ -51,12 +51,22 @@ MAX_RUNS = 10_000  # of a sweep
 class SweepConfig(Strict):
     """A grid of runs: every preset, with every combination of the varied values and the seeds."""
 
-    description: str = ""
-    command: Literal["sweep"]
-    presets: Annotated[list[str], Field(min_length=1), AfterValidator(_once_each)]
-    set: dict[str, JsonValue] = Field(default={})
-    vary: dict[str, Values] = Field(default={})
-    seeds: Seeds = Field(default=[])  # none: the presets' own
+    description: Description = ""
+    command: Annotated[Literal["sweep"], COMMAND]
+    presets: Annotated[list[str], Field(min_length=1), AfterValidator(_once_each)] = Field(
+        description="Names, or paths from the folder of this file."
+    )
+    set: dict[str, JsonValue] = Field(
+        default={}, description="Values of dotted keys, in every run."
+    )
+    vary: dict[str, Values] = Field(
+        default={}, description="Lists of values of dotted keys: every combination is a run."
+    )
+    seeds: Seeds = Field(
+        default=[],
+        description='A list, or `"first:end"` or `"first:end:step"` as Python counts; none: '
+        "the presets' own.",
+    )
 
     @field_validator("set", "vary")
     @classmethod

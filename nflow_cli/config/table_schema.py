@@ -6,57 +6,44 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from nflow_cli.config.column_schema import (
+    MAX_COLUMNS,
+    Column,
+    Columns,
+    Interval,
+    LevelList,
+    Path,
+    Step,
+    an_interval,
+    too_many_levels,
+)
 from nflow_cli.config.flow_options import pattern_name
 from nflow_cli.config.flow_schema import StackFlow, expect_one_pass, expect_weights
 from nflow_cli.config.roles import Levels, Roles
-from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict, by_name
-from nflow_cli.config.training_schema import Annealed, EarlyStopping
+from nflow_cli.config.strict import (
+    COMMAND,
+    MAX_SEED,
+    Description,
+    Seed,
+    Strict,
+    by_name,
+)
+from nflow_cli.config.training_schema import (
+    Annealed,
+    BatchSize,
+    CheckpointSeconds,
+    Chunk,
+    ClipNorm,
+    EarlyStopping,
+    LearningRate,
+    Schedule,
+    WeightDecay,
+)
 from nflow_cli.registry import DEFAULT_BASE, POINT_SETS
 
-MAX_COLUMNS = 1_000
-MAX_NAME = 1_000  # letters of a column's name
-MAX_LEVELS = 1_000  # of a category
-MAX_ALL_LEVELS = 10_000
-MAX_LEVEL = 1_000  # letters of a level
-MAX_LEVEL_TEXT = 80_000  # letters of all levels, which a config of a mebibyte holds
-LARGEST_BOUND = 1e100
 MAX_MEMBERS = 100
 WIDE = 8  # columns; more have a preset of their own
 FEW = 8_000  # training rows; fewer have a preset of their own
-
-
-def _text(value: Any) -> Any:
-    """Return a whole number as its text: columns without names are called by their positions."""
-    return str(value) if type(value) is int else value
-
-
-Column = Annotated[
-    str,
-    Field(min_length=1, max_length=MAX_NAME),
-    BeforeValidator(_text, json_schema_input_type=str | int),
-]
-Columns = Annotated[list[Column], Field(max_length=MAX_COLUMNS)]
-Path = Annotated[str, Field(min_length=1, max_length=MAX_PATH)]
-Bound = Annotated[float, Field(ge=-LARGEST_BOUND, le=LARGEST_BOUND)]
-Interval = Annotated[list[Bound | None], Field(min_length=2, max_length=2)]
-Step = Annotated[float, Field(gt=0, le=LARGEST_BOUND)]
-Level = Annotated[
-    str,
-    Field(min_length=1, max_length=MAX_LEVEL),
-    BeforeValidator(_text, json_schema_input_type=str | int),
-]
-LevelList = Annotated[list[Level], Field(min_length=2, max_length=MAX_LEVELS)]
-
-
-def an_interval(bounds: Any) -> Any:
-    """Check that bounds hold one or two ends, in order."""
-    low, high = bounds
-    if low is None and high is None:
-        raise ValueError("a lower bound, an upper one or both")
-    if low is not None and high is not None and not low < high:
-        raise ValueError("a lower bound below the upper one")
-    return bounds
-
 
 # Roles that no column has at once: those of the keys with those of earlier ones.
 EXCLUSIVE = {
@@ -78,44 +65,48 @@ def _named(value: str | Sequence[str] | Mapping[str, Any] | None) -> list[str]:
     return [value] if isinstance(value, str) else list(value or ())
 
 
-def too_many_levels(levels: Mapping[str, Sequence[str]]) -> str:
-    """Return how many levels categories may have together, if they have more, or ""."""
-    texts = [text for known in levels.values() for text in known]
-    if len(texts) > MAX_ALL_LEVELS:
-        return f"at most {MAX_ALL_LEVELS:,} levels of all categories, not {len(texts):,}"
-    if (letters := sum(map(len, texts))) > MAX_LEVEL_TEXT:
-        return f"at most {MAX_LEVEL_TEXT:,} letters in all levels, not {letters:,}"
-    return ""
-
-
 class TableData(Strict):
-    """Which table, which of its columns, and how its rows are split.
+    """Which table, what its columns are, and how its rows are split."""
 
-    ``columns`` are all columns of numbers where it is null; a run names them. ``bounds`` are
-    ``[low, high]``, one of which may be null, between which a column lies. Rows are held out at
-    random by ``split_seed``, in groups where ``group`` names a column, or as the column ``split``
-    says; ``test`` is a file of test rows. ``size`` is how many rows a built-in set has.
-
-    The density is conditional on the columns ``given``. Of ``categorical`` columns, modelled or
-    given, the levels are those of the training rows where they are null; a run names them. A
-    column that is ``discrete`` holds multiples of its step. ``weights`` say how much a row counts.
-    """
-
-    name: Path
-    size: int | None = Field(default=None, ge=10, le=10**7)
-    columns: Columns | None = Field(default=None, min_length=1)
-    exclude: Columns = Field(default=[])
-    bounds: dict[Column, Interval] = Field(default={})
-    missing: Literal["refuse", "drop"] = "refuse"
-    max_rows: int | None = Field(default=None, ge=10, le=10**7)
-    test: Path | None = None
-    split: Column | None = None
-    group: Column | None = None
-    split_seed: int = Field(default=0, ge=0, le=MAX_SEED)
-    given: Columns = Field(default=[])
-    categorical: dict[Column, LevelList | None] = Field(default={}, max_length=MAX_COLUMNS)
-    discrete: dict[Column, Step] = Field(default={}, max_length=MAX_COLUMNS)
-    weights: Column | None = None
+    name: Path = Field(description="A built-in set, the path of a file, or - for standard input.")
+    size: int | None = Field(default=None, ge=10, le=10**7, description="Rows of a built-in set.")
+    columns: Columns | None = Field(
+        default=None, min_length=1, description="Only these; null: all of numbers. A run says them."
+    )
+    exclude: Columns = Field(default=[], description="All but these.")
+    bounds: dict[Column, Interval] = Field(
+        default={},
+        description="`[low, high]` by column, either may be null: it lies between.",
+    )
+    missing: Literal["refuse", "drop"] = Field(
+        default="refuse", description="What becomes of rows that lack a value."
+    )
+    max_rows: int | None = Field(
+        default=None, ge=10, le=10**7, description="So many rows of a file, at random; null: all."
+    )
+    test: Path | None = Field(default=None, description="A file of test rows.")
+    split: Column | None = Field(
+        default=None, description="A column that says train, validation or test."
+    )
+    group: Column | None = Field(default=None, description="Rows equal here are held out together.")
+    split_seed: int = Field(
+        default=0, ge=0, le=MAX_SEED, description="Which rows are held out at random."
+    )
+    given: Columns = Field(
+        default=[], description="The density is that of the other columns given these."
+    )
+    categorical: dict[Column, LevelList | None] = Field(
+        default={},
+        max_length=MAX_COLUMNS,
+        description="Columns that tell rows apart, with their levels; null: those of the training "
+        "rows. A run says them.",
+    )
+    discrete: dict[Column, Step] = Field(
+        default={}, max_length=MAX_COLUMNS, description="Columns of multiples of a step."
+    )
+    weights: Column | None = Field(
+        default=None, description="A column that says how much each row counts."
+    )
 
     @field_validator("size")
     @classmethod
@@ -230,9 +221,9 @@ Tails = Literal["tukey-h", "none"]
 
 
 class Units(Strict):
-    """How columns are transformed before the flows: ``tails`` by Tukey's h, or not."""
+    """How columns are transformed before the flows."""
 
-    tails: Tails = "tukey-h"
+    tails: Tails = Field(default="tukey-h", description="Heavy tails by Tukey's h, or not at all.")
 
 
 class TableTrain(Strict):
@@ -245,17 +236,27 @@ class TableTrain(Strict):
     annealed_keys: ClassVar[None] = None
     annealed: ClassVar[Annealed] = Annealed(1.0, 0)
 
-    steps: int | None = Field(default=4_000, ge=1, le=10**9)
-    epochs: float | None = Field(default=None, gt=0, le=10**6, validate_default=True)
-    batch_size: int = Field(default=512, ge=1, le=10**6)
-    learning_rate: float = Field(default=0.002, gt=0, le=1e6)
-    schedule: Literal["cosine", "constant"] = "cosine"
-    clip_norm: float | None = Field(default=20.0, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0, le=1e3)  # of kernels, times the learning rate
+    steps: int | None = Field(
+        default=4_000, ge=1, le=10**9, description="Updates; null: as epochs says."
+    )
+    epochs: float | None = Field(
+        default=None,
+        gt=0,
+        le=10**6,
+        validate_default=True,
+        description="Passes over the training rows, in place of steps.",
+    )
+    batch_size: BatchSize = 512
+    learning_rate: LearningRate = 0.002
+    schedule: Schedule = "cosine"
+    clip_norm: ClipNorm = 20.0
+    weight_decay: WeightDecay = 0.0
     early_stopping: EarlyStopping | None = None
-    ensemble: int = Field(default=1, ge=1, le=MAX_MEMBERS)  # members of an equal mixture
-    chunk: int = Field(default=100, ge=1, le=100_000)
-    checkpoint_seconds: float = Field(default=30.0, ge=0)
+    ensemble: int = Field(
+        default=1, ge=1, le=MAX_MEMBERS, description="Members of an equal mixture, side by side."
+    )
+    chunk: Chunk = 100
+    checkpoint_seconds: CheckpointSeconds = 30.0
 
     @field_validator("epochs")
     @classmethod
@@ -286,9 +287,11 @@ def natural_preset(
 
 
 class TableEvaluate(Strict):
-    """How a fit to a table is judged: whether the run keeps some rows for its pictures."""
+    """How a fit to a table is judged."""
 
-    keep_rows: bool = True
+    keep_rows: bool = Field(
+        default=True, description="Whether the run keeps some test rows for its pictures."
+    )
 
 
 class FitConfig(Strict):
@@ -299,9 +302,9 @@ class FitConfig(Strict):
     base_name: ClassVar[str] = DEFAULT_BASE
     subject_key: ClassVar[str] = "data"
 
-    description: str = ""
-    command: Literal["fit"]
-    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    description: Description = ""
+    command: Annotated[Literal["fit"], COMMAND]
+    seed: Seed = 0
     data: Annotated[TableData, BeforeValidator(by_name, json_schema_input_type=TableData | str)]
     units: Units = Units()
     flow: StackFlow = StackFlow(pattern=["spline-coupling"])

@@ -17,7 +17,9 @@ def _known(name: str, names: list[str]) -> str:
 class NamedTarget(Strict):
     """A target without parameters (or one whose name is not known)."""
 
-    name: Annotated[str, AfterValidator(lambda name: _known(name, list(TARGETS)))]
+    name: Annotated[str, AfterValidator(lambda name: _known(name, list(TARGETS)))] = Field(
+        description="Of a target without parameters."
+    )
 
 
 # What stands for a target without parameters.
@@ -40,10 +42,10 @@ class MixtureTarget(Strict):
 
     _agree = model_validator(mode="after")(_counts_agree)
 
-    name: Literal["mixture"]
-    weights: list[Positive] = Field(min_length=1)
-    means: list[Point]
-    covariances: list[Matrix] | None = None
+    name: Literal["mixture"] = Field(description="A mixture of n Gaussians.")
+    weights: list[Positive] = Field(min_length=1, description="Of each; their sum is made 1.")
+    means: list[Point] = Field(description="Of each.")
+    covariances: list[Matrix] | None = Field(default=None, description="Of each; null: I.")
 
     @model_validator(mode="after")
     def _is_density(self) -> "MixtureTarget":
@@ -58,11 +60,11 @@ class RingTarget(Strict):
 
     _agree = model_validator(mode="after")(_counts_agree)
 
-    name: Literal["ring"]
-    weights: list[Positive] = Field(min_length=1)
-    centers: list[Point]
-    radii: list[Annotated[float, Field(ge=0)]]
-    widths: list[Positive]
+    name: Literal["ring"] = Field(description="A mixture of n rings.")
+    weights: list[Positive] = Field(min_length=1, description="Of each, before it is normalised.")
+    centers: list[Point] = Field(description="Of each.")
+    radii: list[Annotated[float, Field(ge=0)]] = Field(description="Of each.")
+    widths: list[Positive] = Field(description="Of each: σ of its profile along the radius.")
 
     @model_validator(mode="after")
     def _is_density(self) -> "RingTarget":

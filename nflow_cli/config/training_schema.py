@@ -1,10 +1,49 @@
 """What the schemas of trainings share. No Keras here."""
 
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
 from nflow_cli.config.strict import Strict
+
+# Keys that trainings share.
+Steps = Annotated[int, Field(ge=1, le=10**9, description="Updates.")]
+BatchSize = Annotated[int, Field(ge=1, le=10**6, description="Samples, rows or images an update.")]
+LearningRate = Annotated[float, Field(gt=0, le=1e6, description="Of Adam, at its highest.")]
+Schedule = Annotated[
+    Literal["cosine", "constant"],
+    Field(description="Whether the learning rate falls to 0 along a cosine, or stays."),
+]
+ClipNorm = Annotated[
+    float | None,
+    Field(gt=0, description="A gradient of a greater norm is shortened to it; null: none is."),
+]
+WeightDecay = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=1e3,
+        description="Of the kernels of networks, apart from the gradient: each update takes "
+        "this part of them times the learning rate.",
+    ),
+]
+Chunk = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=100_000,
+        description="Updates a compiled call; fewer where samples are many, for memory.",
+    ),
+]
+CheckpointSeconds = Annotated[float, Field(ge=0, description="Time between checkpoints.")]
+FirstStage = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=10**9,
+        description="Updates of the affine map at the data's end alone, before all others.",
+    ),
+]
 
 
 class Annealed(NamedTuple):
@@ -20,15 +59,15 @@ class EarlyStopping(Strict):
     The smoothed loss of a target; of points that of the validation points.
     """
 
-    patience: int = Field(default=5_000, ge=1)
-    min_delta: float = Field(default=1e-3, ge=0)
+    patience: int = Field(default=5_000, ge=1, description="Updates without progress.")
+    min_delta: float = Field(default=1e-3, ge=0, description="What counts as progress, in nats.")
 
 
 class Annealing(Strict):
     """``β`` rises from ``start`` to 1 in ``updates`` updates."""
 
-    updates: int = Field(default=0, ge=0)
-    start: float = Field(default=0.01, gt=0, le=1)
+    updates: int = Field(default=0, ge=0, description="How many it rises for; 0: none.")
+    start: float = Field(default=0.01, gt=0, le=1, description="β at the first update.")
 
 
 class Train(Strict):
@@ -42,19 +81,24 @@ class Train(Strict):
     annealed_keys: ClassVar[tuple[str, str]] = ("annealing", "updates")
     ensemble: ClassVar[int] = 1
 
-    steps: int = Field(default=20_000, ge=1, le=10**9)
-    batch_size: int = Field(default=512, ge=1, le=10**6)
-    learning_rate: float = Field(default=0.01, gt=0, le=1e6)
-    schedule: Literal["cosine", "constant"] = "cosine"
+    steps: Steps = 20_000
+    batch_size: BatchSize = 512
+    learning_rate: LearningRate = 0.01
+    schedule: Schedule = "cosine"
     annealing: Annealing = Annealing()
-    clip_norm: float | None = Field(default=10.0, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0, le=1e3)  # of kernels, times the learning rate
+    clip_norm: ClipNorm = 10.0
+    weight_decay: WeightDecay = 0.0
     early_stopping: EarlyStopping | None = None
-    chunk: int = Field(default=500, ge=1, le=100_000)
-    checkpoint_seconds: float = Field(default=30.0, ge=0)
-    restarts: int = Field(default=1, ge=1, le=100)
-    halving: bool = True
-    first_stage: int = Field(default=0, ge=0, le=10**9)  # updates of the last affine map alone
+    chunk: Chunk = 500
+    checkpoint_seconds: CheckpointSeconds = 30.0
+    restarts: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="Fits side by side, from the seeds seed, seed + 1, …; the best is kept.",
+    )
+    halving: bool = Field(default=True, description="Drop their worse half early, again and again.")
+    first_stage: FirstStage = 0
 
     @property
     def annealed(self) -> Annealed:

@@ -7,31 +7,61 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from nflow_cli.config.flow_schema import (
     Flow,
+    K,
     Pattern,
     StackFlow,
     expect_one_pass,
     expect_weights,
 )
-from nflow_cli.config.strict import MAX_PATH, MAX_SEED, Strict, by_name
-from nflow_cli.config.training_schema import Annealed
+from nflow_cli.config.strict import COMMAND, MAX_PATH, Description, Seed, Strict, by_name
+from nflow_cli.config.training_schema import (
+    Annealed,
+    BatchSize,
+    CheckpointSeconds,
+    Chunk,
+    ClipNorm,
+    LearningRate,
+    Schedule,
+)
 
-Binarization = Literal["stochastic", "static", "threshold", "none"]
+Binarization = Annotated[
+    Literal["stochastic", "static", "threshold", "none"],
+    Field(
+        description="How grey levels become pixels: drawn anew each epoch, drawn once, cut at ½, "
+        "or as they are."
+    ),
+]
 
 
 class Data(Strict):
     """Which images, and how their grey levels become what the VAE models."""
 
-    name: str = Field(default="mnist", min_length=1, max_length=MAX_PATH)
+    name: str = Field(
+        default="mnist",
+        min_length=1,
+        max_length=MAX_PATH,
+        description="mnist, mnist-sample, or the path of an .npz or of IDX files.",
+    )
     binarization: Binarization = "stochastic"
-    fallback: bool = True
+    fallback: bool = Field(
+        default=True, description="Take the embedded sample where MNIST cannot be had."
+    )
 
 
 class VAEModel(Strict):
     """The networks of a VAE."""
 
-    latent_dim: int = Field(default=40, ge=2, le=10_000)  # the pictures show a plane
-    network: Literal["relu", "maxout", "gated-conv"] = "relu"
-    hidden: list[Annotated[int, Field(ge=1, le=100_000)]] = Field(default=[400, 400], min_length=1)
+    latent_dim: int = Field(  # the pictures show a plane
+        default=40, ge=2, le=10_000, description="D of the latents."
+    )
+    network: Literal["relu", "maxout", "gated-conv"] = Field(
+        default="relu", description="What encoder and decoder are made of."
+    )
+    hidden: list[Annotated[int, Field(ge=1, le=100_000)]] = Field(
+        default=[400, 400],
+        min_length=1,
+        description="Widths of the hidden layers; one of gated-conv.",
+    )
 
     @model_validator(mode="after")
     def _one_width(self) -> Any:
@@ -43,14 +73,16 @@ class VAEModel(Strict):
 class VAEFlow(Flow):
     """The flows of a VAE's posterior."""
 
-    amortized: bool = True
+    amortized: bool = Field(
+        default=True, description="Weights of the flows for each image, by the encoder; or shared."
+    )
 
 
 class Prior(StackFlow):
     """The flows that N(0, I) is pushed through for a VAE's prior: training runs their inverse."""
 
-    pattern: Pattern = Field(default=["affine-coupling"], min_length=1)
-    k: int = Field(default=4, ge=0, le=10_000)
+    pattern: Pattern = Field(default=["affine-coupling"])
+    k: K = 4
 
     @property
     def title(self) -> str:
@@ -61,17 +93,19 @@ class Prior(StackFlow):
 class WarmUp(Strict):
     """What is weighted by ``β`` while it rises from ``start`` to 1: the KL, or the log-joint."""
 
-    kind: Literal["kl", "log-joint"] = "kl"
-    epochs: float = Field(default=0.0, ge=0)
-    start: float = Field(default=0.01, gt=0, le=1)
+    kind: Literal["kl", "log-joint"] = Field(
+        default="kl", description="The KL alone, or the log-joint as in eq. 20 of the paper."
+    )
+    epochs: float = Field(default=0.0, ge=0, description="How many β rises for; 0: none.")
+    start: float = Field(default=0.01, gt=0, le=1, description="β at the first update.")
 
 
 class ValidationStopping(Strict):
     """Stop when the validation bound has not risen by ``min_delta`` for ``patience`` epochs."""
 
-    patience: int = Field(default=20, ge=1)
-    min_delta: float = Field(default=0.0, ge=0)
-    images: int = Field(default=10_000, ge=1)
+    patience: int = Field(default=20, ge=1, description="Epochs without progress.")
+    min_delta: float = Field(default=0.0, ge=0, description="What counts as progress, in nats.")
+    images: int = Field(default=10_000, ge=1, description="Training images that are held out.")
 
 
 class VAETrain(Strict):
@@ -80,15 +114,15 @@ class VAETrain(Strict):
     length_key: ClassVar[str] = "epochs"
     annealed_keys: ClassVar[tuple[str, str]] = ("warm_up", "epochs")
 
-    epochs: int = Field(default=100, ge=1, le=10**6)
-    batch_size: int = Field(default=100, ge=1, le=10**6)
-    learning_rate: float = Field(default=0.002, gt=0, le=1e6)
-    schedule: Literal["cosine", "constant"] = "cosine"
+    epochs: int = Field(default=100, ge=1, le=10**6, description="Passes over the training images.")
+    batch_size: BatchSize = 100
+    learning_rate: LearningRate = 0.002
+    schedule: Schedule = "cosine"
     warm_up: WarmUp = WarmUp()
-    clip_norm: float | None = Field(default=None, gt=0)
+    clip_norm: ClipNorm = None
     early_stopping: ValidationStopping | None = None
-    chunk: int = Field(default=100, ge=1, le=100_000)
-    checkpoint_seconds: float = Field(default=30.0, ge=0)
+    chunk: Chunk = 100
+    checkpoint_seconds: CheckpointSeconds = 30.0
 
     @property
     def annealed(self) -> Annealed:
@@ -99,18 +133,20 @@ class VAETrain(Strict):
 class VAEEvaluate(Strict):
     """How a VAE is judged."""
 
-    importance_samples: int = Field(default=200, ge=1, le=10**6)
+    importance_samples: int = Field(
+        default=200, ge=1, le=10**6, description="Latents an image for -log p(x)."
+    )
 
 
 class Published(Strict):
     """A published score, in nats, for runs of ``k`` flows (``null``: any) on the same data."""
 
-    k: int | None = None
-    negative_elbo: float | None = None
-    negative_log_likelihood: float | None = None
-    data: str = "mnist"
+    k: int | None = Field(default=None, description="Of so many flows; null: of any number.")
+    negative_elbo: float | None = Field(default=None, description="In nats an image.")
+    negative_log_likelihood: float | None = Field(default=None, description="In nats an image.")
+    data: str = Field(default="mnist", description="What it was measured on.")
     binarization: Binarization = "stochastic"
-    source: str
+    source: str = Field(description="Where it was published.")
 
 
 PIXELS = 784
@@ -121,16 +157,18 @@ WEIGHTS_A_PAIR = {"relu": 2, "maxout": 8, "gated-conv": 8}
 class VAEConfig(Strict):
     """A whole train-vae run."""
 
-    description: str = ""
-    command: Literal["train-vae"]
-    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    description: Description = ""
+    command: Annotated[Literal["train-vae"], COMMAND]
+    seed: Seed = 0
     data: Annotated[Data, BeforeValidator(by_name, json_schema_input_type=Data | str)] = Data()
     model: VAEModel = VAEModel()
     flow: VAEFlow = Field(default=VAEFlow(), validate_default=True)
     prior: Prior | None = None
     train: VAETrain = VAETrain()
     evaluate: VAEEvaluate = VAEEvaluate()
-    published: list[Published] = Field(default=[])
+    published: list[Published] = Field(
+        default=[], description="Scores to print beside those of runs on the same data."
+    )
 
     @property
     def dim(self) -> int:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nflow_cli.config.column_schema import MAX_LEVEL, MAX_LEVELS
 from nflow_cli.config.roles import Roles
-from nflow_cli.config.table_schema import MAX_LEVEL, MAX_LEVELS
 from nflow_cli.data.tables import MISSING, Column, TableFile, is_number, shown
 from nflow_cli.errors import DataError
 

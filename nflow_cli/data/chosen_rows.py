@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nflow_cli.config.column_schema import MAX_COLUMNS
 from nflow_cli.config.roles import Roles
-from nflow_cli.config.table_schema import MAX_COLUMNS, TableData
+from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.categories import UNKNOWN, Reader
 from nflow_cli.data.points import LEAST
 from nflow_cli.data.split import Parts, sampled, shuffled, split_by_column, split_by_group

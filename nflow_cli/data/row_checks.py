@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nflow_cli.config.table_schema import TableData, too_many_levels
+from nflow_cli.config.column_schema import too_many_levels
+from nflow_cli.config.table_schema import TableData
 from nflow_cli.constants import FAR
 from nflow_cli.data.categories import UNKNOWN
 from nflow_cli.data.chosen_rows import Chosen, listed

@@ -114,10 +114,6 @@ def _text(value: Any) -> str:
     return str(value) if isinstance(value, str | int | float) else ""
 
 
-from nflow_cli.plotting.embedded import embedded, embedded_animation
-    shown = embedded(files, room - around - MARGIN)
-    lost = [f"{name}.png" for name in files if name not in shown]
-    if not files:
 def pictures(run: RunDirectory, captions: Mapping[str, str], room: int, drawn_by: str) -> list[str]:
     """Return pictures of a run, or a sweep, in at most ``room`` bytes, and why one is not there.
 

@@ -61,3 +61,10 @@ def test_it_says_what_nflow_says(validator, preset, is_valid):
     else:
         with pytest.raises(presets.ConfigError):
             presets.validate(data, "a test")
+
+
+def test_every_key_is_described():
+    """By itself, or as the mapping that it is."""
+    for name, model in json_schema()["$defs"].items():
+        for key, field in model.get("properties", {}).items():
+            assert "description" in field or "#/$defs/" in str(field), f"{name}.{key}"

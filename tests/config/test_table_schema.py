@@ -3,8 +3,9 @@
 import pytest
 
 from nflow_cli.config import presets
+from nflow_cli.config.column_schema import MAX_LEVEL_TEXT
 from nflow_cli.config.flow_schema import StackFlow
-from nflow_cli.config.table_schema import MAX_LEVEL_TEXT, FitConfig, natural_preset
+from nflow_cli.config.table_schema import FitConfig, natural_preset
 from nflow_cli.errors import ConfigError
 
 CITIES = ["Oslo", "Rome"]

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from nflow_cli.config.table_schema import MAX_COLUMNS
+from nflow_cli.config.column_schema import MAX_COLUMNS
 from nflow_cli.experiments.picture_data import Error, Figure, SummaryForm, Text
 from nflow_cli.experiments.target.pictures import Restarts
 from nflow_cli.runs.array_shapes import Shapes

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from nflow_cli.config.table_schema import MAX_COLUMNS
+from nflow_cli.config.column_schema import MAX_COLUMNS
 from nflow_cli.experiments.picture_data import (
     Count,
     DataForm,

@@ -1,0 +1,59 @@
+"""What columns and their values are written as in a preset. No Keras here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from nflow_cli.config.strict import MAX_PATH
+
+MAX_COLUMNS = 1_000
+MAX_NAME = 1_000  # letters of a column's name
+MAX_LEVELS = 1_000  # of a category
+MAX_ALL_LEVELS = 10_000
+MAX_LEVEL = 1_000  # letters of a level
+MAX_LEVEL_TEXT = 80_000  # letters of all levels, which a config of a mebibyte holds
+LARGEST_BOUND = 1e100
+
+
+def _text(value: Any) -> Any:
+    """Return a whole number as its text: columns without names are called by their positions."""
+    return str(value) if type(value) is int else value
+
+
+Column = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_NAME),
+    BeforeValidator(_text, json_schema_input_type=str | int),
+]
+Columns = Annotated[list[Column], Field(max_length=MAX_COLUMNS)]
+Path = Annotated[str, Field(min_length=1, max_length=MAX_PATH)]
+Bound = Annotated[float, Field(ge=-LARGEST_BOUND, le=LARGEST_BOUND)]
+Interval = Annotated[list[Bound | None], Field(min_length=2, max_length=2)]
+Step = Annotated[float, Field(gt=0, le=LARGEST_BOUND)]
+Level = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_LEVEL),
+    BeforeValidator(_text, json_schema_input_type=str | int),
+]
+LevelList = Annotated[list[Level], Field(min_length=2, max_length=MAX_LEVELS)]
+
+
+def an_interval(bounds: Any) -> Any:
+    """Check that bounds hold one or two ends, in order."""
+    low, high = bounds
+    if low is None and high is None:
+        raise ValueError("a lower bound, an upper one or both")
+    if low is not None and high is not None and not low < high:
+        raise ValueError("a lower bound below the upper one")
+    return bounds
+
+
+def too_many_levels(levels: Mapping[str, Sequence[str]]) -> str:
+    """Return how many levels categories may have together, if they have more, or ""."""
+    texts = [text for known in levels.values() for text in known]
+    if len(texts) > MAX_ALL_LEVELS:
+        return f"at most {MAX_ALL_LEVELS:,} levels of all categories, not {len(texts):,}"
+    if (letters := sum(map(len, texts))) > MAX_LEVEL_TEXT:
+        return f"at most {MAX_LEVEL_TEXT:,} letters in all levels, not {letters:,}"
+    return ""

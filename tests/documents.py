@@ -1,0 +1,76 @@
+"""The README and the pages of ``docs/`` as tests read them: their blocks, commands and links."""
+
+import importlib.util
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = {
+    path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
+    for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+}
+
+
+def blocks(language, text):
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.S | re.M)
+
+
+def commands(text):
+    """Return the words after each ``nflow`` that begins a line of code, or ends a line of &&."""
+    lines = re.findall(r"^(?:\$ |    (?:.* && \.venv/bin/)?)nflow (.*)", text, re.M)
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+def section(name, title):
+    return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", DOCUMENTS[name], re.S | re.M)[1]
+
+
+def anchors(text):
+    """Return what the headings of a page are linked by."""
+    titles = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def links(text):
+    """Return the links and pictures of a page that lead to other places in the repository."""
+    return sorted(set(re.findall(r"\]\((?!https?:)([^)]+)\)", text)))
+
+
+def in_documents(parts):
+    """Return a parameter for each part of each document."""
+    return [
+        pytest.param(part, id=f"{name}-{number}")
+        for name, text in DOCUMENTS.items()
+        for number, part in enumerate(parts(text))
+    ]
+
+
+def generator():
+    """Return the module that completes pages from the code."""
+    if "generated" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("generated", ROOT / "docs" / "generated.py")
+        sys.modules["generated"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["generated"])
+    return sys.modules["generated"]
+
+
+def executed(page, numbers=(), shorter=(), names=None):
+    """Run the blocks of Python of a page, made shorter; return the names that they leave.
+
+    Args:
+        page: Its path.
+        numbers: Of the blocks, in order; without, all.
+        shorter: Pairs of texts, each of which is in a block, and what takes its place.
+        names: Those that stand already.
+    """
+    names, every = {} if names is None else names, blocks("python", DOCUMENTS[page])
+    code = "\n\n".join(every[number] for number in numbers or range(len(every)))
+    for text, other in shorter:
+        assert text in code, f"{page}: {text}"
+        code = code.replace(text, other)
+    exec(compile(code, page, "exec"), names)
+    return names

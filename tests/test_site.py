@@ -1,0 +1,228 @@
+"""The site as it is built, and the longer examples of its pages, on a few updates."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import keras
+import numpy as np
+import pytest
+from documents import DOCUMENTS, ROOT, blocks, commands, executed
+
+pytestmark = [
+    pytest.mark.docs,
+    pytest.mark.skipif(
+        keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
+    ),
+]
+SHORT = "steps=20, k=2, settings={'train.chunk': 10}, "
+
+
+class Page(HTMLParser):
+    """The links of a page of the site, and what on it can be linked to."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.places = [], {""}
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        known = dict(attributes)
+        self.places.update(filter(None, [known.get("id"), known.get("name")]))
+        self.links += filter(None, [known.get("href"), known.get("src")])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    build = ["sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", str(folder)]
+    done = subprocess.run([sys.executable, "-m", *build], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_site_has_a_page_of_each_document(site):
+    pages = {Path(name).stem for name in DOCUMENTS if name != "README.md"}
+    assert pages <= {path.stem for path in site.glob("*.html")}
+
+
+def test_every_mark_is_completed(site):
+    assert not any(
+        re.search("<!-- (keys|command|python)", path.read_text()) for path in site.glob("*.html")
+    )
+    assert "train.early_stopping.patience" in (site / "presets.html").read_text()
+    assert "nflow_cli.flows.FlowStack" in (site / "python.html").read_text()
+
+
+def test_every_link_of_the_site_leads_somewhere(site):
+    """Others' are listed alone: a test asks no network."""
+    pages = {path.resolve(): Page(path) for path in site.glob("*.html")}
+    elsewhere = set()
+    for path, page in pages.items():
+        for link in page.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                elsewhere.add(link)
+                continue
+            to = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            assert to.exists(), f"{path.name}: {link}"
+            if to in pages:
+                assert unquote(parts.fragment) in pages[to].places, f"{path.name}: {link}"
+    print(*sorted(elsewhere), sep="\n")
+    assert all(urlsplit(link).scheme in ("https", "data") for link in elsewhere)
+
+
+@pytest.fixture(autouse=True)
+def quickly_in_a_folder(tmp_path, monkeypatch, without_xla):
+    monkeypatch.chdir(tmp_path)
+    scripts = str(Path(sys.executable).parent)
+    monkeypatch.setenv("PATH", scripts + os.pathsep + os.environ["PATH"])
+
+
+def test_every_long_block_of_python_is_run():
+    """By this file, or by the fast tests: a new one is to be named in either."""
+    known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 5, "docs/layers.md": 3}
+    known |= {"docs/python.md": 1, "docs/tables.md": 3, "docs/tuner.md": 2, "docs/tutorial.md": 1}
+    known |= {"docs/vae.md": 1}
+    counts = {name: len(blocks("python", text)) for name, text in DOCUMENTS.items()}
+    assert {name: count for name, count in counts.items() if count} == known
+
+
+def test_the_front_page():
+    names = executed("README.md", shorter=[("fit(table", f"fit(table, {SHORT[:-2]}")])
+    assert names["draws"].shape == (1_000, 2) and np.isfinite(names["log_q"]).all()
+
+
+def test_simulations(invoke):
+    names = executed("docs/conditional.md", [0], [("100_000", "400")])
+    _, words, sample, *_ = commands(DOCUMENTS["docs/conditional.md"])
+    for command in ([*words, "--steps", "40", "--k", "2"], sample):
+        result = invoke(*command)
+        assert result.exit_code == 0, result.stderr
+    drawn = np.loadtxt("posterior.csv", delimiter=",", skiprows=1)
+    assert drawn.shape == (10_000, 5) and (drawn[:, 2:4] == 0).all()
+    executed("docs/conditional.md", [1], [("given=[", f"{SHORT}given=[")], names)
+    assert names["draws"].shape == (10_000, 4) and np.isfinite(names["log_q"]).all()
+
+
+def frame(n=300):
+    """Return a table of the columns that the page on tables speaks of."""
+    rng = np.random.default_rng(0)
+    return {
+        "price": rng.lognormal(size=n),
+        "g": rng.standard_normal(n),
+        "place": rng.choice(["north", "south"], n),
+        "shop": rng.choice(["a", "b", "c"], n),
+        "n": rng.poisson(5, n).astype(float),
+        "w": rng.uniform(0.5, 2, n),
+    }
+
+
+def test_a_table_in_python():
+    table = {name: values for name, values in frame().items() if name in ("price", "g")}
+    shorter = [("fit(frame, ", f"fit(frame, {SHORT}")]
+    names = executed("docs/tables.md", [0], shorter, {"frame": table})
+    assert names["x"].shape == (1000, 2) and names["z"].shape == (300, 2)
+    np.testing.assert_allclose(names["q"].log_prob(table), names["log_q"], rtol=1e-5)
+
+
+def test_a_table_of_several_kinds_of_columns_in_python():
+    import nflow_cli
+
+    shorter = [("    frame, given=", f"    frame, {SHORT}given=")]
+    names = {"frame": frame(), "nflow_cli": nflow_cli}
+    q = executed("docs/tables.md", [1], shorter, names)["q"]
+    assert list(q.roles.levels) == ["shop", "place"]
+
+
+def test_days_of_a_share(invoke):
+    executed("docs/tables.md", [2])
+    (words,) = [words for words in commands(DOCUMENTS["docs/tables.md"]) if "goog.csv" in words]
+    done = invoke(*words, "--steps", "20", "--k", "2")
+    assert done.exit_code == 0, done.stderr
+    assert "838 train, 104 validation, 104 test points" in done.stdout
+
+
+def test_a_log_density_in_python_and_a_sampler_by_it():
+    names = executed("docs/infer.md", [3], [("dim=3", f"{SHORT}dim=3")])
+    assert names["x"].shape == (10_000, 3) and np.isfinite(names["log_q"]).all()
+    names = executed("docs/infer.md", [4], names=names)
+    draws = names["sample_exactly"](
+        names["q"].path, lambda x: -0.5 * np.sum(x**2, axis=-1), chains=2_000, steps=40
+    )
+    assert draws.shape == (2_000, 3)
+    assert abs(draws.mean()) < 0.1 and abs(draws.std() - 1) < 0.1
+
+
+def test_a_conditional_density_on_jax():
+    """In a process of its own: the block sets the backend before Keras is imported."""
+    pytest.importorskip("jax")
+    block = blocks("python", DOCUMENTS["docs/layers.md"])[1]
+    assert "epochs=20" in block
+    shape = "\nassert draws.shape == (1000, 2) and keras.config.backend() == 'jax'\n"
+    Path("block.py").write_text(block.replace("epochs=20", "epochs=2") + shape)
+    done = subprocess.run(
+        [sys.executable, "block.py"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    printed = re.search(r"mean log q\(y\|x\): (\S+)", done.stdout)
+    assert -5 < float(printed[1]) < -0.31  # the entropy of the truth
+
+
+class Trial:
+    """What a tuner hands to an objective: values within what it asks for."""
+
+    def __init__(self, number):
+        self.number, self.params = number, {}
+
+    def suggest_float(self, name, low, high, log=False):
+        value = (low * high) ** 0.5 if log else (low + high) / 2
+        return self.params.setdefault(name, value)
+
+    def suggest_int(self, name, low, high):
+        return self.params.setdefault(name, min(low + self.number, high))
+
+
+class Study:
+    """A stand-in for a study of Optuna: it tries in order, and knows which was the best."""
+
+    def optimize(self, objective, n_trials):
+        trials = [Trial(number) for number in range(n_trials)]
+        self.values = [objective(trial) for trial in trials]
+        self.best_params = trials[int(np.argmin(self.values))].params
+
+
+def test_a_tuner(monkeypatch):
+    study, optuna = Study(), type(sys)("optuna")
+    optuna.create_study = lambda **options: study
+    monkeypatch.setitem(sys.modules, "optuna", optuna)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    names = executed("docs/tuner.md", shorter=[("steps=4000", "steps=40")])
+    best = names["tuned"](trials=2)
+    assert set(best) == {"rate", "k"} and len(set(study.values)) == 2
+    for number, value in enumerate(study.values):
+        summary = json.loads(Path(f"tuned/{number}/summary.json").read_text())
+        assert summary["k"] == 4 + number and np.isfinite(value)
+    assert names["score"](0, 0.001, 4) == study.values[0]  # is not trained again
+
+
+def test_the_end_of_the_tutorial(short_run, capsys):
+    Path("first").symlink_to(short_run())
+    names = executed("docs/tutorial.md")
+    assert names["z"].shape == (1000, 2) and len(capsys.readouterr().out.split()) >= 2
+
+
+def test_images_of_ones_own(invoke):
+    executed("docs/vae.md")
+    words = next(w for w in commands(DOCUMENTS["docs/vae.md"]) if "bars.npz" in w)
+    done = invoke(*words, "--epochs", "1", "--set", "evaluate.importance_samples=4")
+    assert done.exit_code == 0, done.stderr
+    assert "500 test images" in done.stdout
