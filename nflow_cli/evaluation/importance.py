@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 BLOCK = 2**20  # numbers at a time, in float64
+LEAST = -60.0  # nats below the largest weight, from which exceedances say too little
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -64,8 +65,7 @@ def pareto_k(ratios: np.ndarray) -> float:
         largest = np.concatenate([largest, -block])
         if len(largest) > count + 1:
             largest = np.partition(largest, -count - 1)[-count - 1 :]
-    scaled = np.sort(np.exp(largest - largest.max()))
-    return fit_tail(scaled[1:] - scaled[0]).k
+    return tail_of(np.sort(largest - largest.max())).k
 
 
 def tail_length(n: int) -> int:
@@ -80,6 +80,27 @@ class Tail(NamedTuple):
     scale: float
 
 
+def tail_of(log_weights: np.ndarray) -> Tail:
+    """Fit the tail ``(m,)`` of weights that stand behind the one before it, ``(1 + m,)`` in order.
+
+    Where they spread over more than a float holds, k-hat is the mean of ``log(w / threshold)``
+    (Hill 1975), which the fit comes near where k is large, and no scale is known.
+
+    Args:
+        log_weights: In nats, less that of the largest.
+    """
+    log_tail = log_weights[1:]
+    quartile = _quartile(len(log_tail))
+    if -math.inf < log_tail[quartile] < LEAST:
+        return Tail(float(np.mean(log_tail[quartile:] - log_tail[quartile])), 0.0)
+    scaled = np.exp(log_weights)
+    return fit_tail(scaled[1:] - scaled[0])
+
+
+def _quartile(count: int) -> int:
+    return int(count / 4 + 0.5) - 1
+
+
 def fit_tail(x: np.ndarray) -> Tail:
     """Fit a generalised Pareto distribution to exceedances ``(m,)`` in order (:func:`pareto_k`)."""
     count = len(x)
@@ -87,7 +108,7 @@ def fit_tail(x: np.ndarray) -> Tail:
         return Tail(0.0 if np.isfinite(x[-1]) else math.nan, 0.0)
     x = np.maximum(x, 1e-30 * x[-1])
     i = np.arange(1, 30 + math.isqrt(count) + 1)
-    quartile = x[int(count / 4 + 0.5) - 1]
+    quartile = x[_quartile(count)]
     theta = 1 / x[-1] + (1 - np.sqrt(len(i) / (i - 0.5))) / (3 * quartile)
     k = np.log1p(-theta[:, None] * x).mean(axis=1)
     log_likelihood = count * (np.log(-theta / k) - k - 1)
@@ -126,10 +147,9 @@ def smoothed(log_weights: np.ndarray) -> Smoothed:
     highest = log_weights.max()
     count = tail_length(len(log_weights))
     order = np.argsort(log_weights, kind="stable")
-    cut = log_weights[order[-count - 1]]
-    log_tail = log_weights[order[-count:]] - highest
-    level = math.exp(cut - highest)
-    tail = fit_tail(np.exp(log_tail) - level)
+    highest_few = log_weights[order[-count - 1 :]] - highest
+    log_tail, level = highest_few[1:], math.exp(highest_few[0])
+    tail = tail_of(highest_few)
     if not (tail.k > -math.inf and tail.scale > 0):
         return Smoothed(log_weights, tail.k, log_tail, log_tail)
     p = (np.arange(count) + 0.5) / count

@@ -55,13 +55,11 @@ def test_what_is_wrong_is_one_line_that_names_the_key(changes, said):
     assert said in str(refusal.value) and "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("name", ["infer", "infer-wide"])
-def test_the_presets_train_by_the_path_where_the_inverse_takes_one_pass(name):
-    data = presets.read_preset(presets.shipped_presets()[name])
-    assert presets.validate(data, name).path_alone
-    in_turn = presets.override(data, {"flow.pattern": ["inverse-autoregressive"]})
-    assert not presets.validate(in_turn, name).path_alone
-    assert not validated().path_alone  # of runs that were trained before there was a choice
+def test_the_path_is_taken_where_it_is_asked_for_and_the_inverse_takes_one_pass():
+    assert validated(**{"train.gradient": "path"}).path_alone
+    in_turn = {"train.gradient": "path", "flow.pattern": ["inverse-autoregressive"]}
+    assert not validated(**in_turn).path_alone
+    assert not validated().path_alone
 
 
 def test_the_base_is_normal_unless_student_is_asked_for():

@@ -90,3 +90,12 @@ def test_equal_weights_and_weights_of_0_are_left_as_they_are():
     assert equal.k == 0 and not equal.log_weights.any()
     some = np.where(np.arange(1_000) < 900, -np.inf, 0.0)
     np.testing.assert_array_equal(smoothed(some).log_weights, some)
+
+
+@pytest.mark.parametrize("spread", [10.0, 50.0, 100.0, 1e4])
+def test_weights_that_spread_over_more_than_a_float_holds_are_poor(spread):
+    log_weights = spread * np.random.default_rng(0).standard_normal(200_000)
+    result = smoothed(log_weights)
+    # Beyond the 99.33 % quantile, 2.47, a normal lies 0.34 above it on average: so does log w.
+    assert result.k == pytest.approx(0.34 * spread, rel=0.2)
+    assert pareto_k(-log_weights) == pytest.approx(result.k)
