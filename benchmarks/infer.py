@@ -26,7 +26,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.infer_peers import PEERS
-from nflow_cli.arguments import whole_number
 
 ROWS = Path(__file__).with_name("results") / "infer.jsonl"
 DRAWS, SHARE = 100_000, 0.1  # by which modes are counted, and what a kept one holds of its mass
@@ -247,7 +246,6 @@ def parsed():
     arguments = parser.parse_args()
     if arguments.peer and set(arguments.density) - {"funnel", "eight-schools", "banana"}:
         parser.error("--peer: expected --density funnel, eight-schools or banana")
-    whole_number("--seeds", arguments.seeds)
     return arguments
 
 
