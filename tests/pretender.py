@@ -18,7 +18,8 @@ for line in sys.stdin:
         open(request["begun"], "w").close() if "begun" in request else None
         time.sleep(request.get("seconds", 0))
         threads = os.environ["OMP_NUM_THREADS"]
-        answer = {"status": "completed", "pid": os.getpid(), "threads": threads}
+        gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
+        answer = {"status": "completed", "pid": os.getpid(), "threads": threads, "gpu": gpu}
     except Stop:
         answer = {"status": "interrupted"}
     print(json.dumps(answer), flush=True)

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from nflow_cli import backend
-from nflow_cli.errors import NflowError
+from nflow_cli.backend import Machine
+from nflow_cli.errors import DeviceError, NflowError
 
 
 def python(code, *args, **env):
@@ -86,3 +87,153 @@ def test_a_lack_of_memory_of_tensorflow_is_one_too():
     errors = pytest.importorskip("tensorflow").errors
     assert backend.lacks_memory(errors.ResourceExhaustedError(None, None, "OOM"))
     assert not backend.lacks_memory(errors.InvalidArgumentError(None, None, "wrong"))
+
+
+@pytest.fixture
+def tensorflow_with_gpus(monkeypatch):
+    """Return a function that gives TensorFlow GPUs of these names, and what is settled of them."""
+    import tensorflow as tf
+
+    settled = {}
+    experimental = tf.config.experimental
+
+    def with_gpus(*cards):
+        def see(gpus, kind):
+            settled["seen"] = (gpus, kind)
+
+        details = {"get_device_details": lambda card: {"device_name": card} if card else {}}
+        grown = {"set_memory_growth": lambda card, grows: settled.update(growth=(card, grows))}
+        tf32 = {"enable_tensor_float_32_execution": lambda on: settled.update(tf32=on)}
+        for name, function in {**details, **grown, **tf32}.items():
+            monkeypatch.setattr(experimental, name, function)
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: list(cards))
+        monkeypatch.setattr(tf.config, "set_visible_devices", see)
+        monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", settled.get)
+        return settled
+
+    return with_gpus
+
+
+def test_one_gpu_is_seen_its_memory_grows_and_tf32_is_off(tensorflow_with_gpus):
+    settled = tensorflow_with_gpus("H100", "A100")
+    backend._settle(Machine("gpu:1"))
+    assert settled == {"seen": (["A100"], "GPU"), "growth": ("A100", True), "tf32": False}
+
+
+def test_no_gpu_is_seen_where_the_processor_is_asked_for(tensorflow_with_gpus):
+    settled = tensorflow_with_gpus("H100")
+    backend._settle(Machine())
+    assert settled == {"seen": ([], "GPU"), "tf32": False}
+
+
+def test_a_gpu_is_known_by_its_card(tensorflow_with_gpus):
+    tensorflow_with_gpus("H100", "")
+    assert backend.machine_of("gpu").record() == {"device": "gpu:0", "card": "H100"}
+    assert backend.machine_of("gpu:1").text == "gpu:1 (of unknown name)"
+    with pytest.raises(DeviceError, match=r"--device gpu:2: .* Received: gpu:0 \(H100\), gpu:1"):
+        backend.machine_of("gpu:2")
+
+
+@pytest.mark.parametrize(
+    ("visible", "device", "names"),
+    [
+        (None, "gpu", ["0", "1"]),
+        (None, "gpu:1", ["1"]),
+        ("4,GPU-7", "gpu", ["4", "GPU-7"]),
+        ("4,GPU-7", "gpu:1", ["GPU-7"]),
+    ],
+)
+def test_gpus_are_called_what_cuda_calls_them(
+    tensorflow_with_gpus, monkeypatch, visible, device, names
+):
+    tensorflow_with_gpus("H100", "A100")
+    monkeypatch.delenv(backend.VISIBLE, raising=False)
+    if visible:
+        monkeypatch.setenv(backend.VISIBLE, visible)
+    assert backend.gpus(device) == names
+
+
+def test_where_no_gpu_is_seen_a_line_says_what_was_looked_for(
+    tensorflow_with_gpus, monkeypatch, invoke, tmp_path
+):
+    tensorflow_with_gpus()
+    monkeypatch.setenv(backend.VISIBLE, "3")
+    sweep = ["sweep", "--preset", "u1-planar-k2"]
+    for words in (["fit-2d"], ["train-vae"], ["check", "gone"], sweep):
+        result = invoke(*words, "--device", "gpu")
+        assert (result.exit_code, result.stdout) == (2, "")
+        (line,) = result.stderr.splitlines()
+        assert line.startswith("nflow: error: --device gpu")
+        assert "none" in line and "CUDA" in line
+    assert not list(tmp_path.rglob("run.json"))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--device", "tpu"], "'tpu': expected cpu, gpu or gpu:N"),
+        (["--device", "gpu:x"], "'gpu:x': expected cpu, gpu or gpu:N"),
+        (["--threads", "0"], "'0': expected auto, or 1 to 1,024"),
+        (["--threads", "many"], "'many': expected auto, or 1 to 1,024"),
+    ],
+)
+def test_what_is_no_machine_is_a_bad_option(invoke, words, expected):
+    result = invoke("fit-2d", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert expected in result.stderr.splitlines()[-1]
+
+
+def test_threads_are_of_a_processor():
+    with pytest.raises(DeviceError, match="--threads: expected --device cpu"):
+        Machine("gpu:0").of(2)
+    assert Machine("gpu:0").of(None) == Machine("gpu:0")
+
+
+def test_threads_are_those_asked_for_or_else_tensorflows_or_else_the_usual(monkeypatch):
+    monkeypatch.delenv(backend.INTRA_OP, raising=False)
+    assert Machine().with_threads(1).record() == {"device": "cpu", "threads": 1}
+    assert Machine().with_threads(None).record() == {"device": "cpu", "threads": backend.cores()}
+    assert Machine().of(3).with_threads(1).threads == 3
+    monkeypatch.setenv(backend.INTRA_OP, "5")
+    assert Machine().with_threads(1).record() == {"device": "cpu", "threads": 5}
+
+
+@pytest.mark.parametrize(
+    ("machines", "expected"),
+    [
+        (None, Machine()),
+        ([], Machine()),
+        ("cpu", Machine()),
+        ([7], Machine()),
+        ([{"device": "gpu:1", "card": "H100"}], Machine("gpu:1")),
+        ([{"device": "gpu:0"}, {"device": "cpu", "threads": 1}], Machine("cpu", 1)),
+        ([{"device": "gpu:0\n", "threads": "2"}], Machine()),
+        ([{"device": "cpu", "threads": -1}], Machine()),
+    ],
+)
+def test_what_a_run_says_of_its_machine_is_taken_as_far_as_it_says(machines, expected):
+    assert backend.recorded(machines) == expected
+
+
+def test_mixed_precision_is_refused():
+    keras = pytest.importorskip("keras")
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        with pytest.raises(NflowError, match=r"mixed precision is refused: .* mixed_bfloat16"):
+            backend.start_tensorflow()
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+THREADS = """
+from nflow_cli.backend import Machine, start_tensorflow
+start_tensorflow(Machine(threads=3))
+import tensorflow as tf
+print(tf.config.threading.get_intra_op_parallelism_threads())
+"""
+
+
+@pytest.mark.slow
+def test_tensorflow_starts_on_so_many_threads():
+    assert python(THREADS).stdout == "3\n"

@@ -118,19 +118,21 @@ def computing_on(device: str) -> Machine:
 FIRST = "gpu is the first there is"
 
 
-def named_device(name: str, text: str, read: Callable[..., Any] = device_name) -> Any:
-    """Return a decorator that adds the option that says what is computed on."""
-    text = f"What to compute on; {text}."
-    return click.option("--device", name, metavar="cpu|gpu|gpu:N", callback=read, help=text)
+def named_device(text: str, usual: str | None = None) -> Any:
+    """Return a decorator that adds the option that names what is computed on."""
+    about = f"What to compute on; {text}."
+    form: Any = {"metavar": "cpu|gpu|gpu:N", "default": usual, "callback": device_name}
+    return click.option("--device", help=about, **form)
 
 
 def device_option(command: Any) -> Any:
     """Add the option that says what is computed on; the command gets it as ``machine``."""
 
-    def found(*arguments: Any) -> Machine:  # at once, before anything is begun
-        return computing_on(device_name(*arguments) or CPU)
+    @functools.wraps(command)
+    def with_machine(*args: Any, device: str, **options: Any) -> Any:
+        return command(*args, machine=computing_on(device), **options)
 
-    return named_device("machine", f"{FIRST}. Default: {CPU}", found)(command)
+    return named_device(f"{FIRST}. Default: {CPU}", CPU)(with_machine)
 
 
 def threads_option(usual: str) -> Callable[[Any], Any]:

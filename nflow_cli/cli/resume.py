@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 )
 @click.option("--epochs", type=click.IntRange(1, 10**6), help="Extend a train-vae run to this.")
 @density_option
-@named_device("device", f"{FIRST}. Default: that of the run")
+@named_device(f"{FIRST}. Default: that of the run")
 @threads_option(f"those of the run, or {BY_SIZE}")
 @click.pass_obj
 def resume(

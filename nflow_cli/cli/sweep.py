@@ -53,7 +53,7 @@ MISSING = "one of SWEEP and --preset is needed: a grid of its own, or a preset t
 @click.option(
     "--scheduler", metavar="ADDRESS", help="Train on the workers of a Dask scheduler instead."
 )
-@named_device("device", "gpu is all there are, a worker each. Default: cpu")
+@named_device("gpu is all there are, a worker each. Default: cpu")
 @threads_option("1")
 @click.option("--commands", is_flag=True, help="Print a command a run, for a queue; train none.")
 @click.option("--only", metavar="NAME", help="Train this run alone: what --commands prints.")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from running import NFLOW, assert_same_run, run_nflow
-from short_runs import without_xla
+from short_runs import edit_json, without_xla
 
 from nflow_cli.cli import main
 from nflow_cli.config.presets import read_preset
@@ -336,3 +336,16 @@ def test_a_run_that_is_being_written_is_refused(tmp_path, invoke, finished):
     assert done.exit_code == 1
     assert "another nflow is writing this run" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_run_goes_on_where_it_was_trained_unless_another_device_is_named(
+    short_run, invoke, tmp_path
+):
+    run = shutil.copytree(short_run(), tmp_path / "run")
+    edit_json(run / "run.json", status="interrupted", machines=[{"device": "gpu:900"}])
+    result = invoke("resume", run)
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("nflow: error: --device gpu:900: expected a GPU that TensorFlow sees")
+    assert line.endswith("; the run's own, --device cpu goes on without it")
+    assert json.loads((run / "run.json").read_text())["status"] == "interrupted"

@@ -53,6 +53,18 @@ def test_output_may_be_new_nested_or_empty(tmp_path):
         assert path.is_dir()
 
 
+def test_a_run_says_what_it_was_trained_on_each_time_that_it_moved(run):
+    processor, gpu = {"device": "cpu", "threads": 2}, {"device": "gpu:0", "card": "H100"}
+    for machine in (processor, processor, gpu, processor):
+        with run.recorded({"machines": [machine]}):
+            pass
+    assert run.read_json("run.json")["machines"] == [processor, gpu, processor]
+    run.write_json("run.json", {**run.read_json("run.json"), "machines": "none"})
+    with run.recorded({"machines": [gpu]}):
+        pass
+    assert run.read_json("run.json")["machines"] == [gpu]
+
+
 def test_output_must_not_hold_anything(tmp_path):
     (tmp_path / ".hidden").touch()
     assert complaint(RunDirectory.create, "any", str(tmp_path)).startswith(f"{tmp_path}: not empty")

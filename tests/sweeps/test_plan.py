@@ -1,12 +1,14 @@
 import itertools
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nflow_cli.config import presets
-from nflow_cli.errors import ConfigError, NflowError, RunDirectoryError
+from nflow_cli.config.sweep_schema import SweepConfig
+from nflow_cli.errors import BusyError, ConfigError, NflowError, RunDirectoryError
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.sweeps import plan
 
@@ -261,6 +263,29 @@ def test_a_folder_takes_one_sweep(tmp_path):
         plan.claim(folder, other)
     with pytest.raises(RunDirectoryError, match="not empty; --output"):
         plan.claim(RunDirectory(tmp_path), first)
+
+
+def test_a_folder_is_claimed_by_many_at_once_for_one_sweep(tmp_path):
+    sweep = plan.resolve(GRID, "mine", Path())
+    folders = [RunDirectory.at(str(tmp_path / "s")) for _ in range(8)]
+
+    def claim(folder):
+        plan.claim_beside_others(folder, sweep)
+        folder.path.joinpath("a run").mkdir(exist_ok=True)  # as soon as it may
+
+    with ThreadPoolExecutor(8) as executor:
+        list(executor.map(claim, folders))
+    assert presets.validate(folders[0].read_preset("sweep.yaml"), "it", {"sweep": SweepConfig})
+    other = plan.resolve({**GRID, "seeds": [9]}, "mine", Path())
+    with pytest.raises(RunDirectoryError, match="another sweep"):
+        plan.claim_beside_others(folders[0], other)
+
+
+def test_a_folder_that_another_process_keeps_is_not_claimed(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "PATIENCE", 0.0)
+    folder = RunDirectory.at(str(tmp_path))
+    with folder.locked("sweep"), pytest.raises(BusyError):
+        plan.claim_beside_others(RunDirectory(tmp_path), plan.resolve(GRID, "mine", Path()))
 
 
 def test_a_run_is_finished_when_it_says_so_and_has_the_config_of_the_sweep(tmp_path):

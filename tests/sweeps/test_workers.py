@@ -38,6 +38,20 @@ def test_each_thread_has_a_process_of_its_own(several):
     assert len({answer["pid"] for answer in answers}) == 2
 
 
+def test_each_process_has_a_gpu_of_its_own_and_keeps_it(monkeypatch):
+    monkeypatch.setattr(workers, "RUNS_EACH", 1)  # so that each run has a new process
+    with workers.local_pool(2, ["4", "GPU-7"]) as pool:
+        asked = [pool.submit({"seconds": 0.5}) for _ in range(2)]
+        first = {future.result()["gpu"] for future in asked}
+        asked = [pool.submit({"seconds": 0.5}) for _ in range(2)]
+        assert first == {future.result()["gpu"] for future in asked} == {"4", "GPU-7"}
+
+
+def test_more_processes_than_gpus_share_them():
+    with workers.local_pool(3, ["4"]) as pool:
+        assert {pool.submit({}).result()["gpu"] for _ in range(3)} == {"4"}
+
+
 def test_a_process_that_dies_fails_its_run_and_is_replaced(several):
     answer = several.train({"exit": 7})
     assert answer == {"status": "failed", "message": "its process died (exit code 7)"}

@@ -1,0 +1,28 @@
+"""How many threads the command line takes, by what is trained."""
+
+import pytest
+
+from nflow_cli import experiments
+from nflow_cli.config import presets
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "threads"),
+    [
+        ("multimodal-planar", {}, 1),
+        ("u1-planar-k32", {}, 1),
+        ("gaussian-from-uniform-radial", {}, 1),
+        ("table-wide", {"data.columns": ["1", "2", "3", "4"]}, None),
+        ("mnist", {}, None),
+        ("infer", {"density": "funnel"}, None),  # what the density takes is not known
+    ],
+)
+def test_small_flows_take_one_thread(preset, changes, threads):
+    data = presets.override(presets.read_preset(presets.find_preset(preset)), changes)
+    config = presets.validate(data, "a test")
+    assert experiments.of(config).threads == threads
+
+
+def test_a_table_whose_columns_are_not_known_takes_what_tensorflow_does():
+    config = presets.validate(presets.read_preset(presets.find_preset("table")), "a test")
+    assert experiments.of(config).threads is None
