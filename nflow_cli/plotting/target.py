@@ -1,7 +1,6 @@
 """Pictures of a 2-D fit: `density`, `difference`, `deformation`, `training`."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from nflow_cli.plotting.style import (
     BLUE,
@@ -35,6 +33,7 @@ from nflow_cli.plotting.style import (
     note,
     number_text,
     panel_grid,
+    space_by_logarithm,
     value_text,
 )
 
@@ -186,18 +185,9 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
         axes[1].set_ylabel(r"$\beta$")
     label_steps(axes, "update")
     if update[0] > 0 and len(update) > 1:
-        space_by_logarithm(axes)
+        space_by_logarithm(list(axes))
     title_figure(figure, summary)
     return figure
-
-
-def space_by_logarithm(axes: Sequence[Axes]) -> None:
-    """Space the updates of panels by their logarithm: most of it happens in the first of them."""
-    axes[0].set_xscale("log")
-    axis = axes[-1].xaxis
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def shade_restarts(ax: Axes, summary: Summary) -> None:
