@@ -282,7 +282,7 @@ def space_by_logarithm(axes: Sequence[Axes]) -> None:
     """Space the updates of panels by their logarithm: most of it happens in the first of them."""
     axes[0].set_xscale("log")
     axis = axes[-1].xaxis
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
     axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axis.set_minor_formatter(NullFormatter())
 
