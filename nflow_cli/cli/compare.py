@@ -2,15 +2,16 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
 
 from nflow_cli import layout
 from nflow_cli.cli import completion
-from nflow_cli.cli.options import Command, json_option
+from nflow_cli.cli.options import Command, dpi_option, json_option, picture_formats
 from nflow_cli.text import printable
 
 
@@ -30,17 +31,33 @@ from nflow_cli.text import printable
 )
 @json_option
 @click.option(
+    "--pictures",
+    type=picture_formats,
+    default="png",
+    show_default=True,
+    help="File format of the pictures.",
+)
+@dpi_option
+@click.option(
     "--output",
     metavar="DIR",
     help="Draw pictures there; of a sweep: into its plots/.",
     shell_complete=completion.folders,
 )
-def compare(runs: tuple[str, ...], format_: str | None, as_json: bool, output: str | None) -> None:
+def compare(
+    runs: tuple[str, ...],
+    format_: str | None,
+    as_json: bool,
+    pictures: str,
+    dpi: int,
+    output: str | None,
+) -> None:
     """Compare runs, or all runs of a sweep.
 
     Prints a table, in nats: runs that differ by their seeds alone share a line, with median, least
     and greatest over the seeds, and the name of the best (lowest KL or -ELBO, highest
-    log-likelihood). Draws these against K, and the densities of the targets and of the best fits.
+    log-likelihood). Draws these against K, the courses of the trainings, and the densities of the
+    targets and of the best fits.
     """
     from nflow_cli.constants import SWEEP
     from nflow_cli.runs.directory import RunDirectory
@@ -49,15 +66,21 @@ def compare(runs: tuple[str, ...], format_: str | None, as_json: bool, output: s
         raise click.UsageError("--json and --format: one of the two says how; give one")
     is_sweep = len(runs) == 1 and RunDirectory(Path(runs[0])).has(SWEEP)
     written_as = "json" if as_json else format_ or "text"
-    present(runs, written_as, output, Path(runs[0]) if is_sweep else None)
+    sweep = Path(runs[0]) if is_sweep else None
+    present(runs, written_as, output, sweep, {"format": pictures, "dpi": dpi})
 
 
 def present(
-    paths: Sequence[str], format_: str = "text", output: str | None = None, sweep: Any = None
+    paths: Sequence[str],
+    format_: str = "text",
+    output: str | None = None,
+    sweep: Any = None,
+    saving: Mapping[str, Any] = MappingProxyType({"format": "png"}),
 ) -> None:
     """Print the table of runs and draw their pictures, whose paths are printed on stderr.
 
-    These go to ``output``, or else to the plots of ``sweep``, where there is one.
+    These go to ``output``, or else to the plots of ``sweep``, where there is one; ``saving`` are
+    arguments of ``plotting.save_figure``.
     """
     from nflow_cli.errors import NflowError
     from nflow_cli.runs.json_text import json_text
@@ -82,7 +105,7 @@ def present(
     if output is None and sweep is None:
         layout.tell("no pictures drawn; --output DIR draws them there")
         return
-    for path in _draw(tables, sweep, output):
+    for path in _draw(tables, sweep, output, saving):
         click.echo(printable(path), err=True)
 
 
@@ -128,7 +151,9 @@ def _csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return file.getvalue().rstrip("\n")
 
 
-def _draw(tables: Sequence[Any], sweep: Any, output: str | None) -> Iterator[Path]:
+def _draw(
+    tables: Sequence[Any], sweep: Any, output: str | None, saving: Mapping[str, Any]
+) -> Iterator[Path]:
     """Draw the pictures into ``output``, or into the plots of the sweep; yield their paths."""
     from nflow_cli import plotting
     from nflow_cli.runs.directory import RunDirectory
@@ -136,12 +161,12 @@ def _draw(tables: Sequence[Any], sweep: Any, output: str | None) -> Iterator[Pat
     for name, picture in _pictures(tables).items():
 
         def save(file: Any, picture: Any = picture) -> None:
-            plotting.save_figure(picture, file, "png")
+            plotting.save_figure(picture, file, **saving)
 
         if output is None:
-            yield RunDirectory(sweep).write_plot(name, "png", save)
+            yield RunDirectory(sweep).write_plot(name, saving["format"], save)
         else:
-            yield RunDirectory.at(output).write(f"{name}.png", save)
+            yield RunDirectory.at(output).write(f"{name}.{saving['format']}", save)
 
 
 def _pictures(tables: Sequence[Any]) -> dict[str, Any]:
@@ -158,6 +183,10 @@ def _pictures(tables: Sequence[Any]) -> dict[str, Any]:
             if panels:
                 name = f"{measure.name} ({measure.unit})"
                 pictures[measure.key] = plotting.spread_figure(panels, name, seeds)
+    for groups in tables:
+        if picture := _courses(groups):
+            name = groups[0].best.experiment.name
+            pictures["training" if len(tables) == 1 else f"training-{name}"] = picture
     targets: dict[str, list[Any]] = {}
     fits = (group for groups in tables for group in groups if group.best.experiment.target_text)
     for group in fits:
@@ -189,6 +218,25 @@ def _panels(groups: Sequence[Any], key: str) -> dict[str, list[Any]]:
         title: [Series(name, *map(list, zip(*points))) for name, points in lines.items()]
         for title, lines in panels.items()
     }
+
+
+def _courses(groups: Sequence[Any]) -> Any:
+    """Return the picture of the courses of trainings, a panel for each target or data set."""
+    from nflow_cli import plotting
+    from nflow_cli.sweeps.compare import course
+
+    panels: dict[str, list[Any]] = {}
+    for group in groups:
+        what, _, k = group.identity
+        for result in group.results:
+            if followed := course(result):
+                curve = plotting.Curve(f"{_series_name(group)}, K = {k}", *followed)
+                panels.setdefault(what, []).append(curve)
+    experiment = groups[0].best.experiment
+    several = any(group.restarts > 1 for group in groups)
+    note = "of restarts the best of each interval" if several else ""
+    step = f"{experiment.column} (logarithmic)"
+    return panels and plotting.courses_figure(panels, experiment.course.name, step, note)
 
 
 def _series_name(group: Any) -> str:

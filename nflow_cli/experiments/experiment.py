@@ -39,6 +39,17 @@ class Measure(NamedTuple):
     sign: int = 1
 
 
+class Course(NamedTuple):
+    """What the course of a training is followed by: a column of ``metrics.csv``, and its name.
+
+    The values are those of the column, or of a ``sign`` of -1 their negatives.
+    """
+
+    column: str
+    name: str
+    sign: int = 1
+
+
 class Identity(NamedTuple):
     """What a line of a comparison is of: what is trained on, the flow, and K."""
 
@@ -58,6 +69,7 @@ class Experiment(ABC):
         column: Of ``metrics.csv``, that counts updates or epochs.
         formats: Endings of the files that samples are written to.
         measures: The scores that runs are compared by.
+        course: What the course of its training is followed by.
         shapes: Of the arrays in ``evaluation.npz``.
         columns: Of ``metrics.csv``, that pictures are drawn from.
         summary_form: What they need of ``summary.json``.
@@ -71,6 +83,7 @@ class Experiment(ABC):
     column: ClassVar[str]
     formats: ClassVar[Sequence[str]]
     measures: ClassVar[Sequence[Measure]]
+    course: ClassVar[Course]
     shapes: ClassVar[Shapes]
     columns: ClassVar[Sequence[str]]
     summary_form: ClassVar[type[Strict]]

@@ -62,7 +62,7 @@ def read_picture_data(run: RunDirectory, experiment: "Experiment") -> PictureDat
         NflowError: In one line that names the file: it is missing, damaged, or of another run.
     """
     arrays = thinned(run.read_evaluation(experiment.shapes), experiment.shapes)
-    data = PictureData(arrays, _metrics(run, experiment.columns), read_summary(run, experiment))
+    data = PictureData(arrays, read_course(run, experiment.columns), read_summary(run, experiment))
     if damage := experiment.damage(data.evaluation, data.summary):
         raise RunDirectoryError(f"{run.path}/{damage}")
     return data
@@ -76,7 +76,7 @@ def read_summary(run: RunDirectory, experiment: "Experiment") -> dict[str, Any]:
     return {**checked.model_dump(), "caveats": experiment.caveats(data)}
 
 
-def _metrics(run: RunDirectory, columns: Sequence[str]) -> dict[str, np.ndarray]:
+def read_course(run: RunDirectory, columns: Sequence[str]) -> dict[str, np.ndarray]:
     """Read ``metrics.csv``, of many rows their means; what is beyond ``LARGEST`` is not finite."""
     metrics = run.read_metrics()
     for name in columns:

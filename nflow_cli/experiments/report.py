@@ -129,21 +129,19 @@ def pictures(run: RunDirectory, captions: Mapping[str, str], room: int, drawn_by
     files = {name: _plot(run, f"{name}.png", notes) for name in captions}
     files = {name: content for name, content in files.items() if content is not None}
     moving = _plot(run, f"{ANIMATION}.webp", notes)
+    animated = embedded_animation(moving, room // 2) if moving is not None else None
+    last = []
+    if animated:
+        last = [page.figure(animated.uri, animated.width, ANIMATION, MOVING, animated.still)]
     around = sum(len(page.figure("", MAX_BYTES, name, captions[name])) + 1 for name in files)
-    shown = embedded(files, room - around - MARGIN)
+    shown = embedded(files, room - around - sum(map(len, last)) - MARGIN)
     lost = [f"{name}.png" for name in files if name not in shown]
+    lost += [f"{ANIMATION}.webp"] if moving is not None and not animated else []
     if not files:
         notes.append(f"None: {PLOTS}/ has no PNG; `{drawn_by}` draws them.")
     figures = [page.figure(*picture, name, captions[name]) for name, picture in shown.items()]
-    if moving is not None:
-        left = room - sum(map(len, figures)) - len(page.figure("", MAX_BYTES, ANIMATION, MOVING))
-        if animated := embedded_animation(moving, left - MARGIN):
-            uri, still, width = animated
-            figures.append(page.figure(uri, width, ANIMATION, MOVING, still))
-        else:
-            lost.append(f"{ANIMATION}.webp")
     notes += [f"{PLOTS}/{name}: damaged, or too large to be shown here" for name in lost]
-    return [*figures, *(page.paragraph(note, "soft") for note in notes)]
+    return [*figures, *last, *(page.paragraph(note, "soft") for note in notes)]
 
 
 def _plot(run: RunDirectory, name: str, notes: list[str]) -> bytes | None:

@@ -2,7 +2,14 @@
 
 from nflow_cli.plotting.animation import animation_files
 from nflow_cli.plotting.columns import table_figures
-from nflow_cli.plotting.compare import Density, Series, densities_figures, spread_figure
+from nflow_cli.plotting.compare import (
+    Curve,
+    Density,
+    Series,
+    courses_figure,
+    densities_figures,
+    spread_figure,
+)
 from nflow_cli.plotting.flow import flow_figure
 from nflow_cli.plotting.images import images_figure, vae_figures
 from nflow_cli.plotting.infer import infer_figures
@@ -12,9 +19,11 @@ from nflow_cli.plotting.target import fit2d_figures
 from nflow_cli.plotting.typed import typed_figures
 
 __all__ = [
+    "Curve",
     "Density",
     "Series",
     "animation_files",
+    "courses_figure",
     "densities_figures",
     "fit2d_figures",
     "flow_figure",

@@ -28,8 +28,8 @@ from nflow_cli.plotting.target import density_of, extent_of, peak_of, title_figu
 MAX_BYTES = 3_000_000
 WIDTH, DPI = 5.2, 96  # inches, dots an inch
 FRAME, FIRST, LAST = 60, 1_000, 2_500  # milliseconds that a moment, the base and the fit are shown
-SHOWN = 250  # draws
-QUALITIES = (80, 60, 40)  # of a WebP, tried one after the other
+SHOWN = 200  # draws
+QUALITIES = (75, 50, 25)  # of a WebP, tried one after the other
 SHARES = (1.0, 0.75, 0.5)  # of the sides of a GIF
 
 
@@ -115,7 +115,7 @@ def _palette() -> Image.Image:
 def _webp(frames: Sequence[Image.Image], times: Sequence[int]) -> bytes:
     """Return a WebP, of a quality that ``MAX_BYTES`` hold."""
     for quality in QUALITIES:
-        content = _saved(list(frames), "WEBP", times, quality=quality, method=2)
+        content = _saved(list(frames), "WEBP", times, quality=quality, method=4)
         if len(content) <= MAX_BYTES:
             break
     return content

@@ -22,6 +22,7 @@ from nflow_cli.plotting.style import (
     label_panel,
     panel_grid,
     plain,
+    space_by_logarithm,
 )
 
 # Okabe-Ito without its yellow, which is faint on white; each colour has a marker of its own, and
@@ -30,6 +31,7 @@ SERIES = (
     *(("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")),
     *(("#56B4E9", "v"), ("#E69F00", "P"), ("#000000", "X")),
 )
+STYLES = ("-", "--", ":", "-.")  # of curves, one after the other where colours begin anew
 COLUMNS = 7  # of densities in a picture
 PANEL, HEIGHT = 1.35, 7.2  # in inches, of a density and of all rows with their titles
 
@@ -53,6 +55,17 @@ class Series(NamedTuple):
     def is_of_k(self) -> bool:
         """Whether nothing but K differs along the line."""
         return all(some == self.settings[0] for some in self.settings)
+
+
+class Curve(NamedTuple):
+    """The course of a training: updates or epochs (n,), and a score (n,) at each.
+
+    ``name`` is that of runs which differ by their seeds alone.
+    """
+
+    name: str
+    steps: np.ndarray
+    values: np.ndarray
 
 
 class Density(NamedTuple):
@@ -124,6 +137,47 @@ def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: b
             ax.annotate(word, place, (to, 4), **style)
     label_k(ax, ks)
     ax.grid(color="0.9", linewidth=0.6)
+
+
+def courses_figure(
+    panels: Mapping[str, Sequence[Curve]], value: str, step: str, note: str = ""
+) -> Figure:
+    """Draw courses of trainings, a panel for each title; `value` and `step` name the axes.
+
+    Steps are spaced by their logarithm. Curves of one name share a colour and a style.
+    """
+    with drawing():
+        columns = min(len(panels), 2)
+        rows = math.ceil(len(panels) / columns)
+        figure = Figure((1.4 + 3.6 * columns, 1.3 + 2.5 * rows), DPI, layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        names = list(dict.fromkeys(c.name for curves in panels.values() for c in curves))
+        handles: dict[str, Any] = {}
+        for ax, (title, curves) in zip(axes, panels.items()):
+            for curve in curves:
+                turns, i = divmod(names.index(curve.name), len(SERIES))
+                good = np.isfinite(curve.values) & (curve.steps > 0)
+                style: Any = {"color": SERIES[i][0], "linestyle": STYLES[turns % len(STYLES)]}
+                marker = "o" if good.sum() == 1 else ""
+                (line,) = ax.plot(
+                    *(array[good] for array in curve[1:]), marker=marker, linewidth=1.1, **style
+                )
+                line.set_label(plain(curve.name))
+                handles.setdefault(curve.name, line)
+            values = np.concatenate([c.values[np.isfinite(c.values)] for c in curves])
+            if len(values):
+                scale_values(ax, values)
+            space_by_logarithm([ax])
+            ax.set(title=plain(title), xlabel=step)
+            ax.grid(color="0.9", linewidth=0.6)
+        for ax in axes[len(panels) :]:
+            ax.remove()
+        for ax in axes[: len(panels) : columns]:
+            ax.set_ylabel(value)
+        draw_legend(figure, [handles[name] for name in names])
+        add_title(figure, "courses of the trainings, a line for each run", note)
+        fix_layout(figure)
+    return figure
 
 
 def draw_legend(figure: Figure, handles: Sequence[Any]) -> None:

@@ -5,7 +5,7 @@ import math
 import re
 import textwrap
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,7 +21,14 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
-from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter, StrMethodFormatter
+from matplotlib.ticker import (
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+    ScalarFormatter,
+    StrMethodFormatter,
+)
 
 from nflow_cli.constants import DPI
 from nflow_cli.evaluation import caveats
@@ -269,6 +276,15 @@ def label_steps(axes: Iterable[Axes], name: str) -> None:
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         ax.set_xlabel(name)
         ax.label_outer()
+
+
+def space_by_logarithm(axes: Sequence[Axes]) -> None:
+    """Space the updates of panels by their logarithm: most of it happens in the first of them."""
+    axes[0].set_xscale("log")
+    axis = axes[-1].xaxis
+    axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def marked(text: str, summary: Summary, key: str) -> str:

@@ -18,7 +18,6 @@ from nflow_cli.plotting.style import (
     SEQUENTIAL,
     Arrays,
     Extent,
-    Panels,
     Summary,
     add_colour_bar,
     add_title,
@@ -34,6 +33,7 @@ from nflow_cli.plotting.style import (
     note,
     number_text,
     panel_grid,
+    space_by_logarithm,
     value_text,
 )
 
@@ -70,17 +70,30 @@ def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
 
 
 def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw target, base and transformed density side by side on one colour scale, with draws."""
+    """Draw base, fit and target side by side, with draws.
+
+    Fit and target have one colour scale; that of the base reaches to its own peak, which would
+    else dim the others, or be dimmed by them.
+    """
     target, target_title = _target(evaluation, summary)
     base, q = density_of(evaluation["log_base"]), density_of(evaluation["log_q"])
     extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
-    drawn = [evaluation[name] for name in ("target_samples", "base_samples", "samples")]
-    shares = [share_of(points, extent) for points in drawn]
-    figure, axes = density_panels([target, base, q], shares, extent, 3, 10.0)
-    titles = (target_title, "base $q_0(z)$", "transformed $q_K(z)$")
-    for ax, title, points in zip(axes, titles, drawn, strict=True):
+    figure, axes = panel_grid(3, 3, extent, 10.0, AXES, head=0.65, height=height_of(extent))
+    peaks = [peak_of(density) for density in (base, q, target)]
+    compared, extend = colour_scale(peaks[1:], peaks[2] or peaks[1])
+    panels = (
+        (base, "base_samples", "base $q_0(z)$", Normalize(0.0, peaks[0] or 1.0)),
+        (q, "samples", "fit $q_K(z)$", compared),
+        (target, "target_samples", target_title, compared),
+    )
+    for ax, (density, drawn, title, norm) in zip(axes, panels):
+        points = evaluation[drawn]
+        image = draw_density(ax, density, extent, norm, share_of(points, extent))
         draws = draw_dots(ax, points)
         ax.set_title(f"{title}, {draws}" if draws else title)
+    own = f"colours to its own peak, {number_text(peaks[0])}"
+    axes[0].set_title(f"{axes[0].get_title()}\n{own}")
+    add_colour_bar(image, axes, "density of fit and target", extend)
     title_figure(figure, summary, _kl_text(summary))
     return figure
 
@@ -171,6 +184,8 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
         axes[1].plot(update, beta, color=BLUE, marker="o" if len(beta) == 1 else "")
         axes[1].set_ylabel(r"$\beta$")
     label_steps(axes, "update")
+    if update[0] > 0 and len(update) > 1:
+        space_by_logarithm(list(axes))
     title_figure(figure, summary)
     return figure
 
@@ -181,29 +196,6 @@ def shade_restarts(ax: Axes, summary: Summary) -> None:
     if len(updates) > 1:
         label = "the best restart of each interval, no single run"
         ax.axvspan(0, updates[-2], color="#FBEADB", zorder=0, label=label)
-
-
-def density_panels(
-    densities: list,
-    shares: list[float],
-    extent: Extent,
-    columns: int,
-    width: float,
-    names: tuple[str, str] = AXES,
-) -> Panels:
-    """Draw densities (m, n) in a grid of panels with one colour scale and one colour bar.
-
-    `shares` say what part of each lies within the extent.
-    """
-    peaks = [peak_of(density) for density in densities]
-    norm, extend = colour_scale(peaks, float(np.median(peaks)))
-    figure, axes = panel_grid(
-        len(densities), columns, extent, width, names, height=height_of(extent)
-    )
-    for ax, density, share in zip(axes, densities, shares, strict=True):
-        draw_density(ax, density, extent, norm, share)
-    add_colour_bar(axes[0].images[0], axes, "density", extend)
-    return figure, axes
 
 
 def draw_density(

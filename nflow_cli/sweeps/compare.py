@@ -18,9 +18,9 @@ from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.caveats import Caveat, words
 from nflow_cli.experiments import Experiment
 from nflow_cli.experiments.experiment import Identity
-from nflow_cli.experiments.picture_data import LARGEST
+from nflow_cli.experiments.picture_data import LARGEST, read_course
 from nflow_cli.runs.array_shapes import DENSITIES, thinned
-from nflow_cli.runs.directory import RUN, SUMMARY, RunDirectory
+from nflow_cli.runs.directory import METRICS, RUN, SUMMARY, RunDirectory
 
 # Those that a group's identity tells, or settings of an experiment's own.
 IDENTITY = ("target", "data.name", "data.binarization", "flow.pattern", "flow.k", "prior")
@@ -270,3 +270,19 @@ def densities(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     arrays = thinned(result.run.read_evaluation(DENSITIES), DENSITIES)
     return arrays["axis_1"], arrays["log_target"], arrays["log_q"]
+
+
+def course(result: Result) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the updates or epochs ``(n,)`` and the course of a training ``(n,)``.
+
+    ``None`` of a run without ``metrics.csv``.
+
+    Raises:
+        RunDirectoryError: Naming the file, if it does not hold them.
+    """
+    experiment = result.experiment
+    if not result.run.has(METRICS):
+        return None
+    column, _, sign = experiment.course
+    rows = read_course(result.run, [experiment.column, column])
+    return rows[experiment.column], sign * rows[column]

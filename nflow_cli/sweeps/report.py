@@ -206,6 +206,10 @@ def _captions(tables: Sequence[Sequence[Group]]) -> dict[str, str]:
     """Return what the pictures show that `nflow compare` draws of the groups, by their names."""
     measures = {m for groups in tables for m in groups[0].best.experiment.measures if m.judges}
     captions = {m.key: f"{m.name} ({m.unit}) against the number of flows." for m in measures}
+    kinds = ["", *(f"-{groups[0].best.experiment.name}" for groups in tables)]
+    captions |= dict.fromkeys(
+        (f"training{kind}" for kind in kinds), "The courses of the trainings."
+    )
     pages = ["densities", *(f"densities-{number}" for number in range(2, MAX_PAGES + 1))]
     return captions | dict.fromkeys(pages, "The targets, and the best fit of each line above.")
 

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from nflow_cli.plotting import Density, Series, densities_figures, save_figure, spread_figure
+from nflow_cli.plotting import (
+    Curve,
+    Density,
+    Series,
+    courses_figure,
+    densities_figures,
+    save_figure,
+    spread_figure,
+)
 from nflow_cli.plotting.compare import SERIES
 
 AXIS = np.linspace(-4, 4, 40)
@@ -196,3 +204,44 @@ def test_the_word_of_a_caveat_stands_beside_its_point():
     (ax,) = spread_figure({"u1": [line]}, "KL (nats)", seeds=1).axes
     (note,) = [text for text in ax.texts if text.get_text()]
     assert (note.get_text(), note.xy) == ("doubtful", (line.k[1], line.median[1]))
+
+
+STEPS = np.arange(500, 20_001, 500)
+
+
+def curve(name, seed=0, scale=1.0):
+    noise = np.random.default_rng(seed).normal(size=len(STEPS))
+    return Curve(name, STEPS, scale * np.exp(-STEPS / 4_000 + 0.1 * noise))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_runs_of_one_name_have_one_colour_and_one_entry_of_the_legend(count):
+    curves = [curve("planar, K = 2"), curve("planar, K = 2", 1), curve("radial, K = $8$", 2)]
+    panels = {f"u{n}": curves for n in range(count)}
+    figure = courses_figure(panels, "KL (nats)", "update (logarithmic)", "a note")
+    assert [ax.get_title() for ax in figure.axes] == list(panels)
+    assert [ax.get_xlabel() for ax in figure.axes] == count * ["update (logarithmic)"]
+    assert figure.axes[0].get_ylabel() == "KL (nats)"
+    for ax in figure.axes:
+        assert ax.get_xscale() == ax.get_yscale() == "log"
+        one, same, other = ax.lines
+        assert one.get_color() == same.get_color() != other.get_color()
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["planar, K = 2", r"radial, K = \$8\$"]
+    assert "a note" in " ".join(figure.get_suptitle().split())
+    assert not overlaps(figure) and saved(figure)
+
+
+def test_of_a_course_what_is_finite_is_drawn():
+    lost = curve("planar, K = 2")
+    lost.values[5:] = np.nan
+    nothing = Curve("radial, K = 2", STEPS, np.full(len(STEPS), np.inf))
+    figure = courses_figure({"u1": [lost, nothing]}, "KL (nats)", "update")
+    assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [5, 0]
+    assert saved(figure)
+
+
+def test_twenty_courses_look_different():
+    curves = [curve(f"rate {n}", n) for n in range(20)]
+    (ax,) = courses_figure({"u1": curves}, "KL (nats)", "update").axes
+    assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == 20

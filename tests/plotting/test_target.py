@@ -94,7 +94,7 @@ def test_panels_show_the_plane_undistorted_and_named(figures, name):
 
 
 def test_pixels_are_centred_on_the_grid_points(figures):
-    ax = panels(figures["density"])[0]
+    ax = panels(figures["density"])[2]
     image = ax.images[0]
     left, right, bottom, top = image.get_extent()
     row, column = np.unravel_index(np.argmax(image.get_array()), (31, 41))
@@ -103,10 +103,19 @@ def test_pixels_are_centred_on_the_grid_points(figures):
     assert (centre_1, centre_2) == pytest.approx((1.0, 1.0))
 
 
-def test_densities_share_one_colour_scale(figures):
+def test_base_then_fit_then_target_are_told_and_the_last_two_share_their_colours(figures):
     shown = panels(figures["density"])
-    assert len(shown) == 3
-    assert len({id(ax.images[0].norm) for ax in shown}) == 1
+    assert [ax.get_title().split()[0] for ax in shown] == ["base", "fit", "target"]
+    base, fit, target = (ax.images[0].norm for ax in shown)
+    assert fit is target and fit is not base
+    assert "colours to its own peak, 0.16" in shown[0].get_title()
+
+
+def test_a_base_with_a_high_peak_dims_nothing():
+    evaluation = make_evaluation()
+    evaluation["log_base"] = gaussian(evaluation["axis_1"], evaluation["axis_2"], 0.0, 0.2)
+    for ax in panels(draw("density", evaluation)):
+        assert ax.images[0].norm.vmax == pytest.approx(ax.images[0].get_array().max(), rel=0.3)
 
 
 def test_each_panel_of_the_strip_reaches_the_peak_of_its_density_and_says_it():
@@ -142,7 +151,7 @@ def test_no_mass_is_missed_that_is_narrower_than_the_cells_of_a_frame():
     evaluation["log_deformation"][1] = gaussian(*axes, 0.1, 1e-3)
     evaluation["samples"] = 0.1 + 1e-3 * evaluation["base_samples"]
     evaluation["deformation_samples"][1] = evaluation["samples"]
-    assert not panels(draw("density", evaluation))[-1].texts
+    assert not panels(draw("density", evaluation))[1].texts
     figure = draw("deformation", evaluation)
     assert not any("mass" in ax.get_title() or ax.texts for ax in panels(figure))
     assert "mass" not in title(figure)
@@ -174,7 +183,7 @@ def test_a_panel_that_shows_nothing_says_why():
     evaluation["log_deformation"][2] = -100.0  # a tail of what is far away
     evaluation["deformation_samples"][1:] += 1e6
     evaluation["samples"] += 1e6
-    last = panels(draw("density", evaluation))[-1]
+    last = panels(draw("density", evaluation))[1]
     notes = [text.get_text() for text in last.texts]
     assert notes == ["mass < 1% here", "all draws lie outside"]
     assert last.get_title().endswith(", 0 of 300 draws")
@@ -189,12 +198,12 @@ def test_draws_beyond_the_frame_are_not_counted():
     evaluation["samples"] *= 0.3
     evaluation["samples"][:40] += 1e6
     evaluation["samples"][-1] = np.nan
-    assert panels(draw("density", evaluation))[-1].get_title().endswith(", 259 of 300 draws")
+    assert panels(draw("density", evaluation))[1].get_title().endswith(", 259 of 300 draws")
 
 
 def test_a_spike_of_q_is_cut_off_and_the_colour_bar_says_so():
     evaluation = make_evaluation(q_scale=0.1)
-    bar = panels(draw("density", evaluation))[0].images[0].colorbar
+    bar = panels(draw("density", evaluation))[2].images[0].colorbar
     peak_of_target = 1 / (2 * np.pi)
     assert bar.extend == "max"
     assert peak_of_target <= bar.norm.vmax <= 2 * peak_of_target
@@ -236,15 +245,15 @@ def test_draws_lie_over_every_panel_and_leave_its_limits_alone(figures):
 def test_a_target_without_sampler_has_a_panel_without_dots():
     evaluation = make_evaluation() | {"target_samples": np.empty((0, 2))}
     shown = panels(draw("density", evaluation))
-    assert [dots(ax) > 0 for ax in shown] == [False, True, True]
-    assert np.ptp(shown[0].images[0].get_array()) > 0
+    assert [dots(ax) > 0 for ax in shown] == [True, True, False]
+    assert np.ptp(shown[2].images[0].get_array()) > 0
 
 
 def test_zero_density_outside_a_bounded_base_is_drawn_as_zero():
     evaluation = make_evaluation()
     inside = np.abs(evaluation["axis_1"]) < 3
     log_base = np.where(inside, -np.log(36), -np.inf) * np.ones((31, 1))
-    base = panels(draw("density", evaluation | {"log_base": log_base}))[1].images[0].get_array()
+    base = panels(draw("density", evaluation | {"log_base": log_base}))[0].images[0].get_array()
     assert not np.ma.getmaskarray(base).any()
     assert base[0, 0] == 0
 
@@ -263,7 +272,7 @@ def test_without_kl_the_free_energy_is_drawn():
 def test_an_unnormalised_target_is_scaled_to_the_others():
     evaluation = make_evaluation()
     evaluation["log_target"] = evaluation["log_target"] + 1000
-    target = panels(draw("density", evaluation, **UNKNOWN))[0]
+    target = panels(draw("density", evaluation, **UNKNOWN))[2]
     assert "mass 1" in target.get_title()
     assert np.sum(target.images[0].get_array()) * 0.2**2 == pytest.approx(1.0)
 
@@ -329,7 +338,7 @@ def test_a_diverged_flow_is_named_in_its_panels():
         evaluation[name] = np.full_like(evaluation[name], np.nan)
     lost = dict.fromkeys(("kl", "kl_standard_error", "ess", "mass"), np.nan)
     for name in ("density", "difference", "deformation"):
-        last = panels(draw(name, evaluation, **lost))[-1]
+        last = panels(draw(name, evaluation, **lost))[1 if name == "density" else -1]
         assert last.texts[0].get_text() == "not finite"
 
 
@@ -381,3 +390,12 @@ def test_a_figure_with_a_caveat_carries_its_word(key):
     caveat = Caveat("doubtful", (key,), "a reason")
     figure = draw("difference", make_evaluation(), caveats=[caveat])
     assert figure.get_suptitle().count("[doubtful]") == 1
+
+
+def test_updates_are_spaced_by_their_logarithm_unless_a_first_stage_comes_before():
+    metrics = make_metrics()
+    (ax,) = draw("training", metrics).axes
+    assert ax.get_xscale() == "log"
+    assert ax.get_xlim()[0] < metrics["update"][0] < metrics["update"][-1] < ax.get_xlim()[1]
+    metrics["update"] = metrics["update"] - 1_000.0
+    assert draw("training", metrics).axes[0].get_xscale() == "linear"

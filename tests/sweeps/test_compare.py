@@ -361,3 +361,21 @@ def test_figures_with_caveats_carry_their_words(invoke, tmp_path):
     words = {row[-1]: row[header.index("kl_caveats")] for row in rows}
     assert words == {"a": "annealing", "b": ""}
     assert "ess_caveats" not in header
+
+
+def test_courses_of_the_trainings_are_drawn_in_the_format_that_is_asked_for(invoke, tmp_path):
+    for seed in (0, 1):
+        run = write_run(tmp_path / f"r{seed}", seed=seed)
+        rows = "".join(f"{500 * i},1,{1 / i},1\r\n" for i in range(1, 9))
+        run.write_text("metrics.csv", f"update,loss,kl,beta\r\n{rows}")
+    options = ["--output", "pictures", "--pictures", "svg", "--dpi", 50]
+    result = invoke("compare", "r0", "r1", *options)
+    assert result.exit_code == 0, result.stderr
+    names = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert names == {"kl.svg", "training.svg", "densities.svg"}
+    text = (tmp_path / "pictures" / "training.svg").read_text().replace("\xa0", " ")
+    assert "courses of the trainings, a line for each run" in text
+    (tmp_path / "r1" / "metrics.csv").write_text("update,loss\r\n1,2\r\n")
+    result = invoke("compare", "r0", "r1", *options)
+    assert result.exit_code == 1
+    assert "r1/metrics.csv: damaged: expected a column kl" in result.stderr

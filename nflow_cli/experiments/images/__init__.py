@@ -9,6 +9,7 @@ from nflow_cli.config.vae_schema import PIXELS, VAEConfig
 from nflow_cli.errors import ConfigError
 from nflow_cli.evaluation.caveats import Caveat, ruined_images
 from nflow_cli.experiments.experiment import (
+    Course,
     Experiment,
     Identity,
     Measure,
@@ -39,6 +40,7 @@ class Images(Experiment):
         Measure("negative_log_likelihood", "−log p(x)", "nats", 2, judges=True),
         Measure("seconds_per_epoch", "s/epoch", "", 1, has_spread=False),
     )
+    course = Course("negative_elbo", "-ELBO (nats)")
     columns, summary_form = pictures.COLUMNS, pictures.ImagesSummary
     samples: ClassVar = (1, 5_000)
 

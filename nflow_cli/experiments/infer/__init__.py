@@ -8,7 +8,7 @@ from nflow_cli.config.infer_schema import IN_PYTHON, InferConfig
 from nflow_cli.errors import ConfigError
 from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments.density import DensityExperiment
-from nflow_cli.experiments.experiment import Identity, Measure
+from nflow_cli.experiments.experiment import Course, Identity, Measure
 from nflow_cli.experiments.infer import pictures, rows
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.runs.array_shapes import Shapes
@@ -34,6 +34,7 @@ class Inference(DensityExperiment):
         Measure("ess", "ESS", "", 3),
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     )
+    course = Course("kl", "KL, or free energy (nats)")
     columns, summary_form = pictures.COLUMNS, pictures.InferSummary
     samples: ClassVar = (1_000, 10**7)
     takes_density = True

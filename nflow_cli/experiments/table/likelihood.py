@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from nflow_cli.config.schema import Fit2DConfig, FitConfig
 from nflow_cli.evaluation.caveats import Caveat, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
-from nflow_cli.experiments.experiment import Identity, Measure, expect_named_data
+from nflow_cli.experiments.experiment import Course, Identity, Measure, expect_named_data
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.experiments.table import pictures, rows
 from nflow_cli.runs.array_shapes import Shapes
@@ -33,6 +33,7 @@ class Likelihood(DensityExperiment):
         Measure("gap", "gap to the truth", "nats", 4),
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     )
+    course = Course("validation_loss", "log-likelihood (nats a validation row)", -1)
     columns, summary_form = pictures.COLUMNS, pictures.TableSummary
     samples: ClassVar = None
     from_start: ClassVar[bool]

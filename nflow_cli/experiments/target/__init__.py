@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from nflow_cli.config.schema import Fit2DConfig
 from nflow_cli.evaluation.caveats import Caveat, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
-from nflow_cli.experiments.experiment import Identity, Measure
+from nflow_cli.experiments.experiment import Course, Identity, Measure
 from nflow_cli.experiments.rows import Judgement, Rows, Summary, likelihood_rows
 from nflow_cli.experiments.target import pictures, rows
 from nflow_cli.runs.directory import RunDirectory
@@ -27,6 +27,7 @@ class Target(DensityExperiment):
         Measure("ess", "ESS", "", 3),
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     )
+    course = Course("kl", "KL, or free energy (nats)")
     shapes, columns, summary_form = pictures.SHAPES, pictures.COLUMNS, pictures.TargetSummary
     samples: ClassVar = (100, 10**7)
 
