@@ -22,7 +22,8 @@ def blocks(language, text):
 def commands(text):
     """Return the words after each ``nflow`` that begins a line of code, or ends a line of &&."""
     lines = re.findall(r"^(?:\$ |    (?:.* && \.venv/bin/)?)nflow (.*)", text, re.M)
-    return [shlex.split(line, comments=True) for line in lines]
+    typed = (re.split(r" [>|] ", line)[0] for line in lines)  # not where its output goes
+    return [shlex.split(line, comments=True) for line in typed]
 
 
 def section(name, title):

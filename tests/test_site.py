@@ -20,6 +20,7 @@ pytestmark = [
         keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
     ),
 ]
+TABLE = ROOT / "tests" / "golden" / "table.csv"
 SHORT = "steps=20, k=2, settings={'train.chunk': 10}, "
 
 
@@ -192,7 +193,7 @@ class Trial:
 
 
 class Study:
-    """A stand-in for a study of Optuna: it tries in order, and knows which was the best."""
+    """What stands in for a study of Optuna: it tries in order, and knows which was the best."""
 
     def optimize(self, objective, n_trials):
         trials = [Trial(number) for number in range(n_trials)]
@@ -205,7 +206,8 @@ def test_a_tuner(monkeypatch):
     optuna.create_study = lambda **options: study
     monkeypatch.setitem(sys.modules, "optuna", optuna)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    names = executed("docs/tuner.md", shorter=[("steps=4000", "steps=40")])
+    shorter = [("steps=4000", "steps=20"), ('"two-moons"', f'"{TABLE}"')]
+    names = executed("docs/tuner.md", shorter=shorter)
     best = names["tuned"](trials=2)
     assert set(best) == {"rate", "k"} and len(set(study.values)) == 2
     for number, value in enumerate(study.values):
