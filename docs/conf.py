@@ -22,6 +22,7 @@ html_theme = "furo"
 html_static_path = ["style"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
+smartquotes = False  # they make a dash of the two in front of an option
 html_copy_source = False
 root_doc = "index"
 highlight_language = "none"  # of indented blocks: commands, formulas, files

@@ -148,14 +148,15 @@ def _cell(text: str) -> str:
 
 def python(name: str, path: str) -> str:
     """Return the signature and the docstring of what a path leads to, under its public name."""
-    from sphinx.ext.napoleon import GoogleDocstring
+    from sphinx.ext.napoleon import Config, GoogleDocstring
 
     public = pydoc.locate(path)
     signature = inspect.signature(public)
     parameters = [p for p in signature.parameters.values() if p.name != "self"]
     plain = [p.replace(annotation=inspect.Parameter.empty) for p in parameters]
     signature = inspect.Signature(plain)
-    lines = str(GoogleDocstring(inspect.getdoc(public) or "")).splitlines()
+    style = Config(napoleon_use_rtype=False)
+    lines = str(GoogleDocstring(inspect.getdoc(public) or "", style)).splitlines()
     body = "\n".join(f"   {line}".rstrip() for line in lines)
     rule = "class" if inspect.isclass(public) else "function"
     return f"```{{eval-rst}}\n.. py:{rule}:: {name}{signature}\n   :no-index:\n\n{body}\n```"

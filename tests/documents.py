@@ -1,11 +1,13 @@
 """The README and the pages of ``docs/`` as tests read them: their blocks, commands and links."""
 
 import importlib.util
+import json
 import re
 import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +24,8 @@ def blocks(language, text):
 def commands(text):
     """Return the words after each ``nflow`` that begins a line of code, or ends a line of &&."""
     lines = re.findall(r"^(?:\$ |    (?:.* && \.venv/bin/)?)nflow (.*)", text, re.M)
-    return [shlex.split(line, comments=True) for line in lines]
+    typed = (re.split(r" [>|] ", line)[0] for line in lines)  # not where its output goes
+    return [shlex.split(line, comments=True) for line in typed]
 
 
 def section(name, title):
@@ -74,3 +77,26 @@ def executed(page, numbers=(), shorter=(), names=None):
         code = code.replace(text, other)
     exec(compile(code, page, "exec"), names)
     return names
+
+
+def keys_of(value):
+    """Yield the keys of a summary, and those of the mappings in it, but the names of columns."""
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        yield key
+        if key not in ("moments", "published"):
+            yield from keys_of(inner[0] if isinstance(inner, list) and inner else inner)
+
+
+def named_by(page):
+    """Return what stands as code on a page."""
+    return set(re.findall(r"`(\w+)`", DOCUMENTS[page]))
+
+
+def undescribed(run):
+    """Return the keys, columns and arrays of a run that the page on scores does not name."""
+    summary = json.loads((run / "summary.json").read_text("utf-8"))
+    names = [*keys_of(summary), *(run / "metrics.csv").read_text().splitlines()[0].split(",")]
+    for path in run.glob("e*.npz"):
+        with np.load(path, allow_pickle=False) as arrays:
+            names += arrays
+    return set(names) - named_by("docs/scores.md")

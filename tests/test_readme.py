@@ -1,7 +1,6 @@
 """What the README and the documents tell users to type or to write, a short run beside it."""
 
 import doctest
-import json
 import re
 import shutil
 import sys
@@ -22,7 +21,9 @@ from documents import (
     generator,
     in_documents,
     links,
+    named_by,
     section,
+    undescribed,
 )
 
 from nflow_cli import experiments
@@ -221,28 +222,9 @@ def test_each_command_runs_as_it_stands(invoke, folder, monkeypatch, words):
     assert result.stdout
 
 
-def keys_of(value):
-    """Yield the keys of a summary, and those of the mappings in it, but the names of columns."""
-    for key, inner in value.items() if isinstance(value, dict) else ():
-        yield key
-        if key not in ("moments", "published"):
-            yield from keys_of(inner[0] if isinstance(inner, list) and inner else inner)
-
-
-def named_by(page):
-    """Return what stands as code on a page."""
-    return set(re.findall(r"`(\w+)`", DOCUMENTS[page]))
-
-
 @pytest.mark.parametrize("run", sorted(path.name for path in GOLDEN.glob("*-finished")))
 def test_every_key_and_array_of_a_golden_run_is_described(run):
-    scores = named_by("docs/scores.md")
-    summary = json.loads((GOLDEN / run / "summary.json").read_text())
-    columns = (GOLDEN / run / "metrics.csv").read_text().splitlines()[0].split(",")
-    assert {*keys_of(summary), *columns} <= scores
-    for path in (GOLDEN / run).glob("e*.npz"):
-        with np.load(path, allow_pickle=False) as arrays:
-            assert set(arrays) <= scores
+    assert not undescribed(GOLDEN / run)
 
 
 @pytest.mark.parametrize(

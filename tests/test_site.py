@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import keras
 import numpy as np
 import pytest
-from documents import DOCUMENTS, ROOT, blocks, commands, executed
+from documents import DOCUMENTS, ROOT, blocks, commands, executed, undescribed
 
 pytestmark = [
     pytest.mark.docs,
@@ -20,6 +20,7 @@ pytestmark = [
         keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
     ),
 ]
+TABLE = ROOT / "tests" / "golden" / "table.csv"
 SHORT = "steps=20, k=2, settings={'train.chunk': 10}, "
 
 
@@ -138,6 +139,7 @@ def test_a_table_of_several_kinds_of_columns_in_python():
     names = {"frame": frame(), "nflow_cli": nflow_cli}
     q = executed("docs/tables.md", [1], shorter, names)["q"]
     assert list(q.roles.levels) == ["shop", "place"]
+    assert not undescribed(q.path)
 
 
 def test_days_of_a_share(invoke):
@@ -151,6 +153,7 @@ def test_days_of_a_share(invoke):
 def test_a_log_density_in_python_and_a_sampler_by_it():
     names = executed("docs/infer.md", [3], [("dim=3", f"{SHORT}dim=3")])
     assert names["x"].shape == (10_000, 3) and np.isfinite(names["log_q"]).all()
+    assert not undescribed(names["q"].path)
     names = executed("docs/infer.md", [4], names=names)
     draws = names["sample_exactly"](
         names["q"].path, lambda x: -0.5 * np.sum(x**2, axis=-1), chains=2_000, steps=40
@@ -192,7 +195,7 @@ class Trial:
 
 
 class Study:
-    """A stand-in for a study of Optuna: it tries in order, and knows which was the best."""
+    """What stands in for a study of Optuna: it tries in order, and knows which was the best."""
 
     def optimize(self, objective, n_trials):
         trials = [Trial(number) for number in range(n_trials)]
@@ -205,7 +208,8 @@ def test_a_tuner(monkeypatch):
     optuna.create_study = lambda **options: study
     monkeypatch.setitem(sys.modules, "optuna", optuna)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    names = executed("docs/tuner.md", shorter=[("steps=4000", "steps=40")])
+    shorter = [("steps=4000", "steps=20"), ('"two-moons"', f'"{TABLE}"')]
+    names = executed("docs/tuner.md", shorter=shorter)
     best = names["tuned"](trials=2)
     assert set(best) == {"rate", "k"} and len(set(study.values)) == 2
     for number, value in enumerate(study.values):
@@ -226,3 +230,4 @@ def test_images_of_ones_own(invoke):
     done = invoke(*words, "--epochs", "1", "--set", "evaluate.importance_samples=4")
     assert done.exit_code == 0, done.stderr
     assert "500 test images" in done.stdout
+    assert not undescribed(Path(done.stdout.splitlines()[-1]))
