@@ -72,8 +72,8 @@ def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
 def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw base, fit and target side by side, with draws.
 
-    Fit and target have one colour scale; that of the base reaches to its own peak, which would
-    else dim the others, or be dimmed by them.
+    Fit and target have one colour scale. A base with a higher peak, which would dim them, has
+    colours of its own.
     """
     target, target_title = _target(evaluation, summary)
     base, q = density_of(evaluation["log_base"]), density_of(evaluation["log_q"])
@@ -81,8 +81,10 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     figure, axes = panel_grid(3, 3, extent, 10.0, AXES, head=0.65, height=height_of(extent))
     peaks = [peak_of(density) for density in (base, q, target)]
     compared, extend = colour_scale(peaks[1:], peaks[2] or peaks[1])
+    stands_out = peaks[0] > (compared.vmax or 0.0)
+    of_base = Normalize(0.0, peaks[0]) if stands_out else compared
     panels = (
-        (base, "base_samples", "base $q_0(z)$", Normalize(0.0, peaks[0] or 1.0)),
+        (base, "base_samples", "base $q_0(z)$", of_base),
         (q, "samples", "fit $q_K(z)$", compared),
         (target, "target_samples", target_title, compared),
     )
@@ -91,9 +93,11 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
         image = draw_density(ax, density, extent, norm, share_of(points, extent))
         draws = draw_dots(ax, points)
         ax.set_title(f"{title}, {draws}" if draws else title)
-    own = f"colours to its own peak, {number_text(peaks[0])}"
-    axes[0].set_title(f"{axes[0].get_title()}\n{own}")
-    add_colour_bar(image, axes, "density of fit and target", extend)
+    if stands_out:
+        own = f"colours to its own peak, {number_text(peaks[0])}"
+        axes[0].set_title(f"{axes[0].get_title()}\n{own}")
+    label = "density of fit and target" if stands_out else "density"
+    add_colour_bar(image, axes, label, extend)
     title_figure(figure, summary, _kl_text(summary))
     return figure
 
