@@ -23,6 +23,7 @@ from nflow_cli.runs.directory import CONFIG, LOCK, RUN, RunDirectory
 
 PATIENCE = 30  # seconds that another process gets to claim a sweep's folder
 MAX_NAME = 200  # bytes of a folder's name
+MAX_STEM = 100  # letters of what it begins with
 # Keys of a config that change no score of a run that has its data.
 NO_FIGURES: Any = {"description": True, "data": {"fallback"}}
 
@@ -31,20 +32,21 @@ NO_FIGURES: Any = {"description": True, "data": {"fallback"}}
 class PlannedRun:
     """One run of a sweep: the name of its folder, its config, and notes for the user.
 
-    ``former_name`` and ``former_config`` are those that earlier versions gave it: before names said
-    what runs, and before annealing was shortened with a training, and chunks for memory.
+    ``former_names`` and ``former_config`` are those that earlier versions gave it: before names
+    said what runs, or while long ones were numbers, and before annealing was shortened with a
+    training, and chunks for memory.
     """
 
     name: str
-    former_name: str
+    former_names: tuple[str, ...]
     config: Config
     former_config: Config
     notes: tuple[str, ...]
 
     def named_in(self, folder: Path) -> "PlannedRun":
         """Return the run under the name that it has in the sweep's ``folder``, if it has one."""
-        is_former = (folder / self.former_name).is_dir()
-        return replace(self, name=self.former_name) if is_former else self
+        former = (name for name in self.former_names if (folder / name).is_dir())
+        return replace(self, name=next(former, self.name))
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -133,7 +135,8 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
         ConfigError: As :func:`nflow_cli.config.presets.validate` does, naming the run.
     """
     paths = [presets.find_preset(name) for name in sweep.presets]
-    stems, former = _labels([_stem(p, sweep) for p in paths]), _labels([p.stem for p in paths])
+    names = [_stem(p, sweep) for p in paths]
+    stems, former = _labels(names, MAX_STEM), [_labels([p.stem for p in paths]), _labels(names)]
     axes = [
         [(key, label, value) for label, value in zip(_labels(values), values)]
         for key, values in [*sorted(sweep.vary.items()), ("seed", sweep.seeds)]
@@ -143,7 +146,7 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
     if count > MAX_RUNS:
         raise ConfigError(f"{source}: expected at most {MAX_RUNS:,} runs. Received: {count:,}")
     runs = []
-    for stem, path, first in zip(stems, paths, former):
+    for stem, path, *firsts in zip(stems, paths, *former):
         preset, label = presets.read_preset(path), presets.preset_label(path)
         for point in itertools.product(*axes):
             tail = "".join(f",{key}={text}" for key, text, _ in point)
@@ -161,7 +164,8 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
             settings, annealing = overrides.in_proportion(asked, preset, changes, RUNS)
             settings, chunk = memory.bounded(settings, experiments.of(settings).footprint)
             notes = tuple(filter(None, (annealing, chunk)))
-            runs.append(PlannedRun(name, first + tail, settings, asked, notes))
+            others = tuple(first + tail for first in firsts)
+            runs.append(PlannedRun(name, others, settings, asked, notes))
     return runs
 
 
@@ -196,10 +200,10 @@ def overlap(seeds: Sequence[int], restarts: int) -> str:
     )
 
 
-def _labels(values: list[Any]) -> list[str]:
+def _labels(values: list[Any], longest: int = MAX_LABEL) -> list[str]:
     """Return a short text for each value, or their numbers where those would not do."""
     texts = [text_of(value) for value in values]
-    short = all(0 < len(text) <= MAX_LABEL for text in texts)
+    short = all(0 < len(text) <= longest for text in texts)
     if short and len({text.casefold() for text in texts}) == len(texts):
         return texts
     return [str(n) for n in range(1, len(values) + 1)]

@@ -60,7 +60,7 @@ def fit(path, name="tensors", function=None, **changes):
     config = settings(name, **changes)
     subject = user_subject(config, function_of(function or FUNCTIONS[name]))
     run = RunDirectory.create("test", str(path))
-    return run, train(config, run, [], subject)
+    return run, train(config, run, [], None, subject)
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +207,7 @@ def test_a_fit_that_is_stopped_and_goes_on_ends_as_one_that_was_not(
     run = RunDirectory.open(str(tmp_path / "stopped"))
     assert run.read_json("run.json")["status"] == "interrupted"
     config = run.read_config()
-    train(config, run, [], user_subject(config, function_of(FUNCTIONS[name])))
+    train(config, run, [], None, user_subject(config, function_of(FUNCTIONS[name])))
     assert_same_run(whole.path, run.path)
 
 
@@ -271,7 +271,7 @@ def test_a_loaded_run_is_in_the_units_of_its_bounds(tmp_path):
 def banana(tmp_path_factory):
     config = settings(density={"name": "banana"})
     run = RunDirectory.create("test", str(tmp_path_factory.mktemp("banana") / "run"))
-    train(config, run, [], built_in(config))
+    train(config, run, [], None, built_in(config))
     return run
 
 

@@ -336,3 +336,14 @@ def test_a_run_on_a_table_is_known_by_what_its_config_leaves_to_the_table(tmp_pa
         (another,) = planned(**{**grid, **other})
         with pytest.raises(ConfigError, match="not the config that the sweep has now"):
             replace(another, name=run.name).is_finished(tmp_path)
+
+
+def test_long_names_of_what_runs_are_names_still_and_numbers_before(tmp_path):
+    priors = ["mnist-flow-prior", "mnist-flow-prior-planar"]
+    runs = planned(presets=priors, set={"data.name": "digits.npz"}, vary={}, seeds=[])
+    assert [run.name for run in runs] == [
+        "digits-k0-prior-affine-coupling-k4",
+        "digits-planar-k20-prior-affine-coupling-k4",
+    ]
+    (tmp_path / "2").mkdir()
+    assert [run.named_in(tmp_path).name for run in runs] == [runs[0].name, "2"]
