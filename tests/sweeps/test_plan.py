@@ -239,7 +239,7 @@ def test_the_sweep_of_posteriors_varies_flows_and_priors_alone():
     assert [run.name for run in runs] == resolved.presets
     configs = [run.config for run in runs]
     assert [(c.flow.k, c.prior and c.prior.k) for c in configs] == [
-        *((0, None), (20, None), (4, None), (4, None), (0, 4), (20, 4))
+        *((0, None), (20, None), (4, None), (4, None), (0, 4), (20, 4), (4, 4))
     ]
     rest = [c.model_dump(exclude={"description", "flow", "prior"}) for c in configs]
     assert rest == len(rest) * rest[:1] and rest[0]["train"]["epochs"] == 60
