@@ -82,13 +82,13 @@ def flowjax(name, dim, seed, steps, batch):
     from flowjax.train import fit_to_key_based_loss
     from flowjax.train.losses import ElboLoss
 
-    log_p = jax.vmap(DENSITIES[name])
+    log_p = DENSITIES[name]
     key, start, draws = jax.random.split(jax.random.key(seed), 3)
     q = masked_autoregressive_flow(start, base_dist=Normal(np.zeros(dim)), invert=False)
     loss = ElboLoss(log_p, num_samples=batch)
     q, _ = fit_to_key_based_loss(key, q, loss_fn=loss, steps=steps, show_progress=False)
     x, log_q = q.sample_and_log_prob(draws, (DRAWS,))
-    return np.asarray(log_q - log_p(x), np.float64)
+    return np.asarray(log_q - jax.vmap(log_p)(x), np.float64)
 
 
 PEERS = {
