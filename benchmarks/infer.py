@@ -24,6 +24,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from benchmarks.infer_peers import PEERS
 
@@ -258,7 +259,7 @@ def main():
             print(json.dumps(line), flush=True)
         return
     settings = dict(text.split("=", 1) for text in arguments.set)
-    settings = {key: json.loads(value) for key, value in settings.items()}
+    settings = {key: yaml.safe_load(value) for key, value in settings.items()}
     try:
         for measured in measurements(arguments, settings):
             print(json.dumps(measured), flush=True)

@@ -5,7 +5,6 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from nflow_cli.config.column_schema import MAX_COLUMNS, Columns, Interval, Path, an_interval
-from nflow_cli.config.flow_options import IN_TURN, pattern_name
 from nflow_cli.config.flow_schema import LastMap, StackFlow, expect_one_pass, expect_weights
 from nflow_cli.config.strict import COMMAND, MAX_PATH, Description, Seed, Strict, by_name
 from nflow_cli.config.training_schema import Chunk, FirstStage, LearningRate, Steps, Train
@@ -178,11 +177,6 @@ class InferTrain(Train):
         le=100,
         description="The flows start from the Gaussian of the first stage, so many times as wide.",
     )
-    gradient: Literal["full", "path"] = Field(
-        default="full",
-        description="Of the loss in full, or by the path of the samples alone: without the score, "
-        "whose mean is 0. That takes an inverse pass.",
-    )
     compile: bool = Field(
         default=True, description="Make the function part of one compiled program, which is fast."
     )
@@ -243,12 +237,6 @@ class InferConfig(Strict):
     def dim(self) -> int:
         """D, of the points."""
         return self.density.dim or 0
-
-    @property
-    def path_alone(self) -> bool:
-        """Whether the gradient is by the path of the samples alone."""
-        in_turn = any(pattern_name(item) in IN_TURN["inverse"] for item in self.flow.pattern)
-        return self.train.gradient == "path" and not in_turn
 
     @property
     def subject(self) -> str:

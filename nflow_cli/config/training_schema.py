@@ -1,9 +1,11 @@
 """What the schemas of trainings share. No Keras here."""
 
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
+from nflow_cli.config.flow_options import IN_TURN, pattern_name
 from nflow_cli.config.strict import Strict
 
 # Keys that trainings share.
@@ -99,8 +101,21 @@ class Train(Strict):
     )
     halving: bool = Field(default=True, description="Drop their worse half early, again and again.")
     first_stage: FirstStage = 0
+    gradient: Literal["full", "path"] = Field(
+        default="full",
+        description="Of the loss in full; or path: in the second half, after all annealing, by the "
+        "path of the samples alone, without the score, whose mean is 0. That takes an inverse "
+        "pass, and is full for flows whose inverse takes D of them.",
+    )
 
     @property
     def annealed(self) -> Annealed:
         """How the objective is annealed, in updates."""
         return Annealed(self.annealing.start, self.annealing.updates)
+
+    def path_from(self, pattern: Sequence[Any]) -> int | None:
+        """Return the update from which flows are trained by the path alone; ``None``: never."""
+        in_turn = any(pattern_name(item) in IN_TURN["inverse"] for item in pattern)
+        if self.gradient == "full" or in_turn:
+            return None
+        return max(self.steps // 2, self.annealing.updates)

@@ -56,10 +56,15 @@ def test_what_is_wrong_is_one_line_that_names_the_key(changes, said):
 
 
 def test_the_path_is_taken_where_it_is_asked_for_and_the_inverse_takes_one_pass():
-    assert validated(**{"train.gradient": "path"}).path_alone
-    in_turn = {"train.gradient": "path", "flow.pattern": ["inverse-autoregressive"]}
-    assert not validated(**in_turn).path_alone
-    assert not validated().path_alone
+    def path_from(**changes):
+        config = validated(**changes)
+        return config.train.path_from(config.flow.pattern)
+
+    by_path = {"train.gradient": "path", "train.steps": 100}
+    assert path_from(**by_path) == 50
+    assert path_from(**by_path, **{"train.annealing.updates": 60}) == 60
+    assert path_from(**by_path, **{"flow.pattern": ["inverse-autoregressive"]}) is None
+    assert path_from() is None
 
 
 def test_the_base_is_normal_unless_student_is_asked_for():

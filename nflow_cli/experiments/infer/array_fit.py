@@ -98,6 +98,9 @@ class ArrayFit(Fit2D):
 
     def _differentiated(self, batch: Any, values: Any, gradients: Any) -> Any:
         """Return the terms and gradients of an update, by ``log p`` at its points and its slope."""
+        return self.early_or_late(lambda: self._differentiated_so(batch, values, gradients))
+
+    def _differentiated_so(self, batch: Any, values: Any, gradients: Any) -> Any:
         import tensorflow as tf
 
         beta = self.beta(self.optimizer.iterations)

@@ -61,7 +61,7 @@ def build(config: InferConfig, target: Any) -> Fit2D:
     of = HostFit if getattr(target, "takes_arrays", False) else TensorFit
     model = of(density, target, config.train.annealing)
     model.xla, model.start_width = config.train.compile, config.train.start_width
-    model.path_alone = config.path_alone
+    model.path_from = config.train.path_from(config.flow.pattern)
     model.prepare(config.train, config.train.steps)
     return model
 

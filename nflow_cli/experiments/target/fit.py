@@ -47,7 +47,8 @@ class Fit2D(ChunkTrainer):
 
     terms = ("loss", "kl", "beta")
     start_width = 1.0  # of the Gaussian that the flows start from, beside that of the first stage
-    path_alone = False  # whether the gradient leaves out the score, whose mean is 0
+    path_from: int | None = None  # the update from which the gradient leaves out the score
+    _by_path = False
 
     def __init__(
         self,
@@ -82,7 +83,31 @@ class Fit2D(ChunkTrainer):
         ``z`` held, whose mean is 0. Without the score the gradient has no variance where q = p
         (Roeder, Wu & Duvenaud 2017, arXiv 1703.09194).
         """
-        return self.density.held_log_prob(z) if self.path_alone else log_q
+        return self.density.held_log_prob(z) if self._by_path else log_q
+
+    def differentiate(self, batch: Any) -> tuple[dict[str, Any], list[Any]]:
+        """Return the terms of the next update and the gradient of its loss by every weight."""
+        return self.early_or_late(lambda: super(Fit2D, self).differentiate(batch))
+
+    def early_or_late(self, differentiated: Callable[[], Any]) -> Any:
+        """Return what ``differentiated()`` does by the gradient of this update, with score or not.
+
+        Far from ``p`` the path's gradient feeds on itself, near it has less variance.
+        """
+        import tensorflow as tf
+
+        if self.path_from is None:
+            return differentiated()
+
+        def by_path(choice: bool) -> Any:
+            self._by_path = choice
+            try:
+                return differentiated()
+            finally:
+                self._by_path = False
+
+        is_late = ops.convert_to_tensor(self.optimizer.iterations) >= self.path_from
+        return tf.cond(is_late, lambda: by_path(True), lambda: by_path(False))
 
     def beta(self, update: Any) -> Any:
         """Return the power of the density that is fitted at an update."""
@@ -95,7 +120,7 @@ class Fit2D(ChunkTrainer):
         yield "the log-density of the base", self.density.base.log_prob(z0)
         z = yield from trace_flows(self.flow, z0)
         yield "the log-density of the target", self.target.log_prob(z)
-        if self.path_alone:
+        if self.path_from is not None:
             yield "the log-density by the inverse", self.density.held_log_prob(z)
 
     def start_over(self, seeds: Sequence[int]) -> None:
@@ -126,7 +151,8 @@ class Fit2D(ChunkTrainer):
         flow.build((None, self.density.dim))
         density = FlowDensity(self.density.base, flow)
         fit = type(self)(density, self.target, self.annealing, restarts, is_first)
-        fit.xla, fit.start_width, fit.path_alone = self.xla, self.start_width, self.path_alone
+        fit.xla, fit.start_width = self.xla, self.start_width
+        fit.path_from = None if is_first else self.path_from
         return fit
 
 
@@ -145,6 +171,7 @@ def build(config: Fit2DConfig) -> Fit2D:
     flow.build((None, target.dim))
     density = FlowDensity(resolve(BASES[config.base_name])(), flow)
     model = Fit2D(density, target, config.train.annealing)
+    model.path_from = config.train.path_from(config.flow.pattern)
     model.prepare(config.train, config.train.steps)
     return model
 
