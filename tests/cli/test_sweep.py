@@ -68,7 +68,11 @@ def test_progress_is_plain_lines_and_the_folder_comes_last(swept):
     assert ended[1].startswith(f"{BAD}: failed: training diverged at update 1: ")
     assert done.stdout.splitlines()[-1] == "s"
     assert done.stdout.splitlines()[0].split()[:4] == ["target", "flow", "K", "seeds"]
-    assert {path.name for path in (folder / "plots").iterdir()} == {"kl.png", "densities.png"}
+    assert {path.name for path in (folder / "plots").iterdir()} == {
+        "kl.png",
+        "densities.png",
+        "training.png",
+    }
 
 
 def test_it_ends_with_a_page_that_says_which_run_failed(swept):
@@ -80,7 +84,7 @@ def test_it_ends_with_a_page_that_says_which_run_failed(swept):
     name = table.index(BAD)
     assert table[name + 1] == "diverged"
     assert table[name + 2].startswith("training diverged at update 1: ")
-    assert {"kl", "densities"} == set(report.pictures)
+    assert {"kl", "densities", "training"} == set(report.pictures)
     assert len(report.links) == 3  # the one that ended is also the best of its line
 
 
