@@ -165,15 +165,21 @@ def data_of_run(experiment: Any, run: Any, density: str | None, machine: Machine
     return experiment.data(run) if density is None else experiment.density_again(density)
 
 
+def preset_option(text: str) -> Any:
+    """Return a decorator that adds the option that names a preset."""
+    complete = completion.presets
+    return click.option("--preset", metavar="NAME|FILE", help=text, shell_complete=complete)
+
+
+def output_option(text: str) -> Any:
+    """Return a decorator that adds the option that names a folder to write."""
+    return click.option("--output", metavar="DIR", help=text, shell_complete=completion.folders)
+
+
 def common_options(batch: str) -> Callable[[Any], Any]:
     """Return a decorator that adds the options of both trainings; ``batch`` is a help text."""
     options = [
-        click.option(
-            "--preset",
-            metavar="NAME|FILE",
-            help="A preset by name, or a YAML file.",
-            shell_complete=completion.presets,
-        ),
+        preset_option("A preset by name, or a YAML file."),
         click.option("--batch-size", type=click.IntRange(1, 10**6), help=f"{batch} {THE_PRESETS}"),
         click.option(
             "--learning-rate",
@@ -193,12 +199,7 @@ def common_options(batch: str) -> Callable[[Any], Any]:
             metavar="KEY.PATH=VALUE",
             help="Change a preset's key.",
         ),
-        click.option(
-            "--output",
-            metavar="DIR",
-            help="A new or empty folder for the run.",
-            shell_complete=completion.folders,
-        ),
+        output_option("A new or empty folder for the run."),
     ]
 
     def add(command: Any) -> Any:

@@ -12,7 +12,13 @@ import click
 
 from nflow_cli.backend import CPU, Machine, cores, gpus
 from nflow_cli.cli import completion
-from nflow_cli.cli.options import Command, named_device, threads_option
+from nflow_cli.cli.options import (
+    Command,
+    named_device,
+    output_option,
+    preset_option,
+    threads_option,
+)
 from nflow_cli.layout import tell
 from nflow_cli.text import printable
 
@@ -22,12 +28,7 @@ MISSING = "one of SWEEP and --preset is needed: a grid of its own, or a preset t
 
 @click.command(cls=Command)
 @click.argument("sweep", required=False, shell_complete=completion.presets)
-@click.option(
-    "--preset",
-    metavar="NAME|FILE",
-    help="A preset to vary, where there is no SWEEP.",
-    shell_complete=completion.presets,
-)
+@preset_option("A preset to vary, where there is no SWEEP.")
 @click.option(
     "--vary",
     "variations",
@@ -41,12 +42,7 @@ MISSING = "one of SWEEP and --preset is needed: a grid of its own, or a preset t
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY.PATH=VALUE", help="Change every run's key."
 )
-@click.option(
-    "--output",
-    metavar="DIR",
-    help="The folder of the runs; default: outputs/<sweep>.",
-    shell_complete=completion.folders,
-)
+@output_option("The folder of the runs; default: outputs/<sweep>.")
 @click.option(
     "--workers", type=click.IntRange(1, 1024), help="Runs at once; default: one a core, or a GPU."
 )
@@ -76,10 +72,9 @@ def sweep(
     where this one was stopped. A run that fails stops no other. At the end come the scores of all,
     as `nflow compare` prints and draws them; the last line is the folder.
     """
-    from nflow_cli.cli.sweep_only import print_commands, train_only
     from nflow_cli.runs.directory import RunDirectory
     from nflow_cli.signals import hinted
-    from nflow_cli.sweeps.plan import claim, claim_beside_others, plan
+    from nflow_cli.sweeps.plan import claim, plan
 
     if (sweep is None) == (options["preset"] is None):
         raise click.UsageError(MISSING)
@@ -94,13 +89,7 @@ def sweep(
     hint = f"to go on: {shlex.join(['nflow', *argv])}"
     with hinted(lambda: hint):
         if commands or only:
-            claim_beside_others(folder, resolved)
-            runs = [run.named_in(folder.path) for run in runs]
-            if only:
-                train_only(only, runs, folder.path, argv, machine)
-            else:
-                _check_data(_unfinished(runs, folder.path)[0])
-                print_commands(runs, argv)
+            _one_by_one(folder, resolved, runs, only, argv, machine)
             return
         with folder.locked("sweep"):
             claim(folder, resolved)
@@ -112,6 +101,22 @@ def sweep(
                 with _pool(scheduler, workers, machine, len(left)) as pool:
                     _train(runs, left, failures, folder.path, pool, argv, machine)
             _conclude(folder, failures, [run.name for run in runs])
+
+
+def _one_by_one(
+    folder: Any, resolved: Any, runs: Sequence[Any], only: str | None, argv: list[str], machine: Any
+) -> None:
+    """Train the run called ``only``, or print the command of each."""
+    from nflow_cli.cli.sweep_only import print_commands, train_only
+    from nflow_cli.sweeps.plan import claim_beside_others
+
+    claim_beside_others(folder, resolved)
+    runs = [run.named_in(folder.path) for run in runs]
+    if only:
+        train_only(only, runs, folder.path, argv, machine)
+    else:
+        _check_data(_unfinished(runs, folder.path)[0])
+        print_commands(runs, argv)
 
 
 def _tell_notes(runs: Sequence[Any], left: Sequence[Any], seeds: Sequence[int]) -> None:
