@@ -94,8 +94,6 @@ class Fit2D(ChunkTrainer):
 
         Far from ``p`` the path's gradient feeds on itself, near it has less variance.
         """
-        import tensorflow as tf
-
         if self.path_from is None:
             return differentiated()
 
@@ -107,7 +105,7 @@ class Fit2D(ChunkTrainer):
                 self._by_path = False
 
         is_late = ops.convert_to_tensor(self.optimizer.iterations) >= self.path_from
-        return tf.cond(is_late, lambda: by_path(True), lambda: by_path(False))
+        return ops.cond(is_late, lambda: by_path(True), lambda: by_path(False))
 
     def beta(self, update: Any) -> Any:
         """Return the power of the density that is fitted at an update."""
