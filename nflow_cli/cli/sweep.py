@@ -78,10 +78,7 @@ def sweep(
 
     if (sweep is None) == (options["preset"] is None):
         raise click.UsageError(MISSING)
-    if scheduler and workers:
-        raise click.UsageError("--workers is for this machine; a cluster has its own")
-    if (commands or only) and (scheduler or workers):
-        raise click.UsageError(ALONE)
+    _expect_one_way(scheduler, workers, commands or bool(only))
     machine = Machine(device or CPU).of(threads)
     resolved, source, name = _resolved(sweep, **options)
     runs = plan(resolved, source)
@@ -101,6 +98,14 @@ def sweep(
                 with _pool(scheduler, workers, machine, len(left)) as pool:
                     _train(runs, left, failures, folder.path, pool, argv, machine)
             _conclude(folder, failures, [run.name for run in runs])
+
+
+def _expect_one_way(scheduler: str | None, workers: int | None, one_by_one: bool) -> None:
+    """See that the options say one way to train the runs."""
+    if scheduler and workers:
+        raise click.UsageError("--workers is for this machine; a cluster has its own")
+    if one_by_one and (scheduler or workers):
+        raise click.UsageError(ALONE)
 
 
 def _one_by_one(
