@@ -8,7 +8,7 @@ judged by the same 20,000 others (nats a point). An update goes from points to t
 autoregressive flow does in one pass; then as many points are drawn, the other way round. Each
 contender runs in a process of its own, one after the other, ``--repeats`` times over, so that
 ratios come from one run on one machine; updates that are not compiled are timed over fewer. What
-is not installed is left out.
+is not installed is left out, and who has a flow the other way round alone.
 """
 
 import json
@@ -16,7 +16,7 @@ import math
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -29,6 +29,8 @@ BINS, BOUND = 8, 5.0
 EAGER = 10  # one update for so many of those that are compiled
 DRAWS = 20  # batches that are drawn
 FLOWS = ["spline-coupling", "affine-coupling", "affine-autoregressive"]
+# Who has a flow the other way round alone, an update in D passes.
+INVERSE_ALONE = {"affine-autoregressive": ["normflows"]}
 
 
 def drawn(n: int, dim: int, seed: int) -> np.ndarray:
@@ -45,9 +47,13 @@ def batches(updates: int, batch: int) -> np.ndarray:
 
 def nflow(flow: str, dim: int, k: int, hidden: int, batch: int, updates: int) -> dict[str, float]:
     """Train with the command line's own trainer."""
-    from nflow_cli.backend import start_tensorflow
+    from nflow_cli.backend import PROCESSOR, start_tensorflow
+    from nflow_cli.config.flow_schema import Flow
+    from nflow_cli.config.threads import gained_by
 
-    start_tensorflow()
+    pattern = [{flow: {"hidden": [hidden, hidden]}}]
+    threads = gained_by(Flow(pattern=pattern, k=k), dim, batch)
+    start_tensorflow(PROCESSOR.with_threads(threads))
     import tensorflow as tf
 
     from nflow_cli.config.schema import Train
@@ -65,7 +71,7 @@ def nflow(flow: str, dim: int, k: int, hidden: int, batch: int, updates: int) ->
             part = rows[index * self.chunk : (index + 1) * self.chunk]
             return np.moveaxis(points[:, part], 0, 1)
 
-    stack = FlowStack([{flow: {"hidden": [hidden, hidden]}}], k, seed=0)
+    stack = FlowStack(pattern, k, seed=0)
     stack.build((None, dim))
     density = FlowDensity(StandardNormal(), stack)
     model = FitPoints(density, 0.0)
@@ -220,8 +226,6 @@ def normflows(flow: str, dim: int, k: int, hidden: int) -> Any:
         if flow == "spline-coupling":
             spline = {"num_bins": BINS, "tail_bound": BOUND}
             layers += [nf.flows.CoupledRationalQuadraticSpline(dim, 2, hidden, **spline)]
-        elif flow == "affine-autoregressive":
-            layers += [nf.flows.MaskedAffineAutoregressive(dim, hidden, num_blocks=1)]
         else:
             half = [math.ceil(dim / 2), hidden, hidden, 2 * (dim // 2)]
             layers += [nf.flows.AffineCouplingBlock(nf.nets.MLP(half, init_zeros=True))]
@@ -328,7 +332,7 @@ def main(
     batch: int,
     updates: int,
     repeats: int,
-    names: tuple[str, ...],
+    names: Sequence[str],
     as_json: bool,
     one: str | None,
     k: int | None,
@@ -339,10 +343,11 @@ def main(
         print(json.dumps(CONTENDERS[one](flow, dim, k, hidden, batch, updates)))
         return
     options = ["--flow", flow, "--batch", str(batch), "--updates", str(updates)]
+    names = [n for n in names or CONTENDERS if n not in INVERSE_ALONE.get(flow, ())]
     result = {
         shape: in_turn(
             "benchmarks.flows",
-            names or CONTENDERS,
+            names,
             repeats,
             int(shape.split(",")[1]),
             "--shape",
