@@ -165,7 +165,7 @@ def test_where_no_gpu_is_seen_a_line_says_what_was_looked_for(
         (line,) = result.stderr.splitlines()
         assert line.startswith("nflow: error: --device gpu")
         assert "none" in line and "CUDA" in line
-    assert not list(tmp_path.rglob("run.json"))
+    assert not list(tmp_path.rglob("*.json")) and not list(tmp_path.rglob("*.yaml"))
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,7 @@ def sweep(
         if commands or only:
             _one_by_one(folder, resolved, runs, only, argv, machine)
             return
+        cards = gpus(machine.device) if machine.is_gpu and not scheduler else []
         with folder.locked("sweep"):
             claim(folder, resolved)
             runs = [run.named_in(folder.path) for run in runs]
@@ -95,7 +96,7 @@ def sweep(
             _check_data(left)
             if left:
                 _tell_notes(runs, left, resolved.seeds)
-                with _pool(scheduler, workers, machine, len(left)) as pool:
+                with _pool(scheduler, workers, cards, len(left)) as pool:
                     _train(runs, left, failures, folder.path, pool, argv, machine)
             _conclude(folder, failures, [run.name for run in runs])
 
@@ -196,14 +197,13 @@ def _check_data(runs: Sequence[Any]) -> None:
 
 
 def _pool(
-    scheduler: str | None, workers: int | None, machine: Machine, count: int
+    scheduler: str | None, workers: int | None, cards: Sequence[str], count: int
 ) -> AbstractContextManager[Any]:
-    """Return where to train ``count`` runs: on a scheduler's workers, or here."""
+    """Return where to train ``count`` runs: on a scheduler's workers, or here, on GPUs if any."""
     from nflow_cli.errors import NflowError
     from nflow_cli.sweeps.workers import local_pool
 
     if scheduler is None:
-        cards = gpus(machine.device) if machine.is_gpu else []
         if cards:
             tell(f"computing on {len(cards)} GPU{'s' if len(cards) > 1 else ''}")
         return local_pool(min(workers or len(cards) or cores(), count), cards)

@@ -170,6 +170,17 @@ class U1(Target):
         left = -0.5 * ((z[..., 0] + 2) / 0.6) ** 2
         return logaddexp(right, left) - ring - self.log_z
 
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw ``n`` exact samples ``(n, 2)``: of the ring, those that the blobs accept."""
+        ring = Ring([1.0], [[0.0, 0.0]], [2.0], [0.4])
+
+        def accepted(z: np.ndarray) -> np.ndarray:
+            # Where one blob is at its height of 1, the other is below 0.004.
+            right, left = (np.exp(-0.5 * ((z[:, 0] + x) / 0.6) ** 2) for x in (-2, 2))
+            return (right + left) / 1.004
+
+        return _by_rejection(rng, n, lambda m: ring.sample(rng, m), accepted)
+
 
 class WavyRing(Target):
     """A ring of radius √2 whose height goes up and down along z1.
@@ -183,6 +194,19 @@ class WavyRing(Target):
         """Return the log-density ``(...)`` in nats of points ``(..., 2)``."""
         off = z[..., 0] * z[..., 0] + z[..., 1] * z[..., 1] - 2
         return ops.sin(math.pi * z[..., 0]) - 2 * off * off - self.log_z
+
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw ``n`` exact samples ``(n, 2)``: of the ring, those that the wave accepts.
+
+        Of the ring ``|z|^2`` is a Gaussian cut at 0.
+        """
+
+        def ring(m: int) -> np.ndarray:
+            squares, angle = rng.normal(2.0, 0.5, m), rng.uniform(0, 2 * np.pi, m)
+            directions = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+            return (np.sqrt(np.maximum(squares, 0.0))[:, None] * directions)[squares > 0]
+
+        return _by_rejection(rng, n, ring, lambda z: np.exp(np.sin(np.pi * z[:, 0]) - 1))
 
 
 class _Wave(Target):
@@ -256,6 +280,21 @@ class U4(_Wave):
     def shifts(self, z1: Any, functions: Any) -> list[Any]:
         """The second branch runs ``w3 = 3 σ((z1 - 1)/0.3)`` below."""
         return [0.0, 1.5 * (1 + functions.tanh((z1 - 1) / 0.6))]
+
+
+def _by_rejection(
+    rng: np.random.Generator,
+    n: int,
+    propose: Callable[[int], np.ndarray],
+    accepted: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Draw ``n`` points ``(n, 2)`` of those proposed, each accepted with its probability."""
+    points = np.empty((0, 2))
+    while len(points) < n:
+        proposed = propose(2 * n)
+        chosen = rng.random(len(proposed)) < accepted(proposed)
+        points = np.concatenate([points, proposed[chosen]])
+    return points[:n]
 
 
 def _log_sum(terms: list[Any]) -> Any:

@@ -73,7 +73,8 @@ def check_arrays(run: CheckedDensity) -> Verdict:
     density, n = run.trained, SHOWN_SAMPLES
     target, z0 = density.target, run.evaluation.first.z0[:n]
     wrong = run.unlike("samples", run.evaluation.first.x[:n]) + run.unlike("base_samples", z0)
-    if target.sample is not None:
+    # An older run may lack them, of a target that had no sampler.
+    if target.sample is not None and len(run.arrays["target_samples"]):
         drawn = target.sample(stream(run.config.seed, "target-samples"), n)
         wrong += run.unlike("target_samples", drawn)
 

@@ -1,6 +1,8 @@
 """Draw a run's pictures into its folder: what training ends with and `plot` repeats."""
 
+import threading
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,19 @@ from nflow_cli.constants import DPI
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import nearest
 from nflow_cli.runs.directory import RunDirectory
+
+
+def import_ahead() -> None:
+    """Begin to import what draws, in a thread of its own: a compiled training leaves Python idle.
+
+    Whoever imports it meanwhile waits for that thread.
+    """
+
+    def import_pictures() -> None:
+        with suppress(ImportError):  # told by the one who needs it
+            from nflow_cli import plotting  # noqa: F401
+
+    threading.Thread(target=import_pictures).start()
 
 
 def draw(

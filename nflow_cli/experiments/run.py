@@ -144,7 +144,7 @@ def train(
     """
     from nflow_cli.backend import start_tensorflow
     from nflow_cli.config import presets
-    from nflow_cli.experiments.drawing import draw
+    from nflow_cli.experiments.drawing import draw, import_ahead
 
     experiment = experiments.of(config)
     info: dict[str, Any] = {"command": config.command, "argv": list(argv)}
@@ -168,6 +168,7 @@ def train(
             for note in experiment.notes_of_data(data):
                 tell(note)
             start_tensorflow(machine)
+            import_ahead()
             summary = experiment.train(run, data, programs)
             draw(run)
         _report(run)

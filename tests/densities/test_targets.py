@@ -105,12 +105,10 @@ CATALOGUE = {
     "rings": (lambda: targets.Ring(**RINGS), minus_rings(**RINGS)),
 }
 BY_QUADRATURE = ("u1", "wavy-ring")
-SAMPLED = [name for name in CATALOGUE if name not in BY_QUADRATURE]
 # Nodes at |z1| = 4, where the wall's curvature jumps.
 GRID = Grid((8.0, 12.0), 1601)
 
 every_target = pytest.mark.parametrize("name", CATALOGUE)
-sampled_target = pytest.mark.parametrize("name", SAMPLED)
 
 
 @pytest.fixture(scope="module")
@@ -246,14 +244,14 @@ def test_the_gradient_is_the_slope_of_the_formula(name):
     np.testing.assert_allclose(slope, expected, 1e-6, 1e-6)
 
 
-@sampled_target
+@every_target
 def test_samples_fall_into_squares_as_the_density_says(name):
     samples = make(name).sample(np.random.default_rng(3), 200_000)
     assert samples.shape == (200_000, 2)
     assert abs(chi_square_excess(samples, density(name), make(name).window)) < 4
 
 
-@sampled_target
+@every_target
 def test_the_margins_of_samples_are_those_of_the_density(name, on_grid):
     samples = make(name).sample(np.random.default_rng(4), 50_000)
     values = np.exp(on_grid(name) - make(name).log_z)
@@ -262,7 +260,7 @@ def test_the_margins_of_samples_are_those_of_the_density(name, on_grid):
         assert kolmogorov_smirnov(samples[:, i], axis, margin) < 1.95  # once in a thousand
 
 
-@sampled_target
+@every_target
 def test_samples_have_the_moments_of_the_density(name, on_grid):
     n = 200_000
     samples = make(name).sample(np.random.default_rng(5), n)
@@ -275,15 +273,11 @@ def test_samples_have_the_moments_of_the_density(name, on_grid):
         assert abs(drawn.mean() - expected) < 4 * drawn.std() / np.sqrt(n)
 
 
-@sampled_target
+@every_target
 def test_the_generator_fixes_the_samples(name):
     first, again, other = (make(name).sample(np.random.default_rng(s), 50) for s in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.any(first != other)
-
-
-def test_a_target_without_an_exact_sampler_has_no_sample():
-    assert targets.U1().sample is None
 
 
 def test_weights_count_by_their_share():

@@ -155,6 +155,12 @@ def layers(rng):
     yield GaussianSampling(0.5, 2.0, seed=1), [[mean, log_variance], noise]
     couplings = [{name: {"hidden": [4]}} for name in ("affine-coupling", "spline-coupling")]
     yield FlowStack(couplings, 2, seed=1, affine="full", name="Couplings"), [x]
+    masked = [
+        {name: {"hidden": [4]}}
+        for name in ("affine-autoregressive", "spline-autoregressive", "inverse-autoregressive")
+    ]
+    yield FlowStack(masked, 3, seed=1, name="Masked"), [x]
+    yield FlowStack([{"sylvester": {"reflections": 2}}], 2, seed=1, name="Sylvester"), [x]
 
 
 def write_layers():
@@ -162,9 +168,9 @@ def write_layers():
     Path("layers").mkdir()
     rng = np.random.default_rng(0)
     for layer, inputs in layers(rng):
-        couplings = layer.name == "Couplings"
-        name = "Couplings" if couplings else type(layer).__name__
-        size = 0.3 if couplings else 1.0  # larger ones nearly fold the space
+        named = layer.name in ("Couplings", "Masked", "Sylvester")
+        name = layer.name if named else type(layer).__name__
+        size = 0.3 if named else 1.0  # larger ones nearly fold the space
         layer(*inputs)
         for weight in layer.trainable_weights:  # the orders of couplings are none
             weight.assign(size * rng.standard_normal(weight.shape))
