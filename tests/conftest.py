@@ -19,6 +19,14 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def tidy():
+    """Leave out what a file of tests leaves in memory: programs that TensorFlow keeps for good."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def short_run(tmp_path_factory):
     """Return a function that trains each short run once, for the tests of all processes."""

@@ -73,6 +73,15 @@ def without_xla():
         yield
 
 
+@contextmanager
+def without_pictures():
+    """Draw nothing: where a run is tested, and not what is drawn of it."""
+    from nflow_cli.experiments import drawing
+
+    with patch.object(drawing, "draw", lambda run: []):
+        yield
+
+
 class KilledError(Exception):
     """What ends a training where a kill -9 would."""
 

@@ -30,6 +30,7 @@ from nflow_cli.experiments.picture_data import read_picture_data
 from nflow_cli.experiments.report import write_report
 from nflow_cli.runs.directory import RunDirectory
 
+DPI = 50  # of pictures that nobody looks at
 PRESETS = [path.read_bytes() for path in presets.shipped_presets().values()]
 TOKENS = [token.encode("utf-8", "surrogatepass") for token in YAML]
 
@@ -44,7 +45,7 @@ def good(request, tmp_path_factory):
         run.write_json("summary.json", SUMMARIES[kind])
         run.write_evaluation(ARRAYS[kind])
         run.write_text("metrics.csv", metrics(kind))
-    assert len(draw(RunDirectory.open(str(run.path)))) == {
+    assert len(draw(RunDirectory.open(str(run.path)), dpi=DPI)) == {
         "points": 3,
         "infer": 3,
         "train-vae": 5,
@@ -101,7 +102,7 @@ def fuzz_runs(folder, good, count, seed, drawn):
     def read():
         run = RunDirectory.open(str(folder))
         if drawn:
-            draw(run)
+            draw(run, dpi=DPI)
             write_report(run)
         return read_picture_data(run, experiments.of(run.read_config()))
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from short_runs import without_xla
+from short_runs import without_pictures, without_xla
 
 from nflow_cli.cli import main
 from nflow_cli.errors import NflowError, one_line
@@ -49,9 +49,9 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     points = folder / HOSTILE
     np.savetxt(points, np.random.default_rng(0).normal(size=(200, 2)), delimiter=",")
-    settings = ["--k", "2", "--steps", "20", "--set", "train.chunk=10"]
+    settings = ["--flow", "planar", "--k", "1", "--steps", "20", "--set", "train.chunk=10"]
     command = ["fit-2d", "--data", points, *settings, "--output", folder / "run"]
-    with without_xla():
+    with without_xla(), without_pictures():
         done = CliRunner().invoke(main, list(map(str, command)))
     assert done.exit_code == 0, done.stderr
     assert_shown(done)

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from reports import read_report
 from running import NFLOW, QUICK, assert_same_run, run_where_keras_is_set_up_otherwise
+from short_runs import without_pictures
 
 from nflow_cli import __version__
 from nflow_cli.cli import main
@@ -234,7 +235,8 @@ def test_stderr_is_progress_alone_even_where_keras_is_set_up_otherwise(first_run
 @on_tensorflow
 def test_the_config_of_a_run_repeats_it_bit_for_bit(invoke, tmp_path, finished_run):
     again = tmp_path / "again"
-    result = invoke("fit-2d", "--preset", finished_run / "config.yaml", "--output", again)
+    with without_pictures():
+        result = invoke("fit-2d", "--preset", finished_run / "config.yaml", "--output", again)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.splitlines()[-1] == str(again)
     assert (again / "config.yaml").read_bytes() == (finished_run / "config.yaml").read_bytes()
@@ -250,15 +252,14 @@ def test_report_writes_the_page_again(invoke, finished_run):
     assert f"{kl:.5f} ± " in read_report(finished_run).text
 
 
-@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
-def test_plot_draws_a_run_again(invoke, finished_run, kind):
+def test_plot_draws_a_run_again(invoke, finished_run):
     shutil.rmtree(finished_run / "plots", ignore_errors=True)
-    result = invoke("plot", finished_run, "--format", kind)
+    result = invoke("plot", finished_run, "--format", "pdf")
     assert (result.exit_code, result.stderr) == (0, "")
     paths = [Path(line) for line in result.stdout.splitlines()]
     assert sorted(paths) == sorted((finished_run / "plots").iterdir())
     assert {path.stem for path in paths} >= {"density", "difference", "deformation", "training"}
-    assert all(path.suffix == f".{kind}" and path.stat().st_size > 1000 for path in paths)
+    assert all(path.suffix == ".pdf" and path.stat().st_size > 1000 for path in paths)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +292,8 @@ def test_plot_of_a_damaged_run_is_one_line(invoke, tmp_path, finished_run, name,
 @pytest.mark.usefixtures("without_xla")
 def test_restarts_are_asked_for_by_option_and_told_of(invoke, tmp_path):
     options = ["--restarts", 2, "--no-halving", "--seed", 5, "--output", tmp_path / "run"]
-    result = invoke("fit-2d", *QUICK, *options)
+    with without_pictures():
+        result = invoke("fit-2d", *QUICK, *options)
     assert result.exit_code == 0, result.stderr
     run = RunDirectory(tmp_path / "run")
     written = yaml.safe_load((run.path / "config.yaml").read_text())["train"]

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from running import assert_same_run
+from short_runs import without_pictures, without_xla
 
 from nflow_cli.cli import main
 from nflow_cli.errors import Interrupted
@@ -44,7 +45,8 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(model):
     path = model.with_name("run")
-    done = run("infer", f"{model}:log_density", "--dim", 2, *SHORT, "--output", path)
+    with without_xla(), without_pictures():
+        done = run("infer", f"{model}:log_density", "--dim", 2, *SHORT, "--output", path)
     assert done.exit_code == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(path)
     return path, done

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 from short_runs import BOX, MIXED, VAE
 
+from nflow_cli.evaluation import motion
+
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
 )
@@ -67,7 +69,8 @@ def test_text_in_svg_and_pdf_is_text(invoke, run):
     assert b"/Type3" not in (path / "plots/training.pdf").read_bytes()
 
 
-def test_a_flow_and_all_in_motion_are_drawn_from_the_model(invoke, run):
+def test_a_flow_and_all_in_motion_are_drawn_from_the_model(invoke, run, monkeypatch):
+    monkeypatch.setattr(motion, "FRAMES", 10)
     path = run(**MIXED)
     options = ["--flow-at", 2, "--flow-at", 5, "--flow-at", 2, "--animate", "--format", "svg"]
     names = drawn(invoke, path, *options)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from running import NFLOW, assert_same_run, run_nflow
-from short_runs import edit_json, without_xla
+from short_runs import edit_json, without_pictures
 
 from nflow_cli.cli import main
 from nflow_cli.config.presets import read_preset
@@ -65,14 +65,10 @@ def straight(tmp_path_factory):
     return get
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """."""
-    path = tmp_path_factory.mktemp("finished") / "run"
-    with without_xla():
-        done = CliRunner().invoke(main, [*SHORT, "--output", str(path)])
-    assert done.exit_code == 0, done.stderr
-    return path
+@pytest.fixture
+def finished(short_run, tmp_path):
+    """Return a copy of a run of 20 updates."""
+    return shutil.copytree(short_run(), tmp_path / "finished")
 
 
 def rows_in(metrics):
@@ -182,23 +178,25 @@ def test_a_finished_run_says_so(finished, invoke):
 
 
 @pytest.mark.usefixtures("without_xla")
-def test_more_steps_extend_a_finished_run_and_say_what_that_is(tmp_path, invoke):
-    short = ["fit-2d", "--k", "2", "--steps", "30", "--set", "train.chunk=20"]
-    done = invoke(*short, "--set", "evaluate.samples=1000", "--output", "run")
-    assert done.exit_code == 0, done.stderr
-    done = invoke("resume", "run", "--steps", "70")
+def test_more_steps_extend_a_finished_run_and_say_what_that_is(finished, invoke):
+    config = finished / "config.yaml"
+    text = config.read_text().replace("description: ''", "description: Of 20 updates.")
+    config.write_text(text)
+    assert read_preset(config)["description"]
+    with without_pictures():
+        done = invoke("resume", finished, "--steps", "45")
     assert done.exit_code == 0, done.stderr
     assert "schedule" in done.stderr
-    written = read_preset(tmp_path / "run" / "config.yaml")
-    assert (written["train"]["steps"], written["description"]) == (70, "")
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 70
-    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()))
-    assert [int(row["update"]) for row in rows] == [20, 30, 40, 60, 70]
+    written = read_preset(config)
+    assert (written["train"]["steps"], written["description"]) == (45, "")
+    assert json.loads((finished / "summary.json").read_text())["steps"] == 45
+    rows = list(csv.DictReader((finished / "metrics.csv").read_text().splitlines()))
+    assert [int(row["update"]) for row in rows] == [10, 20, 30, 40, 45]
     assert float(rows[-1]["learning_rate"]) == pytest.approx(0, abs=1e-8)
     assert float(rows[2]["learning_rate"]) > 1e-3
 
 
-STOPS = ["--k", "1", "--steps", "900", "--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
+STOPS = ["--k", "0", "--steps", "900", "--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
 
 
 @pytest.mark.usefixtures("without_xla")
@@ -211,11 +209,13 @@ STOPS = ["--k", "1", "--steps", "900", "--set", "train.chunk=20", "--set", "eval
 )
 def test_a_run_that_stopped_early_says_so_and_goes_on_when_extended(tmp_path, invoke, data):
     never_better = ["--set", "train.early_stopping={patience: 60, min_delta: 99.0}"]
-    done = invoke("fit-2d", *data, *STOPS, *never_better, "--output", "run")
+    with without_pictures():
+        done = invoke("fit-2d", *data, *STOPS, *never_better, "--output", "run")
     assert done.exit_code == 0, done.stderr
     assert "training: stopped early at 80/900 updates" in done.stderr
     assert "stopped early after 80 of 900 updates in " in done.stdout
-    done = invoke("resume", "run", "--steps", "1000")
+    with without_pictures():
+        done = invoke("resume", "run", "--steps", "1000")
     assert done.exit_code == 0, done.stderr
     assert "stopped early after 140 of 1,000 updates in " in done.stdout
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 140
@@ -224,7 +224,7 @@ def test_a_run_that_stopped_early_says_so_and_goes_on_when_extended(tmp_path, in
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["--steps", "10"], "expected 1010 or more"),
+        (["--steps", "10"], "expected 20 or more"),
         (["--epochs", "10"], "extended by --steps"),
         (["--epochs", "10", "--steps", "2000"], "extended by --steps"),
     ],
@@ -310,16 +310,11 @@ def test_updates_that_were_not_made_are_one_line(tmp_path, invoke, finished):
         arrays.update(dict.fromkeys(counts, np.array(-5)))
 
     copy = with_checkpoints(tmp_path, finished, change)
-    assert_damaged(invoke, copy, "-5 updates, of which it counts 1010")
+    assert_damaged(invoke, copy, "-5 updates, of which it counts 20")
 
 
-@pytest.mark.usefixtures("without_xla")
-def test_best_weights_of_another_model_are_one_line(tmp_path, invoke):
-    run = tmp_path / "run"
-    args = ["--steps", "60", "--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
-    done = invoke("fit-2d", "--data", "two-moons", "--k", "1", *args, "--output", run)
-    assert done.exit_code == 0, done.stderr
-    best = "ValidationLog/best_weights/0"
+def test_best_weights_of_another_model_are_one_line(tmp_path, invoke, short_run):
+    run, best = short_run(data="two-moons"), "ValidationLog/best_weights/0"
     copy = with_checkpoints(tmp_path, run, lambda arrays, _: arrays.update({best: np.zeros(9)}))
     assert_damaged(invoke, copy, "a checkpoint of another model")
 

@@ -21,10 +21,10 @@ from nflow_cli.runs.directory import RunDirectory
 SHORT = ["--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
 FAR = "{name: mixture, weights: [1], means: [[1.0e+30, 0]]}"
 # One target makes every run diverge.
-GRID = ["--preset", "multimodal-planar", *SHORT, "--set", "train.steps=40", "--set", "flow.k=2"]
+GRID = ["--preset", "multimodal-planar", *SHORT, "--set", "train.steps=40", "--set", "flow.k=1"]
 GRID += ["--vary", f"target=multimodal,{FAR}", "--seeds", "5"]
-GOOD = "planar-k2,target=1,seed=5"
-BAD = "planar-k2,target=2,seed=5"
+GOOD = "planar-k1,target=1,seed=5"
+BAD = "planar-k1,target=2,seed=5"
 
 
 def status(folder, name):

@@ -415,7 +415,7 @@ def test_the_saved_model_has_the_figures_of_the_summary(plain_run):
 def test_a_run_of_one_latent_without_labels_is_drawn(plain_run):
     folder, _ = plain_run
     names = ["latent", "reconstructions", "samples", "manifold", "training"]
-    assert [path.name for path in draw(folder)] == [f"{name}.png" for name in names]
+    assert [path.name for path in draw(folder, dpi=50)] == [f"{name}.png" for name in names]
     assert arrays_of(folder)["labels"].shape == (0,)
 
 

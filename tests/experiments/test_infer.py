@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from running import assert_same_run, same_by_seed
+from running import assert_same_run, with_rows
+from short_runs import without_pictures, without_xla
 from truth import to_numpy
 
 import nflow_cli
@@ -15,10 +16,12 @@ from nflow_cli.config import presets
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import ConfigError, DivergenceError, Interrupted, TargetError
 from nflow_cli.experiments.check import check_run
+from nflow_cli.experiments.infer import checks
 from nflow_cli.experiments.infer import fit as infer_fit
 from nflow_cli.experiments.infer.subject import built_in, user_subject
 from nflow_cli.experiments.infer.user_code import function_of
 from nflow_cli.experiments.run import train
+from nflow_cli.experiments.target import fit as target_fit
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.checkpointing import Checkpointer
 
@@ -67,7 +70,11 @@ def fit(path, name="tensors", function=None, **changes):
 def fitted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("infer")
     longer = {"train__first_stage": 500, "train__steps": 200, "train__start_width": 1.0}
-    return {name: fit(folder / name, name, **longer) for name in FUNCTIONS}
+    longer["train__chunk"] = 100
+    with without_xla():
+        runs = {"arrays": fit(folder / "arrays", "arrays", **longer)}
+        with without_pictures():
+            return runs | {"tensors": fit(folder / "tensors", **longer)}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -194,7 +201,8 @@ def test_a_fit_that_is_stopped_and_goes_on_ends_as_one_that_was_not(
     tmp_path, monkeypatch, name, restarts
 ):
     options = {"train__restarts": restarts, "train__checkpoint_seconds": 0.0}
-    whole, _ = fit(tmp_path / "whole", name, **options)
+    with without_pictures():
+        whole, _ = fit(tmp_path / "whole", name, **options)
     saves = []
 
     def stop(self, *arguments, save=Checkpointer.save, **keywords):
@@ -209,7 +217,8 @@ def test_a_fit_that_is_stopped_and_goes_on_ends_as_one_that_was_not(
     run = RunDirectory.open(str(tmp_path / "stopped"))
     assert run.read_json("run.json")["status"] == "interrupted"
     config = run.read_config()
-    train(config, run, [], None, user_subject(config, function_of(FUNCTIONS[name])))
+    with without_pictures():
+        train(config, run, [], None, user_subject(config, function_of(FUNCTIONS[name])))
     assert_same_run(whole.path, run.path)
 
 
@@ -269,12 +278,16 @@ def test_a_loaded_run_is_in_the_units_of_its_bounds(tmp_path):
     assert q.log_prob([[-1.0, 0.5], [1.0, 1.5]]).tolist() == [-np.inf, -np.inf]
 
 
+PLANAR = {"flow": ["planar"], "k": 2, "steps": 20}
+PLANAR["settings"] = {"train.first_stage": 20, "train.chunk": 20, "evaluate.samples": 1_000}
+
+
 @pytest.fixture(scope="module")
 def banana(tmp_path_factory):
-    config = settings(density={"name": "banana"})
-    run = RunDirectory.create("test", str(tmp_path_factory.mktemp("banana") / "run"))
-    train(config, run, [], None, built_in(config))
-    return run
+    """Return a density that was fitted from Python to a built-in one."""
+    folder = tmp_path_factory.mktemp("banana")
+    with without_xla(), without_pictures():
+        return nflow_cli.infer("banana", seed=3, output=folder / "run", **PLANAR)
 
 
 def outcomes(run):
@@ -294,18 +307,15 @@ def test_a_run_of_a_function_is_checked_without_it(fitted):
 
 
 @pytest.mark.parametrize("key", ["estimated_log_z", "widened_log_z", "moments", "ess"])
-def test_an_edited_score_fails_the_check(banana, tmp_path, key):
-    import shutil
-
-    copy = tmp_path / "copy"
-    shutil.copytree(banana.path, copy)
-    summary = json.loads((copy / "summary.json").read_text())
+def test_an_edited_score_fails_the_check(banana, key):
+    directory = RunDirectory.open(str(banana.path))
+    experiment = experiments.of(directory.read_config())
+    run = experiment.checked(directory, experiment.load(directory))
     if key == "moments":
-        summary[key]["x1"][0] += 1
+        run.summary[key]["x1"][0] += 1
     else:
-        summary[key] += 0.1
-    (copy / "summary.json").write_text(json.dumps(summary))
-    assert outcomes(RunDirectory.open(str(copy)))["summary"] == "FAIL"
+        run.summary[key] += 0.1
+    assert checks.check_scores(run)[0] == "FAIL"
 
 
 def test_no_code_of_a_preset_or_a_run_is_run(fitted):
@@ -316,25 +326,27 @@ def test_no_code_of_a_preset_or_a_run_is_run(fitted):
             experiment.data(at)
 
 
-@pytest.mark.usefixtures("without_xla")
-def test_a_built_in_density_by_name_is_fitted_from_python(tmp_path):
-    settings = {"train.first_stage": 20, "train.chunk": 20, "evaluate.samples": 1_000}
-    options = {"flow": ["planar"], "k": 2, "steps": 20, "settings": settings}
-    runs = [nflow_cli.infer("banana", seed=3, output=tmp_path / n, **options) for n in "ab"]
-    first, second = (same_by_seed(RunDirectory(q.path).read_json("summary.json")) for q in runs)
-    assert first == second
-    assert (first["target"], first["log_z"], first["seed"]) == ("banana", 0.0, 3)
-    q = nflow_cli.infer(arrays, dim=2, names=["a", "b"], output=tmp_path / "c", **options)
+def test_a_built_in_density_by_name_is_fitted_from_python(banana):
+    summary = RunDirectory(banana.path).read_json("summary.json")
+    assert (summary["target"], summary["log_z"], summary["seed"]) == ("banana", 0.0, 3)
+
+
+def test_a_function_is_fitted_from_python(tmp_path):
+    with without_pictures():
+        q = nflow_cli.infer(arrays, dim=2, names=["a", "b"], output=tmp_path / "run", **PLANAR)
     assert q.columns == ["a", "b"] and q.sample(5).shape == (5, 2)
 
 
-@pytest.mark.usefixtures("without_xla")
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_the_score_is_left_out_in_the_second_half_alone(tmp_path, name):
+def losses(name, gradient):
+    """Return the losses of two chunks of a training."""
     options = {"train__steps": 20, "train__chunk": 10, "train__first_stage": 0}
-    (full, _), (path, _) = (
-        fit(tmp_path / gradient, name, train__gradient=gradient, **options)
-        for gradient in ("full", "path")
-    )
-    losses = [run.read_metrics()["loss"] for run in (full, path)]
-    assert losses[0][0] == losses[1][0] and losses[0][1] != losses[1][1]
+    config = settings(name, train__gradient=gradient, **options)
+    model = infer_fit.build(config, user_subject(config, function_of(FUNCTIONS[name])).target)
+    _, rows = with_rows(lambda directory: target_fit.train(model, config, directory))
+    return [row["loss"] for row in rows]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_score_is_left_out_in_the_second_half_alone(name):
+    full, path = (losses(name, gradient) for gradient in ("full", "path"))
+    assert full[0] == path[0] and full[1] != path[1]

@@ -24,6 +24,11 @@ HOSTILE = """<script>alert("1")</script><img src='//x' onerror=alert(1)>&lt;\x1b
 SHOWN = HOSTILE.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e")
 
 
+def drawn(run):
+    """Draw small pictures of a run; return their names."""
+    return {path.stem for path in draw(run, dpi=50)}
+
+
 def golden(name, folder):
     return RunDirectory(shutil.copytree(GOLDEN / name, folder / name))
 
@@ -40,7 +45,7 @@ def golden(name, folder):
 )
 def test_the_page_of_a_finished_run_says_all_of_it(tmp_path, name, judged):
     run = golden(name, tmp_path)
-    names = {path.stem for path in draw(run)}
+    names = drawn(run)
     assert write_report(run) == run.path / "report.html"
     report = read_report(run.path)
     assert set(report.pictures) == names
@@ -64,7 +69,7 @@ def test_the_page_of_a_finished_run_says_all_of_it(tmp_path, name, judged):
 @pytest.mark.parametrize("kind", ARRAYS)
 def test_each_picture_that_is_drawn_has_its_place_on_the_page(tmp_path, kind):
     run = written_run(tmp_path / "run", kind)
-    names = {path.stem for path in draw(run)}
+    names = drawn(run)
     write_report(run)
     assert set(read_report(run.path).pictures) == names <= PICTURES.keys()
 
@@ -133,7 +138,7 @@ def test_pictures_that_are_missing_are_told_of(tmp_path):
 
 def test_a_picture_that_is_no_picture_is_told_of_and_no_link_is_followed(tmp_path):
     run = written_run(tmp_path / "run", "fit-2d")
-    draw(run)
+    drawn(run)
     (tmp_path / "other.png").write_bytes((run.path / "plots" / "density.png").read_bytes())
     (run.path / "plots" / "density.png").unlink()
     (run.path / "plots" / "density.png").symlink_to(tmp_path / "other.png")
@@ -173,7 +178,7 @@ def written_animation(run, frames, size=(400, 300), noise=0):
 
 def test_a_moving_picture_is_shown_with_a_still_for_who_asked_for_less_motion(tmp_path):
     run = written_run(tmp_path / "run", "fit-2d")
-    names = {path.stem for path in draw(run)}
+    names = drawn(run)
     written_animation(run, 5)
     write_report(run)
     report = read_report(run.path)

@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
 
 
 def preset(name, train=None, **changes):
-    short = {"steps": 40, "batch_size": 64, "chunk": 10, "learning_rate": 0.02}
+    short = {"steps": 20, "batch_size": 64, "chunk": 5, "learning_rate": 0.02}
     short["checkpoint_seconds"] = 0.0
     data = {
         "command": "fit-2d",
@@ -233,7 +233,7 @@ def test_a_run_tells_everything_promised_of_it(short):
     assert set(promised.split()) <= set(summary)
     assert json.loads((run.path / "summary.json").read_text()) == summary
     assert (summary["kl"], summary["log_z"], summary["target"]) == (None, None, None)
-    assert (summary["n_train"], summary["n_test"], summary["steps"]) == (40_000, 5_000, 40)
+    assert (summary["n_train"], summary["n_test"], summary["steps"]) == (40_000, 5_000, 20)
     record = run.read_json("run.json")["data"]
     assert record["name"] == "eight-gaussians"
     assert record["sha256"] == load_point_data("eight-gaussians", 5).sha256
@@ -295,7 +295,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(short, tmp_path):
     with killed_after(2), pytest.raises(KilledError):
         finish(tmp_path / "run", settings)
     other = RunDirectory(tmp_path / "run")
-    assert list(other.read_metrics()["update"]) == [10, 20]
+    assert list(other.read_metrics()["update"]) == [5, 10]
     data = load_point_data(settings.data.name, settings.seed)
     experiments.of(settings).train(other, data)
     assert_same_run(other.path, run.path)
@@ -309,9 +309,9 @@ def test_compiled_chunks_make_the_updates_of_a_plain_loop(short):
     data = load_point_data("eight-gaussians", 5)
     model = table_fit.build(settings, data)
     points = data.units.inside(data.train).astype("float32")
-    optimizer, losses = make_optimizer(settings.train, 40), []
+    optimizer, losses = make_optimizer(settings.train, 20), []
     for chunk in range(4):
-        rows = stream(5, "batches", chunk).integers(len(points), size=(10, 64))
+        rows = stream(5, "batches", chunk).integers(len(points), size=(5, 64))
         for batch in points[rows]:
             with tf.GradientTape() as tape:
                 loss = model.negative_log_likelihood(ops.convert_to_tensor(batch))
@@ -322,13 +322,13 @@ def test_compiled_chunks_make_the_updates_of_a_plain_loop(short):
             losses.append(float(loss))
     metrics = run.read_metrics()
     assert not {"kl", "beta"} & set(metrics)
-    np.testing.assert_allclose(metrics["loss"], np.reshape(losses, (4, 10)).mean(1), rtol=1e-4)
-    assert list(metrics["update"]) == [10, 20, 30, 40]
+    np.testing.assert_allclose(metrics["loss"], np.reshape(losses, (4, 5)).mean(1), rtol=1e-4)
+    assert list(metrics["update"]) == [5, 10, 15, 20]
 
 
 def test_the_validation_loss_is_that_of_the_validation_points(short):
     run, summary = short
-    assert summary["best_update"] == 40  # so that the last weights are kept
+    assert summary["best_update"] == 20  # so that the last weights are kept
     data = load_point_data("eight-gaussians", 5)
     log_q = nflow_cli.load(run.path).log_prob(data.validation)
     assert run.read_metrics()["validation_loss"][-1] == pytest.approx(-log_q.mean(), abs=1e-5)
@@ -338,7 +338,7 @@ def test_the_validation_loss_is_that_of_the_validation_points(short):
 def test_the_weights_of_the_best_validation_are_kept_and_training_stops(folder, tmp_path):
     rng = np.random.default_rng(0)
     np.save(folder / "few.npy", rng.standard_normal((60, 2)))
-    train = {"steps": 5_000, "schedule": "constant", "learning_rate": 0.05}
+    train = {"steps": 5_000, "chunk": 20, "schedule": "constant", "learning_rate": 0.05}
     train |= {"early_stopping": {"patience": 300, "min_delta": 0.0}}
     settings = preset(folder / "few.npy", train, flow={"pattern": ["planar"], "k": 8})
     run, summary = finish(tmp_path / "run", settings)

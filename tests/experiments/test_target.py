@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 GRID = Grid(9.0, 601)
-TRAIN = {"steps": 23, "batch_size": 32, "chunk": 5, "learning_rate": 0.02}
+TRAIN = {"steps": 13, "batch_size": 32, "chunk": 5, "learning_rate": 0.02}
 
 
 def preset(train=None, **changes):
@@ -94,9 +94,9 @@ def test_compiled_chunks_make_the_updates_of_a_plain_loop(small):
     flow = FlowStack(["planar", "radial"], 3, seed=7)
     flow.build((None, 2))
     variables, target = flow.trainable_variables, targets.Multimodal()
-    noise = NoiseChunks(StandardNormal(), 2, [7], 23, 5, 32)
+    noise = NoiseChunks(StandardNormal(), 2, [7], 13, 5, 32)
     optimizer = make_optimizer(settings.train, settings.train.steps)
-    for update in range(23):
+    for update in range(13):
         z0 = ops.convert_to_tensor(noise[update // 5][0][update % 5].T)
         beta = min(1.0, 0.01 + 0.99 * update / 10)
         with tf.GradientTape() as tape:
@@ -119,7 +119,7 @@ def test_another_seed_starts_elsewhere():
 
 def test_the_last_row_is_at_full_temperature_and_at_the_end_of_the_schedule(small):
     last = small[1][-1]
-    assert last["update"] == 23
+    assert last["update"] == 13
     assert last["beta"] == 1
     assert last["loss"] == last["kl"]
     assert last["learning_rate"] == pytest.approx(0, abs=1e-8)

@@ -1,5 +1,6 @@
 """A fit to a log-density that is checked: without running a user's code."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,9 @@ class CheckedInference(CheckedDensity):
         """The built-in density."""
         return self.experiment.data().target
 
+    @cached_property
     def judged(self) -> Judgement:
-        """Return the scores, computed again from the same draws."""
+        """The scores, computed again from the same draws."""
         trained, config = self.trained, self.config
         parts = trained.inside, self.target, trained.units, trained.columns
         return judge(*parts, config.seed, config.evaluate.samples)
@@ -61,7 +63,7 @@ def tell_unknown(run: CheckedInference) -> Verdict:
 
 def check_scores(run: CheckedInference) -> Verdict:
     """Compute the summary's scores again, from its own draws."""
-    scores = dict(run.judged().scores)
+    scores = dict(run.judged.scores)
     moments = scores.pop("moments")
     outcome, detail = agree(run, scores, "from the same draws")
     received: Any = run.summary.get("moments")
@@ -93,7 +95,7 @@ def first_samples(run: CheckedInference) -> np.ndarray:
 def check_arrays(run: CheckedInference) -> Verdict:
     """Compute again what the pictures are drawn from."""
     trained = run.trained
-    expected = arrays_of(trained.inside, run.target, trained.units, run.config.seed, run.judged())
+    expected = arrays_of(trained.inside, run.target, trained.units, run.config.seed, run.judged)
     wrong = run.unlike("samples", expected["samples"]) + run.unlike("rows", expected["rows"])
     for key in ("tail", "smooth_tail"):
         wrong += run.unlike(key, expected[key])
