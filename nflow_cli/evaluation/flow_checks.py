@@ -111,12 +111,14 @@ def check_log_det(flows: Flows) -> Verdict:
 def jacobian(
     function: Callable[[np.ndarray], np.ndarray], points: np.ndarray, step: float = STEPS[0]
 ) -> np.ndarray:
-    """Return ``∂f/∂z`` ``(..., D, D)`` at points ``(..., D)``, a column for each coordinate."""
-    columns = []
+    """Return ``∂f/∂z`` ``(..., D, D)`` at points ``(..., D)``, a column for each coordinate.
+
+    ``function`` takes points with one more axis in front.
+    """
+    columns, ways = [], np.reshape([1, -1, 2, -2], (4, *[1] * points.ndim))
     for axis in step * np.eye(points.shape[-1]):
-        near = function(points + axis) - function(points - axis)
-        far = function(points + 2 * axis) - function(points - 2 * axis)
-        columns.append((8 * near - far) / (12 * step))
+        ahead, behind, far_ahead, far_behind = function(points + ways * axis)
+        columns.append((8 * (ahead - behind) - (far_ahead - far_behind)) / (12 * step))
     return np.stack(columns, axis=-1)
 
 

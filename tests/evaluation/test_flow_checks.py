@@ -57,10 +57,7 @@ def nearly_no_bijection():
 SOUND = [planar(), planar(30.0), planar(30.0, 30.0), planar(1.0, 1e3), *nearly_no_bijection()]
 
 
-# The gentlest, the steepest, and those that are nearly no bijection; the others are slow.
-@pytest.mark.parametrize(
-    "index", [pytest.param(i, marks=pytest.mark.slow if i in (1, 3) else ()) for i in range(6)]
-)
+@pytest.mark.parametrize("index", range(len(SOUND)))
 def test_sound_flows_pass_however_steep_they_are(index):
     outcome, detail = check_round_trip(SOUND[index])
     assert outcome == Outcome.OK, detail
