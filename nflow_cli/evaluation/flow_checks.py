@@ -112,7 +112,10 @@ def check_log_det(flows: Flows) -> Verdict:
 def jacobian(
     function: Callable[[np.ndarray], np.ndarray], points: np.ndarray, step: float = STEPS[0]
 ) -> np.ndarray:
-    """Return ``∂f/∂z`` ``(..., D, D)`` at points ``(..., D)``, a column for each coordinate."""
+    """Return ``∂f/∂z`` ``(..., D, D)`` at points ``(..., D)``, a column for each coordinate.
+
+    ``function`` takes points with one more axis in front.
+    """
     dim = points.shape[-1]
     offsets = step * np.concatenate([multiple * np.eye(dim) for multiple in (1, -1, 2, -2)])
     offsets = offsets.reshape(-1, *[1] * (points.ndim - 1), dim)

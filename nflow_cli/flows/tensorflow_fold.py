@@ -105,7 +105,8 @@ def _kept_by(step: Any, state: Any, arrays: Any, sets: Any) -> list[Any]:
 
     specs = [tf.TensorSpec(array.shape, array.dtype) for array in state]
     of_one = [tf.TensorSpec(array.shape[1:], array.dtype) for array in arrays]
-    return tf.function(run).get_concrete_function(specs, of_one).structured_outputs
+    traced = tf.function(run, autograph=False)  # there is no Python to be turned into operations
+    return traced.get_concrete_function(specs, of_one).structured_outputs
 
 
 def _transposed(step: Any, memo: Any, before: Any, flat: Any, sets: Any, changes: Any) -> Any:

@@ -1,6 +1,7 @@
 """What every picture shares: constants, panels, titles, colour bars, the layout and the files."""
 
 import contextlib
+import functools
 import math
 import re
 import textwrap
@@ -241,11 +242,17 @@ def add_colour_bar(image: AxesImage, axes: list[Axes], label: str, extend: str) 
 
 def plain(text: str) -> str:
     """Escape what the font does not draw, and a dollar sign, so that it starts no mathtext."""
-    drawn = get_font(findfont(FontProperties())).get_charmap()
+    drawn = drawn_by(findfont(FontProperties()))
     escaped = (
         c if ord(c) in drawn else c.encode("unicode_escape").decode() for c in printable(text)
     )
     return "".join(escaped).replace("$", r"\$")
+
+
+@functools.cache
+def drawn_by(font: str) -> frozenset[int]:
+    """Return what a font draws, by code point: to ask it takes as long as a small picture."""
+    return frozenset(get_font(font).get_charmap())
 
 
 def add_title(figure: Figure, *parts: str) -> None:

@@ -140,8 +140,10 @@ def test_bounds_are_taken_away_first(bounds, flip, draw, first):
         assert bounded.scale == np.median(np.abs(x))
 
 
-@pytest.mark.parametrize("share", [0.4, 0.6, 0.9, 0.9999])
-@pytest.mark.parametrize("tails", ["tukey-h", "none"])
+@pytest.mark.parametrize(
+    ("share", "tails"),
+    [(0.4, "tukey-h"), (0.9, "tukey-h"), (0.9999, "tukey-h"), (0.6, "none"), (0.9999, "none")],
+)
 def test_rows_that_are_equal_leave_a_scale(share, tails):
     x = rng().standard_normal(20_000)
     x[: int(share * len(x))] = 0.3

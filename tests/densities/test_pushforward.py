@@ -20,7 +20,7 @@ from nflow_cli.densities.pushforward import FlowDensity, chunks
 from nflow_cli.errors import ConfigError, DataError
 from nflow_cli.flows import FlowStack
 
-every_dim = pytest.mark.parametrize("dim", [1, 3, 5])
+every_dim = pytest.mark.parametrize("dim", [1, 5])
 every_unit = pytest.mark.parametrize("standardised", [False, True], ids=["identity", "units"])
 COLUMNS = ColumnUnits(
     [
@@ -62,7 +62,7 @@ def test_the_density_is_that_of_a_dense_jacobian(name, dim, standardised):
     np.testing.assert_allclose(log_q, expected, 1e-7, 1e-7)
 
 
-@pytest.mark.parametrize(("dim", "n"), [(1, 4001), (3, 101)])
+@pytest.mark.parametrize(("dim", "n"), [(1, 4001), (3, 71)])
 @every_unit
 def test_the_density_integrates_to_1_over_a_grid(dim, n, standardised):
     q = density(dim=dim, standardised=standardised)
@@ -167,7 +167,7 @@ def test_the_base_alone_has_its_density_in_the_users_units(standardised):
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (7,), (3, 4), (2, 0, 3)])
 def test_points_keep_their_leading_shape(shape, monkeypatch):
     monkeypatch.setattr(pushforward, "CHUNK", 5)
-    q = density()
+    q = density("planar")
     x = np.random.default_rng(0).standard_normal((*shape, 2))
     log_q = q.log_prob(x)
     assert (log_q.shape, log_q.dtype) == (shape, np.float32)
@@ -228,8 +228,7 @@ def first_flows(stack, k):
 
 
 @every_stack
-@pytest.mark.parametrize("chunk", [100_000, 33])
-@every_unit
+@pytest.mark.parametrize(("chunk", "standardised"), [(100_000, False), (33, True)])
 @needs_float64
 @float64()
 def test_the_density_after_k_flows_is_that_of_the_first_k_alone(
@@ -303,10 +302,10 @@ def test_a_density_of_bounded_columns_has_mass_1_and_its_samples_follow_it():
     assert (x[:, 0] > -1).all() and ((x[:, 1] > 0) & (x[:, 1] < 5)).all()
     assert np.abs(z.mean(axis=0)).max() < 0.06 and np.abs(np.cov(z.T) - np.eye(2)).max() < 0.1
     # The first column in steps of its logarithm, which it falls off with.
-    log_away, second = np.linspace(-8, 12, 2001), np.linspace(0, 5, 1003)[1:-1]
+    log_away, second = np.linspace(-8, 12, 801), np.linspace(0, 5, 503)[1:-1]
     points = np.stack(np.meshgrid(np.exp(log_away) - 1, second, indexing="ij"), axis=-1)
     log_mass = q.log_prob(points) + log_away[:, None]
-    assert abs(np.exp(log_mass).sum() * 0.01 * (second[1] - second[0]) - 1) < 2e-3
+    assert abs(np.exp(log_mass).sum() * 0.025 * (second[1] - second[0]) - 1) < 2e-3
 
 
 def test_the_density_of_each_draw_within_bounds_comes_with_it():

@@ -52,7 +52,7 @@ def rows_at(density, x, levels=(), given=(2.0, 1.0)):
 @pytest.mark.parametrize("given", [(2.0, 1.0), (-4.0, 0.0)])
 def test_the_sum_over_levels_of_the_integral_over_numbers_is_one(given):
     density = density_of(categories=("colour", "size"))
-    axis = np.linspace(-60, 60, 40_001)[:, None]
+    axis = np.linspace(-60, 60, 8_001)[:, None]
     masses = [
         np.trapezoid(np.exp(density.log_prob(rows_at(density, axis, (i, j), given))), axis[:, 0])
         for i in range(2)
@@ -87,9 +87,8 @@ def test_of_whole_numbers_it_is_a_lower_bound_of_their_probabilities_and_near_to
     log_p = density.log_prob(rows_at(density, cells))
     smooth = density_of()
     offsets = (np.arange(1_000) + 0.5) / 1_000 - 0.5
-    exact = [
-        np.exp(smooth.log_prob(rows_at(smooth, cell + offsets[:, None]))).mean() for cell in cells
-    ]
+    log_q = smooth.log_prob(rows_at(smooth, (cells + offsets).reshape(-1, 1)))
+    exact = np.exp(log_q).reshape(-1, 1_000).mean(axis=1)
     assert math.isclose(sum(exact), 1, abs_tol=1e-4)
     np.testing.assert_allclose(np.exp(log_p), exact, atol=0.02)
     assert 0.98 < np.exp(log_p).sum() < 1.02

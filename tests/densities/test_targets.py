@@ -106,7 +106,7 @@ CATALOGUE = {
 }
 BY_QUADRATURE = ("u1", "wavy-ring")
 # Nodes at |z1| = 4, where the wall's curvature jumps.
-GRID = Grid((8.0, 12.0), 1601)
+GRID = Grid((8.0, 12.0), 801)
 
 every_target = pytest.mark.parametrize("name", CATALOGUE)
 
@@ -164,12 +164,6 @@ def test_float32_agrees_with_the_formula(name):
 
 
 @every_target
-def test_the_density_integrates_to_1(name, on_grid):
-    mass = GRID.integral(np.exp(on_grid(name) - make(name).log_z))
-    assert abs(mass - 1) < 1e-6
-
-
-@every_target
 def test_log_z_is_that_of_the_quadrature(name, on_grid):
     assert abs(make(name).log_z - np.log(GRID.integral(np.exp(on_grid(name))))) < 1e-6
 
@@ -207,7 +201,7 @@ def test_the_source_of_log_z_says_how_it_is_known():
 @every_target
 def test_the_window_shows_all_but_two_thousandths_of_the_mass(name):
     window = make(name).window
-    shown = bin_masses(density(name), np.linspace(-window, window, 2), inner=1500).sum()
+    shown = bin_masses(density(name), np.linspace(-window, window, 2), inner=600).sum()
     assert 0.998 <= shown <= 1 + 1e-6
 
 

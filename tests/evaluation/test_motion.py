@@ -7,6 +7,7 @@ import pytest
 from nflow_cli.data.units import Standardisation
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.evaluation import motion as of_motion
 from nflow_cli.evaluation.motion import (
     FRAMES,
     Motion,
@@ -16,9 +17,10 @@ from nflow_cli.evaluation.motion import (
 )
 from nflow_cli.flows import FlowStack
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="programs are TensorFlow's"
-)
+pytestmark = [
+    pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="programs are TensorFlow's"),
+    pytest.mark.usefixtures("without_xla"),
+]
 
 UNITS = Standardisation(np.array([10.0, -3.0]), np.array([4.0, 0.5]))
 COUPLINGS = [{"spline-coupling": {"hidden": [8]}}, "permutation"]
@@ -39,6 +41,12 @@ def motions():
     return [Motion(one) for one in densities]
 
 
+@pytest.fixture
+def few_moments(monkeypatch):
+    monkeypatch.setattr(of_motion, "OF_A_FLOW", 3)
+
+
+@pytest.mark.usefixtures("few_moments")
 @pytest.mark.parametrize("which", range(3))
 def test_the_mass_is_1_at_every_moment_and_the_ends_are_the_base_and_the_fit(motions, which):
     motion = motions[which]
@@ -57,13 +65,13 @@ def test_the_mass_is_1_at_every_moment_and_the_ends_are_the_base_and_the_fit(mot
 
 
 @pytest.mark.parametrize("which", [0, 2])
-@pytest.mark.parametrize("moment", [0.0, 0.4, 1.0, 1.7])
+@pytest.mark.parametrize("moment", [0.4, 1.0, 1.7])
 def test_draws_at_a_moment_have_the_density_of_that_moment(motions, which, moment):
     """The mean of the log-density over draws is that over a grid: minus the entropy."""
     motion = motions[which]
     z0 = np.random.default_rng(0).standard_normal((20_000, 2))
     (draws,) = motion.images([moment], z0)
-    axis = np.linspace(-14, 14, 700)
+    axis = np.linspace(-14, 14, 400)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     log_q = motion.log_density(moment, grid).astype(float)
     weights = np.exp(log_q) * (axis[1] - axis[0]) ** 2
@@ -127,6 +135,7 @@ def test_the_centre_of_a_radial_flow_stays(motions):
     assert arrays["alpha"] > 0 and not {"w", "b", "u_hat"} & arrays.keys()
 
 
+@pytest.mark.usefixtures("few_moments")
 def test_the_edge_of_a_bounded_base_moves_too():
     arrays = motion_arrays(Motion(density(("radial",), 2, None, UniformBox())), 0)
     assert np.isneginf(arrays["log_density"]).any(axis=(1, 2)).all()

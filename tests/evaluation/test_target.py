@@ -93,7 +93,7 @@ def test_kl_from_a_bounded_base_is_that_of_the_quadrature():
 
 @every_stack
 def test_kl_is_never_negative_beyond_its_error(name):
-    for seed in range(5):
+    for seed in range(2):
         for target in (targets.U1(), targets.U2(), targets.Multimodal()):
             scores = judge(density(name, seed), target, seed, 5_000)
             assert scores["kl"] > -4 * scores["kl_standard_error"]
@@ -231,7 +231,7 @@ def test_every_array_is_small_and_plain(arrays):
 def test_a_target_that_tells_nothing_but_log_prob_can_be_shown():
     q = density("planar")
     first = first_of(q)
-    arrays = density_arrays(q, Tilted(), first, 0, 500)
+    arrays = density_arrays(q, Tilted(), first, 0, 100)
     assert arrays["target_samples"].shape == (0, 2)
     shown = np.all(np.abs(first.x) <= arrays["axis_1"][-1], axis=1).mean()
     assert shown > 0.99
@@ -242,10 +242,10 @@ def test_pictures_have_their_grid_however_far_samples_are(window):
     target = Tilted()
     target.window = window
     q = density("planar")
-    arrays = density_arrays(q, target, first_of(q), 0, 500)
+    arrays = density_arrays(q, target, first_of(q), 0, 101)
     axis = arrays["axis_1"]
-    assert len(axis) == 500 and axis[-1] == np.float32(window)
-    assert arrays["log_q"].shape == (500, 500)
+    assert len(axis) == 101 and axis[-1] == np.float32(window)
+    assert arrays["log_q"].shape == (101, 101)
     z0, near = q.latent([0.0, 0.0]), np.abs(axis).argmin()
     expected = normal_log_prob(z0) - push(q.flow, z0)[1]
     assert arrays["log_q"][near, near] == pytest.approx(expected, abs=0.1)
@@ -256,8 +256,8 @@ def test_samples_that_are_nowhere_have_pictures():
     first = first_of(q)
     x = first.x.copy()
     x[3] = np.inf
-    arrays = density_arrays(q, targets.U1(), first._replace(x=x), 0, 500)
-    assert arrays["log_q"].shape == (500, 500)
+    arrays = density_arrays(q, targets.U1(), first._replace(x=x), 0, 100)
+    assert arrays["log_q"].shape == (100, 100)
 
 
 @pytest.mark.parametrize("k", [*range(0, 40), 128, 10_000])
@@ -276,7 +276,7 @@ def test_the_strip_has_at_most_9_panels_from_0_to_k(k):
 def test_the_density_on_the_grid_has_the_kl_of_the_samples(seed):
     # The inverse on a grid of x and the forward pass on one of z are two roads to one number.
     q = density("mixed", seed, dtype="float64")
-    target, grid = targets.Mixture([1, 2], [[1, 0], [-1, 1]]), Grid(14.0, 601)
+    target, grid = targets.Mixture([1, 2], [[1, 0], [-1, 1]]), Grid(14.0, 401)
     log_q = q.log_prob(grid.points)
     expected = exact_kl(q.flow, in_numpy(target))
     assert abs(kl_divergence(log_q, in_numpy(target)(grid.points), grid) - expected) < 1e-4

@@ -4,6 +4,7 @@ from functools import cache, lru_cache, partial
 
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 from nflow_cli.flows import FlowStack, PlanarFlow, RadialFlow
@@ -46,16 +47,24 @@ CATALOGUE = {
 }
 # Networks, of which a point bends some units and is in one bin: it has no part in other weights.
 PIECEWISE = {n for n in CATALOGUE if any(word in n for word in ("coupling", "spline", "masked"))}
-# JAX compiles for each flow and each shape: it is asked for what another backend may do otherwise.
-ON_JAX = keras.config.backend() == "jax"
-# Their maps, and what stands around them, are in others.
-ALIKE = {
+# Their maps, and what stands around them, are in others: they are slow.
+REPEATED = {
     *("diagonal affine", "planar stack", "radial stack", "planar and affine stack"),
-    *("planar stack with a diagonal end", "affine stack of a context"),
-    *("affine coupling stack", "spline stack of a context", "masked stack"),
+    *("planar stack with a diagonal end", "spline stack of a context"),
     "sylvester stack of a context",
 }
+# JAX compiles for each flow and each shape: it is asked for what another backend may do otherwise.
+ON_JAX = keras.config.backend() == "jax"
+ALIKE = REPEATED | {"affine stack of a context", "affine coupling stack", "masked stack"}
 NAMES = [name for name in CATALOGUE if not (ON_JAX and name in ALIKE)]
+
+
+def over(names, *slow):
+    """Return the mark that runs a test over flows by their names, some of which are slow."""
+    marks = {name: pytest.mark.slow for name in (*REPEATED, *slow)}
+    return pytest.mark.parametrize("name", [pytest.param(n, marks=marks.get(n, ())) for n in names])
+
+
 WIDTH = 4  # of a context
 STEP = 2e-5  # of central differences
 DTYPES = ("float64", "float32")

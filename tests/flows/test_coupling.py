@@ -34,7 +34,7 @@ ULPS = 8
 # and each coupling stretches a few times. At half of it, eight of them stretch by 1e15.
 SPREAD = 0.2
 
-every_dim = pytest.mark.parametrize("dim", [1, 2, 3, 5])
+every_dim = pytest.mark.parametrize("dim", [1, 2, 5])
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 both_ways = pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
 both_maps = pytest.mark.parametrize("flow", COUPLINGS, ids=["affine", "spline"])
@@ -180,8 +180,15 @@ def inputs_of(dim, dtype, of_a_context, batch=4):
     return [array.astype(dtype) for array in (points, context)][: 1 + of_a_context]
 
 
-@pytest.mark.parametrize("name", ["affine-coupling", "spline-coupling"])
-@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(
+    ("name", "direction"),
+    [
+        ("affine-coupling", "forward_and_log_det"),
+        ("spline-coupling", "inverse_and_log_det"),
+        pytest.param("affine-coupling", "inverse_and_log_det", marks=pytest.mark.slow),
+        pytest.param("spline-coupling", "forward_and_log_det", marks=pytest.mark.slow),
+    ],
+)
 def test_at_40_dimensions_of_a_context_it_is_that_of_60_digits(name, direction):
     stack = make((name,), 40, "float64", k=1, of_a_context=True)
     points, context = inputs_of(40, "float64", True, batch=1)

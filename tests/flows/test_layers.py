@@ -11,14 +11,16 @@ from catalogue import (
     WIDTH,
     eps_of,
     inputs_for,
+    over,
     to_numpy,
 )
 
 from nflow_cli.errors import ConfigError
 
-every_flow = pytest.mark.parametrize("name", NAMES)
+every_flow = over(NAMES)
 # Keras traces for a second or more: that of each map and each way to have weights.
-some_flows = pytest.mark.parametrize("name", [name for name in CATALOGUE if name not in ALIKE])
+others = ("radial", "full affine", "mixed stack", "empty stack")
+some_flows = over([name for name in CATALOGUE if name not in ALIKE], *others)
 
 DIM = 3
 SHAPES = {
@@ -140,11 +142,13 @@ def test_symbolic_outputs_have_the_shapes_and_types_of_eager_ones(name, policy):
 @pytest.mark.parametrize(
     "name",
     [
-        *("radial", "planar stack with a full end", "empty stack"),
-        *("mixed stack of a context", "spline and permutation stack"),
+        *("planar stack with a full end", "empty stack", "mixed stack of a context"),
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("planar", "full affine", "mixed stack")
+            for name in (
+                *("planar", "radial", "full affine", "mixed stack"),
+                "spline and permutation stack",
+            )
         ),
     ],
 )

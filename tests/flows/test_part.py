@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from catalogue import CATALOGUE, OF_A_CONTEXT, make, points_for, to_numpy
+from catalogue import CATALOGUE, OF_A_CONTEXT, make, over, points_for, to_numpy
 
 STACKS = [n for n in CATALOGUE if "stack" in n and n not in OF_A_CONTEXT and "empty" not in n]
-PARTS = (0.25, 0.5, 0.9)
+PARTS = (0.3, 0.9)
 
-every_stack = pytest.mark.parametrize("name", [*STACKS, "sylvester", "full affine"])
+every_stack = over([*STACKS, "sylvester", "full affine"])
 
 
 def steps(name, dim):
@@ -26,7 +26,7 @@ def jacobian(step, point, size=1e-6):
 
 
 @every_stack
-@pytest.mark.parametrize("dim", [1, 2, 5])
+@pytest.mark.parametrize("dim", [1, 5])
 def test_a_map_begins_as_the_identity_and_ends_as_itself(name, dim):
     points = points_for(dim)
     for step in steps(name, dim):

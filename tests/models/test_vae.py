@@ -232,8 +232,10 @@ def test_a_fresh_process_loads_a_model_after_one_import(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "latents.npy"), expected)
 
 
-@pytest.mark.parametrize("amortized", [True, False])
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize(
+    ("name", "amortized"),
+    [*((name, True) for name in FLOWS), ("planar", False), ("spline-coupling", False)],
+)
 def test_any_flow_bends_a_posterior_as_its_log_determinant_says(name, amortized):
     vae, drawn = build(pattern=[name], k=2, amortized=amortized), noise((2, BATCH))
     terms = arrays(vae.elbo_terms(IMAGES, drawn))

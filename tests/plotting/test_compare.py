@@ -13,7 +13,7 @@ from nflow_cli.plotting import (
     save_figure,
     spread_figure,
 )
-from nflow_cli.plotting.compare import SERIES
+from nflow_cli.plotting.compare import COLUMNS, SERIES
 
 AXIS = np.linspace(-4, 4, 40)
 KS = [0, 2, 8, 32]
@@ -46,7 +46,7 @@ def overlaps(figure):
     return [(a, b) for a, b in pairs if a.shrunk(0.98, 0.98).overlaps(b.shrunk(0.98, 0.98))]
 
 
-@pytest.mark.parametrize("count", [1, 3, 5])
+@pytest.mark.parametrize("count", [1, 5])
 def test_each_panel_has_its_title_its_k_and_its_unit(count):
     panels = {f"u{n}": [series(), series("radial", 2.0)] for n in range(count)}
     figure = spread_figure(panels, "KL (nats)", seeds=5)
@@ -59,7 +59,6 @@ def test_each_panel_has_its_title_its_k_and_its_unit(count):
     assert "median of up to 5 seeds" in " ".join(figure.get_suptitle().split())
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["planar", "radial"]
     assert not overlaps(figure)
-    assert saved(figure) == saved(spread_figure(panels, "KL (nats)", seeds=5))
 
 
 def test_the_bars_reach_from_the_least_to_the_greatest():
@@ -160,21 +159,15 @@ def test_a_row_is_a_target_and_its_fits_on_one_scale():
     assert not overlaps(figure)
 
 
-def test_more_fits_than_fit_are_on_more_rows_and_pages():
-    fits = [density(f"planar, K = {k}") for k in range(32)]
+def test_more_fits_than_fit_are_on_more_rows_and_pages_and_their_titles_stay_apart():
+    text = "planar, annealing.updates = 10000, learning_rate = 0.1, restarts = 8, K = "
+    fits = [density(f"{text}{k}") for k in range(COLUMNS * 4 - 5)]
     pages = densities_figures({"u1": [density("target"), *fits]})
-    titles = [ax.get_title() for page in pages for ax in page.axes]
+    titles = [" ".join(ax.get_title().split()) for page in pages for ax in page.axes]
     assert len(pages) == 2
-    assert titles.count("target") == 6
+    assert titles.count("target") == 4
     assert [title for title in titles if title != "target"] == [fit.title for fit in fits]
     assert not densities_figures({})
-
-
-def test_long_titles_of_densities_stay_apart():
-    text = "planar, annealing.updates = 10000, learning_rate = 0.1, restarts = 8, K = "
-    fits = [density(f"{text}{k}") for k in range(30)]
-    pages = densities_figures({"u1": [density("target"), *fits]})
-    assert sum(ax.get_title() != "target" for page in pages for ax in page.axes) == 30
     for page in pages:
         assert not overlaps(page)
         assert all(ax.get_window_extent().height > 100 for ax in page.axes)
@@ -187,7 +180,7 @@ def test_a_density_that_is_not_finite_is_named():
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e9])
-@pytest.mark.parametrize("at", range(4))
+@pytest.mark.parametrize("at", [0, 3])
 def test_the_word_of_a_caveat_stays_in_its_panel(at, scale):
     words = ["doubtful" if i == at else "" for i in range(4)]
     panels = {"u1": [series()], "u2": [series(scale=scale, words=words)], "u3": [series()]}

@@ -9,6 +9,8 @@ from pictures import colour_bar, gaussian, panels, title
 
 from nflow_cli import plotting
 from nflow_cli.plotting import table as plots
+from nflow_cli.plotting.style import drawing, fix_layout
+from nflow_cli.plotting.target import deformation_figure
 
 SUMMARY = {
     **{"flow": "planar,radial", "k": 8, "target": None, "best_update": 400, "kl": None},
@@ -40,6 +42,18 @@ def make_metrics(rows=60):
     return {"update": update, "loss": loss, "validation_loss": loss + 0.1}
 
 
+def densities(evaluation):
+    """Return the two pictures of densities, as they are in files."""
+    with drawing():
+        figures = (
+            plots.density_figure(evaluation, SUMMARY),
+            deformation_figure(evaluation, SUMMARY, plots.AXES),
+        )
+        for figure in figures:
+            fix_layout(figure)
+    return figures
+
+
 @pytest.fixture(scope="module")
 def figures():
     return plotting.points_figures(make_evaluation(), make_metrics(), SUMMARY)
@@ -66,11 +80,9 @@ def test_points_and_as_many_draws_stand_beside_the_density(figures):
 
 
 def test_coordinates_of_different_units_fill_a_square_panel():
-    evaluation = make_evaluation(width=1e-3, height=5e4)
-    drawn = plotting.points_figures(evaluation, make_metrics(), SUMMARY)
-    for name in ("density", "deformation"):
-        drawn[name].draw_without_rendering()
-        for ax in panels(drawn[name]):
+    for figure in densities(make_evaluation(width=1e-3, height=5e4)):
+        figure.draw_without_rendering()
+        for ax in panels(figure):
             box = ax.get_window_extent()
             assert box.width == pytest.approx(box.height, rel=0.02)
 
@@ -84,8 +96,7 @@ def test_numbers_below_a_panel_stand_apart_and_their_unit_is_in_its_name(width, 
     for name in ("axis_1", "deformation_axis_1"):
         evaluation[name] = evaluation[name] + centre
     evaluation["samples"] = evaluation["test_points"]  # a standard normal: it may be anywhere
-    drawn = plotting.points_figures(evaluation, make_metrics(), SUMMARY)
-    for figure in (drawn["density"], drawn["deformation"]):
+    for figure in densities(evaluation):
         figure.draw_without_rendering()
         for ax in (ax for ax in figure.axes if ax.get_xlabel()):
             low, high = ax.get_xlim()
@@ -157,8 +168,7 @@ def test_a_density_that_is_elsewhere_is_not_drawn_to_its_own_scale():
 )
 def test_a_name_that_the_font_does_not_draw_is_escaped(name, shown):
     summary = SUMMARY | {"data": {"name": name, "sha256": "0"}}
-    for figure in plotting.points_figures(make_evaluation(), make_metrics(), summary).values():
-        assert title(figure).startswith(f"{shown}, planar")
+    assert title(plots.training_figure(make_metrics(), summary)).startswith(f"{shown}, planar")
 
 
 def test_numbers_of_any_size_are_drawn_without_a_warning():

@@ -44,7 +44,8 @@ def of_format_1(state):
 
 
 @pytest.mark.parametrize("edit", [without_new_key, of_format_1])
-def test_a_checkpoint_of_an_older_nflow_is_gone_on_from(trained, tmp_path, edit):
+def test_a_checkpoint_of_an_older_nflow_is_gone_on_from(trained, tmp_path, edit, monkeypatch):
+    monkeypatch.setattr("nflow_cli.experiments.drawing.draw", lambda *_: [])
     result = resumed(trained, tmp_path, edit)
     assert result.exit_code == 0, result.stderr
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 30

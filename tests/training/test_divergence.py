@@ -98,12 +98,14 @@ def test_the_update_and_the_gradient_before_it_are_told(monkeypatch, chunk, keep
     assert "try a smaller train.learning_rate" in str(error.value)
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_a_gradient_that_is_not_finite_is_named():
     message = "at update 1: the gradient of .*bend is (nan|inf); learning rate"
     with pytest.raises(DivergenceError, match=message):
         fit(RootAtZero(), 1, settings(steps=1), noise=NOISE[:1])
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_losses_whose_sum_overflows_are_told_from_one_that_does():
     with pytest.raises(DivergenceError, match="at update 4: the loss, or the norm of its grad"):
         fit(Slope([1.0, 2e38, 1e38, 3e38]), 4, settings(steps=4), noise=NOISE[:4])

@@ -39,6 +39,7 @@ def preset(seed=0, flow=FLOW, **train):
 
 
 PROGRAMS = Programs()  # the tests differ by their seeds, more than by what they compile
+WITHOUT_XLA = Programs()
 
 
 def lent(settings):
@@ -253,7 +254,7 @@ def finished(tmp_path_factory):
     folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
     settings = preset(seed=3, restarts=2)
     with without_xla():
-        return folder, settings, experiments.of(settings).train(folder)
+        return folder, settings, experiments.of(settings).train(folder, None, WITHOUT_XLA)
 
 
 def test_the_summary_tells_of_every_restart(finished):
@@ -284,7 +285,7 @@ def test_the_saved_model_is_the_best_stack_alone(finished):
 def test_restarts_give_the_same_bits_again(finished, tmp_path):
     folder, settings, _ = finished
     again = RunDirectory.create("test", str(tmp_path / "again"))
-    experiments.of(settings).train(again)
+    experiments.of(settings).train(again, None, WITHOUT_XLA)
     assert_same_run(again.path, folder.path)
 
 
