@@ -1,6 +1,7 @@
 """The start of Keras and of what it runs on, without the chatter of native code."""
 
 import contextlib
+import ctypes
 import importlib.util
 import os
 import re
@@ -21,6 +22,7 @@ INTRA_OP = "TF_NUM_INTRAOP_THREADS"  # TensorFlow's own way to say how many thre
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 DEVICE = re.compile(r"cpu|gpu:\d{1,3}")
 MOST_THREADS = 1024
+M_TOP_PAD, HEAP_PAD = -2, 16 << 20  # of glibc's malloc.h; bytes of address space, not of memory
 
 
 def cores() -> int:
@@ -147,6 +149,7 @@ def start_keras(settle: Callable[[], None] = lambda: None) -> None:
     if "keras" in sys.modules:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _let_malloc_keep_memory()
     with Held(), _silent_stderr():  # what a handler raises in an import can get lost there
         try:
             import keras
@@ -155,6 +158,17 @@ def start_keras(settle: Callable[[], None] = lambda: None) -> None:
             keras.ops.zeros(())  # the first operation looks for devices, and says so
         except (ImportError, ValueError) as error:  # ValueError: keras.json holds nonsense
             raise NflowError(f"Keras or its backend cannot be imported: {error}") from None
+
+
+def _let_malloc_keep_memory() -> None:
+    """Let what an operation frees stay with this process for the next one.
+
+    A matrix product of XLA asks for its buffers at each call, and glibc hands them back to the
+    system at each end: up to half of an update went into page faults. The heaps of threads are
+    padded as they are made, so before TensorFlow makes any.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library, or none
+        ctypes.CDLL(None).mallopt(M_TOP_PAD, HEAP_PAD)
 
 
 def machine_of(device: str) -> Machine:
