@@ -15,7 +15,7 @@ from nflow_cli import registry
 from nflow_cli.config.shipped import shipped_presets
 from nflow_cli.constants import RUN, SWEEP
 
-Items = list[CompletionItem[str]]
+Items = list["CompletionItem[str]"]  # a class without parameters in click 8.2
 OUTPUTS = "outputs/"  # where runs go that were given no folder
 MOST = 200  # folders
 # A shell takes what is completed as it is: no name of a stranger's that would be more than a name.
