@@ -61,7 +61,7 @@ class Checkpoints:
         text = json.dumps({**checkpoint.state, _FORMAT: checkpoint.format})
         state = np.frombuffer(text.encode(), np.uint8)
         content = io.BytesIO()
-        np.savez(content, allow_pickle=False, **checkpoint.arrays, **{_STATE: state})
+        np.savez(content, **checkpoint.arrays, **{_STATE: state})
         name = f"{update:012d}.npz"
         digest = hashlib.sha256(content.getbuffer()).hexdigest()
         self.directory.sync_metrics()
