@@ -63,13 +63,32 @@ def make_run(path, **changes):
 
 @contextmanager
 def without_xla():
-    """Compile by TensorFlow's own kernels, in half the time; only the rounding is another."""
+    """Compile by TensorFlow's own kernels, in half the time; only the rounding is another.
+
+    And without TensorFlow's rewriting of graphs: it orders sums by the names of operations, which
+    count what the process compiled before, so that a seed had other last bits in each test.
+    """
     import tensorflow as tf
 
     def function(*args, by_any=tf.function, **options):
         return by_any(*args, **{**options, "jit_compile": False})
 
+    before = tf.config.optimizer.get_experimental_options()
     with patch.object(tf, "function", function):
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+        try:
+            yield
+        finally:
+            off = before.get("disable_meta_optimizer", False)
+            tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": off})
+
+
+@contextmanager
+def without_layout():
+    """Leave the panels of pictures where they are: to place them takes more time than to draw."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    with patch.object(ConstrainedLayoutEngine, "execute"):
         yield
 
 

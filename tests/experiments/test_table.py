@@ -340,7 +340,7 @@ def test_the_weights_of_the_best_validation_are_kept_and_training_stops(folder, 
     np.save(folder / "few.npy", rng.standard_normal((60, 2)))
     train = {"steps": 5_000, "chunk": 20, "schedule": "constant", "learning_rate": 0.05}
     train |= {"early_stopping": {"patience": 300, "min_delta": 0.0}}
-    settings = preset(folder / "few.npy", train, flow={"pattern": ["planar"], "k": 8})
+    settings = preset(folder / "few.npy", train, flow={"pattern": ["planar"], "k": 3})
     run, summary = finish(tmp_path / "run", settings)
     metrics = run.read_metrics()
     best = int(np.argmin(metrics["validation_loss"]))

@@ -84,7 +84,8 @@ def trained():
         target="multimodal",
         flow={"pattern": ["planar"], "k": 4},
     )
-    return target_fit.build(settings), *fit(settings)
+    with without_xla():
+        return target_fit.build(settings), *fit(settings)
 
 
 def test_compiled_chunks_make_the_updates_of_a_plain_loop(small):
@@ -161,6 +162,7 @@ def test_without_flows_the_kl_is_that_of_base_and_target(target):
     assert abs(figures["kl"] - expected) < 4 * figures["kl_standard_error"]
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_a_bounded_base_is_fitted():
     settings = preset(
         {"steps": 600, "batch_size": 128, "chunk": 300, "learning_rate": 0.03},

@@ -178,10 +178,11 @@ def test_gradients_equal_central_differences(name, direction):
 
 
 # What stands around the maps is a matter of the first derivative: JAX is asked for the maps'.
-# A context is one more product: two stacks of one are enough.
+# A context is one more product: one stack of one is enough, and so is one of couplings.
 @over(
     [n for n in NAMES if not (ON_JAX and n in {*OF_A_CONTEXT, "planar stack with a full end"})],
-    "mixed stack of a context",
+    *("mixed stack", "mixed stack of a context", "affine stack of a context"),
+    *("planar stack with a full end", "affine coupling stack"),
 )
 @both_directions
 def test_second_derivatives_equal_central_differences_of_the_first(name, direction):

@@ -18,9 +18,12 @@ from nflow_cli.training.programs import Programs
 from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import with_gradient
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
+    ),
+    pytest.mark.usefixtures("without_xla"),
+]
 
 TWO = {"name": "mixture", "weights": [0.5, 0.5], "means": [[1003.0, -997.0], [997.0, -1003.0]]}
 ONE = {
@@ -86,7 +89,6 @@ def test_the_affine_map_alone_becomes_the_gaussian_that_is_fitted():
     assert rows[0]["update"] == -1800 and rows[-1]["update"] == 1
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_a_density_to_a_power_is_fitted_where_the_objective_is_annealed():
     annealing = {"updates": 10**9, "start": 0.25}
     model, _ = fit(settings(ONE, k=0, steps=1, chunk=200, first_stage=2_000, annealing=annealing))
@@ -107,7 +109,6 @@ def test_flows_may_start_from_a_wider_gaussian():
     np.testing.assert_allclose(after - mean, 3 * (before - mean), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_restarts_have_first_stages_of_their_own():
     model, rows = fit(settings(TWO, restarts=2, halving=False, first_stage=200, steps=20))
     assert [row["update"] for row in rows][:2] == [-180, -160]
@@ -115,7 +116,6 @@ def test_restarts_have_first_stages_of_their_own():
     assert min(np.abs(shifts - mean).max() for mean in TWO["means"]) < 1
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_a_fit_that_is_stopped_and_goes_on_ends_as_one_that_was_not(tmp_path, monkeypatch):
     model, programs = target_fit.build(STOPPED), Programs()
     _, expected = with_rows(lambda whole: target_fit.train(model, STOPPED, whole, programs))

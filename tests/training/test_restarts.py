@@ -28,6 +28,14 @@ pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
 )
 
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly():
+    """Compile without XLA: how a program is compiled has no part in which restarts go on."""
+    with without_xla():
+        yield
+
+
 # The gradients are longer than clip_norm here, so that every update is clipped.
 TRAIN = {"steps": 100, "batch_size": 64, "chunk": 20, "learning_rate": 0.02, "clip_norm": 0.5}
 FLOW = {"pattern": ["planar", "radial"], "k": 5}
@@ -39,7 +47,6 @@ def preset(seed=0, flow=FLOW, **train):
 
 
 PROGRAMS = Programs()  # the tests differ by their seeds, more than by what they compile
-WITHOUT_XLA = Programs()
 
 
 def lent(settings):
@@ -219,7 +226,6 @@ def test_the_seeds_begin_again_behind_the_largest():
     assert Restarts(target_fit.build(settings), settings, Programs()).seeds == [2**32 - 1, 0]
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_without_flows_all_restarts_are_alike():
     flow, rows, record = fit(preset(flow={"k": 0}, restarts=3))
     assert rows[-1]["update"] == 100
@@ -237,7 +243,6 @@ def test_early_stopping_ends_the_run_with_the_best_restart():
     assert kl(flow) == pytest.approx(min(record.kl), abs=0.05)
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_a_target_without_a_normaliser_is_judged_by_the_free_energy():
     settings = preset(restarts=2, halving=False)
     flow = FlowStack(FLOW["pattern"], FLOW["k"], seed=0)
@@ -253,8 +258,7 @@ def test_a_target_without_a_normaliser_is_judged_by_the_free_energy():
 def finished(tmp_path_factory):
     folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
     settings = preset(seed=3, restarts=2)
-    with without_xla():
-        return folder, settings, experiments.of(settings).train(folder, None, WITHOUT_XLA)
+    return folder, settings, experiments.of(settings).train(folder, None, PROGRAMS)
 
 
 def test_the_summary_tells_of_every_restart(finished):
@@ -281,11 +285,10 @@ def test_the_saved_model_is_the_best_stack_alone(finished):
     assert judge(flow, U1(), 3, 1000)["kl"] == summary["kl"]
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_restarts_give_the_same_bits_again(finished, tmp_path):
     folder, settings, _ = finished
     again = RunDirectory.create("test", str(tmp_path / "again"))
-    experiments.of(settings).train(again, None, WITHOUT_XLA)
+    experiments.of(settings).train(again, None, PROGRAMS)
     assert_same_run(again.path, folder.path)
 
 
