@@ -247,7 +247,7 @@ def _missing(device: str, cards: list[str]) -> str:
         seen = "none" if hidden is None else f"none of {VISIBLE}={hidden}"
         seen += (
             "; looked for: an NVIDIA driver, and the libraries of CUDA, which "
-            "pip install 'nflow-cli[cuda]' brings"
+            "pip install '.[cuda]' in nflow's checkout brings"
         )
     return f"--device {device}: expected a GPU that TensorFlow sees. Received: {seen}"
 

@@ -137,7 +137,7 @@ def device_option(command: Any) -> Any:
 
 def threads_option(usual: str) -> Callable[[Any], Any]:
     """Return a decorator that adds the option that says how many threads compute."""
-    text = f"Of a processor, that share the work. Default: auto, {usual}."
+    text = f"Threads of the processor that share the work. Default: auto, {usual}."
     return click.option("--threads", metavar="N|auto", callback=_threads, help=text)
 
 

@@ -211,7 +211,7 @@ def _pool(
         from nflow_cli.sweeps.cluster import cluster_pool
     except ImportError:
         raise NflowError(
-            "--scheduler needs Dask; install it with: pip install 'nflow-cli[cluster]'"
+            "--scheduler needs Dask; install it in nflow's checkout with: pip install '.[cluster]'"
         ) from None
     return cluster_pool(scheduler)
 

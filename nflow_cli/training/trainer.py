@@ -95,7 +95,8 @@ class ChunkTrainer(keras.Model):
         zeros = ops.zeros(self.restarts)
         start = (tf.constant(0), dict.fromkeys(self.terms, zeros), zeros)
         _, sums, norms = tf.while_loop(lambda i, *_: i < count, update, start)
-        means = {name: total / ops.cast(count, total.dtype) for name, total in sums.items()}
+        share = 1 / ops.cast(count, zeros.dtype)  # as XLA divides by a constant, to the bit
+        means = {name: total * share for name, total in sums.items()}
         logs = best_restart({**means, "gradient_norm": norms})
         return {**logs, "learning_rate": self.optimizer.learning_rate}
 
@@ -139,7 +140,9 @@ def best_restart(logs: dict[str, Any]) -> dict[str, Any]:
     """Pick, of logs shaped like the restarts, those of the finite one with the lowest loss."""
     finite = ops.isfinite(logs["loss"]) & ops.isfinite(logs["gradient_norm"])
     best = ops.argmin(ops.where(finite, logs["loss"], math.inf))
-    return {name: ops.reshape(values, (-1,))[best] for name, values in logs.items()}
+    # Not ``[best]``: what the start of a slice depends on, here the count of updates by the mean
+    # loss, is a constant to XLA, and a last chunk that is cut short was compiled anew.
+    return {name: ops.take(ops.reshape(values, (-1,)), best) for name, values in logs.items()}
 
 
 def is_finite(logs: Mapping[str, Any]) -> bool:

@@ -24,6 +24,10 @@ pytestmark = [
 MODEL = """
 def log_density(x):
     return -0.5 * ((x - 1) ** 2).sum(axis=1), 1 - x
+
+
+def other(x):
+    return -0.5 * (x**2).sum(axis=1), -x
 """
 SHORT = [
     *("--k", 2, "--flow", "affine-coupling", "--steps", 20, "--set", "train.chunk=10"),
@@ -83,6 +87,13 @@ def test_evaluate_asks_for_the_function(finished, model):
     assert refused.exit_code == 1 and "--density FILE.py:log_density" in refused.stderr
     done = run("evaluate", path, "--density", model, "--samples", 2_000, "--seed", 5)
     assert done.exit_code == 0 and "2,000, seed 5" in done.stdout and "log Z" in done.stdout
+
+
+def test_another_function_of_the_file_is_not_that_of_the_run(finished, model):
+    for command in (["evaluate"], ["resume", "--steps", 30]):
+        name, *options = command
+        done = run(name, finished[0], *options, "--density", f"{model}:other")
+        assert done.exit_code == 1 and "expected log_density" in done.stderr
 
 
 def test_another_file_is_not_that_of_the_run(finished, tmp_path):

@@ -96,4 +96,4 @@ def test_without_dask_the_line_says_what_to_install(invoke, monkeypatch):
     monkeypatch.delitem(sys.modules, "nflow_cli.sweeps.cluster")
     result = invoke("sweep", "--preset", "u1-planar-k2", "--scheduler", "any")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "nflow-cli[cluster]" in result.stderr.splitlines()[-1]
+    assert "pip install '.[cluster]'" in result.stderr.splitlines()[-1]

@@ -86,6 +86,19 @@ def test_steps_that_are_no_multiple_of_the_chunk_are_made_exactly(chunked):
     assert [row["update"] for row in chunked[0]] == [5, 10, 15, 20, 23]
 
 
+def test_a_chunk_that_is_cut_short_is_the_program_of_the_others():
+    model = Bend(10)
+    model.prepare(settings(), UPDATES)
+    program = model.chunk_program()
+    counts = [np.array([count], np.int32) for count in (5, 3)]
+    chunk = ops.convert_to_tensor(NOISE[:5])
+    lowered = [
+        program.experimental_get_compiler_ir((chunk, ops.convert_to_tensor(count)))(stage="hlo")
+        for count in counts
+    ]
+    assert lowered[0] == lowered[1]
+
+
 def test_rows_hold_the_means_over_their_chunks(plain, chunked):
     for start, row in zip(range(0, UPDATES, 5), chunked[0], strict=True):
         for name in ("loss", "kl", "beta"):

@@ -12,7 +12,7 @@ from nflow_cli.text import printable
 MOST_ROWS = 12  # of moments
 APART = 0.1  # nats by which restarts disagree
 WORDS = {
-    "good": "good: the weights have a variance, and log Z its error",
+    "good": "good: the weights have a variance, so the error of log Z holds",
     "rough": "rough: the variance of the weights is infinite, an error says less than it seems to",
     "poor": "poor: log Z and moments are not to be relied on; try more flows, updates or restarts",
     "unknown": "unknown: the weights are not finite",
@@ -45,7 +45,7 @@ def verdict_of(scores: Summary, caveats: Caveats) -> Rows:
     free_energy = f"{_figure(scores, 'free_energy')} ± {_error(scores, 'kl')} nats"
     rows.append(("free energy", marked(free_energy, caveats, "free_energy")))
     rows.append(("k-hat", f"{_figure(scores, 'pareto_k', 2)}, {WORDS[_verdict(scores)]}"))
-    rows.append(("ESS", f"{_figure(scores, 'ess', 4)} of each draw"))
+    rows.append(("ESS", f"{_figure(scores, 'ess', 4)} of the draws"))
     rows.append(("log Z", marked(_log_z(scores), caveats, "estimated_log_z")))
     wide = f"{_figure(scores, 'widened_log_z')} nats from a base of heavy tails"
     rows.append(("", f"{wide} (k-hat {_figure(scores, 'widened_pareto_k', 2)})"))

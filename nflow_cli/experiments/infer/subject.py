@@ -54,10 +54,15 @@ def subject_again(config: InferConfig, place: str) -> Subject:
     """Load the function that a run was fitted to again.
 
     Raises:
-        ConfigError: The file is another one than that of the run, or the run has none.
-        TargetError: As :func:`user_subject`.
+        ConfigError: It is another function of the file, or the run is of none.
+        TargetError: The file is another one than that of the run; and as :func:`user_subject`.
     """
     density = config.density
     if density.is_built_in:
         raise ConfigError(f"--density: expected none: the run is of the built-in {density.name}")
-    return user_subject(config, load_function(place, density.name, density.sha256))
+    user = load_function(place, density.name, density.sha256)
+    if density.sha256 is not None and user.name != density.name:
+        raise ConfigError(
+            f"--density: expected {density.name}, as in the run. Received: {user.name}"
+        )
+    return user_subject(config, user)
