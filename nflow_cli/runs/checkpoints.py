@@ -60,8 +60,8 @@ class Checkpoints:
         # JSON as an array: one file, whole or not at all.
         text = json.dumps({**checkpoint.state, _FORMAT: checkpoint.format})
         state = np.frombuffer(text.encode(), np.uint8)
-        content = io.BytesIO()
-        np.savez(content, **checkpoint.arrays, **{_STATE: state})
+        content, members = io.BytesIO(), {**checkpoint.arrays, _STATE: state}
+        np.savez(content, **members)
         name = f"{update:012d}.npz"
         digest = hashlib.sha256(content.getbuffer()).hexdigest()
         self.directory.sync_metrics()

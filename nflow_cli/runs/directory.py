@@ -239,7 +239,8 @@ class RunDirectory:
 
     def _write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> Path:
         content = io.BytesIO()  # a zip file half written would complain again when it is freed
-        np.savez(content, **arrays)
+        members: dict[str, Any] = dict(arrays)
+        np.savez(content, **members)
         return self.write(name, lambda file: file.write(content.getbuffer()))
 
     def write_model(self, save: Callable[[str], Any]) -> Path:
