@@ -339,7 +339,7 @@ def test_a_sweep_of_vaes(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "−ELBO" in done.stdout
     assert {path.stem for path in (tmp_path / "s" / "plots").iterdir()} == {
-        *("negative_elbo", "negative_log_likelihood")
+        *("negative_elbo", "negative_log_likelihood", "training")
     }
     for k in (0, 2):
         run = tmp_path / "s" / f"mnist-sample-planar-radial,flow.k={k}"
