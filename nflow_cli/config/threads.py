@@ -2,7 +2,7 @@
 
 from nflow_cli.config.flow_schema import Flow
 
-WORTH = 8_000_000  # products of a map's weights with rows, in an update: fewer are not shared
+WORTH = 6_000_000  # products of a map's weights with rows, in an update: fewer are not shared
 
 
 def gained_by(flow: Flow, dim: int, rows: int) -> int | None:
