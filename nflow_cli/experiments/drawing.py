@@ -1,5 +1,6 @@
 """Draw a run's pictures into its folder: what training ends with and `plot` repeats."""
 
+import importlib
 import threading
 from collections.abc import Collection
 from contextlib import suppress
@@ -21,7 +22,7 @@ def import_ahead() -> None:
 
     def import_pictures() -> None:
         with suppress(ImportError):  # told by the one who needs it
-            from nflow_cli import plotting  # noqa: F401
+            importlib.import_module("nflow_cli.plotting")
 
     threading.Thread(target=import_pictures).start()
 

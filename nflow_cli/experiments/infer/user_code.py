@@ -120,7 +120,7 @@ def guarded(function: Callable[..., Any], path: str) -> Callable[..., Any]:
             raise TargetError(_told(error, path)) from None
 
     # Else TensorFlow would rewrite the function, and not say which line failed.
-    call.__ag_compiled = True  # type: ignore[attr-defined]
+    vars(call)["__ag_compiled"] = True
     return call
 
 
