@@ -30,6 +30,7 @@ from matplotlib.ticker import (
     ScalarFormatter,
     StrMethodFormatter,
 )
+from matplotlib.transforms import Bbox
 
 from nflow_cli.constants import DPI
 from nflow_cli.evaluation import caveats
@@ -80,6 +81,39 @@ def save_figure(figure: Figure, file: str | Path | BinaryIO, format: str, dpi: i
         figure.savefig(file, format=format, dpi=dpi, **options[format])
 
 
+class PanelLayout(ConstrainedLayoutEngine):
+    """A layout of panels, what stands around each of which is measured once.
+
+    Matplotlib measures it again whenever it has moved them, which takes most of the time of a
+    picture; but the numbers and names of these panels are as large wherever they stand.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(compress=True, h_pad=0.06, w_pad=0.06)
+
+    def execute(self, fig: Figure) -> Any:
+        """Place the panels of a figure."""
+        renderer = FigureCanvasAgg(fig).get_renderer()
+        for ax in fig.axes:
+            vars(ax)["get_tightbbox"] = functools.partial(box_of, ax, margins_of(ax, renderer))
+        super().execute(fig)
+        for ax in fig.axes:
+            del vars(ax)["get_tightbbox"]
+
+
+def margins_of(ax: Axes, renderer: Any) -> np.ndarray:
+    """Return what stands out of a panel at its left, bottom, right and top: pixels (4,)."""
+    box = ax.get_tightbbox(renderer, for_layout_only=True)
+    return np.subtract(box.extents, ax.bbox.extents)
+
+
+def box_of(ax: Axes, margins: np.ndarray, renderer: Any, **_: Any) -> Bbox:
+    """Return the box of a panel where it is now, with its margins."""
+    locator = ax.get_axes_locator()
+    ax.apply_aspect(locator(ax, renderer) if locator else None)
+    return Bbox.from_extents(ax.bbox.extents + margins)
+
+
 @without_warnings()
 def fix_layout(figure: Figure) -> None:
     """Place everything once and for all: it takes half the time, and again for each format."""
@@ -87,6 +121,8 @@ def fix_layout(figure: Figure) -> None:
     axes = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]
     for axis in axes:
         axis.get_offset_text().set_visible(False)
+        if isinstance(axis.get_major_locator(), NullLocator) and not axis.get_label_text():
+            axis.set_visible(False)  # what shows nothing takes its time all the same
     engine = figure.get_layout_engine()
     if engine:
         engine.execute(figure)
@@ -95,7 +131,7 @@ def fix_layout(figure: Figure) -> None:
     # What an axis is named follows from its ticks, and these from the room that they have.
     if any([name_units(axis) for axis in axes]) and engine:
         engine.execute(figure)
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)
 
 
 def thin_ticks(ax: Axes, renderer: Any) -> None:
@@ -153,8 +189,7 @@ def panel_grid(
     rows = math.ceil(count / columns)
     panel = ((width - side) / columns - 0.1) * (height or _ratio(extent))
     total = min(max(rows * (panel + head) + 0.52, 2.0), 8.0)
-    layout = ConstrainedLayoutEngine(compress=True, h_pad=0.06, w_pad=0.06)
-    figure = Figure((width, total), DPI, layout=layout)
+    figure = Figure((width, total), DPI, layout=PanelLayout())
     grid = figure.add_gridspec(rows, columns)
     axes = [figure.add_subplot(grid[divmod(i, columns)]) for i in range(count)]
     for i, ax in enumerate(axes):
