@@ -23,11 +23,12 @@ def python(code, *args, **env):
 
 
 LOAD = """
-import sys
+import gc, sys
 import nflow_cli
 assert not {"keras", "numpy"} & set(sys.modules)
 q = nflow_cli.load(sys.argv[1])
 print(q.sample(2).shape)
+assert gc.isenabled() and not gc.get_freeze_count()  # whose process it is collects garbage
 """
 
 

@@ -1,5 +1,6 @@
 """The command line: options become overrides, errors become one line. No maths here."""
 
+import gc
 import signal
 import sys
 from collections.abc import Sequence
@@ -42,7 +43,10 @@ class _Group(click.Group):
         """Be what this process is for, to its last moment."""
         set_handlers(signal.SIG_IGN)  # what is left when the command has ended
         output.prepare()
-        return self.main(*args, **extra)
+        try:
+            return self.main(*args, **extra)
+        finally:
+            gc.freeze()  # what is left goes with the process: nobody needs to look through it
 
     def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:
         """Run a command. Every signal until its end stops it, none afterwards.
