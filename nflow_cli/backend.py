@@ -13,6 +13,7 @@ from typing import Any
 
 from nflow_cli import program_cache
 from nflow_cli.errors import DeviceError, NflowError
+from nflow_cli.garbage import uncollected
 from nflow_cli.signals import Held
 
 NO_MEMORY = "not enough memory; fewer samples, a smaller batch or fewer restarts take less"
@@ -152,7 +153,7 @@ def start_keras(settle: Callable[[], None] = lambda: None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     _let_malloc_keep_memory()
     # What a handler raises in an import can get lost there.
-    with Held(), _silent_stderr(), _without_collection():
+    with Held(), _silent_stderr(), uncollected():
         try:
             import keras
 
@@ -260,18 +261,6 @@ def lacks_memory(error: BaseException) -> bool:
     tensorflow = sys.modules.get("tensorflow")
     exhausted = (tensorflow.errors.ResourceExhaustedError,) if tensorflow else ()
     return isinstance(error, (MemoryError, *exhausted))
-
-
-@contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
-    """Look for no garbage: there is none, and to find that out took a sixth of the import."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 from nflow_cli import experiments
 from nflow_cli.constants import DPI
 from nflow_cli.errors import ConfigError
+from nflow_cli.garbage import uncollected
 from nflow_cli.registry import nearest
 from nflow_cli.runs.directory import RunDirectory
 
@@ -27,6 +28,7 @@ def import_ahead() -> None:
     threading.Thread(target=import_pictures).start()
 
 
+@uncollected()
 def draw(
     run: RunDirectory, format: str = "png", dpi: int = DPI, only: Collection[str] = ()
 ) -> list[Path]:

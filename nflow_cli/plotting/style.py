@@ -93,17 +93,16 @@ class PanelLayout(ConstrainedLayoutEngine):
 
     def execute(self, fig: Figure) -> Any:
         """Place the panels of a figure."""
-        renderer = FigureCanvasAgg(fig).get_renderer()
         for ax in fig.axes:
-            vars(ax)["get_tightbbox"] = functools.partial(box_of, ax, margins_of(ax, renderer))
+            vars(ax)["get_tightbbox"] = functools.partial(box_of, ax, margins_of(ax))
         super().execute(fig)
         for ax in fig.axes:
             del vars(ax)["get_tightbbox"]
 
 
-def margins_of(ax: Axes, renderer: Any) -> np.ndarray:
+def margins_of(ax: Axes) -> np.ndarray:
     """Return what stands out of a panel at its left, bottom, right and top: pixels (4,)."""
-    box = ax.get_tightbbox(renderer, for_layout_only=True)
+    box: Any = ax.get_tightbbox(for_layout_only=True)
     return np.subtract(box.extents, ax.bbox.extents)
 
 
@@ -111,7 +110,7 @@ def box_of(ax: Axes, margins: np.ndarray, renderer: Any, **_: Any) -> Bbox:
     """Return the box of a panel where it is now, with its margins."""
     locator = ax.get_axes_locator()
     ax.apply_aspect(locator(ax, renderer) if locator else None)
-    return Bbox.from_extents(ax.bbox.extents + margins)
+    return Bbox((ax.bbox.extents + margins).reshape(2, 2))
 
 
 @without_warnings()
