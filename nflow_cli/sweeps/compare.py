@@ -176,7 +176,7 @@ def read_result(run: RunDirectory) -> Result:
 
 def tables_of(results: Sequence[Result]) -> list[list[Group]]:
     """Return the groups of results, apart for each experiment: those share their scores."""
-    names = experiments.EXPERIMENTS
+    names = experiments.NAMES
     tables = (group(r for r in results if r.experiment.name == name) for name in names)
     return list(filter(None, tables))
 
