@@ -120,19 +120,6 @@ def test_a_batch_of_one_equals_its_row_of_a_batch(name, direction):
         np.testing.assert_allclose(log_det[0], whole_log_det[row], few_ulp, few_ulp)
 
 
-@every_flow
-@both_directions
-def test_permuting_the_batch_permutes_the_result(name, direction):
-    layer, inputs = make(name, 5), inputs_for(name, 5, batch=33)
-    order = np.random.default_rng(1).permutation(33)
-    few_ulp = 64 * eps_of("float64")
-    for got, whole in zip(
-        evaluate(layer, direction, [array[order] for array in inputs]),
-        evaluate(layer, direction, inputs),
-    ):
-        np.testing.assert_allclose(got, whole[order], few_ulp, few_ulp)
-
-
 def arrays_of(layer, inputs):
     """Return the inputs and the weights, in one list."""
     return [*inputs, *(to_numpy(variable.value) for variable in layer.trainable_variables)]
