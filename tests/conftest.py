@@ -12,6 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("NFLOW_CACHE", "off")  # what a test compiles is no other's
 if "PYTEST_XDIST_WORKER" in os.environ:  # each has a core: more threads only wait for each other
     os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+gc.set_threshold(100_000, 20, 20)  # TensorFlow's programs are many objects, and few are garbage
 
 
 def pytest_collection_finish():

@@ -131,7 +131,7 @@ print(json.dumps(results))
 """
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(4_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [30, pytest.param(4_000, marks=pytest.mark.slow)])
 def test_at_any_line_of_python_a_signal_ends_the_command_or_it_was_done(tmp_path, count):
     done = subprocess.run(
         [sys.executable, "-c", MOMENTS],

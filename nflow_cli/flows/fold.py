@@ -43,7 +43,7 @@ def run_maps(
     state = (points, ops.zeros_like(points[..., 0, :]))
 
     whole, rest = divmod(k, len(maps))
-    looped = [tuple(array[:whole] for array in arrays) for arrays in sets]
+    looped = [tuple(_first(whole, array) for array in arrays) for arrays in sets]
     tail = [tuple(array[whole] for array in arrays) for arrays in sets[:rest]]
     run = _backward if inverse else _forward
     if inverse:
@@ -118,6 +118,12 @@ def _fold(step: Callable[..., Any], state: Any, sets: Any, count: int) -> Any:
             from nflow_cli.flows.tensorflow_fold import fold
 
             return fold(step, state, sets, count)
+    unstacked = [[ops.unstack(array, count) for array in arrays] for arrays in sets]
     for i in range(count):
-        state = step(Memo(), state, [tuple(array[i] for array in arrays) for arrays in sets])
+        state = step(Memo(), state, [tuple(steps[i] for steps in arrays) for arrays in unstacked])
     return state
+
+
+def _first(count: int, array: Any) -> Any:
+    """Return the first ``count`` rows; a slice of all would be an operation more."""
+    return array if array.shape[0] == count else array[:count]

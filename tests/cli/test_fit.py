@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.usefixtures("without_xla"),
 ]
 BOUNDS = ["--bounds", "price=0:", "--bounds", "share=0:1"]
-NARROW = ["--set", "flow.pattern=[{spline-coupling: {hidden: [8], bins: 4}}]"]
+NARROW = ["--set", "flow.pattern=[{affine-coupling: {hidden: [8]}}]"]
 SHORT = [*NARROW, "--k", 2, "--steps", 40, "--set", "train.chunk=20"]
 NONE = ["--k", 0, "--steps", 2]  # flows, where what matters is the rows
 PLANAR = ["--flow", "planar", "--k", 1, "--steps", 20]  # soon compiled, where any flow will do
@@ -256,7 +256,7 @@ def test_compare_tells_the_mean_log_likelihood_of_runs_that_differ_in_nothing(at
     done = at_home("compare", "run", copy)
     assert (done.exit_code, done.stderr.count("\n")) == (0, 1), done.stderr
     mean = (summary_of("run")["log_likelihood"] - 1) / 2
-    assert re.search(rf"^mine\.csv +spline-coupling.* 2 +1 +{mean:.4f} ", done.stdout, re.M)
+    assert re.search(rf"^mine\.csv +affine-coupling.* 2 +1 +{mean:.4f} ", done.stdout, re.M)
 
 
 @pytest.mark.usefixtures("without_flow_checks")

@@ -10,9 +10,12 @@ from short_runs import BOX, MIXED, VAE
 
 from nflow_cli.evaluation import motion
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
+    ),
+    pytest.mark.usefixtures("without_xla"),
+]
 
 
 @pytest.fixture
@@ -70,7 +73,7 @@ def test_text_in_svg_and_pdf_is_text(invoke, run):
 
 
 def test_a_flow_and_all_in_motion_are_drawn_from_the_model(invoke, run, monkeypatch):
-    monkeypatch.setattr(motion, "FRAMES", 10)
+    monkeypatch.setattr(motion, "FRAMES", 4)
     path = run(**MIXED)
     options = ["--flow-at", 2, "--flow-at", 5, "--flow-at", 2, "--animate", "--format", "svg"]
     names = drawn(invoke, path, *options)

@@ -86,26 +86,27 @@ def untrained(kind="kl", updates=10, start=0.1, prior=None):
 
 @pytest.mark.parametrize("prior", [None, PRIOR], ids=["N(0, I)", "flows"])
 @pytest.mark.parametrize("kind", ["kl", "log-joint"])
-@pytest.mark.parametrize("update", [0, 4, 10, 99])
-def test_each_warm_up_follows_its_formula(kind, update, prior):
+def test_each_warm_up_follows_its_formula(kind, prior):
     model, batch = untrained(kind, prior=prior), batch_of()
     drawn = {name: to_numpy(value) for name, value in model.vae.elbo_terms(*batch).items()}
-    beta = min(1.0, 0.1 + 0.9 * update / 10)
     log_q = np.mean(drawn["log_q0"] - drawn["log_det"])
     log_prior = np.mean(normal_log_prob(drawn["z"]))
     if prior:
         log_prior = np.mean(to_numpy(model.vae.log_prior(drawn["z"])))
     log_likelihood = np.mean(drawn["log_likelihood"])
-    expected = {
-        "kl": -log_likelihood + beta * (log_q - log_prior),
-        "log-joint": log_q - beta * (log_likelihood + log_prior),
-    }[kind]
-    terms = {name: float(value) for name, value in model.objective(batch, update).items()}
-    assert terms["loss"] == pytest.approx(expected, rel=1e-5)
-    assert terms["beta"] == pytest.approx(beta, rel=1e-6)
-    assert terms["reconstruction"] == pytest.approx(-log_likelihood, rel=1e-6)
-    assert terms["kl"] == pytest.approx(log_q - log_prior, rel=1e-4)
-    assert terms["negative_elbo"] == pytest.approx(log_q - log_prior - log_likelihood, rel=1e-6)
+    for update in (0, 4, 10, 99):
+        beta = min(1.0, 0.1 + 0.9 * update / 10)
+        expected = {
+            "kl": -log_likelihood + beta * (log_q - log_prior),
+            "log-joint": log_q - beta * (log_likelihood + log_prior),
+        }[kind]
+        terms = {name: float(value) for name, value in model.objective(batch, update).items()}
+        assert terms["loss"] == pytest.approx(expected, rel=1e-5)
+        assert terms["beta"] == pytest.approx(beta, rel=1e-6)
+        assert terms["reconstruction"] == pytest.approx(-log_likelihood, rel=1e-6)
+        assert terms["kl"] == pytest.approx(log_q - log_prior, rel=1e-4)
+        elbo = log_likelihood + log_prior - log_q
+        assert terms["negative_elbo"] == pytest.approx(-elbo, rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["kl", "log-joint"])

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 X = np.random.default_rng(0).standard_normal((300, 3)) @ np.diag([2.0, 30.0, 1.0])
 X[:, 2] = np.exp(X[:, 2] + X[:, 0] ** 2 / 4)
 COLUMNS = {"a": X[:, 0], "b": X[:, 1], "price": X[:, 2]}
-NARROW = [{"spline-coupling": {"hidden": [4]}}]  # as good as any where it does not matter
+NARROW = [{"affine-coupling": {"hidden": [4]}}]  # as good as any where it does not matter
 BOUNDS = {"price": (0, None)}
 
 

@@ -31,8 +31,8 @@ pytestmark = pytest.mark.skipif(
 PLACES = ['north, "upper"', "é's"]  # which CSV quotes
 ROLES = ["--given", "place,g\\, h", "--categorical", "colour,size,place", "--weights", "weight"]
 ROLES += ["--discrete", "n,price:0.1", "--bounds", "price=0:"]
-SPLINE = 'flow.pattern=[{"spline-coupling": {hidden: [8], bins: 4}}]'
-SHORT = ["--set", SPLINE, "--k", 1, "--steps", 40, "--set", "train.chunk=10"]
+NARROW = ["--set", "flow.pattern=[{affine-coupling: {hidden: [8]}}]"]
+SHORT = [*NARROW, "--k", 1, "--steps", 40, "--set", "train.chunk=10"]
 SHORT += ["--set", "train.checkpoint_seconds=0"]
 COLUMNS = ["n", "colour", "x", "price", "size", "place", "g, h", "log_q"]  # of what is drawn
 

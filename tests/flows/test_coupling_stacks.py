@@ -188,7 +188,7 @@ def test_orders_are_stored_in_files_and_trained_by_nothing(tmp_path):
     for weight, order in zip(layer.non_trainable_weights, changed, strict=True):
         weight.assign(order)
     optimizer = keras.optimizers.AdamW(0.1, weight_decay=0.1)
-    model.compile(optimizer, loss=["mse", "mse"], jit_compile=False)
+    model.compile(optimizer, loss=["mse", "mse"], run_eagerly=True)
     points = np.random.default_rng(0).standard_normal((8, DIM)).astype("float32")
     model.fit(points, (points + 1, np.ones(8, "float32")), batch_size=8, verbose=0)
     model.save(tmp_path / "model.keras")

@@ -241,12 +241,17 @@ def test_the_compiled_loop_has_the_gradient_of_the_maps_in_a_row(inverse, layout
     ("maps", "inverse", "layouts"),
     [
         pytest.param([AFFINE, NET], False, [SHARED, RESTARTS], id="forward-shared-restarts"),
-        pytest.param([AFFINE, NET], False, [ROWS, SHARED], id="forward-rows-shared"),
         pytest.param([AFFINE], True, [ROWS], id="inverse-rows"),
         *(
-            pytest.param([AFFINE, PLANAR], inverse, [layout], marks=pytest.mark.slow)
-            for inverse in (False, True)
-            for layout in (SHARED, ROWS, RESTARTS)
+            pytest.param(maps, inverse, layouts, marks=pytest.mark.slow)
+            for maps, inverse, layouts in (
+                ([AFFINE, NET], False, [ROWS, SHARED]),
+                *(
+                    ([AFFINE, PLANAR], i, [at])
+                    for i in (False, True)
+                    for at in (SHARED, ROWS, RESTARTS)
+                ),
+            )
         ),
     ],
 )

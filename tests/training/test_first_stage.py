@@ -82,16 +82,16 @@ def test_a_flat_density_leaves_the_starts_where_they_are():
 
 def test_the_affine_map_alone_becomes_the_gaussian_that_is_fitted():
     slow = {"steps": 1, "learning_rate": 1e-6}
-    model, rows = fit(settings(ONE, k=0, chunk=200, first_stage=2_000, **slow))
+    model, rows = fit(settings(ONE, k=0, chunk=200, first_stage=1_000, **slow))
     scores = evaluate_samples(model.density, model.target, 0, 20_000).scores
     assert scores["kl"] < 1e-3
     assert np.abs(to_numpy(model.flow.last["shift"].value) - ONE["means"][0]).max() < 0.05
-    assert rows[0]["update"] == -1800 and rows[-1]["update"] == 1
+    assert rows[0]["update"] == -800 and rows[-1]["update"] == 1
 
 
 def test_a_density_to_a_power_is_fitted_where_the_objective_is_annealed():
     annealing = {"updates": 10**9, "start": 0.25}
-    model, _ = fit(settings(ONE, k=0, steps=1, chunk=200, first_stage=2_000, annealing=annealing))
+    model, _ = fit(settings(ONE, k=0, steps=1, chunk=200, first_stage=1_000, annealing=annealing))
     expected = 2 * np.linalg.cholesky(ONE["covariances"][0])  # of p^(1/4)
     diagonal = np.exp(to_numpy(model.flow.last["log_scale"].value))
     np.testing.assert_allclose(diagonal, np.diagonal(expected), rtol=0.05)
