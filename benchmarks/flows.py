@@ -322,7 +322,7 @@ def table(result: dict[str, dict[str, dict[str, float]]]) -> str:
 @click.option("--flow", type=click.Choice(FLOWS), default=FLOWS[0])
 @click.option("--shape", "shapes", multiple=True, default=["2,4,64", "8,8,64", "30,10,128"])
 @click.option("--batch", default=512, show_default=True)
-@click.option("--updates", default=2_000, show_default=True)
+@click.option("--updates", default=2_000, show_default=True, type=click.IntRange(2 * CHUNK))
 @click.option("--repeats", default=3, show_default=True, help="Medians are over these.")
 @click.option("--contender", "names", type=click.Choice(list(CONTENDERS)), multiple=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")

@@ -13,8 +13,9 @@ def fit(table: Any, **options: Any) -> Any:
     Args:
         table: A DataFrame of any make, a mapping of names to arrays, an array ``(n, D)``, or the
             path of a file.
-        options: ``columns``, ``exclude``, ``bounds``, ``flow``, ``k``, ``steps``, ``seed``,
-            ``output``, ``preset``, and other keys of a preset as ``settings``.
+        options: ``columns``, ``exclude``, ``bounds``, ``given``, ``categorical``, ``discrete``,
+            ``weights``, ``flow``, ``k``, ``steps``, ``ensemble``, ``seed``, ``output``, ``preset``,
+            and other keys of a preset as ``settings``.
 
     Returns:
         The density, as :func:`load` returns it.

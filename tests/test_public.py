@@ -1,6 +1,7 @@
 """The names that users may rely on: those of the documentation, and no others."""
 
 import importlib
+import inspect
 from pathlib import Path
 
 import keras
@@ -35,6 +36,14 @@ def test_the_public_names_are_those_that_a_module_lists(module):
     imported = importlib.import_module(module)
     assert sorted(imported.__all__) == PUBLIC[module]
     assert all(hasattr(imported, name) for name in PUBLIC[module])
+
+
+@pytest.mark.parametrize(("name", "folder"), [("fit", "table"), ("infer", "infer")])
+def test_the_help_of_a_function_names_its_options(name, folder):
+    full = getattr(importlib.import_module(f"nflow_cli.experiments.{folder}.python"), name)
+    _, *options = inspect.signature(full).parameters
+    about = getattr(nflow_cli, name).__doc__
+    assert {option for option in options if f"``{option}``" not in about} == set()
 
 
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow")

@@ -136,6 +136,11 @@ def _check_output(
         raise click.UsageError("-o: expected --data FILE, whose rows are written")
     if not experiment.scores_rows:
         raise click.UsageError("-o: expected a run of `nflow fit`")
+    if latent and experiment.members > 1:
+        raise click.UsageError(
+            f"--latent: expected one density. Received: an ensemble of {experiment.members}, "
+            "which has no one latent"
+        )
     if not output.lower().endswith((".csv", ".parquet")):
         raise click.BadParameter(f"{output!r}: expected a name that ends in .csv or .parquet")
     if Path(output).is_dir():

@@ -22,8 +22,13 @@ class DensityExperiment(Experiment):
     def footprint(self) -> Footprint | None:
         """What an update takes of memory."""
         config, dim = self.config, self.config.dim
-        samples = config.train.batch_size * config.train.ensemble * self.restarts
+        samples = config.train.batch_size * self.members * self.restarts
         return Footprint(samples, dim, of_flows(config.flow, dim))
+
+    @property
+    def members(self) -> int:
+        """Of how many densities the fit is a mixture."""
+        return self.config.train.ensemble
 
     @property
     def threads(self) -> int | None:
@@ -46,7 +51,7 @@ class DensityExperiment(Experiment):
         from nflow_cli.runs.model_file import load_weights
 
         config = self.config
-        flow = stack_of(**config.flow.model_dump(), seed=config.seed, members=config.train.ensemble)
+        flow = stack_of(**config.flow.model_dump(), seed=config.seed, members=self.members)
         flow.build((None, config.dim))
         arguments = config.flow.model_dump(exclude_none=True)
         load_weights(run, flow, arguments, config.dim)
@@ -54,7 +59,7 @@ class DensityExperiment(Experiment):
 
     def flows_in_the_plane(self, run: RunDirectory) -> Any:
         """Load a density of two numbers, each of whose flows can be drawn."""
-        members, flow = self.config.train.ensemble, self.config.flow
+        members, flow = self.members, self.config.flow
         reasons = {
             f"D = {self.config.dim}": self.config.dim != 2,
             f"an ensemble of {members}": members > 1,

@@ -122,6 +122,11 @@ class Experiment(ABC):
         return 1
 
     @property
+    def members(self) -> int:
+        """Of how many densities the fit is a mixture."""
+        return 1
+
+    @property
     def work(self) -> float:
         """How long it takes, roughly, in units that only runs of one experiment share."""
         of_prior = self.config.prior.k if self.config.prior else 0

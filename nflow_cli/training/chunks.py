@@ -1,5 +1,7 @@
 """What the compiled training loop is fed: one chunk of updates at a time."""
 
+import math
+from bisect import bisect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,6 +10,8 @@ import numpy as np
 from nflow_cli.config.schema import VAEConfig
 from nflow_cli.data.images import binarize
 from nflow_cli.random_streams import stream
+
+EARLY = (10, 20, 50, 100, 200)  # updates within a first chunk that have rows: training is steep
 
 
 class Chunks:
@@ -30,15 +34,26 @@ class Chunks:
 class DrawnChunks(Chunks):
     """Points that are drawn for a fit, one chunk of updates at a time.
 
-    Item ``i`` is ``(points, count)``: points ``(chunk, D, batch_size)`` for the updates from
-    ``i * chunk`` on (features first, as the flows compute: transposing would cost a twentieth of
-    an update), and how many of them are due, ``(1,)``.
+    An item is ``(points, count)``: points ``(chunk, D, batch_size)`` for the next updates (features
+    first, as the flows compute: transposing would cost a twentieth of an update), and how many of
+    them are due, ``(1,)``: up to the end of the chunk, or of a part of it.
     R seeds give ``(chunk, R, D, batch_size)``: to each restart what its seed alone would give.
+    ``early`` are updates at which an item ends within the first chunk too. What an update is fed
+    does not depend on where items end.
     """
 
-    def __init__(self, seeds: Sequence[int], steps: int, chunk: int, batch_size: int):
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        steps: int,
+        chunk: int,
+        batch_size: int,
+        early: Sequence[int] = (),
+    ):
         self.seeds, self.steps = seeds, steps
         self.chunk, self.batch_size, self.start = chunk, batch_size, 0
+        self.early = [update for update in early if update < min(chunk, steps)]
+        self._kept: tuple[int, np.ndarray] | None = None  # a chunk whose next part is to come
 
     def start_at(self, update: int) -> None:
         """Leave out the first ``update`` updates, in the middle of a chunk if need be."""
@@ -47,15 +62,34 @@ class DrawnChunks(Chunks):
     def __len__(self) -> int:
         if self.start >= self.steps:
             return 0
-        return -(-self.steps // self.chunk) - self.start // self.chunk
+        return len(self.early) + math.ceil(self.steps / self.chunk) - self._over
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        index += self.start // self.chunk
-        drawn = [self.drawn(seed, index) for seed in self.seeds]
-        points = drawn[0] if len(drawn) == 1 else np.stack(drawn, axis=1)
-        made = max(0, self.start - index * self.chunk)
-        count = min(self.chunk, self.steps - index * self.chunk) - made
-        return np.roll(points, -made, axis=0), np.array([count], dtype=np.int32)
+        index += self._over
+        start, end = max(self.start, self._end(index - 1)), self._end(index)
+        number, made = divmod(start, self.chunk)
+        points = self._chunk(number)
+        self._kept = (number, points) if end % self.chunk else None
+        return np.roll(points, -made, axis=0), np.array([end - start], dtype=np.int32)
+
+    @property
+    def _over(self) -> int:
+        """How many items, counted from update 0, end where these start or before."""
+        return bisect(self.early, self.start) + self.start // self.chunk
+
+    def _end(self, index: int) -> int:
+        """Return where an item ends, counted from update 0; 0 before the first."""
+        if 0 <= index < len(self.early):
+            return self.early[index]
+        return min((index + 1 - len(self.early)) * self.chunk, self.steps) if index >= 0 else 0
+
+    def _chunk(self, number: int) -> np.ndarray:
+        """Return the points of all seeds for a chunk, as they were drawn or drawn anew."""
+        kept = self._kept
+        if kept is not None and kept[0] == number:
+            return kept[1]
+        drawn = [self.drawn(seed, number) for seed in self.seeds]
+        return drawn[0] if len(drawn) == 1 else np.stack(drawn, axis=1)
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
         """Draw what chunk ``index`` of one seed is fed: ``(chunk, D, batch_size)``, float32."""
@@ -73,6 +107,7 @@ class NoiseChunks(DrawnChunks):
         chunk: Updates per chunk.
         batch_size: Samples per update.
         purpose: Of the stream that they are drawn from.
+        early: As of :class:`DrawnChunks`.
     """
 
     def __init__(
@@ -84,8 +119,9 @@ class NoiseChunks(DrawnChunks):
         chunk: int,
         batch_size: int,
         purpose: str = "base-noise",
+        early: Sequence[int] = (),
     ):
-        super().__init__(seeds, steps, chunk, batch_size)
+        super().__init__(seeds, steps, chunk, batch_size, early)
         self.base, self.dim, self.purpose = base, dim, purpose
 
     def drawn(self, seed: int, index: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from nflow_cli.config.schema import Fit2DConfig, InferConfig
 from nflow_cli.flows.side_by_side import SideBySide
 from nflow_cli.random_streams import stream
 from nflow_cli.training import first_stage
-from nflow_cli.training.chunks import NoiseChunks
+from nflow_cli.training.chunks import EARLY, NoiseChunks
 from nflow_cli.training.programs import Programs
 from nflow_cli.training.saved_state import RestartsState, StateError, checked
 from nflow_cli.training.session import Session
@@ -125,7 +125,8 @@ class Restarts:
         settings = self.config.train
         seeds = [self.seeds[r] for r in self.alive]
         density, size = self.model.density, (settings.chunk, settings.batch_size)
-        chunks = NoiseChunks(density.base, density.dim, seeds, steps, *size)
+        early = () if settings.early_stopping else EARLY  # it smooths the means of whole chunks
+        chunks = NoiseChunks(density.base, density.dim, seeds, steps, *size, early=early)
         session.fit(self.trainer, chunks)
         for r in self.alive:
             self.updates[r] = int(self.trainer.optimizer.iterations)

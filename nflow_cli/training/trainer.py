@@ -268,12 +268,15 @@ class Clock(keras.callbacks.Callback):
         A single chunk does not tell compiling and training apart: it has no updates per second.
         """
         compile_seconds, done, warm_seconds = 0.0, 0, 0.0
+        made = [end - start for start, end in itertools.pairwise(self.updates)]
         for first, end in itertools.pairwise([*self._cold, len(self.seconds)]):
-            warm = self.seconds[first + 1 : end]
+            warm = slice(first + 1, end)
+            paces = [seconds / n for seconds, n in zip(self.seconds[warm], made[warm])]
             if end > first:
-                compile_seconds += self.seconds[first] - (statistics.median(warm) if warm else 0.0)
-                done += self.updates[end] - self.updates[first + 1]
-                warm_seconds += sum(warm)
+                pace = statistics.median(paces) if paces else 0.0
+                compile_seconds += self.seconds[first] - made[first] * pace
+                done += sum(made[warm])
+                warm_seconds += sum(self.seconds[warm])
         return Speed(
             compile_seconds=compile_seconds,
             train_seconds=sum(self.seconds),

@@ -246,6 +246,15 @@ def test_columns_that_are_called_as_latents_have_no_latents_written(at_home, tmp
     assert result.exit_code == 1 and "the run has a column 'latent_1'" in result.stderr
 
 
+def test_the_latents_of_an_ensemble_are_refused_before_its_weights_are_read(at_home, copy):
+    config = copy / "config.yaml"
+    config.write_text(config.read_text().replace("ensemble: 1", "ensemble: 2"))
+    (copy / "model.keras").unlink()
+    result = at_home("evaluate", copy, "--data", "mine.csv", "-o", "scored.csv", "--latent")
+    assert result.exit_code == 2
+    assert "--latent: expected one density. Received: an ensemble of 2" in result.stderr
+
+
 def test_plot_draws_a_run_again(at_home):
     printed = succeed(at_home, "plot", "run", "--format", "svg").splitlines()
     assert sorted(printed) == [f"run/plots/{name}.svg" for name in PICTURES]

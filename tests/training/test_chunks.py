@@ -69,6 +69,29 @@ def test_nothing_is_left_after_the_last_update():
     assert len(dataset) == 0
 
 
+@pytest.mark.parametrize(
+    ("steps", "chunk", "ends"),
+    [
+        (40, 14, [2, 5, 13, 14, 28, 40]),
+        (40, 10, [2, 5, 10, 20, 30, 40]),
+        (9, 14, [2, 5, 9]),
+        (5, 14, [2, 5]),
+        (4, 1, [1, 2, 3, 4]),
+    ],
+)
+@pytest.mark.parametrize("start", [0, 2, 4, 14])
+def test_a_first_chunk_in_parts_feeds_each_update_the_same(steps, chunk, ends, start):
+    def fed(dataset):
+        dataset.start_at(start)
+        return [noise[: count[0]] for noise, count in dataset]
+
+    parts = fed(chunks(steps, chunk, early=(2, 5, 13)))
+    assert np.cumsum([start, *map(len, parts)])[1:].tolist() == [end for end in ends if end > start]
+    none = np.empty((0, 2, 5), np.float32)
+    whole = np.concatenate([none, *fed(chunks(steps, chunk))])
+    np.testing.assert_array_equal(np.concatenate([none, *parts]), whole)
+
+
 def test_seeds_give_different_noise():
     assert not np.any(chunks(7, seeds=[0])[0][0] == chunks(7, seeds=[1])[0][0])
 

@@ -311,6 +311,14 @@ def test_the_first_chunk_of_every_program_is_cold(monkeypatch):
     }
 
 
+def test_a_first_chunk_in_parts_is_cold_by_its_own_updates():
+    """Compiling takes 7 s here, and an update 0.1 s, of whatever chunk."""
+    clock = Clock()
+    clock.restore({"updates": [0, 10, 20, 50, 500], "seconds": [8.0, 1.0, 3.0, 45.0], "cold": [0]})
+    compiling, training, pace = clock.speed()
+    assert (compiling, training, pace) == pytest.approx((7.0, 57.0, 10.0))
+
+
 TERMS = {"loss": 1.0, "learning_rate": 0.5, "gradient_norm": 2.0}
 
 
