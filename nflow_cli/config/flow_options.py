@@ -75,10 +75,11 @@ class MaskedOptions(NetworkOptions):
 
 
 class SplineOptions(NetworkOptions):
-    """Of what moves a coordinate by a spline: its bins, and where it ends."""
+    """Of what moves a coordinate by a spline: its bins, where it ends, and how flat it may be."""
 
     bins: int = Field(default=8, ge=2, le=64)
     bound: float = Field(default=5.0, gt=0, le=1e6)
+    least: float = Field(default=1e-3, ge=1e-6, le=1e-2)
 
     @property
     def outputs(self) -> int:

@@ -142,15 +142,17 @@ class SplineAutoregressive(Autoregressive):
     Args:
         bins: Of each spline.
         bound: Where they end, and the identity begins.
+        least: Of the widths and heights of their bins, as parts of the box, and of their slopes.
     """
 
     bins: int = 8
     bound: float = 5.0
+    least: float = 1e-3
 
     @property
     def scalar_maps(self) -> Elementwise:
         """What moves a coordinate."""
-        return Spline(self.bins, self.bound)
+        return Spline(self.bins, self.bound, self.least)
 
 
 @dataclass(frozen=True)

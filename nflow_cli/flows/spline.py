@@ -11,8 +11,6 @@ from keras import ops
 from nflow_cli.flows.elementwise import Elementwise
 from nflow_cli.flows.numerics import softplus
 
-LEAST = 1e-3  # of the widths and heights of the bins, as parts of the box, and of the slopes
-SHIFT = math.log(math.expm1(1 - LEAST))  # of a raw slope: where that is 0 the slope is 1
 
 
 class Bin(NamedTuple):
@@ -54,6 +52,8 @@ class Spline(Elementwise):
     Args:
         bins: How many.
         bound: ``B``.
+        least: Of the widths and heights of the bins, as parts of the box, and of the slopes. The
+            steeper a spline may be, the rougher its training.
 
     References:
         Durkan, Bekasov, Murray & Papamakarios, *Neural Spline Flows*, 2019, arXiv 1906.04032,
@@ -62,6 +62,7 @@ class Spline(Elementwise):
 
     bins: int = 8
     bound: float = 5.0
+    least: float = 1e-3
 
     @property
     def size(self) -> int:
@@ -71,7 +72,16 @@ class Spline(Elementwise):
     @property
     def _room(self) -> float:
         """What the bins share beyond the least of each."""
-        return 2 * self.bound * (1 - LEAST * self.bins)
+        return 2 * self.bound * (1 - self.least * self.bins)
+
+    @property
+    def _shift(self) -> float:
+        """Of a raw slope: where that is 0 the slope is 1."""
+        return math.log(math.expm1(1 - self.least))
+
+    def _slope(self, raw: Any) -> Any:
+        """Return a slope of at least ``least``."""
+        return self.least + softplus(raw + self._shift)
 
     def forward(self, parameters: Any, z: Any) -> tuple[Any, Any]:
         """Return ``f(z)`` and ``log f'(z)``."""
@@ -110,7 +120,7 @@ class Spline(Elementwise):
 
     def _bin(self, raw: Any, at: Any, inverse: bool) -> Bin:
         """Find the bin of each point."""
-        bins, box = self.bins, 2 * self.bound
+        bins, least = self.bins, 2 * self.bound * self.least
         shape = (*raw.shape[:-3], 2, bins, *raw.shape[-2:])
         sizes = ops.reshape(raw[..., : 2 * bins, :, :], shape)
         weights = ops.exp(sizes - ops.stop_gradient(ops.max(sizes, axis=-3, keepdims=True)))
@@ -120,14 +130,14 @@ class Spline(Elementwise):
         for j in range(bins - 1):
             # No product: a compiler joins it to the sum in one place and not in another, and a
             # point at a knot is in one bin here and in the next one there.
-            knot = knot + (box * LEAST + cut[..., j, :, :])
+            knot = knot + (least + cut[..., j, :, :])
             index = index + ops.cast(at >= knot, at.dtype)
         index = ops.expand_dims(ops.stop_gradient(index), -3)
         is_here, is_below = self._masks(index)
         here = ops.sum(ops.where(is_here[..., None, :, :, :], lengths, 0.0), axis=-3)
         below = ops.sum(ops.where(is_below[..., None, :, :, :], lengths, 0.0), axis=-3)
-        starts = below + box * LEAST * index - self.bound
-        here = here + box * LEAST
+        starts = below + least * index - self.bound
+        here = here + least
         slopes = raw[..., 2 * bins :, :, :]
         start, end = (
             ops.sum(ops.where(mask, slopes, 0.0), axis=-3) for mask in self._masks_of_ends(index)
@@ -149,7 +159,7 @@ class Spline(Elementwise):
     def _spot(self, raw: Any, at: Any, inverse: bool) -> tuple[Bin, "Spot"]:
         """Find the bin of each point, and where it is there."""
         here = self._bin(raw, at, inverse)
-        start, end = map(_slope, here.raw_slopes)
+        start, end = map(self._slope, here.raw_slopes)
         s = here.height / here.width
         begin, length = (here.bottom, here.height) if inverse else (here.left, here.width)
         part = ops.clip((at - begin) / length, 0.0, 1.0)  # by rounding alone it is beyond
@@ -190,17 +200,12 @@ class Spline(Elementwise):
         of_sizes = here.lengths * (of_each - mean)
         is_start, is_end = self._masks_of_ends(here.index)
         of_start, of_end = (
-            ops.expand_dims(value * ops.sigmoid(raw + SHIFT), -3)
+            ops.expand_dims(value * ops.sigmoid(raw + self._shift), -3)
             for value, raw in zip(of_slopes, here.raw_slopes)
         )
         of_ends = ops.where(is_start, of_start, ops.where(is_end, of_end, 0.0))
         shape = (*of_ends.shape[:-3], 2 * self.bins, *of_ends.shape[-2:])
         return ops.concatenate([ops.reshape(of_sizes, shape), of_ends], axis=-3)
-
-
-def _slope(raw: Any) -> Any:
-    """Return a slope of at least ``LEAST``."""
-    return LEAST + softplus(raw + SHIFT)
 
 
 class Spot(NamedTuple):

@@ -67,7 +67,7 @@ def test_a_pattern_has_names_and_a_text(pattern, names, text):
         *(({"affine": {"full": v}}, "a valid boolean as full of affine") for v in (1, "yes", None)),
         (
             {"spline-autoregressive": {"bin": 8}},
-            "of the options of spline-autoregressive only hidden, bins, bound (did you mean "
+            "of the options of spline-autoregressive only hidden, bins, bound, least (did you mean "
             "'bins'?)",
         ),
         (

@@ -6,9 +6,9 @@ import pytest
 from catalogue import DTYPES, compiled, eps_of, gradients, to_numpy
 from keras import ops
 
-from nflow_cli.flows.spline import LEAST, Spline
+from nflow_cli.flows.spline import Spline
 
-SPLINE, SMALL = Spline(), Spline(bins=2, bound=0.5)
+SPLINE, SMALL = Spline(), Spline(bins=2, bound=0.5, least=0.01)
 ROWS = 60
 # How many ulp of the bound rounding moves a knot, a point or what a point is moved to.
 ULPS = 8
@@ -23,18 +23,18 @@ class Durkan:
 
     def __init__(self, spline, raw):
         bins, raw = spline.bins, [mp.mpf(value) for value in np.asarray(raw).tolist()]
-        self.bound = mp.mpf(spline.bound)
+        self.bound, self.least = mp.mpf(spline.bound), mp.mpf(spline.least)
         self.x = self._knots(raw[:bins])
         self.y = self._knots(raw[bins : 2 * bins])
-        unit = mp.log(mp.expm1(1 - mp.mpf(LEAST)))
-        slopes = [LEAST + mp.log1p(mp.exp(value + unit)) for value in raw[2 * bins :]]
+        unit = mp.log(mp.expm1(1 - self.least))
+        slopes = [self.least + mp.log1p(mp.exp(value + unit)) for value in raw[2 * bins :]]
         self.delta = [mp.mpf(1), *slopes, mp.mpf(1)]
 
     def _knots(self, raw):
         exponentials = [mp.exp(value) for value in raw]
         total, knots = mp.fsum(exponentials), [-self.bound]
         for value in exponentials:
-            part = LEAST + (1 - len(raw) * mp.mpf(LEAST)) * value / total
+            part = self.least + (1 - len(raw) * self.least) * value / total
             knots.append(knots[-1] + 2 * self.bound * part)
         return knots
 
