@@ -12,7 +12,6 @@ from nflow_cli.flows.elementwise import Elementwise
 from nflow_cli.flows.numerics import softplus
 
 
-
 class Bin(NamedTuple):
     """The bin of each point, arrays ``(*lead, N, batch)`` but for the first two.
 
