@@ -209,7 +209,7 @@ def test_a_run_writes_all_its_files_and_prints_its_folder_last(first_run, finish
     assert read_report(finished_run).pictures.keys() == {
         name.removesuffix(".png") for name in pictures
     }
-    assert list(run.read_metrics()["update"]) == [20, 40]
+    assert list(run.read_metrics()["update"]) == [10, 20, 40]
     record = run.read_json("run.json")
     assert (record["status"], record["command"]) == ("completed", "fit-2d")
     assert record["argv"] == ["fit-2d", *QUICK]
