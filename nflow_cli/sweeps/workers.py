@@ -1,8 +1,8 @@
 """Worker processes that train the runs of a sweep: here, or on the machines of a Dask cluster.
 
 Each trains one run at a time on one thread, and is used again: TensorFlow takes seconds to start.
-A process for each run took 1.55 times as long in all for nine fits of 3 s, two at a time; for six of
-20 s, 4 restarts each, as long.
+A process for each run took 1.55 times as long in all for nine fits of 3 s, two at a time; as long
+for six of 20 s, with 4 restarts each.
 Whatever the pool, its tasks call :meth:`Workers.train`, which keeps a worker process for each
 thread that calls it; so a run makes the same bits on a cluster as here.
 """
