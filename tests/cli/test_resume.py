@@ -42,6 +42,21 @@ VAE = [
     *("--set", "evaluate.importance_samples=1", "--prior-flow", "affine-coupling"),
     *("--set", "train.early_stopping={patience: 50, images: 500}"),
 ]
+INFER = {
+    name: [
+        *("infer", f"{Path(__file__).with_name('log_densities.py')}:{name}", "--dim", "2"),
+        *(*ALWAYS, "--flow", "affine-coupling", "--k", "2", "--steps", "1010", "--seed", "3"),
+        *("--set", "train.chunk=20", "--set", "train.first_stage=100"),
+        *("--set", "evaluate.samples=1000"),
+    ]
+    for name in ("tensors", "arrays")
+}
+
+
+def resume_of(kind):
+    """Return the command that a run of this kind goes on by."""
+    function = ["--density", kind[1]] if kind[0] == "infer" else []
+    return ["resume", "run", *function]
 
 
 def assert_ended_like(path, straight):
@@ -93,8 +108,8 @@ def killed(folder, command, rows, rng):
     return process.wait() != 0
 
 
-def resumed(folder):
-    done = run_nflow(folder, "resume", "run")
+def resumed(folder, kind):
+    done = run_nflow(folder, *resume_of(kind))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "run"
     assert "Traceback" not in done.stderr
@@ -106,16 +121,16 @@ def killed_and_resumed(folder, kind, rows, kills, rng):
     command, hit = [*kind, "--output", "run"], 0
     while hit < kills and killed(folder, command, rows, rng):
         hit += 1
-        command = ["resume", "run"]
-    resumed(folder)
+        command = resume_of(kind)
+    resumed(folder, kind)
     return hit
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
-    [tuple(FIT), tuple(POINTS), tuple(TABLE), tuple(VAE)],
-    ids=["fit-2d", "points", "fit", "train-vae"],
+    [tuple(FIT), tuple(POINTS), tuple(TABLE), tuple(VAE), *map(tuple, INFER.values())],
+    ids=["fit-2d", "points", "fit", "train-vae", *(f"infer-{name}" for name in INFER)],
 )
 def test_a_killed_run_ends_with_the_same_bits(tmp_path, straight, kind):
     run, rows = straight(kind)
@@ -128,8 +143,11 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path, straight, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "kills"),
-    [(tuple(FIT), 50), (tuple(POINTS), 20), (tuple(TABLE), 20), (tuple(VAE), 20)],
-    ids=["fit-2d", "points", "fit", "train-vae"],
+    [
+        *((tuple(FIT), 50), (tuple(POINTS), 20), (tuple(TABLE), 20), (tuple(VAE), 20)),
+        *((tuple(command), 10) for command in INFER.values()),
+    ],
+    ids=["fit-2d", "points", "fit", "train-vae", *(f"infer-{name}" for name in INFER)],
 )
 def test_many_random_kills(tmp_path, straight, kind, kills):
     run, rows = straight(kind)
@@ -163,8 +181,8 @@ def test_a_signal_saves_and_a_kill_after_it_loses_nothing_either(tmp_path, strai
     assert "Traceback" not in errors
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
     run, rows = straight(kind)
-    killed(tmp_path, ["resume", "run"], rows, random.Random(number))
-    resumed(tmp_path)
+    killed(tmp_path, resume_of(kind), rows, random.Random(number))
+    resumed(tmp_path, kind)
     assert_ended_like(tmp_path / "run", run)
 
 
