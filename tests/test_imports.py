@@ -41,7 +41,7 @@ KERAS_FREE = (
     *("experiments/experiment", "experiments/page", "experiments/picture_data"),
     *("experiments/report", "experiments/run", "experiments/moving", "experiments/infer/rows"),
     *("runs/array_shapes", "runs/checkpoints", "runs/directory", "runs/files", "runs/npz"),
-    *("runs/samples_file", "training/programs", "training/saved_state"),
+    *("runs/samples_file", "training/saved_state"),
 )
 
 

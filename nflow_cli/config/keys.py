@@ -9,11 +9,6 @@ FREE_TO_CHANGE = (
     *("description", "evaluate", "published"),
     *("train.steps", "train.epochs", "train.checkpoint_seconds"),
 )
-# What the compiled program of a fit does not depend on.
-NOT_COMPILED = (
-    *("description", "seed", "evaluate"),
-    *("train.restarts", "train.halving", "train.early_stopping", "train.checkpoint_seconds"),
-)
 # What makes no other experiment: it tells of it, or judges and saves what it gave. More importance
 # samples make another score of a VAE, a tighter bound; more samples of a density the same one with
 # a smaller error.

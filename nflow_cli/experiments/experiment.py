@@ -17,7 +17,6 @@ from nflow_cli.runs.directory import SUMMARY, RunDirectory
 
 if TYPE_CHECKING:
     from nflow_cli.experiments.checked_run import CheckedRun
-    from nflow_cli.training.programs import Programs
 
 
 FLOWS_EXPECTED = "--flow-at, --animate: expected flows of two numbers. Received: a run of"
@@ -185,17 +184,12 @@ class Experiment(ABC):
     # Training.
 
     @abstractmethod
-    def fit(self, run: RunDirectory, data: Any, programs: "Programs | None") -> dict[str, Any]:
+    def fit(self, run: RunDirectory, data: Any) -> dict[str, Any]:
         """Train from where the run is, save the model and arrays; return the summary."""
 
-    def train(
-        self, run: RunDirectory, data: Any = None, programs: "Programs | None" = None
-    ) -> dict[str, Any]:
-        """Train, judge and save in ``run``, from where it is; return the summary.
-
-        With ``programs``, what they hold of earlier runs may serve this one.
-        """
-        summary = self.fit(run, data, programs)
+    def train(self, run: RunDirectory, data: Any = None) -> dict[str, Any]:
+        """Train, judge and save in ``run``, from where it is; return the summary."""
+        summary = self.fit(run, data)
         summary["caveats"] = cautions.records(self.caveats(summary))
         run.write_json(SUMMARY, summary)
         return summary

@@ -20,7 +20,6 @@ from nflow_cli.runs.directory import MACHINES, RunDirectory
 from nflow_cli.runs.migration import bring_up_to_date
 from nflow_cli.signals import hinted
 from nflow_cli.text import printable
-from nflow_cli.training.programs import Programs
 
 
 def versions() -> dict[str, str]:
@@ -81,7 +80,6 @@ def carry_on(
     run: RunDirectory,
     argv: Sequence[str],
     machine: Machine,
-    programs: Programs | None = None,
     patience: float = 0.0,
 ) -> None:
     """Do what :func:`carry_out` does of a run of a sweep, which may have begun.
@@ -101,7 +99,7 @@ def carry_on(
     deadline = time.monotonic() + patience
     while True:
         try:
-            carry_out(config, run, argv, machine, data, programs)
+            carry_out(config, run, argv, machine, data)
             return
         except BusyError:
             if time.monotonic() >= deadline:
@@ -115,10 +113,9 @@ def carry_out(
     argv: Sequence[str],
     machine: Machine = PROCESSOR,
     data: Any = None,
-    programs: Programs | None = None,
 ) -> None:
     """Do what :func:`train` does, and print the scores and the path of the run."""
-    summary, experiment = train(config, run, argv, machine, data, programs), experiments.of(config)
+    summary, experiment = train(config, run, argv, machine, data), experiments.of(config)
     caveats = experiment.caveats(summary)
     print(laid_out(experiment.rows(summary, caveats), caveats))
     print(printable(run.path))
@@ -130,7 +127,6 @@ def train(
     argv: Sequence[str],
     machine: Machine | None,
     data: Any = None,
-    programs: Programs | None = None,
 ) -> dict[str, Any]:
     """Train what ``config`` says in ``run``, from where it is; draw, and return the summary.
 
@@ -140,7 +136,6 @@ def train(
         argv: The command's arguments, to be recorded.
         machine: What to compute on; ``None``: as whoever owns the process has it.
         data: The images of a VAE, the points of a fit to points or the rows of a table.
-        programs: What was compiled for earlier runs, if there were some.
     """
     from nflow_cli.backend import start_tensorflow
     from nflow_cli.config import presets
@@ -169,7 +164,7 @@ def train(
                 tell(note)
             start_tensorflow(machine)
             import_ahead()
-            summary = experiment.train(run, data, programs)
+            summary = experiment.train(run, data)
             draw(run)
         _report(run)
     return summary

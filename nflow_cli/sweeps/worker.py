@@ -1,15 +1,13 @@
-"""A worker process of a sweep: trains the runs that its parent asks for, one after the other.
+"""The process of one run of a sweep: trains the run that its parent asks for.
 
-Not a command: ``nflow_cli.sweeps.workers`` starts it. Requests come as lines of JSON on stdin, and
-each is answered by one on stdout. What a run prints goes to ``log.txt`` in its folder. When stdin
+Not a command: ``nflow_cli.sweeps.workers`` starts it. The request comes as a line of JSON on stdin,
+and is answered by one on stdout. What the run prints goes to ``log.txt`` in its folder. When stdin
 ends, so does the process, whatever it is doing, as at SIGTERM: what it trains is saved first.
 """
 
 import contextlib
-import gc
 import json
 import os
-import queue
 import signal
 import sys
 import threading
@@ -23,40 +21,35 @@ from nflow_cli.errors import Interrupted, NflowError, one_line
 from nflow_cli.runs.directory import LOG, RunDirectory
 from nflow_cli.signals import Raised, interruption_line
 from nflow_cli.sweeps.workers import COMPLETED, FAILED, INTERRUPTED, Outcome
-from nflow_cli.training.programs import Programs
 
 # Seconds in which another process that trains the run, whose parent died, may save and end.
 PATIENCE = 120
 
 
 def main() -> None:
-    """Serve requests until stdin ends."""
+    """Train the run of the request on stdin, and answer."""
     answers = os.fdopen(os.dup(1), "w")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     output.prepare(output.Log)
     Raised().start()
-    requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    programs = Programs()
-    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     with contextlib.suppress(Interrupted, BrokenPipeError):
-        while True:
-            answer = _outcome(requests.get(), programs)
-            print(json.dumps(answer), file=answers, flush=True)
+        request = json.loads(sys.stdin.buffer.readline())
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+        print(json.dumps(_outcome(request)), file=answers, flush=True)
 
 
-def _listen(requests: Any) -> None:
-    """Pass requests on; when there can be no more, stop."""
-    with open(0, "rb", buffering=0) as stdin:  # unbuffered: its lock would outlive the process
-        for line in stdin:
-            requests.put(json.loads(line))
+def _end_with_stdin() -> None:
+    """Stop the process when its parent has gone, or gives it up."""
+    while os.read(0, 1):  # not by sys.stdin: its lock would outlive the process
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _outcome(request: dict[str, Any], programs: Programs) -> Outcome:
+def _outcome(request: dict[str, Any]) -> Outcome:
     """Train the run that ``request`` asks for; say how that ended."""
     try:
-        _train(**request, programs=programs)
+        _train(**request)
     except Interrupted:
         return {"status": INTERRUPTED}
     except (NflowError, OSError) as error:
@@ -65,19 +58,11 @@ def _outcome(request: dict[str, Any], programs: Programs) -> Outcome:
         if lacks_memory(error):
             return {"status": FAILED, "message": NO_MEMORY}
         return {"status": FAILED, "message": f"{error!r:.200}; see {LOG} in its folder"}
-    finally:
-        gc.collect()  # a run's arrays
     return {"status": COMPLETED}
 
 
 def _train(
-    folder: str,
-    config: dict[str, Any],
-    argv: list[str],
-    cwd: str,
-    device: str,
-    threads: int | None,
-    programs: Programs,
+    folder: str, config: dict[str, Any], argv: list[str], cwd: str, device: str, threads: int | None
 ) -> None:
     """Train in ``folder``, from where it is."""
     from nflow_cli.config.presets import validate
@@ -88,7 +73,7 @@ def _train(
     run = RunDirectory.at(folder)
     with _logged(run, argv):
         machine = machine_of(device).of(threads)
-        carry_on(resolved, run, argv, machine, programs, PATIENCE)
+        carry_on(resolved, run, argv, machine, PATIENCE)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,6 @@ from nflow_cli.flows.side_by_side import SideBySide
 from nflow_cli.random_streams import stream
 from nflow_cli.training import first_stage
 from nflow_cli.training.chunks import EARLY, NoiseChunks
-from nflow_cli.training.programs import Programs
 from nflow_cli.training.saved_state import RestartsState, StateError, checked
 from nflow_cli.training.session import Session
 
@@ -74,11 +73,10 @@ class Restarts:
         model: The fit that the best restart ends in; the one that is trained where there is one.
         config: The run's :class:`~nflow_cli.config.schema.Fit2DConfig`. Restart ``r`` has the seed
             ``config.seed + r``, beginning again at 0 behind the largest.
-        programs: Keeps what trains several at once.
     """
 
-    def __init__(self, model: Any, config: Fit2DConfig | InferConfig, programs: Programs):
-        self.model, self.config, self.programs = model, config, programs
+    def __init__(self, model: Any, config: Fit2DConfig | InferConfig):
+        self.model, self.config = model, config
         count = config.train.restarts
         self.seeds = [(config.seed + r) % 2**32 for r in range(count)]
         self.alive = list(range(count))
@@ -162,15 +160,11 @@ class Restarts:
         if len(seeds) == 1:
             self.model.start_over(seeds)
             return self.model
-
-        def build() -> Any:
-            flow = self.model.flow
-            stacks = SideBySide(flow.pattern, flow.k, seeds, affine=flow.affine)
-            trainer = self.model.with_flow(stacks, len(seeds))
-            trainer.prepare(self.config.train, self.config.train.steps)
-            return trainer
-
-        return self.programs.widened(self.model, seeds, build)
+        flow = self.model.flow
+        stacks = SideBySide(flow.pattern, flow.k, seeds, affine=flow.affine)
+        trainer = self.model.with_flow(stacks, len(seeds))
+        trainer.prepare(self.config.train, self.config.train.steps)
+        return trainer
 
 
 def _hand_over(wide: Any, narrow: Any, keep: list[int]) -> None:

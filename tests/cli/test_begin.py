@@ -20,7 +20,6 @@ from nflow_cli import backend
 from nflow_cli.cli import main
 from nflow_cli.config import presets
 from nflow_cli.sweeps import worker
-from nflow_cli.training.programs import Programs
 from nflow_cli.runs.directory import RunDirectory
 
 BEGAN, OPERATIONS = 42, ("open", "os.mkdir", "os.rename", "os.chmod", "os.remove", "fcntl.flock")
@@ -31,7 +30,7 @@ def command():
     main()
 
 def work():
-    worker._train("run", preset.model_dump(mode="json"), [], ".", "cpu", 1, Programs())
+    worker._train("run", preset.model_dump(mode="json"), [], ".", "cpu", 1)
 
 try:
     backend.start_tensorflow = lambda *_: sys.exit()
@@ -88,7 +87,7 @@ def trained(monkeypatch):
     """Let a training do what a test puts in here; it is handed the config."""
     does = []
     monkeypatch.setattr("nflow_cli.backend.start_tensorflow", lambda *_: None)
-    monkeypatch.setattr(Target, "fit", lambda target, run, data, _: does[0](target.config))
+    monkeypatch.setattr(Target, "fit", lambda target, run, data: does[0](target.config))
     return does
 
 

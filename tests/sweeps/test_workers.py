@@ -25,26 +25,18 @@ def several():
     several.close()
 
 
-def test_a_process_serves_one_run_after_the_other_on_one_thread(several):
+def test_each_run_has_a_process_of_its_own_on_one_thread(several):
     answers = [several.train({}) for _ in range(3)]
     assert {answer["status"] for answer in answers} == {"completed"}
-    assert len({answer["pid"] for answer in answers}) == 1
+    assert len({answer["pid"] for answer in answers}) == 3
     assert {answer["threads"] for answer in answers} == {ENVIRONMENT["OMP_NUM_THREADS"]} == {"1"}
 
 
-def test_each_thread_has_a_process_of_its_own(several):
-    with ThreadPoolExecutor(2) as executor:
-        answers = list(executor.map(several.train, 2 * [{"seconds": 0.5}]))
-    assert len({answer["pid"] for answer in answers}) == 2
-
-
-def test_each_process_has_a_gpu_of_its_own_and_keeps_it(monkeypatch):
-    monkeypatch.setattr(workers, "RUNS_EACH", 1)  # so that each run has a new process
+def test_processes_at_the_same_time_have_gpus_of_their_own():
     with workers.local_pool(2, ["4", "GPU-7"]) as pool:
-        asked = [pool.submit({"seconds": 0.5}) for _ in range(2)]
-        first = {future.result()["gpu"] for future in asked}
-        asked = [pool.submit({"seconds": 0.5}) for _ in range(2)]
-        assert first == {future.result()["gpu"] for future in asked} == {"4", "GPU-7"}
+        for _ in range(2):
+            asked = [pool.submit({"seconds": 0.5}) for _ in range(2)]
+            assert {future.result()["gpu"] for future in asked} == {"4", "GPU-7"}
 
 
 def test_more_processes_than_gpus_share_them():
@@ -52,16 +44,10 @@ def test_more_processes_than_gpus_share_them():
         assert {pool.submit({}).result()["gpu"] for _ in range(3)} == {"4"}
 
 
-def test_a_process_that_dies_fails_its_run_and_is_replaced(several):
+def test_a_process_that_dies_fails_its_run_alone(several):
     answer = several.train({"exit": 7})
     assert answer == {"status": "failed", "message": "its process died (exit code 7)"}
     assert several.train({})["status"] == "completed"
-
-
-def test_a_process_is_replaced_before_it_takes_too_much_memory(several, monkeypatch):
-    monkeypatch.setattr(workers, "RUNS_EACH", 2)
-    first, second, third = (several.train({})["pid"] for _ in range(3))
-    assert first == second != third
 
 
 def test_an_interruption_reaches_those_that_train_and_no_other_run_begins(several, tmp_path):
@@ -75,10 +61,15 @@ def test_an_interruption_reaches_those_that_train_and_no_other_run_begins(severa
         assert several.train({}) == {"status": "interrupted"}
 
 
-def test_once_closed_no_process_is_left_and_no_run_begins(several):
-    assert several.train({})["status"] == "completed"
-    (process,) = (worker.process for worker in several._workers.values())
-    several.close()
+def test_once_closed_no_process_is_left_and_no_run_begins(several, tmp_path):
+    with ThreadPoolExecutor(1) as executor:
+        begun = tmp_path / "begun"
+        executor.submit(several.train, {"seconds": 60, "begun": str(begun)})
+        while not begun.exists():
+            time.sleep(0.01)
+        (process,) = several._processes
+        process.send_signal(signal.SIGINT)  # the pretender takes no end of stdin for one
+        several.close()
     assert process.poll() is not None
     assert several.train({}) == {"status": "interrupted"}
 

@@ -14,7 +14,6 @@ from nflow_cli.experiments.target import fit as target_fit
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.first_stage import modes, widened
-from nflow_cli.training.programs import Programs
 from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import with_gradient
 
@@ -117,8 +116,8 @@ def test_restarts_have_first_stages_of_their_own():
 
 
 def test_a_fit_that_is_stopped_and_goes_on_ends_as_one_that_was_not(tmp_path, monkeypatch):
-    model, programs = target_fit.build(STOPPED), Programs()
-    _, expected = with_rows(lambda whole: target_fit.train(model, STOPPED, whole, programs))
+    model = target_fit.build(STOPPED)
+    _, expected = with_rows(lambda whole: target_fit.train(model, STOPPED, whole))
     weights = model.flow.get_weights()
     run = RunDirectory.create("test", str(tmp_path / "run"))
 
@@ -128,10 +127,10 @@ def test_a_fit_that_is_stopped_and_goes_on_ends_as_one_that_was_not(tmp_path, mo
     for method in ("fit_first", "fit"):  # in the first stage, and after it
         with monkeypatch.context() as patch, pytest.raises(Interrupted):
             patch.setattr(Session, method, stopped)
-            target_fit.train(model, STOPPED, run, programs)
+            target_fit.train(model, STOPPED, run)
         saved = Checkpoints(run).load()
         assert (saved is None) == (method == "fit_first")
-    target_fit.train(model, STOPPED, run, programs)
+    target_fit.train(model, STOPPED, run)
     for one, other in zip(weights, model.flow.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     metrics = run.read_metrics()

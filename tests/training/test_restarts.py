@@ -20,7 +20,6 @@ from nflow_cli.experiments.target import fit as target_fit
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.side_by_side import SideBySide
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.training.programs import Programs
 from nflow_cli.training.restarts import Restarts, plan
 from nflow_cli.training.trainer import Clock, MetricsLog
 
@@ -46,34 +45,27 @@ def preset(seed=0, flow=FLOW, **train):
     return presets.validate(data | {"evaluate": {"samples": 1000}}, "test")
 
 
-PROGRAMS = Programs()  # the tests differ by their seeds, more than by what they compile
-
-
-def lent(settings):
-    return PROGRAMS.lent(settings, lambda: target_fit.build(settings))
-
-
-def fit(settings):
+def fit(settings, model=None):
     """Train; return the stack, the rows of metrics and the record of the restarts."""
-    with lent(settings) as model:
-        training, rows = with_rows(
-            lambda directory: target_fit.train(model, settings, directory, PROGRAMS)
-        )
-        return kept(model.flow), rows, training.restarts
+    model = model or target_fit.build(settings)
+    training, rows = with_rows(lambda directory: target_fit.train(model, settings, directory))
+    return model.flow, rows, training.restarts
 
 
-def kept(flow):
-    """Return a copy of a stack, whose own weights the next fit takes."""
-    copy = FlowStack(flow.pattern, flow.k, flow.seed)
-    copy.build((None, 2))
-    copy.set_weights(flow.get_weights())
-    return copy
+@functools.cache
+def single():
+    """One stack, compiled once: a training starts it over."""
+    return target_fit.build(preset())
 
 
 @functools.cache
 def alone(seed):
     """Train one seed without restarts; return its stack, its rows and its record."""
-    return fit(preset(seed=seed))
+    flow, rows, record = fit(preset(seed=seed), single())
+    copy = FlowStack(flow.pattern, flow.k, flow.seed)
+    copy.build((None, 2))
+    copy.set_weights(flow.get_weights())
+    return copy, rows, record
 
 
 @pytest.fixture(scope="module")
@@ -145,8 +137,8 @@ def test_stacks_side_by_side_restart_as_those_of_other_seeds():
 def side_by_side():
     """The weights of four restarts without halving, and their KL after two of the five chunks."""
     settings = preset(seed=4, restarts=4, halving=False)
-    with lent(settings) as model, session(MetricsLog(Clock()), 100) as opened:
-        restarts = Restarts(model, settings, PROGRAMS)
+    with session(MetricsLog(Clock()), 100) as opened:
+        restarts = Restarts(target_fit.build(settings), settings)
         restarts.fit(40, opened)
         early = restarts.judge()
         restarts.fit(100, opened)
@@ -197,7 +189,7 @@ def test_without_halving_the_best_of_all_is_kept():
 
 def test_restarts_are_judged_by_their_kl_at_common_samples():
     settings = preset(restarts=2)
-    kls = Restarts(target_fit.build(settings), settings, PROGRAMS).judge()
+    kls = Restarts(target_fit.build(settings), settings).judge()
     for seed in (0, 1):
         scores = judge(FlowStack(FLOW["pattern"], FLOW["k"], seed=seed), U1(), n=50_000)
         # Both are means over 50,000 samples, of different streams.
@@ -223,7 +215,7 @@ def test_a_restart_that_diverges_harms_no_other(monkeypatch):
 
 def test_the_seeds_begin_again_behind_the_largest():
     settings = preset(seed=2**32 - 1, restarts=2)
-    assert Restarts(target_fit.build(settings), settings, Programs()).seeds == [2**32 - 1, 0]
+    assert Restarts(target_fit.build(settings), settings).seeds == [2**32 - 1, 0]
 
 
 def test_without_flows_all_restarts_are_alike():
@@ -258,7 +250,7 @@ def test_a_target_without_a_normaliser_is_judged_by_the_free_energy():
 def finished(tmp_path_factory):
     folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
     settings = preset(seed=3, restarts=2)
-    return folder, settings, experiments.of(settings).train(folder, None, PROGRAMS)
+    return folder, settings, experiments.of(settings).train(folder)
 
 
 def test_the_summary_tells_of_every_restart(finished):
@@ -288,13 +280,13 @@ def test_the_saved_model_is_the_best_stack_alone(finished):
 def test_restarts_give_the_same_bits_again(finished, tmp_path):
     folder, settings, _ = finished
     again = RunDirectory.create("test", str(tmp_path / "again"))
-    experiments.of(settings).train(again, None, PROGRAMS)
+    experiments.of(settings).train(again)
     assert_same_run(again.path, folder.path)
 
 
 def test_what_goes_on_from_the_last_one_keeps_its_seed():
     settings = preset(seed=4, restarts=3)
-    restarts = Restarts(target_fit.build(settings), settings, Programs())
+    restarts = Restarts(target_fit.build(settings), settings)
     restarts.restore({"alive": [2], "kl": [1.0, 2.0, 0.5], "updates": [40, 40, 60]})
     assert restarts.trainer is restarts.model
     assert restarts.model.flow.seed == 6

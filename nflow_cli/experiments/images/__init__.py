@@ -23,7 +23,6 @@ from nflow_cli.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
     from nflow_cli.experiments.checked_run import CheckedRun
-    from nflow_cli.training.programs import Programs
 
 SHOWN = 64  # samples in the picture beside a file of them
 
@@ -76,7 +75,7 @@ class Images(Experiment):
                 f"{' left by the validation split' if held_out else ''}. Received: {size}"
             )
 
-    def fit(self, run: RunDirectory, data: Any, programs: "Programs | None") -> dict[str, Any]:
+    def fit(self, run: RunDirectory, data: Any) -> dict[str, Any]:
         """Train, judge and save; return the summary."""
         from nflow_cli.experiments.images import fit as images_fit
 

@@ -16,7 +16,6 @@ from nflow_cli.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
     from nflow_cli.experiments.checked_run import CheckedRun
-    from nflow_cli.training.programs import Programs
 
 
 class Inference(DensityExperiment):
@@ -83,7 +82,7 @@ class Inference(DensityExperiment):
         path = "FILE.py" if data.path == IN_PYTHON else data.path
         return ["--density", f"{path}:{data.name}"]
 
-    def fit(self, run: RunDirectory, data: Any, programs: "Programs | None") -> dict[str, Any]:
+    def fit(self, run: RunDirectory, data: Any) -> dict[str, Any]:
         """Train, judge and save; return the summary."""
         from nflow_cli.experiments.infer import fit as infer_fit
 

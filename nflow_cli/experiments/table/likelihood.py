@@ -15,7 +15,6 @@ from nflow_cli.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
     from nflow_cli.experiments.checked_run import CheckedRun
-    from nflow_cli.training.programs import Programs
 
 
 class Likelihood(DensityExperiment):
@@ -53,7 +52,7 @@ class Likelihood(DensityExperiment):
         """The arrays in ``evaluation.npz``: of the plane, or of rows."""
         return pictures.PLANE if self.is_in_the_plane else pictures.shapes_of(self.config.dim)
 
-    def fit(self, run: RunDirectory, data: Any, programs: "Programs | None") -> dict[str, Any]:
+    def fit(self, run: RunDirectory, data: Any) -> dict[str, Any]:
         """Train, judge and save; return the summary."""
         from nflow_cli.experiments.table import fit as table_fit
 

@@ -13,7 +13,6 @@ from nflow_cli.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
     from nflow_cli.experiments.checked_run import CheckedRun
-    from nflow_cli.training.programs import Programs
 
 
 class Target(DensityExperiment):
@@ -39,11 +38,11 @@ class Target(DensityExperiment):
     def data(self, run: RunDirectory | None = None) -> None:
         """Return nothing: the target is in the config."""
 
-    def fit(self, run: RunDirectory, data: None, programs: "Programs | None") -> dict[str, Any]:
+    def fit(self, run: RunDirectory, data: None) -> dict[str, Any]:
         """Train, judge and save; return the summary."""
         from nflow_cli.experiments.target import fit as target_fit
 
-        return target_fit.run(self.config, run, programs)
+        return target_fit.run(self.config, run)
 
     def load(self, run: RunDirectory) -> Any:
         """Return the density that was trained."""

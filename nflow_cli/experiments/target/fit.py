@@ -19,7 +19,6 @@ from nflow_cli.registry import BASES, TARGETS, make, resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.divergence import trace_flows
-from nflow_cli.training.programs import Programs
 from nflow_cli.training.progress import nats_text
 from nflow_cli.training.restarts import Restarts, RestartsRecord
 from nflow_cli.training.session import Session
@@ -178,15 +177,13 @@ def train(
     model: Fit2D,
     config: Fit2DConfig | InferConfig,
     directory: RunDirectory | None = None,
-    programs: Programs | None = None,
 ) -> Training:
     """Train ``model`` as ``config.train`` says.
 
     With ``directory``, the training is logged and saved there, and goes on from where it was.
-    With ``programs``, what they hold of ``model`` serves its restarts.
     """
     settings = config.train
-    clock, restarts = Clock(), Restarts(model, config, programs or Programs())
+    clock, restarts = Clock(), Restarts(model, config)
     name = "free energy" if model.target.log_z is None else "KL"
 
     def note(logs: Any) -> str:
@@ -206,22 +203,10 @@ def train(
     return Training(clock.steps, clock.speed(), restarts.record())
 
 
-def run(
-    config: Fit2DConfig, directory: RunDirectory, programs: Programs | None = None
-) -> dict[str, Any]:
-    """Fit, judge and save in ``directory``, from where it is; return the summary.
-
-    With ``programs``, what they hold of earlier runs serves this one.
-    """
-    programs = programs or Programs()
-    with programs.lent(config, lambda: build(config)) as model:
-        return _run(model, config, directory, programs)
-
-
-def _run(
-    model: Fit2D, config: Fit2DConfig, directory: RunDirectory, programs: Programs
-) -> dict[str, Any]:
-    training = train(model, config, directory, programs)
+def run(config: Fit2DConfig, directory: RunDirectory) -> dict[str, Any]:
+    """Fit, judge and save in ``directory``, from where it is; return the summary."""
+    model = build(config)
+    training = train(model, config, directory)
     model_sha256 = save_model(directory, model.flow)
     parts, seed = (model.density, model.target), config.seed
     evaluation = evaluate_samples(*parts, seed, config.evaluate.samples)
