@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nflow_cli.errors import ConfigError
-from nflow_cli.random_streams import stream
+from nflow_cli.random_streams import shifted_lattice, stream
 
 N = 20_000
 
@@ -55,3 +55,23 @@ def test_a_seed_that_is_no_whole_number_is_refused(seed):
     with pytest.raises(ConfigError, match=r"expected a whole number.*Received: seed="):
         stream(seed, "a")
     np.testing.assert_array_equal(draw(np.int64(3), "a"), draw(3, "a"))
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_every_point_of_a_shifted_lattice_is_uniform(dim):
+    points = shifted_lattice(stream(0, "a"), (N, dim, 7))
+    assert points.shape == (N, dim, 7)
+    assert points.min() >= 0 and points.max() < 1
+    ranks = np.arange(N) / N
+    distance = np.abs(np.sort(points, axis=0) - ranks[:, None, None]).max(axis=0)
+    assert np.all(distance < 2 / np.sqrt(N))  # Kolmogorov's, below which all but 7e-4 lie
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_a_mean_over_a_shifted_lattice_is_exact_up_to_little(dim):
+    points = shifted_lattice(stream(1, "a"), (500, dim, 256))
+    means = np.mean(np.prod(np.sin(np.pi * points), axis=1), axis=-1)
+    truth = (2 / np.pi) ** dim
+    spread = np.sqrt(0.5**dim - truth**2)  # of one point
+    assert abs(means.mean() - truth) < 5 * means.std() / np.sqrt(500) + 1e-15
+    assert means.std() < spread / np.sqrt(256) / 5

@@ -231,6 +231,9 @@ class InferConfig(Strict):
         flow = info.data.get("flow")
         if train.first_stage and flow and not flow.affine:
             raise ValueError("first_stage 0 without flow.affine: that is what it trains")
+        base = info.data.get("base")
+        if train.draws != "independent" and base and base.name != DEFAULT_BASE:
+            raise ValueError(f"draws independent of {base.name}, not {train.draws}")
         return train
 
     @property

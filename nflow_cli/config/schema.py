@@ -107,6 +107,8 @@ class Fit2DConfig(Strict):
                 raise ValueError(f"restarts 1 beside data, not {train.restarts}")
             if train.first_stage:
                 raise ValueError(f"first_stage 0 beside data, not {train.first_stage}")
+            if train.draws != "independent":
+                raise ValueError(f"draws independent beside data, not {train.draws}")
         flow = info.data.get("flow")
         if train.first_stage and flow and not flow.affine:
             raise ValueError("first_stage 0 without flow.affine: that is what it trains")

@@ -101,6 +101,11 @@ class Train(Strict):
     )
     halving: bool = Field(default=True, description="Drop their worse half early, again and again.")
     first_stage: FirstStage = 0
+    draws: Literal["independent", "even"] = Field(
+        default="independent",
+        description="Of the base, for an update; even: points of a lattice with a random shift, so "
+        "that gradients are less noisy. For few dimensions, and a base that is normal or uniform.",
+    )
     gradient: Literal["full", "path"] = Field(
         default="full",
         description="Of the loss in full; or path: in the second half, after all annealing, by the "

@@ -27,6 +27,10 @@ class Base(ABC):
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Draw float32 points; ``shape`` is ``(..., D)``."""
 
+    def quantiles(self, u: np.ndarray) -> np.ndarray:
+        """Return, as float32, the points whose coordinates' distribution functions are ``u``."""
+        raise NotImplementedError(f"quantiles of {type(self).__name__}")
+
     def sample_columns(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Draw float32 points as columns, features first; ``shape`` is ``(..., D, n)``."""
         *leading, dim, n = shape
@@ -52,6 +56,12 @@ class StandardNormal(_Independent):
         """Draw float32 points; ``shape`` is ``(..., D)``."""
         return rng.standard_normal(shape, dtype=np.float32)
 
+    def quantiles(self, u: np.ndarray) -> np.ndarray:
+        """Return ``Φ⁻¹(u)``; 0 and 1 are taken for numbers beside them."""
+        farthest = 1 - np.finfo(float).eps  # beyond it TensorFlow's erfinv is infinite
+        inside = np.clip(2 * u - 1, -farthest, farthest)
+        return ops.convert_to_numpy(math.sqrt(2) * ops.erfinv(inside)).astype(np.float32)
+
 
 class UniformBox(_Independent):
     """``U[-h, h]^D``: ``log q(z) = -D log 2h`` in nats inside the box, ``-inf`` outside.
@@ -75,7 +85,11 @@ class UniformBox(_Independent):
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Draw float32 points; ``shape`` is ``(..., D)``."""
         unit = rng.random(shape, dtype=np.float32)
-        return (2 * unit - 1) * np.float32(self.half_width)
+        return self.quantiles(unit)
+
+    def quantiles(self, u: np.ndarray) -> np.ndarray:
+        """Return ``h (2u - 1)``."""
+        return (2 * u - 1).astype(np.float32) * np.float32(self.half_width)
 
 
 class StudentT(_Independent):

@@ -9,7 +9,7 @@ import numpy as np
 
 from nflow_cli.config.schema import VAEConfig
 from nflow_cli.data.images import binarize
-from nflow_cli.random_streams import stream
+from nflow_cli.random_streams import shifted_lattice, stream
 
 EARLY = (10, 20, 50, 100, 200)  # updates within a first chunk that have rows: training is steep
 
@@ -107,6 +107,8 @@ class NoiseChunks(DrawnChunks):
         chunk: Updates per chunk.
         batch_size: Samples per update.
         purpose: Of the stream that they are drawn from.
+        even: Whether the samples of an update are a lattice with a random shift, which fills the
+            base evenly.
         early: As of :class:`DrawnChunks`.
     """
 
@@ -120,14 +122,18 @@ class NoiseChunks(DrawnChunks):
         batch_size: int,
         purpose: str = "base-noise",
         early: Sequence[int] = (),
+        even: bool = False,
     ):
         super().__init__(seeds, steps, chunk, batch_size, early)
-        self.base, self.dim, self.purpose = base, dim, purpose
+        self.base, self.dim, self.purpose, self.even = base, dim, purpose, even
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
         """Draw the noise of chunk ``index`` of one seed: ``(chunk, D, batch_size)``, float32."""
         shape = (self.chunk, self.dim, self.batch_size)
-        return self.base.sample_columns(stream(seed, self.purpose, index), shape)
+        rng = stream(seed, self.purpose, index)
+        if self.even:
+            return self.base.quantiles(shifted_lattice(rng, shape))
+        return self.base.sample_columns(rng, shape)
 
 
 class PointChunks(DrawnChunks):

@@ -124,7 +124,8 @@ class Restarts:
         seeds = [self.seeds[r] for r in self.alive]
         density, size = self.model.density, (settings.chunk, settings.batch_size)
         early = () if settings.early_stopping else EARLY  # it smooths the means of whole chunks
-        chunks = NoiseChunks(density.base, density.dim, seeds, steps, *size, early=early)
+        even = settings.draws == "even"
+        chunks = NoiseChunks(density.base, density.dim, seeds, steps, *size, early=early, even=even)
         session.fit(self.trainer, chunks)
         for r in self.alive:
             self.updates[r] = int(self.trainer.optimizer.iterations)

@@ -45,6 +45,10 @@ def test_coordinates_have_names():
         ({"density": MINE | {"code": "1"}}, "density.code: unknown key"),
         ({"base": {"name": "standard-normal", "df": 3.0}}, "base.df: expected null"),
         ({"base": "uniform-box"}, "base.name: expected 'standard-normal' or 'student-t'"),
+        (
+            {"base": "student-t", "train.draws": "even"},
+            "train: expected draws independent of student-t",
+        ),
         ({"flow.affine": None}, "train: expected first_stage 0 without flow.affine"),
         ({"evaluate.samples": 10}, "evaluate.samples: expected a number not less than 1000"),
     ],

@@ -1,3 +1,5 @@
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from truth import Grid, call, float64, gradient, kolmogorov_smirnov, normal_log_prob
@@ -26,6 +28,23 @@ def test_the_box_is_flat_inside_and_minus_infinity_outside(dim):
         outside = z.copy()
         outside[:, index] = np.nextafter(3.0, 4) * np.array([1, -1, 1, -1, 1, -1, 1])
         assert np.all(call(box.log_prob, outside) == -np.inf)
+
+
+def test_quantiles_of_the_normal_have_their_distribution_functions():
+    u = np.array([[0.0, 1e-16, 1e-9, 0.02, 0.5], [0.7, 0.975, 1 - 1e-9, 1 - 1e-16, 1.0]])
+    z = StandardNormal().quantiles(u)
+    assert z.dtype == np.float32 and np.all(np.isfinite(z))
+    expected = [
+        [NormalDist().inv_cdf(v) if 1e-10 < v < 1 - 1e-10 else np.nan for v in row] for row in u
+    ]
+    inside = ~np.isnan(expected)
+    np.testing.assert_allclose(z[inside], np.array(expected)[inside], 1e-6, 1e-9)
+    assert z[0, 0] < -8 and z[1, -1] > 8
+
+
+def test_quantiles_of_the_box_are_spread_over_it():
+    u = np.array([0.0, 0.25, 0.5, 1.0])
+    np.testing.assert_array_equal(UniformBox(2.0).quantiles(u), np.float32([-2, -1, 0, 2]))
 
 
 @every_base

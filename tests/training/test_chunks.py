@@ -122,6 +122,18 @@ def test_the_noise_is_that_of_the_base():
     assert abs(normal.var() - 1) < 5 * np.sqrt(2 / n)
 
 
+@pytest.mark.parametrize("seeds", [[0], [0, 1]])
+def test_even_noise_is_that_of_the_base_and_means_over_an_update_are_near(seeds):
+    noise = chunks(40, 40, 500, seeds, even=True)[0][0].reshape(40, len(seeds), 2, 500)
+    assert noise.dtype == np.float32
+    product = noise[:, :, 0] * noise[:, :, 1]
+    for moment, truth, variance in ((noise, 0, 1), (noise**2, 1, 2), (product, 0, 1)):
+        errors = moment.mean(axis=-1) - truth
+        assert np.sqrt(np.mean(errors**2)) < 0.6 * np.sqrt(variance / 500)
+    # No two updates, and no two seeds, have the same points.
+    assert len(np.unique(noise[:, :, 0].ravel())) > 0.999 * noise[:, :, 0].size
+
+
 class Correlated(Base):
     """``N(0, C)`` with coordinates that depend on each other."""
 
