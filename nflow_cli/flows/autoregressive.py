@@ -10,11 +10,11 @@ from keras import ops
 
 from nflow_cli.config.flow_options import masked_widths
 from nflow_cli.flows.conditioned import Conditioned, by_coordinate, network
-from nflow_cli.flows.elementwise import Elementwise, ScaleAndShift
+from nflow_cli.flows.elementwise import Scaling
 from nflow_cli.flows.loop import repeated
 from nflow_cli.flows.memo import Memo, product
 from nflow_cli.flows.orders import alternating
-from nflow_cli.flows.spline import Spline
+from nflow_cli.flows.spline import Splined
 
 
 @dataclass(frozen=True)
@@ -126,33 +126,13 @@ class Autoregressive(Conditioned):
 
 
 @dataclass(frozen=True)
-class AffineAutoregressive(Autoregressive):
-    """An :class:`Autoregressive` map that scales and shifts; see :class:`ScaleAndShift`."""
-
-    @property
-    def scalar_maps(self) -> Elementwise:
-        """What moves a coordinate."""
-        return ScaleAndShift()
+class AffineAutoregressive(Scaling, Autoregressive):
+    """An :class:`Autoregressive` map that scales and shifts; see :class:`Scaling`."""
 
 
 @dataclass(frozen=True)
-class SplineAutoregressive(Autoregressive):
-    """An :class:`Autoregressive` map by splines; see :class:`Spline`.
-
-    Args:
-        bins: Of each spline.
-        bound: Where they end, and the identity begins.
-        least: Of the widths and heights of their bins, as parts of the box, and of their slopes.
-    """
-
-    bins: int = 8
-    bound: float = 5.0
-    least: float = 1e-3
-
-    @property
-    def scalar_maps(self) -> Elementwise:
-        """What moves a coordinate."""
-        return Spline(self.bins, self.bound, self.least)
+class SplineAutoregressive(Splined, Autoregressive):
+    """An :class:`Autoregressive` map by splines; see :class:`Splined`."""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from keras import ops
 
 from nflow_cli.config.flow_options import coupling_widths
 from nflow_cli.flows.conditioned import Conditioned, by_coordinate, network
-from nflow_cli.flows.elementwise import Elementwise, ScaleAndShift
+from nflow_cli.flows.elementwise import Scaling
 from nflow_cli.flows.memo import Memo
 from nflow_cli.flows.orders import parting
-from nflow_cli.flows.spline import Spline
+from nflow_cli.flows.spline import Splined
 
 
 @dataclass(frozen=True)
@@ -58,30 +58,10 @@ class Coupling(Conditioned):
 
 
 @dataclass(frozen=True)
-class AffineCoupling(Coupling):
-    """A :class:`Coupling` that scales and shifts; see :class:`ScaleAndShift`."""
-
-    @property
-    def scalar_maps(self) -> Elementwise:
-        """What moves a coordinate."""
-        return ScaleAndShift()
+class AffineCoupling(Scaling, Coupling):
+    """A :class:`Coupling` that scales and shifts; see :class:`Scaling`."""
 
 
 @dataclass(frozen=True)
-class SplineCoupling(Coupling):
-    """A :class:`Coupling` by splines; see :class:`Spline`.
-
-    Args:
-        bins: Of each spline.
-        bound: Where they end, and the identity begins.
-        least: Of the widths and heights of their bins, as parts of the box, and of their slopes.
-    """
-
-    bins: int = 8
-    bound: float = 5.0
-    least: float = 1e-3
-
-    @property
-    def scalar_maps(self) -> Elementwise:
-        """What moves a coordinate."""
-        return Spline(self.bins, self.bound, self.least)
+class SplineCoupling(Splined, Coupling):
+    """A :class:`Coupling` by splines; see :class:`Splined`."""

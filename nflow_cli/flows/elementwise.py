@@ -49,6 +49,15 @@ class ScaleAndShift(Elementwise):
         return ops.exp(-log_scale) * (x - shift), ops.zeros_like(x) - log_scale
 
 
+class Scaling:
+    """What moves its coordinates by :class:`ScaleAndShift`."""
+
+    @property
+    def scalar_maps(self) -> Elementwise:
+        """What moves a coordinate."""
+        return ScaleAndShift()
+
+
 def _bounded(parameters: Any) -> tuple[Any, Any]:
     """Return the shift and the logarithm of the scale."""
     shift, log_scale = parameters[..., 0, :, :], parameters[..., 1, :, :]

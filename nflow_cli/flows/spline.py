@@ -207,6 +207,26 @@ class Spline(Elementwise):
         return ops.concatenate([ops.reshape(of_sizes, shape), of_ends], axis=-3)
 
 
+@dataclass(frozen=True)
+class Splined:
+    """What moves its coordinates by a :class:`Spline`.
+
+    Args:
+        bins: Of each spline.
+        bound: Where they end, and the identity begins.
+        least: Of the widths and heights of their bins, as parts of the box, and of their slopes.
+    """
+
+    bins: int = 8
+    bound: float = 5.0
+    least: float = 1e-3
+
+    @property
+    def scalar_maps(self) -> Elementwise:
+        """What moves a coordinate."""
+        return Spline(self.bins, self.bound, self.least)
+
+
 class Spot(NamedTuple):
     """Where in its bin a point is: the part ``ξ`` of the width before it, and what decides there.
 
