@@ -107,10 +107,10 @@ class Workers:
             _end(process)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: Any) -> None:
     """Let a process end, by the end of what it reads, and see to it that it does."""
     with suppress(OSError):  # a request that it never read
-        process.stdin.close()  # type: ignore[union-attr]
+        process.stdin.close()
     try:
         process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
