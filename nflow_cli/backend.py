@@ -159,8 +159,9 @@ def start_keras(settle: Callable[[], None] = lambda: None) -> None:
 
             settle()
             keras.ops.zeros(())  # the first operation looks for devices, and says so
-        except (ImportError, ValueError) as error:  # ValueError: keras.json holds nonsense
-            raise NflowError(f"Keras or its backend cannot be imported: {error}") from None
+        except (ImportError, ValueError, AssertionError) as error:  # keras.json holds nonsense
+            reason = str(error) or "it refuses what its keras.json says"  # 3.12 only asserts
+            raise NflowError(f"Keras or its backend cannot be imported: {reason}") from None
 
 
 def _let_malloc_keep_memory() -> None:

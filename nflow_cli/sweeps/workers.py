@@ -38,7 +38,7 @@ class Workers:
 
     Args:
         gpus: As ``CUDA_VISIBLE_DEVICES`` has them: a process gets that of the fewest processes.
-            None: the processes see what this one sees.
+            Without any, the processes see what this one sees.
     """
 
     def __init__(self, gpus: Sequence[str] = ()) -> None:
