@@ -83,9 +83,9 @@ def _moment_text(moment: float, moments: np.ndarray, summary: Summary) -> str:
     """Say which flow is moving the density."""
     number, last = math.ceil(moment), int(moments[-1])
     if number == 0:
-        return "base $q_0$"
+        return "base q₀"
     if moment == last:
-        return f"fit $q_{{{last}}}$: after {last} of {last} flows"
+        return f"fit: after {last} of {last} flows"
     return f"flow {number} of {last}"
 
 

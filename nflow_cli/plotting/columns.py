@@ -79,11 +79,11 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     figure = Figure((7.0, 4.2), DPI, layout="constrained")
     ax = figure.subplots()
     tallest = draw_histogram(ax, rows[:, 0], frame, label=seen_text(rows, [frame], "test rows"))
-    ax.plot(axis, q, color=ORANGE, lw=1.6, label="exact density $q(x)$")
+    ax.plot(axis, q, color=ORANGE, lw=1.6, label="exact density q(x)")
     # A spike of q would leave the histogram flat.
     top = min(peak_of(q), 3 * tallest) if tallest else peak_of(q)
     if peak_of(q) > top:
-        note(ax, f"peak of $q$: {number_text(peak_of(q))}", 0.93)
+        note(ax, f"peak of q: {number_text(peak_of(q))}", 0.93)
     label_panel(ax, column_text(summary["columns"][0]), "density")
     ax.set(xlim=frame, ylim=(0, 1.08 * max(top, tallest) or 1.0))
     # Below, where it hides nothing.
@@ -230,9 +230,13 @@ def normality_figure(evaluation: Arrays, summary: Summary) -> Figure:
     z, lost = finite(evaluation["latents"], "latents")
     judged, names = summary["normality"], summary["columns"]
     dim, worst = len(names), judged["worst_column"]
-    figure, (left, right) = panel_grid(2, 2, SQUARE, 8.6)
-    label_panel(left, "$N(0, 1)$", "columns of $z$" if dim > 1 else "$z$")
-    label_panel(right, rf"$\chi^2_{{{dim}}}$", "$|z|^2$")
+    figure, (left, right) = panel_grid(2, 2, SQUARE, 8.6, side=1.0)
+    label_panel(left, "N(0, 1)", "columns of z" if dim > 1 else "z")
+    label_panel(
+        right,
+        f"χ² with {dim} degrees of freedom" if dim > 1 else "χ² with 1 degree of freedom",
+        "|z|²",
+    )
     normal = np.linspace(-6, 6, 4_001)
     square = np.maximum(dim + np.sqrt(2 * dim) * np.linspace(-6, 16, 4_001), 0)
     texts = [
@@ -347,7 +351,7 @@ def shown_text(shown: np.ndarray, summary: Summary) -> str:
 
 def column_text(name: str, width: int = LETTERS) -> str:
     """Return a column's name, cut in the middle, in lines of a width, fit to be drawn."""
-    letters = plain(name).replace(r"\$", "$")  # as they are drawn
+    letters = plain(name)
     start, end = LETTERS // 2, LETTERS // 2 - 1
     short = letters if len(letters) <= LETTERS else f"{letters[:start]}…{letters[-end:]}"
-    return "\n".join(plain(line) for line in textwrap.wrap(short, width))
+    return textwrap.fill(short, width)

@@ -23,6 +23,7 @@ from nflow_cli.plotting.style import (
     panel_grid,
     plain,
     space_by_logarithm,
+    space_by_powers,
 )
 
 # Okabe-Ito without its yellow, which is faint on white; each colour has a marker of its own, and
@@ -198,11 +199,11 @@ def scale_values(ax: Axes, values: np.ndarray) -> None:
     if values.max() < 10 * abs(values.min()) or not values.any():
         return
     if values.min() > 0:
-        ax.set_yscale("log")
+        space_by_powers(ax.yaxis, "log")
         return
     # Noise about a KL of 0.
     edge = 10.0 ** math.ceil(math.log10(max(-values.min(), values.max() * 1e-5)))
-    ax.set_yscale("symlog", linthresh=edge)
+    space_by_powers(ax.yaxis, "symlog", linthresh=edge)
 
 
 def label_k(ax: Axes, ks: Sequence[int]) -> None:
@@ -241,7 +242,7 @@ def _page(rows: Sequence[tuple[str, Sequence[Density]]]) -> Figure:
             ax.remove()
         for j, ax in enumerate(axes[i * columns : i * columns + len(panels)]):
             last = i == len(rows) - 1 or j >= len(rows[i + 1][1])
-            label_panel(ax, "$z_1$" if last else "", "" if j else f"{plain(name)}\n$z_2$")
+            label_panel(ax, "z₁" if last else "", "" if j else f"{plain(name)}\nz₂")
         draw_row(axes[i * columns :], panels)
     scale = "each row from 0 to the target's peak, cut above it"
     add_title(figure, "target and fits, the best over seeds", scale)

@@ -21,6 +21,7 @@ from nflow_cli.plotting.style import (
     fix_layout,
     height_of,
     panel_grid,
+    subscript,
 )
 from nflow_cli.plotting.target import (
     AXES,
@@ -55,7 +56,7 @@ def flow_figure(arrays: Arrays, summary: Summary, number: int, names: Sequence[s
         peaks = [peak_of(density) for density in densities]
         norm, extend = colour_scale(peaks, float(np.median(peaks)))
         drawn = (arrays["draws_before"], arrays["draws_after"])
-        titles = (f"before: $q_{{{number - 1}}}$", f"after: $q_{{{number}}}$")
+        titles = (f"before: q{subscript(number - 1)}", f"after: q{subscript(number)}")
         for ax, density, draws, title in zip(axes[::2], densities, drawn, titles):
             image = draw_density(ax, density, extent, norm, share_of(draws, extent))
             draw_dots(ax, draws, 300)
@@ -94,11 +95,11 @@ def draw_hyperplane(ax: Axes, arrays: Arrays, extent: Extent) -> None:
         return
     middle = np.array([extent[0] + extent[1], extent[2] + extent[3]]) / 2
     foot: Any = middle - (w @ middle + b) * w / squared  # on the line, nearest to the middle
-    label = "$w\\cdot z+b=0$"
-    ax.axline(foot, foot + TURN @ w, color=ORANGE, linewidth=2, label=label, zorder=4)
+    style: Any = {"color": ORANGE, "linewidth": 2, "label": "w·z + b = 0", "zorder": 4}
+    ax.axline(foot, foot + TURN @ w, **style)
     arrow: Any = {"color": ORANGE, "arrowstyle": "-|>", "lw": 2, "mutation_scale": 14}
     ax.annotate("", foot + u_hat, foot, arrowprops=arrow, zorder=5)
-    ax.plot([], [], color=ORANGE, marker=">", label="$\\hat{u}$")
+    ax.plot([], [], color=ORANGE, marker=">", label="û")
 
 
 def draw_center(ax: Axes, arrays: Arrays) -> None:
@@ -106,17 +107,17 @@ def draw_center(ax: Axes, arrays: Arrays) -> None:
     center, alpha = np.asarray(arrays["center"], float), float(arrays["alpha"])
     turn = np.linspace(0, 2 * np.pi, 200)
     circle = center[:, None] + alpha * np.stack([np.cos(turn), np.sin(turn)])
-    ax.plot(*circle, color=ORANGE, linewidth=2, label="radius $\\alpha$ about $c$", zorder=4)
-    ax.plot(*center, "o", color=ORANGE, markersize=5, label="centre $c$", zorder=5)
+    ax.plot(*circle, color=ORANGE, linewidth=2, label="radius α about c", zorder=4)
+    ax.plot(*center, "o", color=ORANGE, markersize=5, label="centre c", zorder=5)
 
 
 def _facts(arrays: Arrays) -> list[str]:
     """Say in numbers what a flow does, where it has some."""
     if "u_hat" in arrays:
         slope = 1 + float(arrays["w"] @ arrays["u_hat"])
-        return [rf"areas at the line $\times\;1+w\cdot\hat{{u}}={slope:.3g}$"]
+        return [f"areas at the line × (1 + w·û) = {slope:.3g}"]
     if "center" in arrays:
         alpha, beta = float(arrays["alpha"]), float(arrays["beta_hat"])
         does = "pushes away from" if beta > 0 else "pulls to"
-        return [rf"it {does} $c$: $\alpha={alpha:.3g}$, $\hat{{\beta}}={beta:.3g}$"]
+        return [f"it {does} c: α = {alpha:.3g}, β̂ = {beta:.3g}"]
     return []

@@ -32,6 +32,7 @@ from nflow_cli.plotting.style import (
     marked,
     name_lost,
     panel_grid,
+    subscript,
     value_text,
 )
 
@@ -86,11 +87,11 @@ def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:
     other. Without flows they are the same, and drawn once. The prior is drawn as circles; where it
     has flows, as the density of draws beside these.
     """
-    clouds = {"base $z_0$": evaluation["base_latents"], "transformed $z_K$": evaluation["latents"]}
+    clouds = {"base z₀": evaluation["base_latents"], "transformed z": evaluation["latents"]}
     if summary["k"] == 0:
-        clouds = {"$z_K = z_0$ (no flow)": evaluation["latents"]}
+        clouds = {"z = z₀ (no flow)": evaluation["latents"]}
     has_flows = "prior_latents" in evaluation
-    of_prior = {"prior $p(z)$": evaluation["prior_latents"]} if has_flows else {}
+    of_prior = {"prior p(z)": evaluation["prior_latents"]} if has_flows else {}
     every = {**clouds, **of_prior}
     labels = np.asarray(evaluation["labels"])
     labelled = labels.size > 0 and set(np.unique(labels)) <= set(range(10))
@@ -281,7 +282,7 @@ def draw_epochs(ax: Axes, epoch: np.ndarray, curves: Arrays, levels: Mapping[str
 def shade_annealing(ax: Axes, annealed: np.ndarray, once: str) -> None:
     """Shade the annealed epochs (n,), if any; `once` is what the label begins with."""
     if len(annealed):
-        style: Any = {"color": "0.92", "zorder": 0, "label": rf"{once}annealing, $\beta < 1$"}
+        style: Any = {"color": "0.92", "zorder": 0, "label": f"{once}annealing, β < 1"}
         ax.axvspan(annealed.min() - 0.5, annealed.max() + 0.5, **style)
 
 
@@ -347,7 +348,7 @@ def _tiles(images: np.ndarray, columns: int) -> np.ndarray:
 
 def _unit_names(evaluation: Arrays) -> tuple[str, str]:
     first, second = (int(unit) + 1 for unit in evaluation["latent_axes"])
-    return f"$z_{{{first}}}$", f"$z_{{{second}}}$"
+    return f"z{subscript(first)}", f"z{subscript(second)}"
 
 
 def _about(summary: Summary, evaluation: Arrays | None = None) -> tuple[str, ...]:
@@ -376,4 +377,4 @@ def _likelihood(summary: Summary) -> dict[str, float]:
     text = value_text(value, summary.get("nll_standard_error"))
     text = marked(text, summary, "negative_log_likelihood")
     draws = f"{summary['nll_samples']:,} importance samples"
-    return {f"test set: $-\\log p(x)$ =\n{text}\n({draws})": value}
+    return {f"test set: −log p(x) =\n{text}\n({draws})": value}

@@ -15,6 +15,7 @@ from nflow_cli.plotting.style import (
     drawing,
     fix_layout,
     number_text,
+    space_by_powers,
 )
 from nflow_cli.plotting.target import title_figure, training_figure
 
@@ -68,7 +69,8 @@ def weights_figure(evaluation: Arrays, summary: Summary) -> Figure:
         ax.plot(tail[good], above[good], "o", color=BLUE, ms=3, mew=0, label="weights")
         fitted = np.isfinite(smooth) & (smooth > LEAST)
         ax.plot(smooth[fitted], above[fitted], color=ORANGE, lw=1.6, label=_fitted_text(summary))
-        ax.set(xscale="log", yscale="log")
+        for axis in (ax.xaxis, ax.yaxis):
+            space_by_powers(axis, "log")
         ax.legend(frameon=False)
     else:
         ax.text(0.5, 0.5, "not finite", ha="center", va="center", transform=ax.transAxes)

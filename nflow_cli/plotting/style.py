@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import matplotlib
 import numpy as np
@@ -23,6 +23,7 @@ from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 from matplotlib.ticker import (
+    LogFormatterSciNotation,
     LogLocator,
     MaxNLocator,
     NullFormatter,
@@ -42,7 +43,10 @@ from nflow_cli.text import printable
 STYLE: dict[Any, Any] = {
     **{"axes.titlesize": 10, "pdf.fonttype": 42, "svg.hashsalt": "nflow", "svg.fonttype": "none"},
     "axes.formatter.limits": (-3, 5),  # beyond, numbers are multiples of a power of 10
+    "text.parse_math": False,  # a user's names may hold dollars, and formulas take their time
 }
+SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 # How Matplotlib writes what the numbers of an axis leave out: a power of 10, and what to add.
 UNITS = r"(?:1e(-?\d+))?([-+][\d.]+(?:e-?\d+)?)?"
 COMPARABLE = 4.0  # sides of a panel that differ by less are drawn to one scale
@@ -171,7 +175,7 @@ def name_units(axis: Axis) -> bool:
     power, shift = left_out.groups() if left_out else (None, None)
     sign = "+" if shift and shift[0] == "-" else "\N{MINUS SIGN}"
     less = f" {sign} {float(shift[1:]):,.15g}" if shift else ""
-    unit = f" [$10^{{{power}}}$]" if power else ""
+    unit = f" [10{superscript(power)}]" if power else ""
     axis.set_label_text(name + less + unit)
     return bool(less or unit)
 
@@ -181,7 +185,7 @@ def panel_grid(
     columns: int,
     extent: Extent,
     width: float,
-    names: tuple[str, str] = ("$z_1$", "$z_2$"),
+    names: tuple[str, str] = ("z₁", "z₂"),
     side: float = 1.4,
     head: float = 0.5,
     height: float | None = None,
@@ -256,12 +260,22 @@ def note(ax: Axes, text: str, height: float = 0.5) -> None:
     ax.text(0.5, height, text, transform=ax.transAxes, in_layout=False, **style)
 
 
+def superscript(number: int | str) -> str:
+    """Write an integer as an exponent."""
+    return str(number).translate(SUPERSCRIPTS)
+
+
+def subscript(number: int) -> str:
+    """Write an integer of 0 or more as an index."""
+    return str(number).translate(SUBSCRIPTS)
+
+
 def number_text(value: float) -> str:
     """Write a number of 0 or more with at least two significant digits, without an e."""
     power = math.floor(math.log10(value)) if value > 0 else 0
     if -4 <= power < 5:
         return f"{value:.{max(1 - power, 0)}f}"
-    return rf"${value / 10.0**power:.1f}\times10^{{{power}}}$"
+    return f"{value / 10.0**power:.1f}×10{superscript(power)}"
 
 
 def colour_scale(peaks: list[float], typical: float) -> tuple[Normalize, str]:
@@ -282,12 +296,12 @@ def add_colour_bar(image: AxesImage, axes: list[Axes], label: str, extend: str) 
 
 
 def plain(text: str) -> str:
-    """Escape what the font does not draw, and a dollar sign, so that it starts no mathtext."""
+    """Escape what the font does not draw."""
     drawn = drawn_by(findfont(FontProperties()))
     escaped = (
         c if ord(c) in drawn else c.encode("unicode_escape").decode() for c in printable(text)
     )
-    return "".join(escaped).replace("$", r"\$")
+    return "".join(escaped)
 
 
 @functools.cache
@@ -324,6 +338,26 @@ def label_steps(axes: Iterable[Axes], name: str) -> None:
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         ax.set_xlabel(name)
         ax.label_outer()
+
+
+class PowerFormatter(LogFormatterSciNotation):
+    """Writes the powers of 10 of an axis as plain text, 10⁻² or 2×10⁻²."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """Return what stands at a tick."""
+        formula = re.sub(r"[$]|\\mathdefault", "", super().__call__(x, pos))
+        text = re.sub(r"\^\{(.*?)\}", lambda power: superscript(power[1]), formula)
+        return text.strip("{}").replace(r"\times", "×").replace("-", "\N{MINUS SIGN}")
+
+
+def space_by_powers(axis: Axis, scale: Literal["log", "symlog"], **options: float) -> None:
+    """Space an axis by powers of 10, in a scale of Matplotlib's."""
+    ax = axis.axes
+    set_scale = ax.set_xscale if axis is ax.xaxis else ax.set_yscale
+    set_scale(scale, **options)
+    axis.set_major_formatter(PowerFormatter())
+    if scale == "log":
+        axis.set_minor_formatter(PowerFormatter(labelOnlyBase=False))
 
 
 def space_by_logarithm(axes: Sequence[Axes]) -> None:

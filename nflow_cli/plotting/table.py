@@ -36,7 +36,7 @@ from nflow_cli.plotting.target import (
     title_figure,
 )
 
-AXES = ("$x_1$", "$x_2$")
+AXES = ("x₁", "x₂")
 SCATTERED = 1_000
 TYPICAL = 0.995  # of the window lies below what the colours are made for
 
@@ -77,8 +77,8 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     norm, extend = colour_scale([float(finite.max())], float(np.quantile(finite, TYPICAL)))
     image = draw_density(axes[1], q, extent, norm, share_of(draws, extent))
     draw_dots(axes[1], points, 300)
-    axes[1].set_title("fitted density $q_K(x)$")
-    axes[2].set_title(draw_points(axes[2], draws[:shown], extent, "draws of $q_K$"))
+    axes[1].set_title("fitted density q(x)")
+    axes[2].set_title(draw_points(axes[2], draws[:shown], extent, "draws of q"))
     add_colour_bar(image, axes, "density", extend)
     title_figure(figure, summary, likelihood_text(summary))
     return figure

@@ -34,10 +34,11 @@ from nflow_cli.plotting.style import (
     number_text,
     panel_grid,
     space_by_logarithm,
+    space_by_powers,
     value_text,
 )
 
-AXES = ("$z_1$", "$z_2$")
+AXES = ("z₁", "z₂")
 SEEN = 0.01  # of the mass, below which a density is not drawn
 UNTOLD = 0.03  # mass beyond the frame that no panel tells of
 DIVERGING = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.75")
@@ -84,8 +85,8 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     stands_out = peaks[0] > (compared.vmax or 0.0)
     of_base = Normalize(0.0, peaks[0]) if stands_out else compared
     panels = (
-        (base, "base_samples", "base $q_0(z)$", of_base),
-        (q, "samples", "fit $q_K(z)$", compared),
+        (base, "base_samples", "base q₀(z)", of_base),
+        (q, "samples", "fit q(z)", compared),
         (target, "target_samples", target_title, compared),
     )
     for ax, (density, drawn, title, norm) in zip(axes, panels):
@@ -118,8 +119,8 @@ def difference_figure(evaluation: Arrays, summary: Summary) -> Figure:
     if min(peak, largest) > 0:
         style = {"levels": [0.1 * peak, 0.5 * peak], "colors": "0.35", "linewidths": 0.6}
         axes[0].contour(evaluation["axis_1"], evaluation["axis_2"], target, **style)
-        axes[0].set_title("lines: $p$ at 10% and 50% of its peak")
-    add_colour_bar(image, axes, "$q_K(z) - p(z)$", "max" if largest > limit else "neither")
+        axes[0].set_title("lines: p at 10% and 50% of its peak")
+    add_colour_bar(image, axes, "q(z) − p(z)", "max" if largest > limit else "neither")
     texts = {"ess": "ESS = {:.1%}", "mass": "mass = {:.4f}"}
     ess, mass = (
         "" if (value := summary.get(key)) is None else marked(text.format(value), summary, key)
@@ -186,7 +187,7 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     axes[0].legend(framealpha=0.85, edgecolor="none")
     if annealed:
         axes[1].plot(update, beta, color=BLUE, marker="o" if len(beta) == 1 else "")
-        axes[1].set_ylabel(r"$\beta$")
+        axes[1].set_ylabel("β")
     label_steps(axes, "update")
     if update[0] > 0 and len(update) > 1:
         space_by_logarithm(list(axes))
@@ -267,13 +268,13 @@ def scale_history(ax: Axes, values: np.ndarray, evaluated: float) -> None:
     late = np.abs(np.diff(values[(len(values) - 1) // 2 :]))
     noise = 3 * float(np.median(late)) if len(late) else 0.0
     if shown.min() > 0:
-        ax.set_yscale("log")
+        space_by_powers(ax.yaxis, "log")
         return
     edge = 10.0 ** round(math.log10(noise or shown.max() / 100))
     if shown.max() < 10 * edge:
         return
-    ax.set_yscale("symlog", linthresh=edge, linscale=0.6)
-    ax.axhspan(-edge, edge, color="0.94", zorder=0, label=rf"linear scale within $\pm${edge:g}")
+    space_by_powers(ax.yaxis, "symlog", linthresh=edge, linscale=0.6)
+    ax.axhspan(-edge, edge, color="0.94", zorder=0, label=f"linear scale within ±{edge:g}")
     if shown.min() >= 0:
         ax.set_ylim(bottom=0)
 
@@ -292,10 +293,10 @@ def peak_of(density: np.ndarray) -> float:
 def _target(evaluation: Arrays, summary: Summary) -> tuple[np.ndarray, str]:
     log_p = evaluation["log_target"]
     if summary.get("kl") is not None or summary.get("log_z") is not None:
-        return density_of(log_p), "target $p(z)$"
+        return density_of(log_p), "target p(z)"
     density = density_of(log_p - np.max(log_p))
     extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
-    return density / mass_of(np.nan_to_num(density), extent), "target $p(z)$, mass 1 on the grid"
+    return density / mass_of(np.nan_to_num(density), extent), "target p(z), mass 1 on the grid"
 
 
 def extent_of(x: np.ndarray, y: np.ndarray) -> Extent:

@@ -88,6 +88,6 @@ def test_what_is_too_large_is_made_smaller(monkeypatch):
 def test_each_moment_says_which_flow_is_at_work():
     texts = [animation._moment_text(moment, MOMENTS, SUMMARY) for moment in MOMENTS]
     assert texts == [
-        *("base $q_0$", "flow 1 of 2", "flow 1 of 2", "flow 2 of 2"),
-        "fit $q_{2}$: after 2 of 2 flows",
+        *("base q₀", "flow 1 of 2", "flow 1 of 2", "flow 2 of 2"),
+        "fit: after 2 of 2 flows",
     ]

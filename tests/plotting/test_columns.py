@@ -144,7 +144,7 @@ def test_the_columns_that_are_shown_of_many_are_told():
         assert "the 12 most dependent of 30 columns" in title(drawn[name])
     left, right = drawn["normality"].axes
     assert len(left.lines) == 32  # one is the diagonal, one is thick
-    assert right.get_xlabel() == r"$\chi^2_{30}$"
+    assert right.get_xlabel() == "χ² with 30 degrees of freedom"
 
 
 def test_panels_of_a_corner_have_one_size_and_their_numbers_stand_apart():
@@ -242,7 +242,7 @@ def test_the_density_of_one_column_stands_beside_the_rows(line):
         curve.get_ydata()[100], np.exp(-(0.05**2)) / np.sqrt(2 * np.pi), 1e-2
     )
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
-        *("600 test rows", "exact density $q(x)$")
+        *("600 test rows", "exact density q(x)")
     ]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("height", "density")
 
@@ -252,12 +252,12 @@ def test_a_spike_of_the_density_is_cut_off_and_told():
     evaluation["log_q"][30] = 10.0
     (ax,) = columns.density_figure(evaluation, summary_of(evaluation)).axes
     assert ax.get_ylim()[1] < 3
-    assert [text.get_text() for text in ax.texts] == ["peak of $q$: 22026"]
+    assert [text.get_text() for text in ax.texts] == ["peak of q: 22026"]
 
 
 SHOWN = {
-    "5 $ each$": r"5 \$ each\$",
-    r"\$\frac{1}{0}$": r"\\$\frac{1}{0}\$",
+    "5 $ each$": "5 $ each$",
+    r"\$\frac{1}{0}$": r"\$\frac{1}{0}$",
     "a\x1b[31m\nb": r"a\x1b[31m\nb",
     "Größe–α": "Größe–α",
     "住宅": r"\u4f4f\u5b85",
@@ -288,8 +288,8 @@ def test_a_name_with_a_dollar_keeps_the_unit_of_its_axis():
     for name in ("rows", "samples"):
         evaluation[name][:, 1] = 1e6 * evaluation[name][:, 1]
     figure = corner(evaluation, ["$x", "5 $"])
-    assert figure.axes[-1].get_xlabel() == "5 \\$\n [$10^{6}$]"
-    assert figure.axes[-2].get_xlabel() == r"\$x"
+    assert figure.axes[-1].get_xlabel() == "5 $\n [10⁶]"
+    assert figure.axes[-2].get_xlabel() == "$x"
 
 
 def test_what_is_not_finite_is_left_out_and_counted():

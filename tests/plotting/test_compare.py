@@ -150,7 +150,7 @@ def test_a_row_is_a_target_and_its_fits_on_one_scale():
     (figure,) = densities_figures(targets)
     assert len(figure.axes) == 5  # no empty ones
     assert [ax.get_title() for ax in figure.axes[:3]] == [d.title for d in targets["u1"]]
-    assert figure.axes[0].get_ylabel() == "u1\n$z_2$" and figure.axes[3].get_ylabel()[:2] == "u2"
+    assert figure.axes[0].get_ylabel() == "u1\nz₂" and figure.axes[3].get_ylabel()[:2] == "u2"
     assert [bool(ax.get_xlabel()) for ax in figure.axes] == [False, False, True, True, True]
     for ax in figure.axes:
         assert ax.get_aspect() == 1 and len(ax.images) == 1
@@ -220,7 +220,7 @@ def test_runs_of_one_name_have_one_colour_and_one_entry_of_the_legend(count):
         one, same, other = ax.lines
         assert one.get_color() == same.get_color() != other.get_color()
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["planar, K = 2", r"radial, K = \$8\$"]
+    assert texts == ["planar, K = 2", "radial, K = $8$"]
     assert "a note" in " ".join(figure.get_suptitle().split())
     assert not overlaps(figure) and saved(figure)
 

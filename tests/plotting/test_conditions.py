@@ -96,7 +96,7 @@ def test_what_is_given_is_told_and_nothing_overlaps():
     rows[:, 8:] = [0, -1]
     figure, *_ = draw(2, rows=rows, roles=roles)
     text = figure.axes[0].get_title().replace("\N{NO-BREAK SPACE}", " ").replace("\n", " ")
-    assert text.startswith(r"\$a\$ = 0.25, a column ") and text.endswith("and 4 more")
+    assert text.startswith("$a$ = 0.25, a column ") and text.endswith("and 4 more")
     figure.draw_without_rendering()
     titles = [ax.title.get_window_extent() for ax in figure.axes]
     assert titles[0].x1 < titles[1].x0 and titles[2].x1 < titles[3].x0

@@ -1,11 +1,21 @@
-"""Panels stand where Matplotlib's own layout puts them."""
+"""Panels stand where Matplotlib's own layout puts them, and texts are plain."""
 
 import numpy as np
 import pytest
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from nflow_cli.plotting.style import SEQUENTIAL, add_colour_bar, draw_grid, fix_layout, panel_grid
+from nflow_cli.plotting.style import (
+    SEQUENTIAL,
+    add_colour_bar,
+    draw_grid,
+    drawing,
+    fix_layout,
+    number_text,
+    panel_grid,
+    space_by_powers,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,3 +36,32 @@ def test_measured_once_panels_stand_where_they_do_measured_again(extent, count, 
         fix_layout(figure)
         placed.append([ax.get_position().extents for ax in figure.axes])
     np.testing.assert_allclose(*placed, atol=0.01)  # of the figure
+
+
+@pytest.mark.parametrize(
+    ("scale", "values", "texts"),
+    [
+        ("log", (3e-3, 2e2), ["10⁻²", "10⁻¹", "10⁰", "10¹", "10²"]),
+        ("log", (2e11, 9e12), ["10¹²"]),
+        ("log", (0.12, 0.44), ["2×10⁻¹", "3×10⁻¹", "4×10⁻¹"]),
+        ("symlog", (-20.0, 300.0), ["−10¹", "−10⁰", "0", "10⁰", "10¹", "10²"]),
+    ],
+)
+def test_powers_of_ten_are_plain_text(scale, values, texts):
+    with drawing():
+        ax = Figure().add_subplot()
+        space_by_powers(ax.yaxis, scale, **({"linthresh": 1.0} if scale == "symlog" else {}))
+        ax.set_ylim(values)
+        axis = ax.yaxis
+        ticks = axis.get_major_formatter().format_ticks(axis.get_majorticklocs())
+        minor = axis.get_minor_formatter().format_ticks(axis.get_minorticklocs())
+    shown = {*ticks, *minor} - {""}
+    assert {*texts} <= shown and not any("$" in text or "{" in text for text in shown)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0.0"), (0.123, "0.12"), (12.4, "12"), (1.26e-7, "1.3×10⁻⁷"), (4e21, "4.0×10²¹")],
+)
+def test_a_number_has_two_digits_at_least(value, text):
+    assert number_text(value) == text

@@ -88,8 +88,8 @@ def test_four_named_figures(figures):
 def test_panels_show_the_plane_undistorted_and_named(figures, name):
     shown = panels(figures[name])
     assert all(ax.get_aspect() == 1 for ax in shown)
-    assert shown[0].get_ylabel() == "$z_2$"
-    assert shown[-1].get_xlabel() == "$z_1$"
+    assert shown[0].get_ylabel() == "z₂"
+    assert shown[-1].get_xlabel() == "z₁"
     assert colour_bar(figures[name]).get_ylabel()
 
 
@@ -353,7 +353,7 @@ def test_annealing_gets_its_own_panel_only_where_there_was_any(figures):
     metrics = make_metrics() | {"beta": np.linspace(0.01, 1, 60)}
     annealed = draw("training", metrics).axes
     assert len(figures["training"].axes) == 1
-    assert [ax.get_ylabel() for ax in annealed] == ["KL (nats)", r"$\beta$"]
+    assert [ax.get_ylabel() for ax in annealed] == ["KL (nats)", "β"]
     assert annealed[0].get_xlim() == annealed[1].get_xlim()
 
 
