@@ -267,8 +267,8 @@ def draw_row(axes: Sequence[Axes], panels: Sequence[Density]) -> None:
 
 
 def _wrapped(title: str) -> str:
-    """Break a title of a panel into lines."""
-    return textwrap.fill(plain(title), 18)
+    """Break a title of a panel into lines, before the options of a flow rather than within."""
+    return textwrap.fill(plain(title).replace("(", " ("), 18)
 
 
 def _extent(axis: np.ndarray) -> Extent:
