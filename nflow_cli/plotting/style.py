@@ -26,7 +26,6 @@ from matplotlib.ticker import (
     LogFormatterSciNotation,
     LogLocator,
     MaxNLocator,
-    NullFormatter,
     NullLocator,
     ScalarFormatter,
     StrMethodFormatter,
@@ -43,6 +42,7 @@ from nflow_cli.text import printable
 STYLE: dict[Any, Any] = {
     **{"axes.titlesize": 10, "pdf.fonttype": 42, "svg.hashsalt": "nflow", "svg.fonttype": "none"},
     "axes.formatter.limits": (-3, 5),  # beyond, numbers are multiples of a power of 10
+    "axes.titley": 1.0,  # no search for room above each title, which nothing needs
     "text.parse_math": False,  # a user's names may hold dollars, and formulas take their time
 }
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -366,7 +366,7 @@ def space_by_logarithm(axes: Sequence[Axes]) -> None:
     axis = axes[-1].xaxis
     axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
     axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
 
 
 def marked(text: str, summary: Summary, key: str) -> str:
