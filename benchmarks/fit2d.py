@@ -8,6 +8,7 @@ is ``nflow fit-2d --flow planar --k 8``, pictures included, beside ``import tens
 """
 
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def nflow(k: int, updates: int) -> dict[str, float]:
     model = target_fit.build(resolved)
     speed = target_fit.train(model, resolved).speed
     return {
-        "updates_per_second": speed.steps_per_second,
+        "updates_per_second": speed.steps_per_second or math.nan,
         "compile": speed.compile_seconds,
     }
 

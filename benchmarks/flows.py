@@ -52,7 +52,7 @@ def nflow(flow: str, dim: int, k: int, hidden: int, batch: int, updates: int) ->
     from nflow_cli.config.flow_schema import Flow
     from nflow_cli.config.threads import gained_by
 
-    pattern = [{flow: {"hidden": [hidden, hidden]}}]
+    pattern: list[Any] = [{flow: {"hidden": [hidden, hidden]}}]
     threads = gained_by(Flow(pattern=pattern, k=k), dim, batch)
     start_tensorflow(PROCESSOR.with_threads(threads))
     import tensorflow as tf
@@ -84,7 +84,7 @@ def nflow(flow: str, dim: int, k: int, hidden: int, batch: int, updates: int) ->
 
     @tf.function(jit_compile=True)
     def draw(number: tf.Tensor) -> tf.Tensor:
-        return density.push(tf.random.stateless_normal((batch, dim), [0, number]))[0]
+        return density.push(tf.random.stateless_normal((batch, dim), tf.stack([0, number])))[0]
 
     draws = draws_per_second(lambda number: draw(tf.constant(number)).numpy())
     return {**timed(clock.seconds, held_out), **draws}

@@ -234,7 +234,7 @@ def of_speed(density, steps, settings):
 
 def parsed():
     """Return the arguments, checked."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--density", nargs="+", choices=DENSITIES, default=list(DENSITIES))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--preset", help="Without, the natural one.")

@@ -101,13 +101,13 @@ def speed(ks: tuple[int, ...], rounds: int, updates: int) -> None:
         changes = {"flow.k": k, "train.steps": updates, "train.batch_size": 512}
         target = settings_of("multimodal-planar", changes)
         points = settings_of("points-planar-k32", changes)
-        found: list[tuple[float, float]] = []
+        rates = []
         for _ in range(rounds):
-            forward = target_fit.train(target_fit.build(target), target).speed.steps_per_second
-            model = table_fit.build(points, data)
-            found.append((forward, table_fit.train(model, data, points).speed.steps_per_second))
-        forward, inverse = (statistics.median(part) for part in zip(*found))
-        ratio = statistics.median(b / a for a, b in found)
+            forward = target_fit.train(target_fit.build(target), target).speed
+            inverse = table_fit.train(table_fit.build(points, data), data, points).speed
+            rates.append([part.steps_per_second or math.nan for part in (forward, inverse)])
+        forward, inverse = (statistics.median(part) for part in zip(*rates))
+        ratio = statistics.median(b / a for a, b in rates)
         click.echo(f"{k:>4} {forward:>9,.0f} {inverse:>9,.0f} {ratio:>6.2f}")
 
 

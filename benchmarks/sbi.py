@@ -168,7 +168,7 @@ def measurements(name, arguments, settings):
 
 def parsed():
     """Return the arguments."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", default=os.environ.get("NFLOW_SBI"), help="Or NFLOW_SBI.")
     parser.add_argument("--simulator", nargs="+", choices=SIMULATORS, default=list(SIMULATORS))
     parser.add_argument("--observation", nargs="*", type=int, default=list(range(10)))

@@ -157,7 +157,7 @@ def measurements(peer, arguments, settings):
 
 def parsed():
     """Return the arguments, checked."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--table", nargs="+", choices=TABLES, default=list(TABLES))
     parser.add_argument("--rows", nargs="+", type=int, default=[50_000])
     parser.add_argument("--seeds", type=int, default=1)

@@ -7,6 +7,7 @@ Each contender runs in a process of its own, in turn, ``--repeats`` times over.
 """
 
 import json
+import math
 import time
 from typing import Any
 
@@ -36,12 +37,11 @@ def nflow(k: int, updates: int, data: str) -> dict[str, float]:
     chunks, clock = ImageChunks(x_train, resolved), Clock()
     model = images_fit.build(resolved, chunks.batches)
     model.train_on(chunks, [clock])
-    return {"seconds": updates / clock.speed().steps_per_second}
+    return {"seconds": updates / (clock.speed().steps_per_second or math.nan)}
 
 
 def torch_eager(k: int, updates: int, data: str) -> dict[str, float]:
     """Train a plain PyTorch model with a plain loop."""
-    import math
 
     import torch
     from torch.nn import Linear, ReLU, Sequential
@@ -56,7 +56,7 @@ def torch_eager(k: int, updates: int, data: str) -> dict[str, float]:
     encoder = Sequential(Linear(784, h), ReLU(), Linear(h, h), ReLU())
     decoder = Sequential(Linear(d, h), ReLU(), Linear(h, h), ReLU(), Linear(h, 784))
     mean, log_variance = Linear(h, d), Linear(h, d)
-    flows = Linear(h, k * (2 * d + 1)) if k else None
+    flows: Any = Linear(h, k * (2 * d + 1)) if k else None
     parts = torch.nn.ModuleList([encoder, decoder, mean, log_variance, *([flows] if flows else [])])
     optimizer = torch.optim.Adam(parts.parameters(), 1e-3)
     log_2pi = math.log(2 * math.pi)
