@@ -165,6 +165,14 @@ def _expect_known(name: str, names: list[str], settings: TableData) -> None:
 
 def _modelled(table: TableFile, settings: TableData) -> tuple[list[str], list[str]]:
     """Return the columns that may be modelled, and notes of those that are not."""
+    modelled, notes = _numbers_or_named(table, settings)
+    aside = [name for name in settings.bounds if name not in modelled]
+    if aside:
+        notes.append(f"bounded, but not modelled: {listed(aside)}")
+    return modelled, notes
+
+
+def _numbers_or_named(table: TableFile, settings: TableData) -> tuple[list[str], list[str]]:
     if settings.columns is not None:  # one of text is refused, by its line, when it is read
         return list(settings.columns), []
     aside = {*settings.exclude, settings.split, settings.group, settings.weights, *settings.given}

@@ -27,6 +27,7 @@ from nflow_cli.registry import POINT_SETS, nearest, resolve
 __all__ = ["IN_PYTHON", "LOG_Q", "MAX_ROWS", "STDIN", "TableRows", "load_table", "names_of_set"]
 
 IN_PYTHON = "<python>"  # what a table is called that was handed over there
+REPEATED = 0.01  # of test rows that may stand among those to train on, untold
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +218,27 @@ def _notes(train: Chosen, validation: Chosen, test: Chosen) -> list[str]:
         ("test", test, "their density is 0"),
     ):
         notes += (f"{note}: {end}" for note in _notes_of_levels(part, rows))
+    notes += _note_of_repeats(train, test)
     return notes
+
+
+def _note_of_repeats(train: Chosen, test: Chosen) -> list[str]:
+    """Tell how many test rows are trained on too, but for a few, and for categories and steps."""
+    if train.roles.categories or train.roles.steps:
+        return []
+    factors = np.random.default_rng(0).integers(2**63, size=train.values.shape[1], dtype=np.uint64)
+    seen, judged = (
+        np.ascontiguousarray(part.values, np.float64).view(np.uint64) @ (2 * factors + 1)
+        for part in (train, test)
+    )
+    ordered, n = np.sort(judged), len(judged)
+    places = np.minimum(np.searchsorted(ordered, seen), n - 1)  # the many in the few: faster
+    count = int(np.isin(judged, seen[ordered[places] == seen]).sum())
+    if count <= REPEATED * n:
+        return []
+    return [
+        f"{count:,} of {n:,} test rows are among those to train on too: their score is too good"
+    ]
 
 
 def _notes_of_levels(part: str, chosen: Chosen) -> list[str]:

@@ -48,6 +48,28 @@ def test_all_columns_of_numbers_are_fitted_and_what_is_left_out_is_told():
     assert rows.sizes == {"n_train": 160, "n_validation": 20, "n_test": 20}
 
 
+@pytest.mark.parametrize("settings", [{"columns": ["a"]}, {"exclude": ["b"]}])
+def test_bounds_of_a_column_that_is_not_modelled_are_told(settings):
+    bounds = {"a": [-9, None], "b": [0, None]}
+    assert load(columns_of(normal()), bounds=bounds, **settings).notes == [
+        "bounded, but not modelled: b"
+    ]
+
+
+def test_test_rows_that_are_trained_on_too_are_told():
+    x = normal()
+    twice = load(columns_of(np.concatenate([x, x])))
+    (note,) = twice.notes
+    seen = {row.tobytes() for row in twice.train}
+    count = sum(row.tobytes() in seen for row in twice.test)
+    assert (
+        note == f"{count} of 40 test rows are among those to train on too: their score is too good"
+    )
+    assert load(columns_of(x)).notes == []
+    x[:2] = x[2:4]  # a row or two may be the same by chance
+    assert load(columns_of(x), split_seed=3).notes == []
+
+
 def test_the_checksum_is_of_the_chosen_columns_in_the_order_of_the_rows():
     x = normal()
     rows = load(columns_of(x), columns=["c", "a"])
@@ -107,7 +129,7 @@ def test_test_rows_that_lack_a_value_are_told_and_the_table_itself_is_refused(tm
     x = normal(n=12, dim=2)
     lines = [f"{a},{b}\n" for a, b in x.tolist()]
     path = written(tmp_path, "".join(["a,b\n", *lines, "1.5,\n"]))
-    rows = load(columns_of(normal(dim=2)), test=path, missing="drop")
+    rows = load(columns_of(1 + normal(dim=2)), test=path, missing="drop")
     assert rows.notes == [f"{path}: left out: 1 of 13 rows lack a value (b 1)"]
     same = written(tmp_path, "".join(["a,b\n", *lines]), "same.csv")
     with pytest.raises(DataError, match="expected other rows for the test than those to train on"):
