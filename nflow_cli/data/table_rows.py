@@ -226,7 +226,8 @@ def _note_of_repeats(train: Chosen, test: Chosen) -> list[str]:
     """Tell how many test rows are trained on too, but for a few, and for categories and steps."""
     if train.roles.categories or train.roles.steps:
         return []
-    factors = np.random.default_rng(0).integers(2**63, size=train.values.shape[1], dtype=np.uint64)
+    rng = stream(0, "repeats")
+    factors = rng.integers(2**63, size=train.values.shape[1], dtype=np.uint64)
     seen, judged = (
         np.ascontiguousarray(part.values, np.float64).view(np.uint64) @ (2 * factors + 1)
         for part in (train, test)
