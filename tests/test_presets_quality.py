@@ -29,9 +29,10 @@ def trained(request):
     return model, evaluate_samples(model.density, model.target, 0, settings.evaluate.samples)
 
 
-def round_trip_error(q, x):
-    """Return the largest ``|f(f^-1(x)) - x|``."""
-    return np.sqrt(np.sum((q.from_latent(q.latent(x)) - x) ** 2, -1)).max()
+def assert_points_come_back(q, x):
+    """Expect ``|f(f^-1(x)) - x|`` of 1e-4 at most, or a few roundings of points so large."""
+    errors = np.sqrt(np.sum((q.from_latent(q.latent(x)) - x) ** 2, -1))
+    assert errors.max() <= max(1e-4, 16 * np.finfo("float32").eps * np.abs(x).max())
 
 
 def test_the_kl_is_not_negative(trained):
@@ -47,11 +48,11 @@ def test_the_mass_is_1(trained):
 
 def test_samples_come_back_through_the_inverse(trained):
     model, evaluation = trained
-    assert round_trip_error(model.density, evaluation.first.x[:10_000]) <= 1e-4
+    assert_points_come_back(model.density, evaluation.first.x[:10_000])
 
 
 def test_grid_points_come_back_through_the_inverse(trained):
     model, _ = trained
     axis = np.linspace(-model.target.window, model.target.window, 200)
-    points = np.stack(np.meshgrid(axis, axis), axis=-1).astype("float32")
-    assert round_trip_error(model.density, points) <= 1e-4
+    points = np.stack(np.meshgrid(axis, axis), axis=-1) + model.target.center
+    assert_points_come_back(model.density, points.astype("float32"))
