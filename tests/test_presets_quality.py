@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from nflow_cli.config import presets
+from nflow_cli.evaluation.flow_checks import Flows, as_arrays
 from nflow_cli.evaluation.scores import mass_of
 from nflow_cli.evaluation.target import evaluate_samples
 from nflow_cli.experiments.target import fit as target_fit
@@ -29,12 +30,6 @@ def trained(request):
     return model, evaluate_samples(model.density, model.target, 0, settings.evaluate.samples)
 
 
-def assert_points_come_back(q, x):
-    """Expect ``|f(f^-1(x)) - x|`` of 1e-4 at most, or a few roundings of points so large."""
-    errors = np.sqrt(np.sum((q.from_latent(q.latent(x)) - x) ** 2, -1))
-    assert errors.max() <= max(1e-4, 16 * np.finfo("float32").eps * np.abs(x).max())
-
-
 def test_the_kl_is_not_negative(trained):
     figures = trained[1].summary
     assert figures["kl"] >= -4 * figures["kl_standard_error"]
@@ -48,11 +43,16 @@ def test_the_mass_is_1(trained):
 
 def test_samples_come_back_through_the_inverse(trained):
     model, evaluation = trained
-    assert_points_come_back(model.density, evaluation.first.x[:10_000])
+    q, x = model.density, evaluation.first.x[:10_000]
+    errors = np.sqrt(np.sum((q.from_latent(q.latent(x)) - x) ** 2, -1))
+    assert errors.max() <= 1e-4
 
 
 def test_grid_points_come_back_through_the_inverse(trained):
+    """In float64: where no sample is, flows may be so steep that float32 loses four digits."""
     model, _ = trained
     axis = np.linspace(-model.target.window, model.target.window, 200)
-    points = np.stack(np.meshgrid(axis, axis), axis=-1) + model.target.center
-    assert_points_come_back(model.density, points.astype("float32"))
+    x = (np.stack(np.meshgrid(axis, axis), axis=-1) + model.target.center).reshape(-1, 2)
+    flows = Flows(as_arrays(model.flow.composition(None)), x)
+    z, _ = flows.run(x, inverse=True)
+    assert np.abs(flows.run(z)[0] - x).max() <= 1e-9 * (1 + np.abs(x).max())
