@@ -41,18 +41,23 @@ def test_the_mass_is_1(trained):
     assert abs(mass - 1) <= (5e-3 if density.base.bounded else 1e-3)
 
 
+def assert_points_come_back(q, x):
+    """Expect ``|f(f^-1(x)) - x|`` of 1e-4 at most in float32."""
+    x = x.astype("float32")
+    assert np.sqrt(np.sum((q.from_latent(q.latent(x)) - x) ** 2, -1)).max() <= 1e-4
+
+
 def test_samples_come_back_through_the_inverse(trained):
     model, evaluation = trained
-    q, x = model.density, evaluation.first.x[:10_000]
-    errors = np.sqrt(np.sum((q.from_latent(q.latent(x)) - x) ** 2, -1))
-    assert errors.max() <= 1e-4
+    assert_points_come_back(model.density, evaluation.first.x[:10_000])
 
 
 def test_grid_points_come_back_through_the_inverse(trained):
-    """In float64: where no sample is, flows may be so steep that float32 loses four digits."""
     model, _ = trained
     axis = np.linspace(-model.target.window, model.target.window, 200)
     x = (np.stack(np.meshgrid(axis, axis), axis=-1) + model.target.center).reshape(-1, 2)
     flows = Flows(as_arrays(model.flow.composition(None)), x)
     z, _ = flows.run(x, inverse=True)
     assert np.abs(flows.run(z)[0] - x).max() <= 1e-9 * (1 + np.abs(x).max())
+    if "spline" not in str(model.flow.pattern):  # steep where no sample is: float32 loses digits
+        assert_points_come_back(model.density, x)

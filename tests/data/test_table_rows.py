@@ -66,8 +66,9 @@ def test_test_rows_that_are_trained_on_too_are_told():
         note == f"{count} of 40 test rows are among those to train on too: their score is too good"
     )
     assert load(columns_of(x)).notes == []
-    x[:2] = x[2:4]  # a row or two may be the same by chance
-    assert load(columns_of(x), split_seed=3).notes == []
+    x = normal(n=2_000)
+    x[:2] = x[2:4]  # two of 200 test rows at most: 1 % may be the same by chance
+    assert load(columns_of(x)).notes == []
 
 
 def test_the_checksum_is_of_the_chosen_columns_in_the_order_of_the_rows():
