@@ -40,6 +40,7 @@ KERAS_FREE = (
     *("experiments/__init__", "experiments/data", "experiments/drawing", "experiments/rows"),
     *("experiments/experiment", "experiments/page", "experiments/picture_data"),
     *("experiments/report", "experiments/run", "experiments/moving", "experiments/infer/rows"),
+    "experiments/infer/warnings",
     *("runs/array_shapes", "runs/checkpoints", "runs/directory", "runs/files", "runs/npz"),
     *("runs/samples_file", "training/saved_state"),
 )

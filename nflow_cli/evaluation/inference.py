@@ -11,7 +11,9 @@ from nflow_cli.densities.bases import Widened
 from nflow_cli.densities.pushforward import Draw, FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.evaluation.importance import Smoothed, mean, smoothed, standard_deviation
+from nflow_cli.evaluation.missed_mass import missed_mass
 from nflow_cli.evaluation.normality import most_dependent
+from nflow_cli.evaluation.rounding import rounding
 from nflow_cli.evaluation.target import values_at
 from nflow_cli.evaluation.weights_verdict import ROUGH
 from nflow_cli.random_streams import stream
@@ -50,23 +52,37 @@ def judge(
         with their common ``kl_standard_error``; ``ess``, a part of 1; ``pareto_k``;
         ``estimated_log_z`` by smoothed weights, with a ``log_z_standard_error`` where ``pareto_k``
         is below 0.7, else ``None``; the same from a widened base: ``widened_log_z``,
-        ``widened_log_z_standard_error``, ``widened_pareto_k``; ``moments`` of each coordinate in
-        the user's units by the smoothed weights; ``n_lost``, the samples where ``p`` is no number.
+        ``widened_log_z_standard_error``, ``widened_pareto_k``; ``missed_share`` of ``p`` that ``q``
+        does not visit, with its error, and ``missed_mode``, where that is, by coordinate
+        (:func:`~nflow_cli.evaluation.missed_mass.missed_mass`); ``log_density_step`` and
+        ``rounding_error`` (:func:`~nflow_cli.evaluation.rounding.rounding`); ``moments``, mean and
+        standard deviation of each coordinate in the user's units by the smoothed weights, and
+        ``moments_standard_error``, ``None`` as that of log Z; ``n_lost``, the samples where ``p``
+        is no number.
     """
     log_weights, lost = _log_weights(density, target, stream(seed, "evaluation"), n)
     tail, log_z = smoothed(log_weights), target.log_z or 0.0
     wider = FlowDensity(Widened(density.base), density.flow)
     widened = smoothed(_log_weights(wider, target, stream(seed, "widened"), n)[0])
     wide = ("widened_log_z", "widened_log_z_standard_error", "widened_pareto_k")
+    estimate = _log_z("estimated_log_z", "log_z_standard_error", "pareto_k", tail, log_z)
+    missed = missed_mass(density, target, estimate["estimated_log_z"] - log_z, seed)
+    place = None if missed.place is None else units.outside(missed.place[None])[0].tolist()
+    each, errors = moments(density, units, seed, tail.log_weights)
     scores = {
         **_free_energy(log_weights, target.log_z),
-        **_log_z("estimated_log_z", "log_z_standard_error", "pareto_k", tail, log_z),
+        **estimate,
         **_log_z(*wide, widened, log_z),
+        "missed_share": missed.share,
+        "missed_share_standard_error": missed.standard_error,
+        "missed_mode": None if place is None else dict(zip(names, place)),
+        **rounding(density, target, seed),
         "ess": effective_share(log_weights),
         "log_z": target.log_z,
         "log_z_source": target.log_z_source,
         "n_lost": lost,
-        "moments": moments(density, units, names, seed, tail.log_weights),
+        "moments": dict(zip(names, each.tolist())),
+        "moments_standard_error": dict(zip(names, errors.tolist())) if tail.k < ROUGH else None,
     }
     return Judgement(scores, tail)
 
@@ -136,21 +152,36 @@ def effective_share(log_weights: np.ndarray) -> float:
 
 
 def moments(
-    density: FlowDensity, units: Units, names: Sequence[str], seed: int, log_weights: np.ndarray
-) -> dict[str, list[float]]:
-    """Return mean and standard deviation of each coordinate, in the user's units, by weights."""
+    density: FlowDensity, units: Units, seed: int, log_weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each coordinate by weights, and their errors.
+
+    With weights ``w`` of sum 1: ``m = Σ w x`` and ``s² = Σ w (x - m)²``, whose standard errors are
+    by the delta method ``√(Σ w² (x - m)²)`` and ``√(Σ w² ((x - m)² - s²)²) / 2s``.
+
+    Returns:
+        Both ``(D, 2)``, in the user's units.
+    """
     w, _ = _scaled(log_weights)
     w = w / w.sum()
-    center = shown_samples(density, units, seed).mean(axis=0)  # against rounding
-    total, squares = np.zeros(density.dim), np.zeros(density.dim)
-    for draw in _draws(density, seed, len(w)):
-        x = units.outside(draw.x)
-        part = w[draw.start : draw.start + len(x)]
-        with np.errstate(over="ignore", invalid="ignore"):
-            total += part @ (x - center)
-            squares += part @ (x - center) ** 2
-    spread = np.sqrt(np.maximum(squares - total**2, 0.0))
-    return {name: [float(center[i] + total[i]), float(spread[i])] for i, name in enumerate(names)}
+    center = shown_samples(density, units, seed).mean(axis=0, dtype=np.float64)  # against rounding
+    sums, squares = np.zeros((3, density.dim)), np.zeros((5, density.dim))  # of w and w², by power
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        for draw in _draws(density, seed, len(w)):
+            off = units.outside(draw.x) - center
+            part = w[draw.start : draw.start + len(off)]
+            powers = [off**power for power in range(5)]
+            sums += [part @ power for power in powers[:3]]
+            squares += [part**2 @ power for power in powers]
+        shift = sums[1]
+        spread = np.sqrt(np.maximum(sums[2] - shift**2, 0.0))
+        second, fourth = (
+            sum(math.comb(n, i) * squares[i] * (-shift) ** (n - i) for i in range(n + 1))
+            for n in (2, 4)
+        )  # Σ w² (x - m)^n, by those of x - center
+        off_spread = fourth - 2 * spread**2 * second + spread**4 * squares[0]
+        errors = np.sqrt(np.maximum([second, off_spread / (2 * spread) ** 2], 0.0))
+    return np.stack([center + shift, spread], axis=1), errors.T
 
 
 def resampled(

@@ -62,17 +62,17 @@ def evaluate_samples(density: FlowDensity, target: Target, seed: int, n: int) ->
 
 
 def values_at(log_prob: Callable[[Any], Any], points: Any) -> np.ndarray:
-    """Return a log-density of tensors ``(m, D)`` at points ``(n, D)``: ``(n,)``, float32.
+    """Return a log-density of tensors ``(m, D)`` at points ``(n, D)``: ``(n,)``, in its own type.
 
     Args:
         log_prob: Of a base or a target.
         points: An array, or what gives arrays when it is sliced.
     """
-    values = np.empty(len(points), np.float32)
+    values = [np.empty(0, np.float32)]
     for part in chunks(len(points), points[:1].shape[-1]):
         tensor = ops.convert_to_tensor(points[part].astype(np.float32))
-        values[part] = ops.convert_to_numpy(log_prob(tensor))
-    return values
+        values.append(ops.convert_to_numpy(log_prob(tensor)))
+    return np.concatenate(values)
 
 
 def density_arrays(

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.config.schema import Fit2DConfig, InferConfig
+from nflow_cli.config.strict import MAX_SEED
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.flow_checks import Flows, Verdict, as_arrays, passed
 from nflow_cli.evaluation.target import Evaluation, evaluate_samples
 from nflow_cli.experiments import Experiment
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import EVALUATION, FILES, METRICS, RUN, SUMMARY, RunDirectory
+from nflow_cli.training.restarts import final_kl
 
 POINTS = 256  # base samples at which a 2-D stack is checked
 # Of scores computed again, times 1 + the score: less than the last digit of what is printed, and
@@ -155,6 +157,24 @@ class CheckedDensity(CheckedRun):
         """The draws that the summary of a fit to a target was computed from, judged again."""
         density, samples = self.trained, self.config.evaluate.samples
         return evaluate_samples(density, density.target, self.config.seed, samples)
+
+    def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
+        """Return what the summary says wrongly of the restart that was kept."""
+        restarts: Any = self.summary.get("restarts")
+        count = self.config.train.restarts
+        try:
+            best = int(restarts["best"])
+            of_the_best = {key: restarts[key][best] for key in ("kl", "updates")}
+            of_each = {len(restarts["kl"]), len(restarts["updates"])}
+        except (KeyError, IndexError, TypeError, ValueError):
+            return {}, [f"{SUMMARY}: restarts: damaged: received {restarts!r:.80}"]
+        expected = {"count": count, "seed": (self.config.seed + best) % (MAX_SEED + 1)}
+        wrong = differences(f"{SUMMARY}: restarts", expected, restarts)
+        whole = {"kl": final_kl(self.summary), "updates": self.length}
+        wrong += differences(f"{SUMMARY}: the restart kept", whole, of_the_best)
+        if best not in range(count) or of_each != {count}:
+            wrong.append(f"{SUMMARY}: restarts: expected {count} of them")
+        return {}, wrong
 
 
 def whole(value: float) -> int:

@@ -20,7 +20,7 @@ from nflow_cli.constants import RUN
 from nflow_cli.errors import BusyError, DivergenceError, RunDirectoryError
 from nflow_cli.runs import files, npz
 from nflow_cli.runs.array_shapes import LATER, Shapes, check_axes, check_of
-from nflow_cli.runs.json_text import json_object
+from nflow_cli.runs.json_text import json_object, with_nulls
 
 CONFIG, METRICS, SUMMARY = "config.yaml", "metrics.csv", "summary.json"
 MODEL, EVALUATION = "model.keras", "evaluation.npz"
@@ -223,11 +223,8 @@ class RunDirectory:
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> Path:
         """Write a JSON file; a score that is not finite is written as null."""
-        finite = {
-            key: None if isinstance(value, float) and not np.isfinite(value) else value
-            for key, value in data.items()
-        }
-        return self.write_text(name, json.dumps(finite, indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps(with_nulls(data), indent=2, ensure_ascii=False)
+        return self.write_text(name, text + "\n")
 
     def write_evaluation(self, arrays: Mapping[str, np.ndarray]) -> Path:
         """Write the arrays that the plots are drawn from."""

@@ -27,14 +27,15 @@ def json_object(text: str) -> dict[str, Any]:
 
 def json_text(data: Mapping[str, Any]) -> str:
     """Return an object as ASCII lines; a number that is not finite is null."""
-    return json.dumps(_with_nulls(data), indent=2)
+    return json.dumps(with_nulls(data), indent=2)
 
 
-def _with_nulls(data: Any) -> Any:
+def with_nulls(data: Any) -> Any:
+    """Return data for JSON, which has no numbers but finite ones: the others are None."""
     if isinstance(data, Mapping):
-        return {key: _with_nulls(value) for key, value in data.items()}
+        return {key: with_nulls(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
-        return [_with_nulls(value) for value in data]
+        return [with_nulls(value) for value in data]
     return None if isinstance(data, float) and not math.isfinite(data) else data
 
 

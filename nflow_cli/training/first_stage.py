@@ -9,16 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from keras import ops
 
 from nflow_cli.random_streams import stream
 from nflow_cli.training.chunks import NoiseChunks
+from nflow_cli.training.modes import modes, slopes_of
 from nflow_cli.training.session import Session
 
 RATE = 0.05  # of learning, at the start
-SEARCH_STEPS = 400
-# Of the search: its first step in each coordinate, and by how much a step grows or shrinks.
-FIRST_STEP, GROWTH, SHRINKAGE = 0.1, 1.2, 0.5
 
 
 def run(trainer: Any, seeds: Sequence[int], train: Any, session: Session) -> None:
@@ -38,7 +35,7 @@ def run(trainer: Any, seeds: Sequence[int], train: Any, session: Session) -> Non
     density = trainer.density
     starts = [density.base.sample(stream(s, "mode"), (1, density.dim))[0] for s in seeds]
     gaussian = trainer.first_stage()
-    shifts = trainer.starts(modes(trainer.slopes(), np.stack(starts)))
+    shifts = trainer.starts(modes(slopes_of(trainer.target, trainer.xla), np.stack(starts)))
     gaussian.flow.last["shift"].assign(shifts.reshape(gaussian.flow.last["shift"].shape))
     settings = train.model_copy(update={"learning_rate": RATE, "schedule": "cosine"})
     gaussian.prepare(settings, train.first_stage)
@@ -55,25 +52,3 @@ def widened(weights: Mapping[str, Any], width: float) -> dict[str, Any]:
         return dict(weights)
     wider = {"log_scale": lambda s: s + math.log(width), "lower": lambda below: width * below}
     return {name: wider.get(name, lambda w: w)(w.value) for name, w in weights.items()}
-
-
-def modes(slopes: Any, starts: np.ndarray) -> np.ndarray:
-    """Climb a log-density from each of ``starts`` ``(n, D)``; return the highest points reached.
-
-    ``slopes`` returns its values ``(n,)`` and gradients ``(n, D)`` at points.
-
-    By the signs of the gradient alone (Riedmiller & Braun, *RPROP*, 1993): the step of a
-    coordinate grows while the sign stays, and is halved where it changes. So a mode at a distance
-    of 1,000 is reached within a hundred steps, whatever its width.
-    """
-    x, best = starts.astype(np.float32), starts.astype(np.float32)
-    highest = np.full(len(starts), -np.inf)
-    size, sign = np.full_like(x, FIRST_STEP), np.zeros_like(x)
-    for _ in range(SEARCH_STEPS):
-        height, slope = (ops.convert_to_numpy(part) for part in slopes(ops.convert_to_tensor(x)))
-        higher = height > highest  # not where it is NaN
-        best, highest = np.where(higher[:, None], x, best), np.where(higher, height, highest)
-        turned = sign * (sign := np.sign(np.nan_to_num(slope)))
-        size *= np.where(turned > 0, GROWTH, np.where(turned < 0, SHRINKAGE, 1))
-        x = x + sign * size
-    return best

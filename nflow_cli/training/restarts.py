@@ -47,7 +47,8 @@ class RestartsRecord:
         count: How many there were.
         best: Which of them was kept.
         seed: The seed of that one.
-        kl: KL divergence (nats) of each when it was last judged; None where that is not known.
+        kl: KL divergence (nats) of each when it was last judged, or its free energy where log Z is
+            not known; None where that is not finite, or it never was judged.
         updates: How many updates each made.
     """
 
@@ -57,10 +58,16 @@ class RestartsRecord:
     kl: list[float | None]
     updates: list[int]
 
-    def judged(self, kl: float | None) -> "RestartsRecord":
-        """Return the record with the KL divergence (nats) that the best one has in the end."""
+    def judged(self, scores: Mapping[str, Any]) -> "RestartsRecord":
+        """Return the record with the final score (nats) of the restart that is kept."""
+        kl = final_kl(scores)
         kls = [*self.kl[: self.best], kl, *self.kl[self.best + 1 :]]
         return replace(self, kl=kls)
+
+
+def final_kl(scores: Mapping[str, Any]) -> Any:
+    """Return the KL divergence (nats) of scores, or the free energy where log Z is not known."""
+    return scores.get("free_energy") if scores.get("kl") is None else scores["kl"]
 
 
 class Restarts:
@@ -153,7 +160,7 @@ class Restarts:
         shape = (JUDGED_SAMPLES, density.dim)
         z0 = density.base.sample(stream(self.config.seed, "restarts"), shape)
         z, log_q = density.push(ops.broadcast_to(z0, (len(self.alive), *shape)))
-        return ops.convert_to_numpy(ops.mean(log_q - target.log_prob(z), axis=-1))
+        return ops.convert_to_numpy(ops.mean(ops.subtract(log_q, target.log_prob(z)), axis=-1))
 
     def _trainer(self) -> Any:
         """Return a model that trains those alive: ``model`` itself where there is one."""

@@ -169,18 +169,22 @@ def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., An
 
 
 def with_gradient(
-    function: Callable[[Any], Any], xla: bool = True
-) -> Callable[[Any], tuple[Any, Any]]:
-    """Return a compiled function of points ``(n, D)``: the values ``(n,)`` and the gradients."""
+    function: Callable[..., Any], xla: bool | None = True
+) -> Callable[..., tuple[Any, Any]]:
+    """Return a function of points ``(n, D)``: the values ``(n,)`` and the gradients ``(n, D)``.
+
+    It is compiled as :func:`compiled` does, or where ``xla`` is ``None`` run operation by
+    operation. What ``function`` takes beside the points, it takes too.
+    """
     import tensorflow as tf
 
-    def both(points: Any) -> tuple[Any, Any]:
+    def both(points: Any, *others: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
             tape.watch(points)
-            values = function(points)
+            values = function(points, *others)
         return values, tape.gradient(values, points)
 
-    return compiled(both, xla)
+    return both if xla is None else compiled(both, xla)
 
 
 def prefetched(chunks: Any) -> Any:

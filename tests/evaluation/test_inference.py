@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from nflow_cli.densities.bases import StandardNormal, StudentT
-from nflow_cli.densities.log_density import units_of
+from nflow_cli.densities.log_density import ArrayDensity, units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.evaluation.inference import effective_share, judge, resampled
@@ -134,3 +134,22 @@ def test_the_effective_share_of_equal_and_of_one_weight():
 def test_k_hat_has_a_verdict(k, word):
     assert verdict(k) == word
     assert verdict(None) == verdict(math.nan) == "unknown"
+
+
+def test_moments_have_the_errors_of_the_delta_method():
+    s, n = 0.8, N  # of N(0, s²) by draws of N(0, 1): w² q is ρ N(0, v)
+    v, rho = 1 / (2 / s**2 - 1), 1 / (s * math.sqrt(2 - s**2))
+    errors = judged(Gaussian(0.0, s)).scores["moments_standard_error"]["a"]
+    of_mean = math.sqrt(rho * v / n)
+    of_spread = math.sqrt(rho * (3 * v**2 - 2 * s**2 * v + s**4) / n) / (2 * s)
+    assert errors == pytest.approx([of_mean, of_spread], rel=0.05)
+    assert judged(Gaussian(0.0, 2.0)).scores["moments_standard_error"] is None  # k-hat 0.75
+
+
+def test_log_z_of_a_large_density_of_arrays_is_exact():
+    def pair(x):
+        return -0.5 * (x**2).sum(axis=1) - 3e7, -x
+
+    scores = judged(ArrayDensity(pair, 2, units_of(["a", "b"], {}))).scores
+    assert scores["estimated_log_z"] + 3e7 == pytest.approx(math.log(2 * math.pi), abs=1e-5)
+    assert scores["free_energy"] - 3e7 == pytest.approx(-math.log(2 * math.pi), abs=1e-5)

@@ -13,7 +13,8 @@ from nflow_cli.evaluation.target import evaluate_samples
 from nflow_cli.experiments.target import fit as target_fit
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.training.first_stage import modes, widened
+from nflow_cli.training.first_stage import widened
+from nflow_cli.training.modes import modes
 from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import with_gradient
 

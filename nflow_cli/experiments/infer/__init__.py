@@ -9,7 +9,7 @@ from nflow_cli.errors import ConfigError
 from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.experiment import Course, Identity, Measure
-from nflow_cli.experiments.infer import pictures, rows
+from nflow_cli.experiments.infer import pictures, rows, warnings
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import RunDirectory
@@ -88,6 +88,10 @@ class Inference(DensityExperiment):
 
         return infer_fit.run(self.config, run, data)
 
+    def notes_of_data(self, data: Any) -> Sequence[str]:
+        """Return notes on the function that is fitted."""
+        return data.notes
+
     def load(self, run: RunDirectory) -> Any:
         """Return the density that was trained, in the user's units."""
         from nflow_cli.experiments.trained import TrainedInference
@@ -95,13 +99,13 @@ class Inference(DensityExperiment):
         return TrainedInference(run.path, self.config, self.load_model(run))
 
     def caveats(self, summary: Summary) -> list[Caveat]:
-        """Return what a run cannot vouch for: weights whose tail is heavy, mass that it missed."""
+        """Return the warnings about its scores: heavy tails of weights, mass that it missed."""
         caveats = [caveat for caveat in super().caveats(summary) if caveat.word != "dominated"]
-        return caveats + rows.caveats_of(summary)
+        return caveats + warnings.caveats_of(summary)
 
     def ruined(self, summary: Summary) -> Caveat | None:
         """Tell a fit that is not finite."""
-        return rows.ruined(summary)
+        return warnings.ruined(summary)
 
     def labels(self) -> dict[str, Any]:
         """Return what the summary says of the config, beside its flow, K and seed."""

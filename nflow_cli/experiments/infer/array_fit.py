@@ -43,7 +43,7 @@ class ArrayFit(Fit2D):
             following = ops.convert_to_tensor(chunk[min(i + 1, count - 1)])
             terms, norms, points = self._update(batch, *held, following)
             sums, batch = sums + ops.convert_to_numpy(terms), following
-        means = dict(zip(self.terms, (sums / max(count, 1)).astype(np.float32)))
+        means = dict(zip(self.terms, sums / max(count, 1)))
         logs = best_restart({**means, "gradient_norm": ops.convert_to_numpy(norms)})
         return {**logs, "learning_rate": self.optimizer.learning_rate}
 
@@ -51,29 +51,6 @@ class ArrayFit(Fit2D):
         """Return the terms of the next update and the gradient of its loss by every weight."""
         points = ops.convert_to_numpy(self.points_of(batch))
         return self._differentiated(batch, *map(ops.convert_to_tensor, self.target.at(points)))
-
-    def slopes(self) -> Callable[[np.ndarray], tuple[Any, Any]]:
-        """Return a function of points ``(n, D)``: the target's values and gradients there."""
-        import tensorflow as tf
-
-        def pull(z: Any, gradients: Any) -> tuple[Any, Any]:
-
-            with tf.GradientTape() as tape:
-                tape.watch(z)
-                x, log_det = self.target.outside(z)
-                held = ops.sum(x * gradients, axis=-1) + log_det
-            return log_det, tape.gradient(held, z)
-
-        pulled = compiled(pull, self.xla)
-
-        def at(z: Any) -> tuple[Any, Any]:
-            if not self.target.is_bounded:
-                return self.target.at(ops.convert_to_numpy(z))
-            values, gradients = self.target.at(ops.convert_to_numpy(self.target.outside(z)[0]))
-            log_det, slopes = pulled(z, ops.convert_to_tensor(gradients))
-            return values + ops.convert_to_numpy(log_det), slopes
-
-        return at
 
     def points_of(self, batch: Any) -> Any:
         """Return the points ``x`` that base samples ``(D, [R,] batch_size)`` are taken to."""
@@ -109,6 +86,8 @@ class ArrayFit(Fit2D):
             x, log_det = self.target.outside(z)
             held = ops.sum(x * gradients, axis=-1) + log_det
             surrogate = ops.mean(self.log_q_to_train(z, log_q) - beta * held, axis=-1)
+        # In float64: of a large log-density float32 would keep no decimals.
+        log_q, log_det, beta = (ops.cast(part, "float64") for part in (log_q, log_det, beta))
         log_p = values + log_det
         loss, kl = ops.mean(log_q - beta * log_p, axis=-1), ops.mean(log_q - log_p, axis=-1)
         weights = [v.value for v in self.trainable_variables]

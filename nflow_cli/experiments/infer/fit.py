@@ -90,5 +90,5 @@ def run(config: InferConfig, directory: RunDirectory, subject: Subject) -> dict[
         "model_sha256": model_sha256,
         "config_sha256": fingerprint(config),
         **training.speed._asdict(),
-        "restarts": asdict(training.restarts.judged(judged.scores["kl"])),
+        "restarts": asdict(training.restarts.judged(judged.scores)),
     }

@@ -6,7 +6,7 @@ from typing import Any
 from nflow_cli.config.infer_schema import InferConfig
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.errors import ConfigError
-from nflow_cli.experiments.infer.trial import density_of, expect_compiled
+from nflow_cli.experiments.infer.trial import density_of, expect_compiled, rounding_notes
 from nflow_cli.experiments.infer.user_code import UserFunction, load_function
 from nflow_cli.registry import DENSITIES, resolve
 
@@ -20,12 +20,14 @@ class Subject:
         name: Of the function, or of the built-in density.
         path: Of the function's file; ``None`` of a built-in density.
         sha256: Of the file.
+        notes: On its values, a line each.
     """
 
     target: Any
     name: str
     path: str | None = None
     sha256: str | None = None
+    notes: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """Return what ``run.json`` holds."""
@@ -47,7 +49,7 @@ def user_subject(config: InferConfig, user: UserFunction) -> Subject:
     names = config.density.columns
     target = density_of(user, names, units_of(names, config.density.bounds))
     expect_compiled(target, config.train.compile)
-    return Subject(target, user.name, user.path, user.sha256)
+    return Subject(target, user.name, user.path, user.sha256, rounding_notes(target))
 
 
 def subject_again(config: InferConfig, place: str) -> Subject:

@@ -1,5 +1,6 @@
 """What a user's function is, found out before any training: shapes, values, gradient, compiling."""
 
+import math
 import re
 import textwrap
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ from nflow_cli.densities.log_density import (
     checked_pair,
 )
 from nflow_cli.errors import TargetError, one_line
+from nflow_cli.evaluation.target import values_at
 from nflow_cli.experiments.infer.user_code import MOST_LETTERS, UserFunction
+from nflow_cli.experiments.infer.warnings import ROUNDED
 from nflow_cli.random_streams import stream
 
 POINTS = 3
@@ -38,8 +41,7 @@ def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogD
     Raises:
         TargetError: In one line: a shape, a value that is not finite, or a wrong gradient.
     """
-    z = stream(0, "trial").standard_normal((POINTS, len(names)))
-    x = units.outside(z)
+    x = units.outside(_trial_points(len(names)))
     if _returns_pair(user, x, names):
         density: LogDensity = ArrayDensity(user.function, len(names), units, user.name)
         values, slopes = checked_pair(user.name, user.function(x), x)
@@ -50,6 +52,23 @@ def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogD
     _expect_finite("gradient", slopes, x, names)
     _compare(density, user, values, slopes, x, names)
     return density
+
+
+def rounding_notes(density: LogDensity) -> tuple[str, ...]:
+    """Return a note where values at the trial's points are so large that float32 rounds them."""
+    values = values_at(density.log_prob, _trial_points(density.dim))
+    least = values[np.argmin(np.abs(values))]
+    step = float(np.spacing(np.abs(least)))
+    if not step / math.sqrt(12) > ROUNDED:
+        return ()
+    return (
+        f"log p is {least:.3g} or more in size at the points of the trial, where float32 has steps "
+        f"of {step:.2g} nats: if it is as large where its mass is, subtract a constant",
+    )
+
+
+def _trial_points(dim: int) -> np.ndarray:
+    return stream(0, "trial").standard_normal((POINTS, dim))
 
 
 def _returns_pair(user: UserFunction, x: np.ndarray, names: list[str]) -> bool:

@@ -28,7 +28,6 @@ from nflow_cli.training.trainer import (
     MetricsLog,
     ProgressReport,
     Speed,
-    with_gradient,
 )
 from nflow_cli.training.validation import EarlyStop
 
@@ -124,10 +123,6 @@ class Fit2D(ChunkTrainer):
         """Begin again, as a fit of other seeds does: one, or one for each stack side by side."""
         self.forget()
         self.flow.restart(*seeds)
-
-    def slopes(self) -> Callable[[np.ndarray], tuple[Any, Any]]:
-        """Return a function of points ``(n, D)``: the target's values and gradients there."""
-        return with_gradient(self.target.log_prob, self.xla)
 
     def starts(self, modes: np.ndarray) -> np.ndarray:
         """Return where the Gaussians of the first stage start ``(R, D)``: at modes."""
@@ -227,5 +222,5 @@ def run(config: Fit2DConfig, directory: RunDirectory) -> dict[str, Any]:
         "model_sha256": model_sha256,
         "config_sha256": fingerprint(config),
         **training.speed._asdict(),
-        "restarts": asdict(training.restarts.judged(evaluation.summary["kl"])),
+        "restarts": asdict(training.restarts.judged(evaluation.summary)),
     }

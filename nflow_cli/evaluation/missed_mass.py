@@ -1,0 +1,151 @@
+"""Mass of a density where a fit has nearly none: a search for modes that the fit does not visit."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.targets import Target
+from nflow_cli.errors import TargetError
+from nflow_cli.evaluation.target import values_at
+from nflow_cli.random_streams import stream
+from nflow_cli.training.modes import Slopes, modes, slopes_of
+
+STARTS, REACHES = 128, (3.0, 10.0, 30.0)  # of the climbs; in standard deviations
+STEPS = 150  # of a climb, which reaches a mode of unit scale from there in half of them
+UNSEEN = 3.0  # nats by which q is below p where it has nearly no mass
+MOST_MODES = 32
+LEAST = 1e-3  # of the mass of p, whose place is named
+DRAWS, DF = 4_096, 5.0  # of the proposal, Student's t about each mode
+CURVATURE_STEPS = 3
+
+
+class Missed(NamedTuple):
+    """Mass that a fit does not visit.
+
+    Attributes:
+        share: Of the mass of ``p``, at least: what lies elsewhere is not in it. ``None`` where it
+            is not known.
+        standard_error: Of the share.
+        place: The mode with the most of it ``(D,)``; ``None`` where there is hardly any.
+    """
+
+    share: float | None
+    standard_error: float | None
+    place: np.ndarray | None
+
+
+def missed_mass(density: FlowDensity, target: Target, log_z: float, seed: int) -> Missed:
+    """Estimate the share of ``p`` in regions where ``q`` is below a twentieth of it.
+
+    ``p`` is climbed from starts that are scattered about ``q`` and about 0, by 3, 10 and 30
+    standard deviations. About each end where ``log p - log Z - log q`` is above :data:`UNSEEN` a
+    Student's t with the curvature of ``log p`` is placed; draws of the mixture ``r`` of these give
+    ``m = E_r[p / (Z r), where q is that low]``, and the share ``m/(1 + m)``. A peak without mass,
+    as in the neck of a funnel, adds nothing to it.
+
+    Args:
+        density: ``q``, in the coordinates of its flows.
+        target: ``p`` in these, up to a constant.
+        log_z: The logarithm of the mass of ``exp(target.log_prob)`` that ``q`` visits, in nats.
+        seed: Fixes starts and draws.
+    """
+    rng = stream(seed, "missed-mass")
+    try:
+        with np.errstate(all="ignore"):  # of a user's function, far away
+            return _missed_mass(density, target, log_z, rng)
+    except TargetError:  # of a function that is not defined everywhere
+        return Missed(None, None, None)
+
+
+def _missed_mass(
+    density: FlowDensity, target: Target, log_z: float, rng: np.random.Generator
+) -> Missed:
+    slopes = slopes_of(target)
+
+    def above(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``log p - log Z`` at points, and by how much it is above ``log q``."""
+        log_p = values_at(target.log_prob, z).astype(np.float64) - log_z
+        return log_p, log_p - density.log_prob(z)
+
+    ends = modes(slopes, _starts(density, rng), STEPS)
+    height, excess = above(ends)
+    unseen = np.isfinite(height) & (excess > UNSEEN)
+    ends = ends[unseen][np.argsort(-height[unseen], kind="stable")]
+    found = _bumps(slopes, ends)
+    if not found:
+        return Missed(0.0, 0.0, None)
+    which = np.sort(np.arange(DRAWS) % len(found))
+    z = np.concatenate([bump.draw(rng, int(np.sum(which == i))) for i, bump in enumerate(found)])
+    log_r = np.logaddexp.reduce([bump.log_prob(z) for bump in found]) - math.log(len(found))
+    log_p, excess = above(z)
+    w = np.where(np.isfinite(log_p) & (excess > UNSEEN), np.exp(log_p - log_r), 0.0)
+    mass, error = float(w.mean()), float(w.std() / math.sqrt(len(w)))
+    if not math.isfinite(mass + error):
+        return Missed(None, None, None)
+    place = found[int(np.argmax(np.bincount(which, w)))].mode if mass > LEAST else None
+    return Missed(mass / (1 + mass), error / (1 + mass) ** 2, place)
+
+
+def _starts(density: FlowDensity, rng: np.random.Generator) -> np.ndarray:
+    """Return where climbs start ``(n, D)``: half about the samples of ``q``, half about 0."""
+    samples = next(density.draw(1_000, lambda _: rng)).x.astype(np.float64)
+    scattered = rng.standard_normal((STARTS, density.dim)) * np.resize(REACHES, STARTS)[:, None]
+    half = STARTS // 2
+    scattered[:half] = samples.mean(axis=0) + samples.std(axis=0) * scattered[:half]
+    return scattered
+
+
+class _Bump(NamedTuple):
+    """Student's t with the mode and the curvature of a log-density."""
+
+    mode: np.ndarray
+    factor: np.ndarray  # of its precision: P = F Fᵀ
+
+    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        noise = rng.standard_normal((n, len(self.mode)))
+        noise /= np.sqrt(rng.chisquare(DF, (n, 1)) / DF)
+        return (self.mode + np.linalg.solve(self.factor.T, noise.T).T).astype(np.float32)
+
+    def squared_distance(self, z: np.ndarray) -> np.ndarray:
+        return np.sum(((z - self.mode) @ self.factor) ** 2, axis=-1)
+
+    def log_prob(self, z: np.ndarray) -> np.ndarray:
+        dim = len(self.mode)
+        level = math.lgamma((DF + dim) / 2) - math.lgamma(DF / 2) - dim / 2 * math.log(DF * math.pi)
+        level += np.linalg.slogdet(self.factor)[1]
+        return level - (DF + dim) / 2 * np.log1p(self.squared_distance(z) / DF)
+
+
+def _bumps(slopes: Slopes, ends: np.ndarray) -> list[_Bump]:
+    """Return one for each of the modes that climbs ended at, the highest first."""
+    found: list[_Bump] = []
+    for end in ends.astype(np.float64):
+        if len(found) == MOST_MODES:
+            break
+        if all(bump.squared_distance(end) > 1 for bump in found):
+            found.append(_Bump(end, _factor(slopes, end)))
+    return found
+
+
+def _factor(slopes: Slopes, mode: np.ndarray) -> np.ndarray:
+    """Return ``F`` of the curvature ``-∂² log p = F Fᵀ`` at a mode, by differences of gradients.
+
+    Their steps are a third of each coordinate's own scale, which they find.
+    """
+    dim = len(mode)
+    steps = 1e-2 * np.maximum(np.abs(mode), 1e-2)
+    curvature = np.eye(dim)
+    for _ in range(CURVATURE_STEPS):
+        moves = np.diag(steps)
+        points = np.concatenate([mode + moves, mode - moves]).astype(np.float32)
+        gradients = ops.convert_to_numpy(slopes(ops.convert_to_tensor(points))[1])
+        up, down = np.split(gradients.astype(np.float64), 2)
+        curvature = np.nan_to_num((down - up) / (2 * steps[:, None]))
+        own = np.diag(curvature)
+        steps = np.where(own > 0, 1 / (3 * np.sqrt(np.maximum(own, 1e-12))), 3 * steps)
+    values, vectors = np.linalg.eigh((curvature + curvature.T) / 2)
+    least = max(float(values[-1]), 1e-12) * 1e-10
+    return vectors * np.sqrt(np.maximum(values, least))

@@ -1,0 +1,127 @@
+"""Warnings about the scores of a fit to a log-density. No Keras here."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.evaluation.caveats import Caveat, number, ruined_text
+from nflow_cli.evaluation.weights_verdict import GOOD, ROUGH, jump
+from nflow_cli.experiments.rows import Summary
+
+APART = 0.1  # nats by which restarts disagree
+MISSED = 0.01  # of the mass of p
+SIGMAS = 2.0
+FAR = 5.0  # nats of KL; log-normal weights of that have an ESS of e^-10
+ROUNDED = 0.01  # nats of the rounding error of log p, which move log Z by 5e-5
+LOG_Z = ("estimated_log_z", "free_energy", "kl")
+
+
+def ruined(summary: Summary) -> Caveat | None:
+    """Return a warning where the free energy is not finite."""
+    value = number(summary, "free_energy")
+    return ruined_text("the fit is not finite") if value is None or value != value else None
+
+
+def caveats_of(summary: Summary) -> list[Caveat]:
+    """Return the warnings about importance weights, and about restarts that disagree."""
+    rules = (_heavy_tail, _missed_mass, _far, _rounding, _lost, _disagreement)
+    return [caveat for rule in rules if (caveat := rule(summary)) is not None]
+
+
+def _heavy_tail(summary: Summary) -> Caveat | None:
+    k, figures = number(summary, "pareto_k"), ("estimated_log_z", "moments")
+    if k is None or k < GOOD:
+        return None
+    if k < ROUGH:
+        reason = f"k-hat {k:.2f}: from {GOOD} to {ROUGH} errors of log Z and moments are too small"
+        return Caveat("rough weights", figures, f"{reason} now and then")
+    reason = f"k-hat {k:.2f} is above {ROUGH}: a few weights decide, so no standard error is known"
+    return Caveat("poor weights", figures, reason)
+
+
+def _missed_mass(summary: Summary) -> Caveat | None:
+    """Warn of mass of ``p`` that ``q`` does not visit, which k-hat does not see."""
+    keys = ("missed_share", "missed_share_standard_error")
+    share, error = (number(summary, key) for key in keys)
+    place, remedy = summary.get("missed_mode"), "try --anneal or --restarts"
+    if share is not None and error is not None and share - SIGMAS * error > MISSED:
+        text = f"q does not visit at least {share:.1%} ± {error:.1%} of p"
+        near = f", most of it near {_place(place)}" if isinstance(place, Mapping) else ""
+        return Caveat("missed mass", LOG_Z, f"{text}{near}; {remedy}")
+    if (more := jump(summary)) is None:
+        return None
+    reason = f"from a base of heavy tails log Z is {more:.3g} nats more: q does not visit all of p"
+    return Caveat("missed mass", LOG_Z, f"{reason}, which k-hat does not see; {remedy}")
+
+
+def _place(place: Mapping[str, Any]) -> str:
+    known = {name: number(place, name) for name in place}
+    shown = [f"{name}={value:.3g}" for name, value in known.items() if value is not None][:4]
+    return ", ".join(shown) + (", …" if len(known) > len(shown) else "")
+
+
+def _far(summary: Summary) -> Caveat | None:
+    """Warn of a fit that is far from ``p`` by its own figures, though k-hat is not poor."""
+    k, kl = number(summary, "pareto_k"), number(summary, "kl")
+    if kl is None:
+        parts = [number(summary, key) for key in ("free_energy", "estimated_log_z")]
+        kl = math.nan if None in parts else sum(part or 0.0 for part in parts)
+    if k is None or not k < ROUGH or not kl > FAR:
+        return None
+    reason = (
+        f"KL(q || p) is {kl:.3g} nats by free energy and log Z: weights of a q so far from p are "
+        "not reliable, whatever k-hat is; train longer, or shift and scale the coordinates"
+    )
+    return Caveat("far from p", (*LOG_Z, "moments"), reason)
+
+
+def _rounding(summary: Summary) -> Caveat | None:
+    """Warn of a log-density that float32 rounds: too large, or too steep for its coordinates."""
+    error, step = (number(summary, key) for key in ("rounding_error", "log_density_step"))
+    if error is None or step is None or not error > ROUNDED:
+        return None
+    reason = f"rounding to float32 has an error of {error:.2g} nats in log p: "
+    if step**2 > 6 * error**2:
+        reason += f"its values are multiples of {step:.2g}; subtract a constant from log p"
+    else:
+        reason += f"{_coarsest(summary)}shift and scale the coordinates"
+    return Caveat("rounding", (*LOG_Z, "moments"), reason)
+
+
+def _coarsest(summary: Summary) -> str:
+    """Name the coordinate whose steps in float32 are largest beside its standard deviation."""
+    moments = summary.get("moments")
+    steps = {
+        name: (float(np.spacing(np.float32(abs(mean)))), spread, mean)
+        for name, (mean, spread) in (moments.items() if isinstance(moments, Mapping) else ())
+        if mean is not None and spread
+    }
+    if not steps:
+        return ""
+    name = max(steps, key=lambda key: steps[key][0] / steps[key][1])
+    step, spread, mean = steps[name]
+    return f"{name} at {mean:.4g} ± {spread:.2g} has steps of {step:.2g}; "
+
+
+def _lost(summary: Summary) -> Caveat | None:
+    if not (lost := number(summary, "n_lost")):
+        return None
+    reason = f"the log-density is not finite at {lost:,.0f} of the draws, which count as 0"
+    return Caveat("not finite", ("free_energy", "estimated_log_z"), reason)
+
+
+def _disagreement(summary: Summary) -> Caveat | None:
+    """Warn of restarts that ended in different optima, as modes are dropped."""
+    restarts: Any = summary.get("restarts")
+    kls = restarts.get("kl") if isinstance(restarts, Mapping) else None
+    known = kls if isinstance(kls, list) else []
+    finite = [kl for kl in known if isinstance(kl, float) and math.isfinite(kl)]
+    if len(finite) < 2 or max(finite) - min(finite) <= APART:
+        return None
+    reason = (
+        f"restarts end up to {max(finite) - min(finite):.3g} nats apart: some lost modes or were "
+        "dropped early, and all may have lost some"
+    )
+    return Caveat("restarts differ", ("free_energy", "kl"), reason)

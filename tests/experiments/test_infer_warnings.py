@@ -1,0 +1,63 @@
+"""Warnings about the scores of a fit to a log-density, by the figures of its summary."""
+
+import math
+
+import pytest
+
+from nflow_cli.experiments.infer.rows import judged_rows
+from nflow_cli.experiments.infer.warnings import caveats_of
+
+GOOD = {
+    **{"kl": None, "free_energy": 100.3, "kl_standard_error": 0.01, "n_lost": 0, "ess": 0.6},
+    **{"estimated_log_z": -100.0, "log_z_standard_error": 0.002, "pareto_k": 0.4, "log_z": None},
+    **{"widened_log_z": -100.0, "widened_log_z_standard_error": 0.004, "widened_pareto_k": 0.3},
+    **{"missed_share": 1e-6, "missed_share_standard_error": 1e-7, "missed_mode": None},
+    **{"log_density_step": 7.6e-6, "rounding_error": 2.2e-6},
+    "moments": {"a": [1000.0, 2.0], "b": [0.0012345, 0.5]},
+    "moments_standard_error": {"a": [0.021, 0.013], "b": [0.00031, 0.0002]},
+}
+MODE = {"missed_share": 0.3, "missed_share_standard_error": 0.004, "missed_mode": {"a": -4.0}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "word", "said"),
+    [
+        ({}, None, ""),
+        ({"pareto_k": 0.6}, "rough weights", "moments"),
+        ({"pareto_k": 0.8}, "poor weights", "no standard error"),
+        (MODE, "missed mass", "30.0% ± 0.4% of p, most of it near a=-4"),
+        (MODE | {"missed_share": 0.012}, None, ""),  # within two errors of what counts
+        ({"missed_share": None, "widened_log_z": -99.0}, "missed mass", "1 nats more"),
+        ({"free_energy": 180.8}, "far from p", "80.8 nats"),
+        ({"kl": 80.8, "log_z": 0.0}, "far from p", "80.8 nats"),
+        ({"log_density_step": 2.0, "rounding_error": 0.58}, "rounding", "subtract a constant"),
+        ({"rounding_error": 0.2}, "rounding", "a at 1000 ± 2 has steps of 6.1e-05"),
+        ({"n_lost": 3}, "not finite", "3 of the draws"),
+        ({"restarts": {"kl": [0.37, 0.57, math.nan]}}, "restarts differ", "0.2 nats apart"),
+    ],
+)
+def test_figures_that_say_less_than_they_seem_to_have_a_warning(changes, word, said):
+    found = caveats_of(GOOD | changes)
+    assert [caveat.word for caveat in found] == ([word] if word else [])
+    assert all(said in caveat.reason for caveat in found)
+
+
+def printed(**changes):
+    scores = GOOD | changes
+    return dict(judged_rows(scores, caveats_of(scores), {}))
+
+
+def test_a_good_tail_of_weights_is_no_more_than_that_beside_another_warning():
+    assert "of what q visits" in printed()["k-hat"]
+    assert printed(**MODE)["k-hat"] == "0.40, good, but see [missed mass]"
+
+
+def test_moments_are_printed_to_two_digits_of_their_errors():
+    rows = printed()
+    assert rows["a"] == "1000.000 ± 0.021, sd 2.000 ± 0.013"
+    assert rows["b"] == "0.00123 ± 0.00031, sd 0.50000 ± 0.00020"
+
+
+def test_a_warning_of_the_weights_stands_at_log_z_alone():
+    rows = printed(pareto_k=0.6)
+    assert [name for name, text in rows.items() if "[rough weights]" in text] == ["log Z"]
