@@ -66,7 +66,8 @@ def judge(
     widened = smoothed(_log_weights(wider, target, stream(seed, "widened"), n)[0])
     wide = ("widened_log_z", "widened_log_z_standard_error", "widened_pareto_k")
     estimate = _log_z("estimated_log_z", "log_z_standard_error", "pareto_k", tail, log_z)
-    missed = missed_mass(density, target, estimate["estimated_log_z"] - log_z, seed)
+    visited = estimate["estimated_log_z"] - log_z
+    missed = missed_mass(density, target, visited, float(log_weights.max()) - visited, seed)
     place = None if missed.place is None else units.outside(missed.place[None])[0].tolist()
     each, errors = moments(density, units, seed, tail.log_weights)
     scores = {

@@ -15,7 +15,7 @@ from nflow_cli.training.modes import Slopes, modes, slopes_of
 
 STARTS, REACHES = 128, (3.0, 10.0, 30.0)  # of the climbs; in standard deviations
 STEPS = 150  # of a climb, which reaches a mode of unit scale from there in half of them
-UNSEEN = 3.0  # nats by which q is below p where it has nearly no mass
+LEAST_EXCESS = 3.0  # nats by which p is above q where q has nearly no mass
 MOST_MODES = 32
 LEAST = 1e-3  # of the mass of p, whose place is named
 DRAWS, DF = 4_096, 5.0  # of the proposal, Student's t about each mode
@@ -37,31 +37,36 @@ class Missed(NamedTuple):
     place: np.ndarray | None
 
 
-def missed_mass(density: FlowDensity, target: Target, log_z: float, seed: int) -> Missed:
-    """Estimate the share of ``p`` in regions where ``q`` is below a twentieth of it.
+def missed_mass(
+    density: FlowDensity, target: Target, log_z: float, highest: float, seed: int
+) -> Missed:
+    """Estimate the share of ``p`` in regions where ``p/q`` is larger than at any draw of ``q``.
 
     ``p`` is climbed from starts that are scattered about ``q`` and about 0, by 3, 10 and 30
-    standard deviations. About each end where ``log p - log Z - log q`` is above :data:`UNSEEN` a
-    Student's t with the curvature of ``log p`` is placed; draws of the mixture ``r`` of these give
-    ``m = E_r[p / (Z r), where q is that low]``, and the share ``m/(1 + m)``. A peak without mass,
-    as in the neck of a funnel, adds nothing to it.
+    standard deviations. About each end where ``log p - log Z - log q`` is that large a Student's t
+    with the curvature of ``log p`` is placed; draws of the mixture ``r`` of these give
+    ``m = E_r[p / (Z r), where p/q is that large]``, and the share ``m/(1 + m)``. A peak without
+    mass, as in the neck of a funnel, adds nothing to it.
 
     Args:
         density: ``q``, in the coordinates of its flows.
         target: ``p`` in these, up to a constant.
         log_z: The logarithm of the mass of ``exp(target.log_prob)`` that ``q`` visits, in nats.
+        highest: Of ``log p - log Z - log q`` at draws of ``q``, in nats; at least
+            :data:`LEAST_EXCESS` is taken.
         seed: Fixes starts and draws.
     """
+    least = max(highest, LEAST_EXCESS)
     rng = stream(seed, "missed-mass")
     try:
         with np.errstate(all="ignore"):  # of a user's function, far away
-            return _missed_mass(density, target, log_z, rng)
+            return _missed_mass(density, target, log_z, least, rng)
     except TargetError:  # of a function that is not defined everywhere
         return Missed(None, None, None)
 
 
 def _missed_mass(
-    density: FlowDensity, target: Target, log_z: float, rng: np.random.Generator
+    density: FlowDensity, target: Target, log_z: float, least: float, rng: np.random.Generator
 ) -> Missed:
     slopes = slopes_of(target)
 
@@ -72,7 +77,7 @@ def _missed_mass(
 
     ends = modes(slopes, _starts(density, rng), STEPS)
     height, excess = above(ends)
-    unseen = np.isfinite(height) & (excess > UNSEEN)
+    unseen = np.isfinite(height) & (excess > least)
     ends = ends[unseen][np.argsort(-height[unseen], kind="stable")]
     found = _bumps(slopes, ends)
     if not found:
@@ -81,7 +86,7 @@ def _missed_mass(
     z = np.concatenate([bump.draw(rng, int(np.sum(which == i))) for i, bump in enumerate(found)])
     log_r = np.logaddexp.reduce([bump.log_prob(z) for bump in found]) - math.log(len(found))
     log_p, excess = above(z)
-    w = np.where(np.isfinite(log_p) & (excess > UNSEEN), np.exp(log_p - log_r), 0.0)
+    w = np.where(np.isfinite(log_p) & (excess > least), np.exp(log_p - log_r), 0.0)
     mass, error = float(w.mean()), float(w.std() / math.sqrt(len(w)))
     if not math.isfinite(mass + error):
         return Missed(None, None, None)

@@ -43,7 +43,7 @@ class TwoNormals(Target):
 @pytest.mark.parametrize(("dim", "share"), [(1, 0.5), (10, 0.5), (10, 0.03)])
 def test_the_share_of_a_mode_that_was_lost_is_found(dim, share):
     visited = 2.5 + math.log(1 - share)
-    missed = missed_mass(normal(dim, 4.0), TwoNormals(dim, share), visited, seed=0)
+    missed = missed_mass(normal(dim, 4.0), TwoNormals(dim, share), visited, 0.0, seed=0)
     assert abs(missed.share - share) < 4 * missed.standard_error
     assert missed.standard_error < 0.02 * share
     np.testing.assert_allclose(missed.place, -4.0, atol=0.05)
@@ -52,7 +52,7 @@ def test_the_share_of_a_mode_that_was_lost_is_found(dim, share):
 def test_a_lost_share_of_many_modes_is_found():
     right = 1 - 0.156  # of each of the three pairs
     wells, visited = ManyWell(6), 3 * math.log(right)
-    missed = missed_mass(normal(6, [1.7, 0.0] * 3, 0.6), wells, visited, seed=0)
+    missed = missed_mass(normal(6, [1.7, 0.0] * 3, 0.6), wells, visited, 0.0, seed=0)
     assert missed.share == pytest.approx(1 - right**3, abs=0.02)
 
 
@@ -66,8 +66,18 @@ def test_a_lost_share_of_many_modes_is_found():
     ids=["one mode", "funnel", "light tails"],
 )
 def test_a_fit_that_visits_every_mode_misses_next_to_nothing(density, target, log_z):
-    missed = missed_mass(density, target, log_z, seed=0)
+    missed = missed_mass(density, target, log_z, 0.0, seed=0)
     assert missed.share < 1e-3 and missed.place is None
+
+
+@pytest.mark.parametrize(
+    ("highest", "mass"), [(16.0, 0.97725), (28.0, 0.69146), (33.0, 0.0)], ids=["2", "0.5", "none"]
+)
+def test_mass_is_missed_where_weights_are_larger_than_any_draw_has(highest, mass):
+    # log p - log Z - log q is -8x: above `highest` lies Φ(4 - highest / 8) of N(-4, 1).
+    density, target = normal(1, 4.0), TwoNormals(1, 0.5)
+    missed = missed_mass(density, target, 2.5 + math.log(0.5), highest, seed=0)
+    assert missed.share == pytest.approx(mass / (1 + mass), abs=5e-3)
 
 
 class Raising(TwoNormals):
@@ -78,5 +88,5 @@ class Raising(TwoNormals):
 
 
 def test_a_function_that_fails_far_away_leaves_the_share_unknown():
-    missed = missed_mass(normal(2, 4.0), Raising(2, 0.5), 2.5, seed=0)
+    missed = missed_mass(normal(2, 4.0), Raising(2, 0.5), 2.5, 0.0, seed=0)
     assert missed == (None, None, None)
