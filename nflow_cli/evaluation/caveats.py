@@ -17,6 +17,10 @@ DOMINATED, MORE = 0.03, 10
 UNRESOLVED = 5e-3  # of the mass of a density: that it is away from 1, or may be
 SIGMAS = 4.0
 COIN = 784 * math.log(2)  # nats of an image by fair coins
+FEW = 10  # rows in effect, below which a standard error is itself uncertain
+LEAST = 1.5  # rows in effect, below which no spread is known
+# Standard errors that an interval of 95 % has to either side, by 2 to 9 rows: Student's t.
+T_95 = (12.7, 4.3, 3.2, 2.8, 2.6, 2.4, 2.4, 2.3)
 _JUDGES = ("kl", "free_energy", "log_likelihood", "negative_elbo", "negative_log_likelihood")
 
 Summary = Mapping[str, Any]
@@ -154,6 +158,38 @@ def mass(summary: Summary) -> Caveat | None:
         return None
     reason = "q is too narrow, or has too long tails, to be summed where its draws are"
     return Caveat("unresolved", ("mass",), reason)
+
+
+def rows_judged(summary: Summary) -> float | None:
+    """Return how many rows a log-likelihood is a mean of: test rows, or ``n`` of other data."""
+    if (n := number(summary, "n")) is not None:
+        return n - (number(summary, "outside") or 0)
+    n = number(summary, "n_test")
+    return None if n is None else n - (number(summary, "n_unknown") or 0)
+
+
+def has_unequal_weights(summary: Summary) -> bool:
+    """Return whether the rows of a log-likelihood count for fewer than they are."""
+    rows, effective = rows_judged(summary), number(summary, "n_effective")
+    return rows is not None and effective is not None and effective < rows * (1 - 1e-6)
+
+
+def few_rows(summary: Summary) -> Caveat | None:
+    """Return the warning about a log-likelihood of fewer than ten rows in effect."""
+    n = number(summary, "n_effective")
+    if n is None or not 0 < n < FEW:
+        return None
+    text, why = f"a mean of {n:.0f} row{'s' if n > 1 else ''}", "its standard error is unknown"
+    if has_unequal_weights(summary):
+        rows = f"{rows_judged(summary):,.0f} rows of unequal weights"
+        text = f"a mean of {rows}, with an effective sample size of {n:.1f}"
+        why = why if n < LEAST else "its standard error is itself uncertain, and often too small"
+    elif n >= LEAST:
+        degrees = min(round(n) - 1, len(T_95))
+        freedom = f"{degrees} degree{'s' if degrees > 1 else ''} of freedom"
+        factor = f"± {T_95[degrees - 1]} of it for 95 %, by Student's t with {freedom}"
+        why = f"its standard error is itself uncertain ({factor})"
+    return Caveat("few rows", ("log_likelihood", "gain"), f"{text}: {why}")
 
 
 def atoms(summary: Summary) -> Caveat | None:

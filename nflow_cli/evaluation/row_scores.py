@@ -10,6 +10,7 @@ from nflow_cli.data.table_rows import TableRows
 from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.rows import RowDensity
 from nflow_cli.evaluation.calibration import calibration, effective, judged_rows, ranks
+from nflow_cli.evaluation.caveats import LEAST
 from nflow_cli.evaluation.conditions import spread_conditions
 from nflow_cli.evaluation.normality import most_dependent, worst_normality
 from nflow_cli.evaluation.scores import of_members
@@ -38,6 +39,7 @@ def row_scores(density: RowDensity, data: TableRows, seed: int) -> dict[str, Any
         **weighted_mean("gaussian_log_likelihood", gaussian, weights),
         **weighted_mean("base_log_likelihood", density.base_log_prob(test), weights),
         **weighted_mean("gain", log_q - gaussian, weights),
+        "n_effective": len(test) if weights is None else effective(weights),
         **_normality(density, data, test, weights, seed)[0],
         **of_members(density.member_log_probs(test), weights),
         "columns": list(data.columns),
@@ -89,14 +91,14 @@ def weighted_mean(
     """Return the mean of values ``(n,)`` and its standard error, by name.
 
     With weights ``w``: ``m = Σ w v / Σ w``, and ``√(Σ w² (v - m)²) / Σ w``, which allows for their
-    being unequal.
+    being unequal. The error is NaN below 1.5 rows in effect, which show no spread.
     """
     w = np.ones(len(values)) if weights is None else weights
     with np.errstate(invalid="ignore"):  # of infinities
         mean = np.average(values, weights=w)
         n = effective(w)
         squares = np.sum((w / w.sum() * (values - mean)) ** 2) * (
-            n / (n - 1) if n > 1 else math.nan
+            n / (n - 1) if n >= LEAST else math.nan
         )
     return {name: float(mean), f"{name}_standard_error": float(np.sqrt(squares))}
 

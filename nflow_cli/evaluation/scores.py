@@ -36,8 +36,8 @@ def likelihood(density: FlowDensity, points: np.ndarray) -> dict[str, Any]:
     Returns:
         ``log_likelihood``: the mean ``log q`` in nats, ``-inf`` where ``q`` is 0 at a point;
         ``log_likelihood_inside``: the mean over the points where ``q > 0`` (``None`` where there
-        are none), with its ``log_likelihood_standard_error`` (``None`` for fewer than 2); ``n``,
-        and how many points lie ``outside``, where ``q`` is 0.
+        are none), with its ``log_likelihood_standard_error`` (``None`` for fewer than 2) and
+        their number, ``n_effective``; ``n``, and how many points lie ``outside``, where ``q`` is 0.
     """
     log_q = density.log_prob(points).astype(np.float64)
     inside = log_q[log_q != -math.inf]
@@ -48,6 +48,7 @@ def likelihood(density: FlowDensity, points: np.ndarray) -> dict[str, Any]:
         "log_likelihood_standard_error": (
             float(inside.std(ddof=1) / math.sqrt(n)) if n > 1 else None
         ),
+        "n_effective": n,
         "n": len(log_q),
         "outside": len(log_q) - n,
     }
@@ -59,13 +60,15 @@ def held_out_scores(density: FlowDensity, data: PointData) -> dict[str, Any]:
     Returns:
         ``log_likelihood``, ``gaussian_log_likelihood``, and ``base_log_likelihood`` of the base
         without a flow: means in nats per test point, with the ``*_standard_error`` of each;
-        ``-inf`` and NaN where a test point is beyond all densities.
+        ``-inf`` and NaN where a test point is beyond all densities; and ``n_effective``, how many
+        points of equal weight they are means of.
     """
     gaussian = gaussian_log_prob(data.train, data.test, data.units)
     return {
         **_mean("log_likelihood", density.log_prob(data.test)),
         **_mean("gaussian_log_likelihood", gaussian),
         **_mean("base_log_likelihood", density.base_log_prob(data.test)),
+        "n_effective": len(data.test),
     }
 
 
@@ -87,6 +90,7 @@ def table_scores(density: FlowDensity, data: TableRows) -> dict[str, Any]:
         **_mean("gaussian_log_likelihood", gaussian),
         **_mean("base_log_likelihood", density.base_log_prob(data.test)),
         **_mean("gain", log_q - gaussian),
+        "n_effective": len(data.test),
         **worst_normality(density.member_latents(data.test), data.columns)[0],
         **of_members(density.member_log_probs(data.test)),
         "columns": list(data.columns),

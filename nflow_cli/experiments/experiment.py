@@ -210,7 +210,7 @@ class Experiment(ABC):
             self.config.train.annealed, self.length if made is None else made
         )
         judged = cautions.annealing(beta) or self.ruined(summary)
-        rules = (cautions.dominated, cautions.mass, cautions.atoms)
+        rules = (cautions.dominated, cautions.mass, cautions.atoms, cautions.few_rows)
         every = (judged, *(rule(summary) for rule in rules))
         return [caveat for caveat in every if caveat is not None]
 

@@ -1,9 +1,10 @@
 """Tables of scores: how they are laid out, and the rows that experiments share."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nflow_cli.evaluation.caveats import Caveat, marked
+from nflow_cli.evaluation.caveats import Caveat, has_unequal_weights, marked, number
 from nflow_cli.layout import hanging
 
 Rows = list[tuple[str, str]]
@@ -67,16 +68,29 @@ def length_text(made: int, planned: int, unit: str) -> str:
 
 def likelihood_rows(scores: Summary, caveats: Caveats) -> Rows:
     """Return the rows about points of the user's own."""
-    keys = ("log_likelihood_inside", "log_likelihood_standard_error", "outside")
-    mean, error, outside = (scores[key] for key in keys)
-    points = f"{scores['n']:,} point{'s' if scores['n'] > 1 else ''}"
-    spread = "" if error is None else f" ± {error:.5f}"
+    outside, points = scores["outside"], f"{scores['n']:,} point{'s' if scores['n'] > 1 else ''}"
     if not scores["n"]:
         return [("log-likelihood", "unknown: no row has all its values")]
     if not outside:
-        text = f"{mean:.5f}{spread} nats, mean of {points}"
+        text = mean_text(scores, "log_likelihood", f"nats, mean of {points}")
         return [("log-likelihood", marked(text, caveats, "log_likelihood"))]
     rows = [("log-likelihood", f"-inf: q is 0 at {outside:,} of {points}")]
-    if mean is not None:
-        rows.append(("", f"{mean:.5f}{spread} nats, mean of the others"))
+    if (mean := scores["log_likelihood_inside"]) is not None:
+        others = {**scores, "log_likelihood": mean}
+        text = mean_text(others, "log_likelihood", "nats, mean of the others")
+        rows.append(("", marked(text, caveats, "log_likelihood")))
     return rows
+
+
+def mean_text(scores: Summary, key: str, unit: str) -> str:
+    """Return a mean over rows ± its standard error.
+
+    That of ``log_likelihood`` has their effective sample size beside it, where weights differ.
+    """
+    value, error = number(scores, key), number(scores, f"{key}_standard_error")
+    text = "not finite" if value is None else f"{scores[key]:.5f}"
+    is_known = error is not None and math.isfinite(error)
+    text += f" ± {error:.5f} {unit}" if is_known else f" {unit}, standard error unknown"
+    if key == "log_likelihood" and has_unequal_weights(scores):
+        text += f", effective sample size {scores['n_effective']:,.1f}"
+    return text

@@ -1,7 +1,9 @@
 import json
 import math
+import re
 
 import keras
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given
@@ -104,12 +106,46 @@ def test_atoms_are_told_by_column():
     assert "column 1 is 0 in 20% of the rows; column 2 goes in steps of 1" in caveat.reason
 
 
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [
+        ({"n_effective": 2, "n_test": 2}, "a mean of 2 rows: its standard error is itself unc"),
+        ({"n_effective": 1, "n": 3, "outside": 2}, "a mean of 1 row: its standard error is unkn"),
+        ({"n_effective": 2.0, "n_test": 150}, "150 rows of unequal weights, with an effective sam"),
+        ({"n_effective": 1.0, "n": 1_000}, "size of 1.0: its standard error is unknown"),
+    ],
+)
+def test_a_mean_of_few_rows_in_effect_is_marked(facts, text):
+    of = settings(SHORT_POINTS, data="two-moons")
+    assert marks(of, facts, "log_likelihood") == marks(of, facts, "gain") == "few rows"
+    assert text in caveats_of(of, facts)[0].reason
+
+
+@pytest.mark.parametrize("facts", [{}, {"n_test": 3}, {"n_effective": 10, "n_test": 10}])
+def test_ten_rows_and_an_older_run_are_not_marked(facts):
+    assert marks(settings(SHORT_POINTS, data="two-moons"), facts, "log_likelihood") == ""
+
+
+@pytest.mark.parametrize("n", range(2, 10))
+def test_the_width_of_an_interval_is_that_of_students_t(n):
+    (caveat,) = caveats_of(settings(SHORT_POINTS, data="two-moons"), {"n_effective": n})
+    factor = float(re.search("± ([0-9.]+) of it for 95 %", caveat.reason)[1])
+    with mpmath.workdps(30):
+        v = n - 1  # P(|t| > f) is the regularised incomplete beta of v/(v + f^2)
+        beyond = [
+            mpmath.betainc(v / 2, 0.5, 0, v / (v + f**2), regularized=True)
+            for f in (factor - 0.05, factor + 0.05)
+        ]
+    assert beyond[0] > 0.05 > beyond[1]
+
+
 values = st.none() | st.booleans() | st.sampled_from(["", "1"]) | st.floats() | st.integers()
 atoms = st.dictionaries(st.sampled_from(["column", "value", "share", "step"]), values)
 FACTS = [
     *("steps", "free_energy", "base_free_energy", "base_free_energy_standard_error", "mass"),
     *("mass_error", "largest_weight", "pareto_k", "atoms", "epochs", "negative_elbo"),
     *("log_likelihood", "base_log_likelihood", "base_log_likelihood_standard_error"),
+    *("n_effective", "n_test", "n_unknown", "n", "outside"),
 ]
 
 

@@ -51,7 +51,7 @@ def test_the_likelihood_of_points_is_their_mean_log_density():
     assert found["log_likelihood_standard_error"] == pytest.approx(
         expected.std(ddof=1) / np.sqrt(500), rel=1e-5
     )
-    assert (found["n"], found["outside"]) == (500, 0)
+    assert (found["n"], found["outside"], found["n_effective"]) == (500, 0, 500)
     one = likelihood(q, points[:1])
     assert one["log_likelihood_standard_error"] is None and one["n"] == 1
 

@@ -96,10 +96,13 @@ def test_a_run_tells_its_scores_what_is_given_and_that_it_is_a_lower_bound(home)
     gain = summary["log_likelihood"] - summary["gaussian_log_likelihood"]
     assert summary["gain"] == pytest.approx(gain, abs=1e-9)
     assert summary["calibration"]["n"] == 24
+    assert summary["n_effective"] == pytest.approx(summary["calibration"]["n_effective"])
     words = "lower bounds, by 16 noises a row, as these go in steps: n, price"
     lines = done.stdout.splitlines()
     assert [line[:15] + line[15:].lstrip() for line in lines if words in line] == [15 * " " + words]
-    assert f"log-likelihood {summary['log_likelihood']:.5f} ± " in done.stdout
+    (line,) = [line for line in lines if line.startswith("log-likelihood")]
+    assert line.startswith(f"log-likelihood {summary['log_likelihood']:.5f} ± ")
+    assert line.endswith(f", effective sample size {summary['n_effective']:.1f}")
     assert done.stderr.splitlines()[0].startswith("weighted by weight: the 192 rows to train on")
 
 
@@ -430,6 +433,20 @@ def test_rows_of_a_file_are_judged_in_a_stream(at_home, density, weighted):
     assert [row["log_q"] for row in rows][1:6] == ["", "-inf", "-inf", "-inf", "-inf"]
     np.testing.assert_allclose([float(rows[i]["log_q"]) for i in (0, 6)], log_q, atol=1e-5)
     assert {row[name] for row in rows[1:6] for name in latents} == {""}
+
+
+@pytest.mark.parametrize("written", [[], ["-o", "scored.csv"]])
+def test_the_score_of_one_row_in_effect_has_no_standard_error(at_home, density, written):
+    table = some_table(50, seed=6)
+    table["weight"] = np.where(np.arange(50) == 7, 1e6, 1e-3)
+    write_table("one.csv", table)
+    printed = succeed(at_home, "evaluate", "run", "--data", "one.csv", *written)
+    row = {name: column[[7]].tolist() for name, column in table.items()}
+    figure = f"log-likelihood {density.log_prob(encoded(row, density))[0]:.3f}"
+    assert printed[printed.index("log-likelihood") :].startswith(figure)
+    of = "nats, mean of 50 points, standard error unknown, effective sample size 1.0"
+    assert f"{of} [few rows" in printed and "±" not in printed
+    assert np.isnan(weighted_mean("m", np.arange(50.0), table["weight"])["m_standard_error"])
 
 
 @pytest.mark.parametrize("weight", ["-1", "inf", "x", "1e200"])

@@ -120,12 +120,14 @@ class Table(Likelihood):
         """Write the rows of a table with their log-density, and with their latents if asked to."""
         from nflow_cli.experiments.table.scoring import write_scored
 
-        mean = write_scored(trained, data, path, with_latents)
-        return Judgement(*self._scores_and_rows(mean, []), [])
+        mean, caveats = write_scored(trained, data, path, with_latents), list[Caveat]()
+        return Judgement(*self._scores_and_rows(mean, caveats), caveats)
 
     def _scores_and_rows(self, mean: Any, caveats: list[Caveat]) -> tuple[dict[str, Any], Rows]:
-        discrete = list(self.config.roles.steps)
-        return mean.scores(), rows.scored_rows(mean, caveats, discrete)
+        scores, discrete = mean.scores(), list(self.config.roles.steps)
+        if few := cautions.few_rows(scores):
+            caveats.append(few)
+        return scores, rows.scored_rows(mean, caveats, discrete)
 
     def write_samples(
         self, trained: Any, n: int, path: Path, seed: int, given: Any = None

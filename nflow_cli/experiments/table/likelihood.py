@@ -90,12 +90,15 @@ class Likelihood(DensityExperiment):
         from nflow_cli.data.points import PointData
         from nflow_cli.evaluation.scores import gap_to_the_truth
 
-        caveats, flow = self.caveats(recorded), self.config.flow
+        flow = self.config.flow
         lines = [("data", self.config.subject), ("flow", f"{flow.text}, K = {flow.k}")]
         if isinstance(data, PointData):
             gap = gap_to_the_truth(trained, data.name, seed, data.columns)
             scores = self.scores_of(trained, data) | gap
-            return Judgement(scores, lines + rows.held_out_rows(scores, caveats), caveats)
+            facts = {**data.sizes, **scores}
+            caveats = self.caveats({**recorded, **facts})
+            return Judgement(scores, lines + rows.held_out_rows(facts, caveats), caveats)
+        caveats = self.caveats({**recorded, "n_effective": None})  # of its test rows
         scores, others = self.judged(trained, data, caveats)
         return Judgement(scores, lines + others, caveats)
 

@@ -62,6 +62,8 @@ class Points(Likelihood):
         if is_data_of(RunDirectory(trained.path), checksum(data)):
             caveats.append(cautions.TRAINED_ON)
         scores = likelihood(trained, data)
+        if few := cautions.few_rows(scores):
+            caveats.append(few)
         return scores, likelihood_rows(scores, caveats)
 
     def settings(self, summary: Summary) -> dict[str, str]:

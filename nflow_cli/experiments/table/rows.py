@@ -15,6 +15,7 @@ from nflow_cli.experiments.rows import (
     flow_row,
     likelihood_rows,
     mass_row,
+    mean_text,
     training_text,
 )
 from nflow_cli.text import printable
@@ -43,7 +44,7 @@ def held_out_rows(scores: Summary, caveats: Caveats) -> Rows:
         spread = f"{scores['member_spread']:.5f} apart in a row"
         rows.append((f"{len(members)} members", f"{text}, {spread}"))
     rows += lower_bound_rows(scores.get("discrete", ()))
-    rows += differences(scores)
+    rows += differences(scores, caveats)
     if "normality" in scores:
         rows += normality_rows(scores["normality"])
     if "calibration" in scores:
@@ -56,7 +57,7 @@ def held_out_rows(scores: Summary, caveats: Caveats) -> Rows:
 
 def verdict_of(summary: Summary, caveats: Caveats) -> Rows:
     """Return the log-likelihood of the test points, and what it is compared with."""
-    return likelihoods(summary, caveats) + differences(summary)
+    return likelihoods(summary, caveats) + differences(summary, caveats)
 
 
 def likelihoods(scores: Summary, caveats: Caveats) -> Rows:
@@ -64,18 +65,17 @@ def likelihoods(scores: Summary, caveats: Caveats) -> Rows:
     names = {"log-likelihood": "log_likelihood", "of a Gaussian": "gaussian_log_likelihood"}
     rows = []
     for name, key in names.items():
-        error = scores[f"{key}_standard_error"]
-        text = f"{scores[key]:.5f} ± {error:.5f} nats a test point"
+        text = mean_text(scores, key, "nats a test point")
         rows.append((name, marked(text, caveats, key)))
     return rows
 
 
-def differences(scores: Summary) -> Rows:
+def differences(scores: Summary, caveats: Caveats) -> Rows:
     """Return the rows of the gain over a Gaussian and of the gap to the truth, if known."""
     rows = []
     if "gain" in scores:
-        text = f"{scores['gain']:.5f} ± {scores['gain_standard_error']:.5f} nats, paired"
-        rows.append(("gain", text))
+        text = mean_text(scores, "gain", "nats, paired")
+        rows.append(("gain", marked(text, caveats, "gain")))
     if scores.get("gap") is not None:
         text = f"{scores['gap']:.5f} ± {scores['gap_standard_error']:.5f} nats a fresh point"
         rows.append(("gap to the truth", text))

@@ -17,6 +17,7 @@ from nflow_cli.data.table_rows import LOG_Q
 from nflow_cli.data.tables import shown
 from nflow_cli.densities.pushforward import mixture
 from nflow_cli.errors import DataError
+from nflow_cli.evaluation.caveats import LEAST
 
 if TYPE_CHECKING:
     from nflow_cli.experiments.trained import TrainedRows, TrainedTable
@@ -86,7 +87,8 @@ class Mean:
         """
         inside, once, twice = self.n - self.outside, self._by_weight, self._by_square
         error = None
-        if inside > 1 and (n := once.total**2 / twice.total) > 1:
+        n = once.total**2 / twice.total if self.weighted and inside else inside
+        if n >= LEAST:
             squares = twice.squares + twice.total * (twice.mean - once.mean) ** 2
             error = math.sqrt(squares * n / (n - 1)) / once.total
         mean = once.mean if inside else None
@@ -94,6 +96,7 @@ class Mean:
             "log_likelihood": -math.inf if self.outside else mean,
             "log_likelihood_inside": mean,
             "log_likelihood_standard_error": error,
+            "n_effective": n,
             "n": self.n,
             "outside": self.outside,
             "n_missing": self.n_missing,

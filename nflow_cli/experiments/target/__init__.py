@@ -71,9 +71,9 @@ class Target(DensityExperiment):
 
         n = samples or self.config.evaluate.samples
         scores = evaluate_samples(trained, trained.target, seed, n).scores
-        caveats = self.caveats({**recorded, **scores})
-        lines = rows.evaluated_rows(trained, scores, n, seed, caveats)
         of_points = {} if data is None else likelihood(trained, data)
+        caveats = self.caveats({**recorded, **scores, **of_points})
+        lines = rows.evaluated_rows(trained, scores, n, seed, caveats)
         if of_points:
             lines += likelihood_rows(of_points, caveats)
         drawn = {"samples": n, "seed": seed}
