@@ -12,10 +12,12 @@ from nflow_cli.data import tables
 from nflow_cli.data.tables import BLOCK_ROWS, Column, TableFile, expect_names, positions, shown
 from nflow_cli.errors import DataError, one_line
 from nflow_cli.runs import npz
+from nflow_cli.runs.json_text import json_object
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+UNNAMED_INDEX = "__index_level_0__"  # as pandas calls it in a table of Arrow
 NAMES = "columns"  # in an .npz: the names of the columns of its array of rows
 _REASON = 200  # characters of another library's message
 _NPZ = (
@@ -27,9 +29,9 @@ class ArrowTable(TableFile):
     """A table that Arrow holds in memory."""
 
     def __init__(self, name: str, table: "pa.Table"):
-        names = [_index(column) for column in table.column_names]
-        self._table = table.rename_columns(expect_names(name, names))
-        super().__init__(name, _columns(self._table.schema), table.num_rows)
+        columns = _columns(name, table.schema)
+        self._table = table.rename_columns([column.name for column in columns])
+        super().__init__(name, columns, table.num_rows)
 
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
         """Yield slices of the table."""
@@ -50,10 +52,8 @@ class ParquetTable(TableFile):
         self.name = name
         with _explained(name, "a Parquet file"), parquet.ParquetFile(source) as file:
             schema, n_rows = file.schema_arrow, file.metadata.num_rows
-        self._stored = dict(
-            zip(expect_names(name, [_index(column) for column in schema.names]), schema.names)
-        )
-        columns = [Column(c, tables.is_number(f.type)) for c, f in zip(self._stored, schema)]
+        columns = _columns(name, schema)
+        self._stored = dict(zip((column.name for column in columns), schema.names))
         super().__init__(name, columns, n_rows)
 
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
@@ -173,13 +173,26 @@ def frame_table(name: str, data: Any) -> TableFile:
     return ArrowTable(name, table)
 
 
-def _index(column: str) -> str:
-    """Return the name of a column, where pandas has one of its own for its index."""
-    return "index" if column == "__index_level_0__" else column
+def _columns(name: str, schema: "pa.Schema") -> list[Column]:
+    """Return the columns of a schema, where an index without a name is called ``index``."""
+    unnamed = UNNAMED_INDEX if "index" in schema.names else "index"
+    stored = [unnamed if column == UNNAMED_INDEX else column for column in schema.names]
+    index = _index_columns(schema)
+    return [
+        Column(column, tables.is_number(field.type), field.name in index)
+        for column, field in zip(expect_names(name, stored), schema)
+    ]
 
 
-def _columns(schema: "pa.Schema") -> list[Column]:
-    return [Column(field.name, tables.is_number(field.type)) for field in schema]
+def _index_columns(schema: "pa.Schema") -> set[str]:
+    """Return which columns pandas made of the index of a DataFrame, by its own metadata."""
+    try:
+        about = json_object((schema.metadata or {}).get(b"pandas", b"{}").decode())
+    except ValueError:
+        return set()
+    columns = about.get("index_columns")
+    columns = columns if isinstance(columns, list) else []
+    return {column for column in columns if isinstance(column, str)}  # a range of numbers has none
 
 
 @contextmanager

@@ -176,11 +176,15 @@ def _numbers_or_named(table: TableFile, settings: TableData) -> tuple[list[str],
     if settings.columns is not None:  # one of text is refused, by its line, when it is read
         return list(settings.columns), []
     aside = {*settings.exclude, settings.split, settings.group, settings.weights, *settings.given}
-    columns = [column for column in table.columns if column.name not in aside]
     named = {*settings.categorical, *settings.discrete}
+    others = [column for column in table.columns if column.name not in aside]
+    index = [c.name for c in others if c.is_index and c.name not in named]
+    columns = [column for column in others if column.name not in index]
     modelled = [c.name for c in columns if c.is_number or c.name in named]
     text = [c.name for c in columns if c.name not in modelled]
     notes = [f"left out, as they are not numbers: {listed(text)}"] if text else []
+    if index:
+        notes.append(f"left out, as the index of a DataFrame: {listed(index)} (--columns takes it)")
     return modelled, notes
 
 

@@ -40,7 +40,7 @@ def read_points(name: str | Path) -> np.ndarray:
 
 def _columns(table: TableFile) -> list[str]:
     """Return the names of the two columns."""
-    names = [column.name for column in table.columns]
+    names = [column.name for column in table.columns if not column.is_index]
     if len(names) == 2:
         return names
     if all(name in names for name in NAMES):

@@ -4,7 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,10 +24,17 @@ _SHOWN = 60  # characters of a value, in a message
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. Truth values, dates and text are no numbers."""
+    """A column of a table. Truth values, dates and text are no numbers.
+
+    Attributes:
+        name: Of the column.
+        is_number: Whether its values are numbers.
+        is_index: Whether it is of the index of a pandas DataFrame, which is no data unless named.
+    """
 
     name: str
     is_number: bool
+    is_index: bool = field(default=False, compare=False)
 
 
 class NotANumberError(Exception):

@@ -1,6 +1,7 @@
 """What of a table is fitted, and the tables that no density fits."""
 
 import hashlib
+import json
 
 import numpy as np
 import pyarrow as pa
@@ -46,6 +47,60 @@ def test_all_columns_of_numbers_are_fitted_and_what_is_left_out_is_told():
     every = np.concatenate([rows.train, rows.validation, rows.test])
     np.testing.assert_array_equal(np.sort(every, axis=0), np.sort(x, axis=0))
     assert rows.sizes == {"n_train": 160, "n_validation": 20, "n_test": 20}
+
+
+def of_pandas(table, *index):
+    """Return a table of Arrow whose last columns are an index, as pandas hands it over."""
+    about = json.dumps({"index_columns": index, "pandas_version": "3.0"})
+    return pa.table(table).replace_schema_metadata({"pandas": about})
+
+
+@pytest.mark.parametrize(
+    ("index", "shown"),
+    [
+        ({"time": np.linspace(0, 1, 200) ** 2}, "time"),
+        ({"__index_level_0__": np.arange(200) % 100}, "index"),
+        (
+            {"year": np.arange(200) % 7, "__index_level_1__": ["x", "y"] * 100},
+            "year, __index_level_1__",
+        ),
+    ],
+    ids=["named", "of tables put together", "of levels"],
+)
+@pytest.mark.parametrize("in_a_file", [False, True])
+def test_the_index_of_a_data_frame_is_no_column(tmp_path, index, shown, in_a_file):
+    frame = of_pandas({**columns_of(normal()), **index}, *index)
+    if in_a_file:
+        parquet.write_table(frame, tmp_path / "t.parquet")
+    table = open_table(tmp_path / "t.parquet") if in_a_file else table_of(frame)
+    rows = load_table(TableData(name="t"), "tukey-h", table)
+    assert rows.columns == ["a", "b", "c"]
+    expected = f"left out, as the index of a DataFrame: {shown} (--columns takes it)"
+    assert rows.notes == [expected]
+
+
+def test_an_index_that_is_named_is_taken():
+    frame = of_pandas({**columns_of(normal()), "time": np.linspace(0, 1, 200) ** 2}, "time")
+    rows = load(frame, columns=["a", "time"])
+    assert (rows.columns, rows.notes) == (["a", "time"], [])
+    assert load(frame, given=["time"]).roles.given == ["time"]
+
+
+def test_a_column_called_index_stands_beside_an_index():
+    x = normal(dim=2)
+    frame = of_pandas(
+        {"a": x[:, 0], "index": x[:, 1], "__index_level_0__": np.arange(200) % 100},
+        "__index_level_0__",
+    )
+    assert load(frame).columns == ["a", "index"]
+
+
+@pytest.mark.parametrize(
+    "about", ["", "{", "[]", "{}", '{"index_columns": 1}', '{"index_columns": [{}, 1, null, "z"]}']
+)
+def test_what_is_no_metadata_of_pandas_is_none(about):
+    frame = pa.table(columns_of(normal())).replace_schema_metadata({"pandas": about})
+    assert load(frame).columns == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("settings", [{"columns": ["a"]}, {"exclude": ["b"]}])
