@@ -14,8 +14,8 @@ def fit(table: Any, **options: Any) -> Any:
         table: A DataFrame of any make, a mapping of names to arrays, an array ``(n, D)``, or the
             path of a file.
         options: ``columns``, ``exclude``, ``bounds``, ``given``, ``categorical``, ``discrete``,
-            ``weights``, ``flow``, ``k``, ``steps``, ``ensemble``, ``seed``, ``output``, ``preset``,
-            and other keys of a preset as ``settings``.
+            ``weights``, ``missing``, ``flow``, ``k``, ``steps``, ``ensemble``, ``seed``,
+            ``output``, ``preset``, and other keys of a preset as ``settings``.
 
     Returns:
         The density, as :func:`load` returns it.
@@ -71,6 +71,8 @@ def load(run: Any) -> Any:
         :class:`~nflow_cli.experiments.trained.TrainedTable`, whose methods take DataFrames too,
         with ``columns`` and ``sample_table(n, seed=0)``. Of a train-vae run a
         :class:`~nflow_cli.experiments.trained.TrainedVAE`: ``sample(n, seed=0)``, ``model``.
+        Each has ``summary``, its figures, ``caveats``, its warnings, and ``path``, the run
+        directory; ``repr`` is the table that the command prints.
 
     Raises:
         NflowError: In one line, if the run cannot be loaded.

@@ -4,7 +4,9 @@ import itertools
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from nflow_cli.text import printable
@@ -12,6 +14,7 @@ from nflow_cli.text import printable
 GAP = 2  # blanks between the columns of a table
 LEAST = 8  # of a column, however narrow the terminal is
 KEYS = 0.6  # of the width at most for the columns that say what a row is of
+_WORDING: ContextVar[Callable[[str], str]] = ContextVar("wording", default=str)  # of notes
 
 
 def hanging(head: str, text: str, stream: Any = None) -> str:
@@ -27,7 +30,17 @@ def hanging(head: str, text: str, stream: Any = None) -> str:
 
 def tell(text: str, head: str = "") -> None:
     """Print a note on stderr."""
-    print(hanging(head, text, sys.stderr), file=sys.stderr)
+    print(hanging(head, _WORDING.get()(text), sys.stderr), file=sys.stderr)
+
+
+@contextmanager
+def worded(wording: Callable[[str], str]) -> Iterator[None]:
+    """Pass the notes of what is called through ``wording``."""
+    token = _WORDING.set(wording)
+    try:
+        yield
+    finally:
+        _WORDING.reset(token)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], keys: int) -> str:

@@ -31,9 +31,14 @@ def laid_out(rows: Rows, caveats: Caveats, least: int = 12) -> str:
 
     Below them stands what the words beside the scores are short for.
     """
-    every = [*rows, *((f"[{caveat.word}]", caveat.reason) for caveat in caveats)]
+    every = with_reasons(rows, caveats)
     width = max(least, *(len(name) for name, _ in every))
     return "\n".join(hanging(f"{name:<{width}} ", value) for name, value in every)
+
+
+def with_reasons(rows: Rows, caveats: Caveats) -> Rows:
+    """Return rows, and below them what the words beside their scores are short for."""
+    return [*rows, *((f"[{caveat.word}]", caveat.reason) for caveat in caveats)]
 
 
 def flow_row(summary: Summary) -> tuple[str, str]:
@@ -44,8 +49,14 @@ def flow_row(summary: Summary) -> tuple[str, str]:
 
 def mass_row(summary: Summary, caveats: Caveats) -> tuple[str, str]:
     """Return the row of the mass of a density."""
-    text = f"{summary['mass']:.5f} ± {summary['mass_error']:.5f}"
+    text = f"{figure(summary, 'mass')} ± {figure(summary, 'mass_error')}"
     return "mass of q", marked(text, caveats, "mass")
+
+
+def figure(summary: Summary, key: str, decimals: int = 5) -> str:
+    """Return a figure as text, one that is not finite in words: JSON has none."""
+    value = number(summary, key)
+    return "not finite" if value is None or math.isnan(value) else f"{value:.{decimals}f}"
 
 
 def training_text(summary: Summary, planned: int) -> str:
@@ -87,8 +98,7 @@ def mean_text(scores: Summary, key: str, unit: str) -> str:
 
     That of ``log_likelihood`` has their effective sample size beside it, where weights differ.
     """
-    value, error = number(scores, key), number(scores, f"{key}_standard_error")
-    text = "not finite" if value is None else f"{scores[key]:.5f}"
+    text, error = figure(scores, key), number(scores, f"{key}_standard_error")
     is_known = error is not None and math.isfinite(error)
     text += f" ± {error:.5f} {unit}" if is_known else f" {unit}, standard error unknown"
     if key == "log_likelihood" and has_unequal_weights(scores):

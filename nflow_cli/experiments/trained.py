@@ -19,6 +19,7 @@ from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.row_model import RowModel
 from nflow_cli.densities.rows import RowDensity
 from nflow_cli.errors import DataError, NflowError
+from nflow_cli.experiments.trained_run import TrainedRun
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import BASES, INFER_BASES, TARGETS, make, resolve
@@ -27,7 +28,7 @@ from nflow_cli.runs.directory import RunDirectory
 IMAGES = 200  # images at a time
 
 
-class TrainedDensity(FlowDensity):
+class TrainedDensity(TrainedRun, FlowDensity):
     """The density ``q`` of a finished fit-2d run: its base pushed through its flows.
 
     Attributes:
@@ -47,7 +48,7 @@ class TrainedDensity(FlowDensity):
         self.target = config.target and make(TARGETS, config.target)
 
 
-class TrainedInference(FlowDensity):
+class TrainedInference(TrainedRun, FlowDensity):
     """The density ``q`` of a finished run of ``nflow infer``, in the user's units.
 
     Attributes:
@@ -108,7 +109,7 @@ class TrainedTable(TrainedDensity):
         return table_of(x).numbers(self.columns, MAX_ROWS)
 
 
-class TrainedRows(RowDensity):
+class TrainedRows(TrainedRun, RowDensity):
     """The density ``q`` of a row of a table, given others, of a finished run of ``nflow fit``.
 
     Its methods take arrays ``(n, C)`` in the order of ``columns``, in which a category is the
@@ -216,7 +217,7 @@ def _expect_known(table: Any, given: Roles, rows: np.ndarray) -> None:
     )
 
 
-class TrainedVAE:
+class TrainedVAE(TrainedRun):
     """A finished train-vae run.
 
     Attributes:

@@ -11,8 +11,10 @@ from click.testing import CliRunner
 from running import assert_same_run
 from short_runs import without_pictures, without_xla
 
+import nflow_cli
 from nflow_cli.cli import main
 from nflow_cli.errors import Interrupted
+from nflow_cli.experiments.python_words import in_python
 from nflow_cli.training.checkpointing import Checkpointer
 
 pytestmark = [
@@ -54,6 +56,13 @@ def finished(model):
     assert done.exit_code == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(path)
     return path, done
+
+
+def test_python_shows_the_table_that_the_command_printed(finished):
+    path, done = finished
+    q = nflow_cli.load(path)
+    assert repr(q) == in_python(done.stdout.rstrip("\n"))
+    assert q.summary["moments"].keys() == {"x1", "x2"} and "estimated_log_z" in q.summary
 
 
 def test_a_run_records_the_function_and_prints_its_scores(finished, model):

@@ -66,6 +66,10 @@ def test_the_table_tells_the_log_likelihood_beside_a_gaussians(home):
     assert progress and all(re.match(line, x) for x in progress)
 
 
+def test_python_shows_the_table_that_the_command_printed(at_home, home):
+    assert repr(nflow_cli.load("run")) == home[1].stdout.rstrip("\n")
+
+
 def test_a_run_has_its_files_its_pictures_and_the_checksum_of_its_data(home):
     run = home[0] / "run"
     assert {path.name for path in run.iterdir()} == {

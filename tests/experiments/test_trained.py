@@ -1,13 +1,17 @@
 import io
+import json
+import pickle
 import shutil
 import zipfile
+from copy import deepcopy as copied
+from html.parser import HTMLParser
 
 import h5py
 import keras
 import numpy as np
 import pytest
 from keras import ops
-from short_runs import BOX, MIXED, VAE, edit_description, edit_member, edit_weights
+from short_runs import BOX, MIXED, VAE, edit_description, edit_json, edit_member, edit_weights
 from truth import push, to_numpy
 
 import nflow_cli
@@ -74,6 +78,66 @@ def test_what_is_loaded_says_what_it_is(mixed, vae):
     assert (q.path, q.flow.k, q.config.target.name) == (mixed, 5, "multimodal")
     assert isinstance(q.target, Multimodal)
     assert nflow_cli.load(vae).model.latent_dim == 2
+
+
+class Cells(HTMLParser):
+    """Collects the tags of a piece of HTML, and its text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.texts = set(), []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "key"), [("mixed", "KL(q || p)", "kl"), ("vae", "-ELBO", "negative_elbo")]
+)
+def test_what_is_loaded_shows_its_scores_its_warnings_and_its_path(name, row, key, request):
+    q = nflow_cli.load(run := request.getfixturevalue(name))
+    *rows, path = repr(q).splitlines()
+    assert q.summary == json.loads((run / "summary.json").read_text())
+    (score,) = [line for line in rows if line.startswith(row)]
+    assert f"{q.summary[key]:.2f}" in score and path == str(q.path) == str(run)
+    assert [[c.word, list(c.figures)] for c in q.caveats] == [
+        [recorded["word"], recorded["figures"]] for recorded in q.summary["caveats"]
+    ]
+    assert all(f"[{caveat.word}]" in repr(q) for caveat in q.caveats)
+    cells = Cells(q._repr_html_())
+    assert cells.tags == {"table", "tr", "th", "td", "p"}
+    assert "".join("".join(cells.texts).split()) == "".join(repr(q).split())
+
+
+def test_what_a_strangers_summary_says_is_text_in_html(copy):
+    edit_json(copy / "summary.json", flow="<script>alert(1)</script>\x1b[31m")
+    q = nflow_cli.load(copy)
+    assert "<script" not in q._repr_html_() and "&lt;script&gt;" in q._repr_html_()
+    assert "\x1b" not in repr(q) + q._repr_html_()
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"kl": {}, "restarts": 3, "flow": []}'])
+def test_a_run_without_a_sound_summary_shows_its_path(copy, text):
+    (copy / "summary.json").unlink()
+    if text is not None:
+        (copy / "summary.json").write_text(text)
+    q = nflow_cli.load(copy)
+    assert (repr(q), q._repr_html_()) == (f"<TrainedDensity of {copy}>", None)
+    if not text:
+        with pytest.raises(NflowError, match=r"summary\.json"):
+            q.summary  # noqa: B018
+
+
+def test_a_copy_of_what_is_loaded_is_the_same(mixed):
+    q = nflow_cli.load(mixed)
+    x = q.sample(5)
+    for other in (copied(q), pickle.loads(pickle.dumps(q))):
+        np.testing.assert_array_equal(other.log_prob(x), q.log_prob(x))
+        assert repr(other) == repr(q)
 
 
 def test_a_vae_draws_images_from_its_prior(tmp_path):

@@ -106,6 +106,12 @@ def test_a_run_tells_its_scores_what_is_given_and_that_it_is_a_lower_bound(home)
     assert done.stderr.splitlines()[0].startswith("weighted by weight: the 192 rows to train on")
 
 
+def test_python_shows_the_table_that_the_command_printed(home, density):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home[0])
+        assert repr(density) == home[1].stdout.rstrip("\n")
+
+
 def test_a_run_has_the_pictures_of_calibration_and_of_conditions(home):
     assert sorted(path.stem for path in (home[0] / "run" / "plots").iterdir()) == [
         *("calibration", "conditions", "corner", "marginals", "normality", "training")

@@ -10,10 +10,12 @@ from nflow_cli.config.presets import Change
 from nflow_cli.config.schema import RUNS
 from nflow_cli.experiments.infer.subject import built_in, user_subject
 from nflow_cli.experiments.infer.user_code import function_of
+from nflow_cli.experiments.python_words import python_words
 from nflow_cli.experiments.run import train_anew
 from nflow_cli.registry import DENSITIES
 
 
+@python_words()
 def infer(
     log_density: Any,
     *,

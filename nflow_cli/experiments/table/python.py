@@ -11,10 +11,12 @@ from nflow_cli.config.schema import RUNS
 from nflow_cli.config.table_schema import natural_preset
 from nflow_cli.data.table_files import table_of
 from nflow_cli.data.table_rows import IN_PYTHON, load_table
+from nflow_cli.experiments.python_words import python_words
 from nflow_cli.experiments.run import train_anew
 from nflow_cli.registry import POINT_SETS
 
 
+@python_words()
 def fit(
     table: Any,
     *,
@@ -25,6 +27,7 @@ def fit(
     categorical: Sequence[str] | None = None,
     discrete: Mapping[str, float] | Sequence[str] | None = None,
     weights: str | None = None,
+    missing: str | None = None,
     flow: Sequence[Any] | None = None,
     k: int | None = None,
     steps: int | None = None,
@@ -46,6 +49,7 @@ def fit(
         categorical: Columns of text, or of numbers that only tell rows apart; modelled or given.
         discrete: Columns of whole numbers, or the steps by column whose multiples values are.
         weights: The column that says how much each row counts, 0 or more.
+        missing: ``"drop"`` leaves out rows that lack a value, ``"refuse"`` refuses the table.
         flow: The pattern, such as ``["planar", "radial"]``.
         k: How many flows.
         steps: Updates.
@@ -72,6 +76,7 @@ def fit(
         "data.categorical": categorical and dict.fromkeys(categorical),
         "data.discrete": discrete and _steps(discrete),
         "data.weights": weights,
+        "data.missing": missing,
         "flow.pattern": flow and list(flow),
         "flow.k": k,
         "train.steps": steps,

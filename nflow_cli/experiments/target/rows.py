@@ -7,6 +7,7 @@ from nflow_cli.experiments.rows import (
     Caveats,
     Rows,
     Summary,
+    figure,
     flow_row,
     mass_row,
     training_text,
@@ -16,9 +17,9 @@ from nflow_cli.experiments.rows import (
 def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
     """Return the rows of the table that a training ends with."""
     kl = summary["kl"]
-    error = f"± {summary['kl_standard_error']:.5f} nats"
+    error = f"± {figure(summary, 'kl_standard_error')} nats"
     text = "unknown (log Z is)" if kl is None else marked(f"{kl:.5f} {error}", caveats, "kl")
-    free_energy, ess = f"{summary['free_energy']:.5f} nats", f"{summary['ess']:.3f}"
+    free_energy, ess = f"{figure(summary, 'free_energy')} nats", figure(summary, "ess", 3)
     return [
         ("target", summary["target"]),
         flow_row(summary),

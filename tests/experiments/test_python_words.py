@@ -1,0 +1,95 @@
+"""What nflow says to Python, in Python's words."""
+
+import inspect
+import re
+
+import keras
+import numpy as np
+import pytest
+
+import nflow_cli
+from nflow_cli.errors import NflowError
+from nflow_cli.experiments.infer.python import infer
+from nflow_cli.experiments.python_words import NO_COMPILE, OPTIONS, in_python
+from nflow_cli.experiments.table.python import fit
+
+on_tensorflow = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
+)
+X = np.random.default_rng(0).standard_normal((300, 2))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "--missing drop leaves such rows out, --exclude such a column",
+            'missing="drop" leaves such rows out, exclude=[...] such a column',
+        ),
+        (
+            "--discrete price:0.01 spreads out its steps, --given price takes it as known, "
+            "--exclude price leaves it out",
+            'discrete={"price": 0.01} spreads out its steps, given=["price"] takes it as known, '
+            'exclude=["price"] leaves it out',
+        ),
+        (
+            "there; --discrete gross income spreads out its steps, --given gross income takes it "
+            "as known, --exclude gross income (kg), net leaves it out",
+            'there; discrete=["gross income"] spreads out its steps, given=["gross income"] takes '
+            'it as known, exclude=["gross income (kg), net"] leaves it out',
+        ),
+        ("--categorical ünit takes text", 'categorical=["ünit"] takes text'),
+        ("--exclude leaves it out", "exclude=[...] leaves it out"),
+        ("--given goes without it", "given=[...] goes without it"),
+        ("left out: id (--columns takes them)", "left out: id (columns=[...] takes them)"),
+        (
+            "-inf at x1=1; --bounds say where it ends",
+            "-inf at x1=1; bounds={...} say where it ends",
+        ),
+        ("--bounds crim=0: keeps draws so", 'bounds={"crim": (0, None)} keeps draws so'),
+        ("--bounds a=:1,b=0:2", 'bounds={"a": (None, 1), "b": (0, 2)}'),
+        ("--discrete a,b:0.1,c", 'discrete={"a": 1, "b": 0.1, "c": 1}'),
+        ("--discrete a,b", 'discrete=["a", "b"]'),
+        ("try --anneal or --restarts", "try anneal=... or restarts=..."),
+        ("try --restarts 8, or --ensemble 4.", "try restarts=8, or ensemble=4."),
+        ("the density has: --dim D", "the density has: dim=D"),
+        ("not empty; --output takes a new folder", "not empty; output=... takes a new folder"),
+        ("--no-compile runs it without, slower", f"{NO_COMPILE} runs it without, slower"),
+        *[(text, text) for text in ("`evaluate RUN --data FILE`", "--columnsize", "a--k 3")],
+    ],
+)
+def test_options_are_written_as_keyword_arguments(text, expected):
+    assert in_python(text) == expected
+
+
+def test_every_option_that_is_named_is_a_keyword_argument():
+    keywords = {*inspect.signature(fit).parameters, *inspect.signature(infer).parameters}
+    assert set(OPTIONS) <= keywords
+    assert "settings" in keywords and NO_COMPILE.startswith("settings=")
+
+
+ages = np.random.default_rng(0).integers(20, 40, 300)
+
+
+@on_tensorflow
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        ({"a": np.where(X > 2, np.nan, X)[:, 0], "b": X[:, 1]}, 'missing="drop" leaves such rows'),
+        ({"a": X[:, 0], "age": ages}, 'discrete=["age"] spreads out its steps, given=["age"] take'),
+        ({"a": X[:, 0], "b": X[:, 1], "sum": X.sum(axis=1)}, "exclude=[...] leaves one out"),
+    ],
+)
+def test_a_table_is_refused_in_pythons_words(table, text):
+    with pytest.raises(NflowError) as refused:
+        nflow_cli.fit(table)
+    assert text in str(refused.value) and "--" not in str(refused.value)
+
+
+@on_tensorflow
+def test_a_log_density_is_refused_in_pythons_words():
+    with pytest.raises(NflowError, match=re.escape("has: dim=D")):
+        nflow_cli.infer(lambda x: x[:, 0])
+    log_p = keras.ops.log
+    with pytest.raises(NflowError, match=re.escape("bounds={...} say where it ends")):
+        nflow_cli.infer(lambda x: log_p(x[:, 0]) + 0 * x[:, 1], dim=2)
