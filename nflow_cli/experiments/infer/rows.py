@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from nflow_cli.evaluation.caveats import marked, number, words
 from nflow_cli.evaluation.weights_verdict import verdict
-from nflow_cli.experiments.rows import Caveats, Rows, Summary, flow_row, training_text
+from nflow_cli.experiments.rows import Caveats, Rows, Summary, figure, flow_row, training_text
 from nflow_cli.text import printable
 
 MOST_ROWS = 12  # of moments
@@ -40,13 +40,13 @@ def verdict_of(scores: Summary, caveats: Caveats) -> Rows:
     if (kl := number(scores, "kl")) is not None:
         text = f"{kl:.5f} ± {_error(scores, 'kl')} nats"
         rows.append(("KL(q || p)", marked(text, caveats, "kl")))
-    free_energy = f"{_figure(scores, 'free_energy')} ± {_error(scores, 'kl')} nats"
+    free_energy = f"{figure(scores, 'free_energy')} ± {_error(scores, 'kl')} nats"
     rows.append(("free energy", marked(free_energy, caveats, "free_energy")))
-    rows.append(("k-hat", f"{_figure(scores, 'pareto_k', 2)}, {_verdict(scores, caveats)}"))
-    rows.append(("ESS", f"{_figure(scores, 'ess', 4)} of the draws"))
+    rows.append(("k-hat", f"{figure(scores, 'pareto_k', 2)}, {_verdict(scores, caveats)}"))
+    rows.append(("ESS", f"{figure(scores, 'ess', 4)} of the draws"))
     rows.append(("log Z", marked(_log_z(scores), caveats, "estimated_log_z")))
-    wide = f"{_figure(scores, 'widened_log_z')} nats from a base of heavy tails"
-    rows.append(("", f"{wide} (k-hat {_figure(scores, 'widened_pareto_k', 2)})"))
+    wide = f"{figure(scores, 'widened_log_z')} nats from a base of heavy tails"
+    rows.append(("", f"{wide} (k-hat {figure(scores, 'widened_pareto_k', 2)})"))
     return rows
 
 
@@ -57,19 +57,14 @@ def _verdict(scores: Summary, caveats: Caveats) -> str:
     return f"{word}, but see [{others}]" if others else WORDS[word]
 
 
-def _figure(scores: Summary, key: str, decimals: int = 5) -> str:
-    value = number(scores, key)
-    return "not finite" if value is None or value != value else f"{value:.{decimals}f}"
-
-
 def _error(scores: Summary, of: str) -> str:
-    return _figure(scores, f"{of}_standard_error")
+    return figure(scores, f"{of}_standard_error")
 
 
 def _log_z(scores: Summary) -> str:
-    text = f"{_figure(scores, 'estimated_log_z')} nats"
+    text = f"{figure(scores, 'estimated_log_z')} nats"
     if (error := number(scores, "log_z_standard_error")) is not None:
-        text = f"{_figure(scores, 'estimated_log_z')} ± {error:.5f} nats"
+        text = f"{figure(scores, 'estimated_log_z')} ± {error:.5f} nats"
     true = number(scores, "log_z")
     return text if true is None else f"{text} (true: {true:.5f})"
 
