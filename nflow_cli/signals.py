@@ -1,7 +1,6 @@
 """What ends a command: raised where it can end, held back where it cannot. No Keras here."""
 
 import contextlib
-import shlex
 import signal
 import sys
 import threading
@@ -9,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from nflow_cli.errors import Interrupted
-from nflow_cli.text import printable
+from nflow_cli.text import command_line, printable
 
 NUMBERS = [signal.SIGINT, signal.SIGTERM]
 # Where the terminal was closed; not where that is to end nothing, as under nohup.
@@ -119,5 +118,5 @@ def hinted(hint: Callable[[], str | None]) -> Iterator[None]:
 
 def interruption_line(interruption: Interrupted, argv: Sequence[str]) -> str:
     """Say that ``nflow *argv`` was stopped, and what to do next: without a hint, the same again."""
-    hint = interruption.hint or f"to run it again: {shlex.join(['nflow', *argv])}"
+    hint = interruption.hint or f"to run it again: {command_line(['nflow', *argv])}"
     return printable(f"nflow: interrupted; {hint}")

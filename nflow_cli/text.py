@@ -1,6 +1,9 @@
-"""Text that a stranger may have written, made fit to be shown. Imports nothing."""
+"""Text that a stranger may have written, made fit to be shown or pasted. Imports nothing heavy."""
 
+import os
 import re
+import shlex
+from collections.abc import Iterable
 
 # Control characters (C0, DEL, C1), what turns the direction of writing, what breaks lines, and
 # halves of a character, which bytes that are not UTF-8 become.
@@ -12,3 +15,24 @@ _UNSHOWN = re.compile(
 def printable(text: object) -> str:
     """Return a text as one line that does no more to a terminal than to appear on it."""
     return _UNSHOWN.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
+
+
+def command_line(words: Iterable[str]) -> str:
+    """Return a command as one printable line that bash reads back as these words, byte by byte."""
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    """Quote a word; one that is not printable in ANSI-C style, which names its bytes."""
+    if not _UNSHOWN.search(word):
+        return shlex.quote(word)
+    text = re.sub(r"[\\']", r"\\\g<0>", word)
+    escaped = _UNSHOWN.sub(lambda m: "".join(rf"\x{b:02x}" for b in _encoded(m[0])), text)
+    return f"$'{escaped}'"
+
+
+def _encoded(character: str) -> bytes:
+    try:
+        return os.fsencode(character)
+    except UnicodeEncodeError:  # half a character that no argument has: of an edited file
+        return character.encode("utf-8", "surrogatepass")

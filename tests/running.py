@@ -27,6 +27,13 @@ def run_nflow(folder, *args, **env):
     )
 
 
+def typed_in_bash(line):
+    """Return the arguments, as bytes, that ``nflow`` gets when a line is pasted in bash."""
+    script = f"nflow() {{ printf '%s\\0' \"$@\"; }}; {line}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, check=True)
+    return done.stdout.split(b"\0")[:-1]
+
+
 def succeed(invoke, *args):
     """Run a command that has nothing to tell of; return what it prints."""
     result = invoke(*args)

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from running import NFLOW, QUICK, run_nflow
+from running import NFLOW, QUICK, run_nflow, typed_in_bash
 
 from nflow_cli.errors import Interrupted
-from nflow_cli.signals import Held, Raised
+from nflow_cli.signals import Held, Raised, interruption_line
 
 LOST = "Exception ignored"  # what Python says of an exception in a finalizer
 
@@ -60,6 +60,12 @@ def test_another_exception_of_a_finalizer_is_told_as_before(raised, monkeypatch)
 
     Wrong()
     assert [str(unraisable.exc_value) for unraisable in told] == ["of a library"]
+
+
+def test_the_command_to_run_again_is_what_was_typed():
+    typed = [b"fit", b"t.csv", b"--output", b"caf\xe9"]
+    line = interruption_line(Interrupted(signal.SIGINT), list(map(os.fsdecode, typed)))
+    assert typed_in_bash(line.removeprefix("nflow: interrupted; to run it again: ")) == typed
 
 
 def test_when_it_is_over_no_signal_raises(raised):

@@ -1,17 +1,19 @@
 """Text from a stranger's files appears on the terminal and does nothing else to it."""
 
 import json
+import os
 import re
 
 import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from running import typed_in_bash
 from short_runs import without_pictures, without_xla
 
 from nflow_cli.cli import main
 from nflow_cli.errors import NflowError, one_line
-from nflow_cli.text import printable
+from nflow_cli.text import command_line, printable
 
 HOSTILE = "a\nnflow: error: forged\r\x1b[2J\x9b31m\u202egnp\u2028b\x7f.csv"
 SHOWN = r"a\nnflow: error: forged\r\x1b[2J\x9b31m\u202egnp\u2028b\x7f.csv"
@@ -33,6 +35,20 @@ UNSHOWN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e]")
 def test_only_what_does_something_to_a_terminal_is_escaped(text, shown):
     assert printable(text) == (text if shown is None else shown)
     assert printable(printable(text)) == printable(text)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("", "~", "a b", "it's", "$(true)`true`;\\", "café 中文"),
+        *("new\nline", HOSTILE, r"C:\new's" + "\x7f", "\u2028"),
+        *(os.fsdecode(b"caf\xe9"), os.fsdecode(b"\xe9e9 'x'\\")),  # names that are not UTF-8
+    ],
+)
+def test_a_command_line_names_the_same_bytes_when_it_is_pasted(word):
+    line = command_line(["nflow", "resume", word])
+    assert printable(line) == line
+    assert typed_in_bash(line) == [b"resume", os.fsencode(word)]
 
 
 def test_an_error_is_one_line_whatever_it_is_about():

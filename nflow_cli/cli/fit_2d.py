@@ -1,6 +1,5 @@
 """``nflow fit-2d``: fit a flow stack to a 2-D density or to points."""
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from nflow_cli.backend import Machine
 from nflow_cli.cli import completion
 from nflow_cli.cli.options import THE_PRESETS, Command, common_options, flow_options
 from nflow_cli.layout import tell
+from nflow_cli.text import command_line
 
 KEYS = {  # what each option sets in a preset
     "data": "data",
@@ -86,7 +86,8 @@ def fit_2d(
     resolved = resolve_config("fit-2d", path, assignments, changes)
     data = experiments.of(resolved).data()
     if points is not None:
-        tell(f"--data goes on working for now; `nflow fit {shlex.quote(points)}` takes its place")
+        now = command_line(["nflow", "fit", points])
+        tell(f"--data goes on working for now; `{now}` takes its place")
     begin(resolved, run_name(resolved, path), output, argv, machine, data)
 
 

@@ -1,7 +1,6 @@
 """``nflow sweep``: train a grid of runs, on all cores or on a cluster."""
 
 import os
-import shlex
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, wait
 from contextlib import AbstractContextManager
@@ -20,7 +19,7 @@ from nflow_cli.cli.options import (
     threads_option,
 )
 from nflow_cli.layout import tell
-from nflow_cli.text import printable
+from nflow_cli.text import command_line, printable
 
 ALONE = "--workers and --scheduler are for a sweep that trains its runs itself"
 MISSING = "one of SWEEP and --preset is needed: a grid of its own, or a preset to vary"
@@ -83,7 +82,7 @@ def sweep(
     resolved, source, name = _resolved(sweep, **options)
     runs = plan(resolved, source)
     folder = RunDirectory.at(output or str(Path("outputs") / name))
-    hint = f"to go on: {shlex.join(['nflow', *argv])}"
+    hint = f"to go on: {command_line(['nflow', *argv])}"
     with hinted(lambda: hint):
         if commands or only:
             _one_by_one(folder, resolved, runs, only, argv, machine)

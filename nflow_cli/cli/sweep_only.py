@@ -1,6 +1,5 @@
 """The runs of a sweep one by one, for a queue: a command for each, and what it does."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,14 @@ from nflow_cli.backend import Machine
 from nflow_cli.cli.options import computing_on
 from nflow_cli.layout import tell
 from nflow_cli.registry import nearest
-from nflow_cli.text import printable
+from nflow_cli.text import command_line, printable
 
 
 def print_commands(runs: Sequence[Any], argv: Sequence[str]) -> None:
     """Print the command of each run, as a shell reads it: line N is the same one every time."""
     words = [word for word in argv if word != "--commands"]
     for run in runs:
-        click.echo(printable(shlex.join(["nflow", *words, "--only", run.name])))
+        click.echo(command_line(["nflow", *words, "--only", run.name]))
 
 
 def train_only(

@@ -1,6 +1,5 @@
 """The page of a run: what its files say, for a person. No Keras here."""
 
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments import Experiment, page
 from nflow_cli.experiments.rows import Rows, Summary
 from nflow_cli.runs.directory import ANIMATION, CONFIG, PLOTS, REPORT, RUN, SUMMARY, RunDirectory
+from nflow_cli.text import command_line
 
 MAX_BYTES = 2_000_000  # of the page
 MAX_PICTURE = 16 * 2**20  # of a file
@@ -180,11 +180,11 @@ def _moment(seconds: Any) -> str:
 
 def _repetition(run: RunDirectory, command: str, record: Mapping[str, Any]) -> list[str]:
     """Return the command that repeats a run, how it was begun, and by which versions."""
-    again = shlex.join(["nflow", command, "--preset", str(run.path / CONFIG)])
+    again = command_line(["nflow", command, "--preset", str(run.path / CONFIG)])
     parts = [page.code(again)]
     argv = record.get("argv")
     if isinstance(argv, list) and all(isinstance(word, str) for word in argv):
-        parts += [page.paragraph("It was begun by"), page.code(shlex.join(["nflow", *argv]))]
+        parts += [page.paragraph("It was begun by"), page.code(command_line(["nflow", *argv]))]
     versions = record.get("versions")
     if isinstance(versions, dict):
         parts += [page.paragraph("with"), page.table(_facts(versions))]

@@ -1,7 +1,6 @@
 """Carry out a training in its run directory: what `fit-2d`, `train-vae` and `resume` end with."""
 
 import platform
-import shlex
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,7 +18,7 @@ from nflow_cli.layout import tell
 from nflow_cli.runs.directory import MACHINES, RunDirectory
 from nflow_cli.runs.migration import bring_up_to_date
 from nflow_cli.signals import hinted
-from nflow_cli.text import printable
+from nflow_cli.text import command_line, printable
 
 
 def versions() -> dict[str, str]:
@@ -152,7 +151,7 @@ def train(
 
     def hint() -> str | None:
         command = ["nflow", "resume", str(run.path), *experiment.resuming(data)]
-        return f"to go on: {shlex.join(command)}" if run.begun else None
+        return f"to go on: {command_line(command)}" if run.begun else None
 
     # Recorded before TensorFlow starts, and even if it never does.
     with hinted(hint), run.locked():

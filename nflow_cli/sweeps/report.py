@@ -1,6 +1,5 @@
 """The page of a sweep: what was varied, what came of it, and each run's own page. No Keras here."""
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from nflow_cli.runs.directory import LOG, REPORT, RUN, RunDirectory
 from nflow_cli.sweeps.compare import Group, Result, examples, read_result, tables_of
 from nflow_cli.sweeps.plan import overlap, plan
 from nflow_cli.sweeps.table import scores_table
+from nflow_cli.text import command_line
 
 COMPLETED, OTHERS = "completed", ("running", "interrupted", "diverged")
 MAX_LOG = 4 * 2**20  # bytes of a log whose last line is looked for
@@ -72,7 +72,7 @@ def write_sweep_report(folder: RunDirectory) -> Path:
 
     sizes = ((n, len(page.document(title, parts(n, [])).encode())) for n in LENGTHS)
     length, size = next(pair for pair in sizes if pair[1] <= MAX_TEXT or pair[0] == LENGTHS[-1])
-    drawn_by = shlex.join(["nflow", "compare", str(folder.path)])
+    drawn_by = command_line(["nflow", "compare", str(folder.path)])
     figures = pictures(folder, _captions(tables), MAX_BYTES - size, drawn_by)
     return folder.write_text(REPORT, page.document(title, parts(length, figures)))
 
@@ -218,4 +218,4 @@ def _again(folder: RunDirectory) -> str:
     """Return the commands that train what has not ended, and all of it elsewhere."""
     words = ["nflow", "sweep", str(folder.path / SWEEP), "--output"]
     here, elsewhere = ([*words, str(folder.path)], [*words, "DIR"])
-    return f"{shlex.join(here)}\n{shlex.join(elsewhere)}"
+    return f"{command_line(here)}\n{command_line(elsewhere)}"

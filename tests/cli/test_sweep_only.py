@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from running import NFLOW, assert_same_run, run_nflow
+from running import NFLOW, assert_same_run, run_nflow, typed_in_bash
 
 from nflow_cli.runs.directory import RunDirectory
 
@@ -25,6 +25,16 @@ def test_a_command_a_run_as_a_shell_reads_it_and_no_run_begins(invoke, tmp_path)
     lines = [shlex.split(line) for line in result.stdout.splitlines()]
     assert lines == [["nflow", *SHORT, "--only", name] for name in NAMES]
     assert [path.name for path in (tmp_path / "the runs").iterdir()] == ["sweep.yaml"]
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"new\nline"])
+def test_commands_name_a_folder_that_no_line_can_show(invoke, tmp_path, name):
+    result = invoke(*SHORT[:-3], os.fsdecode(name), *SHORT[-2:], "--commands")
+    lines = result.stdout.splitlines()
+    assert (result.exit_code, len(lines)) == (0, 2)
+    for line in lines:
+        assert typed_in_bash(line)[-5] == name
+    assert os.listdir(os.fsencode(tmp_path)) == [name]
 
 
 @pytest.mark.parametrize(

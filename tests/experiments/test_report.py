@@ -10,6 +10,7 @@ import pytest
 from drawable_runs import ARRAYS, written_run
 from PIL import Image
 from reports import read_report
+from running import typed_in_bash
 from short_runs import edit_json
 
 from nflow_cli import experiments
@@ -92,6 +93,20 @@ def test_all_texts_of_a_run_are_shown_and_do_nothing(tmp_path):
     assert report.text.count(SHOWN) >= 6
     for text in ("<b>'\"&", "</p><a href='//x'>", "- <i>", '"><b onload="x'):
         assert text in report.text
+
+
+def test_the_command_that_repeats_a_run_names_its_folder(tmp_path):
+    run = written_run(tmp_path / os.fsdecode(b"caf\xe9"), "fit-2d")
+    write_report(run)
+    again = next(line for line in read_report(run.path).lines if " --preset " in line)
+    assert typed_in_bash(again)[-1] == os.fsencode(run.path / "config.yaml")
+
+
+def test_halves_of_characters_in_a_record_lose_no_page(tmp_path):
+    run = written_run(tmp_path / "run", "fit-2d")
+    (run.path / "run.json").write_text(r'{"argv": ["fit-2d", "\ud800"]}')
+    write_report(run)
+    assert r"nflow fit-2d $'\xed\xa0\x80'" in read_report(run.path).lines
 
 
 @pytest.mark.parametrize(
