@@ -264,9 +264,9 @@ def fingerprint(config: Strict | Mapping[str, Any]) -> str:
 def _explain(error: ErrorDetails, schema: type[BaseModel]) -> tuple[str, str]:
     """Turn pydantic's first complaint into a dotted path and ``expected …. Received: …``."""
     path, error_type = list(error["loc"]), error["type"]
-    if path[0] == "target" and len(path) > 1:
+    if path[:1] == ["target"] and len(path) > 1:
         schema = TARGET_KINDS[str(path.pop(1))]  # the tag of a union, not a key
-    dotted = ".".join(str(part) for part in path)
+    dotted = ".".join(str(part) for part in path) or "a key"
     received = error["input"]
     if error_type == "extra_forbidden":
         known = _keys_at(schema, path[:-1])
@@ -290,6 +290,7 @@ _EXPECTED = {
     "int_type": "a whole number",
     "float_type": "a number",
     "string_type": "text",
+    "string_unicode": "text that UTF-8 can encode",
     "list_type": "a list",
     "dict_type": "a mapping",
     "invalid-json-value": "a number, text, a list or a mapping",

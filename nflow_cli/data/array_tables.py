@@ -140,7 +140,7 @@ def columns_table(name: str, columns: Mapping[str, Any]) -> TableFile:
     """Return the table of one-dimensional arrays of equal lengths."""
     import pyarrow as pa
 
-    arrays = []
+    arrays, names = [], expect_names(name, list(map(str, columns)))
     for column, values in columns.items():
         array = values if isinstance(values, pa.Array | pa.ChunkedArray) else np.asanyarray(values)
         if isinstance(array, np.ndarray) and array.ndim != 1:
@@ -154,7 +154,7 @@ def columns_table(name: str, columns: Mapping[str, Any]) -> TableFile:
     if len({len(array) for array in arrays}) > 1:
         lengths = ", ".join(f"{shown(c)} {len(a):,}" for c, a in list(zip(columns, arrays))[:10])
         raise DataError(f"{name}: expected columns of one length, received {lengths}")
-    return ArrowTable(name, pa.table(arrays, names=[str(column) for column in columns]))
+    return ArrowTable(name, pa.table(arrays, names=names))
 
 
 def frame_table(name: str, data: Any) -> TableFile:

@@ -261,7 +261,8 @@ def expect_names(name: str, names: Sequence[str]) -> list[str]:
     """Return the names of a table's columns, ``index`` for a first one that pandas left empty.
 
     Raises:
-        DataError: In one line, for no column, too many, one without a name, or two of one name.
+        DataError: In one line, for no column, too many, one without a name, two of one name, or a
+            name with half a character in it.
     """
     if not 1 <= len(names) <= MAX_COLUMNS:
         received = f"{len(names):,}"
@@ -272,6 +273,9 @@ def expect_names(name: str, names: Sequence[str]) -> list[str]:
     for position, column in enumerate(names, start=1):
         if not column:
             raise DataError(f"{name}: column {position} of {len(names)} has no name in the header")
+        if re.search("[\ud800-\udfff]", column):
+            received = shown(column)
+            raise DataError(f"{name}: expected names that UTF-8 can encode, received {received}")
         if column in seen:
             raise DataError(f"{name}: two columns are called {shown(column)}; expected one")
         seen.add(column)

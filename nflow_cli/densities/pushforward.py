@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from nflow_cli.arguments import whole_number
+from nflow_cli.arguments import room_for, whole_number
 from nflow_cli.constants import FAR
 from nflow_cli.data.units import IDENTITY, Units
 from nflow_cli.densities.bases import Base
@@ -137,8 +137,12 @@ class FlowDensity:
             yield draw.start, draw.x, draw.log_q
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
-        """Draw ``n`` points ``(n, D)``, of ``dtype``. Those of a smaller ``n`` come first."""
-        points = np.empty((whole_number("n", n, error=DataError), self.dim), self.dtype)
+        """Draw ``n`` points ``(n, D)``, of ``dtype``. Those of a smaller ``n`` come first.
+
+        Raises:
+            DataError: ``n`` is no whole number, or more than memory holds.
+        """
+        points = room_for(n, (self.dim,), self.dtype)
         for start, x, _ in self.batches(n, seed):
             points[start : start + len(x)] = x
         return points

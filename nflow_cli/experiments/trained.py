@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli import experiments
-from nflow_cli.arguments import whole_number
+from nflow_cli.arguments import room_for, whole_number
 from nflow_cli.config.roles import Roles
 from nflow_cli.config.schema import Fit2DConfig, FitConfig, InferConfig, VAEConfig
 from nflow_cli.data.tables import shown
@@ -98,6 +98,7 @@ class TrainedTable(TrainedDensity):
         """Draw ``n`` rows as a table of Arrow, which any DataFrame takes, with their ``log_q``."""
         from nflow_cli.experiments.table.scoring import drawn
 
+        room_for(n, (len(self.columns) + 1,), np.float64)
         return drawn(self, self.batches(n, seed))
 
     def _points(self, x: Any) -> np.ndarray:
@@ -141,16 +142,22 @@ class TrainedRows(TrainedRun, RowDensity):
                 where nothing is.
 
         Raises:
-            DataError: A given column is missing, or has a level that is not known.
+            DataError: A given column is missing, or has a level that is not known; or ``n`` is no
+                whole number, or more than memory holds.
         """
-        parts = [rows for _, rows, _ in self.batches(n, seed, self.given_rows(given))]
-        return np.concatenate(parts) if parts else np.empty((0, len(self.columns)))
+        at = self.given_rows(given)
+        rows = room_for(n, (len(self.columns),), np.float64, times=len(at))
+        for start, part, _ in self.batches(n, seed, at):
+            rows[start : start + len(part)] = part
+        return rows
 
     def sample_table(self, n: int, seed: int = 0, given: Any = None) -> Any:
         """Draw what :meth:`sample` does, as a table of Arrow, with ``log_q``."""
         from nflow_cli.experiments.table.scoring import drawn
 
-        return drawn(self, self.batches(n, seed, self.given_rows(given)))
+        at = self.given_rows(given)
+        room_for(n, (len(self.columns) + 1,), np.float64, times=len(at))
+        return drawn(self, self.batches(n, seed, at))
 
     def batches(
         self, n: int, seed: int, given_rows: np.ndarray
@@ -230,8 +237,12 @@ class TrainedVAE(TrainedRun):
         self.path, self.config, self.model = path, config, model
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
-        """Decode ``n`` draws from the prior: means of pixels ``(n, 28, 28)`` in [0, 1], float32."""
-        images = np.empty((whole_number("n", n, error=DataError), 28, 28), np.float32)
+        """Decode ``n`` draws from the prior: means of pixels ``(n, 28, 28)`` in [0, 1], float32.
+
+        Raises:
+            DataError: ``n`` is no whole number, or more than memory holds.
+        """
+        images = room_for(n, (28, 28), np.float32)
         for start, part in self.batches(n, seed):
             images[start : start + len(part)] = part
         return images

@@ -376,6 +376,7 @@ def test_what_python_hands_over_is_a_table(data, expected):
         ({"a": np.zeros((2, 2))}, "column 'a': expected shape (n,), received (2, 2)"),
         ({"a": [object()]}, "expected column 'a' of numbers or text"),
         (pa.table([[1], [2]], names=["a", "a"]), "two columns are called 'a'"),
+        ({"a\udcff": [1]}, r"expected names that UTF-8 can encode, received 'a\udcff'"),
     ],
 )
 def test_what_is_no_table_is_one_line(data, expected):

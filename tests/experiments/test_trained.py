@@ -73,6 +73,14 @@ def test_a_number_or_a_seed_that_counts_nothing_is_refused(vae):
     np.testing.assert_array_equal(model.sample(np.int64(3), np.int64(1)), model.sample(3, 1))
 
 
+@pytest.mark.parametrize("n", [10**15, 10**30])
+def test_more_samples_than_memory_holds_are_refused(mixed, vae, n):
+    for model, size in ((nflow_cli.load(mixed), 8), (nflow_cli.load(vae), 28 * 28 * 4)):
+        with pytest.raises(DataError, match="expected a number of samples that fit in memory") as e:
+            model.sample(n)
+        assert str(e.value).endswith(f"n={n:,}, which take {n * size / 2**30:,.0f} GiB")
+
+
 def test_what_is_loaded_says_what_it_is(mixed, vae):
     q = nflow_cli.load(mixed)
     assert (q.path, q.flow.k, q.config.target.name) == (mixed, 5, "multimodal")
