@@ -14,7 +14,7 @@ from nflow_cli.flows import FlowStack
 from nflow_cli.training.trainer import is_finite
 
 KEEP_SECONDS = 1.0  # time between copies of the weights, which cost about a millisecond
-TRY = "try a smaller train.learning_rate or train.clip_norm"
+CHECK, TRY = "check the target or the data", "try a smaller train.learning_rate or train.clip_norm"
 
 
 class DivergenceStop(keras.callbacks.Callback):
@@ -87,11 +87,12 @@ class DivergenceStop(keras.callbacks.Callback):
         update, fault = self._made() + 1, first_fault(self.model, batch)
         rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
         before = f"gradient norm before: {self._norm:.4g}, " if math.isfinite(self._norm) else ""
+        known = [remedy for part, remedy in self.model.remedies.items() if fault.startswith(part)]
         # At a first update nothing was learnt: what is wrong there is what was asked for.
-        hint = TRY if update > 1 else f"check the target or the data, or {TRY}"
+        ways = [*known, TRY] if update > 1 else known or [CHECK, TRY]
         return (
             f"training diverged at update {update:,}: {fault}; {before}"
-            f"learning rate: {rate:.4g}; {hint}"
+            f"learning rate: {rate:.4g}; {', or '.join(ways)}"
         )
 
     def _made(self) -> int:

@@ -6,7 +6,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 from keras import ops
@@ -30,6 +30,7 @@ class ChunkTrainer(keras.Model):
     terms: tuple[str, ...]
     restarts: tuple[int, ...] = ()
     clip_norm: float | None = None
+    remedies: ClassVar[Mapping[str, str]] = {}  # by the name of a part that is not finite
     xla: bool = True  # without it the loop is TensorFlow's own, which convolves faster
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:

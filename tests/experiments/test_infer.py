@@ -263,8 +263,20 @@ def test_a_density_that_is_no_number_later_on_stops_the_training(tmp_path, name)
         values = np.where(x[:, 0] < 5, x[:, 0], np.nan)
         return values, np.stack([np.ones(len(x)), np.zeros(len(x))], axis=1)
 
-    with pytest.raises(DivergenceError, match="the log-density of the target is nan"):
+    with pytest.raises(DivergenceError, match="the log-density of the target is nan") as refused:
         fit(tmp_path / "run", name, late, train__first_stage=0, train__learning_rate=1.0, flow__k=0)
+    assert "; --bounds say where it ends, or try a smaller train.learn" in str(refused.value)
+
+
+@pytest.mark.parametrize("end", [np.inf, -np.inf])
+def test_a_density_that_ends_is_said_to_need_bounds_and_nothing_else(tmp_path, end):
+    def ends(x):
+        values, gradients = arrays(x)
+        return np.where(x[:, 0] > 1, end, values), gradients
+
+    with pytest.raises(DivergenceError, match=rf"at update 1: the log-density .* is {end}") as told:
+        fit(tmp_path / "run", "arrays", ends, flow__k=0)
+    assert str(told.value).endswith("; --bounds say where it ends")
 
 
 def test_an_exception_in_the_middle_of_training_is_one_line(tmp_path):

@@ -333,9 +333,7 @@ def test_draws_are_tables_in_the_columns_of_the_users(density):
 
 def test_more_rows_than_memory_holds_are_refused_before_one_is_drawn(density):
     for draw in (density.sample, density.sample_table):
-        with pytest.raises(
-            DataError, match=r"samples that fit in memory\. Received: n=1,000,000,0"
-        ):
+        with pytest.raises(DataError, match="expected a number of samples that fit in memory"):
             draw(10**15, given={"place": PLACES, "g, h": [-1.0, 1.0]})
 
 

@@ -25,6 +25,14 @@ def tensors(x): return -0.5*ops.sum(x*x, axis=-1)
 def arithmetic(x): return -0.5*(x[:, 0]**2 + x[:, 1]**2)
 def arrays(x): return -0.5*(x**2).sum(1), -x
 def single(x): return (-0.5*(x**2).sum(1)).astype("f"), (-x).astype("f")
+def in_place(x):
+    x -= 1
+    return -0.5*(x**2).sum(1), -x
+def beyond(x): return np.where(x[:, 0] > 0.95, -np.inf, -0.5*(x**2).sum(1)), -x
+def one_point(x):
+    a, b = x
+    return -0.5*(a**2 + b**2)
+def pieces(x): return ops.where(ops.all(ops.abs(x) < 1, axis=-1), 0.0, -1e4)
 def alone(x): return np.asarray(-0.5*np.sum(np.asarray(x)**2, axis=-1))
 def square(x): return -0.5*x*x
 def scalar(x): return -0.5*ops.sum(x*x)
@@ -71,10 +79,12 @@ WRONG = {
     "support": "expected a finite log-density.*-inf; --bounds",
     "nothing": "Received: None",
     "text": "Received: 'text'",
-    "attribute": r"model\.py:20: AttributeError",
-    "division": r"model\.py:21: ZeroDivisionError: division by zero",
-    "exits": r"model\.py:22: SystemExit: 3",
-    "constant": "does not depend on the points",
+    "attribute": r"model\.py:28: AttributeError",
+    "division": r"model\.py:29: ZeroDivisionError: division by zero",
+    "exits": r"model\.py:30: SystemExit: 3",
+    "one_point": r"model\.py:15: ValueError: too many values.*; it is given points \(n, 2\)$",
+    "constant": "expected a gradient. Received: None; its value is constant",
+    "pieces": "expected a gradient. Received: None; its value is constant, piecewise constant",
     "three": "expected a pair.*Received: 3 values",
     "narrow": r"gradient of shape \(3, 2\).*Received: shape \(3, 1\)",
     "summed": r"log_p of shape \(3,\).*Received: shape \(\)",
@@ -83,10 +93,10 @@ WRONG = {
     "undefined": "expected a finite log-density.*nan",
     "letters": "Received: shape .*<U1",
     "fixed": r"log_p of shape \(6,\) for 6 points",
-    "branch": r"model\.py:33: .*symbolic",
+    "branch": r"model\.py:41: .*symbolic",
     "no_argument": "takes 0 positional arguments",
     "two": "missing 1 required positional argument",
-    "through_numpy": "does not depend on the points",
+    "through_numpy": "expected a gradient. Received: None.*outside of Keras and TensorFlow",
     "called_back": "cannot be compiled: the operation EagerPyFunc; --no-compile",
     "unique": "its gradient: LookupError",
     "value": "expected a function 'value'.*Received: a int",
@@ -122,6 +132,8 @@ def subject(path, name):
         ("arithmetic", TensorDensity),
         ("arrays", ArrayDensity),
         ("single", ArrayDensity),
+        ("in_place", ArrayDensity),
+        ("beyond", ArrayDensity),
     ],
 )
 def test_what_a_function_is_is_found_by_calling_it(path, name, kind):

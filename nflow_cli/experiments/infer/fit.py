@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from nflow_cli.evaluation.inference import arrays_of, judge
 from nflow_cli.evaluation.target import values_at
 from nflow_cli.experiments.infer.array_fit import ArrayFit
 from nflow_cli.experiments.infer.subject import Subject
-from nflow_cli.experiments.infer.trial import compiling
-from nflow_cli.experiments.target.fit import Fit2D, train
+from nflow_cli.experiments.infer.trial import WHERE_IT_ENDS, compiling
+from nflow_cli.experiments.target.fit import LOG_P, Fit2D, train
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import INFER_BASES, make
@@ -33,6 +33,7 @@ class UnsureOfModes:
 
     density: FlowDensity
     target: Any
+    remedies: ClassVar = {LOG_P: WHERE_IT_ENDS}
 
     def starts(self, modes: np.ndarray) -> np.ndarray:
         """Return where the Gaussians of the first stage start ``(R, D)``."""

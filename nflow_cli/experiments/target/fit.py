@@ -31,6 +31,8 @@ from nflow_cli.training.trainer import (
 )
 from nflow_cli.training.validation import EarlyStop
 
+LOG_P = "the log-density of the target"  # what :meth:`Fit2D.trace` calls it
+
 
 class Fit2D(ChunkTrainer):
     """A density and the target it is fitted to.
@@ -115,7 +117,7 @@ class Fit2D(ChunkTrainer):
         z0 = ops.swapaxes(batch, -1, -2)
         yield "the log-density of the base", self.density.base.log_prob(z0)
         z = yield from trace_flows(self.flow, z0)
-        yield "the log-density of the target", self.target.log_prob(z)
+        yield LOG_P, self.target.log_prob(z)
         if self.path_from is not None:
             yield "the log-density by the inverse", self.density.held_log_prob(z)
 
