@@ -11,7 +11,7 @@ from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.categories import UNKNOWN, Reader
 from nflow_cli.data.points import LEAST
 from nflow_cli.data.split import Parts, sampled, shuffled, split_by_column, split_by_group
-from nflow_cli.data.tables import TableFile
+from nflow_cli.data.tables import Column, TableFile, shown
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
@@ -165,7 +165,8 @@ def _expect_known(name: str, names: list[str], settings: TableData) -> None:
 
 def _modelled(table: TableFile, settings: TableData) -> tuple[list[str], list[str]]:
     """Return the columns that may be modelled, and notes of those that are not."""
-    modelled, notes = _numbers_or_named(table, settings)
+    modelled, left_out = _numbers_or_named(table, settings)
+    notes = [*table.notes, *left_out]
     aside = [name for name in settings.bounds if name not in modelled]
     if aside:
         notes.append(f"bounded, but not modelled: {listed(aside)}")
@@ -181,11 +182,25 @@ def _numbers_or_named(table: TableFile, settings: TableData) -> tuple[list[str],
     index = [c.name for c in others if c.is_index and c.name not in named]
     columns = [column for column in others if column.name not in index]
     modelled = [c.name for c in columns if c.is_number or c.name in named]
-    text = [c.name for c in columns if c.name not in modelled]
+    left_out = [column for column in columns if column.name not in modelled]
+    _expect_one_mark(table, [column for column in left_out if column.other_mark])
+    text = [column.name for column in left_out]
     notes = [f"left out, as they are not numbers: {listed(text)}"] if text else []
     if index:
         notes.append(f"left out, as the index of a DataFrame: {listed(index)} (--columns takes it)")
     return modelled, notes
+
+
+def _expect_one_mark(table: TableFile, columns: Sequence[Column]) -> None:
+    """Refuse columns that would be left out, and are numbers by another decimal mark."""
+    if columns:
+        mark = "commas" if table.decimal == "," else "points"
+        names = [column.name for column in columns]
+        raise DataError(
+            f"{table.name}: expected one decimal mark in all columns. Received: decimal {mark}, "
+            f"and {shown(columns[0].other_mark)} in column {shown(names[0])}; write all numbers by "
+            f"one mark, or --exclude {','.join(names)} leaves such columns out"
+        )
 
 
 def _expect_columns(name: str, roles: Roles) -> None:

@@ -41,7 +41,11 @@ STDIN = "-"
 _FORMATS = "a table as .csv, .tsv or other text (also .gz), .parquet, .npy or .npz"
 _GZIP, _PARQUET, _NPY, _ZIP = b"\x1f\x8b", b"PAR1", b"\x93NUMPY", b"PK\x03\x04"
 _MAGIC = {".gz": _GZIP, ".parquet": _PARQUET, ".npy": _NPY, ".npz": _ZIP}
-_OTHERS = {_ZIP: "a zip archive, as .xlsx files are", b"\x89HDF": "an HDF5 file"}
+_NO_END = "its last line has no line break: if the input was cut short, so is its last value"
+_OTHERS = {
+    _ZIP: "a zip archive, as Excel's .xlsx is: export the sheet as CSV",
+    b"\x89HDF": "an HDF5 file",
+}
 
 
 def open_table(name: str | Path) -> TableFile:
@@ -80,6 +84,8 @@ def _beginning(path: Path, label: str) -> bytes:
     try:
         if path.is_dir():
             raise DataError(f"{label}: a folder; expected {_FORMATS}")
+        if "://" in label:
+            raise DataError(f"{label}: an address; expected a file: download it first")
         if not path.exists():
             raise DataError(f"{label}: no such file; expected {_FORMATS}")
         if not path.is_file():
@@ -106,7 +112,11 @@ def _standard_input() -> TableFile:
     if content.startswith(_NPY):
         raise DataError(f"{label}: expected text or Parquet, received an array of NumPy")
     start = content[: len(_NPY)]
-    return _streamed(label, start, lambda: io.BytesIO(content), io.BytesIO(content))
+    table = _streamed(label, start, lambda: io.BytesIO(content), io.BytesIO(content))
+    is_text = isinstance(table, TextTable) and not start.startswith(_GZIP)  # which knows its end
+    if is_text and not content.rstrip(b"\0").endswith((b"\n", b"\r")):
+        table.notes = [f"{label}: {_NO_END}"]
+    return table
 
 
 def _streamed(label: str, start: bytes, opened: Callable[[], BinaryIO], source: Any) -> TableFile:

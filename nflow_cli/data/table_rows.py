@@ -114,10 +114,11 @@ def load_table(settings: TableData, tails: Tails, table: TableFile | None = None
 
 
 def _opened(name: str) -> TableFile:
-    """Open a table; a name that is no file may be meant for a built-in set."""
+    """Open a table; a bare name that is no file may be meant for a built-in set."""
     if name == IN_PYTHON:
         raise DataError(f"{name}: the table was handed over in Python and cannot be read again")
-    if name != STDIN and not os.path.exists(name):
+    is_bare = name != STDIN and not os.path.dirname(name) and not os.path.splitext(name)[1]
+    if is_bare and not os.path.exists(name):
         hint = nearest(name, list(POINT_SETS))
         raise DataError(
             f"{name}: no such table{hint}; expected a .csv, .tsv, .parquet, .npy or .npz file, - "

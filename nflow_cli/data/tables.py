@@ -30,11 +30,13 @@ class Column:
         name: Of the column.
         is_number: Whether its values are numbers.
         is_index: Whether it is of the index of a pandas DataFrame, which is no data unless named.
+        other_mark: A value, of a column of numbers by another decimal mark than the table's.
     """
 
     name: str
     is_number: bool
     is_index: bool = field(default=False, compare=False)
+    other_mark: str | None = None
 
 
 class NotANumberError(Exception):
@@ -59,6 +61,7 @@ class TableFile(ABC):
     """
 
     decimal = "."  # the mark in numbers that are text
+    notes: Sequence[str] = ()  # what is worth a line before it is fitted to
 
     def __init__(self, name: str, columns: Sequence[Column], n_rows: int | None = None):
         self.name = name

@@ -48,14 +48,18 @@ class TextTable(TableFile):
         block = next(self.blocks(names), None)
         if block is None:
             return [Column(name, False) for name in names]
-        return [Column(name, self._holds_numbers(block.column(name))) for name in names]
+        return [self._column(name, block.column(name)) for name in names]
 
-    def _holds_numbers(self, cells: Any) -> bool:
+    def _column(self, name: str, cells: Any) -> Column:
         try:
-            values = floats(cells, self.decimal).to_numpy(zero_copy_only=False)
+            return Column(name, _hold_numbers(cells, self.decimal))
+        except NotANumberError as error:
+            value = str(error.value)
+        try:
+            is_other = _hold_numbers(cells, "." if self.decimal == "," else ",")
         except NotANumberError:
-            return False
-        return not np.isnan(values).all()
+            is_other = False
+        return Column(name, False, other_mark=value if is_other else None)
 
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
         """Yield cells as text."""
@@ -193,6 +197,10 @@ class TextTable(TableFile):
             f"{self.name}: after line {line}: {expected}, received a row of more than {BLOCK:,} "
             "bytes; is a quotation mark not closed?"
         )
+
+
+def _hold_numbers(cells: Any, decimal: str) -> bool:
+    return not np.isnan(floats(cells, decimal).to_numpy(zero_copy_only=False)).all()
 
 
 def _pass_over_blanks(row: Any) -> str:

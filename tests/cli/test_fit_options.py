@@ -196,7 +196,7 @@ def assert_refused(invoke, folder, line, code, words):
         ("mine.csv --output taken", 1, "taken: not empty"),
         ("mine.csv --output mine.csv", 1, "mine.csv"),
         ("taken", 1, "taken: a folder; expected a table"),
-        ("nowhere.csv", 1, "nowhere.csv: no such table; expected a .csv, .tsv, .parquet"),
+        ("nowhere.csv", 1, "nowhere.csv: no such file; expected a table as .csv, .tsv"),
         ("two-moon", 1, "two-moon: no such table (did you mean 'two-moons'?)"),
         ("two-moons --columns x3", 1, "two-moons: data.columns: no column 'x3'"),
         ("two-moons --bounds x1=0:", 1, "'x1': expected values between 0 and inf"),

@@ -181,7 +181,7 @@ BAD = [  # name, content, what is said
     ("t.csv", b"\x89PNG\r\n\x1a\n" + bytes(64), "expected text, an array of NumPy, or Parquet"),
     ("t.csv", b"\x80\x04\x95\x00\x00", "expected text, an array of NumPy, or Parquet"),
     ("t.csv", "\x1b[31m,\x1b[31m\n1,2\n", r"two columns are called '\x1b[31m'"),
-    ("t.xlsx", npz_of(a=[1]), "received a zip archive, as .xlsx files are"),
+    ("t.xlsx", npz_of(a=[1]), "a zip archive, as Excel's .xlsx is: export the sheet as CSV"),
     ("t.h5", b"\x89HDF\r\n\x1a\n", "received an HDF5 file"),
     ("t.csv.gz", packed(1000 * "1,2\n")[:-9], "damaged: "),
     ("t.csv.gz", packed("1,2\n")[:14] + b"\xff\xff\xff\xff" + packed("1,2\n")[18:], "damaged: "),
@@ -318,11 +318,23 @@ def test_what_is_told_apart_is_said(write):
         assert str(open_table(write(file)).dialect) == words
 
 
-@pytest.mark.parametrize("file", [b"x,y\n1.5,2.5\n3,4\n", parquet_of(**XY)])
-def test_standard_input_is_read(monkeypatch, file):
+@pytest.mark.parametrize(
+    ("file", "is_cut"),
+    [
+        *((b"x,y\n1.5,2.5\n3,4" + end, not end) for end in (b"\n", b"\r\n", b"")),
+        *((("x,y\n1.5,2.5\n3,4" + end).encode("utf-16"), not end) for end in ("\n", "")),
+        (parquet_of(**XY), False),
+    ],
+)
+def test_standard_input_is_read_and_may_be_cut_short(monkeypatch, write, file, is_cut):
     stdin = types.SimpleNamespace(buffer=io.BytesIO(file))
     monkeypatch.setattr(sys, "stdin", stdin)
     table = open_table("-")
+    assert [*table.notes] == is_cut * [
+        "standard input: its last line has no line break: if the input was cut short, so is its "
+        "last value"
+    ]
+    assert not open_table(write(file)).notes  # many editors write files so
     assert content(table) == content(table) == XY
     assert "empty" in complaint(lambda: open_table("-"), "standard input")
     monkeypatch.setattr(table_files, "MAX_STDIN", 7)

@@ -513,7 +513,7 @@ def with_value(row, value):
             {"group": "b"},
             "data.group: expected groups small enough",
         ),
-        (columns_of(normal()), {"group": "a", "test": "none.csv"}, "none.csv: no such table"),
+        (columns_of(normal()), {"group": "a", "test": "none.csv"}, "none.csv: no such file"),
     ],
 )
 def test_what_no_density_fits_is_one_line(table, settings, words):
@@ -538,6 +538,16 @@ def test_what_no_density_fits_is_one_line(table, settings, words):
             "20 of 20 rows lack a value",
         ),
         ("a,a\n1,2\n", {}, "two columns are called 'a'"),
+        (
+            "a;b;c\n" + "".join(f"0,{i}45;0.8{i};1.{i}\n" for i in range(30)),
+            {},
+            "one decimal mark.*Received: decimal points, and '0,045' in column 'a'; .*--exclude a ",
+        ),
+        (
+            "a;b;c\n" + "".join(f"0,{i};0.8{i};1,{i}\n" for i in range(30)),
+            {},
+            "Received: decimal commas, and '0.80' in column 'b'; .*--exclude b leaves",
+        ),
         ("", {}, "empty"),
     ],
 )
@@ -548,15 +558,39 @@ def test_a_file_that_cannot_be_fitted_is_one_line(tmp_path, text, settings, word
     assert str(refused.value).startswith(path) and "\n" not in str(refused.value)
 
 
+def test_numbers_of_another_decimal_mark_may_be_left_out_or_named(tmp_path):
+    rows = "".join(f"0,{i}45;{0.8 + i * i % 7 + i / 99};x\n" for i in range(60))
+    path = written(tmp_path, f"a;b;c\n{rows}")
+    for settings in ({"exclude": ["a"]}, {"columns": ["b"]}):
+        table = load_table(TableData(name=path, **settings), "none")
+        assert (table.columns, table.sizes["n_train"]) == (["b"], 48)
+
+
+def test_what_a_table_notes_is_told_first():
+    table = table_of({**columns_of(normal()), "city": ["Rome"] * 200})
+    table.notes = ["it may be cut short"]
+    rows = load_table(TableData(name="-"), "none", table)
+    assert rows.notes == ["it may be cut short", "left out, as they are not numbers: city"]
+
+
 def test_a_built_in_set_without_columns_is_one_line():
     with pytest.raises(DataError, match="expected a column of numbers"):
         load_table(TableData(name="two-moons", exclude=["x1", "x2"]), "none")
 
 
-@pytest.mark.parametrize("name", ["two-moon", "none.csv", "/no/such/table"])
-def test_a_table_that_does_not_exist_is_one_line(name):
-    with pytest.raises(DataError, match="no such table"):
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("two-moon", "no such table (did you mean 'two-moons'?); expected a .csv, .tsv, .parquet"),
+        *((name, "no such file; expected a table as .csv") for name in ("moon.csv", "/no/table")),
+        ("https://example.org/t.csv", "an address; expected a file: download it first"),
+    ],
+)
+def test_a_table_that_does_not_exist_is_one_line(name, words):
+    with pytest.raises(DataError) as refused:
         load_table(TableData(name=name), "none")
+    assert str(refused.value).startswith(f"{name}: {words}")
+    assert ("two-moons" in str(refused.value)) == (name == "two-moon")
 
 
 def test_the_place_of_a_row_is_that_in_its_file(tmp_path):
