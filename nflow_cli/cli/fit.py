@@ -1,6 +1,7 @@
 """``nflow fit``: fit a density to the columns of a table."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,8 @@ KEYS = {  # what each option sets in a preset
     "seed": "seed",
 }
 
+_BETWEEN = re.compile("(=[^=:,]*:[^=:,]*),")  # two intervals
+
 
 def names_of(_: Any, __: Any, value: str | None) -> list[str] | None:
     """Split ``a,b``; a backslash keeps a comma in a name."""
@@ -66,10 +69,13 @@ def _steps(context: Any, option: Any, values: tuple[str, ...]) -> dict[str, floa
 
 
 def intervals(_: Any, __: Any, values: tuple[str, ...]) -> dict[str, list[float | None]] | None:
-    """Read each ``NAME=LOW:HIGH``, one of whose ends may be left out."""
+    """Read each ``NAME=LOW:HIGH``, one of whose ends may be left out, with a comma between several.
+
+    A comma in a name needs no backslash, as one stands behind an interval alone; it may have it.
+    """
     bounds: dict[str, list[float | None]] = {}
-    for text in values:
-        name, equals, interval = text.rpartition("=")
+    for text in [text for value in values for text in _BETWEEN.sub("\\1\0", value).split("\0")]:
+        name, equals, interval = text.replace("\\,", ",").strip().rpartition("=")
         low, colon, high = interval.partition(":")
         ends = [_end(low), _end(high)]
         if not (name and equals and colon) or any(map(_is_nan, ends)):
@@ -125,7 +131,7 @@ def _is_nan(end: float | None) -> bool:
 @click.option("--weights", metavar="NAME", help="How much each row counts, 0 or more.")
 @click.option(
     "--bounds",
-    metavar="NAME=LOW:HIGH",
+    metavar="NAME=LOW:HIGH,…",
     multiple=True,
     callback=intervals,
     help="A column lies between these, such as price=0: or share=0:1.",

@@ -38,7 +38,7 @@ KEYS = {  # what each option sets in a preset
 @click.option("--names", metavar="NAME,…", callback=names_of, help="Of the D coordinates.")
 @click.option(
     "--bounds",
-    metavar="NAME=LOW:HIGH",
+    metavar="NAME=LOW:HIGH,…",
     multiple=True,
     callback=intervals,
     help="A coordinate lies between these, such as scale=0: or share=0:1.",

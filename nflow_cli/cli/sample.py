@@ -9,7 +9,7 @@ from nflow_cli.backend import Machine
 from nflow_cli.cli import completion
 from nflow_cli.cli.options import Command, data_of_run, density_option, device_option, run_argument
 from nflow_cli.layout import tell
-from nflow_cli.text import printable
+from nflow_cli.text import command_line, printable
 
 if TYPE_CHECKING:
     from nflow_cli.experiments import Experiment
@@ -100,9 +100,12 @@ def sample(
 def _check_source(
     experiment: "Experiment", given: str | None, resample: bool, density: str | None
 ) -> None:
-    if experiment.takes_given != (given is not None):
-        expected = "expected" if experiment.takes_given else "expected no"
-        raise click.UsageError(f"{expected} --given for a density of these columns")
+    example = experiment.given_example
+    if example and given is None:
+        words = command_line(["--given", example])
+        raise click.UsageError(f"expected values of the given columns, such as {words}, or a table")
+    if given is not None and not example:
+        raise click.UsageError("--given: expected none for a density without given columns")
     if density is not None and not resample:
         raise click.UsageError("--density: expected --resample, which alone needs it")
     if resample and not experiment.takes_density:

@@ -111,9 +111,9 @@ class Experiment(ABC):
         return getattr(self.config.train, self.length_key)
 
     @property
-    def takes_given(self) -> bool:
-        """Whether samples are drawn at values of given columns."""
-        return False
+    def given_example(self) -> str:
+        """Values of given columns that samples may be drawn at, as text; "" where none are."""
+        return ""
 
     @property
     def restarts(self) -> int:

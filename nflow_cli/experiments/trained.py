@@ -22,10 +22,11 @@ from nflow_cli.errors import DataError, NflowError
 from nflow_cli.experiments.trained_run import TrainedRun
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
-from nflow_cli.registry import BASES, INFER_BASES, TARGETS, make, resolve
+from nflow_cli.registry import BASES, INFER_BASES, TARGETS, make, nearest, resolve
 from nflow_cli.runs.directory import RunDirectory
 
 IMAGES = 200  # images at a time
+LEVELS = 20  # of a category, in a message
 
 
 class TrainedDensity(TrainedRun, FlowDensity):
@@ -216,11 +217,13 @@ def _expect_known(table: Any, given: Roles, rows: np.ndarray) -> None:
         return
     row, column = divmod(int(np.argmax(unknown)), rows.shape[1])
     name = given.columns[column]
-    known = ", ".join(map(shown, given.levels.get(name, ())[:10]))
+    place = "" if table.n_rows == 1 else f"{table.place(row)}, "
+    levels, received = list(given.levels.get(name, ())), str(table.text(name)[row])
+    known = ", ".join(map(shown, levels[:LEVELS])) + (", …" if len(levels) > LEVELS else "")
     raise DataError(
-        f"{table.name}: {table.place(row)}, column {shown(name)}: expected "
+        f"{table.name}: {place}column {shown(name)}: expected "
         f"{f'a level that training rows have ({known})' if known else 'a finite number'}, "
-        f"received {shown(str(table.text(name)[row]))}"
+        f"received {shown(received)}{nearest(received, levels)}"
     )
 
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from nflow_cli.cli.fit import intervals
 from nflow_cli.experiments import run as running
 
 pytestmark = pytest.mark.skipif(
@@ -72,6 +73,19 @@ def assert_refused(invoke, folder, line, code, words):
     assert contents(folder) == before
 
 
+@pytest.mark.parametrize(
+    ("text", "bounds"),
+    [
+        ("a=0:,b=0:", {"a": [0, None], "b": [0, None]}),
+        ("a=:1e3, b=-1:2.5,c=0:1", {"a": [None, 1e3], "b": [-1, 2.5], "c": [0, 1]}),
+        ("g, h=0:1,x=y=2:", {"g, h": [0, 1], "x=y": [2, None]}),
+        (r"a=0:,g\, h=:1", {"a": [0, None], "g, h": [None, 1]}),
+    ],
+)
+def test_bounds_of_several_columns_have_a_comma_between_them(text, bounds):
+    assert intervals(None, None, (text,)) == bounds
+
+
 @pytest.mark.usefixtures("untrained")
 @pytest.mark.parametrize(
     ("line", "code", "words"),
@@ -107,6 +121,10 @@ def assert_refused(invoke, folder, line, code, words):
         ("mine.csv --bounds price=:", 1, "expected a lower bound, an upper one or both"),
         ("mine.csv --bounds price=-inf:", 1, "data.bounds.price.0"),
         ("mine.csv --bounds price=0: --bounds price=:9", 2, "'price' has bounds already"),
+        ("mine.csv --bounds price=0:,price=:9", 2, "'price' has bounds already"),
+        ("mine.csv --bounds price=0:,", 2, "'': expected NAME=LOW:HIGH"),
+        ("mine.csv --bounds price=0:,share", 2, "'share': expected NAME=LOW:HIGH"),
+        ("mine.csv --bounds price=0:,share=2:", 1, "'share': expected values between 2 and inf"),
         ("mine.csv --bounds city=0:", 1, "data.bounds: no column 'city'"),
         ("mine.csv --bounds price=1:", 1, "'price': expected values between 1 and inf, received"),
         ("mine.csv --given levl", 1, "data.given: no column 'levl' (did you mean 'level'?); it ha"),

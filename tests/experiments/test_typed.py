@@ -384,7 +384,11 @@ def test_draws_are_made_at_each_row_of_a_table(at_home, density):
     ("given", "words"),
     [
         ("g\\, h=1", "--given: expected a value of place too"),
-        ("g\\, h=1,place=Mars", "expected a level that training rows have ('north, \"upper\"', "),
+        (
+            "g\\, h=1,place=e's",
+            "--given: column 'place': expected a level that training rows have "
+            '(\'north, "upper"\', "é\'s"), received "e\'s" (did you mean "é\'s"?)',
+        ),
         ("g\\, h=a,place=é's", "--given: g, h: expected a finite number. Received: 'a'"),
         ("g\\, h=nan,place=é's", "--given: g, h: expected a finite number. Received: 'nan'"),
         ("g\\, h=1,x=1,place=é's", "once, as NAME=VALUE, or a table. Received: 'x=1'"),
@@ -401,6 +405,14 @@ def test_values_that_are_not_given_are_one_line(at_home, given, words):
     Path("gap.csv").write_text("place,\"g, h\"\né's,\né's,1\n", encoding="utf-8")
     assert words in refusal(at_home, "sample", "run", "-n", 2, "--given", given, "-o", "none.csv")
     assert not Path("none.csv").exists()
+
+
+def test_what_is_to_be_given_is_named_by_an_example(at_home):
+    done = at_home("sample", "run", "-n", 2, "-o", "none.csv")
+    assert done.exit_code == 2
+    given = """'g\\, h=0,place=north\\, "upper"'"""
+    said = f"expected values of the given columns, such as --given {given}, or a table"
+    assert done.stderr.splitlines()[-1] == f"Error: {said}"
 
 
 def test_text_is_not_written_as_numbers(at_home):

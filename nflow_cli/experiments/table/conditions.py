@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nflow_cli.data.array_tables import columns_table
 from nflow_cli.data.table_files import STDIN, open_table
 from nflow_cli.errors import DataError
 
 if TYPE_CHECKING:
     from nflow_cli.experiments.trained import TrainedRows
+
+OPTION = "--given"
 
 
 def read_conditions(trained: "TrainedRows", text: str | None) -> np.ndarray:
@@ -34,15 +37,15 @@ def read_conditions(trained: "TrainedRows", text: str | None) -> np.ndarray:
         name, equals, value = (part.strip() for part in pair.partition("="))
         if not equals or name not in trained.roles.given or name in values:
             raise DataError(
-                f"--given: expected each of {', '.join(trained.roles.given)} once, as NAME=VALUE, "
+                f"{OPTION}: expected each of {', '.join(trained.roles.given)} once, as NAME=VALUE, "
                 f"or a table. Received: {pair!r:.60}"
             )
         is_number = name in trained.roles.given_numbers
         values[name] = _number(name, value) if is_number else value
     missing = [name for name in trained.roles.given if name not in values]
     if missing:
-        raise DataError(f"--given: expected a value of {', '.join(missing)} too")
-    return trained.given_rows(values)
+        raise DataError(f"{OPTION}: expected a value of {', '.join(missing)} too")
+    return trained.rows_given(columns_table(OPTION, {key: [values[key]] for key in values}))
 
 
 def _number(name: str, text: str) -> float:
@@ -51,5 +54,5 @@ def _number(name: str, text: str) -> float:
     except ValueError:
         value = float("nan")
     if not np.isfinite(value):
-        raise DataError(f"--given: {name}: expected a finite number. Received: {text!r:.60}")
+        raise DataError(f"{OPTION}: {name}: expected a finite number. Received: {text!r:.60}")
     return value

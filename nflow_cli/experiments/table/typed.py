@@ -31,9 +31,12 @@ class TypedTable(Table):
         return Footprint(config.train.batch_size, len(roles.columns), kept)
 
     @property
-    def takes_given(self) -> bool:
-        """Whether samples are drawn at values of given columns."""
-        return bool(self.config.data.given)
+    def given_example(self) -> str:
+        """Values of given columns that samples may be drawn at, as text; "" where none are."""
+        roles = self.config.roles
+        levels = {name: levels[0] for name, levels in roles.given_categories.items()}
+        values = {**dict.fromkeys(roles.given_numbers, "0"), **levels}
+        return ",".join(f"{name}={value}".replace(",", "\\,") for name, value in values.items())
 
     @property
     def shapes(self) -> Shapes:
