@@ -85,9 +85,10 @@ def infer(
     """Fit flows to a log-density by reverse KL, and judge draws by their importance weights.
 
     FILE.py:FUNCTION takes points (n, D) and returns log p (n,), up to a constant: in operations of
-    Keras or TensorFlow, or with its gradient (n, D) as arrays of NumPy. The file is run. NAME is a
-    built-in density: funnel, many-well, banana, eight-schools or gmm40. Without --preset, `infer`,
-    or `infer-wide` for many coordinates. The last line printed is the run directory.
+    Keras or TensorFlow, or with its gradient (n, D) as arrays of NumPy. The file is run; FILE.py
+    alone names its function log_density. NAME is a built-in density: funnel, many-well, banana,
+    eight-schools or gmm40. Without --preset, `infer`, or `infer-wide` for many coordinates. The
+    last line printed is the run directory.
     """
     from nflow_cli import experiments
     from nflow_cli.backend import start_tensorflow

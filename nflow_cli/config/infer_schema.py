@@ -1,5 +1,6 @@
 """The schema of a fit to a log-density of one's own. No Keras here."""
 
+import pathlib
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
@@ -11,6 +12,8 @@ from nflow_cli.config.training_schema import Chunk, FirstStage, LearningRate, St
 from nflow_cli.registry import DEFAULT_BASE, DENSITIES
 
 IN_PYTHON = "<python>"  # the path of a function that was handed over there
+DEFAULT_FUNCTION = "log_density"  # of a file
+UNTOLD = (DEFAULT_FUNCTION, "<lambda>")  # names that tell no function from another
 WIDE = 6  # coordinates; more have a preset of their own
 
 SCHOOLS = ["avg_effect", "log_stddev", *(f"effect_{n}" for n in range(1, 9))]
@@ -243,8 +246,13 @@ class InferConfig(Strict):
 
     @property
     def subject(self) -> str:
-        """The name of the density."""
-        return self.density.name
+        """The name of the density; of a function, that of its file, and its own if unusual."""
+        density = self.density
+        if density.path is None:
+            return density.name
+        parts = [] if density.path == IN_PYTHON else [pathlib.Path(density.path).stem]
+        parts += [] if density.name in UNTOLD else [density.name]
+        return "-".join(parts) or "log-density"
 
     @property
     def base_name(self) -> str:

@@ -111,6 +111,11 @@ class Experiment(ABC):
         return getattr(self.config.train, self.length_key)
 
     @property
+    def shown(self) -> dict[str, str]:
+        """What of the summary is shown by another name."""
+        return {}
+
+    @property
     def given_example(self) -> str:
         """Values of given columns that samples may be drawn at, as text; "" where none are."""
         return ""

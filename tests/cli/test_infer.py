@@ -12,9 +12,12 @@ from running import assert_same_run
 from short_runs import without_pictures, without_xla
 
 import nflow_cli
+from nflow_cli import experiments
 from nflow_cli.cli import main
 from nflow_cli.errors import Interrupted
+from nflow_cli.experiments.picture_data import read_picture_data
 from nflow_cli.experiments.python_words import in_python
+from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.checkpointing import Checkpointer
 
 pytestmark = [
@@ -71,6 +74,7 @@ def test_a_run_records_the_function_and_prints_its_scores(finished, model):
     assert config["density"]["path"] == str(model)
     record = json.loads((path / "run.json").read_text())
     assert record["data"]["sha256"] == config["density"]["sha256"]
+    assert done.stdout.splitlines()[0].split() == ["density", "model"]
     for word in ("free energy", "k-hat", "ESS", "log Z", "x1", "x2"):
         assert f"\n{word}" in done.stdout
 
@@ -124,6 +128,13 @@ def test_plot_and_check_need_no_function(finished, tmp_path, model):
         model.write_text(content)
 
 
+def test_pictures_are_named_after_the_file_of_the_function(finished):
+    folder = RunDirectory.open(str(finished[0]))
+    experiment = experiments.of(folder.read_config())
+    figures = experiment.draw(*read_picture_data(folder, experiment))
+    assert {figure.get_suptitle().split(",")[0] for figure in figures.values()} == {"model"}
+
+
 def test_a_preset_never_runs_a_file_that_it_names(finished, tmp_path, model):
     config = finished[0] / "config.yaml"
     refused = run("infer", "--preset", config, "--output", tmp_path / "run")
@@ -162,7 +173,7 @@ def test_a_run_that_was_stopped_goes_on_with_the_function(finished, model, tmp_p
         ("", 2, "expected FILE.py:FUNCTION, a NAME"),
         ("funel", 2, "did you mean 'funnel'?"),
         ("{model}", 2, "--dim: expected how many coordinates"),
-        ("{model}:no --dim 2", 1, "expected a function 'no'"),
+        ("{model}:no --dim 2", 1, "no such name; its functions: log_density, other"),
         ("gone.py --dim 2", 1, "no such file"),
         ("banana --dim 3", 1, "--dim: expected 2 of banana"),
         ("{model} --dim 2 --names a", 1, "--names: expected 2 different names"),

@@ -99,8 +99,8 @@ def test_a_preset_is_chosen_by_the_dimension():
 def test_a_run_is_called_by_what_is_fitted():
     path = presets.shipped_presets()["infer"]
     assert run_name(presets.validate(presets.read_preset(path), "p"), path) == "infer"
-    assert made_name(validated(density=MINE)) == "f-affine-coupling-spline-coupling-k8"
+    assert made_name(validated(density=MINE)) == "model-f-affine-coupling-spline-coupling-k8"
     assert (
         made_name(validated(density=MINE | {"name": "a/../b"}))
-        == "a_.._b-affine-coupling-spline-coupling-k8"
+        == "model-a_.._b-affine-coupling-spline-coupling-k8"
     )

@@ -80,6 +80,23 @@ def test_the_name_of_a_file_becomes_letters_that_any_folder_takes(name, word):
     assert naming.made_name(settings) == f"{word}-planar-k2"
 
 
+@pytest.mark.parametrize(
+    ("path", "name", "word"),
+    [
+        ("models/hier.py", "log_density", "hier"),
+        ("models/hier.py", "tight", "hier-tight"),
+        ("<python>", "posterior", "posterior"),
+        ("<python>", "log_density", "log-density"),
+        ("<python>", "<lambda>", "log-density"),
+        (None, "banana", "banana"),
+    ],
+)
+def test_a_log_density_is_named_after_its_file(path, name, word):
+    density = {"name": name, "path": path, "dim": 2}
+    settings = validate({"command": "infer", "density": density, "flow": {"k": 0}}, "a test")
+    assert (settings.subject, naming.made_name(settings)) == (word, f"{word}-k0")
+
+
 def test_many_flows_in_turn_are_not_all_named():
     flow = {"pattern": 20 * ["planar", "radial"], "k": 40}
     assert naming.made_name(validate({"command": "fit-2d", "flow": flow}, "a test")) == (

@@ -100,7 +100,8 @@ WRONG = {
     "called_back": "cannot be compiled: the operation EagerPyFunc; --no-compile",
     "unique": "its gradient: LookupError",
     "value": "expected a function 'value'.*Received: a int",
-    "tensor": r"expected a function 'tensor' \(did you mean 'tensors'\?\). Received: no such name",
+    "tensor": r"expected a function 'tensor' \(did you mean 'tensors'\?\). Received: no such name; "
+    r"its functions: tensors, arithmetic, arrays, single, ",
 }
 
 

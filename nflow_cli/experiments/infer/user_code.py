@@ -13,14 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nflow_cli.config.infer_schema import IN_PYTHON
+from nflow_cli.config.infer_schema import DEFAULT_FUNCTION, IN_PYTHON
 from nflow_cli.errors import NflowError, TargetError, one_line
 from nflow_cli.registry import nearest
 
 MODULE = "nflow_density"  # what a file is called while it is loaded
 MOST_BYTES = 2**26  # of a file
 MOST_LETTERS = 300  # of what an exception says
-DEFAULT_NAME = "log_density"
 
 
 class UserFunction(NamedTuple):
@@ -40,7 +39,7 @@ class UserFunction(NamedTuple):
 
 
 def load_function(
-    place: str, default: str = DEFAULT_NAME, sha256: str | None = None
+    place: str, default: str = DEFAULT_FUNCTION, sha256: str | None = None
 ) -> UserFunction:
     """Run a file and return the function ``FILE.py:name`` of it.
 
@@ -73,10 +72,12 @@ def load_function(
     guarded(spec.loader.exec_module, str(path))(module)
     function = getattr(module, name, None)
     if not callable(function):
-        known = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+        known = [key for key, value in vars(module).items() if _is_own(value) and key[0] != "_"]
         received = "no such name" if function is None else f"a {type(function).__name__}"
+        there = textwrap.shorten(", ".join(known), MOST_LETTERS, placeholder=" …") or "none"
         raise TargetError(
-            f"{path}: expected a function {name!r}{nearest(name, known)}. Received: {received}"
+            f"{path}: expected a function {name!r}{nearest(name, known)}. Received: {received}; "
+            f"its functions: {there}"
         )
     return UserFunction(guarded(function, str(path)), name, str(path), digest)
 
@@ -94,13 +95,19 @@ def function_of(function: Any) -> UserFunction:
     return UserFunction(guarded(function, getattr(code, "co_filename", "")), name, IN_PYTHON, None)
 
 
+def _is_own(value: Any) -> bool:
+    """Return whether a file defines what can be called, and does not import it."""
+    return callable(value) and getattr(value, "__module__", MODULE) == MODULE
+
+
 def _parts(place: str, default: str) -> tuple[Path, str]:
     path, colon, name = place.rpartition(":")
     if not colon or name.endswith(".py"):
         path, name = place, default
     if not path.endswith(".py") or not name.isidentifier():
         raise TargetError(
-            f"expected FILE.py:FUNCTION, such as model.py:{DEFAULT_NAME}. Received: {place!r:.200}"
+            f"expected FILE.py:FUNCTION, such as model.py:{DEFAULT_FUNCTION}. "
+            f"Received: {place!r:.200}"
         )
     if not Path(path).is_file():
         raise TargetError(f"{path}: no such file; expected FILE.py:FUNCTION")
@@ -132,7 +139,7 @@ def _told(error: BaseException, path: str) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if _is_same(frame.filename, path)]
     if not own:
-        return f"{path or 'log_density'}: {said}"
+        return f"{path or DEFAULT_FUNCTION}: {said}"
     return f"{path}:{own[-1].lineno}: {said}"
 
 
