@@ -13,7 +13,7 @@ from nflow_cli.registry import DEFAULT_BASE, DENSITIES
 
 IN_PYTHON = "<python>"  # the path of a function that was handed over there
 DEFAULT_FUNCTION = "log_density"  # of a file
-UNTOLD = (DEFAULT_FUNCTION, "<lambda>")  # names that tell no function from another
+USUAL = (DEFAULT_FUNCTION, "<lambda>")  # names that say nothing of a function
 WIDE = 6  # coordinates; more have a preset of their own
 
 SCHOOLS = ["avg_effect", "log_stddev", *(f"effect_{n}" for n in range(1, 9))]
@@ -251,7 +251,7 @@ class InferConfig(Strict):
         if density.path is None:
             return density.name
         parts = [] if density.path == IN_PYTHON else [pathlib.Path(density.path).stem]
-        parts += [] if density.name in UNTOLD else [density.name]
+        parts += [] if density.name in USUAL else [density.name]
         return "-".join(parts) or "log-density"
 
     @property

@@ -61,7 +61,7 @@ class TableFile(ABC):
     """
 
     decimal = "."  # the mark in numbers that are text
-    notes: Sequence[str] = ()  # what is worth a line before it is fitted to
+    notes: Sequence[str] = ()  # lines to print before a fit to it
 
     def __init__(self, name: str, columns: Sequence[Column], n_rows: int | None = None):
         self.name = name

@@ -112,7 +112,7 @@ class Experiment(ABC):
 
     @property
     def shown(self) -> dict[str, str]:
-        """What of the summary is shown by another name."""
+        """Entries of the summary that are shown by another name."""
         return {}
 
     @property

@@ -566,7 +566,7 @@ def test_numbers_of_another_decimal_mark_may_be_left_out_or_named(tmp_path):
         assert (table.columns, table.sizes["n_train"]) == (["b"], 48)
 
 
-def test_what_a_table_notes_is_told_first():
+def test_notes_of_a_table_come_first():
     table = table_of({**columns_of(normal()), "city": ["Rome"] * 200})
     table.notes = ["it may be cut short"]
     rows = load_table(TableData(name="-"), "none", table)

@@ -407,7 +407,7 @@ def test_values_that_are_not_given_are_one_line(at_home, given, words):
     assert not Path("none.csv").exists()
 
 
-def test_what_is_to_be_given_is_named_by_an_example(at_home):
+def test_missing_given_values_are_asked_for_by_an_example(at_home):
     done = at_home("sample", "run", "-n", 2, "-o", "none.csv")
     assert done.exit_code == 2
     given = """'g\\, h=0,place=north\\, "upper"'"""

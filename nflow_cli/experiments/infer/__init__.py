@@ -113,7 +113,7 @@ class Inference(DensityExperiment):
 
     @property
     def shown(self) -> dict[str, str]:
-        """What of the summary is shown by another name: the function, after its file."""
+        """Entries of the summary that are shown by another name: the function, after its file."""
         return {"target": self.config.subject}
 
     def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:

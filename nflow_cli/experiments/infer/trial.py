@@ -44,7 +44,7 @@ def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogD
     """
     x = units.outside(_trial_points(len(names)))
     parts = user.function, len(names), units, user.name
-    user = user._replace(function=_told_of_points(user.function, len(names)))
+    user = user._replace(function=_hinted(user.function, len(names)))
     if _returns_pair(user, x, names):
         density: LogDensity = ArrayDensity(*parts)
         values, slopes = checked_pair(user.name, user.function(x.copy()), x)
@@ -74,7 +74,7 @@ def _trial_points(dim: int) -> np.ndarray:
     return stream(0, "trial").standard_normal((POINTS, dim))
 
 
-def _told_of_points(function: Callable[[Any], Any], dim: int) -> Callable[[Any], Any]:
+def _hinted(function: Callable[[Any], Any], dim: int) -> Callable[[Any], Any]:
     """Return a function whose exceptions also say what it is given: many take it for one point."""
 
     def call(x: Any) -> Any:
