@@ -111,11 +111,6 @@ class Experiment(ABC):
         return getattr(self.config.train, self.length_key)
 
     @property
-    def shown(self) -> dict[str, str]:
-        """Entries of the summary that are shown by another name."""
-        return {}
-
-    @property
     def given_example(self) -> str:
         """Values of given columns that samples may be drawn at, as text; "" where none are."""
         return ""

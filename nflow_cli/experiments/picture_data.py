@@ -73,7 +73,7 @@ def read_summary(run: RunDirectory, experiment: "Experiment") -> dict[str, Any]:
     data, source = run.read_json(SUMMARY), f"{run.path / SUMMARY}: damaged"
     forms = {experiment.name: experiment.summary_form}
     checked = validate({**data, "command": experiment.name}, source, forms)
-    return {**checked.model_dump(), **experiment.shown, "caveats": experiment.caveats(data)}
+    return {**checked.model_dump(), "caveats": experiment.caveats(data)}
 
 
 def read_course(run: RunDirectory, columns: Sequence[str]) -> dict[str, np.ndarray]:

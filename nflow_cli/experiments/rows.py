@@ -55,8 +55,8 @@ def mass_row(summary: Summary, caveats: Caveats) -> tuple[str, str]:
 
 def figure(summary: Summary, key: str, decimals: int = 5) -> str:
     """Return a figure as text, one that is not finite in words: JSON has none."""
-    value = number(summary, key)
-    return "not finite" if value is None or math.isnan(value) else f"{value:.{decimals}f}"
+    value = summary.get(key)
+    return "not finite" if value is None or value != value else f"{value:.{decimals}f}"
 
 
 def training_text(summary: Summary, planned: int) -> str:

@@ -125,9 +125,7 @@ def test_a_record_that_makes_no_sense_is_left_out(tmp_path, record):
     assert report.lines[report.lines.index("seed") + 1] == "3"
 
 
-@pytest.mark.parametrize(
-    "summary", [{"kl": "low"}, {"restarts": None}, {"mass": []}, {"ess": None}]
-)
+@pytest.mark.parametrize("summary", [{"kl": "low"}, {"restarts": None}, {"mass": []}])
 def test_of_a_summary_that_makes_no_table_its_facts_are_shown(tmp_path, summary):
     run = golden("target-finished", tmp_path)
     edit_json(run.path / "summary.json", **summary)

@@ -109,16 +109,11 @@ class Inference(DensityExperiment):
 
     def labels(self) -> dict[str, Any]:
         """Return what the summary says of the config, beside its flow, K and seed."""
-        return {"target": self.config.density.name, "base": self.config.base_name}
-
-    @property
-    def shown(self) -> dict[str, str]:
-        """Entries of the summary that are shown by another name: the function, after its file."""
-        return {"target": self.config.subject}
+        return {"target": self.config.subject, "base": self.config.base_name}
 
     def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
         """Return the rows of the table that a training ends with."""
-        return rows.rows_of({**summary, **self.shown}, self.length, caveats, self.truth)
+        return rows.rows_of(summary, self.length, caveats, self.truth)
 
     def verdict(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
         """Return the KL or the free energy, k-hat and log Z."""

@@ -80,7 +80,7 @@ def run(config: InferConfig, directory: RunDirectory, subject: Subject) -> dict[
     return {
         "flow": config.flow.text,
         "k": config.flow.k,
-        "target": config.density.name,
+        "target": config.subject,
         "base": config.base_name,
         "seed": config.seed,
         "steps": training.steps,
