@@ -140,6 +140,7 @@ def train(
     from nflow_cli.backend import start_tensorflow
     from nflow_cli.config import presets
     from nflow_cli.experiments.drawing import draw, import_ahead
+    from nflow_cli.training.progress import phase
 
     experiment = experiments.of(config)
     info: dict[str, Any] = {"command": config.command, "argv": list(argv)}
@@ -165,7 +166,8 @@ def train(
             start_tensorflow(machine)
             import_ahead()
             summary = experiment.train(run, data)
-            draw(run)
+            with phase("drawing pictures"):
+                draw(run)
         _report(run)
     return summary
 

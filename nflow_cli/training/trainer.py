@@ -3,7 +3,6 @@
 import itertools
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -11,7 +10,6 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from nflow_cli.training.progress import progress_bar
 from nflow_cli.training.saved_state import ClockState, LogState, StateError, checked
 
 
@@ -349,50 +347,3 @@ class MetricsLog(keras.callbacks.Callback):
             }
         )
         return means
-
-
-class ProgressReport(keras.callbacks.Callback):
-    """Shows how far training is, on stderr: a bar with an ETA, or plain lines elsewhere."""
-
-    def __init__(self, steps: int, clock: Clock, note: Callable[[Mapping[str, Any]], str]):
-        super().__init__()
-        self.steps, self.clock, self.note = steps, clock, note
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Open the bar, unless an earlier program of this run did."""
-        if hasattr(self, "bar"):
-            return
-        from rich.progress import TimeRemainingColumn
-        from rich.table import Column
-
-        made, note = "{task.completed:,.0f}/{task.total:,.0f}", "{task.fields[note]}"
-        self.bar = progress_bar(made, TimeRemainingColumn(table_column=Column(no_wrap=True)), note)
-        self.shown = 0
-        self.task = self.bar.add_task("", total=self.steps, note="compiling")
-        self.bar.start()
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Move the bar; print a line for every tenth of the way where there is no terminal."""
-        update = self.clock.updates[-1]
-        note = self.note(logs or {})
-        self.bar.update(self.task, completed=update, note=note)
-        tenth = 10 * update // self.steps
-        if self.bar.disable and tenth > self.shown:
-            self.shown = tenth
-            print(f"training: {update:,}/{self.steps:,} updates, {note}", file=sys.stderr)
-
-    def on_train_end(self, logs: Any = None) -> None:
-        """Say so if that is early."""
-        if self.model.stop_training:
-            made = f"{self.clock.updates[-1]:,}/{self.steps:,} updates"
-            self.bar.console.print(
-                f"training: stopped early at {made}, by train.early_stopping",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
-
-    def close(self) -> None:
-        """Close the bar, however training ended."""
-        if hasattr(self, "bar"):
-            self.bar.stop()

@@ -65,11 +65,15 @@ class TypedTable(Table):
     def judge(self, density: Any, data: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return scores by the test rows, and what the pictures are drawn from."""
         from nflow_cli.evaluation.row_scores import calibrated, row_arrays, row_scores
+        from nflow_cli.training.progress import phase
 
         seed = self.config.seed
-        calibration, curves = calibrated(density, data, seed, self.keeps_rows)
-        scores = row_scores(density, data, seed) | calibration
-        return scores, row_arrays(density, data, seed, self.keeps_rows) | curves
+        with phase("calibration: test rows, each beside draws"):
+            calibration, curves = calibrated(density, data, seed, self.keeps_rows)
+        with phase(f"scoring: {len(data.test):,} test rows"):
+            scores = row_scores(density, data, seed) | calibration
+        with phase("preparing pictures"):
+            return scores, row_arrays(density, data, seed, self.keeps_rows) | curves
 
     def scores_of(self, density: Any, data: Any) -> dict[str, Any]:
         """Judge a density by the test rows."""

@@ -19,14 +19,14 @@ from nflow_cli.registry import BASES, TARGETS, make, resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.divergence import trace_flows
-from nflow_cli.training.progress import nats_text
+from nflow_cli.training.progress import nats_text, phase
+from nflow_cli.training.reporting import ProgressReport
 from nflow_cli.training.restarts import Restarts, RestartsRecord
 from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import (
     ChunkTrainer,
     Clock,
     MetricsLog,
-    ProgressReport,
     Speed,
     with_gradient,
 )
@@ -209,9 +209,11 @@ def run(config: Fit2DConfig, directory: RunDirectory) -> dict[str, Any]:
     training = train(model, config, directory)
     model_sha256 = save_model(directory, model.flow)
     parts, seed = (model.density, model.target), config.seed
-    evaluation = evaluate_samples(*parts, seed, config.evaluate.samples)
-    mass, mass_error = mass_of(model.density, seed)
-    arrays = density_arrays(*parts, evaluation.first, seed, config.evaluate.grid)
+    with phase(f"scoring: {config.evaluate.samples:,} draws"):
+        evaluation = evaluate_samples(*parts, seed, config.evaluate.samples)
+        mass, mass_error = mass_of(model.density, seed)
+    with phase("preparing pictures"):
+        arrays = density_arrays(*parts, evaluation.first, seed, config.evaluate.grid)
     directory.write_evaluation(arrays)
     return {
         "flow": config.flow.text,
