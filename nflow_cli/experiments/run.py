@@ -1,7 +1,6 @@
 """Carry out a training in its run directory: what `fit-2d`, `train-vae` and `resume` end with."""
 
 import platform
-import shlex
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -152,8 +151,7 @@ def train(
         info["data"] = data.record()
 
     def hint() -> str | None:
-        command = ["nflow", "resume", str(run.path), *experiment.resuming(data)]
-        return f"to go on: {shlex.join(command)}" if run.begun else None
+        return experiment.way_on(run) if run.begun else None
 
     # Recorded before TensorFlow starts, and even if it never does.
     with hinted(hint), run.locked():
