@@ -31,8 +31,17 @@ def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
         flow_row(summary),
         *held_out_rows(summary, caveats),
         *([mass_row(summary, caveats)] if "mass" in summary else []),
-        ("training", f"{training_text(summary, steps)}; best after {summary['best_update']:,}"),
+        ("training", f"{training_text(summary, steps)}; best after {_best_text(summary)}"),
     ]
+
+
+def _best_text(summary: Summary) -> str:
+    """Return after how many updates the weights that are kept were, and what 0 of them mean."""
+    if summary["best_update"]:
+        return f"{summary['best_update']:,}"
+    start = "linear regression" if summary.get("given") else "Gaussian"
+    start = start if summary["flow"].endswith("+ full affine") else "start"
+    return f"0: the {start} was never beaten on the validation rows"
 
 
 def held_out_rows(scores: Summary, caveats: Caveats) -> Rows:
@@ -74,8 +83,9 @@ def differences(scores: Summary) -> Rows:
     """Return the rows of the gain over a Gaussian and of the gap to the truth, if known."""
     rows = []
     if "gain" in scores:
-        text = f"{scores['gain']:.5f} ± {scores['gain_standard_error']:.5f} nats, paired"
-        rows.append(("gain", text))
+        gain, error = scores["gain"], scores["gain_standard_error"]
+        unsure = "" if gain > 2 * error else " (not known to be better than a Gaussian)"
+        rows.append(("gain", f"{gain:.5f} ± {error:.5f} nats, paired{unsure}"))
     if scores.get("gap") is not None:
         text = f"{scores['gap']:.5f} ± {scores['gap_standard_error']:.5f} nats a fresh point"
         rows.append(("gap to the truth", text))
