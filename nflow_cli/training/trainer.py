@@ -12,6 +12,8 @@ from keras import ops
 
 from nflow_cli.training.saved_state import ClockState, LogState, StateError, checked
 
+NEVER = 1e30  # an update that does not come
+
 
 class ChunkTrainer(keras.Model):
     """A Keras model whose ``train_step`` runs a whole chunk of updates as one XLA program.
@@ -42,7 +44,9 @@ class ChunkTrainer(keras.Model):
     def prepare(self, train: Any, steps: int) -> None:
         """Compile with the optimizer and the clipping that ``train`` asks for."""
         self.clip_norm = train.clip_norm
-        self.compile(optimizer=make_optimizer(train, steps), jit_compile=self.xla)
+        rate = learning_rate(train, steps)
+        self.cooled = rate if isinstance(rate, Cooled) else None
+        self.compile(optimizer=make_optimizer(train, rate), jit_compile=self.xla)
         if self.optimizer.weight_decay:
             others = [v for v in self.trainable_variables if "kernel" not in v.name]
             self.optimizer.exclude_from_weight_decay(var_list=others)
@@ -148,14 +152,46 @@ def is_finite(logs: Mapping[str, Any]) -> bool:
     return math.isfinite(float(logs["loss"])) and math.isfinite(float(logs["gradient_norm"]))
 
 
-def make_optimizer(train: Any, steps: int) -> keras.optimizers.Optimizer:
-    """Return Adam with the learning-rate schedule that ``train`` asks for.
+class Cooled(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that is as it was until :meth:`cool` is called: then it falls to 0.
+
+    Weights are noisy at a high rate: a training that just stops is worse than one whose rate fell.
+
+    Args:
+        rate: A number, or a schedule.
+        length: Updates in which it falls.
+    """
+
+    def __init__(self, rate: Any, length: int):
+        super().__init__()
+        self.rate, self.length = rate, length
+        self.start = keras.Variable(NEVER, trainable=False, dtype="float32", name="cooling_start")
+
+    def __call__(self, step: Any) -> Any:
+        """Return the rate of an update."""
+        rate: Any = self.rate(step) if callable(self.rate) else self.rate
+        part = ops.clip((ops.cast(step, "float32") - self.start) / self.length, 0.0, 1.0)
+        return rate * 0.5 * (1.0 + ops.cos(math.pi * part))
+
+    def cool(self, update: int | None) -> None:
+        """Let the rate fall from ``update`` on; ``None``: not yet."""
+        self.start.assign(NEVER if update is None else update)
+
+
+def learning_rate(train: Any, steps: int) -> Any:
+    """Return the learning rate that ``train`` asks for: a number, or a schedule."""
+    rate, stopping = train.learning_rate, getattr(train, "early_stopping", None)
+    if train.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
+    cool_down = getattr(stopping, "cool_down", 0)
+    return Cooled(rate, cool_down) if cool_down else rate
+
+
+def make_optimizer(train: Any, rate: Any) -> keras.optimizers.Optimizer:
+    """Return Adam with a learning rate.
 
     Weight decay is apart from the gradient (Loshchilov & Hutter 2019, arXiv 1711.05101).
     """
-    rate = train.learning_rate
-    if train.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
     return keras.optimizers.Adam(rate, weight_decay=getattr(train, "weight_decay", 0.0) or None)
 
 
