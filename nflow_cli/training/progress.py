@@ -11,7 +11,7 @@ from nflow_cli.layout import tell
 
 LEAST_DECIMALS, DECIMALS = 3, 5  # of a score in nats: tables have 5
 SHOWN_FROM = 10.0  # seconds: a wait that is shorter is not worth a word
-QUIET = 1.0  # seconds that a phase runs before it is named
+QUIET = 2.0  # seconds that a phase runs before it is named
 
 
 def progress_bar(*columns: Any) -> Any:
@@ -34,7 +34,7 @@ def progress_bar(*columns: Any) -> Any:
 
 @contextlib.contextmanager
 def phase(text: str) -> Iterator[None]:
-    """Print what is being done as a line on stderr, once it has run for a second."""
+    """Print what is being done as a line on stderr, once it has run for two seconds."""
     timer = threading.Timer(QUIET, tell, (text,))
     timer.daemon = True
     timer.start()
