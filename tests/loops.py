@@ -6,8 +6,9 @@ from keras import ops
 from nflow_cli.config.schema import Train
 from nflow_cli.models.objectives import inverse_temperature
 from nflow_cli.training.chunks import Chunks
+from nflow_cli.training.reporting import ProgressReport
 from nflow_cli.training.session import Session
-from nflow_cli.training.trainer import ChunkTrainer, Clock, MetricsLog, ProgressReport
+from nflow_cli.training.trainer import ChunkTrainer, Clock, MetricsLog
 
 UPDATES = 23
 NOISE = np.random.default_rng(0).standard_normal((UPDATES, 16, 2)).astype("float32")

@@ -49,7 +49,8 @@ def test_a_fit_whose_figures_do_not_arrive_is_saved_and_says_so(tmp_path):
     done = shell(tmp_path, f"nflow fit-2d {shlex.join(QUICK)} --output run >/dev/full")
     assert done.returncode == 1
     *progress, line = done.stderr.splitlines()
-    assert progress and all(text.startswith("training: ") for text in progress)
+    known = ("training: ", "scoring: ", "preparing pictures", "drawing pictures")
+    assert progress and all(text.startswith(known) for text in progress)
     assert line == f"nflow: error: stdout: {FULL}"
     run = RunDirectory.open(str(tmp_path / "run"))
     assert run.read_json("run.json")["status"] == "completed"

@@ -92,7 +92,7 @@ def test_evaluate(invoke, run):
 
 
 def test_data_that_are_no_longer_there(invoke, run, tmp_path):
-    for name in ("run.json", "config.yaml", "summary.json", "metrics.csv"):
+    for name in ("run.json", "config.yaml", "summary.json", "metrics.csv", "model.keras"):
         (tmp_path / name).write_bytes((run / name).read_bytes())
     record = json.loads((run / "run.json").read_text())
     record["data"] |= {"path": "nowhere", "name": f"nowhere/{HOSTILE}"}

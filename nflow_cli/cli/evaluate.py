@@ -77,6 +77,7 @@ def evaluate(
     experiment = experiments.of(config)
     _check_samples(experiment, samples, seed)
     _check_output(experiment, data, output, latent)
+    experiment.expect_trained(run)
     judged_by = (
         data_of_run(experiment, run, density, machine)
         if data is None

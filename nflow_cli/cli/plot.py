@@ -44,10 +44,12 @@ def plot(
     All of them, unless --only, --flow-at or --animate say which: the last two take the model, and
     a density of two numbers. Prints the path of each picture.
     """
+    from nflow_cli import experiments
     from nflow_cli.experiments import drawing
     from nflow_cli.runs.directory import RunDirectory
 
     run, paths = RunDirectory.open(run_dir), []
+    experiments.of(run.read_config()).expect_trained(run)
     with run.locked():
         if only or not (flows or animate):
             paths += drawing.draw(run, format_, dpi, only)

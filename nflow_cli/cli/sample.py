@@ -86,6 +86,7 @@ def sample(
             f"{output!r}: samples of a {experiment.config.command} run are written as {endings}"
         )
     _check_source(experiment, given, resample, density)
+    experiment.expect_trained(run)
     start_tensorflow(machine)
     if resample:
         data = data_of_run(experiment, run, density, machine)

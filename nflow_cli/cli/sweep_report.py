@@ -8,7 +8,7 @@ from typing import Any
 
 from nflow_cli.sweeps.workers import COMPLETED, FAILED
 from nflow_cli.text import printable
-from nflow_cli.training.progress import progress_bar
+from nflow_cli.training.progress import duration, progress_bar
 
 EVERY = 300  # seconds between lines
 
@@ -92,10 +92,3 @@ class SweepReport:
             return ""
         seconds = (time.monotonic() - self.start) * (self.total - done) / (done - self.before)
         return f", about {duration(seconds)} left"
-
-
-def duration(seconds: float) -> str:
-    """Write a duration with the unit that suits it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -8,7 +8,14 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from nflow_cli.config.column_schema import MAX_COLUMNS, Columns, Interval, Path, an_interval
 from nflow_cli.config.flow_schema import LastMap, StackFlow, expect_one_pass, expect_weights
 from nflow_cli.config.strict import COMMAND, MAX_PATH, Description, Seed, Strict, by_name
-from nflow_cli.config.training_schema import Chunk, FirstStage, LearningRate, Steps, Train
+from nflow_cli.config.training_schema import (
+    Chunk,
+    CooledStopping,
+    FirstStage,
+    LearningRate,
+    Steps,
+    Train,
+)
 from nflow_cli.registry import DEFAULT_BASE, DENSITIES
 
 IN_PYTHON = "<python>"  # the path of a function that was handed over there
@@ -174,6 +181,7 @@ class InferTrain(Train):
     learning_rate: LearningRate = 0.002
     chunk: Chunk = 100
     first_stage: FirstStage = 1_000
+    early_stopping: CooledStopping | None = None
     start_width: float = Field(
         default=3.0,
         ge=1,

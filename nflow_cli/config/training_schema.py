@@ -65,6 +65,21 @@ class EarlyStopping(Strict):
     min_delta: float = Field(default=1e-3, ge=0, description="What counts as progress, in nats.")
 
 
+class CooledStopping(EarlyStopping):
+    """Stop when the loss falls by less than ``min_delta`` nats in ``patience`` updates.
+
+    By two windows of that many updates, and two standard errors of the difference of their means.
+    """
+
+    patience: int = Field(default=500, ge=1, description="Updates of each of two windows.")
+    min_delta: float = Field(default=2e-3, gt=0, description="What counts as progress, in nats.")
+    cool_down: int = Field(
+        default=1_000,
+        ge=1,
+        description="Updates after that, in which the learning rate falls to 0.",
+    )
+
+
 class Annealing(Strict):
     """``β`` rises from ``start`` to 1 in ``updates`` updates."""
 

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 from keras import ops
 
+from nflow_cli.data.dequantisation import NOISES
 from nflow_cli.data.regression import fit_regression
 from nflow_cli.densities.rows import RowDensity
 
@@ -31,10 +33,13 @@ class LinearGaussian:
             for codes, levels in zip(self._codes(rows), density.roles.categories.values())
         ]
 
-    def log_prob(self, rows: np.ndarray) -> np.ndarray:
-        """Return the log-density ``(n,)`` in nats of rows ``(n, C)``, as of ``density``."""
+    def log_prob(self, rows: np.ndarray, noises: int = NOISES) -> np.ndarray:
+        """Return the log-density ``(n,)`` in nats of rows ``(n, C)``, as of ``density``.
+
+        Of discrete columns by the first ``noises`` of their noises.
+        """
         log_qs = []
-        for encoded, log_det in self.density.encodings(rows):
+        for encoded, log_det in islice(self.density.encodings(rows), noises):
             log_qs.append(self.regression.log_prob(*self._numbers(encoded)) + log_det)
         with np.errstate(invalid="ignore"):  # of rows that lack a value
             log_q = np.logaddexp.reduce(log_qs) - math.log(len(log_qs))

@@ -27,6 +27,8 @@ MOST_LEVELS, LEAST = 10, 20  # levels of a category, and rows in a bin
 TOLERATED, FAR = 0.05, 0.1  # of a coverage, and of a distance, before a figure is not vouched for
 FAR_IN_A_BIN = 0.08  # of a coverage
 RARE = 2.28  # that a distance times √n exceeds it, as that a share is off by 4 of its errors
+STILL_LEARNS = 0.9  # of the updates, where the best ones come after that part
+MORE = "try more updates (--steps)"
 DIGITS = 4  # of log q in nats: what differs by less is equal
 
 LogProb = Callable[[np.ndarray], np.ndarray]
@@ -356,12 +358,22 @@ def miscalibrated(summary: Summary) -> Caveat | None:
         return None
     regions = (r for r in records if isinstance(r, Mapping) and number(r, "level") == BINNED)
     error = math.sqrt(BINNED * (1 - BINNED) / n)
-    at_binned = _off(next(regions, {}), max(TOLERATED, SIGMAS * error))
-    everywhere = at_binned or _off(judged, max(FAR, RARE / math.sqrt(n)))
-    return everywhere or _off_in_a_bin(judged.get("worst_bin"))
+    narrow = _if_too_narrow(summary)
+    at_binned = _off(next(regions, {}), max(TOLERATED, SIGMAS * error), narrow)
+    everywhere = at_binned or _off(judged, max(FAR, RARE / math.sqrt(n)), narrow)
+    return everywhere or _off_in_a_bin(judged.get("worst_bin"), narrow)
 
 
-def _off_in_a_bin(worst: Any) -> Caveat | None:
+def _if_too_narrow(summary: Summary) -> str:
+    """Return what to try of a density that is too narrow, by whether its training still learned."""
+    made, best = number(summary, "steps"), number(summary, "best_update")
+    if made is not None and best is not None and best > STILL_LEARNS * made:
+        return MORE
+    ensemble = "a larger --ensemble" if "member_spread" in summary else "--ensemble 4"
+    return f"try more rows, {ensemble}, or fewer updates (--steps)"
+
+
+def _off_in_a_bin(worst: Any, narrow: str) -> Caveat | None:
     if not isinstance(worst, Mapping):
         return None
     n, low, high = (number(worst, key) for key in ("n", "low", "high"))
@@ -371,14 +383,14 @@ def _off_in_a_bin(worst: Any) -> Caveat | None:
         return None
     error = math.sqrt(BINNED * (1 - BINNED) / n)
     where = f", where {printable(name)} is {place_text(low, high, category)},"
-    return _off({**worst, "level": BINNED}, max(FAR_IN_A_BIN, SIGMAS * error), where)
+    return _off({**worst, "level": BINNED}, max(FAR_IN_A_BIN, SIGMAS * error), narrow, where)
 
 
-def _off(fact: Summary, least: float, where: str = "") -> Caveat | None:
+def _off(fact: Summary, least: float, narrow: str, where: str = "") -> Caveat | None:
     level, covered = number(fact, "level"), number(fact, "covered")
     if level is None or covered is None or not abs(covered - level) >= least:
         return None
-    too_few = "overconfident, q is too narrow or not where they are"
-    sense = too_few if covered < level else "underconfident, q is too wide"
+    too_few = f"overconfident, q is too narrow or not where they are; {narrow}"
+    sense = too_few if covered < level else f"underconfident, q is too wide; {MORE}"
     text = f"regions that claim {level:.1%} of the test rows{where} hold {covered:.1%}: {sense}"
     return Caveat("miscalibrated", ("log_likelihood",), text)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -13,7 +14,8 @@ from nflow_cli.evaluation import caveats as cautions
 from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.runs.array_shapes import Shapes
-from nflow_cli.runs.directory import SUMMARY, RunDirectory
+from nflow_cli.runs.directory import MODEL, RUN, SUMMARY, RunDirectory
+from nflow_cli.text import command_line
 
 if TYPE_CHECKING:
     from nflow_cli.experiments.checked_run import CheckedRun
@@ -177,9 +179,34 @@ class Experiment(ABC):
         """Return what was left out of the data, a line each."""
         return []
 
-    def resuming(self, data: Any) -> Sequence[str]:
-        """Return the arguments of `nflow resume` that go on with a training on the data."""
+    @property
+    def resuming(self) -> Sequence[str]:
+        """The arguments of `nflow resume`, beside the run, that go on with a training."""
         return []
+
+    def way_on(self, run: RunDirectory) -> str:
+        """Return the command that goes on with a run."""
+        return f"to go on: {command_line(['nflow', 'resume', str(run.path), *self.resuming])}"
+
+    def expect_trained(self, run: RunDirectory) -> None:
+        """See that a run has a model, as one has whose training ended. It loads no TensorFlow.
+
+        Raises:
+            RunDirectoryError: It has none yet: how far it is, and how to go on with it.
+        """
+        status = "completed" if run.has(MODEL) else run.read_json(RUN).get("status")
+        if status == "completed":
+            return
+        made = 0
+        with suppress(RunDirectoryError):  # no row yet
+            made = max(0, int(run.read_metrics()[self.column][-1]))
+        how, way_on = "interrupted", self.way_on(run)
+        if status == "diverged":
+            how, way_on = "diverged", "train again with a smaller train.learning_rate"
+        elif run.is_busy:
+            how, way_on = "still in training", "it has one at its end"
+        far = f"after {made:,} of {self.length:,} {self.column}s"
+        raise RunDirectoryError(f"{run.path}: {how} {far}, so it has no model yet; {way_on}")
 
     # Training.
 

@@ -18,7 +18,7 @@ from nflow_cli.layout import tell
 from nflow_cli.runs.directory import MACHINES, RunDirectory
 from nflow_cli.runs.migration import bring_up_to_date
 from nflow_cli.signals import hinted
-from nflow_cli.text import command_line, printable
+from nflow_cli.text import printable
 
 
 def versions() -> dict[str, str]:
@@ -139,6 +139,7 @@ def train(
     from nflow_cli.backend import start_tensorflow
     from nflow_cli.config import presets
     from nflow_cli.experiments.drawing import draw, import_ahead
+    from nflow_cli.training.progress import phase
 
     experiment = experiments.of(config)
     info: dict[str, Any] = {"command": config.command, "argv": list(argv)}
@@ -150,8 +151,7 @@ def train(
         info["data"] = data.record()
 
     def hint() -> str | None:
-        command = ["nflow", "resume", str(run.path), *experiment.resuming(data)]
-        return f"to go on: {command_line(command)}" if run.begun else None
+        return experiment.way_on(run) if run.begun else None
 
     # Recorded before TensorFlow starts, and even if it never does.
     with hinted(hint), run.locked():
@@ -164,7 +164,8 @@ def train(
             start_tensorflow(machine)
             import_ahead()
             summary = experiment.train(run, data)
-            draw(run)
+            with phase("drawing pictures"):
+                draw(run)
         _report(run)
     return summary
 

@@ -283,4 +283,6 @@ def load(
             it is damaged.
     """
     directory = RunDirectory.open(str(run))
-    return experiments.of(directory.read_config()).load(directory)
+    experiment = experiments.of(directory.read_config())
+    experiment.expect_trained(directory)
+    return experiment.load(directory)

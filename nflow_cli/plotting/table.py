@@ -101,7 +101,8 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     loss, validation = (np.asarray(metrics[name], float) for name in ("loss", "validation_loss"))
     figure = Figure((7.0, 4.8), DPI, layout="constrained")
     ax = figure.subplots()
-    draw_history(ax, update, -loss)
+    trained = update > 0  # before, there is a validation loss alone
+    draw_history(ax, update[trained], -loss[trained])
     marker = "o" if len(update) < 40 else ""
     ax.plot(update, -validation, color=ORANGE, lw=1.2, marker=marker, ms=3, label="validation")
     ax.axvline(summary["best_update"], color="k", lw=0.8, ls="-.", label="weights that are kept")

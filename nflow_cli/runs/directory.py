@@ -103,6 +103,11 @@ class RunDirectory:
         """Whether there is a run, which can be resumed."""
         return self.has(RUN)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether another process writes in this folder now."""
+        return files.is_locked(self.path / LOCK)
+
     def below(self, name: str) -> "RunDirectory":
         """Return the folder of that name in this one: of a run in a sweep."""
         files.is_folder(self.path / name)

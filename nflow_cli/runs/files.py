@@ -151,6 +151,14 @@ def lock(file: Any, path: Path) -> bool:
     return False
 
 
+def is_locked(path: Path) -> bool:
+    """Return whether another process has the lock of a file, if there is one of that name."""
+    if not is_file(path):
+        return False
+    with opened(path, "ab") as file:
+        return not lock(file, path)
+
+
 def append(file: Any, content: bytes) -> None:
     """Append all of ``content`` to an unbuffered file, or leave it as it was."""
     start, rest = file.seek(0, os.SEEK_END), memoryview(content)

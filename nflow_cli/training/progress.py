@@ -1,10 +1,17 @@
 """How far a long work is, on stderr: a bar that leaves room for a note beside it."""
 
+import contextlib
 import math
 import sys
+import threading
+from collections.abc import Iterator
 from typing import Any
 
-DECIMALS = 5  # of a score in nats: as many as tables have
+from nflow_cli.layout import tell
+
+LEAST_DECIMALS, DECIMALS = 3, 5  # of a score in nats: tables have 5
+SHOWN_FROM = 10.0  # seconds: a wait that is shorter is not worth a word
+QUIET = 2.0  # seconds that a phase runs before it is named
 
 
 def progress_bar(*columns: Any) -> Any:
@@ -25,11 +32,38 @@ def progress_bar(*columns: Any) -> Any:
     return Progress(bar, *beside, console=console, disable=not is_shown)
 
 
+@contextlib.contextmanager
+def phase(text: str) -> Iterator[None]:
+    """Print what is being done as a line on stderr, once it has run for two seconds."""
+    timer = threading.Timer(QUIET, tell, (text,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def left_text(seconds: float) -> str:
+    """Return how long a work still takes, to stand behind a comma, or "" where that is not long."""
+    return f", about {duration(seconds)} left" if seconds >= SHOWN_FROM else ""
+
+
+def duration(seconds: float) -> str:
+    """Write a duration with the unit that suits it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def nats_text(value: float) -> str:
-    """Write a score in nats with four significant digits, where five decimals have as many."""
+    """Write a score in nats with three to five decimals: four digits of it, if five have as many.
+
+    Fewer than three would not show what the rest of a training wins.
+    """
     if not abs(value) < 1e6:
         return f"{value:.3e}"
     if abs(value) < 0.5 * 10.0**-DECIMALS:
         return f"< {10.0**-DECIMALS:.{DECIMALS}f}"
     decimals = 3 - math.floor(math.log10(abs(value)))
-    return f"{value:,.{min(max(decimals, 0), DECIMALS)}f}"
+    return f"{value:,.{min(max(decimals, LEAST_DECIMALS), DECIMALS)}f}"

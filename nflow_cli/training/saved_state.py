@@ -68,6 +68,13 @@ class EarlyStopState(BaseModel):
     best_update: Count
 
 
+class PlateauState(BaseModel):
+    """Of a :class:`~nflow_cli.training.plateau.Plateau`."""
+
+    losses: list[float]
+    reached: Count | None
+
+
 class RestartsState(BaseModel):
     """Of :class:`~nflow_cli.training.restarts.Restarts`."""
 

@@ -8,11 +8,13 @@ from typing import Any
 import keras
 
 from nflow_cli.config.schema import Config
+from nflow_cli.layout import tell
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.checkpointing import Checkpointer
 from nflow_cli.training.divergence import DivergenceStop
-from nflow_cli.training.trainer import ChunkTrainer, Clock, MetricsLog, ProgressReport
+from nflow_cli.training.reporting import ProgressReport
+from nflow_cli.training.trainer import ChunkTrainer, Clock, MetricsLog
 
 
 class Session:
@@ -87,13 +89,16 @@ class Session:
     def fit_first(self, model: ChunkTrainer, chunks: Any) -> None:
         """Train ``model`` before the training itself begins: its rows are of updates before 0.
 
-        It has no checkpoint: a training that is stopped here begins again.
+        It has no checkpoint: a training that is stopped here begins again. What it ended with is
+        printed, as what the training itself wins is seen beside it.
         """
-        log = MetricsLog(Clock(first=-chunks.steps))
+        log, last = MetricsLog(Clock(first=-chunks.steps)), {}
+        note = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: last.update(logs))
         log.write_to(self.log.add_row)
         stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: self._stop_if_asked())
-        model.train_on(chunks, [log.clock, log, stop, DivergenceStop(chunks)])
+        model.train_on(chunks, [log.clock, log, note, stop, DivergenceStop(chunks)])
         self.log.rows += log.rows
+        tell(f"first stage, a Gaussian: {self.progress.note(last)}")
 
     def begin(self, model: ChunkTrainer) -> None:
         """Save what the training begins with, where a first stage came before."""

@@ -3,7 +3,6 @@
 import itertools
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
@@ -11,8 +10,9 @@ from typing import Any, ClassVar, NamedTuple
 import keras
 from keras import ops
 
-from nflow_cli.training.progress import progress_bar
 from nflow_cli.training.saved_state import ClockState, LogState, StateError, checked
+
+NEVER = 1e30  # an update that does not come
 
 
 class ChunkTrainer(keras.Model):
@@ -45,7 +45,9 @@ class ChunkTrainer(keras.Model):
     def prepare(self, train: Any, steps: int) -> None:
         """Compile with the optimizer and the clipping that ``train`` asks for."""
         self.clip_norm = train.clip_norm
-        self.compile(optimizer=make_optimizer(train, steps), jit_compile=self.xla)
+        rate = learning_rate(train, steps)
+        self.cooled = rate if isinstance(rate, Cooled) else None
+        self.compile(optimizer=make_optimizer(train, rate), jit_compile=self.xla)
         if self.optimizer.weight_decay:
             others = [v for v in self.trainable_variables if "kernel" not in v.name]
             self.optimizer.exclude_from_weight_decay(var_list=others)
@@ -151,14 +153,46 @@ def is_finite(logs: Mapping[str, Any]) -> bool:
     return math.isfinite(float(logs["loss"])) and math.isfinite(float(logs["gradient_norm"]))
 
 
-def make_optimizer(train: Any, steps: int) -> keras.optimizers.Optimizer:
-    """Return Adam with the learning-rate schedule that ``train`` asks for.
+class Cooled(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that is as it was until :meth:`cool` is called: then it falls to 0.
+
+    Weights are noisy at a high rate: a training that just stops is worse than one whose rate fell.
+
+    Args:
+        rate: A number, or a schedule.
+        length: Updates in which it falls.
+    """
+
+    def __init__(self, rate: Any, length: int):
+        super().__init__()
+        self.rate, self.length = rate, length
+        self.start = keras.Variable(NEVER, trainable=False, dtype="float32", name="cooling_start")
+
+    def __call__(self, step: Any) -> Any:
+        """Return the rate of an update."""
+        rate: Any = self.rate(step) if callable(self.rate) else self.rate
+        part = ops.clip((ops.cast(step, "float32") - self.start) / self.length, 0.0, 1.0)
+        return rate * 0.5 * (1.0 + ops.cos(math.pi * part))
+
+    def cool(self, update: int | None) -> None:
+        """Let the rate fall from ``update`` on; ``None``: not yet."""
+        self.start.assign(NEVER if update is None else update)
+
+
+def learning_rate(train: Any, steps: int) -> Any:
+    """Return the learning rate that ``train`` asks for: a number, or a schedule."""
+    rate, stopping = train.learning_rate, getattr(train, "early_stopping", None)
+    if train.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
+    cool_down = getattr(stopping, "cool_down", 0)
+    return Cooled(rate, cool_down) if cool_down else rate
+
+
+def make_optimizer(train: Any, rate: Any) -> keras.optimizers.Optimizer:
+    """Return Adam with a learning rate.
 
     Weight decay is apart from the gradient (Loshchilov & Hutter 2019, arXiv 1711.05101).
     """
-    rate = train.learning_rate
-    if train.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
     return keras.optimizers.Adam(rate, weight_decay=getattr(train, "weight_decay", 0.0) or None)
 
 
@@ -354,50 +388,3 @@ class MetricsLog(keras.callbacks.Callback):
             }
         )
         return means
-
-
-class ProgressReport(keras.callbacks.Callback):
-    """Shows how far training is, on stderr: a bar with an ETA, or plain lines elsewhere."""
-
-    def __init__(self, steps: int, clock: Clock, note: Callable[[Mapping[str, Any]], str]):
-        super().__init__()
-        self.steps, self.clock, self.note = steps, clock, note
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Open the bar, unless an earlier program of this run did."""
-        if hasattr(self, "bar"):
-            return
-        from rich.progress import TimeRemainingColumn
-        from rich.table import Column
-
-        made, note = "{task.completed:,.0f}/{task.total:,.0f}", "{task.fields[note]}"
-        self.bar = progress_bar(made, TimeRemainingColumn(table_column=Column(no_wrap=True)), note)
-        self.shown = 0
-        self.task = self.bar.add_task("", total=self.steps, note="compiling")
-        self.bar.start()
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Move the bar; print a line for every tenth of the way where there is no terminal."""
-        update = self.clock.updates[-1]
-        note = self.note(logs or {})
-        self.bar.update(self.task, completed=update, note=note)
-        tenth = 10 * update // self.steps
-        if self.bar.disable and tenth > self.shown:
-            self.shown = tenth
-            print(f"training: {update:,}/{self.steps:,} updates, {note}", file=sys.stderr)
-
-    def on_train_end(self, logs: Any = None) -> None:
-        """Say so if that is early."""
-        if self.model.stop_training:
-            made = f"{self.clock.updates[-1]:,}/{self.steps:,} updates"
-            self.bar.console.print(
-                f"training: stopped early at {made}, by train.early_stopping",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
-
-    def close(self) -> None:
-        """Close the bar, however training ended."""
-        if hasattr(self, "bar"):
-            self.bar.stop()

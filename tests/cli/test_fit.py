@@ -35,6 +35,7 @@ PLANAR = ["--flow", "planar", "--k", 1, "--steps", 20]  # soon compiled, where a
 COLUMNS = ["level", "price", "share"]
 TEXT = (".json", ".yaml", ".csv")
 OF_ONE_COLUMN = ["density", "marginals", "normality", "training"]
+PHASES = ("scoring: ", "preparing pictures", "drawing pictures")  # of a slow machine alone
 PICTURES = ["corner", "marginals", "normality", "training"]
 
 
@@ -92,10 +93,18 @@ def test_the_table_tells_the_gain_over_a_gaussian_and_the_normality_of_latents(h
 
 
 def test_what_is_left_out_is_told_before_training(home):
-    left_out, ids, *progress = home[1].stderr.splitlines()
+    left_out, ids, _, *progress = home[1].stderr.splitlines()
     assert left_out == "left out, as they are not numbers: city"
     assert ids == "left out, as they number the rows: id (--columns takes them)"
-    assert progress and all(line.startswith("training: ") for line in progress)
+    assert progress and all(line.startswith(("training: ", *PHASES)) for line in progress)
+
+
+def test_the_gaussian_that_is_to_be_beaten_comes_first_by_the_rows_of_the_validation(home):
+    line = home[1].stderr.splitlines()[2]
+    known = re.fullmatch(r"Gaussian: log-likelihood (-?[\d.]+) nats a validation row", line)
+    # Couplings begin as the identity, so that training begins with the Gaussian.
+    start = RunDirectory(home[0] / "run").read_metrics()["validation_loss"][0]
+    assert known and float(known[1]) == pytest.approx(-start, abs=0.01)
 
 
 def test_a_run_has_its_files_its_pictures_and_the_record_of_its_data(home):

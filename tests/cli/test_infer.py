@@ -1,6 +1,8 @@
 """``nflow infer`` as a user types it, and what is done with its runs."""
 
 import json
+import math
+import re
 from pathlib import Path
 
 import keras
@@ -199,3 +201,43 @@ def test_density_is_an_option_of_runs_of_infer_alone(short_run):
         name, *options = words
         done = run(name, short_run(), *options, "--density", "model.py:f")
         assert done.exit_code == 2 and "expected a run of `nflow infer`" in done.stderr
+
+
+def rates_of(path):
+    """Return the learning rate of the last update of each row by that update."""
+    metrics = RunDirectory(path).read_metrics()
+    return dict(zip(metrics["update"].tolist(), metrics["learning_rate"].tolist()))
+
+
+@pytest.mark.usefixtures("without_xla")
+def test_early_stopping_cools_down_and_a_run_that_is_extended_is_warm_again(model, tmp_path):
+    """Nothing falls by 99 nats, and nothing counts while the density is annealed."""
+    path, words = tmp_path / "run", [*SHORT, "--steps", 600, "--anneal", 40]
+    stopping = "train.early_stopping={patience: 20, min_delta: 99, cool_down: 30}"
+    with without_pictures():
+        fitted = ["infer", f"{model}:log_density", "--dim", 2, *words, "--output", path]
+        done = run(*fitted, "--set", stopping)
+    assert done.exit_code == 0, done.stderr
+    # From update 40 on two windows of two chunks, then three chunks.
+    assert "training: stopped early at 110/600 updates" in done.stderr
+    assert "stopped early after 110 of 600 updates in " in done.stdout
+    rates = rates_of(path)
+    cosine = {n: 0.002 * (1 + math.cos(math.pi * n / 600)) / 2 for n in (70, 80)}
+    assert [rates[n] for n in cosine] == pytest.approx(list(cosine.values()), rel=0.01)
+    assert rates[100] < 0.3 * cosine[80] and rates[110] == pytest.approx(0, abs=1e-6)
+    assert run("check", path).exit_code == 0
+    with without_pictures():
+        done = run("resume", path, "--steps", 700, "--density", f"{model}:log_density")
+    assert "stopped early after 180 of 700 updates in " in done.stdout, done.stderr
+    assert rates_of(path)[150] == pytest.approx(
+        0.002 * (1 + math.cos(math.pi * 150 / 700)) / 2, rel=0.01
+    )
+
+
+def test_what_the_first_stage_wins_is_the_first_line_of_the_progress(finished):
+    path, done = finished
+    metrics = RunDirectory(path).read_metrics()
+    first = metrics["kl"][metrics["update"] == 0]
+    line = r"first stage, a Gaussian: free energy (-?[\d.]+) nats"
+    (figure,) = re.findall(line, done.stderr.splitlines()[0])
+    assert float(figure) == pytest.approx(first[0], abs=1e-3)

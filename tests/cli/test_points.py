@@ -60,7 +60,7 @@ def test_the_table_tells_the_log_likelihood_beside_a_gaussians(home):
         assert text in done.stdout
     assert "KL" not in done.stdout
     assert done.stdout.splitlines()[-1] == "run"
-    line = r"training: [\d,]+/40 updates, log-likelihood "
+    line = r"training: [\d,]+/40 updates, log-likelihood |scoring: |(preparing|drawing) pictures$"
     note, *progress = done.stderr.splitlines()
     assert note == "--data goes on working for now; `nflow fit mine.csv` takes its place"
     assert progress and all(re.match(line, x) for x in progress)

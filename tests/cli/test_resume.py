@@ -48,6 +48,7 @@ INFER = {
         *(*ALWAYS, "--flow", "affine-coupling", "--k", "2", "--steps", "1010", "--seed", "3"),
         *("--set", "train.chunk=20", "--set", "train.first_stage=100"),
         *("--set", "evaluate.samples=1000"),
+        *("--set", "train.early_stopping={patience: 200, min_delta: 9.0, cool_down: 300}"),
     ]
     for name in ("tensors", "arrays")
 }

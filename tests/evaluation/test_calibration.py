@@ -112,6 +112,28 @@ def test_a_wrong_spread_covers_what_the_chi_square_distribution_says(dim, scale)
     assert ("overconfident" in caveat.reason) == (scale < 1)
 
 
+@pytest.mark.parametrize(
+    ("scale", "summary", "way"),
+    [
+        (0.5, {}, "try more rows, --ensemble 4, or fewer updates (--steps)"),
+        (0.5, {"steps": 2000, "best_update": 500}, "fewer updates (--steps)"),
+        (
+            0.5,
+            {"member_spread": 0.1},
+            "try more rows, a larger --ensemble, or fewer updates (--steps)",
+        ),
+        (0.5, {"steps": 2000, "best_update": 2000}, "try more updates (--steps)"),
+        (1.4, {"steps": 2000, "best_update": 500}, "try more updates (--steps)"),
+    ],
+)
+def test_a_wrong_spread_has_a_way_on_by_the_side_and_by_whether_training_still_learned(
+    scale, summary, way
+):
+    figures = judged(Gaussian(Roles(["x"], given_numbers=["a"]), scale))
+    caveat = miscalibrated({**summary, "calibration": figures})
+    assert caveat is not None and caveat.reason.endswith(way)
+
+
 def test_a_marginal_that_is_shifted_is_named():
     density = Gaussian(GIVEN)
     rows = density.rows(2_000)

@@ -16,9 +16,12 @@ from short_runs import (
     edit_weights,
 )
 
+from nflow_cli import experiments
+from nflow_cli.evaluation.caveats import records
 from nflow_cli.evaluation.flow_checks import Outcome
 from nflow_cli.experiments import check
 from nflow_cli.experiments.check import check_run
+from nflow_cli.runs.directory import RunDirectory
 
 pytestmark = [
     pytest.mark.skipif(
@@ -236,6 +239,19 @@ def test_a_figure_that_was_edited_fails(broken, key, value):
 def test_a_damaged_record_fails(broken, name, content):
     (broken / name).write_text(content)
     assert "record" in failures(broken)
+
+
+def test_a_caveat_that_another_version_words_otherwise_is_the_same(broken):
+    edit_json(broken / "summary.json", free_energy=1e3)  # far above that of the base
+    summary = json.loads((broken / "summary.json").read_text())
+    run = RunDirectory(broken)
+    said = records(experiments.of(run.read_config()).caveats(summary))
+    assert "ruined" in [caveat["word"] for caveat in said]
+    other = [{**caveat, "reason": "in other words"} for caveat in said]
+    edit_json(broken / "summary.json", caveats=other)
+    assert "caveats" not in failures(broken)
+    edit_json(broken / "summary.json", caveats=other[1:])
+    assert "caveats" in failures(broken)
 
 
 def test_a_run_that_was_interrupted_fails(broken):

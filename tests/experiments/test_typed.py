@@ -119,7 +119,9 @@ def test_a_run_has_the_pictures_of_calibration_and_of_conditions(home):
 
 
 def test_every_check_of_a_sound_run_passes(at_home):
-    lines = succeed(at_home, "check", "run").splitlines()
+    done = at_home("check", "run")
+    lines = done.stdout.splitlines()
+    assert done.exit_code == 0
     assert [line[9:23].strip() for line in lines][-7:] == [
         *("data", "invertibility", "log-det", "round trip", "summary", "calibration", "arrays")
     ]

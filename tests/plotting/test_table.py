@@ -214,3 +214,14 @@ def test_what_is_not_finite_is_named():
     assert "not finite" in [text.get_text() for text in ax.texts]
     labels = [text.get_text() for text in figures["training"].axes[0].get_legend().get_texts()]
     assert "not finite (60 of 60 rows)" in labels
+
+
+def test_the_start_which_has_no_training_loss_is_not_marked_as_lost():
+    metrics = {name: np.append(0.0, column) for name, column in make_metrics().items()}
+    metrics["loss"][0] = np.nan
+    for lost in (0, 1):
+        metrics["loss"][30 : 30 + lost] = np.nan
+        figure = plotting.points_figures(make_evaluation(), metrics, SUMMARY)["training"]
+        labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+        crosses = [label for label in labels if label.startswith("not finite")]
+        assert crosses == ["not finite (1 of 60 rows)"] * lost

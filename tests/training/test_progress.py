@@ -1,12 +1,14 @@
 import io
 import re
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
 
-from nflow_cli.training.progress import nats_text, progress_bar
-from nflow_cli.training.trainer import ProgressReport
+from nflow_cli.training import progress
+from nflow_cli.training.progress import nats_text, phase, progress_bar
+from nflow_cli.training.reporting import ProgressReport
 
 COLUMNS = 80
 
@@ -36,7 +38,7 @@ def terminal_of(monkeypatch):
     "note",
     [
         "KL 0.01234 nats",
-        "log-likelihood -17.38, validation -17.42 nats",
+        "log-likelihood -17.385, validation -17.421 nats",
         "epoch 12, −ELBO 191.86 nats, validation 192.41",
     ],
 )
@@ -48,10 +50,68 @@ def test_80_columns_hold_the_bar_the_eta_and_the_figure(monkeypatch, note, steps
     report.on_train_begin()
     for batch in range(4):
         clock.updates.append((batch + 1) * steps // 4)
-        report.on_train_batch_end(batch, {})
+        report.on_epoch_end(batch, {})
     report.close()
     assert len(last()) <= COLUMNS
     assert re.fullmatch(rf"━+ {steps:,}/{steps:,} 0:00:00 {re.escape(note)}", last())
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
+    clock = SimpleNamespace(updates=[0])
+    report = ProgressReport(1000, clock, lambda logs: f"free energy {logs['kl']:.4f} nats")
+    report.on_train_begin()
+    for batch, update in enumerate((50, 100, 150, 1000)):
+        clock.updates.append(update)
+        report.on_epoch_end(batch, {"kl": 0.5})
+    report.close()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "training: 100/1,000 updates, free energy 0.5000 nats",
+        "training: 1,000/1,000 updates, free energy 0.5000 nats",
+    ]
+
+
+def test_progress_that_never_began_can_be_closed():
+    ProgressReport(10, SimpleNamespace(updates=[0]), str).close()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left"),
+    [
+        (0.1, ["", "", ""]),
+        (20.0, [", about 3 min left", ", about 60 s left", ""]),
+    ],
+)
+def test_plain_lines_tell_how_long_it_takes_by_the_pace_after_the_chunk_that_compiles(
+    monkeypatch, capsys, seconds, left
+):
+    """Ten chunks, of which the first compiles for 1,000 s."""
+    times = iter([1000.0 + seconds * chunk for chunk in range(10)])
+    monkeypatch.setattr("time.monotonic", lambda: next(times))
+    clock = SimpleNamespace(updates=[0])
+    report = ProgressReport(1000, clock, lambda logs: "KL 0.5 nats")
+    report.bar, report.task, report.shown = SimpleNamespace(disable=True, update=print), 0, 0
+    monkeypatch.setattr(report.bar, "update", lambda *_, **__: None)
+    for chunk in range(10):
+        clock.updates.append(100 * (chunk + 1))
+        report.on_epoch_end(chunk, {})
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "training: 100/1,000 updates, KL 0.5 nats"
+    ends = [
+        line.removeprefix(f"training: {n:,}/1,000 updates, KL 0.5 nats")
+        for n, line in zip((200, 700, 1000), (lines[1], lines[6], lines[9]))
+    ]
+    assert ends == left
+
+
+def test_a_phase_is_named_where_it_lasts_and_not_where_it_is_over_soon(monkeypatch, capsys):
+    with phase("scoring: 3 draws"):
+        pass
+    monkeypatch.setattr(progress, "QUIET", 0.01)
+    with phase("drawing pictures"):
+        time.sleep(0.5)
+    assert capsys.readouterr().err == "drawing pictures\n"
 
 
 def test_80_columns_hold_the_bar_and_the_counts_of_a_sweep(monkeypatch):
@@ -100,8 +160,9 @@ def test_a_dumb_terminal_has_no_bar_but_lines(monkeypatch):
         (0.0012345, "0.00123"),
         (0.012345, "0.01235"),
         (1.69304, "1.693"),
-        (-17.38471, "-17.38"),
-        (217592.1, "217,592"),
+        (-17.38471, "-17.385"),
+        (103.20545, "103.205"),
+        (217592.1, "217,592.100"),
         (683968888832.0, "6.840e+11"),
         (float("nan"), "nan"),
         (float("-inf"), "-inf"),

@@ -12,8 +12,8 @@ from nflow_cli.config.training_schema import EarlyStopping
 from nflow_cli.training.trainer import (
     ChunkTrainer,
     Clock,
-    ProgressReport,
     best_restart,
+    learning_rate,
     make_optimizer,
     prefetched,
 )
@@ -28,7 +28,7 @@ def plain_loop(model, train, noise=NOISE):
     """Train one update at a time, nothing compiled or clipped; return terms and gradient norms."""
     import tensorflow as tf
 
-    optimizer, history = make_optimizer(train, train.steps), []
+    optimizer, history = make_optimizer(train, learning_rate(train, train.steps)), []
     for update, batch in enumerate(noise):
         with tf.GradientTape() as tape:
             terms = model.objective(ops.convert_to_tensor(batch), update)
@@ -411,26 +411,6 @@ def test_early_stopping_ends_a_real_run():
     )
     # Beta is 1 from update 30 on, so the chunk that ends with update 60 is the first that counts.
     assert rows[-1]["update"] == 60 + 60
-
-
-def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
-    clock = SimpleNamespace(updates=[0])
-    report = ProgressReport(1000, clock, lambda logs: f"free energy {logs['kl']:.4f} nats")
-    report.on_train_begin()
-    for batch, update in enumerate((50, 100, 150, 1000)):
-        clock.updates.append(update)
-        report.on_train_batch_end(batch, {"kl": 0.5})
-    report.close()
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.splitlines() == [
-        "training: 100/1,000 updates, free energy 0.5000 nats",
-        "training: 1,000/1,000 updates, free energy 0.5000 nats",
-    ]
-
-
-def test_progress_that_never_began_can_be_closed():
-    ProgressReport(10, SimpleNamespace(updates=[0]), str).close()
 
 
 class Still(ChunkTrainer):

@@ -1,5 +1,6 @@
 """Train a flow-VAE on images by its variational bound."""
 
+import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -18,11 +19,12 @@ from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.chunks import ImageChunks
 from nflow_cli.training.divergence import trace_flows
+from nflow_cli.training.progress import phase
+from nflow_cli.training.reporting import ProgressReport
 from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import (
     ChunkTrainer,
     Clock,
-    ProgressReport,
 )
 from nflow_cli.training.validation import ValidationLog
 
@@ -151,7 +153,8 @@ def train(
     log = EpochLog(clock, size, validate, stopping)
 
     def note(logs: Any) -> str:
-        text = f"epoch {log.rows + 1}, −ELBO {float(logs['negative_elbo']):.2f} nats"
+        epoch = math.ceil(clock.updates[-1] / chunks.batches)
+        text = f"epoch {epoch}, −ELBO {float(logs['negative_elbo']):.2f} nats"
         return text + (f", validation {log.validation:.2f}" if log.rows and validate else "")
 
     progress = ProgressReport(chunks.steps, clock, note)
@@ -200,9 +203,12 @@ def run(config: VAEConfig, directory: RunDirectory, images: Images) -> dict[str,
     model_sha256 = save_model(directory, model.vae)
     pixels = binarize(images.x_test, config.data.binarization, config.seed, 0, "test")
     draws = config.evaluate.importance_samples
-    scores, estimates = evaluate_vae(model.vae, pixels, draws, config.seed)
+    with phase(f"scoring: {images.n_test:,} test images, {draws:,} importance samples each"):
+        scores, estimates = evaluate_vae(model.vae, pixels, draws, config.seed)
     shown = (pixels, images.y_test, estimates["mean_latent"], config.seed)
-    directory.write_evaluation(vae_arrays(model.vae, *shown))
+    with phase("preparing pictures"):
+        arrays = vae_arrays(model.vae, *shown)
+    directory.write_evaluation(arrays)
     directory.write_estimates(estimate_arrays(estimates))
     sizes = {"n_train": len(training), "n_test": images.n_test}
     return {

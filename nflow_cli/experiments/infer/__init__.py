@@ -75,12 +75,14 @@ class Inference(DensityExperiment):
 
         return subject_again(self.config, place)
 
-    def resuming(self, data: Any) -> Sequence[str]:
-        """Return the arguments of `nflow resume` that name the function again."""
-        if data.path is None:
+    @property
+    def resuming(self) -> Sequence[str]:
+        """The arguments of `nflow resume` that name the function again."""
+        density = self.config.density
+        if density.is_built_in:
             return []
-        path = "FILE.py" if data.path == IN_PYTHON else data.path
-        return ["--density", f"{path}:{data.name}"]
+        path = "FILE.py" if density.path == IN_PYTHON else density.path
+        return ["--density", f"{path}:{density.name}"]
 
     def fit(self, run: RunDirectory, data: Any) -> dict[str, Any]:
         """Train, judge and save; return the summary."""

@@ -21,6 +21,7 @@ from nflow_cli.random_streams import stream
 from nflow_cli.registry import INFER_BASES, make
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
+from nflow_cli.training.progress import phase
 
 START_SAMPLES = 1_000  # by which a mode is compared with the base as a place to start at
 
@@ -75,8 +76,11 @@ def run(config: InferConfig, directory: RunDirectory, subject: Subject) -> dict[
     model_sha256 = save_model(directory, model.flow)
     units = units_of(config.density.columns, config.density.bounds)
     parts = model.density, subject.target, units, config.density.columns
-    judged = judge(*parts, config.seed, config.evaluate.samples)
-    directory.write_evaluation(arrays_of(*parts[:3], config.seed, judged))
+    with phase(f"scoring: {config.evaluate.samples:,} draws"):
+        judged = judge(*parts, config.seed, config.evaluate.samples)
+    with phase("preparing pictures"):
+        arrays = arrays_of(*parts[:3], config.seed, judged)
+    directory.write_evaluation(arrays)
     return {
         "flow": config.flow.text,
         "k": config.flow.k,

@@ -8,20 +8,24 @@ from keras import ops
 
 from nflow_cli.config.presets import fingerprint
 from nflow_cli.config.schema import Fit2DConfig, FitConfig
-from nflow_cli.data.points import PointData
+from nflow_cli.data.points import PointData, gaussian_log_prob
+from nflow_cli.data.table_rows import TableRows
+from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.pushforward import FlowDensity, chunks, each_member
 from nflow_cli.densities.rows import RowDensity
 from nflow_cli.evaluation.scores import gap_to_the_truth, mass_of
 from nflow_cli.experiments.table.starting import starting_density
 from nflow_cli.flows.side_by_side import seeds_from
+from nflow_cli.layout import tell
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.chunks import NoisyChunks, PointChunks
 from nflow_cli.training.divergence import trace_flows
 from nflow_cli.training.members import MembersLog
 from nflow_cli.training.progress import nats_text
+from nflow_cli.training.reporting import ProgressReport
 from nflow_cli.training.session import Session
-from nflow_cli.training.trainer import ChunkTrainer, Clock, ProgressReport, Speed, compiled
+from nflow_cli.training.trainer import ChunkTrainer, Clock, Speed, compiled
 from nflow_cli.training.validation import ValidationLog
 
 
@@ -101,6 +105,12 @@ def train(
     settings, steps = config.train, config.train.steps or 0
     chunks = _batches(model.density, data, config)
     clock, validate = Clock(), _validator(model, data)
+    if from_start:
+        name = (
+            "linear regression" if isinstance(data, TableRows) and data.roles.given else "Gaussian"
+        )
+        known = nats_text(_baseline(model.density, data))
+        tell(f"{name}: log-likelihood {known} nats a validation row")
     log_of = ValidationLog if settings.ensemble == 1 else MembersLog
     log = log_of(clock, validate=validate, stopping=settings.early_stopping, from_start=from_start)
 
@@ -152,6 +162,22 @@ def _validator(model: FitPoints, data: PointData) -> Callable[[], Any]:
         return sum(n * one for n, one in zip(shares, losses)) / sum(shares) + shift
 
     return validate
+
+
+def _baseline(density: FlowDensity | RowDensity, data: PointData) -> float:
+    """Return the mean log-likelihood in nats of the validation rows by what ``q`` must beat.
+
+    That is the Gaussian of the training rows, or their linear regression, of the rows and noises
+    that the validation loss is of.
+    """
+    rows, weights = data.validation, data.weights.validation
+    known = np.isfinite(density.encoded(rows)[1])
+    if isinstance(density, RowDensity):
+        gaussian = LinearGaussian(density, data.train, data.weights.train)
+        log_q = gaussian.log_prob(rows[known], noises=1)
+    else:
+        log_q = gaussian_log_prob(data.train, rows[known], data.units)
+    return float(np.average(log_q, weights=None if weights is None else weights[known]))
 
 
 class Judges(NamedTuple):

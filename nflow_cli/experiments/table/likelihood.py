@@ -61,7 +61,12 @@ class Likelihood(DensityExperiment):
 
     def judge(self, density: Any, data: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return :meth:`scores_of` and :meth:`arrays_of`."""
-        return self.scores_of(density, data), self.arrays_of(density, data)
+        from nflow_cli.training.progress import phase
+
+        with phase(f"scoring: {len(data.test):,} test rows"):
+            scores = self.scores_of(density, data)
+        with phase("preparing pictures"):
+            return scores, self.arrays_of(density, data)
 
     @abstractmethod
     def scores_of(self, density: Any, data: Any) -> dict[str, Any]:

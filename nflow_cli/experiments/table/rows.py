@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from nflow_cli.data.chosen_rows import listed
 from nflow_cli.data.dequantisation import NOISES
 from nflow_cli.evaluation.calibration import verdict
-from nflow_cli.evaluation.caveats import marked
+from nflow_cli.evaluation.caveats import marked, number
 from nflow_cli.evaluation.conditions import place_text
 from nflow_cli.experiments.rows import (
     Caveats,
@@ -32,8 +32,17 @@ def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
         flow_row(summary),
         *held_out_rows(summary, caveats),
         *([mass_row(summary, caveats)] if "mass" in summary else []),
-        ("training", f"{training_text(summary, steps)}; best after {summary['best_update']:,}"),
+        ("training", f"{training_text(summary, steps)}; best after {_best_text(summary)}"),
     ]
+
+
+def _best_text(summary: Summary) -> str:
+    """Return after how many updates the weights that are kept were, and what 0 of them mean."""
+    if summary["best_update"]:
+        return f"{summary['best_update']:,}"
+    start = "linear regression" if summary.get("given") else "Gaussian"
+    start = start if summary["flow"].endswith("+ full affine") else "start"
+    return f"0: the {start} was never beaten on the validation rows"
 
 
 def held_out_rows(scores: Summary, caveats: Caveats) -> Rows:
@@ -74,7 +83,10 @@ def differences(scores: Summary, caveats: Caveats) -> Rows:
     """Return the rows of the gain over a Gaussian and of the gap to the truth, if known."""
     rows = []
     if "gain" in scores:
-        text = mean_text(scores, "gain", "nats, paired")
+        gain, error = (number(scores, key) for key in ("gain", "gain_standard_error"))
+        is_sure = gain is not None and error is not None and gain > 2 * error
+        unsure = "" if is_sure else " (not known to be better than a Gaussian)"
+        text = mean_text(scores, "gain", "nats, paired") + unsure
         rows.append(("gain", marked(text, caveats, "gain")))
     if scores.get("gap") is not None:
         text = f"{scores['gap']:.5f} ± {scores['gap_standard_error']:.5f} nats a fresh point"

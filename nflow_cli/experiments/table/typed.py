@@ -68,19 +68,29 @@ class TypedTable(Table):
     def judge(self, density: Any, data: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return scores by the test rows, and what the pictures are drawn from."""
         from nflow_cli.evaluation.row_scores import calibrated, row_arrays, row_scores
+        from nflow_cli.training.progress import phase
 
         seed = self.config.seed
-        calibration, curves = calibrated(density, data, seed, self.keeps_rows)
-        scores = row_scores(density, data, seed) | calibration
-        return scores, row_arrays(density, data, seed, self.keeps_rows) | curves
+        with phase("calibration: test rows, each beside draws"):
+            calibration, curves = calibrated(density, data, seed, self.keeps_rows)
+        with phase(f"scoring: {len(data.test):,} test rows"):
+            scores = row_scores(density, data, seed) | calibration
+        with phase("preparing pictures"):
+            return scores, row_arrays(density, data, seed, self.keeps_rows) | curves
 
     def scores_of(self, density: Any, data: Any) -> dict[str, Any]:
         """Judge a density by the test rows."""
-        return self.judge(density, data)[0]
+        from nflow_cli.evaluation.row_scores import calibrated, row_scores
+
+        seed = self.config.seed
+        return row_scores(density, data, seed) | calibrated(density, data, seed, self.keeps_rows)[0]
 
     def arrays_of(self, density: Any, data: Any) -> dict[str, Any]:
         """Return what the pictures are drawn from."""
-        return self.judge(density, data)[1]
+        from nflow_cli.evaluation.row_scores import calibrated, row_arrays
+
+        common = density, data, self.config.seed, self.keeps_rows
+        return row_arrays(*common) | calibrated(*common)[1]
 
     def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
         """Return which file of the pictures is not of these columns, and why, or ""."""

@@ -9,6 +9,7 @@ from keras import ops
 
 from nflow_cli.config.presets import fingerprint
 from nflow_cli.config.schema import Fit2DConfig, InferConfig
+from nflow_cli.config.training_schema import CooledStopping
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.evaluation.scores import mass_of
@@ -19,14 +20,15 @@ from nflow_cli.registry import BASES, TARGETS, make, resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.divergence import trace_flows
-from nflow_cli.training.progress import nats_text
+from nflow_cli.training.plateau import Plateau
+from nflow_cli.training.progress import nats_text, phase
+from nflow_cli.training.reporting import ProgressReport
 from nflow_cli.training.restarts import Restarts, RestartsRecord
 from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import (
     ChunkTrainer,
     Clock,
     MetricsLog,
-    ProgressReport,
     Speed,
 )
 from nflow_cli.training.validation import EarlyStop
@@ -186,18 +188,28 @@ def train(
     def note(logs: Any) -> str:
         return f"{name} {nats_text(float(logs['kl']))} nats"
 
-    stopping = settings.early_stopping
     with Session(
         config,
         settings.steps,
         directory,
         log=MetricsLog(clock),
         progress=ProgressReport(settings.steps, clock, note),
-        callbacks=[EarlyStop(**stopping.model_dump(), clock=clock)] if stopping else [],
+        callbacks=_stopping(config, clock),
         parts=[restarts],
     ) as session:
         restarts.train(session)
     return Training(clock.steps, clock.speed(), restarts.record())
+
+
+def _stopping(config: Fit2DConfig | InferConfig, clock: Clock) -> list[Any]:
+    """Return what ends the training early, if that is asked for."""
+    train, stopping = config.train, config.train.early_stopping
+    if stopping is None:
+        return []
+    if not isinstance(stopping, CooledStopping):
+        return [EarlyStop(**stopping.model_dump(), clock=clock)]
+    start = max(train.annealing.updates, train.path_from(config.flow.pattern) or 0)
+    return [Plateau(**stopping.model_dump(), clock=clock, start=start)]
 
 
 def run(config: Fit2DConfig, directory: RunDirectory) -> dict[str, Any]:
@@ -206,9 +218,11 @@ def run(config: Fit2DConfig, directory: RunDirectory) -> dict[str, Any]:
     training = train(model, config, directory)
     model_sha256 = save_model(directory, model.flow)
     parts, seed = (model.density, model.target), config.seed
-    evaluation = evaluate_samples(*parts, seed, config.evaluate.samples)
-    mass, mass_error = mass_of(model.density, seed)
-    arrays = density_arrays(*parts, evaluation.first, seed, config.evaluate.grid)
+    with phase(f"scoring: {config.evaluate.samples:,} draws"):
+        evaluation = evaluate_samples(*parts, seed, config.evaluate.samples)
+        mass, mass_error = mass_of(model.density, seed)
+    with phase("preparing pictures"):
+        arrays = density_arrays(*parts, evaluation.first, seed, config.evaluate.grid)
     directory.write_evaluation(arrays)
     return {
         "flow": config.flow.text,

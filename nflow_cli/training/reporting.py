@@ -1,0 +1,74 @@
+"""How far a training is, on stderr: a callback of the training."""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from nflow_cli.training.progress import left_text, progress_bar
+from nflow_cli.training.trainer import Clock
+
+
+class ProgressReport(keras.callbacks.Callback):
+    """Shows how far training is, on stderr: a bar with an ETA, or plain lines elsewhere.
+
+    Lines say how long it still takes, by the pace since the first chunk, which compiles.
+    """
+
+    def __init__(self, steps: int, clock: Clock, note: Callable[[Mapping[str, Any]], str]):
+        super().__init__()
+        self.steps, self.clock, self.note = steps, clock, note
+        self._warm: tuple[int, float] | None = None  # the first update of the pace, and when it was
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Open the bar, unless an earlier program of this run did."""
+        if hasattr(self, "bar"):
+            return
+        from rich.progress import TimeRemainingColumn
+        from rich.table import Column
+
+        made, note = "{task.completed:,.0f}/{task.total:,.0f}", "{task.fields[note]}"
+        self.bar = progress_bar(made, TimeRemainingColumn(table_column=Column(no_wrap=True)), note)
+        self.shown = 0
+        self.task = self.bar.add_task("", total=self.steps, note="compiling")
+        self.bar.start()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Move the bar; print a line for every tenth of the way where there is no terminal.
+
+        At the end of a chunk's epoch: what was validated there is in the note.
+        """
+        update, now = self.clock.updates[-1], time.monotonic()
+        self._warm = self._warm or (update, now)
+        note = self.note(logs or {})
+        self.bar.update(self.task, completed=update, note=note)
+        tenth = 10 * update // self.steps
+        if self.bar.disable and tenth > self.shown:
+            self.shown = tenth
+            left = left_text(self._seconds_left(update, now))
+            print(f"training: {update:,}/{self.steps:,} updates, {note}{left}", file=sys.stderr)
+
+    def _seconds_left(self, update: int, now: float) -> float:
+        """Return how long the rest takes at the pace so far; NaN where that is not known."""
+        first, begun = self._warm or (update, now)
+        made = update - first
+        return (self.steps - update) * (now - begun) / made if made else math.nan
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Say so if that is early."""
+        if self.model.stop_training:
+            made = f"{self.clock.updates[-1]:,}/{self.steps:,} updates"
+            self.bar.console.print(
+                f"training: stopped early at {made}, by train.early_stopping",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
+
+    def close(self) -> None:
+        """Close the bar, however training ended."""
+        if hasattr(self, "bar"):
+            self.bar.stop()

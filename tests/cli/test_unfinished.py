@@ -1,0 +1,77 @@
+"""What `sample`, `evaluate`, `plot` and Python say of a run whose training has not ended."""
+
+import shutil
+from pathlib import Path
+
+import keras
+import pytest
+from short_runs import edit_json
+
+import nflow_cli
+from nflow_cli import backend
+from nflow_cli.config import presets
+from nflow_cli.errors import RunDirectoryError
+from nflow_cli.runs.directory import RunDirectory
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
+)
+GOLDEN = Path(__file__).parents[1] / "golden" / "runs"
+FAR = {
+    "target": ("after 225 of 400 updates", "csv"),
+    "table": ("after 225 of 400 updates", "csv"),
+    "images": ("after 1 of 3 epochs", "npy"),
+}
+
+
+@pytest.fixture
+def unloaded(monkeypatch):
+    """Let nobody start TensorFlow, which takes seconds."""
+    monkeypatch.setattr(backend, "start_tensorflow", lambda *_: pytest.fail("TensorFlow"))
+
+
+def line_of(result):
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    return line.removeprefix("nflow: error: ")
+
+
+@pytest.mark.usefixtures("unloaded")
+@pytest.mark.parametrize("kind", FAR)
+def test_an_interrupted_run_names_at_once_how_to_go_on(invoke, tmp_path, kind):
+    shutil.copytree(GOLDEN / f"{kind}-interrupted", tmp_path / "run")
+    far, ending = FAR[kind]
+    expected = f"run: interrupted {far}, so it has no model yet; to go on: nflow resume run"
+    for words in (["sample", "run", "-o", f"x.{ending}"], ["evaluate", "run"], ["plot", "run"]):
+        assert line_of(invoke(*words)) == expected
+    with pytest.raises(RunDirectoryError) as caught:
+        nflow_cli.load("run")
+    assert str(caught.value) == expected
+
+
+@pytest.mark.usefixtures("unloaded")
+def test_a_function_is_named_again_in_the_way_on_of_an_infer_run(invoke, tmp_path):
+    shutil.copytree(GOLDEN / "target-interrupted", tmp_path / "run")
+    density = {"name": "log_p", "path": "my models/m.py", "sha256": "0" * 64, "dim": 3}
+    config = presets.validate({"command": "infer", "density": density}, "test")
+    (tmp_path / "run" / "config.yaml").write_text(presets.dump(config))
+    (tmp_path / "run" / "metrics.csv").unlink()
+    assert line_of(invoke("sample", "run", "-o", "x.csv")) == (
+        "run: interrupted after 0 of 6,000 updates, so it has no model yet; to go on: "
+        "nflow resume run --density 'my models/m.py:log_p'"
+    )
+
+
+@pytest.mark.usefixtures("unloaded")
+def test_a_run_in_training_and_one_that_diverged_have_no_way_on_by_resume(invoke, tmp_path):
+    run = shutil.copytree(GOLDEN / "target-interrupted", tmp_path / "run")
+    with RunDirectory(run).locked():
+        assert line_of(invoke("evaluate", "run")) == (
+            "run: still in training after 225 of 400 updates, so it has no model yet; it has one "
+            "at its end"
+        )
+    edit_json(run / "run.json", status="diverged")
+    assert line_of(invoke("evaluate", "run")) == (
+        "run: diverged after 225 of 400 updates, so it has no model yet; train again with a "
+        "smaller train.learning_rate"
+    )
