@@ -11,8 +11,8 @@ from nflow_cli.evaluation.flow_checks import Outcome, Verdict, passed
 from nflow_cli.evaluation.grids import Grid
 from nflow_cli.evaluation.scores import mass_of
 from nflow_cli.evaluation.table import deformation_samples
-from nflow_cli.evaluation.target import evaluate_samples, values_at
-from nflow_cli.experiments.checked_run import CheckedDensity, agree, unlike
+from nflow_cli.evaluation.target import evaluate_samples, missed_share, values_at
+from nflow_cli.experiments.checked_run import FEW, CheckedDensity, agree, unlike
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 from nflow_cli.runs.directory import EVALUATION
@@ -66,6 +66,14 @@ def check_fresh(run: CheckedDensity) -> Verdict:
     if "ess" not in errors:
         shown.append("ess not compared: a few samples outweigh the others")
     return passed(right), ", ".join(shown)
+
+
+def check_modes(run: CheckedDensity) -> Verdict:
+    """Compute again which share of the target lies where the fit has nearly no mass."""
+    if "missed_share" not in run.summary:
+        return Outcome.UNKNOWN, "the summary of an older run has no missed_share"
+    share = missed_share(run.trained, run.trained.target, run.config.seed)
+    return agree(run, share, "from exact draws of the target", FEW)
 
 
 def check_arrays(run: CheckedDensity) -> Verdict:

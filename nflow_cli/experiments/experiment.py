@@ -210,8 +210,9 @@ class Experiment(ABC):
             self.config.train.annealed, self.length if made is None else made
         )
         judged = cautions.annealing(beta) or self.ruined(summary)
-        rules = (cautions.dominated, cautions.mass, cautions.atoms)
-        every = (judged, *(rule(summary) for rule in rules))
+        # Of a lost mode, weights that a few samples dominate are the sign.
+        weights = cautions.lost_mode(summary) or cautions.dominated(summary)
+        every = (judged, weights, cautions.mass(summary), cautions.atoms(summary))
         return [caveat for caveat in every if caveat is not None]
 
     @abstractmethod

@@ -15,7 +15,12 @@ from nflow_cli.densities import pushforward, targets
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation import importance
-from nflow_cli.evaluation.target import density_arrays, evaluate_samples, strip_panels
+from nflow_cli.evaluation.target import (
+    density_arrays,
+    evaluate_samples,
+    missed_share,
+    strip_panels,
+)
 
 BASE_GRID = Grid(8.5, 501)
 
@@ -132,6 +137,22 @@ def test_ess_is_that_of_the_integrals():
     narrow = targets.Mixture([1.0], [[0.0, 0.0]], [s**2 * np.eye(2)])
     scores = judge(density("empty"), narrow, 0, 200_000)
     assert scores["ess"] == pytest.approx(s**4 * (2 / s**2 - 1), rel=0.01)
+
+
+@pytest.mark.parametrize("apart", [0.5, 3.0, 6.0])
+def test_the_missed_share_is_the_integral_of_p_where_q_is_a_twentieth_of_it(apart):
+    target = targets.Mixture([0.8, 0.2], [[0.0, 0.0], [apart, 0.0]])
+    log_p, log_q = call(target.log_prob, BASE_GRID.points), normal_log_prob(BASE_GRID.points)
+    exact = BASE_GRID.integral(np.exp(log_p) * (log_p - log_q > np.log(20)))
+    missed = missed_share(density("empty"), target, 0)
+    error = missed["missed_share_standard_error"]
+    assert abs(missed["missed_share"] - exact) <= 4 * error + 1e-3
+    assert error < 0.005
+    assert (exact > 0.1) == (apart > 1)
+
+
+def test_of_a_target_that_cannot_be_sampled_no_missed_share_is_known():
+    assert missed_share(density("empty"), Known(), 0) == {}
 
 
 def test_ess_of_a_hopeless_fit_is_a_number():

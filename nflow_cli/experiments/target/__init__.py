@@ -67,10 +67,11 @@ class Target(DensityExperiment):
     ) -> Judgement:
         """Judge a fit by fresh samples, and by points if there are any."""
         from nflow_cli.evaluation.scores import likelihood
-        from nflow_cli.evaluation.target import evaluate_samples
+        from nflow_cli.evaluation.target import evaluate_samples, missed_share
 
         n = samples or self.config.evaluate.samples
         scores = evaluate_samples(trained, trained.target, seed, n).scores
+        scores |= missed_share(trained, trained.target, seed)
         caveats = self.caveats({**recorded, **scores})
         lines = rows.evaluated_rows(trained, scores, n, seed, caveats)
         of_points = {} if data is None else likelihood(trained, data)
