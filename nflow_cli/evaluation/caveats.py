@@ -156,8 +156,9 @@ def lost_mode(summary: Summary) -> Caveat | None:
     restarts = summary.get("restarts")
     count = number(restarts, "count") if isinstance(restarts, Mapping) else None
     remedy = "more flows" if (count or 1) >= RESTARTS else f"--restarts {RESTARTS}"
-    text = f"q has nearly no mass where {missed:.0%} of p lies: a mode is lost; try {remedy}, or train longer"
-    return Caveat("lost mode", ("kl", "free_energy", "ess", "estimated_log_z"), text)
+    text = f"q has nearly no mass where {missed:.0%} of p lies: a mode is lost"
+    figures = ("kl", "free_energy", "ess", "estimated_log_z")
+    return Caveat("lost mode", figures, f"{text}; try {remedy}, or train longer")
 
 
 def mass(summary: Summary) -> Caveat | None:

@@ -239,8 +239,9 @@ def test_check_prints_a_line_for_each_check_and_exits_1_if_one_fails(invoke, tmp
     lines = succeed(invoke, "check", runs["flow"]).splitlines()
     assert len(lines) == 16
     assert [line for line in lines if not line.startswith("OK  ")] == [
-        line for line in lines if line.startswith("recorded files ")
+        line for line in lines if line.startswith("unchanged  files ")
     ]
+    assert len({re.match(r"\S+ +", line).end() for line in lines}) == 1  # of the names
     copy = shutil.copytree(runs["flow"], tmp_path / "copy")
     edit_weights(copy, lambda weights: [w * 1.001 for w in weights])
     result = invoke("check", copy)
