@@ -12,7 +12,7 @@ from nflow_cli.evaluation.grids import Grid
 from nflow_cli.evaluation.scores import mass_of
 from nflow_cli.evaluation.table import deformation_samples
 from nflow_cli.evaluation.target import evaluate_samples, missed_share, values_at
-from nflow_cli.experiments.checked_run import FEW, CheckedDensity, agree, unlike
+from nflow_cli.experiments.checked_run import CheckedDensity, agree, unlike
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 from nflow_cli.runs.directory import EVALUATION
@@ -73,7 +73,7 @@ def check_modes(run: CheckedDensity) -> Verdict:
     if "missed_share" not in run.summary:
         return Outcome.UNKNOWN, "the summary of an older run has no missed_share"
     share = missed_share(run.trained, run.trained.target, run.config.seed)
-    return agree(run, share, "from exact draws of the target", FEW)
+    return agree(run, share, "from exact draws of the target")
 
 
 def check_arrays(run: CheckedDensity) -> Verdict:

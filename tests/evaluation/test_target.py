@@ -139,16 +139,24 @@ def test_ess_is_that_of_the_integrals():
     assert scores["ess"] == pytest.approx(s**4 * (2 / s**2 - 1), rel=0.01)
 
 
-@pytest.mark.parametrize("apart", [0.5, 3.0, 6.0])
-def test_the_missed_share_is_the_integral_of_p_where_q_is_a_twentieth_of_it(apart):
-    target = targets.Mixture([0.8, 0.2], [[0.0, 0.0], [apart, 0.0]])
-    log_p, log_q = call(target.log_prob, BASE_GRID.points), normal_log_prob(BASE_GRID.points)
-    exact = BASE_GRID.integral(np.exp(log_p) * (log_p - log_q > np.log(20)))
+@pytest.mark.parametrize("apart", [0.5, 5.0, 7.0])
+def test_the_missed_share_is_the_integral_of_what_p_has_beyond_1000_q(apart):
+    target = targets.Mixture([0.8, 0.2], [[0.0, 0.0], [apart, 0.0]], [np.eye(2), 0.25 * np.eye(2)])
+    p, q = (
+        np.exp(call(target.log_prob, BASE_GRID.points)),
+        np.exp(normal_log_prob(BASE_GRID.points)),
+    )
+    exact = BASE_GRID.integral(np.maximum(p - 1000 * q, 0))
     missed = missed_share(density("empty"), target, 0)
     error = missed["missed_share_standard_error"]
     assert abs(missed["missed_share"] - exact) <= 4 * error + 1e-3
     assert error < 0.005
     assert (exact > 0.1) == (apart > 1)
+
+
+def test_what_a_bounded_base_cannot_reach_is_no_missed_mode():
+    q = density("empty", base=UniformBox())
+    assert missed_share(q, targets.GaussianFromUniform(), 0)["missed_share"] == 0.0
 
 
 def test_of_a_target_that_cannot_be_sampled_no_missed_share_is_known():
