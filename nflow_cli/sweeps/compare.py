@@ -23,7 +23,10 @@ from nflow_cli.runs.array_shapes import DENSITIES, thinned
 from nflow_cli.runs.directory import METRICS, RUN, SUMMARY, RunDirectory
 
 # Those that a group's identity tells, or settings of an experiment's own.
-IDENTITY = ("target", "data.name", "data.binarization", "flow.pattern", "flow.k", "prior")
+IDENTITY = (
+    *("target", "data.name", "data.binarization"),
+    *("flow.pattern", "flow.k", "flow.affine", "prior"),
+)
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,17 @@ def test_targets_of_one_name_are_told_apart(tmp_path):
     assert [float(g.best.config.target.means[0][0]) for g in groups[:-1]] == [0, 0, 3, 3]
 
 
+def test_a_mixture_in_two_spellings_is_one_target_and_its_flows_tell_of_affine_maps(tmp_path):
+    mixture = {"name": "mixture", "means": [[0.0, 0.0], [3.0, 0.0]]}
+    for n, weights in enumerate(([1.0, 1.0], [0.5, 0.5])):
+        target = {**mixture, "weights": weights, "sd": 1.0}
+        write_run(tmp_path / f"{n}", target=target, flow__affine=[None, "full"][n])
+    one, other = groups_of(tmp_path / "0", tmp_path / "1")
+    assert one.identity == ("mixture", "planar", 8)
+    assert other.identity == ("mixture", "planar + full affine", 8)
+    assert not one.settings and not other.settings
+
+
 def test_a_seed_counts_once_and_those_that_share_restarts_are_told_of(tmp_path, invoke):
     for name, seed in (("a", 0), ("b", 0), ("c", 3)):
         write_run(tmp_path / name, seed=seed, train__restarts=4)
