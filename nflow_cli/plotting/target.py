@@ -184,7 +184,8 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
         axes[0].axhline(evaluated, color="k", ls="--", label=f"evaluated {_kl_text(summary)}")
         scale_history(axes[0], values, evaluated)
     axes[0].set_ylabel("KL (nats)" if has_kl else "free energy (nats)")
-    axes[0].legend(framealpha=0.85, edgecolor="none")
+    # Where a loss that falls leaves room. Of the best place Matplotlib sees no line across.
+    axes[0].legend(loc="upper right", framealpha=0.85, edgecolor="none")
     if annealed:
         axes[1].plot(update, beta, color=BLUE, marker="o" if len(beta) == 1 else "")
         axes[1].set_ylabel("β")

@@ -67,6 +67,10 @@ def draw(name, arrays, **summary):
     return getattr(target_pictures, f"{name}_figure")(arrays, SUMMARY | summary)
 
 
+def draw_training(metrics, **summary):
+    return target_pictures.training_figure(metrics, SUMMARY | summary)
+
+
 def legend(figure):
     return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
 
@@ -91,6 +95,16 @@ def test_panels_show_the_plane_undistorted_and_named(figures, name):
     assert shown[0].get_ylabel() == "z₂"
     assert shown[-1].get_xlabel() == "z₁"
     assert colour_bar(figures[name]).get_ylabel()
+
+
+def test_the_legend_of_a_training_with_restarts_leaves_the_evaluated_line_free():
+    metrics = make_metrics()
+    figure = draw_training(metrics, restarts={"updates": [30_000, 15_000]}, kl=0.0201)
+    figure.canvas = FigureCanvasAgg(figure)
+    (ax,) = figure.axes
+    (line,) = [line for line in ax.lines if str(line.get_label()).startswith("evaluated")]
+    height = line.get_transform().transform((0.5, line.get_ydata()[0]))[1]
+    assert height < ax.get_legend().get_window_extent(figure.canvas.get_renderer()).y0
 
 
 def test_pixels_are_centred_on_the_grid_points(figures):
