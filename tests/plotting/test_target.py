@@ -67,12 +67,8 @@ def draw(name, arrays, **summary):
     return getattr(target_pictures, f"{name}_figure")(arrays, SUMMARY | summary)
 
 
-def draw_training(metrics, **summary):
-    return target_pictures.training_figure(metrics, SUMMARY | summary)
-
-
 def legend(figure):
-    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def dots(ax):
@@ -97,14 +93,15 @@ def test_panels_show_the_plane_undistorted_and_named(figures, name):
     assert colour_bar(figures[name]).get_ylabel()
 
 
-def test_the_legend_of_a_training_with_restarts_leaves_the_evaluated_line_free():
-    metrics = make_metrics()
-    figure = draw_training(metrics, restarts={"updates": [30_000, 15_000]}, kl=0.0201)
-    figure.canvas = FigureCanvasAgg(figure)
-    (ax,) = figure.axes
-    (line,) = [line for line in ax.lines if str(line.get_label()).startswith("evaluated")]
-    height = line.get_transform().transform((0.5, line.get_ydata()[0]))[1]
-    assert height < ax.get_legend().get_window_extent(figure.canvas.get_renderer()).y0
+def test_the_legend_of_a_training_covers_nothing_of_it():
+    caveats = [Caveat("a word", ("kl",), "and another")]
+    summary = SUMMARY | {"restarts": {"updates": [30_000, 15_000]}, "caveats": caveats}
+    figure = plotting.fit2d_figures(make_evaluation(), make_metrics(), summary)["training"]
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    (box,) = [found.get_window_extent(renderer) for found in figure.legends]
+    assert not any(ax.get_legend() for ax in figure.axes)
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0
+    assert box.y1 <= figure.axes[-1].get_tightbbox(renderer).y0
 
 
 def test_pixels_are_centred_on_the_grid_points(figures):
