@@ -202,6 +202,8 @@ def test_every_array_is_looked_at(copy, kind, change):
     for file, arrays in arrays_by_file(run).items():
         for name, array in arrays.items():
             edited = dict(arrays)
+            if change == "missing" and name == "test_log_q":
+                continue  # of a run that keeps no rows
             if change == "missing":
                 del edited[name]
             else:
