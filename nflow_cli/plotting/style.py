@@ -351,7 +351,8 @@ class PowerFormatter(LogFormatterSciNotation):
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         """Return what stands at a tick."""
-        text, (low, high) = super().__call__(x, pos), sorted(self.axis.get_view_interval())
+        axis: Any = self.axis
+        text, (low, high) = super().__call__(x, pos), sorted(axis.get_view_interval())
         if text and 0 < high <= FEW_POWERS * low and PLAIN[0] < x < PLAIN[1]:
             return f"{x:.12g}"
         formula = re.sub(r"[$]|\\mathdefault", "", text)
