@@ -288,7 +288,7 @@ def test_an_option_beats_set_beats_the_preset_beats_the_default(tmp_path):
         (["trian.steps=1"], {}, "--set trian.steps: trian: unknown key (did you mean 'train'?)"),
         (["target=u9"], {"flow.k": 2}, "--set target: target.name: expected one of multimodal"),
         (["target=U1"], {}, "(did you mean 'u1'?). Received: 'U1'"),
-        (["command=train-vae"], {}, "--set command: expected fit-2d"),
+        (["command=train-vae"], {}, "--set command: expected fit-2d. Received: "),
         ([], {"flow.k": -1}, "--flow.k: expected a number not less than 0. Received: -1"),
         (["flow.k=2"], {"flow.k": -1}, "--flow.k: expected a number not less than 0"),
         (["target.foo=bar"], {"target": "u1"}, "--set target.foo and --target: one replaces"),
