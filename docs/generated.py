@@ -1,6 +1,7 @@
 """What the pages are completed with, from the code: keys of presets, commands, Python names.
 
 A page has a mark, such as ``<!-- keys fit-2d -->``, which a reader of the plain file does not see.
+The line behind it, which leads that reader on, is replaced.
 """
 
 import inspect
@@ -14,7 +15,7 @@ import click
 from nflow_cli.cli import main
 from nflow_cli.config.schema import SCHEMAS
 
-MARK = re.compile(r"^<!-- (keys|command|python) (\S+)(?: (.+))? -->$", re.M)
+MARK = re.compile(r"^<!-- (keys|command|python) (\S+)(?: (.+))? -->(?:\n\n`.+)?$", re.M)
 PREFIX = "#/$defs/"
 
 

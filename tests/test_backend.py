@@ -37,6 +37,11 @@ def test_load_says_nothing_of_its_own(short_run):
     assert (done.returncode, done.stdout, done.stderr) == (0, "(2, 2)\n", "")
 
 
+def test_layers_are_imported_without_lines_of_native_code():
+    done = python("import nflow_cli.flows, keras; keras.ops.zeros(2)")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.slow
 def test_load_starts_without_a_stderr(short_run):
     code = f"import os; os.close(2); import sys; sys.stderr = None\n{LOAD}"

@@ -87,6 +87,16 @@ def test_the_reference_has_every_key_of_every_preset():
         assert all(f"| `{key}` |" in made for key in schema.model_fields)
 
 
+@pytest.mark.parametrize("page", ["docs/commands.md", "docs/presets.md", "docs/python.md"])
+def test_a_page_that_the_site_completes_leads_on_where_it_is_read_as_it_is(page):
+    behind = re.findall(r"^<!-- (?:keys|command|python) .* -->\n\n(.*)$", DOCUMENTS[page], re.M)
+    assert len(behind) == len(generator().MARK.findall(DOCUMENTS[page]))
+    assert all(re.match(r"`(help\(|nflow \S+ --(help|schema)`)", line) for line in behind)
+    assert not re.search(
+        r"^`(help\(|nflow).* prints", generator().MARK.sub("", DOCUMENTS[page]), re.M
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "link"),
     [pytest.param(name, link) for name, text in DOCUMENTS.items() for link in links(text)],

@@ -28,6 +28,25 @@ def write_run(path, summary=None, **changes):
     return run
 
 
+def write_fit(path, log_q, weights=None, sha256="0", **changes):
+    """Write what a finished fit to a table leaves, with the log-density of each test row."""
+    data = {"command": "fit", "data": {"name": "mine.csv", "columns": ["a", "b"]}}
+    settings = presets.validate(
+        presets.override(data, {key.replace("__", "."): v for key, v in changes.items()}), "a test"
+    )
+    run = RunDirectory.create("any", str(path))
+    with run.recorded({"command": "fit"}):
+        run.write_text("config.yaml", presets.dump(settings))
+    arrays = {"test_log_q": log_q, "test_weights": weights}
+    run.write_evaluation({name: array for name, array in arrays.items() if array is not None})
+    with np.errstate(invalid="ignore"):  # of infinities
+        error = np.std(log_q, ddof=1) / np.sqrt(len(log_q))
+    figures = {"log_likelihood": np.mean(log_q), "log_likelihood_standard_error": error}
+    data = {"name": "mine.csv", "sha256": sha256}
+    run.write_json("summary.json", {**figures, "steps_per_second": 1000.0, "data": data})
+    return run
+
+
 def write_vae(path, summary=None, **changes):
     settings = presets.validate(presets.override({"command": "train-vae"}, changes), "a test")
     run = RunDirectory.create("any", str(path))

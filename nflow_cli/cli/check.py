@@ -32,7 +32,7 @@ def check(run_dir: str, machine: Machine, as_json: bool) -> None:
     for outcome, name, detail in map(_in_words, check_run(run_dir)):
         checks.append({"check": name, "outcome": outcome, "detail": detail})
         if not as_json:
-            click.echo(hanging(f"{outcome:<8} {name:<14} ", detail))
+            click.echo(hanging(f"{outcome:<10} {name:<14} ", detail))
     failed = sum(check["outcome"] == Outcome.FAIL for check in checks)
     if as_json:
         click.echo(json_text({"run": run_dir, "failed": failed, "checks": checks}))

@@ -94,7 +94,7 @@ def present(
         layout.tell(f"left out, as they have not finished: {unfinished} of the runs")
     tables = tables_of(results)
     if format_ == "json":
-        click.echo(json_text({"groups": [_record(g) for groups in tables for g in groups]}))
+        click.echo(json_text({"groups": [r for groups in tables for r in _records(groups)]}))
     else:
         click.echo("\n\n".join(_table(groups, format_) for groups in tables))
     for word, (name, reason) in examples(results).items():
@@ -109,24 +109,31 @@ def present(
         click.echo(printable(path), err=True)
 
 
-def _record(group: Any) -> dict[str, Any]:
-    """Return a line of the table for another program: its scores by the keys of a summary."""
-    subject, flow, k = group.identity
-    spreads = {m.key: group.spread(m.key) for m in group.best.experiment.measures}
-    return {
-        group.best.experiment.config.subject_key: subject,
-        "flow": flow,
-        "k": k,
-        "settings": dict(group.settings),
-        "seeds": group.seeds,
-        "runs": [str(result.run.path) for result in group.results],  # the best first
-        "scores": {
-            key: {"median": spread.median, "min": spread.low, "max": spread.high}
-            for key, spread in spreads.items()
-            if spread
-        },
-        "caveats": {key: word for key in spreads if (word := group.words(key))},
-    }
+def _records(groups: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a table for another program: scores by the keys of a summary."""
+    from nflow_cli.sweeps.paired import differences
+
+    for group, difference in zip(groups, differences(groups)):
+        subject, flow, k = group.identity
+        measures = group.best.experiment.measures
+        yield {
+            group.best.experiment.config.subject_key: subject,
+            "flow": flow,
+            "k": k,
+            "settings": dict(group.settings),
+            "seeds": group.seeds,
+            "runs": [str(result.run.path) for result in group.results],  # the best first
+            "scores": {m.key: _score(group, m.key) for m in measures if group.spread(m.key)},
+            **({"difference_to_the_best": difference._asdict()} if difference else {}),
+            "caveats": {m.key: word for m in measures if (word := group.words(m.key))},
+        }
+
+
+def _score(group: Any, key: str) -> dict[str, float]:
+    """Return the spread of a score over seeds, or its standard error where there is one run."""
+    spread, error = group.spread(key), group.error(key)
+    values = {"median": spread.median, "min": spread.low, "max": spread.high}
+    return values if error is None else {**values, "standard_error": error}
 
 
 def _table(groups: Sequence[Any], format_: str) -> str:

@@ -237,7 +237,7 @@ def resolve_config(
     from nflow_cli.config import memory, overrides, presets
     from nflow_cli.config.schema import SCHEMAS
 
-    data, source = presets.read_preset(preset), presets.preset_label(preset)
+    data, source = {"command": command, **presets.read_preset(preset)}, presets.preset_label(preset)
     if (other := data.get("command")) != command and other in list(SCHEMAS):  # it may be anything
         raise ConfigError(f"{source}: a preset of `nflow {other}`, not of {command}")
     changes = [*map(presets.parse_assignment, assignments), *changes]

@@ -220,8 +220,10 @@ def validate(
     """
     command = data.get("command")
     if not isinstance(command, str) or command not in schemas:
-        known = f"{', '.join(schemas)}{nearest(str(command), list(schemas))}"
-        problem = f"expected one of {known}. Received: {shortened(command)}"
+        known = ", ".join(schemas)
+        if len(schemas) > 1:
+            known = f"one of {known}{nearest(str(command), list(schemas))}"
+        problem = f"expected {known}. Received: {shortened(command)}"
         raise ConfigError(f"{_blamed(source, changes, 'command')}: {problem}")
     schema = schemas[command]
     try:

@@ -44,6 +44,12 @@ def mixture_parameters(
     return weights, means, covariances
 
 
+def shares(weights: np.ndarray) -> np.ndarray:
+    """Return positive weights ``(n,)`` of sum 1, those that have it to the last bit."""
+    total = weights.sum()
+    return weights if abs(total - 1) < 1e-12 else weights / total
+
+
 def ring_parameters(
     weights: Any, centers: Any, radii: Any, widths: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

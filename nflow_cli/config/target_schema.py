@@ -45,14 +45,28 @@ class MixtureTarget(Strict):
     name: Literal["mixture"] = Field(description="A mixture of n Gaussians.")
     weights: list[Positive] = Field(min_length=1, description="Of each; their sum is made 1.")
     means: list[Point] = Field(description="Of each.")
-    covariances: list[Matrix] | None = Field(default=None, description="Of each; null: I.")
+    covariances: list[Matrix] | None = Field(default=None, description="Of each; null: I, or sd.")
+    sd: Positive | list[Positive] | None = Field(
+        default=None,
+        exclude=True,  # a config has one spelling of a density
+        description="In place of covariances: σ of every Gaussian or of each, whose covariance is "
+        "σ²I.",
+    )
 
     @model_validator(mode="after")
     def _is_density(self) -> "MixtureTarget":
-        from nflow_cli.config.target_parameters import mixture_parameters  # loads NumPy
+        """Write out what is a density: weights of sum 1 and every covariance."""
+        from nflow_cli.config import target_parameters  # loads NumPy
 
-        mixture_parameters(self.weights, self.means, self.covariances)
-        return self
+        covariances = self.covariances
+        if self.sd is not None:
+            if covariances is not None:
+                raise ValueError("covariances or sd, not both")
+            sd = self.sd if isinstance(self.sd, list) else [self.sd] * len(self.weights)
+            covariances = [[[s * s, 0.0], [0.0, s * s]] for s in sd]
+        arrays = target_parameters.mixture_parameters(self.weights, self.means, covariances)
+        weights, covariances = target_parameters.shares(arrays[0]).tolist(), arrays[2].tolist()
+        return self.model_copy(update={"weights": weights, "covariances": covariances, "sd": None})
 
 
 class RingTarget(Strict):

@@ -28,7 +28,7 @@ class Outcome(StrEnum):
 
     OK = "OK"
     FAIL = "FAIL"
-    RECORDED = "recorded"  # not computed again: the bytes are those that the run ended with
+    UNCHANGED = "unchanged"  # not computed again: the bytes are those that the run ended with
     UNKNOWN = "unknown"  # it takes what this run does not keep, or more than rounding allows
 
 

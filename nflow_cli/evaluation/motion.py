@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.evaluation.grids import Grid
+from nflow_cli.evaluation.grids import OUTER, Grid, grid_of, window_of, window_of_all
 from nflow_cli.flows.composition import Step
 from nflow_cli.flows.fold import run_maps
 from nflow_cli.random_streams import stream
@@ -19,8 +19,6 @@ FRAMES, OF_A_FLOW, LEAST = 96, 24, 24  # moments in all at most, of a flow at mo
 INVERSES = 8_192  # of a map, about as many as a moving picture takes
 # Of the grid that a flow warps: lines each way, points of each, what part lies beyond each side.
 LINES, ALONG, BEYOND = 25, 300, 0.35
-# Draws that a window may leave out at each end: of the base and the fit, and of what is between.
-OUTER, INNER, BORDER = 0.003, 0.03, 0.1
 SQUARE = 0.75  # of the longer side of the window of a flow, at least the shorter one
 
 
@@ -103,9 +101,7 @@ def motion_arrays(motion: Motion, seed: int) -> dict[str, np.ndarray]:
     units, moments = motion.density.units, moments_of(len(motion.steps))
     images = motion.images(moments, motion.draws(seed))
     draws = units.outside(images)
-    ends, between = draws[[0, -1]], draws[1:-1]
-    windows = [_window(ends, OUTER), *([_window(between, INNER)] if len(between) else [])]
-    grid = _grid(np.stack([np.min(windows, axis=0)[0], np.max(windows, axis=0)[1]]))
+    grid = grid_of(window_of_all(draws), GRID)
     z, log_det = units.inside_and_log_det(grid[:])
     log_density = [(motion.log_density(m, z) + log_det).reshape(grid.shape) for m in moments]
     axes = {"axis_1": grid.first, "axis_2": grid.second}
@@ -123,9 +119,9 @@ def flow_arrays(motion: Motion, number: int, seed: int) -> dict[str, np.ndarray]
     """
     moments = (number - 1, number)
     before, after = motion.images(moments, motion.draws(seed))
-    window = _window(np.stack([before, after]), OUTER)
+    window = window_of(np.stack([before, after]), OUTER)
     half = np.maximum(np.ptp(window, axis=0), SQUARE * np.ptp(window, axis=0).max()) / 2
-    grid = _grid(np.stack([window.mean(axis=0) - half, window.mean(axis=0) + half]))
+    grid = grid_of(np.stack([window.mean(axis=0) - half, window.mean(axis=0) + half]), GRID)
     log_before, log_after = (motion.log_density(m, grid[:]).reshape(grid.shape) for m in moments)
     lines, step = _lines(grid), motion.steps[number - 1]
     moved, _ = step.run(motion.tensor(lines.reshape(-1, 2)))
@@ -137,19 +133,6 @@ def flow_arrays(motion: Motion, number: int, seed: int) -> dict[str, np.ndarray]
         "lines_after": ops.convert_to_numpy(moved).reshape(lines.shape),
         **{name: np.squeeze(value, (0, -1)) for name, value in geometry.items()},
     }
-
-
-def _window(draws: np.ndarray, out: float) -> np.ndarray:
-    """Return the corners ``(2, 2)`` of a window that holds all but ``out`` of draws (F, S, 2)."""
-    low, high = np.nanquantile(draws, [out, 1 - out], axis=1)
-    return np.stack([low.min(axis=0), high.max(axis=0)])
-
-
-def _grid(window: np.ndarray) -> Grid:
-    """Return a grid over a window and a border."""
-    middle, half = window.mean(axis=0), (0.5 + BORDER) * np.ptp(window, axis=0)
-    first, second = np.linspace(middle - half, middle + half, GRID).T
-    return Grid(first, second)
 
 
 def _lines(grid: Grid) -> np.ndarray:

@@ -97,6 +97,15 @@ def table_scores(density: FlowDensity, data: TableRows) -> dict[str, Any]:
     }
 
 
+def log_q_of_rows(density: FlowDensity | RowDensity, data: PointData) -> dict[str, np.ndarray]:
+    """Return ``test_log_q`` in nats of each test row ``(n,)``, and ``test_weights`` if they differ.
+
+    By these, two fits are compared row by row.
+    """
+    arrays = {"test_log_q": density.log_prob(data.test).astype(np.float64)}
+    return arrays if data.weights.test is None else {**arrays, "test_weights": data.weights.test}
+
+
 def of_members(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str, Any]:
     """Return how good each member is of a mixture, by log-densities ``(R, n)``; of one, nothing.
 

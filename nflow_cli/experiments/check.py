@@ -85,7 +85,7 @@ def check_files(run: CheckedRun) -> Verdict:
     wrong = [name for name in ENDED if received.get(name) != known.get(name)]
     if wrong:
         return Outcome.FAIL, f"{', '.join(wrong)}: not what the run ended with, by {RUN}"
-    return Outcome.RECORDED, f"{names}: the SHA-256 that {RUN} says the run ended with"
+    return Outcome.UNCHANGED, f"{names}: the SHA-256 that {RUN} says the run ended with"
 
 
 def check_record(run: CheckedRun) -> Verdict:

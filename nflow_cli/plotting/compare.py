@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
@@ -14,8 +15,8 @@ from nflow_cli.plotting.style import (
     DPI,
     SEQUENTIAL,
     Extent,
+    add_colour_bar,
     add_title,
-    colour_scale,
     draw_grid,
     drawing,
     fix_layout,
@@ -34,6 +35,7 @@ SERIES = (
 )
 STYLES = ("-", "--", ":", "-.")  # of curves, one after the other where colours begin anew
 COLUMNS = 7  # of densities in a picture
+BAR = "density / the target's peak"
 PANEL, HEIGHT = 1.35, 7.2  # in inches, of a density and of all rows with their titles
 
 
@@ -219,7 +221,7 @@ def label_k(ax: Axes, ks: Sequence[int]) -> None:
 def densities_figures(targets: Mapping[str, Sequence[Density]]) -> list[Figure]:
     """Draw each target, the first of its densities, beside the fits of it: a row or several.
 
-    The colours of a row reach from 0 to the peak of its target.
+    The colours of a row reach from 0 to the peak of its target; the bar says where fits are above.
     """
     rows = []
     for name, (target, *fits) in targets.items():
@@ -235,17 +237,20 @@ def densities_figures(targets: Mapping[str, Sequence[Density]]) -> list[Figure]:
 def _page(rows: Sequence[tuple[str, Sequence[Density]]]) -> Figure:
     """Draw one picture of densities."""
     columns = max(len(panels) for _, panels in rows)
-    shape = (len(rows) * columns, columns, _extent(rows[0][1][0].axis), 1.0 + PANEL * columns)
-    figure, axes = panel_grid(*shape, side=0.6, head=max(map(_head, rows)))
+    shape = (len(rows) * columns, columns, _extent(rows[0][1][0].axis), 1.7 + PANEL * columns)
+    figure, axes = panel_grid(*shape, side=1.3, head=max(map(_head, rows)))
+    shown, above = [], []
     for i, (name, panels) in enumerate(rows):
+        row = axes[i * columns : i * columns + len(panels)]
         for ax in axes[i * columns + len(panels) : (i + 1) * columns]:
             ax.remove()
-        for j, ax in enumerate(axes[i * columns : i * columns + len(panels)]):
+        for j, ax in enumerate(row):
             last = i == len(rows) - 1 or j >= len(rows[i + 1][1])
             label_panel(ax, "z₁" if last else "", "" if j else f"{plain(name)}\nz₂")
-        draw_row(axes[i * columns :], panels)
-    scale = "each row from 0 to the target's peak, cut above it"
-    add_title(figure, "target and fits, the best over seeds", scale)
+        above.append(draw_row(row, panels))
+        shown += row
+    add_colour_bar(shown[0].images[0], shown, BAR, "max" if any(above) else "neither")
+    add_title(figure, "target and fits, the best over seeds")
     fix_layout(figure)
     return figure
 
@@ -255,15 +260,16 @@ def _head(row: tuple[str, Sequence[Density]]) -> float:
     return 0.35 + 0.155 * max(_wrapped(panel.title).count("\n") for panel in row[1])
 
 
-def draw_row(axes: Sequence[Axes], panels: Sequence[Density]) -> None:
-    """Draw a target and its fits on the target's colour scale."""
+def draw_row(axes: Sequence[Axes], panels: Sequence[Density]) -> bool:
+    """Draw a target and its fits over the target's peak; return whether a fit is above it."""
     drawn = [np.exp(panel.log_density) for panel in panels]
-    peak = float(np.nanmax(drawn[0], initial=0.0, where=np.isfinite(drawn[0])))
-    norm, _ = colour_scale([peak], peak)
+    peaks = [float(np.nanmax(d, initial=0.0, where=np.isfinite(d))) for d in drawn]
+    peak = peaks[0] or 1.0
     for ax, panel, density in zip(axes, panels, drawn):
-        finite = np.where(np.isfinite(density), density, np.nan)
-        draw_grid(ax, finite, _extent(panel.axis), SEQUENTIAL, norm)
+        finite = np.where(np.isfinite(density), density / peak, np.nan)
+        draw_grid(ax, finite, _extent(panel.axis), SEQUENTIAL, Normalize(0.0, 1.0))
         ax.set_title(_wrapped(panel.title), fontsize=9)
+    return max(peaks) > peak
 
 
 def _wrapped(title: str) -> str:

@@ -83,12 +83,15 @@ def draw_map(ax: Axes, arrays: Arrays, extent: Extent) -> None:
         draw_hyperplane(ax, arrays, extent)
     if "center" in arrays:
         draw_center(ax, arrays)
-    ax.plot([], [], color=BLUE, label="a grid, moved")
-    ax.plot([], [], color="0.25", marker=">", markersize=4, label="the way of draws")
+    ax.plot([], [], color=BLUE, label="grid after the flow")
+    ax.plot([], [], color="0.25", marker=">", markersize=4, label="paths of draws")
 
 
 def draw_hyperplane(ax: Axes, arrays: Arrays, extent: Extent) -> None:
-    """Draw the line ``w.z + b = 0``, which stays, and ``û``, along which its sides move apart."""
+    """Draw the line ``w.z + b = 0``, which stays, and ``û``, along which its sides move apart.
+
+    Draws move by ``û tanh(w.z + b)``: below the line that is against the arrow.
+    """
     w, b, u_hat = (np.asarray(arrays[key], float) for key in ("w", "b", "u_hat"))
     squared = float(w @ w)
     if not squared:
@@ -99,7 +102,10 @@ def draw_hyperplane(ax: Axes, arrays: Arrays, extent: Extent) -> None:
     ax.axline(foot, foot + TURN @ w, **style)
     arrow: Any = {"color": ORANGE, "arrowstyle": "-|>", "lw": 2, "mutation_scale": 14}
     ax.annotate("", foot + u_hat, foot, arrowprops=arrow, zorder=5)
-    ax.plot([], [], color=ORANGE, marker=">", label="û")
+    moves = np.tanh(arrays["draws_before"] @ w + b)
+    low, high = (f"{end:.2f}".replace("-", "\N{MINUS SIGN}") for end in (moves.min(), moves.max()))
+    label = f"û; draws move by û·tanh(w·z + b), here {low} to {high} times û"
+    ax.plot([], [], color=ORANGE, marker=">", label=label)
 
 
 def draw_center(ax: Axes, arrays: Arrays) -> None:

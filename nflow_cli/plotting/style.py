@@ -340,12 +340,22 @@ def label_steps(axes: Iterable[Axes], name: str) -> None:
         ax.label_outer()
 
 
+FEW_POWERS, PLAIN = 100, (1e-4, 1e5)  # of an axis whose ticks are plain numbers, within a range
+
+
 class PowerFormatter(LogFormatterSciNotation):
-    """Writes the powers of 10 of an axis as plain text, 10⁻² or 2×10⁻²."""
+    """Writes the ticks of an axis as plain text: powers of 10 such as 10⁻², or numbers.
+
+    Numbers where few powers are on the axis, so that others stand between them: 0.6, 3 or 4.
+    """
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         """Return what stands at a tick."""
-        formula = re.sub(r"[$]|\\mathdefault", "", super().__call__(x, pos))
+        axis: Any = self.axis
+        text, (low, high) = super().__call__(x, pos), sorted(axis.get_view_interval())
+        if text and 0 < high <= FEW_POWERS * low and PLAIN[0] < x < PLAIN[1]:
+            return f"{x:.12g}"
+        formula = re.sub(r"[$]|\\mathdefault", "", text)
         text = re.sub(r"\^\{(.*?)\}", lambda power: superscript(power[1]), formula)
         return text.strip("{}").replace(r"\times", "×").replace("-", "\N{MINUS SIGN}")
 

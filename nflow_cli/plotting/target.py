@@ -11,6 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from nflow_cli.plotting.compare import draw_legend
 from nflow_cli.plotting.style import (
     BLUE,
     DPI,
@@ -184,7 +185,7 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
         axes[0].axhline(evaluated, color="k", ls="--", label=f"evaluated {_kl_text(summary)}")
         scale_history(axes[0], values, evaluated)
     axes[0].set_ylabel("KL (nats)" if has_kl else "free energy (nats)")
-    axes[0].legend(framealpha=0.85, edgecolor="none")
+    draw_legend(figure, axes[0].get_legend_handles_labels()[0])
     if annealed:
         axes[1].plot(update, beta, color=BLUE, marker="o" if len(beta) == 1 else "")
         axes[1].set_ylabel("β")

@@ -19,7 +19,8 @@ STRIP: Shapes = {
     **{"deformation_k": "k", "log_deformation": "kji"},
     **{"deformation_axis_1": "i", "deformation_axis_2": "j", "deformation_samples": ("k", "v", 2)},
 }
-LATER = ("deformation_samples",)  # which an older run does not have
+ROWS: Shapes = {"test_log_q": "z", "test_weights": "z"}  # log q of each test row, and its weight
+LATER = ("deformation_samples", *ROWS)  # which an older run does not have, or a run of other rows
 DENSITIES: Shapes = {"axis_1": "x", "log_target": "xx", "log_q": "xx"}  # what `compare` draws
 _WHOLE = ("deformation_k", "latent_axes", "labels", "columns_shown")  # numbers
 _AXES = ("axis_1", "axis_2", "deformation_axis_1", "deformation_axis_2", "manifold_axis")
@@ -32,6 +33,7 @@ _LENGTHS = {
     **dict.fromkeys("stuvb", (0, 10_000)),
     **dict.fromkeys("np", (1, 10_000)),
     "c": (1, SHOWN_COLUMNS),
+    "z": (1, 10**8),
     **{"m": (1, 20), "d": (1, 400), "h": (1, 28), "w": (1, 28), "r": (2, 40)},
 }
 _FURTHEST = 1e100  # an axis may reach

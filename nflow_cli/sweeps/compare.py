@@ -23,7 +23,10 @@ from nflow_cli.runs.array_shapes import DENSITIES, thinned
 from nflow_cli.runs.directory import METRICS, RUN, SUMMARY, RunDirectory
 
 # Those that a group's identity tells, or settings of an experiment's own.
-IDENTITY = ("target", "data.name", "data.binarization", "flow.pattern", "flow.k", "prior")
+IDENTITY = (
+    *("target", "data.name", "data.binarization"),
+    *("flow.pattern", "flow.k", "flow.affine", "prior"),
+)
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,10 @@ class Group:
             return None
         return Spread(statistics.median(known), min(known), max(known))
 
+    def error(self, key: str) -> float | None:
+        """Return the standard error of a score of the one run; None of several, or of none."""
+        return self.best.value(f"{key}_standard_error") if len(self.results) == 1 else None
+
     def shows(self, key: str) -> bool:
         """Return whether a score says something: a free energy does where no KL can."""
         return self.spread(key) is not None and (key != "free_energy" or not self.spread("kl"))
@@ -205,7 +212,7 @@ def group(results: Iterable[Result]) -> list[Group]:
     for identity, settings in sorted(together, key=_order):
         line = set().union(*(at_one_k[other] for other in at_one_k if other[:2] == identity[:2]))
         differing = (_part(settings, among[identity[0]]), _part(settings, line))
-        groups.append(Group(identity, sorted(together[identity, settings], key=_rank), *differing))
+        groups.append(Group(identity, sorted(together[identity, settings], key=rank), *differing))
     return groups
 
 
@@ -249,7 +256,7 @@ def _number(text: str) -> float:
     return math.inf if math.isnan(value) else value
 
 
-def _rank(result: Result) -> float:
+def rank(result: Result) -> float:
     """Return the score by which a run is better than others, the lower the better."""
     judges = (measure for measure in result.experiment.measures if measure.judges)
     known = ((m.sign, value) for m in judges if (value := result.value(m.key)) is not None)

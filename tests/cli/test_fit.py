@@ -133,11 +133,11 @@ def test_the_config_of_a_run_says_what_was_found_in_its_table(home):
 
 def test_every_check_of_a_sound_run_passes(at_home):
     lines = succeed(at_home, "check", "run").splitlines()
-    assert [line[9:23].strip() for line in lines] == [
+    assert [line[11:25].strip() for line in lines] == [
         *("model", "status", "files", "record", "training", "weights", "checksum", "caveats"),
-        *("data", "invertibility", "log-det", "round trip", "summary", "arrays"),
+        *("data", "invertibility", "log-det", "round trip", "summary", "test rows", "arrays"),
     ]
-    assert not [line for line in lines if not line.startswith(("OK  ", "recorded files "))]
+    assert not [line for line in lines if not line.startswith(("OK  ", "unchanged  files "))]
 
 
 @pytest.fixture
@@ -368,7 +368,7 @@ def test_a_table_may_come_by_standard_input(home, tmp_path, monkeypatch):
         (
             "price",
             ["density", "marginals", "normality", "training"],
-            {"axis_1", "log_q", "rows", "latents"},
+            {"axis_1", "log_q", "rows", "latents", "test_log_q"},
         ),
         ("level,price", ["deformation", "density", "training"], {"axis_2", "test_points"}),
     ],
@@ -402,6 +402,7 @@ def test_a_run_that_is_to_keep_no_row_keeps_none_and_is_drawn(at_home, tmp_path,
     assert len(list((run / "plots").iterdir())) == pictures
     assert [f.name for f in check_run(str(run)) if f.outcome == Outcome.FAIL] == []
     arrays = arrays_of(RunDirectory(run))
+    assert "test_log_q" not in arrays
     shown = [len(arrays[name]) for name in ("rows", "latents", "test_points") if name in arrays]
     assert shown and not any(shown)
     values = some_rows()[:, [COLUMNS.index(name) for name in names]].ravel()

@@ -75,7 +75,7 @@ def test_check_gives_a_record_for_each_line_and_its_exit_code(
     lines = invoke("check", copy).stdout.splitlines()
     checked, _ = printed(invoke, "check", copy)
     assert [(c["outcome"], c["check"], c["detail"]) for c in checked["checks"]] == [
-        (line[:8].strip(), line[9:23].strip(), line[24:]) for line in lines
+        (line[:10].strip(), line[11:25].strip(), line[26:]) for line in lines
     ]
     assert (checked["run"], checked["failed"]) == (str(copy), 0)
     edit_json(copy / "summary.json", k=3)

@@ -100,6 +100,15 @@ def test_an_unknown_key_in_a_list_is_named_too(tmp_path):
         ("{name: mixture, weights: [], means: []}", "target.weights: expected 1 or more items"),
         ("{name: mixture, weights: [1], meens: [[0, 0]]}", "target.means: missing"),
         (
+            "{name: mixture, weights: [1], means: [[0, 0]], sd: [1, 2]}",
+            "target: expected lists of the same length",
+        ),
+        ("{name: mixture, weights: [1], means: [[0, 0]], sd: 0}", "target.sd"),
+        (
+            "{name: mixture, weights: [1], means: [[0, 0]], covariances: [[[1,0],[0,1]]], sd: 1}",
+            "target: expected covariances or sd, not both",
+        ),
+        (
             "{name: ring, weights: [1], centers: [[0, 0]], radii: [-1], widths: [1]}",
             "target.radii.0: expected a number not less than 0",
         ),
@@ -111,6 +120,34 @@ def test_an_unknown_key_in_a_list_is_named_too(tmp_path):
 )
 def test_a_target_spelled_out_is_checked_before_training(tmp_path, target, expected):
     assert complaint(tmp_path, f"command: fit-2d\ntarget: {target}\n").startswith(expected)
+
+
+def mixture(keys):
+    settings = f"{{command: fit-2d, target: {{name: mixture, means: [[2, 0], [-2, 1]], {keys}}}}}"
+    return presets.validate(presets.parse_yaml(settings, "a test"), "a test")
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "weights: [0.25, 0.75], covariances: [[[0.25, 0], [0, 0.25]], [[0.25, 0], [0, 0.25]]]",
+        "weights: [1, 3], sd: 0.5",
+        "weights: [10, 30], sd: [0.5, 0.5]",
+    ],
+)
+def test_a_mixture_is_one_however_it_is_spelled(spelled):
+    settings = mixture(spelled)
+    assert settings == mixture("weights: [2, 6], sd: 0.5")
+    target = yaml.safe_load(presets.dump(settings))["target"]
+    assert (target["weights"], "sd" in target) == ([0.25, 0.75], False)
+    assert target["covariances"] == 2 * [[[0.25, 0.0], [0.0, 0.25]]]
+    assert mixture("weights: [1, 3]") == mixture("weights: [1, 3], sd: 1")
+
+
+def test_a_preset_without_a_command_is_of_the_one_that_reads_it(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("flow: {k: 3}\n")
+    assert resolve_config("fit-2d", path, ()).flow.k == 3
 
 
 WRITTEN_OUT = "expected values written out, no anchors and aliases."
@@ -251,7 +288,7 @@ def test_an_option_beats_set_beats_the_preset_beats_the_default(tmp_path):
         (["trian.steps=1"], {}, "--set trian.steps: trian: unknown key (did you mean 'train'?)"),
         (["target=u9"], {"flow.k": 2}, "--set target: target.name: expected one of multimodal"),
         (["target=U1"], {}, "(did you mean 'u1'?). Received: 'U1'"),
-        (["command=train-vae"], {}, "--set command: expected one of fit-2d"),
+        (["command=train-vae"], {}, "--set command: expected fit-2d. Received: "),
         ([], {"flow.k": -1}, "--flow.k: expected a number not less than 0. Received: -1"),
         (["flow.k=2"], {"flow.k": -1}, "--flow.k: expected a number not less than 0"),
         (["target.foo=bar"], {"target": "u1"}, "--set target.foo and --target: one replaces"),

@@ -86,6 +86,24 @@ def test_weights_that_are_even_are_not_marked(share, tail):
     assert marks(settings(), {"largest_weight": share, "pareto_k": tail}, "ess") == ""
 
 
+MISSED = {"kl": 0.25, "ess": 0.05, "missed_share": 0.19, "missed_share_standard_error": 0.004}
+
+
+@pytest.mark.parametrize(("restarts", "remedy"), [(1, "--restarts 8"), (8, "more flows")])
+def test_a_lost_mode_is_said_in_place_of_the_weights_that_it_unsettles(restarts, remedy):
+    facts = {**MISSED, "largest_weight": 0.6, "restarts": {"count": restarts}}
+    (caveat,) = caveats_of(settings(), facts)
+    assert caveat.word == "missed mass" and {"kl", "ess"} <= set(caveat.figures)
+    assert caveat.reason == (
+        f"q has nearly no mass where 19% of p lies: a mode is lost; try {remedy}, or train longer"
+    )
+
+
+@pytest.mark.parametrize("missed", [{"missed_share": 0.02}, {"missed_share_standard_error": 0.04}])
+def test_a_share_of_the_tails_or_of_few_draws_is_no_lost_mode(missed):
+    assert marks(settings(), {**MISSED, **missed}, "kl") == ""
+
+
 @pytest.mark.parametrize(
     ("mass", "error", "word"),
     [

@@ -1,6 +1,6 @@
 import numpy as np
 
-from nflow_cli.evaluation.grids import Grid
+from nflow_cli.evaluation.grids import Grid, Together
 
 FIRST, SECOND = np.array([0.0, 1.0, 5.0]), np.array([-2.0, 3.0])
 POINTS = [[0, -2], [1, -2], [5, -2], [0, 3], [1, 3], [5, 3]]
@@ -23,3 +23,12 @@ def test_of_a_grid_larger_than_memory_a_few_points_are_made():
     axis = np.arange(1e6)
     grid = Grid(axis, axis)
     np.testing.assert_array_equal(grid[10**12 - 2 :], [[999_998, 999_999], [999_999, 999_999]])
+
+
+def test_a_part_of_several_grids_is_that_of_all_their_points():
+    grids = Grid(FIRST, SECOND), Grid(SECOND, FIRST)
+    both = np.concatenate([grid[:] for grid in grids])
+    together = Together(*grids)
+    assert len(together) == 12
+    for part in (slice(0, 4), slice(4, 9), slice(6, 6), slice(7, 99), slice(None)):
+        np.testing.assert_array_equal(together[part], both[part])

@@ -333,7 +333,7 @@ def outcomes(run):
 
 def test_a_run_of_a_built_in_density_is_checked_in_full(banana):
     found = outcomes(banana)
-    assert found.pop("files") == "recorded"
+    assert found.pop("files") == "unchanged"
     assert set(found.values()) == {"OK"}
 
 

@@ -267,7 +267,7 @@ def test_the_gap_is_in_the_tables_of_training_evaluate_and_compare(short, invoke
     _, rows, _ = experiment.evaluate(experiment.load(run), judged_by, None, 5, summary)
     assert rows[-1] == row
     table = invoke("compare", run.path, "--format", "markdown").stdout
-    assert "gap to the truth" in table and f"| {summary['gap']:.4f} |" in table
+    assert "gap to the truth" in table and f"| {summary['gap']:.4f} ± " in table
 
 
 def outcome_of_figures(path):

@@ -69,7 +69,7 @@ def test_other_columns_and_units_are_found(invoke, run):
     for changes in ({"columns": ["price", "level", "share"]}, {"units": [[SCALE], [], []]}):
         edit_record(run, **{**record, **changes})
         result = invoke("check", "run")
-        (line,) = [line for line in result.stdout.splitlines() if line[9:23].strip() == "data"]
+        (line,) = [line for line in result.stdout.splitlines() if line[11:25].strip() == "data"]
         assert line.startswith("FAIL") and f"run.json: {next(iter(changes))}: expected" in line
 
 

@@ -118,14 +118,22 @@ def test_a_run_has_the_pictures_of_calibration_and_of_conditions(home):
     ]
 
 
+def test_the_log_density_of_each_test_row_is_kept_with_its_weight(home):
+    run = RunDirectory(home[0] / "run")
+    arrays, summary = arrays_of(run), run.read_json("summary.json")
+    mean = np.average(arrays["test_log_q"], weights=arrays["test_weights"])
+    assert mean == pytest.approx(summary["log_likelihood"], abs=1e-12)
+
+
 def test_every_check_of_a_sound_run_passes(at_home):
     done = at_home("check", "run")
     lines = done.stdout.splitlines()
     assert done.exit_code == 0
-    assert [line[9:23].strip() for line in lines][-7:] == [
-        *("data", "invertibility", "log-det", "round trip", "summary", "calibration", "arrays")
+    assert [line[11:25].strip() for line in lines][-8:] == [
+        *("data", "invertibility", "log-det", "round trip", "summary", "test rows"),
+        *("calibration", "arrays"),
     ]
-    assert not [line for line in lines if not line.startswith(("OK  ", "recorded files "))]
+    assert not [line for line in lines if not line.startswith(("OK  ", "unchanged  files "))]
 
 
 def test_checks_of_another_model_or_of_other_units_fail(copy, monkeypatch):

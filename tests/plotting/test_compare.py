@@ -3,6 +3,7 @@ import io
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from pictures import colour_bar, panels
 
 from nflow_cli.plotting import (
     Curve,
@@ -148,15 +149,24 @@ def test_a_row_is_a_target_and_its_fits_on_one_scale():
         "u2": [density("target", narrow), density("planar, K = 2", narrow)],
     }
     (figure,) = densities_figures(targets)
-    assert len(figure.axes) == 5  # no empty ones
+    shown = panels(figure)
+    assert len(shown) == 5 and len(figure.axes) == 6  # with the bar, and no empty ones
+    assert colour_bar(figure).get_ylabel() == "density / the target's peak"
     assert [ax.get_title() for ax in figure.axes[:3]] == [d.title for d in targets["u1"]]
     assert figure.axes[0].get_ylabel() == "u1\nz₂" and figure.axes[3].get_ylabel()[:2] == "u2"
-    assert [bool(ax.get_xlabel()) for ax in figure.axes] == [False, False, True, True, True]
-    for ax in figure.axes:
+    assert [bool(ax.get_xlabel()) for ax in shown] == [False, False, True, True, True]
+    for ax in shown:
         assert ax.get_aspect() == 1 and len(ax.images) == 1
-        assert ax.images[0].norm.vmin == 0
-        assert ax.images[0].norm.vmax == pytest.approx(1 / (2 * np.pi), rel=0.02)
+        assert (ax.images[0].norm.vmin, ax.images[0].norm.vmax) == (0, 1)
+        assert ax.images[0].get_array().max() == pytest.approx(1, rel=0.02)
     assert not overlaps(figure)
+
+
+@pytest.mark.parametrize(("height", "extend"), [(3.0, "max"), (0.5, "neither")])
+def test_the_bar_says_whether_a_fit_is_above_the_peak_of_its_target(height, extend):
+    fit = Density("planar, K = 2", AXIS, density("").log_density + np.log(height))
+    (figure,) = densities_figures({"u1": [density("target"), fit]})
+    assert panels(figure)[0].images[0].colorbar.extend == extend
 
 
 def test_a_title_of_a_panel_is_not_broken_within_the_options_of_a_flow():
@@ -170,14 +180,14 @@ def test_more_fits_than_fit_are_on_more_rows_and_pages_and_their_titles_stay_apa
     text = "planar, annealing.updates = 10000, learning_rate = 0.1, restarts = 8, K = "
     fits = [density(f"{text}{k}") for k in range(COLUMNS * 4 - 5)]
     pages = densities_figures({"u1": [density("target"), *fits]})
-    titles = [" ".join(ax.get_title().split()) for page in pages for ax in page.axes]
+    titles = [" ".join(ax.get_title().split()) for page in pages for ax in panels(page)]
     assert len(pages) == 2
     assert titles.count("target") == 4
     assert [title for title in titles if title != "target"] == [fit.title for fit in fits]
     assert not densities_figures({})
     for page in pages:
         assert not overlaps(page)
-        assert all(ax.get_window_extent().height > 100 for ax in page.axes)
+        assert all(ax.get_window_extent().height > 100 for ax in panels(page))
 
 
 def test_a_density_that_is_not_finite_is_named():

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from pictures import colour_bar, gaussian, panels, title
@@ -51,6 +53,19 @@ def test_every_point_of_the_line_is_on_the_hyperplane_and_the_arrow_is_u_hat():
     (arrow,) = ax.texts
     np.testing.assert_allclose(np.subtract(arrow.xy, arrow.xyann), PLANAR["u_hat"])
     assert "= 2.5" in ax.get_title()  # 1 + 2 - 0.5
+
+
+@pytest.mark.parametrize("b", [-9.0, 0.5])
+def test_the_legend_says_how_far_along_u_hat_draws_move(b):
+    (label,) = [
+        line.get_label()
+        for line in middle(draw({**PLANAR, "b": np.array(b)})).lines
+        if "û" in str(line.get_label())
+    ]
+    low, high = re.findall(r"[−\d]+\.\d\d", label)
+    ends = [float(end.replace("−", "-")) for end in (low, high)]
+    moves = np.tanh(DRAWS @ PLANAR["w"] + b)
+    np.testing.assert_allclose(ends, [moves.min(), moves.max()], atol=0.005)
 
 
 def test_the_circle_has_the_radius_alpha_about_the_centre():

@@ -68,7 +68,7 @@ def draw(name, arrays, **summary):
 
 
 def legend(figure):
-    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def dots(ax):
@@ -91,6 +91,17 @@ def test_panels_show_the_plane_undistorted_and_named(figures, name):
     assert shown[0].get_ylabel() == "z₂"
     assert shown[-1].get_xlabel() == "z₁"
     assert colour_bar(figures[name]).get_ylabel()
+
+
+def test_the_legend_of_a_training_covers_nothing_of_it():
+    caveats = [Caveat("a word", ("kl",), "and another")]
+    summary = SUMMARY | {"restarts": {"updates": [30_000, 15_000]}, "caveats": caveats}
+    figure = plotting.fit2d_figures(make_evaluation(), make_metrics(), summary)["training"]
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    (box,) = [found.get_window_extent(renderer) for found in figure.legends]
+    assert not any(ax.get_legend() for ax in figure.axes)
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0
+    assert box.y1 <= figure.axes[-1].get_tightbbox(renderer).y0
 
 
 def test_pixels_are_centred_on_the_grid_points(figures):

@@ -28,7 +28,8 @@ GOOD = {
         **{"axis_1": (400,), "axis_2": (300,), "log_q": (300, 400), "samples": (2000, 2)},
         **{"test_points": (2, 2), "deformation_k": (1,), "log_deformation": (1, 120, 90)},
         **{"deformation_axis_1": (90,), "deformation_axis_2": (120,)},
-        **{"deformation_samples": (1, 2000, 2)},
+        **{"deformation_samples": (1, 2000, 2), "test_log_q": (50_000,)},
+        "test_weights": (50_000,),
     },
     "images": {
         **{"base_latents": (5000, 2), "latents": (5000, 2), "latent_axes": (2,)},
@@ -53,6 +54,7 @@ CASES = [
     ("target", {"deformation_samples": (8, 2000, 2)}, "deformation_samples: expected a length of"),
     ("table", {"deformation_samples": (1, 2**27, 2)}, "deformation_samples: expected lengths of"),
     ("target", {"log_base": ()}, "log_base: expected 2 axes"),
+    ("table", {"test_weights": (49_999,)}, "test_weights: expected a length of 50,000"),
     ("table", {"log_q": (400, 300)}, "log_q: expected a length of 300"),
     ("table", {"test_points": (10**9, 2)}, "test_points: expected lengths of 0 to 10,000"),
     ("images", {"samples": (0, 28, 28)}, "samples: expected lengths of 1 to 400"),

@@ -97,6 +97,17 @@ def test_targets_of_one_name_are_told_apart(tmp_path):
     assert [float(g.best.config.target.means[0][0]) for g in groups[:-1]] == [0, 0, 3, 3]
 
 
+def test_a_mixture_in_two_spellings_is_one_target_and_its_flows_tell_of_affine_maps(tmp_path):
+    mixture = {"name": "mixture", "means": [[0.0, 0.0], [3.0, 0.0]]}
+    for n, weights in enumerate(([1.0, 1.0], [0.5, 0.5])):
+        target = {**mixture, "weights": weights, "sd": 1.0}
+        write_run(tmp_path / f"{n}", target=target, flow__affine=[None, "full"][n])
+    one, other = groups_of(tmp_path / "0", tmp_path / "1")
+    assert one.identity == ("mixture", "planar", 8)
+    assert other.identity == ("mixture", "planar + full affine", 8)
+    assert not one.settings and not other.settings
+
+
 def test_a_seed_counts_once_and_those_that_share_restarts_are_told_of(tmp_path, invoke):
     for name, seed in (("a", 0), ("b", 0), ("c", 3)):
         write_run(tmp_path / name, seed=seed, train__restarts=4)
@@ -146,8 +157,8 @@ def test_settings_that_differ_with_k_or_with_the_flow_are_in_the_table(tmp_path,
     write_run(tmp_path / "u2", target="u2", train__steps=77)  # no other run is fitted to that
     runs = sorted(tmp_path.iterdir())
     header, *rows = invoke("compare", *runs).stdout.splitlines()
-    assert header.split()[:5] == ["target", "flow", "K", "train.steps", "seeds"]
-    assert [row.split()[:4] for row in rows] == [
+    assert header.split()[-4:] == ["train.steps", "updates/s", "best", "run"]
+    assert [[*row.split()[:3], row.split()[-3]] for row in rows] == [
         *(["u1", "planar", "2", "1000"], ["u1", "planar", "8", "9000"]),
         *(["u1", "radial", "2", "1000"], ["u1", "radial", "8", "1000"]),
         ["u2", "planar", "8", "77"],

@@ -9,7 +9,7 @@ import numpy as np
 
 from nflow_cli.data.table_rows import IN_PYTHON, STDIN
 from nflow_cli.evaluation.flow_checks import Outcome, Verdict, passed
-from nflow_cli.evaluation.scores import gap_to_the_truth
+from nflow_cli.evaluation.scores import gap_to_the_truth, log_q_of_rows
 from nflow_cli.experiments import density_checks
 from nflow_cli.experiments.checked_run import CheckedDensity, Checks, agree, differences, unlike
 from nflow_cli.experiments.density_checks import AS_GIVEN, OF_A_TARGET
@@ -44,7 +44,7 @@ class CheckedTable(CheckedDensity):
         mass: Checks = {"mass": density_checks.check_mass} if self.config.dim == 2 else {}
         if self.is_gone:
             return mass
-        scores: Checks = {**mass, "summary": check_held_out}
+        scores: Checks = {**mass, "summary": check_held_out, "test rows": check_test_rows}
         if not self.likelihood.is_in_the_plane:
             return {**scores, "arrays": check_arrays_of_rows}
         rows = SHOWN_SAMPLES if self.likelihood.keeps_rows else 0
@@ -97,6 +97,18 @@ def _check_scores(run: CheckedTable, scores: Mapping[str, Any]) -> Verdict:
     gap = gap_to_the_truth(run.trained, data.name, run.config.seed, data.columns)
     source = "from the test points" if gap["gap"] is None else "from the test points and fresh ones"
     return agree(run, {**scores, **gap}, source)
+
+
+def check_test_rows(run: CheckedTable) -> Verdict:
+    """Compute again the log-density of each test row."""
+    if "test_log_q" not in run.arrays:
+        return Outcome.UNKNOWN, f"{EVALUATION} of an older run, or without rows, has none"
+    wrong = []
+    for key, expected in log_q_of_rows(run.trained, run.data).items():
+        name, nats = f"{EVALUATION}: {key}", key == "test_log_q"
+        received = run.arrays.get(key, np.empty(0))
+        wrong += unlike(name, expected, received, nats)
+    return passed(not wrong), "; ".join(wrong) or f"{len(run.data.test):,} log-densities"
 
 
 def check_arrays_of_rows(run: CheckedTable) -> Verdict:

@@ -13,7 +13,7 @@ from nflow_cli.data.table_rows import TableRows
 from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.pushforward import FlowDensity, chunks, each_member
 from nflow_cli.densities.rows import RowDensity
-from nflow_cli.evaluation.scores import gap_to_the_truth, mass_of
+from nflow_cli.evaluation.scores import gap_to_the_truth, log_q_of_rows, mass_of
 from nflow_cli.experiments.table.starting import starting_density
 from nflow_cli.flows.side_by_side import seeds_from
 from nflow_cli.layout import tell
@@ -187,10 +187,12 @@ class Judges(NamedTuple):
         judge: Returns scores of a density and the rows that it was fitted to, for the summary, and
             what the pictures are drawn from.
         from_start: Whether the weights that training begins with may be the best.
+        keeps_rows: Whether the log-density of single test rows is kept.
     """
 
     judge: Callable[[Any, PointData], tuple[dict[str, Any], dict[str, np.ndarray]]]
     from_start: bool
+    keeps_rows: bool
 
 
 def run(
@@ -201,7 +203,8 @@ def run(
     training = train(model, data, config, directory, judges.from_start)
     model_sha256 = save_model(directory, model.trained)
     scores, arrays = judges.judge(model.density, data)
-    directory.write_evaluation(arrays)
+    of_rows = log_q_of_rows(model.density, data) if judges.keeps_rows else {}
+    directory.write_evaluation({**arrays, **of_rows})
     mass = {}
     if data.dim == 2 and isinstance(model.density, FlowDensity):
         mass["mass"], mass["mass_error"] = mass_of(model.density, config.seed)

@@ -56,7 +56,7 @@ class Likelihood(DensityExperiment):
         """Train, judge and save; return the summary."""
         from nflow_cli.experiments.table import fit as table_fit
 
-        judges = table_fit.Judges(self.judge, self.from_start)
+        judges = table_fit.Judges(self.judge, self.from_start, self.keeps_rows)
         return table_fit.run(self.config, run, data, judges)
 
     def judge(self, density: Any, data: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -15,6 +15,7 @@ from nflow_cli.experiments.density_checks import AS_GIVEN, OF_A_TARGET
 from nflow_cli.experiments.table.checks import (
     CheckedTable,
     check_points,
+    check_test_rows,
     is_near,
     tell_gone,
     unlike_normality,
@@ -48,7 +49,12 @@ class CheckedTyped(CheckedTable):
         """Checks of its scores and pictures, by name."""
         if self.is_gone:
             return {}
-        return {"summary": check_scores, "calibration": check_calibration, "arrays": check_arrays}
+        return {
+            "summary": check_scores,
+            "test rows": check_test_rows,
+            "calibration": check_calibration,
+            "arrays": check_arrays,
+        }
 
 
 def check_rows(run: CheckedTyped) -> Verdict:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nflow_cli.config.schema import Fit2DConfig
-from nflow_cli.evaluation.caveats import Caveat, ruined_fit
+from nflow_cli.evaluation.caveats import Caveat, lost_mode, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.experiment import Course, Identity, Measure
 from nflow_cli.experiments.rows import Judgement, Rows, Summary, likelihood_rows
@@ -50,6 +50,13 @@ class Target(DensityExperiment):
 
         return TrainedDensity(run.path, self.config, self.load_model(run))
 
+    def caveats(self, summary: Summary) -> list[Caveat]:
+        """Return the warnings about its scores: a lost mode, whose sign are a few large weights."""
+        caveats, lost = super().caveats(summary), lost_mode(summary)
+        if lost is None:
+            return caveats
+        return [lost, *(caveat for caveat in caveats if caveat.word != "dominated")]
+
     def ruined(self, summary: Summary) -> Caveat | None:
         """Tell a fit that is worse than its base."""
         return ruined_fit(summary, "free_energy", sign=1)
@@ -67,10 +74,11 @@ class Target(DensityExperiment):
     ) -> Judgement:
         """Judge a fit by fresh samples, and by points if there are any."""
         from nflow_cli.evaluation.scores import likelihood
-        from nflow_cli.evaluation.target import evaluate_samples
+        from nflow_cli.evaluation.target import evaluate_samples, missed_share
 
         n = samples or self.config.evaluate.samples
         scores = evaluate_samples(trained, trained.target, seed, n).scores
+        scores |= missed_share(trained, trained.target, seed)
         of_points = {} if data is None else likelihood(trained, data)
         caveats = self.caveats({**recorded, **scores, **of_points})
         lines = rows.evaluated_rows(trained, scores, n, seed, caveats)

@@ -14,5 +14,6 @@ class CheckedTarget(CheckedDensity):
             "mass": density_checks.check_mass,
             "summary": density_checks.check_replay,
             "fresh draws": density_checks.check_fresh,
+            "modes": density_checks.check_modes,
             "arrays": density_checks.check_arrays,
         }

@@ -13,7 +13,7 @@ from nflow_cli.config.training_schema import CooledStopping
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.evaluation.scores import mass_of
-from nflow_cli.evaluation.target import density_arrays, evaluate_samples
+from nflow_cli.evaluation.target import density_arrays, evaluate_samples, missed_share
 from nflow_cli.flows import FlowStack
 from nflow_cli.models.objectives import inverse_temperature
 from nflow_cli.registry import BASES, TARGETS, make, resolve
@@ -232,6 +232,7 @@ def run(config: Fit2DConfig, directory: RunDirectory) -> dict[str, Any]:
         "seed": seed,
         "steps": training.steps,
         **evaluation.summary,
+        **missed_share(*parts, seed),
         "mass": mass,
         "mass_error": mass_error,
         "n_parameters": model.flow.count_params(),

@@ -1,0 +1,69 @@
+"""How much better one fit to a table is than another, row by row of its test. No Keras here."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nflow_cli.evaluation.calibration import effective
+from nflow_cli.runs.array_shapes import ROWS
+from nflow_cli.runs.directory import EVALUATION
+from nflow_cli.sweeps.compare import Group, Result, rank
+
+# Keys of the data that neither say which rows are judged nor in which columns and units.
+OTHERS = ("name", "bounds", "exclude")
+
+
+class Difference(NamedTuple):
+    """The mean of ``log q - log q_best`` over test rows in nats, and its standard error."""
+
+    value: float
+    standard_error: float
+
+
+def differences(groups: Sequence[Group]) -> list[Difference | None]:
+    """Return how far the best run of each group is from the best of those on the same rows.
+
+    ``None`` for that one, and where the test rows are not known to be the same, or were not kept.
+    """
+    best: dict[Any, Result] = {}
+    rows = [_rows_judged(group.best) for group in groups]
+    for key, group in zip(rows, groups):
+        if key is not None and (key not in best or rank(group.best) < rank(best[key])):
+            best[key] = group.best
+    return [
+        None if key is None or best[key] is group.best else _difference(group.best, best[key])
+        for key, group in zip(rows, groups)
+    ]
+
+
+def _rows_judged(result: Result) -> Any:
+    """Return what two runs share whose test rows are the same; ``None`` of runs without rows."""
+    if not ROWS.keys() <= result.experiment.shapes.keys():
+        return None
+    settings = result.config.model_dump(mode="json")["data"]
+    same = {key: value for key, value in settings.items() if key not in OTHERS}
+    return result.summary["data"].get("sha256"), json.dumps(same)
+
+
+def _difference(one: Result, other: Result) -> Difference | None:
+    (a, weights), (b, _) = _rows(one), _rows(other)
+    if a is None or b is None or a.shape != b.shape:
+        return None
+    with np.errstate(invalid="ignore"):  # of infinities
+        d = a - b
+    w = np.ones(len(d)) if weights is None else weights
+    n = effective(w)
+    if not np.isfinite(d).all() or not n > 1:
+        return None
+    mean = float(np.average(d, weights=w))
+    squares = float(np.sum((w / w.sum() * (d - mean)) ** 2))
+    return Difference(mean, math.sqrt(squares * n / (n - 1)))
+
+
+def _rows(result: Result) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the log-density of each test row ``(n,)``, and its weight; ``None`` of what is not."""
+    arrays = result.run.read_evaluation(ROWS) if result.run.has(EVALUATION) else {}
+    return arrays.get("test_log_q"), arrays.get("test_weights")
