@@ -176,6 +176,14 @@ def test_a_title_of_a_panel_is_not_broken_within_the_options_of_a_flow():
     assert lines == ["spline-coupling", "(least=0.01) +", "full affine, K = 8"]
 
 
+def test_a_title_of_a_panel_is_not_broken_within_a_value_or_a_warning():
+    title = "planar, restarts = 1, learning_rate = 0.12, K = 16 [missed mass]"
+    (figure,) = densities_figures({"u1": [density("target"), density(title)]})
+    lines = figure.axes[1].get_title().split("\n")
+    parts = ["planar,", "restarts = 1,", "learning_rate =", "0.12, K = 16", "[missed mass]"]
+    assert lines == parts  # learning_rate = 0.12 is longer than a line
+
+
 def test_more_fits_than_fit_are_on_more_rows_and_pages_and_their_titles_stay_apart():
     text = "planar, annealing.updates = 10000, learning_rate = 0.1, restarts = 8, K = "
     fits = [density(f"{text}{k}") for k in range(COLUMNS * 4 - 5)]
