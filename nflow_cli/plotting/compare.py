@@ -36,7 +36,7 @@ SERIES = (
 )
 STYLES = ("-", "--", ":", "-.")  # of curves, one after the other where colours begin anew
 COLUMNS = 7  # of densities in a picture
-BAR = "density / the target's peak"
+BAR = "density /\nthe target's peak"
 WRAP = 18  # letters of a title of a panel
 PANEL, HEIGHT = 1.35, 7.2  # in inches, of a density and of all rows with their titles
 
