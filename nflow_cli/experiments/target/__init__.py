@@ -26,7 +26,7 @@ class Target(DensityExperiment):
         Measure("ess", "ESS", "", 3),
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     )
-    course = Course("kl", "KL, or free energy (nats)")
+    course = Course("kl", "KL (nats)", otherwise="free energy (nats)")
     shapes, columns, summary_form = pictures.SHAPES, pictures.COLUMNS, pictures.TargetSummary
     samples: ClassVar = (100, 10**7)
 
