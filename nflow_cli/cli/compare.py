@@ -230,7 +230,7 @@ def _panels(groups: Sequence[Any], key: str) -> dict[str, list[Any]]:
 def _courses(groups: Sequence[Any]) -> Any:
     """Return the picture of the courses of trainings, a panel for each target or data set."""
     from nflow_cli import plotting
-    from nflow_cli.sweeps.compare import course
+    from nflow_cli.sweeps.compare import course, course_name
 
     panels: dict[str, list[Any]] = {}
     for group in groups:
@@ -243,7 +243,8 @@ def _courses(groups: Sequence[Any]) -> Any:
     several = any(group.restarts > 1 for group in groups)
     note = "of restarts the best of each interval" if several else ""
     step = f"{experiment.column} (logarithmic)"
-    return panels and plotting.courses_figure(panels, experiment.course.name, step, note)
+    name = course_name(result for group in groups for result in group.results)
+    return panels and plotting.courses_figure(panels, name, step, note)
 
 
 def _series_name(group: Any) -> str:

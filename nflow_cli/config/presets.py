@@ -223,7 +223,9 @@ def validate(
         known = ", ".join(schemas)
         if len(schemas) > 1:
             known = f"one of {known}{nearest(str(command), list(schemas))}"
-        problem = f"expected {known}. Received: {shortened(command)}"
+        problem = f"missing; expected {known}"
+        if "command" in data:
+            problem = f"expected {known}. Received: {shortened(command)}"
         raise ConfigError(f"{_blamed(source, changes, 'command')}: {problem}")
     schema = schemas[command]
     try:

@@ -75,7 +75,9 @@ class RingTarget(Strict):
     _agree = model_validator(mode="after")(_counts_agree)
 
     name: Literal["ring"] = Field(description="A mixture of n rings.")
-    weights: list[Positive] = Field(min_length=1, description="Of each, before it is normalised.")
+    weights: list[Positive] = Field(
+        min_length=1, description="The height of each before all is normalised, not its mass."
+    )
     centers: list[Point] = Field(description="Of each.")
     radii: list[Annotated[float, Field(ge=0)]] = Field(description="Of each.")
     widths: list[Positive] = Field(description="Of each: σ of its profile along the radius.")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DOMINATED, MORE = 0.03, 10
 UNRESOLVED = 5e-3  # of the mass of a density: that it is away from 1, or may be
 LOST = 0.05  # of the mass of a target: more of it is missed than a good fit does
-RESTARTS = 8  # that find every mode, as a rule
+RESTARTS = 8  # as the presets of few flows have them
 SIGMAS = 4.0
 COIN = 784 * math.log(2)  # nats of an image by fair coins
 FEW = 10  # rows in effect, below which a standard error is itself uncertain
@@ -149,20 +149,25 @@ def dominated(summary: Summary) -> Caveat | None:
     return Caveat("dominated", ("ess", "estimated_log_z"), reason)
 
 
-def lost_mode(summary: Summary) -> Caveat | None:
+def lost_mode(summary: Summary, anneal: int) -> Caveat | None:
     """Return the warning of a fit that has nearly no mass where a part of its target lies.
 
-    Its own samples never visit that part, so the scores by them do not show it.
+    Its own samples never visit that part, so the scores by them do not show it. ``anneal``: the
+    updates that annealing would be tried with, 0 where the fit was annealed.
     """
     missed, error = (number(summary, f"missed_share{end}") for end in ("", "_standard_error"))
     if missed is None or error is None or not missed - SIGMAS * error > LOST:
         return None
     restarts = summary.get("restarts")
     count = number(restarts, "count") if isinstance(restarts, Mapping) else None
-    remedy = "more flows" if (count or 1) >= RESTARTS else f"--restarts {RESTARTS}"
+    remedies = [
+        *([f"--set train.annealing.updates={anneal}"] if anneal else []),
+        *([f"--restarts {RESTARTS}"] if (count or 1) < RESTARTS else []),
+    ]
+    remedy = " or ".join(remedies or ["more flows, or train longer"])
     text = f"q has nearly no mass where {missed:.0%} of p lies: a mode is lost"
     figures = ("kl", "free_energy", "ess", "estimated_log_z")
-    return Caveat("missed mass", figures, f"{text}; try {remedy}, or train longer")
+    return Caveat("missed mass", figures, f"{text}; try {remedy}")
 
 
 def mass(summary: Summary) -> Caveat | None:

@@ -43,12 +43,14 @@ class Measure(NamedTuple):
 class Course(NamedTuple):
     """What the course of a training is followed by: a column of ``metrics.csv``, and its name.
 
-    The values are those of the column, or of a ``sign`` of -1 their negatives.
+    The values are those of the column, or of a ``sign`` of -1 their negatives. ``otherwise`` is
+    their name in a run whose summary has no such score, if that is another.
     """
 
     column: str
     name: str
     sign: int = 1
+    otherwise: str = ""
 
 
 class Identity(NamedTuple):

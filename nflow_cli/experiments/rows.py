@@ -73,7 +73,7 @@ def training_text(summary: Summary, planned: int) -> str:
 def length_text(made: int, planned: int, unit: str) -> str:
     """Say how long training was, and whether it stopped early."""
     if made >= planned:
-        return f"{made} {unit}"
+        return f"{made} {unit.removesuffix('s') if made == 1 else unit}"
     return f"stopped early after {made:,} of {planned:,} {unit}"
 
 

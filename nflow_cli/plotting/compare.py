@@ -1,6 +1,7 @@
 """Pictures of several runs: a figure against K with its spread, and densities side by side."""
 
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -35,7 +36,8 @@ SERIES = (
 )
 STYLES = ("-", "--", ":", "-.")  # of curves, one after the other where colours begin anew
 COLUMNS = 7  # of densities in a picture
-BAR = "density / the target's peak"
+BAR = "density /\nthe target's peak"
+WRAP = 18  # letters of a title of a panel
 PANEL, HEIGHT = 1.35, 7.2  # in inches, of a density and of all rows with their titles
 
 
@@ -273,8 +275,14 @@ def draw_row(axes: Sequence[Axes], panels: Sequence[Density]) -> bool:
 
 
 def _wrapped(title: str) -> str:
-    """Break a title of a panel into lines, before the options of a flow rather than within."""
-    return textwrap.fill(plain(title).replace("(", " ("), 18)
+    """Break a title of a panel into lines, between its words, values and options."""
+    whole = re.sub(r"\[.*?\]|\S+ = \S+", _kept, plain(title).replace("(", " ("))
+    return textwrap.fill(whole, WRAP).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _kept(part: re.Match[str]) -> str:
+    """Return a part of a title with spaces that no line ends at, where it is no longer than one."""
+    return part[0].replace(" ", "\N{NO-BREAK SPACE}") if len(part[0]) <= WRAP else part[0]
 
 
 def _extent(axis: np.ndarray) -> Extent:

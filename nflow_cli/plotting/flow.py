@@ -100,12 +100,18 @@ def draw_hyperplane(ax: Axes, arrays: Arrays, extent: Extent) -> None:
     foot: Any = middle - (w @ middle + b) * w / squared  # on the line, nearest to the middle
     style: Any = {"color": ORANGE, "linewidth": 2, "label": "w·z + b = 0", "zorder": 4}
     ax.axline(foot, foot + TURN @ w, **style)
+    start = foot if _holds(extent, foot + u_hat) else foot - u_hat  # a tip outside is not drawn
     arrow: Any = {"color": ORANGE, "arrowstyle": "-|>", "lw": 2, "mutation_scale": 14}
-    ax.annotate("", foot + u_hat, foot, arrowprops=arrow, zorder=5)
+    ax.annotate("", start + u_hat, start, arrowprops=arrow, zorder=5)
     moves = np.tanh(arrays["draws_before"] @ w + b)
     low, high = (f"{end:.2f}".replace("-", "\N{MINUS SIGN}") for end in (moves.min(), moves.max()))
     label = f"û; draws move by û·tanh(w·z + b), here {low} to {high} times û"
     ax.plot([], [], color=ORANGE, marker=">", label=label)
+
+
+def _holds(extent: Extent, point: np.ndarray) -> bool:
+    """Return whether a point is in the frame."""
+    return extent[0] <= point[0] <= extent[1] and extent[2] <= point[1] <= extent[3]
 
 
 def draw_center(ax: Axes, arrays: Arrays) -> None:

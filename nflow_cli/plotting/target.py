@@ -74,8 +74,8 @@ def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
 def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw base, fit and target side by side, with draws.
 
-    Fit and target have one colour scale. A base with a higher peak, which would dim them, has
-    colours of its own.
+    Fit and target have one colour scale, and the peak of a fit above it is written. A base with a
+    higher peak, which would dim them, has colours of its own.
     """
     target, target_title = _target(evaluation, summary)
     base, q = density_of(evaluation["log_base"]), density_of(evaluation["log_q"])
@@ -98,6 +98,8 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     if stands_out:
         own = f"colours to its own peak, {number_text(peaks[0])}"
         axes[0].set_title(f"{axes[0].get_title()}\n{own}")
+    if peaks[1] > (compared.vmax or 0.0):
+        axes[1].set_title(f"{axes[1].get_title()}\nabove the colours: peak {number_text(peaks[1])}")
     label = "density of fit and target" if stands_out else "density"
     add_colour_bar(image, axes, label, extend)
     title_figure(figure, summary, _kl_text(summary))

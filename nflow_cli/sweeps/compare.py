@@ -290,6 +290,18 @@ def course(result: Result) -> tuple[np.ndarray, np.ndarray] | None:
     experiment = result.experiment
     if not result.run.has(METRICS):
         return None
-    column, _, sign = experiment.course
+    column, sign = experiment.course.column, experiment.course.sign
     rows = read_course(result.run, [experiment.column, column])
     return rows[experiment.column], sign * rows[column]
+
+
+def course_name(results: Iterable[Result]) -> str:
+    """Return what the courses of runs show, such as the KL, or the free energy without log Z."""
+    courses = ((result.experiment.course, result) for result in results)
+    names = (
+        course.name
+        if not course.otherwise or result.value(course.column) is not None
+        else course.otherwise
+        for course, result in courses
+    )
+    return ", or ".join(dict.fromkeys(names))

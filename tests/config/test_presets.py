@@ -188,7 +188,7 @@ WRITTEN_OUT = "expected values written out, no anchors and aliases."
         ("command: fit-2d\nseed: &c [*c]\n", f"line 2 {WRITTEN_OUT} Received: '&c'"),
         ("command: fit-2d\nseed: *d\n", f"line 2 {WRITTEN_OUT} Received: '*d'"),
         ("command: fit-2d\n<<: *e\n", f"line 2 {WRITTEN_OUT} Received: '*e'"),
-        ("seed: 1\n", "command: expected one of fit-2d"),
+        ("seed: 1\n", "command: missing; expected one of fit-2d"),
         ("command: fit2d\n", "(did you mean 'fit-2d'?). Received: 'fit2d'"),
         ("command: [fit-2d]\n", "Received: ['fit-2d']"),
     ],

@@ -151,7 +151,7 @@ def test_a_row_is_a_target_and_its_fits_on_one_scale():
     (figure,) = densities_figures(targets)
     shown = panels(figure)
     assert len(shown) == 5 and len(figure.axes) == 6  # with the bar, and no empty ones
-    assert colour_bar(figure).get_ylabel() == "density / the target's peak"
+    assert " ".join(colour_bar(figure).get_ylabel().split()) == "density / the target's peak"
     assert [ax.get_title() for ax in figure.axes[:3]] == [d.title for d in targets["u1"]]
     assert figure.axes[0].get_ylabel() == "u1\nz₂" and figure.axes[3].get_ylabel()[:2] == "u2"
     assert [bool(ax.get_xlabel()) for ax in shown] == [False, False, True, True, True]
@@ -160,6 +160,13 @@ def test_a_row_is_a_target_and_its_fits_on_one_scale():
         assert (ax.images[0].norm.vmin, ax.images[0].norm.vmax) == (0, 1)
         assert ax.images[0].get_array().max() == pytest.approx(1, rel=0.02)
     assert not overlaps(figure)
+
+
+def test_the_bar_of_a_single_row_is_as_high_as_its_label():
+    (figure,) = densities_figures({"u1": [density("target"), density("planar, K = 2")]})
+    bar = colour_bar(figure)
+    label = bar.yaxis.label.get_window_extent(figure.canvas.get_renderer())
+    assert label.height < bar.get_window_extent().height
 
 
 @pytest.mark.parametrize(("height", "extend"), [(3.0, "max"), (0.5, "neither")])
@@ -174,6 +181,14 @@ def test_a_title_of_a_panel_is_not_broken_within_the_options_of_a_flow():
     (figure,) = densities_figures({"u1": [density("target"), density(title)]})
     lines = figure.axes[1].get_title().split("\n")
     assert lines == ["spline-coupling", "(least=0.01) +", "full affine, K = 8"]
+
+
+def test_a_title_of_a_panel_is_not_broken_within_a_value_or_a_warning():
+    title = "planar, restarts = 1, learning_rate = 0.12, K = 16 [missed mass]"
+    (figure,) = densities_figures({"u1": [density("target"), density(title)]})
+    lines = figure.axes[1].get_title().split("\n")
+    parts = ["planar,", "restarts = 1,", "learning_rate =", "0.12, K = 16", "[missed mass]"]
+    assert lines == parts  # learning_rate = 0.12 is longer than a line
 
 
 def test_more_fits_than_fit_are_on_more_rows_and_pages_and_their_titles_stay_apart():

@@ -55,6 +55,14 @@ def test_every_point_of_the_line_is_on_the_hyperplane_and_the_arrow_is_u_hat():
     assert "= 2.5" in ax.get_title()  # 1 + 2 - 0.5
 
 
+@pytest.mark.parametrize("side", [-1, 1])
+def test_the_arrow_of_u_hat_is_in_the_frame_where_the_line_is_near_an_edge(side):
+    at_edge = {"w": np.array([1.0, 0.0]), "b": np.array(-3.5 * side)}
+    (arrow,) = middle(draw({**PLANAR, **at_edge, "u_hat": np.array([side, 0.0])})).texts
+    np.testing.assert_allclose(np.subtract(arrow.xy, arrow.xyann), [side, 0.0])
+    assert np.abs([arrow.xy, arrow.xyann]).max() <= 4
+
+
 @pytest.mark.parametrize("b", [-9.0, 0.5])
 def test_the_legend_says_how_far_along_u_hat_draws_move(b):
     (label,) = [

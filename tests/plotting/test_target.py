@@ -213,11 +213,14 @@ def test_draws_beyond_the_frame_are_not_counted():
     assert panels(draw("density", evaluation))[1].get_title().endswith(", 259 of 300 draws")
 
 
-def test_a_spike_of_q_is_cut_off_and_the_colour_bar_says_so():
+def test_a_spike_of_q_is_cut_off_and_its_title_and_the_colour_bar_say_so():
     evaluation = make_evaluation(q_scale=0.1)
-    bar = panels(draw("density", evaluation))[2].images[0].colorbar
+    _, fit, target = panels(draw("density", evaluation))
+    bar = target.images[0].colorbar
     peak_of_target = 1 / (2 * np.pi)
     assert bar.extend == "max"
+    _, said = fit.get_title().split("above the colours: peak ")
+    assert float(said) == pytest.approx(np.exp(evaluation["log_q"]).max(), rel=0.05)
     assert peak_of_target <= bar.norm.vmax <= 2 * peak_of_target
     assert panels(draw("difference", evaluation))[0].images[0].colorbar.extend == "max"
 

@@ -257,6 +257,8 @@ def test_a_target_without_log_z_is_compared_by_its_free_energy(invoke, tmp_path)
     assert "free energy median" in header and "KL" not in header
     assert "-2.00000 -3.00000 – -1.00000" in " ".join(row.split()) and row.endswith(" 1")
     assert {p.name for p in (tmp_path / "p").iterdir()} == {"free_energy.png", "densities.png"}
+    results = [result for group in groups_of(*runs) for result in group.results]
+    assert compare.course_name(results) == "free energy (nats)"
 
 
 def test_priors_are_told_apart_in_one_column(tmp_path):
@@ -386,6 +388,7 @@ def test_courses_of_the_trainings_are_drawn_in_the_format_that_is_asked_for(invo
     assert names == {"kl.svg", "training.svg", "densities.svg"}
     text = (tmp_path / "pictures" / "training.svg").read_text().replace("\xa0", " ")
     assert "courses of the trainings, a line for each run" in text
+    assert "KL (nats)" in text and "free energy" not in text
     (tmp_path / "r1" / "metrics.csv").write_text("update,loss\r\n1,2\r\n")
     result = invoke("compare", "r0", "r1", *options)
     assert result.exit_code == 1

@@ -33,7 +33,7 @@ class Inference(DensityExperiment):
         Measure("ess", "ESS", "", 3),
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     )
-    course = Course("kl", "KL, or free energy (nats)")
+    course = Course("kl", "KL (nats)", otherwise="free energy (nats)")
     columns, summary_form = pictures.COLUMNS, pictures.InferSummary
     samples: ClassVar = (1_000, 10**7)
     takes_density = True

@@ -26,7 +26,7 @@ class Target(DensityExperiment):
         Measure("ess", "ESS", "", 3),
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     )
-    course = Course("kl", "KL, or free energy (nats)")
+    course = Course("kl", "KL (nats)", otherwise="free energy (nats)")
     shapes, columns, summary_form = pictures.SHAPES, pictures.COLUMNS, pictures.TargetSummary
     samples: ClassVar = (100, 10**7)
 
@@ -52,7 +52,8 @@ class Target(DensityExperiment):
 
     def caveats(self, summary: Summary) -> list[Caveat]:
         """Return the warnings about its scores: a lost mode, whose sign are a few large weights."""
-        caveats, lost = super().caveats(summary), lost_mode(summary)
+        train, caveats = self.config.train, super().caveats(summary)
+        lost = lost_mode(summary, anneal=0 if train.annealed.length else train.steps // 2)
         if lost is None:
             return caveats
         return [lost, *(caveat for caveat in caveats if caveat.word != "dominated")]
