@@ -1,4 +1,4 @@
-"""What `sample`, `evaluate`, `plot`, `check` and Python say of a run whose training has not ended."""
+"""What commands and Python say of a run whose training has not ended."""
 
 import shutil
 from pathlib import Path
