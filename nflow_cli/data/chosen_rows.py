@@ -184,7 +184,7 @@ def _numbers_or_named(table: TableFile, settings: TableData) -> tuple[list[str],
     modelled = [c.name for c in columns if c.is_number or c.name in named]
     left_out = [column for column in columns if column.name not in modelled]
     _expect_one_mark(table, [column for column in left_out if column.other_mark])
-    text = [column.name for column in left_out]
+    text = [f"{c.name} ({shown(c.stray)} among numbers)" if c.stray else c.name for c in left_out]
     notes = [f"left out, as they are not numbers: {listed(text)}"] if text else []
     if index:
         notes.append(f"left out, as the index of a DataFrame: {listed(index)} (--columns takes it)")

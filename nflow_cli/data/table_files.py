@@ -162,9 +162,9 @@ def table_of(data: Any) -> TableFile:
     """Return what Python hands over as a table.
 
     Args:
-        data: A DataFrame of any make, by the Arrow or the dataframe protocol; a table of Arrow; a
-            mapping of names to arrays ``(n,)``; or an array ``(n, D)`` or ``(n,)``, whose columns
-            are called by their positions, from "1".
+        data: A DataFrame of any make, by the Arrow or the dataframe protocol, or a Series of pandas
+            or polars; a table of Arrow; a mapping of names to arrays ``(n,)``; or an array
+            ``(n, D)`` or ``(n,)``, whose columns are called by their positions, from "1".
 
     Raises:
         DataError: In one line: it is no table.
@@ -172,6 +172,8 @@ def table_of(data: Any) -> TableFile:
     name = "the table given"
     if isinstance(data, np.ma.MaskedArray) and data.dtype.kind in "fiub":
         data = np.ma.filled(data.astype(np.float64), np.nan)
+    if callable(to_frame := getattr(data, "to_frame", None)):  # a Series
+        data = to_frame()
     if isinstance(data, Mapping):
         return array_tables.columns_table(name, data)
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__dataframe__"):
@@ -180,6 +182,11 @@ def table_of(data: Any) -> TableFile:
         rows = np.asarray(data)
     except Exception as error:  # whatever the object's own conversion raises
         raise DataError(f"{name}: no table: {one_line(error)}") from None
+    if not rows.ndim:
+        raise DataError(
+            f"{name}: expected a DataFrame, a mapping of names to arrays, or an array (n, D) of "
+            f"numbers. Received: {type(data).__name__}"
+        )
     return RowsTable(name, rows)
 
 

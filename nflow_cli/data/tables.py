@@ -31,12 +31,14 @@ class Column:
         is_number: Whether its values are numbers.
         is_index: Whether it is of the index of a pandas DataFrame, which is no data unless named.
         other_mark: A value, of a column of numbers by another decimal mark than the table's.
+        stray: The first value that is no number, of a column of text that is mostly numbers.
     """
 
     name: str
     is_number: bool
     is_index: bool = field(default=False, compare=False)
     other_mark: str | None = None
+    stray: str | None = field(default=None, compare=False)
 
 
 class NotANumberError(Exception):

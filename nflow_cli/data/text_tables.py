@@ -9,14 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nflow_cli.data.csv_dialect import HEAD, sniff
-from nflow_cli.data.tables import Column, NotANumberError, TableFile, floats, looks_like, shown
+from nflow_cli.data.csv_dialect import HEAD, is_number, sniff
+from nflow_cli.data.tables import (
+    MISSING,
+    Column,
+    NotANumberError,
+    TableFile,
+    floats,
+    looks_like,
+    shown,
+)
 from nflow_cli.errors import DataError, one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 BLOCK = 2**20  # bytes that are parsed at once; no row is longer
+JUDGED = 200  # cells of a column of text, by which it is mostly numbers or not
 
 
 class TextTable(TableFile):
@@ -59,7 +68,14 @@ class TextTable(TableFile):
             is_other = _hold_numbers(cells, "." if self.decimal == "," else ",")
         except NotANumberError:
             is_other = False
-        return Column(name, False, other_mark=value if is_other else None)
+        if is_other:
+            return Column(name, False, other_mark=value)
+        return Column(name, False, stray=value if self._are_mostly_numbers(cells) else None)
+
+    def _are_mostly_numbers(self, cells: Any) -> bool:
+        """Return whether more than half of the first cells are numbers, missing ones aside."""
+        first = [cell for cell in cells[:JUDGED].to_pylist() if cell.strip().lower() not in MISSING]
+        return 2 * sum(is_number(cell, self.decimal) for cell in first) > len(first)
 
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
         """Yield cells as text."""

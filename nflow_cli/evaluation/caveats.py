@@ -197,6 +197,16 @@ def has_unequal_weights(summary: Summary) -> bool:
     return rows is not None and effective is not None and effective < rows * (1 - 1e-6)
 
 
+def errors_of_95(n: float | None) -> float:
+    """Return the standard errors that an interval of 95 % has to either side, by rows in effect.
+
+    Of ten rows or more, and of how many is not known, 2; below 1.5 no number is enough.
+    """
+    if n is None or n >= FEW:
+        return 2.0
+    return T_95[min(round(n), FEW - 1) - 2] if n >= LEAST else math.inf
+
+
 def few_rows(summary: Summary) -> Caveat | None:
     """Return the warning about a log-likelihood of fewer than ten rows in effect."""
     n = number(summary, "n_effective")
@@ -208,10 +218,10 @@ def few_rows(summary: Summary) -> Caveat | None:
         text = f"a mean of {rows}, with an effective sample size of {n:.1f}"
         why = why if n < LEAST else "its standard error is itself uncertain, and often too small"
     elif n >= LEAST:
-        degrees = min(round(n) - 1, len(T_95))
+        degrees = round(n) - 1
         freedom = f"{degrees} degree{'s' if degrees > 1 else ''} of freedom"
-        factor = f"± {T_95[degrees - 1]} of it for 95 %, by Student's t with {freedom}"
-        why = f"its standard error is itself uncertain ({factor})"
+        interval = f"an interval of 95 % is ± {errors_of_95(n)} standard errors"
+        why = f"{interval}, by Student's t with {freedom}"
     return Caveat("few rows", ("log_likelihood", "gain"), f"{text}: {why}")
 
 

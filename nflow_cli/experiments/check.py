@@ -50,6 +50,7 @@ def check_run(path: str) -> Iterator[Finding]:
     directory = RunDirectory.open(path)
     try:
         experiment = experiments.of(directory.read_config())
+        experiment.expect_trained(directory)
         run = experiment.checked(directory, experiment.load(directory))
     except NflowError as error:
         yield Finding("model", Outcome.FAIL, str(error))

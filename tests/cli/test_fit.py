@@ -232,6 +232,12 @@ def test_evaluate_judges_other_rows_by_their_mean(at_home):
     assert expected in succeed(at_home, "evaluate", "run", "--data", "other.csv")
 
 
+@pytest.mark.parametrize("output", [[], ["-o", "scored.csv"]])
+def test_evaluate_says_that_its_table_is_that_of_the_run(at_home, output):
+    printed = succeed(at_home, "evaluate", "run", "--data", "mine.csv", *output)
+    assert " points [trained on]\n" in printed and "not held out" in printed
+
+
 @pytest.mark.parametrize("text", ["level,price,share\n", "level,price,share\n1,,2\n3,,4\n"])
 def test_a_table_without_a_whole_row_has_no_likelihood(at_home, text):
     Path("none.csv").write_text(text)

@@ -114,7 +114,7 @@ def test_evaluate_says_that_few_points_give_an_uncertain_error(at_home):
     np.save("three.npy", some_points(3, seed=2))
     printed = succeed(at_home, "evaluate", "run", "--data", "three.npy")
     assert "nats, mean of 3 points [few rows]" in printed
-    assert "± 4.3 of it for 95 %, by Student's t with 2 degrees of freedom" in printed
+    assert "95 % is ± 4.3 standard errors, by Student's t with 2 degrees of freedom" in printed
 
 
 def test_evaluate_says_that_its_points_are_those_of_the_run(at_home):

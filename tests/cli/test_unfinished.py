@@ -1,4 +1,4 @@
-"""What `sample`, `evaluate`, `plot` and Python say of a run whose training has not ended."""
+"""What commands and Python say of a run whose training has not ended."""
 
 import shutil
 from pathlib import Path
@@ -47,6 +47,17 @@ def test_an_interrupted_run_names_at_once_how_to_go_on(invoke, tmp_path, kind):
     with pytest.raises(RunDirectoryError) as caught:
         nflow_cli.load("run")
     assert str(caught.value) == expected
+
+
+def test_the_check_of_an_interrupted_run_names_how_to_go_on(invoke, tmp_path):
+    shutil.copytree(GOLDEN / "table-interrupted", tmp_path / "run")
+    result = invoke("check", "run")
+    assert result.exit_code == 1 and result.stderr == "nflow: error: run: 1 of 1 checks failed\n"
+    words = " ".join(result.stdout.split())
+    assert words == (
+        "FAIL model run: interrupted after 225 of 400 updates, so it has no model yet; "
+        "to go on: nflow resume run"
+    )
 
 
 @pytest.mark.usefixtures("unloaded")

@@ -352,6 +352,16 @@ class Frame:
         return self._table.__arrow_c_stream__(requested_schema)
 
 
+class Series:
+    """A column of pandas or polars, which Arrow takes as an array and no table."""
+
+    def to_frame(self):
+        return Frame(price=[1.5, 2.5])
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return pa.chunked_array([[1.5, 2.5]]).__arrow_c_stream__(requested_schema)
+
+
 class Interchanged:
     def __init__(self, **columns):
         self._table = pa.table(columns)
@@ -366,6 +376,7 @@ class Interchanged:
         (pa.table({"a": [1, None], "b": ["x", "y"]}), {"a": [1, NAN], "b": ["x", "y"]}),
         (Frame(a=[1.5], __index_level_0__=[3]), {"a": [1.5], "index": [3.0]}),
         (Interchanged(a=[1.5], b=["x"]), {"a": [1.5], "b": ["x"]}),
+        (Series(), {"price": [1.5, 2.5]}),
         ({"a": [1, 2], "b": np.array(["x", "y"])}, {"a": [1, 2], "b": ["x", "y"]}),
         ({"a": np.array([1, 2], ">f4")}, {"a": [1, 2]}),
         (np.array([[1, 2], [3, 4]]), {"1": [1, 3], "2": [2, 4]}),
@@ -379,7 +390,11 @@ def test_what_python_hands_over_is_a_table(data, expected):
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (None, "expected an array (n,) or (n, D)"),
+        (
+            None,
+            "expected a DataFrame, a mapping of names to arrays, or an array (n, D) of numbers. "
+            "Received: NoneType",
+        ),
         (np.zeros((2, 2, 2)), "received shape (2, 2, 2)"),
         (np.zeros((2, 0)), "expected 1 to 10,000 columns, received 0"),
         ([[1], [2, 3]], "no table"),

@@ -566,6 +566,19 @@ def test_numbers_of_another_decimal_mark_may_be_left_out_or_named(tmp_path):
         assert (table.columns, table.sizes["n_train"]) == (["b"], 48)
 
 
+@pytest.mark.parametrize(("row", "cell"), [(0, "?"), (3, "1.5 kg"), (59, "-")])
+def test_a_column_of_numbers_that_a_stray_cell_makes_text_is_left_out_by_name_and_cell(
+    tmp_path, row, cell
+):
+    cells = [["NA", f"{i % 7 + i / 99}"][i % 4 > 0] for i in range(60)]
+    rows = "".join(f"{i * i % 7 + i / 99},{b},x{i}\n" for i, b in enumerate(cells))
+    lines = rows.splitlines()
+    lines[row] = f"0.5,{cell},x"
+    path = written(tmp_path, "\n".join(["a,b,c", *lines, ""]))
+    expected = f"left out, as they are not numbers: b ('{cell}' among numbers), c"
+    assert load_table(TableData(name=path), "none").notes == [expected]
+
+
 def test_notes_of_a_table_come_first():
     table = table_of({**columns_of(normal()), "city": ["Rome"] * 200})
     table.notes = ["it may be cut short"]

@@ -134,7 +134,7 @@ def test_atoms_are_told_by_column():
 @pytest.mark.parametrize(
     ("facts", "text"),
     [
-        ({"n_effective": 2, "n_test": 2}, "a mean of 2 rows: its standard error is itself unc"),
+        ({"n_effective": 2, "n_test": 2}, "a mean of 2 rows: an interval of 95 % is ± 12.7 st"),
         ({"n_effective": 1, "n": 3, "outside": 2}, "a mean of 1 row: its standard error is unkn"),
         ({"n_effective": 2.0, "n_test": 150}, "150 rows of unequal weights, with an effective sam"),
         ({"n_effective": 1.0, "n": 1_000}, "size of 1.0: its standard error is unknown"),
@@ -154,7 +154,7 @@ def test_ten_rows_and_an_older_run_are_not_marked(facts):
 @pytest.mark.parametrize("n", range(2, 10))
 def test_the_width_of_an_interval_is_that_of_students_t(n):
     (caveat,) = caveats_of(settings(SHORT_POINTS, data="two-moons"), {"n_effective": n})
-    factor = float(re.search("± ([0-9.]+) of it for 95 %", caveat.reason)[1])
+    factor = float(re.search("95 % is ± ([0-9.]+) standard errors", caveat.reason)[1])
     with mpmath.workdps(30):
         v = n - 1  # P(|t| > f) is the regularised incomplete beta of v/(v + f^2)
         beyond = [

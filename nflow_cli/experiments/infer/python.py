@@ -10,6 +10,13 @@ from nflow_cli.config.presets import Change
 from nflow_cli.config.schema import RUNS
 from nflow_cli.experiments.infer.subject import built_in, user_subject
 from nflow_cli.experiments.infer.user_code import function_of
+from nflow_cli.experiments.python_arguments import (
+    PATTERN,
+    SETTINGS,
+    intervals_of,
+    list_of,
+    mapping_of,
+)
 from nflow_cli.experiments.python_words import python_words
 from nflow_cli.experiments.run import train_anew
 from nflow_cli.registry import DENSITIES
@@ -63,16 +70,16 @@ def infer(
     user, density = _named(log_density, dim)
     options = {
         "density": density,
-        "density.names": names and list(names),
-        "density.bounds": bounds and {name: list(ends) for name, ends in bounds.items()},
+        "density.names": list_of("names", names),
+        "density.bounds": intervals_of("bounds", bounds),
         "base.name": base,
-        "flow.pattern": flow and list(flow),
+        "flow.pattern": list_of("flow", flow, PATTERN),
         "flow.k": k,
         "train.steps": steps,
         "train.annealing.updates": anneal,
         "train.restarts": restarts,
         "seed": seed,
-        **(settings or {}),
+        **(mapping_of("settings", settings, SETTINGS) or {}),
     }
     changes = [Change(key, key, value) for key, value in options.items() if value is not None]
     path = presets.find_preset(preset or natural_preset(dim or usual_dim(density["name"])))

@@ -108,23 +108,25 @@ class Table(Likelihood):
 
     def judged(self, trained: Any, data: Any, caveats: list[Caveat]) -> tuple[dict[str, Any], Rows]:
         """Judge a fit by another table, read in a stream."""
-        from nflow_cli.experiments.data import is_data_of
         from nflow_cli.experiments.table.scoring import judge
 
-        mean = judge(trained, data)
-        if is_data_of(RunDirectory(trained.path), mean.rows.hexdigest()):
-            caveats.append(cautions.TRAINED_ON)
-        return self._scores_and_rows(mean, caveats)
+        return self._scores_and_rows(trained, judge(trained, data), caveats)
 
     def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:
         """Write the rows of a table with their log-density, and with their latents if asked to."""
         from nflow_cli.experiments.table.scoring import write_scored
 
         mean, caveats = write_scored(trained, data, path, with_latents), list[Caveat]()
-        return Judgement(*self._scores_and_rows(mean, caveats), caveats)
+        return Judgement(*self._scores_and_rows(trained, mean, caveats), caveats)
 
-    def _scores_and_rows(self, mean: Any, caveats: list[Caveat]) -> tuple[dict[str, Any], Rows]:
+    def _scores_and_rows(
+        self, trained: Any, mean: Any, caveats: list[Caveat]
+    ) -> tuple[dict[str, Any], Rows]:
+        from nflow_cli.experiments.data import is_data_of
+
         scores, discrete = mean.scores(), list(self.config.roles.steps)
+        if is_data_of(RunDirectory(trained.path), mean.rows.hexdigest()):
+            caveats.append(cautions.TRAINED_ON)
         if few := cautions.few_rows(scores):
             caveats.append(few)
         return scores, rows.scored_rows(mean, caveats, discrete)

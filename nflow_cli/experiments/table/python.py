@@ -11,6 +11,13 @@ from nflow_cli.config.schema import RUNS
 from nflow_cli.config.table_schema import natural_preset
 from nflow_cli.data.table_files import table_of
 from nflow_cli.data.table_rows import IN_PYTHON, load_table
+from nflow_cli.experiments.python_arguments import (
+    PATTERN,
+    SETTINGS,
+    intervals_of,
+    list_of,
+    mapping_of,
+)
 from nflow_cli.experiments.python_words import python_words
 from nflow_cli.experiments.run import train_anew
 from nflow_cli.registry import POINT_SETS
@@ -67,24 +74,25 @@ def fit(
     Raises:
         NflowError: In one line, if the table or an option is wrong.
     """
+    pattern, categories = list_of("flow", flow, PATTERN), list_of("categorical", categorical)
     options = {
         "data.name": str(table) if isinstance(table, str | Path) else IN_PYTHON,
-        "data.columns": columns and list(columns),
-        "data.exclude": exclude and list(exclude),
-        "data.bounds": bounds and {column: list(ends) for column, ends in bounds.items()},
-        "data.given": given and list(given),
-        "data.categorical": categorical and dict.fromkeys(categorical),
-        "data.discrete": discrete and _steps(discrete),
+        "data.columns": list_of("columns", columns),
+        "data.exclude": list_of("exclude", exclude),
+        "data.bounds": intervals_of("bounds", bounds),
+        "data.given": list_of("given", given),
+        "data.categorical": categories and dict.fromkeys(categories),
+        "data.discrete": _steps(discrete),
         "data.weights": weights,
         "data.missing": missing,
-        "flow.pattern": flow and list(flow),
+        "flow.pattern": pattern,
         "flow.k": k,
         "train.steps": steps,
         "train.ensemble": ensemble,
         "seed": seed,
-        **(settings or {}),
+        **(mapping_of("settings", settings, SETTINGS) or {}),
     }
-    path, config, data = _chosen(table, preset, flow or [], _changes(options))
+    path, config, data = _chosen(table, preset, pattern or [], _changes(options))
     return train_anew(config, path, output, data)
 
 
@@ -106,9 +114,12 @@ def _chosen(
     return path, config, data
 
 
-def _steps(discrete: Mapping[str, float] | Sequence[str]) -> dict[str, float]:
+def _steps(discrete: Mapping[str, float] | Sequence[str] | None) -> dict[str, float] | None:
     """Return the steps of discrete columns, 1 where none is said."""
-    return dict(discrete) if isinstance(discrete, Mapping) else dict.fromkeys(discrete, 1.0)
+    if isinstance(discrete, Mapping):
+        return dict(discrete)
+    columns = list_of("discrete", discrete)
+    return dict.fromkeys(columns, 1.0) if columns else None
 
 
 def _changes(options: Mapping[str, Any]) -> list[Change]:

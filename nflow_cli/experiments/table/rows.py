@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from nflow_cli.data.chosen_rows import listed
 from nflow_cli.data.dequantisation import NOISES
 from nflow_cli.evaluation.calibration import verdict
-from nflow_cli.evaluation.caveats import marked, number
+from nflow_cli.evaluation.caveats import errors_of_95, marked, number
 from nflow_cli.evaluation.conditions import place_text
 from nflow_cli.experiments.rows import (
     Caveats,
@@ -84,7 +84,9 @@ def differences(scores: Summary, caveats: Caveats) -> Rows:
     rows = []
     if "gain" in scores:
         gain, error = (number(scores, key) for key in ("gain", "gain_standard_error"))
-        is_sure = gain is not None and error is not None and gain > 2 * error
+        errors = errors_of_95(number(scores, "n_effective"))
+        # By the decimals that are printed: beyond them is rounding.
+        is_sure = gain is not None and error is not None and round(gain, 5) > errors * error
         unsure = "" if is_sure else " (not known to be better than a Gaussian)"
         text = mean_text(scores, "gain", "nats, paired") + unsure
         rows.append(("gain", marked(text, caveats, "gain")))

@@ -67,8 +67,10 @@ class Mean:
     _by_weight: Moments = field(default_factory=Moments)
     _by_square: Moments = field(default_factory=Moments)
 
-    def add(self, log_q: np.ndarray, weights: np.ndarray | None = None) -> None:
-        """Take log-densities ``(n,)`` in nats, NaN where a row lacks a value."""
+    def add(self, x: np.ndarray, log_q: np.ndarray, weights: np.ndarray | None) -> None:
+        """Take rows ``(n, C)`` and their log-densities in nats, NaN where a row lacks a value."""
+        complete = x[~np.isnan(x).any(axis=1)]
+        self.rows.update(np.ascontiguousarray(complete, "<f8").data)
         is_known = ~np.isnan(log_q)
         self.n_missing += len(log_q) - int(is_known.sum())
         weights = np.ones(len(log_q)) if weights is None else weights
@@ -127,9 +129,7 @@ def judge(trained: "TrainedTable | TrainedRows", table: TableFile) -> Mean:
     """Return the mean log-density of the rows of a table, weighted if the run's are and these."""
     mean = Mean(_weighted(trained, table))
     for _, x, weights in blocks(table, (), trained.roles, mean.weighted):
-        complete = x[~np.isnan(x).any(axis=1)]
-        mean.rows.update(np.ascontiguousarray(complete, "<f8").data)
-        mean.add(trained.log_prob(x), weights)
+        mean.add(x, trained.log_prob(x), weights)
     return mean
 
 
@@ -163,7 +163,7 @@ def write_scored(
         for block, x, weights in blocks(table, names, trained.roles, mean.weighted):
             of_members = trained.member_log_probs(x)
             log_q = mixture(of_members)
-            mean.add(log_q, weights)
+            mean.add(x, log_q, weights)
             latents = trained.latent(x).T if with_latents else ()
             yield batch_of([log_q, *_spread(of_members), *latents], block.select(others))
 

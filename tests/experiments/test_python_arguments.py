@@ -1,0 +1,40 @@
+"""What `fit` and `infer` in Python take as lists and mappings, and refuse in one line."""
+
+import numpy as np
+import pytest
+
+import nflow_cli
+from nflow_cli.errors import ConfigError
+from nflow_cli.experiments.python_arguments import list_of
+
+X = np.random.default_rng(0).standard_normal((50, 3))
+TABLE = {"a": X[:, 0], "b": X[:, 1], "ab": X[:, 2]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"columns": "ab"}, 'columns: expected a list, such as ["a", "b"]. Received: \'ab\''),
+        ({"exclude": 3}, 'exclude: expected a list, such as ["a", "b"]. Received: 3'),
+        ({"flow": "planar"}, 'flow: expected a list, such as ["planar", "radial"]. Received: '),
+        ({"discrete": "ab"}, "discrete: expected a list, "),
+        ({"categorical": "ab"}, "categorical: expected a list, "),
+        ({"bounds": [("a", 0)]}, 'bounds: expected a mapping, such as {"a": (0, None)}. Received'),
+        ({"bounds": {"a": 0}}, "bounds: expected a mapping to pairs, such as "),
+        ({"settings": {3: 4}}, "settings: expected a mapping, such as "),
+    ],
+)
+def test_one_name_is_no_list_of_letters_and_a_wrong_type_is_one_line(arguments, expected):
+    with pytest.raises(ConfigError) as caught:
+        nflow_cli.fit(TABLE, **arguments)
+    assert str(caught.value).startswith(expected) and "\n" not in str(caught.value)
+    if arguments.keys() & {"bounds", "flow", "settings"}:
+        with pytest.raises(ConfigError) as caught:
+            nflow_cli.infer("banana", **arguments)
+        assert str(caught.value).startswith(expected)
+
+
+def test_an_array_of_names_as_the_index_of_a_data_frame_is_a_list():
+    for columns in (np.array(["a", "b"]), ("a", "b")):
+        names = list_of("columns", columns)
+        assert names == ["a", "b"] and all(type(name) is str for name in names)
