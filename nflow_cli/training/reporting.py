@@ -8,14 +8,15 @@ from typing import Any
 
 import keras
 
-from nflow_cli.training.progress import left_text, progress_bar
+from nflow_cli.training.progress import SHOWN_FROM, left_text, progress_bar
 from nflow_cli.training.trainer import Clock
 
 
 class ProgressReport(keras.callbacks.Callback):
     """Shows how far training is, on stderr: a bar with an ETA, or plain lines elsewhere.
 
-    Lines say how long it still takes, by the pace since the first chunk, which compiles.
+    Lines have the time left, by the pace since the first chunk, which compiles; the first comes
+    after ten seconds of that pace at the latest.
     """
 
     def __init__(self, steps: int, clock: Clock, note: Callable[[Mapping[str, Any]], str]):
@@ -32,12 +33,12 @@ class ProgressReport(keras.callbacks.Callback):
 
         made, note = "{task.completed:,.0f}/{task.total:,.0f}", "{task.fields[note]}"
         self.bar = progress_bar(made, TimeRemainingColumn(table_column=Column(no_wrap=True)), note)
-        self.shown = 0
+        self.shown: int | None = None  # the tenth that the last line was of
         self.task = self.bar.add_task("", total=self.steps, note="compiling")
         self.bar.start()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Move the bar; print a line for every tenth of the way where there is no terminal.
+        """Move the bar; print a line at every tenth of the way where there is no terminal.
 
         At the end of a chunk's epoch: what was validated there is in the note.
         """
@@ -45,8 +46,8 @@ class ProgressReport(keras.callbacks.Callback):
         self._warm = self._warm or (update, now)
         note = self.note(logs or {})
         self.bar.update(self.task, completed=update, note=note)
-        tenth = 10 * update // self.steps
-        if self.bar.disable and tenth > self.shown:
+        tenth, waited = 10 * update // self.steps, now - self._warm[1] >= SHOWN_FROM
+        if self.bar.disable and (tenth > (self.shown or 0) or (waited and self.shown is None)):
             self.shown = tenth
             left = left_text(self._seconds_left(update, now))
             print(f"training: {update:,}/{self.steps:,} updates, {note}{left}", file=sys.stderr)

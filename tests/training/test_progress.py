@@ -105,6 +105,21 @@ def test_plain_lines_tell_how_long_it_takes_by_the_pace_after_the_chunk_that_com
     assert ends == left
 
 
+def test_the_first_plain_line_comes_within_ten_seconds_of_training(monkeypatch, capsys):
+    times = iter(range(100))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(times)))
+    clock = SimpleNamespace(updates=[0])
+    report = ProgressReport(100_000, clock, lambda logs: "KL 0.5 nats")
+    report.bar, report.task, report.shown = SimpleNamespace(disable=True), 0, None
+    monkeypatch.setattr(report.bar, "update", lambda *_, **__: None, raising=False)
+    for chunk in range(100):
+        clock.updates.append(100 * (chunk + 1))
+        report.on_epoch_end(chunk, {})
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "training: 1,100/100,000 updates, KL 0.5 nats, about 16 min left"
+    assert second.startswith("training: 10,000/100,000")
+
+
 def test_a_phase_is_named_where_it_lasts_and_not_where_it_is_over_soon(monkeypatch, capsys):
     with phase("scoring: 3 draws"):
         pass
