@@ -2,9 +2,9 @@
 
 from typing import Any
 
-__all__ = ["__version__", "fit", "infer", "load"]
+from nflow_cli.constants import __version__
 
-__version__ = "0.1.0"
+__all__ = ["__version__", "fit", "infer", "load"]
 
 
 def fit(table: Any, **options: Any) -> Any:

@@ -4,6 +4,7 @@ import numpy as np
 
 from nflow_cli.evaluation.normality import normality
 from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.versions import signed
 
 N = 12
 AXIS = np.linspace(-3, 3, N)
@@ -24,10 +25,11 @@ ARRAYS = {
     },
     "points": {
         **{"axis_1": AXIS, "axis_2": 9 * AXIS, "log_q": BELL - 0.1, "samples": DOTS},
-        **{"test_points": -DOTS, **STRIP},
+        **{"test_points": -DOTS, "test_log_q": DOTS[:, 0], **STRIP},
     },
     "fit": {
         **{"rows": ROWS, "samples": -ROWS, "latents": ROWS, "columns_shown": np.array([0, 1, 2])},
+        "test_log_q": ROWS[:, 0],
     },
     "infer": {
         **{"rows": ROWS, "samples": -ROWS, "columns_shown": np.array([0, 1, 2])},
@@ -102,5 +104,14 @@ def written_run(path, kind, config=None, summary=None):
     run.write_json("summary.json", {**SUMMARIES[kind], **(summary or {})})
     run.write_evaluation(ARRAYS[kind])
     run.write_text("metrics.csv", metrics(kind))
-    run.write_json("run.json", {"format": 2, "status": "completed", "seed": 3})
+    run.write_json("run.json", signed({"status": "completed", "seed": 3}))
+    return run
+
+
+def written_unfinished(path, kind):
+    """Write what a training of that kind leaves that was interrupted after its 20th row."""
+    run = written_run(path, kind)
+    for name in ("summary.json", "evaluation.npz"):
+        (run.path / name).unlink()
+    run.write_json("run.json", {**run.read_json("run.json"), "status": "interrupted"})
     return run

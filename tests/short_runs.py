@@ -14,7 +14,7 @@ from nflow_cli import experiments
 from nflow_cli.config import presets
 from nflow_cli.runs.directory import CONFIG, RunDirectory
 
-TABLE = Path(__file__).with_name("golden") / "table.csv"  # of level, price and share
+TABLE = Path(__file__).with_name("table.csv")  # of level, price and share
 SHORT = {
     "command": "fit-2d",
     "target": "multimodal",
@@ -42,6 +42,12 @@ MIXED = {"flow": {"pattern": ["planar", "radial"], "k": 5}, "seed": 3}
 RETRAINED = {**MIXED, "train": {**SHORT["train"], "batch_size": 128}}
 BOX = {"target": "gaussian-from-uniform", "flow": {"pattern": ["radial"], "k": 2}}
 VAE = {"command": "train-vae", "flow": {"pattern": ["planar", "radial"], "k": 3}}
+KINDS = {
+    "target": MIXED,
+    "points": {"data": "two-moons"},
+    "table": {"command": "fit"},
+    "images": VAE,
+}
 
 
 def make_run(path, **changes):

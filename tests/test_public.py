@@ -6,13 +6,13 @@ from pathlib import Path
 
 import keras
 import pytest
+from short_runs import KINDS
 
 import nflow_cli
 
 PUBLIC = {
     "nflow_cli": ["__version__", "fit", "infer", "load"],
     "nflow_cli.flows": [
-        "AmortizedFlowStack",
         "Flow",
         "FlowStack",
         "GaussianSampling",
@@ -21,12 +21,10 @@ PUBLIC = {
     ],
 }
 OF_A_RUN = {  # that is loaded
-    "target-finished": ["flow", "from_latent", "latent", "log_prob", "sample"],
-    "points-finished": ["flow", "from_latent", "latent", "log_prob", "sample"],
-    "table-finished": [
-        *("columns", "flow", "from_latent", "latent", "log_prob", "sample", "sample_table")
-    ],
-    "images-finished": ["model", "sample"],
+    "target": ["flow", "from_latent", "latent", "log_prob", "sample"],
+    "points": ["flow", "from_latent", "latent", "log_prob", "sample"],
+    "table": ["columns", "flow", "from_latent", "latent", "log_prob", "sample", "sample_table"],
+    "images": ["model", "sample"],
 }
 OF_ANY_RUN = ["caveats", "path", "summary"]
 OF_A_FLOW = ["forward_and_log_det", "inverse_and_log_det"]
@@ -48,10 +46,10 @@ def test_the_help_of_a_function_names_its_options(name, folder):
 
 
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow")
-@pytest.mark.parametrize("run", OF_A_RUN)
-def test_a_loaded_run_has_its_public_names(run):
-    trained = nflow_cli.load(Path(__file__).with_name("golden") / "runs" / run)
-    assert all(hasattr(trained, name) for name in OF_A_RUN[run] + OF_ANY_RUN)
+@pytest.mark.parametrize("kind", OF_A_RUN)
+def test_a_loaded_run_has_its_public_names(short_run, kind):
+    trained = nflow_cli.load(short_run(**KINDS[kind]))
+    assert all(hasattr(trained, name) for name in OF_A_RUN[kind] + OF_ANY_RUN)
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLIC["nflow_cli.flows"] if "Flow" in name])

@@ -25,13 +25,13 @@ from documents import (
     section,
     undescribed,
 )
+from short_runs import KINDS
 
 from nflow_cli import experiments
 from nflow_cli.cli import main
 from nflow_cli.config import presets
 from nflow_cli.config.schema import SCHEMAS
 
-GOLDEN = ROOT / "tests" / "golden" / "runs"
 LANGUAGES = ("console", "pycon", "python", "text", "yaml")  # text: what a command prints
 
 pytestmark = pytest.mark.skipif(
@@ -232,9 +232,9 @@ def test_each_command_runs_as_it_stands(invoke, folder, monkeypatch, words):
     assert result.stdout
 
 
-@pytest.mark.parametrize("run", sorted(path.name for path in GOLDEN.glob("*-finished")))
-def test_every_key_and_array_of_a_golden_run_is_described(run):
-    assert not undescribed(GOLDEN / run)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_key_and_array_of_a_run_is_described(short_run, kind):
+    assert not undescribed(short_run(**KINDS[kind]))
 
 
 @pytest.mark.parametrize(

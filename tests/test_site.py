@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 from documents import DOCUMENTS, ROOT, blocks, commands, executed, undescribed
+from short_runs import TABLE
 
 pytestmark = [
     pytest.mark.docs,
@@ -20,7 +21,6 @@ pytestmark = [
         keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
     ),
 ]
-TABLE = ROOT / "tests" / "golden" / "table.csv"
 SHORT = "steps=20, k=2, settings={'train.chunk': 10}, "
 
 

@@ -90,7 +90,6 @@ def sweep(
         cards = gpus(machine.device) if machine.is_gpu and not scheduler else []
         with folder.locked("sweep"):
             claim(folder, resolved)
-            runs = [run.named_in(folder.path) for run in runs]
             left, failures = _unfinished(runs, folder.path)
             _check_data(left)
             if left:
@@ -116,7 +115,6 @@ def _one_by_one(
     from nflow_cli.sweeps.plan import claim_beside_others
 
     claim_beside_others(folder, resolved)
-    runs = [run.named_in(folder.path) for run in runs]
     if only:
         train_only(only, runs, folder.path, argv, machine)
     else:

@@ -1,7 +1,7 @@
 """What a run cannot vouch for: figures of its summary that say less than they seem to.
 
 One list serves ``summary.json``, tables, pictures, ``compare`` and ``check``. It follows from the
-config and the facts beside the figures, so it is found for older runs too. No Keras here.
+config and the facts beside the figures. No Keras here.
 """
 
 import math

@@ -14,7 +14,7 @@ from nflow_cli.evaluation.flow_checks import Flows, Verdict, as_arrays, passed
 from nflow_cli.evaluation.target import Evaluation, evaluate_samples
 from nflow_cli.experiments import Experiment
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.directory import EVALUATION, FILES, METRICS, RUN, SUMMARY, RunDirectory
+from nflow_cli.runs.directory import EVALUATION, METRICS, RUN, SUMMARY, RunDirectory
 from nflow_cli.training.restarts import final_kl
 
 POINTS = 256  # base samples at which a 2-D stack is checked
@@ -24,10 +24,6 @@ REPLAY_TOLERANCE = 2e-6
 # Of arrays computed again: that of log-densities, times 1 + their size; that of others, in
 # standard deviations; and how many numbers may be off by more, where rounding is amplified.
 LOG_TOLERANCE, ARRAY_TOLERANCE, FEW = 1e-4, 1e-3, 1e-3
-
-
-# Scores that summaries hold since after runs recorded the SHA-256 of their files.
-LATER = ("n_effective",)
 
 Check = Callable[[Any], Verdict]
 Checks = Mapping[str, Check]
@@ -74,15 +70,6 @@ class CheckedRun:
     def arrays(self) -> dict[str, np.ndarray]:
         """What ``evaluation.npz`` holds."""
         return self.directory.read_evaluation(self.experiment.shapes)
-
-    @property
-    def is_older(self) -> bool:
-        """Whether the run ended before runs recorded the SHA-256 of their files."""
-        return FILES not in self.record
-
-    def lacks(self, key: str) -> bool:
-        """Return whether the summary of an older run, which holds fewer scores, has none of it."""
-        return key not in self.summary and (self.is_older or key in LATER)
 
     def score(self, key: str) -> float:
         """Return a score of the summary."""
@@ -202,8 +189,6 @@ def agree(
     """Compare scores that were computed again with those of the summary."""
     wrong, shown = [], []
     for key, value in scores.items():
-        if run.lacks(key):
-            continue
         if not isinstance(value, int | float) or not math.isfinite(value):
             same = (
                 None if isinstance(value, float) else value

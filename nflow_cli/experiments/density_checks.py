@@ -36,8 +36,6 @@ def check_mass(run: CheckedDensity) -> Verdict:
     text = f"{mass:.5f} ± {error:.5f}, {run.score('mass'):.5f} in the summary"
     if not all(abs(value - 1) <= tolerance + error for value in (mass, run.score("mass"))):
         return Outcome.FAIL, text
-    if run.is_older:  # it may have summed otherwise
-        return Outcome.OK, text
     scores = {"mass": mass, "mass_error": error}
     return agree(run, scores, "from the same draws", MASS_REPLAY_TOLERANCE + 0.05 * error)
 
@@ -70,8 +68,6 @@ def check_fresh(run: CheckedDensity) -> Verdict:
 
 def check_modes(run: CheckedDensity) -> Verdict:
     """Compute again which share of the target lies where the fit has nearly no mass."""
-    if "missed_share" not in run.summary:
-        return Outcome.UNKNOWN, "the summary of an older run has no missed_share"
     share = missed_share(run.trained, run.trained.target, run.config.seed)
     return agree(run, share, "from exact draws of the target")
 
@@ -81,8 +77,7 @@ def check_arrays(run: CheckedDensity) -> Verdict:
     density, n = run.trained, SHOWN_SAMPLES
     target, z0 = density.target, run.evaluation.first.z0[:n]
     wrong = run.unlike("samples", run.evaluation.first.x[:n]) + run.unlike("base_samples", z0)
-    # An older run may lack them, of a target that had no sampler.
-    if target.sample is not None and len(run.arrays["target_samples"]):
+    if target.sample is not None:
         drawn = target.sample(stream(run.config.seed, "target-samples"), n)
         wrong += run.unlike("target_samples", drawn)
 
@@ -94,23 +89,17 @@ def check_arrays(run: CheckedDensity) -> Verdict:
         }
 
     wrong += _unlike_grid(run, at)
-    # Of an older run, whose frames are one, the last panel is log_q at the points that are nearest.
-    is_older = run.arrays["deformation_axis_1"][0] == run.arrays["axis_1"][0]
-    compared = (run.arrays["deformation_k"] < density.flow.length) | (not is_older)
-    wrong += _unlike_strip(run, compared, lambda panels: density.partial_samples(z0, panels))
+    wrong += _unlike_strip(run, lambda panels: density.partial_samples(z0, panels))
     return passed(not wrong), "; ".join(wrong) or AS_GIVEN
 
 
 def check_arrays_of_points(run: CheckedDensity, rows: int) -> Verdict:
     """Compute again what the pictures of a fit to points are drawn from, so many test points."""
     density, seed = run.trained, run.config.seed
-    # An older run shows no more draws than it was judged by.
-    n = len(run.arrays["samples"]) if run.is_older else SHOWN_SAMPLES
-    wrong = run.unlike("samples", density.sample(n, seed))
+    wrong = run.unlike("samples", density.sample(SHOWN_SAMPLES, seed))
     wrong += run.unlike("test_points", run.data.test[:rows])
     wrong += _unlike_grid(run, lambda points: {"log_q": density.log_prob(points)})
-    every = np.full(len(run.arrays["deformation_k"]), True)
-    wrong += _unlike_strip(run, every, lambda panels: deformation_samples(density, panels, seed))
+    wrong += _unlike_strip(run, lambda panels: deformation_samples(density, panels, seed))
     return passed(not wrong), "; ".join(wrong) or AS_GIVEN
 
 
@@ -126,24 +115,17 @@ def _unlike_grid(
     return wrong
 
 
-def _unlike_strip(
-    run: CheckedDensity, compared: np.ndarray, drawn: Callable[[list[int]], np.ndarray]
-) -> list[str]:
+def _unlike_strip(run: CheckedDensity, drawn: Callable[[list[int]], np.ndarray]) -> list[str]:
     """Compare the densities after the first k flows, at some points of their grid, and draws."""
     points, chosen = _grid_points(run, "deformation_axis_1", "deformation_axis_2")
     panels, density = run.arrays["deformation_k"], run.trained
     if not np.isin(panels, range(density.flow.length + 1)).all():
         return [f"{EVALUATION}: deformation_k: expected numbers of flows, received {panels}"]
     strip = run.arrays["log_deformation"].reshape(len(panels), -1)[:, chosen]
-    log_q = density.partial_log_densities(dict.fromkeys(panels[compared].tolist(), points))
-    expected = [log_q[k] for k in panels[compared].tolist()]
-    name = f"{EVALUATION}: log_deformation"
-    wrong = unlike(name, np.reshape(expected, (-1, len(chosen))), strip[compared], nats=True)
-    if "deformation_samples" in run.arrays:
-        wrong += run.unlike("deformation_samples", drawn(panels.tolist()))
-    elif not run.is_older:
-        wrong.append(f"{EVALUATION}: deformation_samples: missing")
-    return wrong
+    log_q = density.partial_log_densities(dict.fromkeys(panels.tolist(), points))
+    expected = np.stack([log_q[k] for k in panels.tolist()])
+    wrong = unlike(f"{EVALUATION}: log_deformation", expected, strip, nats=True)
+    return wrong + run.unlike("deformation_samples", drawn(panels.tolist()))
 
 
 def _grid_points(run: CheckedDensity, *axes: str) -> tuple[np.ndarray, np.ndarray]:

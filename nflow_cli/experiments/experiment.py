@@ -232,7 +232,7 @@ class Experiment(ABC):
     def caveats(self, summary: Summary) -> list[Caveat]:
         """Return what a run cannot vouch for, by the facts in its summary.
 
-        Facts that an older summary lacks, or that are not numbers, give none.
+        Facts that the summary lacks, or that are not numbers, give none.
         """
         made = cautions.number(summary, self.length_key)
         beta = cautions.annealed_beta(

@@ -35,7 +35,7 @@ PICTURES = {
     "training": "The course of the training.",
 }
 MOVING = "The base on its way through the flows, each of which moves it at a steady pace."
-# What a summary of an older run, or an edited one, makes of the rows of a table.
+# What an edited summary makes of the rows of a table.
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 
@@ -84,13 +84,13 @@ def _verdict(experiment: Experiment, summary: Summary, caveats: Sequence[Caveat]
 
 
 def verdict(experiment: Experiment, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
-    """Return what a run is judged by; of an older summary, or an edited one, what can be read."""
+    """Return what a run is judged by; of an edited summary, what can be read."""
     rows = _readable(experiment.verdict, summary, caveats)
     return rows or Experiment.verdict(experiment, summary, caveats)
 
 
 def _scores(experiment: Experiment, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
-    """Return the table that the training ended with, or of an older run what its summary holds."""
+    """Return the table that the training ended with, or what an edited summary holds."""
     return _readable(experiment.rows, summary, caveats) or _facts(summary)
 
 

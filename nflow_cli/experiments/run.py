@@ -16,16 +16,15 @@ from nflow_cli.errors import BusyError, NflowError
 from nflow_cli.experiments.rows import laid_out
 from nflow_cli.layout import tell
 from nflow_cli.runs.directory import MACHINES, RunDirectory
-from nflow_cli.runs.migration import bring_up_to_date
+from nflow_cli.runs.versions import VERSIONS
 from nflow_cli.signals import hinted
 from nflow_cli.text import printable
 
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of every package that decides the numbers, if known."""
-    packages = ("nflow-cli", "keras", "tensorflow", "numpy")
     known = {"python": platform.python_version()}
-    for name in packages:
+    for name in ("keras", "tensorflow", "numpy"):
         with suppress(PackageNotFoundError):  # a build of another name: tensorflow-cpu, tf-nightly
             known[name] = version(name)
     return known
@@ -143,7 +142,7 @@ def train(
 
     experiment = experiments.of(config)
     info: dict[str, Any] = {"command": config.command, "argv": list(argv)}
-    info |= {"versions": versions(), "seed": config.seed}
+    info |= {VERSIONS: versions(), "seed": config.seed}
     if machine is not None:
         machine = machine.with_threads(experiment.threads)
         info[MACHINES] = [machine.record()]
@@ -155,7 +154,6 @@ def train(
 
     # Recorded before TensorFlow starts, and even if it never does.
     with hinted(hint), run.locked():
-        bring_up_to_date(run)
         with run.recorded(info, presets.dump(config)):
             for caveat in experiment.caveats_of_data(data):
                 tell(caveat.reason, head="caveat: ")

@@ -8,10 +8,9 @@ from nflow_cli.flows.base import Flow
 from nflow_cli.flows.planar import PlanarFlow
 from nflow_cli.flows.radial import RadialFlow
 from nflow_cli.flows.sampling import GaussianSampling
-from nflow_cli.flows.stack import AmortizedFlowStack, FlowStack
+from nflow_cli.flows.stack import FlowStack
 
 __all__ = [
-    "AmortizedFlowStack",
     "Flow",
     "FlowStack",
     "GaussianSampling",

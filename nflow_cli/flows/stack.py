@@ -246,15 +246,8 @@ class FlowStack(Flow):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        arguments = {"pattern": self.pattern, "k": self.k, "seed": self.seed}
-        if self.affine:  # files of stacks without one are those that older versions wrote
-            arguments["affine"] = self.affine
+        arguments = {"pattern": self.pattern, "k": self.k, "seed": self.seed, "affine": self.affine}
         return {**super().get_config(), **arguments}
-
-
-@keras.saving.register_keras_serializable("nflow_cli")
-class AmortizedFlowStack(FlowStack):
-    """A :class:`FlowStack` built with a context: the name under which older files know it."""
 
 
 def _map_of(item: Any) -> Map:

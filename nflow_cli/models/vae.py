@@ -168,8 +168,7 @@ class FlowVAE(keras.Model):
             "amortized": self.amortized,
             "seed": self.seed,
         }
-        if self.prior is not None:  # files of VAEs without one are those that older versions wrote
-            stack = self.prior
+        if (stack := self.prior) is not None:
             arguments["prior"] = {"pattern": stack.pattern, "k": stack.k, "affine": stack.affine}
         return {**super().get_config(), **arguments}
 

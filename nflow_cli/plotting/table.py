@@ -47,7 +47,7 @@ def points_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dic
     `evaluation` holds the grid `axis_1` (n,) and `axis_2` (m,), `log_q` (m, n) in nats,
     `test_points` (S, 2) and `samples` (S', 2) of q; `deformation_k` (P,), `log_deformation`
     (P, m2, n2), `deformation_axis_1` (n2,), `deformation_axis_2` (m2,), and `deformation_samples`
-    (P, S'', 2) unless the run is older.
+    (P, S'', 2).
 
     `metrics` has one row per logging interval: `update`, `loss` and `validation_loss`, which are
     negative log-likelihoods in nats a point. `summary` gives `data` {`name`}, `flow`, `k`,

@@ -52,7 +52,7 @@ def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     `log_q` (m, n) in nats, -inf where the density is 0; `samples`, `base_samples` (S, 2) and
     `target_samples` (S', 2), where S' may be 0; `deformation_k` (P,), `log_deformation`
     (P, m2, n2), `deformation_axis_1` (n2,), `deformation_axis_2` (m2,), and `deformation_samples`
-    (P, S'', 2) unless the run is older.
+    (P, S'', 2).
 
     `metrics` has one row per logging interval: `update`, `loss` and `kl` (nats), `beta`.
     `summary` gives `target`, `flow`, `k`, and, each None where unknown, `kl` and
@@ -142,11 +142,10 @@ def deformation_figure(
     of its draws that the frame holds where that is not all.
     """
     steps, densities = evaluation["deformation_k"], density_of(evaluation["log_deformation"])
-    draws = evaluation.get("deformation_samples", np.empty((len(steps), 0, 2)))
     extent = extent_of(evaluation["deformation_axis_1"], evaluation["deformation_axis_2"])
     columns = len(steps) if len(steps) <= 5 else math.ceil(len(steps) / 2)
     shape = (len(steps), columns, extent, min(10.0, 2 + 1.8 * columns), names)
-    shares = [share_of(points, extent) for points in draws]
+    shares = [share_of(points, extent) for points in evaluation["deformation_samples"]]
     is_cut = any(1 - share > UNTOLD for share in shares)
     head = 0.8 if is_cut else 0.65
     figure, axes = panel_grid(*shape, head=head, height=height_of(extent))

@@ -19,8 +19,8 @@ STRIP: Shapes = {
     **{"deformation_k": "k", "log_deformation": "kji"},
     **{"deformation_axis_1": "i", "deformation_axis_2": "j", "deformation_samples": ("k", "v", 2)},
 }
-ROWS: Shapes = {"test_log_q": "z", "test_weights": "z"}  # log q of each test row, and its weight
-LATER = ("deformation_samples", *ROWS)  # which an older run does not have, or a run of other rows
+ROWS: Shapes = {"test_log_q": "z"}  # log q of each test row, of a run that keeps some
+ROW_WEIGHTS: Shapes = {"test_weights": "z"}  # of rows that have some
 DENSITIES: Shapes = {"axis_1": "x", "log_target": "xx", "log_q": "xx"}  # what `compare` draws
 _WHOLE = ("deformation_k", "latent_axes", "labels", "columns_shown")  # numbers
 _AXES = ("axis_1", "axis_2", "deformation_axis_1", "deformation_axis_2", "manifold_axis")

@@ -1,12 +1,11 @@
 """Checkpoints: what a run needs to go on after it was stopped at any moment. No Keras here."""
 
-import contextlib
 import hashlib
 import io
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,21 +13,20 @@ import numpy as np
 
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.runs import files, npz
-from nflow_cli.runs.directory import CHECKPOINTS, FORMAT, RunDirectory
+from nflow_cli.runs.directory import CHECKPOINTS, RunDirectory
 from nflow_cli.text import printable
 
 MANIFEST = "manifest.json"
 KEPT = 2
-_STATE, _FORMAT = "state", "format"
+_STATE = "state"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Arrays by name, and the rest of the state, which JSON can hold; in which format they are."""
+    """Arrays by name, and the rest of the state, which JSON can hold."""
 
     arrays: dict[str, np.ndarray]
     state: dict[str, Any]
-    format: int = FORMAT
 
 
 def _is_name(name: str) -> bool:
@@ -58,8 +56,7 @@ class Checkpoints:
     def save(self, update: int, checkpoint: Checkpoint) -> None:
         """Write the checkpoint of ``update``, and remove those no longer kept."""
         # JSON as an array: one file, whole or not at all.
-        text = json.dumps({**checkpoint.state, _FORMAT: checkpoint.format})
-        state = np.frombuffer(text.encode(), np.uint8)
+        state = np.frombuffer(json.dumps(checkpoint.state).encode(), np.uint8)
         content, members = io.BytesIO(), {**checkpoint.arrays, _STATE: state}
         np.savez(content, **members)
         name = f"{update:012d}.npz"
@@ -72,12 +69,6 @@ class Checkpoints:
         # What else is there is the user's.
         folder = self.directory.path / CHECKPOINTS
         files.remove(folder, lambda name: _is_name(name) and name not in newest)
-
-    def whole(self) -> Iterator[tuple[int, Checkpoint]]:
-        """Yield the checkpoints that are not damaged, and the update of each, in order."""
-        for name, digest in sorted(self._manifest().items()):
-            with contextlib.suppress(RunDirectoryError):
-                yield int(name.removesuffix(".npz")), self._read(f"{CHECKPOINTS}/{name}", digest)
 
     def load(self) -> Checkpoint | None:
         """Read the newest whole checkpoint; ``None`` where none was written yet.
@@ -109,7 +100,7 @@ class Checkpoints:
             state = None
         if not isinstance(state, dict):
             raise RunDirectoryError(f"{self.directory.path / name}: damaged: no state")
-        return Checkpoint(arrays, state, state.pop(_FORMAT, 1))
+        return Checkpoint(arrays, state)
 
     def _manifest(self) -> dict[str, str]:
         name = f"{CHECKPOINTS}/{MANIFEST}"

@@ -19,8 +19,9 @@ from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.constants import RUN
 from nflow_cli.errors import BusyError, DivergenceError, RunDirectoryError
 from nflow_cli.runs import files, npz
-from nflow_cli.runs.array_shapes import LATER, Shapes, check_axes, check_of
+from nflow_cli.runs.array_shapes import Shapes, check_axes, check_of
 from nflow_cli.runs.json_text import json_object, with_nulls
+from nflow_cli.runs.versions import expect_readable, signed
 
 CONFIG, METRICS, SUMMARY = "config.yaml", "metrics.csv", "summary.json"
 MODEL, EVALUATION = "model.keras", "evaluation.npz"
@@ -35,7 +36,6 @@ MACHINES = "machines"  # in run.json: what it was trained on, another each time 
 COUNTS = {"update", "epoch"}  # columns of metrics.csv, each greater than before
 LOCK = ".lock"  # there only while the run is being written, or after a kill -9
 
-FORMAT = 2  # of a run directory, in run.json; older ones are read, a newer one is not
 # Bytes.
 MAX_JSON, MAX_METRICS, MAX_EVALUATION = 16 * 2**20, 256 * 2**20, 2**30
 Arrays = dict[str, np.ndarray]
@@ -81,7 +81,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: str) -> "RunDirectory":
-        """Open a run that exists."""
+        """Open a run that exists, and that this version of nflow reads."""
         folder = Path(path)
         with files.explained(folder):
             if not folder.is_dir():
@@ -89,13 +89,7 @@ class RunDirectory:
         run = cls(folder)
         if not run.has(RUN):
             raise RunDirectoryError(f"{path}: not a run directory: it has no {RUN}")
-        number = run.read_json(RUN).get("format")
-        if isinstance(number, int) and number > FORMAT:
-            raise RunDirectoryError(
-                f"{folder / RUN}: format {number}, of a newer nflow; this one reads {FORMAT}"
-            )
-        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-            raise RunDirectoryError(f"{folder / RUN}: damaged: expected a format number")
+        expect_readable(str(folder / RUN), run.read_json(RUN))
         return run
 
     @property
@@ -159,7 +153,7 @@ class RunDirectory:
                 ``run.json`` on a run can be resumed; of one that goes on afterwards, for one that
                 was finished and is extended must not be taken for finished.
         """
-        record = {"format": FORMAT, **info, "resumed": 0, "start_seconds": round(time.time(), 3)}
+        record = signed({**info, "resumed": 0, "start_seconds": round(time.time(), 3)})
         first, then = config, None
         if self.begun:
             record, first, then = self._resumed(info), None, config
@@ -187,10 +181,10 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.path / RUN}: damaged: resumed: expected a number")
         record.pop(FILES, None)  # of a run that is extended
         known, now = record.get(MACHINES), info.get(MACHINES, [])
-        known = known if isinstance(known, list) else []  # an older run does not say
+        known = known if isinstance(known, list) else []  # one trained from Python does not say
         if now and known[-1:] != now:
             record[MACHINES] = [*known, *now]
-        return {**record, "format": FORMAT, "resumed": before + 1}
+        return {**record, "resumed": before + 1}
 
     def _write_config(self, text: str | None) -> None:
         if text is not None:
@@ -316,10 +310,7 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.path / name}: damaged: {error}") from None
 
     def read_evaluation(self, shapes: Shapes) -> Arrays:
-        """Read arrays of ``evaluation.npz``: those of ``shapes``, which they must have.
-
-        One of ``LATER`` may be missing.
-        """
+        """Read arrays of ``evaluation.npz``: those of ``shapes``, which they must have."""
         arrays = self._read_shaped(EVALUATION, shapes)
         with self._damaged_arrays(EVALUATION):
             check_axes(arrays)
@@ -332,9 +323,7 @@ class RunDirectory:
     def _read_shaped(self, name: str, shapes: Shapes) -> Arrays:
         content = self.read(name, MAX_EVALUATION)
         with self._damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
-            names = archive.namelist()
-            keys = [key for key in shapes if key not in LATER or f"{key}.npy" in names]
-            return npz.read_arrays(archive, keys, check_of(shapes))
+            return npz.read_arrays(archive, list(shapes), check_of(shapes))
 
     def arrays_of(self, name: str, content: bytes) -> Arrays:
         """Return the arrays of numbers in the bytes of an ``.npz`` file of the run, by name."""

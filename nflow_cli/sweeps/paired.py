@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.evaluation.calibration import effective
-from nflow_cli.runs.array_shapes import ROWS
-from nflow_cli.runs.directory import EVALUATION
+from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.sweeps.compare import Group, Result, rank
 
 # Keys of the data that neither say which rows are judged nor in which columns and units.
@@ -41,7 +40,7 @@ def differences(groups: Sequence[Group]) -> list[Difference | None]:
 
 def _rows_judged(result: Result) -> Any:
     """Return what two runs share whose test rows are the same; ``None`` of runs without rows."""
-    if not ROWS.keys() <= result.experiment.shapes.keys():
+    if not _shapes(result):
         return None
     settings = result.config.model_dump(mode="json")["data"]
     same = {key: value for key, value in settings.items() if key not in OTHERS}
@@ -50,7 +49,7 @@ def _rows_judged(result: Result) -> Any:
 
 def _difference(one: Result, other: Result) -> Difference | None:
     (a, weights), (b, _) = _rows(one), _rows(other)
-    if a is None or b is None or a.shape != b.shape:
+    if a.shape != b.shape:
         return None
     with np.errstate(invalid="ignore"):  # of infinities
         d = a - b
@@ -63,7 +62,13 @@ def _difference(one: Result, other: Result) -> Difference | None:
     return Difference(mean, math.sqrt(squares * n / (n - 1)))
 
 
-def _rows(result: Result) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return the log-density of each test row ``(n,)``, and its weight; ``None`` of what is not."""
-    arrays = result.run.read_evaluation(ROWS) if result.run.has(EVALUATION) else {}
-    return arrays.get("test_log_q"), arrays.get("test_weights")
+def _rows(result: Result) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the log-density of each test row ``(n,)``, and its weight, if it has one."""
+    arrays = result.run.read_evaluation(_shapes(result))
+    return arrays["test_log_q"], arrays.get("test_weights")
+
+
+def _shapes(result: Result) -> Shapes:
+    """Return the arrays of test rows that a run keeps."""
+    shapes = result.experiment.shapes
+    return {key: shapes[key] for key in (*ROWS, *ROW_WEIGHTS) if key in shapes}

@@ -30,23 +30,11 @@ NO_FIGURES: Any = {"description": True, "data": {"fallback"}}
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a sweep: the name of its folder, its config, and notes for the user.
-
-    ``former_names`` and ``former_config`` are those that earlier versions gave it: before names
-    said what runs, or while long ones were numbers, and before annealing was shortened with a
-    training, and chunks for memory.
-    """
+    """One run of a sweep: the name of its folder, its config, and notes for the user."""
 
     name: str
-    former_names: tuple[str, ...]
     config: Config
-    former_config: Config
     notes: tuple[str, ...]
-
-    def named_in(self, folder: Path) -> "PlannedRun":
-        """Return the run under the name that it has in the sweep's ``folder``, if it has one."""
-        former = (name for name in self.former_names if (folder / name).is_dir())
-        return replace(self, name=next(former, self.name))
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -62,10 +50,11 @@ class PlannedRun:
         """Return whether the run has ended well in the sweep's ``folder``.
 
         Raises:
-            RunDirectoryError: What is there is damaged.
+            RunDirectoryError: What is there is damaged, or of another version of nflow.
             ConfigError: It is a run of another config.
         """
         run = RunDirectory(folder).below(self.name)
+        record = RunDirectory.open(str(run.path)).read_json(RUN) if run.has(RUN) else {}
         try:
             same = not run.has(CONFIG) or self._is_of(run.read_config())
         except ConfigError as error:
@@ -75,9 +64,7 @@ class PlannedRun:
                 f"{run.path / CONFIG}: not the config that the sweep has now (did a preset "
                 "change?); --output takes a new folder"
             )
-        if not run.has(RUN):
-            return False
-        return RunDirectory.open(str(run.path)).read_json(RUN).get("status") == "completed"
+        return record.get("status") == "completed"
 
     def part_done(self, folder: Path) -> float:
         """Return how much is done, in 0-1, as far as ``metrics.csv`` tells: the updates.
@@ -96,9 +83,8 @@ class PlannedRun:
 
     def _is_of(self, written: Config) -> bool:
         """Return whether a config is this run's, whatever it says that makes no other scores."""
-        ours = (experiments.of(c).settled_like(written) for c in (self.config, self.former_config))
-        now, former, theirs = (c.model_dump(exclude=NO_FIGURES) for c in (*ours, written))
-        return theirs in (now, former)
+        ours = self.experiment.settled_like(written)
+        return ours.model_dump(exclude=NO_FIGURES) == written.model_dump(exclude=NO_FIGURES)
 
 
 def resolve(data: Mapping[str, Any], source: str, folder: Path) -> SweepConfig:
@@ -135,8 +121,7 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
         ConfigError: As :func:`nflow_cli.config.presets.validate` does, naming the run.
     """
     paths = [presets.find_preset(name) for name in sweep.presets]
-    names = [_stem(p, sweep) for p in paths]
-    stems, former = _labels(names, MAX_STEM), [_labels([p.stem for p in paths]), _labels(names)]
+    stems = _labels([_stem(p, sweep) for p in paths], MAX_STEM)
     axes = [
         [(key, label, value) for label, value in zip(_labels(values), values)]
         for key, values in [*sorted(sweep.vary.items()), ("seed", sweep.seeds)]
@@ -146,11 +131,10 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
     if count > MAX_RUNS:
         raise ConfigError(f"{source}: expected at most {MAX_RUNS:,} runs. Received: {count:,}")
     runs = []
-    for stem, path, *firsts in zip(stems, paths, *former):
+    for stem, path in zip(stems, paths):
         preset, label = presets.read_preset(path), presets.preset_label(path)
         for point in itertools.product(*axes):
-            tail = "".join(f",{key}={text}" for key, text, _ in point)
-            name = stem + tail
+            name = stem + "".join(f",{key}={text}" for key, text, _ in point)
             if len(name.encode()) > MAX_NAME:
                 raise ConfigError(f"{source}: too much is varied to name a folder: {name:.60}...")
             changes = [
@@ -164,8 +148,7 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
             settings, annealing = overrides.in_proportion(asked, preset, changes, RUNS)
             settings, chunk = memory.bounded(settings, experiments.of(settings).footprint)
             notes = tuple(filter(None, (annealing, chunk)))
-            others = tuple(first + tail for first in firsts)
-            runs.append(PlannedRun(name, others, settings, asked, notes))
+            runs.append(PlannedRun(name, settings, notes))
     return runs
 
 

@@ -81,7 +81,7 @@ def _names(folder: RunDirectory, sweep: SweepConfig) -> tuple[list[str], str]:
     """Return the folders of the runs, those that have not begun as well, and what is not known."""
     with_runs = sorted(entry.name for entry in folder.path.iterdir() if (entry / RUN).is_file())
     try:
-        planned = [run.named_in(folder.path).name for run in plan(sweep, SWEEP)]
+        planned = [run.name for run in plan(sweep, SWEEP)]
     except ConfigError as error:
         return with_runs, f"Runs that have not begun are not listed: {error}"
     return list(dict.fromkeys([*planned, *with_runs])), ""

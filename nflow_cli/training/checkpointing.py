@@ -102,17 +102,14 @@ class Checkpointer(keras.callbacks.Callback):
         They are compared key by key, and a key that the checkpoint has not has its default: schemas
         gain keys.
         """
-        path, changed = self.store.directory.path, ["another config"]
-        if "config" in state:
-            try:
-                trained = _settings_of(validate(state["config"], "", RUNS))
-            except (ConfigError, AttributeError):
-                raise self._damaged("a checkpoint's config") from None
-            changed = differing(self.settings, trained)
-        if changed:
+        try:
+            trained = _settings_of(validate(state["config"], "", RUNS))
+        except (KeyError, ConfigError, AttributeError):
+            raise self._damaged("a checkpoint's config") from None
+        if changed := differing(self.settings, trained):
             raise RunDirectoryError(
-                f"{path / CONFIG}: not the one that its checkpoints were trained by "
-                f"({', '.join(changed)}); put that back, or repeat the run from this one"
+                f"{self.store.directory.path / CONFIG}: not the one that its checkpoints were "
+                f"trained by ({', '.join(changed)}); put that back, or repeat the run from this one"
             )
 
     def _restore(self, saved: Checkpoint) -> None:

@@ -104,7 +104,7 @@ def test_a_chunk_that_is_shortened_is_told_and_recorded_and_kept(invoke, tmp_pat
     assert note == "train.chunk: 33 in place of 500, for memory"
     path = tmp_path / "run" / "config.yaml"
     assert RunDirectory.open("run").read_config().train.chunk == 33
-    path.write_text(path.read_text().replace("chunk: 33", "chunk: 500"))  # of an older nflow
+    path.write_text(path.read_text().replace("chunk: 33", "chunk: 500"))
     result = invoke("resume", "run")
     assert len(result.stderr.splitlines()) == 1
     assert seen == [33, 500]

@@ -1,11 +1,11 @@
 """What ``nflow fit`` and its runs refuse: in one line, before anything is made."""
 
 import shutil
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from short_runs import KINDS
 
 from nflow_cli.cli.fit import intervals
 from nflow_cli.experiments import run as running
@@ -13,7 +13,6 @@ from nflow_cli.experiments import run as running
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
 )
-GOLDEN = Path(__file__).parents[1] / "golden"
 TABLE = "level,price,share\n" + "".join(
     f"{100 + x:.5g},{abs(y) + 0.1:.5g},{z:.5g}\n"
     for x, y, z in np.random.default_rng(0).standard_normal((60, 3)).tolist()
@@ -279,11 +278,11 @@ def test_a_network_too_large_for_the_columns_of_a_table_is_refused(invoke, folde
         ("sample run -o taken.csv", 2, "'taken.csv' is a folder"),
         ("sample run", 2, "Missing option '-o' / '--output'"),
         ("resume run --epochs 9", 1, "extended by --steps"),
-        ("resume run --steps 10", 1, "expected 400 or more"),
+        ("resume run --steps 10", 1, "expected 20 or more"),
     ],
 )
-def test_what_a_run_on_a_table_does_not_do_is_refused(invoke, folder, line, code, words):
-    for name, run in (("run", "table-finished"), ("points", "points-finished")):
-        shutil.copytree(GOLDEN / "runs" / run, folder / name)
+def test_what_a_run_on_a_table_does_not_do_is_refused(short_run, invoke, folder, line, code, words):
+    for name, kind in (("run", "table"), ("points", "points")):
+        shutil.copytree(short_run(**KINDS[kind]), folder / name)
     (folder / "taken.csv").mkdir()
     assert_refused(invoke, folder, line, code, words)

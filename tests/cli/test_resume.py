@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from running import NFLOW, assert_same_run, run_nflow
+from short_runs import TABLE as TABLE_FILE
 from short_runs import edit_json, without_pictures
 
 from nflow_cli.cli import main
@@ -32,7 +33,7 @@ POINTS = [
     *("--set", "train.early_stopping={patience: 800, min_delta: 0.5}"),
 ]
 TABLE = [
-    *("fit", str(Path(__file__).parents[1] / "golden" / "table.csv"), "--bounds", "price=0:"),
+    *("fit", str(TABLE_FILE), "--bounds", "price=0:"),
     *("--set", "flow.pattern=[{spline-coupling: {hidden: [8]}}]", "--k", "2"),
     *(*ALWAYS, "--set", "train.chunk=20", "--steps", "1010", "--seed", "3"),
     *("--set", "train.early_stopping={patience: 500, min_delta: 0.5}"),

@@ -1,26 +1,22 @@
 """What commands and Python say of a run whose training has not ended."""
 
-import shutil
-from pathlib import Path
-
 import keras
 import pytest
+from drawable_runs import written_unfinished
 from short_runs import edit_json
 
 import nflow_cli
 from nflow_cli import backend
 from nflow_cli.config import presets
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.runs.directory import RunDirectory
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
 )
-GOLDEN = Path(__file__).parents[1] / "golden" / "runs"
 FAR = {
-    "target": ("after 225 of 400 updates", "csv"),
-    "table": ("after 225 of 400 updates", "csv"),
-    "images": ("after 1 of 3 epochs", "npy"),
+    "fit-2d": ("after 20 of 20,000 updates", "csv"),
+    "fit": ("after 20 of 4,000 updates", "csv"),
+    "train-vae": ("after 20 of 100 epochs", "npy"),
 }
 
 
@@ -39,7 +35,7 @@ def line_of(result):
 @pytest.mark.usefixtures("unloaded")
 @pytest.mark.parametrize("kind", FAR)
 def test_an_interrupted_run_names_at_once_how_to_go_on(invoke, tmp_path, kind):
-    shutil.copytree(GOLDEN / f"{kind}-interrupted", tmp_path / "run")
+    written_unfinished(tmp_path / "run", kind)
     far, ending = FAR[kind]
     expected = f"run: interrupted {far}, so it has no model yet; to go on: nflow resume run"
     for words in (["sample", "run", "-o", f"x.{ending}"], ["evaluate", "run"], ["plot", "run"]):
@@ -50,19 +46,19 @@ def test_an_interrupted_run_names_at_once_how_to_go_on(invoke, tmp_path, kind):
 
 
 def test_the_check_of_an_interrupted_run_names_how_to_go_on(invoke, tmp_path):
-    shutil.copytree(GOLDEN / "table-interrupted", tmp_path / "run")
+    written_unfinished(tmp_path / "run", "fit")
     result = invoke("check", "run")
     assert result.exit_code == 1 and result.stderr == "nflow: error: run: 1 of 1 checks failed\n"
     words = " ".join(result.stdout.split())
     assert words == (
-        "FAIL model run: interrupted after 225 of 400 updates, so it has no model yet; "
+        "FAIL model run: interrupted after 20 of 4,000 updates, so it has no model yet; "
         "to go on: nflow resume run"
     )
 
 
 @pytest.mark.usefixtures("unloaded")
 def test_a_function_is_named_again_in_the_way_on_of_an_infer_run(invoke, tmp_path):
-    shutil.copytree(GOLDEN / "target-interrupted", tmp_path / "run")
+    written_unfinished(tmp_path / "run", "fit-2d")
     density = {"name": "log_p", "path": "my models/m.py", "sha256": "0" * 64, "dim": 3}
     config = presets.validate({"command": "infer", "density": density}, "test")
     (tmp_path / "run" / "config.yaml").write_text(presets.dump(config))
@@ -75,14 +71,14 @@ def test_a_function_is_named_again_in_the_way_on_of_an_infer_run(invoke, tmp_pat
 
 @pytest.mark.usefixtures("unloaded")
 def test_a_run_in_training_and_one_that_diverged_have_no_way_on_by_resume(invoke, tmp_path):
-    run = shutil.copytree(GOLDEN / "target-interrupted", tmp_path / "run")
-    with RunDirectory(run).locked():
+    run = written_unfinished(tmp_path / "run", "fit-2d")
+    with run.locked():
         assert line_of(invoke("evaluate", "run")) == (
-            "run: still in training after 225 of 400 updates, so it has no model yet; it has one "
+            "run: still in training after 20 of 20,000 updates, so it has no model yet; it has one "
             "at its end"
         )
-    edit_json(run / "run.json", status="diverged")
+    edit_json(run.path / "run.json", status="diverged")
     assert line_of(invoke("evaluate", "run")) == (
-        "run: diverged after 225 of 400 updates, so it has no model yet; train again with a "
+        "run: diverged after 20 of 20,000 updates, so it has no model yet; train again with a "
         "smaller train.learning_rate"
     )

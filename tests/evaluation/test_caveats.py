@@ -38,7 +38,7 @@ def test_a_training_that_ends_before_its_annealing_is_told():
     short = settings(train=ANNEALED)
     assert annealed_beta(short.train.annealed, 4_000) == pytest.approx(0.01 + 0.99 / 5)
     assert marks(short, {"steps": 4_000, "kl": 1.25}, "kl") == "annealing"
-    assert "β = 0.208" in caveats_of(short, {"kl": 1.25})[0].reason  # of an older summary too
+    assert "β = 0.208" in caveats_of(short, {"kl": 1.25})[0].reason
     assert marks(settings(train={**ANNEALED, "steps": 20_000}), {"kl": 1.25}, "kl") == ""
     vae = settings(SHORT_VAE, train={"epochs": 2, "warm_up": {"epochs": 4, "start": 0.5}})
     assert annealed_beta(vae.train.annealed, 2) == 0.75

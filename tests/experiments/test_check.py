@@ -22,6 +22,7 @@ from nflow_cli.evaluation.flow_checks import Outcome
 from nflow_cli.experiments import check
 from nflow_cli.experiments.check import check_run
 from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.versions import signed
 
 pytestmark = [
     pytest.mark.skipif(
@@ -234,24 +235,23 @@ def test_a_figure_that_was_edited_fails(broken, key, value):
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("summary.json", text) for text in ("{", "[]", "{}")] + [("run.json", '{"format": 1}')],
+    [("summary.json", text) for text in ("{", "[]", "{}")] + [("run.json", json.dumps(signed({})))],
 )
 def test_a_damaged_record_fails(broken, name, content):
     (broken / name).write_text(content)
     assert "record" in failures(broken)
 
 
-def test_a_caveat_that_another_version_words_otherwise_is_the_same(broken):
+def test_an_edited_caveat_fails(broken):
     edit_json(broken / "summary.json", free_energy=1e3)  # far above that of the base
     summary = json.loads((broken / "summary.json").read_text())
-    run = RunDirectory(broken)
-    said = records(experiments.of(run.read_config()).caveats(summary))
+    said = records(experiments.of(RunDirectory(broken).read_config()).caveats(summary))
     assert "ruined" in [caveat["word"] for caveat in said]
-    other = [{**caveat, "reason": "in other words"} for caveat in said]
-    edit_json(broken / "summary.json", caveats=other)
+    edit_json(broken / "summary.json", caveats=said)
     assert "caveats" not in failures(broken)
-    edit_json(broken / "summary.json", caveats=other[1:])
-    assert "caveats" in failures(broken)
+    for edited in (said[1:], [{**said[0], "reason": "in other words"}, *said[1:]]):
+        edit_json(broken / "summary.json", caveats=edited)
+        assert "caveats" in failures(broken)
 
 
 def test_a_run_that_was_interrupted_fails(broken):

@@ -3,24 +3,23 @@
 import json
 import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
-from drawable_runs import ARRAYS, written_run
+from drawable_runs import ARRAYS, written_run, written_unfinished
 from PIL import Image
 from reports import read_report
 from running import typed_in_bash
-from short_runs import edit_json
+from short_runs import KINDS, edit_json
 
 from nflow_cli import experiments
 from nflow_cli.config import presets
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.experiments.drawing import draw
 from nflow_cli.experiments.report import PICTURES, write_report
+from nflow_cli.experiments.target.rows import verdict_of
 from nflow_cli.runs.directory import RunDirectory
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "runs"
 HOSTILE = """<script>alert("1")</script><img src='//x' onerror=alert(1)>&lt;\x1b[2J\u202e"""
 SHOWN = HOSTILE.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e")
 
@@ -30,22 +29,23 @@ def drawn(run):
     return {path.stem for path in draw(run, dpi=50)}
 
 
-def golden(name, folder):
-    return RunDirectory(shutil.copytree(GOLDEN / name, folder / name))
+@pytest.fixture
+def finished(short_run, tmp_path):
+    """Return a function that copies a run of a kind."""
+    return lambda kind: RunDirectory(shutil.copytree(short_run(**KINDS[kind]), tmp_path / "run"))
 
 
 @pytest.mark.parametrize(
-    ("name", "judged"),
+    ("kind", "judged"),
     [
-        # The base's KL is its free energy and log Z: 2.53723 + 1.87750.
-        ("target-finished", ["KL(q || p)", "1.24315 ± 0.13965 nats", "4.41473 ± 0.20758 nats"]),
-        ("points-finished", ["log-likelihood", "of a Gaussian"]),
-        ("table-finished", ["log-likelihood", "of a Gaussian", "gain"]),
-        ("images-finished", ["-ELBO", "-log p(x)", "of fair coins", "543.43 nats"]),
+        ("target", ["KL(q || p)", "of the base, without a flow", "of the target itself"]),
+        ("points", ["log-likelihood", "of a Gaussian"]),
+        ("table", ["log-likelihood", "of a Gaussian", "gain"]),
+        ("images", ["-ELBO", "-log p(x)", "of fair coins", "543.43 nats"]),
     ],
 )
-def test_the_page_of_a_finished_run_says_all_of_it(tmp_path, name, judged):
-    run = golden(name, tmp_path)
+def test_the_page_of_a_finished_run_says_all_of_it(finished, kind, judged):
+    run = finished(kind)
     names = drawn(run)
     assert write_report(run) == run.path / "report.html"
     report = read_report(run.path)
@@ -65,6 +65,14 @@ def test_the_page_of_a_finished_run_says_all_of_it(tmp_path, name, judged):
     shown = next(text for text in report.lines if text.startswith("description: "))
     assert presets.validate(presets.parse_yaml(shown, "the page"), "the page") == run.read_config()
     assert f"nflow {experiment.config.command} --preset {run.path}/config.yaml" in report.text
+
+
+def test_a_fit_to_a_target_is_judged_beside_the_base_by_its_free_energy_and_log_z():
+    summary = {"kl": 1.24315, "kl_standard_error": 0.13965, "log_z": 1.87750}
+    summary |= {"base_free_energy": 2.53723, "base_free_energy_standard_error": 0.20758}
+    assert [text for _, text in verdict_of(summary, [])] == [
+        *("1.24315 ± 0.13965 nats", "4.41473 ± 0.20758 nats", "0")
+    ]
 
 
 @pytest.mark.parametrize("kind", ARRAYS)
@@ -126,17 +134,17 @@ def test_a_record_that_makes_no_sense_is_left_out(tmp_path, record):
 
 
 @pytest.mark.parametrize("summary", [{"kl": "low"}, {"restarts": None}, {"mass": []}])
-def test_of_a_summary_that_makes_no_table_its_facts_are_shown(tmp_path, summary):
-    run = golden("target-finished", tmp_path)
+def test_of_a_summary_that_makes_no_table_its_facts_are_shown(finished, summary):
+    run = finished("target")
     edit_json(run.path / "summary.json", **summary)
     write_report(run)
     lines = read_report(run.path).lines
-    assert lines[lines.index("target") + 1] == "u1"
+    assert lines[lines.index("target") + 1] == "multimodal"
     assert "n_parameters" in lines
 
 
 def test_a_run_that_has_not_ended_has_no_verdict_yet(tmp_path):
-    run = golden("target-interrupted", tmp_path)
+    run = written_unfinished(tmp_path / "run", "fit-2d")
     write_report(run)
     report = read_report(run.path)
     assert "None yet: the run has no summary.json." in report.lines

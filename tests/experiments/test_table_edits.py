@@ -2,13 +2,12 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import yaml
-from short_runs import TABLE, edit_json
+from short_runs import edit_json
 
 from nflow_cli.experiments import check
 from nflow_cli.runs.directory import RunDirectory
@@ -20,13 +19,11 @@ SCALE = {"name": "scale", "centre": 0.0, "scale": 1.0}
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Return a copy of a run, in a folder that has its table; its flows are not checked."""
+def run(short_run, tmp_path, monkeypatch):
+    """Return a copy of a run; its flows are not checked."""
     monkeypatch.setattr(check, "OF_FLOWS", {})
     monkeypatch.chdir(tmp_path)
-    shutil.copy(TABLE, tmp_path)
-    golden = Path(__file__).parents[1] / "golden" / "runs" / "table-finished"
-    return shutil.copytree(golden, tmp_path / "run")
+    return shutil.copytree(short_run(command="fit"), tmp_path / "run")
 
 
 def edit_record(run, **changes):

@@ -8,7 +8,7 @@ import pytest
 from catalogue import DIRECTIONS, FULL, ON_JAX, WIDTH, compiled, eps_of, evaluate, to_numpy
 
 from nflow_cli.errors import ConfigError
-from nflow_cli.flows import AmortizedFlowStack, FlowStack, PlanarFlow
+from nflow_cli.flows import FlowStack, PlanarFlow
 from nflow_cli.flows.map import INITIAL_SPREAD
 
 DIM, BATCH, DRAWS = 3, 6, 2
@@ -125,8 +125,8 @@ def test_the_first_call_builds_it_and_calling_is_running_forward(name):
 
 
 @every_stack
-def test_a_model_of_the_older_name_loads_from_a_keras_file_with_equal_outputs(name, tmp_path):
-    layer = AmortizedFlowStack(**STACKS[name], seed=3)
+def test_a_model_loads_from_a_keras_file_with_equal_outputs(name, tmp_path):
+    layer = FlowStack(**STACKS[name], seed=3)
     inputs = [keras.Input((DIM,)), keras.Input((WIDTH,))]
     model = keras.Model(inputs, layer(*inputs))
     for weight in layer.weights:

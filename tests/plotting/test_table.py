@@ -33,6 +33,7 @@ def make_evaluation(width=4.0, height=3.0, steps=3):
         **{"samples": rng.normal(size=(1500, 2)), "test_points": rng.normal(size=(120, 2))},
         **{"deformation_k": np.arange(steps), "log_deformation": np.stack(flows)},
         **{"deformation_axis_1": coarse[0], "deformation_axis_2": coarse[1]},
+        "deformation_samples": np.empty((steps, 0, 2)),
     }
 
 

@@ -169,14 +169,6 @@ def test_no_mass_is_missed_that_is_narrower_than_the_cells_of_a_frame():
     assert "mass" not in title(figure)
 
 
-def test_of_an_older_run_no_panel_tells_what_its_frame_holds():
-    evaluation = make_evaluation()
-    del evaluation["deformation_samples"]
-    figure = draw("deformation", evaluation)
-    titles = [ax.get_title() for ax in panels(figure)]
-    assert all("peak" in text and "mass" not in text for text in titles)
-
-
 def test_titles_of_panels_stand_apart():
     evaluation = make_evaluation(steps=9)
     evaluation["log_deformation"] -= 30.0

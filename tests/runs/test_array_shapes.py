@@ -11,10 +11,13 @@ from nflow_cli.experiments.images import pictures as of_images
 from nflow_cli.experiments.table import pictures as of_tables
 from nflow_cli.experiments.target import pictures as of_targets
 from nflow_cli.runs import npz
-from nflow_cli.runs.array_shapes import thinned
+from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, thinned
 from nflow_cli.runs.directory import RunDirectory
 
-SHAPES = {"target": of_targets.SHAPES, "table": of_tables.PLANE, "images": of_images.SHAPES}
+SHAPES = {
+    **{"target": of_targets.SHAPES, "images": of_images.SHAPES},
+    "table": {**of_tables.PLANE, **ROWS, **ROW_WEIGHTS},
+}
 GRID = (500, 500)
 GOOD = {
     "target": {

@@ -90,19 +90,25 @@ def test_only_a_folder_with_a_run_in_it_opens(tmp_path, run):
     assert "name too long" in complaint(RunDirectory.open, str(tmp_path / (300 * "a")))
     (tmp_path / "file").touch()
     assert "no such run directory" in complaint(RunDirectory.open, str(tmp_path / "file"))
-    run.write_json("run.json", {"format": 1})
+    with run.recorded({}):
+        pass
     assert RunDirectory.open(str(run.path)).path == run.path
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b'{"format": 3}', "format 3, of a newer nflow; this one reads 2"),
+        (b'{"format": 4}', "format 4, of a newer nflow; this one reads 3"),
         (b'{"format": 0}', "damaged: expected a format number"),
         (b'{"format": "1"}', "damaged: expected a format number"),
         (b'{"format": [1]}', "damaged: expected a format number"),
         (b'{"format": 1' + 5000 * b"0" + b"}", "damaged: expected numbers of at most 300 digits"),
         (b'{"name": "some other tool"}', "damaged: expected a format number"),
+        (b'{"format": 3}', "damaged: expected the version of nflow-cli"),
+        (
+            b'{"format": 3, "versions": {"nflow-cli": 1}}',
+            "damaged: expected the version of nflow-cli",
+        ),
         (b"", "damaged: expected a JSON object"),
     ],
 )
@@ -179,7 +185,7 @@ def test_the_status_of_a_run_says_how_it_ended(run, error, status):
     else:
         block()
     record = run.read_json("run.json")
-    assert (record["status"], record["format"]) == (status, 2)
+    assert (record["status"], record["format"]) == (status, 3)
     assert (record["command"], record["seed"]) == ("fit-2d", 0)
     assert record["end_seconds"] >= record["start_seconds"]
 

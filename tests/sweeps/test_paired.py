@@ -68,7 +68,6 @@ def test_fits_to_other_rows_or_columns_have_no_difference(tmp_path, other):
 
 def test_a_run_that_kept_no_rows_is_compared_without(tmp_path, invoke):
     write_fit(tmp_path / "a", GOOD)
-    run = write_fit(tmp_path / "b", WORSE, flow__k=9)
-    run.write_evaluation({})
+    write_fit(tmp_path / "b", WORSE, flow__k=9, evaluate__keep_rows=False)
     result = invoke("compare", tmp_path / "a", tmp_path / "b")
     assert (result.exit_code, "paired" in result.stdout) == (0, False)

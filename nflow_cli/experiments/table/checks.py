@@ -69,8 +69,7 @@ def check_points(run: CheckedTable) -> Verdict:
     """Find the points again, and the standardisation that they give."""
     data, units = run.data, run.trained.units
     expected = {**data.sizes, "data": {"name": data.name, "sha256": data.sha256}}
-    if not run.lacks("atoms"):
-        expected["atoms"] = list(data.atoms)
+    expected["atoms"] = list(data.atoms)
     wrong = differences(SUMMARY, expected, run.summary)
     columns = {key: names for key, names in data.record().items() if key == "columns"}
     wrong += differences(RUN, columns, run.record["data"])
@@ -91,8 +90,6 @@ def check_held_out(run: CheckedTable) -> Verdict:
 
 
 def _check_scores(run: CheckedTable, scores: Mapping[str, Any]) -> Verdict:
-    if "gap" not in run.summary:
-        return agree(run, scores, "from the test points; no gap to the truth: an older run")
     data = run.data
     gap = gap_to_the_truth(run.trained, data.name, run.config.seed, data.columns)
     source = "from the test points" if gap["gap"] is None else "from the test points and fresh ones"
@@ -101,13 +98,12 @@ def _check_scores(run: CheckedTable, scores: Mapping[str, Any]) -> Verdict:
 
 def check_test_rows(run: CheckedTable) -> Verdict:
     """Compute again the log-density of each test row."""
-    if "test_log_q" not in run.arrays:
-        return Outcome.UNKNOWN, f"{EVALUATION} of an older run, or without rows, has none"
+    if not run.likelihood.keeps_rows:
+        return Outcome.UNKNOWN, f"{EVALUATION} holds no rows, by evaluate.keep_rows"
     wrong = []
     for key, expected in log_q_of_rows(run.trained, run.data).items():
         name, nats = f"{EVALUATION}: {key}", key == "test_log_q"
-        received = run.arrays.get(key, np.empty(0))
-        wrong += unlike(name, expected, received, nats)
+        wrong += unlike(name, expected, run.arrays[key], nats)
     return passed(not wrong), "; ".join(wrong) or f"{len(run.data.test):,} log-densities"
 
 

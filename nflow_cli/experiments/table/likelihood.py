@@ -10,7 +10,7 @@ from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.experiment import Course, Identity, Measure, expect_named_data
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.experiments.table import pictures, rows
-from nflow_cli.runs.array_shapes import Shapes
+from nflow_cli.runs.array_shapes import ROWS, Shapes
 from nflow_cli.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class Likelihood(DensityExperiment):
     @property
     def shapes(self) -> Shapes:
         """The arrays in ``evaluation.npz``: of the plane, or of rows."""
-        return pictures.PLANE if self.is_in_the_plane else pictures.shapes_of(self.config.dim)
+        shown = pictures.PLANE if self.is_in_the_plane else pictures.shapes_of(self.config.dim)
+        return {**shown, **(ROWS if self.keeps_rows else {})}
 
     def fit(self, run: RunDirectory, data: Any) -> dict[str, Any]:
         """Train, judge and save; return the summary."""

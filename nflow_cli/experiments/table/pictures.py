@@ -17,12 +17,12 @@ from nflow_cli.experiments.picture_data import (
     Text,
 )
 from nflow_cli.experiments.table.calibration import Calibration
-from nflow_cli.runs.array_shapes import ROWS, STRIP, Shapes
+from nflow_cli.runs.array_shapes import STRIP, Shapes
 from nflow_cli.runs.directory import CONFIG, EVALUATION, SUMMARY
 
 PLANE: Shapes = {
     **{"axis_1": "x", "axis_2": "y", "log_q": "yx", "samples": ("s", 2)},
-    **{"test_points": ("t", 2), **STRIP, **ROWS},
+    **{"test_points": ("t", 2), **STRIP},
 }
 LINE: Shapes = {"axis_1": "x", "log_q": "x"}
 
@@ -30,7 +30,7 @@ LINE: Shapes = {"axis_1": "x", "log_q": "x"}
 def shapes_of(dim: int) -> Shapes:
     """Return the arrays that the pictures of rows of D = ``dim`` columns are drawn from."""
     rows: Shapes = {"rows": ("t", dim), "samples": ("s", dim), "latents": ("t", dim)}
-    return {**rows, "columns_shown": "c", **ROWS, **(LINE if dim == 1 else {})}
+    return {**rows, "columns_shown": "c", **(LINE if dim == 1 else {})}
 
 
 COLUMNS = ("update", "loss", "validation_loss")

@@ -10,7 +10,7 @@ from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments.experiment import FLOWS_EXPECTED
 from nflow_cli.experiments.rows import Summary
 from nflow_cli.experiments.table import Table, calibration
-from nflow_cli.runs.array_shapes import ROWS, Shapes
+from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -43,8 +43,10 @@ class TypedTable(Table):
         """The arrays in ``evaluation.npz``."""
         dim = self.config.dim
         rows: Shapes = {"rows": ("t", dim), "samples": ("s", dim), "latents": ("t", dim)}
-        shapes = calibration.shapes_of(self.config.roles)
-        return {**rows, "columns_shown": "c", **ROWS, **shapes}
+        shapes = {**rows, "columns_shown": "c", **calibration.shapes_of(self.config.roles)}
+        if self.keeps_rows:
+            shapes |= {**ROWS, **(ROW_WEIGHTS if self.config.data.weights else {})}
+        return shapes
 
     def flows_in_the_plane(self, run: RunDirectory) -> Any:
         """Refuse: the flows are those of given values, or of numbers within cells."""

@@ -1,0 +1,48 @@
+"""The format of a run directory, and which versions of nflow read it. No Keras here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nflow_cli.constants import __version__
+from nflow_cli.errors import RunDirectoryError
+
+FORMAT = 3  # in run.json
+VERSIONS, NFLOW = "versions", "nflow-cli"  # in run.json: of each package, and of this one
+
+
+def signed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``run.json`` holds with the format and this version of nflow."""
+    versions = {NFLOW: __version__, **record.get(VERSIONS, {})}
+    return {"format": FORMAT, **record, VERSIONS: versions}
+
+
+def expect_readable(path: str, record: Mapping[str, Any]) -> None:
+    """See that this version reads a run: one of its format, or of a development version its own.
+
+    Args:
+        path: Of the run, for the message.
+        record: What its ``run.json`` holds.
+
+    Raises:
+        RunDirectoryError: It does not: by which version the run was written.
+    """
+    number, known = record.get("format"), record.get(VERSIONS)
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise RunDirectoryError(f"{path}: damaged: expected a format number")
+    if number > FORMAT:
+        raise RunDirectoryError(
+            f"{path}: format {number}, of a newer nflow; this one reads {FORMAT}"
+        )
+    if number < FORMAT:
+        raise RunDirectoryError(
+            f"{path}: a run of format {number}, of an earlier development version of nflow; this "
+            f"one reads format {FORMAT} of {__version__}: train it again"
+        )
+    writer = known.get(NFLOW) if isinstance(known, Mapping) else None
+    if not isinstance(writer, str):
+        raise RunDirectoryError(f"{path}: damaged: expected the version of {NFLOW}")
+    if writer != __version__ and ".dev" in writer + __version__:
+        raise RunDirectoryError(
+            f"{path}: written by nflow {writer:.40}; this is {__version__}, and a development "
+            "version shares no runs with another: train it again"
+        )
