@@ -61,3 +61,11 @@ def test_moments_are_printed_to_two_digits_of_their_errors():
 def test_a_warning_of_the_weights_stands_at_log_z_alone():
     rows = printed(pareto_k=0.6)
     assert [name for name, text in rows.items() if "[rough weights]" in text] == ["log Z"]
+
+
+def test_what_was_not_looked_at_far_away_is_said():
+    unknown = {"widened_log_z": None, "widened_pareto_k": None, "missed_share": None}
+    rows = judged_rows(GOOD | unknown, [], {})
+    said = " ".join(text for name, text in rows if not name)
+    assert "not known from a base of heavy tails" in said
+    assert "no search for mass that q misses: log p fails" in said

@@ -15,6 +15,7 @@ WORDS = {
     "poor": "poor: log Z and moments are not reliable; try more flows, updates or restarts",
     "unknown": "unknown: the weights are not finite",
 }
+FAILS = "log p fails or is not finite far from q"
 Truth = Mapping[str, tuple[float, float]]
 
 
@@ -45,9 +46,17 @@ def verdict_of(scores: Summary, caveats: Caveats) -> Rows:
     rows.append(("k-hat", f"{figure(scores, 'pareto_k', 2)}, {_verdict(scores, caveats)}"))
     rows.append(("ESS", f"{figure(scores, 'ess', 4)} of the draws"))
     rows.append(("log Z", marked(_log_z(scores), caveats, "estimated_log_z")))
-    wide = f"{figure(scores, 'widened_log_z')} nats from a base of heavy tails"
-    rows.append(("", f"{wide} (k-hat {figure(scores, 'widened_pareto_k', 2)})"))
+    rows.append(("", _widened_log_z(scores)))
+    if number(scores, "missed_share") is None and "missed_share" in scores:
+        rows.append(("", f"no search for mass that q misses: {FAILS}"))
     return rows
+
+
+def _widened_log_z(scores: Summary) -> str:
+    if number(scores, "widened_log_z") is None:
+        return f"not known from a base of heavy tails: {FAILS}"
+    wide = f"{figure(scores, 'widened_log_z')} nats from a base of heavy tails"
+    return f"{wide} (k-hat {figure(scores, 'widened_pareto_k', 2)})"
 
 
 def _verdict(scores: Summary, caveats: Caveats) -> str:
