@@ -69,3 +69,9 @@ def test_what_was_not_looked_at_far_away_is_said():
     said = " ".join(text for name, text in rows if not name)
     assert "not known from a base of heavy tails" in said
     assert "no search for mass that q misses: log p fails" in said
+
+
+def test_log_z_of_either_base_has_its_error():
+    rows = judged_rows(GOOD | {"widened_log_z": -100.01}, [], {})
+    assert ("log Z", "-100.00000 ± 0.00200 nats") in rows
+    assert ("", "-100.01000 ± 0.00400 nats from a base of heavy tails (k-hat 0.30)") in rows
