@@ -61,8 +61,11 @@ class TensorDensity(LogDensity):
     def log_prob(self, z: Any) -> Any:
         """Return the log-density ``(...)`` in nats of points ``(..., D)``."""
         x, log_det = self.outside(z)
-        values = self.function(ops.reshape(x, (-1, self.dim)))
-        return ops.reshape(ops.cast(values, log_det.dtype), log_det.shape) + log_det
+        return ops.cast(self.values(x), log_det.dtype) + log_det
+
+    def values(self, x: Any) -> Any:
+        """Return what the function does ``(...)`` at ``x`` ``(..., D)``."""
+        return ops.reshape(self.function(ops.reshape(x, (-1, self.dim))), x.shape[:-1])
 
 
 class ArrayDensity(LogDensity):
@@ -77,8 +80,11 @@ class ArrayDensity(LogDensity):
     def log_prob(self, z: Any) -> Any:
         """Return the log-density ``(...)`` in nats of points ``(..., D)``, outside of programs."""
         x, log_det = self.outside(z)
-        values, _ = self.at(ops.convert_to_numpy(x))
-        return ops.convert_to_tensor(values, "float64") + ops.cast(log_det, "float64")
+        return self.values(x) + ops.cast(log_det, "float64")
+
+    def values(self, x: Any) -> Any:
+        """Return what the function does ``(...)`` at ``x`` ``(..., D)``, in float64."""
+        return ops.convert_to_tensor(self.at(ops.convert_to_numpy(x))[0], "float64")
 
     def at(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ``log p`` ``(...)`` at ``x`` ``(..., D)``, float64, and its gradient, float32."""

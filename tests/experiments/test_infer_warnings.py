@@ -30,7 +30,7 @@ MODE = {"missed_share": 0.3, "missed_share_standard_error": 0.004, "missed_mode"
         ({"missed_share": None, "widened_log_z": -99.0}, "missed mass", "1 nats more"),
         ({"free_energy": 180.8}, "far from p", "80.8 nats"),
         ({"kl": 80.8, "log_z": 0.0}, "far from p", "80.8 nats"),
-        ({"log_density_step": 2.0, "rounding_error": 0.58}, "rounding", "subtract a constant"),
+        ({"log_density_step": 2.0, "rounding_error": 0.58}, "rounding", "before they are summed"),
         ({"rounding_error": 0.2}, "rounding", "a at 1000 ± 2 has steps of 6.1e-05"),
         ({"n_lost": 3}, "not finite", "3 of the draws"),
         ({"restarts": {"kl": [0.37, 0.57, math.nan]}}, "restarts differ", "0.2 nats apart"),

@@ -15,6 +15,10 @@ MISSED = 0.01  # of the mass of p
 SIGMAS = 2.0
 FAR = 5.0  # nats of KL; log-normal weights of that have an ESS of e^-10
 ROUNDED = 0.01  # nats of the rounding error of log p, which move log Z by 5e-5
+UNROUNDED = (
+    "subtract a constant from each of its terms before they are summed, or return a pair of arrays "
+    "of float64"
+)
 LOG_Z = ("estimated_log_z", "free_energy", "kl")
 
 
@@ -84,7 +88,7 @@ def _rounding(summary: Summary) -> Caveat | None:
         return None
     reason = f"rounding to float32 has an error of {error:.2g} nats in log p: "
     if step**2 > 6 * error**2:
-        reason += f"its values are multiples of {step:.2g}; subtract a constant from log p"
+        reason += f"its values are multiples of {step:.2g}; {UNROUNDED}"
     else:
         reason += f"{_coarsest(summary)}shift and scale the coordinates"
     return Caveat("rounding", (*LOG_Z, "moments"), reason)
