@@ -1,5 +1,6 @@
 """Log-densities that users write: of tensors, or of arrays with their gradients."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,6 +37,10 @@ class LogDensity(Target):
     ):
         self.function, self.dim, self.units, self.name = function, dim, units, name
 
+    @abstractmethod
+    def values(self, x: Any) -> Any:
+        """Return the function's own values ``(...)`` in nats at points ``x`` ``(..., D)``."""
+
     @property
     def is_bounded(self) -> bool:
         """Whether a coordinate has bounds."""
@@ -64,7 +69,7 @@ class TensorDensity(LogDensity):
         return ops.cast(self.values(x), log_det.dtype) + log_det
 
     def values(self, x: Any) -> Any:
-        """Return what the function does ``(...)`` at ``x`` ``(..., D)``."""
+        """Return the function's own values, in its own type."""
         return ops.reshape(self.function(ops.reshape(x, (-1, self.dim))), x.shape[:-1])
 
 
@@ -83,7 +88,7 @@ class ArrayDensity(LogDensity):
         return self.values(x) + ops.cast(log_det, "float64")
 
     def values(self, x: Any) -> Any:
-        """Return what the function does ``(...)`` at ``x`` ``(..., D)``, in float64."""
+        """Return the function's own values, in float64."""
         return ops.convert_to_tensor(self.at(ops.convert_to_numpy(x))[0], "float64")
 
     def at(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
