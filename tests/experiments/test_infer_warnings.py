@@ -75,3 +75,9 @@ def test_log_z_of_either_base_has_its_error():
     rows = judged_rows(GOOD | {"widened_log_z": -100.01}, [], {})
     assert ("log Z", "-100.00000 ± 0.00200 nats") in rows
     assert ("", "-100.01000 ± 0.00400 nats from a base of heavy tails (k-hat 0.30)") in rows
+
+
+@pytest.mark.parametrize("changes", [MODE, {"widened_log_z": -99.0}], ids=["a mode", "a jump"])
+def test_moments_of_a_fit_that_misses_mass_are_in_doubt(changes):
+    (caveat,) = caveats_of(GOOD | changes)
+    assert "moments" in caveat.figures and "more updates" in caveat.reason
