@@ -1,5 +1,6 @@
 """Log-densities that users write: of tensors, or of arrays with their gradients."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,6 +37,10 @@ class LogDensity(Target):
     ):
         self.function, self.dim, self.units, self.name = function, dim, units, name
 
+    @abstractmethod
+    def values(self, x: Any) -> Any:
+        """Return the function's own values ``(...)`` in nats at points ``x`` ``(..., D)``."""
+
     @property
     def is_bounded(self) -> bool:
         """Whether a coordinate has bounds."""
@@ -61,8 +66,11 @@ class TensorDensity(LogDensity):
     def log_prob(self, z: Any) -> Any:
         """Return the log-density ``(...)`` in nats of points ``(..., D)``."""
         x, log_det = self.outside(z)
-        values = self.function(ops.reshape(x, (-1, self.dim)))
-        return ops.reshape(ops.cast(values, log_det.dtype), log_det.shape) + log_det
+        return ops.cast(self.values(x), log_det.dtype) + log_det
+
+    def values(self, x: Any) -> Any:
+        """Return the function's own values, in its own type."""
+        return ops.reshape(self.function(ops.reshape(x, (-1, self.dim))), x.shape[:-1])
 
 
 class ArrayDensity(LogDensity):
@@ -77,8 +85,11 @@ class ArrayDensity(LogDensity):
     def log_prob(self, z: Any) -> Any:
         """Return the log-density ``(...)`` in nats of points ``(..., D)``, outside of programs."""
         x, log_det = self.outside(z)
-        values, _ = self.at(ops.convert_to_numpy(x))
-        return ops.convert_to_tensor(values, "float64") + ops.cast(log_det, "float64")
+        return self.values(x) + ops.cast(log_det, "float64")
+
+    def values(self, x: Any) -> Any:
+        """Return the function's own values, in float64."""
+        return ops.convert_to_tensor(self.at(ops.convert_to_numpy(x))[0], "float64")
 
     def at(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ``log p`` ``(...)`` at ``x`` ``(..., D)``, float64, and its gradient, float32."""

@@ -10,6 +10,7 @@ from nflow_cli.data.units import Units
 from nflow_cli.densities.bases import Widened
 from nflow_cli.densities.pushforward import Draw, FlowDensity
 from nflow_cli.densities.targets import Target
+from nflow_cli.errors import TargetError
 from nflow_cli.evaluation.importance import Smoothed, mean, smoothed, standard_deviation
 from nflow_cli.evaluation.missed_mass import missed_mass
 from nflow_cli.evaluation.normality import most_dependent
@@ -52,8 +53,9 @@ def judge(
         with their common ``kl_standard_error``; ``ess``, a part of 1; ``pareto_k``;
         ``estimated_log_z`` by smoothed weights, with a ``log_z_standard_error`` where ``pareto_k``
         is below 0.7, else ``None``; the same from a widened base: ``widened_log_z``,
-        ``widened_log_z_standard_error``, ``widened_pareto_k``; ``missed_share`` of ``p`` that ``q``
-        does not visit, with its error, and ``missed_mode``, where that is, by coordinate
+        ``widened_log_z_standard_error``, ``widened_pareto_k``, all ``None`` where the function
+        fails at its draws; ``missed_share`` of ``p`` that ``q`` does not visit, with its error, and
+        ``missed_mode``, where that is, by coordinate
         (:func:`~nflow_cli.evaluation.missed_mass.missed_mass`); ``log_density_step`` and
         ``rounding_error`` (:func:`~nflow_cli.evaluation.rounding.rounding`); ``moments``, mean and
         standard deviation of each coordinate in the user's units by the smoothed weights, and
@@ -62,9 +64,6 @@ def judge(
     """
     log_weights, lost = _log_weights(density, target, stream(seed, "evaluation"), n)
     tail, log_z = smoothed(log_weights), target.log_z or 0.0
-    wider = FlowDensity(Widened(density.base), density.flow)
-    widened = smoothed(_log_weights(wider, target, stream(seed, "widened"), n)[0])
-    wide = ("widened_log_z", "widened_log_z_standard_error", "widened_pareto_k")
     estimate = _log_z("estimated_log_z", "log_z_standard_error", "pareto_k", tail, log_z)
     visited = estimate["estimated_log_z"] - log_z
     missed = missed_mass(density, target, visited, float(log_weights.max()) - visited, seed)
@@ -73,7 +72,7 @@ def judge(
     scores = {
         **_free_energy(log_weights, target.log_z),
         **estimate,
-        **_log_z(*wide, widened, log_z),
+        **_widened_log_z(density, target, seed, n),
         "missed_share": missed.share,
         "missed_share_standard_error": missed.standard_error,
         "missed_mode": None if place is None else dict(zip(names, place)),
@@ -136,6 +135,17 @@ def _log_z(name: str, error: str, k: str, weights: Smoothed, log_z: float) -> di
         error: float(spread) if weights.k < ROUGH else None,
         k: weights.k,
     }
+
+
+def _widened_log_z(density: FlowDensity, target: Target, seed: int, n: int) -> dict[str, Any]:
+    """Return log Z by draws from a widened base; none where a function fails far from ``q``."""
+    keys = ("widened_log_z", "widened_log_z_standard_error", "widened_pareto_k")
+    wider = FlowDensity(Widened(density.base), density.flow)
+    try:
+        log_weights, _ = _log_weights(wider, target, stream(seed, "widened"), n)
+    except TargetError:
+        return dict.fromkeys(keys)
+    return _log_z(*keys, smoothed(log_weights), target.log_z or 0.0)
 
 
 def _scaled(log_weights: np.ndarray) -> tuple[np.ndarray, float]:

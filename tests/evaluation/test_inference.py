@@ -8,6 +8,7 @@ from nflow_cli.densities.bases import StandardNormal, StudentT
 from nflow_cli.densities.log_density import ArrayDensity, units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
+from nflow_cli.errors import TargetError
 from nflow_cli.evaluation.inference import effective_share, judge, resampled
 from nflow_cli.evaluation.weights_verdict import jump, verdict
 from nflow_cli.flows import FlowStack
@@ -153,3 +154,19 @@ def test_log_z_of_a_large_density_of_arrays_is_exact():
     scores = judged(ArrayDensity(pair, 2, units_of(["a", "b"], {}))).scores
     assert scores["estimated_log_z"] + 3e7 == pytest.approx(math.log(2 * math.pi), abs=1e-5)
     assert scores["free_energy"] - 3e7 == pytest.approx(-math.log(2 * math.pi), abs=1e-5)
+
+
+class Failing(Gaussian):
+    """A Gaussian by a function that fails far away, as a solver of differential equations may."""
+
+    def log_prob(self, z):
+        if float(ops.max(ops.abs(z))) > 10:
+            raise TargetError("model.py:3: ValueError: the step is too small")
+        return super().log_prob(z)
+
+
+def test_a_function_that_fails_far_away_has_the_scores_of_draws_nearby():
+    failing, whole = (judged(target(0.0, 0.8)).scores for target in (Failing, Gaussian))
+    unknown = ("widened_log_z", "widened_log_z_standard_error", "widened_pareto_k")
+    unknown += ("missed_share", "missed_share_standard_error", "missed_mode")
+    assert failing == whole | dict.fromkeys(unknown)

@@ -48,3 +48,23 @@ def test_a_narrow_density_far_from_0_is_rounded_by_its_coordinates():
     expected = 1e4 * math.sqrt(2) * 2**-14 / math.sqrt(12)
     assert error_of(ridge, mean=1000.0)["rounding_error"] == pytest.approx(expected, rel=0.1)
     assert error_of(lambda x: -0.5 * ops.sum(x * x, axis=-1))["rounding_error"] < 1e-5
+
+
+def small(x):
+    return -0.5 * ops.sum(x * x, axis=-1)
+
+
+def of_float32(x):
+    return (-0.5 * (x**2).sum(axis=1) - 3e7).astype(np.float32), -x
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"),
+    [(lambda x: (small(x) - 3e7) + 3e7, TensorDensity), (of_float32, ArrayDensity)],
+    ids=["subtracted too late", "a pair of float32"],
+)
+@pytest.mark.parametrize("bounds", [{}, {"a": [-50, None]}], ids=["plain", "bounded"])
+def test_values_that_were_rounded_before_are_known_by_their_steps(function, kind, bounds):
+    measured = rounding(density_at(0.0), kind(function, 2, units_of(["a", "b"], bounds)), seed=0)
+    assert measured["log_density_step"] == 2
+    assert measured["rounding_error"] == pytest.approx(2 / math.sqrt(12), rel=0.01)

@@ -30,7 +30,7 @@ MODE = {"missed_share": 0.3, "missed_share_standard_error": 0.004, "missed_mode"
         ({"missed_share": None, "widened_log_z": -99.0}, "missed mass", "1 nats more"),
         ({"free_energy": 180.8}, "far from p", "80.8 nats"),
         ({"kl": 80.8, "log_z": 0.0}, "far from p", "80.8 nats"),
-        ({"log_density_step": 2.0, "rounding_error": 0.58}, "rounding", "subtract a constant"),
+        ({"log_density_step": 2.0, "rounding_error": 0.58}, "rounding", "before they are summed"),
         ({"rounding_error": 0.2}, "rounding", "a at 1000 ± 2 has steps of 6.1e-05"),
         ({"n_lost": 3}, "not finite", "3 of the draws"),
         ({"restarts": {"kl": [0.37, 0.57, math.nan]}}, "restarts differ", "0.2 nats apart"),
@@ -61,3 +61,23 @@ def test_moments_are_printed_to_two_digits_of_their_errors():
 def test_a_warning_of_the_weights_stands_at_log_z_alone():
     rows = printed(pareto_k=0.6)
     assert [name for name, text in rows.items() if "[rough weights]" in text] == ["log Z"]
+
+
+def test_what_was_not_looked_at_far_away_is_said():
+    unknown = {"widened_log_z": None, "widened_pareto_k": None, "missed_share": None}
+    rows = judged_rows(GOOD | unknown, [], {})
+    said = " ".join(text for name, text in rows if not name)
+    assert "not known from a base of heavy tails" in said
+    assert "no search for mass that q misses: log p fails" in said
+
+
+def test_log_z_of_either_base_has_its_error():
+    rows = judged_rows(GOOD | {"widened_log_z": -100.01}, [], {})
+    assert ("log Z", "-100.00000 ± 0.00200 nats") in rows
+    assert ("", "-100.01000 ± 0.00400 nats from a base of heavy tails (k-hat 0.30)") in rows
+
+
+@pytest.mark.parametrize("changes", [MODE, {"widened_log_z": -99.0}], ids=["a mode", "a jump"])
+def test_moments_of_a_fit_that_misses_mass_are_in_doubt(changes):
+    (caveat,) = caveats_of(GOOD | changes)
+    assert "moments" in caveat.figures and "more updates" in caveat.reason

@@ -50,7 +50,7 @@ X = np.random.default_rng(0).standard_normal((300, 2))
         ("--bounds a=:1,b=0:2", 'bounds={"a": (None, 1), "b": (0, 2)}'),
         ("--discrete a,b:0.1,c", 'discrete={"a": 1, "b": 0.1, "c": 1}'),
         ("--discrete a,b", 'discrete=["a", "b"]'),
-        ("try --anneal or --restarts", "try anneal=... or restarts=..."),
+        ("try --anneal, --restarts or more", "try anneal=..., restarts=... or more"),
         ("try --restarts 8, or --ensemble 4.", "try restarts=8, or ensemble=4."),
         ("the density has: --dim D", "the density has: dim=D"),
         ("not empty; --output takes a new folder", "not empty; output=... takes a new folder"),

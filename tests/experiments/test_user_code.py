@@ -68,6 +68,8 @@ def unique(x):
     y, _ = tf.unique(x[:, 0])
     return -0.5*ops.sum(x*x, axis=-1) + 0*tf.reduce_sum(y)
 value = 3
+def subtracted(x): return (30*tensors(x) + 1e8) - 1e8
+def of_float32(x): return (30*arrays(x)[0] + 1e8).astype("f"), -30*x
 """
 
 WRONG = {
@@ -139,6 +141,12 @@ def subject(path, name):
 )
 def test_what_a_function_is_is_found_by_calling_it(path, name, kind):
     assert type(subject(path, name).target) is kind
+
+
+@pytest.mark.parametrize("name", ["subtracted", "of_float32"])
+def test_a_right_gradient_beside_rounded_values_has_a_note_of_their_steps(path, name):
+    (note,) = subject(path, name).notes
+    assert note.startswith("log p goes in steps of 8 nats") and "before they are summed" in note
 
 
 @pytest.mark.parametrize("name", WRONG)

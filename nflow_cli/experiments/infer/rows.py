@@ -15,6 +15,7 @@ WORDS = {
     "poor": "poor: log Z and moments are not reliable; try more flows, updates or restarts",
     "unknown": "unknown: the weights are not finite",
 }
+FAILS = "log p fails or is not finite far from q"
 Truth = Mapping[str, tuple[float, float]]
 
 
@@ -44,10 +45,22 @@ def verdict_of(scores: Summary, caveats: Caveats) -> Rows:
     rows.append(("free energy", marked(free_energy, caveats, "free_energy")))
     rows.append(("k-hat", f"{figure(scores, 'pareto_k', 2)}, {_verdict(scores, caveats)}"))
     rows.append(("ESS", f"{figure(scores, 'ess', 4)} of the draws"))
-    rows.append(("log Z", marked(_log_z(scores), caveats, "estimated_log_z")))
-    wide = f"{figure(scores, 'widened_log_z')} nats from a base of heavy tails"
-    rows.append(("", f"{wide} (k-hat {figure(scores, 'widened_pareto_k', 2)})"))
+    log_z = _log_z(scores, "estimated_log_z", "log_z_standard_error")
+    if (true := number(scores, "log_z")) is not None:
+        log_z += f" (true: {true:.5f})"
+    rows.append(("log Z", marked(log_z, caveats, "estimated_log_z")))
+    rows.append(("", _widened_log_z(scores)))
+    if number(scores, "missed_share") is None and "missed_share" in scores:
+        rows.append(("", f"no search for mass that q misses: {FAILS}"))
     return rows
+
+
+def _widened_log_z(scores: Summary) -> str:
+    if number(scores, "widened_log_z") is None:
+        return f"not known from a base of heavy tails: {FAILS}"
+    log_z = _log_z(scores, "widened_log_z", "widened_log_z_standard_error")
+    k = figure(scores, "widened_pareto_k", 2)
+    return f"{log_z} from a base of heavy tails (k-hat {k})"
 
 
 def _verdict(scores: Summary, caveats: Caveats) -> str:
@@ -61,12 +74,11 @@ def _error(scores: Summary, of: str) -> str:
     return figure(scores, f"{of}_standard_error")
 
 
-def _log_z(scores: Summary) -> str:
-    text = f"{figure(scores, 'estimated_log_z')} nats"
-    if (error := number(scores, "log_z_standard_error")) is not None:
-        text = f"{figure(scores, 'estimated_log_z')} ± {error:.5f} nats"
-    true = number(scores, "log_z")
-    return text if true is None else f"{text} (true: {true:.5f})"
+def _log_z(scores: Summary, key: str, error: str) -> str:
+    text = figure(scores, key)
+    if (known := number(scores, error)) is not None:
+        text += f" ± {known:.5f}"
+    return f"{text} nats"
 
 
 def _moments(scores: Summary, truth: Truth) -> Rows:

@@ -18,9 +18,10 @@ from nflow_cli.densities.log_density import (
     checked_pair,
 )
 from nflow_cli.errors import TargetError, one_line
+from nflow_cli.evaluation.rounding import own_values, step_of
 from nflow_cli.evaluation.target import values_at
 from nflow_cli.experiments.infer.user_code import MOST_LETTERS, UserFunction
-from nflow_cli.experiments.infer.warnings import ROUNDED
+from nflow_cli.experiments.infer.warnings import ROUNDED, UNROUNDED
 from nflow_cli.random_streams import stream
 
 POINTS = 3
@@ -58,15 +59,13 @@ def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogD
 
 
 def rounding_notes(density: LogDensity) -> tuple[str, ...]:
-    """Return a note where values at the trial's points are so large that float32 rounds them."""
-    values = values_at(density.log_prob, _trial_points(density.dim))
-    least = values[np.argmin(np.abs(values))]
-    step = float(np.spacing(np.abs(least)))
+    """Return a note where values at the trial's points are rounded."""
+    step = step_of(values_at(own_values(density), _trial_points(density.dim)))
     if not step / math.sqrt(12) > ROUNDED:
         return ()
     return (
-        f"log p is {least:.3g} or more in size at the points of the trial, where float32 has steps "
-        f"of {step:.2g} nats: if it is as large where its mass is, subtract a constant",
+        f"log p goes in steps of {step:.2g} nats at the points of the trial, as float32 rounds "
+        f"it: if it does so where its mass is, {UNROUNDED}",
     )
 
 
@@ -175,7 +174,8 @@ def _compare(
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     expected = slopes @ directions.T  # (3, m)
     error, best = np.full(expected.shape, np.inf), np.zeros(expected.shape)
-    floor = ROUNDING * np.finfo(np.float32).eps * (1 + np.abs(values[:, None])) / STEPS[0]
+    rounded = np.maximum(np.finfo(np.float32).eps * (1 + np.abs(values[:, None])), step_of(values))
+    floor = ROUNDING * rounded / STEPS[0]
     for step in STEPS:
         sizes = step * np.maximum(np.abs(x).mean(axis=1), 1.0)[:, None, None]
         ends = [_values(density, user, x[:, None] + s * sizes * directions) for s in (1, -1)]

@@ -15,7 +15,11 @@ MISSED = 0.01  # of the mass of p
 SIGMAS = 2.0
 FAR = 5.0  # nats of KL; log-normal weights of that have an ESS of e^-10
 ROUNDED = 0.01  # nats of the rounding error of log p, which move log Z by 5e-5
-LOG_Z = ("estimated_log_z", "free_energy", "kl")
+UNROUNDED = (
+    "subtract a constant from each of its terms before they are summed, or return a pair of arrays "
+    "of float64"
+)
+FIGURES = ("estimated_log_z", "free_energy", "kl", "moments")
 
 
 def ruined(summary: Summary) -> Caveat | None:
@@ -45,15 +49,15 @@ def _missed_mass(summary: Summary) -> Caveat | None:
     """Warn of mass of ``p`` that ``q`` does not visit, which k-hat does not see."""
     keys = ("missed_share", "missed_share_standard_error")
     share, error = (number(summary, key) for key in keys)
-    place, remedy = summary.get("missed_mode"), "try --anneal or --restarts"
+    place, remedy = summary.get("missed_mode"), "try --anneal, --restarts or more updates"
     if share is not None and error is not None and share - SIGMAS * error > MISSED:
         text = f"draws of q miss at least {share:.1%} ± {error:.1%} of p"
         near = f", most of it near {_place(place)}" if isinstance(place, Mapping) else ""
-        return Caveat("missed mass", LOG_Z, f"{text}{near}; {remedy}")
+        return Caveat("missed mass", FIGURES, f"{text}{near}; {remedy}")
     if (more := jump(summary)) is None:
         return None
     reason = f"from a base of heavy tails log Z is {more:.3g} nats more: q does not visit all of p"
-    return Caveat("missed mass", LOG_Z, f"{reason}, which k-hat does not see; {remedy}")
+    return Caveat("missed mass", FIGURES, f"{reason}, which k-hat does not see; {remedy}")
 
 
 def _place(place: Mapping[str, Any]) -> str:
@@ -74,7 +78,7 @@ def _far(summary: Summary) -> Caveat | None:
         f"KL(q || p) is {kl:.3g} nats by free energy and log Z: weights of a q so far from p are "
         "not reliable, whatever k-hat is; train longer, or shift and scale the coordinates"
     )
-    return Caveat("far from p", (*LOG_Z, "moments"), reason)
+    return Caveat("far from p", FIGURES, reason)
 
 
 def _rounding(summary: Summary) -> Caveat | None:
@@ -84,10 +88,10 @@ def _rounding(summary: Summary) -> Caveat | None:
         return None
     reason = f"rounding to float32 has an error of {error:.2g} nats in log p: "
     if step**2 > 6 * error**2:
-        reason += f"its values are multiples of {step:.2g}; subtract a constant from log p"
+        reason += f"its values are multiples of {step:.2g}; {UNROUNDED}"
     else:
         reason += f"{_coarsest(summary)}shift and scale the coordinates"
-    return Caveat("rounding", (*LOG_Z, "moments"), reason)
+    return Caveat("rounding", FIGURES, reason)
 
 
 def _coarsest(summary: Summary) -> str:
