@@ -61,7 +61,7 @@ def nats_text(value: float) -> str:
 
     Fewer than three would not show what the rest of a training wins.
     """
-    if not abs(value) < 1e6:
+    if not abs(value) < 1e9:
         return f"{value:.3e}"
     if abs(value) < 0.5 * 10.0**-DECIMALS:
         return f"< {10.0**-DECIMALS:.{DECIMALS}f}"

@@ -25,7 +25,7 @@ MODE = {"missed_share": 0.3, "missed_share_standard_error": 0.004, "missed_mode"
         ({}, None, ""),
         ({"pareto_k": 0.6}, "rough weights", "moments"),
         ({"pareto_k": 0.8}, "poor weights", "no standard error"),
-        (MODE, "missed mass", "miss at least 30.0% ± 0.4% of p, most of it near a=-4"),
+        (MODE, "missed mass", "miss at least 30% ± 0.4% of p, most of it near a=-4"),
         (MODE | {"missed_share": 0.012}, None, ""),  # within two errors of what counts
         ({"missed_share": None, "widened_log_z": -99.0}, "missed mass", "1 nats more"),
         ({"free_energy": 180.8}, "far from p", "80.8 nats"),

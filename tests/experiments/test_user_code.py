@@ -61,6 +61,7 @@ def branch(x):
     return -0.5*ops.sum(x*x, axis=-1)
 def no_argument(): return 1
 def two(x, y): return x
+def broadcast(x): return ops.sum(x * ops.zeros((7, 5)), axis=-1)
 def through_numpy(x): return -0.5*ops.sum(ops.convert_to_tensor(np.square(x)), axis=-1)
 def called_back(x):
     return tf.py_function(lambda y: -0.5*tf.reduce_sum(y*y, axis=-1), [x], tf.float32)
@@ -84,6 +85,8 @@ WRONG = {
     "attribute": r"model\.py:28: AttributeError",
     "division": r"model\.py:29: ZeroDivisionError: division by zero",
     "exits": r"model\.py:30: SystemExit: 3",
+    "broadcast": r"model\.py:\d+: InvalidArgumentError: Incompatible shapes: \[3,2\] vs\. "
+    r"\[7,5\]; it is given points \(n, 2\)$",
     "one_point": r"model\.py:15: ValueError: too many values.*; it is given points \(n, 2\)$",
     "constant": "expected a gradient. Received: None; its value is constant",
     "pieces": "expected a gradient. Received: None; its value is constant, piecewise constant",

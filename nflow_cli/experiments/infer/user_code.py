@@ -6,6 +6,7 @@ They are run where the command line names the file, or where they were handed ov
 import functools
 import hashlib
 import importlib.util
+import re
 import sys
 import textwrap
 import traceback
@@ -20,6 +21,8 @@ from nflow_cli.registry import nearest
 MODULE = "nflow_density"  # what a file is called while it is loaded
 MOST_BYTES = 2**26  # of a file
 MOST_LETTERS = 300  # of what an exception says
+# Where in a program of TensorFlow's an operation failed, which names nothing of the user's.
+_OF_TENSORFLOW = re.compile(r"\{\{function_node .*?\}\} | \[Op:\w+\](?: name:.*)?$")
 
 
 class UserFunction(NamedTuple):
@@ -133,7 +136,8 @@ def guarded(function: Callable[..., Any], path: str) -> Callable[..., Any]:
 
 def _told(error: BaseException, path: str) -> str:
     """Return what an error says, with the last line of the user's file that it came from."""
-    said = f"{type(error).__name__}: {textwrap.shorten(one_line(error), MOST_LETTERS)}"
+    text = _OF_TENSORFLOW.sub("", one_line(error))
+    said = f"{type(error).__name__}: {textwrap.shorten(text, MOST_LETTERS)}"
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
     frames = traceback.extract_tb(error.__traceback__)

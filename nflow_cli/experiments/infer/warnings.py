@@ -51,7 +51,7 @@ def _missed_mass(summary: Summary) -> Caveat | None:
     share, error = (number(summary, key) for key in keys)
     place, remedy = summary.get("missed_mode"), "try --anneal, --restarts or more updates"
     if share is not None and error is not None and share - SIGMAS * error > MISSED:
-        text = f"draws of q miss at least {share:.1%} ± {error:.1%} of p"
+        text = f"draws of q miss at least {100 * share:.3g}% ± {100 * error:.1g}% of p"
         near = f", most of it near {_place(place)}" if isinstance(place, Mapping) else ""
         return Caveat("missed mass", FIGURES, f"{text}{near}; {remedy}")
     if (more := jump(summary)) is None:
