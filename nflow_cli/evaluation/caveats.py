@@ -152,7 +152,8 @@ def dominated(summary: Summary) -> Caveat | None:
 def lost_mode(summary: Summary, anneal: int) -> Caveat | None:
     """Return the warning of a fit that has nearly no mass where a part of its target lies.
 
-    Its own samples never visit that part, so the scores by them do not show it. ``anneal``: the
+    Its own samples never visit that part, so ESS and log Z by them do not show it; a KL with a
+    known log Z does. ``anneal``: the
     updates that annealing would be tried with, 0 where the fit was annealed.
     """
     missed, error = (number(summary, f"missed_share{end}") for end in ("", "_standard_error"))
@@ -165,9 +166,8 @@ def lost_mode(summary: Summary, anneal: int) -> Caveat | None:
         *([f"--restarts {RESTARTS}"] if (count or 1) < RESTARTS else []),
     ]
     remedy = " or ".join(remedies or ["more flows, or train longer"])
-    text = f"q has nearly no mass where {missed:.0%} of p lies: a mode is lost"
-    figures = ("kl", "free_energy", "ess", "estimated_log_z")
-    return Caveat("missed mass", figures, f"{text}; try {remedy}")
+    text = f"q has nearly no mass where {missed:.0%} of p lies: a mode, or a part of one, is lost"
+    return Caveat("missed mass", ("ess", "estimated_log_z"), f"{text}; try {remedy}")
 
 
 def mass(summary: Summary) -> Caveat | None:
