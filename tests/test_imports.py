@@ -36,7 +36,7 @@ KERAS_FREE = (
     "training/chunks",
     *("evaluation/caveats", "evaluation/grids", "evaluation/importance", "evaluation/mass"),
     *("evaluation/normality", "evaluation/calibration", "evaluation/conditions"),
-    "evaluation/weights_verdict",
+    *("evaluation/weights_verdict", "evaluation/weighted"),
     *("experiments/__init__", "experiments/data", "experiments/drawing", "experiments/rows"),
     *("experiments/experiment", "experiments/page", "experiments/picture_data"),
     *("experiments/report", "experiments/run", "experiments/moving", "experiments/infer/rows"),

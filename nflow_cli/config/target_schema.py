@@ -55,7 +55,7 @@ class MixtureTarget(Strict):
 
     @model_validator(mode="after")
     def _is_density(self) -> "MixtureTarget":
-        """Write out what is a density: weights of sum 1 and every covariance."""
+        """Normalise the weights and write out every covariance; refuse what is no density."""
         from nflow_cli.config import target_parameters  # loads NumPy
 
         covariances = self.covariances

@@ -185,7 +185,7 @@ def _columns(name: str, schema: "pa.Schema") -> list[Column]:
 
 
 def _index_columns(schema: "pa.Schema") -> set[str]:
-    """Return which columns pandas made of the index of a DataFrame, by its own metadata."""
+    """Return the columns that hold the index of a pandas DataFrame, by the metadata of pandas."""
     try:
         about = json_object((schema.metadata or {}).get(b"pandas", b"{}").decode())
     except ValueError:

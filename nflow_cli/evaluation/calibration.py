@@ -15,6 +15,7 @@ from nflow_cli.config.roles import Roles
 from nflow_cli.evaluation.caveats import SIGMAS, Caveat, Summary, number
 from nflow_cli.evaluation.conditions import place_text
 from nflow_cli.evaluation.normality import SURE, band
+from nflow_cli.evaluation.weighted import effective
 from nflow_cli.text import printable
 
 LEVELS = (0.5, 0.9, 0.99)  # of the highest-density regions that are told
@@ -303,12 +304,6 @@ def _share(covered: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
     """Return a weighted share and its standard error."""
     share = float(weights @ covered / weights.sum())
     return share, float(np.linalg.norm(weights * (covered - share)) / weights.sum())
-
-
-def effective(weights: np.ndarray) -> float:
-    """Return how many rows of equal weight rows count for: ``(Σw)²/Σw²``; 0 of none."""
-    scaled = weights / weights.max() if len(weights) else weights
-    return float(scaled.sum() ** 2 / (scaled**2).sum()) if len(weights) else 0.0
 
 
 def chance(level: float, n: float, count: int = 1) -> Interval:

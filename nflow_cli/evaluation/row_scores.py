@@ -1,6 +1,5 @@
 """How good the density of rows is that are more than modelled numbers, and what is drawn of it."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -9,12 +8,12 @@ from nflow_cli.data.dequantisation import NOISES
 from nflow_cli.data.table_rows import TableRows
 from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.rows import RowDensity
-from nflow_cli.evaluation.calibration import calibration, effective, judged_rows, ranks
-from nflow_cli.evaluation.caveats import LEAST
+from nflow_cli.evaluation.calibration import calibration, judged_rows, ranks
 from nflow_cli.evaluation.conditions import spread_conditions
 from nflow_cli.evaluation.normality import most_dependent, worst_normality
 from nflow_cli.evaluation.scores import of_members
 from nflow_cli.evaluation.table import MEASURED
+from nflow_cli.evaluation.weighted import effective, weighted_mean
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES
 
@@ -83,24 +82,6 @@ def _conditions(density: RowDensity, rows: np.ndarray, seed: int) -> dict[str, n
     drawn = density.draw(repeated, lambda part: stream(seed, "conditions", part))
     shape = (len(at), DRAWS_AT_ONE, density.dim)
     return {"condition_rows": at, "condition_draws": drawn[:, : density.dim].reshape(shape)}
-
-
-def weighted_mean(
-    name: str, values: np.ndarray, weights: np.ndarray | None = None
-) -> dict[str, float]:
-    """Return the mean of values ``(n,)`` and its standard error, by name.
-
-    With weights ``w``: ``m = Σ w v / Σ w``, and ``√(Σ w² (v - m)²) / Σ w``, which allows for their
-    being unequal. The error is NaN below 1.5 rows in effect, which show no spread.
-    """
-    w = np.ones(len(values)) if weights is None else weights
-    with np.errstate(invalid="ignore"):  # of infinities
-        mean = np.average(values, weights=w)
-        n = effective(w)
-        squares = np.sum((w / w.sum() * (values - mean)) ** 2) * (
-            n / (n - 1) if n >= LEAST else math.nan
-        )
-    return {name: float(mean), f"{name}_standard_error": float(np.sqrt(squares))}
 
 
 def calibrated(

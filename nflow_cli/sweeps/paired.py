@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nflow_cli.evaluation.calibration import effective
+from nflow_cli.evaluation.weighted import weighted_mean
 from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.sweeps.compare import Group, Result, rank
 
@@ -53,13 +53,8 @@ def _difference(one: Result, other: Result) -> Difference | None:
         return None
     with np.errstate(invalid="ignore"):  # of infinities
         d = a - b
-    w = np.ones(len(d)) if weights is None else weights
-    n = effective(w)
-    if not np.isfinite(d).all() or not n > 1:
-        return None
-    mean = float(np.average(d, weights=w))
-    squares = float(np.sum((w / w.sum() * (d - mean)) ** 2))
-    return Difference(mean, math.sqrt(squares * n / (n - 1)))
+    difference = Difference(*weighted_mean("difference", d, weights).values())
+    return difference if all(map(math.isfinite, difference)) else None
 
 
 def _rows(result: Result) -> tuple[np.ndarray, np.ndarray | None]:

@@ -12,7 +12,6 @@ from nflow_cli.evaluation.calibration import (
     binned,
     calibration,
     chance,
-    effective,
     from_uniform,
     judged_rows,
     miscalibrated,
@@ -20,6 +19,7 @@ from nflow_cli.evaluation.calibration import (
     verdict,
 )
 from nflow_cli.evaluation.normality import distance
+from nflow_cli.evaluation.weighted import effective
 
 GIVEN = Roles(["x", "y"], given_numbers=["a", "b"], given_categories={"c": ["no", "yes"]})
 

@@ -19,7 +19,8 @@ from nflow_cli import experiments
 from nflow_cli.cli import main
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.flow_checks import Outcome
-from nflow_cli.evaluation.row_scores import calibrated, weighted_mean
+from nflow_cli.evaluation.row_scores import calibrated
+from nflow_cli.evaluation.weighted import weighted_mean
 from nflow_cli.experiments import check
 from nflow_cli.experiments.check import check_run
 from nflow_cli.experiments.table import typed_checks

@@ -38,6 +38,13 @@ def test_the_difference_is_the_mean_over_rows_with_the_error_of_paired_rows(tmp_
     assert exact == ["", repr(worse.value)]
 
 
+def test_one_row_that_has_nearly_all_weight_gives_no_difference(tmp_path):
+    weights = np.where(np.arange(N) == 7, 1e6, 1e-3)
+    for k, log_q in ((1, GOOD), (2, WORSE)):
+        write_fit(tmp_path / f"{k}", log_q, weights, data__weights="w", flow__k=k)
+    assert differences_of(tmp_path / "1", tmp_path / "2") == [None, None]
+
+
 @pytest.mark.parametrize("counted", [N, 100])
 def test_rows_of_one_weight_count_alike_and_those_of_none_not_at_all(tmp_path, counted):
     weights = np.where(np.arange(N) < counted, 2.5, 0.0)

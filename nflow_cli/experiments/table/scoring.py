@@ -85,7 +85,7 @@ class Mean:
     def scores(self) -> dict[str, Any]:
         """Return what :func:`~nflow_cli.evaluation.scores.likelihood` does, and ``n_missing``.
 
-        With weights as :func:`~nflow_cli.evaluation.row_scores.weighted_mean` has them.
+        With weights as :func:`~nflow_cli.evaluation.weighted.weighted_mean` has them.
         """
         inside, once, twice = self.n - self.outside, self._by_weight, self._by_square
         error = None
