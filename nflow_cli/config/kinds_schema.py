@@ -1,0 +1,69 @@
+"""The kind of each column of a table, as a run's config records it. No Keras here."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from nflow_cli.config.column_schema import MAX_LEVELS, Bound, Column, Interval, LevelList, Step
+from nflow_cli.config.strict import Strict
+
+MAX_ATOMS = 64
+MAX_LATTICES = 4
+
+Kind = Literal["levels", "grid", "number", "computed", "left out"]
+# How cells are written: text, truth values, whole numbers, decimals, dates, and times of a day.
+CellType = Literal["text", "truth", "whole", "decimal", "date", "time"]
+
+
+class Lattice(Strict):
+    """The values `offset + i * step`, i a whole number."""
+
+    step: Step
+    offset: Bound = 0.0
+
+
+class Relation(Strict):
+    """How a column follows from others.
+
+    A `linear` column is `constant + sum(coefficients * columns)`, a `product` is `constant` times
+    the product of the columns' powers, which are the coefficients, and a `map` takes each value of
+    one column to one value: row i of `values` is the value of level or number i of `keys`.
+    """
+
+    rule: Literal["linear", "product", "map"]
+    columns: Annotated[list[Column], Field(min_length=1, max_length=10)]
+    coefficients: list[float] = []
+    constant: float = 0.0
+    keys: Annotated[list[str], Field(max_length=MAX_LEVELS)] = []
+    values: Annotated[list[str], Field(max_length=MAX_LEVELS)] = []
+
+
+class ColumnKind(Strict):
+    """What a column of a table is to its density, found from all rows before they are split."""
+
+    kind: Kind = Field(
+        description="`levels` have masses, a `grid` has masses of intervals, a `number` a density; "
+        "`computed` follows from other columns; `left out` is not modelled."
+    )
+    why: str = Field(default="", max_length=500, description="Why a column is of its kind.")
+    type: CellType = Field(default="decimal", description="How its cells are written.")
+    decimals: int | None = Field(
+        default=None, ge=0, le=17, description="Digits after the point; null: as many as it takes."
+    )
+    resolution: float | None = Field(
+        default=None, gt=0, description="The least step of the written numbers."
+    )
+    levels: LevelList | None = Field(
+        default=None, description="Of a column of levels; null: those of the training rows."
+    )
+    lattices: Annotated[list[Lattice], Field(max_length=MAX_LATTICES)] = Field(
+        default=[], description="The grids that the values of a `grid` lie on, finest first."
+    )
+    atoms: Annotated[list[float], Field(max_length=MAX_ATOMS)] = Field(
+        default=[], description="Values of numbers that repeat more often than a density explains."
+    )
+    missing: bool = Field(default=False, description="Whether some cells are empty.")
+    bounds: Interval | None = Field(
+        default=None, description="`[low, high]`, either may be null, where rows crowd at an end."
+    )
+    relation: Relation | None = Field(default=None, description="Of a computed column.")
