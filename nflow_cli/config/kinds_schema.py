@@ -23,14 +23,14 @@ class Lattice(Strict):
 
 
 class Relation(Strict):
-    """How a column follows from others.
+    """How a column follows from others, with coefficients a and a constant c, rounded as written.
 
-    A `linear` column is `constant + sum(coefficients * columns)`, a `product` is `constant` times
-    the product of the columns' powers, which are the coefficients, and a `map` takes each value of
-    one column to one value: row i of `values` is the value of level or number i of `keys`.
+    `linear`: c + sum a x; `product`: c prod x^a; `log`: c + sum a log x; `exp`: c exp(sum a x).
+    A `map` takes each value of one column to one value: row i of `values` is the value of level or
+    number i of `keys`; a number that is no key goes with the nearest.
     """
 
-    rule: Literal["linear", "product", "map"]
+    rule: Literal["linear", "product", "log", "exp", "map"]
     columns: Annotated[list[Column], Field(min_length=1, max_length=10)]
     coefficients: list[float] = Field(default=[])
     constant: float = 0.0
