@@ -1,4 +1,4 @@
-"""The columns of a whole table: numbers, texts, truth values, dates and times, whatever comes late."""
+"""The columns of a whole table as read: numbers, texts, truth values, dates and times."""
 
 import datetime
 import decimal
