@@ -44,6 +44,14 @@ class DataError(NflowError):
     """A data set is missing, damaged, or not what it should be."""
 
 
+class ColumnError(DataError):
+    """A column of a table is not what a density is fitted to; without it the others may be."""
+
+    def __init__(self, message: str, column: str = ""):
+        super().__init__(message)
+        self.column = column
+
+
 class Interrupted(BaseException):
     """A signal asked the run to stop, and what it had learnt is saved."""
 
