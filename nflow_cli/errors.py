@@ -45,11 +45,11 @@ class DataError(NflowError):
 
 
 class ColumnError(DataError):
-    """A column of a table is not what a density is fitted to; without it the others may be."""
+    """A column of a table, or one of several, keeps a density from being fitted to the others."""
 
-    def __init__(self, message: str, column: str = ""):
+    def __init__(self, message: str, *columns: str):
         super().__init__(message)
-        self.column = column
+        self.columns = columns
 
 
 class Interrupted(BaseException):

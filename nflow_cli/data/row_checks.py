@@ -122,7 +122,7 @@ def expect_judges(part: str, chosen: Chosen) -> None:
         raise ColumnError(
             f"{chosen.name}: expected two {part} rows or more with {' and '.join(conditions)}, "
             f"received {n} of {len(chosen.values):,}",
-            _with_most_levels(chosen),
+            *_with_most_levels(chosen),
         )
 
 
@@ -166,13 +166,13 @@ def expect_levels(chosen: Chosen, train: np.ndarray) -> None:
                 name,
             )
     if problem := too_many_levels(chosen.roles.levels):
-        raise ColumnError(f"{chosen.name}: expected {problem}", _with_most_levels(chosen))
+        raise ColumnError(f"{chosen.name}: expected {problem}", *_with_most_levels(chosen))
 
 
-def _with_most_levels(chosen: Chosen) -> str:
-    """Return the category of most levels, "" for none."""
+def _with_most_levels(chosen: Chosen) -> list[str]:
+    """Return the names of the categories, that of most levels last."""
     levels = chosen.roles.levels
-    return max(levels, key=lambda name: len(levels[name]), default="")
+    return sorted(levels, key=lambda name: len(levels[name]))
 
 
 def expect_density(chosen: Chosen, values: np.ndarray, where: str = "") -> None:
@@ -276,7 +276,7 @@ def expect_independent(chosen: Chosen, numbers: np.ndarray, given: np.ndarray) -
     raise ColumnError(
         f"{chosen.name}: each of these columns follows from the others{what}: {listed(names)}; "
         "the likelihood of a density rises without bound there; --exclude leaves one out",
-        names[-1],
+        *names,
     )
 
 

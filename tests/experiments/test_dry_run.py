@@ -8,7 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from nflow_cli.cli import main
+from nflow_cli.config.schema import FitConfig
 from nflow_cli.experiments import run as running
+from nflow_cli.experiments.table.dry_run import command_of, dry_run
 
 RNG = np.random.default_rng(0)
 N = 400
@@ -147,3 +149,25 @@ def test_a_file_that_is_no_table_is_one_line(nflow, tmp_path):
     assert (result.exit_code, result.stdout) == (1, "")
     assert len(result.stderr.splitlines()) == 1
     assert nflow("fit", "t.csv", "--json").exit_code == 2
+
+
+def of_cells(tmp_path, text):
+    """Return the dry run of a table by a density that takes columns of every kind."""
+    (tmp_path / "t.csv").write_text(text)
+    data = {"name": str(tmp_path / "t.csv")}
+    config = FitConfig.model_validate({"command": "fit", "data": data})
+    found = dry_run(config.model_copy(update={"flow": None}))
+    return found.faults, command_of(found, config.data, ["fit", "t.csv", "--dry-run"])
+
+
+def test_cells_take_every_kind_but_no_infinity(tmp_path):
+    rows = [f"{i % 2},{'ab'[i % 2]},{i * i % 7}," for i in range(20)]
+    faults, _ = of_cells(tmp_path, "\n".join(["a,b,c,d", *rows, ""]))
+    assert not faults
+    faults, command = of_cells(tmp_path, "\n".join(["a,b,c,d", *rows, "1,a,inf,", ""]))
+    assert [fault.column for fault in faults] == ["c"]
+    assert command == "nflow fit t.csv --exclude c"
+    faults, command = of_cells(tmp_path, "\n".join(["a,b,c,d", *rows[:9], ""]))
+    assert "at least 10 rows, received 9" in faults[0].problem and command is None
+    faults, command = of_cells(tmp_path, "a\n" + 20 * "1\n")
+    assert "a column to model" in faults[0].problem and command is None

@@ -237,9 +237,12 @@ class Mending:
         try:
             return load_table(self.settings, self._tails, self._memory)
         except ColumnError as error:
-            name = error.column
-            if name not in self._modelled() + self.settings.given:
+            used = self._modelled() + self.settings.given
+            names = [name for name in error.columns if name in used]
+            if not names:
                 raise
+            rows = [name for name in names if self._kinds[name].kind == "left out"]
+            name = (rows or names)[-1]  # row numbers are no loss
             self._leave(name, self._without_name(error).removeprefix(f"column {name!r} "))
             return None
 
