@@ -24,7 +24,16 @@ from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS, nearest, resolve
 
-__all__ = ["IN_PYTHON", "LOG_Q", "MAX_ROWS", "STDIN", "TableRows", "load_table", "names_of_set"]
+__all__ = [
+    "IN_PYTHON",
+    "LOG_Q",
+    "MAX_ROWS",
+    "STDIN",
+    "TableRows",
+    "load_table",
+    "names_of_set",
+    "table_named",
+]
 
 IN_PYTHON = "<python>"  # what a table is called that was handed over there
 REPEATED = 0.01  # of test rows that may stand among those to train on, untold
@@ -81,8 +90,7 @@ def load_table(settings: TableData, tails: Tails, table: TableFile | None = None
         DataError: In one line: there is no such table or column, a value is missing, not finite or
             outside its bounds, or no density can be fitted to the columns.
     """
-    if table is None:
-        table = _drawn(settings) if settings.name in POINT_SETS else _opened(settings.name)
+    table = table or table_named(settings)
     chosen, parts = choose(table, settings)
     _expect_values(chosen, settings)
     n = len(chosen.values)
@@ -111,6 +119,15 @@ def load_table(settings: TableData, tails: Tails, table: TableFile | None = None
         notes=notes,
         tests=tests,
     )
+
+
+def table_named(settings: TableData) -> TableFile:
+    """Open the table that settings name, or draw the built-in set.
+
+    Raises:
+        DataError: In one line: there is no such table.
+    """
+    return _drawn(settings) if settings.name in POINT_SETS else _opened(settings.name)
 
 
 def _opened(name: str) -> TableFile:
