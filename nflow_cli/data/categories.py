@@ -47,7 +47,7 @@ class Reader:
         """
         if name not in self._numbers:
             return self._floats(block, name, first)
-        texts, which = _texts(self._table, name, block.column(name))
+        texts, which = distinct_texts(self._table, name, block.column(name))
         known = self._numbers[name]
         numbers = np.full(len(texts) + 1, np.nan)  # the last of what is missing: which is -1
         for i, text in enumerate(texts):
@@ -129,8 +129,14 @@ def texts(numbers: np.ndarray, levels: Sequence[str]) -> np.ndarray:
     return np.array(levels, object)[numbers.astype(int)]
 
 
-def _texts(table: TableFile, name: str, cells: "pa.Array") -> tuple[list[str | None], np.ndarray]:
-    """Return the distinct values of cells as levels, and which of them each cell is; -1 is none."""
+def distinct_texts(
+    table: TableFile, name: str, cells: "pa.Array"
+) -> tuple[list[str | None], np.ndarray]:
+    """Return the distinct values of cells as levels, and which of them each cell is; -1 is none.
+
+    Raises:
+        DataError: In one line: they are lists or other structures.
+    """
     import pyarrow as pa
 
     try:

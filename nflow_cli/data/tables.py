@@ -63,6 +63,7 @@ class TableFile(ABC):
     """
 
     decimal = "."  # the mark in numbers that are text
+    is_untyped = False  # whether cells are text, whatever they stand for
     notes: Sequence[str] = ()  # lines to print before a fit to it
 
     def __init__(self, name: str, columns: Sequence[Column], n_rows: int | None = None):
@@ -105,12 +106,12 @@ class TableFile(ABC):
         self.expect(names)
         read = read or self.floats
         if self.n_rows is not None and self.n_rows > most_rows:
-            raise self._too_many(most_rows, f"{self.n_rows:,}")
+            raise self.too_many(most_rows, f"{self.n_rows:,}")
         values, n = np.empty((0, len(names))), 0
         for block in self.blocks(names):
             end = n + block.num_rows
             if end > most_rows:
-                raise self._too_many(most_rows, "more")
+                raise self.too_many(most_rows, "more")
             if end > len(values):  # grown by a half, where it stands if there is room
                 room = min(max(end, len(values) * 3 // 2), most_rows)
                 values.resize((room, len(names)), refcheck=False)
@@ -174,7 +175,8 @@ class TableFile(ABC):
                     f"{self.name}: no column {shown(name)}{hint}; its columns: {listed}"
                 )
 
-    def _too_many(self, most: int, received: str) -> DataError:
+    def too_many(self, most: int, received: str) -> DataError:
+        """Return the refusal of more rows than there may be."""
         return DataError(f"{self.name}: expected at most {most:,} rows, received {received}")
 
 
@@ -208,6 +210,7 @@ def floats(values: Any, decimal: str = ".") -> Any:
         NotANumberError: For the first that is no number.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
@@ -223,7 +226,10 @@ def floats(values: Any, decimal: str = ".") -> Any:
     if decimal == ".":
         with suppress(pa.ArrowInvalid):
             return values.cast(pa.float64())
-    cells = _cells(values, decimal)
+    cells = present_cells(values)
+    if decimal == ",":  # where a point is none, but may group digits
+        cells = pc.replace_substring(cells, ".", "?")  # pyright: ignore[reportAttributeAccessIssue]
+        cells = pc.replace_substring(cells, ",", ".")  # pyright: ignore[reportAttributeAccessIssue]
     try:
         return cells.cast(pa.float64())
     except pa.ArrowInvalid:
@@ -231,8 +237,8 @@ def floats(values: Any, decimal: str = ".") -> Any:
         raise NotANumberError(row, values[row]) from None
 
 
-def _cells(values: Any, decimal: str) -> Any:
-    """Return text with points for decimal marks, and null for what is missing."""
+def present_cells(values: Any) -> Any:
+    """Return text without blanks at its ends, and null for what is missing."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -241,9 +247,6 @@ def _cells(values: Any, decimal: str) -> Any:
         pc.utf8_lower(cells),  # pyright: ignore[reportAttributeAccessIssue]
         pa.array(MISSING, cells.type),
     )
-    if decimal == ",":  # where a point is none, but may group digits
-        cells = pc.replace_substring(cells, ".", "?")  # pyright: ignore[reportAttributeAccessIssue]
-        cells = pc.replace_substring(cells, ",", ".")  # pyright: ignore[reportAttributeAccessIssue]
     return pc.if_else(missing, None, cells)  # pyright: ignore[reportAttributeAccessIssue]
 
 

@@ -42,6 +42,8 @@ class TextTable(TableFile):
         DataError: In one line: it is no table.
     """
 
+    is_untyped = True
+
     def __init__(self, name: str, unpacked: Callable[[], Any]):
         self._unpacked = unpacked
         self.name = name

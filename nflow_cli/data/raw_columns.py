@@ -1,0 +1,233 @@
+"""The columns of a whole table as read, before their kinds are known. No Keras here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from nflow_cli.data.categories import distinct_texts
+from nflow_cli.data.chosen_rows import MAX_ROWS
+from nflow_cli.data.tables import NotANumberError, TableFile, floats, is_number, present_cells
+from nflow_cli.errors import DataError
+from nflow_cli.random_streams import stream
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Source = Literal["number", "text", "truth", "date", "time"]
+MAX_TEXTS = 100_000  # distinct texts of a column that are kept
+MAX_LETTERS = 2**24  # of all of them
+TRUTH = {"true", "false"}
+
+
+@dataclass(frozen=True, eq=False)
+class RawColumn:
+    """A column of n rows as read, before its kind is known.
+
+    Attributes:
+        name: Of the column.
+        source: What its cells are: ``time`` is a date with a time of day.
+        numbers: ``(n,)`` float64, NaN where missing: values, the days of a date or the seconds of a
+            time since 1970-01-01. ``None`` of text and truth values.
+        codes: ``(n,)`` int32, places in ``texts``, -1 where missing. ``None`` of numbers, dates and
+            times, and of text with too many distinct values, or of lists and other structures.
+        texts: The distinct texts, by first appearance.
+        is_index: Whether it is of the index of a pandas DataFrame.
+        is_float32: Whether it is stored in single precision.
+    """
+
+    name: str
+    source: Source
+    numbers: np.ndarray | None
+    codes: np.ndarray | None
+    texts: list[str]
+    is_index: bool = False
+    is_float32: bool = False
+
+
+def read_columns(
+    table: TableFile,
+    max_rows: int | None = None,
+    seed: int = 0,
+    names: Sequence[str] | None = None,
+) -> tuple[list[RawColumn], np.ndarray]:
+    """Read columns in memory for 8 bytes a number, 4 bytes a text, and one block.
+
+    A column of a text file is of numbers if all cells of it are, but missing ones; else of ISO
+    dates or times if all are; else of text. Infinities are passed on.
+
+    Args:
+        table: That is read.
+        max_rows: Of more rows, this many are drawn without replacement.
+        seed: Which are drawn.
+        names: Of the columns, in the order wanted; ``None``: all.
+
+    Returns:
+        The columns, and the numbers ``(n,)`` of the rows in the table, in increasing order.
+
+    Raises:
+        DataError: In one line: no such column, a damaged file, or too many rows.
+    """
+    columns = {column.name: column for column in table.columns}
+    names = list(columns) if names is None else list(names)
+    table.expect(names)
+    rows = None if max_rows is None else _drawn(table, names[:1], max_rows, seed)
+    readers = {name: _Reader(table, name) for name in names}
+    n = _read(table, readers, rows)
+    again = {name: _Reader(table, name, ["text"]) for name in names if readers[name].is_mixed}
+    if again:  # text below numbers: what stood there as text is read once more
+        _read(table, again, rows)
+    kept = np.arange(n) if rows is None else rows
+    read = readers | again
+    return [read.pop(name).column(columns[name].is_index) for name in names], kept
+
+
+def _drawn(table: TableFile, names: Sequence[str], size: int, seed: int) -> np.ndarray | None:
+    """Return the numbers of ``size`` rows, drawn without replacement; ``None``: all."""
+    n = table.n_rows
+    if n is None:
+        n = sum(block.num_rows for block in table.blocks(names))
+    if n <= size:
+        return None
+    keys = stream(seed, "max-rows").random(n)
+    return np.sort(np.argpartition(keys, size)[:size])
+
+
+def _read(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarray | None) -> int:
+    """Read the rows of these numbers, or all; return how many rows of the table were passed."""
+    first = 0
+    for block in table.blocks(list(readers)):
+        end = first + block.num_rows
+        if rows is not None:
+            low, high = np.searchsorted(rows, [first, end])
+            block = block.take(rows[low:high] - first)
+        elif end > MAX_ROWS:
+            raise table.too_many(MAX_ROWS, "more (--max-rows draws some of them)")
+        for name, reader in readers.items():
+            reader.add(block.column(name))
+        first = end
+    return first
+
+
+@dataclass(eq=False)
+class _Reader:
+    """Gathers the blocks of a column: as numbers, and where that fails, as the next of sources.
+
+    Attributes:
+        sources: What its cells may be, the first of which they were so far; none: by their type.
+        is_mixed: Whether cells fit none of the sources that earlier ones did.
+    """
+
+    table: TableFile
+    name: str
+    sources: list[Source] = field(default_factory=list)
+    is_mixed: bool = False
+    is_float32: bool = False
+    _parts: list[np.ndarray] = field(default_factory=list)
+    _codes: dict[str, int] = field(default_factory=dict)
+    _letters: int = 0
+    _is_bounded: bool = True  # whether the texts are few enough to be kept
+    _any: bool = False  # cell that is not missing
+
+    def add(self, cells: "pa.Array") -> None:
+        if not self.sources:
+            self._start(cells.type)
+        while not self.is_mixed:
+            source = self.sources[0]
+            try:
+                self._add_texts(cells) if source == "text" else self._add_numbers(cells, source)
+                return
+            except NotANumberError:
+                self.is_mixed = self._any
+                self.sources.pop(0)
+                if self.sources[0] == "text":
+                    self._parts = [np.full(len(part), -1, np.int32) for part in self._parts]
+        self._parts.clear()
+
+    def _start(self, type: "pa.DataType") -> None:
+        import pyarrow as pa
+
+        self.is_float32 = pa.types.is_float32(type)
+        if pa.types.is_date(type):
+            self.sources = ["date"]
+        elif pa.types.is_timestamp(type):
+            self.sources = ["time"]
+        elif is_number(type) or pa.types.is_null(type):
+            self.sources = ["number"]
+        elif self.table.is_untyped:
+            self.sources = ["number", "date", "time", "text"]
+        else:
+            self.sources = ["text"]
+
+    def _add_numbers(self, cells: "pa.Array", source: Source) -> None:
+        read = {"number": floats, "date": _days, "time": _seconds}[source]
+        part = read(cells, self.table.decimal).to_numpy(zero_copy_only=False)
+        self._any = self._any or not np.isnan(part).all()
+        self._parts.append(np.array(part, np.float64))
+
+    def _add_texts(self, cells: "pa.Array") -> None:
+        if not self._is_bounded:
+            return
+        try:
+            texts, which = distinct_texts(self.table, self.name, cells)
+        except DataError:  # of lists and other structures
+            self._drop_texts()
+            return
+        codes = np.full(len(texts) + 1, -1, np.int32)  # the last of what is missing: which is -1
+        for i, text in enumerate(texts):
+            if text is None:
+                continue
+            if text not in self._codes:
+                self._codes[text] = len(self._codes)
+                self._letters += len(text)
+            codes[i] = self._codes[text]
+        self._parts.append(codes[which])
+        if len(self._codes) > MAX_TEXTS or self._letters > MAX_LETTERS:
+            self._drop_texts()
+
+    def _drop_texts(self) -> None:
+        self._is_bounded, self._parts, self._codes = False, [], {}
+
+    def column(self, is_index: bool) -> RawColumn:
+        """Return the column; the reader is empty then."""
+        source = self.sources[0] if self.sources else "number"
+        parts, self._parts = self._parts, []
+        if source != "text":
+            numbers = np.concatenate(parts) if parts else np.empty(0)
+            return RawColumn(self.name, source, numbers, None, [], is_index, self.is_float32)
+        texts = list(self._codes)
+        if texts and {text.lower() for text in texts} <= TRUTH:
+            source = "truth"
+        codes = np.concatenate(parts) if parts else np.empty(0, np.int32)
+        return RawColumn(
+            self.name, source, None, codes if self._is_bounded else None, texts, is_index
+        )
+
+
+def _days(cells: Any, _: str) -> Any:
+    """Return dates as days since 1970-01-01, float64, null where missing."""
+    import pyarrow as pa
+
+    return _cast(cells, pa.date32()).cast(pa.int32()).cast(pa.float64())
+
+
+def _seconds(cells: Any, _: str) -> Any:
+    """Return times as seconds since 1970-01-01, float64, null where missing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    type = cells.type if pa.types.is_timestamp(cells.type) else pa.timestamp("us")
+    seconds = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}[type.unit]
+    ticks = _cast(cells, type).cast(pa.int64()).cast(pa.float64(), safe=False)
+    return pc.divide(ticks, round(1 / seconds))  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _cast(cells: Any, type: Any) -> Any:
+    import pyarrow as pa
+
+    is_text = pa.types.is_string(cells.type)
+    try:
+        return (present_cells(cells) if is_text else cells).cast(type)
+    except pa.ArrowInvalid:
+        raise NotANumberError(0, None) from None
