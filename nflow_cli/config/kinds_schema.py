@@ -32,10 +32,10 @@ class Relation(Strict):
 
     rule: Literal["linear", "product", "map"]
     columns: Annotated[list[Column], Field(min_length=1, max_length=10)]
-    coefficients: list[float] = []
+    coefficients: list[float] = Field(default=[])
     constant: float = 0.0
-    keys: Annotated[list[str], Field(max_length=MAX_LEVELS)] = []
-    values: Annotated[list[str], Field(max_length=MAX_LEVELS)] = []
+    keys: Annotated[list[str], Field(max_length=MAX_LEVELS)] = Field(default=[])
+    values: Annotated[list[str], Field(max_length=MAX_LEVELS)] = Field(default=[])
 
 
 class ColumnKind(Strict):

@@ -1,0 +1,111 @@
+"""What each column of a table is to its density: found from the rows, overruled by the user."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nflow_cli.config.kinds_schema import CellType, ColumnKind, Lattice
+from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.lattices import fills, finest
+from nflow_cli.data.left_out import is_missing, why_left_out
+from nflow_cli.data.raw_columns import RawColumn
+from nflow_cli.data.written import Written, written
+
+FEW = 15  # distinct numbers of a column of levels at most,
+ROWS_A_LEVEL = 20  # and so many rows each
+ORDERED = 5  # more values than these, side by side, are a grid
+FILLED = 2 / 3  # of the lattice, which are side by side
+MAX_TEXTS = 1_000  # levels; of more the most frequent are kept
+REPEATED = 0.25  # of the rows that sit on repeated values, where values lie on a grid
+HEAP = 10  # times the usual count: a value that says nothing about a grid
+
+
+def kinds_of(columns: Sequence[RawColumn], settings: TableData) -> dict[str, ColumnKind]:
+    """Return the kind of each column, by name.
+
+    Args:
+        columns: Of the whole file, their rows in its order.
+        settings: What the user says of columns, which overrules what is found.
+    """
+    kinds = {column.name: _left_out(column, settings) for column in columns}
+    for column in columns:
+        kinds[column.name] = kinds[column.name] or _modelled(column, settings)
+    return {name: kind for name, kind in kinds.items() if kind}
+
+
+def _left_out(column: RawColumn, settings: TableData) -> ColumnKind | None:
+    """Return the kind of a column that is not modelled, or None."""
+    name = column.name
+    named = {*(settings.columns or ()), *settings.given, *settings.categorical, *settings.discrete}
+    roles = {settings.split: "says which part a row is in", settings.group: "groups rows"}
+    roles |= {settings.weights: "weights rows"}
+    if name in roles:
+        why = roles[name]
+    elif name in settings.exclude or (settings.columns and name not in named):
+        why = "excluded"
+    else:
+        why = why_left_out(column, name in named or name in settings.bounds)
+    return ColumnKind(kind="left out", why=why) if why else None
+
+
+def _modelled(column: RawColumn, settings: TableData) -> ColumnKind:
+    """Return the kind of a column by itself."""
+    missing = bool(is_missing(column).any())
+    if column.numbers is None:
+        return _texts(column, missing)
+    numbers = written(column.numbers, column.is_float32)
+    return _numbers(column, numbers, missing, settings)
+
+
+def _texts(column: RawColumn, missing: bool) -> ColumnKind:
+    count = len(column.texts)
+    why = "truth values" if column.source == "truth" else "text"
+    if count > MAX_TEXTS:
+        why = f"text: the {MAX_TEXTS - 1:,} most frequent of {count:,} levels, and other ones"
+    kind = "truth" if column.source == "truth" else "text"
+    return ColumnKind(kind="levels", why=why, type=kind, missing=missing)
+
+
+def _numbers(column: RawColumn, numbers: Written, missing: bool, settings: TableData) -> ColumnKind:
+    lattice = finest(numbers)
+    facts = {"type": _type(column, numbers), "decimals": numbers.decimals, "missing": missing}
+    facts |= {"bounds": settings.bounds.get(column.name), "resolution": numbers.resolution}
+    step = settings.discrete.get(column.name)
+    if step is not None:
+        chosen = Lattice(step=step, offset=float(numbers.values[0] % step))
+        return ColumnKind(kind="grid", why="chosen", lattices=[chosen], **facts)
+    why = _why_levels(column, numbers, lattice, settings)
+    if why:
+        return ColumnKind(kind="levels", why=why, **facts)
+    if lattice is not None and (column.source == "date" or repeats(numbers)):
+        facts["resolution"] = lattice.step
+        return ColumnKind(kind="grid", why="values that repeat", lattices=[lattice], **facts)
+    return ColumnKind(kind="number", why="values that differ", **facts)
+
+
+def _type(column: RawColumn, numbers: Written) -> CellType:
+    if column.source in ("date", "time"):
+        return column.source
+    return "whole" if numbers.decimals == 0 else "decimal"
+
+
+def _why_levels(
+    column: RawColumn, numbers: Written, lattice: Lattice | None, settings: TableData
+) -> str:
+    """Return why a column of numbers is one of levels, or ""."""
+    count = len(numbers.values)
+    if column.name in settings.categorical:
+        return "chosen"
+    if count <= 2:
+        return "two values" if count == 2 else "one value"
+    if count > min(FEW, numbers.rows / ROWS_A_LEVEL):
+        return ""
+    if count > ORDERED and lattice is not None and fills(numbers, lattice, FILLED):
+        return ""
+    return f"{count} distinct numbers"
+
+
+def repeats(numbers: Written) -> bool:
+    """Whether enough rows, those on heaps apart, sit on values that repeat."""
+    counts = numbers.counts[numbers.counts <= HEAP * np.median(numbers.counts)]
+    return bool(counts[counts > 1].sum() >= REPEATED * counts.sum())

@@ -1,0 +1,82 @@
+"""Columns that a density leaves out, and why: constants, row numbers, text that names rows."""
+
+import re
+
+import numpy as np
+
+from nflow_cli.data.raw_columns import RawColumn
+
+NAMES_ROWS = 50  # rows beyond which text that is mostly unique names rows
+UNIQUE = 0.5  # of the texts
+SORTED = 50  # rows beyond which unique whole numbers that rise number rows, wherever they start
+
+# Words in a column's name. A year that rises by one a row is no row number: fresh rows have one.
+ROW_WORDS = {"id", "ids", "index", "idx", "row", "rows", "rowname", "rownames", "rownumber"}
+ROW_WORDS |= {"rowid", "obs", "observation", "case", "caseid", "record", "recordid", "unnamed"}
+TIME_WORDS = {"year", "yr", "years", "time", "date", "day", "days", "month", "week", "hour"}
+TIME_WORDS |= {"age", "t", "minute", "second"}
+
+
+def cells_of(column: RawColumn) -> np.ndarray:
+    """Return the numbers or codes of a column, `(n,)`; none of text that is not collected."""
+    if column.numbers is not None:
+        return column.numbers
+    return np.zeros(0, np.int32) if column.codes is None else column.codes
+
+
+def is_missing(column: RawColumn) -> np.ndarray:
+    """Return which cells are empty, `(n,)`."""
+    cells = cells_of(column)
+    return cells < 0 if column.numbers is None else ~np.isfinite(cells)
+
+
+def why_left_out(column: RawColumn, is_named: bool = False) -> str:
+    """Return why a column is left out, or "".
+
+    Args:
+        column: As it was read, rows in the order of the file.
+        is_named: Whether the user named the column, which is left out if it is constant alone.
+    """
+    if _is_constant(column):
+        return "constant"
+    if is_named:
+        return ""
+    if column.is_index:
+        return "index of the DataFrame"
+    if column.source == "text":
+        return "text, mostly unique" if _names_rows(column) else ""
+    return "row number" if column.source == "number" and _numbers_rows(column) else ""
+
+
+def words(name: str) -> set[str]:
+    """Return the words of a name in small letters: of `patientID_2`, patient, id and 2."""
+    parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return set(re.findall(r"[a-z]+|\d+", parts.lower()))
+
+
+def _is_constant(column: RawColumn) -> bool:
+    if column.numbers is None and column.codes is None:
+        return False
+    cells, empty = cells_of(column), is_missing(column)
+    return bool(empty.all() or (not empty.any() and (cells == cells[0]).all()))
+
+
+def _names_rows(column: RawColumn) -> bool:
+    if column.codes is None:
+        return True
+    rows = int((column.codes >= 0).sum())
+    return rows > NAMES_ROWS and len(np.unique(column.codes)) > UNIQUE * rows
+
+
+def _numbers_rows(column: RawColumn) -> bool:
+    numbers = cells_of(column)
+    whole = np.isfinite(numbers).all() and bool((numbers == np.rint(numbers)).all())
+    if not whole or len(numbers) < 3 or len(np.unique(numbers)) < len(numbers):
+        return False
+    known = words(column.name)
+    if known & ROW_WORDS or not known:
+        return True
+    steps = np.diff(numbers)
+    if known & TIME_WORDS or not (steps > 0).all():
+        return False
+    return len(numbers) > SORTED or (numbers[0] in (0, 1) and bool((steps == 1).all()))

@@ -1,0 +1,120 @@
+"""The distinct numbers of a column as they are written: their decimals and their resolution."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+DIGITS = 12  # significant ones; two numbers equal to these are one value
+WHOLE = 2.0**53  # whole numbers below are exact
+SHARE = 0.75  # of the distinct values that lie on the resolution
+# A step below this part of a typical value says that numbers have all digits of their type.
+FULL = {np.float64: 10.0 ** (1 - DIGITS), np.float32: 2e-7}
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """The distinct values of a column.
+
+    Attributes:
+        values: `(m,)`, ascending, float64.
+        counts: `(m,)`, rows of each.
+        places: Digits after the point that all values need (negative: zeros before it); None where
+            they have all digits of their type.
+        resolution: The step that most values are written to.
+    """
+
+    values: np.ndarray
+    counts: np.ndarray
+    places: int | None
+    resolution: float
+
+    @property
+    def rows(self) -> int:
+        """The number of rows with a value."""
+        return int(self.counts.sum())
+
+    @property
+    def decimals(self) -> int | None:
+        """Digits after the point; None where they are all that the type has."""
+        return None if self.places is None or self.places > 17 else max(0, self.places)
+
+
+def written(numbers: np.ndarray, is_float32: bool = False) -> Written:
+    """Return the distinct values among numbers, NaN and infinities apart.
+
+    At least one number must be finite.
+    """
+    values, counts = np.unique(numbers[np.isfinite(numbers)], return_counts=True)
+    values = values + 0.0  # no negative zero
+    digits = significant(values)
+    kind = np.float64
+    if is_float32 or _is_float32(values, digits):
+        kind, digits = np.float32, _shortest(values)
+    else:
+        digits = np.where(_is_whole(values), values, digits)
+    first = np.flatnonzero(np.r_[True, np.diff(digits) > 0])
+    values, counts = digits[first], np.add.reduceat(counts, first)
+    places, resolution = _places(values, FULL[kind], float(np.finfo(kind).eps))
+    return Written(values, counts, places, resolution)
+
+
+def shifted(values: Any, places: int) -> Any:
+    """Return `values * 10**places`, rounded once."""
+    return values * 10.0**places if places >= 0 else values / 10.0**-places
+
+
+def significant(values: np.ndarray, digits: int | np.ndarray = DIGITS) -> np.ndarray:
+    """Return values to a number of significant digits."""
+    size = np.abs(values)
+    with np.errstate(divide="ignore"):
+        exponents = np.where(size > 0, np.floor(np.log10(size)), 0.0)
+    places = np.clip(digits - 1 - exponents, -300, 300)
+    up, down = 10.0 ** np.maximum(places, 0), 10.0 ** np.maximum(-places, 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = np.rint(values * up / down) / up * down
+    return np.where(np.isfinite(rounded), rounded, values)
+
+
+def _is_whole(values: np.ndarray) -> np.ndarray:
+    return (values == np.rint(values)) & (np.abs(values) < WHOLE)
+
+
+def _is_float32(values: np.ndarray, digits: np.ndarray) -> bool:
+    """Whether numbers are float32 ones written with 15 digits: 3.09999990463257 for 3.1."""
+    if np.all(_is_whole(values) | (values == digits)):
+        return False
+    with np.errstate(over="ignore"):
+        return bool(np.all(np.abs(values.astype(np.float32) - values) <= 1e-14 * np.abs(values)))
+
+
+def _shortest(values: np.ndarray) -> np.ndarray:
+    """Return the shortest decimals that float32 tells from all others."""
+    result = np.where(_is_whole(values), values, np.nan)
+    single = values.astype(np.float32)
+    for digits in range(6, 10):
+        rounded = significant(values, digits)
+        hit = np.isnan(result) & (rounded.astype(np.float32) == single)
+        result = np.where(hit, rounded, result)
+    return np.where(np.isnan(result), values, result)
+
+
+def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, float]:
+    """Return the places that all values need, or None, and the resolution of most."""
+    size = np.abs(values)
+    typical = float(np.median(size[size > 0])) if size.any() else 1.0
+    most = math.floor(math.log10(size.max())) if size.any() else 0
+    start = 13 - most if most > 13 else max(0, -most)
+    left, resolution = values, None
+    for places in range(start, start + DIGITS + 6):
+        scaled = shifted(left, places)
+        left = left[np.abs(scaled - np.rint(scaled)) > 4e-15 * np.abs(scaled)]
+        if resolution is None and len(left) <= (1 - SHARE) * len(values):
+            resolution = 10.0**-places
+        if not len(left):
+            break
+    if resolution is None or resolution < full * typical:
+        return None, eps * typical
+    fits = not len(left) and size.max() * 10.0**places < WHOLE
+    return (places if fits else None), resolution

@@ -1,0 +1,160 @@
+"""What a column is taken for: planted columns whose kinds are known."""
+
+import numpy as np
+import pytest
+
+from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.kinds import kinds_of
+from nflow_cli.data.raw_columns import RawColumn
+
+N = 1_000
+RNG = np.random.default_rng(0)
+NORMAL = RNG.normal(size=N)
+
+
+def raw(cells, name="x", **facts):
+    """Return a column of numbers, or of texts with None where a cell is empty."""
+    if isinstance(cells, np.ndarray):
+        source = facts.pop("source", "number")
+        return RawColumn(name, source, cells.astype(float), None, [], **facts)
+    texts = list(dict.fromkeys(cell for cell in cells if cell is not None))
+    codes = [-1 if cell is None else texts.index(cell) for cell in cells]
+    return RawColumn(name, "text", None, np.array(codes, np.int32), texts, **facts)
+
+
+def kind_of(cells, name="x", *, settings=None, **facts):
+    """Return what a column is taken for."""
+    data = TableData(name="table.csv", **settings or {})
+    return kinds_of([raw(cells, name, **facts)], data)[name]
+
+
+@pytest.mark.parametrize(
+    ("cells", "name", "why"),
+    [
+        (np.full(N, 3.0), "x", "constant"),
+        (np.full(N, np.nan), "x", "constant"),
+        (["a"] * N, "x", "constant"),
+        (np.arange(N), "x", "row number"),
+        (np.cumsum(RNG.integers(1, 9, N)), "x", "row number"),
+        (RNG.permutation(N), "id", "row number"),
+        (RNG.permutation(N), "patientID", "row number"),
+        (RNG.permutation(N), "Unnamed: 0", "row number"),
+        ([f"name {i}" for i in range(N)], "x", "text, mostly unique"),
+    ],
+)
+def test_what_says_nothing_of_fresh_rows_is_left_out(cells, name, why):
+    kind = kind_of(cells, name)
+    assert (kind.kind, kind.why) == ("left out", why)
+
+
+@pytest.mark.parametrize(
+    ("cells", "name"),
+    [
+        (np.where(np.arange(N) == 5, np.nan, 3.0), "gaps are an outcome"),
+        (RNG.permutation(N), "fluid"),
+        (np.arange(1000, 1000 + N), "year"),
+        (np.sort(RNG.normal(size=N)), "sorted"),
+        (np.sort(RNG.integers(0, 500, N)), "sorted, repeated"),
+        (-np.sort(-np.rint(1e6 * RNG.pareto(1, N))), "population of the largest cities"),
+        (np.arange(58, 73), "height of few"),
+        ([f"name {i}" for i in range(40)], "few texts"),
+        (np.arange(N) // 2, "id"),
+    ],
+)
+def test_what_tells_something_is_kept(cells, name):
+    assert kind_of(cells, name).kind != "left out"
+
+
+def test_an_index_is_left_out():
+    assert kind_of(NORMAL, is_index=True).why == "index of the DataFrame"
+
+
+def test_text_that_differs_too_often_to_be_collected_is_left_out():
+    column = RawColumn("x", "text", None, None, [])
+    assert kinds_of([column], TableData(name="t.csv"))["x"].why == "text, mostly unique"
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["a", "b", None, "b"] * 250,
+        np.tile([0.0, 1.0], 500),
+        np.tile([0.3, 17.25], 500),
+        np.tile([1, 2, 3, 4, 5], 200),
+        np.tile([0, 0.5, 1, 2, 4, 8, 16, 32], 125),
+        np.tile([np.pi, np.e, 1.0, np.sqrt(2)], 250),
+    ],
+)
+def test_few_values_are_levels(cells):
+    assert kind_of(cells).kind == "levels"
+
+
+def test_more_levels_than_are_kept_are_said():
+    kind = kind_of([f"{i % 1500}" + "x" for i in range(6000)])
+    assert kind.kind == "levels"
+    assert "999 most frequent of 1,500" in kind.why
+
+
+@pytest.mark.parametrize(
+    ("cells", "step", "offset"),
+    [
+        (RNG.poisson(4, N), 1, 0),
+        (RNG.integers(18, 90, N), 1, 0),
+        (np.rint(NORMAL * 20) * 0.125, 0.125, 0),
+        (np.rint(NORMAL * 20) * 0.1 + 0.05, 0.1, 0.05),
+        (np.rint(NORMAL * 10) * 25 + 4200, 25, 0),
+        (np.rint(NORMAL * 10) * 3600 + 1.7e9, 3600, 800),
+        (np.rint(NORMAL * 10) / 3, 1 / 3, 0),
+        (np.rint(NORMAL * 30).astype(np.float32) * np.float32(0.1), 0.1, 0),
+    ],
+)
+def test_multiples_of_a_step_that_repeat_are_a_grid(cells, step, offset):
+    kind = kind_of(cells)
+    assert kind.kind == "grid"
+    assert kind.lattices[0].step == pytest.approx(step, rel=1e-9)
+    assert kind.resolution == pytest.approx(step, rel=1e-9)
+    assert kind.lattices[0].offset % step == pytest.approx(offset, abs=1e-6 * step)
+
+
+@pytest.mark.parametrize(
+    ("cells", "decimals", "resolution"),
+    [
+        (NORMAL, None, 2.2e-16),
+        (NORMAL * 3e5, None, 6.7e-11),
+        (np.round(NORMAL, 5), 5, 1e-5),
+        (RNG.permutation(10**6)[:N], 0, 1),
+        (1.6e9 + RNG.permutation(10**8)[:N], 0, 1),
+        (NORMAL.astype(np.float32), None, 1.2e-7),
+        (np.round(NORMAL, 4).astype(np.float32), 4, 1e-4),
+    ],
+)
+def test_other_numbers_have_the_resolution_they_are_written_to(cells, decimals, resolution):
+    kind = kind_of(cells)
+    assert (kind.kind, kind.decimals) == ("number", decimals)
+    assert 0.4 < kind.resolution / resolution < 2.1
+
+
+def test_what_the_user_says_overrules_what_is_found():
+    columns = [raw(RNG.integers(0, 90, N), name) for name in "abcdefg"]
+    settings = {"categorical": {"a": None}, "discrete": {"b": 0.5}, "bounds": {"c": [0, None]}}
+    settings |= {"exclude": ["d"], "split": "e", "weights": "f"}
+    kinds = kinds_of(columns, TableData(name="table.csv", **settings))
+    assert kinds["a"].kind == "levels"
+    assert kinds["b"].lattices[0].step == 0.5
+    assert kinds["c"].bounds == [0, None]
+    assert [kinds[name].kind for name in "defg"] == ["left out"] * 3 + ["grid"]
+
+
+def test_only_the_columns_that_the_user_names_are_modelled():
+    columns = [raw(np.arange(N), "id"), raw(NORMAL, "x"), raw(np.round(NORMAL, 3), "y")]
+    kinds = kinds_of(columns, TableData(name="table.csv", columns=["x"], given=["id"]))
+    assert [kind.kind for kind in kinds.values()] == ["number", "number", "left out"]
+
+
+@pytest.mark.parametrize("cells", [NORMAL, RNG.poisson(4, N), ["a", "b"] * 500])
+def test_gaps_are_noticed(cells):
+    assert not kind_of(cells).missing
+    gaps = [None, *cells[1:]] if isinstance(cells, list) else np.r_[np.nan, cells[1:]]
+    kind = kind_of(gaps)
+    assert kind.missing
+    assert kind.kind == kind_of(cells).kind
