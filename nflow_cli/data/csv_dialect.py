@@ -20,7 +20,11 @@ _BOMS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.I)
-_NO_TEXT = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f]")
+_CONTROL = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f]")
+_MOST_CONTROLS = 0.05  # of the characters of a text; a ninth of random bytes are
+_FIRST_LINE = re.compile(r'(?:[^"\r\n]++|"[^"]*+")*+')
+_LONE_RETURN = re.compile(r"\r(?!\n)")
+RETURN = "\ue00d"  # stands for a carriage return that ends no line, while text is parsed
 _MARKS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 
 
@@ -29,6 +33,7 @@ class Dialect:
     """How a table is written.
 
     ``skipped`` is how many characters, and ``lines`` how many lines, stand before the first row.
+    ``has_returns`` says that lines end in a carriage return alone, as on old Macintoshes.
     """
 
     encoding: str
@@ -38,6 +43,11 @@ class Dialect:
     names: list[str]
     skipped: int
     lines: int
+    has_returns: bool
+
+    def parsable(self, text: str) -> str:
+        """Return text in which carriage returns that end no line are :data:`RETURN`."""
+        return text if self.has_returns else _without_lone_returns(text)
 
     def __str__(self) -> str:
         encoding = {"utf-8": "", "utf-8-sig": ""}.get(self.encoding, f"{self.encoding}, ")
@@ -62,11 +72,16 @@ def sniff(name: str, head: bytes, whole: bool) -> Dialect:
         DataError: In one line: no text, or names that are no names.
     """
     encoding, text = _decoded(head, whole)
-    if control := _NO_TEXT.search(text[:_SNIFFED]):
+    controls = _CONTROL.findall(text[:_SNIFFED])
+    if "\0" in controls or len(controls) > _MOST_CONTROLS * len(text[:_SNIFFED]):
         raise DataError(
             f"{name}: expected text, an array of NumPy, or Parquet; received a file that begins "
-            f"with {head[:8]!r} and holds the character {control[0]!r}"
+            f"with {head[:8]!r} and holds the character {min(controls)!r}"
         )
+    first_line = _FIRST_LINE.match(text)
+    has_returns = first_line is not None and bool(_LONE_RETURN.match(text, first_line.end()))
+    if not has_returns:
+        text = _without_lone_returns(text)
     sample = text[:_SNIFFED]
     if not whole or len(text) > _SNIFFED:  # the last line may be half there
         sample = sample[: max(sample.rfind("\n"), sample.rfind("\r")) + 1] or sample
@@ -79,13 +94,18 @@ def sniff(name: str, head: bytes, whole: bool) -> Dialect:
         raise DataError(f"{name}: expected a first row of at most {HEAD:,} bytes, received more")
     if header:
         cells = next(csv.reader(io.StringIO(text[start:end], newline=""), delimiter=delimiter))
-        cells = [cell.strip() for cell in cells]
+        cells = [cell.replace(RETURN, "\r").strip() for cell in cells]
         cells[0] = cells[0].removeprefix("#").lstrip()  # as numpy.savetxt writes headers
         names = expect_names(name, cells)
     else:
         names = expect_names(name, positions(len(cells)))
     skipped, lines = (end, after) if header else (start, before)
-    return Dialect(encoding, delimiter, decimal, header, names, skipped, lines)
+    return Dialect(encoding, delimiter, decimal, header, names, skipped, lines, has_returns)
+
+
+def _without_lone_returns(text: str) -> str:
+    is_any = text.count("\r") > text.count("\r\n")
+    return _LONE_RETURN.sub(RETURN, text) if is_any else text
 
 
 def _decoded(head: bytes, whole: bool) -> tuple[str, str]:

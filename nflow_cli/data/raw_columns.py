@@ -1,6 +1,7 @@
 """The columns of a whole table as read, before their kinds are known. No Keras here."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -75,12 +76,11 @@ def read_columns(
     rows = None if max_rows is None else _drawn(table, names[:1], max_rows, seed)
     readers = {name: _Reader(table, name) for name in names}
     n = _read(table, readers, rows)
-    again = {name: _Reader(table, name, ["text"]) for name in names if readers[name].is_mixed}
-    if again:  # text below numbers: what stood there as text is read once more
-        _read(table, again, rows)
+    while again := {name: r.afresh() for name, r in readers.items() if r.is_mixed}:
+        _read(table, again, rows)  # of text below numbers: what stood there, as text
+        readers |= again
     kept = np.arange(n) if rows is None else rows
-    read = readers | again
-    return [read.pop(name).column(columns[name].is_index) for name in names], kept
+    return [readers.pop(name).column(columns[name].is_index) for name in names], kept
 
 
 def _drawn(table: TableFile, names: Sequence[str], size: int, seed: int) -> np.ndarray | None:
@@ -129,6 +129,10 @@ class _Reader:
     _letters: int = 0
     _is_bounded: bool = True  # whether the texts are few enough to be kept
     _any: bool = False  # cell that is not missing
+
+    def afresh(self) -> "_Reader":
+        """Return an empty reader, of the sources that are left."""
+        return _Reader(self.table, self.name, self.sources)
 
     def add(self, cells: "pa.Array") -> None:
         if not self.sources:
@@ -217,17 +221,25 @@ def _seconds(cells: Any, _: str) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    type = cells.type if pa.types.is_timestamp(cells.type) else pa.timestamp("us")
-    seconds = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}[type.unit]
-    ticks = _cast(cells, type).cast(pa.int64()).cast(pa.float64(), safe=False)
-    return pc.divide(ticks, round(1 / seconds))  # pyright: ignore[reportAttributeAccessIssue]
+    if pa.types.is_timestamp(cells.type):
+        times = cells
+    else:  # all with a zone, or none
+        times = _cast(cells, pa.timestamp("us"), pa.timestamp("us", "UTC"))
+    ticks = times.cast(pa.int64()).cast(pa.float64(), safe=False)
+    a_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[times.type.unit]
+    return pc.divide(ticks, a_second)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _cast(cells: Any, type: Any) -> Any:
+def _cast(cells: Any, *types: Any) -> Any:
+    """Return dates, or text, as the first of types that they are.
+
+    Raises:
+        NotANumberError: They are none of them.
+    """
     import pyarrow as pa
 
-    is_text = pa.types.is_string(cells.type)
-    try:
-        return (present_cells(cells) if is_text else cells).cast(type)
-    except pa.ArrowInvalid:
-        raise NotANumberError(0, None) from None
+    cells = present_cells(cells) if pa.types.is_string(cells.type) else cells
+    for type in types:
+        with suppress(pa.ArrowInvalid):
+            return cells.cast(type)
+    raise NotANumberError(0, None)

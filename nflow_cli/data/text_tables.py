@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nflow_cli.data.csv_dialect import HEAD, is_number, sniff
+from nflow_cli.data.csv_dialect import HEAD, RETURN, is_number, sniff
 from nflow_cli.data.tables import (
     MISSING,
     Column,
@@ -105,7 +105,8 @@ class TextTable(TableFile):
                 )
             except pa.ArrowException:
                 raise self._complaint() from None
-            yield from table.to_batches()
+            for batch in table.to_batches():
+                yield _with_returns(batch) if RETURN in text else batch
 
     def batches(self) -> Iterator["pa.RecordBatch"]:
         """Yield all columns in their order, those of numbers as float64, the others as text."""
@@ -150,7 +151,7 @@ class TextTable(TableFile):
     def _parts(self) -> Iterator[str]:
         """Yield the text after the header."""
         decoder = codecs.getincrementaldecoder(self.dialect.encoding)()
-        lines, skipped = 1, self.dialect.skipped
+        lines, skipped, held = 1, self.dialect.skipped, ""
         with self._unpacked() as file:
             while True:
                 try:
@@ -161,7 +162,9 @@ class TextTable(TableFile):
                 except (OSError, EOFError, zlib.error) as error:  # of gzip
                     raise DataError(f"{self.name}: damaged: {one_line(error)}") from None
                 lines += text.count("\n")
-                yield text[skipped:]
+                text = held + text
+                held = "\r" if part and text.endswith("\r") else ""  # what follows may end the line
+                yield self.dialect.parsable(text.removesuffix(held))[skipped:]
                 skipped = 0
                 if not part:
                     return
@@ -206,7 +209,7 @@ class TextTable(TableFile):
         line, delimiter = self.dialect.lines, self.dialect.delimiter
         for line, row in self._rows():
             if len(row) != columns:
-                received = delimiter.join(row)
+                received = delimiter.join(row).replace(RETURN, "\r")
                 return DataError(
                     f"{self.name}: line {line}: {expected}, received {len(row):,}: "
                     f"{shown(received)}{looks_like(received)}"
@@ -219,6 +222,18 @@ class TextTable(TableFile):
 
 def _hold_numbers(cells: Any, decimal: str) -> bool:
     return not np.isnan(floats(cells, decimal).to_numpy(zero_copy_only=False)).all()
+
+
+def _with_returns(batch: "pa.RecordBatch") -> "pa.RecordBatch":
+    """Return cells as the file writes them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    replaced = [
+        pc.replace_substring(cells, RETURN, "\r")  # pyright: ignore[reportAttributeAccessIssue]
+        for cells in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(replaced, batch.schema.names)
 
 
 def _pass_over_blanks(row: Any) -> str:

@@ -1,0 +1,188 @@
+"""The columns of a whole table as read: numbers, texts, truth values, dates and times."""
+
+import datetime
+import decimal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import csv, parquet
+
+from nflow_cli.data import chosen_rows, raw_columns
+from nflow_cli.data.raw_columns import read_columns
+from nflow_cli.data.split import sampled
+from nflow_cli.data.table_files import open_table, table_of
+from nflow_cli.errors import DataError
+from nflow_cli.random_streams import stream
+
+NAN = np.nan
+
+
+def cells(column):
+    """Return a column's source, and its numbers or texts as a list."""
+    if column.numbers is not None:
+        return column.source, column.numbers.tolist()
+    if column.codes is None:
+        return column.source, None
+    return column.source, [column.texts[code] if code >= 0 else None for code in column.codes]
+
+
+def read(path, text, **options):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    columns, rows = read_columns(open_table(path), **options)
+    return {column.name: cells(column) for column in columns}, rows
+
+
+WRITTEN = [  # cells of a column, its source, and its values
+    ("1|2.5|-3e2", "number", [1, 2.5, -300]),
+    ("1||NA|nan|None| <na> ", "number", [1, NAN, NAN, NAN, NAN, NAN]),
+    ("NA||NA", "number", [NAN, NAN, NAN]),
+    ("inf|-inf|1", "number", [np.inf, -np.inf, 1]),
+    ("a|b|a|NA", "text", ["a", "b", "a", None]),
+    ("1|2|3 or 4", "text", ["1", "2", "3 or 4"]),
+    ("1|2|3,5", "text", ["1", "2", "3,5"]),
+    ("TRUE|FALSE||TRUE", "truth", ["TRUE", "FALSE", None, "TRUE"]),
+    ("true|maybe", "text", ["true", "maybe"]),
+    ("1970-01-02|NA|1969-12-31", "date", [1, NAN, -1]),
+    ("1970-01-02|1970-01-01 00:01:00", "time", [86400, 60]),
+    ("1970-01-01T00:00:00.25|NA", "time", [0.25, NAN]),
+    ("1970-01-01T01:00:00Z|1970-01-01T01:00:00+01:00", "time", [3600, 0]),
+    ("1970-01-02|1970-02-30", "text", ["1970-01-02", "1970-02-30"]),
+    ("1970-01-02|12", "text", ["1970-01-02", "12"]),
+    ("two\nlines|x", "text", ["two\nlines", "x"]),
+    ("a man\x19s best friend|a dog", "text", ["a man\x19s best friend", "a dog"]),
+]
+
+
+@pytest.mark.parametrize(("texts", "source", "expected"), WRITTEN)
+def test_cells_of_text_are_what_all_of_them_are(tmp_path, texts, source, expected):
+    lines = [f'{i},"{cell}"' for i, cell in enumerate(texts.split("|"))]
+    columns, rows = read(tmp_path / "t.csv", "\n".join(["i,x", *lines, ""]))
+    np.testing.assert_equal(columns["x"], (source, expected))
+    assert rows.tolist() == list(range(len(lines)))
+
+
+def test_a_return_in_a_cell_is_no_end_of_a_row(tmp_path):
+    """As programs write it that quote what their own lines end with alone."""
+    columns, _ = read(tmp_path / "t.csv", 'i,x\n1,a\rb\n2,"c\rd"\n3,"e\r\nf"\n')
+    assert columns["x"] == ("text", ["a\rb", "c\rd", "e\r\nf"])
+    columns, _ = read(tmp_path / "t.csv", "i,x\r1,a\r2,b\r")
+    assert columns["x"] == ("text", ["a", "b"])
+    columns, _ = read(tmp_path / "t.csv", "i,x\r\n1,a\r\n2,b\rc\r\n")
+    assert columns["x"] == ("text", ["a", "b\rc"])
+
+
+@pytest.mark.parametrize("content", [b"i,x\n1,\x002\n", 20 * b"1\x01\x02,\x03\xff\n"])
+def test_bytes_that_are_no_text_are_refused(tmp_path, content):
+    with pytest.raises(DataError, match="expected text, an array of NumPy, or Parquet"):
+        read(tmp_path / "t.csv", content)
+
+
+LATE = 2**18  # rows, which fill the first MiB
+
+
+@pytest.mark.parametrize(
+    ("late", "source", "first"),
+    [("x", "text", "1"), ("1,5", "text", "1"), ("2000-01-01", "text", "1"), ("7", "number", 1.0)],
+)
+def test_what_comes_late_decides_as_what_comes_first(tmp_path, late, source, first):
+    text = "i,x\n" + LATE * "10,1\n" + f'10,"{late}"\n'
+    columns, _ = read(tmp_path / "t.csv", text)
+    assert columns["i"] == ("number", [10.0] * (LATE + 1))
+    found, values = columns["x"]
+    assert found == source
+    assert values[0] == first
+    assert values[-1] == (late if source == "text" else float(late))
+
+
+def test_a_time_that_comes_late_makes_dates_times(tmp_path):
+    text = "x\n" + LATE * "1970-01-02\n" + "1970-01-01 00:01:00\n"
+    columns, _ = read(tmp_path / "t.csv", text)
+    assert columns["x"] == ("time", [86400.0] * LATE + [60.0])
+
+
+def test_a_column_empty_for_long_is_what_comes_then(tmp_path):
+    text = "i,x,y\n" + LATE * "10,,\n" + "10,a,1970-01-02\n"
+    columns, _ = read(tmp_path / "t.csv", text)
+    assert columns["x"] == ("text", [None] * LATE + ["a"])
+    np.testing.assert_equal(columns["y"], ("date", [NAN] * LATE + [1]))
+
+
+def test_decimal_commas_are_read_where_all_the_table_has_them(tmp_path):
+    columns, _ = read(tmp_path / "t.csv", "i;x\n1;2,5\n2;3,5\n")
+    assert columns["x"] == ("number", [2.5, 3.5])
+
+
+TYPED = [  # values, their type in Arrow, the source and the values read
+    ([datetime.date(1970, 1, 2), None], pa.date32(), "date", [1, NAN]),
+    ([datetime.date(1970, 1, 2), None], pa.date64(), "date", [1, NAN]),
+    ([datetime.datetime(1970, 1, 2), None], pa.timestamp("ms"), "time", [86400, NAN]),
+    ([datetime.datetime(1970, 1, 2), None], pa.timestamp("ns", "UTC"), "time", [86400, NAN]),
+    ([True, None], pa.bool_(), "truth", ["true", None]),
+    ([decimal.Decimal("1.25"), None], pa.decimal128(5, 2), "number", [1.25, NAN]),
+    ([1, None], pa.uint8(), "number", [1, NAN]),
+    ([None, None], pa.null(), "number", [NAN, NAN]),
+    (["1", "NA"], pa.string(), "text", ["1", None]),
+    (["a", None], pa.large_string(), "text", ["a", None]),
+    (["a", None], pa.dictionary(pa.int8(), pa.string()), "text", ["a", None]),
+    ([[1], None], pa.list_(pa.int64()), "text", None),
+    ([b"\xff", None], pa.binary(), "text", None),
+]
+
+
+@pytest.mark.parametrize(("values", "type", "source", "expected"), TYPED)
+def test_types_of_arrow_say_what_cells_are(tmp_path, values, type, source, expected):
+    table = pa.table({"x": pa.array(values, type)})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    for opened in (table_of(table), open_table(tmp_path / "t.parquet")):
+        (column,), _ = read_columns(opened)
+        np.testing.assert_equal(cells(column), (source, expected))
+
+
+def test_numbers_that_are_categories_are_text():
+    numbers = pa.array([2, None, 2]).dictionary_encode()
+    (column,), _ = read_columns(table_of(pa.table({"x": numbers})))
+    assert cells(column) == ("text", ["2", None, "2"])
+
+
+def test_single_precision_and_an_index_are_said():
+    table = pa.table({"x": pa.array([0.1], pa.float32()), "y": pa.array([0.1])})
+    assert [column.is_float32 for column in read_columns(table_of(table))[0]] == [True, False]
+    frame = table.append_column("i", pa.array([5])).replace_schema_metadata(
+        {"pandas": '{"index_columns": ["i"]}'}
+    )
+    columns, _ = read_columns(table_of(frame), names=["i", "x"])
+    assert [(column.name, column.is_index) for column in columns] == [("i", True), ("x", False)]
+
+
+def test_texts_too_many_to_keep_are_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(raw_columns, "MAX_TEXTS", 3)
+    text = "few,many,long\n" + "".join(f"a{i % 3},b{i},{100 * 'c'}{i % 2}\n" for i in range(9))
+    columns, _ = read(tmp_path / "t.csv", text)
+    assert columns["few"][1][:4] == ["a0", "a1", "a2", "a0"]
+    assert columns["many"] == ("text", None)
+    monkeypatch.setattr(raw_columns, "MAX_LETTERS", 150)
+    assert read(tmp_path / "t.csv", text)[0]["long"] == ("text", None)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_rows_drawn_are_those_that_the_seed_draws(tmp_path, name):
+    table = pa.table({"x": np.arange(300_000.0), "t": [f"t{i % 7}" for i in range(300_000)]})
+    if name == "t.csv":
+        csv.write_csv(table, tmp_path / name)
+    else:
+        parquet.write_table(table, tmp_path / name)
+    (x, t), rows = read_columns(open_table(tmp_path / name), max_rows=50, seed=3)
+    drawn, where, _ = sampled(open_table(tmp_path / name), ["x"], 50, stream(3, "max-rows"))
+    assert rows.tolist() == where.tolist() == x.numbers.tolist() == drawn[:, 0].tolist()
+    assert cells(t)[1] == [f"t{i % 7}" for i in rows]
+    assert len(read_columns(open_table(tmp_path / name), max_rows=300_000)[1]) == 300_000
+
+
+def test_more_rows_than_a_fit_takes_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(raw_columns, "MAX_ROWS", 2)
+    with pytest.raises(DataError, match="expected at most 2 rows, received more"):
+        read(tmp_path / "t.csv", "x\n1\n2\n3\n")
+    assert chosen_rows.MAX_ROWS == 10**7
+    with pytest.raises(DataError, match="no column 'y'"):
+        read(tmp_path / "t.csv", "x\n1\n2\n", names=["y"])
