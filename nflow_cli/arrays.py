@@ -14,6 +14,7 @@ from numpy.polynomial import chebyshev
 
 LOG_2 = math.log(2)
 SQRT_2PI = math.sqrt(2 * math.pi)
+LOG_SQRT_2PI = math.log(2 * math.pi) / 2
 
 # Φ(-x) exp(x²/2) = p(y) / (x + 4) for x >= 0, y = (x - 4) / (x + 4): the Chebyshev series of p.
 _SHIFT = 4.0
@@ -56,9 +57,11 @@ def with_slopes(
         value, slopes = function(*at)
 
         def gradient(*arguments: Any, upstream: Any = None) -> tuple[Any, ...]:
-            if upstream is None:  # torch alone passes it by name, after the inputs
-                (upstream,) = arguments
-            return tuple(upstream * slope for slope in slopes())
+            if upstream is None:
+                return tuple(arguments[0] * slope for slope in slopes())
+            # On torch: what was computed before has no gradient of its own, that of a second
+            # derivative.
+            return tuple(upstream * slope for slope in function(*arguments)[1]())
 
         return value, gradient
 
@@ -116,7 +119,7 @@ def scaled_tail(x: Any) -> Any:
     return part * value
 
 
-@np.errstate(under="ignore")
+@np.errstate(divide="ignore", under="ignore")
 def log_ndtr(x: Any, xp: Any) -> Any:
     """Return ``log Φ(x)``, the logarithm of the standard normal distribution function.
 
@@ -125,10 +128,22 @@ def log_ndtr(x: Any, xp: Any) -> Any:
 
     def run(x: Any) -> tuple[Any, Any]:
         tail, half_square = scaled_tail(xp.abs(x)), x * x / 2
-        above = xp.exp(-half_square)
-        upper = xp.where(x > 0, tail * above, 0.0)  # Φ(-x)
-        value = xp.where(x > 0, xp.log1p(-upper), xp.log(tail) - half_square)
-        return value, lambda: (xp.where(x > 0, above / (1 - upper), 1 / tail) / SQRT_2PI,)
+        above = xp.where(x > 0, tail * xp.exp(-half_square), 0.0)  # Φ(-x)
+        value = xp.where(x > 0, xp.log1p(-above), xp.log(tail) - half_square)
+        return value, lambda: (xp.exp(log_inverse_mills(x, xp)),)
+
+    return with_slopes(run, xp, x)
+
+
+@np.errstate(divide="ignore", under="ignore")
+def log_inverse_mills(x: Any, xp: Any) -> Any:
+    """Return ``log(φ(x) / Φ(x))``, the logarithm of the slope of :func:`log_ndtr`."""
+
+    def run(x: Any) -> tuple[Any, Any]:
+        tail, half_square = scaled_tail(xp.abs(x)), x * x / 2
+        above = xp.where(x > 0, tail * xp.exp(-half_square), 0.0)
+        value = xp.where(x > 0, -half_square - xp.log1p(-above), -xp.log(tail)) - LOG_SQRT_2PI
+        return value, lambda: (-x - xp.exp(log_inverse_mills(x, xp)),)
 
     return with_slopes(run, xp, x)
 
@@ -144,11 +159,8 @@ def ndtri_exp(log_p: Any, xp: Any) -> Any:
         low = log_p < -LOG_2
         x = _upper_quantile(xp.where(low, log_p, log1mexp(xp.where(low, -LOG_2, log_p), xp)), xp)
 
-        def slope() -> tuple[Any]:
-            near = xp.where(low, 0.0, x)
-            return (SQRT_2PI * xp.where(low, scaled_tail(x), xp.exp(log_p + near * near / 2)),)
-
-        return xp.where(low, -x, x), slope
+        z = xp.where(low, -x, x)
+        return z, lambda: (xp.exp(-log_inverse_mills(z, xp)),)
 
     return with_slopes(run, xp, log_p)
 

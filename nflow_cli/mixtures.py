@@ -2,7 +2,8 @@
 
 Written once for NumPy and ``keras.ops``: see :mod:`nflow_cli.arrays`. A mixture is three arrays
 ``(..., M)``: ``log_weights``, whose exponentials sum to 1, ``means``, and ``scales``, all positive.
-Points are ``(...)`` and broadcast against them. Logarithms are in nats.
+Points are ``(...)`` and broadcast against them. The components may be along another axis, counted
+from the last. Logarithms are in nats.
 """
 
 import math
@@ -13,7 +14,9 @@ import numpy as np
 from nflow_cli.arrays import (
     SQRT_2PI,
     dtype_of,
+    log_inverse_mills,
     log_ndtr,
+    log_softmax,
     logsumexp,
     ndtri,
     ndtri_exp,
@@ -24,24 +27,34 @@ from nflow_cli.arrays import (
 _NARROW = 1 / 16  # half widths times the slope of the log-density: the series ends at 1e-13 there
 
 
-def log_density(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any) -> Any:
+def log_density(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int = -1) -> Any:
     """Return ``log f(x)``."""
-    z = (x[..., None] - means) / scales
-    return logsumexp(log_weights - xp.log(SQRT_2PI * scales) - z * z / 2, -1, xp)
+    z = (xp.expand_dims(x, axis) - means) / scales
+    return logsumexp(log_weights - xp.log(SQRT_2PI * scales) - z * z / 2, axis, xp)
 
 
-def log_cdf(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any) -> Any:
+def log_cdf(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int = -1) -> Any:
     """Return ``log F(x)``, the logarithm of the mass below ``x``, to rounding in the lower tail."""
-    return logsumexp(log_weights + log_ndtr((x[..., None] - means) / scales, xp), -1, xp)
+    return logsumexp(
+        log_weights + log_ndtr((xp.expand_dims(x, axis) - means) / scales, xp), axis, xp
+    )
 
 
-def log_sf(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any) -> Any:
+def log_sf(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int = -1) -> Any:
     """Return ``log(1 - F(x))``, the logarithm of the mass above, to rounding in the upper tail."""
-    return logsumexp(log_weights + log_ndtr((means - x[..., None]) / scales, xp), -1, xp)
+    return logsumexp(
+        log_weights + log_ndtr((means - xp.expand_dims(x, axis)) / scales, xp), axis, xp
+    )
 
 
 def log_interval_mass(
-    centre: Any, half: Any, log_weights: Any, means: Any, scales: Any, xp: Any
+    centre: Any,
+    half: Any,
+    log_weights: Any,
+    means: Any,
+    scales: Any,
+    xp: Any,
+    axis: int = -1,
 ) -> Any:
     """Return ``log(F(centre + half) - F(centre - half))``, right however small ``half`` is.
 
@@ -54,9 +67,10 @@ def log_interval_mass(
         means: Of the components.
         scales: Of the components.
         xp: The array namespace.
+        axis: Of the components.
     """
-    c, h = (centre[..., None] - means) / scales, half[..., None] / scales
-    return logsumexp(log_weights + log_normal_mass(c, h, xp), -1, xp)
+    c, h = (xp.expand_dims(centre, axis) - means) / scales, xp.expand_dims(half, axis) / scales
+    return logsumexp(log_weights + log_normal_mass(c, h, xp), axis, xp)
 
 
 def log_normal_mass(c: Any, h: Any, xp: Any) -> Any:
@@ -106,46 +120,53 @@ def _mean_of_cosh(w: Any, v: Any) -> Any:
     return no_v + v * (one_v + v * (1 / 40 + w / 112 - v / 336))
 
 
-def normal_score(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any) -> Any:
-    """Return ``z = Φ⁻¹(F(x))``, to rounding in both tails: N(0, 1) where ``x`` is of the mixture.
+def normal_score(
+    x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int = -1
+) -> tuple[Any, Any]:
+    """Return ``z = Φ⁻¹(F(x))`` and ``log dz/dx``, to rounding in both tails.
 
-    Its slope is ``f(x) / φ(z)``.
+    Where ``x`` is of the mixture, ``z`` is of N(0, 1).
     """
-    u = (x[..., None] - means) / scales
-    tail = scaled_tail(xp.abs(u)) * xp.exp(-u * u / 2)
-    mass = xp.sum(xp.exp(log_weights) * xp.where(u > 0, 1 - tail, tail), axis=-1)
-    side = xp.where(mass < 0.5, xp.ones_like(mass), -1.0)  # the tail that has the digits
-    log_tail = logsumexp(log_weights + log_ndtr(side[..., None] * u, xp), -1, xp)
-    return side * ndtri_exp(log_tail, xp)
+    u = (xp.expand_dims(x, axis) - means) / scales
+    below = xp.sum(xp.exp(log_weights + log_ndtr(u, xp)), axis=axis)
+    side = xp.where(below < 0.5, xp.ones_like(below), -1.0)  # the tail that has the digits
+    u = xp.expand_dims(side, axis) * u
+    terms = log_weights + log_ndtr(u, xp)
+    z = ndtri_exp(logsumexp(terms, axis, xp), xp)
+    # f(x) over the mass of the tail: no difference of two squares.
+    slopes = log_softmax(terms, axis, xp) + log_inverse_mills(u, xp) - xp.log(scales)
+    return side * z, logsumexp(slopes, axis, xp) - log_inverse_mills(z, xp)
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")
-def from_normal_score(z: Any, log_weights: Any, means: Any, scales: Any, xp: Any) -> Any:
+def from_normal_score(
+    z: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int = -1
+) -> Any:
     """Return ``x = F⁻¹(Φ(z))``, the inverse of :func:`normal_score`, without a gradient.
 
     Newton's method, by bisection where that leaves what is known to hold the root, or is slow.
     """
     known = xp.abs(z) < math.inf
     score = xp.where(known, z, 0.0)
-    ends = means + scales * score[..., None]  # what the components alone would give
-    mixture, eps = (log_weights, means, scales), float(np.finfo(dtype_of(z)).eps)
+    ends = means + scales * xp.expand_dims(score, axis)  # what the components alone would give
+    eps = float(np.finfo(dtype_of(z)).eps)
 
     def going(low: Any, high: Any, x: Any, last: Any, goes_on: Any) -> Any:
         return xp.any(goes_on)
 
     def step(low: Any, high: Any, x: Any, last: Any, goes_on: Any) -> tuple[Any, ...]:
-        at = normal_score(x, *mixture, xp)
+        at, log_slope = normal_score(x, log_weights, means, scales, xp, axis)
         gap = at - score
         low, high = xp.where(gap < 0, x, low), xp.where(gap < 0, high, x)
-        move = -gap * xp.exp(-at * at / 2 - log_density(x, *mixture, xp)) / SQRT_2PI
+        move = -gap * xp.exp(-log_slope)
         there = (x + move > low) & (x + move < high) & (2 * xp.abs(move) <= last)
         new = xp.where(there, x + move, low + (high - low) / 2)
         goes_on = goes_on & (new > low) & (new < high) & (xp.abs(gap) > 4 * eps * (1 + xp.abs(at)))
         last = xp.where(goes_on, xp.abs(new - x), last)
         return low, high, xp.where(goes_on, new, x), last, goes_on
 
-    low, high = xp.min(ends, axis=-1), xp.max(ends, axis=-1)
-    state = low, high, xp.sum(xp.exp(log_weights) * ends, axis=-1), high - low, low < high
+    low, high = xp.min(ends, axis=axis), xp.max(ends, axis=axis)
+    state = low, high, xp.sum(xp.exp(log_weights) * ends, axis=axis), high - low, low < high
     if xp is np:
         while going(*state):
             state = step(*state)

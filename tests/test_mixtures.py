@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 from catalogue import gradients
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from keras import ops
 from test_arrays import EPS, every_way, run
@@ -101,6 +101,7 @@ def test_derivatives_of_the_mass_have_four_digits_in_float32():
     np.testing.assert_allclose(mass_slopes(c, h), expected, 1e-4, 1e-30)
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(st.tuples(st.floats(-40, 40), st.floats(-9, 1)), min_size=8, max_size=8))
 def test_derivatives_of_the_mass_have_four_digits_anywhere(cells):
     c, h = np.array([(c, 10**log10_half) for c, log10_half in cells], "float32").T
@@ -183,14 +184,34 @@ def test_normal_scores_and_what_has_them_are_inverse(xp, dtype):
     z = np.concatenate([rng.standard_normal(300), rng.uniform(-30, 30, 300)]).astype(dtype)
     z[:4] = 0, -300, 300, 1e-6
     x = run(lambda *arrays: from_normal_score(*arrays, xp), z, *mixture, xp=xp, dtype=dtype)
-    back = run(lambda *arrays: normal_score(*arrays, xp), x, *mixture, xp=xp, dtype=dtype)
+    back = run(lambda *arrays: normal_score(*arrays, xp)[0], x, *mixture, xp=xp, dtype=dtype)
     exact = [array.astype("float64") for array in (x, *mixture)]
-    score = normal_score(*exact, np)
-    slope = np.exp(log_density(*exact, np) + score * score / 2) * math.sqrt(2 * math.pi)
+    slope = np.exp(normal_score(*exact, np)[1])
     reach = np.maximum(np.abs(x), np.max(np.abs(mixture[1]), axis=-1))
     np.testing.assert_array_less(
         np.abs(back - z), 16 * EPS[dtype] * (1 + np.abs(z) + slope * reach)
     )
+
+
+def test_the_slope_of_a_normal_score_is_the_ratio_of_the_densities():
+    mixture = random_mixture(9, (300,))
+    x = np.random.default_rng(9).normal(0, 6, 300)
+    z, log_slope = normal_score(x, *mixture, np)
+    expected = log_density(x, *mixture, np) + z * z / 2 + math.log(2 * math.pi) / 2
+    np.testing.assert_allclose(log_slope, expected, 1e-13, 1e-13 * (1 + np.max(z * z)))
+
+
+def test_components_may_be_along_another_axis():
+    mixture = random_mixture(10, (4, 6))
+    x, half = np.random.default_rng(10).normal(0, 3, (4, 6)), np.full((4, 6), 0.1)
+    moved = [np.moveaxis(array, -1, 0) for array in mixture]
+    pairs = [
+        *((log_cdf, (x,)), (log_sf, (x,)), (log_density, (x,)), (log_interval_mass, (x, half))),
+        *((normal_score, (x,)), (from_normal_score, (x,))),
+    ]
+    for function, points in pairs:
+        expected = function(*points, *mixture, np)
+        np.testing.assert_allclose(function(*points, *moved, np, axis=-3), expected, 1e-12, 1e-12)
 
 
 def test_scores_of_one_row_do_not_depend_on_the_others():
