@@ -201,10 +201,11 @@ def fit(
     path = presets.find_preset(preset or natural_preset(flow))
     resolved = resolve_config("fit", path, assignments, changes)
     data = experiments.of(resolved).data()
-    is_conditional = bool(resolved.data.given)
-    natural = presets.find_preset(natural_preset(flow, len(data.train), data.dim, is_conditional))
-    if preset is None and natural != path:
-        path, resolved = natural, resolve_config("fit", natural, assignments, changes)
+    if preset is None:
+        sizes = len(data.train), data.dim
+        natural = presets.find_preset(natural_preset(flow, *sizes, bool(resolved.data.given)))
+        if natural != path:
+            path, resolved = natural, resolve_config("fit", natural, assignments, changes)
     begin(resolved, run_name(resolved, path), output, argv, machine, data)
 
 

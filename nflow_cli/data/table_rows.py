@@ -81,8 +81,7 @@ def load_table(settings: TableData, tails: Tails, table: TableFile | None = None
         DataError: In one line: there is no such table or column, a value is missing, not finite or
             outside its bounds, or no density can be fitted to the columns.
     """
-    if table is None:
-        table = _drawn(settings) if settings.name in POINT_SETS else _opened(settings.name)
+    table = table or table_of_settings(settings)
     chosen, parts = choose(table, settings)
     _expect_values(chosen, settings)
     n = len(chosen.values)
@@ -111,6 +110,15 @@ def load_table(settings: TableData, tails: Tails, table: TableFile | None = None
         notes=notes,
         tests=tests,
     )
+
+
+def table_of_settings(settings: TableData) -> TableFile:
+    """Return the table that settings name: a built-in set, or a file.
+
+    Raises:
+        DataError: In one line: there is no such table.
+    """
+    return _drawn(settings) if settings.name in POINT_SETS else _opened(settings.name)
 
 
 def _opened(name: str) -> TableFile:
