@@ -78,8 +78,8 @@ def test_rows_beside_draws_are_shares_over_the_same_bins():
 def test_odd_and_impossible_rows_are_counted():
     rows = np.append(np.random.default_rng(0).normal(size=300), [-1e4, -np.inf, -np.inf])
     figure = draw_rows(rows, rows[:300])
-    assert [text.get_text() for text in figure.axes[0].texts] == ["further left: 1 rows"]
-    assert "log q = −∞: 2 rows" in title(figure)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["further left: 1 of the rows"]
+    assert "log q = −∞: 2 of the rows" in title(figure)
 
 
 @pytest.mark.parametrize("rows", [np.empty(0), np.full(5, -np.inf), np.zeros(5), np.full(5, 1e300)])
