@@ -152,13 +152,14 @@ def pairs_to_show(found: Associations, most: int) -> list[tuple[int, int]]:
     """Return pairs of columns: the strongest, and as many that differ most between the two.
 
     Of the first half the larger association of rows and draws counts, of the second the absolute
-    difference. No column is in more than two pairs, unless there are too few pairs else. The
-    strongest is first.
+    difference of their squares: chance moves small associations far, but not their squares. No
+    column is in more than two pairs, unless there are too few pairs else. The strongest is first.
     """
     pairs = list(combinations(range(len(found.rows)), 2))
     strength = {pair: max(found.rows[pair], found.draws[pair]) for pair in pairs}
     by_strength = sorted(pairs, key=lambda pair: -strength[pair])
-    by_difference = sorted(pairs, key=lambda pair: -abs(found.rows[pair] - found.draws[pair]))
+    changes = np.abs(found.rows**2 - found.draws**2)
+    by_difference = sorted(pairs, key=lambda pair: -changes[pair])
     shown: list[tuple[int, int]] = []
     for ranking, until in ((by_strength, (most + 1) // 2), (by_difference, most)):
         for allowed in (EACH, len(pairs)):

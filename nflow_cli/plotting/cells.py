@@ -35,9 +35,12 @@ def is_dated(kind: ColumnKind) -> bool:
 
 
 def values_of(kind: ColumnKind, cells: np.ndarray) -> np.ndarray:
-    """Return the values (n,) of a column that are not missing; of times the days since 1970."""
-    values = cells[np.isfinite(cells)]
-    return values / DAY if kind.type == "time" else values
+    """Return the values (n,) of a column that are not missing, on the scale of an axis.
+
+    Of dates and times these are days since 1970, in the years that are drawn.
+    """
+    values = cells[np.isfinite(cells)] / (DAY if kind.type == "time" else 1.0)
+    return np.clip(values, *CALENDAR) if is_dated(kind) else values
 
 
 def step_of(kind: ColumnKind) -> float:

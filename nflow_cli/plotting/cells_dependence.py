@@ -51,12 +51,13 @@ class Side(NamedTuple):
 def dependence_figures(
     kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray, subject: str, what: str
 ) -> dict[str, Figure]:
-    """Return `dependence` and `pairs` of rows (n, C) and draws (m, C); of one column nothing.
+    """Return `dependence` and `pairs` of rows (n, C) and draws (m, C).
 
-    Of more than 100 columns the first 100 are compared.
+    Of more than 100 columns the first 100 are compared. Of one column, and without any rows, there
+    is nothing to draw.
     """
     kinds = dict(list(kinds.items())[:COMPARED])
-    if len(kinds) < 2:
+    if len(kinds) < 2 or not len(rows) + len(draws):
         return {}
     rows, draws = rows[:, :COMPARED], draws[:, :COMPARED]
     found = associations(kinds, rows, draws)

@@ -143,7 +143,8 @@ def without_atoms(
 
 def beyond_text(rows: int, draws: int) -> str:
     """Say how many rows and draws lie out of the frame; a space where none does."""
-    return f"out of the frame: {rows:,} rows, {draws:,} draws" if rows or draws else " "
+    parts = [f"{n:,} of the {what}" for n, what in ((rows, "rows"), (draws, "draws")) if n]
+    return f"out of the frame: {', '.join(parts)}" if parts else " "
 
 
 def edges_of(

@@ -107,14 +107,14 @@ def rows_figure(rows: np.ndarray, draws: np.ndarray, subject: str, what: str) ->
         ax.stairs(heights, edges, **style)
     ax.set(xlim=frame, ylim=(0, None), xlabel="log q (nats)", yticks=[])
     parts = [
-        f"{int((values < frame[0]).sum()):,} {name}"
+        f"{int((values < frame[0]).sum()):,} of the {name}"
         for name, values in (("rows", x), ("draws", y))
         if (values < frame[0]).any()
     ]
     if parts:
         note(ax, f"further left: {', '.join(parts)}", 0.93)
     impossible = int(np.isneginf(rows).sum())
-    lost = f"log q = −∞: {impossible:,} rows" if impossible else ""
+    lost = f"log q = −∞: {impossible:,} of the rows" if impossible else ""
     draw_key(figure, f"{len(rows):,} {what}", f"{len(draws):,} draws")
     add_title(figure, subject, "log q of rows and draws", lost)
     return figure
