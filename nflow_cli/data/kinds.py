@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from nflow_cli.config.kinds_schema import CellType, ColumnKind, Lattice
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.lattices import fills, finest
 from nflow_cli.data.left_out import is_missing, why_left_out
 from nflow_cli.data.raw_columns import RawColumn
+from nflow_cli.data.shapes import shape_of
 from nflow_cli.data.written import Written, written
 
 FEW = 15  # distinct numbers of a column of levels at most,
@@ -16,8 +15,6 @@ ROWS_A_LEVEL = 20  # and so many rows each
 ORDERED = 5  # more values than these, side by side, are a grid
 FILLED = 2 / 3  # of the lattice, which are side by side
 MAX_TEXTS = 1_000  # levels; of more the most frequent are kept
-REPEATED = 0.25  # of the rows that sit on repeated values, where values lie on a grid
-HEAP = 10  # times the usual count: a value that says nothing about a grid
 
 
 def kinds_of(columns: Sequence[RawColumn], settings: TableData) -> dict[str, ColumnKind]:
@@ -72,15 +69,19 @@ def _numbers(column: RawColumn, numbers: Written, missing: bool, settings: Table
     facts |= {"bounds": settings.bounds.get(column.name), "resolution": numbers.resolution}
     step = settings.discrete.get(column.name)
     if step is not None:
-        chosen = Lattice(step=step, offset=float(numbers.values[0] % step))
-        return ColumnKind(kind="grid", why="chosen", lattices=[chosen], **facts)
+        lattice = Lattice(step=step, offset=float(numbers.values[0] % step))
     why = _why_levels(column, numbers, lattice, settings)
     if why:
         return ColumnKind(kind="levels", why=why, **facts)
-    if lattice is not None and (column.source == "date" or repeats(numbers)):
-        facts["resolution"] = lattice.step
-        return ColumnKind(kind="grid", why="values that repeat", lattices=[lattice], **facts)
-    return ColumnKind(kind="number", why="values that differ", **facts)
+    shape = shape_of(numbers, lattice, step is not None or column.source == "date")
+    if shape.are_levels:
+        return ColumnKind(kind="levels", why="numbers that repeat, on no grid", **facts)
+    facts |= {"bounds": facts["bounds"] or shape.bounds}
+    facts |= {"atoms": shape.atoms, "lattices": shape.lattices, "resolution": shape.resolution}
+    why = "chosen" if step is not None else "values that differ"
+    if shape.lattices:
+        return ColumnKind(kind="grid", why=why if step else "values that repeat", **facts)
+    return ColumnKind(kind="number", why=why, **facts)
 
 
 def _type(column: RawColumn, numbers: Written) -> CellType:
@@ -96,6 +97,8 @@ def _why_levels(
     count = len(numbers.values)
     if column.name in settings.categorical:
         return "chosen"
+    if column.name in settings.discrete:
+        return ""
     if count <= 2:
         return "two values" if count == 2 else "one value"
     if count > min(FEW, numbers.rows / ROWS_A_LEVEL):
@@ -103,9 +106,3 @@ def _why_levels(
     if count > ORDERED and lattice is not None and fills(numbers, lattice, FILLED):
         return ""
     return f"{count} distinct numbers"
-
-
-def repeats(numbers: Written) -> bool:
-    """Whether enough rows, those on heaps apart, sit on values that repeat."""
-    counts = numbers.counts[numbers.counts <= HEAP * np.median(numbers.counts)]
-    return bool(counts[counts > 1].sum() >= REPEATED * counts.sum())

@@ -1,14 +1,24 @@
 """The lattices that a column's numbers lie on: whole numbers, quarters, prices that end in .99."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from nflow_cli.config.kinds_schema import Lattice
+from nflow_cli.config.kinds_schema import MAX_LATTICES, Lattice
 from nflow_cli.data.written import DIGITS, WHOLE, Written, shifted, significant
 
 # Of the largest value: what numbers to 12 digits leave open, and what float32 arithmetic does.
 TOLERANCES = (1e-11, 5e-7)
 FINENESS = 100  # a step is so many times the tolerance at least
 SPARSE = 0.02  # of a lattice's places that occur: numbers with noise in their last digits
+
+MULTIPLES = (2, 4, 5, 8, 10, 12, 16, 20, 25, 50, 60, 100, 200, 250, 500, 1_000)
+MULTIPLES += tuple(10**digits * first for digits in range(3, 9) for first in (2, 5, 10))
+TRIES = 4  # lattices that are weighed, of those that look likely
+LEAST_GAIN = 20.0  # nats that a coarse lattice adds,
+LEAST_SHARE = 0.03  # and nats a row
+HEAPS = 3  # places that make no lattice
+ROUNDS = 50  # of expectation and maximisation, for the shares
 
 
 def finest(column: Written) -> Lattice | None:
@@ -68,3 +78,99 @@ def fills(column: Written, lattice: Lattice, share: float) -> bool:
     """Whether at least a share of the lattice between the ends occurs."""
     places = (column.values[-1] - column.values[0]) / lattice.step + 1
     return len(column.values) >= share * places
+
+
+@dataclass(frozen=True, eq=False)
+class Lattices:
+    """The lattices of a column of repeated values.
+
+    Attributes:
+        all: Up to four, the finest first, on which all values lie.
+        weights: `(m,)`, how much likelier a place is than one of the finest lattice alone.
+    """
+
+    all: list[Lattice]
+    weights: np.ndarray
+
+
+def lattices_of(places: np.ndarray, counts: np.ndarray, fine: Lattice) -> Lattices:
+    """Return the finest lattice and those coarser ones on which clearly more rows lie.
+
+    A row lies on lattice r with a share, and there on one place in its multiple m_r; the shares
+    are those of most likelihood, and a lattice joins while it adds enough to that.
+
+    Args:
+        places: `(m,)` whole numbers, on the finest lattice.
+        counts: `(m,)`, rows of each.
+        fine: The finest lattice.
+    """
+    chosen: list[tuple[int, int]] = []
+    gain, weights, least = 0.0, np.ones(len(places)), LEAST_SHARE * counts.sum()
+    multiples = _multiples(places, counts)
+    while len(chosen) < MAX_LATTICES - 1:
+        likely = _likeliest(places, counts, chosen, multiples)
+        tries = [(*_likelihood(places, counts, [*chosen, lattice]), lattice) for lattice in likely]
+        best = max(tries, key=lambda found: found[0], default=None)
+        if best is None or best[0] < gain + max(LEAST_GAIN, least):
+            break
+        gain, weights = best[0], best[1]
+        chosen.append(best[2])
+    coarse = [
+        Lattice(step=fine.step * m, offset=(fine.offset + r * fine.step) % (fine.step * m))
+        for m, r in sorted(chosen)
+    ]
+    return Lattices([fine, *coarse], weights)
+
+
+def _multiples(places: np.ndarray, counts: np.ndarray) -> list[int]:
+    """Return the multiples of the finest step that the middle half of the rows spans twice."""
+    ranks = np.cumsum(counts) / counts.sum()
+    low, high = places[np.searchsorted(ranks, (0.25, 0.75))]
+    return [multiple for multiple in MULTIPLES if high - low >= 2 * multiple]
+
+
+def _likeliest(
+    places: np.ndarray, counts: np.ndarray, chosen: list[tuple[int, int]], multiples: list[int]
+) -> list[tuple[int, int]]:
+    """Return the multiples with their offsets on which most more rows lie than by chance.
+
+    Only places on no coarse lattice yet count.
+    """
+    known = np.zeros(len(places), bool)
+    for m, r in chosen:
+        known |= places % m == r
+    left, rows = places[~known].astype(np.int64), counts[~known]
+    found = []
+    for multiple in multiples if len(left) else ():
+        rests, where = np.unique(left % multiple, return_inverse=True)
+        held = np.bincount(where, rows)
+        share = held.max() / held.sum()
+        found.append((share * np.log(share * multiple), multiple, int(rests[held.argmax()])))
+    return [lattice[1:] for lattice in sorted(found, reverse=True)[:TRIES]]
+
+
+def _likelihood(
+    places: np.ndarray, counts: np.ndarray, chosen: list[tuple[int, int]]
+) -> tuple[float, np.ndarray]:
+    """Return the nats that coarse lattices add, and the weights of the places.
+
+    The three commonest places of each do not count: single heaps are no lattice.
+    """
+    member = np.stack([np.ones(len(places), bool), *(places % m == r for m, r in chosen)])
+    rows = counts.astype(float)
+    for on in member[1:]:
+        inside = np.flatnonzero(on)
+        rows[inside[np.argsort(counts[inside])[-HEAPS:]]] = 0
+    where = (member * 2 ** np.arange(len(member))[:, None]).sum(0)
+    patterns = np.arange(1, 2 ** len(member), 2)  # all lie on the finest
+    where = where // 2
+    seen = np.bincount(where, rows, len(patterns))
+    bits = patterns[:, None] >> np.arange(len(member)) & 1
+    factors = bits * np.array([1, *(m for m, _ in chosen)])
+    shares = np.full(len(member), 1 / len(member))
+    for _ in range(ROUNDS):
+        parts = factors * shares
+        shares = seen @ (parts / parts.sum(1, keepdims=True)) / max(seen.sum(), 1)
+        shares = np.maximum(shares, 1e-6) / np.maximum(shares, 1e-6).sum()
+    weights = factors @ shares
+    return float(seen @ np.log(weights)), weights[where]

@@ -158,3 +158,92 @@ def test_gaps_are_noticed(cells):
     kind = kind_of(gaps)
     assert kind.missing
     assert kind.kind == kind_of(cells).kind
+
+
+def smooth_ages(step=1):
+    return np.rint(np.clip(NORMAL * 12 + 45, 18, 90) / step) * step
+
+
+@pytest.mark.parametrize(
+    ("cells", "atoms", "kind"),
+    [
+        (np.where(np.arange(N) % 3 == 0, 0.0, RNG.exponential(5, N)), {0.0}, "number"),
+        (np.where(np.arange(N) % 9 == 0, 3.0, np.minimum(NORMAL, 3)), {3.0}, "number"),
+        (np.where(np.arange(N) < 5, 0.25, NORMAL), {0.25}, "number"),
+        (np.where(np.arange(N) % 2, RNG.poisson(6, N), 0), {0.0}, "grid"),
+        (np.where(np.arange(N) % 3 == 0, 40, smooth_ages()), {40.0}, "grid"),
+        (np.where(np.arange(N) % 4 == 0, 100.0, np.round(NORMAL * 40, 2)), {100.0}, "number"),
+    ],
+)
+def test_a_value_that_repeats_beyond_its_neighbours_is_an_atom(cells, atoms, kind):
+    found = kind_of(cells)
+    assert found.kind == kind
+    assert set(found.atoms) == atoms
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        NORMAL,
+        np.round(NORMAL, 2),
+        RNG.exponential(1, N),
+        np.rint(RNG.exponential(20, N)),
+        np.rint(RNG.exponential(2, N)),
+        RNG.poisson(1, N),
+        RNG.poisson(100, N),
+        RNG.geometric(0.4, N),
+        RNG.integers(0, 60, N),
+        np.where(np.arange(N) < 2, 0.25, NORMAL),
+    ],
+)
+def test_smooth_columns_have_no_atoms(cells):
+    assert kind_of(cells).atoms == []
+
+
+def test_round_numbers_that_people_prefer_are_atoms_or_a_lattice():
+    wages = np.rint(np.exp(NORMAL * 0.5 + 7))
+    wages = np.where(np.arange(N) % 2, np.rint(wages / 100) * 100, wages)
+    kind = kind_of(wages)
+    assert kind.kind == "grid"
+    assert {lattice.step for lattice in kind.lattices} >= {1.0, 100.0} or len(kind.atoms) > 10
+
+
+@pytest.mark.parametrize(
+    ("cells", "lattices"),
+    [
+        (np.where(np.arange(N) % 50 < 2, 0.5, 0) + smooth_ages(), [(0.5, 0), (1, 0)]),
+        (np.where(np.arange(N) % 4 < 3, 0.99, 0) + RNG.integers(5, 60, N), [(0.01, 0), (1, 0.99)]),
+        (RNG.poisson(40, N), [(1, 0)]),
+    ],
+)
+def test_mixed_resolutions_are_lattices(cells, lattices):
+    found = [(lattice.step, round(lattice.offset, 9)) for lattice in kind_of(cells).lattices]
+    assert found[: len(lattices)] == lattices or set(found) > set(lattices)
+
+
+@pytest.mark.parametrize(
+    ("cells", "bounds"),
+    [
+        (np.where(np.arange(N) % 3 == 0, 0.0, RNG.exponential(5, N)), [0, None]),
+        (np.minimum(NORMAL, 1.5), [None, 1.5]),
+        (RNG.integers(1, 8, N), [1, 7]),
+        (RNG.beta(0.3, 0.3, N), [0, 1]),
+        (NORMAL, None),
+        (RNG.gamma(3, 1, N), None),
+        (RNG.poisson(40, N), None),
+        (RNG.uniform(0.1, 5, 60), None),
+    ],
+)
+def test_a_column_is_bounded_where_its_rows_crowd(cells, bounds):
+    found = kind_of(cells).bounds
+    if bounds is None:
+        assert found is None
+        return
+    for end, known in zip(found, bounds, strict=True):
+        assert (end is None) == (known is None)
+        assert known is None or end == pytest.approx(known, abs=1e-3)
+
+
+def test_a_number_a_group_that_lies_on_no_grid_is_a_level():
+    means = RNG.normal(size=160)
+    assert kind_of(means[np.arange(3200) % 160]).kind == "levels"

@@ -1,0 +1,116 @@
+"""Atoms: values of a column of numbers that repeat more often than a smooth density explains."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+REPEATS = 3  # rows of an atom at least
+NATS = 13.8  # -log of the chance of so many rows by the smooth part, at least: 1e-6
+EXCESS = 1.3  # times the smooth part's rows at least
+ROWS = 30  # of the neighbours, which say how many rows are expected
+STEEPEST = 4.0  # by which a slope among neighbours is gone on with
+PASSES = 4  # in each of which the atoms of the one before are no neighbours any more
+
+
+@dataclass(frozen=True, eq=False)
+class Heaps:
+    """How often values occur beside how often their neighbours make one expect.
+
+    Attributes:
+        nats: `(m,)`, -log of Chernoff's bound on the chance of so many rows; 0 of no atom.
+        expected: `(m,)`, rows of each value by the smooth part.
+    """
+
+    nats: np.ndarray
+    expected: np.ndarray
+
+    @property
+    def are_atoms(self) -> np.ndarray:
+        """Which values are atoms, `(m,)`."""
+        return self.nats > 0
+
+    def most(self, limit: int) -> np.ndarray:
+        """Return the atoms' indices, ascending: of too many those that exceed the most."""
+        order = np.argsort(-self.nats, kind="stable")[:limit]
+        return np.sort(order[self.nats[order] > 0])
+
+
+def heaps(places: np.ndarray, counts: np.ndarray, weights: np.ndarray, period: float) -> Heaps:
+    """Return how often values occur beside what their neighbours make one expect.
+
+    Args:
+        places: `(m,)`, the values in units of their resolution, ascending.
+        counts: `(m,)`, rows of each.
+        weights: `(m,)`, how much likelier a value is than its neighbours by its lattices.
+        period: Places of the coarsest lattice's step.
+    """
+    rows = counts.astype(float)
+    nats, expected = np.zeros(len(counts)), rows
+    below = Neighbours(places, weights, period)
+    above = Neighbours(-places[::-1], weights[::-1], period)
+    for _ in range(PASSES):
+        before = nats > 0
+        level = np.maximum(below.level(rows), above.level(rows[::-1])[::-1])
+        expected = level * weights
+        nats = _nats(counts, expected)
+        rows = np.where(nats > 0, np.minimum(expected, rows), counts)
+        if np.array_equal(before, nats > 0):
+            break
+    return Heaps(nats, expected)
+
+
+def _nats(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Return the evidence against the smooth part: c log(c/e) - (c - e); 0 where it is weak."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        nats = counts * np.log(counts / expected) - (counts - expected)
+    clear = (counts >= REPEATS) & (counts > EXCESS * expected) & (nats > NATS)
+    return np.where(clear, np.minimum(nats, 1e300), 0.0)
+
+
+class Neighbours:
+    """The values below each value of a column."""
+
+    def __init__(self, places: np.ndarray, weights: np.ndarray, period: float):
+        self.places, self.period, self.least = places, period, float(weights.min())
+        self.weights = np.concatenate([[0.0], np.cumsum(weights)])
+
+    def level(self, rows: np.ndarray) -> np.ndarray:
+        """Return the rows that those below make one expect of each value of weight 1, `(m,)`.
+
+        A block of neighbours gives a density, with a margin for its noise. The last value has
+        neighbours on this side alone: a further block gives a slope that is gone on with.
+        """
+        before = np.concatenate([[0.0], np.cumsum(rows)])
+        here = np.arange(len(rows))
+        near = self._starts(before, here)
+        seen = before[here] - before[near]
+        level = seen / self._mass(near, here)
+        level *= (here > near) * (1 + 2 / np.sqrt(np.maximum(seen, 1)))
+        level[-1] *= self._rise(before, near[-1:])
+        return level
+
+    def _rise(self, before: np.ndarray, near: np.ndarray) -> float:
+        """Return by how much rows rise from the last value's neighbours to itself."""
+        last, far = np.array([len(self.places) - 1]), self._starts(before, near)
+        if far[0] == near[0] or near[0] == last[0]:
+            return 1.0
+        level = (before[last] - before[near]) / self._mass(near, last)
+        further = (before[near] - before[far]) / self._mass(far, near)
+        width = self.places[last] - self.places[near]
+        slope = np.log(level / further) / ((self.places[last] - self.places[far]) / 2)
+        return float(np.clip(np.exp(slope * (width + 1) / 2), 1, STEEPEST)[0])
+
+    def _starts(self, before: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """Return where the blocks of enough rows start that end at some values."""
+        starts = np.searchsorted(before, before[ends] - ROWS, side="right") - 1
+        return np.clip(np.minimum(starts, ends - 1), 0, None)
+
+    def _mass(self, first: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """Return the weights of all places from one value up to another, without that.
+
+        On average it is 1; less than two periods are summed, empty places with the least weight.
+        """
+        width = np.maximum(self.places[end] - self.places[first], 1)
+        seen = self.weights[end] - self.weights[first]
+        seen = seen + np.maximum(width - (end - first), 0) * self.least
+        return np.where(width >= 2 * self.period, width, np.maximum(seen, 1e-300))

@@ -1,0 +1,119 @@
+"""The shape of a column of numbers: its lattices, its atoms, and the ends at which rows crowd."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nflow_cli.config.column_schema import MAX_LEVELS
+from nflow_cli.config.kinds_schema import MAX_ATOMS, Lattice
+from nflow_cli.data.atoms import Heaps, heaps
+from nflow_cli.data.lattices import SPARSE, fills, lattices_of, positions
+from nflow_cli.data.written import Written
+
+REPEATED = 0.25  # of the rows off the atoms that sit on repeated values, where there is a grid
+THIN = 0.02  # rows that the smooth part has a place at least, where there is a grid
+ALL = 0.9  # of the rows on atoms,
+MANY = 0.5  # and of the distinct values that are atoms: they are levels
+WORTH = 0.1  # of the excess of all atoms: if those kept have less, ties are of another making
+CROWD = 0.01  # of the rows lie at an end that bounds a column,
+NEAR = 0.01  # within this part of the interquartile range,
+CROWD_ROWS = 5  # and so many rows at least
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """What the numbers of a column look like.
+
+    Attributes:
+        atoms: Values that repeat beyond what a smooth density explains.
+        are_levels: Whether atoms, also those beyond the greatest number, are nearly all.
+        lattices: Those that the values lie on, the finest first; none of a column of numbers.
+        resolution: The step of the finest, or that of the written numbers.
+        bounds: `[low, high]` where rows crowd at an end, or None.
+    """
+
+    atoms: list[float]
+    are_levels: bool
+    lattices: list[Lattice]
+    resolution: float
+    bounds: list[float | None] | None
+
+
+def shape_of(numbers: Written, lattice: Lattice | None, is_grid: bool) -> Shape:
+    """Return what numbers look like.
+
+    Args:
+        numbers: The distinct ones.
+        lattice: The coarsest on which all lie, if there is one.
+        is_grid: Whether they are a grid even if they do not repeat.
+    """
+    values, counts = numbers.values, numbers.counts
+    places = values / numbers.resolution
+    heaped = heaps(places - places[0], counts, np.ones(len(counts)), 1)
+    plain = _shape(values, counts, heaped, [], numbers.resolution)
+    if lattice is None or (plain.are_levels and not fills(numbers, lattice, SPARSE)):
+        return plain
+    places, first = np.unique(positions(values, lattice), return_index=True)
+    values, counts = values[first], np.add.reduceat(counts, first)
+    found = lattices_of(places, counts, lattice)
+    period = max(grid.step for grid in found.all) / lattice.step
+    heaped = heaps(places, counts, found.weights, period)
+    if is_grid or _repeats(counts, heaped):
+        return _shape(values, counts, heaped, found.all, lattice.step)
+    return plain
+
+
+def _shape(
+    values: np.ndarray,
+    counts: np.ndarray,
+    heaped: Heaps,
+    lattices: list[Lattice],
+    resolution: float,
+) -> Shape:
+    kept = heaped.most(MAX_ATOMS)
+    if heaped.nats[kept].sum() < WORTH * heaped.nats.sum():
+        kept = kept[:0]
+    held, many = counts[heaped.are_atoms].sum(), heaped.are_atoms.mean()
+    are_levels = many >= MANY and held >= ALL * counts.sum() and len(values) <= MAX_LEVELS
+    bounds = crowded_ends(values, counts, resolution if lattices else 0.0)
+    return Shape(values[kept].tolist(), bool(are_levels), lattices, resolution, bounds)
+
+
+def _repeats(counts: np.ndarray, heaped: Heaps) -> bool:
+    """Whether enough rows off the atoms sit on values that repeat, as a grid makes them."""
+    off = ~heaped.are_atoms
+    rows = counts[off]
+    dense = np.average(heaped.expected, weights=counts) >= THIN
+    return bool(dense and rows[rows > 1].sum() >= REPEATED * rows.sum())
+
+
+def crowded_ends(values: np.ndarray, counts: np.ndarray, step: float) -> list[float | None] | None:
+    """Return the ends of a column at which its rows crowd, or None.
+
+    Args:
+        values: `(m,)`, ascending.
+        counts: `(m,)`, rows of each.
+        step: Of a grid; 0 of numbers.
+    """
+    ranks = np.cumsum(counts) / counts.sum()
+    low, high = values[np.searchsorted(ranks, (0.25, 0.75))]
+    reach = NEAR * float(high - low)
+    ends = [_crowds(values, counts, reach, step), _crowds(-values[::-1], counts[::-1], reach, step)]
+    if not any(ends):
+        return None
+    return [
+        float(value) if crowds else None
+        for value, crowds in zip(values[[0, -1]], ends, strict=True)
+    ]
+
+
+def _crowds(values: np.ndarray, counts: np.ndarray, reach: float, step: float) -> bool:
+    """Whether rows crowd at the lowest value: no fewer than in half the next stretch as wide."""
+    near = values <= values[0] + max(reach, step / 2)
+    rows = counts[near].sum()
+    if rows < max(CROWD_ROWS, CROWD * counts.sum()):
+        return False
+    beyond = (values > values[0] + max(reach, step / 2)) & (
+        values <= values[0] + max(2 * reach, 1.5 * step)
+    )
+    return bool(rows >= counts[beyond].sum() / 2)
