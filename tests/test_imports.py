@@ -51,7 +51,7 @@ KERAS_FREE = (
     *("experiments/__init__", "experiments/data", "experiments/drawing", "experiments/rows"),
     *("experiments/experiment", "experiments/page", "experiments/picture_data"),
     *("experiments/report", "experiments/run", "experiments/moving", "experiments/infer/rows"),
-    "experiments/infer/warnings",
+    *("experiments/infer/warnings", "experiments/table/dry_run", "experiments/table/mending"),
     *("runs/array_shapes", "runs/checkpoints", "runs/directory", "runs/files", "runs/npz"),
     *("runs/samples_file", "training/saved_state"),
 )
@@ -147,6 +147,13 @@ def test_completion_loads_nothing_heavy(monkeypatch, tmp_path):
 def test_listing_the_presets_loads_no_keras_and_no_matplotlib():
     loaded = loaded_by("presets", "presets multimodal-planar")
     assert loaded["presets multimodal-planar"] <= {"pydantic", "yaml"}
+
+
+def test_a_dry_run_loads_no_keras_and_no_matplotlib(tmp_path):
+    rows = "".join(f"{i % 17 + 0.1 * i},{(i * i) % 29 + 0.01 * i}\n" for i in range(50))
+    (tmp_path / "t.csv").write_text(f"x,y\n{rows}")
+    loaded = loaded_by("fit t.csv --dry-run", cwd=tmp_path)["fit t.csv --dry-run"]
+    assert not loaded & {"keras", "tensorflow", "jax", "torch", "matplotlib"}
 
 
 def test_pictures_are_drawn_without_keras(short_run, tmp_path):

@@ -163,6 +163,12 @@ def _is_nan(end: float | None) -> bool:
     help="Members that are trained side by side; the density is their equal mixture.",
 )
 @common_options("Rows per update.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print what each column is taken for, and all that is wrong; train nothing.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a dry run as one JSON object.")
 @click.pass_obj
 def fit(
     argv: list[str],
@@ -172,6 +178,8 @@ def fit(
     output: str | None,
     machine: Machine,
     bounds: dict[str, list[float | None]] | None,
+    dry_run: bool,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Fit a density to the columns of a table by maximum likelihood.
@@ -193,6 +201,8 @@ def fit(
         raise click.UsageError("--steps and --epochs: one of the two says how long; give one")
     if table is None and preset is None:
         raise click.UsageError("expected TABLE, or --preset with one")
+    if as_json and not dry_run:
+        raise click.UsageError("--json: expected --dry-run with it")
     changes = [*_of_table(table, assignments), *changes_of({**options, "bounds": bounds}, KEYS)]
     for name, other in (("steps", "epochs"), ("epochs", "steps")):
         if options[name] is not None:  # it takes the place of the other
@@ -200,13 +210,40 @@ def fit(
     flow = options["flow"] or []
     path = presets.find_preset(preset or natural_preset(flow))
     resolved = resolve_config("fit", path, assignments, changes)
-    data = experiments.of(resolved).data()
-    if preset is None:
-        sizes = len(data.train), data.dim
-        natural = presets.find_preset(natural_preset(flow, *sizes, bool(resolved.data.given)))
-        if natural != path:
+    found = _dry_run(resolved) if dry_run else None
+    data = experiments.of(resolved).data() if found is None else found.data
+    if preset is None and data is not None:
+        is_conditional = bool(resolved.data.given)
+        name = natural_preset(flow, len(data.train), data.dim, is_conditional)
+        if (natural := presets.find_preset(name)) != path:
             path, resolved = natural, resolve_config("fit", natural, assignments, changes)
-    begin(resolved, run_name(resolved, path), output, argv, machine, data)
+    if found is None:
+        begin(resolved, run_name(resolved, path), output, argv, machine, data)
+    else:
+        _say(found, resolved, argv, as_json)
+
+
+def _dry_run(config: Any) -> Any:
+    from nflow_cli.experiments.table.dry_run import dry_run
+
+    return dry_run(config)
+
+
+def _say(found: Any, config: Any, argv: list[str], as_json: bool) -> None:
+    """Print a dry run, and end as the fit would."""
+    from nflow_cli.experiments.run import settled
+    from nflow_cli.experiments.table.dry_run import command_of, lines_of, record_of
+    from nflow_cli.runs.json_text import json_text
+
+    command = command_of(found, config.data, argv)
+    if found.data is not None:
+        config = settled(config, found.data)
+    if as_json:
+        click.echo(json_text(record_of(found, config, command)))
+    else:
+        click.echo("\n".join(lines_of(found, config, command)))
+    if found.faults:
+        raise SystemExit(1)
 
 
 def _of_table(table: str | None, assignments: Sequence[str]) -> list[Any]:

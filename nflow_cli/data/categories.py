@@ -9,7 +9,7 @@ import numpy as np
 from nflow_cli.config.column_schema import MAX_LEVEL, MAX_LEVELS
 from nflow_cli.config.roles import Roles
 from nflow_cli.data.tables import MISSING, Column, TableFile, is_number, shown
-from nflow_cli.errors import DataError
+from nflow_cli.errors import ColumnError, DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,14 +70,16 @@ class Reader:
     def _expect_level(self, name: str, text: str, row: int) -> None:
         """Refuse a level too long, or one too many."""
         if len(text) > MAX_LEVEL:
-            raise DataError(
+            raise ColumnError(
                 f"{self._table.name}: {self._table.place(row)}, column {shown(name)}: expected a "
-                f"level of at most {MAX_LEVEL:,} letters, received {len(text):,}: {shown(text)}"
+                f"level of at most {MAX_LEVEL:,} letters, received {len(text):,}: {shown(text)}",
+                name,
             )
         if len(self._numbers[name]) == MAX_LEVELS:
-            raise DataError(
+            raise ColumnError(
                 f"{self._table.name}: column {shown(name)}: expected at most {MAX_LEVELS:,} levels "
-                f"of a category, received more; the next is {shown(text)}"
+                f"of a category, received more; the next is {shown(text)}",
+                name,
             )
 
 

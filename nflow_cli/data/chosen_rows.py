@@ -12,7 +12,7 @@ from nflow_cli.data.categories import UNKNOWN, Reader
 from nflow_cli.data.points import LEAST
 from nflow_cli.data.split import Parts, sampled, shuffled, split_by_column, split_by_group
 from nflow_cli.data.tables import Column, TableFile, shown
-from nflow_cli.errors import DataError
+from nflow_cli.errors import ColumnError, DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
 
@@ -212,9 +212,10 @@ def _expect_columns(name: str, roles: Roles) -> None:
             f"{name}: expected at most {MAX_COLUMNS:,} columns, received {len(columns):,}"
         )
     if LOG_Q in columns:
-        raise DataError(
+        raise ColumnError(
             f"{name}: expected no column {LOG_Q!r}, as log-densities are written in one; "
-            "--exclude leaves it out"
+            "--exclude leaves it out",
+            LOG_Q,
         )
 
 

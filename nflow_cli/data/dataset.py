@@ -24,7 +24,7 @@ from nflow_cli.data.number_units import units_of_numbers
 from nflow_cli.data.points import ALIKE, LEAST, Weights, checksum
 from nflow_cli.data.raw_columns import RawColumn, read_columns
 from nflow_cli.data.split import Parts, shuffled, split_at_random, split_by_column, split_by_group
-from nflow_cli.data.table_rows import IN_PYTHON, STDIN, table_of_settings
+from nflow_cli.data.table_rows import IN_PYTHON, STDIN, table_named
 from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.errors import DataError
 from nflow_cli.registry import POINT_SETS
@@ -105,7 +105,7 @@ def load_dataset(settings: TableData, table: TableFile | None = None) -> Dataset
     Raises:
         DataError: In one line: there is no such table, or nothing in it to model.
     """
-    table = table or table_of_settings(settings)
+    table = table or table_named(settings)
     raw, numbers = read_columns(table, settings.max_rows, settings.split_seed)
     columns = {column.name: column for column in raw}
     aside = {settings.weights, settings.split, settings.group}

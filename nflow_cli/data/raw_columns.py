@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nflow_cli.data.array_tables import ArrowTable
 from nflow_cli.data.categories import distinct_texts
 from nflow_cli.data.chosen_rows import MAX_ROWS
 from nflow_cli.data.tables import NotANumberError, TableFile, floats, is_number, present_cells
@@ -207,6 +208,42 @@ class _Reader:
         return RawColumn(
             self.name, source, None, codes if self._is_bounded else None, texts, is_index
         )
+
+
+def in_memory(table: TableFile, columns: Sequence[RawColumn], rows: np.ndarray) -> TableFile:
+    """Return columns that were read of a table, of these of its rows, as a table of their own."""
+    return _InMemory(table, columns, rows)
+
+
+class _InMemory(ArrowTable):
+    """What was read of a table; rows stand where they stand there."""
+
+    def __init__(self, table: TableFile, columns: Sequence[RawColumn], rows: np.ndarray):
+        import pyarrow as pa
+
+        arrays = {column.name: _array(column, len(rows)) for column in columns}
+        super().__init__(table.name, pa.table(arrays))
+        known = {column.name: column for column in table.columns}
+        self.columns = [known[name] for name in arrays]  # an empty one is of text in a text file
+        self._read, self._rows = table, rows
+
+    def place(self, row: int) -> str:
+        return self._read.place(int(self._rows[row]))
+
+    def text(self, name: str) -> np.ndarray:
+        return self._read.text(name)[self._rows]
+
+
+def _array(column: RawColumn, n: int) -> "pa.Array":
+    import pyarrow as pa
+
+    if column.codes is not None:
+        codes = pa.array(column.codes, mask=column.codes < 0)
+        return pa.DictionaryArray.from_arrays(codes, pa.array(column.texts, pa.string()))
+    if column.numbers is None:
+        return pa.nulls(n, pa.string())
+    numbers = pa.array(column.numbers, from_pandas=True)
+    return numbers if column.source == "number" else numbers.cast(pa.string())
 
 
 def _days(cells: Any, _: str) -> Any:

@@ -1,6 +1,7 @@
 """The rows that no density can be fitted to, each refused in one line. No Keras here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from nflow_cli.data.dequantisation import MOST_STEPS, are_multiples
 from nflow_cli.data.points import LEAST, atoms_of, no_spread
 from nflow_cli.data.split import Parts
 from nflow_cli.data.units import ColumnUnits
-from nflow_cli.errors import DataError
+from nflow_cli.errors import ColumnError, DataError
 
 CHUNK = 100_000  # rows at a time, and as many show that columns depend on each other
 # Least eigenvalue of the correlations of columns none of which follows from the others.
@@ -30,9 +31,11 @@ def expect_rows(chosen: Chosen) -> None:
     finite = np.isfinite(chosen.values)
     if not finite.all():
         row, column = divmod(int(np.argmin(finite)), len(chosen.roles.columns))
-        raise DataError(
-            f"{chosen.name}: {chosen.at(row)}: column {chosen.roles.columns[column]!r}: expected a "
-            f"finite number, received {chosen.values[row, column]}"
+        name = chosen.roles.columns[column]
+        raise ColumnError(
+            f"{chosen.name}: {chosen.at(row)}: column {name!r}: expected a finite number, "
+            f"received {chosen.values[row, column]}",
+            name,
         )
 
 
@@ -48,10 +51,11 @@ def expect_inside(chosen: Chosen, settings: TableData) -> None:
             if wrong.any():
                 row = int(np.argmax(wrong))
                 count = int(wrong.sum())
-                raise DataError(
+                raise ColumnError(
                     f"{chosen.name}: {chosen.at(row)}: column {name!r}: expected values between "
                     f"{low:.15g} and {high:.15g}, received {values[row]:.15g} ({count:,} "
-                    f"{'row is' if count == 1 else 'rows are'} {where} a bound)"
+                    f"{'row is' if count == 1 else 'rows are'} {where} a bound)",
+                    name,
                 )
 
 
@@ -61,17 +65,19 @@ def expect_multiples(chosen: Chosen) -> None:
         values = chosen.column(name)
         where = f"column {name!r}: expected"
         if (largest := float(np.abs(values).max())) > MOST_STEPS * step:
-            raise DataError(
+            raise ColumnError(
                 f"{chosen.name}: {where} a step of {1 / MOST_STEPS:.0e} of the values or more in "
-                f"data.discrete, received {step:.15g} beside {largest:.15g}"
+                f"data.discrete, received {step:.15g} beside {largest:.15g}",
+                name,
             )
         wrong = ~are_multiples(values, step)
         if wrong.any():
             row, count = int(np.argmax(wrong)), int(wrong.sum())
-            raise DataError(
+            raise ColumnError(
                 f"{chosen.name}: {chosen.at(row)}: {where} multiples of {step:.15g}, as "
                 f"data.discrete says, received {values[row]:.15g} ({count:,} "
-                f"{'row is' if count == 1 else 'rows are'} none)"
+                f"{'row is' if count == 1 else 'rows are'} none)",
+                name,
             )
 
 
@@ -113,9 +119,10 @@ def expect_judges(part: str, chosen: Chosen) -> None:
             *(["levels that training rows have"] if chosen.roles.levels else []),
             *(["weights above 0"] if chosen.weights is not None else []),
         ]
-        raise DataError(
+        raise ColumnError(
             f"{chosen.name}: expected two {part} rows or more with {' and '.join(conditions)}, "
-            f"received {n} of {len(chosen.values):,}"
+            f"received {n} of {len(chosen.values):,}",
+            *_with_most_levels(chosen),
         )
 
 
@@ -128,10 +135,11 @@ def expect_spread_in_levels(chosen: Chosen, numbers: np.ndarray, values: np.ndar
         for column, number in zip(z.T, chosen.roles.numbers):
             mean = np.bincount(level, column) / counts
             if (column - mean[level]).var() <= LEAST_EIGENVALUE:
-                raise DataError(
+                raise ColumnError(
                     f"{chosen.name}: column {number!r} follows from {name!r}, each of whose levels "
                     "has one value of it; the likelihood of a density rises without bound there; "
-                    f"--exclude {number} leaves it out"
+                    f"--exclude {number} leaves it out",
+                    number,
                 )
 
 
@@ -149,15 +157,22 @@ def expect_levels(chosen: Chosen, train: np.ndarray) -> None:
             )
         if len(levels) < 2:
             among = " among the rows to train on" if (numbers == UNKNOWN).any() else ""
-            raise DataError(f"{where} has one level{among}, {levels[0]!r}; {way_on}")
+            raise ColumnError(f"{where} has one level{among}, {levels[0]!r}; {way_on}", name)
         present = len(np.unique(numbers))
         if present > len(numbers) / 2:
-            raise DataError(
+            raise ColumnError(
                 f"{where}: expected levels that repeat, received {present:,} in {len(numbers):,} "
-                f"rows; {way_on}"
+                f"rows; {way_on}",
+                name,
             )
     if problem := too_many_levels(chosen.roles.levels):
-        raise DataError(f"{chosen.name}: expected {problem}")
+        raise ColumnError(f"{chosen.name}: expected {problem}", *_with_most_levels(chosen))
+
+
+def _with_most_levels(chosen: Chosen) -> list[str]:
+    """Return the names of the categories, that of most levels last."""
+    levels = chosen.roles.levels
+    return sorted(levels, key=lambda name: len(levels[name]))
 
 
 def expect_density(chosen: Chosen, values: np.ndarray, where: str = "") -> None:
@@ -166,7 +181,8 @@ def expect_density(chosen: Chosen, values: np.ndarray, where: str = "") -> None:
     for name in (*roles.numbers, *roles.given_numbers):
         if problem := no_spread(values[:, roles.columns.index(name)]):
             way_on = _left_out(chosen, name)
-            raise DataError(f"{chosen.name}: column {name!r} {problem}{where}; {way_on}")
+            message = f"{chosen.name}: column {name!r} {problem}{where}; {way_on}"
+            raise ColumnError(message, name)
 
 
 def _left_out(chosen: Chosen, name: str) -> str:
@@ -179,15 +195,20 @@ def expect_no_atoms(chosen: Chosen) -> None:
     names = [name for name in chosen.roles.numbers if name not in chosen.roles.steps]
     for atom in atoms_of(chosen.values[:, chosen.roles.places(names)]):
         name = names[atom["column"] - 1]
-        if "value" in atom:
-            text = f"is {atom['value']:g} in {atom['share']:.1%} of the rows"
-        else:
-            text = f"goes in steps of {atom['step']:g}, {atom['repeated']:.0%} of its rows repeat"
-        raise DataError(
+        text = atom_text(atom)
+        raise ColumnError(
             f"{chosen.name}: column {name!r} {text}: the likelihood of a density rises without "
             f"bound there; {_as_discrete(name, chosen.column(name))}--given {name} takes it as "
-            f"known, --exclude {name} leaves it out"
+            f"known, --exclude {name} leaves it out",
+            name,
         )
+
+
+def atom_text(atom: Mapping[str, Any]) -> str:
+    """Say what :func:`~nflow_cli.data.points.atoms_of` found of a column."""
+    if "value" in atom:
+        return f"is {atom['value']:g} in {atom['share']:.1%} of the rows"
+    return f"goes in steps of {atom['step']:g}, {atom['repeated']:.0%} of its rows repeat"
 
 
 def _as_discrete(name: str, values: np.ndarray) -> str:
@@ -223,9 +244,11 @@ def expect_within(chosen: Chosen, units: ColumnUnits, given_units: ColumnUnits) 
         row = int(np.argmax(away))
         if not away[row] < FAR:
             received = [*numbers[row].tolist(), *given[row].tolist()]
-            raise DataError(
+            names = [*chosen.roles.numbers, *chosen.roles.given_numbers]
+            raise ColumnError(
                 f"{chosen.name}: {chosen.at(start + row)}: expected values within {FAR:.0e} robust "
-                f"standard deviations of the training rows; received {received}"
+                f"standard deviations of the training rows; received {received}",
+                names[int(np.argmax(np.abs(inside[row])))],
             )
 
 
@@ -250,9 +273,10 @@ def expect_independent(chosen: Chosen, numbers: np.ndarray, given: np.ndarray) -
     parts = vectors[:, 0] ** 2 > SHARE_OF_SUM * np.max(vectors[:, 0] ** 2)
     names = _where(chosen.roles.numbers, parts)
     what = " and from what is given" if given.shape[1] else ""
-    raise DataError(
+    raise ColumnError(
         f"{chosen.name}: each of these columns follows from the others{what}: {listed(names)}; "
-        "the likelihood of a density rises without bound there; --exclude leaves one out"
+        "the likelihood of a density rises without bound there; --exclude leaves one out",
+        *names,
     )
 
 
@@ -270,10 +294,11 @@ def _residuals(chosen: Chosen, z: np.ndarray, given: np.ndarray) -> np.ndarray:
         return rest / spread
     slopes = np.linalg.lstsq(given, z[:, worst])[0] ** 2
     names = _where(chosen.roles.given_numbers, slopes > SHARE_OF_SUM * slopes.max())
-    raise DataError(
+    raise ColumnError(
         f"{chosen.name}: column {chosen.roles.numbers[worst]!r} follows from what is given: "
         f"{listed(names)}; the likelihood of a density rises without bound there; --exclude "
-        "leaves it out"
+        "leaves it out",
+        chosen.roles.numbers[worst],
     )
 
 

@@ -24,7 +24,16 @@ from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS, nearest, resolve
 
-__all__ = ["IN_PYTHON", "LOG_Q", "MAX_ROWS", "STDIN", "TableRows", "load_table", "names_of_set"]
+__all__ = [
+    "IN_PYTHON",
+    "LOG_Q",
+    "MAX_ROWS",
+    "STDIN",
+    "TableRows",
+    "load_table",
+    "names_of_set",
+    "table_named",
+]
 
 IN_PYTHON = "<python>"  # what a table is called that was handed over there
 REPEATED = 0.01  # of test rows that may stand among those to train on, untold
@@ -81,7 +90,7 @@ def load_table(settings: TableData, tails: Tails, table: TableFile | None = None
         DataError: In one line: there is no such table or column, a value is missing, not finite or
             outside its bounds, or no density can be fitted to the columns.
     """
-    table = table or table_of_settings(settings)
+    table = table or table_named(settings)
     chosen, parts = choose(table, settings)
     _expect_values(chosen, settings)
     n = len(chosen.values)
@@ -112,8 +121,8 @@ def load_table(settings: TableData, tails: Tails, table: TableFile | None = None
     )
 
 
-def table_of_settings(settings: TableData) -> TableFile:
-    """Return the table that settings name: a built-in set, or a file.
+def table_named(settings: TableData) -> TableFile:
+    """Open the table that settings name, or draw the built-in set.
 
     Raises:
         DataError: In one line: there is no such table.

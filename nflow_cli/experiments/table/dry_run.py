@@ -1,0 +1,204 @@
+"""What a fit to a table would be: the kinds of its columns, and all that stands in its way."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.config import presets
+from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.schema import FitConfig
+from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.kinds import kinds_of
+from nflow_cli.data.points import LEAST
+from nflow_cli.data.raw_columns import RawColumn, read_columns
+from nflow_cli.data.table_rows import TableRows, load_table, table_named
+from nflow_cli.errors import DataError
+from nflow_cli.experiments.table.mending import Fault, Mending, with_step, written
+from nflow_cli.layout import hanging, table
+from nflow_cli.text import command_line
+
+HEADER = ("column", "kind", "type", "step", "values", "atoms", "missing", "bounds", "why")
+# The options that a mended command has anew, and what of settings they say.
+OPTIONS = ("columns", "exclude", "given", "categorical", "discrete", "missing", "bounds")
+DRY = ("--dry-run", "--json")
+
+
+@dataclass(frozen=True, eq=False)
+class DryRun:
+    """What is known of a fit before it.
+
+    Attributes:
+        columns: All of the table.
+        kinds: Of the columns, by name.
+        faults: All that stands in the way.
+        settings: Those of the command, or others that mend the faults; ``None``: none do.
+        data: The rows as a stack of flows would be fitted to them, if it would.
+    """
+
+    columns: Sequence[RawColumn]
+    kinds: Mapping[str, ColumnKind]
+    faults: Sequence[Fault]
+    settings: TableData | None
+    data: TableRows | None = None
+
+
+def dry_run(config: FitConfig) -> DryRun:
+    """Read a table, and find the kinds of its columns and what stands in the way of a fit.
+
+    Raises:
+        DataError: In one line: it cannot be read, or has no such columns.
+    """
+    said = config.data
+    opened = table_named(said)
+    columns, rows = read_columns(opened, said.max_rows, said.split_seed)
+    kinds = kinds_of(columns, said)
+    if config.flow is None:
+        return _of_cells(said, columns, kinds, len(rows))
+    try:
+        data = load_table(said, config.units.tails, opened)
+        return DryRun(columns, kinds, [], said, data)
+    except DataError:
+        mending = Mending(said, config.units.tails, opened, columns, rows, kinds)
+        settings = mending.run()
+        return DryRun(columns, kinds, mending.faults, settings)
+
+
+def _of_cells(
+    said: TableData, columns: Sequence[RawColumn], kinds: Mapping[str, ColumnKind], n: int
+) -> DryRun:
+    """Return what stands in the way of a density of cells, which takes columns of all kinds."""
+    faults = []
+    if n < LEAST:
+        faults.append(Fault("", f"expected at least {LEAST} rows, received {n}"))
+    kept = [column for column in columns if kinds[column.name].kind not in ("left out", "computed")]
+    infinite = [c.name for c in kept if c.numbers is not None and np.isinf(c.numbers).any()]
+    faults += (Fault(name, "holds infinities", f"--exclude {name}") for name in infinite)
+    if not {column.name for column in kept} - {*infinite, *said.given}:
+        faults.append(Fault("", "expected a column to model, received none"))
+    if any(not fault.mend for fault in faults):
+        return DryRun(columns, kinds, faults, None)
+    settings = said.model_copy(update={"exclude": [*said.exclude, *infinite]})
+    return DryRun(columns, kinds, faults, settings)
+
+
+def command_of(found: DryRun, before: TableData, argv: Sequence[str]) -> str | None:
+    """Return the command that trains, by what was typed and what mends it; ``None``: none does."""
+    if found.settings is None:
+        return None
+    after = found.settings
+    changed = [key for key in OPTIONS if getattr(after, key) != getattr(before, key)]
+    words = _without([word for word in argv if word not in DRY], [f"--{key}" for key in changed])
+    for key in changed:
+        words += _option(key, getattr(after, key))
+    return command_line(["nflow", *words])
+
+
+def _without(argv: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Return words without some options and their values."""
+    words, rest = list[str](), iter(argv)
+    for word in rest:
+        if word in options:
+            next(rest, None)
+        elif word.partition("=")[0] not in options:
+            words.append(word)
+    return words
+
+
+def _option(key: str, value: Any) -> list[str]:
+    """Return an option and its value as words; none where the value is empty."""
+    if key == "discrete":
+        texts = [with_step(name, step) for name, step in value.items()]
+    elif key == "bounds":
+        ends = {n: ["" if end is None else repr(end) for end in value[n]] for n in value}
+        texts = [f"{written(name)}={low}:{high}" for name, (low, high) in ends.items()]
+    else:
+        texts = [value] if key == "missing" else list(map(written, value))
+    return [f"--{key}", ",".join(texts)] if texts else []
+
+
+def lines_of(found: DryRun, config: FitConfig, command: str | None) -> list[str]:
+    """Return what is printed of a dry run."""
+    rows = [_row(column, found.kinds[column.name]) for column in found.columns]
+    lines = [table(HEADER, rows, keys=1), "", presets.dump(config)]
+    if found.data is not None:
+        parts = ", ".join(
+            f"{n:,} {part.removeprefix('n_')}" for part, n in found.data.sizes.items()
+        )
+        lines += [f"note: {note}" for note in found.data.notes]
+        lines.append(f"rows: {parts}")
+    for column, problem, mend in found.faults:
+        lines.append(hanging(column and f"{column}: ", f"{problem}{mend and ': '}{mend}"))
+    if found.faults:
+        lines.append(f"try: {command}" if command else "no options mend all of this")
+    return lines
+
+
+def record_of(found: DryRun, config: FitConfig, command: str | None) -> dict[str, Any]:
+    """Return a dry run as an object of JSON."""
+    columns = {
+        column.name: {
+            **found.kinds[column.name].model_dump(mode="json"),
+            "missing_share": _missing(column),
+            "values": _values(column, found.kinds[column.name]),
+        }
+        for column in found.columns
+    }
+    return {
+        "columns": columns,
+        "config": config.model_dump(mode="json"),
+        "faults": [fault._asdict() for fault in found.faults],
+        "command": command,
+    }
+
+
+def _row(column: RawColumn, kind: ColumnKind) -> tuple[str, ...]:
+    """Return what a column is, as texts."""
+    share = _missing(column)
+    steps = [
+        f"{one.step:.12g}" + (f" + {one.offset:.12g}" if one.offset else "")
+        for one in kind.lattices
+    ]
+    if kind.kind == "number" and kind.resolution is not None:
+        steps = [f"{kind.resolution:.12g}"]
+    ends = ["" if end is None else f"{end:.12g}" for end in kind.bounds or ()]
+    return (
+        column.name,
+        kind.kind,
+        "" if kind.kind == "left out" else kind.type,
+        ", ".join(steps),
+        _values(column, kind),
+        str(len(kind.atoms) or ""),
+        f"{share:.1%}" if share else "",
+        ":".join(ends),
+        kind.why,
+    )
+
+
+def _missing(column: RawColumn) -> float | None:
+    """Return the share of cells that are missing; ``None`` where it was not counted."""
+    if column.numbers is not None:
+        return float(np.isnan(column.numbers).mean()) if len(column.numbers) else 0.0
+    if column.codes is None:
+        return None
+    return float((column.codes < 0).mean()) if len(column.codes) else 0.0
+
+
+def _values(column: RawColumn, kind: ColumnKind) -> str:
+    """Return how many levels a column has, or from where to where its numbers go."""
+    if column.numbers is None:
+        return f"{len(column.texts):,} levels" if column.codes is not None else ""
+    known = column.numbers[~np.isnan(column.numbers)]
+    if kind.kind == "levels":
+        return f"{len(np.unique(known)):,} levels"
+    if not len(known):
+        return ""
+    return " to ".join(_end(end, column.source) for end in (known.min(), known.max()))
+
+
+def _end(number: float, source: str) -> str:
+    if source == "number" or not np.isfinite(number):
+        return f"{number:.6g}"
+    unit = "D" if source == "date" else "s"
+    return str(np.datetime64(round(number), unit))

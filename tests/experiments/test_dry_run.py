@@ -1,0 +1,173 @@
+"""What is printed of a fit before it: kinds of columns, all that is wrong, and what mends it."""
+
+import json
+import shlex
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from nflow_cli.cli import main
+from nflow_cli.config.schema import FitConfig
+from nflow_cli.experiments import run as running
+from nflow_cli.experiments.table.dry_run import command_of, dry_run
+
+RNG = np.random.default_rng(0)
+N = 400
+X, Y, Z = RNG.normal(size=N), RNG.gamma(2.0, size=N), RNG.normal(size=N)
+NUMBERS = {"x": X, "y": Y}
+HEAPED = np.where(RNG.random(N) < 0.3, 0.5 / 7, Y)  # of no step that can be written
+
+
+def gappy(values, share):
+    return ["" if gap else value for value, gap in zip(values, RNG.random(N) < share)]
+
+
+def cyclic(*values):
+    return [values[i % len(values)] for i in RNG.integers(0, 1000, N)]
+
+
+class Began(Exception):  # noqa: N818
+    """A training would begin."""
+
+
+@pytest.fixture
+def nflow(monkeypatch, tmp_path):
+    """Return a function that runs a command in an empty folder, but for the training."""
+
+    def begin(*_):
+        raise Began
+
+    monkeypatch.setattr(running, "begin", begin)
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: CliRunner().invoke(main, words)
+
+
+@pytest.fixture
+def looked_at(nflow, tmp_path):
+    """Return a function that looks at a table of columns, and returns what JSON and exit say."""
+
+    def look(columns, *options):
+        rows = zip(*columns.values())
+        lines = [",".join(columns), *(",".join(map(str, row)) for row in rows)]
+        (tmp_path / "t.csv").write_text("\n".join([*lines, ""]))
+        result = nflow("fit", "t.csv", *options, "--dry-run", "--json")
+        assert isinstance(result.exception, SystemExit | None), result.exception
+        assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+        return json.loads(result.stdout), result.exit_code
+
+    return look
+
+
+TABLES = {  # columns beside numbers; the column at fault, words of the fault, and what mends it
+    "levels of numbers": ({"k": cyclic(1, 2, 5)}, "k", "of the rows", "--categorical k"),
+    "whole numbers": ({"k": RNG.poisson(40, N)}, "k", "of the rows", "--discrete k"),
+    "steps": ({"k": RNG.integers(0, 60, N) / 4}, "k", "goes in steps of 0.25", "--discrete k:0.25"),
+    "an atom": ({"k": HEAPED}, "k", "is 0.0714286 in", "--exclude k"),
+    "gaps": ({"k": gappy(Z, 0.1)}, "", "rows lack a value (k ", "--missing drop"),
+    "many gaps": ({"k": gappy(Z, 0.9)}, "k", "400 rows have all values without", "--exclude k"),
+    "infinities": ({"k": ["inf", *Z[1:]]}, "k", "a finite number, received inf", "--exclude k"),
+    "a sum": ({"k": X + Y}, "k", "follows from the others: x, y, k", "--exclude k"),
+    "a decimal comma": ({"k": [f'"{v:.3f}"'.replace(".", ",") for v in Z]}, "k", "mark", "--exc"),
+    "text late": ({"k": [*Z[:-1], "two"]}, None, "", ""),
+    "commas in a name": ({'"k,l"': RNG.poisson(40, N)}, "k,l", "rows", "--discrete k\\,l"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_each_fault_has_what_mends_it_and_the_command_trains(looked_at, nflow, name):
+    columns, at_fault, problem, mend = TABLES[name]
+    said, code = looked_at({**NUMBERS, **columns})
+    if at_fault is None:  # of text that is left out
+        assert (code, said["faults"]) == (0, [])
+        return
+    faults = [fault for fault in said["faults"] if fault["column"] == at_fault]
+    assert code == 1
+    assert any(problem in f["problem"] and f["mend"].startswith(mend) for f in faults), said
+    before = nflow("fit", "t.csv")
+    assert before.exit_code == 1 and not isinstance(before.exception, Began)
+    assert isinstance(nflow(*shlex.split(said["command"])[1:]).exception, Began)
+
+
+def test_all_faults_are_said_at_once(looked_at, nflow):
+    columns = {**NUMBERS, "city": cyclic("Rome", "Oslo")}
+    faulty = ["levels of numbers", "whole numbers", "steps", "an atom", "gaps"]
+    for i, name in enumerate(faulty):
+        columns |= {f"{key}{i}": value for key, value in TABLES[name][0].items()}
+    said, code = looked_at(columns, "--steps", "20", "--exclude", "y")
+    assert code == 1
+    assert [fault["column"] for fault in said["faults"]] == ["k0", "k1", "k2", "k3", ""]
+    assert said["command"] == (
+        "nflow fit t.csv --steps 20 --exclude y,k3 --categorical city,k0 --discrete k1,k2:0.25 "
+        "--missing drop"
+    )
+    assert isinstance(nflow(*shlex.split(said["command"])[1:]).exception, Began)
+
+
+def test_a_table_that_can_be_fitted_has_no_fault(looked_at, nflow):
+    said, code = looked_at({"id": range(N), **NUMBERS, "city": cyclic("Rome", "Oslo")})
+    assert (code, said["faults"]) == (0, [])
+    kinds = {name: column["kind"] for name, column in said["columns"].items()}
+    assert kinds == {"id": "left out", "x": "number", "y": "number", "city": "levels"}
+    assert said["config"]["data"]["columns"] == ["x", "y"]
+    assert said["config"]["train"]["steps"] > 0
+    assert isinstance(nflow("fit", "t.csv").exception, Began)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"city": cyclic("Rome", "Oslo"), "on": cyclic(0, 1)},
+        {"id": range(N), "k": HEAPED},  # row numbers have no density
+    ],
+)
+def test_what_no_option_mends_has_no_command(looked_at, columns):
+    said, code = looked_at(columns)
+    assert (code, said["command"]) == (1, None)
+    assert "column of numbers" in said["faults"][-1]["problem"]
+
+
+def test_the_printed_table_names_each_column_and_ends_with_the_command(looked_at, nflow):
+    days = [str(np.datetime64("2020-01-31") + i) for i in range(N)]
+    looked_at({**NUMBERS, "day": days, "k": gappy(cyclic(1, 2), 0.1)})
+    result = nflow("fit", "t.csv", "--dry-run")
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == [
+        *("column", "kind", "type", "step", "values", "atoms", "missing", "bounds", "why")
+    ]
+    assert [line.split()[0] for line in lines[1:5]] == ["x", "y", "day", "k"]
+    assert "2020-01-31 to 2021-03-05" in lines[3]
+    assert "%" in lines[4]
+    assert "command: fit" in lines
+    assert lines[-1] == "try: nflow fit t.csv --categorical k --missing drop"
+
+
+def test_a_file_that_is_no_table_is_one_line(nflow, tmp_path):
+    (tmp_path / "t.csv").write_bytes(bytes(range(256)))
+    result = nflow("fit", "t.csv", "--dry-run")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert nflow("fit", "t.csv", "--json").exit_code == 2
+
+
+def of_cells(tmp_path, text):
+    """Return the dry run of a table by a density that takes columns of every kind."""
+    (tmp_path / "t.csv").write_text(text)
+    data = {"name": str(tmp_path / "t.csv")}
+    config = FitConfig.model_validate({"command": "fit", "data": data})
+    found = dry_run(config.model_copy(update={"flow": None}))
+    return found.faults, command_of(found, config.data, ["fit", "t.csv", "--dry-run"])
+
+
+def test_cells_take_every_kind_but_no_infinity(tmp_path):
+    rows = [f"{i % 2},{'ab'[i % 2]},{i * i % 7}," for i in range(20)]
+    faults, _ = of_cells(tmp_path, "\n".join(["a,b,c,d", *rows, ""]))
+    assert not faults
+    faults, command = of_cells(tmp_path, "\n".join(["a,b,c,d", *rows, "1,a,inf,", ""]))
+    assert [fault.column for fault in faults] == ["c"]
+    assert command == "nflow fit t.csv --exclude c"
+    faults, command = of_cells(tmp_path, "\n".join(["a,b,c,d", *rows[:9], ""]))
+    assert "at least 10 rows, received 9" in faults[0].problem and command is None
+    faults, command = of_cells(tmp_path, "a\n" + 20 * "1\n")
+    assert "a column to model" in faults[0].problem and command is None
