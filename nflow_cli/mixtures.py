@@ -161,7 +161,8 @@ def from_normal_score(
         move = -gap * xp.exp(-log_slope)
         there = (x + move > low) & (x + move < high) & (2 * xp.abs(move) <= last)
         new = xp.where(there, x + move, low + (high - low) / 2)
-        goes_on = goes_on & (new > low) & (new < high) & (xp.abs(gap) > 4 * eps * (1 + xp.abs(at)))
+        far = (xp.abs(gap) > 4 * eps * (1 + xp.abs(at))) & (xp.abs(move) > eps * xp.abs(x))
+        goes_on = goes_on & far & (new > low) & (new < high)
         last = xp.where(goes_on, xp.abs(new - x), last)
         return low, high, xp.where(goes_on, new, x), last, goes_on
 
