@@ -23,19 +23,21 @@ class Lattice(Strict):
 
 
 class Relation(Strict):
-    """How a column follows from others.
+    """How a column follows from others, with coefficients a and a constant c, rounded as written.
 
-    A `linear` column is `constant + sum(coefficients * columns)`, a `product` is `constant` times
-    the product of the columns' powers, which are the coefficients, and a `map` takes each value of
-    one column to one value: row i of `values` is the value of level or number i of `keys`.
+    `linear`: c + sum a x; `product`: c prod x^a; `log`: c + sum a log x; `exp`: c exp(sum a x).
+    A `map` takes each value of one column to one value: row i of `values` is the value of level or
+    number i of `keys`; a number that is no key goes with the nearest.
     """
 
-    rule: Literal["linear", "product", "map"] = Field(description="Which kind of function it is.")
+    rule: Literal["linear", "product", "log", "exp", "map"] = Field(
+        description="The form of the function."
+    )
     columns: Annotated[list[Column], Field(min_length=1, max_length=10)] = Field(
         description="That the column follows from."
     )
-    coefficients: list[float] = Field(default=[], description="Of a sum, or powers of a product.")
-    constant: float = Field(default=0.0, description="Of a sum, or the factor of a product.")
+    coefficients: list[float] = Field(default=[], description="a, by column.")
+    constant: float = Field(default=0.0, description="c.")
     keys: Annotated[list[str], Field(max_length=MAX_LEVELS)] = Field(
         default=[], description="Values of the other column, of a map."
     )

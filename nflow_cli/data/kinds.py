@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from nflow_cli.config.kinds_schema import CellType, ColumnKind, Lattice
+from nflow_cli.config.kinds_schema import CellType, ColumnKind, Lattice, Relation
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.lattices import fills, finest
-from nflow_cli.data.left_out import is_missing, why_left_out
+from nflow_cli.data.left_out import why_left_out
 from nflow_cli.data.raw_columns import RawColumn
+from nflow_cli.data.relations import Cells, cells_of, relations_of
 from nflow_cli.data.shapes import shape_of
 from nflow_cli.data.written import Written, written
 
@@ -24,10 +25,37 @@ def kinds_of(columns: Sequence[RawColumn], settings: TableData) -> dict[str, Col
         columns: Of the whole file, their rows in its order.
         settings: What the user says of columns, which overrules what is found.
     """
-    kinds = {column.name: _left_out(column, settings) for column in columns}
-    for column in columns:
-        kinds[column.name] = kinds[column.name] or _modelled(column, settings)
-    return {name: kind for name, kind in kinds.items() if kind}
+    found = {column.name: _left_out(column, settings) for column in columns}
+    cells = [
+        cells_of(
+            column, None if column.numbers is None else written(column.numbers, column.is_float32)
+        )
+        for column in columns
+        if found[column.name] is None
+    ]
+    cells.sort(key=lambda column: column.name not in settings.given)
+    fixed = {*settings.given, *settings.categorical, *settings.discrete}
+    relations = relations_of(cells, fixed)
+    for column in cells:
+        kind = _modelled(column, settings)
+        found[column.name] = kind
+        if column.name in relations:
+            found[column.name] = _computed(kind, relations[column.name])
+    return {name: kind for name, kind in found.items() if kind}
+
+
+def _computed(kind: ColumnKind, relation: Relation) -> ColumnKind:
+    """Return the kind of a column that follows from others, written as it is by itself."""
+    why = f"follows from {' and '.join(relation.columns)}"[:500]
+    return ColumnKind(
+        kind="computed",
+        why=why,
+        type=kind.type,
+        decimals=kind.decimals,
+        resolution=kind.resolution,
+        missing=kind.missing,
+        relation=relation,
+    )
 
 
 def _left_out(column: RawColumn, settings: TableData) -> ColumnKind | None:
@@ -45,13 +73,12 @@ def _left_out(column: RawColumn, settings: TableData) -> ColumnKind | None:
     return ColumnKind(kind="left out", why=why) if why else None
 
 
-def _modelled(column: RawColumn, settings: TableData) -> ColumnKind:
+def _modelled(column: Cells, settings: TableData) -> ColumnKind:
     """Return the kind of a column by itself."""
-    missing = bool(is_missing(column).any())
-    if column.numbers is None:
-        return _texts(column, missing)
-    numbers = written(column.numbers, column.is_float32)
-    return _numbers(column, numbers, missing, settings)
+    missing = bool((column.codes < 0).any())
+    if column.written is None:
+        return _texts(column.raw, missing)
+    return _numbers(column.raw, column.written, missing, settings)
 
 
 def _texts(column: RawColumn, missing: bool) -> ColumnKind:

@@ -1,0 +1,189 @@
+"""Columns of numbers that follow from others by a formula, found in some rows and checked in all.
+
+`linear`: y = c + sum a x; `product`: y = c prod x^a; `log`: y = c + sum a log x;
+`exp`: y = c exp(sum a x).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from nflow_cli.config.kinds_schema import Relation
+from nflow_cli.data.written import Written, significant
+
+ROWS_A_COLUMN = 5  # at least, that a formula may be found in
+CANDIDATES = 40  # columns at most, the most correlated
+SAMPLE = 250  # rows that it is found in
+VARIED = 10  # distinct values, beyond which a column may be a product, a logarithm or a power
+DENOMINATOR = 100  # of rational coefficients
+SMALL = 0.01  # a coefficient below, in standard deviations, is none
+NOISE = 1e-10  # of what is added up, which arithmetic and 12 digits leave
+HALF = 0.499  # of a step, which rounding moves a number by; ties are in doubt
+EXACT = 1e-6  # of a step: a formula that is not rounded
+FINE = 30  # steps of a column's deviation, which a rounded formula can be told by
+BASES = (1 / math.log(10), 1 / math.log(2), math.log(10), math.log(2))  # of logarithms
+Rule = Literal["linear", "product", "log", "exp"]
+TERMS: dict[Rule, int] = {"linear": 10, "product": 3, "log": 2, "exp": 2}  # columns at most
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """A column of numbers that may follow from others, or others from it.
+
+    Attributes:
+        name: The column's.
+        cells: `(n,)`, NaN where missing.
+        written: Its distinct values.
+    """
+
+    name: str
+    cells: np.ndarray
+    written: Written
+
+    @cached_property
+    def gaps(self) -> np.ndarray:
+        """Which cells are missing, `(n,)`."""
+        return np.isnan(self.cells)
+
+    @property
+    def is_varied(self) -> bool:
+        """Whether the column has more than a few distinct values."""
+        return len(self.written.values) > VARIED
+
+
+def formula_of(target: Numbers, sources: Sequence[Numbers]) -> Relation | None:
+    """Return how a column follows from others in all rows, if it does.
+
+    It is missing exactly where one of those that it follows from is.
+    """
+    rows = np.flatnonzero(~target.gaps)
+    few = rows[:: max(1, -(-len(rows) // SAMPLE))]
+    for rule in TERMS:
+        if rule != "linear" and not target.is_varied:
+            return None
+        usable = [source for source in sources if rule == "linear" or source.is_varied]
+        usable = [source for source in usable if not source.gaps[few].any()]
+        terms = _terms(rule, target.cells[few], [source.cells[few] for source in usable])
+        if terms is None:
+            continue
+        chosen = [usable[k] for k in terms[0]]
+        if not np.array_equal(target.gaps, np.any([source.gaps for source in chosen], axis=0)):
+            continue
+        holding: list[tuple[np.ndarray, float]] = []
+        for powers in _candidates(rule, terms[1]):
+            constant = _constant(rule, target, chosen, powers, few)
+            if constant is not None:
+                constant = _constant(rule, target, chosen, powers, rows)
+            if constant is not None:
+                holding.append((powers, constant))
+        if holding:
+            powers, constant = min(holding, key=_length)
+            names = [source.name for source in chosen]
+            return Relation(
+                rule=rule, columns=names, coefficients=powers.tolist(), constant=constant
+            )
+    return None
+
+
+def _length(formula: tuple[np.ndarray, float]) -> int:
+    """Return how many digits coefficients, or their inverses, and a constant take."""
+    powers, constant = formula
+    digits = [min(len(f"{a:.12g}"), len(f"{1 / a:.12g}")) for a in powers.tolist()]
+    return sum(digits) + len(f"{constant:.12g}")
+
+
+def _terms(
+    rule: Rule, y: np.ndarray, columns: list[np.ndarray]
+) -> tuple[list[int], np.ndarray] | None:
+    """Return which columns a formula adds up, and their coefficients by least squares."""
+    if not columns:
+        return None
+    x = np.stack(columns, axis=1)
+    with np.errstate(divide="ignore"):
+        x = np.log(np.abs(x)) if rule in ("product", "log") else x
+        y = np.log(np.abs(y)) if rule in ("product", "exp") else y
+    finite_columns = np.isfinite(x).mean(0) > 0.5
+    finite = np.isfinite(y) & np.isfinite(x[:, finite_columns]).all(1)
+    x, y = x[finite], y[finite]
+    room = len(y) // ROWS_A_COLUMN - 1
+    if room < 1 or y.std() == 0:
+        return None
+    spread = np.where(finite_columns, np.where(finite_columns, x, 0).std(0), 0)
+    known = np.flatnonzero(spread > 0)
+    z = (x[:, known] - x[:, known].mean(0)) / spread[known]
+    w = (y - y.mean()) / y.std()
+    best = np.sort(np.argsort(-np.abs(z.T @ w), kind="stable")[: min(room, CANDIDATES)])
+    known, z = known[best], z[:, best]
+    for _ in range(2):
+        if not len(known):
+            return None
+        fit = np.linalg.lstsq(z, w, rcond=1e-10)[0]
+        if np.abs(w - z @ fit).max() > 0.1:
+            return None
+        keep = np.abs(fit) > SMALL
+        known, z, fit = known[keep], z[:, keep], fit[keep]
+    if not 0 < len(known) <= TERMS[rule]:
+        return None
+    return known.tolist(), fit * y.std() / spread[known]
+
+
+def _candidates(rule: Rule, fit: np.ndarray) -> list[np.ndarray]:
+    """Return coefficients to check: rational ones, and of one column round ones and any."""
+    rational = np.array([float(Fraction(a).limit_denominator(DENOMINATOR)) for a in fit.tolist()])
+    found = [rational] if rational.all() else []
+    if len(fit) > 1:
+        return found
+    if rule in ("log", "exp"):
+        found += [np.array([base]) for base in BASES if abs(base / fit[0] - 1) < 1e-3]
+    round_ones = [significant(fit, digits) for digits in range(2, 8)]
+    round_ones += [1 / significant(1 / fit, digits) for digits in range(2, 8)]
+    return [*found, *round_ones, fit]
+
+
+def _constant(
+    rule: Rule,
+    target: Numbers,
+    chosen: Sequence[Numbers],
+    powers: np.ndarray,
+    rows: np.ndarray,
+) -> float | None:
+    """Return the roundest constant with which a formula holds in all of some rows, if any does."""
+    y, x = target.cells[rows], np.stack([source.cells[rows] for source in chosen], axis=1)
+    plain, size = combined(rule, x, powers)
+    step = target.written.resolution
+    half = HALF * step if y.std() >= FINE * step else EXACT * step
+    is_added = rule in ("linear", "log")
+    half = half + NOISE * (np.maximum(size, np.abs(y)) if is_added else np.abs(y))
+    with np.errstate(all="ignore"):
+        ends = [y - half - plain, y + half - plain]
+        if not is_added:
+            ends = [(y - half) / plain, (y + half) / plain]
+            ends = [np.where(plain == 0, -np.inf, np.minimum(*ends)), np.maximum(*ends)]
+            ends[1] = np.where(plain == 0, np.inf, ends[1])
+    low, high = float(ends[0].max()), float(ends[1].min())
+    if (
+        not (np.isfinite([low, high]).all() and low <= high)
+        or (y[plain == 0] * (not is_added)).any()
+    ):
+        return None
+    if is_added and low <= 0 <= high:
+        return 0.0
+    middle = np.array([(low + high) / 2])
+    tries = [float(significant(middle, digits)[0]) for digits in range(1, 16)]
+    return next((value for value in tries if low <= value <= high), float(middle[0]))
+
+
+def combined(rule: Rule, x: np.ndarray, powers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a formula without its constant, `(n,)`, and the size of what it adds up."""
+    with np.errstate(all="ignore"):
+        if rule == "product":
+            value = np.prod(x**powers, axis=1)
+            return value, np.abs(value)
+        terms = (np.log(x) if rule == "log" else x) * powers
+        total, size = terms.sum(1), np.abs(terms).sum(1)
+        return (np.exp(total), size) if rule == "exp" else (total, size)

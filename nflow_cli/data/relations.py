@@ -1,0 +1,185 @@
+"""Columns that follow from others: by a formula, or by a map of a column's values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from nflow_cli.config.column_schema import MAX_LEVELS
+from nflow_cli.config.kinds_schema import Relation
+from nflow_cli.data.formulas import Numbers, formula_of
+from nflow_cli.data.raw_columns import RawColumn
+from nflow_cli.data.written import Written
+
+SAMPLE = 1_000  # rows that a map is found in
+ROWS_A_KEY = 5  # of a map
+NATS = 10.0  # of evidence for each value that a relation chooses
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """A column as relations see it.
+
+    Attributes:
+        raw: As it was read.
+        written: Its distinct numbers; None of texts.
+        codes: `(n,)`, which of its values a cell is, -1 where missing.
+        counts: `(m,)`, rows of each.
+    """
+
+    raw: RawColumn
+    written: Written | None
+    codes: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """The column's."""
+        return self.raw.name
+
+    @cached_property
+    def nats(self) -> float:
+        """How much a relation of the column explains: -log of its shares, of all rows."""
+        counts = self.counts[self.counts > 0]
+        return float(-(counts * np.log(counts / counts.sum())).sum())
+
+    @cached_property
+    def numbers(self) -> Numbers | None:
+        """The column as formulas see it; None of texts."""
+        if self.written is None or self.raw.numbers is None:
+            return None
+        return Numbers(self.name, self.raw.numbers, self.written)
+
+
+def cells_of(raw: RawColumn, written: Written | None) -> Cells:
+    """Return a column as relations see it."""
+    if written is None or raw.numbers is None:
+        codes = raw.codes if raw.codes is not None else np.zeros(0, np.int32)
+        return Cells(raw, None, codes, np.bincount(codes[codes >= 0]))
+    middles = (written.values[1:] + written.values[:-1]) / 2
+    codes = np.searchsorted(middles, raw.numbers)
+    codes = np.where(np.isnan(raw.numbers), -1, codes)
+    return Cells(raw, written, codes, written.counts)
+
+
+def relations_of(columns: Sequence[Cells], fixed: set[str]) -> dict[str, Relation]:
+    """Return how columns follow from others, by name.
+
+    A column follows from earlier ones if it can, else from a later one, of which it is a map. What
+    others follow from is itself no function of anything.
+
+    Args:
+        columns: All that are not left out.
+        fixed: Names of those that are modelled or given whatever they follow from.
+    """
+    found: dict[str, Relation] = {}
+    kept: list[int] = []
+    likely = _likely_maps(columns)
+    for j, column in enumerate(columns):
+        sources = [columns[k] for k in kept if likely[k, j]]
+        relation = None
+        if column.name not in fixed:
+            relation = _formula(column, [columns[k] for k in kept]) or _first_map(column, sources)
+        if relation is None:
+            kept.append(j)
+        else:
+            found[column.name] = relation
+    used = {name for relation in found.values() for name in relation.columns}
+    for j in list(kept):
+        sources = [columns[k] for k in kept if k > j and likely[k, j]]
+        if columns[j].name in fixed | used or not (relation := _first_map(columns[j], sources)):
+            continue
+        found[columns[j].name] = relation
+        used |= set(relation.columns)
+        kept.remove(j)
+    return found
+
+
+def _formula(target: Cells, kept: Sequence[Cells]) -> Relation | None:
+    """Return the formula by which a column follows from some of others, if that explains much."""
+    if target.numbers is None or target.nats < 2 * NATS:
+        return None
+    relation = formula_of(target.numbers, [cells.numbers for cells in kept if cells.numbers])
+    is_told = relation is not None and target.nats >= NATS * (1 + len(relation.columns))
+    return relation if is_told else None
+
+
+def _first_map(target: Cells, sources: Sequence[Cells]) -> Relation | None:
+    return next(filter(None, (map_of(target, source) for source in sources)), None)
+
+
+def _likely_maps(columns: Sequence[Cells]) -> np.ndarray:
+    """Return which columns (second) are maps of which (first) in some rows, `(C, C)`."""
+    if not columns:
+        return np.zeros((0, 0), bool)
+    stride = max(1, len(columns[0].codes) // SAMPLE)
+    codes = np.stack([column.codes[::stride] for column in columns], axis=1)
+    likely = np.zeros((len(columns), len(columns)), bool)
+    for j, column in enumerate(columns):
+        if _has_keys(column):
+            last = np.zeros(len(column.counts) + 1, int)  # the last place is that of gaps
+            last[codes[:, j]] = np.arange(len(codes))
+            same = codes[last[codes[:, j]]] == codes
+            likely[j] = (same & ((codes < 0) == (codes[:, [j]] < 0))).all(0)
+    return likely
+
+
+def _has_keys(source: Cells) -> bool:
+    """Whether a column's values are few beside its rows."""
+    room = min(MAX_LEVELS, int(source.counts.sum()) // ROWS_A_KEY - 1)
+    return 2 <= len(source.counts) <= room
+
+
+def map_of(target: Cells, source: Cells) -> Relation | None:
+    """Return the map of a column's values to another's, if each goes with one, often enough.
+
+    Neither texts nor whole numbers are a map of decimals: those are computed from them.
+    """
+    keys = len(source.counts)
+    if not _has_keys(source) or (_is_decimal(source) and not _is_decimal(target)):
+        return None
+    if not _is_map(source.codes, target.codes, keys):
+        return None
+    if _evidence(target, source) < NATS * (keys + 1):
+        return None
+    images = _images(source.codes, target.codes, keys)
+    return Relation(
+        rule="map",
+        columns=[source.name],
+        keys=[_text(source, k) for k in range(keys)],
+        values=[_text(target, int(k)) for k in images],
+    )
+
+
+def _is_decimal(column: Cells) -> bool:
+    return column.written is not None and column.written.decimals != 0
+
+
+def _images(source: np.ndarray, target: np.ndarray, keys: int) -> np.ndarray:
+    """Return a value of the target for each of the source's, -1 for none."""
+    images = np.full(keys + 1, -1)
+    images[source] = target  # the last place is that of gaps
+    return images[:-1]
+
+
+def _is_map(source: np.ndarray, target: np.ndarray, keys: int) -> bool:
+    """Whether each value of the source goes with one of the target, and gaps with gaps."""
+    images = np.append(_images(source, target, keys), -1)
+    return bool((images[source] == target).all() and ((source < 0) == (target < 0)).all())
+
+
+def _evidence(target: Cells, source: Cells) -> float:
+    """Return the nats of the target's cells beyond the first of each of the source's values."""
+    counts = target.counts
+    nats = -np.log(counts / counts.sum())
+    images = _images(source.codes, target.codes, len(source.counts))
+    return float((nats[images] * (source.counts - 1)).sum())
+
+
+def _text(column: Cells, code: int) -> str:
+    """Return a value as text."""
+    if column.written is None:
+        return column.raw.texts[code]
+    value = float(column.written.values[code])
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)

@@ -1,0 +1,142 @@
+"""Columns that follow from others: planted ones are found, columns of their own are kept."""
+
+import numpy as np
+import pytest
+
+from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.kinds import kinds_of
+from nflow_cli.data.raw_columns import RawColumn
+
+N = 600
+RNG = np.random.default_rng(1)
+A = np.round(RNG.normal(170, 10, N), 1)
+B = np.round(RNG.gamma(3, 20, N), 2)
+C = RNG.normal(size=N)
+AGE = RNG.integers(18, 80, N).astype(float)
+TOWN = RNG.integers(0, 20, N)
+GAPS = np.where(np.arange(N) % 7 == 0, np.nan, 0)
+
+
+def raw(name, cells):
+    """Return a column of numbers or of texts."""
+    if isinstance(cells, np.ndarray):
+        return RawColumn(name, "number", cells.astype(float), None, [])
+    texts = list(dict.fromkeys(cells))
+    return RawColumn(name, "text", None, np.array([texts.index(c) for c in cells]), texts)
+
+
+def found(table, **settings):
+    """Return the relations of the computed columns of a table, by name."""
+    columns = [raw(name, cells) for name, cells in table.items()]
+    kinds = kinds_of(columns, TableData(name="table.csv", **settings))
+    assert all((kind.kind == "computed") == bool(kind.relation) for kind in kinds.values())
+    return {name: kind.relation for name, kind in kinds.items() if kind.relation}
+
+
+@pytest.mark.parametrize(
+    ("y", "rule", "columns", "coefficients", "constant"),
+    [
+        (A, "linear", ["a"], [1], 0),
+        (A * 3.28084, "linear", ["a"], [3.28084], 0),
+        (1.8 * C + 32, "linear", ["c"], [1.8], 32),
+        (C - C.mean(), "linear", ["c"], [1], -C.mean()),
+        (A + B, "linear", ["a", "b"], [1, 1], 0),
+        (np.round(A + B, 2), "linear", ["a", "b"], [1, 1], 0),
+        ((A + 2 * B - C) / 3, "linear", ["a", "b", "c"], [1 / 3, 2 / 3, -1 / 3], 0),
+        (AGE**2, "product", ["age"], [2], 1),
+        (AGE**2 / 100, "product", ["age"], [2], 0.01),
+        (np.sqrt(B), "product", ["b"], [0.5], 1),
+        (B / A**2, "product", ["a", "b"], [-2, 1], 1),
+        (np.round(1e4 * B / A**2, 1), "product", ["a", "b"], [-2, 1], 1e4),
+        (np.log(B), "log", ["b"], [1], 0),
+        (np.round(np.log10(B), 6), "log", ["b"], [1 / np.log(10)], 0),
+        (np.round(A / 2.54, 1), "linear", ["a"], [1 / 2.54], 0),
+        (np.exp(C), "exp", ["c"], [1], 1),
+    ],
+)
+def test_a_formula_is_found(y, rule, columns, coefficients, constant):
+    relation = found({"a": A, "b": B, "c": C, "age": AGE, "y": y})["y"]
+    assert (relation.rule, relation.columns) == (rule, columns)
+    assert relation.coefficients == pytest.approx(coefficients, rel=1e-5)
+    assert relation.constant == pytest.approx(constant, rel=1e-5, abs=1e-5)
+
+
+def test_a_formula_is_found_among_many_columns_and_whatever_the_units():
+    others = {f"x{i}": RNG.normal(size=N) * 10.0 ** (i - 10) for i in range(20)}
+    relation = found(others | {"y": others["x3"] * 1e7 + others["x12"]})["y"]
+    assert relation.columns == ["x3", "x12"]
+
+
+@pytest.mark.parametrize(
+    ("table", "target", "source"),
+    [
+        ({"town": TOWN, "mean": C[TOWN]}, "mean", "town"),
+        ({"mean": C[TOWN], "town": TOWN}, "mean", "town"),
+        ({"mean": C[TOWN], "town": [f"town {i}" for i in TOWN]}, "mean", "town"),
+        ({"town": [f"t{i}" for i in TOWN], "code": 7 * TOWN % 31}, "code", "town"),
+        ({"town": [f"t{i}" for i in TOWN], "state": [f"s{i % 4}" for i in TOWN]}, "state", "town"),
+        ({"state": [f"s{i % 4}" for i in TOWN], "town": [f"t{i}" for i in TOWN]}, "state", "town"),
+        ({"age": AGE, "group": np.floor(AGE / 10)}, "group", "age"),
+        ({"sex": ["mf"[i % 2] for i in TOWN], "male": 1 - TOWN % 2}, "male", "sex"),
+    ],
+)
+def test_a_map_of_values_is_found(table, target, source):
+    relations = found(table)
+    assert list(relations) == [target]
+    assert (relations[target].rule, relations[target].columns) == ("map", [source])
+
+
+def test_a_map_says_where_each_value_goes():
+    relation = found({"town": TOWN, "name": [f"town {i}" for i in TOWN]})["name"]
+    pairs = zip(relation.keys, relation.values, strict=True)
+    assert dict(pairs) == {str(i): f"town {i}" for i in range(20)}
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"a": A, "b": B, "c": C},
+        {"a": A, "y": A + np.where(np.arange(N) == 300, 0.1, 0)},
+        {"a": A, "y": A + RNG.normal(size=N) * 0.01},
+        {"a": A, "b": B, "y": A + B + np.where(np.arange(N) % 50 == 0, 0.01, 0)},
+        {"town": TOWN, "y": np.where(np.arange(N) == 3, 9.5, C[TOWN])},
+        {"c": C, "name": [f"{i}" for i in RNG.integers(0, 9, N)]},
+        {"c": C, "positive": (C > 0).astype(float)},
+        {"town": TOWN, "rare": (np.arange(N) == 5).astype(float)},
+        {"a": A + GAPS, "y": A},
+        {"a": A, "y": A + GAPS},
+        {f"x{i}": RNG.normal(size=30) for i in range(40)},
+        {f"x{i}": RNG.integers(0, 2, 30) for i in range(40)},
+        {f"x{i}": RNG.integers(0, 4, 200) for i in range(30)},
+    ],
+)
+def test_a_column_of_its_own_is_kept(table):
+    assert found(table) == {}
+
+
+def test_what_is_missing_where_its_source_is_follows_from_it():
+    relations = found({"a": A + GAPS, "b": B, "y": A + B + GAPS})
+    assert relations["y"].columns == ["a", "b"]
+
+
+def test_of_a_cycle_one_member_is_dropped():
+    relations = found({"a": A, "b": B, "total": A + B, "copy": A + B, "half": (A + B) / 2})
+    assert list(relations) == ["total", "copy", "half"]
+    used = {name for relation in relations.values() for name in relation.columns}
+    assert not used & set(relations)
+
+
+def test_what_is_given_or_has_a_kind_of_the_users_is_never_computed():
+    table = {"a": A, "b": AGE, "y": A, "z": AGE}
+    relations = found(table, given=["y"], categorical={"z": None})
+    assert {name: relation.columns for name, relation in relations.items()} == {
+        "a": ["y"],
+        "b": ["z"],
+    }
+
+
+def test_the_order_of_rows_does_not_matter():
+    table = {"a": A, "b": B, "town": TOWN, "y": A + B, "mean": C[TOWN]}
+    order = RNG.permutation(N)
+    shuffled = {name: cells[order] for name, cells in table.items()}
+    assert found(shuffled) == found(table)
