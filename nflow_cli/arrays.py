@@ -40,34 +40,32 @@ def dtype_of(x: Any) -> np.dtype:
     return np.dtype(getattr(x.dtype, "name", str(x.dtype).removeprefix("torch.")))
 
 
-def with_slopes(
-    function: Callable[..., tuple[Any, Callable[[], tuple[Any, ...]]]], xp: Any, *inputs: Any
-) -> Any:
-    """Return an elementwise function of inputs of one shape, by derivatives of its own.
+def with_gradient(function: Callable[..., tuple[Any, Any]], xp: Any, *inputs: Any) -> Any:
+    """Return an elementwise function of inputs of one shape, with a gradient of its own.
 
     Args:
-        function: Returns the value, and a function that returns its derivative by each input.
+        function: Returns the value, and a function from the gradient of it to that of each input.
+            The value may have a leading axis, of several results.
         xp: The array namespace.
-        *inputs: What ``function`` is called on.
+        *inputs: What ``function`` is called on, as flat arrays where they are tensors: XLA for
+            processors works along the last axis, which may be a short one.
     """
     if xp is np:
         return function(*inputs)[0]
 
     def run(*at: Any) -> tuple[Any, Any]:
-        value, slopes = function(*at)
+        value, of_value = function(*at)
 
         def gradient(*arguments: Any, upstream: Any = None) -> tuple[Any, ...]:
             if upstream is None:
-                return tuple(arguments[0] * slope for slope in slopes())
-            # On torch: what was computed before has no gradient of its own, that of a second
-            # derivative.
-            return tuple(upstream * slope for slope in function(*arguments)[1]())
+                return of_value(*arguments)
+            # On torch: what was computed before has no gradient, which a second derivative needs.
+            return function(*arguments)[1](upstream)
 
         return value, gradient
 
-    # XLA for processors works along the last axis, which may be a short one.
     flat = xp.custom_gradient(run)(*(xp.reshape(array, (-1,)) for array in inputs))
-    return xp.reshape(flat, xp.shape(inputs[0]))
+    return xp.reshape(flat, (*flat.shape[:-1], *xp.shape(inputs[0])))
 
 
 @np.errstate(divide="ignore", under="ignore")
@@ -127,25 +125,46 @@ def log_ndtr(x: Any, xp: Any) -> Any:
     """
 
     def run(x: Any) -> tuple[Any, Any]:
-        tail, half_square = scaled_tail(xp.abs(x)), x * x / 2
-        above = xp.where(x > 0, tail * xp.exp(-half_square), 0.0)  # Φ(-x)
-        value = xp.where(x > 0, xp.log1p(-above), xp.log(tail) - half_square)
-        return value, lambda: (xp.exp(log_inverse_mills(x, xp)),)
+        near, far, log_tail, _ = _tails(x, xp)
+        value = xp.where(x > 0, far, near)
+        log_ratio = xp.where(x > 0, -x * x / 2 - far, -log_tail) - LOG_SQRT_2PI
+        return value, lambda upstream: (upstream * xp.exp(log_ratio),)
 
-    return with_slopes(run, xp, x)
+    return with_gradient(run, xp, x)
 
 
 @np.errstate(divide="ignore", under="ignore")
-def log_inverse_mills(x: Any, xp: Any) -> Any:
-    """Return ``log(φ(x) / Φ(x))``, the logarithm of the slope of :func:`log_ndtr`."""
+def log_tails(x: Any, xp: Any) -> tuple[Any, Any, Any, Any]:
+    """Return ``log Φ(x)``, ``log Φ(-x)``, and of each the logarithm of its slope.
+
+    The slopes are ``φ(x) / Φ(x)`` and ``φ(x) / Φ(-x)``: inverse Mills ratios.
+    """
 
     def run(x: Any) -> tuple[Any, Any]:
-        tail, half_square = scaled_tail(xp.abs(x)), x * x / 2
-        above = xp.where(x > 0, tail * xp.exp(-half_square), 0.0)
-        value = xp.where(x > 0, -half_square - xp.log1p(-above), -xp.log(tail)) - LOG_SQRT_2PI
-        return value, lambda: (-x - xp.exp(log_inverse_mills(x, xp)),)
+        near, far, log_tail, half_square = _tails(x, xp)
+        of_near, of_far = -log_tail - LOG_SQRT_2PI, -half_square - far - LOG_SQRT_2PI
+        above = x > 0
+        results = [
+            *(xp.where(above, far, near), xp.where(above, near, far)),
+            *(xp.where(above, of_far, of_near), xp.where(above, of_near, of_far)),
+        ]
 
-    return with_slopes(run, xp, x)
+        def gradient(upstream: Any) -> tuple[Any]:
+            below, beyond = xp.exp(results[2]), xp.exp(results[3])
+            of_values = upstream[0] * below - upstream[1] * beyond
+            return (of_values - upstream[2] * (x + below) + upstream[3] * (beyond - x),)
+
+        return xp.stack(results), gradient
+
+    together = with_gradient(run, xp, x)
+    return together[0], together[1], together[2], together[3]
+
+
+def _tails(x: Any, xp: Any) -> tuple[Any, ...]:
+    """Return ``log Φ(-|x|)``, ``log Φ(|x|)``, the logarithm of the scaled tail, and ``x²/2``."""
+    tail, half_square = scaled_tail(xp.abs(x)), x * x / 2
+    log_tail, far = xp.log(tail), xp.log1p(-tail * xp.exp(-half_square))
+    return log_tail - half_square, far, log_tail, half_square
 
 
 @np.errstate(under="ignore")
@@ -160,9 +179,9 @@ def ndtri_exp(log_p: Any, xp: Any) -> Any:
         x = _upper_quantile(xp.where(low, log_p, log1mexp(xp.where(low, -LOG_2, log_p), xp)), xp)
 
         z = xp.where(low, -x, x)
-        return z, lambda: (xp.exp(-log_inverse_mills(z, xp)),)
+        return z, lambda upstream: (upstream * xp.exp(-log_tails(z, xp)[2]),)
 
-    return with_slopes(run, xp, log_p)
+    return with_gradient(run, xp, log_p)
 
 
 @np.errstate(divide="ignore", under="ignore")
@@ -179,7 +198,7 @@ def _upper_quantile(log_q: Any, xp: Any) -> Any:
     """Return ``x >= 0`` with ``log Φ(-x) = log_q <= log 1/2``.
 
     From a rational guess (Abramowitz & Stegun, *Handbook*, 1964, 26.2.23), right to 4.5e-4, by two
-    steps of Halley's method, which triple the number of digits.
+    steps of Halley's method, which triple the number of digits; by one in float32.
     """
     none = log_q == -math.inf
     log_q = xp.where(none, -1.0, log_q)
@@ -187,7 +206,7 @@ def _upper_quantile(log_q: Any, xp: Any) -> Any:
     above = (0.010328 * t + 0.802853) * t + 2.515517
     below = ((0.001308 * t + 0.189269) * t + 1.432788) * t + 1
     x = xp.maximum(t - above / below, 0.0)
-    for _ in range(2):
+    for _ in range(1 if dtype_of(x).name == "float32" else 2):
         tail = scaled_tail(x)
         hazard = 1 / (SQRT_2PI * tail)
         excess = xp.log(tail) - x * x / 2 - log_q

@@ -14,14 +14,14 @@ import numpy as np
 from nflow_cli.arrays import (
     SQRT_2PI,
     dtype_of,
-    log_inverse_mills,
     log_ndtr,
     log_softmax,
+    log_tails,
     logsumexp,
     ndtri,
     ndtri_exp,
     scaled_tail,
-    with_slopes,
+    with_gradient,
 )
 
 _NARROW = 1 / 16  # half widths times the slope of the log-density: the series ends at 1e-13 there
@@ -102,15 +102,15 @@ def log_normal_mass(c: Any, h: Any, xp: Any) -> Any:
         start = xp.where(narrow, c * c / 2, xp.where(beside, half_square, 0.0))
         value = xp.log(scaled) - start
 
-        def slopes() -> tuple[Any, Any]:
-            """Return ``φ(a) - φ(b)`` and ``φ(a) + φ(b)`` over the mass, the first signed."""
+        def gradient(upstream: Any) -> tuple[Any, Any]:
+            """Return that of ``φ(a) - φ(b)``, signed, and ``φ(a) + φ(b)``, over the mass."""
             bend = shift - clipped * clipped / 2
-            at_near = xp.where(narrow, xp.exp(bend), peak) / (SQRT_2PI * scaled)
+            at_near = upstream * xp.where(narrow, xp.exp(bend), peak) / (SQRT_2PI * scaled)
             return xp.sign(c) * at_near * fall, at_near * (2 + fall)
 
-        return value, slopes
+        return value, gradient
 
-    return with_slopes(run, xp, c, h)
+    return with_gradient(run, xp, c, h)
 
 
 def _mean_of_cosh(w: Any, v: Any) -> Any:
@@ -128,14 +128,14 @@ def normal_score(
     Where ``x`` is of the mixture, ``z`` is of N(0, 1).
     """
     u = (xp.expand_dims(x, axis) - means) / scales
-    below = xp.sum(xp.exp(log_weights + log_ndtr(u, xp)), axis=axis)
-    side = xp.where(below < 0.5, xp.ones_like(below), -1.0)  # the tail that has the digits
-    u = xp.expand_dims(side, axis) * u
-    terms = log_weights + log_ndtr(u, xp)
+    below, above, slope_below, slope_above = log_tails(u, xp)
+    low = xp.sum(xp.exp(log_weights + below), axis=axis, keepdims=True) < 0.5
+    terms = log_weights + xp.where(low, below, above)  # the tail that has the digits
     z = ndtri_exp(logsumexp(terms, axis, xp), xp)
     # f(x) over the mass of the tail: no difference of two squares.
-    slopes = log_softmax(terms, axis, xp) + log_inverse_mills(u, xp) - xp.log(scales)
-    return side * z, logsumexp(slopes, axis, xp) - log_inverse_mills(z, xp)
+    ratios = xp.where(low, slope_below, slope_above) - xp.log(scales)
+    log_slope = logsumexp(log_softmax(terms, axis, xp) + ratios, axis, xp) - log_tails(z, xp)[2]
+    return xp.where(xp.squeeze(low, axis), z, -z), log_slope
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")
