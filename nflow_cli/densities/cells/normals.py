@@ -48,6 +48,7 @@ class _Points:
         spread: The variance of the centres.
         weight: Their sum.
         rows: How many there are where all are one value that has a kernel, else 0.
+        least: How many rows give a value a kernel.
     """
 
     centre: np.ndarray
@@ -55,12 +56,13 @@ class _Points:
     spread: np.ndarray
     weight: np.ndarray
     rows: np.ndarray
+    least: int
 
 
 def fit_normals(centre: np.ndarray, half: np.ndarray, weights: np.ndarray, floor: float) -> Normals:
     """Return the mixture of normals that suits cells best, its last component a broad one.
 
-    Of M = 1 to 10 normals, fitted by EM, the M with the best likelihood less 1.5 nats a parameter.
+    Of M = 1 to 10 normals, fitted by EM, the M of the best likelihood less 1.5 nats a parameter.
     Beside them stand kernels on the values that repeat most often, by their counts, with the weight
     that makes each row likeliest given the others. The last component is at the median, ten times
     as wide as the range, and has the weight ``1/(n + 1)``.
@@ -83,7 +85,7 @@ def fit_normals(centre: np.ndarray, half: np.ndarray, weights: np.ndarray, floor
         share, gain = _share_of_kernels(log_others, smooth, points.weight)
         fits.append(fit)
         shares.append(share)
-        likelihoods.append(points.weight @ smooth + gain - PENALTY * 3 * count)
+        likelihoods.append(points.weight @ smooth + gain - _penalty(count, points.weight.sum()))
     best = int(np.argmax(likelihoods))
     return _joined(kernels, shares[best], fits[best])
 
@@ -91,9 +93,8 @@ def fit_normals(centre: np.ndarray, half: np.ndarray, weights: np.ndarray, floor
 def _points(centre: np.ndarray, half: np.ndarray, weights: np.ndarray) -> _Points:
     """Return cells of one value as one, and those of values near in rank and in units."""
     values, inverse, counts = np.unique(centre, return_inverse=True, return_counts=True)
-    often = np.argsort(-counts, kind="stable")[:VALUES]
-    rows = np.zeros(len(values))
-    rows[often] = np.where(counts[often] > 1, counts[often], 0)
+    least = 1 + np.sort(counts)[-VALUES - 1] if len(values) > VALUES else 1
+    rows = np.where(counts >= least, counts, 0)
     group = np.arange(len(values))
     if len(values) > BLOCKS:
         ranks, near = np.cumsum(counts) * BLOCKS // len(centre), np.floor(values / NEAR)
@@ -104,9 +105,9 @@ def _points(centre: np.ndarray, half: np.ndarray, weights: np.ndarray) -> _Point
     mean = np.bincount(group, weights * centre) / weight
     spread = np.bincount(group, weights * (centre - mean[group]) ** 2) / weight
     half = np.bincount(group, weights * half) / weight
-    repeated = np.zeros(len(weight))
-    np.maximum.at(repeated, group, rows[inverse])
-    return _Points(mean, half, spread, weight, repeated)
+    repeated = np.zeros(len(weight), int)
+    repeated[group] = rows[inverse]
+    return _Points(mean, half, spread, weight, repeated, int(least))
 
 
 def _broad(points: _Points) -> tuple[float, float]:
@@ -117,16 +118,24 @@ def _broad(points: _Points) -> tuple[float, float]:
 
 
 def _kernels(points: _Points) -> tuple[Normals, np.ndarray]:
-    """Return kernels on repeated values, and each point's log-share given the other rows."""
-    repeated = points.rows > 0
-    weight = np.where(repeated, points.weight, 0.0)
-    others = weight * (1 - 1 / np.maximum(points.rows, 1))
-    total = weight.sum() * (1 - 1 / max(points.rows.sum(), 2))
+    """Return kernels on values of many rows, and each point's log-share given the other rows.
+
+    A value that without the row has too few rows has no share, or chance would choose the values.
+    """
+    chosen = points.rows > 0
+    weight = np.where(chosen, points.weight, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        log_others = np.log(others / total) if np.any(repeated) else np.full(len(weight), -np.inf)
-        log_weights = np.log(weight[repeated] / weight.sum())
-    centre, scales = points.centre[repeated], KERNEL * points.half[repeated]
-    return Normals(log_weights, centre, scales), log_others
+        others = np.where(points.rows > points.least, 1 - 1 / points.rows, 0.0)
+        log_others = np.log(weight * others / (weight.sum() * (1 - 1 / points.rows.sum())))
+        log_weights = np.log(weight[chosen] / weight.sum())
+    centre, scales = points.centre[chosen], KERNEL * points.half[chosen]
+    return Normals(log_weights, centre, scales), np.nan_to_num(log_others, nan=-np.inf)
+
+
+def _penalty(count: int, n: float) -> float:
+    """Return what the parameters of ``count`` normals cost, with Hurvich and Tsai's correction."""
+    k = 3 * count - 1
+    return PENALTY * k * n / max(n - k - 1, 1e-6)
 
 
 def _share_of_kernels(
