@@ -57,7 +57,7 @@ def infer(log_density: Any, **options: Any) -> Any:
 
 
 def load(run: Any) -> Any:
-    """Load what a run trained: see :func:`nflow_cli.experiments.trained.load`.
+    """Load what a run trained.
 
     Args:
         run: A run directory, as text or a path.
@@ -69,7 +69,8 @@ def load(run: Any) -> Any:
         :class:`~nflow_cli.experiments.trained.TrainedInference`, which has the same and
         ``columns``. Of a run of ``nflow fit`` a
         :class:`~nflow_cli.experiments.trained.TrainedTable`, whose methods take DataFrames too,
-        with ``columns`` and ``sample_table(n, seed=0)``. Of a train-vae run a
+        with ``columns`` and ``sample_table(n, seed=0)``, or of a whole table a
+        :class:`~nflow_cli.experiments.cells.loaded.TrainedCells`. Of a train-vae run a
         :class:`~nflow_cli.experiments.trained.TrainedVAE`: ``sample(n, seed=0)``, ``model``.
         Each has ``summary``, its figures, ``caveats``, its warnings, and ``path``, the run
         directory; ``repr`` is the table that the command prints.
@@ -77,9 +78,6 @@ def load(run: Any) -> Any:
     Raises:
         NflowError: In one line, if the run cannot be loaded.
     """
-    from nflow_cli.backend import start_keras  # here: importing nflow_cli loads nothing heavy
+    from nflow_cli import experiments  # here: importing nflow_cli loads nothing heavy
 
-    start_keras()
-    from nflow_cli.experiments import trained
-
-    return trained.load(run)
+    return experiments.load(run)

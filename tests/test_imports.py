@@ -31,12 +31,23 @@ ALLOWED = {
 }
 # Each a module of the package, a folder of it, or one in that.
 KERAS_FREE = (
-    *("arguments", "constants", "errors", "garbage", "layout", "output", "random_streams"),
-    *("registry", "signals", "text", "config/", "data/", "plotting/", "sweeps/", "cli/"),
+    *("arguments", "arrays", "constants", "errors", "garbage", "layout", "mixtures", "output"),
+    *(
+        "random_streams",
+        "registry",
+        "signals",
+        "text",
+        "config/",
+        "data/",
+        "plotting/",
+        "sweeps/",
+        "cli/",
+    ),
     "training/chunks",
     *("evaluation/caveats", "evaluation/grids", "evaluation/importance", "evaluation/mass"),
     *("evaluation/normality", "evaluation/calibration", "evaluation/conditions"),
-    *("evaluation/weights_verdict", "evaluation/weighted"),
+    *("evaluation/weights_verdict", "evaluation/weighted", "evaluation/pit"),
+    *("evaluation/likelihood", "evaluation/draws_beside_rows", "evaluation/association"),
     *("experiments/__init__", "experiments/data", "experiments/drawing", "experiments/rows"),
     *("experiments/experiment", "experiments/page", "experiments/picture_data"),
     *("experiments/report", "experiments/run", "experiments/moving", "experiments/infer/rows"),

@@ -83,7 +83,8 @@ def evaluate(
         if data is None
         else experiment.read_data(data)
     )
-    start_tensorflow(machine)
+    if experiment.needs_tensorflow:
+        start_tensorflow(machine)
     trained = experiment.load(run)
     if output is not None:
         judgement = experiment.write_scores(trained, judged_by, Path(output), latent)

@@ -87,7 +87,8 @@ def sample(
         )
     _check_source(experiment, given, resample, density)
     experiment.expect_trained(run)
-    start_tensorflow(machine)
+    if experiment.needs_tensorflow:
+        start_tensorflow(machine)
     if resample:
         data = data_of_run(experiment, run, density, machine)
         paths, note = experiment.write_resampled(experiment.load(run), data, n, path, seed)

@@ -95,6 +95,26 @@ class SplineMaskedOptions(SplineOptions, MaskedOptions):
     """Of a masked map by splines."""
 
 
+class MixtureOptions(NetworkOptions):
+    """Of what moves a coordinate by a mixture: its components, and how narrow they may be."""
+
+    components: int = Field(default=8, ge=2, le=64)
+    least: float = Field(default=1e-3, ge=1e-6, le=1e-1)
+
+    @property
+    def outputs(self) -> int:
+        """How many parameters a coordinate that moves has."""
+        return 3 * (self.components - 1)
+
+
+class MixtureCouplingOptions(MixtureOptions, CouplingOptions):
+    """Of a coupling by mixtures."""
+
+
+class MixtureMaskedOptions(MixtureOptions, MaskedOptions):
+    """Of a masked map by mixtures."""
+
+
 class SylvesterOptions(Options):
     """Of ``sylvester``: its units, and the reflections of their directions; ``None``: by D."""
 
@@ -118,15 +138,18 @@ OPTIONS: Mapping[str, type[Options]] = {
     "affine": AffineOptions,
     "affine-coupling": CouplingOptions,
     "spline-coupling": SplineCouplingOptions,
+    "mixture-coupling": MixtureCouplingOptions,
     "affine-autoregressive": MaskedOptions,
     "spline-autoregressive": SplineMaskedOptions,
+    "mixture-autoregressive": MixtureMaskedOptions,
     "inverse-autoregressive": MaskedOptions,
     "sylvester": SylvesterOptions,
 }
 # What takes D passes one way, by the way, and what takes one there.
 IN_TURN: Mapping[str, Mapping[str, str]] = {
     "forward": dict.fromkeys(
-        ["affine-autoregressive", "spline-autoregressive"], "inverse-autoregressive"
+        ["affine-autoregressive", "spline-autoregressive", "mixture-autoregressive"],
+        "inverse-autoregressive",
     ),
     "inverse": {"inverse-autoregressive": "affine-autoregressive"},
 }

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
-from nflow_cli.config.schema import SCHEMAS
+from nflow_cli.config.schema import SCHEMAS, CellsConfig, FitConfig
 
 
 def json_schema() -> dict[str, Any]:
@@ -14,7 +14,8 @@ def json_schema() -> dict[str, Any]:
 
     What one key demands of another is checked by nflow alone.
     """
-    every: Any = functools.reduce(operator.or_, SCHEMAS.values())
-    preset: Any = Annotated[every, Field(discriminator="command")]
+    others = (schema for command, schema in SCHEMAS.items() if command != "fit")
+    every: Any = functools.reduce(operator.or_, others)
+    preset: Any = Annotated[every, Field(discriminator="command")] | FitConfig | CellsConfig
     dialect = "https://json-schema.org/draft/2020-12/schema"
     return {"$schema": dialect, "title": "A preset of nflow", **TypeAdapter(preset).json_schema()}

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nflow_cli.config.column_schema import MAX_LEVELS, Bound, Column, Interval, LevelList, Step
+from nflow_cli.config.column_schema import MAX_LEVELS, Bound, Column, Interval, Level, Step
 from nflow_cli.config.strict import Strict
 
 MAX_ATOMS = 64
@@ -19,8 +19,8 @@ CellType = Literal["text", "truth", "whole", "decimal", "date", "time"]
 class Lattice(Strict):
     """The values `offset + i * step`, i a whole number."""
 
-    step: Step
-    offset: Bound = 0.0
+    step: Step = Field(description="Between one value and the next.")
+    offset: Bound = Field(default=0.0, description="One of the values.")
 
 
 class Relation(Strict):
@@ -31,12 +31,20 @@ class Relation(Strict):
     number i of `keys`; a number that is no key goes with the nearest.
     """
 
-    rule: Literal["linear", "product", "log", "exp", "map"]
-    columns: Annotated[list[Column], Field(min_length=1, max_length=10)]
-    coefficients: list[float] = Field(default=[])
-    constant: float = 0.0
-    keys: Annotated[list[str], Field(max_length=MAX_LEVELS)] = Field(default=[])
-    values: Annotated[list[str], Field(max_length=MAX_LEVELS)] = Field(default=[])
+    rule: Literal["linear", "product", "log", "exp", "map"] = Field(
+        description="The form of the function."
+    )
+    columns: Annotated[list[Column], Field(min_length=1, max_length=10)] = Field(
+        description="That the column follows from."
+    )
+    coefficients: list[float] = Field(default=[], description="a, by column.")
+    constant: float = Field(default=0.0, description="c.")
+    keys: Annotated[list[str], Field(max_length=MAX_LEVELS)] = Field(
+        default=[], description="Values of the other column, of a map."
+    )
+    values: Annotated[list[str], Field(max_length=MAX_LEVELS)] = Field(
+        default=[], description="The value at each key."
+    )
 
 
 class ColumnKind(Strict):
@@ -59,7 +67,7 @@ class ColumnKind(Strict):
     resolution: float | None = Field(
         default=None, gt=0, description="The least step of the written numbers."
     )
-    levels: LevelList | None = Field(
+    levels: Annotated[list[Level], Field(min_length=1, max_length=MAX_LEVELS)] | None = Field(
         default=None, description="Of a column of levels; null: those of the training rows."
     )
     lattices: Annotated[list[Lattice], Field(max_length=MAX_LATTICES)] = Field(

@@ -16,7 +16,7 @@ from nflow_cli.registry import POINT_SETS
 MAX_LABEL = 40  # letters of a value in a folder's name
 # What makes an experiment, beside how it is trained and judged.
 EXPERIMENT: Any = dict.fromkeys(
-    ("command", "target", "base", "model", "flow", "prior", "density"), True
+    ("command", "target", "base", "model", "flow", "cells", "prior", "density"), True
 )
 EXPERIMENT |= {"data": {"name", "binarization"}}
 
@@ -37,13 +37,13 @@ def made_name(resolved: Config, varied: Iterable[str] = ()) -> str:
     What is below a dotted key of ``varied``, or above it, is left out.
     """
     flow, prior = resolved.flow, resolved.prior
-    words = {
-        resolved.subject_key: _subject(resolved),
-        "flow.pattern": _pattern(flow),
-        "flow.k": f"k{flow.k}",
-    }
-    if not flow.k:
-        del words["flow.pattern"]
+    words = {resolved.subject_key: _subject(resolved)}
+    if flow is None:
+        words["cells"] = "cells"
+    else:
+        words |= {"flow.pattern": _pattern(flow), "flow.k": f"k{flow.k}"}
+        if not flow.k:
+            del words["flow.pattern"]
     if prior:
         words["prior"] = f"prior-{_pattern(prior)}-k{prior.k}"
     return "-".join(word for key, word in words.items() if not touches(varied, key))

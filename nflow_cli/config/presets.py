@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 from nflow_cli.config.flow_options import has_network, pattern_name
 from nflow_cli.config.flow_schema import Flow
 from nflow_cli.config.keys import is_within
-from nflow_cli.config.schema import SCHEMAS
+from nflow_cli.config.schema import SCHEMAS, CellsConfig, FitConfig
 from nflow_cli.config.shipped import shipped_presets
 from nflow_cli.config.strict import Strict
 from nflow_cli.config.target_schema import TARGET_KINDS
@@ -227,7 +227,7 @@ def validate(
         if "command" in data:
             problem = f"expected {known}. Received: {shortened(command)}"
         raise ConfigError(f"{_blamed(source, changes, 'command')}: {problem}")
-    schema = schemas[command]
+    schema = _without_flow(schemas[command], data)
     try:
         return schema.model_validate(data)
     except ValidationError as error:
@@ -236,6 +236,12 @@ def validate(
         raise ConfigError(f"{where}: {problem}") from None
     except TargetError as error:
         raise ConfigError(f"{_blamed(source, changes, 'target')}: {error}") from None
+
+
+def _without_flow(schema: type[Strict], data: Mapping[str, Any]) -> type[Strict]:
+    """Return the schema of a preset of ``nflow fit``: of cells, where ``flow`` is null."""
+    is_of_cells = schema is FitConfig and data.get("flow", "") is None
+    return CellsConfig if is_of_cells else schema
 
 
 def _blamed(source: str, changes: Sequence[Change], path: str, error_type: str = "") -> str:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.flow_schema import StackFlow, expect_one_pass, expect_weights
 from nflow_cli.config.infer_schema import InferConfig
 from nflow_cli.config.strict import COMMAND, MAX_PATH, Description, Seed, Strict, by_name
@@ -132,7 +133,7 @@ class Fit2DConfig(Strict):
         return self.base or natural
 
 
-Config: TypeAlias = Fit2DConfig | InferConfig | FitConfig | VAEConfig  # of a run
+Config: TypeAlias = Fit2DConfig | InferConfig | FitConfig | CellsConfig | VAEConfig  # of a run
 RUNS: dict[str, type[Strict]] = {
     "fit-2d": Fit2DConfig,
     "fit": FitConfig,

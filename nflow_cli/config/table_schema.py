@@ -19,6 +19,7 @@ from nflow_cli.config.column_schema import (
 )
 from nflow_cli.config.flow_options import pattern_name
 from nflow_cli.config.flow_schema import StackFlow, expect_one_pass, expect_weights
+from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.roles import Levels, Roles
 from nflow_cli.config.strict import (
     COMMAND,
@@ -78,8 +79,9 @@ class TableData(Strict):
         default={},
         description="`[low, high]` by column, either may be null: it lies between.",
     )
-    missing: Literal["refuse", "drop"] = Field(
-        default="refuse", description="What becomes of rows that lack a value."
+    missing: Literal["refuse", "drop", "model"] = Field(
+        default="refuse",
+        description="What becomes of rows that lack a value; a gap is modelled by cells alone.",
     )
     max_rows: int | None = Field(
         default=None, ge=10, le=10**7, description="So many rows of a file, at random; null: all."
@@ -106,6 +108,11 @@ class TableData(Strict):
     )
     weights: Column | None = Field(
         default=None, description="A column that says how much each row counts."
+    )
+    kinds: dict[Column, ColumnKind] | None = Field(
+        default=None,
+        max_length=MAX_COLUMNS,
+        description="What each column is to a density of cells; null: found. A run says them.",
     )
 
     @field_validator("size")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nflow_cli.arrays import dtype_of
 from nflow_cli.registry import COLUMN_MAPS, resolve
 
 Side = Literal["above", "below"]  # of a bound, where the values are
@@ -174,7 +175,7 @@ class Softplus(_OneSided):
         _positive("scale", self.scale)
 
     def _of_distance(self, distance: Any, xp: Any) -> tuple[Any, Any]:
-        y = xp.maximum(distance / self.scale, float(np.finfo(_dtype(distance)).tiny))
+        y = xp.maximum(distance / self.scale, float(np.finfo(dtype_of(distance)).tiny))
         log_slope = -xp.log(-xp.expm1(-y))
         return y - log_slope, log_slope - math.log(self.scale)
 
@@ -258,7 +259,7 @@ class TukeyH(ColumnMap):
     def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
         """Return ``x`` and ``h z²/2 + log(1 + h z²)``."""
         w = self.h * z * z
-        stretch = xp.exp(xp.minimum(w / 2, math.log(np.finfo(_dtype(z)).max) - 1))
+        stretch = xp.exp(xp.minimum(w / 2, math.log(np.finfo(dtype_of(z)).max) - 1))
         return _within(z * stretch, -math.inf, math.inf, xp), w / 2 + xp.log1p(w)
 
 
@@ -269,7 +270,7 @@ def _lambert_w_of_square(root: Any, xp: Any) -> Any:
     to a part in a hundred (Iacono & Boyd, *New approximations to the principal real-valued branch
     of the Lambert W-function*, 2017, eqs. 12 and 19).
     """
-    most = float(np.finfo(_dtype(root)).max)
+    most = float(np.finfo(dtype_of(root)).max)
     log_square = 2 * xp.log(xp.minimum(xp.maximum(root, LEAST_ROOT), most))
     guess = _softplus(log_square, xp)
     w = guess * (1 - xp.log1p(guess) / (2 + guess))
@@ -286,16 +287,11 @@ def _softplus(x: Any, xp: Any) -> Any:
 
 def _within(x: Any, low: float, high: float, xp: Any) -> Any:
     """Return ``x`` rounded to the nearest number in an open interval, none of them denormal."""
-    dtype = _dtype(x).type
+    dtype = dtype_of(x).type
     least, most = np.nextafter(dtype(low), dtype(high)), np.nextafter(dtype(high), dtype(low))
     tiny = np.finfo(dtype).tiny  # compiled loops take what is nearer to 0 for 0
     least, most = (tiny if abs(least) < tiny else least), (-tiny if abs(most) < tiny else most)
     return xp.minimum(xp.maximum(x, least), most)
-
-
-def _dtype(x: Any) -> np.dtype:
-    """Return the type of the numbers of an array or a tensor of any backend, as NumPy's."""
-    return np.dtype(getattr(x.dtype, "name", str(x.dtype).removeprefix("torch.")))
 
 
 def _finite(name: str, value: Any) -> float:

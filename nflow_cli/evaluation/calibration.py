@@ -14,7 +14,7 @@ import numpy as np
 from nflow_cli.config.roles import Roles
 from nflow_cli.evaluation.caveats import SIGMAS, Caveat, Summary, number
 from nflow_cli.evaluation.conditions import place_text
-from nflow_cli.evaluation.normality import SURE, band
+from nflow_cli.evaluation.pit import SURE, band, from_uniform
 from nflow_cli.evaluation.weighted import effective
 from nflow_cli.text import printable
 
@@ -276,19 +276,6 @@ def _pit(pits: np.ndarray, weights: np.ndarray, names: Sequence[str]) -> dict[st
     worst = int(np.argmax(distances))
     by_chance = band(round(effective(weights)), len(names))
     return dict(zip(keys, (names[worst], distances[worst], by_chance)))
-
-
-def from_uniform(values: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
-    """Return ``sup |F_n(u) - u|`` of weighted values ``(n,)``, the u where it is, and F_n there.
-
-    The weighted form of :func:`~nflow_cli.evaluation.normality.distance`.
-    """
-    order = np.argsort(values, kind="stable")
-    u = np.tile(values[order], 2)
-    after = np.cumsum(weights[order]) / weights.sum()
-    share = np.concatenate([after, [0.0], after[:-1]])
-    at = int(np.argmax(np.abs(share - u)))
-    return float(abs(share[at] - u[at])), float(u[at]), float(share[at])
 
 
 def _shares(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-SURE = 0.95  # of samples of N(0, I) stay within the band
+from nflow_cli.evaluation.pit import band
+
 _TINY, _HUGE = 1e-300, 1e300
 
 
@@ -82,18 +83,6 @@ def distance(probabilities: np.ndarray) -> float:
     ranks = np.arange(len(probabilities) + 1) / len(probabilities)
     ordered = np.sort(probabilities)
     return float(max(np.max(ranks[1:] - ordered), np.max(ordered - ranks[:-1])))
-
-
-def band(n: int, count: int = 1) -> float:
-    """Return what the largest of ``count`` distances stays below in 95 % of samples of n rows.
-
-    The samples are independent of each other and of the density. For one, about ``1.358 / √n``;
-    Kolmogorov's limit ``P(√n d > x) = 2 exp(-2x^2)``, whose further terms are below 1e-6 here, with
-    Stephens' correction for few rows (1970), good to 1 % from 5 rows on.
-    """
-    exceeded = -math.expm1(math.log(SURE) / count)
-    root = math.sqrt(n)
-    return min(1.0, math.sqrt(math.log(2 / exceeded) / 2) / (root + 0.12 + 0.11 / root))
 
 
 def normal_cdf(z: np.ndarray) -> np.ndarray:

@@ -1,6 +1,9 @@
 """What can be trained: a target, a log-density, a table or images: no other module asks which."""
 
-from nflow_cli.config.schema import Config, FitConfig, InferConfig, VAEConfig
+from pathlib import Path
+from typing import Any
+
+from nflow_cli.config.schema import CellsConfig, Config, FitConfig, InferConfig, VAEConfig
 from nflow_cli.experiments.experiment import Experiment
 
 NAMES = ("target", "inference", "table", "images")  # in the order of their tables
@@ -16,6 +19,10 @@ def of(config: Config) -> Experiment:
         from nflow_cli.experiments.infer import Inference
 
         return Inference(config)
+    if isinstance(config, CellsConfig):
+        from nflow_cli.experiments.cells import WholeTable
+
+        return WholeTable(config)
     if isinstance(config, FitConfig):
         from nflow_cli.experiments.table import Table
         from nflow_cli.experiments.table.typed import TypedTable
@@ -28,3 +35,24 @@ def of(config: Config) -> Experiment:
     from nflow_cli.experiments.target import Target
 
     return Target(config)
+
+
+def load(run: str | Path) -> Any:
+    """Load what a run trained.
+
+    Args:
+        run: A run directory.
+
+    Raises:
+        NflowError: In one line, if it is no run directory, the run has no model yet, or a file of
+            it is damaged.
+    """
+    from nflow_cli.backend import start_keras
+    from nflow_cli.runs.directory import RunDirectory
+
+    directory = RunDirectory.open(str(run))
+    experiment = of(directory.read_config())
+    experiment.expect_trained(directory)
+    if experiment.needs_tensorflow:
+        start_keras()
+    return experiment.load(directory)

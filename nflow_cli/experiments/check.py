@@ -9,26 +9,17 @@ from nflow_cli import experiments
 from nflow_cli.config.presets import fingerprint
 from nflow_cli.errors import NflowError
 from nflow_cli.evaluation.caveats import records
-from nflow_cli.evaluation.flow_checks import (
-    Outcome,
-    Verdict,
-    check_log_det,
-    check_margin,
-    check_round_trip,
-    passed,
-)
+from nflow_cli.evaluation.flow_checks import Outcome, Verdict, passed
 from nflow_cli.experiments.checked_run import CheckedRun, Checks, differences
 from nflow_cli.runs.directory import (
     CONFIG,
     ENDED,
     FILES,
     METRICS,
-    MODEL,
     RUN,
     SUMMARY,
     RunDirectory,
 )
-from nflow_cli.runs.model_file import weights_sha256
 
 
 @dataclass(frozen=True)
@@ -54,9 +45,10 @@ def check_run(path: str) -> Iterator[Finding]:
     except NflowError as error:
         yield Finding("model", Outcome.FAIL, str(error))
         return
-    text = f"{MODEL} holds the {type(run.model).__name__} of {CONFIG}"
+    text = f"{experiment.model_file} holds the {run.model_name} of {CONFIG}"
     yield Finding("model", Outcome.OK, text)
-    for name, check in {**OF_FILES, **run.data_checks, **OF_FLOWS, **run.score_checks}.items():
+    checks = {**OF_FILES, **run.data_checks, **run.model_checks, **run.score_checks}
+    for name, check in checks.items():
         try:
             with np.errstate(all="ignore"):  # weights that are not finite fail, and that is all
                 outcome, detail = check(run)
@@ -89,11 +81,12 @@ def check_files(run: CheckedRun) -> Verdict:
 def check_record(run: CheckedRun) -> Verdict:
     """Check that config.yaml, run.json, summary.json and the model say the same."""
     config, summary = run.config, run.summary
+    identity = run.experiment.identity_of(config.subject)
     expected = {
-        "flow": config.flow.text,
-        "k": config.flow.k,
+        "flow": identity.flow,
+        "k": identity.k,
         "seed": config.seed,
-        "n_parameters": run.model.count_params(),
+        "n_parameters": run.n_parameters,
         "config_sha256": fingerprint(run.directory.read_preset(CONFIG)),
     }
     expected |= run.experiment.labels()
@@ -119,13 +112,13 @@ def check_training(run: CheckedRun) -> Verdict:
 
 def check_weights(run: CheckedRun) -> Verdict:
     """Count the weights: no others than those of the config are loaded, and all are finite."""
-    count = f"{len(run.model.weights)} arrays, {run.model.count_params():,} numbers"
+    count = f"{run.n_arrays} arrays, {run.n_parameters:,} numbers"
     return Outcome.OK, f"{count}, all finite"
 
 
 def check_checksum(run: CheckedRun) -> Verdict:
     """Check that the weights are, to the bit, those that training ended with."""
-    expected, received = run.summary.get("model_sha256"), weights_sha256(run.model)
+    expected, received = run.summary.get("model_sha256"), run.weights_sha256
     if expected != received:
         return Outcome.FAIL, f"expected SHA-256 {expected!r:.80}, received {received}"
     return Outcome.OK, f"SHA-256 {received[:12]}… of the weights, as recorded"
@@ -147,9 +140,4 @@ OF_FILES: Checks = {
     "weights": check_weights,
     "checksum": check_checksum,
     "caveats": check_caveats,
-}
-OF_FLOWS: Checks = {
-    "invertibility": lambda run: check_margin(run.flows),
-    "log-det": lambda run: check_log_det(run.flows),
-    "round trip": lambda run: check_round_trip(run.flows),
 }

@@ -10,7 +10,14 @@ import numpy as np
 from nflow_cli.config.schema import Fit2DConfig, InferConfig
 from nflow_cli.config.strict import MAX_SEED
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.evaluation.flow_checks import Flows, Verdict, as_arrays, passed
+from nflow_cli.evaluation.flow_checks import (
+    Flows,
+    Verdict,
+    check_log_det,
+    check_margin,
+    check_round_trip,
+    passed,
+)
 from nflow_cli.evaluation.target import Evaluation, evaluate_samples
 from nflow_cli.experiments import Experiment
 from nflow_cli.random_streams import stream
@@ -27,6 +34,11 @@ LOG_TOLERANCE, ARRAY_TOLERANCE, FEW = 1e-4, 1e-3, 1e-3
 
 Check = Callable[[Any], Verdict]
 Checks = Mapping[str, Check]
+OF_FLOWS: Checks = {
+    "invertibility": lambda run: check_margin(run.flows),
+    "log-det": lambda run: check_log_det(run.flows),
+    "round trip": lambda run: check_round_trip(run.flows),
+}
 
 
 class CheckedRun:
@@ -47,9 +59,36 @@ class CheckedRun:
         raise NotImplementedError
 
     @property
+    def model_checks(self) -> Checks:
+        """Checks of what was trained, by name: of flows."""
+        return OF_FLOWS
+
+    @property
     def model(self) -> Any:
         """The model that was saved: a flow stack or a VAE."""
         raise NotImplementedError
+
+    @property
+    def model_name(self) -> str:
+        """What the model is called."""
+        return type(self.model).__name__
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers its weights are."""
+        return self.model.count_params()
+
+    @property
+    def n_arrays(self) -> int:
+        """How many arrays its weights are."""
+        return len(self.model.weights)
+
+    @property
+    def weights_sha256(self) -> str:
+        """The SHA-256 of its weights."""
+        from nflow_cli.runs.model_file import weights_sha256
+
+        return weights_sha256(self.model)
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -135,6 +174,8 @@ class CheckedDensity(CheckedRun):
     @cached_property
     def flows(self) -> Flows:
         """The flows in float64, and points to check them at."""
+        from nflow_cli.evaluation.flow_checks import as_arrays
+
         flow, rng = self.trained.flow, stream(self.config.seed, "check")
         points = self.trained.base.sample(rng, (*flow.members, POINTS, self.trained.dim))
         context = None  # of flows that take one, any will do
@@ -213,7 +254,7 @@ def unlike(name: str, expected: np.ndarray, received: np.ndarray, nats: bool = F
             allowed = LOG_TOLERANCE * (1 + np.abs(expected))
         else:  # points have a unit for each column
             columns = -2 if expected.ndim > 1 and expected.shape[-1] == 2 else None
-            spread = expected.std(axis=columns, keepdims=True) if expected.size else 0.0
+            spread = np.nanstd(expected, axis=columns, keepdims=True) if expected.size else 0.0
             allowed = ARRAY_TOLERANCE * spread
         wrong = ~(off <= allowed) & ~(np.isnan(expected) & np.isnan(received))
     if wrong.sum() <= FEW * wrong.size:

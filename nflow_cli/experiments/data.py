@@ -7,7 +7,6 @@ from typing import Any
 
 from nflow_cli.config.strict import MAX_PATH
 from nflow_cli.data.images import Images, load_images
-from nflow_cli.data.points import PointData
 from nflow_cli.data.units import ColumnUnits, Units, recorded_given_units, recorded_units
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.registry import POINT_SETS
@@ -25,7 +24,7 @@ def images_of(run: RunDirectory) -> Images:
     return _checked(recorded, load_images(_place(recorded), fallback=False))
 
 
-def found_again(run: RunDirectory, load: Callable[[str], PointData]) -> PointData:
+def found_again(run: RunDirectory, load: Callable[[str], Any]) -> Any:
     """Load the rows that a run was fitted to again, and see that they are the same.
 
     Args:

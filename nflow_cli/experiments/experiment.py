@@ -78,6 +78,8 @@ class Experiment(ABC):
         summary_form: What they need of ``summary.json``.
         samples: The least and the greatest number of samples that ``nflow evaluate`` takes;
             ``None`` where it takes none.
+        model_file: What holds the weights that were trained.
+        needs_tensorflow: Whether what was trained is computed by TensorFlow; else by NumPy alone.
         scores_rows: Whether rows of data can be written with their scores.
         takes_density: Whether what is fitted may be a function that the command line names.
     """
@@ -91,6 +93,8 @@ class Experiment(ABC):
     columns: ClassVar[Sequence[str]]
     summary_form: ClassVar[type[Strict]]
     samples: ClassVar[tuple[int, int] | None]
+    model_file: ClassVar[str] = MODEL
+    needs_tensorflow: ClassVar[bool] = True
     scores_rows: ClassVar[bool] = False
     takes_density: ClassVar[bool] = False
 
@@ -133,7 +137,8 @@ class Experiment(ABC):
     def work(self) -> float:
         """How long it takes, roughly, in units that only runs of one experiment share."""
         of_prior = self.config.prior.k if self.config.prior else 0
-        return self.length * (8 + self.config.flow.k + of_prior) * self.restarts
+        of_flow = self.config.flow.k if self.config.flow else 0
+        return self.length * (8 + of_flow + of_prior) * self.restarts
 
     @property
     def threads(self) -> int | None:
@@ -196,7 +201,7 @@ class Experiment(ABC):
         Raises:
             RunDirectoryError: It has none yet: how far it is, and how to go on with it.
         """
-        status = "completed" if run.has(MODEL) else run.read_json(RUN).get("status")
+        status = "completed" if run.has(self.model_file) else run.read_json(RUN).get("status")
         if status == "completed":
             return
         made = 0
@@ -312,7 +317,12 @@ class Experiment(ABC):
 
     def identity_of(self, subject: str) -> Identity:
         """Return what a line of a comparison is of, by the name of its subject."""
-        return Identity(subject, self.config.flow.text, self.config.flow.k)
+        return Identity(subject, self.model_text, self.config.flow.k if self.config.flow else 1)
+
+    @property
+    def model_text(self) -> str:
+        """The model as text: its flows, where it has some."""
+        return self.config.flow.text if self.config.flow else ""
 
     def settings(self, summary: Summary) -> dict[str, str]:
         """Return settings that are not in the config, as text by key."""

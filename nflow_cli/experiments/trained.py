@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from nflow_cli import experiments
 from nflow_cli.arguments import room_for, whole_number
 from nflow_cli.config.roles import Roles
 from nflow_cli.config.schema import Fit2DConfig, FitConfig, InferConfig, VAEConfig
@@ -23,7 +22,6 @@ from nflow_cli.experiments.trained_run import TrainedRun
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import BASES, INFER_BASES, TARGETS, make, nearest, resolve
-from nflow_cli.runs.directory import RunDirectory
 
 IMAGES = 200  # images at a time
 LEVELS = 20  # of a category, in a message
@@ -268,21 +266,3 @@ class TrainedVAE(TrainedRun):
             "a VAE has no exact log_prob: `nflow evaluate RUN`, or in Python "
             "nflow_cli.evaluation.images.evaluate_vae, estimate it by importance sampling"
         )
-
-
-def load(
-    run: str | Path,
-) -> TrainedDensity | TrainedInference | TrainedTable | TrainedRows | TrainedVAE:
-    """Load what a run trained.
-
-    Args:
-        run: A run directory.
-
-    Raises:
-        NflowError: In one line, if it is no run directory, the run has no model yet, or a file of
-            it is damaged.
-    """
-    directory = RunDirectory.open(str(run))
-    experiment = experiments.of(directory.read_config())
-    experiment.expect_trained(directory)
-    return experiment.load(directory)

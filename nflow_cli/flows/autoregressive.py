@@ -13,6 +13,7 @@ from nflow_cli.flows.conditioned import Conditioned, by_coordinate, network
 from nflow_cli.flows.elementwise import Scaling
 from nflow_cli.flows.loop import repeated
 from nflow_cli.flows.memo import Memo, product
+from nflow_cli.flows.mixture import Mixed
 from nflow_cli.flows.orders import alternating
 from nflow_cli.flows.spline import Splined
 
@@ -133,6 +134,11 @@ class AffineAutoregressive(Scaling, Autoregressive):
 @dataclass(frozen=True)
 class SplineAutoregressive(Splined, Autoregressive):
     """An :class:`Autoregressive` map by splines; see :class:`Splined`."""
+
+
+@dataclass(frozen=True)
+class MixtureAutoregressive(Mixed, Autoregressive):
+    """An :class:`Autoregressive` map by mixtures of normals; see :class:`Mixed`."""
 
 
 @dataclass(frozen=True)

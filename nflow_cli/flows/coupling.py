@@ -11,6 +11,7 @@ from nflow_cli.config.flow_options import coupling_widths
 from nflow_cli.flows.conditioned import Conditioned, by_coordinate, network
 from nflow_cli.flows.elementwise import Scaling
 from nflow_cli.flows.memo import Memo
+from nflow_cli.flows.mixture import Mixed
 from nflow_cli.flows.orders import parting
 from nflow_cli.flows.spline import Splined
 
@@ -65,3 +66,8 @@ class AffineCoupling(Scaling, Coupling):
 @dataclass(frozen=True)
 class SplineCoupling(Splined, Coupling):
     """A :class:`Coupling` by splines; see :class:`Splined`."""
+
+
+@dataclass(frozen=True)
+class MixtureCoupling(Mixed, Coupling):
+    """A :class:`Coupling` by mixtures of normals; see :class:`Mixed`."""

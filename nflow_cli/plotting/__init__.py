@@ -17,6 +17,7 @@ from nflow_cli.plotting.style import save_figure
 from nflow_cli.plotting.table import points_figures
 from nflow_cli.plotting.target import fit2d_figures
 from nflow_cli.plotting.typed import typed_figures
+from nflow_cli.plotting.whole_table import whole_table_figures
 
 __all__ = [
     "Curve",
@@ -35,4 +36,5 @@ __all__ = [
     "table_figures",
     "typed_figures",
     "vae_figures",
+    "whole_table_figures",
 ]

@@ -10,7 +10,8 @@ from matplotlib.ticker import MaxNLocator
 from nflow_cli.config.roles import Roles
 from nflow_cli.evaluation.calibration import BINNED, CURVE, Bin
 from nflow_cli.evaluation.conditions import place_text
-from nflow_cli.plotting.columns import BAND, column_text, distance_text
+from nflow_cli.plotting.columns import BAND, distance_text
+from nflow_cli.plotting.frames import column_text
 from nflow_cli.plotting.quantiles import SHADE
 from nflow_cli.plotting.style import (
     BLUE,

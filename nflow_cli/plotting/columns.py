@@ -1,6 +1,5 @@
 """Pictures of a fit to a table: `corner` or `density`, `marginals`, `normality`, `training`."""
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, ScalarFormatter
 
 from nflow_cli.evaluation.normality import chi_square_cdf, normal_cdf
+from nflow_cli.plotting.frames import FURTHEST, SKY, Frame, column_text, frame_of, padded
 from nflow_cli.plotting.quantiles import Quantile, draw_chance, interpolated, levels, quantile_of
 from nflow_cli.plotting.style import (
     BLUE,
@@ -28,22 +28,14 @@ from nflow_cli.plotting.style import (
     note,
     number_text,
     panel_grid,
-    plain,
 )
 from nflow_cli.plotting.table import likelihood_text, training_figure
 from nflow_cli.plotting.target import density_of, peak_of, title_figure
 
-# Rows are light and wide, draws dark and small or a line: told apart without colours too.
-SKY = "#8CC8EE"
 DOTS, DOTS_BESIDE = 24_000, 1_000  # of each colour in a corner and in one of its panels, at most
-LETTERS = 20  # of a column's name
-# A frame holds the rows but for strays at each end, and this much of its width beyond.
-STRAYS, WIDER, BORDER = 0.01, 0.5, 0.04
-FURTHEST = 1e300  # that is drawn
 BAND = "grey: 95% band of chance"
 
 SQUARE: Extent = (0.0, 1.0, 0.0, 1.0)
-Frame = tuple[float, float]
 
 
 def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
@@ -305,24 +297,6 @@ def draw_histogram(
     return float(heights.max())
 
 
-def frame_of(rows: np.ndarray, draws: np.ndarray) -> Frame:
-    """Return what a panel shows of a column: most of its rows, and what lies not far beyond."""
-    every = np.concatenate([rows, draws])
-    if not len(every):
-        return 0.0, 1.0
-    low, high = np.quantile(rows if len(rows) else draws, [STRAYS, 1 - STRAYS])
-    wider = WIDER * (high - low)
-    return padded((max(low - wider, every.min()), min(high + wider, every.max())))
-
-
-def padded(frame: tuple[float, float]) -> Frame:
-    """Return a frame with a border, and of some width."""
-    low, high = frame
-    least = 1e-9 * max(abs(low), abs(high)) or 1.0
-    border = max(BORDER * (high - low), least)
-    return max(float(low - border), -FURTHEST), min(float(high + border), FURTHEST)
-
-
 def finite(points: np.ndarray, what: str) -> tuple[np.ndarray, str]:
     """Return the points (n, m) that are finite, in float64, and how many are not."""
     good = np.isfinite(points).all(axis=1)
@@ -347,11 +321,3 @@ def shown_text(shown: np.ndarray, summary: Summary) -> str:
     """Say which columns are drawn, where that is not all."""
     count = len(summary["columns"])
     return f"the {len(shown)} most dependent of {count:,} columns" if len(shown) < count else ""
-
-
-def column_text(name: str, width: int = LETTERS) -> str:
-    """Return a column's name, cut in the middle, in lines of a width, fit to be drawn."""
-    letters = plain(name)
-    start, end = LETTERS // 2, LETTERS // 2 - 1
-    short = letters if len(letters) <= LETTERS else f"{letters[:start]}…{letters[-end:]}"
-    return textwrap.fill(short, width)

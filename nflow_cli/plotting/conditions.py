@@ -11,17 +11,8 @@ from matplotlib.figure import Figure
 from nflow_cli.config.roles import Roles
 from nflow_cli.evaluation.conditions import short_text
 from nflow_cli.evaluation.normality import most_dependent
-from nflow_cli.plotting.columns import (
-    FURTHEST,
-    SKY,
-    SQUARE,
-    Frame,
-    column_text,
-    cut_text,
-    draw_histogram,
-    finite,
-    frame_of,
-)
+from nflow_cli.plotting.columns import SQUARE, cut_text, draw_histogram, finite
+from nflow_cli.plotting.frames import FURTHEST, SKY, Frame, column_text, frame_of
 from nflow_cli.plotting.style import (
     COMPARABLE,
     DPI,

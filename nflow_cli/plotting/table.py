@@ -38,6 +38,11 @@ from nflow_cli.plotting.target import (
 
 AXES = ("x₁", "x₂")
 SCATTERED = 1_000
+LEVELS = (  # lines of the training picture: its style, its name, its key in the summary
+    ("--", ("test set", "log_likelihood")),
+    (":", ("Gaussian", "gaussian_log_likelihood")),
+    (":", ("independent columns", "independent_log_likelihood")),
+)
 TYPICAL = 0.995  # of the window lies below what the colours are made for
 
 
@@ -95,7 +100,7 @@ def draw_points(ax: Axes, points: np.ndarray, extent: Extent, what: str) -> str:
 def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     """Draw the log-likelihood (nats) of training batches and of the validation points.
 
-    Dashed: that of the test points; dotted: a Gaussian's; a line where the best weights were.
+    Dashed: that of the test points; dotted: a baseline's; a line where the best weights were.
     """
     update = np.asarray(metrics["update"], float)
     loss, validation = (np.asarray(metrics[name], float) for name in ("loss", "validation_loss"))
@@ -106,9 +111,8 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     marker = "o" if len(update) < 40 else ""
     ax.plot(update, -validation, color=ORANGE, lw=1.2, marker=marker, ms=3, label="validation")
     ax.axvline(summary["best_update"], color="k", lw=0.8, ls="-.", label="weights that are kept")
-    levels = {"--": ("test set", "log_likelihood"), ":": ("Gaussian", "gaussian_log_likelihood")}
-    for style, (name, key) in levels.items():
-        if summary[key] is not None:
+    for style, (name, key) in LEVELS:
+        if summary.get(key) is not None:
             text = f"{name}: {likelihood_text(summary, key, '')}"
             ax.axhline(summary[key], color="k", ls=style, lw=1.4, label=text)
     ax.set_ylabel("log-likelihood (nats a point)")
@@ -125,7 +129,7 @@ def zoom_on_best(ax: Axes, values: np.ndarray, summary: Summary) -> None:
     values = values[np.isfinite(values)]
     if not len(values):
         return
-    levels = [summary[k] for k in ("log_likelihood", "gaussian_log_likelihood")]
+    levels = [summary.get(key) for _, (_, key) in LEVELS]
     later = [np.quantile(values, 0.05), *(level for level in levels if level is not None)]
     low, high = float(min(later)), float(max(values.max(), *later))
     span = high - low or 1.0

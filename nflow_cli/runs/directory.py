@@ -25,6 +25,7 @@ from nflow_cli.runs.versions import expect_readable, signed
 
 CONFIG, METRICS, SUMMARY = "config.yaml", "metrics.csv", "summary.json"
 MODEL, EVALUATION = "model.keras", "evaluation.npz"
+WEIGHTS = "weights.npz"  # of a density of cells, in place of the model
 PLOTS, REPORT = "plots", "report.html"  # drawn and written from the others
 ANIMATION = "animation"  # in plots/: a GIF and a WebP
 ESTIMATES = "estimates.npz"  # of a VAE, for each test image
@@ -227,13 +228,14 @@ class RunDirectory:
 
     def write_evaluation(self, arrays: Mapping[str, np.ndarray]) -> Path:
         """Write the arrays that the plots are drawn from."""
-        return self._write_arrays(EVALUATION, arrays)
+        return self.write_arrays(EVALUATION, arrays)
 
     def write_estimates(self, arrays: Mapping[str, np.ndarray]) -> Path:
         """Write what the scores of a VAE are means of: an entry for each test image."""
-        return self._write_arrays(ESTIMATES, arrays)
+        return self.write_arrays(ESTIMATES, arrays)
 
-    def _write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> Path:
+    def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> Path:
+        """Write arrays by name as an ``.npz`` file."""
         content = io.BytesIO()  # a zip file half written would complain again when it is freed
         members: dict[str, Any] = dict(arrays)
         np.savez(content, **members)
@@ -312,7 +314,7 @@ class RunDirectory:
     def read_evaluation(self, shapes: Shapes) -> Arrays:
         """Read arrays of ``evaluation.npz``: those of ``shapes``, which they must have."""
         arrays = self._read_shaped(EVALUATION, shapes)
-        with self._damaged_arrays(EVALUATION):
+        with self.damaged_arrays(EVALUATION):
             check_axes(arrays)
         return arrays
 
@@ -322,17 +324,17 @@ class RunDirectory:
 
     def _read_shaped(self, name: str, shapes: Shapes) -> Arrays:
         content = self.read(name, MAX_EVALUATION)
-        with self._damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
+        with self.damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
             return npz.read_arrays(archive, list(shapes), check_of(shapes))
 
     def arrays_of(self, name: str, content: bytes) -> Arrays:
         """Return the arrays of numbers in the bytes of an ``.npz`` file of the run, by name."""
-        with self._damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
+        with self.damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
             keys = [key.removesuffix(".npy") for key in archive.namelist()]
             return npz.read_arrays(archive, keys, _check_numbers)
 
     @contextmanager
-    def _damaged_arrays(self, name: str) -> Iterator[None]:
+    def damaged_arrays(self, name: str) -> Iterator[None]:
         """Explain whatever goes wrong when arrays are read."""
         wrong: object = "expected arrays saved by nflow"
         try:

@@ -194,7 +194,11 @@ def test_bounds_of_several_columns_have_a_comma_between_them(text, bounds):
         ("mine.csv --learning-rate nan", 2, "'nan' is not a number"),
         ("mine.csv --set units.tails=cauchy", 1, "units.tails: expected 'tukey-h' or 'none'"),
         ("mine.csv --set data.rows=3", 1, "data.rows: unknown key"),
-        ("mine.csv --set data.missing=keep", 1, "data.missing: expected 'refuse' or 'drop'"),
+        (
+            "mine.csv --set data.missing=keep",
+            1,
+            "data.missing: expected 'refuse', 'drop' or 'model'",
+        ),
         ("mine.csv --set train.restarts=2", 1, "train.restarts: unknown key"),
         ("mine.csv --set evaluate.keep_rows=maybe", 1, "evaluate.keep_rows: expected"),
         ("mine.csv --set target=u1", 1, "target: unknown key"),

@@ -19,7 +19,6 @@ from nflow_cli.data.point_files import read_points
 from nflow_cli.data.points import load_point_data
 from nflow_cli.errors import NflowError
 from nflow_cli.evaluation.flow_checks import Outcome
-from nflow_cli.experiments import check
 from nflow_cli.experiments.check import check_run
 from nflow_cli.experiments.table import fit as table_fit
 from nflow_cli.registry import POINT_SETS
@@ -163,7 +162,7 @@ def failures(run):
 
 
 def test_checks_of_a_broken_run_fail(at_home, tmp_path, monkeypatch):
-    monkeypatch.setattr(check, "OF_FLOWS", {})
+    monkeypatch.setattr("nflow_cli.experiments.checked_run.OF_FLOWS", {})
     broken = shutil.copytree("run", tmp_path / "broken")
     edit_weights(broken, lambda weights: [w + 0.5 for w in weights])
     assert set(failures(broken)) >= {"checksum", "summary"}

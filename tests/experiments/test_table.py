@@ -18,7 +18,6 @@ from nflow_cli.data.units import Standardisation
 from nflow_cli.densities.bases import StandardNormal
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.flow_checks import Outcome
-from nflow_cli.experiments import check
 from nflow_cli.experiments.check import check_run
 from nflow_cli.experiments.table import fit as table_fit
 from nflow_cli.flows import FlowStack
@@ -275,7 +274,7 @@ def outcome_of_figures(path):
 
 
 def test_check_computes_the_gap_again(short, tmp_path, monkeypatch):
-    monkeypatch.setattr(check, "OF_FLOWS", {})
+    monkeypatch.setattr("nflow_cli.experiments.checked_run.OF_FLOWS", {})
     run, summary = short
     assert f"gap {summary['gap']:.5f}" in outcome_of_figures(run.path).detail
     copy = shutil.copytree(run.path, tmp_path / "copy")

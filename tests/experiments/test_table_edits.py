@@ -9,7 +9,6 @@ import pytest
 import yaml
 from short_runs import edit_json
 
-from nflow_cli.experiments import check
 from nflow_cli.runs.directory import RunDirectory
 
 pytestmark = pytest.mark.skipif(
@@ -21,7 +20,7 @@ SCALE = {"name": "scale", "centre": 0.0, "scale": 1.0}
 @pytest.fixture
 def run(short_run, tmp_path, monkeypatch):
     """Return a copy of a run; its flows are not checked."""
-    monkeypatch.setattr(check, "OF_FLOWS", {})
+    monkeypatch.setattr("nflow_cli.experiments.checked_run.OF_FLOWS", {})
     monkeypatch.chdir(tmp_path)
     return shutil.copytree(short_run(command="fit"), tmp_path / "run")
 

@@ -21,7 +21,6 @@ from nflow_cli.errors import DataError
 from nflow_cli.evaluation.flow_checks import Outcome
 from nflow_cli.evaluation.row_scores import calibrated
 from nflow_cli.evaluation.weighted import weighted_mean
-from nflow_cli.experiments import check
 from nflow_cli.experiments.check import check_run
 from nflow_cli.experiments.table import typed_checks
 from nflow_cli.runs.directory import RunDirectory
@@ -138,7 +137,7 @@ def test_every_check_of_a_sound_run_passes(at_home):
 
 
 def test_checks_of_another_model_or_of_other_units_fail(copy, monkeypatch):
-    monkeypatch.setattr(check, "OF_FLOWS", {})
+    monkeypatch.setattr("nflow_cli.experiments.checked_run.OF_FLOWS", {})
     edit_weights(copy, lambda weights: [w + 0.1 for w in weights])
     record = json.loads((copy / "run.json").read_text())["data"]
     record["given_units"][0][0]["centre"] += 1

@@ -19,6 +19,8 @@ MASKED = [
     {"inverse-autoregressive": {"hidden": [6]}},
 ]
 MASKED_SPLINE = {"spline-autoregressive": {"hidden": [6], "bins": 3}}
+MIXTURE_COUPLING = {"mixture-coupling": {"hidden": [6], "components": 3}}
+MASKED_MIXTURE = {"mixture-autoregressive": {"hidden": [6], "components": 3}}
 SYLVESTER, WIDER = ({"sylvester": {"width": width, "reflections": 2}} for width in (2, 3))
 OF_A_CONTEXT = {  # as a function of which they have their weights
     "mixed stack of a context": partial(FlowStack, ["planar", "radial"], 3),
@@ -41,6 +43,8 @@ CATALOGUE = {
     "empty stack": partial(FlowStack, ["planar"], 0),
     "affine coupling stack": partial(FlowStack, [AFFINE_COUPLING], 2),
     "spline and permutation stack": partial(FlowStack, [SPLINE_COUPLING, "permutation"], 3),
+    "mixture coupling stack": partial(FlowStack, [MIXTURE_COUPLING], 1),
+    "masked mixture stack": partial(FlowStack, [MASKED_MIXTURE], 1),
     "masked stack": partial(FlowStack, MASKED, 2),
     "sylvester": partial(FlowStack, [WIDER], 1),
     **OF_A_CONTEXT,
@@ -51,7 +55,7 @@ PIECEWISE = {n for n in CATALOGUE if any(word in n for word in ("coupling", "spl
 REPEATED = {
     *("diagonal affine", "planar stack", "radial stack", "planar and affine stack"),
     *("planar stack with a diagonal end", "spline stack of a context"),
-    "sylvester stack of a context",
+    *("sylvester stack of a context", "masked mixture stack"),
 }
 # JAX compiles for each flow and each shape: it is asked for what another backend may do otherwise.
 ON_JAX = keras.config.backend() == "jax"

@@ -8,7 +8,7 @@ import pytest
 from catalogue import DIRECTIONS, DTYPES, WIDTH, central_differences, evaluate, gradients, to_numpy
 from keras import ops
 
-from nflow_cli.config.flow_options import OPTIONS
+from nflow_cli.config.flow_options import IN_TURN, OPTIONS
 from nflow_cli.config.flow_schema import Flow
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.side_by_side import SideBySide
@@ -225,15 +225,16 @@ def test_a_config_knows_about_how_many_weights_a_stack_has(name):
 @pytest.mark.parametrize(
     "name",
     [
-        *("affine-coupling", "spline-coupling"),
+        *("affine-coupling", "spline-coupling", "mixture-coupling"),
         *("affine-autoregressive", "spline-autoregressive", "inverse-autoregressive"),
+        "mixture-autoregressive",
     ],
 )
 def test_a_fresh_stack_is_near_the_identity(name, dim):
     points = np.random.default_rng(0).standard_normal((200, dim)).astype("float32")
     stack = FlowStack([name], 6, seed=0)
     stack.build(points.shape)
-    in_one_pass = DIRECTIONS[name in ("affine-autoregressive", "spline-autoregressive")]
+    in_one_pass = DIRECTIONS[name in IN_TURN["forward"]]
     moved, log_det = evaluate(stack, in_one_pass, [points])
     moved_by = np.sqrt(np.mean((moved - points) ** 2))
     assert 0 < moved_by < 0.1

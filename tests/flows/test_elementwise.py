@@ -4,10 +4,11 @@ from catalogue import DTYPES, compiled, eps_of, to_numpy
 from keras import ops
 
 from nflow_cli.flows.elementwise import ScaleAndShift
+from nflow_cli.flows.mixture import Mixture
 from nflow_cli.flows.spline import Spline
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
-MAPS = [ScaleAndShift(), Spline(), Spline(bins=2, bound=0.5)]
+MAPS = [ScaleAndShift(), Spline(), Spline(bins=2, bound=0.5), Mixture(), Mixture(2)]
 
 
 def run(function, parameters, points):
@@ -16,7 +17,9 @@ def run(function, parameters, points):
 
 
 @every_dtype
-@pytest.mark.parametrize("scalar", MAPS, ids=["affine", "spline", "small spline"])
+@pytest.mark.parametrize(
+    "scalar", MAPS, ids=["affine", "spline", "small spline", "mixture", "small mixture"]
+)
 def test_where_all_parameters_are_0_it_is_the_identity(scalar, dtype):
     points = np.random.default_rng(0).uniform(-7, 7, (2, 3, 50)).astype(dtype)
     parameters = np.zeros((2, scalar.size, 3, 50), dtype)

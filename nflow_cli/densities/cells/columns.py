@@ -1,0 +1,164 @@
+"""The columns of a density of cells: values of a table as outcomes and intervals, and back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.data.column_maps import ColumnMap
+from nflow_cli.densities.cells.layout import Outcomes
+
+UNKNOWN = -1  # the code of a cell that nothing is known of: it is left out of the sum
+SMALL = 1e-5  # a half width below which the slope gives it with fewer lost digits than a difference
+
+
+class Cells(NamedTuple):
+    """Cells of n rows.
+
+    Attributes:
+        codes: Which outcome each is ``(n,)``, ``UNKNOWN`` where nothing is known of it.
+        centre: The middle of the interval of a number ``(n,)``, in the units of its column.
+        half: Half the width of that interval ``(n,)``; 0 where the value is on no grid value.
+    """
+
+    codes: np.ndarray
+    centre: np.ndarray
+    half: np.ndarray
+
+
+@dataclass(frozen=True)
+class CellColumn:
+    """A column, its kind settled by the training rows.
+
+    Its outcomes, in their order: the levels or the atoms; a number; a gap; a new level.
+
+    Args:
+        name: Of the column.
+        kind: What it is; the levels of a column of levels are written out.
+        maps: The units of its numbers, the user's side first.
+        floor: The least scale of a normal, in these units.
+    """
+
+    name: str
+    kind: ColumnKind
+    maps: tuple[ColumnMap, ...] = ()
+    floor: float = 0.0
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether values have intervals, and the column a mixture."""
+        return self.kind.kind in ("grid", "number")
+
+    @property
+    def first(self) -> Sequence[Any]:
+        """The levels, or the atoms: the first outcomes."""
+        return self.kind.atoms if self.has_numbers else self.kind.levels or []
+
+    @property
+    def number(self) -> int | None:
+        """The outcome of a number, where there is one."""
+        return len(self.first) if self.has_numbers else None
+
+    @property
+    def missing(self) -> int | None:
+        """The outcome of a gap, where there is one."""
+        return len(self.first) + self.has_numbers if self.kind.missing else None
+
+    @property
+    def new(self) -> int | None:
+        """The outcome of a level that no training row has."""
+        return None if self.has_numbers else len(self.first) + self.kind.missing
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """What its cells may be."""
+        count = len(self.first) + 1 + self.kind.missing  # a number, or else a new level
+        return Outcomes(count, self.number, len(self.first) if self.kind.kind == "grid" else 0)
+
+    @property
+    def step(self) -> float:
+        """The width of the interval that stands for a value, in the units of the table."""
+        lattices = self.kind.lattices
+        return lattices[0].step if len(lattices) == 1 else self.kind.resolution or 0.0
+
+    @property
+    def log_measure(self) -> float:
+        """What a number's log-probability is lowered by in nats: a density is mass over width."""
+        return float(np.log(self.step)) if self.kind.kind == "number" else 0.0
+
+    def encode(self, values: np.ndarray) -> Cells:
+        """Return values ``(n,)`` of a row as outcomes and intervals."""
+        gaps = np.isnan(values)
+        gap = UNKNOWN if self.missing is None else self.missing
+        if not self.has_numbers:
+            codes = np.where(gaps, 0, values).astype(np.int64)
+            codes = np.where(codes < 0, len(self.first) + self.kind.missing, codes)
+            zeros = np.zeros(len(values))
+            return Cells(np.where(gaps, gap, codes), zeros, zeros)
+        codes = np.where(gaps, gap, self._atoms(np.where(gaps, 0.0, values)))
+        filled = np.where(gaps, self._typical, values)
+        centre, half = self._interval(filled)
+        return Cells(codes, np.where(gaps, 0.0, centre), np.where(gaps, 1.0, half))
+
+    def _atoms(self, values: np.ndarray) -> np.ndarray:
+        """Return which atom each value is, or that it is a number."""
+        codes = np.full(len(values), self.number)
+        for i, atom in enumerate(self.kind.atoms):
+            codes[np.abs(values - atom) <= max(1e-12 * abs(atom), 1e-6 * self.step)] = i
+        return codes
+
+    @cached_property
+    def _typical(self) -> float:
+        return float(self.values_at(np.zeros(1))[0])
+
+    def _interval(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the middle and half the width, in units, of the intervals about values."""
+        at = self._nearest(values)
+        low, high = self.inside(at - self.step / 2)[0], self.inside(at + self.step / 2)[0]
+        middle, log_slope = self.inside(at)
+        by_slope = 0.5 * self.step * np.exp(log_slope)
+        is_small = by_slope < SMALL
+        centre = np.where(is_small, middle, 0.5 * (low + high))
+        half = np.where(is_small, by_slope, 0.5 * (high - low))
+        if self.kind.kind == "grid":
+            half = np.where(np.abs(at - values) <= 0.01 * self.step, half, 0.0)
+        return centre, half
+
+    def _nearest(self, values: np.ndarray) -> np.ndarray:
+        """Return the grid values next to values; a column of numbers has no grid."""
+        if self.kind.kind != "grid":
+            return values
+        offset = self.kind.lattices[0].offset if len(self.kind.lattices) == 1 else 0.0
+        return offset + self.step * np.rint((values - offset) / self.step)
+
+    def inside(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return values in units, and ``log|du/dx|``."""
+        total = np.zeros_like(values)
+        for one in self.maps:
+            values, log_slope = one.inside(values)
+            total = total + log_slope
+        return values, total
+
+    def values_at(self, units: np.ndarray) -> np.ndarray:
+        """Return the values ``(n,)`` of the table at units: on its grid, with its decimals."""
+        values = units
+        for one in reversed(self.maps):
+            values, _ = one.outside(values)
+        if self.kind.kind == "grid":
+            values = self._nearest(values)
+        elif self.kind.decimals is not None:
+            values = self.step * np.rint(values / self.step)
+        return values if self.kind.decimals is None else np.round(values, self.kind.decimals)
+
+    def decode(self, codes: np.ndarray, units: np.ndarray) -> np.ndarray:
+        """Return the values ``(n,)`` of outcomes: of a number, those at ``units``."""
+        if not self.has_numbers:
+            values = np.where(codes == self.new, -1.0, codes)
+        else:
+            first = np.append(self.kind.atoms, np.nan)
+            values = first[np.minimum(codes, len(first) - 1)]
+            values = np.where(codes == self.number, self.values_at(units), values)
+        return values if self.missing is None else np.where(codes == self.missing, np.nan, values)

@@ -1,0 +1,241 @@
+"""The density of a row, as a product of cells: NumPy, float64. No Keras here.
+
+    log q(row | given) = Σ_j log P(cell_j | given, the cells before it)
+
+A cell that is a number of a continuous column has a density, in 1/unit; every other cell has a
+mass. What a network says of a cell is mixed with the marginal of its column,
+``w_j network + (1 - w_j) marginal``. Members of an ensemble are an equal mixture of such products.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from nflow_cli.arrays import logsumexp
+from nflow_cli.densities.cells import network
+from nflow_cli.densities.cells.columns import CellColumn, Cells
+from nflow_cli.densities.cells.distribution import below_and_at
+from nflow_cli.densities.cells.drawing import Drawing
+from nflow_cli.densities.cells.heads import log_cells
+from nflow_cli.densities.cells.layout import Layout
+from nflow_cli.densities.cells.network import Parameters
+
+ROWS = 2_048  # at a time: the parameters of their mixtures are the largest array
+
+
+class Encoded(NamedTuple):
+    """Rows as a network takes them, bank by bank, rows last.
+
+    Attributes:
+        codes: Which outcome each cell is ``(C, n)``.
+        centre: The middle of intervals ``(K, n)``, of the columns that have numbers.
+        half: Half their width ``(K, n)``.
+    """
+
+    codes: np.ndarray
+    centre: np.ndarray
+    half: np.ndarray
+
+
+class Member(NamedTuple):
+    """A network of an ensemble.
+
+    Attributes:
+        weights: As :func:`~nflow_cli.densities.cells.network.masked` returns them, float64.
+        shares: The weights ``w`` ``(D,)`` of the network beside the marginals, bank by bank.
+    """
+
+    weights: network.Weights
+    shares: np.ndarray
+
+
+class CellDensity:
+    """The density of rows of a table.
+
+    Args:
+        columns: The columns of a row; the first ``n_given`` are given.
+        layout: Of each network.
+        marginal: The marginals of all columns, as parameters of one row.
+        members: The networks.
+
+    Attributes:
+        order: The places ``(D,)`` of the modelled columns, in a row's order, among the banks.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[CellColumn],
+        layout: Layout,
+        marginal: Parameters,
+        members: Sequence[Member],
+    ):
+        self.cells, self.layout, self.marginal = list(columns), layout, marginal
+        self.n_given, self.networks = layout.n_given, list(members)
+        self.floors = np.array([columns[i].floor for i in layout.mixed]).reshape(-1, 1, 1)
+        self._mixed = [layout.with_numbers.index(i) for i in layout.mixed]
+        self.order = np.argsort(layout.modelled)
+
+    @property
+    def modelled(self) -> list[CellColumn]:
+        """The D columns that are modelled, in the order of a row."""
+        return self.cells[self.n_given :]
+
+    @property
+    def members(self) -> int:
+        """Of how many networks the density is a mixture."""
+        return len(self.networks)
+
+    def encode(self, rows: np.ndarray) -> Encoded:
+        """Return rows ``(n, C)`` as the networks take them."""
+        return encode(self.cells, self.layout, rows)
+
+    def are_known(self, rows: np.ndarray) -> np.ndarray:
+        """Return which modelled cells ``(n, D)`` count: not gaps of columns that had none."""
+        gaps = np.isnan(rows[:, self.n_given :])
+        return ~gaps | np.array([column.missing is not None for column in self.modelled])
+
+    # Log-probabilities.
+
+    def log_prob(self, rows: np.ndarray) -> np.ndarray:
+        """Return ``log q`` ``(n,)`` in nats of rows ``(n, C)``; -inf where no row can be so."""
+        return self.cell_log_probs(rows).sum(axis=1)
+
+    def member_log_probs(self, rows: np.ndarray) -> np.ndarray:
+        """Return ``log q`` ``(R, n)`` in nats of rows by each member."""
+        return np.concatenate([p.sum(axis=2) for p in self._by_members(rows)], axis=1)
+
+    def cell_log_probs(self, rows: np.ndarray) -> np.ndarray:
+        """Return the log-probability ``(n, D)`` in nats of each modelled cell given those before.
+
+        Of an ensemble it is that of the mixture: the cells of a row sum to its log-density.
+        """
+        return np.concatenate([_of_mixture(part) for part in self._by_members(rows)])
+
+    def _by_members(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the log-probabilities ``(R, m, D)`` of cells by each member, in parts."""
+        for places in _places(len(rows)):
+            encoded = self.encode(rows[places])
+            measures = self._log_measures(encoded.codes)
+            marginal = self._log_cells(self.marginal, encoded)
+            kept = [self._kept(member, marginal, encoded) for member in self.networks]
+            yield np.stack([cells[self.order].T - measures for cells in kept])
+
+    def _kept(self, member: Member, marginal: np.ndarray, encoded: Encoded) -> np.ndarray:
+        of_network = self._log_cells(self._parameters(member, encoded), encoded)
+        shares = member.shares[:, None]
+        with np.errstate(divide="ignore"):
+            return np.logaddexp(np.log(shares) + of_network, np.log1p(-shares) + marginal)
+
+    def network_log_cells(self, member: Member, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the log-masses of cells ``(n, D)``, bank by bank, by a network and by marginals.
+
+        A cell that is unknown has NaN.
+        """
+        parts = []
+        for places in _places(len(rows)):
+            encoded = self.encode(rows[places])
+            both = (self._parameters(member, encoded), self.marginal)
+            known = encoded.codes[self._modelled_codes] >= 0
+            parts.append([np.where(known, self._log_cells(p, encoded), np.nan).T for p in both])
+        of_network, of_marginal = (np.concatenate(cells) for cells in zip(*parts))
+        return of_network, of_marginal
+
+    @property
+    def _modelled_codes(self) -> list[int]:
+        return [self.layout.columns.index(i) for i in self.layout.modelled]
+
+    def _parameters(self, member: Member, encoded: Encoded) -> Parameters:
+        x = network.inputs(self.layout, encoded.codes, encoded.centre, np)
+        return network.parameters(self.layout, member.weights, self.floors, x, np)
+
+    def _log_cells(self, parameters: Parameters, encoded: Encoded) -> np.ndarray:
+        mixed = encoded.centre[self._mixed], encoded.half[self._mixed]
+        with np.errstate(divide="ignore"):  # of a value that is on no grid
+            return log_cells(self.layout, parameters, encoded.codes, *mixed, xp=np)
+
+    def _log_measures(self, codes: np.ndarray) -> np.ndarray:
+        """Return what the log-probability of each cell ``(n, D)`` is lowered by to be a density."""
+        measures = np.zeros((codes.shape[1], len(self.modelled)))
+        for j, column in enumerate(self.modelled):
+            is_number = codes[self.layout.columns.index(self.n_given + j)] == column.number
+            measures[:, j] = np.where(is_number, column.log_measure, 0.0)
+        return measures
+
+    # Distribution functions and draws.
+
+    def pit(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the probability integral transforms ``(n, D)``, randomised where mass is.
+
+        ``u_j = P(X_j < x_j | before) + v P(X_j = x_j | before)``, ``v`` uniform: uniform and
+        independent where rows are of the density (Czado, Gneiting & Held 2009). A gap is above all
+        numbers and levels, a new level above a gap. A cell that is unknown has NaN.
+        """
+        noise = rng.random((len(rows), len(self.modelled)))
+        parts = [self._pit(rows[places], noise[places]) for places in _places(len(rows))]
+        return np.concatenate(parts)
+
+    def _pit(self, rows: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        encoded = self.encode(rows)
+        marginal = self._uniforms(self.marginal, encoded, noise)
+        total, before = np.zeros_like(noise), np.zeros((len(rows), 1))
+        weights = [np.ones_like(noise)]
+        if self.members > 1:  # given the cells before, members count by their likelihood
+            (cells,) = list(self._by_members(rows)) or [np.zeros((self.members, 0, 0))]
+            before = np.cumsum(cells, axis=2) - cells
+            before = np.where(np.isfinite(before), before, -1e300)
+            weights = np.exp(before - logsumexp(before, 0, np))
+        for member, weight in zip(self.networks, weights):
+            shares = member.shares[self.order]
+            parameters = self._parameters(member, encoded)
+            of_network = self._uniforms(parameters, encoded, noise)
+            total += weight * (shares * of_network + (1 - shares) * marginal)
+        return np.clip(total, 0.0, 1.0)
+
+    def _uniforms(self, parameters: Parameters, encoded: Encoded, noise: np.ndarray) -> np.ndarray:
+        below, at = below_and_at(self.layout, self.cells, parameters, encoded)
+        return below[self.order].T + noise * at[self.order].T
+
+    def draw(self, given: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draw a row for each of the rows ``(n, C)``, of which only the given columns are used.
+
+        A draw is never a level that no training row has.
+        """
+        rows = given.astype(float)
+        member = rng.integers(self.members, size=len(rows))
+        for r, of_member in enumerate(self.networks):
+            chosen = np.flatnonzero(member == r)
+            for places in _places(len(chosen)):
+                at = chosen[places]
+                rows[at] = Drawing(self, of_member, rows[at]).drawn(rng)
+        return rows
+
+
+def encode(columns: Sequence[CellColumn], layout: Layout, rows: np.ndarray) -> Encoded:
+    """Return rows ``(n, C)`` of columns as networks of a layout take them."""
+    cells: list[Cells] = [column.encode(values) for column, values in zip(columns, rows.T)]
+    numbers = [cells[i] for i in layout.with_numbers]
+    empty = np.zeros((0, len(rows)))
+    return Encoded(
+        np.array([cells[i].codes for i in layout.columns], float),
+        np.array([cell.centre for cell in numbers]) if numbers else empty,
+        np.array([cell.half for cell in numbers]) if numbers else empty,
+    )
+
+
+def _of_mixture(cells: np.ndarray) -> np.ndarray:
+    """Return the log-probabilities ``(n, D)`` of cells by the mixture of members."""
+    if len(cells) == 1:
+        return cells[0]
+    before = logsumexp(np.cumsum(cells, axis=2), 0, np) - np.log(len(cells))
+    with np.errstate(invalid="ignore"):  # of cells behind one that no row can have
+        return np.nan_to_num(np.diff(before, axis=1, prepend=0.0), nan=0.0, neginf=-np.inf)
+
+
+def in_parts(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """Return a function of rows, called on some at a time."""
+    return np.concatenate([function(rows[places]) for places in _places(len(rows))])
+
+
+def _places(n: int) -> Iterator[slice]:
+    yield from (slice(start, start + ROWS) for start in range(0, max(n, 1), ROWS))

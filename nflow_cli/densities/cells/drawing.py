@@ -1,0 +1,139 @@
+"""Draws of rows, column by column. No Keras here.
+
+A hidden unit sees the columns up to its degree, so it is computed once, when these are drawn: all
+columns together cost one pass through the network.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nflow_cli.arrays import logsumexp, silu
+from nflow_cli.densities.cells import network
+from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.network import INPUT_LIMIT
+
+if TYPE_CHECKING:
+    from nflow_cli.densities.cells.density import CellDensity, Member
+
+Conditional = tuple[Any, Any]  # log-shares (L, n), and a mixture of three arrays (M, n)
+
+
+class Drawing:
+    """Rows of one member, as they are drawn.
+
+    Args:
+        density: Of which.
+        member: Of which network.
+        rows: ``(n, C)``, whose given columns are known.
+    """
+
+    def __init__(self, density: "CellDensity", member: "Member", rows: np.ndarray):
+        self.density, self.layout, self.member = density, density.layout, member
+        self.rows, self.n = rows, len(rows)
+        self.x = np.zeros((len(self.layout.inputs), self.n))
+        blocks = sum(name.endswith("_in_kernel") for name in member.weights)
+        layer = (self.layout.width, self.n)
+        self._seen = [np.zeros(layer) for _ in range(blocks)]  # what each block takes
+        self._inner = [np.zeros(layer) for _ in range(blocks)]
+        self._last = np.zeros(layer)
+
+    def drawn(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw the modelled columns; return the rows ``(n, C)``."""
+        for j, column in enumerate(self.density.cells):
+            self._advance(j)
+            if j >= self.density.n_given:
+                self.rows[:, j] = column.decode(*self._choose(j, column, rng))
+            self._see(j, column)
+        return self.rows
+
+    def _see(self, j: int, column: CellColumn) -> None:
+        """Put the values of column ``j`` into the inputs."""
+        cells, start = column.encode(self.rows[:, j]), 0
+        for bank in self.layout.banks:
+            if j in bank.columns:
+                first = start + bank.size * bank.columns.index(j)
+                self.x[first : first + bank.size] = cells.codes == np.arange(bank.size)[:, None]
+            start += bank.size * len(bank.columns)
+        if column.has_numbers:
+            place = start + self.layout.with_numbers.index(j)
+            self.x[place] = np.clip(cells.centre, -INPUT_LIMIT, INPUT_LIMIT)
+
+    def _advance(self, j: int) -> None:
+        """Compute the hidden units that see column ``j - 1`` last."""
+        w = self.member.weights
+        first, end = np.searchsorted(self.layout.degrees, [j - 1, j])
+        if first == end:
+            return
+        new, seen = slice(first, end), slice(0, end)
+        h = w["inputs_kernel"][new] @ self.x + w["inputs_bias"][new]
+        for i, (taken, inner) in enumerate(zip(self._seen, self._inner)):
+            taken[new] = silu(h, np)
+            a, b = (w[f"block_{i}_{half}_kernel"][new, seen] for half in ("in", "out"))
+            inner[new] = silu(a @ taken[seen] + w[f"block_{i}_in_bias"][new], np)
+            h = h + b @ inner[seen] + w[f"block_{i}_out_bias"][new]
+        self._last[new] = silu(h, np)
+
+    def _choose(
+        self, j: int, column: CellColumn, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw the outcomes ``(n,)`` of column ``j``, and where numbers are in its units."""
+        share = self.member.shares[self.layout.modelled.index(j)]
+        by_network = rng.random(self.n) < share
+        both = [_outcomes(c, column, self.n, rng) for c in (self._network(j), self._marginal(j))]
+        codes, units = (np.where(by_network, *pair) for pair in zip(*both))
+        return codes, units
+
+    def _network(self, j: int) -> Conditional:
+        """Return the distribution of column ``j`` by the network."""
+        w, layout = self.member.weights, self.layout
+        seen = slice(0, int(np.searchsorted(layout.degrees, j)))
+        log_shares, mixture = None, None
+        of_logits = layout.logits == j
+        if of_logits.any():
+            logits = w["logits_kernel"][of_logits][:, seen] @ self._last[seen]
+            logits += w["logits_skip_kernel"][of_logits] @ self.x + w["logits_bias"][of_logits]
+            log_shares = logits[: layout.outcomes[j].count]
+        if j in layout.mixed:
+            place, size = layout.mixed.index(j), 3 * layout.components
+            part = slice(place * size, (place + 1) * size)
+            raw = w["mixtures_kernel"][part, seen] @ self._last[seen] + w["mixtures_bias"][part]
+            shift = w["means_skip_kernel"][[place]] @ self.x
+            floors = self.density.floors[[place]]
+            normals = network.normals(raw, shift, floors, layout.components, np)
+            mixture = tuple(array[0] for array in normals)
+        return log_shares, mixture
+
+    def _marginal(self, j: int) -> Conditional:
+        """Return the distribution of column ``j`` by itself."""
+        layout, (shares, *mixtures) = self.layout, self.density.marginal
+        log_shares, mixture = None, None
+        for bank, of_bank in zip(layout.banks, shares):
+            if of_bank is not None and j in bank.modelled:
+                log_shares = of_bank[bank.modelled.index(j), : layout.outcomes[j].count]
+        if j in layout.mixed:
+            mixture = tuple(array[layout.mixed.index(j)] for array in mixtures)
+        return log_shares, mixture
+
+
+def _outcomes(
+    conditional: Conditional, column: CellColumn, n: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    log_shares, mixture = conditional
+    codes, units = np.zeros(n, np.int64), np.zeros(n)
+    if log_shares is not None:
+        known = log_shares if column.new is None else np.delete(log_shares, column.new, axis=0)
+        codes = _categories(known, n, rng)
+    if mixture is not None:
+        log_weights, means, scales = mixture
+        component, rows = _categories(log_weights, n, rng), np.arange(n)
+        means, scales = np.broadcast_to([means, scales], (2, len(log_weights), n))
+        units = means[component, rows] + scales[component, rows] * rng.standard_normal(n)
+    return codes, units
+
+
+def _categories(log_shares: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw the number of an outcome for each of n log-shares ``(L, n)`` or ``(L, 1)``."""
+    shares = np.exp(log_shares - logsumexp(log_shares, 0, np))
+    below = np.cumsum(shares, axis=0)
+    return np.minimum((below < rng.random(n) * below[-1]).sum(axis=0), len(below) - 1)

@@ -1,0 +1,63 @@
+"""The parts of a density of cells that training rows decide before any training. No Keras here."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nflow_cli.data.dataset import Dataset
+from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.layout import Layout
+from nflow_cli.densities.cells.marginal import Marginal, Outcomes, fit_marginal
+from nflow_cli.densities.cells.network import PADDING, Parameters
+
+LEAST_FLOOR = 1e-5  # of the scale of a normal in units, whose numbers are near 1
+NARROW = 0.01  # the quantile of half widths by which scales are bounded
+
+
+def fitted_columns(data: Dataset) -> list[CellColumn]:
+    """Return the columns of a table's rows; the least scale is a quarter of a typical interval."""
+    columns = []
+    for i, name in enumerate(data.columns):
+        column = CellColumn(name, data.kinds[name], tuple(data.units.get(name, ())))
+        if column.has_numbers:
+            cells = column.encode(data.train[:, i])
+            half = cells.half[cells.codes == column.number]
+            narrow = float(np.quantile(half, NARROW)) if len(half) else 1.0
+            floor = max(LEAST_FLOOR, narrow / 2)
+            column = CellColumn(name, column.kind, column.maps, floor)
+        columns.append(column)
+    return columns
+
+
+def layout_of(columns: Sequence[CellColumn], n_given: int, components: int, width: int) -> Layout:
+    """Return the layout of a network of columns, of which the first are given."""
+    return Layout(tuple(column.outcomes for column in columns), n_given, components, width)
+
+
+def fitted_marginals(
+    columns: Sequence[CellColumn], rows: np.ndarray, weights: np.ndarray | None
+) -> list[Marginal]:
+    """Return the marginal of each column, by training rows ``(n, C)``."""
+    marginals = []
+    for column, values in zip(columns, rows.T):
+        cells = column.encode(values)
+        outcomes = Outcomes(column.outcomes.count, column.number, column.new, column.floor)
+        marginals.append(fit_marginal(outcomes, *cells, weights))
+    return marginals
+
+
+def as_parameters(layout: Layout, marginals: Sequence[Marginal]) -> Parameters:
+    """Return the marginals of modelled columns as parameters of one row, bank by bank."""
+    shares = []
+    for bank in layout.banks:
+        padded = np.full((len(bank.modelled), bank.size, 1), PADDING)
+        for c, i in enumerate(bank.modelled):
+            padded[c, : layout.outcomes[i].count, 0] = marginals[i].log_shares
+        shares.append(padded if bank.size > 1 else None)
+    normals = [marginals[i].normals for i in layout.mixed]
+    most = max((len(one.means) for one in normals), default=0)
+    arrays = np.zeros((3, len(normals), most, 1))
+    arrays[0], arrays[2] = PADDING, 1.0
+    for n, one in enumerate(normals):
+        arrays[:, n, : len(one.means), 0] = one.log_weights, one.means, one.scales
+    return Parameters(shares, *arrays)

@@ -1,0 +1,67 @@
+"""Independent columns: the product of their marginals. No Keras here."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nflow_cli.densities.cells.marginal import Marginal, Outcomes, fit_marginal
+
+
+@dataclass(frozen=True, eq=False)
+class Independent:
+    """The density of rows whose columns are independent.
+
+    Attributes:
+        columns: What the cells of each column can be.
+        marginals: Of each column.
+    """
+
+    columns: Sequence[Outcomes]
+    marginals: Sequence[Marginal]
+
+    def log_cells(self, codes: np.ndarray, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
+        """Return the log-probability of each cell in nats, ``(n, D)``; 0 where it is unknown.
+
+        Args:
+            codes: Outcomes ``(n, D)``, -1 where unknown.
+            centre: The middles of the intervals of the N columns that have numbers, ``(n, N)``.
+            half: Their half widths.
+        """
+        cells = each_column(self.columns, codes, centre, half)
+        log_ps = [marginal.log_prob(*column) for marginal, column in zip(self.marginals, cells)]
+        return np.stack(log_ps, axis=1)
+
+
+def fit_independent(
+    columns: Sequence[Outcomes],
+    codes: np.ndarray,
+    centre: np.ndarray,
+    half: np.ndarray,
+    weights: np.ndarray | None = None,
+) -> Independent:
+    """Return the density of independent columns, each fitted to training rows.
+
+    Args:
+        columns: What the cells of each column can be.
+        codes: Outcomes ``(n, D)``, -1 where unknown.
+        centre: The middles of the intervals of the N columns that have numbers, ``(n, N)``.
+        half: Their half widths.
+        weights: Of the rows ``(n,)``; equal ones for ``None``.
+    """
+    cells = each_column(columns, codes, centre, half)
+    marginals = [fit_marginal(outcomes, *c, weights) for outcomes, c in zip(columns, cells)]
+    return Independent(columns, marginals)
+
+
+def each_column(
+    columns: Sequence[Outcomes], codes: np.ndarray, centre: np.ndarray, half: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray | None, np.ndarray | None]]:
+    """Yield each column's outcomes, middles and half widths ``(n,)``; ``None`` without numbers."""
+    place = 0
+    for outcomes, column in zip(columns, codes.T):
+        if outcomes.number is None:
+            yield column, None, None
+        else:
+            yield column, centre[:, place], half[:, place]
+            place += 1

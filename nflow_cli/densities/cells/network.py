@@ -1,0 +1,186 @@
+"""The masked network of cells: from the cells before to the parameters of each cell.
+
+    h = W x + b;   h ← h + B silu(A silu(h) + a) + b, for each block;   θ = O silu(h) + S x + o
+
+Each matrix is masked so that the parameters of a column depend on the columns before it alone
+(Germain et al. 2015, arXiv 1502.03509; residual blocks: Durkan & Nash 2019, arXiv 1911.00503).
+Written over an array namespace ``xp``: NumPy, or ``keras.ops`` in the compiled loop. Features are
+the second axis from behind, rows the last.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nflow_cli.arrays import dtype_of, log_softmax, silu
+from nflow_cli.densities.cells.layout import Layout
+
+PADDING = -1e9  # the logit of an outcome that a column does not have
+MOST_LOG_SCALE = 12.0
+INPUT_LIMIT = 8.0  # of numbers that the network sees: a value far out is only that
+Weights = Mapping[str, Any]
+
+
+class Parameters(NamedTuple):
+    """The distributions of the cells of rows.
+
+    Attributes:
+        log_shares: Of each bank, the log-probabilities ``(…, columns, size, n)`` of outcomes;
+            ``None`` of a bank whose columns have one outcome.
+        log_weights: Of the normals of each mixture ``(…, N, M, n)``, in nats.
+        means: In the units of the columns ``(…, N, M, n)``.
+        scales: The same ``(…, N, M, n)``, positive.
+    """
+
+    log_shares: list[Any]
+    log_weights: Any
+    means: Any
+    scales: Any
+
+
+def shapes(layout: Layout, blocks: int) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each array of weights of one network; decay is of the kernels."""
+    width, n_inputs, n_logits = layout.width, len(layout.inputs), len(layout.logits)
+    n_mixed = len(layout.mixed)
+    of_blocks = {}
+    for i in range(blocks):
+        for half in ("in", "out"):
+            of_blocks[f"block_{i}_{half}_kernel"] = (width, width)
+            of_blocks[f"block_{i}_{half}_bias"] = (width, 1)
+    every = {
+        "inputs_kernel": (width, n_inputs),
+        "inputs_bias": (width, 1),
+        **of_blocks,
+        "logits_kernel": (n_logits, width),
+        "logits_skip_kernel": (n_logits, n_inputs),
+        "logits_bias": (n_logits, 1),
+        "mixtures_kernel": (3 * layout.components * n_mixed, width),
+        "means_skip_kernel": (n_mixed, n_inputs),
+        "mixtures_bias": (3 * layout.components * n_mixed, 1),
+    }
+    return {name: shape for name, shape in every.items() if np.prod(shape)}
+
+
+def initial(layout: Layout, blocks: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return weights by which each column is nearly independent of those before.
+
+    Its outcomes have equal shares, its normals are spread over the middle of the units.
+    """
+    weights = {}
+    for name, shape in shapes(layout, blocks).items():
+        if not name.endswith("kernel") or "skip" in name:
+            weights[name] = np.zeros(shape)
+        else:
+            size = 0.1 if name.endswith("out_kernel") or name.startswith("mix") else 1.0
+            size = 0.1 if name.startswith("logits") else size
+            weights[name] = size * rng.standard_normal(shape) / np.sqrt(max(shape[1], 1))
+    m = layout.components
+    bias = np.zeros((len(layout.mixed), 3, m))
+    bias[:, 1], bias[:, 2] = np.linspace(-1.5, 1.5, m) if m > 1 else 0.0, -0.5
+    if layout.mixed:
+        weights["mixtures_bias"] = bias.reshape(-1, 1)
+    return weights
+
+
+def masked(layout: Layout, weights: Weights) -> dict[str, Any]:
+    """Return the weights, those between columns that must not see each other 0."""
+    of_kernel = {
+        "inputs_kernel": "inputs",
+        "logits_kernel": "logits",
+        "mixtures_kernel": "mixtures",
+        "logits_skip_kernel": "logits_skip",
+        "means_skip_kernel": "means_skip",
+    }
+    masks = layout.masks
+    return {
+        name: array * masks[of_kernel.get(name, "hidden")] if name.endswith("kernel") else array
+        for name, array in weights.items()
+    }
+
+
+def inputs(layout: Layout, codes: Any, centre: Any, xp: Any) -> Any:
+    """Return what the network sees ``(I, n)`` of cells.
+
+    Args:
+        layout: Of the network.
+        codes: ``(C, n)``, bank by bank, as numbers of the type that is computed with.
+        centre: ``(K, n)`` of the columns that have numbers, bank by bank.
+        xp: The array namespace.
+    """
+    parts, start = [], 0
+    for bank in layout.banks:
+        end = start + len(bank.columns)
+        parts.append(xp.reshape(one_hot(codes[..., start:end, :], bank.size, xp), _flat(codes)))
+        start = end
+    return xp.concatenate([*parts, xp.clip(centre, -INPUT_LIMIT, INPUT_LIMIT)], axis=-2)
+
+
+def _flat(codes: Any) -> tuple[int, ...]:
+    return (*codes.shape[:-2], -1, codes.shape[-1])
+
+
+def one_hot(codes: Any, size: int, xp: Any) -> Any:
+    """Return codes ``(…, c, n)`` as ``(…, c, size, n)`` of 0 and 1, of an unknown cell all 0."""
+    levels = np.arange(size, dtype=dtype_of(codes))[:, None]
+    is_one = codes[..., None, :] == levels
+    return is_one.astype(codes.dtype) if xp is np else xp.cast(is_one, codes.dtype)
+
+
+def parameters(layout: Layout, weights: Weights, floors: Any, x: Any, xp: Any) -> Parameters:
+    """Return the distributions of the cells of rows.
+
+    Args:
+        layout: Of the network.
+        weights: As :func:`masked` returns them, ``(…, out, in)``.
+        floors: The least scale ``(N, 1, 1)`` of a normal of each mixture.
+        x: As :func:`inputs` returns it, ``(…, I, n)``.
+        xp: The array namespace.
+    """
+    h = hidden(weights, x, xp)
+    shares, mixtures = [None] * len(layout.banks), (None, None, None)
+    if len(layout.logits):
+        logits = weights["logits_kernel"] @ h + weights["logits_skip_kernel"] @ x
+        shares = log_shares(layout, logits + weights["logits_bias"], xp)
+    if layout.mixed:
+        raw = weights["mixtures_kernel"] @ h + weights["mixtures_bias"]
+        mixtures = normals(raw, weights["means_skip_kernel"] @ x, floors, layout.components, xp)
+    return Parameters(shares, *mixtures)
+
+
+def hidden(weights: Weights, x: Any, xp: Any) -> Any:
+    """Return the last hidden layer ``(…, H, n)``."""
+    h = weights["inputs_kernel"] @ x + weights["inputs_bias"]
+    for i in range(sum(name.endswith("_in_kernel") for name in weights)):
+        inner = weights[f"block_{i}_in_kernel"] @ silu(h, xp) + weights[f"block_{i}_in_bias"]
+        outer = weights[f"block_{i}_out_kernel"] @ silu(inner, xp)
+        h = h + outer + weights[f"block_{i}_out_bias"]
+    return silu(h, xp)
+
+
+def log_shares(layout: Layout, logits: Any, xp: Any) -> list[Any]:
+    """Return the log-probabilities of the outcomes of each bank from all logits ``(…, P, n)``."""
+    banks, start = [], 0
+    for bank in layout.banks:
+        if bank.size == 1:
+            banks.append(None)
+            continue
+        count = len(bank.modelled)
+        end = start + count * bank.size
+        part = xp.reshape(logits[..., start:end, :], (*logits.shape[:-2], count, bank.size, -1))
+        banks.append(log_softmax(part + _padding(layout, bank.modelled, bank.size, part), -2, xp))
+        start = end
+    return banks
+
+
+def _padding(layout: Layout, columns: Sequence[int], size: int, like: Any) -> np.ndarray:
+    counts = np.array([layout.outcomes[i].count for i in columns]).reshape(-1, 1, 1)
+    return np.where(np.arange(size)[:, None] < counts, 0.0, PADDING).astype(dtype_of(like))
+
+
+def normals(mixtures: Any, shift: Any, floors: Any, count: int, xp: Any) -> tuple[Any, Any, Any]:
+    """Return log-weights, means and scales ``(…, N, M, n)`` of mixtures ``(…, 3 N M, n)``."""
+    raw = xp.reshape(mixtures, (*mixtures.shape[:-2], -1, 3, count, mixtures.shape[-1]))
+    means = raw[..., 1, :, :] + shift[..., None, :]
+    scales = floors + xp.exp(xp.minimum(raw[..., 2, :, :], MOST_LOG_SCALE))
+    return log_softmax(raw[..., 0, :, :], -2, xp), means, scales

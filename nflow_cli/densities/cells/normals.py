@@ -1,0 +1,209 @@
+"""Mixtures of normals fitted to the numbers of one column. No Keras here."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nflow_cli.densities.cells.mixing import best_shares
+from nflow_cli.mixtures import log_interval_mass
+
+COUNTS = (1, 2, 3, 4, 5, 6, 8, 10)  # of the normals that EM fits
+VALUES = 100  # that repeat most often and have a kernel of their own
+KERNEL = 0.25  # scale of a kernel beside its cell's half width: all of it but 6e-5 is within
+WIDEST = 10.0  # scale of the broad component beside the range of the values
+PENALTY = 1.5  # nats a parameter, between Akaike's 1 and Schwarz's log(n)/2
+BLOCKS, NEAR = 1000, 0.01  # values that are near in rank and in units are taken together
+LEAST_TOTAL = 1e-10  # rows of a normal, which has a mean then too
+STEPS, ENOUGH = 200, 1e-5  # of EM: one that gains less, in nats a row, is the last
+
+
+@dataclass(frozen=True, eq=False)
+class Normals:
+    """A mixture of M normals.
+
+    Attributes:
+        log_weights: ``(M,)``, normalised.
+        means: ``(M,)``, in the column's units.
+        scales: ``(M,)``, positive.
+    """
+
+    log_weights: np.ndarray
+    means: np.ndarray
+    scales: np.ndarray
+
+    def log_mass(self, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
+        """Return the log-mass in nats of the intervals ``centre ± half`` ``(n,)``."""
+        cells, inverse = np.unique(centre + 1j * half, return_inverse=True)  # pairs
+        mixture = (self.log_weights, self.means, self.scales)
+        return log_interval_mass(cells.real, cells.imag, *mixture, np)[inverse]
+
+
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """Cells of a column by centre, those that are near taken together: ``(g,)`` each.
+
+    Attributes:
+        centre: Their mean.
+        half: Their mean half width.
+        spread: The variance of the centres.
+        weight: Their sum.
+        rows: How many there are where all are one value that has a kernel, else 0.
+        least: How many rows give a value a kernel.
+    """
+
+    centre: np.ndarray
+    half: np.ndarray
+    spread: np.ndarray
+    weight: np.ndarray
+    rows: np.ndarray
+    least: int
+
+
+def fit_normals(centre: np.ndarray, half: np.ndarray, weights: np.ndarray, floor: float) -> Normals:
+    """Return the mixture of normals that suits cells best, its last component a broad one.
+
+    Of M = 1 to 10 normals, fitted by EM, the M of the best likelihood less 1.5 nats a parameter.
+    Beside them stand kernels on the values that repeat most often, by their counts, with the weight
+    that makes each row likeliest given the others. The last component is at the median, ten times
+    as wide as the range, and has the weight ``1/(n + 1)``.
+
+    Args:
+        centre: The middles of the cells' intervals ``(n,)``, in the column's units.
+        half: Their half widths, positive.
+        weights: Of the rows; their sum is n, the effective sample size.
+        floor: The least scale of what EM fits, in the column's units.
+    """
+    if not len(centre):
+        return Normals(np.zeros(1), np.zeros(1), np.full(1, WIDEST))
+    points = _points(centre, half, weights)
+    broad = _broad(points)
+    kernels, log_others = _kernels(points)
+    fits, likelihoods, shares = [], [], []
+    for count in COUNTS:
+        fit = _em(points, count, floor, broad)
+        smooth = fit.log_mass(points.centre, points.half)
+        share, gain = _share_of_kernels(log_others, smooth, points.weight)
+        fits.append(fit)
+        shares.append(share)
+        likelihoods.append(points.weight @ smooth + gain - _penalty(count, points.weight.sum()))
+    best = int(np.argmax(likelihoods))
+    return _joined(kernels, shares[best], fits[best])
+
+
+def _points(centre: np.ndarray, half: np.ndarray, weights: np.ndarray) -> _Points:
+    """Return cells of one value as one, and those of values near in rank and in units."""
+    values, inverse, counts = np.unique(centre, return_inverse=True, return_counts=True)
+    least = 1 + np.sort(counts)[-VALUES - 1] if len(values) > VALUES else 1
+    rows = np.where(counts >= least, counts, 0)
+    group = np.arange(len(values))
+    if len(values) > BLOCKS:
+        ranks, near = np.cumsum(counts) * BLOCKS // len(centre), np.floor(values / NEAR)
+        place = np.stack([ranks, near, rows > 0, np.cumsum(rows > 0)])
+        group = np.cumsum(np.append(0, np.any(np.diff(place) != 0, axis=0)))
+    group = group[inverse]
+    weight = np.bincount(group, weights)
+    mean = np.bincount(group, weights * centre) / weight
+    spread = np.bincount(group, weights * (centre - mean[group]) ** 2) / weight
+    half = np.bincount(group, weights * half) / weight
+    repeated = np.zeros(len(weight), int)
+    repeated[group] = rows[inverse]
+    return _Points(mean, half, spread, weight, repeated, int(least))
+
+
+def _broad(points: _Points) -> tuple[float, float]:
+    """Return the median of the values, and ten times their range."""
+    ends = np.max(points.centre + points.half) - np.min(points.centre - points.half)
+    ranks = np.cumsum(points.weight) / points.weight.sum()
+    return float(points.centre[np.searchsorted(ranks, 0.5)]), float(WIDEST * ends)
+
+
+def _kernels(points: _Points) -> tuple[Normals, np.ndarray]:
+    """Return kernels on values of many rows, and each point's log-share given the other rows.
+
+    A value that without the row has too few rows has no share, or chance would choose the values.
+    """
+    chosen = points.rows > 0
+    weight = np.where(chosen, points.weight, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        others = np.where(points.rows > points.least, 1 - 1 / points.rows, 0.0)
+        log_others = np.log(weight * others / (weight.sum() * (1 - 1 / points.rows.sum())))
+        log_weights = np.log(weight[chosen] / weight.sum())
+    centre, scales = points.centre[chosen], KERNEL * points.half[chosen]
+    return Normals(log_weights, centre, scales), np.nan_to_num(log_others, nan=-np.inf)
+
+
+def _penalty(count: int, n: float) -> float:
+    """Return what the parameters of ``count`` normals cost, with Hurvich and Tsai's correction."""
+    k = 3 * count - 1
+    return PENALTY * k * n / max(n - k - 1, 1e-6)
+
+
+def _share_of_kernels(
+    log_others: np.ndarray, smooth: np.ndarray, weight: np.ndarray
+) -> tuple[float, float]:
+    """Return the most likely share of the kernels, and the nats gained; 0 if not worth it."""
+    n = weight.sum()
+    share = best_shares(log_others[:, None], smooth[:, None], weight, n / (n + 1))
+    with np.errstate(divide="ignore"):
+        kept = np.logaddexp(np.log(share) + log_others, np.log1p(-share) + smooth)
+    gain = float(weight @ (kept - smooth)) - PENALTY
+    return (float(share[0]), gain) if gain > 0 else (0.0, 0.0)
+
+
+def _em(points: _Points, count: int, floor: float, broad: tuple[float, float]) -> Normals:
+    """Return ``count`` normals by EM, and the broad component, whose weight is fixed.
+
+    It starts from the means and variances between quantiles.
+    """
+    n = points.weight.sum()
+    middles = np.cumsum(points.weight) - points.weight / 2
+    place = np.unique(np.minimum(middles * count // n, count - 1), return_inverse=True)[1]
+    r = np.eye(place.max() + 1)[place] * points.weight[:, None]
+    median, widest = broad
+    log_broad = -np.log(n + 1) - 0.5 * ((points.centre - median) / widest) ** 2 - np.log(widest)
+    share, mean, variance, rounding = _maximised(points, r, floor)
+    last = -np.inf
+    for _ in range(STEPS):
+        away = points.centre[:, None] - mean
+        log_r = np.log(share * n / (n + 1)) - 0.5 * (away**2 / variance + np.log(variance))
+        peak = np.maximum(log_r.max(axis=1), log_broad)
+        r = np.exp(log_r - peak[:, None])
+        sums = r.sum(axis=1) + np.exp(log_broad - peak)
+        r *= (points.weight / sums)[:, None]
+        share, mean, variance, rounding = _maximised(points, r, floor)
+        likelihood = points.weight @ (peak + np.log(sums)) / n
+        if likelihood - last < ENOUGH:
+            break
+        last = likelihood
+    return Normals(
+        np.append(np.log(share * n / (n + 1)), -np.log(n + 1)),
+        np.append(mean, median),
+        np.append(np.sqrt(np.maximum(variance - rounding, floor**2)), widest),
+    )
+
+
+def _maximised(points: _Points, r: np.ndarray, floor: float) -> tuple[np.ndarray, ...]:
+    """Return the shares, means and variances that suit responsibilities ``r`` ``(g, M)`` best.
+
+    Centres of cells are normal with variance ``s² + h²/3``, nearly, where what they round has
+    ``s²`` (Sheppard's correction). The last array is the ``h²/3`` of each normal.
+    """
+    total = np.maximum(r.sum(axis=0), LEAST_TOTAL)
+    mean = points.centre @ r / total
+    rounding = np.square(points.half) / 3 @ r / total
+    squares = (points.centre[:, None] - mean) ** 2 + points.spread[:, None]
+    variance = np.maximum((squares * r).sum(axis=0) / total, floor**2 + rounding)
+    return total / total.sum(), mean, variance, rounding
+
+
+def _joined(kernels: Normals, share: float, smooth: Normals) -> Normals:
+    """Return kernels beside what EM fitted, whose last component keeps its weight."""
+    if share == 0:
+        return smooth
+    log_share = np.log(share) + np.log1p(-np.exp(smooth.log_weights[-1]))
+    fitted = smooth.log_weights[:-1] + np.log1p(-share)
+    return Normals(
+        np.concatenate([kernels.log_weights + log_share, fitted, smooth.log_weights[-1:]]),
+        np.concatenate([kernels.means, smooth.means]),
+        np.concatenate([kernels.scales, smooth.scales]),
+    )

@@ -1,0 +1,34 @@
+"""The trained weights of a density of cells, as a Keras layer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from nflow_cli.flows.base import add_initialised_weight, keep_precision
+
+
+class CellWeights(keras.layers.Layer):
+    """The weights of R networks side by side: each array has the axis of networks first.
+
+    Args:
+        members: The initial weights of each, by name.
+    """
+
+    def __init__(self, members: Sequence[Mapping[str, np.ndarray]], **kwargs: Any):
+        super().__init__(**kwargs)
+        keep_precision(self)
+        self.arrays = {
+            name: add_initialised_weight(self, name, np.stack([one[name] for one in members]))
+            for name in members[0]
+        }
+        self.count = len(members)
+        self.built = True
+
+    def members(self) -> list[dict[str, np.ndarray]]:
+        """Return the weights of each network, float32."""
+        arrays = {
+            name: keras.ops.convert_to_numpy(variable) for name, variable in self.arrays.items()
+        }
+        return [{name: array[r] for name, array in arrays.items()} for r in range(self.count)]

@@ -1,0 +1,177 @@
+"""Association of the columns of a table of any kinds, in rows beside draws. No Keras here."""
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from nflow_cli.config.kinds_schema import ColumnKind
+
+MOST_BINS, MOST_GROUPS = 8, 12  # of a column of numbers, and of levels
+EACH = 2  # pairs that a column is shown in
+MOST_ROWS = 5_000  # of each that are compared
+OTHER, MISSING, NEW = "other levels", "missing", "new level"
+
+
+class Groups(NamedTuple):
+    """The cells of a column of levels in a few groups.
+
+    Attributes:
+        names: Of the groups: levels, then the rest of them, missing and new ones, where there are
+            such cells.
+        rows: ``(n,)``, the group of each row.
+        draws: ``(m,)``, the group of each draw.
+    """
+
+    names: list[str]
+    rows: np.ndarray
+    draws: np.ndarray
+
+
+def grouped(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray, most: int) -> Groups:
+    """Return the cells ``(n,)`` and ``(m,)`` of a column of levels in groups.
+
+    Levels that occur are in their order; where they are more than ``most``, only the most frequent
+    in rows and draws, the most frequent first.
+    """
+    known = [x[x >= 0].astype(int) for x in (rows, draws)]
+    size = 1 + max((int(x.max()) for x in known if len(x)), default=0)
+    shares = sum(np.bincount(x, minlength=size) / max(len(x), 1) for x in known)
+    levels = np.flatnonzero(shares)
+    if len(levels) > most:
+        levels = np.argsort(-np.asarray(shares), kind="stable")[:most]
+    count = len(levels)
+    names = [kind.levels[i] if kind.levels else str(i) for i in levels] + [OTHER, MISSING, NEW]
+    place = np.full(size, count)
+    place[levels] = np.arange(count)
+    codes = []
+    for x in (rows, draws):
+        code = np.where(np.isnan(x), count + 1, count + 2)
+        code[x >= 0] = place[x[x >= 0].astype(int)]
+        codes.append(code)
+    kept = np.union1d(np.arange(count), np.concatenate(codes))
+    found = [np.searchsorted(kept, code) for code in codes]
+    return Groups([names[i] for i in kept], found[0], found[1])
+
+
+def binned(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cells ``(n,)`` and ``(m,)`` of a column as numbers of bins.
+
+    Numbers are in at most 8 bins between quantiles of the rows, about ``n^(1/3)``; levels in at
+    most 12 and the rest; missing cells and new levels are bins of their own.
+    """
+    if kind.kind == "levels":
+        return grouped(kind, rows, draws, MOST_GROUPS)[1:]
+    values = rows[~np.isnan(rows)]
+    count = int(np.clip(round(len(values) ** (1 / 3)), 2, MOST_BINS))
+    levels = np.arange(1, count) / count
+    edges = np.unique(np.quantile(values, levels, method="inverted_cdf")) if len(values) else []
+    bins = [np.where(np.isnan(x), count, np.searchsorted(edges, x)) for x in (rows, draws)]
+    return bins[0], bins[1]
+
+
+def association(x: np.ndarray, y: np.ndarray) -> float:
+    """Return how strongly two columns of bins ``(n,)`` are associated, from 0 to 1.
+
+    It is ``√(1 - exp(-2 I))``, Linfoot's informational coefficient of correlation (1957), which is
+    |ρ| of two normals, over what it is at ``I = √(H(x) H(y))``: 0 of independent columns and of a
+    constant one, 1 where each determines the other. The mutual information I is of entropies H of
+    the shares, with Miller & Madow's correction ``(K - 1)/2n``, K of the bins not empty, without
+    which independent columns would have an I of about ``(K_x - 1)(K_y - 1)/2n``.
+    """
+    if not len(x):
+        return 0.0
+    both = x * (int(y.max()) + 1) + y
+    of_x, of_y, of_both = (_entropy(values) for values in (x, y, both))
+    most = np.sqrt(of_x * of_y)
+    information = np.clip(of_x + of_y - of_both, 0, most)
+    return float(np.sqrt(np.expm1(-2 * information) / np.expm1(-2 * most))) if most > 0 else 0.0
+
+
+def _entropy(values: np.ndarray) -> float:
+    """Return the entropy of whole numbers ``(n,)`` of 0 or more, in nats."""
+    counts = np.bincount(values)
+    p = counts[counts > 0] / len(values)
+    return float(-np.sum(p * np.log(p)) + (len(p) - 1) / (2 * len(values)))
+
+
+class Associations(NamedTuple):
+    """The :func:`association` of each pair of columns; 1 on the diagonal.
+
+    Attributes:
+        rows: ``(C, C)``, in rows.
+        draws: ``(C, C)``, in draws.
+    """
+
+    rows: np.ndarray
+    draws: np.ndarray
+
+
+def associations(
+    kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray
+) -> Associations:
+    """Compare the associations in rows ``(n, C)`` with those in draws ``(m, C)``.
+
+    Args:
+        kinds: Of the C columns, in their order.
+        rows: The number of a level, -1 for a new one, or a value; NaN where missing.
+        draws: The same. Of each, 5,000 count at most.
+    """
+    bins = list(_bins(kinds, rows, draws))
+    matrices = np.stack([np.eye(len(bins))] * 2)
+    for i, j in combinations(range(len(bins)), 2):
+        for matrix, x, y in zip(matrices, bins[i], bins[j], strict=True):
+            matrix[i, j] = matrix[j, i] = association(x, y)
+    return Associations(matrices[0], matrices[1])
+
+
+def differences(kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Return the total variation between rows and draws in each column, ``(C,)``, by bins.
+
+    That is half the sum of the absolute differences of the bins' shares. The arguments are those of
+    :func:`associations`.
+    """
+    found = []
+    for parts in _bins(kinds, rows, draws):
+        size = 1 + max((int(x.max()) for x in parts if len(x)), default=0)
+        shares = [np.bincount(x, minlength=size) / max(len(x), 1) for x in parts]
+        found.append(np.abs(shares[0] - shares[1]).sum() / 2)
+    return np.array(found)
+
+
+def _bins(
+    kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the bins of each column in rows and draws."""
+    columns = zip(kinds.values(), rows[:MOST_ROWS].T, draws[:MOST_ROWS].T, strict=True)
+    return (binned(*column) for column in columns)
+
+
+def pairs_to_show(found: Associations, most: int) -> list[tuple[int, int]]:
+    """Return pairs of columns: the strongest, and as many that differ most between the two.
+
+    Of the first half the larger association of rows and draws counts, of the second the absolute
+    difference of their squares: chance moves small associations far, but not their squares. No
+    column is in more than two pairs, unless there are too few pairs else. The strongest is first.
+    """
+    pairs = list(combinations(range(len(found.rows)), 2))
+    strength = {pair: max(found.rows[pair], found.draws[pair]) for pair in pairs}
+    by_strength = sorted(pairs, key=lambda pair: -strength[pair])
+    changes = np.abs(found.rows**2 - found.draws**2)
+    by_difference = sorted(pairs, key=lambda pair: -changes[pair])
+    shown: list[tuple[int, int]] = []
+    for ranking, until in ((by_strength, (most + 1) // 2), (by_difference, most)):
+        for allowed in (EACH, len(pairs)):
+            _add_pairs(shown, ranking, until, allowed)
+    return sorted(shown, key=lambda pair: -strength[pair])
+
+
+def _add_pairs(
+    shown: list[tuple[int, int]], ranking: list[tuple[int, int]], until: int, allowed: int
+) -> None:
+    """Add pairs in the order of a ranking, whose columns are in fewer than the allowed number."""
+    for pair in ranking:
+        used = [column for other in shown for column in other]
+        if len(shown) < until and pair not in shown and all(used.count(i) < allowed for i in pair):
+            shown.append(pair)

@@ -1,0 +1,113 @@
+"""Held-out log-likelihood of a table's rows, and the gain over baselines. No Keras here."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from nflow_cli.config.strict import Strict
+from nflow_cli.evaluation.weighted import effective, weighted_mean
+
+
+class Mean(Strict):
+    """A mean in nats a row with its standard error; None where not finite."""
+
+    mean: float | None
+    standard_error: float | None
+
+
+class Gain(Mean):
+    """The mean of ``log q`` less that of a baseline, paired by row.
+
+    Attributes:
+        columns: The gain of each column; they add up to the mean.
+        n: Number of rows that both give a probability.
+        n_impossible: Number of rows that the baseline gives none, though ``q`` does.
+    """
+
+    columns: Mapping[str, Mean]
+    n: int
+    n_impossible: int
+
+
+class Likelihood(Mean):
+    """The mean ``log q`` of held-out rows that ``q`` gives a probability.
+
+    Attributes:
+        n: Number of rows.
+        n_effective: Effective sample size ``(Σw)²/Σw²`` of the rows in the mean.
+        n_impossible: Number of rows with ``log q = -inf``, which are not in the mean.
+        n_unknown: Number of cells that are left out of the sums.
+        gains: The gain over each baseline, by name.
+    """
+
+    n: int
+    n_effective: float
+    n_impossible: int
+    n_unknown: int
+    gains: Mapping[str, Gain]
+
+
+def likelihood(
+    log_q: np.ndarray,
+    columns: Sequence[str],
+    baselines: Mapping[str, np.ndarray],
+    weights: np.ndarray | None = None,
+) -> Likelihood:
+    """Judge a density by held-out rows, ``log q(row) = Σ_j log q(cell_j | before)``.
+
+    Means are ``Σ w v / Σw`` and their standard errors ``√(Σ w² (v - m)²) / Σw`` (``n/(n - 1)`` in
+    it), as :func:`~nflow_cli.evaluation.weighted.weighted_mean` has them.
+
+    Args:
+        log_q: ``(n, D)`` in nats, of each cell; -inf where it is impossible, NaN where the cell is
+            unknown, which is left out of the sum.
+        columns: The D names.
+        baselines: The same of other densities, by name.
+        weights: ``(n,)``, of the rows.
+
+    Raises:
+        ValueError: If a baseline's cells are unknown where those of ``q`` are not, or it has
+            another shape: the sums would not be of the same cells.
+    """
+    w = np.ones(len(log_q)) if weights is None else weights.astype(np.float64)
+    unknown = np.isnan(log_q)
+    for name, cells in baselines.items():
+        if cells.shape != log_q.shape or (np.isnan(cells) != unknown).any():
+            raise ValueError(f"{name}: expected the cells of q to be known, and no others")
+    known = {name: np.where(unknown, 0.0, cells) for name, cells in baselines.items()}
+    cells = np.where(unknown, 0.0, log_q)
+    possible = (cells > -math.inf).all(axis=1)
+    return Likelihood(
+        **_mean(cells[possible].sum(axis=1), w[possible]),
+        n=len(cells),
+        n_effective=effective(w[possible]),
+        n_impossible=int((~possible).sum()),
+        n_unknown=int(unknown.sum()),
+        gains={
+            n: _gain(cells[possible], b[possible], columns, w[possible]) for n, b in known.items()
+        },
+    )
+
+
+def _gain(
+    log_q: np.ndarray, baseline: np.ndarray, columns: Sequence[str], weights: np.ndarray
+) -> Gain:
+    possible = (baseline > -math.inf).all(axis=1)
+    cells, w = log_q[possible] - baseline[possible], weights[possible]
+    return Gain(
+        **_mean(cells.sum(axis=1), w),
+        columns={name: Mean(**_mean(v, w)) for name, v in zip(columns, cells.T, strict=True)},
+        n=len(cells),
+        n_impossible=int((~possible).sum()),
+    )
+
+
+def _mean(values: np.ndarray, weights: np.ndarray) -> dict[str, float | None]:
+    """Return the weighted mean and its standard error, None where not finite."""
+    if not weights.sum() > 0:
+        return {"mean": None, "standard_error": None}
+    figures = weighted_mean("mean", values, weights)
+    names = {"mean": "mean", "standard_error": "mean_standard_error"}
+    finite = {name: figures[key] for name, key in names.items() if math.isfinite(figures[key])}
+    return {"mean": None, "standard_error": None} | finite

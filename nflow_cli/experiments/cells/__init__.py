@@ -1,0 +1,290 @@
+"""A whole table, fitted by a density of cells."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nflow_cli.config import presets
+from nflow_cli.config.cells_schema import CellsConfig
+from nflow_cli.config.memory import OF_AN_OUTPUT, Footprint
+from nflow_cli.errors import DataError, RunDirectoryError
+from nflow_cli.evaluation.caveats import Caveat
+from nflow_cli.experiments.experiment import (
+    Course,
+    Experiment,
+    Identity,
+    Measure,
+    checksum_of_data,
+    expect_named_data,
+)
+from nflow_cli.experiments.rows import Judgement, Rows, Summary
+from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, Shapes
+from nflow_cli.runs.directory import CONFIG, WEIGHTS, RunDirectory
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.checked_run import CheckedRun
+
+
+class WholeTable(Experiment):
+    """A fit of a density of cells to a table, by ``nflow fit``."""
+
+    config: CellsConfig
+    name = "table"
+    column = "update"
+    formats: ClassVar = (".csv", ".parquet", ".npy")
+    measures = (
+        Measure("log_likelihood", "log-likelihood", "nats", 4, judges=True, sign=-1),
+        Measure("independent_log_likelihood", "independent", "nats", 4),
+        Measure("gain", "gain", "nats", 4),
+        Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
+    )
+    course = Course("validation_loss", "log-likelihood (nats a validation row)", -1)
+    columns: ClassVar = ("update", "loss", "validation_loss")
+    samples: ClassVar = None
+    scores_rows = True
+    model_file = WEIGHTS
+    needs_tensorflow = False
+
+    @property
+    def summary_form(self) -> Any:
+        """What pictures need of the summary: all of it."""
+        from nflow_cli.experiments.cells.summary import CellsForm
+
+        return CellsForm
+
+    # Before training.
+
+    @property
+    def footprint(self) -> Footprint | None:
+        """What an update takes of memory; ``None`` before the columns are known."""
+        if not self.config.is_settled:
+            return None
+        cells, kinds = self.config.cells, self.config.data.kinds or {}
+        width = (cells.width or 0) * (2 + 2 * (cells.blocks or 0))
+        outputs = sum(len(kind.levels or kind.atoms) + 3 for kind in kinds.values())
+        numbers = sum(kind.kind in ("grid", "number") for kind in kinds.values())
+        kept = OF_AN_OUTPUT * (width + 2 * outputs + 12 * numbers * (cells.components or 0))
+        samples = (self.config.train.batch_size or 0) * self.members
+        return Footprint(samples, 3 * len(kinds), kept)
+
+    @property
+    def length(self) -> int:
+        """How many updates the training makes; 0 before that is known."""
+        return self.config.train.steps or 0
+
+    @property
+    def members(self) -> int:
+        """Of how many networks the density is a mixture."""
+        return self.config.train.ensemble
+
+    @property
+    def work(self) -> float:
+        """How long it takes, roughly."""
+        cells = self.config.cells
+        return self.length * (cells.width or 128) * (1 + (cells.blocks or 2)) * self.members
+
+    @property
+    def given_example(self) -> str:
+        """Values of given columns that samples may be drawn at, as text; "" where none are."""
+        kinds = self.config.data.kinds or {}
+        values = {
+            name: (kinds[name].levels or ["0"])[0] if name in kinds else "0"
+            for name in self.config.data.given
+        }
+        return ",".join(f"{name}={value}".replace(",", "\\,") for name, value in values.items())
+
+    def data(self, run: RunDirectory | None = None) -> Any:
+        """Load the rows, or those that a run was fitted to."""
+        from nflow_cli.data.dataset import load_dataset
+        from nflow_cli.experiments.data import found_again
+
+        settings = self.config.data
+        if run is None:
+            return load_dataset(settings)
+        self.expect_settled(run)
+        return found_again(
+            run, lambda name: load_dataset(settings.model_copy(update={"name": name}))
+        )
+
+    def expect_settled(self, run: RunDirectory) -> None:
+        """See that the config says all that a run needs.
+
+        Raises:
+            RunDirectoryError: It does not.
+        """
+        if not self.config.is_settled:
+            raise RunDirectoryError(
+                f"{run.path / CONFIG}: damaged: expected data.kinds, cells and train.steps"
+            )
+
+    def settled(self, data: Any) -> CellsConfig:
+        """Return the config with the kinds of columns, sizes and updates written out."""
+        config = self.config.settled(dict(data.kinds), len(data.train))
+        return presets.validate(config.model_dump(), data.name, {"fit": CellsConfig})
+
+    def settled_like(self, written: Any) -> Any:
+        """Return the config with the kinds, sizes and updates of a run."""
+        if not isinstance(written, CellsConfig):
+            return self.config
+        config, kinds = self.config, self.config.data.kinds or written.data.kinds
+        data = config.data.model_copy(update={"kinds": kinds})
+        sizes = {
+            key: config.cells.model_dump()[key] or value
+            for key, value in written.cells.model_dump().items()
+        }
+        length = {
+            "steps": config.train.steps or written.train.steps,
+            "batch_size": config.train.batch_size or written.train.batch_size,
+            "epochs": None,
+        }
+        cells = config.cells.model_copy(update=sizes)
+        train = config.train.model_copy(update=length)
+        return config.model_copy(update={"data": data, "cells": cells, "train": train})
+
+    def expect_fits(self, data: Any) -> None:
+        """See nothing: batches are drawn with replacement."""
+
+    def notes_of_data(self, data: Any) -> Sequence[str]:
+        """Return which columns were left out."""
+        return data.notes
+
+    # Training.
+
+    def fit(self, run: RunDirectory, data: Any) -> dict[str, Any]:
+        """Train, judge and save; return the summary."""
+        from nflow_cli.experiments.cells.run import run as fit_run
+
+        return fit_run(self.config, run, data, self.keeps_rows)
+
+    def load(self, run: RunDirectory) -> Any:
+        """Return the density that was trained."""
+        from nflow_cli.experiments.cells.loaded import load
+
+        self.expect_settled(run)
+        return load(run, self.config)
+
+    # Scores.
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether a run keeps some test rows for its pictures."""
+        return self.config.evaluate.keep_rows
+
+    def caveats(self, summary: Summary) -> list[Caveat]:
+        """Return the warnings about the scores."""
+        from nflow_cli.experiments.cells.warnings import warnings_of
+
+        return warnings_of(summary)
+
+    def ruined(self, summary: Summary) -> Caveat | None:
+        """Return the warning of a fit that is worse than independent columns."""
+        from nflow_cli.experiments.cells.warnings import ruined
+
+        return ruined(summary)
+
+    def labels(self) -> dict[str, Any]:
+        """Return what the summary says of the config."""
+        return {"target": None, "given": [*self.config.data.given]}
+
+    @property
+    def model_text(self) -> str:
+        """The model as text."""
+        return self.config.cells.text
+
+    def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+        """Return the rows of the table that a training ends with."""
+        from nflow_cli.experiments.cells.printed import rows_of
+
+        return rows_of(summary, self.length, caveats)
+
+    def verdict(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+        """Return the log-likelihood of the test rows beside that of independent columns."""
+        from nflow_cli.experiments.cells.printed import verdict_of
+
+        return verdict_of(summary, caveats)
+
+    def evaluate(
+        self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
+    ) -> Judgement:
+        """Judge a fit by its test rows, or by another table."""
+        from nflow_cli.data.dataset import Dataset
+        from nflow_cli.experiments.cells import judge, printed
+        from nflow_cli.experiments.cells.scoring import judged_table
+
+        lines = [("data", self.config.subject), ("model", self.model_text)]
+        if not isinstance(data, Dataset):
+            return judged_table(trained, data, lines)
+        estimated = judge.estimates(trained, data.test, self.config.seed)
+        scores = judge.scores(estimated, list(data.modelled), data.weights.test).model_dump()
+        facts = {**data.sizes, **scores}
+        found = self.caveats(facts)
+        rows = printed.verdict_of(facts, found) + printed.pit_rows(facts, found)
+        return Judgement(scores, lines + rows + printed.notes(facts), found)
+
+    def read_data(self, name: str) -> Any:
+        """Open a table that has the columns of the run."""
+        from nflow_cli.data.table_files import open_table
+
+        return open_table(name)
+
+    def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:
+        """Write the rows of a table with their log-density, and cell by cell."""
+        from nflow_cli.experiments.cells.scoring import write_scored
+
+        if with_latents:
+            raise DataError("--latent: expected a density of numbers by --flow, whose z there are")
+        lines = [("data", self.config.subject), ("model", self.model_text)]
+        return write_scored(trained, data, path, lines)
+
+    def write_samples(
+        self, trained: Any, n: int, path: Path, seed: int, given: str | None = None
+    ) -> list[Path]:
+        """Write ``n`` rows in the table's columns, with their log-density in nats."""
+        from nflow_cli.experiments.cells.scoring import write_draws
+
+        write_draws(trained, n, path, seed, given)
+        return [path]
+
+    # Side by side with others.
+
+    def identity(self, summary: Summary) -> Identity:
+        """Return the name of the data and the model."""
+        return self.identity_of(summary["data"]["name"])
+
+    def settings(self, summary: Summary) -> dict[str, str]:
+        """Return what tells data of one name apart."""
+        return checksum_of_data(summary)
+
+    def expect_comparable(self, run: RunDirectory, summary: Summary) -> None:
+        """See that the summary names the data."""
+        expect_named_data(run, summary)
+
+    # Pictures and checks.
+
+    @property
+    def shapes(self) -> Shapes:
+        """The arrays in ``evaluation.npz``."""
+        kinds = self.config.data.kinds or {}
+        modelled = [
+            name
+            for name, kind in kinds.items()
+            if kind.kind in ("levels", "grid", "number") and name not in self.config.data.given
+        ]
+        d = len(modelled)
+        c = d + len(self.config.data.given)
+        shown: Shapes = {"rows": ("t", c), "draws": ("s", c), "draws_log_q": "s", "pit": ("u", d)}
+        if self.keeps_rows:
+            shown |= {**ROWS, **(ROW_WEIGHTS if self.config.data.weights else {})}
+        return shown
+
+    def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the pictures by name."""
+        from nflow_cli.experiments.cells.plots import figures
+
+        return figures(self.config, *arrays)
+
+    def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
+        """Return a run to be checked."""
+        from nflow_cli.experiments.cells.checks import CheckedCells
+
+        return CheckedCells(run, trained, self)

@@ -1,0 +1,177 @@
+"""A fit to a whole table that is checked: its figures against its weights and its rows."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.data.table_rows import IN_PYTHON, STDIN
+from nflow_cli.densities.cells import network
+from nflow_cli.evaluation.flow_checks import Outcome, Verdict, passed
+from nflow_cli.evaluation.pit import pit
+from nflow_cli.experiments.cells import WholeTable, judge
+from nflow_cli.experiments.cells.loaded import TrainedCells
+from nflow_cli.experiments.cells.run import pictures
+from nflow_cli.experiments.checked_run import CheckedRun, Checks, differences, unlike
+from nflow_cli.experiments.table.checks import unlike_records
+from nflow_cli.random_streams import stream
+from nflow_cli.runs.directory import EVALUATION, RUN, SUMMARY, RunDirectory
+from nflow_cli.runs.weights_file import sha256_of
+
+DRAWS = 2_000
+TOLERANCE = 1e-6  # times 1 + a figure: sums of many rows differ between machines
+UNLIKELY = 1e-6  # a p-value below it is no chance
+
+
+class CheckedCells(CheckedRun):
+    """A run of ``nflow fit`` on a whole table."""
+
+    trained: TrainedCells
+    experiment: WholeTable
+
+    def __init__(self, directory: RunDirectory, trained: TrainedCells, experiment: WholeTable):
+        super().__init__(directory, trained, experiment)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its table cannot be read again."""
+        return self.config.subject in (STDIN, IN_PYTHON)
+
+    @property
+    def data_checks(self) -> Checks:
+        """Checks of what it was trained on, by name."""
+        return {"data": tell_gone if self.is_gone else check_rows}
+
+    @property
+    def model_checks(self) -> Checks:
+        """Checks of the density by itself, by name."""
+        return {"masses": check_masses, "own draws": check_own_draws}
+
+    @property
+    def score_checks(self) -> Checks:
+        """Checks of its scores and pictures, by name."""
+        return {} if self.is_gone else {"summary": check_scores, "arrays": check_arrays}
+
+    @property
+    def model_name(self) -> str:
+        """What the model is called."""
+        return "density of cells"
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers the weights of its networks are."""
+        blocks = sum(name.endswith("_in_kernel") for name in self.trained.arrays)
+        names = network.shapes(self.trained.layout, blocks)
+        return sum(self.trained.arrays[name].size for name in names)
+
+    @property
+    def n_arrays(self) -> int:
+        """How many arrays its weights are."""
+        return len(self.trained.arrays)
+
+    @property
+    def weights_sha256(self) -> str:
+        """The SHA-256 of its weights."""
+        return sha256_of(self.trained.arrays)
+
+    def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
+        """Return the update whose weights were kept."""
+        members = range(1, self.experiment.members + 1)
+        return {"best_update": max(self.best_at(f"validation_loss_{r}") for r in members)}, []
+
+
+def tell_gone(run: CheckedCells) -> Verdict:
+    """Say that the table cannot be read again, nor the scores and the pictures computed."""
+    source = "standard input" if run.config.subject == STDIN else "Python"
+    text = f"the table came from {source} and cannot be read again: no scores, no pictures checked"
+    return Outcome.UNKNOWN, text
+
+
+def check_rows(run: CheckedCells) -> Verdict:
+    """Find the rows again, their measure and the units that they give."""
+    data, trained = run.data, run.trained
+    expected = {**data.sizes, "data": {"name": data.name, "sha256": data.sha256}}
+    expected |= {"measure": data.measure, "columns": list(data.modelled)}
+    wrong = differences(SUMMARY, expected, run.summary)
+    recorded = {c.name: [m.record() for m in c.maps] for c in trained.cells if c.has_numbers}
+    wrong += unlike_records(RUN, data.record()["units"], recorded)
+    text = f"{sum(data.sizes.values()):,} rows found again"
+    return passed(not wrong), "; ".join(wrong) or text
+
+
+def check_masses(run: CheckedCells) -> Verdict:
+    """Sum the probabilities of all levels of each column of levels, given its own draws."""
+    density, worst = run.trained, 0.0
+    rows = density.draw(run_conditions(run, 50), stream(run.config.seed, "check"))
+    for j, column in enumerate(density.modelled):
+        if column.has_numbers:
+            continue
+        total = np.zeros(len(rows))
+        for value in [*range(len(column.first)), -1.0, *([np.nan] * (column.missing is not None))]:
+            changed = rows.copy()
+            changed[:, density.n_given + j] = value
+            total += np.exp(density.cell_log_probs(changed)[:, j])
+        worst = max(worst, float(np.abs(total - 1).max()))
+    return passed(worst < TOLERANCE), f"levels sum to 1 within {worst:.1e}"
+
+
+def run_conditions(run: CheckedCells, n: int) -> np.ndarray:
+    """Return n rows whose given columns are those of test rows, as far as these are there."""
+    density = run.trained
+    if density.n_given and not run.is_gone:
+        return np.resize(run.data.test, (n, len(density.columns)))
+    return np.full((n, len(density.columns)), np.nan)
+
+
+def check_own_draws(run: CheckedCells) -> Verdict:
+    """Judge draws by the density: a finite log-density each, and a uniform PIT of each column."""
+    density = run.trained
+    rows = density.draw(run_conditions(run, DRAWS), stream(run.config.seed, "check-draws"))
+    lost = int((~np.isfinite(density.log_prob(rows))).sum())
+    names = density.columns[density.n_given :]
+    judged = pit(density.pit(rows, stream(run.config.seed, "check-pit")), names)
+    p_value = 1.0 if judged.p_value is None else judged.p_value
+    text = f"{DRAWS:,} draws: {lost:,} of no density; PIT uniform, p = {p_value:.2g}"
+    return passed(not lost and p_value > UNLIKELY), text
+
+
+def check_scores(run: CheckedCells) -> Verdict:
+    """Compute the summary's scores again from the test rows."""
+    data, config = run.data, run.config
+    estimated = judge.estimates(run.trained, data.test, config.seed)
+    scores = judge.scores(estimated, list(data.modelled), data.weights.test).model_dump()
+    wrong = [
+        f"{SUMMARY}: {key}: expected {expected!r:.40}, received {received!r:.40}"
+        for key, expected, received in _leaves(scores, run.summary)
+        if not _are_near(expected, received)
+    ]
+    text = f"log_likelihood {scores['log_likelihood']:.5f} from the test rows"
+    return passed(not wrong), "; ".join(wrong[:3]) or text
+
+
+def _leaves(
+    expected: Mapping[str, Any], received: Any, path: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    for key, value in expected.items():
+        there = received.get(key) if isinstance(received, Mapping) else None
+        if isinstance(value, Mapping):
+            yield from _leaves(value, there, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value, there
+
+
+def _are_near(expected: Any, received: Any) -> bool:
+    if not isinstance(expected, float) or not isinstance(received, int | float):
+        return expected == received
+    return abs(expected - received) <= TOLERANCE * (1 + abs(expected))
+
+
+def check_arrays(run: CheckedCells) -> Verdict:
+    """Compute again what the pictures are drawn from, and the log-density of each test row."""
+    data, config = run.data, run.config
+    estimated = judge.estimates(run.trained, data.test, config.seed)
+    expected = pictures(run.trained, data, estimated, config.seed, run.experiment.keeps_rows)
+    wrong = []
+    for key, values in expected.items():
+        wrong += unlike(f"{EVALUATION}: {key}", values, run.arrays[key], key == "test_log_q")
+    return passed(not wrong), "; ".join(wrong) or "as given"

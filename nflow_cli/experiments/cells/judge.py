@@ -1,0 +1,68 @@
+"""Estimates of rows by a density of cells, and the scores that they give. No Keras here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.densities.cells.density import CellDensity, Member
+from nflow_cli.evaluation.likelihood import likelihood
+from nflow_cli.evaluation.pit import pit
+from nflow_cli.experiments.cells.summary import Scores
+from nflow_cli.random_streams import stream
+
+Estimates = Mapping[str, np.ndarray]
+
+
+def estimates(density: CellDensity, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Return what the scores of rows ``(n, C)`` are made of, row by row.
+
+    Returns:
+        ``log_q`` and ``log_independent`` ``(n, D)``, the log-probabilities in nats of the modelled
+        cells by the density and by independent columns, NaN where a cell is unknown; ``pit``
+        ``(n, D)``; and ``new_levels`` ``(n,)``, how many cells have a level of no training row.
+    """
+    known = density.are_known(rows)
+    modelled = rows[:, density.n_given :]
+    has_levels = np.array([column.new is not None for column in density.modelled])
+    return {
+        "log_q": np.where(known, density.cell_log_probs(rows), np.nan),
+        "log_independent": np.where(known, independent(density).cell_log_probs(rows), np.nan),
+        "pit": density.pit(rows, stream(seed, "pit")),
+        "new_levels": ((modelled < 0) & has_levels).sum(axis=1).astype(float),
+    }
+
+
+def independent(density: CellDensity) -> CellDensity:
+    """Return the density of independent columns: the marginals alone."""
+    member = density.networks[0]
+    alone = Member(member.weights, np.zeros_like(member.shares))
+    return CellDensity(density.cells, density.layout, density.marginal, [alone])
+
+
+def scores(estimated: Estimates, columns: list[str], weights: np.ndarray | None = None) -> Scores:
+    """Return the scores of a density by estimates of rows.
+
+    Args:
+        estimated: As :func:`estimates` returns them.
+        columns: The names of the D modelled columns.
+        weights: Of the rows ``(n,)``.
+    """
+    baselines = {"independent": estimated["log_independent"]}
+    judged = likelihood(estimated["log_q"], columns, baselines, weights)
+    alone = likelihood(estimated["log_independent"], columns, {}, weights)
+    gain = judged.gains["independent"]
+    facts: dict[str, Any] = {
+        "log_likelihood": judged.mean,
+        "log_likelihood_standard_error": judged.standard_error,
+        "n_effective": judged.n_effective,
+        "n_impossible": judged.n_impossible,
+        "n_unknown": judged.n_unknown,
+        "n_new_levels": int(estimated["new_levels"].sum()),
+        "independent_log_likelihood": alone.mean,
+        "independent_log_likelihood_standard_error": alone.standard_error,
+        "gain": gain.mean,
+        "gain_standard_error": gain.standard_error,
+        "column_gains": gain.columns,
+    }
+    return Scores(**facts, pit=pit(estimated["pit"], columns, weights))

@@ -1,0 +1,29 @@
+"""The pictures of a fit to a whole table, drawn from its arrays."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nflow_cli import plotting
+from nflow_cli.config.cells_schema import CellsConfig
+from nflow_cli.data.dataset import MODELLED
+from nflow_cli.evaluation.pit import Pit
+from nflow_cli.plotting.table import training_figure
+from nflow_cli.text import printable
+
+
+def figures(
+    config: CellsConfig,
+    evaluation: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    summary: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the pictures by name."""
+    kinds, given = config.data.kinds or {}, config.data.given
+    names = [name for name in kinds if name in given]
+    names += [n for n, kind in kinds.items() if kind.kind in MODELLED and n not in given]
+    subject = f"{printable(config.subject)}, {config.cells.text}"
+    arrays = {**evaluation, "rows_log_q": evaluation["test_log_q"][: len(evaluation["rows"])]}
+    pictures = plotting.whole_table_figures(
+        {name: kinds[name] for name in names}, arrays, Pit(**summary["pit"]), subject
+    )
+    return {**pictures, "training": training_figure(metrics, summary)}

@@ -1,0 +1,73 @@
+"""The figures of a fit to a whole table as rows of the terminal. No Keras here."""
+
+from collections.abc import Sequence
+
+from nflow_cli.evaluation.caveats import errors_of_95, marked, number
+from nflow_cli.experiments.rows import Caveats, Rows, Summary, mean_text, training_text
+from nflow_cli.text import printable
+
+SHOWN = 3  # columns that gain most
+
+
+def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
+    """Return the rows of the table that a training ends with."""
+    parts = ", ".join(f"{summary[f'n_{p}']:,} {p}" for p in ("train", "validation", "test"))
+    best = f"best after {summary['best_update']:,}"
+    if not summary["best_update"]:
+        best = "best after 0: independent columns were never beaten on the validation rows"
+    return [
+        ("data", f"{printable(summary['data']['name'])}: {parts} rows"),
+        ("model", summary["flow"]),
+        *verdict_of(summary, caveats),
+        *best_columns(summary),
+        *pit_rows(summary, caveats),
+        *notes(summary),
+        ("training", f"{training_text(summary, steps)}; {best}"),
+    ]
+
+
+def verdict_of(summary: Summary, caveats: Caveats) -> Rows:
+    """Return the rows of the log-likelihood, that of independent columns, and the gain."""
+    names = {"log-likelihood": "log_likelihood", "independent": "independent_log_likelihood"}
+    rows = [
+        (name, marked(mean_text(summary, key, "nats a test row"), caveats, key))
+        for name, key in names.items()
+    ]
+    gain, error = number(summary, "gain"), number(summary, "gain_standard_error")
+    errors = errors_of_95(number(summary, "n_effective"))
+    is_sure = gain is not None and error is not None and round(gain, 5) > errors * error
+    unsure = "" if is_sure else " (not known to be better than independent columns)"
+    text = mean_text(summary, "gain", "nats, paired") + unsure
+    return [*rows, ("gain", marked(text, caveats, "gain"))]
+
+
+def best_columns(summary: Summary) -> Rows:
+    """Return the columns whose cells gain most from those before them."""
+    gains = {name: gain["mean"] or 0.0 for name, gain in summary["column_gains"].items()}
+    names: Sequence[str] = sorted(gains, key=lambda name: -gains[name])[:SHOWN]
+    text = ", ".join(f"{printable(name)} {gains[name]:.3f}" for name in names)
+    return [("most of it", text)] if len(gains) > 1 else []
+
+
+def pit_rows(summary: Summary, caveats: Caveats) -> Rows:
+    """Return how far the PIT of test rows is from uniform, in the worst column."""
+    columns = summary["pit"]["columns"]
+    known = {name: c for name, c in columns.items() if c["distance"] is not None and c["band"]}
+    if not known:
+        return []
+    worst = max(known, key=lambda name: known[name]["distance"] / known[name]["band"])
+    distance, band = known[worst]["distance"], known[worst]["band"]
+    text = f"{distance:.4f} from uniform at most, of {printable(worst)}; by chance up to {band:.4f}"
+    return [("PIT", marked(text, caveats, "pit"))]
+
+
+def notes(summary: Summary) -> Rows:
+    """Return how many test cells and rows do not count as others do."""
+    rows = []
+    if n := summary["n_impossible"]:
+        rows.append(("impossible", f"{n:,} test rows have a value on no grid of its column"))
+    if n := summary["n_new_levels"]:
+        rows.append(("new levels", f"{n:,} test cells have a level that no training row has"))
+    if n := summary["n_unknown"]:
+        rows.append(("left out", f"{n:,} test cells are gaps of columns without gaps in training"))
+    return rows

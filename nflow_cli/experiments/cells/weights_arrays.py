@@ -1,0 +1,85 @@
+"""The arrays of ``weights.npz`` of a density of cells. No Keras here."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from nflow_cli.densities.cells import network
+from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.density import CellDensity, Member
+from nflow_cli.densities.cells.layout import Layout
+from nflow_cli.densities.cells.network import PADDING, Parameters
+from nflow_cli.runs.weights_file import Shape
+
+FLOORS, SHARES = "floors", "shares"
+MARGINAL_SHARES, MARGINAL_NORMALS = "marginal_log_shares", "marginal_normals"
+
+
+def shapes(layout: Layout, blocks: int, members: int) -> dict[str, Shape]:
+    """Return the shapes of all arrays: of the networks, R first, and what stands beside them."""
+    of_networks = network.shapes(layout, blocks)
+    n_mixed, n_modelled = len(layout.mixed), len(layout.modelled)
+    return {
+        **{name: (members, *shape) for name, shape in of_networks.items()},
+        FLOORS: (n_mixed,),
+        SHARES: (members, n_modelled),
+        MARGINAL_SHARES: (sum(layout.outcomes[i].count for i in layout.modelled),),
+        MARGINAL_NORMALS: (3, n_mixed, -1),
+    }
+
+
+def arrays_of(
+    density: CellDensity, networks: Sequence[Mapping[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Return all arrays of a density whose networks have these weights, as they were trained."""
+    layout, shares = density.layout, []
+    for bank, of_bank in zip(layout.banks, density.marginal.log_shares):
+        for c, i in enumerate(bank.modelled):
+            count = layout.outcomes[i].count
+            shares.append(np.zeros(1) if of_bank is None else of_bank[c, :count, 0])
+    normals = np.stack([array[..., 0] for array in density.marginal[1:]])
+    return {
+        **{name: np.stack([one[name] for one in networks]) for name in networks[0]},
+        FLOORS: density.floors.ravel(),
+        SHARES: np.stack([member.shares for member in density.networks]),
+        MARGINAL_SHARES: np.concatenate(shares),
+        MARGINAL_NORMALS: normals,
+    }
+
+
+def density_of(
+    columns: Sequence[CellColumn], layout: Layout, arrays: Mapping[str, np.ndarray]
+) -> CellDensity:
+    """Return the density that :func:`arrays_of` wrote down; scales of ``columns`` are its own."""
+    floors = dict(zip(layout.mixed, arrays[FLOORS].tolist()))
+    bounded = [
+        CellColumn(column.name, column.kind, column.maps, floors.get(i, column.floor))
+        for i, column in enumerate(columns)
+    ]
+    names = network.shapes(layout, _blocks(arrays))
+    members = [
+        Member(
+            network.masked(layout, {name: arrays[name][r].astype(np.float64) for name in names}),
+            shares,
+        )
+        for r, shares in enumerate(arrays[SHARES])
+    ]
+    normals = (array[..., None] for array in arrays[MARGINAL_NORMALS])
+    marginal = Parameters(_banks(layout, arrays[MARGINAL_SHARES]), *normals)
+    return CellDensity(bounded, layout, marginal, members)
+
+
+def _blocks(arrays: Mapping[str, np.ndarray]) -> int:
+    return sum(name.endswith("_in_kernel") for name in arrays)
+
+
+def _banks(layout: Layout, log_shares: np.ndarray) -> list[np.ndarray | None]:
+    banks, start = [], 0
+    for bank in layout.banks:
+        padded = np.full((len(bank.modelled), bank.size, 1), PADDING)
+        for c, i in enumerate(bank.modelled):
+            count = layout.outcomes[i].count
+            padded[c, :count, 0] = log_shares[start : start + count]
+            start += count
+        banks.append(padded if bank.size > 1 else None)
+    return banks

@@ -1,0 +1,109 @@
+"""The map of a mixture of normals to N(0, 1): ``z = Φ⁻¹(F(x))``."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.arrays import log_softmax
+from nflow_cli.flows.conditioned import Conditioned
+from nflow_cli.flows.elementwise import Elementwise
+from nflow_cli.flows.numerics import tanh
+from nflow_cli.mixtures import from_normal_score, normal_score
+
+SPREAD = 0.5  # of the means at the start, either way: equal components would move as one
+AXIS = -3  # of the components
+
+
+@dataclass(frozen=True)
+class Mixture(Elementwise):
+    r"""The inverse distribution function of a mixture of normals: ``f(z) = F⁻¹(Φ(z))``.
+
+    ``log f' = log φ(z) - log F'(x)``, and no difference of two squares is taken for it. One
+    component is broad, ``N(0, 1 + mean of the other means squared)``, and has at least a share
+    ``least``, so ``F`` is flat nowhere: a point that is far from the others costs little.
+
+    ``|F(f(z)) - Φ(z)|`` and ``|f⁻¹(f(z)) - z|`` are rounding, and ``|f(f⁻¹(x)) - x|`` is as much
+    over the slope of ``f⁻¹``: where the density is low, ``F`` knows less of ``x``.
+
+    Parameters, each of ``components - 1``: logarithms of shares over that of the broad component,
+    means, and logarithms of scales, bounded by a tanh to ``± log(1 / least)``.
+
+    Args:
+        components: How many normals, the broad one among them.
+        least: Of the scales, and of the share of the broad component.
+    """
+
+    components: int = 8
+    least: float = 1e-3
+
+    @property
+    def size(self) -> int:
+        """How many parameters a coordinate has."""
+        return 3 * (self.components - 1)
+
+    def forward(self, parameters: Any, z: Any) -> tuple[Any, Any]:
+        """Return ``f(z)`` and ``log f'(z)``.
+
+        What is added to the root is zero; its derivatives, first and second, are those of ``f``.
+        """
+        mixture = self._mixture(parameters)
+        known = map(ops.stop_gradient, (z, *mixture))
+        x = ops.stop_gradient(from_normal_score(*known, ops, AXIS))
+        at, log_slope = normal_score(x, *mixture, ops, AXIS)
+        steepness = ops.stop_gradient(ops.exp(-log_slope))
+        x = x + (z - at) * steepness
+        x = x + (z - normal_score(x, *mixture, ops, AXIS)[0]) * steepness
+        return x, -normal_score(x, *mixture, ops, AXIS)[1]
+
+    def inverse(self, parameters: Any, x: Any) -> tuple[Any, Any]:
+        """Return ``f^-1(x)`` and the logarithm of its slope."""
+        return normal_score(x, *self._mixture(parameters), ops, AXIS)
+
+    def _mixture(self, parameters: Any) -> tuple[Any, Any, Any]:
+        """Return logarithms of shares, means and scales, the broad component first."""
+        count, most = self.components - 1, math.log(1 / self.least)
+        shares, means, scales = (
+            parameters[..., i * count : (i + 1) * count, :, :] for i in range(3)
+        )
+        zero = ops.zeros_like(means[..., :1, :, :])
+        log_shares = log_softmax(ops.concatenate([zero, shares], AXIS), AXIS, ops)
+        broad_share = self.least + (1 - self.least) * ops.exp(log_shares[..., :1, :, :])
+        others = log_shares[..., 1:, :, :] + math.log1p(-self.least)
+        broad = ops.sqrt(1 + ops.mean(means * means, axis=AXIS, keepdims=True))
+        return (
+            ops.concatenate([ops.log(broad_share), others], AXIS),
+            ops.concatenate([zero, means], AXIS),
+            ops.concatenate([broad, ops.exp(most * tanh(scales / most))], AXIS),
+        )
+
+
+@dataclass(frozen=True)
+class Mixed(Conditioned):
+    """What moves its coordinates by a :class:`Mixture`.
+
+    Args:
+        components: Of each mixture, the broad one among them.
+        least: Of their scales, and of the share of the broad component.
+    """
+
+    components: int = 8
+    least: float = 1e-3
+
+    @property
+    def scalar_maps(self) -> Elementwise:
+        """What moves a coordinate."""
+        return Mixture(self.components, self.least)
+
+    def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
+        """Draw weights near the identity, the means of the components apart."""
+        values = super().initial(rng, repeats, dim)
+        biases = values[f"bias_{len(self.widths(dim)) - 2}"]
+        count = self.components - 1
+        means = np.linspace(-SPREAD, SPREAD, count) if count > 1 else np.zeros(1)
+        of_outputs = biases.reshape(repeats, 3, count, -1)
+        of_outputs[:, 1] = means[:, None]
+        of_outputs[:, 2] = math.log(1 - np.var(means)) / 2  # so that the variance stays 1
+        return values

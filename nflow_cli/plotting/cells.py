@@ -1,0 +1,143 @@
+"""Cells of any kind on the axes of a picture: values, dates, levels, missing cells."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.dates import AutoDateLocator, DateFormatter
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, ScalarFormatter
+
+from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.evaluation.association import MISSING, NEW, OTHER, Groups
+from nflow_cli.plotting.columns import InnerLocator
+from nflow_cli.plotting.frames import SKY, Frame, cut, frame_of
+from nflow_cli.plotting.style import ORANGE, note, space_by_powers
+
+SIZE = 8.0  # points of letters in a small panel
+DAY = 86_400.0  # seconds
+# Years 1 to 9999 in days since 1970, which are all that dates are drawn for.
+CALENDAR = -719_000.0, 2_932_000.0
+# From how many days on an axis of dates has which ticks.
+DATES = (
+    *((1_500.0, "%Y"), (100.0, "%b\n%Y"), (3.0, "%d %b\n%Y"), (0.1, "%H:%M\n%d %b %Y")),
+    (0.0, "%H:%M:%S\n%d %b %Y"),
+)
+SPREAD, SKEW = 30.0, 5.0  # of quantiles, from which on a positive column is spaced by powers
+
+
+def is_dated(kind: ColumnKind) -> bool:
+    """Return whether the values of a column are dates or times."""
+    return kind.type in ("date", "time")
+
+
+def values_of(kind: ColumnKind, cells: np.ndarray) -> np.ndarray:
+    """Return the values (n,) of a column that are not missing, on the scale of an axis.
+
+    Of dates and times these are days since 1970, in the years that are drawn.
+    """
+    values = cells[np.isfinite(cells)] / (DAY if kind.type == "time" else 1.0)
+    return np.clip(values, *CALENDAR) if is_dated(kind) else values
+
+
+def step_of(kind: ColumnKind) -> float:
+    """Return the step of a column's finest grid in the units of its axis; 0 of a number."""
+    step = kind.lattices[0].step if kind.lattices else 0.0
+    return step / DAY if kind.type == "time" else step
+
+
+def is_spaced_by_powers(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> bool:
+    """Return whether an axis ought to be logarithmic: all values positive and most of them small.
+
+    A grid must have steps that are narrow everywhere.
+    """
+    if is_dated(kind) or not len(rows) or min(rows.min(), draws.min(initial=np.inf)) <= 0:
+        return False
+    low, middle, high = np.quantile(rows, [0.01, 0.5, 0.99])
+    skewed = high - middle > SKEW * (middle - low) and high > SPREAD * low
+    return bool(skewed and step_of(kind) < low / 20)
+
+
+def axis_frame(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray, by_powers: bool) -> Frame:
+    """Return the ends of an axis that shows values (n,) and (m,) of a column."""
+    if by_powers:
+        low, high = frame_of(np.log10(rows), np.log10(draws))
+        return 10**low, 10**high
+    low, high = frame_of(rows, draws)
+    if is_dated(kind):
+        low, high = np.clip([low, high], *CALENDAR)
+    return float(low), float(high)
+
+
+def prepare_axis(axis: Axis, kind: ColumnKind, name: str, frame: Frame, by_powers: bool) -> None:
+    """Give an axis of values its name, its ends and few ticks."""
+    set_ends = axis.axes.set_xlim if axis is axis.axes.xaxis else axis.axes.set_ylim
+    axis.axes.tick_params(labelsize=SIZE - 1, length=2.5, pad=2)
+    axis.set_label_text(name, size=SIZE)
+    if by_powers:
+        space_by_powers(axis, "log")
+        axis.set_minor_locator(NullLocator())
+    elif is_dated(kind):
+        axis.set_major_locator(AutoDateLocator(minticks=2, maxticks=4))
+        axis.set_major_formatter(DateFormatter(date_format(frame[1] - frame[0])))
+    else:
+        axis.set_major_locator(InnerLocator())
+        axis.set_major_formatter(ScalarFormatter())
+    set_ends(frame)
+
+
+def date_format(days: float) -> str:
+    """Return how the ticks of an axis of so long a time are written."""
+    return next(text for least, text in DATES if days >= least)
+
+
+def prepare_shares(axis: Axis) -> None:
+    """Give an axis of shares ticks in percent."""
+    axis.axes.tick_params(labelsize=SIZE - 1, length=2.5, pad=2)
+    axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
+
+
+def name_groups(ax: Axes, groups: Groups, letters: int) -> None:
+    """Name groups left of a panel, from above; in italics what is no level."""
+    count = len(groups.names)
+    texts = [cut(name, letters) for name in groups.names]
+    ax.set_yticks(range(count), texts, size=SIZE - 1)
+    ax.set_ylim(count - 0.4, -0.6)
+    for text, name in zip(ax.get_yticklabels(), groups.names, strict=True):
+        text.set_fontstyle("italic" if name in (OTHER, MISSING, NEW) else "normal")
+
+
+def draw_key(figure: Figure, rows: str, draws: str, above: str = "") -> None:
+    """Say below the panels which colour is what, and what stands above that."""
+    handles = [Patch(color=SKY, label=rows), Patch(color=ORANGE, label=draws)]
+    style: Any = {"frameon": False, "ncols": 2, "fontsize": SIZE + 1, "title_fontsize": SIZE}
+    figure.legend(handles=handles, loc="outside lower center", title=above, **style)
+
+
+def shares_in(groups: Groups) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share of each group in rows and in draws (G,)."""
+    count = len(groups.names)
+    parts = groups.rows, groups.draws
+    shares = [np.bincount(x, minlength=count) / max(len(x), 1) for x in parts]
+    return shares[0], shares[1]
+
+
+def names_text(names: Sequence[str], letters: int) -> str:
+    """Return names in a line of some letters, and how many there are more."""
+    texts: list[str] = []
+    for name in names:
+        if len(", ".join([*texts, cut(name, 20)])) > letters:
+            return f"{', '.join(texts)} and {len(names) - len(texts)} more"
+        texts.append(cut(name, 20))
+    return ", ".join(texts)
+
+
+def note_empty(ax: Axes, rows: np.ndarray, draws: np.ndarray) -> None:
+    """Say where a panel shows no values of rows or of draws."""
+    lost = [name for name, x in (("rows", rows), ("draws", draws)) if not len(x)]
+    if lost:
+        note(ax, f"no values in {' or '.join(lost)}", 0.9)

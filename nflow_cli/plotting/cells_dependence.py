@@ -1,0 +1,203 @@
+"""The pictures `dependence` and `pairs` of a whole table: associations of rows and of draws."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.evaluation.association import (
+    Associations,
+    Groups,
+    associations,
+    grouped,
+    pairs_to_show,
+)
+from nflow_cli.plotting.cells import (
+    SIZE,
+    axis_frame,
+    draw_key,
+    is_spaced_by_powers,
+    name_groups,
+    note_empty,
+    prepare_axis,
+    step_of,
+    values_of,
+)
+from nflow_cli.plotting.frames import SKY, column_text, cut
+from nflow_cli.plotting.style import DPI, ORANGE, SEQUENTIAL, add_colour_bar, add_title, note
+
+MOST_COLUMNS, COMPARED = 24, 100  # in the matrix, and among which these are the most dependent
+MOST_PAIRS, MOST_LEVELS, DOTS = 6, 8, 1_000
+WRITTEN = 12  # columns or levels of a matrix whose values are written in it
+GOLDEN = (5**0.5 - 1) / 2
+SIDES = "rows", "draws"
+Table = tuple[Mapping[str, ColumnKind], np.ndarray, np.ndarray]
+
+
+class Side(NamedTuple):
+    """A column of a pair: its kind, its name, and its cells in rows (n,) and in draws (m,)."""
+
+    kind: ColumnKind
+    name: str
+    cells: tuple[np.ndarray, np.ndarray]
+
+
+def dependence_figures(
+    kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray, subject: str, what: str
+) -> dict[str, Figure]:
+    """Return `dependence` and `pairs` of rows (n, C) and draws (m, C).
+
+    Of more than 100 columns the first 100 are compared. Of one column, and without any rows, there
+    is nothing to draw.
+    """
+    kinds = dict(list(kinds.items())[:COMPARED])
+    if len(kinds) < 2 or not len(rows) + len(draws):
+        return {}
+    rows, draws = rows[:, :COMPARED], draws[:, :COMPARED]
+    found = associations(kinds, rows, draws)
+    return {
+        "dependence": matrix_figure(list(kinds), found, subject, what),
+        "pairs": pairs_figure((kinds, rows, draws), found, subject, what),
+    }
+
+
+def matrix_figure(names: list[str], found: Associations, subject: str, what: str) -> Figure:
+    """Draw the associations of columns in rows beside those in draws, of 24 at most."""
+    strongest = [np.max(matrix - np.eye(len(names)), axis=1) for matrix in found]
+    shown = np.sort(np.argsort(-np.maximum(*strongest), kind="stable")[:MOST_COLUMNS])
+    size = 4.2 + 0.08 * len(shown)
+    figure = Figure((2 * size + 1, size + 0.7), DPI, layout="constrained")
+    axes = list(figure.subplots(1, 2))
+    for ax, matrix, title in zip(axes, found, (what, "draws"), strict=True):
+        texts = [cut(names[i], 20) for i in shown]
+        image = draw_matrix(ax, matrix[np.ix_(shown, shown)], Normalize(0, 1), "{:.2f}")
+        ax.set_xticks(range(len(shown)), texts, size=SIZE, rotation=90)
+        ax.set_yticks(range(len(shown)), texts if ax is axes[0] else [], size=SIZE)
+        ax.set_title(title)
+    add_colour_bar(image, axes, "association: 0 none, 1 complete", "neither")
+    few = f"the {len(shown)} most dependent of {len(names)} columns"
+    add_title(figure, subject, "association of columns", few if len(shown) < len(names) else "")
+    return figure
+
+
+def draw_matrix(ax: Axes, matrix: np.ndarray, norm: Normalize, form: str) -> Any:
+    """Draw a matrix as colours, and few values as numbers too."""
+    image = ax.imshow(matrix, SEQUENTIAL, norm, aspect="auto", interpolation="nearest")
+    ax.tick_params(length=0)
+    if max(matrix.shape) <= WRITTEN:
+        for (i, j), value in np.ndenumerate(matrix):
+            colour = "black" if norm(value) > 0.6 else "white"
+            style: Any = {"ha": "center", "va": "center", "size": SIZE - 1.5, "color": colour}
+            ax.text(j, i, form.format(value), **style)
+    return image
+
+
+def pairs_figure(table: Table, found: Associations, subject: str, what: str) -> Figure:
+    """Draw six pairs of columns: the most associated, and those that differ most between the two.
+
+    Two columns of numbers as dots, of levels as shares, one of each as a box a level.
+    """
+    kinds, rows, draws = table
+    names, pairs = list(kinds), pairs_to_show(found, MOST_PAIRS)
+    columns = min(2, len(pairs))
+    lines = -(-len(pairs) // columns)
+    size = 5.2 * columns, 2.7 * lines + 0.8
+    figure = Figure(size, DPI, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06))
+    parts: Any = figure.subfigures(lines, columns, squeeze=False)
+    for part, (i, j) in zip(parts.flat, pairs, strict=False):
+        sides = [Side(kinds[names[k]], names[k], (rows[:, k], draws[:, k])) for k in (i, j)]
+        sides.sort(key=lambda side: side.kind.kind == "levels")  # numbers first
+        of_levels = sum(side.kind.kind == "levels" for side in sides)
+        (draw_dots, draw_boxes, draw_shares)[of_levels](part, *sides)
+        text = f"association {found.rows[i, j]:.2f} in rows, {found.draws[i, j]:.2f} in draws"
+        part.suptitle(text, size=SIZE + 1)
+    draw_key(figure, f"{len(rows):,} {what}", f"{len(draws):,} draws")
+    chosen = "pairs of columns most associated, and most differently"
+    add_title(figure, subject, chosen if len(pairs) < len(names) * (len(names) - 1) / 2 else "")
+    return figure
+
+
+def draw_dots(part: Any, across: Side, up: Side) -> None:
+    """Draw rows that have both numbers as dots, and as many draws beside them."""
+    axes = part.subplots(1, 2)
+    both = [np.isfinite(x) & np.isfinite(y) for x, y in zip(across.cells, up.cells, strict=True)]
+    most = min(DOTS, *(int(b.sum()) or DOTS for b in both))
+    for i, (ax, colour, title) in enumerate(zip(axes, (SKY, ORANGE), SIDES, strict=True)):
+        points = [
+            spread(s.kind, values_of(s.kind, s.cells[i][both[i]][:most])) for s in (across, up)
+        ]
+        ax.plot(*points, "o", color=colour, ms=2.2, mew=0, rasterized=True)
+        prepare_values(ax.xaxis, across)
+        prepare_values(ax.yaxis, up, is_named=i == 0)
+        ax.set_title(title, size=SIZE)
+        if not both[i].any():
+            note(ax, "no row has both")
+
+
+def prepare_values(axis: Axis, side: Side, is_named: bool = True) -> None:
+    """Give an axis the values and the name of a column; where not named, no numbers either."""
+    x, y = (values_of(side.kind, cells) for cells in side.cells)
+    by_powers = is_spaced_by_powers(side.kind, x, y)
+    frame = axis_frame(side.kind, x, y, by_powers)
+    prepare_axis(axis, side.kind, column_text(side.name) if is_named else "", frame, by_powers)
+    axis.set_tick_params(labelleft=is_named)
+
+
+def spread(kind: ColumnKind, values: np.ndarray) -> np.ndarray:
+    """Return values (n,) of a grid, each moved by up to 0.35 of a step, so that all are seen."""
+    shifts = np.modf(GOLDEN * np.arange(len(values)))[0] - 0.5
+    return values + 0.7 * step_of(kind) * shifts
+
+
+def draw_boxes(part: Any, number: Side, levels: Side) -> None:
+    """Draw quantiles of a number at each level: boxes from 25 to 75 %, lines from 5 to 95 %."""
+    groups = grouped(levels.kind, *levels.cells, MOST_LEVELS)
+    ax = part.subplots()
+    prepare_values(ax.xaxis, number)
+    styles = (groups.rows, 0.8, SKY, "white"), (groups.draws, 0.3, ORANGE, "black")
+    for values, (codes, height, colour, middle) in zip(number.cells, styles, strict=True):
+        for i in range(len(groups.names)):
+            some = values_of(number.kind, values[codes == i])
+            if not len(some):
+                continue
+            ends = np.quantile(some, [0.05, 0.25, 0.5, 0.75, 0.95])
+            ax.plot(ends[[0, -1]], [i, i], color=colour, lw=3 * height + 0.6, zorder=1 - height)
+            ax.barh(i, ends[3] - ends[1], height, ends[1], color=colour, zorder=2 - height)
+            ax.plot([ends[2]] * 2, [i - height / 2, i + height / 2], color=middle, lw=1.2)
+    name_groups(ax, groups, 16)
+    ax.set_ylabel(column_text(levels.name), size=SIZE)
+    note_empty(ax, *(values_of(number.kind, cells) for cells in number.cells))
+
+
+def draw_shares(part: Any, across: Side, up: Side) -> None:
+    """Draw the share of each pair of levels in rows, and in draws beside it."""
+    axes = part.subplots(1, 2)
+    right, left = (grouped(side.kind, *side.cells, MOST_LEVELS) for side in (across, up))
+    matrices = [shares_of(*codes) for codes in zip((right, right), (left, left), (1, 2))]
+    top = max(m.max() for m in matrices) or 1.0
+    for ax, matrix, title in zip(axes, matrices, SIDES, strict=True):
+        draw_matrix(ax, 100 * matrix, Normalize(0, 100 * top), "{:.0f}%")
+        name_groups(ax, left, 14)
+        ax.set_ylim(len(left.names) - 0.5, -0.5)
+        ax.yaxis.set_tick_params(labelleft=ax is axes[0])
+        ax.set_xticks(
+            range(len(right.names)), [cut(name, 10) for name in right.names], size=SIZE - 1
+        )
+        ax.tick_params("x", rotation=90)
+        ax.set_xlabel(column_text(across.name), size=SIZE)
+        ax.set_title(title, size=SIZE)
+    axes[0].set_ylabel(column_text(up.name), size=SIZE)
+
+
+def shares_of(across: Groups, up: Groups, side: int) -> np.ndarray:
+    """Return the share of each pair of groups, (up, across), in rows (side 1) or draws (2)."""
+    shape = len(up.names), len(across.names)
+    codes = np.asarray(up[side]) * shape[1] + np.asarray(across[side])
+    counts = np.bincount(codes, minlength=shape[0] * shape[1])
+    return counts.reshape(shape) / max(len(codes), 1)

@@ -1,0 +1,203 @@
+"""The picture `marginals` of a whole table: each column of rows beside that of draws."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import NullLocator
+
+from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.evaluation.association import MISSING, differences, grouped
+from nflow_cli.plotting.cells import (
+    SIZE,
+    axis_frame,
+    draw_key,
+    is_spaced_by_powers,
+    name_groups,
+    names_text,
+    note_empty,
+    prepare_axis,
+    prepare_shares,
+    shares_in,
+    step_of,
+    values_of,
+)
+from nflow_cli.plotting.frames import SKY, Frame, column_text, padded
+from nflow_cli.plotting.style import DPI, ORANGE, add_title, label_panel
+
+MOST_PANELS, MOST_LEVELS, MOST_SPIKES = 24, 12, 12
+LOW, TALL = 1.3, 2.4  # inches, of a panel at least: of many and of one or two
+FEWEST_BINS, MOST_BINS = 8, 40
+LEAST_SCALE = 0.05  # of an axis of shares, so that what is rare looks rare
+
+
+def marginals_figure(
+    kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray, subject: str, what: str
+) -> Figure:
+    """Draw each column of rows (n, C) and of draws (m, C), of 24 at most.
+
+    Those that differ most are shown, and the others are named. Numbers are histograms over the same
+    bins, those of a grid whole steps wide, and atoms are spikes, on the axis of shares at the
+    right, as are missing cells. Of levels the shares are bars.
+    """
+    order = np.argsort(-differences(kinds, rows, draws), kind="stable")[:MOST_PANELS]
+    shown = sorted(order.tolist())
+    names = list(kinds)
+    figure, axes = panels([panel_height(kinds[names[j]]) for j in shown])
+    for ax, j in zip(axes, shown, strict=True):
+        name = column_text(names[j])
+        if kinds[names[j]].kind == "levels":
+            draw_levels(ax, name, kinds[names[j]], rows[:, j], draws[:, j])
+        else:
+            draw_numbers(ax, name, kinds[names[j]], rows[:, j], draws[:, j])
+    few = f"the {len(shown)} columns that differ most of {len(names)}"
+    spikes = "spikes: shares of single values" if any(kinds[names[j]].atoms for j in shown) else ""
+    add_title(figure, subject, few if len(shown) < len(names) else "", spikes)
+    rest = [name for j, name in enumerate(names) if j not in shown]
+    text = f"not shown: {names_text(rest, 130)}" if rest else ""
+    draw_key(figure, f"{len(rows):,} {what}", f"{len(draws):,} draws", text)
+    return figure
+
+
+def panels(heights: list[float]) -> tuple[Figure, list[Axes]]:
+    """Return a figure of panels of heights in inches; a line of them is as high as the highest."""
+    count = len(heights)
+    columns = count if count < 3 else 2 if count == 4 else 3 if count < 10 else 4
+    heights = [max(height, TALL if count < 3 else LOW) for height in heights]
+    lines = [max(heights[i : i + columns]) for i in range(0, count, columns)]
+    size = (5.0, 8.0, 9.5, 11.0)[columns - 1], sum(lines) + 0.35 * len(lines) + 0.9
+    figure = Figure(size, DPI, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.05))
+    # Each has room for its own names, so that long ones do not part the columns of panels.
+    parts: Any = figure.subfigures(len(lines), columns, squeeze=False, height_ratios=lines)
+    return figure, [parts[divmod(i, columns)].subplots() for i in range(count)]
+
+
+def panel_height(kind: ColumnKind) -> float:
+    """Return how high the panel of a column is, in inches: names of levels need room."""
+    count = len(kind.levels or ()) + kind.missing if kind.kind == "levels" else 0
+    return 0.3 + 0.14 * min(count, MOST_LEVELS + 2)
+
+
+def draw_levels(ax: Axes, name: str, kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> None:
+    """Draw the shares of levels as bars: those of rows wide, those of draws narrow."""
+    groups = grouped(kind, rows, draws, MOST_LEVELS)
+    at = np.arange(len(groups.names))
+    for shares, height, colour in zip(shares_in(groups), (0.8, 0.3), (SKY, ORANGE), strict=True):
+        ax.barh(at, shares, height, color=colour)
+    name_groups(ax, groups, 16)
+    ax.set_xlabel(name, size=SIZE)
+    ax.set_title(" ", size=SIZE - 1, pad=3)
+    prepare_shares(ax.xaxis)
+    note_empty(ax, rows, draws)
+
+
+def draw_numbers(
+    ax: Axes, name: str, kind: ColumnKind, rows: np.ndarray, draws: np.ndarray
+) -> None:
+    """Draw histograms of the values of a column, its atoms as spikes, and its missing cells."""
+    x, y = (values_of(kind, cells) for cells in (rows, draws))
+    by_powers = is_spaced_by_powers(kind, x, y)
+    atoms, smooth, masses = without_atoms(kind, x, y)
+    frame = axis_frame(kind, x, y, by_powers)
+    edges = edges_of(kind, smooth, frame, by_powers)
+    if edges[1] - edges[0] < 1.5 * step_of(kind):  # an atom is a bar like others
+        atoms, smooth = atoms[:0], [x, y]
+    label_panel(ax, name, "")
+    prepare_axis(ax.xaxis, kind, name, frame, by_powers)
+    counts = [np.histogram(values, edges)[0] for values in smooth]
+    if step := step_of(kind):  # a bin with atoms has fewer values than others
+        size = round((edges[1] - edges[0]) / step)
+        others = np.maximum(size - np.histogram(atoms, edges)[0], 1)
+        counts = [n * size / others for n in counts]
+    heights = [n / max(len(cells), 1) for n, cells in zip(counts, (rows, draws), strict=True)]
+    ax.stairs(heights[0], edges, color=SKY, fill=True)
+    if len(y):
+        ax.stairs(heights[1], edges, color=ORANGE, lw=1.2)
+    ax.set_ylim(0, 1.08 * max(h.max() for h in heights) or 1.0)
+    beyond = [int(((v < frame[0]) | (v > frame[1])).sum()) for v in (x, y)]
+    ax.set_title(beyond_text(*beyond), size=SIZE - 1, color="0.35", pad=3)
+    gaps = [float(np.isnan(cells).mean()) if len(cells) else 0.0 for cells in (rows, draws)]
+    draw_masses(ax, atoms, [m * (1 - gap) for m, gap in zip(masses, gaps, strict=True)], gaps)
+    note_empty(ax, x, y)
+
+
+def without_atoms(
+    kind: ColumnKind, rows: np.ndarray, draws: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+    """Return the most frequent atoms (A,), the values at none of these, and shares of each (A,).
+
+    Values and shares are of rows (n,) and of draws (m,).
+    """
+    atoms = values_of(kind, np.array(kind.atoms))
+    near = step_of(kind) / 4 or (values_of(kind, np.array([kind.resolution or 0.0]))[0] / 4)
+    at = [np.abs(x[:, None] - atoms) <= near for x in (rows, draws)]
+    shares = [found.sum(axis=0) / max(len(found), 1) for found in at]
+    most = np.sort(np.argsort(-np.maximum(*shares), kind="stable")[:MOST_SPIKES])
+    smooth = [x[~found[:, most].any(axis=1)] for x, found in zip((rows, draws), at, strict=True)]
+    return atoms[most], smooth, [share[most] for share in shares]
+
+
+def beyond_text(rows: int, draws: int) -> str:
+    """Say how many rows and draws lie out of the frame; a space where none does."""
+    parts = [f"{n:,} of the {what}" for n, what in ((rows, "rows"), (draws, "draws")) if n]
+    return f"out of the frame: {', '.join(parts)}" if parts else " "
+
+
+def edges_of(
+    kind: ColumnKind, parts: list[np.ndarray], frame: Frame, by_powers: bool
+) -> np.ndarray:
+    """Return the edges of bins of the values in a frame, by the rule of Freedman & Diaconis.
+
+    They are as wide as the smallest of the parts wants them, those not empty. Bins of a grid hold
+    a whole number of its steps, and have its values in their middles where that is one.
+    """
+    low, high = np.log10(frame) if by_powers else frame
+    values = np.concatenate(parts)
+    x = np.log10(values) if by_powers else values
+    x = x[(x >= low) & (x <= high)]
+    low, high = (float(x.min()), float(x.max())) if len(x) else (low, high)
+    width = 0.0
+    if len(x):
+        fewest = min(len(part) for part in parts if len(part))
+        width = 2 * np.subtract(*np.quantile(x, [0.75, 0.25])) / fewest ** (1 / 3)
+    count = int(np.clip((high - low) / width if width > 0 else MOST_BINS, FEWEST_BINS, MOST_BINS))
+    step = 0.0 if by_powers else step_of(kind)
+    if step:
+        start = values_of(kind, np.array([kind.lattices[0].offset]))[0] - step / 2
+        width = step * max(1, round((high - low) / count / step))
+        low = start + step * math.floor((low - start) / step + 1e-6)
+        return low + width * np.arange(math.floor((high - low) / width + 1e-6) + 2)
+    if high - low < 1e-9 * max(abs(high), abs(low)) or high == low:
+        low, high = padded((low, high))
+    edges = np.linspace(low, high, count + 1)
+    return 10**edges if by_powers else edges
+
+
+def draw_masses(ax: Axes, atoms: np.ndarray, shares: list[np.ndarray], gaps: list[float]) -> None:
+    """Draw the shares of atoms (A,) as spikes, and missing cells as bars beside the panel.
+
+    Of both the first is that of rows, the second that of draws.
+    """
+    top = max(LEAST_SCALE, 1.12 * max(*gaps, *(s.max(initial=0) for s in shares)))
+    axis = None
+    if len(atoms):
+        axis = ax.twinx()
+        axis.vlines(atoms, 0, shares[0], color="white", lw=5.5)  # else lost before the histogram
+        for share, width, size, colour in ((shares[0], 3.5, 5.5, SKY), (shares[1], 1.2, 3, ORANGE)):
+            axis.vlines(atoms, 0, share, color=colour, lw=width)
+            axis.plot(atoms, share, "o", color=colour, ms=size, mec="white", mew=0.5)
+        axis.set_ylim(0, top)
+        axis.yaxis.set_major_locator(NullLocator())
+    if any(gaps):
+        axis = ax.inset_axes((1.04, 0, 0.13, 1))
+        axis.bar([0], gaps[0], 0.8, color=SKY)
+        axis.bar([0], gaps[1], 0.3, color=ORANGE)
+        axis.set(xlim=(-0.6, 0.6), ylim=(0, top))
+        axis.set_xticks([0], [MISSING], size=SIZE - 1, style="italic")
+        axis.yaxis.tick_right()
+    if axis:
+        prepare_shares(axis.yaxis)

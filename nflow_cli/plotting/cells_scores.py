@@ -1,0 +1,120 @@
+"""The pictures `pit` and `rows` of a whole table: calibration of columns, and log q of rows."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from nflow_cli.evaluation.pit import Pit
+from nflow_cli.plotting.cells import SIZE, draw_key
+from nflow_cli.plotting.frames import SKY, cut, frame_of
+from nflow_cli.plotting.quantiles import SHADE
+from nflow_cli.plotting.style import (
+    BLUE,
+    DPI,
+    GREY,
+    ORANGE,
+    add_title,
+    name_lost,
+    note,
+    number_text,
+)
+
+CURVE = np.linspace(0, 1, 201)
+MOST_BARS, BINS = 16, 40
+
+
+def pit_figure(
+    values: np.ndarray, judged: Pit, subject: str, weights: np.ndarray | None = None
+) -> Figure:
+    """Draw the distribution of randomised PIT (n, D) less the uniform one, and the distances.
+
+    A line a column, thick for the worst, which is named; grey is the 99 % band of all columns at
+    once, as :func:`~nflow_cli.evaluation.pit.pit` has it for the column with most rows. At the
+    right the columns with the largest distances beside their bands.
+    """
+    names, worst = list(judged.columns), judged.worst_column
+    w = np.ones(len(values)) if weights is None else weights
+    excess = np.array([_shares(column, w) for column in values.T]) - CURVE
+    count = min(len(names), 2)
+    figure = Figure((5.0 + 4.5 * (count - 1), 4.2), DPI, layout="constrained")
+    axes = figure.subplots(1, count, squeeze=False, width_ratios=(1.6, 1)[:count])[0]
+    draw_excess(axes[0], excess, judged, names.index(worst) if worst else 0)
+    thick = ""
+    if count > 1:
+        draw_distances(axes[1], judged)
+        thick = f"thick: {cut(worst, 20)}" if worst else ""
+    p = judged.p_value
+    text = "" if p is None else f"p = {number_text(p)}" if p >= 1e-4 else "p < 0.0001"
+    add_title(figure, subject, "calibration by PIT", text, thick, "grey: 99% band of chance")
+    return figure
+
+
+def _shares(u: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the weighted share of known values (n,) at most each level of the curve."""
+    known = np.isfinite(u) & (weights > 0)
+    order = np.argsort(u[known])
+    sums = np.concatenate([[0.0], np.cumsum(weights[known][order])])
+    if not known.any():
+        return np.full(len(CURVE), np.nan)
+    return sums[np.searchsorted(u[known][order], CURVE, side="right")] / sums[-1]
+
+
+def draw_excess(ax: Axes, excess: np.ndarray, judged: Pit, thick: int) -> None:
+    """Draw how much more rows than expected have a PIT up to each level, of each column."""
+    band = min((c.band for c in judged.columns.values() if c.band is not None), default=0.0)
+    highest = np.max(np.abs(excess), initial=0.0, where=np.isfinite(excess))
+    reach = max(1.6 * band, 1.2 * highest) or 1.0
+    ax.set(xlim=(0, 1), ylim=(-reach, reach), xlabel="PIT: F(cell | cells before)")
+    ax.set_ylabel("share of test rows, less the PIT")
+    name_lost(ax, excess)
+    if np.isfinite(excess).any():
+        ax.axhspan(-band, band, color=SHADE, linewidth=0)
+        ax.axhline(0, color="k", linewidth=0.8, linestyle="--")
+        ax.plot(CURVE, excess.T, color=GREY, lw=0.7)
+        ax.plot(CURVE, excess[thick], color=ORANGE, lw=1.8)
+
+
+def draw_distances(ax: Axes, judged: Pit) -> None:
+    """Draw the largest distances from uniform as bars, each before its band."""
+    known = {name: c for name, c in judged.columns.items() if c.distance is not None}
+    shown = sorted(known, key=lambda name: -known[name].excess)[:MOST_BARS]
+    at = np.arange(len(shown))
+    ax.barh(at, [known[name].band or 0.0 for name in shown], 0.9, color=SHADE)
+    colours = [ORANGE if known[name].excess > 1 else BLUE for name in shown]
+    ax.barh(at, [known[name].distance or 0.0 for name in shown], 0.4, color=colours)
+    ax.set_yticks(at, [cut(name, 20) for name in shown], size=SIZE)
+    ax.set_ylim(len(shown) - 0.4, -0.6)
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.set_xlabel("distance from uniform")
+    few = f"the largest {len(shown)} of {len(judged.columns)}" if len(shown) < len(known) else ""
+    ax.set_title(few, fontsize=9)
+    name_lost(ax, np.array([c.distance for c in known.values()], float))
+
+
+def rows_figure(rows: np.ndarray, draws: np.ndarray, subject: str, what: str) -> Figure:
+    """Draw a histogram of log q (nats) of rows (n,) beside that of draws (m,).
+
+    Rows that are less likely than draws lie to the left: what the density does not know of.
+    """
+    figure = Figure((7.0, 4.0), DPI, layout="constrained")
+    ax = figure.subplots()
+    x, y = (values[np.isfinite(values)].astype(np.float64) for values in (rows, draws))
+    frame = frame_of(x, y)
+    edges = np.linspace(*frame, BINS + 1)
+    for values, style in ((x, {"color": SKY, "fill": True}), (y, {"color": ORANGE, "lw": 1.4})):
+        heights = np.histogram(values, edges)[0] / max(len(values), 1)
+        ax.stairs(heights, edges, **style)
+    ax.set(xlim=frame, ylim=(0, None), xlabel="log q (nats)", yticks=[])
+    parts = [
+        f"{int((values < frame[0]).sum()):,} of the {name}"
+        for name, values in (("rows", x), ("draws", y))
+        if (values < frame[0]).any()
+    ]
+    if parts:
+        note(ax, f"further left: {', '.join(parts)}", 0.93)
+    impossible = int(np.isneginf(rows).sum())
+    lost = f"log q = −∞: {impossible:,} of the rows" if impossible else ""
+    draw_key(figure, f"{len(rows):,} {what}", f"{len(draws):,} draws")
+    add_title(figure, subject, "log q of rows and draws", lost)
+    return figure

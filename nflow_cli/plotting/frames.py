@@ -1,0 +1,46 @@
+"""Frames of columns, their names, and the two colours of rows and draws."""
+
+import textwrap
+
+import numpy as np
+
+from nflow_cli.plotting.style import plain
+
+# Rows are light and wide, draws dark and small or a line: told apart without colours too.
+SKY = "#8CC8EE"
+LETTERS = 20  # of a column's name
+# A frame holds the rows but for strays at each end, and this much of its width beyond.
+STRAYS, WIDER, BORDER = 0.01, 0.5, 0.04
+FURTHEST = 1e300  # that is drawn
+
+Frame = tuple[float, float]
+
+
+def frame_of(rows: np.ndarray, draws: np.ndarray) -> Frame:
+    """Return what a panel shows of a column: most of its rows, and what lies not far beyond."""
+    every = np.concatenate([rows, draws])
+    if not len(every):
+        return 0.0, 1.0
+    low, high = np.quantile(rows if len(rows) else draws, [STRAYS, 1 - STRAYS])
+    wider = WIDER * (high - low)
+    return padded((max(low - wider, every.min()), min(high + wider, every.max())))
+
+
+def padded(frame: tuple[float, float]) -> Frame:
+    """Return a frame with a border, and of some width."""
+    low, high = frame
+    least = 1e-9 * max(abs(low), abs(high)) or 1.0
+    border = max(BORDER * (high - low), least)
+    return max(float(low - border), -FURTHEST), min(float(high + border), FURTHEST)
+
+
+def column_text(name: str, width: int = LETTERS) -> str:
+    """Return a column's name, cut in the middle, in lines of a width, fit to be drawn."""
+    return textwrap.fill(cut(name, LETTERS), width)
+
+
+def cut(text: str, letters: int) -> str:
+    """Return a text that a stranger wrote, fit to be drawn, cut in the middle to some letters."""
+    drawn = plain(text)
+    start, end = letters // 2, letters // 2 - 1
+    return drawn if len(drawn) <= letters else f"{drawn[:start]}…{drawn[-end:]}"

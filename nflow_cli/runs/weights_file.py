@@ -1,0 +1,62 @@
+"""``weights.npz``: arrays by name, read back through their shapes, and fingerprinted. No Keras."""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+
+import numpy as np
+
+from nflow_cli.errors import RunDirectoryError
+from nflow_cli.runs import npz
+from nflow_cli.runs.directory import WEIGHTS, RunDirectory
+
+Shape = tuple[int, ...]
+MOST_FREE = 1_000  # of an axis whose length the config does not fix: -1 in a shape
+HEADERS = 2**16  # bytes of a file beside its arrays
+
+
+def save_weights(run: RunDirectory, arrays: Mapping[str, np.ndarray]) -> str:
+    """Write ``weights.npz``; return the SHA-256 of its arrays."""
+    run.write_arrays(WEIGHTS, arrays)
+    return sha256_of(arrays)
+
+
+def sha256_of(arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the SHA-256 of arrays: by name, their shapes, types and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        value = np.ascontiguousarray(arrays[name])
+        digest.update(repr((name, value.shape, value.dtype.name)).encode())
+        digest.update(value.astype(value.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
+
+
+def load_weights(run: RunDirectory, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
+    """Read ``weights.npz``, whose arrays have these shapes; nothing larger is unpacked.
+
+    Raises:
+        RunDirectoryError: The file is missing or damaged, or numbers in it are not finite.
+    """
+
+    def check(key: str, shape: Shape, dtype: np.dtype) -> None:
+        expected = shapes[key]
+        fits = len(shape) == len(expected) and all(
+            there == length or (length < 0 and 0 <= there <= MOST_FREE)
+            for there, length in zip(shape, expected)
+        )
+        if not fits or dtype not in (np.float32, np.float64):
+            raise npz.ArrayError(f"{key}: expected {expected}, received {shape} of {dtype}")
+
+    path = run.path / WEIGHTS
+    most = sum(8 * int(np.prod([MOST_FREE if n < 0 else n for n in s])) for s in shapes.values())
+    content = run.read(WEIGHTS, most + HEADERS * (1 + len(shapes)))
+    with run.damaged_arrays(WEIGHTS), zipfile.ZipFile(io.BytesIO(content)) as archive:
+        arrays = npz.read_arrays(archive, list(shapes), check)
+    lost = sum(int((~np.isfinite(array)).sum()) for array in arrays.values())
+    if lost:
+        raise RunDirectoryError(
+            f"{path}: ruined: {lost:,} of its numbers are not finite; train again with a smaller "
+            "learning rate"
+        )
+    return arrays

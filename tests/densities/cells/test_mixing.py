@@ -1,0 +1,48 @@
+"""The weight of a network beside a marginal against a search by hand."""
+
+import numpy as np
+import pytest
+
+from nflow_cli.densities.cells.mixing import mixing_weights
+
+
+def likelihood(w, a, b, weights):
+    with np.errstate(divide="ignore"):
+        return weights @ np.logaddexp(np.log(w) + a, np.log1p(-w) + b)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_no_other_weights_are_likelier(weighted):
+    rng = np.random.default_rng(int(weighted))
+    a, b = rng.normal(-3, [[0.3, 1, 30]], (200, 3)), rng.normal(-3, 1, (200, 3))
+    weights = rng.random(200) if weighted else None
+    best = mixing_weights(a, b, weights)
+    v = np.ones(200) if weights is None else weights
+    for column, w in enumerate(best):
+        cells = a[:, column], b[:, column], v
+        others = [likelihood(u, *cells) for u in np.linspace(0, 1, 2001)[1:-1]]
+        assert 0 < w < 1 - 1 / 201 and likelihood(w, *cells) >= max(others) - 1e-10
+
+
+def test_weights_end_at_0_and_just_below_1():
+    better, worse = np.full((99, 1), -1.0), np.full((99, 1), -2.0)
+    assert mixing_weights(worse, better) == 0
+    assert mixing_weights(better, better) == 0
+    assert mixing_weights(better, worse) == 1 - 1 / 100
+
+
+def test_an_impossible_cell_bounds_the_weight():
+    a, b = np.zeros((100, 1)), np.full((100, 1), -800.0)
+    a[:10] = -np.inf
+    assert mixing_weights(a, b)[0] == pytest.approx(0.9)  # Σ: 90 log w + 10 log(1 - w)
+    assert mixing_weights(b, np.where(np.isinf(a), -np.inf, 0.0))[0] == pytest.approx(0.1)
+
+
+def test_cells_that_are_unknown_or_impossible_to_both_do_not_count():
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(-3, 1, (2, 50, 1))
+    expected = mixing_weights(a, b, np.append(np.ones(48), [0, 0]))
+    a[48], b[49] = np.nan, -np.inf
+    a[49] = -np.inf
+    assert mixing_weights(a, b) == pytest.approx(expected, abs=1e-12)
+    assert mixing_weights(np.full((5, 1), np.nan), np.zeros((5, 1))) == 0
