@@ -9,6 +9,7 @@ from nflow_cli.data.written import DIGITS, WHOLE, Written, shifted, significant,
 
 # Of the largest value: what numbers to 12 digits leave open, and what float32 arithmetic does.
 TOLERANCES = (1e-11, 5e-7)
+ROUNDING = 1e-14  # of the largest value: what arithmetic leaves of each
 FINENESS = 100  # a step is so many times the tolerance at least
 SPARSE = 0.02  # of a lattice's places that occur: numbers with noise in their last digits
 
@@ -46,7 +47,8 @@ def _exact(column: Written) -> Lattice:
 
 def _measured(values: np.ndarray, part: float) -> Lattice | None:
     """Return the lattice of inexact numbers: Euclid's algorithm on their differences."""
-    tolerance = part * float(np.abs(values).max())
+    largest = float(np.abs(values).max())
+    tolerance, exact = part * largest, ROUNDING * largest
     gaps = np.diff(values)
     gaps = gaps[gaps > tolerance]
     step = float(gaps.min()) if len(gaps) else 0.0
@@ -64,7 +66,11 @@ def _measured(values: np.ndarray, part: float) -> Lattice | None:
         index = values / candidate
         offset = float(index[0] - np.rint(index[0]))
         offset = 0.0 if abs(offset) < 1 / FINENESS else offset % 1
-        if np.abs(index - offset - np.rint(index - offset)).max() <= 1 / FINENESS:
+        places = np.rint(index - offset)
+        off = np.abs(index - offset - places) * candidate
+        is_near = off <= np.minimum(candidate / FINENESS, 2 * part * np.abs(values) + exact)
+        merged = (np.diff(places) == 0) & (np.diff(values) > 2 * part * np.abs(values[1:]))
+        if is_near.all() and not merged.any():
             return Lattice(step=candidate, offset=offset * candidate)
     return None
 
