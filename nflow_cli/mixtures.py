@@ -89,14 +89,13 @@ def log_normal_mass(c: Any, h: Any, xp: Any) -> Any:
     def run(c: Any, h: Any) -> tuple[Any, Any]:
         away = xp.abs(c)
         near, far = away - h, away + h
-        narrow, beside = xp.maximum(away, 1.0) * h < _NARROW, near >= 0
+        narrow, beside = (away * h < _NARROW) & (h < _NARROW), near >= 0
         fall = xp.expm1(-2 * away * h)
         half_square = near * near / 2
         peak = xp.exp(-xp.where(beside, 0.0, half_square))
         first, second = scaled_tail(xp.abs(near)), (1 + fall) * scaled_tail(far)
         wide = xp.where(beside, first - second, 1 - peak * (first + second))
-        clipped = xp.minimum(h, _NARROW)
-        shift = xp.minimum(away * h, _NARROW)
+        clipped, shift = xp.where(narrow, h, _NARROW), xp.where(narrow, away * h, _NARROW)
         series = clipped * _mean_of_cosh(shift * shift, clipped * clipped) * (2 / SQRT_2PI)
         scaled = xp.where(narrow, series, wide)
         start = xp.where(narrow, c * c / 2, xp.where(beside, half_square, 0.0))
