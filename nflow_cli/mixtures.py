@@ -92,7 +92,8 @@ def log_normal_mass(c: Any, h: Any, xp: Any, side: Any = None) -> Any:
     def run(c: Any, h: Any, side: Any = None) -> tuple[Any, Any]:
         away, sign = xp.abs(c), xp.sign(c)
         near, far = away - h, away + h
-        narrow, fall = xp.maximum(away, 1.0) * h < _NARROW, xp.expm1(-2 * away * h)
+        narrow = (away * h < _NARROW) & (h < _NARROW)
+        fall = xp.expm1(-2 * away * h)
         if side is not None:
             ends = side != 0
             near, sign = xp.where(ends, side * c, near), xp.where(ends, side, sign)
@@ -102,8 +103,7 @@ def log_normal_mass(c: Any, h: Any, xp: Any, side: Any = None) -> Any:
         peak = xp.exp(-xp.where(beside, 0.0, half_square))
         first, second = scaled_tail(xp.abs(near)), (1 + fall) * scaled_tail(far)
         wide = xp.where(beside, first - second, 1 - peak * (first + second))
-        clipped = xp.minimum(h, _NARROW)
-        shift = xp.minimum(away * h, _NARROW)
+        clipped, shift = xp.where(narrow, h, _NARROW), xp.where(narrow, away * h, _NARROW)
         series = clipped * _mean_of_cosh(shift * shift, clipped * clipped) * (2 / SQRT_2PI)
         scaled = xp.where(narrow, series, wide)
         start = xp.where(narrow, c * c / 2, xp.where(beside, half_square, 0.0))
