@@ -196,10 +196,16 @@ class CellDensity:
         below, at = below_and_at(self.layout, self.cells, parameters, encoded)
         return below[self.order].T + noise * at[self.order].T
 
-    def draw(self, given: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def draw(
+        self, given: np.ndarray, rng: np.random.Generator, with_new: bool = False
+    ) -> np.ndarray:
         """Draw a row for each of the rows ``(n, C)``, of which only the given columns are used.
 
-        A draw is never a level that no training row has.
+        Args:
+            given: The rows.
+            rng: Of the draws.
+            with_new: Whether a level may be -1, one that no training row has; else each cell is
+                drawn given that it is none.
         """
         rows = given.astype(float)
         member = rng.integers(self.members, size=len(rows))
@@ -207,7 +213,7 @@ class CellDensity:
             chosen = np.flatnonzero(member == r)
             for places in _places(len(chosen)):
                 at = chosen[places]
-                rows[at] = Drawing(self, of_member, rows[at]).drawn(rng)
+                rows[at] = Drawing(self, of_member, rows[at], with_new).drawn(rng)
         return rows
 
 
