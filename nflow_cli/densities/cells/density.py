@@ -182,8 +182,8 @@ class CellDensity:
         weights = [np.ones_like(noise)]
         if self.members > 1:  # given the cells before, members count by their likelihood
             (cells,) = list(self._by_members(rows)) or [np.zeros((self.members, 0, 0))]
-            before = np.cumsum(cells, axis=2) - cells
-            before = np.where(np.isfinite(before), before, -1e300)
+            before = np.cumsum(np.pad(cells, ((0, 0), (0, 0), (1, 0)))[:, :, :-1], axis=2)
+            before = np.maximum(before, -1e300)  # behind a cell that no row can have
             weights = np.exp(before - logsumexp(before, 0, np))
         for member, weight in zip(self.networks, weights):
             shares = member.shares[self.order]

@@ -160,3 +160,23 @@ def test_columns_of_one_sort_are_enough(columns):
     density = random_density(columns, members=2)
     draws = density.draw(np.full((100, len(columns)), np.nan), np.random.default_rng(0))
     assert np.isfinite(density.log_prob(draws)).all()
+
+
+class Constant:
+    """A generator all of whose uniform numbers are one."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def random(self, shape):
+        return np.full(shape, self.value)
+
+
+def test_the_pit_of_a_value_on_no_grid_is_between_its_neighbours_by_an_ensemble_too():
+    density, rows = mixed(members=2), a_sample(MIXED, 50)
+    rows[:, 2] = 1.5
+    low, high = (density.pit(rows, Constant(v)) for v in (0.0, 1.0))
+    rows[:, 2] = 1.6
+    off = density.pit(rows, Constant(0.5))
+    assert (low[:, :3] < off[:, :3]).all() and (off[:, :3] < high[:, :3]).all()
+    assert ((off >= 0) & (off <= 1)).all()
