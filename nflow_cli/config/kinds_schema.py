@@ -11,7 +11,8 @@ MAX_ATOMS = 64
 MAX_LATTICES = 4
 
 Kind = Literal["levels", "grid", "number", "computed", "left out"]
-# How cells are written: text, truth values, whole numbers, decimals, dates, and times of a day.
+# How cells are written: text, truth values, whole numbers, decimals, dates, and times, be it
+# of a date or of any day.
 CellType = Literal["text", "truth", "whole", "decimal", "date", "time"]
 
 
@@ -57,6 +58,11 @@ class ColumnKind(Strict):
     type: CellType = Field(default="decimal", description="How its cells are written.")
     decimals: int | None = Field(
         default=None, ge=0, le=17, description="Digits after the point; null: as many as it takes."
+    )
+    form: str | None = Field(
+        default=None,
+        max_length=40,
+        description="Of text that is dates or times, as strftime writes it; null: ISO 8601.",
     )
     resolution: float | None = Field(
         default=None, gt=0, description="The least step of the written numbers."

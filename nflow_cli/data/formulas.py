@@ -48,7 +48,7 @@ class Numbers:
     @cached_property
     def gaps(self) -> np.ndarray:
         """Which cells are missing, `(n,)`."""
-        return np.isnan(self.cells)
+        return ~np.isfinite(self.cells)
 
     @property
     def is_varied(self) -> bool:

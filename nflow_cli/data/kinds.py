@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from nflow_cli.config.kinds_schema import CellType, ColumnKind, Lattice, Relation
 from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.dates import dated, kind_of_form
 from nflow_cli.data.lattices import fills, finest
 from nflow_cli.data.left_out import why_left_out
 from nflow_cli.data.raw_columns import RawColumn
 from nflow_cli.data.relations import Cells, cells_of, relations_of
 from nflow_cli.data.shapes import shape_of
-from nflow_cli.data.written import Written, written
+from nflow_cli.data.written import Written
 
 FEW = 15  # distinct numbers of a column of levels at most,
 ROWS_A_LEVEL = 20  # and so many rows each
@@ -25,23 +26,31 @@ def kinds_of(columns: Sequence[RawColumn], settings: TableData) -> dict[str, Col
         columns: Of the whole file, their rows in its order.
         settings: What the user says of columns, which overrules what is found.
     """
-    found = {column.name: _left_out(column, settings) for column in columns}
-    cells = [
-        cells_of(
-            column, None if column.numbers is None else written(column.numbers, column.is_float32)
-        )
-        for column in columns
-        if found[column.name] is None
-    ]
+    found: dict[str, ColumnKind | None] = {}
+    cells, forms = [], {}
+    for column in columns:
+        if column.name not in settings.categorical:
+            column, forms[column.name] = dated(column)
+        found[column.name] = _left_out(column, settings)
+        if found[column.name] is None:
+            cells.append(cells_of(column))
     cells.sort(key=lambda column: column.name not in settings.given)
     fixed = {*settings.given, *settings.categorical, *settings.discrete}
     relations = relations_of(cells, fixed)
     for column in cells:
         kind = _modelled(column, settings)
-        found[column.name] = kind
         if column.name in relations:
-            found[column.name] = _computed(kind, relations[column.name])
+            kind = _computed(kind, relations[column.name])
+        found[column.name] = _in_form(kind, forms.get(column.name))
     return {name: kind for name, kind in found.items() if kind}
+
+
+def _in_form(kind: ColumnKind, form: str | None) -> ColumnKind:
+    """Return a kind with the form that its dates or times are written in, if they are text."""
+    if form is None:
+        return kind
+    written_as = "date" if kind_of_form(form) == "date" else "time"
+    return kind.model_copy(update={"form": form, "type": written_as})
 
 
 def _computed(kind: ColumnKind, relation: Relation) -> ColumnKind:
@@ -93,7 +102,6 @@ def _texts(column: RawColumn, missing: bool) -> ColumnKind:
 def _numbers(column: RawColumn, numbers: Written, missing: bool, settings: TableData) -> ColumnKind:
     lattice = finest(numbers)
     facts = {"type": _type(column, numbers), "decimals": numbers.decimals, "missing": missing}
-    facts |= {"bounds": settings.bounds.get(column.name), "resolution": numbers.resolution}
     step = settings.discrete.get(column.name)
     if step is not None:
         lattice = Lattice(step=step, offset=float(numbers.values[0] % step))
@@ -101,14 +109,14 @@ def _numbers(column: RawColumn, numbers: Written, missing: bool, settings: Table
     if why:
         return ColumnKind(kind="levels", why=why, **facts)
     shape = shape_of(numbers, lattice, step is not None or column.source == "date")
-    if shape.are_levels:
+    if shape.are_levels and step is None:
         return ColumnKind(kind="levels", why="numbers that repeat, on no grid", **facts)
-    facts |= {"bounds": facts["bounds"] or shape.bounds}
+    facts |= {"bounds": settings.bounds.get(column.name) or shape.bounds}
     facts |= {"atoms": shape.atoms, "lattices": shape.lattices, "resolution": shape.resolution}
-    why = "chosen" if step is not None else "values that differ"
     if shape.lattices:
-        return ColumnKind(kind="grid", why=why if step else "values that repeat", **facts)
-    return ColumnKind(kind="number", why=why, **facts)
+        why = "values that repeat" if step is None else "chosen"
+        return ColumnKind(kind="grid", why=why, **facts)
+    return ColumnKind(kind="number", why="values that differ", **facts)
 
 
 def _type(column: RawColumn, numbers: Written) -> CellType:

@@ -10,7 +10,7 @@ from nflow_cli.config.column_schema import MAX_LEVELS
 from nflow_cli.config.kinds_schema import Relation
 from nflow_cli.data.formulas import Numbers, formula_of
 from nflow_cli.data.raw_columns import RawColumn
-from nflow_cli.data.written import Written
+from nflow_cli.data.written import Written, written
 
 SAMPLE = 1_000  # rows that a map is found in
 ROWS_A_KEY = 5  # of a map
@@ -52,15 +52,16 @@ class Cells:
         return Numbers(self.name, self.raw.numbers, self.written)
 
 
-def cells_of(raw: RawColumn, written: Written | None) -> Cells:
+def cells_of(raw: RawColumn) -> Cells:
     """Return a column as relations see it."""
-    if written is None or raw.numbers is None:
+    if raw.numbers is None:
         codes = raw.codes if raw.codes is not None else np.zeros(0, np.int32)
         return Cells(raw, None, codes, np.bincount(codes[codes >= 0]))
-    middles = (written.values[1:] + written.values[:-1]) / 2
+    numbers = written(raw.numbers, raw.is_float32)
+    middles = (numbers.values[1:] + numbers.values[:-1]) / 2
     codes = np.searchsorted(middles, raw.numbers)
-    codes = np.where(np.isnan(raw.numbers), -1, codes)
-    return Cells(raw, written, codes, written.counts)
+    codes = np.where(np.isfinite(raw.numbers), codes, -1)
+    return Cells(raw, numbers, codes, numbers.counts)
 
 
 def relations_of(columns: Sequence[Cells], fixed: set[str]) -> dict[str, Relation]:

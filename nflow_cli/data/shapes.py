@@ -7,7 +7,7 @@ import numpy as np
 from nflow_cli.config.column_schema import MAX_LEVELS
 from nflow_cli.config.kinds_schema import MAX_ATOMS, Lattice
 from nflow_cli.data.atoms import Heaps, heaps
-from nflow_cli.data.lattices import SPARSE, fills, lattices_of, positions
+from nflow_cli.data.lattices import SPARSE, lattices_of, positions
 from nflow_cli.data.written import Written
 
 REPEATED = 0.25  # of the rows off the atoms that sit on repeated values, where there is a grid
@@ -15,6 +15,7 @@ THIN = 0.02  # rows that the smooth part has a place at least, where there is a 
 ALL = 0.9  # of the rows on atoms,
 MANY = 0.5  # and of the distinct values that are atoms: they are levels
 WORTH = 0.1  # of the excess of all atoms: if those kept have less, ties are of another making
+CERTAIN = 20  # distinct values, which share a step by no chance
 CROWD = 0.01  # of the rows lie at an end that bounds a column,
 NEAR = 0.01  # within this part of the interquartile range,
 CROWD_ROWS = 5  # and so many rows at least
@@ -47,15 +48,20 @@ def shape_of(numbers: Written, lattice: Lattice | None, is_grid: bool) -> Shape:
         lattice: The coarsest on which all lie, if there is one.
         is_grid: Whether they are a grid even if they do not repeat.
     """
-    values, counts = numbers.values, numbers.counts
-    places = values / numbers.resolution
+    values, counts, resolution = numbers.values, numbers.counts, numbers.resolution
+    if lattice is not None and len(values) >= CERTAIN:
+        resolution = max(resolution, lattice.step)
+    places = values / resolution
     heaped = heaps(places - places[0], counts, np.ones(len(counts)), 1)
-    plain = _shape(values, counts, heaped, [], numbers.resolution)
-    if lattice is None or (plain.are_levels and not fills(numbers, lattice, SPARSE)):
+    plain = _shape(values, counts, heaped, [], resolution)
+    if lattice is None:
         return plain
     places, first = np.unique(positions(values, lattice), return_index=True)
     values, counts = values[first], np.add.reduceat(counts, first)
     found = lattices_of(places, counts, lattice)
+    dense = np.average(found.weights, weights=counts) * len(places) >= SPARSE * np.ptp(places)
+    if plain.are_levels and not (dense or is_grid):
+        return plain
     period = max(grid.step for grid in found.all) / lattice.step
     heaped = heaps(places, counts, found.weights, period)
     if is_grid or _repeats(counts, heaped):

@@ -123,6 +123,7 @@ def test_multiples_of_a_step_that_repeat_are_a_grid(cells, step, offset):
         (NORMAL * 3e5, None, 6.7e-11),
         (np.round(NORMAL, 5), 5, 1e-5),
         (RNG.permutation(10**6)[:N], 0, 1),
+        (RNG.permutation(10**6)[:N] * 25, 0, 25),
         (1.6e9 + RNG.permutation(10**8)[:N], 0, 1),
         (NORMAL.astype(np.float32), None, 1.2e-7),
         (np.round(NORMAL, 4).astype(np.float32), 4, 1e-4),
@@ -247,3 +248,72 @@ def test_a_column_is_bounded_where_its_rows_crowd(cells, bounds):
 def test_a_number_a_group_that_lies_on_no_grid_is_a_level():
     means = RNG.normal(size=160)
     assert kind_of(means[np.arange(3200) % 160]).kind == "levels"
+
+
+DAYS = np.datetime64("2019-03-01") + RNG.integers(0, 300, N)
+
+
+def test_dates_are_a_grid_of_days():
+    kind = kind_of(DAYS.astype(int), source="date")
+    assert (kind.kind, kind.type, kind.lattices[0].step) == ("grid", "date", 1)
+
+
+@pytest.mark.parametrize(
+    ("texts", "form", "step"),
+    [
+        ([f"{d.day:02}.{d.month:02}.{d.year}" for d in DAYS.tolist()], "%d.%m.%Y", 1),
+        ([f"{d} {d.day // 4 + 8:02}:00" for d in DAYS.tolist()], "%Y-%m-%d %H:%M", 3600),
+        ([f"{d.month:02}:{d.day:02}" for d in DAYS.tolist()], "%H:%M", 60),
+    ],
+)
+def test_text_that_is_dates_is_a_grid_in_its_form(texts, form, step):
+    kind = kind_of(texts)
+    assert (kind.kind, kind.form, kind.lattices[0].step) == ("grid", form, step)
+    assert kind_of(texts, settings={"categorical": {"x": None}}).kind == "levels"
+
+
+def columns_of_every_kind():
+    """Return columns that differ in what they are, and have no decimals to spare."""
+    return [
+        NORMAL,
+        np.round(NORMAL, 3),
+        np.where(np.arange(N) % 3 == 0, 0.0, RNG.exponential(5, N)),
+        RNG.poisson(4, N),
+        RNG.poisson(2000, N) * 10,
+        np.rint(NORMAL * 20) * 0.125,
+        np.tile([1, 2, 5, 9], N // 4),
+        np.arange(N) % 7,
+        np.where(np.arange(N) % 3 == 0, 40, smooth_ages()),
+        np.rint(NORMAL * 10) / 3,
+        np.where(np.arange(N) % 50 < 2, 0.5, 0) + smooth_ages(),
+    ]
+
+
+def facts(kind, factor=1.0):
+    """Return what is said of a column, in units of a factor."""
+    ends = [np.inf if end is None else end / factor for end in kind.bounds or (None, None)]
+    steps = [lattice.step / factor for lattice in kind.lattices]
+    offsets = [lattice.offset / factor for lattice in kind.lattices]
+    return (
+        kind.kind,
+        [(kind.resolution or 0) / factor],
+        steps,
+        offsets,
+        ends,
+        [atom / factor for atom in kind.atoms],
+    )
+
+
+@pytest.mark.parametrize("cells", columns_of_every_kind())
+def test_the_order_of_rows_does_not_matter(cells):
+    assert kind_of(RNG.permutation(cells)) == kind_of(cells)
+
+
+@pytest.mark.parametrize("factor", [100, 0.01, 3.28084])
+@pytest.mark.parametrize("cells", columns_of_every_kind())
+def test_the_unit_does_not_matter(cells, factor):
+    cells = cells.astype(float)
+    known, found = facts(kind_of(cells)), facts(kind_of(cells * factor), factor)
+    assert found[0] == known[0]
+    for one, other in zip(found[1:], known[1:], strict=True):
+        assert one == pytest.approx(other, rel=1e-6, abs=1e-9)

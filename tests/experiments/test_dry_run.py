@@ -67,7 +67,7 @@ TABLES = {  # columns beside numbers; the column at fault, words of the fault, a
     "gaps": ({"k": gappy(Z, 0.1)}, "", "rows lack a value (k ", "--missing drop"),
     "many gaps": ({"k": gappy(Z, 0.9)}, "k", "400 rows have all values without", "--exclude k"),
     "infinities": ({"k": ["inf", *Z[1:]]}, "k", "a finite number, received inf", "--exclude k"),
-    "a sum": ({"k": X + Y}, "k", "follows from the others: x, y, k", "--exclude k"),
+    "a sum": ({"k": X + Y}, "k", "follows from x, y", "--exclude k"),
     "a decimal comma": ({"k": [f'"{v:.3f}"'.replace(".", ",") for v in Z]}, "k", "mark", "--exc"),
     "text late": ({"k": [*Z[:-1], "two"]}, None, "", ""),
     "commas in a name": ({'"k,l"': RNG.poisson(40, N)}, "k,l", "rows", "--discrete k\\,l"),

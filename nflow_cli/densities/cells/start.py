@@ -16,6 +16,7 @@ BINS = 8  # of a parent's numbers, by quantiles
 PULLS = 10.0 ** np.arange(-0.5, 4, 0.5)  # rows of the marginal beside those of a bin
 WORTH = 4.0  # nats that a parent gains at least: one in a hundred does by chance
 RIDGES = 10.0 ** np.arange(-7, 2.5, 0.5)  # penalties, a row
+ROWS = 20_000  # that a regression is fitted to, at most
 CLIP = 6.0  # units of an input, at most
 LEAST_SQUARE = 1e-12  # of a direction of the inputs beside the largest
 
@@ -226,7 +227,8 @@ def fit_ridges(
         if middles is None or j < first:
             ridges.append(None)
             continue
-        rows = column == columns[j].number
+        rows = np.flatnonzero(column == columns[j].number)
+        rows = rows[:: 1 + len(rows) // ROWS]
         before = inputs[rows, : ends[j - 1] if j else 0]
         v = None if weights is None else weights[rows]
         ridges.append(fit_ridge(before, middles[rows], v, columns[j].floor))
@@ -260,14 +262,12 @@ def fit_ridge(
     square, vectors = square[kept], vectors[:, kept]
     u = x @ vectors / np.sqrt(square)
     along = u.T @ y
-    best, least_error = np.zeros(len(square)), np.inf
-    for penalty in np.append(np.inf, n * RIDGES):
-        factor = square / (square + penalty) if np.isfinite(penalty) else np.zeros(len(square))
-        residual = y - u @ (factor * along)
-        leverage = np.minimum(shares + np.square(u) @ factor, 1 - 1e-9)
-        error = np.sum(np.square(residual / (1 - leverage))) / n
-        if error < least_error:
-            best, least_error = factor / np.sqrt(square) * along, error
-    coefficients = vectors @ best
-    scale = max(float(np.sqrt(least_error)), least)
+    penalties = np.append(np.inf, n * RIDGES)
+    factors = 1 / (1 + penalties / square[:, None])  # S²/(S² + a)
+    residuals = y[:, None] - u @ (factors * along[:, None])
+    leverages = np.minimum(shares[:, None] + np.square(u) @ factors, 1 - 1e-9)
+    errors = np.square(residuals / (1 - leverages)).sum(axis=0) / n
+    best = int(np.argmin(errors))
+    coefficients = vectors @ (factors[:, best] / np.sqrt(square) * along)
+    scale = max(float(np.sqrt(errors[best])), least)
     return Ridge(float(mean - means @ coefficients), coefficients, scale)

@@ -21,11 +21,10 @@ from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.marginal import Marginal
 from nflow_cli.densities.cells.mixing import mixing_weights
 from nflow_cli.densities.cells.weights import CellWeights
-from nflow_cli.experiments.cells.training import FitCells, packed
+from nflow_cli.experiments.cells.training import CellChunks, FitCells, packed
 from nflow_cli.flows.side_by_side import seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.members import MembersLog
 from nflow_cli.training.progress import nats_text
 from nflow_cli.training.reporting import ProgressReport
@@ -83,7 +82,7 @@ def train(
     rows = packed(encode(parts.columns, parts.layout, data.train))
     seeds = seeds_from(config.seed, settings.ensemble)
     shape = (steps, settings.chunk, settings.batch_size or 0)
-    chunks = PointChunks(rows, seeds, *shape, data.weights.train)
+    chunks = CellChunks(parts.layout.n_columns, rows, seeds, *shape, data.weights.train)
     clock = Clock()
     log = MembersLog(
         clock, validate=_validator(parts, data), stopping=settings.early_stopping, from_start=True

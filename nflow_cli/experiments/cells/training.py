@@ -1,5 +1,6 @@
 """Training of a density of cells by maximum likelihood, in the compiled loop."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,11 @@ from nflow_cli.densities.cells.density import Encoded
 from nflow_cli.densities.cells.heads import log_cells
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.weights import CellWeights
+from nflow_cli.random_streams import stream
+from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.trainer import ChunkTrainer
+
+HIDING = 1 / 7  # of the rows of a batch
 
 
 class FitCells(ChunkTrainer):
@@ -37,6 +42,7 @@ class FitCells(ChunkTrainer):
         floors = [columns[i].floor for i in layout.mixed]
         self.floors = np.array(floors, np.float32).reshape(-1, 1, 1)
         numbers = layout.with_numbers
+        self.with_numbers = np.array([layout.columns.index(i) for i in numbers], np.int32)
         self.mixed = np.array([numbers.index(i) for i in layout.mixed], np.int32)
         self.built = True
 
@@ -52,16 +58,49 @@ class FitCells(ChunkTrainer):
         return -ops.mean(log_q, axis=-1) - self.shift
 
     def log_cells(self, packed: Any) -> Any:
-        """Return the log-probabilities ``(R, D, n)`` of the cells of packed rows ``(…, E, n)``."""
+        """Return the log-probabilities ``(R, D, n)`` of the cells of packed rows ``(…, E, n)``.
+
+        Where rows of 0 and 1 follow, one a column, the cells of 1 are hidden from the network.
+        """
         layout, n_numbers = self.layout, len(self.layout.with_numbers)
-        codes = packed[..., : layout.n_columns, :]
-        centre = packed[..., layout.n_columns : layout.n_columns + n_numbers, :]
-        half = packed[..., layout.n_columns + n_numbers :, :]
-        x = network.inputs(layout, codes, centre, ops)
+        ends = np.cumsum([0, layout.n_columns, n_numbers, n_numbers, layout.n_columns])
+        codes, centre, half, hidden = (
+            packed[..., start:end, :] for start, end in itertools.pairwise(ends)
+        )
+        seen = codes, centre
+        if hidden.shape[-2]:
+            of_numbers = ops.take(hidden, self.with_numbers, axis=-2)
+            seen = ops.where(hidden > 0, -1.0, codes), ops.where(of_numbers > 0, 0.0, centre)
+        x = network.inputs(layout, *seen, ops)
         weights = network.masked(layout, self.trained.arrays)
         parameters = network.parameters(layout, weights, self.floors, x, ops)
         mixed = [ops.take(part, self.mixed, axis=-2) for part in (centre, half)]
         return log_cells(layout, parameters, codes, *mixed, xp=ops)
+
+
+class CellChunks(PointChunks):
+    """Batches of packed rows, in some of which cells are hidden from the network.
+
+    So the network learns what each cell is given any of those before it, as it must of a row whose
+    cells are not all known. A row in seven hides each of its cells with one probability, which is
+    uniform from row to row.
+
+    Args:
+        n_columns: C.
+        arguments: As of :class:`~nflow_cli.training.chunks.PointChunks`.
+    """
+
+    def __init__(self, n_columns: int, *arguments: Any):
+        super().__init__(*arguments)
+        self.n_columns = n_columns
+
+    def drawn(self, seed: int, index: int) -> np.ndarray:
+        """Draw the rows of chunk ``index``, and which of their cells are hidden."""
+        rows, rng = super().drawn(seed, index), stream(seed, "hidden", index)
+        shape = (self.chunk, 1, self.batch_size)
+        share = np.where(rng.random(shape) < HIDING, rng.random(shape), 0.0).astype(np.float32)
+        hidden = rng.random((self.chunk, self.n_columns, self.batch_size), np.float32) < share
+        return np.concatenate([rows, hidden.astype(np.float32)], axis=1)
 
 
 def packed(encoded: Encoded) -> np.ndarray:

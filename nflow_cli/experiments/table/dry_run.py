@@ -188,13 +188,17 @@ def _missing(column: RawColumn) -> float | None:
 def _values(column: RawColumn, kind: ColumnKind) -> str:
     """Return how many levels a column has, or from where to where its numbers go."""
     if column.numbers is None:
-        return f"{len(column.texts):,} levels" if column.codes is not None else ""
+        return "" if column.codes is None else _count(len(column.texts))
     known = column.numbers[~np.isnan(column.numbers)]
     if kind.kind == "levels":
-        return f"{len(np.unique(known)):,} levels"
+        return _count(len(np.unique(known)))
     if not len(known):
         return ""
     return " to ".join(_end(end, column.source) for end in (known.min(), known.max()))
+
+
+def _count(levels: int) -> str:
+    return f"{levels:,} level{'s' * (levels != 1)}"
 
 
 def _end(number: float, source: str) -> str:

@@ -274,7 +274,7 @@ def _step(kind: ColumnKind, numbers: np.ndarray, has_atoms: bool) -> float | Non
     """
     steps = [one.step for one in kind.lattices if not one.offset][:1]
     if has_atoms:
-        steps += [regular_step(numbers), 10.0**-kind.decimals if kind.decimals else None]
+        steps += [regular_step(numbers), None if kind.decimals is None else 10.0**-kind.decimals]
     largest = np.abs(numbers).max(initial=0.0)
     for step in filter(None, steps):
         if largest <= MOST_STEPS * step and are_multiples(numbers, step).all():

@@ -1,0 +1,170 @@
+"""Dates and times as text: the form that all of them have, and the numbers that they are.
+
+A date is a number of days since 1970-01-01, a date with a time one of seconds since then, without a
+time zone or in UTC; a time of day is a number of seconds since midnight.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from nflow_cli.data.raw_columns import RawColumn
+
+DAY = 86_400
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+LONG_MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August")
+LONG_MONTHS += ("September", "October", "November", "December")
+
+# Forms as strftime writes them, and what each part matches. %f is a fraction with its point.
+PARTS = {
+    "%Y": r"(?P<Y>\d{4})",
+    "%m": r"(?P<m>\d{2})",
+    "%d": r"(?P<d>\d{2})",
+    "%-m": r"(?P<m>\d{1,2})",
+    "%-d": r"(?P<d>\d{1,2})",
+    "%b": f"(?P<b>{'|'.join(MONTHS)})",
+    "%B": f"(?P<B>{'|'.join(LONG_MONTHS)})",
+    "%H": r"(?P<H>[01]\d|2[0-3])",
+    "%M": r"(?P<M>[0-5]\d)",
+    "%S": r"(?P<S>[0-5]\d)",
+    "%f": r"(?P<f>\.\d{1,9})",
+}
+DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y")
+DATES += ("%m-%d-%Y", "%-d.%-m.%Y", "%-d/%-m/%Y", "%-m/%-d/%Y", "%d %b %Y", "%d-%b-%Y")
+DATES += ("%-d %b %Y", "%-d %B %Y", "%b %-d, %Y", "%B %-d, %Y")
+TIMES = ("%H:%M:%S", "%H:%M", "%H:%M:%S%f")
+JOINTS = {"%Y-%m-%d": ("T", " "), "%Y/%m/%d": (" ",)}
+ENDS = ("", "Z", "+00:00")
+EXAMPLES = 100  # texts that a form is first tried on
+
+
+def form_of(texts: Sequence[str]) -> str | None:
+    """Return the one form of dates or times that all texts have, or None.
+
+    03/04/2020 alone is in two forms, and none.
+    """
+    found = [form for form in _forms() if _has(texts[:EXAMPLES], form) and _has(texts, form)]
+    strict = [form for form in found if "%-" not in form]  # 01.02.2003 is also in the loose form
+    found = [form for form in found if "%-" not in form or form.replace("%-", "%") not in strict]
+    return found[0] if len(found) == 1 else None
+
+
+def kind_of_form(form: str) -> Literal["date", "time", "clock"]:
+    """Return whether a form is of dates, of dates with times, or of times of day."""
+    if "%H" not in form:
+        return "date"
+    return "time" if "%Y" in form else "clock"
+
+
+def numbers_of(texts: Sequence[str], form: str) -> np.ndarray:
+    """Return the numbers of texts in a form, `(n,)`.
+
+    Raises:
+        ValueError: A text is no date or time in that form.
+    """
+    pattern = _pattern(form)
+    matches = [pattern.fullmatch(text) for text in texts]
+    if not all(matches):
+        raise ValueError(f"dates or times as in {form}")
+    groups = {part: [match[part] for match in matches if match] for part in pattern.groupindex}
+    seconds = _seconds(groups, len(texts))
+    if "Y" not in groups:
+        return seconds
+    days = _days(groups)
+    return days if kind_of_form(form) == "date" else days * DAY + seconds
+
+
+def texts_of(numbers: np.ndarray, form: str, decimals: int = 0) -> list[str]:
+    """Return numbers as texts in a form.
+
+    Args:
+        numbers: `(n,)`, finite.
+        form: What `form_of` found.
+        decimals: Of fractions of a second, at least one where the form has them.
+    """
+    kind = kind_of_form(form)
+    digits = max(decimals, 1) if "%f" in form else 0
+    if kind == "date":
+        days, ticks = np.rint(numbers).astype(np.int64), np.zeros(len(numbers), np.int64)
+    else:
+        total = np.rint(numbers * 10.0**digits).astype(np.int64)
+        days, ticks = np.divmod(total, DAY * 10**digits)
+    dates = days.astype("datetime64[D]")
+    return [
+        _written(str(date), int(tick), form, digits)
+        for date, tick in zip(dates, ticks, strict=True)
+    ]
+
+
+def dated(column: RawColumn) -> tuple[RawColumn, str | None]:
+    """Return a column of text as its numbers, and their form, if all of it is dates or times.
+
+    Any other column is returned as it is, and None. A time of day is a plain number, of seconds.
+    """
+    form = form_of(column.texts) if column.source == "text" and column.codes is not None else None
+    if form is None or column.codes is None:
+        return column, None
+    cells = np.append(numbers_of(column.texts, form), np.nan)[column.codes]
+    kind = kind_of_form(form)
+    source = "number" if kind == "clock" else kind
+    return replace(column, source=source, numbers=cells, codes=None, texts=[]), form
+
+
+def _forms() -> Iterator[str]:
+    yield from DATES
+    yield from TIMES
+    for date, joints in JOINTS.items():
+        for joint in joints:
+            for time in TIMES:
+                yield from (date + joint + time + end for end in ENDS)
+
+
+def _has(texts: Sequence[str], form: str) -> bool:
+    try:
+        return len(texts) > 0 and len(numbers_of(texts, form)) > 0
+    except ValueError:
+        return False
+
+
+def _pattern(form: str) -> re.Pattern[str]:
+    pieces = re.split(r"(%-?[A-Za-z])", form)
+    return re.compile("".join(PARTS.get(piece) or re.escape(piece) for piece in pieces), re.ASCII)
+
+
+def _seconds(groups: dict[str, list[str]], rows: int) -> np.ndarray:
+    """Return the seconds since midnight, `(n,)`."""
+    total = np.zeros(rows)
+    for part, seconds in (("H", 3600), ("M", 60), ("S", 1), ("f", 1)):
+        if part in groups:
+            total = total + np.array(groups[part], float) * seconds
+    return total
+
+
+def _days(groups: dict[str, list[str]]) -> np.ndarray:
+    """Return the days since 1970-01-01, `(n,)`."""
+    years = np.array(groups["Y"], np.int64)
+    if "m" in groups:
+        months = np.array(groups["m"], np.int64)
+    else:
+        names = {name: k + 1 for all_of in (MONTHS, LONG_MONTHS) for k, name in enumerate(all_of)}
+        months = np.array([names[name] for name in groups.get("b") or groups["B"]], np.int64)
+    days = np.array(groups["d"], np.int64)
+    starts = ((years - 1970) * 12 + months - 1).astype("datetime64[M]")
+    lengths = ((starts + 1).astype("datetime64[D]") - starts.astype("datetime64[D]")).astype(int)
+    if not ((months >= 1) & (months <= 12) & (days >= 1) & (days <= lengths)).all():
+        raise ValueError("days of the calendar")
+    return starts.astype("datetime64[D]").astype(float) + days - 1
+
+
+def _written(date: str, tick: int, form: str, digits: int) -> str:
+    """Return a date, and the ticks of 10**-digits seconds since midnight, in a form."""
+    year, month, day = date.rsplit("-", 2)
+    seconds, fraction = divmod(tick, 10**digits)
+    parts = {"%Y": year.zfill(4), "%m": month, "%d": day, "%-m": str(int(month))}
+    parts |= {"%-d": str(int(day)), "%b": MONTHS[int(month) - 1], "%B": LONG_MONTHS[int(month) - 1]}
+    parts |= {"%H": f"{seconds // 3600:02}", "%M": f"{seconds // 60 % 60:02}"}
+    parts |= {"%S": f"{seconds % 60:02}", "%f": f".{fraction:0{digits}}" if digits else ""}
+    return re.sub(r"%-?[A-Za-z]", lambda part: parts[part[0]], form)
