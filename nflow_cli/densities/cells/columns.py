@@ -147,11 +147,15 @@ class CellColumn:
         values = units
         for one in reversed(self.maps):
             values, _ = one.outside(values)
-        if self.kind.kind == "grid":
-            values = self._nearest(values)
-        elif self.kind.decimals is not None:
-            values = self.step * np.rint(values / self.step)
-        return values if self.kind.decimals is None else np.round(values, self.kind.decimals)
+        with np.errstate(over="ignore"):
+            written = values
+            if self.kind.kind == "grid":
+                written = self._nearest(values)
+            elif self.kind.decimals is not None:
+                written = self.step * np.rint(values / self.step)
+            if self.kind.decimals is not None:
+                written = np.round(written, self.kind.decimals) + 0.0  # no negative zero
+        return np.where(np.isfinite(written), written, values)
 
     def decode(self, codes: np.ndarray, units: np.ndarray) -> np.ndarray:
         """Return the values ``(n,)`` of outcomes: of a number, those at ``units``."""

@@ -151,7 +151,8 @@ class CellDensity:
 
     def _log_cells(self, parameters: Parameters, encoded: Encoded) -> np.ndarray:
         mixed = encoded.centre[self._mixed], encoded.half[self._mixed]
-        with np.errstate(divide="ignore"):  # of a value that is on no grid
+        # Of a value that is on no grid, and of one so far out that its square is infinite.
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             return log_cells(self.layout, parameters, encoded.codes, *mixed, xp=np)
 
     def _log_measures(self, codes: np.ndarray) -> np.ndarray:

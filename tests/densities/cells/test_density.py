@@ -180,3 +180,14 @@ def test_the_pit_of_a_value_on_no_grid_is_between_its_neighbours_by_an_ensemble_
     off = density.pit(rows, Constant(0.5))
     assert (low[:, :3] < off[:, :3]).all() and (off[:, :3] < high[:, :3]).all()
     assert ((off >= 0) & (off <= 1)).all()
+
+
+@pytest.mark.parametrize("x", [1e6, 1e100, 1e155, 1e300, -1e308])
+def test_far_values_are_unlikely_and_that_is_all(x):
+    columns = [number("a"), grid("b", step=1.0), number("c", maps=TAILS), levels("d", 2)]
+    density = random_density(columns, members=2)
+    rows = np.where(np.eye(3, 4) > 0, x, [1.0, 1.0, 1.0, 0.0])
+    log_q, pit = density.log_prob(rows), density.pit(rows, Constant(0.5))
+    assert (log_q < -50).all()
+    np.testing.assert_array_equal(np.diag(pit), x > 0)
+    assert not np.isnan(pit).any()
