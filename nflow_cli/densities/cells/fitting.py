@@ -12,6 +12,7 @@ from nflow_cli.densities.cells.network import PADDING, Parameters
 
 LEAST_FLOOR = 1e-5  # of the scale of a normal in units, whose numbers are near 1
 NARROW = 0.01  # the quantile of half widths by which scales are bounded
+FAR = 10.0  # times the range of the numbers: 95 % of a broad normal are within
 
 
 def fitted_columns(data: Dataset) -> list[CellColumn]:
@@ -41,9 +42,24 @@ def fitted_marginals(
     marginals = []
     for column, values in zip(columns, rows.T):
         cells = column.encode(values)
-        outcomes = Outcomes(column.outcomes.count, column.number, column.new, column.floor)
+        widest = _widest(column, values[cells.codes == column.number])
+        numbers = column.number, column.new, column.floor, widest
+        outcomes = Outcomes(column.outcomes.count, *numbers)
         marginals.append(fit_marginal(outcomes, *cells, weights))
     return marginals
+
+
+def _widest(column: CellColumn, numbers: np.ndarray) -> float | None:
+    """Return the scale of a normal 95 % of which are within ten ranges of the numbers.
+
+    In units these are not ten ranges: of heavy tails, ten ranges of units are no numbers any more.
+    """
+    if not len(numbers):
+        return None
+    low, high = numbers.min(), numbers.max()
+    middle, far = np.median(numbers), FAR * (high - low + column.step)
+    units, log_slopes = column.inside(np.array([middle, low, high, middle - far, middle + far]))
+    return float(np.abs(units - units[0])[np.isfinite(log_slopes)].max() / 2)
 
 
 def as_parameters(layout: Layout, marginals: Sequence[Marginal]) -> Parameters:
