@@ -51,7 +51,7 @@ class Mixture(Elementwise):
         """
         mixture = self._mixture(parameters)
         known = map(ops.stop_gradient, (z, *mixture))
-        x = ops.stop_gradient(from_normal_score(*known, ops, AXIS))
+        x = ops.stop_gradient(from_normal_score(*known, xp=ops, axis=AXIS))
         at, log_slope = normal_score(x, *mixture, ops, AXIS)
         steepness = ops.stop_gradient(ops.exp(-log_slope))
         x = x + (z - at) * steepness
