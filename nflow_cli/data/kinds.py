@@ -116,7 +116,8 @@ def _numbers(column: RawColumn, numbers: Written, missing: bool, settings: Table
     shape = shape_of(numbers, lattice, step is not None or column.source == "date")
     if shape.are_levels and step is None and column.source != "date":
         return ColumnKind(kind="levels", why="numbers that repeat, on no grid", **facts)
-    facts |= {"bounds": settings.bounds.get(column.name) or shape.bounds}
+    said = settings.bounds.get(column.name)
+    facts |= {"bounds": said or shape.bounds, "is_open": said is None and shape.bounds is not None}
     facts |= {"atoms": shape.atoms, "lattices": shape.lattices, "resolution": shape.resolution}
     if shape.lattices:
         facts["decimals"] = decimals_of(shape.lattices[0])  # without the noise of the values
