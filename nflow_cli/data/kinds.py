@@ -38,9 +38,11 @@ def kinds_of(columns: Sequence[RawColumn], settings: TableData) -> dict[str, Col
     fixed = {*settings.given, *settings.categorical, *settings.discrete}
     relations = relations_of(cells, fixed)
     for column in cells:
-        kind = _modelled(column, settings)
-        if column.name in relations:
-            kind = _computed(kind, relations[column.name])
+        relation = relations.get(column.name)
+        # What a formula gives may be a number that no row has.
+        kind = _modelled(column, settings, relation is None or relation.rule == "map")
+        if relation is not None:
+            kind = _computed(kind, relation)
         found[column.name] = _in_form(kind, forms.get(column.name))
     return {name: kind for name, kind in found.items() if kind}
 
@@ -54,17 +56,10 @@ def _in_form(kind: ColumnKind, form: str | None) -> ColumnKind:
 
 
 def _computed(kind: ColumnKind, relation: Relation) -> ColumnKind:
-    """Return the kind of a column that follows from others, written as it is by itself."""
-    why = f"follows from {' and '.join(relation.columns)}"[:500]
-    return ColumnKind(
-        kind="computed",
-        why=why,
-        type=kind.type,
-        decimals=kind.decimals,
-        resolution=kind.resolution,
-        missing=kind.missing,
-        relation=relation,
-    )
+    """Return the kind of a column that follows from others, by its kind by itself."""
+    why = f"= {relation.text}"[:500]
+    computed = {"kind": "computed", "own": kind.kind, "why": why, "relation": relation}
+    return kind.model_copy(update=computed)
 
 
 def _left_out(column: RawColumn, settings: TableData) -> ColumnKind | None:
@@ -82,12 +77,12 @@ def _left_out(column: RawColumn, settings: TableData) -> ColumnKind | None:
     return ColumnKind(kind="left out", why=why) if why else None
 
 
-def _modelled(column: Cells, settings: TableData) -> ColumnKind:
+def _modelled(column: Cells, settings: TableData, may_be_levels: bool) -> ColumnKind:
     """Return the kind of a column by itself."""
     missing = bool((column.codes < 0).any())
     if column.written is None:
         return _texts(column.raw, missing)
-    return _numbers(column.raw, column.written, missing, settings)
+    return _numbers(column.raw, column.written, missing, settings, may_be_levels)
 
 
 def _texts(column: RawColumn, missing: bool) -> ColumnKind:
@@ -99,17 +94,19 @@ def _texts(column: RawColumn, missing: bool) -> ColumnKind:
     return ColumnKind(kind="levels", why=why, type=kind, missing=missing)
 
 
-def _numbers(column: RawColumn, numbers: Written, missing: bool, settings: TableData) -> ColumnKind:
+def _numbers(
+    column: RawColumn, numbers: Written, missing: bool, settings: TableData, may_be_levels: bool
+) -> ColumnKind:
     lattice = finest(numbers)
     facts = {"type": _type(column, numbers), "decimals": numbers.decimals, "missing": missing}
     step = settings.discrete.get(column.name)
     if step is not None:
         lattice = Lattice(step=step, offset=float(numbers.values[0] % step))
     why = _why_levels(column, numbers, lattice, settings)
-    if why:
+    if why and may_be_levels:
         return ColumnKind(kind="levels", why=why, **facts)
     shape = shape_of(numbers, lattice, step is not None or column.source == "date")
-    if shape.are_levels and step is None:
+    if may_be_levels and shape.are_levels and step is None:
         return ColumnKind(kind="levels", why="numbers that repeat, on no grid", **facts)
     facts |= {"bounds": settings.bounds.get(column.name) or shape.bounds}
     facts |= {"atoms": shape.atoms, "lattices": shape.lattices, "resolution": shape.resolution}

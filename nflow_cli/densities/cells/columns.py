@@ -116,7 +116,7 @@ class CellColumn:
 
     def _interval(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the middle and half the width, in units, of the intervals about values."""
-        at = self._nearest(values)
+        at = self.nearest(values)
         low, high = self.inside(at - self.step / 2)[0], self.inside(at + self.step / 2)[0]
         middle, log_slope = self.inside(at)
         by_slope = 0.5 * self.step * np.exp(log_slope)
@@ -127,7 +127,7 @@ class CellColumn:
             half = np.where(np.abs(at - values) <= 0.01 * self.step, half, 0.0)
         return centre, half
 
-    def _nearest(self, values: np.ndarray) -> np.ndarray:
+    def nearest(self, values: np.ndarray) -> np.ndarray:
         """Return the grid values next to values; a column of numbers has no grid."""
         if self.kind.kind != "grid":
             return values
@@ -148,7 +148,7 @@ class CellColumn:
         for one in reversed(self.maps):
             values, _ = one.outside(values)
         if self.kind.kind == "grid":
-            values = self._nearest(values)
+            values = self.nearest(values)
         elif self.kind.decimals is not None:
             values = self.step * np.rint(values / self.step)
         return values if self.kind.decimals is None else np.round(values, self.kind.decimals)

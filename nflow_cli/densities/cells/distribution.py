@@ -40,23 +40,24 @@ def below_and_at(
                 mixture = [
                     np.broadcast_to(array[m], (array.shape[1], n)) for array in parameters[1:]
                 ]
-                below, at = _number(
+                below, at = of_number(
                     columns[i], codes, shares, encoded.centre[k], encoded.half[k], mixture
                 )
             else:
-                below, at = _of_code(shares, codes)
+                below, at = of_code(shares, codes)
             cells.append([np.where(codes == UNKNOWN, np.nan, part) for part in (below, at)])
     below, at = np.moveaxis(np.array(cells), 0, 1)
     return below, at
 
 
-def _of_code(shares: np.ndarray, codes: np.ndarray) -> Ends:
+def of_code(shares: np.ndarray, codes: np.ndarray) -> Ends:
+    """Return both of a column of levels whose outcomes have shares ``(L, n)``."""
     rows = np.arange(len(codes))
     at = shares[codes, rows]
     return np.cumsum(shares, axis=0)[codes, rows] - at, at
 
 
-def _number(
+def of_number(
     column: CellColumn,
     codes: np.ndarray,
     shares: np.ndarray,

@@ -80,7 +80,9 @@ class Drawing:
         """Draw the outcomes ``(n,)`` of column ``j``, and where numbers are in its units."""
         share = self.member.shares[self.layout.modelled.index(j)]
         by_network = rng.random(self.n) < share
-        both = [_outcomes(c, column, self.n, rng) for c in (self._network(j), self._marginal(j))]
+        both = [
+            drawn_outcomes(c, column, self.n, rng) for c in (self._network(j), self._marginal(j))
+        ]
         codes, units = (np.where(by_network, *pair) for pair in zip(*both))
         return codes, units
 
@@ -116,9 +118,10 @@ class Drawing:
         return log_shares, mixture
 
 
-def _outcomes(
+def drawn_outcomes(
     conditional: Conditional, column: CellColumn, n: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Draw n outcomes of a column, and where numbers are in its units."""
     log_shares, mixture = conditional
     codes, units = np.zeros(n, np.int64), np.zeros(n)
     if log_shares is not None:
