@@ -40,6 +40,13 @@ class Written:
         """Digits after the point; None where they are all that the type has."""
         return None if self.places is None or self.places > 17 else max(0, self.places)
 
+    def steps_at(self, values: np.ndarray) -> np.ndarray:
+        """Return the steps that numbers of the column near some values are written to."""
+        if self.decimals is not None:
+            return np.full(len(values), min(self.resolution, 10.0**-self.decimals))
+        size = np.abs(self.values)
+        return self.resolution * spacing(values, float(np.median(size[size > 0])))
+
 
 def written(numbers: np.ndarray, is_float32: bool = False) -> Written:
     """Return the distinct values among numbers, NaN and infinities apart.
@@ -58,6 +65,14 @@ def written(numbers: np.ndarray, is_float32: bool = False) -> Written:
     values, counts = digits[first], np.add.reduceat(counts, first)
     places, resolution = _places(values, FULL[kind], float(np.finfo(kind).eps))
     return Written(values, counts, places, resolution)
+
+
+def spacing(values: np.ndarray, typical: float) -> np.ndarray:
+    """Return the spacing of a type's numbers at values, in that at a typical one.
+
+    It is twice as large as it may be at most.
+    """
+    return np.maximum(1.0, 2 * np.abs(values) / typical)
 
 
 def shifted(values: Any, places: int) -> Any:

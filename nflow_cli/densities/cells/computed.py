@@ -15,13 +15,16 @@ from typing import NamedTuple
 import numpy as np
 
 from nflow_cli.config.kinds_schema import Relation
+from nflow_cli.arrays import ndtri
 from nflow_cli.data.formulas import HALF, NOISE, combined
+from nflow_cli.data.written import spacing
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn, Cells
 from nflow_cli.densities.cells.distribution import Ends, of_code, of_number
 from nflow_cli.densities.cells.drawing import drawn_outcomes
 from nflow_cli.densities.cells.marginal import Marginal
 
 ALIKE = 1e-6  # of the last decimal: numbers nearer are one
+QUANTILES = ndtri((np.arange(20) + 0.5) / 20, np)  # of a column in its units
 
 
 class Expected(NamedTuple):
@@ -125,11 +128,24 @@ class Computed:
         values = rows[:, self.place]
         same = (values == expected.values) | (np.isnan(values) & np.isnan(expected.values))
         if self.column.has_numbers:
-            decimals = self.column.kind.decimals
-            unit = self.column.step if decimals is None else 10.0**-decimals
+            unit = self._steps_at(expected.values)
             same |= np.abs(values - expected.values) <= ALIKE * unit
             same |= np.abs(values - expected.exact) <= HALF * unit + expected.slack
         return same & expected.known
+
+    def _steps_at(self, values: np.ndarray) -> np.ndarray:
+        """Return the steps that numbers near some values are written to."""
+        kind = self.column.kind
+        if kind.decimals is not None:
+            return np.full(len(values), 10.0**-kind.decimals)
+        if kind.kind == "grid":
+            return np.full(len(values), self.column.step)
+        return self.column.step * spacing(values, self._typical)
+
+    @cached_property
+    def _typical(self) -> float:
+        """The size of a typical number of the column."""
+        return float(np.median(np.abs(self.column.values_at(QUANTILES)))) or 1.0
 
     # Probabilities and draws.
 

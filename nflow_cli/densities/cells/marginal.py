@@ -99,8 +99,9 @@ def outcome_shares(outcomes: Outcomes, codes: np.ndarray, weights: np.ndarray) -
     if outcomes.new is None:
         return smoothed / smoothed.sum()
     rows = np.bincount(codes[known & (weights > 0)], minlength=outcomes.count)
+    rows[outcomes.new] = 0
     once = counts[rows == 1].sum()
-    new = np.clip(once, n / (n + 1), n * n / (n + 1)) / n if n > 0 else 0.5
+    new = np.clip(once + counts[outcomes.new], n / (n + 1), n * n / (n + 1)) / n if n > 0 else 0.5
     smoothed[outcomes.new] = 0.0
     shares = smoothed * ((1 - new) / max(smoothed.sum(), 1.0))
     shares[outcomes.new] = new

@@ -10,7 +10,7 @@ from nflow_cli.mixtures import log_interval_mass
 COUNTS = (1, 2, 3, 4, 5, 6, 8, 10)  # of the normals that EM fits
 VALUES = 100  # that repeat most often and have a kernel of their own
 KERNEL = 0.25  # scale of a kernel beside its cell's half width: all of it but 6e-5 is within
-WIDEST = 10.0  # scale of the broad component beside the range of the values
+WIDEST = 3.0  # scale of the broad component beside the range of the values
 PENALTY = 1.5  # nats a parameter, between Akaike's 1 and Schwarz's log(n)/2
 BLOCKS, NEAR = 1000, 0.01  # values that are near in rank and in units are taken together
 LEAST_TOTAL = 1e-10  # rows of a normal, which has a mean then too
@@ -64,7 +64,7 @@ def fit_normals(centre: np.ndarray, half: np.ndarray, weights: np.ndarray, floor
 
     Of M = 1 to 10 normals, fitted by EM, the M of the best likelihood less 1.5 nats a parameter.
     Beside them stand kernels on the values that repeat most often, by their counts, with the weight
-    that makes each row likeliest given the others. The last component is at the median, ten times
+    that makes each row likeliest given the others. The last component is at the median, three times
     as wide as the range, and has the weight ``1/(n + 1)``.
 
     Args:
@@ -111,7 +111,7 @@ def _points(centre: np.ndarray, half: np.ndarray, weights: np.ndarray) -> _Point
 
 
 def _broad(points: _Points) -> tuple[float, float]:
-    """Return the median of the values, and ten times their range."""
+    """Return the median of the values, and three times their range."""
     ends = np.max(points.centre + points.half) - np.min(points.centre - points.half)
     ranks = np.cumsum(points.weight) / points.weight.sum()
     return float(points.centre[np.searchsorted(ranks, 0.5)]), float(WIDEST * ends)
