@@ -134,6 +134,8 @@ class ColumnKind(Strict):
     def _is_computed(self) -> Self:
         if (self.kind == "computed") and None in (self.own, self.relation):
             raise ValueError("own and relation, where kind is computed")
+        if self.kind == "computed" and self.bounds is not None:
+            raise ValueError("no bounds, where kind is computed")
         return self
 
     @property

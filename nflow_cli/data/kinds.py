@@ -1,12 +1,12 @@
 """What each column of a table is to its density: found from the rows, overruled by the user."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from nflow_cli.config.kinds_schema import CellType, ColumnKind, Lattice, Relation
 from nflow_cli.config.table_schema import TableData
-from nflow_cli.data.dates import dated, kind_of_form
+from nflow_cli.data.dates import dated, kind_of_form, texts_of
 from nflow_cli.data.lattices import fills, finest
 from nflow_cli.data.left_out import why_left_out
 from nflow_cli.data.raw_columns import RawColumn
@@ -40,12 +40,14 @@ def kinds_of(columns: Sequence[RawColumn], settings: TableData) -> dict[str, Col
     fixed = {*settings.given, *settings.categorical, *settings.discrete}
     relations = relations_of(cells, fixed)
     for column in cells:
-        relation = relations.get(column.name)
-        # What a formula gives may be a number that no row has.
-        kind = _modelled(column, settings, relation is None or relation.rule == "map")
-        if relation is not None:
-            kind = _computed(kind, relation)
-        found[column.name] = _in_form(kind, forms.get(column.name))
+        if column.name not in relations:
+            found[column.name] = _in_form(_modelled(column, settings), forms.get(column.name))
+    for column in cells:
+        if column.name in relations:
+            form = forms.get(column.name)
+            relation = _between(relations[column.name], found, forms)
+            kind = _modelled(column, settings, relation)
+            found[column.name] = _in_form(_computed(kind, relation), form)
     return {name: kind for name, kind in found.items() if kind}
 
 
@@ -56,17 +58,41 @@ def _in_form(kind: ColumnKind, form: str | None) -> ColumnKind:
     """
     if form is None:
         return kind
-    if kind.kind == "levels":
-        return kind.model_copy(update={"type": "text", "decimals": None})
+    if kind.alone.kind == "levels":
+        relation = kind.relation
+        if relation is not None:
+            relation = relation.model_copy(update={"values": _texts_of(relation.values, form)})
+        return kind.model_copy(update={"type": "text", "decimals": None, "relation": relation})
     written_as = "date" if kind_of_form(form) == "date" else "time"
     return kind.model_copy(update={"form": form, "type": written_as})
 
 
-def _computed(kind: ColumnKind, relation: Relation) -> ColumnKind:
+def _between(
+    relation: Relation,
+    kinds: Mapping[str, ColumnKind | None],
+    forms: Mapping[str, str | None],
+) -> Relation | None:
+    """Return a relation in the values of the kinds that it is of; of text there is no formula."""
+    for name in relation.columns:
+        form, kind = forms.get(name), kinds[name]
+        if form is not None and kind is not None and kind.type == "text":
+            if relation.rule != "map":
+                return None
+            return relation.model_copy(update={"keys": _texts_of(relation.keys, form)})
+    return relation
+
+
+def _texts_of(numbers: Sequence[str], form: str) -> list[str]:
+    return texts_of(np.array(numbers, float), form)
+
+
+def _computed(kind: ColumnKind, relation: Relation | None) -> ColumnKind:
     """Return the kind of a column that follows from others, by its kind by itself."""
+    if relation is None:
+        return kind
     why = f"= {relation.text}"[:500]
     computed = {"kind": "computed", "own": kind.kind, "why": why, "relation": relation}
-    return kind.model_copy(update=computed)
+    return kind.model_copy(update={**computed, "bounds": None, "is_open": False})
 
 
 def _left_out(column: RawColumn, settings: TableData) -> ColumnKind | None:
@@ -84,8 +110,12 @@ def _left_out(column: RawColumn, settings: TableData) -> ColumnKind | None:
     return ColumnKind(kind="left out", why=why) if why else None
 
 
-def _modelled(column: Cells, settings: TableData, may_be_levels: bool) -> ColumnKind:
-    """Return the kind of a column by itself."""
+def _modelled(column: Cells, settings: TableData, relation: Relation | None = None) -> ColumnKind:
+    """Return the kind of a column by itself.
+
+    What a formula gives is no column of levels: it may be a number that no row has.
+    """
+    may_be_levels = relation is None or relation.rule == "map"
     missing = bool((column.codes < 0).any())
     if column.written is None:
         return _texts(column.raw, missing)

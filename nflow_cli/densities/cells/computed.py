@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nflow_cli.config.kinds_schema import Relation
 from nflow_cli.arrays import ndtri
+from nflow_cli.config.kinds_schema import Relation
 from nflow_cli.data.formulas import HALF, NOISE, combined
 from nflow_cli.data.written import spacing
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn, Cells

@@ -85,6 +85,6 @@ def of_number(
         atoms_below = at_atom = np.zeros(len(codes))
     below = atoms_below + shares[number] * smooth
     at = at_atom + np.where(is_atom & (not on_grid), 0.0, shares[number] * masses)
-    plain = _of_code(shares, codes)  # of a gap, or beyond bounds
+    plain = of_code(shares, codes)  # of a gap, or beyond bounds
     is_other = codes > number
     return np.where(is_other, plain[0], below), np.where(is_other, plain[1], at)
