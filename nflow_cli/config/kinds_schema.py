@@ -58,6 +58,14 @@ class Relation(Strict):
         return self
 
     @property
+    def positive(self) -> list[str]:
+        """The columns of which there is no value below 0, where the function has one."""
+        if self.rule == "log":
+            return self.columns
+        powers = zip(self.columns, self.coefficients)
+        return [n for n, a in powers if self.rule == "product" and not float(a).is_integer()]
+
+    @property
     def text(self) -> str:
         """The function as text, such as ``2 * a - b``, ``log(x)`` or ``map of country``."""
         if self.rule == "map":

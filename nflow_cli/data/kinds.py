@@ -39,9 +39,11 @@ def kinds_of(columns: Sequence[RawColumn], settings: TableData) -> dict[str, Col
     cells.sort(key=lambda column: column.name not in settings.given)
     fixed = {*settings.given, *settings.categorical, *settings.discrete}
     relations = relations_of(cells, fixed)
+    positive = {name for relation in relations.values() for name in relation.positive}
     for column in cells:
         if column.name not in relations:
-            found[column.name] = _in_form(_modelled(column, settings), forms.get(column.name))
+            kind = _in_form(_modelled(column, settings), forms.get(column.name))
+            found[column.name] = _bounded(kind, column) if column.name in positive else kind
     for column in cells:
         if column.name in relations:
             form = forms.get(column.name)
@@ -93,6 +95,20 @@ def _computed(kind: ColumnKind, relation: Relation | None) -> ColumnKind:
     why = f"= {relation.text}"[:500]
     computed = {"kind": "computed", "own": kind.kind, "why": why, "relation": relation}
     return kind.model_copy(update={**computed, "bounds": None, "is_open": False})
+
+
+def _bounded(kind: ColumnKind, column: Cells) -> ColumnKind:
+    """Return the kind of a column whose logarithm or root is another: no value is below 0."""
+    low, high = kind.bounds or (None, None)
+    if kind.kind == "levels" or low is not None or column.written is None:
+        return kind
+    least = kind.resolution or 0.0
+    if kind.lattices:
+        fine = kind.lattices[0]
+        least = fine.offset % fine.step or fine.step
+    low = min(least, float(column.written.values[0]))
+    is_open = kind.is_open or kind.bounds is None
+    return kind.model_copy(update={"bounds": [low, high], "is_open": is_open})
 
 
 def _left_out(column: RawColumn, settings: TableData) -> ColumnKind | None:
