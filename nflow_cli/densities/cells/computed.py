@@ -212,8 +212,8 @@ class Computed:
             marginal = self.marginal
             normals = [a[:, None] for a in vars(marginal.normals).values()]
             mixture = tuple(normals) if self.column.has_numbers else None
-            conditional = marginal.log_shares[:, None], mixture
-            drawn = drawn_outcomes(conditional, self.column, len(lost), rng)
+            log_shares = marginal.log_shares[: self.column.outcomes.learnt, None]
+            drawn = drawn_outcomes((log_shares, mixture), len(lost), rng)
             values[lost] = self.column.decode(*drawn)
         return values
 

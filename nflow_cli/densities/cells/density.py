@@ -183,7 +183,8 @@ class CellDensity:
 
     def _log_cells(self, parameters: Parameters, encoded: Encoded) -> np.ndarray:
         mixed = encoded.centre[self._mixed], encoded.half[self._mixed]
-        with np.errstate(divide="ignore"):  # of a value that is on no grid
+        # Of a value that is on no grid, and of one so far out that its square is infinite.
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             return log_cells(self.layout, parameters, encoded.codes, *mixed, xp=np)
 
     def _log_measures(self, rows: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -225,8 +226,8 @@ class CellDensity:
         if self.members > 1:  # given the cells before, members count by their likelihood
             (cells,) = list(self._by_members(rows)) or [np.zeros((self.members, 0, 0))]
             cells = cells[:, :, : len(self.modelled)]
-            before = np.cumsum(cells, axis=2) - cells
-            before = np.where(np.isfinite(before), before, -1e300)
+            before = np.cumsum(np.pad(cells, ((0, 0), (0, 0), (1, 0)))[:, :, :-1], axis=2)
+            before = np.maximum(before, -1e300)  # behind a cell that no row can have
             weights = np.exp(before - logsumexp(before, 0, np))
         for member, weight in zip(self.networks, weights):
             shares = member.shares[self.order]
@@ -239,10 +240,16 @@ class CellDensity:
         below, at = below_and_at(self.layout, self.cells, parameters, encoded)
         return below[self.order].T + noise * at[self.order].T
 
-    def draw(self, given: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def draw(
+        self, given: np.ndarray, rng: np.random.Generator, with_new: bool = False
+    ) -> np.ndarray:
         """Draw a row for each of the rows ``(n, C)``, of which only the given columns are used.
 
-        A draw is never a level that no training row has.
+        Args:
+            given: The rows.
+            rng: Of the draws.
+            with_new: Whether a level may be -1, one that no training row has; else each cell is
+                drawn given that it is none.
         """
         rows = given.astype(float)
         member = rng.integers(self.members, size=len(rows))
@@ -250,7 +257,7 @@ class CellDensity:
             chosen = np.flatnonzero(member == r)
             for places in _places(len(chosen)):
                 at = chosen[places]
-                rows[at] = Drawing(self, of_member, rows[at]).drawn(rng)
+                rows[at] = Drawing(self, of_member, rows[at], with_new).drawn(rng)
         for one in self.computed:
             rows[:, one.place] = one.draw(rows, rng)
         return rows

@@ -57,6 +57,8 @@ def of_code(shares: np.ndarray, codes: np.ndarray) -> Ends:
     return np.cumsum(shares, axis=0)[codes, rows] - at, at
 
 
+# Of a value that is on no grid, and of one so far out that its square is infinite.
+@np.errstate(divide="ignore", over="ignore", invalid="ignore")
 def of_number(
     column: CellColumn,
     codes: np.ndarray,
@@ -70,8 +72,7 @@ def of_number(
     number = len(column.first)
     atoms, of_atoms = np.array(column.kind.atoms).reshape(-1, 1), shares[:number]
     is_atom = (codes >= 0) & (codes < number)
-    with np.errstate(divide="ignore"):
-        masses = np.exp(log_mass(centre, half, log_weights, means, scales, xp=np, has_ends=True))
+    masses = np.exp(log_mass(centre, half, log_weights, means, scales, xp=np, has_ends=True))
     on_grid = column.kind.kind == "grid"
     low = np.where(is_atom & (not on_grid) | (half == np.inf), centre, centre - np.abs(half))
     smooth = np.exp(logsumexp(log_weights + log_ndtr((low - means) / scales, np), 0, np))
