@@ -52,7 +52,7 @@ def shape_of(numbers: Written, lattice: Lattice | None, is_grid: bool) -> Shape:
     if lattice is not None and len(values) >= CERTAIN:
         resolution = max(resolution, lattice.step)
     places = values / resolution
-    heaped = heaps(places - places[0], counts, np.ones(len(counts)), 1)
+    heaped = heaps(places - places[0], counts, _spacing(numbers), 1)
     plain = _shape(values, counts, heaped, [], resolution)
     if lattice is None:
         return plain
@@ -67,6 +67,17 @@ def shape_of(numbers: Written, lattice: Lattice | None, is_grid: bool) -> Shape:
     if is_grid or _repeats(counts, heaped):
         return _shape(values, counts, heaped, found.all, lattice.step)
     return plain
+
+
+def _spacing(numbers: Written) -> np.ndarray:
+    """Return the spacing of a type's numbers at each value, in that at a typical one, `(m,)`.
+
+    Twice the value's size is its most; decimals lie evenly.
+    """
+    if numbers.places is not None:
+        return np.ones(len(numbers.values))
+    size = np.abs(numbers.values)
+    return np.maximum(1, 2 * size / max(float(np.median(size)), 1e-300))
 
 
 def _shape(

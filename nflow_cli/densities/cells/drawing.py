@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nflow_cli.arrays import log_softmax, logsumexp, silu
+from nflow_cli.arrays import logsumexp, silu
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.network import INPUT_LIMIT
@@ -80,16 +80,14 @@ class Drawing:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw the outcomes ``(n,)`` of column ``j``, and where numbers are in its units."""
         share = self.member.shares[self.layout.modelled.index(j)]
-        both = self._network(j), self._marginal(j)
-        if column.has_numbers:
-            by_network = rng.random(self.n) < share
-            drawn = [_outcomes(one, self.n, rng) for one in both]
-            codes, units = (np.where(by_network, *pair) for pair in zip(*drawn))
-            return codes, units
-        with np.errstate(divide="ignore"):
-            parts = np.log(share) + both[0][0], np.log1p(-share) + both[1][0]
-        known = np.logaddexp(*parts)[: None if self.with_new else column.new]
-        return _categories(known, self.n, rng), np.zeros(self.n)
+        by_network = rng.random(self.n) < share
+        marginal = self._marginal(j)
+        both = [_outcomes(c, column, self.n, rng) for c in (self._network(j), marginal)]
+        codes, units = (np.where(by_network, *pair) for pair in zip(*both))
+        if self.with_new and not column.has_numbers:
+            new = np.exp(marginal[0][column.new])
+            codes = np.where(rng.random(self.n) < new, column.new, codes)
+        return codes, units
 
     def _network(self, j: int) -> Conditional:
         """Return the distribution of column ``j`` by the network."""
@@ -100,7 +98,7 @@ class Drawing:
         if of_logits.any():
             logits = w["logits_kernel"][of_logits][:, seen] @ self._last[seen]
             logits += w["logits_skip_kernel"][of_logits] @ self.x + w["logits_bias"][of_logits]
-            log_shares = log_softmax(logits[: layout.outcomes[j].count], 0, np)
+            log_shares = logits[: layout.outcomes[j].count]
         if j in layout.mixed:
             place, size = layout.mixed.index(j), 3 * layout.components
             part = slice(place * size, (place + 1) * size)
@@ -124,14 +122,19 @@ class Drawing:
 
 
 def _outcomes(
-    conditional: Conditional, n: int, rng: np.random.Generator
+    conditional: Conditional, column: CellColumn, n: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw outcomes ``(n,)`` of a column of numbers, and numbers in its units."""
-    log_shares, (log_weights, means, scales) = conditional
-    codes = np.zeros(n, np.int64) if log_shares is None else _categories(log_shares, n, rng)
-    component, rows = _categories(log_weights, n, rng), np.arange(n)
-    means, scales = np.broadcast_to([means, scales], (2, len(log_weights), n))
-    return codes, means[component, rows] + scales[component, rows] * rng.standard_normal(n)
+    log_shares, mixture = conditional
+    codes, units = np.zeros(n, np.int64), np.zeros(n)
+    if log_shares is not None:
+        known = log_shares if column.new is None else np.delete(log_shares, column.new, axis=0)
+        codes = _categories(known, n, rng)
+    if mixture is not None:
+        log_weights, means, scales = mixture
+        component, rows = _categories(log_weights, n, rng), np.arange(n)
+        means, scales = np.broadcast_to([means, scales], (2, len(log_weights), n))
+        units = means[component, rows] + scales[component, rows] * rng.standard_normal(n)
+    return codes, units
 
 
 def _categories(log_shares: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,7 @@ from nflow_cli.densities.cells.network import PADDING, Parameters
 
 LEAST_FLOOR = 1e-5  # of the scale of a normal in units, whose numbers are near 1
 NARROW = 0.01  # the quantile of half widths by which scales are bounded
-FAR = 10.0  # times the range of the numbers: 95 % of a broad normal are within
+FAR = 6.0  # times the range of the numbers: 95 % of a broad normal are within
 
 
 def fitted_columns(data: Dataset) -> list[CellColumn]:
@@ -50,9 +50,9 @@ def fitted_marginals(
 
 
 def _widest(column: CellColumn, numbers: np.ndarray) -> float | None:
-    """Return the scale of a normal 95 % of which are within ten ranges of the numbers.
+    """Return the scale of a normal 95 % of which are within six ranges of the numbers.
 
-    In units these are not ten ranges: of heavy tails, ten ranges of units are no numbers any more.
+    Of units of heavy tails or of a logarithm that is less than six ranges: these are no numbers.
     """
     if not len(numbers):
         return None

@@ -17,7 +17,7 @@ class Outcomes:
         number: Which one is a number, with an interval; ``None`` where there is none.
         new: Which one is a level that the training rows do not have.
         floor: The least scale of a normal, in the column's units.
-        widest: The scale of a broad one; ``None``: five times the range of the numbers.
+        widest: The scale of a broad one; ``None``: three times the range of the numbers.
     """
 
     count: int
@@ -102,8 +102,9 @@ def outcome_shares(outcomes: Outcomes, codes: np.ndarray, weights: np.ndarray) -
     if outcomes.new is None:
         return smoothed / smoothed.sum()
     rows = np.bincount(codes[known & (weights > 0)], minlength=outcomes.count)
+    rows[outcomes.new] = 0
     once = counts[rows == 1].sum()
-    new = np.clip(once, n / (n + 1), n * n / (n + 1)) / n if n > 0 else 0.5
+    new = np.clip(once + counts[outcomes.new], n / (n + 1), n * n / (n + 1)) / n if n > 0 else 0.5
     smoothed[outcomes.new] = 0.0
     shares = smoothed * ((1 - new) / max(smoothed.sum(), 1.0))
     shares[outcomes.new] = new

@@ -171,7 +171,7 @@ def log_shares(layout: Layout, logits: Any, xp: Any) -> list[Any]:
 
 
 def _padding(layout: Layout, columns: Sequence[int], size: int, like: Any) -> np.ndarray:
-    counts = np.array([layout.outcomes[i].count for i in columns]).reshape(-1, 1, 1)
+    counts = np.array([layout.outcomes[i].learnt for i in columns]).reshape(-1, 1, 1)
     return np.where(np.arange(size)[:, None] < counts, 0.0, PADDING).astype(dtype_of(like))
 
 
