@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nflow_cli.data.dataset import Dataset
-from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.columns import CellColumn, Cells
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.marginal import Marginal, Outcomes, fit_marginal
 from nflow_cli.densities.cells.network import PADDING, Parameters
@@ -21,13 +21,23 @@ def fitted_columns(data: Dataset) -> list[CellColumn]:
     for i, name in enumerate(data.columns):
         column = CellColumn(name, data.kinds[name], tuple(data.units.get(name, ())))
         if column.has_numbers:
-            cells = column.encode(data.train[:, i])
+            cells = _closed(column, data.train[:, i])
             half = cells.half[cells.codes == column.number]
             narrow = float(np.quantile(half, NARROW)) if len(half) else 1.0
             floor = max(LEAST_FLOOR, narrow / 2)
             column = CellColumn(name, column.kind, column.maps, floor)
         columns.append(column)
     return columns
+
+
+def _closed(column: CellColumn, values: np.ndarray) -> Cells:
+    """Return cells all of whose intervals have two ends: the last within bounds is symmetric."""
+    cells = column.encode(values)
+    is_end = np.isinf(cells.half)
+    middle = column.inside(np.where(is_end, values, 0.0))[0] if is_end.any() else cells.centre
+    centre = np.where(is_end, middle, cells.centre)
+    half = np.where(is_end, np.abs(cells.centre - middle), cells.half)
+    return Cells(cells.codes, centre, half)
 
 
 def layout_of(columns: Sequence[CellColumn], n_given: int, components: int, width: int) -> Layout:
@@ -41,7 +51,7 @@ def fitted_marginals(
     """Return the marginal of each column, by training rows ``(n, C)``."""
     marginals = []
     for column, values in zip(columns, rows.T):
-        cells = column.encode(values)
+        cells = _closed(column, values)
         widest = _widest(column, values[cells.codes == column.number])
         numbers = column.number, column.new, column.floor, widest
         outcomes = Outcomes(column.outcomes.count, *numbers)
