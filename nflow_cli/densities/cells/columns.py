@@ -137,6 +137,7 @@ class CellColumn:
         )
         spread = np.diff(self._plain(np.array([-1.0, 1.0])))[0] / (2 * self.step)
         each = np.log(-np.expm1(-1 / spread)) - (steps - 1) / spread - np.log(len(ends) or 1)
+        each = np.where(self._is_on_grid(values), each, -np.inf)
         return np.where(steps > 0, each, 0.0)
 
     def _atoms(self, values: np.ndarray) -> np.ndarray:
@@ -167,8 +168,12 @@ class CellColumn:
             is_end = at + self.step / 2 >= most + self.step / 2 * (1 - END)
             centre, half = np.where(is_end, low, centre), np.where(is_end, np.inf, half)
         if self.kind.kind == "grid":
-            half = np.where(np.abs(at - values) <= 0.01 * self.step, half, 0.0)
+            half = np.where(self._is_on_grid(values), half, 0.0)
         return centre, half
+
+    def _is_on_grid(self, values: np.ndarray) -> np.ndarray:
+        """Return which values ``(n,)`` are on the grid, or all of a column without one."""
+        return np.abs(self._nearest(values) - values) <= 0.01 * self.step
 
     def _nearest(self, values: np.ndarray) -> np.ndarray:
         """Return the grid values next to values; a column of numbers has no grid."""

@@ -4,7 +4,18 @@ from functools import cache
 
 import numpy as np
 import pytest
-from cells import TAILS, a_sample, grid, levels, number, products, random_density, values_of
+from cells import (
+    BETWEEN,
+    POSITIVE,
+    TAILS,
+    a_sample,
+    grid,
+    levels,
+    number,
+    products,
+    random_density,
+    values_of,
+)
 
 from nflow_cli.arrays import logsumexp
 from nflow_cli.densities.cells.density import CellDensity
@@ -17,6 +28,16 @@ COUNTED = {
         grid("c", step=1.0, offset=0.25),
     ],
     "heavy tails": [grid("a", step=2.0, maps=TAILS, atoms=[2.0]), levels("b", 2)],
+    "a bound": [grid("a", step=1.0, maps=POSITIVE, bounds=[0, None], atoms=[0.0]), levels("b", 2)],
+    "bounds": [levels("a", 2), grid("b", step=1.0, maps=BETWEEN, bounds=[0, 9], missing=True)],
+    "a bound that was found": [
+        grid("a", step=1.0, maps=POSITIVE, bounds=[0, None], is_open=True, missing=True),
+        levels("b", 2),
+    ],
+    "bounds that were found": [
+        levels("a", 2),
+        grid("b", step=1.0, maps=BETWEEN, bounds=[0, 9], is_open=True, atoms=[9.0]),
+    ],
 }
 MIXED = [
     levels("a", 3, missing=True),
@@ -113,6 +134,16 @@ def test_the_weight_of_a_network_is_that_beside_the_marginal():
     np.testing.assert_allclose(
         of_marginal.cell_log_probs(changed)[:, 1:], of_marginal.cell_log_probs(rows)[:, 1:]
     )
+
+
+def test_a_value_beyond_bounds_has_no_probability_unless_they_were_found():
+    rows = np.array([[-1.0], [-0.8], [-7.0], [10.0], [300.0]])
+    for is_open in (True, False):
+        column = grid("a", step=1.0, maps=BETWEEN, bounds=[0, 9], is_open=is_open)
+        log_q = random_density([column], members=2).log_prob(rows)
+        assert (log_q[[1]] == -np.inf).all()
+        assert (np.isfinite(log_q[[0, 2, 3, 4]]) == is_open).all()
+        assert log_q[0] > log_q[2] or not is_open
 
 
 @pytest.mark.parametrize("members", [1, 2])
