@@ -211,9 +211,11 @@ def level_texts(column: RawColumn, kind: ColumnKind) -> tuple[list[str], np.ndar
         return column.texts, column.codes
     assert column.numbers is not None  # noqa: S101
     values, codes = np.unique(column.numbers, return_inverse=True)
-    known = ~np.isnan(values)
-    texts = [number_text(value, kind.decimals) for value in values[known]]
-    return texts, np.where(codes < len(texts), codes, -1)
+    known = values[~np.isnan(values)]
+    texts = {number_text(value, kind.decimals): None for value in known}  # some of one text
+    places = {text: i for i, text in enumerate(texts)}
+    of_values = [places[number_text(value, kind.decimals)] for value in known]
+    return list(texts), np.array([*of_values, -1])[codes]
 
 
 def number_text(value: float, decimals: int | None) -> str:
@@ -234,21 +236,20 @@ def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarr
         numbers = {text: float(i) for i, text in enumerate(kind.levels or ())}
         of_texts = np.array([*(numbers.get(text, NEW) for text in texts), np.nan])
         return of_texts[codes]
+    if column.numbers is not None and np.isinf(column.numbers).any():
+        row = int(np.argmax(np.isinf(column.numbers)))
+        raise DataError(
+            f"{table.name}: {table.place(row)}: column {shown(column.name)}: expected a finite "
+            f"number, received {column.numbers[row]}"
+        )
     try:
-        values = numbers_in(column, kind)
+        return numbers_in(column, kind)
     except ValueError:
         received = shown(column.texts[0]) if column.texts else "text"
         expected = "numbers" if kind.form is None else f"dates or times as {kind.form}"
         raise DataError(
             f"{table.name}: column {shown(column.name)}: expected {expected}, received {received}"
         ) from None
-    if np.isinf(values).any():
-        row = int(np.argmax(np.isinf(values)))
-        raise DataError(
-            f"{table.name}: {table.place(row)}: column {shown(column.name)}: expected a finite "
-            f"number, received {values[row]}"
-        )
-    return values
 
 
 def rows_of(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> np.ndarray:
@@ -257,6 +258,7 @@ def rows_of(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[s
     Raises:
         DataError: In one line: a column is missing, or holds text in place of numbers.
     """
-    columns, _ = read_columns(table, names=names)
+    texts = [name for name in names if kinds[name].type in ("text", "truth")]
+    columns, _ = read_columns(table, names=names, texts=texts)
     values = [values_of(column, kinds[column.name], table) for column in columns]
     return np.column_stack(values)
