@@ -256,9 +256,12 @@ def rows_of(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[s
     """Return rows ``(n, C)`` of another table that has columns of these names and kinds.
 
     Raises:
-        DataError: In one line: a column is missing, or holds text in place of numbers.
+        DataError: In one line: a column is missing, or holds text in place of numbers; or there are
+            no rows.
     """
     texts = [name for name in names if kinds[name].type in ("text", "truth")]
-    columns, _ = read_columns(table, names=names, texts=texts)
+    columns, rows = read_columns(table, names=names, texts=texts)
+    if not len(rows):
+        raise DataError(f"{table.name}: expected rows, received none")
     values = [values_of(column, kinds[column.name], table) for column in columns]
     return np.column_stack(values)
