@@ -113,6 +113,6 @@ class Neighbours:
         On average it is 1; less than two periods are summed, empty places with the least weight.
         """
         width = np.maximum(self.places[end] - self.places[first], 1)
-        seen = self.weights[end] - self.weights[first]
+        seen = np.maximum(self.weights[end] - self.weights[first], (end - first) * self.least)
         seen = seen + np.maximum(width - (end - first), 0) * self.least
-        return np.where(width >= 2 * self.period, width, np.maximum(seen, 1e-300))
+        return np.where(width >= 2 * self.period, width, np.maximum(seen, self.least))

@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from nflow_cli.config.kinds_schema import CellType, ColumnKind, Lattice, Relation
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.dates import dated, kind_of_form
-from nflow_cli.data.lattices import fills, finest
+from nflow_cli.data.lattices import decimals_of, fills, finest
 from nflow_cli.data.left_out import why_left_out
 from nflow_cli.data.raw_columns import RawColumn
 from nflow_cli.data.relations import Cells, cells_of, relations_of
 from nflow_cli.data.shapes import shape_of
-from nflow_cli.data.written import Written, written
+from nflow_cli.data.written import Written
 
 FEW = 15  # distinct numbers of a column of levels at most,
 ROWS_A_LEVEL = 20  # and so many rows each
@@ -122,8 +120,7 @@ def _numbers(column: RawColumn, numbers: Written, missing: bool, settings: Table
     facts |= {"bounds": said or shape.bounds, "is_open": said is None and shape.bounds is not None}
     facts |= {"atoms": shape.atoms, "lattices": shape.lattices, "resolution": shape.resolution}
     if shape.lattices:
-        ends = [end for one in shape.lattices for end in (one.step, one.offset)]
-        facts["decimals"] = written(np.array(ends)).decimals  # without the noise of the values
+        facts["decimals"] = decimals_of(shape.lattices[0])  # without the noise of the values
         why = "values that repeat" if step is None else "chosen"
         return ColumnKind(kind="grid", why=why, **facts)
     return ColumnKind(kind="number", why="values that differ", **facts)

@@ -50,8 +50,8 @@ class Mixture(Elementwise):
         What is added to the root is zero; its derivatives, first and second, are those of ``f``.
         """
         mixture = self._mixture(parameters)
-        known = map(ops.stop_gradient, (z, *mixture))
-        x = ops.stop_gradient(from_normal_score(*known, ops, AXIS))
+        known = [ops.stop_gradient(array) for array in mixture]
+        x = ops.stop_gradient(from_normal_score(ops.stop_gradient(z), *known, xp=ops, axis=AXIS))
         at, log_slope = normal_score(x, *mixture, ops, AXIS)
         steepness = ops.stop_gradient(ops.exp(-log_slope))
         x = x + (z - at) * steepness

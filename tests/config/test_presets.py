@@ -75,7 +75,7 @@ def changed(*assignments, options=None, preset="multimodal-planar"):
         ),
         (
             "flow: {pattern: [mixture-autoregressive]}",
-            "flow: expected inverse-autoregressive in place of mixture-autoregressive: a density is ",
+            "flow: expected inverse-autoregressive in place of mixture-autoregressive: a density",
         ),
         (
             "data: spirals\nflow: {pattern: [inverse-autoregressive]}",

@@ -131,11 +131,8 @@ class CellColumn:
         Half of it is at either bound, or all where there is one, and falls exponentially by a unit
         of the column; of a number it is that of an interval, as elsewhere. 0 of values within.
         """
-        steps, ends = (
-            self._beyond(values),
-            [end for end in self.kind.bounds or () if end is not None],
-        )
-        spread = np.diff(self._plain(np.array([-1.0, 1.0])))[0] / (2 * self.step)
+        steps, spread = self._beyond(values), self._spread
+        ends = [end for end in self.kind.bounds or () if end is not None]
         each = np.log(-np.expm1(-1 / spread)) - (steps - 1) / spread - np.log(len(ends) or 1)
         each = np.where(self._is_on_grid(values), each, -np.inf)
         return np.where(steps > 0, each, 0.0)
@@ -208,6 +205,22 @@ class CellColumn:
                 written = np.round(written, self.kind.decimals) + 0.0  # no negative zero
         return np.where(np.isfinite(written), written, values)
 
+    def _drawn_beyond(self, uniform: np.ndarray) -> np.ndarray:
+        """Return values beyond the bounds, by numbers ``(n,)`` between 0 and 1."""
+        low, high = self.kind.bounds or (None, None)
+        both = low is not None and high is not None
+        is_below = (uniform < 0.5) if both else np.full(len(uniform), low is not None)
+        part = np.clip(np.mod(2 * uniform, 1.0) if both else uniform, 0.0, 1.0)
+        steps = 1 + np.floor(-self._spread * np.log1p(-part * (1 - 1e-12)))
+        above, below = (high or 0.0) + steps * self.step, (low or 0.0) - steps * self.step
+        values = np.where(is_below, below, above)
+        return values if self.kind.decimals is None else np.round(values, self.kind.decimals)
+
+    @cached_property
+    def _spread(self) -> float:
+        """How many steps a unit of the column is."""
+        return float(np.diff(self._plain(np.array([-1.0, 1.0])))[0] / (2 * self.step))
+
     def decode(self, codes: np.ndarray, units: np.ndarray) -> np.ndarray:
         """Return the values ``(n,)`` of outcomes: of a number, those at ``units``."""
         if not self.has_numbers:
@@ -216,4 +229,6 @@ class CellColumn:
             first = np.append(self.kind.atoms, np.nan)
             values = first[np.minimum(codes, len(first) - 1)]
             values = np.where(codes == self.number, self.values_at(units), values)
+            if self.new is not None:
+                values = np.where(codes == self.new, self._drawn_beyond(units), values)
         return values if self.missing is None else np.where(codes == self.missing, np.nan, values)

@@ -12,7 +12,7 @@ from nflow_cli.densities.cells.network import PADDING, Parameters
 
 LEAST_FLOOR = 1e-5  # of the scale of a normal in units, whose numbers are near 1
 NARROW = 0.01  # the quantile of half widths by which scales are bounded
-FAR = 6.0  # times the range of the numbers: 95 % of a broad normal are within
+FAR = 10.0  # times the range of the numbers: 95 % of a broad normal are within
 
 
 def fitted_columns(data: Dataset) -> list[CellColumn]:
@@ -21,23 +21,13 @@ def fitted_columns(data: Dataset) -> list[CellColumn]:
     for i, name in enumerate(data.columns):
         column = CellColumn(name, data.kinds[name], tuple(data.units.get(name, ())))
         if column.has_numbers:
-            cells = _closed(column, data.train[:, i])
-            half = cells.half[cells.codes == column.number]
+            cells = column.encode(data.train[:, i])
+            half = cells.half[(cells.codes == column.number) & np.isfinite(cells.half)]
             narrow = float(np.quantile(half, NARROW)) if len(half) else 1.0
             floor = max(LEAST_FLOOR, narrow / 2)
             column = CellColumn(name, column.kind, column.maps, floor)
         columns.append(column)
     return columns
-
-
-def _closed(column: CellColumn, values: np.ndarray) -> Cells:
-    """Return cells all of whose intervals have two ends: the last within bounds is symmetric."""
-    cells = column.encode(values)
-    is_end = np.isinf(cells.half)
-    middle = column.inside(np.where(is_end, values, 0.0))[0] if is_end.any() else cells.centre
-    centre = np.where(is_end, middle, cells.centre)
-    half = np.where(is_end, np.abs(cells.centre - middle), cells.half)
-    return Cells(cells.codes, centre, half)
 
 
 def layout_of(columns: Sequence[CellColumn], n_given: int, components: int, width: int) -> Layout:
@@ -51,18 +41,29 @@ def fitted_marginals(
     """Return the marginal of each column, by training rows ``(n, C)``."""
     marginals = []
     for column, values in zip(columns, rows.T):
-        cells = _closed(column, values)
+        cells = column.encode(values)
         widest = _widest(column, values[cells.codes == column.number])
         numbers = column.number, column.new, column.floor, widest
         outcomes = Outcomes(column.outcomes.count, *numbers)
-        marginals.append(fit_marginal(outcomes, *cells, weights))
+        marginals.append(fit_marginal(outcomes, *_with_both_ends(cells), weights))
     return marginals
 
 
-def _widest(column: CellColumn, numbers: np.ndarray) -> float | None:
-    """Return the scale of a normal 95 % of which are within six ranges of the numbers.
+def _with_both_ends(cells: Cells) -> Cells:
+    """Return cells whose intervals with one end are as wide as others, which start from there."""
+    has_one = np.isinf(cells.half)
+    if not has_one.any():
+        return cells
+    others = cells.half[~has_one & (cells.half > 0)]
+    half = float(np.median(others)) if len(others) else 1.0
+    centre = np.where(has_one, cells.centre + np.sign(cells.half) * half, cells.centre)
+    return Cells(cells.codes, centre, np.where(has_one, half, cells.half))
 
-    Of units of heavy tails or of a logarithm that is less than six ranges: these are no numbers.
+
+def _widest(column: CellColumn, numbers: np.ndarray) -> float | None:
+    """Return the scale of a normal 95 % of which are within ten ranges of the numbers.
+
+    In units these are not ten ranges: of heavy tails, ten ranges of units are no numbers any more.
     """
     if not len(numbers):
         return None

@@ -17,7 +17,7 @@ class Outcomes:
         number: Which one is a number, with an interval; ``None`` where there is none.
         new: Which one is a level that the training rows do not have.
         floor: The least scale of a normal, in the column's units.
-        widest: The scale of a broad one; ``None``: three times the range of the numbers.
+        widest: The scale of a broad one; ``None``: five times the range of the numbers.
     """
 
     count: int

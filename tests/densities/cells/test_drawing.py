@@ -31,7 +31,7 @@ MIXED = [
     grid("c", step=0.25, offset=0.05, atoms=[1.05]),
     number("d", decimals=None),
     levels("e", 2),
-    grid("f", step=1.0, maps=BETWEEN, bounds=[0, 9]),
+    grid("f", step=1.0, maps=BETWEEN, bounds=[0, 9], is_open=True),
 ]
 
 
