@@ -132,3 +132,24 @@ def test_only_what_is_modelled_is_in_the_measure():
     measures = {load(t, exclude=["part"]).measure for t in (table, finer)}
     assert len(measures) == 2
     assert load(table, exclude=["part"]).measure == load(table, split="part").measure
+
+
+def test_numbers_of_all_digits_that_crowd_at_their_ends_are_within_their_bounds():
+    rng = np.random.default_rng(6)
+    data = load({"x": rng.random(N), "y": rng.random(N).astype("f4"), "z": 1 / 3 + rng.random(N)})
+    rows = np.concatenate([data.train, data.validation, data.test])
+    for name, values in zip(data.columns, rows.T):
+        low, high = data.kinds[name].bounds or (None, None)
+        assert low is None or low <= values.min()
+        assert high is None or high >= values.max()
+
+
+def test_numbers_stored_in_single_precision_are_those_that_were_written():
+    """61.8 in float32 is 61.799999: on the grid of tenths, and at its atom."""
+    rng = np.random.default_rng(3)
+    heaped = np.where(rng.random(N) < 0.3, 54321.5, np.round(rng.normal(5e4, 10, N), 1))
+    spread = np.round(rng.normal(5e3, 900, N), 2)
+    exact = load({"heaped": heaped, "spread": spread})
+    single = load({"heaped": heaped.astype("f4"), "spread": spread.astype("f4")})
+    assert exact.kinds["heaped"].atoms == single.kinds["heaped"].atoms == [54321.5]
+    np.testing.assert_array_equal(single.train, exact.train)

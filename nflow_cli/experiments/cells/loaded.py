@@ -19,7 +19,7 @@ from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.experiments.cells import weights_arrays
 from nflow_cli.experiments.trained_run import TrainedRun
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.directory import RUN, RunDirectory
+from nflow_cli.runs.directory import RUN, WEIGHTS, RunDirectory
 from nflow_cli.runs.weights_file import load_weights
 
 BATCH = 20_000  # draws at a time
@@ -155,6 +155,8 @@ def load(run: RunDirectory, config: CellsConfig) -> TrainedCells:
     layout = Layout(outcomes, len(given), cells.components or 0, cells.width or 0)
     shapes = weights_arrays.shapes(layout, cells.blocks or 0, config.train.ensemble)
     arrays = load_weights(run, shapes)
+    if damage := weights_arrays.damage(layout, arrays):
+        raise RunDirectoryError(f"{run.path / WEIGHTS}: damaged: {damage}")
     density = weights_arrays.density_of(columns, layout, arrays)
     return TrainedCells(run.path, config, density, arrays)
 

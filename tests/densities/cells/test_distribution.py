@@ -44,7 +44,7 @@ def test_the_pit_of_a_number_is_the_integral_of_its_density_and_its_atoms():
     x = np.arange(-300, 300, 1e-2) + 1.7e-3
     f = np.exp(density.log_prob(x[:, None])) * 1e-2
     atoms = np.exp(density.log_prob(np.array([[0.5], [2.0]])))
-    below = [f[x < a].sum() + atoms[[0.5 < a, 2.0 < a]].sum() for a in at]
+    below = [f[x < a].sum() + atoms[[a > 0.5, a > 2.0]].sum() for a in at]
     u = density.pit(at[:, None], Constant(0.0))[:, 0]
     np.testing.assert_allclose(u, below, atol=2e-3)
     whole = density.pit(at[[2, 4]][:, None], Constant(1.0))[:, 0]

@@ -36,10 +36,8 @@ def fit_of(members, n_given=1, columns=COLUMNS):
     rng = np.random.default_rng(0)
     weights = [random_weights(layout, rng) for _ in range(members)]
     fit = FitCells(layout, columns, CellWeights(weights), 0.0)
-    marginals = [
-        Marginal(np.full(o.count, -1e9), o.number, Normals(*np.zeros((3, 1)) + [[0], [0], [1]]))
-        for o in layout.outcomes
-    ]
+    normals = Normals(np.zeros(1), np.zeros(1), np.ones(1))
+    marginals = [Marginal(np.full(o.count, -1e9), o.number, normals) for o in layout.outcomes]
     of_rows = []
     for arrays in fit.trained.members():
         arrays = {name: array.astype(float) for name, array in arrays.items()}
