@@ -20,6 +20,7 @@ from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.cell_values import numbers_in
 from nflow_cli.data.column_maps import ColumnMap
+from nflow_cli.data.dates import dated
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.number_units import units_of_numbers
 from nflow_cli.data.points import ALIKE, LEAST, Weights, checksum
@@ -231,25 +232,30 @@ def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarr
     Raises:
         DataError: In one line: text, where the column holds numbers.
     """
-    if kind.kind == "levels":
-        texts, codes = level_texts(column, kind)
-        numbers = {text: float(i) for i, text in enumerate(kind.levels or ())}
-        of_texts = np.array([*(numbers.get(text, NEW) for text in texts), np.nan])
-        return of_texts[codes]
     if column.numbers is not None and np.isinf(column.numbers).any():
         row = int(np.argmax(np.isinf(column.numbers)))
         raise DataError(
             f"{table.name}: {table.place(row)}: column {shown(column.name)}: expected a finite "
             f"number, received {column.numbers[row]}"
         )
+    if kind.kind != "levels" and column.codes is not None and not column.texts:
+        return np.full(len(column.codes), np.nan)  # all are missing
+    if kind.type in ("date", "time") and kind.form is None:
+        column, _ = dated(column)  # of text in a table whose columns have types
     try:
-        return numbers_in(column, kind)
+        return _levels_in(column, kind) if kind.kind == "levels" else numbers_in(column, kind)
     except ValueError:
         received = shown(column.texts[0]) if column.texts else "text"
         expected = "numbers" if kind.form is None else f"dates or times as {kind.form}"
         raise DataError(
             f"{table.name}: column {shown(column.name)}: expected {expected}, received {received}"
         ) from None
+
+
+def _levels_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:
+    texts, codes = level_texts(column, kind)
+    numbers = {text: float(i) for i, text in enumerate(kind.levels or ())}
+    return np.array([*(numbers.get(text, NEW) for text in texts), np.nan])[codes]
 
 
 def rows_of(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> np.ndarray:

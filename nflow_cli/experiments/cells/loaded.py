@@ -62,6 +62,8 @@ class TrainedCells(TrainedRun, CellDensity):
         if rows.ndim != 2 or rows.shape[1] != len(self.columns):
             expected = f"(n, {len(self.columns)}): {', '.join(map(shown, self.columns[:10]))}"
             raise DataError(f"expected rows {expected}, received shape {rows.shape}")
+        for column, values in zip(self.cells, rows.T):
+            _expect_cells(column, values[~np.isnan(values)])
         return rows
 
     def rows_of(self, table: TableFile) -> np.ndarray:
@@ -138,6 +140,22 @@ class TrainedCells(TrainedRun, CellDensity):
         rows = np.full((len(at), len(self.columns)), np.nan)
         rows[:, : self.n_given] = at
         return rows
+
+
+def _expect_cells(column: CellColumn, values: np.ndarray) -> None:
+    """See that numbers are finite, and levels are the number of one.
+
+    Raises:
+        DataError: Some are not.
+    """
+    count = len(column.first)
+    expected, wrong = "a finite number", ~np.isfinite(values)
+    if not column.has_numbers:
+        expected = f"the number of a level, 0 to {count - 1}, or -1 for a new one"
+        wrong = ~np.isin(values, np.arange(-1, count))
+    if wrong.any():
+        received = values[int(np.argmax(wrong))]
+        raise DataError(f"column {shown(column.name)}: expected {expected}, received {received}")
 
 
 def load(run: RunDirectory, config: CellsConfig) -> TrainedCells:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.data.array_tables import columns_table
+from nflow_cli.data.dates import texts_of
 from nflow_cli.data.points import checksum
 from nflow_cli.data.table_files import STDIN, TableFile, batch_of, open_table, write_table
 from nflow_cli.data.table_rows import LOG_Q
@@ -95,22 +97,30 @@ def as_written(column: CellColumn, values: np.ndarray) -> Any:
     """Return the cells ``(n,)`` of a column as the table has them."""
     import pyarrow as pa
 
-    gaps, kind = np.isnan(values), column.kind
-    if kind.kind == "levels":
-        levels = np.array([*(kind.levels or ()), None], object)
-        texts = levels[np.where(gaps | (values < 0), len(levels) - 1, values).astype(int)]
-        if kind.type == "whole":
-            return pa.array([None if text is None else int(text) for text in texts], pa.int64())
-        if kind.type == "decimal":
-            return pa.array([None if text is None else float(text) for text in texts], pa.float64())
-        return pa.array(texts, pa.string())
-    if kind.type == "whole" and not (np.abs(values[~gaps]) >= 2**53).any():
-        return pa.array(np.where(gaps, 0, values).astype(np.int64), mask=gaps)
+    kind = column.kind
+    if kind.kind != "levels":
+        return _numbers(kind, values)
+    levels = kind.levels or []
+    places = np.where(np.isnan(values) | (values < 0), len(levels), values).astype(int)
+    if kind.type in ("text", "truth"):
+        return pa.array(np.array([*levels, None], object)[places], pa.string())
+    return _numbers(kind, np.array([*map(float, levels), np.nan])[places])
+
+
+def _numbers(kind: ColumnKind, values: np.ndarray) -> Any:
+    """Return numbers ``(n,)`` as whole ones, dates or times, if they are that, and gaps as null."""
+    import pyarrow as pa
+
+    gaps = np.isnan(values)
+    filled = np.where(gaps, 0.0, values)
+    if kind.form is not None:
+        return pa.array(texts_of(filled, kind.form, kind.decimals or 0), pa.string(), mask=gaps)
+    if kind.type == "whole" and not (np.abs(filled) >= 2**53).any():
+        return pa.array(filled.astype(np.int64), mask=gaps)
     if kind.type == "date":
-        days = pa.array(np.where(gaps, 0, values).astype(np.int32), pa.int32(), mask=gaps)
-        return days.cast(pa.date32())
+        return pa.array(filled.astype(np.int32), pa.int32(), mask=gaps).cast(pa.date32())
     if kind.type == "time":
-        micros = np.where(gaps, 0, np.rint(values * 1e6)).astype(np.int64)
+        micros = np.rint(filled * 1e6).astype(np.int64)
         return pa.array(micros, pa.timestamp("us"), mask=gaps)
     return values
 
@@ -158,7 +168,7 @@ def conditions_of(trained: "TrainedCells", text: str | None) -> np.ndarray:
 
 
 def _typed(name: str, text: str, kind: Any) -> str | float:
-    if kind.kind == "levels" and kind.type in ("text", "truth"):
+    if kind.type in ("text", "truth", "date", "time"):
         return text
     try:
         value = float(text)
