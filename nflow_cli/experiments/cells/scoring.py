@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.data.array_tables import columns_table
-from nflow_cli.data.dates import texts_of
 from nflow_cli.data.points import checksum
 from nflow_cli.data.table_files import STDIN, TableFile, batch_of, open_table, write_table
 from nflow_cli.data.table_rows import LOG_Q
 from nflow_cli.data.tables import shown
-from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.data.written_cells import as_written
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.caveats import TRAINED_ON, Caveat, few_rows
 from nflow_cli.experiments.cells import judge, printed
@@ -89,40 +87,9 @@ def draws(trained: "TrainedCells", batches: Any) -> Iterator[Any]:
     cells = {column.name: column for column in trained.cells}
     places = {name: i for i, name in enumerate(trained.columns)}
     for _, rows, log_q in batches:
-        columns = [as_written(cells[n], rows[:, places[n]]) for n in names_of_draws(trained)[:-1]]
+        names = names_of_draws(trained)[:-1]
+        columns = [as_written(cells[n].kind, rows[:, places[n]]) for n in names]
         yield batch_of([*columns, log_q])
-
-
-def as_written(column: CellColumn, values: np.ndarray) -> Any:
-    """Return the cells ``(n,)`` of a column as the table has them."""
-    import pyarrow as pa
-
-    kind = column.kind
-    if kind.kind != "levels":
-        return _numbers(kind, values)
-    levels = kind.levels or []
-    places = np.where(np.isnan(values) | (values < 0), len(levels), values).astype(int)
-    if kind.type in ("text", "truth"):
-        return pa.array(np.array([*levels, None], object)[places], pa.string())
-    return _numbers(kind, np.array([*map(float, levels), np.nan])[places])
-
-
-def _numbers(kind: ColumnKind, values: np.ndarray) -> Any:
-    """Return numbers ``(n,)`` as whole ones, dates or times, if they are that, and gaps as null."""
-    import pyarrow as pa
-
-    gaps = np.isnan(values)
-    filled = np.where(gaps, 0.0, values)
-    if kind.form is not None:
-        return pa.array(texts_of(filled, kind.form, kind.decimals or 0), pa.string(), mask=gaps)
-    if kind.type == "whole" and not (np.abs(filled) >= 2**53).any():
-        return pa.array(filled.astype(np.int64), mask=gaps)
-    if kind.type == "date":
-        return pa.array(filled.astype(np.int32), pa.int32(), mask=gaps).cast(pa.date32())
-    if kind.type == "time":
-        micros = np.rint(filled * 1e6).astype(np.int64)
-        return pa.array(micros, pa.timestamp("us"), mask=gaps)
-    return values
 
 
 def write_draws(trained: "TrainedCells", n: int, path: Path, seed: int, given: str | None) -> None:

@@ -28,7 +28,8 @@ def test_the_pit_is_the_sum_of_the_masses_below(case, members):
     density = random_density([column, levels("b", 2)], members=members, seed=2)
     values = values_of(column)
     # Levels or numbers in their order, a gap above them, a new level above that.
-    place = np.where(np.isnan(values), 1e9, np.where(column.has_numbers | (values >= 0), values, 2e9))
+    is_known = column.has_numbers | (values >= 0)
+    place = np.where(np.isnan(values), 1e9, np.where(is_known, values, 2e9))
     rows = np.column_stack([values[np.argsort(place)], np.zeros(len(values))])
     masses = np.exp(density.cell_log_probs(rows)[:, 0])
     at_most = np.cumsum(masses)
