@@ -32,7 +32,6 @@ def run(
     with phase("preparing pictures"):
         shown = pictures(density, data, estimated, config.seed, keeps_rows)
         directory.write_evaluation(shown)
-    shares = np.mean([member.shares[density.order] for member in density.networks], axis=0)
     return CellsSummary(
         **scores.model_dump(),
         flow=config.cells.text,
@@ -44,12 +43,18 @@ def run(
         steps=training.steps,
         best_update=training.best_update,
         **data.sizes,
-        shares=dict(zip(data.modelled, shares.tolist())),
+        shares=mean_shares(density),
         n_parameters=parts.model.trained.count_params(),
         model_sha256=model_sha256,
         config_sha256=fingerprint(config),
         **training.speed._asdict(),
     ).model_dump()
+
+
+def mean_shares(density: CellDensity) -> dict[str, float]:
+    """Return the mean weight of the networks beside the marginal of each modelled column."""
+    shares = np.mean([member.shares[density.order] for member in density.networks], axis=0)
+    return {column.name: float(share) for column, share in zip(density.modelled, shares)}
 
 
 def pictures(
