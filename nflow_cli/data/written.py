@@ -41,6 +41,13 @@ class Written:
         """Digits after the point; None where they are all that the type has."""
         return None if self.places is None or self.places > 17 else max(0, self.places)
 
+    def steps_at(self, values: np.ndarray) -> np.ndarray:
+        """Return the steps that numbers of the column near some values are written to."""
+        if self.decimals is not None:
+            return np.full(len(values), min(self.resolution, 10.0**-self.decimals))
+        size = np.abs(self.values)
+        return self.resolution * spacing(values, float(np.median(size[size > 0])))
+
 
 def written(numbers: np.ndarray, is_float32: bool = False) -> Written:
     """Return the distinct values among numbers, NaN and infinities apart.
@@ -69,6 +76,14 @@ def _digits(values: np.ndarray, is_float32: bool) -> tuple[np.ndarray, type]:
     if is_float32 or _is_float32(values, digits):
         return _shortest(values), np.float32
     return np.where(_is_whole(values), values, digits), np.float64
+
+
+def spacing(values: np.ndarray, typical: float) -> np.ndarray:
+    """Return the spacing of a type's numbers at values, in that at a typical one.
+
+    It is twice as large as it may be at most.
+    """
+    return np.maximum(1.0, 2 * np.abs(values) / typical)
 
 
 def shifted(values: Any, places: int) -> Any:
