@@ -136,6 +136,7 @@ class WholeTable(Experiment):
         length = {
             "steps": config.train.steps or written.train.steps,
             "batch_size": config.train.batch_size or written.train.batch_size,
+            "chunk": config.train.chunk or written.train.chunk,
             "epochs": None,
         }
         cells = config.cells.model_copy(update=sizes)
