@@ -9,6 +9,7 @@ import numpy as np
 DIGITS = 12  # significant ones; two numbers equal to these are one value
 WHOLE = 2.0**53  # whole numbers below are exact
 SHARE = 0.75  # of the distinct values that lie on the resolution
+LEAST = 1e-150  # of the largest value: a resolution, by which values are divided
 # A step below this part of a typical value says that numbers have all digits of their type.
 FULL = {np.float64: 10.0 ** (1 - DIGITS), np.float32: 2e-7}
 
@@ -130,7 +131,7 @@ def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, fl
     size = np.abs(values)
     typical = float(np.median(size[size > 0])) if size.any() else 1.0
     most = math.floor(math.log10(size.max())) if size.any() else 0
-    start = 13 - most if most > 13 else max(0, -most)
+    start = 13 - most if most > 13 else min(max(0, -most), 290)
     left, resolution = values, None
     for places in range(start, start + DIGITS + 6):
         scaled = shifted(left, places)
@@ -140,6 +141,6 @@ def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, fl
         if not len(left):
             break
     if resolution is None or resolution < full * typical:
-        return None, eps * typical
+        return None, max(eps * typical, LEAST * float(size.max()), 1e-300)
     fits = not len(left) and size.max() * 10.0**places < WHOLE
     return (places if fits else None), resolution
