@@ -7,7 +7,7 @@ import json
 import math
 import re
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -337,13 +337,19 @@ def _as_number(received: Any, whole: bool) -> str:
 
 
 def _keys_at(schema: type[BaseModel], path: list[Any]) -> list[str]:
-    """List the keys the schema knows at a dotted path, which may lead through a list."""
+    """List the keys the schema knows at a dotted path, which may lead through a list or names."""
     model: Any = schema
     for part in [p for p in path if p != "target" and not isinstance(p, int)]:
-        annotation = model.model_fields[part].annotation
-        options = getattr(annotation, "__args__", (annotation,))
-        model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+        if part in model.model_fields:  # else the name of a column
+            model = next(_models_in(model.model_fields[part].annotation))
     return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in getattr(annotation, "__args__", ()):
+        yield from _models_in(part)
 
 
 def preset_label(path: Path) -> str:
