@@ -7,7 +7,7 @@ import json
 import math
 import re
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from nflow_cli.config.flow_schema import Flow
 from nflow_cli.config.keys import is_within
 from nflow_cli.config.schema import SCHEMAS, CellsConfig, FitConfig
 from nflow_cli.config.shipped import shipped_presets
-from nflow_cli.config.strict import Strict
+from nflow_cli.config.strict import Strict, models_in
 from nflow_cli.config.target_schema import TARGET_KINDS
 from nflow_cli.errors import ConfigError, TargetError
 from nflow_cli.registry import nearest
@@ -341,15 +341,8 @@ def _keys_at(schema: type[BaseModel], path: list[Any]) -> list[str]:
     model: Any = schema
     for part in [p for p in path if p != "target" and not isinstance(p, int)]:
         if part in model.model_fields:  # else the name of a column
-            model = next(_models_in(model.model_fields[part].annotation))
+            model = next(models_in(model.model_fields[part].annotation))
     return list(model.model_fields)
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for part in getattr(annotation, "__args__", ()):
-        yield from _models_in(part)
 
 
 def preset_label(path: Path) -> str:
