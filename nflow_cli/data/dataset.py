@@ -20,6 +20,7 @@ from nflow_cli.config.kinds_schema import ColumnKind, RowNames, row_names
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.cell_values import numbers_in
 from nflow_cli.data.column_maps import ColumnMap
+from nflow_cli.data.dates import dated
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.number_units import units_of_numbers
 from nflow_cli.data.points import ALIKE, LEAST, Weights, checksum
@@ -225,9 +226,11 @@ def level_texts(column: RawColumn, kind: ColumnKind) -> tuple[list[str], np.ndar
         return column.texts, column.codes
     assert column.numbers is not None  # noqa: S101
     values, codes = np.unique(column.numbers, return_inverse=True)
-    known = ~np.isnan(values)
-    texts = [number_text(value, kind.decimals) for value in values[known]]
-    return texts, np.where(codes < len(texts), codes, -1)
+    known = values[~np.isnan(values)]
+    texts = {number_text(value, kind.decimals): None for value in known}  # some of one text
+    places = {text: i for i, text in enumerate(texts)}
+    of_values = [places[number_text(value, kind.decimals)] for value in known]
+    return list(texts), np.array([*of_values, -1])[codes]
 
 
 def number_text(value: float, decimals: int | None) -> str:
@@ -243,34 +246,42 @@ def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarr
     Raises:
         DataError: In one line: text, where the column holds numbers.
     """
-    if kind.kind == "levels":
-        texts, codes = level_texts(column, kind)
-        numbers = {text: float(i) for i, text in enumerate(kind.levels or ())}
-        of_texts = np.array([*(numbers.get(text, NEW) for text in texts), np.nan])
-        return of_texts[codes]
+    if column.numbers is not None and np.isinf(column.numbers).any():
+        row = int(np.argmax(np.isinf(column.numbers)))
+        raise DataError(
+            f"{table.name}: {table.place(row)}: column {shown(column.name)}: expected a finite "
+            f"number, received {column.numbers[row]}"
+        )
+    if kind.kind != "levels" and column.codes is not None and not column.texts:
+        return np.full(len(column.codes), np.nan)  # all are missing
+    if kind.type in ("date", "time") and kind.form is None:
+        column, _ = dated(column)  # of text in a table whose columns have types
     try:
-        values = numbers_in(column, kind)
+        return _levels_in(column, kind) if kind.kind == "levels" else numbers_in(column, kind)
     except ValueError:
         received = shown(column.texts[0]) if column.texts else "text"
         expected = "numbers" if kind.form is None else f"dates or times as {kind.form}"
         raise DataError(
             f"{table.name}: column {shown(column.name)}: expected {expected}, received {received}"
         ) from None
-    if np.isinf(values).any():
-        row = int(np.argmax(np.isinf(values)))
-        raise DataError(
-            f"{table.name}: {table.place(row)}: column {shown(column.name)}: expected a finite "
-            f"number, received {values[row]}"
-        )
-    return values
+
+
+def _levels_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:
+    texts, codes = level_texts(column, kind)
+    numbers = {text: float(i) for i, text in enumerate(kind.levels or ())}
+    return np.array([*(numbers.get(text, NEW) for text in texts), np.nan])[codes]
 
 
 def rows_of(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> np.ndarray:
     """Return rows ``(n, C)`` of another table that has columns of these names and kinds.
 
     Raises:
-        DataError: In one line: a column is missing, or holds text in place of numbers.
+        DataError: In one line: a column is missing, or holds text in place of numbers; or there are
+            no rows.
     """
-    columns, _ = read_columns(table, names=names)
+    texts = [name for name in names if kinds[name].type in ("text", "truth")]
+    columns, rows = read_columns(table, names=names, texts=texts)
+    if not len(rows):
+        raise DataError(f"{table.name}: expected rows, received none")
     values = [values_of(column, kinds[column.name], table) for column in columns]
     return np.column_stack(values)

@@ -11,7 +11,7 @@ from nflow_cli.evaluation.flow_checks import Outcome, Verdict, passed
 from nflow_cli.evaluation.pit import pit
 from nflow_cli.experiments.cells import WholeTable, judge
 from nflow_cli.experiments.cells.loaded import TrainedCells
-from nflow_cli.experiments.cells.run import pictures
+from nflow_cli.experiments.cells.run import mean_shares, pictures
 from nflow_cli.experiments.checked_run import CheckedRun, Checks, differences, unlike
 from nflow_cli.experiments.table.checks import unlike_records
 from nflow_cli.random_streams import stream
@@ -141,6 +141,7 @@ def check_scores(run: CheckedCells) -> Verdict:
     data, config = run.data, run.config
     estimated = judge.estimates(run.trained, data.test, config.seed)
     scores = judge.scores(estimated, data.scored, data.weights.test).model_dump()
+    scores["shares"] = mean_shares(run.trained)
     wrong = [
         f"{SUMMARY}: {key}: expected {expected!r:.40}, received {received!r:.40}"
         for key, expected, received in _leaves(scores, run.summary)

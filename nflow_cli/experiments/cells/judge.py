@@ -26,7 +26,7 @@ def estimates(density: CellDensity, rows: np.ndarray, seed: int) -> dict[str, np
     """
     known = density.are_known(rows)
     scored = rows[:, density.n_given :]
-    has_levels = np.array([column.new is not None for column in density.scored])
+    has_levels = np.array([not column.has_numbers for column in density.scored])
     return {
         "log_q": np.where(known, density.cell_log_probs(rows), np.nan),
         "log_independent": np.where(known, independent(density).cell_log_probs(rows), np.nan),

@@ -20,7 +20,7 @@ from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.experiments.cells import weights_arrays
 from nflow_cli.experiments.trained_run import TrainedRun
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.directory import RUN, RunDirectory
+from nflow_cli.runs.directory import RUN, WEIGHTS, RunDirectory
 from nflow_cli.runs.weights_file import load_weights
 
 BATCH = 20_000  # draws at a time
@@ -64,6 +64,8 @@ class TrainedCells(TrainedRun, CellDensity):
         if rows.ndim != 2 or rows.shape[1] != len(self.columns):
             expected = f"(n, {len(self.columns)}): {', '.join(map(shown, self.columns[:10]))}"
             raise DataError(f"expected rows {expected}, received shape {rows.shape}")
+        for column, values in zip(self.cells, rows.T):
+            _expect_cells(column, values[~np.isnan(values)])
         return rows
 
     def rows_of(self, table: TableFile) -> np.ndarray:
@@ -142,6 +144,22 @@ class TrainedCells(TrainedRun, CellDensity):
         return rows
 
 
+def _expect_cells(column: CellColumn, values: np.ndarray) -> None:
+    """See that numbers are finite, and levels are the number of one.
+
+    Raises:
+        DataError: Some are not.
+    """
+    count = len(column.first)
+    expected, wrong = "a finite number", ~np.isfinite(values)
+    if not column.has_numbers:
+        expected = f"the number of a level, 0 to {count - 1}, or -1 for a new one"
+        wrong = ~np.isin(values, np.arange(-1, count))
+    if wrong.any():
+        received = values[int(np.argmax(wrong))]
+        raise DataError(f"column {shown(column.name)}: expected {expected}, received {received}")
+
+
 def load(run: RunDirectory, config: CellsConfig) -> TrainedCells:
     """Return the density of a run whose config is settled.
 
@@ -159,6 +177,8 @@ def load(run: RunDirectory, config: CellsConfig) -> TrainedCells:
     layout = Layout(outcomes, len(names.given), cells.components or 0, cells.width or 0)
     shapes = weights_arrays.shapes(layout, computed, cells.blocks or 0, config.train.ensemble)
     arrays = load_weights(run, shapes)
+    if damage := weights_arrays.damage(layout, arrays):
+        raise RunDirectoryError(f"{run.path / WEIGHTS}: damaged: {damage}")
     density = weights_arrays.density_of(columns, computed, layout, arrays)
     return TrainedCells(run.path, config, density, arrays)
 

@@ -77,6 +77,24 @@ def _arrays_of_computed(computed: Sequence[Computed]) -> dict[str, np.ndarray]:
     return arrays
 
 
+def damage(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
+    """Return which array holds numbers that no density has, and what was expected; or ""."""
+    shares, (log_weights, _, scales) = arrays[SHARES], arrays[MARGINAL_NORMALS]
+    counts = [layout.outcomes[i].count for i in layout.modelled]
+    ends = np.cumsum([0, *counts])[:-1]
+    with np.errstate(over="ignore"):
+        totals = np.add.reduceat(np.exp(arrays[MARGINAL_SHARES]), ends)
+        weights = np.exp(log_weights).sum(axis=1)
+    expected = {
+        f"{FLOORS}: expected numbers above 0": (arrays[FLOORS] > 0).all(),
+        f"{SHARES}: expected numbers from 0 to 1": ((shares >= 0) & (shares <= 1)).all(),
+        f"{MARGINAL_SHARES}: expected shares of sum 1": np.allclose(totals, 1),
+        f"{MARGINAL_NORMALS}: expected weights of sum 1": np.allclose(weights, 1),
+        f"{MARGINAL_NORMALS}: expected scales above 0": (scales > 0).all(),
+    }
+    return next((text for text, is_so in expected.items() if not is_so), "")
+
+
 def density_of(
     columns: Sequence[CellColumn],
     computed: Sequence[CellColumn],
