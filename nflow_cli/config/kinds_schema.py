@@ -11,6 +11,7 @@ MAX_ATOMS = 64
 MAX_LATTICES = 4
 
 Kind = Literal["levels", "grid", "number", "computed", "left out"]
+MODELLED = ("levels", "grid", "number")  # kinds of the columns of a row
 # How cells are written: text, truth values, whole numbers, decimals, dates, and times, be it
 # of a date or of any day.
 CellType = Literal["text", "truth", "whole", "decimal", "date", "time"]

@@ -8,8 +8,9 @@ import numpy as np
 
 from nflow_cli.arguments import room_for, whole_number
 from nflow_cli.config.cells_schema import CellsConfig
+from nflow_cli.config.kinds_schema import MODELLED
 from nflow_cli.data.column_maps import ColumnMap, recorded_map
-from nflow_cli.data.dataset import MODELLED, rows_of
+from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.table_files import is_table, table_of
 from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.densities.cells.columns import CellColumn

@@ -5,7 +5,7 @@ from typing import Any
 
 from nflow_cli import plotting
 from nflow_cli.config.cells_schema import CellsConfig
-from nflow_cli.data.dataset import MODELLED
+from nflow_cli.config.kinds_schema import MODELLED
 from nflow_cli.evaluation.pit import Pit
 from nflow_cli.plotting.table import training_figure
 from nflow_cli.text import printable
