@@ -46,6 +46,11 @@ KINDS = {
     "target": MIXED,
     "points": {"data": "two-moons"},
     "table": {"command": "fit"},
+    "cells": {
+        "command": "fit",
+        "flow": None,
+        "cells": {"width": 8, "blocks": 1, "components": 3},
+    },
     "images": VAE,
 }
 
