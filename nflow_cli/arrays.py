@@ -2,7 +2,8 @@
 
 ``xp`` is the array namespace: ``numpy``, or ``keras.ops`` for tensors of any backend. Results have
 the type of the argument, float32 or float64. With ``keras.ops`` all are differentiable, and no
-gradient is NaN where the value is finite.
+gradient is NaN where the value is finite. (``keras.ops.maximum`` of a float64 tensor and a number
+is a float32 on torch: ``where`` is taken in its place.)
 """
 
 import math
@@ -83,8 +84,9 @@ def log_softmax(x: Any, axis: int, xp: Any) -> Any:
 
 
 def _peak(x: Any, axis: int, xp: Any) -> Any:
-    """Return the greatest along an axis, finite from below, as a constant of the gradient."""
-    peak = xp.maximum(xp.max(x, axis=axis, keepdims=True), float(np.finfo(dtype_of(x)).min))
+    """Return the greatest along an axis, or 0 where that is -inf: a constant of the gradient."""
+    peak = xp.max(x, axis=axis, keepdims=True)
+    peak = xp.where(peak == -math.inf, 0.0, peak)
     return peak if xp is np else xp.stop_gradient(peak)
 
 
@@ -205,10 +207,12 @@ def _upper_quantile(log_q: Any, xp: Any) -> Any:
     t = xp.sqrt(-2 * log_q)
     above = (0.010328 * t + 0.802853) * t + 2.515517
     below = ((0.001308 * t + 0.189269) * t + 1.432788) * t + 1
-    x = xp.maximum(t - above / below, 0.0)
+    x = t - above / below
+    x = xp.where(x < 0, 0.0, x)
     for _ in range(1 if dtype_of(x).name == "float32" else 2):
         tail = scaled_tail(x)
         hazard = 1 / (SQRT_2PI * tail)
         excess = xp.log(tail) - x * x / 2 - log_q
-        x = xp.maximum(x + excess / (hazard + excess * (hazard - x) / 2), 0.0)
+        x = x + excess / (hazard + excess * (hazard - x) / 2)
+        x = xp.where(x < 0, 0.0, x)
     return xp.where(none, math.inf, x)

@@ -73,8 +73,11 @@ def log_interval_mass(
     return logsumexp(log_weights + log_normal_mass(c, h, xp), axis, xp)
 
 
-def log_normal_mass(c: Any, h: Any, xp: Any) -> Any:
+def log_normal_mass(c: Any, h: Any, xp: Any, side: Any = None) -> Any:
     r"""Return ``log(Φ(c + h) - Φ(c - h))`` of ``h > 0``, arrays of one shape.
+
+    Where ``side`` is 1 it is ``log(1 - Φ(c))``, the mass above ``c``, and where it is -1
+    ``log Φ(c)``; ``h`` is any positive number there. ``side`` broadcasts, and has no gradient.
 
     With ``a = |c| - h``, ``b = |c| + h`` and ``E(x) = Φ(-x) exp(x²/2)``
 
@@ -86,31 +89,38 @@ def log_normal_mass(c: Any, h: Any, xp: Any) -> Any:
     The error is at most 1e-12 (1 + |log P|) in float64, 1e-5 (1 + |log P|) in float32.
     """
 
-    def run(c: Any, h: Any) -> tuple[Any, Any]:
-        away = xp.abs(c)
+    def run(c: Any, h: Any, side: Any = None) -> tuple[Any, Any]:
+        away, sign = xp.abs(c), xp.sign(c)
         near, far = away - h, away + h
-        narrow, beside = xp.maximum(away, 1.0) * h < _NARROW, near >= 0
+        narrow = (away * h < _NARROW) & (h < _NARROW)
         fall = xp.expm1(-2 * away * h)
+        if side is not None:
+            ends = side != 0
+            near, sign = xp.where(ends, side * c, near), xp.where(ends, side, sign)
+            narrow, fall = narrow & ~ends, xp.where(ends, -1.0, fall)
+        beside = near >= 0
         half_square = near * near / 2
         peak = xp.exp(-xp.where(beside, 0.0, half_square))
         first, second = scaled_tail(xp.abs(near)), (1 + fall) * scaled_tail(far)
         wide = xp.where(beside, first - second, 1 - peak * (first + second))
-        clipped = xp.minimum(h, _NARROW)
-        shift = xp.minimum(away * h, _NARROW)
+        clipped, shift = xp.where(narrow, h, _NARROW), xp.where(narrow, away * h, _NARROW)
         series = clipped * _mean_of_cosh(shift * shift, clipped * clipped) * (2 / SQRT_2PI)
         scaled = xp.where(narrow, series, wide)
         start = xp.where(narrow, c * c / 2, xp.where(beside, half_square, 0.0))
         value = xp.log(scaled) - start
 
-        def gradient(upstream: Any) -> tuple[Any, Any]:
+        def gradient(upstream: Any) -> tuple[Any, ...]:
             """Return that of ``φ(a) - φ(b)``, signed, and ``φ(a) + φ(b)``, over the mass."""
             bend = shift - clipped * clipped / 2
             at_near = upstream * xp.where(narrow, xp.exp(bend), peak) / (SQRT_2PI * scaled)
-            return xp.sign(c) * at_near * fall, at_near * (2 + fall)
+            slopes = sign * at_near * fall, at_near * (2 + fall)
+            return slopes if side is None else (*slopes, xp.zeros_like(c))
 
         return value, gradient
 
-    return with_gradient(run, xp, c, h)
+    if side is None:
+        return with_gradient(run, xp, c, h)
+    return with_gradient(run, xp, c, h, xp.broadcast_to(side, c.shape))
 
 
 def _mean_of_cosh(w: Any, v: Any) -> Any:

@@ -81,4 +81,9 @@ class ColumnKind(Strict):
     bounds: Interval | None = Field(
         default=None, description="`[low, high]`, either may be null, where rows crowd at an end."
     )
+    is_open: bool = Field(
+        default=False,
+        description="Whether values beyond the bounds have a small probability, as bounds that "
+        "were found leave them; beyond bounds that were said they have none.",
+    )
     relation: Relation | None = Field(default=None, description="Of a computed column.")

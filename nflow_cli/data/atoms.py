@@ -6,6 +6,7 @@ import numpy as np
 
 REPEATS = 3  # rows of an atom at least
 NATS = 13.8  # -log of the chance of so many rows by the smooth part, at least: 1e-6
+MANY = 1_000  # values beyond which chance alone makes some repeat
 EXCESS = 1.3  # times the smooth part's rows at least
 ROWS = 30  # of the neighbours, which say how many rows are expected
 STEEPEST = 4.0  # by which a slope among neighbours is gone on with
@@ -63,7 +64,8 @@ def _nats(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Return the evidence against the smooth part: c log(c/e) - (c - e); 0 where it is weak."""
     with np.errstate(divide="ignore", invalid="ignore"):
         nats = counts * np.log(counts / expected) - (counts - expected)
-    clear = (counts >= REPEATS) & (counts > EXCESS * expected) & (nats > NATS)
+    least = NATS + np.log(max(1, len(counts) / MANY))
+    clear = (counts >= REPEATS) & (counts > EXCESS * expected) & (nats > least)
     return np.where(clear, np.minimum(nats, 1e300), 0.0)
 
 
@@ -111,6 +113,6 @@ class Neighbours:
         On average it is 1; less than two periods are summed, empty places with the least weight.
         """
         width = np.maximum(self.places[end] - self.places[first], 1)
-        seen = self.weights[end] - self.weights[first]
+        seen = np.maximum(self.weights[end] - self.weights[first], (end - first) * self.least)
         seen = seen + np.maximum(width - (end - first), 0) * self.least
-        return np.where(width >= 2 * self.period, width, np.maximum(seen, 1e-300))
+        return np.where(width >= 2 * self.period, width, np.maximum(seen, self.least))

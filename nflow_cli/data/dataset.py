@@ -17,6 +17,7 @@ import numpy as np
 from nflow_cli.config.column_schema import MAX_LEVELS
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.cell_values import numbers_in
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.dataset_faults import faults_of, refuse, used
 from nflow_cli.data.dataset_parts import (
@@ -240,18 +241,21 @@ def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarr
         numbers = {text: float(i) for i, text in enumerate(kind.levels or ())}
         of_texts = np.array([*(numbers.get(text, NEW) for text in texts), np.nan])
         return of_texts[codes]
-    if column.numbers is None:
+    try:
+        values = numbers_in(column, kind)
+    except ValueError:
         received = shown(column.texts[0]) if column.texts else "text"
+        expected = "numbers" if kind.form is None else f"dates or times as {kind.form}"
         raise DataError(
-            f"{table.name}: column {shown(column.name)}: expected numbers, received {received}"
-        )
-    if np.isinf(column.numbers).any():
-        row = int(np.argmax(np.isinf(column.numbers)))
+            f"{table.name}: column {shown(column.name)}: expected {expected}, received {received}"
+        ) from None
+    if np.isinf(values).any():
+        row = int(np.argmax(np.isinf(values)))
         raise DataError(
             f"{table.name}: {table.place(row)}: column {shown(column.name)}: expected a finite "
-            f"number, received {column.numbers[row]}"
+            f"number, received {values[row]}"
         )
-    return column.numbers
+    return values
 
 
 def rows_of(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> np.ndarray:

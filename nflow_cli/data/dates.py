@@ -107,10 +107,23 @@ def dated(column: RawColumn) -> tuple[RawColumn, str | None]:
     form = form_of(column.texts) if column.source == "text" and column.codes is not None else None
     if form is None or column.codes is None:
         return column, None
-    cells = np.append(numbers_of(column.texts, form), np.nan)[column.codes]
     kind = kind_of_form(form)
     source = "number" if kind == "clock" else kind
-    return replace(column, source=source, numbers=cells, codes=None, texts=[]), form
+    numbers = in_form(column, form)
+    return replace(column, source=source, numbers=numbers, codes=None, texts=[]), form
+
+
+def in_form(column: RawColumn, form: str) -> np.ndarray | None:
+    """Return the numbers of a column of dates or times that are text, `(n,)`, NaN where missing.
+
+    None of text that was not collected; those of a column that has numbers.
+
+    Raises:
+        ValueError: A text is no date or time in that form.
+    """
+    if column.codes is None:
+        return column.numbers
+    return np.append(numbers_of(column.texts, form), np.nan)[column.codes]
 
 
 def _forms() -> Iterator[str]:

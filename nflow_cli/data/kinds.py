@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from nflow_cli.config.kinds_schema import CellType, ColumnKind, Lattice, Relation
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.dates import dated, kind_of_form
-from nflow_cli.data.lattices import fills, finest
+from nflow_cli.data.lattices import decimals_of, fills, finest
 from nflow_cli.data.left_out import why_left_out
 from nflow_cli.data.raw_columns import RawColumn
 from nflow_cli.data.relations import Cells, cells_of, relations_of
@@ -46,9 +46,14 @@ def kinds_of(columns: Sequence[RawColumn], settings: TableData) -> dict[str, Col
 
 
 def _in_form(kind: ColumnKind, form: str | None) -> ColumnKind:
-    """Return a kind with the form that its dates or times are written in, if they are text."""
+    """Return a kind with the form that its dates or times are written in, if they are text.
+
+    Few of them are levels, of text as they stand.
+    """
     if form is None:
         return kind
+    if kind.kind == "levels":
+        return kind.model_copy(update={"type": "text", "decimals": None})
     written_as = "date" if kind_of_form(form) == "date" else "time"
     return kind.model_copy(update={"form": form, "type": written_as})
 
@@ -109,11 +114,13 @@ def _numbers(column: RawColumn, numbers: Written, missing: bool, settings: Table
     if why:
         return ColumnKind(kind="levels", why=why, **facts)
     shape = shape_of(numbers, lattice, step is not None or column.source == "date")
-    if shape.are_levels and step is None:
+    if shape.are_levels and step is None and column.source != "date":
         return ColumnKind(kind="levels", why="numbers that repeat, on no grid", **facts)
-    facts |= {"bounds": settings.bounds.get(column.name) or shape.bounds}
+    said = settings.bounds.get(column.name)
+    facts |= {"bounds": said or shape.bounds, "is_open": said is None and shape.bounds is not None}
     facts |= {"atoms": shape.atoms, "lattices": shape.lattices, "resolution": shape.resolution}
     if shape.lattices:
+        facts["decimals"] = decimals_of(shape.lattices[0])  # without the noise of the values
         why = "values that repeat" if step is None else "chosen"
         return ColumnKind(kind="grid", why=why, **facts)
     return ColumnKind(kind="number", why="values that differ", **facts)

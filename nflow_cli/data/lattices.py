@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nflow_cli.config.kinds_schema import MAX_LATTICES, Lattice
-from nflow_cli.data.written import DIGITS, WHOLE, Written, shifted, significant
+from nflow_cli.data.written import DIGITS, WHOLE, Written, shifted, significant, written
 
 # Of the largest value: what numbers to 12 digits leave open, and what float32 arithmetic does.
 TOLERANCES = (1e-11, 5e-7)
@@ -72,6 +72,17 @@ def _measured(values: np.ndarray, part: float) -> Lattice | None:
 def positions(values: np.ndarray, lattice: Lattice) -> np.ndarray:
     """Return the whole number `i` of each value `offset + i * step`."""
     return np.rint((values - lattice.offset) / lattice.step)
+
+
+def values_at(places: np.ndarray, lattice: Lattice) -> np.ndarray:
+    """Return the values of some places, rounded to the lattice's decimals, if those are known."""
+    values, decimals = lattice.offset + places * lattice.step, decimals_of(lattice)
+    return values if decimals is None else np.round(values, decimals)
+
+
+def decimals_of(lattice: Lattice) -> int | None:
+    """Return the digits after the point of a lattice's values; None where they do not end."""
+    return written(np.array([lattice.step, lattice.offset])).decimals
 
 
 def fills(column: Written, lattice: Lattice, share: float) -> bool:

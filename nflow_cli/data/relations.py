@@ -24,7 +24,8 @@ class Cells:
     Attributes:
         raw: As it was read.
         written: Its distinct numbers; None of texts.
-        codes: `(n,)`, which of its values a cell is, -1 where missing.
+        codes: `(n,)`, which of its values a cell is, -1 where missing; of more values than a map
+            may have, the row.
         counts: `(m,)`, rows of each.
     """
 
@@ -58,8 +59,10 @@ def cells_of(raw: RawColumn) -> Cells:
         codes = raw.codes if raw.codes is not None else np.zeros(0, np.int32)
         return Cells(raw, None, codes, np.bincount(codes[codes >= 0]))
     numbers = written(raw.numbers, raw.is_float32)
-    middles = (numbers.values[1:] + numbers.values[:-1]) / 2
-    codes = np.searchsorted(middles, raw.numbers)
+    if len(numbers.values) > MAX_LEVELS:  # neither maps another nor is mapped
+        codes = np.arange(len(raw.numbers))
+    else:
+        codes = np.searchsorted((numbers.values[1:] + numbers.values[:-1]) / 2, raw.numbers)
     codes = np.where(np.isfinite(raw.numbers), codes, -1)
     return Cells(raw, numbers, codes, numbers.counts)
 
@@ -138,7 +141,9 @@ def map_of(target: Cells, source: Cells) -> Relation | None:
     Neither texts nor whole numbers are a map of decimals: those are computed from them.
     """
     keys = len(source.counts)
-    if not _has_keys(source) or (_is_decimal(source) and not _is_decimal(target)):
+    if not _has_keys(source) or len(target.counts) > keys:
+        return None
+    if _is_decimal(source) and not _is_decimal(target):
         return None
     if not _is_map(source.codes, target.codes, keys):
         return None

@@ -7,7 +7,7 @@ import numpy as np
 from nflow_cli.config.column_schema import MAX_LEVELS
 from nflow_cli.config.kinds_schema import MAX_ATOMS, Lattice
 from nflow_cli.data.atoms import Heaps, heaps
-from nflow_cli.data.lattices import SPARSE, lattices_of, positions
+from nflow_cli.data.lattices import SPARSE, lattices_of, positions, values_at
 from nflow_cli.data.written import Written
 
 REPEATED = 0.25  # of the rows off the atoms that sit on repeated values, where there is a grid
@@ -52,12 +52,12 @@ def shape_of(numbers: Written, lattice: Lattice | None, is_grid: bool) -> Shape:
     if lattice is not None and len(values) >= CERTAIN:
         resolution = max(resolution, lattice.step)
     places = values / resolution
-    heaped = heaps(places - places[0], counts, np.ones(len(counts)), 1)
+    heaped = heaps(places - places[0], counts, _spacing(numbers), 1)
     plain = _shape(values, counts, heaped, [], resolution)
     if lattice is None:
         return plain
     places, first = np.unique(positions(values, lattice), return_index=True)
-    values, counts = values[first], np.add.reduceat(counts, first)
+    values, counts = values_at(places, lattice), np.add.reduceat(counts, first)
     found = lattices_of(places, counts, lattice)
     dense = np.average(found.weights, weights=counts) * len(places) >= SPARSE * np.ptp(places)
     if plain.are_levels and not (dense or is_grid):
@@ -67,6 +67,18 @@ def shape_of(numbers: Written, lattice: Lattice | None, is_grid: bool) -> Shape:
     if is_grid or _repeats(counts, heaped):
         return _shape(values, counts, heaped, found.all, lattice.step)
     return plain
+
+
+def _spacing(numbers: Written) -> np.ndarray:
+    """Return the spacing of a type's numbers at each value, in that at a typical one, `(m,)`.
+
+    Twice the value's size is its most; decimals lie evenly.
+    """
+    if numbers.places is not None:
+        return np.ones(len(numbers.values))
+    size = np.abs(numbers.values)
+    typical = np.median(size[size > 0]) if size.any() else 1.0
+    return np.maximum(1, 2 * size / typical)
 
 
 def _shape(

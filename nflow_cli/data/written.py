@@ -48,16 +48,26 @@ def written(numbers: np.ndarray, is_float32: bool = False) -> Written:
     """
     values, counts = np.unique(numbers[np.isfinite(numbers)], return_counts=True)
     values = values + 0.0  # no negative zero
-    digits = significant(values)
-    kind = np.float64
-    if is_float32 or _is_float32(values, digits):
-        kind, digits = np.float32, _shortest(values)
-    else:
-        digits = np.where(_is_whole(values), values, digits)
+    digits, kind = _digits(values, is_float32)
     first = np.flatnonzero(np.r_[True, np.diff(digits) > 0])
     values, counts = digits[first], np.add.reduceat(counts, first)
     places, resolution = _places(values, FULL[kind], float(np.finfo(kind).eps))
     return Written(values, counts, places, resolution)
+
+
+def as_written(numbers: np.ndarray, is_float32: bool = False) -> np.ndarray:
+    """Return numbers without the noise of their last digits, `(n,)`, as `written` has them."""
+    result, finite = numbers + 0.0, np.isfinite(numbers)
+    result[finite] = _digits(result[finite], is_float32)[0]
+    return result
+
+
+def _digits(values: np.ndarray, is_float32: bool) -> tuple[np.ndarray, type]:
+    """Return finite numbers to the digits that tell them apart, and their type."""
+    digits = significant(values)
+    if is_float32 or _is_float32(values, digits):
+        return _shortest(values), np.float32
+    return np.where(_is_whole(values), values, digits), np.float64
 
 
 def shifted(values: Any, places: int) -> Any:

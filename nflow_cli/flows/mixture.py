@@ -50,8 +50,8 @@ class Mixture(Elementwise):
         What is added to the root is zero; its derivatives, first and second, are those of ``f``.
         """
         mixture = self._mixture(parameters)
-        known = map(ops.stop_gradient, (z, *mixture))
-        x = ops.stop_gradient(from_normal_score(*known, ops, AXIS))
+        known = [ops.stop_gradient(array) for array in mixture]
+        x = ops.stop_gradient(from_normal_score(ops.stop_gradient(z), *known, xp=ops, axis=AXIS))
         at, log_slope = normal_score(x, *mixture, ops, AXIS)
         steepness = ops.stop_gradient(ops.exp(-log_slope))
         x = x + (z - at) * steepness
@@ -72,7 +72,7 @@ class Mixture(Elementwise):
         log_shares = log_softmax(ops.concatenate([zero, shares], AXIS), AXIS, ops)
         broad_share = self.least + (1 - self.least) * ops.exp(log_shares[..., :1, :, :])
         others = log_shares[..., 1:, :, :] + math.log1p(-self.least)
-        broad = ops.sqrt(1 + ops.mean(means * means, axis=AXIS, keepdims=True))
+        broad = ops.sqrt(1 + ops.sum(means * means, axis=AXIS, keepdims=True) / count)
         return (
             ops.concatenate([ops.log(broad_share), others], AXIS),
             ops.concatenate([zero, means], AXIS),
@@ -105,5 +105,6 @@ class Mixed(Conditioned):
         means = np.linspace(-SPREAD, SPREAD, count) if count > 1 else np.zeros(1)
         of_outputs = biases.reshape(repeats, 3, count, -1)
         of_outputs[:, 1] = means[:, None]
-        of_outputs[:, 2] = math.log(1 - np.var(means)) / 2  # so that the variance stays 1
+        # So that the variance stays 1, with a broad component of 1 + var(means).
+        of_outputs[:, 2] = math.log(1 - np.var(means) * (1 + 1 / count)) / 2
         return values

@@ -74,6 +74,10 @@ def changed(*assignments, options=None, preset="multimodal-planar"):
             "fitted through the forward direction, which takes D passes there. Received: {",
         ),
         (
+            "flow: {pattern: [mixture-autoregressive]}",
+            "flow: expected inverse-autoregressive in place of mixture-autoregressive: a density",
+        ),
+        (
             "data: spirals\nflow: {pattern: [inverse-autoregressive]}",
             "flow: expected affine-autoregressive in place of inverse-autoregressive: points are "
             "fitted through the inverse direction, which takes D passes there. Received: {",

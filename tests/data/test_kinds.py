@@ -2,8 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
+from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.cell_values import numbers_in
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.raw_columns import RawColumn
 
@@ -317,3 +322,31 @@ def test_the_unit_does_not_matter(cells, factor):
     assert found[0] == known[0]
     for one, other in zip(found[1:], known[1:], strict=True):
         assert one == pytest.approx(other, rel=1e-6, abs=1e-9)
+
+
+CELLS = st.one_of(
+    st.floats(allow_infinity=False),
+    st.floats(width=32, allow_infinity=False),
+    st.integers(-(10**15), 10**15),
+    st.sampled_from([0.0, -0.0, 0.1, 0.3, 99.99, 1e-300, 1e300, 5e-324, np.nan]),
+    st.integers(-9, 9),
+)
+COLUMN = arrays(np.float64, 60, elements=CELLS.map(float))
+FEW_VALUES = st.lists(CELLS.map(float), min_size=1, max_size=12).flatmap(
+    lambda values: arrays(np.float64, 60, elements=st.sampled_from(values))
+)
+
+
+@given(st.lists(COLUMN | FEW_VALUES, min_size=1, max_size=3), st.permutations(range(60)))
+def test_any_numbers_have_kinds_whatever_their_order(columns, order):
+    columns = [np.append(cells, cells[0]) for cells in columns]  # not unique: no row numbers
+    order = np.append(order, 60)
+    data = TableData(name="table.csv")
+    kinds = kinds_of([raw(cells, f"x{i}") for i, cells in enumerate(columns)], data)
+    again = kinds_of([raw(cells[order], f"x{i}") for i, cells in enumerate(columns)], data)
+    for name, kind in kinds.items():
+        assert kind.kind == "computed" or again[name] == kind or again[name].kind == "computed"
+        ColumnKind.model_validate(kind.model_dump())
+        if kind.kind in ("grid", "number"):
+            numbers = numbers_in(raw(columns[int(name[1:])]), kind)
+            assert np.isin(kind.atoms, numbers).all()

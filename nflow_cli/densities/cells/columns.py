@@ -12,6 +12,7 @@ from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.densities.cells.layout import Outcomes
 
 UNKNOWN = -1  # the code of a cell that nothing is known of: it is left out of the sum
+END = 0.01  # of a step: what is that near to the last value within bounds is at it
 SMALL = 1e-5  # a half width below which the slope gives it with fewer lost digits than a difference
 
 
@@ -21,7 +22,9 @@ class Cells(NamedTuple):
     Attributes:
         codes: Which outcome each is ``(n,)``, ``UNKNOWN`` where nothing is known of it.
         centre: The middle of the interval of a number ``(n,)``, in the units of its column.
-        half: Half the width of that interval ``(n,)``; 0 where the value is on no grid value.
+        half: Half the width of that interval ``(n,)``; 0 where the value is on no grid value. Of
+            the first and last values within bounds the interval is all beyond ``centre``: it is
+            ``-inf`` or ``inf``.
     """
 
     codes: np.ndarray
@@ -33,7 +36,8 @@ class Cells(NamedTuple):
 class CellColumn:
     """A column, its kind settled by the training rows.
 
-    Its outcomes, in their order: the levels or the atoms; a number; a gap; a new level.
+    Its outcomes, in their order: the levels or the atoms; a number; a gap; and what no training
+    row is, a new level or a number beyond bounds that were found.
 
     Args:
         name: Of the column.
@@ -69,14 +73,19 @@ class CellColumn:
 
     @property
     def new(self) -> int | None:
-        """The outcome of a level that no training row has."""
-        return None if self.has_numbers else len(self.first) + self.kind.missing
+        """The outcome of a level that no training row has, or of a number beyond found bounds."""
+        if self.has_numbers and not self.kind.is_open:
+            return None
+        return len(self.first) + self.has_numbers + self.kind.missing
 
     @cached_property
     def outcomes(self) -> Outcomes:
         """What its cells may be."""
-        count = len(self.first) + 1 + self.kind.missing  # a number, or else a new level
-        return Outcomes(count, self.number, len(self.first) if self.kind.kind == "grid" else 0)
+        count = len(self.first) + self.has_numbers + self.kind.missing + (self.new is not None)
+        summed = len(self.first) if self.kind.kind == "grid" else 0
+        return Outcomes(
+            count, self.number, summed, self.kind.bounds is not None, self.new is not None
+        )
 
     @property
     def step(self) -> float:
@@ -98,10 +107,34 @@ class CellColumn:
             codes = np.where(codes < 0, len(self.first) + self.kind.missing, codes)
             zeros = np.zeros(len(values))
             return Cells(np.where(gaps, gap, codes), zeros, zeros)
+        beyond = self._beyond(values) > 0
+        is_none = gaps | beyond
         codes = np.where(gaps, gap, self._atoms(np.where(gaps, 0.0, values)))
-        filled = np.where(gaps, self._typical, values)
-        centre, half = self._interval(filled)
-        return Cells(codes, np.where(gaps, 0.0, centre), np.where(gaps, 1.0, half))
+        if self.new is not None:
+            codes = np.where(beyond, self.new, codes)
+        centre, half = self._interval(np.where(is_none, self._typical, values))
+        if self.new is None:
+            half = np.where(beyond, 0.0, half)
+        return Cells(codes, np.where(is_none, 0.0, centre), np.where(gaps, 1.0, half))
+
+    def _beyond(self, values: np.ndarray) -> np.ndarray:
+        """Return how many steps beyond the bounds values ``(n,)`` are, 0 of those within."""
+        low, high = self.kind.bounds or (None, None)
+        below = -np.inf if low is None else (low - values) / self.step
+        above = -np.inf if high is None else (values - high) / self.step
+        steps = np.maximum(below, above)
+        return np.where(steps > 0.01, steps, 0.0)
+
+    def log_beyond(self, values: np.ndarray) -> np.ndarray:
+        """Return the log-probability in nats of values ``(n,)``, given that they are beyond bounds.
+
+        Half of it is at either bound, or all where there is one, and falls exponentially by a unit
+        of the column; of a number it is that of an interval, as elsewhere. 0 of values within.
+        """
+        steps, spread = self._beyond(values), self._spread
+        ends = [end for end in self.kind.bounds or () if end is not None]
+        each = np.log(-np.expm1(-1 / spread)) - (steps - 1) / spread - np.log(len(ends) or 1)
+        return np.where(steps > 0, each, 0.0)
 
     def _atoms(self, values: np.ndarray) -> np.ndarray:
         """Return which atom each value is, or that it is a number."""
@@ -123,6 +156,13 @@ class CellColumn:
         is_small = by_slope < SMALL
         centre = np.where(is_small, middle, 0.5 * (low + high))
         half = np.where(is_small, by_slope, 0.5 * (high - low))
+        least, most = self.kind.bounds or (None, None)
+        if least is not None:  # the lowest interval is all below its upper end
+            is_end = at - self.step / 2 <= least - self.step / 2 * (1 - END)
+            centre, half = np.where(is_end, high, centre), np.where(is_end, -np.inf, half)
+        if most is not None:
+            is_end = at + self.step / 2 >= most + self.step / 2 * (1 - END)
+            centre, half = np.where(is_end, low, centre), np.where(is_end, np.inf, half)
         if self.kind.kind == "grid":
             half = np.where(np.abs(at - values) <= 0.01 * self.step, half, 0.0)
         return centre, half
@@ -142,16 +182,40 @@ class CellColumn:
             total = total + log_slope
         return values, total
 
-    def values_at(self, units: np.ndarray) -> np.ndarray:
-        """Return the values ``(n,)`` of the table at units: on its grid, with its decimals."""
+    def _plain(self, units: np.ndarray) -> np.ndarray:
         values = units
         for one in reversed(self.maps):
             values, _ = one.outside(values)
-        if self.kind.kind == "grid":
-            values = self._nearest(values)
-        elif self.kind.decimals is not None:
-            values = self.step * np.rint(values / self.step)
+        return values
+
+    def values_at(self, units: np.ndarray) -> np.ndarray:
+        """Return the values ``(n,)`` of the table at units: on its grid, with its decimals."""
+        values = self._plain(units)
+        with np.errstate(over="ignore"):
+            written = values
+            if self.kind.kind == "grid":
+                written = self._nearest(values)
+            elif self.kind.decimals is not None:
+                written = self.step * np.rint(values / self.step)
+            if self.kind.decimals is not None:
+                written = np.round(written, self.kind.decimals) + 0.0  # no negative zero
+        return np.where(np.isfinite(written), written, values)
+
+    def _drawn_beyond(self, uniform: np.ndarray) -> np.ndarray:
+        """Return values beyond the bounds, by numbers ``(n,)`` between 0 and 1."""
+        low, high = self.kind.bounds or (None, None)
+        both = low is not None and high is not None
+        is_below = (uniform < 0.5) if both else np.full(len(uniform), low is not None)
+        part = np.clip(np.mod(2 * uniform, 1.0) if both else uniform, 0.0, 1.0)
+        steps = 1 + np.floor(-self._spread * np.log1p(-part * (1 - 1e-12)))
+        above, below = (high or 0.0) + steps * self.step, (low or 0.0) - steps * self.step
+        values = np.where(is_below, below, above)
         return values if self.kind.decimals is None else np.round(values, self.kind.decimals)
+
+    @cached_property
+    def _spread(self) -> float:
+        """How many steps a unit of the column is."""
+        return float(np.diff(self._plain(np.array([-1.0, 1.0])))[0] / (2 * self.step))
 
     def decode(self, codes: np.ndarray, units: np.ndarray) -> np.ndarray:
         """Return the values ``(n,)`` of outcomes: of a number, those at ``units``."""
@@ -161,4 +225,6 @@ class CellColumn:
             first = np.append(self.kind.atoms, np.nan)
             values = first[np.minimum(codes, len(first) - 1)]
             values = np.where(codes == self.number, self.values_at(units), values)
+            if self.new is not None:
+                values = np.where(codes == self.new, self._drawn_beyond(units), values)
         return values if self.missing is None else np.where(codes == self.missing, np.nan, values)

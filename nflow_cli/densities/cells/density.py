@@ -19,7 +19,7 @@ from nflow_cli.densities.cells.distribution import below_and_at
 from nflow_cli.densities.cells.drawing import Drawing
 from nflow_cli.densities.cells.heads import log_cells
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.network import Parameters
+from nflow_cli.densities.cells.network import PADDING, Parameters
 
 ROWS = 2_048  # at a time: the parameters of their mixtures are the largest array
 
@@ -116,7 +116,7 @@ class CellDensity:
         """Yield the log-probabilities ``(R, m, D)`` of cells by each member, in parts."""
         for places in _places(len(rows)):
             encoded = self.encode(rows[places])
-            measures = self._log_measures(encoded.codes)
+            measures = self._log_measures(rows[places], encoded.codes)
             marginal = self._log_cells(self.marginal, encoded)
             kept = [self._kept(member, marginal, encoded) for member in self.networks]
             yield np.stack([cells[self.order].T - measures for cells in kept])
@@ -147,19 +147,42 @@ class CellDensity:
 
     def _parameters(self, member: Member, encoded: Encoded) -> Parameters:
         x = network.inputs(self.layout, encoded.codes, encoded.centre, np)
-        return network.parameters(self.layout, member.weights, self.floors, x, np)
+        found = network.parameters(self.layout, member.weights, self.floors, x, np)
+        return found._replace(log_shares=self._with_new(found.log_shares))
+
+    def _with_new(self, log_shares: list[np.ndarray | None]) -> list[np.ndarray | None]:
+        """Return shares by a network with those of what no training row is, as the marginals'."""
+        banks = []
+        for bank, shares, marginal in zip(self.layout.banks, log_shares, self.marginal.log_shares):
+            last = np.array([self.layout.outcomes[i].learnt for i in bank.modelled])
+            is_new = (np.arange(bank.size) == last[:, None])[:, :, None]
+            if shares is not None and marginal is not None and is_new.any():
+                log_new = np.where(is_new, marginal, PADDING)
+                others = np.log1p(-np.exp(log_new.max(axis=1, keepdims=True)))
+                shares = np.where(is_new, marginal, shares + others)
+            banks.append(shares)
+        return banks
 
     def _log_cells(self, parameters: Parameters, encoded: Encoded) -> np.ndarray:
         mixed = encoded.centre[self._mixed], encoded.half[self._mixed]
-        with np.errstate(divide="ignore"):  # of a value that is on no grid
+        # Of a value that is on no grid, and of one so far out that its square is infinite.
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             return log_cells(self.layout, parameters, encoded.codes, *mixed, xp=np)
 
-    def _log_measures(self, codes: np.ndarray) -> np.ndarray:
-        """Return what the log-probability of each cell ``(n, D)`` is lowered by to be a density."""
+    def _log_measures(self, rows: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """Return what the log-probability of each cell ``(n, D)`` is lowered by.
+
+        A number's is of an interval, and lowered to be a density; one beyond found bounds is
+        lowered by that of the value among those beyond.
+        """
         measures = np.zeros((codes.shape[1], len(self.modelled)))
         for j, column in enumerate(self.modelled):
-            is_number = codes[self.layout.columns.index(self.n_given + j)] == column.number
-            measures[:, j] = np.where(is_number, column.log_measure, 0.0)
+            place = self.n_given + j
+            code = codes[self.layout.columns.index(place)]
+            measures[:, j] = np.where(code == column.number, column.log_measure, 0.0)
+            if column.has_numbers and column.new is not None:
+                beyond = column.log_measure - column.log_beyond(rows[:, place])
+                measures[:, j] = np.where(code == column.new, beyond, measures[:, j])
         return measures
 
     # Distribution functions and draws.
@@ -182,8 +205,8 @@ class CellDensity:
         weights = [np.ones_like(noise)]
         if self.members > 1:  # given the cells before, members count by their likelihood
             (cells,) = list(self._by_members(rows)) or [np.zeros((self.members, 0, 0))]
-            before = np.cumsum(cells, axis=2) - cells
-            before = np.where(np.isfinite(before), before, -1e300)
+            before = np.cumsum(np.pad(cells, ((0, 0), (0, 0), (1, 0)))[:, :, :-1], axis=2)
+            before = np.maximum(before, -1e300)  # behind a cell that no row can have
             weights = np.exp(before - logsumexp(before, 0, np))
         for member, weight in zip(self.networks, weights):
             shares = member.shares[self.order]
@@ -196,10 +219,16 @@ class CellDensity:
         below, at = below_and_at(self.layout, self.cells, parameters, encoded)
         return below[self.order].T + noise * at[self.order].T
 
-    def draw(self, given: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def draw(
+        self, given: np.ndarray, rng: np.random.Generator, with_new: bool = False
+    ) -> np.ndarray:
         """Draw a row for each of the rows ``(n, C)``, of which only the given columns are used.
 
-        A draw is never a level that no training row has.
+        Args:
+            given: The rows.
+            rng: Of the draws.
+            with_new: Whether a level may be -1, one that no training row has; else each cell is
+                drawn given that it is none.
         """
         rows = given.astype(float)
         member = rng.integers(self.members, size=len(rows))
@@ -207,7 +236,7 @@ class CellDensity:
             chosen = np.flatnonzero(member == r)
             for places in _places(len(chosen)):
                 at = chosen[places]
-                rows[at] = Drawing(self, of_member, rows[at]).drawn(rng)
+                rows[at] = Drawing(self, of_member, rows[at], with_new).drawn(rng)
         return rows
 
 

@@ -56,6 +56,8 @@ def _of_code(shares: np.ndarray, codes: np.ndarray) -> Ends:
     return np.cumsum(shares, axis=0)[codes, rows] - at, at
 
 
+# Of a value that is on no grid, and of one so far out that its square is infinite.
+@np.errstate(divide="ignore", over="ignore", invalid="ignore")
 def _number(
     column: CellColumn,
     codes: np.ndarray,
@@ -69,10 +71,9 @@ def _number(
     number = len(column.first)
     atoms, of_atoms = np.array(column.kind.atoms).reshape(-1, 1), shares[:number]
     is_atom = (codes >= 0) & (codes < number)
-    with np.errstate(divide="ignore"):
-        masses = np.exp(log_mass(centre, half, log_weights, means, scales, np))
+    masses = np.exp(log_mass(centre, half, log_weights, means, scales, xp=np, has_ends=True))
     on_grid = column.kind.kind == "grid"
-    low = np.where(is_atom & (not on_grid), centre, centre - half)
+    low = np.where(is_atom & (not on_grid) | (half == np.inf), centre, centre - np.abs(half))
     smooth = np.exp(logsumexp(log_weights + log_ndtr((low - means) / scales, np), 0, np))
     values = np.where(is_atom, np.append(atoms, 0.0)[np.clip(codes, 0, number)], np.nan)
     if number:
@@ -84,7 +85,6 @@ def _number(
         atoms_below = at_atom = np.zeros(len(codes))
     below = atoms_below + shares[number] * smooth
     at = at_atom + np.where(is_atom & (not on_grid), 0.0, shares[number] * masses)
-    if column.missing is not None:
-        gap, share = codes == column.missing, shares[column.missing]
-        below, at = np.where(gap, 1 - share, below), np.where(gap, share, at)
-    return below, at
+    plain = _of_code(shares, codes)  # of a gap, or beyond bounds
+    is_other = codes > number
+    return np.where(is_other, plain[0], below), np.where(is_other, plain[1], at)

@@ -26,11 +26,12 @@ class Drawing:
         density: Of which.
         member: Of which network.
         rows: ``(n, C)``, whose given columns are known.
+        with_new: Whether a cell may be what no training row is.
     """
 
-    def __init__(self, density: "CellDensity", member: "Member", rows: np.ndarray):
+    def __init__(self, density: "CellDensity", member: "Member", rows: np.ndarray, with_new: bool):
         self.density, self.layout, self.member = density, density.layout, member
-        self.rows, self.n = rows, len(rows)
+        self.rows, self.n, self.with_new = rows, len(rows), with_new
         self.x = np.zeros((len(self.layout.inputs), self.n))
         blocks = sum(name.endswith("_in_kernel") for name in member.weights)
         layer = (self.layout.width, self.n)
@@ -78,10 +79,14 @@ class Drawing:
         self, j: int, column: CellColumn, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw the outcomes ``(n,)`` of column ``j``, and where numbers are in its units."""
-        share = self.member.shares[self.layout.modelled.index(j)]
-        by_network = rng.random(self.n) < share
-        both = [_outcomes(c, column, self.n, rng) for c in (self._network(j), self._marginal(j))]
-        codes, units = (np.where(by_network, *pair) for pair in zip(*both))
+        by_network = rng.random(self.n) < self.member.shares[self.layout.modelled.index(j)]
+        log_new, marginal = self._marginal(j)
+        drawn = [_outcomes(one, self.n, rng) for one in (self._network(j), marginal)]
+        codes, units = (np.where(by_network, *pair) for pair in zip(*drawn))
+        if self.with_new and column.new is not None:
+            is_new = rng.random(self.n) < np.exp(log_new)
+            codes = np.where(is_new, column.new, codes)
+            units = np.where(is_new, rng.random(self.n), units)
         return codes, units
 
     def _network(self, j: int) -> Conditional:
@@ -93,7 +98,7 @@ class Drawing:
         if of_logits.any():
             logits = w["logits_kernel"][of_logits][:, seen] @ self._last[seen]
             logits += w["logits_skip_kernel"][of_logits] @ self.x + w["logits_bias"][of_logits]
-            log_shares = logits[: layout.outcomes[j].count]
+            log_shares = logits[: layout.outcomes[j].learnt]
         if j in layout.mixed:
             place, size = layout.mixed.index(j), 3 * layout.components
             part = slice(place * size, (place + 1) * size)
@@ -104,26 +109,28 @@ class Drawing:
             mixture = tuple(array[0] for array in normals)
         return log_shares, mixture
 
-    def _marginal(self, j: int) -> Conditional:
-        """Return the distribution of column ``j`` by itself."""
+    def _marginal(self, j: int) -> tuple[float, Conditional]:
+        """Return the log-share of what no training row is, and the marginal of column ``j``."""
         layout, (shares, *mixtures) = self.layout, self.density.marginal
-        log_shares, mixture = None, None
+        log_new, log_shares, mixture = -np.inf, None, None
         for bank, of_bank in zip(layout.banks, shares):
             if of_bank is not None and j in bank.modelled:
-                log_shares = of_bank[bank.modelled.index(j), : layout.outcomes[j].count]
+                every, learnt = of_bank[bank.modelled.index(j)], layout.outcomes[j].learnt
+                log_shares = every[:learnt]
+                log_new = float(every[learnt, 0]) if layout.outcomes[j].has_new else log_new
         if j in layout.mixed:
             mixture = tuple(array[layout.mixed.index(j)] for array in mixtures)
-        return log_shares, mixture
+        return log_new, (log_shares, mixture)
 
 
 def _outcomes(
-    conditional: Conditional, column: CellColumn, n: int, rng: np.random.Generator
+    conditional: Conditional, n: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Draw outcomes ``(n,)`` but new ones, and numbers in the units of their column."""
     log_shares, mixture = conditional
     codes, units = np.zeros(n, np.int64), np.zeros(n)
     if log_shares is not None:
-        known = log_shares if column.new is None else np.delete(log_shares, column.new, axis=0)
-        codes = _categories(known, n, rng)
+        codes = _categories(log_shares, n, rng)
     if mixture is not None:
         log_weights, means, scales = mixture
         component, rows = _categories(log_weights, n, rng), np.arange(n)

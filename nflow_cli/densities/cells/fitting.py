@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from nflow_cli.data.dataset import Dataset
-from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.columns import CellColumn, Cells
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.marginal import Marginal, Outcomes, fit_marginal
 from nflow_cli.densities.cells.network import PADDING, Parameters
 
 LEAST_FLOOR = 1e-5  # of the scale of a normal in units, whose numbers are near 1
 NARROW = 0.01  # the quantile of half widths by which scales are bounded
+FAR = 10.0  # times the range of the numbers: 95 % of a broad normal are within
 
 
 def fitted_columns(data: Dataset) -> list[CellColumn]:
@@ -21,7 +22,7 @@ def fitted_columns(data: Dataset) -> list[CellColumn]:
         column = CellColumn(name, data.kinds[name], tuple(data.units.get(name, ())))
         if column.has_numbers:
             cells = column.encode(data.train[:, i])
-            half = cells.half[cells.codes == column.number]
+            half = cells.half[(cells.codes == column.number) & np.isfinite(cells.half)]
             narrow = float(np.quantile(half, NARROW)) if len(half) else 1.0
             floor = max(LEAST_FLOOR, narrow / 2)
             column = CellColumn(name, column.kind, column.maps, floor)
@@ -41,9 +42,35 @@ def fitted_marginals(
     marginals = []
     for column, values in zip(columns, rows.T):
         cells = column.encode(values)
-        outcomes = Outcomes(column.outcomes.count, column.number, column.new, column.floor)
-        marginals.append(fit_marginal(outcomes, *cells, weights))
+        widest = _widest(column, values[cells.codes == column.number])
+        numbers = column.number, column.new, column.floor, widest
+        outcomes = Outcomes(column.outcomes.count, *numbers)
+        marginals.append(fit_marginal(outcomes, *_with_both_ends(cells), weights))
     return marginals
+
+
+def _with_both_ends(cells: Cells) -> Cells:
+    """Return cells whose intervals with one end are as wide as others, which start from there."""
+    has_one = np.isinf(cells.half)
+    if not has_one.any():
+        return cells
+    others = cells.half[~has_one & (cells.half > 0)]
+    half = float(np.median(others)) if len(others) else 1.0
+    centre = np.where(has_one, cells.centre + np.sign(cells.half) * half, cells.centre)
+    return Cells(cells.codes, centre, np.where(has_one, half, cells.half))
+
+
+def _widest(column: CellColumn, numbers: np.ndarray) -> float | None:
+    """Return the scale of a normal 95 % of which are within ten ranges of the numbers.
+
+    In units these are not ten ranges: of heavy tails, ten ranges of units are no numbers any more.
+    """
+    if not len(numbers):
+        return None
+    low, high = numbers.min(), numbers.max()
+    middle, far = np.median(numbers), FAR * (high - low + column.step)
+    units, log_slopes = column.inside(np.array([middle, low, high, middle - far, middle + far]))
+    return float(np.abs(units - units[0])[np.isfinite(log_slopes)].max() / 2)
 
 
 def as_parameters(layout: Layout, marginals: Sequence[Marginal]) -> Parameters:

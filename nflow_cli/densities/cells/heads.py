@@ -31,7 +31,7 @@ def log_cells(
     """
     masses = half  # of no column
     if layout.mixed:
-        masses = log_mass(centre, half, *parameters[1:], xp)
+        masses = log_mass(centre, half, *parameters[1:], xp=xp, has_ends=layout.has_ends)
     cells, start, first = [], 0, 0
     for bank, shares in zip(layout.banks, parameters.log_shares):
         of_bank = codes[..., start + bank.n_given : start + len(bank.columns), :]
@@ -42,11 +42,28 @@ def log_cells(
     return xp.concatenate(cells, axis=-2)
 
 
-def log_mass(centre: Any, half: Any, log_weights: Any, means: Any, scales: Any, xp: Any) -> Any:
-    """Return the log-mass ``(…, n)`` in nats of intervals by mixtures ``(…, M, n)``."""
-    c = (centre[..., None, :] - means) / scales
-    of_normals = log_normal_mass(c, half[..., None, :] / scales, xp)
-    return logsumexp(log_weights + of_normals, -2, xp)
+def log_mass(
+    centre: Any,
+    half: Any,
+    log_weights: Any,
+    means: Any,
+    scales: Any,
+    *,
+    xp: Any,
+    has_ends: bool,
+) -> Any:
+    """Return the log-mass ``(…, n)`` in nats of intervals by mixtures ``(…, M, n)``.
+
+    Where ``half`` is infinite, as it may be if it ``has_ends``, the interval is all above
+    ``centre``, or with ``-inf`` all below.
+    """
+    side = None
+    if has_ends:
+        is_tail = xp.isinf(half)
+        side = xp.where(is_tail, xp.sign(half), 0.0)[..., None, :]
+        half = xp.where(is_tail, 1.0, half)
+    c, h = (centre[..., None, :] - means) / scales, half[..., None, :] / scales
+    return logsumexp(log_weights + log_normal_mass(c, h, xp, side), -2, xp)
 
 
 def _of_bank(layout: Layout, bank: Bank, shares: Any, codes: Any, masses: Any, xp: Any) -> Any:

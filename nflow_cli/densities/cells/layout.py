@@ -21,11 +21,20 @@ class Outcomes(NamedTuple):
         number: Which of them is "a number", whose value has a mixture; ``None``: none.
         summed: How many of the first outcomes are values of the mixture's own grid too, so that
             their masses are added.
+        has_ends: Whether the intervals of some numbers have one end alone.
+        has_new: Whether the last is what no training row is: a network learns nothing of it.
     """
 
     count: int
     number: int | None = None
     summed: int = 0
+    has_ends: bool = False
+    has_new: bool = False
+
+    @property
+    def learnt(self) -> int:
+        """How many of the first outcomes a network learns the shares of."""
+        return self.count - self.has_new
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,11 @@ class Layout:
     def mixed(self) -> list[int]:
         """The places of the N modelled columns that have mixtures, bank by bank."""
         return [i for bank in self.banks for i in bank.numbers]
+
+    @cached_property
+    def has_ends(self) -> bool:
+        """Whether some intervals have one end alone."""
+        return any(self.outcomes[i].has_ends for i in self.mixed)
 
     @cached_property
     def inputs(self) -> np.ndarray:

@@ -17,12 +17,14 @@ class Outcomes:
         number: Which one is a number, with an interval; ``None`` where there is none.
         new: Which one is a level that the training rows do not have.
         floor: The least scale of a normal, in the column's units.
+        widest: The scale of a broad one; ``None``: five times the range of the numbers.
     """
 
     count: int
     number: int | None = None
     new: int | None = None
     floor: float = 1e-3
+    widest: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,8 @@ def fit_marginal(
     if outcomes.number is None or centre is None or half is None:
         return Marginal(log_shares, None, Normals(*np.zeros((3, 0))))
     cells = np.flatnonzero((codes == outcomes.number) & (scaled > 0))
-    normals = fit_normals(centre[cells], half[cells], scaled[cells], outcomes.floor)
+    bounds = outcomes.floor, outcomes.widest
+    normals = fit_normals(centre[cells], half[cells], scaled[cells], *bounds)
     return Marginal(log_shares, outcomes.number, normals)
 
 
@@ -99,8 +102,9 @@ def outcome_shares(outcomes: Outcomes, codes: np.ndarray, weights: np.ndarray) -
     if outcomes.new is None:
         return smoothed / smoothed.sum()
     rows = np.bincount(codes[known & (weights > 0)], minlength=outcomes.count)
+    rows[outcomes.new] = 0
     once = counts[rows == 1].sum()
-    new = np.clip(once, n / (n + 1), n * n / (n + 1)) / n if n > 0 else 0.5
+    new = np.clip(once + counts[outcomes.new], n / (n + 1), n * n / (n + 1)) / n if n > 0 else 0.5
     smoothed[outcomes.new] = 0.0
     shares = smoothed * ((1 - new) / max(smoothed.sum(), 1.0))
     shares[outcomes.new] = new

@@ -111,13 +111,10 @@ def inputs(layout: Layout, codes: Any, centre: Any, xp: Any) -> Any:
     parts, start = [], 0
     for bank in layout.banks:
         end = start + len(bank.columns)
-        parts.append(xp.reshape(one_hot(codes[..., start:end, :], bank.size, xp), _flat(codes)))
+        flat = (*codes.shape[:-2], bank.size * len(bank.columns), codes.shape[-1])
+        parts.append(xp.reshape(one_hot(codes[..., start:end, :], bank.size, xp), flat))
         start = end
     return xp.concatenate([*parts, xp.clip(centre, -INPUT_LIMIT, INPUT_LIMIT)], axis=-2)
-
-
-def _flat(codes: Any) -> tuple[int, ...]:
-    return (*codes.shape[:-2], -1, codes.shape[-1])
 
 
 def one_hot(codes: Any, size: int, xp: Any) -> Any:
@@ -160,27 +157,28 @@ def hidden(weights: Weights, x: Any, xp: Any) -> Any:
 
 def log_shares(layout: Layout, logits: Any, xp: Any) -> list[Any]:
     """Return the log-probabilities of the outcomes of each bank from all logits ``(…, P, n)``."""
-    banks, start = [], 0
+    banks, start, n = [], 0, logits.shape[-1]
     for bank in layout.banks:
-        if bank.size == 1:
+        count = len(bank.modelled)
+        if bank.size == 1 or not count:
             banks.append(None)
             continue
-        count = len(bank.modelled)
         end = start + count * bank.size
-        part = xp.reshape(logits[..., start:end, :], (*logits.shape[:-2], count, bank.size, -1))
+        part = xp.reshape(logits[..., start:end, :], (*logits.shape[:-2], count, bank.size, n))
         banks.append(log_softmax(part + _padding(layout, bank.modelled, bank.size, part), -2, xp))
         start = end
     return banks
 
 
 def _padding(layout: Layout, columns: Sequence[int], size: int, like: Any) -> np.ndarray:
-    counts = np.array([layout.outcomes[i].count for i in columns]).reshape(-1, 1, 1)
+    counts = np.array([layout.outcomes[i].learnt for i in columns]).reshape(-1, 1, 1)
     return np.where(np.arange(size)[:, None] < counts, 0.0, PADDING).astype(dtype_of(like))
 
 
 def normals(mixtures: Any, shift: Any, floors: Any, count: int, xp: Any) -> tuple[Any, Any, Any]:
     """Return log-weights, means and scales ``(…, N, M, n)`` of mixtures ``(…, 3 N M, n)``."""
-    raw = xp.reshape(mixtures, (*mixtures.shape[:-2], -1, 3, count, mixtures.shape[-1]))
+    *before, n_mixed, n = shift.shape
+    raw = xp.reshape(mixtures, (*before, n_mixed, 3, count, n))
     means = raw[..., 1, :, :] + shift[..., None, :]
     scales = floors + xp.exp(xp.minimum(raw[..., 2, :, :], MOST_LOG_SCALE))
     return log_softmax(raw[..., 0, :, :], -2, xp), means, scales

@@ -10,7 +10,7 @@ from nflow_cli.mixtures import log_interval_mass
 COUNTS = (1, 2, 3, 4, 5, 6, 8, 10)  # of the normals that EM fits
 VALUES = 100  # that repeat most often and have a kernel of their own
 KERNEL = 0.25  # scale of a kernel beside its cell's half width: all of it but 6e-5 is within
-WIDEST = 10.0  # scale of the broad component beside the range of the values
+WIDEST = 5.0  # scale of the broad component beside the range: 95 % of it is within ten ranges
 PENALTY = 1.5  # nats a parameter, between Akaike's 1 and Schwarz's log(n)/2
 BLOCKS, NEAR = 1000, 0.01  # values that are near in rank and in units are taken together
 LEAST_TOTAL = 1e-10  # rows of a normal, which has a mean then too
@@ -59,24 +59,31 @@ class _Points:
     least: int
 
 
-def fit_normals(centre: np.ndarray, half: np.ndarray, weights: np.ndarray, floor: float) -> Normals:
+def fit_normals(
+    centre: np.ndarray,
+    half: np.ndarray,
+    weights: np.ndarray,
+    floor: float,
+    widest: float | None = None,
+) -> Normals:
     """Return the mixture of normals that suits cells best, its last component a broad one.
 
     Of M = 1 to 10 normals, fitted by EM, the M of the best likelihood less 1.5 nats a parameter.
     Beside them stand kernels on the values that repeat most often, by their counts, with the weight
-    that makes each row likeliest given the others. The last component is at the median, ten times
-    as wide as the range, and has the weight ``1/(n + 1)``.
+    that makes each row likeliest given the others. The last component is at the median and has the
+    weight ``1/(n + 1)``.
 
     Args:
         centre: The middles of the cells' intervals ``(n,)``, in the column's units.
         half: Their half widths, positive.
         weights: Of the rows; their sum is n, the effective sample size.
         floor: The least scale of what EM fits, in the column's units.
+        widest: The scale of the last component; ``None``: five times the range.
     """
     if not len(centre):
         return Normals(np.zeros(1), np.zeros(1), np.full(1, WIDEST))
     points = _points(centre, half, weights)
-    broad = _broad(points)
+    broad = _median(points), _widest(points) if widest is None else widest
     kernels, log_others = _kernels(points)
     fits, likelihoods, shares = [], [], []
     for count in COUNTS:
@@ -110,11 +117,14 @@ def _points(centre: np.ndarray, half: np.ndarray, weights: np.ndarray) -> _Point
     return _Points(mean, half, spread, weight, repeated, int(least))
 
 
-def _broad(points: _Points) -> tuple[float, float]:
-    """Return the median of the values, and ten times their range."""
-    ends = np.max(points.centre + points.half) - np.min(points.centre - points.half)
+def _median(points: _Points) -> float:
     ranks = np.cumsum(points.weight) / points.weight.sum()
-    return float(points.centre[np.searchsorted(ranks, 0.5)]), float(WIDEST * ends)
+    return float(points.centre[np.searchsorted(ranks, 0.5)])
+
+
+def _widest(points: _Points) -> float:
+    ends = np.max(points.centre + points.half) - np.min(points.centre - points.half)
+    return float(WIDEST * ends)
 
 
 def _kernels(points: _Points) -> tuple[Normals, np.ndarray]:

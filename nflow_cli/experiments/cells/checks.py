@@ -126,7 +126,8 @@ def run_conditions(run: CheckedCells, n: int) -> np.ndarray:
 def check_own_draws(run: CheckedCells) -> Verdict:
     """Judge draws by the density: a finite log-density each, and a uniform PIT of each column."""
     density = run.trained
-    rows = density.draw(run_conditions(run, DRAWS), stream(run.config.seed, "check-draws"))
+    rng = stream(run.config.seed, "check-draws")
+    rows = density.draw(run_conditions(run, DRAWS), rng, with_new=True)
     lost = int((~np.isfinite(density.log_prob(rows))).sum())
     names = density.columns[density.n_given :]
     judged = pit(density.pit(rows, stream(run.config.seed, "check-pit")), names)

@@ -79,7 +79,7 @@ def train(
 ) -> Training:
     """Train the networks as ``config.train`` says, each to its best validation."""
     model, settings, steps = parts.model, config.train, config.train.steps or 0
-    rows = packed(encode(parts.columns, parts.layout, data.train))
+    rows = packed(parts.layout, encode(parts.columns, parts.layout, data.train))
     seeds = seeds_from(config.seed, settings.ensemble)
     shape = (steps, settings.chunk, settings.batch_size or 0)
     chunks = CellChunks(parts.layout.n_columns, rows, seeds, *shape, data.weights.train)
@@ -104,7 +104,7 @@ def train(
 def _validator(parts: Parts, data: Dataset) -> Callable[[], Any]:
     """Return the function that computes the loss of the validation rows by each network."""
     loss, weights = compiled(parts.model.negative_log_likelihood), data.weights.validation
-    rows = packed(encode(parts.columns, parts.layout, data.validation)).T
+    rows = packed(parts.layout, encode(parts.columns, parts.layout, data.validation)).T
     weights = np.ones(rows.shape[1]) if weights is None else weights
     batches = []
     for start in range(0, rows.shape[1], AT_A_TIME):

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.densities.cells import network
-from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
 from nflow_cli.densities.cells.density import Encoded
 from nflow_cli.densities.cells.heads import log_cells
 from nflow_cli.densities.cells.layout import Layout
@@ -103,6 +103,11 @@ class CellChunks(PointChunks):
         return np.concatenate([rows, hidden.astype(np.float32)], axis=1)
 
 
-def packed(encoded: Encoded) -> np.ndarray:
-    """Return encoded rows as one array ``(n, E)``, float32: codes, centres, half widths."""
-    return np.concatenate(encoded, axis=0).T.astype(np.float32)
+def packed(layout: Layout, encoded: Encoded) -> np.ndarray:
+    """Return encoded rows as one array ``(n, E)``, float32: codes, centres, half widths.
+
+    A cell of what no training row is counts as unknown: a network learns nothing of it.
+    """
+    learnt = np.array([layout.outcomes[i].learnt for i in layout.columns])[:, None]
+    codes = np.where(encoded.codes < learnt, encoded.codes, UNKNOWN)
+    return np.concatenate([codes, encoded.centre, encoded.half], axis=0).T.astype(np.float32)

@@ -1,0 +1,98 @@
+"""Densities of cells whose weights are random and as large as trained ones."""
+
+import itertools
+
+import numpy as np
+
+from nflow_cli.config.kinds_schema import ColumnKind, Lattice
+from nflow_cli.data.column_maps import Scale, TukeyH
+from nflow_cli.densities.cells import network
+from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.density import CellDensity, Member
+from nflow_cli.densities.cells.fitting import as_parameters
+from nflow_cli.densities.cells.layout import Layout
+from nflow_cli.densities.cells.marginal import Marginal
+from nflow_cli.densities.cells.normals import Normals
+
+UNITS = (Scale(1.0, 2.0),)
+TAILS = (Scale(1.0, 2.0), TukeyH(0.02))
+
+
+def levels(name, count, missing=False):
+    texts = [f"level {i}" for i in range(count)]
+    return CellColumn(name, ColumnKind(kind="levels", type="text", levels=texts, missing=missing))
+
+
+def grid(name, step=0.5, offset=0.0, maps=UNITS, **facts):
+    lattice = Lattice(step=step, offset=offset)
+    kind = ColumnKind(kind="grid", decimals=2, lattices=[lattice], resolution=step, **facts)
+    return CellColumn(name, kind, maps, floor=0.01)
+
+
+def number(name, resolution=1e-3, maps=UNITS, decimals=3, **facts):
+    kind = ColumnKind(kind="number", decimals=decimals, resolution=resolution, **facts)
+    return CellColumn(name, kind, maps, floor=0.01)
+
+
+def random_weights(layout, rng, blocks=2):
+    """Return weights that say much of each cell by those before it, its scales within bounds."""
+    weights = network.initial(layout, blocks, rng)
+    sizes = {"logits_kernel": 1.5, "logits_skip_kernel": 0.7, "logits_bias": 1.0}
+    sizes |= {"mixtures_kernel": 0.15, "means_skip_kernel": 0.2, "inputs_bias": 0.5}
+    for name, size in sizes.items():
+        if name in weights:
+            weights[name] = size * rng.standard_normal(weights[name].shape)
+    for name in weights:
+        if name.startswith("block") and "out" in name:
+            weights[name] = 0.3 * rng.standard_normal(weights[name].shape)
+    return weights
+
+
+def random_marginal(column, rng):
+    shares = rng.dirichlet(np.ones(column.outcomes.count))
+    mixture = np.log([0.3, 0.6, 0.1]), rng.normal(0, 0.5, 3), np.array([0.5, 1.0, 2.0])
+    normals = Normals(*mixture) if column.has_numbers else Normals(*np.zeros((3, 0)))
+    return Marginal(np.log(shares), column.number, normals)
+
+
+def random_density(columns, n_given=0, members=1, seed=0, width=16, shares=None):
+    """Return a density of cells of columns; of networks alone where ``shares`` is 1."""
+    rng = np.random.default_rng(seed)
+    layout = Layout(tuple(column.outcomes for column in columns), n_given, 3, width)
+    marginal = as_parameters(layout, [random_marginal(column, rng) for column in columns])
+    networks = []
+    for _ in range(members):
+        weights = network.masked(layout, random_weights(layout, rng))
+        count = len(layout.modelled)
+        of_member = rng.uniform(0.2, 0.9, count) if shares is None else np.full(count, shares)
+        networks.append(Member(weights, of_member))
+    return CellDensity(columns, layout, marginal, networks)
+
+
+def values_of(column, reach=14.0):
+    """Return all values of a column but numbers of a density, -1 for a new level."""
+    gap = [] if column.missing is None else [np.nan]
+    if not column.has_numbers:
+        return np.array([*range(len(column.first)), -1.0, *gap])
+    if column.kind.kind == "number":
+        return np.array([*column.kind.atoms, *gap])
+    low, high = column.values_at(np.array([-reach, reach]))
+    step = column.step
+    return np.append(low + step * np.arange(round((high - low) / step) + 1), gap)
+
+
+def products(*values):
+    """Return all rows ``(n, C)`` of values of each column."""
+    return np.array(list(itertools.product(*values)), float)
+
+
+def a_sample(columns, n, seed=0):
+    """Return rows of all outcomes of columns, each by itself."""
+    rng = np.random.default_rng(seed)
+    rows = np.full((n, len(columns)), np.nan)
+    for j, column in enumerate(columns):
+        rows[:, j] = rng.choice(values_of(column, 1.5), n) if len(values_of(column)) else np.nan
+        if column.kind.kind == "number":
+            is_number = (rng.random(n) < 0.6) | (not column.outcomes.count > 1)
+            rows[:, j] = np.where(is_number, column.values_at(rng.normal(0, 1, n)), rows[:, j])
+    return rows

@@ -1,0 +1,114 @@
+"""Values of a table as outcomes and intervals, and back."""
+
+import numpy as np
+import pytest
+from cells import TAILS, UNITS, grid, levels, number
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nflow_cli.data.column_maps import Log, Scale, Softplus
+from nflow_cli.densities.cells.columns import UNKNOWN
+
+LOG = (Log(-1.0, "above"), Scale(2.0, 1.5))
+SOFTPLUS = (Softplus(-1.0, "above", 50.0), Scale(1.0, 0.5))
+COLUMNS = {
+    "levels": levels("x", 5, missing=True),
+    "grid": grid("x", step=0.25, offset=0.05, atoms=[0.05, 3.3], missing=True),
+    "grid of heavy tails": grid("x", step=1.0, maps=TAILS, atoms=[-7.0]),
+    "whole numbers": grid("x", step=1.0, maps=LOG, missing=True),
+    "number": number("x", atoms=[0.5, 2.125], missing=True),
+    "number above a bound": number("x", maps=SOFTPLUS, atoms=[0.5]),
+    "thousands": number("x", resolution=1e3, decimals=0, maps=(Scale(1e6, 1e5),)),
+}
+AT_0 = ("whole numbers", "number above a bound")
+
+
+def round_trip(column, values):
+    cells = column.encode(values)
+    return column.decode(cells.codes, cells.centre)
+
+
+@given(place=st.integers(-3_000, 3_000), data=st.data())
+@pytest.mark.parametrize("case", COLUMNS)
+def test_a_value_is_itself_again(case, place, data):
+    column = COLUMNS[case]
+    gap = [] if column.missing is None else [np.nan]
+    if column.has_numbers:
+        place = abs(place) if case in AT_0 else place
+        offset = column.kind.lattices[0].offset if column.kind.lattices else 0.0
+        values = [round(offset + column.step * place, column.kind.decimals), *column.kind.atoms]
+    else:
+        values = [*range(5), -1.0]
+    value = np.array([data.draw(st.sampled_from([*values, *gap]))])
+    np.testing.assert_array_equal(round_trip(column, value), value)
+
+
+@given(x=st.floats(-50, 50))
+def test_a_number_of_all_digits_is_itself_again_but_for_rounding(x):
+    column = number("x", decimals=None, resolution=1e-15, maps=TAILS)
+    assert round_trip(column, np.array([x])) == pytest.approx([x], rel=1e-13, abs=1e-13)
+
+
+@pytest.mark.parametrize("case", [name for name in COLUMNS if name != "levels"])
+def test_an_interval_is_half_a_step_to_each_side(case):
+    column = COLUMNS[case]
+    offset = column.kind.lattices[0].offset if column.kind.lattices else 0.0
+    values = offset + column.step * np.arange(1.0, 60.0)
+    cells = column.encode(values)
+    low, high = (column.inside(values + side * column.step / 2)[0] for side in (-1, 1))
+    np.testing.assert_allclose(cells.centre - cells.half, low, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(2 * cells.half, high - low, rtol=1e-6, atol=1e-12)
+
+
+def test_the_width_of_a_small_interval_keeps_its_digits():
+    column = number("x", resolution=1e-9, decimals=9, maps=(Scale(0.0, 10.0),))
+    half = column.encode(np.array([123.456789123])).half
+    assert half == pytest.approx([5e-11], rel=1e-12)
+
+
+def test_neighbours_on_a_grid_share_an_end():
+    column = grid("x", step=1.0, maps=LOG)
+    cells = column.encode(np.arange(0.0, 1_000.0))
+    np.testing.assert_allclose(
+        (cells.centre + cells.half)[:-1], (cells.centre - cells.half)[1:], rtol=1e-12, atol=1e-12
+    )
+
+
+def test_a_value_on_no_grid_has_an_interval_of_no_width():
+    column = grid("x", step=0.5)
+    halves = column.encode(np.array([1.0, 1.1, 1.24, 1.4999999999])).half
+    np.testing.assert_array_equal(halves > 0, [True, False, False, True])
+
+
+def test_outcomes_are_numbered_levels_or_atoms_first():
+    codes = COLUMNS["levels"].encode(np.array([0.0, 4.0, np.nan, -1.0])).codes
+    np.testing.assert_array_equal(codes, [0, 4, 5, 6])
+    codes = COLUMNS["number"].encode(np.array([0.5, 2.125, 7.0, np.nan])).codes
+    np.testing.assert_array_equal(codes, [0, 1, 2, 3])
+    codes = COLUMNS["thousands"].encode(np.array([np.nan])).codes
+    assert codes == UNKNOWN
+    assert COLUMNS["levels"].outcomes.count == 7 and COLUMNS["number"].outcomes.count == 4
+
+
+def test_whole_numbers_above_2_to_the_53_are_values_of_a_number():
+    column = number("x", resolution=2.0**14, decimals=None, maps=(Scale(1e18, 1e17),))
+    values = np.array([1e18 + 2**20, 9e17])
+    cells = column.encode(values)
+    np.testing.assert_array_equal(cells.codes, column.number)
+    assert (cells.half > 0).all()
+    np.testing.assert_allclose(column.values_at(cells.centre), values, rtol=1e-15)
+
+
+@pytest.mark.parametrize("case", ["grid", "number", "whole numbers"])
+def test_far_values_have_finite_intervals(case):
+    column = COLUMNS[case]
+    offset = column.kind.lattices[0].offset if column.kind.lattices else 0.0
+    far = column.encode(offset + column.step * np.rint(np.array([1e6, 1e9, 1e12]) / column.step))
+    assert np.isfinite(far.centre).all() and (far.half > 0).all()
+
+
+@pytest.mark.parametrize("maps", [UNITS, TAILS, LOG, SOFTPLUS])
+def test_values_anywhere_in_units_are_finite(maps):
+    for column in (grid("x", step=1.0, maps=maps), number("x", maps=maps)):
+        values = column.values_at(np.array([-1e300, -1e3, 0.0, 1e3, 1e300]))
+        assert np.isfinite(values).all() and (np.diff(values) >= 0).all()

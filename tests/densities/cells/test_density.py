@@ -1,0 +1,193 @@
+"""A density of cells by what it must be: of sum 1, in order, and a mixture of its members."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from cells import TAILS, a_sample, grid, levels, number, products, random_density, values_of
+
+from nflow_cli.arrays import logsumexp
+from nflow_cli.densities.cells.density import CellDensity
+
+COUNTED = {
+    "levels": [levels("a", 3), levels("b", 5, missing=True), levels("c", 1)],
+    "grids with atoms and gaps": [
+        levels("a", 2, missing=True),
+        grid("b", atoms=[0.0, 2.5], missing=True),
+        grid("c", step=1.0, offset=0.25),
+    ],
+    "heavy tails": [grid("a", step=2.0, maps=TAILS, atoms=[2.0]), levels("b", 2)],
+}
+MIXED = [
+    levels("a", 3, missing=True),
+    number("b", atoms=[0.5, -2.0], missing=True),
+    grid("c", atoms=[1.0]),
+    number("d"),
+    levels("e", 2),
+]
+
+
+@cache
+def mixed(n_given=0, members=1):
+    return random_density(MIXED, n_given, members, seed=7)
+
+
+def alone(density):
+    """Return the density of each member."""
+    parts = density.cells, density.layout, density.marginal
+    return [CellDensity(*parts, [member]) for member in density.networks]
+
+
+@pytest.mark.parametrize("members", [1, 2, 3])
+@pytest.mark.parametrize("case", COUNTED)
+def test_all_rows_that_there_may_be_have_sum_1(case, members):
+    columns = COUNTED[case]
+    density = random_density(columns, members=members, seed=len(case))
+    rows = products(*map(values_of, columns))
+    total = np.exp(density.log_prob(rows)).sum()
+    assert total == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_levels_gaps_atoms_and_numbers_have_integral_1(members):
+    columns = [
+        levels("a", 2),
+        number("b", maps=TAILS, atoms=[0.5], missing=True),
+        number("c", decimals=None),
+    ]
+    density = random_density(columns, members=members, seed=4)
+    u = np.linspace(-12, 12, 161)
+    values, weights = [values_of(columns[0])], [np.ones(3)]
+    for column in columns[1:]:
+        x, slope = u, np.full(len(u), u[1] - u[0])
+        for one in reversed(column.maps):
+            x, log_slope = one.outside(x)
+            slope = slope * np.exp(log_slope)
+        masses = values_of(column)
+        values.append(np.append(x, masses))
+        weights.append(np.append(slope, np.ones(len(masses))))
+    log_q = density.log_prob(products(*values))
+    assert products(*weights).prod(axis=1) @ np.exp(log_q) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("n_given", [0, 2])
+def test_a_cell_depends_on_all_columns_before_it_and_on_no_other(n_given):
+    density = mixed(n_given)
+    rows, others = a_sample(MIXED, 200, 1), a_sample(MIXED, 200, 2)
+    before = density.cell_log_probs(rows)
+    assert before.shape == (200, 5 - n_given)
+    for j in range(5):
+        changed = rows.copy()
+        changed[:, j] = others[:, j]
+        same = np.isclose(density.cell_log_probs(changed), before, rtol=1e-9, atol=1e-9)
+        for k in range(n_given, 5):
+            column = same[:, k - n_given]
+            assert column.all() if k < j else column.mean() < 0.6, (j, k)
+
+
+@pytest.mark.parametrize("members", [2, 3])
+def test_members_are_an_equal_mixture_of_rows(members):
+    density, rows = mixed(members=members), a_sample(MIXED, 300)
+    each = np.array([one.log_prob(rows) for one in alone(density)])
+    np.testing.assert_allclose(density.member_log_probs(rows), each, rtol=1e-12)
+    mixture = logsumexp(each, 0, np) - np.log(members)
+    np.testing.assert_allclose(density.log_prob(rows), mixture, rtol=1e-12)
+    np.testing.assert_allclose(density.cell_log_probs(rows).sum(axis=1), mixture, rtol=1e-12)
+    assert each.std(axis=0).min() > 1e-3
+
+
+def test_the_weight_of_a_network_is_that_beside_the_marginal():
+    density = random_density(MIXED, seed=3)
+    (member,) = density.networks
+    rows = a_sample(MIXED, 300, 5)
+    of_network, of_marginal = (
+        CellDensity(MIXED, density.layout, density.marginal, [member._replace(shares=shares)])
+        for shares in (np.ones(5), np.zeros(5))
+    )
+    w = member.shares[density.order]
+    parts = np.exp(of_network.cell_log_probs(rows)), np.exp(of_marginal.cell_log_probs(rows))
+    expected = np.log(w * parts[0] + (1 - w) * parts[1])
+    np.testing.assert_allclose(density.cell_log_probs(rows), expected, rtol=1e-9, atol=1e-9)
+    changed = rows.copy()
+    changed[:, 0] = a_sample(MIXED, 300, 6)[:, 0]
+    np.testing.assert_allclose(
+        of_marginal.cell_log_probs(changed)[:, 1:], of_marginal.cell_log_probs(rows)[:, 1:]
+    )
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_value_on_no_grid_has_no_probability(members):
+    density, rows = mixed(members=members), a_sample(MIXED, 50)
+    before = density.cell_log_probs(rows)
+    rows[:, 2] += 0.1  # of a step of 0.5
+    cells = density.cell_log_probs(rows)
+    assert (density.log_prob(rows) == -np.inf).all()
+    assert (cells[:, 2] == -np.inf).all()
+    np.testing.assert_array_equal(cells[:, :2], before[:, :2])
+
+
+def test_a_gap_where_training_had_none_is_left_out():
+    density, rows = mixed(members=2), a_sample(MIXED, 50)
+    rows[:, [2, 4]] = np.nan
+    known = density.are_known(rows)
+    np.testing.assert_array_equal(known, np.tile([True, True, False, True, False], (50, 1)))
+    np.testing.assert_array_equal(density.cell_log_probs(rows)[~known], 0)
+    pit = density.pit(rows, np.random.default_rng(0))
+    np.testing.assert_array_equal(np.isnan(pit), ~known)
+    (nothing,) = density.log_prob(np.full((1, 5), np.nan))
+    assert np.isfinite(nothing)
+
+
+def test_no_rows_are_no_rows():
+    density, none = mixed(members=2), np.zeros((0, 5))
+    rng = np.random.default_rng(0)
+    assert density.log_prob(none).shape == (0,)
+    assert density.member_log_probs(none).shape == (2, 0)
+    assert density.cell_log_probs(none).shape == density.pit(none, rng).shape == (0, 5)
+    assert density.draw(none, rng).shape == (0, 5)
+
+
+def test_columns_that_are_given_may_have_other_numbers_of_levels():
+    columns = [levels("a", 9), grid("b", missing=True), levels("c", 2)]
+    density = random_density(columns, n_given=2, seed=1)
+    rows = products([3.0], [1.5], values_of(columns[2]))
+    assert np.exp(density.log_prob(rows)).sum() == pytest.approx(1, abs=1e-12)
+    assert density.draw(rows, np.random.default_rng(0)).shape == (3, 3)
+
+
+@pytest.mark.parametrize("columns", [[number("a")], [levels("a", 2)], [grid("a")] * 2])
+def test_columns_of_one_sort_are_enough(columns):
+    density = random_density(columns, members=2)
+    draws = density.draw(np.full((100, len(columns)), np.nan), np.random.default_rng(0))
+    assert np.isfinite(density.log_prob(draws)).all()
+
+
+class Constant:
+    """A generator all of whose uniform numbers are one."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def random(self, shape):
+        return np.full(shape, self.value)
+
+
+def test_the_pit_of_a_value_on_no_grid_is_between_its_neighbours_by_an_ensemble_too():
+    density, rows = mixed(members=2), a_sample(MIXED, 50)
+    rows[:, 2] = 1.5
+    low, high = (density.pit(rows, Constant(v)) for v in (0.0, 1.0))
+    rows[:, 2] = 1.6
+    off = density.pit(rows, Constant(0.5))
+    assert (low[:, :3] < off[:, :3]).all() and (off[:, :3] < high[:, :3]).all()
+    assert ((off >= 0) & (off <= 1)).all()
+
+
+@pytest.mark.parametrize("x", [1e6, 1e100, 1e155, 1e300, -1e308])
+def test_far_values_are_unlikely_and_that_is_all(x):
+    columns = [number("a"), grid("b", step=1.0), number("c", maps=TAILS), levels("d", 2)]
+    density = random_density(columns, members=2)
+    rows = np.where(np.eye(3, 4) > 0, x, [1.0, 1.0, 1.0, 0.0])
+    log_q, pit = density.log_prob(rows), density.pit(rows, Constant(0.5))
+    assert (log_q < -50).all()
+    np.testing.assert_array_equal(np.diag(pit), x > 0)
+    assert not np.isnan(pit).any()

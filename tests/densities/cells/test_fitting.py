@@ -1,0 +1,88 @@
+"""What training rows decide of a density of cells before any training."""
+
+import math
+
+import numpy as np
+import pytest
+from cells import random_weights
+
+from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.dataset import load_dataset
+from nflow_cli.data.table_files import table_of
+from nflow_cli.densities.cells import network
+from nflow_cli.densities.cells.density import CellDensity, Member
+from nflow_cli.densities.cells.fitting import (
+    as_parameters,
+    fitted_columns,
+    fitted_marginals,
+    layout_of,
+)
+from nflow_cli.mixtures import log_cdf, log_sf
+
+N = 1_000
+
+
+def dataset(columns, **settings):
+    return load_dataset(TableData(name="table", missing="model", **settings), table_of(columns))
+
+
+def marginals_of(data):
+    columns = fitted_columns(data)
+    return columns, fitted_marginals(columns, data.train, data.weights.train)
+
+
+def density_of(data):
+    """Return a density of random weights beside the marginals of training rows."""
+    columns, marginals = marginals_of(data)
+    layout = layout_of(columns, len(data.given), 3, 16)
+    weights = network.masked(layout, random_weights(layout, np.random.default_rng(0)))
+    member = Member(weights, np.full(len(layout.modelled), 0.5))
+    return CellDensity(columns, layout, as_parameters(layout, marginals), [member])
+
+
+RNG = np.random.default_rng(1)
+SHAPES = {
+    "cauchy": RNG.standard_cauchy(N),
+    "log-normal": np.exp(2 * RNG.standard_normal(N)),
+    "normal": RNG.standard_normal(N),
+    "uniform": RNG.random(N),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_number_far_out_has_a_share_of_one_row_and_one_beyond_belief_none(shape):
+    columns, (marginal,) = marginals_of(dataset({"x": np.round(SHAPES[shape], 5)}))
+    (column,), x = columns, SHAPES[shape]
+    at = np.median(x) + np.array([-10, 10]) * np.ptp(x)
+    mixture = [getattr(marginal.normals, name) for name in ("log_weights", "means", "scales")]
+    low, high = column.inside(at)[0]
+    above = math.exp(log_sf(high, *mixture, np))
+    below = 0.0 if column.kind.bounds else math.exp(log_cdf(low, *mixture, np))
+    assert 0.01 / N < above + below < 0.5 / N
+    cell = column.encode(column.values_at(column.inside(at[1:])[0]))
+    assert marginal.log_prob(*cell) > math.log(column.step / np.ptp(x) / N) - 12
+
+
+def test_the_least_scale_is_a_quarter_of_an_interval():
+    columns = fitted_columns(dataset({"x": RNG.integers(0, 40, N), "y": RNG.random(N)}))
+    floors = [column.floor for column in columns]
+    low, high = columns[0].inside(np.array([20.0, 21.0]))[0]
+    assert floors[0] == pytest.approx(0.25 * (high - low), rel=0.3)
+    assert floors[1] == 1e-5
+
+
+def test_other_units_move_log_q_by_their_logarithm_and_that_of_a_grid_by_nothing():
+    rng = np.random.default_rng(2)
+    heavy = np.round(np.exp(rng.standard_normal(N)) - 1, 4)
+    columns = {
+        "number": np.where(rng.random(N) < 0.1, np.nan, heavy),
+        "grid": np.round(rng.normal(0, 3, N), 1),
+        "level": rng.choice(["a", "b"], N),
+    }
+    scaled = {**columns, **{name: columns[name] * 100 for name in ("number", "grid")}}
+    cells = [density_of(dataset(t)).cell_log_probs(dataset(t).test) for t in (columns, scaled)]
+    moved = cells[1] - cells[0]
+    is_number = ~np.isnan(dataset(columns).test[:, 0])
+    np.testing.assert_allclose(moved[is_number, 0], -math.log(100), atol=1e-6)
+    np.testing.assert_allclose(moved[~is_number, 0], 0, atol=1e-6)
+    np.testing.assert_allclose(moved[:, 1:], 0, atol=1e-6)
