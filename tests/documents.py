@@ -80,7 +80,15 @@ def executed(page, numbers=(), shorter=(), names=None):
 
 
 # Mappings of a summary whose keys are names of columns, or of other things of the user's.
-BY_COLUMN = ("columns", "column_gains", "shares", "moments", "moments_standard_error", "missed_mode", "published")
+BY_COLUMN = (
+    "columns",
+    "column_gains",
+    "shares",
+    "moments",
+    "moments_standard_error",
+    "missed_mode",
+    "published",
+)
 
 
 def keys_of(value):

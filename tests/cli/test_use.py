@@ -12,6 +12,7 @@ from short_runs import BOX, MIXED, VAE, edit_json, edit_weights
 
 import nflow_cli
 from nflow_cli.data.point_files import read_points
+from nflow_cli.runs.directory import RunDirectory
 
 pytestmark = [
     pytest.mark.skipif(
