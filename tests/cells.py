@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from nflow_cli.config.kinds_schema import ColumnKind, Lattice
-from nflow_cli.data.column_maps import Scale, TukeyH
+from nflow_cli.data.column_maps import Log, Logit, Scale, TukeyH
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.density import CellDensity, Member
@@ -16,6 +16,9 @@ from nflow_cli.densities.cells.normals import Normals
 
 UNITS = (Scale(1.0, 2.0),)
 TAILS = (Scale(1.0, 2.0), TukeyH(0.02))
+# Of columns of whole numbers from 0 on, and from 0 to 9.
+POSITIVE = (Log(-0.5, "above"), Scale(0.4, 0.3))
+BETWEEN = (Logit(-0.5, 9.5), Scale(0.0, 1.5))
 
 
 def levels(name, count, missing=False):
@@ -70,7 +73,10 @@ def random_density(columns, n_given=0, members=1, seed=0, width=16, shares=None)
 
 
 def values_of(column, reach=14.0):
-    """Return all values of a column but numbers of a density, -1 for a new level."""
+    """Return all values of a column but numbers of a density, -1 for a new level.
+
+    Of a column with bounds that were found, these are also some steps beyond them.
+    """
     gap = [] if column.missing is None else [np.nan]
     if not column.has_numbers:
         return np.array([*range(len(column.first)), -1.0, *gap])
@@ -78,6 +84,8 @@ def values_of(column, reach=14.0):
         return np.array([*column.kind.atoms, *gap])
     low, high = column.values_at(np.array([-reach, reach]))
     step = column.step
+    if column.kind.is_open:
+        low, high = low - 60 * step, high + 60 * step
     return np.append(low + step * np.arange(round((high - low) / step) + 1), gap)
 
 

@@ -37,6 +37,14 @@ SHORT_VAE = {
     "train": {"epochs": 1, "chunk": 20},
     "evaluate": {"importance_samples": 4},
 }
+CELLS = {
+    "command": "fit",
+    "data": {"name": str(TABLE.with_name("mixed.csv")), "missing": "model", "split": "part"},
+    "flow": None,
+    "cells": {"width": 8, "blocks": 1, "components": 3},
+    "train": {"steps": 20, "batch_size": 32, "chunk": 10, "ensemble": 2}
+    | {"checkpoint_seconds": 0.0},
+}
 # Runs that serve many tests: any will do, or one of two maps, or of a box, or of images.
 MIXED = {"flow": {"pattern": ["planar", "radial"], "k": 5}, "seed": 3}
 RETRAINED = {**MIXED, "train": {**SHORT["train"], "batch_size": 128}}
@@ -46,11 +54,7 @@ KINDS = {
     "target": MIXED,
     "points": {"data": "two-moons"},
     "table": {"command": "fit"},
-    "cells": {
-        "command": "fit",
-        "flow": None,
-        "cells": {"width": 8, "blocks": 1, "components": 3},
-    },
+    "cells": CELLS,
     "images": VAE,
 }
 

@@ -161,3 +161,14 @@ def test_pictures_are_drawn_without_keras(short_run, tmp_path):
     lines = [f"plot {run} --only training --dpi 60", f"compare {run} --output {run}/plots"]
     loaded = loaded_by(*lines, f"plot {run}")
     assert not set.union(*loaded.values()) & {"keras", "tensorflow", "jax", "torch"}
+
+
+def test_a_density_of_cells_is_drawn_from_and_judged_without_keras(short_run, tmp_path):
+    from short_runs import CELLS
+
+    run = shutil.copytree(short_run(**CELLS), tmp_path / "run")
+    table = CELLS["data"]["name"]
+    lines = [f"sample {run} -n 10 -o {tmp_path}/d.csv", f"evaluate {run}"]
+    lines += [f"evaluate {run} --data {table} -o {tmp_path}/s.csv", f"plot {run} --only training"]
+    loaded = loaded_by(*lines)
+    assert not set.union(*loaded.values()) & {"keras", "tensorflow", "jax", "torch"}

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from nflow_cli.config.kinds_schema import MODELLED, ColumnKind
+from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.strict import COMMAND, Description, Seed, Strict, by_name
 from nflow_cli.config.table_schema import TableData, TableEvaluate, TableTrain
 
@@ -84,7 +84,7 @@ class CellsConfig(Strict):
         """Whether the config says all that a run needs, without its table."""
         kinds, train = self.data.kinds, self.train
         is_known = kinds is not None and all(
-            kind.levels is not None for kind in kinds.values() if kind.kind == "levels"
+            kind.levels is not None for kind in kinds.values() if kind.alone.kind == "levels"
         )
         return is_known and self.cells.is_settled and None not in (train.steps, train.batch_size)
 
@@ -114,7 +114,7 @@ class CellsConfig(Strict):
 
 def _of_kinds(data: TableData, kinds: Mapping[str, ColumnKind]) -> dict[str, Any]:
     """Return what kinds settle: themselves, and the given columns, of which some are left out."""
-    given = [name for name in data.given if name in kinds and kinds[name].kind in MODELLED]
+    given = [name for name in data.given if name in kinds and kinds[name].kind != "left out"]
     return {"kinds": dict(kinds), "given": given}
 
 

@@ -1,8 +1,8 @@
 """The rows of a whole table: the kinds of its columns, its cells as numbers, its parts.
 
-A row is a line of an array ``(n, C)``, float64: first what is given, then what is modelled, each in
-the table's order. A cell holds the number of its level, -1 for one that no training row has; or a
-number; NaN where it is missing. No Keras here.
+A row is a line of an array ``(n, C)``, float64: first what is given, then what is modelled, then
+what is computed from these, each in the table's order. A cell holds the number of its level, -1 for
+one that no training row has; or a number; NaN where it is missing. No Keras here.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.config.column_schema import MAX_LEVELS
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.cell_values import numbers_in
 from nflow_cli.data.column_maps import ColumnMap
@@ -28,6 +28,7 @@ from nflow_cli.data.dataset_parts import (
     read_used,
     without_gaps,
 )
+from nflow_cli.data.dates import dated
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.number_units import units_of_numbers
 from nflow_cli.data.points import ALIKE, Weights, checksum
@@ -51,6 +52,7 @@ class Dataset:
         kinds: Of all columns, also those that are left out; levels are those of training rows.
         given: The names of the columns that the density is conditional on.
         modelled: The names of the modelled columns.
+        computed: The names of the columns that follow from these.
         train: Rows ``(n, C)``.
         validation: The same.
         test: The same.
@@ -65,6 +67,7 @@ class Dataset:
     kinds: Mapping[str, ColumnKind]
     given: Sequence[str]
     modelled: Sequence[str]
+    computed: Sequence[str]
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
@@ -76,7 +79,12 @@ class Dataset:
     @property
     def columns(self) -> list[str]:
         """The names of the C columns of a row."""
-        return [*self.given, *self.modelled]
+        return [*self.given, *self.scored]
+
+    @property
+    def scored(self) -> list[str]:
+        """The names of the columns whose cells have a probability: the modelled and computed."""
+        return [*self.modelled, *self.computed]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -88,11 +96,14 @@ class Dataset:
     def measure(self) -> str:
         """The SHA-256 of the base measure of a row: log-densities compare only where it is equal.
 
-        That is, of each modelled column, its kind, the width that a density is in, and its atoms.
+        That is, of each modelled column, its kind, the width that a density is in, and its atoms;
+        of a computed column the width that its masses are of.
         """
+        kinds = {name: self.kinds[name] for name in sorted(self.scored)}
+        has_width = {name: "number" in (kind.kind, kind.own) for name, kind in kinds.items()}
         parts = [
-            [name, kind.kind, kind.resolution if kind.kind == "number" else None, kind.atoms]
-            for name, kind in ((name, self.kinds[name]) for name in sorted(self.modelled))
+            [name, kind.kind, kind.resolution if has_width[name] else None, kind.atoms]
+            for name, kind in kinds.items()
         ]
         text = json.dumps([sorted(self.given), parts])
         return hashlib.sha256(text.encode()).hexdigest()
@@ -131,20 +142,18 @@ def load_dataset(settings: TableData, table: TableFile | None = None) -> Dataset
     parts, more = parts_of(table, settings, numbers)
     refuse(table.name, [*faults, *more])
     kinds = _with_levels(kinds, columns, parts.train)
-    rows = np.column_stack([values_of(columns[name], kinds[name], table) for name in names])
+    rows = np.column_stack([values_of(columns[name], kinds[name].alone, table) for name in names])
     train, validation, test = (rows[part] for part in parts)
     digest, tests, test_weights = checksum(rows), None, None
     if settings.test is not None:
         test, test_weights, tests = _test_rows(settings, kinds, names, digest)
     weights, faults = part_weights(columns.get(settings.weights or ""), parts, test_weights)
     refuse(table.name, faults)
-    given = [name for name in names if name in settings.given]
     return Dataset(
         settings.name,
         digest,
         kinds,
-        given,
-        names[len(given) :],
+        *row_names(kinds, settings.given),
         *(train, validation, test),
         units=_units(kinds, names, train),
         weights=weights,
@@ -170,7 +179,7 @@ def _test_rows(
     refuse(table.name, faults_of(table, columns, numbers, own.kinds or {}, own))
     if settings.missing == "drop":
         columns, *_ = without_gaps(columns, kinds, own, len(numbers))
-    rows = np.column_stack([values_of(columns[name], kinds[name], table) for name in names])
+    rows = np.column_stack([values_of(columns[name], kinds[name].alone, table) for name in names])
     if (sha256 := checksum(rows)) == digest:
         raise DataError(f"{path}: expected other rows for the test than those to train on")
     order = stream(settings.split_seed, "order").permutation(len(rows))
@@ -183,7 +192,7 @@ def _units(
     kinds: Mapping[str, ColumnKind], names: Sequence[str], train: np.ndarray
 ) -> dict[str, list[ColumnMap]]:
     """Return the units of the columns of numbers, by the training rows that are at no atom."""
-    numbers = [i for i, name in enumerate(names) if kinds[name].kind in ("grid", "number")]
+    numbers = [i for i, name in enumerate(names) if kinds[name].alone.kind in ("grid", "number")]
     units = {}
     for i in numbers:
         kind, values = kinds[names[i]], train[:, i]
@@ -195,12 +204,16 @@ def _units(
 def _with_levels(
     kinds: Mapping[str, ColumnKind], columns: Mapping[str, RawColumn], train: np.ndarray
 ) -> dict[str, ColumnKind]:
-    """Return the kinds with the levels of training rows, the most frequent of too many."""
+    """Return the kinds with the levels of training rows, the most frequent of too many.
+
+    A computed column has those of all rows, as its map does.
+    """
     settled = {}
     for name, kind in kinds.items():
-        if kind.kind == "levels" and kind.levels is None:
+        if kind.alone.kind == "levels" and kind.levels is None:
             texts, codes = level_texts(columns[name], kind)
-            found, counts = np.unique(codes[train], return_counts=True)
+            codes = codes if kind.kind == "computed" else codes[train]
+            found, counts = np.unique(codes, return_counts=True)
             frequent = found[np.argsort(-counts, kind="stable")]
             kept = [int(code) for code in frequent if code >= 0][:MAX_LEVELS]
             kind = kind.model_copy(update={"levels": _sorted([texts[i] for i in kept], kind)})
@@ -218,9 +231,11 @@ def level_texts(column: RawColumn, kind: ColumnKind) -> tuple[list[str], np.ndar
         return column.texts, column.codes
     assert column.numbers is not None  # noqa: S101
     values, codes = np.unique(column.numbers, return_inverse=True)
-    known = ~np.isnan(values)
-    texts = [number_text(value, kind.decimals) for value in values[known]]
-    return texts, np.where(codes < len(texts), codes, -1)
+    known = values[~np.isnan(values)]
+    texts = {number_text(value, kind.decimals): None for value in known}  # some of one text
+    places = {text: i for i, text in enumerate(texts)}
+    of_values = [places[number_text(value, kind.decimals)] for value in known]
+    return list(texts), np.array([*of_values, -1])[codes]
 
 
 def number_text(value: float, decimals: int | None) -> str:
@@ -236,34 +251,42 @@ def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarr
     Raises:
         DataError: In one line: text, where the column holds numbers.
     """
-    if kind.kind == "levels":
-        texts, codes = level_texts(column, kind)
-        numbers = {text: float(i) for i, text in enumerate(kind.levels or ())}
-        of_texts = np.array([*(numbers.get(text, NEW) for text in texts), np.nan])
-        return of_texts[codes]
+    if column.numbers is not None and np.isinf(column.numbers).any():
+        row = int(np.argmax(np.isinf(column.numbers)))
+        raise DataError(
+            f"{table.name}: {table.place(row)}: column {shown(column.name)}: expected a finite "
+            f"number, received {column.numbers[row]}"
+        )
+    if kind.kind != "levels" and column.codes is not None and not column.texts:
+        return np.full(len(column.codes), np.nan)  # all are missing
+    if kind.type in ("date", "time") and kind.form is None:
+        column, _ = dated(column)  # of text in a table whose columns have types
     try:
-        values = numbers_in(column, kind)
+        return _levels_in(column, kind) if kind.kind == "levels" else numbers_in(column, kind)
     except ValueError:
         received = shown(column.texts[0]) if column.texts else "text"
         expected = "numbers" if kind.form is None else f"dates or times as {kind.form}"
         raise DataError(
             f"{table.name}: column {shown(column.name)}: expected {expected}, received {received}"
         ) from None
-    if np.isinf(values).any():
-        row = int(np.argmax(np.isinf(values)))
-        raise DataError(
-            f"{table.name}: {table.place(row)}: column {shown(column.name)}: expected a finite "
-            f"number, received {values[row]}"
-        )
-    return values
+
+
+def _levels_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:
+    texts, codes = level_texts(column, kind)
+    numbers = {text: float(i) for i, text in enumerate(kind.levels or ())}
+    return np.array([*(numbers.get(text, NEW) for text in texts), np.nan])[codes]
 
 
 def rows_of(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> np.ndarray:
     """Return rows ``(n, C)`` of another table that has columns of these names and kinds.
 
     Raises:
-        DataError: In one line: a column is missing, or holds text in place of numbers.
+        DataError: In one line: a column is missing, or holds text in place of numbers; or there are
+            no rows.
     """
-    columns, _ = read_columns(table, names=names)
+    texts = [name for name in names if kinds[name].type in ("text", "truth")]
+    columns, rows = read_columns(table, names=names, texts=texts)
+    if not len(rows):
+        raise DataError(f"{table.name}: expected rows, received none")
     values = [values_of(column, kinds[column.name], table) for column in columns]
     return np.column_stack(values)

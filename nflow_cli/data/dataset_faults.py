@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nflow_cli.config.column_schema import MAX_COLUMNS
-from nflow_cli.config.kinds_schema import MODELLED, ColumnKind
+from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.chosen_rows import LOG_Q, listed
 from nflow_cli.data.left_out import cells_of
@@ -86,10 +86,8 @@ def expect_names(table: TableFile, settings: TableData) -> None:
 
 
 def used(kinds: Mapping[str, ColumnKind], settings: TableData) -> list[str]:
-    """Return the columns of a row: those given, and then those modelled."""
-    names = [name for name, kind in kinds.items() if kind.kind in MODELLED]
-    given = [name for name in names if name in settings.given]
-    return [*given, *(name for name in names if name not in given)]
+    """Return the columns of a row, in its order."""
+    return [name for group in row_names(kinds, settings.given) for name in group]
 
 
 def complete_rows(
@@ -147,8 +145,10 @@ def faults_of(
     if len(kinds) > MAX_COLUMNS:
         text = f"expected at most {MAX_COLUMNS:,} columns, received {len(kinds):,}"
         faults.append(Fault("", f"{text}; --columns takes some"))
-    if not set(names) - set(settings.given) - {f.column for f in faults if LEFT_OUT in f.mend}:
-        faults.append(Fault("", f"expected a column to model, received {_reasons(kinds, names)}"))
+    modelled = row_names(kinds, settings.given).modelled
+    if not set(modelled) - {fault.column for fault in faults if LEFT_OUT in fault.mend}:
+        known = [*settings.given, *modelled]
+        faults.append(Fault("", f"expected a column to model, received {_reasons(kinds, known)}"))
     return faults
 
 
@@ -221,7 +221,7 @@ def _of_weights(column: RawColumn, settings: TableData) -> Iterator[Fault]:
     if wrong.any():
         received = f"{known[np.argmax(wrong)]:.15g} ({wrong.sum():,} rows have another)"
         yield Fault(column.name, f"{expected}, received {received}")
-    elif not known.any():
+    elif len(known) and not known.any():
         yield Fault(column.name, f"{expected}, received 0 in all rows")
     if settings.missing != "drop" and len(known) < len(weights):
         count = len(weights) - len(known)

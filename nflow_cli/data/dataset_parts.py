@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nflow_cli.config.kinds_schema import MODELLED, ColumnKind
+from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.chosen_rows import listed
 from nflow_cli.data.dataset_faults import (
@@ -44,7 +44,9 @@ def read_used(table: TableFile, settings: TableData) -> tuple[Columns, np.ndarra
     ]
     if not names:
         refuse(table.name, [Fault("", "expected a column to model, received none")])
-    columns, rows = read_columns(table, settings.max_rows, settings.split_seed, names)
+    kinds = settings.kinds or {}
+    texts = [name for name in names if name in kinds and kinds[name].type in ("text", "truth")]
+    columns, rows = read_columns(table, settings.max_rows, settings.split_seed, names, texts)
     return {column.name: column for column in columns}, rows
 
 
@@ -123,9 +125,11 @@ def notes_of(
     """Return what is worth a line before training: which columns and rows are left out."""
     notes, left_out = [*table.notes], dict[str, list[str]]()
     for name, kind in kinds.items():
-        if kind.kind not in MODELLED:
+        if kind.kind == "left out":
             left_out.setdefault(kind.why, []).append(name)
     notes += [f"left out, {why}: {listed(names)}" for why, names in left_out.items()]
+    computed = [f"{name} {kind.why}" for name, kind in kinds.items() if kind.kind == "computed"]
+    notes += [f"computed: {listed(computed)}"] if computed else []
     if len(rows) and rows[-1] != len(rows) - 1:
         notes.append(f"{len(rows):,} rows, drawn at random by data.max_rows")
     return notes

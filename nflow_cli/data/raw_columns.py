@@ -53,6 +53,7 @@ def read_columns(
     max_rows: int | None = None,
     seed: int = 0,
     names: Sequence[str] | None = None,
+    texts: Sequence[str] = (),
 ) -> tuple[list[RawColumn], np.ndarray]:
     """Read columns in memory for 8 bytes a number, 4 bytes a text, and one block.
 
@@ -64,6 +65,7 @@ def read_columns(
         max_rows: Of more rows, this many are drawn without replacement.
         seed: Which are drawn.
         names: Of the columns, in the order wanted; ``None``: all.
+        texts: Of columns that are of text, also where numbers stand in all their cells.
 
     Returns:
         The columns, and the numbers ``(n,)`` of the rows in the table, in increasing order.
@@ -75,7 +77,7 @@ def read_columns(
     names = list(columns) if names is None else list(names)
     table.expect(names)
     rows = None if max_rows is None else _drawn(table, names[:1], max_rows, seed)
-    readers = {name: _Reader(table, name) for name in names}
+    readers = {name: _Reader(table, name, ["text"] if name in texts else []) for name in names}
     n = _read(table, readers, rows)
     while again := {name: r.afresh() for name, r in readers.items() if r.is_mixed}:
         _read(table, again, rows)  # of text below numbers: what stood there, as text

@@ -1,110 +1,155 @@
-"""Whole tables as rows: which columns and rows are used, how they are split, and found again."""
+"""The rows of a whole table: its levels, parts and weights, by tables whose content is known."""
 
 import numpy as np
 import pytest
 
-from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.table_schema import TableData
-from nflow_cli.data.dataset import load_dataset
-from nflow_cli.data.table_files import table_of
+from nflow_cli.data.dataset import load_dataset, rows_of
+from nflow_cli.data.table_files import open_table, table_of
 from nflow_cli.errors import DataError
 
-RNG = np.random.default_rng(0)
-N = 200
-GAPS = RNG.random(N) < 0.2
-TABLE = {
-    "x": RNG.normal(size=N).round(6),
-    "city": RNG.choice(["Rome", "Oslo"], N),
-    "gappy": np.where(GAPS, np.nan, RNG.normal(size=N)),
-    "one": np.ones(N),
-    "w": RNG.integers(0, 4, N),
-}
+N = 400
 
 
-def loaded(table=TABLE, **settings):
-    return load_dataset(TableData(name="t", **settings), table_of(table))
+def a_table(seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        "city": rng.choice(["Rome", "Oslo", "Bonn"], N).astype(object),
+        "price": np.unique(np.round(np.exp(rng.normal(3, 1, 2 * N)), 4))[rng.permutation(N)],
+        "rooms": rng.poisson(6, N),
+        "part": rng.choice(["train", "train", "validation", "test"], N),
+        "group": rng.integers(0, 40, N),
+        "weight": rng.integers(0, 4, N) / 2,
+    }
 
 
-def rows_of(data):
-    return np.concatenate([data.train, data.validation, data.test])
+def load(columns, **settings):
+    return load_dataset(TableData(name="table", missing="model", **settings), table_of(columns))
 
 
-def test_gaps_are_modelled_unless_rows_with_one_are_dropped():
-    modelled = loaded(missing="model")
-    assert np.isnan(rows_of(modelled)).sum() == GAPS.sum()
-    dropped = loaded(missing="drop")
-    assert len(rows_of(dropped)) == (~GAPS).sum() and not np.isnan(rows_of(dropped)).any()
-    assert not any(kind.missing for kind in dropped.kinds.values())
-    count = GAPS.sum()
-    assert f"left out: {count} of 200 rows lack a value (gappy {count})" in dropped.notes
-    with pytest.raises(DataError, match=rf"{count} of 200 rows lack a value \(gappy {count}\)"):
-        loaded(missing="refuse")
-    assert len(rows_of(loaded(missing="refuse", exclude=["gappy"]))) == N
+def test_rows_hold_given_columns_first_and_levels_by_number():
+    table = a_table()
+    data = load(table, given=["rooms"], exclude=["part", "group", "weight"])
+    assert data.columns == ["rooms", "city", "price"]
+    assert data.kinds["city"].levels == ["Bonn", "Oslo", "Rome"]
+    rows = np.concatenate([data.test, data.validation, data.train])
+    written = {(r, c, p) for r, c, p in zip(table["rooms"], table["city"], table["price"])}
+    levels = data.kinds["city"].levels
+    assert {(r, levels[int(c)], p) for r, c, p in rows} == written
+    assert data.sizes == {"n_train": 320, "n_validation": 40, "n_test": 40}
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"missing": "model"},
-        {"missing": "drop", "weights": "w"},
-        {"missing": "model", "given": ["one", "city"]},
-        {"missing": "drop", "columns": ["gappy", "x"], "max_rows": 100},
-        {"missing": "model", "discrete": {"w": 1}, "categorical": {"one": None}},
-    ],
-)
-def test_the_settings_that_a_run_records_lead_to_the_same_rows(settings):
-    data = loaded(**settings)
-    config = CellsConfig(command="fit", data=TableData(name="t", **settings))
-    again = load_dataset(config.settled(data.kinds, len(data.train)).data, table_of(TABLE))
-    assert (again.sha256, again.measure, again.sizes) == (data.sha256, data.measure, data.sizes)
-    assert (again.given, again.modelled) == (data.given, data.modelled)
-    assert again.record() == data.record()
-    for part in ("train", "validation", "test"):
-        np.testing.assert_array_equal(getattr(again, part), getattr(data, part))
+def test_the_order_of_rows_changes_neither_kinds_nor_levels():
+    table, order = a_table(), np.random.default_rng(1).permutation(N)
+    table.pop("part")
+    first, second = load(table), load({name: cells[order] for name, cells in table.items()})
+    assert first.kinds == second.kinds and first.measure == second.measure
 
 
-def test_only_columns_that_are_named_are_used_in_the_order_of_the_table():
-    assert loaded(columns=["gappy", "x"], missing="model").columns == ["x", "gappy"]
-    assert loaded(exclude=["x"], missing="model").columns == ["city", "gappy", "w"]
-    given = loaded(given=["one", "city"], missing="model")
-    assert (given.given, given.modelled) == (["city"], ["x", "gappy", "w"])
-    assert "left out, constant: one" in given.notes
+def test_levels_are_those_of_training_rows_alone():
+    table = a_table()
+    at_test = np.flatnonzero(table["part"] == "test")[:2]
+    table["city"][at_test] = "Nowhere"
+    data = load(table, split="part")
+    assert data.kinds["city"].levels == ["Bonn", "Oslo", "Rome"]
+    place = data.columns.index("city")
+    assert (data.test[:, place] == -1).sum() == 2
+    assert (data.train[:, place] >= 0).all()
 
 
-def test_weights_are_no_column_and_are_of_mean_one_in_each_part():
-    data = loaded(weights="w", missing="model")
-    assert "w" not in data.columns
-    assert all(part is not None and part.mean() == pytest.approx(1) for part in data.weights)
-    assert any(note.startswith("weighted by w: the 160 rows to train on") for note in data.notes)
+def test_a_column_that_says_the_part_is_followed_and_not_modelled():
+    table = a_table()
+    data = load(table, split="part")
+    assert "part" not in data.columns and "part" not in data.kinds
+    for part, rows in (("train", data.train), ("validation", data.validation), ("test", data.test)):
+        expected = table["price"][table["part"] == part]
+        np.testing.assert_array_equal(
+            np.sort(rows[:, data.columns.index("price")]), np.sort(expected)
+        )
 
 
-def test_a_part_of_the_rows_may_be_drawn():
-    data = loaded(max_rows=50, missing="model")
-    assert sum(data.sizes.values()) == 50
-    assert "50 rows, drawn at random by data.max_rows" in data.notes
-    assert set(rows_of(data)[:, 0]) <= set(TABLE["x"])
+def test_groups_stay_together_and_are_not_modelled():
+    table = a_table()
+    table["trace"] = np.round(table["group"] + np.random.default_rng(2).uniform(0, 0.5, N), 3)
+    data = load(table, group="group", exclude=["part"])
+    assert "group" not in data.columns
+    at = data.columns.index("trace")
+    groups = [set(np.floor(rows[:, at])) for rows in (data.train, data.validation, data.test)]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 40
 
 
-def written(path, table):
-    rows = zip(*table.values())
-    path.write_text("\n".join([",".join(table), *(",".join(map(str, r)) for r in rows), ""]))
-    return str(path)
+def test_weights_stand_beside_the_rows_of_each_part():
+    table = a_table()
+    data = load(table, weights="weight", exclude=["part", "group"])
+    assert "weight" not in data.columns
+    by_price = dict(zip(table["price"], table["weight"]))
+    for rows, weights in zip((data.train, data.validation, data.test), data.weights):
+        expected = np.array([by_price[price] for price in rows[:, data.columns.index("price")]])
+        np.testing.assert_allclose(weights, expected / expected.mean())
 
 
-def test_test_rows_may_be_those_of_a_table_of_their_own(tmp_path):
-    own = {name: values[:30] for name, values in reversed(TABLE.items())}
-    own["city"] = ["Bern", *own["city"][1:]]
-    path = written(tmp_path / "own.csv", own)
-    data = loaded(test=path, weights="w", missing="drop")
-    left = ~GAPS[:30]
-    assert data.sizes["n_test"] == left.sum()
-    assert len(data.train) + len(data.validation) == (~GAPS).sum()
-    assert data.kinds["city"].levels == ["Oslo", "Rome"]
-    assert sorted(data.test[:, 0]) == sorted(TABLE["x"][:30][left])
-    assert (data.test[:, 1] == -1).sum() == left[0]
-    at = {x: w for x, w in zip(own["x"], own["w"])}
-    weights = np.array([at[x] for x in data.test[:, 0]])
-    np.testing.assert_allclose(data.weights.test, weights / weights.mean())
-    assert data.record()["test"]["path"] == path
-    with pytest.raises(DataError, match="other rows for the test than those to train on"):
-        loaded(test=written(tmp_path / "same.csv", TABLE), missing="model")
+@pytest.mark.parametrize("cells", [np.full(N, -1.0), np.full(N, np.nan), np.zeros(N), ["a"] * N])
+def test_weights_that_are_none_are_one_line(cells):
+    with pytest.raises(DataError, match="expected finite weights of 0 or more"):
+        load({**a_table(), "weight": cells}, weights="weight")
+
+
+def test_levels_that_are_numbers_are_found_again_in_a_table_of_them_alone(tmp_path):
+    rng = np.random.default_rng(4)
+    mixed = rng.choice(["1", "2", "x", "03"], N)
+    dates = rng.choice(["2024-01-01", "2024-02-01", "unknown"], N)
+    x = np.round(rng.normal(0, 1, N), 3)
+    data = load({"mixed": mixed, "dates": dates, "x": x})
+    (tmp_path / "new.csv").write_text("mixed,dates,x\n1,2024-01-01,0.5\n03,2024-02-01,0.25\n")
+    rows = rows_of(open_table(tmp_path / "new.csv"), data.kinds, ["mixed", "dates", "x"])
+    levels = [[data.kinds[c].levels[int(v)] for c, v in zip(["mixed", "dates"], r)] for r in rows]
+    assert levels == [["1", "2024-01-01"], ["03", "2024-02-01"]]
+
+
+def test_levels_of_numbers_are_each_one_level():
+    """0.1 + 0.2 and 0.3 are one value to 12 digits."""
+    rng = np.random.default_rng(5)
+    few = rng.choice([0.1, 0.3, 0.1 + 0.2, 7.5], N)
+    data = load({"few": few, "x": np.round(rng.normal(0, 1, N), 3)})
+    assert data.kinds["few"].levels == ["0.1", "0.3", "7.5"]
+    assert set(data.train[:, 0]) == {0, 1, 2}
+
+
+def test_an_infinity_is_one_line_and_so_is_text_among_numbers():
+    table = a_table()
+    table["price"][7] = np.inf
+    with pytest.raises(DataError, match="'price': expected finite numbers, received inf"):
+        load(table)
+    data = load(a_table())
+    new = {**a_table(), "price": ["dear"] * N}
+    with pytest.raises(DataError, match="'price': expected numbers, received 'dear'"):
+        rows_of(table_of(new), data.kinds, data.columns)
+
+
+def test_only_what_is_modelled_is_in_the_measure():
+    table = a_table()
+    finer = {**table, "price": table["price"] + 1e-5 * np.arange(N)}
+    measures = {load(t, exclude=["part"]).measure for t in (table, finer)}
+    assert len(measures) == 2
+    assert load(table, exclude=["part"]).measure == load(table, split="part").measure
+
+
+def test_numbers_of_all_digits_that_crowd_at_their_ends_are_within_their_bounds():
+    rng = np.random.default_rng(6)
+    data = load({"x": rng.random(N), "y": rng.random(N).astype("f4"), "z": 1 / 3 + rng.random(N)})
+    rows = np.concatenate([data.train, data.validation, data.test])
+    for name, values in zip(data.columns, rows.T):
+        low, high = data.kinds[name].bounds or (None, None)
+        assert low is None or low <= values.min()
+        assert high is None or high >= values.max()
+
+
+def test_numbers_stored_in_single_precision_are_those_that_were_written():
+    """61.8 in float32 is 61.799999: on the grid of tenths, and at its atom."""
+    rng = np.random.default_rng(3)
+    heaped = np.where(rng.random(N) < 0.3, 54321.5, np.round(rng.normal(5e4, 10, N), 1))
+    spread = np.round(rng.normal(5e3, 900, N), 2)
+    exact = load({"heaped": heaped, "spread": spread})
+    single = load({"heaped": heaped.astype("f4"), "spread": spread.astype("f4")})
+    assert exact.kinds["heaped"].atoms == single.kinds["heaped"].atoms == [54321.5]
+    np.testing.assert_array_equal(single.train, exact.train)

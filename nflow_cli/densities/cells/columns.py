@@ -134,6 +134,7 @@ class CellColumn:
         steps, spread = self._beyond(values), self._spread
         ends = [end for end in self.kind.bounds or () if end is not None]
         each = np.log(-np.expm1(-1 / spread)) - (steps - 1) / spread - np.log(len(ends) or 1)
+        each = np.where(self._is_on_grid(values), each, -np.inf)
         return np.where(steps > 0, each, 0.0)
 
     def _atoms(self, values: np.ndarray) -> np.ndarray:
@@ -149,7 +150,7 @@ class CellColumn:
 
     def _interval(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the middle and half the width, in units, of the intervals about values."""
-        at = self._nearest(values)
+        at = self.nearest(values)
         low, high = self.inside(at - self.step / 2)[0], self.inside(at + self.step / 2)[0]
         middle, log_slope = self.inside(at)
         by_slope = 0.5 * self.step * np.exp(log_slope)
@@ -164,10 +165,14 @@ class CellColumn:
             is_end = at + self.step / 2 >= most + self.step / 2 * (1 - END)
             centre, half = np.where(is_end, low, centre), np.where(is_end, np.inf, half)
         if self.kind.kind == "grid":
-            half = np.where(np.abs(at - values) <= 0.01 * self.step, half, 0.0)
+            half = np.where(self._is_on_grid(values), half, 0.0)
         return centre, half
 
-    def _nearest(self, values: np.ndarray) -> np.ndarray:
+    def _is_on_grid(self, values: np.ndarray) -> np.ndarray:
+        """Return which values ``(n,)`` are on the grid, or all of a column without one."""
+        return np.abs(self.nearest(values) - values) <= 0.01 * self.step
+
+    def nearest(self, values: np.ndarray) -> np.ndarray:
         """Return the grid values next to values; a column of numbers has no grid."""
         if self.kind.kind != "grid":
             return values
@@ -190,11 +195,10 @@ class CellColumn:
 
     def values_at(self, units: np.ndarray) -> np.ndarray:
         """Return the values ``(n,)`` of the table at units: on its grid, with its decimals."""
-        values = self._plain(units)
+        values = written = self._plain(units)
         with np.errstate(over="ignore"):
-            written = values
             if self.kind.kind == "grid":
-                written = self._nearest(values)
+                written = self.nearest(values)
             elif self.kind.decimals is not None:
                 written = self.step * np.rint(values / self.step)
             if self.kind.decimals is not None:

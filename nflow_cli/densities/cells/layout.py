@@ -136,6 +136,16 @@ class Layout:
         )
 
     @cached_property
+    def is_learnt(self) -> np.ndarray:
+        """Which inputs ``(I,)`` training rows have: not those of what no training row is."""
+        counts = [
+            np.arange(bank.size) < self.outcomes[i].learnt
+            for bank in self.banks
+            for i in bank.columns
+        ]
+        return np.concatenate([*counts, np.ones(len(self.with_numbers), bool)])
+
+    @cached_property
     def logits(self) -> np.ndarray:
         """The place ``(P,)`` of the column of each logit; a single outcome needs none."""
         banks = [bank for bank in self.banks if bank.size > 1]
@@ -150,7 +160,10 @@ class Layout:
 
     @cached_property
     def masks(self) -> dict[str, np.ndarray]:
-        """Which weights there are, of 0 and 1: a column sees the columns before it alone."""
+        """Which weights there are, of 0 and 1: a column sees the columns before it alone.
+
+        Of what no training row is it sees nothing: such weights would stay as they began.
+        """
         degrees, mixed = self.degrees, np.array(self.mixed, int)
         numbers = np.repeat(mixed, 3 * self.components)
 
@@ -158,10 +171,10 @@ class Layout:
             return seen.astype(np.float32)
 
         return {
-            "inputs": mask(degrees[:, None] >= self.inputs),
+            "inputs": mask((degrees[:, None] >= self.inputs) & self.is_learnt),
             "hidden": mask(degrees[:, None] >= degrees),
             "logits": mask(self.logits[:, None] > degrees),
             "mixtures": mask(numbers[:, None] > degrees),
-            "logits_skip": mask(self.logits[:, None] > self.inputs),
-            "means_skip": mask(mixed[:, None] > self.inputs),
+            "logits_skip": mask((self.logits[:, None] > self.inputs) & self.is_learnt),
+            "means_skip": mask((mixed[:, None] > self.inputs) & self.is_learnt),
         }

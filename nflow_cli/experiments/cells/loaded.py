@@ -8,7 +8,7 @@ import numpy as np
 
 from nflow_cli.arguments import room_for, whole_number
 from nflow_cli.config.cells_schema import CellsConfig
-from nflow_cli.config.kinds_schema import MODELLED
+from nflow_cli.config.kinds_schema import row_names
 from nflow_cli.data.column_maps import ColumnMap, recorded_map
 from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.table_files import is_table, table_of
@@ -20,7 +20,7 @@ from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.experiments.cells import weights_arrays
 from nflow_cli.experiments.trained_run import TrainedRun
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.directory import RUN, RunDirectory
+from nflow_cli.runs.directory import RUN, WEIGHTS, RunDirectory
 from nflow_cli.runs.weights_file import load_weights
 
 BATCH = 20_000  # draws at a time
@@ -42,13 +42,14 @@ class TrainedCells(TrainedRun, CellDensity):
     def __init__(
         self, path: Path, config: CellsConfig, density: CellDensity, arrays: Mapping[str, Any]
     ):
-        super().__init__(density.cells, density.layout, density.marginal, density.networks)
+        parts = density.cells, density.layout, density.marginal, density.networks
+        super().__init__(*parts, density.computed)
         self.path, self.config, self.arrays = path, config, arrays
 
     @property
     def columns(self) -> list[str]:
         """The names of the C columns of a row: given ones first."""
-        return [column.name for column in self.cells]
+        return [column.name for column in self.row]
 
     @property
     def given(self) -> list[str]:
@@ -63,11 +64,13 @@ class TrainedCells(TrainedRun, CellDensity):
         if rows.ndim != 2 or rows.shape[1] != len(self.columns):
             expected = f"(n, {len(self.columns)}): {', '.join(map(shown, self.columns[:10]))}"
             raise DataError(f"expected rows {expected}, received shape {rows.shape}")
+        for column, values in zip(self.cells, rows.T):
+            _expect_cells(column, values[~np.isnan(values)])
         return rows
 
     def rows_of(self, table: TableFile) -> np.ndarray:
         """Return the rows ``(n, C)`` of a table."""
-        kinds = {column.name: column.kind for column in self.cells}
+        kinds = {column.name: column.kind for column in self.row}
         return rows_of(table, kinds, self.columns)
 
     def log_prob(self, rows: Any) -> np.ndarray:
@@ -141,6 +144,22 @@ class TrainedCells(TrainedRun, CellDensity):
         return rows
 
 
+def _expect_cells(column: CellColumn, values: np.ndarray) -> None:
+    """See that numbers are finite, and levels are the number of one.
+
+    Raises:
+        DataError: Some are not.
+    """
+    count = len(column.first)
+    expected, wrong = "a finite number", ~np.isfinite(values)
+    if not column.has_numbers:
+        expected = f"the number of a level, 0 to {count - 1}, or -1 for a new one"
+        wrong = ~np.isin(values, np.arange(-1, count))
+    if wrong.any():
+        received = values[int(np.argmax(wrong))]
+        raise DataError(f"column {shown(column.name)}: expected {expected}, received {received}")
+
+
 def load(run: RunDirectory, config: CellsConfig) -> TrainedCells:
     """Return the density of a run whose config is settled.
 
@@ -148,15 +167,19 @@ def load(run: RunDirectory, config: CellsConfig) -> TrainedCells:
         RunDirectoryError: In one line: a file of it is missing or damaged.
     """
     kinds, cells = config.data.kinds or {}, config.cells
-    given = [name for name in kinds if name in config.data.given]
-    modelled = [n for n, kind in kinds.items() if kind.kind in MODELLED and n not in given]
-    units = _units(run, kinds, [*given, *modelled])
-    columns = [CellColumn(name, kinds[name], units.get(name, ())) for name in [*given, *modelled]]
+    names = row_names(kinds, config.data.given)
+    every = [name for group in names for name in group]
+    units = _units(run, kinds, every)
+    columns = [CellColumn(name, kinds[name].alone, units.get(name, ())) for name in every]
+    n_cells = len(every) - len(names.computed)
+    columns, computed = columns[:n_cells], columns[n_cells:]
     outcomes = tuple(column.outcomes for column in columns)
-    layout = Layout(outcomes, len(given), cells.components or 0, cells.width or 0)
-    shapes = weights_arrays.shapes(layout, cells.blocks or 0, config.train.ensemble)
+    layout = Layout(outcomes, len(names.given), cells.components or 0, cells.width or 0)
+    shapes = weights_arrays.shapes(layout, computed, cells.blocks or 0, config.train.ensemble)
     arrays = load_weights(run, shapes)
-    density = weights_arrays.density_of(columns, layout, arrays)
+    if damage := weights_arrays.damage(layout, arrays):
+        raise RunDirectoryError(f"{run.path / WEIGHTS}: damaged: {damage}")
+    density = weights_arrays.density_of(columns, computed, layout, arrays)
     return TrainedCells(run.path, config, density, arrays)
 
 
@@ -165,7 +188,7 @@ def _units(run: RunDirectory, kinds: Mapping[str, Any], names: list[str]) -> dic
     record: Any = run.read_json(RUN).get("data")
     try:
         recorded = record["units"]
-        numbers = [name for name in names if kinds[name].kind in ("grid", "number")]
+        numbers = [name for name in names if kinds[name].alone.kind in ("grid", "number")]
         return {name: _maps(recorded[name]) for name in numbers}
     except (KeyError, TypeError, ValueError):
         raise RunDirectoryError(f"{run.path / RUN}: damaged: expected the units of data") from None

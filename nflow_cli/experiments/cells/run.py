@@ -28,28 +28,33 @@ def run(
     model_sha256 = save_weights(directory, arrays_of(density, parts.model.trained.members()))
     with phase(f"scoring: {len(data.test):,} test rows"):
         estimated = judge.estimates(density, data.test, config.seed)
-        scores = judge.scores(estimated, list(data.modelled), data.weights.test)
+        scores = judge.scores(estimated, data.scored, data.weights.test)
     with phase("preparing pictures"):
         shown = pictures(density, data, estimated, config.seed, keeps_rows)
         directory.write_evaluation(shown)
-    shares = np.mean([member.shares[density.order] for member in density.networks], axis=0)
     return CellsSummary(
         **scores.model_dump(),
         flow=config.cells.text,
         data={"name": data.name, "sha256": data.sha256},
         measure=data.measure,
-        columns=list(data.modelled),
+        columns=data.scored,
         given=list(data.given),
         seed=config.seed,
         steps=training.steps,
         best_update=training.best_update,
         **data.sizes,
-        shares=dict(zip(data.modelled, shares.tolist())),
+        shares=mean_shares(density),
         n_parameters=parts.model.trained.count_params(),
         model_sha256=model_sha256,
         config_sha256=fingerprint(config),
         **training.speed._asdict(),
     ).model_dump()
+
+
+def mean_shares(density: CellDensity) -> dict[str, float]:
+    """Return the mean weight of the networks beside the marginal of each modelled column."""
+    shares = np.mean([member.shares[density.order] for member in density.networks], axis=0)
+    return {column.name: float(share) for column, share in zip(density.modelled, shares)}
 
 
 def pictures(

@@ -12,7 +12,7 @@ from nflow_cli.data.points import checksum
 from nflow_cli.data.table_files import STDIN, TableFile, batch_of, open_table, write_table
 from nflow_cli.data.table_rows import LOG_Q
 from nflow_cli.data.tables import shown
-from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.data.written_cells import as_written
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.caveats import TRAINED_ON, Caveat, few_rows
 from nflow_cli.experiments.cells import judge, printed
@@ -78,41 +78,20 @@ def write_scored(trained: "TrainedCells", table: TableFile, path: Path, lines: R
 
 
 def names_of_draws(trained: "TrainedCells") -> list[str]:
-    """Return the columns of draws: those modelled in the table's order, those given, ``log_q``."""
-    return [*trained.columns[trained.n_given :], *trained.given, LOG_Q]
+    """Return the columns of draws: those of the table in its order, those given, ``log_q``."""
+    drawn = trained.columns[trained.n_given :]
+    kinds = trained.config.data.kinds or {}
+    return [*(name for name in kinds if name in drawn), *trained.given, LOG_Q]
 
 
 def draws(trained: "TrainedCells", batches: Any) -> Iterator[Any]:
     """Yield draws, some at a time, in the columns that :func:`names_of_draws` says."""
-    cells = {column.name: column for column in trained.cells}
+    cells = {column.name: column for column in trained.row}
     places = {name: i for i, name in enumerate(trained.columns)}
     for _, rows, log_q in batches:
-        columns = [as_written(cells[n], rows[:, places[n]]) for n in names_of_draws(trained)[:-1]]
+        names = names_of_draws(trained)[:-1]
+        columns = [as_written(cells[n].kind, rows[:, places[n]]) for n in names]
         yield batch_of([*columns, log_q])
-
-
-def as_written(column: CellColumn, values: np.ndarray) -> Any:
-    """Return the cells ``(n,)`` of a column as the table has them."""
-    import pyarrow as pa
-
-    gaps, kind = np.isnan(values), column.kind
-    if kind.kind == "levels":
-        levels = np.array([*(kind.levels or ()), None], object)
-        texts = levels[np.where(gaps | (values < 0), len(levels) - 1, values).astype(int)]
-        if kind.type == "whole":
-            return pa.array([None if text is None else int(text) for text in texts], pa.int64())
-        if kind.type == "decimal":
-            return pa.array([None if text is None else float(text) for text in texts], pa.float64())
-        return pa.array(texts, pa.string())
-    if kind.type == "whole" and not (np.abs(values[~gaps]) >= 2**53).any():
-        return pa.array(np.where(gaps, 0, values).astype(np.int64), mask=gaps)
-    if kind.type == "date":
-        days = pa.array(np.where(gaps, 0, values).astype(np.int32), pa.int32(), mask=gaps)
-        return days.cast(pa.date32())
-    if kind.type == "time":
-        micros = np.where(gaps, 0, np.rint(values * 1e6)).astype(np.int64)
-        return pa.array(micros, pa.timestamp("us"), mask=gaps)
-    return values
 
 
 def write_draws(trained: "TrainedCells", n: int, path: Path, seed: int, given: str | None) -> None:
@@ -121,7 +100,7 @@ def write_draws(trained: "TrainedCells", n: int, path: Path, seed: int, given: s
     Raises:
         DataError: In one line: text, in a file of numbers.
     """
-    text = [c.name for c in trained.cells if c.kind.type in ("text", "truth", "date", "time")]
+    text = [c.name for c in trained.row if c.kind.type in ("text", "truth", "date", "time")]
     if text and path.suffix.lower() == ".npy":
         raise DataError(
             f"{path}: an .npy holds numbers, and {', '.join(map(shown, text[:10]))} "
@@ -158,7 +137,7 @@ def conditions_of(trained: "TrainedCells", text: str | None) -> np.ndarray:
 
 
 def _typed(name: str, text: str, kind: Any) -> str | float:
-    if kind.kind == "levels" and kind.type in ("text", "truth"):
+    if kind.type in ("text", "truth", "date", "time"):
         return text
     try:
         value = float(text)

@@ -4,7 +4,17 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from cells import TAILS, a_sample, grid, levels, number, products, random_density, values_of
+from cells import (
+    BETWEEN,
+    TAILS,
+    a_sample,
+    grid,
+    levels,
+    number,
+    products,
+    random_density,
+    values_of,
+)
 
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.evaluation.pit import pit
@@ -21,6 +31,7 @@ MIXED = [
     grid("c", step=0.25, offset=0.05, atoms=[1.05]),
     number("d", decimals=None),
     levels("e", 2),
+    grid("f", step=1.0, maps=BETWEEN, bounds=[0, 9], is_open=True),
 ]
 
 
@@ -67,11 +78,11 @@ def test_frequencies_are_the_probabilities(case, members):
 @pytest.mark.parametrize("members", [1, 2])
 def test_the_pit_of_draws_is_uniform(members):
     density = random_density(MIXED, members=members, seed=members)
-    rows = drawn(density, N, seed=1, with_new=True)
+    rows = drawn(density, 20_000, seed=1, with_new=True)
     u = density.pit(rows, np.random.default_rng(2))
-    for column in pit(u, "abcde").columns.values():
-        assert column.n == N and column.p_value > 1e-4
-    assert np.abs(np.corrcoef(u.T) - np.eye(5)).max() < 4 / np.sqrt(N)
+    for column in pit(u, "abcdef").columns.values():
+        assert column.n == 20_000 and column.p_value > 1e-4
+    assert np.abs(np.corrcoef(u.T) - np.eye(6)).max() < 4 / np.sqrt(20_000)
 
 
 @pytest.mark.parametrize("members", [1, 2])
@@ -79,14 +90,14 @@ def test_draws_are_such_rows_as_the_table_has(members):
     density = random_density(MIXED, members=members, seed=2)
     rows = drawn(density, 5_000)
     assert np.isfinite(density.log_prob(rows)).all()
-    a, b, c, d, e = rows.T
+    a, b, c, d, e, f = rows.T
     assert set(np.unique(a[~np.isnan(a)])) == {0, 1, 2} and set(np.unique(e)) == {0, 1}
     assert np.isnan(a).any() and np.isnan(b).any() and not np.isnan(rows[:, 2:]).any()
     present = b[~np.isnan(b)]
     np.testing.assert_array_equal(present, np.round(present, 3))
     np.testing.assert_array_equal(c, np.round(c, 2))
     assert np.abs(c - (0.05 + 0.25 * np.rint((c - 0.05) / 0.25))).max() < 1e-9
-    assert len(np.unique(d)) == len(d)
+    assert len(np.unique(d)) == len(d) and set(np.unique(f)) == set(range(10))
     assert (present == 0.5).mean() > 0.01 and (c == 1.05).mean() > 0.01
 
 
@@ -102,7 +113,7 @@ def test_what_is_given_stays_and_draws_are_given_it():
     at = np.tile(given, (N, 1))
     rows = density.draw(at.copy(), np.random.default_rng(0))
     np.testing.assert_array_equal(rows[:, :2], at[:, :2])
-    last = [np.append(given[:4], level) for level in (0, 1, -1)]
+    last = [[*given[:4], level, 5.0] for level in (0, 1, -1)]
     p = np.exp(density.cell_log_probs(np.array(last))[:, 2])
     assert p.sum() == pytest.approx(1)
     u = density.pit(rows, np.random.default_rng(1))[:, :2]

@@ -17,6 +17,7 @@ from nflow_cli.densities.cells.fitting import (
     fitted_marginals,
     layout_of,
 )
+from nflow_cli.experiments.cells.judge import independent
 from nflow_cli.mixtures import log_cdf, log_sf
 
 N = 1_000
@@ -86,3 +87,13 @@ def test_other_units_move_log_q_by_their_logarithm_and_that_of_a_grid_by_nothing
     np.testing.assert_allclose(moved[is_number, 0], -math.log(100), atol=1e-6)
     np.testing.assert_allclose(moved[~is_number, 0], 0, atol=1e-6)
     np.testing.assert_allclose(moved[:, 1:], 0, atol=1e-6)
+
+
+def test_bounds_found_where_rows_crowd_leave_a_density_as_good_as_the_truth():
+    rng = np.random.default_rng(3)
+    x, counts = np.round(rng.exponential(100.0, 4_000), 2), rng.geometric(0.1, 4_000) - 1.0
+    density = independent(density_of(data := dataset({"x": x, "counts": counts})))
+    assert [column.kind.bounds for column in density.cells] == [[x.min(), None], [0.0, None]]
+    price, count = data.test.T
+    truth = np.stack([-price / 100 - math.log(100), math.log(0.1) + count * math.log(0.9)], 1)
+    assert (np.mean(truth - density.cell_log_probs(data.test), axis=0) < 0.03).all()

@@ -1,0 +1,42 @@
+"""Cells of rows as the table writes them: levels, whole numbers, dates, times. No Keras here."""
+
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.data.dates import texts_of
+
+
+def as_written(kind: ColumnKind, values: np.ndarray) -> Any:
+    """Return the cells ``(n,)`` of a column, as rows hold them, as the table has them.
+
+    Returns:
+        An array of Arrow, null where a cell is missing or a new level; or of floats.
+    """
+    import pyarrow as pa
+
+    if kind.kind != "levels":
+        return _numbers(kind, values)
+    levels = kind.levels or []
+    places = np.where(np.isnan(values) | (values < 0), len(levels), values).astype(int)
+    if kind.type in ("text", "truth"):
+        return pa.array(np.array([*levels, None], object)[places], pa.string())
+    return _numbers(kind, np.array([*map(float, levels), np.nan])[places])
+
+
+def _numbers(kind: ColumnKind, values: np.ndarray) -> Any:
+    import pyarrow as pa
+
+    gaps = np.isnan(values)
+    filled = np.where(gaps, 0.0, values)
+    if kind.form is not None:
+        return pa.array(texts_of(filled, kind.form, kind.decimals or 0), pa.string(), mask=gaps)
+    if kind.type == "whole" and not (np.abs(filled) >= 2**53).any():
+        return pa.array(filled.astype(np.int64), mask=gaps)
+    if kind.type == "date":
+        return pa.array(filled.astype(np.int32), pa.int32(), mask=gaps).cast(pa.date32())
+    if kind.type == "time":
+        micros = np.rint(filled * 1e6).astype(np.int64)
+        return pa.array(micros, pa.timestamp("us"), mask=gaps)
+    return values

@@ -1,0 +1,131 @@
+"""The compiled loss of a density of cells against its density in NumPy, and its gradients."""
+
+import keras
+import numpy as np
+import pytest
+from cells import BETWEEN, POSITIVE, TAILS, a_sample, grid, levels, number, random_weights
+from truth import to_numpy
+
+from nflow_cli.densities.cells import network
+from nflow_cli.densities.cells.density import CellDensity, Member, encode
+from nflow_cli.densities.cells.fitting import as_parameters
+from nflow_cli.densities.cells.layout import Layout
+from nflow_cli.densities.cells.marginal import Marginal
+from nflow_cli.densities.cells.normals import Normals
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
+)
+COLUMNS = [
+    levels("a", 12),
+    number("b", maps=TAILS, atoms=[0.5], missing=True),
+    levels("c", 3, missing=True),
+    grid("d", step=1.0, maps=POSITIVE, bounds=[0, None], is_open=True, atoms=[0.0]),
+    grid("e", step=1.0, maps=BETWEEN, bounds=[0, 9]),
+    number("f", decimals=None),
+    grid("g", atoms=[0.0, 1.5], missing=True),
+]
+
+
+def fit_of(members, n_given=1, columns=COLUMNS):
+    """Return a fit with random weights, and a density of each member's network alone."""
+    from nflow_cli.densities.cells.weights import CellWeights
+    from nflow_cli.experiments.cells.training import FitCells
+
+    layout = Layout(tuple(column.outcomes for column in columns), n_given, 3, 16)
+    rng = np.random.default_rng(0)
+    weights = [random_weights(layout, rng) for _ in range(members)]
+    fit = FitCells(layout, columns, CellWeights(weights), 0.0)
+    normals = Normals(np.zeros(1), np.zeros(1), np.ones(1))
+    marginals = [Marginal(np.full(o.count, -1e9), o.number, normals) for o in layout.outcomes]
+    of_rows = []
+    for arrays in fit.trained.members():
+        arrays = {name: array.astype(float) for name, array in arrays.items()}
+        member = Member(network.masked(layout, arrays), np.ones(len(layout.modelled)))
+        density = CellDensity(columns, layout, as_parameters(layout, marginals), [member])
+        of_rows.append(lambda rows, d=density, m=member: d.network_log_cells(m, rows)[0].T)
+    return fit, of_rows
+
+
+def packed(columns, fit, rows):
+    from nflow_cli.experiments.cells.training import packed as pack
+
+    return pack(fit.layout, encode(columns, fit.layout, rows)).T
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_the_loss_in_single_precision_is_that_of_the_density(members):
+    fit, each = fit_of(members)
+    rows = a_sample(COLUMNS, 400)
+    rows[:7, 2] = -1  # a new level
+    rows[7:14, 5] = np.nan  # a gap in a column that has none is left out
+    single = to_numpy(fit.log_cells(keras.ops.convert_to_tensor(packed(COLUMNS, fit, rows))))
+    assert single.shape == (members, 6, 400) and single.dtype == np.float32
+    for r, double in enumerate(each):
+        cells = double(rows)
+        known = np.isfinite(cells) & (cells > -1e6)
+        off = np.abs(single[r] - cells) / (1 + np.abs(cells))
+        assert off[known].max() < 1e-5
+        log_q = np.nansum(np.where(known, cells, 0), axis=0)
+        row = np.where(known, single[r].astype(float), 0).sum(axis=0)
+        assert np.max(np.abs(row - log_q) / (1 + np.abs(log_q))) < 1e-5
+
+
+def test_the_loss_is_the_mean_by_weights():
+    fit, each = fit_of(2)
+    rows = a_sample(COLUMNS, 100, 1)
+    rows = rows[(each[0](rows) > -1e6).all(axis=0)]  # without what no training row is
+    weights = np.random.default_rng(2).uniform(0, 3, len(rows))
+    batch = keras.ops.convert_to_tensor(packed(COLUMNS, fit, rows))
+    loss = to_numpy(
+        fit.negative_log_likelihood(batch, keras.ops.convert_to_tensor(weights.astype("f4")))
+    )
+    expected = [-np.average(double(rows).sum(axis=0), weights=weights) for double in each]
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_gradients_of_extreme_rows_are_finite():
+    import tensorflow as tf
+
+    columns = [levels("a", 3), number("b", resolution=4e-9, missing=True), *COLUMNS[2:]]
+    fit, _ = fit_of(2, columns=columns)
+    rows = a_sample(columns, 60, 3)
+    rows[:10, 1] = 2e6 * np.linspace(-1, 1, 10)  # a million standard deviations
+    rows[10:20, 5] = 1e12
+    rows[20:25, 0], rows[25:30, 2] = -1, -1
+    rows[30:35, :] = np.nan
+    rows[35:40, 3], rows[40:45, 6] = -7, 1e6
+    rows[45:50, 1] = 1.0 + 4e-9 * np.arange(5)
+    batch = keras.ops.convert_to_tensor(packed(columns, fit, rows))
+    variables = list(fit.trained.arrays.values())
+    with tf.GradientTape() as tape:
+        loss = keras.ops.sum(fit.negative_log_likelihood(batch))
+    gradients = tape.gradient(loss, [variable.value for variable in variables])
+    assert np.isfinite(to_numpy(loss))
+    for gradient in gradients:
+        assert np.isfinite(to_numpy(tf.convert_to_tensor(gradient))).all()
+
+
+def test_columns_of_levels_alone_are_trained():
+    columns = [levels("a", 2), levels("b", 5)]
+    fit, (double,) = fit_of(1, n_given=0, columns=columns)
+    rows = np.abs(a_sample(columns, 30))
+    batch = keras.ops.convert_to_tensor(packed(columns, fit, rows))
+    np.testing.assert_allclose(to_numpy(fit.log_cells(batch))[0], double(rows), rtol=1e-5)
+
+
+def test_cells_that_are_hidden_are_unknown_to_the_network_and_are_scored():
+    fit, (double,) = fit_of(1)
+    rows = a_sample(COLUMNS, 40, 4)
+    hidden = np.zeros((len(COLUMNS), 40), np.float32)
+    hidden[[fit.layout.columns.index(3), fit.layout.columns.index(5)]] = 1
+    batch = np.concatenate([packed(COLUMNS, fit, rows), hidden])
+    single = to_numpy(fit.log_cells(keras.ops.convert_to_tensor(batch)))[0]
+    unknown = rows.copy()
+    unknown[:, [3, 5]] = np.nan  # of columns without gaps
+    order = fit.layout.modelled
+    for column, seen in ((4, unknown), (6, unknown), (3, rows)):
+        place = order.index(column)
+        expected = double(seen)[place]
+        known = expected > -1e6
+        np.testing.assert_allclose(single[place][known], expected[known], rtol=1e-4, atol=1e-4)
