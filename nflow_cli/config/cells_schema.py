@@ -1,7 +1,8 @@
 """The schema of a fit to a whole table, by cells. No Keras here."""
 
 import math
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
@@ -98,11 +99,35 @@ class CellsConfig(Strict):
             and None not in (train.steps, train.batch_size, train.chunk)
         )
 
-    def settled(self, kinds: dict[str, ColumnKind], rows: int) -> "CellsConfig":
+    def settled_like(self, written: "CellsConfig") -> "CellsConfig":
+        """Return the config with the kinds, sizes and updates of another one."""
+        kinds = self.data.kinds or written.data.kinds or {}
+        ours, theirs = self.train, written.train
+        sizes = {key: size or getattr(written.cells, key) for key, size in self.cells}
+        length = {
+            "steps": ours.steps or theirs.steps,
+            "batch_size": ours.batch_size or theirs.batch_size,
+            "chunk": ours.chunk or theirs.chunk,
+            "epochs": None,
+        }
+        update: dict[str, Any] = {
+            "data": self.data.model_copy(update=_of_kinds(self.data, kinds)),
+            "cells": self.cells.model_copy(update=sizes),
+            "train": ours.model_copy(update=length),
+        }
+        return self.model_copy(update=update)
+
+    def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "CellsConfig":
         """Return the config of a run on a table of these columns and so many training rows."""
         cells, train = sizes(self.cells, self.train, rows)
-        data = self.data.model_copy(update={"kinds": kinds})
+        data = self.data.model_copy(update=_of_kinds(self.data, kinds))
         return self.model_copy(update={"data": data, "cells": cells, "train": train})
+
+
+def _of_kinds(data: TableData, kinds: Mapping[str, ColumnKind]) -> dict[str, Any]:
+    """Return what kinds settle: themselves, and the given columns, of which some are left out."""
+    given = [name for name in data.given if name in kinds and kinds[name].kind != "left out"]
+    return {"kinds": dict(kinds), "given": given}
 
 
 class Size(NamedTuple):

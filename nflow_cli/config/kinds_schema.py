@@ -174,7 +174,7 @@ class RowNames(NamedTuple):
 
 def row_names(kinds: Mapping[str, ColumnKind], given: Sequence[str]) -> RowNames:
     """Return which columns of a table a row has."""
-    named = [name for name in kinds if name in given]
+    named = [name for name, kind in kinds.items() if name in given and kind.kind != "left out"]
     rest = {name: kind.kind for name, kind in kinds.items() if name not in given}
     modelled = [name for name, kind in rest.items() if kind in ("levels", "grid", "number")]
     return RowNames(named, modelled, [name for name, kind in rest.items() if kind == "computed"])
