@@ -83,7 +83,7 @@ class CellsConfig(Strict):
         """Whether the config says all that a run needs, without its table."""
         kinds, train = self.data.kinds, self.train
         is_known = kinds is not None and all(
-            kind.levels is not None for kind in kinds.values() if kind.kind == "levels"
+            kind.levels is not None for kind in kinds.values() if kind.alone.kind == "levels"
         )
         return is_known and self.cells.is_settled and None not in (train.steps, train.batch_size)
 

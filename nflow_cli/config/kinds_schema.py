@@ -1,8 +1,9 @@
 """The kind of each column of a table, as a run's config records it. No Keras here."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nflow_cli.config.column_schema import MAX_LEVELS, Bound, Column, Interval, Level, Step
 from nflow_cli.config.strict import Strict
@@ -11,6 +12,7 @@ MAX_ATOMS = 64
 MAX_LATTICES = 4
 
 Kind = Literal["levels", "grid", "number", "computed", "left out"]
+ModelledKind = Literal["levels", "grid", "number"]
 # How cells are written: text, truth values, whole numbers, decimals, dates, and times, be it
 # of a date or of any day.
 CellType = Literal["text", "truth", "whole", "decimal", "date", "time"]
@@ -46,6 +48,52 @@ class Relation(Strict):
         default=[], description="The value at each key."
     )
 
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.rule == "map":
+            if len(self.columns) != 1 or not 1 <= len(self.keys) == len(self.values):
+                raise ValueError("a map of one column, with as many values as keys")
+        elif len(self.coefficients) != len(self.columns):
+            raise ValueError("a coefficient for each column")
+        return self
+
+    @property
+    def positive(self) -> list[str]:
+        """The columns of which there is no value below 0, where the function has one."""
+        if self.rule == "log":
+            return self.columns
+        powers = zip(self.columns, self.coefficients)
+        return [n for n, a in powers if self.rule == "product" and not float(a).is_integer()]
+
+    @property
+    def text(self) -> str:
+        """The function as text, such as ``2 * a - b``, ``log(x)`` or ``map of country``."""
+        if self.rule == "map":
+            return f"map of {self.columns[0]}"
+        pairs = list(zip(self.columns, self.coefficients, strict=True))
+        if self.rule == "product":
+            powers = " * ".join(name if a == 1 else f"{name}^{a:.6g}" for name, a in pairs)
+            return powers if self.constant == 1 else f"{self.constant:.6g} * {powers}"
+        if self.rule == "exp":
+            power = f"exp({_sum(pairs)})"
+            return power if self.constant == 1 else f"{self.constant:.6g} * {power}"
+        if self.rule == "log":
+            pairs = [(f"log({name})", a) for name, a in pairs]
+        return _sum(pairs) + (_term(self.constant) if self.constant else "")
+
+
+def _sum(pairs: Sequence[tuple[str, float]]) -> str:
+    """Return a sum of names with their coefficients."""
+    text = "".join(_term(a, name) for name, a in pairs)
+    return text.removeprefix(" + ") if text.startswith(" + ") else "-" + text.removeprefix(" - ")
+
+
+def _term(number: float, name: str = "") -> str:
+    """Return a term of a sum, with its sign."""
+    size = f"{abs(number):.6g}"
+    sign = " - " if number < 0 else " + "
+    return sign + (size if not name else name if size == "1" else f"{size} * {name}")
+
 
 class ColumnKind(Strict):
     """What a column of a table is to its density, found from all rows before they are split."""
@@ -53,6 +101,9 @@ class ColumnKind(Strict):
     kind: Kind = Field(
         description="`levels` have masses, a `grid` has masses of intervals, a `number` a density; "
         "`computed` follows from other columns; `left out` is not modelled."
+    )
+    own: ModelledKind | None = Field(
+        default=None, description="Of a computed column: its kind by itself."
     )
     why: str = Field(default="", max_length=500, description="Why a column is of its kind.")
     type: CellType = Field(default="decimal", description="How its cells are written.")
@@ -86,3 +137,38 @@ class ColumnKind(Strict):
         "were found leave them; beyond bounds that were said they have none.",
     )
     relation: Relation | None = Field(default=None, description="Of a computed column.")
+
+    @model_validator(mode="after")
+    def _is_computed(self) -> Self:
+        if (self.kind == "computed") and None in (self.own, self.relation):
+            raise ValueError("own and relation, where kind is computed")
+        if self.kind == "computed" and self.bounds is not None:
+            raise ValueError("no bounds, where kind is computed")
+        return self
+
+    @property
+    def alone(self) -> "ColumnKind":
+        """What a computed column is by itself; any other kind as it is."""
+        return self.model_copy(update={"kind": self.own, "own": None}) if self.own else self
+
+
+class RowNames(NamedTuple):
+    """The names of the columns of a row, in its order: each group as the table orders it.
+
+    Attributes:
+        given: What the density is conditional on.
+        modelled: What it is of.
+        computed: What follows from these.
+    """
+
+    given: list[str]
+    modelled: list[str]
+    computed: list[str]
+
+
+def row_names(kinds: Mapping[str, ColumnKind], given: Sequence[str]) -> RowNames:
+    """Return which columns of a table a row has."""
+    named = [name for name in kinds if name in given]
+    rest = {name: kind.kind for name, kind in kinds.items() if name not in given}
+    modelled = [name for name, kind in rest.items() if kind in ("levels", "grid", "number")]
+    return RowNames(named, modelled, [name for name, kind in rest.items() if kind == "computed"])

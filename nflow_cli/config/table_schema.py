@@ -141,6 +141,17 @@ class TableData(Strict):
     def _are_intervals(cls, bounds: dict[str, Any]) -> dict[str, Any]:
         return {name: an_interval(ends) for name, ends in bounds.items()}
 
+    @field_validator("kinds")
+    @classmethod
+    def _follow(cls, kinds: dict[str, ColumnKind] | None) -> dict[str, ColumnKind] | None:
+        """Check that computed columns follow from columns that a row has."""
+        apart = {n for n, kind in (kinds or {}).items() if kind.kind in ("computed", "left out")}
+        for kind in (kinds or {}).values():
+            for name in kind.relation.columns if kind.relation else ():
+                if name in apart or name not in (kinds or {}):
+                    raise ValueError(f"a column that others follow from to be modelled: {name!r}")
+        return kinds
+
     @field_validator("split", "group")
     @classmethod
     def _one_way_to_split(cls, column: str | None, info: ValidationInfo) -> str | None:

@@ -4,7 +4,7 @@ import numpy as np
 
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.data.dates import in_form
-from nflow_cli.data.lattices import FINENESS, positions, values_at
+from nflow_cli.data.lattices import snapped
 from nflow_cli.data.raw_columns import RawColumn
 from nflow_cli.data.written import as_written
 
@@ -22,8 +22,4 @@ def numbers_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:
     if numbers is None:
         raise ValueError("numbers")
     values = as_written(numbers, column.is_float32)
-    if not kind.lattices or kind.decimals is None:
-        return values
-    fine = kind.lattices[0]
-    places = values_at(positions(values, fine), fine)
-    return np.where(np.abs(places - values) * FINENESS <= fine.step, places, values)
+    return snapped(values, kind.lattices[0]) if kind.lattices else values

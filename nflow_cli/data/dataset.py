@@ -1,8 +1,8 @@
 """The rows of a whole table: the kinds of its columns, its cells as numbers, its parts.
 
-A row is a line of an array ``(n, C)``, float64: first what is given, then what is modelled, each in
-the table's order. A cell holds the number of its level, -1 for one that no training row has; or a
-number; NaN where it is missing. No Keras here.
+A row is a line of an array ``(n, C)``, float64: first what is given, then what is modelled, then
+what is computed from these, each in the table's order. A cell holds the number of its level, -1 for
+one that no training row has; or a number; NaN where it is missing. No Keras here.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.config.column_schema import MAX_LEVELS
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.kinds_schema import ColumnKind, RowNames, row_names
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.cell_values import numbers_in
 from nflow_cli.data.column_maps import ColumnMap
@@ -32,7 +32,6 @@ from nflow_cli.errors import DataError
 from nflow_cli.registry import POINT_SETS
 
 NEW = -1.0  # a level that no training row has
-MODELLED = ("levels", "grid", "number")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +44,7 @@ class Dataset:
         kinds: Of all columns, also those that are left out; levels are those of training rows.
         given: The names of the columns that the density is conditional on.
         modelled: The names of the modelled columns.
+        computed: The names of the columns that follow from these.
         train: Rows ``(n, C)``.
         validation: The same.
         test: The same.
@@ -58,6 +58,7 @@ class Dataset:
     kinds: Mapping[str, ColumnKind]
     given: Sequence[str]
     modelled: Sequence[str]
+    computed: Sequence[str]
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
@@ -68,7 +69,12 @@ class Dataset:
     @property
     def columns(self) -> list[str]:
         """The names of the C columns of a row."""
-        return [*self.given, *self.modelled]
+        return [*self.given, *self.scored]
+
+    @property
+    def scored(self) -> list[str]:
+        """The names of the columns whose cells have a probability: the modelled and computed."""
+        return [*self.modelled, *self.computed]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -80,11 +86,14 @@ class Dataset:
     def measure(self) -> str:
         """The SHA-256 of the base measure of a row: log-densities compare only where it is equal.
 
-        That is, of each modelled column, its kind, the width that a density is in, and its atoms.
+        That is, of each modelled column, its kind, the width that a density is in, and its atoms;
+        of a computed column the width that its masses are of.
         """
+        kinds = {name: self.kinds[name] for name in sorted(self.scored)}
+        has_width = {name: "number" in (kind.kind, kind.own) for name, kind in kinds.items()}
         parts = [
-            [name, kind.kind, kind.resolution if kind.kind == "number" else None, kind.atoms]
-            for name, kind in ((name, self.kinds[name]) for name in sorted(self.modelled))
+            [name, kind.kind, kind.resolution if has_width[name] else None, kind.atoms]
+            for name, kind in kinds.items()
         ]
         text = json.dumps([sorted(self.given), parts])
         return hashlib.sha256(text.encode()).hexdigest()
@@ -114,26 +123,25 @@ def load_dataset(settings: TableData, table: TableFile | None = None) -> Dataset
     kinds = dict(settings.kinds or kinds_of([c for c in raw if c.name not in aside], settings))
     if len(numbers) < LEAST:
         raise DataError(f"{table.name}: expected at least {LEAST} rows, received {len(numbers)}")
-    given = [name for name in kinds if name in settings.given]
-    modelled = [name for name, kind in kinds.items() if kind.kind in MODELLED and name not in given]
-    if not modelled:
+    groups = row_names(kinds, settings.given)
+    if not groups.modelled:
         raise DataError(f"{table.name}: expected a column to model, received {_reasons(kinds)}")
     parts = _parts(table, settings, numbers)
     weights = _weights(table, columns, settings.weights)
     kinds = _with_levels(kinds, columns, parts.train)
-    rows = np.column_stack([values_of(columns[c], kinds[c], table) for c in [*given, *modelled]])
+    names = [name for group in groups for name in group]
+    rows = np.column_stack([values_of(columns[c], kinds[c].alone, table) for c in names])
     split = [rows[part] for part in parts]
     of_parts = [None if weights is None else weights[part] / weights[part].mean() for part in parts]
     return Dataset(
         settings.name,
         checksum(rows),
         kinds,
-        given,
-        modelled,
+        *groups,
         *split,
-        units=_units(kinds, [*given, *modelled], split[0]),
+        units=_units(kinds, names, split[0]),
         weights=Weights(*of_parts),
-        notes=_notes(kinds, given),
+        notes=_notes(kinds, groups),
     )
 
 
@@ -142,12 +150,14 @@ def _reasons(kinds: Mapping[str, ColumnKind]) -> str:
     return ", ".join(f"{count:,} left out ({why})" for why, count in reasons.items())
 
 
-def _notes(kinds: Mapping[str, ColumnKind], given: Sequence[str]) -> list[str]:
+def _notes(kinds: Mapping[str, ColumnKind], groups: RowNames) -> list[str]:
     left_out: dict[str, list[str]] = {}
     for name, kind in kinds.items():
-        if kind.kind not in MODELLED and name not in given:
+        if not any(name in group for group in groups):
             left_out.setdefault(kind.why, []).append(name)
-    return [f"left out, {why}: {', '.join(names)}" for why, names in left_out.items()]
+    notes = [f"left out, {why}: {', '.join(names)}" for why, names in left_out.items()]
+    computed = [f"{name} {kinds[name].why}" for name in groups.computed]
+    return [*notes, *([f"computed: {', '.join(computed)}"] if computed else [])]
 
 
 def _parts(table: TableFile, settings: TableData, numbers: np.ndarray) -> Parts:
@@ -177,7 +187,7 @@ def _units(
     kinds: Mapping[str, ColumnKind], names: Sequence[str], train: np.ndarray
 ) -> dict[str, list[ColumnMap]]:
     """Return the units of the columns of numbers, by the training rows that are at no atom."""
-    numbers = [i for i, name in enumerate(names) if kinds[name].kind in ("grid", "number")]
+    numbers = [i for i, name in enumerate(names) if kinds[name].alone.kind in ("grid", "number")]
     units = {}
     for i in numbers:
         kind, values = kinds[names[i]], train[:, i]
@@ -189,12 +199,16 @@ def _units(
 def _with_levels(
     kinds: Mapping[str, ColumnKind], columns: Mapping[str, RawColumn], train: np.ndarray
 ) -> dict[str, ColumnKind]:
-    """Return the kinds with the levels of training rows, the most frequent of too many."""
+    """Return the kinds with the levels of training rows, the most frequent of too many.
+
+    A computed column has those of all rows, as its map does.
+    """
     settled = {}
     for name, kind in kinds.items():
-        if kind.kind == "levels" and kind.levels is None:
+        if kind.alone.kind == "levels" and kind.levels is None:
             texts, codes = level_texts(columns[name], kind)
-            found, counts = np.unique(codes[train], return_counts=True)
+            codes = codes if kind.kind == "computed" else codes[train]
+            found, counts = np.unique(codes, return_counts=True)
             frequent = found[np.argsort(-counts, kind="stable")]
             kept = [int(code) for code in frequent if code >= 0][:MAX_LEVELS]
             kind = kind.model_copy(update={"levels": _sorted([texts[i] for i in kept], kind)})

@@ -155,8 +155,8 @@ def _constant(
     """Return the roundest constant with which a formula holds in all of some rows, if any does."""
     y, x = target.cells[rows], np.stack([source.cells[rows] for source in chosen], axis=1)
     plain, size = combined(rule, x, powers)
-    step = target.written.resolution
-    half = HALF * step if y.std() >= FINE * step else EXACT * step
+    step = target.written.steps_at(y)
+    half = step * (HALF if y.std() >= FINE * step.max() else EXACT)
     is_added = rule in ("linear", "log")
     half = half + NOISE * (np.maximum(size, np.abs(y)) if is_added else np.abs(y))
     with np.errstate(all="ignore"):

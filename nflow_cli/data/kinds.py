@@ -1,10 +1,12 @@
 """What each column of a table is to its density: found from the rows, overruled by the user."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from nflow_cli.config.kinds_schema import CellType, ColumnKind, Lattice, Relation
 from nflow_cli.config.table_schema import TableData
-from nflow_cli.data.dates import dated, kind_of_form
+from nflow_cli.data.dates import dated, kind_of_form, texts_of
 from nflow_cli.data.lattices import decimals_of, fills, finest
 from nflow_cli.data.left_out import why_left_out
 from nflow_cli.data.raw_columns import RawColumn
@@ -37,11 +39,17 @@ def kinds_of(columns: Sequence[RawColumn], settings: TableData) -> dict[str, Col
     cells.sort(key=lambda column: column.name not in settings.given)
     fixed = {*settings.given, *settings.categorical, *settings.discrete}
     relations = relations_of(cells, fixed)
+    positive = {name for relation in relations.values() for name in relation.positive}
     for column in cells:
-        kind = _modelled(column, settings)
+        if column.name not in relations:
+            kind = _in_form(_modelled(column, settings), forms.get(column.name))
+            found[column.name] = _bounded(kind, column) if column.name in positive else kind
+    for column in cells:
         if column.name in relations:
-            kind = _computed(kind, relations[column.name])
-        found[column.name] = _in_form(kind, forms.get(column.name))
+            form = forms.get(column.name)
+            relation = _between(relations[column.name], found, forms)
+            kind = _modelled(column, settings, relation)
+            found[column.name] = _in_form(_computed(kind, relation), form)
     return {name: kind for name, kind in found.items() if kind}
 
 
@@ -52,24 +60,55 @@ def _in_form(kind: ColumnKind, form: str | None) -> ColumnKind:
     """
     if form is None:
         return kind
-    if kind.kind == "levels":
-        return kind.model_copy(update={"type": "text", "decimals": None})
+    if kind.alone.kind == "levels":
+        relation = kind.relation
+        if relation is not None:
+            relation = relation.model_copy(update={"values": _texts_of(relation.values, form)})
+        return kind.model_copy(update={"type": "text", "decimals": None, "relation": relation})
     written_as = "date" if kind_of_form(form) == "date" else "time"
     return kind.model_copy(update={"form": form, "type": written_as})
 
 
-def _computed(kind: ColumnKind, relation: Relation) -> ColumnKind:
-    """Return the kind of a column that follows from others, written as it is by itself."""
-    why = f"follows from {' and '.join(relation.columns)}"[:500]
-    return ColumnKind(
-        kind="computed",
-        why=why,
-        type=kind.type,
-        decimals=kind.decimals,
-        resolution=kind.resolution,
-        missing=kind.missing,
-        relation=relation,
-    )
+def _between(
+    relation: Relation,
+    kinds: Mapping[str, ColumnKind | None],
+    forms: Mapping[str, str | None],
+) -> Relation | None:
+    """Return a relation in the values of the kinds that it is of; of text there is no formula."""
+    for name in relation.columns:
+        form, kind = forms.get(name), kinds[name]
+        if form is not None and kind is not None and kind.type == "text":
+            if relation.rule != "map":
+                return None
+            return relation.model_copy(update={"keys": _texts_of(relation.keys, form)})
+    return relation
+
+
+def _texts_of(numbers: Sequence[str], form: str) -> list[str]:
+    return texts_of(np.array(numbers, float), form)
+
+
+def _computed(kind: ColumnKind, relation: Relation | None) -> ColumnKind:
+    """Return the kind of a column that follows from others, by its kind by itself."""
+    if relation is None:
+        return kind
+    why = f"= {relation.text}"[:500]
+    computed = {"kind": "computed", "own": kind.kind, "why": why, "relation": relation}
+    return kind.model_copy(update={**computed, "bounds": None, "is_open": False})
+
+
+def _bounded(kind: ColumnKind, column: Cells) -> ColumnKind:
+    """Return the kind of a column whose logarithm or root is another: no value is below 0."""
+    low, high = kind.bounds or (None, None)
+    if kind.kind == "levels" or low is not None or column.written is None:
+        return kind
+    least = kind.resolution or 0.0
+    if kind.lattices:
+        fine = kind.lattices[0]
+        least = fine.offset % fine.step or fine.step
+    low = min(least, float(column.written.values[0]))
+    is_open = kind.is_open or kind.bounds is None
+    return kind.model_copy(update={"bounds": [low, high], "is_open": is_open})
 
 
 def _left_out(column: RawColumn, settings: TableData) -> ColumnKind | None:
@@ -87,12 +126,16 @@ def _left_out(column: RawColumn, settings: TableData) -> ColumnKind | None:
     return ColumnKind(kind="left out", why=why) if why else None
 
 
-def _modelled(column: Cells, settings: TableData) -> ColumnKind:
-    """Return the kind of a column by itself."""
+def _modelled(column: Cells, settings: TableData, relation: Relation | None = None) -> ColumnKind:
+    """Return the kind of a column by itself.
+
+    What a formula gives is no column of levels: it may be a number that no row has.
+    """
+    may_be_levels = relation is None or relation.rule == "map"
     missing = bool((column.codes < 0).any())
     if column.written is None:
         return _texts(column.raw, missing)
-    return _numbers(column.raw, column.written, missing, settings)
+    return _numbers(column.raw, column.written, missing, settings, may_be_levels)
 
 
 def _texts(column: RawColumn, missing: bool) -> ColumnKind:
@@ -104,17 +147,20 @@ def _texts(column: RawColumn, missing: bool) -> ColumnKind:
     return ColumnKind(kind="levels", why=why, type=kind, missing=missing)
 
 
-def _numbers(column: RawColumn, numbers: Written, missing: bool, settings: TableData) -> ColumnKind:
+def _numbers(
+    column: RawColumn, numbers: Written, missing: bool, settings: TableData, may_be_levels: bool
+) -> ColumnKind:
     lattice = finest(numbers)
     facts = {"type": _type(column, numbers), "decimals": numbers.decimals, "missing": missing}
     step = settings.discrete.get(column.name)
     if step is not None:
         lattice = Lattice(step=step, offset=float(numbers.values[0] % step))
     why = _why_levels(column, numbers, lattice, settings)
-    if why:
+    if why and may_be_levels:
         return ColumnKind(kind="levels", why=why, **facts)
     shape = shape_of(numbers, lattice, step is not None or column.source == "date")
-    if shape.are_levels and step is None and column.source != "date":
+    are_levels = shape.are_levels and may_be_levels and step is None
+    if are_levels and column.source != "date":
         return ColumnKind(kind="levels", why="numbers that repeat, on no grid", **facts)
     said = settings.bounds.get(column.name)
     facts |= {"bounds": said or shape.bounds, "is_open": said is None and shape.bounds is not None}

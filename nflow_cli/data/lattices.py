@@ -9,6 +9,7 @@ from nflow_cli.data.written import DIGITS, WHOLE, Written, shifted, significant,
 
 # Of the largest value: what numbers to 12 digits leave open, and what float32 arithmetic does.
 TOLERANCES = (1e-11, 5e-7)
+ROUNDING = 1e-15  # of the largest value: what arithmetic leaves of each
 FINENESS = 100  # a step is so many times the tolerance at least
 SPARSE = 0.02  # of a lattice's places that occur: numbers with noise in their last digits
 
@@ -46,7 +47,8 @@ def _exact(column: Written) -> Lattice:
 
 def _measured(values: np.ndarray, part: float) -> Lattice | None:
     """Return the lattice of inexact numbers: Euclid's algorithm on their differences."""
-    tolerance = part * float(np.abs(values).max())
+    largest = float(np.abs(values).max())
+    tolerance, exact = part * largest, ROUNDING * largest
     gaps = np.diff(values)
     gaps = gaps[gaps > tolerance]
     step = float(gaps.min()) if len(gaps) else 0.0
@@ -59,12 +61,16 @@ def _measured(values: np.ndarray, part: float) -> Lattice | None:
     if step <= FINENESS * tolerance or span / step > WHOLE:
         return None
     step = span / float(np.rint(span / step))
-    snapped = float(significant(np.array([step]), 6 if part > TOLERANCES[0] else DIGITS)[0])
-    for candidate in (snapped, step):
+    round_one = float(significant(np.array([step]), 6 if part > TOLERANCES[0] else DIGITS)[0])
+    for candidate in (round_one, step):
         index = values / candidate
         offset = float(index[0] - np.rint(index[0]))
         offset = 0.0 if abs(offset) < 1 / FINENESS else offset % 1
-        if np.abs(index - offset - np.rint(index - offset)).max() <= 1 / FINENESS:
+        places = np.rint(index - offset)
+        off = np.abs(index - offset - places) * candidate
+        is_near = off <= np.minimum(candidate / FINENESS, 2 * part * np.abs(values) + exact)
+        merged = (np.diff(places) == 0) & (np.diff(values) > 2 * part * np.abs(values[1:]) + exact)
+        if is_near.all() and not merged.any():
             return Lattice(step=candidate, offset=offset * candidate)
     return None
 
@@ -74,10 +80,14 @@ def positions(values: np.ndarray, lattice: Lattice) -> np.ndarray:
     return np.rint((values - lattice.offset) / lattice.step)
 
 
-def values_at(places: np.ndarray, lattice: Lattice) -> np.ndarray:
-    """Return the values of some places, rounded to the lattice's decimals, if those are known."""
-    values, decimals = lattice.offset + places * lattice.step, decimals_of(lattice)
-    return values if decimals is None else np.round(values, decimals)
+def snapped(values: np.ndarray, lattice: Lattice) -> np.ndarray:
+    """Return values on the places beside them, if the lattice's decimals are known."""
+    decimals = decimals_of(lattice)
+    if decimals is None:
+        return values
+    places = lattice.offset + positions(values, lattice) * lattice.step
+    near = np.abs(places - values) * FINENESS <= lattice.step
+    return np.where(near, np.round(places, decimals), values)
 
 
 def decimals_of(lattice: Lattice) -> int | None:

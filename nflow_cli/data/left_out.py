@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 
+from nflow_cli.config.column_schema import LARGEST_BOUND
 from nflow_cli.data.raw_columns import RawColumn
 
 NAMES_ROWS = 50  # rows beyond which text that is mostly unique names rows
@@ -39,6 +40,8 @@ def why_left_out(column: RawColumn, is_named: bool = False) -> str:
     """
     if _is_constant(column):
         return "constant"
+    if column.numbers is not None and _is_huge(column.numbers):
+        return f"numbers beyond {LARGEST_BOUND:g}"
     if is_named:
         return ""
     if column.is_index:
@@ -80,3 +83,7 @@ def _numbers_rows(column: RawColumn) -> bool:
     if known & TIME_WORDS or not (steps > 0).all():
         return False
     return len(numbers) > SORTED or (numbers[0] in (0, 1) and bool((steps == 1).all()))
+
+
+def _is_huge(numbers: np.ndarray) -> bool:
+    return bool((np.abs(numbers[np.isfinite(numbers)]) > LARGEST_BOUND).any())

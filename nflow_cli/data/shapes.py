@@ -7,7 +7,7 @@ import numpy as np
 from nflow_cli.config.column_schema import MAX_LEVELS
 from nflow_cli.config.kinds_schema import MAX_ATOMS, Lattice
 from nflow_cli.data.atoms import Heaps, heaps
-from nflow_cli.data.lattices import SPARSE, lattices_of, positions, values_at
+from nflow_cli.data.lattices import SPARSE, lattices_of, positions, snapped
 from nflow_cli.data.written import Written
 
 REPEATED = 0.25  # of the rows off the atoms that sit on repeated values, where there is a grid
@@ -57,7 +57,7 @@ def shape_of(numbers: Written, lattice: Lattice | None, is_grid: bool) -> Shape:
     if lattice is None:
         return plain
     places, first = np.unique(positions(values, lattice), return_index=True)
-    values, counts = values_at(places, lattice), np.add.reduceat(counts, first)
+    values, counts = snapped(values[first], lattice), np.add.reduceat(counts, first)
     found = lattices_of(places, counts, lattice)
     dense = np.average(found.weights, weights=counts) * len(places) >= SPARSE * np.ptp(places)
     if plain.are_levels and not (dense or is_grid):

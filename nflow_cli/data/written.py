@@ -9,6 +9,7 @@ import numpy as np
 DIGITS = 12  # significant ones; two numbers equal to these are one value
 WHOLE = 2.0**53  # whole numbers below are exact
 SHARE = 0.75  # of the distinct values that lie on the resolution
+LEAST = 1e-150  # of the largest value: a resolution, by which values are divided
 # A step below this part of a typical value says that numbers have all digits of their type.
 FULL = {np.float64: 10.0 ** (1 - DIGITS), np.float32: 2e-7}
 
@@ -40,6 +41,13 @@ class Written:
         """Digits after the point; None where they are all that the type has."""
         return None if self.places is None or self.places > 17 else max(0, self.places)
 
+    def steps_at(self, values: np.ndarray) -> np.ndarray:
+        """Return the steps that numbers of the column near some values are written to."""
+        if self.decimals is not None:
+            return np.full(len(values), min(self.resolution, 10.0**-self.decimals))
+        size = np.abs(self.values)
+        return self.resolution * spacing(values, float(np.median(size[size > 0])))
+
 
 def written(numbers: np.ndarray, is_float32: bool = False) -> Written:
     """Return the distinct values among numbers, NaN and infinities apart.
@@ -68,6 +76,14 @@ def _digits(values: np.ndarray, is_float32: bool) -> tuple[np.ndarray, type]:
     if is_float32 or _is_float32(values, digits):
         return _shortest(values), np.float32
     return np.where(_is_whole(values), values, digits), np.float64
+
+
+def spacing(values: np.ndarray, typical: float) -> np.ndarray:
+    """Return the spacing of a type's numbers at values, in that at a typical one.
+
+    It is twice as large as it may be at most.
+    """
+    return np.maximum(1.0, 2 * np.abs(values) / typical)
 
 
 def shifted(values: Any, places: int) -> Any:
@@ -115,7 +131,7 @@ def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, fl
     size = np.abs(values)
     typical = float(np.median(size[size > 0])) if size.any() else 1.0
     most = math.floor(math.log10(size.max())) if size.any() else 0
-    start = 13 - most if most > 13 else max(0, -most)
+    start = 13 - most if most > 13 else min(max(0, -most), 290)
     left, resolution = values, None
     for places in range(start, start + DIGITS + 6):
         scaled = shifted(left, places)
@@ -125,6 +141,6 @@ def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, fl
         if not len(left):
             break
     if resolution is None or resolution < full * typical:
-        return None, eps * typical
+        return None, max(eps * typical, LEAST * float(size.max()), 1e-300)
     fits = not len(left) and size.max() * 10.0**places < WHOLE
     return (places if fits else None), resolution

@@ -250,6 +250,14 @@ def test_a_column_is_bounded_where_its_rows_crowd(cells, bounds):
         assert known is None or end == pytest.approx(known, abs=1e-3)
 
 
+def test_a_code_far_away_hides_no_digits():
+    cells = np.where(np.arange(N) % 3 == 0, 1e11, RNG.choice([0, 0.5, 1.25, 7, 8.75], N))
+    cells = np.append(cells, np.arange(20) / 4)
+    column = raw(cells)
+    kind = kinds_of([column], TableData(name="table.csv"))["x"]
+    np.testing.assert_array_equal(numbers_in(column, kind), cells)
+
+
 def test_a_number_a_group_that_lies_on_no_grid_is_a_level():
     means = RNG.normal(size=160)
     assert kind_of(means[np.arange(3200) % 160]).kind == "levels"

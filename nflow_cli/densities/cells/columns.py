@@ -151,7 +151,7 @@ class CellColumn:
 
     def _interval(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the middle and half the width, in units, of the intervals about values."""
-        at = self._nearest(values)
+        at = self.nearest(values)
         low, high = self.inside(at - self.step / 2)[0], self.inside(at + self.step / 2)[0]
         middle, log_slope = self.inside(at)
         by_slope = 0.5 * self.step * np.exp(log_slope)
@@ -171,9 +171,9 @@ class CellColumn:
 
     def _is_on_grid(self, values: np.ndarray) -> np.ndarray:
         """Return which values ``(n,)`` are on the grid, or all of a column without one."""
-        return np.abs(self._nearest(values) - values) <= 0.01 * self.step
+        return np.abs(self.nearest(values) - values) <= 0.01 * self.step
 
-    def _nearest(self, values: np.ndarray) -> np.ndarray:
+    def nearest(self, values: np.ndarray) -> np.ndarray:
         """Return the grid values next to values; a column of numbers has no grid."""
         if self.kind.kind != "grid":
             return values
@@ -199,7 +199,7 @@ class CellColumn:
         values = written = self._plain(units)
         with np.errstate(over="ignore"):
             if self.kind.kind == "grid":
-                written = self._nearest(values)
+                written = self.nearest(values)
             elif self.kind.decimals is not None:
                 written = self.step * np.rint(values / self.step)
             if self.kind.decimals is not None:

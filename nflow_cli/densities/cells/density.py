@@ -15,6 +15,7 @@ import numpy as np
 from nflow_cli.arrays import logsumexp
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn, Cells
+from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.distribution import below_and_at
 from nflow_cli.densities.cells.drawing import Drawing
 from nflow_cli.densities.cells.heads import log_cells
@@ -58,6 +59,7 @@ class CellDensity:
         layout: Of each network.
         marginal: The marginals of all columns, as parameters of one row.
         members: The networks.
+        computed: The K columns of a row that follow from those, which come last.
 
     Attributes:
         order: The places ``(D,)`` of the modelled columns, in a row's order, among the banks.
@@ -69,9 +71,11 @@ class CellDensity:
         layout: Layout,
         marginal: Parameters,
         members: Sequence[Member],
+        computed: Sequence[Computed] = (),
     ):
         self.cells, self.layout, self.marginal = list(columns), layout, marginal
         self.n_given, self.networks = layout.n_given, list(members)
+        self.computed = list(computed)
         self.floors = np.array([columns[i].floor for i in layout.mixed]).reshape(-1, 1, 1)
         self._mixed = [layout.with_numbers.index(i) for i in layout.mixed]
         self.order = np.argsort(layout.modelled)
@@ -80,6 +84,16 @@ class CellDensity:
     def modelled(self) -> list[CellColumn]:
         """The D columns that are modelled, in the order of a row."""
         return self.cells[self.n_given :]
+
+    @property
+    def row(self) -> list[CellColumn]:
+        """All columns of a row, in its order."""
+        return [*self.cells, *(one.column for one in self.computed)]
+
+    @property
+    def scored(self) -> list[CellColumn]:
+        """The D + K columns whose cells have a probability, in the order of a row."""
+        return self.row[self.n_given :]
 
     @property
     def members(self) -> int:
@@ -91,9 +105,9 @@ class CellDensity:
         return encode(self.cells, self.layout, rows)
 
     def are_known(self, rows: np.ndarray) -> np.ndarray:
-        """Return which modelled cells ``(n, D)`` count: not gaps of columns that had none."""
+        """Return which cells ``(n, D + K)`` count: not gaps of columns that had none."""
         gaps = np.isnan(rows[:, self.n_given :])
-        return ~gaps | np.array([column.missing is not None for column in self.modelled])
+        return ~gaps | np.array([column.missing is not None for column in self.scored])
 
     # Log-probabilities.
 
@@ -106,20 +120,24 @@ class CellDensity:
         return np.concatenate([p.sum(axis=2) for p in self._by_members(rows)], axis=1)
 
     def cell_log_probs(self, rows: np.ndarray) -> np.ndarray:
-        """Return the log-probability ``(n, D)`` in nats of each modelled cell given those before.
+        """Return the log-probability ``(n, D + K)`` in nats of each cell given those before.
 
-        Of an ensemble it is that of the mixture: the cells of a row sum to its log-density.
+        Computed cells are last. Of an ensemble it is that of the mixture: the cells of a row sum to
+        its log-density.
         """
         return np.concatenate([_of_mixture(part) for part in self._by_members(rows)])
 
     def _by_members(self, rows: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the log-probabilities ``(R, m, D)`` of cells by each member, in parts."""
+        """Yield the log-probabilities ``(R, m, D + K)`` of cells by each member, in parts."""
         for places in _places(len(rows)):
             encoded = self.encode(rows[places])
             measures = self._log_measures(rows[places], encoded.codes)
             marginal = self._log_cells(self.marginal, encoded)
             kept = [self._kept(member, marginal, encoded) for member in self.networks]
-            yield np.stack([cells[self.order].T - measures for cells in kept])
+            last = [one.log_prob(rows[places]) for one in self.computed]
+            yield np.stack(
+                [np.column_stack([cells[self.order].T - measures, *last]) for cells in kept]
+            )
 
     def _kept(self, member: Member, marginal: np.ndarray, encoded: Encoded) -> np.ndarray:
         of_network = self._log_cells(self._parameters(member, encoded), encoded)
@@ -188,23 +206,26 @@ class CellDensity:
     # Distribution functions and draws.
 
     def pit(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the probability integral transforms ``(n, D)``, randomised where mass is.
+        """Return the probability integral transforms ``(n, D + K)``, randomised where mass is.
 
         ``u_j = P(X_j < x_j | before) + v P(X_j = x_j | before)``, ``v`` uniform: uniform and
         independent where rows are of the density (Czado, Gneiting & Held 2009). A gap is above all
         numbers and levels, a new level above a gap. A cell that is unknown has NaN.
         """
-        noise = rng.random((len(rows), len(self.modelled)))
+        noise = rng.random((len(rows), len(self.scored)))
         parts = [self._pit(rows[places], noise[places]) for places in _places(len(rows))]
         return np.concatenate(parts)
 
     def _pit(self, rows: np.ndarray, noise: np.ndarray) -> np.ndarray:
         encoded = self.encode(rows)
+        noise, last = np.split(noise, [len(self.modelled)], axis=1)
+        computed = [one.pit(rows, v) for one, v in zip(self.computed, last.T)]
         marginal = self._uniforms(self.marginal, encoded, noise)
         total, before = np.zeros_like(noise), np.zeros((len(rows), 1))
         weights = [np.ones_like(noise)]
         if self.members > 1:  # given the cells before, members count by their likelihood
             (cells,) = list(self._by_members(rows)) or [np.zeros((self.members, 0, 0))]
+            cells = cells[:, :, : len(self.modelled)]
             before = np.cumsum(np.pad(cells, ((0, 0), (0, 0), (1, 0)))[:, :, :-1], axis=2)
             before = np.maximum(before, -1e300)  # behind a cell that no row can have
             weights = np.exp(before - logsumexp(before, 0, np))
@@ -213,7 +234,7 @@ class CellDensity:
             parameters = self._parameters(member, encoded)
             of_network = self._uniforms(parameters, encoded, noise)
             total += weight * (shares * of_network + (1 - shares) * marginal)
-        return np.clip(total, 0.0, 1.0)
+        return np.clip(np.column_stack([total, *computed]), 0.0, 1.0)
 
     def _uniforms(self, parameters: Parameters, encoded: Encoded, noise: np.ndarray) -> np.ndarray:
         below, at = below_and_at(self.layout, self.cells, parameters, encoded)
@@ -237,6 +258,8 @@ class CellDensity:
             for places in _places(len(chosen)):
                 at = chosen[places]
                 rows[at] = Drawing(self, of_member, rows[at], with_new).drawn(rng)
+        for one in self.computed:
+            rows[:, one.place] = one.draw(rows, rng)
         return rows
 
 

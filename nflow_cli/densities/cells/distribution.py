@@ -40,17 +40,18 @@ def below_and_at(
                 mixture = [
                     np.broadcast_to(array[m], (array.shape[1], n)) for array in parameters[1:]
                 ]
-                below, at = _number(
+                below, at = of_number(
                     columns[i], codes, shares, encoded.centre[k], encoded.half[k], mixture
                 )
             else:
-                below, at = _of_code(shares, codes)
+                below, at = of_code(shares, codes)
             cells.append([np.where(codes == UNKNOWN, np.nan, part) for part in (below, at)])
     below, at = np.moveaxis(np.array(cells), 0, 1)
     return below, at
 
 
-def _of_code(shares: np.ndarray, codes: np.ndarray) -> Ends:
+def of_code(shares: np.ndarray, codes: np.ndarray) -> Ends:
+    """Return both of a column of levels whose outcomes have shares ``(L, n)``."""
     rows = np.arange(len(codes))
     at = shares[codes, rows]
     return np.cumsum(shares, axis=0)[codes, rows] - at, at
@@ -58,7 +59,7 @@ def _of_code(shares: np.ndarray, codes: np.ndarray) -> Ends:
 
 # Of a value that is on no grid, and of one so far out that its square is infinite.
 @np.errstate(divide="ignore", over="ignore", invalid="ignore")
-def _number(
+def of_number(
     column: CellColumn,
     codes: np.ndarray,
     shares: np.ndarray,
@@ -85,6 +86,6 @@ def _number(
         atoms_below = at_atom = np.zeros(len(codes))
     below = atoms_below + shares[number] * smooth
     at = at_atom + np.where(is_atom & (not on_grid), 0.0, shares[number] * masses)
-    plain = _of_code(shares, codes)  # of a gap, or beyond bounds
+    plain = of_code(shares, codes)  # of a gap, or beyond bounds
     is_other = codes > number
     return np.where(is_other, plain[0], below), np.where(is_other, plain[1], at)

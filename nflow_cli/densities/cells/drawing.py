@@ -81,7 +81,7 @@ class Drawing:
         """Draw the outcomes ``(n,)`` of column ``j``, and where numbers are in its units."""
         by_network = rng.random(self.n) < self.member.shares[self.layout.modelled.index(j)]
         log_new, marginal = self._marginal(j)
-        drawn = [_outcomes(one, self.n, rng) for one in (self._network(j), marginal)]
+        drawn = [drawn_outcomes(one, self.n, rng) for one in (self._network(j), marginal)]
         codes, units = (np.where(by_network, *pair) for pair in zip(*drawn))
         if self.with_new and column.new is not None:
             is_new = rng.random(self.n) < np.exp(log_new)
@@ -123,7 +123,7 @@ class Drawing:
         return log_new, (log_shares, mixture)
 
 
-def _outcomes(
+def drawn_outcomes(
     conditional: Conditional, n: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw outcomes ``(n,)`` but new ones, and numbers in the units of their column."""

@@ -1,11 +1,13 @@
 """The parts of a density of cells that training rows decide before any training. No Keras here."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells.columns import CellColumn, Cells
+from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.marginal import Marginal, Outcomes, fit_marginal
 from nflow_cli.densities.cells.network import PADDING, Parameters
@@ -16,18 +18,36 @@ FAR = 10.0  # times the range of the numbers: 95 % of a broad normal are within
 
 
 def fitted_columns(data: Dataset) -> list[CellColumn]:
-    """Return the columns of a table's rows; the least scale is a quarter of a typical interval."""
-    columns = []
-    for i, name in enumerate(data.columns):
-        column = CellColumn(name, data.kinds[name], tuple(data.units.get(name, ())))
-        if column.has_numbers:
-            cells = column.encode(data.train[:, i])
-            half = cells.half[(cells.codes == column.number) & np.isfinite(cells.half)]
-            narrow = float(np.quantile(half, NARROW)) if len(half) else 1.0
-            floor = max(LEAST_FLOOR, narrow / 2)
-            column = CellColumn(name, column.kind, column.maps, floor)
-        columns.append(column)
-    return columns
+    """Return the columns of a table's rows that are given or modelled."""
+    return [_fitted(data, i) for i in range(len(data.given) + len(data.modelled))]
+
+
+def _fitted(data: Dataset, place: int) -> CellColumn:
+    """Return a column of a row; the least scale is a quarter of a typical interval."""
+    name = data.columns[place]
+    column = CellColumn(name, data.kinds[name].alone, tuple(data.units.get(name, ())))
+    if not column.has_numbers:
+        return column
+    cells = column.encode(data.train[:, place])
+    half = cells.half[(cells.codes == column.number) & np.isfinite(cells.half)]
+    narrow = float(np.quantile(half, NARROW)) if len(half) else 1.0
+    return CellColumn(name, column.kind, column.maps, max(LEAST_FLOOR, narrow / 2))
+
+
+def fitted_computed(data: Dataset, columns: Sequence[CellColumn]) -> list[Computed]:
+    """Return the columns of a table's rows that follow from ``columns``.
+
+    They are broken with probability ``1/(n + 1)`` by n training rows none of which breaks them.
+    """
+    found, rows = [], data.train
+    for place in range(len(columns), len(data.columns)):
+        column = _fitted(data, place)
+        (marginal,) = fitted_marginals([column], rows[:, [place]], data.weights.train)
+        one = Computed(column, place, columns, marginal, 1.0)
+        expected = one.expected(rows)
+        count = int((expected.known & ~one.holds(rows, expected)).sum())
+        found.append(replace(one, broken=(1 + count) / (1 + len(rows))))
+    return found
 
 
 def layout_of(columns: Sequence[CellColumn], n_given: int, components: int, width: int) -> Layout:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nflow_cli.config import presets
 from nflow_cli.config.cells_schema import CellsConfig
+from nflow_cli.config.kinds_schema import row_names
 from nflow_cli.config.memory import OF_AN_OUTPUT, Footprint
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.evaluation.caveats import Caveat
@@ -215,7 +216,7 @@ class WholeTable(Experiment):
         if not isinstance(data, Dataset):
             return judged_table(trained, data, lines)
         estimated = judge.estimates(trained, data.test, self.config.seed)
-        scores = judge.scores(estimated, list(data.modelled), data.weights.test).model_dump()
+        scores = judge.scores(estimated, data.scored, data.weights.test).model_dump()
         facts = {**data.sizes, **scores}
         found = self.caveats(facts)
         rows = printed.verdict_of(facts, found) + printed.pit_rows(facts, found)
@@ -264,14 +265,9 @@ class WholeTable(Experiment):
     @property
     def shapes(self) -> Shapes:
         """The arrays in ``evaluation.npz``."""
-        kinds = self.config.data.kinds or {}
-        modelled = [
-            name
-            for name, kind in kinds.items()
-            if kind.kind in ("levels", "grid", "number") and name not in self.config.data.given
-        ]
-        d = len(modelled)
-        c = d + len(self.config.data.given)
+        names = row_names(self.config.data.kinds or {}, self.config.data.given)
+        d = len(names.modelled) + len(names.computed)
+        c = d + len(names.given)
         shown: Shapes = {"rows": ("t", c), "draws": ("s", c), "draws_log_q": "s", "pit": ("u", d)}
         if self.keeps_rows:
             shown |= {**ROWS, **(ROW_WEIGHTS if self.config.data.weights else {})}

@@ -91,9 +91,9 @@ def check_rows(run: CheckedCells) -> Verdict:
     """Find the rows again, their measure and the units that they give."""
     data, trained = run.data, run.trained
     expected = {**data.sizes, "data": {"name": data.name, "sha256": data.sha256}}
-    expected |= {"measure": data.measure, "columns": list(data.modelled)}
+    expected |= {"measure": data.measure, "columns": data.scored}
     wrong = differences(SUMMARY, expected, run.summary)
-    recorded = {c.name: [m.record() for m in c.maps] for c in trained.cells if c.has_numbers}
+    recorded = {c.name: [m.record() for m in c.maps] for c in trained.row if c.has_numbers}
     wrong += unlike_records(RUN, data.record()["units"], recorded)
     text = f"{sum(data.sizes.values()):,} rows found again"
     return passed(not wrong), "; ".join(wrong) or text
@@ -103,7 +103,7 @@ def check_masses(run: CheckedCells) -> Verdict:
     """Sum the probabilities of all levels of each column of levels, given its own draws."""
     density, worst = run.trained, 0.0
     rows = density.draw(run_conditions(run, 50), stream(run.config.seed, "check"))
-    for j, column in enumerate(density.modelled):
+    for j, column in enumerate(density.scored):
         if column.has_numbers:
             continue
         total = np.zeros(len(rows))
@@ -140,7 +140,7 @@ def check_scores(run: CheckedCells) -> Verdict:
     """Compute the summary's scores again from the test rows."""
     data, config = run.data, run.config
     estimated = judge.estimates(run.trained, data.test, config.seed)
-    scores = judge.scores(estimated, list(data.modelled), data.weights.test).model_dump()
+    scores = judge.scores(estimated, data.scored, data.weights.test).model_dump()
     scores["shares"] = mean_shares(run.trained)
     wrong = [
         f"{SUMMARY}: {key}: expected {expected!r:.40}, received {received!r:.40}"

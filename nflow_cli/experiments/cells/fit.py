@@ -14,6 +14,7 @@ from nflow_cli.densities.cells.density import CellDensity, Member, encode
 from nflow_cli.densities.cells.fitting import (
     as_parameters,
     fitted_columns,
+    fitted_computed,
     fitted_marginals,
     layout_of,
 )
@@ -131,7 +132,8 @@ def fitted(parts: Parts, data: Dataset) -> CellDensity:
         density = CellDensity(parts.columns, parts.layout, marginal, [alone])
         cells = density.network_log_cells(alone, data.validation)
         members.append(Member(weights, mixing_weights(*cells, data.weights.validation)))
-    return CellDensity(parts.columns, parts.layout, marginal, members)
+    computed = fitted_computed(data, parts.columns)
+    return CellDensity(parts.columns, parts.layout, marginal, members, computed)
 
 
 def float64(layout: Layout, arrays: network.Weights) -> dict[str, np.ndarray]:

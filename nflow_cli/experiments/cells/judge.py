@@ -1,6 +1,7 @@
 """Estimates of rows by a density of cells, and the scores that they give. No Keras here."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,17 +20,18 @@ def estimates(density: CellDensity, rows: np.ndarray, seed: int) -> dict[str, np
 
     Returns:
         ``log_q`` and ``log_independent`` ``(n, D)``, the log-probabilities in nats of the modelled
-        cells by the density and by independent columns, NaN where a cell is unknown; ``pit``
-        ``(n, D)``; and ``new_levels`` ``(n,)``, how many cells have a level of no training row.
+        and computed cells by the density and by independent columns, NaN where a cell is unknown;
+        ``pit`` ``(n, D)``; and ``new_levels`` ``(n,)``, how many cells have a level of no training
+        row.
     """
     known = density.are_known(rows)
-    modelled = rows[:, density.n_given :]
-    has_levels = np.array([not column.has_numbers for column in density.modelled])
+    scored = rows[:, density.n_given :]
+    has_levels = np.array([not column.has_numbers for column in density.scored])
     return {
         "log_q": np.where(known, density.cell_log_probs(rows), np.nan),
         "log_independent": np.where(known, independent(density).cell_log_probs(rows), np.nan),
         "pit": density.pit(rows, stream(seed, "pit")),
-        "new_levels": ((modelled < 0) & has_levels).sum(axis=1).astype(float),
+        "new_levels": ((scored < 0) & has_levels).sum(axis=1).astype(float),
     }
 
 
@@ -37,7 +39,8 @@ def independent(density: CellDensity) -> CellDensity:
     """Return the density of independent columns: the marginals alone."""
     member = density.networks[0]
     alone = Member(member.weights, np.zeros_like(member.shares))
-    return CellDensity(density.cells, density.layout, density.marginal, [alone])
+    computed = [replace(one, broken=1.0) for one in density.computed]
+    return CellDensity(density.cells, density.layout, density.marginal, [alone], computed)
 
 
 def scores(estimated: Estimates, columns: list[str], weights: np.ndarray | None = None) -> Scores:
@@ -45,7 +48,7 @@ def scores(estimated: Estimates, columns: list[str], weights: np.ndarray | None 
 
     Args:
         estimated: As :func:`estimates` returns them.
-        columns: The names of the D modelled columns.
+        columns: The names of the D columns of cells.
         weights: Of the rows ``(n,)``.
     """
     baselines = {"independent": estimated["log_independent"]}

@@ -8,8 +8,9 @@ import numpy as np
 
 from nflow_cli.arguments import room_for, whole_number
 from nflow_cli.config.cells_schema import CellsConfig
+from nflow_cli.config.kinds_schema import row_names
 from nflow_cli.data.column_maps import ColumnMap, recorded_map
-from nflow_cli.data.dataset import MODELLED, rows_of
+from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.table_files import is_table, table_of
 from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.densities.cells.columns import CellColumn
@@ -41,13 +42,14 @@ class TrainedCells(TrainedRun, CellDensity):
     def __init__(
         self, path: Path, config: CellsConfig, density: CellDensity, arrays: Mapping[str, Any]
     ):
-        super().__init__(density.cells, density.layout, density.marginal, density.networks)
+        parts = density.cells, density.layout, density.marginal, density.networks
+        super().__init__(*parts, density.computed)
         self.path, self.config, self.arrays = path, config, arrays
 
     @property
     def columns(self) -> list[str]:
         """The names of the C columns of a row: given ones first."""
-        return [column.name for column in self.cells]
+        return [column.name for column in self.row]
 
     @property
     def given(self) -> list[str]:
@@ -68,7 +70,7 @@ class TrainedCells(TrainedRun, CellDensity):
 
     def rows_of(self, table: TableFile) -> np.ndarray:
         """Return the rows ``(n, C)`` of a table."""
-        kinds = {column.name: column.kind for column in self.cells}
+        kinds = {column.name: column.kind for column in self.row}
         return rows_of(table, kinds, self.columns)
 
     def log_prob(self, rows: Any) -> np.ndarray:
@@ -165,17 +167,19 @@ def load(run: RunDirectory, config: CellsConfig) -> TrainedCells:
         RunDirectoryError: In one line: a file of it is missing or damaged.
     """
     kinds, cells = config.data.kinds or {}, config.cells
-    given = [name for name in kinds if name in config.data.given]
-    modelled = [n for n, kind in kinds.items() if kind.kind in MODELLED and n not in given]
-    units = _units(run, kinds, [*given, *modelled])
-    columns = [CellColumn(name, kinds[name], units.get(name, ())) for name in [*given, *modelled]]
+    names = row_names(kinds, config.data.given)
+    every = [name for group in names for name in group]
+    units = _units(run, kinds, every)
+    columns = [CellColumn(name, kinds[name].alone, units.get(name, ())) for name in every]
+    n_cells = len(every) - len(names.computed)
+    columns, computed = columns[:n_cells], columns[n_cells:]
     outcomes = tuple(column.outcomes for column in columns)
-    layout = Layout(outcomes, len(given), cells.components or 0, cells.width or 0)
-    shapes = weights_arrays.shapes(layout, cells.blocks or 0, config.train.ensemble)
+    layout = Layout(outcomes, len(names.given), cells.components or 0, cells.width or 0)
+    shapes = weights_arrays.shapes(layout, computed, cells.blocks or 0, config.train.ensemble)
     arrays = load_weights(run, shapes)
     if damage := weights_arrays.damage(layout, arrays):
         raise RunDirectoryError(f"{run.path / WEIGHTS}: damaged: {damage}")
-    density = weights_arrays.density_of(columns, layout, arrays)
+    density = weights_arrays.density_of(columns, computed, layout, arrays)
     return TrainedCells(run.path, config, density, arrays)
 
 
@@ -184,7 +188,7 @@ def _units(run: RunDirectory, kinds: Mapping[str, Any], names: list[str]) -> dic
     record: Any = run.read_json(RUN).get("data")
     try:
         recorded = record["units"]
-        numbers = [name for name in names if kinds[name].kind in ("grid", "number")]
+        numbers = [name for name in names if kinds[name].alone.kind in ("grid", "number")]
         return {name: _maps(recorded[name]) for name in numbers}
     except (KeyError, TypeError, ValueError):
         raise RunDirectoryError(f"{run.path / RUN}: damaged: expected the units of data") from None

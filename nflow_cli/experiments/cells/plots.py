@@ -5,7 +5,7 @@ from typing import Any
 
 from nflow_cli import plotting
 from nflow_cli.config.cells_schema import CellsConfig
-from nflow_cli.data.dataset import MODELLED
+from nflow_cli.config.kinds_schema import row_names
 from nflow_cli.evaluation.pit import Pit
 from nflow_cli.plotting.table import training_figure
 from nflow_cli.text import printable
@@ -18,12 +18,11 @@ def figures(
     summary: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the pictures by name."""
-    kinds, given = config.data.kinds or {}, config.data.given
-    names = [name for name in kinds if name in given]
-    names += [n for n, kind in kinds.items() if kind.kind in MODELLED and n not in given]
+    kinds = config.data.kinds or {}
+    names = [name for group in row_names(kinds, config.data.given) for name in group]
     subject = f"{printable(config.subject)}, {config.cells.text}"
     arrays = {**evaluation, "rows_log_q": evaluation["test_log_q"][: len(evaluation["rows"])]}
     pictures = plotting.whole_table_figures(
-        {name: kinds[name] for name in names}, arrays, Pit(**summary["pit"]), subject
+        {name: kinds[name].alone for name in names}, arrays, Pit(**summary["pit"]), subject
     )
     return {**pictures, "training": training_figure(metrics, summary)}

@@ -28,7 +28,7 @@ def run(
     model_sha256 = save_weights(directory, arrays_of(density, parts.model.trained.members()))
     with phase(f"scoring: {len(data.test):,} test rows"):
         estimated = judge.estimates(density, data.test, config.seed)
-        scores = judge.scores(estimated, list(data.modelled), data.weights.test)
+        scores = judge.scores(estimated, data.scored, data.weights.test)
     with phase("preparing pictures"):
         shown = pictures(density, data, estimated, config.seed, keeps_rows)
         directory.write_evaluation(shown)
@@ -37,7 +37,7 @@ def run(
         flow=config.cells.text,
         data={"name": data.name, "sha256": data.sha256},
         measure=data.measure,
-        columns=list(data.modelled),
+        columns=data.scored,
         given=list(data.given),
         seed=config.seed,
         steps=training.steps,

@@ -78,13 +78,15 @@ def write_scored(trained: "TrainedCells", table: TableFile, path: Path, lines: R
 
 
 def names_of_draws(trained: "TrainedCells") -> list[str]:
-    """Return the columns of draws: those modelled in the table's order, those given, ``log_q``."""
-    return [*trained.columns[trained.n_given :], *trained.given, LOG_Q]
+    """Return the columns of draws: those of the table in its order, those given, ``log_q``."""
+    drawn = trained.columns[trained.n_given :]
+    kinds = trained.config.data.kinds or {}
+    return [*(name for name in kinds if name in drawn), *trained.given, LOG_Q]
 
 
 def draws(trained: "TrainedCells", batches: Any) -> Iterator[Any]:
     """Yield draws, some at a time, in the columns that :func:`names_of_draws` says."""
-    cells = {column.name: column for column in trained.cells}
+    cells = {column.name: column for column in trained.row}
     places = {name: i for i, name in enumerate(trained.columns)}
     for _, rows, log_q in batches:
         names = names_of_draws(trained)[:-1]
@@ -98,7 +100,7 @@ def write_draws(trained: "TrainedCells", n: int, path: Path, seed: int, given: s
     Raises:
         DataError: In one line: text, in a file of numbers.
     """
-    text = [c.name for c in trained.cells if c.kind.type in ("text", "truth", "date", "time")]
+    text = [c.name for c in trained.row if c.kind.type in ("text", "truth", "date", "time")]
     if text and path.suffix.lower() == ".npy":
         raise DataError(
             f"{path}: an .npy holds numbers, and {', '.join(map(shown, text[:10]))} "

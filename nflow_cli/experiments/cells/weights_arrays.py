@@ -6,17 +6,25 @@ import numpy as np
 
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.densities.cells.layout import Layout
+from nflow_cli.densities.cells.marginal import Marginal
 from nflow_cli.densities.cells.network import PADDING, Parameters
+from nflow_cli.densities.cells.normals import Normals
 from nflow_cli.runs.weights_file import Shape
 
 FLOORS, SHARES = "floors", "shares"
 MARGINAL_SHARES, MARGINAL_NORMALS = "marginal_log_shares", "marginal_normals"
+BROKEN = "computed_broken"
 
 
-def shapes(layout: Layout, blocks: int, members: int) -> dict[str, Shape]:
+def shapes(
+    layout: Layout, computed: Sequence[CellColumn], blocks: int, members: int
+) -> dict[str, Shape]:
     """Return the shapes of all arrays: of the networks, R first, and what stands beside them."""
+    shares = {_shares_of(k): (column.outcomes.count,) for k, column in enumerate(computed)}
+    normals = {_normals_of(k): (3, -1) for k, c in enumerate(computed) if c.has_numbers}
     of_networks = network.shapes(layout, blocks)
     n_mixed, n_modelled = len(layout.mixed), len(layout.modelled)
     return {
@@ -25,7 +33,18 @@ def shapes(layout: Layout, blocks: int, members: int) -> dict[str, Shape]:
         SHARES: (members, n_modelled),
         MARGINAL_SHARES: (sum(layout.outcomes[i].count for i in layout.modelled),),
         MARGINAL_NORMALS: (3, n_mixed, -1),
+        **({BROKEN: (len(computed),)} if computed else {}),
+        **shares,
+        **normals,
     }
+
+
+def _shares_of(k: int) -> str:
+    return f"computed_{k}_log_shares"
+
+
+def _normals_of(k: int) -> str:
+    return f"computed_{k}_normals"
 
 
 def arrays_of(
@@ -44,7 +63,18 @@ def arrays_of(
         SHARES: np.stack([member.shares for member in density.networks]),
         MARGINAL_SHARES: np.concatenate(shares),
         MARGINAL_NORMALS: normals,
+        **_arrays_of_computed(density.computed),
     }
+
+
+def _arrays_of_computed(computed: Sequence[Computed]) -> dict[str, np.ndarray]:
+    arrays = {BROKEN: np.array([one.broken for one in computed])} if computed else {}
+    for k, one in enumerate(computed):
+        arrays[_shares_of(k)] = one.marginal.log_shares
+        if one.column.has_numbers:
+            normals = one.marginal.normals
+            arrays[_normals_of(k)] = np.stack([normals.log_weights, normals.means, normals.scales])
+    return arrays
 
 
 def damage(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
@@ -66,7 +96,10 @@ def damage(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def density_of(
-    columns: Sequence[CellColumn], layout: Layout, arrays: Mapping[str, np.ndarray]
+    columns: Sequence[CellColumn],
+    computed: Sequence[CellColumn],
+    layout: Layout,
+    arrays: Mapping[str, np.ndarray],
 ) -> CellDensity:
     """Return the density that :func:`arrays_of` wrote down; scales of ``columns`` are its own."""
     floors = dict(zip(layout.mixed, arrays[FLOORS].tolist()))
@@ -84,7 +117,12 @@ def density_of(
     ]
     normals = (array[..., None] for array in arrays[MARGINAL_NORMALS])
     marginal = Parameters(_banks(layout, arrays[MARGINAL_SHARES]), *normals)
-    return CellDensity(bounded, layout, marginal, members)
+    last = []
+    for k, column in enumerate(computed):
+        normals = Normals(*arrays.get(_normals_of(k), np.zeros((3, 0))))
+        own = Marginal(arrays[_shares_of(k)], column.number, normals)
+        last.append(Computed(column, len(columns) + k, bounded, own, float(arrays[BROKEN][k])))
+    return CellDensity(bounded, layout, marginal, members, last)
 
 
 def _blocks(arrays: Mapping[str, np.ndarray]) -> int:

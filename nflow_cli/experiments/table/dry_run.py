@@ -160,7 +160,7 @@ def _row(column: RawColumn, kind: ColumnKind) -> tuple[str, ...]:
         f"{one.step:.12g}" + (f" + {one.offset:.12g}" if one.offset else "")
         for one in kind.lattices
     ]
-    if kind.kind == "number" and kind.resolution is not None:
+    if kind.alone.kind == "number" and kind.resolution is not None:
         steps = [f"{kind.resolution:.12g}"]
     ends = ["" if end is None else f"{end:.12g}" for end in kind.bounds or ()]
     return (

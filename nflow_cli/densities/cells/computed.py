@@ -1,0 +1,244 @@
+"""Columns that follow from others: their function, and the probability of a cell that breaks it.
+
+    P(x | the row) = (1 - e) [x = f(the row)] + e m(x)
+
+``m`` is the column's own marginal: masses, of intervals where the column has numbers. A cell is a
+gap where a source that has gaps is one. Where a source is a new level or a gap that no training
+row has, or ``f`` has no value, nothing is known of the cell but ``m``. No Keras here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from nflow_cli.arrays import ndtri
+from nflow_cli.config.kinds_schema import Relation
+from nflow_cli.data.formulas import HALF, NOISE, combined
+from nflow_cli.data.written import spacing
+from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn, Cells
+from nflow_cli.densities.cells.distribution import Ends, of_code, of_number
+from nflow_cli.densities.cells.drawing import drawn_outcomes
+from nflow_cli.densities.cells.marginal import Marginal
+
+ALIKE = 1e-6  # of the last decimal: numbers nearer are one
+QUANTILES = ndtri((np.arange(20) + 0.5) / 20, np)  # of a column in its units
+
+
+class Expected(NamedTuple):
+    """What the cells of a computed column are by their rows.
+
+    Attributes:
+        values: As the column is written ``(n,)``, NaN for a gap.
+        exact: Before they are rounded ``(n,)``.
+        slack: How far from these arithmetic takes a value ``(n,)``.
+        known: Where there is such a value ``(n,)``.
+    """
+
+    values: np.ndarray
+    exact: np.ndarray
+    slack: np.ndarray
+    known: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Computed:
+    """A column of a row that follows from others.
+
+    Args:
+        column: By itself; its kind has the relation.
+        place: In a row.
+        others: The columns that are given or modelled, in the order of a row.
+        marginal: Of its cells.
+        broken: e, the probability that its marginal is drawn from in place of ``f``.
+    """
+
+    column: CellColumn
+    place: int
+    others: Sequence[CellColumn]
+    marginal: Marginal
+    broken: float
+
+    @property
+    def relation(self) -> Relation:
+        """How it follows from others."""
+        assert self.column.kind.relation is not None  # noqa: S101
+        return self.column.kind.relation
+
+    @cached_property
+    def sources(self) -> list[tuple[int, CellColumn]]:
+        """The columns that it follows from, and their places in a row."""
+        places = {column.name: i for i, column in enumerate(self.others)}
+        return [(places[name], self.others[places[name]]) for name in self.relation.columns]
+
+    # The function.
+
+    def expected(self, rows: np.ndarray) -> Expected:
+        """Return what the cells of rows ``(n, C)`` are by the function."""
+        sources = [(column, rows[:, place]) for place, column in self.sources]
+        if self.relation.rule == "map":
+            exact = self._mapped(*sources[0])
+            size = np.abs(exact)
+        else:
+            x = np.column_stack([_numbers(*source) for source in sources])
+            exact, size = _by_formula(self.relation, x)
+        gaps = [np.isnan(values) & (column.missing is not None) for column, values in sources]
+        is_gap = np.any(gaps, axis=0)
+        known = is_gap | np.isfinite(exact)
+        exact = np.where(is_gap, np.nan, exact)
+        return Expected(self._written(exact), exact, NOISE * size, known)
+
+    def _mapped(self, source: CellColumn, values: np.ndarray) -> np.ndarray:
+        """Return the values of a map, NaN for those that are no key."""
+        keys, images = self.relation.keys, np.array([*self._images, np.nan])
+        if source.kind.type in ("text", "truth"):
+            place = {key: i for i, key in enumerate(keys)}
+            of_level = np.array([place.get(level, -1) for level in source.first] + [-1])
+            return images[of_level[np.where(np.isnan(values), -1, values).astype(int)]]
+        return (
+            np.where(np.isnan(numbers := _numbers(source, values)), np.nan, 0.0)
+            + (images[_nearest(np.array(keys, float), numbers)])
+        )
+
+    @cached_property
+    def _images(self) -> np.ndarray:
+        """The values of a map, as cells of a row."""
+        kind, values = self.column.kind, self.relation.values
+        if self.column.has_numbers:
+            return np.array(values, float)
+        levels = list(self.column.first)
+        if kind.type in ("text", "truth"):
+            return np.array([float(levels.index(v)) if v in levels else np.nan for v in values])
+        return _nearest(np.array(levels, float), np.array(values, float)).astype(float)
+
+    def _written(self, values: np.ndarray) -> np.ndarray:
+        """Return values with the decimals of the column, or on its grid."""
+        kind = self.column.kind
+        if not self.column.has_numbers:
+            return values
+        if kind.decimals is not None:
+            return np.round(values, kind.decimals) + 0.0
+        at = self.column.nearest(values)
+        return np.where(np.abs(at - values) <= 0.01 * self.column.step, at, values)
+
+    def holds(self, rows: np.ndarray, expected: Expected) -> np.ndarray:
+        """Return where the cells ``(n,)`` of rows are as they follow from the others."""
+        values = rows[:, self.place]
+        same = (values == expected.values) | (np.isnan(values) & np.isnan(expected.values))
+        if self.column.has_numbers:
+            unit = self._steps_at(expected.values)
+            same |= np.abs(values - expected.values) <= ALIKE * unit
+            same |= np.abs(values - expected.exact) <= HALF * unit + expected.slack
+        return same & expected.known
+
+    def _steps_at(self, values: np.ndarray) -> np.ndarray:
+        """Return the steps that numbers near some values are written to."""
+        kind = self.column.kind
+        if kind.decimals is not None:
+            return np.full(len(values), 10.0**-kind.decimals)
+        if kind.kind == "grid":
+            return np.full(len(values), self.column.step)
+        return self.column.step * spacing(values, self._typical)
+
+    @cached_property
+    def _typical(self) -> float:
+        """The size of a typical number of the column."""
+        return float(np.median(np.abs(self.column.values_at(QUANTILES)))) or 1.0
+
+    # Probabilities and draws.
+
+    def log_prob(self, rows: np.ndarray) -> np.ndarray:
+        """Return the log-probability ``(n,)`` in nats of the cells; 0 where one is unknown."""
+        expected = self.expected(rows)
+        cells = self.column.encode(rows[:, self.place])
+        broken = np.where(expected.known, self.broken, 1.0)
+        with np.errstate(divide="ignore"):
+            log_held = np.where(self.holds(rows, expected), np.log1p(-broken), -np.inf)
+            log_p = np.logaddexp(log_held, np.log(broken) + self._log_marginal(cells))
+        return np.where(cells.codes == UNKNOWN, 0.0, log_p)
+
+    def _log_marginal(self, cells: Cells) -> np.ndarray:
+        """Return the log-masses ``(n,)`` in nats of cells by the marginal."""
+        shares, outcomes = self.marginal.log_shares, self.column.outcomes
+        log_p = shares[cells.codes]
+        if outcomes.number is None:
+            return log_p
+        with np.errstate(divide="ignore"):  # of a value that is on no grid
+            smooth = shares[outcomes.number] + self.marginal.normals.log_mass(*cells[1:])
+        both = np.logaddexp(log_p, smooth)
+        log_p = np.where(cells.codes < outcomes.summed, both, log_p)
+        return np.where(cells.codes == outcomes.number, smooth, log_p)
+
+    def pit(self, rows: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """Return the randomised PIT ``(n,)`` of cells, by uniform noise; NaN where unknown.
+
+        Values are in the order of :func:`~nflow_cli.densities.cells.distribution.below_and_at`.
+        """
+        expected, values = self.expected(rows), rows[:, self.place]
+        holds, cells = self.holds(rows, expected), self.column.encode(values)
+        broken = np.where(expected.known, self.broken, 1.0)
+        below, at = self._ends(cells)
+        is_above = expected.known & ~holds & (self._rank(expected.values) < self._rank(values))
+        below = (1 - broken) * is_above + broken * below
+        at = (1 - broken) * holds + broken * at
+        return np.where(cells.codes == UNKNOWN, np.nan, below + noise * at)
+
+    def _rank(self, values: np.ndarray) -> np.ndarray:
+        if self.column.has_numbers:
+            return np.where(np.isnan(values), np.inf, values)
+        return self.column.encode(values).codes.astype(float)
+
+    def _ends(self, cells: Cells) -> Ends:
+        """Return the probabilities below cells and of them by the marginal."""
+        n = len(cells.codes)
+        shares = np.exp(np.repeat(self.marginal.log_shares[:, None], n, axis=1))
+        if not self.column.has_numbers:
+            return of_code(shares, cells.codes)
+        normals = self.marginal.normals
+        mixture = [
+            np.repeat(a[:, None], n, axis=1)
+            for a in (normals.log_weights, normals.means, normals.scales)
+        ]
+        return of_number(self.column, cells.codes, shares, cells.centre, cells.half, mixture)
+
+    def draw(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the cells ``(n,)`` of rows: by the function, else drawn from the marginal."""
+        expected = self.expected(rows)
+        lost = np.flatnonzero(~expected.known)
+        values = expected.values
+        if len(lost):
+            marginal = self.marginal
+            normals = [a[:, None] for a in vars(marginal.normals).values()]
+            mixture = tuple(normals) if self.column.has_numbers else None
+            log_shares = marginal.log_shares[: self.column.outcomes.learnt, None]
+            drawn = drawn_outcomes((log_shares, mixture), len(lost), rng)
+            values[lost] = self.column.decode(*drawn)
+        return values
+
+
+def _by_formula(relation: Relation, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a formula gives, and the size of what it adds up, both ``(n,)``."""
+    plain, size = combined(relation.rule, x, np.array(relation.coefficients))  # pyright: ignore
+    if relation.rule in ("linear", "log"):
+        values = plain + relation.constant
+        return values, np.maximum(size, np.abs(values))
+    with np.errstate(all="ignore"):
+        values = plain * relation.constant
+    return values, np.abs(values)
+
+
+def _numbers(column: CellColumn, values: np.ndarray) -> np.ndarray:
+    """Return the numbers ``(n,)`` that cells of a column stand for, NaN where there is none."""
+    if column.has_numbers:
+        return values
+    levels = np.array([*column.first, np.nan], float)
+    return levels[np.where(np.isnan(values), -1, values).astype(int)]
+
+
+def _nearest(of: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the place of the number among some that is nearest to each value."""
+    order = np.argsort(of)
+    ordered = of[order]
+    return order[np.searchsorted((ordered[1:] + ordered[:-1]) / 2, np.nan_to_num(values))]
