@@ -112,3 +112,9 @@ def test_values_anywhere_in_units_are_finite(maps):
     for column in (grid("x", step=1.0, maps=maps), number("x", maps=maps)):
         values = column.values_at(np.array([-1e300, -1e3, 0.0, 1e3, 1e300]))
         assert np.isfinite(values).all() and (np.diff(values) >= 0).all()
+
+
+def test_draws_have_the_digits_that_a_table_is_read_to():
+    column = number("x", decimals=5, resolution=1e-5, maps=(Scale(1.2e7, 1e6),))
+    values = column.values_at(np.linspace(-1, 1, 9))
+    np.testing.assert_array_equal(values, [float(f"{value:.12g}") for value in values])

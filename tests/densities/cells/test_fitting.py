@@ -47,7 +47,20 @@ SHAPES = {
     "log-normal": np.exp(2 * RNG.standard_normal(N)),
     "normal": RNG.standard_normal(N),
     "uniform": RNG.random(N),
+    "counts at a bound": RNG.choice(np.arange(1.0, 8.0), N, p=[0.6, 0.3, 0.04, 0.03, *[0.01] * 3]),
 }
+
+
+def test_counts_most_of_which_are_at_a_bound_have_their_shares():
+    shares = np.array([0.6, 0.24, 0.05, 0.06, 0.03, 0.018, 0.002])
+    x = np.random.default_rng(4).choice(np.arange(1.0, 8.0), 4_000, p=shares)
+    x[::3] = np.nan
+    data = dataset({"x": x, "y": RNG.random(4_000)})
+    density = independent(density_of(data))
+    assert density.cells[0].kind.kind == "grid" and density.cells[0].kind.bounds == [1.0, None]
+    rows = np.column_stack([np.arange(1.0, 8.0), np.full(7, 0.5)])
+    p = np.exp(density.cell_log_probs(rows)[:, 0]) / (2 / 3)
+    assert shares @ np.log(shares / p) < 0.005
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -60,6 +73,9 @@ def test_a_number_far_out_has_a_share_of_one_row_and_one_beyond_belief_none(shap
     above = math.exp(log_sf(high, *mixture, np))
     below = 0.0 if column.kind.bounds else math.exp(log_cdf(low, *mixture, np))
     assert 0.01 / N < above + below < 0.5 / N
+    broad = [array[-1:] for array in mixture]
+    tails = math.exp(log_sf(high, *broad, np)), math.exp(log_cdf(low, *broad, np))
+    assert 0.015 < (sum(tails) if below else tails[0]) * N < 0.1
     cell = column.encode(column.values_at(column.inside(at[1:])[0]))
     assert marginal.log_prob(*cell) > math.log(column.step / np.ptp(x) / N) - 12
 
