@@ -113,3 +113,13 @@ def test_bounds_found_where_rows_crowd_leave_a_density_as_good_as_the_truth():
     price, count = data.test.T
     truth = np.stack([-price / 100 - math.log(100), math.log(0.1) + count * math.log(0.9)], 1)
     assert (np.mean(truth - density.cell_log_probs(data.test), axis=0) < 0.03).all()
+
+
+def test_numbers_of_all_digits_that_crowd_at_their_ends_have_a_density():
+    rng = np.random.default_rng(5)
+    x = rng.integers(0, 40, N) + rng.uniform(0, 0.5, N)
+    density = independent(density_of(data := dataset({"x": x, "y": RNG.random(N)})))
+    assert density.cells[0].kind.bounds
+    assert np.isfinite(density.cell_log_probs(data.train)).all()
+    draws = density.draw(np.full((500, 2), np.nan), rng)
+    assert np.isfinite(density.log_prob(draws)).all()
