@@ -88,7 +88,6 @@ class FitCells(ChunkTrainer):
         mixed = [ops.take(part, self.mixed, axis=-2) for part in (centre, half)]
         return log_cells(layout, parameters, codes, *mixed, xp=ops)
 
-
     def members(self) -> list[dict[str, np.ndarray]]:
         """Return the weights of each network with their start, float32."""
         return [
