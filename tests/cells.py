@@ -45,6 +45,10 @@ def random_weights(layout, rng, blocks=2):
     for name, size in sizes.items():
         if name in weights:
             weights[name] = size * rng.standard_normal(weights[name].shape)
+    if layout.mixed:
+        bias = np.zeros((len(layout.mixed), 3, layout.components))
+        bias[:, 1], bias[:, 2] = np.linspace(-1.5, 1.5, layout.components), -0.5
+        weights["mixtures_bias"] = bias.reshape(-1, 1)
     for name in weights:
         if name.startswith("block") and "out" in name:
             weights[name] = 0.3 * rng.standard_normal(weights[name].shape)

@@ -8,7 +8,7 @@ from nflow_cli.config.column_schema import MAX_LEVELS
 from nflow_cli.config.kinds_schema import MAX_ATOMS, Lattice
 from nflow_cli.data.atoms import Heaps, heaps
 from nflow_cli.data.lattices import SPARSE, lattices_of, positions, snapped
-from nflow_cli.data.written import Written
+from nflow_cli.data.written import Written, shifted
 
 REPEATED = 0.25  # of the rows off the atoms that sit on repeated values, where there is a grid
 THIN = 0.02  # rows that the smooth part has a place at least, where there is a grid
@@ -18,6 +18,7 @@ WORTH = 0.1  # of the excess of all atoms: if those kept have less, ties are of 
 CERTAIN = 20  # distinct values, which share a step by no chance
 CROWD = 0.01  # of the rows lie at an end that bounds a column,
 NEAR = 0.01  # within this part of the interquartile range,
+MAX_PLACES = 300  # of a rounded end
 CROWD_ROWS = 5  # and so many rows at least
 
 
@@ -93,7 +94,7 @@ def _shape(
         kept = kept[:0]
     held, many = counts[heaped.are_atoms].sum(), heaped.are_atoms.mean()
     are_levels = many >= MANY and held >= ALL * counts.sum() and len(values) <= MAX_LEVELS
-    bounds = crowded_ends(values, counts, resolution if lattices else 0.0)
+    bounds = crowded_ends(values, counts, heaped.are_atoms, resolution if lattices else 0.0)
     return Shape(values[kept].tolist(), bool(are_levels), lattices, resolution, bounds)
 
 
@@ -105,33 +106,47 @@ def _repeats(counts: np.ndarray, heaped: Heaps) -> bool:
     return bool(dense and rows[rows > 1].sum() >= REPEATED * rows.sum())
 
 
-def crowded_ends(values: np.ndarray, counts: np.ndarray, step: float) -> list[float | None] | None:
+def crowded_ends(
+    values: np.ndarray, counts: np.ndarray, are_atoms: np.ndarray, step: float
+) -> list[float | None] | None:
     """Return the ends of a column at which its rows crowd, or None.
 
     Args:
         values: `(m,)`, ascending.
         counts: `(m,)`, rows of each.
+        are_atoms: `(m,)`, which values are atoms.
         step: Of a grid; 0 of numbers.
     """
     ranks = np.cumsum(counts) / counts.sum()
     low, high = values[np.searchsorted(ranks, (0.25, 0.75))]
     reach = NEAR * float(high - low)
-    ends = [_crowds(values, counts, reach, step), _crowds(-values[::-1], counts[::-1], reach, step)]
-    if not any(ends):
-        return None
-    return [
-        float(value) if crowds else None
-        for value, crowds in zip(values[[0, -1]], ends, strict=True)
-    ]
+    low = _lower_end(values, counts, are_atoms[0], reach, step)
+    high = _lower_end(-values[::-1], counts[::-1], are_atoms[-1], reach, step)
+    return None if low is None and high is None else [low, None if high is None else 0.0 - high]
 
 
-def _crowds(values: np.ndarray, counts: np.ndarray, reach: float, step: float) -> bool:
-    """Whether rows crowd at the lowest value: no fewer than in half the next stretch as wide."""
-    near = values <= values[0] + max(reach, step / 2)
-    rows = counts[near].sum()
+def _lower_end(
+    values: np.ndarray, counts: np.ndarray, is_atom: bool, reach: float, step: float
+) -> float | None:
+    """Return the lower end of a column if rows crowd there: no fewer than half those beside.
+
+    That is the lowest value of a grid or an atom, else the roundest number just below it.
+    """
+    width = max(reach, step / 2)
+    from_end = values - values[0]
+    rows = counts[from_end <= width].sum()
     if rows < max(CROWD_ROWS, CROWD * counts.sum()):
-        return False
-    beyond = (values > values[0] + max(reach, step / 2)) & (
-        values <= values[0] + max(2 * reach, 1.5 * step)
-    )
-    return bool(rows >= counts[beyond].sum() / 2)
+        return None
+    if rows < counts[(from_end > width) & (from_end <= max(2 * reach, 1.5 * step))].sum() / 2:
+        return None
+    return float(values[0]) if step or is_atom or not reach else _rounded_down(values[0], reach)
+
+
+def _rounded_down(value: float, reach: float) -> float:
+    """Return the roundest number below a value, but within reach."""
+    places = -int(np.floor(np.log10(max(abs(value), reach)))) - 1
+    while True:
+        end = shifted(np.ceil(shifted(value, places)) - 1, -places)
+        if value - reach <= end < value or places > MAX_PLACES:
+            return float(end + 0.0)
+        places += 1

@@ -136,7 +136,9 @@ def test_only_what_is_modelled_is_in_the_measure():
 
 def test_numbers_of_all_digits_that_crowd_at_their_ends_are_within_their_bounds():
     rng = np.random.default_rng(6)
-    data = load({"x": rng.random(N), "y": rng.random(N).astype("f4"), "z": 1 / 3 + rng.random(N)})
+    table = {"x": rng.random(N), "y": rng.random(N).astype("f4"), "z": 1 / 3 + rng.random(N)}
+    table["steps"] = rng.integers(0, 40, N) + rng.uniform(0, 0.5, N)
+    data = load(table)
     rows = np.concatenate([data.train, data.validation, data.test])
     for name, values in zip(data.columns, rows.T):
         low, high = data.kinds[name].bounds or (None, None)

@@ -247,7 +247,7 @@ def test_a_column_is_bounded_where_its_rows_crowd(cells, bounds):
         return
     for end, known in zip(found, bounds, strict=True):
         assert (end is None) == (known is None)
-        assert known is None or end == pytest.approx(known, abs=1e-3)
+        assert known is None or end == known
 
 
 def test_a_code_far_away_hides_no_digits():

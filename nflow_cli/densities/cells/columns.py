@@ -9,6 +9,7 @@ import numpy as np
 
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.data.column_maps import ColumnMap
+from nflow_cli.data.written import as_written
 from nflow_cli.densities.cells.layout import Outcomes
 
 UNKNOWN = -1  # the code of a cell that nothing is known of: it is left out of the sum
@@ -202,8 +203,8 @@ class CellColumn:
             elif self.kind.decimals is not None:
                 written = self.step * np.rint(values / self.step)
             if self.kind.decimals is not None:
-                written = np.round(written, self.kind.decimals) + 0.0  # no negative zero
-        return np.where(np.isfinite(written), written, values)
+                written = np.round(written, self.kind.decimals)
+        return as_written(np.where(np.isfinite(written), written, values))  # as a table is read
 
     def _drawn_beyond(self, uniform: np.ndarray) -> np.ndarray:
         """Return values beyond the bounds, by numbers ``(n,)`` between 0 and 1."""

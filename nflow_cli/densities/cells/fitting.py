@@ -61,36 +61,38 @@ def fitted_marginals(
     """Return the marginal of each column, by training rows ``(n, C)``."""
     marginals = []
     for column, values in zip(columns, rows.T):
-        cells = column.encode(values)
-        widest = _widest(column, values[cells.codes == column.number])
+        cells = _with_both_ends(column, values)
+        widest = _widest(column, values, cells) if column.has_numbers else None
         numbers = column.number, column.new, column.floor, widest
         outcomes = Outcomes(column.outcomes.count, *numbers)
-        marginals.append(fit_marginal(outcomes, *_with_both_ends(cells), weights))
+        marginals.append(fit_marginal(outcomes, *cells, weights))
     return marginals
 
 
-def _with_both_ends(cells: Cells) -> Cells:
-    """Return cells whose intervals with one end are as wide as others, which start from there."""
+def _with_both_ends(column: CellColumn, values: np.ndarray) -> Cells:
+    """Return cells of values ``(n,)``, whose intervals with one end are symmetric about these."""
+    cells = column.encode(values)
     has_one = np.isinf(cells.half)
     if not has_one.any():
         return cells
-    others = cells.half[~has_one & (cells.half > 0)]
-    half = float(np.median(others)) if len(others) else 1.0
-    centre = np.where(has_one, cells.centre + np.sign(cells.half) * half, cells.centre)
-    return Cells(cells.codes, centre, np.where(has_one, half, cells.half))
+    middle = column.inside(np.where(has_one, values, values[has_one][0]))[0]
+    centre = np.where(has_one, middle, cells.centre)
+    return Cells(cells.codes, centre, np.where(has_one, np.abs(cells.centre - middle), cells.half))
 
 
-def _widest(column: CellColumn, numbers: np.ndarray) -> float | None:
+def _widest(column: CellColumn, values: np.ndarray, cells: Cells) -> float | None:
     """Return the scale of a normal 95 % of which are within ten ranges of the numbers.
 
     In units these are not ten ranges: of heavy tails, ten ranges of units are no numbers any more.
     """
+    numbers = values[cells.codes == column.number]
     if not len(numbers):
         return None
     low, high = numbers.min(), numbers.max()
     middle, far = np.median(numbers), FAR * (high - low + column.step)
-    units, log_slopes = column.inside(np.array([middle, low, high, middle - far, middle + far]))
-    return float(np.abs(units - units[0])[np.isfinite(log_slopes)].max() / 2)
+    units, log_slopes = column.inside(np.array([low, high, middle - far, middle + far]))
+    away = np.abs(units - np.median(cells.centre[cells.codes == column.number]))
+    return float(away[np.isfinite(log_slopes)].max() / 2)
 
 
 def as_parameters(layout: Layout, marginals: Sequence[Marginal]) -> Parameters:

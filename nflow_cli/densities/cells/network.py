@@ -63,10 +63,7 @@ def shapes(layout: Layout, blocks: int) -> dict[str, tuple[int, ...]]:
 
 
 def initial(layout: Layout, blocks: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return weights by which each column is nearly independent of those before.
-
-    Its outcomes have equal shares, its normals are spread over the middle of the units.
-    """
+    """Return weights by which each column is nearly what it starts from, as biases are 0."""
     weights = {}
     for name, shape in shapes(layout, blocks).items():
         if not name.endswith("kernel") or "skip" in name:
@@ -75,11 +72,6 @@ def initial(layout: Layout, blocks: int, rng: np.random.Generator) -> dict[str, 
             size = 0.1 if name.endswith("out_kernel") or name.startswith("mix") else 1.0
             size = 0.1 if name.startswith("logits") else size
             weights[name] = size * rng.standard_normal(shape) / np.sqrt(max(shape[1], 1))
-    m = layout.components
-    bias = np.zeros((len(layout.mixed), 3, m))
-    bias[:, 1], bias[:, 2] = np.linspace(-1.5, 1.5, m) if m > 1 else 0.0, -0.5
-    if layout.mixed:
-        weights["mixtures_bias"] = bias.reshape(-1, 1)
     return weights
 
 

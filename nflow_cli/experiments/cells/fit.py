@@ -21,6 +21,7 @@ from nflow_cli.densities.cells.fitting import (
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.marginal import Marginal
 from nflow_cli.densities.cells.mixing import mixing_weights
+from nflow_cli.densities.cells.starting import started
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.experiments.cells.training import CellChunks, FitCells, packed
 from nflow_cli.flows.side_by_side import seeds_from
@@ -61,7 +62,8 @@ def build(config: CellsConfig, data: Dataset) -> Parts:
     seeds = seeds_from(config.seed, config.train.ensemble)
     starts = [network.initial(layout, cells.blocks, stream(seed, "cells")) for seed in seeds]
     trained = CellWeights(starts)
-    model = FitCells(layout, columns, trained, -_measure(columns, data))
+    start = started(layout, columns, data.train, data.weights.train)
+    model = FitCells(layout, columns, trained, start, -_measure(columns, data))
     model.prepare(config.train, config.train.steps or 0)
     return Parts(columns, layout, marginals, model)
 
@@ -82,7 +84,7 @@ def train(
     model, settings, steps = parts.model, config.train, config.train.steps or 0
     rows = packed(parts.layout, encode(parts.columns, parts.layout, data.train))
     seeds = seeds_from(config.seed, settings.ensemble)
-    shape = (steps, settings.chunk, settings.batch_size or 0)
+    shape = (steps, settings.chunk or 1, settings.batch_size or 0)
     chunks = CellChunks(parts.layout.n_columns, rows, seeds, *shape, data.weights.train)
     clock = Clock()
     log = MembersLog(
@@ -126,7 +128,7 @@ def fitted(parts: Parts, data: Dataset) -> CellDensity:
     """Return the density of the trained networks, each mixed with the marginals by validation."""
     marginal = as_parameters(parts.layout, parts.marginals)
     members = []
-    for arrays in parts.model.trained.members():
+    for arrays in parts.model.members():
         weights = float64(parts.layout, arrays)
         alone = Member(weights, np.ones(len(parts.layout.modelled)))
         density = CellDensity(parts.columns, parts.layout, marginal, [alone])

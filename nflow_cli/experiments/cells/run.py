@@ -25,7 +25,7 @@ def run(
     parts = fit.build(config, data)
     training = fit.train(parts, data, config, directory)
     density = fit.fitted(parts, data)
-    model_sha256 = save_weights(directory, arrays_of(density, parts.model.trained.members()))
+    model_sha256 = save_weights(directory, arrays_of(density, parts.model.members()))
     with phase(f"scoring: {len(data.test):,} test rows"):
         estimated = judge.estimates(density, data.test, config.seed)
         scores = judge.scores(estimated, data.scored, data.weights.test)

@@ -1,7 +1,7 @@
 """Training of a density of cells by maximum likelihood, in the compiled loop."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class FitCells(ChunkTrainer):
         layout: Of each network.
         columns: Of a row.
         trained: The weights of all networks.
+        start: What is added to them, by name: the decay of weights pulls to it.
         shift: What is added to the mean log-probability of a row in nats, so that it is that of the
             table's units: a density is a mass over the width of its interval.
     """
@@ -34,10 +35,16 @@ class FitCells(ChunkTrainer):
     terms = ("loss",)
 
     def __init__(
-        self, layout: Layout, columns: Sequence[CellColumn], trained: CellWeights, shift: float
+        self,
+        layout: Layout,
+        columns: Sequence[CellColumn],
+        trained: CellWeights,
+        start: Mapping[str, np.ndarray],
+        shift: float,
     ):
         super().__init__()
         self.layout, self.trained, self.shift = layout, trained, shift
+        self.start = {name: array.astype(np.float32) for name, array in start.items()}
         self.restarts = (trained.count,)
         floors = [columns[i].floor for i in layout.mixed]
         self.floors = np.array(floors, np.float32).reshape(-1, 1, 1)
@@ -72,10 +79,21 @@ class FitCells(ChunkTrainer):
             of_numbers = ops.take(hidden, self.with_numbers, axis=-2)
             seen = ops.where(hidden > 0, -1.0, codes), ops.where(of_numbers > 0, 0.0, centre)
         x = network.inputs(layout, *seen, ops)
-        weights = network.masked(layout, self.trained.arrays)
+        arrays = {
+            name: array + self.start[name] if name in self.start else array
+            for name, array in self.trained.arrays.items()
+        }
+        weights = network.masked(layout, arrays)
         parameters = network.parameters(layout, weights, self.floors, x, ops)
         mixed = [ops.take(part, self.mixed, axis=-2) for part in (centre, half)]
         return log_cells(layout, parameters, codes, *mixed, xp=ops)
+
+    def members(self) -> list[dict[str, np.ndarray]]:
+        """Return the weights of each network with their start, float32."""
+        return [
+            {name: array + self.start.get(name, np.float32(0)) for name, array in one.items()}
+            for one in self.trained.members()
+        ]
 
 
 class CellChunks(PointChunks):

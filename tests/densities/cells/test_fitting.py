@@ -47,7 +47,20 @@ SHAPES = {
     "log-normal": np.exp(2 * RNG.standard_normal(N)),
     "normal": RNG.standard_normal(N),
     "uniform": RNG.random(N),
+    "counts at a bound": RNG.choice(np.arange(1.0, 8.0), N, p=[0.6, 0.3, 0.04, 0.03, *[0.01] * 3]),
 }
+
+
+def test_counts_most_of_which_are_at_a_bound_have_their_shares():
+    shares = np.array([0.6, 0.24, 0.05, 0.06, 0.03, 0.018, 0.002])
+    x = np.random.default_rng(4).choice(np.arange(1.0, 8.0), 4_000, p=shares)
+    x[::3] = np.nan
+    data = dataset({"x": x, "y": RNG.random(4_000)})
+    density = independent(density_of(data))
+    assert density.cells[0].kind.kind == "grid" and density.cells[0].kind.bounds == [1.0, None]
+    rows = np.column_stack([np.arange(1.0, 8.0), np.full(7, 0.5)])
+    p = np.exp(density.cell_log_probs(rows)[:, 0]) / (2 / 3)
+    assert shares @ np.log(shares / p) < 0.005
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -60,6 +73,9 @@ def test_a_number_far_out_has_a_share_of_one_row_and_one_beyond_belief_none(shap
     above = math.exp(log_sf(high, *mixture, np))
     below = 0.0 if column.kind.bounds else math.exp(log_cdf(low, *mixture, np))
     assert 0.01 / N < above + below < 0.5 / N
+    broad = [array[-1:] for array in mixture]
+    tails = math.exp(log_sf(high, *broad, np)), math.exp(log_cdf(low, *broad, np))
+    assert 0.015 < (sum(tails) if below else tails[0]) * N < 0.1
     cell = column.encode(column.values_at(column.inside(at[1:])[0]))
     assert marginal.log_prob(*cell) > math.log(column.step / np.ptp(x) / N) - 12
 
@@ -93,7 +109,17 @@ def test_bounds_found_where_rows_crowd_leave_a_density_as_good_as_the_truth():
     rng = np.random.default_rng(3)
     x, counts = np.round(rng.exponential(100.0, 4_000), 2), rng.geometric(0.1, 4_000) - 1.0
     density = independent(density_of(data := dataset({"x": x, "counts": counts})))
-    assert [column.kind.bounds for column in density.cells] == [[x.min(), None], [0.0, None]]
+    assert [column.kind.bounds for column in density.cells] == [[0.0, None], [0.0, None]]
     price, count = data.test.T
     truth = np.stack([-price / 100 - math.log(100), math.log(0.1) + count * math.log(0.9)], 1)
     assert (np.mean(truth - density.cell_log_probs(data.test), axis=0) < 0.03).all()
+
+
+def test_numbers_of_all_digits_that_crowd_at_their_ends_have_a_density():
+    rng = np.random.default_rng(5)
+    x = rng.integers(0, 40, N) + rng.uniform(0, 0.5, N)
+    density = independent(density_of(data := dataset({"x": x, "y": RNG.random(N)})))
+    assert density.cells[0].kind.bounds
+    assert np.isfinite(density.cell_log_probs(data.train)).all()
+    draws = density.draw(np.full((500, 2), np.nan), rng)
+    assert np.isfinite(density.log_prob(draws)).all()

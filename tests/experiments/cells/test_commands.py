@@ -12,7 +12,7 @@ from short_runs import CELLS, KilledError, edit_json, killed_after, without_pict
 import nflow_cli
 from nflow_cli import experiments
 from nflow_cli.data.table_files import open_table
-from nflow_cli.runs.directory import CONFIG, RunDirectory
+from nflow_cli.runs.directory import RunDirectory
 
 pytestmark = [
     pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it is trained by it"),
@@ -155,24 +155,16 @@ def test_pictures_are_drawn_again_and_runs_compared(invoke, tmp_path, run):
 # Training.
 
 
-def test_a_run_that_is_killed_goes_on_to_the_same_bits(run, tmp_path):
-    settings = RunDirectory(run).read_config()
-    other = RunDirectory.create("test", str(tmp_path / "run"))
-    other.write_text(CONFIG, (run / "config.yaml").read_text())
-    experiment = experiments.of(settings)
-    with killed_after(2), pytest.raises(KilledError):
-        experiment.train(other, experiment.data())
-    assert list(other.read_metrics()["update"]) == [0, 10]
-    with without_pictures():
-        experiment.train(other, experiment.data())
-    assert_same_run(other.path, run)
-
-
-def test_a_run_that_was_interrupted_is_resumed(invoke, run, tmp_path):
+def test_a_run_that_is_killed_is_resumed_to_the_same_bits(invoke, run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "copy")
-    edit_json(copy / "run.json", status="interrupted")
-    for name in ("summary.json", "evaluation.npz", "weights.npz"):
+    for name in ("summary.json", "evaluation.npz", "weights.npz", "metrics.csv"):
         (copy / name).unlink()
+    shutil.rmtree(copy / "checkpoints")
+    edit_json(copy / "run.json", status="interrupted")
+    experiment = experiments.of(RunDirectory(run).read_config())
+    with killed_after(2), pytest.raises(KilledError):
+        experiment.train(RunDirectory(copy), experiment.data())
+    assert list(RunDirectory(copy).read_metrics()["update"]) == [0, 10]
     with without_pictures():
         result = invoke("resume", copy)
     assert result.exit_code == 0, result.output

@@ -35,11 +35,12 @@ def fit_of(members, n_given=1, columns=COLUMNS):
     layout = Layout(tuple(column.outcomes for column in columns), n_given, 3, 16)
     rng = np.random.default_rng(0)
     weights = [random_weights(layout, rng) for _ in range(members)]
-    fit = FitCells(layout, columns, CellWeights(weights), 0.0)
+    start = {name: 0.1 * rng.standard_normal(array.shape) for name, array in weights[0].items()}
+    fit = FitCells(layout, columns, CellWeights(weights), start, 0.0)
     normals = Normals(np.zeros(1), np.zeros(1), np.ones(1))
     marginals = [Marginal(np.full(o.count, -1e9), o.number, normals) for o in layout.outcomes]
     of_rows = []
-    for arrays in fit.trained.members():
+    for arrays in fit.members():
         arrays = {name: array.astype(float) for name, array in arrays.items()}
         member = Member(network.masked(layout, arrays), np.ones(len(layout.modelled)))
         density = CellDensity(columns, layout, as_parameters(layout, marginals), [member])

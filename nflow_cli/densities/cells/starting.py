@@ -1,0 +1,115 @@
+"""The weights that the training of a network of cells starts from, and decays to. No Keras here.
+
+Each column starts as the simplest density given the columns before: the shares of its outcomes
+given one column of levels, and the ridge regression of its numbers on all of them.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.layout import Layout
+from nflow_cli.densities.cells.marginal import Outcomes
+from nflow_cli.densities.cells.start import ParentShares, Ridge, fit_parents, fit_ridges
+
+SPREAD, SCALE = 1.5, 0.6  # of the means and the scales of normals beside those of residuals
+
+
+def started(
+    layout: Layout,
+    columns: Sequence[CellColumn],
+    rows: np.ndarray,
+    weights: np.ndarray | None,
+) -> dict[str, np.ndarray]:
+    """Return the arrays, by name, that are added to those that are trained.
+
+    Args:
+        layout: Of the network.
+        columns: Of a row.
+        rows: To train on ``(n, C)``.
+        weights: Of the rows ``(n,)``; equal ones for ``None``.
+    """
+    cells = [column.encode(values) for column, values in zip(columns, rows.T)]
+    codes = np.stack([cell.codes for cell in cells], axis=1)
+    numbers = [cell.centre for column, cell in zip(columns, cells) if column.has_numbers]
+    centre = np.stack(numbers, axis=1) if numbers else np.zeros((len(rows), 0))
+    outcomes = [
+        Outcomes(column.outcomes.count, column.number, column.new, column.floor)
+        for column in columns
+    ]
+    first = layout.n_given
+    # A parent is known by its outcome alone: its numbers count as one.
+    parents = fit_parents(outcomes, codes, np.zeros_like(centre), weights, first)
+    ridges = fit_ridges(outcomes, codes, centre, weights, first)
+    places = _places(layout)
+    return {
+        **_of_shares(layout, places, dict(enumerate(parents, first))),
+        **_of_numbers(layout, places, columns, dict(enumerate(ridges, first))),
+    }
+
+
+Places = Mapping[int, tuple[int, int | None]]
+
+
+def _places(layout: Layout) -> Places:
+    """Return where the outcomes of each column, and its number, are among the inputs."""
+    numbers = {place: k for k, place in enumerate(layout.with_numbers)}
+    start, found = 0, {}
+    n_outcomes = len(layout.inputs) - len(numbers)
+    for bank in layout.banks:
+        for i in bank.columns:
+            found[i] = start, (n_outcomes + numbers[i] if i in numbers else None)
+            start += bank.size
+    return found
+
+
+def _of_shares(
+    layout: Layout, places: Places, parents: Mapping[int, ParentShares]
+) -> dict[str, np.ndarray]:
+    if not len(layout.logits):
+        return {}
+    kernel = np.zeros((len(layout.logits), len(layout.inputs)))
+    bias = np.zeros((len(layout.logits), 1))
+    for j, parent in parents.items():
+        rows = np.flatnonzero(layout.logits == j)[: layout.outcomes[j].learnt]
+        log_shares = parent.log_shares[:, : len(rows)]
+        bias[rows, 0] = log_shares[-1]
+        if parent.parent is not None:
+            inputs = places[parent.parent][0] + np.arange(len(log_shares) - 1)
+            kernel[np.ix_(rows, inputs)] = (log_shares[:-1] - log_shares[-1]).T
+    return {"logits_skip_kernel": kernel, "logits_bias": bias}
+
+
+def _of_numbers(
+    layout: Layout,
+    places: Places,
+    columns: Sequence[CellColumn],
+    ridges: Mapping[int, Ridge | None],
+) -> dict[str, np.ndarray]:
+    if not layout.mixed:
+        return {}
+    m = layout.components
+    kernel = np.zeros((len(layout.mixed), len(layout.inputs)))
+    bias = np.zeros((len(layout.mixed), 3, m))
+    for row, j in enumerate(layout.mixed):
+        ridge = ridges[j]
+        if ridge is None:
+            continue
+        spread = np.linspace(-SPREAD, SPREAD, m) if m > 1 else np.zeros(1)
+        bias[row, 1] = ridge.intercept + ridge.scale * spread
+        scale = ridge.scale * (SCALE if m > 1 else 1.0)
+        bias[row, 2] = np.log(max(scale - columns[j].floor, 0.1 * scale))
+        inputs = _plain_places(places, columns[:j])
+        kernel[row, inputs] = ridge.coefficients[: len(inputs)]
+    return {"means_skip_kernel": kernel, "mixtures_bias": bias.reshape(-1, 1)}
+
+
+def _plain_places(places: Places, columns: Sequence[CellColumn]) -> list[int]:
+    """Return the inputs of regressions in their order: the outcomes of a column, its number."""
+    found: list[int] = []
+    for i, column in enumerate(columns):
+        first, number = places[i]
+        found += range(first, first + column.outcomes.count)
+        found += [] if number is None else [number]
+    return found
