@@ -68,10 +68,10 @@ def load(run: Any) -> Any:
         ``from_latent(z0)``, ``flow``; of an infer run a
         :class:`~nflow_cli.experiments.trained.TrainedInference`, which has the same and
         ``columns``. Of a run of ``nflow fit`` a
-        :class:`~nflow_cli.experiments.trained.TrainedTable`, whose methods take DataFrames too,
-        with ``columns`` and ``sample_table(n, seed=0)``, or of a whole table a
-        :class:`~nflow_cli.experiments.cells.loaded.TrainedCells`. Of a train-vae run a
-        :class:`~nflow_cli.experiments.trained.TrainedVAE`: ``sample(n, seed=0)``, ``model``.
+        :class:`~nflow_cli.experiments.cells.loaded.TrainedCells`, whose ``sample`` and ``log_prob``
+        take DataFrames too, with ``columns`` and ``sample_table(n, seed=0)``, or of flows a
+        :class:`~nflow_cli.experiments.trained.TrainedTable`, which has the same. Of a train-vae
+        run a :class:`~nflow_cli.experiments.trained.TrainedVAE`: ``sample(n, seed=0)``, ``model``.
         Each has ``summary``, its figures, ``caveats``, its warnings, and ``path``, the run
         directory; ``repr`` is the table that the command prints.
 

@@ -80,15 +80,24 @@ def executed(page, numbers=(), shorter=(), names=None):
 
 
 # Mappings of a summary whose keys are names of columns, or of other things of the user's.
-BY_COLUMN = ("moments", "moments_standard_error", "missed_mode", "published")
+BY_COLUMN = (
+    "columns",
+    "column_gains",
+    "shares",
+    "moments",
+    "moments_standard_error",
+    "missed_mode",
+    "published",
+)
 
 
 def keys_of(value):
     """Yield the keys of a summary, and those of the mappings in it, but the names of columns."""
     for key, inner in value.items() if isinstance(value, dict) else ():
         yield key
-        if key not in BY_COLUMN:
-            yield from keys_of(inner[0] if isinstance(inner, list) and inner else inner)
+        if key in BY_COLUMN and isinstance(inner, dict):
+            inner = next(iter(inner.values()), None)
+        yield from keys_of(inner[0] if isinstance(inner, list) and inner else inner)
 
 
 def named_by(page):

@@ -54,6 +54,7 @@ KINDS = {
     "target": MIXED,
     "points": {"data": "two-moons"},
     "table": {"command": "fit"},
+    "cells": CELLS,
     "images": VAE,
 }
 

@@ -119,7 +119,7 @@ def _is_nan(end: float | None) -> bool:
     "--categorical",
     metavar="NAME,…",
     callback=_unsettled,
-    help="Text, or numbers that only tell rows apart; modelled or given.",
+    help="Numbers that only tell rows apart, taken as levels; for flows, text too.",
 )
 @click.option(
     "--discrete",
@@ -138,8 +138,9 @@ def _is_nan(end: float | None) -> bool:
 )
 @click.option(
     "--missing",
-    type=click.Choice(["refuse", "drop"]),
-    help=f"What becomes of rows that lack a value. {THE_PRESETS}",
+    type=click.Choice(["model", "drop", "refuse"]),
+    help="Rows that lack a value: gaps are modelled, unless there are flows. Default: the "
+    "preset's.",
 )
 @click.option("--max-rows", type=click.IntRange(10, 10**7), help="So many rows, drawn at random.")
 @click.option(
@@ -185,7 +186,8 @@ def fit(
     """Fit a density to the columns of a table by maximum likelihood.
 
     TABLE is a .csv, .tsv, .parquet, .npy or .npz file, - for standard input, or a built-in set of
-    points. All columns of numbers are fitted unless options say which. Without --preset, `table`,
+    points. It is fitted whole, by the preset `cells`: numbers, text, dates and gaps. With --flow or
+    --k a stack of flows is fitted to its columns of numbers instead: without --preset by `table`,
     `table-conditional` with --given, `table-small` for few rows, `table-wide` for many columns, or
     `table-planar` for planar, radial and sylvester flows. The last line printed is the run
     directory.
@@ -207,12 +209,13 @@ def fit(
     for name, other in (("steps", "epochs"), ("epochs", "steps")):
         if options[name] is not None:  # it takes the place of the other
             changes.insert(0, presets.Change(f"--{name}", f"train.{other}", None))
-    flow = options["flow"] or []
+    asked = [*map(presets.parse_assignment, assignments), *changes]
+    flow = options["flow"] or ([] if presets.asks_for_flows(asked) else None)
     path = presets.find_preset(preset or natural_preset(flow))
     resolved = resolve_config("fit", path, assignments, changes)
     found = _dry_run(resolved) if dry_run else None
     data = experiments.of(resolved).data() if found is None else found.data
-    if preset is None and data is not None:
+    if preset is None and flow is not None and data is not None:
         is_conditional = bool(resolved.data.given)
         name = natural_preset(flow, len(data.train), data.dim, is_conditional)
         if (natural := presets.find_preset(name)) != path:

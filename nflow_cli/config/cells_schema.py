@@ -1,6 +1,8 @@
 """The schema of a fit to a whole table, by cells. No Keras here."""
 
-from typing import Annotated, Any, ClassVar, Literal
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
@@ -45,6 +47,12 @@ class CellsTrain(TableTrain):
     batch_size: int | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default=None, ge=1, le=10**6, description="Rows per update; null: by the table's size."
     )
+    chunk: int | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default=None,
+        ge=1,
+        le=10**6,
+        description="Updates between two looks at the validation rows; null: by the table's size.",
+    )
     weight_decay: float = Field(
         default=0.3, ge=0, le=100, description="Decay of the weights, apart from the gradient."
     )
@@ -85,13 +93,60 @@ class CellsConfig(Strict):
         is_known = kinds is not None and all(
             kind.levels is not None for kind in kinds.values() if kind.alone.kind == "levels"
         )
-        return is_known and self.cells.is_settled and None not in (train.steps, train.batch_size)
+        return (
+            is_known
+            and self.cells.is_settled
+            and None not in (train.steps, train.batch_size, train.chunk)
+        )
 
-    def settled(self, kinds: dict[str, ColumnKind], rows: int) -> "CellsConfig":
+    def settled_like(self, written: "CellsConfig") -> "CellsConfig":
+        """Return the config with the kinds, sizes and updates of another one."""
+        kinds = self.data.kinds or written.data.kinds or {}
+        ours, theirs = self.train, written.train
+        sizes = {key: size or getattr(written.cells, key) for key, size in self.cells}
+        length = {
+            "steps": ours.steps or theirs.steps,
+            "batch_size": ours.batch_size or theirs.batch_size,
+            "chunk": ours.chunk or theirs.chunk,
+            "epochs": None,
+        }
+        update: dict[str, Any] = {
+            "data": self.data.model_copy(update=_of_kinds(self.data, kinds)),
+            "cells": self.cells.model_copy(update=sizes),
+            "train": ours.model_copy(update=length),
+        }
+        return self.model_copy(update=update)
+
+    def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "CellsConfig":
         """Return the config of a run on a table of these columns and so many training rows."""
         cells, train = sizes(self.cells, self.train, rows)
-        data = self.data.model_copy(update={"kinds": kinds})
+        data = self.data.model_copy(update=_of_kinds(self.data, kinds))
         return self.model_copy(update={"data": data, "cells": cells, "train": train})
+
+
+def _of_kinds(data: TableData, kinds: Mapping[str, ColumnKind]) -> dict[str, Any]:
+    """Return what kinds settle: themselves, and the given columns, of which some are left out."""
+    given = [name for name in data.given if name in kinds and kinds[name].kind != "left out"]
+    return {"kinds": dict(kinds), "given": given}
+
+
+class Size(NamedTuple):
+    """What suits a table of at most so many training rows."""
+
+    rows: float
+    width: int
+    steps: int
+    batch_size: int
+    chunk: int
+
+
+SIZES = (  # few rows are overfitted within a hundred updates, so they are looked at often
+    Size(2_000, 64, 600, 256, 20),
+    Size(10_000, 128, 2_000, 512, 50),
+    Size(50_000, 128, 4_000, 1_024, 100),
+    Size(math.inf, 256, 8_000, 1_024, 100),
+)
+BLOCKS, COMPONENTS = 2, 10
 
 
 def sizes(cells: Cells, train: CellsTrain, rows: int) -> tuple[Cells, CellsTrain]:
@@ -99,15 +154,12 @@ def sizes(cells: Cells, train: CellsTrain, rows: int) -> tuple[Cells, CellsTrain
 
     What the config says stays.
     """
-    width = 64 if rows < 2_000 else 128 if rows < 50_000 else 256
-    natural = {"width": width, "blocks": 2, "components": 10}
-    sized = cells.model_copy(
-        update={name: value for name, value in natural.items() if getattr(cells, name) is None}
-    )
-    batch = train.batch_size or (256 if rows < 2_000 else 512 if rows < 20_000 else 1_024)
-    length: dict[str, Any] = {"batch_size": batch, "epochs": None, "steps": train.steps}
+    size = next(size for size in SIZES if rows < size.rows)
+    natural = {"width": size.width, "blocks": BLOCKS, "components": COMPONENTS}
+    said = cells.model_dump(exclude_none=True)
+    length = {key: getattr(train, key) or getattr(size, key) for key in ("batch_size", "chunk")}
+    steps = train.steps or size.steps
     if train.epochs is not None:
-        length["steps"] = max(1, round(train.epochs * rows / batch))
-    elif train.steps is None:
-        length["steps"] = 1_500 if rows < 2_000 else 4_000 if rows < 50_000 else 8_000
-    return sized, train.model_copy(update=length)
+        steps = max(1, round(train.epochs * rows / length["batch_size"]))
+    updated = {**length, "steps": steps, "epochs": None}
+    return cells.model_copy(update={**natural, **said}), train.model_copy(update=updated)

@@ -72,14 +72,20 @@ class Relation(Strict):
             return f"map of {self.columns[0]}"
         pairs = list(zip(self.columns, self.coefficients, strict=True))
         if self.rule == "product":
-            powers = " * ".join(name if a == 1 else f"{name}^{a:.6g}" for name, a in pairs)
-            return powers if self.constant == 1 else f"{self.constant:.6g} * {powers}"
+            above, below = ([(n, s * a) for n, a in pairs if s * a > 0] for s in (1, -1))
+            size = [] if self.constant == 1 and above else [f"{self.constant:.6g}"]
+            return " / ".join([" * ".join([*size, *map(_power, above)]), *map(_power, below)])
         if self.rule == "exp":
             power = f"exp({_sum(pairs)})"
             return power if self.constant == 1 else f"{self.constant:.6g} * {power}"
         if self.rule == "log":
             pairs = [(f"log({name})", a) for name, a in pairs]
         return _sum(pairs) + (_term(self.constant) if self.constant else "")
+
+
+def _power(pair: tuple[str, float]) -> str:
+    name, power = pair
+    return name if power == 1 else f"{name}^{power:.6g}"
 
 
 def _sum(pairs: Sequence[tuple[str, float]]) -> str:
@@ -168,7 +174,7 @@ class RowNames(NamedTuple):
 
 def row_names(kinds: Mapping[str, ColumnKind], given: Sequence[str]) -> RowNames:
     """Return which columns of a table a row has."""
-    named = [name for name in kinds if name in given]
+    named = [name for name, kind in kinds.items() if name in given and kind.kind != "left out"]
     rest = {name: kind.kind for name, kind in kinds.items() if name not in given}
     modelled = [name for name, kind in rest.items() if kind in ("levels", "grid", "number")]
     return RowNames(named, modelled, [name for name, kind in rest.items() if kind == "computed"])

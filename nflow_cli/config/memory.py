@@ -53,7 +53,7 @@ def bounded(config: Config, footprint: Footprint | None) -> tuple[Config, str]:
     """
     if footprint is None:
         return config, ""
-    before = config.train.chunk
+    before = config.train.chunk or 1
     chunk = min(before, max(1, CHUNK // (footprint.samples * footprint.drawn)))
     if chunk == before:
         return config, ""
@@ -70,7 +70,7 @@ def expect_memory(config: Config, footprint: Footprint | None) -> None:
     """
     if footprint is None:
         return
-    drawn = DRAWN_AHEAD * config.train.chunk * footprint.drawn
+    drawn = DRAWN_AHEAD * (config.train.chunk or 1) * footprint.drawn
     needed = 4 * footprint.samples * (footprint.kept + drawn)  # bytes
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > there:

@@ -20,7 +20,7 @@ from nflow_cli.config.flow_schema import Flow
 from nflow_cli.config.keys import is_within
 from nflow_cli.config.schema import SCHEMAS, CellsConfig, FitConfig
 from nflow_cli.config.shipped import shipped_presets
-from nflow_cli.config.strict import Strict
+from nflow_cli.config.strict import Strict, models_in
 from nflow_cli.config.target_schema import TARGET_KINDS
 from nflow_cli.errors import ConfigError, TargetError
 from nflow_cli.registry import nearest
@@ -337,12 +337,11 @@ def _as_number(received: Any, whole: bool) -> str:
 
 
 def _keys_at(schema: type[BaseModel], path: list[Any]) -> list[str]:
-    """List the keys the schema knows at a dotted path, which may lead through a list."""
+    """List the keys the schema knows at a dotted path, which may lead through a list or names."""
     model: Any = schema
     for part in [p for p in path if p != "target" and not isinstance(p, int)]:
-        annotation = model.model_fields[part].annotation
-        options = getattr(annotation, "__args__", (annotation,))
-        model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+        if part in model.model_fields:  # else the name of a column
+            model = next(models_in(model.model_fields[part].annotation))
     return list(model.model_fields)
 
 
@@ -368,6 +367,12 @@ def find_preset(name_or_path: str) -> Path:
         f"no preset named {name_or_path!r}, and no such file{nearest(name_or_path, list(shipped))}"
         "; `nflow presets` lists them"
     )
+
+
+def asks_for_flows(changes: Iterable[Change]) -> bool:
+    """Return whether changes are of a stack of flows, which then takes the place of cells."""
+    keys = [change.path.partition(".")[0] for change in changes if change.value is not None]
+    return not {"flow", "units"}.isdisjoint(keys)
 
 
 def nearest_preset(target: str | None, pattern: list[str], k: int | None) -> Path:

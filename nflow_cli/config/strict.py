@@ -1,5 +1,6 @@
 """What every part of a schema shares. No Keras here."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,3 +25,11 @@ class Strict(BaseModel):
 def by_name(value: Any) -> Any:
     """Write out what is given by its name alone."""
     return {"name": value} if isinstance(value, str) else value
+
+
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models that a field may be, or hold by name or in a list."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in getattr(annotation, "__args__", ()):
+        yield from models_in(part)

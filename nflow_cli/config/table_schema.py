@@ -72,7 +72,9 @@ class TableData(Strict):
     name: Path = Field(description="A built-in set, the path of a file, or - for standard input.")
     size: int | None = Field(default=None, ge=10, le=10**7, description="Rows of a built-in set.")
     columns: Columns | None = Field(
-        default=None, min_length=1, description="Only these; null: all of numbers. A run says them."
+        default=None,
+        min_length=1,
+        description="Only these; null: all, or for flows all of numbers. A run of flows says them.",
     )
     exclude: Columns = Field(default=[], description="All but these.")
     bounds: dict[Column, Interval] = Field(
@@ -183,14 +185,6 @@ class TableData(Strict):
 
     @field_validator("categorical")
     @classmethod
-    def _leave_numbers(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        columns = info.data.get("columns")
-        if columns is not None and all(name in value for name in columns):
-            raise ValueError("a column of numbers to model, beside the categories")
-        return value
-
-    @field_validator("categorical")
-    @classmethod
     def _are_levels(cls, value: dict[str, Any]) -> dict[str, Any]:
         said = {name: levels for name, levels in value.items() if levels is not None}
         for name, levels in said.items():
@@ -291,9 +285,17 @@ class TableTrain(Strict):
 
 
 def natural_preset(
-    pattern: Sequence[Any], rows: int | None = None, dim: int = 1, is_conditional: bool = False
+    pattern: Sequence[Any] | None,
+    rows: int | None = None,
+    dim: int = 1,
+    is_conditional: bool = False,
 ) -> str:
-    """Return the preset for such flows, so many training rows and columns, where none is named."""
+    """Return the preset for such flows, so many training rows and columns, where none is named.
+
+    ``None``: no flows are asked for.
+    """
+    if pattern is None:
+        return "cells"
     names = {pattern_name(item) for item in pattern}
     if names and names <= {"planar", "radial", "sylvester"}:
         return "table-planar"
@@ -328,6 +330,15 @@ class FitConfig(Strict):
     flow: StackFlow = StackFlow(pattern=["spline-coupling"])
     train: TableTrain = TableTrain()
     evaluate: TableEvaluate = TableEvaluate()
+
+    @field_validator("data")
+    @classmethod
+    def _suits_flows(cls, data: TableData) -> TableData:
+        if data.missing == "model":
+            raise ValueError("missing: refuse or drop beside flows; cells model a gap")
+        if data.columns is not None and all(name in data.categorical for name in data.columns):
+            raise ValueError("columns: one of numbers beside the categories, for flows")
+        return data
 
     @field_validator("flow")
     @classmethod

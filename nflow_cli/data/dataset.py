@@ -8,7 +8,6 @@ one that no training row has; or a number; NaN where it is missing. No Keras her
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,19 +15,28 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.config.column_schema import MAX_LEVELS
-from nflow_cli.config.kinds_schema import ColumnKind, RowNames, row_names
+from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.cell_values import numbers_in
 from nflow_cli.data.column_maps import ColumnMap
+from nflow_cli.data.dataset_faults import faults_of, refuse, used
+from nflow_cli.data.dataset_parts import (
+    note_of_weights,
+    notes_of,
+    part_weights,
+    parts_of,
+    read_used,
+    without_gaps,
+)
 from nflow_cli.data.dates import dated
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.number_units import units_of_numbers
-from nflow_cli.data.points import ALIKE, LEAST, Weights, checksum
+from nflow_cli.data.points import ALIKE, Weights, checksum
 from nflow_cli.data.raw_columns import RawColumn, read_columns
-from nflow_cli.data.split import Parts, shuffled, split_at_random, split_by_column, split_by_group
 from nflow_cli.data.table_rows import IN_PYTHON, STDIN, table_named
 from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.errors import DataError
+from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS
 
 NEW = -1.0  # a level that no training row has
@@ -51,6 +59,7 @@ class Dataset:
         units: The maps of each column of numbers that take its values to about N(0, 1).
         weights: Of the rows of each part.
         notes: Lines to print before training.
+        tests: The name, the path and the SHA-256 of a file of test rows, if there is one.
     """
 
     name: str
@@ -65,6 +74,7 @@ class Dataset:
     units: Mapping[str, Sequence[ColumnMap]]
     weights: Weights = ALIKE
     notes: Sequence[str] = ()
+    tests: Mapping[str, str] | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -103,7 +113,10 @@ class Dataset:
         units = {"units": {name: [m.record() for m in maps] for name, maps in self.units.items()}}
         is_file = self.name not in (*POINT_SETS, STDIN, IN_PYTHON)
         path = {"path": os.path.abspath(self.name)} if is_file else {}
-        return {"name": self.name, **path, "sha256": self.sha256, "columns": self.columns, **units}
+        record = {"name": self.name, **path, "sha256": self.sha256, "columns": self.columns}
+        if weights := [part for part in self.weights if part is not None]:
+            record["weights_sha256"] = checksum(np.concatenate(weights))
+        return {**record, **({"test": dict(self.tests)} if self.tests else {}), **units}
 
 
 def load_dataset(settings: TableData, table: TableFile | None = None) -> Dataset:
@@ -117,70 +130,62 @@ def load_dataset(settings: TableData, table: TableFile | None = None) -> Dataset
         DataError: In one line: there is no such table, or nothing in it to model.
     """
     table = table or table_named(settings)
-    raw, numbers = read_columns(table, settings.max_rows, settings.split_seed)
-    columns = {column.name: column for column in raw}
-    aside = {settings.weights, settings.split, settings.group}
-    kinds = dict(settings.kinds or kinds_of([c for c in raw if c.name not in aside], settings))
-    if len(numbers) < LEAST:
-        raise DataError(f"{table.name}: expected at least {LEAST} rows, received {len(numbers)}")
-    groups = row_names(kinds, settings.given)
-    if not groups.modelled:
-        raise DataError(f"{table.name}: expected a column to model, received {_reasons(kinds)}")
-    parts = _parts(table, settings, numbers)
-    weights = _weights(table, columns, settings.weights)
+    columns, numbers = read_used(table, settings)
+    kinds = settings.kinds or kinds_of(
+        [column for name, column in columns.items() if name != settings.weights], settings
+    )
+    faults, names = faults_of(table, columns, numbers, kinds, settings), used(kinds, settings)
+    notes = notes_of(table, settings, kinds, numbers)
+    if settings.missing == "drop":
+        columns, kinds, present, note = without_gaps(columns, kinds, settings, len(numbers))
+        numbers, notes = numbers[present], [*notes, *note]
+    parts, more = parts_of(table, settings, numbers)
+    refuse(table.name, [*faults, *more])
     kinds = _with_levels(kinds, columns, parts.train)
-    names = [name for group in groups for name in group]
-    rows = np.column_stack([values_of(columns[c], kinds[c].alone, table) for c in names])
-    split = [rows[part] for part in parts]
-    of_parts = [None if weights is None else weights[part] / weights[part].mean() for part in parts]
+    rows = np.column_stack([values_of(columns[name], kinds[name].alone, table) for name in names])
+    train, validation, test = (rows[part] for part in parts)
+    digest, tests, test_weights = checksum(rows), None, None
+    if settings.test is not None:
+        test, test_weights, tests = _test_rows(settings, kinds, names, digest)
+    weights, faults = part_weights(columns.get(settings.weights or ""), parts, test_weights)
+    refuse(table.name, faults)
     return Dataset(
         settings.name,
-        checksum(rows),
+        digest,
         kinds,
-        *groups,
-        *split,
-        units=_units(kinds, names, split[0]),
-        weights=Weights(*of_parts),
-        notes=_notes(kinds, groups),
+        *row_names(kinds, settings.given),
+        *(train, validation, test),
+        units=_units(kinds, names, train),
+        weights=weights,
+        notes=[*notes, *note_of_weights(settings.weights, weights.train)],
+        tests=tests,
     )
 
 
-def _reasons(kinds: Mapping[str, ColumnKind]) -> str:
-    reasons = Counter(kind.why for kind in kinds.values())
-    return ", ".join(f"{count:,} left out ({why})" for why, count in reasons.items())
+def _test_rows(
+    settings: TableData, kinds: Mapping[str, ColumnKind], names: Sequence[str], digest: str
+) -> tuple[np.ndarray, np.ndarray | None, dict[str, str]]:
+    """Read the test rows ``(n, C)`` of a table of their own, in random order, and their weights.
 
-
-def _notes(kinds: Mapping[str, ColumnKind], groups: RowNames) -> list[str]:
-    left_out: dict[str, list[str]] = {}
-    for name, kind in kinds.items():
-        if not any(name in group for group in groups):
-            left_out.setdefault(kind.why, []).append(name)
-    notes = [f"left out, {why}: {', '.join(names)}" for why, names in left_out.items()]
-    computed = [f"{name} {kinds[name].why}" for name in groups.computed]
-    return [*notes, *([f"computed: {', '.join(computed)}"] if computed else [])]
-
-
-def _parts(table: TableFile, settings: TableData, numbers: np.ndarray) -> Parts:
-    seed = settings.split_seed
-    if settings.split is not None:
-        texts = table.text(settings.split)[numbers]
-        return shuffled(split_by_column(table.name, settings.split, texts, seed), seed)
-    if settings.group is not None:
-        texts = table.text(settings.group)[numbers]
-        return shuffled(split_by_group(table.name, settings.group, texts, settings), seed)
-    return split_at_random(len(numbers), seed)
-
-
-def _weights(
-    table: TableFile, columns: Mapping[str, RawColumn], name: str | None
-) -> np.ndarray | None:
-    if name is None:
-        return None
-    table.expect([name])
-    weights = columns[name].numbers
-    if weights is None or not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any():
-        raise DataError(f"{table.name}: column {name!r}: expected finite weights of 0 or more")
-    return weights
+    Raises:
+        DataError: In one line: it lacks columns, or has the rows of that ``digest``.
+    """
+    path = settings.test or ""
+    plain = dict.fromkeys(("test", "split", "group", "max_rows", "size"))
+    own = {"name": path, "columns": names, "exclude": [], "kinds": {n: kinds[n] for n in names}}
+    own = settings.model_copy(update=plain | own)
+    table = table_named(own)
+    columns, numbers = read_used(table, own)
+    refuse(table.name, faults_of(table, columns, numbers, own.kinds or {}, own))
+    if settings.missing == "drop":
+        columns, *_ = without_gaps(columns, kinds, own, len(numbers))
+    rows = np.column_stack([values_of(columns[name], kinds[name].alone, table) for name in names])
+    if (sha256 := checksum(rows)) == digest:
+        raise DataError(f"{path}: expected other rows for the test than those to train on")
+    order = stream(settings.split_seed, "order").permutation(len(rows))
+    weights = columns[settings.weights].numbers if settings.weights else None
+    record = {"name": path, "path": os.path.abspath(path), "sha256": sha256}
+    return rows[order], weights if weights is None else weights[order], record
 
 
 def _units(

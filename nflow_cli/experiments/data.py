@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from nflow_cli.config.strict import MAX_PATH
+from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.images import Images, load_images
 from nflow_cli.data.units import ColumnUnits, Units, recorded_given_units, recorded_units
 from nflow_cli.errors import DataError, RunDirectoryError
@@ -62,10 +63,19 @@ def found_again(run: RunDirectory, load: Callable[[str], Any]) -> Any:
     return _checked(recorded, points)
 
 
-def place_of_tests(run: RunDirectory) -> str | None:
-    """Return where a file of test rows of their own is, if a run says so."""
+def with_tests(run: RunDirectory, settings: TableData) -> TableData:
+    """Return the settings of a run with the place where its file of test rows is, if it has one.
+
+    Raises:
+        DataError: It is not there.
+    """
+    if settings.test is None:
+        return settings
     tests = _tests(_recorded(run))
-    return _place(tests) if is_named(tests) else None
+    place = _place(tests) if is_named(tests) else settings.test
+    if not os.path.exists(place):
+        raise DataError(f"{place}: no such table; expected the test rows of this run")
+    return settings.model_copy(update={"test": place})
 
 
 def _tests(record: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from short_runs import BOX, MIXED, VAE, edit_json, edit_weights
 
 import nflow_cli
 from nflow_cli.data.point_files import read_points
+from nflow_cli.runs.directory import RunDirectory
 
 pytestmark = [
     pytest.mark.skipif(
@@ -139,7 +140,7 @@ def test_evaluate_with_the_runs_seed_gives_the_summary(invoke, runs):
     assert list(rows)[:7] == [
         *("target", "flow", "samples", "KL(q || p)", "free energy", "ESS", "log Z")
     ]
-    summary = nflow_cli.experiments.trained.RunDirectory(runs["flow"]).read_json("summary.json")
+    summary = RunDirectory(runs["flow"]).read_json("summary.json")
     assert rows["KL(q || p)"] == f"{summary['kl']:.5f} ± {summary['kl_standard_error']:.5f} nats"
     assert rows["ESS"].startswith(f"{summary['ess']:.4f} ± ")
     assert rows["samples"] == "4,000, seed 3"
@@ -179,7 +180,7 @@ def test_evaluate_judges_points_of_ones_own(invoke, tmp_path, runs):
 
 def test_evaluate_judges_a_vae_as_its_training_did(invoke, runs):
     rows = table(succeed(invoke, "evaluate", runs["vae"]))
-    summary = nflow_cli.experiments.trained.RunDirectory(runs["vae"]).read_json("summary.json")
+    summary = RunDirectory(runs["vae"]).read_json("summary.json")
     nll, error = summary["negative_log_likelihood"], summary["nll_standard_error"]
     assert rows["-ELBO"] == f"{summary['negative_elbo']:.2f} nats"
     assert rows["-log p(x)"] == f"{nll:.2f} ± {error:.2f} nats, 4 importance samples"

@@ -95,6 +95,14 @@ def test_an_unknown_key_in_a_list_is_named_too(tmp_path):
     assert line.startswith("published.0.sauce: unknown key (did you mean 'source'?); known: k, ")
 
 
+def test_an_unknown_key_of_a_column_is_named_too(tmp_path):
+    line = complaint(
+        tmp_path,
+        "command: fit\nflow: null\ndata: {name: t, kinds: {a: {kind: levels, typ: text}}}\n",
+    )
+    assert "data.kinds.a.typ: unknown key (did you mean 'type'?); known: kind, " in line
+
+
 @pytest.mark.parametrize(
     ("target", "expected"),
     [

@@ -140,7 +140,7 @@ def test_weights_of_the_context_count(monkeypatch):
         ),
         (
             {"columns": ["c"], "categorical": {"c": None}},
-            "data.categorical: expected a column of numbers to model, beside the categories",
+            "data: expected columns: one of numbers beside the categories, for flows",
         ),
         ({"discrete": {"n": 0}}, "data.discrete.n: expected a number greater than 0"),
         ({"discrete": {"n": None}}, "data.discrete.n: expected a number"),
@@ -195,6 +195,7 @@ def test_flows_that_take_d_passes_for_a_row_are_answered_with_what_takes_one():
 @pytest.mark.parametrize(
     ("pattern", "rows", "dim", "is_conditional", "name"),
     [
+        (None, None, 1, False, "cells"),
         ([], None, 1, False, "table"),
         ([], 8_000, 8, True, "table-conditional"),
         (["affine-coupling"], 80_000, 1, True, "table-conditional"),

@@ -118,7 +118,7 @@ def test_levels_of_numbers_are_each_one_level():
 def test_an_infinity_is_one_line_and_so_is_text_among_numbers():
     table = a_table()
     table["price"][7] = np.inf
-    with pytest.raises(DataError, match="'price': expected a finite number, received inf"):
+    with pytest.raises(DataError, match="'price': expected finite numbers, received inf"):
         load(table)
     data = load(a_table())
     new = {**a_table(), "price": ["dear"] * N}

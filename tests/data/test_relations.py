@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from nflow_cli.config.kinds_schema import Relation
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.raw_columns import RawColumn
@@ -140,3 +141,86 @@ def test_the_order_of_rows_does_not_matter():
     order = RNG.permutation(N)
     shuffled = {name: cells[order] for name, cells in table.items()}
     assert found(shuffled) == found(table)
+
+
+def kinds(table, **settings):
+    columns = [raw(name, cells) for name, cells in table.items()]
+    return kinds_of(columns, TableData(name="table.csv", **settings))
+
+
+def test_a_logarithm_in_single_precision_is_found():
+    wages = np.round(RNG.lognormal(1.6, 0.6, N), 2).astype(np.float32).astype(float)
+    assert found({"wage": wages, "lwage": np.log(wages).astype(np.float32)})["lwage"].rule == "log"
+
+
+def test_a_sum_that_is_rounded_more_coarsely_than_its_digits_is_no_function():
+    cents = np.where(np.arange(N) % 10 == 0, 0.004, 0)  # of a tenth of the values
+    assert found({"b": B, "c": C, "y": np.round(B + cents, 3)}) == {}
+
+
+def test_a_computed_column_is_written_as_it_is_by_itself():
+    found = kinds({"age": AGE, "sum": np.round(A + B, 2), "a": A, "b": B, "sq": AGE**2})
+    assert (found["sq"].kind, found["sq"].own, found["sq"].type) == ("computed", "number", "whole")
+    assert found["sq"].alone.kind == "number"
+    assert found["b"].decimals == 2
+    name = kinds({"town": TOWN, "name": [f"t{i}" for i in TOWN]})["name"]
+    assert (name.own, name.type, name.why) == ("levels", "text", "= map of town")
+
+
+def test_what_a_formula_gives_is_no_column_of_levels():
+    dice = RNG.integers(1, 4, (2, N))
+    total = kinds({"x": dice[0], "y": dice[1], "total": dice.sum(0)})["total"]
+    assert (total.kind, total.own) == ("computed", "grid")
+
+
+@pytest.mark.parametrize("y", [np.log(B), np.sqrt(B), np.log10(B) + 2])
+def test_a_column_whose_logarithm_or_root_is_another_is_above_0(y):
+    kind = kinds({"b": B, "y": y})["b"]
+    assert (kind.bounds, kind.is_open) == ([0.01, None], True)
+
+
+def test_a_map_of_dates_that_are_levels_is_in_their_text():
+    dates = [f"{1 + i % 5:02}.03.2021" for i in TOWN]
+    found = kinds({"date": dates, "price": np.round(C[:5], 2)[TOWN % 5]})
+    assert found["date"].type == "text"
+    assert set(found["price"].relation.keys) == set(dates)
+
+
+@pytest.mark.parametrize(
+    ("relation", "text"),
+    [
+        ({"rule": "linear", "columns": ["a", "b"], "coefficients": [2, -1]}, "2 * a - b"),
+        ({"rule": "linear", "columns": ["a"], "coefficients": [-1], "constant": 1}, "-a + 1"),
+        ({"rule": "log", "columns": ["x"], "coefficients": [1]}, "log(x)"),
+        ({"rule": "exp", "columns": ["x"], "coefficients": [2], "constant": 3}, "3 * exp(2 * x)"),
+        ({"rule": "product", "columns": ["x"], "coefficients": [2], "constant": 1}, "x^2"),
+        ({"rule": "product", "columns": ["x"], "coefficients": [-1], "constant": 9}, "9 / x"),
+        (
+            {"rule": "product", "columns": ["x", "y"], "coefficients": [1, -2], "constant": 100},
+            "100 * x / y^2",
+        ),
+        ({"rule": "map", "columns": ["country"], "keys": ["a"], "values": ["b"]}, "map of country"),
+    ],
+)
+def test_a_relation_as_text(relation, text):
+    assert Relation(**relation).text == text
+
+
+@pytest.mark.parametrize(
+    "relation",
+    [
+        {"rule": "linear", "columns": ["a", "b"], "coefficients": [1.0]},
+        {"rule": "map", "columns": ["a", "b"], "keys": ["1"], "values": ["1"]},
+        {"rule": "map", "columns": ["a"], "keys": ["1", "2"], "values": ["1"]},
+    ],
+)
+def test_half_a_relation_is_refused(relation):
+    with pytest.raises(ValueError, match=r"a coefficient|a map"):
+        Relation(**relation)
+
+
+def test_a_column_that_others_follow_from_is_modelled():
+    half = kinds({"a": A, "half": A / 2})
+    half["a"] = half["a"].model_copy(update={"kind": "left out"})
+    with pytest.raises(ValueError, match="'a'"):
+        TableData(name="table.csv", kinds=half)

@@ -8,14 +8,13 @@ import pytest
 from click.testing import CliRunner
 
 from nflow_cli.cli import main
-from nflow_cli.config.schema import FitConfig
 from nflow_cli.experiments import run as running
-from nflow_cli.experiments.table.dry_run import command_of, dry_run
 
 RNG = np.random.default_rng(0)
 N = 400
 X, Y, Z = RNG.normal(size=N), RNG.gamma(2.0, size=N), RNG.normal(size=N)
 NUMBERS = {"x": X, "y": Y}
+FLOWS = ("--flow", "spline-coupling")
 HEAPED = np.where(RNG.random(N) < 0.3, 0.5 / 7, Y)  # of no step that can be written
 
 
@@ -51,7 +50,7 @@ def looked_at(nflow, tmp_path):
         rows = zip(*columns.values())
         lines = [",".join(columns), *(",".join(map(str, row)) for row in rows)]
         (tmp_path / "t.csv").write_text("\n".join([*lines, ""]))
-        result = nflow("fit", "t.csv", *options, "--dry-run", "--json")
+        result = nflow("fit", "t.csv", *FLOWS, *options, "--dry-run", "--json")
         assert isinstance(result.exception, SystemExit | None), result.exception
         assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
         return json.loads(result.stdout), result.exit_code
@@ -84,7 +83,7 @@ def test_each_fault_has_what_mends_it_and_the_command_trains(looked_at, nflow, n
     faults = [fault for fault in said["faults"] if fault["column"] == at_fault]
     assert code == 1
     assert any(problem in f["problem"] and f["mend"].startswith(mend) for f in faults), said
-    before = nflow("fit", "t.csv")
+    before = nflow("fit", "t.csv", *FLOWS)
     assert before.exit_code == 1 and not isinstance(before.exception, Began)
     assert isinstance(nflow(*shlex.split(said["command"])[1:]).exception, Began)
 
@@ -98,8 +97,8 @@ def test_all_faults_are_said_at_once(looked_at, nflow):
     assert code == 1
     assert [fault["column"] for fault in said["faults"]] == ["k0", "k1", "k2", "k3", ""]
     assert said["command"] == (
-        "nflow fit t.csv --steps 20 --exclude y,k3 --categorical city,k0 --discrete k1,k2:0.25 "
-        "--missing drop"
+        "nflow fit t.csv --flow spline-coupling --steps 20 --exclude y,k3 --categorical city,k0 "
+        "--discrete k1,k2:0.25 --missing drop"
     )
     assert isinstance(nflow(*shlex.split(said["command"])[1:]).exception, Began)
 
@@ -111,7 +110,7 @@ def test_a_table_that_can_be_fitted_has_no_fault(looked_at, nflow):
     assert kinds == {"id": "left out", "x": "number", "y": "number", "city": "levels"}
     assert said["config"]["data"]["columns"] == ["x", "y"]
     assert said["config"]["train"]["steps"] > 0
-    assert isinstance(nflow("fit", "t.csv").exception, Began)
+    assert isinstance(nflow("fit", "t.csv", *FLOWS).exception, Began)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +129,7 @@ def test_what_no_option_mends_has_no_command(looked_at, columns):
 def test_the_printed_table_names_each_column_and_ends_with_the_command(looked_at, nflow):
     days = [str(np.datetime64("2020-01-31") + i) for i in range(N)]
     looked_at({**NUMBERS, "day": days, "k": gappy(cyclic(1, 2), 0.1)})
-    result = nflow("fit", "t.csv", "--dry-run")
+    result = nflow("fit", "t.csv", *FLOWS, "--dry-run")
     assert result.exit_code == 1
     lines = result.stdout.splitlines()
     assert lines[0].split() == [
@@ -140,7 +139,7 @@ def test_the_printed_table_names_each_column_and_ends_with_the_command(looked_at
     assert "2020-01-31 to 2021-03-05" in lines[3]
     assert "%" in lines[4]
     assert "command: fit" in lines
-    assert lines[-1] == "try: nflow fit t.csv --categorical k --missing drop"
+    assert lines[-1] == "try: nflow fit t.csv --flow spline-coupling --categorical k --missing drop"
 
 
 def test_a_file_that_is_no_table_is_one_line(nflow, tmp_path):
@@ -151,23 +150,39 @@ def test_a_file_that_is_no_table_is_one_line(nflow, tmp_path):
     assert nflow("fit", "t.csv", "--json").exit_code == 2
 
 
-def of_cells(tmp_path, text):
-    """Return the dry run of a table by a density that takes columns of every kind."""
-    (tmp_path / "t.csv").write_text(text)
-    data = {"name": str(tmp_path / "t.csv")}
-    config = FitConfig.model_validate({"command": "fit", "data": data})
-    found = dry_run(config.model_copy(update={"flow": None}))
-    return found.faults, command_of(found, config.data, ["fit", "t.csv", "--dry-run"])
+def test_cells_take_every_kind_and_gaps(nflow, tmp_path):
+    rows = [
+        f"{i},{i % 2},{'ab'[i * i % 5 > 1]},{i * i % 7},{'' if i % 3 else i / 7}" for i in range(60)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["id,a,b,c,d", *rows, ""]))
+    result = nflow("fit", "t.csv", "--dry-run")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-2:] == [
+        "note: left out, row number: id",
+        "rows: 48 train, 6 validation, 6 test",
+    ]
+    said = json.loads(nflow("fit", "t.csv", "--dry-run", "--json").stdout)
+    assert said["faults"] == [] and said["config"]["train"]["steps"] > 0
+    assert {name: kind["kind"] for name, kind in said["config"]["data"]["kinds"].items()} == {
+        name: column["kind"] for name, column in said["columns"].items()
+    }
+    assert isinstance(nflow("fit", "t.csv").exception, Began)
 
 
-def test_cells_take_every_kind_but_no_infinity(tmp_path):
-    rows = [f"{i % 2},{'ab'[i % 2]},{i * i % 7}," for i in range(20)]
-    faults, _ = of_cells(tmp_path, "\n".join(["a,b,c,d", *rows, ""]))
-    assert not faults
-    faults, command = of_cells(tmp_path, "\n".join(["a,b,c,d", *rows, "1,a,inf,", ""]))
-    assert [fault.column for fault in faults] == ["c"]
-    assert command == "nflow fit t.csv --exclude c"
-    faults, command = of_cells(tmp_path, "\n".join(["a,b,c,d", *rows[:9], ""]))
-    assert "at least 10 rows, received 9" in faults[0].problem and command is None
-    faults, command = of_cells(tmp_path, "a\n" + 20 * "1\n")
-    assert "a column to model" in faults[0].problem and command is None
+def test_faults_of_cells_are_said_at_once_with_the_command_that_mends_them(nflow, tmp_path):
+    rows = [f"{i / 7},{i % 5},{'' if i % 3 else i}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c", *rows, "1,inf,2", ""]))
+    words = ["fit", "t.csv", "--missing", "refuse"]
+    result = nflow(*words, "--dry-run")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-3:] == [
+        "b: expected finite numbers, received inf in line 62: --exclude b",
+        "40 of 61 rows lack a value (c 40): --missing model",
+        "try: nflow fit t.csv --exclude b --missing model",
+    ]
+    assert nflow(*words).stderr == (
+        "nflow: error: t.csv: column 'b': expected finite numbers, received inf in line 62; 40 of "
+        "61 rows lack a value (c 40); --exclude b --missing model\n"
+    )
+    mended = shlex.split(result.stdout.splitlines()[-1].removeprefix("try: "))
+    assert isinstance(nflow(*mended[1:]).exception, Began)

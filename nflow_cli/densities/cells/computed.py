@@ -86,7 +86,7 @@ class Computed:
             exact, size = _by_formula(self.relation, x)
         gaps = [np.isnan(values) & (column.missing is not None) for column, values in sources]
         is_gap = np.any(gaps, axis=0)
-        known = is_gap | np.isfinite(exact)
+        known = np.where(is_gap, self.column.missing is not None, np.isfinite(exact))
         exact = np.where(is_gap, np.nan, exact)
         return Expected(self._written(exact), exact, NOISE * size, known)
 
@@ -203,17 +203,27 @@ class Computed:
         ]
         return of_number(self.column, cells.codes, shares, cells.centre, cells.half, mixture)
 
-    def draw(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the cells ``(n,)`` of rows: by the function, else drawn from the marginal."""
-        expected = self.expected(rows)
-        lost = np.flatnonzero(~expected.known)
-        values = expected.values
+    def draw(
+        self, rows: np.ndarray, rng: np.random.Generator, with_new: bool = False
+    ) -> np.ndarray:
+        """Return the cells ``(n,)`` of rows: by the function, else drawn from the marginal.
+
+        Args:
+            rows: ``(n, C)``, whose other columns are known.
+            rng: Of the draws.
+            with_new: Whether a cell may be broken or new; else it is drawn given that it is not.
+        """
+        expected, learnt = self.expected(rows), self.column.outcomes.learnt
+        is_lost = ~expected.known
+        if with_new:
+            is_lost |= rng.random(len(rows)) < self.broken
+            learnt = self.column.outcomes.count
+        lost, values, normals = np.flatnonzero(is_lost), expected.values, self.marginal.normals
         if len(lost):
-            marginal = self.marginal
-            normals = [a[:, None] for a in vars(marginal.normals).values()]
-            mixture = tuple(normals) if self.column.has_numbers else None
-            log_shares = marginal.log_shares[: self.column.outcomes.learnt, None]
-            drawn = drawn_outcomes((log_shares, mixture), len(lost), rng)
+            mixture = [a[:, None] for a in (normals.log_weights, normals.means, normals.scales)]
+            log_shares = self.marginal.log_shares[:learnt, None]
+            conditional = log_shares, tuple(mixture) if self.column.has_numbers else None
+            drawn = drawn_outcomes(conditional, len(lost), rng)
             values[lost] = self.column.decode(*drawn)
         return values
 

@@ -248,8 +248,8 @@ class CellDensity:
         Args:
             given: The rows.
             rng: Of the draws.
-            with_new: Whether a level may be -1, one that no training row has; else each cell is
-                drawn given that it is none.
+            with_new: Whether a level may be -1, one that no training row has, and a computed cell
+                broken; else each cell is drawn given that it is none.
         """
         rows = given.astype(float)
         member = rng.integers(self.members, size=len(rows))
@@ -259,7 +259,7 @@ class CellDensity:
                 at = chosen[places]
                 rows[at] = Drawing(self, of_member, rows[at], with_new).drawn(rng)
         for one in self.computed:
-            rows[:, one.place] = one.draw(rows, rng)
+            rows[:, one.place] = one.draw(rows, rng, with_new)
         return rows
 
 

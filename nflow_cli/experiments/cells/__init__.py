@@ -97,12 +97,13 @@ class WholeTable(Experiment):
     def data(self, run: RunDirectory | None = None) -> Any:
         """Load the rows, or those that a run was fitted to."""
         from nflow_cli.data.dataset import load_dataset
-        from nflow_cli.experiments.data import found_again
+        from nflow_cli.experiments.data import found_again, with_tests
 
         settings = self.config.data
         if run is None:
             return load_dataset(settings)
         self.expect_settled(run)
+        settings = with_tests(run, settings)
         return found_again(
             run, lambda name: load_dataset(settings.model_copy(update={"name": name}))
         )
@@ -120,33 +121,19 @@ class WholeTable(Experiment):
 
     def settled(self, data: Any) -> CellsConfig:
         """Return the config with the kinds of columns, sizes and updates written out."""
-        config = self.config.settled(dict(data.kinds), len(data.train))
+        config = self.config.settled(data.kinds, len(data.train))
         return presets.validate(config.model_dump(), data.name, {"fit": CellsConfig})
 
     def settled_like(self, written: Any) -> Any:
         """Return the config with the kinds, sizes and updates of a run."""
-        if not isinstance(written, CellsConfig):
-            return self.config
-        config, kinds = self.config, self.config.data.kinds or written.data.kinds
-        data = config.data.model_copy(update={"kinds": kinds})
-        sizes = {
-            key: config.cells.model_dump()[key] or value
-            for key, value in written.cells.model_dump().items()
-        }
-        length = {
-            "steps": config.train.steps or written.train.steps,
-            "batch_size": config.train.batch_size or written.train.batch_size,
-            "epochs": None,
-        }
-        cells = config.cells.model_copy(update=sizes)
-        train = config.train.model_copy(update=length)
-        return config.model_copy(update={"data": data, "cells": cells, "train": train})
+        is_of_cells = isinstance(written, CellsConfig)
+        return self.config.settled_like(written) if is_of_cells else self.config
 
     def expect_fits(self, data: Any) -> None:
         """See nothing: batches are drawn with replacement."""
 
     def notes_of_data(self, data: Any) -> Sequence[str]:
-        """Return which columns were left out."""
+        """Return which columns and rows were left out."""
         return data.notes
 
     # Training.

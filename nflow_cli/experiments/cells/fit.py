@@ -84,7 +84,7 @@ def train(
     model, settings, steps = parts.model, config.train, config.train.steps or 0
     rows = packed(parts.layout, encode(parts.columns, parts.layout, data.train))
     seeds = seeds_from(config.seed, settings.ensemble)
-    shape = (steps, settings.chunk, settings.batch_size or 0)
+    shape = (steps, settings.chunk or 1, settings.batch_size or 0)
     chunks = CellChunks(parts.layout.n_columns, rows, seeds, *shape, data.weights.train)
     clock = Clock()
     log = MembersLog(

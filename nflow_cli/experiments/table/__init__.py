@@ -1,6 +1,5 @@
 """A table of D columns, fitted by maximum likelihood."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,7 +7,7 @@ from typing import Any, ClassVar
 from nflow_cli.config import presets
 from nflow_cli.config.memory import Footprint
 from nflow_cli.config.schema import Config, FitConfig
-from nflow_cli.errors import DataError, RunDirectoryError
+from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation import caveats as cautions
 from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments.experiment import checksum_of_data
@@ -44,17 +43,13 @@ class Table(Likelihood):
     def data(self, run: RunDirectory | None = None) -> Any:
         """Load the rows, or those that a run was fitted to."""
         from nflow_cli.data.table_rows import load_table
-        from nflow_cli.experiments.data import found_again, place_of_tests
+        from nflow_cli.experiments.data import found_again, with_tests
 
         settings, tails = self.config.data, self.config.units.tails
         if run is None:
             return load_table(settings, tails)
         self._expect_settled(run)
-        if settings.test is not None:
-            tests = place_of_tests(run) or settings.test
-            if not os.path.exists(tests):
-                raise DataError(f"{tests}: no such table; expected the test rows of this run")
-            settings = settings.model_copy(update={"test": tests})
+        settings = with_tests(run, settings)
         return found_again(
             run, lambda name: load_table(settings.model_copy(update={"name": name}), tails)
         )

@@ -10,12 +10,14 @@ from nflow_cli.config import presets
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.schema import FitConfig
 from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.dataset import Dataset, load_dataset
+from nflow_cli.data.dataset_faults import Fault, expect_names, faults_of
 from nflow_cli.data.kinds import kinds_of
-from nflow_cli.data.points import LEAST
 from nflow_cli.data.raw_columns import RawColumn, read_columns
 from nflow_cli.data.table_rows import TableRows, load_table, table_named
+from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.table.mending import Fault, Mending, with_step, written
+from nflow_cli.experiments.table.mending import Mending, with_step, written
 from nflow_cli.layout import hanging, table
 from nflow_cli.text import command_line
 
@@ -34,14 +36,14 @@ class DryRun:
         kinds: Of the columns, by name.
         faults: All that stands in the way.
         settings: Those of the command, or others that mend the faults; ``None``: none do.
-        data: The rows as a stack of flows would be fitted to them, if it would.
+        data: The rows as a density would be fitted to them, if it would.
     """
 
     columns: Sequence[RawColumn]
     kinds: Mapping[str, ColumnKind]
     faults: Sequence[Fault]
     settings: TableData | None
-    data: TableRows | None = None
+    data: TableRows | Dataset | None = None
 
 
 def dry_run(config: FitConfig) -> DryRun:
@@ -52,10 +54,11 @@ def dry_run(config: FitConfig) -> DryRun:
     """
     said = config.data
     opened = table_named(said)
+    expect_names(opened, said)
     columns, rows = read_columns(opened, said.max_rows, said.split_seed)
     kinds = kinds_of(columns, said)
     if config.flow is None:
-        return _of_cells(said, columns, kinds, len(rows))
+        return _of_cells(said, opened, columns, rows, kinds)
     try:
         data = load_table(said, config.units.tails, opened)
         return DryRun(columns, kinds, [], said, data)
@@ -66,21 +69,29 @@ def dry_run(config: FitConfig) -> DryRun:
 
 
 def _of_cells(
-    said: TableData, columns: Sequence[RawColumn], kinds: Mapping[str, ColumnKind], n: int
+    said: TableData,
+    opened: TableFile,
+    columns: Sequence[RawColumn],
+    rows: np.ndarray,
+    kinds: Mapping[str, ColumnKind],
 ) -> DryRun:
     """Return what stands in the way of a density of cells, which takes columns of all kinds."""
-    faults = []
-    if n < LEAST:
-        faults.append(Fault("", f"expected at least {LEAST} rows, received {n}"))
-    kept = [column for column in columns if kinds[column.name].kind not in ("left out", "computed")]
-    infinite = [c.name for c in kept if c.numbers is not None and np.isinf(c.numbers).any()]
-    faults += (Fault(name, "holds infinities", f"--exclude {name}") for name in infinite)
-    if not {column.name for column in kept} - {*infinite, *said.given}:
-        faults.append(Fault("", "expected a column to model, received none"))
+    read = {column.name: column for column in columns}
+    faults = faults_of(opened, read, rows, kinds, said)
+    if not faults:
+        try:
+            return DryRun(columns, kinds, [], said, load_dataset(said, opened))
+        except DataError as error:
+            problem = str(error).removeprefix(f"{opened.name}: ")
+            return DryRun(columns, kinds, [Fault("", problem)], None)
     if any(not fault.mend for fault in faults):
         return DryRun(columns, kinds, faults, None)
-    settings = said.model_copy(update={"exclude": [*said.exclude, *infinite]})
-    return DryRun(columns, kinds, faults, settings)
+    aside = [fault.column for fault in faults if fault.mend.startswith("--exclude")]
+    update: dict[str, Any] = {"exclude": [*said.exclude, *dict.fromkeys(aside)]}
+    for fault in faults:
+        option, _, value = fault.mend.partition(" ")
+        update |= {"missing": value} if option == "--missing" else {}
+    return DryRun(columns, kinds, faults, said.model_copy(update=update))
 
 
 def command_of(found: DryRun, before: TableData, argv: Sequence[str]) -> str | None:
@@ -121,7 +132,9 @@ def _option(key: str, value: Any) -> list[str]:
 def lines_of(found: DryRun, config: FitConfig, command: str | None) -> list[str]:
     """Return what is printed of a dry run."""
     rows = [_row(column, found.kinds[column.name]) for column in found.columns]
-    lines = [table(HEADER, rows, keys=1), "", presets.dump(config)]
+    said = config.data.model_copy(update={"kinds": None})  # which the table has
+    shown = presets.dump(config.model_copy(update={"data": said}))
+    lines = [table(HEADER, rows, keys=1), "", shown]
     if found.data is not None:
         parts = ", ".join(
             f"{n:,} {part.removeprefix('n_')}" for part, n in found.data.sizes.items()

@@ -1,7 +1,7 @@
 """What flows cannot take of a table, all of it at once, and the settings that they can."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from nflow_cli.config.column_schema import MAX_LEVELS
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.chosen_rows import listed
+from nflow_cli.data.dataset_faults import Fault
 from nflow_cli.data.dequantisation import MOST_STEPS, are_multiples
 from nflow_cli.data.points import LEAST, atoms_of
 from nflow_cli.data.raw_columns import RawColumn, in_memory
@@ -16,20 +17,6 @@ from nflow_cli.data.row_checks import atom_text, regular_step
 from nflow_cli.data.table_rows import TableRows, load_table
 from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.errors import ColumnError, DataError
-
-
-class Fault(NamedTuple):
-    """What stands in the way of a fit.
-
-    Attributes:
-        column: That it is about, "" for the whole table.
-        problem: What is wrong.
-        mend: The option that mends it, "" if none does.
-    """
-
-    column: str
-    problem: str
-    mend: str = ""
 
 
 class Mending:

@@ -9,6 +9,7 @@ from nflow_cli.config import overrides, presets
 from nflow_cli.config.presets import Change
 from nflow_cli.config.schema import RUNS
 from nflow_cli.config.table_schema import natural_preset
+from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import table_of
 from nflow_cli.data.table_rows import IN_PYTHON, load_table
 from nflow_cli.experiments.python_arguments import (
@@ -49,27 +50,30 @@ def fit(
     Args:
         table: A DataFrame of any make, a mapping of names to arrays ``(n,)``, an array ``(n, D)``
             whose columns are called "1", "2" and so on, the path of a file, or a built-in set.
-        columns: Only these; without, all columns of numbers.
+        columns: Only these; without, all columns, or for flows all of numbers.
         exclude: All but these.
         bounds: By column, ``(low, high)``, one of which may be None.
         given: What is known of a row: the density is that of the other columns given these.
-        categorical: Columns of text, or of numbers that only tell rows apart; modelled or given.
+        categorical: Columns of numbers that only tell rows apart, and for flows those of text.
         discrete: Columns of whole numbers, or the steps by column whose multiples values are.
         weights: The column that says how much each row counts, 0 or more.
-        missing: ``"drop"`` leaves out rows that lack a value, ``"refuse"`` refuses the table.
-        flow: The pattern, such as ``["planar", "radial"]``.
+        missing: ``"model"`` models which values are missing, ``"drop"`` leaves out rows that lack
+            one, ``"refuse"`` refuses the table; flows take no ``"model"``.
+        flow: The pattern, such as ``["planar", "radial"]``; without, and without ``k``, the density
+            is one of cells, which takes columns of all kinds.
         k: How many flows.
         steps: Updates.
         ensemble: Members, of which the density is the equal mixture.
         seed: Fixes the result bit for bit.
-        preset: By its name or path, what all else is taken from; without, the one for such rows.
+        preset: By its name or path, what all else is taken from; without, ``cells``, or for flows
+            the one for such rows.
         settings: Other keys of a preset, dotted, and their values.
         output: A new or empty folder for the run; without, one below ``outputs``.
 
     Returns:
-        The density: a :class:`~nflow_cli.experiments.trained.TrainedTable`, or with given,
-        categorical or discrete columns or weights a
-        :class:`~nflow_cli.experiments.trained.TrainedRows`.
+        The density: a :class:`~nflow_cli.experiments.cells.loaded.TrainedCells`. Of flows a
+        :class:`~nflow_cli.experiments.trained.TrainedTable`, or with given, categorical or discrete
+        columns or weights a :class:`~nflow_cli.experiments.trained.TrainedRows`.
 
     Raises:
         NflowError: In one line, if the table or an option is wrong.
@@ -92,26 +96,34 @@ def fit(
         "seed": seed,
         **(mapping_of("settings", settings, SETTINGS) or {}),
     }
-    path, config, data = _chosen(table, preset, pattern or [], _changes(options))
+    changes = _changes(options)
+    if pattern is None and presets.asks_for_flows(changes):
+        pattern = []
+    path, config, data = _chosen(table, preset, pattern, changes)
     return train_anew(config, path, output, data)
 
 
 def _chosen(
-    table: Any, preset: str | None, flow: Sequence[Any], changes: Sequence[Change]
+    table: Any, preset: str | None, flow: Sequence[Any] | None, changes: Sequence[Change]
 ) -> tuple[Path, Any, Any]:
     """Return the preset, that named or the one for such rows, its config and the rows."""
     path = presets.find_preset(preset or natural_preset(flow))
     config = _resolved(path, changes)
-    if isinstance(table, str | Path):
-        data = experiments.of(config).data()
-    else:
-        data = load_table(config.data, config.units.tails, table_of(table))
-    if preset is None:
+    data = _loaded(config, table)
+    if preset is None and flow is not None:
         is_conditional = bool(config.data.given)
         natural = natural_preset(flow, len(data.train), data.dim, is_conditional)
         path = presets.find_preset(natural)
         config = _resolved(path, changes)
     return path, config, data
+
+
+def _loaded(config: Any, table: Any) -> Any:
+    if isinstance(table, str | Path):
+        return experiments.of(config).data()
+    if config.flow is None:
+        return load_dataset(config.data, table_of(table))
+    return load_table(config.data, config.units.tails, table_of(table))
 
 
 def _steps(discrete: Mapping[str, float] | Sequence[str] | None) -> dict[str, float] | None:

@@ -1,0 +1,228 @@
+"""What is wrong with a whole table, all of it at once. No Keras here."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from nflow_cli.config.column_schema import MAX_COLUMNS
+from nflow_cli.config.kinds_schema import ColumnKind, row_names
+from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.chosen_rows import LOG_Q, listed
+from nflow_cli.data.left_out import cells_of
+from nflow_cli.data.points import LEAST
+from nflow_cli.data.raw_columns import MAX_TEXTS, RawColumn
+from nflow_cli.data.tables import TableFile, shown
+from nflow_cli.errors import DataError
+from nflow_cli.registry import nearest
+
+OFF = 0.01  # of a step, by which a value may be off its multiple
+LEFT_OUT = "--exclude"
+
+
+class Fault(NamedTuple):
+    """What stands in the way of a fit.
+
+    Attributes:
+        column: That it is about, "" for the whole table.
+        problem: What is wrong.
+        mend: The option that mends it, "" if none does.
+    """
+
+    column: str
+    problem: str
+    mend: str = ""
+
+    @property
+    def text(self) -> str:
+        """The column and what is wrong with it."""
+        return f"column {shown(self.column)}: {self.problem}" if self.column else self.problem
+
+
+def refuse(name: str, faults: Sequence[Fault]) -> None:
+    """Refuse a table that has faults.
+
+    Raises:
+        DataError: In one line: all of them, and the options that mend those that options mend.
+    """
+    if not faults:
+        return
+    mends: dict[str, list[str]] = {}
+    for fault in faults:
+        option, _, value = fault.mend.partition(" ")
+        if option and value not in mends.setdefault(option, []):
+            mends[option].append(value)
+    options = [f"{option} {','.join(values)}" for option, values in mends.items()]
+    words = [*(fault.text for fault in faults), *([" ".join(options)] if options else [])]
+    raise DataError(f"{name}: {'; '.join(words)}")
+
+
+def expect_names(table: TableFile, settings: TableData) -> None:
+    """See that a table has all columns that settings name.
+
+    Raises:
+        DataError: In one line: all that it does not have.
+    """
+    known = [column.name for column in table.columns]
+    one = ((key, getattr(settings, key)) for key in ("split", "group", "weights"))
+    asked = {
+        "columns": settings.columns or [],
+        "exclude": settings.exclude,
+        "bounds": settings.bounds,
+        "given": settings.given,
+        "categorical": settings.categorical,
+        "discrete": settings.discrete,
+        "kinds": used(settings.kinds or {}, settings),
+        **{key: [name] for key, name in one if name},
+    }
+    unknown = [
+        Fault("", f"data.{key}: no column {shown(name)}{nearest(name, known)}")
+        for key, names in asked.items()
+        for name in names
+        if name not in known
+    ]
+    if unknown:
+        refuse(table.name, [*unknown, Fault("", f"it has {listed([*map(shown, known)])}")])
+
+
+def used(kinds: Mapping[str, ColumnKind], settings: TableData) -> list[str]:
+    """Return the columns of a row, in its order."""
+    return [name for group in row_names(kinds, settings.given) for name in group]
+
+
+def complete_rows(
+    columns: Mapping[str, RawColumn], names: Iterable[str], n: int
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Return which of n rows have a value in all columns ``(n,)``, and the gaps by column."""
+    present, counts = np.ones(n, bool), {}
+    for name in names:
+        column = columns[name]
+        gaps = cells_of(column) < 0 if column.numbers is None else np.isnan(column.numbers)
+        if len(gaps) == n and gaps.any():
+            present &= ~gaps
+            counts[name] = int(gaps.sum())
+    return present, counts
+
+
+def gaps_text(present: np.ndarray, counts: Mapping[str, int]) -> str:
+    """Return how many rows lack a value, and in which columns."""
+    where = listed([f"{name} {count:,}" for name, count in counts.items()])
+    return f"{(~present).sum():,} of {len(present):,} rows lack a value ({where})"
+
+
+def faults_of(
+    table: TableFile,
+    columns: Mapping[str, RawColumn],
+    rows: np.ndarray,
+    kinds: Mapping[str, ColumnKind],
+    settings: TableData,
+) -> list[Fault]:
+    """Return what keeps a density of cells from the rows of a table.
+
+    Args:
+        table: That was read.
+        columns: Of it, by name.
+        rows: Their numbers in the table.
+        kinds: Of the columns.
+        settings: What the user says of them.
+    """
+    names = used(kinds, settings)
+    faults = [
+        fault for name in names for fault in _of_column(table, columns[name], rows, kinds, settings)
+    ]
+    weights = [settings.weights] if settings.weights else []
+    if weights:
+        faults += _of_weights(columns[weights[0]], settings)
+    present, counts = complete_rows(columns, [*names, *weights], len(rows))
+    text, left = gaps_text(present, counts), int(present.sum())
+    if settings.missing == "refuse" and counts:
+        faults.append(Fault("", text, "--missing model"))
+    if len(rows) < LEAST:
+        faults.append(Fault("", f"expected at least {LEAST} rows, received {len(rows):,}"))
+    elif settings.missing == "drop" and left < LEAST:
+        problem = f"expected at least {LEAST} rows without gaps, received {left:,}: {text}"
+        faults.append(Fault("", problem, "--missing model"))
+    if len(kinds) > MAX_COLUMNS:
+        text = f"expected at most {MAX_COLUMNS:,} columns, received {len(kinds):,}"
+        faults.append(Fault("", f"{text}; --columns takes some"))
+    modelled = row_names(kinds, settings.given).modelled
+    if not set(modelled) - {fault.column for fault in faults if LEFT_OUT in fault.mend}:
+        known = [*settings.given, *modelled]
+        faults.append(Fault("", f"expected a column to model, received {_reasons(kinds, known)}"))
+    return faults
+
+
+def _reasons(kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> str:
+    whys: dict[str, list[str]] = {}
+    for name, kind in kinds.items():
+        if name not in names:
+            whys.setdefault(kind.why, []).append(name)
+    texts = [f"{listed(columns)} ({why})" for why, columns in whys.items()]
+    return f"none; left out: {', '.join(texts)}" if texts else "none"
+
+
+def _of_column(
+    table: TableFile,
+    column: RawColumn,
+    rows: np.ndarray,
+    kinds: Mapping[str, ColumnKind],
+    settings: TableData,
+) -> Iterator[Fault]:
+    """Yield what is wrong with a column of a row."""
+    name, kind = column.name, kinds[column.name]
+    mend = f"{LEFT_OUT} {name.replace(',', chr(92) + ',')}"
+    if name == LOG_Q:
+        yield Fault(name, "log-densities are written in one of this name", mend)
+    if column.numbers is None and column.codes is None:
+        yield Fault(name, f"more than {MAX_TEXTS:,} distinct texts, or lists", mend)
+    for key in ("bounds", "discrete"):
+        if column.numbers is None and name in getattr(settings, key):
+            received = shown(column.texts[0]) if column.texts else "text"
+            yield Fault(name, f"expected numbers, as data.{key} says, received {received}")
+    for problem, wrong, is_left in _wrong_numbers(column, kind, settings):
+        if wrong.any():
+            row, count = int(np.argmax(wrong)), int(wrong.sum())
+            received = f"{cells_of(column)[row]:.15g} in {table.place(int(rows[row]))}"
+            others = f" and {count - 1:,} other rows" if count > 1 else ""
+            yield Fault(name, f"{problem}, received {received}{others}", mend if is_left else "")
+
+
+def _wrong_numbers(
+    column: RawColumn, kind: ColumnKind, settings: TableData
+) -> Iterator[tuple[str, np.ndarray, bool]]:
+    """Yield what is expected of numbers, which are others, and whether one leaves them out."""
+    numbers = column.numbers
+    if numbers is None:
+        return
+    yield "expected finite numbers", np.isinf(numbers), True
+    if column.name in settings.bounds:
+        low, high = settings.bounds[column.name]
+        lowest, highest = (-np.inf if low is None else low), (np.inf if high is None else high)
+        between = f"expected values between {lowest:.15g} and {highest:.15g}"
+        yield between, (numbers < lowest) | (numbers > highest), False
+    if column.name in settings.discrete and len(kind.lattices) == 1:
+        step, offset = kind.lattices[0].step, kind.lattices[0].offset
+        steps = (np.where(np.isinf(numbers), offset, numbers) - offset) / step
+        beside = f", {offset:.15g} more" if offset else ""
+        expected = f"expected multiples of {step:.15g}{beside}, as data.discrete says"
+        yield expected, np.abs(steps - np.rint(steps)) > OFF, False
+
+
+def _of_weights(column: RawColumn, settings: TableData) -> Iterator[Fault]:
+    """Yield what is wrong with the weights of rows; ones that are missing may be dropped."""
+    expected = "expected finite weights of 0 or more"
+    if column.numbers is None:
+        received = shown(column.texts[0]) if column.texts else "text"
+        yield Fault(column.name, f"{expected}, received {received}")
+        return
+    weights = column.numbers
+    known = weights[~np.isnan(weights)]
+    wrong = ~((known >= 0) & (known < np.inf))
+    if wrong.any():
+        received = f"{known[np.argmax(wrong)]:.15g} ({wrong.sum():,} rows have another)"
+        yield Fault(column.name, f"{expected}, received {received}")
+    elif len(known) and not known.any():
+        yield Fault(column.name, f"{expected}, received 0 in all rows")
+    if settings.missing != "drop" and len(known) < len(weights):
+        count = len(weights) - len(known)
+        yield Fault(column.name, f"{expected}, received none in {count:,} rows", "--missing drop")

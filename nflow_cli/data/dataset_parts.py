@@ -1,0 +1,144 @@
+"""The rows of a whole table that are used, and their parts: training, validation, test."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.chosen_rows import listed
+from nflow_cli.data.dataset_faults import (
+    Fault,
+    complete_rows,
+    expect_names,
+    gaps_text,
+    refuse,
+    used,
+)
+from nflow_cli.data.points import ALIKE, Weights
+from nflow_cli.data.raw_columns import RawColumn, read_columns
+from nflow_cli.data.split import Parts, shuffled, split_at_random, split_by_column, split_by_group
+from nflow_cli.data.tables import TableFile
+from nflow_cli.errors import DataError
+
+Columns = dict[str, RawColumn]
+
+
+def read_used(table: TableFile, settings: TableData) -> tuple[Columns, np.ndarray]:
+    """Read the columns that settings do not leave out, and those of weights.
+
+    Returns:
+        The columns by name, and the numbers ``(n,)`` of the rows in the table.
+
+    Raises:
+        DataError: In one line: columns that are not there, or a damaged table.
+    """
+    expect_names(table, settings)
+    aside = {*settings.exclude, settings.split, settings.group}
+    wanted = settings.columns and {*settings.columns, *settings.given, settings.weights}
+    names = [
+        column.name
+        for column in table.columns
+        if column.name not in aside and (wanted is None or column.name in wanted)
+    ]
+    if not names:
+        refuse(table.name, [Fault("", "expected a column to model, received none")])
+    kinds = settings.kinds or {}
+    texts = [name for name in names if name in kinds and kinds[name].type in ("text", "truth")]
+    columns, rows = read_columns(table, settings.max_rows, settings.split_seed, names, texts)
+    return {column.name: column for column in columns}, rows
+
+
+def without_gaps(
+    columns: Columns, kinds: Mapping[str, ColumnKind], settings: TableData, n: int
+) -> tuple[Columns, dict[str, ColumnKind], np.ndarray, list[str]]:
+    """Leave out those of n rows that lack a value in a column that is used.
+
+    Returns:
+        The columns and the kinds without gaps, which rows are left ``(n,)``, and a note.
+    """
+    names = [*used(kinds, settings), *([settings.weights] if settings.weights else [])]
+    present, counts = complete_rows(columns, names, n)
+    kept = {name: _some(columns[name], present) for name in names}
+    full = {
+        name: kind.model_copy(update={"missing": False}) if name in names else kind
+        for name, kind in kinds.items()
+    }
+    return kept, full, present, [f"left out: {gaps_text(present, counts)}"] if counts else []
+
+
+def _some(column: RawColumn, present: np.ndarray) -> RawColumn:
+    parts = {"numbers": column.numbers, "codes": column.codes}
+    return replace(column, **{key: p if p is None else p[present] for key, p in parts.items()})
+
+
+def parts_of(table: TableFile, settings: TableData, rows: np.ndarray) -> tuple[Parts, list[Fault]]:
+    """Split rows of these numbers in the table; return their places, and why they cannot be."""
+    try:
+        return _parts(table, settings, rows), []
+    except DataError as error:
+        problem = str(error).removeprefix(f"{table.name}: ")
+        return Parts(*3 * [np.zeros(0, int)]), [Fault("", problem)]
+
+
+def _parts(table: TableFile, settings: TableData, rows: np.ndarray) -> Parts:
+    """Split rows by a column, by groups, or at random."""
+    seed = settings.split_seed
+    if settings.split is not None:
+        texts = table.text(settings.split)[rows]
+        return shuffled(split_by_column(table.name, settings.split, texts, seed), seed)
+    if settings.group is not None:
+        texts = table.text(settings.group)[rows]
+        return shuffled(split_by_group(table.name, settings.group, texts, settings), seed)
+    return split_at_random(len(rows), seed, settings.test is None)
+
+
+def part_weights(
+    column: RawColumn | None, parts: Parts, tests: np.ndarray | None = None
+) -> tuple[Weights, list[Fault]]:
+    """Return the weights of the rows of each part, of mean 1, and parts that count for nothing.
+
+    Args:
+        column: Of weights; ``None``: all rows count alike.
+        parts: Of the rows.
+        tests: The weights of test rows of a table of their own.
+    """
+    if column is None or column.numbers is None:
+        return ALIKE, []
+    weights = {part: column.numbers[rows] for part, rows in parts._asdict().items()}
+    if tests is not None:
+        weights["test"] = tests
+    faults = [
+        Fault(column.name, f"expected weights, received 0 in all {len(of_part):,} {part} rows")
+        for part, of_part in weights.items()
+        if len(of_part) and not of_part.any()
+    ]
+    if faults:
+        return ALIKE, faults
+    return Weights(*(w / w.mean() if len(w) else w for w in weights.values())), []
+
+
+def notes_of(
+    table: TableFile, settings: TableData, kinds: Mapping[str, ColumnKind], rows: np.ndarray
+) -> list[str]:
+    """Return what is worth a line before training: which columns and rows are left out."""
+    notes, left_out = [*table.notes], dict[str, list[str]]()
+    for name, kind in kinds.items():
+        if kind.kind == "left out":
+            left_out.setdefault(kind.why, []).append(name)
+    notes += [f"left out, {why}: {listed(names)}" for why, names in left_out.items()]
+    computed = [f"{name} {kind.why}" for name, kind in kinds.items() if kind.kind == "computed"]
+    notes += [f"computed: {listed(computed)}"] if computed else []
+    if len(rows) and rows[-1] != len(rows) - 1:
+        notes.append(f"{len(rows):,} rows, drawn at random by data.max_rows")
+    return notes
+
+
+def note_of_weights(name: str | None, weights: np.ndarray | None) -> list[str]:
+    """Return what weighted training rows come to."""
+    if weights is None:
+        return []
+    effective = weights.sum() ** 2 / (weights * weights).sum()
+    text = f"the {len(weights):,} rows to train on count as {effective:,.1f}, (Σw)²/Σw²"
+    return [f"weighted by {name}: {text}"]

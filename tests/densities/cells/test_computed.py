@@ -1,0 +1,191 @@
+"""Columns that follow from others: masses that sum to 1, broken rows, gaps, draws, the PIT."""
+
+import math
+
+import numpy as np
+import pytest
+from cells import grid, levels, number, random_density, random_marginal, values_of
+
+from nflow_cli.config.kinds_schema import ColumnKind, Relation
+from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.computed import Computed
+from nflow_cli.densities.cells.density import CellDensity
+
+TOTAL = Relation(rule="linear", columns=["a", "b"], coefficients=[2.0, -1.0], constant=1.0)
+LOG = Relation(rule="log", columns=["a"], coefficients=[1.0])
+NAMES = Relation(
+    rule="map",
+    columns=["town"],
+    keys=["level 1", "level 0", "level 2"],
+    values=["level 1", "level 1", "level 0"],
+)
+MEANS = Relation(rule="map", columns=["a"], keys=["0.5", "2", "-1"], values=["2.5", "3", "0"])
+COLUMNS = [
+    levels("town", 3, missing=True),
+    grid("a", step=0.5, missing=True),
+    number("b", resolution=0.01, decimals=2),
+]
+TOWN, A, B, OWN = range(4)
+BROKEN = 0.01
+
+
+def computed(column, relation, broken=BROKEN):
+    """Return a column that follows from the columns above, beside a marginal at random."""
+    kind = column.kind.model_copy(update={"relation": relation})
+    column = CellColumn(column.name, kind, column.maps, column.floor)
+    marginal = random_marginal(column, np.random.default_rng(5))
+    return Computed(column, OWN, COLUMNS, marginal, broken)
+
+
+CASES = {
+    "levels": computed(levels("name", 2, missing=True), NAMES),
+    "levels without gaps": computed(levels("name", 2), NAMES),
+    "grid": computed(grid("y", step=0.01, missing=True), TOTAL),
+    "grid with atoms": computed(grid("y", step=0.5, atoms=[2.5, 3.0], missing=True), MEANS),
+    "grid beside the values": computed(grid("y", step=0.3, missing=True), TOTAL),
+}
+SOURCES = [
+    [0, 0.5, 0.25],
+    [2, -1.0, 0.5],
+    [1, 2.0, -0.07],
+    [-1, 30.0, 0.0],  # a new level
+    [np.nan, np.nan, 0.0],
+    [0, 0.5, np.nan],  # a gap of a column without gaps
+]
+
+
+def rows_of(one, sources):
+    """Return rows of all values of a cell, and of the value by the function, beside sources."""
+    at = np.array([[*sources, np.nan]])
+    values = np.append(values_of(one.column, 400.0), one.expected(at).values)
+    values = np.unique(np.round(values, 6))
+    if one.column.missing is None:
+        values = values[~np.isnan(values)]
+    rows = np.repeat(at, len(values), axis=0)
+    rows[:, OWN] = values
+    return rows
+
+
+@pytest.mark.parametrize("sources", SOURCES, ids=str)
+@pytest.mark.parametrize("case", CASES)
+def test_the_probabilities_of_all_values_of_a_cell_sum_to_one(case, sources):
+    one = CASES[case]
+    assert np.exp(one.log_prob(rows_of(one, sources))).sum() == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("sources", SOURCES[:5], ids=str)
+@pytest.mark.parametrize("case", [case for case in CASES if case != "grid beside the values"])
+def test_the_pit_is_the_distribution_function(case, sources):
+    one = CASES[case]
+    rows = rows_of(one, sources)
+    order = np.argsort(one._rank(rows[:, OWN]), kind="stable")
+    rows, n = rows[order], len(rows)
+    up_to = np.cumsum(np.exp(one.log_prob(rows)))
+    assert one.pit(rows, np.ones(n)) == pytest.approx(up_to, abs=1e-9)
+    assert one.pit(rows, np.zeros(n)) == pytest.approx(np.append(0, up_to[:-1]), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("relation", "sources", "value"),
+    [
+        (TOTAL, [0, 0.5, 0.25], 1.75),
+        (LOG, [0, 2.0, 0.0], math.log(2)),
+        (
+            Relation(rule="product", columns=["a", "b"], coefficients=[2.0, -1.0], constant=1),
+            [0, 3, 2],
+            4.5,
+        ),
+        (
+            Relation(rule="exp", columns=["b"], coefficients=[0.5], constant=3),
+            [0, 3, 2],
+            3 * math.e,
+        ),
+        (MEANS, [0, 0.5, 0], 2.5),
+        (MEANS, [0, 100, 0], 3.0),  # the nearest key
+    ],
+)
+def test_a_cell_is_what_its_function_gives(relation, sources, value):
+    one = computed(number("y", resolution=1e-9, decimals=9), relation)
+    row = np.array([[*sources, np.nan]])
+    row[0, OWN] = one.draw(row, np.random.default_rng(0))[0]
+    assert row[0, OWN] == pytest.approx(value, abs=6e-10)
+    assert one.log_prob(row)[0] == pytest.approx(math.log1p(-BROKEN), abs=1e-6)
+
+
+def test_a_broken_cell_is_improbable_by_its_marginal_but_not_impossible():
+    one, alone = CASES["grid"], computed(CASES["grid"].column, TOTAL, broken=1.0)
+    row = np.array([[0, 0.5, 0.25, 1.76]])
+    assert one.log_prob(row) == pytest.approx(math.log(BROKEN) + alone.log_prob(row))
+    far = np.array([[0, 0.5, 0.25, 90.0]])
+    assert -1_000 < one.log_prob(far)[0] < -100
+
+
+@pytest.mark.parametrize(
+    ("town", "name", "holds"),
+    [(np.nan, np.nan, True), (np.nan, 0, False), (0, np.nan, False), (0, 1, True), (0, 0, False)],
+)
+def test_gaps_go_with_gaps(town, name, holds):
+    one = CASES["levels"]
+    row = np.array([[town, 0.0, 0.0, name]])
+    assert (one.log_prob(row)[0] > math.log(0.9)) == holds
+    assert np.isfinite(one.log_prob(row)).all()
+
+
+def test_a_gap_of_a_column_that_had_none_is_unknown():
+    one = CASES["levels without gaps"]
+    row = np.array([[0, 0.0, 0.0, np.nan]])
+    assert one.log_prob(row)[0] == 0
+    assert np.isnan(one.pit(row, np.zeros(1))[0])
+
+
+def test_numbers_that_arithmetic_or_single_precision_moved_hold():
+    kind = ColumnKind(kind="number", resolution=1.2e-7, relation=LOG)
+    one = computed(CellColumn("y", kind, COLUMNS[B].maps), LOG)
+    a = np.arange(1, 400) / 2
+    rows = np.column_stack([np.zeros((len(a), 1)), a, np.zeros(len(a)), np.log(a)])
+    rows[:, OWN] = rows[:, OWN].astype(np.float32)
+    assert one.holds(rows, one.expected(rows)).all()
+    rows[:, OWN] += 1e-4
+    assert not one.holds(rows, one.expected(rows)).any()
+
+
+def test_what_its_row_says_nothing_of_is_drawn_by_the_marginal():
+    one = computed(levels("name", 2), NAMES)
+    rows = np.tile([-1.0, 0.0, 0.0, np.nan], (20_000, 1))
+    drawn = one.draw(rows, np.random.default_rng(1))
+    shares = np.exp(one.marginal.log_shares[:2])
+    assert (drawn == 0).mean() == pytest.approx(shares[0] / shares.sum(), abs=0.015)
+
+
+@pytest.fixture(scope="module")
+def density():
+    """Return an equal mixture of two networks, and two columns that follow from theirs."""
+    own = random_density(COLUMNS, members=2)
+    two = CASES["levels"], CASES["grid with atoms"]
+    two = [Computed(c.column, OWN + i, COLUMNS, c.marginal, BROKEN) for i, c in enumerate(two)]
+    return CellDensity(own.cells, own.layout, own.marginal, own.networks, two), own
+
+
+def test_computed_cells_come_last_and_add_up(density):
+    density, own = density
+    rows = density.draw(np.full((500, 5), np.nan), np.random.default_rng(2))
+    rows[::2, 3:] = rows[::-2, 3:]  # some are broken
+    cells = density.cell_log_probs(rows)
+    of_computed = np.column_stack([one.log_prob(rows) for one in density.computed])
+    assert cells[:, :3] == pytest.approx(own.cell_log_probs(rows[:, :3]), abs=1e-9)
+    assert cells[:, 3:] == pytest.approx(of_computed, abs=1e-9)
+    assert density.log_prob(rows) == pytest.approx(cells.sum(axis=1))
+    by_members = density.member_log_probs(rows)
+    of_own = own.member_log_probs(rows[:, :3])
+    assert by_members == pytest.approx(of_own + of_computed.sum(axis=1), abs=1e-9)
+
+
+def test_draws_obey_relations_and_their_pit_is_uniform(density):
+    density, _ = density
+    rows = density.draw(np.full((4_000, 5), np.nan), np.random.default_rng(3))
+    for one in density.computed:
+        assert one.holds(rows, one.expected(rows)).all()
+    rows = density.draw(np.full((4_000, 5), np.nan), np.random.default_rng(3), with_new=True)
+    uniform = np.sort(density.pit(rows, np.random.default_rng(4)), axis=0)
+    distance = np.abs(uniform - (np.arange(4_000)[:, None] + 0.5) / 4_000).max(axis=0)
+    assert (distance < 1.95 / np.sqrt(4_000)).all()  # of Kolmogorov: one in a thousand
