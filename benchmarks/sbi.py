@@ -161,7 +161,8 @@ def measurements(name, arguments, settings):
         accuracies = [line["c2st"] for line in lines if "c2st" in line]
         figures |= {"observations": len(accuracies), **mean_and_error("c2st", accuracies)}
     told = ("log_likelihood", "best_update", "steps", "train_seconds", "n_parameters")
-    covered = {f"covered_{r['level']}": r["covered"] for r in summary["calibration"]["coverage"]}
+    coverage = summary.get("calibration", {}).get("coverage", ())  # of flows alone
+    covered = {f"covered_{r['level']}": r["covered"] for r in coverage}
     record = {key: summary[key] for key in told}
     yield {**fitted, **figures, **record, **covered, "seconds": seconds}
 
@@ -175,7 +176,7 @@ def parsed():
     parser.add_argument("--simulations", type=int, default=100_000)
     parser.add_argument("--unbounded", action="store_true", help="Without bounds of θ.")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--preset", help="Without, the natural one.")
+    parser.add_argument("--preset", help="Without, cells.")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     return parser.parse_args()
 

@@ -77,9 +77,14 @@ def measure(name, rows, seed, preset, settings):
 
 
 def beside(density, x, fresh, log_p, summary):
-    """Return what stands beside a gap: the Gaussian's, or what the regions of a typed row cover."""
+    """Return what stands beside a gap: the Gaussian's, or what the regions of a typed row cover.
+
+    Of cells that is the gain over independent columns.
+    """
     from nflow_cli.data.points import gaussian_log_prob
 
+    if density.config.flow is None:
+        return {"gain": summary["gain"]}
     if not density.config.is_plain:
         regions = summary["calibration"]["coverage"]
         return {f"covered_{region['level']}": region["covered"] for region in regions}
@@ -161,7 +166,7 @@ def parsed():
     parser.add_argument("--table", nargs="+", choices=TABLES, default=list(TABLES))
     parser.add_argument("--rows", nargs="+", type=int, default=[50_000])
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--preset", help="Without, the natural one.")
+    parser.add_argument("--preset", help="Without, cells.")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--peer", nargs="+", choices=PEERS, default=[], help="Instead of nflow.")
     parser.add_argument("--epochs", type=int, default=100, help="Of flowjax and pzflow, at most.")

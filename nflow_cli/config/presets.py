@@ -26,8 +26,9 @@ from nflow_cli.errors import ConfigError, TargetError
 from nflow_cli.registry import nearest
 
 MAX_BYTES = 2**20  # of a preset file
+FEWER = "fewer columns of text, or columns, make a shorter one: --exclude leaves some out"
 MAX_DEPTH = 20  # a preset needs seven
-MAX_VALUES = 20_000  # a mixture of 1,000 Gaussians needs 11,000
+MAX_VALUES = 50_000  # 1,000 columns of a table need 30,000
 MAX_LETTERS = 100  # of a key or a whole number
 
 
@@ -263,6 +264,25 @@ def dump(config: Strict) -> str:
     """Return the resolved preset as YAML; loading it gives an equal config."""
     # Without allow_unicode: PyYAML would fold a line separator such as U+0085 into a blank.
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def expect_readable(config: Strict, source: str) -> None:
+    """See that the config of a run is no longer than one that is read again.
+
+    Raises:
+        ConfigError: In one line: it is.
+    """
+    text = dump(config).encode(errors="replace")
+    try:
+        parse_preset(text, source)
+    except ConfigError as error:
+        raise ConfigError(f"{error}, in the config of a run; {FEWER}") from None
+    if len(text) > MAX_BYTES:
+        received = f"{len(text):,}"
+        raise ConfigError(
+            f"{source}: expected a config of at most {MAX_BYTES:,} bytes, received {received}; "
+            f"{FEWER}"
+        )
 
 
 def fingerprint(config: Strict | Mapping[str, Any]) -> str:

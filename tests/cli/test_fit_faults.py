@@ -190,3 +190,13 @@ def test_what_is_refused_is_mended_by_the_options_that_the_line_ends_with(folder
         options = invoke("fit", *line.split(" ")).stderr.split("; ")[-1].split()
         done = invoke("fit", line.split(" ")[0], *options, "--dry-run")
         assert done.exit_code == 0, done.output
+
+
+def test_levels_beyond_what_a_config_holds_are_refused_before_training(folder, invoke):
+    levels = [f"level {i}" for i in range(1_000)]
+    table = {f"c{i}": RNG.choice(levels, 2_500) for i in range(70)}
+    (folder / "levels.csv").write_text(text_of(table))
+    result = invoke("fit", "levels.csv")
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert "more than 50,000 values, in the config of a run" in result.stderr
+    assert not (folder / "outputs").exists()

@@ -186,7 +186,7 @@ WRITTEN_OUT = "expected values written out, no anchors and aliases."
         ("command: fit-2d\nseed: " + 21 * "[" + 21 * "]", "line 2 nested deeper than 20 levels"),
         ("- " * 3000, "line 1 nested deeper"),
         ("? " * 3000, "line 1 nested deeper"),
-        ("command: fit-2d\nseed: [" + 20_000 * "1,", "line 2 more than 20,000 values"),
+        ("command: fit-2d\nseed: [" + 50_000 * "1,", "line 2 more than 50,000 values"),
         ("command: fit-2d\nseed: 0x" + 5000 * "f", "line 2 a whole number of more than 100 digits"),
         ("command: fit-2d\nseed: 1" + 5000 * ":1", "line 2 a whole number of more than 100 digits"),
         (f"command: fit-2d\n{101 * 'k'}: 1\n", "line 2 keys must be text of at most 100 letters"),

@@ -37,7 +37,7 @@ RECORDED = ("compile_seconds", "train_seconds", "steps_per_second", "seconds_per
 
 def first(quick):
     """Return the kinds of run as parameters, all slow but one."""
-    return [pytest.param(kind, marks=() if kind == quick else slow) for kind in KINDS]
+    return [pytest.param(kind, marks=() if kind == quick else slow) for kind in TRAININGS]
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def altered_figures(run):
     return {key: altered(v, digit) for key, v in summary.items() if key not in RECORDED}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TRAININGS)
 def test_every_figure_that_can_be_computed_again_is(copy, kind):
     run = copy(kind)
     edits = altered_figures(run)
@@ -108,7 +108,7 @@ def test_what_cannot_be_computed_again_is_recorded(copy, kind):
     assert "summary.json: not what the run ended with" in failures(run)["files"]
 
 
-SWAPS = [(k, name) for k in KINDS for name in FILES if name != "estimates.npz" or k == "images"]
+SWAPS = [(k, name) for k in TRAININGS for name in FILES if name != "estimates.npz" or k == "images"]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_file_of_another_run_is_found(short_run, copy, kind, name):
 
 
 @slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TRAININGS)
 def test_each_figure_alone_is_found(copy, kind):
     run = copy(kind)
     whole = (run / "summary.json").read_text()
@@ -154,7 +154,7 @@ def another(array):
     return (array[::-1] + array.std()).astype(array.dtype)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TRAININGS)
 def test_every_array_is_computed_again(copy, kind):
     run = copy(kind)
     expected = set()
@@ -168,7 +168,7 @@ def test_every_array_is_computed_again(copy, kind):
 
 
 @slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TRAININGS)
 @pytest.mark.parametrize("change", ["missing", "shape", "value"])
 def test_every_array_is_looked_at(copy, kind, change):
     run = copy(kind)

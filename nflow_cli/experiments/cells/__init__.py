@@ -122,6 +122,7 @@ class WholeTable(Experiment):
     def settled(self, data: Any) -> CellsConfig:
         """Return the config with the kinds of columns, sizes and updates written out."""
         config = self.config.settled(data.kinds, len(data.train))
+        presets.expect_readable(config, data.name)
         return presets.validate(config.model_dump(), data.name, {"fit": CellsConfig})
 
     def settled_like(self, written: Any) -> Any:
