@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.strict import COMMAND, Description, Seed, Strict, by_name
 from nflow_cli.config.table_schema import TableData, TableEvaluate, TableTrain
 
@@ -125,9 +125,8 @@ class CellsConfig(Strict):
 
 
 def _of_kinds(data: TableData, kinds: Mapping[str, ColumnKind]) -> dict[str, Any]:
-    """Return what kinds settle: themselves, and the given columns, of which some are left out."""
-    given = [name for name in data.given if name in kinds and kinds[name].kind != "left out"]
-    return {"kinds": dict(kinds), "given": given}
+    """Return what kinds settle: themselves, and the given columns as a row has them."""
+    return {"kinds": dict(kinds), "given": row_names(kinds, data.given).given}
 
 
 class Size(NamedTuple):

@@ -39,6 +39,12 @@ def test_levels_that_are_not_known_are_not_settled():
     assert not config().settled(kinds, 500).is_settled
 
 
+def test_what_is_given_stands_in_the_order_of_the_table():
+    kinds = {**KINDS, "c": ColumnKind(kind="number"), "d": ColumnKind(kind="left out")}
+    settled = config(data={"name": "t.csv", "given": ["d", "c", "a"]}).settled(kinds, 500)
+    assert settled.data.given == ["a", "c"]
+
+
 @pytest.mark.parametrize("rows", [10, 1_999, 2_000, 49_999, 50_000, 10**7])
 def test_what_is_said_stays_and_larger_tables_have_no_smaller_networks(rows):
     cells, train = sizes(Cells(width=7), CellsTrain(steps=33), rows)
