@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from nflow_cli.config.column_schema import LARGEST_BOUND
+from nflow_cli.config.column_schema import LARGEST_BOUND, MAX_LEVEL
 from nflow_cli.data.raw_columns import RawColumn
 
 NAMES_ROWS = 50  # rows beyond which text that is mostly unique names rows
@@ -47,8 +47,15 @@ def why_left_out(column: RawColumn, is_named: bool = False) -> str:
     if column.is_index:
         return "index of the DataFrame"
     if column.source == "text":
-        return "text, mostly unique" if _names_rows(column) else ""
+        return _why_text(column)
     return "row number" if column.source == "number" and _numbers_rows(column) else ""
+
+
+def _why_text(column: RawColumn) -> str:
+    if _names_rows(column):
+        return "text, mostly unique"
+    too_long = any(len(text) > MAX_LEVEL for text in column.texts)
+    return f"text of more than {MAX_LEVEL:,} letters" if too_long else ""
 
 
 def words(name: str) -> set[str]:

@@ -18,6 +18,7 @@ from nflow_cli.densities.cells.layout import Layout
 
 PADDING = -1e9  # the logit of an outcome that a column does not have
 MOST_LOG_SCALE = 12.0
+SMALL = 0.1  # of what is added to a start, or to a layer before
 MOST_SKIPPED = 10**7  # weights from inputs to logits without hidden units between
 INPUT_LIMIT = 8.0  # of numbers that the network sees: a value far out is only that
 Weights = Mapping[str, Any]
@@ -66,15 +67,23 @@ def shapes(layout: Layout, blocks: int) -> dict[str, tuple[int, ...]]:
 
 
 def initial(layout: Layout, blocks: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return weights by which each column is nearly what it starts from, as biases are 0."""
+    """Return weights by which each column is nearly what it starts from, as biases are 0.
+
+    The sums of a layer have variance 1 but for those that are added to what is there, which are
+    small. Of a column one input of outcomes is 1; where it is always the same, it is no input.
+    """
     weights = {}
     for name, shape in shapes(layout, blocks).items():
-        if not name.endswith("kernel") or "skip" in name:
-            weights[name] = np.zeros(shape)
-        else:
-            size = 0.1 if name.endswith("out_kernel") or name.startswith("mix") else 1.0
-            size = 0.1 if name.startswith("logits") else size
+        weights[name] = np.zeros(shape)
+        if name.endswith("kernel") and "skip" not in name:
+            size = 1.0 if name.endswith("_in_kernel") or name == "inputs_kernel" else SMALL
             weights[name] = size * rng.standard_normal(shape) / np.sqrt(max(shape[1], 1))
+    of_one = [layout.outcomes[i].count == 1 for i in layout.columns]
+    active = len(of_one) - sum(of_one) + len(layout.with_numbers)
+    weights["inputs_kernel"] *= np.sqrt(len(layout.inputs) / max(active, 1))
+    alone = np.array([layout.outcomes[i].count == 1 for i in layout.inputs])
+    alone[len(alone) - len(layout.with_numbers) :] = False
+    weights["inputs_kernel"][:, alone] = 0.0
     return weights
 
 
