@@ -87,7 +87,7 @@ class Computed:
         gaps = [np.isnan(values) & (column.missing is not None) for column, values in sources]
         is_gap = np.any(gaps, axis=0)
         known = np.where(is_gap, self.column.missing is not None, np.isfinite(exact))
-        exact = np.where(is_gap, np.nan, exact)
+        exact = np.where(is_gap | ~known, np.nan, exact)
         return Expected(self._written(exact), exact, NOISE * size, known)
 
     def _mapped(self, source: CellColumn, values: np.ndarray) -> np.ndarray:

@@ -97,7 +97,9 @@ class Drawing:
         of_logits = layout.logits == j
         if of_logits.any():
             logits = w["logits_kernel"][of_logits][:, seen] @ self._last[seen]
-            logits += w["logits_skip_kernel"][of_logits] @ self.x + w["logits_bias"][of_logits]
+            logits += w["logits_bias"][of_logits]
+            if "logits_skip_kernel" in w:
+                logits += w["logits_skip_kernel"][of_logits] @ self.x
             log_shares = logits[: layout.outcomes[j].learnt]
         if j in layout.mixed:
             place, size = layout.mixed.index(j), 3 * layout.components

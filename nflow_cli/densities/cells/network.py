@@ -18,6 +18,7 @@ from nflow_cli.densities.cells.layout import Layout
 
 PADDING = -1e9  # the logit of an outcome that a column does not have
 MOST_LOG_SCALE = 12.0
+MOST_SKIPPED = 10**7  # weights from inputs to logits without hidden units between
 INPUT_LIMIT = 8.0  # of numbers that the network sees: a value far out is only that
 Weights = Mapping[str, Any]
 
@@ -59,6 +60,8 @@ def shapes(layout: Layout, blocks: int) -> dict[str, tuple[int, ...]]:
         "means_skip_kernel": (n_mixed, n_inputs),
         "mixtures_bias": (3 * layout.components * n_mixed, 1),
     }
+    if n_logits * n_inputs > MOST_SKIPPED:  # many columns of many levels
+        del every["logits_skip_kernel"]
     return {name: shape for name, shape in every.items() if np.prod(shape)}
 
 
@@ -129,8 +132,10 @@ def parameters(layout: Layout, weights: Weights, floors: Any, x: Any, xp: Any) -
     h = hidden(weights, x, xp)
     shares, mixtures = [None] * len(layout.banks), (None, None, None)
     if len(layout.logits):
-        logits = weights["logits_kernel"] @ h + weights["logits_skip_kernel"] @ x
-        shares = log_shares(layout, logits + weights["logits_bias"], xp)
+        logits = weights["logits_kernel"] @ h + weights["logits_bias"]
+        if "logits_skip_kernel" in weights:
+            logits = logits + weights["logits_skip_kernel"] @ x
+        shares = log_shares(layout, logits, xp)
     if layout.mixed:
         raw = weights["mixtures_kernel"] @ h + weights["mixtures_bias"]
         mixtures = normals(raw, weights["means_skip_kernel"] @ x, floors, layout.components, xp)

@@ -5,14 +5,17 @@ given one column of levels, and the ridge regression of its numbers on all of th
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.marginal import Outcomes
+from nflow_cli.densities.cells.network import MOST_SKIPPED
 from nflow_cli.densities.cells.start import ParentShares, Ridge, fit_parents, fit_ridges
 
+MOST_INPUTS = 2_000  # of regressions, but numbers and their atoms
 SPREAD, SCALE = 1.5, 0.6  # of the means and the scales of normals beside those of residuals
 
 
@@ -41,12 +44,26 @@ def started(
     first = layout.n_given
     # A parent is known by its outcome alone: its numbers count as one.
     parents = fit_parents(outcomes, codes, np.zeros_like(centre), weights, first)
-    ridges = fit_ridges(outcomes, codes, centre, weights, first)
+    seen, known = _narrow(outcomes, codes)
+    ridges = fit_ridges(seen, known, centre, weights, first)
     places = _places(layout)
     return {
         **_of_shares(layout, places, dict(enumerate(parents, first))),
-        **_of_numbers(layout, places, columns, dict(enumerate(ridges, first))),
+        **_of_numbers(layout, places, seen, dict(enumerate(ridges, first))),
     }
+
+
+def _narrow(outcomes: Sequence[Outcomes], codes: np.ndarray) -> tuple[list[Outcomes], np.ndarray]:
+    """Return outcomes and codes of columns as regressions take them: none of too many levels.
+
+    Their inputs are as many as all levels of all columns, and the squares of these a matrix.
+    """
+    levels = np.array([0 if column.number is not None else column.count for column in outcomes])
+    order = np.argsort(levels, kind="stable")
+    many = np.zeros(len(levels), bool)
+    many[order] = np.cumsum(levels[order]) > MOST_INPUTS
+    few = [replace(column, count=1) if wide else column for column, wide in zip(outcomes, many)]
+    return few, np.where(many, UNKNOWN, codes)
 
 
 Places = Mapping[int, tuple[int, int | None]]
@@ -69,22 +86,23 @@ def _of_shares(
 ) -> dict[str, np.ndarray]:
     if not len(layout.logits):
         return {}
-    kernel = np.zeros((len(layout.logits), len(layout.inputs)))
-    bias = np.zeros((len(layout.logits), 1))
+    shape = len(layout.logits), len(layout.inputs)
+    has_skip = shape[0] * shape[1] <= MOST_SKIPPED
+    kernel, bias = np.zeros(shape if has_skip else (0, 0)), np.zeros((shape[0], 1))
     for j, parent in parents.items():
         rows = np.flatnonzero(layout.logits == j)[: layout.outcomes[j].learnt]
         log_shares = parent.log_shares[:, : len(rows)]
         bias[rows, 0] = log_shares[-1]
-        if parent.parent is not None:
+        if parent.parent is not None and has_skip:
             inputs = places[parent.parent][0] + np.arange(len(log_shares) - 1)
             kernel[np.ix_(rows, inputs)] = (log_shares[:-1] - log_shares[-1]).T
-    return {"logits_skip_kernel": kernel, "logits_bias": bias}
+    return {"logits_bias": bias, **({"logits_skip_kernel": kernel} if has_skip else {})}
 
 
 def _of_numbers(
     layout: Layout,
     places: Places,
-    columns: Sequence[CellColumn],
+    seen: Sequence[Outcomes],
     ridges: Mapping[int, Ridge | None],
 ) -> dict[str, np.ndarray]:
     if not layout.mixed:
@@ -99,17 +117,17 @@ def _of_numbers(
         spread = np.linspace(-SPREAD, SPREAD, m) if m > 1 else np.zeros(1)
         bias[row, 1] = ridge.intercept + ridge.scale * spread
         scale = ridge.scale * (SCALE if m > 1 else 1.0)
-        bias[row, 2] = np.log(max(scale - columns[j].floor, 0.1 * scale))
-        inputs = _plain_places(places, columns[:j])
+        bias[row, 2] = np.log(max(scale - seen[j].floor, 0.1 * scale))
+        inputs = _plain_places(places, seen[:j])
         kernel[row, inputs] = ridge.coefficients[: len(inputs)]
     return {"means_skip_kernel": kernel, "mixtures_bias": bias.reshape(-1, 1)}
 
 
-def _plain_places(places: Places, columns: Sequence[CellColumn]) -> list[int]:
+def _plain_places(places: Places, columns: Sequence[Outcomes]) -> list[int]:
     """Return the inputs of regressions in their order: the outcomes of a column, its number."""
     found: list[int] = []
     for i, column in enumerate(columns):
         first, number = places[i]
-        found += range(first, first + column.outcomes.count)
+        found += range(first, first + column.count)
         found += [] if number is None else [number]
     return found

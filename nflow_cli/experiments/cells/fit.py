@@ -1,5 +1,6 @@
 """Fit a density of cells to the rows of a table by maximum likelihood."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.config.cells_schema import CellsConfig
+from nflow_cli.config.flow_schema import MAX_WEIGHTS
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn
@@ -23,6 +25,7 @@ from nflow_cli.densities.cells.marginal import Marginal
 from nflow_cli.densities.cells.mixing import mixing_weights
 from nflow_cli.densities.cells.starting import started
 from nflow_cli.densities.cells.weights import CellWeights
+from nflow_cli.errors import DataError
 from nflow_cli.experiments.cells.training import CellChunks, FitCells, packed
 from nflow_cli.flows.side_by_side import seeds_from
 from nflow_cli.random_streams import stream
@@ -59,6 +62,7 @@ def build(config: CellsConfig, data: Dataset) -> Parts:
     assert cells.components and cells.width and cells.blocks is not None  # noqa: S101
     layout = layout_of(columns, len(data.given), cells.components, cells.width)
     marginals = fitted_marginals(columns, data.train, data.weights.train)
+    _expect_weights(layout, cells.blocks, data.name)
     seeds = seeds_from(config.seed, config.train.ensemble)
     starts = [network.initial(layout, cells.blocks, stream(seed, "cells")) for seed in seeds]
     trained = CellWeights(starts)
@@ -66,6 +70,16 @@ def build(config: CellsConfig, data: Dataset) -> Parts:
     model = FitCells(layout, columns, trained, start, -_measure(columns, data))
     model.prepare(config.train, config.train.steps or 0)
     return Parts(columns, layout, marginals, model)
+
+
+def _expect_weights(layout: Layout, blocks: int, name: str) -> None:
+    """Refuse a network of more weights than a config may ask for elsewhere."""
+    count = sum(math.prod(shape) for shape in network.shapes(layout, blocks).values())
+    if count > MAX_WEIGHTS:
+        raise DataError(
+            f"{name}: expected at most {MAX_WEIGHTS:,} weights, received {count:,}, as some "
+            "columns have many levels; --exclude some of them, or --set cells.width=32"
+        )
 
 
 def _measure(columns: Sequence[CellColumn], data: Dataset) -> float:

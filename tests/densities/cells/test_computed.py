@@ -189,3 +189,14 @@ def test_draws_obey_relations_and_their_pit_is_uniform(density):
     uniform = np.sort(density.pit(rows, np.random.default_rng(4)), axis=0)
     distance = np.abs(uniform - (np.arange(4_000)[:, None] + 0.5) / 4_000).max(axis=0)
     assert (distance < 1.95 / np.sqrt(4_000)).all()  # of Kolmogorov: one in a thousand
+
+
+def test_a_formula_that_gives_no_number_leaves_the_cell_to_its_marginal():
+    ratio = Relation(rule="product", columns=["a", "b"], coefficients=[1.0, -1.0], constant=1.0)
+    y = grid("y", step=1 / 3, missing=True)
+    kind = y.kind.model_copy(update={"decimals": None})
+    one = computed(CellColumn("y", kind, y.maps, y.floor), ratio)
+    rows = np.array([[0, 0.5, 0.0, 1.0], [0, 0.0, 0.0, 1.0], [0, 1.0, 0.5, 2.0]])
+    expected = one.expected(rows)
+    np.testing.assert_array_equal(expected.known, [False, False, True])
+    assert np.isfinite(one.log_prob(rows)).all() and np.isnan(expected.values[:2]).all()
