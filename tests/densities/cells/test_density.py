@@ -77,7 +77,7 @@ def test_levels_gaps_atoms_and_numbers_have_integral_1(members):
         number("c", decimals=None),
     ]
     density = random_density(columns, members=members, seed=4)
-    u = np.linspace(-12, 12, 161)
+    u = np.linspace(-10, 10, 251)
     values, weights = [values_of(columns[0])], [np.ones(3)]
     for column in columns[1:]:
         x, slope = u, np.full(len(u), u[1] - u[0])
