@@ -19,6 +19,7 @@ from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.cell_values import numbers_in
 from nflow_cli.data.column_maps import ColumnMap
+from nflow_cli.data.csv_dialect import is_number
 from nflow_cli.data.dataset_faults import faults_of, refuse, used
 from nflow_cli.data.dataset_parts import (
     note_of_weights,
@@ -264,11 +265,23 @@ def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarr
     try:
         return _levels_in(column, kind) if kind.kind == "levels" else numbers_in(column, kind)
     except ValueError:
-        received = shown(column.texts[0]) if column.texts else "text"
         expected = "numbers" if kind.form is None else f"dates or times as {kind.form}"
+        place, received = _first_of_another(column, kind, table)
         raise DataError(
-            f"{table.name}: column {shown(column.name)}: expected {expected}, received {received}"
+            f"{table.name}: {place}column {shown(column.name)}: expected {expected}, received "
+            f"{received}"
         ) from None
+
+
+def _first_of_another(column: RawColumn, kind: ColumnKind, table: TableFile) -> tuple[str, str]:
+    """Return where the first text stands that is no number, and the text."""
+    if column.codes is None or not column.texts:
+        return "", "text"
+    others = [i for i, text in enumerate(column.texts) if not is_number(text, table.decimal)]
+    if kind.form is not None or not others:
+        return "", shown(column.texts[0])
+    row = int(np.argmax(np.isin(column.codes, others)))
+    return f"{table.place(row)}: ", shown(column.texts[column.codes[row]])
 
 
 def _levels_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:

@@ -204,7 +204,9 @@ class CellColumn:
                 written = self.step * np.rint(values / self.step)
             if self.kind.decimals is not None:
                 written = np.round(written, self.kind.decimals)
-        return as_written(np.where(np.isfinite(written), written, values))  # as a table is read
+        low, high = (np.nan if end is None else end for end in self.kind.bounds or (None, None))
+        written = np.fmin(np.fmax(np.where(np.isfinite(written), written, values), low), high)
+        return as_written(written)  # as a table is read
 
     def _drawn_beyond(self, uniform: np.ndarray) -> np.ndarray:
         """Return values beyond the bounds, by numbers ``(n,)`` between 0 and 1."""

@@ -11,7 +11,7 @@ import numpy as np
 from nflow_cli.arrays import logsumexp, silu
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn
-from nflow_cli.densities.cells.network import INPUT_LIMIT
+from nflow_cli.densities.cells.network import INPUT_LIMIT, PADDING
 
 if TYPE_CHECKING:
     from nflow_cli.densities.cells.density import CellDensity, Member
@@ -122,7 +122,20 @@ class Drawing:
                 log_new = float(every[learnt, 0]) if layout.outcomes[j].has_new else log_new
         if j in layout.mixed:
             mixture = tuple(array[layout.mixed.index(j)] for array in mixtures)
+            mixture = mixture if self.with_new else _without_broad(*mixture)
         return log_new, (log_shares, mixture)
+
+
+def _without_broad(
+    log_weights: np.ndarray, means: np.ndarray, scales: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a marginal ``(M, 1)`` without its broad normal, which is for outliers to come."""
+    known = log_weights > PADDING / 2
+    if known.sum() < 2:
+        return log_weights, means, scales
+    broad = np.argmax(np.where(known, scales, 0.0))
+    is_broad = np.arange(len(scales))[:, None] == broad
+    return np.where(is_broad, PADDING, log_weights), means, scales
 
 
 def drawn_outcomes(

@@ -202,7 +202,7 @@ class WholeTable(Experiment):
 
         lines = [("data", self.config.subject), ("model", self.model_text)]
         if not isinstance(data, Dataset):
-            return judged_table(trained, data, lines)
+            return judged_table(trained, data, [("data", data.name), *lines[1:]])
         estimated = judge.estimates(trained, data.test, self.config.seed)
         scores = judge.scores(estimated, data.scored, data.weights.test).model_dump()
         facts = {**data.sizes, **scores}
@@ -222,7 +222,7 @@ class WholeTable(Experiment):
 
         if with_latents:
             raise DataError("--latent: expected a density of numbers by --flow, whose z there are")
-        lines = [("data", self.config.subject), ("model", self.model_text)]
+        lines = [("data", data.name), ("model", self.model_text)]
         return write_scored(trained, data, path, lines)
 
     def write_samples(
@@ -241,8 +241,8 @@ class WholeTable(Experiment):
         return self.identity_of(summary["data"]["name"])
 
     def settings(self, summary: Summary) -> dict[str, str]:
-        """Return what tells data of one name apart."""
-        return checksum_of_data(summary)
+        """Return what tells data of one name apart, and log-densities that do not compare."""
+        return {**checksum_of_data(summary), "measure": str(summary.get("measure"))[:12]}
 
     def expect_comparable(self, run: RunDirectory, summary: Summary) -> None:
         """See that the summary names the data."""

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from nflow_cli import plotting
 from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.kinds_schema import row_names
-from nflow_cli.evaluation.pit import Pit
+from nflow_cli.evaluation.pit import pit
 from nflow_cli.plotting.table import training_figure
 from nflow_cli.text import printable
 
@@ -21,8 +23,13 @@ def figures(
     kinds = config.data.kinds or {}
     names = [name for group in row_names(kinds, config.data.given) for name in group]
     subject = f"{printable(config.subject)}, {config.cells.text}"
-    arrays = {**evaluation, "rows_log_q": evaluation["test_log_q"][: len(evaluation["rows"])]}
+    rows, shown = len(evaluation["rows"]), evaluation["pit"]
+    arrays = {**evaluation, "rows_log_q": evaluation.get("test_log_q", np.zeros(0))[:rows]}
+    weights = evaluation.get("test_weights")
+    judged = pit(
+        shown, list(summary["pit"]["columns"]), None if weights is None else weights[: len(shown)]
+    )
     pictures = plotting.whole_table_figures(
-        {name: kinds[name].alone for name in names}, arrays, Pit(**summary["pit"]), subject
+        {name: kinds[name].alone for name in names}, arrays, judged, subject
     )
     return {**pictures, "training": training_figure(metrics, summary)}
