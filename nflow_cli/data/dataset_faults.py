@@ -200,7 +200,7 @@ def _wrong_numbers(
         lowest, highest = (-np.inf if low is None else low), (np.inf if high is None else high)
         between = f"expected values between {lowest:.15g} and {highest:.15g}"
         yield between, (numbers < lowest) | (numbers > highest), False
-    if column.name in settings.discrete and len(kind.lattices) == 1:
+    if column.name in settings.discrete and kind.lattices:
         step, offset = kind.lattices[0].step, kind.lattices[0].offset
         steps = (np.where(np.isinf(numbers), offset, numbers) - offset) / step
         beside = f", {offset:.15g} more" if offset else ""
