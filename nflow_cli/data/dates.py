@@ -165,11 +165,12 @@ def _days(groups: dict[str, list[str]]) -> np.ndarray:
         names = {name: k + 1 for all_of in (MONTHS, LONG_MONTHS) for k, name in enumerate(all_of)}
         months = np.array([names[name] for name in groups.get("b") or groups["B"]], np.int64)
     days = np.array(groups["d"], np.int64)
-    starts = ((years - 1970) * 12 + months - 1).astype("datetime64[M]")
-    lengths = ((starts + 1).astype("datetime64[D]") - starts.astype("datetime64[D]")).astype(int)
+    number = (years - 1970) * 12 + months - 1
+    starts, ends = (m.astype("datetime64[M]").astype("datetime64[D]") for m in (number, number + 1))
+    lengths = (ends - starts).astype(int)
     if not ((months >= 1) & (months <= 12) & (days >= 1) & (days <= lengths)).all():
         raise ValueError("days of the calendar")
-    return starts.astype("datetime64[D]").astype(float) + days - 1
+    return starts.astype(float) + days - 1
 
 
 def _written(date: str, tick: int, form: str, digits: int) -> str:

@@ -46,7 +46,7 @@ def test_atoms_are_met_exactly(dtype):
 
 
 def test_dates_that_are_text_are_days():
-    days = np.datetime64("2020-01-01") + RNG.integers(0, 90, N)
+    days = np.datetime64("2020-01-01") + RNG.integers(0, 90, N).astype("timedelta64[D]")
     texts = [f"{d.day}/{d.month}/{d.year}" for d in days.tolist()]
     known = list(dict.fromkeys(texts))
     column = RawColumn("x", "text", None, np.array([known.index(t) for t in texts]), known)

@@ -263,7 +263,7 @@ def test_a_number_a_group_that_lies_on_no_grid_is_a_level():
     assert kind_of(means[np.arange(3200) % 160]).kind == "levels"
 
 
-DAYS = np.datetime64("2019-03-01") + RNG.integers(0, 300, N)
+DAYS = np.datetime64("2019-03-01") + RNG.integers(0, 300, N).astype("timedelta64[D]")
 
 
 def test_dates_are_a_grid_of_days():
