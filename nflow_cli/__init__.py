@@ -57,7 +57,7 @@ def infer(log_density: Any, **options: Any) -> Any:
 
 
 def load(run: Any) -> Any:
-    """Load what a run trained.
+    """Load the trained density or VAE of a run.
 
     Args:
         run: A run directory, as text or a path.

@@ -118,7 +118,7 @@ class CellsConfig(Strict):
         return self.model_copy(update=update)
 
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "CellsConfig":
-        """Return the config of a run on a table of these columns and so many training rows."""
+        """Return the config of a run with kinds of columns and sizes written out."""
         cells, train = sizes(self.cells, self.train, rows)
         data = self.data.model_copy(update=_of_kinds(self.data, kinds))
         return self.model_copy(update={"data": data, "cells": cells, "train": train})
@@ -130,7 +130,7 @@ def _of_kinds(data: TableData, kinds: Mapping[str, ColumnKind]) -> dict[str, Any
 
 
 class Size(NamedTuple):
-    """What suits a table of at most so many training rows."""
+    """Default sizes of the network and the training, below a number of training rows."""
 
     rows: float
     width: int
@@ -149,7 +149,7 @@ BLOCKS, COMPONENTS = 2, 10
 
 
 def sizes(cells: Cells, train: CellsTrain, rows: int) -> tuple[Cells, CellsTrain]:
-    """Return the sizes of the network and the length of the training that suit so many rows.
+    """Return the default sizes of the network and the training for a number of training rows.
 
     What the config says stays.
     """

@@ -114,7 +114,7 @@ class ColumnKind(Strict):
     why: str = Field(default="", max_length=500, description="Why a column is of its kind.")
     type: CellType = Field(default="decimal", description="How its cells are written.")
     decimals: int | None = Field(
-        default=None, ge=0, le=17, description="Digits after the point; null: as many as it takes."
+        default=None, ge=0, le=17, description="Digits after the point; null: full precision."
     )
     form: str | None = Field(
         default=None,

@@ -31,6 +31,7 @@ from nflow_cli.data.dataset_parts import (
 )
 from nflow_cli.data.dates import dated
 from nflow_cli.data.kinds import kinds_of
+from nflow_cli.data.left_out import cells_of
 from nflow_cli.data.number_units import units_of_numbers
 from nflow_cli.data.points import ALIKE, Weights, checksum
 from nflow_cli.data.raw_columns import RawColumn, read_columns
@@ -228,9 +229,8 @@ def _sorted(levels: Sequence[str], kind: ColumnKind) -> list[str]:
 
 def level_texts(column: RawColumn, kind: ColumnKind) -> tuple[list[str], np.ndarray]:
     """Return the distinct values of a column as texts, and which each cell is; -1 is missing."""
-    if column.codes is not None:
-        return column.texts, column.codes
-    assert column.numbers is not None  # noqa: S101
+    if column.numbers is None:
+        return column.texts, cells_of(column)
     values, codes = np.unique(column.numbers, return_inverse=True)
     known = values[~np.isnan(values)]
     texts = {number_text(value, kind.decimals): None for value in known}  # some of one text

@@ -38,7 +38,7 @@ def of(config: Config) -> Experiment:
 
 
 def load(run: str | Path) -> Any:
-    """Load what a run trained.
+    """Load the trained density or VAE of a run.
 
     Args:
         run: A run directory.

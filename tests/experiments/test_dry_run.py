@@ -26,7 +26,7 @@ def cyclic(*values):
     return [values[i % len(values)] for i in RNG.integers(0, 1000, N)]
 
 
-class Began(Exception):  # noqa: N818
+class BeganError(Exception):
     """A training would begin."""
 
 
@@ -35,7 +35,7 @@ def nflow(monkeypatch, tmp_path):
     """Return a function that runs a command in an empty folder, but for the training."""
 
     def begin(*_):
-        raise Began
+        raise BeganError
 
     monkeypatch.setattr(running, "begin", begin)
     monkeypatch.chdir(tmp_path)
@@ -84,8 +84,8 @@ def test_each_fault_has_what_mends_it_and_the_command_trains(looked_at, nflow, n
     assert code == 1
     assert any(problem in f["problem"] and f["mend"].startswith(mend) for f in faults), said
     before = nflow("fit", "t.csv", *FLOWS)
-    assert before.exit_code == 1 and not isinstance(before.exception, Began)
-    assert isinstance(nflow(*shlex.split(said["command"])[1:]).exception, Began)
+    assert before.exit_code == 1 and not isinstance(before.exception, BeganError)
+    assert isinstance(nflow(*shlex.split(said["command"])[1:]).exception, BeganError)
 
 
 def test_all_faults_are_said_at_once(looked_at, nflow):
@@ -100,7 +100,7 @@ def test_all_faults_are_said_at_once(looked_at, nflow):
         "nflow fit t.csv --flow spline-coupling --steps 20 --exclude y,k3 --categorical city,k0 "
         "--discrete k1,k2:0.25 --missing drop"
     )
-    assert isinstance(nflow(*shlex.split(said["command"])[1:]).exception, Began)
+    assert isinstance(nflow(*shlex.split(said["command"])[1:]).exception, BeganError)
 
 
 def test_a_table_that_can_be_fitted_has_no_fault(looked_at, nflow):
@@ -110,7 +110,7 @@ def test_a_table_that_can_be_fitted_has_no_fault(looked_at, nflow):
     assert kinds == {"id": "left out", "x": "number", "y": "number", "city": "levels"}
     assert said["config"]["data"]["columns"] == ["x", "y"]
     assert said["config"]["train"]["steps"] > 0
-    assert isinstance(nflow("fit", "t.csv", *FLOWS).exception, Began)
+    assert isinstance(nflow("fit", "t.csv", *FLOWS).exception, BeganError)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_cells_take_every_kind_and_gaps(nflow, tmp_path):
     assert {name: kind["kind"] for name, kind in said["config"]["data"]["kinds"].items()} == {
         name: column["kind"] for name, column in said["columns"].items()
     }
-    assert isinstance(nflow("fit", "t.csv").exception, Began)
+    assert isinstance(nflow("fit", "t.csv").exception, BeganError)
 
 
 def test_faults_of_cells_are_said_at_once_with_the_command_that_mends_them(nflow, tmp_path):
@@ -185,4 +185,4 @@ def test_faults_of_cells_are_said_at_once_with_the_command_that_mends_them(nflow
         "61 rows lack a value (c 40); --exclude b --missing model\n"
     )
     mended = shlex.split(result.stdout.splitlines()[-1].removeprefix("try: "))
-    assert isinstance(nflow(*mended[1:]).exception, Began)
+    assert isinstance(nflow(*mended[1:]).exception, BeganError)

@@ -59,12 +59,12 @@ class Training(NamedTuple):
 def build(config: CellsConfig, data: Dataset) -> Parts:
     """Build and compile the networks that a settled config describes."""
     columns, cells = fitted_columns(data), config.cells
-    assert cells.components and cells.width and cells.blocks is not None  # noqa: S101
-    layout = layout_of(columns, len(data.given), cells.components, cells.width)
+    blocks = cells.blocks or 0
+    layout = layout_of(columns, len(data.given), cells.components or 0, cells.width or 0)
     marginals = fitted_marginals(columns, data.train, data.weights.train)
-    _expect_weights(layout, cells.blocks, data.name)
+    _expect_weights(layout, blocks, data.name)
     seeds = seeds_from(config.seed, config.train.ensemble)
-    starts = [network.initial(layout, cells.blocks, stream(seed, "cells")) for seed in seeds]
+    starts = [network.initial(layout, blocks, stream(seed, "cells")) for seed in seeds]
     trained = CellWeights(starts)
     start = started(layout, columns, data.train, data.weights.train)
     model = FitCells(layout, columns, trained, start, -_measure(columns, data))
