@@ -5,8 +5,7 @@
     python -m benchmarks.tables --file TRAIN.npz --test TEST.npz --peer pzflow --epochs 5
 
 Prints a JSON line for each table and seed: the mean of log p - log q in nats over fresh rows, with
-its standard error, the same of the most likely Gaussian of the training rows, and seconds. Of rows
-that are more than modelled numbers it has what highest-density regions cover instead. With
+its standard error, the gain of the run over independent columns or a Gaussian, and seconds. With
 ``--peer`` other libraries fit the same rows, by their defaults, and are judged by the same fresh
 ones; those to which a fit gives no density are counted, and left out of its mean. ``train_seconds``
 are those of training with compiling, ``seconds`` those of the fit in all. Of files the line has the
@@ -69,26 +68,11 @@ def measure(name, rows, seed, preset, settings):
         **settings,
         "gap": gap.mean(),
         "gap_standard_error": gap.std() / math.sqrt(FRESH),
-        **beside(density, x, fresh, log_p, summary),
+        "gain": summary["gain"],
         "best_update": summary["best_update"],
         "seconds": seconds,
         "train_seconds": summary["train_seconds"],
     }
-
-
-def beside(density, x, fresh, log_p, summary):
-    """Return what stands beside a gap: the Gaussian's, or what the regions of a typed row cover.
-
-    Of cells that is the gain over independent columns.
-    """
-    from nflow_cli.data.points import gaussian_log_prob
-
-    if density.config.flow is None:
-        return {"gain": summary["gain"]}
-    if not density.config.is_plain:
-        regions = summary["calibration"]["coverage"]
-        return {f"covered_{region['level']}": region["covered"] for region in regions}
-    return {"gaussian_gap": (log_p - gaussian_log_prob(x, fresh, density.units)).mean()}
 
 
 def mean(label, values):
@@ -134,14 +118,6 @@ def measure_file(peer, path, test, seed, length):
     return {"peer": peer, "table": path, **rows, "seed": seed, **likelihood, **seconds}
 
 
-def updates(preset, settings):
-    """Return how many updates nflow makes, at most."""
-    from nflow_cli.config import presets
-
-    default = presets.read_preset(presets.find_preset(preset or "table"))["train"]["steps"]
-    return settings.get("train.steps", default)
-
-
 def measurements(peer, arguments, settings):
     """Yield what is asked for of nflow, or of a peer: one table and seed after the other."""
     tables = [(name, rows) for name in arguments.table for rows in arguments.rows]
@@ -151,7 +127,7 @@ def measurements(peer, arguments, settings):
             yield from (measure(name, rows, seed, arguments.preset, settings) for seed in seeds)
         return
     # zuko has no loop of its own, and so no default length
-    length = updates(arguments.preset, settings) if peer == "zuko" else arguments.epochs
+    length = settings.get("train.steps", 8_000) if peer == "zuko" else arguments.epochs
     if arguments.file:
         files = (arguments.file, arguments.test)
         yield from (measure_file(peer, *files, seed, length) for seed in seeds)

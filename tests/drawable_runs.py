@@ -82,8 +82,15 @@ HEADERS = {
 }
 CONFIGS = {
     "fit-2d": "command: fit-2d\nflow: {k: 2}\n",
-    "points": "command: fit\nflow: {k: 2}\ndata: {name: two-moons, columns: [x1, x2]}\n",
-    "fit": "command: fit\nflow: {k: 2}\ndata: {name: mine.csv, columns: [a, b, c]}\n",
+    "points": (
+        "command: fit\nflow: {k: 2}\n"
+        "data: {name: two-moons, kinds: {x1: {kind: number}, x2: {kind: number}}}\n"
+        "train: {steps: 4000}\n"
+    ),
+    "fit": (
+        "command: fit\nflow: {k: 2}\ntrain: {steps: 4000}\ndata:\n  name: mine.csv\n"
+        "  kinds: {a: {kind: number}, b: {kind: number}, c: {kind: number}}\n"
+    ),
     "infer": (
         "command: infer\nflow: {pattern: [planar], k: 2}\n"
         "density: {name: log_density, path: model.py, dim: 3, names: [a, b, c]}\n"

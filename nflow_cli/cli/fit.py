@@ -48,12 +48,6 @@ def names_of(_: Any, __: Any, value: str | None) -> list[str] | None:
     return names
 
 
-def _unsettled(context: Any, option: Any, value: str | None) -> dict[str, None] | None:
-    """Split ``a,b`` as the names of categories, whose levels the rows decide."""
-    names = names_of(context, option, value)
-    return None if names is None else dict.fromkeys(names)
-
-
 def _steps(context: Any, option: Any, values: tuple[str, ...]) -> dict[str, float] | None:
     """Read ``NAME`` or ``NAME:STEP``, with a comma between several; a step is 1 if none is said."""
     steps: dict[str, float] = {}
@@ -118,15 +112,15 @@ def _is_nan(end: float | None) -> bool:
 @click.option(
     "--categorical",
     metavar="NAME,…",
-    callback=_unsettled,
-    help="Numbers that only tell rows apart, taken as levels; for flows, text too.",
+    callback=names_of,
+    help="Numbers that only tell rows apart, taken as levels; not for flows.",
 )
 @click.option(
     "--discrete",
     metavar="NAME[:STEP],…",
     multiple=True,
     callback=_steps,
-    help="Whole numbers, or multiples of a step, such as price:0.01.",
+    help="Whole numbers, or multiples of a step, such as price:0.01; not for flows.",
 )
 @click.option("--weights", metavar="NAME", help="How much each row counts, 0 or more.")
 @click.option(
@@ -187,9 +181,8 @@ def fit(
 
     TABLE is a .csv, .tsv, .parquet, .npy or .npz file, - for standard input, or a built-in set of
     points. It is fitted whole, by the preset `cells`: numbers, text, dates and gaps. With --flow or
-    --k a stack of flows is fitted to its columns of numbers instead: without --preset by `table`,
-    `table-conditional` with --given, `table-small` for few rows, `table-wide` for many columns, or
-    `table-planar` for planar, radial and sylvester flows. The last line printed is the run
+    --k a stack of flows is fitted instead to a table of plain numbers: without --preset by `flows`,
+    or `flows-planar` for planar, radial and sylvester flows. The last line printed is the run
     directory.
     """
     from nflow_cli import experiments
@@ -215,11 +208,6 @@ def fit(
     resolved = resolve_config("fit", path, assignments, changes)
     found = _dry_run(resolved) if dry_run else None
     data = experiments.of(resolved).data() if found is None else found.data
-    if preset is None and flow is not None and data is not None:
-        is_conditional = bool(resolved.data.given)
-        name = natural_preset(flow, len(data.train), data.dim, is_conditional)
-        if (natural := presets.find_preset(name)) != path:
-            path, resolved = natural, resolve_config("fit", natural, assignments, changes)
     if found is None:
         begin(resolved, run_name(resolved, path), output, argv, machine, data)
     else:

@@ -1,6 +1,5 @@
 """What columns and their values are written as in a preset. No Keras here."""
 
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -10,9 +9,7 @@ from nflow_cli.config.strict import MAX_PATH
 MAX_COLUMNS = 1_000
 MAX_NAME = 1_000  # letters of a column's name
 MAX_LEVELS = 1_000  # of a category
-MAX_ALL_LEVELS = 10_000
 MAX_LEVEL = 1_000  # letters of a level
-MAX_LEVEL_TEXT = 80_000  # letters of all levels, which a config of a mebibyte holds
 LARGEST_BOUND = 1e100
 
 
@@ -36,7 +33,6 @@ Level = Annotated[
     Field(min_length=1, max_length=MAX_LEVEL),
     BeforeValidator(_text, json_schema_input_type=str | int),
 ]
-LevelList = Annotated[list[Level], Field(min_length=2, max_length=MAX_LEVELS)]
 
 
 def an_interval(bounds: Any) -> Any:
@@ -47,13 +43,3 @@ def an_interval(bounds: Any) -> Any:
     if low is not None and high is not None and not low < high:
         raise ValueError("a lower bound below the upper one")
     return bounds
-
-
-def too_many_levels(levels: Mapping[str, Sequence[str]]) -> str:
-    """Return how many levels categories may have together, if they have more, or ""."""
-    texts = [text for known in levels.values() for text in known]
-    if len(texts) > MAX_ALL_LEVELS:
-        return f"at most {MAX_ALL_LEVELS:,} levels of all categories, not {len(texts):,}"
-    if (letters := sum(map(len, texts))) > MAX_LEVEL_TEXT:
-        return f"at most {MAX_LEVEL_TEXT:,} letters in all levels, not {letters:,}"
-    return ""

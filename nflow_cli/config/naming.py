@@ -42,7 +42,9 @@ def made_name(resolved: Config, varied: Iterable[str] = ()) -> str:
         words["cells"] = "cells"
     else:
         words |= {"flow.pattern": _pattern(flow), "flow.k": f"k{flow.k}"}
-        if not flow.k:
+        if flow.k is None:  # by the size of the table
+            del words["flow.k"]
+        elif not flow.k:
             del words["flow.pattern"]
     if prior:
         words["prior"] = f"prior-{_pattern(prior)}-k{prior.k}"

@@ -1,6 +1,5 @@
 """The schema of a fit to a table. No Keras here."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -11,16 +10,14 @@ from nflow_cli.config.column_schema import (
     Column,
     Columns,
     Interval,
-    LevelList,
     Path,
     Step,
     an_interval,
-    too_many_levels,
 )
-from nflow_cli.config.flow_options import pattern_name
-from nflow_cli.config.flow_schema import StackFlow, expect_one_pass, expect_weights
-from nflow_cli.config.kinds_schema import ColumnKind
-from nflow_cli.config.roles import Levels, Roles
+from nflow_cli.config.flow_options import has_network, pattern_name
+from nflow_cli.config.flow_schema import K, StackFlow, expect_one_pass, expect_weights
+from nflow_cli.config.flow_sizes import SIZES, pattern_like, size_of, with_hidden
+from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.strict import (
     COMMAND,
     MAX_SEED,
@@ -31,9 +28,7 @@ from nflow_cli.config.strict import (
 )
 from nflow_cli.config.training_schema import (
     Annealed,
-    BatchSize,
     CheckpointSeconds,
-    Chunk,
     ClipNorm,
     EarlyStopping,
     LearningRate,
@@ -43,8 +38,6 @@ from nflow_cli.config.training_schema import (
 from nflow_cli.registry import DEFAULT_BASE, POINT_SETS
 
 MAX_MEMBERS = 100
-WIDE = 8  # columns; more have a preset of their own
-FEW = 8_000  # training rows; fewer have a preset of their own
 
 # Roles that no column has at once: those of the keys with those of earlier ones.
 EXCLUSIVE = {
@@ -74,7 +67,7 @@ class TableData(Strict):
     columns: Columns | None = Field(
         default=None,
         min_length=1,
-        description="Only these; null: all, or for flows all of numbers. A run of flows says them.",
+        description="Only these; null: all.",
     )
     exclude: Columns = Field(default=[], description="All but these.")
     bounds: dict[Column, Interval] = Field(
@@ -99,14 +92,13 @@ class TableData(Strict):
     given: Columns = Field(
         default=[], description="The density is that of the other columns given these."
     )
-    categorical: dict[Column, LevelList | None] = Field(
-        default={},
-        max_length=MAX_COLUMNS,
-        description="Columns that tell rows apart, with their levels; null: those of the training "
-        "rows. A run says them.",
+    categorical: Columns = Field(
+        default=[], description="Columns of numbers that only tell rows apart; for cells alone."
     )
     discrete: dict[Column, Step] = Field(
-        default={}, max_length=MAX_COLUMNS, description="Columns of multiples of a step."
+        default={},
+        max_length=MAX_COLUMNS,
+        description="Columns of multiples of a step; for cells alone.",
     )
     weights: Column | None = Field(
         default=None, description="A column that says how much each row counts."
@@ -114,7 +106,7 @@ class TableData(Strict):
     kinds: dict[Column, ColumnKind] | None = Field(
         default=None,
         max_length=MAX_COLUMNS,
-        description="What each column is to a density of cells; null: found. A run says them.",
+        description="What each column is to the density; null: found. A run says them.",
     )
 
     @field_validator("size")
@@ -131,7 +123,7 @@ class TableData(Strict):
             raise ValueError("null for a built-in set")
         return value
 
-    @field_validator("columns", "exclude", "given")
+    @field_validator("columns", "exclude", "given", "categorical")
     @classmethod
     def _differ(cls, columns: list[str] | None) -> list[str] | None:
         if columns and len(set(columns)) < len(columns):
@@ -174,7 +166,7 @@ class TableData(Strict):
 
     @field_validator("categorical", "discrete")
     @classmethod
-    def _are_used(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    def _are_used(cls, value: Any, info: ValidationInfo) -> Any:
         """Check that columns are among those that are modelled or given, where these are said."""
         columns = info.data.get("columns")
         used = {*(columns or ()), *info.data.get("given", ())}
@@ -183,50 +175,10 @@ class TableData(Strict):
                 raise ValueError(f"columns of data.columns or data.given, as {name!r} is not")
         return value
 
-    @field_validator("categorical")
-    @classmethod
-    def _are_levels(cls, value: dict[str, Any]) -> dict[str, Any]:
-        said = {name: levels for name, levels in value.items() if levels is not None}
-        for name, levels in said.items():
-            if len(set(levels)) < len(levels):
-                raise ValueError(f"each level of {name!r} once")
-        if problem := too_many_levels(said):
-            raise ValueError(problem)
-        return value
-
-    @property
-    def roles(self) -> Roles:
-        """What each column of a row is, once the columns and the levels are known."""
-        columns = self.columns or []
-        levels = {name: tuple(levels or ()) for name, levels in self.categorical.items()}
-        numbers = [name for name in columns if name not in levels]
-        return Roles(
-            numbers,
-            {name: self.discrete[name] for name in numbers if name in self.discrete},
-            {name: levels[name] for name in columns if name in levels},
-            [name for name in self.given if name not in levels],
-            {name: levels[name] for name in self.given if name in levels},
-        )
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether the columns and the levels of all categories are known."""
-        return self.columns is not None and None not in self.categorical.values()
-
-    def settled(self, columns: Sequence[str], levels: Levels) -> "TableData":
-        """Return the settings with the modelled columns and the levels written out."""
-        categorical = {name: list(levels[name]) for name in self.categorical}
-        update = {"columns": list(columns), "categorical": categorical}
+    def with_kinds(self, kinds: Mapping[str, ColumnKind]) -> "TableData":
+        """Return the settings with kinds, and with the given columns as a row has them."""
+        update = {"kinds": dict(kinds), "given": row_names(kinds, self.given).given}
         return self.model_copy(update=update)
-
-    def interval(self, column: str) -> tuple[float, float]:
-        """Return the open interval that a column lies in; infinite ends where it has no bound.
-
-        A discrete value stands for half a step at either side of it.
-        """
-        low, high = self.bounds.get(column, (None, None))
-        half = self.discrete.get(column, 0) / 2
-        return -math.inf if low is None else low - half, math.inf if high is None else high + half
 
 
 Tails = Literal["tukey-h", "none"]
@@ -241,7 +193,7 @@ class Units(Strict):
 class TableTrain(Strict):
     """How a fit to a table is trained: for so many updates, or else for so many epochs.
 
-    The weights of the best validation are kept.
+    The weights of the best validation are kept. What is null follows from the size of the table.
     """
 
     length_key: ClassVar[str] = "steps"
@@ -249,16 +201,20 @@ class TableTrain(Strict):
     annealed: ClassVar[Annealed] = Annealed(1.0, 0)
 
     steps: int | None = Field(
-        default=4_000, ge=1, le=10**9, description="Updates; null: as epochs says."
+        default=None,
+        ge=1,
+        le=10**9,
+        description="Updates; null: by epochs, or the size of the table.",
     )
     epochs: float | None = Field(
         default=None,
         gt=0,
         le=10**6,
-        validate_default=True,
         description="Passes over the training rows, in place of steps.",
     )
-    batch_size: BatchSize = 512
+    batch_size: int | None = Field(
+        default=None, ge=1, le=10**6, description="Rows per update; null: by the table's size."
+    )
     learning_rate: LearningRate = 0.002
     schedule: Schedule = "cosine"
     clip_norm: ClipNorm = 20.0
@@ -267,43 +223,49 @@ class TableTrain(Strict):
     ensemble: int = Field(
         default=1, ge=1, le=MAX_MEMBERS, description="Members of an equal mixture, side by side."
     )
-    chunk: Chunk = 100
+    chunk: int | None = Field(
+        default=None,
+        ge=1,
+        le=10**6,
+        description="Updates between two looks at the validation rows; null: by the table's size.",
+    )
     checkpoint_seconds: CheckpointSeconds = 30.0
 
     @field_validator("epochs")
     @classmethod
     def _one_length(cls, epochs: float | None, info: ValidationInfo) -> float | None:
-        if (epochs is None) == (info.data.get("steps") is None):
-            raise ValueError("epochs where steps is null, and null where it is not")
+        if epochs is not None and info.data.get("steps") is not None:
+            raise ValueError("null where steps says how long")
         return epochs
 
-    def updates(self, rows: int) -> int:
-        """Return how many updates the training of so many rows makes."""
-        if self.epochs is None:
-            return self.steps or 0
-        return max(1, round(self.epochs * rows / self.batch_size))
+
+class FlowsTrain(TableTrain):
+    """How flows are trained on a table. The weights of the best validation are kept."""
+
+    learning_rate: LearningRate | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default=None, description="Of Adam, at its highest; null: by the table's size."
+    )
+    weight_decay: WeightDecay | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default=None,
+        description="Of the kernels of networks, apart from the gradient; null: by the table's "
+        "size.",
+    )
 
 
-def natural_preset(
-    pattern: Sequence[Any] | None,
-    rows: int | None = None,
-    dim: int = 1,
-    is_conditional: bool = False,
-) -> str:
-    """Return the preset for such flows, so many training rows and columns, where none is named.
+class TableFlow(StackFlow):
+    """The flows of a density of plain numbers; what is null follows from the size of the table."""
 
-    ``None``: no flows are asked for.
-    """
+    k: K | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default=None, description="How many flows; null: by the table's size."
+    )
+
+
+def natural_preset(pattern: Sequence[Any] | None) -> str:
+    """Return the preset for such flows, where none is named; ``None``: no flows are asked for."""
     if pattern is None:
         return "cells"
     names = {pattern_name(item) for item in pattern}
-    if names and names <= {"planar", "radial", "sylvester"}:
-        return "table-planar"
-    if rows is not None and rows < FEW:
-        return "table-small"
-    if dim > WIDE:
-        return "table-wide"
-    return "table-conditional" if is_conditional else "table"
+    return "flows-planar" if names and names <= {"planar", "radial", "sylvester"} else "flows"
 
 
 class TableEvaluate(Strict):
@@ -315,7 +277,7 @@ class TableEvaluate(Strict):
 
 
 class FitConfig(Strict):
-    """A whole run of ``nflow fit``."""
+    """A whole run of ``nflow fit`` by a stack of flows, on columns of plain numbers."""
 
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
@@ -327,8 +289,8 @@ class FitConfig(Strict):
     seed: Seed = 0
     data: Annotated[TableData, BeforeValidator(by_name, json_schema_input_type=TableData | str)]
     units: Units = Units()
-    flow: StackFlow = StackFlow(pattern=["spline-coupling"])
-    train: TableTrain = TableTrain()
+    flow: TableFlow = TableFlow(pattern=["spline-coupling"])
+    train: FlowsTrain = FlowsTrain()
     evaluate: TableEvaluate = TableEvaluate()
 
     @field_validator("data")
@@ -336,18 +298,27 @@ class FitConfig(Strict):
     def _suits_flows(cls, data: TableData) -> TableData:
         if data.missing == "model":
             raise ValueError("missing: refuse or drop beside flows; cells model a gap")
-        if data.columns is not None and all(name in data.categorical for name in data.columns):
-            raise ValueError("columns: one of numbers beside the categories, for flows")
+        for key in ("categorical", "discrete"):
+            if names := _named(getattr(data, key)):
+                raise ValueError(
+                    f"no {key} beside flows, which take plain numbers: the default density of "
+                    "cells models such columns, so leave out --flow and --k, or --exclude "
+                    f"{','.join(names)}"
+                )
+        for name, kind in (data.kinds or {}).items():
+            if kind.kind not in ("number", "left out"):
+                raise ValueError(f"kinds number and left out alone beside flows, as of {name!r}")
         return data
 
     @field_validator("flow")
     @classmethod
-    def _can_be_trained(cls, flow: StackFlow, info: ValidationInfo) -> StackFlow:
+    def _can_be_trained(cls, flow: TableFlow, info: ValidationInfo) -> TableFlow:
         expect_one_pass(flow, "inverse", "rows are fitted")
         data = info.data.get("data")
-        if data is None or not data.is_settled:
+        if data is None or data.kinds is None or flow.k is None:
             return flow
-        return expect_weights(flow, flow.weights(data.roles.dim, data.roles.width))
+        names = row_names(data.kinds, data.given)
+        return expect_weights(flow, flow.weights(len(names.modelled), len(names.given)))
 
     @property
     def subject(self) -> str:
@@ -355,45 +326,55 @@ class FitConfig(Strict):
         return self.data.name
 
     @property
-    def roles(self) -> Roles:
-        """What each column of a row is, once that is settled."""
-        return self.data.roles
-
-    @property
     def is_settled(self) -> bool:
         """Whether the config says all that a run needs, without its table."""
-        return self.data.is_settled and self.train.steps is not None
+        sizes = (self.flow.k, *(getattr(self.train, key) for key in SIZES[0].train))
+        return self.data.kinds is not None and None not in sizes
 
     @property
-    def is_plain(self) -> bool:
-        """Whether all columns are modelled numbers, none discrete, and all rows count alike."""
-        data = self.data
-        return not (data.given or data.categorical or data.discrete or data.weights)
+    def given(self) -> list[str]:
+        """The columns that the density is conditional on, once they are known, in a row's order."""
+        return row_names(self.data.kinds or {}, self.data.given).given
+
+    @property
+    def columns(self) -> list[str]:
+        """The D modelled columns, once they are known, in a row's order."""
+        return row_names(self.data.kinds or {}, self.data.given).modelled
 
     @property
     def dim(self) -> int:
-        """D, of the columns of numbers that are modelled, once they are known."""
-        return self.roles.dim
+        """D, once it is known."""
+        return len(self.columns)
 
     def settled_like(self, written: "FitConfig") -> "FitConfig":
         """Return the config with what depends on the table as another one has it."""
-        ours, theirs = self.data, written.data.categorical
-        levels = {name: known or theirs.get(name) for name, known in ours.categorical.items()}
-        columns = {"columns": ours.columns or written.data.columns, "categorical": levels}
-        steps = {"steps": self.train.steps or written.train.steps, "epochs": None}
-        data, train = ours.model_copy(update=columns), self.train.model_copy(update=steps)
-        return self.model_copy(update={"data": data, "train": train})
+        ours, theirs = self.train, written.train
+        sizes = {key: getattr(theirs, key) for key in SIZES[0].train}
+        sizes |= ours.model_dump(include=set(sizes), exclude_none=True)
+        k = written.flow.k if self.flow.k is None else self.flow.k
+        pattern = pattern_like(self.flow.pattern, written.flow.pattern)
+        flow = self.flow.model_copy(update={"k": k, "pattern": pattern})
+        return self._with(self.data.kinds or written.data.kinds or {}, flow, sizes)
 
-    def settled(self, columns: Sequence[str], levels: Levels, rows: int) -> "FitConfig":
-        """Return the config of a run on a table.
+    def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "FitConfig":
+        """Return the config of a run on a table with kinds of columns and sizes written out.
 
-        It is to be validated: the model may have too many weights.
-
-        Args:
-            columns: The names of those that are modelled, numbers and categories.
-            levels: Of all categories, by name.
-            rows: How many are trained on.
+        What the config says stays. It is to be validated: the flows may have too many weights.
         """
-        steps = {"steps": self.train.updates(rows), "epochs": None}
-        update = {"data": self.data.settled(columns, levels)}
-        return self.model_copy(update=update | {"train": self.train.model_copy(update=steps)})
+        names, train = row_names(kinds, self.data.given), self.train
+        size = size_of(rows, len(names.modelled), bool(names.given))
+        said = train.model_dump(include=set(size.train), exclude_none=True)
+        decay = {} if has_network(self.flow.pattern) else {"weight_decay": 0.0}
+        sizes = {**size.train, **decay, **said}
+        if train.epochs is not None:
+            sizes["steps"] = max(1, round(train.epochs * rows / sizes["batch_size"]))
+        pattern = with_hidden(self.flow.pattern, size.hidden)
+        k = size.k if self.flow.k is None else self.flow.k
+        return self._with(kinds, self.flow.model_copy(update={"k": k, "pattern": pattern}), sizes)
+
+    def _with(
+        self, kinds: Mapping[str, ColumnKind], flow: TableFlow, sizes: Mapping[str, Any]
+    ) -> "FitConfig":
+        train = self.train.model_copy(update={**sizes, "epochs": None})
+        update = {"data": self.data.with_kinds(kinds), "flow": flow, "train": train}
+        return self.model_copy(update=update)

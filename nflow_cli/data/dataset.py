@@ -9,19 +9,21 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from nflow_cli.config.column_schema import MAX_LEVELS
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
-from nflow_cli.config.table_schema import TableData
+from nflow_cli.config.table_schema import TableData, Tails
 from nflow_cli.data.cell_values import numbers_in
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.csv_dialect import is_number
-from nflow_cli.data.dataset_faults import faults_of, refuse, used
+from nflow_cli.data.dataset_faults import Fault, faults_of, refuse, used
 from nflow_cli.data.dataset_parts import (
+    Columns,
+    note_of_repeats,
     note_of_weights,
     notes_of,
     part_weights,
@@ -30,12 +32,15 @@ from nflow_cli.data.dataset_parts import (
     without_gaps,
 )
 from nflow_cli.data.dates import dated
+from nflow_cli.data.fit_units import units_of_numbers
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.left_out import cells_of
-from nflow_cli.data.number_units import units_of_numbers
+from nflow_cli.data.named_tables import IN_PYTHON, table_named
+from nflow_cli.data.plain_numbers import HINT, on_bounds, plain_kinds, units_and_faults
 from nflow_cli.data.points import ALIKE, Weights, checksum
 from nflow_cli.data.raw_columns import RawColumn, read_columns
-from nflow_cli.data.table_rows import IN_PYTHON, STDIN, table_named
+from nflow_cli.data.split import Parts
+from nflow_cli.data.table_files import STDIN
 from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
@@ -46,7 +51,7 @@ NEW = -1.0  # a level that no training row has
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A table to fit a density of cells to.
+    """A table to fit a density to.
 
     Attributes:
         name: Of the table.
@@ -121,29 +126,47 @@ class Dataset:
         return {**record, **({"test": dict(self.tests)} if self.tests else {}), **units}
 
 
-def load_dataset(settings: TableData, table: TableFile | None = None) -> Dataset:
+def load_dataset(
+    settings: TableData, table: TableFile | None = None, flows: Tails | None = None
+) -> Dataset:
     """Read a table, find the kinds of its columns, and split its rows.
 
     Args:
         settings: Which table, which columns, and how it is split. Kinds that it has stay.
         table: In place of the one that ``settings`` names.
+        flows: Of a fit by flows, which takes plain numbers alone: how tails are transformed.
 
     Raises:
-        DataError: In one line: there is no such table, or nothing in it to model.
+        DataError: In one line: there is no such table, or all that is wrong with it.
     """
     table = table or table_named(settings)
     columns, numbers = read_used(table, settings)
-    kinds = settings.kinds or kinds_of(
-        [column for name, column in columns.items() if name != settings.weights], settings
-    )
-    faults, names = faults_of(table, columns, numbers, kinds, settings), used(kinds, settings)
+    kinds, faults = kinds_and_faults(table, columns, numbers, settings, flows)
+    kinds = {name: kind for name, kind in kinds.items() if name != settings.weights}
     notes = notes_of(table, settings, kinds, numbers)
     if settings.missing == "drop":
         columns, kinds, present, note = without_gaps(columns, kinds, settings, len(numbers))
         numbers, notes = numbers[present], [*notes, *note]
     parts, more = parts_of(table, settings, numbers)
-    refuse(table.name, [*faults, *more])
-    kinds = _with_levels(kinds, columns, parts.train)
+    refuse(table.name, [*faults, *more], _hint(faults, flows))
+    data = _of_parts(table, settings, columns, _with_levels(kinds, columns, parts.train), parts)
+    if flows is None:
+        return replace(data, units=_units(data), notes=[*notes, *data.notes])
+    units, faults = units_and_faults(data, settings, flows)
+    refuse(table.name, faults)
+    notes += [*data.notes, *note_of_repeats(data.train, data.test)]
+    return replace(data, units=units, notes=notes)
+
+
+def _of_parts(
+    table: TableFile,
+    settings: TableData,
+    columns: Columns,
+    kinds: Mapping[str, ColumnKind],
+    parts: Parts,
+) -> Dataset:
+    """Return rows in their parts, without units; test rows may be those of another table."""
+    names = used(kinds, settings)
     rows = np.column_stack([values_of(columns[name], kinds[name].alone, table) for name in names])
     train, validation, test = (rows[part] for part in parts)
     digest, tests, test_weights = checksum(rows), None, None
@@ -157,11 +180,36 @@ def load_dataset(settings: TableData, table: TableFile | None = None) -> Dataset
         kinds,
         *row_names(kinds, settings.given),
         *(train, validation, test),
-        units=_units(kinds, names, train),
+        units={},
         weights=weights,
-        notes=[*notes, *note_of_weights(settings.weights, weights.train)],
+        notes=note_of_weights(settings.weights, weights.train),
         tests=tests,
     )
+
+
+def kinds_and_faults(
+    table: TableFile,
+    columns: Columns,
+    rows: np.ndarray,
+    settings: TableData,
+    flows: Tails | None = None,
+) -> tuple[dict[str, ColumnKind], list[Fault]]:
+    """Return the kinds of columns, and what is known to be wrong before the rows are split."""
+    kinds, faults = settings.kinds, list[Fault]()
+    if kinds is None:
+        kinds = kinds_of(list(columns.values()), settings)
+        if flows:
+            kinds, faults = plain_kinds(table, columns, kinds, settings)
+    faults += faults_of(table, columns, rows, kinds, settings, takes_gaps=flows is None)
+    if flows:
+        modelled = row_names(kinds, settings.given).modelled
+        faults += on_bounds(table, columns, rows, modelled, settings)
+    return dict(kinds), faults
+
+
+def _hint(faults: Sequence[Fault], flows: Tails | None) -> str:
+    """Return the way on of a table that flows do not take."""
+    return HINT if flows and any(fault.column and fault.mend for fault in faults) else ""
 
 
 def _test_rows(
@@ -190,16 +238,14 @@ def _test_rows(
     return rows[order], weights if weights is None else weights[order], record
 
 
-def _units(
-    kinds: Mapping[str, ColumnKind], names: Sequence[str], train: np.ndarray
-) -> dict[str, list[ColumnMap]]:
+def _units(data: Dataset) -> dict[str, list[ColumnMap]]:
     """Return the units of the columns of numbers, by the training rows that are at no atom."""
-    numbers = [i for i, name in enumerate(names) if kinds[name].alone.kind in ("grid", "number")]
     units = {}
-    for i in numbers:
-        kind, values = kinds[names[i]], train[:, i]
-        values = values[~np.isnan(values) & ~np.isin(values, kind.atoms)]
-        units[names[i]] = units_of_numbers(values, kind)
+    for name, values in zip(data.columns, data.train.T):
+        kind = data.kinds[name]
+        if kind.alone.kind in ("grid", "number"):
+            values = values[~np.isnan(values) & ~np.isin(values, kind.atoms)]
+            units[name] = units_of_numbers(values, kind)
     return units
 
 

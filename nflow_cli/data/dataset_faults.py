@@ -8,16 +8,14 @@ import numpy as np
 from nflow_cli.config.column_schema import MAX_COLUMNS
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.table_schema import TableData
-from nflow_cli.data.chosen_rows import LOG_Q, listed
 from nflow_cli.data.left_out import cells_of
 from nflow_cli.data.points import LEAST
 from nflow_cli.data.raw_columns import MAX_TEXTS, RawColumn
-from nflow_cli.data.tables import TableFile, shown
+from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
 from nflow_cli.errors import DataError
 from nflow_cli.registry import nearest
 
 OFF = 0.01  # of a step, by which a value may be off its multiple
-LEFT_OUT = "--exclude"
 
 
 class Fault(NamedTuple):
@@ -39,11 +37,33 @@ class Fault(NamedTuple):
         return f"column {shown(self.column)}: {self.problem}" if self.column else self.problem
 
 
-def refuse(name: str, faults: Sequence[Fault]) -> None:
+class FaultsError(DataError):
+    """A table has faults: they are all in one line, with the options that mend them."""
+
+    def __init__(self, message: str, faults: Sequence[Fault]):
+        super().__init__(message)
+        self.faults = list(faults)
+
+
+def leaving_out(name: str, settings: TableData) -> str:
+    """Return the option that leaves out a column."""
+    written = name.replace(",", "\\,")
+    for key in ("columns", "given"):
+        if name in (getattr(settings, key) or ()):
+            return f"--{key} without {written}"
+    return f"--exclude {written}"
+
+
+def refuse(name: str, faults: Sequence[Fault], hint: str = "") -> None:
     """Refuse a table that has faults.
 
+    Args:
+        name: Of the table.
+        faults: What stands in the way of a fit.
+        hint: Another way on.
+
     Raises:
-        DataError: In one line: all of them, and the options that mend those that options mend.
+        FaultsError: In one line: all of them, and the options that mend those that options mend.
     """
     if not faults:
         return
@@ -53,8 +73,8 @@ def refuse(name: str, faults: Sequence[Fault]) -> None:
         if option and value not in mends.setdefault(option, []):
             mends[option].append(value)
     options = [f"{option} {','.join(values)}" for option, values in mends.items()]
-    words = [*(fault.text for fault in faults), *([" ".join(options)] if options else [])]
-    raise DataError(f"{name}: {'; '.join(words)}")
+    words = [*(fault.text for fault in faults), hint, " ".join(options)]
+    raise FaultsError(f"{name}: {'; '.join(filter(None, words))}", faults)
 
 
 def expect_names(table: TableFile, settings: TableData) -> None:
@@ -116,8 +136,9 @@ def faults_of(
     rows: np.ndarray,
     kinds: Mapping[str, ColumnKind],
     settings: TableData,
+    takes_gaps: bool = True,
 ) -> list[Fault]:
-    """Return what keeps a density of cells from the rows of a table.
+    """Return what keeps a density from the rows of a table.
 
     Args:
         table: That was read.
@@ -125,8 +146,9 @@ def faults_of(
         rows: Their numbers in the table.
         kinds: Of the columns.
         settings: What the user says of them.
+        takes_gaps: Whether the density models gaps.
     """
-    names = used(kinds, settings)
+    names, way_on = used(kinds, settings), "--missing model" if takes_gaps else "--missing drop"
     faults = [
         fault for name in names for fault in _of_column(table, columns[name], rows, kinds, settings)
     ]
@@ -136,17 +158,17 @@ def faults_of(
     present, counts = complete_rows(columns, [*names, *weights], len(rows))
     text, left = gaps_text(present, counts), int(present.sum())
     if settings.missing == "refuse" and counts:
-        faults.append(Fault("", text, "--missing model"))
+        faults.append(Fault("", text, way_on))
     if len(rows) < LEAST:
         faults.append(Fault("", f"expected at least {LEAST} rows, received {len(rows):,}"))
     elif settings.missing == "drop" and left < LEAST:
         problem = f"expected at least {LEAST} rows without gaps, received {left:,}: {text}"
-        faults.append(Fault("", problem, "--missing model"))
+        faults.append(Fault("", problem, "--missing model" if takes_gaps else ""))
     if len(kinds) > MAX_COLUMNS:
         text = f"expected at most {MAX_COLUMNS:,} columns, received {len(kinds):,}"
         faults.append(Fault("", f"{text}; --columns takes some"))
     modelled = row_names(kinds, settings.given).modelled
-    if not set(modelled) - {fault.column for fault in faults if LEFT_OUT in fault.mend}:
+    if not set(modelled) - {fault.column for fault in faults if fault.mend}:
         known = [*settings.given, *modelled]
         faults.append(Fault("", f"expected a column to model, received {_reasons(kinds, known)}"))
     return faults
@@ -170,7 +192,7 @@ def _of_column(
 ) -> Iterator[Fault]:
     """Yield what is wrong with a column of a row."""
     name, kind = column.name, kinds[column.name]
-    mend = f"{LEFT_OUT} {name.replace(',', chr(92) + ',')}"
+    mend = leaving_out(name, settings)
     if name == LOG_Q:
         yield Fault(name, "log-densities are written in one of this name", mend)
     if column.numbers is None and column.codes is None:

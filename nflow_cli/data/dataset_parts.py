@@ -7,7 +7,6 @@ import numpy as np
 
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.table_schema import TableData
-from nflow_cli.data.chosen_rows import listed
 from nflow_cli.data.dataset_faults import (
     Fault,
     complete_rows,
@@ -19,10 +18,12 @@ from nflow_cli.data.dataset_faults import (
 from nflow_cli.data.points import ALIKE, Weights
 from nflow_cli.data.raw_columns import RawColumn, read_columns
 from nflow_cli.data.split import Parts, shuffled, split_at_random, split_by_column, split_by_group
-from nflow_cli.data.tables import TableFile
+from nflow_cli.data.tables import TableFile, listed
 from nflow_cli.errors import DataError
+from nflow_cli.random_streams import stream
 
 Columns = dict[str, RawColumn]
+REPEATED = 0.01  # of test rows, that may be among the training rows without a note
 
 
 def read_used(table: TableFile, settings: TableData) -> tuple[Columns, np.ndarray]:
@@ -142,3 +143,20 @@ def note_of_weights(name: str | None, weights: np.ndarray | None) -> list[str]:
     effective = weights.sum() ** 2 / (weights * weights).sum()
     text = f"the {len(weights):,} rows to train on count as {effective:,.1f}, (Σw)²/Σw²"
     return [f"weighted by {name}: {text}"]
+
+
+def note_of_repeats(train: np.ndarray, test: np.ndarray) -> list[str]:
+    """Return how many test rows are training rows too, where they are more than a few."""
+    rng = stream(0, "repeats")
+    factors = rng.integers(2**63, size=train.shape[1], dtype=np.uint64)
+    seen, judged = (
+        np.ascontiguousarray(part, np.float64).view(np.uint64) @ (2 * factors + 1)
+        for part in (train, test)
+    )
+    count = int(np.isin(judged, seen).sum())
+    if count <= REPEATED * len(judged):
+        return []
+    return [
+        f"{count:,} of {len(judged):,} test rows are among those to train on too: their score is "
+        "too good"
+    ]

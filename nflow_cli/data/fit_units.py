@@ -1,16 +1,15 @@
 """The units that suit the columns of a table, fitted to its training rows. No Keras here."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 
+from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.table_schema import Tails
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.data.column_maps import ColumnMap, Log, Logit, Scale, Side, Softplus, TukeyH
-from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError
 
 ROWS = 20_000  # that a tail is fitted to, at most
@@ -44,51 +43,70 @@ class _Chain(NamedTuple):
     maps: list[ColumnMap]
 
 
+def units_of_numbers(
+    values: np.ndarray, kind: ColumnKind, tails: Tails = "tukey-h"
+) -> list[ColumnMap]:
+    """Return the units of a column of cells, by values ``(n,)`` of its training rows.
+
+    A bound stands half a step beyond the last value that there may be, where its interval ends. Of
+    rows of one value some are to each side of it, as rounding has it: by equal values alone a tail
+    is as heavy as it can be.
+    """
+    step = kind.lattices[0].step if len(kind.lattices) == 1 else kind.resolution or 1.0
+    if not len(values) or values.min() == values.max():
+        return [Scale(float(values[0]) if len(values) else 0.0, step)]
+    low, high = kind.bounds or (None, None)
+    half = step / 2 + 4 * float(np.spacing(np.abs(values).max()))  # more than rounding
+    bounds = Bounds(None if low is None else low - half, None if high is None else high + half)
+    return fit_units(_spread(values, step), bounds, tails)
+
+
+def _spread(values: np.ndarray, step: float) -> np.ndarray:
+    """Return values ``(n,)``, those that are equal evenly over the interval about them."""
+    order = np.argsort(values, kind="stable")
+    _, first, counts = np.unique(values[order], return_index=True, return_counts=True)
+    place = np.arange(len(values)) - np.repeat(first, counts) + 0.5
+    shift = np.empty(len(values))
+    shift[order] = place / np.repeat(counts, counts) - 0.5
+    return values + step * shift
+
+
 def fit_units(
-    values: np.ndarray, bounds: Sequence[Bounds | None], tails: Tails = "tukey-h"
-) -> ColumnUnits:
-    """Return the units in which each column of training rows is nearest to N(0, 1).
+    x: np.ndarray, bounds: Bounds | None = None, tails: Tails = "tukey-h"
+) -> list[ColumnMap]:
+    """Return the maps after which a column of training rows is nearest to N(0, 1).
 
     Bounds go first: a logit between two; of one, the logarithm or the softplus, whichever makes
     the rows likelier in the end. Then a robust centre and scale, and Tukey's h where it makes the
     rows likelier by more than 2 nats in all.
 
     Args:
-        values: ``(n, D)``, float64, finite, in random order: tails are fitted to the first 20,000.
-        bounds: One a column.
+        x: ``(n,)``, float64, finite, in random order: a tail is fitted to the first 20,000.
+        bounds: Open ends.
         tails: "tukey-h", or "none" to leave them as they are.
 
     Raises:
-        DataError: If a row lies on a bound or outside, or all rows of a column are equal.
+        DataError: If a row lies on a bound or outside, or all rows are equal.
     """
-    return ColumnUnits(
-        [
-            _fit_column(f"column {number} counted from 0", column, limits or Bounds(), tails)
-            for number, (column, limits) in enumerate(zip(values.T, bounds, strict=True))
-        ]
-    )
-
-
-def _fit_column(name: str, x: np.ndarray, bounds: Bounds, tails: Tails) -> list[ColumnMap]:
     chains: list[_Chain] = []
-    for first in _bounded(name, x, bounds):
+    for first in _bounded(x, bounds or Bounds()):
         y, log_det = first.inside(x) if first else (x, np.zeros_like(x))
         if y.min() == y.max():
-            raise DataError(f"{name}: expected values that differ. Received: {x[0]} alone")
+            raise DataError(f"expected values that differ. Received: {x[0]} alone")
         rest = _fit_rest(y, tails)
         maps = [first, *rest.maps] if first else rest.maps
         chains.append(_Chain(rest.log_likelihood + log_det[:ROWS].mean(), maps))
     return max(chains, key=lambda chain: chain.log_likelihood).maps
 
 
-def _bounded(name: str, x: np.ndarray, bounds: Bounds) -> list[ColumnMap | None]:
+def _bounded(x: np.ndarray, bounds: Bounds) -> list[ColumnMap | None]:
     """Return the maps that may take a column from its bounds to R."""
     low, high = bounds
     above, below = (-math.inf if low is None else low), (math.inf if high is None else high)
     least, most = x.min(), x.max()
     if not above < least <= most < below:
         raise DataError(
-            f"{name}: expected values above {above} and below {below}. Received: {least} to {most}"
+            f"expected values above {above} and below {below}. Received: {least} to {most}"
         )
     if low is None:
         return [None] if high is None else _one_sided(x, high, "below")

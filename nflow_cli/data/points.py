@@ -1,12 +1,9 @@
-"""What rows of numbers are: weighted, repeated, spread; and their Gaussian. No Keras here."""
+"""What rows of numbers are: weighted, repeated, spread. No Keras here."""
 
 import hashlib
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from nflow_cli.constants import LOG_2PI
-from nflow_cli.data.units import Units
 
 SET_SIZE = 50_000  # rows of a built-in set
 LEAST = 10  # rows that can be split
@@ -75,21 +72,3 @@ def no_spread(values: np.ndarray) -> str:
             f"less than {LEAST_SPREAD:g} of them: too little for double precision"
         )
     return ""
-
-
-def gaussian_log_prob(train: np.ndarray, x: np.ndarray, units: Units) -> np.ndarray:
-    """Return the log-density ``(m,)`` in nats at ``x`` of the Gaussian most likely given ``train``.
-
-    Its mean and its full covariance are those of ``train`` ``(n, D)`` (divided by ``n``) in the
-    coordinates of ``units``; the density is that in the user's units.
-    """
-    inside = units.inside(train)
-    mean = inside.mean(axis=0)
-    inside = inside - mean
-    covariance = inside.T @ inside / len(inside)
-    z, units_log_det = units.inside_and_log_det(x)
-    away = np.linalg.solve(np.linalg.cholesky(covariance), (z - mean).T)
-    with np.errstate(over="ignore"):
-        squared = np.sum(away * away, axis=0)
-    log_det = np.linalg.slogdet(covariance)[1]
-    return -0.5 * (squared + log_det) - 0.5 * train.shape[1] * LOG_2PI + units_log_det

@@ -1,5 +1,6 @@
 """The columns of a whole table as read, before their kinds are known. No Keras here."""
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -7,10 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from nflow_cli.data.array_tables import ArrowTable
-from nflow_cli.data.categories import distinct_texts
-from nflow_cli.data.chosen_rows import MAX_ROWS
-from nflow_cli.data.tables import NotANumberError, TableFile, floats, is_number, present_cells
+from nflow_cli.data.tables import (
+    MAX_ROWS,
+    MISSING,
+    NotANumberError,
+    TableFile,
+    floats,
+    is_number,
+    present_cells,
+    shown,
+)
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 
@@ -212,42 +219,6 @@ class _Reader:
         )
 
 
-def in_memory(table: TableFile, columns: Sequence[RawColumn], rows: np.ndarray) -> TableFile:
-    """Return columns that were read of a table, of these of its rows, as a table of their own."""
-    return _InMemory(table, columns, rows)
-
-
-class _InMemory(ArrowTable):
-    """What was read of a table; rows stand where they stand there."""
-
-    def __init__(self, table: TableFile, columns: Sequence[RawColumn], rows: np.ndarray):
-        import pyarrow as pa
-
-        arrays = {column.name: _array(column, len(rows)) for column in columns}
-        super().__init__(table.name, pa.table(arrays))
-        known = {column.name: column for column in table.columns}
-        self.columns = [known[name] for name in arrays]  # an empty one is of text in a text file
-        self._read, self._rows = table, rows
-
-    def place(self, row: int) -> str:
-        return self._read.place(int(self._rows[row]))
-
-    def text(self, name: str) -> np.ndarray:
-        return self._read.text(name)[self._rows]
-
-
-def _array(column: RawColumn, n: int) -> "pa.Array":
-    import pyarrow as pa
-
-    if column.codes is not None:
-        codes = pa.array(column.codes, mask=column.codes < 0)
-        return pa.DictionaryArray.from_arrays(codes, pa.array(column.texts, pa.string()))
-    if column.numbers is None:
-        return pa.nulls(n, pa.string())
-    numbers = pa.array(column.numbers, from_pandas=True)
-    return numbers if column.source == "number" else numbers.cast(pa.string())
-
-
 def _days(cells: Any, _: str) -> Any:
     """Return dates as days since 1970-01-01, float64, null where missing."""
     import pyarrow as pa
@@ -282,3 +253,38 @@ def _cast(cells: Any, *types: Any) -> Any:
         with suppress(pa.ArrowInvalid):
             return cells.cast(type)
     raise NotANumberError(0, None)
+
+
+def distinct_texts(
+    table: TableFile, name: str, cells: "pa.Array"
+) -> tuple[list[str | None], np.ndarray]:
+    """Return the distinct values of cells as levels, and which of them each cell is; -1 is none.
+
+    Raises:
+        DataError: In one line: they are lists or other structures.
+    """
+    import pyarrow as pa
+
+    try:
+        encoded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
+        values = encoded.dictionary
+        if is_number(values.type) and not pa.types.is_decimal(values.type):
+            numbers = values.to_numpy(zero_copy_only=False) + 0  # that of -0.0 is 0.0
+            texts = [str(number) for number in numbers]
+        else:
+            texts = values.cast(pa.string()).to_pylist()
+    except (pa.ArrowException, UnicodeDecodeError):
+        raise DataError(
+            f"{table.name}: column {shown(name)}: expected text or numbers, received "
+            f"{shown(cells.type)}"
+        ) from None
+    which = encoded.indices.cast(pa.int64()).fill_null(-1)
+    return [_level(text, table.decimal) for text in texts], which.to_numpy(zero_copy_only=False)
+
+
+def _level(text: str | None, decimal: str) -> str | None:
+    """Return the level that a text stands for; ``None`` where it says that the value is missing."""
+    if text is None or text.strip().lower() in MISSING:
+        return None
+    whole = re.fullmatch(rf"(-?(0|[1-9][0-9]*)){re.escape(decimal)}0+", text)
+    return whole[1] if whole else text  # 3.0 is the level 3

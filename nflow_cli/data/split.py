@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 
 from nflow_cli.config.table_schema import TableData
-from nflow_cli.data.tables import Read, TableFile
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 
@@ -25,45 +24,6 @@ class Parts(NamedTuple):
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
-
-
-def sampled(
-    table: TableFile,
-    columns: list[str],
-    size: int,
-    rng: np.random.Generator,
-    read: Read | None = None,
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Draw ``size`` rows of a table of any length without replacement, in one pass.
-
-    Each row is given a random number; those of the lowest numbers are kept. Columns are read by
-    ``read``, or else as :meth:`~nflow_cli.data.tables.TableFile.floats` does.
-
-    Returns:
-        The rows in their order ``(m, D)``, where each stood ``(m,)``, and how many there were.
-    """
-    values, rows, keys, n = np.empty((0, len(columns))), np.empty(0, np.int64), np.empty(0), 0
-    read = read or table.floats
-    for block in table.blocks(columns):
-        new = np.column_stack([read(block, name, n) for name in columns])
-        values = np.concatenate([values, new])
-        rows = np.concatenate([rows, np.arange(n, n + len(new))])
-        keys = np.concatenate([keys, rng.random(len(new))])
-        n += len(new)
-        if len(keys) > 2 * size:
-            values, rows, keys = _lowest(values, rows, keys, size)
-    values, rows, keys = _lowest(values, rows, keys, size)
-    order = np.argsort(rows)
-    return values[order], rows[order], n
-
-
-def _lowest(
-    values: np.ndarray, rows: np.ndarray, keys: np.ndarray, size: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    if len(keys) <= size:
-        return values, rows, keys
-    lowest = np.argpartition(keys, size)[:size]
-    return values[lowest], rows[lowest], keys[lowest]
 
 
 def shuffled(parts: Parts, seed: int) -> Parts:

@@ -2,7 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_COLUMNS = 10_000
+MAX_ROWS = 10**7
 BLOCK_ROWS = 2**16
+LOG_Q = "log_q"  # the column of log-densities in what is written
 # What stands for a missing value, in capitals or not.
 MISSING = ("", "na", "n/a", "#na", "#n/a", "nan", "-nan", "+nan", "null", "none", "<na>")
 _SHOWN = 60  # characters of a value, in a message
@@ -50,7 +52,6 @@ class NotANumberError(Exception):
 
 
 # Reads a column of a block, whose first row has that number, as float64.
-Read = Callable[["pa.RecordBatch", str, int], np.ndarray]
 
 
 class TableFile(ABC):
@@ -83,9 +84,7 @@ class TableFile(ABC):
         """Return where the row of a number, counted from 0, stands, for a message."""
         return f"row {row} counted from 0"
 
-    def numbers(
-        self, names: Sequence[str], most_rows: int, read: "Read | None" = None
-    ) -> np.ndarray:
+    def numbers(self, names: Sequence[str], most_rows: int) -> np.ndarray:
         """Read columns of numbers, in memory for the result and one block.
 
         A value is missing, and NaN, if it is null, or a cell that is empty or, in capitals or not,
@@ -94,7 +93,6 @@ class TableFile(ABC):
         Args:
             names: Of the columns, in the order wanted.
             most_rows: More rows are refused.
-            read: In place of :meth:`floats`.
 
         Returns:
             ``(n, D)``, float64, in C order.
@@ -104,7 +102,6 @@ class TableFile(ABC):
                 with its place.
         """
         self.expect(names)
-        read = read or self.floats
         if self.n_rows is not None and self.n_rows > most_rows:
             raise self.too_many(most_rows, f"{self.n_rows:,}")
         values, n = np.empty((0, len(names))), 0
@@ -116,7 +113,7 @@ class TableFile(ABC):
                 room = min(max(end, len(values) * 3 // 2), most_rows)
                 values.resize((room, len(names)), refcheck=False)
             for i, name in enumerate(names):
-                values[n:end, i] = read(block, name, n)
+                values[n:end, i] = self.floats(block, name, n)
             n = end
         values.resize((n, len(names)), refcheck=False)
         return values
@@ -184,6 +181,12 @@ def shown(value: Any) -> str:
     """Return a value as at most 60 characters that do nothing to a terminal."""
     text = repr(value if isinstance(value, str) else str(value))
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names with commas between them, at most ten."""
+    text = ", ".join(names[:10])
+    return text if len(names) <= 10 else f"{text} and {len(names) - 10:,} others"
 
 
 def looks_like(line: str) -> str:

@@ -1,14 +1,12 @@
 """The units of a density: a flow's own coordinates, or those of columns. No Keras here."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
-from nflow_cli.data.column_maps import ColumnMap, recorded_map
-
-MOST_MAPS = 8  # of a column
+from nflow_cli.data.column_maps import ColumnMap
 
 
 class Units(ABC):
@@ -87,39 +85,6 @@ class ColumnUnits(Units):
                 x[..., column], log_slope = column_map.outside(x[..., column])
                 log_det += log_slope
         return x, log_det
-
-    def record(self) -> dict[str, Any]:
-        """Return what JSON can hold, exactly."""
-        return {"units": [[one.record() for one in chain] for chain in self.columns]}
-
-    @classmethod
-    def recorded(cls, record: Mapping[str, Any], dim: int, key: str = "units") -> "ColumnUnits":
-        """Return the units of ``dim`` columns that :meth:`record` wrote down, under a ``key``.
-
-        Raises:
-            TypeError: If ``record`` holds no numbers.
-            ValueError: If it holds no units of ``dim`` columns.
-        """
-        columns: Any = record.get(key)
-        if not _is_list_of_lists(columns) or len(columns) != dim:
-            raise ValueError(f"expected the maps of {dim} columns")
-        if any(len(chain) > MOST_MAPS for chain in columns):
-            raise ValueError(f"expected at most {MOST_MAPS} maps of a column")
-        return cls([[recorded_map(one) for one in chain] for chain in columns])
-
-
-def _is_list_of_lists(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, list) for item in value)
-
-
-def recorded_given_units(record: Mapping[str, Any], count: int) -> ColumnUnits:
-    """Return the units of so many given numbers that a record of data holds.
-
-    Raises:
-        TypeError: If ``record`` holds no numbers.
-        ValueError: If it holds no units of ``count`` columns.
-    """
-    return ColumnUnits.recorded(record, count, "given_units") if count else ColumnUnits([])
 
 
 IDENTITY = Identity()

@@ -9,7 +9,7 @@ from keras import ops
 
 from nflow_cli.arguments import room_for, whole_number
 from nflow_cli.constants import FAR
-from nflow_cli.data.units import IDENTITY, Units
+from nflow_cli.data.units import IDENTITY, ColumnUnits, Units
 from nflow_cli.densities.bases import Base
 from nflow_cli.errors import DataError
 from nflow_cli.flows import FlowStack
@@ -24,7 +24,7 @@ class Draw(NamedTuple):
     Attributes:
         start: How many samples were drawn before these.
         z0: Samples of the base ``(m, D)``.
-        x: Their images ``(m, D)``, in the user's units.
+        x: Their images ``(m, D)``, in the user's units; behind what is given, if something is.
         log_q: The log-density at ``x`` in nats ``(m,)``.
     """
 
@@ -46,14 +46,25 @@ class FlowDensity:
     Flows of R members side by side make an equal mixture, ``q = Σ_r q_r / R``: tensors have a
     leading axis of R then.
 
+    Flows that take a context of G numbers make the density of the other columns of a row given its
+    first G: points are rows ``(..., G + D)`` then, and log-densities ``log q(x | g)``.
+
     Args:
         base: ``q0``.
         flow: ``f``, built.
         units: ``u``.
+        given_units: Of the G given columns.
     """
 
-    def __init__(self, base: Base, flow: FlowStack, units: Units = IDENTITY):
+    def __init__(
+        self,
+        base: Base,
+        flow: FlowStack,
+        units: Units = IDENTITY,
+        given_units: ColumnUnits | None = None,
+    ):
         self.base, self.flow, self.units = base, flow, units
+        self.given_units = given_units or ColumnUnits([])
 
     @property
     def dim(self) -> int:
@@ -61,9 +72,14 @@ class FlowDensity:
         return self.flow.dim
 
     @property
+    def n_given(self) -> int:
+        """G, of the given columns that come first in a row."""
+        return len(self.given_units.columns)
+
+    @property
     def numbers_a_row(self) -> int:
-        """How many numbers a point takes, by which parts of bounded memory are cut."""
-        return self.dim
+        """How many numbers a row takes, by which parts of bounded memory are cut."""
+        return self.n_given + self.dim
 
     @property
     def trained(self) -> FlowStack:
@@ -75,14 +91,14 @@ class FlowDensity:
         """The type of points and log-densities: that of the flows, or float64 in other units."""
         return np.result_type(self.flow.variable_dtype, self.units.dtype)
 
-    def push(self, z0: Any) -> tuple[Any, Any]:
+    def push(self, z0: Any, context: Any = None) -> tuple[Any, Any]:
         """Return ``z = f(z0)`` ``(..., D)`` and ``log q0(z0) - log|det df/dz0|`` ``(...)``."""
-        z, log_det = self.flow.forward_and_log_det(z0)
+        z, log_det = self.flow.forward_and_log_det(z0, context)
         return z, self.base.log_prob(z0) - log_det
 
-    def pull(self, z: Any) -> tuple[Any, Any]:
+    def pull(self, z: Any, context: Any = None) -> tuple[Any, Any]:
         """Return ``z0 = f^-1(z)`` ``(..., D)`` and ``log q0(z0) + log|det df^-1/dz|`` ``(...)``."""
-        z0, log_det = self.flow.inverse_and_log_det(z)
+        z0, log_det = self.flow.inverse_and_log_det(z, context)
         return z0, self.base.log_prob(z0) + log_det
 
     def held_log_prob(self, z: Any) -> Any:
@@ -90,60 +106,80 @@ class FlowDensity:
         z0, log_det = self.flow.composition().of(ops.stop_gradient).run(z, inverse=True)
         return self.base.log_prob(z0) + log_det
 
-    def parts(self, z: Any) -> tuple[Any, None]:
-        """Return what the flows take, and what they depend on: nothing."""
-        return z, None
+    def parts(self, encoded: Any) -> tuple[Any, Any]:
+        """Return what the flows take of encoded rows ``(..., G + D)``, and their context."""
+        if not self.n_given:
+            return encoded, None
+        return encoded[..., self.n_given :], encoded[..., : self.n_given]
 
     def encoded(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return points ``(n, D)`` in the coordinates of the flows, and ``log|det du/dx|``."""
-        return self.units.inside_and_log_det(x)
+        """Return rows ``(n, G + D)`` in the coordinates of the flows, and ``log|det du/dx|``."""
+        given, x = np.split(x, [self.n_given], axis=-1)
+        z, log_det = self.units.inside_and_log_det(x)
+        if not self.n_given:
+            return z, log_det
+        context = self.given_units.inside(given)
+        log_det = np.where(np.isfinite(context).all(axis=-1), log_det, np.nan)
+        return np.concatenate([context, z], axis=-1), log_det
 
     @property
     def members(self) -> int:
         """R, of which ``q`` is the equal mixture; 1 where it is none."""
         return math.prod(self.flow.members)
 
-    def draw(self, n: int, rng_of: Callable[[int], np.random.Generator]) -> Iterator[Draw]:
-        """Draw ``n`` samples, some at a time.
+    def draw(
+        self,
+        n: int,
+        rng_of: Callable[[int], np.random.Generator],
+        given: np.ndarray | None = None,
+    ) -> Iterator[Draw]:
+        """Draw ``n`` samples at each of m conditions, some at a time.
 
         Args:
             n: How many.
             rng_of: Returns the generator of the base samples of each chunk, by its number.
+            given: The conditions ``(m, G)``; ``None`` where nothing is given.
         """
-        for number, part in enumerate(chunks(n, self.dim)):
-            shape = (part.stop - part.start, self.dim)
+        given = np.zeros((1, 0)) if given is None else given
+        for number, part in enumerate(chunks(n * len(given), self.numbers_a_row)):
+            at = given[np.arange(part.start, part.stop) // n]
             rng = rng_of(number)
-            z0 = self.base.sample(rng, shape)
-            z, log_q = map(
-                ops.convert_to_numpy, self.push(each_member(self.flow, self._tensor(z0)))
-            )
+            z0 = self.base.sample(rng, (len(at), self.dim))
+            context = self._rows(self.given_units.inside(at)) if self.n_given else None
+            pushed = self.push(each_member(self.flow, self._tensor(z0)), context)
+            z, log_q = map(ops.convert_to_numpy, pushed)
             if self.members > 1:
                 z = z[rng.integers(self.members, size=len(z0)), np.arange(len(z0))]
-                x = self.units.outside(z)
-                yield Draw(part.start, z0, x, self.log_prob(x))
-                continue
             x, log_det = self.units.outside_and_log_det(z)
-            yield Draw(part.start, z0, x, log_q - log_det)
+            if self.n_given:
+                x = np.concatenate([at, x], axis=1)
+            is_one = self.members == 1
+            yield Draw(part.start, z0, x, log_q - log_det if is_one else self.log_prob(x))
 
-    def batches(self, n: int, seed: int = 0) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    def batches(
+        self, n: int, seed: int = 0, given: np.ndarray | None = None
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Draw what :meth:`sample` does, some at a time.
 
         Yields:
-            The number of points before, the points ``(m, D)``, and ``log q`` at them ``(m,)`` in
+            The number of rows before, the rows ``(m, G + D)``, and ``log q`` at them ``(m,)`` in
             nats.
         """
         n = whole_number("n", n, error=DataError)
-        for draw in self.draw(n, lambda chunk: stream(seed, "samples", chunk)):
+        for draw in self.draw(n, lambda chunk: stream(seed, "samples", chunk), given):
             yield draw.start, draw.x, draw.log_q
 
-    def sample(self, n: int, seed: int = 0) -> np.ndarray:
+    def sample(self, n: int, seed: int = 0, given: np.ndarray | None = None) -> np.ndarray:
         """Draw ``n`` points ``(n, D)``, of ``dtype``. Those of a smaller ``n`` come first.
+
+        With m conditions ``given`` ``(m, G)`` these are rows ``(m n, G + D)``, n at each.
 
         Raises:
             DataError: ``n`` is no whole number, or more than memory holds.
         """
-        points = room_for(n, (self.dim,), self.dtype)
-        for start, x, _ in self.batches(n, seed):
+        times = 1 if given is None else len(given)
+        points = room_for(n, (self.numbers_a_row,), self.dtype, times=times)
+        for start, x, _ in self.batches(n, seed, given):
             points[start : start + len(x)] = x
         return points
 
@@ -151,12 +187,12 @@ class FlowDensity:
         """Return the exact ``log q(x)`` in nats.
 
         Args:
-            x: Points ``(..., D)``.
+            x: Points ``(..., D)``, behind what is given, if something is.
 
         Returns:
             ``(...)``, of ``dtype``; ``-inf`` where ``q`` is 0: outside the image of a bounded base,
             on or outside a bound of the units, and beyond ``FAR``; NaN for a point with a NaN in
-            it.
+            it, and where what is given is not finite.
 
         Raises:
             DataError: If ``x`` are not numbers in rows of D.
@@ -170,13 +206,17 @@ class FlowDensity:
             DataError: If ``x`` are not numbers in rows of D.
         """
         points = self._points(x)
-        inside, log_det = self.units.inside_and_log_det(points)
-        z = self._rows(inside)
-        log_q = np.empty((self.members, len(z)), z.dtype)
-        for part in chunks(len(z), self.dim):
-            pulled = self.pull(each_member(self.flow, self._tensor(z[part])))
-            log_q[:, part] = ops.convert_to_numpy(pulled[1])
-        return _unless_far(log_q, z).reshape(self.members, *points.shape[:-1]) + log_det
+        encoded, log_det = self.encoded(points)
+        rows, shape = self._rows(encoded), points.shape[:-1]
+        log_q = np.empty((self.members, len(rows)), rows.dtype)
+        for part in chunks(len(rows), self.numbers_a_row):
+            log_q[:, part] = ops.convert_to_numpy(self._pulled(rows[part])[1])
+        log_q = _unless_far(log_q, rows[:, self.n_given :])
+        return log_q.reshape(self.members, *shape) + log_det
+
+    def _pulled(self, rows: np.ndarray) -> tuple[Any, Any]:
+        z, context = self.parts(self._tensor(rows))
+        return self.pull(each_member(self.flow, z), context)
 
     def latent(self, x: Any) -> np.ndarray:
         """Return ``f^-1(u(x))``: what :meth:`from_latent` takes to points ``x`` ``(..., D)``.
@@ -192,31 +232,36 @@ class FlowDensity:
     def member_latents(self, x: Any) -> np.ndarray:
         """Return ``f_r^-1(u(x))`` of each member ``(R, ..., D)``, as :meth:`latent` does."""
         points = self._points(x)
-        inside, log_det = self.units.inside_and_log_det(points)
-        z = self._rows(inside)
-        z0 = np.empty((self.members, *z.shape), z.dtype)
-        for part in chunks(len(z), self.dim):
-            pulled = self.pull(each_member(self.flow, self._tensor(z[part])))
-            z0[:, part] = ops.convert_to_numpy(pulled[0])
-        z0[:, np.isneginf(log_det).ravel()] = np.nan
-        return z0.reshape(self.members, *points.shape)
+        encoded, log_det = self.encoded(points)
+        rows, shape = self._rows(encoded), points.shape[:-1]
+        z0 = np.empty((self.members, len(rows), self.dim), rows.dtype)
+        for part in chunks(len(rows), self.numbers_a_row):
+            z0[:, part] = ops.convert_to_numpy(self._pulled(rows[part])[0])
+        z0[:, ~(log_det > -np.inf).ravel()] = np.nan
+        return z0.reshape(self.members, *shape, self.dim)
 
     def from_latent(self, z0: Any) -> np.ndarray:
         """Return ``u^-1(f(z0))`` of latent points ``(..., D)``: a sample, if they are the base's.
+
+        Where something is given it stands before them, and before the points that are returned.
 
         Raises:
             DataError: If ``z0`` are not numbers in rows of D, or ``q`` is a mixture.
         """
         expect_one(self.members)
         points = self._points(z0)
-        z = self._rows(points)
-        for part in chunks(len(z), self.dim):
-            z[part] = ops.convert_to_numpy(self.push(self._tensor(z[part]))[0])
-        return self.units.outside(z).reshape(points.shape)
+        given, z = np.split(points, [self.n_given], axis=-1)
+        rows = self._rows(np.concatenate([self.given_units.inside(given), z], axis=-1))
+        images = np.empty((len(rows), self.dim), rows.dtype)
+        for part in chunks(len(rows), self.numbers_a_row):
+            pushed = self.push(*self.parts(self._tensor(rows[part])))
+            images[part] = ops.convert_to_numpy(pushed[0])
+        x = self.units.outside(images).reshape(z.shape)
+        return np.concatenate([given, x], axis=-1) if self.n_given else x
 
     def base_log_prob(self, x: np.ndarray) -> np.ndarray:
-        """Return the log-density ``(n,)`` in nats at ``x`` ``(n, D)`` of the base without flows."""
-        z, log_det = self.units.inside_and_log_det(x)
+        """Return the log-density ``(n,)`` in nats at rows ``x`` of the base without flows."""
+        z, log_det = self.units.inside_and_log_det(x[:, self.n_given :])
         return ops.convert_to_numpy(self.base.log_prob(ops.convert_to_tensor(z))) + log_det
 
     def partial_log_densities(self, points: Mapping[int, Any]) -> dict[int, np.ndarray]:
@@ -274,16 +319,16 @@ class FlowDensity:
             points = points.astype(np.float64) if points.dtype.kind in "fiub" else None
         except ValueError:  # rows of different lengths
             points, received = None, "rows of different lengths"
-        if points is None or not points.ndim or points.shape[-1] != self.dim:
+        width = self.numbers_a_row
+        if points is None or not points.ndim or points.shape[-1] != width:
             raise DataError(
-                f"expected points (..., {self.dim}): numbers in rows of {self.dim}. "
-                f"Received: {received}"
+                f"expected points (..., {width}): numbers in rows of {width}. Received: {received}"
             )
         return points
 
     def _rows(self, z: np.ndarray) -> np.ndarray:
-        """Return points as rows ``(n, D)`` of the flows' type, none of them beyond ``FAR``."""
-        return np.clip(z, -FAR, FAR).astype(self.flow.variable_dtype).reshape(-1, self.dim)
+        """Return points as rows of the flows' type, none of them beyond ``FAR``."""
+        return np.clip(z, -FAR, FAR).astype(self.flow.variable_dtype).reshape(-1, z.shape[-1])
 
     def _tensor(self, array: np.ndarray) -> Any:
         return ops.convert_to_tensor(array, self.flow.variable_dtype)

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.data.points import gaussian_log_prob
-from nflow_cli.data.table_rows import TableRows
+from nflow_cli.data.dataset import Dataset
+from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.densities.rows import RowDensity
 from nflow_cli.evaluation.mass import mass
 from nflow_cli.evaluation.normality import worst_normality
+from nflow_cli.evaluation.weighted import effective, weighted_mean
+from nflow_cli.random_streams import stream
 
 MASS_SAMPLES = 50_000
 
@@ -50,7 +51,34 @@ def likelihood(density: FlowDensity, points: np.ndarray) -> dict[str, Any]:
     }
 
 
-def table_scores(density: FlowDensity, data: TableRows) -> dict[str, Any]:
+def rows_likelihood(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str, Any]:
+    """Return the mean of log-densities ``(n,)`` of rows, as :func:`likelihood` does; weighted.
+
+    Rows that lack a value have NaN: they are left out, and counted as ``n_missing``.
+    """
+    known = ~np.isnan(log_q)
+    counts = known if weights is None else known & (weights > 0)
+    inside = counts & (log_q > -math.inf)
+    w = None if weights is None else weights[inside]
+    n_effective = int(inside.sum()) if w is None else effective(w)
+    facts: dict[str, Any] = dict.fromkeys(("log_likelihood", "log_likelihood_standard_error"))
+    if inside.any():
+        facts |= weighted_mean("log_likelihood", log_q[inside], w)
+    if math.isnan(facts["log_likelihood_standard_error"] or 0.0):
+        facts["log_likelihood_standard_error"] = None
+    outside = int(counts.sum() - inside.sum())
+    return {
+        **facts,
+        "log_likelihood": -math.inf if outside else facts["log_likelihood"],
+        "log_likelihood_inside": facts["log_likelihood"],
+        "n_effective": n_effective,
+        "n": int(counts.sum()),
+        "outside": outside,
+        "n_missing": int((~known).sum()),
+    }
+
+
+def table_scores(density: FlowDensity, data: Dataset, seed: int) -> dict[str, Any]:
     """Judge ``q`` by the test rows, beside the Gaussian of the training rows.
 
     Returns:
@@ -60,25 +88,36 @@ def table_scores(density: FlowDensity, data: TableRows) -> dict[str, Any]:
         of the Gaussian, paired, with its ``gain_standard_error``; ``n_effective``, how many rows of
         equal weight they are means of; ``normality`` of the latents of the test rows, as
         :func:`~nflow_cli.evaluation.normality.worst_normality` says it; what :func:`of_members`
-        does; and the names of the ``columns``.
+        does; and the names of the ``columns``, and of what is ``given``. The Gaussian is the
+        :class:`~nflow_cli.densities.linear_gaussian.LinearGaussian`; all means are weighted.
     """
-    log_q, gaussian = (
-        density.log_prob(data.test),
-        gaussian_log_prob(data.train, data.test, data.units),
-    )
+    test, weights = data.test, data.weights.test
+    log_q = density.log_prob(test)
+    gaussian = LinearGaussian(density, data.train, data.weights.train).log_prob(test)
+    latents = density.member_latents(representative(test, weights, seed))
     return {
-        **_mean("log_likelihood", log_q),
-        **_mean("gaussian_log_likelihood", gaussian),
-        **_mean("base_log_likelihood", density.base_log_prob(data.test)),
-        **_mean("gain", log_q - gaussian),
-        "n_effective": len(data.test),
-        **worst_normality(density.member_latents(data.test), data.columns)[0],
-        **of_members(density.member_log_probs(data.test)),
-        "columns": list(data.columns),
+        **weighted_mean("log_likelihood", log_q, weights),
+        **weighted_mean("gaussian_log_likelihood", gaussian, weights),
+        **weighted_mean("base_log_likelihood", density.base_log_prob(test), weights),
+        **weighted_mean("gain", log_q - gaussian, weights),
+        "n_effective": len(test) if weights is None else effective(weights),
+        **worst_normality(latents, data.modelled)[0],
+        **of_members(density.member_log_probs(test), weights),
+        "columns": list(data.modelled),
+        "given": list(data.given),
     }
 
 
-def log_q_of_rows(density: FlowDensity | RowDensity, data: TableRows) -> dict[str, np.ndarray]:
+def representative(rows: np.ndarray, weights: np.ndarray | None, seed: int) -> np.ndarray:
+    """Return rows of equal weight: as they are, or as many as weighted ones count for, drawn."""
+    if weights is None:
+        return rows
+    n = max(1, int(effective(weights)))
+    rng = stream(seed, "representative")
+    return rows[rng.choice(len(rows), n, p=weights / weights.sum())]
+
+
+def log_q_of_rows(density: FlowDensity, data: Dataset) -> dict[str, np.ndarray]:
     """Return ``test_log_q`` in nats of each test row ``(n,)``, and ``test_weights`` if they differ.
 
     By these, two fits are compared row by row.
@@ -101,10 +140,3 @@ def of_members(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str
         "member_log_likelihoods": np.average(log_q, axis=1, weights=weights).tolist(),
         "member_spread": float(np.average(spread, weights=weights)),
     }
-
-
-def _mean(name: str, values: np.ndarray) -> dict[str, float]:
-    """Return the mean of values ``(n,)`` and its standard error, by name."""
-    with np.errstate(invalid="ignore"):  # of infinities
-        error = values.std(ddof=1) / math.sqrt(len(values))
-        return {name: float(values.mean()), f"{name}_standard_error": float(error)}

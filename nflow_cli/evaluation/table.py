@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from nflow_cli.data.table_rows import TableRows
+from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.grids import Grid
 from nflow_cli.evaluation.normality import most_dependent, worst_normality
+from nflow_cli.evaluation.scores import representative
 from nflow_cli.evaluation.target import strip_panels
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES, STRIP_GRID
@@ -18,7 +19,7 @@ WIDER = 0.25  # of the window, at each side, for what lies between the base and 
 
 
 def density_of_points(
-    density: FlowDensity, data: TableRows, seed: int, keep_rows: bool = True
+    density: FlowDensity, data: Dataset, seed: int, keep_rows: bool = True
 ) -> dict[str, np.ndarray]:
     """Return the arrays to plot of points in the plane; ``keep_rows``: test points among them.
 
@@ -34,7 +35,7 @@ def density_of_points(
         "axis_2": grid.second,
         "log_q": density.log_prob(grid[:]).reshape(grid.shape),
         "samples": density.sample(SHOWN_SAMPLES, seed),
-        "test_points": data.test[: SHOWN_SAMPLES if keep_rows else 0],
+        "test_points": shown_tests(data, seed)[: None if keep_rows else 0],
         "deformation_k": np.array(panels),
         "log_deformation": np.stack([log_density[k].reshape(coarse.shape) for k in panels]),
         "deformation_axis_1": coarse.first,
@@ -44,9 +45,9 @@ def density_of_points(
 
 
 def rows_and_draws(
-    density: FlowDensity, data: TableRows, seed: int, keep_rows: bool
+    density: FlowDensity, data: Dataset, seed: int, keep_rows: bool
 ) -> dict[str, np.ndarray]:
-    """Return the arrays to plot of rows of any D, in the user's units.
+    """Return the arrays to plot of rows of any D, in the user's units, draws at what is given.
 
     Args:
         density: ``q``.
@@ -55,22 +56,33 @@ def rows_and_draws(
         keep_rows: Whether there are test rows among them, and their latents, which give them away;
             of a mixture those of the member that is furthest from N(0, I).
     """
-    tests = data.test[: SHOWN_SAMPLES if keep_rows else 0]
-    _, worst = worst_normality(density.member_latents(data.test), data.columns)
+    tests = representative(data.test, data.weights.test, seed)
+    _, worst = worst_normality(density.member_latents(tests), data.modelled)
+    shown, g = tests[:SHOWN_SAMPLES], density.n_given
+    kept = shown[: None if keep_rows else 0]
+    if g:
+        draws = density.sample(1, seed, np.resize(shown, (SHOWN_SAMPLES, tests.shape[1]))[:, :g])
+    else:
+        draws = density.sample(SHOWN_SAMPLES, seed)
     arrays = {
-        "rows": tests,
-        "samples": density.sample(SHOWN_SAMPLES, seed),
-        "latents": density.member_latents(tests)[worst],
-        "columns_shown": np.array(most_dependent(data.train[:MEASURED], SHOWN_COLUMNS)),
+        "rows": kept[:, g:],
+        "samples": draws[:, g:],
+        "latents": density.member_latents(kept)[worst],
+        "columns_shown": np.array(most_dependent(data.train[:MEASURED, g:], SHOWN_COLUMNS)),
     }
-    if density.dim > 1:
+    if density.dim > 1 or g:
         return arrays
     low, high = shown_range(data)
     axis = np.linspace(low, high, SHOWN_GRID)
     return {**arrays, "axis_1": axis, "log_q": density.log_prob(axis[:, None])}
 
 
-def shown_range(data: TableRows) -> tuple[float, float]:
+def shown_tests(data: Dataset, seed: int) -> np.ndarray:
+    """Return the test rows that pictures show, of equal weight."""
+    return representative(data.test, data.weights.test, seed)[:SHOWN_SAMPLES]
+
+
+def shown_range(data: Dataset) -> tuple[float, float]:
     """Return what the picture of one column shows: all training rows but strays."""
     low, high = np.quantile(data.train[:, 0], [STRAYS, 1 - STRAYS])
     margin = BORDER * (high - low)
@@ -83,7 +95,7 @@ def deformation_samples(density: FlowDensity, panels: list[int], seed: int) -> n
     return density.partial_samples(z0, panels)
 
 
-def shown_window(data: TableRows) -> np.ndarray:
+def shown_window(data: Dataset) -> np.ndarray:
     """Return the corners ``(2, 2)`` of what the pictures show: all training points but strays."""
     low, high = np.quantile(data.train, [STRAYS, 1 - STRAYS], axis=0)
     middle, half = (low + high) / 2, (0.5 + BORDER) * np.maximum(high - low, data.train.std(axis=0))

@@ -25,9 +25,8 @@ def of(config: Config) -> Experiment:
         return WholeTable(config)
     if isinstance(config, FitConfig):
         from nflow_cli.experiments.table import Table
-        from nflow_cli.experiments.table.typed import TypedTable
 
-        return Table(config) if config.is_plain else TypedTable(config)
+        return Table(config)
     from nflow_cli.experiments.target import Target
 
     return Target(config)

@@ -1,17 +1,20 @@
 """The data that a run was trained on or is judged by, found again. No Keras here."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from nflow_cli.config.strict import MAX_PATH
 from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.column_maps import ColumnMap, recorded_map
 from nflow_cli.data.images import Images, load_images
-from nflow_cli.data.units import ColumnUnits, recorded_given_units
+from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.registry import POINT_SETS
 from nflow_cli.runs.directory import RUN, RunDirectory
+
+MAX_MAPS = 8  # of a column
 
 
 def images_of(run: RunDirectory) -> Images:
@@ -88,31 +91,23 @@ def is_data_of(run: RunDirectory, sha256: str) -> bool:
     return sha256 == _recorded(run).get("sha256")
 
 
-def units_of(run: RunDirectory, dim: int) -> ColumnUnits:
-    """Return the units of D = ``dim`` columns that a run was trained in.
+def column_units(run: RunDirectory, names: Sequence[str]) -> ColumnUnits:
+    """Return the units of columns of numbers of a table that a run was trained in.
 
     Raises:
         RunDirectoryError: If the run does not say.
     """
-    return _recorded_units(run, ColumnUnits.recorded, dim)
-
-
-def given_units_of(run: RunDirectory, count: int) -> ColumnUnits:
-    """Return the units of the so many given numbers of a run.
-
-    Raises:
-        RunDirectoryError: If the run does not say.
-    """
-    return _recorded_units(run, recorded_given_units, count)
-
-
-def _recorded_units(run: RunDirectory, read: Callable[[Any, int], Any], count: int) -> Any:
+    record = _recorded(run)
     try:
-        return read(_recorded(run), count)
-    except (TypeError, ValueError):
-        raise RunDirectoryError(
-            f"{run.path / RUN}: damaged: expected the units of the data"
-        ) from None
+        return ColumnUnits([_maps(record["units"][name]) for name in names])
+    except (KeyError, TypeError, ValueError):
+        raise RunDirectoryError(f"{run.path / RUN}: damaged: expected the units of data") from None
+
+
+def _maps(records: Any) -> list[ColumnMap]:
+    if not isinstance(records, list) or not 1 <= len(records) <= MAX_MAPS:
+        raise ValueError("expected maps")
+    return list(map(recorded_map, records))
 
 
 def _recorded(run: RunDirectory) -> dict[str, Any]:

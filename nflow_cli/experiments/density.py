@@ -22,7 +22,7 @@ class DensityExperiment(Experiment):
     def footprint(self) -> Footprint | None:
         """What an update takes of memory."""
         config, dim = self.config, self.config.dim
-        samples = config.train.batch_size * self.members * self.restarts
+        samples = (config.train.batch_size or 0) * self.members * self.restarts
         return Footprint(samples, dim, of_flows(config.flow, dim))
 
     @property

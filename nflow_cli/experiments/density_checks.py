@@ -10,7 +10,7 @@ from nflow_cli.evaluation.caveats import is_dominated
 from nflow_cli.evaluation.flow_checks import Outcome, Verdict, passed
 from nflow_cli.evaluation.grids import Grid
 from nflow_cli.evaluation.scores import mass_of
-from nflow_cli.evaluation.table import deformation_samples
+from nflow_cli.evaluation.table import deformation_samples, shown_tests
 from nflow_cli.evaluation.target import evaluate_samples, missed_share, values_at
 from nflow_cli.experiments.checked_run import CheckedDensity, agree, unlike
 from nflow_cli.random_streams import stream
@@ -97,7 +97,7 @@ def check_arrays_of_points(run: CheckedDensity, rows: int) -> Verdict:
     """Compute again what the pictures of a fit to points are drawn from, so many test points."""
     density, seed = run.trained, run.config.seed
     wrong = run.unlike("samples", density.sample(SHOWN_SAMPLES, seed))
-    wrong += run.unlike("test_points", run.data.test[:rows])
+    wrong += run.unlike("test_points", shown_tests(run.data, seed)[:rows])
     wrong += _unlike_grid(run, lambda points: {"log_q": density.log_prob(points)})
     wrong += _unlike_strip(run, lambda panels: deformation_samples(density, panels, seed))
     return passed(not wrong), "; ".join(wrong) or AS_GIVEN

@@ -137,7 +137,7 @@ class Experiment(ABC):
     def work(self) -> float:
         """How long it takes, roughly, in units that only runs of one experiment share."""
         of_prior = self.config.prior.k if self.config.prior else 0
-        of_flow = self.config.flow.k if self.config.flow else 0
+        of_flow = (self.config.flow.k or 0) if self.config.flow else 0
         return self.length * (8 + of_flow + of_prior) * self.restarts
 
     @property
@@ -313,7 +313,8 @@ class Experiment(ABC):
 
     def identity_of(self, subject: str) -> Identity:
         """Return what a line of a comparison is of, by the name of its subject."""
-        return Identity(subject, self.model_text, self.config.flow.k if self.config.flow else 1)
+        k = self.config.flow.k if self.config.flow else 1
+        return Identity(subject, self.model_text, 0 if k is None else k)
 
     @property
     def model_text(self) -> str:

@@ -16,7 +16,6 @@ from nflow_cli.plotting.infer import infer_figures
 from nflow_cli.plotting.style import save_figure
 from nflow_cli.plotting.table import points_figures
 from nflow_cli.plotting.target import fit2d_figures
-from nflow_cli.plotting.typed import typed_figures
 from nflow_cli.plotting.whole_table import whole_table_figures
 
 __all__ = [
@@ -34,7 +33,6 @@ __all__ = [
     "save_figure",
     "spread_figure",
     "table_figures",
-    "typed_figures",
     "vae_figures",
     "whole_table_figures",
 ]

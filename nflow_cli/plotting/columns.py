@@ -41,19 +41,19 @@ SQUARE: Extent = (0.0, 1.0, 0.0, 1.0)
 def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Return the pictures of a fit to a table of D columns.
 
-    They are `corner`, or `density` where D = 1; `marginals`, `normality`, `training`. What is not
-    finite is left out and counted.
+    They are `corner`, or `density` where D = 1 and nothing is given; `marginals`, `normality`,
+    `training`. What is not finite is left out and counted.
 
     `evaluation` holds test `rows` (t, D), `samples` (s, D) of q, the `latents` (t, D) of the rows,
-    and which `columns_shown` (m,) there is room for; where D = 1, also the grid `axis_1` (x,) and
-    `log_q` (x,) in nats.
+    and which `columns_shown` (m,) there is room for; of a `density`, also the grid `axis_1` (x,)
+    and `log_q` (x,) in nats.
 
     `metrics` and `summary` are those of :func:`~nflow_cli.plotting.table.points_figures`; `summary`
     gives also the names of the `columns`, and `normality` as
     :func:`~nflow_cli.evaluation.normality.normality` returns it.
     """
-    is_line = len(summary["columns"]) == 1
-    first = {"density": density_figure} if is_line else {"corner": corner_figure}
+    first = {"corner": corner_figure} if len(summary["columns"]) > 1 else {}
+    first |= {"density": density_figure} if "axis_1" in evaluation else {}
     drawers = {**first, "marginals": marginals_figure, "normality": normality_figure}
     with drawing():
         figures = {name: draw(evaluation, summary) for name, draw in drawers.items()}

@@ -22,9 +22,9 @@ from nflow_cli.experiments.picture_data import LARGEST, read_course
 from nflow_cli.runs.array_shapes import DENSITIES, thinned
 from nflow_cli.runs.directory import METRICS, RUN, SUMMARY, RunDirectory
 
-# Those that a group's identity tells, or settings of an experiment's own.
+# Those that a group's identity tells, settings of an experiment's own, or what is found of rows.
 IDENTITY = (
-    *("target", "data.name", "data.binarization"),
+    *("target", "data.name", "data.binarization", "data.kinds"),
     *("flow.pattern", "flow.k", "flow.affine", "prior"),
 )
 

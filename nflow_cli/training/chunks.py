@@ -174,27 +174,6 @@ class PointChunks(DrawnChunks):
         return np.minimum(np.searchsorted(self._below, rng.random(size), side="right"), n - 1)
 
 
-class NoisyChunks(PointChunks):
-    """Batches of rows some columns of which are discrete: with other noise in each update.
-
-    Args:
-        rows: ``(n, C)``.
-        encode: Returns some of them ``(m, C)`` as the model takes them ``(m, E)``, with noise that
-            a generator draws.
-        arguments: As of :class:`PointChunks`.
-    """
-
-    def __init__(self, rows: np.ndarray, encode: Any, *arguments: Any):
-        super().__init__(np.zeros((len(rows), 0)), *arguments)
-        self.rows, self.encode = rows, encode
-
-    def drawn(self, seed: int, index: int) -> np.ndarray:
-        """Draw the rows of chunk ``index``: ``(chunk, E, batch_size)``, float32."""
-        rows = self.rows[self._rows(seed, index).ravel()]
-        encoded = self.encode(rows, stream(seed, "dequantisation", index))
-        return encoded.reshape(self.chunk, self.batch_size, -1).swapaxes(1, 2)
-
-
 class ImageChunks(Chunks):
     """The training images of a VAE, shuffled and binarized anew each epoch, a chunk at a time.
 

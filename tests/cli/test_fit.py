@@ -46,9 +46,9 @@ def some_rows(n=300, seed=0):
 
 
 def write_rows(path, x):
-    """Write rows beside a column that numbers them and one of text."""
+    """Write rows beside a column that numbers them and one of text that names them."""
     with open(path, "w", newline="") as file:
-        rows = [[i, f"Rome, {i % 3}", *row] for i, row in enumerate(x.tolist())]
+        rows = [[i, f"Rome, {i}", *row] for i, row in enumerate(x.tolist())]
         csv.writer(file).writerows([["id", "city", *COLUMNS], *rows])
 
 
@@ -92,9 +92,9 @@ def test_the_table_tells_the_gain_over_a_gaussian_and_the_normality_of_latents(h
 
 
 def test_what_is_left_out_is_told_before_training(home):
-    left_out, ids, _, *progress = home[1].stderr.splitlines()
-    assert left_out == "left out, as they are not numbers: city"
-    assert ids == "left out, as they number the rows: id (--columns takes them)"
+    ids, left_out, _, *progress = home[1].stderr.splitlines()
+    assert ids == "left out, row number: id"
+    assert left_out == "left out, text, mostly unique: city"
     assert progress and all(line.startswith(("training: ", *PHASES)) for line in progress)
 
 
@@ -118,16 +118,17 @@ def test_a_run_has_its_files_its_pictures_and_the_record_of_its_data(home):
     assert record["path"] == str(home[0] / "mine.csv")
     digest = hashlib.sha256(some_rows().astype("<f8").tobytes()).hexdigest()
     assert record["sha256"] == digest
-    maps = [[one["name"] for one in chain] for chain in record["units"]]
+    maps = [[one["name"] for one in record["units"][name]] for name in COLUMNS]
     assert [chain[0] for chain in maps] == ["scale", "log", "logit"]
 
 
 def test_the_config_of_a_run_says_what_was_found_in_its_table(home):
     written = yaml.safe_load((home[0] / "run" / "config.yaml").read_text())
-    assert written["data"]["columns"] == COLUMNS
+    kinds = {name: kind["kind"] for name, kind in written["data"]["kinds"].items()}
+    assert kinds == {"id": "left out", "city": "left out", **dict.fromkeys(COLUMNS, "number")}
     assert written["data"]["bounds"] == {"price": [0, None], "share": [0, 1]}
     assert (written["train"]["steps"], written["train"]["epochs"]) == (40, None)
-    assert written["train"]["weight_decay"] == 2.0  # of the preset for a few rows
+    assert written["train"]["weight_decay"] == 2.0  # for a few rows
 
 
 def test_every_check_of_a_sound_run_passes(at_home):
@@ -237,9 +238,8 @@ def test_evaluate_says_that_its_table_is_that_of_the_run(at_home, output):
     assert " points [trained on]\n" in printed and "not held out" in printed
 
 
-@pytest.mark.parametrize("text", ["level,price,share\n", "level,price,share\n1,,2\n3,,4\n"])
-def test_a_table_without_a_whole_row_has_no_likelihood(at_home, text):
-    Path("none.csv").write_text(text)
+def test_a_table_without_a_whole_row_has_no_likelihood(at_home):
+    Path("none.csv").write_text("level,price,share\n1,,2\n3,,4\n")
     for words in ([], ["-o", "none-scored.csv"]):
         printed = succeed(at_home, "evaluate", "run", "--data", "none.csv", *words)
         assert "log-likelihood unknown: no row has all its values" in printed

@@ -49,7 +49,7 @@ def test_check_computes_the_gap_of_a_fit_by_cells_again(short_run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"given": ["x1"]}, {"categorical": {"x1": None}}], ids=["given", "masses"]
+    "changes", [{"given": ["x1"]}, {"categorical": ["x1"]}], ids=["given", "masses"]
 )
 def test_where_log_q_is_no_density_of_the_set_there_is_no_gap(short_run, changes):
     data = {**OF_CELLS["data"], **changes}

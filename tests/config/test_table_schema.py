@@ -3,12 +3,13 @@
 import pytest
 
 from nflow_cli.config import presets
-from nflow_cli.config.column_schema import MAX_LEVEL_TEXT
 from nflow_cli.config.flow_schema import StackFlow
+from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.table_schema import FitConfig, natural_preset
 from nflow_cli.errors import ConfigError
 
-CITIES = ["Oslo", "Rome"]
+KINDS = {name: ColumnKind(kind="number") for name in "abc"}
+KINDS["d"] = ColumnKind(kind="left out", why="constant")
 
 
 def config_of(flow=None, train=None, **data):
@@ -18,72 +19,54 @@ def config_of(flow=None, train=None, **data):
     return presets.validate(config, "mine.yaml", {"fit": FitConfig})
 
 
-def test_a_config_without_roles_is_one_whose_numbers_are_modelled():
-    config = config_of(columns=["b", "a"])
-    assert config.is_settled and config.dim == 2
-    assert config.roles.is_plain and config.roles.columns == ["b", "a"]
-
-
-def test_rows_hold_numbers_before_categories_and_what_is_modelled_before_what_is_given():
-    config = config_of(
-        columns=["n", "city", "price"],
-        given=["shop", "income", "age"],
-        categorical={"shop": ["1", "2", "3"], "city": CITIES},
-        discrete={"n": 1, "price": 0.01},
-        weights="w",
-    )
-    roles = config.roles
-    assert roles.columns == ["n", "price", "city", "income", "age", "shop"]
-    assert roles.steps == {"n": 1.0, "price": 0.01}
-    assert (config.dim, roles.given_width, roles.width) == (2, 5, 7)
-    assert roles.levels == {"city": ("Oslo", "Rome"), "shop": ("1", "2", "3")}
-
-
-def test_a_config_is_settled_once_the_columns_the_levels_and_the_updates_are_known():
-    asked = config_of(
-        {"pattern": ["planar"]}, {"steps": None, "epochs": 2.0}, categorical={"city": None}
-    )
+def test_a_config_is_settled_once_the_kinds_of_columns_and_the_sizes_are_known():
+    asked = config_of({"pattern": ["planar"]}, {"epochs": 2.0, "batch_size": 512}, given=["c"])
     assert not asked.is_settled
-    settled = asked.settled(["a", "city"], {"city": CITIES}, rows=5_120)
-    assert settled.is_settled and settled.train.steps == 20
-    assert settled.data.categorical == {"city": CITIES} and settled.data.columns == ["a", "city"]
+    settled = asked.settled(KINDS, rows=5_120)
+    assert settled.is_settled and (settled.train.steps, settled.train.epochs) == (20, None)
+    assert (settled.columns, settled.given, settled.dim) == (["a", "b"], ["c"], 2)
     assert asked.settled_like(settled) == settled
     again = presets.validate(presets.parse_yaml(presets.dump(settled), "a run"), "a run")
     assert again == settled
-    part = config_of(columns=["a", "city"], categorical={"city": None})
-    assert not part.is_settled
 
 
-def test_a_config_is_not_settled_by_another_without_its_categories():
-    asked = config_of(categorical={"city": None})
-    assert not asked.settled_like(config_of(columns=["a", "city"])).is_settled
+def test_what_is_given_stands_in_the_order_of_the_table():
+    assert config_of(given=["c", "d", "a"]).settled(KINDS, 500).given == ["a", "c"]
 
 
 @pytest.mark.parametrize(
-    ("interval", "data"),
+    ("rows", "dim", "given", "expected"),
     [
-        ((0.0, float("inf")), {"bounds": {"n": [0, None]}}),
-        ((-0.5, float("inf")), {"bounds": {"n": [0, None]}, "discrete": {"n": 1}}),
-        ((-0.25, 9.25), {"bounds": {"n": [0, 9]}, "discrete": {"n": 0.5}}),
+        (7_999, 2, 0, (4, 32, 2_000, 256, 2.0)),
+        (7_999, 9, 1, (4, 32, 2_000, 256, 2.0)),
+        (8_000, 8, 0, (8, 64, 8_000, 1_024, 0.3)),
+        (8_000, 8, 1, (8, 64, 8_000, 1_024, 0.5)),
+        (80_000, 9, 0, (8, 64, 4_000, 1_024, 1.0)),
+        (80_000, 9, 1, (8, 64, 4_000, 1_024, 1.0)),
     ],
 )
-def test_the_bounds_of_a_discrete_column_are_half_a_step_away(interval, data):
-    assert config_of(**data).data.interval("n") == interval
+def test_sizes_follow_from_the_rows_and_the_columns(rows, dim, given, expected):
+    names = [f"x{i}" for i in range(dim + given)]
+    kinds = {name: ColumnKind(kind="number") for name in names}
+    config = config_of(given=names[:given]).settled(kinds, rows)
+    ((item,), train) = config.flow.pattern, config.train
+    width, other = item["spline-coupling"]["hidden"]
+    sizes = (config.flow.k, width, train.steps, train.batch_size, train.weight_decay)
+    assert sizes == expected and other == width
 
 
-def test_levels_that_are_whole_numbers_are_taken_by_their_text():
-    config = config_of(columns=["a", "shop"], categorical={"shop": [3, 12]})
-    assert config.roles.categories == {"shop": ("3", "12")}
-
-
-ODD = ["a\nb", " lead", "trail ", "\x01", "null", "1.0", "- x", "#", "é\u2028", "~", "a: b", "'\""]
-LONG = [chr(0x1F600 + i) + 999 * "\U0001f600" for i in range(MAX_LEVEL_TEXT // 1_000)]
-
-
-@pytest.mark.parametrize("levels", [ODD, LONG])
-def test_levels_are_written_down_and_read_again_whatever_their_text(levels):
-    config = config_of(columns=["a", "c"], categorical={"c": levels})
-    assert presets.validate(presets.parse_yaml(presets.dump(config), "a run"), "a run") == config
+def test_sizes_that_are_said_stay():
+    flow = {"pattern": [{"spline-coupling": {"bins": 4}}, {"affine-coupling": {"hidden": [5]}}]}
+    said = {"steps": 7, "batch_size": 9, "weight_decay": 0.0, "learning_rate": 0.5, "chunk": 3}
+    settled = config_of({**flow, "k": 0}, said).settled(KINDS, 10**6)
+    assert settled.flow.k == 0
+    assert settled.flow.pattern == [
+        {"spline-coupling": {"bins": 4, "hidden": [64, 64]}},
+        {"affine-coupling": {"hidden": [5]}},
+    ]
+    assert settled.train.model_dump(include=set(said)) == said
+    part = config_of({**flow, "k": 3}, {"steps": 7}).settled_like(settled)
+    assert part.flow.pattern == settled.flow.pattern and part.train.batch_size == 9
 
 
 def test_weights_of_the_context_count(monkeypatch):
@@ -94,11 +77,27 @@ def test_weights_of_the_context_count(monkeypatch):
         return 0
 
     monkeypatch.setattr(StackFlow, "weights", weights)
-    known = {"columns": ["a", "city"], "given": ["g"]}
-    config_of({"k": 2}, **known, categorical={"city": None})
+    config_of({"k": 2}, given=["c"])
     assert widths == []
-    config_of({"k": 2}, **known, categorical={"city": CITIES})
-    assert widths == [(1, 3)]
+    kinds = {name: kind.model_dump() for name, kind in KINDS.items()}
+    config_of({"k": 2}, given=["c"], kinds=kinds)
+    assert widths == [(2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("categorical", ["c"]), ("discrete", {"c": 1}), ("discrete", {"c": 0.5})]
+)
+def test_levels_and_steps_beside_flows_are_refused_with_the_way_on(key, value):
+    expected = f"data: expected no {key} beside flows, which take plain numbers: the default dens"
+    with pytest.raises(ConfigError, match=expected) as refused:
+        config_of(**{key: value})
+    assert "leave out --flow and --k, or --exclude c" in str(refused.value)
+
+
+def test_kinds_that_flows_do_not_take_are_refused():
+    kinds = {"a": {"kind": "levels", "levels": ["x", "y"]}}
+    with pytest.raises(ConfigError, match="kinds number and left out alone beside flows, as of 'a"):
+        config_of(kinds=kinds)
 
 
 @pytest.mark.parametrize(
@@ -117,37 +116,21 @@ def test_weights_of_the_context_count(monkeypatch):
         ({"exclude": ["b"], "given": ["b"]}, "data.given: expected no column of data.exclude, whe"),
         ({"bounds": {"b": [0, None]}, "given": ["b"]}, "data.given: expected no column of data.b"),
         ({"split": "b", "given": ["b"]}, "data.given: expected no column of data.split, where 'b'"),
-        ({"categorical": ["c"]}, "data.categorical: expected a mapping"),
-        ({"categorical": {"c": ["x"]}}, "data.categorical.c: expected 2 or more items"),
-        ({"categorical": {"c": ["x", "x"]}}, "data.categorical: expected each level of 'c' once"),
-        ({"categorical": {"c": ["x", ""]}}, "data.categorical.c.1: expected text of 1 or more"),
-        ({"categorical": {"c": ["x", "y" * 1_001]}}, "c.1: expected text of at most 1000 letters"),
-        ({"categorical": {"c": list(range(1_001))}}, "data.categorical.c: expected 1000 items"),
+        ({"categorical": {"c": None}}, "data.categorical: expected a list"),
+        ({"categorical": ["c", "c"]}, "data.categorical: expected each column once"),
+        ({"exclude": ["c"], "categorical": ["c"]}, "expected no column of data.exclude, whe"),
+        ({"bounds": {"c": [0, 1]}, "categorical": ["c"]}, "no column of data.bounds, where"),
+        ({"group": "c", "categorical": ["c"]}, "expected no column of data.group, where 'c'"),
         (
-            {"categorical": {f"c{i}": list(range(1_000)) for i in range(11)}},
-            "data.categorical: expected at most 10,000 levels of all categories, not 11,000",
-        ),
-        (
-            {"categorical": {"c": [f"{i:0900}" for i in range(MAX_LEVEL_TEXT // 900 + 1)]}},
-            "data.categorical: expected at most 80,000 letters in all levels, not 80,100",
-        ),
-        ({"exclude": ["c"], "categorical": {"c": None}}, "expected no column of data.exclude, whe"),
-        ({"bounds": {"c": [0, 1]}, "categorical": {"c": None}}, "no column of data.bounds, where"),
-        ({"group": "c", "categorical": {"c": None}}, "expected no column of data.group, where 'c'"),
-        (
-            {"columns": ["a"], "categorical": {"c": None}},
+            {"columns": ["a"], "categorical": ["c"]},
             "data.categorical: expected columns of data.columns or data.given, as 'c' is not",
-        ),
-        (
-            {"columns": ["c"], "categorical": {"c": None}},
-            "data: expected columns: one of numbers beside the categories, for flows",
         ),
         ({"discrete": {"n": 0}}, "data.discrete.n: expected a number greater than 0"),
         ({"discrete": {"n": None}}, "data.discrete.n: expected a number"),
         ({"discrete": ["n"]}, "data.discrete: expected a mapping"),
         ({"discrete": {"n": 1}, "given": ["n"]}, "data.discrete: expected no column of data.given"),
         (
-            {"discrete": {"n": 1}, "categorical": {"n": None}},
+            {"discrete": {"n": 1}, "categorical": ["n"]},
             "data.discrete: expected no column of data.categorical, where 'n' is",
         ),
         ({"columns": ["a"], "discrete": {"n": 1}}, "data.discrete: expected columns of data.colum"),
@@ -161,7 +144,7 @@ def test_weights_of_the_context_count(monkeypatch):
                 "split": "w",
                 "group": "w",
                 "given": ["w"],
-                "categorical": {"w": None},
+                "categorical": ["w"],
                 "discrete": {"w": 1},
             }.items()
         ),
@@ -174,12 +157,7 @@ def test_roles_that_cannot_be_are_one_line(data, words):
 
 
 @pytest.mark.parametrize(
-    "data",
-    [
-        {"group": "g", "given": ["g"]},
-        {"given": ["c"], "categorical": {"c": None}},
-        {"exclude": ["x"], "given": ["a"], "discrete": {"n": 1}, "weights": "w"},
-    ],
+    "data", [{"group": "g", "given": ["g"]}, {"exclude": ["x"], "given": ["a"], "weights": "w"}]
 )
 def test_roles_that_go_together_are_taken(data):
     config_of(**data)
@@ -193,20 +171,15 @@ def test_flows_that_take_d_passes_for_a_row_are_answered_with_what_takes_one():
 
 
 @pytest.mark.parametrize(
-    ("pattern", "rows", "dim", "is_conditional", "name"),
+    ("pattern", "name"),
     [
-        (None, None, 1, False, "cells"),
-        ([], None, 1, False, "table"),
-        ([], 8_000, 8, True, "table-conditional"),
-        (["affine-coupling"], 80_000, 1, True, "table-conditional"),
-        ([], 7_999, 2, True, "table-small"),
-        ([], 80_000, 9, True, "table-wide"),
-        (["planar", "radial"], 80_000, 2, True, "table-planar"),
-        (["sylvester"], None, 1, False, "table-planar"),
-        (["spline-autoregressive"], None, 1, False, "table"),
+        (None, "cells"),
+        ([], "flows"),
+        (["affine-coupling"], "flows"),
+        (["planar", "affine-coupling"], "flows"),
+        (["planar", "radial"], "flows-planar"),
+        ([{"sylvester": {"width": 2}}], "flows-planar"),
     ],
 )
-def test_the_preset_goes_by_the_flows_the_rows_the_columns_and_what_is_given(
-    pattern, rows, dim, is_conditional, name
-):
-    assert natural_preset(pattern, rows, dim, is_conditional) == name
+def test_the_preset_goes_by_the_flows(pattern, name):
+    assert natural_preset(pattern) == name

@@ -4,6 +4,7 @@ import pytest
 
 from nflow_cli import experiments
 from nflow_cli.config import presets
+from nflow_cli.config.kinds_schema import ColumnKind
 
 
 @pytest.mark.parametrize(
@@ -12,7 +13,6 @@ from nflow_cli.config import presets
         ("multimodal-planar", {}, 1),
         ("u1-planar-k32", {}, 1),
         ("gaussian-from-uniform-radial", {}, 1),
-        ("table-wide", {"data.columns": ["1", "2", "3", "4"]}, None),
         ("mnist", {}, None),
         ("infer", {"density": "funnel"}, None),  # what the density takes is not known
     ],
@@ -24,5 +24,8 @@ def test_small_flows_take_one_thread(preset, changes, threads):
 
 
 def test_a_table_whose_columns_are_not_known_takes_what_tensorflow_does():
-    config = presets.validate(presets.read_preset(presets.find_preset("table")), "a test")
+    config = presets.validate(presets.read_preset(presets.find_preset("flows")), "a test")
     assert experiments.of(config).threads is None
+    kinds = {name: ColumnKind(kind="number") for name in "abcd"}
+    assert experiments.of(config.settled(kinds, 100_000)).threads is None
+    assert experiments.of(config.settled(kinds, 100)).threads == 1

@@ -49,7 +49,7 @@ def test_gaps_are_modelled_unless_rows_with_one_are_dropped():
         {"missing": "drop", "weights": "w"},
         {"missing": "model", "given": ["one", "city"]},
         {"missing": "drop", "columns": ["gappy", "x"], "max_rows": 100},
-        {"missing": "model", "discrete": {"w": 1}, "categorical": {"one": None}},
+        {"missing": "model", "discrete": {"w": 1}, "categorical": ["one"]},
     ],
 )
 def test_the_settings_that_a_run_records_lead_to_the_same_rows(settings):

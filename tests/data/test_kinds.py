@@ -142,7 +142,7 @@ def test_other_numbers_have_the_resolution_they_are_written_to(cells, decimals, 
 
 def test_what_the_user_says_overrules_what_is_found():
     columns = [raw(RNG.integers(0, 90, N), name) for name in "abcdefg"]
-    settings = {"categorical": {"a": None}, "discrete": {"b": 0.5}, "bounds": {"c": [0, None]}}
+    settings = {"categorical": ["a"], "discrete": {"b": 0.5}, "bounds": {"c": [0, None]}}
     settings |= {"exclude": ["d"], "split": "e", "weights": "f"}
     kinds = kinds_of(columns, TableData(name="table.csv", **settings))
     assert kinds["a"].kind == "levels"
@@ -282,7 +282,7 @@ def test_dates_are_a_grid_of_days():
 def test_text_that_is_dates_is_a_grid_in_its_form(texts, form, step):
     kind = kind_of(texts)
     assert (kind.kind, kind.form, kind.lattices[0].step) == ("grid", form, step)
-    assert kind_of(texts, settings={"categorical": {"x": None}}).kind == "levels"
+    assert kind_of(texts, settings={"categorical": ["x"]}).kind == "levels"
 
 
 def columns_of_every_kind():

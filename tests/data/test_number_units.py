@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nflow_cli.config.kinds_schema import ColumnKind, Lattice
-from nflow_cli.data.number_units import units_of_numbers
+from nflow_cli.data.fit_units import units_of_numbers
 
 N = 4_000
 

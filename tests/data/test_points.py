@@ -1,25 +1,7 @@
 import numpy as np
 import pytest
-from truth import normal_log_prob
 
-from nflow_cli.data.column_maps import Scale
-from nflow_cli.data.points import atoms_of, gaussian_log_prob
-from nflow_cli.data.units import ColumnUnits
-
-
-def test_the_gaussian_is_the_most_likely_one():
-    points = np.random.default_rng(0).standard_normal((200, 2))
-    points = points @ [[3.0, 100.0], [0.0, 50.0]] + [1000.0, -7.0]
-    train, test = points[:160], points[160:]
-    units = ColumnUnits([[Scale(990.0, 2.0)], [Scale(3.0, 90.0)]])
-    covariance = np.cov(train.T, bias=True)
-    expected = normal_log_prob(test, train.mean(0), covariance)
-    np.testing.assert_allclose(gaussian_log_prob(train, test, units), expected, rtol=1e-9)
-    most = gaussian_log_prob(train, train, units).mean()
-    for factor, shift in ((1.02, 0), (0.98, 0), (1, 0.5)):
-        other = normal_log_prob(train, train.mean(0) + shift, factor * covariance)
-        assert other.mean() < most
-
+from nflow_cli.data.points import atoms_of
 
 RNG = np.random.default_rng(0)
 NORMAL = RNG.standard_normal(5_000)

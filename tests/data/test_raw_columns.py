@@ -8,12 +8,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
-from nflow_cli.data import chosen_rows, raw_columns
+from nflow_cli.data import raw_columns, tables
 from nflow_cli.data.raw_columns import read_columns
-from nflow_cli.data.split import sampled
 from nflow_cli.data.table_files import open_table, table_of
 from nflow_cli.errors import DataError
-from nflow_cli.random_streams import stream
 
 NAN = np.nan
 
@@ -173,16 +171,26 @@ def test_rows_drawn_are_those_that_the_seed_draws(tmp_path, name):
     else:
         parquet.write_table(table, tmp_path / name)
     (x, t), rows = read_columns(open_table(tmp_path / name), max_rows=50, seed=3)
-    drawn, where, _ = sampled(open_table(tmp_path / name), ["x"], 50, stream(3, "max-rows"))
-    assert rows.tolist() == where.tolist() == x.numbers.tolist() == drawn[:, 0].tolist()
+    again = read_columns(open_table(tmp_path / name), max_rows=50, seed=3, names=["t"])[1]
+    other = read_columns(open_table(tmp_path / name), max_rows=50, seed=4, names=["t"])[1]
+    assert rows.tolist() == sorted(set(rows.tolist())) == x.numbers.tolist() == again.tolist()
+    assert rows.tolist() != other.tolist()
     assert cells(t)[1] == [f"t{i % 7}" for i in rows]
     assert len(read_columns(open_table(tmp_path / name), max_rows=300_000)[1]) == 300_000
+
+
+def test_each_row_is_as_likely_to_be_drawn():
+    table, counts = table_of({"a": np.arange(30.0)}), np.zeros(30)
+    for seed in range(2_000):
+        counts[read_columns(table, max_rows=10, seed=seed)[1]] += 1
+    # 2,000 draws with probability 1/3 each: within 5 standard deviations
+    assert np.abs(counts - 2_000 / 3).max() < 5 * np.sqrt(2_000 * 2 / 9)
 
 
 def test_more_rows_than_a_fit_takes_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(raw_columns, "MAX_ROWS", 2)
     with pytest.raises(DataError, match="expected at most 2 rows, received more"):
         read(tmp_path / "t.csv", "x\n1\n2\n3\n")
-    assert chosen_rows.MAX_ROWS == 10**7
+    assert tables.MAX_ROWS == 10**7
     with pytest.raises(DataError, match="no column 'y'"):
         read(tmp_path / "t.csv", "x\n1\n2\n", names=["y"])

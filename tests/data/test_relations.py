@@ -129,7 +129,7 @@ def test_of_a_cycle_one_member_is_dropped():
 
 def test_what_is_given_or_has_a_kind_of_the_users_is_never_computed():
     table = {"a": A, "b": AGE, "y": A, "z": AGE}
-    relations = found(table, given=["y"], categorical={"z": None})
+    relations = found(table, given=["y"], categorical=["z"])
     assert {name: relation.columns for name, relation in relations.items()} == {
         "a": ["y"],
         "b": ["z"],

@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 from truth import Grid, dense_jacobian, normal_log_prob
@@ -76,26 +74,3 @@ def test_however_far_points_come_from_they_are_finite_and_within_the_bounds():
     far = np.array([-np.inf, -1e300, -1e3, 1e3, 1e300, np.inf])[:, None] * np.ones(4)
     x = COLUMNS.outside(far)
     assert np.isfinite(x).all() and np.isfinite(COLUMNS.inside_and_log_det(x)[1]).all()
-
-
-def test_units_are_read_as_what_they_were_written_as():
-    units = ColumnUnits([*COLUMNS.columns, [Scale(1 / 3, 1e-60)]])
-    read = ColumnUnits.recorded(json.loads(json.dumps(units.record())), 5)
-    assert read.columns == units.columns
-
-
-IDENTITIES = [{"name": "tukey-h", "h": 0.0}] * 9
-
-
-@pytest.mark.parametrize(
-    "columns",
-    [
-        *(None, {}, "ab", 2, [], [[]], [[], [], []], [[], None], [[], {}], [[], [None]]),
-        *([[], [{"name": "scale"}]], [[], IDENTITIES]),
-    ],
-    ids=str,
-)
-def test_a_record_of_no_columns_is_refused(columns):
-    with pytest.raises(ValueError, match="expected"):
-        ColumnUnits.recorded({"units": columns}, 2)
-    assert ColumnUnits.recorded({"units": [[], IDENTITIES[:8]]}, 2).columns[1][0] == TukeyH(0.0)

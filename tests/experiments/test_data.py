@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.images import load_images
-from nflow_cli.data.table_rows import load_table
 from nflow_cli.errors import DataError, RunDirectoryError
-from nflow_cli.experiments.data import found_again, given_units_of, images_of
+from nflow_cli.experiments.data import column_units, found_again, images_of
 from nflow_cli.runs.directory import RunDirectory
 
 RNG = np.random.default_rng(0)
 
 
 def rows_of(name):
-    return load_table(TableData(name=name), "none")
+    return load_dataset(TableData(name=name), flows="none")
 
 
 FIND = {
@@ -75,24 +75,23 @@ def test_other_weights_are_not_taken_for_those_of_the_run(tmp_path):
     settings = TableData(name=str(tmp_path / "t.npy"), weights="3", given=["2"])
     np.save(settings.name, table)
     run = RunDirectory.at(str(tmp_path / "run"))
-    rows = load_table(settings, "none")
+    rows = load_dataset(settings, flows="none")
     run.write_json("run.json", {"data": rows.record()})
-    assert given_units_of(run, 1).record() == rows.given_units.record()
-    assert found_again(run, lambda name: load_table(settings, "none")).sha256 == rows.sha256
+    assert column_units(run, ["2"]).columns == (tuple(rows.units["2"]),)
+    assert found_again(run, lambda name: load_dataset(settings, flows="none")).sha256 == rows.sha256
     table[7, 2] += 1
     np.save(settings.name, table)
     with pytest.raises(DataError, match="not the weights of this run; expected those of SHA") as no:
-        found_again(run, lambda name: load_table(settings, "none"))
+        found_again(run, lambda name: load_dataset(settings, flows="none"))
     assert "\n" not in str(no.value)
 
 
-@pytest.mark.parametrize("units", [None, [], [[], []], [3], "text"])
-def test_units_of_what_is_given_that_a_run_lacks_are_one_line(tmp_path, units):
+@pytest.mark.parametrize("units", [None, [], {}, {"x2": []}, {"x2": [3]}, {"x2": "text"}])
+def test_units_that_a_run_lacks_are_one_line(tmp_path, units):
     run = RunDirectory.at(str(tmp_path))
-    run.write_json("run.json", {"data": {"name": "two-moons", "given_units": units}})
-    with pytest.raises(RunDirectoryError, match="damaged: expected the units of the data"):
-        given_units_of(run, 1)
-    assert given_units_of(run, 0).columns == ()
+    run.write_json("run.json", {"data": {"name": "two-moons", "units": units}})
+    with pytest.raises(RunDirectoryError, match="damaged: expected the units of data"):
+        column_units(run, ["x2"])
 
 
 def test_a_file_of_test_rows_that_a_run_on_a_built_in_set_names_is_not_shown(tmp_path):
@@ -101,7 +100,7 @@ def test_a_file_of_test_rows_that_a_run_on_a_built_in_set_names_is_not_shown(tmp
     run.write_json("run.json", {"data": {"name": "two-moons", "sha256": "0" * 64}})
     settings = TableData(name="two-moons", test=str(tmp_path / "secret"))
     with pytest.raises(DataError, match="two-moons: not the data of this run") as caught:
-        found_again(run, lambda name: load_table(settings, "none"))
+        found_again(run, lambda name: load_dataset(settings, flows="none"))
     assert "password" not in str(caught.value)
 
 

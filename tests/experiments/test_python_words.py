@@ -75,9 +75,11 @@ ages = np.random.default_rng(0).integers(20, 40, 300)
 @pytest.mark.parametrize(
     ("table", "text"),
     [
-        ({"a": np.where(X > 2, np.nan, X)[:, 0], "b": X[:, 1]}, 'missing="drop" leaves such rows'),
-        ({"a": X[:, 0], "age": ages}, 'discrete=["age"] spreads out its steps, given=["age"] take'),
-        ({"a": X[:, 0], "b": X[:, 1], "sum": X.sum(axis=1)}, "exclude=[...] leaves one out"),
+        ({"a": np.r_[np.nan, X[1:, 0]], "b": X[:, 1]}, 'lack a value (a 1); missing="drop"'),
+        (
+            {"a": X[:, 0], "age": ages},
+            'without flow=[...] and k=..., takes all kinds of columns; exclude=["age"]',
+        ),
     ],
 )
 def test_a_table_is_refused_in_pythons_words(table, text):

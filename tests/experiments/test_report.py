@@ -86,8 +86,8 @@ def test_each_picture_that_is_drawn_has_its_place_on_the_page(tmp_path, kind):
 def test_all_texts_of_a_run_are_shown_and_do_nothing(tmp_path):
     folder = tmp_path / "<b>'\"&"
     data = {
-        **{"name": "x.csv", "columns": ["a", HOSTILE[:50]], "given": ["c"]},
-        "categorical": {"c": ["<i>", '"><b onload="x']},
+        **{"name": "x.csv", "given": ["c"], "exclude": ["<i>", '"><b onload="x']},
+        "kinds": {name: {"kind": "number"} for name in ("a", HOSTILE[:50], "c")},
     }
     config = presets.validate(
         {"command": "fit", "description": "</p><a href='//x'>", "data": data, "flow": {"k": 2}}, ""

@@ -122,7 +122,7 @@ def test_without_flows_q_is_the_gaussian_of_the_units(folder, tmp_path):
     settings = preset(folder / "normal.npy", flow={"pattern": ["planar"], "k": 0})
     run, summary = finish(tmp_path / "run", settings)
     data = data_of(settings)
-    z, log_det = data.units.inside_and_log_det(data.test)
+    z, log_det = units_of(data).inside_and_log_det(data.test)
     log_q = normal_log_prob(z) + log_det
     assert summary["log_likelihood"] == pytest.approx(log_q.mean(), abs=1e-5)
     error = log_q.std(ddof=1) / math.sqrt(len(log_q))
@@ -146,6 +146,10 @@ def test_a_gaussian_sample_is_fitted_as_well_as_by_the_gaussian(folder, tmp_path
     gap = log_p - log_q  # its mean estimates KL(p || q)
     error = gap.std(ddof=1) / math.sqrt(len(gap))
     assert -4 * error < gap.mean() < 0.01 + 4 * error
+
+
+def units_of(data):
+    return ColumnUnits([data.units[name] for name in data.columns])
 
 
 def load_order(n, seed=0):
@@ -306,7 +310,7 @@ def test_compiled_chunks_make_the_updates_of_a_plain_loop(short):
     settings = run.read_config()
     data = data_of(settings)
     model = table_fit.build(settings, data)
-    points = data.units.inside(data.train).astype("float32")
+    points = units_of(data).inside(data.train).astype("float32")
     optimizer, losses = make_optimizer(settings.train, learning_rate(settings.train, 20)), []
     for chunk in range(4):
         rows = stream(5, "batches", chunk).integers(len(points), size=(5, 64))

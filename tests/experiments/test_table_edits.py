@@ -14,6 +14,7 @@ from nflow_cli.runs.directory import RunDirectory
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="runs are loaded on TensorFlow"
 )
+NUMBER = {"kind": "number"}
 SCALE = {"name": "scale", "centre": 0.0, "scale": 1.0}
 
 
@@ -40,29 +41,33 @@ def complaint(invoke, run, *words):
     return line
 
 
+LOG, LOGIT = {"name": "log", "bound": 0.0}, {"name": "logit", "low": 1.0, "high": 0.0}
+
+
 @pytest.mark.parametrize(
     "units",
     [
-        *(None, "scale", 3, {}, [], [SCALE], [[SCALE]], [[SCALE]] * 4, [[SCALE], [SCALE], "x"]),
-        *([[], [], [3]], [[], [], [{}]], [[], [], [{"name": "os.system"}]], [[[]], [], []]),
-        *([9 * [SCALE], [], []], 10**5 * [[]]),
-        *([[{**SCALE, key: value}], [], []] for key, value in [("scale", 0), ("scale", -1)]),
-        *([[{**SCALE, "centre": value}], [], []] for value in ("1", None, [], True, float("nan"))),
-        [[{**SCALE, "more": 1}], [], []],
-        [[{"name": "log", "bound": 0.0, "side": "beside"}], [], []],
-        [[{"name": "logit", "low": 1.0, "high": 0.0}], [], []],
+        *(None, "scale", 3, {}, [], {"level": [SCALE]}, [[SCALE], [SCALE], [SCALE]]),
+        *({"share": maps} for maps in ([], [3], [{}], [[]], "x", None, 9 * [SCALE])),
+        {"share": [{"name": "os.system"}]},
+        *({"share": [{**SCALE, key: value}]} for key, value in [("scale", 0), ("more", 1)]),
+        *({"share": [{**SCALE, "centre": value}]} for value in ("1", None, [], True, float("nan"))),
+        *({"share": [one]} for one in ({**LOG, "side": "beside"}, LOGIT)),
     ],
 )
 def test_units_that_are_none_are_one_line(invoke, run, units):
+    if isinstance(units, dict) and "share" in units:
+        units = {**json.loads((run / "run.json").read_text())["data"]["units"], **units}
     edit_record(run, units=units)
     for words in (["sample", "run", "-n", 10, "-o", "drawn.csv"], ["evaluate", "run"]):
         line = complaint(invoke, run, *words)
-        assert line.endswith("run.json: damaged: expected the units of the data")
+        assert line.endswith("run.json: damaged: expected the units of data")
 
 
 def test_other_columns_and_units_are_found(invoke, run):
     record = json.loads((run / "run.json").read_text())["data"]
-    for changes in ({"columns": ["price", "level", "share"]}, {"units": [[SCALE], [], []]}):
+    others = {**record["units"], "level": [SCALE]}
+    for changes in ({"columns": ["price", "level", "share"]}, {"units": others}):
         edit_record(run, **{**record, **changes})
         result = invoke("check", "run")
         (line,) = [line for line in result.stdout.splitlines() if line[11:25].strip() == "data"]
@@ -72,11 +77,15 @@ def test_other_columns_and_units_are_found(invoke, run):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("columns", None, "config.yaml: damaged: expected data.columns, all levels and train.st"),
-        ("categorical", {"level": None}, "config.yaml: damaged: expected data.columns, all levels"),
-        ("given", ["price"], "data.given: expected no column of data.columns, where 'price' is"),
-        ("columns", ["level"], "expected"),
-        ("columns", ["level", "price", "other"], "not the data of this run"),
+        ("kinds", None, "config.yaml: damaged: expected data.kinds and sizes"),
+        ("kinds", {"level": {"kind": "levels"}}, "kinds number and left out alone beside flows"),
+        (
+            "kinds",
+            {name: {**NUMBER} for name in ("level", "price", "other")},
+            "not the data of this run",
+        ),
+        ("kinds", {"level": NUMBER}, "expected"),
+        ("given", ["price"], "expected"),
         ("bounds", {"price": [5, None]}, "not the data of this run"),
         ("test", "other.csv", "other.csv: no such table; expected the test rows of this run"),
     ],
@@ -90,7 +99,7 @@ def test_a_config_of_other_data_is_one_line(invoke, run, key, value, words):
 
 def test_a_config_without_columns_is_not_drawn(invoke, run):
     config = yaml.safe_load((run / "config.yaml").read_text())
-    config["data"]["columns"] = None
+    config["data"]["kinds"] = None
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     for words in (["plot", "run"], ["sample", "run", "-o", "drawn.csv"]):
         complaint(invoke, run, *words)
@@ -137,10 +146,10 @@ def test_a_summary_of_other_columns_is_one_line(invoke, run, changes):
 
 
 def test_names_of_columns_do_nothing_to_a_terminal_or_a_picture(invoke, run):
-    names = ["\x1b[31mred", "$x_{", "a\nb"]
+    names = ["<b>red", "$x_{", "a\\nb"]
     config = yaml.safe_load((run / "config.yaml").read_text())
-    config["data"] |= {"columns": names, "bounds": {}}
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    config["data"] |= {"kinds": {name: {**NUMBER} for name in names}, "bounds": {}}
+    (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     summary = RunDirectory(run).read_json("summary.json")
     normality = {**summary["normality"], "worst_column": names[0]}
     edit_json(run / "summary.json", columns=names, normality=normality)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nflow_cli.config import presets
+from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.sweep_schema import SweepConfig
 from nflow_cli.errors import BusyError, ConfigError, NflowError, RunDirectoryError
 from nflow_cli.runs.directory import RunDirectory
@@ -306,11 +307,12 @@ def test_how_much_is_done_is_read_from_the_metrics(tmp_path):
 
 def test_a_run_on_a_table_is_known_by_what_its_config_leaves_to_the_table(tmp_path):
     preset = tmp_path / "mine.yaml"
-    preset.write_text("command: fit\ndata: {name: mine.csv}\ntrain: {steps: null, epochs: 2}\n")
+    train = "train: {epochs: 2, batch_size: 512}"
+    preset.write_text(f"command: fit\ndata: {{name: mine.csv}}\n{train}\n")
     grid = {"presets": [str(preset)], "set": {}, "vary": {"flow.k": [2]}, "seeds": [1]}
     (run,) = planned(**grid)
     assert run.name == "mine-spline-coupling,flow.k=2,seed=1" and not run.is_finished(tmp_path)
-    settled = run.config.settled(["a", "b", "c"], {}, rows=5_120)
+    settled = run.config.settled({name: ColumnKind(kind="number") for name in "abc"}, rows=5_120)
     assert settled.train.steps == 20
     directory = RunDirectory.at(str(tmp_path / run.name))
     directory.write_text("config.yaml", presets.dump(settled))

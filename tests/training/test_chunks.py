@@ -4,7 +4,7 @@ import pytest
 from nflow_cli.config import presets
 from nflow_cli.densities.bases import Base, StandardNormal, UniformBox
 from nflow_cli.random_streams import stream
-from nflow_cli.training.chunks import ImageChunks, NoiseChunks, NoisyChunks, PointChunks
+from nflow_cli.training.chunks import ImageChunks, NoiseChunks, PointChunks
 
 
 def chunks(steps, chunk=7, batch_size=5, seeds=(0,), **options):
@@ -323,16 +323,3 @@ def test_rows_are_drawn_in_proportion_to_their_weights():
     shares = np.bincount(drawn.ravel().astype(int), minlength=4) / drawn.size
     np.testing.assert_allclose(shares, weights / 8, atol=4 * 0.5 / np.sqrt(drawn.size))
     assert shares[0] == 0
-
-
-def test_noisy_rows_are_the_rows_of_quiet_chunks_with_other_noise_in_each_update():
-    rows = np.arange(6.0)[:, None]
-
-    def encode(some, rng):
-        return some + rng.random(some.shape) - 0.5
-
-    arguments = ([3], 20, 10, 64, np.array([1.0, 1, 1, 1, 1, 3]))
-    noisy, quiet = NoisyChunks(rows, encode, *arguments), PointChunks(rows, *arguments)
-    for (received, count), (expected, due) in zip(noisy, quiet, strict=True):
-        np.testing.assert_array_equal(np.rint(received), expected)
-        assert count == due and len(np.unique(received - expected)) > 600

@@ -232,7 +232,7 @@ class WholeTable(Experiment):
         self, trained: Any, n: int, path: Path, seed: int, given: str | None = None
     ) -> list[Path]:
         """Write ``n`` rows in the table's columns, with their log-density in nats."""
-        from nflow_cli.experiments.cells.scoring import write_draws
+        from nflow_cli.experiments.table.scoring import write_draws
 
         write_draws(trained, n, path, seed, given)
         return [path]

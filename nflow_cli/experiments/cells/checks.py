@@ -5,15 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.data.table_rows import IN_PYTHON, STDIN
 from nflow_cli.densities.cells import network
-from nflow_cli.evaluation.flow_checks import Outcome, Verdict, passed
+from nflow_cli.evaluation.flow_checks import Verdict, passed
 from nflow_cli.evaluation.pit import pit
 from nflow_cli.experiments.cells import WholeTable, judge
 from nflow_cli.experiments.cells.loaded import TrainedCells
 from nflow_cli.experiments.cells.run import mean_shares, pictures
 from nflow_cli.experiments.checked_run import CheckedRun, Checks, differences, unlike
-from nflow_cli.experiments.table.checks import unlike_records
+from nflow_cli.experiments.table.checks import is_gone, tell_gone, unlike_records
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import EVALUATION, RUN, SUMMARY, RunDirectory
 from nflow_cli.runs.weights_file import sha256_of
@@ -35,7 +34,7 @@ class CheckedCells(CheckedRun):
     @property
     def is_gone(self) -> bool:
         """Whether its table cannot be read again."""
-        return self.config.subject in (STDIN, IN_PYTHON)
+        return is_gone(self)
 
     @property
     def data_checks(self) -> Checks:
@@ -78,13 +77,6 @@ class CheckedCells(CheckedRun):
         """Return the update whose weights were kept."""
         members = range(1, self.experiment.members + 1)
         return {"best_update": max(self.best_at(f"validation_loss_{r}") for r in members)}, []
-
-
-def tell_gone(run: CheckedCells) -> Verdict:
-    """Say that the table cannot be read again, nor the scores and the pictures computed."""
-    source = "standard input" if run.config.subject == STDIN else "Python"
-    text = f"the table came from {source} and cannot be read again: no scores, no pictures checked"
-    return Outcome.UNKNOWN, text
 
 
 def check_rows(run: CheckedCells) -> Verdict:

@@ -7,14 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.data.table_rows import IN_PYTHON, STDIN
+from nflow_cli.data.named_tables import IN_PYTHON
+from nflow_cli.data.table_files import STDIN
 from nflow_cli.evaluation.flow_checks import Outcome, Verdict, passed
 from nflow_cli.evaluation.scores import log_q_of_rows
 from nflow_cli.evaluation.truth import gap_to_the_truth
 from nflow_cli.experiments import density_checks
-from nflow_cli.experiments.checked_run import CheckedDensity, Checks, agree, differences, unlike
+from nflow_cli.experiments.checked_run import (
+    CheckedDensity,
+    CheckedRun,
+    Checks,
+    agree,
+    differences,
+    unlike,
+)
 from nflow_cli.experiments.density_checks import AS_GIVEN, OF_A_TARGET
-from nflow_cli.experiments.table.likelihood import Likelihood
+from nflow_cli.experiments.table import Table
 from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 from nflow_cli.runs.directory import EVALUATION, RUN, SUMMARY, RunDirectory
 
@@ -23,32 +31,33 @@ DISTANCE_TOLERANCE = 1e-3  # of a distance from a distribution: a few rows may c
 
 
 class CheckedTable(CheckedDensity):
-    """A run on points, or on the rows of a table."""
+    """A run of ``nflow fit`` by flows."""
 
-    def __init__(self, directory: RunDirectory, trained: Any, experiment: Likelihood):
+    def __init__(self, directory: RunDirectory, trained: Any, experiment: Table):
         super().__init__(directory, trained, experiment)
-        self.likelihood = experiment
+        self.table = experiment
 
     @property
     def is_gone(self) -> bool:
         """Whether its table cannot be read again."""
-        return self.config.subject in (STDIN, IN_PYTHON)
+        return is_gone(self)
 
     @property
     def data_checks(self) -> Checks:
         """Checks of what it was trained on, by name."""
-        return {"data": tell_gone if self.is_gone else check_points}
+        return {"data": tell_gone if self.is_gone else check_rows}
 
     @property
     def score_checks(self) -> Checks:
         """Checks of its scores and pictures, by name."""
-        mass: Checks = {"mass": density_checks.check_mass} if self.config.dim == 2 else {}
+        is_of_two = self.config.dim == 2 and not self.table.config.given
+        mass: Checks = {"mass": density_checks.check_mass} if is_of_two else {}
         if self.is_gone:
             return mass
         scores: Checks = {**mass, "summary": check_held_out, "test rows": check_test_rows}
-        if not self.likelihood.is_in_the_plane:
+        if not self.table.is_in_the_plane:
             return {**scores, "arrays": check_arrays_of_rows}
-        rows = SHOWN_SAMPLES if self.likelihood.keeps_rows else 0
+        rows = SHOWN_SAMPLES if self.table.keeps_rows else 0
         in_the_plane = partial(density_checks.check_arrays_of_points, rows=rows)
         return {**scores, "arrays": in_the_plane}
 
@@ -59,28 +68,33 @@ class CheckedTable(CheckedDensity):
         return {"best_update": max(self.best_at(f"validation_loss{tail}") for tail in tails)}, []
 
 
-def tell_gone(run: CheckedTable) -> Verdict:
+def is_gone(run: CheckedRun) -> bool:
+    """Return whether the table of a run cannot be read again."""
+    return run.config.subject in (STDIN, IN_PYTHON)
+
+
+def tell_gone(run: CheckedRun) -> Verdict:
     """Say that the table cannot be read again, nor the scores and the pictures computed."""
     source = "standard input" if run.config.subject == STDIN else "Python"
     text = f"the table came from {source} and cannot be read again: no scores, no pictures checked"
     return Outcome.UNKNOWN, text
 
 
-def check_points(run: CheckedTable) -> Verdict:
-    """Find the points again, and the standardisation that they give."""
-    data, units = run.data, run.trained.units
+def check_rows(run: CheckedTable) -> Verdict:
+    """Find the rows again, and the units that they give."""
+    data = run.data
     expected = {**data.sizes, "data": {"name": data.name, "sha256": data.sha256}}
     wrong = differences(SUMMARY, expected, run.summary)
     columns = {key: names for key, names in data.record().items() if key == "columns"}
     wrong += differences(RUN, columns, run.record["data"])
-    wrong += unlike_records(RUN, data.units.record(), units.record())
-    text = f"{sum(data.sizes.values()):,} points found again"
+    wrong += unlike_records(RUN, data.record()["units"], run.record["data"]["units"])
+    text = f"{sum(data.sizes.values()):,} rows found again"
     return passed(not wrong), "; ".join(wrong) or text
 
 
 def check_held_out(run: CheckedTable) -> Verdict:
     """Compute the summary's scores again, from the test points, and from fresh ones."""
-    scores = run.likelihood.scores_of(run.trained, run.data) | dict.fromkeys(OF_A_TARGET)
+    scores = run.table.scores_of(run.trained, run.data) | dict.fromkeys(OF_A_TARGET)
     normality = scores.pop("normality", None)
     wrong = [] if normality is None else unlike_normality(normality, run.summary)
     outcome, detail = _check_scores(run, scores)
@@ -91,14 +105,14 @@ def check_held_out(run: CheckedTable) -> Verdict:
 
 def _check_scores(run: CheckedTable, scores: Mapping[str, Any]) -> Verdict:
     data = run.data
-    gap = gap_to_the_truth(run.trained.log_prob, data.name, run.config.seed, data.columns)
+    gap = gap_to_the_truth(run.trained.log_prob, data.name, run.config.seed, data.modelled)
     source = "from the test points" if gap["gap"] is None else "from the test points and fresh ones"
     return agree(run, {**scores, **gap}, source)
 
 
 def check_test_rows(run: CheckedTable) -> Verdict:
     """Compute again the log-density of each test row."""
-    if not run.likelihood.keeps_rows:
+    if not run.table.keeps_rows:
         return Outcome.UNKNOWN, f"{EVALUATION} holds no rows, by evaluate.keep_rows"
     wrong = []
     for key, expected in log_q_of_rows(run.trained, run.data).items():
@@ -109,15 +123,14 @@ def check_test_rows(run: CheckedTable) -> Verdict:
 
 def check_arrays_of_rows(run: CheckedTable) -> Verdict:
     """Compute again what the pictures of a fit to a table are drawn from."""
-    density, config = run.trained, run.config
-    expected = run.likelihood.arrays_of(density, run.data)
+    expected = run.table.arrays_of(run.trained, run.data)
     wrong = []
     for key in ("rows", "samples", "latents"):
         wrong += run.unlike(key, expected[key])
     for key in ("columns_shown", "axis_1"):
         if key in expected and not np.array_equal(expected[key], run.arrays[key]):
             wrong.append(f"{EVALUATION}: {key}: expected others")
-    if config.dim == 1:
+    if "log_q" in expected:
         name = f"{EVALUATION}: log_q"
         wrong += unlike(name, expected["log_q"], run.arrays["log_q"], nats=True)
     return passed(not wrong), "; ".join(wrong) or AS_GIVEN

@@ -8,22 +8,20 @@ import numpy as np
 
 from nflow_cli.config import presets
 from nflow_cli.config.kinds_schema import ColumnKind
-from nflow_cli.config.schema import FitConfig
-from nflow_cli.config.table_schema import TableData
-from nflow_cli.data.dataset import Dataset, load_dataset
-from nflow_cli.data.dataset_faults import Fault, expect_names, faults_of
-from nflow_cli.data.kinds import kinds_of
+from nflow_cli.config.schema import CellsConfig, FitConfig
+from nflow_cli.config.table_schema import TableData, Tails
+from nflow_cli.data.dataset import Dataset, kinds_and_faults, load_dataset
+from nflow_cli.data.dataset_faults import Fault, FaultsError, expect_names
+from nflow_cli.data.named_tables import table_named
 from nflow_cli.data.raw_columns import RawColumn, read_columns
-from nflow_cli.data.table_rows import TableRows, load_table, table_named
 from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.table.mending import Mending, with_step, written
 from nflow_cli.layout import hanging, table
 from nflow_cli.text import command_line
 
 HEADER = ("column", "kind", "type", "step", "values", "atoms", "missing", "bounds", "why")
 # The options that a mended command has anew, and what of settings they say.
-OPTIONS = ("columns", "exclude", "given", "categorical", "discrete", "missing", "bounds")
+OPTIONS = ("columns", "exclude", "given", "missing", "bounds")
 DRY = ("--dry-run", "--json")
 
 
@@ -43,55 +41,66 @@ class DryRun:
     kinds: Mapping[str, ColumnKind]
     faults: Sequence[Fault]
     settings: TableData | None
-    data: TableRows | Dataset | None = None
+    data: Dataset | None = None
 
 
-def dry_run(config: FitConfig) -> DryRun:
+def dry_run(config: FitConfig | CellsConfig) -> DryRun:
     """Read a table, and find the kinds of its columns and what stands in the way of a fit.
 
     Raises:
         DataError: In one line: it cannot be read, or has no such columns.
     """
-    said = config.data
+    said, flows = config.data, config.units.tails if isinstance(config, FitConfig) else None
     opened = table_named(said)
     expect_names(opened, said)
     columns, rows = read_columns(opened, said.max_rows, said.split_seed)
-    kinds = kinds_of(columns, said)
-    if config.flow is None:
-        return _of_cells(said, opened, columns, rows, kinds)
-    try:
-        data = load_table(said, config.units.tails, opened)
-        return DryRun(columns, kinds, [], said, data)
-    except DataError:
-        mending = Mending(said, config.units.tails, opened, columns, rows, kinds)
-        settings = mending.run()
-        return DryRun(columns, kinds, mending.faults, settings)
-
-
-def _of_cells(
-    said: TableData,
-    opened: TableFile,
-    columns: Sequence[RawColumn],
-    rows: np.ndarray,
-    kinds: Mapping[str, ColumnKind],
-) -> DryRun:
-    """Return what stands in the way of a density of cells, which takes columns of all kinds."""
     read = {column.name: column for column in columns}
-    faults = faults_of(opened, read, rows, kinds, said)
-    if not faults:
+    kinds, found = kinds_and_faults(opened, read, rows, said, flows)
+    if not found:
         try:
-            return DryRun(columns, kinds, [], said, load_dataset(said, opened))
+            return DryRun(columns, kinds, [], said, load_dataset(said, opened, flows))
         except DataError as error:
-            problem = str(error).removeprefix(f"{opened.name}: ")
-            return DryRun(columns, kinds, [Fault("", problem)], None)
-    if any(not fault.mend for fault in faults):
-        return DryRun(columns, kinds, faults, None)
-    aside = [fault.column for fault in faults if fault.mend.startswith("--exclude")]
-    update: dict[str, Any] = {"exclude": [*said.exclude, *dict.fromkeys(aside)]}
-    for fault in faults:
-        option, _, value = fault.mend.partition(" ")
-        update |= {"missing": value} if option == "--missing" else {}
-    return DryRun(columns, kinds, faults, said.model_copy(update=update))
+            found = _faults_in(error, opened.name)
+    return DryRun(columns, kinds, *_mended(said, found, opened, flows))
+
+
+def _mended(
+    said: TableData, found: Sequence[Fault], opened: TableFile, flows: Tails | None
+) -> tuple[list[Fault], TableData | None]:
+    """Return all faults, and settings without any; ``None``: no options say them."""
+    settings, faults = said, list[Fault]()
+    while True:
+        faults += found
+        if not all(fault.mend for fault in found):
+            return faults, None
+        settings = settings.model_copy(update=_without(settings, found))
+        try:
+            load_dataset(TableData.model_validate(settings.model_dump()), opened, flows)
+            return faults, settings
+        except ValueError:  # no column is left
+            return faults, None
+        except DataError as error:
+            found = _faults_in(error, opened.name)
+
+
+def _faults_in(error: DataError, name: str) -> list[Fault]:
+    problem = str(error).removeprefix(f"{name}: ")
+    return error.faults if isinstance(error, FaultsError) else [Fault("", problem)]
+
+
+def _without(said: TableData, faults: Sequence[Fault]) -> dict[str, Any]:
+    """Return what of settings changes by the options that mend faults."""
+    ways = [fault.mend.split()[1] for fault in faults if fault.mend.startswith("--missing")]
+    update: dict[str, Any] = {"missing": ways[-1]} if ways else {}
+    aside = [fault.column for fault in faults if not fault.mend.startswith("--missing")]
+    update["given"] = [name for name in said.given if name not in aside]
+    update["bounds"] = {name: ends for name, ends in said.bounds.items() if name not in aside}
+    if said.columns is not None:
+        update["columns"] = [name for name in said.columns if name not in aside]
+    else:
+        left = [name for name in aside if name not in said.given]
+        update["exclude"] = [*said.exclude, *dict.fromkeys(left)]
+    return update
 
 
 def command_of(found: DryRun, before: TableData, argv: Sequence[str]) -> str | None:
@@ -100,13 +109,15 @@ def command_of(found: DryRun, before: TableData, argv: Sequence[str]) -> str | N
         return None
     after = found.settings
     changed = [key for key in OPTIONS if getattr(after, key) != getattr(before, key)]
-    words = _without([word for word in argv if word not in DRY], [f"--{key}" for key in changed])
+    words = _words_without(
+        [word for word in argv if word not in DRY], [f"--{key}" for key in changed]
+    )
     for key in changed:
         words += _option(key, getattr(after, key))
     return command_line(["nflow", *words])
 
 
-def _without(argv: Sequence[str], options: Sequence[str]) -> list[str]:
+def _words_without(argv: Sequence[str], options: Sequence[str]) -> list[str]:
     """Return words without some options and their values."""
     words, rest = list[str](), iter(argv)
     for word in rest:
@@ -119,17 +130,20 @@ def _without(argv: Sequence[str], options: Sequence[str]) -> list[str]:
 
 def _option(key: str, value: Any) -> list[str]:
     """Return an option and its value as words; none where the value is empty."""
-    if key == "discrete":
-        texts = [with_step(name, step) for name, step in value.items()]
-    elif key == "bounds":
+    if key == "bounds":
         ends = {n: ["" if end is None else repr(end) for end in value[n]] for n in value}
-        texts = [f"{written(name)}={low}:{high}" for name, (low, high) in ends.items()]
+        texts = [f"{_written(name)}={low}:{high}" for name, (low, high) in ends.items()]
     else:
-        texts = [value] if key == "missing" else list(map(written, value))
+        texts = [value] if key == "missing" else list(map(_written, value or ()))
     return [f"--{key}", ",".join(texts)] if texts else []
 
 
-def lines_of(found: DryRun, config: FitConfig, command: str | None) -> list[str]:
+def _written(name: str) -> str:
+    """Return a column's name as options list it."""
+    return name.replace(",", "\\,")
+
+
+def lines_of(found: DryRun, config: FitConfig | CellsConfig, command: str | None) -> list[str]:
     """Return what is printed of a dry run."""
     rows = [_row(column, found.kinds[column.name]) for column in found.columns]
     said = config.data.model_copy(update={"kinds": None})  # which the table has
@@ -148,7 +162,9 @@ def lines_of(found: DryRun, config: FitConfig, command: str | None) -> list[str]
     return lines
 
 
-def record_of(found: DryRun, config: FitConfig, command: str | None) -> dict[str, Any]:
+def record_of(
+    found: DryRun, config: FitConfig | CellsConfig, command: str | None
+) -> dict[str, Any]:
     """Return a dry run as an object of JSON."""
     columns = {
         column.name: {

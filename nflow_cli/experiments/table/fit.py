@@ -8,19 +8,19 @@ from keras import ops
 
 from nflow_cli.config.presets import fingerprint
 from nflow_cli.config.schema import FitConfig
-from nflow_cli.data.points import gaussian_log_prob
-from nflow_cli.data.table_rows import TableRows
+from nflow_cli.data.dataset import Dataset
+from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.pushforward import FlowDensity, chunks, each_member
-from nflow_cli.densities.rows import RowDensity
 from nflow_cli.evaluation.scores import log_q_of_rows, mass_of
 from nflow_cli.evaluation.truth import gap_to_the_truth
-from nflow_cli.experiments.table.starting import starting_density
-from nflow_cli.flows.side_by_side import seeds_from
+from nflow_cli.flows import FlowStack
+from nflow_cli.flows.side_by_side import seeds_from, stack_of
 from nflow_cli.layout import tell
+from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
-from nflow_cli.training.chunks import NoisyChunks, PointChunks
+from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.divergence import trace_flows
 from nflow_cli.training.members import MembersLog
 from nflow_cli.training.progress import nats_text
@@ -41,7 +41,7 @@ class FitPoints(ChunkTrainer):
 
     terms = ("loss",)
 
-    def __init__(self, density: FlowDensity | RowDensity, log_det: float):
+    def __init__(self, density: FlowDensity, log_det: float):
         super().__init__()
         self.density, self.trained = density, density.trained  # where Keras finds the weights
         self.restarts = density.flow.members
@@ -49,7 +49,7 @@ class FitPoints(ChunkTrainer):
         self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Return the :meth:`negative_log_likelihood` of rows ``(D, batch_size)``."""
+        """Return the :meth:`negative_log_likelihood` of rows ``(G + D, batch_size)``."""
         return {"loss": self.negative_log_likelihood(ops.swapaxes(batch, -1, -2))}
 
     def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
@@ -59,16 +59,16 @@ class FitPoints(ChunkTrainer):
         yield "the log-density of the base", self.density.base.log_prob(z0)
         yield "the loss", self.objective(batch, 0)["loss"]
 
-    def negative_log_likelihood(self, z: Any, weights: Any = None) -> Any:
-        """Return ``-mean log q(x)`` in nats of encoded rows ``z`` ``(n, D)``, or a weighted mean.
+    def negative_log_likelihood(self, encoded: Any, weights: Any = None) -> Any:
+        """Return ``-mean log q(x)`` in nats of encoded rows ``(n, G + D)``, or a weighted mean.
 
-        Of members ``(R,)``, of rows ``(R, n, D)``.
+        Of members ``(R,)``, of rows ``(R, n, G + D)``.
 
         ``log q(x) = log q0(f^-1(z)) + log|det df^-1/dz| + log|det dz/dx|`` (arXiv 1505.05770,
         eq. 5); the last is that of the mean training row. Its expectation over ``p`` is
         ``KL(p || q)`` plus the entropy of ``p``.
         """
-        _, log_q = self.density.pull(z)
+        _, log_q = self.density.pull(*self.density.parts(encoded))
         if weights is not None:
             return -ops.sum(weights * log_q, axis=-1) / ops.sum(weights) - self.log_det
         return -ops.mean(log_q, axis=-1) - self.log_det
@@ -82,8 +82,32 @@ class Training(NamedTuple):
     speed: Speed
 
 
-def build(config: FitConfig, data: TableRows) -> FitPoints:
-    """Build and compile the model that a config describes."""
+def built_stack(config: FitConfig) -> FlowStack:
+    """Return the flows of a settled config, at their start."""
+    flow = stack_of(**config.flow.model_dump(), seed=config.seed, members=config.train.ensemble)
+    flow.build((None, config.dim), (None, len(config.given)) if config.given else None)
+    return flow
+
+
+def starting_density(config: FitConfig, data: Dataset) -> FlowDensity:
+    """Return the density with the flows at their start, before an affine map that is fitted.
+
+    That is the Gaussian of the rows, about their linear regression on what is given.
+    """
+    units, given = (
+        ColumnUnits([data.units[name] for name in names]) for names in (data.modelled, data.given)
+    )
+    base = resolve(BASES[config.base_name])()
+    density = FlowDensity(base, built_stack(config), units, given)
+    if config.flow.affine:
+        start = LinearGaussian(density, data.train, data.weights.train).regression
+        slope = start.slope if density.n_given else None
+        density.flow.adapt(start.intercept, start.cholesky, slope)
+    return density
+
+
+def build(config: FitConfig, data: Dataset) -> FitPoints:
+    """Build and compile the model that a settled config describes."""
     density = starting_density(config, data)
     _, log_det = density.encoded(data.train)
     model = FitPoints(density, float(np.average(log_det, weights=data.weights.train)))
@@ -92,10 +116,7 @@ def build(config: FitConfig, data: TableRows) -> FitPoints:
 
 
 def train(
-    model: FitPoints,
-    data: TableRows,
-    config: FitConfig,
-    directory: RunDirectory | None = None,
+    model: FitPoints, data: Dataset, config: FitConfig, directory: RunDirectory | None = None
 ) -> Training:
     """Train ``model`` as ``config.train`` says, and go back to the weights of the best validation.
 
@@ -103,9 +124,12 @@ def train(
     there, and goes on from where it was.
     """
     settings, steps = config.train, config.train.steps or 0
-    chunks = _batches(model.density, data, config)
+    seeds = seeds_from(config.seed, settings.ensemble)
+    encoded = model.density.encoded(data.train)[0]
+    shape = steps, settings.chunk or 1, settings.batch_size or 0
+    batches = PointChunks(encoded, seeds, *shape, data.weights.train)
     clock, validate = Clock(), _validator(model, data)
-    name = "linear regression" if data.roles.given else "Gaussian"
+    name = "linear regression" if data.given else "Gaussian"
     known = nats_text(_baseline(model.density, data))
     tell(f"{name}: log-likelihood {known} nats a validation row")
     log_of = ValidationLog if settings.ensemble == 1 else MembersLog
@@ -118,30 +142,16 @@ def train(
 
     progress = ProgressReport(steps, clock, note)
     with Session(config, steps, directory, log=log, progress=progress) as session:
-        session.fit(model, chunks)
+        session.fit(model, batches)
         log.take_best(model)
         session.finish(model)
     return Training(clock.steps, log.kept_at, clock.speed())
 
 
-def _batches(density: FlowDensity | RowDensity, data: TableRows, config: FitConfig) -> PointChunks:
-    """Return the batches of training rows."""
-    train = config.train
-    seeds = seeds_from(config.seed, train.ensemble)
-    shape = (seeds, train.steps or 0, train.chunk, train.batch_size)
-    weights = data.weights.train
-    if isinstance(density, RowDensity) and density.is_discrete:
-        return NoisyChunks(data.train, density.redrawn, *shape, weights)
-    return PointChunks(density.encoded(data.train)[0], *shape, weights)
-
-
-def _validator(model: FitPoints, data: TableRows) -> Callable[[], Any]:
+def _validator(model: FitPoints, data: Dataset) -> Callable[[], Any]:
     """Return the function that computes the loss of the validation rows, or of each member's."""
     loss, weights = compiled(model.negative_log_likelihood), data.weights.validation
     z, log_det = model.density.encoded(data.validation)
-    known = np.isfinite(log_det)  # not a level that no training row has
-    z, log_det = z[known], log_det[known]
-    weights = None if weights is None else weights[known]
     parts, shares = [], []
     for part in chunks(len(z), model.density.numbers_a_row):
         share = len(z[part]) if weights is None else float(weights[part].sum())
@@ -159,27 +169,21 @@ def _validator(model: FitPoints, data: TableRows) -> Callable[[], Any]:
     return validate
 
 
-def _baseline(density: FlowDensity | RowDensity, data: TableRows) -> float:
+def _baseline(density: FlowDensity, data: Dataset) -> float:
     """Return the mean log-likelihood in nats of the validation rows by what ``q`` must beat.
 
-    That is the Gaussian of the training rows, or their linear regression, of the rows and noises
-    that the validation loss is of.
+    That is the Gaussian of the training rows, or their linear regression.
     """
-    rows, weights = data.validation, data.weights.validation
-    known = np.isfinite(density.encoded(rows)[1])
-    if isinstance(density, RowDensity):
-        gaussian = LinearGaussian(density, data.train, data.weights.train)
-        log_q = gaussian.log_prob(rows[known], noises=1)
-    else:
-        log_q = gaussian_log_prob(data.train, rows[known], data.units)
-    return float(np.average(log_q, weights=None if weights is None else weights[known]))
+    gaussian = LinearGaussian(density, data.train, data.weights.train)
+    log_q = gaussian.log_prob(data.validation)
+    return float(np.average(log_q, weights=data.weights.validation))
 
 
-Judge = Callable[[Any, TableRows], tuple[dict[str, Any], dict[str, np.ndarray]]]
+Judge = Callable[[Any, Dataset], tuple[dict[str, Any], dict[str, np.ndarray]]]
 
 
 def run(
-    config: FitConfig, directory: RunDirectory, data: TableRows, judge: Judge, keeps_rows: bool
+    config: FitConfig, directory: RunDirectory, data: Dataset, judge: Judge, keeps_rows: bool
 ) -> dict[str, Any]:
     """Fit, judge and save in ``directory``, from where it is; return the summary.
 
@@ -193,7 +197,7 @@ def run(
     of_rows = log_q_of_rows(model.density, data) if keeps_rows else {}
     directory.write_evaluation({**arrays, **of_rows})
     mass = {}
-    if data.dim == 2 and isinstance(model.density, FlowDensity):
+    if data.train.shape[1] == 2 and not data.given:
         mass["mass"], mass["mass_error"] = mass_of(model.density, config.seed)
     unknown = ("kl", "kl_standard_error", "ess", "free_energy", "log_z", "log_z_source")
     return {
@@ -206,7 +210,7 @@ def run(
         "steps": training.steps,
         "best_update": training.best_update,
         **scores,
-        **gap_to_the_truth(model.density.log_prob, data.name, config.seed, data.columns),
+        **gap_to_the_truth(model.density.log_prob, data.name, config.seed, data.modelled),
         **data.sizes,
         **dict.fromkeys(unknown),
         **mass,

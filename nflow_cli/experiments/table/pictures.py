@@ -16,7 +16,6 @@ from nflow_cli.experiments.picture_data import (
     SummaryForm,
     Text,
 )
-from nflow_cli.experiments.table.calibration import Calibration
 from nflow_cli.runs.array_shapes import STRIP, Shapes
 from nflow_cli.runs.directory import CONFIG, EVALUATION, SUMMARY
 
@@ -27,10 +26,10 @@ PLANE: Shapes = {
 LINE: Shapes = {"axis_1": "x", "log_q": "x"}
 
 
-def shapes_of(dim: int) -> Shapes:
+def shapes_of(dim: int, is_conditional: bool) -> Shapes:
     """Return the arrays that the pictures of rows of D = ``dim`` columns are drawn from."""
     rows: Shapes = {"rows": ("t", dim), "samples": ("s", dim), "latents": ("t", dim)}
-    return {**rows, "columns_shown": "c", **(LINE if dim == 1 else {})}
+    return {**rows, "columns_shown": "c", **(LINE if dim == 1 and not is_conditional else {})}
 
 
 COLUMNS = ("update", "loss", "validation_loss")
@@ -60,7 +59,6 @@ class TableSummary(SummaryForm):
     gaussian_log_likelihood_standard_error: Error = None
     columns: list[Text] = Field(default=[], max_length=MAX_COLUMNS)
     normality: Normality | None = None
-    calibration: Calibration | None = None
 
 
 def damage(arrays: Mapping[str, Any], summary: Mapping[str, Any], columns: Sequence[str]) -> str:

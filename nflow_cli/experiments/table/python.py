@@ -10,8 +10,8 @@ from nflow_cli.config.presets import Change
 from nflow_cli.config.schema import RUNS
 from nflow_cli.config.table_schema import natural_preset
 from nflow_cli.data.dataset import load_dataset
+from nflow_cli.data.named_tables import IN_PYTHON
 from nflow_cli.data.table_files import table_of
-from nflow_cli.data.table_rows import IN_PYTHON, load_table
 from nflow_cli.experiments.python_arguments import (
     PATTERN,
     SETTINGS,
@@ -50,12 +50,13 @@ def fit(
     Args:
         table: A DataFrame of any make, a mapping of names to arrays ``(n,)``, an array ``(n, D)``
             whose columns are called "1", "2" and so on, the path of a file, or a built-in set.
-        columns: Only these; without, all columns, or for flows all of numbers.
+        columns: Only these; without, all columns.
         exclude: All but these.
         bounds: By column, ``(low, high)``, one of which may be None.
         given: What is known of a row: the density is that of the other columns given these.
-        categorical: Columns of numbers that only tell rows apart, and for flows those of text.
-        discrete: Columns of whole numbers, or the steps by column whose multiples values are.
+        categorical: Columns of numbers that only tell rows apart; not for flows.
+        discrete: Columns of whole numbers, or the steps by column whose multiples values are; not
+            for flows.
         weights: The column that says how much each row counts, 0 or more.
         missing: ``"model"`` models which values are missing, ``"drop"`` leaves out rows that lack
             one, ``"refuse"`` refuses the table; flows take no ``"model"``.
@@ -65,27 +66,26 @@ def fit(
         steps: Updates.
         ensemble: Members, of which the density is the equal mixture.
         seed: Fixes the result bit for bit.
-        preset: By its name or path, what all else is taken from; without, ``cells``, or for flows
-            the one for such rows.
+        preset: By its name or path, what all else is taken from; without, ``cells``, or ``flows``
+            or ``flows-planar``.
         settings: Other keys of a preset, dotted, and their values.
         output: A new or empty folder for the run; without, one below ``outputs``.
 
     Returns:
-        The density: a :class:`~nflow_cli.experiments.cells.loaded.TrainedCells`. Of flows a
-        :class:`~nflow_cli.experiments.trained.TrainedTable`, or with given, categorical or discrete
-        columns or weights a :class:`~nflow_cli.experiments.trained.TrainedRows`.
+        The density: a :class:`~nflow_cli.experiments.cells.loaded.TrainedCells`, or of flows a
+        :class:`~nflow_cli.experiments.trained.TrainedTable`.
 
     Raises:
         NflowError: In one line, if the table or an option is wrong.
     """
-    pattern, categories = list_of("flow", flow, PATTERN), list_of("categorical", categorical)
+    pattern = list_of("flow", flow, PATTERN)
     options = {
         "data.name": str(table) if isinstance(table, str | Path) else IN_PYTHON,
         "data.columns": list_of("columns", columns),
         "data.exclude": list_of("exclude", exclude),
         "data.bounds": intervals_of("bounds", bounds),
         "data.given": list_of("given", given),
-        "data.categorical": categories and dict.fromkeys(categories),
+        "data.categorical": list_of("categorical", categorical),
         "data.discrete": _steps(discrete),
         "data.weights": weights,
         "data.missing": missing,
@@ -99,31 +99,16 @@ def fit(
     changes = _changes(options)
     if pattern is None and presets.asks_for_flows(changes):
         pattern = []
-    path, config, data = _chosen(table, preset, pattern, changes)
-    return train_anew(config, path, output, data)
-
-
-def _chosen(
-    table: Any, preset: str | None, flow: Sequence[Any] | None, changes: Sequence[Change]
-) -> tuple[Path, Any, Any]:
-    """Return the preset, that named or the one for such rows, its config and the rows."""
-    path = presets.find_preset(preset or natural_preset(flow))
+    path = presets.find_preset(preset or natural_preset(pattern))
     config = _resolved(path, changes)
-    data = _loaded(config, table)
-    if preset is None and flow is not None:
-        is_conditional = bool(config.data.given)
-        natural = natural_preset(flow, len(data.train), data.dim, is_conditional)
-        path = presets.find_preset(natural)
-        config = _resolved(path, changes)
-    return path, config, data
+    return train_anew(config, path, output, _loaded(config, table))
 
 
 def _loaded(config: Any, table: Any) -> Any:
     if isinstance(table, str | Path):
         return experiments.of(config).data()
-    if config.flow is None:
-        return load_dataset(config.data, table_of(table))
-    return load_table(config.data, config.units.tails, table_of(table))
+    tails = None if config.flow is None else config.units.tails
+    return load_dataset(config.data, table_of(table), tails)
 
 
 def _steps(discrete: Mapping[str, float] | Sequence[str] | None) -> dict[str, float] | None:

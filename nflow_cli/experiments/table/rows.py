@@ -1,13 +1,6 @@
 """The scores of a fit to a table, as rows of tables."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-from nflow_cli.data.chosen_rows import listed
-from nflow_cli.data.dequantisation import NOISES
-from nflow_cli.evaluation.calibration import verdict
 from nflow_cli.evaluation.caveats import errors_of_95, marked, number
-from nflow_cli.evaluation.conditions import place_text
 from nflow_cli.experiments.rows import (
     Caveats,
     Rows,
@@ -20,9 +13,6 @@ from nflow_cli.experiments.rows import (
     training_text,
 )
 from nflow_cli.text import printable
-
-if TYPE_CHECKING:
-    from nflow_cli.experiments.table.scoring import Mean
 
 
 def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
@@ -53,15 +43,9 @@ def held_out_rows(scores: Summary, caveats: Caveats) -> Rows:
         text = f"{min(members):.5f} to {max(members):.5f} nats each"
         spread = f"{scores['member_spread']:.5f} apart in a row"
         rows.append((f"{len(members)} members", f"{text}, {spread}"))
-    rows += lower_bound_rows(scores.get("discrete", ()))
     rows += differences(scores, caveats)
     if "normality" in scores:
         rows += normality_rows(scores["normality"])
-    if "calibration" in scores:
-        rows += rows_of_calibration(scores["calibration"])
-    if n := scores.get("n_unknown"):
-        has = "1 test row has" if n == 1 else f"{n:,} test rows have"
-        rows.append(("left out", f"{has} a level that no training row has: its density is 0"))
     return rows
 
 
@@ -108,44 +92,12 @@ def normality_rows(normality: Summary) -> Rows:
     return rows
 
 
-def lower_bound_rows(discrete: Sequence[str]) -> Rows:
-    """Return the row that says what log-likelihoods of ``discrete`` columns are."""
-    if not discrete:
-        return []
-    names = printable(listed(discrete))
-    return [("", f"lower bounds, by {NOISES} noises a row, as these go in steps: {names}")]
-
-
-def scored_rows(mean: "Mean", caveats: Caveats, discrete: Sequence[str] = ()) -> Rows:
-    """Return the rows of the log-likelihood of a table of the user's own."""
-    rows = likelihood_rows(mean.scores(), caveats) + lower_bound_rows(discrete)
-    if mean.weighted:
-        rows.append(("", f"weighted by {printable(mean.weighted)}"))
-    if n := mean.n_missing:
+def scored_rows(scores: Summary, caveats: Caveats, weighted: str) -> Rows:
+    """Return the rows of the log-likelihood of a table of the user's own, and its weights."""
+    rows = likelihood_rows(scores, caveats)
+    if weighted:
+        rows.append(("", f"weighted by {printable(weighted)}"))
+    if n := scores["n_missing"]:
         lack = "1 row lacks a value and has" if n == 1 else f"{n:,} rows lack a value and have"
         rows.append(("", f"{lack} no log-density"))
-    return rows
-
-
-def rows_of_calibration(calibration: Summary) -> Rows:
-    """Return how many rows the regions of a density cover, beside how many they claim to."""
-    rows = [("coverage", verdict(calibration))]
-    if regions := calibration["coverage"]:
-        *levels, last = (f"{100 * region['level']:g}" for region in regions)
-        covered, errors = (
-            ", ".join(f"{region[key]:.3f}" for region in regions)
-            for key in ("covered", "standard_error")
-        )
-        text = f"{covered} of the {', '.join(levels)} and {last} % regions (± {errors})"
-        rows = [("coverage", text), ("", verdict(calibration))]
-    if worst := calibration["worst_bin"]:
-        where = place_text(worst["low"], worst["high"], worst["category"])
-        within = "in " if worst["low"] < worst["high"] else ""
-        place = f"where {printable(worst['column'])} is {within}{where}"
-        chance = f"by chance {worst['chance_low']:.3f} to {worst['chance_high']:.3f}"
-        rows.append(("worst bin", f"{worst['covered']:.3f} of the 90 % regions, {place}; {chance}"))
-    if calibration["pit_distance"] is not None:
-        column, distance = printable(calibration["worst_column"]), calibration["pit_distance"]
-        chance = f"by chance up to {calibration['pit_band']:.4f}"
-        rows.append(("PIT", f"{distance:.4f} from uniform at most, of {column}; {chance}"))
     return rows

@@ -11,7 +11,7 @@ from nflow_cli.data.column_maps import Scale
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.cells.loaded import TrainedCells
-from nflow_cli.experiments.cells.scoring import conditions_of
+from nflow_cli.experiments.table.scoring import conditions_in
 
 KIND = ColumnKind(
     kind="grid", type="date", decimals=0, resolution=1.0, lattices=[Lattice(step=1.0)], missing=True
@@ -27,8 +27,8 @@ def conditional():
 
 @pytest.mark.parametrize("day", ["2024-02-29", ""])
 def test_conditions_are_read_from_text(conditional, day):
-    (row,) = conditions_of(conditional, f"b=-1.25,a=level 2,day={day}")
-    expected = [2, 19_782 if day else np.nan, -1.25, np.nan]
+    (row,) = conditions_in(conditional, f"b=-1.25,a=level 2,day={day}")
+    expected = [2, 19_782 if day else np.nan, -1.25]
     np.testing.assert_array_equal(row, expected)
 
 
@@ -45,12 +45,12 @@ def test_conditions_are_read_from_text(conditional, day):
 )
 def test_conditions_that_are_none_are_one_line(conditional, text, words):
     with pytest.raises(DataError) as error:
-        conditions_of(conditional, text)
+        conditions_in(conditional, text)
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_level_that_no_training_row_has_may_be_given(conditional):
-    (row,) = conditions_of(conditional, "a=else,b=1,day=2024-01-01")
+    (row,) = conditions_in(conditional, "a=else,b=1,day=2024-01-01")
     assert row[0] == -1
     draws = conditional.sample(20, given={"a": ["else"], "b": [1.0], "day": ["2024-01-01"]})
     assert draws.shape == (20, 4) and np.isfinite(conditional.log_prob(draws)).all()

@@ -1,0 +1,78 @@
+"""Default sizes of flows and of their training, by the rows and columns of a table."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from nflow_cli.config.flow_options import NetworkOptions, options_of, pattern_name
+
+WIDE = 8  # columns, beyond which flows overfit sooner
+
+
+class Size(NamedTuple):
+    """Default sizes of flows and their training, below a number of training rows.
+
+    Attributes:
+        rows: Below which they hold.
+        k: Number of flows.
+        hidden: Width of each of two hidden layers of a network.
+        train: Of the training, by key.
+    """
+
+    rows: float
+    k: int
+    hidden: int
+    train: Mapping[str, float]
+
+
+def _train(*values: float) -> dict[str, float]:
+    names = ("steps", "batch_size", "learning_rate", "weight_decay", "chunk")
+    return dict(zip(names, values, strict=True))
+
+
+SIZES = (
+    Size(8_000, 4, 32, _train(2_000, 256, 0.001, 2.0, 50)),
+    Size(math.inf, 8, 64, _train(8_000, 1_024, 0.002, 0.3, 100)),
+)
+# What of the training is another one for many columns, and for a density given others; not of few
+# rows.
+OF_MANY: Mapping[str, float] = {"steps": 4_000, "weight_decay": 1.0}
+OF_GIVEN: Mapping[str, float] = {"weight_decay": 0.5}
+
+
+def size_of(rows: int, dim: int, is_conditional: bool) -> Size:
+    """Return the default sizes for a number of training rows and of modelled columns."""
+    size = next(size for size in SIZES if rows < size.rows)
+    if size.rows < math.inf:
+        return size
+    others = OF_MANY if dim > WIDE else OF_GIVEN if is_conditional else {}
+    return size._replace(train={**size.train, **others})
+
+
+def with_hidden(pattern: Sequence[Any], width: int) -> list[Any]:
+    """Return a pattern whose networks without hidden layers of their own have two of a width."""
+    return [_with_hidden(item, width) for item in pattern]
+
+
+def _with_hidden(item: Any, width: int) -> Any:
+    options = options_of(item)
+    if not isinstance(options, NetworkOptions) or options.hidden is not None:
+        return item
+    name = pattern_name(item)
+    return {name: {**({} if isinstance(item, str) else item[name]), "hidden": [width, width]}}
+
+
+def pattern_like(pattern: Sequence[Any], written: Sequence[Any]) -> list[Any]:
+    """Return a pattern with the hidden layers of a run's, where it has none of its own."""
+    if len(pattern) != len(written):
+        return [*pattern]
+    return [
+        other if other == _with_hidden(item, _width(other)) else item
+        for item, other in zip(pattern, written)
+    ]
+
+
+def _width(item: Any) -> int:
+    options = options_of(item)
+    hidden = options.hidden if isinstance(options, NetworkOptions) else None
+    return hidden[0] if hidden else 0

@@ -1,0 +1,203 @@
+"""Columns of plain numbers, the only ones that flows take: their kinds, and their faults.
+
+Flows have a density, so a column of values that repeat has none, nor has one that follows from
+others: the likelihood rises without bound there. No Keras here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.table_schema import TableData, Tails
+from nflow_cli.constants import FAR
+from nflow_cli.data.column_maps import ColumnMap
+from nflow_cli.data.dataset_faults import Fault, leaving_out
+from nflow_cli.data.fit_units import Bounds, fit_units
+from nflow_cli.data.points import atoms_of, no_spread
+from nflow_cli.data.raw_columns import RawColumn
+from nflow_cli.data.tables import Column, TableFile, listed, shown
+from nflow_cli.data.units import ColumnUnits
+from nflow_cli.random_streams import stream
+
+if TYPE_CHECKING:
+    from nflow_cli.data.dataset import Dataset
+
+HINT = (
+    "flows take plain numbers alone, and the default density of cells, without --flow and --k, "
+    "takes all kinds of columns"
+)
+CHUNK = 100_000  # rows at a time, and as many show that columns depend on each other
+# Least eigenvalue of the correlations of columns none of which follows from the others.
+LEAST_EIGENVALUE = 1e-10
+SHARE_OF_SUM = 0.05  # of the squares of a combination, of a column that is part of it
+
+
+def plain_kinds(
+    table: TableFile,
+    columns: Mapping[str, RawColumn],
+    kinds: Mapping[str, ColumnKind],
+    settings: TableData,
+) -> tuple[dict[str, ColumnKind], list[Fault]]:
+    """Return the kinds of columns for flows, and which columns flows cannot take.
+
+    A column of numbers is a plain number unless its values repeat; a given one may repeat. What
+    follows from other columns is left out.
+    """
+    plain, faults = dict[str, ColumnKind](), list[Fault]()
+    in_file = {column.name: column for column in table.columns}
+    for name, kind in kinds.items():
+        is_marked = in_file[name].other_mark and kind.why.startswith("text")  # mostly unique
+        if kind.kind == "left out" and not is_marked:
+            plain[name] = kind
+        elif kind.kind == "computed":
+            why = f"computed from others ({kind.why:.400})"
+            plain[name] = ColumnKind(kind="left out", why=why)
+        elif problem := _why_not(in_file[name], columns[name], name in settings.given):
+            plain[name] = kind
+            faults.append(Fault(name, problem, leaving_out(name, settings)))
+        else:
+            plain[name] = ColumnKind(kind="number", why="plain numbers", missing=kind.missing)
+    return plain, faults
+
+
+def _why_not(column: Column, raw: RawColumn, is_given: bool) -> str:
+    """Return why a column is none of plain numbers, or ""."""
+    if column.other_mark:
+        return f"holds {shown(column.other_mark)}: another decimal mark than the table's"
+    if raw.numbers is None or raw.source != "number":
+        stray = f" ({shown(column.stray)} among numbers)" if column.stray else ""
+        return f"{'text' if raw.source in ('text', 'truth') else f'a {raw.source}'}{stray}"
+    numbers = raw.numbers[np.isfinite(raw.numbers)]
+    atoms = atoms_of(numbers[:, None]) if len(numbers) and not is_given else []
+    return _atom_text(atoms[0]) if atoms else ""
+
+
+def _atom_text(atom: Mapping[str, Any]) -> str:
+    """Say what :func:`~nflow_cli.data.points.atoms_of` found of a column."""
+    if "value" in atom:
+        return f"is {atom['value']:g} in {atom['share']:.1%} of the rows"
+    return f"goes in steps of {atom['step']:g}, {atom['repeated']:.0%} of its rows repeat"
+
+
+def on_bounds(
+    table: TableFile,
+    columns: Mapping[str, RawColumn],
+    rows: np.ndarray,
+    names: Sequence[str],
+    settings: TableData,
+) -> list[Fault]:
+    """Return the modelled columns some of whose values are on a bound, where no density is.
+
+    Args:
+        table: That was read.
+        columns: Of it, by name.
+        rows: Their numbers in the table.
+        names: Of the modelled columns.
+        settings: What the user says of them.
+    """
+    faults = []
+    for name in names:
+        numbers, ends = columns[name].numbers, settings.bounds.get(name, [])
+        if numbers is None:  # of text, which is refused as such
+            continue
+        wrong = np.isin(numbers, [end for end in ends if end is not None])
+        if wrong.any():
+            row, count = int(np.argmax(wrong)), int(wrong.sum())
+            others = f" and {count - 1:,} other rows" if count > 1 else ""
+            received = f"{numbers[row]:.15g} in {table.place(int(rows[row]))}{others}"
+            faults.append(Fault(name, f"expected values within the bounds, received {received}"))
+    return faults
+
+
+def units_and_faults(
+    data: "Dataset", settings: TableData, tails: Tails
+) -> tuple[dict[str, list[ColumnMap]], list[Fault]]:
+    """Return the units of each column, and what keeps flows from the rows, by column.
+
+    Units suit the training rows, drawn in proportion to their weights, if they have some. There are
+    none where there are faults.
+    """
+    train, weights = data.train, data.weights.train
+    if weights is not None:
+        rng = stream(settings.split_seed, "weights")
+        train = train[rng.choice(len(train), len(train), p=weights / weights.sum())]
+    if faults := [*_too_few(data), *_without_spread(train, data, settings)]:
+        return {}, faults
+    units = {
+        name: fit_units(values, Bounds(*settings.bounds.get(name, ())), tails)
+        for name, values in zip(data.columns, train.T)
+    }
+    inside, some = ColumnUnits(list(units.values())), train[:CHUNK]
+    faults = [*_far(data, inside, settings)]
+    # A total beside its parts follows from them as they are; so may units of columns.
+    for z in (some, inside.inside(some)):
+        faults = faults or [*_dependent(z, data, settings)]
+    return ({}, faults) if faults else (units, [])
+
+
+def _too_few(data: "Dataset") -> Iterator[Fault]:
+    n, width = data.train.shape
+    if n <= width:
+        received = f"received {n:,} rows of {width:,}"
+        yield Fault("", f"expected more rows to train on than columns, {received}")
+    for part in ("validation", "test"):
+        rows, weights = getattr(data, part), getattr(data.weights, part)
+        count = len(rows) if weights is None else int((weights > 0).sum())
+        if count < 2:
+            of = "" if weights is None else f" with weights above 0, of {len(rows):,}"
+            yield Fault("", f"expected two {part} rows or more, received {count}{of}")
+
+
+def _without_spread(train: np.ndarray, data: "Dataset", settings: TableData) -> Iterator[Fault]:
+    for name, values in zip(data.columns, train.T):
+        if problem := no_spread(values):
+            yield Fault(name, f"{problem} (of the rows to train on)", leaving_out(name, settings))
+
+
+def _far(data: "Dataset", units: ColumnUnits, settings: TableData) -> Iterator[Fault]:
+    """Yield the columns of a value that float32 does not hold in these units."""
+    for rows in (data.train, data.validation, data.test):
+        for start in range(0, len(rows), CHUNK):
+            part = rows[start : start + CHUNK]
+            away = np.abs(units.inside(part))
+            for i in np.flatnonzero(~(away < FAR).all(axis=0)):
+                name, received = data.columns[i], part[int(np.argmax(away[:, i])), i]
+                yield Fault(
+                    name,
+                    f"expected values within {FAR:.0e} robust standard deviations of the training "
+                    f"rows, received {received:.6g}",
+                    leaving_out(name, settings),
+                )
+
+
+def _dependent(z: np.ndarray, data: "Dataset", settings: TableData) -> Iterator[Fault]:
+    """Yield the modelled columns that follow from each other, or from what is given.
+
+    A total beside its parts does. Of the given columns of ``z`` ``(n, C)`` any may follow from the
+    others: they are taken out of the modelled ones by least squares.
+    """
+    z = (z - z.mean(axis=0)) / z.std(axis=0)
+    given, z = np.split(z, [len(data.given)], axis=1)
+    whats = "from the others"
+    if data.given:
+        basis = np.linalg.qr(given)[0]
+        z = z - basis @ (basis.T @ z)
+        spread = z.std(axis=0)
+        for name in _where(data.modelled, spread**2 <= LEAST_EIGENVALUE):
+            yield Fault(name, "follows from what is given", leaving_out(name, settings))
+        if (spread**2 <= LEAST_EIGENVALUE).any():
+            return
+        z, whats = z / spread, "from the others and from what is given"
+    values, vectors = np.linalg.eigh(z.T @ z / len(z))
+    if values[0] > LEAST_EIGENVALUE:
+        return
+    parts = vectors[:, 0] ** 2 > SHARE_OF_SUM * np.max(vectors[:, 0] ** 2)
+    together = _where(data.modelled, parts)
+    problem = f"each of {listed(together)} follows {whats}"
+    yield Fault(together[-1], problem, leaving_out(together[-1], settings))
+
+
+def _where(names: Sequence[str], chosen: np.ndarray) -> list[str]:
+    return [name for name, is_chosen in zip(names, chosen) if is_chosen]

@@ -1,0 +1,56 @@
+"""Tables of the user's own, judged by a density of flows. No Keras here."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.data.table_files import TableFile
+from nflow_cli.data.tables import LOG_Q
+from nflow_cli.evaluation.scores import rows_likelihood
+from nflow_cli.experiments.rows import Judgement, Rows
+from nflow_cli.experiments.table.rows import scored_rows
+from nflow_cli.experiments.table.scoring import (
+    SPREAD,
+    expect_room,
+    spread_of,
+    warnings_of,
+    weights_in,
+    write_beside,
+)
+
+
+def judged_table(trained: Any, table: TableFile, lines: Rows) -> Judgement:
+    """Judge a density by the rows of a table, weighted if the run's are and these."""
+    rows = trained.rows_of(table)
+    return _judgement(trained, table, rows, trained.log_prob(rows), lines)
+
+
+def _judgement(
+    trained: Any, table: TableFile, rows: np.ndarray, log_q: np.ndarray, lines: Rows
+) -> Judgement:
+    weights = weights_in(trained, table)
+    scores = rows_likelihood(log_q, weights)
+    found = warnings_of(trained, rows, scores)
+    weighted = "" if weights is None else trained.config.data.weights
+    return Judgement(scores, [*lines, *scored_rows(scores, found, weighted)], found)
+
+
+def write_scored(
+    trained: Any, table: TableFile, path: Path, with_latents: bool, lines: Rows
+) -> Judgement:
+    """Write the rows of a table, in order, with their ``log_q`` in nats; return its mean.
+
+    A row that lacks a value has none. Of a mixture its members' standard deviation is beside it, as
+    ``log_q_spread``. ``with_latents``: and ``latent_1`` … ``latent_D``.
+
+    Raises:
+        DataError: In one line: a column of the run is called as one that is added.
+    """
+    names = [f"latent_{i + 1}" for i in range(trained.dim if with_latents else 0)]
+    expect_room(trained, [LOG_Q, *([SPREAD] if trained.members > 1 else []), *names])
+    rows = trained.rows_of(table)
+    added = {LOG_Q: trained.log_prob(rows), **spread_of(trained, rows)}
+    added |= dict(zip(names, trained.latent(rows).T)) if names else {}
+    write_beside(table, path, added)
+    return _judgement(trained, table, rows, added[LOG_Q], lines)

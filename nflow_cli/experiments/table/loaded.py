@@ -1,0 +1,108 @@
+"""What a density of the rows of a table has that is loaded from its run. No Keras here."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.arguments import room_for
+from nflow_cli.config.kinds_schema import ColumnKind, row_names
+from nflow_cli.data.dataset import rows_of
+from nflow_cli.data.table_files import is_table, table_of
+from nflow_cli.data.tables import TableFile, shown
+from nflow_cli.errors import DataError
+from nflow_cli.experiments.trained_run import TrainedRun
+
+
+class TableRun(TrainedRun):
+    """A density ``q`` of a row of a table, of a finished run of ``nflow fit``.
+
+    Its methods take arrays ``(n, C)`` in the order of ``columns``, or tables: a DataFrame of any
+    make, or a mapping of arrays, which have columns of these names among others.
+
+    Attributes:
+        batches: Draws ``n`` rows by a seed at each of conditions ``(m, G)``, some at a time; yields
+            the number of rows before, the rows ``(l, C)``, and ``log q`` at them ``(l,)`` in nats.
+    """
+
+    batches: Callable[..., Iterator[tuple[int, np.ndarray, np.ndarray]]]
+
+    @property
+    def kinds(self) -> Mapping[str, ColumnKind]:
+        """What each column is; a computed one by itself."""
+        return {name: kind.alone for name, kind in (self.config.data.kinds or {}).items()}
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the C columns of a row: given ones first."""
+        groups = row_names(self.config.data.kinds or {}, self.config.data.given)
+        return [name for group in groups for name in group]
+
+    @property
+    def given(self) -> list[str]:
+        """The names of the G given columns."""
+        return row_names(self.config.data.kinds or {}, self.config.data.given).given
+
+    def rows(self, table: Any) -> np.ndarray:
+        """Return a table, or rows ``(n, C)`` as they are, as rows ``(n, C)``."""
+        if is_table(table):
+            return self.rows_of(table_of(table))
+        rows = np.asarray(table, np.float64)
+        if rows.ndim != 2 or rows.shape[1] != len(self.columns):
+            expected = f"(n, {len(self.columns)}): {', '.join(map(shown, self.columns[:10]))}"
+            raise DataError(f"expected rows {expected}, received shape {rows.shape}")
+        return rows
+
+    def rows_of(self, table: TableFile) -> np.ndarray:
+        """Return the rows ``(n, C)`` of a table."""
+        return rows_of(table, self.kinds, self.columns)
+
+    def sample(self, n: int, seed: int = 0, given: Any = None) -> np.ndarray:
+        """Draw ``n`` rows at each of m conditions: ``(m n, C)``, as ``log_prob`` takes them.
+
+        Args:
+            n: How many.
+            seed: Fixes them.
+            given: A mapping of the given columns to values, or a table that has them; ``None``
+                where nothing is.
+
+        Raises:
+            DataError: A given column is missing; or ``n`` is no whole number, or more than memory
+                holds.
+        """
+        at = self.conditions(given)
+        rows = room_for(n, (len(self.columns),), np.float64, times=len(at))
+        for start, part, _ in self.batches(n, seed, at):
+            rows[start : start + len(part)] = part
+        return rows
+
+    def sample_table(self, n: int, seed: int = 0, given: Any = None) -> Any:
+        """Draw what :meth:`sample` does, as a table of Arrow, with ``log_q``."""
+        from nflow_cli.data.table_files import arrow_table
+        from nflow_cli.experiments.table.scoring import draws, names_of_draws
+
+        at = self.conditions(given)
+        room_for(n, (len(self.columns) + 1,), np.float64, times=len(at))
+        return arrow_table(names_of_draws(self), draws(self, self.batches(n, seed, at)))
+
+    def conditions(self, given: Any) -> np.ndarray:
+        """Return the conditions ``(m, G)`` that :meth:`sample` takes.
+
+        Raises:
+            DataError: As it does.
+        """
+        if not self.given:
+            if given is not None:
+                raise DataError("expected nothing given: this density is of all its columns")
+            return np.zeros((1, 0))
+        if given is None:
+            raise DataError(f"expected values of the given columns: {', '.join(self.given)}")
+        if isinstance(given, np.ndarray) and given.shape[1:] == (len(self.given),):
+            return given.astype(np.float64)
+        if isinstance(given, Mapping):
+            given = {name: np.atleast_1d(values) for name, values in given.items()}
+        return self.conditions_of(table_of(given))
+
+    def conditions_of(self, table: TableFile) -> np.ndarray:
+        """Return the conditions ``(m, G)`` that a table has."""
+        return rows_of(table, self.kinds, self.given)

@@ -1,0 +1,246 @@
+"""Tables of plain numbers, which flows take: what is used of them, and what is refused."""
+
+import hashlib
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from nflow_cli.config.schema import FitConfig
+from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.column_maps import Logit
+from nflow_cli.data.dataset import load_dataset
+from nflow_cli.data.table_files import open_table, table_of
+from nflow_cli.errors import DataError
+
+N = 200
+RNG = np.random.default_rng(0)
+A, B, G, H = RNG.standard_normal((4, N)).round(6)
+PLAIN = {"a": A, "b": B, "g": G, "h": H}
+COUNT = RNG.poisson(4, N).astype(float)
+CITY = RNG.choice(["Oslo", "Paris", "Rome"], N)
+PARTS = ["train"] * 100 + ["validation"] * 50 + ["test"] * 50
+
+
+def load(table, name="t.csv", tails="tukey-h", **settings):
+    return load_dataset(TableData(name=name, **settings), table_of(table), tails)
+
+
+def refused(table, **settings):
+    """Return the one line that a table is refused in."""
+    with pytest.raises(DataError) as error:
+        load(table, **settings)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def rows_of(data):
+    return np.concatenate([data.train, data.validation, data.test])
+
+
+def written(folder, text, name="t.csv"):
+    (folder / name).write_text(text)
+    return str(folder / name)
+
+
+def test_columns_of_no_use_are_left_out_with_a_note_each():
+    useless = {"id": np.arange(N), "one": np.ones(N), "name": [f"x{i}" for i in range(N)]}
+    data = load({**useless, **PLAIN, "total": A + 2 * B, "power": np.exp(G)})
+    assert data.columns == ["a", "b", "g", "h"]
+    np.testing.assert_array_equal(
+        np.sort(rows_of(data), axis=0), np.sort(np.column_stack([A, B, G, H]), axis=0)
+    )
+    assert data.notes == [
+        "left out, row number: id",
+        "left out, constant: one",
+        "left out, text, mostly unique: name",
+        "left out, computed from others (= a + 2 * b): total",
+        "left out, computed from others (= exp(g)): power",
+    ]
+
+
+def test_numbers_of_a_fine_grid_are_plain_numbers_and_those_of_a_coarse_one_are_not():
+    rng = np.random.default_rng(2)
+    fine, coarse = rng.normal(0, 1, (2, 2_000))
+    table = {"fine": fine.round(3), "coarse": coarse.round(1)}
+    assert {kind.kind for kind in load({"fine": table["fine"]}).kinds.values()} == {"number"}
+    line = refused(table)
+    assert "column 'coarse': is " in line and "'fine'" not in line
+
+
+def test_all_columns_that_are_no_plain_numbers_are_named_at_once_with_what_mends_it():
+    rain = np.where(np.arange(N) % 5 == 0, 0.0, np.abs(A))
+    day = [f"2024-01-{1 + i % 28:02}" for i in range(N)]
+    table = {**PLAIN, "city": CITY, "n": COUNT, "rain": rain, "day": day}
+    line = refused(table)
+    assert line.startswith("the table given: column 'city': text; column 'n': is ")
+    assert "; column 'rain': is 0 in 20.0% of the rows; column 'day': text; " in line
+    assert "the default density of cells, without --flow and --k, takes all kinds" in line
+    assert line.endswith("; --exclude city,n,rain,day")
+    data = load(table, exclude=["city", "n", "rain", "day"])
+    assert data.columns == list(PLAIN)
+
+
+def test_a_stray_cell_and_another_decimal_mark_are_told(tmp_path):
+    cells = [["NA", f"{i % 7 + i / 99}"][i % 4 > 0] for i in range(60)]
+    cells[3] = "1.5 kg"
+    lines = [f"{i * i % 7 + i / 99},{b}" for i, b in enumerate(cells)]
+    path = written(tmp_path, "\n".join(["a,b", *lines, ""]))
+    with pytest.raises(DataError, match=r"column 'b': text \('1.5 kg' among numbers\)"):
+        load_dataset(TableData(name=path, missing="drop"), flows="none")
+    lines = [f"0,{i}45;{0.8 + i * i % 7 + i / 99}" for i in range(60)]
+    path = written(tmp_path, "\n".join(["a;b", *lines, ""]))
+    with pytest.raises(DataError, match="'a': holds '0,045': another decimal mark than the tab"):
+        load_dataset(TableData(name=path), flows="none")
+    settings = TableData(name=path, exclude=["a"])
+    assert load_dataset(settings, flows="none").columns == ["b"]
+
+
+def test_given_columns_may_repeat_and_follow_from_each_other():
+    table = {**PLAIN, "twice": 2 * G, "rank": np.round(G), "is_high": np.where(G > 0, 1, 0)}
+    data = load(table, given=["is_high", "twice", "g", "rank"])
+    assert data.given == ["g", "twice", "rank", "is_high"] and data.modelled == ["a", "b", "h"]
+    assert data.columns == [*data.given, *data.modelled]
+    g = data.train[:, 0]
+    np.testing.assert_array_equal(data.train[:, 1], 2 * g)
+
+
+@pytest.mark.parametrize(
+    ("table", "settings", "words"),
+    [
+        ({}, {"given": ["G"]}, "data.given: no column 'G' (did you mean 'g'?)"),
+        ({}, {"columns": ["a", "d"]}, "data.columns: no column 'd'"),
+        ({}, {"bounds": {"x": [0, None]}}, "data.bounds: no column 'x'"),
+        ({}, {"weights": "w"}, "data.weights: no column 'w'"),
+        ({}, {"given": ["a", "b", "g", "h"]}, "expected a column to model, received none"),
+        ({}, {"exclude": ["a", "b", "g", "h"]}, "expected a column to model, received none"),
+        ({"city": CITY}, {"given": ["city", "g"]}, "column 'city': text; flows take plain"),
+        ({"city": CITY}, {"columns": ["a", "city"]}, "--columns without city"),
+        (
+            {"log_q": RNG.standard_normal(N)},
+            {},
+            "column 'log_q': log-densities are written in one of this name",
+        ),
+        ({"g": np.where(np.arange(N) == 3, np.nan, G)}, {}, "1 of 200 rows lack a value (g 1);"),
+        ({"g": np.where(np.arange(N) == 3, np.inf, G)}, {}, "received inf in row 3 counted from 0"),
+        ({"g": np.where(np.arange(N) == 3, 1e30, G)}, {}, "'g': expected values within 1e+15 rob"),
+        ({"a": np.r_[-0.5, abs(A[1:])]}, {"bounds": {"a": [0, None]}}, "received -0.5 in row 0"),
+        ({"a": np.r_[9.0, A[1:]]}, {"bounds": {"a": [-9, 9]}}, "within the bounds, received 9 in"),
+        ({"b": 2 * G - 3 * H + 1e-7 * B}, {"given": ["g", "h"]}, "'b': follows from what is give"),
+        ({"b": A + 1e-7 * B}, {}, "each of a, b follows from the others; --exclude b"),
+        ({"b": A + G + 1e-7 * B}, {"given": ["g"]}, "each of a, b follows from the others and f"),
+        ({"w": -1 - COUNT}, {"weights": "w"}, "column 'w': expected finite weights of 0 or more"),
+        ({"w": np.zeros(N)}, {"weights": "w"}, "'w': expected finite weights of 0 or more, rec"),
+        (
+            {"w": np.r_[np.ones(150), np.zeros(50)], "part": PARTS},
+            {"weights": "w", "split": "part"},
+            "'w': expected weights, received 0 in all 50 test rows",
+        ),
+        (
+            {"w": np.r_[np.ones(151), np.zeros(49)], "part": PARTS},
+            {"weights": "w", "split": "part"},
+            "expected two test rows or more, received 1 with weights above 0, of 50",
+        ),
+        (
+            {"b": np.r_[np.ones(100), B[:100]], "part": PARTS},
+            {"split": "part", "given": ["b"]},
+            "column 'b': is constant, 1 (of the rows to train on); --given without b",
+        ),
+    ],
+)
+def test_what_no_flows_fit_is_one_line(table, settings, words):
+    assert words in refused({**PLAIN, **table}, **settings)
+
+
+@pytest.mark.parametrize(("n", "dim"), [(9, 2), (0, 2), (10, 7)])
+def test_too_few_rows_are_one_line(n, dim):
+    x = np.random.default_rng(0).standard_normal((n, dim))
+    words = "more rows to train on than columns, received 6 rows of 7" if n == 10 else "10 rows"
+    assert words in refused(x)
+
+
+def test_rows_that_lack_a_value_are_left_out_on_request():
+    table = {name: column.copy() for name, column in PLAIN.items()}
+    table["b"][[3, 7]], table["g"][7] = np.nan, np.nan
+    data = load(table, missing="drop")
+    assert sum(data.sizes.values()) == 198 and np.isfinite(rows_of(data)).all()
+    assert data.notes == ["left out: 2 of 200 rows lack a value (b 2, g 1)"]
+
+
+def test_test_rows_that_are_trained_on_too_are_told():
+    x = np.column_stack([A, B])
+    twice = load(np.concatenate([x, x]))
+    (note,) = twice.notes
+    seen = {row.tobytes() for row in twice.train}
+    count = sum(row.tobytes() in seen for row in twice.test)
+    told = f"{count} of 40 test rows are among those to train on too: their score is too good"
+    assert note == told and load(x).notes == []
+
+
+def test_the_checksum_is_of_the_columns_in_the_order_of_the_rows():
+    data = load(PLAIN, columns=["g", "a"])
+    chosen = np.ascontiguousarray(np.column_stack([A, G]), "<f8")
+    assert data.sha256 == hashlib.sha256(chosen.tobytes()).hexdigest()
+    assert data.record()["columns"] == ["a", "g"]
+
+
+def test_text_and_parquet_are_the_same_rows_in_the_same_units(tmp_path):
+    frame = pa.table(PLAIN)
+    parquet.write_table(frame, tmp_path / "t.parquet")
+    lines = [",".join(map(repr, row.values())) for row in frame.to_pylist()]
+    text = written(tmp_path, "\n".join([",".join(PLAIN), *lines]) + "\n")
+    first, second = (
+        load_dataset(TableData(name=name, given=["b"]), open_table(name), "none")
+        for name in (text, str(tmp_path / "t.parquet"))
+    )
+    assert first.sha256 == second.sha256 and first.record()["units"] == second.record()["units"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"given": ["g", "b"], "bounds": {"a": [-9, None]}}, {"weights": "h", "columns": ["a"]}],
+)
+def test_the_settings_that_a_run_records_lead_to_the_same_rows(settings):
+    table = {**PLAIN, "h": np.abs(H), "n": COUNT} if "weights" in settings else PLAIN
+    data = load(table, **settings)
+    config = FitConfig(command="fit", data=TableData(name="t.csv", **settings))
+    again = config.settled(data.kinds, len(data.train)).data
+    found = load_dataset(again, table_of(table), "tukey-h")
+    assert found.record() == data.record()
+    np.testing.assert_array_equal(found.test, data.test)
+
+
+def test_units_are_fitted_to_the_rows_that_weights_favour():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.standard_normal((2_000, 3)), 100 + 5 * rng.standard_normal((2_000, 3))])
+    table = {**dict(zip("abc", x.T)), "w": np.repeat([0.0, 2.5], 2_000)}
+    data = load(table, weights="w", given=["c"])
+    for scale, *_ in data.units.values():
+        # the standard error of a median is 1.25 sd / sqrt(n), of rows drawn again twice that
+        assert scale.centre == pytest.approx(100, abs=5 * 2 * 1.25 * 5 / np.sqrt(1_600))
+        assert scale.scale == pytest.approx(5, rel=0.2)
+    assert load(table, weights="w", given=["c"], split_seed=1).record() != data.record()
+
+
+def test_bounds_are_the_ends_of_the_units():
+    units = load({"a": np.abs(A) % 1 * 0.9 + 0.01, "b": B}, bounds={"a": [0, 1]}).units
+    assert units["a"][0] == Logit(0, 1)
+
+
+@pytest.mark.parametrize("key", ["split", "group"])
+def test_the_rows_of_a_part_are_in_random_order(key):
+    # The first of them stand for all, where tails are fitted and where some are drawn.
+    n, rng = 1_000, np.random.default_rng(3)
+    column = {"split": np.where(np.arange(n) % 5 == 0, "test", "train"), "group": np.arange(n) // 5}
+    rises = np.linspace(0, 1, n) + 1e-3 * rng.random(n)
+    data = load({"a": rises, "by": column[key]}, **{key: "by"})
+    for part in (data.train, data.validation, data.test):
+        assert abs(np.corrcoef(part[:, 0], np.arange(len(part)))[0, 1]) < 5 / np.sqrt(len(part))
+
+
+def test_a_column_of_a_built_in_set_may_be_given():
+    given = load_dataset(TableData(name="two-moons", size=500, given=["x2"]), flows="none")
+    plain = load_dataset(TableData(name="two-moons", size=500), flows="none")
+    assert (given.given, given.modelled) == (["x2"], ["x1"])
+    np.testing.assert_array_equal(given.train, plain.train[:, ::-1])

@@ -1,0 +1,405 @@
+"""Runs of flows on tables with given columns and weights, from end to end."""
+
+import csv
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+from pyarrow import parquet
+from running import arrays_of, assert_same_run, read_rows, succeed
+from short_runs import KilledError, edit_json, edit_weights, killed_after, without_xla
+
+import nflow_cli
+from nflow_cli.cli import main
+from nflow_cli.errors import DataError
+from nflow_cli.evaluation.flow_checks import Outcome
+from nflow_cli.evaluation.weighted import weighted_mean
+from nflow_cli.experiments.check import check_run
+from nflow_cli.runs.directory import RunDirectory
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
+)
+ROLES = ["--given", "rank,g\\, h", "--weights", "weight", "--bounds", "price=0:"]
+NARROW = ["--set", "flow.pattern=[{affine-coupling: {hidden: [8]}}]"]
+SHORT = [*NARROW, "--k", 1, "--steps", 40, "--set", "train.chunk=10"]
+SHORT += ["--set", "train.checkpoint_seconds=0"]
+COLUMNS = ["x", "price", "g, h", "rank", "log_q"]  # of what is drawn
+
+
+def some_table(n=240, seed=0):
+    rng = np.random.default_rng(seed)
+    g, rank = rng.standard_normal(n), rng.integers(0, 4, n)
+    return {
+        "weight": rng.choice([0.5, 1.0, 3.0], n),
+        "g, h": g,
+        "x": g + 2 * rank + rng.standard_normal(n),
+        "rank": rank,
+        "price": rng.exponential(1.0 + rank, n),
+    }
+
+
+def write_table(path, table):
+    rows = zip(*(column.tolist() for column in table.values()))
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([list(table), *rows])
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Return a folder with a table and a run on it, and how that ended."""
+    folder = tmp_path_factory.mktemp("given")
+    write_table(folder / "mine.csv", some_table())
+    with without_xla(), pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        words = ["fit", "mine.csv", *ROLES, *SHORT, "--output", "run"]
+        done = CliRunner().invoke(main, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    return folder, done
+
+
+@pytest.fixture(scope="module")
+def density(home):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home[0])
+        yield nflow_cli.load("run")
+
+
+def refusal(invoke, *args):
+    """Return the one line that a command ends in."""
+    result = invoke(*args)
+    assert result.exit_code == 1 and not result.stdout, result.output
+    (line,) = result.stderr.splitlines()
+    return line.removeprefix("nflow: error: ")
+
+
+def test_a_run_tells_its_scores_and_what_is_given(home):
+    folder, done = home
+    summary = RunDirectory(folder / "run").read_json("summary.json")
+    assert (summary["columns"], summary["given"]) == (["x", "price"], ["g, h", "rank"])
+    gain = summary["log_likelihood"] - summary["gaussian_log_likelihood"]
+    assert summary["gain"] == pytest.approx(gain, abs=1e-9)
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("log-likelihood")]
+    assert line.startswith(f"log-likelihood {summary['log_likelihood']:.5f} ± ")
+    assert line.endswith(f", effective sample size {summary['n_effective']:.1f}")
+    assert done.stderr.splitlines()[0].startswith("weighted by weight: the 192 rows to train on")
+    assert "linear regression: log-likelihood" in done.stderr
+
+
+def test_python_shows_the_table_that_the_command_printed(home, density):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home[0])
+        assert repr(density) == home[1].stdout.rstrip("\n")
+
+
+def test_the_log_density_of_each_test_row_is_kept_with_its_weight(home):
+    run = RunDirectory(home[0] / "run")
+    arrays, summary = arrays_of(run), run.read_json("summary.json")
+    mean = np.average(arrays["test_log_q"], weights=arrays["test_weights"])
+    assert mean == pytest.approx(summary["log_likelihood"], abs=1e-12)
+    assert sorted(path.stem for path in (home[0] / "run" / "plots").iterdir()) == [
+        *("corner", "marginals", "normality", "training")
+    ]
+
+
+def test_every_check_of_a_sound_run_passes(at_home):
+    done = at_home("check", "run")
+    lines = done.stdout.splitlines()
+    assert done.exit_code == 0
+    assert [line[11:25].strip() for line in lines][-7:] == [
+        *("data", "invertibility", "log-det", "round trip", "summary", "test rows", "arrays")
+    ]
+    assert not [line for line in lines if not line.startswith(("OK  ", "unchanged  files "))]
+
+
+def test_checks_of_another_model_or_of_other_units_fail(copy, monkeypatch):
+    monkeypatch.setattr("nflow_cli.experiments.checked_run.OF_FLOWS", {})
+    edit_weights(copy, lambda weights: [w + 0.1 for w in weights])
+    record = json.loads((copy / "run.json").read_text())["data"]
+    record["units"]["rank"][0]["centre"] += 1
+    edit_json(copy / "run.json", data=record)
+    failed = {f.name for f in check_run(str(copy)) if f.outcome == Outcome.FAIL}
+    assert failed >= {"checksum", "data", "summary", "arrays"}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_xla")
+def test_a_run_that_keeps_no_rows_has_none(at_home, tmp_path):
+    write_table("few.csv", {k: v for k, v in some_table().items() if k in ("x", "g, h")})
+    words = ["fit", "few.csv", "--given", "g\\, h", *SHORT, "--set", "evaluate.keep_rows=false"]
+    done = at_home(*words, "--output", tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    rows = np.concatenate([some_table()["x"], some_table()["g, h"]])
+    for name, array in arrays_of(RunDirectory(tmp_path / "run")).items():
+        assert not np.isin(array, rows).any(), name
+    assert succeed(at_home, "check", tmp_path / "run").count("OK  ") > 10
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on_to_the_same_bits(at_home, tmp_path):
+    words = ["fit", "mine.csv", *ROLES, *SHORT, "--output"]
+    assert at_home(*words, tmp_path / "whole").exit_code == 0
+    with killed_after(2):
+        assert isinstance(at_home(*words, tmp_path / "run").exception, KilledError)
+    assert len(read_rows(tmp_path / "run" / "metrics.csv")) == 2
+    done = at_home("resume", tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("change", [{"weight": 2.0}, {"rank": 7}, {"x": 3.25}])
+def test_other_rows_or_weights_are_not_those_of_the_run(
+    at_home, copy, tmp_path, monkeypatch, change
+):
+    monkeypatch.chdir(tmp_path)
+    table = {name: column.copy() for name, column in some_table().items()}
+    for name, value in change.items():
+        table[name][:2] = value
+    write_table("mine.csv", table)
+    data = {**json.loads((copy / "run.json").read_text())["data"], "path": "gone"}
+    edit_json(copy / "run.json", data=data)
+    assert "of this run; expected" in refusal(at_home, "resume", copy, "--steps", 50)
+
+
+class Frame:
+    """A DataFrame of some make: all that is known of it is how Arrow takes its columns."""
+
+    def __init__(self, columns):
+        self.columns = columns
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return pa.table(self.columns).__arrow_c_stream__(requested_schema)
+
+
+def as_rows(table, density):
+    return np.column_stack([np.asarray(table[name], float) for name in density.columns])
+
+
+def test_a_density_takes_arrays_mappings_and_frames_alike(density):
+    assert density.columns == ["g, h", "rank", "x", "price"]
+    table = {k: v for k, v in some_table(30, seed=3).items() if k != "weight"}
+    rows = as_rows(table, density).round(6)
+    table = dict(zip(density.columns, rows.T))
+    log_q, z = density.log_prob(rows), density.latent(rows)
+    assert np.isfinite(log_q).all() and z.shape == (30, 2)
+    for other in (table, Frame(table)):
+        np.testing.assert_array_equal(density.rows(other), rows)
+        np.testing.assert_array_equal(density.log_prob(other), log_q)
+        np.testing.assert_array_equal(density.latent(other), z)
+    assert density.log_prob(rows[:0]).shape == (0,) and density.latent(rows[:0]).shape == (0, 2)
+    with pytest.raises(DataError, match="no column 'rank'"):
+        density.log_prob({name: column for name, column in table.items() if name != "rank"})
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        ("price", -0.1, -np.inf),
+        *[(name, np.nan, np.nan) for name in ("x", "g, h", "rank")],
+        *[("g, h", value, np.nan) for value in (np.inf, -np.inf)],
+    ],
+)
+def test_a_value_that_no_row_can_have_has_no_density(density, column, value, expected):
+    row = as_rows(some_table(1), density)
+    row[0, density.columns.index(column)] = value
+    np.testing.assert_array_equal(density.log_prob(row), [expected])
+
+
+def test_draws_are_tables_in_the_columns_of_the_users(density):
+    given = {"rank": [0, 3], "g, h": [-1.0, 1.0]}
+    drawn = density.sample_table(50, seed=2, given=given)
+    assert drawn.column_names == COLUMNS
+    assert drawn["rank"].to_pylist() == 50 * [0.0] + 50 * [3.0]
+    assert drawn["price"].to_numpy().min() > 0
+    rows = density.sample(50, seed=2, given=given)
+    np.testing.assert_array_equal(as_rows(drawn.to_pydict(), density), rows)
+    np.testing.assert_allclose(drawn["log_q"].to_numpy(), density.log_prob(rows), atol=1e-4)
+
+
+def test_more_rows_than_memory_holds_are_refused_before_one_is_drawn(density):
+    for draw in (density.sample, density.sample_table):
+        with pytest.raises(DataError, match="expected a number of samples that fit in memory"):
+            draw(10**15, given={"rank": 1, "g, h": [-1.0]})
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, "expected values of the given columns: g, h, rank"),
+        ({"rank": 1}, "no column 'g, h'"),
+        ({"rank": 1, "g, h": np.inf}, "expected a finite number, received inf"),
+        ({"rank": 1, "g, h": np.nan}, "column 'g, h': expected a finite number, received none"),
+        ({"rank": 1, "g, h": "x"}, "expected numbers, received 'x'"),
+        ({"rank": [1, 2, 3], "g, h": [1.0, 2.0]}, "of one length"),
+    ],
+)
+def test_conditions_that_are_none_are_one_line(density, given, words):
+    with pytest.raises(DataError) as refused:
+        density.sample(2, given=given)
+    assert words in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["drawn.csv", "drawn.parquet", "drawn.npy"])
+def test_draws_at_values_are_written(at_home, density, name):
+    words = ["sample", "run", "-n", 20, "--seed", 3, "-o", name]
+    assert succeed(at_home, *words, "--given", "g\\, h=0.5,rank=2") == f"{name}\n"
+    if name.endswith(".npy"):
+        rows = [dict(zip(COLUMNS, row)) for row in np.load(name)]
+    else:
+        rows = read_rows(name) if name.endswith(".csv") else parquet.read_table(name).to_pylist()
+    assert {tuple(row) for row in rows} == {tuple(COLUMNS)}
+    table = {column: [float(row[column]) for row in rows] for column in COLUMNS}
+    expected = density.sample(20, seed=3, given={"g, h": 0.5, "rank": 2})
+    np.testing.assert_array_equal(as_rows(table, density), expected)
+
+
+def test_draws_are_made_at_each_row_of_a_table(at_home):
+    table = some_table(5, seed=4)
+    write_table("at.csv", {name: table[name] for name in ("x", "rank", "g, h")})
+    succeed(at_home, "sample", "run", "-n", 3, "--given", "at.csv", "-o", "drawn.csv")
+    rows = read_rows("drawn.csv")
+    assert [float(row["rank"]) for row in rows] == np.repeat(table["rank"], 3).tolist()
+    given = np.repeat(table["g, h"], 3)
+    np.testing.assert_allclose([float(row["g, h"]) for row in rows], given, rtol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("g\\, h=1", "--given: expected a value of rank too"),
+        ("g\\, h=a,rank=1", "--given: g, h: expected a finite number. Received: 'a'"),
+        ("g\\, h=nan,rank=1", "--given: g, h: expected a finite number. Received: 'nan'"),
+        ("g\\, h=1,x=1,rank=1", "once, as NAME=VALUE, or a table. Received: 'x=1'"),
+        ("g\\, h=1,g\\, h=1", "once, as NAME=VALUE, or a table. Received: 'g, h=1'"),
+        ("nowhere.csv", "nowhere.csv: no such file"),
+        ("mine.npy", "no column 'g, h'"),
+        ("gap.csv", "gap.csv: line 2: column 'g, h': expected a finite number, received none"),
+    ],
+)
+def test_values_that_are_not_given_are_one_line(at_home, given, words):
+    np.save("mine.npy", np.ones((2, 2)))
+    Path("gap.csv").write_text('rank,"g, h"\n1,\n2,1\n', encoding="utf-8")
+    assert words in refusal(at_home, "sample", "run", "-n", 2, "--given", given, "-o", "none.csv")
+    assert not Path("none.csv").exists()
+
+
+def test_missing_given_values_are_asked_for_by_an_example(at_home):
+    done = at_home("sample", "run", "-n", 2, "-o", "none.csv")
+    assert done.exit_code == 2
+    said = "expected values of the given columns, such as --given 'g\\, h=0,rank=0', or a table"
+    assert done.stderr.splitlines()[-1] == f"Error: {said}"
+
+
+def new_rows():
+    """Return rows to judge: two good ones, one that lacks a value, and one out of bounds."""
+    table = {name: column[:4].astype(object) for name, column in some_table(seed=5).items()}
+    table["g, h"][1], table["price"][2] = "", -0.1
+    table["weight"][:] = [1, 1, 1, 3]
+    return table
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_rows_of_a_file_are_judged(at_home, density, weighted):
+    table = new_rows()
+    if not weighted:
+        del table["weight"]
+    write_table("new.csv", table)
+    good = {name: column[[0, 3]].astype(float) for name, column in table.items()}
+    log_q = density.log_prob(as_rows(good, density))
+    weights = np.array([1.0, 3.0]) if weighted else np.ones(2)
+    scores = weighted_mean("m", log_q, weights)
+    printed = succeed(at_home, "evaluate", "run", "--data", "new.csv")
+    assert "log-likelihood -inf: q is 0 at 1 of 3 points" in printed
+    figure = f"{scores['m']:.5f} ± {scores['m_standard_error']:.5f} nats, mean of the others"
+    assert figure in printed and ("weighted by weight" in printed) == weighted
+    assert "1 row lacks a value and has no log-density" in printed
+    succeed(at_home, "evaluate", "run", "--data", "new.csv", "--latent", "-o", "scored.csv")
+    rows = read_rows("scored.csv")
+    latents = [f"latent_{i}" for i in (1, 2)]
+    assert list(rows[0]) == [*table, "log_q", *latents]
+    assert [row["log_q"] for row in rows][1:3] == ["", "-inf"]
+    np.testing.assert_allclose([float(rows[i]["log_q"]) for i in (0, 3)], log_q, atol=1e-5)
+    assert {row[name] for row in rows[1:3] for name in latents} == {""}
+
+
+@pytest.mark.parametrize("written", [[], ["-o", "scored.csv"]])
+def test_the_score_of_one_row_in_effect_has_no_standard_error(at_home, density, written):
+    table = some_table(50, seed=6)
+    table["weight"] = np.where(np.arange(50) == 7, 1e6, 1e-3)
+    write_table("one.csv", table)
+    printed = succeed(at_home, "evaluate", "run", "--data", "one.csv", *written)
+    row = {name: column[[7]] for name, column in table.items()}
+    figure = float(printed.split("log-likelihood ")[1].split(" nats")[0])
+    assert figure == pytest.approx(density.log_prob(as_rows(row, density))[0], abs=1e-4)
+    of = "nats, mean of 50 points, standard error unknown, effective sample size 1.0"
+    assert f"{of} [few rows" in printed and "±" not in printed
+
+
+@pytest.mark.parametrize("weight", ["-1", "inf", "x"])
+def test_a_weight_that_is_none_is_one_line(at_home, weight):
+    table = new_rows()
+    table["weight"][2] = weight
+    write_table("new.csv", table)
+    line = refusal(at_home, "evaluate", "run", "--data", "new.csv")
+    assert line.startswith("new.csv: line ") and ", column 'weight': expected a finite" in line
+
+
+def test_evaluate_gives_the_scores_of_the_summary_again(at_home, copy):
+    summary = RunDirectory.open("run").read_json("summary.json")
+    printed = succeed(at_home, "evaluate", "run")
+    assert f"log-likelihood {summary['log_likelihood']:.5f} ± " in printed
+    printed = at_home("compare", "run", copy).stdout
+    assert f"{summary['log_likelihood']:.4f}" in printed and "mine.csv" in printed
+    assert "kinds" not in printed
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_xla")
+def test_the_same_is_fitted_from_python(tmp_path, home, density):
+    settings = {
+        "flow.pattern": [{"affine-coupling": {"hidden": [8]}}],
+        "train.chunk": 10,
+        "train.checkpoint_seconds": 0.0,
+    }
+    q = nflow_cli.fit(
+        some_table(),
+        given=["rank", "g, h"],
+        weights="weight",
+        bounds={"price": (0, None)},
+        k=1,
+        steps=40,
+        settings=settings,
+        output=tmp_path / "run",
+    )
+    rows = as_rows(some_table(20, seed=6), q)
+    np.testing.assert_allclose(q.log_prob(rows), density.log_prob(rows), atol=1e-4)
+    found = {f.name: f.outcome for f in check_run(str(q.path))}
+    assert found["data"] == Outcome.UNKNOWN and Outcome.FAIL not in found.values()
+
+
+MEANS, SHARE = np.array([0.0, 4.0]), 0.75  # of two populations, and that of the second by weight
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_xla")
+def test_the_density_is_that_of_the_weighted_rows(tmp_path):
+    rng, n = np.random.default_rng(0), 4_000
+    second = rng.random(n) < 0.5
+    table = {"x": MEANS[second.astype(int)] + rng.standard_normal(n), "w": np.where(second, 3, 1)}
+    settings = {"train.chunk": 50, "units.tails": "none", "train.batch_size": 256}
+    q = nflow_cli.fit(
+        table, weights="w", k=0, steps=200, settings=settings, output=tmp_path / "run"
+    )
+    weights = np.array([1 - SHARE, SHARE])
+    mean = weights @ MEANS
+    variance = 1 + weights @ (MEANS - mean) ** 2
+    expected = -0.5 * np.log(2 * np.pi * np.e * variance)
+    x = q.sample(20_000, seed=1)[:, 0]
+    np.testing.assert_allclose([x.mean(), x.var()], [mean, variance], rtol=0.05)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    for key in ("log_likelihood", "gaussian_log_likelihood"):
+        assert abs(summary[key] - expected) < 4 * summary[f"{key}_standard_error"]
