@@ -54,7 +54,7 @@ def loaded(preset: str, changes: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def fit(preset: str, name: str, seed: int, pictures: Path | None) -> tuple[dict[str, Any], Any]:
-    """Fit one preset to one set; return its summary and data; keep its pictures if asked."""
+    """Fit one preset to one set; return its summary and data, and keep its pictures if asked."""
     from nflow_cli.config import presets
     from nflow_cli.experiments.drawing import draw
     from nflow_cli.runs.directory import RunDirectory

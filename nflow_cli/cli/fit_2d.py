@@ -25,6 +25,7 @@ KEYS = {  # what each option sets in a preset
     "halving": "train.halving",
     "seed": "seed",
 }
+SAYING_FLOWS = ("--flow", "--preset", "flow.pattern")
 
 
 class Fit2D(Command):
@@ -49,8 +50,8 @@ def of_points(args: Sequence[str]) -> list[str] | None:
         return None
     place = words.index("--data")
     words = [words[place + 1], *words[:place], *words[place + 2 :]]
-    is_said = any(word.partition("=")[0] in ("--flow", "--preset") for word in words)
-    return words if is_said else [*words, "--flow", "planar"]
+    are_flows_said = any(word.partition("=")[0] in SAYING_FLOWS for word in words)
+    return words if are_flows_said else [*words, "--flow", "planar"]
 
 
 @click.command("fit-2d", cls=Fit2D)

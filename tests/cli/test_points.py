@@ -60,7 +60,8 @@ def test_where_log_q_is_no_density_of_the_set_there_is_no_gap(short_run, changes
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) for n in POINT_SETS])
 def test_a_built_in_set_needs_no_file(invoke, tmp_path, name):
     options = ["--flow", "planar,radial", "--steps", 2, "--k", 1]
-    succeed(invoke, "fit", name, *options, "--output", "run")
+    done = invoke("fit", name, *options, "--output", "run")
+    assert done.exit_code == 0, done.stderr
     summary = RunDirectory(tmp_path / "run").read_json("summary.json")
     assert (summary["n_train"], summary["data"]["name"]) == (40_000, name)
     assert (summary["gap"] is None) == (name == "pinwheel")
