@@ -14,7 +14,6 @@ from nflow_cli.training.trainer import (
     Clock,
     best_restart,
     learning_rate,
-    make_optimizer,
     prefetched,
 )
 from nflow_cli.training.validation import EarlyStop
@@ -28,7 +27,7 @@ def plain_loop(model, train, noise=NOISE):
     """Train one update at a time, nothing compiled or clipped; return terms and gradient norms."""
     import tensorflow as tf
 
-    optimizer, history = make_optimizer(train, learning_rate(train, train.steps)), []
+    optimizer, history = keras.optimizers.Adam(learning_rate(train, train.steps)), []
     for update, batch in enumerate(noise):
         with tf.GradientTape() as tape:
             terms = model.objective(ops.convert_to_tensor(batch), update)

@@ -8,6 +8,7 @@ mass. What a network says of a cell is mixed with the marginal of its column,
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from nflow_cli.densities.cells.distribution import below_and_at
 from nflow_cli.densities.cells.drawing import Drawing
 from nflow_cli.densities.cells.heads import log_cells
 from nflow_cli.densities.cells.layout import Layout
+from nflow_cli.densities.cells.mixing import log_mixture
 from nflow_cli.densities.cells.network import PADDING, Parameters
 
 ROWS = 2_048  # at a time: the parameters of their mixtures are the largest array
@@ -141,23 +143,24 @@ class CellDensity:
 
     def _kept(self, member: Member, marginal: np.ndarray, encoded: Encoded) -> np.ndarray:
         of_network = self._log_cells(self._parameters(member, encoded), encoded)
-        shares = member.shares[:, None]
-        with np.errstate(divide="ignore"):
-            return np.logaddexp(np.log(shares) + of_network, np.log1p(-shares) + marginal)
+        return log_mixture(member.shares, of_network.T, marginal.T).T
 
-    def network_log_cells(self, member: Member, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the log-masses of cells ``(n, D)``, bank by bank, by a network and by marginals.
+    def network_log_cells(self, member: Member, rows: np.ndarray) -> np.ndarray:
+        """Return the log-masses ``(n, D)`` of cells by a network, bank by bank; NaN of unknown."""
+        return self._masses(lambda encoded: self._parameters(member, encoded), rows)
 
-        A cell that is unknown has NaN.
-        """
+    def marginal_log_cells(self, rows: np.ndarray) -> np.ndarray:
+        """Return the log-masses ``(n, D)`` of cells by marginals, bank by bank; NaN of unknown."""
+        return self._masses(lambda _: self.marginal, rows)
+
+    def _masses(self, parameters: Callable[[Encoded], Parameters], rows: np.ndarray) -> np.ndarray:
         parts = []
         for places in _places(len(rows)):
             encoded = self.encode(rows[places])
-            both = (self._parameters(member, encoded), self.marginal)
             known = encoded.codes[self._modelled_codes] >= 0
-            parts.append([np.where(known, self._log_cells(p, encoded), np.nan).T for p in both])
-        of_network, of_marginal = (np.concatenate(cells) for cells in zip(*parts))
-        return of_network, of_marginal
+            masses = self._log_cells(parameters(encoded), encoded)
+            parts.append(np.where(known, masses, np.nan).T)
+        return np.concatenate(parts)
 
     @property
     def _modelled_codes(self) -> list[int]:
@@ -170,16 +173,29 @@ class CellDensity:
 
     def _with_new(self, log_shares: list[np.ndarray | None]) -> list[np.ndarray | None]:
         """Return shares by a network with those of what no training row is, as the marginals'."""
-        banks = []
+        banks, start = [], 0
         for bank, shares, marginal in zip(self.layout.banks, log_shares, self.marginal.log_shares):
+            end = start + len(bank.modelled)
             last = np.array([self.layout.outcomes[i].learnt for i in bank.modelled])
             is_new = (np.arange(bank.size) == last[:, None])[:, :, None]
             if shares is not None and marginal is not None and is_new.any():
-                log_new = np.where(is_new, marginal, PADDING)
-                others = np.log1p(-np.exp(log_new.max(axis=1, keepdims=True)))
+                others = self.log_learnt[start:end, None, None]
                 shares = np.where(is_new, marginal, shares + others)
             banks.append(shares)
+            start = end
         return banks
+
+    @cached_property
+    def log_learnt(self) -> np.ndarray:
+        """The log-probabilities ``(D,)`` of what training rows are, bank by bank."""
+        found = []
+        for bank, marginal in zip(self.layout.banks, self.marginal.log_shares):
+            for shares, i in zip(marginal if marginal is not None else [], bank.modelled):
+                outcomes = self.layout.outcomes[i]
+                log_new = shares[outcomes.learnt, 0] if outcomes.has_new else PADDING
+                found.append(np.log1p(-np.exp(log_new)))
+            found += [] if marginal is not None else [0.0] * len(bank.modelled)
+        return np.array(found)
 
     def _log_cells(self, parameters: Parameters, encoded: Encoded) -> np.ndarray:
         mixed = encoded.centre[self._mixed], encoded.half[self._mixed]

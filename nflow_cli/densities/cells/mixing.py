@@ -37,6 +37,12 @@ def mixing_weights(
     return best_shares(log_network, log_marginal, scaled, 1 - 1 / (scaled.sum() + 1))
 
 
+def log_mixture(weights: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return ``log(w e^a + (1 - w) e^b)`` of log-probabilities ``a``, ``b`` ``(…, D)``."""
+    with np.errstate(divide="ignore"):
+        return np.logaddexp(np.log(weights) + first, np.log1p(-weights) + second)
+
+
 def best_shares(first: np.ndarray, second: np.ndarray, weights: np.ndarray, most: float):
     """Return the ``w`` ``(D,)`` in ``[0, most]`` that maximise ``Σ v log(w e^a + (1 - w) e^b)``.
 
