@@ -4,7 +4,8 @@
 
 A cell that is a number of a continuous column has a density, in 1/unit; every other cell has a
 mass. What a network says of a cell is mixed with the marginal of its column,
-``w_j network + (1 - w_j) marginal``. Members of an ensemble are an equal mixture of such products.
+``w_j network + (1 - w_j) marginal``. An ensemble is a mixture of
+such products.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -47,10 +48,12 @@ class Member(NamedTuple):
     Attributes:
         weights: As :func:`~nflow_cli.densities.cells.network.masked` returns them, float64.
         shares: The weights ``w`` ``(D,)`` of the network beside the marginals, bank by bank.
+        weight: Of the member in the mixture of all.
     """
 
     weights: network.Weights
     shares: np.ndarray
+    weight: float = 1.0
 
 
 class CellDensity:
@@ -127,7 +130,14 @@ class CellDensity:
         Computed cells are last. Of an ensemble it is that of the mixture: the cells of a row sum to
         its log-density.
         """
-        return np.concatenate([_of_mixture(part) for part in self._by_members(rows)])
+        log_weights = self._log_weights
+        return np.concatenate([_of_mixture(part, log_weights) for part in self._by_members(rows)])
+
+    @property
+    def _log_weights(self) -> np.ndarray:
+        """Those of the members ``(R,)``."""
+        with np.errstate(divide="ignore"):
+            return np.log([member.weight for member in self.networks])
 
     def _by_members(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the log-probabilities ``(R, m, D + K)`` of cells by each member, in parts."""
@@ -244,6 +254,7 @@ class CellDensity:
             cells = cells[:, :, : len(self.modelled)]
             before = np.cumsum(np.pad(cells, ((0, 0), (0, 0), (1, 0)))[:, :, :-1], axis=2)
             before = np.maximum(before, -1e300)  # behind a cell that no row can have
+            before = before + self._log_weights[:, None, None]
             weights = np.exp(before - logsumexp(before, 0, np))
         for member, weight in zip(self.networks, weights):
             shares = member.shares[self.order]
@@ -268,7 +279,8 @@ class CellDensity:
                 broken; else each cell is drawn given that it is none.
         """
         rows = given.astype(float)
-        member = rng.integers(self.members, size=len(rows))
+        weights = [member.weight for member in self.networks]
+        member = rng.choice(self.members, len(rows), p=weights)
         for r, of_member in enumerate(self.networks):
             chosen = np.flatnonzero(member == r)
             for places in _places(len(chosen)):
@@ -291,11 +303,11 @@ def encode(columns: Sequence[CellColumn], layout: Layout, rows: np.ndarray) -> E
     )
 
 
-def _of_mixture(cells: np.ndarray) -> np.ndarray:
-    """Return the log-probabilities ``(n, D)`` of cells by the mixture of members."""
+def _of_mixture(cells: np.ndarray, log_weights: np.ndarray) -> np.ndarray:
+    """Return the log-probabilities ``(n, D)`` of cells by a mixture of members ``(R, n, D)``."""
     if len(cells) == 1:
         return cells[0]
-    before = logsumexp(np.cumsum(cells, axis=2), 0, np) - np.log(len(cells))
+    before = logsumexp(log_weights[:, None, None] + np.cumsum(cells, axis=2), 0, np)
     with np.errstate(invalid="ignore"):  # of cells behind one that no row can have
         return np.nan_to_num(np.diff(before, axis=1, prepend=0.0), nan=0.0, neginf=-np.inf)
 

@@ -21,7 +21,7 @@ from nflow_cli.densities.cells.fitting import (
     layout_of,
 )
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.mixing import log_mixture, mixing_weights
+from nflow_cli.densities.cells.mixing import log_mixture, member_weights, mixing_weights
 from nflow_cli.densities.cells.starting import started
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.errors import DataError
@@ -62,12 +62,13 @@ def build(config: CellsConfig, data: Dataset) -> Parts:
     marginals = fitted_marginals(columns, data.train, data.weights.train)
     computed = fitted_computed(data, columns)
     density = CellDensity(columns, layout, as_parameters(layout, marginals), [], computed)
-    seeds = seeds_from(config.seed, config.train.ensemble)
+    seeds = seeds_from(config.seed, config.train.members)
     starts = [network.initial(layout, blocks, stream(seed, "cells")) for seed in seeds]
     start = started(layout, columns, data.train, data.weights.train)
     shift = float(density.log_learnt.sum()) - _measure(columns, data)
     model = FitCells(layout, columns, CellWeights(starts), start, shift)
     model.prepare(config.train, config.train.steps or 0)
+    model.decay = np.array(config.train.decays)
     return Parts(density, model)
 
 
@@ -96,7 +97,7 @@ def train(
     """Train the networks as ``config.train`` says, each to its best validation."""
     model, settings, steps = parts.model, config.train, config.train.steps or 0
     rows = packed(parts.density, data.train)
-    seeds = seeds_from(config.seed, settings.ensemble)
+    seeds = seeds_from(config.seed, settings.members)
     shape = (steps, settings.chunk or 1, settings.batch_size or 0)
     chunks = CellChunks(model.layout.n_columns, rows, seeds, *shape, data.weights.train)
     clock = Clock()
@@ -143,14 +144,19 @@ def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Ca
 
 
 def fitted(parts: Parts, data: Dataset) -> CellDensity:
-    """Return the density of the trained networks, each mixed with the marginals by validation."""
-    density, rows = parts.density, data.validation
+    """Return the density of the trained networks, mixed as the validation rows are likeliest.
+
+    Each network is mixed with the marginals, cell by cell, then these with each other, row by row.
+    """
+    density, rows, weights = parts.density, data.validation, data.weights.validation
     marginal = density.marginal_log_cells(rows)
     for arrays in parts.model.members():
         alone = Member(float64(density.layout, arrays), np.ones(len(density.modelled)))
         cells = density.network_log_cells(alone, rows)
-        shares = mixing_weights(cells, marginal, data.weights.validation)
+        shares = mixing_weights(cells, marginal, weights)
         density.networks.append(alone._replace(shares=shares))
+    found = member_weights(density.member_log_probs(rows), weights)
+    density.networks = [m._replace(weight=float(w)) for m, w in zip(density.networks, found)]
     return density
 
 
