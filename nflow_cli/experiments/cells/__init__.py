@@ -78,7 +78,7 @@ class WholeTable(Experiment):
     @property
     def members(self) -> int:
         """Of how many networks the density is a mixture."""
-        return self.config.train.ensemble
+        return self.config.train.members
 
     @property
     def work(self) -> float:
