@@ -128,7 +128,7 @@ def _is_nan(end: float | None) -> bool:
     metavar="NAME=LOW:HIGH,…",
     multiple=True,
     callback=intervals,
-    help="A column lies between these, such as price=0: or share=0:1.",
+    help="A column lies between these, such as price=0: or share=0:1; price=: has no bounds.",
 )
 @click.option(
     "--missing",

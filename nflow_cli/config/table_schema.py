@@ -72,7 +72,8 @@ class TableData(Strict):
     exclude: Columns = Field(default=[], description="All but these.")
     bounds: dict[Column, Interval] = Field(
         default={},
-        description="`[low, high]` by column, either may be null: it lies between.",
+        description="`[low, high]` by column, either may be null: it lies between. Both null: it "
+        "has no bounds, also where rows crowd at an end.",
     )
     missing: Literal["refuse", "drop", "model"] = Field(
         default="refuse",
@@ -133,7 +134,7 @@ class TableData(Strict):
     @field_validator("bounds")
     @classmethod
     def _are_intervals(cls, bounds: dict[str, Any]) -> dict[str, Any]:
-        return {name: an_interval(ends) for name, ends in bounds.items()}
+        return {n: e if e == [None, None] else an_interval(e) for n, e in bounds.items()}
 
     @field_validator("kinds")
     @classmethod

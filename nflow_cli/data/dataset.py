@@ -20,12 +20,13 @@ from nflow_cli.config.table_schema import TableData, Tails
 from nflow_cli.data.cell_values import numbers_in
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.csv_dialect import is_number
-from nflow_cli.data.dataset_faults import Fault, faults_of, refuse, used
+from nflow_cli.data.dataset_faults import Fault, expect_kinds, faults_of, refuse, used
 from nflow_cli.data.dataset_parts import (
     Columns,
     note_of_repeats,
     note_of_weights,
     notes_of,
+    notes_of_texts,
     part_weights,
     parts_of,
     read_used,
@@ -144,17 +145,20 @@ def load_dataset(
     kinds, faults = kinds_and_faults(table, columns, numbers, settings, flows)
     kinds = {name: kind for name, kind in kinds.items() if name != settings.weights}
     notes = notes_of(table, settings, kinds, numbers)
+    notes += notes_of_texts(table, columns, numbers, settings)
     if settings.missing == "drop":
         columns, kinds, present, note = without_gaps(columns, kinds, settings, len(numbers))
         numbers, notes = numbers[present], [*notes, *note]
     parts, more = parts_of(table, settings, numbers)
     refuse(table.name, [*faults, *more], _hint(faults, flows))
     data = _of_parts(table, settings, columns, _with_levels(kinds, columns, parts.train), parts)
+    notes += data.notes
+    if any(kind.kind == "number" for kind in data.kinds.values()):  # else rows repeat by chance
+        notes += note_of_repeats(data.train, data.test)
     if flows is None:
-        return replace(data, units=_units(data), notes=[*notes, *data.notes])
+        return replace(data, units=_units(data), notes=notes)
     units, faults = units_and_faults(data, settings, flows)
     refuse(table.name, faults)
-    notes += [*data.notes, *note_of_repeats(data.train, data.test)]
     return replace(data, units=units, notes=notes)
 
 
@@ -196,7 +200,9 @@ def kinds_and_faults(
 ) -> tuple[dict[str, ColumnKind], list[Fault]]:
     """Return the kinds of columns, and what is known to be wrong before the rows are split."""
     kinds, faults = settings.kinds, list[Fault]()
-    if kinds is None:
+    if kinds is not None:
+        expect_kinds(kinds, columns, table.name)
+    else:
         kinds = kinds_of(list(columns.values()), settings)
         if flows:
             kinds, faults = plain_kinds(table, columns, kinds, settings)

@@ -105,6 +105,26 @@ def expect_names(table: TableFile, settings: TableData) -> None:
         refuse(table.name, [*unknown, Fault("", f"it has {listed([*map(shown, known)])}")])
 
 
+def expect_kinds(
+    kinds: Mapping[str, ColumnKind], columns: Mapping[str, RawColumn], name: str
+) -> None:
+    """See that settings which have kinds have those of all columns that are read.
+
+    Raises:
+        DataError: In one line: the columns whose kinds they lack, or that of whose numbers no
+            resolution is said.
+    """
+    if without := [shown(column) for column in columns if column not in kinds]:
+        raise DataError(
+            f"{name}: data.kinds: expected the kinds of all columns, as config.yaml of a run has "
+            f"them, received none of {listed(without)}; for single columns there are "
+            "--categorical, --discrete, --bounds and --exclude"
+        )
+    for column, kind in kinds.items():
+        if kind.alone.kind == "number" and kind.resolution is None:
+            raise DataError(f"{name}: data.kinds.{column}.resolution: expected a number above 0")
+
+
 def used(kinds: Mapping[str, ColumnKind], settings: TableData) -> list[str]:
     """Return the columns of a row, in its order."""
     return [name for group in row_names(kinds, settings.given) for name in group]

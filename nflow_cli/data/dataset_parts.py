@@ -7,6 +7,7 @@ import numpy as np
 
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.csv_dialect import is_number
 from nflow_cli.data.dataset_faults import (
     Fault,
     complete_rows,
@@ -18,11 +19,12 @@ from nflow_cli.data.dataset_faults import (
 from nflow_cli.data.points import ALIKE, Weights
 from nflow_cli.data.raw_columns import RawColumn, read_columns
 from nflow_cli.data.split import Parts, shuffled, split_at_random, split_by_column, split_by_group
-from nflow_cli.data.tables import TableFile, listed
+from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 
 Columns = dict[str, RawColumn]
+STRAY = 0.1  # of the cells of a column, that are text among numbers
 REPEATED = 0.01  # of test rows, that may be among the training rows without a note
 
 
@@ -133,6 +135,27 @@ def notes_of(
     notes += [f"computed: {listed(computed)}"] if computed else []
     if len(rows) and rows[-1] != len(rows) - 1:
         notes.append(f"{len(rows):,} rows, drawn at random by data.max_rows")
+    return notes
+
+
+def notes_of_texts(
+    table: TableFile, columns: Columns, rows: np.ndarray, settings: TableData
+) -> list[str]:
+    """Return which columns are text as few of their cells are: the others are numbers."""
+    notes = []
+    for name, column in columns.items():
+        if column.source != "text" or column.codes is None or name in settings.categorical:
+            continue
+        are_others = np.array([not is_number(text, table.decimal) for text in column.texts], bool)
+        known = np.flatnonzero(column.codes >= 0)
+        others = known[are_others[column.codes[known]]] if len(column.texts) else known[:0]
+        if 0 < len(others) <= STRAY * len(known):
+            first = int(others[0])
+            text, place = shown(column.texts[column.codes[first]]), table.place(int(rows[first]))
+            notes.append(
+                f"{name} is text, as {len(others):,} of {len(known):,} cells hold no number: "
+                f"{text} in {place}"
+            )
     return notes
 
 

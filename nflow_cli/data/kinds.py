@@ -163,7 +163,8 @@ def _numbers(
     if are_levels and column.source != "date":
         return ColumnKind(kind="levels", why="numbers that repeat, on no grid", **facts)
     said = settings.bounds.get(column.name)
-    facts |= {"bounds": said or shape.bounds, "is_open": said is None and shape.bounds is not None}
+    bounds = shape.bounds if said is None else said if said != [None, None] else None
+    facts |= {"bounds": bounds, "is_open": said is None and bounds is not None}
     facts |= {"atoms": shape.atoms, "lattices": shape.lattices, "resolution": shape.resolution}
     if shape.lattices:
         facts["decimals"] = decimals_of(shape.lattices[0])  # without the noise of the values

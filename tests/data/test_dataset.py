@@ -126,6 +126,41 @@ def test_an_infinity_is_one_line_and_so_is_text_among_numbers():
         rows_of(table_of(new), data.kinds, data.columns)
 
 
+def test_a_column_of_text_by_a_few_cells_has_a_note(tmp_path):
+    rng = np.random.default_rng(3)
+    cells = [*map(str, rng.normal(size=N).round(3))]
+    cells[17] = "n.b."
+    (tmp_path / "t.csv").write_text(
+        "x,y\n" + "\n".join(f"{c},{i % 7}" for i, c in enumerate(cells))
+    )
+    settings = TableData(name="t", missing="model")
+    notes = load_dataset(settings, open_table(str(tmp_path / "t.csv"))).notes
+    assert any("x is text, as 1 of 400 cells hold no number: 'n.b.' in line 19" in n for n in notes)
+    chosen = settings.model_copy(update={"categorical": {"x": None}})
+    assert not any(
+        "is text" in n for n in load_dataset(chosen, open_table(str(tmp_path / "t.csv"))).notes
+    )
+
+
+def test_test_rows_that_are_training_rows_too_have_a_note():
+    x, y = np.random.default_rng(4).normal(size=(2, N))
+    twice = {"x": np.append(x, x[:90]), "y": np.append(y, y[:90])}
+    assert any("test rows are among those to train on" in note for note in load(twice).notes)
+    assert not any("among those" in note for note in load(a_table()).notes)
+    levels = {"a": x > 0, "b": y > 0}  # which repeat by chance
+    assert not any("among those" in note for note in load(levels).notes)
+
+
+def test_kinds_of_some_columns_alone_are_one_line():
+    kinds = {"rooms": load(a_table()).kinds["rooms"]}
+    with pytest.raises(DataError, match=r"data.kinds: expected the kinds of all columns.*'city'"):
+        load(a_table(), kinds=kinds)
+    kinds = dict(load(a_table()).kinds)
+    kinds["price"] = kinds["price"].model_copy(update={"resolution": None})
+    with pytest.raises(DataError, match=r"data.kinds.price.resolution: expected a number above 0"):
+        load(a_table(), kinds=kinds)
+
+
 def test_only_what_is_modelled_is_in_the_measure():
     table = a_table()
     finer = {**table, "price": table["price"] + 1e-5 * np.arange(N)}

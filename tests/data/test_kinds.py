@@ -250,6 +250,13 @@ def test_a_column_is_bounded_where_its_rows_crowd(cells, bounds):
         assert known is None or end == known
 
 
+def test_bounds_that_say_none_undo_those_that_were_found():
+    cells = np.where(np.arange(N) % 3 == 0, 0.0, RNG.exponential(5, N))
+    settings = TableData(name="table.csv", bounds={"x": [None, None]})
+    kind = kinds_of([raw(cells)], settings)["x"]
+    assert kind.bounds is None and not kind.is_open
+
+
 def test_a_code_far_away_hides_no_digits():
     cells = np.where(np.arange(N) % 3 == 0, 1e11, RNG.choice([0, 0.5, 1.25, 7, 8.75], N))
     cells = np.append(cells, np.arange(20) / 4)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.data.array_tables import columns_table
 from nflow_cli.data.points import checksum
 from nflow_cli.data.raw_columns import read_columns
@@ -21,6 +22,8 @@ from nflow_cli.evaluation.caveats import TRAINED_ON, Caveat, few_rows
 from nflow_cli.experiments.data import is_data_of
 from nflow_cli.experiments.rows import Summary
 from nflow_cli.experiments.table.loaded import TableRun
+from nflow_cli.layout import tell
+from nflow_cli.registry import nearest
 from nflow_cli.runs.directory import RunDirectory
 
 SPREAD = "log_q_spread"
@@ -150,7 +153,10 @@ def conditions_in(trained: TableRun, text: str | None) -> np.ndarray:
     return trained.conditions_of(columns_table("--given", typed))
 
 
-def _typed(name: str, text: str, kind: Any) -> str | float:
+def _typed(name: str, text: str, kind: ColumnKind) -> str | float:
+    levels = kind.levels if kind.kind == "levels" and kind.type == "text" else None
+    if levels and text and text not in levels:
+        tell(f"note: {name}: no training row has {text!r:.60}{nearest(text, levels)}")
     if kind.type in TEXTS:
         return text
     try:

@@ -49,9 +49,10 @@ def test_conditions_that_are_none_are_one_line(conditional, text, words):
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_level_that_no_training_row_has_may_be_given(conditional):
-    (row,) = conditions_in(conditional, "a=else,b=1,day=2024-01-01")
+def test_a_level_that_no_training_row_has_may_be_given_and_has_a_note(conditional, capsys):
+    (row,) = conditions_in(conditional, "a=level 9,b=1,day=2024-01-01")
     assert row[0] == -1
+    assert "a: no training row has 'level 9' (did you mean" in capsys.readouterr().err
     draws = conditional.sample(20, given={"a": ["else"], "b": [1.0], "day": ["2024-01-01"]})
     assert draws.shape == (20, 4) and np.isfinite(conditional.log_prob(draws)).all()
 
