@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -100,13 +100,27 @@ def present(
     for word, (name, reason) in examples(results).items():
         layout.tell(f"[{word}] such as {name}: {reason}")
     shared = (overlap(g.seeds, g.restarts) for groups in tables for g in groups)
-    for note in dict.fromkeys(filter(None, shared)):
+    for note in [*dict.fromkeys(filter(None, shared)), *_notes_of_measures(tables)]:
         layout.tell(note)
     if output is None and sweep is None:
         layout.tell("no pictures drawn; --output DIR draws them there")
         return
     for path in _draw(tables, sweep, output, saving):
         click.echo(printable(path), err=True)
+
+
+def _notes_of_measures(tables: Iterable[Sequence[Any]]) -> list[str]:
+    """Return the tables whose fits have densities by different base measures."""
+    measures: dict[str, set[str]] = {}
+    for group in (group for groups in tables for group in groups):
+        if measure := group.best.summary.get("measure"):
+            measures.setdefault(group.identity[0], set()).add(measure)
+    return [
+        f"{printable(name)}: the log-likelihoods of different `measure` do not compare, as kinds, "
+        "steps or atoms of columns differ"
+        for name, found in measures.items()
+        if len(found) > 1
+    ]
 
 
 def _records(groups: Sequence[Any]) -> Iterator[dict[str, Any]]:

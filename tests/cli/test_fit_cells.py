@@ -111,6 +111,18 @@ class Frame:
         return pa.table(self.columns).__arrow_c_stream__(requested_schema)
 
 
+def test_fits_of_different_base_measures_do_not_compare(home, invoke, tmp_path):
+    runs = [tmp_path / "one", tmp_path / "other"]
+    for run in runs:
+        shutil.copytree(home[0] / "run", run)
+    same = invoke("compare", *map(str, runs))
+    assert same.exit_code == 0 and "do not compare" not in same.stderr
+    summary = summary_of(runs[1])
+    (runs[1] / "summary.json").write_text(json.dumps({**summary, "measure": 64 * "0"}))
+    other = invoke("compare", *map(str, runs))
+    assert "mine.csv: the log-likelihoods of different `measure` do not compare" in other.stderr
+
+
 def test_a_frame_in_python_is_fitted_as_the_file_is(home, tmp_path):
     settings = {"train.epochs": 5, "train.batch_size": 40, "train.learning_rate": 0.01, **SMALL}
     options = {"given": ["city"], "weights": "w", "missing": "drop", "ensemble": 2, "seed": 3}
