@@ -201,7 +201,7 @@ def kinds_and_faults(
     """Return the kinds of columns, and what is known to be wrong before the rows are split."""
     kinds, faults = settings.kinds, list[Fault]()
     if kinds is not None:
-        expect_kinds(kinds, columns, table.name)
+        expect_kinds(kinds, [name for name in columns if name != settings.weights], table.name)
     else:
         kinds = kinds_of(list(columns.values()), settings)
         if flows:

@@ -105,9 +105,7 @@ def expect_names(table: TableFile, settings: TableData) -> None:
         refuse(table.name, [*unknown, Fault("", f"it has {listed([*map(shown, known)])}")])
 
 
-def expect_kinds(
-    kinds: Mapping[str, ColumnKind], columns: Mapping[str, RawColumn], name: str
-) -> None:
+def expect_kinds(kinds: Mapping[str, ColumnKind], columns: Sequence[str], name: str) -> None:
     """See that settings which have kinds have those of all columns that are read.
 
     Raises:

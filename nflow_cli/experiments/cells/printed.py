@@ -26,11 +26,11 @@ def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
     ]
 
 
-def verdict_of(summary: Summary, caveats: Caveats) -> Rows:
+def verdict_of(summary: Summary, caveats: Caveats, part: str = "test ") -> Rows:
     """Return the rows of the log-likelihood, of independent columns, of the gain and the gap."""
     names = {"log-likelihood": "log_likelihood", "independent": "independent_log_likelihood"}
     rows = [
-        (name, marked(mean_text(summary, key, "nats a test row"), caveats, key))
+        (name, marked(mean_text(summary, key, f"nats a {part}row"), caveats, key))
         for name, key in names.items()
     ]
     gain, error = number(summary, "gain"), number(summary, "gain_standard_error")
@@ -61,13 +61,13 @@ def pit_rows(summary: Summary, caveats: Caveats) -> Rows:
     return [("PIT", marked(text, caveats, "pit"))]
 
 
-def notes(summary: Summary) -> Rows:
+def notes(summary: Summary, part: str = "test ") -> Rows:
     """Return how many test cells and rows do not count as others do."""
     rows = []
     if n := summary["n_impossible"]:
-        rows.append(("impossible", f"{n:,} test rows have a value on no grid of its column"))
+        rows.append(("impossible", f"{n:,} {part}rows have a value on no grid of its column"))
     if n := summary["n_new_levels"]:
-        rows.append(("new levels", f"{n:,} test cells have a level that no training row has"))
+        rows.append(("new levels", f"{n:,} {part}cells have a level that no training row has"))
     if n := summary["n_unknown"]:
-        rows.append(("left out", f"{n:,} test cells are gaps of columns without gaps in training"))
+        rows.append(("left out", f"{n:,} {part}cells are gaps of columns without gaps in training"))
     return rows

@@ -40,7 +40,7 @@ def _judgement(
     judged = judge.scores(estimated, names, weights_in(trained, table))
     scores = {**judged.model_dump(), "n": len(rows)}
     found = warnings_of(trained, rows, scores)
-    shown = printed.verdict_of(scores, found) + printed.notes(scores)
+    shown = printed.verdict_of(scores, found, "") + printed.notes(scores, "")
     return Judgement(scores, [*lines, ("rows", f"{len(rows):,}"), *shown], found)
 
 
