@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from running import NFLOW, assert_same_run, run_nflow
-from short_runs import TABLE as TABLE_FILE
 from short_runs import KINDS, edit_json, without_pictures
+from short_runs import TABLE as TABLE_FILE
 
 from nflow_cli.cli import main
 from nflow_cli.config.presets import read_preset
