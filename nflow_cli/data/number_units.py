@@ -14,7 +14,7 @@ def units_of_numbers(values: np.ndarray, kind: ColumnKind) -> list[ColumnMap]:
     rows of one value some are to each side of it, as rounding has it: by equal values alone a tail
     is as heavy as it can be.
     """
-    step = kind.lattices[0].step if len(kind.lattices) == 1 else kind.resolution or 1.0
+    step = kind.lattices[0].step if kind.lattices else kind.resolution or 1.0
     if not len(values) or values.min() == values.max():
         return [Scale(float(values[0]) if len(values) else 0.0, step)]
     low, high = kind.bounds or (None, None)

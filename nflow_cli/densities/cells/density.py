@@ -30,8 +30,9 @@ class Encoded(NamedTuple):
 
     Attributes:
         codes: Which outcome each cell is ``(C, n)``.
-        centre: The middle of intervals ``(K, n)``, of the columns that have numbers.
-        half: Half their width ``(K, n)``.
+        centre: The middle of intervals ``(K + X, n)``, of the columns that have numbers, then of
+            coarse lattices.
+        half: Half their width ``(K + X, n)``.
     """
 
     codes: np.ndarray
@@ -77,7 +78,6 @@ class CellDensity:
         self.n_given, self.networks = layout.n_given, list(members)
         self.computed = list(computed)
         self.floors = np.array([columns[i].floor for i in layout.mixed]).reshape(-1, 1, 1)
-        self._mixed = [layout.with_numbers.index(i) for i in layout.mixed]
         self.order = np.argsort(layout.modelled)
 
     @property
@@ -182,7 +182,8 @@ class CellDensity:
         return banks
 
     def _log_cells(self, parameters: Parameters, encoded: Encoded) -> np.ndarray:
-        mixed = encoded.centre[self._mixed], encoded.half[self._mixed]
+        places = self.layout.intervals
+        mixed = encoded.centre[places], encoded.half[places]
         # Of a value that is on no grid, and of one so far out that its square is infinite.
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             return log_cells(self.layout, parameters, encoded.codes, *mixed, xp=np)
@@ -266,13 +267,12 @@ class CellDensity:
 def encode(columns: Sequence[CellColumn], layout: Layout, rows: np.ndarray) -> Encoded:
     """Return rows ``(n, C)`` of columns as networks of a layout take them."""
     cells: list[Cells] = [column.encode(values) for column, values in zip(columns, rows.T)]
-    numbers = [cells[i] for i in layout.with_numbers]
-    empty = np.zeros((0, len(rows)))
-    return Encoded(
-        np.array([cells[i].codes for i in layout.columns], float),
-        np.array([cell.centre for cell in numbers]) if numbers else empty,
-        np.array([cell.half for cell in numbers]) if numbers else empty,
-    )
+    intervals = [cells[i].fine for i in layout.with_numbers]
+    intervals += [interval for i in layout.mixed for interval in cells[i].coarse]
+    codes = np.array([cells[i].codes for i in layout.columns], float)
+    if not intervals:
+        return Encoded(codes, *np.zeros((2, 0, len(rows))))
+    return Encoded(codes, *(np.array(parts) for parts in zip(*intervals)))
 
 
 def _of_mixture(cells: np.ndarray) -> np.ndarray:

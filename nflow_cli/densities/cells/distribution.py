@@ -36,13 +36,16 @@ def below_and_at(
             if log_shares is not None:
                 shares = np.exp(np.broadcast_to(log_shares[c - bank.n_given], (bank.size, n)))
             if columns[i].has_numbers:
-                k, m = layout.with_numbers.index(i), layout.mixed.index(i)
+                m = layout.mixed.index(i)
                 mixture = [
                     np.broadcast_to(array[m], (array.shape[1], n)) for array in parameters[1:]
                 ]
-                below, at = of_number(
-                    columns[i], codes, shares, encoded.centre[k], encoded.half[k], mixture
-                )
+                intervals = [
+                    (encoded.centre[k], encoded.half[k])
+                    for k, owner in zip(layout.intervals, layout.mixtures)
+                    if owner == m
+                ]
+                below, at = of_number(columns[i], codes, shares, intervals, mixture)
             else:
                 below, at = of_code(shares, codes)
             cells.append([np.where(codes == UNKNOWN, np.nan, part) for part in (below, at)])
@@ -63,19 +66,23 @@ def of_number(
     column: CellColumn,
     codes: np.ndarray,
     shares: np.ndarray,
-    centre: np.ndarray,
-    half: np.ndarray,
+    intervals: Sequence[tuple[np.ndarray, np.ndarray]],
     mixture: Sequence[np.ndarray],
 ) -> Ends:
-    """Return both of a column of numbers: its atoms are among its values."""
-    log_weights, means, scales = mixture
-    number = len(column.first)
+    """Return both of a column of numbers: its atoms are among its values.
+
+    Args:
+        column: By itself.
+        codes: Outcomes of the cells ``(n,)``.
+        shares: Of all outcomes ``(L, n)``.
+        intervals: The middles and half widths ``(n,)`` on each lattice.
+        mixture: Log-weights, means and scales ``(M, n)``.
+    """
+    number, (centre, _) = len(column.first), intervals[0]
     atoms, of_atoms = np.array(column.kind.atoms).reshape(-1, 1), shares[:number]
     is_atom = (codes >= 0) & (codes < number)
-    masses = np.exp(log_mass(centre, half, log_weights, means, scales, xp=np, has_ends=True))
-    on_grid = column.kind.kind == "grid"
-    low = np.where(is_atom & (not on_grid) | (half == np.inf), centre, centre - np.abs(half))
-    smooth = np.exp(logsumexp(log_weights + log_ndtr((low - means) / scales, np), 0, np))
+    is_alone = is_atom & (column.kind.kind != "grid")  # of no interval
+    smooth, masses = _of_lattices(shares[number:], intervals, mixture, is_alone)
     values = np.where(is_atom, np.append(atoms, 0.0)[np.clip(codes, 0, number)], np.nan)
     if number:
         inside = column.inside(atoms[:, 0])[0][:, None]  # where atoms are in units
@@ -84,8 +91,26 @@ def of_number(
         at_atom = (of_atoms * (np.arange(number)[:, None] == codes)).sum(axis=0)
     else:
         atoms_below = at_atom = np.zeros(len(codes))
-    below = atoms_below + shares[number] * smooth
-    at = at_atom + np.where(is_atom & (not on_grid), 0.0, shares[number] * masses)
+    below = atoms_below + smooth
+    at = at_atom + np.where(is_alone, 0.0, masses)
     plain = of_code(shares, codes)  # of a gap, or beyond bounds
-    is_other = codes > number
+    is_other = codes >= number + len(intervals)
     return np.where(is_other, plain[0], below), np.where(is_other, plain[1], at)
+
+
+def _of_lattices(
+    shares: np.ndarray,
+    intervals: Sequence[tuple[np.ndarray, np.ndarray]],
+    mixture: Sequence[np.ndarray],
+    is_alone: np.ndarray,
+) -> Ends:
+    """Return both of numbers on any lattice, the shares of which come first in ``shares``."""
+    log_weights, means, scales = mixture
+    below = at = np.zeros(shares.shape[1])
+    for share, (centre, half) in zip(shares, intervals):
+        masses = np.exp(log_mass(centre, half, *mixture, xp=np, has_ends=True))
+        masses = np.where(half == 0, 0.0, masses)
+        low = np.where(is_alone | (half == np.inf), centre, centre - np.abs(half))
+        smooth = np.exp(logsumexp(log_weights + log_ndtr((low - means) / scales, np), 0, np))
+        below, at = below + share * smooth, at + share * masses
+    return below, at

@@ -58,7 +58,7 @@ class Drawing:
             start += bank.size * len(bank.columns)
         if column.has_numbers:
             place = start + self.layout.with_numbers.index(j)
-            self.x[place] = np.clip(cells.centre, -INPUT_LIMIT, INPUT_LIMIT)
+            self.x[place] = np.clip(cells.fine.centre, -INPUT_LIMIT, INPUT_LIMIT)
 
     def _advance(self, j: int) -> None:
         """Compute the hidden units that see column ``j - 1`` last."""

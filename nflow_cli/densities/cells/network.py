@@ -109,9 +109,10 @@ def inputs(layout: Layout, codes: Any, centre: Any, xp: Any) -> Any:
     Args:
         layout: Of the network.
         codes: ``(C, n)``, bank by bank, as numbers of the type that is computed with.
-        centre: ``(K, n)`` of the columns that have numbers, bank by bank.
+        centre: ``(K, n)`` of the columns that have numbers, bank by bank; others may follow.
         xp: The array namespace.
     """
+    centre = centre[..., : len(layout.with_numbers), :]
     parts, start = [], 0
     for bank in layout.banks:
         end = start + len(bank.columns)

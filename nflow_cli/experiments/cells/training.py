@@ -48,9 +48,10 @@ class FitCells(ChunkTrainer):
         self.restarts = (trained.count,)
         floors = [columns[i].floor for i in layout.mixed]
         self.floors = np.array(floors, np.float32).reshape(-1, 1, 1)
-        numbers = layout.with_numbers
-        self.with_numbers = np.array([layout.columns.index(i) for i in numbers], np.int32)
-        self.mixed = np.array([numbers.index(i) for i in layout.mixed], np.int32)
+        self.with_numbers = np.array(
+            [layout.columns.index(i) for i in layout.with_numbers], np.int32
+        )
+        self.intervals = np.array(layout.intervals, np.int32)
         self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
@@ -70,14 +71,15 @@ class FitCells(ChunkTrainer):
         Where rows of 0 and 1 follow, one a column, the cells of 1 are hidden from the network.
         """
         layout, n_numbers = self.layout, len(self.layout.with_numbers)
-        ends = np.cumsum([0, layout.n_columns, n_numbers, n_numbers, layout.n_columns])
+        n_intervals = n_numbers + len(layout.coarse)
+        ends = np.cumsum([0, layout.n_columns, n_intervals, n_intervals, layout.n_columns])
         codes, centre, half, hidden = (
             packed[..., start:end, :] for start, end in itertools.pairwise(ends)
         )
-        seen = codes, centre
+        seen = codes, centre[..., :n_numbers, :]
         if hidden.shape[-2]:
             of_numbers = ops.take(hidden, self.with_numbers, axis=-2)
-            seen = ops.where(hidden > 0, -1.0, codes), ops.where(of_numbers > 0, 0.0, centre)
+            seen = ops.where(hidden > 0, -1.0, codes), ops.where(of_numbers > 0, 0.0, seen[1])
         x = network.inputs(layout, *seen, ops)
         arrays = {
             name: array + self.start[name] if name in self.start else array
@@ -85,7 +87,7 @@ class FitCells(ChunkTrainer):
         }
         weights = network.masked(layout, arrays)
         parameters = network.parameters(layout, weights, self.floors, x, ops)
-        mixed = [ops.take(part, self.mixed, axis=-2) for part in (centre, half)]
+        mixed = [ops.take(part, self.intervals, axis=-2) for part in (centre, half)]
         return log_cells(layout, parameters, codes, *mixed, xp=ops)
 
     def members(self) -> list[dict[str, np.ndarray]]:
