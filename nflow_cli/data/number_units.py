@@ -20,7 +20,7 @@ def units_of_numbers(values: np.ndarray, kind: ColumnKind) -> list[ColumnMap]:
     low, high = kind.bounds or (None, None)
     half = step / 2 + 4 * float(np.spacing(np.abs(values).max()))  # more than rounding
     bounds = Bounds(None if low is None else low - half, None if high is None else high + half)
-    return [*fit_units(_spread(values, step)[:, None], [bounds]).columns[0]]
+    return [*fit_units(_spread(values, step)[:, None], [bounds], "none", skewed=True).columns[0]]
 
 
 def _spread(values: np.ndarray, step: float) -> np.ndarray:

@@ -35,6 +35,22 @@ def test_rounded_normal_numbers_are_standard_normal(step, bounds):
     assert abs(units.mean()) < 0.05 and units.std() == pytest.approx(1, abs=0.05)
 
 
+SKEWED = {
+    "log-normal": lambda z: np.exp(0.8 * z),
+    "skewed to the left": lambda z: 83 - np.exp(2 - 0.7 * z),
+    "heavy tails on both sides": lambda z: 5 + 0.2 * np.sinh(2 * z),
+    "heavy on one side": lambda z: np.sinh(z + 1),
+}
+
+
+@pytest.mark.parametrize("name", SKEWED)
+def test_skewed_numbers_are_standard_normal(name):
+    z = np.random.default_rng(3).standard_normal(N)
+    values = np.round(SKEWED[name](z), 3)
+    units = inside(units_of_numbers(values, ColumnKind(kind="number", resolution=1e-3)), values)
+    assert np.abs(units - (z - z.mean()) / z.std()).max() < 0.3
+
+
 @pytest.mark.parametrize(
     "shares", [[0.6, 0.24, 0.05, 0.06, 0.03, 0.018, 0.002], [0.96, 0.02, 0.01, 0.01], [0.2] * 5]
 )

@@ -58,12 +58,16 @@ class CellColumn:
         kind: What it is; the levels of a column of levels are written out.
         maps: The units of its numbers, the user's side first.
         floor: The least scale of a normal, in these units.
+        low: The least mean of a normal by a network, in these units.
+        high: The greatest.
     """
 
     name: str
     kind: ColumnKind
     maps: tuple[ColumnMap, ...] = ()
     floor: float = 0.0
+    low: float = -1e5
+    high: float = 1e5
 
     @property
     def has_numbers(self) -> bool:

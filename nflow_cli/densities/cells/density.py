@@ -77,7 +77,7 @@ class CellDensity:
         self.cells, self.layout, self.marginal = list(columns), layout, marginal
         self.n_given, self.networks = layout.n_given, list(members)
         self.computed = list(computed)
-        self.floors = np.array([columns[i].floor for i in layout.mixed]).reshape(-1, 1, 1)
+        self.limits = limits_of(columns, layout)
         self.order = np.argsort(layout.modelled)
 
     @property
@@ -165,7 +165,7 @@ class CellDensity:
 
     def _parameters(self, member: Member, encoded: Encoded) -> Parameters:
         x = network.inputs(self.layout, encoded.codes, encoded.centre, np)
-        found = network.parameters(self.layout, member.weights, self.floors, x, np)
+        found = network.parameters(self.layout, member.weights, self.limits, x, np)
         return found._replace(log_shares=self._with_new(found.log_shares))
 
     def _with_new(self, log_shares: list[np.ndarray | None]) -> list[np.ndarray | None]:
@@ -262,6 +262,12 @@ class CellDensity:
         for one in self.computed:
             rows[:, one.place] = one.draw(rows, rng, with_new)
         return rows
+
+
+def limits_of(columns: Sequence[CellColumn], layout: Layout) -> np.ndarray:
+    """Return the least scale of normals, and the ends of their means ``(3, N, 1, 1)``."""
+    limits = [(columns[i].floor, columns[i].low, columns[i].high) for i in layout.mixed]
+    return np.array(limits).reshape(-1, 3).T[..., None, None]
 
 
 def encode(columns: Sequence[CellColumn], layout: Layout, rows: np.ndarray) -> Encoded:

@@ -23,15 +23,22 @@ def fitted_columns(data: Dataset) -> list[CellColumn]:
 
 
 def _fitted(data: Dataset, place: int) -> CellColumn:
-    """Return a column of a row; the least scale is a quarter of a typical interval."""
+    """Return a column of a row.
+
+    The least scale is a quarter of a typical interval; means end where the numbers do.
+    """
     name = data.columns[place]
     column = CellColumn(name, data.kinds[name].alone, tuple(data.units.get(name, ())))
     if not column.has_numbers:
         return column
     cells = column.encode(data.train[:, place])
-    half = cells.fine.half[column.are_numbers(cells.codes) & np.isfinite(cells.fine.half)]
+    centre, half = (part[column.are_numbers(cells.codes)] for part in cells.fine)
+    half = half[np.isfinite(half)]
     narrow = float(np.quantile(half, NARROW)) if len(half) else 1.0
-    return CellColumn(name, column.kind, column.maps, max(LEAST_FLOOR, narrow / 2))
+    floor = max(LEAST_FLOOR, narrow / 2)
+    low, high = (float(centre.min()), float(centre.max())) if len(centre) else (0.0, 0.0)
+    wide = max(4 * floor, 1e-2) if high == low else 0.0
+    return CellColumn(name, column.kind, column.maps, floor, low - wide, high + wide)
 
 
 def fitted_computed(data: Dataset, columns: Sequence[CellColumn]) -> list[Computed]:
@@ -105,7 +112,10 @@ def _widest(column: CellColumn, values: np.ndarray, cells: Cells) -> float | Non
     middle, far = np.median(numbers), FAR * (high - low + column.step)
     units, log_slopes = column.inside(np.array([low, high, middle - far, middle + far]))
     away = np.abs(units - np.median(cells.fine.centre[are_numbers]))
-    return float(away[np.isfinite(log_slopes)].max() / 2)
+    is_value = np.isfinite(log_slopes)
+    far_away = away[2:][is_value[2:]].min(initial=np.inf)
+    near = float(away[:2].max())
+    return (max(near, float(far_away)) if np.isfinite(far_away) else near) / 2
 
 
 def as_parameters(layout: Layout, marginals: Sequence[Marginal]) -> Parameters:

@@ -9,7 +9,7 @@ from keras import ops
 
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
-from nflow_cli.densities.cells.density import Encoded
+from nflow_cli.densities.cells.density import Encoded, limits_of
 from nflow_cli.densities.cells.heads import log_cells
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.weights import CellWeights
@@ -46,8 +46,7 @@ class FitCells(ChunkTrainer):
         self.layout, self.trained, self.shift = layout, trained, shift
         self.start = {name: array.astype(np.float32) for name, array in start.items()}
         self.restarts = (trained.count,)
-        floors = [columns[i].floor for i in layout.mixed]
-        self.floors = np.array(floors, np.float32).reshape(-1, 1, 1)
+        self.limits = limits_of(columns, layout).astype(np.float32)
         self.with_numbers = np.array(
             [layout.columns.index(i) for i in layout.with_numbers], np.int32
         )
@@ -86,7 +85,7 @@ class FitCells(ChunkTrainer):
             for name, array in self.trained.arrays.items()
         }
         weights = network.masked(layout, arrays)
-        parameters = network.parameters(layout, weights, self.floors, x, ops)
+        parameters = network.parameters(layout, weights, self.limits, x, ops)
         mixed = [ops.take(part, self.intervals, axis=-2) for part in (centre, half)]
         return log_cells(layout, parameters, codes, *mixed, xp=ops)
 
