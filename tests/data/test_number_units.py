@@ -35,6 +35,16 @@ def test_rounded_normal_numbers_are_standard_normal(step, bounds):
     assert abs(units.mean()) < 0.05 and units.std() == pytest.approx(1, abs=0.05)
 
 
+def test_numbers_that_most_people_round_are_standard_normal_as_those_of_others():
+    rng = np.random.default_rng(4)
+    z = rng.standard_normal(N)
+    values = np.where(rng.random(N) < 0.8, 10 * np.rint(2 * z), np.round(20 * z, 6))
+    lattices = [Lattice(step=1e-6), Lattice(step=10)]
+    kind = ColumnKind(kind="grid", lattices=lattices, resolution=1e-6)
+    units = inside(units_of_numbers(values, kind), np.array([-40.0, 0.0, 40.0]))
+    np.testing.assert_allclose(units, [-2, 0, 2], atol=0.15)
+
+
 SKEWED = {
     "log-normal": lambda z: np.exp(0.8 * z),
     "skewed to the left": lambda z: 83 - np.exp(2 - 0.7 * z),

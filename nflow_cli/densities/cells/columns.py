@@ -58,8 +58,9 @@ class CellColumn:
         kind: What it is; the levels of a column of levels are written out.
         maps: The units of its numbers, the user's side first.
         floor: The least scale of a normal, in these units.
-        low: The least mean of a normal by a network, in these units.
-        high: The greatest.
+        low: Where the numbers of the training rows begin, in these units: a network's normals are
+            within.
+        high: Where they end.
     """
 
     name: str

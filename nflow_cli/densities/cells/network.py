@@ -187,12 +187,13 @@ def normals(
 ) -> tuple[Any, Any, Any]:
     """Return log-weights, means and scales ``(…, N, M, n)`` of mixtures ``(…, 3 N M, n)``.
 
-    A normal is where the training rows were: its mean is between their ends, and 95 % of the widest
-    are within their range.
+    A normal is where the training rows are: its scale is at most a quarter of their range (and what
+    it is at least), and its mean two scales or more from each end.
     """
     *before, n_mixed, n = shift.shape
     raw = xp.reshape(mixtures, (*before, n_mixed, 3, count, n))
     floors, low, high = limits
-    means = xp.clip(raw[..., 1, :, :] + shift[..., None, :], low, high)
     scales = floors + xp.exp(xp.minimum(raw[..., 2, :, :], np.log((high - low) / 4)))
+    means = xp.maximum(raw[..., 1, :, :] + shift[..., None, :], low + 2 * scales)
+    means = xp.minimum(means, high - 2 * scales)
     return log_softmax(raw[..., 0, :, :], -2, xp), means, scales

@@ -81,6 +81,21 @@ def test_a_number_far_out_has_a_share_of_one_row_and_one_beyond_belief_none(shap
     assert marginal.log_prob(cell.codes, *cell.fine) > math.log(column.step / np.ptp(x) / N) - 12
 
 
+def test_whatever_a_network_says_its_draws_are_near_the_rows():
+    columns = {"a": np.exp(RNG.standard_normal(N)), "b": RNG.standard_normal(N)}
+    columns = {name: np.round(x, 3) for name, x in columns.items()}
+    cells = fitted_columns(data := dataset(columns))
+    layout = layout_of(cells, 0, 3, 16)
+    weights = random_weights(layout, np.random.default_rng(1))
+    weights = network.masked(layout, {name: 20 * array for name, array in weights.items()})
+    marginal = as_parameters(layout, fitted_marginals(cells, data.train, None))
+    density = CellDensity(cells, layout, marginal, [Member(weights, np.ones(2))])
+    draws = density.draw(np.full((5_000, 2), np.nan), np.random.default_rng(2))
+    low, high = data.train.min(axis=0), data.train.max(axis=0)
+    beyond = np.maximum(low - draws, draws - high).max(axis=0) / (high - low)
+    assert (beyond < 5).all() and ((draws < low) | (draws > high)).mean() < 0.05
+
+
 def test_the_least_scale_is_a_quarter_of_an_interval():
     columns = fitted_columns(dataset({"x": RNG.integers(0, 40, N), "y": RNG.random(N)}))
     floors = [column.floor for column in columns]
