@@ -77,7 +77,8 @@ def fit_units(
         bounds: One a column.
         tails: "tukey-h", or "none" to leave them as they are.
         skewed: Whether an asinh takes the place of the scale and the tails where it makes the rows
-            likelier by more than 4 nats in all.
+            likelier by more than 4 nats in all. Then of one bound there is the softplus alone,
+            whose inverse is linear far from it: that of a logarithm leads anywhere.
 
     Raises:
         DataError: If a row lies on a bound or outside, or all rows of a column are equal.
@@ -96,7 +97,7 @@ def _fit_column(
     name: str, x: np.ndarray, bounds: Bounds, tails: Tails, skewed: bool
 ) -> list[ColumnMap]:
     chains: list[_Chain] = []
-    for first in _bounded(name, x, bounds):
+    for first in _bounded(name, x, bounds, skewed):
         y, log_det = first.inside(x) if first else (x, np.zeros_like(x))
         if y.min() == y.max():
             raise DataError(f"{name}: expected values that differ. Received: {x[0]} alone")
@@ -110,7 +111,7 @@ def _fit_column(
     return max(chains, key=lambda chain: chain.log_likelihood).maps
 
 
-def _bounded(name: str, x: np.ndarray, bounds: Bounds) -> list[ColumnMap | None]:
+def _bounded(name: str, x: np.ndarray, bounds: Bounds, skewed: bool) -> list[ColumnMap | None]:
     """Return the maps that may take a column from its bounds to R."""
     low, high = bounds
     above, below = (-math.inf if low is None else low), (math.inf if high is None else high)
@@ -120,12 +121,13 @@ def _bounded(name: str, x: np.ndarray, bounds: Bounds) -> list[ColumnMap | None]
             f"{name}: expected values above {above} and below {below}. Received: {least} to {most}"
         )
     if low is None:
-        return [None] if high is None else _one_sided(x, high, "below")
-    return _one_sided(x, low, "above") if high is None else [Logit(low, high)]
+        return [None] if high is None else _one_sided(x, high, "below", skewed)
+    return _one_sided(x, low, "above", skewed) if high is None else [Logit(low, high)]
 
 
-def _one_sided(x: np.ndarray, bound: float, side: Side) -> list[ColumnMap | None]:
-    return [Log(bound, side), Softplus(bound, side, float(np.median(np.abs(x - bound))))]
+def _one_sided(x: np.ndarray, bound: float, side: Side, skewed: bool) -> list[ColumnMap | None]:
+    softplus = Softplus(bound, side, float(np.median(np.abs(x - bound))))
+    return [softplus] if skewed else [Log(bound, side), softplus]
 
 
 def _fit_rest(y: np.ndarray, tails: Tails) -> _Chain:
