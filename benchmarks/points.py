@@ -44,22 +44,31 @@ def settings_of(preset: str, changes: dict[str, Any]) -> Any:
     return presets.validate(presets.override(data, changes), preset)
 
 
-def fit(preset: str, name: str, seed: int, pictures: Path | None) -> dict[str, Any]:
-    """Fit one preset to one set; return its summary, and keep its pictures if asked to."""
+def loaded(preset: str, changes: dict[str, Any]) -> tuple[Any, Any]:
+    """Return the experiment of a preset with changes, settled, and its data."""
     from nflow_cli import experiments
+
+    experiment = experiments.of(settings_of(preset, changes))
+    data = experiment.data()
+    return experiments.of(experiment.settled(data)), data
+
+
+def fit(preset: str, name: str, seed: int, pictures: Path | None) -> tuple[dict[str, Any], Any]:
+    """Fit one preset to one set; return its summary and data, and keep its pictures if asked."""
+    from nflow_cli.config import presets
     from nflow_cli.experiments.drawing import draw
     from nflow_cli.runs.directory import RunDirectory
 
-    experiment = experiments.of(settings_of(preset, {"data": name, "seed": seed}))
-    data = experiment.data()
+    experiment, data = loaded(preset, {"data.name": name, "data.split_seed": seed, "seed": seed})
+    info = {"command": "fit", "data": data.record()}
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory.create("benchmark", str(Path(folder) / "run"))
-        with run.recorded({"command": "fit-2d", "data": data.record()}):
+        with run.recorded(info, presets.dump(experiment.config)):
             summary = experiment.train(run, data)
         for path in draw(run) if pictures else ():
             target = (pictures or Path()) / f"{name}-{preset}-{seed}-{path.name}"
             target.write_bytes(path.read_bytes())
-    return summary
+    return summary, data
 
 
 def row(label: str, values: list[float]) -> str:
@@ -69,7 +78,6 @@ def row(label: str, values: list[float]) -> str:
 
 def compare(names: tuple[str, ...], seeds: int, pictures: Path | None) -> None:
     """Print the table of all fits."""
-    from nflow_cli.data.points import load_point_data
     from nflow_cli.registry import POINT_SETS
 
     click.echo("| points | density | median | worst | best |\n|---|---|---|---|---|")
@@ -78,10 +86,9 @@ def compare(names: tuple[str, ...], seeds: int, pictures: Path | None) -> None:
         error = 0.0
         for seed in range(seeds):
             for label, preset in PRESETS.items():
-                summary = fit(preset, name, seed, pictures)
+                summary, data = fit(preset, name, seed, pictures)
                 found.setdefault(f"K = 32, {label}", []).append(summary["log_likelihood"])
                 error = max(error, summary["log_likelihood_standard_error"])
-            data = load_point_data(name, seed)
             kernel = kernel_log_prob(data.train, data.test).mean()
             found.setdefault("kernel density, Scott", []).append(float(kernel))
             found.setdefault("Gaussian", []).append(summary["gaussian_log_likelihood"])
@@ -91,16 +98,15 @@ def compare(names: tuple[str, ...], seeds: int, pictures: Path | None) -> None:
 
 def speed(ks: tuple[int, ...], rounds: int, updates: int) -> None:
     """Print updates a second in both directions, medians of rounds in turn."""
-    from nflow_cli.data.points import load_point_data
     from nflow_cli.experiments.table import fit as table_fit
     from nflow_cli.experiments.target import fit as target_fit
 
-    data = load_point_data("two-moons", 0)
     click.echo(f"{'K':>4} {'forward':>9} {'inverse':>9} {'ratio':>6}   (updates/s)")
     for k in ks:
         changes = {"flow.k": k, "train.steps": updates, "train.batch_size": 512}
         target = settings_of("multimodal-planar", changes)
-        points = settings_of("points-planar-k32", changes)
+        experiment, data = loaded("points-planar-k32", changes)
+        points = experiment.config
         rates = []
         for _ in range(rounds):
             forward = target_fit.train(target_fit.build(target), target).speed

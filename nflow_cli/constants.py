@@ -2,7 +2,7 @@
 
 import math
 
-__version__ = "0.1.0.dev2"  # rises with each change of a run's keys, files or meaning
+__version__ = "0.1.0.dev3"  # rises with each change of a run's keys, files or meaning
 LOG_2PI = math.log(2 * math.pi)
 HIDDEN = (64, 64)  # widths of the network of a category
 RUN, SWEEP = "run.json", "sweep.yaml"  # what makes a folder that of a run, or of a sweep

@@ -76,7 +76,7 @@ DENSITIES = {
     "gmm40": "nflow_cli.densities.examples:Gmm40",
 }
 
-# Point sets that are drawn from the seed: `fit-2d --data NAME`.
+# Point sets: `nflow fit NAME`.
 POINT_SETS = {
     "two-moons": "nflow_cli.data.point_sets:TwoMoons",
     "pinwheel": "nflow_cli.data.point_sets:Pinwheel",

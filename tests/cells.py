@@ -75,11 +75,11 @@ def random_density(columns, n_given=0, members=1, seed=0, width=16, shares=None)
     layout = Layout(tuple(column.outcomes for column in columns), n_given, 3, width)
     marginal = as_parameters(layout, [random_marginal(column, rng) for column in columns])
     networks = []
-    for _ in range(members):
+    for weight in np.random.default_rng([seed, 1]).dirichlet(np.full(members, 5.0)):
         weights = network.masked(layout, random_weights(layout, rng))
         count = len(layout.modelled)
         of_member = rng.uniform(0.2, 0.9, count) if shares is None else np.full(count, shares)
-        networks.append(Member(weights, of_member))
+        networks.append(Member(weights, of_member, weight))
     return CellDensity(columns, layout, marginal, networks)
 
 

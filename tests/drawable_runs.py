@@ -51,6 +51,7 @@ SUMMARIES = {
         **{"flow": "planar", "k": 2, "data": {"name": "two-moons"}, "best_update": 20},
         **{"log_likelihood": -1.5, "log_likelihood_standard_error": 0.1},
         **{"gaussian_log_likelihood": -2.5, "gaussian_log_likelihood_standard_error": 0.1},
+        **{"columns": ["x1", "x2"], **normality(DOTS, ["x1", "x2"])},
     },
     "fit": {
         **{"flow": "planar", "k": 2, "data": {"name": "mine.csv"}, "best_update": 20},
@@ -81,7 +82,7 @@ HEADERS = {
 }
 CONFIGS = {
     "fit-2d": "command: fit-2d\nflow: {k: 2}\n",
-    "points": "command: fit-2d\nflow: {k: 2}\ndata: two-moons\n",
+    "points": "command: fit\nflow: {k: 2}\ndata: {name: two-moons, columns: [x1, x2]}\n",
     "fit": "command: fit\nflow: {k: 2}\ndata: {name: mine.csv, columns: [a, b, c]}\n",
     "infer": (
         "command: infer\nflow: {pattern: [planar], k: 2}\n"

@@ -22,7 +22,6 @@ SHORT = {
     "train": {"steps": 20, "chunk": 10, "batch_size": 64},
     "evaluate": {"samples": 4_000},
 }
-SHORT_POINTS = {**SHORT, "target": None}
 SHORT_TABLE = {
     "command": "fit",
     "data": {"name": str(TABLE), "bounds": {"price": [0, None]}},
@@ -49,10 +48,11 @@ CELLS = {
 MIXED = {"flow": {"pattern": ["planar", "radial"], "k": 5}, "seed": 3}
 RETRAINED = {**MIXED, "train": {**SHORT["train"], "batch_size": 128}}
 BOX = {"target": "gaussian-from-uniform", "flow": {"pattern": ["radial"], "k": 2}}
+POINTS = {"command": "fit", "data": "two-moons", "flow": {"k": 2}}  # in the plane, by flows
 VAE = {"command": "train-vae", "flow": {"pattern": ["planar", "radial"], "k": 3}}
 KINDS = {
     "target": MIXED,
-    "points": {"data": "two-moons"},
+    "points": POINTS,
     "table": {"command": "fit"},
     "cells": CELLS,
     "images": VAE,
@@ -61,8 +61,7 @@ KINDS = {
 
 def make_run(path, **changes):
     """Train as ``nflow`` does, with ``changes`` to a short preset; return the run directory."""
-    shorts = {"fit": SHORT_TABLE, "train-vae": SHORT_VAE}
-    short = shorts.get(changes.get("command"), SHORT_POINTS if "data" in changes else SHORT)
+    short = {"fit": SHORT_TABLE, "train-vae": SHORT_VAE}.get(changes.get("command"), SHORT)
     experiment = experiments.of(presets.validate({**short, **changes}, "a test"))
     data = experiment.data()
     settings = experiment.settled(data)

@@ -48,6 +48,7 @@ KERAS_FREE = (
     *("evaluation/normality", "evaluation/calibration", "evaluation/conditions"),
     *("evaluation/weights_verdict", "evaluation/weighted", "evaluation/pit"),
     *("evaluation/likelihood", "evaluation/draws_beside_rows", "evaluation/association"),
+    "evaluation/truth",
     *("experiments/__init__", "experiments/data", "experiments/drawing", "experiments/rows"),
     *("experiments/experiment", "experiments/page", "experiments/picture_data"),
     *("experiments/report", "experiments/run", "experiments/moving", "experiments/infer/rows"),

@@ -245,7 +245,7 @@ def test_every_key_and_array_of_a_run_is_described(short_run, kind):
     "config",
     [
         {"command": "fit-2d"},
-        {"command": "fit-2d", "data": "two-moons"},
+        {"command": "fit", "data": {"name": "two-moons", "columns": ["x1", "x2"]}},
         {"command": "fit", "data": {"name": "t.csv", "columns": ["a"]}},
         {"command": "fit", "data": {"name": "t.csv", "columns": ["a"], "given": ["b"]}},
         {"command": "infer", "density": "banana"},

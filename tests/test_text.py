@@ -66,7 +66,7 @@ def run(tmp_path_factory):
     points = folder / HOSTILE
     np.savetxt(points, np.random.default_rng(0).normal(size=(200, 2)), delimiter=",")
     settings = ["--k", "0", "--steps", "20", "--set", "train.chunk=10"]
-    command = ["fit-2d", "--data", points, *settings, "--output", folder / "run"]
+    command = ["fit", points, *settings, "--output", folder / "run"]
     with without_xla(), without_pictures():
         done = CliRunner().invoke(main, list(map(str, command)))
     assert done.exit_code == 0, done.stderr

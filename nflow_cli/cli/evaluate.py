@@ -63,10 +63,10 @@ def evaluate(
 
     Of a fit-2d run: KL, effective sample size and log Z by importance sampling, and with --data the
     mean log-likelihood of those points. Of an infer run: free energy, and log Z and moments by
-    importance weights; a function of your own is named again by --density. Of a fit to points or
-    to a table: the mean log-likelihood of its test rows, or of those of --data, which -o FILE
-    writes row by row. Of a train-vae run: the bound and the importance-sampled likelihood of its
-    test images, or of those of --data. All in nats.
+    importance weights; a function of your own is named again by --density. Of a fit to a table:
+    the mean log-likelihood of its test rows, or of those of --data, which -o FILE writes row by
+    row. Of a train-vae run: the bound and the importance-sampled likelihood of its test images, or
+    of those of --data. All in nats.
     """
     from nflow_cli import experiments
     from nflow_cli.backend import start_tensorflow
@@ -116,7 +116,7 @@ def _check_samples(experiment: "Experiment", samples: int | None, seed: int | No
     if experiment.samples is None:
         if (samples, seed) != (None, None):
             raise click.UsageError(
-                "a fit to points is judged by points: no --samples and no --seed"
+                "a fit to a table is judged by its rows: no --samples and no --seed"
             )
         return
     low, high = experiment.samples

@@ -161,7 +161,7 @@ def _is_nan(end: float | None) -> bool:
 @click.option(
     "--ensemble",
     type=click.IntRange(1, 100),
-    help="Members that are trained side by side; the density is their equal mixture.",
+    help="Networks that are trained side by side; the density is their mixture.",
 )
 @common_options("Rows per update.")
 @click.option(

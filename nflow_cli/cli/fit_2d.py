@@ -1,5 +1,7 @@
-"""``nflow fit-2d``: fit a flow stack to a 2-D density or to points."""
+"""``nflow fit-2d``: fit a flow stack to a 2-D density."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +9,12 @@ import click
 
 from nflow_cli import registry
 from nflow_cli.backend import Machine
-from nflow_cli.cli import completion
+from nflow_cli.cli.fit import fit
 from nflow_cli.cli.options import THE_PRESETS, Command, common_options, flow_options
 from nflow_cli.layout import tell
 from nflow_cli.text import command_line
 
 KEYS = {  # what each option sets in a preset
-    "data": "data",
     "target": "target",
     "flow": "flow.pattern",
     "k": "flow.k",
@@ -24,9 +25,36 @@ KEYS = {  # what each option sets in a preset
     "halving": "train.halving",
     "seed": "seed",
 }
+SAYING_FLOWS = ("--flow", "--preset", "flow.pattern")
 
 
-@click.command("fit-2d", cls=Command)
+class Fit2D(Command):
+    """``nflow fit-2d``, whose ``--data`` is the former name of ``nflow fit``."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> click.Context:
+        """Parse the arguments, by ``nflow fit`` where ``--data`` is one of them."""
+        words = of_points(args)
+        if words is None:
+            return super().make_context(info_name, args, parent, **extra)
+        now = command_line(["nflow", "fit", *words])
+        tell(f"`nflow fit-2d --data` is a former name of `nflow fit`; this runs `{now}`")
+        return fit.make_context("fit", words, parent, **extra)
+
+
+def of_points(args: Sequence[str]) -> list[str] | None:
+    """Return the arguments of ``nflow fit`` that ``--data NAME`` stands for; else ``None``."""
+    words = [word for arg in args for word in re.split("(?<=^--data)=", arg, maxsplit=1)]
+    if "--data" not in words[:-1]:
+        return None
+    place = words.index("--data")
+    words = [words[place + 1], *words[:place], *words[place + 2 :]]
+    are_flows_said = any(word.partition("=")[0] in SAYING_FLOWS for word in words)
+    return words if are_flows_said else [*words, "--flow", "planar"]
+
+
+@click.command("fit-2d", cls=Fit2D)
 @flow_options
 @click.option(
     "--target",
@@ -34,12 +62,6 @@ KEYS = {  # what each option sets in a preset
         [n for n in registry.TARGETS if n not in ("mixture", "ring")], case_sensitive=False
     ),
     help="The density to fit. Default: the preset's, or the flow's natural one.",
-)
-@click.option(
-    "--data",
-    metavar="NAME|FILE",
-    help="Points to fit instead, a built-in set or a file: `nflow fit` takes its place.",
-    shell_complete=completion.names_or_files(list(registry.POINT_SETS)),
 )
 @click.option("--steps", type=click.IntRange(1, 10**9), help=f"Updates. {THE_PRESETS}")
 @click.option(
@@ -62,41 +84,26 @@ def fit_2d(
     machine: Machine,
     **options: Any,
 ) -> None:
-    """Fit a flow stack to a 2-D density by reverse KL, or to points by maximum likelihood.
+    """Fit a flow stack to a 2-D density by reverse KL.
 
     Without --preset, the flow, target and K asked for take the rest from the nearest preset of that
-    target (K = 8 where none is asked for), or with --data of a preset for points (K = 32). The last
-    line printed is the run directory.
+    target (K = 8 where none is asked for). The last line printed is the run directory. Points are
+    fitted by `nflow fit`.
     """
-    from nflow_cli import experiments
     from nflow_cli.cli.options import changes_of, resolve_config
     from nflow_cli.config import presets
     from nflow_cli.config.naming import run_name
     from nflow_cli.experiments.run import begin
 
-    points, target = options["data"], options["target"]
-    if points is not None and target is not None:
-        raise click.UsageError("--data and --target: one of the two is fitted; give one")
     path = _natural_preset(options) if preset is None else presets.find_preset(preset)
-    keys = {**KEYS, "data": "data.name"} if points in registry.POINT_SETS else KEYS
-    changes = changes_of(options, keys)
-    for name, other in (("data", "target"), ("target", "data")):
-        if options[name] is not None:  # it takes the place of the other
-            changes.insert(0, presets.Change(f"--{name}", other, None))
-    resolved = resolve_config("fit-2d", path, assignments, changes)
-    data = experiments.of(resolved).data()
-    if points is not None:
-        now = command_line(["nflow", "fit", points])
-        tell(f"--data goes on working for now; `{now}` takes its place")
-    begin(resolved, run_name(resolved, path), output, argv, machine, data)
+    resolved = resolve_config("fit-2d", path, assignments, changes_of(options, KEYS))
+    begin(resolved, run_name(resolved, path), output, argv, machine)
 
 
 def _natural_preset(options: dict[str, Any]) -> Path:
-    """Find the preset of the target asked for, or of the flow's natural target, or for points."""
+    """Find the preset of the target asked for, or of the flow's natural target."""
     from nflow_cli.config import presets
 
     pattern = options["flow"] or ["planar"]
     target = options["target"] or registry.NATURAL_TARGETS.get(pattern[0], "multimodal")
-    if options["data"] is not None:
-        target = None
     return presets.nearest_preset(target, pattern, options["k"])

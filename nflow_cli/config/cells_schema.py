@@ -8,9 +8,10 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.strict import COMMAND, Description, Seed, Strict, by_name
-from nflow_cli.config.table_schema import TableData, TableEvaluate, TableTrain
+from nflow_cli.config.table_schema import MAX_MEMBERS, TableData, TableEvaluate, TableTrain
 
 MAX_WIDTH, MAX_BLOCKS, MAX_COMPONENTS = 2_048, 16, 64
+DECAYS = 0.1, 0.3, 1.0  # sharp tables want little, noisy ones much
 
 
 class Cells(Strict):
@@ -53,8 +54,19 @@ class CellsTrain(TableTrain):
         le=10**6,
         description="Updates between two looks at the validation rows; null: by the table's size.",
     )
-    weight_decay: float = Field(
-        default=0.3, ge=0, le=100, description="Decay of the weights, apart from the gradient."
+    weight_decay: float | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default=None,
+        ge=0,
+        le=100,
+        description="Decay of the kernels, apart from the gradient; null: 0.1, 0.3, 1 of the "
+        "members of an ensemble in turn.",
+    )
+    ensemble: int | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default=None,
+        ge=1,
+        le=MAX_MEMBERS,
+        description="Networks side by side, mixed by the validation rows; null: by the table's "
+        "size.",
     )
 
     @field_validator("epochs")
@@ -63,6 +75,18 @@ class CellsTrain(TableTrain):
         if epochs is not None and info.data.get("steps") is not None:
             raise ValueError("null where steps says how long")
         return epochs
+
+    @property
+    def members(self) -> int:
+        """How many networks there are."""
+        return self.ensemble or 1
+
+    @property
+    def decays(self) -> list[float]:
+        """The weight decay of each network: which one suits depends on the table."""
+        if self.weight_decay is not None:
+            return [self.weight_decay] * self.members
+        return [DECAYS[r % len(DECAYS)] for r in range(self.members)]
 
 
 class CellsConfig(Strict):
@@ -96,7 +120,7 @@ class CellsConfig(Strict):
         return (
             is_known
             and self.cells.is_settled
-            and None not in (train.steps, train.batch_size, train.chunk)
+            and None not in (train.steps, train.batch_size, train.chunk, train.ensemble)
         )
 
     def settled_like(self, written: "CellsConfig") -> "CellsConfig":
@@ -108,6 +132,7 @@ class CellsConfig(Strict):
             "steps": ours.steps or theirs.steps,
             "batch_size": ours.batch_size or theirs.batch_size,
             "chunk": ours.chunk or theirs.chunk,
+            "ensemble": ours.ensemble or theirs.ensemble,
             "epochs": None,
         }
         update: dict[str, Any] = {
@@ -137,15 +162,17 @@ class Size(NamedTuple):
     steps: int
     batch_size: int
     chunk: int
+    ensemble: int
 
 
 SIZES = (  # few rows are overfitted within a hundred updates, so they are looked at often
-    Size(2_000, 64, 600, 256, 20),
-    Size(10_000, 128, 2_000, 512, 50),
-    Size(50_000, 128, 4_000, 1_024, 100),
-    Size(math.inf, 256, 8_000, 1_024, 100),
+    Size(2_000, 64, 600, 256, 20, 3),
+    Size(10_000, 128, 2_000, 512, 50, 3),
+    Size(50_000, 128, 4_000, 1_024, 100, 1),
+    Size(math.inf, 256, 8_000, 1_024, 100, 1),
 )
 BLOCKS, COMPONENTS = 2, 10
+SIZED = "batch_size", "chunk", "ensemble"
 
 
 def sizes(cells: Cells, train: CellsTrain, rows: int) -> tuple[Cells, CellsTrain]:
@@ -156,7 +183,7 @@ def sizes(cells: Cells, train: CellsTrain, rows: int) -> tuple[Cells, CellsTrain
     size = next(size for size in SIZES if rows < size.rows)
     natural = {"width": size.width, "blocks": BLOCKS, "components": COMPONENTS}
     said = cells.model_dump(exclude_none=True)
-    length = {key: getattr(train, key) or getattr(size, key) for key in ("batch_size", "chunk")}
+    length = {key: getattr(train, key) or getattr(size, key) for key in SIZED}
     steps = train.steps or size.steps
     if train.epochs is not None:
         steps = max(1, round(train.epochs * rows / length["batch_size"]))

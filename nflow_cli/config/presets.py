@@ -395,11 +395,11 @@ def asks_for_flows(changes: Iterable[Change]) -> bool:
     return not {"flow", "units"}.isdisjoint(keys)
 
 
-def nearest_preset(target: str | None, pattern: list[str], k: int | None) -> Path:
+def nearest_preset(target: str, pattern: list[str], k: int | None) -> Path:
     """Return the shipped fit-2d preset whose flows are most like those asked for.
 
-    It is one of ``target``, or for ``None`` one for points; of those one with a network where they
-    have one. Where no K is asked for, a K of 8 is.
+    It is one of ``target``; of those one with a network where they have one. Where no K is asked
+    for, a K of 8 is.
 
     Raises:
         ConfigError: If no preset has that target.

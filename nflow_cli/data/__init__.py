@@ -1,1 +1,1 @@
-"""Points and images: read, drawn, split, standardised."""
+"""Tables, points and images: read, drawn, split."""

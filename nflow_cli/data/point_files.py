@@ -53,5 +53,5 @@ def _columns(table: TableFile) -> list[str]:
         )
     raise DataError(
         f"{table.name}: expected two columns of numbers, or z1 and z2 among others; received "
-        f"{len(names):,}: {listed}; `nflow fit TABLE` takes any number of columns"
+        f"{len(names):,}: {listed}"
     )

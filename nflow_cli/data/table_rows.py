@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from nflow_cli.data.categories import UNKNOWN
 from nflow_cli.data.chosen_rows import LOG_Q, MAX_ROWS, Chosen, choose, settle_levels
 from nflow_cli.data.dequantisation import WITHIN
 from nflow_cli.data.fit_units import Bounds, fit_units
-from nflow_cli.data.points import SET_SIZE, PointData, Weights, checksum
+from nflow_cli.data.points import ALIKE, SET_SIZE, Weights, checksum
 from nflow_cli.data.split import Parts, split_at_random
 from nflow_cli.data.table_files import STDIN, TableFile, open_table
 from nflow_cli.data.units import ColumnUnits
@@ -40,21 +40,36 @@ REPEATED = 0.01  # of test rows that may stand among those to train on, untold
 
 
 @dataclass(frozen=True, eq=False)
-class TableRows(PointData):
-    """Rows ``(n, C)`` of a table, split; ``units`` are those of the D modelled numbers.
+class TableRows:
+    """Rows ``(n, C)`` of a table in the user's units, float64, split.
 
     Attributes:
+        name: Of the table.
+        sha256: Of all rows in their order, before they were split.
+        train: The rows to train on.
+        validation: Those that choose the weights.
+        test: Those that judge.
+        units: Of the D modelled numbers, by the rows to train on.
         columns: The names of the D modelled numbers.
         roles: What each of the C columns is.
         given_units: The units of the given numbers.
         modelled: The names of modelled numbers and categories, in the table's order.
+        weights: Of the rows of each part.
         notes: What is worth a line before training: what was left out.
         tests: The name, the path and the SHA-256 of a file of test rows, if there is one.
     """
 
-    roles: Roles = field(kw_only=True)
-    given_units: ColumnUnits = field(kw_only=True)
+    name: str
+    sha256: str
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    units: ColumnUnits
+    columns: Sequence[str]
+    roles: Roles
+    given_units: ColumnUnits
     modelled: Sequence[str] = ()
+    weights: Weights = ALIKE
     notes: Sequence[str] = ()
     tests: Mapping[str, str] | None = None
 
@@ -63,9 +78,18 @@ class TableRows(PointData):
         """D."""
         return self.roles.dim
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many rows each part has."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {f"n_{name}": len(rows) for name, rows in parts.items()}
+
     def record(self) -> dict[str, Any]:
         """Return what ``run.json`` keeps of the data."""
-        record = {**super().record(), "columns": list(self.columns)}
+        is_file = self.name not in (*POINT_SETS, STDIN, IN_PYTHON)
+        path = {"path": os.path.abspath(self.name)} if is_file else {}
+        record = {"name": self.name, **path, "sha256": self.sha256, **self.units.record()}
+        record["columns"] = list(self.columns)
         if self.roles.given_numbers:
             record["given_units"] = self.given_units.record()["units"]
         weights = [part for part in self.weights if part is not None]
@@ -73,8 +97,6 @@ class TableRows(PointData):
             record["weights_sha256"] = checksum(np.concatenate(weights))
         if self.tests:
             record["test"] = dict(self.tests)
-        if self.name in (STDIN, IN_PYTHON):
-            del record["path"]
         return record
 
 

@@ -1,8 +1,7 @@
-"""The units of a density: a flow's own coordinates, or those of points. No Keras here."""
+"""The units of a density: a flow's own coordinates, or those of columns. No Keras here."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -55,53 +54,6 @@ class Identity(Units):
         return self.inside_and_log_det(z)
 
 
-@dataclass(frozen=True, eq=False)
-class Standardisation(Units):
-    """Standardised coordinates ``z = (x - mean) / scale``.
-
-    Attributes:
-        mean: ``(D,)``, float64.
-        scale: ``(D,)``, float64, positive.
-    """
-
-    dtype = np.float64
-
-    mean: np.ndarray
-    scale: np.ndarray
-
-    @property
-    def log_det(self) -> float:
-        """``log|det dz/dx| = -Σ log scale`` in nats, the same everywhere."""
-        return float(-np.log(self.scale).sum())
-
-    def inside_and_log_det(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return points ``(..., D)`` in standardised coordinates, and ``log|det dz/dx|``."""
-        with np.errstate(over="ignore"):  # what is that far away is at infinity
-            return (x - self.mean) / self.scale, np.full(x.shape[:-1], self.log_det)
-
-    def outside_and_log_det(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return points ``(..., D)`` in the user's units, float64, and ``log|det dx/dz|``."""
-        return self.mean + self.scale * z, np.full(z.shape[:-1], -self.log_det)
-
-    def record(self) -> dict[str, Any]:
-        """Return what JSON can hold, exactly."""
-        return {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
-
-    @classmethod
-    def recorded(cls, record: Mapping[str, Any], dim: int) -> "Standardisation":
-        """Return the standardisation of points in R^``dim`` that :meth:`record` wrote down.
-
-        Raises:
-            ValueError: If ``record`` holds no such thing.
-        """
-        mean, scale = (np.asarray(record.get(key), np.float64) for key in ("mean", "scale"))
-        if not mean.shape == scale.shape == (dim,) or not np.isfinite([mean, scale]).all():
-            raise ValueError(f"expected {dim} finite numbers")
-        if not (scale > 0).all():
-            raise ValueError("expected a positive scale")
-        return cls(mean, scale)
-
-
 class ColumnUnits(Units):
     """Each column through a chain of maps of its own, the first of them on the user's side.
 
@@ -145,7 +97,8 @@ class ColumnUnits(Units):
         """Return the units of ``dim`` columns that :meth:`record` wrote down, under a ``key``.
 
         Raises:
-            ValueError: If ``record`` holds no such thing.
+            TypeError: If ``record`` holds no numbers.
+            ValueError: If it holds no units of ``dim`` columns.
         """
         columns: Any = record.get(key)
         if not _is_list_of_lists(columns) or len(columns) != dim:
@@ -157,16 +110,6 @@ class ColumnUnits(Units):
 
 def _is_list_of_lists(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, list) for item in value)
-
-
-def recorded_units(record: Mapping[str, Any], dim: int) -> Standardisation | ColumnUnits:
-    """Return the units of points in R^``dim`` that a record of data holds.
-
-    Raises:
-        TypeError: If ``record`` holds no numbers.
-        ValueError: If it holds no units of ``dim`` columns.
-    """
-    return (ColumnUnits if "units" in record else Standardisation).recorded(record, dim)
 
 
 def recorded_given_units(record: Mapping[str, Any], count: int) -> ColumnUnits:

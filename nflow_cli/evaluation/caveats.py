@@ -223,26 +223,3 @@ def few_rows(summary: Summary) -> Caveat | None:
         interval = f"an interval of 95 % is ± {errors_of_95(n)} standard errors"
         why = f"{interval}, by Student's t with {freedom}"
     return Caveat("few rows", ("log_likelihood", "gain"), f"{text}: {why}")
-
-
-def atoms(summary: Summary) -> Caveat | None:
-    """Tell data whose values repeat, so that the likelihood rises without bound."""
-    columns = summary.get("atoms")
-    if not isinstance(columns, list) or not all(isinstance(atom, Mapping) for atom in columns):
-        return None
-    texts = [text for atom in columns if (text := _atom(atom))]
-    if not texts:
-        return None
-    reason = f"{'; '.join(texts)}: the likelihood of a density rises without bound there"
-    return Caveat("atoms", ("log_likelihood",), reason)
-
-
-def _atom(atom: Mapping[str, Any]) -> str | None:
-    column, value, share, step, repeated = (
-        number(atom, key) for key in ("column", "value", "share", "step", "repeated")
-    )
-    if column is not None and value is not None and share is not None:
-        return f"column {column:g} is {value:g} in {share:.0%} of the rows"
-    if column is not None and step is not None and repeated is not None:
-        return f"column {column:g} goes in steps of {step:g}, {repeated:.0%} of its rows repeat"
-    return None

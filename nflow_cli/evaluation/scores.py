@@ -1,22 +1,18 @@
 """How good a density is by its mass, and by points that the user has."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from nflow_cli.data.points import PointData, gaussian_log_prob
-from nflow_cli.data.table_rows import TableRows, names_of_set
+from nflow_cli.data.points import gaussian_log_prob
+from nflow_cli.data.table_rows import TableRows
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.rows import RowDensity
 from nflow_cli.evaluation.mass import mass
 from nflow_cli.evaluation.normality import worst_normality
-from nflow_cli.random_streams import stream
-from nflow_cli.registry import POINT_SETS, resolve
 
 MASS_SAMPLES = 50_000
-FRESH_POINTS = 100_000  # that the gap to the truth is a mean over
 
 
 def mass_of(density: FlowDensity, seed: int) -> tuple[float, float]:
@@ -54,32 +50,17 @@ def likelihood(density: FlowDensity, points: np.ndarray) -> dict[str, Any]:
     }
 
 
-def held_out_scores(density: FlowDensity, data: PointData) -> dict[str, Any]:
-    """Judge ``q``, and the Gaussian most likely given the training points, by the test points.
-
-    Returns:
-        ``log_likelihood``, ``gaussian_log_likelihood``, and ``base_log_likelihood`` of the base
-        without a flow: means in nats per test point, with the ``*_standard_error`` of each;
-        ``-inf`` and NaN where a test point is beyond all densities; and ``n_effective``, how many
-        points of equal weight they are means of.
-    """
-    gaussian = gaussian_log_prob(data.train, data.test, data.units)
-    return {
-        **_mean("log_likelihood", density.log_prob(data.test)),
-        **_mean("gaussian_log_likelihood", gaussian),
-        **_mean("base_log_likelihood", density.base_log_prob(data.test)),
-        "n_effective": len(data.test),
-    }
-
-
 def table_scores(density: FlowDensity, data: TableRows) -> dict[str, Any]:
     """Judge ``q`` by the test rows, beside the Gaussian of the training rows.
 
     Returns:
-        What :func:`held_out_scores` does; ``gain``: the mean of ``log q`` less that of the Gaussian
-        in nats per test row, paired, with its ``gain_standard_error``; ``normality`` of the latents
-        of the test rows, as :func:`~nflow_cli.evaluation.normality.worst_normality` says it; what
-        :func:`of_members` does; and the names of the ``columns``.
+        ``log_likelihood``, ``gaussian_log_likelihood``, and ``base_log_likelihood`` of the base
+        without a flow: means in nats per test row, with the ``*_standard_error`` of each, ``-inf``
+        and NaN where a test row is beyond all densities; ``gain``: the mean of ``log q`` less that
+        of the Gaussian, paired, with its ``gain_standard_error``; ``n_effective``, how many rows of
+        equal weight they are means of; ``normality`` of the latents of the test rows, as
+        :func:`~nflow_cli.evaluation.normality.worst_normality` says it; what :func:`of_members`
+        does; and the names of the ``columns``.
     """
     log_q, gaussian = (
         density.log_prob(data.test),
@@ -97,7 +78,7 @@ def table_scores(density: FlowDensity, data: TableRows) -> dict[str, Any]:
     }
 
 
-def log_q_of_rows(density: FlowDensity | RowDensity, data: PointData) -> dict[str, np.ndarray]:
+def log_q_of_rows(density: FlowDensity | RowDensity, data: TableRows) -> dict[str, np.ndarray]:
     """Return ``test_log_q`` in nats of each test row ``(n,)``, and ``test_weights`` if they differ.
 
     By these, two fits are compared row by row.
@@ -120,33 +101,6 @@ def of_members(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str
         "member_log_likelihoods": np.average(log_q, axis=1, weights=weights).tolist(),
         "member_spread": float(np.average(spread, weights=weights)),
     }
-
-
-def gap_to_the_truth(
-    density: FlowDensity | RowDensity, name: str, seed: int, columns: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Judge ``q`` by the density ``p`` that a built-in set of points is drawn from, if it has one.
-
-    Args:
-        density: ``q``.
-        name: Of the data.
-        seed: Fixes the fresh points, which are of no other draw.
-        columns: Those that ``q`` is a density of, in its order; without, all that a set has.
-
-    Returns:
-        ``gap``: the mean of ``log p - log q`` in nats over 100,000 fresh points of ``p``, which
-        estimates ``KL(p || q)``, and its ``gap_standard_error``; infinite and NaN where a point is
-        beyond ``q``, and both ``None`` for other data, and for fewer columns.
-    """
-    points = resolve(POINT_SETS[name])() if name in POINT_SETS else None
-    if points is None or points.log_prob is None:
-        return {"gap": None, "gap_standard_error": None}
-    x = points.sample(stream(seed, "fresh"), FRESH_POINTS)
-    names = names_of_set(x)
-    if columns and len(columns) < len(names):
-        return {"gap": None, "gap_standard_error": None}
-    order = [names.index(name) for name in columns or names]
-    return _mean("gap", points.log_prob(x) - density.log_prob(x[:, order]))
 
 
 def _mean(name: str, values: np.ndarray) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nflow_cli.data.points import PointData
+from nflow_cli.data.table_rows import TableRows
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.grids import Grid
 from nflow_cli.evaluation.normality import most_dependent, worst_normality
@@ -18,7 +18,7 @@ WIDER = 0.25  # of the window, at each side, for what lies between the base and 
 
 
 def density_of_points(
-    density: FlowDensity, data: PointData, seed: int, keep_rows: bool = True
+    density: FlowDensity, data: TableRows, seed: int, keep_rows: bool = True
 ) -> dict[str, np.ndarray]:
     """Return the arrays to plot of points in the plane; ``keep_rows``: test points among them.
 
@@ -44,7 +44,7 @@ def density_of_points(
 
 
 def rows_and_draws(
-    density: FlowDensity, data: PointData, seed: int, keep_rows: bool
+    density: FlowDensity, data: TableRows, seed: int, keep_rows: bool
 ) -> dict[str, np.ndarray]:
     """Return the arrays to plot of rows of any D, in the user's units.
 
@@ -70,7 +70,7 @@ def rows_and_draws(
     return {**arrays, "axis_1": axis, "log_q": density.log_prob(axis[:, None])}
 
 
-def shown_range(data: PointData) -> tuple[float, float]:
+def shown_range(data: TableRows) -> tuple[float, float]:
     """Return what the picture of one column shows: all training rows but strays."""
     low, high = np.quantile(data.train[:, 0], [STRAYS, 1 - STRAYS])
     margin = BORDER * (high - low)
@@ -83,7 +83,7 @@ def deformation_samples(density: FlowDensity, panels: list[int], seed: int) -> n
     return density.partial_samples(z0, panels)
 
 
-def shown_window(data: PointData) -> np.ndarray:
+def shown_window(data: TableRows) -> np.ndarray:
     """Return the corners ``(2, 2)`` of what the pictures show: all training points but strays."""
     low, high = np.quantile(data.train, [STRAYS, 1 - STRAYS], axis=0)
     middle, half = (low + high) / 2, (0.5 + BORDER) * np.maximum(high - low, data.train.std(axis=0))

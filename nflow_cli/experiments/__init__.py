@@ -28,10 +28,6 @@ def of(config: Config) -> Experiment:
         from nflow_cli.experiments.table.typed import TypedTable
 
         return Table(config) if config.is_plain else TypedTable(config)
-    if config.data is not None:
-        from nflow_cli.experiments.table.points import Points
-
-        return Points(config)
     from nflow_cli.experiments.target import Target
 
     return Target(config)

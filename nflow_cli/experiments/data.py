@@ -8,7 +8,7 @@ from typing import Any
 from nflow_cli.config.strict import MAX_PATH
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.images import Images, load_images
-from nflow_cli.data.units import ColumnUnits, Units, recorded_given_units, recorded_units
+from nflow_cli.data.units import ColumnUnits, recorded_given_units
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.registry import POINT_SETS
 from nflow_cli.runs.directory import RUN, RunDirectory
@@ -45,7 +45,7 @@ def found_again(run: RunDirectory, load: Callable[[str], Any]) -> Any:
             raise
         # Not what is wrong: a stranger's run may name any file, and that would show a part of it.
         raise DataError(
-            f"{place}: not the data of this run; expected points of SHA-256 "
+            f"{place}: not the data of this run; expected rows of SHA-256 "
             f"{recorded.get('sha256')!r:.70}"
         ) from None
     received, expected = (_tests(record).get("sha256") for record in (points.record(), recorded))
@@ -88,13 +88,13 @@ def is_data_of(run: RunDirectory, sha256: str) -> bool:
     return sha256 == _recorded(run).get("sha256")
 
 
-def units_of(run: RunDirectory, dim: int) -> Units:
+def units_of(run: RunDirectory, dim: int) -> ColumnUnits:
     """Return the units of D = ``dim`` columns that a run was trained in.
 
     Raises:
         RunDirectoryError: If the run does not say.
     """
-    return _recorded_units(run, recorded_units, dim)
+    return _recorded_units(run, ColumnUnits.recorded, dim)
 
 
 def given_units_of(run: RunDirectory, count: int) -> ColumnUnits:

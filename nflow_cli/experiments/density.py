@@ -77,12 +77,6 @@ class DensityExperiment(Experiment):
         """Return what the coordinates are called in a file of samples."""
         return [f"z{i + 1}" for i in range(trained.dim)]
 
-    def read_data(self, name: str) -> Any:
-        """Read points ``(n, D)`` from a file."""
-        from nflow_cli.data.point_files import read_points
-
-        return read_points(name)
-
     def write_samples(
         self, trained: Any, n: int, path: Path, seed: int, given: str | None = None
     ) -> list[Path]:

@@ -178,10 +178,6 @@ class Experiment(ABC):
             ConfigError: It does not.
         """
 
-    def caveats_of_data(self, data: Any) -> list[Caveat]:
-        """Return what is known of the data before any training."""
-        return []
-
     def notes_of_data(self, data: Any) -> Sequence[str]:
         """Return what was left out of the data, a line each."""
         return []
@@ -244,7 +240,7 @@ class Experiment(ABC):
             self.config.train.annealed, self.length if made is None else made
         )
         judged = cautions.annealing(beta) or self.ruined(summary)
-        rules = (cautions.dominated, cautions.mass, cautions.atoms, cautions.few_rows)
+        rules = (cautions.dominated, cautions.mass, cautions.few_rows)
         every = (judged, *(rule(summary) for rule in rules))
         return [caveat for caveat in every if caveat is not None]
 

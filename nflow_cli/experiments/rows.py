@@ -77,6 +77,14 @@ def length_text(made: int, planned: int, unit: str) -> str:
     return f"stopped early after {made:,} of {planned:,} {unit}"
 
 
+def gap_rows(scores: Summary) -> Rows:
+    """Return the row of the gap to the truth, if that is known."""
+    if scores.get("gap") is None:
+        return []
+    text = f"{scores['gap']:.5f} ± {scores['gap_standard_error']:.5f} nats a fresh point"
+    return [("gap to the truth", text)]
+
+
 def likelihood_rows(scores: Summary, caveats: Caveats) -> Rows:
     """Return the rows about points of the user's own."""
     outside, points = scores["outside"], f"{scores['n']:,} point{'s' if scores['n'] > 1 else ''}"

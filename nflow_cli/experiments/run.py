@@ -133,7 +133,7 @@ def train(
         run: Where it is.
         argv: The command's arguments, to be recorded.
         machine: What to compute on; ``None``: as whoever owns the process has it.
-        data: The images of a VAE, the points of a fit to points or the rows of a table.
+        data: The images of a VAE, or the rows of a table.
     """
     from nflow_cli.backend import start_tensorflow
     from nflow_cli.config import presets
@@ -155,8 +155,6 @@ def train(
     # Recorded before TensorFlow starts, and even if it never does.
     with hinted(hint), run.locked():
         with run.recorded(info, presets.dump(config)):
-            for caveat in experiment.caveats_of_data(data):
-                tell(caveat.reason, head="caveat: ")
             for note in experiment.notes_of_data(data):
                 tell(note)
             start_tensorflow(machine)

@@ -35,8 +35,8 @@ class TrainedDensity(TrainedRun, FlowDensity):
         config: The resolved preset.
         flow: The :class:`~nflow_cli.flows.FlowStack`, a Keras layer.
         base: The base distribution ``q0``.
-        units: The standardisation of the points that ``q`` was fitted to, if it was.
-        target: The density ``p`` that ``q`` was fitted to; ``None`` where it was points.
+        units: Those of the table that ``q`` was fitted to, if it was one.
+        target: The density ``p`` that ``q`` was fitted to; ``None`` where it was a table.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from nflow_cli.training.saved_state import ClockState, LogState, StateError, checked
@@ -30,6 +31,7 @@ class ChunkTrainer(keras.Model):
     terms: tuple[str, ...]
     restarts: tuple[int, ...] = ()
     clip_norm: float | None = None
+    decay: float | np.ndarray = 0.0  # of the kernels; an array has one for each restart
     remedies: ClassVar[Mapping[str, str]] = {}  # by the name of a part that is not finite
     xla: bool = True  # without it the loop is TensorFlow's own, which convolves faster
 
@@ -47,10 +49,8 @@ class ChunkTrainer(keras.Model):
         self.clip_norm = train.clip_norm
         rate = learning_rate(train, steps)
         self.cooled = rate if isinstance(rate, Cooled) else None
-        self.compile(optimizer=make_optimizer(train, rate), jit_compile=self.xla)
-        if self.optimizer.weight_decay:
-            others = [v for v in self.trainable_variables if "kernel" not in v.name]
-            self.optimizer.exclude_from_weight_decay(var_list=others)
+        self.decay = getattr(train, "weight_decay", 0.0)
+        self.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=self.xla)
         self.optimizer.build(self.trainable_variables)
         self._fresh = [ops.convert_to_numpy(v) for v in self.optimizer.variables]
 
@@ -89,6 +89,7 @@ class ChunkTrainer(keras.Model):
             else:
                 norms = self.norms(gradients)
             if variables:
+                self.decay_weights()
                 self.optimizer.apply(self.clipped(gradients, norms), variables)
             else:  # K = 0: nothing to train, but the updates still count
                 self.optimizer.iterations.assign_add(1)
@@ -116,6 +117,20 @@ class ChunkTrainer(keras.Model):
         """Yield what :meth:`objective` computes from ``batch``, with a name, in that order."""
         terms = self.objective(batch, self.optimizer.iterations)
         return ((f"the term {name}", value) for name, value in terms.items())
+
+    def decay_weights(self) -> None:
+        """Shrink the kernels by ``decay`` times the learning rate, apart from the gradient.
+
+        Loshchilov & Hutter 2019 (arXiv 1711.05101), with one decay or, ``(R,)``, one per restart.
+        """
+        if not np.any(self.decay):
+            return
+        rate = self.optimizer.learning_rate
+        for weight in self.trainable_variables:
+            if "kernel" in weight.name:
+                behind = (1,) * (len(weight.shape) - len(self.restarts))
+                decay = np.float32(self.decay).reshape(np.shape(self.decay) + behind)
+                weight.assign(weight - weight * decay * rate)
 
     @property
     def state_variables(self) -> list[Any]:
@@ -186,14 +201,6 @@ def learning_rate(train: Any, steps: int) -> Any:
         rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
     cool_down = getattr(stopping, "cool_down", 0)
     return Cooled(rate, cool_down) if cool_down else rate
-
-
-def make_optimizer(train: Any, rate: Any) -> keras.optimizers.Optimizer:
-    """Return Adam with a learning rate.
-
-    Weight decay is apart from the gradient (Loshchilov & Hutter 2019, arXiv 1711.05101).
-    """
-    return keras.optimizers.Adam(rate, weight_decay=getattr(train, "weight_decay", 0.0) or None)
 
 
 def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:

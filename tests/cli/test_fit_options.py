@@ -284,9 +284,9 @@ def test_a_network_too_large_for_the_columns_of_a_table_is_refused(invoke, folde
         ("evaluate run --data binary.csv", 1, "binary.csv: "),
         ("evaluate run --data ragged.csv -o scores.csv", 1, "ragged.csv: line 62"),
         ("evaluate run --samples 10", 2, "no --samples and no --seed"),
-        ("evaluate points --data mine.csv -o scores.csv", 2, "-o: expected a run of `nflow fit`"),
+        ("evaluate target --data mine.csv -o scores.csv", 2, "-o: expected a run of `nflow fit`"),
         ("sample run -o drawn.txt", 2, "expected a name that ends in .csv, .npy or .parquet"),
-        ("sample points -o drawn.parquet", 2, "samples of a fit-2d run are written as .csv or"),
+        ("sample target -o drawn.parquet", 2, "samples of a fit-2d run are written as .csv or"),
         ("sample run -o taken.csv", 2, "'taken.csv' is a folder"),
         ("sample run", 2, "Missing option '-o' / '--output'"),
         ("resume run --epochs 9", 1, "extended by --steps"),
@@ -294,7 +294,7 @@ def test_a_network_too_large_for_the_columns_of_a_table_is_refused(invoke, folde
     ],
 )
 def test_what_a_run_on_a_table_does_not_do_is_refused(short_run, invoke, folder, line, code, words):
-    for name, kind in (("run", "table"), ("points", "points")):
+    for name, kind in (("run", "table"), ("target", "target")):
         shutil.copytree(short_run(**KINDS[kind]), folder / name)
     (folder / "taken.csv").mkdir()
     assert_refused(invoke, folder, line, code, words)

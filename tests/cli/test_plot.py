@@ -6,7 +6,7 @@ import shutil
 import keras
 import pytest
 from PIL import Image
-from short_runs import BOX, MIXED, VAE
+from short_runs import BOX, CELLS, MIXED, POINTS, VAE
 
 from nflow_cli.evaluation import motion
 
@@ -89,7 +89,7 @@ def test_other_pictures_are_drawn_too_where_they_are_named(invoke, run):
 
 
 def test_points_move_in_their_own_units(invoke, run):
-    path = run(data="two-moons")
+    path = run(**POINTS)
     assert drawn(invoke, path, "--flow-at", 1, "--format", "svg") == ["flow-1.svg"]
     text = (path / "plots/flow-1.svg").read_text().replace("\xa0", " ")
     assert "in the coordinates of the flows" in text
@@ -100,6 +100,7 @@ def test_points_move_in_their_own_units(invoke, run):
     ("changes", "received"),
     [
         ({**VAE}, "a run of train-vae"),
+        (CELLS, "a run of cells, which has no flows; `nflow fit TABLE --flow planar` fits some"),
         ({"command": "fit"}, "a run of D = 3"),
         ({"flow": {"k": 0}}, "a run of K = 0"),
     ],

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from running import NFLOW, assert_same_run, run_nflow
+from short_runs import KINDS, edit_json, without_pictures
 from short_runs import TABLE as TABLE_FILE
-from short_runs import edit_json, without_pictures
 
 from nflow_cli.cli import main
 from nflow_cli.config.presets import read_preset
@@ -29,7 +29,8 @@ FIT = [
     *("--set", "train.early_stopping={patience: 800, min_delta: 100.0}"),
 ]
 POINTS = [
-    *(*MIXED, "--data", "spirals"),
+    *("fit", "spirals", "--flow", "planar,radial", "--k", "3"),
+    *(*ALWAYS, "--set", "train.chunk=20", "--steps", "1010", "--seed", "3"),
     *("--set", "train.early_stopping={patience: 800, min_delta: 0.5}"),
 ]
 TABLE = [
@@ -216,21 +217,21 @@ def test_more_steps_extend_a_finished_run_and_say_what_that_is(finished, invoke)
     assert float(rows[2]["learning_rate"]) > 1e-3
 
 
-STOPS = ["--k", "0", "--steps", "900", "--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
+STOPS = ["--k", "0", "--steps", "900", "--set", "train.chunk=20"]
 
 
 @pytest.mark.usefixtures("without_xla")
 @pytest.mark.parametrize(
-    "data",
+    "fit",
     [
-        pytest.param([], id="target"),
-        pytest.param(["--data", "two-moons"], id="points", marks=pytest.mark.slow),
+        pytest.param(["fit-2d", "--set", "evaluate.samples=1000"], id="target"),
+        pytest.param(["fit", "two-moons"], id="points", marks=pytest.mark.slow),
     ],
 )
-def test_a_run_that_stopped_early_says_so_and_goes_on_when_extended(tmp_path, invoke, data):
+def test_a_run_that_stopped_early_says_so_and_goes_on_when_extended(tmp_path, invoke, fit):
     never_better = ["--set", "train.early_stopping={patience: 60, min_delta: 99.0}"]
     with without_pictures():
-        done = invoke("fit-2d", *data, *STOPS, *never_better, "--output", "run")
+        done = invoke(*fit, *STOPS, *never_better, "--output", "run")
     assert done.exit_code == 0, done.stderr
     assert "training: stopped early at 80/900 updates" in done.stderr
     assert "stopped early after 80 of 900 updates in " in done.stdout
@@ -334,7 +335,7 @@ def test_updates_that_were_not_made_are_one_line(tmp_path, invoke, finished):
 
 
 def test_best_weights_of_another_model_are_one_line(tmp_path, invoke, short_run):
-    run, best = short_run(data="two-moons"), "ValidationLog/best_weights/0"
+    run, best = short_run(**KINDS["points"]), "ValidationLog/best_weights/0"
     copy = with_checkpoints(tmp_path, run, lambda arrays, _: arrays.update({best: np.zeros(9)}))
     assert_damaged(invoke, copy, "a checkpoint of another model")
 

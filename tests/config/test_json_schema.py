@@ -39,7 +39,7 @@ def test_an_editor_is_led_from_every_shipped_preset_to_the_schema(name):
     [
         ("{command: fit-2d, target: u4}", True),
         ("{command: fit-2d, target: u9}", False),
-        ("{command: fit-2d, data: two-moons}", True),
+        ("{command: fit-2d, data: two-moons}", False),
         ("{command: fit-2d, flow: {pattern: [planar, {affine: {full: true}}]}}", True),
         ("{command: fit-2d, flow: {pattern: [planer]}}", False),
         ("{command: fit-2d, train: {steps: 0}}", False),

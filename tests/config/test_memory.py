@@ -31,7 +31,7 @@ def test_every_preset_keeps_its_chunks_and_is_let_through():
     [
         ("fit-2d", {"train": {"batch_size": 10**6}}, 2),
         ("fit-2d", {"train": {"batch_size": 10**5, "restarts": 100, "chunk": 100_000}}, 2),
-        ("fit-2d", {"train": {"chunk": 100_000, "batch_size": 10_000}, "data": "spirals"}, 2),
+        ("fit-2d", {"train": {"chunk": 100_000, "batch_size": 10_000}}, 2),
         ("train-vae", {"train": {"batch_size": 10_000}, "model": {"latent_dim": 16}}, 800),
     ],
 )

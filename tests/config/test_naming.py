@@ -41,14 +41,23 @@ def name_of(invoke, tmp_path, monkeypatch):
         ("--target u4 --k 0", "u4-k0"),
         ("--preset u1-planar-k2 --set base=uniform-box", "u1-planar-k2"),
         ("--preset custom-mixture --set target.weights=[1,1,1]", "mixture-planar-k16"),
-        ("--data two-moons", "points-planar-k32"),
-        ("--data two-moons --k 8", "two-moons-planar-k8"),
-        ("--data pinwheel --flow planar,radial", "pinwheel-planar-radial-k32"),
-        ("--data mine.npy --k 4", "mine-planar-k4"),
     ],
 )
 def test_a_fit_is_named_after_its_preset_or_after_what_runs(name_of, line, name):
     assert name_of(f"fit-2d {line}") == name
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("two-moons --preset points-planar-k32", "points-planar-k32"),
+        ("pinwheel --flow planar,radial", "pinwheel-planar-radial-k32"),
+        ("mine.npy --flow planar --k 4", "mine-planar-k4"),
+        ("two-moons", "cells"),
+    ],
+)
+def test_a_fit_to_a_table_is_named_after_its_preset_or_after_what_runs(name_of, line, name):
+    assert name_of(f"fit {line}") == name
 
 
 @pytest.mark.parametrize(
@@ -76,7 +85,9 @@ def test_a_vae_is_named_after_its_preset_or_after_what_runs(name_of, line, name)
     [("a b/c d.csv", "c_d"), ("..", "data"), ("x\n\x1b[31m.csv", "x_31m"), (99 * "é", 40 * "é")],
 )
 def test_the_name_of_a_file_becomes_letters_that_any_folder_takes(name, word):
-    settings = validate({"command": "fit-2d", "data": name, "flow": {"k": 2}}, "a test")
+    settings = validate(
+        {"command": "fit", "data": name, "flow": {"pattern": ["planar"], "k": 2}}, "a test"
+    )
     assert naming.made_name(settings) == f"{word}-planar-k2"
 
 

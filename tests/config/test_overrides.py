@@ -59,5 +59,5 @@ def test_a_sweep_shortens_as_well(tmp_path):
 
 
 def test_a_training_without_annealing_stays_without():
-    short, note = shortened("points-planar-k32", "train.steps=10")
+    short, note = shortened("multimodal-planar", "train.steps=10")
     assert (short.train.annealing.updates, note) == (0, "")

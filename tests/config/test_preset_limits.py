@@ -65,7 +65,7 @@ def test_a_value_of_set_keeps_to_the_limits_of_a_file(value, expected):
     assert len(str(caught.value)) < 200 and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("command", ["fit-2d", "train-vae"])
+@pytest.mark.parametrize("command", ["fit", "train-vae"])
 def test_no_path_is_longer_than_paths_are(tmp_path, command):
     line = complaint(tmp_path, f"command: {command}\ndata: {{name: {5000 * 'a'}}}\n")
     assert line.startswith("data.name: expected text of at most 4096 letters")

@@ -77,11 +77,6 @@ def changed(*assignments, options=None, preset="multimodal-planar"):
             "flow: {pattern: [mixture-autoregressive]}",
             "flow: expected inverse-autoregressive in place of mixture-autoregressive: a density",
         ),
-        (
-            "data: spirals\nflow: {pattern: [inverse-autoregressive]}",
-            "flow: expected affine-autoregressive in place of inverse-autoregressive: points are "
-            "fitted through the inverse direction, which takes D passes there. Received: {",
-        ),
         ("flow: {k: 10001}", "flow.k: expected a number not greater than 10000"),
         ("evaluate: {grid: 499}", "evaluate.grid: expected a number not less than 500"),
     ],
@@ -318,11 +313,15 @@ def test_an_option_beats_set_beats_the_preset_beats_the_default(tmp_path):
             {},
             "expected a mapping at flow.k. Received: 2, from --set fl",
         ),
-        (["data=two-moons"], {}, "multimodal-planar with --set data: target: expected null beside"),
         (
-            ["target=null", "data={name: points.csv, size: 100}"],
+            ["train.first_stage=5"],
             {},
-            "--set data: data.size: expected null for a file, all of whose points are read",
+            "multimodal-planar with --set train.first_stage: train: expected first_stage 0 without",
+        ),
+        (
+            ["target={name: mixture, weights: [1], means: [[0]]}"],
+            {},
+            "--set target: target.means.0: expected 2 or more items. Received: [0]",
         ),
     ],
 )

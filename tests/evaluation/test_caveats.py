@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from short_runs import SHORT, SHORT_POINTS, SHORT_VAE, make_run
+from short_runs import POINTS, SHORT, SHORT_VAE, make_run
 
 from nflow_cli import experiments
 from nflow_cli.config import presets
@@ -52,7 +52,7 @@ def test_a_training_that_ends_before_its_annealing_is_told():
 def test_a_fit_worse_than_its_base_is_ruined(value, word):
     facts = {"base_free_energy": 2.0, "base_free_energy_standard_error": 0.01}
     assert marks(settings(), {**facts, "free_energy": value}, "kl") == word
-    of_points = settings(SHORT_POINTS, data="two-moons")
+    of_points = settings(POINTS)
     facts = {"base_log_likelihood": -2.0, "base_log_likelihood_standard_error": 0.01}
     negated = None if value is None else -value
     assert marks(of_points, {**facts, "log_likelihood": negated}, "log_likelihood") == word
@@ -124,13 +124,6 @@ def test_a_mass_that_was_not_resolved_is_told(mass, error, word):
     assert marks(settings(), {"mass": mass, "mass_error": error}, "mass") == word
 
 
-def test_atoms_are_told_by_column():
-    atoms = [{"column": 1, "value": 0.0, "share": 0.2}, {"column": 2, "step": 1.0, "repeated": 1.0}]
-    (caveat,) = caveats_of(settings(SHORT_POINTS, data="two-moons"), {"atoms": atoms})
-    assert caveat.word == "atoms" and caveat.figures == ("log_likelihood",)
-    assert "column 1 is 0 in 20% of the rows; column 2 goes in steps of 1" in caveat.reason
-
-
 @pytest.mark.parametrize(
     ("facts", "text"),
     [
@@ -141,19 +134,19 @@ def test_atoms_are_told_by_column():
     ],
 )
 def test_a_mean_of_few_rows_in_effect_is_marked(facts, text):
-    of = settings(SHORT_POINTS, data="two-moons")
+    of = settings(POINTS)
     assert marks(of, facts, "log_likelihood") == marks(of, facts, "gain") == "few rows"
     assert text in caveats_of(of, facts)[0].reason
 
 
 @pytest.mark.parametrize("facts", [{}, {"n_test": 3}, {"n_effective": 10, "n_test": 10}])
 def test_ten_rows_and_an_older_run_are_not_marked(facts):
-    assert marks(settings(SHORT_POINTS, data="two-moons"), facts, "log_likelihood") == ""
+    assert marks(settings(POINTS), facts, "log_likelihood") == ""
 
 
 @pytest.mark.parametrize("n", range(2, 10))
 def test_the_width_of_an_interval_is_that_of_students_t(n):
-    (caveat,) = caveats_of(settings(SHORT_POINTS, data="two-moons"), {"n_effective": n})
+    (caveat,) = caveats_of(settings(POINTS), {"n_effective": n})
     factor = float(re.search("95 % is ± ([0-9.]+) standard errors", caveat.reason)[1])
     with mpmath.workdps(30):
         v = n - 1  # P(|t| > f) is the regularised incomplete beta of v/(v + f^2)
@@ -165,18 +158,17 @@ def test_the_width_of_an_interval_is_that_of_students_t(n):
 
 
 values = st.none() | st.booleans() | st.sampled_from(["", "1"]) | st.floats() | st.integers()
-atoms = st.dictionaries(st.sampled_from(["column", "value", "share", "step"]), values)
 FACTS = [
     *("steps", "free_energy", "base_free_energy", "base_free_energy_standard_error", "mass"),
-    *("mass_error", "largest_weight", "pareto_k", "atoms", "epochs", "negative_elbo"),
+    *("mass_error", "largest_weight", "pareto_k", "epochs", "negative_elbo"),
     *("log_likelihood", "base_log_likelihood", "base_log_likelihood_standard_error"),
     *("n_effective", "n_test", "n_unknown", "n", "outside"),
 ]
 
 
-@given(st.dictionaries(st.sampled_from(FACTS), values | st.lists(atoms | values)))
+@given(st.dictionaries(st.sampled_from(FACTS), values | st.lists(values)))
 def test_whatever_a_strangers_summary_holds_caveats_follow(summary):
-    for of in (settings(), settings(SHORT_POINTS, data="two-moons"), settings(SHORT_VAE)):
+    for of in (settings(), settings(POINTS), settings(SHORT_VAE)):
         assert all(caveat.reason for caveat in caveats_of(of, summary))
 
 

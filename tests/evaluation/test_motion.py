@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from nflow_cli.data.units import Standardisation
+from nflow_cli.data.column_maps import Scale
+from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation import motion as of_motion
@@ -22,7 +23,7 @@ pytestmark = [
     pytest.mark.usefixtures("without_xla"),
 ]
 
-UNITS = Standardisation(np.array([10.0, -3.0]), np.array([4.0, 0.5]))
+UNITS = ColumnUnits([[Scale(10.0, 4.0)], [Scale(-3.0, 0.5)]])
 COUPLINGS = [{"spline-coupling": {"hidden": [8]}}, "permutation"]
 
 

@@ -11,7 +11,8 @@ from truth import (
     push,
 )
 
-from nflow_cli.data.units import Standardisation
+from nflow_cli.data.column_maps import Scale
+from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities import pushforward, targets
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import FlowDensity
@@ -204,7 +205,7 @@ def test_the_grid_shows_the_targets_window(arrays):
 
 def test_the_strip_shows_all_densities_from_the_base_to_the_fit(arrays):
     q, _ = arrays
-    shifted = FlowDensity(StandardNormal(), q.flow, Standardisation(np.full(2, 90.0), np.ones(2)))
+    shifted = FlowDensity(StandardNormal(), q.flow, ColumnUnits(2 * [[Scale(90.0, 1.0)]]))
     for one in (q, shifted):  # near the target's window, and far away
         strip = density_arrays(one, targets.U3(), first_of(one), 0, 50)
         axes = strip["deformation_axis_1"], strip["deformation_axis_2"]

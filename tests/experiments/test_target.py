@@ -20,7 +20,7 @@ from nflow_cli.experiments.target import fit as target_fit
 from nflow_cli.flows import FlowStack
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import NoiseChunks
-from nflow_cli.training.trainer import learning_rate, make_optimizer
+from nflow_cli.training.trainer import learning_rate
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
@@ -96,7 +96,7 @@ def test_compiled_chunks_make_the_updates_of_a_plain_loop(small):
     flow.build((None, 2))
     variables, target = flow.trainable_variables, targets.Multimodal()
     noise = NoiseChunks(StandardNormal(), 2, [7], 13, 5, 32)
-    optimizer = make_optimizer(settings.train, learning_rate(settings.train, settings.train.steps))
+    optimizer = keras.optimizers.Adam(learning_rate(settings.train, settings.train.steps))
     for update in range(13):
         z0 = ops.convert_to_tensor(noise[update // 5][0][update % 5].T)
         beta = min(1.0, 0.01 + 0.99 * update / 10)

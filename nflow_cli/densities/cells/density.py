@@ -4,10 +4,12 @@
 
 A cell that is a number of a continuous column has a density, in 1/unit; every other cell has a
 mass. What a network says of a cell is mixed with the marginal of its column,
-``w_j network + (1 - w_j) marginal``. Members of an ensemble are an equal mixture of such products.
+``w_j network + (1 - w_j) marginal``. An ensemble is a mixture of
+such products.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +22,7 @@ from nflow_cli.densities.cells.distribution import below_and_at
 from nflow_cli.densities.cells.drawing import Drawing
 from nflow_cli.densities.cells.heads import log_cells
 from nflow_cli.densities.cells.layout import Layout
+from nflow_cli.densities.cells.mixing import log_mixture
 from nflow_cli.densities.cells.network import PADDING, Parameters
 
 ROWS = 2_048  # at a time: the parameters of their mixtures are the largest array
@@ -46,10 +49,12 @@ class Member(NamedTuple):
     Attributes:
         weights: As :func:`~nflow_cli.densities.cells.network.masked` returns them, float64.
         shares: The weights ``w`` ``(D,)`` of the network beside the marginals, bank by bank.
+        weight: Of the member in the mixture of all.
     """
 
     weights: network.Weights
     shares: np.ndarray
+    weight: float = 1.0
 
 
 class CellDensity:
@@ -125,7 +130,14 @@ class CellDensity:
         Computed cells are last. Of an ensemble it is that of the mixture: the cells of a row sum to
         its log-density.
         """
-        return np.concatenate([_of_mixture(part) for part in self._by_members(rows)])
+        log_weights = self._log_weights
+        return np.concatenate([_of_mixture(part, log_weights) for part in self._by_members(rows)])
+
+    @property
+    def _log_weights(self) -> np.ndarray:
+        """Those of the members ``(R,)``."""
+        with np.errstate(divide="ignore"):
+            return np.log([member.weight for member in self.networks])
 
     def _by_members(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the log-probabilities ``(R, m, D + K)`` of cells by each member, in parts."""
@@ -141,23 +153,24 @@ class CellDensity:
 
     def _kept(self, member: Member, marginal: np.ndarray, encoded: Encoded) -> np.ndarray:
         of_network = self._log_cells(self._parameters(member, encoded), encoded)
-        shares = member.shares[:, None]
-        with np.errstate(divide="ignore"):
-            return np.logaddexp(np.log(shares) + of_network, np.log1p(-shares) + marginal)
+        return log_mixture(member.shares, of_network.T, marginal.T).T
 
-    def network_log_cells(self, member: Member, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the log-masses of cells ``(n, D)``, bank by bank, by a network and by marginals.
+    def network_log_cells(self, member: Member, rows: np.ndarray) -> np.ndarray:
+        """Return the log-masses ``(n, D)`` of cells by a network, bank by bank; NaN of unknown."""
+        return self._masses(lambda encoded: self._parameters(member, encoded), rows)
 
-        A cell that is unknown has NaN.
-        """
+    def marginal_log_cells(self, rows: np.ndarray) -> np.ndarray:
+        """Return the log-masses ``(n, D)`` of cells by marginals, bank by bank; NaN of unknown."""
+        return self._masses(lambda _: self.marginal, rows)
+
+    def _masses(self, parameters: Callable[[Encoded], Parameters], rows: np.ndarray) -> np.ndarray:
         parts = []
         for places in _places(len(rows)):
             encoded = self.encode(rows[places])
-            both = (self._parameters(member, encoded), self.marginal)
             known = encoded.codes[self._modelled_codes] >= 0
-            parts.append([np.where(known, self._log_cells(p, encoded), np.nan).T for p in both])
-        of_network, of_marginal = (np.concatenate(cells) for cells in zip(*parts))
-        return of_network, of_marginal
+            masses = self._log_cells(parameters(encoded), encoded)
+            parts.append(np.where(known, masses, np.nan).T)
+        return np.concatenate(parts)
 
     @property
     def _modelled_codes(self) -> list[int]:
@@ -170,16 +183,29 @@ class CellDensity:
 
     def _with_new(self, log_shares: list[np.ndarray | None]) -> list[np.ndarray | None]:
         """Return shares by a network with those of what no training row is, as the marginals'."""
-        banks = []
+        banks, start = [], 0
         for bank, shares, marginal in zip(self.layout.banks, log_shares, self.marginal.log_shares):
+            end = start + len(bank.modelled)
             last = np.array([self.layout.outcomes[i].learnt for i in bank.modelled])
             is_new = (np.arange(bank.size) == last[:, None])[:, :, None]
             if shares is not None and marginal is not None and is_new.any():
-                log_new = np.where(is_new, marginal, PADDING)
-                others = np.log1p(-np.exp(log_new.max(axis=1, keepdims=True)))
+                others = self.log_learnt[start:end, None, None]
                 shares = np.where(is_new, marginal, shares + others)
             banks.append(shares)
+            start = end
         return banks
+
+    @cached_property
+    def log_learnt(self) -> np.ndarray:
+        """The log-probabilities ``(D,)`` of what training rows are, bank by bank."""
+        found = []
+        for bank, marginal in zip(self.layout.banks, self.marginal.log_shares):
+            for shares, i in zip(marginal if marginal is not None else [], bank.modelled):
+                outcomes = self.layout.outcomes[i]
+                log_new = shares[outcomes.learnt, 0] if outcomes.has_new else PADDING
+                found.append(np.log1p(-np.exp(log_new)))
+            found += [] if marginal is not None else [0.0] * len(bank.modelled)
+        return np.array(found)
 
     def _log_cells(self, parameters: Parameters, encoded: Encoded) -> np.ndarray:
         places = self.layout.intervals
@@ -229,6 +255,7 @@ class CellDensity:
             cells = cells[:, :, : len(self.modelled)]
             before = np.cumsum(np.pad(cells, ((0, 0), (0, 0), (1, 0)))[:, :, :-1], axis=2)
             before = np.maximum(before, -1e300)  # behind a cell that no row can have
+            before = before + self._log_weights[:, None, None]
             weights = np.exp(before - logsumexp(before, 0, np))
         for member, weight in zip(self.networks, weights):
             shares = member.shares[self.order]
@@ -253,7 +280,8 @@ class CellDensity:
                 broken; else each cell is drawn given that it is none.
         """
         rows = given.astype(float)
-        member = rng.integers(self.members, size=len(rows))
+        weights = [member.weight for member in self.networks]
+        member = rng.choice(self.members, len(rows), p=weights)
         for r, of_member in enumerate(self.networks):
             chosen = np.flatnonzero(member == r)
             for places in _places(len(chosen)):
@@ -281,11 +309,11 @@ def encode(columns: Sequence[CellColumn], layout: Layout, rows: np.ndarray) -> E
     return Encoded(codes, *(np.array(parts) for parts in zip(*intervals)))
 
 
-def _of_mixture(cells: np.ndarray) -> np.ndarray:
-    """Return the log-probabilities ``(n, D)`` of cells by the mixture of members."""
+def _of_mixture(cells: np.ndarray, log_weights: np.ndarray) -> np.ndarray:
+    """Return the log-probabilities ``(n, D)`` of cells by a mixture of members ``(R, n, D)``."""
     if len(cells) == 1:
         return cells[0]
-    before = logsumexp(np.cumsum(cells, axis=2), 0, np) - np.log(len(cells))
+    before = logsumexp(log_weights[:, None, None] + np.cumsum(cells, axis=2), 0, np)
     with np.errstate(invalid="ignore"):  # of cells behind one that no row can have
         return np.nan_to_num(np.diff(before, axis=1, prepend=0.0), nan=0.0, neginf=-np.inf)
 

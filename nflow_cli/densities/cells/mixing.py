@@ -3,6 +3,7 @@
 import numpy as np
 
 STEPS = 60  # of bisection: from [0, 1] to rounding
+ROUNDS = 100  # of expectation maximisation: no more is gained than noise
 
 
 def scaled_weights(count: int, weights: np.ndarray | None) -> np.ndarray:
@@ -35,6 +36,33 @@ def mixing_weights(
     """
     scaled = scaled_weights(len(log_network), weights)
     return best_shares(log_network, log_marginal, scaled, 1 - 1 / (scaled.sum() + 1))
+
+
+def member_weights(log_q: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Return the weights ``π`` ``(R,)`` of densities whose mixture is most likely on rows.
+
+    They maximise ``Σ_i v_i log Σ_r π_r exp l_ri``, by expectation maximisation from equal weights.
+
+    Args:
+        log_q: Log-densities ``l`` ``(R, n)`` in nats, of rows not trained on. A row that no density
+            gives a probability counts for nothing.
+        weights: Of the rows ``(n,)``, ``v``; equal ones for ``None``.
+    """
+    count, known = len(log_q), np.isfinite(log_q).any(axis=0)
+    v, found = scaled_weights(log_q.shape[1], weights)[known], np.full(count, 1 / count)
+    if not v.sum():
+        return found
+    relative = np.exp(log_q[:, known] - log_q[:, known].max(axis=0))
+    for _ in range(ROUNDS):
+        shares = found[:, None] * relative
+        found = (shares / shares.sum(axis=0)) @ v / v.sum()
+    return found
+
+
+def log_mixture(weights: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return ``log(w e^a + (1 - w) e^b)`` of log-probabilities ``a``, ``b`` ``(…, D)``."""
+    with np.errstate(divide="ignore"):
+        return np.logaddexp(np.log(weights) + first, np.log1p(-weights) + second)
 
 
 def best_shares(first: np.ndarray, second: np.ndarray, weights: np.ndarray, most: float):

@@ -8,9 +8,10 @@ from nflow_cli.config import presets
 from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.kinds_schema import row_names
 from nflow_cli.config.memory import OF_AN_OUTPUT, Footprint
-from nflow_cli.errors import DataError, RunDirectoryError
+from nflow_cli.errors import ConfigError, DataError, RunDirectoryError
 from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments.experiment import (
+    FLOWS_EXPECTED,
     Course,
     Experiment,
     Identity,
@@ -37,6 +38,7 @@ class WholeTable(Experiment):
         Measure("log_likelihood", "log-likelihood", "nats", 4, judges=True, sign=-1),
         Measure("independent_log_likelihood", "independent", "nats", 4),
         Measure("gain", "gain", "nats", 4),
+        Measure("gap", "gap to the truth", "nats", 4),
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     )
     course = Course("validation_loss", "log-likelihood (nats a validation row)", -1)
@@ -76,7 +78,7 @@ class WholeTable(Experiment):
     @property
     def members(self) -> int:
         """Of how many networks the density is a mixture."""
-        return self.config.train.ensemble
+        return self.config.train.members
 
     @property
     def work(self) -> float:
@@ -205,6 +207,7 @@ class WholeTable(Experiment):
             return judged_table(trained, data, [("data", data.name), *lines[1:]])
         estimated = judge.estimates(trained, data.test, self.config.seed)
         scores = judge.scores(estimated, data.scored, data.weights.test).model_dump()
+        scores |= judge.gap(trained, data.name, seed)
         facts = {**data.sizes, **scores}
         found = self.caveats(facts)
         rows = printed.verdict_of(facts, found) + printed.pit_rows(facts, found)
@@ -266,6 +269,12 @@ class WholeTable(Experiment):
         from nflow_cli.experiments.cells.plots import figures
 
         return figures(self.config, *arrays)
+
+    def flows_in_the_plane(self, run: RunDirectory) -> Any:
+        """Refuse: cells have no flows."""
+        raise ConfigError(
+            f"{FLOWS_EXPECTED} cells, which has no flows; `nflow fit TABLE --flow planar` fits some"
+        )
 
     def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
         """Return a run to be checked."""

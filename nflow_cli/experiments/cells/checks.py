@@ -141,6 +141,7 @@ def check_scores(run: CheckedCells) -> Verdict:
     data, config = run.data, run.config
     estimated = judge.estimates(run.trained, data.test, config.seed)
     scores = judge.scores(estimated, data.scored, data.weights.test).model_dump()
+    scores |= judge.gap(run.trained, data.name, config.seed)
     scores["shares"] = mean_shares(run.trained)
     wrong = [
         f"{SUMMARY}: {key}: expected {expected!r:.40}, received {received!r:.40}"

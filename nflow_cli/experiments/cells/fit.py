@@ -12,7 +12,7 @@ from nflow_cli.config.flow_schema import MAX_WEIGHTS
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn
-from nflow_cli.densities.cells.density import CellDensity, Member, encode
+from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.densities.cells.fitting import (
     as_parameters,
     fitted_columns,
@@ -21,8 +21,7 @@ from nflow_cli.densities.cells.fitting import (
     layout_of,
 )
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.marginal import Marginal
-from nflow_cli.densities.cells.mixing import mixing_weights
+from nflow_cli.densities.cells.mixing import log_mixture, member_weights, mixing_weights
 from nflow_cli.densities.cells.starting import started
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.errors import DataError
@@ -40,11 +39,9 @@ AT_A_TIME = 4_096  # validation rows
 
 
 class Parts(NamedTuple):
-    """What a fit is of, before and after its training."""
+    """A density that has no networks yet, and the networks that are trained for it."""
 
-    columns: list[CellColumn]
-    layout: Layout
-    marginals: list[Marginal]
+    density: CellDensity
     model: FitCells
 
 
@@ -61,15 +58,18 @@ def build(config: CellsConfig, data: Dataset) -> Parts:
     columns, cells = fitted_columns(data), config.cells
     blocks = cells.blocks or 0
     layout = layout_of(columns, len(data.given), cells.components or 0, cells.width or 0)
-    marginals = fitted_marginals(columns, data.train, data.weights.train)
     _expect_weights(layout, blocks, data.name)
-    seeds = seeds_from(config.seed, config.train.ensemble)
+    marginals = fitted_marginals(columns, data.train, data.weights.train)
+    computed = fitted_computed(data, columns)
+    density = CellDensity(columns, layout, as_parameters(layout, marginals), [], computed)
+    seeds = seeds_from(config.seed, config.train.members)
     starts = [network.initial(layout, blocks, stream(seed, "cells")) for seed in seeds]
-    trained = CellWeights(starts)
     start = started(layout, columns, data.train, data.weights.train)
-    model = FitCells(layout, columns, trained, start, -_measure(columns, data))
+    shift = float(density.log_learnt.sum()) - _measure(columns, data)
+    model = FitCells(layout, columns, CellWeights(starts), start, shift)
     model.prepare(config.train, config.train.steps or 0)
-    return Parts(columns, layout, marginals, model)
+    model.decay = np.array(config.train.decays)
+    return Parts(density, model)
 
 
 def _expect_weights(layout: Layout, blocks: int, name: str) -> None:
@@ -96,14 +96,13 @@ def train(
 ) -> Training:
     """Train the networks as ``config.train`` says, each to its best validation."""
     model, settings, steps = parts.model, config.train, config.train.steps or 0
-    rows = packed(parts.layout, encode(parts.columns, parts.layout, data.train))
-    seeds = seeds_from(config.seed, settings.ensemble)
+    rows = packed(parts.density, data.train)
+    seeds = seeds_from(config.seed, settings.members)
     shape = (steps, settings.chunk or 1, settings.batch_size or 0)
-    chunks = CellChunks(parts.layout.n_columns, rows, seeds, *shape, data.weights.train)
+    chunks = CellChunks(model.layout.n_columns, rows, seeds, *shape, data.weights.train)
     clock = Clock()
-    log = MembersLog(
-        clock, validate=_validator(parts, data), stopping=settings.early_stopping, from_start=True
-    )
+    validate = _validator(parts, data.validation, data.weights.validation)
+    log = MembersLog(clock, validate=validate, stopping=settings.early_stopping, from_start=True)
 
     def note(logs: Any) -> str:
         text = f"log-likelihood {nats_text(-float(logs['loss']))}"
@@ -118,38 +117,47 @@ def train(
     return Training(clock.steps, log.kept_at, clock.speed())
 
 
-def _validator(parts: Parts, data: Dataset) -> Callable[[], Any]:
-    """Return the function that computes the loss of the validation rows by each network."""
-    loss, weights = compiled(parts.model.negative_log_likelihood), data.weights.validation
-    rows = packed(parts.layout, encode(parts.columns, parts.layout, data.validation)).T
-    weights = np.ones(rows.shape[1]) if weights is None else weights
-    batches = []
-    for start in range(0, rows.shape[1], AT_A_TIME):
-        part = slice(start, start + AT_A_TIME)
-        if weights[part].sum():
-            arrays = (rows[:, part], weights[part].astype(np.float32))
-            batches.append([ops.convert_to_tensor(array) for array in arrays])
-    shares = [float(ops.sum(batch[1])) for batch in batches]
+def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Callable[[], Any]:
+    """Return the function that computes the loss of the validation rows by each network.
+
+    That is of the density which is kept: each network mixed with the marginals, by those rows.
+    """
+    log_cells, of_rows = compiled(parts.model.log_cells), packed(parts.density, rows).T
+    marginal = parts.model.parts(of_rows)[3].T.astype(float)
+    batches = [
+        ops.convert_to_tensor(of_rows[:, start : start + AT_A_TIME])
+        for start in range(0, len(rows), AT_A_TIME)
+    ]
+    few = slice(AT_A_TIME)  # rows that the weights of the mixtures are found by
+    few_weights = None if weights is None else weights[few]
+
+    def loss(cells: np.ndarray) -> float:
+        shares = mixing_weights(cells[few], marginal[few], few_weights)
+        log_q = log_mixture(shares, cells, marginal).sum(axis=1)
+        return -float(np.average(log_q, weights=weights)) - parts.model.shift
 
     def validate() -> Any:
-        losses = (ops.convert_to_numpy(loss(*batch)).astype(np.float64) for batch in batches)
-        return sum(n * one for n, one in zip(shares, losses)) / sum(shares)
+        found = [ops.convert_to_numpy(log_cells(batch)).astype(float) for batch in batches]
+        return [loss(member.T) for member in np.concatenate(found, axis=-1)]
 
     return validate
 
 
 def fitted(parts: Parts, data: Dataset) -> CellDensity:
-    """Return the density of the trained networks, each mixed with the marginals by validation."""
-    marginal = as_parameters(parts.layout, parts.marginals)
-    members = []
+    """Return the density of the trained networks, mixed as the validation rows are likeliest.
+
+    Each network is mixed with the marginals, cell by cell, then these with each other, row by row.
+    """
+    density, rows, weights = parts.density, data.validation, data.weights.validation
+    marginal = density.marginal_log_cells(rows)
     for arrays in parts.model.members():
-        weights = float64(parts.layout, arrays)
-        alone = Member(weights, np.ones(len(parts.layout.modelled)))
-        density = CellDensity(parts.columns, parts.layout, marginal, [alone])
-        cells = density.network_log_cells(alone, data.validation)
-        members.append(Member(weights, mixing_weights(*cells, data.weights.validation)))
-    computed = fitted_computed(data, parts.columns)
-    return CellDensity(parts.columns, parts.layout, marginal, members, computed)
+        alone = Member(float64(density.layout, arrays), np.ones(len(density.modelled)))
+        cells = density.network_log_cells(alone, rows)
+        shares = mixing_weights(cells, marginal, weights)
+        density.networks.append(alone._replace(shares=shares))
+    found = member_weights(density.member_log_probs(rows), weights)
+    density.networks = [m._replace(weight=float(w)) for m, w in zip(density.networks, found)]
+    return density
 
 
 def float64(layout: Layout, arrays: network.Weights) -> dict[str, np.ndarray]:

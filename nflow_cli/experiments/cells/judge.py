@@ -1,5 +1,6 @@
 """Estimates of rows by a density of cells, and the scores that they give. No Keras here."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.evaluation.likelihood import likelihood
 from nflow_cli.evaluation.pit import pit
+from nflow_cli.evaluation.truth import UNKNOWN, gap_to_the_truth
 from nflow_cli.experiments.cells.summary import Scores
 from nflow_cli.random_streams import stream
 
@@ -69,3 +71,18 @@ def scores(estimated: Estimates, columns: list[str], weights: np.ndarray | None 
         "column_gains": gain.columns,
     }
     return Scores(**facts, pit=pit(estimated["pit"], columns, weights))
+
+
+def gap(density: CellDensity, name: str, seed: int) -> dict[str, float | None]:
+    """Return the gap to the truth of a fit to a built-in set, None where not finite.
+
+    It is known where the log-probabilities are densities of all its columns: where each is of
+    numbers without atoms, and none is given.
+    """
+    are_numbers = all(c.kind.kind == "number" and not c.kind.atoms for c in density.row)
+    if density.n_given or density.computed or not are_numbers:
+        return {**UNKNOWN}
+    columns = [column.name for column in density.modelled]
+    found = gap_to_the_truth(lambda x: CellDensity.log_prob(density, x), name, seed, columns)
+    is_finite = all(value is not None and math.isfinite(value) for value in found.values())
+    return found if is_finite else {**UNKNOWN}

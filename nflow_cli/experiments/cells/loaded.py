@@ -175,7 +175,7 @@ def load(run: RunDirectory, config: CellsConfig) -> TrainedCells:
     columns, computed = columns[:n_cells], columns[n_cells:]
     outcomes = tuple(column.outcomes for column in columns)
     layout = Layout(outcomes, len(names.given), cells.components or 0, cells.width or 0)
-    shapes = weights_arrays.shapes(layout, computed, cells.blocks or 0, config.train.ensemble)
+    shapes = weights_arrays.shapes(layout, computed, cells.blocks or 0, config.train.members)
     arrays = load_weights(run, shapes)
     if damage := weights_arrays.damage(layout, arrays):
         raise RunDirectoryError(f"{run.path / WEIGHTS}: damaged: {damage}")

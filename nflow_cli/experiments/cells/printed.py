@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from nflow_cli.evaluation.caveats import errors_of_95, marked, number
-from nflow_cli.experiments.rows import Caveats, Rows, Summary, mean_text, training_text
+from nflow_cli.experiments.rows import Caveats, Rows, Summary, gap_rows, mean_text, training_text
 from nflow_cli.text import printable
 
 SHOWN = 3  # columns that gain most
@@ -27,7 +27,7 @@ def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
 
 
 def verdict_of(summary: Summary, caveats: Caveats) -> Rows:
-    """Return the rows of the log-likelihood, that of independent columns, and the gain."""
+    """Return the rows of the log-likelihood, of independent columns, of the gain and the gap."""
     names = {"log-likelihood": "log_likelihood", "independent": "independent_log_likelihood"}
     rows = [
         (name, marked(mean_text(summary, key, "nats a test row"), caveats, key))
@@ -38,7 +38,7 @@ def verdict_of(summary: Summary, caveats: Caveats) -> Rows:
     is_sure = gain is not None and error is not None and round(gain, 5) > errors * error
     unsure = "" if is_sure else " (not known to be better than independent columns)"
     text = mean_text(summary, "gain", "nats, paired") + unsure
-    return [*rows, ("gain", marked(text, caveats, "gain"))]
+    return [*rows, ("gain", marked(text, caveats, "gain")), *gap_rows(summary)]
 
 
 def best_columns(summary: Summary) -> Rows:

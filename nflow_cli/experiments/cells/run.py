@@ -29,11 +29,13 @@ def run(
     with phase(f"scoring: {len(data.test):,} test rows"):
         estimated = judge.estimates(density, data.test, config.seed)
         scores = judge.scores(estimated, data.scored, data.weights.test)
+        gap = judge.gap(density, data.name, config.seed)
     with phase("preparing pictures"):
         shown = pictures(density, data, estimated, config.seed, keeps_rows)
         directory.write_evaluation(shown)
     return CellsSummary(
         **scores.model_dump(),
+        **gap,
         flow=config.cells.text,
         data={"name": data.name, "sha256": data.sha256},
         measure=data.measure,

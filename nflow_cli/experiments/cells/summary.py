@@ -58,6 +58,8 @@ class CellsSummary(Scores):
         steps: Updates that were made.
         best_update: When the last of the members was at its best validation.
         shares: The mean weight of the networks beside the marginal, of each column.
+        gap: The mean of ``log p - log q`` over fresh points of a built-in set, None of other data.
+        gap_standard_error: Its standard error.
         n_parameters: Of the networks.
         model_sha256: Of the weights.
         config_sha256: Of the config.
@@ -77,6 +79,8 @@ class CellsSummary(Scores):
     n_validation: int
     n_test: int
     shares: Mapping[str, float]
+    gap: float | None
+    gap_standard_error: float | None
     n_parameters: int
     model_sha256: str
     config_sha256: str

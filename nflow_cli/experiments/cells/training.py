@@ -1,6 +1,7 @@
 """Training of a density of cells by maximum likelihood, in the compiled loop."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from keras import ops
 
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
-from nflow_cli.densities.cells.density import Encoded, limits_of
+from nflow_cli.densities.cells.density import CellDensity, limits_of
 from nflow_cli.densities.cells.heads import log_cells
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.weights import CellWeights
@@ -18,6 +19,8 @@ from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.trainer import ChunkTrainer
 
 HIDING = 1 / 7  # of the rows of a batch
+FLOOR = 0.01  # the weight of the marginals beside the networks: outliers pull these no further
+LEAST = -1e4  # nats: of a float32, and below all that counts
 
 
 class FitCells(ChunkTrainer):
@@ -54,28 +57,25 @@ class FitCells(ChunkTrainer):
         self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Return the :meth:`negative_log_likelihood` of packed rows ``(E, batch_size)``."""
-        return {"loss": self.negative_log_likelihood(batch)}
+        """Return ``-mean log q(row)`` in nats ``(R,)`` of packed rows ``(E, batch_size)``.
 
-    def negative_log_likelihood(self, packed: Any, weights: Any = None) -> Any:
-        """Return ``-mean log q(row)`` in nats ``(R,)`` of rows ``(…, E, n)``, weighted."""
-        log_q = ops.sum(self.log_cells(packed), axis=-2)
-        if weights is not None:
-            return -ops.sum(weights * log_q, axis=-1) / ops.sum(weights) - self.shift
-        return -ops.mean(log_q, axis=-1) - self.shift
+        ``q`` mixes each cell with its marginal, by a fixed weight: the loss of a cell is bounded.
+        """
+        *_, marginal, _ = self.parts(batch)
+        log_floor, log_rest = math.log(FLOOR), math.log1p(-FLOOR)
+        mixed = ops.logaddexp(log_rest + self.log_cells(batch), log_floor + marginal)
+        return {"loss": -ops.mean(ops.sum(mixed, axis=-2), axis=-1) - self.shift}
 
     def log_cells(self, packed: Any) -> Any:
-        """Return the log-probabilities ``(R, D, n)`` of the cells of packed rows ``(…, E, n)``.
+        """Return the log-probabilities ``(R, D, n)`` of the cells of packed rows by the networks.
 
-        Where rows of 0 and 1 follow, one a column, the cells of 1 are hidden from the network.
+        Args:
+            packed: ``(…, E, n)``, as :func:`packed` returns them. Where rows of 0 and 1 follow, one
+                a column, the cells of 1 are hidden from the networks.
         """
-        layout, n_numbers = self.layout, len(self.layout.with_numbers)
-        n_intervals = n_numbers + len(layout.coarse)
-        ends = np.cumsum([0, layout.n_columns, n_intervals, n_intervals, layout.n_columns])
-        codes, centre, half, hidden = (
-            packed[..., start:end, :] for start, end in itertools.pairwise(ends)
-        )
-        seen = codes, centre[..., :n_numbers, :]
+        layout = self.layout
+        codes, centre, half, _, hidden = self.parts(packed)
+        seen = codes, centre[..., : len(layout.with_numbers), :]
         if hidden.shape[-2]:
             of_numbers = ops.take(hidden, self.with_numbers, axis=-2)
             seen = ops.where(hidden > 0, -1.0, codes), ops.where(of_numbers > 0, 0.0, seen[1])
@@ -88,6 +88,14 @@ class FitCells(ChunkTrainer):
         parameters = network.parameters(layout, weights, self.limits, x, ops)
         mixed = [ops.take(part, self.intervals, axis=-2) for part in (centre, half)]
         return log_cells(layout, parameters, codes, *mixed, xp=ops)
+
+    def parts(self, packed: Any) -> list[Any]:
+        """Return codes, centres, half widths, marginals, and which cells are hidden."""
+        layout = self.layout
+        n = len(layout.with_numbers) + len(layout.coarse)
+        counts = layout.n_columns, n, n, len(layout.modelled), layout.n_columns
+        ends = np.cumsum([0, *counts])
+        return [packed[..., start:end, :] for start, end in itertools.pairwise(ends)]
 
     def members(self) -> list[dict[str, np.ndarray]]:
         """Return the weights of each network with their start, float32."""
@@ -122,11 +130,18 @@ class CellChunks(PointChunks):
         return np.concatenate([rows, hidden.astype(np.float32)], axis=1)
 
 
-def packed(layout: Layout, encoded: Encoded) -> np.ndarray:
-    """Return encoded rows as one array ``(n, E)``, float32: codes, centres, half widths.
+def packed(density: CellDensity, rows: np.ndarray) -> np.ndarray:
+    """Return rows ``(n, C)`` as one array ``(n, E)``, float32, of what the cells of a row are.
 
-    A cell of what no training row is counts as unknown: a network learns nothing of it.
+    These are codes, centres, half widths, and log-probabilities by the marginals given that a cell
+    is what training rows are. One of what none is counts as unknown: a network learns nothing of
+    it.
     """
+    layout, encoded = density.layout, density.encode(rows)
     learnt = np.array([layout.outcomes[i].learnt for i in layout.columns])[:, None]
     codes = np.where(encoded.codes < learnt, encoded.codes, UNKNOWN)
-    return np.concatenate([codes, encoded.centre, encoded.half], axis=0).T.astype(np.float32)
+    modelled = [layout.columns.index(i) for i in layout.modelled]
+    learnt_cells = density.marginal_log_cells(rows) - density.log_learnt
+    marginal = np.where(codes[modelled] < 0, 0.0, learnt_cells.T)
+    parts = codes, encoded.centre, encoded.half, np.maximum(marginal, LEAST)
+    return np.concatenate(parts, axis=0).T.astype(np.float32)

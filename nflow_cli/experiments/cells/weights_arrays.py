@@ -14,7 +14,7 @@ from nflow_cli.densities.cells.network import PADDING, Parameters
 from nflow_cli.densities.cells.normals import Normals
 from nflow_cli.runs.weights_file import Shape
 
-LIMITS, SHARES = "limits", "shares"
+LIMITS, SHARES, WEIGHTS = "limits", "shares", "weights"
 MARGINAL_SHARES, MARGINAL_NORMALS = "marginal_log_shares", "marginal_normals"
 BROKEN = "computed_broken"
 
@@ -31,6 +31,7 @@ def shapes(
         **{name: (members, *shape) for name, shape in of_networks.items()},
         LIMITS: (3, n_mixed),
         SHARES: (members, n_modelled),
+        WEIGHTS: (members,),
         MARGINAL_SHARES: (sum(layout.outcomes[i].count for i in layout.modelled),),
         MARGINAL_NORMALS: (3, n_mixed, -1),
         **({BROKEN: (len(computed),)} if computed else {}),
@@ -61,6 +62,7 @@ def arrays_of(
         **{name: np.stack([one[name] for one in networks]) for name in networks[0]},
         LIMITS: density.limits[..., 0, 0],
         SHARES: np.stack([member.shares for member in density.networks]),
+        WEIGHTS: np.array([member.weight for member in density.networks]),
         MARGINAL_SHARES: np.concatenate(shares),
         MARGINAL_NORMALS: normals,
         **_arrays_of_computed(density.computed),
@@ -93,11 +95,17 @@ def damage(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
         f"{LIMITS}: expected scales above 0": (limits[0] > 0).all(),
         f"{LIMITS}: expected low < high": (limits[1] < limits[2]).all(),
         f"{SHARES}: expected numbers from 0 to 1": ((shares >= 0) & (shares <= 1)).all(),
+        f"{WEIGHTS}: expected weights of sum 1": is_mixture(arrays[WEIGHTS]),
         f"{MARGINAL_SHARES}: expected shares of sum 1": np.allclose(totals, 1),
         f"{MARGINAL_NORMALS}: expected weights of sum 1": np.allclose(weights, 1),
         f"{MARGINAL_NORMALS}: expected scales above 0": (scales > 0).all(),
     }
     return next((text for text, is_so in expected.items() if not is_so), "")
+
+
+def is_mixture(weights: np.ndarray) -> bool:
+    """Return whether weights are those of a mixture."""
+    return bool((weights >= 0).all() and np.isclose(weights.sum(), 1))
 
 
 def density_of(
@@ -117,8 +125,9 @@ def density_of(
         Member(
             network.masked(layout, {name: arrays[name][r].astype(np.float64) for name in names}),
             shares,
+            float(weight),
         )
-        for r, shares in enumerate(arrays[SHARES])
+        for r, (shares, weight) in enumerate(zip(arrays[SHARES], arrays[WEIGHTS]))
     ]
     normals = (array[..., None] for array in arrays[MARGINAL_NORMALS])
     marginal = Parameters(_banks(layout, arrays[MARGINAL_SHARES]), *normals)

@@ -22,13 +22,7 @@ class Table(Likelihood):
 
     config: FitConfig
     formats: ClassVar = (".csv", ".parquet", ".npy")
-    from_start = True
     scores_rows = True
-
-    @property
-    def keeps_rows(self) -> bool:
-        """Whether a run keeps some test rows for its pictures."""
-        return self.config.evaluate.keep_rows
 
     @property
     def footprint(self) -> Footprint | None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from nflow_cli.data.table_rows import IN_PYTHON, STDIN
 from nflow_cli.evaluation.flow_checks import Outcome, Verdict, passed
-from nflow_cli.evaluation.scores import gap_to_the_truth, log_q_of_rows
+from nflow_cli.evaluation.scores import log_q_of_rows
+from nflow_cli.evaluation.truth import gap_to_the_truth
 from nflow_cli.experiments import density_checks
 from nflow_cli.experiments.checked_run import CheckedDensity, Checks, agree, differences, unlike
 from nflow_cli.experiments.density_checks import AS_GIVEN, OF_A_TARGET
@@ -69,7 +70,6 @@ def check_points(run: CheckedTable) -> Verdict:
     """Find the points again, and the standardisation that they give."""
     data, units = run.data, run.trained.units
     expected = {**data.sizes, "data": {"name": data.name, "sha256": data.sha256}}
-    expected["atoms"] = list(data.atoms)
     wrong = differences(SUMMARY, expected, run.summary)
     columns = {key: names for key, names in data.record().items() if key == "columns"}
     wrong += differences(RUN, columns, run.record["data"])
@@ -91,7 +91,7 @@ def check_held_out(run: CheckedTable) -> Verdict:
 
 def _check_scores(run: CheckedTable, scores: Mapping[str, Any]) -> Verdict:
     data = run.data
-    gap = gap_to_the_truth(run.trained, data.name, run.config.seed, data.columns)
+    gap = gap_to_the_truth(run.trained.log_prob, data.name, run.config.seed, data.columns)
     source = "from the test points" if gap["gap"] is None else "from the test points and fresh ones"
     return agree(run, {**scores, **gap}, source)
 

@@ -7,13 +7,14 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.config.presets import fingerprint
-from nflow_cli.config.schema import Fit2DConfig, FitConfig
-from nflow_cli.data.points import PointData, gaussian_log_prob
+from nflow_cli.config.schema import FitConfig
+from nflow_cli.data.points import gaussian_log_prob
 from nflow_cli.data.table_rows import TableRows
 from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.pushforward import FlowDensity, chunks, each_member
 from nflow_cli.densities.rows import RowDensity
-from nflow_cli.evaluation.scores import gap_to_the_truth, log_q_of_rows, mass_of
+from nflow_cli.evaluation.scores import log_q_of_rows, mass_of
+from nflow_cli.evaluation.truth import gap_to_the_truth
 from nflow_cli.experiments.table.starting import starting_density
 from nflow_cli.flows.side_by_side import seeds_from
 from nflow_cli.layout import tell
@@ -81,7 +82,7 @@ class Training(NamedTuple):
     speed: Speed
 
 
-def build(config: Fit2DConfig | FitConfig, data: PointData) -> FitPoints:
+def build(config: FitConfig, data: TableRows) -> FitPoints:
     """Build and compile the model that a config describes."""
     density = starting_density(config, data)
     _, log_det = density.encoded(data.train)
@@ -92,27 +93,23 @@ def build(config: Fit2DConfig | FitConfig, data: PointData) -> FitPoints:
 
 def train(
     model: FitPoints,
-    data: PointData,
-    config: Fit2DConfig | FitConfig,
+    data: TableRows,
+    config: FitConfig,
     directory: RunDirectory | None = None,
-    from_start: bool = False,
 ) -> Training:
     """Train ``model`` as ``config.train`` says, and go back to the weights of the best validation.
 
-    With ``directory``, the training is logged and saved there, and goes on from where it was.
-    ``from_start``: those that it begins with are among them.
+    Those that it begins with are among them. With ``directory``, the training is logged and saved
+    there, and goes on from where it was.
     """
     settings, steps = config.train, config.train.steps or 0
     chunks = _batches(model.density, data, config)
     clock, validate = Clock(), _validator(model, data)
-    if from_start:
-        name = (
-            "linear regression" if isinstance(data, TableRows) and data.roles.given else "Gaussian"
-        )
-        known = nats_text(_baseline(model.density, data))
-        tell(f"{name}: log-likelihood {known} nats a validation row")
+    name = "linear regression" if data.roles.given else "Gaussian"
+    known = nats_text(_baseline(model.density, data))
+    tell(f"{name}: log-likelihood {known} nats a validation row")
     log_of = ValidationLog if settings.ensemble == 1 else MembersLog
-    log = log_of(clock, validate=validate, stopping=settings.early_stopping, from_start=from_start)
+    log = log_of(clock, validate=validate, stopping=settings.early_stopping, from_start=True)
 
     def note(logs: Any) -> str:
         text = f"log-likelihood {nats_text(-float(logs['loss']))}"
@@ -127,9 +124,7 @@ def train(
     return Training(clock.steps, log.kept_at, clock.speed())
 
 
-def _batches(
-    density: FlowDensity | RowDensity, data: PointData, config: Fit2DConfig | FitConfig
-) -> PointChunks:
+def _batches(density: FlowDensity | RowDensity, data: TableRows, config: FitConfig) -> PointChunks:
     """Return the batches of training rows."""
     train = config.train
     seeds = seeds_from(config.seed, train.ensemble)
@@ -140,7 +135,7 @@ def _batches(
     return PointChunks(density.encoded(data.train)[0], *shape, weights)
 
 
-def _validator(model: FitPoints, data: PointData) -> Callable[[], Any]:
+def _validator(model: FitPoints, data: TableRows) -> Callable[[], Any]:
     """Return the function that computes the loss of the validation rows, or of each member's."""
     loss, weights = compiled(model.negative_log_likelihood), data.weights.validation
     z, log_det = model.density.encoded(data.validation)
@@ -164,7 +159,7 @@ def _validator(model: FitPoints, data: PointData) -> Callable[[], Any]:
     return validate
 
 
-def _baseline(density: FlowDensity | RowDensity, data: PointData) -> float:
+def _baseline(density: FlowDensity | RowDensity, data: TableRows) -> float:
     """Return the mean log-likelihood in nats of the validation rows by what ``q`` must beat.
 
     That is the Gaussian of the training rows, or their linear regression, of the rows and noises
@@ -180,30 +175,22 @@ def _baseline(density: FlowDensity | RowDensity, data: PointData) -> float:
     return float(np.average(log_q, weights=None if weights is None else weights[known]))
 
 
-class Judges(NamedTuple):
-    """What a fit is judged and drawn by.
-
-    Attributes:
-        judge: Returns scores of a density and the rows that it was fitted to, for the summary, and
-            what the pictures are drawn from.
-        from_start: Whether the weights that training begins with may be the best.
-        keeps_rows: Whether the log-density of single test rows is kept.
-    """
-
-    judge: Callable[[Any, PointData], tuple[dict[str, Any], dict[str, np.ndarray]]]
-    from_start: bool
-    keeps_rows: bool
+Judge = Callable[[Any, TableRows], tuple[dict[str, Any], dict[str, np.ndarray]]]
 
 
 def run(
-    config: Fit2DConfig | FitConfig, directory: RunDirectory, data: PointData, judges: Judges
+    config: FitConfig, directory: RunDirectory, data: TableRows, judge: Judge, keeps_rows: bool
 ) -> dict[str, Any]:
-    """Fit, judge and save in ``directory``, from where it is; return the summary."""
+    """Fit, judge and save in ``directory``, from where it is; return the summary.
+
+    ``judge`` returns the scores of a density and of the rows that it was fitted to, and what the
+    pictures are drawn from.
+    """
     model = build(config, data)
-    training = train(model, data, config, directory, judges.from_start)
+    training = train(model, data, config, directory)
     model_sha256 = save_model(directory, model.trained)
-    scores, arrays = judges.judge(model.density, data)
-    of_rows = log_q_of_rows(model.density, data) if judges.keeps_rows else {}
+    scores, arrays = judge(model.density, data)
+    of_rows = log_q_of_rows(model.density, data) if keeps_rows else {}
     directory.write_evaluation({**arrays, **of_rows})
     mass = {}
     if data.dim == 2 and isinstance(model.density, FlowDensity):
@@ -219,9 +206,8 @@ def run(
         "steps": training.steps,
         "best_update": training.best_update,
         **scores,
-        **gap_to_the_truth(model.density, data.name, config.seed, data.columns),
+        **gap_to_the_truth(model.density.log_prob, data.name, config.seed, data.columns),
         **data.sizes,
-        "atoms": list(data.atoms),
         **dict.fromkeys(unknown),
         **mass,
         "n_parameters": model.trained.count_params(),

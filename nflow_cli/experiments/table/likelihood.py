@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nflow_cli.config.schema import Fit2DConfig, FitConfig
+from nflow_cli.config.schema import FitConfig
 from nflow_cli.evaluation.caveats import Caveat, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.experiment import Course, Identity, Measure, expect_named_data
@@ -18,13 +18,9 @@ if TYPE_CHECKING:
 
 
 class Likelihood(DensityExperiment):
-    """A density that is fitted to rows.
+    """A density that is fitted to rows."""
 
-    Attributes:
-        from_start: Whether the weights that training begins with may be the best.
-    """
-
-    config: Fit2DConfig | FitConfig
+    config: FitConfig
     name = "table"
     measures = (
         Measure("log_likelihood", "log-likelihood", "nats", 4, judges=True, sign=-1),
@@ -35,12 +31,11 @@ class Likelihood(DensityExperiment):
     course = Course("validation_loss", "log-likelihood (nats a validation row)", -1)
     columns, summary_form = pictures.COLUMNS, pictures.TableSummary
     samples: ClassVar = None
-    from_start: ClassVar[bool]
 
     @property
     def keeps_rows(self) -> bool:
         """Whether a run keeps some test rows for its pictures."""
-        return True
+        return self.config.evaluate.keep_rows
 
     @property
     def is_in_the_plane(self) -> bool:
@@ -57,8 +52,7 @@ class Likelihood(DensityExperiment):
         """Train, judge and save; return the summary."""
         from nflow_cli.experiments.table import fit as table_fit
 
-        judges = table_fit.Judges(self.judge, self.from_start, self.keeps_rows)
-        return table_fit.run(self.config, run, data, judges)
+        return table_fit.run(self.config, run, data, self.judge, self.keeps_rows)
 
     def judge(self, density: Any, data: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return :meth:`scores_of` and :meth:`arrays_of`."""
@@ -93,13 +87,13 @@ class Likelihood(DensityExperiment):
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
         """Judge a fit by its test rows, or by others."""
-        from nflow_cli.data.points import PointData
-        from nflow_cli.evaluation.scores import gap_to_the_truth
+        from nflow_cli.data.table_rows import TableRows
+        from nflow_cli.evaluation.truth import gap_to_the_truth
 
         flow = self.config.flow
         lines = [("data", self.config.subject), ("flow", f"{flow.text}, K = {flow.k}")]
-        if isinstance(data, PointData):
-            gap = gap_to_the_truth(trained, data.name, seed, data.columns)
+        if isinstance(data, TableRows):
+            gap = gap_to_the_truth(trained.log_prob, data.name, seed, data.columns)
             scores = self.scores_of(trained, data) | gap
             facts = {**data.sizes, **scores}
             caveats = self.caveats({**recorded, **facts})

@@ -13,6 +13,7 @@ from nflow_cli.experiments.rows import (
     Rows,
     Summary,
     flow_row,
+    gap_rows,
     likelihood_rows,
     mass_row,
     mean_text,
@@ -90,10 +91,7 @@ def differences(scores: Summary, caveats: Caveats) -> Rows:
         unsure = "" if is_sure else " (not known to be better than a Gaussian)"
         text = mean_text(scores, "gain", "nats, paired") + unsure
         rows.append(("gain", marked(text, caveats, "gain")))
-    if scores.get("gap") is not None:
-        text = f"{scores['gap']:.5f} ± {scores['gap_standard_error']:.5f} nats a fresh point"
-        rows.append(("gap to the truth", text))
-    return rows
+    return rows + gap_rows(scores)
 
 
 def normality_rows(normality: Summary) -> Rows:

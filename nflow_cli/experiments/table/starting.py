@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from nflow_cli.config.schema import Fit2DConfig, FitConfig
-from nflow_cli.data.points import PointData
+from nflow_cli.config.schema import FitConfig
 from nflow_cli.data.table_rows import TableRows
 from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.pushforward import FlowDensity
@@ -13,13 +12,13 @@ from nflow_cli.flows.side_by_side import stack_of
 from nflow_cli.registry import BASES, resolve
 
 
-def starting_density(config: Fit2DConfig | FitConfig, data: PointData) -> FlowDensity | RowDensity:
+def starting_density(config: FitConfig, data: TableRows) -> FlowDensity | RowDensity:
     """Return the density with the flows at their start, before an affine map that is fitted.
 
     That is the Gaussian of the rows, or their linear regression on what is given.
     """
     base = resolve(BASES[config.base_name])()
-    if isinstance(config, FitConfig) and not config.is_plain and isinstance(data, TableRows):
+    if not config.is_plain:
         model = built_model(config)
         density = RowDensity(base, model, data.roles, data.units, data.given_units)
         start = LinearGaussian(density, data.train, data.weights.train)

@@ -88,6 +88,12 @@ class Target(DensityExperiment):
         drawn = {"samples": n, "seed": seed}
         return Judgement({**drawn, **scores, **of_points}, lines, caveats)
 
+    def read_data(self, name: str) -> Any:
+        """Read points ``(n, 2)`` from a file."""
+        from nflow_cli.data.point_files import read_points
+
+        return read_points(name)
+
     def identity(self, summary: Summary) -> Identity:
         """Return the target, the flow and K."""
         return self.identity_of(self.config.subject)
@@ -98,7 +104,7 @@ class Target(DensityExperiment):
     @property
     def target_text(self) -> str:
         """The target as text, with its parameters."""
-        return self.config.target.model_dump_json() if self.config.target else ""
+        return self.config.target.model_dump_json()
 
     def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
         """Return the pictures by name."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nflow_cli.densities.cells.mixing import mixing_weights
+from nflow_cli.densities.cells.mixing import member_weights, mixing_weights
 
 
 def likelihood(w, a, b, weights):
@@ -46,3 +46,19 @@ def test_cells_that_are_unknown_or_impossible_to_both_do_not_count():
     a[49] = -np.inf
     assert mixing_weights(a, b) == pytest.approx(expected, abs=1e-12)
     assert mixing_weights(np.full((5, 1), np.nan), np.zeros((5, 1))) == 0
+
+
+def test_weights_of_members_are_those_that_rows_were_drawn_by():
+    rng, weights = np.random.default_rng(4), np.array([0.1, 0.6, 0.3])
+    means = np.array([[-8.0], [0.0], [8.0]])
+    x = means[rng.choice(3, 20_000, p=weights), 0] + rng.standard_normal(20_000)
+    log_q = -((x - means) ** 2) / 2
+    assert member_weights(log_q) == pytest.approx(weights, abs=0.012)
+    counted = member_weights(log_q, (x > 4).astype(float))
+    assert counted == pytest.approx([0, 0, 1], abs=1e-3)
+
+
+def test_a_row_that_no_member_gives_a_probability_does_not_count():
+    log_q = np.array([[0.0, -1.0, -np.inf], [-1.0, -np.inf, -np.inf]])
+    assert member_weights(log_q) == pytest.approx(member_weights(log_q[:, :2]))
+    assert member_weights(np.full((2, 3), -np.inf)) == pytest.approx([0.5, 0.5])
