@@ -7,9 +7,9 @@ import numpy as np
 
 from nflow_cli.arrays import log_ndtr, logsumexp
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
-from nflow_cli.densities.cells.heads import log_mass
+from nflow_cli.densities.cells.heads import distinct, log_mass
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.network import Parameters
+from nflow_cli.densities.cells.network import PADDING, Parameters
 
 if TYPE_CHECKING:
     from nflow_cli.densities.cells.density import Encoded
@@ -32,25 +32,43 @@ def below_and_at(
             place += 1
             if c < bank.n_given:
                 continue
-            shares = np.ones((1, n))
+            shares = np.ones((1, 1))
             if log_shares is not None:
-                shares = np.exp(np.broadcast_to(log_shares[c - bank.n_given], (bank.size, n)))
+                shares = np.exp(log_shares[c - bank.n_given])
             if columns[i].has_numbers:
                 m = layout.mixed.index(i)
-                mixture = [
-                    np.broadcast_to(array[m], (array.shape[1], n)) for array in parameters[1:]
-                ]
+                mixture = [array[m] for array in parameters[1:]]
                 intervals = [
                     (encoded.centre[k], encoded.half[k])
                     for k, owner in zip(layout.intervals, layout.mixtures)
                     if owner == m
                 ]
-                below, at = of_number(columns[i], codes, shares, intervals, mixture)
+                below, at = _of_numbers(columns[i], codes, shares, intervals, mixture)
             else:
-                below, at = of_code(shares, codes)
+                below, at = of_code(np.broadcast_to(shares, (len(shares), n)), codes)
             cells.append([np.where(codes == UNKNOWN, np.nan, part) for part in (below, at)])
     below, at = np.moveaxis(np.array(cells), 0, 1)
     return below, at
+
+
+def _of_numbers(
+    column: CellColumn,
+    codes: np.ndarray,
+    shares: np.ndarray,
+    intervals: Sequence[tuple[np.ndarray, np.ndarray]],
+    mixture: Sequence[np.ndarray],
+) -> Ends:
+    """Return what :func:`of_number` does; by the parameters of one row each distinct cell once."""
+    if mixture[0].shape[-1] != 1:
+        every = np.broadcast_to(shares, (len(shares), len(codes)))
+        return of_number(column, codes, every, intervals, mixture)
+    some = mixture[0][:, 0] > PADDING / 2
+    (kinds, *ends), inverse = distinct(codes, *(end for pair in intervals for end in pair))
+    one = [np.broadcast_to(array[some], (some.sum(), kinds.size)) for array in mixture]
+    every = np.broadcast_to(shares, (len(shares), kinds.size))
+    pairs = list(zip(ends[::2], ends[1::2]))
+    below, at = of_number(column, kinds.astype(int), every, pairs, one)
+    return below[inverse], at[inverse]
 
 
 def of_code(shares: np.ndarray, codes: np.ndarray) -> Ends:

@@ -15,7 +15,7 @@ import numpy as np
 
 from nflow_cli.arrays import dtype_of, logsumexp
 from nflow_cli.densities.cells.layout import Bank, Layout, Outcomes
-from nflow_cli.densities.cells.network import Parameters, one_hot
+from nflow_cli.densities.cells.network import PADDING, Parameters, one_hot
 from nflow_cli.mixtures import log_normal_mass
 
 
@@ -49,15 +49,38 @@ def log_cells(
 
 def _log_masses(layout: Layout, parameters: Parameters, centre: Any, half: Any, xp: Any) -> Any:
     """Return the log-masses ``(…, N + X, n)`` of intervals; of lattices without the value -inf."""
-    mixtures = parameters[1:]
+    mixtures: Sequence[Any] = parameters[1:]
+    log_masses = _masses_by_value if xp is np and mixtures[0].shape[-1] == 1 else log_mass
     if not layout.coarse:
-        return log_mass(centre, half, *mixtures, xp=xp, has_ends=layout.has_ends)
+        return log_masses(centre, half, *mixtures, xp=xp, has_ends=layout.has_ends)
     places = np.array(layout.mixtures, np.int32)
     mixtures = [xp.take(array, places, axis=-3) for array in mixtures]
     is_on = half != 0
     centre, half = xp.where(is_on, centre, 0.0), xp.where(is_on, half, 1.0)
-    masses = log_mass(centre, half, *mixtures, xp=xp, has_ends=layout.has_ends)
+    masses = log_masses(centre, half, *mixtures, xp=xp, has_ends=layout.has_ends)
     return xp.where(is_on, masses, -math.inf)
+
+
+def _masses_by_value(
+    centre: np.ndarray, half: np.ndarray, *mixtures: np.ndarray, xp: Any, has_ends: bool
+) -> np.ndarray:
+    """Return the log-masses ``(N, n)`` by mixtures ``(N, M, 1)``, each value's computed once.
+
+    The mixtures of marginals have many normals, and columns that repeat have few values.
+    """
+    found = np.empty(centre.shape)
+    for k, (log_weights, means, scales) in enumerate(zip(*mixtures)):
+        some = log_weights[:, 0] > PADDING / 2
+        (c, h), inverse = distinct(centre[k], half[k])
+        mixture = log_weights[some], means[some], scales[some]
+        found[k] = log_mass(c, h, *mixture, xp=xp, has_ends=has_ends)[inverse]
+    return found
+
+
+def distinct(*arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct columns of arrays ``(n,)``, and which of them each place has."""
+    columns, inverse = np.unique(np.stack(arrays), axis=1, return_inverse=True)
+    return columns, inverse.ravel()
 
 
 def log_mass(
