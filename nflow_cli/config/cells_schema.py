@@ -11,7 +11,7 @@ from nflow_cli.config.strict import COMMAND, Description, Seed, Strict, by_name
 from nflow_cli.config.table_schema import MAX_MEMBERS, TableData, TableEvaluate, TableTrain
 
 MAX_WIDTH, MAX_BLOCKS, MAX_COMPONENTS = 2_048, 16, 64
-DECAYS = 0.3, 0.1, 1.0  # sharp tables want little, noisy ones much
+DECAYS = 0.1, 0.3, 1.0  # sharp tables want little, noisy ones much
 
 
 class Cells(Strict):
@@ -43,7 +43,7 @@ class CellsTrain(TableTrain):
         default=None,
         ge=0,
         le=100,
-        description="Decay of the kernels, apart from the gradient; null: 0.3, 0.1, 1 of the "
+        description="Decay of the kernels, apart from the gradient; null: 0.1, 0.3, 1 of the "
         "members of an ensemble in turn.",
     )
     ensemble: int | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
