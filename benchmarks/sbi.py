@@ -119,11 +119,11 @@ def fit(simulator, arguments, settings, folder):
 def judged(density, observation, reference, seed, with_c2st):
     """Return how near draws at an observation are to the reference's."""
     given = named("x", observation)
-    rows = np.column_stack([reference, np.tile(observation, (len(reference), 1))])
+    rows = np.column_stack([np.tile(observation, (len(reference), 1)), reference])
     judged = {"cross_entropy": -density.log_prob(rows).mean()}
     if with_c2st:
         draws = density.sample(len(reference), seed=seed, given=given)
-        judged["c2st"] = c2st(draws[:, : reference.shape[1]], reference)
+        judged["c2st"] = c2st(draws[:, -reference.shape[1] :], reference)
     return judged
 
 
@@ -161,10 +161,8 @@ def measurements(name, arguments, settings):
         accuracies = [line["c2st"] for line in lines if "c2st" in line]
         figures |= {"observations": len(accuracies), **mean_and_error("c2st", accuracies)}
     told = ("log_likelihood", "best_update", "steps", "train_seconds", "n_parameters")
-    coverage = summary.get("calibration", {}).get("coverage", ())  # of flows alone
-    covered = {f"covered_{r['level']}": r["covered"] for r in coverage}
     record = {key: summary[key] for key in told}
-    yield {**fitted, **figures, **record, **covered, "seconds": seconds}
+    yield {**fitted, **figures, **record, "seconds": seconds}
 
 
 def parsed():

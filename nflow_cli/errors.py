@@ -44,14 +44,6 @@ class DataError(NflowError):
     """A data set is missing, damaged, or not what it should be."""
 
 
-class ColumnError(DataError):
-    """A column of a table, or one of several, keeps a density from being fitted to the others."""
-
-    def __init__(self, message: str, *columns: str):
-        super().__init__(message)
-        self.columns = columns
-
-
 class Interrupted(BaseException):
     """A signal asked the run to stop, and what it had learnt is saved."""
 

@@ -95,6 +95,7 @@ COLUMN_MAPS = {
     "softplus": "nflow_cli.data.column_maps:Softplus",
     "logit": "nflow_cli.data.column_maps:Logit",
     "tukey-h": "nflow_cli.data.column_maps:TukeyH",
+    "asinh": "nflow_cli.data.column_maps:Asinh",
 }
 
 # The base each target is fitted from unless the preset says otherwise.

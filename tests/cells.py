@@ -32,6 +32,13 @@ def grid(name, step=0.5, offset=0.0, maps=UNITS, **facts):
     return CellColumn(name, kind, maps, floor=0.01)
 
 
+def lattices(name, *pairs, maps=UNITS, **facts):
+    """Return a column of lattices, each a step and an offset, the finest first."""
+    found = [Lattice(step=step, offset=offset) for step, offset in pairs]
+    facts = {"decimals": 2, "resolution": pairs[0][0], "lattices": found, **facts}
+    return CellColumn(name, ColumnKind(kind="grid", **facts), maps, floor=0.01)
+
+
 def number(name, resolution=1e-3, maps=UNITS, decimals=3, **facts):
     kind = ColumnKind(kind="number", decimals=decimals, resolution=resolution, **facts)
     return CellColumn(name, kind, maps, floor=0.01)
@@ -89,6 +96,8 @@ def values_of(column, reach=14.0):
     low, high = column.values_at(np.array([-reach, reach]))
     step = column.step
     if column.kind.is_open:
+        low, high = low - 60 * step, high + 60 * step
+    if column.n_lattices > 1 and not column.kind.bounds:  # coarse intervals are wider
         low, high = low - 60 * step, high + 60 * step
     return np.append(low + step * np.arange(round((high - low) / step) + 1), gap)
 

@@ -187,7 +187,7 @@ def _check_data(runs: Sequence[Any]) -> None:
     """Load the images and points that the runs take, once, and refuse what does not fit them."""
     loaded: dict[str, Any] = {}
     for run in runs:
-        key = repr(run.config.data)
+        key = repr(run.config.model_dump(include={"data", "density"}))
         if key not in loaded:
             loaded[key] = run.experiment.data()
         run.experiment.expect_fits(loaded[key])

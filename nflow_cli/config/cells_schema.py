@@ -4,14 +4,14 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field
 
-from nflow_cli.config.kinds_schema import ColumnKind, row_names
+from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.strict import COMMAND, Description, Seed, Strict, by_name
 from nflow_cli.config.table_schema import MAX_MEMBERS, TableData, TableEvaluate, TableTrain
 
 MAX_WIDTH, MAX_BLOCKS, MAX_COMPONENTS = 2_048, 16, 64
-DECAYS = 0.3, 0.1, 1.0  # sharp tables want little, noisy ones much
+DECAYS = 0.1, 0.3, 1.0  # sharp tables want little, noisy ones much
 
 
 class Cells(Strict):
@@ -39,26 +39,11 @@ class Cells(Strict):
 class CellsTrain(TableTrain):
     """How a density of cells is trained. The weights of the best validation are kept."""
 
-    steps: int | None = Field(
-        default=None,
-        ge=1,
-        le=10**9,
-        description="Updates; null: by epochs, or the size of the table.",
-    )
-    batch_size: int | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
-        default=None, ge=1, le=10**6, description="Rows per update; null: by the table's size."
-    )
-    chunk: int | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
-        default=None,
-        ge=1,
-        le=10**6,
-        description="Updates between two looks at the validation rows; null: by the table's size.",
-    )
     weight_decay: float | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default=None,
         ge=0,
         le=100,
-        description="Decay of the kernels, apart from the gradient; null: 0.3, 0.1, 1 of the "
+        description="Decay of the kernels, apart from the gradient; null: 0.1, 0.3, 1 of the "
         "members of an ensemble in turn.",
     )
     ensemble: int | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -68,13 +53,6 @@ class CellsTrain(TableTrain):
         description="Networks side by side, mixed by the validation rows; null: by the table's "
         "size.",
     )
-
-    @field_validator("epochs")
-    @classmethod
-    def _one_length(cls, epochs: float | None, info: ValidationInfo) -> float | None:
-        if epochs is not None and info.data.get("steps") is not None:
-            raise ValueError("null where steps says how long")
-        return epochs
 
     @property
     def members(self) -> int:
@@ -136,7 +114,7 @@ class CellsConfig(Strict):
             "epochs": None,
         }
         update: dict[str, Any] = {
-            "data": self.data.model_copy(update=_of_kinds(self.data, kinds)),
+            "data": self.data.with_kinds(kinds),
             "cells": self.cells.model_copy(update=sizes),
             "train": ours.model_copy(update=length),
         }
@@ -145,13 +123,8 @@ class CellsConfig(Strict):
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "CellsConfig":
         """Return the config of a run with kinds of columns and sizes written out."""
         cells, train = sizes(self.cells, self.train, rows)
-        data = self.data.model_copy(update=_of_kinds(self.data, kinds))
+        data = self.data.with_kinds(kinds)
         return self.model_copy(update={"data": data, "cells": cells, "train": train})
-
-
-def _of_kinds(data: TableData, kinds: Mapping[str, ColumnKind]) -> dict[str, Any]:
-    """Return what kinds settle: themselves, and the given columns as a row has them."""
-    return {"kinds": dict(kinds), "given": row_names(kinds, data.given).given}
 
 
 class Size(NamedTuple):

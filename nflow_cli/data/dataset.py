@@ -33,10 +33,10 @@ from nflow_cli.data.dataset_parts import (
     without_gaps,
 )
 from nflow_cli.data.dates import dated
-from nflow_cli.data.fit_units import units_of_numbers
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.left_out import cells_of
 from nflow_cli.data.named_tables import IN_PYTHON, table_named
+from nflow_cli.data.number_units import units_of_numbers
 from nflow_cli.data.plain_numbers import HINT, on_bounds, plain_kinds, units_and_faults
 from nflow_cli.data.points import ALIKE, Weights, checksum
 from nflow_cli.data.raw_columns import RawColumn, read_columns

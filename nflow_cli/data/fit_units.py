@@ -6,10 +6,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 
-from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.table_schema import Tails
 from nflow_cli.constants import LOG_2PI
-from nflow_cli.data.column_maps import ColumnMap, Log, Logit, Scale, Side, Softplus, TukeyH
+from nflow_cli.data.column_maps import (
+    Asinh,
+    ColumnMap,
+    Log,
+    Logit,
+    Scale,
+    Side,
+    Softplus,
+    TukeyH,
+)
 from nflow_cli.errors import DataError
 
 ROWS = 20_000  # that a tail is fitted to, at most
@@ -26,6 +34,13 @@ MOST = np.array([2.0, math.log(4), 2.0])
 LEAST_START = 0.02  # of h: at 0 an outlier would outweigh all other rows
 STEPS, HALVINGS = 50, 20  # of scoring, and of a step, at most
 ENOUGH = 1e-3  # nats in all: a step that gains less is the last
+# Of the centre of an asinh, as the sinh of what is searched, and of its log scale.
+SEARCHED = np.array([3.0, 4.0])  # to each side of 0, in robust units
+LEAST_SCALE = 0.05
+GRID, ZOOMS = 7, 8
+QUANTILES = 2_000  # that it is fitted to
+LEAST_SKEWED = 30  # rows
+SKEW_GAIN = 4.0  # nats in all by which an asinh must be better than a scale or tails
 NODES = 60  # of a quadrature over N(0, 1)
 
 
@@ -43,36 +58,11 @@ class _Chain(NamedTuple):
     maps: list[ColumnMap]
 
 
-def units_of_numbers(
-    values: np.ndarray, kind: ColumnKind, tails: Tails = "tukey-h"
-) -> list[ColumnMap]:
-    """Return the units of a column of cells, by values ``(n,)`` of its training rows.
-
-    A bound stands half a step beyond the last value that there may be, where its interval ends. Of
-    rows of one value some are to each side of it, as rounding has it: by equal values alone a tail
-    is as heavy as it can be.
-    """
-    step = kind.lattices[0].step if len(kind.lattices) == 1 else kind.resolution or 1.0
-    if not len(values) or values.min() == values.max():
-        return [Scale(float(values[0]) if len(values) else 0.0, step)]
-    low, high = kind.bounds or (None, None)
-    half = step / 2 + 4 * float(np.spacing(np.abs(values).max()))  # more than rounding
-    bounds = Bounds(None if low is None else low - half, None if high is None else high + half)
-    return fit_units(_spread(values, step), bounds, tails)
-
-
-def _spread(values: np.ndarray, step: float) -> np.ndarray:
-    """Return values ``(n,)``, those that are equal evenly over the interval about them."""
-    order = np.argsort(values, kind="stable")
-    _, first, counts = np.unique(values[order], return_index=True, return_counts=True)
-    place = np.arange(len(values)) - np.repeat(first, counts) + 0.5
-    shift = np.empty(len(values))
-    shift[order] = place / np.repeat(counts, counts) - 0.5
-    return values + step * shift
-
-
 def fit_units(
-    x: np.ndarray, bounds: Bounds | None = None, tails: Tails = "tukey-h"
+    x: np.ndarray,
+    bounds: Bounds | None = None,
+    tails: Tails = "tukey-h",
+    skewed: bool = False,
 ) -> list[ColumnMap]:
     """Return the maps after which a column of training rows is nearest to N(0, 1).
 
@@ -84,22 +74,29 @@ def fit_units(
         x: ``(n,)``, float64, finite, in random order: a tail is fitted to the first 20,000.
         bounds: Open ends.
         tails: "tukey-h", or "none" to leave them as they are.
+        skewed: Whether an asinh takes the place of the scale and the tails where it makes the rows
+            likelier by more than 4 nats in all. Then of one bound there is the softplus alone,
+            whose inverse is linear far from it: that of a logarithm leads anywhere.
 
     Raises:
         DataError: If a row lies on a bound or outside, or all rows are equal.
     """
     chains: list[_Chain] = []
-    for first in _bounded(x, bounds or Bounds()):
+    for first in _bounded(x, bounds or Bounds(), skewed):
         y, log_det = first.inside(x) if first else (x, np.zeros_like(x))
         if y.min() == y.max():
             raise DataError(f"expected values that differ. Received: {x[0]} alone")
         rest = _fit_rest(y, tails)
+        if skewed and len(x) >= LEAST_SKEWED:
+            other = _fit_asinh(y)
+            gain = (other.log_likelihood - rest.log_likelihood) * min(len(x), ROWS)
+            rest = other if gain > SKEW_GAIN else rest
         maps = [first, *rest.maps] if first else rest.maps
         chains.append(_Chain(rest.log_likelihood + log_det[:ROWS].mean(), maps))
     return max(chains, key=lambda chain: chain.log_likelihood).maps
 
 
-def _bounded(x: np.ndarray, bounds: Bounds) -> list[ColumnMap | None]:
+def _bounded(x: np.ndarray, bounds: Bounds, skewed: bool) -> list[ColumnMap | None]:
     """Return the maps that may take a column from its bounds to R."""
     low, high = bounds
     above, below = (-math.inf if low is None else low), (math.inf if high is None else high)
@@ -109,12 +106,13 @@ def _bounded(x: np.ndarray, bounds: Bounds) -> list[ColumnMap | None]:
             f"expected values above {above} and below {below}. Received: {least} to {most}"
         )
     if low is None:
-        return [None] if high is None else _one_sided(x, high, "below")
-    return _one_sided(x, low, "above") if high is None else [Logit(low, high)]
+        return [None] if high is None else _one_sided(x, high, "below", skewed)
+    return _one_sided(x, low, "above", skewed) if high is None else [Logit(low, high)]
 
 
-def _one_sided(x: np.ndarray, bound: float, side: Side) -> list[ColumnMap | None]:
-    return [Log(bound, side), Softplus(bound, side, float(np.median(np.abs(x - bound))))]
+def _one_sided(x: np.ndarray, bound: float, side: Side, skewed: bool) -> list[ColumnMap | None]:
+    softplus = Softplus(bound, side, float(np.median(np.abs(x - bound))))
+    return [softplus] if skewed else [Log(bound, side), softplus]
 
 
 def _fit_rest(y: np.ndarray, tails: Tails) -> _Chain:
@@ -129,6 +127,43 @@ def _fit_rest(y: np.ndarray, tails: Tails) -> _Chain:
             scale = Scale(robust.centre + robust.scale * centre, robust.scale * math.exp(log_scale))
             return _Chain(log_likelihood / len(u) + away, [scale, TukeyH(h)])
     return _Chain(normal + away, [robust])
+
+
+def _fit_asinh(y: np.ndarray) -> _Chain:
+    """Return Johnson's S_U of values in R, and their mean log-likelihood.
+
+    It ends at the least and the greatest value. Given the asinh the mean and the scale after it are
+    those of the rows; its centre and scale are searched on grids, each around the best of the one
+    before and half as wide.
+    """
+    robust = Scale(*_robust(y))
+    u = np.clip(robust.inside(y[:ROWS])[0], -FAREST, FAREST)
+    some = np.sort(u)[np.linspace(0, len(u) - 1, min(len(u), QUANTILES)).round().astype(int)]
+    best, at = -math.inf, np.zeros(2)
+    for zoom in range(ZOOMS):
+        middle = at
+        for place in np.ndindex(GRID, GRID):
+            there = middle + SEARCHED / 2**zoom * (2 * np.array(place) / (GRID - 1) - 1)
+            found = _likelihood_of_asinh(some, _asinh(there))[0]
+            best, at = (found, there) if found > best else (best, at)
+    log_likelihood, mean, scale = _likelihood_of_asinh(u, one := _asinh(at))
+    centre, stretch = robust.centre + robust.scale * one.centre, robust.scale * one.scale
+    ends = np.arcsinh((np.clip(robust.inside(y)[0], -FAREST, FAREST) - one.centre) / one.scale)
+    whole = Asinh(centre, stretch, float(ends.min()), float(ends.max()))
+    return _Chain(log_likelihood - math.log(robust.scale), [whole, Scale(mean, scale)])
+
+
+def _asinh(at: np.ndarray) -> Scale:
+    centre, log_scale = at.tolist()
+    return Scale(math.sinh(centre), max(math.exp(log_scale), LEAST_SCALE))
+
+
+def _likelihood_of_asinh(u: np.ndarray, one: Scale) -> tuple[float, float, float]:
+    """Return the mean log-likelihood of values in nats, and the mean and scale of their asinh."""
+    y = one.inside(u)[0]
+    z, log_det = np.arcsinh(y), -np.log1p(y * y) / 2 - math.log(one.scale)
+    mean, scale = float(z.mean()), max(float(z.std()), float(np.finfo(float).tiny))
+    return float(log_det.mean()) - 0.5 * (LOG_2PI + 1) - math.log(scale), mean, scale
 
 
 def _robust(y: np.ndarray) -> tuple[float, float]:

@@ -17,7 +17,7 @@ MULTIPLES = (2, 4, 5, 8, 10, 12, 16, 20, 25, 50, 60, 100, 200, 250, 500, 1_000)
 MULTIPLES += tuple(10**digits * first for digits in range(3, 9) for first in (2, 5, 10))
 TRIES = 4  # lattices that are weighed, of those that look likely
 LEAST_GAIN = 20.0  # nats that a coarse lattice adds,
-LEAST_SHARE = 0.03  # and nats a row
+LEAST_SHARE = 0.015  # and nats a row
 HEAPS = 3  # places that make no lattice
 ROUNDS = 50  # of expectation and maximisation, for the shares
 
@@ -155,18 +155,28 @@ def _likeliest(
 ) -> list[tuple[int, int]]:
     """Return the multiples with their offsets on which most more rows lie than by chance.
 
-    Only places on no coarse lattice yet count.
+    These are of the places on no coarse lattice yet, and of those on each coarse one.
     """
-    known = np.zeros(len(places), bool)
+    known, found = np.zeros(len(places), bool), []
     for m, r in chosen:
-        known |= places % m == r
-    left, rows = places[~known].astype(np.int64), counts[~known]
+        on = places % m == r
+        known |= on
+        coarser = [multiple for multiple in multiples if multiple % m == 0 and multiple > m]
+        found += _heaped(places[on], counts[on], coarser, m)
+    return found + _heaped(places[~known], counts[~known], multiples, 1)
+
+
+def _heaped(
+    places: np.ndarray, counts: np.ndarray, multiples: list[int], step: int
+) -> list[tuple[int, int]]:
+    """Return the multiples of a step on which most more rows lie than by chance."""
     found = []
-    for multiple in multiples if len(left) else ():
-        rests, where = np.unique(left % multiple, return_inverse=True)
-        held = np.bincount(where, rows)
+    for multiple in multiples if len(places) else ():
+        rests, where = np.unique(places.astype(np.int64) % multiple, return_inverse=True)
+        held = np.bincount(where, counts)
         share = held.max() / held.sum()
-        found.append((share * np.log(share * multiple), multiple, int(rests[held.argmax()])))
+        excess = share * np.log(share * multiple / step)
+        found.append((excess, multiple, int(rests[held.argmax()])))
     return [lattice[1:] for lattice in sorted(found, reverse=True)[:TRIES]]
 
 

@@ -27,51 +27,30 @@ def mass_of(density: FlowDensity, seed: int) -> tuple[float, float]:
     return mass(density.log_prob, samples.astype(np.float64))
 
 
-def likelihood(density: FlowDensity, points: np.ndarray) -> dict[str, Any]:
-    """Judge ``q`` by points ``(n, D)`` drawn elsewhere.
+def likelihood(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str, Any]:
+    """Judge ``q`` by its log-density ``(n,)`` in nats at points drawn elsewhere, weighted.
 
     Returns:
-        ``log_likelihood``: the mean ``log q`` in nats, ``-inf`` where ``q`` is 0 at a point;
+        ``log_likelihood``: the mean, ``-inf`` where ``q`` is 0 at a point;
         ``log_likelihood_inside``: the mean over the points where ``q > 0`` (``None`` where there
-        are none), with its ``log_likelihood_standard_error`` (``None`` for fewer than 2) and
-        their number, ``n_effective``; ``n``, and how many points lie ``outside``, where ``q`` is 0.
+        are none), with its ``log_likelihood_standard_error`` (``None`` for fewer than 1.5 in
+        effect) and their effective number, ``n_effective``; ``n``, how many points count, and how
+        many of these lie ``outside``, where ``q`` is 0; and ``n_missing``, how many lack a value:
+        their log-density is NaN.
     """
-    log_q = density.log_prob(points).astype(np.float64)
-    inside = log_q[log_q != -math.inf]
-    n = len(inside)
-    return {
-        "log_likelihood": float(log_q.mean()),
-        "log_likelihood_inside": float(inside.mean()) if n else None,
-        "log_likelihood_standard_error": (
-            float(inside.std(ddof=1) / math.sqrt(n)) if n > 1 else None
-        ),
-        "n_effective": n,
-        "n": len(log_q),
-        "outside": len(log_q) - n,
-    }
-
-
-def rows_likelihood(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str, Any]:
-    """Return the mean of log-densities ``(n,)`` of rows, as :func:`likelihood` does; weighted.
-
-    Rows that lack a value have NaN: they are left out, and counted as ``n_missing``.
-    """
-    known = ~np.isnan(log_q)
+    log_q, known = log_q.astype(np.float64), ~np.isnan(log_q)
     counts = known if weights is None else known & (weights > 0)
     inside = counts & (log_q > -math.inf)
     w = None if weights is None else weights[inside]
-    n_effective = int(inside.sum()) if w is None else effective(w)
-    facts: dict[str, Any] = dict.fromkeys(("log_likelihood", "log_likelihood_standard_error"))
+    mean, error = None, None
     if inside.any():
-        facts |= weighted_mean("log_likelihood", log_q[inside], w)
-    if math.isnan(facts["log_likelihood_standard_error"] or 0.0):
-        facts["log_likelihood_standard_error"] = None
+        mean, error = weighted_mean("mean", log_q[inside], w).values()
     outside = int(counts.sum() - inside.sum())
     return {
-        **facts,
-        "log_likelihood": -math.inf if outside else facts["log_likelihood"],
-        "log_likelihood_inside": facts["log_likelihood"],
-        "n_effective": n_effective,
+        "log_likelihood": -math.inf if outside else mean,
+        "log_likelihood_inside": mean,
+        "log_likelihood_standard_error": None if error is None or math.isnan(error) else error,
+        "n_effective": int(inside.sum()) if w is None else effective(w),
         "n": int(counts.sum()),
         "outside": outside,
         "n_missing": int((~known).sum()),

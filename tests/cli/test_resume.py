@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from running import NFLOW, assert_same_run, run_nflow
+from short_runs import KINDS, edit_json, without_pictures
 from short_runs import TABLE as TABLE_FILE
-from short_runs import edit_json, without_pictures
 
 from nflow_cli.cli import main
 from nflow_cli.config.presets import read_preset
@@ -335,7 +335,7 @@ def test_updates_that_were_not_made_are_one_line(tmp_path, invoke, finished):
 
 
 def test_best_weights_of_another_model_are_one_line(tmp_path, invoke, short_run):
-    run, best = short_run(data="two-moons"), "ValidationLog/best_weights/0"
+    run, best = short_run(**KINDS["points"]), "ValidationLog/best_weights/0"
     copy = with_checkpoints(tmp_path, run, lambda arrays, _: arrays.update({best: np.zeros(9)}))
     assert_damaged(invoke, copy, "a checkpoint of another model")
 

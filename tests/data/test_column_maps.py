@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from keras import ops
 from truth import gradient, to_numpy
 
-from nflow_cli.data.column_maps import Log, Logit, Scale, Softplus, TukeyH, recorded_map
+from nflow_cli.data.column_maps import Asinh, Log, Logit, Scale, Softplus, TukeyH, recorded_map
 from nflow_cli.registry import COLUMN_MAPS, resolve
 
 EPS = np.finfo(np.float64).eps
@@ -23,6 +23,8 @@ MAPS = [
     Softplus(4.0, "below", 0.05),
     Logit(0.0, 1.0),
     Logit(-20.0, 1e3),
+    Asinh(0.0, 1.0, -30.0, 30.0),
+    Asinh(-3.0, 0.05, -2.0, 1.5),
     TukeyH(0.0),
     TukeyH(1e-9),
     TukeyH(0.3),
@@ -48,6 +50,10 @@ def exact(one, x):
         return (x - one.centre) / one.scale
     if isinstance(one, Logit):
         return mp.log((x - one.low) / (one.high - x))
+    if isinstance(one, Asinh):
+        y, ends = (x - one.centre) / one.scale, (mp.sinh(one.low), mp.sinh(one.high))
+        c = min(max(y, ends[0]), ends[1])
+        return mp.asinh(c) + (y - c) / mp.sqrt(1 + c * c)
     if isinstance(one, TukeyH):
         return mp.sign(x) * mp.sqrt(mp.lambertw(one.h * x * x).real / one.h) if one.h else x
     sign, d = (1 if one.side == "above" else -1), distance(one, x)
@@ -60,6 +66,9 @@ def exact_outside(one, z):
         return one.centre + one.scale * z
     if isinstance(one, Logit):
         return one.low + (mp.mpf(one.high) - one.low) / (1 + mp.exp(-z))
+    if isinstance(one, Asinh):
+        c = min(max(z, one.low), one.high)
+        return one.centre + one.scale * (mp.sinh(c) + (z - c) * mp.cosh(c))
     if isinstance(one, TukeyH):
         return z * mp.exp(one.h * z * z / 2)
     sign = 1 if one.side == "above" else -1

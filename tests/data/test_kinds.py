@@ -214,12 +214,16 @@ def test_round_numbers_that_people_prefer_are_atoms_or_a_lattice():
     assert {lattice.step for lattice in kind.lattices} >= {1.0, 100.0} or len(kind.atoms) > 10
 
 
+HEAPS = RNG.choice([1, 5, 50], N, p=[0.2, 0.6, 0.2])  # steps that numbers are rounded to
+
+
 @pytest.mark.parametrize(
     ("cells", "lattices"),
     [
         (np.where(np.arange(N) % 50 < 2, 0.5, 0) + smooth_ages(), [(0.5, 0), (1, 0)]),
         (np.where(np.arange(N) % 4 < 3, 0.99, 0) + RNG.integers(5, 60, N), [(0.01, 0), (1, 0.99)]),
         (RNG.poisson(40, N), [(1, 0)]),
+        (np.rint(RNG.normal(900, 200, N) / HEAPS) * HEAPS, [(1, 0), (5, 0), (50, 0)]),
     ],
 )
 def test_mixed_resolutions_are_lattices(cells, lattices):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nflow_cli.config.kinds_schema import ColumnKind, Lattice
-from nflow_cli.data.fit_units import units_of_numbers
+from nflow_cli.data.number_units import units_of_numbers
 
 N = 4_000
 
@@ -33,6 +33,32 @@ def test_rounded_normal_numbers_are_standard_normal(step, bounds):
     values = np.rint(values / step) * step
     units = inside(units_of_numbers(values, grid(step, bounds=bounds)), values)
     assert abs(units.mean()) < 0.05 and units.std() == pytest.approx(1, abs=0.05)
+
+
+def test_numbers_that_most_people_round_are_standard_normal_as_those_of_others():
+    rng = np.random.default_rng(4)
+    z = rng.standard_normal(N)
+    values = np.where(rng.random(N) < 0.8, 10 * np.rint(2 * z), np.round(20 * z, 6))
+    lattices = [Lattice(step=1e-6), Lattice(step=10)]
+    kind = ColumnKind(kind="grid", lattices=lattices, resolution=1e-6)
+    units = inside(units_of_numbers(values, kind), np.array([-40.0, 0.0, 40.0]))
+    np.testing.assert_allclose(units, [-2, 0, 2], atol=0.15)
+
+
+SKEWED = {
+    "log-normal": lambda z: np.exp(0.8 * z),
+    "skewed to the left": lambda z: 83 - np.exp(2 - 0.7 * z),
+    "heavy tails on both sides": lambda z: 5 + 0.2 * np.sinh(2 * z),
+    "heavy on one side": lambda z: np.sinh(z + 1),
+}
+
+
+@pytest.mark.parametrize("name", SKEWED)
+def test_skewed_numbers_are_standard_normal(name):
+    z = np.random.default_rng(3).standard_normal(N)
+    values = np.round(SKEWED[name](z), 3)
+    units = inside(units_of_numbers(values, ColumnKind(kind="number", resolution=1e-3)), values)
+    assert np.abs(units - (z - z.mean()) / z.std()).max() < 0.3
 
 
 @pytest.mark.parametrize(

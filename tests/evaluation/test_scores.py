@@ -42,12 +42,12 @@ def test_a_density_whose_samples_are_nowhere_has_no_mass():
 def test_the_likelihood_of_points_is_their_mean_log_density():
     q = FlowDensity(StandardNormal(), make("empty"))
     points = 2 * np.random.default_rng(0).standard_normal((500, 2))
-    found = likelihood(q, points)
+    found = likelihood(q.log_prob(points))
     expected = normal_log_prob(points)
     assert found["log_likelihood"] == pytest.approx(expected.mean(), rel=1e-5)
     assert found["log_likelihood_standard_error"] == pytest.approx(
         expected.std(ddof=1) / np.sqrt(500), rel=1e-5
     )
     assert (found["n"], found["outside"], found["n_effective"]) == (500, 0, 500)
-    one = likelihood(q, points[:1])
+    one = likelihood(q.log_prob(points[:1]))
     assert one["log_likelihood_standard_error"] is None and one["n"] == 1

@@ -77,7 +77,7 @@ def test_other_columns_and_units_are_found(invoke, run):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("kinds", None, "config.yaml: damaged: expected data.kinds and sizes"),
+        ("kinds", None, "config.yaml: damaged: expected data.kinds, all sizes"),
         ("kinds", {"level": {"kind": "levels"}}, "kinds number and left out alone beside flows"),
         (
             "kinds",

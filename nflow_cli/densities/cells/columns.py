@@ -17,40 +17,58 @@ END = 0.01  # of a step: what is that near to the last value within bounds is at
 SMALL = 1e-5  # a half width below which the slope gives it with fewer lost digits than a difference
 
 
+class Interval(NamedTuple):
+    """The intervals that stand for numbers ``(n,)`` of one lattice, in the units of their column.
+
+    Attributes:
+        centre: Their middles; of a value that is not on a coarse lattice, the end between its
+            neighbours there.
+        half: Half their widths; 0 where the value is not on the lattice. Of the first and last
+            values within bounds the interval is all beyond ``centre``: it is ``-inf`` or ``inf``.
+    """
+
+    centre: np.ndarray
+    half: np.ndarray
+
+
 class Cells(NamedTuple):
     """Cells of n rows.
 
     Attributes:
-        codes: Which outcome each is ``(n,)``, ``UNKNOWN`` where nothing is known of it.
-        centre: The middle of the interval of a number ``(n,)``, in the units of its column.
-        half: Half the width of that interval ``(n,)``; 0 where the value is on no grid value. Of
-            the first and last values within bounds the interval is all beyond ``centre``: it is
-            ``-inf`` or ``inf``.
+        codes: Which outcome each is ``(n,)``, ``UNKNOWN`` where nothing is known of it; a number
+            on several lattices is of the coarsest.
+        fine: The intervals of numbers on the finest lattice.
+        coarse: Those on each of the others.
     """
 
     codes: np.ndarray
-    centre: np.ndarray
-    half: np.ndarray
+    fine: Interval
+    coarse: tuple[Interval, ...] = ()
 
 
 @dataclass(frozen=True)
 class CellColumn:
     """A column, its kind settled by the training rows.
 
-    Its outcomes, in their order: the levels or the atoms; a number; a gap; and what no training
-    row is, a new level or a number beyond bounds that were found.
+    Its outcomes, in their order: the levels or the atoms; a number, on each lattice; a gap; and
+    what no training row is, a new level or a number beyond bounds that were found.
 
     Args:
         name: Of the column.
         kind: What it is; the levels of a column of levels are written out.
         maps: The units of its numbers, the user's side first.
         floor: The least scale of a normal, in these units.
+        low: Where the numbers of the training rows begin, in these units: a network's normals are
+            within.
+        high: Where they end.
     """
 
     name: str
     kind: ColumnKind
     maps: tuple[ColumnMap, ...] = ()
     floor: float = 0.0
+    low: float = -1e5
+    high: float = 1e5
 
     @property
     def has_numbers(self) -> bool:
@@ -63,36 +81,49 @@ class CellColumn:
         return self.kind.atoms if self.has_numbers else self.kind.levels or []
 
     @property
+    def n_lattices(self) -> int:
+        """R, on which a number may be; 1 of a column without a grid too, 0 of levels."""
+        return max(len(self.kind.lattices), 1) if self.has_numbers else 0
+
+    @property
     def number(self) -> int | None:
-        """The outcome of a number, where there is one."""
+        """The outcome of a number, where there is one: the first, of several lattices."""
         return len(self.first) if self.has_numbers else None
+
+    def are_numbers(self, codes: np.ndarray) -> np.ndarray:
+        """Return which outcomes are numbers, on any lattice."""
+        first = len(self.first)
+        return (codes >= first) & (codes < first + self.n_lattices)
 
     @property
     def missing(self) -> int | None:
         """The outcome of a gap, where there is one."""
-        return len(self.first) + self.has_numbers if self.kind.missing else None
+        return len(self.first) + self.n_lattices if self.kind.missing else None
 
     @property
     def new(self) -> int | None:
         """The outcome of a level that no training row has, or of a number beyond found bounds."""
         if self.has_numbers and not self.kind.is_open:
             return None
-        return len(self.first) + self.has_numbers + self.kind.missing
+        return len(self.first) + self.n_lattices + self.kind.missing
 
     @cached_property
     def outcomes(self) -> Outcomes:
         """What its cells may be."""
-        count = len(self.first) + self.has_numbers + self.kind.missing + (self.new is not None)
+        has_new = self.new is not None
+        count = len(self.first) + self.n_lattices + self.kind.missing + has_new
         summed = len(self.first) if self.kind.kind == "grid" else 0
-        return Outcomes(
-            count, self.number, summed, self.kind.bounds is not None, self.new is not None
-        )
+        has_ends = self.kind.bounds is not None
+        return Outcomes(count, self.number, summed, has_ends, has_new, max(self.n_lattices, 1))
 
     @property
     def step(self) -> float:
-        """The width of the interval that stands for a value, in the units of the table."""
+        """The width of the interval that stands for a value, in the units of the table.
+
+        Of several lattices it is that of the finest.
+        """
         lattices = self.kind.lattices
-        return lattices[0].step if len(lattices) == 1 else self.kind.resolution or 0.0
+        return lattices[0].step if lattices else self.kind.resolution or 0.0
 
     @property
     def log_measure(self) -> float:
@@ -107,16 +138,24 @@ class CellColumn:
             codes = np.where(gaps, 0, values).astype(np.int64)
             codes = np.where(codes < 0, len(self.first) + self.kind.missing, codes)
             zeros = np.zeros(len(values))
-            return Cells(np.where(gaps, gap, codes), zeros, zeros)
+            return Cells(np.where(gaps, gap, codes), Interval(zeros, zeros))
         beyond = self._beyond(values) > 0
         is_none = gaps | beyond
-        codes = np.where(gaps, gap, self._atoms(np.where(gaps, 0.0, values)))
-        if self.new is not None:
-            codes = np.where(beyond, self.new, codes)
-        centre, half = self._interval(np.where(is_none, self._typical, values))
+        numbers = np.where(is_none, self._typical, values)
+        centre, half = self._interval(numbers)
         if self.new is None:
             half = np.where(beyond, 0.0, half)
-        return Cells(codes, np.where(is_none, 0.0, centre), np.where(gaps, 1.0, half))
+        fine = Interval(np.where(is_none, 0.0, centre), np.where(gaps, 1.0, half))
+        codes, coarse = self._atoms(np.where(gaps, 0.0, values)), []
+        for lattice in range(1, self.n_lattices):
+            centre, half = self._interval(numbers, lattice)
+            coarse.append(Interval(centre, np.where(is_none, 0.0, half)))
+            is_on = (coarse[-1].half != 0) & self.are_numbers(codes)
+            codes = np.where(is_on, len(self.first) + lattice, codes)
+        codes = np.where(gaps, gap, codes)
+        if self.new is not None:
+            codes = np.where(beyond, self.new, codes)
+        return Cells(codes, fine, tuple(coarse))
 
     def _beyond(self, values: np.ndarray) -> np.ndarray:
         """Return how many steps beyond the bounds values ``(n,)`` are, 0 of those within."""
@@ -149,36 +188,55 @@ class CellColumn:
     def _typical(self) -> float:
         return float(self.values_at(np.zeros(1))[0])
 
-    def _interval(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the middle and half the width, in units, of the intervals about values."""
-        at = self.nearest(values)
-        low, high = self.inside(at - self.step / 2)[0], self.inside(at + self.step / 2)[0]
+    def _interval(self, values: np.ndarray, lattice: int = 0) -> Interval:
+        """Return the intervals about values in units; what is within the bounds sums to 1."""
+        at, step = self.nearest(values, lattice), self._step(lattice)
+        low, high = self.inside(at - step / 2)[0], self.inside(at + step / 2)[0]
         middle, log_slope = self.inside(at)
-        by_slope = 0.5 * self.step * np.exp(log_slope)
+        by_slope = 0.5 * step * np.exp(log_slope)
         is_small = by_slope < SMALL
         centre = np.where(is_small, middle, 0.5 * (low + high))
         half = np.where(is_small, by_slope, 0.5 * (high - low))
         least, most = self.kind.bounds or (None, None)
+        reach = step - END * self.step if self.kind.kind == "grid" else END / 2 * step
         if least is not None:  # the lowest interval is all below its upper end
-            is_end = at - self.step / 2 <= least - self.step / 2 * (1 - END)
+            is_end = at - least <= reach
             centre, half = np.where(is_end, high, centre), np.where(is_end, -np.inf, half)
         if most is not None:
-            is_end = at + self.step / 2 >= most + self.step / 2 * (1 - END)
+            is_end = most - at <= reach
             centre, half = np.where(is_end, low, centre), np.where(is_end, np.inf, half)
         if self.kind.kind == "grid":
-            half = np.where(self._is_on_grid(values), half, 0.0)
-        return centre, half
+            is_on = self._is_on_grid(values, lattice)
+            half = np.where(is_on, half, 0.0)
+            if lattice:
+                centre = np.where(is_on, centre, self._between(values, lattice))
+        return Interval(centre, half)
 
-    def _is_on_grid(self, values: np.ndarray) -> np.ndarray:
-        """Return which values ``(n,)`` are on the grid, or all of a column without one."""
-        return np.abs(self.nearest(values) - values) <= 0.01 * self.step
+    def _between(self, values: np.ndarray, lattice: int) -> np.ndarray:
+        """Return ends of intervals of a lattice in units: all of it that is less is below."""
+        step, offset = self._step(lattice), self.kind.lattices[lattice].offset
+        below = offset + step * np.floor((values - offset) / step)
+        least, most = self.kind.bounds or (None, None)
+        ends = self.inside(below + step / 2)[0]
+        if least is not None:
+            ends = np.where(below < least - END * self.step, -np.inf, ends)
+        if most is not None:
+            ends = np.where(below + step > most + END * self.step, np.inf, ends)
+        return ends
 
-    def nearest(self, values: np.ndarray) -> np.ndarray:
-        """Return the grid values next to values; a column of numbers has no grid."""
+    def _is_on_grid(self, values: np.ndarray, lattice: int = 0) -> np.ndarray:
+        """Return which values ``(n,)`` are on a lattice, or all of a column without one."""
+        return np.abs(self.nearest(values, lattice) - values) <= END * self.step
+
+    def _step(self, lattice: int) -> float:
+        return self.kind.lattices[lattice].step if lattice else self.step
+
+    def nearest(self, values: np.ndarray, lattice: int = 0) -> np.ndarray:
+        """Return the values of a lattice next to values; a column of numbers has none."""
         if self.kind.kind != "grid":
             return values
-        offset = self.kind.lattices[0].offset if len(self.kind.lattices) == 1 else 0.0
-        return offset + self.step * np.rint((values - offset) / self.step)
+        offset, step = self.kind.lattices[lattice].offset, self._step(lattice)
+        return offset + step * np.rint((values - offset) / step)
 
     def inside(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return values in units, and ``log|du/dx|``."""
@@ -194,19 +252,30 @@ class CellColumn:
             values, _ = one.outside(values)
         return values
 
-    def values_at(self, units: np.ndarray) -> np.ndarray:
-        """Return the values ``(n,)`` of the table at units: on its grid, with its decimals."""
+    def values_at(self, units: np.ndarray, lattice: int = 0) -> np.ndarray:
+        """Return the values ``(n,)`` of the table at units: on a lattice, with its decimals."""
         values = written = self._plain(units)
         with np.errstate(over="ignore"):
             if self.kind.kind == "grid":
-                written = self.nearest(values)
+                written = self.nearest(values, lattice)
             elif self.kind.decimals is not None:
                 written = self.step * np.rint(values / self.step)
             if self.kind.decimals is not None:
                 written = np.round(written, self.kind.decimals)
-        low, high = (np.nan if end is None else end for end in self.kind.bounds or (None, None))
+        low, high = self._ends(lattice)
         written = np.fmin(np.fmax(np.where(np.isfinite(written), written, values), low), high)
         return as_written(written)  # as a table is read
+
+    def _ends(self, lattice: int) -> tuple[float, float]:
+        """Return the first and the last value of a lattice within bounds, NaN without a bound."""
+        bounds = [np.nan if end is None else end for end in self.kind.bounds or (None, None)]
+        if self.kind.kind != "grid" or self.kind.bounds is None:
+            return bounds[0], bounds[1]
+        ends, step = self.nearest(np.array(bounds), lattice), self._step(lattice)
+        away = np.array([1, -1]) * (ends - bounds) < -END * self.step
+        ends = np.where(away, ends + np.array([step, -step]), ends)
+        low, high = np.where(self._is_on_grid(np.array(bounds), lattice), bounds, ends)
+        return float(low), float(high)
 
     def _drawn_beyond(self, uniform: np.ndarray) -> np.ndarray:
         """Return values beyond the bounds, by numbers ``(n,)`` between 0 and 1."""
@@ -231,7 +300,9 @@ class CellColumn:
         else:
             first = np.append(self.kind.atoms, np.nan)
             values = first[np.minimum(codes, len(first) - 1)]
-            values = np.where(codes == self.number, self.values_at(units), values)
+            for lattice in range(self.n_lattices):
+                is_on = codes == len(self.first) + lattice
+                values = np.where(is_on, self.values_at(units, lattice), values)
             if self.new is not None:
                 values = np.where(codes == self.new, self._drawn_beyond(units), values)
         return values if self.missing is None else np.where(codes == self.missing, np.nan, values)

@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from nflow_cli.arrays import ndtri
+from nflow_cli.arrays import logsumexp, ndtri
 from nflow_cli.config.kinds_schema import Relation
 from nflow_cli.data.formulas import HALF, NOISE, combined
 from nflow_cli.data.written import spacing
@@ -164,8 +164,11 @@ class Computed:
         log_p = shares[cells.codes]
         if outcomes.number is None:
             return log_p
+        if cells.coarse:
+            parts = self.marginal.log_parts(cells.codes, [cells.fine, *cells.coarse])
+            return logsumexp(parts, 1, np)
         with np.errstate(divide="ignore"):  # of a value that is on no grid
-            smooth = shares[outcomes.number] + self.marginal.normals.log_mass(*cells[1:])
+            smooth = shares[outcomes.number] + self.marginal.normals.log_mass(*cells.fine)
         both = np.logaddexp(log_p, smooth)
         log_p = np.where(cells.codes < outcomes.summed, both, log_p)
         return np.where(cells.codes == outcomes.number, smooth, log_p)
@@ -200,7 +203,8 @@ class Computed:
             np.repeat(a[:, None], n, axis=1)
             for a in (normals.log_weights, normals.means, normals.scales)
         ]
-        return of_number(self.column, cells.codes, shares, cells.centre, cells.half, mixture)
+        intervals = [cells.fine, *cells.coarse]
+        return of_number(self.column, cells.codes, shares, intervals, mixture)
 
     def draw(
         self, rows: np.ndarray, rng: np.random.Generator, with_new: bool = False

@@ -33,8 +33,9 @@ class Encoded(NamedTuple):
 
     Attributes:
         codes: Which outcome each cell is ``(C, n)``.
-        centre: The middle of intervals ``(K, n)``, of the columns that have numbers.
-        half: Half their width ``(K, n)``.
+        centre: The middle of intervals ``(K + X, n)``, of the columns that have numbers, then of
+            coarse lattices.
+        half: Half their width ``(K + X, n)``.
     """
 
     codes: np.ndarray
@@ -81,8 +82,7 @@ class CellDensity:
         self.cells, self.layout, self.marginal = list(columns), layout, marginal
         self.n_given, self.networks = layout.n_given, list(members)
         self.computed = list(computed)
-        self.floors = np.array([columns[i].floor for i in layout.mixed]).reshape(-1, 1, 1)
-        self._mixed = [layout.with_numbers.index(i) for i in layout.mixed]
+        self.limits = limits_of(columns, layout)
         self.order = np.argsort(layout.modelled)
 
     @property
@@ -178,7 +178,7 @@ class CellDensity:
 
     def _parameters(self, member: Member, encoded: Encoded) -> Parameters:
         x = network.inputs(self.layout, encoded.codes, encoded.centre, np)
-        found = network.parameters(self.layout, member.weights, self.floors, x, np)
+        found = network.parameters(self.layout, member.weights, self.limits, x, np)
         return found._replace(log_shares=self._with_new(found.log_shares))
 
     def _with_new(self, log_shares: list[np.ndarray | None]) -> list[np.ndarray | None]:
@@ -208,7 +208,8 @@ class CellDensity:
         return np.array(found)
 
     def _log_cells(self, parameters: Parameters, encoded: Encoded) -> np.ndarray:
-        mixed = encoded.centre[self._mixed], encoded.half[self._mixed]
+        places = self.layout.intervals
+        mixed = encoded.centre[places], encoded.half[places]
         # Of a value that is on no grid, and of one so far out that its square is infinite.
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             return log_cells(self.layout, parameters, encoded.codes, *mixed, xp=np)
@@ -291,16 +292,21 @@ class CellDensity:
         return rows
 
 
+def limits_of(columns: Sequence[CellColumn], layout: Layout) -> np.ndarray:
+    """Return the least scale of normals, and the ends of their means ``(3, N, 1, 1)``."""
+    limits = [(columns[i].floor, columns[i].low, columns[i].high) for i in layout.mixed]
+    return np.array(limits).reshape(-1, 3).T[..., None, None]
+
+
 def encode(columns: Sequence[CellColumn], layout: Layout, rows: np.ndarray) -> Encoded:
     """Return rows ``(n, C)`` of columns as networks of a layout take them."""
     cells: list[Cells] = [column.encode(values) for column, values in zip(columns, rows.T)]
-    numbers = [cells[i] for i in layout.with_numbers]
-    empty = np.zeros((0, len(rows)))
-    return Encoded(
-        np.array([cells[i].codes for i in layout.columns], float),
-        np.array([cell.centre for cell in numbers]) if numbers else empty,
-        np.array([cell.half for cell in numbers]) if numbers else empty,
-    )
+    intervals = [cells[i].fine for i in layout.with_numbers]
+    intervals += [interval for i in layout.mixed for interval in cells[i].coarse]
+    codes = np.array([cells[i].codes for i in layout.columns], float)
+    if not intervals:
+        return Encoded(codes, *np.zeros((2, 0, len(rows))))
+    return Encoded(codes, *(np.array(parts) for parts in zip(*intervals)))
 
 
 def _of_mixture(cells: np.ndarray, log_weights: np.ndarray) -> np.ndarray:

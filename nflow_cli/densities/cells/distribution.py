@@ -7,9 +7,9 @@ import numpy as np
 
 from nflow_cli.arrays import log_ndtr, logsumexp
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
-from nflow_cli.densities.cells.heads import log_mass
+from nflow_cli.densities.cells.heads import distinct, log_mass
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.network import Parameters
+from nflow_cli.densities.cells.network import PADDING, Parameters
 
 if TYPE_CHECKING:
     from nflow_cli.densities.cells.density import Encoded
@@ -32,22 +32,43 @@ def below_and_at(
             place += 1
             if c < bank.n_given:
                 continue
-            shares = np.ones((1, n))
+            shares = np.ones((1, 1))
             if log_shares is not None:
-                shares = np.exp(np.broadcast_to(log_shares[c - bank.n_given], (bank.size, n)))
+                shares = np.exp(log_shares[c - bank.n_given])
             if columns[i].has_numbers:
-                k, m = layout.with_numbers.index(i), layout.mixed.index(i)
-                mixture = [
-                    np.broadcast_to(array[m], (array.shape[1], n)) for array in parameters[1:]
+                m = layout.mixed.index(i)
+                mixture = [array[m] for array in parameters[1:]]
+                intervals = [
+                    (encoded.centre[k], encoded.half[k])
+                    for k, owner in zip(layout.intervals, layout.mixtures)
+                    if owner == m
                 ]
-                below, at = of_number(
-                    columns[i], codes, shares, encoded.centre[k], encoded.half[k], mixture
-                )
+                below, at = _of_numbers(columns[i], codes, shares, intervals, mixture)
             else:
-                below, at = of_code(shares, codes)
+                below, at = of_code(np.broadcast_to(shares, (len(shares), n)), codes)
             cells.append([np.where(codes == UNKNOWN, np.nan, part) for part in (below, at)])
     below, at = np.moveaxis(np.array(cells), 0, 1)
     return below, at
+
+
+def _of_numbers(
+    column: CellColumn,
+    codes: np.ndarray,
+    shares: np.ndarray,
+    intervals: Sequence[tuple[np.ndarray, np.ndarray]],
+    mixture: Sequence[np.ndarray],
+) -> Ends:
+    """Return what :func:`of_number` does; by the parameters of one row each distinct cell once."""
+    if mixture[0].shape[-1] != 1:
+        every = np.broadcast_to(shares, (len(shares), len(codes)))
+        return of_number(column, codes, every, intervals, mixture)
+    some = mixture[0][:, 0] > PADDING / 2
+    (kinds, *ends), inverse = distinct(codes, *(end for pair in intervals for end in pair))
+    one = [np.broadcast_to(array[some], (some.sum(), kinds.size)) for array in mixture]
+    every = np.broadcast_to(shares, (len(shares), kinds.size))
+    pairs = list(zip(ends[::2], ends[1::2]))
+    below, at = of_number(column, kinds.astype(int), every, pairs, one)
+    return below[inverse], at[inverse]
 
 
 def of_code(shares: np.ndarray, codes: np.ndarray) -> Ends:
@@ -63,19 +84,23 @@ def of_number(
     column: CellColumn,
     codes: np.ndarray,
     shares: np.ndarray,
-    centre: np.ndarray,
-    half: np.ndarray,
+    intervals: Sequence[tuple[np.ndarray, np.ndarray]],
     mixture: Sequence[np.ndarray],
 ) -> Ends:
-    """Return both of a column of numbers: its atoms are among its values."""
-    log_weights, means, scales = mixture
-    number = len(column.first)
+    """Return both of a column of numbers: its atoms are among its values.
+
+    Args:
+        column: By itself.
+        codes: Outcomes of the cells ``(n,)``.
+        shares: Of all outcomes ``(L, n)``.
+        intervals: The middles and half widths ``(n,)`` on each lattice.
+        mixture: Log-weights, means and scales ``(M, n)``.
+    """
+    number, (centre, _) = len(column.first), intervals[0]
     atoms, of_atoms = np.array(column.kind.atoms).reshape(-1, 1), shares[:number]
     is_atom = (codes >= 0) & (codes < number)
-    masses = np.exp(log_mass(centre, half, log_weights, means, scales, xp=np, has_ends=True))
-    on_grid = column.kind.kind == "grid"
-    low = np.where(is_atom & (not on_grid) | (half == np.inf), centre, centre - np.abs(half))
-    smooth = np.exp(logsumexp(log_weights + log_ndtr((low - means) / scales, np), 0, np))
+    is_alone = is_atom & (column.kind.kind != "grid")  # of no interval
+    smooth, masses = _of_lattices(shares[number:], intervals, mixture, is_alone)
     values = np.where(is_atom, np.append(atoms, 0.0)[np.clip(codes, 0, number)], np.nan)
     if number:
         inside = column.inside(atoms[:, 0])[0][:, None]  # where atoms are in units
@@ -84,8 +109,26 @@ def of_number(
         at_atom = (of_atoms * (np.arange(number)[:, None] == codes)).sum(axis=0)
     else:
         atoms_below = at_atom = np.zeros(len(codes))
-    below = atoms_below + shares[number] * smooth
-    at = at_atom + np.where(is_atom & (not on_grid), 0.0, shares[number] * masses)
+    below = atoms_below + smooth
+    at = at_atom + np.where(is_alone, 0.0, masses)
     plain = of_code(shares, codes)  # of a gap, or beyond bounds
-    is_other = codes > number
+    is_other = codes >= number + len(intervals)
     return np.where(is_other, plain[0], below), np.where(is_other, plain[1], at)
+
+
+def _of_lattices(
+    shares: np.ndarray,
+    intervals: Sequence[tuple[np.ndarray, np.ndarray]],
+    mixture: Sequence[np.ndarray],
+    is_alone: np.ndarray,
+) -> Ends:
+    """Return both of numbers on any lattice, the shares of which come first in ``shares``."""
+    log_weights, means, scales = mixture
+    below = at = np.zeros(shares.shape[1])
+    for share, (centre, half) in zip(shares, intervals):
+        masses = np.exp(log_mass(centre, half, *mixture, xp=np, has_ends=True))
+        masses = np.where(half == 0, 0.0, masses)
+        low = np.where(is_alone | (half == np.inf), centre, centre - np.abs(half))
+        smooth = np.exp(logsumexp(log_weights + log_ndtr((low - means) / scales, np), 0, np))
+        below, at = below + share * smooth, at + share * masses
+    return below, at

@@ -58,7 +58,7 @@ class Drawing:
             start += bank.size * len(bank.columns)
         if column.has_numbers:
             place = start + self.layout.with_numbers.index(j)
-            self.x[place] = np.clip(cells.centre, -INPUT_LIMIT, INPUT_LIMIT)
+            self.x[place] = np.clip(cells.fine.centre, -INPUT_LIMIT, INPUT_LIMIT)
 
     def _advance(self, j: int) -> None:
         """Compute the hidden units that see column ``j - 1`` last."""
@@ -106,8 +106,8 @@ class Drawing:
             part = slice(place * size, (place + 1) * size)
             raw = w["mixtures_kernel"][part, seen] @ self._last[seen] + w["mixtures_bias"][part]
             shift = w["means_skip_kernel"][[place]] @ self.x
-            floors = self.density.floors[[place]]
-            normals = network.normals(raw, shift, floors, layout.components, np)
+            limits = self.density.limits[:, [place]]
+            normals = network.normals(raw, shift, limits, layout.components, np)
             mixture = tuple(array[0] for array in normals)
         return log_shares, mixture
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from nflow_cli.data.dataset import Dataset
-from nflow_cli.densities.cells.columns import CellColumn, Cells
+from nflow_cli.densities.cells.columns import CellColumn, Cells, Interval
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.marginal import Marginal, Outcomes, fit_marginal
+from nflow_cli.densities.cells.marginal import Marginal, Outcomes, fit_lattices, fit_marginal
 from nflow_cli.densities.cells.network import PADDING, Parameters
 
 LEAST_FLOOR = 1e-5  # of the scale of a normal in units, whose numbers are near 1
@@ -23,15 +23,22 @@ def fitted_columns(data: Dataset) -> list[CellColumn]:
 
 
 def _fitted(data: Dataset, place: int) -> CellColumn:
-    """Return a column of a row; the least scale is a quarter of a typical interval."""
+    """Return a column of a row.
+
+    The least scale is a quarter of a typical interval; means end where the numbers do.
+    """
     name = data.columns[place]
     column = CellColumn(name, data.kinds[name].alone, tuple(data.units.get(name, ())))
     if not column.has_numbers:
         return column
     cells = column.encode(data.train[:, place])
-    half = cells.half[(cells.codes == column.number) & np.isfinite(cells.half)]
+    centre, half = (part[column.are_numbers(cells.codes)] for part in cells.fine)
+    half = half[np.isfinite(half)]
     narrow = float(np.quantile(half, NARROW)) if len(half) else 1.0
-    return CellColumn(name, column.kind, column.maps, max(LEAST_FLOOR, narrow / 2))
+    floor = max(LEAST_FLOOR, narrow / 2)
+    low, high = (float(centre.min()), float(centre.max())) if len(centre) else (0.0, 0.0)
+    wide = max(4 * floor, 1e-2) if high == low else 0.0
+    return CellColumn(name, column.kind, column.maps, floor, low - wide, high + wide)
 
 
 def fitted_computed(data: Dataset, columns: Sequence[CellColumn]) -> list[Computed]:
@@ -61,23 +68,35 @@ def fitted_marginals(
     """Return the marginal of each column, by training rows ``(n, C)``."""
     marginals = []
     for column, values in zip(columns, rows.T):
-        cells = _with_both_ends(column, values)
+        cells = with_both_ends(column, values)
         widest = _widest(column, values, cells) if column.has_numbers else None
-        numbers = column.number, column.new, column.floor, widest
-        outcomes = Outcomes(column.outcomes.count, *numbers)
-        marginals.append(fit_marginal(outcomes, *cells, weights))
+        outcomes = outcomes_of(column, widest)
+        if column.n_lattices > 1:
+            intervals = [cells.fine, *cells.coarse]
+            marginals.append(fit_lattices(outcomes, cells.codes, intervals, weights))
+        else:
+            marginals.append(fit_marginal(outcomes, cells.codes, *cells.fine, weights))
     return marginals
 
 
-def _with_both_ends(column: CellColumn, values: np.ndarray) -> Cells:
+def outcomes_of(column: CellColumn, widest: float | None = None) -> Outcomes:
+    """Return what the cells of a column may be, as its marginal takes it."""
+    count, lattices = column.outcomes.count, column.outcomes.lattices
+    return Outcomes(count, column.number, column.new, column.floor, widest, lattices)
+
+
+def with_both_ends(column: CellColumn, values: np.ndarray) -> Cells:
     """Return cells of values ``(n,)``, whose intervals with one end are symmetric about these."""
     cells = column.encode(values)
-    has_one = np.isinf(cells.half)
-    if not has_one.any():
-        return cells
-    middle = column.inside(np.where(has_one, values, values[has_one][0]))[0]
-    centre = np.where(has_one, middle, cells.centre)
-    return Cells(cells.codes, centre, np.where(has_one, np.abs(cells.centre - middle), cells.half))
+    symmetric = []
+    for interval in (cells.fine, *cells.coarse):
+        has_one = np.isinf(interval.half)
+        if has_one.any():
+            middle = column.inside(np.where(has_one, values, values[has_one][0]))[0]
+            half = np.where(has_one, np.abs(interval.centre - middle), interval.half)
+            interval = Interval(np.where(has_one, middle, interval.centre), half)
+        symmetric.append(interval)
+    return Cells(cells.codes, symmetric[0], tuple(symmetric[1:]))
 
 
 def _widest(column: CellColumn, values: np.ndarray, cells: Cells) -> float | None:
@@ -85,14 +104,18 @@ def _widest(column: CellColumn, values: np.ndarray, cells: Cells) -> float | Non
 
     In units these are not ten ranges: of heavy tails, ten ranges of units are no numbers any more.
     """
-    numbers = values[cells.codes == column.number]
+    are_numbers = column.are_numbers(cells.codes)
+    numbers = values[are_numbers]
     if not len(numbers):
         return None
     low, high = numbers.min(), numbers.max()
     middle, far = np.median(numbers), FAR * (high - low + column.step)
     units, log_slopes = column.inside(np.array([low, high, middle - far, middle + far]))
-    away = np.abs(units - np.median(cells.centre[cells.codes == column.number]))
-    return float(away[np.isfinite(log_slopes)].max() / 2)
+    away = np.abs(units - np.median(cells.fine.centre[are_numbers]))
+    is_value = np.isfinite(log_slopes)
+    far_away = away[2:][is_value[2:]].min(initial=np.inf)
+    near = float(away[:2].max())
+    return (max(near, float(far_away)) if np.isfinite(far_away) else near) / 2
 
 
 def as_parameters(layout: Layout, marginals: Sequence[Marginal]) -> Parameters:

@@ -2,17 +2,20 @@
 
     log P(cell) = log P(outcome) + [a number] log (mass of its interval)
 
-and on a grid, where an atom is a value of the grid too, the sum of both masses. Written over an
-array namespace ``xp`` as :mod:`~nflow_cli.densities.cells.network` is.
+and on a grid the sum over all outcomes that the value may be: an atom, and a number of each
+lattice that it is on. Written over an array namespace ``xp`` as
+:mod:`~nflow_cli.densities.cells.network` is.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from nflow_cli.arrays import dtype_of, logsumexp
-from nflow_cli.densities.cells.layout import Bank, Layout
-from nflow_cli.densities.cells.network import Parameters, one_hot
+from nflow_cli.densities.cells.layout import Bank, Layout, Outcomes
+from nflow_cli.densities.cells.network import PADDING, Parameters, one_hot
 from nflow_cli.mixtures import log_normal_mass
 
 
@@ -25,21 +28,59 @@ def log_cells(
         layout: Of the network.
         parameters: The distributions of the cells.
         codes: ``(…, C, n)``, bank by bank; of an unknown cell nothing is added.
-        centre: ``(…, N, n)`` of the columns that have mixtures.
-        half: The same.
+        centre: ``(…, N + X, n)`` of the columns that have mixtures, then of coarse lattices.
+        half: The same; 0 where the value is not on a lattice.
         xp: The array namespace.
     """
     masses = half  # of no column
     if layout.mixed:
-        masses = log_mass(centre, half, *parameters[1:], xp=xp, has_ends=layout.has_ends)
-    cells, start, first = [], 0, 0
+        masses = _log_masses(layout, parameters, centre, half, xp)
+    cells, start, first, coarse = [], 0, 0, len(layout.mixed)
     for bank, shares in zip(layout.banks, parameters.log_shares):
         of_bank = codes[..., start + bank.n_given : start + len(bank.columns), :]
         last = first + len(bank.numbers)
+        end = coarse + sum(layout.outcomes[i].lattices - 1 for i in bank.numbers)
         if bank.modelled:
-            cells.append(_of_bank(layout, bank, shares, of_bank, masses[..., first:last, :], xp))
-        start, first = start + len(bank.columns), last
+            parts = masses[..., first:last, :], masses[..., coarse:end, :]
+            cells.append(_of_bank(layout, bank, shares, of_bank, parts, xp))
+        start, first, coarse = start + len(bank.columns), last, end
     return xp.concatenate(cells, axis=-2)
+
+
+def _log_masses(layout: Layout, parameters: Parameters, centre: Any, half: Any, xp: Any) -> Any:
+    """Return the log-masses ``(…, N + X, n)`` of intervals; of lattices without the value -inf."""
+    mixtures: Sequence[Any] = parameters[1:]
+    log_masses = _masses_by_value if xp is np and mixtures[0].shape[-1] == 1 else log_mass
+    if not layout.coarse:
+        return log_masses(centre, half, *mixtures, xp=xp, has_ends=layout.has_ends)
+    places = np.array(layout.mixtures, np.int32)
+    mixtures = [xp.take(array, places, axis=-3) for array in mixtures]
+    is_on = half != 0
+    centre, half = xp.where(is_on, centre, 0.0), xp.where(is_on, half, 1.0)
+    masses = log_masses(centre, half, *mixtures, xp=xp, has_ends=layout.has_ends)
+    return xp.where(is_on, masses, -math.inf)
+
+
+def _masses_by_value(
+    centre: np.ndarray, half: np.ndarray, *mixtures: np.ndarray, xp: Any, has_ends: bool
+) -> np.ndarray:
+    """Return the log-masses ``(N, n)`` by mixtures ``(N, M, 1)``, each value's computed once.
+
+    The mixtures of marginals have many normals, and columns that repeat have few values.
+    """
+    found = np.empty(centre.shape)
+    for k, (log_weights, means, scales) in enumerate(zip(*mixtures)):
+        some = log_weights[:, 0] > PADDING / 2
+        (c, h), inverse = distinct(centre[k], half[k])
+        mixture = log_weights[some], means[some], scales[some]
+        found[k] = log_mass(c, h, *mixture, xp=xp, has_ends=has_ends)[inverse]
+    return found
+
+
+def distinct(*arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct columns of arrays ``(n,)``, and which of them each place has."""
+    columns, inverse = np.unique(np.stack(arrays), axis=1, return_inverse=True)
+    return columns, inverse.ravel()
 
 
 def log_mass(
@@ -66,21 +107,51 @@ def log_mass(
     return logsumexp(log_weights + log_normal_mass(c, h, xp, side), -2, xp)
 
 
-def _of_bank(layout: Layout, bank: Bank, shares: Any, codes: Any, masses: Any, xp: Any) -> Any:
+def _of_bank(
+    layout: Layout, bank: Bank, shares: Any, codes: Any, masses: tuple[Any, Any], xp: Any
+) -> Any:
     outcomes = [layout.outcomes[i] for i in bank.numbers]
     numbers = np.array([o.number for o in outcomes], int).reshape(-1, 1)
     if shares is None:  # the only outcome is a number
-        return xp.where(codes == 0, masses, 0.0)
+        return xp.where(codes == 0, masses[0], 0.0)
     chosen = xp.sum(one_hot(codes, bank.size, xp) * shares, axis=-2)
     if not outcomes:
         return chosen
-    is_number = (np.arange(bank.size) == numbers)[:, :, None].astype(dtype_of(chosen))
-    smooth = xp.sum(shares[..., bank.n_plain :, :, :] * is_number, axis=-2) + masses
+    smooth = _of_lattices(outcomes, shares[..., bank.n_plain :, :, :], *masses, xp)
     plain, atoms = chosen[..., : bank.n_plain, :], chosen[..., bank.n_plain :, :]
     code = codes[..., bank.n_plain :, :]
     summed = np.array([o.summed for o in outcomes]).reshape(-1, 1)
     if summed.any():
         both = (code >= 0) & (code < summed)
         atoms = xp.where(both, xp.logaddexp(atoms, smooth), atoms)
-    cells = xp.where(code == numbers, smooth, atoms)
+    last = numbers + np.array([o.lattices - 1 for o in outcomes]).reshape(-1, 1)
+    cells = xp.where((code >= numbers) & (code <= last), smooth, atoms)
     return xp.concatenate([plain, cells], axis=-2)
+
+
+def _of_lattices(outcomes: Sequence[Outcomes], shares: Any, fine: Any, coarse: Any, xp: Any) -> Any:
+    """Return the log-probabilities ``(…, c, n)`` of numbers, on any of their lattices.
+
+    Args:
+        outcomes: Of the columns.
+        shares: Log-probabilities of their outcomes ``(…, c, size, n)``.
+        fine: Log-masses by the finest lattice of each ``(…, c, n)``.
+        coarse: Those by its coarse ones ``(…, x, n)``, column by column.
+        xp: The array namespace.
+    """
+    numbers = np.array([o.number for o in outcomes], int).reshape(-1, 1)
+    counts = np.array([o.lattices for o in outcomes])
+    first = np.cumsum(counts - 1) - counts
+    size = shares.shape[-2]
+
+    def share(lattice: int) -> Any:
+        is_it = (np.arange(size) == numbers + lattice)[:, :, None].astype(dtype_of(fine))
+        return xp.sum(shares * is_it, axis=-2)
+
+    smooth = share(0) + fine
+    for lattice in range(1, counts.max()):
+        has = counts > lattice
+        places = np.where(has, first + lattice, 0).astype(np.int32)
+        masses = share(lattice) + xp.take(coarse, places, axis=-2)
+        smooth = xp.logaddexp(smooth, xp.where(has[:, None], masses, -math.inf))
+    return smooth

@@ -23,6 +23,8 @@ class Outcomes(NamedTuple):
             their masses are added.
         has_ends: Whether the intervals of some numbers have one end alone.
         has_new: Whether the last is what no training row is: a network learns nothing of it.
+        lattices: R, on which a number may be: outcomes ``number`` to ``number + R - 1``, whose
+            masses are added where a value is on several.
     """
 
     count: int
@@ -30,6 +32,7 @@ class Outcomes(NamedTuple):
     summed: int = 0
     has_ends: bool = False
     has_new: bool = False
+    lattices: int = 1
 
     @property
     def learnt(self) -> int:
@@ -121,6 +124,26 @@ class Layout:
     def mixed(self) -> list[int]:
         """The places of the N modelled columns that have mixtures, bank by bank."""
         return [i for bank in self.banks for i in bank.numbers]
+
+    @cached_property
+    def coarse(self) -> list[int]:
+        """The place ``(X,)`` in ``mixed`` of the column of each lattice but the finest ones."""
+        return [m for m, i in enumerate(self.mixed) for _ in range(self.outcomes[i].lattices - 1)]
+
+    @cached_property
+    def mixtures(self) -> list[int]:
+        """The place in ``mixed`` of each of the ``N + X`` intervals."""
+        return [*range(len(self.mixed)), *self.coarse]
+
+    @cached_property
+    def intervals(self) -> list[int]:
+        """Where the ``N + X`` intervals of the mixtures are among those of encoded cells.
+
+        These are of the finest lattice of the columns with numbers, then of the coarse ones.
+        """
+        numbers = self.with_numbers
+        fine = [numbers.index(i) for i in self.mixed]
+        return [*fine, *range(len(numbers), len(numbers) + len(self.coarse))]
 
     @cached_property
     def has_ends(self) -> bool:

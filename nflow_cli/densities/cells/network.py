@@ -17,7 +17,6 @@ from nflow_cli.arrays import dtype_of, log_softmax, silu
 from nflow_cli.densities.cells.layout import Layout
 
 PADDING = -1e9  # the logit of an outcome that a column does not have
-MOST_LOG_SCALE = 12.0
 SMALL = 0.1  # of what is added to a start, or to a layer before
 MOST_SKIPPED = 10**7  # weights from inputs to logits without hidden units between
 INPUT_LIMIT = 8.0  # of numbers that the network sees: a value far out is only that
@@ -109,9 +108,10 @@ def inputs(layout: Layout, codes: Any, centre: Any, xp: Any) -> Any:
     Args:
         layout: Of the network.
         codes: ``(C, n)``, bank by bank, as numbers of the type that is computed with.
-        centre: ``(K, n)`` of the columns that have numbers, bank by bank.
+        centre: ``(K, n)`` of the columns that have numbers, bank by bank; others may follow.
         xp: The array namespace.
     """
+    centre = centre[..., : len(layout.with_numbers), :]
     parts, start = [], 0
     for bank in layout.banks:
         end = start + len(bank.columns)
@@ -128,13 +128,14 @@ def one_hot(codes: Any, size: int, xp: Any) -> Any:
     return is_one.astype(codes.dtype) if xp is np else xp.cast(is_one, codes.dtype)
 
 
-def parameters(layout: Layout, weights: Weights, floors: Any, x: Any, xp: Any) -> Parameters:
+def parameters(layout: Layout, weights: Weights, limits: np.ndarray, x: Any, xp: Any) -> Parameters:
     """Return the distributions of the cells of rows.
 
     Args:
         layout: Of the network.
         weights: As :func:`masked` returns them, ``(…, out, in)``.
-        floors: The least scale ``(N, 1, 1)`` of a normal of each mixture.
+        limits: The least scale of the normals of each mixture, and the ends of their means
+            ``(3, N, 1, 1)``.
         x: As :func:`inputs` returns it, ``(…, I, n)``.
         xp: The array namespace.
     """
@@ -147,7 +148,7 @@ def parameters(layout: Layout, weights: Weights, floors: Any, x: Any, xp: Any) -
         shares = log_shares(layout, logits, xp)
     if layout.mixed:
         raw = weights["mixtures_kernel"] @ h + weights["mixtures_bias"]
-        mixtures = normals(raw, weights["means_skip_kernel"] @ x, floors, layout.components, xp)
+        mixtures = normals(raw, weights["means_skip_kernel"] @ x, limits, layout.components, xp)
     return Parameters(shares, *mixtures)
 
 
@@ -181,10 +182,18 @@ def _padding(layout: Layout, columns: Sequence[int], size: int, like: Any) -> np
     return np.where(np.arange(size)[:, None] < counts, 0.0, PADDING).astype(dtype_of(like))
 
 
-def normals(mixtures: Any, shift: Any, floors: Any, count: int, xp: Any) -> tuple[Any, Any, Any]:
-    """Return log-weights, means and scales ``(…, N, M, n)`` of mixtures ``(…, 3 N M, n)``."""
+def normals(
+    mixtures: Any, shift: Any, limits: np.ndarray, count: int, xp: Any
+) -> tuple[Any, Any, Any]:
+    """Return log-weights, means and scales ``(…, N, M, n)`` of mixtures ``(…, 3 N M, n)``.
+
+    A normal is where the training rows are: its scale is at most a quarter of their range (and what
+    it is at least), and its mean two scales or more from each end.
+    """
     *before, n_mixed, n = shift.shape
     raw = xp.reshape(mixtures, (*before, n_mixed, 3, count, n))
-    means = raw[..., 1, :, :] + shift[..., None, :]
-    scales = floors + xp.exp(xp.minimum(raw[..., 2, :, :], MOST_LOG_SCALE))
+    floors, low, high = limits
+    scales = floors + xp.exp(xp.minimum(raw[..., 2, :, :], np.log((high - low) / 4)))
+    means = xp.maximum(raw[..., 1, :, :] + shift[..., None, :], low + 2 * scales)
+    means = xp.minimum(means, high - 2 * scales)
     return log_softmax(raw[..., 0, :, :], -2, xp), means, scales

@@ -3,13 +3,14 @@
 No Keras here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from nflow_cli.densities.cells.independent import each_column
-from nflow_cli.densities.cells.marginal import Outcomes, outcome_shares
+from nflow_cli.densities.cells.marginal import Outcomes, Parts, outcome_shares
 from nflow_cli.densities.cells.mixing import scaled_weights
 
 BINS = 8  # of a parent's numbers, by quantiles
@@ -18,6 +19,7 @@ WORTH = 4.0  # nats that a parent gains at least: one in a hundred does by chanc
 RIDGES = 10.0 ** np.arange(-7, 2.5, 0.5)  # penalties, a row
 ROWS = 20_000  # that a regression is fitted to, at most
 CLIP = 6.0  # units of an input, at most
+ROUNDS = 10  # of expectation and maximisation, for shares of cells of several outcomes
 LEAST_SQUARE = 1e-12  # of a direction of the inputs beside the largest
 
 
@@ -44,7 +46,7 @@ class Bins:
         if self.outcomes.number is None or centre is None:
             return bins
         place = np.searchsorted(self.edges, centre, side="right")
-        higher = (codes == self.outcomes.number) & (place > 0)
+        higher = self.outcomes.are_numbers(codes) & (place > 0)
         return np.where(higher, self.outcomes.count + place - 1, bins)
 
 
@@ -86,6 +88,7 @@ def fit_parents(
     centre: np.ndarray,
     weights: np.ndarray | None = None,
     first: int = 0,
+    parts: Mapping[int, Parts] = MappingProxyType({}),
 ) -> list[ParentShares]:
     """Return the shares of the outcomes of columns ``first`` on, given one earlier column each.
 
@@ -98,6 +101,8 @@ def fit_parents(
         centre: The middles of the intervals of the N columns that have numbers, ``(n, N)``.
         weights: Of the rows ``(n,)``; equal ones for ``None``.
         first: The columns before are given, not modelled.
+        parts: Of a column whose cells may be of several outcomes each: rows, outcomes and the
+            shares that these have of the rows.
     """
     v = scaled_weights(len(codes), weights)
     bins, places = [], []
@@ -105,18 +110,42 @@ def fit_parents(
         bins.append(_bins(outcomes, column, middles))
         places.append(bins[-1].of(column, middles))
     return [
-        _best_parent(j, columns[j], codes[:, j], bins, places, v)
+        _parent_of_parts(j, columns[j], parts[j], bins, places, v)
+        if j in parts
+        else _best_parent(j, columns[j], codes[:, j], bins, places, v)
         for j in range(first, len(columns))
     ]
 
 
 def _bins(outcomes: Outcomes, codes: np.ndarray, centre: np.ndarray | None) -> Bins:
     """Return the bins of a column, by quantiles of its numbers."""
-    if outcomes.number is None or centre is None or not np.any(codes == outcomes.number):
+    if outcomes.number is None or centre is None or not np.any(outcomes.are_numbers(codes)):
         return Bins(outcomes, np.zeros(0))
-    numbers = centre[codes == outcomes.number]
+    numbers = centre[outcomes.are_numbers(codes)]
     edges = np.unique(np.quantile(numbers, np.arange(1, BINS) / BINS))
     return Bins(outcomes, edges[edges > numbers.min()])
+
+
+def _parent_of_parts(
+    column: int,
+    outcomes: Outcomes,
+    parts: Parts,
+    bins: list[Bins],
+    places: list[np.ndarray],
+    v: np.ndarray,
+) -> ParentShares:
+    """Return the shares of a column whose cells may be of several outcomes each, by EM."""
+    rows, codes, start = parts
+    of_parents, weight = [place[rows] for place in places[:column]], start
+    marginal = outcome_shares(outcomes, codes, v[rows] * start)
+    for _ in range(ROUNDS):
+        best = _best_parent(column, outcomes, codes, bins, of_parents, v[rows] * weight)
+        if best.parent is None:
+            break
+        likelihood = np.exp(best.log_shares)[of_parents[best.parent], codes] / marginal[codes]
+        weight = start * likelihood
+        weight = weight / np.bincount(rows, weight, len(v))[rows]
+    return best
 
 
 def _best_parent(
@@ -196,7 +225,8 @@ def plain_inputs(
     for outcomes, (column, middles, _) in zip(columns, each_column(columns, codes, centre, centre)):
         block = np.equal(column[:, None], np.arange(outcomes.count)).astype(float)
         if middles is not None:
-            number = np.where(column == outcomes.number, np.clip(middles, -CLIP, CLIP), 0.0)
+            are_numbers = outcomes.are_numbers(column)
+            number = np.where(are_numbers, np.clip(middles, -CLIP, CLIP), 0.0)
             block = np.append(block, number[:, None], axis=1)
         blocks.append(block)
     return np.concatenate(blocks, axis=1), np.cumsum([block.shape[1] for block in blocks])
@@ -227,7 +257,7 @@ def fit_ridges(
         if middles is None or j < first:
             ridges.append(None)
             continue
-        rows = np.flatnonzero(column == columns[j].number)
+        rows = np.flatnonzero(columns[j].are_numbers(column))
         rows = rows[:: 1 + len(rows) // ROWS]
         before = inputs[rows, : ends[j - 1] if j else 0]
         v = None if weights is None else weights[rows]

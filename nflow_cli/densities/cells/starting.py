@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
+from nflow_cli.densities.cells.fitting import outcomes_of, with_both_ends
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.marginal import Outcomes
+from nflow_cli.densities.cells.marginal import Outcomes, parts_by_widths
 from nflow_cli.densities.cells.network import MOST_SKIPPED
 from nflow_cli.densities.cells.start import ParentShares, Ridge, fit_parents, fit_ridges
 
@@ -35,15 +36,17 @@ def started(
     """
     cells = [column.encode(values) for column, values in zip(columns, rows.T)]
     codes = np.stack([cell.codes for cell in cells], axis=1)
-    numbers = [cell.centre for column, cell in zip(columns, cells) if column.has_numbers]
+    numbers = [cell.fine.centre for column, cell in zip(columns, cells) if column.has_numbers]
     centre = np.stack(numbers, axis=1) if numbers else np.zeros((len(rows), 0))
-    outcomes = [
-        Outcomes(column.outcomes.count, column.number, column.new, column.floor)
-        for column in columns
-    ]
-    first = layout.n_given
+    outcomes, first = [outcomes_of(column) for column in columns], layout.n_given
+    parts = {}
+    for j, column in enumerate(columns):
+        if column.n_lattices > 1:
+            cell = with_both_ends(column, rows[:, j])
+            intervals = [cell.fine, *cell.coarse]
+            parts[j] = parts_by_widths(outcomes[j], cell.codes, intervals, weights)
     # A parent is known by its outcome alone: its numbers count as one.
-    parents = fit_parents(outcomes, codes, np.zeros_like(centre), weights, first)
+    parents = fit_parents(outcomes, codes, np.zeros_like(centre), weights, first, parts)
     seen, known = _narrow(outcomes, codes)
     ridges = fit_ridges(seen, known, centre, weights, first)
     places = _places(layout)

@@ -2,38 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from nflow_cli.config import presets
 from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.kinds_schema import row_names
 from nflow_cli.config.memory import OF_AN_OUTPUT, Footprint
-from nflow_cli.errors import ConfigError, DataError, RunDirectoryError
+from nflow_cli.errors import ConfigError, DataError
 from nflow_cli.evaluation.caveats import Caveat
-from nflow_cli.experiments.experiment import (
-    FLOWS_EXPECTED,
-    Course,
-    Experiment,
-    Identity,
-    Measure,
-    checksum_of_data,
-    expect_named_data,
-)
+from nflow_cli.experiments.experiment import FLOWS_EXPECTED, Measure, checksum_of_data
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
+from nflow_cli.experiments.table.experiment import OfTable
 from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, Shapes
-from nflow_cli.runs.directory import CONFIG, WEIGHTS, RunDirectory
+from nflow_cli.runs.directory import WEIGHTS, RunDirectory
 
 if TYPE_CHECKING:
     from nflow_cli.experiments.checked_run import CheckedRun
 
 
-class WholeTable(Experiment):
+class WholeTable(OfTable):
     """A fit of a density of cells to a table, by ``nflow fit``."""
 
     config: CellsConfig
-    name = "table"
-    column = "update"
-    formats: ClassVar = (".csv", ".parquet", ".npy")
     measures = (
         Measure("log_likelihood", "log-likelihood", "nats", 4, judges=True, sign=-1),
         Measure("independent_log_likelihood", "independent", "nats", 4),
@@ -41,10 +30,6 @@ class WholeTable(Experiment):
         Measure("gap", "gap to the truth", "nats", 4),
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     )
-    course = Course("validation_loss", "log-likelihood (nats a validation row)", -1)
-    columns: ClassVar = ("update", "loss", "validation_loss")
-    samples: ClassVar = None
-    scores_rows = True
     model_file = WEIGHTS
     needs_tensorflow = False
 
@@ -71,11 +56,6 @@ class WholeTable(Experiment):
         return Footprint(samples, 3 * len(kinds), kept)
 
     @property
-    def length(self) -> int:
-        """How many updates the training makes; 0 before that is known."""
-        return self.config.train.steps or 0
-
-    @property
     def members(self) -> int:
         """Of how many networks the density is a mixture."""
         return self.config.train.members
@@ -85,59 +65,6 @@ class WholeTable(Experiment):
         """How long it takes, roughly."""
         cells = self.config.cells
         return self.length * (cells.width or 128) * (1 + (cells.blocks or 2)) * self.members
-
-    @property
-    def given_example(self) -> str:
-        """Values of given columns that samples may be drawn at, as text; "" where none are."""
-        kinds = self.config.data.kinds or {}
-        values = {
-            name: (kinds[name].levels or ["0"])[0] if name in kinds else "0"
-            for name in self.config.data.given
-        }
-        return ",".join(f"{name}={value}".replace(",", "\\,") for name, value in values.items())
-
-    def data(self, run: RunDirectory | None = None) -> Any:
-        """Load the rows, or those that a run was fitted to."""
-        from nflow_cli.data.dataset import load_dataset
-        from nflow_cli.experiments.data import found_again, with_tests
-
-        settings = self.config.data
-        if run is None:
-            return load_dataset(settings)
-        self.expect_settled(run)
-        settings = with_tests(run, settings)
-        return found_again(
-            run, lambda name: load_dataset(settings.model_copy(update={"name": name}))
-        )
-
-    def expect_settled(self, run: RunDirectory) -> None:
-        """See that the config says all that a run needs.
-
-        Raises:
-            RunDirectoryError: It does not.
-        """
-        if not self.config.is_settled:
-            raise RunDirectoryError(
-                f"{run.path / CONFIG}: damaged: expected data.kinds, cells and train.steps"
-            )
-
-    def settled(self, data: Any) -> CellsConfig:
-        """Return the config with the kinds of columns, sizes and updates written out."""
-        config = self.config.settled(data.kinds, len(data.train))
-        presets.expect_readable(config, data.name)
-        return presets.validate(config.model_dump(), data.name, {"fit": CellsConfig})
-
-    def settled_like(self, written: Any) -> Any:
-        """Return the config with the kinds, sizes and updates of a run."""
-        is_of_cells = isinstance(written, CellsConfig)
-        return self.config.settled_like(written) if is_of_cells else self.config
-
-    def expect_fits(self, data: Any) -> None:
-        """See nothing: batches are drawn with replacement."""
-
-    def notes_of_data(self, data: Any) -> Sequence[str]:
-        """Return which columns and rows were left out."""
-        return data.notes
 
     # Training.
 
@@ -155,11 +82,6 @@ class WholeTable(Experiment):
         return load(run, self.config)
 
     # Scores.
-
-    @property
-    def keeps_rows(self) -> bool:
-        """Whether a run keeps some test rows for its pictures."""
-        return self.config.evaluate.keep_rows
 
     def caveats(self, summary: Summary) -> list[Caveat]:
         """Return the warnings about the scores."""
@@ -213,12 +135,6 @@ class WholeTable(Experiment):
         rows = printed.verdict_of(facts, found) + printed.pit_rows(facts, found)
         return Judgement(scores, lines + rows + printed.notes(facts), found)
 
-    def read_data(self, name: str) -> Any:
-        """Open a table that has the columns of the run."""
-        from nflow_cli.data.table_files import open_table
-
-        return open_table(name)
-
     def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:
         """Write the rows of a table with their log-density, and cell by cell."""
         from nflow_cli.experiments.cells.scoring import write_scored
@@ -228,28 +144,11 @@ class WholeTable(Experiment):
         lines = [("data", data.name), ("model", self.model_text)]
         return write_scored(trained, data, path, lines)
 
-    def write_samples(
-        self, trained: Any, n: int, path: Path, seed: int, given: str | None = None
-    ) -> list[Path]:
-        """Write ``n`` rows in the table's columns, with their log-density in nats."""
-        from nflow_cli.experiments.table.scoring import write_draws
-
-        write_draws(trained, n, path, seed, given)
-        return [path]
-
     # Side by side with others.
-
-    def identity(self, summary: Summary) -> Identity:
-        """Return the name of the data and the model."""
-        return self.identity_of(summary["data"]["name"])
 
     def settings(self, summary: Summary) -> dict[str, str]:
         """Return what tells data of one name apart, and log-densities that do not compare."""
         return {**checksum_of_data(summary), "measure": str(summary.get("measure"))[:12]}
-
-    def expect_comparable(self, run: RunDirectory, summary: Summary) -> None:
-        """See that the summary names the data."""
-        expect_named_data(run, summary)
 
     # Pictures and checks.
 

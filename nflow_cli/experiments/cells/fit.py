@@ -26,14 +26,12 @@ from nflow_cli.densities.cells.starting import started
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.cells.training import CellChunks, FitCells, packed
+from nflow_cli.experiments.table.training import Training, train_on_rows
 from nflow_cli.flows.side_by_side import seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.members import MembersLog
-from nflow_cli.training.progress import nats_text
-from nflow_cli.training.reporting import ProgressReport
-from nflow_cli.training.session import Session
-from nflow_cli.training.trainer import Clock, Speed, compiled
+from nflow_cli.training.trainer import Clock, compiled
 
 AT_A_TIME = 4_096  # validation rows
 
@@ -43,14 +41,6 @@ class Parts(NamedTuple):
 
     density: CellDensity
     model: FitCells
-
-
-class Training(NamedTuple):
-    """How a fit was trained: its updates, whose weights were kept, and how long it took."""
-
-    steps: int
-    best_update: int
-    speed: Speed
 
 
 def build(config: CellsConfig, data: Dataset) -> Parts:
@@ -103,18 +93,7 @@ def train(
     clock = Clock()
     validate = _validator(parts, data.validation, data.weights.validation)
     log = MembersLog(clock, validate=validate, stopping=settings.early_stopping, from_start=True)
-
-    def note(logs: Any) -> str:
-        text = f"log-likelihood {nats_text(-float(logs['loss']))}"
-        validation = f", validation {nats_text(-log.validation)}" if log.rows else ""
-        return f"{text}{validation} nats"
-
-    progress = ProgressReport(steps, clock, note)
-    with Session(config, steps, directory, log=log, progress=progress) as session:
-        session.fit(model, chunks)
-        log.take_best(model)
-        session.finish(model)
-    return Training(clock.steps, log.kept_at, clock.speed())
+    return train_on_rows(model, chunks, log, clock, config, directory)
 
 
 def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Callable[[], Any]:

@@ -10,7 +10,7 @@ from keras import ops
 
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
-from nflow_cli.densities.cells.density import CellDensity
+from nflow_cli.densities.cells.density import CellDensity, limits_of
 from nflow_cli.densities.cells.heads import log_cells
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.weights import CellWeights
@@ -49,11 +49,11 @@ class FitCells(ChunkTrainer):
         self.layout, self.trained, self.shift = layout, trained, shift
         self.start = {name: array.astype(np.float32) for name, array in start.items()}
         self.restarts = (trained.count,)
-        floors = [columns[i].floor for i in layout.mixed]
-        self.floors = np.array(floors, np.float32).reshape(-1, 1, 1)
-        numbers = layout.with_numbers
-        self.with_numbers = np.array([layout.columns.index(i) for i in numbers], np.int32)
-        self.mixed = np.array([numbers.index(i) for i in layout.mixed], np.int32)
+        self.limits = limits_of(columns, layout).astype(np.float32)
+        self.with_numbers = np.array(
+            [layout.columns.index(i) for i in layout.with_numbers], np.int32
+        )
+        self.intervals = np.array(layout.intervals, np.int32)
         self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
@@ -75,24 +75,25 @@ class FitCells(ChunkTrainer):
         """
         layout = self.layout
         codes, centre, half, _, hidden = self.parts(packed)
-        seen = codes, centre
+        seen = codes, centre[..., : len(layout.with_numbers), :]
         if hidden.shape[-2]:
             of_numbers = ops.take(hidden, self.with_numbers, axis=-2)
-            seen = ops.where(hidden > 0, -1.0, codes), ops.where(of_numbers > 0, 0.0, centre)
+            seen = ops.where(hidden > 0, -1.0, codes), ops.where(of_numbers > 0, 0.0, seen[1])
         x = network.inputs(layout, *seen, ops)
         arrays = {
             name: array + self.start[name] if name in self.start else array
             for name, array in self.trained.arrays.items()
         }
         weights = network.masked(layout, arrays)
-        parameters = network.parameters(layout, weights, self.floors, x, ops)
-        mixed = [ops.take(part, self.mixed, axis=-2) for part in (centre, half)]
+        parameters = network.parameters(layout, weights, self.limits, x, ops)
+        mixed = [ops.take(part, self.intervals, axis=-2) for part in (centre, half)]
         return log_cells(layout, parameters, codes, *mixed, xp=ops)
 
     def parts(self, packed: Any) -> list[Any]:
         """Return codes, centres, half widths, marginals, and which cells are hidden."""
-        layout, n_numbers = self.layout, len(self.layout.with_numbers)
-        counts = layout.n_columns, n_numbers, n_numbers, len(layout.modelled), layout.n_columns
+        layout = self.layout
+        n = len(layout.with_numbers) + len(layout.coarse)
+        counts = layout.n_columns, n, n, len(layout.modelled), layout.n_columns
         ends = np.cumsum([0, *counts])
         return [packed[..., start:end, :] for start, end in itertools.pairwise(ends)]
 

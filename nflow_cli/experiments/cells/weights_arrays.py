@@ -14,7 +14,7 @@ from nflow_cli.densities.cells.network import PADDING, Parameters
 from nflow_cli.densities.cells.normals import Normals
 from nflow_cli.runs.weights_file import Shape
 
-FLOORS, SHARES, WEIGHTS = "floors", "shares", "weights"
+LIMITS, SHARES, WEIGHTS = "limits", "shares", "weights"
 MARGINAL_SHARES, MARGINAL_NORMALS = "marginal_log_shares", "marginal_normals"
 BROKEN = "computed_broken"
 
@@ -29,7 +29,7 @@ def shapes(
     n_mixed, n_modelled = len(layout.mixed), len(layout.modelled)
     return {
         **{name: (members, *shape) for name, shape in of_networks.items()},
-        FLOORS: (n_mixed,),
+        LIMITS: (3, n_mixed),
         SHARES: (members, n_modelled),
         WEIGHTS: (members,),
         MARGINAL_SHARES: (sum(layout.outcomes[i].count for i in layout.modelled),),
@@ -60,7 +60,7 @@ def arrays_of(
     normals = np.stack([array[..., 0] for array in density.marginal[1:]])
     return {
         **{name: np.stack([one[name] for one in networks]) for name in networks[0]},
-        FLOORS: density.floors.ravel(),
+        LIMITS: density.limits[..., 0, 0],
         SHARES: np.stack([member.shares for member in density.networks]),
         WEIGHTS: np.array([member.weight for member in density.networks]),
         MARGINAL_SHARES: np.concatenate(shares),
@@ -81,14 +81,19 @@ def _arrays_of_computed(computed: Sequence[Computed]) -> dict[str, np.ndarray]:
 
 def damage(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
     """Return which array holds numbers that no density has, and what was expected; or ""."""
-    shares, (log_weights, _, scales) = arrays[SHARES], arrays[MARGINAL_NORMALS]
+    limits, shares, (log_weights, _, scales) = (
+        arrays[LIMITS],
+        arrays[SHARES],
+        arrays[MARGINAL_NORMALS],
+    )
     counts = [layout.outcomes[i].count for i in layout.modelled]
     ends = np.cumsum([0, *counts])[:-1]
     with np.errstate(over="ignore"):
         totals = np.add.reduceat(np.exp(arrays[MARGINAL_SHARES]), ends)
         weights = np.exp(log_weights).sum(axis=1)
     expected = {
-        f"{FLOORS}: expected numbers above 0": (arrays[FLOORS] > 0).all(),
+        f"{LIMITS}: expected scales above 0": (limits[0] > 0).all(),
+        f"{LIMITS}: expected low < high": (limits[1] < limits[2]).all(),
         f"{SHARES}: expected numbers from 0 to 1": ((shares >= 0) & (shares <= 1)).all(),
         f"{WEIGHTS}: expected weights of sum 1": is_mixture(arrays[WEIGHTS]),
         f"{MARGINAL_SHARES}: expected shares of sum 1": np.allclose(totals, 1),
@@ -110,9 +115,9 @@ def density_of(
     arrays: Mapping[str, np.ndarray],
 ) -> CellDensity:
     """Return the density that :func:`arrays_of` wrote down; scales of ``columns`` are its own."""
-    floors = dict(zip(layout.mixed, arrays[FLOORS].tolist()))
+    limits = dict(zip(layout.mixed, arrays[LIMITS].T.tolist()))
     bounded = [
-        CellColumn(column.name, column.kind, column.maps, floors.get(i, column.floor))
+        CellColumn(column.name, column.kind, column.maps, *limits.get(i, ()))
         for i, column in enumerate(columns)
     ]
     names = network.shapes(layout, _blocks(arrays))

@@ -2,47 +2,36 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from nflow_cli.config import presets
 from nflow_cli.config.memory import Footprint, of_flows
-from nflow_cli.config.schema import Config, FitConfig
-from nflow_cli.errors import ConfigError, RunDirectoryError
+from nflow_cli.config.schema import FitConfig
+from nflow_cli.config.table_schema import Tails
+from nflow_cli.errors import ConfigError
 from nflow_cli.evaluation.caveats import Caveat, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
-from nflow_cli.experiments.experiment import (
-    FLOWS_EXPECTED,
-    Course,
-    Identity,
-    Measure,
-    checksum_of_data,
-    expect_named_data,
-)
+from nflow_cli.experiments.experiment import FLOWS_EXPECTED, Measure, checksum_of_data
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.experiments.table import pictures, rows
+from nflow_cli.experiments.table.experiment import OfTable
 from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, Shapes
-from nflow_cli.runs.directory import CONFIG, RunDirectory
+from nflow_cli.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
     from nflow_cli.experiments.checked_run import CheckedRun
 
 
-class Table(DensityExperiment):
+class Table(OfTable, DensityExperiment):
     """A fit of flows to a table of plain numbers, by ``nflow fit --flow``."""
 
     config: FitConfig
-    name = "table"
-    formats: ClassVar = (".csv", ".parquet", ".npy")
     measures = (
         Measure("log_likelihood", "log-likelihood", "nats", 4, judges=True, sign=-1),
         Measure("gaussian_log_likelihood", "of a Gaussian", "nats", 4),
         Measure("gap", "gap to the truth", "nats", 4),
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     )
-    course = Course("validation_loss", "log-likelihood (nats a validation row)", -1)
-    columns, summary_form = pictures.COLUMNS, pictures.TableSummary
-    samples: ClassVar = None
-    scores_rows = True
+    summary_form = pictures.TableSummary
 
     # Before training.
 
@@ -57,46 +46,9 @@ class Table(DensityExperiment):
         return Footprint(samples, given + config.dim, of_flows(config.flow, config.dim) + given)
 
     @property
-    def length(self) -> int:
-        """How many updates the training makes; 0 before that is known."""
-        return self.config.train.steps or 0
-
-    @property
-    def given_example(self) -> str:
-        """Values of given columns that samples may be drawn at, as text; "" where none are."""
-        return ",".join(f"{name}=0".replace(",", "\\,") for name in self.config.given)
-
-    def data(self, run: RunDirectory | None = None) -> Any:
-        """Load the rows, or those that a run was fitted to."""
-        from nflow_cli.data.dataset import load_dataset
-        from nflow_cli.experiments.data import found_again, with_tests
-
-        settings, tails = self.config.data, self.config.units.tails
-        if run is None:
-            return load_dataset(settings, flows=tails)
-        self._expect_settled(run)
-        settings = with_tests(run, settings)
-        return found_again(
-            run, lambda name: load_dataset(settings.model_copy(update={"name": name}), flows=tails)
-        )
-
-    def settled(self, data: Any) -> Config:
-        """Return the config with the kinds of columns and the updates written out."""
-        config = self.config.settled(data.kinds, len(data.train))
-        presets.expect_readable(config, data.name)
-        return presets.validate(config.model_dump(), data.name, {"fit": FitConfig})
-
-    def settled_like(self, written: Config) -> Config:
-        """Return the config with the kinds of columns and the updates of a run."""
-        return self.config.settled_like(written) if isinstance(written, FitConfig) else self.config
-
-    def notes_of_data(self, data: Any) -> Sequence[str]:
-        """Return which columns and rows were left out."""
-        return data.notes
-
-    def _expect_settled(self, run: RunDirectory) -> None:
-        if not self.config.is_settled:
-            raise RunDirectoryError(f"{run.path / CONFIG}: damaged: expected data.kinds and sizes")
+    def tails(self) -> Tails:
+        """How tails are transformed before the flows."""
+        return self.config.units.tails
 
     # Training.
 
@@ -113,7 +65,7 @@ class Table(DensityExperiment):
         from nflow_cli.experiments.trained import TrainedTable
         from nflow_cli.runs.model_file import load_weights
 
-        self._expect_settled(run)
+        self.expect_settled(run)
         config = self.config
         flow = built_stack(config)
         load_weights(run, flow, config.flow.model_dump(exclude_none=True), config.dim)
@@ -127,11 +79,6 @@ class Table(DensityExperiment):
         return super().flows_in_the_plane(run)
 
     # Scores.
-
-    @property
-    def keeps_rows(self) -> bool:
-        """Whether a run keeps some test rows for its pictures."""
-        return self.config.evaluate.keep_rows
 
     def judge(self, density: Any, data: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return :meth:`scores_of` and :meth:`arrays_of`."""
@@ -185,40 +132,17 @@ class Table(DensityExperiment):
         flow = self.config.flow
         return [("data", self.config.subject), ("flow", f"{flow.text}, K = {flow.k}")]
 
-    def read_data(self, name: str) -> Any:
-        """Open a table that has the columns of the run."""
-        from nflow_cli.data.table_files import open_table
-
-        return open_table(name)
-
     def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:
         """Write the rows of a table with their log-density, and with their latents if asked to."""
         from nflow_cli.experiments.table.judging import write_scored
 
         return write_scored(trained, data, path, with_latents, [])
 
-    def write_samples(
-        self, trained: Any, n: int, path: Path, seed: int, given: str | None = None
-    ) -> list[Path]:
-        """Write ``n`` rows in the table's columns, with their log-density in nats."""
-        from nflow_cli.experiments.table.scoring import write_draws
-
-        write_draws(trained, n, path, seed, given)
-        return [path]
-
     # Side by side with others.
-
-    def identity(self, summary: Summary) -> Identity:
-        """Return the name of the data, the flow and K."""
-        return self.identity_of(summary["data"]["name"])
 
     def settings(self, summary: Summary) -> dict[str, str]:
         """Return what tells data of one name apart."""
         return checksum_of_data(summary)
-
-    def expect_comparable(self, run: RunDirectory, summary: Summary) -> None:
-        """See that the summary names the data."""
-        expect_named_data(run, summary)
 
     # Pictures and checks.
 

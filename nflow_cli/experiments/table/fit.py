@@ -1,7 +1,7 @@
 """Fit a flow stack to the rows of a table by maximum likelihood (forward KL)."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -14,6 +14,7 @@ from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.pushforward import FlowDensity, chunks, each_member
 from nflow_cli.evaluation.scores import log_q_of_rows, mass_of
 from nflow_cli.evaluation.truth import gap_to_the_truth
+from nflow_cli.experiments.table.training import Training, train_on_rows
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.side_by_side import seeds_from, stack_of
 from nflow_cli.layout import tell
@@ -24,9 +25,7 @@ from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.divergence import trace_flows
 from nflow_cli.training.members import MembersLog
 from nflow_cli.training.progress import nats_text
-from nflow_cli.training.reporting import ProgressReport
-from nflow_cli.training.session import Session
-from nflow_cli.training.trainer import ChunkTrainer, Clock, Speed, compiled
+from nflow_cli.training.trainer import ChunkTrainer, Clock, compiled
 from nflow_cli.training.validation import ValidationLog
 
 
@@ -72,14 +71,6 @@ class FitPoints(ChunkTrainer):
         if weights is not None:
             return -ops.sum(weights * log_q, axis=-1) / ops.sum(weights) - self.log_det
         return -ops.mean(log_q, axis=-1) - self.log_det
-
-
-class Training(NamedTuple):
-    """How a fit was trained: its updates, whose weights were kept, and how long it took."""
-
-    steps: int
-    best_update: int
-    speed: Speed
 
 
 def built_stack(config: FitConfig) -> FlowStack:
@@ -134,18 +125,7 @@ def train(
     tell(f"{name}: log-likelihood {known} nats a validation row")
     log_of = ValidationLog if settings.ensemble == 1 else MembersLog
     log = log_of(clock, validate=validate, stopping=settings.early_stopping, from_start=True)
-
-    def note(logs: Any) -> str:
-        text = f"log-likelihood {nats_text(-float(logs['loss']))}"
-        validation = f", validation {nats_text(-log.validation)}" if log.rows else ""
-        return f"{text}{validation} nats"
-
-    progress = ProgressReport(steps, clock, note)
-    with Session(config, steps, directory, log=log, progress=progress) as session:
-        session.fit(model, batches)
-        log.take_best(model)
-        session.finish(model)
-    return Training(clock.steps, log.kept_at, clock.speed())
+    return train_on_rows(model, batches, log, clock, config, directory)
 
 
 def _validator(model: FitPoints, data: Dataset) -> Callable[[], Any]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from nflow_cli.data.table_files import TableFile
 from nflow_cli.data.tables import LOG_Q
-from nflow_cli.evaluation.scores import rows_likelihood
+from nflow_cli.evaluation.scores import likelihood
 from nflow_cli.experiments.rows import Judgement, Rows
 from nflow_cli.experiments.table.rows import scored_rows
 from nflow_cli.experiments.table.scoring import (
@@ -30,7 +30,7 @@ def _judgement(
     trained: Any, table: TableFile, rows: np.ndarray, log_q: np.ndarray, lines: Rows
 ) -> Judgement:
     weights = weights_in(trained, table)
-    scores = rows_likelihood(log_q, weights)
+    scores = likelihood(log_q, weights)
     found = warnings_of(trained, rows, scores)
     weighted = "" if weights is None else trained.config.data.weights
     return Judgement(scores, [*lines, *scored_rows(scores, found, weighted)], found)

@@ -32,9 +32,6 @@ def shapes_of(dim: int, is_conditional: bool) -> Shapes:
     return {**rows, "columns_shown": "c", **(LINE if dim == 1 and not is_conditional else {})}
 
 
-COLUMNS = ("update", "loss", "validation_loss")
-
-
 class Normality(Lenient):
     """How far latents are from ``N(0, I)``."""
 

@@ -80,7 +80,7 @@ class Target(DensityExperiment):
         n = samples or self.config.evaluate.samples
         scores = evaluate_samples(trained, trained.target, seed, n).scores
         scores |= missed_share(trained, trained.target, seed)
-        of_points = {} if data is None else likelihood(trained, data)
+        of_points = {} if data is None else likelihood(trained.log_prob(data))
         caveats = self.caveats({**recorded, **scores, **of_points})
         lines = rows.evaluated_rows(trained, scores, n, seed, caveats)
         if of_points:

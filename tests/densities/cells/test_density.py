@@ -10,6 +10,7 @@ from cells import (
     TAILS,
     a_sample,
     grid,
+    lattices,
     levels,
     number,
     products,
@@ -18,6 +19,7 @@ from cells import (
 )
 
 from nflow_cli.arrays import logsumexp
+from nflow_cli.data.column_maps import Logit
 from nflow_cli.densities.cells.density import CellDensity
 
 COUNTED = {
@@ -33,6 +35,19 @@ COUNTED = {
     "a bound that was found": [
         grid("a", step=1.0, maps=POSITIVE, bounds=[0, None], is_open=True, missing=True),
         levels("b", 2),
+    ],
+    "lattices": [
+        levels("a", 2),
+        lattices("b", (0.5, 0.0), (1.0, 0.0), (2.5, 1.0), atoms=[1.0, 2.5, 3.5], missing=True),
+        lattices("c", (3.0, 2.99), (9.0, 5.99)),
+    ],
+    "lattices within bounds": [
+        lattices("a", (1.0, 0.0), (3.0, 1.0), (4.0, 0.0), maps=BETWEEN, bounds=[0, 9], atoms=[4.0]),
+        lattices("b", (1.0, 0.0), (5.0, 2.0), maps=POSITIVE, bounds=[0, None], is_open=True),
+    ],
+    "bounds that are on no grid": [
+        grid("a", step=2.0, offset=1.0, maps=(Logit(-1.0, 10.5),), bounds=[0, 9.5]),
+        lattices("b", (2.0, 1.0), (4.0, 3.0), maps=(Logit(-1.0, 10.5),), bounds=[0, 9.5]),
     ],
     "bounds that were found": [
         levels("a", 2),

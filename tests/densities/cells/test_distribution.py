@@ -2,13 +2,27 @@
 
 import numpy as np
 import pytest
-from cells import BETWEEN, POSITIVE, TAILS, grid, levels, number, random_density, values_of
+from cells import (
+    BETWEEN,
+    POSITIVE,
+    TAILS,
+    grid,
+    lattices,
+    levels,
+    number,
+    random_density,
+    values_of,
+)
 
 COLUMNS = {
     "levels": levels("a", 4, missing=True),
     "grid": grid("a", atoms=[0.5, -3.0], missing=True),
     "heavy tails": grid("a", step=2.0, maps=TAILS, atoms=[2.0]),
     "a bound": grid("a", step=1.0, maps=POSITIVE, bounds=[0, None], atoms=[0.0], missing=True),
+    "lattices": lattices("a", (0.5, 0.0), (1.0, 0.0), (2.5, 1.0), atoms=[1.0, 1.5], missing=True),
+    "lattices between bounds": lattices(
+        "a", (1.0, 0.0), (3.0, 1.0), (4.0, 0.0), maps=BETWEEN, bounds=[0, 9], atoms=[4.0]
+    ),
     "bounds": grid("a", step=1.0, maps=BETWEEN, bounds=[0, 9]),
 }
 

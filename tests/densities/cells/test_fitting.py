@@ -17,6 +17,7 @@ from nflow_cli.densities.cells.fitting import (
     fitted_marginals,
     layout_of,
 )
+from nflow_cli.evaluation.pit import pit
 from nflow_cli.experiments.cells.judge import independent
 from nflow_cli.mixtures import log_cdf, log_sf
 
@@ -77,7 +78,22 @@ def test_a_number_far_out_has_a_share_of_one_row_and_one_beyond_belief_none(shap
     tails = math.exp(log_sf(high, *broad, np)), math.exp(log_cdf(low, *broad, np))
     assert 0.015 < (sum(tails) if below else tails[0]) * N < 0.1
     cell = column.encode(column.values_at(column.inside(at[1:])[0]))
-    assert marginal.log_prob(*cell) > math.log(column.step / np.ptp(x) / N) - 12
+    assert marginal.log_prob(cell.codes, *cell.fine) > math.log(column.step / np.ptp(x) / N) - 12
+
+
+def test_whatever_a_network_says_its_draws_are_near_the_rows():
+    columns = {"a": np.exp(RNG.standard_normal(N)), "b": RNG.standard_normal(N)}
+    columns = {name: np.round(x, 3) for name, x in columns.items()}
+    cells = fitted_columns(data := dataset(columns))
+    layout = layout_of(cells, 0, 3, 16)
+    weights = random_weights(layout, np.random.default_rng(1))
+    weights = network.masked(layout, {name: 20 * array for name, array in weights.items()})
+    marginal = as_parameters(layout, fitted_marginals(cells, data.train, None))
+    density = CellDensity(cells, layout, marginal, [Member(weights, np.ones(2))])
+    draws = density.draw(np.full((5_000, 2), np.nan), np.random.default_rng(2))
+    low, high = data.train.min(axis=0), data.train.max(axis=0)
+    beyond = np.maximum(low - draws, draws - high).max(axis=0) / (high - low)
+    assert (beyond < 5).all() and ((draws < low) | (draws > high)).mean() < 0.05
 
 
 def test_the_least_scale_is_a_quarter_of_an_interval():
@@ -113,6 +129,39 @@ def test_bounds_found_where_rows_crowd_leave_a_density_as_good_as_the_truth():
     price, count = data.test.T
     truth = np.stack([-price / 100 - math.log(100), math.log(0.1) + count * math.log(0.9)], 1)
     assert (np.mean(truth - density.cell_log_probs(data.test), axis=0) < 0.03).all()
+
+
+HEAPED = {
+    "weights": (np.random.default_rng(6).normal(900, 200, 6_000), (1, 5, 50), (0.2, 0.6, 0.2), 0.0),
+    "sums": (np.exp(np.random.default_rng(7).normal(7, 0.5, 6_000)), (1, 100), (0.4, 0.6), 0.0),
+    "prices": (np.random.default_rng(8).gamma(4, 12, 6_000) + 1, (0.01, 1), (0.3, 0.7), 0.99),
+    "at a bound": (np.random.default_rng(9).exponential(40, 6_000), (1, 5), (0.4, 0.6), 0.0),
+}
+
+
+@pytest.mark.parametrize("name", HEAPED)
+def test_draws_are_heaped_as_the_rows_are(name):
+    """Numbers that people round to several steps keep their shares of each, and are no likelier."""
+    smooth, steps, shares, offset = HEAPED[name]
+    rng = np.random.default_rng(10)
+    step = rng.choice(steps, len(smooth), p=shares)
+    shift = np.where(step == steps[-1], offset, 0.0)
+    x = np.round(shift + step * np.maximum(np.rint((smooth - shift) / step), 0), 2)
+    density = independent(density_of(data := dataset({"x": x, "y": RNG.random(len(x))})))
+    (column, _), n = density.cells, 20_000
+    assert {lattice.step for lattice in column.kind.lattices} >= set(map(float, steps))
+    draws = density.draw(np.full((n, 2), np.nan), rng)
+    assert np.isfinite(density.log_prob(draws)).all()
+    for of in (*steps, 2 * steps[-1]):
+        rows, drawn = (on(values, of, offset) for values in (data.train[:, 0], draws[:, 0]))
+        error = math.sqrt(rows.mean() * (1 - rows.mean()) * (1 / len(rows) + 1 / n))
+        assert abs(rows.mean() - drawn.mean()) <= 3 * error
+    u = density.pit(draws, rng)[:, 0]
+    assert pit(u[:, None], ["x"]).columns["x"].p_value > 1e-3
+
+
+def on(values, step, offset):
+    return np.abs(np.rint((values - offset) / step) * step + offset - values) < 1e-6
 
 
 def test_numbers_of_all_digits_that_crowd_at_their_ends_have_a_density():

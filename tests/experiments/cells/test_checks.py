@@ -168,7 +168,7 @@ def test_other_kinds_are_found(copy, change):
     [
         ("shares", 1.5),
         ("shares", -0.1),
-        ("floors", -1.0),
+        ("limits", -1.0),
         ("marginal_normals", 0.0),
         ("marginal_log_shares", 3.0),
         ("inputs_kernel", 1e30),

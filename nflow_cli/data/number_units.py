@@ -1,0 +1,49 @@
+"""The units of a column of numbers of a whole table, by its training rows. No Keras here."""
+
+import numpy as np
+
+from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.data.column_maps import ColumnMap, Scale
+from nflow_cli.data.fit_units import Bounds, fit_units
+from nflow_cli.data.lattices import FINENESS, positions
+
+
+def units_of_numbers(values: np.ndarray, kind: ColumnKind) -> list[ColumnMap]:
+    """Return maps after which values ``(n,)`` are near N(0, 1), in one column's units.
+
+    A bound stands half a step beyond the last value that there may be, where its interval ends. Of
+    rows of one value some are to each side of it, as rounding has it: by equal values alone a tail
+    is as heavy as it can be.
+    """
+    step = kind.lattices[0].step if kind.lattices else kind.resolution or 1.0
+    if not len(values) or values.min() == values.max():
+        return [Scale(float(values[0]) if len(values) else 0.0, step)]
+    low, high = kind.bounds or (None, None)
+    half = step / 2 + 4 * float(np.spacing(np.abs(values).max()))  # more than rounding
+    bounds = Bounds(None if low is None else low - half, None if high is None else high + half)
+    spread = _spread(values, _steps(values, kind, bounds, step))
+    return fit_units(spread, bounds, "none", skewed=True)
+
+
+def _steps(values: np.ndarray, kind: ColumnKind, bounds: Bounds, step: float) -> np.ndarray:
+    """Return the widths ``(n,)`` of the intervals that values stand for: on the coarsest lattice.
+
+    None of these reaches beyond a bound.
+    """
+    steps = np.full(len(values), step)
+    for lattice in kind.lattices[1:]:
+        places = lattice.offset + lattice.step * positions(values, lattice)
+        is_on = np.abs(places - values) <= step / FINENESS
+        steps = np.where(is_on, np.maximum(steps, lattice.step), steps)
+    low, high = (end if end is not None else np.inf * sign for end, sign in zip(bounds, (-1, 1)))
+    return np.minimum(steps, 2 * np.minimum(values - low, high - values))
+
+
+def _spread(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Return values ``(n,)``, those that are equal evenly over the intervals about them."""
+    order = np.argsort(values, kind="stable")
+    _, first, counts = np.unique(values[order], return_index=True, return_counts=True)
+    place = np.arange(len(values)) - np.repeat(first, counts) + 0.5
+    shift = np.empty(len(values))
+    shift[order] = place / np.repeat(counts, counts) - 0.5
+    return values + steps * shift

@@ -1,0 +1,47 @@
+"""A training on rows by maximum likelihood, in the compiled loop, to its best validation."""
+
+from typing import Any, NamedTuple
+
+from nflow_cli.config.schema import CellsConfig, FitConfig
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.training.chunks import PointChunks
+from nflow_cli.training.progress import nats_text
+from nflow_cli.training.reporting import ProgressReport
+from nflow_cli.training.session import Session
+from nflow_cli.training.trainer import ChunkTrainer, Clock, Speed
+from nflow_cli.training.validation import ValidationLog
+
+
+class Training(NamedTuple):
+    """How a fit was trained: its updates, whose weights were kept, and how long it took."""
+
+    steps: int
+    best_update: int
+    speed: Speed
+
+
+def train_on_rows(
+    model: ChunkTrainer,
+    chunks: PointChunks,
+    log: ValidationLog,
+    clock: Clock,
+    config: CellsConfig | FitConfig,
+    directory: RunDirectory | None = None,
+) -> Training:
+    """Train a model as ``config.train`` says, and go back to the weights of the best validation.
+
+    With ``directory``, the training is logged and saved there, and goes on from where it was.
+    """
+    steps = config.train.steps or 0
+
+    def note(logs: Any) -> str:
+        text = f"log-likelihood {nats_text(-float(logs['loss']))}"
+        validation = f", validation {nats_text(-log.validation)}" if log.rows else ""
+        return f"{text}{validation} nats"
+
+    progress = ProgressReport(steps, clock, note)
+    with Session(config, steps, directory, log=log, progress=progress) as session:
+        session.fit(model, chunks)
+        log.take_best(model)
+        session.finish(model)
+    return Training(clock.steps, log.kept_at, clock.speed())
