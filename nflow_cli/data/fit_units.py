@@ -40,7 +40,9 @@ LEAST_SCALE = 0.05
 GRID, ZOOMS = 7, 8
 QUANTILES = 2_000  # that it is fitted to
 LEAST_SKEWED = 30  # rows
-SKEW_GAIN = 4.0  # nats in all by which an asinh must be better than a scale or tails
+# Nats a row, and in all, by which an asinh must be better than a scale: normals in the user's units
+# that are but mixed, not skewed, are normal no more in others.
+SKEW_GAIN, SKEW_GAIN_ALL = 0.2, 4.0
 NODES = 60  # of a quadrature over N(0, 1)
 
 
@@ -75,7 +77,7 @@ def fit_units(
         bounds: Open ends.
         tails: "tukey-h", or "none" to leave them as they are.
         skewed: Whether an asinh takes the place of the scale and the tails where it makes the rows
-            likelier by more than 4 nats in all. Then of one bound there is the softplus alone,
+            likelier by more than 0.2 nats each. Then of one bound there is the softplus alone,
             whose inverse is linear far from it: that of a logarithm leads anywhere.
 
     Raises:
@@ -89,8 +91,9 @@ def fit_units(
         rest = _fit_rest(y, tails)
         if skewed and len(x) >= LEAST_SKEWED:
             other = _fit_asinh(y)
-            gain = (other.log_likelihood - rest.log_likelihood) * min(len(x), ROWS)
-            rest = other if gain > SKEW_GAIN else rest
+            gain = other.log_likelihood - rest.log_likelihood
+            is_worth = gain > max(SKEW_GAIN, SKEW_GAIN_ALL / min(len(x), ROWS))
+            rest = other if is_worth else rest
         maps = [first, *rest.maps] if first else rest.maps
         chains.append(_Chain(rest.log_likelihood + log_det[:ROWS].mean(), maps))
     return max(chains, key=lambda chain: chain.log_likelihood).maps
