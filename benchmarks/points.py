@@ -18,7 +18,7 @@ from typing import Any
 import click
 import numpy as np
 
-PRESETS = {"planar": "points-planar-k32", "planar, radial": "points-mixed-k32"}
+PRESETS = {"planar": "points-planar-k32", "planar, radial": "flows-planar"}
 BLOCK = 200  # test points at a time
 
 
