@@ -47,7 +47,7 @@ KERAS_FREE = (
     *("evaluation/caveats", "evaluation/grids", "evaluation/importance", "evaluation/mass"),
     "evaluation/normality",
     *("evaluation/weights_verdict", "evaluation/weighted", "evaluation/pit"),
-    *("evaluation/likelihood", "evaluation/draws_beside_rows", "evaluation/association"),
+    *("evaluation/likelihood", "evaluation/association"),
     "evaluation/truth",
     *("experiments/__init__", "experiments/data", "experiments/drawing", "experiments/rows"),
     *("experiments/experiment", "experiments/page", "experiments/picture_data"),

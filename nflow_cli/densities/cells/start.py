@@ -3,13 +3,12 @@
 No Keras here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
-from nflow_cli.densities.cells.independent import each_column
 from nflow_cli.densities.cells.marginal import Outcomes, Parts, outcome_shares
 from nflow_cli.densities.cells.mixing import scaled_weights
 
@@ -301,3 +300,16 @@ def fit_ridge(
     coefficients = vectors @ (factors[:, best] / np.sqrt(square) * along)
     scale = max(float(np.sqrt(errors[best])), least)
     return Ridge(float(mean - means @ coefficients), coefficients, scale)
+
+
+def each_column(
+    columns: Sequence[Outcomes], codes: np.ndarray, centre: np.ndarray, half: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray | None, np.ndarray | None]]:
+    """Yield each column's outcomes, middles and half widths ``(n,)``; ``None`` without numbers."""
+    place = 0
+    for outcomes, column in zip(columns, codes.T):
+        if outcomes.number is None:
+            yield column, None, None
+        else:
+            yield column, centre[:, place], half[:, place]
+            place += 1

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from benchmarks.draws_beside_rows import heaping, outside_range
 from nflow_cli.config.kinds_schema import ColumnKind, Lattice
-from nflow_cli.evaluation.draws_beside_rows import heaping, outside_range
 
 LEVELS = ColumnKind(kind="levels", levels=["no", "yes"])
 NUMBER = ColumnKind(kind="number")

@@ -5,8 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from nflow_cli.densities.cells.independent import fit_independent
-from nflow_cli.densities.cells.latent_classes import fit_latent_classes
+from benchmarks.independent import fit_independent
+from benchmarks.latent_classes import fit_latent_classes
 from nflow_cli.densities.cells.marginal import Outcomes
 
 COLUMNS = [Outcomes(4, new=3), Outcomes(2), Outcomes(2, number=0, floor=1e-3)]

@@ -1,14 +1,15 @@
-"""Latent classes: a mixture of products of columns, fitted by EM. No Keras here."""
+"""Latent classes: a mixture of products of columns, fitted by EM."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.independent import Independent, fit_independent
 from nflow_cli.arrays import logsumexp
-from nflow_cli.densities.cells.independent import Independent, each_column, fit_independent
 from nflow_cli.densities.cells.marginal import Marginal, Outcomes
 from nflow_cli.densities.cells.mixing import scaled_weights
+from nflow_cli.densities.cells.start import each_column
 from nflow_cli.mixtures import log_normal_mass
 from nflow_cli.random_streams import stream
 

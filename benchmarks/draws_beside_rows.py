@@ -1,4 +1,4 @@
-"""Draws beside held-out rows: values beyond the training rows, and heaping. No Keras here."""
+"""Draws beside held-out rows: values beyond the training rows, and heaping."""
 
 import math
 from collections.abc import Iterator, Mapping

@@ -1,11 +1,12 @@
-"""Independent columns: the product of their marginals. No Keras here."""
+"""Independent columns: the product of their marginals."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from nflow_cli.densities.cells.marginal import Marginal, Outcomes, fit_marginal
+from nflow_cli.densities.cells.start import each_column
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,16 +53,3 @@ def fit_independent(
     cells = each_column(columns, codes, centre, half)
     marginals = [fit_marginal(outcomes, *c, weights) for outcomes, c in zip(columns, cells)]
     return Independent(columns, marginals)
-
-
-def each_column(
-    columns: Sequence[Outcomes], codes: np.ndarray, centre: np.ndarray, half: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray | None, np.ndarray | None]]:
-    """Yield each column's outcomes, middles and half widths ``(n,)``; ``None`` without numbers."""
-    place = 0
-    for outcomes, column in zip(columns, codes.T):
-        if outcomes.number is None:
-            yield column, None, None
-        else:
-            yield column, centre[:, place], half[:, place]
-            place += 1

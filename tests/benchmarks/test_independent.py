@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nflow_cli.densities.cells.independent import fit_independent
+from benchmarks.independent import fit_independent
 from nflow_cli.densities.cells.marginal import Outcomes, fit_marginal
 
 
