@@ -20,7 +20,14 @@ from nflow_cli.config.table_schema import TableData, Tails
 from nflow_cli.data.cell_values import numbers_in
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.csv_dialect import is_number
-from nflow_cli.data.dataset_faults import Fault, expect_kinds, faults_of, refuse, used
+from nflow_cli.data.dataset_faults import (
+    Fault,
+    expect_kinds,
+    expect_resolutions,
+    faults_of,
+    refuse,
+    used,
+)
 from nflow_cli.data.dataset_parts import (
     Columns,
     note_of_repeats,
@@ -152,14 +159,21 @@ def load_dataset(
     parts, more = parts_of(table, settings, numbers)
     refuse(table.name, [*faults, *more], _hint(faults, flows))
     data = _of_parts(table, settings, columns, _with_levels(kinds, columns, parts.train), parts)
-    notes += data.notes
-    if any(kind.kind == "number" for kind in data.kinds.values()):  # else rows repeat by chance
-        notes += note_of_repeats(data.train, data.test)
+    notes += [*data.notes, *note_of_repeats(data.train, data.test, _are_numbers(data))]
     if flows is None:
         return replace(data, units=_units(data), notes=notes)
     units, faults = units_and_faults(data, settings, flows)
     refuse(table.name, faults)
     return replace(data, units=units, notes=notes)
+
+
+def _are_numbers(data: Dataset) -> np.ndarray:
+    """Return which test rows ``(n,)`` have a number of a density: others repeat by chance."""
+    found = np.zeros(len(data.test), bool)
+    for name, values in zip(data.columns, data.test.T):
+        if (kind := data.kinds[name]).kind == "number":
+            found |= ~np.isnan(values) & ~np.isin(values, kind.atoms)
+    return found
 
 
 def _of_parts(
@@ -202,6 +216,8 @@ def kinds_and_faults(
     kinds, faults = settings.kinds, list[Fault]()
     if kinds is not None:
         expect_kinds(kinds, [name for name in columns if name != settings.weights], table.name)
+        if not flows:
+            expect_resolutions(kinds, table.name)
     else:
         kinds = kinds_of(list(columns.values()), settings)
         if flows:

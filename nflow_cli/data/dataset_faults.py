@@ -109,8 +109,7 @@ def expect_kinds(kinds: Mapping[str, ColumnKind], columns: Sequence[str], name: 
     """See that settings which have kinds have those of all columns that are read.
 
     Raises:
-        DataError: In one line: the columns whose kinds they lack, or that of whose numbers no
-            resolution is said.
+        DataError: In one line: the columns whose kinds they lack.
     """
     if without := [shown(column) for column in columns if column not in kinds]:
         raise DataError(
@@ -118,6 +117,14 @@ def expect_kinds(kinds: Mapping[str, ColumnKind], columns: Sequence[str], name: 
             f"them, received none of {listed(without)}; for single columns there are "
             "--categorical, --discrete, --bounds and --exclude"
         )
+
+
+def expect_resolutions(kinds: Mapping[str, ColumnKind], name: str) -> None:
+    """See that all numbers of a density of cells have a resolution.
+
+    Raises:
+        DataError: In one line: a column whose numbers have none.
+    """
     for column, kind in kinds.items():
         if kind.alone.kind == "number" and kind.resolution is None:
             raise DataError(f"{name}: data.kinds.{column}.resolution: expected a number above 0")

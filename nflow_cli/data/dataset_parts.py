@@ -168,15 +168,15 @@ def note_of_weights(name: str | None, weights: np.ndarray | None) -> list[str]:
     return [f"weighted by {name}: {text}"]
 
 
-def note_of_repeats(train: np.ndarray, test: np.ndarray) -> list[str]:
-    """Return how many test rows are training rows too, where they are more than a few."""
+def note_of_repeats(train: np.ndarray, test: np.ndarray, some: np.ndarray) -> list[str]:
+    """Return how many of some test rows are training rows too, where these are more than a few."""
     rng = stream(0, "repeats")
     factors = rng.integers(2**63, size=train.shape[1], dtype=np.uint64)
     seen, judged = (
         np.ascontiguousarray(part, np.float64).view(np.uint64) @ (2 * factors + 1)
         for part in (train, test)
     )
-    count = int(np.isin(judged, seen).sum())
+    count = int(np.isin(judged[some], seen).sum())
     if count <= REPEATED * len(judged):
         return []
     return [
