@@ -86,8 +86,8 @@ def beside(q: Any, data: Any) -> dict[str, Any]:
     if any(column.n_lattices > 1 for column in columns):
         return {}
     outcomes = [outcomes_of(column) for column in columns]
-    train = _encoded(columns, outcomes, data.train)
-    classes = fit_latent_classes(outcomes, *train, data.weights.train, seed=0)
+    codes, centre, half = _encoded(columns, outcomes, data.train)
+    classes = fit_latent_classes(outcomes, codes, centre, half, data.weights.train)
     log_p = classes.log_prob(*_encoded(columns, outcomes, data.test))
     numbers = sum(
         np.where(column.encode(values).codes == column.number, column.log_measure, 0.0)
@@ -103,7 +103,9 @@ def beside(q: Any, data: Any) -> dict[str, Any]:
     }
 
 
-def _encoded(columns: Any, outcomes: list[Outcomes], rows: np.ndarray) -> tuple[np.ndarray, ...]:
+def _encoded(
+    columns: Any, outcomes: list[Outcomes], rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return outcomes ``(n, D)``, and middles and half widths ``(n, N)`` of the intervals."""
     cells = [with_both_ends(column, values) for column, values in zip(columns, rows.T)]
     numbers = [cell.fine for column, cell in zip(columns, cells) if column.has_numbers]
