@@ -1,5 +1,6 @@
 """``nflow check``: verify a saved model by itself."""
 
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -18,14 +19,17 @@ def check(run_dir: str, machine: Machine, as_json: bool) -> None:
 
     Prints one line for each check, with its scores; exits 1 if any fails.
     """
+    from nflow_cli import experiments
     from nflow_cli.backend import start_tensorflow
     from nflow_cli.errors import NflowError
     from nflow_cli.runs.directory import RunDirectory
     from nflow_cli.runs.json_text import json_text
 
-    RunDirectory.open(run_dir)  # a wrong name is reported before TensorFlow starts
-    start_tensorflow(machine)
-    from nflow_cli.evaluation.flow_checks import Outcome
+    run = RunDirectory.open(run_dir)  # a wrong name is reported before TensorFlow starts
+    with suppress(NflowError):  # a damaged config is a check that fails
+        if experiments.of(run.read_config()).needs_tensorflow:
+            start_tensorflow(machine)
+    from nflow_cli.evaluation.verdicts import Outcome
     from nflow_cli.experiments.check import check_run
 
     checks = []

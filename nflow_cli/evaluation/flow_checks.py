@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from keras import ops
 
+from nflow_cli.evaluation.verdicts import Outcome, Verdict, passed
 from nflow_cli.flows.composition import Composition
 from nflow_cli.random_streams import stream
 
@@ -21,23 +21,6 @@ SINGLE_TOLERANCE = 1e-3  # the same two, of the float32 model that was saved
 # How much noise is put in for the rounding of a flow, in units of that; how often; and how far
 # beyond what noise does rounding may go.
 ROUNDINGS, SHAKES, BEYOND = 10, 4, 10
-
-
-class Outcome(StrEnum):
-    """What a check ends in. A run that is checked fails by ``FAIL`` alone."""
-
-    OK = "OK"
-    FAIL = "FAIL"
-    UNCHANGED = "unchanged"  # not computed again: the bytes are those that the run ended with
-    UNKNOWN = "unknown"  # it takes what this run does not keep, or more than rounding allows
-
-
-Verdict = tuple[Outcome, str]
-
-
-def passed(condition: Any) -> Outcome:
-    """Return ``OK`` or ``FAIL``."""
-    return Outcome.OK if condition else Outcome.FAIL
 
 
 @dataclass(frozen=True)

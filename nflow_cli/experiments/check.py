@@ -9,7 +9,7 @@ from nflow_cli import experiments
 from nflow_cli.config.presets import fingerprint
 from nflow_cli.errors import NflowError
 from nflow_cli.evaluation.caveats import records
-from nflow_cli.evaluation.flow_checks import Outcome, Verdict, passed
+from nflow_cli.evaluation.verdicts import Outcome, Verdict, passed
 from nflow_cli.experiments.checked_run import CheckedRun, Checks, differences
 from nflow_cli.runs.directory import (
     CONFIG,

@@ -7,24 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.config.schema import Fit2DConfig, InferConfig
-from nflow_cli.config.strict import MAX_SEED
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.evaluation.flow_checks import (
-    Flows,
-    Verdict,
-    check_log_det,
-    check_margin,
-    check_round_trip,
-    passed,
-)
-from nflow_cli.evaluation.target import Evaluation, evaluate_samples
+from nflow_cli.evaluation.verdicts import Verdict, passed
 from nflow_cli.experiments import Experiment
-from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import EVALUATION, METRICS, RUN, SUMMARY, RunDirectory
-from nflow_cli.training.restarts import final_kl
 
-POINTS = 256  # base samples at which a 2-D stack is checked
 # Of scores computed again, times 1 + the score: less than the last digit of what is printed, and
 # well above what rounding in float32 does to a mean.
 REPLAY_TOLERANCE = 2e-6
@@ -34,11 +21,6 @@ LOG_TOLERANCE, ARRAY_TOLERANCE, FEW = 1e-4, 1e-3, 1e-3
 
 Check = Callable[[Any], Verdict]
 Checks = Mapping[str, Check]
-OF_FLOWS: Checks = {
-    "invertibility": lambda run: check_margin(run.flows),
-    "log-det": lambda run: check_log_det(run.flows),
-    "round trip": lambda run: check_round_trip(run.flows),
-}
 
 
 class CheckedRun:
@@ -60,8 +42,8 @@ class CheckedRun:
 
     @property
     def model_checks(self) -> Checks:
-        """Checks of what was trained, by name: of flows."""
-        return OF_FLOWS
+        """Checks of what was trained, by name."""
+        raise NotImplementedError
 
     @property
     def model(self) -> Any:
@@ -123,11 +105,6 @@ class CheckedRun:
         return unlike(f"{EVALUATION}: {key}", expected, self.arrays[key])
 
     @cached_property
-    def flows(self) -> Flows:
-        """The flows in float64, and points to check them at."""
-        raise NotImplementedError
-
-    @cached_property
     def data(self) -> Any:
         """The images or points that the run was trained on and judged by."""
         return self.experiment.data(self.directory)
@@ -159,53 +136,6 @@ class CheckedRun:
         counted = np.isfinite(values) & (self.metrics.get("beta", np.ones(len(values))) >= 1)
         best = np.where(counted, values, np.inf).argmin() if counted.any() else -1
         return whole(ends[best])
-
-
-class CheckedDensity(CheckedRun):
-    """A run whose model is a density."""
-
-    config: Fit2DConfig | InferConfig
-
-    @property
-    def model(self) -> Any:
-        """The flow stack, with networks of categories where there are some."""
-        return self.trained.trained
-
-    @cached_property
-    def flows(self) -> Flows:
-        """The flows in float64, and points to check them at."""
-        from nflow_cli.evaluation.flow_checks import as_arrays
-
-        flow, rng = self.trained.flow, stream(self.config.seed, "check")
-        points = self.trained.base.sample(rng, (*flow.members, POINTS, self.trained.dim))
-        context = None  # of flows that take one, any will do
-        if flow.takes_context:
-            context = rng.standard_normal((POINTS, flow.context_width), np.float32)
-        return Flows(as_arrays(flow.composition(context)), points.astype(np.float64))
-
-    @cached_property
-    def evaluation(self) -> Evaluation:
-        """The draws that the summary of a fit to a target was computed from, judged again."""
-        density, samples = self.trained, self.config.evaluate.samples
-        return evaluate_samples(density, density.target, self.config.seed, samples)
-
-    def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
-        """Return what the summary says wrongly of the restart that was kept."""
-        restarts: Any = self.summary.get("restarts")
-        count = self.config.train.restarts
-        try:
-            best = int(restarts["best"])
-            of_the_best = {key: restarts[key][best] for key in ("kl", "updates")}
-            of_each = {len(restarts["kl"]), len(restarts["updates"])}
-        except (KeyError, IndexError, TypeError, ValueError):
-            return {}, [f"{SUMMARY}: restarts: damaged: received {restarts!r:.80}"]
-        expected = {"count": count, "seed": (self.config.seed + best) % (MAX_SEED + 1)}
-        wrong = differences(f"{SUMMARY}: restarts", expected, restarts)
-        whole = {"kl": final_kl(self.summary), "updates": self.length}
-        wrong += differences(f"{SUMMARY}: the restart kept", whole, of_the_best)
-        if best not in range(count) or of_each != {count}:
-            wrong.append(f"{SUMMARY}: restarts: expected {count} of them")
-        return {}, wrong
 
 
 def whole(value: float) -> int:

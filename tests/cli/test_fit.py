@@ -16,7 +16,7 @@ from short_runs import edit_json, edit_weights, without_pictures, without_xla
 
 import nflow_cli
 from nflow_cli.cli import main
-from nflow_cli.evaluation.flow_checks import Outcome
+from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.experiments.check import check_run
 from nflow_cli.runs.directory import RunDirectory
 
@@ -143,7 +143,7 @@ def test_every_check_of_a_sound_run_passes(at_home):
 @pytest.fixture
 def without_flow_checks(monkeypatch):
     """Leave out what the flows of a run are checked for in themselves."""
-    monkeypatch.setattr("nflow_cli.experiments.checked_run.OF_FLOWS", {})
+    monkeypatch.setattr("nflow_cli.experiments.checked_flows.OF_FLOWS", {})
 
 
 @pytest.mark.usefixtures("without_flow_checks")

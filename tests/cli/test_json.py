@@ -68,7 +68,7 @@ def test_what_is_not_finite_is_null(invoke, short_run, tmp_path):
 def test_check_gives_a_record_for_each_line_and_its_exit_code(
     invoke, short_run, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("nflow_cli.experiments.checked_run.OF_FLOWS", {})
+    monkeypatch.setattr("nflow_cli.experiments.checked_flows.OF_FLOWS", {})
     copy = shutil.copytree(short_run(**BOX), tmp_path / "copy")
     lines = invoke("check", copy).stdout.splitlines()
     checked, _ = printed(invoke, "check", copy)

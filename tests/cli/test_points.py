@@ -11,7 +11,7 @@ from short_runs import CELLS, edit_json, without_pictures
 
 import nflow_cli
 from nflow_cli.data.point_sets import EightGaussians
-from nflow_cli.evaluation.flow_checks import Outcome
+from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.experiments.check import check_run
 from nflow_cli.registry import POINT_SETS
 from nflow_cli.runs.directory import RunDirectory

@@ -8,12 +8,12 @@ from keras import ops
 
 from nflow_cli.evaluation.flow_checks import (
     Flows,
-    Outcome,
     check_log_det,
     check_margin,
     check_round_trip,
     jacobian,
 )
+from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.flows.affine import Affine
 from nflow_cli.flows.composition import Composition
 from nflow_cli.flows.planar import Planar

@@ -18,7 +18,7 @@ from short_runs import (
 
 from nflow_cli import experiments
 from nflow_cli.evaluation.caveats import records
-from nflow_cli.evaluation.flow_checks import Outcome
+from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.experiments.check import check_run
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.versions import signed
@@ -102,7 +102,7 @@ def other(short_run):
 @pytest.fixture
 def broken(short_run, tmp_path, monkeypatch):
     """Return a copy to edit; what its flows are checked for in themselves is left out."""
-    monkeypatch.setattr("nflow_cli.experiments.checked_run.OF_FLOWS", {})
+    monkeypatch.setattr("nflow_cli.experiments.checked_flows.OF_FLOWS", {})
     return shutil.copytree(short_run(**MIXED), tmp_path / "broken")
 
 

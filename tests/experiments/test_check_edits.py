@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from short_runs import KINDS, RETRAINED, SHORT_VAE, edit_json
 
-from nflow_cli.evaluation.flow_checks import Outcome
+from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.experiments.check import check_run
 from nflow_cli.runs.directory import RunDirectory
 
@@ -43,7 +43,7 @@ def first(quick):
 @pytest.fixture
 def copy(short_run, tmp_path, monkeypatch):
     """Return a function that copies a run; what flows are checked for in themselves is left out."""
-    monkeypatch.setattr("nflow_cli.experiments.checked_run.OF_FLOWS", {})
+    monkeypatch.setattr("nflow_cli.experiments.checked_flows.OF_FLOWS", {})
     return lambda kind: shutil.copytree(short_run(**KINDS[kind]), tmp_path / "copy")
 
 

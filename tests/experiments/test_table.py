@@ -17,7 +17,7 @@ from nflow_cli.data.column_maps import Scale
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.bases import StandardNormal
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.evaluation.flow_checks import Outcome
+from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.experiments.check import check_run
 from nflow_cli.experiments.table import fit as table_fit
 from nflow_cli.flows import FlowStack
@@ -281,7 +281,7 @@ def outcome_of_figures(path):
 
 
 def test_check_computes_the_gap_again(short, tmp_path, monkeypatch):
-    monkeypatch.setattr("nflow_cli.experiments.checked_run.OF_FLOWS", {})
+    monkeypatch.setattr("nflow_cli.experiments.checked_flows.OF_FLOWS", {})
     run, summary = short
     assert f"gap {summary['gap']:.5f}" in outcome_of_figures(run.path).detail
     copy = shutil.copytree(run.path, tmp_path / "copy")

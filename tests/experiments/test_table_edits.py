@@ -21,7 +21,7 @@ SCALE = {"name": "scale", "centre": 0.0, "scale": 1.0}
 @pytest.fixture
 def run(short_run, tmp_path, monkeypatch):
     """Return a copy of a run; its flows are not checked."""
-    monkeypatch.setattr("nflow_cli.experiments.checked_run.OF_FLOWS", {})
+    monkeypatch.setattr("nflow_cli.experiments.checked_flows.OF_FLOWS", {})
     monkeypatch.chdir(tmp_path)
     return shutil.copytree(short_run(command="fit"), tmp_path / "run")
 

@@ -16,7 +16,7 @@ from short_runs import KilledError, edit_json, edit_weights, killed_after, witho
 import nflow_cli
 from nflow_cli.cli import main
 from nflow_cli.errors import DataError
-from nflow_cli.evaluation.flow_checks import Outcome
+from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.evaluation.weighted import weighted_mean
 from nflow_cli.experiments.check import check_run
 from nflow_cli.runs.directory import RunDirectory
@@ -117,7 +117,7 @@ def test_every_check_of_a_sound_run_passes(at_home):
 
 
 def test_checks_of_another_model_or_of_other_units_fail(copy, monkeypatch):
-    monkeypatch.setattr("nflow_cli.experiments.checked_run.OF_FLOWS", {})
+    monkeypatch.setattr("nflow_cli.experiments.checked_flows.OF_FLOWS", {})
     edit_weights(copy, lambda weights: [w + 0.1 for w in weights])
     record = json.loads((copy / "run.json").read_text())["data"]
     record["units"]["rank"][0]["centre"] += 1

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.densities.cells import network
-from nflow_cli.evaluation.flow_checks import Verdict, passed
 from nflow_cli.evaluation.pit import pit
+from nflow_cli.evaluation.verdicts import Verdict, passed
 from nflow_cli.experiments.cells import WholeTable, judge
+from nflow_cli.experiments.cells.arrays import mean_shares, pictures
 from nflow_cli.experiments.cells.loaded import TrainedCells
-from nflow_cli.experiments.cells.run import mean_shares, pictures
 from nflow_cli.experiments.checked_run import CheckedRun, Checks, differences, unlike
-from nflow_cli.experiments.table.checks import is_gone, tell_gone, unlike_records
+from nflow_cli.experiments.table.records import is_gone, tell_gone, unlike_records
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import EVALUATION, RUN, SUMMARY, RunDirectory
 from nflow_cli.runs.weights_file import sha256_of

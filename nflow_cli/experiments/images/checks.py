@@ -10,13 +10,10 @@ from nflow_cli.config.schema import VAEConfig
 from nflow_cli.data.images import binarize
 from nflow_cli.evaluation.flow_checks import (
     Flows,
-    Outcome,
-    Verdict,
     as_arrays,
     check_log_det,
     check_margin,
     check_round_trip,
-    passed,
 )
 from nflow_cli.evaluation.images import (
     BATCH,
@@ -33,8 +30,9 @@ from nflow_cli.evaluation.images import (
     shown_images,
     shown_units,
 )
+from nflow_cli.evaluation.verdicts import Outcome, Verdict, passed
+from nflow_cli.experiments.checked_flows import CheckedFlows
 from nflow_cli.experiments.checked_run import (
-    CheckedRun,
     Checks,
     agree,
     differences,
@@ -49,7 +47,7 @@ IMAGES, DRAWS = 8, 4  # whose posteriors are checked, and at how many points eac
 PRIOR_POINTS = 32
 
 
-class CheckedImages(CheckedRun):
+class CheckedImages(CheckedFlows):
     """A run on images."""
 
     config: VAEConfig

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.config.infer_schema import InferConfig
-from nflow_cli.evaluation.flow_checks import Outcome, Verdict, passed
 from nflow_cli.evaluation.inference import Judgement, arrays_of, judge
-from nflow_cli.experiments.checked_run import CheckedDensity, Checks, agree, differences
+from nflow_cli.evaluation.verdicts import Outcome, Verdict, passed
+from nflow_cli.experiments.checked_flows import CheckedDensity
+from nflow_cli.experiments.checked_run import Checks, agree, differences
 from nflow_cli.experiments.density_checks import AS_GIVEN
 from nflow_cli.runs.directory import EVALUATION, SUMMARY
 

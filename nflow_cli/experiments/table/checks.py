@@ -7,26 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.data.named_tables import IN_PYTHON
-from nflow_cli.data.table_files import STDIN
-from nflow_cli.evaluation.flow_checks import Outcome, Verdict, passed
 from nflow_cli.evaluation.scores import log_q_of_rows
 from nflow_cli.evaluation.truth import gap_to_the_truth
+from nflow_cli.evaluation.verdicts import Outcome, Verdict, passed
 from nflow_cli.experiments import density_checks
-from nflow_cli.experiments.checked_run import (
-    CheckedDensity,
-    CheckedRun,
-    Checks,
-    agree,
-    differences,
-    unlike,
-)
+from nflow_cli.experiments.checked_flows import CheckedDensity
+from nflow_cli.experiments.checked_run import Checks, agree, differences, unlike
 from nflow_cli.experiments.density_checks import AS_GIVEN, OF_A_TARGET
 from nflow_cli.experiments.table import Table
+from nflow_cli.experiments.table.records import is_gone, tell_gone, unlike_records
 from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 from nflow_cli.runs.directory import EVALUATION, RUN, SUMMARY, RunDirectory
 
-RECORD_TOLERANCE = 1e-6  # of numbers that were fitted to rows
 DISTANCE_TOLERANCE = 1e-3  # of a distance from a distribution: a few rows may change places
 
 
@@ -66,18 +58,6 @@ class CheckedTable(CheckedDensity):
         members = self.config.train.ensemble
         tails = [""] if members == 1 else [f"_{r + 1}" for r in range(members)]
         return {"best_update": max(self.best_at(f"validation_loss{tail}") for tail in tails)}, []
-
-
-def is_gone(run: CheckedRun) -> bool:
-    """Return whether the table of a run cannot be read again."""
-    return run.config.subject in (STDIN, IN_PYTHON)
-
-
-def tell_gone(run: CheckedRun) -> Verdict:
-    """Say that the table cannot be read again, nor the scores and the pictures computed."""
-    source = "standard input" if run.config.subject == STDIN else "Python"
-    text = f"the table came from {source} and cannot be read again: no scores, no pictures checked"
-    return Outcome.UNKNOWN, text
 
 
 def check_rows(run: CheckedTable) -> Verdict:
@@ -134,29 +114,6 @@ def check_arrays_of_rows(run: CheckedTable) -> Verdict:
         name = f"{EVALUATION}: log_q"
         wrong += unlike(name, expected["log_q"], run.arrays["log_q"], nats=True)
     return passed(not wrong), "; ".join(wrong) or AS_GIVEN
-
-
-def unlike_records(file: str, expected: Any, received: Any) -> list[str]:
-    """Say which numbers of a record of units are not those expected, but for rounding."""
-    shapes, numbers = zip(*(_flattened(record) for record in (expected, received)))
-    same = shapes[0] == shapes[1] and np.allclose(*numbers, rtol=RECORD_TOLERANCE, atol=0)
-    return [] if same else [f"{file}: units: expected {expected!r:.80}, received {received!r:.80}"]
-
-
-def _flattened(record: Any) -> tuple[Any, list[float]]:
-    """Return a record with its numbers taken out, and these: sums differ between machines."""
-    if isinstance(record, float | int) and not isinstance(record, bool):
-        return None, [float(record)]
-    if isinstance(record, Mapping):
-        record = list(record.items())
-    if not isinstance(record, list | tuple):
-        return record, []
-    shapes, numbers = [], []
-    for part in record:
-        shape, inner = _flattened(part)
-        shapes.append(shape)
-        numbers += inner
-    return shapes, numbers
 
 
 def unlike_normality(expected: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,8 @@
 """A fit to a target that is checked."""
 
 from nflow_cli.experiments import density_checks
-from nflow_cli.experiments.checked_run import CheckedDensity, Checks
+from nflow_cli.experiments.checked_flows import CheckedDensity
+from nflow_cli.experiments.checked_run import Checks
 
 
 class CheckedTarget(CheckedDensity):

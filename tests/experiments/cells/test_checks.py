@@ -11,7 +11,7 @@ import yaml
 from short_runs import CELLS, edit_json
 
 from nflow_cli import experiments
-from nflow_cli.evaluation.flow_checks import Outcome
+from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.experiments.cells import judge
 from nflow_cli.experiments.check import OF_FILES, check_run
 from nflow_cli.runs.directory import RunDirectory
