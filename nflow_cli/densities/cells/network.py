@@ -17,6 +17,7 @@ from nflow_cli.arrays import dtype_of, log_softmax, silu
 from nflow_cli.densities.cells.layout import Layout
 
 PADDING = -1e9  # the logit of an outcome that a column does not have
+LEAK = 0.01  # of the gradient, where a number is beyond its limits
 SMALL = 0.1  # of what is added to a start, or to a layer before
 MOST_SKIPPED = 10**7  # weights from inputs to logits without hidden units between
 INPUT_LIMIT = 8.0  # of numbers that the network sees: a value far out is only that
@@ -193,7 +194,15 @@ def normals(
     *before, n_mixed, n = shift.shape
     raw = xp.reshape(mixtures, (*before, n_mixed, 3, count, n))
     floors, low, high = limits
-    scales = floors + xp.exp(xp.minimum(raw[..., 2, :, :], np.log((high - low) / 4)))
-    means = xp.maximum(raw[..., 1, :, :] + shift[..., None, :], low + 2 * scales)
-    means = xp.minimum(means, high - 2 * scales)
-    return log_softmax(raw[..., 0, :, :], -2, xp), means, scales
+    log_scales = raw[..., 2, :, :]
+    scales = floors + xp.exp(
+        _leaky(log_scales, xp.minimum(log_scales, np.log((high - low) / 4)), xp)
+    )
+    free = raw[..., 1, :, :] + shift[..., None, :]
+    means = xp.minimum(xp.maximum(free, low + 2 * scales), high - 2 * scales)
+    return log_softmax(raw[..., 0, :, :], -2, xp), _leaky(free, means, xp), scales
+
+
+def _leaky(free: Any, limited: Any, xp: Any) -> Any:
+    """Return limited numbers, whose gradient beyond a limit is a hundredth: it leads back."""
+    return limited if xp is np else limited + LEAK * (free - xp.stop_gradient(free))
