@@ -254,7 +254,7 @@ class FlowsTrain(TableTrain):
 
 
 class TableFlow(StackFlow):
-    """The flows of a density of plain numbers; what is null follows from the size of the table."""
+    """The flow stack of a table of numbers; null sizes follow from the table."""
 
     k: K | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default=None, description="How many flows; null: by the table's size."

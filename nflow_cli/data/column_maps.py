@@ -230,9 +230,9 @@ class Asinh(ColumnMap):
     """``z = asinh y``, ``y = (x - centre) / scale``, and linear where that is not within two ends.
 
     ``z = asinh c + (y - c) / sqrt(1 + c²)``, ``c`` the nearest to ``y`` of the numbers between
-    ``sinh low`` and ``sinh high``. With a :class:`Scale` after it, what is N(0, 1) in its units is
-    Johnson's S_U between the ends: tails heavier than normal and, with a centre beside the values,
-    skewed. Beyond the ends it is normal.
+    ``sinh low`` and ``sinh high``. Johnson's S_U distribution is N(0, 1) in these units, with a
+    :class:`Scale` after them: its tails are heavier than normal and, with a centre beside the
+    values, it is skewed. Beyond the ends the units are linear.
 
     Args:
         centre: Any number.

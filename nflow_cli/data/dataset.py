@@ -212,7 +212,7 @@ def kinds_and_faults(
     settings: TableData,
     flows: Tails | None = None,
 ) -> tuple[dict[str, ColumnKind], list[Fault]]:
-    """Return the kinds of columns, and what is known to be wrong before the rows are split."""
+    """Return the kinds of columns, and the faults of the table before its rows are split."""
     kinds, faults = settings.kinds, list[Fault]()
     if kinds is not None:
         expect_kinds(kinds, [name for name in columns if name != settings.weights], table.name)

@@ -163,7 +163,7 @@ def faults_of(
     settings: TableData,
     takes_gaps: bool = True,
 ) -> list[Fault]:
-    """Return what keeps a density from the rows of a table.
+    """Return the faults of a table: why no density can be fitted to its rows.
 
     Args:
         table: That was read.

@@ -34,7 +34,7 @@ MOST = np.array([2.0, math.log(4), 2.0])
 LEAST_START = 0.02  # of h: at 0 an outlier would outweigh all other rows
 STEPS, HALVINGS = 50, 20  # of scoring, and of a step, at most
 ENOUGH = 1e-3  # nats in all: a step that gains less is the last
-# Of the centre of an asinh, as the sinh of what is searched, and of its log scale.
+# Search range of an asinh: of the arsinh of its centre, and of its log scale,
 SEARCHED = np.array([3.0, 4.0])  # to each side of 0, in robust units
 LEAST_SCALE = 0.05
 GRID, ZOOMS = 7, 8

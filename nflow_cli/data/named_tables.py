@@ -12,7 +12,7 @@ from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS, nearest, resolve
 
-IN_PYTHON = "<python>"  # what a table is called that was handed over there
+IN_PYTHON = "<python>"  # the name of a table that is passed in Python
 
 
 def table_named(settings: TableData) -> TableFile:

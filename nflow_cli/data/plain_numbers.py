@@ -114,7 +114,7 @@ def on_bounds(
 def units_and_faults(
     data: "Dataset", settings: TableData, tails: Tails
 ) -> tuple[dict[str, list[ColumnMap]], list[Fault]]:
-    """Return the units of each column, and what keeps flows from the rows, by column.
+    """Return the units of each column, and the faults of columns that flows do not take.
 
     Units suit the training rows, drawn in proportion to their weights, if they have some. There are
     none where there are faults.
@@ -173,7 +173,7 @@ def _far(data: "Dataset", units: ColumnUnits, settings: TableData) -> Iterator[F
 
 
 def _dependent(z: np.ndarray, data: "Dataset", settings: TableData) -> Iterator[Fault]:
-    """Yield the modelled columns that follow from each other, or from what is given.
+    """Yield the modelled columns that are functions of each other or of given columns.
 
     A total beside its parts does. Of the given columns of ``z`` ``(n, C)`` any may follow from the
     others: they are taken out of the modelled ones by least squares.

@@ -64,7 +64,7 @@ def fit(
             is one of cells, which takes columns of all kinds.
         k: How many flows.
         steps: Updates.
-        ensemble: Members, of which the density is the equal mixture.
+        ensemble: Networks or stacks side by side; the density is their mixture.
         seed: Fixes the result bit for bit.
         preset: By its name or path, what all else is taken from; without, ``cells``, or ``flows``
             or ``flows-planar``.
