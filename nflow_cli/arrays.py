@@ -114,9 +114,11 @@ def scaled_tail(x: Any) -> Any:
     part = 1 / (x + _SHIFT)
     y = 1 - 2 * _SHIFT * part
     *others, value = _POWERS[dtype_of(x).name]
-    for power in reversed(others):
-        value = value * y + power
-    return part * value
+    value = value * y
+    for power in reversed(others[1:]):
+        value += power  # in place: half the time of NumPy's
+        value *= y
+    return part * (value + others[0])
 
 
 @np.errstate(divide="ignore", under="ignore")

@@ -1,6 +1,7 @@
 """Densities of cells whose weights are random and as large as trained ones."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +20,13 @@ TAILS = (Scale(1.0, 2.0), TukeyH(0.02))
 # Of columns of whole numbers from 0 on, and from 0 to 9.
 POSITIVE = (Log(-0.5, "above"), Scale(0.4, 0.3))
 BETWEEN = (Logit(-0.5, 9.5), Scale(0.0, 1.5))
+
+
+def independent(density):
+    """Return the density of independent columns: the marginals of another alone."""
+    alone = [m._replace(shares=np.zeros_like(m.shares)) for m in density.networks[:1]]
+    computed = [replace(one, broken=1.0) for one in density.computed]
+    return CellDensity(density.cells, density.layout, density.marginal, alone, computed)
 
 
 def levels(name, count, missing=False):

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import settings
 from running import run_nflow
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -12,6 +13,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("NFLOW_CACHE", "off")  # what a test compiles is no other's
 if "PYTEST_XDIST_WORKER" in os.environ:  # each has a core: more threads only wait for each other
     os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+settings.register_profile("nflow", deadline=None)  # a busy machine, or a first call, is no fault
+settings.load_profile("nflow")
 gc.set_threshold(100_000, 20, 20)  # TensorFlow's programs are many objects, and few are garbage
 
 

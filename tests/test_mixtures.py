@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 from catalogue import gradients
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from keras import ops
 from test_arrays import EPS, every_way, run
@@ -101,7 +101,6 @@ def test_derivatives_of_the_mass_have_four_digits_in_float32():
     np.testing.assert_allclose(mass_slopes(c, h), expected, 1e-4, 1e-30)
 
 
-@settings(deadline=None)  # the first call compiles
 @given(st.lists(st.tuples(st.floats(-40, 40), st.floats(-9, 1)), min_size=8, max_size=8))
 def test_derivatives_of_the_mass_have_four_digits_anywhere(cells):
     c, h = np.array([(c, 10**log10_half) for c, log10_half in cells], "float32").T

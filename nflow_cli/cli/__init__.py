@@ -1,6 +1,7 @@
 """The command line: options become overrides, errors become one line. No maths here."""
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ from nflow_cli.errors import (
 )
 from nflow_cli.signals import Raised, interruption_line, set_handlers
 
+# Of NumPy's matrix products: rows are scored a core each, and threads that wait spin.
+ONE_THREAD = "OPENBLAS_NUM_THREADS"
 EXIT_CODES = {DeviceError: 2, DivergenceError: 3, TakenError: 4}  # of other errors 1
 
 
@@ -42,6 +45,7 @@ class _Group(click.Group):
     def __call__(self, *args: Any, **extra: Any) -> Any:
         """Be what this process is for, to its last moment."""
         set_handlers(signal.SIG_IGN)  # what is left when the command has ended
+        os.environ.setdefault(ONE_THREAD, "1")
         output.prepare()
         try:
             return self.main(*args, **extra)

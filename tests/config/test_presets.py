@@ -489,14 +489,14 @@ CONFIGS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CONFIGS)
 def test_every_valid_config_comes_back_equal_from_its_dump(data):
     resolved = presets.validate(data, "drawn")
     assert load(presets.dump(resolved)) == resolved
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=5))
 def test_any_value_for_any_key_is_taken_or_refused_in_one_line(value):
     for key in ("seed", "target", "target.name", "flow.pattern", "train", "base", "description"):

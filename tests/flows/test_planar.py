@@ -277,7 +277,7 @@ def rows(draw, dtype):
 
 
 @every_dtype
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_forward_undoes_the_inverse_wherever_hypothesis_looks(dtype, data):
     check_round_trip(*data.draw(rows(dtype)), dtype)

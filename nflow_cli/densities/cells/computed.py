@@ -8,7 +8,7 @@ row has, or ``f`` has no value, nothing is known of the cell but ``m``. No Keras
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, cast
 
@@ -19,8 +19,9 @@ from nflow_cli.config.kinds_schema import Relation
 from nflow_cli.data.formulas import HALF, NOISE, combined
 from nflow_cli.data.written import spacing
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn, Cells
-from nflow_cli.densities.cells.distribution import Ends, of_code, of_number
+from nflow_cli.densities.cells.distribution import Ends, Lattice, of_code, of_number
 from nflow_cli.densities.cells.drawing import drawn_outcomes
+from nflow_cli.densities.cells.heads import log_mass
 from nflow_cli.densities.cells.marginal import Marginal
 
 ALIKE = 1e-6  # of the last decimal: numbers nearer are one
@@ -148,6 +149,11 @@ class Computed:
 
     # Probabilities and draws.
 
+    @property
+    def alone(self) -> "Computed":
+        """The column as if nothing was known of the others: its marginal."""
+        return replace(self, broken=1.0)
+
     def log_prob(self, rows: np.ndarray) -> np.ndarray:
         """Return the log-probability ``(n,)`` in nats of the cells; 0 where one is unknown."""
         expected = self.expected(rows)
@@ -192,6 +198,8 @@ class Computed:
             return np.where(np.isnan(values), np.inf, values)
         return self.column.encode(values).codes.astype(float)
 
+    # Of a value that is on no grid, and of one so far out that its square is infinite.
+    @np.errstate(divide="ignore", over="ignore", invalid="ignore")
     def _ends(self, cells: Cells) -> Ends:
         """Return the probabilities below cells and of them by the marginal."""
         n = len(cells.codes)
@@ -203,8 +211,11 @@ class Computed:
             np.repeat(a[:, None], n, axis=1)
             for a in (normals.log_weights, normals.means, normals.scales)
         ]
-        intervals = [cells.fine, *cells.coarse]
-        return of_number(self.column, cells.codes, shares, intervals, mixture)
+        lattices = [
+            Lattice(*interval, np.exp(log_mass(*interval, *mixture, xp=np, has_ends=True)))
+            for interval in (cells.fine, *cells.coarse)
+        ]
+        return of_number(self.column, cells.codes, shares, lattices, mixture)
 
     def draw(
         self, rows: np.ndarray, rng: np.random.Generator, with_new: bool = False

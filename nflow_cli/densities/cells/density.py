@@ -9,38 +9,22 @@ such products.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from nflow_cli.arrays import logsumexp
+from nflow_cli.backend import cores
 from nflow_cli.densities.cells import network
+from nflow_cli.densities.cells.block import Block, Encoded
 from nflow_cli.densities.cells.columns import CellColumn, Cells
 from nflow_cli.densities.cells.computed import Computed
-from nflow_cli.densities.cells.distribution import below_and_at
 from nflow_cli.densities.cells.drawing import Drawing
-from nflow_cli.densities.cells.heads import log_cells
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.mixing import log_mixture
 from nflow_cli.densities.cells.network import PADDING, Parameters
 
-ROWS = 2_048  # at a time: the parameters of their mixtures are the largest array
-
-
-class Encoded(NamedTuple):
-    """Rows as a network takes them, bank by bank, rows last.
-
-    Attributes:
-        codes: Which outcome each cell is ``(C, n)``.
-        centre: The middle of intervals ``(K + X, n)``, of the columns that have numbers, then of
-            coarse lattices.
-        half: Half their width ``(K + X, n)``.
-    """
-
-    codes: np.ndarray
-    centre: np.ndarray
-    half: np.ndarray
+ROWS = 1_024  # at a time: the parameters of their mixtures are the largest array
 
 
 class Member(NamedTuple):
@@ -55,6 +39,22 @@ class Member(NamedTuple):
     weights: network.Weights
     shares: np.ndarray
     weight: float = 1.0
+
+
+class Scored(NamedTuple):
+    """Scores of n rows; log-probabilities are in nats.
+
+    Attributes:
+        log_q: The log-probability of each cell given those before, ``(n, D + K)``.
+        log_independent: That by the marginals, ``(n, D + K)``.
+        pit: The randomised probability integral transforms ``(n, D + K)``.
+        members: The log-density of each row by each member, ``(n, R)``.
+    """
+
+    log_q: np.ndarray
+    log_independent: np.ndarray
+    pit: np.ndarray
+    members: np.ndarray
 
 
 class CellDensity:
@@ -114,15 +114,31 @@ class CellDensity:
         gaps = np.isnan(rows[:, self.n_given :])
         return ~gaps | np.array([column.missing is not None for column in self.scored])
 
-    # Log-probabilities.
+    # Scores of rows ``(n, C)``.
+
+    def scored_rows(self, rows: np.ndarray, rng: np.random.Generator) -> Scored:
+        """Return all that is known of rows, in one pass; ``rng`` is that of :meth:`pit`."""
+        return Scored(
+            *self._by_blocks(
+                lambda block, noise: (
+                    block.by_mixture,
+                    block.by_marginals,
+                    block.pit(noise),
+                    block.by_members.sum(axis=2).T,
+                ),
+                rows,
+                rng.random((len(rows), len(self.scored))),
+            )
+        )
 
     def log_prob(self, rows: np.ndarray) -> np.ndarray:
-        """Return ``log q`` ``(n,)`` in nats of rows ``(n, C)``; -inf where no row can be so."""
+        """Return ``log q`` ``(n,)`` in nats; -inf where no row can be so."""
         return self.cell_log_probs(rows).sum(axis=1)
 
     def member_log_probs(self, rows: np.ndarray) -> np.ndarray:
-        """Return ``log q`` ``(R, n)`` in nats of rows by each member."""
-        return np.concatenate([p.sum(axis=2) for p in self._by_members(rows)], axis=1)
+        """Return ``log q`` ``(R, n)`` in nats by each member."""
+        (found,) = self._by_blocks(lambda block: (block.by_members.sum(axis=2).T,), rows)
+        return found.T
 
     def cell_log_probs(self, rows: np.ndarray) -> np.ndarray:
         """Return the log-probability ``(n, D + K)`` in nats of each cell given those before.
@@ -130,70 +146,51 @@ class CellDensity:
         Computed cells are last. Of an ensemble it is that of the mixture: the cells of a row sum to
         its log-density.
         """
-        log_weights = self._log_weights
-        return np.concatenate([_of_mixture(part, log_weights) for part in self._by_members(rows)])
-
-    @property
-    def _log_weights(self) -> np.ndarray:
-        """Those of the members ``(R,)``."""
-        with np.errstate(divide="ignore"):
-            return np.log([member.weight for member in self.networks])
-
-    def _by_members(self, rows: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the log-probabilities ``(R, m, D + K)`` of cells by each member, in parts."""
-        for places in _places(len(rows)):
-            encoded = self.encode(rows[places])
-            measures = self._log_measures(rows[places], encoded.codes)
-            marginal = self._log_cells(self.marginal, encoded)
-            kept = [self._kept(member, marginal, encoded) for member in self.networks]
-            last = [one.log_prob(rows[places]) for one in self.computed]
-            yield np.stack(
-                [np.column_stack([cells[self.order].T - measures, *last]) for cells in kept]
-            )
-
-    def _kept(self, member: Member, marginal: np.ndarray, encoded: Encoded) -> np.ndarray:
-        of_network = self._log_cells(self._parameters(member, encoded), encoded)
-        return log_mixture(member.shares, of_network.T, marginal.T).T
+        (found,) = self._by_blocks(lambda block: (block.by_mixture,), rows)
+        return found
 
     def network_log_cells(self, member: Member, rows: np.ndarray) -> np.ndarray:
         """Return the log-masses ``(n, D)`` of cells by a network, bank by bank; NaN of unknown."""
-        return self._masses(lambda encoded: self._parameters(member, encoded), rows)
+        return self._masses(lambda block: block.masses(block.by_network(member)), rows)
 
     def marginal_log_cells(self, rows: np.ndarray) -> np.ndarray:
         """Return the log-masses ``(n, D)`` of cells by marginals, bank by bank; NaN of unknown."""
-        return self._masses(lambda _: self.marginal, rows)
+        return self._masses(lambda block: block.masses(block.marginals), rows)
 
-    def _masses(self, parameters: Callable[[Encoded], Parameters], rows: np.ndarray) -> np.ndarray:
-        parts = []
-        for places in _places(len(rows)):
-            encoded = self.encode(rows[places])
-            known = encoded.codes[self._modelled_codes] >= 0
-            masses = self._log_cells(parameters(encoded), encoded)
-            parts.append(np.where(known, masses, np.nan).T)
-        return np.concatenate(parts)
+    def _masses(self, masses: Callable[[Block], np.ndarray], rows: np.ndarray) -> np.ndarray:
+        (found,) = self._by_blocks(
+            lambda block: (np.where(block.is_known, masses(block), np.nan).T,), rows
+        )
+        return found
+
+    def pit(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the probability integral transforms ``(n, D + K)``, randomised where mass is.
+
+        ``u_j = P(X_j < x_j | before) + v P(X_j = x_j | before)``, ``v`` uniform: uniform and
+        independent where rows are of the density (Czado, Gneiting & Held 2009). A gap is above all
+        numbers and levels, a new level above a gap. A cell that is unknown has NaN.
+        """
+        noise = rng.random((len(rows), len(self.scored)))
+        (found,) = self._by_blocks(lambda block, noise: (block.pit(noise),), rows, noise)
+        return found
+
+    def _by_blocks(
+        self, scores: Callable[..., tuple[np.ndarray, ...]], rows: np.ndarray, *others: np.ndarray
+    ) -> list[np.ndarray]:
+        """Return scores, which have a row each, of some rows at a time: a core each."""
+
+        def scored(places: slice) -> tuple[np.ndarray, ...]:
+            return scores(Block(self, rows[places]), *(array[places] for array in others))
+
+        with ThreadPoolExecutor(cores()) as pool:
+            blocks = list(pool.map(scored, _places(len(rows))))
+        return [np.concatenate(arrays) for arrays in zip(*blocks)]
 
     @property
-    def _modelled_codes(self) -> list[int]:
-        return [self.layout.columns.index(i) for i in self.layout.modelled]
-
-    def _parameters(self, member: Member, encoded: Encoded) -> Parameters:
-        x = network.inputs(self.layout, encoded.codes, encoded.centre, np)
-        found = network.parameters(self.layout, member.weights, self.limits, x, np)
-        return found._replace(log_shares=self._with_new(found.log_shares))
-
-    def _with_new(self, log_shares: list[np.ndarray | None]) -> list[np.ndarray | None]:
-        """Return shares by a network with those of what no training row is, as the marginals'."""
-        banks, start = [], 0
-        for bank, shares, marginal in zip(self.layout.banks, log_shares, self.marginal.log_shares):
-            end = start + len(bank.modelled)
-            last = np.array([self.layout.outcomes[i].learnt for i in bank.modelled])
-            is_new = (np.arange(bank.size) == last[:, None])[:, :, None]
-            if shares is not None and marginal is not None and is_new.any():
-                others = self.log_learnt[start:end, None, None]
-                shares = np.where(is_new, marginal, shares + others)
-            banks.append(shares)
-            start = end
-        return banks
+    def log_weights(self) -> np.ndarray:
+        """Those of the members ``(R,)``."""
+        with np.errstate(divide="ignore"):
+            return np.log([member.weight for member in self.networks])
 
     @cached_property
     def log_learnt(self) -> np.ndarray:
@@ -207,66 +204,7 @@ class CellDensity:
             found += [] if marginal is not None else [0.0] * len(bank.modelled)
         return np.array(found)
 
-    def _log_cells(self, parameters: Parameters, encoded: Encoded) -> np.ndarray:
-        places = self.layout.intervals
-        mixed = encoded.centre[places], encoded.half[places]
-        # Of a value that is on no grid, and of one so far out that its square is infinite.
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            return log_cells(self.layout, parameters, encoded.codes, *mixed, xp=np)
-
-    def _log_measures(self, rows: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        """Return what the log-probability of each cell ``(n, D)`` is lowered by.
-
-        A number's is of an interval, and lowered to be a density; one beyond found bounds is
-        lowered by that of the value among those beyond.
-        """
-        measures = np.zeros((codes.shape[1], len(self.modelled)))
-        for j, column in enumerate(self.modelled):
-            place = self.n_given + j
-            code = codes[self.layout.columns.index(place)]
-            measures[:, j] = np.where(code == column.number, column.log_measure, 0.0)
-            if column.has_numbers and column.new is not None:
-                beyond = column.log_measure - column.log_beyond(rows[:, place])
-                measures[:, j] = np.where(code == column.new, beyond, measures[:, j])
-        return measures
-
-    # Distribution functions and draws.
-
-    def pit(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the probability integral transforms ``(n, D + K)``, randomised where mass is.
-
-        ``u_j = P(X_j < x_j | before) + v P(X_j = x_j | before)``, ``v`` uniform: uniform and
-        independent where rows are of the density (Czado, Gneiting & Held 2009). A gap is above all
-        numbers and levels, a new level above a gap. A cell that is unknown has NaN.
-        """
-        noise = rng.random((len(rows), len(self.scored)))
-        parts = [self._pit(rows[places], noise[places]) for places in _places(len(rows))]
-        return np.concatenate(parts)
-
-    def _pit(self, rows: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        encoded = self.encode(rows)
-        noise, last = np.split(noise, [len(self.modelled)], axis=1)
-        computed = [one.pit(rows, v) for one, v in zip(self.computed, last.T)]
-        marginal = self._uniforms(self.marginal, encoded, noise)
-        total, before = np.zeros_like(noise), np.zeros((len(rows), 1))
-        weights = [np.ones_like(noise)]
-        if self.members > 1:  # given the cells before, members count by their likelihood
-            (cells,) = list(self._by_members(rows)) or [np.zeros((self.members, 0, 0))]
-            cells = cells[:, :, : len(self.modelled)]
-            before = np.cumsum(np.pad(cells, ((0, 0), (0, 0), (1, 0)))[:, :, :-1], axis=2)
-            before = np.maximum(before, -1e300)  # behind a cell that no row can have
-            before = before + self._log_weights[:, None, None]
-            weights = np.exp(before - logsumexp(before, 0, np))
-        for member, weight in zip(self.networks, weights):
-            shares = member.shares[self.order]
-            parameters = self._parameters(member, encoded)
-            of_network = self._uniforms(parameters, encoded, noise)
-            total += weight * (shares * of_network + (1 - shares) * marginal)
-        return np.clip(np.column_stack([total, *computed]), 0.0, 1.0)
-
-    def _uniforms(self, parameters: Parameters, encoded: Encoded, noise: np.ndarray) -> np.ndarray:
-        below, at = below_and_at(self.layout, self.cells, parameters, encoded)
-        return below[self.order].T + noise * at[self.order].T
+    # Draws.
 
     def draw(
         self, given: np.ndarray, rng: np.random.Generator, with_new: bool = False
@@ -307,20 +245,6 @@ def encode(columns: Sequence[CellColumn], layout: Layout, rows: np.ndarray) -> E
     if not intervals:
         return Encoded(codes, *np.zeros((2, 0, len(rows))))
     return Encoded(codes, *(np.array(parts) for parts in zip(*intervals)))
-
-
-def _of_mixture(cells: np.ndarray, log_weights: np.ndarray) -> np.ndarray:
-    """Return the log-probabilities ``(n, D)`` of cells by a mixture of members ``(R, n, D)``."""
-    if len(cells) == 1:
-        return cells[0]
-    before = logsumexp(log_weights[:, None, None] + np.cumsum(cells, axis=2), 0, np)
-    with np.errstate(invalid="ignore"):  # of cells behind one that no row can have
-        return np.nan_to_num(np.diff(before, axis=1, prepend=0.0), nan=0.0, neginf=-np.inf)
-
-
-def in_parts(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """Return a function of rows, called on some at a time."""
-    return np.concatenate([function(rows[places]) for places in _places(len(rows))])
 
 
 def _places(n: int) -> Iterator[slice]:

@@ -1,29 +1,43 @@
 """The distribution functions of cells. No Keras here."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from nflow_cli.arrays import log_ndtr, logsumexp
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
-from nflow_cli.densities.cells.heads import distinct, log_mass
+from nflow_cli.densities.cells.heads import distinct
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.network import PADDING, Parameters
 
 if TYPE_CHECKING:
     from nflow_cli.densities.cells.density import Encoded
 
+
+class Lattice(NamedTuple):
+    """The intervals of a lattice: their middles, half widths and masses ``(n,)``."""
+
+    centre: np.ndarray
+    half: np.ndarray
+    mass: np.ndarray
+
+
 Ends = tuple[np.ndarray, np.ndarray]  # probabilities (n,) below a cell, and of it
 
 
 def below_and_at(
-    layout: Layout, columns: Sequence[CellColumn], parameters: Parameters, encoded: "Encoded"
+    layout: Layout,
+    columns: Sequence[CellColumn],
+    parameters: Parameters,
+    encoded: "Encoded",
+    log_masses: np.ndarray,
 ) -> Ends:
     """Return ``P(X < x)`` and ``P(X = x)`` ``(D, n)`` of cells, bank by bank.
 
     Levels are in their order; a gap is above all of them and all numbers, and a new level above it.
-    Of a number, ``X = x`` is its interval. A cell that is unknown has NaN.
+    Of a number, ``X = x`` is its interval, one of the ``log_masses`` ``(N + X, n)``. A cell that is
+    unknown has NaN.
     """
     n, cells, place = encoded.codes.shape[1], [], 0
     for bank, log_shares in zip(layout.banks, parameters.log_shares):
@@ -38,12 +52,12 @@ def below_and_at(
             if columns[i].has_numbers:
                 m = layout.mixed.index(i)
                 mixture = [array[m] for array in parameters[1:]]
-                intervals = [
-                    (encoded.centre[k], encoded.half[k])
-                    for k, owner in zip(layout.intervals, layout.mixtures)
+                lattices = [
+                    Lattice(encoded.centre[k], encoded.half[k], np.exp(mass))
+                    for k, owner, mass in zip(layout.intervals, layout.mixtures, log_masses)
                     if owner == m
                 ]
-                below, at = _of_numbers(columns[i], codes, shares, intervals, mixture)
+                below, at = _of_numbers(columns[i], codes, shares, lattices, mixture)
             else:
                 below, at = of_code(np.broadcast_to(shares, (len(shares), n)), codes)
             cells.append([np.where(codes == UNKNOWN, np.nan, part) for part in (below, at)])
@@ -55,19 +69,19 @@ def _of_numbers(
     column: CellColumn,
     codes: np.ndarray,
     shares: np.ndarray,
-    intervals: Sequence[tuple[np.ndarray, np.ndarray]],
+    lattices: Sequence[Lattice],
     mixture: Sequence[np.ndarray],
 ) -> Ends:
     """Return what :func:`of_number` does; by the parameters of one row each distinct cell once."""
     if mixture[0].shape[-1] != 1:
         every = np.broadcast_to(shares, (len(shares), len(codes)))
-        return of_number(column, codes, every, intervals, mixture)
+        return of_number(column, codes, every, lattices, mixture)
     some = mixture[0][:, 0] > PADDING / 2
-    (kinds, *ends), inverse = distinct(codes, *(end for pair in intervals for end in pair))
+    (kinds, *parts), inverse = distinct(codes, *(part for lattice in lattices for part in lattice))
     one = [np.broadcast_to(array[some], (some.sum(), kinds.size)) for array in mixture]
     every = np.broadcast_to(shares, (len(shares), kinds.size))
-    pairs = list(zip(ends[::2], ends[1::2]))
-    below, at = of_number(column, kinds.astype(int), every, pairs, one)
+    few = [Lattice(*parts[i : i + 3]) for i in range(0, len(parts), 3)]
+    below, at = of_number(column, kinds.astype(int), every, few, one)
     return below[inverse], at[inverse]
 
 
@@ -84,7 +98,7 @@ def of_number(
     column: CellColumn,
     codes: np.ndarray,
     shares: np.ndarray,
-    intervals: Sequence[tuple[np.ndarray, np.ndarray]],
+    lattices: Sequence[Lattice],
     mixture: Sequence[np.ndarray],
 ) -> Ends:
     """Return both of a column of numbers: its atoms are among its values.
@@ -93,14 +107,14 @@ def of_number(
         column: By itself.
         codes: Outcomes of the cells ``(n,)``.
         shares: Of all outcomes ``(L, n)``.
-        intervals: The middles and half widths ``(n,)`` on each lattice.
+        lattices: The finest first.
         mixture: Log-weights, means and scales ``(M, n)``.
     """
-    number, (centre, _) = len(column.first), intervals[0]
+    number, centre = len(column.first), lattices[0].centre
     atoms, of_atoms = np.array(column.kind.atoms).reshape(-1, 1), shares[:number]
     is_atom = (codes >= 0) & (codes < number)
     is_alone = is_atom & (column.kind.kind != "grid")  # of no interval
-    smooth, masses = _of_lattices(shares[number:], intervals, mixture, is_alone)
+    smooth, masses = _of_lattices(shares[number:], lattices, mixture, is_alone)
     values = np.where(is_atom, np.append(atoms, 0.0)[np.clip(codes, 0, number)], np.nan)
     if number:
         inside = column.inside(atoms[:, 0])[0][:, None]  # where atoms are in units
@@ -112,23 +126,21 @@ def of_number(
     below = atoms_below + smooth
     at = at_atom + np.where(is_alone, 0.0, masses)
     plain = of_code(shares, codes)  # of a gap, or beyond bounds
-    is_other = codes >= number + len(intervals)
+    is_other = codes >= number + len(lattices)
     return np.where(is_other, plain[0], below), np.where(is_other, plain[1], at)
 
 
 def _of_lattices(
     shares: np.ndarray,
-    intervals: Sequence[tuple[np.ndarray, np.ndarray]],
+    lattices: Sequence[Lattice],
     mixture: Sequence[np.ndarray],
     is_alone: np.ndarray,
 ) -> Ends:
     """Return both of numbers on any lattice, the shares of which come first in ``shares``."""
     log_weights, means, scales = mixture
     below = at = np.zeros(shares.shape[1])
-    for share, (centre, half) in zip(shares, intervals):
-        masses = np.exp(log_mass(centre, half, *mixture, xp=np, has_ends=True))
-        masses = np.where(half == 0, 0.0, masses)
+    for share, (centre, half, mass) in zip(shares, lattices):
         low = np.where(is_alone | (half == np.inf), centre, centre - np.abs(half))
         smooth = np.exp(logsumexp(log_weights + log_ndtr((low - means) / scales, np), 0, np))
-        below, at = below + share * smooth, at + share * masses
+        below, at = below + share * smooth, at + share * np.where(half == 0, 0.0, mass)
     return below, at

@@ -32,11 +32,16 @@ def log_cells(
         half: The same; 0 where the value is not on a lattice.
         xp: The array namespace.
     """
-    masses = half  # of no column
-    if layout.mixed:
-        masses = _log_masses(layout, parameters, centre, half, xp)
+    masses = log_masses(layout, parameters, centre, half, xp)
+    return log_cells_by_masses(layout, parameters.log_shares, codes, masses, xp)
+
+
+def log_cells_by_masses(
+    layout: Layout, log_shares: Sequence[Any], codes: Any, masses: Any, xp: Any
+) -> Any:
+    """Return what :func:`log_cells` does, by what :func:`log_masses` does."""
     cells, start, first, coarse = [], 0, 0, len(layout.mixed)
-    for bank, shares in zip(layout.banks, parameters.log_shares):
+    for bank, shares in zip(layout.banks, log_shares):
         of_bank = codes[..., start + bank.n_given : start + len(bank.columns), :]
         last = first + len(bank.numbers)
         end = coarse + sum(layout.outcomes[i].lattices - 1 for i in bank.numbers)
@@ -47,17 +52,19 @@ def log_cells(
     return xp.concatenate(cells, axis=-2)
 
 
-def _log_masses(layout: Layout, parameters: Parameters, centre: Any, half: Any, xp: Any) -> Any:
+def log_masses(layout: Layout, parameters: Parameters, centre: Any, half: Any, xp: Any) -> Any:
     """Return the log-masses ``(…, N + X, n)`` of intervals; of lattices without the value -inf."""
+    if not layout.mixed:
+        return half  # of no column
     mixtures: Sequence[Any] = parameters[1:]
-    log_masses = _masses_by_value if xp is np and mixtures[0].shape[-1] == 1 else log_mass
+    of_intervals = _masses_by_value if xp is np and mixtures[0].shape[-1] == 1 else log_mass
     if not layout.coarse:
-        return log_masses(centre, half, *mixtures, xp=xp, has_ends=layout.has_ends)
+        return of_intervals(centre, half, *mixtures, xp=xp, has_ends=layout.has_ends)
     places = np.array(layout.mixtures, np.int32)
     mixtures = [xp.take(array, places, axis=-3) for array in mixtures]
     is_on = half != 0
     centre, half = xp.where(is_on, centre, 0.0), xp.where(is_on, half, 1.0)
-    masses = log_masses(centre, half, *mixtures, xp=xp, has_ends=layout.has_ends)
+    masses = of_intervals(centre, half, *mixtures, xp=xp, has_ends=layout.has_ends)
     return xp.where(is_on, masses, -math.inf)
 
 

@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from nflow_cli.densities.cells.density import CellDensity, Member
+from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.evaluation.likelihood import likelihood
 from nflow_cli.evaluation.pit import pit
 from nflow_cli.evaluation.truth import UNKNOWN, gap_to_the_truth
@@ -18,31 +17,24 @@ Estimates = Mapping[str, np.ndarray]
 
 
 def estimates(density: CellDensity, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Return what the scores of rows ``(n, C)`` are made of, row by row.
+    """Return what the scores of rows ``(n, C)`` are computed from, row by row.
 
     Returns:
         ``log_q`` and ``log_independent`` ``(n, D)``, the log-probabilities in nats of the modelled
         and computed cells by the density and by independent columns, NaN where a cell is unknown;
-        ``pit`` ``(n, D)``; and ``new_levels`` ``(n,)``, how many cells have a level of no training
-        row.
+        ``pit`` ``(n, D)``; ``members`` ``(n, R)``, the log-density of each member; and
+        ``new_levels`` ``(n,)``, how many cells have a level of no training row.
     """
-    known = density.are_known(rows)
-    scored = rows[:, density.n_given :]
+    known, found = density.are_known(rows), density.scored_rows(rows, stream(seed, "pit"))
     has_levels = np.array([not column.has_numbers for column in density.scored])
+    is_new = (rows[:, density.n_given :] < 0) & has_levels
     return {
-        "log_q": np.where(known, density.cell_log_probs(rows), np.nan),
-        "log_independent": np.where(known, independent(density).cell_log_probs(rows), np.nan),
-        "pit": density.pit(rows, stream(seed, "pit")),
-        "new_levels": ((scored < 0) & has_levels).sum(axis=1).astype(float),
+        "log_q": np.where(known, found.log_q, np.nan),
+        "log_independent": np.where(known, found.log_independent, np.nan),
+        "pit": found.pit,
+        "members": found.members,
+        "new_levels": is_new.sum(axis=1).astype(float),
     }
-
-
-def independent(density: CellDensity) -> CellDensity:
-    """Return the density of independent columns: the marginals alone."""
-    member = density.networks[0]
-    alone = Member(member.weights, np.zeros_like(member.shares))
-    computed = [replace(one, broken=1.0) for one in density.computed]
-    return CellDensity(density.cells, density.layout, density.marginal, [alone], computed)
 
 
 def scores(estimated: Estimates, columns: list[str], weights: np.ndarray | None = None) -> Scores:

@@ -17,6 +17,7 @@ from nflow_cli.experiments.table.scoring import (
     weights_in,
     write_beside,
 )
+from nflow_cli.training.progress import phase
 
 if TYPE_CHECKING:
     from nflow_cli.experiments.cells.loaded import TrainedCells
@@ -25,8 +26,13 @@ if TYPE_CHECKING:
 def judged_table(trained: "TrainedCells", table: TableFile, lines: Rows) -> Judgement:
     """Judge a density by the rows of a table, weighted if the run's are and these."""
     rows = trained.rows_of(table)
-    estimated = judge.estimates(trained, rows, trained.config.seed)
+    estimated = _estimates(trained, rows)
     return _judgement(trained, table, rows, estimated, lines)
+
+
+def _estimates(trained: "TrainedCells", rows: np.ndarray) -> judge.Estimates:
+    with phase(f"scoring: {len(rows):,} rows"):
+        return judge.estimates(trained, rows, trained.config.seed)
 
 
 def _judgement(
@@ -54,7 +60,8 @@ def write_scored(trained: "TrainedCells", table: TableFile, path: Path, lines: R
     """
     expect_room(trained, [LOG_Q, *([SPREAD] if trained.members > 1 else [])])
     rows = trained.rows_of(table)
-    estimated = judge.estimates(trained, rows, trained.config.seed)
+    estimated = _estimates(trained, rows)
     log_q = np.where(np.isnan(estimated["log_q"]), 0.0, estimated["log_q"]).sum(axis=1)
-    write_beside(table, path, {LOG_Q: log_q, **spread_of(trained, rows)})
+    spread = spread_of(estimated["members"].T) if trained.members > 1 else {}
+    write_beside(table, path, {LOG_Q: log_q, **spread})
     return _judgement(trained, table, rows, estimated, lines)

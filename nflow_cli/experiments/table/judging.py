@@ -50,7 +50,8 @@ def write_scored(
     names = [f"latent_{i + 1}" for i in range(trained.dim if with_latents else 0)]
     expect_room(trained, [LOG_Q, *([SPREAD] if trained.members > 1 else []), *names])
     rows = trained.rows_of(table)
-    added = {LOG_Q: trained.log_prob(rows), **spread_of(trained, rows)}
+    added = {LOG_Q: trained.log_prob(rows)}
+    added |= spread_of(trained.member_log_probs(rows)) if trained.members > 1 else {}
     added |= dict(zip(names, trained.latent(rows).T)) if names else {}
     write_beside(table, path, added)
     return _judgement(trained, table, rows, added[LOG_Q], lines)

@@ -87,12 +87,10 @@ def write_beside(table: TableFile, path: Path, added: Mapping[str, np.ndarray]) 
     write_table(path, [*others, *added], beside())
 
 
-def spread_of(trained: Any, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the standard deviation of the members' log-densities, by its name; of one, nothing."""
-    if trained.members == 1:
-        return {}
+def spread_of(log_q: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the standard deviation of the log-densities ``(R, n)`` of members, by its name."""
     with np.errstate(invalid="ignore"):  # of rows that no member gives a probability
-        return {SPREAD: trained.member_log_probs(rows).std(axis=0, ddof=1)}
+        return {SPREAD: log_q.std(axis=0, ddof=1)}
 
 
 def names_of_draws(trained: TableRun) -> list[str]:

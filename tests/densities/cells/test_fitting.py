@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from cells import random_weights
+from cells import independent, random_weights
 
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.dataset import load_dataset
@@ -18,7 +18,6 @@ from nflow_cli.densities.cells.fitting import (
     layout_of,
 )
 from nflow_cli.evaluation.pit import pit
-from nflow_cli.experiments.cells.judge import independent
 from nflow_cli.mixtures import log_cdf, log_sf
 
 N = 1_000
