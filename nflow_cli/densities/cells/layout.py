@@ -116,6 +116,11 @@ class Layout:
         return [i for bank in self.banks for i in bank.modelled]
 
     @cached_property
+    def are_conditional(self) -> np.ndarray:
+        """Which modelled columns ``(D,)`` have columns before them, bank by bank."""
+        return np.array(self.modelled) > 0
+
+    @cached_property
     def with_numbers(self) -> list[int]:
         """The places of the columns that have numbers, given ones too, bank by bank."""
         return [i for i in self.columns if self.outcomes[i].number is not None]

@@ -111,7 +111,7 @@ def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Ca
     few_weights = None if weights is None else weights[few]
 
     def loss(cells: np.ndarray) -> float:
-        shares = mixing_weights(cells[few], marginal[few], few_weights)
+        shares = _shares(parts.density, cells[few], marginal[few], few_weights)
         log_q = log_mixture(shares, cells, marginal).sum(axis=1)
         return -float(np.average(log_q, weights=weights)) - parts.model.shift
 
@@ -120,6 +120,16 @@ def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Ca
         return [loss(member.T) for member in np.concatenate(found, axis=-1)]
 
     return validate
+
+
+def _shares(
+    density: CellDensity, cells: np.ndarray, marginal: np.ndarray, weights: np.ndarray | None
+) -> np.ndarray:
+    """Return the weights ``(D,)`` of a network beside the marginals, by held-out cells.
+
+    A first column has no columns before it: it has its marginal.
+    """
+    return mixing_weights(cells, marginal, weights) * density.layout.are_conditional
 
 
 def fitted(parts: Parts, data: Dataset) -> CellDensity:
@@ -132,7 +142,7 @@ def fitted(parts: Parts, data: Dataset) -> CellDensity:
     for arrays in parts.model.members():
         alone = Member(float64(density.layout, arrays), np.ones(len(density.modelled)))
         cells = density.network_log_cells(alone, rows)
-        shares = mixing_weights(cells, marginal, weights)
+        shares = _shares(density, cells, marginal, weights)
         density.networks.append(alone._replace(shares=shares))
     found = member_weights(density.member_log_probs(rows), weights)
     density.networks = [m._replace(weight=float(w)) for m, w in zip(density.networks, found)]

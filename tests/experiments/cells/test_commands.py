@@ -41,6 +41,13 @@ def write_table(path, rows):
     path.write_text("\n".join(lines) + "\n")
 
 
+def test_a_first_column_has_its_marginal(run):
+    """It has no columns before it, by which a network could know it better."""
+    summary = summary_of(run)
+    assert summary["shares"][COLUMNS[0]] == 0
+    assert summary["column_gains"][COLUMNS[0]]["mean"] == pytest.approx(0, abs=1e-12)
+
+
 # Draws.
 
 
