@@ -75,6 +75,21 @@ class Chain(Table):
         return (-noise - 2 * np.logaddexp(0, -noise)).sum(axis=1)
 
 
+class Turned(Chain):
+    """A chain whose columns are mixed by a full matrix: none of them follows from those before."""
+
+    def __init__(self, dim):
+        super().__init__(dim)
+        self.matrix = np.random.default_rng(5).normal(size=(dim, dim))
+
+    def sample(self, rng, n):
+        return super().sample(rng, n) @ self.matrix.T
+
+    def log_prob(self, x):
+        chain = np.linalg.solve(self.matrix, x.T).T
+        return super().log_prob(chain) - np.linalg.slogdet(self.matrix)[1]
+
+
 class StudentT(Table):
     """D independent columns of Student's t with 2 degrees of freedom."""
 
@@ -186,6 +201,35 @@ class Weighted(Mixture):
         return np.column_stack([x[taken], weights[taken]])
 
 
+class Emptied(Mixture):
+    """A mixture of which each cell is a gap with a probability of 0.3."""
+
+    share = 0.3
+
+    def sample(self, rng, n):
+        x = super().sample(rng, n)
+        return np.where(rng.random(x.shape) < self.share, np.nan, x)
+
+    def log_prob(self, x):
+        log_q = np.empty(len(x))
+        for gaps in np.unique(np.isnan(x), axis=0):
+            rows = (np.isnan(x) == gaps).all(axis=1)
+            known = Marginal(self, ~gaps).log_prob(x[rows][:, ~gaps]) if not gaps.all() else 0.0
+            count = gaps.sum()
+            log_gaps = count * np.log(self.share) + (len(gaps) - count) * np.log1p(-self.share)
+            log_q[rows] = known + log_gaps
+        return log_q
+
+
+class Marginal(Mixture):
+    """Some columns of a mixture."""
+
+    def __init__(self, mixture, columns):
+        covariances = mixture.factors @ np.swapaxes(mixture.factors, 1, 2)
+        self.weights, self.means = mixture.weights, mixture.means[:, columns]
+        self.factors = np.linalg.cholesky(covariances[:, columns][:, :, columns])
+
+
 def _sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
@@ -202,6 +246,8 @@ TABLES = {
     "mixture-10": lambda: Mixture(10, 5),
     "mixture-30": lambda: Mixture(30, 5),
     "chain-10": lambda: Chain(10),
+    "turned-10": lambda: Turned(10),
+    "emptied-3": lambda: Emptied(3, 4),
     "student-t": lambda: StudentT(3),
     "lognormal": Lognormal,
     "branches": Branches,

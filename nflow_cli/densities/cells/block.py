@@ -1,0 +1,197 @@
+"""Some rows, scored by a density of cells. NumPy, float64. No Keras here."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from nflow_cli.arrays import logsumexp
+from nflow_cli.densities.cells import network
+from nflow_cli.densities.cells.distribution import below_and_at
+from nflow_cli.densities.cells.heads import log_cells_by_masses, log_masses
+from nflow_cli.densities.cells.mixing import log_mixture
+from nflow_cli.densities.cells.network import Parameters
+
+if TYPE_CHECKING:
+    from nflow_cli.densities.cells.density import CellDensity, Member
+
+
+class Encoded(NamedTuple):
+    """Rows as a network takes them, bank by bank, rows last.
+
+    Attributes:
+        codes: Which outcome each cell is ``(C, n)``.
+        centre: The middle of intervals ``(K + X, n)``, of the columns that have numbers, then of
+            coarse lattices.
+        half: Half their width ``(K + X, n)``.
+    """
+
+    codes: np.ndarray
+    centre: np.ndarray
+    half: np.ndarray
+
+
+class Conditionals(NamedTuple):
+    """The distributions of cells.
+
+    Attributes:
+        parameters: Of rows, or of one for all.
+        log_masses: In nats, of the intervals ``(N + X, n)`` that stand for numbers.
+    """
+
+    parameters: Parameters
+    log_masses: np.ndarray
+
+
+class Block:
+    """Rows ``(n, C)`` and the distributions of their cells, each computed once.
+
+    Args:
+        density: Of the rows.
+        rows: As they are.
+    """
+
+    def __init__(self, density: "CellDensity", rows: np.ndarray):
+        self.density, self.layout, self.rows = density, density.layout, rows
+        self.encoded = density.encode(rows)
+
+    # Distributions.
+
+    @cached_property
+    def networks(self) -> list[Conditionals]:
+        """The distributions of the cells by each network."""
+        return [self.by_network(member) for member in self.density.networks]
+
+    @cached_property
+    def marginals(self) -> Conditionals:
+        """Those by the marginals of columns."""
+        return self._conditionals(self.density.marginal)
+
+    def by_network(self, member: "Member") -> Conditionals:
+        """Return those by a network."""
+        x = network.inputs(self.layout, self.encoded.codes, self.encoded.centre, np)
+        limits = self.density.limits
+        found = network.parameters(self.layout, member.weights, limits, x, np)
+        found = found._replace(log_shares=self._with_new(found.log_shares))
+        return self._conditionals(found)
+
+    def _conditionals(self, parameters: Parameters) -> Conditionals:
+        places, (_, centre, half) = self.layout.intervals, self.encoded
+        # Of a value that is on no grid, and of one so far out that its square is infinite.
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            masses = log_masses(self.layout, parameters, centre[places], half[places], np)
+        return Conditionals(parameters, masses)
+
+    def _with_new(self, log_shares: list[np.ndarray | None]) -> list[np.ndarray | None]:
+        """Return shares by a network with those of what no training row is, as the marginals'."""
+        banks, start = [], 0
+        marginals = self.density.marginal.log_shares
+        for bank, shares, marginal in zip(self.layout.banks, log_shares, marginals):
+            end = start + len(bank.modelled)
+            last = np.array([self.layout.outcomes[i].learnt for i in bank.modelled])
+            is_new = (np.arange(bank.size) == last[:, None])[:, :, None]
+            if shares is not None and marginal is not None and is_new.any():
+                others = self.density.log_learnt[start:end, None, None]
+                shares = np.where(is_new, marginal, shares + others)
+            banks.append(shares)
+            start = end
+        return banks
+
+    # Log-probabilities, in nats.
+
+    @cached_property
+    def by_members(self) -> np.ndarray:
+        """The log-probabilities ``(R, n, D + K)`` of cells by each member."""
+        alone = self.masses(self.marginals)
+        kept = [
+            log_mixture(member.shares, self.masses(found).T, alone.T).T
+            for member, found in zip(self.density.networks, self.networks)
+        ]
+        last = [one.log_prob(self.rows) for one in self.density.computed]
+        return np.stack([np.column_stack([self._as_densities(cells), *last]) for cells in kept])
+
+    @cached_property
+    def by_mixture(self) -> np.ndarray:
+        """The log-probabilities ``(n, D + K)`` of cells by the mixture of all members.
+
+        Those of a row sum to its log-density: each is given the cells before.
+        """
+        cells = self.by_members
+        if len(cells) == 1:
+            return cells[0]
+        log_weights = self.density.log_weights[:, None, None]
+        before = logsumexp(log_weights + np.cumsum(cells, axis=2), 0, np)
+        with np.errstate(invalid="ignore"):  # of cells behind one that no row can have
+            differences = np.diff(before, axis=1, prepend=0.0)
+        return np.nan_to_num(differences, nan=0.0, neginf=-np.inf)
+
+    @cached_property
+    def by_marginals(self) -> np.ndarray:
+        """The log-probabilities ``(n, D + K)`` of cells by independent columns."""
+        last = [one.alone.log_prob(self.rows) for one in self.density.computed]
+        return np.column_stack([self._as_densities(self.masses(self.marginals)), *last])
+
+    def masses(self, conditionals: Conditionals) -> np.ndarray:
+        """Return the log-masses ``(D, n)`` of cells, bank by bank."""
+        (log_shares, *_), masses = conditionals
+        # Of a value that is on no grid.
+        with np.errstate(invalid="ignore"):
+            return log_cells_by_masses(self.layout, log_shares, self.encoded.codes, masses, np)
+
+    @property
+    def is_known(self) -> np.ndarray:
+        """Which cells ``(D, n)`` count, bank by bank."""
+        places = [self.layout.columns.index(i) for i in self.layout.modelled]
+        return self.encoded.codes[places] >= 0
+
+    def _as_densities(self, masses: np.ndarray) -> np.ndarray:
+        return masses[self.density.order].T - self._log_measures
+
+    @cached_property
+    def _log_measures(self) -> np.ndarray:
+        """What the log-probability of each cell ``(n, D)`` is lowered by.
+
+        A number's is of an interval, and lowered to be a density; one beyond found bounds is
+        lowered by that of the value among those beyond.
+        """
+        first, columns = self.density.n_given, self.density.modelled
+        measures = np.zeros((len(self.rows), len(columns)))
+        for j, column in enumerate(columns):
+            code = self.encoded.codes[self.layout.columns.index(first + j)]
+            measures[:, j] = np.where(code == column.number, column.log_measure, 0.0)
+            if column.has_numbers and column.new is not None:
+                beyond = column.log_measure - column.log_beyond(self.rows[:, first + j])
+                measures[:, j] = np.where(code == column.new, beyond, measures[:, j])
+        return measures
+
+    # Distribution functions.
+
+    def pit(self, noise: np.ndarray) -> np.ndarray:
+        """Return the randomised probability integral transforms ``(n, D + K)`` by uniform noise."""
+        density = self.density
+        noise, last = np.split(noise, [len(density.modelled)], axis=1)
+        computed = [one.pit(self.rows, v) for one, v in zip(density.computed, last.T)]
+        marginal = self._uniforms(self.marginals, noise)
+        total = np.zeros_like(noise)
+        for member, found, weight in zip(density.networks, self.networks, self._weights):
+            shares = member.shares[density.order]
+            of_network = self._uniforms(found, noise)
+            total += weight * (shares * of_network + (1 - shares) * marginal)
+        return np.clip(np.column_stack([total, *computed]), 0.0, 1.0)
+
+    @property
+    def _weights(self) -> np.ndarray:
+        """The weights of members in each cell, by their likelihood of the cells before it."""
+        if self.density.members == 1:
+            return np.ones((1, 1, 1))
+        cells = self.by_members[:, :, : len(self.density.modelled)]
+        before = np.cumsum(np.pad(cells, ((0, 0), (0, 0), (1, 0)))[:, :, :-1], axis=2)
+        before = np.maximum(before, -1e300)  # behind a cell that no row can have
+        before = before + self.density.log_weights[:, None, None]
+        return np.exp(before - logsumexp(before, 0, np))
+
+    def _uniforms(self, conditionals: Conditionals, noise: np.ndarray) -> np.ndarray:
+        parts = self.density.cells, conditionals.parameters, self.encoded
+        below, at = below_and_at(self.layout, *parts, conditionals.log_masses)
+        order = self.density.order
+        return below[order].T + noise * at[order].T
