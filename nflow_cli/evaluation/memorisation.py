@@ -63,7 +63,7 @@ def memorisation(
     if u.sum() > 0 and v.sum() > 0:
         facts |= _difference(train, test, u, v) | _attack(train, test, u, v)
     finite = {key: x if x is None or math.isfinite(x) else None for key, x in facts.items()}
-    return Memorisation(**finite | {"n_train": len(train), "n_test": len(test)})  # pyright: ignore
+    return Memorisation.model_validate(finite | {"n_train": len(train), "n_test": len(test)})
 
 
 def _difference(
