@@ -22,7 +22,7 @@ SAMPLE = 250  # rows that it is found in
 VARIED = 10  # distinct values, beyond which a column may be a product, a logarithm or a power
 DENOMINATOR = 100  # of rational coefficients
 SMALL = 0.01  # a coefficient below, in standard deviations, is none
-NOISE = 1e-10  # of what is added up, which arithmetic and 12 digits leave
+NOISE = 1e-10  # of what is added up, or of a typical value, which arithmetic and 12 digits leave
 HALF = 0.499  # of a step, which rounding moves a number by; ties are in doubt
 EXACT = 1e-6  # of a step: a formula that is not rounded
 FINE = 30  # steps of a column's deviation, which a rounded formula can be told by
@@ -158,7 +158,8 @@ def _constant(
     step = target.written.steps_at(y)
     half = step * (HALF if y.std() >= FINE * step.max() else EXACT)
     is_added = rule in ("linear", "log")
-    half = half + NOISE * (np.maximum(size, np.abs(y)) if is_added else np.abs(y))
+    size = np.maximum(size, target.written.typical) if is_added else 0.0
+    half = half + NOISE * np.maximum(size, np.abs(y))
     with np.errstate(all="ignore"):
         ends = [y - half - plain, y + half - plain]
         if not is_added:

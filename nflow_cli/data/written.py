@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,12 +42,17 @@ class Written:
         """Digits after the point; None where they are all that the type has."""
         return None if self.places is None or self.places > 17 else max(0, self.places)
 
+    @cached_property
+    def typical(self) -> float:
+        """The size of a typical number of the column; 0 where all are 0."""
+        size = np.abs(self.values)
+        return float(np.median(size[size > 0])) if size.any() else 0.0
+
     def steps_at(self, values: np.ndarray) -> np.ndarray:
         """Return the steps that numbers of the column near some values are written to."""
         if self.decimals is not None:
             return np.full(len(values), min(self.resolution, 10.0**-self.decimals))
-        size = np.abs(self.values)
-        return self.resolution * spacing(values, float(np.median(size[size > 0])))
+        return self.resolution * spacing(values, self.typical)
 
 
 def written(numbers: np.ndarray, is_float32: bool = False) -> Written:

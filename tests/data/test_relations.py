@@ -53,6 +53,7 @@ def found(table, **settings):
         (np.round(np.log10(B), 6), "log", ["b"], [1 / np.log(10)], 0),
         (np.round(A / 2.54, 1), "linear", ["a"], [1 / 2.54], 0),
         (np.exp(C), "exp", ["c"], [1], 1),
+        (C + 1e-12 * RNG.normal(size=N), "linear", ["c"], [1], 0),
     ],
 )
 def test_a_formula_is_found(y, rule, columns, coefficients, constant):

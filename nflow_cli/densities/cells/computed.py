@@ -84,6 +84,8 @@ class Computed:
         else:
             x = np.column_stack([_numbers(*source) for source in sources])
             exact, size = _by_formula(self.relation, x)
+            if self.relation.rule in ("linear", "log"):
+                size = np.maximum(size, self._typical)
         gaps = [np.isnan(values) & (column.missing is not None) for column, values in sources]
         is_gap = np.any(gaps, axis=0)
         known = np.where(is_gap, self.column.missing is not None, np.isfinite(exact))

@@ -87,7 +87,9 @@ class WholeTable(OfTable):
         """Return the warnings about the scores."""
         from nflow_cli.experiments.cells.warnings import warnings_of
 
-        return warnings_of(summary)
+        data = self.config.data
+        are_chosen = any((data.split, data.test, data.group))
+        return warnings_of(summary, are_chosen)
 
     def ruined(self, summary: Summary) -> Caveat | None:
         """Return the warning of a fit that is worse than independent columns."""
@@ -122,6 +124,7 @@ class WholeTable(OfTable):
         """Judge a fit by its test rows, or by another table."""
         from nflow_cli.data.dataset import Dataset
         from nflow_cli.experiments.cells import judge, printed
+        from nflow_cli.experiments.cells.memorised import memorised
         from nflow_cli.experiments.cells.scoring import judged_table
 
         lines = [("data", self.config.subject), ("model", self.model_text)]
@@ -130,9 +133,11 @@ class WholeTable(OfTable):
         estimated = judge.estimates(trained, data.test, self.config.seed)
         scores = judge.scores(estimated, data.scored, data.weights.test).model_dump()
         scores |= judge.gap(trained, data.name, seed)
+        scores["memorisation"] = memorised(trained, data, self.config.seed).model_dump()
         facts = {**data.sizes, **scores}
         found = self.caveats(facts)
         rows = printed.verdict_of(facts, found) + printed.pit_rows(facts, found)
+        rows += printed.memorisation_rows(facts, found)
         return Judgement(scores, lines + rows + printed.notes(facts), found)
 
     def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:

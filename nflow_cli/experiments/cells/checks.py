@@ -11,6 +11,7 @@ from nflow_cli.evaluation.verdicts import Verdict, passed
 from nflow_cli.experiments.cells import WholeTable, judge
 from nflow_cli.experiments.cells.arrays import mean_shares, pictures
 from nflow_cli.experiments.cells.loaded import TrainedCells
+from nflow_cli.experiments.cells.memorised import memorised
 from nflow_cli.experiments.checked_run import CheckedRun, Checks, differences, unlike
 from nflow_cli.experiments.table.records import is_gone, tell_gone, unlike_records
 from nflow_cli.random_streams import stream
@@ -129,11 +130,12 @@ def check_own_draws(run: CheckedCells) -> Verdict:
 
 
 def check_scores(run: CheckedCells) -> Verdict:
-    """Compute the summary's scores again from the test rows."""
+    """Compute the summary's scores again from the rows."""
     data, config = run.data, run.config
     estimated = judge.estimates(run.trained, data.test, config.seed)
     scores = judge.scores(estimated, data.scored, data.weights.test).model_dump()
     scores |= judge.gap(run.trained, data.name, config.seed)
+    scores["memorisation"] = memorised(run.trained, data, config.seed).model_dump()
     scores["shares"] = mean_shares(run.trained)
     wrong = [
         f"{SUMMARY}: {key}: expected {expected!r:.40}, received {received!r:.40}"

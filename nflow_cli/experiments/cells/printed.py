@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from nflow_cli.evaluation.caveats import errors_of_95, marked, number
+from nflow_cli.experiments.cells.warnings import memorisation_text
 from nflow_cli.experiments.rows import Caveats, Rows, Summary, gap_rows, mean_text, training_text
 from nflow_cli.text import printable
 
@@ -21,6 +22,7 @@ def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
         *verdict_of(summary, caveats),
         *best_columns(summary),
         *pit_rows(summary, caveats),
+        *memorisation_rows(summary, caveats),
         *notes(summary),
         ("training", f"{training_text(summary, steps)}; {best}"),
     ]
@@ -59,6 +61,14 @@ def pit_rows(summary: Summary, caveats: Caveats) -> Rows:
     distance, band = known[worst]["distance"], known[worst]["band"]
     text = f"{distance:.4f} from uniform at most, of {printable(worst)}; by chance up to {band:.4f}"
     return [("PIT", marked(text, caveats, "pit"))]
+
+
+def memorisation_rows(summary: Summary, caveats: Caveats) -> Rows:
+    """Return how much likelier training rows are than test rows, where that is beyond chance."""
+    if not (effect := memorisation_text(summary)):
+        return []
+    text = f"training rows likelier than test rows by {effect}"
+    return [("memorisation", marked(text, caveats, "memorisation"))]
 
 
 def notes(summary: Summary, part: str = "test ") -> Rows:

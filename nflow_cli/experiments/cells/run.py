@@ -7,6 +7,7 @@ from nflow_cli.config.presets import fingerprint
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.experiments.cells import fit, judge
 from nflow_cli.experiments.cells.arrays import mean_shares, pictures
+from nflow_cli.experiments.cells.memorised import memorised
 from nflow_cli.experiments.cells.summary import CellsSummary
 from nflow_cli.experiments.cells.weights_arrays import arrays_of
 from nflow_cli.runs.directory import RunDirectory
@@ -26,12 +27,14 @@ def run(
         estimated = judge.estimates(density, data.test, config.seed)
         scores = judge.scores(estimated, data.scored, data.weights.test)
         gap = judge.gap(density, data.name, config.seed)
+        memorisation = memorised(density, data, config.seed)
     with phase("preparing pictures"):
         shown = pictures(density, data, estimated, config.seed, keeps_rows)
         directory.write_evaluation(shown)
     return CellsSummary(
         **scores.model_dump(),
         **gap,
+        memorisation=memorisation,
         flow=config.cells.text,
         data={"name": data.name, "sha256": data.sha256},
         measure=data.measure,

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from nflow_cli.config.strict import Strict
 from nflow_cli.evaluation.likelihood import Mean
+from nflow_cli.evaluation.memorisation import Memorisation
 from nflow_cli.evaluation.pit import Pit
 from nflow_cli.experiments.picture_data import Count, DataForm, Error, Figure, SummaryForm
 
@@ -60,6 +61,7 @@ class CellsSummary(Scores):
         shares: The mean weight of the networks beside the marginal, of each column.
         gap: The mean of ``log p - log q`` over fresh points of a built-in set, None of other data.
         gap_standard_error: Its standard error.
+        memorisation: How much likelier training rows are than test rows.
         n_parameters: Of the networks.
         model_sha256: Of the weights.
         config_sha256: Of the config.
@@ -81,6 +83,7 @@ class CellsSummary(Scores):
     shares: Mapping[str, float]
     gap: float | None
     gap_standard_error: float | None
+    memorisation: Memorisation
     n_parameters: int
     model_sha256: str
     config_sha256: str

@@ -1,23 +1,49 @@
 """Warnings about the scores of a fit to a whole table. No Keras here."""
 
-from nflow_cli.evaluation.caveats import SIGMAS, Caveat, Summary, few_rows, number, ruined_text
+from collections.abc import Mapping
+
+from nflow_cli.evaluation.caveats import (
+    SIGMAS,
+    Caveat,
+    Summary,
+    errors_of_95,
+    few_rows,
+    number,
+    ruined_text,
+)
 from nflow_cli.text import printable
 
 SHOWN = 5  # columns in a message
+CHANCE = 3.0  # standard errors of an AUC, up to which it may be 1/2
+MEMORISED = 0.6  # an AUC above is a large effect, however small its error
 
 
-def warnings_of(summary: Summary) -> list[Caveat]:
-    """Return the warnings about the scores, by the facts in the summary."""
-    every = (ruined(summary), few_rows(summary), miscalibrated(summary))
+def warnings_of(summary: Summary, are_chosen: bool = False) -> list[Caveat]:
+    """Return the warnings about the scores, by the facts in the summary.
+
+    Args:
+        summary: Or what else has its figures.
+        are_chosen: Whether the test rows are not a random part of the rows.
+    """
+    every = (
+        ruined(summary),
+        few_rows(summary),
+        miscalibrated(summary),
+        memorised(summary, are_chosen),
+    )
     return [warning for warning in every if warning is not None]
 
 
 def ruined(summary: Summary) -> Caveat | None:
-    """Return the warning of a fit that is worse than independent columns."""
+    """Return the warning of a fit that is worse than independent columns.
+
+    By 4 standard errors, twice those of an interval of 95 %; of few rows that has more of them.
+    """
     gain, error = number(summary, "gain"), number(summary, "gain_standard_error")
     if summary.get("log_likelihood", 0.0) is None:
         return ruined_text("the fit is not finite")
-    if gain is None or error is None or not -gain > SIGMAS * error:
+    errors = SIGMAS / 2 * errors_of_95(number(summary, "n_effective"))
+    if gain is None or error is None or not -gain > errors * error:
         return None
     return ruined_text(f"worse than independent columns by {-gain:.4g} nats")
 
@@ -41,3 +67,33 @@ def miscalibrated(summary: Summary) -> Caveat | None:
         "level of all columns together; more rows or updates may help"
     )
     return Caveat("miscalibrated", ("pit",), reason)
+
+
+def memorised(summary: Summary, are_chosen: bool = False) -> Caveat | None:
+    """Return the warning of training rows that are much likelier than test rows.
+
+    The AUC of the likelihood attack is beyond chance and above 0.6.
+    """
+    effect, facts = memorisation_text(summary), summary.get("memorisation")
+    if not effect or not isinstance(facts, Mapping) or not (number(facts, "auc") or 0) > MEMORISED:
+        return None
+    reason = (
+        f"training rows are likelier than test rows, by {effect}: try fewer updates, a larger "
+        "train.weight_decay or more rows"
+    )
+    if are_chosen:
+        reason += "; or the test rows, not drawn at random one by one, have another distribution"
+    return Caveat("memorised", ("memorisation",), reason)
+
+
+def memorisation_text(summary: Summary) -> str:
+    """Return by how much training rows are likelier than test rows; "" where chance explains it."""
+    facts = summary.get("memorisation")
+    if not isinstance(facts, Mapping):
+        return ""
+    auc, error = number(facts, "auc"), number(facts, "auc_standard_error")
+    if auc is None or error is None or not auc - 0.5 > CHANCE * error:
+        return ""
+    nats, spread = number(facts, "nats"), number(facts, "nats_standard_error")
+    by = "" if nats is None or spread is None else f"{nats:.3f} ± {spread:.3f} nats a row, "
+    return f"{by}AUC {auc:.3f} ± {error:.3f}"

@@ -1,0 +1,102 @@
+"""Memorisation: how much likelier training rows are than held-out rows. No Keras here."""
+
+import math
+
+import numpy as np
+
+from nflow_cli.config.strict import Strict
+from nflow_cli.evaluation.weighted import effective, weighted_mean
+
+FALSE_POSITIVES = 0.01  # the share of test rows that the attack takes for training rows
+RESOLVED = 100  # test rows in effect that a share of 1 % needs
+ROUNDING = 1e-9  # of a sum of shares
+
+
+class Memorisation(Strict):
+    """The log-density of training rows beside that of test rows; None where unknown.
+
+    The likelihood attack takes a row for a training row where its log-density is above a threshold
+    (Yeom et al. 2018, arXiv 1709.01604). The standard errors of its figures are those of a density
+    that knows no row: they hold in any number of rows, and test whether an AUC is chance.
+
+    Attributes:
+        nats: The mean ``log q`` of training rows less that of test rows, of those above ``-inf``.
+        nats_standard_error: Its standard error.
+        auc: ``P(log q(train) > log q(test)) + P(=)/2``: 1/2 where nothing is memorised.
+        auc_standard_error: ``√((n + m + 1)/(12 n m))`` for n training and m test rows.
+        true_positive_rate: The share of training rows above the threshold that at most 1 % of the
+            test rows are above; None below 100 test rows.
+        true_positive_rate_standard_error: ``√(p (1 - p) (n + m + 1)/(n (m + 2)))``, where p is the
+            expected rate of a density that knows no row.
+        n_train: Training rows that are compared.
+        n_test: Test rows that are.
+    """
+
+    nats: float | None
+    nats_standard_error: float | None
+    auc: float | None
+    auc_standard_error: float | None
+    true_positive_rate: float | None
+    true_positive_rate_standard_error: float | None
+    n_train: int
+    n_test: int
+
+
+def memorisation(
+    train: np.ndarray,
+    test: np.ndarray,
+    train_weights: np.ndarray | None = None,
+    test_weights: np.ndarray | None = None,
+) -> Memorisation:
+    """Compare the log-densities ``(n,)`` of training rows with those ``(m,)`` of test rows.
+
+    Args:
+        train: In nats; -inf where a row has probability 0.
+        test: The same.
+        train_weights: Of the training rows. With weights n and m are effective sample sizes,
+            ``(Σw)²/Σw²``, and shares are weighted.
+        test_weights: Of the test rows.
+    """
+    u = np.ones(len(train)) if train_weights is None else train_weights.astype(np.float64)
+    v = np.ones(len(test)) if test_weights is None else test_weights.astype(np.float64)
+    facts: dict[str, float | None] = dict.fromkeys(Memorisation.model_fields)
+    if u.sum() > 0 and v.sum() > 0:
+        facts |= _difference(train, test, u, v) | _attack(train, test, u, v)
+    finite = {key: x if x is None or math.isfinite(x) else None for key, x in facts.items()}
+    return Memorisation.model_validate(finite | {"n_train": len(train), "n_test": len(test)})
+
+
+def _difference(
+    train: np.ndarray, test: np.ndarray, u: np.ndarray, v: np.ndarray
+) -> dict[str, float]:
+    """Return the difference of the means of rows above -inf, and its standard error."""
+    means, errors = [], []
+    for values, weights in ((train, u), (test, v)):
+        known = values > -math.inf
+        if not weights[known].sum() > 0:
+            return {}
+        mean, error = weighted_mean("mean", values[known], weights[known]).values()
+        means.append(mean)
+        errors.append(error)
+    return {"nats": means[0] - means[1], "nats_standard_error": math.hypot(*errors)}
+
+
+def _attack(train: np.ndarray, test: np.ndarray, u: np.ndarray, v: np.ndarray) -> dict[str, float]:
+    """Return the figures of the likelihood attack on rows of weights."""
+    n, m = effective(u), effective(v)
+    u, order = u / u.sum(), np.argsort(test, kind="stable")
+    shares, ordered = np.append(0.0, np.cumsum(v[order] / v.sum())), test[order]
+    below = shares[np.searchsorted(ordered, train, "left")]
+    not_above = shares[np.searchsorted(ordered, train, "right")]
+    found = {
+        "auc": float(u @ (below + not_above) / 2),
+        "auc_standard_error": math.sqrt((n + m + 1) / (12 * n * m)),
+    }
+    if m < RESOLVED - ROUNDING:
+        return found
+    above = 1 - shares[np.searchsorted(ordered, ordered, "right")]
+    at = int(np.argmax(above <= FALSE_POSITIVES + ROUNDING))
+    p = (above[at] * m + 1) / (m + 1)
+    error = math.sqrt(p * (1 - p) * (n + m + 1) / (n * (m + 2)))
+    rate = {"true_positive_rate": float(u[train > ordered[at]].sum())}
+    return {**found, **rate, "true_positive_rate_standard_error": error}

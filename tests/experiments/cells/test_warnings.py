@@ -1,0 +1,59 @@
+"""When the scores of a fit by cells carry a warning, by the facts in a summary."""
+
+import pytest
+
+from nflow_cli.experiments.cells.printed import memorisation_rows
+from nflow_cli.experiments.cells.warnings import warnings_of
+
+
+def attacked(auc, error, **facts):
+    figures = {"auc": auc, "auc_standard_error": error, "nats": 2.3456, **facts}
+    return {"memorisation": {**figures, "nats_standard_error": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("auc", "error", "is_printed", "is_marked"),
+    [
+        (0.75, 0.09, False, False),  # of few rows
+        (0.3, 0.01, False, False),
+        (None, None, False, False),
+        (0.55, 0.006, True, False),  # of many rows
+        (0.65, 0.04, True, True),
+    ],
+)
+def test_an_effect_beyond_chance_is_printed_and_a_large_one_marked(
+    auc, error, is_printed, is_marked
+):
+    summary = attacked(auc, error)
+    found = warnings_of(summary)
+    assert [warning.word for warning in found] == ["memorised"] * is_marked
+    rows = memorisation_rows(summary, found)
+    assert len(rows) == is_printed
+    if is_printed:
+        assert f"by 2.346 ± 0.500 nats a row, AUC {auc:.3f} ± {error:.3f}" in rows[0][1]
+        assert rows[0][1].endswith(" [memorised]") == is_marked
+
+
+def test_the_reason_has_the_effect_and_what_to_do():
+    (warning,) = warnings_of(attacked(0.65, 0.04))
+    assert warning.reason == (
+        "training rows are likelier than test rows, by 2.346 ± 0.500 nats a row, AUC 0.650 ± 0.040"
+        ": try fewer updates, a larger train.weight_decay or more rows"
+    )
+    (chosen,) = warnings_of(attacked(0.65, 0.04), are_chosen=True)
+    assert chosen.reason.startswith(warning.reason) and "another distribution" in chosen.reason
+
+
+@pytest.mark.parametrize("facts", [3, None, [], {}, {"auc": "0.9"}, {"auc": 0.9}])
+def test_a_memorisation_that_is_no_figure_has_no_warning(facts):
+    assert warnings_of({"memorisation": facts}) == []
+    assert memorisation_rows({"memorisation": facts}, []) == []
+
+
+@pytest.mark.parametrize(
+    ("n", "errors", "word"),
+    [(100, 4.1, "ruined"), (100, 3.9, ""), (2, 20.0, ""), (2, 30.0, "ruined"), (1, 1e9, "")],
+)
+def test_a_fit_to_few_rows_is_ruined_by_more_standard_errors(n, errors, word):
+    facts = {"gain": -0.1 * errors, "gain_standard_error": 0.1, "n_effective": n, "n_test": n}
+    assert ("ruined" in [warning.word for warning in warnings_of(facts)]) == bool(word)
