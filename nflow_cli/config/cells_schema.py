@@ -25,6 +25,12 @@ class Cells(Strict):
         default=None, ge=1, le=MAX_COMPONENTS, description="Normals in the mixture of a number."
     )
 
+    unmixed: bool | None = Field(
+        default=None,
+        description="Whether columns of plain numbers are mapped to independent components (ICA) "
+        "first; null: if they depend linearly, and components are likelier on validation rows.",
+    )
+
     @property
     def is_settled(self) -> bool:
         """Whether all sizes are written out."""
@@ -33,7 +39,8 @@ class Cells(Strict):
     @property
     def text(self) -> str:
         """The model as text, such as ``cells 128 × 2, 10 normals``."""
-        return f"cells {self.width} × {self.blocks}, {self.components} normals"
+        unmixed = ", independent components" if self.unmixed else ""
+        return f"cells {self.width} × {self.blocks}, {self.components} normals{unmixed}"
 
 
 class CellsTrain(TableTrain):
@@ -105,7 +112,7 @@ class CellsConfig(Strict):
         """Return the config with the kinds, sizes and updates of another one."""
         kinds = self.data.kinds or written.data.kinds or {}
         ours, theirs = self.train, written.train
-        sizes = {key: size or getattr(written.cells, key) for key, size in self.cells}
+        sizes = {k: getattr(written.cells, k) if v is None else v for k, v in self.cells}
         length = {
             "steps": ours.steps or theirs.steps,
             "batch_size": ours.batch_size or theirs.batch_size,

@@ -18,6 +18,7 @@ def whole_table_figures(
     judged: Pit,
     subject: str,
     what: str = "test rows",
+    n_given: int = 0,
 ) -> dict[str, Figure]:
     """Return the pictures `marginals`, `dependence`, `pairs`, `pit` and `rows` of a fit.
 
@@ -30,17 +31,17 @@ def whole_table_figures(
             NaN where missing. ``pit`` ``(n, D)`` of the modelled columns, and ``weights`` ``(n,)``
             if the rows have some, which count for the PIT alone: elsewhere rows are as they are.
             ``rows_log_q`` ``(n,)`` and ``draws_log_q`` ``(m,)`` in nats.
-        judged: The PIT as scores, of the D modelled columns.
+        judged: The PIT as scores, of the D modelled columns or of their components.
         subject: What was fitted, and by what, for the title.
         what: What the rows are.
+        n_given: The columns before are given, not modelled.
     """
     rows, draws = evaluation["rows"], evaluation["draws"]
-    modelled = [i for i, name in enumerate(kinds) if name in judged.columns]
-    own = {name: kinds[name] for name in kinds if name in judged.columns}
+    own = dict(list(kinds.items())[n_given:])
     with drawing():
         figures = {
             "marginals": marginals_figure(
-                own, rows[:, modelled], draws[:, modelled], subject, what
+                own, rows[:, n_given:], draws[:, n_given:], subject, what
             ),
             **dependence_figures(kinds, rows, draws, subject, what),
             "pit": pit_figure(evaluation["pit"], judged, subject, evaluation.get("weights")),

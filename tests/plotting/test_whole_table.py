@@ -17,7 +17,8 @@ def draw(kinds, rows, draws, given=0):
     evaluation = {"rows": rows, "draws": draws, "pit": values}
     evaluation |= {"rows_log_q": rng.normal(size=300), "draws_log_q": rng.normal(size=300)}
     subject = "mine.csv, cells 128 × 2"
-    return plotting.whole_table_figures(kinds, evaluation, pit(values, modelled), subject)
+    judged = pit(values, modelled)
+    return plotting.whole_table_figures(kinds, evaluation, judged, subject, n_given=given)
 
 
 def test_a_table_of_every_kind_has_five_pictures_with_given_columns_in_the_dependence_alone():

@@ -128,6 +128,8 @@ class Block:
     @cached_property
     def by_marginals(self) -> np.ndarray:
         """The log-probabilities ``(n, D + K)`` of cells by independent columns."""
+        if self.density.alone:
+            return Block(self.density.alone, self.rows).by_marginals
         last = [one.alone.log_prob(self.rows) for one in self.density.computed]
         return np.column_stack([self._as_densities(self.masses(self.marginals)), *last])
 
@@ -162,7 +164,8 @@ class Block:
             if column.has_numbers and column.new is not None:
                 beyond = column.log_measure - column.log_beyond(self.rows[:, first + j])
                 measures[:, j] = np.where(code == column.new, beyond, measures[:, j])
-        return measures
+        unmixing = self.density.unmixing
+        return measures - unmixing.log_slopes(self.rows) if unmixing else measures
 
     # Distribution functions.
 

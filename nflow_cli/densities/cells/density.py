@@ -23,6 +23,7 @@ from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.drawing import Drawing
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.network import PADDING, Parameters
+from nflow_cli.densities.cells.unmixing import Unmixing
 
 ROWS = 1_024  # at a time: the parameters of their mixtures are the largest array
 
@@ -66,6 +67,9 @@ class CellDensity:
         marginal: The marginals of all columns, as parameters of one row.
         members: The networks.
         computed: The K columns of a row that follow from those, which come last.
+        unmixing: The map of rows to components, where ``columns`` are these; none is given then,
+            or computed.
+        alone: Then the density of the rows' own columns, which has no networks.
 
     Attributes:
         order: The places ``(D,)`` of the modelled columns, in a row's order, among the banks.
@@ -78,10 +82,12 @@ class CellDensity:
         marginal: Parameters,
         members: Sequence[Member],
         computed: Sequence[Computed] = (),
+        unmixing: Unmixing | None = None,
+        alone: "CellDensity | None" = None,
     ):
         self.cells, self.layout, self.marginal = list(columns), layout, marginal
         self.n_given, self.networks = layout.n_given, list(members)
-        self.computed = list(computed)
+        self.computed, self.unmixing, self.alone = list(computed), unmixing, alone
         self.limits = limits_of(columns, layout)
         self.order = np.argsort(layout.modelled)
 
@@ -93,12 +99,18 @@ class CellDensity:
     @property
     def row(self) -> list[CellColumn]:
         """All columns of a row, in its order."""
-        return [*self.cells, *(one.column for one in self.computed)]
+        own = self.unmixing.columns if self.unmixing else self.cells
+        return [*own, *(one.column for one in self.computed)]
 
     @property
     def scored(self) -> list[CellColumn]:
         """The D + K columns whose cells have a probability, in the order of a row."""
         return self.row[self.n_given :]
+
+    @property
+    def cell_names(self) -> list[str]:
+        """The names of the D + K cells that have a probability: of columns, or of components."""
+        return [c.name for c in [*self.modelled, *(one.column for one in self.computed)]]
 
     @property
     def members(self) -> int:
@@ -107,6 +119,7 @@ class CellDensity:
 
     def encode(self, rows: np.ndarray) -> Encoded:
         """Return rows ``(n, C)`` as the networks take them."""
+        rows = self.unmixing.components(rows) if self.unmixing else rows
         return encode(self.cells, self.layout, rows)
 
     def are_known(self, rows: np.ndarray) -> np.ndarray:
@@ -225,6 +238,7 @@ class CellDensity:
             for places in _places(len(chosen)):
                 at = chosen[places]
                 rows[at] = Drawing(self, of_member, rows[at], with_new).drawn(rng)
+        rows = self.unmixing.rows(rows) if self.unmixing else rows
         for one in self.computed:
             rows[:, one.place] = one.draw(rows, rng, with_new)
         return rows

@@ -42,6 +42,24 @@ class WholeTable(OfTable):
 
     # Before training.
 
+    def settled(self, data: Any) -> Any:
+        """Return the config with kinds, sizes, updates and whether columns are unmixed."""
+        from nflow_cli.densities.cells.fitting import fitted_columns
+        from nflow_cli.densities.cells.unmixing import are_better, can_be_unmixed, found_unmixing
+
+        config = super().settled(data)
+        asked, found = config.cells.unmixed, None
+        if asked is not False and can_be_unmixed(data):
+            found = found_unmixing(fitted_columns(data), data)
+        if asked and not found:
+            raise ConfigError(
+                "cells.unmixed: expected two or more columns of plain numbers, none of them given "
+                f"or linear in others. Received: {data.name}"
+            )
+        unmixed = found is not None and (asked or are_better(found, data))
+        cells = config.cells.model_copy(update={"unmixed": unmixed})
+        return config.model_copy(update={"cells": cells})
+
     @property
     def footprint(self) -> Footprint | None:
         """What an update takes of memory; ``None`` before the columns are known."""
@@ -131,7 +149,7 @@ class WholeTable(OfTable):
         if not isinstance(data, Dataset):
             return judged_table(trained, data, [("data", data.name), *lines[1:]])
         estimated = judge.estimates(trained, data.test, self.config.seed)
-        scores = judge.scores(estimated, data.scored, data.weights.test).model_dump()
+        scores = judge.scores(trained, estimated, data.weights.test).model_dump()
         scores |= judge.gap(trained, data.name, seed)
         scores["memorisation"] = memorised(trained, data, self.config.seed).model_dump()
         facts = {**data.sizes, **scores}

@@ -122,8 +122,7 @@ def check_own_draws(run: CheckedCells) -> Verdict:
     rng = stream(run.config.seed, "check-draws")
     rows = density.draw(run_conditions(run, DRAWS), rng, with_new=True)
     lost = int((~np.isfinite(density.log_prob(rows))).sum())
-    names = density.columns[density.n_given :]
-    judged = pit(density.pit(rows, stream(run.config.seed, "check-pit")), names)
+    judged = pit(density.pit(rows, stream(run.config.seed, "check-pit")), density.cell_names)
     p_value = 1.0 if judged.p_value is None else judged.p_value
     text = f"{DRAWS:,} draws: {lost:,} of no density; PIT uniform, p = {p_value:.2g}"
     return passed(not lost and p_value > UNLIKELY), text
@@ -133,7 +132,7 @@ def check_scores(run: CheckedCells) -> Verdict:
     """Compute the summary's scores again from the rows."""
     data, config = run.data, run.config
     estimated = judge.estimates(run.trained, data.test, config.seed)
-    scores = judge.scores(estimated, data.scored, data.weights.test).model_dump()
+    scores = judge.scores(run.trained, estimated, data.weights.test).model_dump()
     scores |= judge.gap(run.trained, data.name, config.seed)
     scores["memorisation"] = memorised(run.trained, data, config.seed).model_dump()
     scores["shares"] = mean_shares(run.trained)

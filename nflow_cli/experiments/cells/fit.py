@@ -1,7 +1,7 @@
 """Fit a density of cells to the rows of a table by maximum likelihood."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,6 @@ from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.flow_schema import MAX_WEIGHTS
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells import network
-from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.densities.cells.fitting import (
     as_parameters,
@@ -23,6 +22,7 @@ from nflow_cli.densities.cells.fitting import (
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.mixing import log_mixture, member_weights, mixing_weights
 from nflow_cli.densities.cells.starting import started
+from nflow_cli.densities.cells.unmixing import found_unmixing
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.cells.training import CellChunks, FitCells, packed
@@ -45,21 +45,35 @@ class Parts(NamedTuple):
 
 def build(config: CellsConfig, data: Dataset) -> Parts:
     """Build and compile the networks that a settled config describes."""
-    columns, cells = fitted_columns(data), config.cells
-    blocks = cells.blocks or 0
-    layout = layout_of(columns, len(data.given), cells.components or 0, cells.width or 0)
+    blocks, members = config.cells.blocks or 0, config.train.members
+    density, train = _without_networks(config, data)
+    layout, columns = density.layout, density.cells
     _expect_weights(layout, blocks, data.name)
-    marginals = fitted_marginals(columns, data.train, data.weights.train)
-    computed = fitted_computed(data, columns)
-    density = CellDensity(columns, layout, as_parameters(layout, marginals), [], computed)
-    seeds = seeds_from(config.seed, config.train.members)
-    starts = [network.initial(layout, blocks, stream(seed, "cells")) for seed in seeds]
-    start = started(layout, columns, data.train, data.weights.train)
-    shift = float(density.log_learnt.sum()) - _measure(columns, data)
+    starts = [
+        network.initial(layout, blocks, stream(seed, "cells"))
+        for seed in seeds_from(config.seed, members)
+    ]
+    start = started(layout, columns, train, data.weights.train)
+    shift = float(density.log_learnt.sum()) - _measure(density, data)
     model = FitCells(layout, columns, CellWeights(starts), start, shift)
     model.prepare(config.train, config.train.steps or 0)
     model.decay = np.array(config.train.decays)
     return Parts(density, model)
+
+
+def _without_networks(config: CellsConfig, data: Dataset) -> tuple[CellDensity, np.ndarray]:
+    """Return a density that has no networks, and the training rows as these are to take them."""
+    columns, rows, cells = fitted_columns(data), data.train, config.cells
+    sizes = len(data.given), cells.components or 0, cells.width or 0
+    layout, computed = layout_of(columns, *sizes), fitted_computed(data, columns)
+    marginals = fitted_marginals(columns, rows, data.weights.train)
+    density = CellDensity(columns, layout, as_parameters(layout, marginals), [], computed)
+    found = found_unmixing(columns, data) if cells.unmixed else None
+    if found is None:
+        return density, rows
+    components, rows = found.fitted(rows)
+    marginal = as_parameters(layout, fitted_marginals(components, rows, None))
+    return CellDensity(components, layout, marginal, [], [], found, density), rows
 
 
 def _expect_weights(layout: Layout, blocks: int, name: str) -> None:
@@ -72,12 +86,16 @@ def _expect_weights(layout: Layout, blocks: int, name: str) -> None:
         )
 
 
-def _measure(columns: Sequence[CellColumn], data: Dataset) -> float:
+def _measure(density: CellDensity, data: Dataset) -> float:
     """Return by how much in nats the mean row's density is above its mass, with a minus sign."""
-    total = 0.0
-    for column, values in list(zip(columns, data.train.T))[len(data.given) :]:
-        share = np.average(column.encode(values).codes == column.number, weights=data.weights.train)
-        total += column.log_measure * float(share)
+    codes, total = density.encode(data.train).codes, 0.0
+    for place, of_column in zip(density.layout.columns, codes):
+        column = density.cells[place]
+        if place >= density.n_given:
+            share = np.average(of_column == column.number, weights=data.weights.train)
+            total += column.log_measure * float(share)
+    if density.unmixing:
+        total -= float(density.unmixing.log_slopes(data.train).sum(axis=1).mean())
     return total
 
 

@@ -37,14 +37,15 @@ def estimates(density: CellDensity, rows: np.ndarray, seed: int) -> dict[str, np
     }
 
 
-def scores(estimated: Estimates, columns: list[str], weights: np.ndarray | None = None) -> Scores:
+def scores(density: CellDensity, estimated: Estimates, weights: np.ndarray | None = None) -> Scores:
     """Return the scores of a density by estimates of rows.
 
     Args:
+        density: Of the rows.
         estimated: As :func:`estimates` returns them.
-        columns: The names of the D columns of cells.
         weights: Of the rows ``(n,)``.
     """
+    columns = density.cell_names
     baselines = {"independent": estimated["log_independent"]}
     judged = likelihood(estimated["log_q"], columns, baselines, weights)
     alone = likelihood(estimated["log_independent"], columns, {}, weights)
@@ -60,7 +61,8 @@ def scores(estimated: Estimates, columns: list[str], weights: np.ndarray | None 
         "independent_log_likelihood_standard_error": alone.standard_error,
         "gain": gain.mean,
         "gain_standard_error": gain.standard_error,
-        "column_gains": gain.columns,
+        # A component has no column of its own.
+        "column_gains": {} if density.unmixing else gain.columns,
     }
     return Scores(**facts, pit=pit(estimated["pit"], columns, weights))
 
@@ -74,7 +76,7 @@ def gap(density: CellDensity, name: str, seed: int) -> dict[str, float | None]:
     are_numbers = all(c.kind.kind == "number" and not c.kind.atoms for c in density.row)
     if density.n_given or density.computed or not are_numbers:
         return {**UNKNOWN}
-    columns = [column.name for column in density.modelled]
+    columns = [column.name for column in density.row]
     found = gap_to_the_truth(lambda x: CellDensity.log_prob(density, x), name, seed, columns)
     is_finite = all(value is not None and math.isfinite(value) for value in found.values())
     return found if is_finite else {**UNKNOWN}

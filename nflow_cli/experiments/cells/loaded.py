@@ -41,7 +41,7 @@ class TrainedCells(TableRun, CellDensity):
         self, path: Path, config: CellsConfig, density: CellDensity, arrays: Mapping[str, Any]
     ):
         parts = density.cells, density.layout, density.marginal, density.networks
-        CellDensity.__init__(self, *parts, density.computed)
+        CellDensity.__init__(self, *parts, density.computed, density.unmixing, density.alone)
         self.path, self.config, self.arrays = path, config, arrays
 
     @property
@@ -63,7 +63,7 @@ class TrainedCells(TableRun, CellDensity):
         """Return a table, or rows ``(n, C)`` as they are, as rows ``(n, C)``."""
         rows = super().rows(table)
         if not is_table(table):
-            for column, values in zip(self.cells, rows.T):
+            for column, values in zip(self.row[: len(self.cells)], rows.T):
                 _expect_cells(column, values[~np.isnan(values)])
         return rows
 
@@ -120,7 +120,8 @@ def load(run: RunDirectory, config: CellsConfig) -> TrainedCells:
     columns, computed = columns[:n_cells], columns[n_cells:]
     outcomes = tuple(column.outcomes for column in columns)
     layout = Layout(outcomes, len(names.given), cells.components or 0, cells.width or 0)
-    shapes = weights_arrays.shapes(layout, computed, cells.blocks or 0, config.train.members)
+    sizes = cells.blocks or 0, config.train.members, bool(cells.unmixed)
+    shapes = weights_arrays.shapes(layout, computed, *sizes)
     arrays = load_weights(run, shapes)
     if damage := weights_arrays.damage(layout, arrays):
         raise RunDirectoryError(f"{run.path / WEIGHTS}: damaged: {damage}")

@@ -30,6 +30,10 @@ def figures(
         shown, list(summary["pit"]["columns"]), None if weights is None else weights[: len(shown)]
     )
     pictures = plotting.whole_table_figures(
-        {name: kinds[name].alone for name in names}, arrays, judged, subject
+        {name: kinds[name].alone for name in names},
+        arrays,
+        judged,
+        subject,
+        n_given=len(config.data.given),
     )
     return {**pictures, "training": training_figure(metrics, summary)}

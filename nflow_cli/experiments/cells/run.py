@@ -25,7 +25,7 @@ def run(
     model_sha256 = save_weights(directory, arrays_of(density, parts.model.members()))
     with phase(f"scoring: {len(data.test):,} test rows"):
         estimated = judge.estimates(density, data.test, config.seed)
-        scores = judge.scores(estimated, data.scored, data.weights.test)
+        scores = judge.scores(density, estimated, data.weights.test)
         gap = judge.gap(density, data.name, config.seed)
         memorisation = memorised(density, data, config.seed)
     with phase("preparing pictures"):

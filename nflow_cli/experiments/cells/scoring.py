@@ -42,8 +42,7 @@ def _judgement(
     estimated: judge.Estimates,
     lines: Rows,
 ) -> Judgement:
-    names = trained.columns[trained.n_given :]
-    judged = judge.scores(estimated, names, weights_in(trained, table))
+    judged = judge.scores(trained, estimated, weights_in(trained, table))
     scores = {**judged.model_dump(), "n": len(rows)}
     found = warnings_of(trained, rows, scores)
     shown = printed.verdict_of(scores, found, "") + printed.notes(scores, "")

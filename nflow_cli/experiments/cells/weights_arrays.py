@@ -12,15 +12,17 @@ from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.marginal import Marginal
 from nflow_cli.densities.cells.network import PADDING, Parameters
 from nflow_cli.densities.cells.normals import Normals
+from nflow_cli.densities.cells.unmixing import Unmixing, component
 from nflow_cli.runs.weights_file import Shape
 
 LIMITS, SHARES, WEIGHTS = "limits", "shares", "weights"
 MARGINAL_SHARES, MARGINAL_NORMALS = "marginal_log_shares", "marginal_normals"
 BROKEN = "computed_broken"
+UNMIXING, ALONE_NORMALS = "unmixing", "alone_normals"
 
 
 def shapes(
-    layout: Layout, computed: Sequence[CellColumn], blocks: int, members: int
+    layout: Layout, computed: Sequence[CellColumn], blocks: int, members: int, is_unmixed: bool
 ) -> dict[str, Shape]:
     """Return the shapes of all arrays: of the networks, R first, and what stands beside them."""
     shares = {_shares_of(k): (column.outcomes.count,) for k, column in enumerate(computed)}
@@ -35,6 +37,7 @@ def shapes(
         MARGINAL_SHARES: (sum(layout.outcomes[i].count for i in layout.modelled),),
         MARGINAL_NORMALS: (3, n_mixed, -1),
         **({BROKEN: (len(computed),)} if computed else {}),
+        **({UNMIXING: (n_mixed, n_mixed), ALONE_NORMALS: (3, n_mixed, -1)} if is_unmixed else {}),
         **shares,
         **normals,
     }
@@ -57,16 +60,24 @@ def arrays_of(
         for c, i in enumerate(bank.modelled):
             count = layout.outcomes[i].count
             shares.append(np.zeros(1) if of_bank is None else of_bank[c, :count, 0])
-    normals = np.stack([array[..., 0] for array in density.marginal[1:]])
+    unmixed = {}
+    if density.unmixing and density.alone:
+        normals = _normals(density.alone.marginal)
+        unmixed = {UNMIXING: density.unmixing.matrix, ALONE_NORMALS: normals}
     return {
         **{name: np.stack([one[name] for one in networks]) for name in networks[0]},
         LIMITS: density.limits[..., 0, 0],
         SHARES: np.stack([member.shares for member in density.networks]),
         WEIGHTS: np.array([member.weight for member in density.networks]),
         MARGINAL_SHARES: np.concatenate(shares),
-        MARGINAL_NORMALS: normals,
+        MARGINAL_NORMALS: _normals(density.marginal),
         **_arrays_of_computed(density.computed),
+        **unmixed,
     }
+
+
+def _normals(marginal: Parameters) -> np.ndarray:
+    return np.stack([array[..., 0] for array in marginal[1:]])
 
 
 def _arrays_of_computed(computed: Sequence[Computed]) -> dict[str, np.ndarray]:
@@ -136,7 +147,13 @@ def density_of(
         normals = Normals(*arrays.get(_normals_of(k), np.zeros((3, 0))))
         own = Marginal(arrays[_shares_of(k)], column.number, normals)
         last.append(Computed(column, len(columns) + k, bounded, own, float(arrays[BROKEN][k])))
-    return CellDensity(bounded, layout, marginal, members, last)
+    if UNMIXING not in arrays:
+        return CellDensity(bounded, layout, marginal, members, last)
+    found = Unmixing(columns, arrays[UNMIXING])
+    components = [component(i, *ends) for i, ends in sorted(limits.items())]
+    normals = (array[..., None] for array in arrays[ALONE_NORMALS])
+    alone = CellDensity(columns, layout, Parameters(marginal.log_shares, *normals), [])
+    return CellDensity(components, layout, marginal, members, last, found, alone)
 
 
 def _blocks(arrays: Mapping[str, np.ndarray]) -> int:

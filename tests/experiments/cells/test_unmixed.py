@@ -1,0 +1,55 @@
+"""A fit to columns of plain numbers by their independent components, from its file to its check."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import yaml
+from running import succeed
+
+import nflow_cli
+from nflow_cli.errors import ConfigError
+from nflow_cli.runs.directory import RunDirectory
+
+pytestmark = [
+    pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it is trained by it"),
+    pytest.mark.usefixtures("without_xla"),
+]
+MATRIX = np.array([[1.0, 0.9], [0.8, 1.0]])
+SIZES = {"cells.width": 8, "cells.blocks": 1, "cells.components": 3, "train.chunk": 10}
+
+
+@pytest.fixture(scope="module")
+def table():
+    rows = np.random.default_rng(0).gamma(1.0, size=(1_500, 2)) @ MATRIX.T
+    return dict(zip("ab", rows.T))
+
+
+@pytest.fixture(scope="module")
+def density(table, tmp_path_factory):
+    return nflow_cli.fit(table, steps=20, settings=SIZES, output=tmp_path_factory.mktemp("r") / "r")
+
+
+def test_a_run_of_components_passes_its_checks(invoke, density):
+    run = RunDirectory(density.path)
+    assert yaml.safe_load((run.path / "config.yaml").read_text())["cells"]["unmixed"] is True
+    summary = json.loads((run.path / "summary.json").read_text())
+    assert list(summary["pit"]["columns"]) == ["component 1", "component 2"]
+    assert summary["columns"] == ["a", "b"] and summary["column_gains"] == {}
+    assert summary["gain"] > 5 * summary["gain_standard_error"]
+    succeed(invoke, "check", run.path)
+
+
+def test_its_draws_are_rows_of_the_table(invoke, density, table):
+    succeed(invoke, "sample", density.path, "-n", 2_000, "-o", "d.csv")
+    rows = np.genfromtxt("d.csv", delimiter=",", names=True)
+    np.testing.assert_allclose(density.log_prob({n: rows[n] for n in "ab"}), rows["log_q"])
+    drawn, given = (np.corrcoef(t["a"], t["b"])[0, 1] for t in (rows, table))
+    assert drawn == pytest.approx(given, abs=0.15)
+
+
+def test_components_of_other_columns_are_refused(table):
+    options = {"steps": 1, "settings": {**SIZES, "cells.unmixed": True}}
+    with pytest.raises(ConfigError, match=r"cells\.unmixed: expected two or more columns of plain"):
+        nflow_cli.fit({**table, "c": ["x", "y"] * 750}, **options)
