@@ -199,6 +199,16 @@ def faults_of(
     return faults
 
 
+def without_levels(kinds: Mapping[str, ColumnKind], settings: TableData) -> list[Fault]:
+    """Return the columns of levels that no training row has one of."""
+    expected = "expected a value in the rows to train on, received none"
+    return [
+        Fault(name, expected, leaving_out(name, settings))
+        for name, kind in kinds.items()
+        if kind.levels == []
+    ]
+
+
 def _reasons(kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> str:
     whys: dict[str, list[str]] = {}
     for name, kind in kinds.items():

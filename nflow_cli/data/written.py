@@ -45,8 +45,7 @@ class Written:
         """Return the steps that numbers of the column near some values are written to."""
         if self.decimals is not None:
             return np.full(len(values), min(self.resolution, 10.0**-self.decimals))
-        size = np.abs(self.values)
-        return self.resolution * spacing(values, float(np.median(size[size > 0])))
+        return self.resolution * spacing(values, typical_size(self.values))
 
 
 def written(numbers: np.ndarray, is_float32: bool = False) -> Written:
@@ -75,7 +74,13 @@ def _digits(values: np.ndarray, is_float32: bool) -> tuple[np.ndarray, type]:
     digits = significant(values)
     if is_float32 or _is_float32(values, digits):
         return _shortest(values), np.float32
-    return np.where(_is_whole(values), values, digits), np.float64
+    return (values if np.all(_is_whole(values)) else digits + 0.0), np.float64
+
+
+def typical_size(values: np.ndarray) -> float:
+    """Return the median size of values other than 0, by which others can be divided; 1 of none."""
+    size = np.abs(values)
+    return max(float(np.median(size[size > 0])), LEAST * float(size.max())) if size.any() else 1.0
 
 
 def spacing(values: np.ndarray, typical: float) -> np.ndarray:
@@ -129,7 +134,6 @@ def _shortest(values: np.ndarray) -> np.ndarray:
 def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, float]:
     """Return the places that all values need, or None, and the resolution of most."""
     size = np.abs(values)
-    typical = float(np.median(size[size > 0])) if size.any() else 1.0
     most = math.floor(math.log10(size.max())) if size.any() else 0
     start = 13 - most if most > 13 else min(max(0, -most), 290)
     left, resolution = values, None
@@ -140,7 +144,8 @@ def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, fl
             resolution = 10.0**-places
         if not len(left):
             break
-    if resolution is None or resolution < full * typical:
-        return None, max(eps * typical, LEAST * float(size.max()), 1e-300)
+    usual = typical_size(values)
+    if resolution is None or resolution < full * usual:
+        return None, max(eps * usual, LEAST * float(size.max()), 1e-300)
     fits = not len(left) and size.max() * 10.0**places < WHOLE
     return (places if fits else None), resolution
