@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from cells import random_weights
+from cells import number, random_weights
 
 from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.column_maps import Scale, Softplus
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import table_of
 from nflow_cli.densities.cells import network
@@ -16,6 +17,7 @@ from nflow_cli.densities.cells.fitting import (
     fitted_columns,
     fitted_marginals,
     layout_of,
+    with_both_ends,
 )
 from nflow_cli.evaluation.pit import pit
 from nflow_cli.experiments.cells.judge import independent
@@ -172,3 +174,9 @@ def test_numbers_of_all_digits_that_crowd_at_their_ends_have_a_density():
     assert np.isfinite(density.cell_log_probs(data.train)).all()
     draws = density.draw(np.full((500, 2), np.nan), rng)
     assert np.isfinite(density.log_prob(draws)).all()
+
+
+def test_the_last_interval_has_a_width_beside_numbers_that_are_far_greater():
+    maps = (Softplus(-2.7e11, "above", 8.5e14), Scale(0.5, 15.0))
+    column = number("x", resolution=9e-9, maps=maps, decimals=None, bounds=[0, None], is_open=True)
+    assert (with_both_ends(column, np.array([0.0, 1e-11])).fine.half > 0).all()
