@@ -117,7 +117,8 @@ def _widest(column: CellColumn, values: np.ndarray, cells: Cells) -> float | Non
     is_value = np.isfinite(log_slopes)
     far_away = away[2:][is_value[2:]].min(initial=np.inf)
     near = float(away[:2].max())
-    return (max(near, float(far_away)) if np.isfinite(far_away) else near) / 2
+    widest = (max(near, float(far_away)) if np.isfinite(far_away) else near) / 2
+    return max(widest, column.floor)  # of one value whose step is narrower than a float
 
 
 def as_parameters(layout: Layout, marginals: Sequence[Marginal]) -> Parameters:
