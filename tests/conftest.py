@@ -18,6 +18,13 @@ settings.load_profile("nflow")
 gc.set_threshold(100_000, 20, 20)  # TensorFlow's programs are many objects, and few are garbage
 
 
+if "HYPOTHESIS_EXAMPLES" in os.environ:
+    from hypothesis import settings
+
+    settings.register_profile("long", max_examples=int(os.environ["HYPOTHESIS_EXAMPLES"]))
+    settings.load_profile("long")
+
+
 def pytest_collection_finish():
     """Leave what was imported out of garbage collection: it took a sixth of the layers' time."""
     gc.freeze()

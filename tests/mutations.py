@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 
 import numpy as np
@@ -21,6 +22,46 @@ YAML = [
     *("9" * 5000, "-1", "0", "2001-99-99", "command: fit-2d\n", "train: ", "target: mixture"),
 ]
 BYTES = [b"\0", b"\xff\xfe", b"PK\3\4", b"PK\5\6", b"\x93NUMPY", b"nan", b"1e999", b",", b'"', b"}"]
+CELLS = [
+    *("", "NA", "nan", "-nan", "null", "inf", "-Infinity", "1e999", "-1e999", "1e308", "5e-324"),
+    *("1e-300", "1e-150", "1e100", "1e101", "-1e150", "1e22", "1" + 30 * "0", 40 * "9", 400 * "9"),
+    *("0", "-0", "-0.0", "0.1", "1,5", "1.000,5", "1_000", "0x1F", "+", "-", ".", "e5", "1 000"),
+    *("123456789012345678", "999999999999999.5", "1e15", "true", "FALSE", "=1+1", "log_q"),
+    *("2020-01-01", "2020-02-30", "9999-12-31", "10000-01-01", "0001-01-01", "01.02.2003"),
+    *("13/13/2000", "1 Mar 2001", "2020-01-01T00:00:00Z", "1970-01-01 23:59:60", "12:30", "24:00"),
+    *(
+        '"',
+        '""',
+        "'",
+        "\\",
+        "\0",
+        "\r",
+        "\n",
+        "\t",
+        "#",
+        "\ufeff",
+        "\x0b",
+        "\x1c",
+        "\x85",
+        "\u2028",
+    ),
+    *("é", "😀", "\ue00d", " x ", 2_000 * "z"),
+]
+
+
+def odd_cells(rng, content):
+    """Write odd cells into a table of text, a few of them or down a column."""
+    odd = [CELLS[i].encode() for i in rng.integers(len(CELLS), size=3)]
+    if rng.integers(2):
+        lines = content.split(b"\n")
+        below = [line[: line.rfind(b",") + 1] + odd[rng.integers(3)] for line in lines[1:-1]]
+        return b"\n".join([lines[0], *below, lines[-1]])
+    cells = [cell.span() for cell in re.finditer(rb'[^,;\t|\r\n"]+', content)]
+    for (start, end), cell in zip(
+        sorted(map(tuple, rng.permutation(cells)[:3]), reverse=True), odd
+    ):
+        content = content[:start] + cell + content[end:]
+    return content
 
 
 def mutated(rng, content, tokens):

@@ -27,6 +27,7 @@ from nflow_cli.data.dataset_faults import (
     faults_of,
     refuse,
     used,
+    without_levels,
 )
 from nflow_cli.data.dataset_parts import (
     Columns,
@@ -158,7 +159,9 @@ def load_dataset(
         numbers, notes = numbers[present], [*notes, *note]
     parts, more = parts_of(table, settings, numbers)
     refuse(table.name, [*faults, *more], _hint(faults, flows))
-    data = _of_parts(table, settings, columns, _with_levels(kinds, columns, parts.train), parts)
+    kinds = _with_levels(kinds, columns, parts.train)
+    refuse(table.name, without_levels(kinds, settings))
+    data = _of_parts(table, settings, columns, kinds, parts)
     notes += [*data.notes, *note_of_repeats(data.train, data.test, _are_numbers(data))]
     if flows is None:
         return replace(data, units=_units(data), notes=notes)
@@ -311,7 +314,7 @@ def number_text(value: float, decimals: int | None) -> str:
     """Return a number as a level, with the decimals of its column."""
     if decimals is None:
         return repr(float(value))
-    return f"{value + 0.0:.{decimals}f}"
+    return f"{value:z.{decimals}f}"
 
 
 def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarray:

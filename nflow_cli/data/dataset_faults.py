@@ -8,6 +8,7 @@ import numpy as np
 from nflow_cli.config.column_schema import MAX_COLUMNS
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.csv_dialect import is_number
 from nflow_cli.data.left_out import cells_of
 from nflow_cli.data.points import LEAST
 from nflow_cli.data.raw_columns import MAX_TEXTS, RawColumn
@@ -179,7 +180,7 @@ def faults_of(
     ]
     weights = [settings.weights] if settings.weights else []
     if weights:
-        faults += _of_weights(columns[weights[0]], settings)
+        faults += _of_weights(table, columns[weights[0]], rows, settings)
     present, counts = complete_rows(columns, [*names, *weights], len(rows))
     text, left = gaps_text(present, counts), int(present.sum())
     if settings.missing == "refuse" and counts:
@@ -197,6 +198,16 @@ def faults_of(
         known = [*settings.given, *modelled]
         faults.append(Fault("", f"expected a column to model, received {_reasons(kinds, known)}"))
     return faults
+
+
+def without_levels(kinds: Mapping[str, ColumnKind], settings: TableData) -> list[Fault]:
+    """Return the columns of levels that no training row has one of."""
+    expected = "expected a value in the rows to train on, received none"
+    return [
+        Fault(name, expected, leaving_out(name, settings))
+        for name, kind in kinds.items()
+        if kind.levels == []
+    ]
 
 
 def _reasons(kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> str:
@@ -224,7 +235,7 @@ def _of_column(
         yield Fault(name, f"more than {MAX_TEXTS:,} distinct texts, or lists", mend)
     for key in ("bounds", "discrete"):
         if column.numbers is None and name in getattr(settings, key):
-            received = shown(column.texts[0]) if column.texts else "text"
+            received = _no_number(table, column, rows)
             yield Fault(name, f"expected numbers, as data.{key} says, received {received}")
     for problem, wrong, is_left in _wrong_numbers(column, kind, settings):
         if wrong.any():
@@ -255,12 +266,22 @@ def _wrong_numbers(
         yield expected, np.abs(steps - np.rint(steps)) > OFF, False
 
 
-def _of_weights(column: RawColumn, settings: TableData) -> Iterator[Fault]:
+def _no_number(table: TableFile, column: RawColumn, rows: np.ndarray) -> str:
+    """Return the first text of a column that is no number, and its place."""
+    others = [i for i, text in enumerate(column.texts) if not is_number(text, table.decimal)]
+    if column.codes is None or not others:
+        return "text"
+    row = int(np.argmax(np.isin(column.codes, others)))
+    return f"{shown(column.texts[column.codes[row]])} in {table.place(int(rows[row]))}"
+
+
+def _of_weights(
+    table: TableFile, column: RawColumn, rows: np.ndarray, settings: TableData
+) -> Iterator[Fault]:
     """Yield what is wrong with the weights of rows; ones that are missing may be dropped."""
     expected = "expected finite weights of 0 or more"
     if column.numbers is None:
-        received = shown(column.texts[0]) if column.texts else "text"
-        yield Fault(column.name, f"{expected}, received {received}")
+        yield Fault(column.name, f"{expected}, received {_no_number(table, column, rows)}")
         return
     weights = column.numbers
     known = weights[~np.isnan(weights)]

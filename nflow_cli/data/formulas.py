@@ -50,7 +50,7 @@ class Numbers:
         """Which cells are missing, `(n,)`."""
         return ~np.isfinite(self.cells)
 
-    @property
+    @cached_property
     def is_varied(self) -> bool:
         """Whether the column has more than a few distinct values."""
         return len(self.written.values) > VARIED
@@ -63,11 +63,11 @@ def formula_of(target: Numbers, sources: Sequence[Numbers]) -> Relation | None:
     """
     rows = np.flatnonzero(~target.gaps)
     few = rows[:: max(1, -(-len(rows) // SAMPLE))]
+    complete = [source for source in sources if not source.gaps[few].any()]
     for rule in TERMS:
         if rule != "linear" and not target.is_varied:
             return None
-        usable = [source for source in sources if rule == "linear" or source.is_varied]
-        usable = [source for source in usable if not source.gaps[few].any()]
+        usable = [source for source in complete if rule == "linear" or source.is_varied]
         terms = _terms(rule, target.cells[few], [source.cells[few] for source in usable])
         if terms is None:
             continue

@@ -6,6 +6,7 @@ import numpy as np
 
 from nflow_cli.config.column_schema import LARGEST_BOUND, MAX_LEVEL
 from nflow_cli.data.raw_columns import RawColumn
+from nflow_cli.data.written import as_written
 
 NAMES_ROWS = 50  # rows beyond which text that is mostly unique names rows
 UNIQUE = 0.5  # of the texts
@@ -68,7 +69,12 @@ def _is_constant(column: RawColumn) -> bool:
     if column.numbers is None and column.codes is None:
         return False
     cells, empty = cells_of(column), is_missing(column)
-    return bool(empty.all() or (not empty.any() and (cells == cells[0]).all()))
+    if empty.any():
+        return bool(empty.all())
+    ends = np.array([cells.min(), cells.max()]) if len(cells) else np.zeros(2)
+    if column.numbers is not None:  # noise below the digits that are read says nothing
+        ends = as_written(ends, column.is_float32)
+    return bool(ends[0] == ends[1])
 
 
 def _names_rows(column: RawColumn) -> bool:

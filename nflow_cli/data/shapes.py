@@ -8,7 +8,7 @@ from nflow_cli.config.column_schema import MAX_LEVELS
 from nflow_cli.config.kinds_schema import MAX_ATOMS, Lattice
 from nflow_cli.data.atoms import Heaps, heaps
 from nflow_cli.data.lattices import SPARSE, lattices_of, positions, snapped
-from nflow_cli.data.written import Written, shifted
+from nflow_cli.data.written import Written, shifted, spacing, typical_size
 
 REPEATED = 0.25  # of the rows off the atoms that sit on repeated values, where there is a grid
 THIN = 0.02  # rows that the smooth part has a place at least, where there is a grid
@@ -18,7 +18,7 @@ WORTH = 0.1  # of the excess of all atoms: if those kept have less, ties are of 
 CERTAIN = 20  # distinct values, which share a step by no chance
 CROWD = 0.01  # of the rows lie at an end that bounds a column,
 NEAR = 0.01  # within this part of the interquartile range,
-MAX_PLACES = 300  # of a rounded end
+MAX_PLACES = 20  # of a rounded end, from its first digit on
 CROWD_ROWS = 5  # and so many rows at least
 
 
@@ -77,9 +77,7 @@ def _spacing(numbers: Written) -> np.ndarray:
     """
     if numbers.places is not None:
         return np.ones(len(numbers.values))
-    size = np.abs(numbers.values)
-    typical = np.median(size[size > 0]) if size.any() else 1.0
-    return np.maximum(1, 2 * size / typical)
+    return spacing(numbers.values, typical_size(numbers.values))
 
 
 def _shape(
@@ -143,10 +141,10 @@ def _lower_end(
 
 
 def _rounded_down(value: float, reach: float) -> float:
-    """Return the roundest number below a value, but within reach."""
-    places = -int(np.floor(np.log10(max(abs(value), reach)))) - 1
-    while True:
+    """Return the roundest number below a value, but within reach; the value, if none is."""
+    first = -int(np.floor(np.log10(max(abs(value), reach)))) - 1
+    for places in range(first, min(first + MAX_PLACES, 300)):
         end = shifted(np.ceil(shifted(value, places)) - 1, -places)
-        if value - reach <= end < value or places > MAX_PLACES:
+        if value - reach <= end < value:
             return float(end + 0.0)
-        places += 1
+    return float(value)

@@ -44,9 +44,8 @@ class Written:
 
     @cached_property
     def typical(self) -> float:
-        """The size of a typical number of the column; 0 where all are 0."""
-        size = np.abs(self.values)
-        return float(np.median(size[size > 0])) if size.any() else 0.0
+        """The size of a typical number of the column."""
+        return typical_size(self.values)
 
     def steps_at(self, values: np.ndarray) -> np.ndarray:
         """Return the steps that numbers of the column near some values are written to."""
@@ -81,7 +80,13 @@ def _digits(values: np.ndarray, is_float32: bool) -> tuple[np.ndarray, type]:
     digits = significant(values)
     if is_float32 or _is_float32(values, digits):
         return _shortest(values), np.float32
-    return np.where(_is_whole(values), values, digits), np.float64
+    return (values if np.all(_is_whole(values)) else digits + 0.0), np.float64
+
+
+def typical_size(values: np.ndarray) -> float:
+    """Return the median size of values other than 0, by which others can be divided; 1 of none."""
+    size = np.abs(values)
+    return max(float(np.median(size[size > 0])), LEAST * float(size.max())) if size.any() else 1.0
 
 
 def spacing(values: np.ndarray, typical: float) -> np.ndarray:
@@ -135,7 +140,6 @@ def _shortest(values: np.ndarray) -> np.ndarray:
 def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, float]:
     """Return the places that all values need, or None, and the resolution of most."""
     size = np.abs(values)
-    typical = float(np.median(size[size > 0])) if size.any() else 1.0
     most = math.floor(math.log10(size.max())) if size.any() else 0
     start = 13 - most if most > 13 else min(max(0, -most), 290)
     left, resolution = values, None
@@ -146,7 +150,8 @@ def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, fl
             resolution = 10.0**-places
         if not len(left):
             break
-    if resolution is None or resolution < full * typical:
-        return None, max(eps * typical, LEAST * float(size.max()), 1e-300)
+    usual = typical_size(values)
+    if resolution is None or resolution < full * usual:
+        return None, max(eps * usual, LEAST * float(size.max()), 1e-300)
     fits = not len(left) and size.max() * 10.0**places < WHOLE
     return (places if fits else None), resolution

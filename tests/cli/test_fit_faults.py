@@ -1,6 +1,7 @@
 """Tables that no density of cells can be fitted to: all that is wrong with each is one line."""
 
 import gzip
+import os
 
 import keras
 import numpy as np
@@ -8,6 +9,9 @@ import pytest
 from pyarrow import array, parquet
 from pyarrow import table as arrow_table
 
+from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.dataset import load_dataset
+from nflow_cli.data.table_files import table_of
 from nflow_cli.experiments import run as running
 
 pytestmark = pytest.mark.skipif(
@@ -69,8 +73,55 @@ FILES = {
     "other.csv": text_of({"y": COLUMNS["x"], "city": COLUMNS["city"]}),
     "tests.csv": text_of({**COLUMNS, "x": [np.inf] * N, "age": ["old"] * N}),
     "few.csv": "\n".join(LINES[:5]),
+    "one.csv": "\n".join(LINES[:2]),
+    "long.csv": "\n".join([*LINES[:20], LINES[20] + ",7"]),
+    "unclosed.csv": text_of(COLUMNS).replace("Rome", '"Rome', 1),
+    "overflow.csv": changed("x", 7, "1e999"),
+    "digits.csv": changed("age", 7, 400 * "9"),
+    "beyond.csv": text_of({"x": 1e101 * COLUMNS["x"]}),
+    "missing.csv": "a,b\n" + 20 * ",NA\n",
+    "marks.csv": "a;b\n" + 10 * "1;2\n" + 10 * "1,2\n",
+    "blanks.csv": text_of(COLUMNS).replace(",", " "),
+    "names.csv": ",".join(f"c{i}" for i in range(10_001)) + "\n",
+    "empty_names.csv": '"","",""\n',
+    "learn.csv": text_of({**COLUMNS, "part": N * ["learn"]}),
+    "part.csv": changed("part", 7, ""),
+    "untrained.csv": text_of({**COLUMNS, "part": N * ["test"]}),
+    "three.csv": text_of({**COLUMNS, "part": [*(3 * ["train"]), *((N - 3) * ["test"])]}),
+    "late.csv": text_of({**COLUMNS, "late": np.where(COLUMNS["part"] == "train", "", "a")}),
+    "mixed.csv": changed("w", 5, "many"),
+    "json.csv": '[{"a": 1},\n{"a": 2}]\n',
+    "page.csv": "<html><body>404 not found</body></html>\n",
+}
+ARRAYS = {
+    "strings.npy": np.array(["a", "b"]),
+    "cube.npy": np.zeros((2, 3, 4)),
+    "scalar.npy": np.array(3.0),
+    "complex.npy": np.zeros((20, 2), complex),
+    "objects.npy": np.array([{}], object),
+    "records.npy": np.zeros(20, [("a", "f8"), ("b", "i4")]),
+    "days.npy": np.arange(20).astype("M8[D]"),
+    "narrow.npy": np.zeros((20, 0)),
+}
+ARCHIVES = {
+    "two.npz": {"a": np.zeros((20, 2)), "b": np.zeros((20, 2))},
+    "objects.npz": {"a": np.array([{}], object)},
+    "names.npz": {"rows": np.zeros((20, 2)), "columns": ["x"]},
+    "lengths.npz": {"a": np.zeros(20), "b": np.zeros(19)},
+    "none.npz": {},
 }
 BYTES = {
+    "mark.csv": b"\xef\xbb\xbf",
+    "mark_header.csv": b"\xef\xbb\xbfx,y\n",
+    "nul.csv": text_of(COLUMNS).encode().replace(b"Rome", b"Ro\0me", 1),
+    "utf-16-le.csv": text_of(COLUMNS).encode("utf-16-le"),
+    "utf-32.csv": text_of(COLUMNS).encode("utf-32"),
+    "half.csv": text_of(COLUMNS).encode("utf-16")[:-1],
+    "latin.csv": b"x,y\n" + 2**18 * b"1,2\n" + b"\xe9,2\n",
+    "base.csv": b"SQLite format 3\0" + bytes(90),
+    "sheet.xls": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(60),
+    "nothing.csv.gz": gzip.compress(b""),
+    "twice.csv.gz": gzip.compress(gzip.compress(text_of(COLUMNS).encode())),
     "binary.csv": bytes(range(256)) * 9,
     "cut.csv.gz": gzip.compress(text_of(COLUMNS).encode())[:80],
     "text.gz": b"x,y\n1,2\n",
@@ -80,6 +131,9 @@ BYTES = {
     "broken.npz": b"PK\x03\x04" + bytes(50),
     "sheet.xlsx": b"PK\x03\x04" + bytes(50),
 }
+NO_TEXT = ["nul.csv", "utf-16-le.csv", "utf-32.csv", "half.csv", "base.csv", "sheet.xls"]
+NO_TEXT += ["twice.csv.gz"]
+NAMING = ["columns", "exclude", "given", "categorical", "discrete", "weights", "split", "group"]
 NONE = "expected a column to model, received none"
 FAULTS = [
     ("inf.csv", "column 'x': expected finite numbers, received inf in line 5; --exclude x"),
@@ -147,11 +201,110 @@ FAULTS = [
     ("sheet.xlsx", "sheet.xlsx: expected a table as .csv"),
     ("strings.npy", "strings.npy: expected an array (n,) or (n, D) of numbers"),
     ("cube.npy", "cube.npy: expected an array (n,) or (n, D) of numbers, received shape (2, 3, 4)"),
+    ("scalar.npy", "received shape (), dtype float64"),
+    ("complex.npy", "received shape (20, 2), dtype complex128"),
+    ("objects.npy", "expected an array (n,) or (n, D) of numbers, saved by numpy.save"),
+    ("records.npy", "received shape (20,), dtype [('a', '<f8'), ('b', '<i4')]"),
+    ("days.npy", "received shape (20,), dtype datetime64[D]"),
+    ("narrow.npy", "expected 1 to 10,000 columns, received 0"),
+    ("two.npz", "expected one array (n, D) of numbers"),
+    ("objects.npz", "a holds pickled Python objects, which are never loaded"),
+    ("names.npz", "expected 2 names of columns, received 1"),
+    ("lengths.npz", "expected columns of one length, received 'a' 20, 'b' 19"),
+    ("none.npz", "expected the content of a .npz file"),
+    ("structures.parquet", f"{NONE}; left out: a (text, mostly unique)"),
+    ("no_rows.parquet", "expected at least 10 rows, received 0"),
+    ("one.csv", "expected at least 10 rows, received 1"),
+    ("long.csv", "line 21: expected 6 columns, received 7"),
+    ("unclosed.csv", "line 3: expected 6 columns, received 2"),
+    ("overflow.csv", "column 'x': expected finite numbers, received inf in line 9; --exclude x"),
+    ("digits.csv", "column 'age': expected finite numbers, received inf in line 9; --exclude age"),
+    ("beyond.csv", f"{NONE}; left out: x (numbers beyond 1e+100)"),
+    ("missing.csv", f"{NONE}; left out: a, b (constant)"),
+    ("marks.csv", "line 12: expected 2 columns, received 1: '1,2'"),
+    ("blanks.csv", f"{NONE}; left out: x city age w part pair (text, mostly unique)"),
+    ("names.csv", "expected 1 to 10,000 columns, received 10,001"),
+    ("empty_names.csv", "no rows in it"),
+    ("learn.csv --split part", "test (or 0, 1 and 2) in column 'part', received 'learn'"),
+    ("part.csv --split part", "test (or 0, 1 and 2) in column 'part', received ''"),
+    ("untrained.csv --split part", "column 'part' has 0, 60 and 0"),
+    ("three.csv --split part", "column 'part' has 3, 57 and 0"),
+    (
+        "late.csv --split part",
+        "column 'late': expected a value in the rows to train on, received none; --exclude late",
+    ),
+    ("mixed.csv --weights w", "weights of 0 or more, received 'many' in line 7"),
+    ("mixed.csv --bounds w=0:", "expected numbers, as data.bounds says, received 'many' in line 7"),
+    ("json.csv", "column 2 of 2 has no name in the header"),
+    ("page.csv", "expected at least 10 rows, received 0"),
+    ("mark.csv", "no rows in it"),
+    ("mark_header.csv", "expected at least 10 rows, received 0"),
+    *((name, "expected text, an array of NumPy, or Parquet") for name in NO_TEXT),
+    ("latin.csv", "line 262146: expected text in utf-8, as at the beginning of the file"),
+    ("nothing.csv.gz", "no rows in it"),
+    ("pipe", "pipe: no plain file"),
+    ("folder.csv", "folder.csv: a folder"),
+    ("nowhere.csv", "nowhere.csv: no such file"),
+    ("nowhere", "nowhere: no such table"),
+    ("https://example.org/t.csv", "an address; expected a file: download it first"),
+    ("-", "standard input: empty"),
+    *(
+        (f"good.csv --{key} nix{rest}", f"data.{key}: no column 'nix'")
+        for key, rest in (("bounds", "=0:"), *dict.fromkeys(NAMING, "").items())
+    ),
+    ("good.csv --exclude x,city,age,w,part,pair", "expected a column to model, received none"),
+    ("good.csv --discrete age:7", "expected multiples of 7, 4 more, as data.discrete says, rece"),
+    ("good.csv --bounds x=5:1", "--bounds: expected a lower bound below the upper one"),
+    ("good.csv --bounds x=-inf:", "--bounds: data.bounds.x.0: expected a finite number"),
+    ("good.csv --bounds x=1e300:", "expected a number not greater than 1e+100"),
+    ("good.csv --columns x,x", "--columns: expected each column once"),
+    ("good.csv --columns x --given x", "--given: expected no column of data.columns, where 'x'"),
+    ("good.csv --given x --weights x", "--weights: expected no column of data.given, where 'x'"),
+    ("good.csv --columns x --discrete age", "expected columns of data.columns or data.given, as"),
+    ("good.csv --split part --group pair", "--group: expected null beside split"),
+    ("good.csv --split part --test few.csv", "--split: expected null beside test"),
+    ("good.csv --set data.kinds.x.kind=foo", "--set data.kinds.x.kind: expected 'levels', 'grid'"),
+    ("good.csv --set data.kinds.x.kind=number", "data.kinds: expected the kinds of all columns"),
+    ("good.csv --set data.columns.x.kind=foo", "data.columns: expected a list"),
+    ("good.csv --set data.nix=1", "--set data.nix: unknown key"),
+    ("good.csv --set cells.width=0", "--set cells.width: expected a number not less than 1"),
+    ("good.csv --preset nix", "no preset named 'nix'"),
     ("lists.parquet", f"{NONE}; left out: a (text, mostly unique)"),
     ("lists.parquet --columns a", "column 'a': more than 100,000 distinct texts, or lists"),
     ("infinite.parquet", "column 'a': expected finite numbers, received inf in row 1 counted from"),
     (".", ".: a folder; expected a table"),
 ]
+USAGE = [  # what no table is read for
+    ("--discrete age:0", "'age:0': expected NAME or NAME:STEP"),
+    ("--discrete age:-1", "'age:-1': expected NAME or NAME:STEP"),
+    ("--discrete age:nan", "'age:nan': expected NAME or NAME:STEP"),
+    ("--bounds x=1", "'x=1': expected NAME=LOW:HIGH"),
+    ("--bounds x=nan:1", "'x=nan:1': expected NAME=LOW:HIGH"),
+    ("--columns ,", "',': expected names with a comma between them"),
+    ("--missing maybe", "'maybe' is not one of 'model', 'drop', 'refuse'"),
+    ("--max-rows 3", "3 is not in the range"),
+    ("--ensemble 0", "0 is not in the range"),
+    ("--steps 5 --epochs 2", "one of the two says how long"),
+    ("other.csv", "unexpected extra argument (other.csv)"),
+]
+TWO = {"x": COLUMNS["x"], "city": COLUMNS["city"]}
+WRITTEN = {  # the columns TWO, as they may be written
+    "mark": b"\xef\xbb\xbf" + text_of(TWO).encode(),
+    "returns": text_of(TWO).replace("\n", "\r\n").encode(),
+    "old returns": text_of(TWO).replace("\n", "\r").encode(),
+    "no end": text_of(TWO).removesuffix("\n").encode(),
+    "blank lines": text_of(TWO).replace("\n", "\n\n").encode(),
+    "tabs": text_of(TWO).replace(",", "\t").encode(),
+    "bars": text_of(TWO).replace(",", "|").encode(),
+    "commas": text_of(TWO).replace(",", ";").replace(".", ",").encode(),
+    "utf-16": text_of(TWO).encode("utf-16"),
+    "gzip": gzip.compress(text_of(TWO).encode()),
+    "quotes": "".join(
+        ",".join(f'"{cell}"' for cell in line.split(",")) + "\n" for line in text_of(TWO).split()
+    ).encode(),
+    "a quoted name": text_of(TWO).replace("city", '"city"').encode(),
+    "quoted line breaks": text_of(TWO).replace("Rome", '"Rome"').encode(),
+}
 
 
 @pytest.fixture
@@ -166,9 +319,16 @@ def folder(tmp_path, monkeypatch):
         (tmp_path / name).write_text(text)
     for name, content in BYTES.items():
         (tmp_path / name).write_bytes(content)
-    np.save(tmp_path / "strings.npy", np.array(["a", "b"]))
-    np.save(tmp_path / "cube.npy", np.zeros((2, 3, 4)))
+    for name, content in ARRAYS.items():
+        np.save(tmp_path / name, content, allow_pickle=True)
+    for name, arrays in ARCHIVES.items():
+        np.savez(tmp_path / name, **arrays)
+    (tmp_path / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     parquet.write_table(arrow_table({"a": array(20 * [[1, 2]])}), tmp_path / "lists.parquet")
+    structures, empty = array(20 * [{"a": 1}]), array([], "float64")
+    parquet.write_table(arrow_table({"a": structures}), tmp_path / "structures.parquet")
+    parquet.write_table(arrow_table({"a": empty}), tmp_path / "no_rows.parquet")
     infinite = arrow_table({"a": [0.5, np.inf, *RNG.normal(size=20)]})
     parquet.write_table(infinite, tmp_path / "infinite.parquet")
     return tmp_path
@@ -183,6 +343,23 @@ def test_each_bad_table_is_refused_in_one_line_that_says_all_that_is_wrong(folde
             wrong.append((line, words, result.output, result.exception))
     assert not wrong
     assert not (folder / "outputs").exists()
+
+
+@pytest.mark.parametrize(("options", "words"), USAGE)
+def test_options_that_no_fit_has_are_named(folder, invoke, options, words):
+    result = invoke("fit", "good.csv", *options.split(" "))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr.splitlines()[-1]
+    assert not (folder / "outputs").exists()
+
+
+@pytest.mark.parametrize("way", WRITTEN)
+def test_a_table_is_the_same_however_it_is_written(tmp_path, way):
+    (tmp_path / "t.csv").write_bytes(WRITTEN[way])
+    settings = TableData(name=str(tmp_path / "t.csv"))
+    data, known = load_dataset(settings), load_dataset(settings, table_of(TWO))
+    assert data.kinds == known.kinds
+    np.testing.assert_array_equal(data.train, known.train)
 
 
 def test_what_is_refused_is_mended_by_the_options_that_the_line_ends_with(folder, invoke):

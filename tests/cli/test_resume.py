@@ -39,6 +39,10 @@ TABLE = [
     *(*ALWAYS, "--set", "train.chunk=20", "--steps", "1010", "--seed", "3"),
     *("--set", "train.early_stopping={patience: 500, min_delta: 0.5}"),
 ]
+CELLS = [  # three networks, each with a weight decay and a best update of its own
+    *("fit", str(TABLE_FILE.with_name("mixed.csv")), *ALWAYS, "--seed", "3"),
+    *("--set", "train.early_stopping={patience: 200, min_delta: 0.02}"),
+]
 VAE = [
     *("train-vae", *ALWAYS, "--preset", "smoke", "--epochs", "12", "--set", "train.chunk=7"),
     *("--set", "evaluate.importance_samples=1", "--prior-flow", "affine-coupling"),
@@ -129,12 +133,15 @@ def killed_and_resumed(folder, kind, rows, kills, rng):
     return hit
 
 
+KILLED = {
+    **{"fit-2d": FIT, "points": POINTS, "fit": TABLE, "cells": CELLS, "train-vae": VAE},
+    **{f"infer-{name}": command for name, command in INFER.items()},
+}
+KILLS = {"fit-2d": 50, **{f"infer-{name}": 10 for name in INFER}}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "kind",
-    [tuple(FIT), tuple(POINTS), tuple(TABLE), tuple(VAE), *map(tuple, INFER.values())],
-    ids=["fit-2d", "points", "fit", "train-vae", *(f"infer-{name}" for name in INFER)],
-)
+@pytest.mark.parametrize("kind", [*map(tuple, KILLED.values())], ids=list(KILLED))
 def test_a_killed_run_ends_with_the_same_bits(tmp_path, straight, kind):
     run, rows = straight(kind)
     rng = random.Random(0)
@@ -146,11 +153,8 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path, straight, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "kills"),
-    [
-        *((tuple(FIT), 50), (tuple(POINTS), 20), (tuple(TABLE), 20), (tuple(VAE), 20)),
-        *((tuple(command), 10) for command in INFER.values()),
-    ],
-    ids=["fit-2d", "points", "fit", "train-vae", *(f"infer-{name}" for name in INFER)],
+    [(tuple(command), KILLS.get(name, 20)) for name, command in KILLED.items()],
+    ids=list(KILLED),
 )
 def test_many_random_kills(tmp_path, straight, kind, kills):
     run, rows = straight(kind)

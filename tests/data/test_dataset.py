@@ -115,6 +115,12 @@ def test_levels_of_numbers_are_each_one_level():
     assert set(data.train[:, 0]) == {0, 1, 2}
 
 
+def test_a_level_of_no_size_is_0_and_no_minus_0():
+    few = np.where(np.arange(N) % 2 == 0, -1e-310, 5.0)
+    data = load({"few": few, "x": np.random.default_rng(7).normal(size=N)})
+    assert data.kinds["few"].levels == ["0", "5"]
+
+
 def test_an_infinity_is_one_line_and_so_is_text_among_numbers():
     table = a_table()
     table["price"][7] = np.inf

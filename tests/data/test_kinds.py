@@ -11,6 +11,7 @@ from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.cell_values import numbers_in
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.raw_columns import RawColumn
+from nflow_cli.data.written import as_written
 
 N = 1_000
 RNG = np.random.default_rng(0)
@@ -37,6 +38,7 @@ def kind_of(cells, name="x", *, settings=None, **facts):
     ("cells", "name", "why"),
     [
         (np.full(N, 3.0), "x", "constant"),
+        (3 + 1e-14 * NORMAL, "x", "constant"),  # to 12 digits
         (np.full(N, np.nan), "x", "constant"),
         (["a"] * N, "x", "constant"),
         (np.arange(N), "x", "row number"),
@@ -242,6 +244,7 @@ def test_mixed_resolutions_are_lattices(cells, lattices):
         (RNG.gamma(3, 1, N), None),
         (RNG.poisson(40, N), None),
         (RNG.uniform(0.1, 5, 60), None),
+        (8e15 + np.append(np.zeros(6), np.arange(1, 40)), [8e15, None]),  # no number fits between
     ],
 )
 def test_a_column_is_bounded_where_its_rows_crowd(cells, bounds):
@@ -267,6 +270,18 @@ def test_a_code_far_away_hides_no_digits():
     column = raw(cells)
     kind = kinds_of([column], TableData(name="table.csv"))["x"]
     np.testing.assert_array_equal(numbers_in(column, kind), cells)
+
+
+def test_sizes_that_differ_by_more_than_a_float_holds_overflow_nothing():
+    cells = np.append(1e-301 * RNG.integers(1, 40, 14), 1e30)
+    assert kind_of(cells).kind in ("grid", "levels")
+
+
+def test_numbers_of_too_many_digits_keep_their_order():
+    cells = 1e15 + np.array([112.4, 388.0, 432.9, 876.2, 953.0, 1e6])
+    numbers = as_written(cells)
+    assert (np.diff(numbers) >= 0).all()
+    np.testing.assert_allclose(numbers, cells, rtol=5e-12)
 
 
 def test_a_number_a_group_that_lies_on_no_grid_is_a_level():

@@ -191,10 +191,11 @@ class CellColumn:
     def _interval(self, values: np.ndarray, lattice: int = 0) -> Interval:
         """Return the intervals about values in units; what is within the bounds sums to 1."""
         at, step = self.nearest(values, lattice), self._step(lattice)
-        low, high = self.inside(at - step / 2)[0], self.inside(at + step / 2)[0]
+        below, above = at - step / 2, at + step / 2
+        low, high = self.inside(below)[0], self.inside(above)[0]
         middle, log_slope = self.inside(at)
         by_slope = 0.5 * step * np.exp(log_slope)
-        is_small = by_slope < SMALL
+        is_small = (by_slope < SMALL) | (np.abs(above - below - step) > END * step)
         centre = np.where(is_small, middle, 0.5 * (low + high))
         half = np.where(is_small, by_slope, 0.5 * (high - low))
         least, most = self.kind.bounds or (None, None)

@@ -17,7 +17,7 @@ import numpy as np
 from nflow_cli.arrays import logsumexp, ndtri
 from nflow_cli.config.kinds_schema import Relation
 from nflow_cli.data.formulas import HALF, NOISE, combined
-from nflow_cli.data.written import spacing
+from nflow_cli.data.written import as_written, spacing
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn, Cells
 from nflow_cli.densities.cells.distribution import Ends, Lattice, of_code, of_number
 from nflow_cli.densities.cells.drawing import drawn_outcomes
@@ -116,14 +116,14 @@ class Computed:
         return _nearest(np.array(levels, float), np.array(values, float)).astype(float)
 
     def _written(self, values: np.ndarray) -> np.ndarray:
-        """Return values with the decimals of the column, or on its grid."""
+        """Return values with the digits that a table is read to, or on the column's grid."""
         kind = self.column.kind
         if not self.column.has_numbers:
             return values
         if kind.decimals is not None:
             return np.round(values, kind.decimals) + 0.0
         at = self.column.nearest(values)
-        return np.where(np.abs(at - values) <= 0.01 * self.column.step, at, values)
+        return as_written(np.where(np.abs(at - values) <= 0.01 * self.column.step, at, values))
 
     def holds(self, rows: np.ndarray, expected: Expected) -> np.ndarray:
         """Return where the cells ``(n,)`` of rows are as they follow from the others."""

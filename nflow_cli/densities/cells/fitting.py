@@ -92,8 +92,10 @@ def with_both_ends(column: CellColumn, values: np.ndarray) -> Cells:
     for interval in (cells.fine, *cells.coarse):
         has_one = np.isinf(interval.half)
         if has_one.any():
-            middle = column.inside(np.where(has_one, values, values[has_one][0]))[0]
-            half = np.where(has_one, np.abs(interval.centre - middle), interval.half)
+            middle, log_slope = column.inside(np.where(has_one, values, values[has_one][0]))
+            half = np.abs(interval.centre - middle)
+            by_slope = 0.5 * column.step * np.exp(log_slope)  # where rounding leaves no difference
+            half = np.where(has_one, np.where(half > 0, half, by_slope), interval.half)
             interval = Interval(np.where(has_one, middle, interval.centre), half)
         symmetric.append(interval)
     return Cells(cells.codes, symmetric[0], tuple(symmetric[1:]))
@@ -115,7 +117,8 @@ def _widest(column: CellColumn, values: np.ndarray, cells: Cells) -> float | Non
     is_value = np.isfinite(log_slopes)
     far_away = away[2:][is_value[2:]].min(initial=np.inf)
     near = float(away[:2].max())
-    return (max(near, float(far_away)) if np.isfinite(far_away) else near) / 2
+    widest = (max(near, float(far_away)) if np.isfinite(far_away) else near) / 2
+    return max(widest, column.floor)  # of one value whose step is narrower than a float
 
 
 def as_parameters(layout: Layout, marginals: Sequence[Marginal]) -> Parameters:

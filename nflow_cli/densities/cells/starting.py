@@ -6,6 +6,7 @@ given one column of levels, and the ridge regression of its numbers on all of th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,13 +21,32 @@ MOST_INPUTS = 2_000  # of regressions, but numbers and their atoms
 SPREAD, SCALE = 1.5, 0.6  # of the means and the scales of normals beside those of residuals
 
 
+class Start(NamedTuple):
+    """What the arrays of a network are beside those that are trained: ``unit * trained + start``.
+
+    Attributes:
+        arrays: The start, by name.
+        units: By name, of the means of normals: the scale of the residuals that a column starts
+            with. Where a column nearly follows from others, the means of its normals have digits
+            that an update in other units would lose.
+    """
+
+    arrays: dict[str, np.ndarray]
+    units: dict[str, np.ndarray]
+
+    def of(self, name: str, trained: Any) -> Any:
+        """Return an array of the network, as it is computed with."""
+        scaled = trained * self.units[name] if name in self.units else trained
+        return scaled + self.arrays[name] if name in self.arrays else scaled
+
+
 def started(
     layout: Layout,
     columns: Sequence[CellColumn],
     rows: np.ndarray,
     weights: np.ndarray | None,
-) -> dict[str, np.ndarray]:
-    """Return the arrays, by name, that are added to those that are trained.
+) -> Start:
+    """Return what is added to the arrays that are trained, and their units, float32.
 
     Args:
         layout: Of the network.
@@ -50,10 +70,12 @@ def started(
     seen, known = _narrow(outcomes, codes)
     ridges = fit_ridges(seen, known, centre, weights, first)
     places = _places(layout)
-    return {
+    arrays = {
         **_of_shares(layout, places, dict(enumerate(parents, first))),
         **_of_numbers(layout, places, seen, dict(enumerate(ridges, first))),
     }
+    units = _units(layout, dict(enumerate(ridges, first)))
+    return Start(*({k: a.astype(np.float32) for k, a in part.items()} for part in (arrays, units)))
 
 
 def _narrow(outcomes: Sequence[Outcomes], codes: np.ndarray) -> tuple[list[Outcomes], np.ndarray]:
@@ -124,6 +146,18 @@ def _of_numbers(
         inputs = _plain_places(places, seen[:j])
         kernel[row, inputs] = ridge.coefficients[: len(inputs)]
     return {"means_skip_kernel": kernel, "mixtures_bias": bias.reshape(-1, 1)}
+
+
+def _units(layout: Layout, ridges: Mapping[int, Ridge | None]) -> dict[str, np.ndarray]:
+    if not layout.mixed:
+        return {}
+    found = [ridges[j] for j in layout.mixed]
+    scales = np.array([1.0 if ridge is None else ridge.scale for ridge in found])
+    of_normals = np.ones((len(scales), 3, layout.components))
+    of_normals[:, 1] = scales[:, None]
+    rows = of_normals.reshape(-1, 1)
+    means = {"means_skip_kernel": scales[:, None]}
+    return {"mixtures_kernel": rows, "mixtures_bias": rows, **means}
 
 
 def _plain_places(places: Places, columns: Sequence[Outcomes]) -> list[int]:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
 from nflow_cli.densities.cells.density import CellDensity, limits_of
 from nflow_cli.densities.cells.heads import log_cells
 from nflow_cli.densities.cells.layout import Layout
+from nflow_cli.densities.cells.starting import Start
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.random_streams import stream
 from nflow_cli.training.chunks import PointChunks
@@ -30,7 +31,7 @@ class FitCells(ChunkTrainer):
         layout: Of each network.
         columns: Of a row.
         trained: The weights of all networks.
-        start: What is added to them, by name: the decay of weights pulls to it.
+        start: What is added to them, and their units: the decay of weights pulls to it.
         shift: What is added to the mean log-probability of a row in nats, so that it is that of the
             table's units: a density is a mass over the width of its interval.
     """
@@ -42,12 +43,11 @@ class FitCells(ChunkTrainer):
         layout: Layout,
         columns: Sequence[CellColumn],
         trained: CellWeights,
-        start: Mapping[str, np.ndarray],
+        start: Start,
         shift: float,
     ):
         super().__init__()
-        self.layout, self.trained, self.shift = layout, trained, shift
-        self.start = {name: array.astype(np.float32) for name, array in start.items()}
+        self.layout, self.trained, self.start, self.shift = layout, trained, start, shift
         self.restarts = (trained.count,)
         self.limits = limits_of(columns, layout).astype(np.float32)
         self.with_numbers = np.array(
@@ -80,10 +80,7 @@ class FitCells(ChunkTrainer):
             of_numbers = ops.take(hidden, self.with_numbers, axis=-2)
             seen = ops.where(hidden > 0, -1.0, codes), ops.where(of_numbers > 0, 0.0, seen[1])
         x = network.inputs(layout, *seen, ops)
-        arrays = {
-            name: array + self.start[name] if name in self.start else array
-            for name, array in self.trained.arrays.items()
-        }
+        arrays = {name: self.start.of(name, array) for name, array in self.trained.arrays.items()}
         weights = network.masked(layout, arrays)
         parameters = network.parameters(layout, weights, self.limits, x, ops)
         mixed = [ops.take(part, self.intervals, axis=-2) for part in (centre, half)]
@@ -100,7 +97,7 @@ class FitCells(ChunkTrainer):
     def members(self) -> list[dict[str, np.ndarray]]:
         """Return the weights of each network with their start, float32."""
         return [
-            {name: array + self.start.get(name, np.float32(0)) for name, array in one.items()}
+            {name: self.start.of(name, array) for name, array in one.items()}
             for one in self.trained.members()
         ]
 

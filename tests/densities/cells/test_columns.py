@@ -67,6 +67,12 @@ def test_the_width_of_a_small_interval_keeps_its_digits():
     assert half == pytest.approx([5e-11], rel=1e-12)
 
 
+def test_an_interval_that_is_narrower_than_a_float_has_a_width():
+    at, step = 1.00000000119, 2.220446048e-16
+    column = number("x", resolution=step, decimals=None, maps=(Scale(at, step),))
+    assert column.encode(np.array([at])).fine.half == pytest.approx([0.5])
+
+
 def test_neighbours_on_a_grid_share_an_end():
     column = grid("x", step=1.0, maps=LOG)
     cells = column.encode(np.arange(0.0, 1_000.0))

@@ -203,3 +203,9 @@ def test_a_formula_that_gives_no_number_leaves_the_cell_to_its_marginal():
     expected = one.expected(rows)
     np.testing.assert_array_equal(expected.known, [False, False, True])
     assert np.isfinite(one.log_prob(rows)).all() and np.isnan(expected.values[:2]).all()
+
+
+def test_a_computed_number_has_the_digits_that_a_table_is_read_to():
+    one = computed(number("y", resolution=1e-16, decimals=None), LOG)
+    expected = one.expected(np.array([[0, 2.0, 0.0, np.nan]]))
+    assert expected.values.tolist() == [float(f"{math.log(2):.12g}")]

@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from cells import independent, random_weights
+from cells import independent, number, random_weights
 
 from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.column_maps import Scale, Softplus
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import table_of
 from nflow_cli.densities.cells import network
@@ -16,6 +17,7 @@ from nflow_cli.densities.cells.fitting import (
     fitted_columns,
     fitted_marginals,
     layout_of,
+    with_both_ends,
 )
 from nflow_cli.evaluation.pit import pit
 from nflow_cli.mixtures import log_cdf, log_sf
@@ -171,3 +173,16 @@ def test_numbers_of_all_digits_that_crowd_at_their_ends_have_a_density():
     assert np.isfinite(density.cell_log_probs(data.train)).all()
     draws = density.draw(np.full((500, 2), np.nan), rng)
     assert np.isfinite(density.log_prob(draws)).all()
+
+
+def test_one_number_whose_step_is_narrower_than_a_float_has_a_broad_normal():
+    maps = (Softplus(-4e56, "above", 4e71), Scale(-16.0, 13.0))
+    column = number("x", resolution=1e54, maps=maps, decimals=None)
+    (marginal,) = fitted_marginals([column], np.array([[7e71]]), None)
+    assert (marginal.normals.scales > 0).all()
+
+
+def test_the_last_interval_has_a_width_beside_numbers_that_are_far_greater():
+    maps = (Softplus(-2.7e11, "above", 8.5e14), Scale(0.5, 15.0))
+    column = number("x", resolution=9e-9, maps=maps, decimals=None, bounds=[0, None], is_open=True)
+    assert (with_both_ends(column, np.array([0.0, 1e-11])).fine.half > 0).all()
