@@ -13,16 +13,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("NFLOW_CACHE", "off")  # what a test compiles is no other's
 if "PYTEST_XDIST_WORKER" in os.environ:  # each has a core: more threads only wait for each other
     os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-settings.register_profile("nflow", deadline=None)  # a busy machine, or a first call, is no fault
+examples = int(os.environ.get("HYPOTHESIS_EXAMPLES", "100"))
+# Without a deadline: a busy machine, or a first call, is no fault.
+settings.register_profile("nflow", deadline=None, max_examples=examples)
 settings.load_profile("nflow")
 gc.set_threshold(100_000, 20, 20)  # TensorFlow's programs are many objects, and few are garbage
-
-
-if "HYPOTHESIS_EXAMPLES" in os.environ:
-    from hypothesis import settings
-
-    settings.register_profile("long", max_examples=int(os.environ["HYPOTHESIS_EXAMPLES"]))
-    settings.load_profile("long")
 
 
 def pytest_collection_finish():

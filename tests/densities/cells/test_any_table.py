@@ -89,14 +89,14 @@ def untrained(data):
     marginals = as_parameters(layout, fitted_marginals(cells, data.train, None))
     density = CellDensity(cells, layout, marginals, [], fitted_computed(data, cells))
     weights = network.initial(layout, 1, np.random.default_rng(0))
-    for name, array in started(layout, cells, data.train, None).items():
-        weights[name] = weights[name] + array
+    start = started(layout, cells, data.train, None)
+    weights = {name: start.of(name, array) for name, array in weights.items()}
     shares = np.full(len(layout.modelled), 0.5)
     density.networks.append(Member(network.masked(layout, weights), shares))
     return density
 
 
-@settings(deadline=10_000, max_examples=settings().max_examples // 2)
+@settings(max_examples=settings().max_examples // 2)
 @given(tables())
 def test_rows_and_draws_of_any_table_have_a_density(tmp_path_factory, table):
     path = tmp_path_factory.getbasetemp() / "any.csv"
