@@ -1,12 +1,13 @@
 """What each column of a table is to its density: found from the rows, overruled by the user."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from nflow_cli.config.kinds_schema import CellType, ColumnKind, Lattice, Relation
 from nflow_cli.config.table_schema import TableData
-from nflow_cli.data.dates import dated, kind_of_form, texts_of
+from nflow_cli.data.dates import DAY, dated, kind_of_form, texts_of
 from nflow_cli.data.lattices import decimals_of, fills, finest
 from nflow_cli.data.left_out import why_left_out
 from nflow_cli.data.raw_columns import RawColumn
@@ -65,8 +66,17 @@ def _in_form(kind: ColumnKind, form: str | None) -> ColumnKind:
         if relation is not None:
             relation = relation.model_copy(update={"values": _texts_of(relation.values, form)})
         return kind.model_copy(update={"type": "text", "decimals": None, "relation": relation})
-    written_as = "date" if kind_of_form(form) == "date" else "time"
-    return kind.model_copy(update={"form": form, "type": written_as})
+    of_form = kind_of_form(form)
+    written_as = "date" if of_form == "date" else "time"
+    of_day = _within_a_day(kind) if of_form == "clock" else {}
+    return kind.model_copy(update={"form": form, "type": written_as, **of_day})
+
+
+def _within_a_day(kind: ColumnKind) -> dict[str, Any]:
+    """Return the bounds of times of day, in seconds: none is before or after midnight."""
+    low, high = (None, None) if kind.is_open else kind.bounds or (None, None)
+    last = DAY - (kind.lattices[0].step if kind.lattices else kind.resolution or 1.0)
+    return {"bounds": [low or 0.0, last if high is None else high], "is_open": False}
 
 
 def _between(

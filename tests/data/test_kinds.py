@@ -311,6 +311,12 @@ def test_text_that_is_dates_is_a_grid_in_its_form(texts, form, step):
     assert kind_of(texts, settings={"categorical": ["x"]}).kind == "levels"
 
 
+def test_times_of_day_are_within_a_day():
+    late = [f"{23 - i % 3}:{i % 60:02}" for i in range(N)]
+    kind = kind_of(late)
+    assert (kind.kind, kind.bounds, kind.is_open) == ("grid", [0.0, 86_340.0], False)
+
+
 def columns_of_every_kind():
     """Return columns that differ in what they are, and have no decimals to spare."""
     return [
