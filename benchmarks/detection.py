@@ -36,8 +36,9 @@ class Mean(NamedTuple):
 def encoded(rows: Any, draws: Any) -> Encoded:
     """Encode two DataFrames of the same columns.
 
-    A column whose rows are all numbers, or all dates, holds numbers; of any other, the levels are
-    those of rows and draws together, so one that no row has is visible.
+    A column whose rows are all numbers, or all dates, holds numbers, in single precision: 3.2 and
+    3.200000047683716 are one. Of any other, the levels are those of rows and draws together, so one
+    that no row has is visible.
 
     Raises:
         ValueError: A column of numbers or dates has a draw that is none.
@@ -53,10 +54,7 @@ def _column(rows: Any, draws: Any) -> tuple[bool, np.ndarray, np.ndarray]:
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(rows) and rows.dtype != bool:
-        real, drawn = (
-            pd.to_numeric(x).to_numpy(np.float64, na_value=np.nan) for x in (rows, draws)
-        )
-        return False, real, drawn
+        return False, _numbers(rows), _numbers(draws)
     days = pd.to_datetime(rows.astype("string"), errors="coerce", format="ISO8601")
     if days.notna().sum() == rows.notna().sum() > 0:
         return False, _days(rows), _days(draws)
@@ -64,6 +62,14 @@ def _column(rows: Any, draws: Any) -> tuple[bool, np.ndarray, np.ndarray]:
     codes = both.astype("category").cat.codes.to_numpy(np.float64)
     codes[codes < 0] = np.nan
     return True, codes[: len(rows)], codes[len(rows) :]
+
+
+def _numbers(column: Any) -> np.ndarray:
+    """Return numbers to the digits that float32 has."""
+    import pandas as pd
+
+    values = pd.to_numeric(column).to_numpy(np.float64, na_value=np.nan)
+    return values.astype(np.float32).astype(np.float64)
 
 
 def _days(column: Any) -> np.ndarray:
