@@ -35,7 +35,8 @@ LEAST, MOST = 2_000, 20_000  # rows of a table
 HELD_OUT, LEAST_HELD_OUT = 0.2, 400
 DRAWS, DRAWS_BY_COLUMN = 5, 2
 PEERS = ("gaussian-copula", "gaussian-copula-kde", "arf", "ctgan")
-SHORT = {"ctgan": 5_000}  # rows of the longest table that a slow peer fits
+# Rows of the longest table that a slow peer fits.
+SHORT = {"gaussian-copula-kde": 5_000, "ctgan": 5_000}
 SHORT_TABLES = 4
 SECONDS = 600  # of a peer's fit, at most
 
