@@ -28,6 +28,7 @@ import numpy as np
 
 import nflow_cli
 from benchmarks.detection import Encoded, Mean, at_least_half, auc, encoded, nearer
+from nflow_cli.data.tables import MISSING
 from nflow_cli.errors import NflowError
 
 SEED = 2
@@ -88,10 +89,11 @@ def by_turn(tables: list[Path], contenders: list[str], peers: bool) -> list[tupl
 
 
 def read(path: Path) -> Any:
-    """Return a CSV file as a DataFrame."""
+    """Return a CSV file as a DataFrame; gaps are the words that nflow takes as such."""
     import pandas as pd
 
-    return pd.read_csv(path, keep_default_na=False, na_values=["", "NA"])
+    gaps = {form(word) for word in MISSING for form in (str, str.upper, str.title)} | {"NaN"}
+    return pd.read_csv(path, keep_default_na=False, na_values=sorted(gaps))
 
 
 class Table:
