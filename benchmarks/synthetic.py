@@ -66,9 +66,9 @@ def main() -> None:
 
 
 def chosen(folder: Path, count: int) -> list[Path]:
-    """Return some tables of a folder, of those that have rows enough."""
+    """Return some tables of a folder, of those that have rows enough: short ones first."""
     paths = [path for path in sorted(folder.glob("*.csv")) if rows_of(path) >= LEAST]
-    return random.Random(SEED).sample(paths, min(count, len(paths)))
+    return sorted(random.Random(SEED).sample(paths, min(count, len(paths))), key=rows_of)
 
 
 def rows_of(path: Path) -> int:
