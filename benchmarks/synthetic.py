@@ -139,8 +139,12 @@ def judged(table: Table, name: str, peers: str | None) -> dict[str, Any]:
                 OWN[name](table, files)
             else:
                 draw_by(peers, name, table, files)
-        except (NflowError, subprocess.SubprocessError) as error:
-            return {"failed": str(getattr(error, "stderr", None) or error)[-300:]}
+        except subprocess.TimeoutExpired:
+            return {"failed": f"no draws after {SECONDS} s"}
+        except subprocess.CalledProcessError as error:
+            return {"failed": error.stderr.strip().splitlines()[-1]}
+        except NflowError as error:
+            return {"failed": str(error)}
         seconds = {"seconds": round(time.perf_counter() - begin, 1)}
     return {**scores(table, [read(file) for file in files]), **seconds}
 
