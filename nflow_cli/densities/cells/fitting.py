@@ -25,20 +25,20 @@ def fitted_columns(data: Dataset) -> list[CellColumn]:
 def _fitted(data: Dataset, place: int) -> CellColumn:
     """Return a column of a row.
 
-    The least scale is a quarter of a typical interval; means end where the numbers do.
+    The least scale is a quarter of a typical interval; normals end where the intervals of the
+    numbers do, of which one without an end is as wide to either side of its value.
     """
     name = data.columns[place]
     column = CellColumn(name, data.kinds[name].alone, tuple(data.units.get(name, ())))
     if not column.has_numbers:
         return column
-    cells = column.encode(data.train[:, place])
+    cells = with_both_ends(column, data.train[:, place])
     centre, half = (part[column.are_numbers(cells.codes)] for part in cells.fine)
-    half = half[np.isfinite(half)]
     narrow = float(np.quantile(half, NARROW)) if len(half) else 1.0
     floor = max(LEAST_FLOOR, narrow / 2)
-    low, high = (float(centre.min()), float(centre.max())) if len(centre) else (0.0, 0.0)
-    wide = max(4 * floor, 1e-2) if high == low else 0.0
-    return CellColumn(name, column.kind, column.maps, floor, low - wide, high + wide)
+    low, high = ((centre - half).min(), (centre + half).max()) if len(centre) else (0.0, 0.0)
+    wide = max(4 * floor, 1e-2) if high - low < 4 * floor else 0.0
+    return CellColumn(name, column.kind, column.maps, floor, float(low - wide), float(high + wide))
 
 
 def fitted_computed(data: Dataset, columns: Sequence[CellColumn]) -> list[Computed]:

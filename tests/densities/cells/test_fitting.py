@@ -186,3 +186,13 @@ def test_the_last_interval_has_a_width_beside_numbers_that_are_far_greater():
     maps = (Softplus(-2.7e11, "above", 8.5e14), Scale(0.5, 15.0))
     column = number("x", resolution=9e-9, maps=maps, decimals=None, bounds=[0, None], is_open=True)
     assert (with_both_ends(column, np.array([0.0, 1e-11])).fine.half > 0).all()
+
+
+@pytest.mark.parametrize("bounds", [{}, {"bounds": {"x": [4, 17]}}], ids=["free", "bounded"])
+def test_a_normal_may_lie_on_the_first_and_the_last_value_of_a_grid(bounds):
+    x = np.random.default_rng(5).choice(np.arange(4.0, 18.0), 2_000)
+    (column, _) = fitted_columns(dataset({"x": x, "y": RNG.random(2_000)}, **bounds))
+    first, last = column.inside(np.array([4.0, 17.0]))[0]
+    assert column.kind.kind == "grid"
+    assert column.low + 2 * column.floor <= first + 1e-9
+    assert column.high - 2 * column.floor >= last - 1e-9
