@@ -131,8 +131,12 @@ def log_ndtr(x: Any, xp: Any) -> Any:
     def run(x: Any) -> tuple[Any, Any]:
         near, far, log_tail, _ = _tails(x, xp)
         value = xp.where(x > 0, far, near)
-        log_ratio = xp.where(x > 0, -x * x / 2 - far, -log_tail) - LOG_SQRT_2PI
-        return value, lambda upstream: (upstream * xp.exp(log_ratio),)
+
+        def gradient(upstream: Any) -> tuple[Any, ...]:
+            log_ratio = xp.where(x > 0, -x * x / 2 - far, -log_tail) - LOG_SQRT_2PI
+            return (upstream * xp.exp(log_ratio),)
+
+        return value, gradient
 
     return with_gradient(run, xp, x)
 

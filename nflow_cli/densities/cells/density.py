@@ -25,7 +25,9 @@ from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.network import PADDING, Parameters
 from nflow_cli.densities.cells.unmixing import Unmixing
 
-ROWS = 1_024  # at a time: the parameters of their mixtures are the largest array
+DRAWN = 1_024  # rows at a time
+# Rows scored at a time: distinct values share their marginals, parameters of mixtures fill memory.
+FEWEST, MOST, PARAMETERS = 256, 16_384, 2**20
 
 
 class Member(NamedTuple):
@@ -196,8 +198,14 @@ class CellDensity:
             return scores(Block(self, rows[places]), *(array[places] for array in others))
 
         with ThreadPoolExecutor(cores()) as pool:
-            blocks = list(pool.map(scored, _places(len(rows))))
+            blocks = list(pool.map(scored, _places(len(rows), self._at_a_time)))
         return [np.concatenate(arrays) for arrays in zip(*blocks)]
+
+    @property
+    def _at_a_time(self) -> int:
+        """How many rows are scored at a time."""
+        count = len(self.layout.mixed) * self.layout.components * self.members
+        return min(max(FEWEST, PARAMETERS // max(count, 1)), MOST)
 
     @property
     def log_weights(self) -> np.ndarray:
@@ -235,7 +243,7 @@ class CellDensity:
         member = rng.choice(self.members, len(rows), p=weights)
         for r, of_member in enumerate(self.networks):
             chosen = np.flatnonzero(member == r)
-            for places in _places(len(chosen)):
+            for places in _places(len(chosen), DRAWN):
                 at = chosen[places]
                 rows[at] = Drawing(self, of_member, rows[at], with_new).drawn(rng)
         rows = self.unmixing.rows(rows) if self.unmixing else rows
@@ -261,5 +269,5 @@ def encode(columns: Sequence[CellColumn], layout: Layout, rows: np.ndarray) -> E
     return Encoded(codes, *(np.array(parts) for parts in zip(*intervals)))
 
 
-def _places(n: int) -> Iterator[slice]:
-    yield from (slice(start, start + ROWS) for start in range(0, max(n, 1), ROWS))
+def _places(n: int, rows: int) -> Iterator[slice]:
+    yield from (slice(start, start + rows) for start in range(0, max(n, 1), rows))

@@ -86,8 +86,12 @@ def _masses_by_value(
 
 def distinct(*arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the distinct columns of arrays ``(n,)``, and which of them each place has."""
-    columns, inverse = np.unique(np.stack(arrays), axis=1, return_inverse=True)
-    return columns, inverse.ravel()
+    order = np.lexsort(arrays[::-1])  # faster than np.unique of an axis
+    columns = np.stack(arrays)[:, order]
+    is_new = np.append(True, (columns[:, 1:] != columns[:, :-1]).any(axis=0))[: len(order)]
+    inverse = np.empty(len(order), int)
+    inverse[order] = np.cumsum(is_new) - 1
+    return columns[:, is_new], inverse
 
 
 def log_mass(
