@@ -198,7 +198,7 @@ def fit(table: Table, files: list[Path]) -> None:
 
 
 def real(table: Table, files: list[Path]) -> None:
-    """Write training rows: what no classifier can distinguish from held-out rows."""
+    """Write training rows: the baseline of real rows against real rows."""
     for draw, file in enumerate(files):
         table.real(draw)[0].to_csv(file, index=False)
 

@@ -69,7 +69,7 @@ class CheckedDensity(CheckedFlows):
         return evaluate_samples(density, density.target, self.config.seed, samples)
 
     def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
-        """Return what the summary says wrongly of the restart that was kept."""
+        """Return errors of the summary about the restart that was kept."""
         restarts: Any = self.summary.get("restarts")
         count = self.config.train.restarts
         try:

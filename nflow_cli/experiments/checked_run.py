@@ -42,7 +42,7 @@ class CheckedRun:
 
     @property
     def model_checks(self) -> Checks:
-        """Checks of what was trained, by name."""
+        """Checks of the trained model, by name."""
         raise NotImplementedError
 
     @property

@@ -274,7 +274,7 @@ FAULTS = [
     ("infinite.parquet", "column 'a': expected finite numbers, received inf in row 1 counted from"),
     (".", ".: a folder; expected a table"),
 ]
-USAGE = [  # what no table is read for
+USAGE = [  # errors in options, before any table is read
     ("--discrete age:0", "'age:0': expected NAME or NAME:STEP"),
     ("--discrete age:-1", "'age:-1': expected NAME or NAME:STEP"),
     ("--discrete age:nan", "'age:nan': expected NAME or NAME:STEP"),

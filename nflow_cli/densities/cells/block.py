@@ -77,13 +77,13 @@ class Block:
 
     def _conditionals(self, parameters: Parameters) -> Conditionals:
         places, (_, centre, half) = self.layout.intervals, self.encoded
-        # Of a value that is on no grid, and of one so far out that its square is infinite.
+        # Values on no grid have mass 0; of very large ones the square overflows.
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             masses = log_masses(self.layout, parameters, centre[places], half[places], np)
         return Conditionals(parameters, masses)
 
     def _with_new(self, log_shares: list[np.ndarray | None]) -> list[np.ndarray | None]:
-        """Return shares by a network with those of what no training row is, as the marginals'."""
+        """Return shares by a network, those of new levels and values as the marginals have them."""
         banks, start = [], 0
         marginals = self.density.marginal.log_shares
         for bank, shares, marginal in zip(self.layout.banks, log_shares, marginals):

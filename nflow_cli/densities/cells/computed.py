@@ -200,7 +200,7 @@ class Computed:
             return np.where(np.isnan(values), np.inf, values)
         return self.column.encode(values).codes.astype(float)
 
-    # Of a value that is on no grid, and of one so far out that its square is infinite.
+    # Values on no grid have mass 0; of very large ones the square overflows.
     @np.errstate(divide="ignore", over="ignore", invalid="ignore")
     def _ends(self, cells: Cells) -> Ends:
         """Return the probabilities below cells and of them by the marginal."""

@@ -92,7 +92,7 @@ def of_code(shares: np.ndarray, codes: np.ndarray) -> Ends:
     return np.cumsum(shares, axis=0)[codes, rows] - at, at
 
 
-# Of a value that is on no grid, and of one so far out that its square is infinite.
+# Values on no grid have mass 0; of very large ones the square overflows.
 @np.errstate(divide="ignore", over="ignore", invalid="ignore")
 def of_number(
     column: CellColumn,

@@ -46,7 +46,7 @@ def started(
     rows: np.ndarray,
     weights: np.ndarray | None,
 ) -> Start:
-    """Return what is added to the arrays that are trained, and their units, float32.
+    """Return the start of the trained arrays, and their units, float32.
 
     Args:
         layout: Of the network.

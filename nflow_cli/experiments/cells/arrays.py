@@ -18,7 +18,7 @@ def mean_shares(density: CellDensity) -> dict[str, float]:
 def pictures(
     density: CellDensity, data: Dataset, estimated: judge.Estimates, seed: int, keeps_rows: bool
 ) -> dict[str, np.ndarray]:
-    """Return what the pictures are drawn from: test rows, draws, and the PIT of test cells."""
+    """Return the arrays of the pictures: test rows, draws, and the PIT of test cells."""
     rows = data.test[:SHOWN_SAMPLES] if keeps_rows else data.test[:0]
     given = np.resize(data.test, (min(SHOWN_SAMPLES, len(data.train)), data.test.shape[1]))
     draws = density.draw(given, stream(seed, "shown"))

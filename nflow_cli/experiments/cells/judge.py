@@ -17,7 +17,7 @@ Estimates = Mapping[str, np.ndarray]
 
 
 def estimates(density: CellDensity, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Return what the scores of rows ``(n, C)`` are computed from, row by row.
+    """Return estimates of rows ``(n, C)``, from which scores are computed.
 
     Returns:
         ``log_q`` and ``log_independent`` ``(n, D)``, the log-probabilities in nats of the modelled

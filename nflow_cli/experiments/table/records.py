@@ -1,4 +1,4 @@
-"""Checks of what a run records of its table, by cells or by flows. No Keras here."""
+"""Checks of the records of a run's table, by cells or by flows. No Keras here."""
 
 from collections.abc import Mapping
 from typing import Any
