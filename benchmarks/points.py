@@ -56,7 +56,7 @@ def loaded(preset: str, changes: dict[str, Any]) -> tuple[Any, Any]:
 def fit(preset: str, name: str, seed: int, pictures: Path | None) -> tuple[dict[str, Any], Any]:
     """Fit one preset to one set; return its summary and data, and keep its pictures if asked."""
     from nflow_cli.config import presets
-    from nflow_cli.experiments.drawing import draw
+    from nflow_cli.experiments.drawing import redraw
     from nflow_cli.runs.directory import RunDirectory
 
     experiment, data = loaded(preset, {"data.name": name, "data.split_seed": seed, "seed": seed})
@@ -65,7 +65,7 @@ def fit(preset: str, name: str, seed: int, pictures: Path | None) -> tuple[dict[
         run = RunDirectory.create("benchmark", str(Path(folder) / "run"))
         with run.recorded(info, presets.dump(experiment.config)):
             summary = experiment.train(run, data)
-        for path in draw(run) if pictures else ():
+        for path in redraw(run) if pictures else ():
             target = (pictures or Path()) / f"{name}-{preset}-{seed}-{path.name}"
             target.write_bytes(path.read_bytes())
     return summary, data

@@ -111,7 +111,7 @@ def _train(preset: dict[str, Any], threads: int, device: str) -> dict[str, Any]:
         run = RunDirectory.create("benchmark", f"{folder}/run")
         run.write_text(CONFIG, presets.dump(config))
         with run.recorded({}):
-            summary = experiments.of(config).fit(run, data)
+            summary = experiments.of(config).fit(run, data).summary.facts
         in_all = time.process_time() - start
     clock = clocks[0]
     updates = np.diff(clock.updates)[1:]  # the first chunk compiles

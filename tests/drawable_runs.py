@@ -41,36 +41,60 @@ ARRAYS = {
         **{"samples": IMAGES, "manifold": np.stack(2 * [IMAGES[:2]]), "manifold_axis": AXIS[:2]},
     },
 }
+IDENTITY = {
+    **{"flow": "planar", "k": 2, "seed": 3, "n_parameters": 10, "compile_seconds": 1.0},
+    **{"model_sha256": "0", "config_sha256": "0"},
+}
+UPDATES = {**IDENTITY, "steps": 20, "train_seconds": 2.0, "steps_per_second": 1000.0}
+RESTARTS = {"count": 2, "best": 1, "seed": 4, "kl": [-1.0, -1.5], "updates": [5, 20]}
+TABLE = {
+    **UPDATES,
+    **{"target": None, "base": "normal", "given": [], "best_update": 20},
+    **{"n_train": 80, "n_validation": 20, "n_test": 20, "n_effective": 20.0},
+    **{"log_likelihood": -1.5, "log_likelihood_standard_error": 0.1},
+    **{"gaussian_log_likelihood": -2.5, "gaussian_log_likelihood_standard_error": 0.1},
+    **{"base_log_likelihood": -3.5, "base_log_likelihood_standard_error": 0.1},
+    **{"gain": 1.0, "gain_standard_error": 0.1, "gap": None, "gap_standard_error": None},
+}
 SUMMARIES = {
     "fit-2d": {
-        **{"flow": "planar", "k": 2, "target": "multimodal", "kl": 0.25, "log_z": 0.0},
-        **{"kl_standard_error": 0.01, "ess": 0.5, "mass": 1.0},
-        "restarts": {"updates": [5, 20]},
+        **UPDATES,
+        **{"target": "multimodal", "base": "normal", "kl": 0.25, "kl_standard_error": 0.01},
+        **{"ess": 0.5, "largest_weight": 1e-4, "pareto_k": 0.1, "free_energy": 0.25},
+        **{"base_free_energy": 0.5, "base_free_energy_standard_error": 0.01},
+        **{"log_z": 0.0, "log_z_source": "closed form", "mass": 1.0, "mass_error": 1e-4},
+        "restarts": RESTARTS,
     },
     "points": {
-        **{"flow": "planar", "k": 2, "data": {"name": "two-moons"}, "best_update": 20},
-        **{"log_likelihood": -1.5, "log_likelihood_standard_error": 0.1},
-        **{"gaussian_log_likelihood": -2.5, "gaussian_log_likelihood_standard_error": 0.1},
-        **{"columns": ["x1", "x2"], **normality(DOTS, ["x1", "x2"])},
+        **TABLE,
+        **{"data": {"name": "two-moons", "sha256": "0"}, "columns": ["x1", "x2"]},
+        **normality(DOTS, ["x1", "x2"]),
     },
     "fit": {
-        **{"flow": "planar", "k": 2, "data": {"name": "mine.csv"}, "best_update": 20},
-        **{"log_likelihood": -1.5, "log_likelihood_standard_error": 0.1},
-        **{"gaussian_log_likelihood": -2.5, "gaussian_log_likelihood_standard_error": 0.1},
-        **{"columns": ["a", "b", "c"], **normality(ROWS, ["a", "b", "c"])},
+        **TABLE,
+        **{"data": {"name": "mine.csv", "sha256": "0"}, "columns": ["a", "b", "c"]},
+        **normality(ROWS, ["a", "b", "c"]),
     },
     "infer": {
-        **{"flow": "planar + full affine", "k": 2, "target": "log_density", "kl": None},
-        **{"kl_standard_error": 0.01, "free_energy": -1.5, "ess": 0.5, "pareto_k": 0.4},
-        **{"estimated_log_z": 1.6, "log_z_standard_error": 0.01, "widened_log_z": 1.6},
-        **{"widened_log_z_standard_error": 0.01, "columns": ["a", "b", "c"], "n_lost": 0},
-        "restarts": {"updates": [5, 20], "kl": [-1.0, -1.5]},
+        **UPDATES,
+        **{"flow": "planar + full affine", "target": "log_density", "base": "normal"},
+        **{"kl": None, "kl_standard_error": 0.01, "free_energy": -1.5, "ess": 0.5},
+        **{"pareto_k": 0.4, "estimated_log_z": 1.6, "log_z_standard_error": 0.01},
+        **{"widened_log_z": 1.6, "widened_log_z_standard_error": 0.01, "widened_pareto_k": 0.4},
+        **{"missed_share": 0.0, "missed_share_standard_error": 0.0, "missed_mode": None},
+        **{"log_density_step": 1e-6, "rounding_error": 1e-6, "log_z": None, "log_z_source": None},
+        **{"columns": ["a", "b", "c"], "has_exact_samples": False, "n_lost": 0},
+        "moments": {name: [0.0, 1.0] for name in "abc"},
+        "moments_standard_error": {name: [0.1, 0.1] for name in "abc"},
+        "restarts": RESTARTS,
     },
     "train-vae": {
-        **{"flow": "planar", "k": 2, "data": {"name": "mnist", "n_test": 30}, "latent_dim": 2},
-        **{"amortized": True, "binarization": "static", "negative_elbo": 100.0, "kl": 20.0},
-        **{"reconstruction": 80.0, "negative_log_likelihood": 95.0, "nll_standard_error": 0.1},
-        **{"nll_samples": 100},
+        **IDENTITY,
+        **{"latent_dim": 2, "amortized": True, "binarization": "static", "prior": None},
+        **{"data": {"name": "mnist", "sha256": "0", "n_train": 60, "n_test": 30}, "published": []},
+        **{"negative_elbo": 100.0, "kl": 20.0, "reconstruction": 80.0, "nll_samples": 100},
+        **{"negative_log_likelihood": 95.0, "nll_standard_error": 0.1, "active_units": 2},
+        **{"epochs": 20, "best_epoch": None, "seconds_per_epoch": 2.5},
     },
 }
 HEADERS = {

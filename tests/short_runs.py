@@ -111,7 +111,7 @@ def without_pictures():
     """Draw nothing: where a run is tested, and not what is drawn of it."""
     from nflow_cli.experiments import drawing
 
-    with patch.object(drawing, "draw", lambda run: []):
+    with patch.object(drawing, "draw", lambda *_: []):
         yield
 
 

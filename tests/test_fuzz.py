@@ -25,7 +25,7 @@ from nflow_cli import experiments
 from nflow_cli.config import presets
 from nflow_cli.data.point_files import read_points
 from nflow_cli.errors import NflowError
-from nflow_cli.experiments.drawing import draw
+from nflow_cli.experiments.drawing import redraw
 from nflow_cli.experiments.picture_data import read_picture_data
 from nflow_cli.experiments.report import write_report
 from nflow_cli.runs.directory import RunDirectory
@@ -45,7 +45,7 @@ def good(request, tmp_path_factory):
         run.write_json("summary.json", SUMMARIES[kind])
         run.write_evaluation(ARRAYS[kind])
         run.write_text("metrics.csv", metrics(kind))
-    assert len(draw(RunDirectory.open(str(run.path)), dpi=DPI)) == {
+    assert len(redraw(RunDirectory.open(str(run.path)), dpi=DPI)) == {
         "points": 3,
         "infer": 3,
         "train-vae": 5,
@@ -102,7 +102,7 @@ def fuzz_runs(folder, good, count, seed, drawn):
     def read():
         run = RunDirectory.open(str(folder))
         if drawn:
-            draw(run, dpi=DPI)
+            redraw(run, dpi=DPI)
             write_report(run)
         return read_picture_data(run, experiments.of(run.read_config()))
 

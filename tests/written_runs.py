@@ -1,6 +1,7 @@
 """What finished runs leave, written by hand: nothing is trained."""
 
 import numpy as np
+from drawable_runs import SUMMARIES
 
 from nflow_cli.config import presets
 from nflow_cli.runs.directory import RunDirectory
@@ -23,7 +24,8 @@ def write_run(path, summary=None, **changes):
     with run.recorded({"command": settings.command}):
         run.write_text("config.yaml", presets.dump(settings))
     run.write_evaluation({"axis_1": AXIS, "log_target": log_normal(1), "log_q": log_normal(1.2)})
-    figures = {"kl": 0.5, "free_energy": -1.5, "ess": 0.9, "steps_per_second": 1000.0}
+    made = {"steps": settings.train.steps}
+    figures = {**SUMMARIES["fit-2d"], **made, "kl": 0.5, "free_energy": -1.5, "ess": 0.9}
     run.write_json("summary.json", {**figures, **(summary or {})})
     return run
 
@@ -43,7 +45,7 @@ def write_fit(path, log_q, weights=None, sha256="0", **changes):
         error = np.std(log_q, ddof=1) / np.sqrt(len(log_q))
     figures = {"log_likelihood": np.mean(log_q), "log_likelihood_standard_error": error}
     data = {"name": "mine.csv", "sha256": sha256}
-    run.write_json("summary.json", {**figures, "steps_per_second": 1000.0, "data": data})
+    run.write_json("summary.json", {**SUMMARIES["fit"], **figures, "data": data})
     return run
 
 
@@ -52,7 +54,5 @@ def write_vae(path, summary=None, **changes):
     run = RunDirectory.create("any", str(path))
     with run.recorded({"command": "train-vae"}):
         run.write_text("config.yaml", presets.dump(settings))
-    figures = {"negative_elbo": 100.0, "negative_log_likelihood": 95.0, "seconds_per_epoch": 2.5}
-    data = {"data": {"name": "mnist", "sha256": "0"}}
-    run.write_json("summary.json", {**figures, **data, **(summary or {})})
+    run.write_json("summary.json", {**SUMMARIES["train-vae"], **(summary or {})})
     return run

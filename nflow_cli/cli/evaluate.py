@@ -70,6 +70,7 @@ def evaluate(
     """
     from nflow_cli import experiments
     from nflow_cli.backend import start_tensorflow
+    from nflow_cli.experiments.summary import read_summary
     from nflow_cli.runs.directory import SUMMARY, RunDirectory
 
     run = RunDirectory.open(run_dir)
@@ -90,7 +91,7 @@ def evaluate(
         judgement = experiment.write_scores(trained, judged_by, Path(output), latent)
         _tell(judgement, {"run": run_dir, "data": data, "output": output}, as_json)
         return
-    recorded = run.read_json(SUMMARY) if run.has(SUMMARY) else {}
+    recorded = read_summary(run, experiment) if run.has(SUMMARY) else {}
     recorded.pop("mass_error", None)  # no mass is shown
     draws_seed = config.seed if seed is None else seed
     judgement = experiment.evaluate(trained, judged_by, samples, draws_seed, recorded)

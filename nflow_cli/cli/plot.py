@@ -52,7 +52,7 @@ def plot(
     experiments.of(run.read_config()).expect_trained(run)
     with run.locked():
         if only or not (flows or animate):
-            paths += drawing.draw(run, format_, dpi, only)
+            paths += drawing.redraw(run, format_, dpi, only)
         if flows or animate:
             from nflow_cli.experiments import moving
 

@@ -228,7 +228,13 @@ def validate(
         if "command" in data:
             problem = f"expected {known}. Received: {shortened(command)}"
         raise ConfigError(f"{_blamed(source, changes, 'command')}: {problem}")
-    schema = _without_flow(schemas[command], data)
+    return checked(_without_flow(schemas[command], data), data, source, changes)
+
+
+def checked(
+    schema: type[Strict], data: Mapping[str, Any], source: str, changes: Sequence[Change] = ()
+) -> Any:
+    """Check ``data`` against a schema and freeze it; raises as :func:`validate`."""
     try:
         return schema.model_validate(data)
     except ValidationError as error:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 MAX_SEED = 2**32 - 1
 MAX_PATH = 4_096  # letters
+LARGEST = 1e100  # of a figure; a larger one says nothing, and overflows in a picture
 
 # Keys that every preset, or every one of a run, has.
 COMMAND = Field(description="Whose preset it is.")
@@ -20,6 +21,17 @@ class Strict(BaseModel):
     """Nothing unknown, nothing converted, nothing changed later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not abs(value) <= LARGEST else value
+
+
+# What summary.json holds. A figure that is not finite is None, there and in memory.
+Count = Annotated[int, Field(ge=0, le=10**12)]
+Text = Annotated[str, Field(max_length=MAX_PATH)]
+Figure = Annotated[float | None, BeforeValidator(_finite)]
+Error = Annotated[Annotated[float, Field(ge=0)] | None, BeforeValidator(_finite)]
 
 
 def by_name(value: Any) -> Any:

@@ -76,7 +76,7 @@ def marked(text: str, caveats: Iterable[Caveat], key: str) -> str:
 def number(summary: Summary, key: str) -> float | None:
     """Return a fact, or None where it is not known; NaN where it is not finite."""
     value = summary.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if value is None:
         return None
     return float(value) if abs(value) < 1e300 else math.nan
 
@@ -159,8 +159,7 @@ def lost_mode(summary: Summary, anneal: int) -> Caveat | None:
     missed, error = (number(summary, f"missed_share{end}") for end in ("", "_standard_error"))
     if missed is None or error is None or not missed - SIGMAS * error > LOST:
         return None
-    restarts = summary.get("restarts")
-    count = number(restarts, "count") if isinstance(restarts, Mapping) else None
+    count = number(summary.get("restarts", {}), "count")
     remedies = [
         *([f"--set train.annealing.updates={anneal}"] if anneal else []),
         *([f"--restarts {RESTARTS}"] if (count or 1) < RESTARTS else []),

@@ -10,6 +10,7 @@ import numpy as np
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.verdicts import Verdict, passed
 from nflow_cli.experiments import Experiment
+from nflow_cli.experiments.summary import read_summary
 from nflow_cli.runs.directory import EVALUATION, METRICS, RUN, SUMMARY, RunDirectory
 
 # Of scores computed again, times 1 + the score: less than the last digit of what is printed, and
@@ -79,8 +80,8 @@ class CheckedRun:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """What ``summary.json`` holds."""
-        return self.directory.read_json(SUMMARY)
+        """The figures of ``summary.json``."""
+        return read_summary(self.directory, self.experiment)
 
     @cached_property
     def metrics(self) -> dict[str, np.ndarray]:
@@ -95,9 +96,8 @@ class CheckedRun:
     def score(self, key: str) -> float:
         """Return a score of the summary."""
         value: Any = self.summary.get(key)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value):
-            raise RunDirectoryError(f"{SUMMARY}: {key}: expected a number, received {value!r:.60}")
+        if value is None:
+            raise RunDirectoryError(f"{SUMMARY}: {key}: expected a number, received None")
         return float(value)
 
     def unlike(self, key: str, expected: np.ndarray) -> list[str]:

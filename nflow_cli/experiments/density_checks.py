@@ -24,7 +24,6 @@ MASS_REPLAY_TOLERANCE = 3e-6
 SIGMAS = 4.0
 AS_GIVEN = f"{EVALUATION}: as the model gives it"
 GRID_POINTS = 20_000  # at which the densities of a picture are computed again
-OF_A_TARGET = ("kl", "kl_standard_error", "free_energy", "ess", "log_z", "log_z_source")
 
 
 def check_mass(run: CheckedDensity) -> Verdict:

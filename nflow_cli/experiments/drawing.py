@@ -10,6 +10,8 @@ from typing import Any
 from nflow_cli import experiments
 from nflow_cli.constants import DPI
 from nflow_cli.errors import ConfigError
+from nflow_cli.experiments import Experiment
+from nflow_cli.experiments.picture_data import PictureData, read_picture_data
 from nflow_cli.garbage import uncollected
 from nflow_cli.registry import nearest
 from nflow_cli.runs.directory import RunDirectory
@@ -28,20 +30,34 @@ def import_ahead() -> None:
     threading.Thread(target=import_pictures).start()
 
 
-@uncollected()
-def draw(
+def redraw(
     run: RunDirectory, format: str = "png", dpi: int = DPI, only: Collection[str] = ()
 ) -> list[Path]:
-    """Draw pictures of ``run`` from the arrays it saved, all or ``only`` some; return their paths.
+    """Draw pictures of ``run`` from its files, all or ``only`` some; return their paths.
 
     Raises:
         NflowError: A file is missing or damaged, does not fit the others, or cannot be written; or
             there is no picture of a name.
     """
-    from nflow_cli.experiments.picture_data import read_picture_data
-
     experiment = experiments.of(run.read_config())
-    pictures = experiment.draw(*read_picture_data(run, experiment))
+    return draw(run, experiment, read_picture_data(run, experiment), format, dpi, only)
+
+
+@uncollected()
+def draw(
+    run: RunDirectory,
+    experiment: Experiment,
+    data: PictureData,
+    format: str = "png",
+    dpi: int = DPI,
+    only: Collection[str] = (),
+) -> list[Path]:
+    """Draw pictures into ``run``, all or ``only`` some; return their paths.
+
+    Raises:
+        NflowError: One cannot be written, or there is no picture of a name.
+    """
+    pictures = experiment.draw(*data)
     for name in only:
         if name not in pictures:
             known = ", ".join(pictures)

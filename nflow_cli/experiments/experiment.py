@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from nflow_cli.config.memory import Footprint
 from nflow_cli.config.schema import Config
-from nflow_cli.config.strict import Strict
 from nflow_cli.errors import ConfigError, RunDirectoryError
 from nflow_cli.evaluation import caveats as cautions
 from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
+from nflow_cli.experiments.summary import Fitted, Result, RunSummary
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import MODEL, RUN, SUMMARY, RunDirectory
 from nflow_cli.text import command_line
@@ -75,7 +75,7 @@ class Experiment(ABC):
         course: What the course of its training is followed by.
         shapes: Of the arrays in ``evaluation.npz``.
         columns: Of ``metrics.csv``, that pictures are drawn from.
-        summary_form: What they need of ``summary.json``.
+        summary_type: Of the figures in ``summary.json``.
         samples: The least and the greatest number of samples that ``nflow evaluate`` takes;
             ``None`` where it takes none.
         model_file: What holds the weights that were trained.
@@ -91,7 +91,7 @@ class Experiment(ABC):
     course: ClassVar[Course]
     shapes: ClassVar[Shapes]
     columns: ClassVar[Sequence[str]]
-    summary_form: ClassVar[type[Strict]]
+    summary_type: ClassVar[type[RunSummary]]
     samples: ClassVar[tuple[int, int] | None]
     model_file: ClassVar[str] = MODEL
     needs_tensorflow: ClassVar[bool] = True
@@ -214,15 +214,18 @@ class Experiment(ABC):
     # Training.
 
     @abstractmethod
-    def fit(self, run: RunDirectory, data: Any) -> dict[str, Any]:
-        """Train from where the run is, save the model and arrays; return the summary."""
+    def fit(self, run: RunDirectory, data: Any) -> Fitted:
+        """Train from where the run is, and judge; save the model."""
 
-    def train(self, run: RunDirectory, data: Any = None) -> dict[str, Any]:
-        """Train, judge and save in ``run``, from where it is; return the summary."""
-        summary = self.fit(run, data)
-        summary["caveats"] = cautions.records(self.caveats(summary))
-        run.write_json(SUMMARY, summary)
-        return summary
+    def train(self, run: RunDirectory, data: Any = None) -> Result:
+        """Train, judge and save in ``run``, from where it is."""
+        fitted = self.fit(run, data)
+        run.write_evaluation(fitted.arrays)
+        facts = fitted.summary.facts
+        caveats = self.caveats(facts)
+        facts["caveats"] = cautions.records(caveats)
+        run.write_json(SUMMARY, facts)
+        return Result(facts, caveats, fitted.arrays)
 
     @abstractmethod
     def load(self, run: RunDirectory) -> Any:
@@ -330,14 +333,6 @@ class Experiment(ABC):
         """The target as text, with its parameters; "" where there is none."""
         return ""
 
-    @abstractmethod
-    def expect_comparable(self, run: RunDirectory, summary: Summary) -> None:
-        """See that the summary holds what a comparison needs.
-
-        Raises:
-            RunDirectoryError: Naming the file.
-        """
-
     # Its pictures and checks.
 
     def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
@@ -363,18 +358,6 @@ class Experiment(ABC):
         """Return a run to be checked."""
 
 
-def expect_named_data(run: RunDirectory, summary: Summary) -> None:
-    """See that a summary names the data.
-
-    Raises:
-        RunDirectoryError: It does not.
-    """
-    from nflow_cli.experiments.data import is_named
-
-    if not is_named(summary.get("data")):
-        raise RunDirectoryError(f"{run.path / SUMMARY}: damaged: expected the data's name")
-
-
 def checksum_of_data(summary: Summary) -> dict[str, str]:
     """Return what tells data of one name apart, as a setting."""
-    return {"data.sha256": str(summary["data"].get("sha256"))[:12]}
+    return {"data.sha256": summary["data"]["sha256"][:12]}

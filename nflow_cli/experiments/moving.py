@@ -8,7 +8,7 @@ from nflow_cli import experiments
 from nflow_cli.data.units import IDENTITY
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.drawing import write_figure
-from nflow_cli.experiments.picture_data import read_summary
+from nflow_cli.experiments.summary import read_summary
 from nflow_cli.runs.directory import ANIMATION, RunDirectory
 
 
@@ -57,4 +57,5 @@ def animate(run: RunDirectory) -> list[Path]:
 
 def _loaded(run: RunDirectory) -> tuple[Any, dict[str, Any]]:
     experiment = experiments.of(run.read_config())
-    return experiment.flows_in_the_plane(run), read_summary(run, experiment)
+    density, summary = experiment.flows_in_the_plane(run), read_summary(run, experiment)
+    return density, {**summary, "caveats": experiment.caveats(summary)}

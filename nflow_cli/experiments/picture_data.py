@@ -1,79 +1,61 @@
-"""What the pictures of a run are drawn from: read from its files, and checked. No Keras here."""
+"""The input of the pictures of a run: its arrays, metrics and summary. No Keras here."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from pydantic import AfterValidator, ConfigDict, Field
 
-from nflow_cli.config.presets import validate
-from nflow_cli.config.strict import MAX_PATH, Strict
+from nflow_cli.config.strict import LARGEST
 from nflow_cli.errors import RunDirectoryError
+from nflow_cli.experiments.summary import Result, read_summary
 from nflow_cli.runs.array_shapes import thinned
-from nflow_cli.runs.directory import METRICS, SUMMARY, RunDirectory
+from nflow_cli.runs.directory import CONFIG, EVALUATION, METRICS, SUMMARY, RunDirectory
 
 if TYPE_CHECKING:
     from nflow_cli.experiments import Experiment
 
-LARGEST = 1e100  # of a score in nats; a larger one says nothing, and overflows in a picture
 MOST_ROWS = 2_000  # of metrics.csv that are drawn; of more, means
-
-Count = Annotated[int, Field(ge=0, le=10**12)]
-Text = Annotated[str, Field(max_length=MAX_PATH)]
-Figure = Annotated[float, Field(ge=-LARGEST, le=LARGEST)] | None
-Error = Annotated[float, Field(ge=0, le=LARGEST)] | None
-# Of a score that every run has, null says that it was not finite.
-Computed = Annotated[Figure, AfterValidator(lambda value: math.nan if value is None else value)]
-
-
-class Lenient(Strict):
-    """A part of ``summary.json``, which may hold more."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class DataForm(Lenient):
-    """The data, in ``summary.json``."""
-
-    name: Text
-    n_test: Count | None = None
-
-
-class SummaryForm(Lenient):
-    """What pictures need of ``summary.json``, whatever was trained."""
-
-    flow: Text
-    k: Count
 
 
 class PictureData(NamedTuple):
-    """What a function of ``nflow_cli.plotting`` takes."""
+    """The arguments of a function of ``nflow_cli.plotting``."""
 
     evaluation: Mapping[str, np.ndarray]
     metrics: Mapping[str, np.ndarray]
     summary: Mapping[str, Any]
 
 
+def picture_data(run: RunDirectory, experiment: "Experiment", result: Result) -> PictureData:
+    """Return the input of the pictures of a training that has just ended in ``run``."""
+    shown = {name: result.arrays[name] for name in experiment.shapes}
+    summary = {**result.summary, "caveats": result.caveats}
+    course = read_course(run, experiment.columns)
+    return PictureData(thinned(shown, experiment.shapes), course, summary)
+
+
 def read_picture_data(run: RunDirectory, experiment: "Experiment") -> PictureData:
-    """Read what the pictures of a run of that experiment are drawn from.
+    """Read the input of the pictures of a run of that experiment.
 
     Raises:
         NflowError: In one line that names the file: it is missing, damaged, or of another run.
     """
-    arrays = thinned(run.read_evaluation(experiment.shapes), experiment.shapes)
-    data = PictureData(arrays, read_course(run, experiment.columns), read_summary(run, experiment))
-    if damage := experiment.damage(data.evaluation, data.summary):
+    arrays, summary = run.read_evaluation(experiment.shapes), read_summary(run, experiment)
+    if damage := experiment.damage(arrays, summary):
         raise RunDirectoryError(f"{run.path}/{damage}")
-    return data
+    return picture_data(run, experiment, Result(summary, experiment.caveats(summary), arrays))
 
 
-def read_summary(run: RunDirectory, experiment: "Experiment") -> dict[str, Any]:
-    """Read ``summary.json``, and find what its scores cannot be vouched for."""
-    data, source = run.read_json(SUMMARY), f"{run.path / SUMMARY}: damaged"
-    forms = {experiment.name: experiment.summary_form}
-    checked = validate({**data, "command": experiment.name}, source, forms)
-    return {**checked.model_dump(), "caveats": experiment.caveats(data)}
+def damage_of_columns(
+    arrays: Mapping[str, Any], summary: Mapping[str, Any], columns: Sequence[str]
+) -> str:
+    """Return which file that is drawn is not of these columns, and why, or ""."""
+    if summary["columns"] != list(columns):
+        return f"{SUMMARY}: damaged: expected the columns of {CONFIG}"
+    shown = arrays.get("columns_shown", np.zeros(1, int))
+    if not ((shown >= 0) & (shown < len(columns))).all():
+        return f"{EVALUATION}: damaged: columns_shown: expected some of D"
+    return ""
 
 
 def read_course(run: RunDirectory, columns: Sequence[str]) -> dict[str, np.ndarray]:

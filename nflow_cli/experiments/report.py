@@ -1,7 +1,7 @@
 """The page of a run: what its files say, for a person. No Keras here."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from nflow_cli.errors import NflowError
 from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments import Experiment, page
 from nflow_cli.experiments.rows import Rows, Summary
+from nflow_cli.experiments.summary import read_summary
 from nflow_cli.runs.directory import ANIMATION, CONFIG, PLOTS, REPORT, RUN, SUMMARY, RunDirectory
 from nflow_cli.text import command_line
 
@@ -33,8 +34,6 @@ PICTURES = {
     "training": "The course of the training.",
 }
 MOVING = "The base on its way through the flows, each of which moves it at a steady pace."
-# What an edited summary makes of the rows of a table.
-UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 
 def write_report(run: RunDirectory) -> Path:
@@ -45,10 +44,17 @@ def write_report(run: RunDirectory) -> Path:
     Raises:
         NflowError: In one line: a file is missing or damaged, or the page cannot be written.
     """
-    config, record = run.read_config(), run.read_json(RUN)
-    experiment = experiments.of(config)
-    summary = run.read_json(SUMMARY) if run.has(SUMMARY) else {}
+    experiment = experiments.of(run.read_config())
+    summary = read_summary(run, experiment) if run.has(SUMMARY) else {}
     caveats = experiment.caveats(summary) if summary else []
+    return write_page(run, experiment, summary, caveats)
+
+
+def write_page(
+    run: RunDirectory, experiment: Experiment, summary: Summary, caveats: Sequence[Caveat]
+) -> Path:
+    """Write ``report.html`` of a run whose summary and warnings are these; see write_report."""
+    config, record = experiment.config, run.read_json(RUN)
     head = [
         f"<header><h1>{page.shown(run.path.resolve().name)}</h1>",
         page.paragraph(f"nflow {config.command}, {_text(record.get('status'))}", "soft"),
@@ -57,7 +63,8 @@ def write_report(run: RunDirectory) -> Path:
         page.section("Verdict", _verdict(experiment, summary, caveats)),
     ]
     if summary:
-        head.append(page.section("Scores", [page.table(_scores(experiment, summary, caveats))]))
+        scores = page.table(experiment.rows(summary, caveats))
+        head.append(page.section("Scores", [scores]))
     tail = [
         page.section("Training", [page.table(_training(record))]),
         page.section("Config", [page.code(presets.dump(config))]),
@@ -75,34 +82,14 @@ def _verdict(experiment: Experiment, summary: Summary, caveats: Sequence[Caveat]
     """Return what the run is judged by, and what that cannot vouch for."""
     if not summary:
         return [page.paragraph(f"None yet: the run has no {SUMMARY}.")]
-    judged = page.table(verdict(experiment, summary, caveats), "verdict")
+    judged = page.table(experiment.verdict(summary, caveats), "verdict")
     if not caveats:
         return [judged, page.paragraph("No caveats.", "soft")]
     return [judged, page.caveat_list((caveat.word, caveat.reason) for caveat in caveats)]
 
 
-def verdict(experiment: Experiment, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
-    """Return what a run is judged by; of an edited summary, what can be read."""
-    rows = _readable(experiment.verdict, summary, caveats)
-    return rows or Experiment.verdict(experiment, summary, caveats)
-
-
-def _scores(experiment: Experiment, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
-    """Return the table that the training ended with, or what an edited summary holds."""
-    return _readable(experiment.rows, summary, caveats) or _facts(summary)
-
-
-def _readable(
-    rows: Callable[[Summary, Sequence[Caveat]], Rows], summary: Summary, caveats: Sequence[Caveat]
-) -> Rows:
-    try:
-        return rows(summary, caveats)
-    except UNREADABLE:
-        return []
-
-
 def _facts(facts: Mapping[str, Any]) -> Rows:
-    """Return what is a number or a text of what a file holds."""
+    """Return what is a number or a text of a part of ``run.json``."""
     texts = [(name, _text(value)) for name, value in facts.items()]
     return [(name, text) for name, text in texts if text]
 

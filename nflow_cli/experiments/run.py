@@ -13,7 +13,9 @@ from nflow_cli.backend import PROCESSOR, Machine
 from nflow_cli.config.naming import run_name
 from nflow_cli.config.schema import Config
 from nflow_cli.errors import BusyError, NflowError
+from nflow_cli.experiments import Experiment
 from nflow_cli.experiments.rows import laid_out
+from nflow_cli.experiments.summary import Result
 from nflow_cli.layout import tell
 from nflow_cli.runs.directory import MACHINES, RunDirectory
 from nflow_cli.runs.versions import VERSIONS
@@ -67,10 +69,11 @@ def settled(config: Config, data: Any) -> Config:
 
 def train_anew(config: Config, preset: Path, output: str | Path | None, data: Any) -> Any:
     """Settle a config of ``preset``, train it in a new run directory; return what was trained."""
-    config = settled(config, data)
-    run = RunDirectory.create(run_name(config, preset), None if output is None else str(output))
-    train(config, run, [], None, data)
-    return experiments.of(config).load(run)
+    experiment = experiments.of(settled(config, data))
+    name = run_name(experiment.config, preset)
+    run = RunDirectory.create(name, None if output is None else str(output))
+    train(experiment, run, [], None, data)
+    return experiment.load(run)
 
 
 def carry_on(
@@ -113,23 +116,23 @@ def carry_out(
     data: Any = None,
 ) -> None:
     """Do what :func:`train` does, and print the scores and the path of the run."""
-    summary, experiment = train(config, run, argv, machine, data), experiments.of(config)
-    caveats = experiment.caveats(summary)
-    print(laid_out(experiment.rows(summary, caveats), caveats))
+    experiment = experiments.of(config)
+    result = train(experiment, run, argv, machine, data)
+    print(laid_out(experiment.rows(result.summary, result.caveats), result.caveats))
     print(printable(run.path))
 
 
 def train(
-    config: Config,
+    experiment: Experiment,
     run: RunDirectory,
     argv: Sequence[str],
     machine: Machine | None,
     data: Any = None,
-) -> dict[str, Any]:
-    """Train what ``config`` says in ``run``, from where it is; draw, and return the summary.
+) -> Result:
+    """Train in ``run``, from where it is; judge, draw and report.
 
     Args:
-        config: Of the run.
+        experiment: Of the run.
         run: Where it is.
         argv: The command's arguments, to be recorded.
         machine: What to compute on; ``None``: as whoever owns the process has it.
@@ -138,9 +141,10 @@ def train(
     from nflow_cli.backend import start_tensorflow
     from nflow_cli.config import presets
     from nflow_cli.experiments.drawing import draw, import_ahead
+    from nflow_cli.experiments.picture_data import picture_data
     from nflow_cli.training.progress import phase
 
-    experiment = experiments.of(config)
+    config = experiment.config
     info: dict[str, Any] = {"command": config.command, "argv": list(argv)}
     info |= {VERSIONS: versions(), "seed": config.seed}
     if machine is not None:
@@ -159,18 +163,18 @@ def train(
                 tell(note)
             start_tensorflow(machine)
             import_ahead()
-            summary = experiment.train(run, data)
+            result = experiment.train(run, data)
             with phase("drawing pictures"):
-                draw(run)
-        _report(run)
-    return summary
+                draw(run, experiment, picture_data(run, experiment, result))
+        _report(run, experiment, result)
+    return result
 
 
-def _report(run: RunDirectory) -> None:
+def _report(run: RunDirectory, experiment: Experiment, result: Result) -> None:
     """Write the page of a run that has ended; it is no less a run without."""
-    from nflow_cli.experiments.report import write_report
+    from nflow_cli.experiments.report import write_page
 
     try:
-        write_report(run)
+        write_page(run, experiment, result.summary, result.caveats)
     except NflowError as error:
         tell(f"no report: {error}")

@@ -8,7 +8,8 @@ from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments import page
 from nflow_cli.experiments.python_words import in_python
 from nflow_cli.experiments.rows import Rows, laid_out, with_reasons
-from nflow_cli.runs.directory import SUMMARY, RunDirectory
+from nflow_cli.experiments.summary import read_summary
+from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.text import printable
 
 
@@ -32,7 +33,7 @@ class TrainedRun:
         Raises:
             RunDirectoryError: In one line: the run has none yet, or its file is damaged.
         """
-        return RunDirectory(self.path).read_json(SUMMARY)
+        return read_summary(RunDirectory(self.path), experiments.of(self.config))
 
     @property
     def caveats(self) -> list[Caveat]:
@@ -41,12 +42,16 @@ class TrainedRun:
         Raises:
             RunDirectoryError: As of ``summary``.
         """
-        found = experiments.of(self.config).caveats(self.summary)
+        return self._caveats(self.summary)
+
+    def _caveats(self, summary: dict[str, Any]) -> list[Caveat]:
+        found = experiments.of(self.config).caveats(summary)
         return [caveat._replace(reason=in_python(caveat.reason)) for caveat in found]
 
     def _scores(self) -> tuple[Rows, list[Caveat]]:
-        caveats = self.caveats
-        rows = experiments.of(self.config).rows(self.summary, caveats)
+        summary = self.summary
+        caveats = self._caveats(summary)
+        rows = experiments.of(self.config).rows(summary, caveats)
         return [(name, in_python(text)) for name, text in rows], caveats
 
     def __repr__(self) -> str:

@@ -176,10 +176,10 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     for ax, (key, name) in zip(axes, names.items(), strict=True):
         once = "" if ax is axes[0] else "_"  # which hides a label from the legend
         curves = {f"{once}training": metrics[key]}
-        levels = {f"test set: {summary[key]:.2f} nats": summary[key]}
+        level = _level(summary, key)
+        levels = {f"test set: {level:.2f} nats": level}
         if ax is axes[0]:
-            levels = {f"test set: −ELBO =\n{summary[key]:.2f} nats": summary[key]}
-            levels |= _likelihood(summary)
+            levels = {f"test set: −ELBO =\n{level:.2f} nats": level} | _likelihood(summary)
             if "validation_negative_elbo" in metrics:
                 curves["validation"] = metrics["validation_negative_elbo"]
         draw_epochs(ax, epoch, curves, levels)
@@ -365,8 +365,13 @@ def _about(summary: Summary, evaluation: Arrays | None = None) -> tuple[str, ...
         f"K = {summary['k']}",
         *([f"prior: {summary['prior']}"] if summary.get("prior") else []),
         units,
-        marked(f"−ELBO = {summary['negative_elbo']:.2f} nats", summary, "negative_elbo"),
+        marked(f"−ELBO = {_level(summary, 'negative_elbo'):.2f} nats", summary, "negative_elbo"),
     )
+
+
+def _level(summary: Summary, key: str) -> float:
+    """Return a score; NaN where it was not finite."""
+    return math.nan if summary[key] is None else summary[key]
 
 
 def _likelihood(summary: Summary) -> dict[str, float]:

@@ -18,7 +18,8 @@ from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.caveats import Caveat, words
 from nflow_cli.experiments import Experiment
 from nflow_cli.experiments.experiment import Identity
-from nflow_cli.experiments.picture_data import LARGEST, read_course
+from nflow_cli.experiments.picture_data import read_course
+from nflow_cli.experiments.summary import read_summary
 from nflow_cli.runs.array_shapes import DENSITIES, thinned
 from nflow_cli.runs.directory import METRICS, RUN, SUMMARY, RunDirectory
 
@@ -31,16 +32,16 @@ IDENTITY = (
 
 @dataclass(frozen=True)
 class Result:
-    """A run that has ended: where it is, its config, and its summary."""
+    """A run that has ended: where it is, what was trained, and its summary."""
 
     run: RunDirectory
-    config: Config
+    experiment: Experiment
     summary: Mapping[str, Any]
 
-    @cached_property
-    def experiment(self) -> Experiment:
-        """What was trained."""
-        return experiments.of(self.config)
+    @property
+    def config(self) -> Config:
+        """The resolved preset."""
+        return self.experiment.config
 
     @property
     def identity(self) -> Identity:
@@ -64,19 +65,7 @@ class Result:
     def value(self, key: str) -> float | None:
         """Return a score of the summary; None where it has none."""
         value = self.summary.get(key)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise RunDirectoryError(
-                f"{self.run.path / SUMMARY}: damaged: {key}: expected a number. "
-                f"Received: {value!r:.60}"
-            )
-        if value is None or not math.isfinite(value):
-            return None
-        if abs(value) > LARGEST:
-            raise RunDirectoryError(
-                f"{self.run.path / SUMMARY}: damaged: {key}: expected at most {LARGEST:g}. "
-                f"Received: {value:g}"
-            )
-        return float(value)
+        return None if value is None else float(value)
 
 
 class Spread(NamedTuple):
@@ -173,9 +162,8 @@ def read_result(run: RunDirectory) -> Result:
     Raises:
         NflowError: One line that names the file which is damaged or missing.
     """
-    config, summary = run.read_config(), run.read_json(SUMMARY)
-    result = Result(run, config, summary)
-    result.experiment.expect_comparable(run, summary)
+    experiment = experiments.of(run.read_config())
+    result = Result(run, experiment, read_summary(run, experiment))
     if all(result.value(measure.key) is None for measure in result.experiment.measures):
         raise RunDirectoryError(f"{run.path / SUMMARY}: damaged: none of a run's scores")
     return result

@@ -12,7 +12,7 @@ from nflow_cli.config.sweep_schema import SweepConfig
 from nflow_cli.constants import SWEEP
 from nflow_cli.errors import ConfigError, NflowError, RunDirectoryError
 from nflow_cli.experiments import page
-from nflow_cli.experiments.report import MAX_BYTES, pictures, verdict
+from nflow_cli.experiments.report import MAX_BYTES, pictures
 from nflow_cli.experiments.rows import Rows
 from nflow_cli.runs.directory import LOG, REPORT, RUN, RunDirectory
 from nflow_cli.sweeps.compare import Group, Result, examples, read_result, tables_of
@@ -178,7 +178,7 @@ def _unfinished(lines: Sequence[Line], length: int) -> list[str]:
 def _finished(lines: Sequence[Line], length: int) -> list[str]:
     """Return each run that has scores, with what it is judged by and what that is compared with."""
     verdicts = {
-        _linked(line): dict(verdict(r.experiment, r.summary, r.caveats)[:JUDGED])
+        _linked(line): dict(r.experiment.verdict(r.summary, r.caveats)[:JUDGED])
         for line in lines
         if (r := line.result)
     }

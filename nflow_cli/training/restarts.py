@@ -6,7 +6,6 @@ keep the best.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from nflow_cli.flows.side_by_side import SideBySide
 from nflow_cli.random_streams import stream
 from nflow_cli.training import first_stage
 from nflow_cli.training.chunks import EARLY, NoiseChunks
+from nflow_cli.training.restarts_record import RestartsRecord
 from nflow_cli.training.saved_state import RestartsState, StateError, checked
 from nflow_cli.training.session import Session
 
@@ -37,37 +37,6 @@ def plan(count: int, steps: int, chunk: int, halving: bool) -> list[tuple[int, i
             rungs.append((count, end * chunk))
             count = math.ceil(count / 2)
     return [*rungs, (count, steps)]
-
-
-@dataclass(frozen=True)
-class RestartsRecord:
-    """What became of the restarts of one fit, as its summary tells it.
-
-    Attributes:
-        count: How many there were.
-        best: Which of them was kept.
-        seed: The seed of that one.
-        kl: KL divergence (nats) of each when it was last judged, or its free energy where log Z is
-            not known; None where that is not finite, or it never was judged.
-        updates: How many updates each made.
-    """
-
-    count: int
-    best: int
-    seed: int
-    kl: list[float | None]
-    updates: list[int]
-
-    def judged(self, scores: Mapping[str, Any]) -> "RestartsRecord":
-        """Return the record with the final score (nats) of the restart that is kept."""
-        kl = final_kl(scores)
-        kls = [*self.kl[: self.best], kl, *self.kl[self.best + 1 :]]
-        return replace(self, kl=kls)
-
-
-def final_kl(scores: Mapping[str, Any]) -> Any:
-    """Return the KL divergence (nats) of scores, or the free energy where log Z is not known."""
-    return scores.get("free_energy") if scores.get("kl") is None else scores["kl"]
 
 
 class Restarts:
@@ -123,7 +92,8 @@ class Restarts:
     def record(self) -> RestartsRecord:
         """Return what became of them, once one is left."""
         best = self.alive[0]
-        return RestartsRecord(len(self.seeds), best, self.seeds[best], self.kl, self.updates)
+        facts = {"kl": self.kl, "updates": self.updates}
+        return RestartsRecord(count=len(self.seeds), best=best, seed=self.seeds[best], **facts)
 
     def fit(self, steps: int, session: Session) -> None:
         """Train those alive until each has made ``steps`` updates."""

@@ -178,10 +178,17 @@ def test_a_missing_flow_fails(broken):
     assert "k: expected 5, received 3" in failures(broken)["model"]
 
 
-@pytest.mark.parametrize("seed", [0, "3", None])
-def test_a_wrong_seed_in_the_summary_fails(broken, seed):
+@pytest.mark.parametrize(
+    ("seed", "problem"),
+    [
+        (0, "seed: expected 3, received 0"),
+        ("3", "damaged: seed: expected a whole number (received as text"),
+        (None, "damaged: seed: expected a whole number. Received: None"),
+    ],
+)
+def test_a_wrong_seed_in_the_summary_fails(broken, seed, problem):
     edit_json(broken / "summary.json", seed=seed)
-    assert f"summary.json: seed: expected 3, received {seed!r}" in detail_of(broken, "record")
+    assert f"summary.json: {problem}" in detail_of(broken, "record")
 
 
 @pytest.mark.parametrize(

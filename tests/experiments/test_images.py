@@ -19,7 +19,7 @@ from nflow_cli.config import presets
 from nflow_cli.config.flow_options import IN_TURN
 from nflow_cli.data.images import binarize, load_images
 from nflow_cli.evaluation.images import ImportanceSampler, evaluate_vae
-from nflow_cli.experiments.drawing import draw
+from nflow_cli.experiments.drawing import redraw
 from nflow_cli.experiments.images import fit as images_fit
 from nflow_cli.models.vae import FlowVAE
 from nflow_cli.registry import FLOWS
@@ -380,7 +380,7 @@ def plain_run(tmp_path_factory):
     folder.write_text("config.yaml", presets.dump(settings))
     unlabelled = replace(images(), y_train=None, y_test=None)
     with without_xla(), folder.recorded({"command": "train-vae"}):
-        return folder, experiments.of(settings).train(folder, unlabelled)
+        return folder, experiments.of(settings).train(folder, unlabelled).summary
 
 
 def test_the_summary_tells_everything_promised_of_it(plain_run):
@@ -416,7 +416,7 @@ def test_the_saved_model_has_the_figures_of_the_summary(plain_run):
 def test_a_run_of_one_latent_without_labels_is_drawn(plain_run):
     folder, _ = plain_run
     names = ["latent", "reconstructions", "samples", "manifold", "training"]
-    assert [path.name for path in draw(folder, dpi=50)] == [f"{name}.png" for name in names]
+    assert [path.name for path in redraw(folder, dpi=50)] == [f"{name}.png" for name in names]
     assert arrays_of(folder)["labels"].shape == (0,)
 
 

@@ -63,7 +63,7 @@ def fit(path, name="tensors", function=None, **changes):
     config = settings(name, **changes)
     subject = user_subject(config, function_of(function or FUNCTIONS[name]))
     run = RunDirectory.create("test", str(path))
-    return run, train(config, run, [], None, subject)
+    return run, train(experiments.of(config), run, [], None, subject).summary
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +223,8 @@ def test_a_fit_that_is_stopped_and_goes_on_ends_as_one_that_was_not(
     assert run.read_json("run.json")["status"] == "interrupted"
     config = run.read_config()
     with without_pictures():
-        train(config, run, [], None, user_subject(config, function_of(FUNCTIONS[name])))
+        experiment = experiments.of(config)
+        train(experiment, run, [], None, user_subject(config, function_of(FUNCTIONS[name])))
     assert_same_run(whole.path, run.path)
 
 

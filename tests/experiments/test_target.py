@@ -231,7 +231,7 @@ def finished(tmp_path_factory):
     folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
     settings = preset({"steps": 40, "chunk": 20}, flow={"pattern": ["planar"], "k": 2}, seed=3)
     with without_xla():
-        return folder, settings, experiments.of(settings).train(folder)
+        return folder, settings, experiments.of(settings).train(folder).summary
 
 
 def test_a_run_tells_everything_promised_of_it(finished):
@@ -277,7 +277,8 @@ def test_the_metrics_are_one_row_a_chunk_after_those_within_the_first(finished):
 @pytest.mark.usefixtures("without_xla")
 def test_a_run_without_flows_tells_the_kl_of_its_base(tmp_path):
     settings = preset(flow={"k": 0})
-    summary = experiments.of(settings).train(RunDirectory.create("test", str(tmp_path / "run")))
+    run = RunDirectory.create("test", str(tmp_path / "run"))
+    summary = experiments.of(settings).train(run).summary
     log_q0 = normal_log_prob(GRID.points)
     log_p = call(targets.Multimodal().log_prob, GRID.points)
     expected = GRID.integral(np.exp(log_q0) * (log_q0 - log_p))

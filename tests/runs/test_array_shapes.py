@@ -6,16 +6,18 @@ import zipfile
 import numpy as np
 import pytest
 
+from nflow_cli.config import presets
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.experiments.images import pictures as of_images
+from nflow_cli.experiments.images import Images
 from nflow_cli.experiments.table import pictures as of_tables
-from nflow_cli.experiments.target import pictures as of_targets
+from nflow_cli.experiments.target import Target
 from nflow_cli.runs import npz
 from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, thinned
 from nflow_cli.runs.directory import RunDirectory
 
+MNIST = presets.validate(presets.read_preset(presets.find_preset("mnist")), "mnist")
 SHAPES = {
-    **{"target": of_targets.SHAPES, "images": of_images.SHAPES},
+    **{"target": Target.shapes, "images": Images(MNIST).shapes},
     "table": {**of_tables.PLANE, **ROWS, **ROW_WEIGHTS},
 }
 GRID = (500, 500)

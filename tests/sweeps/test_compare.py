@@ -8,6 +8,7 @@ import statistics
 
 import numpy as np
 import pytest
+from drawable_runs import SUMMARIES
 from written_runs import AXIS, log_normal, write_run, write_vae
 
 from nflow_cli.config import presets
@@ -189,9 +190,12 @@ def test_a_run_of_a_sweep_that_has_not_ended_is_left_out_and_counted(folder, inv
     assert "left out, as they have not finished: 1 of the runs" in result.stderr
 
 
+DATA = SUMMARIES["train-vae"]["data"]
+
+
 def test_data_of_another_checksum_are_another_experiment(tmp_path):
     for name, sha in (("a", "1"), ("b", "2")):
-        write_vae(tmp_path / name, {"data": {"name": "x/mnist.npz", "sha256": sha}})
+        write_vae(tmp_path / name, {"data": {**DATA, "name": "x/mnist.npz", "sha256": sha}})
     groups = groups_of(tmp_path / "a", tmp_path / "b")
     assert [g.settings for g in groups] == [{"data.sha256": "1"}, {"data.sha256": "2"}]
     assert groups[0].identity == ("mnist.npz (stochastic)", "planar", 8)
@@ -357,7 +361,7 @@ def test_what_is_no_run_is_one_line(invoke, tmp_path, make, expected):
 
 def test_a_summary_of_a_vae_names_its_data(tmp_path):
     run = write_vae(tmp_path / "run", {"data": "mnist"})
-    with pytest.raises(NflowError, match=r"summary\.json: damaged: expected the data's name"):
+    with pytest.raises(NflowError, match=r"summary\.json: damaged: data: expected a mapping"):
         compare.gather([str(run.path)])
     assert json.loads((run.path / "summary.json").read_text())["data"] == "mnist"
 
@@ -367,7 +371,7 @@ def test_figures_with_caveats_carry_their_words(invoke, tmp_path):
     write_run(tmp_path / "a", {"steps": 4_000}, **annealed)
     write_run(tmp_path / "b", {"kl": 0.25}, flow__k=2)
     result = invoke("compare", "a", "b", "--output", "pictures")
-    assert result.exit_code == 0 and result.stdout.count("0.50000 [annealing]") == 1
+    assert result.exit_code == 0 and result.stdout.count("0.50000 ± 0.01000 [annealing]") == 1
     assert result.stdout.count("[") == 1
     assert "[annealing] such as a: training ended at β = 0.208" in result.stderr
     header, *rows = csv.reader(io.StringIO(invoke("compare", "a", "b", "--format", "csv").stdout))

@@ -1,6 +1,5 @@
 import functools
 import json
-from dataclasses import asdict
 
 import keras
 import numpy as np
@@ -250,7 +249,7 @@ def test_a_target_without_a_normaliser_is_judged_by_the_free_energy():
 def finished(tmp_path_factory):
     folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
     settings = preset(seed=3, restarts=2)
-    return folder, settings, experiments.of(settings).train(folder)
+    return folder, settings, experiments.of(settings).train(folder).summary
 
 
 def test_the_summary_tells_of_every_restart(finished):
@@ -266,7 +265,7 @@ def test_the_summary_tells_of_every_restart(finished):
 
 def test_a_single_fit_is_the_only_restart():
     expected = {"count": 1, "best": 0, "seed": 4, "kl": [None], "updates": [100]}
-    assert asdict(alone(4)[2]) == expected
+    assert alone(4)[2].model_dump() == expected
 
 
 def test_the_saved_model_is_the_best_stack_alone(finished):

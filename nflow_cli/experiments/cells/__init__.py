@@ -9,8 +9,10 @@ from nflow_cli.config.kinds_schema import row_names
 from nflow_cli.config.memory import OF_AN_OUTPUT, Footprint
 from nflow_cli.errors import ConfigError, DataError
 from nflow_cli.evaluation.caveats import Caveat
+from nflow_cli.experiments.cells.summary import CellsSummary
 from nflow_cli.experiments.experiment import FLOWS_EXPECTED, Measure, checksum_of_data
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
+from nflow_cli.experiments.summary import Fitted
 from nflow_cli.experiments.table.experiment import OfTable
 from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.runs.directory import WEIGHTS, RunDirectory
@@ -32,13 +34,7 @@ class WholeTable(OfTable):
     )
     model_file = WEIGHTS
     needs_tensorflow = False
-
-    @property
-    def summary_form(self) -> Any:
-        """What pictures need of the summary: all of it."""
-        from nflow_cli.experiments.cells.summary import CellsForm
-
-        return CellsForm
+    summary_type = CellsSummary
 
     # Before training.
 
@@ -86,8 +82,8 @@ class WholeTable(OfTable):
 
     # Training.
 
-    def fit(self, run: RunDirectory, data: Any) -> dict[str, Any]:
-        """Train, judge and save; return the summary."""
+    def fit(self, run: RunDirectory, data: Any) -> Fitted:
+        """Train, judge and save the model."""
         from nflow_cli.experiments.cells.run import run as fit_run
 
         return fit_run(self.config, run, data, self.keeps_rows)

@@ -1,7 +1,5 @@
 """Fit, judge and save a density of cells in its run directory."""
 
-from typing import Any
-
 from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.presets import fingerprint
 from nflow_cli.data.dataset import Dataset
@@ -10,15 +8,14 @@ from nflow_cli.experiments.cells.arrays import mean_shares, pictures
 from nflow_cli.experiments.cells.memorised import memorised
 from nflow_cli.experiments.cells.summary import CellsSummary
 from nflow_cli.experiments.cells.weights_arrays import arrays_of
+from nflow_cli.experiments.summary import DataRecord, Fitted
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.weights_file import save_weights
 from nflow_cli.training.progress import phase
 
 
-def run(
-    config: CellsConfig, directory: RunDirectory, data: Dataset, keeps_rows: bool
-) -> dict[str, Any]:
-    """Fit, judge and save in ``directory``, from where it is; return the summary."""
+def run(config: CellsConfig, directory: RunDirectory, data: Dataset, keeps_rows: bool) -> Fitted:
+    """Fit, judge and save in ``directory``, from where it is."""
     parts = fit.build(config, data)
     training = fit.train(parts, data, config, directory)
     density = fit.fitted(parts, data)
@@ -30,13 +27,14 @@ def run(
         memorisation = memorised(density, data, config.seed)
     with phase("preparing pictures"):
         shown = pictures(density, data, estimated, config.seed, keeps_rows)
-        directory.write_evaluation(shown)
-    return CellsSummary(
+    summary = CellsSummary(
         **scores.model_dump(),
         **gap,
         memorisation=memorisation,
         flow=config.cells.text,
-        data={"name": data.name, "sha256": data.sha256},
+        k=1,
+        target=None,
+        data=DataRecord(name=data.name, sha256=data.sha256),
         measure=data.measure,
         columns=data.scored,
         given=list(data.given),
@@ -49,4 +47,5 @@ def run(
         model_sha256=model_sha256,
         config_sha256=fingerprint(config),
         **training.speed._asdict(),
-    ).model_dump()
+    )
+    return Fitted(summary, shown)

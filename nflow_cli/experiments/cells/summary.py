@@ -1,15 +1,12 @@
 """The summary of a fit to a whole table: what ``summary.json`` holds. No Keras here."""
 
 from collections.abc import Mapping
-from typing import Any
 
-from pydantic import Field
-
-from nflow_cli.config.strict import Strict
+from nflow_cli.config.strict import Count, Error, Figure, Strict, Text
 from nflow_cli.evaluation.likelihood import Mean
 from nflow_cli.evaluation.memorisation import Memorisation
 from nflow_cli.evaluation.pit import Pit
-from nflow_cli.experiments.picture_data import Count, DataForm, Error, Figure, SummaryForm
+from nflow_cli.experiments.table.summary import OfTableSummary
 
 
 class Scores(Strict):
@@ -30,75 +27,29 @@ class Scores(Strict):
         pit: The calibration of each column.
     """
 
-    log_likelihood: float | None
-    log_likelihood_standard_error: float | None
-    n_effective: float
-    n_impossible: int
-    n_unknown: int
-    n_new_levels: int
-    independent_log_likelihood: float | None
-    independent_log_likelihood_standard_error: float | None
-    gain: float | None
-    gain_standard_error: float | None
+    log_likelihood: Figure
+    log_likelihood_standard_error: Error
+    n_effective: Figure
+    n_impossible: Count
+    n_unknown: Count
+    n_new_levels: Count
+    independent_log_likelihood: Figure
+    independent_log_likelihood_standard_error: Error
+    gain: Figure
+    gain_standard_error: Error
     column_gains: Mapping[str, Mean]
     pit: Pit
 
 
-class CellsSummary(Scores):
-    """All figures of a run: what it is of, its training, its scores, its warnings.
+class CellsSummary(Scores, OfTableSummary):
+    """The figures of a density of cells.
 
     Attributes:
-        flow: The model as text.
-        k: How many maps: a density of cells is one.
-        target: None, as rows are fitted.
-        data: The table's ``name`` and ``sha256``.
         measure: The SHA-256 of the base measure: log-likelihoods compare only where it is equal.
-        columns: The modelled columns.
-        given: What is given.
-        seed: Of the run.
-        steps: Updates that were made.
-        best_update: When the last of the members was at its best validation.
         shares: The mean weight of the networks beside the marginal, of each column.
-        gap: The mean of ``log p - log q`` over fresh points of a built-in set, None of other data.
-        gap_standard_error: Its standard error.
         memorisation: How much likelier training rows are than test rows.
-        n_parameters: Of the networks.
-        model_sha256: Of the weights.
-        config_sha256: Of the config.
     """
 
-    flow: str
-    k: int = 1
-    target: None = None
-    data: Mapping[str, str]
-    measure: str
-    columns: list[str]
-    given: list[str]
-    seed: int
-    steps: int
-    best_update: int
-    n_train: int
-    n_validation: int
-    n_test: int
-    shares: Mapping[str, float]
-    gap: float | None
-    gap_standard_error: float | None
+    measure: Text
+    shares: Mapping[str, Figure]
     memorisation: Memorisation
-    n_parameters: int
-    model_sha256: str
-    config_sha256: str
-    compile_seconds: float
-    train_seconds: float
-    steps_per_second: float | None
-    caveats: list[Mapping[str, Any]] = Field(default=[])
-
-
-class CellsForm(SummaryForm):
-    """What the pictures need of ``summary.json``."""
-
-    target: None = None
-    data: DataForm
-    best_update: Count
-    log_likelihood: Figure
-    log_likelihood_standard_error: Error = None
-    independent_log_likelihood: Figure

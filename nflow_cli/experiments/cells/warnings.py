@@ -1,7 +1,5 @@
 """Warnings about the scores of a fit to a whole table. No Keras here."""
 
-from collections.abc import Mapping
-
 from nflow_cli.evaluation.caveats import (
     SIGMAS,
     Caveat,
@@ -50,12 +48,9 @@ def ruined(summary: Summary) -> Caveat | None:
 
 def miscalibrated(summary: Summary) -> Caveat | None:
     """Return the warning of columns whose PIT is further from uniform than chance explains."""
-    pit = summary.get("pit")
-    if not isinstance(pit, dict):
-        return None
     wrong = [
         name
-        for name, column in pit["columns"].items()
+        for name, column in summary.get("pit", {"columns": {}})["columns"].items()
         if column["distance"] is not None and column["distance"] > column["band"]
     ]
     if not wrong:
@@ -74,8 +69,8 @@ def memorised(summary: Summary, are_chosen: bool = False) -> Caveat | None:
 
     The AUC of the likelihood attack is beyond chance and above 0.6.
     """
-    effect, facts = memorisation_text(summary), summary.get("memorisation")
-    if not effect or not isinstance(facts, Mapping) or not (number(facts, "auc") or 0) > MEMORISED:
+    effect, facts = memorisation_text(summary), summary.get("memorisation", {})
+    if not effect or not (number(facts, "auc") or 0) > MEMORISED:
         return None
     reason = (
         f"training rows are likelier than test rows, by {effect}: try fewer updates, a larger "
@@ -88,9 +83,7 @@ def memorised(summary: Summary, are_chosen: bool = False) -> Caveat | None:
 
 def memorisation_text(summary: Summary) -> str:
     """Return by how much training rows are likelier than test rows; "" where chance explains it."""
-    facts = summary.get("memorisation")
-    if not isinstance(facts, Mapping):
-        return ""
+    facts = summary.get("memorisation", {})
     auc, error = number(facts, "auc"), number(facts, "auc_standard_error")
     if auc is None or error is None or not auc - 0.5 > CHANCE * error:
         return ""

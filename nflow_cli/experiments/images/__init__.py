@@ -14,10 +14,11 @@ from nflow_cli.experiments.experiment import (
     Identity,
     Measure,
     checksum_of_data,
-    expect_named_data,
 )
-from nflow_cli.experiments.images import pictures, rows
+from nflow_cli.experiments.images import rows
+from nflow_cli.experiments.images.summary import ImagesSummary
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
+from nflow_cli.experiments.summary import Fitted
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import RunDirectory
 
@@ -40,13 +41,19 @@ class Images(Experiment):
         Measure("seconds_per_epoch", "s/epoch", "", 1, has_spread=False),
     )
     course = Course("negative_elbo", "-ELBO (nats)")
-    columns, summary_form = pictures.COLUMNS, pictures.ImagesSummary
+    columns = ("epoch", "negative_elbo", "reconstruction", "kl", "beta")
+    summary_type = ImagesSummary
     samples: ClassVar = (1, 5_000)
 
     @property
     def shapes(self) -> Shapes:
         """The arrays in ``evaluation.npz``."""
-        return {**pictures.SHAPES, **(pictures.OF_PRIOR if self.config.prior else {})}
+        return {
+            **{"base_latents": ("n", 2), "latents": ("n", 2), "latent_axes": (2,), "labels": "n?"},
+            **{"originals": "mhw", "reconstructions": "mhw", "samples": "dhw"},
+            **{"manifold": "rrhw", "manifold_axis": "r"},
+            **({"prior_latents": ("p", 2)} if self.config.prior else {}),
+        }
 
     @property
     def footprint(self) -> Footprint:
@@ -75,8 +82,8 @@ class Images(Experiment):
                 f"{' left by the validation split' if held_out else ''}. Received: {size}"
             )
 
-    def fit(self, run: RunDirectory, data: Any) -> dict[str, Any]:
-        """Train, judge and save; return the summary."""
+    def fit(self, run: RunDirectory, data: Any) -> Fitted:
+        """Train, judge and save the model."""
         from nflow_cli.experiments.images import fit as images_fit
 
         return images_fit.run(self.config, run, data)
@@ -173,10 +180,6 @@ class Images(Experiment):
     def settings(self, summary: Summary) -> dict[str, str]:
         """Tell images of one name apart, and priors in one column."""
         return {**checksum_of_data(summary), "prior": self.prior_title or "N(0, I)"}
-
-    def expect_comparable(self, run: RunDirectory, summary: Summary) -> None:
-        """See that the summary names the data."""
-        expect_named_data(run, summary)
 
     def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
         """Return the pictures by name."""

@@ -12,6 +12,8 @@ from nflow_cli.config.presets import fingerprint
 from nflow_cli.config.schema import VAEConfig
 from nflow_cli.data.images import MNIST, MNIST_ARRAYS_SHA256, Images, binarize
 from nflow_cli.evaluation.images import ImportanceSampler, estimate_arrays, evaluate_vae, vae_arrays
+from nflow_cli.experiments.images.summary import ImagesRecord, ImagesSummary
+from nflow_cli.experiments.summary import Fitted
 from nflow_cli.models.objectives import inverse_temperature
 from nflow_cli.models.vae import FlowVAE
 from nflow_cli.random_streams import stream
@@ -194,8 +196,8 @@ def published_of(config: VAEConfig, images: Images) -> list[dict[str, Any]]:
     ]
 
 
-def run(config: VAEConfig, directory: RunDirectory, images: Images) -> dict[str, Any]:
-    """Train, judge and save in ``directory``, from where it is; return the summary."""
+def run(config: VAEConfig, directory: RunDirectory, images: Images) -> Fitted:
+    """Train, judge and save in ``directory``, from where it is."""
     training, held_out = split(images, config)
     chunks = ImageChunks(training, config)
     model = build(config, chunks.batches)
@@ -208,25 +210,25 @@ def run(config: VAEConfig, directory: RunDirectory, images: Images) -> dict[str,
     shown = (pixels, images.y_test, estimates["mean_latent"], config.seed)
     with phase("preparing pictures"):
         arrays = vae_arrays(model.vae, *shown)
-    directory.write_evaluation(arrays)
     directory.write_estimates(estimate_arrays(estimates))
     sizes = {"n_train": len(training), "n_test": images.n_test}
-    return {
-        "flow": config.flow.text,
-        "k": config.flow.k,
-        "amortized": config.flow.amortized,
-        "latent_dim": config.model.latent_dim,
-        "seed": config.seed,
-        "epochs": trained.epochs,
-        "best_epoch": trained.best_epoch,
+    summary = ImagesSummary(
+        flow=config.flow.text,
+        k=config.flow.k,
+        amortized=config.flow.amortized,
+        latent_dim=config.model.latent_dim,
+        seed=config.seed,
+        epochs=trained.epochs,
+        best_epoch=trained.best_epoch,
         **scores,
-        "binarization": config.data.binarization,
-        "prior": config.prior and config.prior.title,
-        "data": {"name": images.name, "sha256": images.sha256, **sizes},
-        "published": published_of(config, images),
-        "n_parameters": model.vae.count_params(),
-        "model_sha256": model_sha256,
-        "config_sha256": fingerprint(config),
-        "compile_seconds": trained.compile_seconds,
-        "seconds_per_epoch": trained.seconds_per_epoch,
-    }
+        binarization=config.data.binarization,
+        prior=config.prior and config.prior.title,
+        data=ImagesRecord(name=images.name, sha256=images.sha256, **sizes),
+        published=published_of(config, images),
+        n_parameters=model.vae.count_params(),
+        model_sha256=model_sha256,
+        config_sha256=fingerprint(config),
+        compile_seconds=trained.compile_seconds,
+        seconds_per_epoch=trained.seconds_per_epoch,
+    )
+    return Fitted(summary, arrays)

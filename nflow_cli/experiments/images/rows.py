@@ -1,7 +1,7 @@
 """The scores of a VAE, as rows of tables."""
 
 from nflow_cli.evaluation.caveats import COIN, marked
-from nflow_cli.experiments.rows import Caveats, Rows, Summary, length_text
+from nflow_cli.experiments.rows import Caveats, Rows, Summary, figure, length_text
 
 
 def rows_of(summary: Summary, epochs: int, caveats: Caveats) -> Rows:
@@ -51,10 +51,12 @@ def bound_rows(scores: Summary, latent_dim: int, caveats: Caveats) -> Rows:
     error, active = scores["nll_standard_error"], scores["active_units"]
     spread = "" if error is None else f" ± {error:.2f}"
     draws = f"{scores['nll_samples']} importance samples"
-    likelihood = f"{scores['negative_log_likelihood']:.2f}{spread} nats, {draws}"
+    bound, nll = (figure(scores, f"negative_{of}", 2) for of in ("elbo", "log_likelihood"))
+    likelihood = f"{nll}{spread} nats, {draws}"
+    parts = (figure(scores, key, 2) for key in ("reconstruction", "kl"))
     return [
-        ("-ELBO", marked(f"{scores['negative_elbo']:.2f} nats", caveats, "negative_elbo")),
-        ("", f"reconstruction {scores['reconstruction']:.2f} + KL {scores['kl']:.2f}"),
+        ("-ELBO", marked(f"{bound} nats", caveats, "negative_elbo")),
+        ("", "reconstruction {} + KL {}".format(*parts)),
         ("-log p(x)", marked(likelihood, caveats, "negative_log_likelihood")),
         ("active units", f"{'unknown' if active is None else active} of {latent_dim}"),
     ]

@@ -9,8 +9,11 @@ from nflow_cli.errors import ConfigError
 from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.experiment import Course, Identity, Measure
-from nflow_cli.experiments.infer import pictures, rows, warnings
+from nflow_cli.experiments.infer import rows, warnings
+from nflow_cli.experiments.infer.summary import InferSummary
+from nflow_cli.experiments.picture_data import damage_of_columns
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
+from nflow_cli.experiments.summary import Fitted
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import RunDirectory
 
@@ -34,14 +37,16 @@ class Inference(DensityExperiment):
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     )
     course = Course("kl", "KL (nats)", otherwise="free energy (nats)")
-    columns, summary_form = pictures.COLUMNS, pictures.InferSummary
+    columns = ("update", "loss", "kl", "beta")
+    summary_type = InferSummary
     samples: ClassVar = (1_000, 10**7)
     takes_density = True
 
     @property
     def shapes(self) -> Shapes:
         """The arrays in ``evaluation.npz``."""
-        return pictures.shapes_of(self.config.dim)
+        points: Shapes = {"rows": ("t", self.config.dim), "samples": ("s", self.config.dim)}
+        return {**points, "columns_shown": "c", "tail": "u", "smooth_tail": "u"}
 
     @property
     def restarts(self) -> int:
@@ -84,8 +89,8 @@ class Inference(DensityExperiment):
         path = "FILE.py" if density.path == IN_PYTHON else density.path
         return ["--density", f"{path}:{density.name}"]
 
-    def fit(self, run: RunDirectory, data: Any) -> dict[str, Any]:
-        """Train, judge and save; return the summary."""
+    def fit(self, run: RunDirectory, data: Any) -> Fitted:
+        """Train, judge and save the model."""
         from nflow_cli.experiments.infer import fit as infer_fit
 
         return infer_fit.run(self.config, run, data)
@@ -162,12 +167,9 @@ class Inference(DensityExperiment):
         sha256 = self.config.density.sha256
         return {} if sha256 is None else {"density.sha256": sha256[:12]}
 
-    def expect_comparable(self, run: RunDirectory, summary: Summary) -> None:
-        """See nothing: the density is in the config."""
-
     def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
         """Return which file of the pictures is not of these coordinates, and why, or ""."""
-        return pictures.damage(arrays, summary, self.config.density.columns)
+        return damage_of_columns(arrays, summary, self.config.density.columns)
 
     def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
         """Return the pictures by name."""

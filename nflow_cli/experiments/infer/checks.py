@@ -73,13 +73,11 @@ def _are_near(expected: Any, received: Any, scale: Mapping[str, float]) -> bool:
     """Return whether figures of coordinates are those expected, but for a part of their scale."""
     if expected is None:
         return received is None
-    try:
-        return all(
-            np.allclose(expected[name], received[name], rtol=1e-3, atol=1e-3 * (1e-9 + size))
-            for name, size in scale.items()
-        )
-    except (KeyError, TypeError, ValueError):
-        return False
+    known = received if isinstance(received, Mapping) and None not in received.values() else {}
+    return known.keys() == expected.keys() and all(
+        np.allclose(expected[name], known[name], rtol=1e-3, atol=1e-3 * (1e-9 + size))
+        for name, size in scale.items()
+    )
 
 
 def check_samples(run: CheckedInference) -> Verdict:

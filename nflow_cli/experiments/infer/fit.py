@@ -1,7 +1,6 @@
 """Fit a flow stack to a log-density of one's own by reverse KL."""
 
 import math
-from dataclasses import asdict
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +13,9 @@ from nflow_cli.evaluation.inference import arrays_of, judge
 from nflow_cli.evaluation.target import values_at
 from nflow_cli.experiments.infer.array_fit import ArrayFit
 from nflow_cli.experiments.infer.subject import Subject
+from nflow_cli.experiments.infer.summary import InferSummary
 from nflow_cli.experiments.infer.trial import WHERE_IT_ENDS, compiling
+from nflow_cli.experiments.summary import Fitted
 from nflow_cli.experiments.target.fit import LOG_P, Fit2D, train
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
@@ -68,8 +69,8 @@ def build(config: InferConfig, target: Any) -> Fit2D:
     return model
 
 
-def run(config: InferConfig, directory: RunDirectory, subject: Subject) -> dict[str, Any]:
-    """Fit, judge and save in ``directory``, from where it is; return the summary."""
+def run(config: InferConfig, directory: RunDirectory, subject: Subject) -> Fitted:
+    """Fit, judge and save in ``directory``, from where it is."""
     model = build(config, subject.target)
     with compiling(config.train.compile):
         training = train(model, config, directory)
@@ -80,20 +81,20 @@ def run(config: InferConfig, directory: RunDirectory, subject: Subject) -> dict[
         judged = judge(*parts, config.seed, config.evaluate.samples)
     with phase("preparing pictures"):
         arrays = arrays_of(*parts[:3], config.seed, judged)
-    directory.write_evaluation(arrays)
-    return {
-        "flow": config.flow.text,
-        "k": config.flow.k,
-        "target": config.subject,
-        "base": config.base_name,
-        "seed": config.seed,
-        "steps": training.steps,
-        "columns": config.density.columns,
-        "has_exact_samples": subject.target.sample is not None,
+    summary = InferSummary(
+        flow=config.flow.text,
+        k=config.flow.k,
+        target=config.subject,
+        base=config.base_name,
+        seed=config.seed,
+        steps=training.steps,
+        columns=config.density.columns,
+        has_exact_samples=subject.target.sample is not None,
         **judged.scores,
-        "n_parameters": model.flow.count_params(),
-        "model_sha256": model_sha256,
-        "config_sha256": fingerprint(config),
+        n_parameters=model.flow.count_params(),
+        model_sha256=model_sha256,
+        config_sha256=fingerprint(config),
         **training.speed._asdict(),
-        "restarts": asdict(training.restarts.judged(judged.scores)),
-    }
+        restarts=training.restarts.judged(judged.scores),
+    )
+    return Fitted(summary, arrays)

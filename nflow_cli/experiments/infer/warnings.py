@@ -52,7 +52,7 @@ def _missed_mass(summary: Summary) -> Caveat | None:
     place, remedy = summary.get("missed_mode"), "try --anneal, --restarts or more updates"
     if share is not None and error is not None and share - SIGMAS * error > MISSED:
         text = f"draws of q miss at least {100 * share:.3g}% ± {100 * error:.1g}% of p"
-        near = f", most of it near {_place(place)}" if isinstance(place, Mapping) else ""
+        near = f", most of it near {_place(place)}" if place else ""
         return Caveat("missed mass", FIGURES, f"{text}{near}; {remedy}")
     if (more := jump(summary)) is None:
         return None
@@ -96,10 +96,9 @@ def _rounding(summary: Summary) -> Caveat | None:
 
 def _coarsest(summary: Summary) -> str:
     """Name the coordinate whose steps in float32 are largest beside its standard deviation."""
-    moments = summary.get("moments")
     steps = {
         name: (float(np.spacing(np.float32(abs(mean)))), spread, mean)
-        for name, (mean, spread) in (moments.items() if isinstance(moments, Mapping) else ())
+        for name, (mean, spread) in summary.get("moments", {}).items()
         if mean is not None and spread
     }
     if not steps:
@@ -118,10 +117,8 @@ def _lost(summary: Summary) -> Caveat | None:
 
 def _disagreement(summary: Summary) -> Caveat | None:
     """Warn of restarts that ended in different optima, as modes are dropped."""
-    restarts: Any = summary.get("restarts")
-    kls = restarts.get("kl") if isinstance(restarts, Mapping) else None
-    known = kls if isinstance(kls, list) else []
-    finite = [kl for kl in known if isinstance(kl, float) and math.isfinite(kl)]
+    kls = summary.get("restarts", {}).get("kl", ())
+    finite = [kl for kl in kls if kl is not None and math.isfinite(kl)]
     if len(finite) < 2 or max(finite) - min(finite) <= APART:
         return None
     reason = (

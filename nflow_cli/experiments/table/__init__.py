@@ -11,9 +11,12 @@ from nflow_cli.errors import ConfigError
 from nflow_cli.evaluation.caveats import Caveat, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.experiment import FLOWS_EXPECTED, Measure, checksum_of_data
+from nflow_cli.experiments.picture_data import damage_of_columns
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
+from nflow_cli.experiments.summary import Fitted
 from nflow_cli.experiments.table import pictures, rows
 from nflow_cli.experiments.table.experiment import OfTable
+from nflow_cli.experiments.table.summary import TableSummary
 from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.runs.directory import RunDirectory
 
@@ -31,7 +34,7 @@ class Table(OfTable, DensityExperiment):
         Measure("gap", "gap to the truth", "nats", 4),
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     )
-    summary_form = pictures.TableSummary
+    summary_type = TableSummary
 
     # Before training.
 
@@ -52,8 +55,8 @@ class Table(OfTable, DensityExperiment):
 
     # Training.
 
-    def fit(self, run: RunDirectory, data: Any) -> dict[str, Any]:
-        """Train, judge and save; return the summary."""
+    def fit(self, run: RunDirectory, data: Any) -> Fitted:
+        """Train, judge and save the model."""
         from nflow_cli.experiments.table import fit as table_fit
 
         return table_fit.run(self.config, run, data, self.judge, self.keeps_rows)
@@ -170,7 +173,7 @@ class Table(OfTable, DensityExperiment):
 
     def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
         """Return which file of the pictures is not of these columns, and why, or ""."""
-        return pictures.damage(arrays, summary, self.config.columns)
+        return damage_of_columns(arrays, summary, self.config.columns)
 
     def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
         """Return the pictures by name."""

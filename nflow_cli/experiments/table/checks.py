@@ -13,7 +13,7 @@ from nflow_cli.evaluation.verdicts import Outcome, Verdict, passed
 from nflow_cli.experiments import density_checks
 from nflow_cli.experiments.checked_flows import CheckedDensity
 from nflow_cli.experiments.checked_run import Checks, agree, differences, unlike
-from nflow_cli.experiments.density_checks import AS_GIVEN, OF_A_TARGET
+from nflow_cli.experiments.density_checks import AS_GIVEN
 from nflow_cli.experiments.table import Table
 from nflow_cli.experiments.table.records import is_gone, tell_gone, unlike_records
 from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
@@ -74,9 +74,8 @@ def check_rows(run: CheckedTable) -> Verdict:
 
 def check_held_out(run: CheckedTable) -> Verdict:
     """Compute the summary's scores again, from the test points, and from fresh ones."""
-    scores = run.table.scores_of(run.trained, run.data) | dict.fromkeys(OF_A_TARGET)
-    normality = scores.pop("normality", None)
-    wrong = [] if normality is None else unlike_normality(normality, run.summary)
+    scores = run.table.scores_of(run.trained, run.data)
+    wrong = unlike_normality(scores.pop("normality"), run.summary["normality"])
     outcome, detail = _check_scores(run, scores)
     if not wrong:
         return outcome, detail
@@ -116,11 +115,8 @@ def check_arrays_of_rows(run: CheckedTable) -> Verdict:
     return passed(not wrong), "; ".join(wrong) or AS_GIVEN
 
 
-def unlike_normality(expected: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
+def unlike_normality(expected: Mapping[str, Any], received: Mapping[str, Any]) -> list[str]:
     """Say which of the distances of latents from ``N(0, I)`` are not those expected."""
-    received = summary.get("normality")
-    if not isinstance(received, Mapping):
-        return [f"{SUMMARY}: normality: missing"]
     return [
         f"{SUMMARY}: normality: {key}: expected {value}, received {received.get(key)!r:.40}"
         for key, value in expected.items()

@@ -8,7 +8,7 @@ from nflow_cli.config import presets
 from nflow_cli.config.schema import CellsConfig, FitConfig
 from nflow_cli.config.table_schema import Tails
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.experiments.experiment import Course, Experiment, Identity, expect_named_data
+from nflow_cli.experiments.experiment import Course, Experiment, Identity
 from nflow_cli.experiments.rows import Summary
 from nflow_cli.runs.directory import CONFIG, RunDirectory
 
@@ -111,7 +111,3 @@ class OfTable(Experiment):
     def identity(self, summary: Summary) -> Identity:
         """Return the name of the data and the model."""
         return self.identity_of(summary["data"]["name"])
-
-    def expect_comparable(self, run: RunDirectory, summary: Summary) -> None:
-        """See that the summary names the data."""
-        expect_named_data(run, summary)

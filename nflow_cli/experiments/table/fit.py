@@ -14,6 +14,8 @@ from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.pushforward import FlowDensity, chunks, each_member
 from nflow_cli.evaluation.scores import log_q_of_rows, mass_of
 from nflow_cli.evaluation.truth import gap_to_the_truth
+from nflow_cli.experiments.summary import DataRecord, Fitted
+from nflow_cli.experiments.table.summary import TableSummary
 from nflow_cli.experiments.table.training import Training, train_on_rows
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.side_by_side import seeds_from, stack_of
@@ -164,8 +166,8 @@ Judge = Callable[[Any, Dataset], tuple[dict[str, Any], dict[str, np.ndarray]]]
 
 def run(
     config: FitConfig, directory: RunDirectory, data: Dataset, judge: Judge, keeps_rows: bool
-) -> dict[str, Any]:
-    """Fit, judge and save in ``directory``, from where it is; return the summary.
+) -> Fitted:
+    """Fit, judge and save in ``directory``, from where it is.
 
     ``judge`` returns the scores of a density and of the rows that it was fitted to, and what the
     pictures are drawn from.
@@ -175,27 +177,26 @@ def run(
     model_sha256 = save_model(directory, model.trained)
     scores, arrays = judge(model.density, data)
     of_rows = log_q_of_rows(model.density, data) if keeps_rows else {}
-    directory.write_evaluation({**arrays, **of_rows})
+    arrays = {**arrays, **of_rows}
     mass = {}
     if data.train.shape[1] == 2 and not data.given:
         mass["mass"], mass["mass_error"] = mass_of(model.density, config.seed)
-    unknown = ("kl", "kl_standard_error", "ess", "free_energy", "log_z", "log_z_source")
-    return {
-        "flow": config.flow.text,
-        "k": config.flow.k,
-        "target": None,
-        "data": {"name": data.name, "sha256": data.sha256},
-        "base": config.base_name,
-        "seed": config.seed,
-        "steps": training.steps,
-        "best_update": training.best_update,
+    summary = TableSummary(
+        flow=config.flow.text,
+        k=config.flow.k or 0,
+        target=None,
+        data=DataRecord(name=data.name, sha256=data.sha256),
+        base=config.base_name,
+        seed=config.seed,
+        steps=training.steps,
+        best_update=training.best_update,
         **scores,
         **gap_to_the_truth(model.density.log_prob, data.name, config.seed, data.modelled),
         **data.sizes,
-        **dict.fromkeys(unknown),
         **mass,
-        "n_parameters": model.trained.count_params(),
-        "model_sha256": model_sha256,
-        "config_sha256": fingerprint(config),
+        n_parameters=model.trained.count_params(),
+        model_sha256=model_sha256,
+        config_sha256=fingerprint(config),
         **training.speed._asdict(),
-    }
+    )
+    return Fitted(summary, arrays)

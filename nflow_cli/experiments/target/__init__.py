@@ -8,7 +8,10 @@ from nflow_cli.evaluation.caveats import Caveat, lost_mode, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.experiment import Course, Identity, Measure
 from nflow_cli.experiments.rows import Judgement, Rows, Summary, likelihood_rows
-from nflow_cli.experiments.target import pictures, rows
+from nflow_cli.experiments.summary import Fitted
+from nflow_cli.experiments.target import rows
+from nflow_cli.experiments.target.summary import TargetSummary
+from nflow_cli.runs.array_shapes import STRIP, Shapes
 from nflow_cli.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -27,7 +30,12 @@ class Target(DensityExperiment):
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     )
     course = Course("kl", "KL (nats)", otherwise="free energy (nats)")
-    shapes, columns, summary_form = pictures.SHAPES, pictures.COLUMNS, pictures.TargetSummary
+    shapes: ClassVar[Shapes] = {
+        **{"axis_1": "x", "axis_2": "y", "log_target": "yx", "log_base": "yx", "log_q": "yx"},
+        **{"samples": ("s", 2), "base_samples": ("t", 2), "target_samples": ("u", 2), **STRIP},
+    }
+    columns = ("update", "loss", "kl", "beta")
+    summary_type = TargetSummary
     samples: ClassVar = (100, 10**7)
 
     @property
@@ -38,8 +46,8 @@ class Target(DensityExperiment):
     def data(self, run: RunDirectory | None = None) -> None:
         """Return nothing: the target is in the config."""
 
-    def fit(self, run: RunDirectory, data: None) -> dict[str, Any]:
-        """Train, judge and save; return the summary."""
+    def fit(self, run: RunDirectory, data: None) -> Fitted:
+        """Train, judge and save the model."""
         from nflow_cli.experiments.target import fit as target_fit
 
         return target_fit.run(self.config, run)
@@ -97,9 +105,6 @@ class Target(DensityExperiment):
     def identity(self, summary: Summary) -> Identity:
         """Return the target, the flow and K."""
         return self.identity_of(self.config.subject)
-
-    def expect_comparable(self, run: RunDirectory, summary: Summary) -> None:
-        """See nothing: the target is in the config."""
 
     @property
     def target_text(self) -> str:

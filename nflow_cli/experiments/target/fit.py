@@ -1,7 +1,6 @@
 """Fit a flow stack to a 2-D density by reverse KL."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +13,8 @@ from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.evaluation.scores import mass_of
 from nflow_cli.evaluation.target import density_arrays, evaluate_samples, missed_share
+from nflow_cli.experiments.summary import Fitted
+from nflow_cli.experiments.target.summary import TargetSummary
 from nflow_cli.flows import FlowStack
 from nflow_cli.models.objectives import inverse_temperature
 from nflow_cli.registry import BASES, TARGETS, make, resolve
@@ -23,7 +24,8 @@ from nflow_cli.training.divergence import trace_flows
 from nflow_cli.training.plateau import Plateau
 from nflow_cli.training.progress import nats_text, phase
 from nflow_cli.training.reporting import ProgressReport
-from nflow_cli.training.restarts import Restarts, RestartsRecord
+from nflow_cli.training.restarts import Restarts
+from nflow_cli.training.restarts_record import RestartsRecord
 from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import (
     ChunkTrainer,
@@ -212,8 +214,8 @@ def _stopping(config: Fit2DConfig | InferConfig, clock: Clock) -> list[Any]:
     return [Plateau(**stopping.model_dump(), clock=clock, start=start)]
 
 
-def run(config: Fit2DConfig, directory: RunDirectory) -> dict[str, Any]:
-    """Fit, judge and save in ``directory``, from where it is; return the summary."""
+def run(config: Fit2DConfig, directory: RunDirectory) -> Fitted:
+    """Fit, judge and save in ``directory``, from where it is."""
     model = build(config)
     training = train(model, config, directory)
     model_sha256 = save_model(directory, model.flow)
@@ -223,21 +225,21 @@ def run(config: Fit2DConfig, directory: RunDirectory) -> dict[str, Any]:
         mass, mass_error = mass_of(model.density, seed)
     with phase("preparing pictures"):
         arrays = density_arrays(*parts, evaluation.first, seed, config.evaluate.grid)
-    directory.write_evaluation(arrays)
-    return {
-        "flow": config.flow.text,
-        "k": config.flow.k,
-        "target": config.subject,
-        "base": config.base_name,
-        "seed": seed,
-        "steps": training.steps,
+    summary = TargetSummary(
+        flow=config.flow.text,
+        k=config.flow.k,
+        target=config.subject,
+        base=config.base_name,
+        seed=config.seed,
+        steps=training.steps,
         **evaluation.summary,
         **missed_share(*parts, seed),
-        "mass": mass,
-        "mass_error": mass_error,
-        "n_parameters": model.flow.count_params(),
-        "model_sha256": model_sha256,
-        "config_sha256": fingerprint(config),
+        mass=mass,
+        mass_error=mass_error,
+        n_parameters=model.flow.count_params(),
+        model_sha256=model_sha256,
+        config_sha256=fingerprint(config),
         **training.speed._asdict(),
-        "restarts": asdict(training.restarts.judged(evaluation.summary)),
-    }
+        restarts=training.restarts.judged(evaluation.summary),
+    )
+    return Fitted(summary, arrays)

@@ -16,9 +16,10 @@ from nflow_cli.experiments.rows import (
 
 def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
     """Return the rows of the table that a training ends with."""
-    kl = summary["kl"]
-    error = f"± {figure(summary, 'kl_standard_error')} nats"
-    text = "unknown (log Z is)" if kl is None else marked(f"{kl:.5f} {error}", caveats, "kl")
+    text = "unknown (log Z is)"
+    if summary["log_z"] is not None:
+        error = f"± {figure(summary, 'kl_standard_error')} nats"
+        text = marked(f"{figure(summary, 'kl')} {error}", caveats, "kl")
     free_energy, ess = f"{figure(summary, 'free_energy')} nats", figure(summary, "ess", 3)
     return [
         ("target", summary["target"]),
@@ -35,11 +36,11 @@ def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
 def verdict_of(summary: Summary, caveats: Caveats) -> Rows:
     """Return the KL, or the free energy where log Z is unknown, beside that of the base."""
     name, key, log_z = "KL(q || p)", "kl", summary["log_z"]
-    if summary["kl"] is None:
+    if log_z is None:
         name, key, log_z = "free energy", "free_energy", 0.0
-    judged = f"{summary[key]:.5f} ± {summary['kl_standard_error']:.5f} nats"
-    error = summary["base_free_energy_standard_error"]
-    base = f"{summary['base_free_energy'] + log_z:.5f} ± {error:.5f} nats"
+    judged = f"{figure(summary, key)} ± {figure(summary, 'kl_standard_error')} nats"
+    of_base, error = (summary[f"base_free_energy{end}"] for end in ("", "_standard_error"))
+    base = "not finite" if None in (of_base, error) else f"{of_base + log_z:.5f} ± {error:.5f} nats"
     rows = [(name, marked(judged, caveats, key)), ("of the base, without a flow", base)]
     return rows if key == "free_energy" else [*rows, ("of the target itself", "0")]
 

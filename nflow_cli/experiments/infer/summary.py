@@ -1,0 +1,51 @@
+"""The summary of a fit to a log-density. No Keras here."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field
+
+from nflow_cli.config.column_schema import MAX_COLUMNS
+from nflow_cli.config.strict import Count, Error, Figure, Text
+from nflow_cli.experiments.summary import UpdatesSummary
+from nflow_cli.training.restarts_record import RestartsRecord
+
+Moments = Annotated[list[Figure], Field(min_length=2, max_length=2)]
+
+
+class InferSummary(UpdatesSummary):
+    """The figures of a fit to a log-density, in nats; ``evaluation.inference`` has their meaning.
+
+    Attributes:
+        target: The density as text.
+        base: The base as text.
+        columns: The coordinates.
+        has_exact_samples: Whether the pictures show exact samples of the density.
+        restarts: What became of each restart.
+    """
+
+    target: Text
+    base: Text
+    columns: list[Text] = Field(max_length=MAX_COLUMNS)
+    has_exact_samples: bool
+    kl: Figure
+    kl_standard_error: Error
+    free_energy: Figure
+    estimated_log_z: Figure
+    log_z_standard_error: Error
+    pareto_k: Figure
+    widened_log_z: Figure
+    widened_log_z_standard_error: Error
+    widened_pareto_k: Figure
+    missed_share: Figure
+    missed_share_standard_error: Error
+    missed_mode: Mapping[str, Figure] | None
+    log_density_step: Figure
+    rounding_error: Figure
+    ess: Figure
+    log_z: Figure
+    log_z_source: Text | None
+    n_lost: Count
+    moments: Mapping[str, Moments]
+    moments_standard_error: Mapping[str, Moments] | None
+    restarts: RestartsRecord

@@ -1,0 +1,105 @@
+"""The summary of a run: the figures in ``summary.json``, typed. No Keras here."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from nflow_cli.config import presets
+from nflow_cli.config.strict import MAX_SEED, Count, Figure, Strict, Text
+from nflow_cli.errors import ConfigError, RunDirectoryError
+from nflow_cli.evaluation.caveats import Caveat
+from nflow_cli.runs.directory import SUMMARY, RunDirectory
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.experiment import Experiment
+
+MOST_CAVEATS = 100
+
+
+class CaveatRecord(Strict):
+    """A warning: its word, the keys of its figures, and its reason."""
+
+    word: Text
+    figures: list[Text]
+    reason: Text
+
+
+class RunSummary(Strict):
+    """What the summary of every run has; a key that does not apply to a run is absent.
+
+    Attributes:
+        flow: The model as text.
+        k: The number of its maps.
+        seed: Of the run.
+        n_parameters: The number of its weights.
+        model_sha256: Of the weights.
+        config_sha256: Of the config.
+        compile_seconds: What compiling took.
+        caveats: The warnings.
+    """
+
+    flow: Text
+    k: Count
+    seed: int = Field(ge=0, le=MAX_SEED)
+    n_parameters: Count
+    model_sha256: Text
+    config_sha256: Text
+    compile_seconds: Figure
+    caveats: list[CaveatRecord] = Field(default=[], max_length=MOST_CAVEATS)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The figures by key, without those that do not apply."""
+        return self.model_dump(exclude_unset=True)
+
+
+class UpdatesSummary(RunSummary):
+    """The summary of a training that counts updates.
+
+    Attributes:
+        steps: The updates that were made.
+        train_seconds: What they took, with compiling.
+        steps_per_second: Their median speed, without compiling; None where it is not known.
+    """
+
+    steps: Count
+    train_seconds: Figure
+    steps_per_second: Figure
+
+
+class DataRecord(Strict):
+    """The name of the data, and their SHA-256."""
+
+    name: Text
+    sha256: Text
+
+
+class Fitted(NamedTuple):
+    """What a training and its evaluation return: the summary, and the arrays of the pictures."""
+
+    summary: RunSummary
+    arrays: Mapping[str, np.ndarray]
+
+
+class Result(NamedTuple):
+    """The facts of a summary, the warnings about them, and the arrays of the pictures."""
+
+    summary: Mapping[str, Any]
+    caveats: list[Caveat]
+    arrays: Mapping[str, np.ndarray]
+
+
+def read_summary(run: RunDirectory, experiment: "Experiment") -> dict[str, Any]:
+    """Read the figures of ``summary.json``.
+
+    Raises:
+        RunDirectoryError: In one line: it is missing, or is not the summary of such a run.
+    """
+    data = run.read_json(SUMMARY)
+    try:
+        source = f"{run.path / SUMMARY}: damaged"
+        return presets.checked(experiment.summary_type, data, source).facts
+    except ConfigError as error:
+        raise RunDirectoryError(str(error)) from None
