@@ -1,21 +1,19 @@
-"""What the commands share: options, overrides, and what is no argument."""
+"""Options of the commands: those that set a key are made from the schema, the others stand here."""
 
 import functools
-import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from nflow_cli import registry
+from nflow_cli.arguments import MAX_SEED
 from nflow_cli.backend import CPU, DEVICE, GPU, MOST_THREADS, Machine, machine_of
-from nflow_cli.cli import completion
+from nflow_cli.cli import completion, forms
+from nflow_cli.config.key_options import FILE, PATTERN, KeyOption, options_of
 from nflow_cli.constants import DPI
 from nflow_cli.errors import ConfigError
 from nflow_cli.layout import tell
-
-THE_PRESETS = "Default: the preset's."  # for the help of options
 
 
 class Command(click.Command):
@@ -32,6 +30,7 @@ class Command(click.Command):
 
 
 run_argument = click.argument("run_dir", metavar="RUN_DIR", shell_complete=completion.runs)
+seeds = click.IntRange(0, MAX_SEED)
 picture_formats = click.Choice(["png", "svg", "pdf"])
 dpi_option = click.option(
     "--dpi",
@@ -43,44 +42,35 @@ dpi_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-def _a_number(_: Any, __: Any, value: float | None) -> float | None:
-    """Refuse NaN, which every range lets through."""
-    if value is not None and math.isnan(value):
-        raise click.BadParameter("'nan' is not a number.")
-    return value
+def key_options(command: str) -> Callable[[Any], Any]:
+    """Return a decorator that adds the options of a command that set keys of its presets."""
+
+    def add(function: Any) -> Any:
+        for option in reversed(options_of(command).values()):
+            function = _of_a_key(option)(function)
+        return function
+
+    return add
 
 
-def _pattern(_: Any, __: Any, value: str | None) -> list[str] | None:
-    """Split ``planar,radial`` and check each name."""
-    if value is None:
-        return None
-    names = [name.strip() for name in value.split(",")]
-    for name in names:
-        if name not in registry.FLOWS:
-            known = ", ".join(registry.FLOWS)
-            hint = registry.flow_hint(name)
-            raise click.BadParameter(f"{name!r} is not a flow{hint}; known: {known}")
-    return names
-
-
-def flow_options(command: Any) -> Any:
-    """Add the options of a flow stack to a command."""
-    command = click.option(
-        "--k", type=click.IntRange(0, 10_000), help=f"How many flows. {THE_PRESETS}"
-    )(command)
-    return pattern_option("--flow", "Flows, cycled, such as planar,radial.")(command)
-
-
-def pattern_option(name: str, text: str) -> Callable[[Any], Any]:
-    """Return a decorator that adds an option of the names of flows; ``text`` is its help."""
-    about = f"{text} {THE_PRESETS}"
-    return click.option(
-        name,
-        metavar="NAME[,NAME]",
-        callback=_pattern,
-        help=about,
-        shell_complete=completion.flows,
-    )
+def _of_a_key(option: KeyOption) -> Callable[[Any], Any]:
+    """Return the decorator of an option, with the type and range of its JSON schema."""
+    flags, field, form, more = option.flags, option.field, option.form, {}
+    if form in forms.LISTS:
+        more = {"multiple": True, "callback": forms.gathered(form)}
+        if form == PATTERN:
+            more["shell_complete"] = completion.flows
+    elif "enum" in field:
+        more = {"type": click.Choice(field["enum"], case_sensitive=False)}
+    elif field["type"] == "boolean":
+        flags = [f"{flag}/--no-{flag.removeprefix('--')}" for flag in flags]
+        more = {"default": None}
+    elif field["type"] in ("integer", "number"):
+        more = {"type": forms.range_of(field), "callback": forms.a_number}
+    elif FILE in form:
+        more = {"shell_complete": completion.names_or_files(field.get("examples", ()))}
+    about = {"help": option.about, "show_default": "preset"}
+    return click.option(*flags, option.name, metavar=form or None, **about, **more)
 
 
 def density_option(command: Any) -> Any:
@@ -176,49 +166,32 @@ def output_option(text: str) -> Any:
     return click.option("--output", metavar="DIR", help=text, shell_complete=completion.folders)
 
 
-def common_options(batch: str) -> Callable[[Any], Any]:
-    """Return a decorator that adds the options of both trainings; ``batch`` is a help text."""
+def assignments_option(text: str) -> Any:
+    """Return a decorator that adds the option that sets any key."""
+    return click.option("--set", "assignments", multiple=True, metavar="KEY.PATH=VALUE", help=text)
+
+
+def run_options(command: Any) -> Any:
+    """Add the options of a training that set no key, but for the preset and ``--set``."""
     options = [
         preset_option("A preset by name, or a YAML file."),
-        click.option("--batch-size", type=click.IntRange(1, 10**6), help=f"{batch} {THE_PRESETS}"),
-        click.option(
-            "--learning-rate",
-            type=click.FloatRange(0, 1e6, min_open=True),
-            callback=_a_number,
-            help=f"Adam's learning rate. {THE_PRESETS}",
-        ),
-        click.option(
-            "--seed",
-            type=click.IntRange(0, 2**32 - 1),
-            help=f"Fixes the result bit for bit. {THE_PRESETS}",
-        ),
-        click.option(
-            "--set",
-            "assignments",
-            multiple=True,
-            metavar="KEY.PATH=VALUE",
-            help="Change a preset's key.",
-        ),
+        assignments_option("Change a preset's key."),
         output_option("A new or empty folder for the run."),
+        machine_options,
     ]
-
-    def add(command: Any) -> Any:
-        command = machine_options(command)
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
-def changes_of(options: Mapping[str, Any], keys: Mapping[str, str]) -> list[Any]:
-    """Return what the options that were given change: ``keys`` are dotted, by name of option."""
+def changes_of(command: str, options: Mapping[str, Any]) -> list[Any]:
+    """Return what those of a command's options change that were given."""
     from nflow_cli.config.presets import Change
 
     return [
-        Change(f"--{name.replace('_', '-')}", keys[name], value)
-        for name, value in options.items()
-        if value is not None
+        Change(option.flags[0], option.key, value)
+        for name, option in options_of(command).items()
+        if (value := options[name]) is not None
     ]
 
 

@@ -5,14 +5,28 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MAX_SEED = 2**32 - 1
+from nflow_cli.arguments import MAX_SEED
+
 MAX_PATH = 4_096  # letters
+
+
+def option(about: str, *flags: str, form: str = "") -> dict[str, Any]:
+    """Return arguments of ``Field`` for a key that an option of a command sets.
+
+    Args:
+        about: What it does, in a sentence; what follows ``Null:`` is of presets alone.
+        flags: Of the option; without, the last part of the key is its name.
+        form: Of its value, one of :mod:`~nflow_cli.config.key_options`; without, that of its type.
+    """
+    return {"description": about, "json_schema_extra": {"cli": {"flags": [*flags], "form": form}}}
+
 
 # Keys that every preset, or every one of a run, has.
 COMMAND = Field(description="Whose preset it is.")
 Description = Annotated[str, Field(description="One line about it, which `nflow presets` prints.")]
 Seed = Annotated[
-    int, Field(ge=0, le=MAX_SEED, description="The same seed gives the same run, bit for bit.")
+    int,
+    Field(ge=0, le=MAX_SEED, **option("The same seed gives the same run, bit for bit.")),
 ]
 
 

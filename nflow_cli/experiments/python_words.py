@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from nflow_cli.config import key_options
 from nflow_cli.errors import NflowError
 from nflow_cli.layout import worded
 
@@ -50,19 +51,21 @@ class Form(NamedTuple):
 
 
 TEXT, NUMBER, NAMES = Form(_text), Form(str), Form(_names, "[...]")
-OPTIONS = {
-    **dict.fromkeys(("missing", "weights", "base", "preset", "output"), TEXT),
-    **dict.fromkeys(("dim", "k", "steps", "ensemble", "anneal", "restarts", "seed"), NUMBER),
-    **dict.fromkeys(("columns", "exclude", "given", "categorical", "names", "flow"), NAMES),
-    "discrete": Form(_steps, "[...]"),
-    "bounds": Form(_intervals, "{...}"),
+FORMS = {
+    **{key_options.WHOLE: NUMBER, key_options.NUMBER: NUMBER},
+    **{key_options.NAMES: NAMES, key_options.PATTERN: NAMES},
+    **{key_options.STEPS: Form(_steps, "[...]"), key_options.INTERVALS: Form(_intervals, "{...}")},
 }
-NO_COMPILE = 'settings={"train.compile": False}'
+KEYS = {**key_options.options_of("infer"), **key_options.options_of("fit")}
+OPTIONS = {  # by their flags
+    **{option.flags[0][2:]: FORMS.get(option.form, TEXT) for option in KEYS.values()},
+    **dict.fromkeys(("preset", "output"), TEXT),
+}
 # What follows an option that has no value in a sentence, and what ends a name of several words.
 _NO_VALUE = "leaves?|takes?|spreads?|goes|such|says?|runs?|or|and|to|of|in|for|is|are|with|as"
 _AFTER_NAME = "leaves (?:it|one|such)|takes (?:it|text)|spreads out|goes without"
 _OPTION = re.compile(
-    rf"(?<![\w-])--(?P<option>no-compile|{'|'.join(OPTIONS)})(?![\w-])"
+    rf"(?<![\w-])--(?P<no>no-)?(?P<option>{'|'.join(OPTIONS)})(?![\w-])"
     rf"(?: (?!(?:{_NO_VALUE})\b)"
     rf"(?P<value>(?:(?!--)[^;])+?(?= (?:{_AFTER_NAME}))|(?:[^\s,;)]|,(?=\S))*[^\s,;).]))?"
 )
@@ -75,10 +78,10 @@ def in_python(text: str) -> str:
 
 def _keyword(match: re.Match[str]) -> str:
     option, value = match["option"], match["value"]
-    if option == "no-compile":
-        return NO_COMPILE + (f" {value}" if value else "")
-    form = OPTIONS[option]
-    return f"{option}={form.empty if value is None else form.value(value)}"
+    form, name = OPTIONS[option], option.replace("-", "_")
+    if match["no"]:
+        return f"{name}=False" + (f" {value}" if value else "")
+    return f"{name}={form.empty if value is None else form.value(value)}"
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from short_runs import KINDS
 
-from nflow_cli.cli.fit import intervals
+from nflow_cli.cli.forms import intervals
 from nflow_cli.experiments import run as running
 
 pytestmark = pytest.mark.skipif(
@@ -81,7 +81,7 @@ def assert_refused(invoke, folder, line, code, words):
     ],
 )
 def test_bounds_of_several_columns_have_a_comma_between_them(text, bounds):
-    assert intervals(None, None, (text,)) == bounds
+    assert dict(intervals(text)) == bounds
 
 
 @pytest.mark.usefixtures("untrained")
@@ -118,8 +118,8 @@ def test_bounds_of_several_columns_have_a_comma_between_them(text, bounds):
         ("mine.csv --bounds price=0:1:2", 2, "'price=0:1:2': expected NAME=LOW:HIGH"),
         ("mine.csv --bounds price=5:1", 1, "expected a lower bound below the upper one"),
         ("mine.csv --bounds price=-inf:", 1, "data.bounds.price.0"),
-        ("mine.csv --bounds price=0: --bounds price=:9", 2, "'price' has bounds already"),
-        ("mine.csv --bounds price=0:,price=:9", 2, "'price' has bounds already"),
+        ("mine.csv --bounds price=0: --bounds price=:9", 2, "'price' is given twice"),
+        ("mine.csv --bounds price=0:,price=:9", 2, "'price' is given twice"),
         ("mine.csv --bounds price=0:,", 2, "'': expected NAME=LOW:HIGH"),
         ("mine.csv --bounds price=0:,share", 2, "'share': expected NAME=LOW:HIGH"),
         ("mine.csv --bounds price=0:,share=2:", 1, "'share': expected values between 2 and inf"),
@@ -147,7 +147,7 @@ def test_bounds_of_several_columns_have_a_comma_between_them(text, bounds):
         ("mine.csv --discrete price:low", 2, "'price:low': expected NAME or NAME:STEP"),
         ("mine.csv --discrete price:nan", 2, "'price:nan': expected NAME or NAME:STEP"),
         ("mine.csv --discrete price:inf", 2, "'price:inf': expected NAME or NAME:STEP"),
-        ("mine.csv --discrete price --discrete level,price:2", 2, "'price' has a step already"),
+        ("mine.csv --discrete price --discrete level,price:2", 2, "'price' is given twice"),
         (
             "mine.csv --discrete price --given price",
             1,
@@ -169,7 +169,7 @@ def test_bounds_of_several_columns_have_a_comma_between_them(text, bounds):
             1,
             "--weights: expected no column of data.given",
         ),
-        ("mine.csv --missing keep", 2, "'keep' is not one of 'model', 'drop',"),
+        ("mine.csv --missing keep", 2, "'keep' is not one of 'refuse', 'dro"),
         ("gaps.csv --k 2 --missing model", 1, "expected missing: refuse or drop beside flows; cel"),
         ("gaps.csv --missing refuse", 1, "20 of 40 rows lack a value (a 20); --missing model"),
         (

@@ -1,0 +1,101 @@
+"""Options of commands that set keys of presets: each is said once, by a field of a schema.
+
+They are read from the shipped JSON schema, which takes a millisecond: help loads no pydantic.
+"""
+
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
+
+from nflow_cli.config.shipped import presets_folder
+
+# Forms of values, as help shows them.
+NAMES, PATTERN, INTERVALS, STEPS = "NAME,…", "FLOW,…", "NAME=LOW:HIGH,…", "NAME[:STEP],…"
+NAME, FILE, WHOLE, NUMBER = "NAME", "FILE", "N", "X"
+PRESETS_ALONE = " Null: "  # what follows it in a description is of no option
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class KeyOption(NamedTuple):
+    """An option that sets a key.
+
+    Attributes:
+        name: Of its argument in Python.
+        key: Dotted, such as ``flow.pattern``.
+        flags: As they are typed, such as ``--flow``.
+        form: Of its value, such as ``NAME,…``; "" for a choice and for what is on or off.
+        about: What it does, in a sentence.
+        field: The JSON schema of its value.
+    """
+
+    name: str
+    key: str
+    flags: list[str]
+    form: str
+    about: str
+    field: Mapping[str, Any]
+
+
+@cache
+def options_of(command: str) -> dict[str, KeyOption]:
+    """Return the options of a command by name, ``seed`` at the end."""
+    text = (presets_folder() / "nflow.schema.json").read_text(encoding="utf-8")
+    models = json.loads(text)["$defs"]
+    found: dict[str, KeyOption] = {}
+    for model in models.values():
+        if model.get("properties", {}).get("command", {}).get("const") == command:
+            for one in _within(model, models, ""):
+                found.setdefault(one.name, one)
+    return dict(sorted(found.items(), key=lambda item: item[0] == "seed"))
+
+
+def _within(model: Mapping[str, Any], models: Any, prefix: str) -> Iterator[KeyOption]:
+    """Yield the options of the keys of a mapping, and those of the mappings in it."""
+    for name, field in model.get("properties", {}).items():
+        key, parts = f"{prefix}{name}", list(_parts(field))
+        for part in parts:
+            if "$ref" in part:
+                inner = models[part["$ref"].removeprefix("#/$defs/")]
+                yield from _within(inner, models, f"{key}.")
+        whole = {k: v for part in reversed(parts) for k, v in part.items()}  # the field's own last
+        if cli := whole.get("cli"):
+            flags = cli["flags"] or [f"--{name.replace('_', '-')}"]
+            yield KeyOption(
+                name=flags[0].removeprefix("--").replace("-", "_"),
+                key=key,
+                flags=flags,
+                form=cli["form"] or {"integer": WHOLE, "number": NUMBER}.get(whole["type"], ""),
+                about=whole["description"].partition(PRESETS_ALONE)[0],
+                field=whole,
+            )
+
+
+def _parts(field: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield what a value may be, but null."""
+    if field.get("type") != "null":
+        yield field
+    for part in [*field.get("anyOf", ()), *field.get("oneOf", ())]:
+        yield from _parts(part)
+
+
+def with_keywords(command: str) -> Callable[[_Function], _Function]:
+    """Return a decorator that adds the options of a command to a signature and its docstring.
+
+    They stand in place of ``**options``, as keyword arguments.
+    """
+
+    def add(function: _Function) -> _Function:
+        options, signature = options_of(command), inspect.signature(function)
+        *named, _ = signature.parameters.values()
+        keywords = [
+            inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None) for n in options
+        ]
+        function.__signature__ = signature.replace(parameters=[*named, *keywords])  # pyright: ignore[reportFunctionMemberAccess]
+        head, returns, tail = inspect.cleandoc(function.__doc__ or "").partition("\n\nReturns:")
+        lines = (f"\n    {name}: {one.about}" for name, one in options.items())
+        function.__doc__ = f"{head}{''.join(lines)}{returns}{tail}"
+        return function
+
+    return add
