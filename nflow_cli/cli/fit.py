@@ -8,7 +8,7 @@ import click
 from nflow_cli import registry
 from nflow_cli.backend import Machine
 from nflow_cli.cli import completion
-from nflow_cli.cli.options import Command, key_options, run_options
+from nflow_cli.cli.options import Command, changes_of, key_options, resolve_config, run_options
 
 
 @click.command("fit", cls=Command)
@@ -47,10 +47,8 @@ def fit(
     directory.
     """
     from nflow_cli import experiments
-    from nflow_cli.cli.options import changes_of, resolve_config
     from nflow_cli.config import presets
-    from nflow_cli.config.naming import run_name
-    from nflow_cli.config.table_schema import in_place_of_other, natural_preset
+    from nflow_cli.config.flow_sizes import in_place_of_other, natural_preset
     from nflow_cli.experiments.run import begin
 
     if options["steps"] is not None and options["epochs"] is not None:
@@ -62,29 +60,21 @@ def fit(
     said = changes_of("fit", options)
     changes = [*in_place_of_other(said), *_of_table(table, assignments), *said]
     asked = [*map(presets.parse_assignment, assignments), *changes]
-    flow = options["flow"] or ([] if presets.asks_for_flows(asked) else None)
-    path = presets.find_preset(preset or natural_preset(flow))
+    path = presets.find_preset(preset or natural_preset(options["flow"], asked))
     resolved = resolve_config("fit", path, assignments, changes)
-    found = _dry_run(resolved) if dry_run else None
-    data = experiments.of(resolved).data() if found is None else found.data
-    if found is None:
-        begin(resolved, run_name(resolved, path), output, argv, machine, data)
+    if dry_run:
+        _dry_run(resolved, argv, as_json)
     else:
-        _say(found, resolved, argv, as_json)
+        begin(resolved, path, output, argv, machine, experiments.of(resolved).data())
 
 
-def _dry_run(config: Any) -> Any:
-    from nflow_cli.experiments.table.dry_run import dry_run
-
-    return dry_run(config)
-
-
-def _say(found: Any, config: Any, argv: list[str], as_json: bool) -> None:
-    """Print a dry run, and end as the fit would."""
+def _dry_run(config: Any, argv: list[str], as_json: bool) -> None:
+    """Print what a fit would be, and end as it would."""
     from nflow_cli.experiments.run import settled
-    from nflow_cli.experiments.table.dry_run import command_of, lines_of, record_of
+    from nflow_cli.experiments.table.dry_run import command_of, dry_run, lines_of, record_of
     from nflow_cli.runs.json_text import json_text
 
+    found = dry_run(config)
     command = command_of(found, config.data, argv)
     if found.data is not None:
         config = settled(config, found.data)

@@ -10,7 +10,7 @@ import click
 from nflow_cli import registry
 from nflow_cli.backend import Machine
 from nflow_cli.cli.fit import fit
-from nflow_cli.cli.options import Command, key_options, run_options
+from nflow_cli.cli.options import Command, changes_of, key_options, resolve_config, run_options
 from nflow_cli.layout import tell
 from nflow_cli.text import command_line
 
@@ -61,14 +61,12 @@ def fit_2d(
     target (K = 8 where none is asked for). The last line printed is the run directory. Points are
     fitted by `nflow fit`.
     """
-    from nflow_cli.cli.options import changes_of, resolve_config
     from nflow_cli.config import presets
-    from nflow_cli.config.naming import run_name
     from nflow_cli.experiments.run import begin
 
     path = _natural_preset(options) if preset is None else presets.find_preset(preset)
     resolved = resolve_config("fit-2d", path, assignments, changes_of("fit-2d", options))
-    begin(resolved, run_name(resolved, path), output, argv, machine)
+    begin(resolved, path, output, argv, machine)
 
 
 def _natural_preset(options: dict[str, Any]) -> Path:

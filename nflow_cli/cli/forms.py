@@ -23,8 +23,7 @@ def names(text: str) -> list[str]:
 
 def pattern(text: str) -> list[str]:
     """Split ``planar,radial`` and check each name."""
-    flows = [name.strip() for name in text.split(",")]
-    for name in flows:
+    for name in (flows := names(text)):
         if name not in registry.FLOWS:
             known, hint = ", ".join(registry.FLOWS), registry.flow_hint(name)
             raise click.BadParameter(f"{name!r} is not a flow{hint}; known: {known}")
@@ -73,19 +72,16 @@ LISTS: dict[str, Callable[[str], Iterable[Any]]] = {
 }
 
 
-def gathered(form: str) -> Callable[[Any, Any, Sequence[str]], Any]:
-    """Return a callback that joins the items of repeated options: to a list, or to one by name."""
-
-    def gather(_: Any, __: Any, values: Sequence[str]) -> Any:
-        items = [item for value in values for item in LISTS[form](value)]
-        if LISTS[form] in (names, pattern):
-            return items or None
-        for i, (name, _) in enumerate(items):
-            if name in dict(items[:i]):
-                raise click.BadParameter(f"{name!r} is given twice")
-        return dict(items) or None
-
-    return gather
+def gathered(_: Any, option: click.Parameter, values: Sequence[str]) -> Any:
+    """Return the items of an option that may be repeated: a list, or a mapping of each name."""
+    read = LISTS[str(option.metavar)]
+    items = [item for value in values for item in read(value)]
+    if read in (names, pattern):
+        return items or None
+    for i, (name, _) in enumerate(items):
+        if name in dict(items[:i]):
+            raise click.BadParameter(f"{name!r} is given twice")
+    return dict(items) or None
 
 
 def a_number(_: Any, __: Any, value: float | None) -> float | None:

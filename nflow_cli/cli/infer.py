@@ -7,7 +7,7 @@ import click
 from nflow_cli import registry
 from nflow_cli.backend import Machine
 from nflow_cli.cli import completion
-from nflow_cli.cli.options import Command, key_options, run_options
+from nflow_cli.cli.options import Command, changes_of, key_options, resolve_config, run_options
 
 
 @click.command("infer", cls=Command)
@@ -39,10 +39,8 @@ def infer(
     """
     from nflow_cli import experiments
     from nflow_cli.backend import start_tensorflow
-    from nflow_cli.cli.options import changes_of, resolve_config
     from nflow_cli.config import presets
     from nflow_cli.config.infer_schema import natural_preset, usual_dim
-    from nflow_cli.config.naming import run_name
     from nflow_cli.experiments.run import begin
 
     if density is None and preset is None:
@@ -58,7 +56,7 @@ def infer(
         from nflow_cli.experiments.infer.subject import user_subject
 
         subject = user_subject(resolved, user)
-    begin(resolved, run_name(resolved, path), output, argv, machine, subject)
+    begin(resolved, path, output, argv, machine, subject)
 
 
 def _named(density: str | None, dim: int | None, machine: Machine) -> tuple[Any, list[Any]]:

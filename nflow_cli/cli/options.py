@@ -12,7 +12,6 @@ from nflow_cli.backend import CPU, DEVICE, GPU, MOST_THREADS, Machine, machine_o
 from nflow_cli.cli import completion, forms
 from nflow_cli.config.key_options import FILE, PATTERN, KeyOption, options_of
 from nflow_cli.constants import DPI
-from nflow_cli.errors import ConfigError
 from nflow_cli.layout import tell
 
 
@@ -55,9 +54,10 @@ def key_options(command: str) -> Callable[[Any], Any]:
 
 def _of_a_key(option: KeyOption) -> Callable[[Any], Any]:
     """Return the decorator of an option, with the type and range of its JSON schema."""
-    flags, field, form, more = option.flags, option.field, option.form, {}
+    flags, field, form = option.flags, option.field, option.form
+    more: dict[str, Any] = {}
     if form in forms.LISTS:
-        more = {"multiple": True, "callback": forms.gathered(form)}
+        more = {"multiple": True, "callback": forms.gathered}
         if form == PATTERN:
             more["shell_complete"] = completion.flows
     elif "enum" in field:
@@ -70,7 +70,7 @@ def _of_a_key(option: KeyOption) -> Callable[[Any], Any]:
     elif FILE in form:
         more = {"shell_complete": completion.names_or_files(field.get("examples", ()))}
     about = {"help": option.about, "show_default": "preset"}
-    return click.option(*flags, option.name, metavar=form or None, **about, **more)
+    return click.option(*flags, metavar=form or None, **about, **more)
 
 
 def density_option(command: Any) -> Any:
@@ -208,15 +208,9 @@ def resolve_config(
     """
     from nflow_cli import experiments
     from nflow_cli.config import memory, overrides, presets
-    from nflow_cli.config.schema import SCHEMAS
 
-    data, source = {"command": command, **presets.read_preset(preset)}, presets.preset_label(preset)
-    if (other := data.get("command")) != command and other in list(SCHEMAS):  # it may be anything
-        raise ConfigError(f"{source}: a preset of `nflow {other}`, not of {command}")
     changes = [*map(presets.parse_assignment, assignments), *changes]
-    schemas = {command: SCHEMAS[command]}
-    resolved = overrides.resolve(data, source, changes, schemas)
-    resolved, annealing = overrides.in_proportion(resolved, data, changes, schemas)
+    resolved, annealing = overrides.merged(command, preset, changes)
     resolved, chunk = memory.bounded(resolved, experiments.of(resolved).footprint)
     for note in filter(None, (annealing, chunk)):
         tell(note)

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from nflow_cli.backend import Machine
-from nflow_cli.cli.options import Command, key_options, run_options
+from nflow_cli.cli.options import Command, changes_of, key_options, resolve_config, run_options
 
 
 @click.command("train-vae", cls=Command)
@@ -28,9 +28,7 @@ def train_vae(
     directory.
     """
     from nflow_cli import experiments
-    from nflow_cli.cli.options import changes_of, resolve_config
     from nflow_cli.config import presets
-    from nflow_cli.config.naming import run_name
     from nflow_cli.experiments.run import begin
 
     path = presets.find_preset(preset or "mnist")
@@ -38,4 +36,4 @@ def train_vae(
     experiment = experiments.of(resolved)
     images = experiment.data()
     experiment.expect_fits(images)
-    begin(resolved, run_name(resolved, path), output, argv, machine, images)
+    begin(resolved, path, output, argv, machine, images)

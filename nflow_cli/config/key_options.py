@@ -22,7 +22,6 @@ class KeyOption(NamedTuple):
     """An option that sets a key.
 
     Attributes:
-        name: Of its argument in Python.
         key: Dotted, such as ``flow.pattern``.
         flags: As they are typed, such as ``--flow``.
         form: Of its value, such as ``NAME,…``; "" for a choice and for what is on or off.
@@ -30,7 +29,6 @@ class KeyOption(NamedTuple):
         field: The JSON schema of its value.
     """
 
-    name: str
     key: str
     flags: list[str]
     form: str
@@ -40,14 +38,14 @@ class KeyOption(NamedTuple):
 
 @cache
 def options_of(command: str) -> dict[str, KeyOption]:
-    """Return the options of a command by name, ``seed`` at the end."""
+    """Return the options of a command by the names of their arguments, ``seed`` at the end."""
     text = (presets_folder() / "nflow.schema.json").read_text(encoding="utf-8")
     models = json.loads(text)["$defs"]
     found: dict[str, KeyOption] = {}
     for model in models.values():
         if model.get("properties", {}).get("command", {}).get("const") == command:
             for one in _within(model, models, ""):
-                found.setdefault(one.name, one)
+                found.setdefault(one.flags[0].removeprefix("--").replace("-", "_"), one)
     return dict(sorted(found.items(), key=lambda item: item[0] == "seed"))
 
 
@@ -62,14 +60,9 @@ def _within(model: Mapping[str, Any], models: Any, prefix: str) -> Iterator[KeyO
         whole = {k: v for part in reversed(parts) for k, v in part.items()}  # the field's own last
         if cli := whole.get("cli"):
             flags = cli["flags"] or [f"--{name.replace('_', '-')}"]
-            yield KeyOption(
-                name=flags[0].removeprefix("--").replace("-", "_"),
-                key=key,
-                flags=flags,
-                form=cli["form"] or {"integer": WHOLE, "number": NUMBER}.get(whole["type"], ""),
-                about=whole["description"].partition(PRESETS_ALONE)[0],
-                field=whole,
-            )
+            form = cli["form"] or {"integer": WHOLE, "number": NUMBER}.get(whole["type"], "")
+            about = whole["description"].partition(PRESETS_ALONE)[0]
+            yield KeyOption(key, flags, form, about, whole)
 
 
 def _parts(field: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -14,7 +14,7 @@ from nflow_cli.config.column_schema import (
     Step,
     an_interval,
 )
-from nflow_cli.config.flow_options import has_network, pattern_name
+from nflow_cli.config.flow_options import has_network
 from nflow_cli.config.flow_schema import K, StackFlow, expect_one_pass, expect_weights
 from nflow_cli.config.flow_sizes import SIZES, pattern_like, size_of, with_hidden
 from nflow_cli.config.key_options import FILE, INTERVALS, NAME, NAMES, STEPS
@@ -45,6 +45,7 @@ ENSEMBLE = "Train N networks or stacks side by side; the density is their mixtur
 # Roles that no column has at once: those of the keys with those of earlier ones.
 EXCLUSIVE = {
     "exclude": ("columns",),
+    "bounds": ("exclude",),
     "split": ("columns",),
     "group": ("columns",),
     "given": ("columns", "exclude", "bounds", "split"),
@@ -185,7 +186,7 @@ class TableData(Strict):
                     raise ValueError(f"no column of data.{other}, where {name!r} is")
         return value
 
-    @field_validator("categorical", "discrete")
+    @field_validator("bounds", "categorical", "discrete")
     @classmethod
     def _are_used(cls, value: Any, info: ValidationInfo) -> Any:
         """Check that columns are among those that are modelled or given, where these are said."""
@@ -274,21 +275,6 @@ class TableFlow(StackFlow):
     k: K | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default=None, description="Number of flows. Null: by the table's size."
     )
-
-
-def in_place_of_other(changes: Sequence[Any]) -> list[Any]:
-    """Return changes that take a preset's epochs away where steps are said, and the reverse."""
-    others = {"train.steps": "train.epochs", "train.epochs": "train.steps"}
-    said = (change for change in changes if change.path in others)
-    return [change._replace(path=others[change.path], value=None) for change in said]
-
-
-def natural_preset(pattern: Sequence[Any] | None) -> str:
-    """Return the preset for such flows, where none is named; ``None``: no flows are asked for."""
-    if pattern is None:
-        return "cells"
-    names = {pattern_name(item) for item in pattern}
-    return "flows-planar" if names and names <= {"planar", "radial", "sylvester"} else "flows"
 
 
 class TableEvaluate(Strict):

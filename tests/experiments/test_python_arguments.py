@@ -5,7 +5,7 @@ import pytest
 
 import nflow_cli
 from nflow_cli.errors import ConfigError
-from nflow_cli.experiments.python_arguments import list_of
+from nflow_cli.experiments.python_arguments import changes_of
 
 X = np.random.default_rng(0).standard_normal((50, 3))
 TABLE = {"a": X[:, 0], "b": X[:, 1], "ab": X[:, 2]}
@@ -21,6 +21,7 @@ TABLE = {"a": X[:, 0], "b": X[:, 1], "ab": X[:, 2]}
         ({"categorical": "ab"}, "categorical: expected a list, "),
         ({"bounds": [("a", 0)]}, 'bounds: expected a mapping, such as {"a": (0, None)}. Received'),
         ({"bounds": {"a": 0}}, "bounds: expected a mapping to pairs, such as "),
+        ({"colums": ["a"]}, "colums: no argument of fit (did you mean 'columns'?)"),
         ({"settings": {3: 4}}, "settings: expected a mapping, such as "),
     ],
 )
@@ -36,5 +37,6 @@ def test_one_name_is_no_list_of_letters_and_a_wrong_type_is_one_line(arguments, 
 
 def test_an_array_of_names_as_the_index_of_a_data_frame_is_a_list():
     for columns in (np.array(["a", "b"]), ("a", "b")):
-        names = list_of("columns", columns)
+        (change,) = changes_of("fit", {"columns": columns})
+        names = change.value
         assert names == ["a", "b"] and all(type(name) is str for name in names)

@@ -7,10 +7,9 @@ from typing import Any
 from nflow_cli.config import overrides, presets
 from nflow_cli.config.infer_schema import natural_preset, usual_dim
 from nflow_cli.config.presets import Change
-from nflow_cli.config.schema import RUNS
 from nflow_cli.experiments.infer.subject import built_in, user_subject
 from nflow_cli.experiments.infer.user_code import function_of
-from nflow_cli.experiments.python_arguments import changes_of
+from nflow_cli.experiments.python_arguments import changes_of, settings_of
 from nflow_cli.experiments.python_words import python_words
 from nflow_cli.experiments.run import train_anew
 from nflow_cli.registry import DENSITIES
@@ -26,12 +25,10 @@ def infer(
 ) -> Any:
     """Fit flows to a log-density: see :func:`nflow_cli.infer`."""
     user, density = _named(log_density)
-    changes = [Change("density", "density", density), *changes_of("infer", options, settings)]
+    changes = [Change("density", "density", density), *changes_of("infer", options)]
     dim = options.get("dim") or usual_dim(density["name"])
     path = presets.find_preset(preset or natural_preset(dim))
-    data, schemas = presets.read_preset(path), {"infer": RUNS["infer"]}
-    config = overrides.resolve(data, presets.preset_label(path), changes, schemas)
-    config, _ = overrides.in_proportion(config, data, changes, schemas)
+    config, _ = overrides.merged("infer", path, [*changes, *settings_of(settings)])
     subject = built_in(config) if user is None else user_subject(config, user)
     return train_anew(config, path, output, subject)
 

@@ -6,13 +6,12 @@ from typing import Any
 
 from nflow_cli import experiments
 from nflow_cli.config import overrides, presets
+from nflow_cli.config.flow_sizes import in_place_of_other, natural_preset
 from nflow_cli.config.presets import Change
-from nflow_cli.config.schema import RUNS
-from nflow_cli.config.table_schema import in_place_of_other, natural_preset
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.named_tables import IN_PYTHON
 from nflow_cli.data.table_files import table_of
-from nflow_cli.experiments.python_arguments import changes_of, list_of
+from nflow_cli.experiments.python_arguments import changes_of, settings_of
 from nflow_cli.experiments.python_words import python_words
 from nflow_cli.experiments.run import train_anew
 from nflow_cli.registry import POINT_SETS
@@ -29,14 +28,11 @@ def fit(
     """Fit a density to a table: see :func:`nflow_cli.fit`."""
     name = str(table) if isinstance(table, str | Path) else IN_PYTHON
     sized = [] if name in POINT_SETS else [Change("table", "data.size", None)]
-    said = changes_of("fit", options, settings)
-    changes = [*sized, Change("data.name", "data.name", name), *in_place_of_other(said), *said]
-    flows = [] if presets.asks_for_flows(changes) else None
-    path = presets.find_preset(
-        preset or natural_preset(list_of("flow", options.get("flow")) or flows)
-    )
-    data, schemas = presets.read_preset(path), {"fit": RUNS["fit"]}
-    config = overrides.resolve(data, presets.preset_label(path), changes, schemas)
+    said, others = changes_of("fit", options), settings_of(settings)
+    changes = [Change("data.name", "data.name", name), *in_place_of_other(said), *said, *others]
+    flow = {change.path: change.value for change in said}.get("flow.pattern")
+    path = presets.find_preset(preset or natural_preset(flow, changes))
+    config, _ = overrides.merged("fit", path, [*sized, *changes])
     return train_anew(config, path, output, _loaded(config, table))
 
 
