@@ -8,7 +8,7 @@ from nflow_cli.constants import __version__
 __all__ = ["__version__", "fit", "infer", "load"]
 
 
-@with_keywords("fit")
+@with_keywords
 def fit(
     table: Any, *, preset: Any = None, settings: Any = None, output: Any = None, **options: Any
 ) -> Any:
@@ -41,7 +41,7 @@ def fit(
     return python.fit(table, preset, settings, output, options)
 
 
-@with_keywords("infer")
+@with_keywords
 def infer(
     log_density: Any,
     *,

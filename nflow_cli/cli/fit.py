@@ -11,14 +11,13 @@ from nflow_cli.cli import completion
 from nflow_cli.cli.options import Command, changes_of, key_options, resolve_config, run_options
 
 
-@click.command("fit", cls=Command)
+@click.command("fit", cls=Command, params=key_options("fit"))
 @click.argument(
     "table",
     metavar="[TABLE]",
     required=False,
     shell_complete=completion.names_or_files(list(registry.POINT_SETS)),
 )
-@key_options("fit")
 @run_options
 @click.option(
     "--dry-run",

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -43,8 +42,7 @@ def of_points(args: Sequence[str]) -> list[str] | None:
     return words if are_flows_said else [*words, "--flow", "planar"]
 
 
-@click.command("fit-2d", cls=Fit2D)
-@key_options("fit-2d")
+@click.command("fit-2d", cls=Fit2D, params=key_options("fit-2d"))
 @run_options
 @click.pass_obj
 def fit_2d(
@@ -64,15 +62,11 @@ def fit_2d(
     from nflow_cli.config import presets
     from nflow_cli.experiments.run import begin
 
-    path = _natural_preset(options) if preset is None else presets.find_preset(preset)
-    resolved = resolve_config("fit-2d", path, assignments, changes_of("fit-2d", options))
-    begin(resolved, path, output, argv, machine)
-
-
-def _natural_preset(options: dict[str, Any]) -> Path:
-    """Find the preset of the target asked for, or of the flow's natural target."""
-    from nflow_cli.config import presets
-
     pattern = options["flow"] or ["planar"]
     target = options["target"] or registry.NATURAL_TARGETS.get(pattern[0], "multimodal")
-    return presets.nearest_preset(target, pattern, options["k"])
+    if preset is None:
+        path = presets.nearest_preset(target, pattern, options["k"])
+    else:
+        path = presets.find_preset(preset)
+    resolved = resolve_config("fit-2d", path, assignments, changes_of("fit-2d", options))
+    begin(resolved, path, output, argv, machine)

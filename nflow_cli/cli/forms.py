@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
@@ -89,10 +89,3 @@ def a_number(_: Any, __: Any, value: float | None) -> float | None:
     if value is not None and math.isnan(value):
         raise click.BadParameter("'nan' is not a number.")
     return value
-
-
-def range_of(field: Mapping[str, Any]) -> click.ParamType:
-    """Return the type of a whole number or a number in the range of a JSON schema."""
-    above = field.get("exclusiveMinimum")
-    kind = click.IntRange if field["type"] == "integer" else click.FloatRange
-    return kind(field.get("minimum", above), field.get("maximum"), min_open=above is not None)

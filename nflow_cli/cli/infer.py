@@ -10,14 +10,13 @@ from nflow_cli.cli import completion
 from nflow_cli.cli.options import Command, changes_of, key_options, resolve_config, run_options
 
 
-@click.command("infer", cls=Command)
+@click.command("infer", cls=Command, params=key_options("infer"))
 @click.argument(
     "density",
     metavar="[FILE.py:FUNCTION|NAME]",
     required=False,
     shell_complete=completion.names_or_files(list(registry.DENSITIES)),
 )
-@key_options("infer")
 @run_options
 @click.pass_obj
 def infer(

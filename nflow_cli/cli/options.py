@@ -41,19 +41,13 @@ dpi_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-def key_options(command: str) -> Callable[[Any], Any]:
-    """Return a decorator that adds the options of a command that set keys of its presets."""
-
-    def add(function: Any) -> Any:
-        for option in reversed(options_of(command).values()):
-            function = _of_a_key(option)(function)
-        return function
-
-    return add
+def key_options(command: str) -> list[click.Parameter]:
+    """Return the options of a command that set keys of its presets."""
+    return [_option_of(option) for option in options_of(command).values()]
 
 
-def _of_a_key(option: KeyOption) -> Callable[[Any], Any]:
-    """Return the decorator of an option, with the type and range of its JSON schema."""
+def _option_of(option: KeyOption) -> click.Option:
+    """Return an option of the type and range that the JSON schema of its key has."""
     flags, field, form = option.flags, option.field, option.form
     more: dict[str, Any] = {}
     if form in forms.LISTS:
@@ -66,11 +60,14 @@ def _of_a_key(option: KeyOption) -> Callable[[Any], Any]:
         flags = [f"{flag}/--no-{flag.removeprefix('--')}" for flag in flags]
         more = {"default": None}
     elif field["type"] in ("integer", "number"):
-        more = {"type": forms.range_of(field), "callback": forms.a_number}
+        kind = click.IntRange if field["type"] == "integer" else click.FloatRange
+        low, high, above = map(field.get, ("minimum", "maximum", "exclusiveMinimum"))
+        span = kind(above if low is None else low, high, min_open=above is not None)
+        more = {"type": span, "callback": forms.a_number}
     elif FILE in form:
         more = {"shell_complete": completion.names_or_files(field.get("examples", ()))}
-    about = {"help": option.about, "show_default": "preset"}
-    return click.option(*flags, metavar=form or None, **about, **more)
+    about = {"help": option.about, "show_default": "preset", "metavar": form or None}
+    return click.Option(flags, **about, **more)
 
 
 def density_option(command: Any) -> Any:
@@ -173,14 +170,13 @@ def assignments_option(text: str) -> Any:
 
 def run_options(command: Any) -> Any:
     """Add the options of a training that set no key, but for the preset and ``--set``."""
-    options = [
-        preset_option("A preset by name, or a YAML file."),
-        assignments_option("Change a preset's key."),
-        output_option("A new or empty folder for the run."),
+    for add in (
         machine_options,
-    ]
-    for option in reversed(options):
-        command = option(command)
+        output_option("A new or empty folder for the run."),
+        assignments_option("Change a preset's key."),
+        preset_option("A preset by name, or a YAML file."),
+    ):
+        command = add(command)
     return command
 
 

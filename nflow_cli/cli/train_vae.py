@@ -8,8 +8,7 @@ from nflow_cli.backend import Machine
 from nflow_cli.cli.options import Command, changes_of, key_options, resolve_config, run_options
 
 
-@click.command("train-vae", cls=Command)
-@key_options("train-vae")
+@click.command("train-vae", cls=Command, params=key_options("train-vae"))
 @run_options
 @click.pass_obj
 def train_vae(

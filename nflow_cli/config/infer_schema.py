@@ -194,7 +194,7 @@ class InferTrain(Train):
     )
     compile: bool = Field(
         default=True,
-        **option("Compile the log-density with XLA; not if an operation is unsupported."),
+        **option("Compile the log-density with XLA; turn off if an operation is unsupported."),
     )
 
 

@@ -52,12 +52,12 @@ def options_of(command: str) -> dict[str, KeyOption]:
 def _within(model: Mapping[str, Any], models: Any, prefix: str) -> Iterator[KeyOption]:
     """Yield the options of the keys of a mapping, and those of the mappings in it."""
     for name, field in model.get("properties", {}).items():
-        key, parts = f"{prefix}{name}", list(_parts(field))
+        key, parts = f"{prefix}{name}", [field, *field.get("anyOf", ())]  # the last may be null
         for part in parts:
             if "$ref" in part:
                 inner = models[part["$ref"].removeprefix("#/$defs/")]
                 yield from _within(inner, models, f"{key}.")
-        whole = {k: v for part in reversed(parts) for k, v in part.items()}  # the field's own last
+        whole = {k: v for part in reversed(parts) for k, v in part.items()}
         if cli := whole.get("cli"):
             flags = cli["flags"] or [f"--{name.replace('_', '-')}"]
             form = cli["form"] or {"integer": WHOLE, "number": NUMBER}.get(whole["type"], "")
@@ -65,30 +65,16 @@ def _within(model: Mapping[str, Any], models: Any, prefix: str) -> Iterator[KeyO
             yield KeyOption(key, flags, form, about, whole)
 
 
-def _parts(field: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield what a value may be, but null."""
-    if field.get("type") != "null":
-        yield field
-    for part in [*field.get("anyOf", ()), *field.get("oneOf", ())]:
-        yield from _parts(part)
-
-
-def with_keywords(command: str) -> Callable[[_Function], _Function]:
-    """Return a decorator that adds the options of a command to a signature and its docstring.
+def with_keywords(function: _Function) -> _Function:
+    """Add the options of a command to the signature and the docstring of its function in Python.
 
     They stand in place of ``**options``, as keyword arguments.
     """
-
-    def add(function: _Function) -> _Function:
-        options, signature = options_of(command), inspect.signature(function)
-        *named, _ = signature.parameters.values()
-        keywords = [
-            inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None) for n in options
-        ]
-        function.__signature__ = signature.replace(parameters=[*named, *keywords])  # pyright: ignore[reportFunctionMemberAccess]
-        head, returns, tail = inspect.cleandoc(function.__doc__ or "").partition("\n\nReturns:")
-        lines = (f"\n    {name}: {one.about}" for name, one in options.items())
-        function.__doc__ = f"{head}{''.join(lines)}{returns}{tail}"
-        return function
-
-    return add
+    options, signature = options_of(function.__name__), inspect.signature(function)
+    *named, _ = signature.parameters.values()
+    keywords = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None) for n in options]
+    function.__signature__ = signature.replace(parameters=[*named, *keywords])  # pyright: ignore[reportFunctionMemberAccess]
+    head, returns, tail = inspect.cleandoc(function.__doc__ or "").partition("\n\nReturns:")
+    lines = (f"\n    {name}: {option.about}" for name, option in options.items())
+    function.__doc__ = f"{head}{''.join(lines)}{returns}{tail}"
+    return function
