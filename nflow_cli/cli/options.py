@@ -105,21 +105,10 @@ def computing_on(device: str) -> Machine:
 FIRST = "gpu is the first there is"
 
 
-def named_device(text: str, usual: str | None = None) -> Any:
+def named_device(text: str, usual: str | None = None) -> Callable[[Any], Any]:
     """Return a decorator that adds the option that names what is computed on."""
-    about = f"What to compute on; {text}."
     form: Any = {"metavar": "cpu|gpu|gpu:N", "default": usual, "callback": device_name}
-    return click.option("--device", help=about, **form)
-
-
-def device_option(command: Any) -> Any:
-    """Add the option that says what is computed on; the command gets it as ``machine``."""
-
-    @functools.wraps(command)
-    def with_machine(*args: Any, device: str, **options: Any) -> Any:
-        return command(*args, machine=computing_on(device), **options)
-
-    return named_device(f"{FIRST}. Default: {CPU}", CPU)(with_machine)
+    return click.option("--device", help=f"What to compute on; {text}.", **form)
 
 
 def threads_option(usual: str) -> Callable[[Any], Any]:
@@ -131,14 +120,14 @@ def threads_option(usual: str) -> Callable[[Any], Any]:
 BY_SIZE = "by the size of what is trained"  # how many threads
 
 
-def machine_options(command: Any) -> Any:
-    """Add the options of what a training computes on; the command gets them as ``machine``."""
+def device_option(command: Any) -> Any:
+    """Add the option of a device; the command gets it and its threads, if any, as ``machine``."""
 
     @functools.wraps(command)
-    def with_machine(*args: Any, machine: Machine, threads: int | None, **options: Any) -> Any:
-        return command(*args, machine=machine.of(threads), **options)
+    def with_machine(*args: Any, device: str, threads: int | None = None, **options: Any) -> Any:
+        return command(*args, machine=computing_on(device).of(threads), **options)
 
-    return device_option(threads_option(BY_SIZE)(with_machine))
+    return named_device(f"{FIRST}. Default: {CPU}", CPU)(with_machine)
 
 
 def data_of_run(experiment: Any, run: Any, density: str | None, machine: Machine) -> Any:
@@ -171,7 +160,8 @@ def assignments_option(text: str) -> Any:
 def run_options(command: Any) -> Any:
     """Add the options of a training that set no key, but for the preset and ``--set``."""
     for add in (
-        machine_options,
+        threads_option(BY_SIZE),
+        device_option,
         output_option("A new or empty folder for the run."),
         assignments_option("Change a preset's key."),
         preset_option("A preset by name, or a YAML file."),
