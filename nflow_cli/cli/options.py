@@ -1,6 +1,7 @@
 """Options of the commands: those that set a key are made from the schema, the others stand here."""
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ import click
 
 from nflow_cli.arguments import MAX_SEED
 from nflow_cli.backend import CPU, DEVICE, GPU, MOST_THREADS, Machine, machine_of
-from nflow_cli.cli import completion, forms
-from nflow_cli.config.key_options import FILE, PATTERN, KeyOption, options_of
+from nflow_cli.cli import completion
+from nflow_cli.config import forms
+from nflow_cli.config.key_options import KeyOption, options_of
 from nflow_cli.constants import DPI
+from nflow_cli.errors import ConfigError
 from nflow_cli.layout import tell
 
 
@@ -41,6 +44,21 @@ dpi_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
+def _items(_: Any, option: click.Parameter, texts: tuple[str, ...]) -> Any:
+    """Read the texts of an option that may be repeated."""
+    try:
+        return forms.items_of(str(option.metavar), texts)
+    except ConfigError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _a_number(_: Any, __: Any, value: float | None) -> float | None:
+    """Refuse NaN, which every range lets through."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("'nan' is not a number.")
+    return value
+
+
 def key_options(command: str) -> list[click.Parameter]:
     """Return the options of a command that set keys of its presets."""
     return [_option_of(option) for option in options_of(command).values()]
@@ -51,8 +69,8 @@ def _option_of(option: KeyOption) -> click.Option:
     flags, field, form = option.flags, option.field, option.form
     more: dict[str, Any] = {}
     if form in forms.LISTS:
-        more = {"multiple": True, "callback": forms.gathered}
-        if form == PATTERN:
+        more = {"multiple": True, "callback": _items}
+        if form == forms.PATTERN:
             more["shell_complete"] = completion.flows
     elif "enum" in field:
         more = {"type": click.Choice(field["enum"], case_sensitive=False)}
@@ -63,8 +81,8 @@ def _option_of(option: KeyOption) -> click.Option:
         kind = click.IntRange if field["type"] == "integer" else click.FloatRange
         low, high, above = map(field.get, ("minimum", "maximum", "exclusiveMinimum"))
         span = kind(above if low is None else low, high, min_open=above is not None)
-        more = {"type": span, "callback": forms.a_number}
-    elif FILE in form:
+        more = {"type": span, "callback": _a_number}
+    elif forms.FILE in form:
         more = {"shell_complete": completion.names_or_files(field.get("examples", ()))}
     about = {"help": option.about, "show_default": "preset", "metavar": form or None}
     return click.Option(flags, **about, **more)

@@ -12,7 +12,7 @@ from nflow_cli.config.flow_options import (
     pattern_name,
     pattern_text,
 )
-from nflow_cli.config.key_options import PATTERN
+from nflow_cli.config.forms import PATTERN
 from nflow_cli.config.strict import Strict, option
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import FLOWS

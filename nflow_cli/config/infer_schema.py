@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from nflow_cli.config.column_schema import MAX_COLUMNS, Columns, Interval, Path, an_interval
 from nflow_cli.config.flow_schema import LastMap, StackFlow, expect_one_pass, expect_weights
-from nflow_cli.config.key_options import INTERVALS, NAMES
+from nflow_cli.config.forms import INTERVALS, NAMES
 from nflow_cli.config.strict import COMMAND, MAX_PATH, Description, Seed, Strict, by_name, option
 from nflow_cli.config.training_schema import (
     Chunk,

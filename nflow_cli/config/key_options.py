@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
+from nflow_cli.config.forms import NUMBER, WHOLE
 from nflow_cli.config.shipped import presets_folder
 
-# Forms of values, as help shows them.
-NAMES, PATTERN, INTERVALS, STEPS = "NAME,…", "FLOW,…", "NAME=LOW:HIGH,…", "NAME[:STEP],…"
-NAME, FILE, WHOLE, NUMBER = "NAME", "FILE", "N", "X"
 PRESETS_ALONE = " Null: "  # what follows it in a description is of no option
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

@@ -16,7 +16,7 @@ def option(about: str, *flags: str, form: str = "") -> dict[str, Any]:
     Args:
         about: What it does, in a sentence; what follows ``Null:`` is of presets alone.
         flags: Of the option; without, the last part of the key is its name.
-        form: Of its value, one of :mod:`~nflow_cli.config.key_options`; without, that of its type.
+        form: Of its value, one of :mod:`~nflow_cli.config.forms`; without, that of its type.
     """
     return {"description": about, "json_schema_extra": {"cli": {"flags": [*flags], "form": form}}}
 

@@ -17,7 +17,7 @@ from nflow_cli.config.column_schema import (
 from nflow_cli.config.flow_options import has_network
 from nflow_cli.config.flow_schema import K, StackFlow, expect_one_pass, expect_weights
 from nflow_cli.config.flow_sizes import SIZES, pattern_like, size_of, with_hidden
-from nflow_cli.config.key_options import FILE, INTERVALS, NAME, NAMES, STEPS
+from nflow_cli.config.forms import FILE, INTERVALS, NAME, NAMES, STEPS
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.strict import (
     COMMAND,

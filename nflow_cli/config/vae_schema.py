@@ -14,7 +14,7 @@ from nflow_cli.config.flow_schema import (
     expect_one_pass,
     expect_weights,
 )
-from nflow_cli.config.key_options import PATTERN
+from nflow_cli.config.forms import PATTERN
 from nflow_cli.config.strict import COMMAND, MAX_PATH, Description, Seed, Strict, by_name, option
 from nflow_cli.config.training_schema import (
     Annealed,

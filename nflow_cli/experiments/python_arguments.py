@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nflow_cli.config.key_options import INTERVALS, NAMES, PATTERN, STEPS, options_of
+from nflow_cli.config.forms import INTERVALS, NAMES, PATTERN, STEPS
+from nflow_cli.config.key_options import options_of
 from nflow_cli.config.presets import Change
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import nearest

@@ -32,7 +32,7 @@ X = np.random.default_rng(0).standard_normal((300, 2))
         ),
         (
             "there; --discrete gross income spreads out its steps, --given gross income takes it "
-            "as known, --exclude gross income (kg), net leaves it out",
+            "as known, --exclude gross income (kg)\\, net leaves it out",
             'there; discrete=["gross income"] spreads out its steps, given=["gross income"] takes '
             'it as known, exclude=["gross income (kg), net"] leaves it out',
         ),
@@ -45,6 +45,8 @@ X = np.random.default_rng(0).standard_normal((300, 2))
             "-inf at x1=1; bounds={...} say where it ends",
         ),
         ("--bounds crim=0: keeps draws so", 'bounds={"crim": (0, None)} keeps draws so'),
+        ("--columns without city", "columns=[...] without city"),
+        ("--exclude a\\,b", 'exclude=["a,b"]'),
         ("--bounds a=:1,b=0:2", 'bounds={"a": (None, 1), "b": (0, 2)}'),
         ("--discrete a,b:0.1,c", 'discrete={"a": 1, "b": 0.1, "c": 1}'),
         ("--discrete a,b", 'discrete=["a", "b"]'),

@@ -1,9 +1,9 @@
 """What values of options are read as: names, steps, intervals, flows."""
 
-import click
 import pytest
 
-from nflow_cli.cli.forms import intervals, names, pattern, steps
+from nflow_cli.config.forms import INTERVALS, NAMES, PATTERN, STEPS, items_of
+from nflow_cli.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -16,27 +16,27 @@ from nflow_cli.cli.forms import intervals, names, pattern, steps
     ],
 )
 def test_bounds_of_several_columns_have_a_comma_between_them(text, bounds):
-    assert dict(intervals(text)) == bounds
+    assert items_of(INTERVALS, [text]) == bounds
 
 
 @pytest.mark.parametrize(
-    ("read", "texts", "expected"),
+    ("form", "texts", "expected"),
     [
-        (names, ["", "a,,b", ",", "a,"], "expected names with a comma between them"),
-        (pattern, ["planr", "planar,planr"], r"'planr' is not a flow \(did you mean 'planar'\?\)"),
+        (NAMES, ["", "a,,b", ",", "a,"], "expected names with a comma between them"),
+        (PATTERN, ["planr", "planar,planr"], r"'planr' is not a flow \(did you mean 'planar'\?\)"),
         (
-            steps,
+            STEPS,
             ["a:", ":2", "a:0", "a:-1", "a:low", "a:nan", "a:inf", "b,a:0"],
             "expected NAME or NAME:STEP, such as price:0.01",
         ),
         (
-            intervals,
+            INTERVALS,
             ["", "a", "a=", "a=1", "=0:1", "a=low:", "a=nan:", "a=0:1:2", "a=0:,", "a=0:,b"],
             "expected NAME=LOW:HIGH, such as price=0: or share=0:1",
         ),
     ],
 )
-def test_another_form_is_refused_with_an_example(read, texts, expected):
+def test_another_form_is_refused_with_an_example(form, texts, expected):
     for text in texts:
-        with pytest.raises(click.BadParameter, match=expected):
-            list(read(text))
+        with pytest.raises(ConfigError, match=expected):
+            items_of(form, [text])
