@@ -68,7 +68,7 @@ def fit(
 
 
 def _dry_run(config: Any, argv: list[str], as_json: bool) -> None:
-    """Print what a fit would be, and end as it would."""
+    """Print a dry run, and exit as the fit would."""
     from nflow_cli.experiments.run import settled
     from nflow_cli.experiments.table.dry_run import command_of, dry_run, lines_of, record_of
     from nflow_cli.runs.json_text import json_text

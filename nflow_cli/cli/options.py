@@ -189,7 +189,7 @@ def run_options(command: Any) -> Any:
 
 
 def changes_of(command: str, options: Mapping[str, Any]) -> list[Any]:
-    """Return what those of a command's options change that were given."""
+    """Return the changes of a preset that a command's options ask for."""
     from nflow_cli.config.presets import Change
 
     return [

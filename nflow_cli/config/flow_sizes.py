@@ -10,7 +10,7 @@ WIDE = 8  # columns, beyond which flows overfit sooner
 
 
 def natural_preset(pattern: Sequence[Any] | None, changes: Sequence[Any]) -> str:
-    """Return the preset for some changes where none is named: of flows, if they ask for some.
+    """Return the default preset for some changes: ``cells``, or one of flows if they set flows.
 
     Args:
         pattern: Of the flows that an option names, if any.
@@ -24,7 +24,7 @@ def natural_preset(pattern: Sequence[Any] | None, changes: Sequence[Any]) -> str
 
 
 def in_place_of_other(changes: Sequence[Any]) -> list[Any]:
-    """Return changes that take a preset's epochs away where steps are said, and the reverse."""
+    """Return changes that set a preset's epochs to null where steps are given, and the reverse."""
     others = {"train.steps": "train.epochs", "train.epochs": "train.steps"}
     said = (change for change in changes if change.path in others)
     return [change._replace(path=others[change.path], value=None) for change in said]

@@ -1,6 +1,6 @@
-"""The forms that values of options have: lists of names, flows, steps and intervals.
+"""Forms of options' values: lists of names, flows, steps and intervals, read from text.
 
-They are read from text with commas between items; a message in Python's words writes them anew.
+Items have a comma between them; an option may be repeated.
 """
 
 import math
@@ -80,10 +80,10 @@ LISTS: dict[str, Callable[[str], Iterable[Any]]] = {
 
 
 def items_of(form: str, texts: Sequence[str]) -> Any:
-    """Return the items in all of some texts of a form: a list, or what each name has; or None.
+    """Return the items of some texts of a form: a list, or a mapping by name; None of no text.
 
     Raises:
-        ConfigError: In one line, for a text of another form, or a name that has something twice.
+        ConfigError: In one line, for a text of another form, or a name that is given twice.
     """
     items = [item for text in texts for item in LISTS[form](text)]
     if form in (NAMES, PATTERN):

@@ -1,6 +1,6 @@
-"""Options of commands that set keys of presets: each is said once, by a field of a schema.
+"""Options of commands that set keys of presets: a field of a schema defines each.
 
-They are read from the shipped JSON schema, which takes a millisecond: help loads no pydantic.
+Read from the shipped JSON schema in a millisecond, so that help loads no pydantic.
 """
 
 import inspect
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from nflow_cli.config.forms import NUMBER, WHOLE
 from nflow_cli.config.shipped import presets_folder
 
-PRESETS_ALONE = " Null: "  # what follows it in a description is of no option
+PRESETS_ALONE = " Null: "  # the rest of a description explains null in presets
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -22,8 +22,8 @@ class KeyOption(NamedTuple):
     Attributes:
         key: Dotted, such as ``flow.pattern``.
         flags: As they are typed, such as ``--flow``.
-        form: Of its value, such as ``NAME,…``; "" for a choice and for what is on or off.
-        about: What it does, in a sentence.
+        form: Of its value, such as ``NAME,…``; "" for a choice and for a flag.
+        about: Its help, a sentence.
         field: The JSON schema of its value.
     """
 

@@ -14,8 +14,8 @@ def option(about: str, *flags: str, form: str = "") -> dict[str, Any]:
     """Return arguments of ``Field`` for a key that an option of a command sets.
 
     Args:
-        about: What it does, in a sentence; what follows ``Null:`` is of presets alone.
-        flags: Of the option; without, the last part of the key is its name.
+        about: The description, which is the option's help up to `` Null: ``.
+        flags: Of the option; without, its name is the last part of the key.
         form: Of its value, one of :mod:`~nflow_cli.config.forms`; without, that of its type.
     """
     return {"description": about, "json_schema_extra": {"cli": {"flags": [*flags], "form": form}}}

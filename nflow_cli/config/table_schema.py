@@ -46,7 +46,7 @@ ENSEMBLE = "Train N networks or stacks side by side; the density is their mixtur
 EXCLUSIVE = {
     "exclude": ("columns",),
     "bounds": ("exclude",),
-    "split": ("columns",),
+    "split": ("columns", "bounds"),
     "group": ("columns",),
     "given": ("columns", "exclude", "bounds", "split"),
     "categorical": ("exclude", "bounds", "split", "group"),

@@ -24,7 +24,7 @@ _EXAMPLES = {  # by form
 
 
 def changes_of(command: str, options: Mapping[str, Any]) -> list[Change]:
-    """Return what keyword arguments change of a preset.
+    """Return the changes of a preset that keyword arguments ask for.
 
     Raises:
         ConfigError: The command has no such option, or it takes another type.
@@ -39,7 +39,7 @@ def changes_of(command: str, options: Mapping[str, Any]) -> list[Change]:
 
 
 def settings_of(settings: Any) -> list[Change]:
-    """Return what ``settings`` changes of a preset, by its keys."""
+    """Return the changes of a preset that ``settings`` asks for."""
     values = _read("settings", settings, SETTINGS) or {}
     return [Change(key, key, value) for key, value in values.items() if value is not None]
 

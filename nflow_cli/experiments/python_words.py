@@ -11,10 +11,10 @@ from nflow_cli.config.key_options import options_of
 from nflow_cli.errors import ConfigError, NflowError
 from nflow_cli.layout import worded
 
-# What stands for a value that is not said.
+# The placeholder of a value that is not given, by form.
 EMPTY = {**dict.fromkeys(forms.LISTS, "[...]"), forms.INTERVALS: "{...}"}
 KEYS = {**options_of("infer"), **options_of("fit")}
-OPTIONS = {  # the form of each, by their flags
+OPTIONS = {  # their forms by flag
     **{option.flags[0].removeprefix("--"): option.form for option in KEYS.values()},
     **dict.fromkeys(("preset", "output"), forms.NAME),
 }
@@ -54,7 +54,7 @@ def _keyword(match: re.Match[str]) -> str:
 
 
 def _written(value: Any, ends: str = "[]") -> str:
-    """Write what a form has been read as, or a text, in Python."""
+    """Return a value as Python code."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, list):

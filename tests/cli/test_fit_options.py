@@ -102,6 +102,7 @@ def assert_refused(invoke, folder, line, code, words):
         ("mine.csv --bounds price=0:,share=2:", 1, "'share': expected values between 2 and inf"),
         ("mine.csv --columns level --bounds price=0:", 1, "--bounds: expected columns of data.col"),
         ("mine.csv --exclude price --bounds price=0:", 1, "--bounds: expected no column of data.e"),
+        ("parts.csv --split part --bounds part=0:", 1, "--split: expected no column of data.bound"),
         ("mine.csv --bounds city=0:", 1, "data.bounds: no column 'city'"),
         ("mine.csv --bounds price=1:", 1, "'price': expected values between 1 and inf, received"),
         ("mine.csv --given levl", 1, "data.given: no column 'levl' (did you mean 'level'?); it ha"),

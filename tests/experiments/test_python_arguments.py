@@ -1,5 +1,7 @@
 """What `fit` and `infer` in Python take as lists and mappings, and refuse in one line."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,16 @@ def test_one_name_is_no_list_of_letters_and_a_wrong_type_is_one_line(arguments, 
         with pytest.raises(ConfigError) as caught:
             nflow_cli.infer("banana", **arguments)
         assert str(caught.value).startswith(expected)
+
+
+def test_every_option_of_the_command_is_an_argument():
+    options = {"max_rows": 50, "test": Path("t.csv"), "epochs": 1.5, "discrete": {"a": 0.5}}
+    changes = {change.path: change.value for change in changes_of("fit", options)}
+    assert changes.pop("data.test") == "t.csv"
+    assert changes == {"data.max_rows": 50, "train.epochs": 1.5, "data.discrete": {"a": 0.5}}
+    assert changes_of("infer", {"compile": False, "seed": None}) == [
+        ("train.compile", "train.compile", False)
+    ]
 
 
 def test_an_array_of_names_as_the_index_of_a_data_frame_is_a_list():
