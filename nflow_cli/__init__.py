@@ -2,20 +2,30 @@
 
 from typing import Any
 
+from nflow_cli.config.key_options import with_keywords
 from nflow_cli.constants import __version__
 
 __all__ = ["__version__", "fit", "infer", "load"]
 
 
-def fit(table: Any, **options: Any) -> Any:
-    """Fit a density to a table: see :func:`nflow_cli.experiments.table.python.fit`.
+@with_keywords
+def fit(
+    table: Any, *, preset: Any = None, settings: Any = None, output: Any = None, **options: Any
+) -> Any:
+    """Fit a density to the columns of a table, as ``nflow fit`` does.
+
+    Flows are fitted where ``flow`` or ``k`` is given; else the density is one of cells, which takes
+    columns of all kinds. Columns are a list, bounds a mapping of names to ``(low, high)`` with None
+    for no bound, ``discrete`` a list or a mapping of names to steps.
 
     Args:
-        table: A DataFrame of any make, a mapping of names to arrays, an array ``(n, D)``, or the
-            path of a file.
-        options: ``columns``, ``exclude``, ``bounds``, ``given``, ``categorical``, ``discrete``,
-            ``weights``, ``missing``, ``flow``, ``k``, ``steps``, ``ensemble``, ``seed``,
-            ``output``, ``preset``, and other keys of a preset as ``settings``.
+        table: A DataFrame of any make, a mapping of names to arrays ``(n,)``, an array ``(n, D)``
+            whose columns are called "1", "2" and so on, the path of a file, or a built-in set.
+        preset: By its name or path, what all else is taken from; without, ``cells``, or ``flows``
+            or ``flows-planar``.
+        settings: Other keys of a preset, dotted, and their values.
+        output: A new or empty folder for the run; without, one below ``outputs``.
+        **options: By name; None leaves a key as the preset has it.
 
     Returns:
         The density, as :func:`load` returns it.
@@ -28,19 +38,31 @@ def fit(table: Any, **options: Any) -> Any:
     start_tensorflow(machine=None)
     from nflow_cli.experiments.table import python
 
-    return python.fit(table, **options)
+    return python.fit(table, preset, settings, output, options)
 
 
-def infer(log_density: Any, **options: Any) -> Any:
-    """Fit flows to a log-density: see :func:`nflow_cli.experiments.infer.python.infer`.
+@with_keywords
+def infer(
+    log_density: Any,
+    *,
+    preset: Any = None,
+    settings: Any = None,
+    output: Any = None,
+    **options: Any,
+) -> Any:
+    """Fit flows to a log-density by reverse KL, as ``nflow infer`` does.
+
+    Names are a list, and bounds a mapping of names to ``(low, high)`` with None for no bound.
 
     Args:
-        log_density: A function of points ``(n, D)`` that returns ``log p`` ``(n,)`` in nats in
-            operations of Keras or TensorFlow, or a pair of arrays: that and its gradient
-            ``(n, D)``; or the name of a built-in density.
-        options: ``dim``, ``names``, ``bounds``, ``base``, ``flow``, ``k``, ``steps``,
-            ``anneal``, ``restarts``, ``seed``, ``output``, ``preset``, and other keys of a preset
-            as ``settings``.
+        log_density: A function of points ``(n, D)`` that returns ``log p`` ``(n,)`` in nats, up to
+            a constant: in operations of Keras or TensorFlow, or a pair of arrays, ``log p`` and its
+            gradient ``(n, D)``; or the name of a built-in density.
+        preset: By its name or path, what all else is taken from; without, the one for D.
+        settings: Other keys of a preset, dotted, and their values.
+        output: A new or empty folder for the run, which goes on where it was stopped with
+            ``nflow resume``; without, one below ``outputs``.
+        **options: By name; None leaves a key as the preset has it.
 
     Returns:
         The density, as :func:`load` returns it.
@@ -53,7 +75,7 @@ def infer(log_density: Any, **options: Any) -> Any:
     start_tensorflow(machine=None)
     from nflow_cli.experiments.infer import python
 
-    return python.infer(log_density, **options)
+    return python.infer(log_density, preset, settings, output, options)
 
 
 def load(run: Any) -> Any:

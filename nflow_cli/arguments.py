@@ -9,7 +9,7 @@ from nflow_cli.errors import ConfigError, DataError, NflowError
 if TYPE_CHECKING:
     import numpy as np
 
-MAX_SEED = 2**64 - 1
+MAX_SEED = 2**32 - 1  # of a run, a stream or a layer: what generators of Keras take
 
 
 def whole_number(

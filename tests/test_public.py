@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 import keras
@@ -38,12 +39,10 @@ def test_the_public_names_are_those_that_a_module_lists(module):
     assert all(hasattr(imported, name) for name in PUBLIC[module])
 
 
-@pytest.mark.parametrize(("name", "folder"), [("fit", "table"), ("infer", "infer")])
-def test_the_help_of_a_function_names_its_options(name, folder):
-    full = getattr(importlib.import_module(f"nflow_cli.experiments.{folder}.python"), name)
-    _, *options = inspect.signature(full).parameters
-    about = getattr(nflow_cli, name).__doc__
-    assert {option for option in options if f"``{option}``" not in about} == set()
+@pytest.mark.parametrize("function", [nflow_cli.fit, nflow_cli.infer])
+def test_the_help_of_a_function_describes_each_argument(function):
+    described = re.findall(r"^    (\w+): \S", inspect.getdoc(function), re.MULTILINE)
+    assert set(inspect.signature(function).parameters) <= set(described)
 
 
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow")

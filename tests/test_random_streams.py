@@ -50,7 +50,7 @@ def test_a_stream_does_not_touch_numpys_global_state():
     np.testing.assert_array_equal(np.random.get_state()[1], before)
 
 
-@pytest.mark.parametrize("seed", [1.5, True, "5", -1, 2**64, None])
+@pytest.mark.parametrize("seed", [1.5, True, "5", -1, 2**32, None])
 def test_a_seed_that_is_no_whole_number_is_refused(seed):
     with pytest.raises(ConfigError, match=r"expected a whole number.*Received: seed="):
         stream(seed, "a")

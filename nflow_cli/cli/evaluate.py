@@ -14,6 +14,7 @@ from nflow_cli.cli.options import (
     device_option,
     json_option,
     run_argument,
+    seeds,
 )
 from nflow_cli.text import printable
 
@@ -42,9 +43,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 10**7),
     help="Samples of q; of a VAE, importance samples per image (at most 5,000).",
 )
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), help="Fixes the samples; default: the run's."
-)
+@click.option("--seed", type=seeds, help="Fixes the samples; default: the run's.")
 @density_option
 @device_option
 @json_option

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -10,21 +9,10 @@ import click
 from nflow_cli import registry
 from nflow_cli.backend import Machine
 from nflow_cli.cli.fit import fit
-from nflow_cli.cli.options import THE_PRESETS, Command, common_options, flow_options
+from nflow_cli.cli.options import Command, changes_of, key_options, resolve_config, run_options
 from nflow_cli.layout import tell
 from nflow_cli.text import command_line
 
-KEYS = {  # what each option sets in a preset
-    "target": "target",
-    "flow": "flow.pattern",
-    "k": "flow.k",
-    "steps": "train.steps",
-    "batch_size": "train.batch_size",
-    "learning_rate": "train.learning_rate",
-    "restarts": "train.restarts",
-    "halving": "train.halving",
-    "seed": "seed",
-}
 SAYING_FLOWS = ("--flow", "--preset", "flow.pattern")
 
 
@@ -54,27 +42,8 @@ def of_points(args: Sequence[str]) -> list[str] | None:
     return words if are_flows_said else [*words, "--flow", "planar"]
 
 
-@click.command("fit-2d", cls=Fit2D)
-@flow_options
-@click.option(
-    "--target",
-    type=click.Choice(
-        [n for n in registry.TARGETS if n not in ("mixture", "ring")], case_sensitive=False
-    ),
-    help="The density to fit. Default: the preset's, or the flow's natural one.",
-)
-@click.option("--steps", type=click.IntRange(1, 10**9), help=f"Updates. {THE_PRESETS}")
-@click.option(
-    "--restarts",
-    type=click.IntRange(1, 100),
-    help=f"Train so many seeds at once, from --seed on, and keep the best. {THE_PRESETS}",
-)
-@click.option(
-    "--halving/--no-halving",
-    default=None,
-    help=f"Drop the worse half of the restarts early. {THE_PRESETS}",
-)
-@common_options("Samples per update.")
+@click.command("fit-2d", cls=Fit2D, params=key_options("fit-2d"))
+@run_options
 @click.pass_obj
 def fit_2d(
     argv: list[str],
@@ -90,20 +59,14 @@ def fit_2d(
     target (K = 8 where none is asked for). The last line printed is the run directory. Points are
     fitted by `nflow fit`.
     """
-    from nflow_cli.cli.options import changes_of, resolve_config
     from nflow_cli.config import presets
-    from nflow_cli.config.naming import run_name
     from nflow_cli.experiments.run import begin
-
-    path = _natural_preset(options) if preset is None else presets.find_preset(preset)
-    resolved = resolve_config("fit-2d", path, assignments, changes_of(options, KEYS))
-    begin(resolved, run_name(resolved, path), output, argv, machine)
-
-
-def _natural_preset(options: dict[str, Any]) -> Path:
-    """Find the preset of the target asked for, or of the flow's natural target."""
-    from nflow_cli.config import presets
 
     pattern = options["flow"] or ["planar"]
     target = options["target"] or registry.NATURAL_TARGETS.get(pattern[0], "multimodal")
-    return presets.nearest_preset(target, pattern, options["k"])
+    if preset is None:
+        path = presets.nearest_preset(target, pattern, options["k"])
+    else:
+        path = presets.find_preset(preset)
+    resolved = resolve_config("fit-2d", path, assignments, changes_of("fit-2d", options))
+    begin(resolved, path, output, argv, machine)

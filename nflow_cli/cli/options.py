@@ -1,4 +1,4 @@
-"""What the commands share: options, overrides, and what is no argument."""
+"""Options of the commands: those that set a key are made from the schema, the others stand here."""
 
 import functools
 import math
@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from nflow_cli import registry
+from nflow_cli.arguments import MAX_SEED
 from nflow_cli.backend import CPU, DEVICE, GPU, MOST_THREADS, Machine, machine_of
 from nflow_cli.cli import completion
+from nflow_cli.config import forms
+from nflow_cli.config.key_options import KeyOption, options_of
 from nflow_cli.constants import DPI
 from nflow_cli.errors import ConfigError
 from nflow_cli.layout import tell
-
-THE_PRESETS = "Default: the preset's."  # for the help of options
 
 
 class Command(click.Command):
@@ -32,6 +32,7 @@ class Command(click.Command):
 
 
 run_argument = click.argument("run_dir", metavar="RUN_DIR", shell_complete=completion.runs)
+seeds = click.IntRange(0, MAX_SEED)
 picture_formats = click.Choice(["png", "svg", "pdf"])
 dpi_option = click.option(
     "--dpi",
@@ -43,6 +44,14 @@ dpi_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
+def _items(_: Any, option: click.Parameter, texts: tuple[str, ...]) -> Any:
+    """Read the texts of an option that may be repeated."""
+    try:
+        return forms.items_of(str(option.metavar), texts)
+    except ConfigError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 def _a_number(_: Any, __: Any, value: float | None) -> float | None:
     """Refuse NaN, which every range lets through."""
     if value is not None and math.isnan(value):
@@ -50,37 +59,33 @@ def _a_number(_: Any, __: Any, value: float | None) -> float | None:
     return value
 
 
-def _pattern(_: Any, __: Any, value: str | None) -> list[str] | None:
-    """Split ``planar,radial`` and check each name."""
-    if value is None:
-        return None
-    names = [name.strip() for name in value.split(",")]
-    for name in names:
-        if name not in registry.FLOWS:
-            known = ", ".join(registry.FLOWS)
-            hint = registry.flow_hint(name)
-            raise click.BadParameter(f"{name!r} is not a flow{hint}; known: {known}")
-    return names
+def key_options(command: str) -> list[click.Parameter]:
+    """Return the options of a command that set keys of its presets."""
+    return [_option_of(option) for option in options_of(command).values()]
 
 
-def flow_options(command: Any) -> Any:
-    """Add the options of a flow stack to a command."""
-    command = click.option(
-        "--k", type=click.IntRange(0, 10_000), help=f"How many flows. {THE_PRESETS}"
-    )(command)
-    return pattern_option("--flow", "Flows, cycled, such as planar,radial.")(command)
-
-
-def pattern_option(name: str, text: str) -> Callable[[Any], Any]:
-    """Return a decorator that adds an option of the names of flows; ``text`` is its help."""
-    about = f"{text} {THE_PRESETS}"
-    return click.option(
-        name,
-        metavar="NAME[,NAME]",
-        callback=_pattern,
-        help=about,
-        shell_complete=completion.flows,
-    )
+def _option_of(option: KeyOption) -> click.Option:
+    """Return an option of the type and range that the JSON schema of its key has."""
+    flags, field, form = option.flags, option.field, option.form
+    more: dict[str, Any] = {}
+    if form in forms.LISTS:
+        more = {"multiple": True, "callback": _items}
+        if form == forms.PATTERN:
+            more["shell_complete"] = completion.flows
+    elif "enum" in field:
+        more = {"type": click.Choice(field["enum"], case_sensitive=False)}
+    elif field["type"] == "boolean":
+        flags = [f"{flag}/--no-{flag.removeprefix('--')}" for flag in flags]
+        more = {"default": None}
+    elif field["type"] in ("integer", "number"):
+        kind = click.IntRange if field["type"] == "integer" else click.FloatRange
+        low, high, above = map(field.get, ("minimum", "maximum", "exclusiveMinimum"))
+        span = kind(above if low is None else low, high, min_open=above is not None)
+        more = {"type": span, "callback": _a_number}
+    elif forms.FILE in form:
+        more = {"shell_complete": completion.names_or_files(field.get("examples", ()))}
+    about = {"help": option.about, "show_default": "preset", "metavar": form or None}
+    return click.Option(flags, **about, **more)
 
 
 def density_option(command: Any) -> Any:
@@ -118,21 +123,10 @@ def computing_on(device: str) -> Machine:
 FIRST = "gpu is the first there is"
 
 
-def named_device(text: str, usual: str | None = None) -> Any:
+def named_device(text: str, usual: str | None = None) -> Callable[[Any], Any]:
     """Return a decorator that adds the option that names what is computed on."""
-    about = f"What to compute on; {text}."
     form: Any = {"metavar": "cpu|gpu|gpu:N", "default": usual, "callback": device_name}
-    return click.option("--device", help=about, **form)
-
-
-def device_option(command: Any) -> Any:
-    """Add the option that says what is computed on; the command gets it as ``machine``."""
-
-    @functools.wraps(command)
-    def with_machine(*args: Any, device: str, **options: Any) -> Any:
-        return command(*args, machine=computing_on(device), **options)
-
-    return named_device(f"{FIRST}. Default: {CPU}", CPU)(with_machine)
+    return click.option("--device", help=f"What to compute on; {text}.", **form)
 
 
 def threads_option(usual: str) -> Callable[[Any], Any]:
@@ -144,14 +138,14 @@ def threads_option(usual: str) -> Callable[[Any], Any]:
 BY_SIZE = "by the size of what is trained"  # how many threads
 
 
-def machine_options(command: Any) -> Any:
-    """Add the options of what a training computes on; the command gets them as ``machine``."""
+def device_option(command: Any) -> Any:
+    """Add the option of a device; the command gets it and its threads, if any, as ``machine``."""
 
     @functools.wraps(command)
-    def with_machine(*args: Any, machine: Machine, threads: int | None, **options: Any) -> Any:
-        return command(*args, machine=machine.of(threads), **options)
+    def with_machine(*args: Any, device: str, threads: int | None = None, **options: Any) -> Any:
+        return command(*args, machine=computing_on(device).of(threads), **options)
 
-    return device_option(threads_option(BY_SIZE)(with_machine))
+    return named_device(f"{FIRST}. Default: {CPU}", CPU)(with_machine)
 
 
 def data_of_run(experiment: Any, run: Any, density: str | None, machine: Machine) -> Any:
@@ -176,49 +170,32 @@ def output_option(text: str) -> Any:
     return click.option("--output", metavar="DIR", help=text, shell_complete=completion.folders)
 
 
-def common_options(batch: str) -> Callable[[Any], Any]:
-    """Return a decorator that adds the options of both trainings; ``batch`` is a help text."""
-    options = [
-        preset_option("A preset by name, or a YAML file."),
-        click.option("--batch-size", type=click.IntRange(1, 10**6), help=f"{batch} {THE_PRESETS}"),
-        click.option(
-            "--learning-rate",
-            type=click.FloatRange(0, 1e6, min_open=True),
-            callback=_a_number,
-            help=f"Adam's learning rate. {THE_PRESETS}",
-        ),
-        click.option(
-            "--seed",
-            type=click.IntRange(0, 2**32 - 1),
-            help=f"Fixes the result bit for bit. {THE_PRESETS}",
-        ),
-        click.option(
-            "--set",
-            "assignments",
-            multiple=True,
-            metavar="KEY.PATH=VALUE",
-            help="Change a preset's key.",
-        ),
+def assignments_option(text: str) -> Any:
+    """Return a decorator that adds the option that sets any key."""
+    return click.option("--set", "assignments", multiple=True, metavar="KEY.PATH=VALUE", help=text)
+
+
+def run_options(command: Any) -> Any:
+    """Add the options of a training that set no key, but for the preset and ``--set``."""
+    for add in (
+        threads_option(BY_SIZE),
+        device_option,
         output_option("A new or empty folder for the run."),
-    ]
-
-    def add(command: Any) -> Any:
-        command = machine_options(command)
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
+        assignments_option("Change a preset's key."),
+        preset_option("A preset by name, or a YAML file."),
+    ):
+        command = add(command)
+    return command
 
 
-def changes_of(options: Mapping[str, Any], keys: Mapping[str, str]) -> list[Any]:
-    """Return what the options that were given change: ``keys`` are dotted, by name of option."""
+def changes_of(command: str, options: Mapping[str, Any]) -> list[Any]:
+    """Return the changes of a preset that a command's options ask for."""
     from nflow_cli.config.presets import Change
 
     return [
-        Change(f"--{name.replace('_', '-')}", keys[name], value)
-        for name, value in options.items()
-        if value is not None
+        Change(option.flags[0], option.key, value)
+        for name, option in options_of(command).items()
+        if (value := options[name]) is not None
     ]
 
 
@@ -235,15 +212,9 @@ def resolve_config(
     """
     from nflow_cli import experiments
     from nflow_cli.config import memory, overrides, presets
-    from nflow_cli.config.schema import SCHEMAS
 
-    data, source = {"command": command, **presets.read_preset(preset)}, presets.preset_label(preset)
-    if (other := data.get("command")) != command and other in list(SCHEMAS):  # it may be anything
-        raise ConfigError(f"{source}: a preset of `nflow {other}`, not of {command}")
     changes = [*map(presets.parse_assignment, assignments), *changes]
-    schemas = {command: SCHEMAS[command]}
-    resolved = overrides.resolve(data, source, changes, schemas)
-    resolved, annealing = overrides.in_proportion(resolved, data, changes, schemas)
+    resolved, annealing = overrides.merged(command, preset, changes)
     resolved, chunk = memory.bounded(resolved, experiments.of(resolved).footprint)
     for note in filter(None, (annealing, chunk)):
         tell(note)

@@ -7,7 +7,14 @@ import click
 
 from nflow_cli.backend import Machine
 from nflow_cli.cli import completion
-from nflow_cli.cli.options import Command, data_of_run, density_option, device_option, run_argument
+from nflow_cli.cli.options import (
+    Command,
+    data_of_run,
+    density_option,
+    device_option,
+    run_argument,
+    seeds,
+)
 from nflow_cli.layout import tell
 from nflow_cli.text import command_line, printable
 
@@ -43,7 +50,7 @@ FORMATS = (".csv", ".npy", ".parquet")
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0, 2**32 - 1),
+    type=seeds,
     default=0,
     show_default=True,
     help="Fixes the samples.",

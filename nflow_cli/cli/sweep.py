@@ -13,6 +13,7 @@ from nflow_cli.backend import CPU, Machine, cores, gpus
 from nflow_cli.cli import completion
 from nflow_cli.cli.options import (
     Command,
+    assignments_option,
     named_device,
     output_option,
     preset_option,
@@ -38,9 +39,7 @@ MISSING = "one of SWEEP and --preset is needed: a grid of its own, or a preset t
 @click.option(
     "--seeds", metavar="FIRST:END[:STEP]|SEED,...", help="Train with each of these seeds."
 )
-@click.option(
-    "--set", "assignments", multiple=True, metavar="KEY.PATH=VALUE", help="Change every run's key."
-)
+@assignments_option("Change every run's key.")
 @output_option("The folder of the runs; default: outputs/<sweep>.")
 @click.option(
     "--workers", type=click.IntRange(1, 1024), help="Runs at once; default: one a core, or a GPU."

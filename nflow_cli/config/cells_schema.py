@@ -7,8 +7,14 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import BeforeValidator, Field
 
 from nflow_cli.config.kinds_schema import ColumnKind
-from nflow_cli.config.strict import COMMAND, Description, Seed, Strict, by_name
-from nflow_cli.config.table_schema import MAX_MEMBERS, TableData, TableEvaluate, TableTrain
+from nflow_cli.config.strict import COMMAND, Description, Seed, Strict, by_name, option
+from nflow_cli.config.table_schema import (
+    ENSEMBLE,
+    MAX_MEMBERS,
+    TableData,
+    TableEvaluate,
+    TableTrain,
+)
 
 MAX_WIDTH, MAX_BLOCKS, MAX_COMPONENTS = 2_048, 16, 64
 DECAYS = 0.1, 0.3, 1.0  # sharp tables want little, noisy ones much
@@ -44,7 +50,10 @@ class Cells(Strict):
 
 
 class CellsTrain(TableTrain):
-    """How a density of cells is trained. The weights of the best validation are kept."""
+    """How a density of cells is trained. The weights of the best validation are kept.
+
+    The networks of an ensemble are weighted by the validation rows.
+    """
 
     weight_decay: float | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default=None,
@@ -54,11 +63,7 @@ class CellsTrain(TableTrain):
         "members of an ensemble in turn.",
     )
     ensemble: int | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
-        default=None,
-        ge=1,
-        le=MAX_MEMBERS,
-        description="Networks side by side, mixed by the validation rows; null: by the table's "
-        "size.",
+        default=None, ge=1, le=MAX_MEMBERS, **option(f"{ENSEMBLE} Null: by the table's size.")
     )
 
     @property

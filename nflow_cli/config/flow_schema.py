@@ -12,7 +12,8 @@ from nflow_cli.config.flow_options import (
     pattern_name,
     pattern_text,
 )
-from nflow_cli.config.strict import Strict
+from nflow_cli.config.forms import PATTERN
+from nflow_cli.config.strict import Strict, option
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import FLOWS
 
@@ -31,14 +32,19 @@ Item = Annotated[
     str | dict[str, JsonValue],
     BeforeValidator(_item, json_schema_input_type=Name | dict[Name, dict[str, JsonValue] | None]),
 ]
+SPELLED_OUT = "in a preset also with options, `{name: {option: value}}`."
 Pattern = Annotated[
     list[Item],
     Field(
         min_length=1,
-        description="Flows by name, or as `{name: {option: value}}`, cycled until there are k.",
+        **option(
+            f"Flows such as planar,radial, cycled until there are k; {SPELLED_OUT}",
+            "--flow",
+            form=PATTERN,
+        ),
     ),
 ]
-K = Annotated[int, Field(ge=0, le=10_000, description="How many flows.")]
+K = Annotated[int, Field(ge=0, le=10_000, **option("Number of flows."))]
 LastMap = Annotated[
     Literal["diagonal", "full"] | None,
     Field(

@@ -1,4 +1,4 @@
-"""Default sizes of flows and of their training, by the rows and columns of a table."""
+"""The default preset of a fit to a table, and default sizes of its flows and their training."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,27 @@ from typing import Any, NamedTuple
 from nflow_cli.config.flow_options import NetworkOptions, options_of, pattern_name
 
 WIDE = 8  # columns, beyond which flows overfit sooner
+
+
+def natural_preset(pattern: Sequence[Any] | None, changes: Sequence[Any]) -> str:
+    """Return the default preset for some changes: ``cells``, or one of flows if they set flows.
+
+    Args:
+        pattern: Of the flows that an option names, if any.
+        changes: All of them.
+    """
+    keys = {change.path.partition(".")[0] for change in changes if change.value is not None}
+    if keys.isdisjoint({"flow", "units"}):
+        return "cells"
+    names = {pattern_name(item) for item in pattern or ()}
+    return "flows-planar" if names and names <= {"planar", "radial", "sylvester"} else "flows"
+
+
+def in_place_of_other(changes: Sequence[Any]) -> list[Any]:
+    """Return changes that set a preset's epochs to null where steps are given, and the reverse."""
+    others = {"train.steps": "train.epochs", "train.epochs": "train.steps"}
+    said = (change for change in changes if change.path in others)
+    return [change._replace(path=others[change.path], value=None) for change in said]
 
 
 class Size(NamedTuple):

@@ -7,7 +7,8 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from nflow_cli.config.column_schema import MAX_COLUMNS, Columns, Interval, Path, an_interval
 from nflow_cli.config.flow_schema import LastMap, StackFlow, expect_one_pass, expect_weights
-from nflow_cli.config.strict import COMMAND, MAX_PATH, Description, Seed, Strict, by_name
+from nflow_cli.config.forms import INTERVALS, NAMES
+from nflow_cli.config.strict import COMMAND, MAX_PATH, Description, Seed, Strict, by_name, option
 from nflow_cli.config.training_schema import (
     Chunk,
     CooledStopping,
@@ -72,17 +73,19 @@ class Density(Strict):
         ge=1,
         le=MAX_COLUMNS,
         validate_default=True,
-        description="D; null: the usual one of a built-in density.",
+        **option("Number D of coordinates. Null: the usual one of a built-in density."),
     )
     names: Columns | None = Field(
         default=None,
         min_length=1,
         validate_default=True,
-        description="Of the D coordinates; null: x1, x2, …",
+        **option("Names of the D coordinates. Null: x1, x2, …", form=NAMES),
     )
     bounds: dict[str, Interval] = Field(
         default={},
-        description="`[low, high]` by coordinate, one of which may be null: it lies between.",
+        **option(
+            "Bounds of coordinates; one of the two may be left out. Null: no bound.", form=INTERVALS
+        ),
     )
 
     @field_validator("path")
@@ -146,7 +149,8 @@ class InferBase(Strict):
     """The base: ``N(0, I)``, or independent coordinates of Student's t with ``df`` degrees."""
 
     name: Literal["standard-normal", "student-t"] = Field(
-        default=DEFAULT_BASE, description="What the flows start from."
+        default=DEFAULT_BASE,
+        **option("Base distribution of the flows; student-t has heavy tails.", "--base"),
     )
     df: float | None = Field(
         default=None,
@@ -189,7 +193,8 @@ class InferTrain(Train):
         description="The flows start from the Gaussian of the first stage, so many times as wide.",
     )
     compile: bool = Field(
-        default=True, description="Make the function part of one compiled program, which is fast."
+        default=True,
+        **option("Compile the log-density with XLA; turn off if an operation is unsupported."),
     )
 
 

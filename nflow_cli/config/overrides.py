@@ -1,13 +1,34 @@
 """Presets under the changes that ``--set`` and options make to them. No Keras here."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from nflow_cli.config.keys import is_within
-from nflow_cli.config.presets import Change, override, shortened, validate
-from nflow_cli.config.schema import NAMED, Config
+from nflow_cli.config.presets import (
+    Change,
+    override,
+    preset_label,
+    read_preset,
+    shortened,
+    validate,
+)
+from nflow_cli.config.schema import NAMED, SCHEMAS, Config
 from nflow_cli.config.strict import Strict
 from nflow_cli.errors import ConfigError
+
+
+def merged(command: str, path: Path, changes: Sequence[Change]) -> tuple[Any, str]:
+    """Return the config of a preset file of a command under changes, as :func:`in_proportion` does.
+
+    Raises:
+        ConfigError: In one line, as :func:`resolve`; or if the preset is another command's.
+    """
+    data, source = {"command": command, **read_preset(path)}, preset_label(path)
+    if (other := data["command"]) != command and other in list(SCHEMAS):  # it may be anything
+        raise ConfigError(f"{source}: a preset of `nflow {other}`, not of {command}")
+    schemas = {command: SCHEMAS[command]}
+    return in_proportion(resolve(data, source, changes, schemas), data, changes, schemas)
 
 
 def resolve(

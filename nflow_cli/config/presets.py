@@ -395,12 +395,6 @@ def find_preset(name_or_path: str) -> Path:
     )
 
 
-def asks_for_flows(changes: Iterable[Change]) -> bool:
-    """Return whether changes are of a stack of flows, which then takes the place of cells."""
-    keys = [change.path.partition(".")[0] for change in changes if change.value is not None]
-    return not {"flow", "units"}.isdisjoint(keys)
-
-
 def nearest_preset(target: str, pattern: list[str], k: int | None) -> Path:
     """Return the shipped fit-2d preset whose flows are most like those asked for.
 

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.flow_schema import StackFlow, expect_one_pass, expect_weights
 from nflow_cli.config.infer_schema import InferConfig
-from nflow_cli.config.strict import COMMAND, Description, Seed, Strict, by_name
+from nflow_cli.config.strict import COMMAND, Description, Seed, Strict, by_name, option
 from nflow_cli.config.sweep_schema import SweepConfig
 from nflow_cli.config.table_schema import FitConfig
 from nflow_cli.config.target_schema import NamedTarget, Target, TargetName
@@ -44,7 +44,7 @@ class Fit2DConfig(Strict):
         Target, BeforeValidator(by_name, json_schema_input_type=Target | TargetName)
     ] = Field(
         default=NamedTarget(name="multimodal"),
-        description="The density that is fitted, by its name, or spelled out.",
+        **option("Density to fit, by its name; in a preset also spelled out."),
     )
     base: Literal["standard-normal", "uniform-box"] | None = Field(
         default=None, description="What the flows start from; null: the target's own."

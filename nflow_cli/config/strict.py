@@ -5,15 +5,29 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-MAX_SEED = 2**32 - 1
+from nflow_cli.arguments import MAX_SEED
+
 MAX_PATH = 4_096  # letters
 LARGEST = 1e100  # of a figure; a larger one says nothing, and overflows in a picture
+
+
+def option(about: str, *flags: str, form: str = "") -> dict[str, Any]:
+    """Return arguments of ``Field`` for a key that an option of a command sets.
+
+    Args:
+        about: The description, which is the option's help up to `` Null: ``.
+        flags: Of the option; without, its name is the last part of the key.
+        form: Of its value, one of :mod:`~nflow_cli.config.forms`; without, that of its type.
+    """
+    return {"description": about, "json_schema_extra": {"cli": {"flags": [*flags], "form": form}}}
+
 
 # Keys that every preset, or every one of a run, has.
 COMMAND = Field(description="Whose preset it is.")
 Description = Annotated[str, Field(description="One line about it, which `nflow presets` prints.")]
 Seed = Annotated[
-    int, Field(ge=0, le=MAX_SEED, description="The same seed gives the same run, bit for bit.")
+    int,
+    Field(ge=0, le=MAX_SEED, **option("The same seed gives the same run, bit for bit.")),
 ]
 
 

@@ -14,9 +14,10 @@ from nflow_cli.config.column_schema import (
     Step,
     an_interval,
 )
-from nflow_cli.config.flow_options import has_network, pattern_name
+from nflow_cli.config.flow_options import has_network
 from nflow_cli.config.flow_schema import K, StackFlow, expect_one_pass, expect_weights
 from nflow_cli.config.flow_sizes import SIZES, pattern_like, size_of, with_hidden
+from nflow_cli.config.forms import FILE, INTERVALS, NAME, NAMES, STEPS
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.strict import (
     COMMAND,
@@ -25,6 +26,7 @@ from nflow_cli.config.strict import (
     Seed,
     Strict,
     by_name,
+    option,
 )
 from nflow_cli.config.training_schema import (
     Annealed,
@@ -38,11 +40,13 @@ from nflow_cli.config.training_schema import (
 from nflow_cli.registry import DEFAULT_BASE, POINT_SETS
 
 MAX_MEMBERS = 100
+ENSEMBLE = "Train N networks or stacks side by side; the density is their mixture."
 
 # Roles that no column has at once: those of the keys with those of earlier ones.
 EXCLUSIVE = {
     "exclude": ("columns",),
-    "split": ("columns",),
+    "bounds": ("exclude",),
+    "split": ("columns", "bounds"),
     "group": ("columns",),
     "given": ("columns", "exclude", "bounds", "split"),
     "categorical": ("exclude", "bounds", "split", "group"),
@@ -65,44 +69,61 @@ class TableData(Strict):
     name: Path = Field(description="A built-in set, the path of a file, or - for standard input.")
     size: int | None = Field(default=None, ge=10, le=10**7, description="Rows of a built-in set.")
     columns: Columns | None = Field(
-        default=None,
-        min_length=1,
-        description="Only these; null: all.",
+        default=None, min_length=1, **option("Use only these columns. Null: all.", form=NAMES)
     )
-    exclude: Columns = Field(default=[], description="All but these.")
+    exclude: Columns = Field(default=[], **option("Use all columns but these.", form=NAMES))
     bounds: dict[Column, Interval] = Field(
         default={},
-        description="`[low, high]` by column, either may be null: it lies between. Both null: it "
-        "has no bounds, also where rows crowd at an end.",
+        **option(
+            "Bounds of columns; one of the two may be left out. With neither, a column has "
+            "no bounds even where rows crowd at an end. Null: no bound.",
+            form=INTERVALS,
+        ),
     )
     missing: Literal["refuse", "drop", "model"] = Field(
         default="refuse",
-        description="What becomes of rows that lack a value; a gap is modelled by cells alone.",
+        **option(
+            "Rows that lack a value: refuse the table, drop them, or model the gaps (not "
+            "with flows)."
+        ),
     )
     max_rows: int | None = Field(
-        default=None, ge=10, le=10**7, description="So many rows of a file, at random; null: all."
+        default=None, ge=10, le=10**7, **option("Use at most N rows, sampled at random. Null: all.")
     )
-    test: Path | None = Field(default=None, description="A file of test rows.")
+    test: Path | None = Field(
+        default=None,
+        **option("File of test rows; without it a tenth of the rows is held out.", form=FILE),
+    )
     split: Column | None = Field(
-        default=None, description="A column that says train, validation or test."
+        default=None, **option("Column that says train, validation or test.", form=NAME)
     )
-    group: Column | None = Field(default=None, description="Rows equal here are held out together.")
+    group: Column | None = Field(
+        default=None, **option("Hold out rows that are equal in this column together.", form=NAME)
+    )
     split_seed: int = Field(
         default=0, ge=0, le=MAX_SEED, description="Which rows are held out at random."
     )
     given: Columns = Field(
-        default=[], description="The density is that of the other columns given these."
+        default=[],
+        **option("Condition on these columns: fit p(other columns | these).", form=NAMES),
     )
     categorical: Columns = Field(
-        default=[], description="Columns of numbers that only tell rows apart; for cells alone."
+        default=[],
+        **option(
+            "Treat these columns as categories (text, or numeric codes); not with flows.",
+            form=NAMES,
+        ),
     )
     discrete: dict[Column, Step] = Field(
         default={},
         max_length=MAX_COLUMNS,
-        description="Columns of multiples of a step; for cells alone.",
+        **option(
+            "Treat these columns as multiples of a step, 1 unless given; not with flows.",
+            form=STEPS,
+        ),
     )
     weights: Column | None = Field(
-        default=None, description="A column that says how much each row counts."
+        default=None, **option("Column of non-negative sample weights.", form=NAME)
     )
     kinds: dict[Column, ColumnKind] | None = Field(
         default=None,
@@ -165,7 +186,7 @@ class TableData(Strict):
                     raise ValueError(f"no column of data.{other}, where {name!r} is")
         return value
 
-    @field_validator("categorical", "discrete")
+    @field_validator("bounds", "categorical", "discrete")
     @classmethod
     def _are_used(cls, value: Any, info: ValidationInfo) -> Any:
         """Check that columns are among those that are modelled or given, where these are said."""
@@ -205,25 +226,20 @@ class TableTrain(Strict):
         default=None,
         ge=1,
         le=10**9,
-        description="Updates; null: by epochs, or the size of the table.",
+        **option("Number of updates. Null: by epochs, or the size of the table."),
     )
     epochs: float | None = Field(
-        default=None,
-        gt=0,
-        le=10**6,
-        description="Passes over the training rows, in place of steps.",
+        default=None, gt=0, le=10**6, **option("Passes over the training rows, in place of steps.")
     )
     batch_size: int | None = Field(
-        default=None, ge=1, le=10**6, description="Rows per update; null: by the table's size."
+        default=None, ge=1, le=10**6, **option("Rows per update. Null: by the table's size.")
     )
     learning_rate: LearningRate = 0.002
     schedule: Schedule = "cosine"
     clip_norm: ClipNorm = 20.0
     weight_decay: WeightDecay = 0.0
     early_stopping: EarlyStopping | None = None
-    ensemble: int = Field(
-        default=1, ge=1, le=MAX_MEMBERS, description="Members of an equal mixture, side by side."
-    )
+    ensemble: int = Field(default=1, ge=1, le=MAX_MEMBERS, **option(ENSEMBLE))
     chunk: int | None = Field(
         default=None,
         ge=1,
@@ -244,7 +260,7 @@ class FlowsTrain(TableTrain):
     """How flows are trained on a table. The weights of the best validation are kept."""
 
     learning_rate: LearningRate | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
-        default=None, description="Of Adam, at its highest; null: by the table's size."
+        default=None, description="Peak learning rate of Adam. Null: by the table's size."
     )
     weight_decay: WeightDecay | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default=None,
@@ -257,16 +273,8 @@ class TableFlow(StackFlow):
     """The flow stack of a table of numbers; null sizes follow from the table."""
 
     k: K | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
-        default=None, description="How many flows; null: by the table's size."
+        default=None, description="Number of flows. Null: by the table's size."
     )
-
-
-def natural_preset(pattern: Sequence[Any] | None) -> str:
-    """Return the preset for such flows, where none is named; ``None``: no flows are asked for."""
-    if pattern is None:
-        return "cells"
-    names = {pattern_name(item) for item in pattern}
-    return "flows-planar" if names and names <= {"planar", "radial", "sylvester"} else "flows"
 
 
 class TableEvaluate(Strict):

@@ -6,12 +6,15 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from nflow_cli.config.flow_options import IN_TURN, pattern_name
-from nflow_cli.config.strict import Strict
+from nflow_cli.config.strict import Strict, option
 
 # Keys that trainings share.
-Steps = Annotated[int, Field(ge=1, le=10**9, description="Updates.")]
-BatchSize = Annotated[int, Field(ge=1, le=10**6, description="Samples, rows or images an update.")]
-LearningRate = Annotated[float, Field(gt=0, le=1e6, description="Of Adam, at its highest.")]
+Steps = Annotated[int, Field(ge=1, le=10**9, **option("Number of updates."))]
+BatchSize = Annotated[int, Field(ge=1, le=10**6, **option("Samples per update."))]
+LearningRate = Annotated[
+    float,
+    Field(gt=0, le=1e6, **option("Peak learning rate of Adam.")),
+]
 Schedule = Annotated[
     Literal["cosine", "constant"],
     Field(description="Whether the learning rate falls to 0 along a cosine, or stays."),
@@ -83,7 +86,15 @@ class CooledStopping(EarlyStopping):
 class Annealing(Strict):
     """``β`` rises from ``start`` to 1 in ``updates`` updates."""
 
-    updates: int = Field(default=0, ge=0, description="How many it rises for; 0: none.")
+    updates: int = Field(
+        default=0,
+        ge=0,
+        le=10**9,
+        **option(
+            "Raise p^β to p during the first N updates, which finds separate modes; 0 does not.",
+            "--anneal",
+        ),
+    )
     start: float = Field(default=0.01, gt=0, le=1, description="β at the first update.")
 
 
@@ -112,9 +123,11 @@ class Train(Strict):
         default=1,
         ge=1,
         le=100,
-        description="Fits side by side, from the seeds seed, seed + 1, …; the best is kept.",
+        **option("Train N restarts (seeds seed, …, seed+N-1) and keep the best."),
     )
-    halving: bool = Field(default=True, description="Drop their worse half early, again and again.")
+    halving: bool = Field(
+        default=True, **option("Drop the worse half of the restarts early, again and again.")
+    )
     first_stage: FirstStage = 0
     draws: Literal["independent", "even"] = Field(
         default="independent",

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from nflow_cli.config.flow_schema import (
+    SPELLED_OUT,
     Flow,
     K,
     Pattern,
@@ -13,7 +14,8 @@ from nflow_cli.config.flow_schema import (
     expect_one_pass,
     expect_weights,
 )
-from nflow_cli.config.strict import COMMAND, MAX_PATH, Description, Seed, Strict, by_name
+from nflow_cli.config.forms import PATTERN
+from nflow_cli.config.strict import COMMAND, MAX_PATH, Description, Seed, Strict, by_name, option
 from nflow_cli.config.training_schema import (
     Annealed,
     BatchSize,
@@ -40,11 +42,16 @@ class Data(Strict):
         default="mnist",
         min_length=1,
         max_length=MAX_PATH,
-        description="mnist, mnist-sample, or the path of an .npz or of IDX files.",
+        examples=["mnist", "mnist-sample"],
+        **option(
+            "Images: mnist, mnist-sample, or the path of an .npz or of IDX files.",
+            "--data",
+            form="NAME|FILE",
+        ),
     )
     binarization: Binarization = "stochastic"
     fallback: bool = Field(
-        default=True, description="Take the embedded sample where MNIST cannot be had."
+        default=True, **option("Use the embedded sample if MNIST is not available.")
     )
 
 
@@ -73,6 +80,13 @@ class VAEModel(Strict):
 class VAEFlow(Flow):
     """The flows of a VAE's posterior."""
 
+    pattern: Pattern = Field(
+        default=["planar"],
+        description=f"Flows of the posterior, cycled until there are k; {SPELLED_OUT}",
+    )
+    k: K = Field(
+        default=8, **option("Number of flows of the posterior; 0 is a plain VAE.", "--k", "--flows")
+    )
     amortized: bool = Field(
         default=True, description="Weights of the flows for each image, by the encoder; or shared."
     )
@@ -81,8 +95,15 @@ class VAEFlow(Flow):
 class Prior(StackFlow):
     """The flows that N(0, I) is pushed through for a VAE's prior: training runs their inverse."""
 
-    pattern: Pattern = Field(default=["affine-coupling"])
-    k: K = 4
+    pattern: Pattern = Field(
+        default=["affine-coupling"],
+        **option(
+            f"Flows of the prior, cycled until there are k; {SPELLED_OUT}",
+            "--prior-flow",
+            form=PATTERN,
+        ),
+    )
+    k: K = Field(default=4, **option("Number of flows of the prior.", "--prior-k"))
 
     @property
     def title(self) -> str:
@@ -114,8 +135,8 @@ class VAETrain(Strict):
     length_key: ClassVar[str] = "epochs"
     annealed_keys: ClassVar[tuple[str, str]] = ("warm_up", "epochs")
 
-    epochs: int = Field(default=100, ge=1, le=10**6, description="Passes over the training images.")
-    batch_size: BatchSize = 100
+    epochs: int = Field(default=100, ge=1, le=10**6, **option("Passes over the training images."))
+    batch_size: BatchSize = Field(default=100, description="Images per update.")
     learning_rate: LearningRate = 0.002
     schedule: Schedule = "cosine"
     warm_up: WarmUp = WarmUp()

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nflow_cli.config.column_schema import MAX_COLUMNS
+from nflow_cli.config.forms import escaped
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.csv_dialect import is_number
@@ -48,11 +49,10 @@ class FaultsError(DataError):
 
 def leaving_out(name: str, settings: TableData) -> str:
     """Return the option that leaves out a column."""
-    written = name.replace(",", "\\,")
     for key in ("columns", "given"):
         if name in (getattr(settings, key) or ()):
-            return f"--{key} without {written}"
-    return f"--exclude {written}"
+            return f"--{key} without {escaped(name)}"
+    return f"--exclude {escaped(name)}"
 
 
 def refuse(name: str, faults: Sequence[Fault], hint: str = "") -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from nflow_cli.arguments import MAX_SEED
 from nflow_cli.config.schema import Fit2DConfig, InferConfig
-from nflow_cli.config.strict import MAX_SEED
 from nflow_cli.evaluation.flow_checks import (
     Flows,
     as_arrays,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nflow_cli.config.strict import MAX_SEED
+from nflow_cli.arguments import MAX_SEED
 from nflow_cli.evaluation.caveats import is_dominated
 from nflow_cli.evaluation.grids import Grid
 from nflow_cli.evaluation.scores import mass_of

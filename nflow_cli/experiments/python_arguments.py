@@ -4,40 +4,67 @@ Each function raises a :class:`~nflow_cli.errors.ConfigError` of one line for an
 """
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from nflow_cli.config.forms import INTERVALS, NAMES, PATTERN, STEPS
+from nflow_cli.config.key_options import options_of
+from nflow_cli.config.presets import Change
 from nflow_cli.errors import ConfigError
+from nflow_cli.registry import nearest
 
-PATTERN, SETTINGS = '["planar", "radial"]', '{"train.batch_size": 512}'  # examples
-_NAMES, _INTERVALS = '["a", "b"]', '{"a": (0, None)}'
+SETTINGS = "KEY=VALUE,…"
+_EXAMPLES = {  # by form
+    NAMES: '["a", "b"]',
+    PATTERN: '["planar", "radial"]',
+    STEPS: '["a", "b"]',
+    INTERVALS: '{"a": (0, None)}',
+    SETTINGS: '{"train.batch_size": 512}',
+}
 
 
-def list_of(name: str, value: Any, example: str = _NAMES) -> list[Any] | None:
+def changes_of(command: str, options: Mapping[str, Any]) -> list[Change]:
+    """Return the changes of a preset that keyword arguments ask for.
+
+    Raises:
+        ConfigError: The command has no such option, or it takes another type.
+    """
+    changes, known = [], options_of(command)
+    for name, given in options.items():
+        if name not in known:
+            raise ConfigError(f"{name}: no argument of {command}{nearest(name, list(known))}")
+        key, value = known[name].key, _read(name, given, known[name].form)
+        changes += [] if value is None else [Change(key, key, value)]
+    return changes
+
+
+def settings_of(settings: Any) -> list[Change]:
+    """Return the changes of a preset that ``settings`` asks for."""
+    values = _read("settings", settings, SETTINGS) or {}
+    return [Change(key, key, value) for key, value in values.items() if value is not None]
+
+
+def _read(name: str, value: Any, form: str) -> Any:
+    """Return the value of an argument of a form as a preset has it."""
+    if value is None or form not in _EXAMPLES:
+        return str(value) if isinstance(value, Path) else value
+    if form in (NAMES, PATTERN) or (form == STEPS and not isinstance(value, Mapping)):
+        values = list_of(name, value, _EXAMPLES[form])
+        return dict.fromkeys(values, 1.0) if form == STEPS else values
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise _expected("a mapping", name, value, _EXAMPLES[form])
+    if form != INTERVALS:
+        return dict(value)
+    if not all(map(_is_list, value.values())):
+        raise _expected("a mapping to pairs", name, value, _EXAMPLES[form])
+    return {column: list(ends) for column, ends in value.items()}
+
+
+def list_of(name: str, value: Any, example: str) -> list[Any]:
     """Return the list that an argument is; an index and an array are one, a text is none."""
-    if value is None:
-        return None
     if not _is_list(value):
         raise _expected("a list", name, value, example)
     return [str(one) if isinstance(one, str) else one for one in value]  # NumPy's text among them
-
-
-def mapping_of(name: str, value: Any, example: str) -> dict[str, Any] | None:
-    """Return the mapping of names that an argument is."""
-    if value is None:
-        return None
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise _expected("a mapping", name, value, example)
-    return dict(value)
-
-
-def intervals_of(name: str, value: Any) -> dict[str, list[Any]] | None:
-    """Return the ends by column that an argument is."""
-    intervals = mapping_of(name, value, _INTERVALS)
-    if intervals is None:
-        return None
-    if not all(map(_is_list, intervals.values())):
-        raise _expected("a mapping to pairs", name, value, _INTERVALS)
-    return {column: list(ends) for column, ends in intervals.items()}
 
 
 def _is_list(value: Any) -> bool:

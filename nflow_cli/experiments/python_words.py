@@ -2,67 +2,29 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any
 
-from nflow_cli.errors import NflowError
+from nflow_cli.config import forms
+from nflow_cli.config.key_options import options_of
+from nflow_cli.errors import ConfigError, NflowError
 from nflow_cli.layout import worded
 
-
-def _text(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _parts(value: str) -> list[str]:
-    """Return the parts of a list as options take it: no blank stands behind its commas."""
-    return re.split(r",(?! )", value)
-
-
-def _names(value: str) -> str:
-    return f"[{', '.join(map(_text, _parts(value)))}]"
-
-
-def _steps(value: str) -> str:
-    """Write ``NAME[:STEP],…``."""
-    parts = [re.fullmatch(r"(.+?)(?::([0-9.e+-]+))?", part, re.DOTALL) for part in _parts(value)]
-    known = [(part[1], part[2]) for part in parts if part]
-    if not any(step for _, step in known):
-        return _names(value)
-    return f"{{{', '.join(f'{_text(name)}: {step or 1}' for name, step in known)}}}"
-
-
-def _intervals(value: str) -> str:
-    """Write ``NAME=LOW:HIGH``."""
-    intervals = []
-    for part in _parts(value):
-        name, _, ends = part.rpartition("=")
-        low, _, high = ends.partition(":")
-        intervals.append(f"{_text(name)}: ({low or None}, {high or None})")
-    return f"{{{', '.join(intervals)}}}"
-
-
-class Form(NamedTuple):
-    """How the value of an option is written in Python, and what stands for one that is not said."""
-
-    value: Callable[[str], str]
-    empty: str = "..."
-
-
-TEXT, NUMBER, NAMES = Form(_text), Form(str), Form(_names, "[...]")
-OPTIONS = {
-    **dict.fromkeys(("missing", "weights", "base", "preset", "output"), TEXT),
-    **dict.fromkeys(("dim", "k", "steps", "ensemble", "anneal", "restarts", "seed"), NUMBER),
-    **dict.fromkeys(("columns", "exclude", "given", "categorical", "names", "flow"), NAMES),
-    "discrete": Form(_steps, "[...]"),
-    "bounds": Form(_intervals, "{...}"),
+# The placeholder of a value that is not given, by form.
+EMPTY = {**dict.fromkeys(forms.LISTS, "[...]"), forms.INTERVALS: "{...}"}
+KEYS = {**options_of("infer"), **options_of("fit")}
+OPTIONS = {  # their forms by flag
+    **{option.flags[0].removeprefix("--"): option.form for option in KEYS.values()},
+    **dict.fromkeys(("preset", "output"), forms.NAME),
 }
-NO_COMPILE = 'settings={"train.compile": False}'
 # What follows an option that has no value in a sentence, and what ends a name of several words.
-_NO_VALUE = "leaves?|takes?|spreads?|goes|such|says?|runs?|or|and|to|of|in|for|is|are|with|as"
+_NO_VALUE = (
+    "leaves?|takes?|spreads?|goes|such|says?|runs?|or|and|to|of|in|for|is|are|with(?:out)?|as"
+)
 _AFTER_NAME = "leaves (?:it|one|such)|takes (?:it|text)|spreads out|goes without"
 _OPTION = re.compile(
-    rf"(?<![\w-])--(?P<option>no-compile|{'|'.join(OPTIONS)})(?![\w-])"
+    rf"(?<![\w-])--(?P<no>no-)?(?P<option>{'|'.join(OPTIONS)})(?![\w-])"
     rf"(?: (?!(?:{_NO_VALUE})\b)"
     rf"(?P<value>(?:(?!--)[^;])+?(?= (?:{_AFTER_NAME}))|(?:[^\s,;)]|,(?=\S))*[^\s,;).]))?"
 )
@@ -74,11 +36,33 @@ def in_python(text: str) -> str:
 
 
 def _keyword(match: re.Match[str]) -> str:
-    option, value = match["option"], match["value"]
-    if option == "no-compile":
-        return NO_COMPILE + (f" {value}" if value else "")
-    form = OPTIONS[option]
-    return f"{option}={form.empty if value is None else form.value(value)}"
+    option: str = match["option"]
+    value: Any = match["value"]
+    name, form = option.replace("-", "_"), OPTIONS[option]
+    if match["no"]:
+        return f"{name}=False" + (f" {value}" if value else "")
+    if value is None:
+        return f"{name}={EMPTY.get(form, '...')}"
+    if form in forms.LISTS:
+        try:
+            value = forms.items_of(form, [value])
+        except ConfigError:  # no value, but a word of the sentence
+            return match[0]
+    if form == forms.STEPS and set(value.values()) == {1}:
+        value = list(value)
+    return f"{name}={value if form in (forms.WHOLE, forms.NUMBER) else _written(value)}"
+
+
+def _written(value: Any, ends: str = "[]") -> str:
+    """Return a value as Python code."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return f"{ends[0]}{', '.join(map(_written, value))}{ends[1]}"
+    if isinstance(value, dict):
+        pairs = (f"{_written(name)}: {_written(one, '()')}" for name, one in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    return str(value).removesuffix(".0")
 
 
 @contextmanager

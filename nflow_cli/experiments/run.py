@@ -34,20 +34,20 @@ def versions() -> dict[str, str]:
 
 def begin(
     config: Config,
-    name: str,
+    preset: Path,
     output: str | None,
     argv: Sequence[str],
     machine: Machine,
     data: Any = None,
 ) -> None:
-    """Make the run directory of a preset called ``name``, or ``output``, and train in it.
+    """Make the run directory of a config of ``preset``, or ``output``, and train in it.
 
     What can be refused is refused before. The rest is as in :func:`carry_out`.
     """
     from nflow_cli.backend import expect_tensorflow
 
     expect_tensorflow()
-    config = settled(config, data)
+    name, config = run_name(config, preset), settled(config, data)
     carry_out(config, RunDirectory.create(name, output), argv, machine, data)
 
 

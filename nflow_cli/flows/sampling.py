@@ -7,12 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from nflow_cli.arguments import whole_number
+from nflow_cli.arguments import MAX_SEED, whole_number
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.errors import ConfigError
 from nflow_cli.flows.base import keep_precision
-
-MAX_KERAS_SEED = 2**32 - 1
 
 
 @keras.saving.register_keras_serializable("nflow_cli")
@@ -45,7 +43,7 @@ class GaussianSampling(keras.layers.Layer):
         if not isinstance(prior_std, Real) or not 0 < prior_std < math.inf:
             raise ConfigError(f"prior_std must be positive. Received: prior_std={prior_std}")
         self.prior_mean, self.prior_std = prior_mean, prior_std
-        self.seed = None if seed is None else whole_number("seed", seed, MAX_KERAS_SEED)
+        self.seed = None if seed is None else whole_number("seed", seed, MAX_SEED)
         self.generator = keras.random.SeedGenerator(self.seed)
 
     def call(self, inputs: Any, noise: Any = None) -> Any:

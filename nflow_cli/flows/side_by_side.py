@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from nflow_cli.arguments import MAX_SEED
 from nflow_cli.flows.stack import FlowStack
 
 
@@ -95,4 +96,4 @@ def stack_of(
 
 def seeds_from(seed: int, members: int) -> list[int]:
     """Return the seeds of members, beginning again at 0 behind the largest."""
-    return [(seed + r) % 2**32 for r in range(members)]
+    return [(seed + r) % (MAX_SEED + 1) for r in range(members)]

@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.config.schema import Fit2DConfig, InferConfig
-from nflow_cli.flows.side_by_side import SideBySide
+from nflow_cli.flows.side_by_side import SideBySide, seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.training import first_stage
 from nflow_cli.training.chunks import EARLY, NoiseChunks
@@ -54,7 +54,7 @@ class Restarts:
     def __init__(self, model: Any, config: Fit2DConfig | InferConfig):
         self.model, self.config = model, config
         count = config.train.restarts
-        self.seeds = [(config.seed + r) % 2**32 for r in range(count)]
+        self.seeds = seeds_from(config.seed, count)
         self.alive = list(range(count))
         self.kl: list[float | None] = [None] * count
         self.updates = [0] * count

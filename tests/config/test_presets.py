@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nflow_cli import registry
+from nflow_cli.arguments import MAX_SEED
 from nflow_cli.cli.options import resolve_config
 from nflow_cli.config import presets
 from nflow_cli.config.flow_options import IN_TURN
 from nflow_cli.config.shipped import presets_folder
-from nflow_cli.config.strict import MAX_SEED
 from nflow_cli.errors import ConfigError
 
 MINIMAL = {"command": "fit-2d"}

@@ -4,8 +4,10 @@ import pytest
 
 from nflow_cli.config import presets
 from nflow_cli.config.flow_schema import StackFlow
+from nflow_cli.config.flow_sizes import natural_preset
 from nflow_cli.config.kinds_schema import ColumnKind
-from nflow_cli.config.table_schema import FitConfig, natural_preset
+from nflow_cli.config.presets import Change
+from nflow_cli.config.table_schema import FitConfig
 from nflow_cli.errors import ConfigError
 
 KINDS = {name: ColumnKind(kind="number") for name in "abc"}
@@ -182,4 +184,5 @@ def test_flows_that_take_d_passes_for_a_row_are_answered_with_what_takes_one():
     ],
 )
 def test_the_preset_goes_by_the_flows(pattern, name):
-    assert natural_preset(pattern) == name
+    changes = [] if pattern is None else [Change("--flow", "flow.pattern", pattern)]
+    assert natural_preset(pattern, changes) == name

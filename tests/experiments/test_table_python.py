@@ -118,7 +118,7 @@ def test_a_path_and_a_built_in_set_are_fitted_by_their_names(tmp_path, monkeypat
         (COLUMNS, {"k": -1}, "flow.k: expected"),
         (COLUMNS, {"settings": {"train.step": 3}}, "train.step: unknown key"),
         (COLUMNS, {"settings": {"a\udcff": 3}}, "a key: expected text that UTF-8 can encode"),
-        (COLUMNS, {"preset": "multimodal-planar"}, "command"),
+        (COLUMNS, {"preset": "multimodal-planar"}, "of `nflow fit-2d`, not of fit"),
         (COLUMNS, {"flow": ["plana"]}, "plana"),
         ({"a": X[:, 0], "b": X[:9, 1]}, {}, "of one length"),
         (np.array(["text"] * 20), {}, "numbers"),

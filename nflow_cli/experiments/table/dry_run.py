@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.config import presets
+from nflow_cli.config.forms import escaped
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.schema import CellsConfig, FitConfig
 from nflow_cli.config.table_schema import TableData, Tails
@@ -132,15 +133,10 @@ def _option(key: str, value: Any) -> list[str]:
     """Return an option and its value as words; none where the value is empty."""
     if key == "bounds":
         ends = {n: ["" if end is None else repr(end) for end in value[n]] for n in value}
-        texts = [f"{_written(name)}={low}:{high}" for name, (low, high) in ends.items()]
+        texts = [f"{escaped(name)}={low}:{high}" for name, (low, high) in ends.items()]
     else:
-        texts = [value] if key == "missing" else list(map(_written, value or ()))
+        texts = [value] if key == "missing" else list(map(escaped, value or ()))
     return [f"--{key}", ",".join(texts)] if texts else []
-
-
-def _written(name: str) -> str:
-    """Return a column's name as options list it."""
-    return name.replace(",", "\\,")
 
 
 def lines_of(found: DryRun, config: FitConfig | CellsConfig, command: str | None) -> list[str]:

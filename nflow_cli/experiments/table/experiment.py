@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nflow_cli.config import presets
+from nflow_cli.config.forms import escaped
 from nflow_cli.config.schema import CellsConfig, FitConfig
 from nflow_cli.config.table_schema import Tails
 from nflow_cli.errors import RunDirectoryError
@@ -43,7 +44,7 @@ class OfTable(Experiment):
             name: (kinds[name].levels or ["0"])[0] if name in kinds else "0"
             for name in self.config.data.given
         }
-        return ",".join(f"{name}={value}".replace(",", "\\,") for name, value in values.items())
+        return ",".join(escaped(f"{name}={value}") for name, value in values.items())
 
     @property
     def tails(self) -> Tails | None:

@@ -1,0 +1,78 @@
+"""Options of commands that set keys of presets: a field of a schema defines each.
+
+Read from the shipped JSON schema in a millisecond, so that help loads no pydantic.
+"""
+
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
+
+from nflow_cli.config.forms import NUMBER, WHOLE
+from nflow_cli.config.shipped import presets_folder
+
+PRESETS_ALONE = " Null: "  # the rest of a description explains null in presets
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class KeyOption(NamedTuple):
+    """An option that sets a key.
+
+    Attributes:
+        key: Dotted, such as ``flow.pattern``.
+        flags: As they are typed, such as ``--flow``.
+        form: Of its value, such as ``NAME,…``; "" for a choice and for a flag.
+        about: Its help, a sentence.
+        field: The JSON schema of its value.
+    """
+
+    key: str
+    flags: list[str]
+    form: str
+    about: str
+    field: Mapping[str, Any]
+
+
+@cache
+def options_of(command: str) -> dict[str, KeyOption]:
+    """Return the options of a command by the names of their arguments, ``seed`` at the end."""
+    text = (presets_folder() / "nflow.schema.json").read_text(encoding="utf-8")
+    models = json.loads(text)["$defs"]
+    found: dict[str, KeyOption] = {}
+    for model in models.values():
+        if model.get("properties", {}).get("command", {}).get("const") == command:
+            for one in _within(model, models, ""):
+                found.setdefault(one.flags[0].removeprefix("--").replace("-", "_"), one)
+    return dict(sorted(found.items(), key=lambda item: item[0] == "seed"))
+
+
+def _within(model: Mapping[str, Any], models: Any, prefix: str) -> Iterator[KeyOption]:
+    """Yield the options of the keys of a mapping, and those of the mappings in it."""
+    for name, field in model.get("properties", {}).items():
+        key, parts = f"{prefix}{name}", [field, *field.get("anyOf", ())]  # the last may be null
+        for part in parts:
+            if "$ref" in part:
+                inner = models[part["$ref"].removeprefix("#/$defs/")]
+                yield from _within(inner, models, f"{key}.")
+        whole = {k: v for part in reversed(parts) for k, v in part.items()}
+        if cli := whole.get("cli"):
+            flags = cli["flags"] or [f"--{name.replace('_', '-')}"]
+            form = cli["form"] or {"integer": WHOLE, "number": NUMBER}.get(whole["type"], "")
+            about = whole["description"].partition(PRESETS_ALONE)[0]
+            yield KeyOption(key, flags, form, about, whole)
+
+
+def with_keywords(function: _Function) -> _Function:
+    """Add the options of a command to the signature and the docstring of its function in Python.
+
+    They stand in place of ``**options``, as keyword arguments.
+    """
+    options, signature = options_of(function.__name__), inspect.signature(function)
+    *named, _ = signature.parameters.values()
+    keywords = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None) for n in options]
+    function.__signature__ = signature.replace(parameters=[*named, *keywords])  # pyright: ignore[reportFunctionMemberAccess]
+    head, returns, tail = inspect.cleandoc(function.__doc__ or "").partition("\n\nReturns:")
+    lines = (f"\n    {name}: {option.about}" for name, option in options.items())
+    function.__doc__ = f"{head}{''.join(lines)}{returns}{tail}"
+    return function
