@@ -80,7 +80,7 @@ def altered(value, digit):
         return value + 1
     if isinstance(value, list):
         return [altered(one, digit) for one in value]
-    return value + (1 if value == value // 1 > 100 else digit)  # or of a sample size, a row
+    return value + digit
 
 
 def altered_figures(run):
@@ -88,6 +88,8 @@ def altered_figures(run):
     summary = json.loads((run / "summary.json").read_text())
     digit = 0.01 if "negative_elbo" in summary else 1e-5
     edits = {key: altered(v, digit) for key, v in summary.items() if key not in RECORDED}
+    if "n_effective" in edits:
+        edits["n_effective"] = summary["n_effective"] + 1
     edits |= {key: value for key, value in OF_NOTHING.items() if summary.get(key, 0) in (None, [])}
     return {key: value for key, value in edits.items() if (key, summary[key]) != ("target", None)}
 
