@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -137,22 +138,24 @@ class Group:
         return self.spread(key) is not None and (key != "free_energy" or not self.spread("kl"))
 
 
-def gather(paths: Iterable[str]) -> tuple[list[Result], int]:
+def gather(paths: Iterable[str]) -> tuple[list[Result], Counter[str]]:
     """Read runs, and those of sweeps; one that has not ended, or was extended, is only counted.
 
     Returns:
-        The results, and how many runs have not ended.
+        The results, and how many runs have not ended, by their status.
 
     Raises:
         NflowError: One line that names the file which is damaged, missing or not of a run.
     """
-    results, unfinished = {}, 0
+    results: dict[Path, Result] = {}
+    unfinished: Counter[str] = Counter()
     for path in paths:
         for run in _runs_of_sweep(Path(path)) or [RunDirectory.open(path)]:
-            if run.read_json(RUN).get("status") == "completed":
+            status = run.read_json(RUN).get("status")
+            if status == "completed":
                 results[run.path.resolve()] = read_result(run)
             else:
-                unfinished += 1
+                unfinished[str(status)] += 1
     return list(results.values()), unfinished
 
 

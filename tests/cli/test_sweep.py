@@ -11,7 +11,6 @@ import time
 
 import pytest
 from click.testing import CliRunner
-from reports import read_report
 from running import NFLOW, assert_same_run, run_nflow
 
 from nflow_cli.cli import main
@@ -73,19 +72,6 @@ def test_progress_is_plain_lines_and_the_folder_comes_last(swept):
         "densities.png",
         "training.png",
     }
-
-
-def test_it_ends_with_a_page_that_says_which_run_failed(swept):
-    folder, done = swept
-    assert f"{folder.name}/report.html" in done.stderr.splitlines()
-    report = read_report(folder)
-    assert "nflow sweep, 2 runs: 1 completed, 1 diverged" in report.lines
-    table = report.lines[report.lines.index("Runs without scores") :]
-    name = table.index(BAD)
-    assert table[name + 1] == "diverged"
-    assert table[name + 2].startswith("training diverged at update 1: ")
-    assert {"kl", "densities", "training"} == set(report.pictures)
-    assert len(report.links) == 3  # the one that ended is also the best of its line
 
 
 def test_a_run_of_a_sweep_is_a_run_like_any_other(swept):
