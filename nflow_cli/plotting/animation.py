@@ -18,7 +18,6 @@ from nflow_cli.plotting.style import (
     aspect_of,
     draw_grid,
     drawing,
-    fix_layout,
     height_of,
     panel_grid,
     without_warnings,
@@ -61,7 +60,6 @@ def _frames(arrays: Arrays, summary: Summary, names: tuple[str, str]) -> Iterato
         add_colour_bar(image, [ax], "density / its peak", "neither")
         ax.set_title(_moment_text(0.0, arrays["moments"], summary))
         title_figure(figure, summary)
-        fix_layout(figure)
         canvas = FigureCanvasAgg(figure)
         moving = (image, dots, ax.title)
         for artist in moving:

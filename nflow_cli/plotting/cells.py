@@ -15,7 +15,7 @@ from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.evaluation.association import MISSING, NEW, OTHER, Groups
 from nflow_cli.plotting.columns import InnerLocator
 from nflow_cli.plotting.frames import SKY, Frame, cut, frame_of
-from nflow_cli.plotting.style import ORANGE, note, space_by_powers
+from nflow_cli.plotting.style import ORANGE, name_scaled, note, space_by_powers
 
 SIZE = 8.0  # points of letters in a small panel
 DAY = 86_400.0  # seconds
@@ -76,7 +76,6 @@ def prepare_axis(axis: Axis, kind: ColumnKind, name: str, frame: Frame, by_power
     """Give an axis of values its name, its ends and few ticks."""
     set_ends = axis.axes.set_xlim if axis is axis.axes.xaxis else axis.axes.set_ylim
     axis.axes.tick_params(labelsize=SIZE - 1, length=2.5, pad=2)
-    axis.set_label_text(name, size=SIZE)
     if by_powers:
         space_by_powers(axis, "log")
         axis.set_minor_locator(NullLocator())
@@ -87,6 +86,7 @@ def prepare_axis(axis: Axis, kind: ColumnKind, name: str, frame: Frame, by_power
         axis.set_major_locator(InnerLocator())
         axis.set_major_formatter(ScalarFormatter())
     set_ends(frame)
+    name_scaled(axis, name, SIZE)
 
 
 def date_format(days: float) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, MaxNLocator, ScalarFormatter
 
 from nflow_cli.evaluation.normality import chi_square_cdf, normal_cdf
@@ -22,9 +22,9 @@ from nflow_cli.plotting.style import (
     Extent,
     Summary,
     drawing,
-    fix_layout,
     label_panel,
     name_lost,
+    name_scaled,
     note,
     number_text,
     panel_grid,
@@ -58,8 +58,6 @@ def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     with drawing():
         figures = {name: draw(evaluation, summary) for name, draw in drawers.items()}
         figures["training"] = training_figure(metrics, summary)
-        for figure in figures.values():
-            fix_layout(figure)
     return figures
 
 
@@ -113,7 +111,6 @@ def corner_figure(
     score = likelihood_text(summary) if score is None else score
     parts = score, shown_text(shown, summary), dots, lost_rows, lost_draws
     title_figure(figure, summary, *parts)
-    set_margins(figure)
     return figure
 
 
@@ -125,8 +122,9 @@ def corner_panels(
     width = min(10.0, 2.0 + 1.5 * count)
     size = 9.0 if count < 6 else 8.0 if count < 9 else 6.5
     letters = int((width - 1) / count * 72 / (0.75 * size))
-    figure = Figure((width, width), DPI)
-    grid = figure.add_gridspec(count, count, wspace=0.08, hspace=0.08)
+    layout = ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.04, wspace=0, hspace=0)
+    figure = Figure((width, width), DPI, layout=layout)
+    grid = figure.add_gridspec(count, count)
     axes = {(i, j): figure.add_subplot(grid[i, j]) for i in range(count) for j in range(i + 1)}
     for (i, j), ax in axes.items():
         ax.set_xlim(frames[j])
@@ -162,31 +160,15 @@ def name_axis(axis: Axis, name: str, size: float) -> None:
     formatter = ScalarFormatter()
     formatter.set_powerlimits((-2, 3))  # numbers are short
     axis.set_major_formatter(formatter)
-    formatter.set_locs(axis.get_majorticklocs().tolist())
-    # What the numbers leave out will stand in a line of its own.
-    axis.set_label_text(f"{name}\n" if formatter.get_offset() else name, size=size)
-
-
-def set_margins(figure: Figure) -> None:
-    """Leave room for the title, and for the names and numbers of the outer panels.
-
-    A layout engine would make room at every panel, so that they differ in size.
-    """
-    width, height = figure.get_size_inches()
-    top = 1 - (0.45 + 0.2 * figure.get_suptitle().count("\n")) / height
-    ends = {"right": 1 - 0.15 / width, "top": top}
-    figure.subplots_adjust(1 / width, 1 / height, **ends)
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    outer = figure.get_tightbbox(renderer, bbox_extra_artists=[])  # of the panels, in inches
-    figure.subplots_adjust((1.1 - outer.x0) / width, (1.1 - outer.y0) / height, **ends)
+    name_scaled(axis, name, size)
 
 
 def draw_key(ax: Axes, rows: str, draws: str) -> None:
     """Say right of a panel which colour is what."""
     (dots,) = ax.plot([], [], "s", color=SKY, markersize=9, label=rows)
     (line,) = ax.plot([], [], "o-", color=ORANGE, markersize=3, label=draws)
-    style: Any = {"frameon": False, "loc": "upper left", "fontsize": 9, "borderaxespad": 0}
-    ax.legend(handles=[dots, line], bbox_to_anchor=(1.08, 1.0), **style)
+    style: Any = {"frameon": False, "loc": "upper left", "fontsize": 8, "borderaxespad": 0}
+    ax.legend(handles=[dots, line], bbox_to_anchor=(1.05, 1.0), **style).set_in_layout(False)
 
 
 def marginals_figure(evaluation: Arrays, summary: Summary) -> Figure:

@@ -20,7 +20,6 @@ from nflow_cli.plotting.style import (
     add_title,
     draw_grid,
     drawing,
-    fix_layout,
     label_panel,
     panel_grid,
     plain,
@@ -116,7 +115,6 @@ def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int)
         dashed = "" if is_plain else "dashed: not only K differs along the line"
         title = f"{name} against the number of flows"
         add_title(figure, title, spread if seeds > 1 else "", dashed)
-        fix_layout(figure)
     return figure
 
 
@@ -181,7 +179,6 @@ def courses_figure(
             ax.set_ylabel(value)
         draw_legend(figure, [handles[name] for name in names])
         add_title(figure, "courses of the trainings, a line for each run", note)
-        fix_layout(figure)
     return figure
 
 
@@ -253,7 +250,6 @@ def _page(rows: Sequence[tuple[str, Sequence[Density]]]) -> Figure:
         shown += row
     add_colour_bar(shown[0].images[0], shown, BAR, "max" if any(above) else "neither")
     add_title(figure, "target and fits, the best over seeds")
-    fix_layout(figure)
     return figure
 
 

@@ -18,7 +18,6 @@ from nflow_cli.plotting.style import (
     aspect_of,
     colour_scale,
     drawing,
-    fix_layout,
     height_of,
     panel_grid,
     subscript,
@@ -66,7 +65,6 @@ def flow_figure(arrays: Arrays, summary: Summary, number: int, names: Sequence[s
         figure.legend(loc="outside lower center", ncols=5, frameon=False)
         add_colour_bar(image, axes, "density", extend)
         add_title(figure, subject_of(summary), *names)
-        fix_layout(figure)
     return figure
 
 

@@ -25,7 +25,6 @@ from nflow_cli.plotting.style import (
     colour_scale,
     draw_grid,
     drawing,
-    fix_layout,
     label_panel,
     label_steps,
     mark_lost,
@@ -68,16 +67,13 @@ def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[s
     `kl` (nats), `negative_log_likelihood` (or None), `nll_standard_error` and `nll_samples`.
     """
     with drawing():
-        figures = {
+        return {
             "latent": latent_figure(evaluation, summary),
             "reconstructions": reconstructions_figure(evaluation, summary),
             "samples": samples_figure(evaluation, summary),
             "manifold": manifold_figure(evaluation, summary),
             "training": training_figure(metrics, summary),
         }
-        for figure in figures.values():
-            fix_layout(figure)
-    return figures
 
 
 def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:

@@ -17,7 +17,6 @@ from nflow_cli.plotting.style import (
     aspect_of,
     colour_scale,
     drawing,
-    fix_layout,
     height_of,
     label_steps,
     marked,
@@ -60,14 +59,11 @@ def points_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dic
     None where not finite.
     """
     with drawing():
-        figures = {
+        return {
             "density": density_figure(evaluation, summary),
             "deformation": deformation_figure(evaluation, summary, AXES),
             "training": training_figure(metrics, summary),
         }
-        for figure in figures.values():
-            fix_layout(figure)
-    return figures
 
 
 def density_figure(evaluation: Arrays, summary: Summary) -> Figure:

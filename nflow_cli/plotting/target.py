@@ -26,7 +26,6 @@ from nflow_cli.plotting.style import (
     colour_scale,
     draw_grid,
     drawing,
-    fix_layout,
     height_of,
     label_steps,
     mark_lost,
@@ -60,15 +59,12 @@ def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     target is scaled to mass 1 over the grid and the training picture shows the free energy.
     """
     with drawing():
-        figures = {
+        return {
             "density": density_figure(evaluation, summary),
             "difference": difference_figure(evaluation, summary),
             "deformation": deformation_figure(evaluation, summary),
             "training": training_figure(metrics, summary),
         }
-        for figure in figures.values():
-            fix_layout(figure)
-    return figures
 
 
 def density_figure(evaluation: Arrays, summary: Summary) -> Figure:

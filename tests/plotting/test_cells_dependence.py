@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from pictures import title
+from pictures import placed, title
 from whole_tables import KINDS, cells
 
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.evaluation.association import associations
 from nflow_cli.plotting.cells_dependence import dependence_figures
 from nflow_cli.plotting.frames import SKY
-from nflow_cli.plotting.style import ORANGE, drawing, fix_layout
+from nflow_cli.plotting.style import ORANGE, drawing
 
 
 def draw(names, rows, draws, kinds=KINDS):
@@ -17,9 +17,7 @@ def draw(names, rows, draws, kinds=KINDS):
     some = {name: kinds[name] for name in names}
     with drawing():
         figures = dependence_figures(some, rows[:, at], draws[:, at], "mine.csv", "test rows")
-        for figure in figures.values():
-            fix_layout(figure)
-    return figures
+    return {name: placed(figure) for name, figure in figures.items()}
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +110,6 @@ def test_one_column_has_no_dependence():
 @pytest.mark.parametrize("picture", ["dependence", "pairs"])
 def test_no_text_is_cut_off(figures, picture):
     figure = figures[picture]
-    figure.draw_without_rendering()
     box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
     assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0
 

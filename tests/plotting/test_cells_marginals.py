@@ -4,20 +4,18 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.dates import num2date
-from pictures import title
+from pictures import placed, title
 from whole_tables import KINDS, LONG, cells, column
 
 from nflow_cli.config.kinds_schema import ColumnKind, Lattice
 from nflow_cli.plotting.cells_marginals import marginals_figure
 from nflow_cli.plotting.frames import SKY
-from nflow_cli.plotting.style import ORANGE, drawing, fix_layout
+from nflow_cli.plotting.style import ORANGE, drawing
 
 
 def draw(kinds, rows, draws):
     with drawing():
-        figure = marginals_figure(kinds, rows, draws, "mine.csv", "test rows")
-        fix_layout(figure)
-    return figure
+        return placed(marginals_figure(kinds, rows, draws, "mine.csv", "test rows"))
 
 
 def panel(name, draws_seed=1):
@@ -160,7 +158,6 @@ def test_of_many_columns_those_that_differ_most_are_drawn_and_others_named(many)
 @pytest.mark.parametrize("picture", ["every", "many"])
 def test_no_text_is_cut_off_and_no_panels_overlap(picture, request):
     figure = request.getfixturevalue(picture)
-    figure.draw_without_rendering()
     box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
     assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0
     boxes = [ax.get_tightbbox().padded(-1) for ax in figure.axes if ax.get_xlabel()]

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from pictures import title
+from pictures import placed, title
 
 from nflow_cli.evaluation.pit import pit
 from nflow_cli.plotting.cells_scores import CURVE, pit_figure, rows_figure
-from nflow_cli.plotting.style import drawing, fix_layout
+from nflow_cli.plotting.style import drawing
 
 NAMES = ["a", "b", "c"]
 
@@ -13,15 +13,12 @@ def draw_pit(values, names=NAMES, weights=None):
     judged = pit(values, names, weights)
     with drawing():
         figure = pit_figure(values, judged, "mine.csv", weights)
-        fix_layout(figure)
-    return figure, judged
+    return placed(figure), judged
 
 
 def draw_rows(rows, draws):
     with drawing():
-        figure = rows_figure(rows, draws, "mine.csv", "test rows")
-        fix_layout(figure)
-    return figure
+        return placed(rows_figure(rows, draws, "mine.csv", "test rows"))
 
 
 def uniform(n=400, dim=3):

@@ -2,8 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from pictures import colour_bar, panels
+from pictures import colour_bar, panels, placed
 
 from nflow_cli.plotting import (
     Curve,
@@ -39,7 +38,7 @@ def saved(figure):
 
 def overlaps(figure):
     """Return the pairs of panels, titles and legends that cover each other."""
-    renderer = figure.canvas.get_renderer()
+    renderer = placed(figure).canvas.get_renderer()
     boxes = [ax.get_tightbbox(renderer) for ax in figure.axes]
     boxes += [text.get_window_extent(renderer) for text in figure.texts]
     boxes += [legend.get_window_extent(renderer) for legend in figure.legends]
@@ -100,7 +99,7 @@ def test_long_names_stay_in_the_picture(count, panels):
     )
     (legend,) = figure.legends
     assert [" ".join(t.get_text().split()) for t in legend.get_texts()] == names
-    box = legend.get_window_extent(figure.canvas.get_renderer())
+    box = legend.get_window_extent(placed(figure).canvas.get_renderer())
     assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1
     assert not overlaps(figure)
     assert all(ax.get_window_extent().height > 100 for ax in figure.axes)
@@ -165,7 +164,7 @@ def test_a_row_is_a_target_and_its_fits_on_one_scale():
 def test_the_bar_of_a_single_row_is_as_high_as_its_label():
     (figure,) = densities_figures({"u1": [density("target"), density("planar, K = 2")]})
     bar = colour_bar(figure)
-    label = bar.yaxis.label.get_window_extent(figure.canvas.get_renderer())
+    label = bar.yaxis.label.get_window_extent(placed(figure).canvas.get_renderer())
     assert label.height < bar.get_window_extent().height
 
 
@@ -217,7 +216,7 @@ def test_the_word_of_a_caveat_stays_in_its_panel(at, scale):
     words = ["doubtful" if i == at else "" for i in range(4)]
     panels = {"u1": [series()], "u2": [series(scale=scale, words=words)], "u3": [series()]}
     figure = spread_figure(panels, "KL (nats)", seeds=1)
-    renderer = FigureCanvasAgg(figure).get_renderer()
+    renderer = placed(figure).canvas.get_renderer()
     ax = figure.axes[1]
     (note,) = [text for text in ax.texts if text.get_text()]
     box, panel = note.get_window_extent(renderer), ax.get_window_extent(renderer)

@@ -2,7 +2,7 @@ import re
 
 import numpy as np
 import pytest
-from pictures import colour_bar, gaussian, panels, title
+from pictures import colour_bar, gaussian, panels, placed, title
 
 from nflow_cli.plotting import flow_figure, save_figure
 
@@ -102,6 +102,6 @@ def test_a_planar_flow_without_a_direction_has_no_line():
 
 def test_no_text_is_cut_off():
     figure = draw(PLANAR, ["flow 3 of 8 (planar)", "in the coordinates of the flows"])
-    width, height = figure.get_size_inches()
+    width, height = placed(figure).get_size_inches()
     box = figure.get_tightbbox()
     assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0

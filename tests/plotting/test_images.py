@@ -3,6 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from pictures import placed
 
 from nflow_cli import plotting
 from nflow_cli.plotting import images as image_pictures
@@ -105,7 +106,7 @@ def test_no_text_is_cut_off_even_under_a_long_title(name):
     arrays = make_metrics() if name == "training" else make_evaluation()
     long = {"flow": ",".join(["planar", "radial"] * 8), "data": {"name": "a/b$/my digits.npz"}}
     figure = draw(name, arrays, **long)
-    image_pictures.fix_layout(figure)
+    placed(figure)
     assert title(figure).startswith("my digits.npz (")
     width, height = figure.get_size_inches()
     box = figure.get_tightbbox()

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from pictures import colour_bar, gaussian, panels, title
+from pictures import colour_bar, gaussian, panels, placed, title
 
 from nflow_cli import plotting
 from nflow_cli.evaluation.caveats import Caveat
@@ -97,7 +96,7 @@ def test_the_legend_of_a_training_covers_nothing_of_it():
     caveats = [Caveat("a word", ("kl",), "and another")]
     summary = SUMMARY | {"restarts": {"updates": [30_000, 15_000]}, "caveats": caveats}
     figure = plotting.fit2d_figures(make_evaluation(), make_metrics(), summary)["training"]
-    renderer = FigureCanvasAgg(figure).get_renderer()
+    renderer = placed(figure).canvas.get_renderer()
     (box,) = [found.get_window_extent(renderer) for found in figure.legends]
     assert not any(ax.get_legend() for ax in figure.axes)
     assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0
@@ -174,7 +173,7 @@ def test_titles_of_panels_stand_apart():
     evaluation["log_deformation"] -= 30.0
     evaluation["deformation_samples"][1:] += (0.0, 3.0)
     figure = draw("deformation", evaluation)
-    renderer: Any = FigureCanvasAgg(figure).get_renderer()
+    renderer = placed(figure).canvas.get_renderer()
     boxes = [ax.title.get_window_extent(renderer) for ax in panels(figure)]
     assert all("mass" in ax.get_title() for ax in panels(figure)[1:])
     assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
@@ -366,7 +365,7 @@ def test_annealing_gets_its_own_panel_only_where_there_was_any(figures):
 def test_no_text_is_cut_off_even_under_a_long_title(figures):
     for figure in figures.values():
         assert "\n" in title(figure)
-        width, height = figure.get_size_inches()
+        width, height = placed(figure).get_size_inches()
         box = figure.get_tightbbox()
         assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0
 
