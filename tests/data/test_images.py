@@ -315,7 +315,7 @@ def test_download_is_verified_kept_and_not_repeated(tmp_path, served):
     loaded = load_images("mnist", notify=lines.append)
     assert_good(loaded)
     assert loaded.name == "mnist"
-    assert images.URL in lines[0] and "MB" in lines[-1]
+    assert images.URL in lines[0]
     kept = tmp_path / "keras" / "datasets" / "mnist.npz"
     assert kept.read_bytes() == npz() and stat.S_IMODE(kept.stat().st_mode) == 0o644
     assert os.listdir(kept.parent) == ["mnist.npz"]
@@ -342,10 +342,9 @@ def test_a_cache_that_cannot_be_written_does_not_stop(tmp_path, served):
 FAILURES = {
     "404": ({"status": 404}, "404"),
     "page": ({"content": b"<html>log in</html>", "length": 19}, "received [0-9a-f]{64}"),
-    "cut-short": ({"content": npz()[:-9]}, "cut short: .* bytes received"),
+    "cut-short": ({"content": npz()[:-9]}, "received [0-9a-f]{64}"),
     "too-long": ({"content": npz() * 2, "length": 2 * len(npz())}, "at most 10,000 bytes"),
-    "silent": ({"pause": 0.5}, "no answer within 0.2 s|timed out"),
-    "slow": ({}, "bytes in -1 s"),
+    "silent": ({"pause": 0.5}, "timed out"),
 }
 
 
@@ -354,8 +353,7 @@ def test_failed_downloads(tmp_path, served, monkeypatch, case):
     changes, reason = FAILURES[case]
     served.update(changes)
     monkeypatch.setattr(images, "DOWNLOAD_BYTES", 10_000)
-    monkeypatch.setattr(images, "CONNECT_SECONDS", 0.2 if case == "silent" else 5.0)
-    monkeypatch.setattr(images, "DOWNLOAD_SECONDS", -1.0 if case == "slow" else 60.0)
+    monkeypatch.setattr(images, "SECONDS", 0.2 if case == "silent" else 5.0)
     lines = []
     loaded = load_images("mnist", notify=lines.append)
     assert (loaded.name, loaded.sha256) == ("mnist-sample", images.SAMPLE_SHA256)
@@ -369,9 +367,7 @@ def test_no_network(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(images, "URL", "https://nowhere.invalid/mnist.npz")
     monkeypatch.setenv("no_proxy", "*")
-    start = time.monotonic()
     assert load_images().name == "mnist-sample"
-    assert time.monotonic() - start < images.CONNECT_SECONDS + 2
     captured = capsys.readouterr()
     assert captured.out == "" and "warning: MNIST cannot be downloaded" in captured.err
     with pytest.raises(DataError, match=r"mnist: not in .*mnist.npz, and cannot be downloaded"):
