@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from PIL import Image
 
+from nflow_cli.plotting.density import density_of, extent_of, peak_of
 from nflow_cli.plotting.style import (
     SEQUENTIAL,
     Arrays,
@@ -20,9 +21,9 @@ from nflow_cli.plotting.style import (
     drawing,
     height_of,
     panel_grid,
+    title_figure,
     without_warnings,
 )
-from nflow_cli.plotting.target import density_of, extent_of, peak_of, title_figure
 
 MAX_BYTES = 3_000_000
 WIDTH, DPI = 5.2, 96  # inches, dots an inch

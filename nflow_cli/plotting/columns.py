@@ -1,4 +1,4 @@
-"""Pictures of a fit to a table: `corner` or `density`, `marginals`, `normality`, `training`."""
+"""Pictures of a fit to a table: `corner` or `density`, `normality`, `training`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,13 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FixedLocator, MaxNLocator, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from nflow_cli.evaluation.normality import chi_square_cdf, normal_cdf
+from nflow_cli.plotting.density import density_of, peak_of
 from nflow_cli.plotting.frames import FURTHEST, SKY, Frame, column_text, frame_of, padded
-from nflow_cli.plotting.quantiles import Quantile, draw_chance, interpolated, levels, quantile_of
+from nflow_cli.plotting.quantiles import Quantile, draw_chance, interpolated, levels
 from nflow_cli.plotting.style import (
-    BLUE,
     DPI,
     GREY,
     ORANGE,
@@ -28,9 +28,9 @@ from nflow_cli.plotting.style import (
     note,
     number_text,
     panel_grid,
+    title_figure,
 )
 from nflow_cli.plotting.table import likelihood_text, training_figure
-from nflow_cli.plotting.target import density_of, peak_of, title_figure
 
 DOTS, DOTS_BESIDE = 24_000, 1_000  # of each colour in a corner and in one of its panels, at most
 BAND = "grey: 95% band of chance"
@@ -41,8 +41,8 @@ SQUARE: Extent = (0.0, 1.0, 0.0, 1.0)
 def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Return the pictures of a fit to a table of D columns.
 
-    They are `corner`, or `density` where D = 1 and nothing is given; `marginals`, `normality`,
-    `training`. What is not finite is left out and counted.
+    They are `corner`, or `density` where D = 1 and nothing is given; `normality`, `training`. What
+    is not finite is left out and counted.
 
     `evaluation` holds test `rows` (t, D), `samples` (s, D) of q, the `latents` (t, D) of the rows,
     and which `columns_shown` (m,) there is room for; of a `density`, also the grid `axis_1` (x,)
@@ -54,7 +54,7 @@ def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     """
     first = {"corner": corner_figure} if len(summary["columns"]) > 1 else {}
     first |= {"density": density_figure} if "axis_1" in evaluation else {}
-    drawers = {**first, "marginals": marginals_figure, "normality": normality_figure}
+    drawers = {**first, "normality": normality_figure}
     with drawing():
         figures = {name: draw(evaluation, summary) for name, draw in drawers.items()}
         figures["training"] = training_figure(metrics, summary)
@@ -169,31 +169,6 @@ def draw_key(ax: Axes, rows: str, draws: str) -> None:
     (line,) = ax.plot([], [], "o-", color=ORANGE, markersize=3, label=draws)
     style: Any = {"frameon": False, "loc": "upper left", "fontsize": 8, "borderaxespad": 0}
     ax.legend(handles=[dots, line], bbox_to_anchor=(1.05, 1.0), **style).set_in_layout(False)
-
-
-def marginals_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw the quantiles of the test rows against those of draws, a panel for each column."""
-    shown = evaluation["columns_shown"]
-    rows, lost_rows = finite(evaluation["rows"][:, shown], "test rows")
-    draws, lost_draws = finite(evaluation["samples"][:, shown], "draws")
-    columns = min(len(shown), 4)
-    figure, axes = panel_grid(len(shown), columns, SQUARE, max(5.0, 0.4 + 2.4 * columns), head=0.9)
-    for ax, i, y, x in zip(axes, shown, rows.T, draws.T, strict=True):
-        frame = frame_of(y, x)
-        label_panel(ax, f"{column_text(summary['columns'][i])}\ndraws", "")
-        ax.set(xlim=frame, ylim=frame, aspect="equal", ylabel="test rows")
-        ax.yaxis.set_major_locator(FixedLocator([]))  # the scale is that below
-        if not len(x) or not len(y):
-            note(ax, "no test rows" if len(x) else "no draws")
-            continue
-        p = levels(min(len(x), len(y)))
-        points = np.stack([quantile_of(x)(p), quantile_of(y)(p)], axis=1)
-        draw_chance(ax, p, quantile_of(x), 1 / (1 / len(x) + 1 / len(y)))
-        ax.plot(*points.T, "o", color=BLUE, markersize=2.6, markeredgewidth=0)
-        ax.set_title(cut_text(points, [frame, frame], "quantiles"), fontsize=9)
-    what = "quantiles of test rows and draws"
-    title_figure(figure, summary, what, BAND, shown_text(shown, summary), lost_rows, lost_draws)
-    return figure
 
 
 def normality_figure(evaluation: Arrays, summary: Summary) -> Figure:

@@ -7,6 +7,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from nflow_cli.plotting.density import (
+    AXES,
+    density_of,
+    draw_density,
+    draw_dots,
+    extent_of,
+    peak_of,
+    share_of,
+)
 from nflow_cli.plotting.style import (
     BLUE,
     ORANGE,
@@ -20,17 +29,8 @@ from nflow_cli.plotting.style import (
     drawing,
     height_of,
     panel_grid,
-    subscript,
-)
-from nflow_cli.plotting.target import (
-    AXES,
-    density_of,
-    draw_density,
-    draw_dots,
-    extent_of,
-    peak_of,
-    share_of,
     subject_of,
+    subscript,
 )
 
 ARROWS = 70  # draws whose way is shown

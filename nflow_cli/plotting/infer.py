@@ -15,8 +15,9 @@ from nflow_cli.plotting.style import (
     drawing,
     number_text,
     space_by_powers,
+    title_figure,
 )
-from nflow_cli.plotting.target import title_figure, training_figure
+from nflow_cli.plotting.target import training_figure
 
 LEAST = 1e-300  # of a part of the largest weight that is drawn
 

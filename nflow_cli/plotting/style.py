@@ -237,6 +237,34 @@ def add_title(figure: Figure, *parts: str) -> None:
     figure.set_figheight(figure.get_figheight() + 0.2 * title.count("\n"))
 
 
+def title_figure(figure: Figure, summary: Summary, *parts: str) -> None:
+    """Name what was fitted, the flows, and ``parts``."""
+    flow = f"{summary['flow']} flow"
+    add_title(figure, subject_of(summary), flow, f"K = {summary['k']}", *parts)
+
+
+def subject_of(summary: Summary) -> str:
+    """Return the name of what was fitted."""
+    return summary.get("target") or Path(summary.get("data", {}).get("name", "")).name
+
+
+def draw_history(ax: Axes, update: np.ndarray, values: np.ndarray) -> None:
+    """Draw interval means (n,) thin, their running median thick, and a cross where not finite."""
+    good = np.isfinite(values)
+    count = int(good.sum())
+    style: Any = {"linewidth": 0.7, "markersize": 4, "marker": "o" if count < 40 else ""}
+    ax.plot(update, np.where(good, values, np.nan), color=GREY, label="interval mean", **style)
+    if count >= 5:
+        y, widest, median = values[good], max(1, count // 20), np.full(len(values), np.nan)
+        # The window grows from the start, where a loss falls too fast for a lopsided one.
+        halves = np.minimum(np.arange(count), widest)
+        median[good] = [np.median(y[i - half : i + half + 1]) for i, half in enumerate(halves)]
+        ax.plot(
+            update, median, color=BLUE, linewidth=2, label=f"running median of {2 * widest + 1}"
+        )
+    mark_lost(ax, update, good)
+
+
 def mark_lost(ax: Axes, x: np.ndarray, good: np.ndarray) -> None:
     """Draw a cross at the foot of the panel for each row (n,) that is not good, hence not drawn."""
     at = x[~good]

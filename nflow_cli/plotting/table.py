@@ -6,6 +6,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from nflow_cli.plotting.density import (
+    deformation_figure,
+    density_of,
+    draw_density,
+    draw_dots,
+    extent_of,
+    share_of,
+    tell_seen,
+)
 from nflow_cli.plotting.style import (
     BLUE,
     DPI,
@@ -16,23 +25,14 @@ from nflow_cli.plotting.style import (
     add_colour_bar,
     aspect_of,
     colour_scale,
+    draw_history,
     drawing,
     height_of,
     label_steps,
     marked,
     panel_grid,
-    value_text,
-)
-from nflow_cli.plotting.target import (
-    deformation_figure,
-    density_of,
-    draw_density,
-    draw_dots,
-    draw_history,
-    extent_of,
-    share_of,
-    tell_seen,
     title_figure,
+    value_text,
 )
 
 AXES = ("x₁", "x₂")

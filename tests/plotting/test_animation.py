@@ -6,7 +6,7 @@ from pictures import gaussian
 from PIL import Image
 
 from nflow_cli.plotting import animation, animation_files
-from nflow_cli.plotting.target import AXES
+from nflow_cli.plotting.density import AXES
 
 SUMMARY = {"flow": "planar", "k": 2, "target": "u1"}
 AXIS_1, AXIS_2 = np.linspace(-4, 4, 40), np.linspace(-3, 3, 30)

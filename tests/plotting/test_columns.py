@@ -56,7 +56,7 @@ def corner(evaluation, names):
 
 def without_layout(evaluation, names=None):
     """Return the pictures of two columns or more, before their parts are placed."""
-    drawers = columns.corner_figure, columns.marginals_figure, columns.normality_figure
+    drawers = columns.corner_figure, columns.normality_figure
     summary = summary_of(evaluation, names)
     with drawing():
         return {d.__name__.removesuffix("_figure"): d(evaluation, summary) for d in drawers}
@@ -77,8 +77,8 @@ def line():
 
 
 def test_the_figures_of_a_table_name_the_data_and_the_flow(figures, line):
-    assert list(figures) == ["corner", "marginals", "normality", "training"]
-    assert list(line) == ["density", "marginals", "normality", "training"]
+    assert list(figures) == ["corner", "normality", "training"]
+    assert list(line) == ["density", "normality", "training"]
     for figure in (*figures.values(), *line.values()):
         assert title(figure).startswith("mine.csv, spline-coupling flow, K = 8")
     for figure in (figures["corner"], line["density"]):
@@ -125,8 +125,6 @@ def test_what_lies_outside_the_frame_is_told_and_does_not_widen_it():
     ]
     for ax in drawn["corner"].axes:
         assert np.abs(ax.get_xlim()).max() < 12
-    titles = [ax.get_title() for ax in drawn["marginals"].axes]
-    assert titles[0] == "" and all("of 200 quantiles in the frame" in text for text in titles[1:])
 
 
 def test_the_columns_that_are_shown_of_many_are_told():
@@ -135,11 +133,10 @@ def test_the_columns_that_are_shown_of_many_are_told():
     evaluation["rows"] = evaluation["rows"] @ rng.normal(size=(30, 30))
     evaluation["columns_shown"] = shown = np.array(most_dependent(evaluation["rows"], 12))
     drawn = without_layout(evaluation)
-    assert len(drawn["corner"].axes) == 78 and len(drawn["marginals"].axes) == 12
+    assert len(drawn["corner"].axes) == 78
     names = [ax.get_xlabel().replace("\n", " ") for ax in drawn["corner"].axes[-12:]]
     assert names == [f"name {i}" for i in shown]
-    for name in ("corner", "marginals"):
-        assert "the 12 most dependent of 30 columns" in title(drawn[name])
+    assert "the 12 most dependent of 30 columns" in title(drawn["corner"])
     left, right = drawn["normality"].axes
     assert len(left.lines) == 32  # one is the diagonal, one is thick
     assert right.get_xlabel() == "χ² with 30 degrees of freedom"
@@ -177,21 +174,6 @@ def test_no_text_is_cut_off(dim):
         width, height = placed(figure).get_size_inches()
         box = figure.get_tightbbox()
         assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0
-
-
-def test_the_marginals_are_quantiles_of_rows_against_those_of_draws():
-    evaluation = make_evaluation(dim=2, rows=400, samples=400)
-    evaluation["rows"] = 3 * evaluation["samples"] + 1
-    for i, ax in enumerate(without_layout(evaluation)["marginals"].axes):
-        dots = next(line for line in ax.lines if line.get_marker() == "o")
-        x, y = dots.get_data()
-        np.testing.assert_allclose(y, 3 * x + 1, atol=1e-12)
-        assert (x[0], x[-1]) == (
-            evaluation["samples"][:, i].min(),
-            evaluation["samples"][:, i].max(),
-        )
-        assert ax.get_xlim() == ax.get_ylim()
-        assert ax.get_xlabel() == f"name {i}\ndraws" and ax.get_ylabel() == "test rows"
 
 
 def test_the_normality_picture_names_the_worst_column_with_its_distance():
@@ -269,8 +251,6 @@ def test_names_of_a_stranger_are_shown_as_they_are_and_cut():
         plotting.save_figure(figure, io.BytesIO(), "png")
     for ax, shown in zip(drawn["corner"].axes[-len(SHOWN) :], SHOWN.values(), strict=True):
         assert ax.get_xlabel().replace("\n", " ") == shown
-    for ax, shown in zip(drawn["marginals"].axes, SHOWN.values(), strict=True):
-        assert ax.get_xlabel() == f"{shown}\ndraws"
 
 
 @pytest.mark.parametrize("name", SHOWN)
@@ -295,10 +275,8 @@ def test_what_is_not_finite_is_left_out_and_counted():
     evaluation["samples"][:9, 2] = np.inf
     evaluation["latents"][:3] = np.nan
     drawn = without_layout(evaluation)
-    for name in ("corner", "marginals"):
-        assert "not finite: 1 of 600 test rows, not finite: 9 of 500 draws" in " ".join(
-            title(drawn[name]).split()
-        )
+    lost = "not finite: 1 of 600 test rows, not finite: 9 of 500 draws"
+    assert lost in " ".join(title(drawn["corner"]).split())
     assert key(drawn["corner"]) == ["599 test rows", "491 draws"]
     assert "not finite: 3 of 600 latents" in " ".join(title(drawn["normality"]).split())
 
@@ -312,8 +290,6 @@ def test_a_fit_whose_draws_and_latents_are_nowhere_is_drawn(dim):
     drawn = draw(evaluation)
     for figure in drawn.values():
         plotting.save_figure(figure, io.BytesIO(), "svg")
-    for ax in drawn["marginals"].axes:
-        assert [text.get_text() for text in ax.texts] == ["no draws"]
     for ax in drawn["normality"].axes:
         assert [text.get_text() for text in ax.texts] == ["not finite"]
 
@@ -333,7 +309,7 @@ def test_numbers_of_any_size_are_drawn_without_a_warning(size):
             evaluation[name] *= size
             evaluation[name][0] = 1.7e308
         drawn = draw(evaluation)
-        for name in ("corner", "marginals", *(["normality"] if "latents" in names else [])):
+        for name in ("corner", *(["normality"] if "latents" in names else [])):
             plotting.save_figure(drawn[name], io.BytesIO(), "svg")
 
 

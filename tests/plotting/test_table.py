@@ -8,8 +8,8 @@ from pictures import colour_bar, gaussian, panels, placed, title
 
 from nflow_cli import plotting
 from nflow_cli.plotting import table as plots
+from nflow_cli.plotting.density import deformation_figure
 from nflow_cli.plotting.style import drawing
-from nflow_cli.plotting.target import deformation_figure
 
 SUMMARY = {
     **{"flow": "planar,radial", "k": 8, "target": None, "best_update": 400, "kl": None},
