@@ -83,11 +83,3 @@ def test_what_is_too_large_is_made_smaller(monkeypatch):
     monkeypatch.setattr(animation, "MAX_BYTES", most)
     smaller = animation_files(arrays, SUMMARY, AXES)
     assert all(len(content) <= most for content in smaller.values())
-
-
-def test_each_moment_says_which_flow_is_at_work():
-    texts = [animation._moment_text(moment, MOMENTS, SUMMARY) for moment in MOMENTS]
-    assert texts == [
-        *("base q₀", "flow 1 of 2", "flow 1 of 2", "flow 2 of 2"),
-        "fit: after 2 of 2 flows",
-    ]

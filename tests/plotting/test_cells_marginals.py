@@ -38,9 +38,6 @@ def histograms(ax):
 def test_every_column_has_a_panel_in_the_order_of_the_table(every):
     names = [ax.get_xlabel().split(" [")[0] for ax in every.axes if ax.get_xlabel()]
     assert names == list(KINDS)
-    key = [text.get_text() for text in every.legends[0].get_texts()]
-    assert key == ["500 test rows", "800 draws"]
-    assert title(every) == "mine.csv, spikes: shares of single values"
 
 
 def test_levels_are_bars_as_long_as_their_shares():
@@ -106,7 +103,6 @@ def test_missing_cells_are_bars_beside_the_panel():
     (beside,) = ax.child_axes
     heights = [bar.get_height() for bar in beside.patches]
     assert heights == pytest.approx([np.mean(np.isnan(rows)), np.mean(np.isnan(draws))])
-    assert [text.get_text() for text in beside.get_xticklabels()] == ["missing"]
 
 
 def test_a_positive_and_skewed_column_is_spaced_by_powers_and_others_are_not():
@@ -151,8 +147,6 @@ def test_of_many_columns_those_that_differ_most_are_drawn_and_others_named(many)
     assert len(many.axes) == 24
     assert "the 24 columns that differ most of 60" in title(many)
     assert any(ax.get_xlabel().endswith("column 40") for ax in many.axes)
-    others = many.legends[0].get_title().get_text()
-    assert others.startswith("not shown: ") and others.endswith("more")
 
 
 @pytest.mark.parametrize("picture", ["every", "many"])
