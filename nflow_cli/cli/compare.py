@@ -210,7 +210,7 @@ def _panels(groups: Sequence[Any], key: str) -> dict[str, list[Any]]:
     for group in groups:
         what, _, k = group.identity
         lines = panels.setdefault(what, {})
-        point = (k, *group.spread(key), group.settings, group.words(key))
+        point = (k, *group.spread(key), group.words(key))
         lines.setdefault(_series_name(group), []).append(point)
     return {
         title: [Series(name, *map(list, zip(*points))) for name, points in lines.items()]
@@ -240,5 +240,5 @@ def _courses(groups: Sequence[Any]) -> Any:
 
 def _series_name(group: Any) -> str:
     """Return what a group is called but for its K: the flow, and what tells it from others."""
-    differing = (f"{key.removeprefix('train.')} = {text}" for key, text in group.line.items())
+    differing = (f"{key.removeprefix('train.')} = {text}" for key, text in group.settings.items())
     return ", ".join([group.identity[1], *differing])

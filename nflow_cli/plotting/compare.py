@@ -43,8 +43,7 @@ PANEL, HEIGHT = 1.35, 7.2  # in inches, of a density and of all rows with their 
 class Series(NamedTuple):
     """A line of a panel: at each K the median over seeds, the least and the greatest.
 
-    ``settings`` are those of each K; the line is dashed where they are not all the same. ``words``
-    stand beside the points of figures with caveats.
+    ``words`` stand beside the points of figures with caveats.
     """
 
     name: str
@@ -52,13 +51,7 @@ class Series(NamedTuple):
     median: Sequence[float]
     low: Sequence[float]
     high: Sequence[float]
-    settings: Sequence[Mapping[str, str]]
     words: Sequence[str]
-
-    @property
-    def is_of_k(self) -> bool:
-        """Whether nothing but K differs along the line."""
-        return all(some == self.settings[0] for some in self.settings)
 
 
 class Curve(NamedTuple):
@@ -111,10 +104,7 @@ def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int)
         handles = {h.get_label(): h for some in shown for h in some}  # of the first panel
         draw_legend(figure, [handles[plain(name)] for name in names])
         spread = f"median of up to {seeds} seeds, bars from the least to the greatest"
-        is_plain = all(series.is_of_k for lines in panels.values() for series in lines)
-        dashed = "" if is_plain else "dashed: not only K differs along the line"
-        title = f"{name} against the number of flows"
-        add_title(figure, title, spread if seeds > 1 else "", dashed)
+        add_title(figure, f"{name} against the number of flows", spread if seeds > 1 else "")
     return figure
 
 
@@ -131,7 +121,6 @@ def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: b
             "marker": marker,
             "markersize": 5,
             "label": plain(series.name),
-            "linestyle": "-" if series.is_of_k else "--",
         }
         ax.errorbar(k, median, reach, capsize=4, **style)
         for place, word in zip(zip(k, median), series.words):

@@ -19,10 +19,10 @@ AXIS = np.linspace(-4, 4, 40)
 KS = [0, 2, 8, 32]
 
 
-def series(name="planar", scale=1.0, ks=KS, settings=None, words=None):
+def series(name="planar", scale=1.0, ks=KS, words=None):
     median = scale / (1 + np.asarray(ks, float))
     spread = [(factor * median).tolist() for factor in (1, 0.5, 3)]
-    return Series(name, ks, *spread, settings or [{} for _ in ks], words or ["" for _ in ks])
+    return Series(name, ks, *spread, words or ["" for _ in ks])
 
 
 def density(title, axis=AXIS):
@@ -97,7 +97,7 @@ def test_long_names_stay_in_the_picture(count, panels):
     ],
 )
 def test_the_scale_fits_the_values(values, scale):
-    line = Series("planar", KS, values, values, values, [{} for _ in KS], [""] * len(KS))
+    line = Series("planar", KS, values, values, values, [""] * len(KS))
     figure = spread_figure({"u1": [line]}, "KL (nats)", seeds=1)
     assert figure.axes[0].get_yscale() == scale
     assert saved(figure)
@@ -210,11 +210,3 @@ def test_one_point_and_many_ks_are_drawn():
     many = spread_figure({"u1": [series(ks=list(range(40)))]}, "KL (nats)", seeds=1)
     assert len(many.axes[0].get_xticks()) == 8
     assert saved(one) and saved(many)
-
-
-def test_a_line_along_which_not_k_alone_differs_is_dashed():
-    steps = [{"train.steps": text} for text in ("1000", "1000", "9000", "9000")]
-    panels = {"u1": [series(settings=steps), series("radial", 2.0)], "u2": [series()]}
-    figure = spread_figure(panels, "KL (nats)", seeds=1)
-    styles = [[line.get_linestyle() for line in ax.lines] for ax in figure.axes]
-    assert styles == [["--", "-"], ["-"]]

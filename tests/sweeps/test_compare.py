@@ -36,7 +36,7 @@ def test_runs_that_differ_by_the_seed_alone_are_one_group(folder):
         *(("u1", "planar", 2), ("u1", "planar", 8), ("u1", "radial", 2), ("u1", "radial", 8))
     ]
     for group in groups:
-        assert len(group.results) == 3 and not group.settings and not group.line
+        assert len(group.results) == 3 and not group.settings
         values = [result.summary["kl"] for result in group.results]
         assert group.spread("kl") == (statistics.median(values), min(values), max(values))
         assert group.best.config.seed == 1
@@ -64,9 +64,6 @@ def test_what_else_differs_tells_groups_apart_and_numbers_are_in_order(tmp_path)
     default = presets.validate({"command": "fit-2d", "target": "u1"}, "a test").train
     rates = [str(default.learning_rate), "0.003", "0.02", "0.1", "10.0", str(default.learning_rate)]
     assert [g.settings["train.learning_rate"] for g in groups] == rates
-    # K = 2 may be on a line with one of the others: so it tells as well. The radial one is alone.
-    keys = [sorted(g.line) for g in groups]
-    assert keys == 5 * [["train.learning_rate"]] + [[]]
 
 
 def test_lines_against_k_are_of_one_experiment_each(tmp_path):
@@ -74,7 +71,7 @@ def test_lines_against_k_are_of_one_experiment_each(tmp_path):
         for k in ks:
             write_run(tmp_path / f"{steps}-{k}", train__steps=steps, flow__k=k)
     groups = groups_of(*sorted(tmp_path.iterdir()))
-    lines = {(g.identity[2], g.line["train.steps"]) for g in groups}
+    lines = {(g.identity[2], g.settings["train.steps"]) for g in groups}
     assert lines == {(2, "1000"), (8, "1000"), (2, "50000"), (32, "50000")}
 
 
@@ -160,8 +157,6 @@ def test_settings_that_differ_with_k_or_with_the_flow_are_in_the_table(tmp_path,
         *(["u1", "radial", "2", "1000"], ["u1", "radial", "8", "1000"]),
         ["u2", "planar", "8", "77"],
     ]
-    # The names of lines and panels stay short: none shares its K with another of its flow.
-    assert not any(group.line for group in groups_of(*runs))
 
 
 def test_a_run_is_counted_once_however_often_it_is_named(folder):
