@@ -14,7 +14,6 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
@@ -27,7 +26,6 @@ from matplotlib.ticker import (
     NullLocator,
     StrMethodFormatter,
 )
-from PIL import Image
 
 from nflow_cli.constants import DPI
 from nflow_cli.evaluation import caveats
@@ -70,20 +68,13 @@ def without_warnings() -> Iterator[None]:
 @without_warnings()
 def save_figure(figure: Figure, file: str | Path | BinaryIO, format: str, dpi: int = DPI) -> None:
     """Write a figure as `png`, `svg` or `pdf`, without a date: equal figures give equal files."""
-    dates = {"svg": "Date", "pdf": "CreationDate"}
+    without: dict[str, Any] = {
+        "png": {"pil_kwargs": {"compress_level": 3}},
+        "svg": {"metadata": {"Date": None}},
+        "pdf": {"metadata": {"CreationDate": None}},
+    }
     with drawing():
-        if format in dates:
-            figure.savefig(file, format=format, dpi=dpi, metadata={dates[format]: None})
-        else:
-            _image_of(figure, dpi).save(file, format, dpi=(dpi, dpi), compress_level=1)
-
-
-def _image_of(figure: Figure, dpi: int) -> Image.Image:
-    """Draw a figure in three colours: nothing shines through, which would take a tenth more."""
-    canvas = FigureCanvasAgg(figure)
-    figure.set_dpi(dpi)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+        figure.savefig(file, format=format, dpi=dpi, **without[format])
 
 
 def panel_grid(

@@ -72,14 +72,3 @@ def test_what_is_of_another_scale_or_not_finite_is_drawn_too():
     log_density[2] = np.nan
     files = animation_files(arrays_of(MOMENTS, log_density), SUMMARY, AXES)
     assert Image.open(io.BytesIO(files["gif"])).n_frames >= 2  # equal ones are one
-
-
-def test_what_is_too_large_is_made_smaller(monkeypatch):
-    rng = np.random.default_rng(0)
-    moments = np.linspace(0, 2, 13)
-    arrays = arrays_of(moments, rng.normal(size=(13, 30, 40)))
-    whole = animation_files(arrays, SUMMARY, AXES)
-    most = len(whole["gif"]) // 2
-    monkeypatch.setattr(animation, "MAX_BYTES", most)
-    smaller = animation_files(arrays, SUMMARY, AXES)
-    assert all(len(content) <= most for content in smaller.values())
