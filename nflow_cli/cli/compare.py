@@ -142,7 +142,6 @@ def _score(group: Any, key: str) -> dict[str, float]:
 
 
 def _table(groups: Sequence[Any]) -> str:
-    """Write the table of the groups of one experiment."""
     from nflow_cli.sweeps.table import scores_table
 
     header, rows = scores_table(groups)
@@ -168,7 +167,6 @@ def _draw(
 
 
 def _pictures(tables: Sequence[Any]) -> dict[str, Any]:
-    """Return the pictures by name."""
     from nflow_cli import plotting
     from nflow_cli.evaluation.caveats import words
     from nflow_cli.sweeps.compare import densities

@@ -100,7 +100,6 @@ def sweep(
 
 
 def _expect_one_way(scheduler: str | None, workers: int | None, one_by_one: bool) -> None:
-    """See that the options say one way to train the runs."""
     if scheduler and workers:
         raise click.UsageError("--workers is for this machine; a cluster has its own")
     if one_by_one and (scheduler or workers):
@@ -250,7 +249,6 @@ def _train(
 
 
 def _outcome(future: Future[Any]) -> dict[str, str]:
-    """Return how a run ended."""
     from nflow_cli.errors import one_line
     from nflow_cli.sweeps.workers import FAILED
 

@@ -198,7 +198,6 @@ def _sample() -> Images:
 
 
 def _cache() -> Path:
-    """Return where Keras keeps MNIST."""
     home = os.path.expanduser("~")
     keras_home = os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras")
     return Path(os.environ.get("KERAS_HOME", keras_home)).expanduser() / "datasets" / "mnist.npz"

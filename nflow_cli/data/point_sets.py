@@ -1,4 +1,4 @@
-"""Built-in sets of points in the plane, drawn from a random generator. No Keras here."""
+"""Built-in sets of points in the plane, drawn from a random generator."""
 
 import math
 from abc import ABC, abstractmethod

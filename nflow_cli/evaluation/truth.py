@@ -1,4 +1,4 @@
-"""How far a density is from the one that a built-in set of points is drawn from. No Keras here."""
+"""How far a density is from the one that a built-in set of points is drawn from."""
 
 import math
 from collections.abc import Callable, Sequence

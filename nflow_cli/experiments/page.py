@@ -1,4 +1,4 @@
-"""HTML that stands alone: every text is escaped, and nothing is run or loaded. No Keras here."""
+"""HTML that stands alone: every text is escaped, and nothing is run or loaded."""
 
 from collections.abc import Iterable, Sequence
 from html import escape

@@ -1,7 +1,6 @@
 """Pictures of several runs: a figure against K with its spread, and densities side by side."""
 
 import math
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -223,7 +222,6 @@ def densities_figures(targets: Mapping[str, Sequence[Density]]) -> list[Figure]:
 
 
 def _page(rows: Sequence[tuple[str, Sequence[Density]]]) -> Figure:
-    """Draw one picture of densities."""
     columns = max(len(panels) for _, panels in rows)
     shape = (len(rows) * columns, columns, _extent(rows[0][1][0].axis), 1.7 + PANEL * columns)
     figure, axes = panel_grid(*shape, side=1.3, head=max(map(_head, rows)))
@@ -260,14 +258,7 @@ def draw_row(axes: Sequence[Axes], panels: Sequence[Density]) -> bool:
 
 
 def _wrapped(title: str) -> str:
-    """Break a title of a panel into lines, between its words, values and options."""
-    whole = re.sub(r"\[.*?\]|\S+ = \S+", _kept, plain(title).replace("(", " ("))
-    return textwrap.fill(whole, WRAP).replace("\N{NO-BREAK SPACE}", " ")
-
-
-def _kept(part: re.Match[str]) -> str:
-    """Return a part of a title with spaces that no line ends at, where it is no longer than one."""
-    return part[0].replace(" ", "\N{NO-BREAK SPACE}") if len(part[0]) <= WRAP else part[0]
+    return textwrap.fill(plain(title).replace("(", " ("), WRAP)
 
 
 def _extent(axis: np.ndarray) -> Extent:

@@ -108,7 +108,6 @@ def draw_hyperplane(ax: Axes, arrays: Arrays, extent: Extent) -> None:
 
 
 def _holds(extent: Extent, point: np.ndarray) -> bool:
-    """Return whether a point is in the frame."""
     return extent[0] <= point[0] <= extent[1] and extent[2] <= point[1] <= extent[3]
 
 

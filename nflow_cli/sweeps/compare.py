@@ -1,4 +1,4 @@
-"""Runs side by side: their scores, grouped over seeds. No Keras here."""
+"""Runs side by side: their scores, grouped over seeds."""
 
 import math
 import statistics

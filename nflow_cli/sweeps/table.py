@@ -1,4 +1,4 @@
-"""The table of a comparison: the scores of each group of runs, and their spread. No Keras here."""
+"""The table of a comparison: the scores of each group of runs, and their spread."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,6 @@ def scores_table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
 
 
 def _settings(groups: Sequence[Group]) -> Columns:
-    """Return the columns of the settings that differ."""
     differing = sorted({key for group in groups for key in group.settings})
     settings = [group.best.settings() for group in groups]
     return differing, [[some.get(key, "") for key in differing] for some in settings]

@@ -237,11 +237,10 @@ def test_a_folder_is_claimed_by_many_at_once_for_one_sweep(tmp_path):
         plan.claim_beside_others(folders[0], other)
 
 
-def test_a_folder_that_another_process_keeps_is_not_claimed(tmp_path, monkeypatch):
-    monkeypatch.setattr(plan, "PATIENCE", 0.0)
-    folder = RunDirectory.at(str(tmp_path))
+def test_a_folder_that_another_process_keeps_is_not_claimed(tmp_path):
+    folder, sweep = RunDirectory.at(str(tmp_path)), plan.resolve(GRID, "mine", Path())
     with folder.locked("sweep"), pytest.raises(BusyError):
-        plan.claim_beside_others(RunDirectory(tmp_path), plan.resolve(GRID, "mine", Path()))
+        plan.claim_beside_others(RunDirectory(tmp_path), sweep, patience=0.0)
 
 
 def test_a_run_is_finished_when_it_says_so_and_has_the_config_of_the_sweep(tmp_path):
