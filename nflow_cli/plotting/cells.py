@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.dates import AutoDateLocator, DateFormatter
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, ScalarFormatter
@@ -21,11 +21,6 @@ SIZE = 8.0  # points of letters in a small panel
 DAY = 86_400.0  # seconds
 # Years 1 to 9999 in days since 1970, which are all that dates are drawn for.
 CALENDAR = -719_000.0, 2_932_000.0
-# From how many days on an axis of dates has which ticks.
-DATES = (
-    *((1_500.0, "%Y"), (100.0, "%b\n%Y"), (3.0, "%d %b\n%Y"), (0.1, "%H:%M\n%d %b %Y")),
-    (0.0, "%H:%M:%S\n%d %b %Y"),
-)
 SPREAD, SKEW = 30.0, 5.0  # of quantiles, from which on a positive column is spaced by powers
 
 
@@ -80,18 +75,14 @@ def prepare_axis(axis: Axis, kind: ColumnKind, name: str, frame: Frame, by_power
         space_by_powers(axis, "log")
         axis.set_minor_locator(NullLocator())
     elif is_dated(kind):
-        axis.set_major_locator(AutoDateLocator(minticks=2, maxticks=4))
-        axis.set_major_formatter(DateFormatter(date_format(frame[1] - frame[0])))
+        locator = AutoDateLocator(minticks=2, maxticks=4)
+        axis.set_major_locator(locator)
+        axis.set_major_formatter(ConciseDateFormatter(locator))
     else:
         axis.set_major_locator(InnerLocator())
         axis.set_major_formatter(ScalarFormatter())
     set_ends(frame)
     name_scaled(axis, name, SIZE)
-
-
-def date_format(days: float) -> str:
-    """Return how the ticks of an axis of so long a time are written."""
-    return next(text for least, text in DATES if days >= least)
 
 
 def prepare_shares(axis: Axis) -> None:

@@ -131,10 +131,11 @@ def label_panel(ax: Axes, x_label: str, y_label: str) -> None:
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 4, 10]) if label else NullLocator())
 
 
+@without_warnings()
 def name_scaled(axis: Axis, name: str, size: float) -> None:
     """Name an axis in letters of a size in points, with the unit that its numbers leave out."""
     formatter: Any = axis.get_major_formatter()
-    formatter.set_locs(axis.get_majorticklocs().tolist())
+    formatter.format_ticks(axis.get_majorticklocs())
     axis.get_offset_text().set_visible(False)
     unit = formatter.get_offset() if name else ""
     axis.set_label_text(f"{name}\n[{unit}]" if unit else name, size=size)

@@ -36,7 +36,7 @@ def histograms(ax):
 
 
 def test_every_column_has_a_panel_in_the_order_of_the_table(every):
-    names = [ax.get_xlabel().split(" [")[0] for ax in every.axes if ax.get_xlabel()]
+    names = [ax.get_xlabel().split("\n")[0] for ax in every.axes if ax.get_xlabel()]
     assert names == list(KINDS)
 
 
