@@ -1,21 +1,17 @@
 """Cells of any kind on the axes of a picture: values, dates, levels, missing cells."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, ScalarFormatter
 
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.evaluation.association import MISSING, NEW, OTHER, Groups
-from nflow_cli.plotting.columns import InnerLocator
-from nflow_cli.plotting.frames import SKY, Frame, cut, frame_of
-from nflow_cli.plotting.style import ORANGE, name_scaled, note, space_by_powers
+from nflow_cli.plotting.frames import Frame, InnerLocator, cut, frame_of
+from nflow_cli.plotting.style import name_scaled, note, space_by_powers
 
 SIZE = 8.0  # points of letters in a small panel
 DAY = 86_400.0  # seconds
@@ -100,13 +96,6 @@ def name_groups(ax: Axes, groups: Groups, letters: int) -> None:
     ax.set_ylim(count - 0.4, -0.6)
     for text, name in zip(ax.get_yticklabels(), groups.names, strict=True):
         text.set_fontstyle("italic" if name in (OTHER, MISSING, NEW) else "normal")
-
-
-def draw_key(figure: Figure, rows: str, draws: str, above: str = "") -> None:
-    """Say below the panels which colour is what, and what stands above that."""
-    handles = [Patch(color=SKY, label=rows), Patch(color=ORANGE, label=draws)]
-    style: Any = {"frameon": False, "ncols": 2, "fontsize": SIZE + 1, "title_fontsize": SIZE}
-    figure.legend(handles=handles, loc="outside lower center", title=above, **style)
 
 
 def shares_in(groups: Groups) -> tuple[np.ndarray, np.ndarray]:

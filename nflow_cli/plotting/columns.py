@@ -8,11 +8,20 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import ScalarFormatter
 
 from nflow_cli.evaluation.normality import chi_square_cdf, normal_cdf
 from nflow_cli.plotting.density import density_of, peak_of
-from nflow_cli.plotting.frames import FURTHEST, SKY, Frame, column_text, frame_of, padded
+from nflow_cli.plotting.frames import (
+    FURTHEST,
+    SKY,
+    Frame,
+    InnerLocator,
+    column_text,
+    draw_key,
+    frame_of,
+    padded,
+)
 from nflow_cli.plotting.quantiles import Quantile, draw_chance, interpolated, levels
 from nflow_cli.plotting.style import (
     DPI,
@@ -106,7 +115,7 @@ def corner_figure(
         ax.plot(*rows[:most, [j, i]].T, "o", color=SKY, markersize=size, **style)
         ax.plot(*draws[:most, [j, i]].T, "o", color=ORANGE, markersize=0.45 * size, **style)
     texts = seen_text(rows, frames, what), seen_text(draws, frames, "draws")
-    draw_key(axes[0, 0], *(text.replace(" in ", "\nin ") for text in texts))
+    draw_key(figure, *texts)
     dots = f"{most:,} of each as dots" if most < max(len(rows), len(draws)) else ""
     score = likelihood_text(summary) if score is None else score
     parts = score, shown_text(shown, summary), dots, lost_rows, lost_draws
@@ -139,21 +148,6 @@ def corner_panels(
     return figure, axes
 
 
-class InnerLocator(MaxNLocator):
-    """Few ticks, none so near the end of an axis that its number reaches the next panel's."""
-
-    def __init__(self) -> None:
-        super().__init__(3, steps=[1, 2, 4, 5, 10], min_n_ticks=2)
-
-    def tick_values(self, vmin: float, vmax: float) -> Any:
-        """Return the ticks between two ends."""
-        low, high = vmin + 0.08 * (vmax - vmin), vmax - 0.08 * (vmax - vmin)
-        ticks = np.asarray(super().tick_values(low, high))
-        ticks = ticks[(ticks >= low) & (ticks <= high)]
-        near = len(ticks) > 2 and ticks[1] - ticks[0] < 0.3 * (vmax - vmin)
-        return ticks[[0, -1]] if near else ticks
-
-
 def name_axis(axis: Axis, name: str, size: float) -> None:
     """Give an axis of a small panel ticks, and a name in letters of a size in points."""
     axis.set_major_locator(InnerLocator())
@@ -161,14 +155,6 @@ def name_axis(axis: Axis, name: str, size: float) -> None:
     formatter.set_powerlimits((-2, 3))  # numbers are short
     axis.set_major_formatter(formatter)
     name_scaled(axis, name, size)
-
-
-def draw_key(ax: Axes, rows: str, draws: str) -> None:
-    """Say right of a panel which colour is what."""
-    (dots,) = ax.plot([], [], "s", color=SKY, markersize=9, label=rows)
-    (line,) = ax.plot([], [], "o-", color=ORANGE, markersize=3, label=draws)
-    style: Any = {"frameon": False, "loc": "upper left", "fontsize": 8, "borderaxespad": 0}
-    ax.legend(handles=[dots, line], bbox_to_anchor=(1.05, 1.0), **style).set_in_layout(False)
 
 
 def normality_figure(evaluation: Arrays, summary: Summary) -> Figure:

@@ -62,7 +62,7 @@ def without_layout(evaluation, names=None):
 
 
 def key(figure):
-    return [text.get_text().replace("\n", " ") for text in figure.axes[0].get_legend().get_texts()]
+    return [text.get_text().replace("\n", " ") for text in figure.legends[0].get_texts()]
 
 
 @pytest.fixture(scope="module")
