@@ -103,8 +103,12 @@ SAMPLE = "--data mnist-sample"
     ("line", "code", "expected"),
     [
         ("--flows -1", 2, "'--flows': -1 is not in the range"),
+        ("--flows some", 2, "'--flows': 'some' is not a valid integer"),
         ("--flow planar,planr", 2, "'planr' is not a flow (did you mean 'planar'?)"),
         ("--prior-flow realnvp", 2, "realnvp is 'affine-coupling' here"),
+        ("--learning-rate nan", 2, "'nan' is not a number"),
+        ("--data", 2, "'--data' requires an argument"),
+        ("extra", 2, "unexpected extra argument"),
         ("--data key.npz", 1, "key.npz: expected the keys x_train and x_test; received images"),
         ("--data floats.npz", 1, "floats.npz: x_train holds floats"),
         ("--data cut.npz", 1, "cut.npz: cannot be read"),
