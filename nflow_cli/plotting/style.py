@@ -14,6 +14,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
@@ -68,13 +69,13 @@ def without_warnings() -> Iterator[None]:
 @without_warnings()
 def save_figure(figure: Figure, file: str | Path | BinaryIO, format: str, dpi: int = DPI) -> None:
     """Write a figure as `png`, `svg` or `pdf`, without a date: equal figures give equal files."""
-    without: dict[str, Any] = {
-        "png": {"pil_kwargs": {"compress_level": 3}},
-        "svg": {"metadata": {"Date": None}},
-        "pdf": {"metadata": {"CreationDate": None}},
-    }
+    dates = {"svg": "Date", "pdf": "CreationDate"}
     with drawing():
-        figure.savefig(file, format=format, dpi=dpi, **without[format])
+        if format in dates:
+            figure.savefig(file, format=format, dpi=dpi, metadata={dates[format]: None})
+        else:  # `savefig` would draw it twice
+            figure.set_dpi(dpi)
+            FigureCanvasAgg(figure).print_png(file, pil_kwargs={"compress_level": 3})
 
 
 def panel_grid(
