@@ -155,9 +155,7 @@ def courses_figure(
                 )
                 line.set_label(plain(curve.name))
                 handles.setdefault(curve.name, line)
-            values = np.concatenate([c.values[np.isfinite(c.values)] for c in curves])
-            if len(values):
-                scale_values(ax, values)
+            scale_values(ax, np.concatenate([curve.values for curve in curves]))
             space_by_logarithm([ax])
             ax.set(title=plain(title), xlabel=step)
             ax.grid(color="0.9", linewidth=0.6)
@@ -184,8 +182,9 @@ def draw_legend(figure: Figure, handles: Sequence[Any]) -> None:
 
 
 def scale_values(ax: Axes, values: np.ndarray) -> None:
-    """Choose the y axis: logarithmic over more than a decade, linear about 0 if need be."""
-    if values.max() < 10 * abs(values.min()) or not values.any():
+    """Choose the y axis by values (n,): logarithmic over more than a decade, linear about 0."""
+    values = values[np.isfinite(values)]
+    if not values.any() or values.max() < 10 * abs(values.min()):
         return
     if values.min() > 0:
         space_by_powers(ax.yaxis, "log")

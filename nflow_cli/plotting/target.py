@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from nflow_cli.plotting.compare import draw_legend
+from nflow_cli.plotting.compare import draw_legend, scale_values
 from nflow_cli.plotting.density import (
     AXES,
     deformation_figure,
@@ -36,7 +36,6 @@ from nflow_cli.plotting.style import (
     number_text,
     panel_grid,
     space_by_logarithm,
-    space_by_powers,
     title_figure,
     value_text,
 )
@@ -151,7 +150,7 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     if has_kl:
         evaluated = summary["kl"] if math.isfinite(summary["kl"]) else math.nan
         axes[0].axhline(evaluated, color="k", ls="--", label=f"evaluated {_kl_text(summary)}")
-        scale_history(axes[0], values, evaluated)
+        scale_values(axes[0], np.append(values, evaluated))
     axes[0].set_ylabel("KL (nats)" if has_kl else "free energy (nats)")
     draw_legend(figure, axes[0].get_legend_handles_labels()[0])
     if annealed:
@@ -170,26 +169,6 @@ def shade_restarts(ax: Axes, summary: Summary) -> None:
     if len(updates) > 1:
         label = "the best restart of each interval, no single run"
         ax.axvspan(0, updates[-2], color="#FBEADB", zorder=0, label=label)
-
-
-def scale_history(ax: Axes, values: np.ndarray, evaluated: float) -> None:
-    """Choose the y axis: linear within a decade, log over more, symlog for noise about 0."""
-    values = values[np.isfinite(values)]
-    shown = np.append(values, values[:1] if math.isnan(evaluated) else evaluated)
-    if not len(values) or shown.max() < 10 * abs(shown.min()) or not shown.any():
-        return
-    late = np.abs(np.diff(values[(len(values) - 1) // 2 :]))
-    noise = 3 * float(np.median(late)) if len(late) else 0.0
-    if shown.min() > 0:
-        space_by_powers(ax.yaxis, "log")
-        return
-    edge = 10.0 ** round(math.log10(noise or shown.max() / 100))
-    if shown.max() < 10 * edge:
-        return
-    space_by_powers(ax.yaxis, "symlog", linthresh=edge, linscale=0.6)
-    ax.axhspan(-edge, edge, color="0.94", zorder=0, label=f"linear scale within ±{edge:g}")
-    if shown.min() >= 0:
-        ax.set_ylim(bottom=0)
 
 
 def _target(evaluation: Arrays, summary: Summary) -> tuple[np.ndarray, str]:

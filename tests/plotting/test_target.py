@@ -243,14 +243,6 @@ def test_the_fall_of_a_ruined_fit_is_a_curve():
     assert np.all(np.diff(curve) < -0.01 * ax.bbox.height)
 
 
-def test_noise_as_large_as_all_there_is_has_a_linear_axis():
-    metrics = make_metrics(40)
-    metrics["kl"] = 1e9 * np.random.default_rng(0).uniform(size=40)
-    metrics["kl"][20] = -1.0
-    ax = draw("training", metrics, kl=2e5, kl_standard_error=1e4).axes[0]
-    assert ax.get_yscale() == "linear" and not ax.patches
-
-
 @pytest.mark.parametrize(
     ("updates", "until"),
     [
