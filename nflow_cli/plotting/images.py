@@ -31,6 +31,7 @@ from nflow_cli.plotting.style import (
     panel_grid,
     subscript,
     value_text,
+    zoom_on_later,
 )
 
 INK = matplotlib.colormaps["gray_r"].with_extremes(bad="0.75")
@@ -251,24 +252,6 @@ def shade_annealing(ax: Axes, annealed: np.ndarray, once: str) -> None:
     if len(annealed):
         style: Any = {"color": "0.92", "zorder": 0, "label": f"{once}annealing, β < 1"}
         ax.axvspan(annealed.min() - 0.5, annealed.max() + 0.5, **style)
-
-
-def zoom_on_later(ax: Axes, curves: list[np.ndarray], levels: list[float]) -> None:
-    """Cut off the first tenth of curves (n,) where it would flatten the rest, and say so."""
-    early = math.ceil(len(curves[0]) / 10) if len(curves[0]) >= 8 else 0
-    every, later = (np.concatenate([levels, *(y[i:] for y in curves)]) for i in (0, early))
-    every, later = every[np.isfinite(every)], later[np.isfinite(later)]
-    if not len(later) or np.ptp(every) <= 3 * np.ptp(later):
-        return
-    low, high, span = later.min(), later.max(), np.ptp(later) or 1.0
-    # Some more room on the side that is cut shows where the curve comes from.
-    bottom = low - (0.4 if every.min() < low - span else 0.08) * span
-    top = high + (0.4 if every.max() > high + span else 0.08) * span
-    ax.set_ylim(bottom, top)
-    below = f"down to {every.min():.1f}" if every.min() < bottom else ""
-    above = f"up to {every.max():.1f}" if every.max() > top else ""
-    ends = " and ".join(text for text in (below, above) if text)
-    ax.plot([], [], " ", label=f"off the scale: early epochs,\n{ends} nats")
 
 
 def _windows(clouds: list[np.ndarray]) -> list[Extent]:

@@ -267,6 +267,24 @@ def mark_lost(ax: Axes, x: np.ndarray, good: np.ndarray) -> None:
         ax.plot(at, 0 * at + 0.03, "x", color=ORANGE, label=label, transform=foot)
 
 
+def zoom_on_later(ax: Axes, curves: Sequence[np.ndarray], levels: Sequence[float]) -> None:
+    """Cut off the first tenth of curves (n,) where it would flatten the rest, and say so."""
+    early = math.ceil(len(curves[0]) / 10) if len(curves[0]) >= 8 else 0
+    every, later = (np.concatenate([levels, *(y[i:] for y in curves)]) for i in (0, early))
+    every, later = every[np.isfinite(every)], later[np.isfinite(later)]
+    if not len(later) or np.ptp(every) <= 3 * np.ptp(later):
+        return
+    low, high, span = later.min(), later.max(), np.ptp(later) or 1.0
+    # Some more room on the side that is cut shows where the curve comes from.
+    bottom = low - (0.4 if every.min() < low - span else 0.08) * span
+    top = high + (0.4 if every.max() > high + span else 0.08) * span
+    ax.set_ylim(bottom, top)
+    below = f"down to {every.min():.4g}" if every.min() < bottom else ""
+    above = f"up to {every.max():.4g}" if every.max() > top else ""
+    ends = " and ".join(text for text in (below, above) if text)
+    ax.plot([], [], " ", label=f"off the scale: the start,\n{ends} nats")
+
+
 def label_steps(axes: Iterable[Axes], name: str) -> None:
     """Give stacked panels that share an axis of steps a light grid, and the lowest its name."""
     for ax in axes:
