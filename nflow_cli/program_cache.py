@@ -118,7 +118,6 @@ def _is_private(folder: Path) -> bool:
 
 
 def _programs(folder: Path) -> list[Path]:
-    """Return the files of a folder, the oldest first."""
     with os.scandir(folder) as entries:
         files = [
             (e.stat().st_mtime_ns, e.path) for e in entries if e.is_file(follow_symlinks=False)

@@ -79,13 +79,10 @@ DENSITIES = {
 # Point sets: `nflow fit NAME`.
 POINT_SETS = {
     "two-moons": "nflow_cli.data.point_sets:TwoMoons",
-    "pinwheel": "nflow_cli.data.point_sets:Pinwheel",
     "eight-gaussians": "nflow_cli.data.point_sets:EightGaussians",
     "spirals": "nflow_cli.data.point_sets:Spirals",
     "checkerboard": "nflow_cli.data.point_sets:Checkerboard",
     "rings": "nflow_cli.data.point_sets:Rings",
-    "grid": "nflow_cli.data.point_sets:GaussianGrid",
-    "banana": "nflow_cli.data.point_sets:Banana",
 }
 
 # Transformations of one column of a table.

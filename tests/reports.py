@@ -2,7 +2,6 @@
 
 import base64
 import io
-import re
 from html.parser import HTMLParser
 
 from PIL import Image
@@ -72,7 +71,7 @@ def read_report(run):
     report = Report(content.decode())
     assert report.tags <= TAGS and report.attributes <= ATTRIBUTES
     assert all(source.startswith("data:image/") for source in report.sources)
-    assert all(re.fullmatch(r"\./[^/:]+/(report\.html|log\.txt)", link) for link in report.links)
+    assert not report.links
     assert not any(word in report.style for word in ("url(", "@import", "<", "//"))
     policy = dict(part.split(maxsplit=1) for part in report.policy.split(";"))
     assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == "'none'"

@@ -9,11 +9,9 @@ from drawable_runs import written_run
 from PIL import Image
 from reports import ATTRIBUTES, TAGS, Report
 from short_runs import MIXED, edit_json
-from written_runs import write_run
 
 from nflow_cli.experiments.report import write_report
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.sweeps.report import write_sweep_report
 
 pytestmark = [
     pytest.mark.browser,
@@ -63,18 +61,3 @@ def test_the_texts_of_a_stranger_run_nothing_and_ask_for_nothing(tmp_path, size)
     edit_json(run.path / "run.json", status=HOSTILE, data={"name": HOSTILE}, argv=["fit", HOSTILE])
     page = opened(write_report(run), tmp_path, size)
     assert read(page, "mine: nflow fit").text.count(HOSTILE) >= 2
-
-
-def test_a_sweep_is_shown_with_its_scores_and_links(tmp_path):
-    folder = tmp_path / "many"
-    write_run(folder / "u1,seed=0", {"kl": 0.25}).write_text("report.html", "")
-    (folder / HOSTILE.replace("/", "|")[:200]).mkdir()
-    stranger = write_run(folder / "x", {"kl": 0.5}, target="u2", description=HOSTILE)
-    (stranger.path / "summary.json").write_text("{")
-    (stranger.path / "log.txt").write_text(HOSTILE)
-    edit_json(stranger.path / "run.json", status="diverged")
-    (folder / "sweep.yaml").write_text("command: sweep\npresets: [u1-planar-k2]\n")
-    page = opened(write_sweep_report(RunDirectory(folder)), tmp_path)
-    report = read(page, "many: nflow sweep")
-    assert "0.25000 nats" in report.lines and HOSTILE in report.lines
-    assert "./u1,seed=0/report.html" in report.links

@@ -20,7 +20,7 @@ ALLOWED = {
     "click": ["cli/"],
     "yaml": ["config/presets.py"],
     "matplotlib": ["plotting/"],
-    "PIL": ["plotting/animation.py", "plotting/embedded.py", "plotting/style.py"],
+    "PIL": ["plotting/animation.py", "plotting/embedded.py"],
     "pyarrow": ["data/"],
     "distributed": ["sweeps/cluster.py"],
     "tensorflow": [

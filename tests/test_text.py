@@ -82,9 +82,8 @@ def assert_shown(done):
     assert SHOWN in printed
 
 
-@pytest.mark.parametrize("format", ["text", "markdown", "csv"])
-def test_compare(invoke, run, format):
-    assert_shown(invoke("compare", run, "--format", format))
+def test_compare(invoke, run):
+    assert_shown(invoke("compare", run))
 
 
 def test_evaluate(invoke, run):

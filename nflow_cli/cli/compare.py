@@ -1,7 +1,5 @@
 """``nflow compare``: runs side by side, in a table and in pictures."""
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -23,12 +21,6 @@ from nflow_cli.text import printable
     required=True,
     shell_complete=completion.runs_and_sweeps,
 )
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "markdown", "csv"]),
-    help="How the table is written. Default: text.",
-)
 @json_option
 @click.option(
     "--pictures",
@@ -46,7 +38,6 @@ from nflow_cli.text import printable
 )
 def compare(
     runs: tuple[str, ...],
-    format_: str | None,
     as_json: bool,
     pictures: str,
     dpi: int,
@@ -62,17 +53,14 @@ def compare(
     from nflow_cli.constants import SWEEP
     from nflow_cli.runs.directory import RunDirectory
 
-    if as_json and format_ is not None:
-        raise click.UsageError("--json and --format: one of the two says how; give one")
     is_sweep = len(runs) == 1 and RunDirectory(Path(runs[0])).has(SWEEP)
-    written_as = "json" if as_json else format_ or "text"
     sweep = Path(runs[0]) if is_sweep else None
-    present(runs, written_as, output, sweep, {"format": pictures, "dpi": dpi})
+    present(runs, as_json, output, sweep, {"format": pictures, "dpi": dpi})
 
 
 def present(
     paths: Sequence[str],
-    format_: str = "text",
+    as_json: bool = False,
     output: str | None = None,
     sweep: Any = None,
     saving: Mapping[str, Any] = MappingProxyType({"format": "png"}),
@@ -91,12 +79,15 @@ def present(
     if not results:
         raise NflowError(f"{paths[0]}: no run has finished")
     if unfinished:
-        layout.tell(f"left out, as they have not finished: {unfinished} of the runs")
+        counts = ", ".join(
+            f"{count} {printable(status):.20}" for status, count in unfinished.items()
+        )
+        layout.tell(f"left out, as they have not finished: {counts}")
     tables = tables_of(results)
-    if format_ == "json":
+    if as_json:
         click.echo(json_text({"groups": [r for groups in tables for r in _records(groups)]}))
     else:
-        click.echo("\n\n".join(_table(groups, format_) for groups in tables))
+        click.echo("\n\n".join(_table(groups) for groups in tables))
     for word, (name, reason) in examples(results).items():
         layout.tell(f"[{word}] such as {name}: {reason}")
     shared = (overlap(g.seeds, g.restarts) for groups in tables for g in groups)
@@ -150,26 +141,11 @@ def _score(group: Any, key: str) -> dict[str, float]:
     return values if error is None else {**values, "standard_error": error}
 
 
-def _table(groups: Sequence[Any], format_: str) -> str:
-    """Write the table of the groups of one experiment."""
+def _table(groups: Sequence[Any]) -> str:
     from nflow_cli.sweeps.table import scores_table
 
-    header, rows = scores_table(groups, exact=format_ == "csv")
-    rows = [list(map(printable, row)) for row in rows]
-    if format_ == "text":
-        return layout.table(header, rows, keys=3)
-    return (_markdown if format_ == "markdown" else _csv)(header, rows)
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(c.replace('|', chr(92) + '|') for c in r)} |" for r in lines)
-
-
-def _csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows([header, *rows])
-    return file.getvalue().rstrip("\n")
+    header, rows = scores_table(groups)
+    return layout.table(header, [list(map(printable, row)) for row in rows], keys=3)
 
 
 def _draw(
@@ -191,7 +167,6 @@ def _draw(
 
 
 def _pictures(tables: Sequence[Any]) -> dict[str, Any]:
-    """Return the pictures by name."""
     from nflow_cli import plotting
     from nflow_cli.evaluation.caveats import words
     from nflow_cli.sweeps.compare import densities
@@ -233,7 +208,7 @@ def _panels(groups: Sequence[Any], key: str) -> dict[str, list[Any]]:
     for group in groups:
         what, _, k = group.identity
         lines = panels.setdefault(what, {})
-        point = (k, *group.spread(key), group.settings, group.words(key))
+        point = (k, *group.spread(key), group.words(key))
         lines.setdefault(_series_name(group), []).append(point)
     return {
         title: [Series(name, *map(list, zip(*points))) for name, points in lines.items()]
@@ -263,5 +238,5 @@ def _courses(groups: Sequence[Any]) -> Any:
 
 def _series_name(group: Any) -> str:
     """Return what a group is called but for its K: the flow, and what tells it from others."""
-    differing = (f"{key.removeprefix('train.')} = {text}" for key, text in group.line.items())
+    differing = (f"{key.removeprefix('train.')} = {text}" for key, text in group.settings.items())
     return ", ".join([group.identity[1], *differing])

@@ -99,7 +99,6 @@ def sweep(
 
 
 def _expect_one_way(scheduler: str | None, workers: int | None, one_by_one: bool) -> None:
-    """See that the options say one way to train the runs."""
     if scheduler and workers:
         raise click.UsageError("--workers is for this machine; a cluster has its own")
     if one_by_one and (scheduler or workers):
@@ -249,7 +248,6 @@ def _train(
 
 
 def _outcome(future: Future[Any]) -> dict[str, str]:
-    """Return how a run ended."""
     from nflow_cli.errors import one_line
     from nflow_cli.sweeps.workers import FAILED
 
@@ -285,20 +283,8 @@ def _conclude(folder: Any, failures: dict[str, str], names: Sequence[str]) -> No
         tell(message, head=f"failed: {name:<{width}}  ")
     if ended := [str(folder.path / name) for name in names if name not in failures]:
         present(ended, sweep=folder.path)
-    _report(folder)
     click.echo(printable(folder.path))
     if failures:
         raise NflowError(
             f"{folder.path}: {len(failures)} of {len(names)} runs failed; each has a log.txt"
         )
-
-
-def _report(folder: Any) -> None:
-    """Write the page of the sweep; it is no less a sweep without."""
-    from nflow_cli.errors import NflowError
-    from nflow_cli.sweeps.report import write_sweep_report
-
-    try:
-        click.echo(printable(write_sweep_report(folder)), err=True)
-    except NflowError as error:
-        tell(f"no report: {error}")

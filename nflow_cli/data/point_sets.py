@@ -1,8 +1,7 @@
-"""Built-in sets of points in the plane, drawn from a random generator. No Keras here."""
+"""Built-in sets of points in the plane, drawn from a random generator."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 
 import numpy as np
 
@@ -13,14 +12,11 @@ BLOCK = 2**15  # numbers at a time
 
 
 class PointSet(ABC):
-    """A density ``p`` in the plane that points are drawn from.
+    """A density ``p`` in the plane that points are drawn from."""
 
-    Attributes:
-        log_prob: Returns the exact log-density ``(n,)`` in nats per unit of area at points
-            ``(n, 2)``; ``None`` where there is no closed form.
-    """
-
-    log_prob: Callable[[np.ndarray], np.ndarray] | None = None
+    @abstractmethod
+    def log_prob(self, x: np.ndarray) -> np.ndarray:
+        """Return the exact log-density ``(n,)`` in nats at points ``(n, 2)``."""
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
@@ -50,18 +46,6 @@ class _Smeared(PointSet):
             total = np.exp(exponent - top[:, None]) @ self.weights
             log_p[start : start + rows] = top + np.log(total)
         return log_p - LOG_2PI - 2 * math.log(self.noise)
-
-
-class _Gaussians(_Smeared):
-    """Equally likely Gaussians ``N(c_i, σ^2 I)``."""
-
-    def __init__(self, centres: np.ndarray, noise: float):
-        super().__init__(centres, np.full(len(centres), 1 / len(centres)), noise)
-
-    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw points ``(n, 2)``."""
-        centres = self.centres[rng.integers(len(self.centres), size=n)]
-        return centres + self.noise * rng.standard_normal((n, 2))
 
 
 class _Curves(_Smeared):
@@ -152,37 +136,18 @@ class Spirals(_Curves):
         return arm + self.noise * rng.standard_normal((n, 2))
 
 
-class Pinwheel(PointSet):
-    """Five bent arms.
-
-    Of one arm, ``(r, s)`` is from N((2, 0), diag(0.6^2, 0.2^2)); it is turned by
-    ``0.25 e^(r/2)``, and by a fifth of the circle from arm to arm. The density has no closed form:
-    which ``(r, s)`` are turned into a point is the root of a transcendental equation.
-    """
-
-    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw points ``(n, 2)``."""
-        arm = rng.integers(5, size=n)
-        r, s = 2 + 0.6 * rng.standard_normal(n), 0.2 * rng.standard_normal(n)
-        angle = 2 * np.pi / 5 * arm + 0.25 * np.exp(r / 2)
-        cos, sin = np.cos(angle), np.sin(angle)
-        return np.stack([cos * r - sin * s, sin * r + cos * s], axis=-1)
-
-
-class EightGaussians(_Gaussians):
+class EightGaussians(_Smeared):
     """Eight equally likely Gaussians, N(μ, 0.2^2 I), on a circle of radius 2."""
 
     def __init__(self) -> None:
         angle = np.pi / 4 * np.arange(8)
-        super().__init__(2 * np.stack([np.cos(angle), np.sin(angle)], axis=-1), noise=0.2)
+        centres = 2 * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+        super().__init__(centres, np.full(8, 1 / 8), noise=0.2)
 
-
-class GaussianGrid(_Gaussians):
-    """Equally likely Gaussians, N(μ, 0.1^2 I), at the 25 points of whole numbers from -2 to 2."""
-
-    def __init__(self) -> None:
-        axis = np.arange(-2.0, 3.0)
-        super().__init__(np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2), noise=0.1)
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw points ``(n, 2)``."""
+        centres = self.centres[rng.integers(8, size=n)]
+        return centres + self.noise * rng.standard_normal((n, 2))
 
 
 class Checkerboard(PointSet):
@@ -224,19 +189,3 @@ class Rings(PointSet):
         angle = rng.uniform(0, 2 * np.pi, n)
         radius = self.radii[rng.integers(3, size=n)] + self.noise * rng.standard_normal(n)
         return radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-
-
-class Banana(PointSet):
-    """A bent Gaussian: ``x1`` from N(0, 1), ``x2`` from N(x1^2, 0.3^2)."""
-
-    noise = 0.3
-
-    def log_prob(self, x: np.ndarray) -> np.ndarray:
-        """Return the log-density ``(n,)`` in nats at points ``(n, 2)``."""
-        off = (x[:, 1] - x[:, 0] ** 2) / self.noise
-        return -0.5 * (x[:, 0] ** 2 + off**2) - LOG_2PI - math.log(self.noise)
-
-    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw points ``(n, 2)``."""
-        first, second = rng.standard_normal((2, n))
-        return np.stack([first, first**2 + self.noise * second], axis=-1)

@@ -1,4 +1,4 @@
-"""How far a density is from the one that a built-in set of points is drawn from. No Keras here."""
+"""How far a density is from the one that a built-in set of points is drawn from."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ UNKNOWN = {"gap": None, "gap_standard_error": None}  # the gap of other data
 def gap_to_the_truth(
     log_prob: Callable[[np.ndarray], np.ndarray], name: str, seed: int, columns: Sequence[str] = ()
 ) -> dict[str, float | None]:
-    """Judge ``q`` by the density ``p`` that a built-in set of points is drawn from, if it has one.
+    """Judge ``q`` by the density ``p`` that a built-in set of points is drawn from.
 
     Args:
         log_prob: Returns ``log q`` ``(n,)`` in nats of points ``(n, D)``.
@@ -29,9 +29,9 @@ def gap_to_the_truth(
         estimates ``KL(p || q)``, and its ``gap_standard_error``; infinite and NaN where a point is
         beyond ``q``, and both ``None`` for other data, and for fewer columns.
     """
-    points = resolve(POINT_SETS[name])() if name in POINT_SETS else None
-    if points is None or points.log_prob is None:
+    if name not in POINT_SETS:
         return {**UNKNOWN}
+    points = resolve(POINT_SETS[name])()
     x = points.sample(stream(seed, "fresh"), FRESH_POINTS)
     names = names_of_set(x)
     if columns and len(columns) < len(names):

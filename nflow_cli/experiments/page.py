@@ -1,9 +1,7 @@
-"""HTML that stands alone: every text is escaped, and nothing is run or loaded. No Keras here."""
+"""HTML that stands alone: every text is escaped, and nothing is run or loaded."""
 
-import os
 from collections.abc import Iterable, Sequence
 from html import escape
-from urllib.parse import quote
 
 from nflow_cli.experiments.rows import Rows
 from nflow_cli.text import printable
@@ -15,26 +13,22 @@ POLICY = (
 )
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --soft: #59636e;
-  --line: #d8dee4; --block: #f4f6f8; --warn: #8a3b00; --warned: #fff4e5; --link: #0b57b0; }
+  --line: #d8dee4; --block: #f4f6f8; --warn: #8a3b00; --warned: #fff4e5; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e9ec; --paper: #14181c; --soft: #9aa5b1; --line: #323a42;
-    --block: #1d2329; --warn: #ffb070; --warned: #2e2013; --link: #8ab8ff; } }
+    --block: #1d2329; --warn: #ffb070; --warned: #2e2013; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0; }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
-a { color: var(--link); }
 .soft, footer { color: var(--soft); font-size: .9rem; margin: .3rem 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem .35rem 0;
   border-top: 1px solid var(--line); }
 th { font-weight: 500; color: var(--soft); width: 13rem; }
 th:empty, th:empty + td { border-top: 0; padding-top: 0; }
-.wide { overflow-x: auto; font-size: .875rem; }
-.grid th, .grid td { width: auto; padding-right: 1rem; white-space: nowrap; }
-.grid :is(th, td):last-child { white-space: normal; min-width: 9rem; padding-right: 0; }
 .verdict tr:first-child th, .verdict tr:first-child td { font-size: 1.35rem; font-weight: 600;
   color: var(--ink); border-top: 0; }
 .caveats { background: var(--warned); border-left: 4px solid var(--warn); margin: 1rem 0;
@@ -46,15 +40,12 @@ figcaption { color: var(--soft); font-size: .9rem; margin-top: .4rem; }
 pre { background: var(--block); border-radius: 4px; padding: .8rem 1rem; margin: .5rem 0;
   font: .85rem/1.45 ui-monospace, monospace; white-space: pre-wrap; }
 @media (max-width: 40rem) {
-  table:not(.grid) :is(th, td) { display: block; width: auto; padding-right: 0; }
-  table:not(.grid) td { border-top: 0; padding-top: 0; }
-  table:not(.grid) th:empty { display: none; }
-  .grid a { display: inline-block; min-width: 9rem; white-space: normal; } }
+  th, td { display: block; width: auto; padding-right: 0; }
+  td { border-top: 0; padding-top: 0; }
+  th:empty { display: none; } }
 @media print {
   :root { --ink: #000; --paper: #fff; --soft: #444; --line: #bbb; --block: #f4f4f4;
-    --warn: #8a3b00; --warned: #fff; --link: #000; }
-  .wide { overflow: visible; } .grid { font-size: .75rem; overflow-wrap: normal; }
-  .grid :is(th, td) { white-space: normal; } .grid a { overflow-wrap: anywhere; }
+    --warn: #8a3b00; --warned: #fff; }
   main { max-width: none; padding: 0; } figure, tr { break-inside: avoid; }
   img { max-height: 22cm; width: auto; } h2 { break-after: avoid; } }
 """
@@ -77,20 +68,6 @@ def table(rows: Rows, style: str = "scores") -> str:
         f'<tr><th scope="row">{shown(a)}</th><td>{shown(b)}</td></tr>' for a, b in rows[:MAX_ROWS]
     )
     return f'<table class="{style}">{"".join(lines)}</table>'
-
-
-def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of many columns; the cells of its rows are HTML."""
-    head = "".join(f'<th scope="col">{shown(name)}</th>' for name in header)
-    lines = ("".join(f"<td>{cell}</td>" for cell in row) for row in rows)
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f'<div class="wide"><table class="grid"><tr>{head}</tr>{body}</table></div>'
-
-
-def link(folder: str, file: str) -> str:
-    """Return a link to a file in a folder beside the page; the folder's name is its text."""
-    place = "/".join(quote(os.fsencode(name), safe=",=") for name in (folder, file))
-    return f'<a href="./{place}">{shown(folder)}</a>'
 
 
 def caveat_list(caveats: Iterable[tuple[str, str]]) -> str:

@@ -1,31 +1,22 @@
 """Cells of any kind on the axes of a picture: values, dates, levels, missing cells."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.dates import AutoDateLocator, DateFormatter
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, ScalarFormatter
 
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.evaluation.association import MISSING, NEW, OTHER, Groups
-from nflow_cli.plotting.columns import InnerLocator
-from nflow_cli.plotting.frames import SKY, Frame, cut, frame_of
-from nflow_cli.plotting.style import ORANGE, note, space_by_powers
+from nflow_cli.plotting.frames import Frame, InnerLocator, cut, frame_of
+from nflow_cli.plotting.style import name_scaled, note, space_by_powers
 
 SIZE = 8.0  # points of letters in a small panel
 DAY = 86_400.0  # seconds
 # Years 1 to 9999 in days since 1970, which are all that dates are drawn for.
 CALENDAR = -719_000.0, 2_932_000.0
-# From how many days on an axis of dates has which ticks.
-DATES = (
-    *((1_500.0, "%Y"), (100.0, "%b\n%Y"), (3.0, "%d %b\n%Y"), (0.1, "%H:%M\n%d %b %Y")),
-    (0.0, "%H:%M:%S\n%d %b %Y"),
-)
 SPREAD, SKEW = 30.0, 5.0  # of quantiles, from which on a positive column is spaced by powers
 
 
@@ -76,22 +67,18 @@ def prepare_axis(axis: Axis, kind: ColumnKind, name: str, frame: Frame, by_power
     """Give an axis of values its name, its ends and few ticks."""
     set_ends = axis.axes.set_xlim if axis is axis.axes.xaxis else axis.axes.set_ylim
     axis.axes.tick_params(labelsize=SIZE - 1, length=2.5, pad=2)
-    axis.set_label_text(name, size=SIZE)
     if by_powers:
         space_by_powers(axis, "log")
         axis.set_minor_locator(NullLocator())
     elif is_dated(kind):
-        axis.set_major_locator(AutoDateLocator(minticks=2, maxticks=4))
-        axis.set_major_formatter(DateFormatter(date_format(frame[1] - frame[0])))
+        locator = AutoDateLocator(minticks=2, maxticks=4)
+        axis.set_major_locator(locator)
+        axis.set_major_formatter(ConciseDateFormatter(locator))
     else:
         axis.set_major_locator(InnerLocator())
         axis.set_major_formatter(ScalarFormatter())
     set_ends(frame)
-
-
-def date_format(days: float) -> str:
-    """Return how the ticks of an axis of so long a time are written."""
-    return next(text for least, text in DATES if days >= least)
+    name_scaled(axis, name, SIZE)
 
 
 def prepare_shares(axis: Axis) -> None:
@@ -109,13 +96,6 @@ def name_groups(ax: Axes, groups: Groups, letters: int) -> None:
     ax.set_ylim(count - 0.4, -0.6)
     for text, name in zip(ax.get_yticklabels(), groups.names, strict=True):
         text.set_fontstyle("italic" if name in (OTHER, MISSING, NEW) else "normal")
-
-
-def draw_key(figure: Figure, rows: str, draws: str, above: str = "") -> None:
-    """Say below the panels which colour is what, and what stands above that."""
-    handles = [Patch(color=SKY, label=rows), Patch(color=ORANGE, label=draws)]
-    style: Any = {"frameon": False, "ncols": 2, "fontsize": SIZE + 1, "title_fontsize": SIZE}
-    figure.legend(handles=handles, loc="outside lower center", title=above, **style)
 
 
 def shares_in(groups: Groups) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,6 @@ from nflow_cli.evaluation.association import (
 from nflow_cli.plotting.cells import (
     SIZE,
     axis_frame,
-    draw_key,
     is_spaced_by_powers,
     name_groups,
     note_empty,
@@ -29,7 +28,7 @@ from nflow_cli.plotting.cells import (
     step_of,
     values_of,
 )
-from nflow_cli.plotting.frames import SKY, column_text, cut
+from nflow_cli.plotting.frames import SKY, column_text, cut, draw_key
 from nflow_cli.plotting.style import DPI, ORANGE, SEQUENTIAL, add_colour_bar, add_title, note
 
 MOST_COLUMNS, COMPARED = 24, 100  # in the matrix, and among which these are the most dependent

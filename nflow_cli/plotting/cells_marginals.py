@@ -15,7 +15,6 @@ from nflow_cli.evaluation.association import MISSING, differences, grouped
 from nflow_cli.plotting.cells import (
     SIZE,
     axis_frame,
-    draw_key,
     is_spaced_by_powers,
     name_groups,
     names_text,
@@ -26,7 +25,7 @@ from nflow_cli.plotting.cells import (
     step_of,
     values_of,
 )
-from nflow_cli.plotting.frames import SKY, Frame, column_text, padded
+from nflow_cli.plotting.frames import SKY, Frame, column_text, draw_key, padded
 from nflow_cli.plotting.style import DPI, ORANGE, add_title, label_panel
 
 MOST_PANELS, MOST_LEVELS, MOST_SPIKES = 24, 12, 12

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from nflow_cli.evaluation.pit import Pit
-from nflow_cli.plotting.cells import SIZE, draw_key
-from nflow_cli.plotting.frames import SKY, cut, frame_of
+from nflow_cli.plotting.cells import SIZE
+from nflow_cli.plotting.frames import SKY, cut, draw_key, frame_of
 from nflow_cli.plotting.quantiles import SHADE
 from nflow_cli.plotting.style import (
     BLUE,

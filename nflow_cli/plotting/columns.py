@@ -1,4 +1,4 @@
-"""Pictures of a fit to a table: `corner` or `density`, `marginals`, `normality`, `training`."""
+"""Pictures of a fit to a table: `corner` or `density`, `normality`, `training`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,15 +6,24 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator, ScalarFormatter
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import ScalarFormatter
 
 from nflow_cli.evaluation.normality import chi_square_cdf, normal_cdf
-from nflow_cli.plotting.frames import FURTHEST, SKY, Frame, column_text, frame_of, padded
-from nflow_cli.plotting.quantiles import Quantile, draw_chance, interpolated, levels, quantile_of
+from nflow_cli.plotting.density import density_of, peak_of
+from nflow_cli.plotting.frames import (
+    FURTHEST,
+    SKY,
+    Frame,
+    InnerLocator,
+    column_text,
+    draw_key,
+    frame_of,
+    padded,
+)
+from nflow_cli.plotting.quantiles import Quantile, draw_chance, interpolated, levels
 from nflow_cli.plotting.style import (
-    BLUE,
     DPI,
     GREY,
     ORANGE,
@@ -22,15 +31,15 @@ from nflow_cli.plotting.style import (
     Extent,
     Summary,
     drawing,
-    fix_layout,
     label_panel,
     name_lost,
+    name_scaled,
     note,
     number_text,
     panel_grid,
+    title_figure,
 )
 from nflow_cli.plotting.table import likelihood_text, training_figure
-from nflow_cli.plotting.target import density_of, peak_of, title_figure
 
 DOTS, DOTS_BESIDE = 24_000, 1_000  # of each colour in a corner and in one of its panels, at most
 BAND = "grey: 95% band of chance"
@@ -41,8 +50,8 @@ SQUARE: Extent = (0.0, 1.0, 0.0, 1.0)
 def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Return the pictures of a fit to a table of D columns.
 
-    They are `corner`, or `density` where D = 1 and nothing is given; `marginals`, `normality`,
-    `training`. What is not finite is left out and counted.
+    They are `corner`, or `density` where D = 1 and nothing is given; `normality`, `training`. What
+    is not finite is left out and counted.
 
     `evaluation` holds test `rows` (t, D), `samples` (s, D) of q, the `latents` (t, D) of the rows,
     and which `columns_shown` (m,) there is room for; of a `density`, also the grid `axis_1` (x,)
@@ -54,12 +63,10 @@ def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     """
     first = {"corner": corner_figure} if len(summary["columns"]) > 1 else {}
     first |= {"density": density_figure} if "axis_1" in evaluation else {}
-    drawers = {**first, "marginals": marginals_figure, "normality": normality_figure}
+    drawers = {**first, "normality": normality_figure}
     with drawing():
         figures = {name: draw(evaluation, summary) for name, draw in drawers.items()}
         figures["training"] = training_figure(metrics, summary)
-        for figure in figures.values():
-            fix_layout(figure)
     return figures
 
 
@@ -108,12 +115,11 @@ def corner_figure(
         ax.plot(*rows[:most, [j, i]].T, "o", color=SKY, markersize=size, **style)
         ax.plot(*draws[:most, [j, i]].T, "o", color=ORANGE, markersize=0.45 * size, **style)
     texts = seen_text(rows, frames, what), seen_text(draws, frames, "draws")
-    draw_key(axes[0, 0], *(text.replace(" in ", "\nin ") for text in texts))
+    draw_key(figure, *texts)
     dots = f"{most:,} of each as dots" if most < max(len(rows), len(draws)) else ""
     score = likelihood_text(summary) if score is None else score
     parts = score, shown_text(shown, summary), dots, lost_rows, lost_draws
     title_figure(figure, summary, *parts)
-    set_margins(figure)
     return figure
 
 
@@ -125,8 +131,9 @@ def corner_panels(
     width = min(10.0, 2.0 + 1.5 * count)
     size = 9.0 if count < 6 else 8.0 if count < 9 else 6.5
     letters = int((width - 1) / count * 72 / (0.75 * size))
-    figure = Figure((width, width), DPI)
-    grid = figure.add_gridspec(count, count, wspace=0.08, hspace=0.08)
+    layout = ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.04, wspace=0, hspace=0)
+    figure = Figure((width, width), DPI, layout=layout)
+    grid = figure.add_gridspec(count, count)
     axes = {(i, j): figure.add_subplot(grid[i, j]) for i in range(count) for j in range(i + 1)}
     for (i, j), ax in axes.items():
         ax.set_xlim(frames[j])
@@ -141,77 +148,13 @@ def corner_panels(
     return figure, axes
 
 
-class InnerLocator(MaxNLocator):
-    """Few ticks, none so near the end of an axis that its number reaches the next panel's."""
-
-    def __init__(self) -> None:
-        super().__init__(3, steps=[1, 2, 4, 5, 10], min_n_ticks=2)
-
-    def tick_values(self, vmin: float, vmax: float) -> Any:
-        """Return the ticks between two ends."""
-        low, high = vmin + 0.08 * (vmax - vmin), vmax - 0.08 * (vmax - vmin)
-        ticks = np.asarray(super().tick_values(low, high))
-        ticks = ticks[(ticks >= low) & (ticks <= high)]
-        near = len(ticks) > 2 and ticks[1] - ticks[0] < 0.3 * (vmax - vmin)
-        return ticks[[0, -1]] if near else ticks
-
-
 def name_axis(axis: Axis, name: str, size: float) -> None:
     """Give an axis of a small panel ticks, and a name in letters of a size in points."""
     axis.set_major_locator(InnerLocator())
     formatter = ScalarFormatter()
     formatter.set_powerlimits((-2, 3))  # numbers are short
     axis.set_major_formatter(formatter)
-    formatter.set_locs(axis.get_majorticklocs().tolist())
-    # What the numbers leave out will stand in a line of its own.
-    axis.set_label_text(f"{name}\n" if formatter.get_offset() else name, size=size)
-
-
-def set_margins(figure: Figure) -> None:
-    """Leave room for the title, and for the names and numbers of the outer panels.
-
-    A layout engine would make room at every panel, so that they differ in size.
-    """
-    width, height = figure.get_size_inches()
-    top = 1 - (0.45 + 0.2 * figure.get_suptitle().count("\n")) / height
-    ends = {"right": 1 - 0.15 / width, "top": top}
-    figure.subplots_adjust(1 / width, 1 / height, **ends)
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    outer = figure.get_tightbbox(renderer, bbox_extra_artists=[])  # of the panels, in inches
-    figure.subplots_adjust((1.1 - outer.x0) / width, (1.1 - outer.y0) / height, **ends)
-
-
-def draw_key(ax: Axes, rows: str, draws: str) -> None:
-    """Say right of a panel which colour is what."""
-    (dots,) = ax.plot([], [], "s", color=SKY, markersize=9, label=rows)
-    (line,) = ax.plot([], [], "o-", color=ORANGE, markersize=3, label=draws)
-    style: Any = {"frameon": False, "loc": "upper left", "fontsize": 9, "borderaxespad": 0}
-    ax.legend(handles=[dots, line], bbox_to_anchor=(1.08, 1.0), **style)
-
-
-def marginals_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw the quantiles of the test rows against those of draws, a panel for each column."""
-    shown = evaluation["columns_shown"]
-    rows, lost_rows = finite(evaluation["rows"][:, shown], "test rows")
-    draws, lost_draws = finite(evaluation["samples"][:, shown], "draws")
-    columns = min(len(shown), 4)
-    figure, axes = panel_grid(len(shown), columns, SQUARE, max(5.0, 0.4 + 2.4 * columns), head=0.9)
-    for ax, i, y, x in zip(axes, shown, rows.T, draws.T, strict=True):
-        frame = frame_of(y, x)
-        label_panel(ax, f"{column_text(summary['columns'][i])}\ndraws", "")
-        ax.set(xlim=frame, ylim=frame, aspect="equal", ylabel="test rows")
-        ax.yaxis.set_major_locator(FixedLocator([]))  # the scale is that below
-        if not len(x) or not len(y):
-            note(ax, "no test rows" if len(x) else "no draws")
-            continue
-        p = levels(min(len(x), len(y)))
-        points = np.stack([quantile_of(x)(p), quantile_of(y)(p)], axis=1)
-        draw_chance(ax, p, quantile_of(x), 1 / (1 / len(x) + 1 / len(y)))
-        ax.plot(*points.T, "o", color=BLUE, markersize=2.6, markeredgewidth=0)
-        ax.set_title(cut_text(points, [frame, frame], "quantiles"), fontsize=9)
-    what = "quantiles of test rows and draws"
-    title_figure(figure, summary, what, BAND, shown_text(shown, summary), lost_rows, lost_draws)
-    return figure
+    name_scaled(axis, name, size)
 
 
 def normality_figure(evaluation: Arrays, summary: Summary) -> Figure:

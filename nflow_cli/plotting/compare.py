@@ -1,7 +1,6 @@
 """Pictures of several runs: a figure against K with its spread, and densities side by side."""
 
 import math
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,7 +19,6 @@ from nflow_cli.plotting.style import (
     add_title,
     draw_grid,
     drawing,
-    fix_layout,
     label_panel,
     panel_grid,
     plain,
@@ -44,8 +42,7 @@ PANEL, HEIGHT = 1.35, 7.2  # in inches, of a density and of all rows with their 
 class Series(NamedTuple):
     """A line of a panel: at each K the median over seeds, the least and the greatest.
 
-    ``settings`` are those of each K; the line is dashed where they are not all the same. ``words``
-    stand beside the points of figures with caveats.
+    ``words`` stand beside the points of figures with caveats.
     """
 
     name: str
@@ -53,13 +50,7 @@ class Series(NamedTuple):
     median: Sequence[float]
     low: Sequence[float]
     high: Sequence[float]
-    settings: Sequence[Mapping[str, str]]
     words: Sequence[str]
-
-    @property
-    def is_of_k(self) -> bool:
-        """Whether nothing but K differs along the line."""
-        return all(some == self.settings[0] for some in self.settings)
 
 
 class Curve(NamedTuple):
@@ -112,11 +103,7 @@ def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int)
         handles = {h.get_label(): h for some in shown for h in some}  # of the first panel
         draw_legend(figure, [handles[plain(name)] for name in names])
         spread = f"median of up to {seeds} seeds, bars from the least to the greatest"
-        is_plain = all(series.is_of_k for lines in panels.values() for series in lines)
-        dashed = "" if is_plain else "dashed: not only K differs along the line"
-        title = f"{name} against the number of flows"
-        add_title(figure, title, spread if seeds > 1 else "", dashed)
-        fix_layout(figure)
+        add_title(figure, f"{name} against the number of flows", spread if seeds > 1 else "")
     return figure
 
 
@@ -133,7 +120,6 @@ def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: b
             "marker": marker,
             "markersize": 5,
             "label": plain(series.name),
-            "linestyle": "-" if series.is_of_k else "--",
         }
         ax.errorbar(k, median, reach, capsize=4, **style)
         for place, word in zip(zip(k, median), series.words):
@@ -169,9 +155,7 @@ def courses_figure(
                 )
                 line.set_label(plain(curve.name))
                 handles.setdefault(curve.name, line)
-            values = np.concatenate([c.values[np.isfinite(c.values)] for c in curves])
-            if len(values):
-                scale_values(ax, values)
+            scale_values(ax, np.concatenate([curve.values for curve in curves]))
             space_by_logarithm([ax])
             ax.set(title=plain(title), xlabel=step)
             ax.grid(color="0.9", linewidth=0.6)
@@ -181,7 +165,6 @@ def courses_figure(
             ax.set_ylabel(value)
         draw_legend(figure, [handles[name] for name in names])
         add_title(figure, "courses of the trainings, a line for each run", note)
-        fix_layout(figure)
     return figure
 
 
@@ -199,8 +182,9 @@ def draw_legend(figure: Figure, handles: Sequence[Any]) -> None:
 
 
 def scale_values(ax: Axes, values: np.ndarray) -> None:
-    """Choose the y axis: logarithmic over more than a decade, linear about 0 if need be."""
-    if values.max() < 10 * abs(values.min()) or not values.any():
+    """Choose the y axis by values (n,): logarithmic over more than a decade, linear about 0."""
+    values = values[np.isfinite(values)]
+    if not values.any() or values.max() < 10 * abs(values.min()):
         return
     if values.min() > 0:
         space_by_powers(ax.yaxis, "log")
@@ -237,7 +221,6 @@ def densities_figures(targets: Mapping[str, Sequence[Density]]) -> list[Figure]:
 
 
 def _page(rows: Sequence[tuple[str, Sequence[Density]]]) -> Figure:
-    """Draw one picture of densities."""
     columns = max(len(panels) for _, panels in rows)
     shape = (len(rows) * columns, columns, _extent(rows[0][1][0].axis), 1.7 + PANEL * columns)
     figure, axes = panel_grid(*shape, side=1.3, head=max(map(_head, rows)))
@@ -253,7 +236,6 @@ def _page(rows: Sequence[tuple[str, Sequence[Density]]]) -> Figure:
         shown += row
     add_colour_bar(shown[0].images[0], shown, BAR, "max" if any(above) else "neither")
     add_title(figure, "target and fits, the best over seeds")
-    fix_layout(figure)
     return figure
 
 
@@ -275,14 +257,7 @@ def draw_row(axes: Sequence[Axes], panels: Sequence[Density]) -> bool:
 
 
 def _wrapped(title: str) -> str:
-    """Break a title of a panel into lines, between its words, values and options."""
-    whole = re.sub(r"\[.*?\]|\S+ = \S+", _kept, plain(title).replace("(", " ("))
-    return textwrap.fill(whole, WRAP).replace("\N{NO-BREAK SPACE}", " ")
-
-
-def _kept(part: re.Match[str]) -> str:
-    """Return a part of a title with spaces that no line ends at, where it is no longer than one."""
-    return part[0].replace(" ", "\N{NO-BREAK SPACE}") if len(part[0]) <= WRAP else part[0]
+    return textwrap.fill(plain(title).replace("(", " ("), WRAP)
 
 
 def _extent(axis: np.ndarray) -> Extent:

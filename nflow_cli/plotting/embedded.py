@@ -76,7 +76,6 @@ def _is_drawable(png: bytes) -> bool:
 
 
 def _size(png: bytes) -> tuple[int, int]:
-    """Return the width and the height that a PNG says."""
     return int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
 
 

@@ -7,6 +7,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from nflow_cli.plotting.density import (
+    AXES,
+    density_of,
+    draw_density,
+    draw_dots,
+    extent_of,
+    peak_of,
+    share_of,
+)
 from nflow_cli.plotting.style import (
     BLUE,
     ORANGE,
@@ -18,20 +27,10 @@ from nflow_cli.plotting.style import (
     aspect_of,
     colour_scale,
     drawing,
-    fix_layout,
     height_of,
     panel_grid,
-    subscript,
-)
-from nflow_cli.plotting.target import (
-    AXES,
-    density_of,
-    draw_density,
-    draw_dots,
-    extent_of,
-    peak_of,
-    share_of,
     subject_of,
+    subscript,
 )
 
 ARROWS = 70  # draws whose way is shown
@@ -66,7 +65,6 @@ def flow_figure(arrays: Arrays, summary: Summary, number: int, names: Sequence[s
         figure.legend(loc="outside lower center", ncols=5, frameon=False)
         add_colour_bar(image, axes, "density", extend)
         add_title(figure, subject_of(summary), *names)
-        fix_layout(figure)
     return figure
 
 
@@ -110,7 +108,6 @@ def draw_hyperplane(ax: Axes, arrays: Arrays, extent: Extent) -> None:
 
 
 def _holds(extent: Extent, point: np.ndarray) -> bool:
-    """Return whether a point is in the frame."""
     return extent[0] <= point[0] <= extent[1] and extent[2] <= point[1] <= extent[3]
 
 

@@ -1,10 +1,14 @@
-"""Frames of columns, their names, and the two colours of rows and draws."""
+"""Frames of columns, their names and ticks, and the two colours of rows and draws."""
 
 import textwrap
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
-from nflow_cli.plotting.style import plain
+from nflow_cli.plotting.style import ORANGE, plain
 
 # Rows are light and wide, draws dark and small or a line: told apart without colours too.
 SKY = "#8CC8EE"
@@ -44,3 +48,26 @@ def cut(text: str, letters: int) -> str:
     drawn = plain(text)
     start, end = letters // 2, letters // 2 - 1
     return drawn if len(drawn) <= letters else f"{drawn[:start]}…{drawn[-end:]}"
+
+
+def draw_key(figure: Figure, rows: str, draws: str, above: str = "") -> None:
+    """Say below the panels which colour is what, and what stands above that."""
+    handles = [Patch(color=SKY, label=rows), Patch(color=ORANGE, label=draws)]
+    columns = 2 if figure.get_figwidth() > 6 else 1
+    style: Any = {"frameon": False, "ncols": columns, "fontsize": 9, "title_fontsize": 8}
+    figure.legend(handles=handles, loc="outside lower center", title=above, **style)
+
+
+class InnerLocator(MaxNLocator):
+    """Few ticks, none so near the end of an axis that its number reaches the next panel's."""
+
+    def __init__(self) -> None:
+        super().__init__(3, steps=[1, 2, 4, 5, 10], min_n_ticks=2)
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        """Return the ticks between two ends."""
+        low, high = vmin + 0.08 * (vmax - vmin), vmax - 0.08 * (vmax - vmin)
+        ticks = np.asarray(super().tick_values(low, high))
+        ticks = ticks[(ticks >= low) & (ticks <= high)]
+        near = len(ticks) > 2 and ticks[1] - ticks[0] < 0.3 * (vmax - vmin)
+        return ticks[[0, -1]] if near else ticks

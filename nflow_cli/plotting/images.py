@@ -17,15 +17,12 @@ from nflow_cli.plotting.style import (
     BLUE,
     DPI,
     ORANGE,
-    SEQUENTIAL,
     Arrays,
     Extent,
     Summary,
     add_title,
-    colour_scale,
     draw_grid,
     drawing,
-    fix_layout,
     label_panel,
     label_steps,
     mark_lost,
@@ -34,6 +31,7 @@ from nflow_cli.plotting.style import (
     panel_grid,
     subscript,
     value_text,
+    zoom_on_later,
 )
 
 INK = matplotlib.colormaps["gray_r"].with_extremes(bad="0.75")
@@ -68,51 +66,43 @@ def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[s
     `kl` (nats), `negative_log_likelihood` (or None), `nll_standard_error` and `nll_samples`.
     """
     with drawing():
-        figures = {
+        return {
             "latent": latent_figure(evaluation, summary),
             "reconstructions": reconstructions_figure(evaluation, summary),
             "samples": samples_figure(evaluation, summary),
             "manifold": manifold_figure(evaluation, summary),
             "training": training_figure(metrics, summary),
         }
-        for figure in figures.values():
-            fix_layout(figure)
-    return figures
 
 
 def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw base and transformed latents, as densities and, where labelled, as coloured points.
+    """Draw base and transformed latents as points, coloured by digit where there are labels.
 
-    They share the window and the colour scale, unless one would be lost in the window of the
-    other. Without flows they are the same, and drawn once. The prior is drawn as circles; where it
-    has flows, as the density of draws beside these.
+    They share the window, unless one would be lost in that of the other. Without flows they are the
+    same, and drawn once. The prior is drawn as circles; where it has flows, by draws of it.
     """
     clouds = {"base z₀": evaluation["base_latents"], "transformed z": evaluation["latents"]}
     if summary["k"] == 0:
         clouds = {"z = z₀ (no flow)": evaluation["latents"]}
     has_flows = "prior_latents" in evaluation
-    of_prior = {"prior p(z)": evaluation["prior_latents"]} if has_flows else {}
-    every = {**clouds, **of_prior}
+    every = clouds | ({"prior p(z)": evaluation["prior_latents"]} if has_flows else {})
     labels = np.asarray(evaluation["labels"])
     labelled = labels.size > 0 and set(np.unique(labels)) <= set(range(10))
-    columns, count = len(every), len(every) + labelled * len(clouds)
-    windows, names = _windows(list(every.values())), _unit_names(evaluation)
-    figure, axes = panel_grid(count, columns, windows[0], 1.7 + 3.0 * columns, names, 1.7, 0.4)
-    draw_densities(axes[:columns], list(every.values()), windows)
-    for ax, title in zip(axes, every):
+    windows, columns = _windows(list(every.values())), len(every)
+    shape = columns, columns, windows[0], 1.7 + 3.0 * columns, _unit_names(evaluation)
+    figure, axes = panel_grid(*shape, side=1.7, head=0.6)
+    for ax, (title, points), window in zip(axes, every.items(), windows):
+        draw_latents(ax, points, labels if labelled and title in clouds else None, window)
         ax.set_title(title)
-    for ax, points, window in zip(axes[columns:], clouds.values(), windows):
-        draw_classes(ax, points, labels, window)
-    if labelled:
-        add_digit_legend(axes[-1], labels)
-    for ax in axes:
         if not has_flows:
-            draw_prior(ax, "white" if ax.images else "0.25")
+            draw_prior(ax)
         if _differ(windows):
             label_panel(ax, ax.get_xlabel() or " ", ax.get_ylabel() or " ")
-    box: Any = {"facecolor": SEQUENTIAL(0.0), "edgecolor": "none", "labelcolor": "white"}
+    if labelled:
+        add_digit_legend(axes[-1], labels)
     if not has_flows:
-        axes[0].legend(loc="lower left", fontsize=9, **box)
+        circles, names = axes[0].get_legend_handles_labels()
+        figure.legend(circles, names, loc="outside lower center", frameon=False)
     n, of = len(evaluation["latents"]), summary["data"].get("n_test")
     some = f"{n:,} of {of:,} test images" if of and n < of else ""
     add_title(figure, *_about(summary, evaluation), some)
@@ -192,43 +182,21 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     return figure
 
 
-def draw_densities(axes: Sequence[Axes], clouds: list[np.ndarray], windows: list[Extent]) -> None:
-    """Draw the histogram of each cloud (n, 2) as a density, all on one colour scale.
-
-    Where the windows differ so do the densities, by orders: each is then relative to its peak.
-    """
-    densities = [_histogram(*cloud) for cloud in zip(clouds, windows, strict=True)]
-    peaks = [float(np.nanmax(density, initial=0.0)) for density in densities]
-    # A flow may well contract its base; only a spike beyond 6 times the other's peak is cut.
-    norm, extend = colour_scale(peaks, 2.4 * min(peaks))
-    name = "density"
-    if _differ(windows):
-        densities = [density / peak for density, peak in zip(densities, peaks)]
-        norm, extend, name = Normalize(0, 1), "neither", "density / its peak"
-    for ax, density, window in zip(axes, densities, windows):
-        draw_grid(ax, density, window, SEQUENTIAL, norm)
-    # Right of the last panel as the legend below it is: both then take the same room.
-    beside = axes[-1].inset_axes((1.05, 0.0, 0.05, 1.0))
-    axes[-1].figure.colorbar(axes[-1].images[0], beside, extend=extend, label=name)
-
-
-def draw_classes(ax: Axes, points: np.ndarray, labels: np.ndarray, window: Extent) -> None:
-    """Draw points (n, 2) in the colours of their labels, so that no class covers the others."""
+def draw_latents(ax: Axes, points: np.ndarray, labels: np.ndarray | None, window: Extent) -> None:
+    """Draw points (n, 2), in the colours of their labels, so that no class covers the others."""
+    ax.set(xlim=window[:2], ylim=window[2:], aspect="equal")
+    name_lost(ax, points)
+    style: Any = {"s": 2.0, "linewidths": 0, "alpha": 0.8}
+    if labels is None:
+        ax.scatter(*points.T, color=BLUE, **style)
+        return
     # Each class is spread evenly over the drawing order, however many points it has.
     rank = np.empty(len(labels))
     for label in np.unique(labels):
         members = labels == label
         rank[members] = (np.arange(members.sum()) + 0.5) / members.sum()
     order = np.argsort(rank, kind="stable")
-    ax.set(xlim=window[:2], ylim=window[2:], aspect="equal")
-    name_lost(ax, points)
-    ax.scatter(
-        *points[order].T,
-        s=2.0,
-        c=[DIGITS[label] for label in labels[order]],
-        linewidths=0,
-        alpha=0.8,
-    )
+    ax.scatter(*points[order].T, c=[DIGITS[label] for label in labels[order]], **style)
 
 
 def add_digit_legend(ax: Axes, labels: np.ndarray) -> None:
@@ -240,13 +208,13 @@ def add_digit_legend(ax: Axes, labels: np.ndarray) -> None:
     ax.legend(handles=handles, title="digit", handletextpad=0.2, **place)
 
 
-def draw_prior(ax: Axes, colour: str) -> None:
+def draw_prior(ax: Axes) -> None:
     """Draw the circles that hold given parts of N(0, I) in two dimensions: r^2 = -2 log(1 - p)."""
-    style: Any = {"fill": False, "ls": "--", "lw": 0.9, "ec": colour}
+    style: Any = {"fill": False, "ls": "--", "lw": 0.9, "ec": "0.25"}
     for mass in PRIOR_MASS:
         ax.add_patch(Circle((0, 0), math.sqrt(-2 * math.log1p(-mass)), **style))
     parts = " and ".join(f"{mass:.0%}" for mass in PRIOR_MASS)
-    ax.plot([], [], color=colour, ls="--", lw=0.9, label=f"prior N(0, I): {parts}")
+    ax.plot([], [], color="0.25", ls="--", lw=0.9, label=f"prior N(0, I): {parts}")
 
 
 def mosaic_figure(tiles: np.ndarray, names: tuple[str, str]) -> tuple[Figure, Axes]:
@@ -284,33 +252,6 @@ def shade_annealing(ax: Axes, annealed: np.ndarray, once: str) -> None:
     if len(annealed):
         style: Any = {"color": "0.92", "zorder": 0, "label": f"{once}annealing, β < 1"}
         ax.axvspan(annealed.min() - 0.5, annealed.max() + 0.5, **style)
-
-
-def zoom_on_later(ax: Axes, curves: list[np.ndarray], levels: list[float]) -> None:
-    """Cut off the first tenth of curves (n,) where it would flatten the rest, and say so."""
-    early = math.ceil(len(curves[0]) / 10) if len(curves[0]) >= 8 else 0
-    every, later = (np.concatenate([levels, *(y[i:] for y in curves)]) for i in (0, early))
-    every, later = every[np.isfinite(every)], later[np.isfinite(later)]
-    if not len(later) or np.ptp(every) <= 3 * np.ptp(later):
-        return
-    low, high, span = later.min(), later.max(), np.ptp(later) or 1.0
-    # Some more room on the side that is cut shows where the curve comes from.
-    bottom = low - (0.4 if every.min() < low - span else 0.08) * span
-    top = high + (0.4 if every.max() > high + span else 0.08) * span
-    ax.set_ylim(bottom, top)
-    below = f"down to {every.min():.1f}" if every.min() < bottom else ""
-    above = f"up to {every.max():.1f}" if every.max() > top else ""
-    ends = " and ".join(text for text in (below, above) if text)
-    ax.plot([], [], " ", label=f"off the scale: early epochs,\n{ends} nats")
-
-
-def _histogram(points: np.ndarray, extent: Extent) -> np.ndarray:
-    good = points[np.isfinite(points).all(axis=1)]
-    bins = int(np.clip(0.5 * math.sqrt(len(good)), 12, 60))
-    counts, x, y = np.histogram2d(good[:, 0], good[:, 1], bins, [extent[:2], extent[2:]])
-    if not len(good):
-        return np.full_like(counts, np.nan)
-    return counts.T / (len(good) * (x[1] - x[0]) * (y[1] - y[0]))
 
 
 def _windows(clouds: list[np.ndarray]) -> list[Extent]:

@@ -13,11 +13,11 @@ from nflow_cli.plotting.style import (
     Arrays,
     Summary,
     drawing,
-    fix_layout,
     number_text,
     space_by_powers,
+    title_figure,
 )
-from nflow_cli.plotting.target import title_figure, training_figure
+from nflow_cli.plotting.target import training_figure
 
 LEAST = 1e-300  # of a part of the largest weight that is drawn
 
@@ -35,14 +35,11 @@ def infer_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     rows are: `has_exact_samples`.
     """
     with drawing():
-        figures = {
+        return {
             "corner": corner_figure(evaluation, summary, _rows_text(summary), _score(summary)),
             "weights": weights_figure(evaluation, summary),
             "training": training_figure(metrics, summary),
         }
-        for figure in figures.values():
-            fix_layout(figure)
-    return figures
 
 
 def _rows_text(summary: Summary) -> str:

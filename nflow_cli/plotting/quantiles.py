@@ -23,11 +23,6 @@ def levels(n: int) -> np.ndarray:
     return np.clip(normal_cdf(np.linspace(end, -end, LEVELS)), 0.5 / n, 1 - 0.5 / n)
 
 
-def quantile_of(values: np.ndarray) -> Quantile:
-    """Return the quantile function of values (n,): the i-th smallest of n at ``(i - 1/2)/n``."""
-    return lambda p: np.quantile(values, p, method="hazen")
-
-
 def interpolated(values: np.ndarray, cdf: np.ndarray) -> Quantile:
     """Return the quantile function between values (m,) with the probabilities ``cdf`` (m,)."""
     return lambda p: np.interp(p, cdf, values)

@@ -7,7 +7,6 @@ import re
 import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -21,17 +20,13 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.text import Text
 from matplotlib.ticker import (
     LogFormatterSciNotation,
     LogLocator,
     MaxNLocator,
     NullLocator,
-    ScalarFormatter,
     StrMethodFormatter,
 )
-from matplotlib.transforms import Bbox
-from PIL import Image
 
 from nflow_cli.constants import DPI
 from nflow_cli.evaluation import caveats
@@ -47,8 +42,6 @@ STYLE: dict[Any, Any] = {
 }
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-# How Matplotlib writes what the numbers of an axis leave out: a power of 10, and what to add.
-UNITS = r"(?:1e(-?\d+))?([-+][\d.]+(?:e-?\d+)?)?"
 COMPARABLE = 4.0  # sides of a panel that differ by less are drawn to one scale
 SEQUENTIAL = matplotlib.colormaps["viridis"].with_extremes(bad="0.75")
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "0.55"  # Okabe-Ito, safe for colour-blind readers
@@ -80,104 +73,9 @@ def save_figure(figure: Figure, file: str | Path | BinaryIO, format: str, dpi: i
     with drawing():
         if format in dates:
             figure.savefig(file, format=format, dpi=dpi, metadata={dates[format]: None})
-        else:
-            _image_of(figure, dpi).save(file, format, dpi=(dpi, dpi), compress_level=1)
-
-
-def _image_of(figure: Figure, dpi: int) -> Image.Image:
-    """Draw a figure in three colours: nothing shines through, which would take a tenth more."""
-    canvas = FigureCanvasAgg(figure)
-    figure.set_dpi(dpi)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-
-
-class PanelLayout(ConstrainedLayoutEngine):
-    """A layout of panels, what stands around each of which is measured once.
-
-    Matplotlib measures it again whenever it has moved them, which takes most of the time of a
-    picture; but the numbers and names of these panels are as large wherever they stand.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(compress=True, h_pad=0.06, w_pad=0.06)
-
-    def execute(self, fig: Figure) -> Any:
-        """Place the panels of a figure."""
-        for ax in fig.axes:
-            vars(ax)["get_tightbbox"] = functools.partial(box_of, ax, margins_of(ax))
-        super().execute(fig)
-        for ax in fig.axes:
-            del vars(ax)["get_tightbbox"]
-
-
-def margins_of(ax: Axes) -> np.ndarray:
-    """Return what stands out of a panel at its left, bottom, right and top: pixels (4,)."""
-    box: Any = ax.get_tightbbox(for_layout_only=True)
-    return np.subtract(box.extents, ax.bbox.extents)
-
-
-def box_of(ax: Axes, margins: np.ndarray, renderer: Any, **_: Any) -> Bbox:
-    """Return the box of a panel where it is now, with its margins."""
-    locator = ax.get_axes_locator()
-    ax.apply_aspect(locator(ax, renderer) if locator else None)
-    return Bbox((ax.bbox.extents + margins).reshape(2, 2))
-
-
-@without_warnings()
-def fix_layout(figure: Figure) -> None:
-    """Place everything once and for all: it takes half the time, and again for each format."""
-    canvas = FigureCanvasAgg(figure)
-    axes = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]
-    for axis in axes:
-        axis.get_offset_text().set_visible(False)
-        if isinstance(axis.get_major_locator(), NullLocator) and not axis.get_label_text():
-            axis.set_visible(False)  # what shows nothing takes its time all the same
-    engine = figure.get_layout_engine()
-    if engine:
-        engine.execute(figure)
-    for ax in figure.axes:
-        thin_ticks(ax, canvas.get_renderer())
-    # What an axis is named follows from its ticks, and these from the room that they have.
-    if any([name_units(axis) for axis in axes]) and engine:
-        engine.execute(figure)
-    figure.set_layout_engine(None)
-
-
-def thin_ticks(ax: Axes, renderer: Any) -> None:
-    """Take away ticks below a panel until their numbers stand apart."""
-    locator = ax.xaxis.get_major_locator()
-    if not isinstance(locator, MaxNLocator):
-        return
-    for count in range(len(ax.get_xticks()), 1, -1):
-        boxes = [text.get_window_extent(renderer) for text in shown_numbers(ax)]
-        if all(right.x0 - left.x1 > 0.5 * left.height for left, right in pairwise(boxes)):
-            return
-        locator.set_params(nbins=count - 1)
-
-
-def shown_numbers(ax: Axes) -> list[Text]:
-    """Return the numbers below a panel, from left to right."""
-    low, high = ax.get_xlim()
-    return [text for text in ax.get_xticklabels() if low <= text.get_position()[0] <= high]
-
-
-def name_units(axis: Axis) -> bool:
-    """Write what the numbers of an axis leave out, an offset or a power of 10, behind its name.
-
-    Returns whether there was any.
-    """
-    formatter, name = axis.get_major_formatter(), axis.get_label_text()
-    if not name or not isinstance(formatter, ScalarFormatter):
-        return False
-    formatter.set_locs(axis.get_majorticklocs().tolist())
-    left_out = re.fullmatch(UNITS, formatter.get_offset().replace("\N{MINUS SIGN}", "-"))
-    power, shift = left_out.groups() if left_out else (None, None)
-    sign = "+" if shift and shift[0] == "-" else "\N{MINUS SIGN}"
-    less = f" {sign} {float(shift[1:]):,.15g}" if shift else ""
-    unit = f" [10{superscript(power)}]" if power else ""
-    axis.set_label_text(name + less + unit)
-    return bool(less or unit)
+        else:  # `savefig` would draw it twice
+            figure.set_dpi(dpi)
+            FigureCanvasAgg(figure).print_png(file, pil_kwargs={"compress_level": 3})
 
 
 def panel_grid(
@@ -199,7 +97,8 @@ def panel_grid(
     rows = math.ceil(count / columns)
     panel = ((width - side) / columns - 0.1) * (height or _ratio(extent))
     total = min(max(rows * (panel + head) + 0.52, 2.0), 8.0)
-    figure = Figure((width, total), DPI, layout=PanelLayout())
+    layout = ConstrainedLayoutEngine(compress=True, h_pad=0.06, w_pad=0.06)
+    figure = Figure((width, total), DPI, layout=layout)
     grid = figure.add_gridspec(rows, columns)
     axes = [figure.add_subplot(grid[divmod(i, columns)]) for i in range(count)]
     for i, ax in enumerate(axes):
@@ -230,7 +129,17 @@ def label_panel(ax: Axes, x_label: str, y_label: str) -> None:
     """Name the axes of an image panel; an axis with an empty name gets no ticks either."""
     for axis, label in ((ax.xaxis, x_label), (ax.yaxis, y_label)):
         axis.set_label_text(label)
-        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 4, 10]) if label else NullLocator())
+        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 4, 10]) if label else NullLocator())
+
+
+@without_warnings()
+def name_scaled(axis: Axis, name: str, size: float) -> None:
+    """Name an axis in letters of a size in points, with the unit that its numbers leave out."""
+    formatter: Any = axis.get_major_formatter()
+    formatter.format_ticks(axis.get_majorticklocs())
+    axis.get_offset_text().set_visible(False)
+    unit = formatter.get_offset() if name else ""
+    axis.set_label_text(f"{name}\n[{unit}]" if unit else name, size=size)
 
 
 def draw_grid(
@@ -321,6 +230,34 @@ def add_title(figure: Figure, *parts: str) -> None:
     figure.set_figheight(figure.get_figheight() + 0.2 * title.count("\n"))
 
 
+def title_figure(figure: Figure, summary: Summary, *parts: str) -> None:
+    """Name what was fitted, the flows, and ``parts``."""
+    flow = f"{summary['flow']} flow"
+    add_title(figure, subject_of(summary), flow, f"K = {summary['k']}", *parts)
+
+
+def subject_of(summary: Summary) -> str:
+    """Return the name of what was fitted."""
+    return summary.get("target") or Path(summary.get("data", {}).get("name", "")).name
+
+
+def draw_history(ax: Axes, update: np.ndarray, values: np.ndarray) -> None:
+    """Draw interval means (n,) thin, their running median thick, and a cross where not finite."""
+    good = np.isfinite(values)
+    count = int(good.sum())
+    style: Any = {"linewidth": 0.7, "markersize": 4, "marker": "o" if count < 40 else ""}
+    ax.plot(update, np.where(good, values, np.nan), color=GREY, label="interval mean", **style)
+    if count >= 5:
+        y, widest, median = values[good], max(1, count // 20), np.full(len(values), np.nan)
+        # The window grows from the start, where a loss falls too fast for a lopsided one.
+        halves = np.minimum(np.arange(count), widest)
+        median[good] = [np.median(y[i - half : i + half + 1]) for i, half in enumerate(halves)]
+        ax.plot(
+            update, median, color=BLUE, linewidth=2, label=f"running median of {2 * widest + 1}"
+        )
+    mark_lost(ax, update, good)
+
+
 def mark_lost(ax: Axes, x: np.ndarray, good: np.ndarray) -> None:
     """Draw a cross at the foot of the panel for each row (n,) that is not good, hence not drawn."""
     at = x[~good]
@@ -328,6 +265,24 @@ def mark_lost(ax: Axes, x: np.ndarray, good: np.ndarray) -> None:
         label = f"not finite ({len(at)} of {len(good)} rows)"
         foot = ax.get_xaxis_transform()
         ax.plot(at, 0 * at + 0.03, "x", color=ORANGE, label=label, transform=foot)
+
+
+def zoom_on_later(ax: Axes, curves: Sequence[np.ndarray], levels: Sequence[float]) -> None:
+    """Cut off the first tenth of curves (n,) where it would flatten the rest, and say so."""
+    early = math.ceil(len(curves[0]) / 10) if len(curves[0]) >= 8 else 0
+    every, later = (np.concatenate([levels, *(y[i:] for y in curves)]) for i in (0, early))
+    every, later = every[np.isfinite(every)], later[np.isfinite(later)]
+    if not len(later) or np.ptp(every) <= 3 * np.ptp(later):
+        return
+    low, high, span = later.min(), later.max(), np.ptp(later) or 1.0
+    # Some more room on the side that is cut shows where the curve comes from.
+    bottom = low - (0.4 if every.min() < low - span else 0.08) * span
+    top = high + (0.4 if every.max() > high + span else 0.08) * span
+    ax.set_ylim(bottom, top)
+    below = f"down to {every.min():.4g}" if every.min() < bottom else ""
+    above = f"up to {every.max():.4g}" if every.max() > top else ""
+    ends = " and ".join(text for text in (below, above) if text)
+    ax.plot([], [], " ", label=f"off the scale: the start,\n{ends} nats")
 
 
 def label_steps(axes: Iterable[Axes], name: str) -> None:

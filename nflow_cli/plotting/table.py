@@ -6,6 +6,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from nflow_cli.plotting.density import (
+    deformation_figure,
+    density_of,
+    draw_density,
+    draw_dots,
+    extent_of,
+    share_of,
+    tell_seen,
+)
 from nflow_cli.plotting.style import (
     BLUE,
     DPI,
@@ -16,24 +25,15 @@ from nflow_cli.plotting.style import (
     add_colour_bar,
     aspect_of,
     colour_scale,
+    draw_history,
     drawing,
-    fix_layout,
     height_of,
     label_steps,
     marked,
     panel_grid,
-    value_text,
-)
-from nflow_cli.plotting.target import (
-    deformation_figure,
-    density_of,
-    draw_density,
-    draw_dots,
-    draw_history,
-    extent_of,
-    share_of,
-    tell_seen,
     title_figure,
+    value_text,
+    zoom_on_later,
 )
 
 AXES = ("x₁", "x₂")
@@ -60,14 +60,11 @@ def points_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dic
     None where not finite.
     """
     with drawing():
-        figures = {
+        return {
             "density": density_figure(evaluation, summary),
             "deformation": deformation_figure(evaluation, summary, AXES),
             "training": training_figure(metrics, summary),
         }
-        for figure in figures.values():
-            fix_layout(figure)
-    return figures
 
 
 def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
@@ -116,26 +113,13 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
             text = f"{name}: {likelihood_text(summary, key, '')}"
             ax.axhline(summary[key], color="k", ls=style, lw=1.4, label=text)
     ax.set_ylabel("log-likelihood (nats a point)")
-    zoom_on_best(ax, np.concatenate([-loss, -validation]), summary)
+    levels = [value for _, (_, key) in LEVELS if (value := summary.get(key)) is not None]
+    zoom_on_later(ax, [-loss, -validation], levels)
     # Below, where it hides no curve.
     ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     label_steps([ax], "update")
     title_figure(figure, summary)
     return figure
-
-
-def zoom_on_best(ax: Axes, values: np.ndarray, summary: Summary) -> None:
-    """Cut off what lies far below both the Gaussian and most of the history, and say so."""
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return
-    levels = [summary.get(key) for _, (_, key) in LEVELS]
-    later = [np.quantile(values, 0.05), *(level for level in levels if level is not None)]
-    low, high = float(min(later)), float(max(values.max(), *later))
-    span = high - low or 1.0
-    ax.set_ylim(low - 0.15 * span, high + 0.08 * span)
-    if values.min() < ax.get_ylim()[0]:
-        ax.plot([], [], " ", label=f"off the scale: down to {values.min():.4g} nats")
 
 
 def likelihood_text(

@@ -9,7 +9,7 @@ from nflow_cli.evaluation.pit import Pit
 from nflow_cli.plotting.cells_dependence import dependence_figures
 from nflow_cli.plotting.cells_marginals import marginals_figure
 from nflow_cli.plotting.cells_scores import pit_figure, rows_figure
-from nflow_cli.plotting.style import Arrays, drawing, fix_layout
+from nflow_cli.plotting.style import Arrays, drawing
 
 
 def whole_table_figures(
@@ -39,7 +39,7 @@ def whole_table_figures(
     rows, draws = evaluation["rows"], evaluation["draws"]
     own = dict(list(kinds.items())[n_given:])
     with drawing():
-        figures = {
+        return {
             "marginals": marginals_figure(
                 own, rows[:, n_given:], draws[:, n_given:], subject, what
             ),
@@ -47,6 +47,3 @@ def whole_table_figures(
             "pit": pit_figure(evaluation["pit"], judged, subject, evaluation.get("weights")),
             "rows": rows_figure(evaluation["rows_log_q"], evaluation["draws_log_q"], subject, what),
         }
-        for figure in figures.values():
-            fix_layout(figure)
-    return figures

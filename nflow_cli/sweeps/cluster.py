@@ -73,6 +73,5 @@ def cluster_pool(address: str) -> Iterator[Pool]:
 
 
 def _unregister(client: Client, name: str) -> None:
-    """End the worker processes of a sweep."""
     with suppress(Exception):  # a machine that is gone needs no message
         client.unregister_worker_plugin(name)

@@ -1,8 +1,9 @@
-"""Runs side by side: their scores, grouped over seeds. No Keras here."""
+"""Runs side by side: their scores, grouped over seeds."""
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -81,14 +82,12 @@ class Group:
     """Runs that differ by their seeds alone; the best one first.
 
     ``identity`` is what they are fitted to (targets of one name are numbered), the flow, and K.
-    ``settings`` holds what differs among all the groups fitted to the same, ``line`` the part of it
-    that tells groups of one flow and K apart, there or at another K.
+    ``settings`` holds what differs among all the groups fitted to the same.
     """
 
     identity: Identity
     results: Sequence[Result]
     settings: Mapping[str, str]
-    line: Mapping[str, str]
 
     @property
     def best(self) -> Result:
@@ -126,22 +125,24 @@ class Group:
         return self.spread(key) is not None and (key != "free_energy" or not self.spread("kl"))
 
 
-def gather(paths: Iterable[str]) -> tuple[list[Result], int]:
+def gather(paths: Iterable[str]) -> tuple[list[Result], Counter[str]]:
     """Read runs, and those of sweeps; one that has not ended, or was extended, is only counted.
 
     Returns:
-        The results, and how many runs have not ended.
+        The results, and how many runs have not ended, by their status.
 
     Raises:
         NflowError: One line that names the file which is damaged, missing or not of a run.
     """
-    results, unfinished = {}, 0
+    results: dict[Path, Result] = {}
+    unfinished: Counter[str] = Counter()
     for path in paths:
         for run in _runs_of_sweep(Path(path)) or [RunDirectory.open(path)]:
-            if run.read_json(RUN).get("status") == "completed":
+            status = run.read_json(RUN).get("status")
+            if status == "completed":
                 results[run.path.resolve()] = read_result(run)
             else:
-                unfinished += 1
+                unfinished[str(status)] += 1
     return list(results.values()), unfinished
 
 
@@ -194,26 +195,15 @@ def group(results: Iterable[Result]) -> list[Group]:
         identity = (names[result.experiment.target_text, result.identity[0]], *result.identity[1:])
         key = (identity, tuple(sorted(result.settings().items())))
         together.setdefault(key, []).append(result)
-    among = _differing_in(together, lambda identity: identity[0])
-    at_one_k = _differing_in(together, lambda identity: identity)
+    shared: dict[str, list[dict[str, str]]] = {}
+    for identity, settings in together:
+        shared.setdefault(identity[0], []).append(dict(settings))
+    differing = {subject: _differing(settings) for subject, settings in shared.items()}
     groups = []
     for identity, settings in sorted(together, key=_order):
-        line = set().union(*(at_one_k[other] for other in at_one_k if other[:2] == identity[:2]))
-        differing = (_part(settings, among[identity[0]]), _part(settings, line))
-        groups.append(Group(identity, sorted(together[identity, settings], key=rank), *differing))
+        own = {key: value for key, value in settings if key in differing[identity[0]]}
+        groups.append(Group(identity, sorted(together[identity, settings], key=rank), own))
     return groups
-
-
-def _differing_in(keys: Iterable[Any], part: Callable[[Any], Any]) -> dict[Any, set[str]]:
-    """Return, by a part of the identity, which settings differ among those that share it."""
-    shared: dict[Any, list[dict[str, str]]] = {}
-    for identity, settings in keys:
-        shared.setdefault(part(identity), []).append(dict(settings))
-    return {of: _differing(settings) for of, settings in shared.items()}
-
-
-def _part(settings: Iterable[tuple[str, str]], keys: set[str]) -> dict[str, str]:
-    return {key: value for key, value in settings if key in keys}
 
 
 def _names(results: Iterable[Result]) -> dict[tuple[str, str], str]:

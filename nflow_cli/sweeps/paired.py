@@ -1,4 +1,4 @@
-"""How much better one fit to a table is than another, row by row of its test. No Keras here."""
+"""How much better one fit to a table is than another, row by row of its test."""
 
 import json
 import math
@@ -64,6 +64,5 @@ def _rows(result: Result) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _shapes(result: Result) -> Shapes:
-    """Return the arrays of test rows that a run keeps."""
     shapes = result.experiment.shapes
     return {key: shapes[key] for key in (*ROWS, *ROW_WEIGHTS) if key in shapes}

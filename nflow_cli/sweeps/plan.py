@@ -1,4 +1,4 @@
-"""Sweeps: a grid of runs, each in a folder of its own inside the sweep's. No Keras here."""
+"""Sweeps: a grid of runs, each in a folder of its own inside the sweep's."""
 
 import contextlib
 import itertools
@@ -192,14 +192,16 @@ def _labels(values: list[Any], longest: int = MAX_LABEL) -> list[str]:
     return [str(n) for n in range(1, len(values) + 1)]
 
 
-def claim_beside_others(folder: RunDirectory, sweep: SweepConfig) -> None:
+def claim_beside_others(
+    folder: RunDirectory, sweep: SweepConfig, patience: float = PATIENCE
+) -> None:
     """Do what :func:`claim` does, where other processes may do the same at the same moment.
 
     Raises:
         BusyError: One of them has taken the folder for itself.
         RunDirectoryError: As :func:`claim`.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not folder.has(SWEEP):
         try:
             with folder.locked("sweep"):

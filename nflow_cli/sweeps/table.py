@@ -1,4 +1,4 @@
-"""The table of a comparison: the scores of each group of runs, and their spread. No Keras here."""
+"""The table of a comparison: the scores of each group of runs, and their spread."""
 
 from collections.abc import Sequence
 
@@ -9,21 +9,20 @@ from nflow_cli.sweeps.paired import differences
 Columns = tuple[list[str], list[list[str]]]  # their names, and a row of texts for each group
 
 
-def scores_table(groups: Sequence[Group], exact: bool = False) -> tuple[list[str], list[list[str]]]:
+def scores_table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
     """Return the header and a row for each of the groups of one experiment.
 
     The first four columns are what is trained on, the flow, K and the number of seeds; then come
     the scores, how far a fit to a table is from the best, the settings that differ, how fast the
-    training was, and the name of the best run. ``exact`` scores have all their digits, and columns
-    by the keys of a summary.
+    training was, and the name of the best run.
     """
     experiment = groups[0].best.experiment
     known = [m for m in experiment.measures if any(g.shows(m.key) for g in groups)]
     header = [experiment.config.subject_key, "flow", "K", "seeds"]
     rows = [[*map(str, g.identity), str(len(g.seeds))] for g in groups]
-    parts = [_cells(groups, m, exact) for m in known if m.has_spread]
-    parts += [_differences(groups, exact), _settings(groups)]
-    parts += [_cells(groups, m, exact) for m in known if not m.has_spread]
+    parts = [_cells(groups, m) for m in known if m.has_spread]
+    parts += [_differences(groups), _settings(groups)]
+    parts += [_cells(groups, m) for m in known if not m.has_spread]
     for names, cells in parts:
         header += names
         rows = [[*row, *more] for row, more in zip(rows, cells)]
@@ -32,25 +31,21 @@ def scores_table(groups: Sequence[Group], exact: bool = False) -> tuple[list[str
 
 
 def _settings(groups: Sequence[Group]) -> Columns:
-    """Return the columns of the settings that differ."""
     differing = sorted({key for group in groups for key in group.settings})
     settings = [group.best.settings() for group in groups]
     return differing, [[some.get(key, "") for key in differing] for some in settings]
 
 
-def _differences(groups: Sequence[Group], exact: bool) -> Columns:
+def _differences(groups: Sequence[Group]) -> Columns:
     """Return the columns of how far fits to a table are from the best of the same test rows."""
     found = differences(groups)
     if not any(found):
         return [], [[] for _ in groups]
-    if exact:
-        key = "difference_to_the_best"
-        return [key, f"{key}_standard_error"], [list(map(repr, d or ())) or ["", ""] for d in found]
     texts = (f"{d.value:.4f} ± {d.standard_error:.4f}" if d else "" for d in found)
     return ["to the best, paired"], [[text] for text in texts]
 
 
-def _cells(groups: Sequence[Group], measure: Measure, exact: bool) -> Columns:
+def _cells(groups: Sequence[Group], measure: Measure) -> Columns:
     """Return the columns of a measure: their names, and a row of texts for each group."""
     several = measure.has_spread and any(len(group.seeds) > 1 for group in groups)
     rows = []
@@ -58,18 +53,11 @@ def _cells(groups: Sequence[Group], measure: Measure, exact: bool) -> Columns:
         spread = group.spread(measure.key) if group.shows(measure.key) else None
         error = group.error(measure.key)
         if spread is None:
-            rows.append([""] * 5)
-        elif exact:
-            rows.append([*map(repr, spread), "" if error is None else repr(error)])
-            rows[-1].append(group.words(measure.key))
-        else:
-            median, low, high = (f"{value:,.{measure.decimals}f}" for value in spread)
-            text = median if error is None else f"{median} ± {error:,.{measure.decimals}f}"
-            word = group.words(measure.key)
-            rows.append([f"{text} [{word}]" if word else text, f"{low} – {high}"])
-    if exact:
-        ends = ("median", "min", "max", "standard_error", "caveats")
-        kept = [i for i in range(5) if i < 3 or any(row[i] for row in rows)]
-        return [f"{measure.key}_{ends[i]}" for i in kept], [[row[i] for i in kept] for row in rows]
+            rows.append(["", ""])
+            continue
+        median, low, high = (f"{value:,.{measure.decimals}f}" for value in spread)
+        text = median if error is None else f"{median} ± {error:,.{measure.decimals}f}"
+        word = group.words(measure.key)
+        rows.append([f"{text} [{word}]" if word else text, f"{low} – {high}"])
     names = [f"{measure.name} median", f"{measure.name} min – max"] if several else [measure.name]
     return names, [row[: len(names)] for row in rows]

@@ -77,8 +77,8 @@ def test_folders_of_runs_come_first(command):
 
 
 @pytest.mark.usefixtures("runs")
-def test_sweeps_are_compared_and_reported_on():
-    for words in (["report"], ["compare"], ["compare", "mine"]):
+def test_sweeps_are_compared():
+    for words in (["compare"], ["compare", "mine"]):
         assert completed(*words, "outputs/m")[0] == ["outputs/mine"]
 
 

@@ -5,7 +5,6 @@ import signal
 import socket
 import threading
 import time
-import zipfile
 from pathlib import Path
 
 import keras
@@ -84,17 +83,8 @@ def write_data(folder):
     save("good.npz", x_train=GREY, x_test=GREY[:10])
     save("key.npz", images=GREY, x_test=GREY)
     save("floats.npz", x_train=GREY / 255, x_test=GREY / 255)
-    save("nan.npz", x_train=np.full((5, 28, 28), np.nan), x_test=GREY)
-    save("empty.npz", x_train=GREY[:0], x_test=GREY)
-    save("size.npz", x_train=GREY[:, 1:], x_test=GREY)
-    save("pickle.npz", x_train=np.array([None, {}]), x_test=GREY)
-    save("labels.npz", x_train=GREY, y_train=np.arange(29), x_test=GREY)
     content = (folder / "good.npz").read_bytes()
     (folder / "cut.npz").write_bytes(content[: len(content) // 2])
-    (folder / "nothing.npz").write_bytes(b"")
-    with zipfile.ZipFile(folder / "text.npz", "w") as archive:
-        archive.writestr("x_train.npy", "hello")
-        archive.writestr("x_test.npy", "hello")
     (folder / "idx").mkdir()
     (folder / "idx" / "train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03")
     (folder / "taken").mkdir()
@@ -121,42 +111,18 @@ SAMPLE = "--data mnist-sample"
         ("extra", 2, "unexpected extra argument"),
         ("--data key.npz", 1, "key.npz: expected the keys x_train and x_test; received images"),
         ("--data floats.npz", 1, "floats.npz: x_train holds floats"),
-        ("--data nan.npz", 1, "nan.npz: x_train holds floats"),
-        ("--data empty.npz", 1, "empty.npz: x_train is empty"),
-        ("--data size.npz", 1, "expected (n, 28, 28); received dtype uint8, shape (30, 27, 28)"),
-        ("--data pickle.npz", 1, "pickle.npz: x_train holds pickled Python objects"),
-        ("--data labels.npz", 1, "y_train: expected 30 labels"),
         ("--data cut.npz", 1, "cut.npz: cannot be read"),
-        ("--data nothing.npz", 1, "nothing.npz: cannot be read"),
-        ("--data text.npz", 1, "text.npz: cannot be read"),
         ("--data idx", 1, "idx: no t10k-images"),
         ("--data no/such.npz", 1, "'no/such.npz': no such data set; expected mnist, mnist-sample"),
-        ("--data ''", 2, "expected a value. Received: ''"),
-        ("--data good.npz --batch-size 31", 1, "at most the 30 training images. Received: 31"),
         ("--data good.npz", 1, "at most the 30 training images. Received: 100"),
         ("--preset whole.yaml", 1, "the 0 training images left by the validation split"),
-        (f"{SAMPLE} --set train.early_stopping={{images: 8000}}", 1, "at most the 0 training"),
         (f"{SAMPLE} --set train.early_stopping={{images: 9000}}", 1, "at most the 0 training"),
-        (f"{SAMPLE} --set model.latent_dim=1", 1, "latent_dim: expected a number not less than 2"),
-        (f"{SAMPLE} --set model.network=dense", 1, "model.network: expected 'relu', 'maxout'"),
-        (f"{SAMPLE} --set model.hidden=[]", 1, "model.hidden: expected 1 or more items"),
         (f"{SAMPLE} --set model.network=gated-conv", 1, "expected one width for gated-conv, not 2"),
-        (f"{SAMPLE} --set flow.pattern=[planr]", 1, "did you mean 'planar'"),
-        (f"{SAMPLE} --set prior.k=-2", 1, "prior.k: expected a number not less than 0"),
         (f"{SAMPLE} --flow affine-autoregressive", 1, "expected inverse-autoregressive in place"),
         (f"{SAMPLE} --prior-flow inverse-autoregressive", 1, "expected affine-autoregressive in "),
-        (f"{SAMPLE} --set prior=planar", 1, "prior: expected a mapping"),
-        (f"{SAMPLE} --set prior.amortized=true", 1, "prior.amortized: unknown key"),
-        (f"{SAMPLE} --prior-k 9000 --set model.latent_dim=999", 1, "prior: expected at most 100,"),
-        (f"{SAMPLE} --set flow.k=-2", 1, "flow.k: expected a number not less than 0"),
-        (f"{SAMPLE} --set data.binarization=dither", 1, "data.binarization: expected 'stochastic'"),
-        (f"{SAMPLE} --set train.warm_up.kind=joint", 1, "did you mean 'log-joint'"),
         (f"{SAMPLE} --set train.steps=5", 1, "train.steps: unknown key"),
-        (f"{SAMPLE} --set evaluate.importance_samples=0", 1, "importance_samples: expected"),
         (f"{SAMPLE} --output taken", 1, "taken: not empty; --output takes a new folder"),
-        (f"{SAMPLE} --output good.npz", 1, "good.npz: "),
         ("--preset nothing", 1, "no preset named 'nothing'"),
-        ("--preset smok", 1, "did you mean 'smoke'"),
         ("--preset unknown.yaml", 1, "model.latents: unknown key (did you mean 'latent_dim'?)"),
         ("--preset multimodal-planar", 1, "a preset of `nflow fit-2d`, not of train-vae"),
         ("--no-fallback", 1, "mnist: not in "),

@@ -24,7 +24,7 @@ def test_it_takes_every_shipped_preset(validator, name):
 def test_the_file_beside_the_presets_is_the_schema_of_now():
     written = json.loads((presets_folder() / "nflow.schema.json").read_text(encoding="utf-8"))
     assert written == json.loads(json.dumps(json_schema())), (
-        "to be written anew: nflow presets --schema > presets/nflow.schema.json"
+        "to be written anew: nflow presets --schema > s.json && mv s.json presets/nflow.schema.json"
     )
 
 

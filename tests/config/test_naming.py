@@ -51,7 +51,7 @@ def test_a_fit_is_named_after_its_preset_or_after_what_runs(name_of, line, name)
     ("line", "name"),
     [
         ("two-moons --preset points-planar-k32", "points-planar-k32"),
-        ("pinwheel --flow planar,radial", "pinwheel-planar-radial-k32"),
+        ("rings --flow planar,radial", "rings-planar-radial-k32"),
         ("mine.npy --flow planar --k 4", "mine-planar-k4"),
         ("two-moons", "cells"),
     ],

@@ -38,35 +38,21 @@ def changed(*assignments, options=None, preset="multimodal-planar"):
     ("value", "expected"),
     [
         ("trian: {steps: 3}", "trian: unknown key (did you mean 'train'?); known: description, "),
-        ("train: {step: 3}", "train.step: unknown key (did you mean 'steps'?); known: steps, "),
-        ("train: {early_stopping: {patient: 3}}", "train.early_stopping.patient: unknown key"),
         ("target: {name: u1, scale: 2}", "target.scale: unknown key; known: name"),
         ("seed: true", "seed: expected a whole number. Received: True"),
-        ("seed: 1.0", "seed: expected a whole number. Received: 1.0"),
-        ("seed: null", "seed: expected a whole number. Received: None"),
         ("seed: -1", "seed: expected a number not less than 0. Received: -1"),
-        ("seed: 4294967296", "seed: expected a number not greater than 4294967295"),
         ("seed: '3'", "seed: expected a whole number (received as text: write it as 3)"),
         ("train: {steps: 1e3}", "(received as text: write it as 1000). Received: '1e3'"),
-        ("train: {steps: 1.5e3}", "train.steps: expected a whole number"),
         (
             "train: {learning_rate: fast}",
             "train.learning_rate: expected a number. Received: 'fast'",
         ),
-        ("train: {learning_rate: 0}", "expected a number greater than 0"),
         ("train: {learning_rate: .nan}", "train.learning_rate: expected a finite number"),
-        ("train: {learning_rate: .inf}", "train.learning_rate: expected a finite number"),
-        ("train: {learning_rate: nan}", "train.learning_rate: expected a number. Received: 'nan'"),
         ("train: {schedule: cosin}", "expected 'cosine' or 'constant' (did you mean 'cosine'?)"),
         ("train: 3", "train: expected a mapping. Received: 3"),
-        ("description: 3", "description: expected text. Received: 3"),
         ("target: u5", "target.name: expected one of multimodal, gaussian-from-uniform, u1, u2,"),
-        ("target: multimodel", "(did you mean 'multimodal'?). Received: 'multimodel'"),
-        ("target: 3", "target: expected a mapping. Received: 3"),
         ("target: mixture", "target.weights: missing"),
-        ("base: standard-norml", "(did you mean 'standard-normal'?). Received: 'standard-norml'"),
         ("flow: {pattern: planar}", "flow.pattern: expected a list. Received: 'planar'"),
-        ("flow: {pattern: []}", "flow.pattern: expected 1 or more items. Received: []"),
         ("flow: {pattern: [planar, radail]}", "flow.pattern.1: expected one of planar, radial"),
         (
             "flow: {pattern: [planar, spline-autoregressive]}",
@@ -77,8 +63,6 @@ def changed(*assignments, options=None, preset="multimodal-planar"):
             "flow: {pattern: [mixture-autoregressive]}",
             "flow: expected inverse-autoregressive in place of mixture-autoregressive: a density",
         ),
-        ("flow: {k: 10001}", "flow.k: expected a number not greater than 10000"),
-        ("evaluate: {grid: 499}", "evaluate.grid: expected a number not less than 500"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed_and_what_was_given(tmp_path, value, expected):
@@ -103,14 +87,10 @@ def test_an_unknown_key_of_a_column_is_named_too(tmp_path):
     [
         ("{name: mixture, weights: [1], means: [[0]]}", "target.means.0: expected 2 or more items"),
         ("{name: mixture, weights: [1, 2], means: [[0, 0]]}", "target: expected lists of the same"),
-        ("{name: mixture, weights: [0], means: [[0, 0]]}", "target.weights.0: expected a number"),
-        ("{name: mixture, weights: [], means: []}", "target.weights: expected 1 or more items"),
-        ("{name: mixture, weights: [1], meens: [[0, 0]]}", "target.means: missing"),
         (
             "{name: mixture, weights: [1], means: [[0, 0]], sd: [1, 2]}",
             "target: expected lists of the same length",
         ),
-        ("{name: mixture, weights: [1], means: [[0, 0]], sd: 0}", "target.sd"),
         (
             "{name: mixture, weights: [1], means: [[0, 0]], covariances: [[[1,0],[0,1]]], sd: 1}",
             "target: expected covariances or sd, not both",
@@ -266,11 +246,6 @@ def test_set_without_a_key_path_and_a_value_is_refused(text):
     assert len(str(caught.value)) < 200
 
 
-def test_set_names_the_key_whose_value_is_not_yaml():
-    with pytest.raises(ConfigError, match=r"^--set flow\.pattern: line 1"):
-        changed("flow.pattern=[planar")
-
-
 def test_an_option_beats_set_beats_the_preset_beats_the_default(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("command: fit-2d\nflow: {k: 3}\ntrain: {steps: 11}\n")
@@ -291,27 +266,17 @@ def test_an_option_beats_set_beats_the_preset_beats_the_default(tmp_path):
     ("assignments", "options", "expected"),
     [
         (["flow.k=many"], {}, "--set flow.k: expected a whole number. Received: 'many'"),
-        (["flow.pattern=[x]"], {}, "--set flow.pattern: flow.pattern.0: expected one of planar"),
         (["trian.steps=1"], {}, "--set trian.steps: trian: unknown key (did you mean 'train'?)"),
         (["target=u9"], {"flow.k": 2}, "--set target: target.name: expected one of multimodal"),
-        (["target=U1"], {}, "(did you mean 'u1'?). Received: 'U1'"),
         (["command=train-vae"], {}, "--set command: expected fit-2d. Received: "),
         ([], {"flow.k": -1}, "--flow.k: expected a number not less than 0. Received: -1"),
-        (["flow.k=2"], {"flow.k": -1}, "--flow.k: expected a number not less than 0"),
         (["target.foo=bar"], {"target": "u1"}, "--set target.foo and --target: one replaces"),
         (["flow.k=2", "flow={}"], {}, "--set flow.k and --set flow: one replaces what the other"),
         (["train=1"], {"train.steps": 5}, "--train.steps: expected a mapping at train. Received: "),
-        (["train=1"], {"train.steps": 5}, "Received: 1, from --set train"),
-        (["train="], {"train.steps": 5}, "Received: None, from --set train"),
         (
             ["seed.a=1"],
             {},
             "--set seed.a: expected a mapping at seed. Received: 0, from multimodal",
-        ),
-        (
-            ["flow.k=2", "flow.k.x=1"],
-            {},
-            "expected a mapping at flow.k. Received: 2, from --set fl",
         ),
         (
             ["train.first_stage=5"],
@@ -372,11 +337,6 @@ def test_a_description_stays_with_what_it_was_written_for(assignments, kept):
     written = "Two modes from one Gaussian, with planar flows (K = 8)."
     assert changed(*assignments).description == (written if kept else "")
     assert changed(*assignments, "description=mine").description == "mine"
-
-
-def test_zero_given_as_an_option_is_not_dropped():
-    resolved = changed("seed=9", "flow.k=9", options={"seed": 0, "flow.k": 0})
-    assert (resolved.seed, resolved.flow.k) == (0, 0)
 
 
 def test_override_leaves_what_it_was_given_unchanged():

@@ -6,7 +6,7 @@ from pictures import gaussian
 from PIL import Image
 
 from nflow_cli.plotting import animation, animation_files
-from nflow_cli.plotting.target import AXES
+from nflow_cli.plotting.density import AXES
 
 SUMMARY = {"flow": "planar", "k": 2, "target": "u1"}
 AXIS_1, AXIS_2 = np.linspace(-4, 4, 40), np.linspace(-3, 3, 30)
@@ -72,22 +72,3 @@ def test_what_is_of_another_scale_or_not_finite_is_drawn_too():
     log_density[2] = np.nan
     files = animation_files(arrays_of(MOMENTS, log_density), SUMMARY, AXES)
     assert Image.open(io.BytesIO(files["gif"])).n_frames >= 2  # equal ones are one
-
-
-def test_what_is_too_large_is_made_smaller(monkeypatch):
-    rng = np.random.default_rng(0)
-    moments = np.linspace(0, 2, 13)
-    arrays = arrays_of(moments, rng.normal(size=(13, 30, 40)))
-    whole = animation_files(arrays, SUMMARY, AXES)
-    most = len(whole["gif"]) // 2
-    monkeypatch.setattr(animation, "MAX_BYTES", most)
-    smaller = animation_files(arrays, SUMMARY, AXES)
-    assert all(len(content) <= most for content in smaller.values())
-
-
-def test_each_moment_says_which_flow_is_at_work():
-    texts = [animation._moment_text(moment, MOMENTS, SUMMARY) for moment in MOMENTS]
-    assert texts == [
-        *("base q₀", "flow 1 of 2", "flow 1 of 2", "flow 2 of 2"),
-        "fit: after 2 of 2 flows",
-    ]

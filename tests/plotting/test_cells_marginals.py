@@ -4,20 +4,18 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.dates import num2date
-from pictures import title
+from pictures import placed, title
 from whole_tables import KINDS, LONG, cells, column
 
 from nflow_cli.config.kinds_schema import ColumnKind, Lattice
 from nflow_cli.plotting.cells_marginals import marginals_figure
 from nflow_cli.plotting.frames import SKY
-from nflow_cli.plotting.style import ORANGE, drawing, fix_layout
+from nflow_cli.plotting.style import ORANGE, drawing
 
 
 def draw(kinds, rows, draws):
     with drawing():
-        figure = marginals_figure(kinds, rows, draws, "mine.csv", "test rows")
-        fix_layout(figure)
-    return figure
+        return placed(marginals_figure(kinds, rows, draws, "mine.csv", "test rows"))
 
 
 def panel(name, draws_seed=1):
@@ -38,11 +36,8 @@ def histograms(ax):
 
 
 def test_every_column_has_a_panel_in_the_order_of_the_table(every):
-    names = [ax.get_xlabel().split(" [")[0] for ax in every.axes if ax.get_xlabel()]
+    names = [ax.get_xlabel().split("\n")[0] for ax in every.axes if ax.get_xlabel()]
     assert names == list(KINDS)
-    key = [text.get_text() for text in every.legends[0].get_texts()]
-    assert key == ["500 test rows", "800 draws"]
-    assert title(every) == "mine.csv, spikes: shares of single values"
 
 
 def test_levels_are_bars_as_long_as_their_shares():
@@ -108,7 +103,6 @@ def test_missing_cells_are_bars_beside_the_panel():
     (beside,) = ax.child_axes
     heights = [bar.get_height() for bar in beside.patches]
     assert heights == pytest.approx([np.mean(np.isnan(rows)), np.mean(np.isnan(draws))])
-    assert [text.get_text() for text in beside.get_xticklabels()] == ["missing"]
 
 
 def test_a_positive_and_skewed_column_is_spaced_by_powers_and_others_are_not():
@@ -153,14 +147,11 @@ def test_of_many_columns_those_that_differ_most_are_drawn_and_others_named(many)
     assert len(many.axes) == 24
     assert "the 24 columns that differ most of 60" in title(many)
     assert any(ax.get_xlabel().endswith("column 40") for ax in many.axes)
-    others = many.legends[0].get_title().get_text()
-    assert others.startswith("not shown: ") and others.endswith("more")
 
 
 @pytest.mark.parametrize("picture", ["every", "many"])
 def test_no_text_is_cut_off_and_no_panels_overlap(picture, request):
     figure = request.getfixturevalue(picture)
-    figure.draw_without_rendering()
     box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
     assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0
     boxes = [ax.get_tightbbox().padded(-1) for ax in figure.axes if ax.get_xlabel()]

@@ -1,8 +1,6 @@
-import re
-
 import numpy as np
 import pytest
-from pictures import colour_bar, gaussian, panels, title
+from pictures import gaussian, panels, placed
 
 from nflow_cli.plotting import flow_figure, save_figure
 
@@ -39,9 +37,6 @@ def test_the_densities_before_and_after_have_one_colour_scale(tmp_path):
     figure = draw(PLANAR)
     before, after = panels(figure)
     assert before.images[0].norm is after.images[0].norm
-    assert [ax.get_title() for ax in (before, after)] == ["before: q₂", "after: q₃"]
-    assert title(figure) == "u1, flow 3 of 8 (planar)"
-    assert colour_bar(figure).get_ylabel() == "density"
     save_figure(figure, tmp_path / "flow.svg", "svg")
 
 
@@ -63,19 +58,6 @@ def test_the_arrow_of_u_hat_is_in_the_frame_where_the_line_is_near_an_edge(side)
     assert np.abs([arrow.xy, arrow.xyann]).max() <= 4
 
 
-@pytest.mark.parametrize("b", [-9.0, 0.5])
-def test_the_legend_says_how_far_along_u_hat_draws_move(b):
-    (label,) = [
-        line.get_label()
-        for line in middle(draw({**PLANAR, "b": np.array(b)})).lines
-        if "û" in str(line.get_label())
-    ]
-    low, high = re.findall(r"[−\d]+\.\d\d", label)
-    ends = [float(end.replace("−", "-")) for end in (low, high)]
-    moves = np.tanh(DRAWS @ PLANAR["w"] + b)
-    np.testing.assert_allclose(ends, [moves.min(), moves.max()], atol=0.005)
-
-
 def test_the_circle_has_the_radius_alpha_about_the_centre():
     ax = middle(draw(RADIAL))
     (circle,) = labelled(ax, "radius α about c")
@@ -83,7 +65,6 @@ def test_the_circle_has_the_radius_alpha_about_the_centre():
     np.testing.assert_allclose(np.linalg.norm(away, axis=-1), RADIAL["alpha"])
     (center,) = labelled(ax, "centre c")
     assert np.ravel(center.get_data()).tolist() == RADIAL["center"].tolist()
-    assert "pulls to" in ax.get_title()
 
 
 def test_arrows_go_from_draws_to_where_they_are_afterwards():
@@ -92,7 +73,6 @@ def test_arrows_go_from_draws_to_where_they_are_afterwards():
     ways = np.stack([arrows.U, arrows.V], axis=-1)
     np.testing.assert_allclose(ways, (0.5 - 0.2 * DRAWS)[: len(ways)])
     assert (arrows.angles, arrows.scale, arrows.scale_units) == ("xy", 1, "xy")
-    assert ax.get_title() == "what it does" and not ax.texts
 
 
 def test_a_planar_flow_without_a_direction_has_no_line():
@@ -102,6 +82,6 @@ def test_a_planar_flow_without_a_direction_has_no_line():
 
 def test_no_text_is_cut_off():
     figure = draw(PLANAR, ["flow 3 of 8 (planar)", "in the coordinates of the flows"])
-    width, height = figure.get_size_inches()
+    width, height = placed(figure).get_size_inches()
     box = figure.get_tightbbox()
     assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0

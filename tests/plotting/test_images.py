@@ -3,6 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from pictures import placed
 
 from nflow_cli import plotting
 from nflow_cli.plotting import images as image_pictures
@@ -63,10 +64,6 @@ def draw(name, arrays, **summary):
     return getattr(image_pictures, f"{name}_figure")(arrays, SUMMARY | summary)
 
 
-def images(figure) -> list[Any]:
-    return [ax for ax in figure.axes if ax.images]
-
-
 def points(figure) -> list[Any]:
     return [ax for ax in figure.axes if ax.collections and not ax.images]
 
@@ -89,10 +86,6 @@ def figures():
     return plotting.vae_figures(make_evaluation(), make_metrics(), SUMMARY)
 
 
-def test_five_named_figures(figures):
-    assert list(figures) == NAMES
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_titles_name_data_flow_size_and_bound(figures, name):
     text = title(figures[name]).replace("\n", " ")
@@ -105,67 +98,27 @@ def test_no_text_is_cut_off_even_under_a_long_title(name):
     arrays = make_metrics() if name == "training" else make_evaluation()
     long = {"flow": ",".join(["planar", "radial"] * 8), "data": {"name": "a/b$/my digits.npz"}}
     figure = draw(name, arrays, **long)
-    image_pictures.fix_layout(figure)
+    placed(figure)
     assert title(figure).startswith("my digits.npz (")
     width, height = figure.get_size_inches()
     box = figure.get_tightbbox()
     assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= -0.01
 
 
-def test_latents_share_window_and_colour_scale_and_are_undistorted(figures):
-    heat, cloud = images(figures["latent"]), points(figures["latent"])
-    assert [ax.get_title() for ax in heat] == ["base z₀", "transformed z"]
-    assert len(cloud) == 2
-    assert {ax.get_aspect() for ax in (*heat, *cloud)} == {1}
-    assert len({ax.get_xlim() + ax.get_ylim() for ax in (*heat, *cloud)}) == 1
-    assert len({id(ax.images[0].norm) for ax in heat}) == 1
-    assert (cloud[0].get_xlabel(), cloud[0].get_ylabel()) == ("z₁", "z₂")
-
-
-def test_heat_maps_are_densities_with_the_first_unit_across():
-    evaluation = make_evaluation(2000)
-    evaluation["latents"] = evaluation["latents"] * 0.1 + np.array([2.0, 0.0])
-    image = images(draw("latent", evaluation))[1].images[0]
-    left, right, bottom, top = image.get_extent()
-    density = image.get_array()
-    area = (right - left) * (top - bottom) / density.size
-    assert density.sum() * area == pytest.approx(1, abs=0.01)
-    row, column = np.unravel_index(np.argmax(density), density.shape)
-    assert left + (column + 0.5) * (right - left) / density.shape[1] == pytest.approx(2, abs=0.3)
-    assert bottom + (row + 0.5) * (top - bottom) / density.shape[0] == pytest.approx(0, abs=0.3)
-
-
-def test_every_heat_map_shows_the_prior_and_the_first_explains_it(figures):
-    assert all(len(ax.patches) == 2 for ax in images(figures["latent"]))
-    assert legend(images(figures["latent"])[0]) == ["prior N(0, I): 50% and 95%"]
+def test_latents_share_their_window_and_are_undistorted(figures):
+    base, transformed = points(figures["latent"])
+    assert base.get_aspect() == transformed.get_aspect() == 1
+    assert base.get_xlim() + base.get_ylim() == transformed.get_xlim() + transformed.get_ylim()
 
 
 @pytest.mark.parametrize(("k", "clouds"), [(4, 2), (0, 1)])
-def test_a_prior_of_flows_is_drawn_as_the_density_of_its_draws(k, clouds):
+def test_a_prior_of_flows_is_drawn_by_its_draws(k, clouds):
     evaluation = make_evaluation()
     draws = np.random.default_rng(1).normal([5.0, 0.0], 0.5, (3000, 2))
-    prior = "affine-coupling + full affine, K = 4"
-    figure = draw("latent", evaluation | {"prior_latents": draws}, k=k, prior=prior)
-    assert f"prior: {prior}" in title(figure).replace("\n", " ")
-    heat, cloud = images(figure), points(figure)
-    assert (len(heat), len(cloud)) == (clouds + 1, clouds)
-    assert not any(ax.patches or ax.get_legend() for ax in heat)
-    density = heat[-1].images[0]
-    left, right, *_ = density.get_extent()
-    peak = np.argmax(density.get_array().sum(axis=0))
-    at = left + (peak + 0.5) * (right - left) / density.get_array().shape[1]
-    assert at == pytest.approx(5, abs=0.5)
-
-
-def test_the_plane_of_a_prior_of_flows_is_one_of_its_base():
-    figure = draw("manifold", make_evaluation(), prior="planar, K = 2")
-    assert figure.axes[-1].get_xlabel() == "z₁ of the prior's base (quantiles of N(0, 1))"
-
-
-def test_digits_have_ten_colours_and_one_legend(figures):
-    cloud = points(figures["latent"])
-    assert [legend(ax) for ax in cloud if ax.get_legend()] == [[str(i) for i in range(10)]]
-    assert len({tuple(c) for c in cloud[0].collections[0].get_facecolors()}) == 10
+    figure = draw("latent", evaluation | {"prior_latents": draws}, k=k, prior="planar, K = 4")
+    shown = points(figure)
+    assert len(shown) == clouds + 1 and not any(ax.patches for ax in shown)
+    np.testing.assert_array_equal(shown[-1].collections[0].get_offsets(), draws)
 
 
 def test_no_digit_is_drawn_over_all_the_others():
@@ -179,45 +132,30 @@ def test_no_digit_is_drawn_over_all_the_others():
 
 
 @pytest.mark.parametrize("labels", [np.empty(0, int), np.arange(400) % 26])
-def test_without_digits_there_are_only_heat_maps(labels):
-    figure = draw("latent", make_evaluation() | {"labels": labels})
-    assert len(figure.axes) == len(images(figure)) == 2
-    assert figure.axes[1].get_xlabel() == "z₁"
+def test_without_digits_the_points_have_one_colour(labels):
+    for ax in points(draw("latent", make_evaluation() | {"labels": labels})):
+        assert len(ax.collections[0].get_facecolors()) == 1
 
 
 @pytest.mark.parametrize("labelled", [True, False])
 def test_without_flows_the_latents_are_drawn_once(labelled):
     labels = {} if labelled else {"labels": np.empty(0, int)}
     figure = draw("latent", make_evaluation() | labels, k=0)
-    assert "no flow, K = 0" in title(figure)
-    assert "no flow" in images(figure)[0].get_title()
-    assert (len(images(figure)), len(points(figure))) == (1, int(labelled))
-
-
-@pytest.mark.parametrize("name", ["latent", "manifold"])
-def test_two_of_many_units_are_named_counted_from_one(name):
-    figure = draw(name, make_evaluation(units=(22, 7)), latent_dim=40)
-    text = title(figure).replace("\n", " ")
-    assert "latent units 23 and 8, the two most active of 40" in text
-    assert "40 latent units" not in text
-    assert figure.axes[0].get_ylabel().startswith("z₈")
-    assert figure.axes[-1].get_xlabel().startswith("z₂₃")
+    assert len(points(figure)) == 1
 
 
 def test_a_base_on_another_scale_gets_its_own_window():
     evaluation = make_evaluation()
     evaluation["base_latents"] = 20 * evaluation["base_latents"]
-    base, transformed = images(draw("latent", evaluation))
+    base, transformed = points(draw("latent", evaluation))
     assert np.ptp(base.get_xlim()) > 5 * np.ptp(transformed.get_xlim())
-    assert [np.max(ax.images[0].get_array()) for ax in (base, transformed)] == [1, 1]
-    assert transformed.child_axes[0].get_ylabel() == "density / its peak"
     assert len(transformed.get_yticks()) > 1
 
 
 def test_strays_do_not_widen_the_window():
     evaluation = make_evaluation(4000)
     evaluation["latents"][0] = 1e6
-    assert np.ptp(images(draw("latent", evaluation))[1].get_xlim()) < 15
+    assert np.ptp(points(draw("latent", evaluation))[1].get_xlim()) < 15
 
 
 @pytest.mark.parametrize(("count", "pairs"), [(3, 1), (10, 1), (14, 2)])
@@ -226,8 +164,6 @@ def test_originals_lie_above_their_reconstructions(count, pairs):
     figure = draw("reconstructions", evaluation)
     assert len(figure.axes) == pairs
     for ax in figure.axes:
-        assert [text.get_text() for text in ax.get_yticklabels()] == ["original", "reconstruction"]
-        assert len(ax.get_xticks()) == 0
         assert ax.get_aspect() == 1  # a pixel is a square
     grid = figure.axes[-1].images[0].get_array()[::-1]
     first = 10 * (pairs - 1)
@@ -250,34 +186,15 @@ def test_the_manifold_shows_each_image_at_its_latents(figures):
     np.testing.assert_array_equal(grid[-28:, 28:56], evaluation["manifold"][0, 1])
     np.testing.assert_array_equal(grid[:28, :28], evaluation["manifold"][5, 0])
     assert ax.get_aspect() == 1
-    assert ax.get_xlabel() == "z₁ (quantiles of N(0, 1))"
     for axis in (ax.xaxis, ax.yaxis):
         ticks = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
         shown = {at: float(text.get_text().replace("\N{MINUS SIGN}", "-")) for at, text in ticks}
         assert shown == {i + 0.5: round(z, 2) for i, z in enumerate(evaluation["manifold_axis"])}
 
 
-def test_training_names_the_bound_its_parts_and_the_test_set(figures):
-    axes = figures["training"].axes
-    names = ["−ELBO\n(nats)", "reconstruction\n(nats)", "KL\n(nats)"]
-    assert [ax.get_ylabel() for ax in axes] == names
-    assert axes[-1].get_xlabel() == "epoch"
-    top = legend(axes[0])
-    assert {"training", "validation", "test set: −ELBO = 96.50 nats"} <= set(top)
-    assert "test set: −log p(x) = 92.34 ± 0.21 nats (500 importance samples)" in top
-    assert "test set: 25.25 nats" in legend(axes[2])
-
-
-def test_without_validation_or_likelihood_neither_is_named():
-    metrics = make_metrics(validation=False)
-    top = legend(draw("training", metrics, negative_log_likelihood=None).axes[0])
-    assert not any("validation" in text or "log p" in text for text in top)
-
-
-def test_first_epochs_that_would_flatten_the_rest_are_cut_and_named(figures):
+def test_first_epochs_that_would_flatten_the_rest_are_cut(figures):
     top = figures["training"].axes[0]
     assert top.get_ylim()[1] < 110
-    assert any("off the scale: early epochs, up to 171" in text for text in legend(top))
     assert top.get_ylim()[0] < 92.34
 
 
@@ -286,23 +203,13 @@ def test_slow_training_is_not_cut():
     metrics["negative_elbo"] = np.linspace(120, 96, 30)
     top = draw("training", metrics).axes[0]
     assert top.get_ylim()[1] > 120
-    assert not any("off the scale" in text for text in legend(top))
 
 
 @pytest.mark.parametrize("annealed", [0, 5])
 def test_annealing_is_shaded_where_there_was_any(annealed):
     figure = draw("training", make_metrics(annealed=annealed))
-    named = any("annealing" in text for text in legend(figure.axes[0]))
-    assert named == bool(annealed)
     for ax in figure.axes:
         assert [patch.get_width() for patch in ax.patches] == [annealed] * bool(annealed)
-
-
-def test_one_epoch_shows_markers():
-    axes: list[Any] = draw("training", make_metrics(rows=1)).axes
-    for ax in axes:
-        assert ax.lines[0].get_marker() == "o"
-        assert [round(x) for x in ax.get_xticks() if 0.5 <= x <= 1.5] == [1]
 
 
 @pytest.mark.parametrize("lost", [slice(12, None), slice(3, 5), slice(None)])

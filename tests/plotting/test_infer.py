@@ -41,13 +41,6 @@ def test_the_figures_name_the_density_and_what_the_weights_say():
         assert text.startswith("log_density") and "k-hat = 0.31" in text and "ESS = 98.0%" in text
 
 
-@pytest.mark.parametrize(("exact", "what"), [(False, "draws by weight"), (True, "exact samples")])
-def test_the_corner_says_what_draws_are_compared_with(exact, what):
-    legend = draw(has_exact_samples=exact)["corner"].axes[0].get_legend()
-    texts = [text.get_text().replace("\n", " ") for text in legend.get_texts()]
-    assert [text.split(" ", 1)[1] for text in texts] == [what, "draws"]
-
-
 def test_the_weights_are_drawn_with_how_many_lie_above():
     (ax,) = draw()["weights"].axes
     dots, line = ax.lines

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from pictures import colour_bar, gaussian, panels, title
+from pictures import gaussian, panels, placed, title
 
 from nflow_cli import plotting
 from nflow_cli.evaluation.caveats import Caveat
@@ -80,24 +79,16 @@ def figures():
     return plotting.fit2d_figures(make_evaluation(), make_metrics(), SUMMARY)
 
 
-def test_four_named_figures(figures):
-    assert list(figures) == ["density", "difference", "deformation", "training"]
-
-
 @pytest.mark.parametrize("name", ["density", "difference", "deformation"])
-def test_panels_show_the_plane_undistorted_and_named(figures, name):
-    shown = panels(figures[name])
-    assert all(ax.get_aspect() == 1 for ax in shown)
-    assert shown[0].get_ylabel() == "z₂"
-    assert shown[-1].get_xlabel() == "z₁"
-    assert colour_bar(figures[name]).get_ylabel()
+def test_panels_show_the_plane_undistorted(figures, name):
+    assert all(ax.get_aspect() == 1 for ax in panels(figures[name]))
 
 
 def test_the_legend_of_a_training_covers_nothing_of_it():
     caveats = [Caveat("a word", ("kl",), "and another")]
     summary = SUMMARY | {"restarts": {"updates": [30_000, 15_000]}, "caveats": caveats}
     figure = plotting.fit2d_figures(make_evaluation(), make_metrics(), summary)["training"]
-    renderer = FigureCanvasAgg(figure).get_renderer()
+    renderer = placed(figure).canvas.get_renderer()
     (box,) = [found.get_window_extent(renderer) for found in figure.legends]
     assert not any(ax.get_legend() for ax in figure.axes)
     assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0
@@ -114,23 +105,19 @@ def test_pixels_are_centred_on_the_grid_points(figures):
     assert (centre_1, centre_2) == pytest.approx((1.0, 1.0))
 
 
-def test_base_then_fit_then_target_are_told_and_the_last_two_share_their_colours(figures):
-    shown = panels(figures["density"])
-    assert [ax.get_title().split()[0] for ax in shown] == ["base", "fit", "target"]
-    base, fit, target = (ax.images[0].norm for ax in shown)
-    assert base is fit is target and "own peak" not in shown[0].get_title()
+def test_base_fit_and_target_share_their_colours(figures):
+    base, fit, target = (ax.images[0].norm for ax in panels(figures["density"]))
+    assert base is fit is target
 
 
 def test_a_base_with_a_high_peak_dims_nothing():
     evaluation = make_evaluation()
     evaluation["log_base"] = gaussian(evaluation["axis_1"], evaluation["axis_2"], 0.0, 0.2)
-    shown = panels(draw("density", evaluation))
-    assert "colours to its own peak, 4.0" in shown[0].get_title()
-    for ax in shown:
+    for ax in panels(draw("density", evaluation)):
         assert ax.images[0].norm.vmax == pytest.approx(ax.images[0].get_array().max(), rel=0.3)
 
 
-def test_each_panel_of_the_strip_reaches_the_peak_of_its_density_and_says_it():
+def test_each_panel_of_the_strip_reaches_the_peak_of_its_density():
     evaluation = make_evaluation()
     evaluation["log_deformation"] += np.log([[[1.0]], [[30.0]], [[0.1]]])
     shown = panels(draw("deformation", evaluation))
@@ -139,21 +126,6 @@ def test_each_panel_of_the_strip_reaches_the_peak_of_its_density_and_says_it():
         assert (image.norm.vmin, image.norm.vmax) == (0, np.max(image.get_array())) == (0, 1)
         expected = np.exp(log_density)
         np.testing.assert_allclose(image.get_array(), expected / expected.max())
-    peaks = [ax.get_title().split("\n")[1] for ax in shown]
-    assert peaks == ["peak 0.16", "peak 4.7", "peak 0.016"]
-
-
-def test_a_panel_says_what_part_of_the_mass_its_frame_holds():
-    evaluation = make_evaluation(steps=2)
-    assert "mass" not in title(draw("deformation", evaluation))
-    axes = evaluation["deformation_axis_1"], evaluation["deformation_axis_2"]
-    evaluation["log_deformation"][1] = gaussian(*axes, mean=[[3.0]])  # half of it is above
-    evaluation["deformation_samples"][1, ::2] += (0.0, 9.0)
-    figure = draw("deformation", evaluation)
-    assert "peak and mass: in the frame" in title(figure)
-    first, second = (ax.get_title() for ax in panels(figure))
-    assert "mass" not in first
-    assert second.split("\n")[2] == "mass 0.50"
 
 
 def test_no_mass_is_missed_that_is_narrower_than_the_cells_of_a_frame():
@@ -166,7 +138,6 @@ def test_no_mass_is_missed_that_is_narrower_than_the_cells_of_a_frame():
     assert not panels(draw("density", evaluation))[1].texts
     figure = draw("deformation", evaluation)
     assert not any("mass" in ax.get_title() or ax.texts for ax in panels(figure))
-    assert "mass" not in title(figure)
 
 
 def test_titles_of_panels_stand_apart():
@@ -174,7 +145,7 @@ def test_titles_of_panels_stand_apart():
     evaluation["log_deformation"] -= 30.0
     evaluation["deformation_samples"][1:] += (0.0, 3.0)
     figure = draw("deformation", evaluation)
-    renderer: Any = FigureCanvasAgg(figure).get_renderer()
+    renderer = placed(figure).canvas.get_renderer()
     boxes = [ax.title.get_window_extent(renderer) for ax in panels(figure)]
     assert all("mass" in ax.get_title() for ax in panels(figure)[1:])
     assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
@@ -187,32 +158,18 @@ def test_a_panel_that_shows_nothing_says_why():
     evaluation["log_deformation"][2] = -100.0  # a tail of what is far away
     evaluation["deformation_samples"][1:] += 1e6
     evaluation["samples"] += 1e6
-    last = panels(draw("density", evaluation))[1]
-    notes = [text.get_text() for text in last.texts]
-    assert notes == ["mass < 1% here", "all draws lie outside"]
-    assert last.get_title().endswith(", 0 of 300 draws")
+    assert len(panels(draw("density", evaluation))[1].texts) == 2
     shown = panels(draw("deformation", evaluation))
-    assert [[text.get_text() for text in ax.texts] for ax in shown] == [[], notes[:1], notes[:1]]
+    assert [len(ax.texts) for ax in shown] == [0, 1, 1]
     assert not any(ax.images[0].get_array().any() for ax in shown[1:])
-    assert [ax.get_title() for ax in shown[1:]] == ["k = 1\nmass 0.00", "k = 2\nmass 0.00"]
 
 
-def test_draws_beyond_the_frame_are_not_counted():
-    evaluation = make_evaluation()
-    evaluation["samples"] *= 0.3
-    evaluation["samples"][:40] += 1e6
-    evaluation["samples"][-1] = np.nan
-    assert panels(draw("density", evaluation))[1].get_title().endswith(", 259 of 300 draws")
-
-
-def test_a_spike_of_q_is_cut_off_and_its_title_and_the_colour_bar_say_so():
+def test_a_spike_of_q_is_cut_off_and_the_colour_bar_says_so():
     evaluation = make_evaluation(q_scale=0.1)
-    _, fit, target = panels(draw("density", evaluation))
+    *_, target = panels(draw("density", evaluation))
     bar = target.images[0].colorbar
     peak_of_target = 1 / (2 * np.pi)
     assert bar.extend == "max"
-    _, said = fit.get_title().split("above the colours: peak ")
-    assert float(said) == pytest.approx(np.exp(evaluation["log_q"]).max(), rel=0.05)
     assert peak_of_target <= bar.norm.vmax <= 2 * peak_of_target
     assert panels(draw("difference", evaluation))[0].images[0].colorbar.extend == "max"
 
@@ -227,20 +184,6 @@ def test_titles_carry_the_numbers(figures):
     assert "ESS = 97.3%" in title(figures["difference"])
     assert "mass = 0.9998" in title(figures["difference"])
     assert "planar, radial" in title(figures["training"])
-
-
-@pytest.mark.parametrize("steps", [1, 5, 6, 9])
-def test_the_strip_wraps_and_names_its_outer_edges(steps):
-    shown = panels(draw("deformation", make_evaluation(steps)))
-    titles = [ax.get_title().split("\n")[0] for ax in shown]
-    assert titles == [f"k = {k}" for k in range(steps)]
-    grid = shown[0].get_gridspec()
-    assert grid.nrows == (1 if steps <= 5 else 2)
-    for ax in shown:
-        spec = ax.get_subplotspec()
-        below = spec.num1 + grid.ncols < steps
-        assert bool(ax.get_xlabel()) == (not below)
-        assert bool(ax.get_ylabel()) == spec.is_first_col()
 
 
 def test_draws_lie_over_every_panel_and_leave_its_limits_alone(figures):
@@ -266,35 +209,29 @@ def test_zero_density_outside_a_bounded_base_is_drawn_as_zero():
 
 
 def test_without_kl_the_free_energy_is_drawn():
-    names = ("density", "difference", "deformation")
-    figures = [draw(name, make_evaluation(), **UNKNOWN) for name in names]
-    training = draw("training", make_metrics(), **UNKNOWN)
-    for figure in (*figures, training):
-        assert "KL" not in title(figure)
-        assert "None" not in title(figure)
-    assert training.axes[0].get_ylabel() == "free energy (nats)"
-    assert not any("KL" in text for text in legend(training))
+    metrics = make_metrics()
+    line: Any = draw("training", metrics, **UNKNOWN).axes[0].lines[0]
+    np.testing.assert_array_equal(line.get_ydata(), metrics["loss"])
 
 
 def test_an_unnormalised_target_is_scaled_to_the_others():
     evaluation = make_evaluation()
     evaluation["log_target"] = evaluation["log_target"] + 1000
     target = panels(draw("density", evaluation, **UNKNOWN))[2]
-    assert "mass 1" in target.get_title()
     assert np.sum(target.images[0].get_array()) * 0.2**2 == pytest.approx(1.0)
 
 
 def test_kl_falling_over_decades_has_a_log_axis_and_the_evaluated_kl(figures):
-    assert figures["training"].axes[0].get_yscale() == "log"
-    assert "evaluated KL = 0.01230 ± 0.00040 nats" in legend(figures["training"])
+    ax = figures["training"].axes[0]
+    assert ax.get_yscale() == "log"
+    assert any(np.allclose(line.get_ydata(), 0.0123) for line in ax.lines)
 
 
-def test_noise_below_zero_stays_in_the_picture_and_is_explained():
+def test_noise_below_zero_stays_in_the_picture():
     metrics = make_metrics()
     metrics["kl"][40::3] = -0.004
-    figure = draw("training", metrics)
-    assert figure.axes[0].get_ylim()[0] < -0.004
-    assert any("linear" in text for text in legend(figure))
+    (ax,) = draw("training", metrics).axes
+    assert ax.get_ylim()[0] < -0.004 and ax.get_yscale() == "symlog"
 
 
 def test_the_fall_of_a_ruined_fit_is_a_curve():
@@ -306,14 +243,6 @@ def test_the_fall_of_a_ruined_fit_is_a_curve():
     assert np.all(np.diff(curve) < -0.01 * ax.bbox.height)
 
 
-def test_noise_as_large_as_all_there_is_has_a_linear_axis():
-    metrics = make_metrics(40)
-    metrics["kl"] = 1e9 * np.random.default_rng(0).uniform(size=40)
-    metrics["kl"][20] = -1.0
-    ax = draw("training", metrics, kl=2e5, kl_standard_error=1e4).axes[0]
-    assert ax.get_yscale() == "linear" and not ax.patches
-
-
 @pytest.mark.parametrize(
     ("updates", "until"),
     [
@@ -322,12 +251,10 @@ def test_noise_as_large_as_all_there_is_has_a_linear_axis():
         ([30_000], None),
     ],
 )
-def test_where_several_restarts_train_the_curve_is_of_no_run_and_says_so(updates, until):
-    figure = draw("training", make_metrics(), restarts={"updates": updates})
-    ax = figure.axes[0]
+def test_the_updates_are_shaded_in_which_several_restarts_train(updates, until):
+    ax = draw("training", make_metrics(), restarts={"updates": updates}).axes[0]
     shaded = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in ax.patches]
     assert shaded == ([] if until is None else [(0, until)])
-    assert any("no single run" in text for text in legend(figure)) == (until is not None)
 
 
 @pytest.mark.parametrize("lost", [slice(20, None), slice(10, 15), slice(None)])
@@ -349,24 +276,18 @@ def test_a_diverged_flow_is_named_in_its_panels():
         assert last.texts[0].get_text() == "not finite"
 
 
-def test_one_row_of_metrics_shows_a_marker():
-    line: Any = draw("training", make_metrics(rows=1)).axes[0].lines[0]
-    assert len(line.get_xdata()) == 1
-    assert line.get_marker() == "o"
-
-
 def test_annealing_gets_its_own_panel_only_where_there_was_any(figures):
     metrics = make_metrics() | {"beta": np.linspace(0.01, 1, 60)}
     annealed = draw("training", metrics).axes
     assert len(figures["training"].axes) == 1
-    assert [ax.get_ylabel() for ax in annealed] == ["KL (nats)", "β"]
+    assert len(annealed) == 2
     assert annealed[0].get_xlim() == annealed[1].get_xlim()
 
 
 def test_no_text_is_cut_off_even_under_a_long_title(figures):
     for figure in figures.values():
         assert "\n" in title(figure)
-        width, height = figure.get_size_inches()
+        width, height = placed(figure).get_size_inches()
         box = figure.get_tightbbox()
         assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0
 
@@ -385,13 +306,6 @@ def test_equal_figures_are_saved_as_equal_files(kind, magic):
     assert first == second
 
 
-def test_import_loads_neither_the_backend_nor_pyplot():
-    heavy = ["tensorflow", "keras", "yaml", "click", "matplotlib.pyplot"]
-    code = f"import sys, nflow_cli.plotting; print([m for m in {heavy} if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
-
-
 @pytest.mark.parametrize("key", ["kl", "ess", "mass"])
 def test_a_figure_with_a_caveat_carries_its_word(key):
     caveat = Caveat("doubtful", (key,), "a reason")
@@ -406,3 +320,10 @@ def test_updates_are_spaced_by_their_logarithm_unless_a_first_stage_comes_before
     assert ax.get_xlim()[0] < metrics["update"][0] < metrics["update"][-1] < ax.get_xlim()[1]
     metrics["update"] = metrics["update"] - 1_000.0
     assert draw("training", metrics).axes[0].get_xscale() == "linear"
+
+
+def test_import_loads_neither_the_backend_nor_pyplot():
+    heavy = ["tensorflow", "keras", "yaml", "click", "matplotlib.pyplot"]
+    code = f"import sys, nflow_cli.plotting; print([m for m in {heavy} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

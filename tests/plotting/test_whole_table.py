@@ -24,7 +24,7 @@ def draw(kinds, rows, draws, given=0):
 def test_a_table_of_every_kind_has_five_pictures_with_given_columns_in_the_dependence_alone():
     figures = draw(KINDS, cells(300), cells(300, 1), given=2)
     assert list(figures) == ["marginals", "dependence", "pairs", "pit", "rows"]
-    names = [ax.get_xlabel().split(" [")[0] for ax in figures["marginals"].axes if ax.get_xlabel()]
+    names = [ax.get_xlabel().split("\n")[0] for ax in figures["marginals"].axes if ax.get_xlabel()]
     assert names == list(KINDS)[2:]
     assert len(figures["dependence"].axes[0].get_xticks()) == len(KINDS)
     for figure in figures.values():

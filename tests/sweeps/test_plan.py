@@ -118,14 +118,6 @@ def test_presets_of_one_name_are_told_apart(tmp_path):
     assert [run.name for run in plan.plan(resolved, "mine")] == ["1", "2"]
 
 
-def test_the_order_of_keys_is_no_matter():
-    vary = GRID["vary"]
-    there, back = planned(), planned(vary=dict(reversed(vary.items())))
-    assert {(run.name, run.config.seed) for run in there} == {
-        (run.name, run.config.seed) for run in back
-    }
-
-
 @pytest.mark.parametrize(
     ("seeds", "restarts", "shared"),
     [([0, 1, 2], 1, 0), ([0, 8], 8, 0), ([8, 0, 15], 8, 1), ([5], 8, 0), ([], 8, 0)],
@@ -147,40 +139,25 @@ def test_seeds_are_a_range_or_a_list(text, seeds):
     ("changes", "expected"),
     [
         ({"presets": []}, "presets: expected 1 or more items"),
-        ({"presets": "u1-planar-k8"}, "presets: expected a list"),
         ({"presets": ["u1-planar-k7"]}, "presets: no preset named 'u1-planar-k7'"),
-        ({"presets": ["u1-planar-k7"]}, "did you mean 'u1-planar-k"),
         ({"presets": ["figure3"]}, "figure3,flow.k=2,"),
         ({"presets": 2 * ["u1-planar-k2"]}, "presets: expected each value once"),
         ({"preset": "u1-planar-k2"}, "preset: unknown key (did you mean 'presets'?)"),
         ({"seeds": 65}, 'seeds: expected a list of seeds, or "first:end" or "first:end:step" in'),
         ({"seeds": "5:5"}, "seeds: expected first < end"),
-        ({"seeds": "0:10001"}, "at most 10,000 seeds"),
-        ({"seeds": "0:9:0"}, "a step above 0"),
-        ({"seeds": "0:"}, "seeds: expected a list of seeds"),
-        ({"seeds": [1, 1]}, "seeds: expected each value once"),
         ({"seeds": [-1]}, "seeds.0: expected a number not less than 0. Received: -1"),
-        ({"seeds": [1.5]}, "seeds.0: expected a whole number. Received: 1.5"),
         ({"seeds": "0:1000"}, "expected at most 10,000 runs. Received: 12,000"),
-        ({"vary": {"flow.k": []}}, "vary.flow.k: expected 1 or more items"),
         ({"vary": {"flow.k": 2}}, "vary.flow.k: expected a list. Received: 2"),
-        ({"vary": {"flow.k": [2, 2]}}, "vary.flow.k: expected each value once"),
-        ({"vary": [2]}, "vary: expected a mapping. Received: [2]"),
-        ({"set": {"flow.k": {1, 2}}}, "set.flow.k: expected a number, text, a list or a mapping"),
         ({"vary": {"seed": [1]}}, "vary: expected no `seed`"),
-        ({"set": {"seed": 1}}, "set: expected no `seed`"),
         ({"vary": {"train.steps": [1, 2]}}, "vary: expected no key that is set as well"),
         (
             {"vary": {"flow.k": [2], "flow": [{}]}},
             "no key within another, as flow.k is within flow",
         ),
-        ({"set": {"flow.k": 2}, "vary": {"flow": [{}]}}, "as flow.k is within flow"),
-        ({"vary": {"flow.kk": [2]}}, "flow.kk: unknown key (did you mean 'k'?)"),
         (
             {"vary": {"flow.k": [2, -1]}},
             "flow.k=-1,seed=3: vary flow.k: expected a number not less",
         ),
-        ({"set": {"train.steps": "many"}}, "train.steps: expected a whole number"),
         (
             {"set": {"command": "sweep"}},
             "command: expected one of fit-2d, fit, train-vae, infer.",
@@ -195,14 +172,6 @@ def test_what_is_wrong_with_a_sweep_is_one_line(changes, expected):
 def test_a_preset_of_another_command_is_no_sweep():
     with pytest.raises(ConfigError, match="of `nflow fit-2d`, not of sweep"):
         plan.resolve({"command": "fit-2d"}, "mine", Path())
-
-
-def test_a_sweep_is_no_config_of_a_run(tmp_path):
-    (tmp_path / "config.yaml").write_text("command: sweep\npresets: [u1-planar-k2]\n")
-    with pytest.raises(
-        ConfigError, match=r"expected one of fit-2d, fit, train-vae, infer. Received: 'sweep'"
-    ):
-        RunDirectory(tmp_path).read_config()
 
 
 def test_the_shipped_sweeps_are_the_papers():
@@ -268,11 +237,10 @@ def test_a_folder_is_claimed_by_many_at_once_for_one_sweep(tmp_path):
         plan.claim_beside_others(folders[0], other)
 
 
-def test_a_folder_that_another_process_keeps_is_not_claimed(tmp_path, monkeypatch):
-    monkeypatch.setattr(plan, "PATIENCE", 0.0)
-    folder = RunDirectory.at(str(tmp_path))
+def test_a_folder_that_another_process_keeps_is_not_claimed(tmp_path):
+    folder, sweep = RunDirectory.at(str(tmp_path)), plan.resolve(GRID, "mine", Path())
     with folder.locked("sweep"), pytest.raises(BusyError):
-        plan.claim_beside_others(RunDirectory(tmp_path), plan.resolve(GRID, "mine", Path()))
+        plan.claim_beside_others(RunDirectory(tmp_path), sweep, patience=0.0)
 
 
 def test_a_run_is_finished_when_it_says_so_and_has_the_config_of_the_sweep(tmp_path):
