@@ -1,4 +1,4 @@
-"""Checks of what callers in Python pass. No Keras here."""
+"""Checks of arguments that callers in Python pass."""
 
 import math
 import operator
@@ -9,16 +9,16 @@ from nflow_cli.errors import ConfigError, DataError, NflowError
 if TYPE_CHECKING:
     import numpy as np
 
-MAX_SEED = 2**32 - 1  # of a run, a stream or a layer: what generators of Keras take
+MAX_SEED = 2**32 - 1  # of a run, a stream or a layer: Keras takes no larger one
 
 
 def whole_number(
     name: str, value: Any, most: int | None = None, error: type[NflowError] = ConfigError
 ) -> int:
-    """Return a number that counts: Python's or NumPy's, 0 or more, and no truth value.
+    """Return a non-negative whole number of Python or NumPy; truth values are refused.
 
     Raises:
-        NflowError: An ``error``, in one line, for anything else.
+        NflowError: An ``error`` for anything else.
     """
     expected = f"a whole number, 0 or more{'' if most is None else f', at most {most}'}"
     try:
@@ -26,25 +26,25 @@ def whole_number(
     except TypeError:
         number = -1
     if number < 0 or (most is not None and number > most):
-        received = " ".join(repr(value).split())  # an array has lines
+        received = " ".join(repr(value).split())  # an array is printed in lines
         raise error(f"expected {expected}. Received: {name}={received:.60}")
     return number
 
 
 def room_for(n: Any, row: tuple[int, ...], dtype: Any, times: int = 1) -> "np.ndarray":
-    """Return an array for ``n`` times ``times`` rows of a shape, not yet filled.
+    """Return an uninitialised array for ``n`` × ``times`` rows of a shape.
 
     Raises:
-        DataError: ``n`` is no whole number, or there is no memory for the array.
+        DataError: ``n`` is no whole number, or the array does not fit in memory.
     """
     import numpy as np
 
     shape = (whole_number("n", n, error=DataError) * times, *row)
     try:
         return np.empty(shape, dtype)
-    except (MemoryError, OverflowError, ValueError):  # the latter where no address is that long
+    except (MemoryError, OverflowError, ValueError):  # ValueError: too large for an address
         gibibytes = math.prod(shape) * np.dtype(dtype).itemsize / 2**30
         raise DataError(
-            f"expected a number of samples that fit in memory. Received: n={n:,}, which take "
+            f"expected a number of samples that fit in memory. Received: n={n:,}, of "
             f"{gibibytes:,.0f} GiB"
         ) from None

@@ -1,9 +1,9 @@
-"""Functions of arrays, written once for NumPy and for ``keras.ops``. No Keras here.
+"""Numerically stable functions for NumPy and ``keras.ops``: log-sum-exp, normal CDF and quantile.
 
 ``xp`` is the array namespace: ``numpy``, or ``keras.ops`` for tensors of any backend. Results have
 the type of the argument, float32 or float64. With ``keras.ops`` all are differentiable, and no
 gradient is NaN where the value is finite. (``keras.ops.maximum`` of a float64 tensor and a number
-is a float32 on torch: ``where`` is taken in its place.)
+is a float32 on torch: ``where`` is used instead.)
 """
 
 import math
@@ -29,7 +29,7 @@ _TAIL = (
     *(4.9072740317044244e-14, 1.2931384326165576e-14, -1.2180663521726341e-15),
     *(-8.052147372620933e-16, -2.8604941442616213e-17),
 )
-# By powers of y, to the rounding of each type. All are below 1 in size: nothing cancels.
+# Coefficients of the powers of y, for each type. All are below 1 in size: nothing cancels.
 _POWERS = {
     dtype: [float(c) for c in chebyshev.cheb2poly(_TAIL[:count])]
     for dtype, count in (("float32", 10), ("float64", len(_TAIL)))
@@ -37,19 +37,19 @@ _POWERS = {
 
 
 def dtype_of(x: Any) -> np.dtype:
-    """Return the type of the numbers of an array or a tensor of any backend, as NumPy's."""
+    """Return the NumPy dtype of an array or a tensor of any backend."""
     return np.dtype(getattr(x.dtype, "name", str(x.dtype).removeprefix("torch.")))
 
 
 def with_gradient(function: Callable[..., tuple[Any, Any]], xp: Any, *inputs: Any) -> Any:
-    """Return an elementwise function of inputs of one shape, with a gradient of its own.
+    """Return an elementwise function of inputs of one shape, with a custom gradient.
 
     Args:
-        function: Returns the value, and a function from the gradient of it to that of each input.
+        function: Returns the value, and a function from its gradient to that of each input.
             The value may have a leading axis, of several results.
         xp: The array namespace.
-        *inputs: What ``function`` is called on, as flat arrays where they are tensors: XLA for
-            processors works along the last axis, which may be a short one.
+        *inputs: The arguments of ``function``. Tensors are flattened: XLA on CPUs works along
+            the last axis, which may be short.
     """
     if xp is np:
         return function(*inputs)[0]
@@ -60,7 +60,7 @@ def with_gradient(function: Callable[..., tuple[Any, Any]], xp: Any, *inputs: An
         def gradient(*arguments: Any, upstream: Any = None) -> tuple[Any, ...]:
             if upstream is None:
                 return of_value(*arguments)
-            # On torch: what was computed before has no gradient, which a second derivative needs.
+            # On torch: a second derivative needs the gradient of a fresh computation.
             return function(*arguments)[1](upstream)
 
         return value, gradient
@@ -84,7 +84,7 @@ def log_softmax(x: Any, axis: int, xp: Any) -> Any:
 
 
 def _peak(x: Any, axis: int, xp: Any) -> Any:
-    """Return the greatest along an axis, or 0 where that is -inf: a constant of the gradient."""
+    """Return the maximum along an axis, 0 if it is -inf, without a gradient."""
     peak = xp.max(x, axis=axis, keepdims=True)
     peak = xp.where(peak == -math.inf, 0.0, peak)
     return peak if xp is np else xp.stop_gradient(peak)
@@ -100,13 +100,13 @@ def silu(x: Any, xp: Any) -> Any:
 @np.errstate(divide="ignore", under="ignore")
 def log1mexp(x: Any, xp: Any) -> Any:
     """Return ``log(1 - exp(x))`` of ``x < 0``; ``-inf`` at 0."""
-    small = x > -LOG_2  # below 1/2 the one has no digits to lose, above it the other
+    small = x > -LOG_2  # expm1 is accurate on this side, log1p on the other
     near, far = xp.where(small, x, -LOG_2), xp.where(small, -LOG_2, x)
     return xp.where(small, xp.log(-xp.expm1(near)), xp.log1p(-xp.exp(far)))
 
 
 def scaled_tail(x: Any) -> Any:
-    """Return ``Φ(-x) exp(x²/2)`` of ``x >= 0``, of any array, by arithmetic alone.
+    """Return ``Φ(-x) exp(x²/2)`` for ``x >= 0``, of any array, by arithmetic alone.
 
     Φ is the standard normal distribution function. The relative error is 7e-16 in float64 and
     3e-7 in float32, at any ``x``.
@@ -125,7 +125,7 @@ def scaled_tail(x: Any) -> Any:
 def log_ndtr(x: Any, xp: Any) -> Any:
     """Return ``log Φ(x)``, the logarithm of the standard normal distribution function.
 
-    To rounding in both tails; its derivative is ``φ(x) / Φ(x)``.
+    Accurate to rounding in both tails; its derivative is ``φ(x) / Φ(x)``.
     """
 
     def run(x: Any) -> tuple[Any, Any]:
@@ -143,7 +143,7 @@ def log_ndtr(x: Any, xp: Any) -> Any:
 
 @np.errstate(divide="ignore", under="ignore")
 def log_tails(x: Any, xp: Any) -> tuple[Any, Any, Any, Any]:
-    """Return ``log Φ(x)``, ``log Φ(-x)``, and of each the logarithm of its slope.
+    """Return ``log Φ(x)``, ``log Φ(-x)``, and the logarithm of each one's slope.
 
     The slopes are ``φ(x) / Φ(x)`` and ``φ(x) / Φ(-x)``: inverse Mills ratios.
     """
@@ -177,9 +177,9 @@ def _tails(x: Any, xp: Any) -> tuple[Any, ...]:
 
 @np.errstate(under="ignore")
 def ndtri_exp(log_p: Any, xp: Any) -> Any:
-    """Return ``Φ⁻¹(exp(log_p))`` of ``log_p <= 0``: the inverse of :func:`log_ndtr`.
+    """Return ``Φ⁻¹(exp(log_p))`` for ``log_p <= 0``: the inverse of :func:`log_ndtr`.
 
-    ``log_p`` near 0 has few digits of ``1 - p``: above the median take ``-ndtri_exp(log(1 - p))``.
+    ``log_p`` near 0 has few digits of ``1 - p``: above the median use ``-ndtri_exp(log(1 - p))``.
     """
 
     def run(log_p: Any) -> tuple[Any, Any]:
@@ -205,8 +205,8 @@ def ndtri(p: Any, xp: Any) -> Any:
 def _upper_quantile(log_q: Any, xp: Any) -> Any:
     """Return ``x >= 0`` with ``log Φ(-x) = log_q <= log 1/2``.
 
-    From a rational guess (Abramowitz & Stegun, *Handbook*, 1964, 26.2.23), right to 4.5e-4, by two
-    steps of Halley's method, which triple the number of digits; by one in float32.
+    A rational approximation (Abramowitz & Stegun, *Handbook*, 1964, 26.2.23) of error 4.5e-4, then
+    two steps of Halley's method, which triple the number of digits; one in float32.
     """
     none = log_q == -math.inf
     log_q = xp.where(none, -1.0, log_q)

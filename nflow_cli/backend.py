@@ -1,4 +1,4 @@
-"""The start of Keras and of what it runs on, without the chatter of native code."""
+"""Start Keras and TensorFlow on a device, and silence their native log."""
 
 import contextlib
 import ctypes
@@ -19,16 +19,16 @@ from nflow_cli.signals import Held
 NO_MEMORY = "not enough memory; fewer samples, a smaller batch or fewer restarts take less"
 
 
-CPU, GPU = "cpu", "gpu"  # the first; or gpu:N
-INTRA_OP = "TF_NUM_INTRAOP_THREADS"  # TensorFlow's own way to say how many threads
+CPU, GPU = "cpu", "gpu"  # gpu: the first; also gpu:N
+INTRA_OP = "TF_NUM_INTRAOP_THREADS"  # TensorFlow's variable for the number of threads
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 DEVICE = re.compile(r"cpu|gpu:\d{1,3}")
 MOST_THREADS = 1024
-M_TOP_PAD, HEAP_PAD = -2, 16 << 20  # of glibc's malloc.h; bytes of address space, not of memory
+M_TOP_PAD, HEAP_PAD = -2, 16 << 20  # from glibc's malloc.h; bytes of address space, not of memory
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores available to this process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -36,12 +36,12 @@ def cores() -> int:
 
 @dataclass(frozen=True)
 class Machine:
-    """What TensorFlow computes on: a matter of the command, never of a config.
+    """The device that TensorFlow computes on: an option of the command, never of a config.
 
     Attributes:
         device: ``cpu``, or ``gpu:N``.
-        threads: Of a processor, that share an operation; ``None``: as TensorFlow has it.
-        card: What the GPU is called.
+        threads: Threads of one operation on the CPU; ``None``: TensorFlow's default.
+        card: The name of the GPU.
     """
 
     device: str = CPU
@@ -50,37 +50,37 @@ class Machine:
 
     @property
     def is_gpu(self) -> bool:
-        """Whether it is a GPU."""
+        """Whether the device is a GPU."""
         return self.device != CPU
 
     @property
     def number(self) -> int:
-        """Of the GPU."""
+        """The number of the GPU."""
         return int(self.device.removeprefix(f"{GPU}:"))
 
     @property
     def text(self) -> str:
-        """The device, with what it is called."""
+        """The device and its name."""
         return f"{self.device} ({self.card})" if self.card else self.device
 
     def of(self, threads: int | None) -> "Machine":
-        """Return the machine with so many threads, if a number is asked for.
+        """Return the machine with a number of threads, if one is given.
 
         Raises:
-            DeviceError: Of a GPU, whose threads are its own.
+            DeviceError: For a GPU, which takes no number of threads.
         """
         if threads and self.is_gpu:
             raise DeviceError(f"--threads: expected --device cpu. Received: {self.device}")
         return replace(self, threads=threads or self.threads)
 
     def with_threads(self, usual: int | None) -> "Machine":
-        """Return the machine with as many threads as are usual, unless somebody says how many."""
+        """Return the machine with the default number of threads, unless one is set."""
         if self.is_gpu or self.threads or INTRA_OP in os.environ:
             return self
         return replace(self, threads=usual)
 
     def record(self) -> dict[str, str | int]:
-        """Return what ``run.json`` says of it."""
+        """Return the record in ``run.json``."""
         if self.is_gpu:
             return {"device": self.device, "card": self.card}
         of_tensorflow = os.environ.get(INTRA_OP, "")
@@ -92,10 +92,7 @@ PROCESSOR = Machine()
 
 
 def recorded(machines: Any) -> Machine:
-    """Return the last of what ``run.json`` says that a run was trained on, as far as it says.
-
-    As many threads as there are cores at most.
-    """
+    """Return the last machine that ``run.json`` records, with at most as many threads as cores."""
     last = machines[-1] if isinstance(machines, list) and machines else None
     known = last if isinstance(last, dict) else {}
     device, threads = str(known.get("device")), known.get("threads")
@@ -104,11 +101,7 @@ def recorded(machines: Any) -> Machine:
 
 
 def expect_tensorflow() -> None:
-    """See that TensorFlow is installed, without the seconds that importing it takes.
-
-    Raises:
-        NflowError: If it is not.
-    """
+    """Check that TensorFlow is installed, without the seconds of importing it."""
     if importlib.util.find_spec("tensorflow") is None:
         raise NflowError("the commands need TensorFlow; install it with: pip install tensorflow")
 
@@ -117,16 +110,15 @@ def start_tensorflow(machine: Machine | None = PROCESSOR) -> None:
     """Import Keras on TensorFlow, in single precision, whatever ``keras.json`` says.
 
     Args:
-        machine: What this process is to compute on, unless Keras is there already; ``None``:
-            whatever TensorFlow would.
+        machine: The device, unless Keras is loaded already; ``None``: TensorFlow's default.
 
     Raises:
         DeviceError: TensorFlow has no such device.
-        NflowError: If one of them cannot be imported, or computes in mixed precision.
+        NflowError: The import fails, or Keras is set to mixed precision.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    with program_cache.told((machine and machine.threads) or 0):
+    with program_cache.enabled((machine and machine.threads) or 0):
         start_keras(lambda: None if machine is None else _settle(machine))
     import keras
 
@@ -140,47 +132,43 @@ def start_tensorflow(machine: Machine | None = PROCESSOR) -> None:
 
 
 def start_keras(settle: Callable[[], None] = lambda: None) -> None:
-    """Import Keras on the backend that it is set up for, unless somebody has already.
+    """Import Keras on its configured backend, unless it is loaded already.
 
     Args:
-        settle: Called in between: what is settled before the first operation.
-
-    Raises:
-        NflowError: If it cannot be imported.
+        settle: Called before the first operation, to configure the backend.
     """
     if "keras" in sys.modules:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     _let_malloc_keep_memory()
-    # What a handler raises in an import can get lost there.
+    # An exception that a signal handler raises in an import can be lost.
     with Held(), _silent_stderr(), uncollected():
         try:
             import keras
 
             settle()
-            keras.ops.zeros(())  # the first operation looks for devices, and says so
-        except (ImportError, ValueError, AssertionError) as error:  # keras.json holds nonsense
-            reason = str(error) or "it refuses what its keras.json says"  # 3.12 only asserts
+            keras.ops.zeros(())  # the first operation looks for devices, and logs it
+        except (ImportError, ValueError, AssertionError) as error:  # of an invalid keras.json
+            reason = str(error) or "keras.json is invalid"  # 3.12 only asserts
             raise NflowError(f"Keras or its backend cannot be imported: {reason}") from None
 
 
 def _let_malloc_keep_memory() -> None:
-    """Let what an operation frees stay with this process for the next one.
+    """Let malloc keep freed memory for the next operation.
 
-    A matrix product of XLA asks for its buffers at each call, and glibc hands them back to the
-    system at each end: up to half of an update went into page faults. The heaps of threads are
-    padded as they are made, so before TensorFlow makes any.
+    XLA allocates the buffers of a matrix product at each call, and glibc returns them to the system
+    each time: up to half of an update was page faults. Heaps of threads are padded when they are
+    made, so this comes before TensorFlow makes any.
     """
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library, or none
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
         ctypes.CDLL(None).mallopt(M_TOP_PAD, HEAP_PAD)
 
 
 def machine_of(device: str) -> Machine:
-    """Return the machine of ``cpu``, ``gpu`` or ``gpu:N``; TensorFlow is started on a GPU.
+    """Return the machine of ``cpu``, ``gpu`` or ``gpu:N``; a GPU starts TensorFlow.
 
     Raises:
         DeviceError: TensorFlow has no such device.
-        NflowError: TensorFlow cannot be imported.
     """
     machine = Machine(f"{GPU}:0" if device == GPU else device)
     if not machine.is_gpu:
@@ -194,11 +182,10 @@ def machine_of(device: str) -> Machine:
 
 
 def gpus(device: str) -> list[str]:
-    """Return what ``CUDA_VISIBLE_DEVICES`` calls a GPU, or of ``gpu`` all of them; use none here.
+    """Return the ``CUDA_VISIBLE_DEVICES`` names of ``gpu:N``, or of all for ``gpu``; use none here.
 
     Raises:
         DeviceError: TensorFlow has none, or no such.
-        NflowError: TensorFlow cannot be imported.
     """
     expect_tensorflow()
     start_tensorflow()
@@ -214,9 +201,9 @@ def gpus(device: str) -> list[str]:
 
 
 def _settle(machine: Machine) -> None:
-    """Let TensorFlow see one GPU or none, take its memory as needed, and multiply in float32.
+    """Show TensorFlow one GPU or none, let its memory grow, and turn TF32 off.
 
-    TF32, which multiplies in 11 bits, would fail what `nflow check` holds a flow to.
+    TF32 multiplies with 11 bits, which the checks of `nflow check` would not pass.
     """
     import tensorflow as tf
 
@@ -228,7 +215,7 @@ def _settle(machine: Machine) -> None:
     for gpu in chosen:
         tf.config.experimental.set_memory_growth(gpu, True)
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    gc.freeze()  # this process is a command's, which keeps what it has imported
+    gc.freeze()  # a command's process keeps its imports
 
 
 def _cards() -> list[str]:
@@ -240,7 +227,7 @@ def _cards() -> list[str]:
 
 
 def _missing(device: str, cards: list[str]) -> str:
-    """Say that there is no such GPU, and which there are, or what was looked for."""
+    """Return the message that a GPU is not available, with those that are."""
     import tensorflow as tf
 
     if cards:
@@ -258,7 +245,7 @@ def _missing(device: str, cards: list[str]) -> str:
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Return whether NumPy or TensorFlow found no memory."""
+    """Return whether an error of NumPy or TensorFlow is one of memory."""
     tensorflow = sys.modules.get("tensorflow")
     exhausted = (tensorflow.errors.ResourceExhaustedError,) if tensorflow else ()
     return isinstance(error, (MemoryError, *exhausted))
@@ -266,10 +253,10 @@ def lacks_memory(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Send file descriptor 2 to nowhere: native code writes there, past ``sys.stderr``."""
+    """Redirect file descriptor 2 to null: native code writes there, past ``sys.stderr``."""
     try:
         saved = os.dup(2)
-    except OSError:  # it is closed: nobody listens
+    except OSError:  # it is closed
         yield
         return
     if sys.stderr:

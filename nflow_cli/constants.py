@@ -1,9 +1,9 @@
-"""Numbers and names that several modules share. No Keras here."""
+"""Constants that several modules share."""
 
 import math
 
 __version__ = "0.1.0.dev6"  # rises with each change of a run's keys, files or meaning
 LOG_2PI = math.log(2 * math.pi)
-RUN, SWEEP = "run.json", "sweep.yaml"  # what makes a folder that of a run, or of a sweep
+RUN, SWEEP = "run.json", "sweep.yaml"  # of a run directory, and of a sweep's
 FAR = 1e15  # beyond it float32 squares overflow, and every density here is 0
 DPI = 150  # dots an inch of a picture

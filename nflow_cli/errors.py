@@ -1,23 +1,23 @@
-"""The errors that nflow raises on purpose: what was wrong, what was expected, what was received."""
+"""Errors that nflow raises on purpose: one line with the problem, expected and received."""
 
 from nflow_cli.text import printable
 
 
 class NflowError(Exception):
-    """Base of every error a user can cause; the command line prints it as one line."""
+    """Base of all errors that a user can cause; the command line prints one line."""
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an error says, in one line."""
+    """Return an error's message as one line."""
     return printable(" ".join(str(error).split())) or type(error).__name__
 
 
 class ConfigError(NflowError):
-    """A preset, an override or a value in them is not valid."""
+    """A preset, an override or a value in them is invalid."""
 
 
 class RunDirectoryError(NflowError):
-    """A run directory is missing, damaged, or cannot be written."""
+    """A run directory is missing, damaged, or not writable."""
 
 
 class BusyError(RunDirectoryError):
@@ -25,29 +25,29 @@ class BusyError(RunDirectoryError):
 
 
 class TakenError(BusyError):
-    """Another process is training the run of a sweep that was asked for."""
+    """Another process is training this run of a sweep."""
 
 
 class DeviceError(NflowError):
-    """There is no such device to compute on."""
+    """There is no such device."""
 
 
 class TargetError(NflowError):
-    """A target density is not proper, or cannot do what was asked of it."""
+    """A target density is improper, or lacks what was requested."""
 
 
 class DivergenceError(NflowError):
-    """Training met a loss that is not finite."""
+    """The loss became infinite or NaN."""
 
 
 class DataError(NflowError):
-    """A data set is missing, damaged, or not what it should be."""
+    """A data set is missing, damaged, or invalid."""
 
 
 class Interrupted(BaseException):
-    """A signal asked the run to stop, and what it had learnt is saved."""
+    """A signal stopped the run; its progress is saved."""
 
     def __init__(self, number: int):
         super().__init__(number)
         self.number = number
-        self.hint: str | None = None  # what to do next
+        self.hint: str | None = None  # a command to run next

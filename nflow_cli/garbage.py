@@ -1,4 +1,4 @@
-"""When Python looks for garbage, and when there is none to be found."""
+"""Pause the cyclic garbage collector."""
 
 import contextlib
 import gc
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Look for no garbage where much is made and nothing thrown away: an import, a picture.
+    """Pause the garbage collector while many objects are made and none freed: imports, pictures.
 
-    Python looks all the oftener, a sixth of the time that TensorFlow's import takes.
+    Collections take a sixth of the time of TensorFlow's import.
     """
     was_enabled = gc.isenabled()
     gc.disable()

@@ -1,4 +1,4 @@
-"""Lines that fit a terminal: broken between words, in tables of several parts."""
+"""Text wrapped to the width of the terminal, and tables."""
 
 import itertools
 import shutil
@@ -12,13 +12,13 @@ from typing import Any
 from nflow_cli.text import printable
 
 GAP = 2  # blanks between the columns of a table
-LEAST = 8  # of a column, however narrow the terminal is
-KEYS = 0.6  # of the width at most for the columns that say what a row is of
+MIN_WIDTH = 8  # of a column, however narrow the terminal is
+MAX_KEYS = 0.6  # of the width, for the key columns
 _WORDING: ContextVar[Callable[[str], str]] = ContextVar("wording", default=str)  # of notes
 
 
 def hanging(head: str, text: str, stream: Any = None) -> str:
-    """Join a head and a text, which in a narrow terminal goes on below its own beginning."""
+    """Join a head and a text, wrapped with a hanging indent in a narrow terminal."""
     head, text = printable(head), printable(text)
     width = terminal_width(stream or sys.stdout)
     if width is None or len(head) + len(text) <= width:
@@ -35,7 +35,7 @@ def tell(text: str, head: str = "") -> None:
 
 @contextmanager
 def worded(wording: Callable[[str], str]) -> Iterator[None]:
-    """Pass the notes of what is called through ``wording``."""
+    """Pass notes printed in this context through ``wording``."""
     token = _WORDING.set(wording)
     try:
         yield
@@ -44,10 +44,10 @@ def worded(wording: Callable[[str], str]) -> Iterator[None]:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], keys: int) -> str:
-    """Lay out a table; one that a terminal is too narrow for in parts, one below the other.
+    """Format a table; one too wide for the terminal is split into parts below each other.
 
-    The first ``keys`` columns, which say what a row is of, and its number begin each part. Of a
-    text that is too long for a line of its own, the middle is left out.
+    The first ``keys`` columns and their number are repeated in each part. The middle of a text
+    too long for a line is left out.
     """
     columns = list(zip(header, *rows, strict=True))
     width = terminal_width(sys.stdout)
@@ -57,20 +57,19 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], keys: int) -> st
     first = [numbers, *columns[:keys]]
     for most in range(max(map(len, itertools.chain(*first))), 1, -1):
         first = [_shortened(column, most) for column in first]
-        if _width(first) <= KEYS * width:
+        if _width(first) <= MAX_KEYS * width:
             break
-    room = max(width - _width(first) - GAP, LEAST)
+    room = max(width - _width(first) - GAP, MIN_WIDTH)
     rest = [_shortened(column, room) for column in columns[keys:]]
     return "\n\n".join(_lines([*first, *part]) for part in _parts(rest, room))
 
 
 def terminal_width(stream: Any) -> int | None:
-    """Return how many columns a terminal has, None for what is none: a line there has no end."""
+    """Return the width of a terminal; None for anything else, whose lines are unlimited."""
     return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def _parts(columns: Sequence[Sequence[str]], room: int) -> Iterator[list[Sequence[str]]]:
-    """Yield the columns that fit beside each other."""
     part: list[Sequence[str]] = []
     for column in columns:
         if part and _width([*part, column]) > room:
@@ -85,7 +84,6 @@ def _width(columns: Sequence[Sequence[str]]) -> int:
 
 
 def _shortened(column: Sequence[str], most: int) -> list[str]:
-    """Return the texts of a column, each of so many characters at most."""
     half = (most - 1) // 2
     return [t if len(t) <= most else f"{t[: most - 1 - half]}…{t[len(t) - half :]}" for t in column]
 

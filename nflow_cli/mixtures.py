@@ -1,9 +1,9 @@
 """Mixtures of M normals: density, distribution function and its inverse, mass of an interval.
 
-Written once for NumPy and ``keras.ops``: see :mod:`nflow_cli.arrays`. A mixture is three arrays
-``(..., M)``: ``log_weights``, whose exponentials sum to 1, ``means``, and ``scales``, all positive.
-Points are ``(...)`` and broadcast against them. The components may be along another axis, counted
-from the last. Logarithms are in nats.
+For NumPy and ``keras.ops``: see :mod:`nflow_cli.arrays`. A mixture is three arrays ``(..., M)``:
+``log_weights``, whose exponentials sum to 1, ``means``, and ``scales``, all positive. Points are
+``(...)`` and broadcast against them. The components may be along another axis, counted from the
+last. Logarithms are in nats.
 """
 
 import math
@@ -24,7 +24,7 @@ from nflow_cli.arrays import (
     with_gradient,
 )
 
-_NARROW = 1 / 16  # half widths times the slope of the log-density: the series ends at 1e-13 there
+_NARROW = 1 / 16  # half width times the slope of the log-density: error of the series 1e-13
 
 
 def log_density(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int = -1) -> Any:
@@ -34,14 +34,14 @@ def log_density(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis
 
 
 def log_cdf(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int = -1) -> Any:
-    """Return ``log F(x)``, the logarithm of the mass below ``x``, to rounding in the lower tail."""
+    """Return ``log F(x)``, the log-mass below ``x``, accurate to rounding in the lower tail."""
     return logsumexp(
         log_weights + log_ndtr((xp.expand_dims(x, axis) - means) / scales, xp), axis, xp
     )
 
 
 def log_sf(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int = -1) -> Any:
-    """Return ``log(1 - F(x))``, the logarithm of the mass above, to rounding in the upper tail."""
+    """Return ``log(1 - F(x))``, the log-mass above, accurate to rounding in the upper tail."""
     return logsumexp(
         log_weights + log_ndtr((means - xp.expand_dims(x, axis)) / scales, xp), axis, xp
     )
@@ -56,25 +56,17 @@ def log_interval_mass(
     xp: Any,
     axis: int = -1,
 ) -> Any:
-    """Return ``log(F(centre + half) - F(centre - half))``, right however small ``half`` is.
+    """Return ``log(F(centre + half) - F(centre - half))``, accurate for any ``half > 0``.
 
-    Of an interval without an end take :func:`log_cdf` or :func:`log_sf`.
-
-    Args:
-        centre: The middle of the interval.
-        half: Half its width, positive. Of a small interval a difference of its ends has no digits.
-        log_weights: Of the components.
-        means: Of the components.
-        scales: Of the components.
-        xp: The array namespace.
-        axis: Of the components.
+    A difference of the ends of a small interval has no digits, hence ``centre`` and ``half``. For
+    an interval without an end use :func:`log_cdf` or :func:`log_sf`.
     """
     c, h = (xp.expand_dims(centre, axis) - means) / scales, xp.expand_dims(half, axis) / scales
     return logsumexp(log_weights + log_normal_mass(c, h, xp), axis, xp)
 
 
 def log_normal_mass(c: Any, h: Any, xp: Any, side: Any = None) -> Any:
-    r"""Return ``log(Φ(c + h) - Φ(c - h))`` of ``h > 0``, arrays of one shape.
+    r"""Return ``log(Φ(c + h) - Φ(c - h))`` for ``h > 0``, arrays of one shape.
 
     Where ``side`` is 1 it is ``log(1 - Φ(c))``, the mass above ``c``, and where it is -1
     ``log Φ(c)``; ``h`` is any positive number there. ``side`` broadcasts, and has no gradient.
@@ -133,16 +125,16 @@ def _mean_of_cosh(w: Any, v: Any) -> Any:
 def normal_score(
     x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int = -1
 ) -> tuple[Any, Any]:
-    """Return ``z = Φ⁻¹(F(x))`` and ``log dz/dx``, to rounding in both tails.
+    """Return ``z = Φ⁻¹(F(x))`` and ``log dz/dx``, accurate to rounding in both tails.
 
-    Where ``x`` is of the mixture, ``z`` is of N(0, 1).
+    If ``x`` is drawn from the mixture, ``z`` is N(0, 1).
     """
     u = (xp.expand_dims(x, axis) - means) / scales
     below, above, slope_below, slope_above = log_tails(u, xp)
     low = xp.sum(xp.exp(log_weights + below), axis=axis, keepdims=True) < 0.5
-    terms = log_weights + xp.where(low, below, above)  # the tail that has the digits
+    terms = log_weights + xp.where(low, below, above)  # the smaller tail has the digits
     z = ndtri_exp(logsumexp(terms, axis, xp), xp)
-    # f(x) over the mass of the tail: no difference of two squares.
+    # f(x) over the mass of the tail avoids a difference of two squares.
     ratios = xp.where(low, slope_below, slope_above) - xp.log(scales)
     log_slope = logsumexp(log_softmax(terms, axis, xp) + ratios, axis, xp) - log_tails(z, xp)[2]
     return xp.where(xp.squeeze(low, axis), z, -z), log_slope
@@ -154,11 +146,11 @@ def from_normal_score(
 ) -> Any:
     """Return ``x = F⁻¹(Φ(z))``, the inverse of :func:`normal_score`, without a gradient.
 
-    Newton's method, by bisection where that leaves what is known to hold the root, or is slow.
+    Newton's method, with bisection where a step leaves the bracket of the root or is slow.
     """
     known = xp.abs(z) < math.inf
     score = xp.where(known, z, 0.0)
-    ends = means + scales * xp.expand_dims(score, axis)  # what the components alone would give
+    ends = means + scales * xp.expand_dims(score, axis)  # the quantiles of the components
     eps = float(np.finfo(dtype_of(z)).eps)
 
     def going(low: Any, high: Any, x: Any, last: Any, goes_on: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What the commands write to: results on stdout, which must arrive, and a log on stderr."""
+"""Standard output, where failed writes are errors, and standard error, where they are ignored."""
 
 import errno
 import io
@@ -11,31 +11,30 @@ from nflow_cli.errors import NflowError
 
 
 class Results(io.FileIO):
-    """Says so, once, when what is written does not arrive."""
+    """Standard output: a failed write is reported once."""
 
     failed = False
 
     def write(self, data: Any) -> int | None:
-        """Write what can be written.
+        """Write as much as possible.
 
         Raises:
-            NflowError: If the disk is full, or the file was closed. A pipe without a reader is
-                click's own matter: it ends quietly.
+            NflowError: The disk is full, or the file was closed. click handles a broken pipe.
         """
         try:
             return _size(data) if self.failed else super().write(data)
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise
-            self.failed = True  # Python tries again when it ends
+            self.failed = True  # Python flushes again at exit
             raise NflowError(f"stdout: {error.strerror}") from None
 
 
 class Log(io.FileIO):
-    """Drops what cannot be written: no work is stopped by that."""
+    """Standard error: a failed write is ignored."""
 
     def write(self, data: Any) -> int:
-        """Write what can be written."""
+        """Write as much as possible."""
         try:
             written = super().write(data)
         except OSError:
@@ -44,14 +43,14 @@ class Log(io.FileIO):
 
 
 def prepare(stdout: type[io.FileIO] = Results) -> None:
-    """Set up the output of this process, also where it was started without a stdout or stderr."""
+    """Set up stdout and stderr of this process, even if it was started without them."""
     for descriptor, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
             os.fstat(descriptor)
-        except OSError:  # closed: the next file that is opened would be taken for it
-            os.open(os.devnull, flags)  # takes the least descriptor; stdout cannot be written to
-    os.environ["MPLBACKEND"] = "agg"  # a user's may be of another Matplotlib, which refuses it
-    # Where the cache of its fonts can be is nothing that a picture shows.
+        except OSError:  # closed: the next opened file would get its number
+            os.open(os.devnull, flags)  # takes the lowest descriptor; stdout is not writable
+    os.environ["MPLBACKEND"] = "agg"  # the user's may not exist in this environment
+    # The place of its font cache does not matter to a picture.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     sys.stdout = _text(stdout(1, "w", closefd=False), sys.stdout)
     sys.stderr = _text(Log(2, "w", closefd=False), sys.stderr)

@@ -1,12 +1,11 @@
-"""Compiled programs, kept for the next process in a folder that is the user's alone.
+"""Cache of XLA's compiled programs, in a private folder of the user.
 
-TensorFlow keeps XLA's programs in a folder if it is told to, one file each, and looks there before
-it compiles; a program is taken if its instructions, in full, are those that were to be compiled.
-That a file is the one that was written is seen to here: its SHA-256 is in its name. Each process
-has a folder of its own, where the sound files are linked at the start, so that it reads nothing
-that another is writing; what it compiled joins the others at its end.
+TensorFlow can keep compiled programs in a folder, one file each, and uses one whose instructions
+are equal in full. Here each file is verified: its SHA-256 is in its name. Each process works in a
+folder of its own, into which the intact files are linked at the start, so that it reads nothing
+that another is writing; at its end, what it compiled is added to the cache.
 
-The environment variable ``NFLOW_CACHE`` takes another folder, or ``off``.
+The environment variable ``NFLOW_CACHE`` sets another folder, or ``off``.
 """
 
 import atexit
@@ -23,22 +22,27 @@ from pathlib import Path
 
 VARIABLE = "NFLOW_CACHE"
 FLAGS, DIRECTORY = "TF_XLA_FLAGS", "--tf_xla_persistent_cache_directory"
-DECIDING = ("XLA_FLAGS", FLAGS, "TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")  # what is compiled
-PRIVATE = "process-"  # how the folder of a process begins
-MAX_BYTES = 64 * 2**20  # all of it is read, to be hashed, at every start
-MAX_AGE = 24 * 3600  # seconds: then a process that left its folder has ended, most likely
+DECIDING = (
+    "XLA_FLAGS",
+    FLAGS,
+    "TF_NUM_INTRAOP_THREADS",
+    "OMP_NUM_THREADS",
+)  # for the compiled code
+PRIVATE = "process-"  # prefix of a process's folder
+MAX_BYTES = 64 * 2**20  # all files are hashed at each start
+MAX_AGE = 24 * 3600  # seconds until the folder of a process is taken for abandoned
 
 
 @contextlib.contextmanager
-def told(threads: int = 0) -> Iterator[None]:
-    """Tell TensorFlow of the programs, where it reads its flags within this context.
+def enabled(threads: int = 0) -> Iterator[None]:
+    """Enable the cache where TensorFlow reads its flags within this context.
 
     Args:
-        threads: Of an operation, on which the code depends; 0: as many as there are cores.
+        threads: Of an operation, on which the code depends; 0: the number of cores.
     """
     flags, folder = os.environ.get(FLAGS), None
-    if DIRECTORY not in (flags or ""):  # else the user has arranged it
-        with contextlib.suppress(OSError, RuntimeError):  # no home, no space: it compiles anew
+    if DIRECTORY not in (flags or ""):  # else the user has set it
+        with contextlib.suppress(OSError, RuntimeError):  # no home, no space: compile anew
             folder = _open(_home() / _key(threads))
     if folder is None:
         yield
@@ -46,15 +50,15 @@ def told(threads: int = 0) -> Iterator[None]:
     os.environ[FLAGS] = f"{flags or ''} {DIRECTORY}={folder}"
     try:
         yield
-    finally:  # the processes that this one starts have folders of their own
+    finally:  # child processes have folders of their own
         os.environ.pop(FLAGS) if flags is None else os.environ.update({FLAGS: flags})
 
 
 def _home() -> Path:
-    """Return the folder of all programs.
+    """Return the folder of the cache.
 
     Raises:
-        OSError: The user wants none.
+        OSError: The cache is off.
     """
     chosen = os.environ.get(VARIABLE, "")
     if chosen == "off":
@@ -64,7 +68,7 @@ def _home() -> Path:
 
 
 def _key(threads: int) -> str:
-    """Return a name for all that decides the code: TensorFlow, processor, cores, flags."""
+    """Return a name for all that the code depends on: TensorFlow, processor, cores, flags."""
     package = importlib.util.find_spec("tensorflow")
     origin = package.origin if package else None
     facts = [origin, *(os.stat(origin)[6:9] if origin else ()), threads, os.cpu_count()]
@@ -75,7 +79,7 @@ def _key(threads: int) -> str:
 
 
 def _processor() -> list[str]:
-    """Return what Linux says of the first core: its model and what it can do."""
+    """Return the model and features of the first core, by Linux."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             first = file.read(16_384).split("\n\n")[0]
@@ -86,9 +90,9 @@ def _processor() -> list[str]:
 
 
 def _open(folder: Path) -> Path | None:
-    """Return a folder of this process's own with the sound programs of ``folder``, if it is safe.
+    """Return a private folder of this process with links to the intact programs of ``folder``.
 
-    A space in the path would end the flag.
+    ``None`` where ``folder`` is not private, or its path has a space, which would end the flag.
     """
     for path in (folder.parent, folder):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -101,13 +105,13 @@ def _open(folder: Path) -> Path | None:
         name, _, digest = path.name.rpartition(".")
         if _digest(path) != digest:
             path.unlink(missing_ok=True)
-        elif not (private / name).exists():  # two processes may have compiled it at once
+        elif not (private / name).exists():  # two processes may have compiled it
             os.link(path, private / name)
     return private
 
 
 def _is_private(folder: Path) -> bool:
-    """Return whether a folder is the user's, no link, and nobody else may enter it."""
+    """Return whether a folder is owned by the user, no link, and closed to others."""
     status = folder.lstat()
     return (
         folder.is_dir()
@@ -131,7 +135,7 @@ def _digest(path: Path) -> str:
 
 
 def _tidy(folder: Path) -> None:
-    """Remove folders of processes that were killed, and the oldest programs of too many."""
+    """Remove folders of killed processes, and the oldest programs beyond ``MAX_BYTES``."""
     for path in folder.glob(f"{PRIVATE}*"):
         if time.time() - path.lstat().st_mtime > MAX_AGE:
             shutil.rmtree(path, ignore_errors=True)
@@ -144,11 +148,11 @@ def _tidy(folder: Path) -> None:
 
 
 def _close(private: Path, process: int) -> None:
-    """Let what was compiled join the other programs, and remove the folder of the process."""
+    """Move newly compiled programs to the cache, and remove the folder of the process."""
     if os.getpid() != process:  # a fork
         return
     with contextlib.suppress(OSError):
         for path in _programs(private):
-            if path.stat().st_nlink == 1:  # not one that was linked
+            if path.stat().st_nlink == 1:  # new: not a link
                 os.replace(path, private.parent / f"{path.name}.{_digest(path)}")
     shutil.rmtree(private, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Where random numbers come from: streams keyed by (seed, purpose, step). No Keras here."""
+"""Random streams, keyed by (seed, purpose, step)."""
 
 import zlib
 
@@ -14,19 +14,19 @@ def stream(seed: int, purpose: str, step: int = 0) -> np.random.Generator:
     again, in any order, and purposes never overlap.
 
     Raises:
-        ConfigError: If ``seed`` is no whole number from 0 to 2⁶⁴ - 1.
+        ConfigError: If ``seed`` is no whole number from 0 to 2³² - 1.
     """
     key = [whole_number("seed", seed, MAX_SEED), zlib.crc32(purpose.encode())]
     return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, step]))
 
 
 def shifted_lattice(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw sets of ``n`` points that fill the unit cube evenly; ``shape`` is ``(..., D, n)``.
+    """Draw sets of ``n`` quasi-random points in the unit cube; ``shape`` is ``(..., D, n)``.
 
     Point i of a set is ``u + i α mod 1``, one uniform ``u`` a set, with ``α = (1/n, φ⁻¹, φ⁻², …)``
     and ``φ^D = φ + 1``, for D = 2 the golden ratio (Roberts 2018). So each point is uniform and a
-    mean over a set unbiased, while its error falls nearly as 1/n, where that of independent points
-    falls as 1/√n, for smooth functions of few coordinates (Cranley & Patterson 1976).
+    mean over a set unbiased; for smooth functions of few coordinates its error falls nearly as
+    1/n, not as the 1/√n of independent points (Cranley & Patterson 1976).
     """
     *leading, dim, n = shape
     phi = 2.0

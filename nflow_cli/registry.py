@@ -1,6 +1,6 @@
-"""Names of flows, bases, targets, point sets and column maps, each with its place: the one list.
+"""Registry of flows, bases, targets, point sets and column maps: ``module:class`` by name.
 
-Importing this module loads nothing; :func:`resolve` imports what is needed when it is.
+Importing this module loads nothing; :func:`resolve` imports on demand.
 """
 
 import difflib
@@ -23,7 +23,7 @@ FLOWS = {
     "permutation": "nflow_cli.flows.permutation:Permutation",
 }
 
-# What others call them.
+# Names of flows elsewhere.
 USUAL_NAMES = {
     "realnvp": "affine-coupling",
     "real-nvp": "affine-coupling",
@@ -67,7 +67,7 @@ TARGETS = {
     "wavy-ring": "nflow_cli.densities.targets:WavyRing",
 }
 
-# Densities that `infer` knows by name.
+# Built-in densities: `nflow infer NAME`.
 DENSITIES = {
     "funnel": "nflow_cli.densities.examples:Funnel",
     "many-well": "nflow_cli.densities.examples:ManyWell",
@@ -95,16 +95,16 @@ COLUMN_MAPS = {
     "asinh": "nflow_cli.data.column_maps:Asinh",
 }
 
-# The base each target is fitted from unless the preset says otherwise.
+# Default bases of targets.
 TARGET_BASES = {"gaussian-from-uniform": "uniform-box"}
 DEFAULT_BASE = "standard-normal"
 
-# What `fit-2d --flow NAME` fits when no target is named.
+# Default targets of `fit-2d --flow NAME`.
 NATURAL_TARGETS = {"planar": "multimodal", "radial": "gaussian-from-uniform"}
 
 
 def flow_hint(name: str) -> str:
-    """Return what a flow is called here, or as :func:`nearest` which of them was meant."""
+    """Return a hint for an unknown flow: its name here, or the :func:`nearest` one."""
     usual = USUAL_NAMES.get(name.casefold())
     return f" ({name} is {usual!r} here)" if usual else nearest(name, list(FLOWS))
 
@@ -116,17 +116,17 @@ def resolve(place: str) -> Any:
 
 
 def make(places: Mapping[str, str], spec: Any) -> Any:
-    """Return what a named part of a config describes, such as its target.
+    """Return the object that a part of a config specifies, such as its target.
 
     Args:
-        places: Of classes, by name.
+        places: ``module:class`` by name.
         spec: Its ``name``, and the arguments of the class.
     """
     return resolve(places[spec.name])(**spec.model_dump(exclude={"name"}, exclude_none=True))
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the known name nearest to ``name``, or nothing."""
+    """Return `` (did you mean 'x'?)`` for the known name nearest to ``name``, or ""."""
     names = {other.casefold(): other for other in known}
     close = difflib.get_close_matches(str(name).casefold(), names, n=1, cutoff=0.6)
     return f" (did you mean {names[close[0]]!r}?)" if close else ""

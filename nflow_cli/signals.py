@@ -1,4 +1,4 @@
-"""What ends a command: raised where it can end, held back where it cannot. No Keras here."""
+"""Signals that end a command: raised as errors, or deferred."""
 
 import contextlib
 import signal
@@ -11,20 +11,20 @@ from nflow_cli.errors import Interrupted
 from nflow_cli.text import command_line, printable
 
 NUMBERS = [signal.SIGINT, signal.SIGTERM]
-# Where the terminal was closed; not where that is to end nothing, as under nohup.
+# A closed terminal; ignored under nohup.
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
     NUMBERS.append(signal.SIGHUP)
-AGAIN = 0.05  # seconds until a signal is sent again whose exception was lost
+AGAIN = 0.05  # seconds until a signal is sent again after its exception was lost
 
 
 class Raised:
-    """From :meth:`start` to :meth:`stop`, a signal raises :class:`Interrupted`.
+    """Signals raise :class:`Interrupted` from :meth:`start` to :meth:`stop`.
 
-    What is raised while a finalizer runs gets lost there, and Python says so in a traceback:
-    that is kept quiet, and the signal is sent again.
+    An exception raised in a finalizer is lost and printed by Python as a traceback: that is
+    suppressed, and the signal is sent again.
 
     Attributes:
-        over: The command has ended, well or not: no signal raises any more.
+        over: The command has ended: signals raise no more.
     """
 
     def __init__(self) -> None:
@@ -33,12 +33,12 @@ class Raised:
         self._timer: threading.Timer | None = None
 
     def start(self) -> None:
-        """Take the signals over."""
+        """Install the signal handlers."""
         self._hook, sys.unraisablehook = sys.unraisablehook, self._lost
         self._before = set_handlers(self._raise)
 
     def stop(self) -> None:
-        """Give them back."""
+        """Restore the previous handlers."""
         self.over = True
         if self._timer:
             self._timer.cancel()
@@ -62,12 +62,12 @@ class Raised:
 
 
 class Held:
-    """While entered, signals are noted; a second one does what it did before.
+    """Signals are deferred while entered; a second one goes to the previous handler.
 
-    One that was not acted on by then is sent again at the end.
+    At the end a signal that was not acted on is sent again.
 
     Attributes:
-        received: The first signal that came.
+        received: The first signal received.
     """
 
     def __init__(self) -> None:
@@ -91,21 +91,21 @@ class Held:
 
 
 def set_handlers(handler: Callable[[int, Any], Any] | signal.Handlers) -> dict[int, Any]:
-    """Let ``handler`` have the signals; return who had them, nobody outside the main thread."""
+    """Install ``handler`` for the signals; return the previous ones."""
     if threading.current_thread() is not threading.main_thread():
         return {}  # Python lets no other thread handle signals
     return {number: signal.signal(number, handler) for number in NUMBERS}
 
 
 def restore_handlers(before: dict[int, Any]) -> None:
-    """Give the signals back."""
+    """Restore the previous handlers."""
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
 @contextlib.contextmanager
 def hinted(hint: Callable[[], str | None]) -> Iterator[None]:
-    """Let an interruption say what ``hint()`` is, the next thing to do.
+    """Add ``hint()``, the command to run next, to an interruption.
 
     The innermost of several hints is printed.
     """
@@ -117,6 +117,6 @@ def hinted(hint: Callable[[], str | None]) -> Iterator[None]:
 
 
 def interruption_line(interruption: Interrupted, argv: Sequence[str]) -> str:
-    """Say that ``nflow *argv`` was stopped, and what to do next: without a hint, the same again."""
+    """Return the line that ``nflow *argv`` was interrupted, with its hint or the command again."""
     hint = interruption.hint or f"to run it again: {command_line(['nflow', *argv])}"
     return printable(f"nflow: interrupted; {hint}")

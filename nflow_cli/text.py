@@ -1,29 +1,29 @@
-"""Text that a stranger may have written, made fit to be shown or pasted. Imports nothing heavy."""
+"""Untrusted text made safe to print or paste into a shell. Imports nothing heavy."""
 
 import os
 import re
 import shlex
 from collections.abc import Iterable
 
-# Control characters (C0, DEL, C1), what turns the direction of writing, what breaks lines, and
-# halves of a character, which bytes that are not UTF-8 become.
+# Control characters (C0, DEL, C1), changes of writing direction, line separators, and
+# surrogates, which stand for bytes that are not UTF-8.
 _UNSHOWN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 
 def printable(text: object) -> str:
-    """Return a text as one line that does no more to a terminal than to appear on it."""
+    """Return a text as one line, with control characters escaped."""
     return _UNSHOWN.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
 
 
 def command_line(words: Iterable[str]) -> str:
-    """Return a command as one printable line that bash reads back as these words, byte by byte."""
+    """Return a command as one printable line that bash parses into these words, byte by byte."""
     return " ".join(map(_quoted, words))
 
 
 def _quoted(word: str) -> str:
-    """Quote a word; one that is not printable in ANSI-C style, which names its bytes."""
+    """Quote a word; one that is not printable in ANSI-C style, which escapes its bytes."""
     if not _UNSHOWN.search(word):
         return shlex.quote(word)
     text = re.sub(r"[\\']", r"\\\g<0>", word)
@@ -34,5 +34,5 @@ def _quoted(word: str) -> str:
 def _encoded(character: str) -> bytes:
     try:
         return os.fsencode(character)
-    except UnicodeEncodeError:  # half a character that no argument has: of an edited file
+    except UnicodeEncodeError:  # a surrogate that is no byte, from an edited file
         return character.encode("utf-8", "surrogatepass")

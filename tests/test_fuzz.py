@@ -141,7 +141,7 @@ def test_plot_does_not_read_the_run_of_a_newer_nflow(invoke, tmp_path, good):
     for file, content in good.items():
         (tmp_path / file).write_bytes(content.replace(b'"format": 3', b'"format": 4'))
     result = invoke("plot", tmp_path)
-    expected = f"{tmp_path / 'run.json'}: format 4, of a newer nflow; this one reads 3\n"
+    expected = f"{tmp_path / 'run.json'}: format 4, written by a newer nflow; this one reads 3\n"
     assert (result.exit_code, result.stderr) == (1, f"nflow: error: {expected}")
 
 

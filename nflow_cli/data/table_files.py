@@ -144,7 +144,7 @@ class _Unpacked(gzip.GzipFile):
     def read(self, size: int | None = -1) -> bytes:
         part = super().read(size)
         if self.tell() > MAX_BYTES:
-            raise DataError(f"{self._label}: expected at most {MAX_BYTES:,} bytes unpacked")
+            raise DataError(f"{self._label}: expected at most {MAX_BYTES:,} bytes uncompressed")
         return part
 
     def close(self) -> None:

@@ -1,1 +1,1 @@
-"""The run directory: files, locks, checkpoints, and the model file, which alone needs Keras."""
+"""The run directory: files, locks, checkpoints and weights."""

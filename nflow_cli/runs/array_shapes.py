@@ -1,4 +1,4 @@
-"""The arrays of ``evaluation.npz``: which there are, of what shapes and sizes. No Keras here."""
+"""Shapes and size limits of the arrays of ``evaluation.npz``."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,22 +9,22 @@ from nflow_cli.runs import npz
 
 SHOWN_SAMPLES = 2_000  # of each kind
 SHOWN_COLUMNS = 12  # of a table
-STRIP_PANELS, STRIP_GRID = 9, 120  # of the deformation: at most so many, of so many points a side
+STRIP_PANELS, STRIP_GRID = 9, 120  # of the deformation: panels at most, points a side
 
-# By name: a letter for each axis, or its length where that is known. Axes with one letter have one
-# length. "?": it may also be empty.
+# By name: a letter for each axis, or its length if it is known. Axes of one letter have the same
+# length. "?": may be empty.
 Shapes = Mapping[str, Sequence[str | int]]
 
 STRIP: Shapes = {
     **{"deformation_k": "k", "log_deformation": "kji"},
     **{"deformation_axis_1": "i", "deformation_axis_2": "j", "deformation_samples": ("k", "v", 2)},
 }
-ROWS: Shapes = {"test_log_q": "z"}  # log q of each test row, of a run that keeps some
-ROW_WEIGHTS: Shapes = {"test_weights": "z"}  # of rows that have some
-DENSITIES: Shapes = {"axis_1": "x", "log_target": "xx", "log_q": "xx"}  # what `compare` draws
-_WHOLE = ("deformation_k", "latent_axes", "labels", "columns_shown")  # numbers
+ROWS: Shapes = {"test_log_q": "z"}  # log q of each test row that is kept
+ROW_WEIGHTS: Shapes = {"test_weights": "z"}
+DENSITIES: Shapes = {"axis_1": "x", "log_target": "xx", "log_q": "xx"}  # for `compare`
+_WHOLE = ("deformation_k", "latent_axes", "labels", "columns_shown")  # of whole numbers
 _AXES = ("axis_1", "axis_2", "deformation_axis_1", "deformation_axis_2", "manifold_axis")
-# The least and the greatest length of an axis: of a grid, of the strip and its panels, of points,
+# Minimum and maximum length of an axis: of a grid, of the strip and its panels, of points,
 # of images of up to h x w pixels, of the rows of the manifold.
 _LENGTHS = {
     **dict.fromkeys("xy", (2, MAX_GRID)),
@@ -36,12 +36,12 @@ _LENGTHS = {
     "z": (1, 10**8),
     **{"m": (1, 20), "d": (1, 400), "h": (1, 28), "w": (1, 28), "r": (2, 40)},
 }
-_FURTHEST = 1e100  # an axis may reach
-_DRAWN = 1_000  # points of a grid along an axis, at most: no panel has so many pixels
+_MAX_COORDINATE = 1e100
+_MAX_DRAWN = 1_000  # points of a grid along an axis: more than a panel has pixels
 
 
 def check_of(shapes: Shapes) -> npz.Check:
-    """Return a function that refuses an array of another type or shape before it is read."""
+    """Return a check that refuses an array of another type or shape before it is read."""
     lengths: dict[str | int, int] = {}
 
     def check(key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
@@ -59,7 +59,7 @@ def check_of(shapes: Shapes) -> npz.Check:
                 raise npz.ArrayError(f"{key}: expected lengths of {sizes}, received shape {shape}")
             if length != lengths.setdefault(axis, length):
                 raise npz.ArrayError(
-                    f"{key}: expected a length of {lengths[axis]:,}, as others have, received "
+                    f"{key}: expected a length of {lengths[axis]:,}, like the others, received "
                     f"shape {shape}"
                 )
 
@@ -70,14 +70,14 @@ def check_axes(arrays: Mapping[str, np.ndarray]) -> None:
     """Refuse coordinates that are not finite and do not rise."""
     for name in arrays.keys() & set(_AXES):
         axis = arrays[name].astype(float)
-        if not (np.all(np.abs(axis) < _FURTHEST) and np.all(np.diff(axis) > 0)):
-            raise npz.ArrayError(f"{name}: expected finite coordinates that rise")
+        if not (np.all(np.abs(axis) < _MAX_COORDINATE) and np.all(np.diff(axis) > 0)):
+            raise npz.ArrayError(f"{name}: expected finite, increasing coordinates")
 
 
 def thinned(arrays: Mapping[str, np.ndarray], shapes: Shapes) -> dict[str, np.ndarray]:
-    """Return the arrays with no more points of a grid than a picture can show."""
+    """Return the arrays, their grids with no more points than a picture can show."""
     steps = {
-        axis: -(-length // _DRAWN)
+        axis: -(-length // _MAX_DRAWN)
         for name in arrays
         for axis, length in zip(shapes[name], arrays[name].shape)
         if axis in ("x", "y")

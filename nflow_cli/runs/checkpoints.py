@@ -1,4 +1,4 @@
-"""Checkpoints: what a run needs to go on after it was stopped at any moment. No Keras here."""
+"""Checkpoints: saved and loaded so that a run can resume after a kill at any moment."""
 
 import hashlib
 import io
@@ -17,20 +17,19 @@ from nflow_cli.runs.directory import CHECKPOINTS, RunDirectory
 from nflow_cli.text import printable
 
 MANIFEST = "manifest.json"
-KEPT = 2
+MAX_CHECKPOINTS = 2
 _STATE = "state"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Arrays by name, and the rest of the state, which JSON can hold."""
+    """Arrays by name, and the rest of the state as JSON."""
 
     arrays: dict[str, np.ndarray]
     state: dict[str, Any]
 
 
 def _is_name(name: str) -> bool:
-    """Return whether that is what a checkpoint is called."""
     return re.fullmatch(r"[0-9]{12}\.npz", name) is not None
 
 
@@ -41,9 +40,8 @@ def _to_stderr(line: str) -> None:
 class Checkpoints:
     """The last two checkpoints of a run, in ``checkpoints/``, and a manifest of their SHA-256.
 
-    The rows of ``metrics.csv`` are on the disk before the checkpoint that counts on them, a
-    checkpoint is before the manifest names it, and the manifest names its successor before it is
-    removed: whenever the run is killed, or the power cut, a whole one is left.
+    Each is synced to disk after its rows of ``metrics.csv`` and before the manifest lists it; the
+    older one is removed last: a kill or a power cut leaves at least one intact.
 
     Args:
         directory: The run.
@@ -54,8 +52,8 @@ class Checkpoints:
         self.directory, self.notify = directory, notify
 
     def save(self, update: int, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint of ``update``, and remove those no longer kept."""
-        # JSON as an array: one file, whole or not at all.
+        """Write the checkpoint of ``update``, and remove all but the newest two."""
+        # JSON as an array: one file, written atomically.
         state = np.frombuffer(json.dumps(checkpoint.state).encode(), np.uint8)
         content, members = io.BytesIO(), {**checkpoint.arrays, _STATE: state}
         np.savez(content, **members)
@@ -64,28 +62,28 @@ class Checkpoints:
         self.directory.sync_metrics()
         self.directory.write(f"{CHECKPOINTS}/{name}", lambda file: file.write(content.getbuffer()))
         manifest = {**self._manifest(), name: digest}
-        newest = dict(sorted(manifest.items())[-KEPT:])
+        newest = dict(sorted(manifest.items())[-MAX_CHECKPOINTS:])
         self.directory.write_json(f"{CHECKPOINTS}/{MANIFEST}", newest)
-        # What else is there is the user's.
+        # Any other file is the user's.
         folder = self.directory.path / CHECKPOINTS
         files.remove(folder, lambda name: _is_name(name) and name not in newest)
 
     def load(self) -> Checkpoint | None:
-        """Read the newest whole checkpoint; ``None`` where none was written yet.
+        """Load the newest intact checkpoint; ``None`` if none was written yet.
 
         Raises:
-            RunDirectoryError: If there are some and all are damaged.
+            RunDirectoryError: If all are damaged.
         """
         manifest = self._manifest()
         for left, name in reversed(list(enumerate(sorted(manifest)))):
             try:
                 return self._read(f"{CHECKPOINTS}/{name}", manifest[name])
             except RunDirectoryError as error:
-                self.notify(f"{error}; taking the checkpoint before it" if left else str(error))
+                self.notify(f"{error}; loading the previous checkpoint" if left else str(error))
         if manifest:
             raise RunDirectoryError(
-                f"{self.directory.path / CHECKPOINTS}: no checkpoint is whole; the run can only be "
-                "repeated from its config.yaml"
+                f"{self.directory.path / CHECKPOINTS}: no intact checkpoint; the run can only be "
+                "trained again from its config.yaml"
             )
         return None
 
@@ -109,6 +107,6 @@ class Checkpoints:
         manifest = self.directory.read_json(name)
         if not all(map(_is_name, manifest)):
             raise RunDirectoryError(
-                f"{self.directory.path / name}: damaged: not checkpoints' names"
+                f"{self.directory.path / name}: damaged: expected names of checkpoints"
             )
         return manifest

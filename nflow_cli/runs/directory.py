@@ -1,4 +1,4 @@
-"""The run directory: the one module that knows the file names inside a run. No Keras here."""
+"""The run directory: file names, atomic writes, locks and status."""
 
 import csv
 import io
@@ -26,16 +26,16 @@ from nflow_cli.runs.versions import expect_readable, signed
 CONFIG, METRICS, SUMMARY = "config.yaml", "metrics.csv", "summary.json"
 MODEL, EVALUATION = "model.keras", "evaluation.npz"
 WEIGHTS = "weights.npz"  # of a density of cells, in place of the model
-PLOTS, REPORT = "plots", "report.html"  # drawn and written from the others
+PLOTS, REPORT = "plots", "report.html"  # from the other files
 ANIMATION = "animation"  # in plots/: a GIF and a WebP
 ESTIMATES = "estimates.npz"  # of a VAE, for each test image
 CHECKPOINTS = "checkpoints"
 LOG = "log.txt"  # of each run of a sweep
-ENDED = (SUMMARY, METRICS, EVALUATION, ESTIMATES)  # what a run ends with, beside its model
-FILES = "files"  # in run.json: the SHA-256 of each of those
-MACHINES = "machines"  # in run.json: what it was trained on, another each time that it moved
-COUNTS = {"update", "epoch"}  # columns of metrics.csv, each greater than before
-LOCK = ".lock"  # there only while the run is being written, or after a kill -9
+ENDED = (SUMMARY, METRICS, EVALUATION, ESTIMATES)  # files of a finished run, beside its model
+FILES = "files"  # in run.json: their SHA-256
+MACHINES = "machines"  # in run.json: of the training, one more for each other machine
+COUNTS = {"update", "epoch"}  # increasing columns of metrics.csv
+LOCK = ".lock"  # while the run is being written, or after a kill -9
 
 # Bytes.
 MAX_JSON, MAX_METRICS, MAX_EVALUATION = 16 * 2**20, 256 * 2**20, 2**30
@@ -43,10 +43,10 @@ Arrays = dict[str, np.ndarray]
 
 
 class RunDirectory:
-    """One run on disk. Every file but ``metrics.csv`` is written whole or not at all.
+    """One run on disk. Every file but ``metrics.csv`` is written atomically.
 
     Raises:
-        RunDirectoryError: From every method, naming the file, when it cannot be read or written.
+        RunDirectoryError: From every method, naming the file, if it cannot be read or written.
     """
 
     def __init__(self, path: Path):
@@ -54,7 +54,7 @@ class RunDirectory:
 
     @classmethod
     def create(cls, name: str, output: str | None = None) -> "RunDirectory":
-        """Make ``outputs/<YYYYmmdd-HHMMSS>-<name>[-n]``, or ``output``, new or empty."""
+        """Create ``outputs/<YYYYmmdd-HHMMSS>-<name>[-n]``, or ``output``, new or empty."""
         with files.explained(Path(output or "outputs")):
             if output is not None:
                 path = Path(output)
@@ -75,14 +75,14 @@ class RunDirectory:
 
     @classmethod
     def at(cls, path: str) -> "RunDirectory":
-        """Take a folder as it is, making it where it is missing: of a sweep, or of pictures."""
+        """Use a folder that need not be a run, of a sweep or of pictures; create it if missing."""
         with files.explained(Path(path)):
             Path(path).mkdir(parents=True, exist_ok=True)
         return cls(Path(path))
 
     @classmethod
     def open(cls, path: str) -> "RunDirectory":
-        """Open a run that exists, and that this version of nflow reads."""
+        """Open an existing run that this version of nflow can read."""
         folder = Path(path)
         with files.explained(folder):
             if not folder.is_dir():
@@ -95,16 +95,16 @@ class RunDirectory:
 
     @property
     def begun(self) -> bool:
-        """Whether there is a run, which can be resumed."""
+        """Whether there is a run to resume."""
         return self.has(RUN)
 
     @property
     def is_busy(self) -> bool:
-        """Whether another process writes in this folder now."""
+        """Whether another process is writing in this folder."""
         return files.is_locked(self.path / LOCK)
 
     def below(self, name: str) -> "RunDirectory":
-        """Return the folder of that name in this one: of a run in a sweep."""
+        """Return a subfolder, such as a run of a sweep."""
         files.is_folder(self.path / name)
         return RunDirectory(self.path / name)
 
@@ -113,7 +113,6 @@ class RunDirectory:
         return files.is_file(self._path(name))
 
     def _path(self, name: str) -> Path:
-        """Return the path of a file, seeing that a sub-folder that it is in is no link."""
         path = self.path / name
         if path.parent != self.path:
             files.is_folder(path.parent)
@@ -121,12 +120,12 @@ class RunDirectory:
 
     @contextmanager
     def locked(self, what: str = "run") -> Iterator[None]:
-        """Let no other process write in this folder until the block, or this process, ends.
+        """Lock the folder against other processes until the block, or this process, ends.
 
-        What one that was killed left half written is removed.
+        Unfinished files of a killed process are removed.
 
         Raises:
-            BusyError: If another one is.
+            BusyError: If another process holds the lock.
         """
         path = self.path / LOCK
         with files.opened(path, "ab") as file:
@@ -142,17 +141,16 @@ class RunDirectory:
 
     @contextmanager
     def recorded(self, info: Mapping[str, Any], config: str | None = None) -> Iterator[None]:
-        """Keep ``run.json``: ``info`` and the status, from running to how the block ends.
+        """Record ``info`` and the run's status in ``run.json``, from start to end of the block.
 
-        A run that is resumed keeps what was recorded first, adds the machine if it is another,
-        and counts how often it was. One that
-        is completed says the SHA-256 of the files that it ends with.
+        A resumed run keeps its first record, counts the resumption and adds the machine if it is
+        another. A completed run lists the SHA-256 of its final files.
 
         Args:
-            info: What else is recorded.
-            config: The text of ``config.yaml``. Of a new run it is written first, for from
-                ``run.json`` on a run can be resumed; of one that goes on afterwards, for one that
-                was finished and is extended must not be taken for finished.
+            info: The record of a new run.
+            config: The text of ``config.yaml``. Written first for a new run, which can be resumed
+                once ``run.json`` is there; afterwards for a finished run that is extended, which
+                must not be taken for finished.
         """
         record = signed({**info, "resumed": 0, "start_seconds": round(time.time(), 3)})
         first, then = config, None
@@ -170,7 +168,7 @@ class RunDirectory:
             yield
         except BaseException as error:
             status = "diverged" if isinstance(error, DivergenceError) else "interrupted"
-            with suppress(RunDirectoryError):  # what ended the run matters more
+            with suppress(RunDirectoryError):  # the error that ended the run matters more
                 self._record_end(record, status)
             raise
         self._record_end({**record, FILES: self.checksums()}, "completed")
@@ -182,7 +180,7 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.path / RUN}: damaged: resumed: expected a number")
         record.pop(FILES, None)  # of a run that is extended
         known, now = record.get(MACHINES), info.get(MACHINES, [])
-        known = known if isinstance(known, list) else []  # one trained from Python does not say
+        known = known if isinstance(known, list) else []  # none if trained from Python
         if now and known[-1:] != now:
             record[MACHINES] = [*known, *now]
         return {**record, "resumed": before + 1}
@@ -196,18 +194,17 @@ class RunDirectory:
         self.write_json(RUN, {**record, **end})
 
     def checksums(self) -> dict[str, str]:
-        """Return the SHA-256 of each of the files that a run ends with."""
+        """Return the SHA-256 of each file that a finished run has."""
         return {name: files.sha256(self._path(name)) for name in ENDED if self.has(name)}
 
     def write(self, name: str, fill: Callable[[BinaryIO], Any]) -> Path:
-        """Write a file whole, or leave the old one."""
+        """Write a file atomically."""
         with self._replaced(name) as temporary, temporary.open("wb") as file:
             fill(file)
         return self.path / name
 
     @contextmanager
     def _replaced(self, name: str) -> Iterator[Path]:
-        """Yield a temporary name, of a file that replaces the old one when the block ends well."""
         path = self._path(name)
         with files.explained(path):
             if path.parent != self.path:
@@ -222,21 +219,21 @@ class RunDirectory:
         return self.write(name, lambda file: file.write(content))
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> Path:
-        """Write a JSON file; a score that is not finite is written as null."""
+        """Write a JSON file; non-finite numbers become null."""
         text = json.dumps(with_nulls(data), indent=2, ensure_ascii=False)
         return self.write_text(name, text + "\n")
 
     def write_evaluation(self, arrays: Mapping[str, np.ndarray]) -> Path:
-        """Write the arrays that the plots are drawn from."""
+        """Write the arrays of the plots."""
         return self.write_arrays(EVALUATION, arrays)
 
     def write_estimates(self, arrays: Mapping[str, np.ndarray]) -> Path:
-        """Write what the scores of a VAE are means of: an entry for each test image."""
+        """Write the estimates for each test image, whose means are the scores of a VAE."""
         return self.write_arrays(ESTIMATES, arrays)
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> Path:
         """Write arrays by name as an ``.npz`` file."""
-        content = io.BytesIO()  # a zip file half written would complain again when it is freed
+        content = io.BytesIO()  # an unfinished zip file raises again when it is freed
         members: dict[str, Any] = dict(arrays)
         np.savez(content, **members)
         return self.write(name, lambda file: file.write(content.getbuffer()))
@@ -255,7 +252,7 @@ class RunDirectory:
     def metrics_writer(
         self, rows: int | None = None
     ) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-        """Open ``metrics.csv`` at its end, or after its first ``rows`` rows, dropping the rest.
+        """Open ``metrics.csv`` to append rows, first cut to ``rows`` rows if given.
 
         Yields a function that adds a row.
         """
@@ -274,14 +271,14 @@ class RunDirectory:
             yield add
 
     def sync_metrics(self) -> None:
-        """Make the rows of ``metrics.csv`` outlast a power cut."""
+        """Sync ``metrics.csv`` to disk."""
         path = self.path / METRICS
         if self.has(METRICS):
             with files.explained(path):
                 files.sync(path)
 
     def _keep_rows(self, path: Path, rows: int) -> None:
-        """Cut ``metrics.csv`` off after ``rows`` rows and their header, or where it begins."""
+        """Truncate ``metrics.csv`` after ``rows`` rows and their header."""
         content = self.read(METRICS, MAX_METRICS) if self.has(METRICS) else b""
         lines = content.splitlines(keepends=True)
         if rows and len(lines) <= rows:
@@ -291,20 +288,20 @@ class RunDirectory:
                 file.truncate(sum(map(len, lines[: rows + 1])) if rows else 0)
 
     def open_log(self) -> AbstractContextManager[Any]:
-        """Open ``log.txt`` at its end."""
+        """Open ``log.txt`` for appending."""
         return files.opened(self.path / LOG, "ab")
 
     def read_config(self) -> Config:
-        """Read and check ``config.yaml``."""
+        """Read and validate ``config.yaml``."""
         return presets.validate(self.read_preset(CONFIG), str(self.path / CONFIG), RUNS)
 
     def read_preset(self, name: str) -> dict[str, Any]:
-        """Read ``config.yaml`` or ``sweep.yaml`` into a plain mapping."""
+        """Read ``config.yaml`` or ``sweep.yaml`` as a plain mapping."""
         content = self.read(name, presets.MAX_BYTES)
         return presets.parse_preset(content, str(self.path / name))
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Read ``run.json`` or ``summary.json``; a score that is not finite is None."""
+        """Read ``run.json`` or ``summary.json``; non-finite numbers become None."""
         text = self.read(name, MAX_JSON).decode("utf-8", errors="replace")
         try:
             return json_object(text)
@@ -312,14 +309,14 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.path / name}: damaged: {error}") from None
 
     def read_evaluation(self, shapes: Shapes) -> Arrays:
-        """Read arrays of ``evaluation.npz``: those of ``shapes``, which they must have."""
+        """Read arrays of ``evaluation.npz`` of the given shapes."""
         arrays = self._read_shaped(EVALUATION, shapes)
         with self.damaged_arrays(EVALUATION):
             check_axes(arrays)
         return arrays
 
     def read_estimates(self, shapes: Shapes) -> Arrays:
-        """Read what the scores of a VAE are means of, of those ``shapes``."""
+        """Read the estimates for each test image of a VAE."""
         return self._read_shaped(ESTIMATES, shapes)
 
     def _read_shaped(self, name: str, shapes: Shapes) -> Arrays:
@@ -328,21 +325,21 @@ class RunDirectory:
             return npz.read_arrays(archive, list(shapes), check_of(shapes))
 
     def arrays_of(self, name: str, content: bytes) -> Arrays:
-        """Return the arrays of numbers in the bytes of an ``.npz`` file of the run, by name."""
+        """Return the arrays in the bytes of an ``.npz`` file of the run, by name."""
         with self.damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
             keys = [key.removesuffix(".npy") for key in archive.namelist()]
             return npz.read_arrays(archive, keys, _check_numbers)
 
     @contextmanager
     def damaged_arrays(self, name: str) -> Iterator[None]:
-        """Explain whatever goes wrong when arrays are read."""
+        """Turn any error while arrays are read into a RunDirectoryError."""
         wrong: object = "expected arrays saved by nflow"
         try:
             yield
             return
         except npz.ArrayError as error:
             wrong = error
-        except Exception:  # zlib, zipfile and NumPy each have their own for damaged bytes
+        except Exception:  # zlib, zipfile and NumPy raise different ones for damaged bytes
             pass
         raise RunDirectoryError(f"{self.path / name}: damaged: {wrong}")
 
@@ -353,7 +350,7 @@ class RunDirectory:
             lines = io.StringIO(text)
             header = next(csv.reader([next(lines)]))
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # NumPy's about no rows at all: reported below
+                warnings.simplefilter("ignore")  # NumPy's about an empty file: reported below
                 table = np.loadtxt(lines, delimiter=",", comments=None, ndmin=2)
             if not len(table):
                 raise ValueError
@@ -365,19 +362,19 @@ class RunDirectory:
         for name in columns.keys() & COUNTS:
             if not (np.all(np.abs(columns[name]) < 1e15) and np.all(np.diff(columns[name]) > 0)):
                 raise RunDirectoryError(
-                    f"{self.path / METRICS}: damaged: {name}: expected numbers that rise"
+                    f"{self.path / METRICS}: damaged: {name}: expected increasing numbers"
                 )
         return columns
 
     def read(self, name: str, limit: int) -> bytes:
-        """Return the content of a file of the run, of at most ``limit`` bytes."""
+        """Return the content of a file of at most ``limit`` bytes."""
         if not self.has(name):
             raise RunDirectoryError(f"{self.path / name}: missing; did the run end?")
         return files.read(self._path(name), limit)
 
 
 def _is_unbegun(names: list[str]) -> bool:
-    """Return whether a folder is empty but for what a run leaves that is killed before it began."""
+    """Return whether a folder is empty, or holds only what a run killed at its start leaves."""
     left = (name for name in names if name not in (LOCK, CONFIG))
     return not names or (LOCK in names and all(map(files.is_unfinished, left)))
 

@@ -1,7 +1,7 @@
-"""Files in a folder that a stranger may have filled: plain ones alone are opened. No Keras here.
+"""Safe file access in untrusted directories: plain files only.
 
-No link is followed, whatever it leads to, and no FIFO or device is waited for: the rule of every
-file of a run. The folder that the user names may itself be a link.
+Links are never followed, FIFOs and devices never opened. The folder that the user names may itself
+be a link.
 """
 
 import errno
@@ -18,15 +18,15 @@ from typing import Any
 
 from nflow_cli.errors import RunDirectoryError
 
-_TEMPORARY = ".nflow-"  # what the name of an unfinished file begins with, and nobody else's does
+_TEMPORARY = ".nflow-"  # prefix of unfinished files
 _UNFINISHED = re.compile(rf"{re.escape(_TEMPORARY)}[a-z0-9_]{{8}}(\.\w+)?")
-# Windows has neither; what is no plain file is refused there by `is_file` alone.
+# Windows has neither: `is_file` alone refuses other files there.
 _CAREFULLY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn an OSError into one line that names ``path``, not a temporary file on the way to it."""
+    """Turn an OSError into a RunDirectoryError that names ``path``, not its temporary file."""
     try:
         yield
     except OSError as error:
@@ -37,7 +37,7 @@ def is_file(path: Path) -> bool:
     """Return whether there is a plain file at ``path``.
 
     Raises:
-        RunDirectoryError: If there is anything else: a link, a folder, a FIFO, a device.
+        RunDirectoryError: If there is a link, a folder, a FIFO or a device.
     """
     return _is_there(path, stat.S_IFREG, "a plain file")
 
@@ -46,7 +46,7 @@ def is_folder(path: Path) -> bool:
     """Return whether there is a folder at ``path``.
 
     Raises:
-        RunDirectoryError: If there is anything else, such as a link to one.
+        RunDirectoryError: If there is anything else, such as a link.
     """
     return _is_there(path, stat.S_IFDIR, "a folder")
 
@@ -76,14 +76,14 @@ _FORMS = {
 
 @contextmanager
 def opened(path: Path, mode: str) -> Iterator[Any]:
-    """Open a plain file unbuffered; only opening and closing it are explained, not the block."""
+    """Open a plain file unbuffered; errors of the block itself pass through."""
     with explained(path):
         is_file(path)
         file = io.FileIO(path, mode, opener=_open_carefully)
     try:
         yield file
     finally:
-        with explained(path):  # a network file system may say only now that it is full
+        with explained(path):  # a network file system may report only now that it is full
             file.close()
 
 
@@ -100,14 +100,14 @@ def read(path: Path, limit: int) -> bytes:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a plain file, of any size."""
+    """Return the SHA-256 of a plain file."""
     with opened(path, "rb") as file, explained(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """Yield a temporary name, of a file that replaces the old one when the block ends well."""
+    """Yield a temporary path; the file replaces the old one if the block succeeds."""
     with explained(path):
         handle, temporary = tempfile.mkstemp(path.suffix, _TEMPORARY, path.parent)
         try:
@@ -117,27 +117,27 @@ def replaced(path: Path) -> Iterator[Path]:
             os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
-            with suppress(OSError):  # what went wrong first matters more
+            with suppress(OSError):  # the first error matters more
                 os.unlink(temporary)
             raise
         sync(path.parent)
 
 
 def is_unfinished(name: str) -> bool:
-    """Return whether that is what a file is called before it is written to its end."""
+    """Return whether this is the name of a temporary file."""
     return _UNFINISHED.fullmatch(name) is not None
 
 
 def remove(folder: Path, unwanted: Callable[[str], bool]) -> None:
-    """Remove the plain files in a folder, if it is one, whose names are ``unwanted``."""
-    with suppress(OSError, RunDirectoryError):  # what cannot be removed does no harm
+    """Remove the plain files of a folder whose names are ``unwanted``."""
+    with suppress(OSError, RunDirectoryError):  # a file that cannot be removed does no harm
         for entry in list(os.scandir(folder)) if is_folder(folder) else []:
             if unwanted(entry.name) and entry.is_file(follow_symlinks=False):
                 os.unlink(entry.path)
 
 
 def lock(file: Any, path: Path) -> bool:
-    """Lock an open file unless another process has; closing it or any end of ours unlocks it."""
+    """Lock an open file, unless another process has, until it is closed or the process ends."""
     try:
         import fcntl
 
@@ -145,14 +145,14 @@ def lock(file: Any, path: Path) -> bool:
     except BlockingIOError:
         return False
     except (ImportError, OSError):
-        return True  # this system or file system has no locks: train without one
+        return True  # the system or file system has no locks: train without
     with suppress(OSError):  # the last holder may have removed the file since it was opened
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     return False
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether another process has the lock of a file, if there is one of that name."""
+    """Return whether another process holds the lock of a file."""
     if not is_file(path):
         return False
     with opened(path, "ab") as file:
@@ -160,10 +160,10 @@ def is_locked(path: Path) -> bool:
 
 
 def append(file: Any, content: bytes) -> None:
-    """Append all of ``content`` to an unbuffered file, or leave it as it was."""
+    """Append all of ``content`` to an unbuffered file, or leave the file unchanged."""
     start, rest = file.seek(0, os.SEEK_END), memoryview(content)
     try:
-        while rest:  # a disk that fills up takes a part first
+        while rest:  # a full disk accepts a part first
             rest = rest[file.write(rest) :]
     except BaseException:
         with suppress(OSError):
@@ -172,12 +172,12 @@ def append(file: Any, content: bytes) -> None:
 
 
 def sync(path: str | Path) -> None:
-    """Make a file, or the names in a folder, outlast a power cut."""
+    """Sync a file, or the names in a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # an unsupported operation
             raise
     finally:
         os.close(handle)

@@ -1,4 +1,4 @@
-"""JSON: that a stranger may have written, and that another program is to read. No Keras here."""
+"""Strict JSON, read from untrusted files and written for other programs."""
 
 import json
 import math
@@ -9,10 +9,10 @@ MAX_DIGITS = 300  # of a whole number
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """Return the object that a text holds; a number that is not finite is None.
+    """Parse a JSON object; non-finite numbers become None.
 
     Raises:
-        ValueError: It is no object, or holds a number that no float can.
+        ValueError: It is no object, or holds a whole number beyond the range of a float.
     """
     try:
         data = json.loads(text, **_NUMBERS)
@@ -26,12 +26,12 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def json_text(data: Mapping[str, Any]) -> str:
-    """Return an object as ASCII lines; a number that is not finite is null."""
+    """Return an object as ASCII lines; non-finite numbers become null."""
     return json.dumps(with_nulls(data), indent=2)
 
 
 def with_nulls(data: Any) -> Any:
-    """Return data for JSON, which has no numbers but finite ones: the others are None."""
+    """Replace numbers that are not finite, which JSON has not, by None."""
     if isinstance(data, Mapping):
         return {key: with_nulls(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
@@ -40,7 +40,6 @@ def with_nulls(data: Any) -> Any:
 
 
 def _whole_number(digits: str) -> int:
-    """Read a whole number that a float can hold too: what is computed with it stays a number."""
     if len(digits) > MAX_DIGITS:
         raise OverflowError(f"expected numbers of at most {MAX_DIGITS} digits")
     return int(digits)
@@ -50,6 +49,6 @@ def _finite(text: str) -> float | None:
     return value if math.isfinite(value := float(text)) else None
 
 
-# How numbers are read; `write_json` writes null for one that is not finite.
+# How numbers are read: non-finite ones as None.
 _NUMBERS: dict[str, Any] = {"parse_int": _whole_number, "parse_float": _finite}
 _NUMBERS["parse_constant"] = _finite  # NaN, Infinity

@@ -1,4 +1,4 @@
-"""``model.keras``: written, read back without running code from it, and fingerprinted."""
+"""``model.keras``: saved, fingerprinted, and loaded without running code from it."""
 
 import hashlib
 import io
@@ -25,7 +25,7 @@ OVERHEAD = 2**14  # bytes that HDF5 adds to the weights, and to each of them, at
 
 
 def save_model(run: RunDirectory, model: Any) -> str:
-    """Write ``model`` as ``model.keras``; return :func:`weights_sha256` of it."""
+    """Write ``model.keras``; return :func:`weights_sha256`."""
     run.write_model(lambda path: keras.saving.save_model(model, path))
     return weights_sha256(model)
 
@@ -33,7 +33,7 @@ def save_model(run: RunDirectory, model: Any) -> str:
 def weights_sha256(model: Any) -> str:
     """Return the SHA-256 of the weights: in order, their shapes, types and bytes.
 
-    Equal weights give an equal digest however the file around them was packed.
+    It does not depend on how the file is packed.
     """
     digest = hashlib.sha256()
     for weight in model.weights:
@@ -46,21 +46,20 @@ def weights_sha256(model: Any) -> str:
 def load_weights(
     run: RunDirectory, model: Any, arguments: Mapping[str, Any], dim: int | None = None
 ) -> None:
-    """Read the weights of ``model`` from ``model.keras``.
+    """Load the weights of ``model`` from ``model.keras``.
 
-    They are taken once the file is known to hold weights of the shapes of ``model``'s and nothing
-    else. No class that the file names is built, and nothing is unpacked that is larger than it
-    should be.
+    The file must hold weights of the shapes of ``model``'s and nothing else. No class that it
+    names is built, and nothing larger than expected is unpacked.
 
     Args:
-        run: Whose file.
-        model: A layer or model that is built, of ``nflow_cli``.
-        arguments: Of its constructor, that decide the shapes of its weights.
-        dim: Of the points that it is built for; ``None`` where it is built for no shape.
+        run: The run directory.
+        model: A built layer or model of ``nflow_cli``.
+        arguments: Of its constructor, those that decide the shapes of its weights.
+        dim: D that it is built for; ``None``: no fixed shape.
 
     Raises:
-        RunDirectoryError: If the file is missing, damaged, another model's, or can say nothing but
-            NaN.
+        RunDirectoryError: If the file is missing, damaged, another model's, or has weights that
+            are not finite.
     """
     path = run.path / MODEL
     if not run.has(MODEL):
@@ -76,34 +75,33 @@ def load_weights(
             with archive.open(WEIGHTS) as member, h5py.File(member) as weights:
                 _check_weights(weights, model)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Keras's about a file whose weights do not fit
+            warnings.simplefilter("ignore")  # Keras's about weights that do not fit
             keras.saving.load_weights(model, path)
     except RunDirectoryError:
         raise
-    except Exception as error:  # zipfile, h5py and Keras each have their own
+    except Exception as error:  # zipfile, h5py and Keras raise different ones
         raise _not_ours(path, error) from None
     _check_finite(path, model)
 
 
 def _most_bytes(model: Any) -> int:
-    """Return how large the file of the weights may be: HDF5 adds a few kilobytes to each."""
     sizes = [math.prod(w.shape) * np.dtype(w.dtype).itemsize for w in model.weights]
     return sum(sizes) + OVERHEAD * (1 + len(sizes))
 
 
 def _check_members(archive: zipfile.ZipFile, model: Any) -> None:
-    """See that the archive holds what Keras writes, unpacked, and none of it is too large."""
+    """Check that the archive holds the files that Keras writes, uncompressed, none too large."""
     largest = {**dict.fromkeys(MEMBERS, MAX_DESCRIPTION), WEIGHTS: _most_bytes(model)}
     received = archive.infolist()
     if sorted(info.filename for info in received) != sorted(MEMBERS):
         raise ValueError(f"its files are not {', '.join(MEMBERS)}")
     for info in received:
         if info.compress_type != zipfile.ZIP_STORED or info.file_size > largest[info.filename]:
-            raise ValueError(f"its {info.filename} is too large, or packed")
+            raise ValueError(f"its {info.filename} is too large, or compressed")
 
 
 def _check_weights(file: h5py.File, model: Any) -> None:
-    """See that an HDF5 file holds arrays of the shapes of the model's weights, and no others."""
+    """Check that an HDF5 file holds the arrays of the model's weights, and no others."""
     received = sorted((array.shape, array.dtype.name) for array in _arrays(file, set()))
     expected = sorted((tuple(weight.shape), weight.dtype) for weight in model.weights)
     if received != expected:
@@ -111,10 +109,10 @@ def _check_weights(file: h5py.File, model: Any) -> None:
 
 
 def _arrays(group: h5py.Group, seen: set[int]) -> Iterator[h5py.Dataset]:
-    """Yield the arrays below a group: each there once, in this file, and written to its end.
+    """Yield the arrays below a group: each once, in this file, and fully written.
 
-    A link can lead to another file or back to its own group; an array that is packed, or was never
-    written, can be of any size though the file is small.
+    A link can lead to another file or back to its own group; a compressed or unwritten array can
+    be of any size though the file is small.
     """
     for name in group:
         place = f"{group.name}/{name}".replace("//", "/")
@@ -124,18 +122,18 @@ def _arrays(group: h5py.Group, seen: set[int]) -> Iterator[h5py.Dataset]:
             raise ValueError(f"its {place} is a link")
         address = h5py.h5o.get_info(item.id).addr
         if address in seen:
-            raise ValueError(f"its {place} is there twice")
+            raise ValueError(f"its {place} occurs twice")
         seen.add(address)
         if isinstance(item, h5py.Group):
             yield from _arrays(item, seen)
         elif item.id.get_offset() is None:
-            raise ValueError(f"its {place} is packed, or was never written")
+            raise ValueError(f"its {place} is compressed, or was never written")
         else:
             yield item
 
 
 def _check_description(path: Path, described: Any, model: Any, expected: Mapping[str, Any]) -> None:
-    """Compare what the file says it holds with what it should."""
+    """Check the model's class and arguments in the file."""
     arguments = dict(described["config"])
     received = described["registered_name"] or described["class_name"]
     if isinstance(dtype := arguments["dtype"], dict):
@@ -152,18 +150,16 @@ def _check_description(path: Path, described: Any, model: Any, expected: Mapping
 
 
 def _check_dimension(described: Any, dim: int | None) -> None:
-    """See that the model of the file was built for points of ``dim`` dimensions."""
     built_for = (described.get("build_config") or {}).get("input_shape", [dim])
     if dim is not None and built_for[-1] != dim:
         raise ValueError(f"built for points of {built_for[-1]!r} dimensions, not of {dim}")
 
 
 def _check_finite(path: Path, model: Any) -> None:
-    """Refuse a model that can say nothing but NaN."""
     lost = sum(int(np.sum(~np.isfinite(weight))) for weight in model.get_weights())
     if lost:
         raise RunDirectoryError(
-            f"{path}: ruined: {lost:,} of its {model.count_params():,} weights are not finite; "
+            f"{path}: {lost:,} of its {model.count_params():,} weights are not finite; "
             "train again with a smaller learning rate"
         )
 

@@ -1,4 +1,4 @@
-"""Read arrays from files that nobody vouches for: sizes before bytes, and nothing pickled."""
+"""Arrays of untrusted ``.npz`` files: sizes are checked first, and nothing is unpickled."""
 
 import math
 import warnings
@@ -9,27 +9,27 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-MAX_BYTES = 2 * 2**30  # of a file, unpacked
+MAX_BYTES = 2 * 2**30  # of a file, uncompressed
 
 Check = Callable[[str, tuple[int, ...], np.dtype], None]
 
 
 class ArrayError(Exception):
-    """An array is not what it should be: which, what was expected, what was received."""
+    """An array has another name, type or shape than expected."""
 
 
 def read_arrays(archive: zipfile.ZipFile, keys: Iterable[str], check: Check) -> dict[str, Any]:
-    """Read arrays of an ``.npz``, none of them before all sizes are known to be allowed.
+    """Read arrays of an ``.npz`` after checking the sizes of all.
 
     Args:
         archive: The ``.npz``.
-        keys: Which of its arrays.
-        check: Called with an array's key, shape and dtype before its values are read; it raises
-            :class:`ArrayError` for one that is not wanted.
+        keys: The names of the arrays.
+        check: Called with an array's key, shape and dtype before its values are read; raises
+            :class:`ArrayError` to refuse it.
 
     Raises:
-        ArrayError: An array is too large, not wanted, or shorter or longer than it says. Damaged
-            bytes raise whatever ``zipfile``, ``zlib`` and NumPy do.
+        ArrayError: An array is too large, refused, or shorter or longer than its header says.
+            Damaged bytes raise the errors of ``zipfile``, ``zlib`` and NumPy.
     """
     members = {key: _member(archive, key) for key in keys}
     check_size(sum(info.file_size for info in members.values()))
@@ -44,15 +44,15 @@ def _member(archive: zipfile.ZipFile, key: str) -> zipfile.ZipInfo:
 
 
 def check_size(size: int) -> None:
-    """Refuse a file of more than ``MAX_BYTES`` bytes, unpacked."""
+    """Refuse a file of more than ``MAX_BYTES`` bytes, uncompressed."""
     if size > MAX_BYTES:
-        raise ArrayError(f"expected at most {MAX_BYTES:,} bytes unpacked, received {size:,}")
+        raise ArrayError(f"expected at most {MAX_BYTES:,} bytes uncompressed, received {size:,}")
 
 
 def read_values(
     stream: Any, key: str, shape: tuple[int, ...], dtype: np.dtype, order: Any = "C"
 ) -> np.ndarray:
-    """Read what is left of ``stream`` as one array; it cannot be written to.
+    """Read the rest of ``stream`` as one read-only array.
 
     Raises:
         ArrayError: The stream is shorter or longer than the array.

@@ -1,4 +1,4 @@
-"""Samples written to a file some at a time, so that memory stays bounded. No Keras here."""
+"""Samples written to ``.npy`` and CSV in chunks, in bounded memory."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,18 +11,14 @@ from nflow_cli.runs.directory import RunDirectory
 
 
 def write_file(path: Path, fill: Any) -> None:
-    """Write ``path`` by ``fill(file)`` under a temporary name, and rename it.
-
-    Raises:
-        RunDirectoryError: In one line that names ``path``, if it cannot be written.
-    """
+    """Write ``path`` atomically by ``fill(file)``."""
     RunDirectory(path.parent).write(path.name, fill)
 
 
 def write_npy(
     file: BinaryIO, shape: tuple[int, ...], parts: Iterable[np.ndarray], dtype: Any = np.float32
 ) -> None:
-    """Write ``parts`` that together have ``shape`` as one ``.npy`` array."""
+    """Write ``parts``, together of a ``shape``, as one ``.npy`` array."""
     number = np.dtype(dtype).newbyteorder("<")
     npy.write_array_header_1_0(file, {"descr": number.str, "fortran_order": False, "shape": shape})
     for part in parts:
@@ -30,7 +26,7 @@ def write_npy(
 
 
 def write_csv(file: BinaryIO, columns: Iterable[str], parts: Iterator[np.ndarray]) -> None:
-    """Write rows of numbers under a header, with the digits that give each back exactly."""
+    """Write rows of numbers under a header, with all digits to restore them exactly."""
     file.write((",".join(columns) + "\n").encode())
     for part in parts:
         fmt = "%.9g" if part.dtype == np.float32 else "%.17g"

@@ -1,4 +1,4 @@
-"""The format of a run directory, and which versions of nflow read it. No Keras here."""
+"""The format of a run directory, and which versions of nflow can read it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,27 +11,24 @@ VERSIONS, NFLOW = "versions", "nflow-cli"  # in run.json: of each package, and o
 
 
 def signed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what ``run.json`` holds with the format and this version of nflow."""
+    """Return the content of ``run.json`` with the format and this version of nflow."""
     versions = {NFLOW: __version__, **record.get(VERSIONS, {})}
     return {"format": FORMAT, **record, VERSIONS: versions}
 
 
 def expect_readable(path: str, record: Mapping[str, Any]) -> None:
-    """See that this version reads a run: one of its format, or of a development version its own.
+    """Check that this version can read a run: format and, of development versions, the version.
 
     Args:
         path: Of the run, for the message.
-        record: What its ``run.json`` holds.
-
-    Raises:
-        RunDirectoryError: It does not: by which version the run was written.
+        record: The content of its ``run.json``.
     """
     number, known = record.get("format"), record.get(VERSIONS)
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
         raise RunDirectoryError(f"{path}: damaged: expected a format number")
     if number > FORMAT:
         raise RunDirectoryError(
-            f"{path}: format {number}, of a newer nflow; this one reads {FORMAT}"
+            f"{path}: format {number}, written by a newer nflow; this one reads {FORMAT}"
         )
     if number < FORMAT:
         raise RunDirectoryError(

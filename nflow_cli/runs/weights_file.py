@@ -1,4 +1,4 @@
-"""``weights.npz``: arrays by name, read back through their shapes, and fingerprinted. No Keras."""
+"""``weights.npz``: named arrays, saved, fingerprinted and loaded by their shapes."""
 
 import hashlib
 import io
@@ -12,7 +12,7 @@ from nflow_cli.runs import npz
 from nflow_cli.runs.directory import WEIGHTS, RunDirectory
 
 Shape = tuple[int, ...]
-MOST_FREE = 1_000  # of an axis whose length the config does not fix: -1 in a shape
+MAX_FREE = 1_000  # length of an axis that the config does not fix: -1 in a shape
 HEADERS = 2**16  # bytes of a file beside its arrays
 
 
@@ -33,30 +33,30 @@ def sha256_of(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def load_weights(run: RunDirectory, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
-    """Read ``weights.npz``, whose arrays have these shapes; nothing larger is unpacked.
+    """Load ``weights.npz``, whose arrays have these shapes; nothing larger is unpacked.
 
     Raises:
-        RunDirectoryError: The file is missing or damaged, or numbers in it are not finite.
+        RunDirectoryError: The file is missing or damaged, or has numbers that are not finite.
     """
 
     def check(key: str, shape: Shape, dtype: np.dtype) -> None:
         expected = shapes[key]
         fits = len(shape) == len(expected) and all(
-            there == length or (length < 0 and 0 <= there <= MOST_FREE)
+            there == length or (length < 0 and 0 <= there <= MAX_FREE)
             for there, length in zip(shape, expected)
         )
         if not fits or dtype not in (np.float32, np.float64):
             raise npz.ArrayError(f"{key}: expected {expected}, received {shape} of {dtype}")
 
     path = run.path / WEIGHTS
-    most = sum(8 * int(np.prod([MOST_FREE if n < 0 else n for n in s])) for s in shapes.values())
+    most = sum(8 * int(np.prod([MAX_FREE if n < 0 else n for n in s])) for s in shapes.values())
     content = run.read(WEIGHTS, most + HEADERS * (1 + len(shapes)))
     with run.damaged_arrays(WEIGHTS), zipfile.ZipFile(io.BytesIO(content)) as archive:
         arrays = npz.read_arrays(archive, list(shapes), check)
     lost = sum(int((~np.isfinite(array)).sum()) for array in arrays.values())
     if lost:
         raise RunDirectoryError(
-            f"{path}: ruined: {lost:,} of its numbers are not finite; train again with a smaller "
+            f"{path}: {lost:,} of its numbers are not finite; train again with a smaller "
             "learning rate"
         )
     return arrays

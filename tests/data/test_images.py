@@ -218,7 +218,7 @@ def test_size_is_checked_before_anything_is_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr(npz_files, "MAX_BYTES", 10**7)
     monkeypatch.setattr(np, "frombuffer", None)
     for path in (tmp_path, tmp_path / "d.npz"):
-        with pytest.raises(DataError, match="at most 10,000,000 bytes unpacked, received 31,3"):
+        with pytest.raises(DataError, match="at most 10,000,000 bytes uncompressed, received 31,3"):
             load_images(str(path))
 
 

@@ -227,7 +227,7 @@ def test_what_is_no_file_is_one_line(tmp_path, monkeypatch, write):
     long = write(101 * "1")
     assert "at most 100 bytes, received 101" in complaint(lambda: open_table(long), long)
     bomb = write(gzip.compress(101 * b"1\n", mtime=0), "b.gz")
-    assert "at most 100 bytes unpacked" in complaint(lambda: open_table(bomb), bomb)
+    assert "at most 100 bytes uncompressed" in complaint(lambda: open_table(bomb), bomb)
 
 
 LATE = 2**18  # rows of "1,2", which fill the first MiB

@@ -106,7 +106,7 @@ def test_metrics_without_a_column_are_one_line(read, tmp_path, kind):
 def test_steps_rise(read, steps):
     rows = "".join(f"{step},1,1,1\n" for step in steps)
     line = complaint(read, "fit-2d", None, f"update,loss,kl,beta\n{rows}")
-    assert line.endswith("metrics.csv: damaged: update: expected numbers that rise")
+    assert line.endswith("metrics.csv: damaged: update: expected increasing numbers")
 
 
 def test_of_many_rows_the_means_are_drawn(read):

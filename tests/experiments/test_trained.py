@@ -78,7 +78,7 @@ def test_more_samples_than_memory_holds_are_refused(mixed, vae, n):
     for model, size in ((nflow_cli.load(mixed), 8), (nflow_cli.load(vae), 28 * 28 * 4)):
         with pytest.raises(DataError, match="expected a number of samples that fit in memory") as e:
             model.sample(n)
-        assert str(e.value).endswith(f"n={n:,}, which take {n * size / 2**30:,.0f} GiB")
+        assert str(e.value).endswith(f"n={n:,}, of {n * size / 2**30:,.0f} GiB")
 
 
 def test_what_is_loaded_says_what_it_is(mixed, vae):
@@ -400,8 +400,8 @@ def make_vast(path):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (add_zeros("model.weights.h5"), "too large, or packed"),
-        (add_zeros("config.json"), "too large, or packed"),
+        (add_zeros("model.weights.h5"), "too large, or compressed"),
+        (add_zeros("config.json"), "too large, or compressed"),
         (add_a_file, "its files are not config.json, metadata.json, model.weights.h5"),
         (make_vast, "expected at most"),
     ],

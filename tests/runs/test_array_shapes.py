@@ -50,7 +50,7 @@ CASES = [
         "axis_1: expected lengths of 2 to",
     ),
     ("target", {"log_q": (12_000, 12_000)}, "log_q: expected lengths of 2 to 5,000"),
-    ("target", {"log_q": (500, 499)}, "log_q: expected a length of 500, as others have"),
+    ("target", {"log_q": (500, 499)}, "log_q: expected a length of 500, like the others"),
     ("target", {"deformation_k": (3_000,)}, "deformation_k: expected lengths of 1 to 16"),
     ("target", {"deformation_k": (0,)}, "deformation_k: expected lengths of 1 to 16"),
     ("target", {"samples": (2**27, 2)}, "samples: expected lengths of 0 to 10,000"),
@@ -122,7 +122,7 @@ def test_numbers_are_expected(tmp_path, dtype):
 def test_coordinates_are_finite_and_rise(tmp_path, axis):
     run = RunDirectory.create("any", str(tmp_path / "run"))
     run.write_evaluation({"axis_1": np.array(axis, float)})
-    with pytest.raises(RunDirectoryError, match="axis_1: expected finite coordinates that rise"):
+    with pytest.raises(RunDirectoryError, match="axis_1: expected finite, increasing coordinates"):
         run.read_evaluation({"axis_1": "x"})
 
 

@@ -91,9 +91,9 @@ def test_no_whole_checkpoint_is_one_line(store, lines):
     for update in (1, 2):
         store.save(update, checkpoint(update))
         (folder(store) / f"{update:012d}.npz").write_bytes(b"")
-    with pytest.raises(RunDirectoryError, match="no checkpoint is whole"):
+    with pytest.raises(RunDirectoryError, match="no intact checkpoint"):
         store.load()
-    assert [line.endswith("the checkpoint before it") for line in lines] == [True, False]
+    assert [line.endswith("loading the previous checkpoint") for line in lines] == [True, False]
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b'{"../../x.npz": "0"}', b"\xff"])
@@ -112,7 +112,7 @@ def test_a_file_that_the_manifest_vouches_for_may_still_be_no_checkpoint(store):
     np.savez(path, other=np.zeros(3))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     (folder(store) / "manifest.json").write_text(json.dumps({path.name: digest}))
-    with pytest.raises(RunDirectoryError, match="no checkpoint is whole"):
+    with pytest.raises(RunDirectoryError, match="no intact checkpoint"):
         store.load()
 
 
@@ -151,6 +151,6 @@ def test_a_state_that_is_none_is_one_line(store, lines, content):
     np.savez(path, state=np.frombuffer(content, np.uint8))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     (folder(store) / "manifest.json").write_text(json.dumps({path.name: digest}))
-    with pytest.raises(RunDirectoryError, match="no checkpoint is whole"):
+    with pytest.raises(RunDirectoryError, match="no intact checkpoint"):
         store.load()
     assert lines == [f"{path}: damaged: no state"]

@@ -98,7 +98,7 @@ def test_only_a_folder_with_a_run_in_it_opens(tmp_path, run):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b'{"format": 4}', "format 4, of a newer nflow; this one reads 3"),
+        (b'{"format": 4}', "format 4, written by a newer nflow; this one reads 3"),
         (b'{"format": 0}', "damaged: expected a format number"),
         (b'{"format": "1"}', "damaged: expected a format number"),
         (b'{"format": [1]}', "damaged: expected a format number"),
@@ -373,7 +373,7 @@ def test_arrays_that_would_fill_the_memory_are_refused_packed(run):
 
     run.write("evaluation.npz", bomb)
     line = complaint(run.read_evaluation, {f"a{i}": "n" for i in range(3)})
-    assert line.endswith("expected at most 2,147,483,648 bytes unpacked, received 3,000,000,000")
+    assert line.endswith("at most 2,147,483,648 bytes uncompressed, received 3,000,000,000")
 
 
 def test_a_missing_file_is_named(run):

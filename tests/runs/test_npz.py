@@ -57,7 +57,7 @@ def test_only_the_arrays_asked_for_are_read():
 def test_sizes_are_added_up_before_anything_is_read(monkeypatch):
     monkeypatch.setattr(npz, "MAX_BYTES", 1000)
     monkeypatch.setattr(npz, "_read_member", None)
-    with pytest.raises(ArrayError, match="at most 1,000 bytes unpacked, received 1,8"):
+    with pytest.raises(ArrayError, match="at most 1,000 bytes uncompressed, received 1,8"):
         read_arrays(archive(a=np.zeros(100), b=np.zeros(100)), ["a", "b"], anything)
 
 

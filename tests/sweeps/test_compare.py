@@ -296,12 +296,12 @@ def test_a_damaged_run_is_one_line_that_names_the_file(invoke, folder, name, con
     [
         ({"axis_1": None}, "expected an array axis_1"),
         ({"log_q": None}, "expected an array log_q"),
-        ({"axis_1": AXIS[:9]}, "log_target: expected a length of 9, as others have"),
+        ({"axis_1": AXIS[:9]}, "log_target: expected a length of 9, like the others"),
         ({"axis_1": AXIS[:1]}, "axis_1: expected lengths of 2 to 5,000, received shape (1,)"),
         ({"log_q": np.zeros(())}, "log_q: expected 2 axes, received shape ()"),
         ({"log_q": np.zeros((50, 50), int)}, "log_q: expected numbers, received dtype int64"),
-        ({"axis_1": AXIS * np.nan}, "axis_1: expected finite coordinates that rise"),
-        ({"axis_1": -AXIS}, "axis_1: expected finite coordinates that rise"),
+        ({"axis_1": AXIS * np.nan}, "axis_1: expected finite, increasing coordinates"),
+        ({"axis_1": -AXIS}, "axis_1: expected finite, increasing coordinates"),
     ],
 )
 def test_arrays_that_are_no_grid_are_refused(tmp_path, changes, expected):
