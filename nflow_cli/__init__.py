@@ -14,24 +14,25 @@ def fit(
 ) -> Any:
     """Fit a density to the columns of a table, as ``nflow fit`` does.
 
-    Flows are fitted where ``flow`` or ``k`` is given; else the density is one of cells, which takes
-    columns of all kinds. Columns are a list, bounds a mapping of names to ``(low, high)`` with None
-    for no bound, ``discrete`` a list or a mapping of names to steps.
+    With ``flow`` or ``k`` it is one of flows; else of cells, which takes columns of all kinds.
+    Columns are a list, bounds a mapping of names to ``(low, high)`` with None for no bound,
+    ``discrete`` a list or a mapping of names to steps.
 
     Args:
-        table: A DataFrame of any make, a mapping of names to arrays ``(n,)``, an array ``(n, D)``
-            whose columns are called "1", "2" and so on, the path of a file, or a built-in set.
-        preset: By its name or path, what all else is taken from; without, ``cells``, or ``flows``
+        table: A DataFrame of any library, a mapping of names to arrays ``(n,)``, an array
+            ``(n, D)`` whose columns are called "1", "2" and so on, the path of a file, or a
+            built-in set.
+        preset: Name or path of a preset for all other settings; default: ``cells``, or ``flows``
             or ``flows-planar``.
         settings: Other keys of a preset, dotted, and their values.
-        output: A new or empty folder for the run; without, one below ``outputs``.
-        **options: By name; None leaves a key as the preset has it.
+        output: A new or empty folder for the run; default: one below ``outputs``.
+        **options: By name; None keeps the preset's value.
 
     Returns:
         The density, as :func:`load` returns it.
 
     Raises:
-        NflowError: In one line, if the table or an option is wrong.
+        NflowError: The table or an option is invalid.
     """
     from nflow_cli.backend import start_tensorflow
 
@@ -58,17 +59,17 @@ def infer(
         log_density: A function of points ``(n, D)`` that returns ``log p`` ``(n,)`` in nats, up to
             a constant: in operations of Keras or TensorFlow, or a pair of arrays, ``log p`` and its
             gradient ``(n, D)``; or the name of a built-in density.
-        preset: By its name or path, what all else is taken from; without, the one for D.
+        preset: Name or path of a preset for all other settings; default: the one for D.
         settings: Other keys of a preset, dotted, and their values.
-        output: A new or empty folder for the run, which goes on where it was stopped with
-            ``nflow resume``; without, one below ``outputs``.
-        **options: By name; None leaves a key as the preset has it.
+        output: A new or empty folder for the run, which ``nflow resume`` continues if it is
+            stopped; default: one below ``outputs``.
+        **options: By name; None keeps the preset's value.
 
     Returns:
         The density, as :func:`load` returns it.
 
     Raises:
-        NflowError: In one line, if the function or an option is wrong.
+        NflowError: The function or an option is invalid.
     """
     from nflow_cli.backend import start_tensorflow
 
@@ -98,7 +99,7 @@ def load(run: Any) -> Any:
         directory; ``repr`` is the table that the command prints.
 
     Raises:
-        NflowError: In one line, if the run cannot be loaded.
+        NflowError: The run cannot be loaded.
     """
     from nflow_cli import experiments  # here: importing nflow_cli loads nothing heavy
 

@@ -64,11 +64,7 @@ class Machine:
         return f"{self.device} ({self.card})" if self.card else self.device
 
     def of(self, threads: int | None) -> "Machine":
-        """Return the machine with a number of threads, if one is given.
-
-        Raises:
-            DeviceError: For a GPU, which takes no number of threads.
-        """
+        """Return the machine with a number of threads, if one is given; a GPU takes none."""
         if threads and self.is_gpu:
             raise DeviceError(f"--threads: expected --device cpu. Received: {self.device}")
         return replace(self, threads=threads or self.threads)
@@ -109,12 +105,7 @@ def expect_tensorflow() -> None:
 def start_tensorflow(machine: Machine | None = PROCESSOR) -> None:
     """Import Keras on TensorFlow, in single precision, whatever ``keras.json`` says.
 
-    Args:
-        machine: The device, unless Keras is loaded already; ``None``: TensorFlow's default.
-
-    Raises:
-        DeviceError: TensorFlow has no such device.
-        NflowError: The import fails, or Keras is set to mixed precision.
+    ``machine`` is the device, unless Keras is loaded already; ``None``: TensorFlow's default.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -134,8 +125,7 @@ def start_tensorflow(machine: Machine | None = PROCESSOR) -> None:
 def start_keras(settle: Callable[[], None] = lambda: None) -> None:
     """Import Keras on its configured backend, unless it is loaded already.
 
-    Args:
-        settle: Called before the first operation, to configure the backend.
+    ``settle`` configures the backend before the first operation.
     """
     if "keras" in sys.modules:
         return
@@ -165,11 +155,7 @@ def _let_malloc_keep_memory() -> None:
 
 
 def machine_of(device: str) -> Machine:
-    """Return the machine of ``cpu``, ``gpu`` or ``gpu:N``; a GPU starts TensorFlow.
-
-    Raises:
-        DeviceError: TensorFlow has no such device.
-    """
+    """Return the machine of ``cpu``, ``gpu`` or ``gpu:N``; a GPU starts TensorFlow."""
     machine = Machine(f"{GPU}:0" if device == GPU else device)
     if not machine.is_gpu:
         return machine
@@ -182,11 +168,7 @@ def machine_of(device: str) -> Machine:
 
 
 def gpus(device: str) -> list[str]:
-    """Return the ``CUDA_VISIBLE_DEVICES`` names of ``gpu:N``, or of all for ``gpu``; use none here.
-
-    Raises:
-        DeviceError: TensorFlow has none, or no such.
-    """
+    """Return the ``CUDA_VISIBLE_DEVICES`` names of ``gpu:N``, or all for ``gpu``; use none here."""
     expect_tensorflow()
     start_tensorflow()
     cards = _cards()

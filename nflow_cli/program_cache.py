@@ -27,7 +27,7 @@ DECIDING = (
     FLAGS,
     "TF_NUM_INTRAOP_THREADS",
     "OMP_NUM_THREADS",
-)  # for the compiled code
+)  # for the code
 PRIVATE = "process-"  # prefix of a process's folder
 MAX_BYTES = 64 * 2**20  # all files are hashed at each start
 MAX_AGE = 24 * 3600  # seconds until the folder of a process is taken for abandoned

@@ -41,11 +41,8 @@ class Checkpoints:
     """The last two checkpoints of a run, in ``checkpoints/``, and a manifest of their SHA-256.
 
     Each is synced to disk after its rows of ``metrics.csv`` and before the manifest lists it; the
-    older one is removed last: a kill or a power cut leaves at least one intact.
-
-    Args:
-        directory: The run.
-        notify: Called with each line for the user.
+    older one is removed last: a kill or a power cut leaves at least one intact. ``notify`` is
+    called with each line for the user.
     """
 
     def __init__(self, directory: RunDirectory, notify: Callable[[str], Any] = _to_stderr):
@@ -69,11 +66,7 @@ class Checkpoints:
         files.remove(folder, lambda name: _is_name(name) and name not in newest)
 
     def load(self) -> Checkpoint | None:
-        """Load the newest intact checkpoint; ``None`` if none was written yet.
-
-        Raises:
-            RunDirectoryError: If all are damaged.
-        """
+        """Load the newest intact checkpoint; ``None`` if none was written yet."""
         manifest = self._manifest()
         for left, name in reversed(list(enumerate(sorted(manifest)))):
             try:

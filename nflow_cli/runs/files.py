@@ -34,20 +34,12 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def is_file(path: Path) -> bool:
-    """Return whether there is a plain file at ``path``.
-
-    Raises:
-        RunDirectoryError: If there is a link, a folder, a FIFO or a device.
-    """
+    """Return whether there is a plain file at ``path``; anything else is refused."""
     return _is_there(path, stat.S_IFREG, "a plain file")
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether there is a folder at ``path``.
-
-    Raises:
-        RunDirectoryError: If there is anything else, such as a link.
-    """
+    """Return whether there is a folder at ``path``; anything else, such as a link, is refused."""
     return _is_there(path, stat.S_IFDIR, "a folder")
 
 

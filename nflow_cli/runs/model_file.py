@@ -46,20 +46,11 @@ def weights_sha256(model: Any) -> str:
 def load_weights(
     run: RunDirectory, model: Any, arguments: Mapping[str, Any], dim: int | None = None
 ) -> None:
-    """Load the weights of ``model`` from ``model.keras``.
+    """Load the weights of ``model``, which is built, from ``model.keras``.
 
-    The file must hold weights of the shapes of ``model``'s and nothing else. No class that it
-    names is built, and nothing larger than expected is unpacked.
-
-    Args:
-        run: The run directory.
-        model: A built layer or model of ``nflow_cli``.
-        arguments: Of its constructor, those that decide the shapes of its weights.
-        dim: D that it is built for; ``None``: no fixed shape.
-
-    Raises:
-        RunDirectoryError: If the file is missing, damaged, another model's, or has weights that
-            are not finite.
+    The file must hold weights of the shapes of ``model``'s and nothing else, all finite. No class
+    that it names is built, and nothing larger than expected is unpacked. ``arguments`` of the
+    constructor decide the shapes; ``dim`` is D that it is built for, if it is fixed.
     """
     path = run.path / MODEL
     if not run.has(MODEL):

@@ -21,15 +21,9 @@ class ArrayError(Exception):
 def read_arrays(archive: zipfile.ZipFile, keys: Iterable[str], check: Check) -> dict[str, Any]:
     """Read arrays of an ``.npz`` after checking the sizes of all.
 
-    Args:
-        archive: The ``.npz``.
-        keys: The names of the arrays.
-        check: Called with an array's key, shape and dtype before its values are read; raises
-            :class:`ArrayError` to refuse it.
-
-    Raises:
-        ArrayError: An array is too large, refused, or shorter or longer than its header says.
-            Damaged bytes raise the errors of ``zipfile``, ``zlib`` and NumPy.
+    ``check`` is called with an array's key, shape and dtype before its values are read, and raises
+    :class:`ArrayError` to refuse it. Damaged bytes raise the errors of ``zipfile``, ``zlib`` and
+    NumPy.
     """
     members = {key: _member(archive, key) for key in keys}
     check_size(sum(info.file_size for info in members.values()))
@@ -52,11 +46,7 @@ def check_size(size: int) -> None:
 def read_values(
     stream: Any, key: str, shape: tuple[int, ...], dtype: np.dtype, order: Any = "C"
 ) -> np.ndarray:
-    """Read the rest of ``stream`` as one read-only array.
-
-    Raises:
-        ArrayError: The stream is shorter or longer than the array.
-    """
+    """Read the rest of ``stream`` as one read-only array, of exactly that length."""
     expected = math.prod(shape) * dtype.itemsize
     content = stream.read(expected + 1)
     if len(content) != expected:

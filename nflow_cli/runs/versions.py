@@ -17,12 +17,7 @@ def signed(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def expect_readable(path: str, record: Mapping[str, Any]) -> None:
-    """Check that this version can read a run: format and, of development versions, the version.
-
-    Args:
-        path: Of the run, for the message.
-        record: The content of its ``run.json``.
-    """
+    """Check that this version can read a run: format and, of development versions, the version."""
     number, known = record.get("format"), record.get(VERSIONS)
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
         raise RunDirectoryError(f"{path}: damaged: expected a format number")

@@ -33,11 +33,7 @@ def sha256_of(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def load_weights(run: RunDirectory, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
-    """Load ``weights.npz``, whose arrays have these shapes; nothing larger is unpacked.
-
-    Raises:
-        RunDirectoryError: The file is missing or damaged, or has numbers that are not finite.
-    """
+    """Load finite arrays of these shapes from ``weights.npz``; nothing larger is unpacked."""
 
     def check(key: str, shape: Shape, dtype: np.dtype) -> None:
         expected = shapes[key]

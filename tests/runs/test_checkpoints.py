@@ -84,7 +84,7 @@ def test_a_damaged_newest_one_falls_back_to_the_one_before_and_says_so(store, li
     else:
         newest.write_bytes(content)
     assert_is(store.load(), 1)
-    assert len(lines) == 1 and "000000000002.npz" in lines[0] and "before" in lines[0]
+    assert len(lines) == 1 and "000000000002.npz" in lines[0] and "previous" in lines[0]
 
 
 def test_no_whole_checkpoint_is_one_line(store, lines):
