@@ -1,4 +1,4 @@
-"""Tables of arrays: Parquet, NumPy's files, and what Python hands over. No Keras, no pickles."""
+"""Tables of arrays: Parquet, NumPy files, DataFrames and Arrow. Nothing is unpickled."""
 
 import warnings
 import zipfile
@@ -26,7 +26,7 @@ _NPZ = (
 
 
 class ArrowTable(TableFile):
-    """A table that Arrow holds in memory."""
+    """A table in Arrow's memory."""
 
     def __init__(self, name: str, table: "pa.Table"):
         columns = _columns(name, table.schema)
@@ -39,11 +39,7 @@ class ArrowTable(TableFile):
 
 
 class ParquetTable(TableFile):
-    """A Parquet file, of which one block at a time is unpacked.
-
-    Raises:
-        DataError: In one line: it is damaged.
-    """
+    """A Parquet file, read one block at a time."""
 
     def __init__(self, name: str, source: Any):
         from pyarrow import parquet
@@ -57,7 +53,7 @@ class ParquetTable(TableFile):
         super().__init__(name, columns, n_rows)
 
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
-        """Yield values as they are stored."""
+        """Yield stored values."""
         import pyarrow as pa
         from pyarrow import parquet
 
@@ -72,11 +68,7 @@ class ParquetTable(TableFile):
 
 
 class RowsTable(TableFile):
-    """An array of rows ``(n, D)``, or ``(n,)`` for one column, which may lie in a file.
-
-    Raises:
-        DataError: In one line: no such shape, no numbers, or not as many names as columns.
-    """
+    """An array of rows ``(n, D)``, or ``(n,)`` for one column, possibly memory-mapped."""
 
     def __init__(self, name: str, rows: np.ndarray, names: Sequence[str] | None = None):
         expected = "an array (n,) or (n, D) of numbers"
@@ -107,7 +99,7 @@ class RowsTable(TableFile):
 
 
 def npy_table(name: str, path: Any) -> TableFile:
-    """Return the table of an ``.npy`` file, which is not read into memory."""
+    """Open an ``.npy`` file, memory-mapped."""
     expected = "an array (n,) or (n, D) of numbers, saved by numpy.save"
     with _explained(name, expected), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy's about files written by Python 2
@@ -116,7 +108,7 @@ def npy_table(name: str, path: Any) -> TableFile:
 
 
 def npz_table(name: str, path: Any) -> TableFile:
-    """Return the table of an ``.npz`` file: an array of rows, or an array for each column."""
+    """Read an ``.npz`` file: an array of rows, or an array for each column."""
     with _explained(name, _NPZ), zipfile.ZipFile(path) as archive:
         keys = [key.removesuffix(".npy") for key in archive.namelist() if key.endswith(".npy")]
         if len(keys) > tables.MAX_COLUMNS:
@@ -137,7 +129,7 @@ def npz_table(name: str, path: Any) -> TableFile:
 
 
 def columns_table(name: str, columns: Mapping[str, Any]) -> TableFile:
-    """Return the table of one-dimensional arrays of equal lengths."""
+    """Return the table of arrays ``(n,)``."""
     import pyarrow as pa
 
     arrays, names = [], expect_names(name, list(map(str, columns)))
@@ -158,7 +150,7 @@ def columns_table(name: str, columns: Mapping[str, Any]) -> TableFile:
 
 
 def frame_table(name: str, data: Any) -> TableFile:
-    """Return the table of a DataFrame of any make, or of Arrow."""
+    """Return the table of a DataFrame of any library, or of Arrow."""
     import pyarrow as pa
 
     with _explained(name, "a table"):
@@ -174,7 +166,6 @@ def frame_table(name: str, data: Any) -> TableFile:
 
 
 def _columns(name: str, schema: "pa.Schema") -> list[Column]:
-    """Return the columns of a schema, where an index without a name is called ``index``."""
     unnamed = UNNAMED_INDEX if "index" in schema.names else "index"
     stored = [unnamed if column == UNNAMED_INDEX else column for column in schema.names]
     index = _index_columns(schema)
@@ -185,7 +176,7 @@ def _columns(name: str, schema: "pa.Schema") -> list[Column]:
 
 
 def _index_columns(schema: "pa.Schema") -> set[str]:
-    """Return the columns that hold the index of a pandas DataFrame, by the metadata of pandas."""
+    """Return the index columns of a pandas DataFrame, by the metadata of pandas."""
     try:
         about = json_object((schema.metadata or {}).get(b"pandas", b"{}").decode())
     except ValueError:
@@ -197,7 +188,7 @@ def _index_columns(schema: "pa.Schema") -> set[str]:
 
 @contextmanager
 def _explained(name: str, expected: str) -> Iterator[None]:
-    """Turn whatever a reader raises for damaged bytes into one line that names the file."""
+    """Turn any error of a reader into a DataError of one line that names the file."""
     try:
         yield
     except DataError:

@@ -1,4 +1,4 @@
-"""Atoms: values of a column of numbers that repeat more often than a smooth density explains."""
+"""Atoms: values of a numeric column that repeat more often than a smooth density explains."""
 
 from dataclasses import dataclass
 
@@ -15,11 +15,11 @@ PASSES = 4  # in each of which the atoms of the one before are no neighbours any
 
 @dataclass(frozen=True, eq=False)
 class Heaps:
-    """How often values occur beside how often their neighbours make one expect.
+    """Counts of values, compared with those expected from their neighbours.
 
     Attributes:
-        nats: `(m,)`, -log of Chernoff's bound on the chance of so many rows; 0 of no atom.
-        expected: `(m,)`, rows of each value by the smooth part.
+        nats: `(m,)`, -log of the Chernoff bound on the probability of the count; 0: no atom.
+        expected: `(m,)`, expected rows by the smooth part.
     """
 
     nats: np.ndarray
@@ -27,22 +27,22 @@ class Heaps:
 
     @property
     def are_atoms(self) -> np.ndarray:
-        """Which values are atoms, `(m,)`."""
+        """Mask of atoms, `(m,)`."""
         return self.nats > 0
 
     def most(self, limit: int) -> np.ndarray:
-        """Return the atoms' indices, ascending: of too many those that exceed the most."""
+        """Return the indices of at most ``limit`` atoms of greatest ``nats``, ascending."""
         order = np.argsort(-self.nats, kind="stable")[:limit]
         return np.sort(order[self.nats[order] > 0])
 
 
 def heaps(places: np.ndarray, counts: np.ndarray, weights: np.ndarray, period: float) -> Heaps:
-    """Return how often values occur beside what their neighbours make one expect.
+    """Compare the counts of values with those expected from their neighbours.
 
     Args:
         places: `(m,)`, the values in units of their resolution, ascending.
         counts: `(m,)`, rows of each.
-        weights: `(m,)`, how much likelier a value is than its neighbours by its lattices.
+        weights: `(m,)`, factor of each value's probability by its lattices.
         period: Places of the coarsest lattice's step.
     """
     rows = counts.astype(float)
@@ -77,10 +77,10 @@ class Neighbours:
         self.weights = np.concatenate([[0.0], np.cumsum(weights)])
 
     def level(self, rows: np.ndarray) -> np.ndarray:
-        """Return the rows that those below make one expect of each value of weight 1, `(m,)`.
+        """Return the rows of a value of weight 1 expected from those below it, `(m,)`.
 
         A block of neighbours gives a density, with a margin for its noise. The last value has
-        neighbours on this side alone: a further block gives a slope that is gone on with.
+        neighbours on this side alone: a second block gives a slope, which is extrapolated.
         """
         before = np.concatenate([[0.0], np.cumsum(rows)])
         here = np.arange(len(rows))
@@ -92,7 +92,7 @@ class Neighbours:
         return level
 
     def _rise(self, before: np.ndarray, near: np.ndarray) -> float:
-        """Return by how much rows rise from the last value's neighbours to itself."""
+        """Return the extrapolated rise from the last value's neighbours to itself."""
         last, far = np.array([len(self.places) - 1]), self._starts(before, near)
         if far[0] == near[0] or near[0] == last[0]:
             return 1.0
@@ -103,14 +103,13 @@ class Neighbours:
         return float(np.clip(np.exp(slope * (width + 1) / 2), 1, STEEPEST)[0])
 
     def _starts(self, before: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        """Return where the blocks of enough rows start that end at some values."""
         starts = np.searchsorted(before, before[ends] - ROWS, side="right") - 1
         return np.clip(np.minimum(starts, ends - 1), 0, None)
 
     def _mass(self, first: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """Return the weights of all places from one value up to another, without that.
+        """Return the weights of the places in ``[first, end)``.
 
-        On average it is 1; less than two periods are summed, empty places with the least weight.
+        The mean weight is 1; less than two periods are summed, empty places with the least weight.
         """
         width = np.maximum(self.places[end] - self.places[first], 1)
         seen = np.maximum(self.weights[end] - self.weights[first], (end - first) * self.least)

@@ -1,4 +1,4 @@
-"""The value that a cell of numbers stands for: 3.1 for 3.0999999046325684, or an atom."""
+"""Values of numeric cells without noise: 3.1 for 3.0999999046325684, or an atom."""
 
 import numpy as np
 
@@ -10,14 +10,13 @@ from nflow_cli.data.written import as_written
 
 
 def numbers_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:
-    """Return the numbers of a column as its kind has them, `(n,)`.
+    """Return the numbers of a column in its kind's resolution, `(n,)`, without noise.
 
-    They are without the noise below 12 digits, or that of single precision; what is beside a place
-    of the finest lattice is that place, if its decimals are known. Numbers of a kind that has no
-    resolution stay as they are.
+    Noise is below 12 digits, or of single precision. Values near a place of the finest lattice are
+    moved to it if its decimals are known. Without a resolution numbers are unchanged.
 
     Raises:
-        ValueError: The column is of text, or a text is no date in the kind's form.
+        ValueError: Text, unless it is a date in the kind's form.
     """
     numbers = column.numbers if kind.form is None else in_form(column, kind.form)
     if numbers is None:

@@ -1,7 +1,4 @@
-"""Transformations of one column, each with its exact slope. No Keras here.
-
-Each is written once, over an array module: NumPy, or ``keras.ops`` inside a compiled loop.
-"""
+"""Transformations of one column, with exact log-slopes, over NumPy or ``keras.ops``."""
 
 import math
 import sys
@@ -23,13 +20,13 @@ LEAST_ROOT = math.exp(-40)  # of the argument of W: below it W is nothing beside
 
 @dataclass(frozen=True)
 class ColumnMap(ABC):
-    """An increasing map from the values ``x`` of a column to ``z`` in R, of arrays of any shape.
+    """An increasing map from the values ``x`` of a column to ``z`` in R, for arrays of any shape.
 
     A value on a bound or beyond it has ``log|dz/dx| = -inf`` (a density of 0) and some finite
     ``z``; NaN stays NaN.
 
     Raises:
-        ValueError: If a number among the arguments is not finite.
+        ValueError: An argument is not finite.
     """
 
     def __post_init__(self):
@@ -46,22 +43,18 @@ class ColumnMap(ABC):
     def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
         """Return ``x`` and ``log|dx/dz|`` in nats, both of the shape of ``z``.
 
-        However far a finite ``z`` is, ``x`` is finite too, and within the open bounds.
+        For any finite ``z``, ``x`` is finite and within the open bounds.
         """
 
     def record(self) -> dict[str, Any]:
-        """Return what JSON can hold, exactly."""
+        """Return an exact record for JSON."""
         place = f"{type(self).__module__}:{type(self).__qualname__}"
         name = next(name for name, other in COLUMN_MAPS.items() if other == place)
         return {"name": name, **asdict(self)}
 
 
 def recorded_map(record: Any) -> ColumnMap:
-    """Return the map that :meth:`ColumnMap.record` wrote down.
-
-    Raises:
-        ValueError: If ``record`` holds no such thing.
-    """
+    """Return the map of a record; ValueError if it is invalid."""
     if not isinstance(record, Mapping) or record.get("name") not in list(COLUMN_MAPS):
         raise ValueError(f"expected the name of a map, one of {', '.join(COLUMN_MAPS)}")
     arguments = {key: value for key, value in record.items() if key != "name"}
@@ -102,14 +95,7 @@ class Scale(ColumnMap):
 
 @dataclass(frozen=True)
 class _OneSided(ColumnMap):
-    """A map of what lies on one side of a bound.
-
-    With ``d > 0`` the distance from the bound, ``z = f(d)`` above it and ``-f(d)`` below it.
-
-    Args:
-        bound: Where the values end.
-        side: Whether they are "above" or "below" it.
-    """
+    """A map ``z = f(d)`` above a bound and ``-f(d)`` below it, of the distance ``d > 0``."""
 
     bound: float
     side: Side
@@ -144,7 +130,7 @@ class _OneSided(ColumnMap):
 
     @abstractmethod
     def _distance(self, z: Any, xp: Any) -> tuple[Any, Any]:
-        """Return ``f^-1`` and the logarithm of its slope."""
+        """Return ``f^-1`` and its log-slope."""
 
 
 @dataclass(frozen=True)
@@ -163,10 +149,7 @@ class Log(_OneSided):
 class Softplus(_OneSided):
     """``z = log(e^y - 1)``, ``y = d / scale`` of the distance ``d`` from a bound; ``-z`` below it.
 
-    Args:
-        bound: Where the values end.
-        side: Whether they are "above" or "below" it.
-        scale: Positive: nearer to the bound this is a logarithm, farther from it linear.
+    Logarithmic near the bound, linear far from it.
     """
 
     scale: float
@@ -186,12 +169,7 @@ class Softplus(_OneSided):
 
 @dataclass(frozen=True)
 class Logit(ColumnMap):
-    """``z = log((x - low) / (high - x))``.
-
-    Args:
-        low: Where the values begin.
-        high: Where they end.
-    """
+    """``z = log((x - low) / (high - x))``."""
 
     low: float
     high: float
@@ -218,7 +196,7 @@ class Logit(ColumnMap):
 
     @np.errstate(under="ignore")
     def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``x``, counted from the nearer bound, and the logarithm of its slope."""
+        """Return ``x``, computed from the nearer bound, and the logarithm of its slope."""
         width, log_below, log_above = self.high - self.low, _softplus(-z, xp), _softplus(z, xp)
         from_low, from_high = width * xp.exp(-log_below), width * xp.exp(-log_above)
         x = xp.where(z < 0, self.low + from_low, self.high - from_high)
@@ -227,12 +205,12 @@ class Logit(ColumnMap):
 
 @dataclass(frozen=True)
 class Asinh(ColumnMap):
-    """``z = asinh y``, ``y = (x - centre) / scale``, and linear where that is not within two ends.
+    """``z = asinh y``, ``y = (x - centre) / scale``, continued linearly beyond two ends.
 
     ``z = asinh c + (y - c) / sqrt(1 + c²)``, ``c`` the nearest to ``y`` of the numbers between
     ``sinh low`` and ``sinh high``. Johnson's S_U distribution is N(0, 1) in these units, with a
-    :class:`Scale` after them: its tails are heavier than normal and, with a centre beside the
-    values, it is skewed. Beyond the ends the units are linear.
+    :class:`Scale` after them: heavier-tailed than normal and, with a centre beside the values,
+    skewed.
 
     Args:
         centre: Any number.
@@ -318,9 +296,9 @@ class TukeyH(ColumnMap):
 def _lambert_w_of_square(root: Any, xp: Any) -> Any:
     """Return Lambert's ``W(root²)``, the ``w`` of ``w e^w = root²``, for ``root >= 0``.
 
-    Newton's method on ``w + log w = log root²``, which cannot overflow, from a guess that is right
-    to a part in a hundred (Iacono & Boyd, *New approximations to the principal real-valued branch
-    of the Lambert W-function*, 2017, eqs. 12 and 19).
+    Newton's method on ``w + log w = log root²``, which cannot overflow, from a guess of relative
+    error 1 % (Iacono & Boyd, *New approximations to the principal real-valued branch of the
+    Lambert W-function*, 2017, eqs. 12 and 19).
     """
     most = float(np.finfo(dtype_of(root)).max)
     log_square = 2 * xp.log(xp.minimum(xp.maximum(root, LEAST_ROOT), most))
@@ -332,13 +310,13 @@ def _lambert_w_of_square(root: Any, xp: Any) -> Any:
 
 
 def _softplus(x: Any, xp: Any) -> Any:
-    """Return ``log(1 + e^x)``, of slope 1/2 at 0 on any backend, which a maximum has not."""
+    """Return ``log(1 + e^x)``, of slope 1/2 at 0 on any backend, unlike a maximum."""
     away = xp.abs(x)
     return (x / 2 + away / 2) + xp.log1p(xp.exp(-away))
 
 
 def _within(x: Any, low: float, high: float, xp: Any) -> Any:
-    """Return ``x`` rounded to the nearest number in an open interval, none of them denormal."""
+    """Return ``x`` rounded to the nearest number in an open interval, never a denormal one."""
     dtype = dtype_of(x).type
     least, most = np.nextafter(dtype(low), dtype(high)), np.nextafter(dtype(high), dtype(low))
     tiny = np.finfo(dtype).tiny  # compiled loops take what is nearer to 0 for 0
@@ -347,7 +325,6 @@ def _within(x: Any, low: float, high: float, xp: Any) -> Any:
 
 
 def _finite(name: str, value: Any) -> float:
-    """Return a number as a float, or refuse what is none or not finite."""
     real = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
     if not real or not abs(value) <= sys.float_info.max:
         raise ValueError(f"expected {name}: a finite number")

@@ -1,4 +1,4 @@
-"""How a text file writes a table: its encoding, its marks, and whether it has a header."""
+"""Detection of a text table's encoding, delimiter, decimal mark and header."""
 
 import codecs
 import csv
@@ -30,10 +30,10 @@ _MARKS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a table is written.
+    """The format of a text table.
 
-    ``skipped`` is how many characters, and ``lines`` how many lines, stand before the first row.
-    ``has_returns`` says that lines end in a carriage return alone, as on old Macintoshes.
+    ``skipped`` and ``lines`` are the characters and lines before the first row. ``has_returns``:
+    lines end in a carriage return alone.
     """
 
     encoding: str
@@ -46,7 +46,7 @@ class Dialect:
     has_returns: bool
 
     def parsable(self, text: str) -> str:
-        """Return text in which carriage returns that end no line are :data:`RETURN`."""
+        """Return text with carriage returns inside lines replaced by :data:`RETURN`."""
         return text if self.has_returns else _without_lone_returns(text)
 
     def __str__(self) -> str:
@@ -57,19 +57,11 @@ class Dialect:
 
 
 def sniff(name: str, head: bytes, whole: bool) -> Dialect:
-    """Tell how a table is written from how it begins.
+    """Detect the format of a text table from its beginning, ``whole`` if that is all.
 
     The delimiter is that of comma, semicolon, tab and bar by which most rows have equally many
-    cells, and most cells are numbers. The first row is a header if there is text and no number in
-    it; whole numbers may stand in it beside text, if below that text are numbers.
-
-    Args:
-        name: Of the file, for messages.
-        head: Its first bytes.
-        whole: Whether they are all.
-
-    Raises:
-        DataError: In one line: no text, or names that are no names.
+    cells, and most cells are numbers. The first row is a header if it has text and no number, or
+    text and whole numbers where numbers stand below the text.
     """
     encoding, text = _decoded(head, whole)
     controls = _CONTROL.findall(text[:_SNIFFED])
@@ -120,7 +112,6 @@ def _decoded(head: bytes, whole: bool) -> tuple[str, str]:
 
 
 def _rows(sample: str, delimiter: str) -> list[list[str]]:
-    """Return the first rows that are not blank."""
     rows: list[list[str]] = []
     try:
         for row in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter):
@@ -134,7 +125,6 @@ def _rows(sample: str, delimiter: str) -> list[list[str]]:
 
 
 def _marks(name: str, sample: str) -> tuple[str, str]:
-    """Return the delimiter and the decimal mark."""
     best, marks = (0.0, 0.0, False), (",", ".")
     for delimiter in DELIMITERS:
         rows = _rows(sample, delimiter)
@@ -179,7 +169,7 @@ def _is_header(first: list[str], rows: list[list[str]], decimal: str) -> bool:
 
 
 def _extent(name: str, text: str, delimiter: str) -> tuple[int, int, int, int]:
-    """Return where the first row that is not blank begins and ends, in characters and lines."""
+    """Return the beginning and end of the first non-blank row, in characters and lines."""
     buffer = io.StringIO(text, newline="")
     reader = csv.reader(buffer, delimiter=delimiter)
     start, before = 0, 0

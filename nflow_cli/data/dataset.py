@@ -1,8 +1,8 @@
-"""The rows of a whole table: the kinds of its columns, its cells as numbers, its parts.
+"""The data set of a table: kinds of columns, numeric cells, training, validation and test rows.
 
-A row is a line of an array ``(n, C)``, float64: first what is given, then what is modelled, then
-what is computed from these, each in the table's order. A cell holds the number of its level, -1 for
-one that no training row has; or a number; NaN where it is missing. No Keras here.
+A row of an array ``(n, C)``, float64, holds the given columns, then the modelled, then those
+computed from them, each in the table's order. A cell is the index of its level, -1 for one that no
+training row has; or a number; NaN where it is missing.
 """
 
 import hashlib
@@ -60,22 +60,14 @@ NEW = -1.0  # a level that no training row has
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A table to fit a density to.
+    """The data of a fit; arrays are rows ``(n, C)``.
 
     Attributes:
-        name: Of the table.
-        sha256: Of its rows in their order, before they are split.
-        kinds: Of all columns, also those that are left out; levels are those of training rows.
-        given: The names of the columns that the density is conditional on.
-        modelled: The names of the modelled columns.
-        computed: The names of the columns that follow from these.
-        train: Rows ``(n, C)``.
-        validation: The same.
-        test: The same.
-        units: The maps of each column of numbers that take its values to about N(0, 1).
-        weights: Of the rows of each part.
+        sha256: Of all rows in order, before the split.
+        kinds: Of all columns, those left out too; levels are those of training rows.
+        units: The maps of each numeric column to about N(0, 1).
         notes: Lines to print before training.
-        tests: The name, the path and the SHA-256 of a file of test rows, if there is one.
+        tests: Name, path and SHA-256 of a separate file of test rows.
     """
 
     name: str
@@ -94,26 +86,25 @@ class Dataset:
 
     @property
     def columns(self) -> list[str]:
-        """The names of the C columns of a row."""
+        """Names of the C columns of a row."""
         return [*self.given, *self.scored]
 
     @property
     def scored(self) -> list[str]:
-        """The names of the columns whose cells have a probability: the modelled and computed."""
+        """Names of the modelled and computed columns, which have probabilities."""
         return [*self.modelled, *self.computed]
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How many rows each part has."""
+        """Numbers of rows of each part."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {f"n_{name}": len(rows) for name, rows in parts.items()}
 
     @property
     def measure(self) -> str:
-        """The SHA-256 of the base measure of a row: log-densities compare only where it is equal.
+        """SHA-256 of the base measure of a row: log-densities compare only if it is equal.
 
-        That is, of each modelled column, its kind, the width that a density is in, and its atoms;
-        of a computed column the width that its masses are of.
+        It covers each modelled column's kind, width and atoms, and each computed column's width.
         """
         kinds = {name: self.kinds[name] for name in sorted(self.scored)}
         has_width = {name: "number" in (kind.kind, kind.own) for name, kind in kinds.items()}
@@ -125,7 +116,7 @@ class Dataset:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def record(self) -> dict[str, Any]:
-        """Return what ``run.json`` keeps of the data."""
+        """Return the record of the data in ``run.json``."""
         units = {"units": {name: [m.record() for m in maps] for name, maps in self.units.items()}}
         is_file = self.name not in (*POINT_SETS, STDIN, IN_PYTHON)
         path = {"path": os.path.abspath(self.name)} if is_file else {}
@@ -138,15 +129,13 @@ class Dataset:
 def load_dataset(
     settings: TableData, table: TableFile | None = None, flows: Tails | None = None
 ) -> Dataset:
-    """Read a table, find the kinds of its columns, and split its rows.
+    """Read a table, find the kinds of its columns, unless they are set, and split its rows.
 
-    Args:
-        settings: Which table, which columns, and how it is split. Kinds that it has stay.
-        table: In place of the one that ``settings`` names.
-        flows: Of a fit by flows, which takes plain numbers alone: how tails are transformed.
+    ``table`` replaces the one that ``settings`` names. ``flows`` is the transformation of tails
+    for a fit by flows.
 
     Raises:
-        DataError: In one line: there is no such table, or all that is wrong with it.
+        DataError: There is no such table, or all that is wrong with it.
     """
     table = table or table_named(settings)
     columns, numbers = read_used(table, settings)
@@ -171,7 +160,7 @@ def load_dataset(
 
 
 def _are_numbers(data: Dataset) -> np.ndarray:
-    """Return which test rows ``(n,)`` have a number of a density: others repeat by chance."""
+    """Return which test rows ``(n,)`` have a continuous number: others repeat by chance."""
     found = np.zeros(len(data.test), bool)
     for name, values in zip(data.columns, data.test.T):
         if (kind := data.kinds[name]).kind == "number":
@@ -186,7 +175,6 @@ def _of_parts(
     kinds: Mapping[str, ColumnKind],
     parts: Parts,
 ) -> Dataset:
-    """Return rows in their parts, without units; test rows may be those of another table."""
     names = used(kinds, settings)
     rows = np.column_stack([values_of(columns[name], kinds[name].alone, table) for name in names])
     train, validation, test = (rows[part] for part in parts)
@@ -215,7 +203,7 @@ def kinds_and_faults(
     settings: TableData,
     flows: Tails | None = None,
 ) -> tuple[dict[str, ColumnKind], list[Fault]]:
-    """Return the kinds of columns, and the faults of the table before its rows are split."""
+    """Return the kinds of columns, and the faults of the table before the split."""
     kinds, faults = settings.kinds, list[Fault]()
     if kinds is not None:
         expect_kinds(kinds, [name for name in columns if name != settings.weights], table.name)
@@ -233,17 +221,16 @@ def kinds_and_faults(
 
 
 def _hint(faults: Sequence[Fault], flows: Tails | None) -> str:
-    """Return the way on of a table that flows do not take."""
     return HINT if flows and any(fault.column and fault.mend for fault in faults) else ""
 
 
 def _test_rows(
     settings: TableData, kinds: Mapping[str, ColumnKind], names: Sequence[str], digest: str
 ) -> tuple[np.ndarray, np.ndarray | None, dict[str, str]]:
-    """Read the test rows ``(n, C)`` of a table of their own, in random order, and their weights.
+    """Read the shuffled rows ``(n, C)`` of a separate test table, and their weights.
 
     Raises:
-        DataError: In one line: it lacks columns, or has the rows of that ``digest``.
+        DataError: It lacks columns, or has the rows of ``digest``.
     """
     path = settings.test or ""
     plain = dict.fromkeys(("test", "split", "group", "max_rows", "size"))
@@ -264,7 +251,7 @@ def _test_rows(
 
 
 def _units(data: Dataset) -> dict[str, list[ColumnMap]]:
-    """Return the units of the columns of numbers, by the training rows that are at no atom."""
+    """Fit the units of numeric columns to the training rows that are no atoms."""
     units = {}
     for name, values in zip(data.columns, data.train.T):
         kind = data.kinds[name]
@@ -279,7 +266,7 @@ def _with_levels(
 ) -> dict[str, ColumnKind]:
     """Return the kinds with the levels of training rows, the most frequent of too many.
 
-    A computed column has those of all rows, as its map does.
+    A computed column has those of all rows, like its map.
     """
     settled = {}
     for name, kind in kinds.items():
@@ -299,7 +286,7 @@ def _sorted(levels: Sequence[str], kind: ColumnKind) -> list[str]:
 
 
 def level_texts(column: RawColumn, kind: ColumnKind) -> tuple[list[str], np.ndarray]:
-    """Return the distinct values of a column as texts, and which each cell is; -1 is missing."""
+    """Return the distinct values of a column as texts, and the index of each cell; -1: missing."""
     if column.numbers is None:
         return column.texts, cells_of(column)
     values, codes = np.unique(column.numbers, return_inverse=True)
@@ -318,11 +305,7 @@ def number_text(value: float, decimals: int | None) -> str:
 
 
 def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarray:
-    """Return the cells ``(n,)`` of a column as a row holds them.
-
-    Raises:
-        DataError: In one line: text, where the column holds numbers.
-    """
+    """Return the cells ``(n,)`` of a column as in a row."""
     if column.numbers is not None and np.isinf(column.numbers).any():
         row = int(np.argmax(np.isinf(column.numbers)))
         raise DataError(
@@ -345,7 +328,6 @@ def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarr
 
 
 def _first_of_another(column: RawColumn, kind: ColumnKind, table: TableFile) -> tuple[str, str]:
-    """Return where the first text stands that is no number, and the text."""
     if column.codes is None or not column.texts:
         return "", "text"
     others = [i for i, text in enumerate(column.texts) if not is_number(text, table.decimal)]
@@ -362,12 +344,7 @@ def _levels_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:
 
 
 def rows_of(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> np.ndarray:
-    """Return rows ``(n, C)`` of another table that has columns of these names and kinds.
-
-    Raises:
-        DataError: In one line: a column is missing, or holds text in place of numbers; or there are
-            no rows.
-    """
+    """Return rows ``(n, C)`` of another table with these columns."""
     texts = [name for name in names if kinds[name].type in ("text", "truth")]
     columns, rows = read_columns(table, names=names, texts=texts)
     if not len(rows):

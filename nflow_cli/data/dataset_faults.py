@@ -1,4 +1,4 @@
-"""What is wrong with a whole table, all of it at once. No Keras here."""
+"""Faults of a table, reported all at once."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -21,12 +21,11 @@ OFF = 0.01  # of a step, by which a value may be off its multiple
 
 
 class Fault(NamedTuple):
-    """What stands in the way of a fit.
+    """A reason why a table cannot be fitted, and the option that fixes it.
 
     Attributes:
-        column: That it is about, "" for the whole table.
-        problem: What is wrong.
-        mend: The option that mends it, "" if none does.
+        column: "" for the whole table.
+        mend: The option, "" if there is none.
     """
 
     column: str
@@ -35,12 +34,12 @@ class Fault(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The column and what is wrong with it."""
+        """The column and its problem."""
         return f"column {shown(self.column)}: {self.problem}" if self.column else self.problem
 
 
 class FaultsError(DataError):
-    """A table has faults: they are all in one line, with the options that mend them."""
+    """All faults of a table in one line, with the options that fix them."""
 
     def __init__(self, message: str, faults: Sequence[Fault]):
         super().__init__(message)
@@ -56,16 +55,7 @@ def leaving_out(name: str, settings: TableData) -> str:
 
 
 def refuse(name: str, faults: Sequence[Fault], hint: str = "") -> None:
-    """Refuse a table that has faults.
-
-    Args:
-        name: Of the table.
-        faults: What stands in the way of a fit.
-        hint: Another way on.
-
-    Raises:
-        FaultsError: In one line: all of them, and the options that mend those that options mend.
-    """
+    """Raise the faults of a table, if any, with the options that fix them or a hint."""
     if not faults:
         return
     mends: dict[str, list[str]] = {}
@@ -79,11 +69,7 @@ def refuse(name: str, faults: Sequence[Fault], hint: str = "") -> None:
 
 
 def expect_names(table: TableFile, settings: TableData) -> None:
-    """See that a table has all columns that settings name.
-
-    Raises:
-        DataError: In one line: all that it does not have.
-    """
+    """Check that a table has all columns that settings name."""
     known = [column.name for column in table.columns]
     one = ((key, getattr(settings, key)) for key in ("split", "group", "weights"))
     asked = {
@@ -107,11 +93,7 @@ def expect_names(table: TableFile, settings: TableData) -> None:
 
 
 def expect_kinds(kinds: Mapping[str, ColumnKind], columns: Sequence[str], name: str) -> None:
-    """See that settings which have kinds have those of all columns that are read.
-
-    Raises:
-        DataError: In one line: the columns whose kinds they lack.
-    """
+    """Check that the kinds that are set include all columns that are read."""
     if without := [shown(column) for column in columns if column not in kinds]:
         raise DataError(
             f"{name}: data.kinds: expected the kinds of all columns, as config.yaml of a run has "
@@ -121,11 +103,7 @@ def expect_kinds(kinds: Mapping[str, ColumnKind], columns: Sequence[str], name: 
 
 
 def expect_resolutions(kinds: Mapping[str, ColumnKind], name: str) -> None:
-    """See that all numbers of a density of cells have a resolution.
-
-    Raises:
-        DataError: In one line: a column whose numbers have none.
-    """
+    """Check that all numbers of a density of cells have a resolution."""
     for column, kind in kinds.items():
         if kind.alone.kind == "number" and kind.resolution is None:
             raise DataError(f"{name}: data.kinds.{column}.resolution: expected a number above 0")
@@ -139,7 +117,7 @@ def used(kinds: Mapping[str, ColumnKind], settings: TableData) -> list[str]:
 def complete_rows(
     columns: Mapping[str, RawColumn], names: Iterable[str], n: int
 ) -> tuple[np.ndarray, dict[str, int]]:
-    """Return which of n rows have a value in all columns ``(n,)``, and the gaps by column."""
+    """Return which of n rows have no missing value ``(n,)``, and the counts by column."""
     present, counts = np.ones(n, bool), {}
     for name in names:
         column = columns[name]
@@ -151,7 +129,7 @@ def complete_rows(
 
 
 def gaps_text(present: np.ndarray, counts: Mapping[str, int]) -> str:
-    """Return how many rows lack a value, and in which columns."""
+    """Return how many rows have missing values, and in which columns."""
     where = listed([f"{name} {count:,}" for name, count in counts.items()])
     return f"{(~present).sum():,} of {len(present):,} rows lack a value ({where})"
 
@@ -164,15 +142,9 @@ def faults_of(
     settings: TableData,
     takes_gaps: bool = True,
 ) -> list[Fault]:
-    """Return the faults of a table: why no density can be fitted to its rows.
+    """Return the faults of the rows of these numbers in a table.
 
-    Args:
-        table: That was read.
-        columns: Of it, by name.
-        rows: Their numbers in the table.
-        kinds: Of the columns.
-        settings: What the user says of them.
-        takes_gaps: Whether the density models gaps.
+    ``takes_gaps``: the density models missing values.
     """
     names, way_on = used(kinds, settings), "--missing model" if takes_gaps else "--missing drop"
     faults = [
@@ -201,7 +173,7 @@ def faults_of(
 
 
 def without_levels(kinds: Mapping[str, ColumnKind], settings: TableData) -> list[Fault]:
-    """Return the columns of levels that no training row has one of."""
+    """Return faults of columns of levels without any in the training rows."""
     expected = "expected a value in the rows to train on, received none"
     return [
         Fault(name, expected, leaving_out(name, settings))
@@ -226,7 +198,6 @@ def _of_column(
     kinds: Mapping[str, ColumnKind],
     settings: TableData,
 ) -> Iterator[Fault]:
-    """Yield what is wrong with a column of a row."""
     name, kind = column.name, kinds[column.name]
     mend = leaving_out(name, settings)
     if name == LOG_Q:
@@ -248,7 +219,7 @@ def _of_column(
 def _wrong_numbers(
     column: RawColumn, kind: ColumnKind, settings: TableData
 ) -> Iterator[tuple[str, np.ndarray, bool]]:
-    """Yield what is expected of numbers, which are others, and whether one leaves them out."""
+    """Yield the expected numbers, the mask of others, and whether leaving the column out helps."""
     numbers = column.numbers
     if numbers is None:
         return
@@ -267,7 +238,6 @@ def _wrong_numbers(
 
 
 def _no_number(table: TableFile, column: RawColumn, rows: np.ndarray) -> str:
-    """Return the first text of a column that is no number, and its place."""
     others = [i for i, text in enumerate(column.texts) if not is_number(text, table.decimal)]
     if column.codes is None or not others:
         return "text"
@@ -278,7 +248,6 @@ def _no_number(table: TableFile, column: RawColumn, rows: np.ndarray) -> str:
 def _of_weights(
     table: TableFile, column: RawColumn, rows: np.ndarray, settings: TableData
 ) -> Iterator[Fault]:
-    """Yield what is wrong with the weights of rows; ones that are missing may be dropped."""
     expected = "expected finite weights of 0 or more"
     if column.numbers is None:
         yield Fault(column.name, f"{expected}, received {_no_number(table, column, rows)}")

@@ -1,4 +1,4 @@
-"""The rows of a whole table that are used, and their parts: training, validation, test."""
+"""The rows of a table that are used, and their split: training, validation, test."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,13 +29,10 @@ REPEATED = 0.01  # of test rows, that may be among the training rows without a n
 
 
 def read_used(table: TableFile, settings: TableData) -> tuple[Columns, np.ndarray]:
-    """Read the columns that settings do not leave out, and those of weights.
+    """Read the columns that settings do not leave out, and the weights.
 
     Returns:
         The columns by name, and the numbers ``(n,)`` of the rows in the table.
-
-    Raises:
-        DataError: In one line: columns that are not there, or a damaged table.
     """
     expect_names(table, settings)
     aside = {*settings.exclude, settings.split, settings.group}
@@ -56,10 +53,10 @@ def read_used(table: TableFile, settings: TableData) -> tuple[Columns, np.ndarra
 def without_gaps(
     columns: Columns, kinds: Mapping[str, ColumnKind], settings: TableData, n: int
 ) -> tuple[Columns, dict[str, ColumnKind], np.ndarray, list[str]]:
-    """Leave out those of n rows that lack a value in a column that is used.
+    """Drop rows with missing values.
 
     Returns:
-        The columns and the kinds without gaps, which rows are left ``(n,)``, and a note.
+        Columns and kinds without missing values, the rows kept ``(n,)``, and a note.
     """
     names = [*used(kinds, settings), *([settings.weights] if settings.weights else [])]
     present, counts = complete_rows(columns, names, n)
@@ -77,7 +74,7 @@ def _some(column: RawColumn, present: np.ndarray) -> RawColumn:
 
 
 def parts_of(table: TableFile, settings: TableData, rows: np.ndarray) -> tuple[Parts, list[Fault]]:
-    """Split rows of these numbers in the table; return their places, and why they cannot be."""
+    """Split rows, given by their numbers in the table; return positions, and faults."""
     try:
         return _parts(table, settings, rows), []
     except DataError as error:
@@ -86,7 +83,6 @@ def parts_of(table: TableFile, settings: TableData, rows: np.ndarray) -> tuple[P
 
 
 def _parts(table: TableFile, settings: TableData, rows: np.ndarray) -> Parts:
-    """Split rows by a column, by groups, or at random."""
     seed = settings.split_seed
     if settings.split is not None:
         texts = table.text(settings.split)[rows]
@@ -100,12 +96,9 @@ def _parts(table: TableFile, settings: TableData, rows: np.ndarray) -> Parts:
 def part_weights(
     column: RawColumn | None, parts: Parts, tests: np.ndarray | None = None
 ) -> tuple[Weights, list[Fault]]:
-    """Return the weights of the rows of each part, of mean 1, and parts that count for nothing.
+    """Return the weights of the rows of each part, of mean 1, and faults of parts of weight 0.
 
-    Args:
-        column: Of weights; ``None``: all rows count alike.
-        parts: Of the rows.
-        tests: The weights of test rows of a table of their own.
+    ``tests`` are the weights of a separate table of test rows.
     """
     if column is None or column.numbers is None:
         return ALIKE, []
@@ -125,7 +118,7 @@ def part_weights(
 def notes_of(
     table: TableFile, settings: TableData, kinds: Mapping[str, ColumnKind], rows: np.ndarray
 ) -> list[str]:
-    """Return what is worth a line before training: which columns and rows are left out."""
+    """Return notes on the columns and rows that are left out."""
     notes, left_out = [*table.notes], dict[str, list[str]]()
     for name, kind in kinds.items():
         if kind.kind == "left out":
@@ -141,7 +134,7 @@ def notes_of(
 def notes_of_texts(
     table: TableFile, columns: Columns, rows: np.ndarray, settings: TableData
 ) -> list[str]:
-    """Return which columns are text as few of their cells are: the others are numbers."""
+    """Return notes on columns that are text because of few cells: the others are numbers."""
     notes = []
     for name, column in columns.items():
         if column.source != "text" or column.codes is None or name in settings.categorical:
@@ -160,7 +153,7 @@ def notes_of_texts(
 
 
 def note_of_weights(name: str | None, weights: np.ndarray | None) -> list[str]:
-    """Return what weighted training rows come to."""
+    """Return a note on the effective sample size of weighted training rows."""
     if weights is None:
         return []
     effective = weights.sum() ** 2 / (weights * weights).sum()
@@ -169,7 +162,7 @@ def note_of_weights(name: str | None, weights: np.ndarray | None) -> list[str]:
 
 
 def note_of_repeats(train: np.ndarray, test: np.ndarray, some: np.ndarray) -> list[str]:
-    """Return how many of some test rows are training rows too, where these are more than a few."""
+    """Return a note on test rows that are training rows too, if these are more than a few."""
     rng = stream(0, "repeats")
     factors = rng.integers(2**63, size=train.shape[1], dtype=np.uint64)
     seen, judged = (

@@ -1,4 +1,4 @@
-"""Dates and times as text: the form that all of them have, and the numbers that they are.
+"""Dates and times in text: detection of their format, and conversion to numbers.
 
 A date is a number of days since 1970-01-01, a date with a time one of seconds since then, without a
 time zone or in UTC; a time of day is a number of seconds since midnight.
@@ -42,9 +42,9 @@ EXAMPLES = 100  # texts that a form is first tried on
 
 
 def form_of(texts: Sequence[str]) -> str | None:
-    """Return the one form of dates or times that all texts have, or None.
+    """Return the only format of dates or times that fits all texts, or None.
 
-    03/04/2020 alone is in two forms, and none.
+    03/04/2020 alone fits two, hence none.
     """
     found = [form for form in _forms() if _has(texts[:EXAMPLES], form) and _has(texts, form)]
     strict = [form for form in found if "%-" not in form]  # 01.02.2003 is also in the loose form
@@ -53,18 +53,14 @@ def form_of(texts: Sequence[str]) -> str | None:
 
 
 def kind_of_form(form: str) -> Literal["date", "time", "clock"]:
-    """Return whether a form is of dates, of dates with times, or of times of day."""
+    """Return whether a format is of dates, dates with times, or times of day."""
     if "%H" not in form:
         return "date"
     return "time" if "%Y" in form else "clock"
 
 
 def numbers_of(texts: Sequence[str], form: str) -> np.ndarray:
-    """Return the numbers of texts in a form, `(n,)`.
-
-    Raises:
-        ValueError: A text is no date or time in that form.
-    """
+    """Return the numbers of texts in a format, `(n,)`; ValueError if a text has another."""
     pattern = _pattern(form)
     matches = [pattern.fullmatch(text) for text in texts]
     if not all(matches):
@@ -78,12 +74,9 @@ def numbers_of(texts: Sequence[str], form: str) -> np.ndarray:
 
 
 def texts_of(numbers: np.ndarray, form: str, decimals: int = 0) -> list[str]:
-    """Return numbers as texts in a form.
+    """Return finite numbers `(n,)` as texts in a format.
 
-    Args:
-        numbers: `(n,)`, finite.
-        form: What `form_of` found.
-        decimals: Of fractions of a second, at least one where the form has them.
+    ``decimals`` are of fractions of a second, at least one where the format has them.
     """
     kind = kind_of_form(form)
     digits = max(decimals, 1) if "%f" in form else 0
@@ -100,9 +93,9 @@ def texts_of(numbers: np.ndarray, form: str, decimals: int = 0) -> list[str]:
 
 
 def dated(column: RawColumn) -> tuple[RawColumn, str | None]:
-    """Return a column of text as its numbers, and their form, if all of it is dates or times.
+    """Convert a text column of dates or times to numbers; also return their format, or None.
 
-    Any other column is returned as it is, and None. A time of day is a plain number, of seconds.
+    A time of day becomes a number of seconds.
     """
     form = form_of(column.texts) if column.source == "text" and column.codes is not None else None
     if form is None or column.codes is None:
@@ -114,12 +107,9 @@ def dated(column: RawColumn) -> tuple[RawColumn, str | None]:
 
 
 def in_form(column: RawColumn, form: str) -> np.ndarray | None:
-    """Return the numbers of a column of dates or times that are text, `(n,)`, NaN where missing.
+    """Return the numbers of a column of dates or times in text, `(n,)`, NaN where missing.
 
-    None of text that was not collected; those of a column that has numbers.
-
-    Raises:
-        ValueError: A text is no date or time in that form.
+    None if the text was not collected. Raises as `numbers_of`.
     """
     if column.codes is None:
         return column.numbers
@@ -148,7 +138,6 @@ def _pattern(form: str) -> re.Pattern[str]:
 
 
 def _seconds(groups: dict[str, list[str]], rows: int) -> np.ndarray:
-    """Return the seconds since midnight, `(n,)`."""
     total = np.zeros(rows)
     for part, seconds in (("H", 3600), ("M", 60), ("S", 1), ("f", 1)):
         if part in groups:
@@ -157,7 +146,6 @@ def _seconds(groups: dict[str, list[str]], rows: int) -> np.ndarray:
 
 
 def _days(groups: dict[str, list[str]]) -> np.ndarray:
-    """Return the days since 1970-01-01, `(n,)`."""
     years = np.array(groups["Y"], np.int64)
     if "m" in groups:
         months = np.array(groups["m"], np.int64)
@@ -174,7 +162,7 @@ def _days(groups: dict[str, list[str]]) -> np.ndarray:
 
 
 def _written(date: str, tick: int, form: str, digits: int) -> str:
-    """Return a date, and the ticks of 10**-digits seconds since midnight, in a form."""
+    """Format a date, and a time of ``tick`` 10**-digits seconds since midnight."""
     year, month, day = date.rsplit("-", 2)
     seconds, fraction = divmod(tick, 10**digits)
     parts = {"%Y": year.zfill(4), "%m": month, "%d": day, "%-m": str(int(month))}

@@ -1,4 +1,4 @@
-"""The units that suit the columns of a table, fitted to its training rows. No Keras here."""
+"""Maps of columns to about N(0, 1), fitted to training rows by maximum likelihood."""
 
 import math
 from typing import NamedTuple
@@ -47,14 +47,14 @@ NODES = 60  # of a quadrature over N(0, 1)
 
 
 class Bounds(NamedTuple):
-    """Where the values of a column begin and end; ``None`` where they do not."""
+    """The open bounds of a column; ``None``: unbounded."""
 
     low: float | None = None
     high: float | None = None
 
 
 class _Chain(NamedTuple):
-    """Maps of a column, and the mean log-likelihood of its rows in nats, as far as it is known."""
+    """Maps of a column, and the mean log-likelihood of its rows in nats, if it is known."""
 
     log_likelihood: float
     maps: list[ColumnMap]
@@ -66,22 +66,21 @@ def fit_units(
     tails: Tails = "tukey-h",
     skewed: bool = False,
 ) -> list[ColumnMap]:
-    """Return the maps after which a column of training rows is nearest to N(0, 1).
+    """Return the maps of a column of training rows to about N(0, 1).
 
-    Bounds go first: a logit between two; of one, the logarithm or the softplus, whichever makes
-    the rows likelier in the end. Then a robust centre and scale, and Tukey's h where it makes the
-    rows likelier by more than 2 nats in all.
+    Bounds go first: a logit between two; of one, the more likely of logarithm and softplus. Then a
+    robust centre and scale, and Tukey's h if it adds more than 2 nats in all.
 
     Args:
         x: ``(n,)``, float64, finite, in random order: a tail is fitted to the first 20,000.
         bounds: Open ends.
-        tails: "tukey-h", or "none" to leave them as they are.
-        skewed: Whether an asinh takes the place of the scale and the tails where it makes the rows
-            likelier by more than 0.2 nats each. Then of one bound there is the softplus alone,
-            whose inverse is linear far from it: that of a logarithm leads anywhere.
+        tails: "tukey-h", or "none".
+        skewed: Replace scale and tails by an asinh if that adds more than 0.2 nats a row. One
+            bound then has the softplus alone, whose inverse is linear far from it: that of a
+            logarithm is unbounded.
 
     Raises:
-        DataError: If a row lies on a bound or outside, or all rows are equal.
+        DataError: A row is on a bound or outside, or all rows are equal.
     """
     chains: list[_Chain] = []
     for first in _bounded(x, bounds or Bounds(), skewed):
@@ -100,7 +99,7 @@ def fit_units(
 
 
 def _bounded(x: np.ndarray, bounds: Bounds, skewed: bool) -> list[ColumnMap | None]:
-    """Return the maps that may take a column from its bounds to R."""
+    """Return the candidate maps of a column from its bounds to R."""
     low, high = bounds
     above, below = (-math.inf if low is None else low), (math.inf if high is None else high)
     least, most = x.min(), x.max()
@@ -119,7 +118,6 @@ def _one_sided(x: np.ndarray, bound: float, side: Side, skewed: bool) -> list[Co
 
 
 def _fit_rest(y: np.ndarray, tails: Tails) -> _Chain:
-    """Return a centre, a scale and a tail of values in R, and the mean log-likelihood of these."""
     robust = Scale(*_robust(y))
     u = np.clip(robust.inside(y[:ROWS])[0], -FAREST, FAREST)
     normal = -0.5 * (LOG_2PI + 1 + math.log(max(u.var(), np.finfo(np.float64).tiny)))
@@ -133,11 +131,11 @@ def _fit_rest(y: np.ndarray, tails: Tails) -> _Chain:
 
 
 def _fit_asinh(y: np.ndarray) -> _Chain:
-    """Return Johnson's S_U of values in R, and their mean log-likelihood.
+    """Fit Johnson's S_U to values in R.
 
-    It ends at the least and the greatest value. Given the asinh the mean and the scale after it are
-    those of the rows; its centre and scale are searched on grids, each around the best of the one
-    before and half as wide.
+    The ends are the least and the greatest value. Mean and scale after the asinh are those of the
+    rows; its centre and scale are searched on grids, each around the best of the last and half as
+    wide.
     """
     robust = Scale(*_robust(y))
     u = np.clip(robust.inside(y[:ROWS])[0], -FAREST, FAREST)
@@ -162,7 +160,6 @@ def _asinh(at: np.ndarray) -> Scale:
 
 
 def _likelihood_of_asinh(u: np.ndarray, one: Scale) -> tuple[float, float, float]:
-    """Return the mean log-likelihood of values in nats, and the mean and scale of their asinh."""
     y = one.inside(u)[0]
     z, log_det = np.arcsinh(y), -np.log1p(y * y) / 2 - math.log(one.scale)
     mean, scale = float(z.mean()), max(float(z.std()), float(np.finfo(float).tiny))
@@ -170,10 +167,6 @@ def _likelihood_of_asinh(u: np.ndarray, one: Scale) -> tuple[float, float, float
 
 
 def _robust(y: np.ndarray) -> tuple[float, float]:
-    """Return the median, and the scale that the quartiles of a normal would have.
-
-    Where the quartiles are equal, it is the scale of the rows that differ from the median.
-    """
     low, centre, high = np.quantile(y, [0.25, 0.5, 0.75])
     if high > low:
         return float(centre), float((high - low) / NORMAL_IQR)
@@ -181,11 +174,10 @@ def _robust(y: np.ndarray) -> tuple[float, float]:
 
 
 def _fit_tail(u: np.ndarray) -> tuple[list[float], float]:
-    """Return the most likely centre, log scale and h of values, and their log-likelihood.
+    """Return the maximum-likelihood centre, log scale and h, and the log-likelihood.
 
-    ``u = c + s z exp(h z²/2)``, ``z ~ N(0, 1)``, by Fisher's scoring: steps of ``I^-1 S'1 / n``,
-    ``S`` the scores of the rows and ``I`` what the model expects of their outer product, halved
-    until they gain.
+    ``u = c + s z exp(h z²/2)``, ``z ~ N(0, 1)``, by Fisher scoring: steps of ``I^-1 S'1 / n``,
+    ``S`` the scores of the rows and ``I`` the Fisher information, halved until they gain.
     """
     at = _start(u)
     total, z = _likelihood(u, at)
@@ -208,7 +200,7 @@ def _fit_tail(u: np.ndarray) -> tuple[list[float], float]:
 
 
 def _start(u: np.ndarray) -> np.ndarray:
-    """Return the centre, log scale and h that have the quartiles of N(0, 1), and the 95 % of ``u``.
+    """Return the centre, log scale and h by the quartiles of N(0, 1), and the 95 % of ``u``.
 
     At the 97.5th and 75th percentile ``log(u/z)`` differ by ``h`` times half the difference of
     ``z²``.
@@ -220,14 +212,13 @@ def _start(u: np.ndarray) -> np.ndarray:
 
 
 def _likelihood(u: np.ndarray, at: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the log-likelihood of values in nats, and their ``z``."""
     centre, log_scale, h = at.tolist()
     z, log_det = TukeyH(h).inside((u - centre) / math.exp(log_scale))
     return float((-0.5 * (z * z + LOG_2PI) + log_det - log_scale).sum()), z
 
 
 def _scores(z: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Return the slopes ``(n, 3)`` of the log-likelihood of each row by c, log s and h.
+    """Return the derivatives ``(n, 3)`` of each row's log-likelihood by c, log s and h.
 
     With ``w = h z²`` it is ``-z²/2 - w/2 - log(1 + w) - log s``, and the slopes of ``z`` by c,
     log s and h are ``-exp(-w/2) / (s (1 + w))``, ``-z / (1 + w)`` and ``-z³ / (2 (1 + w))``.
@@ -242,7 +233,7 @@ def _scores(z: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 
 def _information(at: np.ndarray) -> np.ndarray:
-    """Return Fisher's information ``(3, 3)`` of one row, by Gauss and Hermite's quadrature."""
+    """Return the Fisher information ``(3, 3)`` of one row, by Gauss-Hermite quadrature."""
     nodes, weights = hermegauss(NODES)
     scores = _scores(nodes, at)
     return (weights[:, None] * scores).T @ scores / weights.sum()

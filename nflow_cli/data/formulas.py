@@ -1,4 +1,4 @@
-"""Columns of numbers that follow from others by a formula, found in some rows and checked in all.
+"""Formulas by which numeric columns follow from others, found in some rows and checked in all.
 
 `linear`: y = c + sum a x; `product`: y = c prod x^a; `log`: y = c + sum a log x;
 `exp`: y = c exp(sum a x).
@@ -33,13 +33,7 @@ TERMS: dict[Rule, int] = {"linear": 10, "product": 3, "log": 2, "exp": 2}  # col
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """A column of numbers that may follow from others, or others from it.
-
-    Attributes:
-        name: The column's.
-        cells: `(n,)`, NaN where missing.
-        written: Its distinct values.
-    """
+    """A numeric column of a formula: cells `(n,)`, NaN where missing, and distinct values."""
 
     name: str
     cells: np.ndarray
@@ -47,7 +41,7 @@ class Numbers:
 
     @cached_property
     def gaps(self) -> np.ndarray:
-        """Which cells are missing, `(n,)`."""
+        """Mask of missing cells, `(n,)`."""
         return ~np.isfinite(self.cells)
 
     @cached_property
@@ -57,9 +51,9 @@ class Numbers:
 
 
 def formula_of(target: Numbers, sources: Sequence[Numbers]) -> Relation | None:
-    """Return how a column follows from others in all rows, if it does.
+    """Return a formula of a column by others that holds in all rows, if there is one.
 
-    It is missing exactly where one of those that it follows from is.
+    The column must be missing exactly where one of the others is.
     """
     rows = np.flatnonzero(~target.gaps)
     few = rows[:: max(1, -(-len(rows) // SAMPLE))]
@@ -91,7 +85,6 @@ def formula_of(target: Numbers, sources: Sequence[Numbers]) -> Relation | None:
 
 
 def _length(formula: tuple[np.ndarray, float]) -> int:
-    """Return how many digits coefficients, or their inverses, and a constant take."""
     powers, constant = formula
     digits = [min(len(f"{a:.12g}"), len(f"{1 / a:.12g}")) for a in powers.tolist()]
     return sum(digits) + len(f"{constant:.12g}")
@@ -100,7 +93,7 @@ def _length(formula: tuple[np.ndarray, float]) -> int:
 def _terms(
     rule: Rule, y: np.ndarray, columns: list[np.ndarray]
 ) -> tuple[list[int], np.ndarray] | None:
-    """Return which columns a formula adds up, and their coefficients by least squares."""
+    """Return the indices of a formula's columns, and their coefficients by least squares."""
     if not columns:
         return None
     x = np.stack(columns, axis=1)
@@ -133,7 +126,7 @@ def _terms(
 
 
 def _candidates(rule: Rule, fit: np.ndarray) -> list[np.ndarray]:
-    """Return coefficients to check: rational ones, and of one column round ones and any."""
+    """Return coefficients to check: rational ones; for one column also round ones, or any."""
     rational = np.array([float(Fraction(a).limit_denominator(DENOMINATOR)) for a in fit.tolist()])
     found = [rational] if rational.all() else []
     if len(fit) > 1:
@@ -152,7 +145,7 @@ def _constant(
     powers: np.ndarray,
     rows: np.ndarray,
 ) -> float | None:
-    """Return the roundest constant with which a formula holds in all of some rows, if any does."""
+    """Return the roundest constant with which a formula holds in ``rows``, if any."""
     y, x = target.cells[rows], np.stack([source.cells[rows] for source in chosen], axis=1)
     plain, size = combined(rule, x, powers)
     step = target.written.steps_at(y)
@@ -180,7 +173,7 @@ def _constant(
 
 
 def combined(rule: Rule, x: np.ndarray, powers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a formula without its constant, `(n,)`, and the size of what it adds up."""
+    """Return a formula without its constant, `(n,)`, and the size of its terms."""
     with np.errstate(all="ignore"):
         if rule == "product":
             value = np.prod(x**powers, axis=1)

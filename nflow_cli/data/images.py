@@ -1,4 +1,4 @@
-"""Images for the VAE: MNIST, its embedded sample or files of one's own, and their binarization.
+"""Images for the VAE: MNIST, its embedded sample or the user's files, and binarization.
 
 ``mnist_sample.npz`` holds 10,000 digits of MNIST (Yann LeCun, Corinna Cortes, Christopher J.C.
 Burges; http://yann.lecun.com/exdb/mnist/; licence CC BY-SA 3.0, which holds for the sample too):
@@ -7,9 +7,8 @@ drawn: ``keys = numpy.random.PCG64(0).random_raw(70_000)`` gives its first 60,00
 training images and the other 10,000 to the test images, in the order of ``keras.datasets.mnist``;
 of each digit, the images with the smallest numbers are taken, and they keep that order.
 
-Neither Keras nor TensorFlow is needed to read images, and no file is trusted: sizes are checked
-before anything is unpacked, and nothing pickled is ever loaded. MNIST is not downloaded by
-``keras.utils.get_file``, which has no timeout, keeps what fails its checksum, and prints on stdout.
+No file is trusted: sizes are checked first, and nothing is unpickled. MNIST is not downloaded by
+``keras.utils.get_file``, which has no timeout, keeps corrupt files, and prints on stdout.
 """
 
 import gzip
@@ -62,8 +61,8 @@ _IDX = {  # key: how the name of its IDX file begins
 class Images:
     """A data set of grey images: ``x_*`` are uint8 ``(n, 28, 28)``, ``y_*`` uint8 ``(n,)`` or None.
 
-    ``sha256`` is of the bytes of the arrays: x_train, y_train, x_test, y_test, those that exist.
-    The arrays are read-only.
+    ``sha256`` is of the bytes of x_train, y_train, x_test, y_test, those that exist. The arrays
+    are read-only.
     """
 
     name: str
@@ -74,7 +73,7 @@ class Images:
     sha256: str
 
     def record(self) -> dict[str, Any]:
-        """Return what ``run.json`` keeps of the data."""
+        """Return the record of the data in ``run.json``."""
         record = {"name": self.name, "sha256": self.sha256}
         if self.name not in (MNIST, SAMPLE):
             record["path"] = os.path.abspath(os.path.expanduser(self.name))
@@ -82,12 +81,12 @@ class Images:
 
     @property
     def n_train(self) -> int:
-        """The number of training images."""
+        """Number of training images."""
         return len(self.x_train)
 
     @property
     def n_test(self) -> int:
-        """The number of test images."""
+        """Number of test images."""
         return len(self.x_test)
 
 
@@ -104,11 +103,11 @@ def load_images(
         name: ``mnist`` (from the Keras cache, else downloaded into it), ``mnist-sample`` (the
             embedded one), or a path: an ``.npz`` with the keys of ``keras.datasets.mnist``, or a
             folder or prefix of IDX files, plain or ``.gz``. Labels are optional.
-        fallback: Take ``mnist-sample`` where ``mnist`` cannot be had, with a warning.
-        notify: Called with each line for the user: progress and warnings.
+        fallback: Use ``mnist-sample``, with a warning, if ``mnist`` is not available.
+        notify: Called with each line for the user.
 
     Raises:
-        DataError: In one line: which file, what was wrong, expected and received.
+        DataError: A file is missing or invalid.
     """
     if name == SAMPLE:
         return _sample()
@@ -135,7 +134,7 @@ def load_images(
 
 
 def binarize(images: np.ndarray, mode: str, seed: int, epoch: int, part: str) -> np.ndarray:
-    """Turn grey levels ``x`` in 0–255 into what the VAE models.
+    """Binarize grey levels ``x`` in 0–255.
 
     ``stochastic`` draws each pixel from Bernoulli(x / 255), anew each epoch; ``static`` does so
     once for a seed (Salakhutdinov & Murray 2008); ``threshold`` is x >= 128; ``none`` keeps the
@@ -144,12 +143,12 @@ def binarize(images: np.ndarray, mode: str, seed: int, epoch: int, part: str) ->
     Args:
         images: uint8, of any shape.
         mode: One of ``BINARIZATIONS``.
-        seed: The seed of the run.
-        epoch: Which of the stochastic draws, from 0 on.
+        seed: Of the run.
+        epoch: Of a stochastic draw, from 0 on.
         part: ``train`` or ``test``, whose draws are independent.
 
     Returns:
-        An array of the shape of ``images``: uint8 of 0 and 1, or for ``none`` float32 in [0, 1].
+        uint8 of 0 and 1, or for ``none`` float32 in [0, 1].
     """
     if images.dtype != np.uint8:
         raise ValueError(f"images must be uint8 grey levels. Received: dtype={images.dtype}")
@@ -227,7 +226,6 @@ def _mnist(notify: Callable[[str], Any]) -> bytes:
 
 
 def _download(notify: Callable[[str], Any]) -> bytes:
-    """Fetch ``URL``, of which no part may take longer than ``SECONDS``."""
     notify(f"downloading MNIST from {URL}")
     with urllib.request.urlopen(URL, timeout=SECONDS) as response:
         content = response.read(DOWNLOAD_BYTES + 1)
@@ -242,7 +240,6 @@ def _one_line(what: object) -> str:
 
 @contextmanager
 def _reading(file: str, expected: str) -> Iterator[None]:
-    """Turn whatever a missing or damaged file raises into one line."""
     try:
         yield
     except DataError:
@@ -264,7 +261,7 @@ def _read_npz(source: str | IO[bytes], file: str) -> dict[str, np.ndarray]:
 
 
 def _read_idx(path: str) -> dict[str, np.ndarray]:
-    """Read the IDX files of a folder, or those whose paths begin with a prefix."""
+    """Read the IDX files of a folder, or of a path prefix."""
     prefix = os.path.join(path, "") if os.path.isdir(path) else path
     files = {key: file for key in _IDX if (file := _find_idx(prefix, key))}
     if not files and not os.path.isdir(path):
@@ -298,7 +295,6 @@ def _read_idx_file(file: str, key: str) -> np.ndarray:
 
 
 def _check_header(key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    """Check what an array says it is, before it is read."""
     images = key.startswith("x")
     expected = "uint8 grey levels 0-255" if images else "integer labels"
     received = f"received dtype {dtype}, shape {shape}"
@@ -316,7 +312,6 @@ def _check_header(key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
 
 
 def _images(name: str, arrays: Mapping[str, np.ndarray]) -> Images:
-    """Check the values of the arrays read, and make them a data set."""
     checked: dict[str, Any] = dict.fromkeys(_IDX)
     digest = hashlib.sha256()
     for key in (key for key in _IDX if key in arrays):

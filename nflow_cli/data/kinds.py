@@ -1,4 +1,4 @@
-"""What each column of a table is to its density: found from the rows, overruled by the user."""
+"""Kinds of columns, found from the rows, overridden by the user's settings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,12 +23,7 @@ MAX_TEXTS = 1_000  # levels; of more the most frequent are kept
 
 
 def kinds_of(columns: Sequence[RawColumn], settings: TableData) -> dict[str, ColumnKind]:
-    """Return the kind of each column, by name.
-
-    Args:
-        columns: Of the whole file, their rows in its order.
-        settings: What the user says of columns, which overrules what is found.
-    """
+    """Return the kind of each column of a whole file, by name; settings override."""
     found: dict[str, ColumnKind | None] = {}
     cells, forms = [], {}
     for column in columns:
@@ -55,10 +50,7 @@ def kinds_of(columns: Sequence[RawColumn], settings: TableData) -> dict[str, Col
 
 
 def _in_form(kind: ColumnKind, form: str | None) -> ColumnKind:
-    """Return a kind with the form that its dates or times are written in, if they are text.
-
-    Few of them are levels, of text as they stand.
-    """
+    """Return a kind with the format of its dates or times in text; levels keep their text."""
     if form is None:
         return kind
     if kind.alone.kind == "levels":
@@ -73,7 +65,6 @@ def _in_form(kind: ColumnKind, form: str | None) -> ColumnKind:
 
 
 def _within_a_day(kind: ColumnKind) -> dict[str, Any]:
-    """Return the bounds of times of day, in seconds: none is before or after midnight."""
     low, high = (None, None) if kind.is_open else kind.bounds or (None, None)
     last = DAY - (kind.lattices[0].step if kind.lattices else kind.resolution or 1.0)
     return {"bounds": [low or 0.0, last if high is None else high], "is_open": False}
@@ -84,7 +75,7 @@ def _between(
     kinds: Mapping[str, ColumnKind | None],
     forms: Mapping[str, str | None],
 ) -> Relation | None:
-    """Return a relation in the values of the kinds that it is of; of text there is no formula."""
+    """Return a relation in the values of its kinds; there is no formula of text."""
     for name in relation.columns:
         form, kind = forms.get(name), kinds[name]
         if form is not None and kind is not None and kind.type == "text":
@@ -99,7 +90,6 @@ def _texts_of(numbers: Sequence[str], form: str) -> list[str]:
 
 
 def _computed(kind: ColumnKind, relation: Relation | None) -> ColumnKind:
-    """Return the kind of a column that follows from others, by its kind by itself."""
     if relation is None:
         return kind
     why = f"= {relation.text}"[:500]
@@ -108,7 +98,7 @@ def _computed(kind: ColumnKind, relation: Relation | None) -> ColumnKind:
 
 
 def _bounded(kind: ColumnKind, column: Cells) -> ColumnKind:
-    """Return the kind of a column whose logarithm or root is another: no value is below 0."""
+    """Return the kind of a column whose logarithm or root is another column: bounded by 0."""
     low, high = kind.bounds or (None, None)
     if kind.kind == "levels" or low is not None or column.written is None:
         return kind
@@ -122,7 +112,6 @@ def _bounded(kind: ColumnKind, column: Cells) -> ColumnKind:
 
 
 def _left_out(column: RawColumn, settings: TableData) -> ColumnKind | None:
-    """Return the kind of a column that is not modelled, or None."""
     name = column.name
     named = {*(settings.columns or ()), *settings.given, *settings.categorical, *settings.discrete}
     roles = {settings.split: "says which part a row is in", settings.group: "groups rows"}
@@ -139,7 +128,7 @@ def _left_out(column: RawColumn, settings: TableData) -> ColumnKind | None:
 def _modelled(column: Cells, settings: TableData, relation: Relation | None = None) -> ColumnKind:
     """Return the kind of a column by itself.
 
-    What a formula gives is no column of levels: it may be a number that no row has.
+    A column with a formula is not one of levels: it may give a number that no row has.
     """
     may_be_levels = relation is None or relation.rule == "map"
     missing = bool((column.codes < 0).any())
@@ -192,7 +181,7 @@ def _type(column: RawColumn, numbers: Written) -> CellType:
 def _why_levels(
     column: RawColumn, numbers: Written, lattice: Lattice | None, settings: TableData
 ) -> str:
-    """Return why a column of numbers is one of levels, or ""."""
+    """Return why a numeric column is one of levels, or ""."""
     count = len(numbers.values)
     if column.name in settings.categorical:
         return "chosen"

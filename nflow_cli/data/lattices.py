@@ -1,4 +1,4 @@
-"""The lattices that a column's numbers lie on: whole numbers, quarters, prices that end in .99."""
+"""Lattices of a column's numbers: whole numbers, quarters, prices that end in .99."""
 
 from dataclasses import dataclass
 
@@ -23,10 +23,7 @@ ROUNDS = 50  # of expectation and maximisation, for the shares
 
 
 def finest(column: Written) -> Lattice | None:
-    """Return the coarsest lattice on which all values lie, if there is one.
-
-    A column needs two values for that.
-    """
+    """Return the coarsest lattice with all values of a column, if any; two values are needed."""
     if len(column.values) < 2:
         return None
     exact = _measured(column.values, TOLERANCES[0]) if column.places is None else _exact(column)
@@ -37,7 +34,7 @@ def finest(column: Written) -> Lattice | None:
 
 
 def _exact(column: Written) -> Lattice:
-    """Return the lattice of numbers with so many decimals, which are whole numbers of a unit."""
+    """Return the lattice of numbers with known decimals, by the greatest common divisor."""
     places = column.places or 0
     whole = np.rint(shifted(column.values, places)).astype(np.int64)
     step = int(np.gcd.reduce(np.diff(whole)))
@@ -46,7 +43,7 @@ def _exact(column: Written) -> Lattice:
 
 
 def _measured(values: np.ndarray, part: float) -> Lattice | None:
-    """Return the lattice of inexact numbers: Euclid's algorithm on their differences."""
+    """Return the lattice of inexact numbers, by Euclid's algorithm on their differences."""
     largest = float(np.abs(values).max())
     tolerance, exact = part * largest, ROUNDING * largest
     gaps = np.diff(values)
@@ -81,7 +78,7 @@ def positions(values: np.ndarray, lattice: Lattice) -> np.ndarray:
 
 
 def snapped(values: np.ndarray, lattice: Lattice) -> np.ndarray:
-    """Return values on the places beside them, if the lattice's decimals are known."""
+    """Round values next to a lattice's place to it, if the decimals of the lattice are known."""
     decimals = decimals_of(lattice)
     if decimals is None:
         return values
@@ -91,12 +88,12 @@ def snapped(values: np.ndarray, lattice: Lattice) -> np.ndarray:
 
 
 def decimals_of(lattice: Lattice) -> int | None:
-    """Return the digits after the point of a lattice's values; None where they do not end."""
+    """Return the decimals of a lattice's values; None if they do not end."""
     return written(np.array([lattice.step, lattice.offset])).decimals
 
 
 def fills(column: Written, lattice: Lattice, share: float) -> bool:
-    """Whether at least a share of the lattice between the ends occurs."""
+    """Return whether at least a share of the lattice's places between the ends occurs."""
     places = (column.values[-1] - column.values[0]) / lattice.step + 1
     return len(column.values) >= share * places
 
@@ -106,8 +103,8 @@ class Lattices:
     """The lattices of a column of repeated values.
 
     Attributes:
-        all: Up to four, the finest first, on which all values lie.
-        weights: `(m,)`, how much likelier a place is than one of the finest lattice alone.
+        all: At most four, finest first; all values lie on the finest.
+        weights: `(m,)`, probability of a place relative to one on the finest lattice alone.
     """
 
     all: list[Lattice]
@@ -115,10 +112,10 @@ class Lattices:
 
 
 def lattices_of(places: np.ndarray, counts: np.ndarray, fine: Lattice) -> Lattices:
-    """Return the finest lattice and those coarser ones on which clearly more rows lie.
+    """Return the finest lattice and coarser ones that hold clearly more rows, by a mixture model.
 
-    A row lies on lattice r with a share, and there on one place in its multiple m_r; the shares
-    are those of most likelihood, and a lattice joins while it adds enough to that.
+    A row is on lattice r with some share, at one of its places of multiple m_r; shares are fitted
+    by maximum likelihood, and a lattice is added if it raises that enough.
 
     Args:
         places: `(m,)` whole numbers, on the finest lattice.
@@ -144,7 +141,7 @@ def lattices_of(places: np.ndarray, counts: np.ndarray, fine: Lattice) -> Lattic
 
 
 def _multiples(places: np.ndarray, counts: np.ndarray) -> list[int]:
-    """Return the multiples of the finest step that the middle half of the rows spans twice."""
+    """Return the multiples of the finest step of which two fit in the interquartile range."""
     ranks = np.cumsum(counts) / counts.sum()
     low, high = places[np.searchsorted(ranks, (0.25, 0.75))]
     return [multiple for multiple in MULTIPLES if high - low >= 2 * multiple]
@@ -153,9 +150,9 @@ def _multiples(places: np.ndarray, counts: np.ndarray) -> list[int]:
 def _likeliest(
     places: np.ndarray, counts: np.ndarray, chosen: list[tuple[int, int]], multiples: list[int]
 ) -> list[tuple[int, int]]:
-    """Return the multiples with their offsets on which most more rows lie than by chance.
+    """Return the multiples with offsets that hold most more rows than by chance.
 
-    These are of the places on no coarse lattice yet, and of those on each coarse one.
+    They are searched among the places on no coarse lattice yet, and among those on each.
     """
     known, found = np.zeros(len(places), bool), []
     for m, r in chosen:
@@ -169,7 +166,6 @@ def _likeliest(
 def _heaped(
     places: np.ndarray, counts: np.ndarray, multiples: list[int], step: int
 ) -> list[tuple[int, int]]:
-    """Return the multiples of a step on which most more rows lie than by chance."""
     found = []
     for multiple in multiples if len(places) else ():
         rests, where = np.unique(places.astype(np.int64) % multiple, return_inverse=True)
@@ -185,7 +181,7 @@ def _likelihood(
 ) -> tuple[float, np.ndarray]:
     """Return the nats that coarse lattices add, and the weights of the places.
 
-    The three commonest places of each do not count: single heaps are no lattice.
+    The three most frequent places of each are ignored: single heaps are no lattice.
     """
     member = np.stack([np.ones(len(places), bool), *(places % m == r for m, r in chosen)])
     rows = counts.astype(float)

@@ -1,4 +1,4 @@
-"""Columns that a density leaves out, and why: constants, row numbers, text that names rows."""
+"""Columns left out of a density: constants, row numbers, unique text."""
 
 import re
 
@@ -20,14 +20,14 @@ TIME_WORDS |= {"age", "t", "minute", "second"}
 
 
 def cells_of(column: RawColumn) -> np.ndarray:
-    """Return the numbers or codes of a column, `(n,)`; none of text that is not collected."""
+    """Return the numbers or codes of a column, `(n,)`; empty if its text is not collected."""
     if column.numbers is not None:
         return column.numbers
     return np.zeros(0, np.int32) if column.codes is None else column.codes
 
 
 def is_missing(column: RawColumn) -> np.ndarray:
-    """Return which cells are empty, `(n,)`."""
+    """Return the mask of empty cells, `(n,)`."""
     cells = cells_of(column)
     return cells < 0 if column.numbers is None else ~np.isfinite(cells)
 
@@ -35,9 +35,7 @@ def is_missing(column: RawColumn) -> np.ndarray:
 def why_left_out(column: RawColumn, is_named: bool = False) -> str:
     """Return why a column is left out, or "".
 
-    Args:
-        column: As it was read, rows in the order of the file.
-        is_named: Whether the user named the column, which is left out if it is constant alone.
+    ``is_named``: by the user, and left out only if it is constant or too large.
     """
     if _is_constant(column):
         return "constant"
@@ -60,7 +58,7 @@ def _why_text(column: RawColumn) -> str:
 
 
 def words(name: str) -> set[str]:
-    """Return the words of a name in small letters: of `patientID_2`, patient, id and 2."""
+    """Return the words of a name in lower case: of `patientID_2`, patient, id and 2."""
     parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     return set(re.findall(r"[a-z]+|\d+", parts.lower()))
 

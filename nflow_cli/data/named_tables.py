@@ -1,4 +1,4 @@
-"""The table that settings name: a file, standard input, or a built-in set. No Keras here."""
+"""Open a table by name: a file, standard input, or a built-in point set."""
 
 import os
 
@@ -16,16 +16,12 @@ IN_PYTHON = "<python>"  # the name of a table that is passed in Python
 
 
 def table_named(settings: TableData) -> TableFile:
-    """Open the table that settings name, or draw the built-in set.
-
-    Raises:
-        DataError: In one line: there is no such table.
-    """
+    """Open the table that settings name, or draw the built-in set."""
     return _drawn(settings) if settings.name in POINT_SETS else _opened(settings.name)
 
 
 def _opened(name: str) -> TableFile:
-    """Open a table; a bare name that is no file may be meant for a built-in set."""
+    """Open a table; an unknown bare name may be meant for a built-in set."""
     if name == IN_PYTHON:
         raise DataError(f"{name}: the table was handed over in Python and cannot be read again")
     is_bare = name != STDIN and not os.path.dirname(name) and not os.path.splitext(name)[1]
@@ -39,12 +35,12 @@ def _opened(name: str) -> TableFile:
 
 
 def names_of_set(points: np.ndarray) -> list[str]:
-    """Return the names of the columns of a built-in set ``(n, D)``: "x1", "x2" and so on."""
+    """Return the column names of a built-in set ``(n, D)``: "x1", "x2" and so on."""
     return [f"x{i + 1}" for i in range(points.shape[1])]
 
 
 def _drawn(settings: TableData) -> TableFile:
-    """Draw a built-in set, by the seed of the split: runs of other seeds have the same rows."""
+    """Draw a built-in set by the seed of the split: runs of other seeds have the same rows."""
     points = resolve(POINT_SETS[settings.name])()
     rng = stream(settings.split_seed, f"points/{settings.name}")
     values = points.sample(rng, settings.size or SET_SIZE)

@@ -1,4 +1,4 @@
-"""The units of a column of numbers of a whole table, by its training rows. No Keras here."""
+"""Maps of a rounded numeric column to about N(0, 1), by its training rows."""
 
 import numpy as np
 
@@ -9,11 +9,10 @@ from nflow_cli.data.lattices import FINENESS, positions
 
 
 def units_of_numbers(values: np.ndarray, kind: ColumnKind) -> list[ColumnMap]:
-    """Return maps after which values ``(n,)`` are near N(0, 1), in one column's units.
+    """Return the maps of values ``(n,)`` of a column to about N(0, 1).
 
-    A bound stands half a step beyond the last value that there may be, where its interval ends. Of
-    rows of one value some are to each side of it, as rounding has it: by equal values alone a tail
-    is as heavy as it can be.
+    A bound is half a step beyond the last possible value, at the end of its interval. Equal values
+    are spread over their intervals: otherwise a tail would be fitted as heavy as it can be.
     """
     step = kind.lattices[0].step if kind.lattices else kind.resolution or 1.0
     if not len(values) or values.min() == values.max():
@@ -26,10 +25,7 @@ def units_of_numbers(values: np.ndarray, kind: ColumnKind) -> list[ColumnMap]:
 
 
 def _steps(values: np.ndarray, kind: ColumnKind, bounds: Bounds, step: float) -> np.ndarray:
-    """Return the widths ``(n,)`` of the intervals that values stand for: on the coarsest lattice.
-
-    None of these reaches beyond a bound.
-    """
+    """Return the widths ``(n,)`` of values' intervals, by the coarsest lattice, within bounds."""
     steps = np.full(len(values), step)
     for lattice in kind.lattices[1:]:
         places = lattice.offset + lattice.step * positions(values, lattice)
@@ -40,7 +36,7 @@ def _steps(values: np.ndarray, kind: ColumnKind, bounds: Bounds, step: float) ->
 
 
 def _spread(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Return values ``(n,)``, those that are equal evenly over the intervals about them."""
+    """Return values ``(n,)``, equal ones spread evenly over their intervals."""
     order = np.argsort(values, kind="stable")
     _, first, counts = np.unique(values[order], return_index=True, return_counts=True)
     place = np.arange(len(values)) - np.repeat(first, counts) + 0.5

@@ -1,7 +1,7 @@
-"""Columns of plain numbers, the only ones that flows take: their kinds, and their faults.
+"""Checks and units of columns of plain numbers, the only ones that flows model.
 
-Flows have a density, so a column of values that repeat has none, nor has one that follows from
-others: the likelihood rises without bound there. No Keras here.
+Where values repeat, or follow from other columns, there is no density: the likelihood of flows
+rises without bound.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,10 +40,9 @@ def plain_kinds(
     kinds: Mapping[str, ColumnKind],
     settings: TableData,
 ) -> tuple[dict[str, ColumnKind], list[Fault]]:
-    """Return the kinds of columns for flows, and which columns flows cannot take.
+    """Return the kinds of columns for flows, and the faults of columns that flows cannot model.
 
-    A column of numbers is a plain number unless its values repeat; a given one may repeat. What
-    follows from other columns is left out.
+    Columns computed from others are left out; those whose values repeat are faults, unless given.
     """
     plain, faults = dict[str, ColumnKind](), list[Fault]()
     in_file = {column.name: column for column in table.columns}
@@ -63,7 +62,6 @@ def plain_kinds(
 
 
 def _why_not(column: Column, raw: RawColumn, is_given: bool) -> str:
-    """Return why a column is none of plain numbers, or ""."""
     if column.other_mark:
         return f"holds {shown(column.other_mark)}: another decimal mark than the table's"
     if raw.numbers is None or raw.source != "number":
@@ -75,7 +73,6 @@ def _why_not(column: Column, raw: RawColumn, is_given: bool) -> str:
 
 
 def _atom_text(atom: Mapping[str, Any]) -> str:
-    """Say what :func:`~nflow_cli.data.points.atoms_of` found of a column."""
     if "value" in atom:
         return f"is {atom['value']:g} in {atom['share']:.1%} of the rows"
     return f"goes in steps of {atom['step']:g}, {atom['repeated']:.0%} of its rows repeat"
@@ -88,15 +85,7 @@ def on_bounds(
     names: Sequence[str],
     settings: TableData,
 ) -> list[Fault]:
-    """Return the modelled columns some of whose values are on a bound, where no density is.
-
-    Args:
-        table: That was read.
-        columns: Of it, by name.
-        rows: Their numbers in the table.
-        names: Of the modelled columns.
-        settings: What the user says of them.
-    """
+    """Return faults of modelled columns with values on a bound, where there is no density."""
     faults = []
     for name in names:
         numbers, ends = columns[name].numbers, settings.bounds.get(name, [])
@@ -114,10 +103,9 @@ def on_bounds(
 def units_and_faults(
     data: "Dataset", settings: TableData, tails: Tails
 ) -> tuple[dict[str, list[ColumnMap]], list[Fault]]:
-    """Return the units of each column, and the faults of columns that flows do not take.
+    """Return the units of each column, or the faults of columns that flows cannot model.
 
-    Units suit the training rows, drawn in proportion to their weights, if they have some. There are
-    none where there are faults.
+    Units are fitted to the training rows, resampled by their weights if there are any.
     """
     train, weights = data.train, data.weights.train
     if weights is not None:
@@ -157,7 +145,7 @@ def _without_spread(train: np.ndarray, data: "Dataset", settings: TableData) -> 
 
 
 def _far(data: "Dataset", units: ColumnUnits, settings: TableData) -> Iterator[Fault]:
-    """Yield the columns of a value that float32 does not hold in these units."""
+    """Yield faults of columns with a value out of float32's range in these units."""
     for rows in (data.train, data.validation, data.test):
         for start in range(0, len(rows), CHUNK):
             part = rows[start : start + CHUNK]
@@ -173,10 +161,9 @@ def _far(data: "Dataset", units: ColumnUnits, settings: TableData) -> Iterator[F
 
 
 def _dependent(z: np.ndarray, data: "Dataset", settings: TableData) -> Iterator[Fault]:
-    """Yield the modelled columns that are functions of each other or of given columns.
+    """Yield faults of modelled columns that depend linearly on each other or on given columns.
 
-    A total beside its parts does. Of the given columns of ``z`` ``(n, C)`` any may follow from the
-    others: they are taken out of the modelled ones by least squares.
+    Given columns of ``z`` ``(n, C)``, which may be dependent, are first regressed out.
     """
     z = (z - z.mean(axis=0)) / z.std(axis=0)
     given, z = np.split(z, [len(data.given)], axis=1)

@@ -1,4 +1,4 @@
-"""Points in the plane, read from a table of two columns. No Keras here, and nothing pickled."""
+"""Points in the plane, read from a table of two columns."""
 
 from pathlib import Path
 
@@ -13,16 +13,10 @@ NAMES = ("z1", "z2")  # what `nflow sample` calls them, beside a third column
 
 
 def read_points(name: str | Path) -> np.ndarray:
-    """Read points from a file that :func:`~nflow_cli.data.table_files.open_table` opens.
+    """Read at most 10 million points ``(n, 2)``, float64, all finite, from a table.
 
-    It has two columns of numbers, under a header or none. Of more columns, as ``nflow sample``
-    writes them, those that the header calls ``z1`` and ``z2`` are taken. At most 10 million points.
-
-    Returns:
-        ``(n, 2)``, float64, all finite, ``n >= 1``.
-
-    Raises:
-        DataError: In one line: the file, what was wrong, expected and received.
+    It has two numeric columns, with or without a header; of more columns, as in the output of
+    ``nflow sample``, ``z1`` and ``z2`` are taken.
     """
     table = open_table(name)
     points = table.numbers(_columns(table), MAX_POINTS)
@@ -39,7 +33,6 @@ def read_points(name: str | Path) -> np.ndarray:
 
 
 def _columns(table: TableFile) -> list[str]:
-    """Return the names of the two columns."""
     names = [column.name for column in table.columns if not column.is_index]
     if len(names) == 2:
         return names

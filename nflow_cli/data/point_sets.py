@@ -1,4 +1,4 @@
-"""Built-in sets of points in the plane, drawn from a random generator."""
+"""Built-in point sets in the plane, with exact densities."""
 
 import math
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ BLOCK = 2**15  # numbers at a time
 
 
 class PointSet(ABC):
-    """A density ``p`` in the plane that points are drawn from."""
+    """A density ``p`` in the plane with samples."""
 
     @abstractmethod
     def log_prob(self, x: np.ndarray) -> np.ndarray:
@@ -49,12 +49,12 @@ class _Smeared(PointSet):
 
 
 class _Curves(_Smeared):
-    """Two curves under noise; the integral along each is a sum over Gauss-Legendre nodes.
+    """Two curves under noise; the integral along each is a Gauss-Legendre sum.
 
     Each curve is cut into panels no longer than ten σ, of 24 nodes. Along a panel the integrand is
     a Gaussian about five σ to either side, whose expansion in Legendre polynomials is cut off after
-    degree 47: within ten σ of the curves, where all points are drawn, ``log p`` is off by less than
-    1e-10. Farther out the integrand is narrower, and the error grows: at twenty σ 2e-5.
+    degree 47: within ten σ of the curves, where all points are drawn, the error of ``log p`` is
+    below 1e-10. Farther out the integrand is narrower, and the error grows: at twenty σ 2e-5.
 
     Args:
         end: The parameter ``t`` of the curves runs from 0 to this.
@@ -81,7 +81,7 @@ class _Curves(_Smeared):
 
 
 class TwoMoons(_Curves):
-    """Two half circles of radius 1 that reach into each other.
+    """Two interleaving half circles of radius 1.
 
     The upper one is ``(cos t, sin t)``, the lower ``(1 - cos t, 1/2 - sin t)``, ``t`` uniform in
     [0, π]; the noise is N(0, 0.1^2 I). Its log-density sums 96 nodes a half circle.
@@ -92,7 +92,7 @@ class TwoMoons(_Curves):
 
     @staticmethod
     def curves(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the points ``(n, 2)`` of the upper and of the lower half circle."""
+        """Return points ``(n, 2)`` of the upper and the lower half circle."""
         arc = np.stack([np.cos(t), np.sin(t)], axis=-1)
         return arc, [1, 0.5] - arc
 
@@ -109,7 +109,7 @@ class TwoMoons(_Curves):
 
 
 class Spirals(_Curves):
-    """Two spirals that wind one and a half times about 0.
+    """Two spirals of one and a half turns about 0.
 
     They are ``±(-cos t, sin t) t / 3``, ``t = 3π √u``, ``u`` uniform in [0, 1]; the noise is
     N(0, 0.1^2 I). Its log-density sums 768 nodes a spiral, whose length is 15.3.
@@ -120,13 +120,13 @@ class Spirals(_Curves):
 
     @staticmethod
     def curves(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the points ``(n, 2)`` of both spirals."""
+        """Return points ``(n, 2)`` of both spirals."""
         arm = (t / 3)[:, None] * np.stack([-np.cos(t), np.sin(t)], axis=-1)
         return arm, -arm
 
     @staticmethod
     def density(t: np.ndarray) -> np.ndarray:
-        """Return that of ``3π √u``, ``2t / (3π)^2``."""
+        """Return ``2t / (3π)^2``, the density of ``3π √u``."""
         return 2 * t / (3 * np.pi) ** 2
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What rows of numbers are: weighted, repeated, spread. No Keras here."""
+"""Weights, atoms, checksum and spread of rows."""
 
 import hashlib
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ ATOM_STEP, ATOM_REPEATED = 0.01, 0.5
 
 
 class Weights(NamedTuple):
-    """How much each row of the three parts counts ``(n,)``; ``None``: all the same."""
+    """Weights ``(n,)`` of the rows of each part; ``None``: equal."""
 
     train: np.ndarray | None = None
     validation: np.ndarray | None = None
@@ -28,10 +28,10 @@ ALIKE = Weights()
 
 
 def atoms_of(points: np.ndarray) -> list[dict[str, Any]]:
-    """Return which columns of rows ``(n, D)`` hold atoms: values that no density has.
+    """Return the columns of rows ``(n, D)`` with atoms: values that a density cannot have.
 
-    A likelihood rises without bound where a density grows a needle on a value that repeats. Values
-    that were only rounded, to a small part of their spread, are harmless.
+    The likelihood of a density rises without bound at a value that repeats. Values rounded to a
+    small part of their spread are harmless.
 
     Returns:
         For each such column its number, from 1, and either the most frequent ``value`` and its
@@ -53,12 +53,12 @@ def atoms_of(points: np.ndarray) -> list[dict[str, Any]]:
 
 
 def checksum(points: np.ndarray) -> str:
-    """Return the SHA-256 of the bytes of points in their order, as little-endian float64."""
+    """Return the SHA-256 of points in order, as little-endian float64."""
     return hashlib.sha256(np.ascontiguousarray(points, "<f8").data).hexdigest()
 
 
 def no_spread(values: np.ndarray) -> str:
-    """Return why no density has the spread of a column, or ""."""
+    """Return why a column has no spread, or ""."""
     largest = float(np.abs(values).max())
     if (values == values[0]).all():
         return f"is constant, {values[0]:.6g}"

@@ -1,4 +1,4 @@
-"""The columns of a whole table as read, before their kinds are known. No Keras here."""
+"""Columns of a table as read, in memory, before their kinds are known."""
 
 import re
 from collections.abc import Sequence
@@ -32,15 +32,14 @@ TRUTH = {"true", "false"}
 
 @dataclass(frozen=True, eq=False)
 class RawColumn:
-    """A column of n rows as read, before its kind is known.
+    """A column of n rows as read.
 
     Attributes:
-        name: Of the column.
-        source: What its cells are: ``time`` is a date with a time of day.
+        source: Type of its cells; ``time`` is a date with a time of day.
         numbers: ``(n,)`` float64, NaN where missing: values, the days of a date or the seconds of a
             time since 1970-01-01. ``None`` of text and truth values.
-        codes: ``(n,)`` int32, places in ``texts``, -1 where missing. ``None`` of numbers, dates and
-            times, and of text with too many distinct values, or of lists and other structures.
+        codes: ``(n,)`` int32, indices in ``texts``, -1 where missing. ``None`` of numbers, dates,
+            times, text with too many distinct values, and nested data.
         texts: The distinct texts, by first appearance.
         is_index: Whether it is of the index of a pandas DataFrame.
         is_float32: Whether it is stored in single precision.
@@ -62,23 +61,14 @@ def read_columns(
     names: Sequence[str] | None = None,
     texts: Sequence[str] = (),
 ) -> tuple[list[RawColumn], np.ndarray]:
-    """Read columns in memory for 8 bytes a number, 4 bytes a text, and one block.
+    """Read columns into 8 bytes a number, 4 bytes a text, and one block.
 
-    A column of a text file is of numbers if all cells of it are, but missing ones; else of ISO
-    dates or times if all are; else of text. Infinities are passed on.
-
-    Args:
-        table: That is read.
-        max_rows: Of more rows, this many are drawn without replacement.
-        seed: Which are drawn.
-        names: Of the columns, in the order wanted; ``None``: all.
-        texts: Of columns that are of text, also where numbers stand in all their cells.
+    A column of a text file is numeric if all its cells are numbers or missing; else ISO dates or
+    times if all are; else text, as are those of ``texts``. Infinities are kept. Of more than
+    ``max_rows`` rows, a random sample is read.
 
     Returns:
         The columns, and the numbers ``(n,)`` of the rows in the table, in increasing order.
-
-    Raises:
-        DataError: In one line: no such column, a damaged file, or too many rows.
     """
     columns = {column.name: column for column in table.columns}
     names = list(columns) if names is None else list(names)
@@ -94,7 +84,7 @@ def read_columns(
 
 
 def _drawn(table: TableFile, names: Sequence[str], size: int, seed: int) -> np.ndarray | None:
-    """Return the numbers of ``size`` rows, drawn without replacement; ``None``: all."""
+    """Sample the numbers of ``size`` rows without replacement; ``None``: all."""
     n = table.n_rows
     if n is None:
         n = sum(block.num_rows for block in table.blocks(names))
@@ -105,7 +95,7 @@ def _drawn(table: TableFile, names: Sequence[str], size: int, seed: int) -> np.n
 
 
 def _read(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarray | None) -> int:
-    """Read the rows of these numbers, or all; return how many rows of the table were passed."""
+    """Read the rows of these numbers, or all; return the number of rows passed."""
     first = 0
     for block in table.blocks(list(readers)):
         end = first + block.num_rows
@@ -122,11 +112,11 @@ def _read(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarray | No
 
 @dataclass(eq=False)
 class _Reader:
-    """Gathers the blocks of a column: as numbers, and where that fails, as the next of sources.
+    """Collects the blocks of a column: as numbers, else as the next possible source.
 
     Attributes:
-        sources: What its cells may be, the first of which they were so far; none: by their type.
-        is_mixed: Whether cells fit none of the sources that earlier ones did.
+        sources: Remaining possible types of cells, the current one first; none: the stored type.
+        is_mixed: Whether cells fit none of the types that earlier ones did.
     """
 
     table: TableFile
@@ -141,7 +131,7 @@ class _Reader:
     _any: bool = False  # cell that is not missing
 
     def afresh(self) -> "_Reader":
-        """Return an empty reader, of the sources that are left."""
+        """Return an empty reader with the remaining sources."""
         return _Reader(self.table, self.name, self.sources)
 
     def add(self, cells: "pa.Array") -> None:
@@ -204,7 +194,7 @@ class _Reader:
         self._is_bounded, self._parts, self._codes = False, [], {}
 
     def column(self, is_index: bool) -> RawColumn:
-        """Return the column; the reader is empty then."""
+        """Return the column, and empty the reader."""
         source = self.sources[0] if self.sources else "number"
         parts, self._parts = self._parts, []
         if source != "text":
@@ -220,7 +210,6 @@ class _Reader:
 
 
 def _days(cells: Any, _: str) -> Any:
-    """Return dates as days since 1970-01-01, float64, null where missing."""
     import pyarrow as pa
 
     return _cast(cells, pa.date32()).cast(pa.int32()).cast(pa.float64())
@@ -241,11 +230,7 @@ def _seconds(cells: Any, _: str) -> Any:
 
 
 def _cast(cells: Any, *types: Any) -> Any:
-    """Return dates, or text, as the first of types that they are.
-
-    Raises:
-        NotANumberError: They are none of them.
-    """
+    """Cast dates or text to the first type that fits; NotANumberError if none does."""
     import pyarrow as pa
 
     cells = present_cells(cells) if pa.types.is_string(cells.type) else cells
@@ -258,11 +243,7 @@ def _cast(cells: Any, *types: Any) -> Any:
 def distinct_texts(
     table: TableFile, name: str, cells: "pa.Array"
 ) -> tuple[list[str | None], np.ndarray]:
-    """Return the distinct values of cells as levels, and which of them each cell is; -1 is none.
-
-    Raises:
-        DataError: In one line: they are lists or other structures.
-    """
+    """Return the distinct values of cells as levels, and the index of each cell; -1: missing."""
     import pyarrow as pa
 
     try:
@@ -283,7 +264,6 @@ def distinct_texts(
 
 
 def _level(text: str | None, decimal: str) -> str | None:
-    """Return the level that a text stands for; ``None`` where it says that the value is missing."""
     if text is None or text.strip().lower() in MISSING:
         return None
     whole = re.fullmatch(rf"(-?(0|[1-9][0-9]*)){re.escape(decimal)}0+", text)

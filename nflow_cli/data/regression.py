@@ -1,4 +1,4 @@
-"""The linear regression beside a density of rows: a Gaussian around a plane. No Keras here."""
+"""Linear regression with Gaussian residuals, the baseline of a conditional density."""
 
 from dataclasses import dataclass
 
@@ -35,15 +35,10 @@ class Regression:
 def fit_regression(
     z: np.ndarray, context: np.ndarray, weights: np.ndarray | None = None
 ) -> Regression:
-    """Return the regression most likely given rows, by (weighted) least squares.
+    """Fit the regression of ``z`` ``(n, D)`` on ``context`` ``(n, H)`` by (weighted) least squares.
 
-    Directions in which contexts do not differ, as of the levels of a category, whose sum is 1, have
+    Directions without variance of the context, such as the sum of a category's indicators, have
     no slope.
-
-    Args:
-        z: ``(n, D)``.
-        context: ``(n, H)``.
-        weights: ``(n,)``, non-negative; equal ones for ``None``.
     """
     shares = np.full(len(z), 1 / len(z)) if weights is None else weights / weights.sum()
     z_mean, context_mean = shares @ z, shares @ context

@@ -1,4 +1,4 @@
-"""Columns that follow from others: by a formula, or by a map of a column's values."""
+"""Columns computed from others: by a formula, or by a map of a column's values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +19,13 @@ NATS = 10.0  # of evidence for each value that a relation chooses
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """A column as relations see it.
+    """A column, prepared for the search of relations.
 
     Attributes:
-        raw: As it was read.
-        written: Its distinct numbers; None of texts.
-        codes: `(n,)`, which of its values a cell is, -1 where missing; of more values than a map
-            may have, the row.
-        counts: `(m,)`, rows of each.
+        written: Its distinct numbers; None of text.
+        codes: `(n,)`, the index of each cell's value, -1 where missing; with more values than a
+            map may have, the row.
+        counts: `(m,)`, rows of each value.
     """
 
     raw: RawColumn
@@ -41,20 +40,20 @@ class Cells:
 
     @cached_property
     def nats(self) -> float:
-        """How much a relation of the column explains: -log of its shares, of all rows."""
+        """Entropy of the column's values over all rows, in nats: what a relation would explain."""
         counts = self.counts[self.counts > 0]
         return float(-(counts * np.log(counts / counts.sum())).sum())
 
     @cached_property
     def numbers(self) -> Numbers | None:
-        """The column as formulas see it; None of texts."""
+        """The column for formulas; None of text."""
         if self.written is None or self.raw.numbers is None:
             return None
         return Numbers(self.name, self.raw.numbers, self.written)
 
 
 def cells_of(raw: RawColumn) -> Cells:
-    """Return a column as relations see it."""
+    """Prepare a column."""
     if raw.numbers is None:
         codes = raw.codes if raw.codes is not None else np.zeros(0, np.int32)
         return Cells(raw, None, codes, np.bincount(codes[codes >= 0]))
@@ -68,14 +67,10 @@ def cells_of(raw: RawColumn) -> Cells:
 
 
 def relations_of(columns: Sequence[Cells], fixed: set[str]) -> dict[str, Relation]:
-    """Return how columns follow from others, by name.
+    """Return the relations of computed columns, by name; ``fixed`` ones are not computed.
 
-    A column follows from earlier ones if it can, else from a later one, of which it is a map. What
-    others follow from is itself no function of anything.
-
-    Args:
-        columns: All that are not left out.
-        fixed: Names of those that are modelled or given whatever they follow from.
+    A column is computed from earlier ones if possible, else from a later one by a map. A column
+    that others are computed from is not computed itself.
     """
     found: dict[str, Relation] = {}
     kept: list[int] = []
@@ -101,7 +96,7 @@ def relations_of(columns: Sequence[Cells], fixed: set[str]) -> dict[str, Relatio
 
 
 def _formula(target: Cells, kept: Sequence[Cells]) -> Relation | None:
-    """Return the formula by which a column follows from some of others, if that explains much."""
+    """Return the formula of a column by some of others, if it explains enough."""
     if target.numbers is None or target.nats < 2 * NATS:
         return None
     relation = formula_of(target.numbers, [cells.numbers for cells in kept if cells.numbers])
@@ -130,15 +125,14 @@ def _likely_maps(columns: Sequence[Cells]) -> np.ndarray:
 
 
 def _has_keys(source: Cells) -> bool:
-    """Whether a column's values are few beside its rows."""
     room = min(MAX_LEVELS, int(source.counts.sum()) // ROWS_A_KEY - 1)
     return 2 <= len(source.counts) <= room
 
 
 def map_of(target: Cells, source: Cells) -> Relation | None:
-    """Return the map of a column's values to another's, if each goes with one, often enough.
+    """Return the map from a column's values to another's, if it is one and holds often enough.
 
-    Neither texts nor whole numbers are a map of decimals: those are computed from them.
+    Neither text nor whole numbers are a map of decimals: those are computed from them.
     """
     keys = len(source.counts)
     if not _has_keys(source) or len(target.counts) > keys:
@@ -163,20 +157,18 @@ def _is_decimal(column: Cells) -> bool:
 
 
 def _images(source: np.ndarray, target: np.ndarray, keys: int) -> np.ndarray:
-    """Return a value of the target for each of the source's, -1 for none."""
     images = np.full(keys + 1, -1)
     images[source] = target  # the last place is that of gaps
     return images[:-1]
 
 
 def _is_map(source: np.ndarray, target: np.ndarray, keys: int) -> bool:
-    """Whether each value of the source goes with one of the target, and gaps with gaps."""
     images = np.append(_images(source, target, keys), -1)
     return bool((images[source] == target).all() and ((source < 0) == (target < 0)).all())
 
 
 def _evidence(target: Cells, source: Cells) -> float:
-    """Return the nats of the target's cells beyond the first of each of the source's values."""
+    """Return the nats of the target's cells beyond the first of each source value."""
     counts = target.counts
     nats = -np.log(counts / counts.sum())
     images = _images(source.codes, target.codes, len(source.counts))
@@ -184,7 +176,6 @@ def _evidence(target: Cells, source: Cells) -> float:
 
 
 def _text(column: Cells, code: int) -> str:
-    """Return a value as text."""
     if column.written is None:
         return column.raw.texts[code]
     value = float(column.written.values[code])

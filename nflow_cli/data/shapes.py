@@ -1,4 +1,4 @@
-"""The shape of a column of numbers: its lattices, its atoms, and the ends at which rows crowd."""
+"""Shape of a numeric column: lattices, atoms, and ends where rows accumulate."""
 
 from dataclasses import dataclass
 
@@ -24,14 +24,14 @@ CROWD_ROWS = 5  # and so many rows at least
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """What the numbers of a column look like.
+    """The shape of a numeric column.
 
     Attributes:
-        atoms: Values that repeat beyond what a smooth density explains.
-        are_levels: Whether atoms, also those beyond the greatest number, are nearly all.
-        lattices: Those that the values lie on, the finest first; none of a column of numbers.
-        resolution: The step of the finest, or that of the written numbers.
-        bounds: `[low, high]` where rows crowd at an end, or None.
+        atoms: Values that repeat more often than a smooth density explains.
+        are_levels: Whether atoms, beyond the maximum number too, are nearly all rows.
+        lattices: Of a grid, finest first; empty for a continuous column.
+        resolution: The step of the finest lattice, or of the written numbers.
+        bounds: `[low, high]` where rows accumulate, or None.
     """
 
     atoms: list[float]
@@ -42,12 +42,12 @@ class Shape:
 
 
 def shape_of(numbers: Written, lattice: Lattice | None, is_grid: bool) -> Shape:
-    """Return what numbers look like.
+    """Return the shape of a column.
 
     Args:
-        numbers: The distinct ones.
-        lattice: The coarsest on which all lie, if there is one.
-        is_grid: Whether they are a grid even if they do not repeat.
+        numbers: Its distinct values.
+        lattice: The coarsest with all values on it, if any.
+        is_grid: Whether it is a grid even if values do not repeat.
     """
     values, counts, resolution = numbers.values, numbers.counts, numbers.resolution
     if lattice is not None and len(values) >= CERTAIN:
@@ -71,10 +71,6 @@ def shape_of(numbers: Written, lattice: Lattice | None, is_grid: bool) -> Shape:
 
 
 def _spacing(numbers: Written) -> np.ndarray:
-    """Return the spacing of a type's numbers at each value, in that at a typical one, `(m,)`.
-
-    Twice the value's size is its most; decimals lie evenly.
-    """
     if numbers.places is not None:
         return np.ones(len(numbers.values))
     return spacing(numbers.values, typical_size(numbers.values))
@@ -97,7 +93,6 @@ def _shape(
 
 
 def _repeats(counts: np.ndarray, heaped: Heaps) -> bool:
-    """Whether enough rows off the atoms sit on values that repeat, as a grid makes them."""
     off = ~heaped.are_atoms
     rows = counts[off]
     dense = np.average(heaped.expected, weights=counts) >= THIN
@@ -107,13 +102,9 @@ def _repeats(counts: np.ndarray, heaped: Heaps) -> bool:
 def crowded_ends(
     values: np.ndarray, counts: np.ndarray, are_atoms: np.ndarray, step: float
 ) -> list[float | None] | None:
-    """Return the ends of a column at which its rows crowd, or None.
+    """Return the ends at which the rows of a column accumulate, or None.
 
-    Args:
-        values: `(m,)`, ascending.
-        counts: `(m,)`, rows of each.
-        are_atoms: `(m,)`, which values are atoms.
-        step: Of a grid; 0 of numbers.
+    ``values`` ``(m,)`` are ascending, ``step`` is that of a grid, or 0.
     """
     ranks = np.cumsum(counts) / counts.sum()
     low, high = values[np.searchsorted(ranks, (0.25, 0.75))]
@@ -126,9 +117,9 @@ def crowded_ends(
 def _lower_end(
     values: np.ndarray, counts: np.ndarray, is_atom: bool, reach: float, step: float
 ) -> float | None:
-    """Return the lower end of a column if rows crowd there: no fewer than half those beside.
+    """Return the lower end if its rows are at least half of those next to it.
 
-    That is the lowest value of a grid or an atom, else the roundest number just below it.
+    It is the lowest value of a grid or an atom, else the roundest number just below it.
     """
     width = max(reach, step / 2)
     from_end = values - values[0]
@@ -141,7 +132,7 @@ def _lower_end(
 
 
 def _rounded_down(value: float, reach: float) -> float:
-    """Return the roundest number below a value, but within reach; the value, if none is."""
+    """Return the roundest number up to ``reach`` below a value; the value, if there is none."""
     first = -int(np.floor(np.log10(max(abs(value), reach)))) - 1
     for places in range(first, min(first + MAX_PLACES, 300)):
         end = shifted(np.ceil(shifted(value, places)) - 1, -places)

@@ -1,4 +1,4 @@
-"""Which rows of a table are taken, and what for: training, validation or test. No Keras here."""
+"""Split of a table's rows: training, validation, test."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ NAMES = {
 
 
 class Parts(NamedTuple):
-    """The numbers of the rows of each part."""
+    """Row numbers of each part."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -27,18 +27,18 @@ class Parts(NamedTuple):
 
 
 def shuffled(parts: Parts, seed: int) -> Parts:
-    """Return the rows of each part in random order: the first of them are taken for all."""
+    """Shuffle the rows of each part, so that its first rows represent all."""
     rng = stream(seed, "order")
     return Parts(*map(rng.permutation, parts))
 
 
 def held_out(n: int) -> int:
-    """Return how many of ``n`` rows each of validation and test takes: a tenth, but 2 or more."""
+    """Return the size of validation and of test: a tenth of ``n`` rows, at least 2."""
     return min(max(2, n // 10), HELD_OUT)
 
 
 def split_at_random(n: int, seed: int, with_test: bool = True) -> Parts:
-    """Split ``n`` rows; ``with_test``: a tenth of them is held out for the test."""
+    """Split ``n`` rows at random; ``with_test``: hold out a tenth for the test."""
     order = stream(seed, "split").permutation(n)
     tests = held_out(n) if with_test else 0
     test, validation, train = np.split(order, [tests, tests + held_out(n)])
@@ -46,11 +46,7 @@ def split_at_random(n: int, seed: int, with_test: bool = True) -> Parts:
 
 
 def split_by_group(name: str, column: str, groups: np.ndarray, settings: TableData) -> Parts:
-    """Split rows at random so that those of a group, by their text ``(n,)``, stay together.
-
-    Raises:
-        DataError: There are fewer groups than parts, or a part has too few rows.
-    """
+    """Split rows at random, those of one group, by its text ``(n,)``, together."""
     _, number, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     parts = 2 if settings.test else 3
     if len(sizes) < parts:
@@ -80,17 +76,12 @@ def split_by_group(name: str, column: str, groups: np.ndarray, settings: TableDa
 
 
 def _are_enough(parts: Parts, with_test: bool = True) -> bool:
-    """Return whether some rows are trained on, and the others have a standard error."""
     train, validation, test = map(len, parts)
     return train >= LEAST_TRAINED and validation >= 2 and (test >= 2 or not with_test)
 
 
 def split_by_column(name: str, column: str, texts: np.ndarray, seed: int) -> Parts:
-    """Split rows as a column says, by its text ``(n,)``; without validation, take some to train on.
-
-    Raises:
-        DataError: It says something else, or no row is trained on, or none is held out.
-    """
+    """Split rows by the text ``(n,)`` of a column; a missing validation part is held out."""
     words = [str(text).strip().casefold().removesuffix(".0") for text in texts]
     parts = np.array([NAMES.get(word, "") for word in words])
     if (parts == "").any():

@@ -1,4 +1,4 @@
-"""Tables from files and from Python, and written to files. No Keras here, and nothing pickled."""
+"""Open tables of files and Python objects, and write tables. Nothing is unpickled."""
 
 import csv
 import gzip
@@ -51,16 +51,13 @@ _OTHERS = {
 def open_table(name: str | Path) -> TableFile:
     """Open a table in a file.
 
-    What a file is, is told by its first bytes: text (``.csv``, ``.tsv`` or any other), which gzip
-    may have packed, Parquet, or an array of NumPy; an archive of NumPy must be called ``.npz``.
-    An ``.npz`` holds one array of rows, beside which an array ``columns`` may name them, or one
-    array for each column. ``-`` is standard input: text or Parquet, at most 1 GiB.
+    The format is detected by the first bytes: text (``.csv``, ``.tsv`` or any other), gzipped or
+    not, Parquet, or an array of NumPy; an archive of NumPy must be called ``.npz``. An ``.npz``
+    holds one array of rows, with an optional array ``columns`` of names, or one array for each
+    column. ``-`` is standard input: text or Parquet, at most 1 GiB.
 
-    Delimiter, decimal comma, header and encoding of text are told apart from its beginning, as
-    ``str(table.dialect)`` says. Columns without names are called by their positions, from "1".
-
-    Raises:
-        DataError: In one line: the file, what was wrong, expected and received.
+    Delimiter, decimal comma, header and encoding of text are detected from its beginning, see
+    ``str(table.dialect)``. Columns without names are numbered from "1".
     """
     if str(name) == STDIN:
         return _standard_input()
@@ -80,7 +77,7 @@ def open_table(name: str | Path) -> TableFile:
 
 
 def _beginning(path: Path, label: str) -> bytes:
-    """Return the first bytes of a file that may be read."""
+    """Return the first bytes of a readable file."""
     try:
         if path.is_dir():
             raise DataError(f"{label}: a folder; expected {_FORMATS}")
@@ -120,7 +117,6 @@ def _standard_input() -> TableFile:
 
 
 def _streamed(label: str, start: bytes, opened: Callable[[], BinaryIO], source: Any) -> TableFile:
-    """Return a table that is text or Parquet."""
     if start.startswith(_PARQUET):
         return ParquetTable(label, source)
     for magic, received in _OTHERS.items():
@@ -135,7 +131,7 @@ def _streamed(label: str, start: bytes, opened: Callable[[], BinaryIO], source: 
 
 
 class _Unpacked(gzip.GzipFile):
-    """What gzip packed, up to a bound."""
+    """A gunzipped stream of limited size."""
 
     def __init__(self, file: BinaryIO, label: str):
         super().__init__(fileobj=file, mode="rb")
@@ -153,21 +149,17 @@ class _Unpacked(gzip.GzipFile):
 
 
 def is_table(data: Any) -> bool:
-    """Return whether columns have names in what Python hands over."""
+    """Return whether a Python object has named columns."""
     protocols = ("__arrow_c_stream__", "__dataframe__")
     return isinstance(data, Mapping) or any(hasattr(data, name) for name in protocols)
 
 
 def table_of(data: Any) -> TableFile:
-    """Return what Python hands over as a table.
+    """Return a Python object as a table.
 
-    Args:
-        data: A DataFrame of any make, by the Arrow or the dataframe protocol, or a Series of pandas
-            or polars; a table of Arrow; a mapping of names to arrays ``(n,)``; or an array
-            ``(n, D)`` or ``(n,)``, whose columns are called by their positions, from "1".
-
-    Raises:
-        DataError: In one line: it is no table.
+    It is a DataFrame of any library, by the Arrow or the dataframe protocol, or a Series of pandas
+    or polars; a table of Arrow; a mapping of names to arrays ``(n,)``; or an array ``(n, D)`` or
+    ``(n,)``, whose columns are numbered from "1".
     """
     name = "the table given"
     if isinstance(data, np.ma.MaskedArray) and data.dtype.kind in "fiub":
@@ -191,9 +183,9 @@ def table_of(data: Any) -> TableFile:
 
 
 def batch_of(columns: Sequence[np.ndarray], beside: Any = None) -> "pa.RecordBatch":
-    """Return columns of float64 ``(n,)``, whose NaN are missing values, or of text, to be written.
+    """Return columns of float64 ``(n,)``, NaN for missing values, or of text, to be written.
 
-    With ``beside``, a batch, they stand behind its columns.
+    The columns of ``beside``, a batch, come first.
     """
     import pyarrow as pa
 
@@ -203,7 +195,7 @@ def batch_of(columns: Sequence[np.ndarray], beside: Any = None) -> "pa.RecordBat
 
 
 def arrow_table(names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> "pa.Table":
-    """Return batches as one table of Arrow, which any DataFrame takes."""
+    """Return batches as one table of Arrow, which any DataFrame library reads."""
     import pyarrow as pa
 
     schema, named = _schema(names, batches)
@@ -213,20 +205,11 @@ def arrow_table(names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> "p
 def write_table(
     path: str | Path, names: Sequence[str], batches: Iterable["pa.RecordBatch"]
 ) -> None:
-    """Write a table in bounded memory, whole or not at all.
+    """Write batches of rows as a table, atomically, in bounded memory.
 
-    A name that ends in ``.parquet`` is Parquet, in ``.npy`` an array ``(n, D)`` of float64, any
-    other CSV, under a header unless the columns are called by their positions; ``-`` is CSV on
-    standard output. Numbers in text come back exactly.
-
-    Args:
-        path: Where to.
-        names: Of the columns.
-        batches: The rows, whose columns are in that order.
-
-    Raises:
-        RunDirectoryError: In one line, if the file cannot be written.
-        DataError: In one line, for text in an ``.npy``.
+    The suffix ``.parquet`` is Parquet, ``.npy`` an array ``(n, D)`` of float64, any other CSV,
+    with a header unless the columns are numbered; ``-`` is CSV on standard output. Numbers in text
+    have all digits.
     """
     names = list(names)
     if str(path) == STDIN:
@@ -241,7 +224,6 @@ def write_table(
 def _schema(
     names: Sequence[str], batches: Iterable["pa.RecordBatch"]
 ) -> tuple["pa.Schema", Iterable["pa.RecordBatch"]]:
-    """Return the columns' types, those of the first batch, and the batches called by ``names``."""
     import pyarrow as pa
 
     batches = iter(batches)

@@ -1,4 +1,4 @@
-"""A table that is read block by block: its columns, as numbers or as text. No Keras here."""
+"""Base class of tables, read in blocks: columns as numbers or text."""
 
 import re
 from abc import ABC, abstractmethod
@@ -29,11 +29,9 @@ class Column:
     """A column of a table. Truth values, dates and text are no numbers.
 
     Attributes:
-        name: Of the column.
-        is_number: Whether its values are numbers.
-        is_index: Whether it is of the index of a pandas DataFrame, which is no data unless named.
-        other_mark: A value, of a column of numbers by another decimal mark than the table's.
-        stray: The first value that is no number, of a column of text that is mostly numbers.
+        is_index: Whether it is of the index of a pandas DataFrame, ignored unless named.
+        other_mark: A value with another decimal mark than the table's.
+        stray: The first non-number in a column of text that is mostly numbers.
     """
 
     name: str
@@ -44,7 +42,7 @@ class Column:
 
 
 class NotANumberError(Exception):
-    """A value is no number: its row in the block, and the value."""
+    """A value that is no number, and its row in the block."""
 
     def __init__(self, row: int, value: Any):
         super().__init__(row, value)
@@ -55,13 +53,7 @@ class NotANumberError(Exception):
 
 
 class TableFile(ABC):
-    """A table: a file, or what was given from Python.
-
-    Args:
-        name: What messages call it.
-        columns: Its columns, in their order.
-        n_rows: How many rows it has, if that is known without reading it.
-    """
+    """A table: a file, or a Python object; ``n_rows`` is None if it must be read for that."""
 
     decimal = "."  # the mark in numbers that are text
     is_untyped = False  # whether cells are text, whatever they stand for
@@ -74,32 +66,17 @@ class TableFile(ABC):
 
     @abstractmethod
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
-        """Yield the columns of these names, as they are kept, some rows at a time.
-
-        Raises:
-            DataError: In one line: the file is damaged, and where.
-        """
+        """Yield the columns of these names as stored, some rows at a time."""
 
     def place(self, row: int) -> str:
-        """Return where the row of a number, counted from 0, stands, for a message."""
+        """Return the place of a row, counted from 0, for messages."""
         return f"row {row} counted from 0"
 
     def numbers(self, names: Sequence[str], most_rows: int) -> np.ndarray:
-        """Read columns of numbers, in memory for the result and one block.
+        """Read at most ``most_rows`` rows of numeric columns ``(n, D)``, float64.
 
         A value is missing, and NaN, if it is null, or a cell that is empty or, in capitals or not,
-        NA, N/A, #NA, #N/A, NaN, -NaN, +NaN, NULL, None or <NA>. Infinities are passed on.
-
-        Args:
-            names: Of the columns, in the order wanted.
-            most_rows: More rows are refused.
-
-        Returns:
-            ``(n, D)``, float64, in C order.
-
-        Raises:
-            DataError: In one line: no such column, too many rows, or a value that is no number,
-                with its place.
+        NA, N/A, #NA, #N/A, NaN, -NaN, +NaN, NULL, None or <NA>. Infinities are kept.
         """
         self.expect(names)
         if self.n_rows is not None and self.n_rows > most_rows:
@@ -119,7 +96,7 @@ class TableFile(ABC):
         return values
 
     def floats(self, block: "pa.RecordBatch", name: str, first: int) -> np.ndarray:
-        """Return a column of a block, whose first row has the number ``first``, as float64."""
+        """Return a column of a block as float64; the block's first row has the number ``first``."""
         try:
             return floats(block.column(name), self.decimal).to_numpy(zero_copy_only=False)
         except NotANumberError as error:
@@ -129,11 +106,7 @@ class TableFile(ABC):
             ) from None
 
     def text(self, name: str) -> np.ndarray:
-        """Read a column as text: an array ``(n,)`` of ``str``, where what is missing is "".
-
-        Raises:
-            DataError: In one line: no such column, or one of lists or other structures.
-        """
+        """Read a column as text: an array ``(n,)`` of ``str``, "" where missing."""
         import pyarrow as pa
 
         self.expect([name])
@@ -150,19 +123,11 @@ class TableFile(ABC):
         return np.concatenate(parts) if parts else np.empty(0, object)
 
     def batches(self) -> Iterator["pa.RecordBatch"]:
-        """Yield all columns in their order, some rows at a time.
-
-        Raises:
-            DataError: As :meth:`numbers` does.
-        """
+        """Yield all columns in order, some rows at a time."""
         return self.blocks([column.name for column in self.columns])
 
     def expect(self, names: Sequence[str]) -> None:
-        """See that there are columns of these names.
-
-        Raises:
-            DataError: In one line: the first that there is not, and which there are.
-        """
+        """Check that there are columns of these names."""
         known = [column.name for column in self.columns]
         for name in names:
             if name not in known:
@@ -173,24 +138,24 @@ class TableFile(ABC):
                 )
 
     def too_many(self, most: int, received: str) -> DataError:
-        """Return the refusal of more rows than there may be."""
+        """Return the error of too many rows."""
         return DataError(f"{self.name}: expected at most {most:,} rows, received {received}")
 
 
 def shown(value: Any) -> str:
-    """Return a value as at most 60 characters that do nothing to a terminal."""
+    """Return a value as at most 60 printable characters."""
     text = repr(value if isinstance(value, str) else str(value))
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names with commas between them, at most ten."""
+    """Return names separated by commas, at most ten."""
     text = ", ".join(names[:10])
     return text if len(names) <= 10 else f"{text} and {len(names) - 10:,} others"
 
 
 def looks_like(line: str) -> str:
-    """Return what a line looks like that is not read, if that is known, for a message."""
+    """Return a hint at the known format of an unreadable line, or ""."""
     if re.search(r'\s"', line):
         return ", which looks like a blank before a quotation mark"
     if re.fullmatch(r"\s*[^\s,;]+([ ]+[^\s,;]+)+\s*", line):
@@ -199,7 +164,7 @@ def looks_like(line: str) -> str:
 
 
 def is_number(type: "pa.DataType") -> bool:
-    """Return whether values of a type are numbers."""
+    """Return whether a type is numeric."""
     import pyarrow as pa
 
     types = pa.types
@@ -207,11 +172,7 @@ def is_number(type: "pa.DataType") -> bool:
 
 
 def floats(values: Any, decimal: str = ".") -> Any:
-    """Return Arrow values as float64, null where one is missing.
-
-    Raises:
-        NotANumberError: For the first that is no number.
-    """
+    """Return Arrow values as float64, null where missing; NotANumberError for a non-number."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -241,7 +202,7 @@ def floats(values: Any, decimal: str = ".") -> Any:
 
 
 def present_cells(values: Any) -> Any:
-    """Return text without blanks at its ends, and null for what is missing."""
+    """Return stripped text, null where missing."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -254,7 +215,7 @@ def present_cells(values: Any) -> Any:
 
 
 def _first_bad(cells: Any) -> int:
-    """Return which of the cells is the first that is no number; there is one."""
+    """Return the index of the first cell that is no number; there is one."""
     import pyarrow as pa
 
     low, high = 0, len(cells)
@@ -269,12 +230,7 @@ def _first_bad(cells: Any) -> int:
 
 
 def expect_names(name: str, names: Sequence[str]) -> list[str]:
-    """Return the names of a table's columns, ``index`` for a first one that pandas left empty.
-
-    Raises:
-        DataError: In one line, for no column, too many, one without a name, two of one name, or a
-            name with half a character in it.
-    """
+    """Check the names of a table's columns; a first one left empty by pandas becomes ``index``."""
     if not 1 <= len(names) <= MAX_COLUMNS:
         received = f"{len(names):,}"
         raise DataError(f"{name}: expected 1 to {MAX_COLUMNS:,} columns, received {received}")
@@ -294,5 +250,5 @@ def expect_names(name: str, names: Sequence[str]) -> list[str]:
 
 
 def positions(n: int) -> list[str]:
-    """Return the names of columns that have none: "1", "2" and so on."""
+    """Return names of unnamed columns: "1", "2" and so on."""
     return [str(i) for i in range(1, n + 1)]

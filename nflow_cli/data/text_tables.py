@@ -1,4 +1,4 @@
-"""Tables written as text: CSV and its kin, streamed through Arrow. No Keras here."""
+"""CSV and similar text tables, parsed in blocks by Arrow."""
 
 import codecs
 import csv
@@ -29,17 +29,10 @@ JUDGED = 200  # cells of a column of text, by which it is mostly numbers or not
 
 
 class TextTable(TableFile):
-    """A table of text, told apart by :func:`~nflow_cli.data.csv_dialect.sniff`.
+    """A text table in the format that :func:`~nflow_cli.data.csv_dialect.sniff` detects.
 
-    A column is of numbers if its cells in the first MiB are, or missing, but not all. Blank lines
-    are passed over.
-
-    Args:
-        name: Of the file.
-        unpacked: Opens the file, its bytes unpacked, anew with each call.
-
-    Raises:
-        DataError: In one line: it is no table.
+    ``unpacked`` opens the uncompressed file anew at each call. A column is numeric if its cells in
+    the first MiB are numbers or missing, but not all missing. Blank lines are skipped.
     """
 
     is_untyped = True
@@ -75,7 +68,6 @@ class TextTable(TableFile):
         return Column(name, False, stray=value if self._are_mostly_numbers(cells) else None)
 
     def _are_mostly_numbers(self, cells: Any) -> bool:
-        """Return whether more than half of the first cells are numbers, missing ones aside."""
         first = [cell for cell in cells[:JUDGED].to_pylist() if cell.strip().lower() not in MISSING]
         return 2 * sum(is_number(cell, self.decimal) for cell in first) > len(first)
 
@@ -109,7 +101,7 @@ class TextTable(TableFile):
                 yield _with_returns(batch) if RETURN in text else batch
 
     def batches(self) -> Iterator["pa.RecordBatch"]:
-        """Yield all columns in their order, those of numbers as float64, the others as text."""
+        """Yield all columns in order, numeric ones as float64, the others as text."""
         import pyarrow as pa
 
         n = 0
@@ -125,7 +117,7 @@ class TextTable(TableFile):
             n += block.num_rows
 
     def place(self, row: int) -> str:
-        """Return the line in which a row begins; lines are counted from 1."""
+        """Return the line of a row, counted from 1."""
         for i, (line, _) in enumerate(self._rows()):
             if i == row:
                 return f"line {line}"
@@ -134,7 +126,7 @@ class TextTable(TableFile):
     def _whole_rows(self) -> Iterator[str]:
         """Yield the text of some rows at a time.
 
-        Arrow streams from no file here: its threads would call Python, and hang where that ends.
+        Arrow does not stream from files here: its threads would call Python, and hang at exit.
         """
         rest = ""
         for part in self._parts():
@@ -149,7 +141,6 @@ class TextTable(TableFile):
             yield rest
 
     def _parts(self) -> Iterator[str]:
-        """Yield the text after the header."""
         decoder = codecs.getincrementaldecoder(self.dialect.encoding)()
         lines, skipped, held = 1, self.dialect.skipped, ""
         with self._unpacked() as file:
@@ -179,7 +170,6 @@ class TextTable(TableFile):
         )
 
     def _lines(self) -> Iterator[str]:
-        """Yield lines, until one is longer than any row."""
         rest = ""
         for part in self._parts():
             lines = [*io.StringIO(rest + part, newline="")]
@@ -191,7 +181,7 @@ class TextTable(TableFile):
             yield rest
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield the number of the line and the cells of each row, slowly, until one is no row."""
+        """Yield line number and cells of each row by the slow parser, until one is invalid."""
         reader, line = csv.reader(self._lines(), delimiter=self.dialect.delimiter), 1
         try:
             for row in reader:
@@ -203,7 +193,6 @@ class TextTable(TableFile):
             return
 
     def _complaint(self) -> DataError:
-        """Find the first row that has not as many cells as there are columns."""
         columns = len(self.dialect.names)
         expected = f"expected {columns:,} column{'s' * (columns > 1)}"
         line, delimiter = self.dialect.lines, self.dialect.delimiter
@@ -225,7 +214,7 @@ def _hold_numbers(cells: Any, decimal: str) -> bool:
 
 
 def _with_returns(batch: "pa.RecordBatch") -> "pa.RecordBatch":
-    """Return cells as the file writes them."""
+    """Restore carriage returns in cells."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -241,7 +230,7 @@ def _pass_over_blanks(row: Any) -> str:
 
 
 def _end_of_rows(text: str, delimiter: str) -> int:
-    """Return where the last row that is whole for certain ends, or 0."""
+    """Return the end of the last certainly complete row, or 0."""
     if '"' not in text:
         return text.rfind("\n") + 1 or text.rfind("\r") + 1
     lines, end, before = io.StringIO(text, newline=""), 0, 0

@@ -1,4 +1,4 @@
-"""The units of a density: a flow's own coordinates, or those of columns. No Keras here."""
+"""Units of a density: maps between the user's coordinates and the flow's."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from nflow_cli.data.column_maps import ColumnMap
 class Units(ABC):
     """Coordinates ``z`` of points ``x`` in the user's units.
 
-    ``log p(x) = log p(z) + log|det dz/dx|`` in nats. A point that has no density, since it lies on
-    a bound or outside it, has ``log|det dz/dx| = -inf`` and some finite ``z``; NaN stays NaN.
+    ``log p(x) = log p(z) + log|det dz/dx|`` in nats. A point on a bound or outside it, where the
+    density is 0, has ``log|det dz/dx| = -inf`` and some finite ``z``; NaN stays NaN.
 
     Attributes:
         dtype: The least precise type of points in the user's units.
@@ -30,34 +30,30 @@ class Units(ABC):
         """Return ``x`` ``(..., D)`` of points ``z`` and ``log|det dx/dz|`` ``(...)`` in nats."""
 
     def inside(self, x: np.ndarray) -> np.ndarray:
-        """Return points ``(..., D)`` in the coordinates ``z``."""
+        """Return ``z`` ``(..., D)`` of points ``x``."""
         return self.inside_and_log_det(x)[0]
 
     def outside(self, z: np.ndarray) -> np.ndarray:
-        """Return points ``(..., D)`` in the user's units."""
+        """Return ``x`` ``(..., D)`` of points ``z``."""
         return self.outside_and_log_det(z)[0]
 
 
 class Identity(Units):
-    """The coordinates of the flow itself: nothing is converted."""
+    """The flow's own coordinates, unchanged."""
 
     dtype = np.float32
 
     def inside_and_log_det(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return points ``(..., D)`` as they are, and zeros ``(...)``."""
+        """Return ``x`` and zeros ``(...)``."""
         return x, np.zeros(x.shape[:-1], self.dtype)
 
     def outside_and_log_det(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return points ``(..., D)`` as they are, and zeros ``(...)``."""
+        """Return ``z`` and zeros ``(...)``."""
         return self.inside_and_log_det(z)
 
 
 class ColumnUnits(Units):
-    """Each column through a chain of maps of its own, the first of them on the user's side.
-
-    Args:
-        columns: The chains, one a column; an empty one leaves it as it is.
-    """
+    """A chain of maps, possibly empty, for each column, from the user's side on."""
 
     dtype = np.float64
 
@@ -65,7 +61,7 @@ class ColumnUnits(Units):
         self.columns = tuple(map(tuple, columns))
 
     def inside_and_log_det(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return points ``(..., D)`` in the coordinates of the chains, and ``log|det dz/dx|``."""
+        """See :meth:`Units.inside_and_log_det`."""
         z, log_det = x.astype(self.dtype), np.zeros(x.shape[:-1])
         for column, chain in enumerate(self.columns):
             for column_map in chain:
@@ -74,10 +70,7 @@ class ColumnUnits(Units):
         return z, log_det
 
     def outside_and_log_det(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return points ``(..., D)`` in the user's units, and ``log|det dx/dz|``.
-
-        They are finite and within their bounds, however far ``z`` is.
-        """
+        """See :meth:`Units.outside_and_log_det`; ``x`` is finite, and within bounds."""
         most = np.finfo(self.dtype).max
         x, log_det = np.clip(z.astype(self.dtype), -most, most), np.zeros(z.shape[:-1])
         for column, chain in enumerate(self.columns):

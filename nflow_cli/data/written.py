@@ -1,4 +1,4 @@
-"""The distinct numbers of a column as they are written: their decimals and their resolution."""
+"""Distinct numbers of a column as written: decimals and resolution."""
 
 import math
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class Written:
     Attributes:
         values: `(m,)`, ascending, float64.
         counts: `(m,)`, rows of each.
-        places: Digits after the point that all values need (negative: zeros before it); None where
-            they have all digits of their type.
-        resolution: The step that most values are written to.
+        places: Decimals that all values need (negative: zeros before the point); None if they have
+            all digits of their type.
+        resolution: The step of most written values.
     """
 
     values: np.ndarray
@@ -34,31 +34,28 @@ class Written:
 
     @property
     def rows(self) -> int:
-        """The number of rows with a value."""
+        """Number of rows with a value."""
         return int(self.counts.sum())
 
     @property
     def decimals(self) -> int | None:
-        """Digits after the point; None where they are all that the type has."""
+        """Decimals; None if values have all digits of their type."""
         return None if self.places is None or self.places > 17 else max(0, self.places)
 
     @cached_property
     def typical(self) -> float:
-        """The size of a typical number of the column."""
+        """Median size of a nonzero value."""
         return typical_size(self.values)
 
     def steps_at(self, values: np.ndarray) -> np.ndarray:
-        """Return the steps that numbers of the column near some values are written to."""
+        """Return the steps between written numbers near some values."""
         if self.decimals is not None:
             return np.full(len(values), min(self.resolution, 10.0**-self.decimals))
         return self.resolution * spacing(values, self.typical)
 
 
 def written(numbers: np.ndarray, is_float32: bool = False) -> Written:
-    """Return the distinct values among numbers, NaN and infinities apart.
-
-    At least one number must be finite.
-    """
+    """Return the distinct finite values among numbers, of which there must be one."""
     values, counts = np.unique(numbers[np.isfinite(numbers)], return_counts=True)
     values = values + 0.0  # no negative zero
     digits, kind = _digits(values, is_float32)
@@ -69,14 +66,13 @@ def written(numbers: np.ndarray, is_float32: bool = False) -> Written:
 
 
 def as_written(numbers: np.ndarray, is_float32: bool = False) -> np.ndarray:
-    """Return numbers without the noise of their last digits, `(n,)`, as `written` has them."""
+    """Return numbers without the noise of their last digits, `(n,)`, as in :func:`written`."""
     result, finite = numbers + 0.0, np.isfinite(numbers)
     result[finite] = _digits(result[finite], is_float32)[0]
     return result
 
 
 def _digits(values: np.ndarray, is_float32: bool) -> tuple[np.ndarray, type]:
-    """Return finite numbers to the digits that tell them apart, and their type."""
     digits = significant(values)
     if is_float32 or _is_float32(values, digits):
         return _shortest(values), np.float32
@@ -84,15 +80,15 @@ def _digits(values: np.ndarray, is_float32: bool) -> tuple[np.ndarray, type]:
 
 
 def typical_size(values: np.ndarray) -> float:
-    """Return the median size of values other than 0, by which others can be divided; 1 of none."""
+    """Return the median size of nonzero values, safe to divide others by; 1 if there are none."""
     size = np.abs(values)
     return max(float(np.median(size[size > 0])), LEAST * float(size.max())) if size.any() else 1.0
 
 
 def spacing(values: np.ndarray, typical: float) -> np.ndarray:
-    """Return the spacing of a type's numbers at values, in that at a typical one.
+    """Return the spacing of floating-point numbers at values, relative to that at a typical one.
 
-    It is twice as large as it may be at most.
+    It is at most twice too large.
     """
     return np.maximum(1.0, 2 * np.abs(values) / typical)
 
@@ -103,7 +99,7 @@ def shifted(values: Any, places: int) -> Any:
 
 
 def significant(values: np.ndarray, digits: int | np.ndarray = DIGITS) -> np.ndarray:
-    """Return values to a number of significant digits."""
+    """Round values to a number of significant digits."""
     size = np.abs(values)
     with np.errstate(divide="ignore"):
         exponents = np.where(size > 0, np.floor(np.log10(size)), 0.0)
@@ -119,7 +115,7 @@ def _is_whole(values: np.ndarray) -> np.ndarray:
 
 
 def _is_float32(values: np.ndarray, digits: np.ndarray) -> bool:
-    """Whether numbers are float32 ones written with 15 digits: 3.09999990463257 for 3.1."""
+    """Return whether numbers are float32 with 15 digits: 3.09999990463257 for 3.1."""
     if np.all(_is_whole(values) | (values == digits)):
         return False
     with np.errstate(over="ignore"):
@@ -127,7 +123,7 @@ def _is_float32(values: np.ndarray, digits: np.ndarray) -> bool:
 
 
 def _shortest(values: np.ndarray) -> np.ndarray:
-    """Return the shortest decimals that float32 tells from all others."""
+    """Return the shortest decimals that identify float32 numbers."""
     result = np.where(_is_whole(values), values, np.nan)
     single = values.astype(np.float32)
     for digits in range(6, 10):
@@ -138,7 +134,7 @@ def _shortest(values: np.ndarray) -> np.ndarray:
 
 
 def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, float]:
-    """Return the places that all values need, or None, and the resolution of most."""
+    """Return the decimals that all values need, or None, and the resolution of most."""
     size = np.abs(values)
     most = math.floor(math.log10(size.max())) if size.any() else 0
     start = 13 - most if most > 13 else min(max(0, -most), 290)

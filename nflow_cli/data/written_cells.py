@@ -1,4 +1,4 @@
-"""Cells of rows as the table writes them: levels, whole numbers, dates, times. No Keras here."""
+"""Cells of rows in the table's own types: levels, whole numbers, dates, times."""
 
 from typing import Any
 
@@ -9,10 +9,9 @@ from nflow_cli.data.dates import texts_of
 
 
 def as_written(kind: ColumnKind, values: np.ndarray) -> Any:
-    """Return the cells ``(n,)`` of a column, as rows hold them, as the table has them.
+    """Return the cells ``(n,)`` of a column in the types of the table, as floats or Arrow's.
 
-    Returns:
-        An array of Arrow, null where a cell is missing or a new level; or of floats.
+    A missing cell is null or NaN, a new level null.
     """
     import pyarrow as pa
 
