@@ -1,1 +1,1 @@
-"""Presets: YAML in, strict configs out. No Keras here."""
+"""Presets: YAML files, their schemas and validated configs."""

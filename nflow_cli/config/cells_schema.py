@@ -1,4 +1,4 @@
-"""The schema of a fit to a whole table, by cells. No Keras here."""
+"""Schema of `nflow fit` with a density of cells: columns of all kinds."""
 
 import math
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ DECAYS = 0.1, 0.3, 1.0  # sharp tables want little, noisy ones much
 
 
 class Cells(Strict):
-    """The network of a density of cells; null: by the sizes of the table."""
+    """The network of a density of cells; null: by the size of the table."""
 
     width: int | None = Field(default=None, ge=1, le=MAX_WIDTH, description="Hidden units a layer.")
     blocks: int | None = Field(
@@ -39,7 +39,7 @@ class Cells(Strict):
 
     @property
     def is_settled(self) -> bool:
-        """Whether all sizes are written out."""
+        """Whether all sizes are set."""
         return None not in (self.width, self.blocks, self.components)
 
     @property
@@ -50,7 +50,7 @@ class Cells(Strict):
 
 
 class CellsTrain(TableTrain):
-    """How a density of cells is trained. The weights of the best validation are kept.
+    """Training of a density of cells; the weights of the best validation loss are kept.
 
     The networks of an ensemble are weighted by the validation rows.
     """
@@ -68,19 +68,19 @@ class CellsTrain(TableTrain):
 
     @property
     def members(self) -> int:
-        """How many networks there are."""
+        """The number of networks."""
         return self.ensemble or 1
 
     @property
     def decays(self) -> list[float]:
-        """The weight decay of each network: which one suits depends on the table."""
+        """The weight decay of each network: the best one depends on the table."""
         if self.weight_decay is not None:
             return [self.weight_decay] * self.members
         return [DECAYS[r % len(DECAYS)] for r in range(self.members)]
 
 
 class CellsConfig(Strict):
-    """A whole run of ``nflow fit`` on a table of any kind of columns."""
+    """A run of ``nflow fit`` on columns of any kind."""
 
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
@@ -102,7 +102,7 @@ class CellsConfig(Strict):
 
     @property
     def is_settled(self) -> bool:
-        """Whether the config says all that a run needs, without its table."""
+        """Whether the config is complete without its table."""
         kinds, train = self.data.kinds, self.train
         is_known = kinds is not None and all(
             kind.levels is not None for kind in kinds.values() if kind.alone.kind == "levels"
@@ -133,14 +133,14 @@ class CellsConfig(Strict):
         return self.model_copy(update=update)
 
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "CellsConfig":
-        """Return the config of a run with kinds of columns and sizes written out."""
+        """Return the config completed by the kinds of columns and the number of training rows."""
         cells, train = sizes(self.cells, self.train, rows)
         data = self.data.with_kinds(kinds)
         return self.model_copy(update={"data": data, "cells": cells, "train": train})
 
 
 class Size(NamedTuple):
-    """Default sizes of the network and the training, below a number of training rows."""
+    """Default sizes of the network and the training, up to a number of training rows."""
 
     rows: float
     width: int
@@ -161,9 +161,9 @@ SIZED = "batch_size", "chunk", "ensemble"
 
 
 def sizes(cells: Cells, train: CellsTrain, rows: int) -> tuple[Cells, CellsTrain]:
-    """Return the default sizes of the network and the training for a number of training rows.
+    """Return network and training with default sizes for a number of training rows.
 
-    What the config says stays.
+    Sizes set in the config are kept.
     """
     size = next(size for size in SIZES if rows < size.rows)
     natural = {"width": size.width, "blocks": BLOCKS, "components": COMPONENTS}

@@ -1,4 +1,4 @@
-"""What columns and their values are written as in a preset. No Keras here."""
+"""Types of columns and their values in presets."""
 
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ LARGEST_BOUND = 1e100
 
 
 def _text(value: Any) -> Any:
-    """Return a whole number as its text: columns without names are called by their positions."""
+    """Return a whole number as text: columns without names are numbered."""
     return str(value) if type(value) is int else value
 
 
@@ -36,7 +36,7 @@ Level = Annotated[
 
 
 def an_interval(bounds: Any) -> Any:
-    """Check that bounds hold one or two ends, in order."""
+    """Check that one or both bounds are set, in order."""
     low, high = bounds
     if low is None and high is None:
         raise ValueError("a lower bound, an upper one or both")

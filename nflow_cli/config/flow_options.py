@@ -1,4 +1,4 @@
-"""The options of each flow in a pattern, strict. No Keras here."""
+"""Options of each flow in a pattern, and its numbers of weights and outputs."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -12,70 +12,70 @@ from nflow_cli.registry import FLOWS, flow_hint, nearest
 
 
 class Options(Strict):
-    """Of a flow that has none."""
+    """Options of a flow without any."""
 
     def weights(self, dim: int) -> tuple[int, int]:
-        """Return about how many weights the flow has, and how many of them depend on a context."""
+        """Return approximate numbers of weights, and of those that depend on a context."""
         return 2 * dim + 1, 2 * dim + 1
 
     def kept(self, dim: int) -> float:
-        """Return about how many numbers an update keeps of one sample."""
+        """Return about how many numbers an update keeps per sample."""
         return 2.5 * dim
 
 
 class AffineOptions(Options):
-    """Of ``affine``: whether its matrix is a lower triangle, or diagonal."""
+    """Options of ``affine``: a lower triangular matrix, or a diagonal one."""
 
     full: bool = False
 
     def weights(self, dim: int) -> tuple[int, int]:
-        """Return about how many weights the flow has, and how many of them depend on a context."""
+        """See :meth:`Options.weights`."""
         count = dim * (dim + 3) // 2 if self.full else 2 * dim
         return count, count
 
 
 class NetworkOptions(Options):
-    """Of a map with a network: the widths of its hidden layers; ``None``: by D."""
+    """Options of a map with a network: the widths of its hidden layers; ``None``: by D."""
 
     hidden: list[Annotated[int, Field(ge=1, le=10_000)]] | None = Field(default=None, min_length=1)
 
     def widths(self, dim: int) -> list[int]:
-        """Return the widths of the network, inputs and outputs among them."""
+        """Return the widths of the network, with inputs and outputs."""
         raise NotImplementedError
 
     @property
     def outputs(self) -> int:
-        """How many parameters a coordinate that moves has."""
+        """Parameters of each transformed coordinate."""
         return 2
 
     def weights(self, dim: int) -> tuple[int, int]:
-        """Return about how many weights the flow has, and how many of them depend on a context."""
+        """See :meth:`Options.weights`."""
         widths = self.widths(dim)
         return sum((a + 1) * b for a, b in pairwise(widths)), widths[1]
 
     def kept(self, dim: int) -> float:
-        """Return about how many numbers an update keeps of one sample."""
+        """See :meth:`Options.kept`."""
         return super().kept(dim) + sum(self.widths(dim)[1:])
 
 
 class CouplingOptions(NetworkOptions):
-    """Of a coupling."""
+    """Options of a coupling."""
 
     def widths(self, dim: int) -> list[int]:
-        """Return what :func:`coupling_widths` does."""
+        """See :func:`coupling_widths`."""
         return coupling_widths(self.hidden, self.outputs, dim)
 
 
 class MaskedOptions(NetworkOptions):
-    """Of a masked map."""
+    """Options of an autoregressive map."""
 
     def widths(self, dim: int) -> list[int]:
-        """Return what :func:`masked_widths` does."""
+        """See :func:`masked_widths`."""
         return masked_widths(self.hidden, self.outputs, dim)
 
 
 class SplineOptions(NetworkOptions):
-    """Of what moves a coordinate by a spline: its bins, where it ends, and how flat it may be."""
+    """Options of a spline: bins, the bound of its interval, the least width, height and slope."""
 
     bins: int = Field(default=8, ge=2, le=64)
     bound: float = Field(default=5.0, gt=0, le=1e6)
@@ -83,52 +83,52 @@ class SplineOptions(NetworkOptions):
 
     @property
     def outputs(self) -> int:
-        """How many parameters a coordinate that moves has."""
+        """See :class:`NetworkOptions`."""
         return 3 * self.bins - 1
 
 
 class SplineCouplingOptions(SplineOptions, CouplingOptions):
-    """Of a coupling by splines."""
+    """Options of a spline coupling."""
 
 
 class SplineMaskedOptions(SplineOptions, MaskedOptions):
-    """Of a masked map by splines."""
+    """Options of an autoregressive spline."""
 
 
 class MixtureOptions(NetworkOptions):
-    """Of what moves a coordinate by a mixture: its components, and how narrow they may be."""
+    """Options of a mixture: components, and the least scale."""
 
     components: int = Field(default=8, ge=2, le=64)
     least: float = Field(default=1e-3, ge=1e-6, le=1e-1)
 
     @property
     def outputs(self) -> int:
-        """How many parameters a coordinate that moves has."""
+        """See :class:`NetworkOptions`."""
         return 3 * (self.components - 1)
 
 
 class MixtureCouplingOptions(MixtureOptions, CouplingOptions):
-    """Of a coupling by mixtures."""
+    """Options of a mixture coupling."""
 
 
 class MixtureMaskedOptions(MixtureOptions, MaskedOptions):
-    """Of a masked map by mixtures."""
+    """Options of an autoregressive mixture."""
 
 
 class SylvesterOptions(Options):
-    """Of ``sylvester``: its units, and the reflections of their directions; ``None``: by D."""
+    """Options of ``sylvester``: hidden units and Householder reflections; ``None``: by D."""
 
     width: int | None = Field(default=None, ge=1, le=10_000)
     reflections: int | None = Field(default=None, ge=1, le=1_000)
 
     def weights(self, dim: int) -> tuple[int, int]:
-        """Return about how many weights the flow has, and how many of them depend on a context."""
+        """See :meth:`Options.weights`."""
         width, reflections = sylvester_sizes(self.width, self.reflections, dim)
         count = reflections * dim + width * (width + 2)
         return count, count
 
     def kept(self, dim: int) -> float:
-        """Return about how many numbers an update keeps of one sample."""
+        """See :meth:`Options.kept`."""
         width, _ = sylvester_sizes(self.width, self.reflections, dim)
         return super().kept(dim) + 2 * width
 
@@ -156,18 +156,15 @@ IN_TURN: Mapping[str, Mapping[str, str]] = {
 
 
 def coupling_widths(hidden: Sequence[int] | None, outputs: int, dim: int) -> list[int]:
-    """Return the widths of a coupling's network, inputs and outputs among them.
+    """Return the widths of a coupling's network, with ``dim // 2`` inputs and all outputs.
 
-    Args:
-        hidden: Those of its hidden layers; ``None``: 64, 64 up to D = 8, else 128, 128.
-        outputs: How many parameters a coordinate that moves has.
-        dim: D.
+    Hidden layers are by default 64, 64 up to D = 8, else 128, 128.
     """
     return [dim // 2, *_hidden(hidden, dim), outputs * (dim - dim // 2)]
 
 
 def masked_widths(hidden: Sequence[int] | None, outputs: int, dim: int) -> list[int]:
-    """Return the widths of a masked map's network: see :func:`coupling_widths`."""
+    """Return the widths of an autoregressive map's network: see :func:`coupling_widths`."""
     return [dim - 1, *_hidden(hidden, dim), outputs * dim]
 
 
@@ -176,38 +173,38 @@ def _hidden(hidden: Sequence[int] | None, dim: int) -> Sequence[int]:
 
 
 def sylvester_sizes(width: int | None, reflections: int | None, dim: int) -> tuple[int, int]:
-    """Return M, at most D, and how many reflections: up to D = 16 M is D, and beyond 16.
+    """Return M and the number of reflections; by default M = min(D, 16), and M reflections.
 
-    As many reflections as M reach every M directions.
+    M reflections reach any M directions.
     """
     width = min(width or 16, dim)
     return width, reflections or width
 
 
 def options_of(item: str | Mapping[str, Any]) -> Options:
-    """Return the options of the flow of an item, those that it does not name by their default."""
+    """Return the options of the flow of an item, with defaults."""
     name = pattern_name(item)
     named = {} if isinstance(item, str) else item[name]
     return OPTIONS.get(name, Options).model_validate(named)
 
 
 def has_network(pattern: Sequence[str | Mapping[str, Any]]) -> bool:
-    """Return whether there is a coupling or a masked map in a pattern."""
+    """Return whether a pattern has a flow with a network."""
     return any(isinstance(options_of(item), NetworkOptions) for item in pattern)
 
 
 def default_affine(
     pattern: Sequence[str | Mapping[str, Any]],
 ) -> Literal["full"] | None:
-    """Return the affine map at the data's end of a stack: a full one after maps with networks.
+    """Return the affine map at the data's end of a stack: a full one after flows with networks.
 
-    Splines map a box onto itself: without one, no stack of them moves mass out of it.
+    Splines map a box onto itself: without an affine map no stack of them moves mass out of it.
     """
     return "full" if has_network(pattern) else None
 
 
 def pattern_name(item: str | Mapping[str, Any]) -> str:
-    """Return the name of the flow of an item of a pattern."""
+    """Return the name of the flow of a pattern's item."""
     return item if isinstance(item, str) else next(iter(item))
 
 
@@ -228,8 +225,7 @@ def checked_item(item: Any) -> str | dict[str, Any]:
     """Return an item of a pattern: a name, or a mapping of a name to options.
 
     Raises:
-        ConfigError: It is neither, no flow has that name, or it has no such option. The message
-            is what was expected.
+        ConfigError: Unknown flow or option, or neither form; the message is what was expected.
     """
     name: Any = next(iter(item)) if isinstance(item, Mapping) and len(item) == 1 else item
     if not isinstance(name, str) or name not in FLOWS:
@@ -262,11 +258,7 @@ def _check_options(name: str, options: Any) -> None:
 
 
 def checked_pattern(pattern: Any) -> list[str | dict[str, Any]]:
-    """Return a pattern as a list of items, as :func:`checked_item` does.
-
-    Raises:
-        ConfigError: It is no list of one or more flows.
-    """
+    """Return a pattern as a list of checked items."""
     if not isinstance(pattern, Sequence) or isinstance(pattern, str) or not len(pattern):
         raise ConfigError(
             f'expected a list of one or more flows, such as ["planar"]. Received: {pattern=!r:.60}'

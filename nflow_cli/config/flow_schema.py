@@ -1,4 +1,4 @@
-"""The schema of a flow stack. No Keras here."""
+"""Schema of a flow stack."""
 
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,6 @@ from nflow_cli.registry import FLOWS
 
 
 def _item(value: Any) -> Any:
-    """Check an item of a pattern."""
     try:
         return checked_item(value)
     except ConfigError as error:
@@ -55,7 +54,7 @@ LastMap = Annotated[
 
 
 class Flow(Strict):
-    """Which flows, and how many: names, or names with options."""
+    """The flows, by name or with options, and their number."""
 
     pattern: Pattern = Field(default=["planar"])
     k: K = 8
@@ -66,17 +65,17 @@ class Flow(Strict):
         return pattern_text(self.pattern)
 
     def weights(self, dim: int, width: int = 0) -> int:
-        """Return about how many weights all flows have, of a context of ``width`` numbers."""
+        """Return about how many weights the flows have, given a context of ``width`` numbers."""
         counts = [options_of(item).weights(dim) for item in self.pattern]
         return self.k * sum(n + width * m for n, m in counts) // len(counts)
 
     def kept(self, dim: int) -> float:
-        """Return about how many numbers an update keeps of one sample."""
+        """Return about how many numbers an update keeps per sample."""
         return self.k * sum(options_of(item).kept(dim) for item in self.pattern) / len(self.pattern)
 
 
 class StackFlow(Flow):
-    """The flows of a density: an affine map may stand at the data's end, outside ``k``."""
+    """The flows of a density: ``k``, and an optional affine map at the data's end."""
 
     affine: LastMap = Field(default_factory=lambda data: default_affine(data.get("pattern", [])))
 
@@ -87,14 +86,14 @@ class StackFlow(Flow):
 
 
 def expect_weights(flow: Any, count: int) -> Any:
-    """Return the flows of a model, if it has so many weights as a machine can hold."""
+    """Return the flows of a model, unless it has too many weights."""
     if count > MAX_WEIGHTS:
         raise ValueError(f"at most {MAX_WEIGHTS:,} weights in all, not about {count:,}")
     return flow
 
 
 def expect_one_pass(flow: Any, way: Literal["forward", "inverse"], fitted: str) -> Any:
-    """Return flows that are trained through a direction, if none takes D passes there."""
+    """Return the flows, unless one takes D passes in the direction of training."""
     for name in map(pattern_name, flow.pattern):
         if instead := IN_TURN[way].get(name):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""The default preset of a fit to a table, and default sizes of its flows and their training."""
+"""The default preset of `nflow fit`, and default sizes of flows and their training."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,7 @@ WIDE = 8  # columns, beyond which flows overfit sooner
 
 
 def natural_preset(pattern: Sequence[Any] | None, changes: Sequence[Any]) -> str:
-    """Return the default preset for some changes: ``cells``, or one of flows if they set flows.
-
-    Args:
-        pattern: Of the flows that an option names, if any.
-        changes: All of them.
-    """
+    """Return the default preset: ``cells``, or one of flows if an option or a change sets flows."""
     keys = {change.path.partition(".")[0] for change in changes if change.value is not None}
     if keys.isdisjoint({"flow", "units"}):
         return "cells"
@@ -24,20 +19,16 @@ def natural_preset(pattern: Sequence[Any] | None, changes: Sequence[Any]) -> str
 
 
 def in_place_of_other(changes: Sequence[Any]) -> list[Any]:
-    """Return changes that set a preset's epochs to null where steps are given, and the reverse."""
+    """Return changes that set a preset's epochs to null if steps are given, and the reverse."""
     others = {"train.steps": "train.epochs", "train.epochs": "train.steps"}
     said = (change for change in changes if change.path in others)
     return [change._replace(path=others[change.path], value=None) for change in said]
 
 
 class Size(NamedTuple):
-    """Default sizes of flows and their training, below a number of training rows.
+    """Default sizes of flows and their training, up to a number of training rows.
 
-    Attributes:
-        rows: Below which they hold.
-        k: Number of flows.
-        hidden: Width of each of two hidden layers of a network.
-        train: Of the training, by key.
+    ``hidden`` is the width of each of two hidden layers.
     """
 
     rows: float
@@ -62,7 +53,7 @@ OF_GIVEN: Mapping[str, float] = {"weight_decay": 0.5}
 
 
 def size_of(rows: int, dim: int, is_conditional: bool) -> Size:
-    """Return the default sizes for a number of training rows and of modelled columns."""
+    """Return the default sizes for numbers of training rows and of modelled columns."""
     size = next(size for size in SIZES if rows < size.rows)
     if size.rows < math.inf:
         return size
@@ -71,7 +62,7 @@ def size_of(rows: int, dim: int, is_conditional: bool) -> Size:
 
 
 def with_hidden(pattern: Sequence[Any], width: int) -> list[Any]:
-    """Return a pattern whose networks without hidden layers of their own have two of a width."""
+    """Return a pattern whose networks have two hidden layers of a width, unless they are set."""
     return [_with_hidden(item, width) for item in pattern]
 
 
@@ -84,7 +75,7 @@ def _with_hidden(item: Any, width: int) -> Any:
 
 
 def pattern_like(pattern: Sequence[Any], written: Sequence[Any]) -> list[Any]:
-    """Return a pattern with the hidden layers of a run's, where it has none of its own."""
+    """Return a pattern with the hidden layers of a run's, unless they are set."""
     if len(pattern) != len(written):
         return [*pattern]
     return [

@@ -1,6 +1,6 @@
-"""Forms of options' values: lists of names, flows, steps and intervals, read from text.
+"""Parsers of options' values: lists of names, flows, steps and intervals.
 
-Items have a comma between them; an option may be repeated.
+Items are separated by commas; an option may be repeated.
 """
 
 import math
@@ -18,12 +18,11 @@ _BETWEEN = re.compile("(=[^=:,]*:[^=:,]*),")  # two intervals
 
 
 def escaped(name: str) -> str:
-    """Return a name as lists have it: with a backslash before a comma."""
+    """Return a name with a backslash before each comma, for lists."""
     return name.replace(",", "\\,")
 
 
 def _names(text: str) -> list[str]:
-    """Split ``a,b``."""
     found = [name.replace("\0", ",").strip() for name in text.replace("\\,", "\0").split(",")]
     if not all(found):
         raise ConfigError(f"{text!r}: expected names with a comma between them")
@@ -31,7 +30,6 @@ def _names(text: str) -> list[str]:
 
 
 def _pattern(text: str) -> list[str]:
-    """Split ``planar,radial`` and check each name."""
     for name in (flows := _names(text)):
         if name not in registry.FLOWS:
             known, hint = ", ".join(registry.FLOWS), registry.flow_hint(name)
@@ -40,7 +38,7 @@ def _pattern(text: str) -> list[str]:
 
 
 def _steps(texts: str) -> Iterable[tuple[str, float]]:
-    """Read ``NAME`` or ``NAME:STEP``; a step is 1 if none is given."""
+    """Parse ``NAME`` or ``NAME:STEP``; the default step is 1."""
     for text in _names(texts):
         name, _, step = text.rpartition(":") if ":" in text else (text, ":", "1")
         size = _end(step)
@@ -50,9 +48,9 @@ def _steps(texts: str) -> Iterable[tuple[str, float]]:
 
 
 def _intervals(texts: str) -> Iterable[tuple[str, list[float | None]]]:
-    """Read ``NAME=LOW:HIGH``; one of the ends, or both, may be left out.
+    """Parse ``NAME=LOW:HIGH``; either end may be left out.
 
-    A comma in a name needs no backslash, as one stands behind an interval alone; it may have it.
+    A comma in a name may have a backslash, but needs none.
     """
     for text in _BETWEEN.sub("\\1\0", texts).split("\0"):
         name, equals, interval = text.replace("\\,", ",").strip().rpartition("=")
@@ -64,7 +62,7 @@ def _intervals(texts: str) -> Iterable[tuple[str, list[float | None]]]:
 
 
 def _end(text: str) -> float | None:
-    """Read an end of an interval; ``None`` where there is none, NaN where it is no number."""
+    """Parse an end of an interval; ``None`` if it is empty, NaN if it is no number."""
     try:
         return float(text) if text.strip() else None
     except ValueError:
@@ -80,11 +78,7 @@ LISTS: dict[str, Callable[[str], Iterable[Any]]] = {
 
 
 def items_of(form: str, texts: Sequence[str]) -> Any:
-    """Return the items of some texts of a form: a list, or a mapping by name; None of no text.
-
-    Raises:
-        ConfigError: In one line, for a text of another form, or a name that is given twice.
-    """
+    """Parse texts of a form: a list, or a mapping by name; None without texts."""
     items = [item for text in texts for item in LISTS[form](text)]
     if form in (NAMES, PATTERN):
         return items or None

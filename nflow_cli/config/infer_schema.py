@@ -1,4 +1,4 @@
-"""The schema of a fit to a log-density of one's own. No Keras here."""
+"""Schema of `nflow infer`: a fit to a log-density."""
 
 import pathlib
 from typing import Annotated, Any, ClassVar, Literal
@@ -28,13 +28,12 @@ SCHOOLS = ["avg_effect", "log_stddev", *(f"effect_{n}" for n in range(1, 9))]
 
 
 class _Sizes:
-    """The D that a built-in density has, the least and the greatest of others, and their step."""
+    """Dimensions of a built-in density: the default, minimum, maximum and step."""
 
     def __init__(self, usual: int, least: int, most: int, step: int = 1):
         self.usual, self.least, self.most, self.step = usual, least, most, step
 
     def has(self, dim: int) -> bool:
-        """Return whether there is one of D = ``dim``."""
         return self.least <= dim <= self.most and (dim - self.least) % self.step == 0
 
     def __str__(self) -> str:
@@ -53,10 +52,9 @@ SIZES = {
 
 
 class Density(Strict):
-    """What is fitted: a built-in density by its name, or a function of a file.
+    """The log-density to fit: a built-in name, or a function in a file.
 
-    A preset records which function that was and never says that it is to be run: the command line
-    alone does.
+    A preset records the function but never runs it: only the command line does.
     """
 
     name: str = Field(
@@ -136,7 +134,7 @@ class Density(Strict):
 
     @property
     def is_built_in(self) -> bool:
-        """Whether no code but nflow's own is run."""
+        """Whether it is built in: no user code is run."""
         return self.path is None
 
     @property
@@ -146,7 +144,7 @@ class Density(Strict):
 
 
 class InferBase(Strict):
-    """The base: ``N(0, I)``, or independent coordinates of Student's t with ``df`` degrees."""
+    """The base: ``N(0, I)``, or independent Student's t with ``df`` degrees of freedom."""
 
     name: Literal["standard-normal", "student-t"] = Field(
         default=DEFAULT_BASE,
@@ -171,7 +169,7 @@ class InferBase(Strict):
 
 
 class InferFlow(StackFlow):
-    """The flows: an affine map stands at the data's end, whatever they are, unless it is null."""
+    """The flows, with an affine map at the data's end unless it is null."""
 
     affine: LastMap = Field(
         default="full", description="One affine map at the data's end, outside k."
@@ -179,7 +177,7 @@ class InferFlow(StackFlow):
 
 
 class InferTrain(Train):
-    """How a fit to a log-density is trained: the affine map alone first, then all."""
+    """Training of a fit to a log-density: the affine map alone first, then all flows."""
 
     steps: Steps = 6_000
     learning_rate: LearningRate = 0.002
@@ -199,7 +197,7 @@ class InferTrain(Train):
 
 
 class InferEvaluate(Strict):
-    """How such a fit is judged: by so many fresh samples."""
+    """Evaluation of a fit to a log-density, by fresh samples."""
 
     samples: int = Field(
         default=200_000, ge=1_000, le=10**7, description="Fresh samples that scores are means over."
@@ -207,17 +205,17 @@ class InferEvaluate(Strict):
 
 
 def usual_dim(name: Any) -> int:
-    """Return the D that a built-in density has where none is said, 1 of any other name."""
+    """Return the default D of a built-in density, 1 for any other name."""
     return SIZES[name].usual if name in SIZES else 1
 
 
 def natural_preset(dim: int) -> str:
-    """Return the preset for D = ``dim`` where none is named."""
+    """Return the default preset for a D."""
     return "infer-wide" if dim > WIDE else "infer"
 
 
 class InferConfig(Strict):
-    """A whole run of ``nflow infer``."""
+    """A run of ``nflow infer``."""
 
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
@@ -254,12 +252,12 @@ class InferConfig(Strict):
 
     @property
     def dim(self) -> int:
-        """D, of the points."""
+        """D of the points."""
         return self.density.dim or 0
 
     @property
     def subject(self) -> str:
-        """The name of the density; of a function, that of its file, and its own if unusual."""
+        """The name of the density; of a function, of its file, with its own name if unusual."""
         density = self.density
         if density.path is None:
             return density.name

@@ -1,4 +1,4 @@
-"""The schema of presets for editors, which complete keys and mark what is wrong. No Keras here."""
+"""JSON schema of presets, for completion and validation in editors."""
 
 import functools
 import operator
@@ -10,9 +10,9 @@ from nflow_cli.config.schema import SCHEMAS, CellsConfig, FitConfig
 
 
 def json_schema() -> dict[str, Any]:
-    """Return a JSON schema of presets: which keys there are, their types, ranges and defaults.
+    """Return the JSON schema of presets: keys, types, ranges and defaults.
 
-    What one key demands of another is checked by nflow alone.
+    Conditions between keys are validated by nflow alone.
     """
     others = (schema for command, schema in SCHEMAS.items() if command != "fit")
     every: Any = functools.reduce(operator.or_, others)

@@ -1,6 +1,6 @@
-"""Options of commands that set keys of presets: a field of a schema defines each.
+"""Command-line options that set keys of presets, defined by fields of the schema.
 
-Read from the shipped JSON schema in a millisecond, so that help loads no pydantic.
+They are read from the shipped JSON schema in a millisecond, so that help loads no pydantic.
 """
 
 import inspect
@@ -21,7 +21,6 @@ class KeyOption(NamedTuple):
 
     Attributes:
         key: Dotted, such as ``flow.pattern``.
-        flags: As they are typed, such as ``--flow``.
         form: Of its value, such as ``NAME,…``; "" for a choice and for a flag.
         about: Its help, a sentence.
         field: The JSON schema of its value.
@@ -36,7 +35,7 @@ class KeyOption(NamedTuple):
 
 @cache
 def options_of(command: str) -> dict[str, KeyOption]:
-    """Return the options of a command by the names of their arguments, ``seed`` at the end."""
+    """Return the options of a command by argument name, ``seed`` last."""
     text = (presets_folder() / "nflow.schema.json").read_text(encoding="utf-8")
     models = json.loads(text)["$defs"]
     found: dict[str, KeyOption] = {}
@@ -48,7 +47,7 @@ def options_of(command: str) -> dict[str, KeyOption]:
 
 
 def _within(model: Mapping[str, Any], models: Any, prefix: str) -> Iterator[KeyOption]:
-    """Yield the options of the keys of a mapping, and those of the mappings in it."""
+    """Yield the options of the keys in a mapping, nested ones included."""
     for name, field in model.get("properties", {}).items():
         key, parts = f"{prefix}{name}", [field, *field.get("anyOf", ())]  # the last may be null
         for part in parts:
@@ -64,9 +63,9 @@ def _within(model: Mapping[str, Any], models: Any, prefix: str) -> Iterator[KeyO
 
 
 def with_keywords(function: _Function) -> _Function:
-    """Add the options of a command to the signature and the docstring of its function in Python.
+    """Add the options of a command to the signature and docstring of its Python function.
 
-    They stand in place of ``**options``, as keyword arguments.
+    They replace ``**options``, as keyword arguments.
     """
     options, signature = options_of(function.__name__), inspect.signature(function)
     *named, _ = signature.parameters.values()

@@ -1,4 +1,4 @@
-"""The kind of each column of a table, as a run's config records it. No Keras here."""
+"""Schema of the kinds of a table's columns, as recorded in a run's config."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, NamedTuple, Self
@@ -26,11 +26,11 @@ class Lattice(Strict):
 
 
 class Relation(Strict):
-    """How a column follows from others, with coefficients a and a constant c, rounded as written.
+    """A column computed from others, with coefficients a and a constant c, rounded as written.
 
     `linear`: c + sum a x; `product`: c prod x^a; `log`: c + sum a log x; `exp`: c exp(sum a x).
     A `map` takes each value of one column to one value: row i of `values` is the value of level or
-    number i of `keys`; a number that is no key goes with the nearest.
+    number i of `keys`; any other number takes that of the nearest key.
     """
 
     rule: Literal["linear", "product", "log", "exp", "map"] = Field(
@@ -59,7 +59,7 @@ class Relation(Strict):
 
     @property
     def positive(self) -> list[str]:
-        """The columns of which there is no value below 0, where the function has one."""
+        """The columns that must not be negative."""
         if self.rule == "log":
             return self.columns
         powers = zip(self.columns, self.coefficients)
@@ -89,20 +89,18 @@ def _power(pair: tuple[str, float]) -> str:
 
 
 def _sum(pairs: Sequence[tuple[str, float]]) -> str:
-    """Return a sum of names with their coefficients."""
     text = "".join(_term(a, name) for name, a in pairs)
     return text.removeprefix(" + ") if text.startswith(" + ") else "-" + text.removeprefix(" - ")
 
 
 def _term(number: float, name: str = "") -> str:
-    """Return a term of a sum, with its sign."""
     size = f"{abs(number):.6g}"
     sign = " - " if number < 0 else " + "
     return sign + (size if not name else name if size == "1" else f"{size} * {name}")
 
 
 class ColumnKind(Strict):
-    """What a column of a table is to its density, found from all rows before they are split."""
+    """The kind of a column, found from all rows before they are split."""
 
     kind: Kind = Field(
         description="`levels` have masses, a `grid` has masses of intervals, a `number` a density; "
@@ -154,18 +152,12 @@ class ColumnKind(Strict):
 
     @property
     def alone(self) -> "ColumnKind":
-        """What a computed column is by itself; any other kind as it is."""
+        """The kind of a computed column by itself; any other kind unchanged."""
         return self.model_copy(update={"kind": self.own, "own": None}) if self.own else self
 
 
 class RowNames(NamedTuple):
-    """The names of the columns of a row, in its order: each group as the table orders it.
-
-    Attributes:
-        given: What the density is conditional on.
-        modelled: What it is of.
-        computed: What follows from these.
-    """
+    """The names of a row's columns, in its order; each group is in the order of the table."""
 
     given: list[str]
     modelled: list[str]
@@ -173,7 +165,7 @@ class RowNames(NamedTuple):
 
 
 def row_names(kinds: Mapping[str, ColumnKind], given: Sequence[str]) -> RowNames:
-    """Return which columns of a table a row has."""
+    """Return the names of a row's columns."""
     named = [name for name, kind in kinds.items() if name in given and kind.kind != "left out"]
     rest = {name: kind.kind for name, kind in kinds.items() if name not in given}
     modelled = [name for name, kind in rest.items() if kind in ("levels", "grid", "number")]

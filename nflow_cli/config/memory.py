@@ -1,4 +1,4 @@
-"""What a training takes of memory: chunks short enough for it, or a refusal. No Keras here."""
+"""Memory estimates: shorter chunks, or a refusal."""
 
 import os
 from typing import Any, NamedTuple
@@ -18,12 +18,12 @@ UNITS = {"relu": 1, "maxout": 4}  # outputs of a layer for each unit of its widt
 
 
 class Footprint(NamedTuple):
-    """What an update takes of memory, but for the weights, which are bounded.
+    """Memory of an update, without the weights, which are bounded.
 
     Attributes:
-        samples: How many an update takes.
-        drawn: Numbers of a chunk that are of one sample: a point; an image and its noise.
-        kept: Numbers that an update keeps of one sample, roughly.
+        samples: Samples of an update.
+        drawn: Numbers of a chunk per sample: a point; an image and its noise.
+        kept: Numbers that an update keeps per sample, about.
     """
 
     samples: int
@@ -32,12 +32,12 @@ class Footprint(NamedTuple):
 
 
 def of_flows(flow: Flow, dim: int) -> float:
-    """Return how many numbers flows keep of one sample ``(dim,)``."""
+    """Return about how many numbers flows keep per sample ``(dim,)``."""
     return OF_A_SAMPLE + flow.kept(dim)
 
 
 def of_vae(config: VAEConfig) -> float:
-    """Return about how many numbers a VAE keeps of one image."""
+    """Return about how many numbers a VAE keeps per image."""
     dim = config.model.latent_dim
     of_prior = config.prior.kept(dim) if config.prior else 0
     return of_flows(config.flow, dim) + of_prior + OF_AN_OUTPUT * _outputs(config)
@@ -46,10 +46,10 @@ def of_vae(config: VAEConfig) -> float:
 def bounded(config: Config, footprint: Footprint | None) -> tuple[Config, str]:
     """Shorten chunks to at most ``CHUNK`` numbers, or to one update.
 
-    The chunk decides on the noise of an update: a run on record keeps its own.
+    The noise of an update depends on the chunk: a recorded run keeps its own.
 
     Returns:
-        The config, and a line that tells what was shortened, or "".
+        The config, and a line about the change, or "".
     """
     if footprint is None:
         return config, ""
@@ -63,11 +63,7 @@ def bounded(config: Config, footprint: Footprint | None) -> tuple[Config, str]:
 
 
 def expect_memory(config: Config, footprint: Footprint | None) -> None:
-    """See that this machine has the memory that an update takes, roughly.
-
-    Raises:
-        ConfigError: If it has not.
-    """
+    """Check that this machine has enough memory for an update, roughly."""
     if footprint is None:
         return
     drawn = DRAWN_AHEAD * (config.train.chunk or 1) * footprint.drawn
@@ -82,7 +78,7 @@ def expect_memory(config: Config, footprint: Footprint | None) -> None:
 
 
 def _outputs(config: VAEConfig) -> int:
-    """Return about how many outputs the layers of a VAE have for one image."""
+    """Return about how many outputs the layers of a VAE have per image."""
     model, flow = config.model, config.flow
     dim = model.latent_dim
     of_context = flow.weights(dim, width=1) - flow.weights(dim) if flow.amortized else 0

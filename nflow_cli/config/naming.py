@@ -1,4 +1,4 @@
-"""Names of runs: a preset's where it runs as it is, else made from what runs. No Keras here."""
+"""Names of runs: the preset's, or one made from the config."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -22,19 +22,15 @@ EXPERIMENT |= {"data": {"name", "binarization"}}
 
 
 def run_name(resolved: Config, preset: Path) -> str:
-    """Return the name of a run by a preset: the preset's, unless its experiment is another one.
-
-    Then it is made from what runs, such as ``u1-planar-radial-k6``.
-    """
+    """Return the name of a run: the preset's for the same experiment, else :func:`made_name`."""
     return preset.stem if _same_experiment(resolved, preset) else made_name(resolved)
 
 
 def made_name(resolved: Config, varied: Iterable[str] = ()) -> str:
-    """Return what a config fits, its flows and K, such as ``two-moons-planar-k32``.
+    """Return a name of target or data, flows and K, such as ``two-moons-planar-k32``.
 
-    Then a VAE's prior, such as ``prior-affine-coupling-k4``.
-
-    What is below a dotted key of ``varied``, or above it, is left out.
+    A VAE's prior follows, such as ``prior-affine-coupling-k4``. Parts that the dotted keys
+    ``varied`` change are left out.
     """
     flow, prior = resolved.flow, resolved.prior
     words = {resolved.subject_key: _subject(resolved)}
@@ -52,18 +48,16 @@ def made_name(resolved: Config, varied: Iterable[str] = ()) -> str:
 
 
 def touches(keys: Iterable[str], path: str) -> bool:
-    """Return whether one of the dotted keys changes what is at ``path``."""
+    """Return whether a dotted key is at ``path``, below it or above it."""
     return any(is_within(key, path) or is_within(path, key) for key in keys)
 
 
 def _pattern(flow: Flow) -> str:
-    """Return the names of a pattern as letters for a folder's name."""
     pattern = "-".join(map(pattern_name, flow.pattern))
     return pattern if len(pattern) <= MAX_LABEL else "mixed"
 
 
 def _subject(resolved: Config) -> str:
-    """Return the name of the target or of the data, as letters for a folder's name."""
     name = resolved.subject
     if resolved.subject_key != "data" or name in POINT_SETS:
         return text_of(name)[:MAX_LABEL]
@@ -79,7 +73,7 @@ def _same_experiment(resolved: Config, preset: Path) -> bool:
 
 
 def text_of(value: Any) -> str:
-    """Write a value with the letters that every file system takes; "" for a mapping."""
+    """Return a value as text that is valid in file names; "" for a mapping."""
     if isinstance(value, Mapping):
         return ""
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Presets under the changes that ``--set`` and options make to them. No Keras here."""
+"""Presets with overrides: ``--set`` and other options."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,11 +19,7 @@ from nflow_cli.errors import ConfigError
 
 
 def merged(command: str, path: Path, changes: Sequence[Change]) -> tuple[Any, str]:
-    """Return the config of a preset file of a command under changes, as :func:`in_proportion` does.
-
-    Raises:
-        ConfigError: In one line, as :func:`resolve`; or if the preset is another command's.
-    """
+    """Return the config of a command's preset file with changes, by :func:`in_proportion`."""
     data, source = {"command": command, **read_preset(path)}, preset_label(path)
     if (other := data["command"]) != command and other in list(SCHEMAS):  # it may be anything
         raise ConfigError(f"{source}: a preset of `nflow {other}`, not of {command}")
@@ -37,19 +33,11 @@ def resolve(
     changes: Sequence[Change],
     schemas: Mapping[str, type[Strict]],
 ) -> Any:
-    """Return the checked config of a preset, each change made over those before it.
+    """Return the validated config of a preset with changes, the later ones over the earlier.
 
-    Its description stays where nothing but the seed is another one than it was written for.
-
-    Args:
-        preset: Its keys and values.
-        source: What to call it in errors.
-        changes: Such as those of ``--set``, then those of options.
-        schemas: By command, as :func:`~nflow_cli.config.presets.validate` takes them.
-
-    Raises:
-        ConfigError: One line that names who asked for the value that is wrong: the preset, or a
-            change. A change that would drop another, or a value of the preset, is wrong too.
+    The preset's description is kept if nothing but the seed differs. Errors name the ``source`` of
+    the preset, or the change; a change that would drop another one or a value of the preset is an
+    error.
     """
     data = dict(preset)
     for n, change in enumerate(changes):
@@ -66,19 +54,13 @@ def resolve(
 def in_proportion(
     config: Config, preset: Mapping[str, Any], changes: Sequence[Change], schemas: Any
 ) -> tuple[Config, str]:
-    """Anneal a training that is shorter than its preset's for the same part of it.
+    """Shorten the annealing of a training shorter than its preset's, to the same share of it.
 
-    Else it would end before its objective is that of the fit. How long it is annealed is left
-    alone where a change says it.
-
-    Args:
-        config: What :func:`resolve` returned for the other three.
-        preset: Its keys and values.
-        changes: Those made to it.
-        schemas: By command.
+    Otherwise the training could end before its annealing. A change that sets the annealing is
+    kept. ``config`` is the result of :func:`resolve` for the others.
 
     Returns:
-        The config, and a line that tells what was shortened, or "".
+        The config, and a line about the change, or "".
     """
     if config.train.annealed_keys is None:
         return config, ""
@@ -103,7 +85,7 @@ def in_proportion(
 
 
 def _check_dropped(change: Change, before: Iterable[Change]) -> None:
-    """Refuse to replace a mapping that another change reaches into."""
+    """Refuse to replace a mapping that an earlier change sets a key of."""
     for other in before:
         if other.path != change.path and is_within(other.path, change.path):
             raise ConfigError(
@@ -115,11 +97,7 @@ def _check_dropped(change: Change, before: Iterable[Change]) -> None:
 def _opened(
     data: dict[str, Any], change: Change, source: str, before: Sequence[Change]
 ) -> dict[str, Any]:
-    """Return ``data`` where each key above ``change`` holds a mapping, or nothing yet.
-
-    Raises:
-        ConfigError: If one holds something else, which the change would drop.
-    """
+    """Return ``data`` with a mapping, or nothing yet, at each key above ``change``."""
     *above, _ = change.path.split(".")
     value: Any = data
     for depth, key in enumerate(above, start=1):
@@ -139,7 +117,7 @@ def _opened(
 
 
 def _alone(preset: Mapping[str, Any], schemas: Any, seed: int) -> Any:
-    """Return the config of a preset without changes but its seed; None where it needs some."""
+    """Return the config of a preset with another seed; None if it is incomplete without changes."""
     try:
         return validate(preset, "", schemas).model_copy(update={"seed": seed})
     except ConfigError:

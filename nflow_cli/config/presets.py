@@ -1,4 +1,4 @@
-"""Presets: load, override, check against the schema, dump. No Keras here."""
+"""Presets: parsed from YAML, overridden, validated, dumped."""
 
 import contextlib
 import difflib
@@ -33,7 +33,7 @@ MAX_LETTERS = 100  # of a key or a whole number
 
 
 class Change(NamedTuple):
-    """A value for a dotted key of a preset; ``source`` is who asks, such as ``--set flow.k``."""
+    """A value for a dotted key of a preset; ``source`` in errors, such as ``--set flow.k``."""
 
     source: str
     path: str
@@ -41,14 +41,14 @@ class Change(NamedTuple):
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, refusing a key given twice and whatever no preset needs."""
+    """A safe YAML loader that refuses repeated keys, aliases, and deep or large documents."""
 
     def __init__(self, text: str):
         super().__init__(text)
         self._depth = self._values = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Compose a node within the limits; an alias could stand for any number of values."""
+        """Compose a node within the limits; an alias could multiply values without limit."""
         event: Any = self.peek_event()
         if event.anchor:
             mark = "*" if isinstance(event, yaml.AliasEvent) else "&"
@@ -76,13 +76,13 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
     def construct_yaml_int(self, node: Any) -> int:
-        """Read a whole number that Python can also print."""
+        """Parse a whole number of a length that Python can print."""
         if len(node.value) > MAX_LETTERS:
             raise _refusal(node, f"a whole number of more than {MAX_LETTERS} digits")
         return super().construct_yaml_int(_decimal(node))
 
     def construct_yaml_float(self, node: Any) -> float:
-        """Read a number."""
+        """Parse a number."""
         return super().construct_yaml_float(_decimal(node))
 
 
@@ -96,7 +96,7 @@ def _is_key(key: Any) -> bool:
 
 
 def _decimal(node: Any) -> Any:
-    """Return the node of a number; YAML 1.1 reads 2:30 as 150, which nobody means."""
+    """Return the node of a number; YAML 1.1 reads 2:30 as 150, which is refused."""
     if ":" in node.value:
         raise _refusal(node, f"{node.value} is a number to the base 60; quotes make it text")
     return node
@@ -107,11 +107,7 @@ def _refusal(at: Any, problem: str) -> yaml.MarkedYAMLError:
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """Parse YAML safely, within limits on depth and size; ``source`` names it in the error.
-
-    Raises:
-        ConfigError: One line: source, line, what is wrong.
-    """
+    """Parse YAML safely, with limits on depth and size; errors name ``source`` and line."""
     try:
         return yaml.load(text, _Loader)  # a SafeLoader: builds plain data only
     except yaml.MarkedYAMLError as error:
@@ -124,11 +120,7 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def preset_text(path: Path) -> str:
-    """Return the text of a preset file.
-
-    Raises:
-        ConfigError: If it cannot be read, is not text, or is larger than ``MAX_BYTES``.
-    """
+    """Return the text of a preset file of at most ``MAX_BYTES``."""
     return _text(_content(path), str(path))
 
 
@@ -151,12 +143,12 @@ def _text(content: bytes, source: str) -> str:
 
 
 def read_preset(path: Path) -> dict[str, Any]:
-    """Read a preset file into a plain mapping; checked later, with the overrides."""
+    """Read a preset file as a plain mapping, not yet validated."""
     return parse_preset(_content(path), str(path))
 
 
 def parse_preset(content: bytes, source: str) -> dict[str, Any]:
-    """Read the content of a preset file into a plain mapping; ``source`` names it in errors."""
+    """Parse a preset's content to a plain mapping; ``source`` names it in errors."""
     data = parse_yaml(_text(content, source), source)
     if not isinstance(data, dict):
         got = "an empty file" if data is None else f"a {type(data).__name__}"
@@ -165,13 +157,13 @@ def parse_preset(content: bytes, source: str) -> dict[str, Any]:
 
 
 def parse_assignment(assignment: str) -> Change:
-    """Split ``key.path=value``; the value is read as YAML, as in a preset."""
+    """Parse ``key.path=value``; the value is YAML, as in a preset."""
     key, value = _split(assignment, "--set expects key.path=value")
     return Change(f"--set {key}", key, parse_yaml(value, f"--set {key}"))
 
 
 def parse_variations(variations: Iterable[str]) -> dict[str, Any]:
-    """Split each ``key.path=value,value``; the values are read as the items of a YAML list."""
+    """Parse each ``key.path=value,value``; the values are items of a YAML list."""
     values_by_key: dict[str, Any] = {}
     for variation in variations:
         key, values = _split(variation, "--vary expects key.path=value,value")
@@ -191,7 +183,7 @@ def _split(text: str, expected: str) -> tuple[str, str]:
 
 
 def override(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``data`` with each dotted path in ``changes`` set to its value."""
+    """Return ``data`` with the value of each dotted path in ``changes``."""
     result = dict(data)
     for path, value in changes.items():
         head, _, rest = path.partition(".")
@@ -208,16 +200,12 @@ def validate(
     schemas: Mapping[str, type[Strict]] = SCHEMAS,
     changes: Sequence[Change] = (),
 ) -> Any:
-    """Check ``data`` against the schema of its ``command`` and freeze it.
+    """Validate ``data`` by the schema of its ``command``, and freeze it.
 
-    Args:
-        data: A preset's keys and values.
-        source: What to call it in errors.
-        schemas: By command; ``RUNS`` of :mod:`nflow_cli.config.schema` where a sweep will not do.
-        changes: Those that ``data`` holds already: an error names the one that caused it.
+    Errors name ``source``, or the one of ``changes``, already in ``data``, that caused them.
 
     Raises:
-        ConfigError: One line: source, dotted path, what is allowed, what was given.
+        ConfigError: One line: source, dotted path, expected, received.
     """
     command = data.get("command")
     if not isinstance(command, str) or command not in schemas:
@@ -234,7 +222,7 @@ def validate(
 def checked(
     schema: type[Strict], data: Mapping[str, Any], source: str, changes: Sequence[Change] = ()
 ) -> Any:
-    """Check ``data`` against a schema and freeze it; raises as :func:`validate`."""
+    """Validate ``data`` by a schema and freeze it; raises as :func:`validate`."""
     try:
         return schema.model_validate(data)
     except ValidationError as error:
@@ -252,7 +240,7 @@ def _without_flow(schema: type[Strict], data: Mapping[str, Any]) -> type[Strict]
 
 
 def _blamed(source: str, changes: Sequence[Change], path: str, error_type: str = "") -> str:
-    """Return whose value at ``path`` is wrong, and the path."""
+    """Return the source of the wrong value at ``path``, and the path."""
     for change in reversed(changes):
         if path == change.path:
             return change.source
@@ -267,17 +255,13 @@ def _blamed(source: str, changes: Sequence[Change], path: str, error_type: str =
 
 
 def dump(config: Strict) -> str:
-    """Return the resolved preset as YAML; loading it gives an equal config."""
+    """Return the config as YAML that loads to an equal config."""
     # Without allow_unicode: PyYAML would fold a line separator such as U+0085 into a blank.
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
 def expect_readable(config: Strict, source: str) -> None:
-    """See that the config of a run is no longer than one that is read again.
-
-    Raises:
-        ConfigError: In one line: it is.
-    """
+    """Check that the config of a run is short enough to be read again."""
     text = dump(config).encode(errors="replace")
     try:
         parse_preset(text, source)
@@ -292,13 +276,13 @@ def expect_readable(config: Strict, source: str) -> None:
 
 
 def fingerprint(config: Strict | Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a config's content, however its YAML is laid out."""
+    """Return the SHA-256 of a config's content, independent of its YAML layout."""
     data = config.model_dump(mode="json") if isinstance(config, Strict) else config
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def _explain(error: ErrorDetails, schema: type[BaseModel]) -> tuple[str, str]:
-    """Turn pydantic's first complaint into a dotted path and ``expected …. Received: …``."""
+    """Turn an error of pydantic into a dotted path and ``expected …. Received: …``."""
     path, error_type = list(error["loc"]), error["type"]
     if path[:1] == ["target"] and len(path) > 1:
         schema = TARGET_KINDS[str(path.pop(1))]  # the tag of a union, not a key
@@ -346,12 +330,12 @@ _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 80, 80
 
 
 def shortened(value: Any) -> str:
-    """Return a value as Python writes it, cut to a part of a line."""
+    """Return the ``repr`` of a value, shortened to part of a line."""
     return _SHORT.repr(value)
 
 
 def _as_number(received: Any, whole: bool) -> str:
-    """Return how the number that ``given`` holds as text is written as one, or nothing."""
+    """Return a hint for a number given as text, or ""."""
     try:
         number = float(received) if isinstance(received, str) else math.nan
     except ValueError:
@@ -363,7 +347,7 @@ def _as_number(received: Any, whole: bool) -> str:
 
 
 def _keys_at(schema: type[BaseModel], path: list[Any]) -> list[str]:
-    """List the keys the schema knows at a dotted path, which may lead through a list or names."""
+    """Return the keys of the schema at a path, which may pass through lists and names."""
     model: Any = schema
     for part in [p for p in path if p != "target" and not isinstance(p, int)]:
         if part in model.model_fields:  # else the name of a column
@@ -372,16 +356,12 @@ def _keys_at(schema: type[BaseModel], path: list[Any]) -> list[str]:
 
 
 def preset_label(path: Path) -> str:
-    """Return what to call a preset in errors: a shipped one by its name, another by its path."""
+    """Return the name of a preset in errors: of a shipped one its own, else its path."""
     return path.stem if shipped_presets().get(path.stem) == path else str(path)
 
 
 def find_preset(name_or_path: str) -> Path:
-    """Resolve a preset given by its name or by the path of a file.
-
-    Raises:
-        ConfigError: If it is neither.
-    """
+    """Return the path of a preset given by name or path."""
     shipped = shipped_presets()
     if name_or_path in shipped:
         return shipped[name_or_path]
@@ -396,13 +376,9 @@ def find_preset(name_or_path: str) -> Path:
 
 
 def nearest_preset(target: str, pattern: list[str], k: int | None) -> Path:
-    """Return the shipped fit-2d preset whose flows are most like those asked for.
+    """Return the shipped fit-2d preset of ``target`` whose flows are closest to ``pattern`` and K.
 
-    It is one of ``target``; of those one with a network where they have one. Where no K is asked
-    for, a K of 8 is.
-
-    Raises:
-        ConfigError: If no preset has that target.
+    Flows with networks match presets with networks. The default K is 8.
     """
     k = Flow().k if k is None else k
     best: tuple[Any, Path] | None = None

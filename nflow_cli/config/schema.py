@@ -1,4 +1,4 @@
-"""The preset schema: what a preset may hold, strict and frozen. No Keras here."""
+"""Schemas of presets, strict and frozen, by command."""
 
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
@@ -20,7 +20,7 @@ MAX_GRID = 5_000
 
 
 class Evaluate(Strict):
-    """How a 2-D fit is judged."""
+    """Evaluation of a 2-D fit."""
 
     samples: int = Field(
         default=200_000, ge=100, le=10**8, description="Fresh samples that scores are means over."
@@ -31,7 +31,7 @@ class Evaluate(Strict):
 
 
 class Fit2DConfig(Strict):
-    """A whole fit-2d run. ``dim`` is D of the target."""
+    """A run of ``nflow fit-2d``. ``dim`` is D of the target."""
 
     dim: ClassVar[int] = 2
     prior: ClassVar[None] = None
@@ -74,7 +74,7 @@ class Fit2DConfig(Strict):
 
     @property
     def base_name(self) -> str:
-        """The base asked for, or the target's own."""
+        """The base that is set, or the target's default."""
         return self.base or TARGET_BASES.get(self.target.name, DEFAULT_BASE)
 
 

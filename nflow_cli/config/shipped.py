@@ -1,10 +1,10 @@
-"""Where the shipped presets are. It loads nothing, so that a shell can complete their names."""
+"""Shipped presets. Imports nothing, for shell completion."""
 
 from pathlib import Path
 
 
 def presets_folder() -> Path:
-    """Return where the shipped presets are: in the package, or beside it in a checkout."""
+    """Return the folder of the shipped presets: in the package, or beside it in a checkout."""
     package = Path(__file__).parents[1]
     inside = package / "presets"
     return inside if inside.is_dir() else package.parent / "presets"

@@ -1,4 +1,4 @@
-"""What every part of a schema shares. No Keras here."""
+"""Common parts of all schemas: strict models, options, seeds."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -12,12 +12,12 @@ LARGEST = 1e100  # of a figure; a larger one says nothing, and overflows in a pi
 
 
 def option(about: str, *flags: str, form: str = "") -> dict[str, Any]:
-    """Return arguments of ``Field`` for a key that an option of a command sets.
+    """Return ``Field`` arguments for a key that a command-line option sets.
 
     Args:
-        about: The description, which is the option's help up to `` Null: ``.
-        flags: Of the option; without, its name is the last part of the key.
-        form: Of its value, one of :mod:`~nflow_cli.config.forms`; without, that of its type.
+        about: The description; the option's help is its part before `` Null: ``.
+        flags: Of the option; default: the last part of the key.
+        form: Of its value, one of :mod:`~nflow_cli.config.forms`; default: of its type.
     """
     return {"description": about, "json_schema_extra": {"cli": {"flags": [*flags], "form": form}}}
 
@@ -32,7 +32,7 @@ Seed = Annotated[
 
 
 class Strict(BaseModel):
-    """Nothing unknown, nothing converted, nothing changed later."""
+    """A frozen model without unknown keys or type conversion."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -49,12 +49,12 @@ Error = Annotated[Annotated[float, Field(ge=0)] | None, BeforeValidator(_finite)
 
 
 def by_name(value: Any) -> Any:
-    """Write out what is given by its name alone."""
+    """Expand a bare name to a mapping."""
     return {"name": value} if isinstance(value, str) else value
 
 
 def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the models that a field may be, or hold by name or in a list."""
+    """Yield the models of a field's type, also in unions and lists."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in getattr(annotation, "__args__", ()):

@@ -1,4 +1,4 @@
-"""The schema of a sweep. No Keras here."""
+"""Schema of a sweep."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -16,7 +16,7 @@ from nflow_cli.config.strict import COMMAND, MAX_SEED, Description, Strict
 
 
 def _seed_range(seeds: Any) -> Any:
-    """Turn ``"first:end"`` or ``"first:end:step"`` into seeds, as Python counts."""
+    """Parse ``"first:end"`` or ``"first:end:step"`` as a Python range of seeds."""
     if isinstance(seeds, list):
         return seeds
     number = r"(\d{1,10})"
@@ -49,7 +49,7 @@ MAX_RUNS = 10_000  # of a sweep
 
 
 class SweepConfig(Strict):
-    """A grid of runs: every preset, with every combination of the varied values and the seeds."""
+    """A grid of runs: each preset with each combination of the varied values and seeds."""
 
     description: Description = ""
     command: Annotated[Literal["sweep"], COMMAND]

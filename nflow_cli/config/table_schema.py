@@ -1,4 +1,4 @@
-"""The schema of a fit to a table. No Keras here."""
+"""Schema of `nflow fit`: the table, and flows on columns of plain numbers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
@@ -59,12 +59,11 @@ EXCLUSIVE = {
 
 
 def _named(value: str | Sequence[str] | Mapping[str, Any] | None) -> list[str]:
-    """Return the columns that a key names."""
     return [value] if isinstance(value, str) else list(value or ())
 
 
 class TableData(Strict):
-    """Which table, what its columns are, and how its rows are split."""
+    """The table, the roles of its columns, and the split of its rows."""
 
     name: Path = Field(description="A built-in set, the path of a file, or - for standard input.")
     size: int | None = Field(default=None, ge=10, le=10**7, description="Rows of a built-in set.")
@@ -160,7 +159,7 @@ class TableData(Strict):
     @field_validator("kinds")
     @classmethod
     def _follow(cls, kinds: dict[str, ColumnKind] | None) -> dict[str, ColumnKind] | None:
-        """Check that computed columns follow from columns that a row has."""
+        """Check that computed columns are computed from columns of a row."""
         apart = {n for n, kind in (kinds or {}).items() if kind.kind in ("computed", "left out")}
         for kind in (kinds or {}).values():
             for name in kind.relation.columns if kind.relation else ():
@@ -189,7 +188,7 @@ class TableData(Strict):
     @field_validator("bounds", "categorical", "discrete")
     @classmethod
     def _are_used(cls, value: Any, info: ValidationInfo) -> Any:
-        """Check that columns are among those that are modelled or given, where these are said."""
+        """Check that columns are modelled or given, where these are set."""
         columns = info.data.get("columns")
         used = {*(columns or ()), *info.data.get("given", ())}
         for name in () if columns is None else value:
@@ -198,7 +197,7 @@ class TableData(Strict):
         return value
 
     def with_kinds(self, kinds: Mapping[str, ColumnKind]) -> "TableData":
-        """Return the settings with kinds, and with the given columns as a row has them."""
+        """Return the settings with kinds, and the given columns in a row's order."""
         update = {"kinds": dict(kinds), "given": row_names(kinds, self.given).given}
         return self.model_copy(update=update)
 
@@ -207,15 +206,15 @@ Tails = Literal["tukey-h", "none"]
 
 
 class Units(Strict):
-    """How columns are transformed before the flows."""
+    """Transformation of columns before the flows."""
 
     tails: Tails = Field(default="tukey-h", description="Heavy tails by Tukey's h, or not at all.")
 
 
 class TableTrain(Strict):
-    """How a fit to a table is trained: for so many updates, or else for so many epochs.
+    """Training of a fit to a table, for a number of updates or of epochs.
 
-    The weights of the best validation are kept. What is null follows from the size of the table.
+    The weights of the best validation loss are kept. Null: by the size of the table.
     """
 
     length_key: ClassVar[str] = "steps"
@@ -257,7 +256,7 @@ class TableTrain(Strict):
 
 
 class FlowsTrain(TableTrain):
-    """How flows are trained on a table. The weights of the best validation are kept."""
+    """Training of flows on a table; the weights of the best validation loss are kept."""
 
     learning_rate: LearningRate | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default=None, description="Peak learning rate of Adam. Null: by the table's size."
@@ -270,7 +269,7 @@ class FlowsTrain(TableTrain):
 
 
 class TableFlow(StackFlow):
-    """The flow stack of a table of numbers; null sizes follow from the table."""
+    """The flow stack of a table of numbers; null: by the size of the table."""
 
     k: K | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default=None, description="Number of flows. Null: by the table's size."
@@ -278,7 +277,7 @@ class TableFlow(StackFlow):
 
 
 class TableEvaluate(Strict):
-    """How a fit to a table is judged."""
+    """Evaluation of a fit to a table."""
 
     keep_rows: bool = Field(
         default=True, description="Whether the run keeps some test rows for its pictures."
@@ -286,7 +285,7 @@ class TableEvaluate(Strict):
 
 
 class FitConfig(Strict):
-    """A whole run of ``nflow fit`` by a stack of flows, on columns of plain numbers."""
+    """A run of ``nflow fit`` with a stack of flows, on columns of plain numbers."""
 
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
@@ -336,18 +335,18 @@ class FitConfig(Strict):
 
     @property
     def is_settled(self) -> bool:
-        """Whether the config says all that a run needs, without its table."""
+        """Whether the config is complete without its table."""
         sizes = (self.flow.k, *(getattr(self.train, key) for key in SIZES[0].train))
         return self.data.kinds is not None and None not in sizes
 
     @property
     def given(self) -> list[str]:
-        """The columns that the density is conditional on, once they are known, in a row's order."""
+        """The columns conditioned on, in a row's order, once they are known."""
         return row_names(self.data.kinds or {}, self.data.given).given
 
     @property
     def columns(self) -> list[str]:
-        """The D modelled columns, once they are known, in a row's order."""
+        """The D modelled columns, in a row's order, once they are known."""
         return row_names(self.data.kinds or {}, self.data.given).modelled
 
     @property
@@ -356,7 +355,7 @@ class FitConfig(Strict):
         return len(self.columns)
 
     def settled_like(self, written: "FitConfig") -> "FitConfig":
-        """Return the config with what depends on the table as another one has it."""
+        """Return the config with the kinds, sizes and updates of another one."""
         ours, theirs = self.train, written.train
         sizes = {key: getattr(theirs, key) for key in SIZES[0].train}
         sizes |= ours.model_dump(include=set(sizes), exclude_none=True)
@@ -366,9 +365,9 @@ class FitConfig(Strict):
         return self._with(self.data.kinds or written.data.kinds or {}, flow, sizes)
 
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "FitConfig":
-        """Return the config of a run on a table with kinds of columns and sizes written out.
+        """Return the config completed by the kinds of columns and the number of training rows.
 
-        What the config says stays. It is to be validated: the flows may have too many weights.
+        Sizes set in the config are kept. Not validated: the flows may have too many weights.
         """
         names, train = row_names(kinds, self.data.given), self.train
         size = size_of(rows, len(names.modelled), bool(names.given))

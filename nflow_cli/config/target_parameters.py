@@ -1,4 +1,4 @@
-"""The parameters of targets that are spelled out: what makes them a density. No Keras here."""
+"""Parameters of explicit targets, validated as those of a density."""
 
 import math
 from typing import Any
@@ -11,12 +11,7 @@ from nflow_cli.errors import TargetError
 def mixture_parameters(
     weights: Any, means: Any, covariances: Any = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return weights ``(n,)``, means ``(n, 2)`` and covariances ``(n, 2, 2)`` of a mixture.
-
-    Raises:
-        TargetError: For shapes that do not agree, a weight that is not positive, or a covariance
-            that is not positive definite.
-    """
+    """Return weights ``(n,)``, means ``(n, 2)`` and covariances ``(n, 2, 2)`` of a mixture."""
     weights, means = _numbers("mixture weights", weights), _numbers("mixture means", means)
     if covariances is None:
         covariances = np.broadcast_to(np.eye(2), (*weights.shape, 2, 2))
@@ -45,7 +40,7 @@ def mixture_parameters(
 
 
 def shares(weights: np.ndarray) -> np.ndarray:
-    """Return positive weights ``(n,)`` of sum 1, those that have it to the last bit."""
+    """Normalise positive weights ``(n,)`` to sum 1; exact sums are left unchanged."""
     total = weights.sum()
     return weights if abs(total - 1) < 1e-12 else weights / total
 
@@ -53,11 +48,7 @@ def shares(weights: np.ndarray) -> np.ndarray:
 def ring_parameters(
     weights: Any, centers: Any, radii: Any, widths: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return weights, radii and widths ``(n,)`` and centers ``(n, 2)`` of a mixture of rings.
-
-    Raises:
-        TargetError: For shapes that do not agree or values out of range.
-    """
+    """Return weights, radii and widths ``(n,)`` and centers ``(n, 2)`` of a mixture of rings."""
     parameters = {"weights": weights, "centers": centers, "radii": radii, "widths": widths}
     arrays = [_numbers(f"ring {name}", values) for name, values in parameters.items()]
     weights, centers, radii, widths = arrays

@@ -1,4 +1,4 @@
-"""The schema of a target: a named density, or one that is spelled out. No Keras here."""
+"""Schema of a 2-D target: a named density, a mixture or rings."""
 
 from typing import Annotated, Any, Literal
 
@@ -15,7 +15,7 @@ def _known(name: str, names: list[str]) -> str:
 
 
 class NamedTarget(Strict):
-    """A target without parameters (or one whose name is not known)."""
+    """A target by name, known or not."""
 
     name: Annotated[str, AfterValidator(lambda name: _known(name, list(TARGETS)))] = Field(
         description="Of a target without parameters."
@@ -30,7 +30,7 @@ Matrix = Annotated[list[Point], Field(min_length=2, max_length=2)]
 
 
 def _counts_agree(target: Any) -> Any:
-    """Check that a target spelled out has one entry of each list per component."""
+    """Check that the lists of an explicit target have one entry per component."""
     counts = {key: len(value) for key, value in target if isinstance(value, list)}
     if len(set(counts.values())) > 1:
         raise ValueError(f"lists of the same length, not of {counts}")
@@ -38,7 +38,7 @@ def _counts_agree(target: Any) -> Any:
 
 
 class MixtureTarget(Strict):
-    """A mixture of Gaussians, spelled out."""
+    """A mixture of Gaussians with explicit parameters."""
 
     _agree = model_validator(mode="after")(_counts_agree)
 
@@ -55,7 +55,7 @@ class MixtureTarget(Strict):
 
     @model_validator(mode="after")
     def _is_density(self) -> "MixtureTarget":
-        """Normalise the weights and write out every covariance; refuse what is no density."""
+        """Normalise the weights and expand the covariances; refuse what is no density."""
         from nflow_cli.config import target_parameters  # loads NumPy
 
         covariances = self.covariances
@@ -70,7 +70,7 @@ class MixtureTarget(Strict):
 
 
 class RingTarget(Strict):
-    """A mixture of rings, spelled out."""
+    """A mixture of rings with explicit parameters."""
 
     _agree = model_validator(mode="after")(_counts_agree)
 

@@ -1,4 +1,4 @@
-"""How many threads a training gains by, measured by ``benchmarks/threads.py``. No Keras here."""
+"""The fastest number of threads of a training, measured by ``benchmarks/threads.py``."""
 
 from nflow_cli.config.flow_schema import Flow
 
@@ -6,9 +6,9 @@ WORTH = 6_000_000  # products of a map's weights with rows, in an update: fewer 
 
 
 def gained_by(flow: Flow, dim: int, rows: int) -> int | None:
-    """Return how many threads train flows of ``rows`` points ``(D,)`` fastest.
+    """Return the number of threads that trains flows on ``rows`` points ``(D,)`` fastest.
 
-    One where the operations of an update are too small to share; else ``None``, one a core.
+    One if the operations of an update are too small to share; else ``None``: one per core.
     """
     of_a_map = flow.weights(dim) / max(flow.k, 1)
     return 1 if of_a_map * rows < WORTH else None

@@ -1,4 +1,4 @@
-"""What the schemas of trainings share. No Keras here."""
+"""Common parts of the schemas of trainings."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -61,7 +61,7 @@ class Annealed(NamedTuple):
 class EarlyStopping(Strict):
     """Stop when the loss has not fallen by ``min_delta`` nats for ``patience`` updates.
 
-    The smoothed loss of a target; of points that of the validation points.
+    For a target, the smoothed loss; for points, the validation loss.
     """
 
     patience: int = Field(default=5_000, ge=1, description="Updates without progress.")
@@ -71,7 +71,7 @@ class EarlyStopping(Strict):
 class CooledStopping(EarlyStopping):
     """Stop when the loss falls by less than ``min_delta`` nats in ``patience`` updates.
 
-    By two windows of that many updates, and two standard errors of the difference of their means.
+    The means of two windows of ``patience`` updates are compared, with two standard errors.
     """
 
     patience: int = Field(default=500, ge=1, description="Updates of each of two windows.")
@@ -99,10 +99,10 @@ class Annealing(Strict):
 
 
 class Train(Strict):
-    """How a fit to a density is trained, by reverse KL.
+    """Training of a fit to a density, by reverse KL.
 
-    Of each training, ``length_key`` is the key of how long it is, and ``annealed_keys`` those of
-    the mapping that anneals it and of how long.
+    ``length_key`` is the key of a training's length; ``annealed_keys`` are the mapping that anneals
+    it and its key of the annealing's length.
     """
 
     length_key: ClassVar[str] = "steps"
@@ -143,11 +143,11 @@ class Train(Strict):
 
     @property
     def annealed(self) -> Annealed:
-        """How the objective is annealed, in updates."""
+        """The annealing, in updates."""
         return Annealed(self.annealing.start, self.annealing.updates)
 
     def path_from(self, pattern: Sequence[Any]) -> int | None:
-        """Return the update from which flows are trained by the path alone; ``None``: never."""
+        """Return the update from which the path gradient is used; ``None``: never."""
         in_turn = any(pattern_name(item) in IN_TURN["inverse"] for item in pattern)
         if self.gradient == "full" or in_turn:
             return None

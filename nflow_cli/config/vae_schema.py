@@ -1,4 +1,4 @@
-"""The schema of a VAE's training. No Keras here."""
+"""Schema of `nflow train-vae`."""
 
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
@@ -36,7 +36,7 @@ Binarization = Annotated[
 
 
 class Data(Strict):
-    """Which images, and how their grey levels become what the VAE models."""
+    """The images, and the binarization of their grey levels."""
 
     name: str = Field(
         default="mnist",
@@ -78,7 +78,7 @@ class VAEModel(Strict):
 
 
 class VAEFlow(Flow):
-    """The flows of a VAE's posterior."""
+    """The flows of the VAE's posterior."""
 
     pattern: Pattern = Field(
         default=["planar"],
@@ -93,7 +93,7 @@ class VAEFlow(Flow):
 
 
 class Prior(StackFlow):
-    """The flows that N(0, I) is pushed through for a VAE's prior: training runs their inverse."""
+    """The flows that map N(0, I) to the VAE's prior; training uses their inverse."""
 
     pattern: Pattern = Field(
         default=["affine-coupling"],
@@ -107,12 +107,12 @@ class Prior(StackFlow):
 
     @property
     def title(self) -> str:
-        """The flows and their number as text, such as ``affine-coupling + full affine, K = 4``."""
+        """The flows and K as text, such as ``affine-coupling + full affine, K = 4``."""
         return f"{self.text}, K = {self.k}"
 
 
 class WarmUp(Strict):
-    """What is weighted by ``β`` while it rises from ``start`` to 1: the KL, or the log-joint."""
+    """Annealing of the KL or the log-joint: its weight ``β`` rises from ``start`` to 1."""
 
     kind: Literal["kl", "log-joint"] = Field(
         default="kl", description="The KL alone, or the log-joint as in eq. 20 of the paper."
@@ -130,7 +130,7 @@ class ValidationStopping(Strict):
 
 
 class VAETrain(Strict):
-    """How a VAE is trained."""
+    """Training of a VAE."""
 
     length_key: ClassVar[str] = "epochs"
     annealed_keys: ClassVar[tuple[str, str]] = ("warm_up", "epochs")
@@ -147,12 +147,12 @@ class VAETrain(Strict):
 
     @property
     def annealed(self) -> Annealed:
-        """How the objective is annealed, in epochs."""
+        """The annealing, in epochs."""
         return Annealed(self.warm_up.start, self.warm_up.epochs)
 
 
 class VAEEvaluate(Strict):
-    """How a VAE is judged."""
+    """Evaluation of a VAE."""
 
     importance_samples: int = Field(
         default=200, ge=1, le=10**6, description="Latents an image for -log p(x)."
@@ -160,7 +160,7 @@ class VAEEvaluate(Strict):
 
 
 class Published(Strict):
-    """A published score, in nats, for runs of ``k`` flows (``null``: any) on the same data."""
+    """A published score, in nats, for runs with ``k`` flows (``null``: any) on the same data."""
 
     k: int | None = Field(default=None, description="Of so many flows; null: of any number.")
     negative_elbo: float | None = Field(default=None, description="In nats an image.")
@@ -176,7 +176,7 @@ WEIGHTS_A_PAIR = {"relu": 2, "maxout": 8, "gated-conv": 8}
 
 
 class VAEConfig(Strict):
-    """A whole train-vae run."""
+    """A run of ``nflow train-vae``."""
 
     description: Description = ""
     command: Annotated[Literal["train-vae"], COMMAND]
@@ -198,7 +198,7 @@ class VAEConfig(Strict):
 
     @property
     def subject_key(self) -> str:
-        """The key of what is modelled."""
+        """The key of the data."""
         return "data"
 
     @property
@@ -227,7 +227,7 @@ class VAEConfig(Strict):
 
 
 def _weights(model: VAEModel, flow: VAEFlow) -> int:
-    """Return about how many weights the networks of a VAE and the flows of its posterior have."""
+    """Return about how many weights the VAE's networks and its posterior's flows have."""
     pairs = sum(a * b for a, b in pairwise([PIXELS, *model.hidden, 2 * model.latent_dim]))
     of_flows = flow.weights(model.latent_dim, model.hidden[-1] if flow.amortized else 0)
     return WEIGHTS_A_PAIR[model.network] * pairs + of_flows
