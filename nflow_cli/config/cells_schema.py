@@ -17,7 +17,7 @@ from nflow_cli.config.table_schema import (
 )
 
 MAX_WIDTH, MAX_BLOCKS, MAX_COMPONENTS = 2_048, 16, 64
-DECAYS = 0.1, 0.3, 1.0  # sharp tables want little, noisy ones much
+DECAYS = 0.1, 0.3, 1.0  # little for sharp tables, much for noisy ones
 
 
 class Cells(Strict):
@@ -150,7 +150,7 @@ class Size(NamedTuple):
     ensemble: int
 
 
-SIZES = (  # few rows are overfitted within a hundred updates, so they are looked at often
+SIZES = (  # few rows are overfitted within a hundred updates, hence the short chunks
     Size(2_000, 64, 600, 256, 20, 3),
     Size(10_000, 128, 2_000, 512, 50, 3),
     Size(50_000, 128, 4_000, 1_024, 100, 1),

@@ -133,7 +133,7 @@ class SylvesterOptions(Options):
         return super().kept(dim) + 2 * width
 
 
-# By flow, where it has some.
+# By flow.
 OPTIONS: Mapping[str, type[Options]] = {
     "affine": AffineOptions,
     "affine-coupling": CouplingOptions,
@@ -145,7 +145,7 @@ OPTIONS: Mapping[str, type[Options]] = {
     "inverse-autoregressive": MaskedOptions,
     "sylvester": SylvesterOptions,
 }
-# What takes D passes one way, by the way, and what takes one there.
+# Flows of D passes, by direction, each with one of a single pass there.
 IN_TURN: Mapping[str, Mapping[str, str]] = {
     "forward": dict.fromkeys(
         ["affine-autoregressive", "spline-autoregressive", "mixture-autoregressive"],

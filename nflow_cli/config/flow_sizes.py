@@ -46,7 +46,7 @@ SIZES = (
     Size(8_000, 4, 32, _train(2_000, 256, 0.001, 2.0, 50)),
     Size(math.inf, 8, 64, _train(8_000, 1_024, 0.002, 0.3, 100)),
 )
-# What of the training is another one for many columns, and for a density given others; not of few
+# Other training settings for many columns, and for conditional densities; not for few
 # rows.
 OF_MANY: Mapping[str, float] = {"steps": 4_000, "weight_decay": 1.0}
 OF_GIVEN: Mapping[str, float] = {"weight_decay": 0.5}

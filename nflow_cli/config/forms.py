@@ -11,10 +11,10 @@ from typing import Any
 from nflow_cli import registry
 from nflow_cli.errors import ConfigError
 
-# As help shows them.
+# Shown in help.
 NAMES, PATTERN, INTERVALS, STEPS = "NAME,…", "FLOW,…", "NAME=LOW:HIGH,…", "NAME[:STEP],…"
 NAME, FILE, WHOLE, NUMBER = "NAME", "FILE", "N", "X"
-_BETWEEN = re.compile("(=[^=:,]*:[^=:,]*),")  # two intervals
+_BETWEEN = re.compile("(=[^=:,]*:[^=:,]*),")  # between intervals
 
 
 def escaped(name: str) -> str:

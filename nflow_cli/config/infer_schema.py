@@ -19,10 +19,10 @@ from nflow_cli.config.training_schema import (
 )
 from nflow_cli.registry import DEFAULT_BASE, DENSITIES
 
-IN_PYTHON = "<python>"  # the path of a function that was handed over there
+IN_PYTHON = "<python>"  # path of a function passed in Python
 DEFAULT_FUNCTION = "log_density"  # of a file
-USUAL = (DEFAULT_FUNCTION, "<lambda>")  # names that say nothing of a function
-WIDE = 6  # coordinates; more have a preset of their own
+USUAL = (DEFAULT_FUNCTION, "<lambda>")  # names not shown
+WIDE = 6  # coordinates; more have another preset
 
 SCHOOLS = ["avg_effect", "log_stddev", *(f"effect_{n}" for n in range(1, 9))]
 

@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-# What may change when a training goes on.
+# Keys that may change when a run is resumed.
 FREE_TO_CHANGE = (
     *("description", "evaluate", "published"),
     *("train.steps", "train.epochs", "train.checkpoint_seconds"),
 )
-# What makes no other experiment: it tells of it, or judges and saves what it gave. More importance
-# samples make another score of a VAE, a tighter bound; more samples of a density the same one with
+# Keys that do not change the experiment: description, evaluation, saving. More importance
+# samples change the score of a VAE, a tighter bound; more samples of a density keep the score with
 # a smaller error.
 SAME_EXPERIMENT = (
     *("seed", "description", "published", "data.fallback", "train.checkpoint_seconds"),

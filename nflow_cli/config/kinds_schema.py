@@ -13,8 +13,8 @@ MAX_LATTICES = 4
 
 Kind = Literal["levels", "grid", "number", "computed", "left out"]
 ModelledKind = Literal["levels", "grid", "number"]
-# How cells are written: text, truth values, whole numbers, decimals, dates, and times, be it
-# of a date or of any day.
+# Types of cells: text, truth values, whole numbers, decimals, dates, and times, of a date
+# or of a day.
 CellType = Literal["text", "truth", "whole", "decimal", "date", "time"]
 
 

@@ -8,13 +8,13 @@ from nflow_cli.config.schema import Config
 from nflow_cli.config.vae_schema import PIXELS, VAEConfig
 from nflow_cli.errors import ConfigError
 
-CHUNK = 2**26  # numbers in a chunk at most: 256 MB
+CHUNK = 2**26  # numbers in a chunk, at most: 256 MB
 DRAWN_AHEAD = 3  # chunks in memory at once
-# Roughly, how many numbers an update keeps.
+# Numbers that an update keeps, approximately.
 OF_A_SAMPLE = 30  # whatever the flows
-OF_AN_OUTPUT = 3  # it, and the gradients of it and of what it was computed from
-CONVOLVED = 200_000  # outputs of a convolutional encoder and decoder, for an image
-UNITS = {"relu": 1, "maxout": 4}  # outputs of a layer for each unit of its width
+OF_AN_OUTPUT = 3  # the output, its gradient, and that of its input
+CONVOLVED = 200_000  # outputs of a convolutional encoder and decoder, per image
+UNITS = {"relu": 1, "maxout": 4}  # outputs of a layer per unit
 
 
 class Footprint(NamedTuple):
@@ -58,7 +58,7 @@ def bounded(config: Config, footprint: Footprint | None) -> tuple[Config, str]:
     if chunk == before:
         return config, ""
     train: Any = config.train.model_copy(update={"chunk": chunk})
-    line = f"train.chunk: {chunk:,} in place of {before:,}, for memory"
+    line = f"train.chunk: {chunk:,} instead of {before:,}, to fit in memory"
     return config.model_copy(update={"train": train}), line
 
 

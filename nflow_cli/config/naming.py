@@ -13,8 +13,8 @@ from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import POINT_SETS
 
-MAX_LABEL = 40  # letters of a value in a folder's name
-# What makes an experiment, beside how it is trained and judged.
+MAX_LABEL = 40  # characters of a value in a folder's name
+# Keys of an experiment, other than training and evaluation.
 EXPERIMENT: Any = dict.fromkeys(
     ("command", "target", "base", "model", "flow", "cells", "prior", "density"), True
 )
@@ -67,7 +67,7 @@ def _subject(resolved: Config) -> str:
 def _same_experiment(resolved: Config, preset: Path) -> bool:
     try:
         alone = presets.validate(presets.read_preset(preset), str(preset), RUNS)
-    except ConfigError:  # it needs what is changed
+    except ConfigError:  # incomplete without the changes
         return False
     return alone.model_dump(include=EXPERIMENT) == resolved.model_dump(include=EXPERIMENT)
 

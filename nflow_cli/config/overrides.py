@@ -75,11 +75,11 @@ def in_proportion(
     part = getattr(config.train, steps) / getattr(alone.train, steps)
     if part >= 1:
         return config, ""
-    now = type(before)(before * part)  # whole updates, or a part of an epoch
+    now = type(before)(before * part)  # whole updates, or fractions of an epoch
     train = {annealed: settings.model_copy(update={length: now})}
     line = (
-        f"{path}: {now:,} in place of the preset's {before:,}, as train.{steps} is "
-        f"{getattr(config.train, steps):,} in place of {getattr(alone.train, steps):,}"
+        f"{path}: {now:,} instead of the preset's {before:,}, as train.{steps} is "
+        f"{getattr(config.train, steps):,} instead of {getattr(alone.train, steps):,}"
     )
     return config.model_copy(update={"train": config.train.model_copy(update=train)}), line
 

@@ -26,9 +26,9 @@ from nflow_cli.errors import ConfigError, TargetError
 from nflow_cli.registry import nearest
 
 MAX_BYTES = 2**20  # of a preset file
-FEWER = "fewer columns of text, or columns, make a shorter one: --exclude leaves some out"
-MAX_DEPTH = 20  # a preset needs seven
-MAX_VALUES = 50_000  # 1,000 columns of a table need 30,000
+FEWER = "exclude columns, of text above all, to shorten it: --exclude"
+MAX_DEPTH = 20  # presets have up to seven levels
+MAX_VALUES = 50_000  # 1,000 columns take 30,000
 MAX_LETTERS = 100  # of a key or a whole number
 
 
@@ -114,7 +114,7 @@ def parse_yaml(text: str, source: str) -> Any:
         mark = error.problem_mark
         where = f" line {mark.line + 1}" if mark else ""
         raise ConfigError(f"{source}:{where} {error.problem or 'not valid YAML'}") from None
-    except Exception as error:  # PyYAML lets out whatever a bad tag raises: `!!bool no way`
+    except Exception as error:  # PyYAML passes on any error of a bad tag: `!!bool no way`
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"{source}: not valid YAML: {first}") from None
 
@@ -244,19 +244,19 @@ def _blamed(source: str, changes: Sequence[Change], path: str, error_type: str =
     for change in reversed(changes):
         if path == change.path:
             return change.source
-        # Of an unknown key, what is below it is unknown as well.
+        # Keys below an unknown key are unknown as well.
         if is_within(path, change.path) or (
             error_type == "extra_forbidden" and is_within(change.path, path)
         ):
             return f"{change.source}: {path}"
-    if error_type == "value_error" and changes:  # keys at odds, one of them perhaps changed
+    if error_type == "value_error" and changes:  # inconsistent keys, perhaps by a change
         source = f"{source} with {', '.join(dict.fromkeys(c.source for c in changes))}"
     return f"{source}: {path}"
 
 
 def dump(config: Strict) -> str:
     """Return the config as YAML that loads to an equal config."""
-    # Without allow_unicode: PyYAML would fold a line separator such as U+0085 into a blank.
+    # Without allow_unicode: PyYAML would turn a line separator such as U+0085 into a space.
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
@@ -304,7 +304,7 @@ def _explain(error: ErrorDetails, schema: type[BaseModel]) -> tuple[str, str]:
     return dotted, f"expected {expected}{hint}. Received: {shortened(received)}"
 
 
-# What pydantic expects, in a preset's words.
+# Messages for pydantic's error types.
 _EXPECTED = {
     "model_type": "a mapping",
     "int_type": "a whole number",
@@ -324,7 +324,7 @@ _EXPECTED = {
     "too_long": "{max_length} items, no more",
 }
 
-# A preset may hold a mebibyte, so what was given is never shown whole.
+# A value may be a mebibyte long.
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 80, 80
 
@@ -366,7 +366,7 @@ def find_preset(name_or_path: str) -> Path:
     if name_or_path in shipped:
         return shipped[name_or_path]
     path = Path(name_or_path)
-    with contextlib.suppress(OSError, ValueError):  # a name too long, or no name at all: "\0"
+    with contextlib.suppress(OSError, ValueError):  # a name too long, or invalid: "\0"
         if path.is_file():
             return path
     raise ConfigError(
@@ -383,7 +383,7 @@ def nearest_preset(target: str, pattern: list[str], k: int | None) -> Path:
     k = Flow().k if k is None else k
     best: tuple[Any, Path] | None = None
     for path in shipped_presets().values():
-        if "command: fit-2d" not in preset_text(path):  # to parse all of them takes 40 ms
+        if "command: fit-2d" not in preset_text(path):  # parsing all takes 40 ms
             continue
         data = read_preset(path)
         if data.get("command") != "fit-2d" or data.get("target") != target:

@@ -15,7 +15,7 @@ from nflow_cli.config.training_schema import Train
 from nflow_cli.config.vae_schema import VAEConfig
 from nflow_cli.registry import DEFAULT_BASE, TARGET_BASES
 
-NAMED = ("target", "data", "density", "base")  # mappings that text stands for: their name
+NAMED = ("target", "data", "density", "base")  # a bare name stands for these mappings
 MAX_GRID = 5_000
 
 

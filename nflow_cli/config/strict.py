@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from nflow_cli.arguments import MAX_SEED
 
 MAX_PATH = 4_096  # letters
-LARGEST = 1e100  # of a figure; a larger one says nothing, and overflows in a picture
+LARGEST = 1e100  # of a score; a larger one is meaningless, and overflows in a picture
 
 
 def option(about: str, *flags: str, form: str = "") -> dict[str, Any]:
@@ -22,7 +22,7 @@ def option(about: str, *flags: str, form: str = "") -> dict[str, Any]:
     return {"description": about, "json_schema_extra": {"cli": {"flags": [*flags], "form": form}}}
 
 
-# Keys that every preset, or every one of a run, has.
+# Keys of every preset, or every preset of a run.
 COMMAND = Field(description="Whose preset it is.")
 Description = Annotated[str, Field(description="One line about it, which `nflow presets` prints.")]
 Seed = Annotated[
@@ -41,7 +41,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not abs(value) <= LARGEST else value
 
 
-# What summary.json holds. A figure that is not finite is None, there and in memory.
+# Values of summary.json. A score that is not finite is None, there and in memory.
 Count = Annotated[int, Field(ge=0, le=10**12)]
 Text = Annotated[str, Field(max_length=MAX_PATH)]
 Figure = Annotated[float | None, BeforeValidator(_finite)]

@@ -32,7 +32,7 @@ def _seed_range(seeds: Any) -> Any:
 
 def _once_each(values: list[Any]) -> list[Any]:
     for i, value in enumerate(values):
-        # Told apart by type too: 1, 1.0 and true are equal in Python.
+        # Compared with their type: 1, 1.0 and true are equal in Python.
         if any(repr(value) == repr(other) for other in values[:i]):
             raise ValueError("each value once")
     return values

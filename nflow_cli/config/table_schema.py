@@ -42,7 +42,7 @@ from nflow_cli.registry import DEFAULT_BASE, POINT_SETS
 MAX_MEMBERS = 100
 ENSEMBLE = "Train N networks or stacks side by side; the density is their mixture."
 
-# Roles that no column has at once: those of the keys with those of earlier ones.
+# Roles that exclude each other: each key's with those of earlier keys.
 EXCLUSIVE = {
     "exclude": ("columns",),
     "bounds": ("exclude",),

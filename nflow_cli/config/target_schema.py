@@ -22,7 +22,7 @@ class NamedTarget(Strict):
     )
 
 
-# What stands for a target without parameters.
+# Names of targets without parameters.
 TargetName: Any = Literal[tuple(name for name in TARGETS if name not in ("mixture", "ring"))]
 Positive = Annotated[float, Field(gt=0)]
 Point = Annotated[list[float], Field(min_length=2, max_length=2)]
@@ -48,7 +48,7 @@ class MixtureTarget(Strict):
     covariances: list[Matrix] | None = Field(default=None, description="Of each; null: I, or sd.")
     sd: Positive | list[Positive] | None = Field(
         default=None,
-        exclude=True,  # a config has one spelling of a density
+        exclude=True,  # a density has one form in a config
         description="In place of covariances: σ of every Gaussian or of each, whose covariance is "
         "σ²I.",
     )

@@ -2,7 +2,7 @@
 
 from nflow_cli.config.flow_schema import Flow
 
-WORTH = 6_000_000  # products of a map's weights with rows, in an update: fewer are not shared
+MIN_SHARED = 6_000_000  # weights of a map × rows of an update: fewer run on one thread
 
 
 def gained_by(flow: Flow, dim: int, rows: int) -> int | None:
@@ -11,4 +11,4 @@ def gained_by(flow: Flow, dim: int, rows: int) -> int | None:
     One if the operations of an update are too small to share; else ``None``: one per core.
     """
     of_a_map = flow.weights(dim) / max(flow.k, 1)
-    return 1 if of_a_map * rows < WORTH else None
+    return 1 if of_a_map * rows < MIN_SHARED else None

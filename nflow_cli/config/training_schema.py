@@ -8,7 +8,7 @@ from pydantic import Field
 from nflow_cli.config.flow_options import IN_TURN, pattern_name
 from nflow_cli.config.strict import Strict, option
 
-# Keys that trainings share.
+# Common keys.
 Steps = Annotated[int, Field(ge=1, le=10**9, **option("Number of updates."))]
 BatchSize = Annotated[int, Field(ge=1, le=10**6, **option("Samples per update."))]
 LearningRate = Annotated[

@@ -58,7 +58,7 @@ class Data(Strict):
 class VAEModel(Strict):
     """The networks of a VAE."""
 
-    latent_dim: int = Field(  # the pictures show a plane
+    latent_dim: int = Field(  # pictures show a plane
         default=40, ge=2, le=10_000, description="D of the latents."
     )
     network: Literal["relu", "maxout", "gated-conv"] = Field(
@@ -171,7 +171,7 @@ class Published(Strict):
 
 
 PIXELS = 784
-# By network: weights of encoder and decoder for each pair of units of two layers, about.
+# By network: about how many weights of encoder and decoder per pair of units of two layers.
 WEIGHTS_A_PAIR = {"relu": 2, "maxout": 8, "gated-conv": 8}
 
 

@@ -17,8 +17,8 @@ from nflow_cli.runs.json_text import json_object
 if TYPE_CHECKING:
     import pyarrow as pa
 
-UNNAMED_INDEX = "__index_level_0__"  # as pandas calls it in a table of Arrow
-NAMES = "columns"  # in an .npz: the names of the columns of its array of rows
+UNNAMED_INDEX = "__index_level_0__"  # by pandas, in a table of Arrow
+NAMES = "columns"  # in an .npz: the column names of its array of rows
 _REASON = 200  # characters of another library's message
 _NPZ = (
     "one array (n, D) of numbers, with or without their names in an array columns, or arrays (n,)"
@@ -57,7 +57,7 @@ class ParquetTable(TableFile):
         import pyarrow as pa
         from pyarrow import parquet
 
-        if not self.n_rows:  # nor a group of rows, which older Arrow asks for
+        if not self.n_rows:  # no row group either, which older Arrow needs
             return
         stored = [self._stored[name] for name in names]
         file = parquet.ParquetFile(self._source, pre_buffer=False)
@@ -72,7 +72,7 @@ class RowsTable(TableFile):
 
     def __init__(self, name: str, rows: np.ndarray, names: Sequence[str] | None = None):
         expected = "an array (n,) or (n, D) of numbers"
-        if rows.dtype.kind == "f" and rows.itemsize > 8:  # which Arrow has not
+        if rows.dtype.kind == "f" and rows.itemsize > 8:  # not in Arrow
             rows = rows.astype(np.float64)
         if rows.ndim not in (1, 2) or rows.dtype.kind not in "fiub":
             raise DataError(
@@ -183,7 +183,7 @@ def _index_columns(schema: "pa.Schema") -> set[str]:
         return set()
     columns = about.get("index_columns")
     columns = columns if isinstance(columns, list) else []
-    return {column for column in columns if isinstance(column, str)}  # a range of numbers has none
+    return {column for column in columns if isinstance(column, str)}  # a range index has no column
 
 
 @contextmanager
@@ -193,6 +193,6 @@ def _explained(name: str, expected: str) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except Exception as error:  # NumPy, zipfile, zlib and Arrow have many for it
+    except Exception as error:  # NumPy, zipfile, zlib and Arrow raise different ones
         received = one_line(error)[:_REASON]
         raise DataError(f"{name}: expected {expected}; received: {received}") from None

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-REPEATS = 3  # rows of an atom at least
-NATS = 13.8  # -log of the chance of so many rows by the smooth part, at least: 1e-6
-MANY = 1_000  # values beyond which chance alone makes some repeat
-EXCESS = 1.3  # times the smooth part's rows at least
-ROWS = 30  # of the neighbours, which say how many rows are expected
-STEEPEST = 4.0  # by which a slope among neighbours is gone on with
-PASSES = 4  # in each of which the atoms of the one before are no neighbours any more
+REPEATS = 3  # rows of an atom, at least
+NATS = 13.8  # evidence for an atom, at least: a probability of 1e-6 by the smooth part
+MANY = 1_000  # distinct values beyond which some repeat by chance
+EXCESS = 1.3  # times the smooth part's rows, at least
+ROWS = 30  # of a block of neighbours, by which rows are expected
+STEEPEST = 4.0  # factor of an extrapolated slope, at most
+PASSES = 4  # atoms of a pass are no neighbours in the next
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,10 +12,10 @@ import numpy as np
 from nflow_cli.arrays import dtype_of
 from nflow_cli.registry import COLUMN_MAPS, resolve
 
-Side = Literal["above", "below"]  # of a bound, where the values are
-NEWTON_STEPS = 3  # from the first guess of Lambert's W to rounding, anywhere
-MOST_ASINH = 350.0  # the square of its sinh is finite
-LEAST_ROOT = math.exp(-40)  # of the argument of W: below it W is nothing beside 1, in float64 too
+Side = Literal["above", "below"]  # of a bound
+NEWTON_STEPS = 3  # from the first guess of Lambert's W to rounding
+MAX_ASINH = 350.0  # the square of its sinh is finite
+LEAST_ROOT = math.exp(-40)  # of W's argument: below, W is negligible beside 1 in float64
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Scale(ColumnMap):
         super().__post_init__()
         _positive("scale", self.scale)
 
-    @np.errstate(over="ignore")  # what is that far away is at infinity
+    @np.errstate(over="ignore")  # infinite for such values
     def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
         """Return ``z`` and ``-log scale``."""
         return (x - self.centre) / self.scale, xp.zeros_like(x) - math.log(self.scale)
@@ -230,8 +230,8 @@ class Asinh(ColumnMap):
     def __post_init__(self):
         super().__post_init__()
         _positive("scale", self.scale)
-        if not -MOST_ASINH <= self.low < self.high <= MOST_ASINH:
-            raise ValueError(f"expected low < high, both within {MOST_ASINH:g} of 0")
+        if not -MAX_ASINH <= self.low < self.high <= MAX_ASINH:
+            raise ValueError(f"expected low < high, both within {MAX_ASINH:g} of 0")
 
     @np.errstate(over="ignore")
     def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
@@ -281,7 +281,7 @@ class TukeyH(ColumnMap):
             return x, xp.zeros_like(x)
         away = xp.abs(x)
         w = _lambert_w_of_square(math.sqrt(self.h) * away, xp)
-        # The first loses digits where W is large, the second where it is small.
+        # The first is inaccurate for large W, the second for small W.
         z = xp.where(w < 1, x * xp.exp(-w / 2), xp.sign(x) * xp.sqrt(w / self.h))
         return xp.where(away == math.inf, x, z), -(w / 2 + xp.log1p(w))
 
@@ -319,7 +319,7 @@ def _within(x: Any, low: float, high: float, xp: Any) -> Any:
     """Return ``x`` rounded to the nearest number in an open interval, never a denormal one."""
     dtype = dtype_of(x).type
     least, most = np.nextafter(dtype(low), dtype(high)), np.nextafter(dtype(high), dtype(low))
-    tiny = np.finfo(dtype).tiny  # compiled loops take what is nearer to 0 for 0
+    tiny = np.finfo(dtype).tiny  # compiled loops flush smaller numbers to 0
     least, most = (tiny if abs(least) < tiny else least), (-tiny if abs(most) < tiny else most)
     return xp.minimum(xp.maximum(x, least), most)
 

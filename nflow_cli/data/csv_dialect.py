@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from nflow_cli.data.tables import MISSING, expect_names, positions
 from nflow_cli.errors import DataError
 
-HEAD = 2**20  # bytes that are looked at, for the header
-_SNIFFED = 2**16  # characters, for the marks
+HEAD = 2**20  # bytes read for the header
+_SNIFFED = 2**16  # characters read for the marks
 _ROWS = 200
 DELIMITERS = (",", ";", "\t", "|")
 _BOMS = {
@@ -21,10 +21,10 @@ _BOMS = {
 }
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.I)
 _CONTROL = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f]")
-_MOST_CONTROLS = 0.05  # of the characters of a text; a ninth of random bytes are
+_MOST_CONTROLS = 0.05  # share of control characters in a text; of random bytes 1/9
 _FIRST_LINE = re.compile(r'(?:[^"\r\n]++|"[^"]*+")*+')
 _LONE_RETURN = re.compile(r"\r(?!\n)")
-RETURN = "\ue00d"  # stands for a carriage return that ends no line, while text is parsed
+RETURN = "\ue00d"  # replaces carriage returns inside lines while text is parsed
 _MARKS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 
 
@@ -75,7 +75,7 @@ def sniff(name: str, head: bytes, whole: bool) -> Dialect:
     if not has_returns:
         text = _without_lone_returns(text)
     sample = text[:_SNIFFED]
-    if not whole or len(text) > _SNIFFED:  # the last line may be half there
+    if not whole or len(text) > _SNIFFED:  # the last line may be incomplete
         sample = sample[: max(sample.rfind("\n"), sample.rfind("\r")) + 1] or sample
     delimiter, decimal = _marks(name, sample)
     rows = _rows(sample, delimiter)
@@ -162,7 +162,7 @@ def _is_header(first: list[str], rows: list[list[str]], decimal: str) -> bool:
     if first[0].strip() == "" and [cell.strip() for cell in first[1:]] == [
         str(i) for i in range(len(first) - 1)
     ]:
-        return True  # pandas' of an array, with its index
+        return True  # pandas' header of an array, with its index
     texts = [i for i, cell in enumerate(first) if _is_text(cell, decimal)]
     below = [[row[i] for row in rows if i < len(row)] for i in texts]
     return any(column and all(is_number(cell, decimal) for cell in column) for column in below)

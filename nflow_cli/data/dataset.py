@@ -243,7 +243,7 @@ def _test_rows(
         columns, *_ = without_gaps(columns, kinds, own, len(numbers))
     rows = np.column_stack([values_of(columns[name], kinds[name].alone, table) for name in names])
     if (sha256 := checksum(rows)) == digest:
-        raise DataError(f"{path}: expected other rows for the test than those to train on")
+        raise DataError(f"{path}: expected test rows other than the training rows")
     order = stream(settings.split_seed, "order").permutation(len(rows))
     weights = columns[settings.weights].numbers if settings.weights else None
     record = {"name": path, "path": os.path.abspath(path), "sha256": sha256}
@@ -291,7 +291,7 @@ def level_texts(column: RawColumn, kind: ColumnKind) -> tuple[list[str], np.ndar
         return column.texts, cells_of(column)
     values, codes = np.unique(column.numbers, return_inverse=True)
     known = values[~np.isnan(values)]
-    texts = {number_text(value, kind.decimals): None for value in known}  # some of one text
+    texts = {number_text(value, kind.decimals): None for value in known}  # some have the same text
     places = {text: i for i, text in enumerate(texts)}
     of_values = [places[number_text(value, kind.decimals)] for value in known]
     return list(texts), np.array([*of_values, -1])[codes]
@@ -315,7 +315,7 @@ def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarr
     if kind.kind != "levels" and column.codes is not None and not column.texts:
         return np.full(len(column.codes), np.nan)  # all are missing
     if kind.type in ("date", "time") and kind.form is None:
-        column, _ = dated(column)  # of text in a table whose columns have types
+        column, _ = dated(column)  # text in a table of typed columns
     try:
         return _levels_in(column, kind) if kind.kind == "levels" else numbers_in(column, kind)
     except ValueError:

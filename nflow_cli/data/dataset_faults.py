@@ -17,7 +17,7 @@ from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
 from nflow_cli.errors import DataError
 from nflow_cli.registry import nearest
 
-OFF = 0.01  # of a step, by which a value may be off its multiple
+STEP_TOLERANCE = 0.01  # distance from a multiple of a step, in steps
 
 
 class Fault(NamedTuple):
@@ -89,7 +89,7 @@ def expect_names(table: TableFile, settings: TableData) -> None:
         if name not in known
     ]
     if unknown:
-        refuse(table.name, [*unknown, Fault("", f"it has {listed([*map(shown, known)])}")])
+        refuse(table.name, [*unknown, Fault("", f"its columns: {listed([*map(shown, known)])}")])
 
 
 def expect_kinds(kinds: Mapping[str, ColumnKind], columns: Sequence[str], name: str) -> None:
@@ -131,7 +131,7 @@ def complete_rows(
 def gaps_text(present: np.ndarray, counts: Mapping[str, int]) -> str:
     """Return how many rows have missing values, and in which columns."""
     where = listed([f"{name} {count:,}" for name, count in counts.items()])
-    return f"{(~present).sum():,} of {len(present):,} rows lack a value ({where})"
+    return f"{(~present).sum():,} of {len(present):,} rows have missing values ({where})"
 
 
 def faults_of(
@@ -160,7 +160,9 @@ def faults_of(
     if len(rows) < LEAST:
         faults.append(Fault("", f"expected at least {LEAST} rows, received {len(rows):,}"))
     elif settings.missing == "drop" and left < LEAST:
-        problem = f"expected at least {LEAST} rows without gaps, received {left:,}: {text}"
+        problem = (
+            f"expected at least {LEAST} rows without missing values, received {left:,}: {text}"
+        )
         faults.append(Fault("", problem, "--missing model" if takes_gaps else ""))
     if len(kinds) > MAX_COLUMNS:
         text = f"expected at most {MAX_COLUMNS:,} columns, received {len(kinds):,}"
@@ -174,7 +176,7 @@ def faults_of(
 
 def without_levels(kinds: Mapping[str, ColumnKind], settings: TableData) -> list[Fault]:
     """Return faults of columns of levels without any in the training rows."""
-    expected = "expected a value in the rows to train on, received none"
+    expected = "expected a value in the training rows, received none"
     return [
         Fault(name, expected, leaving_out(name, settings))
         for name, kind in kinds.items()
@@ -201,9 +203,9 @@ def _of_column(
     name, kind = column.name, kinds[column.name]
     mend = leaving_out(name, settings)
     if name == LOG_Q:
-        yield Fault(name, "log-densities are written in one of this name", mend)
+        yield Fault(name, "the name is reserved for log-densities", mend)
     if column.numbers is None and column.codes is None:
-        yield Fault(name, f"more than {MAX_TEXTS:,} distinct texts, or lists", mend)
+        yield Fault(name, f"more than {MAX_TEXTS:,} distinct texts, or nested data", mend)
     for key in ("bounds", "discrete"):
         if column.numbers is None and name in getattr(settings, key):
             received = _no_number(table, column, rows)
@@ -234,7 +236,7 @@ def _wrong_numbers(
         steps = (np.where(np.isinf(numbers), offset, numbers) - offset) / step
         beside = f", {offset:.15g} more" if offset else ""
         expected = f"expected multiples of {step:.15g}{beside}, as data.discrete says"
-        yield expected, np.abs(steps - np.rint(steps)) > OFF, False
+        yield expected, np.abs(steps - np.rint(steps)) > STEP_TOLERANCE, False
 
 
 def _no_number(table: TableFile, column: RawColumn, rows: np.ndarray) -> str:

@@ -24,8 +24,8 @@ from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 
 Columns = dict[str, RawColumn]
-STRAY = 0.1  # of the cells of a column, that are text among numbers
-REPEATED = 0.01  # of test rows, that may be among the training rows without a note
+STRAY = 0.1  # share of text cells among numbers, for a note
+REPEATED = 0.01  # share of test rows that may be training rows without a note
 
 
 def read_used(table: TableFile, settings: TableData) -> tuple[Columns, np.ndarray]:
@@ -146,7 +146,7 @@ def notes_of_texts(
             first = int(others[0])
             text, place = shown(column.texts[column.codes[first]]), table.place(int(rows[first]))
             notes.append(
-                f"{name} is text, as {len(others):,} of {len(known):,} cells hold no number: "
+                f"{name} is read as text: {len(others):,} of {len(known):,} cells are not numbers: "
                 f"{text} in {place}"
             )
     return notes
@@ -157,7 +157,7 @@ def note_of_weights(name: str | None, weights: np.ndarray | None) -> list[str]:
     if weights is None:
         return []
     effective = weights.sum() ** 2 / (weights * weights).sum()
-    text = f"the {len(weights):,} rows to train on count as {effective:,.1f}, (Σw)²/Σw²"
+    text = f"effective sample size {effective:,.1f} of {len(weights):,} training rows, (Σw)²/Σw²"
     return [f"weighted by {name}: {text}"]
 
 
@@ -173,6 +173,5 @@ def note_of_repeats(train: np.ndarray, test: np.ndarray, some: np.ndarray) -> li
     if count <= REPEATED * len(judged):
         return []
     return [
-        f"{count:,} of {len(judged):,} test rows are among those to train on too: their score is "
-        "too good"
+        f"{count:,} of {len(judged):,} test rows are training rows too: their score is too good"
     ]

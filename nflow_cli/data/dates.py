@@ -18,7 +18,7 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 LONG_MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August")
 LONG_MONTHS += ("September", "October", "November", "December")
 
-# Forms as strftime writes them, and what each part matches. %f is a fraction with its point.
+# Parts of strftime formats, and their patterns. %f is a fraction with its point.
 PARTS = {
     "%Y": r"(?P<Y>\d{4})",
     "%m": r"(?P<m>\d{2})",
@@ -38,7 +38,7 @@ DATES += ("%-d %b %Y", "%-d %B %Y", "%b %-d, %Y", "%B %-d, %Y")
 TIMES = ("%H:%M:%S", "%H:%M", "%H:%M:%S%f")
 JOINTS = {"%Y-%m-%d": ("T", " "), "%Y/%m/%d": (" ",)}
 ENDS = ("", "Z", "+00:00")
-EXAMPLES = 100  # texts that a form is first tried on
+EXAMPLES = 100  # texts for a first try of a format
 
 
 def form_of(texts: Sequence[str]) -> str | None:

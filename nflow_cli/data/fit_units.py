@@ -20,28 +20,28 @@ from nflow_cli.data.column_maps import (
 )
 from nflow_cli.errors import DataError
 
-ROWS = 20_000  # that a tail is fitted to, at most
+ROWS = 20_000  # for the fit of a tail, at most
 NORMAL_IQR = 1.3489795003921634  # of N(0, 1)
-NORMAL_95 = 1.959963984540054  # half the width of its middle 95 %
+NORMAL_95 = 1.959963984540054  # the 97.5 % quantile of N(0, 1)
 NORMAL_MAD = 1.482602218505602  # 1 over the median of |z|, z ~ N(0, 1)
-FAREST = 1e150  # what a value is taken for whose square would overflow
-GAIN = 2.0  # nats in all by which heavy tails must be better than none
+MAX_VALUE = 1e150  # larger ones are clipped: their squares overflow
+MIN_TAIL_GAIN = 2.0  # total nats that heavy tails must add
 
-# Of a tail's centre and log scale, in robust units, and of h. Where many rows are equal the
-# likelihood has no maximum within: a scale of 0 is infinitely likely.
+# Limits of a tail's centre and log scale, in robust units, and of h. If many rows are equal the
+# likelihood has no maximum: a scale of 0 is infinitely likely.
 LEAST = np.array([-2.0, -math.log(4), 0.0])
 MOST = np.array([2.0, math.log(4), 2.0])
 LEAST_START = 0.02  # of h: at 0 an outlier would outweigh all other rows
-STEPS, HALVINGS = 50, 20  # of scoring, and of a step, at most
-ENOUGH = 1e-3  # nats in all: a step that gains less is the last
+STEPS, HALVINGS = 50, 20  # of Fisher scoring, and of a step, at most
+MIN_STEP_GAIN = 1e-3  # total nats: a step that gains less is the last
 # Search range of an asinh: of the arsinh of its centre, and of its log scale,
 SEARCHED = np.array([3.0, 4.0])  # to each side of 0, in robust units
 LEAST_SCALE = 0.05
 GRID, ZOOMS = 7, 8
-QUANTILES = 2_000  # that it is fitted to
+QUANTILES = 2_000  # for its fit
 LEAST_SKEWED = 30  # rows
-# Nats a row, and in all, by which an asinh must be better than a scale: normals in the user's units
-# that are but mixed, not skewed, are normal no more in others.
+# Nats a row, and in all, that an asinh must add to a scale: mixtures of normals in the user's units
+# are not normal in others.
 SKEW_GAIN, SKEW_GAIN_ALL = 0.2, 4.0
 NODES = 60  # of a quadrature over N(0, 1)
 
@@ -119,12 +119,12 @@ def _one_sided(x: np.ndarray, bound: float, side: Side, skewed: bool) -> list[Co
 
 def _fit_rest(y: np.ndarray, tails: Tails) -> _Chain:
     robust = Scale(*_robust(y))
-    u = np.clip(robust.inside(y[:ROWS])[0], -FAREST, FAREST)
+    u = np.clip(robust.inside(y[:ROWS])[0], -MAX_VALUE, MAX_VALUE)
     normal = -0.5 * (LOG_2PI + 1 + math.log(max(u.var(), np.finfo(np.float64).tiny)))
     away = -math.log(robust.scale)
     if tails == "tukey-h":
         (centre, log_scale, h), log_likelihood = _fit_tail(u)
-        if log_likelihood > len(u) * normal + GAIN:
+        if log_likelihood > len(u) * normal + MIN_TAIL_GAIN:
             scale = Scale(robust.centre + robust.scale * centre, robust.scale * math.exp(log_scale))
             return _Chain(log_likelihood / len(u) + away, [scale, TukeyH(h)])
     return _Chain(normal + away, [robust])
@@ -138,7 +138,7 @@ def _fit_asinh(y: np.ndarray) -> _Chain:
     wide.
     """
     robust = Scale(*_robust(y))
-    u = np.clip(robust.inside(y[:ROWS])[0], -FAREST, FAREST)
+    u = np.clip(robust.inside(y[:ROWS])[0], -MAX_VALUE, MAX_VALUE)
     some = np.sort(u)[np.linspace(0, len(u) - 1, min(len(u), QUANTILES)).round().astype(int)]
     best, at = -math.inf, np.zeros(2)
     for zoom in range(ZOOMS):
@@ -149,7 +149,9 @@ def _fit_asinh(y: np.ndarray) -> _Chain:
             best, at = (found, there) if found > best else (best, at)
     log_likelihood, mean, scale = _likelihood_of_asinh(u, one := _asinh(at))
     centre, stretch = robust.centre + robust.scale * one.centre, robust.scale * one.scale
-    ends = np.arcsinh((np.clip(robust.inside(y)[0], -FAREST, FAREST) - one.centre) / one.scale)
+    ends = np.arcsinh(
+        (np.clip(robust.inside(y)[0], -MAX_VALUE, MAX_VALUE) - one.centre) / one.scale
+    )
     whole = Asinh(centre, stretch, float(ends.min()), float(ends.max()))
     return _Chain(log_likelihood - math.log(robust.scale), [whole, Scale(mean, scale)])
 
@@ -194,7 +196,7 @@ def _fit_tail(u: np.ndarray) -> tuple[list[float], float]:
         else:
             break
         gain, at, total, z = new_total - total, there, new_total, new_z
-        if gain < ENOUGH:
+        if gain < MIN_STEP_GAIN:
             break
     return at.tolist(), total
 

@@ -16,16 +16,16 @@ import numpy as np
 from nflow_cli.config.kinds_schema import Relation
 from nflow_cli.data.written import Written, significant
 
-ROWS_A_COLUMN = 5  # at least, that a formula may be found in
-CANDIDATES = 40  # columns at most, the most correlated
-SAMPLE = 250  # rows that it is found in
-VARIED = 10  # distinct values, beyond which a column may be a product, a logarithm or a power
+ROWS_A_COLUMN = 5  # for the search of a formula, at least
+CANDIDATES = 40  # columns at most, by correlation
+SAMPLE = 250  # rows for the search
+VARIED = 10  # distinct values of a product, a logarithm or a power, more than
 DENOMINATOR = 100  # of rational coefficients
-SMALL = 0.01  # a coefficient below, in standard deviations, is none
-NOISE = 1e-10  # rounding by arithmetic and 12 digits, of the summands or a typical value
-HALF = 0.499  # of a step, which rounding moves a number by; ties are in doubt
+SMALL = 0.01  # a smaller coefficient, in standard deviations, is 0
+NOISE = 1e-10  # rounding by arithmetic and 12 digits, relative to terms or typical values
+HALF = 0.499  # of a step, the rounding error; ties are ambiguous
 EXACT = 1e-6  # of a step: a formula that is not rounded
-FINE = 30  # steps of a column's deviation, which a rounded formula can be told by
+FINE = 30  # steps in a standard deviation, for a formula of rounded numbers
 BASES = (1 / math.log(10), 1 / math.log(2), math.log(10), math.log(2))  # of logarithms
 Rule = Literal["linear", "product", "log", "exp"]
 TERMS: dict[Rule, int] = {"linear": 10, "product": 3, "log": 2, "exp": 2}  # columns at most

@@ -15,11 +15,11 @@ from nflow_cli.data.relations import Cells, cells_of, relations_of
 from nflow_cli.data.shapes import shape_of
 from nflow_cli.data.written import Written
 
-FEW = 15  # distinct numbers of a column of levels at most,
-ROWS_A_LEVEL = 20  # and so many rows each
-ORDERED = 5  # more values than these, side by side, are a grid
-FILLED = 2 / 3  # of the lattice, which are side by side
-MAX_TEXTS = 1_000  # levels; of more the most frequent are kept
+MAX_NUMBERS = 15  # distinct numbers of a column of levels,
+ROWS_A_LEVEL = 20  # and rows of each, at least
+ORDERED = 5  # more consecutive values are a grid
+FILLED = 2 / 3  # of the lattice, for consecutive values
+MAX_TEXTS = 1_000  # the most frequent levels are kept
 
 
 def kinds_of(columns: Sequence[RawColumn], settings: TableData) -> dict[str, ColumnKind]:
@@ -166,7 +166,7 @@ def _numbers(
     facts |= {"bounds": bounds, "is_open": said is None and bounds is not None}
     facts |= {"atoms": shape.atoms, "lattices": shape.lattices, "resolution": shape.resolution}
     if shape.lattices:
-        facts["decimals"] = decimals_of(shape.lattices[0])  # without the noise of the values
+        facts["decimals"] = decimals_of(shape.lattices[0])  # without noise
         why = "values that repeat" if step is None else "chosen"
         return ColumnKind(kind="grid", why=why, **facts)
     return ColumnKind(kind="number", why="values that differ", **facts)
@@ -189,7 +189,7 @@ def _why_levels(
         return ""
     if count <= 2:
         return "two values" if count == 2 else "one value"
-    if count > min(FEW, numbers.rows / ROWS_A_LEVEL):
+    if count > min(MAX_NUMBERS, numbers.rows / ROWS_A_LEVEL):
         return ""
     if count > ORDERED and lattice is not None and fills(numbers, lattice, FILLED):
         return ""

@@ -7,19 +7,19 @@ import numpy as np
 from nflow_cli.config.kinds_schema import MAX_LATTICES, Lattice
 from nflow_cli.data.written import DIGITS, WHOLE, Written, shifted, significant, written
 
-# Of the largest value: what numbers to 12 digits leave open, and what float32 arithmetic does.
+# Relative to the largest value: errors of 12 digits, and of float32 arithmetic.
 TOLERANCES = (1e-11, 5e-7)
-ROUNDING = 1e-15  # of the largest value: what arithmetic leaves of each
-FINENESS = 100  # a step is so many times the tolerance at least
-SPARSE = 0.02  # of a lattice's places that occur: numbers with noise in their last digits
+ROUNDING = 1e-15  # relative to the largest value: errors of arithmetic
+FINENESS = 100  # times the tolerance is a step, at least
+SPARSE = 0.02  # share of a lattice's places that occur; numbers with noise have fewer
 
 MULTIPLES = (2, 4, 5, 8, 10, 12, 16, 20, 25, 50, 60, 100, 200, 250, 500, 1_000)
 MULTIPLES += tuple(10**digits * first for digits in range(3, 9) for first in (2, 5, 10))
-TRIES = 4  # lattices that are weighed, of those that look likely
-LEAST_GAIN = 20.0  # nats that a coarse lattice adds,
+TRIES = 4  # likely lattices to compare
+LEAST_GAIN = 20.0  # nats of a coarse lattice,
 LEAST_SHARE = 0.015  # and nats a row
-HEAPS = 3  # places that make no lattice
-ROUNDS = 50  # of expectation and maximisation, for the shares
+HEAPS = 3  # single places are no lattice
+ROUNDS = 50  # of expectation maximisation, for the shares
 
 
 def finest(column: Written) -> Lattice | None:

@@ -8,11 +8,11 @@ from nflow_cli.config.column_schema import LARGEST_BOUND, MAX_LEVEL
 from nflow_cli.data.raw_columns import RawColumn
 from nflow_cli.data.written import as_written
 
-NAMES_ROWS = 50  # rows beyond which text that is mostly unique names rows
+NAMES_ROWS = 50  # rows beyond which mostly unique text identifies rows
 UNIQUE = 0.5  # of the texts
-SORTED = 50  # rows beyond which unique whole numbers that rise number rows, wherever they start
+SORTED = 50  # rows beyond which increasing whole numbers are row numbers
 
-# Words in a column's name. A year that rises by one a row is no row number: fresh rows have one.
+# Words in a column's name. An increasing year is no row number: new rows have one.
 ROW_WORDS = {"id", "ids", "index", "idx", "row", "rows", "rowname", "rownames", "rownumber"}
 ROW_WORDS |= {"rowid", "obs", "observation", "case", "caseid", "record", "recordid", "unnamed"}
 TIME_WORDS = {"year", "yr", "years", "time", "date", "day", "days", "month", "week", "hour"}
@@ -70,7 +70,7 @@ def _is_constant(column: RawColumn) -> bool:
     if empty.any():
         return bool(empty.all())
     ends = np.array([cells.min(), cells.max()]) if len(cells) else np.zeros(2)
-    if column.numbers is not None:  # noise below the digits that are read says nothing
+    if column.numbers is not None:  # noise below the significant digits is ignored
         ends = as_written(ends, column.is_float32)
     return bool(ends[0] == ends[1])
 

@@ -12,7 +12,7 @@ from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS, nearest, resolve
 
-IN_PYTHON = "<python>"  # the name of a table that is passed in Python
+IN_PYTHON = "<python>"  # name of a table passed in Python
 
 
 def table_named(settings: TableData) -> TableFile:
@@ -23,7 +23,7 @@ def table_named(settings: TableData) -> TableFile:
 def _opened(name: str) -> TableFile:
     """Open a table; an unknown bare name may be meant for a built-in set."""
     if name == IN_PYTHON:
-        raise DataError(f"{name}: the table was handed over in Python and cannot be read again")
+        raise DataError(f"{name}: the table was passed in Python and cannot be read again")
     is_bare = name != STDIN and not os.path.dirname(name) and not os.path.splitext(name)[1]
     if is_bare and not os.path.exists(name):
         hint = nearest(name, list(POINT_SETS))

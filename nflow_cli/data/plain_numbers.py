@@ -28,10 +28,10 @@ HINT = (
     "flows take plain numbers alone, and the default density of cells, without --flow and --k, "
     "takes all kinds of columns"
 )
-CHUNK = 100_000  # rows at a time, and as many show that columns depend on each other
-# Least eigenvalue of the correlations of columns none of which follows from the others.
+CHUNK = 100_000  # rows at a time, and rows to test for dependence
+# Least eigenvalue of the correlation matrix of independent columns.
 LEAST_EIGENVALUE = 1e-10
-SHARE_OF_SUM = 0.05  # of the squares of a combination, of a column that is part of it
+SHARE_OF_SUM = 0.05  # of a combination's squares, for each of its columns
 
 
 def plain_kinds(
@@ -63,7 +63,7 @@ def plain_kinds(
 
 def _why_not(column: Column, raw: RawColumn, is_given: bool) -> str:
     if column.other_mark:
-        return f"holds {shown(column.other_mark)}: another decimal mark than the table's"
+        return f"holds {shown(column.other_mark)}, with another decimal mark than the table's"
     if raw.numbers is None or raw.source != "number":
         stray = f" ({shown(column.stray)} among numbers)" if column.stray else ""
         return f"{'text' if raw.source in ('text', 'truth') else f'a {raw.source}'}{stray}"
@@ -75,7 +75,7 @@ def _why_not(column: Column, raw: RawColumn, is_given: bool) -> str:
 def _atom_text(atom: Mapping[str, Any]) -> str:
     if "value" in atom:
         return f"is {atom['value']:g} in {atom['share']:.1%} of the rows"
-    return f"goes in steps of {atom['step']:g}, {atom['repeated']:.0%} of its rows repeat"
+    return f"has steps of {atom['step']:g}, {atom['repeated']:.0%} of its rows repeat"
 
 
 def on_bounds(
@@ -89,7 +89,7 @@ def on_bounds(
     faults = []
     for name in names:
         numbers, ends = columns[name].numbers, settings.bounds.get(name, [])
-        if numbers is None:  # of text, which is refused as such
+        if numbers is None:  # text is refused elsewhere
             continue
         wrong = np.isin(numbers, [end for end in ends if end is not None])
         if wrong.any():
@@ -119,7 +119,7 @@ def units_and_faults(
     }
     inside, some = ColumnUnits(list(units.values())), train[:CHUNK]
     faults = [*_far(data, inside, settings)]
-    # A total beside its parts follows from them as they are; so may units of columns.
+    # Columns may be dependent in the user's units, as a total and its parts, or in these.
     for z in (some, inside.inside(some)):
         faults = faults or [*_dependent(z, data, settings)]
     return ({}, faults) if faults else (units, [])
@@ -129,7 +129,7 @@ def _too_few(data: "Dataset") -> Iterator[Fault]:
     n, width = data.train.shape
     if n <= width:
         received = f"received {n:,} rows of {width:,}"
-        yield Fault("", f"expected more rows to train on than columns, {received}")
+        yield Fault("", f"expected more training rows than columns, {received}")
     for part in ("validation", "test"):
         rows, weights = getattr(data, part), getattr(data.weights, part)
         count = len(rows) if weights is None else int((weights > 0).sum())
@@ -141,7 +141,7 @@ def _too_few(data: "Dataset") -> Iterator[Fault]:
 def _without_spread(train: np.ndarray, data: "Dataset", settings: TableData) -> Iterator[Fault]:
     for name, values in zip(data.columns, train.T):
         if problem := no_spread(values):
-            yield Fault(name, f"{problem} (of the rows to train on)", leaving_out(name, settings))
+            yield Fault(name, f"{problem} (in the training rows)", leaving_out(name, settings))
 
 
 def _far(data: "Dataset", units: ColumnUnits, settings: TableData) -> Iterator[Fault]:
@@ -167,22 +167,22 @@ def _dependent(z: np.ndarray, data: "Dataset", settings: TableData) -> Iterator[
     """
     z = (z - z.mean(axis=0)) / z.std(axis=0)
     given, z = np.split(z, [len(data.given)], axis=1)
-    whats = "from the others"
+    whats = "on the others"
     if data.given:
         basis = np.linalg.qr(given)[0]
         z = z - basis @ (basis.T @ z)
         spread = z.std(axis=0)
         for name in _where(data.modelled, spread**2 <= LEAST_EIGENVALUE):
-            yield Fault(name, "follows from what is given", leaving_out(name, settings))
+            yield Fault(name, "depends linearly on the given columns", leaving_out(name, settings))
         if (spread**2 <= LEAST_EIGENVALUE).any():
             return
-        z, whats = z / spread, "from the others and from what is given"
+        z, whats = z / spread, "on the others and the given columns"
     values, vectors = np.linalg.eigh(z.T @ z / len(z))
     if values[0] > LEAST_EIGENVALUE:
         return
     parts = vectors[:, 0] ** 2 > SHARE_OF_SUM * np.max(vectors[:, 0] ** 2)
     together = _where(data.modelled, parts)
-    problem = f"each of {listed(together)} follows {whats}"
+    problem = f"each of {listed(together)} depends linearly {whats}"
     yield Fault(together[-1], problem, leaving_out(together[-1], settings))
 
 

@@ -9,7 +9,7 @@ from nflow_cli.data.tables import looks_like, shown
 from nflow_cli.errors import DataError
 
 MAX_POINTS = 10**7
-NAMES = ("z1", "z2")  # what `nflow sample` calls them, beside a third column
+NAMES = ("z1", "z2")  # in the output of `nflow sample`, before a third column
 
 
 def read_points(name: str | Path) -> np.ndarray:

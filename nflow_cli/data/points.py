@@ -7,11 +7,11 @@ import numpy as np
 
 SET_SIZE = 50_000  # rows of a built-in set
 LEAST = 10  # rows that can be split
-# A column with less spread than this beside its values is constant but for rounding.
+# A column with less spread relative to its values is constant but for rounding.
 LEAST_SPREAD = 1e-14
-SPREADS = (1e-100, 1e100)  # whose densities a double can hold
-# A column has atoms where one value holds more of its rows than this, and than so many; or where
-# its step, beside its interquartile range, and the rows that are no value's only one exceed these.
+SPREADS = (1e-100, 1e100)  # with densities in the range of a double
+# A column has atoms if one value has more than this share and number of its rows; or if
+# its step, relative to its interquartile range, and its share of repeated rows exceed these.
 ATOM_SHARE, ATOM_ROWS = 0.005, 20
 ATOM_STEP, ATOM_REPEATED = 0.01, 0.5
 
@@ -62,10 +62,10 @@ def no_spread(values: np.ndarray) -> str:
     largest = float(np.abs(values).max())
     if (values == values[0]).all():
         return f"is constant, {values[0]:.6g}"
-    deviation = float(largest * (values / largest).std())  # whose squares are no 0 and no infinity
+    deviation = float(largest * (values / largest).std())  # without underflow or overflow
     low, high = SPREADS
     if not low <= deviation <= high:
-        return f"has the standard deviation {deviation:.3g}, not one from {low:g} to {high:g}"
+        return f"has the standard deviation {deviation:.3g}, outside {low:g} to {high:g}"
     if deviation <= LEAST_SPREAD * largest:
         return (
             f"has the standard deviation {deviation:.3g} beside values as large as {largest:.6g}, "

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Source = Literal["number", "text", "truth", "date", "time"]
-MAX_TEXTS = 100_000  # distinct texts of a column that are kept
+MAX_TEXTS = 100_000  # distinct texts of a column
 MAX_LETTERS = 2**24  # of all of them
 TRUTH = {"true", "false"}
 
@@ -77,7 +77,7 @@ def read_columns(
     readers = {name: _Reader(table, name, ["text"] if name in texts else []) for name in names}
     n = _read(table, readers, rows)
     while again := {name: r.afresh() for name, r in readers.items() if r.is_mixed}:
-        _read(table, again, rows)  # of text below numbers: what stood there, as text
+        _read(table, again, rows)  # text after numbers: reread these as text
         readers |= again
     kept = np.arange(n) if rows is None else rows
     return [readers.pop(name).column(columns[name].is_index) for name in names], kept
@@ -103,7 +103,7 @@ def _read(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarray | No
             low, high = np.searchsorted(rows, [first, end])
             block = block.take(rows[low:high] - first)
         elif end > MAX_ROWS:
-            raise table.too_many(MAX_ROWS, "more (--max-rows draws some of them)")
+            raise table.too_many(MAX_ROWS, "more (--max-rows samples them)")
         for name, reader in readers.items():
             reader.add(block.column(name))
         first = end
@@ -127,8 +127,8 @@ class _Reader:
     _parts: list[np.ndarray] = field(default_factory=list)
     _codes: dict[str, int] = field(default_factory=dict)
     _letters: int = 0
-    _is_bounded: bool = True  # whether the texts are few enough to be kept
-    _any: bool = False  # cell that is not missing
+    _is_bounded: bool = True  # few enough texts
+    _any: bool = False  # a cell is not missing
 
     def afresh(self) -> "_Reader":
         """Return an empty reader with the remaining sources."""
@@ -175,10 +175,10 @@ class _Reader:
             return
         try:
             texts, which = distinct_texts(self.table, self.name, cells)
-        except DataError:  # of lists and other structures
+        except DataError:  # nested data
             self._drop_texts()
             return
-        codes = np.full(len(texts) + 1, -1, np.int32)  # the last of what is missing: which is -1
+        codes = np.full(len(texts) + 1, -1, np.int32)  # the last entry, -1, is for missing cells
         for i, text in enumerate(texts):
             if text is None:
                 continue
@@ -222,7 +222,7 @@ def _seconds(cells: Any, _: str) -> Any:
 
     if pa.types.is_timestamp(cells.type):
         times = cells
-    else:  # all with a zone, or none
+    else:  # with a zone or without
         times = _cast(cells, pa.timestamp("us"), pa.timestamp("us", "UTC"))
     ticks = times.cast(pa.int64()).cast(pa.float64(), safe=False)
     a_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[times.type.unit]

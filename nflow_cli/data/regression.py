@@ -6,7 +6,7 @@ import numpy as np
 
 from nflow_cli.constants import LOG_2PI
 
-LEAST_SINGULAR = 1e-6  # beside the largest, of a direction of the context that has a slope
+LEAST_SINGULAR = 1e-6  # relative to the largest, of a direction of the context with a slope
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from nflow_cli.data.formulas import Numbers, formula_of
 from nflow_cli.data.raw_columns import RawColumn
 from nflow_cli.data.written import Written, written
 
-SAMPLE = 1_000  # rows that a map is found in
+SAMPLE = 1_000  # rows for the search of maps
 ROWS_A_KEY = 5  # of a map
-NATS = 10.0  # of evidence for each value that a relation chooses
+NATS = 10.0  # of evidence for each chosen value
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ def cells_of(raw: RawColumn) -> Cells:
         codes = raw.codes if raw.codes is not None else np.zeros(0, np.int32)
         return Cells(raw, None, codes, np.bincount(codes[codes >= 0]))
     numbers = written(raw.numbers, raw.is_float32)
-    if len(numbers.values) > MAX_LEVELS:  # neither maps another nor is mapped
+    if len(numbers.values) > MAX_LEVELS:  # not used in maps
         codes = np.arange(len(raw.numbers))
     else:
         codes = np.searchsorted((numbers.values[1:] + numbers.values[:-1]) / 2, raw.numbers)
@@ -117,7 +117,7 @@ def _likely_maps(columns: Sequence[Cells]) -> np.ndarray:
     likely = np.zeros((len(columns), len(columns)), bool)
     for j, column in enumerate(columns):
         if _has_keys(column):
-            last = np.zeros(len(column.counts) + 1, int)  # the last place is that of gaps
+            last = np.zeros(len(column.counts) + 1, int)  # the last place is for missing cells
             last[codes[:, j]] = np.arange(len(codes))
             same = codes[last[codes[:, j]]] == codes
             likely[j] = (same & ((codes < 0) == (codes[:, [j]] < 0))).all(0)
@@ -158,7 +158,7 @@ def _is_decimal(column: Cells) -> bool:
 
 def _images(source: np.ndarray, target: np.ndarray, keys: int) -> np.ndarray:
     images = np.full(keys + 1, -1)
-    images[source] = target  # the last place is that of gaps
+    images[source] = target  # the last place is for missing cells
     return images[:-1]
 
 

@@ -10,16 +10,16 @@ from nflow_cli.data.atoms import Heaps, heaps
 from nflow_cli.data.lattices import SPARSE, lattices_of, positions, snapped
 from nflow_cli.data.written import Written, shifted, spacing, typical_size
 
-REPEATED = 0.25  # of the rows off the atoms that sit on repeated values, where there is a grid
-THIN = 0.02  # rows that the smooth part has a place at least, where there is a grid
-ALL = 0.9  # of the rows on atoms,
-MANY = 0.5  # and of the distinct values that are atoms: they are levels
-WORTH = 0.1  # of the excess of all atoms: if those kept have less, ties are of another making
-CERTAIN = 20  # distinct values, which share a step by no chance
-CROWD = 0.01  # of the rows lie at an end that bounds a column,
+REPEATED = 0.25  # of a grid's rows without atoms are on repeated values
+THIN = 0.02  # rows of the smooth part per place of a grid, at least
+ALL = 0.9  # of the rows are on atoms,
+MANY = 0.5  # and of the distinct values are atoms, for levels
+MIN_EXCESS = 0.1  # of all atoms' excess in the kept ones; with less, ties are no atoms
+CERTAIN = 20  # distinct values with a common step that is no chance
+CROWD = 0.01  # of the rows are at a bound,
 NEAR = 0.01  # within this part of the interquartile range,
 MAX_PLACES = 20  # of a rounded end, from its first digit on
-CROWD_ROWS = 5  # and so many rows at least
+CROWD_ROWS = 5  # and this number, at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ def _shape(
     resolution: float,
 ) -> Shape:
     kept = heaped.most(MAX_ATOMS)
-    if heaped.nats[kept].sum() < WORTH * heaped.nats.sum():
+    if heaped.nats[kept].sum() < MIN_EXCESS * heaped.nats.sum():
         kept = kept[:0]
     held, many = counts[heaped.are_atoms].sum(), heaped.are_atoms.mean()
     are_levels = many >= MANY and held >= ALL * counts.sum() and len(values) <= MAX_LEVELS

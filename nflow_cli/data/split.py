@@ -8,9 +8,9 @@ from nflow_cli.config.table_schema import TableData
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 
-HELD_OUT = 50_000  # validation rows, and test rows, at most: a tenth of all otherwise
+HELD_OUT = 50_000  # validation rows, and test rows, at most; else a tenth of all
 LEAST_TRAINED = 4  # rows
-# What a column of parts calls them.
+# Values of a column that splits rows.
 NAMES = {
     **dict.fromkeys(("train", "training", "0"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "1"), "validation"),
@@ -56,7 +56,7 @@ def split_by_group(name: str, column: str, groups: np.ndarray, settings: TableDa
         )
     order = stream(settings.split_seed, "split").permutation(len(sizes))
     wanted, ends = held_out(len(groups)), [0]
-    for later in range(parts - 1, 0, -1):  # each part leaves a group to every one that follows
+    for later in range(parts - 1, 0, -1):  # each part leaves a group to each of the next
         reached = np.cumsum(sizes[order[ends[-1] :]])
         taken = int(np.searchsorted(reached, wanted)) + 1
         ends.append(min(ends[-1] + taken, len(sizes) - later))
@@ -69,7 +69,7 @@ def split_by_group(name: str, column: str, groups: np.ndarray, settings: TableDa
     if not _are_enough(split, with_test=settings.test is None):
         counts = ", ".join(f"{len(rows):,} of {part}" for part, rows in split._asdict().items())
         raise DataError(
-            f"{name}: data.group: expected groups small enough for parts of some rows each; those "
+            f"{name}: data.group: expected groups small enough to split; those "
             f"of column {column!r} make {counts}"
         )
     return split

@@ -35,13 +35,13 @@ __all__ = [
     "write_table",
 ]
 
-MAX_BYTES = 8 * 2**30  # of a file, and of what it unpacks to
+MAX_BYTES = 8 * 2**30  # of a file, compressed or not
 MAX_STDIN = 2**30
 STDIN = "-"
 _FORMATS = "a table as .csv, .tsv or other text (also .gz), .parquet, .npy or .npz"
 _GZIP, _PARQUET, _NPY, _ZIP = b"\x1f\x8b", b"PAR1", b"\x93NUMPY", b"PK\x03\x04"
 _MAGIC = {".gz": _GZIP, ".parquet": _PARQUET, ".npy": _NPY, ".npz": _ZIP}
-_NO_END = "its last line has no line break: if the input was cut short, so is its last value"
+_NO_END = "its last line has no line break: the input, and its last value, may be truncated"
 _OTHERS = {
     _ZIP: "a zip archive, as Excel's .xlsx is: export the sheet as CSV",
     b"\x89HDF": "an HDF5 file",
@@ -82,19 +82,21 @@ def _beginning(path: Path, label: str) -> bytes:
         if path.is_dir():
             raise DataError(f"{label}: a folder; expected {_FORMATS}")
         if "://" in label:
-            raise DataError(f"{label}: an address; expected a file: download it first")
+            raise DataError(f"{label}: a URL; expected a file: download it first")
         if not path.exists():
             raise DataError(f"{label}: no such file; expected {_FORMATS}")
         if not path.is_file():
-            raise DataError(f"{label}: no plain file; expected {_FORMATS}, or - for standard input")
+            raise DataError(
+                f"{label}: not a regular file; expected {_FORMATS}, or - for standard input"
+            )
         size = os.path.getsize(path)
         if size > MAX_BYTES:
             raise DataError(f"{label}: expected at most {MAX_BYTES:,} bytes, received {size:,}")
-        if not size:  # or a file of the kernel's, which may never end
+        if not size:  # or of the kernel, possibly endless
             raise DataError(f"{label}: an empty file; expected {_FORMATS}")
         with path.open("rb") as file:
             return file.read(len(_NPY))
-    except (OSError, ValueError) as error:  # of a name that is none: "\0"
+    except (OSError, ValueError) as error:  # an invalid name: "\0"
         reason = error.strerror if isinstance(error, OSError) else None
         raise DataError(f"{label}: cannot be read: {reason or one_line(error)}") from None
 
@@ -110,7 +112,9 @@ def _standard_input() -> TableFile:
         raise DataError(f"{label}: expected text or Parquet, received an array of NumPy")
     start = content[: len(_NPY)]
     table = _streamed(label, start, lambda: io.BytesIO(content), io.BytesIO(content))
-    is_text = isinstance(table, TextTable) and not start.startswith(_GZIP)  # which knows its end
+    is_text = isinstance(table, TextTable) and not start.startswith(
+        _GZIP
+    )  # gzip detects truncation
     if is_text and not content.rstrip(b"\0").endswith((b"\n", b"\r")):
         table.notes = [f"{label}: {_NO_END}"]
     return table
@@ -241,7 +245,7 @@ def _write_csv(file: BinaryIO, names: Sequence[str], batches: Iterable["pa.Recor
     _, batches = _schema(names, batches)
     if list(names) != positions(len(names)):
         header = io.StringIO()
-        csv.writer(header).writerow(names)  # which quotes what its line ends with
+        csv.writer(header).writerow(names)  # it quotes line breaks
         file.write(header.getvalue().removesuffix("\r\n").encode() + b"\n")
     for batch in batches:
         try:
@@ -272,7 +276,7 @@ def _write_parquet(
 
 
 def _write_npy(file: BinaryIO, names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> None:
-    def header(n: int) -> None:  # of a length that n does not change
+    def header(n: int) -> None:  # its length does not depend on n
         shape = {"descr": "<f8", "fortran_order": False, "shape": (n, len(names))}
         npy.write_array_header_1_0(file, shape)
 

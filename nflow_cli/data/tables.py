@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 MAX_COLUMNS = 10_000
 MAX_ROWS = 10**7
 BLOCK_ROWS = 2**16
-LOG_Q = "log_q"  # the column of log-densities in what is written
-# What stands for a missing value, in capitals or not.
+LOG_Q = "log_q"  # the written column of log-densities
+# Texts of missing values, in capitals or not.
 MISSING = ("", "na", "n/a", "#na", "#n/a", "nan", "-nan", "+nan", "null", "none", "<na>")
 _SHOWN = 60  # characters of a value, in a message
 
@@ -49,14 +49,14 @@ class NotANumberError(Exception):
         self.row, self.value = row, value
 
 
-# Reads a column of a block, whose first row has that number, as float64.
+# Reads a column of a block as float64; the integer is the number of its first row.
 
 
 class TableFile(ABC):
     """A table: a file, or a Python object; ``n_rows`` is None if it must be read for that."""
 
     decimal = "."  # the mark in numbers that are text
-    is_untyped = False  # whether cells are text, whatever they stand for
+    is_untyped = False  # whether all cells are text
     notes: Sequence[str] = ()  # lines to print before a fit to it
 
     def __init__(self, name: str, columns: Sequence[Column], n_rows: int | None = None):
@@ -86,7 +86,7 @@ class TableFile(ABC):
             end = n + block.num_rows
             if end > most_rows:
                 raise self.too_many(most_rows, "more")
-            if end > len(values):  # grown by a half, where it stands if there is room
+            if end > len(values):  # grow by a half, in place if possible
                 room = min(max(end, len(values) * 3 // 2), most_rows)
                 values.resize((room, len(names)), refcheck=False)
             for i, name in enumerate(names):
@@ -157,9 +157,9 @@ def listed(names: Sequence[str]) -> str:
 def looks_like(line: str) -> str:
     """Return a hint at the known format of an unreadable line, or ""."""
     if re.search(r'\s"', line):
-        return ", which looks like a blank before a quotation mark"
+        return ", which looks like a space before a quotation mark"
     if re.fullmatch(r"\s*[^\s,;]+([ ]+[^\s,;]+)+\s*", line):
-        return ", which looks like columns separated by blanks"
+        return ", which looks like columns separated by spaces"
     return ""
 
 
@@ -191,7 +191,7 @@ def floats(values: Any, decimal: str = ".") -> Any:
         with suppress(pa.ArrowInvalid):
             return values.cast(pa.float64())
     cells = present_cells(values)
-    if decimal == ",":  # where a point is none, but may group digits
+    if decimal == ",":  # a point is no decimal mark, but may group digits
         cells = pc.replace_substring(cells, ".", "?")  # pyright: ignore[reportAttributeAccessIssue]
         cells = pc.replace_substring(cells, ",", ".")  # pyright: ignore[reportAttributeAccessIssue]
     try:

@@ -24,8 +24,8 @@ from nflow_cli.errors import DataError, one_line
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BLOCK = 2**20  # bytes that are parsed at once; no row is longer
-JUDGED = 200  # cells of a column of text, by which it is mostly numbers or not
+BLOCK = 2**20  # bytes parsed at once; no row is longer
+JUDGED = 200  # cells that decide if a text column is mostly numbers
 
 
 class TextTable(TableFile):
@@ -154,7 +154,7 @@ class TextTable(TableFile):
                     raise DataError(f"{self.name}: damaged: {one_line(error)}") from None
                 lines += text.count("\n")
                 text = held + text
-                held = "\r" if part and text.endswith("\r") else ""  # what follows may end the line
+                held = "\r" if part and text.endswith("\r") else ""  # a line feed may follow
                 yield self.dialect.parsable(text.removesuffix(held))[skipped:]
                 skipped = 0
                 if not part:
@@ -237,6 +237,6 @@ def _end_of_rows(text: str, delimiter: str) -> int:
     try:
         for _ in csv.reader(lines, delimiter=delimiter):
             end, before = lines.tell(), end
-    except csv.Error:  # a cell of more than 128 KiB, as one may seem whose quotes do not end
+    except csv.Error:  # a cell of more than 128 KiB, or an unclosed quote
         pass
     return before

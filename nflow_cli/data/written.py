@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-DIGITS = 12  # significant ones; two numbers equal to these are one value
+DIGITS = 12  # significant; numbers equal to these are one value
 WHOLE = 2.0**53  # whole numbers below are exact
-SHARE = 0.75  # of the distinct values that lie on the resolution
-LEAST = 1e-150  # of the largest value: a resolution, by which values are divided
-# A step below this part of a typical value says that numbers have all digits of their type.
+SHARE = 0.75  # of the distinct values are multiples of the resolution
+LEAST = 1e-150  # resolution relative to the largest value, at least
+# Numbers whose step is below this part of a typical value have all digits of their type.
 FULL = {np.float64: 10.0 ** (1 - DIGITS), np.float32: 2e-7}
 
 

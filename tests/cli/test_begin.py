@@ -101,7 +101,7 @@ def test_a_chunk_that_is_shortened_is_told_and_recorded_and_kept(invoke, tmp_pat
     trained.append(stop)
     result = invoke("fit-2d", "--batch-size", 1_000_000, "--output", "run")
     note, _ = result.stderr.splitlines()
-    assert note == "train.chunk: 33 in place of 500, for memory"
+    assert note == "train.chunk: 33 instead of 500, to fit in memory"
     path = tmp_path / "run" / "config.yaml"
     assert RunDirectory.open("run").read_config().train.chunk == 33
     path.write_text(path.read_text().replace("chunk: 33", "chunk: 500"))

@@ -167,5 +167,5 @@ def test_flows_are_fitted_where_they_are_asked_for(tmp_path):
         with without_pictures():
             q = nflow_cli.fit(numbers, steps=2, output=tmp_path / f"{i}", **asked)
         assert hasattr(q, "flow")
-    with pytest.raises(NflowError, match="rows lack a value"):
+    with pytest.raises(NflowError, match="rows have missing values"):
         nflow_cli.fit({"x": TABLE["x"], "gappy": TABLE["gappy"]}, k=0)

@@ -44,7 +44,7 @@ def test_a_chunk_holds_as_many_updates_as_fit_and_nothing_else_is_changed(
     assert fits.train.chunk * samples * numbers <= memory.CHUNK
     assert (fits.train.chunk + 1) * samples * numbers > memory.CHUNK
     before = f"{asked.train.chunk:,}"
-    assert note == f"train.chunk: {fits.train.chunk:,} in place of {before}, for memory"
+    assert note == f"train.chunk: {fits.train.chunk:,} instead of {before}, to fit in memory"
     restored = fits.train.model_copy(update={"chunk": asked.train.chunk})
     assert fits.model_copy(update={"train": restored}) == asked
     assert bounded(fits) == (fits, "")

@@ -19,7 +19,7 @@ def test_a_shorter_training_is_annealed_for_the_same_part_of_it():
     preset = presets.validate(presets.read_preset(SHIPPED["u3-planar-k32"]), "").train
     short, note = shortened("u3-planar-k32", f"train.steps={preset.steps // 5}")
     assert short.train.annealing.updates == preset.annealing.updates // 5
-    assert f"{preset.annealing.updates // 5:,} in place of the preset's" in note
+    assert f"{preset.annealing.updates // 5:,} instead of the preset's" in note
     vae, note = shortened("mnist-mlp", "train.epochs=10")
     assert vae.train.warm_up.epochs == pytest.approx(10 * 10 / 200) and note
 

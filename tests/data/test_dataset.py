@@ -141,7 +141,9 @@ def test_a_column_of_text_by_a_few_cells_has_a_note(tmp_path):
     )
     settings = TableData(name="t", missing="model")
     notes = load_dataset(settings, open_table(str(tmp_path / "t.csv"))).notes
-    assert any("x is text, as 1 of 400 cells hold no number: 'n.b.' in line 19" in n for n in notes)
+    assert any(
+        "x is read as text: 1 of 400 cells are not numbers: 'n.b.' in line 19" in n for n in notes
+    )
     chosen = settings.model_copy(update={"categorical": {"x": None}})
     assert not any(
         "is text" in n for n in load_dataset(chosen, open_table(str(tmp_path / "t.csv"))).notes
@@ -151,7 +153,7 @@ def test_a_column_of_text_by_a_few_cells_has_a_note(tmp_path):
 def test_test_rows_that_are_training_rows_too_have_a_note():
     x, y = np.random.default_rng(4).normal(size=(2, N))
     twice = {"x": np.append(x, x[:90]), "y": np.append(y, y[:90])}
-    assert any("test rows are among those to train on" in note for note in load(twice).notes)
+    assert any("test rows are training rows too" in note for note in load(twice).notes)
     assert not any("among those" in note for note in load(a_table()).notes)
     levels = {"a": x > 0, "b": y > 0}  # which repeat by chance
     assert not any("among those" in note for note in load(levels).notes)

@@ -36,8 +36,10 @@ def test_gaps_are_modelled_unless_rows_with_one_are_dropped():
     assert len(rows_of(dropped)) == (~GAPS).sum() and not np.isnan(rows_of(dropped)).any()
     assert not any(kind.missing for kind in dropped.kinds.values())
     count = GAPS.sum()
-    assert f"left out: {count} of 200 rows lack a value (gappy {count})" in dropped.notes
-    with pytest.raises(DataError, match=rf"{count} of 200 rows lack a value \(gappy {count}\)"):
+    assert f"left out: {count} of 200 rows have missing values (gappy {count})" in dropped.notes
+    with pytest.raises(
+        DataError, match=rf"{count} of 200 rows have missing values \(gappy {count}\)"
+    ):
         loaded(missing="refuse")
     assert len(rows_of(loaded(missing="refuse", exclude=["gappy"]))) == N
 
@@ -75,7 +77,7 @@ def test_weights_are_no_column_and_are_of_mean_one_in_each_part():
     data = loaded(weights="w", missing="model")
     assert "w" not in data.columns
     assert all(part is not None and part.mean() == pytest.approx(1) for part in data.weights)
-    assert any(note.startswith("weighted by w: the 160 rows to train on") for note in data.notes)
+    assert any(note.startswith("weighted by w: effective sample size ") for note in data.notes)
 
 
 def test_a_part_of_the_rows_may_be_drawn():
@@ -106,5 +108,5 @@ def test_test_rows_may_be_those_of_a_table_of_their_own(tmp_path):
     weights = np.array([at[x] for x in data.test[:, 0]])
     np.testing.assert_allclose(data.weights.test, weights / weights.mean())
     assert data.record()["test"]["path"] == path
-    with pytest.raises(DataError, match="other rows for the test than those to train on"):
+    with pytest.raises(DataError, match="test rows other than the training rows"):
         loaded(test=written(tmp_path / "same.csv", TABLE), missing="model")

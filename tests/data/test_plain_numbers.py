@@ -91,7 +91,7 @@ def test_a_stray_cell_and_another_decimal_mark_are_told(tmp_path):
         load_dataset(TableData(name=path, missing="drop"), flows="none")
     lines = [f"0,{i}45;{0.8 + i * i % 7 + i / 99}" for i in range(60)]
     path = written(tmp_path, "\n".join(["a;b", *lines, ""]))
-    with pytest.raises(DataError, match="'a': holds '0,045': another decimal mark than the tab"):
+    with pytest.raises(DataError, match="'a': holds '0,045', with another decimal mark than"):
         load_dataset(TableData(name=path), flows="none")
     settings = TableData(name=path, exclude=["a"])
     assert load_dataset(settings, flows="none").columns == ["b"]
@@ -120,16 +120,28 @@ def test_given_columns_may_repeat_and_follow_from_each_other():
         (
             {"log_q": RNG.standard_normal(N)},
             {},
-            "column 'log_q': log-densities are written in one of this name",
+            "column 'log_q': the name is reserved for log-densities",
         ),
-        ({"g": np.where(np.arange(N) == 3, np.nan, G)}, {}, "1 of 200 rows lack a value (g 1);"),
+        (
+            {"g": np.where(np.arange(N) == 3, np.nan, G)},
+            {},
+            "1 of 200 rows have missing values (g 1);",
+        ),
         ({"g": np.where(np.arange(N) == 3, np.inf, G)}, {}, "received inf in row 3 counted from 0"),
         ({"g": np.where(np.arange(N) == 3, 1e30, G)}, {}, "'g': expected values within 1e+15 rob"),
         ({"a": np.r_[-0.5, abs(A[1:])]}, {"bounds": {"a": [0, None]}}, "received -0.5 in row 0"),
         ({"a": np.r_[9.0, A[1:]]}, {"bounds": {"a": [-9, 9]}}, "within the bounds, received 9 in"),
-        ({"b": 2 * G - 3 * H + 1e-7 * B}, {"given": ["g", "h"]}, "'b': follows from what is give"),
-        ({"b": A + 1e-7 * B}, {}, "each of a, b follows from the others; --exclude b"),
-        ({"b": A + G + 1e-7 * B}, {"given": ["g"]}, "each of a, b follows from the others and f"),
+        (
+            {"b": 2 * G - 3 * H + 1e-7 * B},
+            {"given": ["g", "h"]},
+            "'b': depends linearly on the given",
+        ),
+        ({"b": A + 1e-7 * B}, {}, "each of a, b depends linearly on the others; --exclude b"),
+        (
+            {"b": A + G + 1e-7 * B},
+            {"given": ["g"]},
+            "each of a, b depends linearly on the others and",
+        ),
         ({"w": -1 - COUNT}, {"weights": "w"}, "column 'w': expected finite weights of 0 or more"),
         ({"w": np.zeros(N)}, {"weights": "w"}, "'w': expected finite weights of 0 or more, rec"),
         (
@@ -145,7 +157,7 @@ def test_given_columns_may_repeat_and_follow_from_each_other():
         (
             {"b": np.r_[np.ones(100), B[:100]], "part": PARTS},
             {"split": "part", "given": ["b"]},
-            "column 'b': is constant, 1 (of the rows to train on); --given without b",
+            "column 'b': is constant, 1 (in the training rows); --given without b",
         ),
     ],
 )
@@ -156,7 +168,7 @@ def test_what_no_flows_fit_is_one_line(table, settings, words):
 @pytest.mark.parametrize(("n", "dim"), [(9, 2), (0, 2), (10, 7)])
 def test_too_few_rows_are_one_line(n, dim):
     x = np.random.default_rng(0).standard_normal((n, dim))
-    words = "more rows to train on than columns, received 6 rows of 7" if n == 10 else "10 rows"
+    words = "more training rows than columns, received 6 rows of 7" if n == 10 else "10 rows"
     assert words in refused(x)
 
 
@@ -165,7 +177,7 @@ def test_rows_that_lack_a_value_are_left_out_on_request():
     table["b"][[3, 7]], table["g"][7] = np.nan, np.nan
     data = load(table, missing="drop")
     assert sum(data.sizes.values()) == 198 and np.isfinite(rows_of(data)).all()
-    assert data.notes == ["left out: 2 of 200 rows lack a value (b 2, g 1)"]
+    assert data.notes == ["left out: 2 of 200 rows have missing values (b 2, g 1)"]
 
 
 def test_test_rows_that_are_trained_on_too_are_told():
@@ -174,7 +186,7 @@ def test_test_rows_that_are_trained_on_too_are_told():
     (note,) = twice.notes
     seen = {row.tobytes() for row in twice.train}
     count = sum(row.tobytes() in seen for row in twice.test)
-    told = f"{count} of 40 test rows are among those to train on too: their score is too good"
+    told = f"{count} of 40 test rows are training rows too: their score is too good"
     assert note == told and load(x).notes == []
 
 

@@ -220,7 +220,7 @@ def test_bad_files_are_one_line(write, name, file, expected):
 def test_what_is_no_file_is_one_line(tmp_path, monkeypatch, write):
     assert "no such file" in complaint(lambda: open_table(tmp_path / "a.csv"), tmp_path / "a.csv")
     assert "a folder" in complaint(lambda: open_table(tmp_path), tmp_path)
-    assert "no plain file" in complaint(lambda: open_table("/dev/zero"), "/dev/zero")
+    assert "not a regular file" in complaint(lambda: open_table("/dev/zero"), "/dev/zero")
     with pytest.raises(DataError, match="no such file"):
         open_table("a\0b")
     monkeypatch.setattr(table_files, "MAX_BYTES", 100)
@@ -331,8 +331,8 @@ def test_standard_input_is_read_and_may_be_cut_short(monkeypatch, write, file, i
     monkeypatch.setattr(sys, "stdin", stdin)
     table = open_table("-")
     assert [*table.notes] == is_cut * [
-        "standard input: its last line has no line break: if the input was cut short, so is its "
-        "last value"
+        "standard input: its last line has no line break: the input, and its last value, may be "
+        "truncated"
     ]
     assert not open_table(write(file)).notes  # many editors write files so
     assert content(table) == content(table) == XY

@@ -61,13 +61,18 @@ def looked_at(nflow, tmp_path):
 TABLES = {  # columns beside numbers; the column at fault, words of the fault, and what mends it
     "levels of numbers": ({"k": cyclic(1, 2, 5)}, "k", "of the rows", "--exclude k"),
     "whole numbers": ({"k": RNG.poisson(40, N)}, "k", "of the rows", "--exclude k"),
-    "steps": ({"k": RNG.integers(0, 60, N) / 4}, "k", "goes in steps of 0.25", "--exclude k"),
+    "steps": ({"k": RNG.integers(0, 60, N) / 4}, "k", "has steps of 0.25", "--exclude k"),
     "an atom": ({"k": HEAPED}, "k", "is 0.0714286 in", "--exclude k"),
-    "gaps": ({"k": gappy(Z, 0.1)}, "", "rows lack a value (k ", "--missing drop"),
-    "many gaps": ({"k": gappy(Z, 0.9)}, "", "rows lack a value (k ", "--missing drop"),
+    "gaps": ({"k": gappy(Z, 0.1)}, "", "rows have missing values (k ", "--missing drop"),
+    "many gaps": ({"k": gappy(Z, 0.9)}, "", "rows have missing values (k ", "--missing drop"),
     "infinities": ({"k": ["inf", *Z[1:]]}, "k", "finite numbers, received inf", "--exclude k"),
     "a sum": ({"k": X + Y}, None, "", ""),
-    "nearly a sum": ({"k": X + Y + 1e-7 * Z}, "k", "each of x, y, k follows", "--exclude k"),
+    "nearly a sum": (
+        {"k": X + Y + 1e-7 * Z},
+        "k",
+        "each of x, y, k depends linearly",
+        "--exclude k",
+    ),
     "a decimal comma": ({"k": [f'"{v:.3f}"'.replace(".", ",") for v in Z]}, "k", "mark", "--exc"),
     "text late": ({"k": [*np.tile(Z[:40], 10)[:-1], "two"]}, "k", "text", "--exclude k"),
     "names": ({"k": [f"n{i}" for i in range(N)]}, None, "", ""),
@@ -179,12 +184,12 @@ def test_faults_of_cells_are_said_at_once_with_the_command_that_mends_them(nflow
     assert result.exit_code == 1
     assert result.stdout.splitlines()[-3:] == [
         "b: expected finite numbers, received inf in line 62: --exclude b",
-        "40 of 61 rows lack a value (c 40): --missing model",
+        "40 of 61 rows have missing values (c 40): --missing model",
         "try: nflow fit t.csv --exclude b --missing model",
     ]
     assert nflow(*words).stderr == (
         "nflow: error: t.csv: column 'b': expected finite numbers, received inf in line 62; 40 of "
-        "61 rows lack a value (c 40); --exclude b --missing model\n"
+        "61 rows have missing values (c 40); --exclude b --missing model\n"
     )
     mended = shlex.split(result.stdout.splitlines()[-1].removeprefix("try: "))
     assert isinstance(nflow(*mended[1:]).exception, BeganError)

@@ -76,7 +76,7 @@ ages = np.random.default_rng(0).integers(20, 40, 300)
 @pytest.mark.parametrize(
     ("table", "text"),
     [
-        ({"a": np.r_[np.nan, X[1:, 0]], "b": X[:, 1]}, 'lack a value (a 1); missing="drop"'),
+        ({"a": np.r_[np.nan, X[1:, 0]], "b": X[:, 1]}, 'have missing values (a 1); missing="drop"'),
         (
             {"a": X[:, 0], "age": ages},
             'without flow=[...] and k=..., takes all kinds of columns; exclude=["age"]',

@@ -86,7 +86,7 @@ def test_a_run_tells_its_scores_and_what_is_given(home):
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("log-likelihood")]
     assert line.startswith(f"log-likelihood {summary['log_likelihood']:.5f} ± ")
     assert line.endswith(f", effective sample size {summary['n_effective']:.1f}")
-    assert done.stderr.splitlines()[0].startswith("weighted by weight: the 192 rows to train on")
+    assert done.stderr.splitlines()[0].startswith("weighted by weight: effective sample size ")
     assert "linear regression: log-likelihood" in done.stderr
 
 
