@@ -38,9 +38,9 @@ def kernel_log_prob(train: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def settings_of(preset: str, changes: dict[str, Any]) -> Any:
     """Return a preset with changes, checked."""
-    from nflow_cli.config import presets
+    from nflow_cli.config import preset_files, presets
 
-    data = presets.read_preset(presets.find_preset(preset))
+    data = presets.read_preset(preset_files.find_preset(preset))
     return presets.validate(presets.override(data, changes), preset)
 
 

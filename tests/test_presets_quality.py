@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from nflow_cli.config import presets
+from nflow_cli.config import preset_files, presets
 from nflow_cli.evaluation.flow_checks import Flows, as_arrays
 from nflow_cli.evaluation.scores import mass_of
 from nflow_cli.evaluation.target import evaluate_samples
@@ -17,7 +17,7 @@ pytestmark = [
 
 PRESETS = {
     name: path
-    for name, path in presets.shipped_presets().items()
+    for name, path in preset_files.shipped_presets().items()
     if "target" in presets.read_preset(path)
 }
 

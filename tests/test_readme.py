@@ -29,7 +29,7 @@ from short_runs import KINDS
 
 from nflow_cli import experiments
 from nflow_cli.cli import main
-from nflow_cli.config import presets
+from nflow_cli.config import preset_files, presets
 from nflow_cli.config.schema import CellsConfig, FitConfig
 
 LANGUAGES = ("console", "pycon", "python", "text", "yaml")  # text: what a command prints
@@ -165,7 +165,7 @@ def test_every_command_line_is_one_that_nflow_takes(words):
     with main.commands[name].make_context(name, args) as context:
         preset = context.params.get("preset") or context.params.get("sweep")
     if preset and not preset.endswith(".yaml"):  # its arguments are parsed, and nothing is run
-        presets.find_preset(preset)
+        preset_files.find_preset(preset)
 
 
 @pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m ([\w.]+)", str(DOCUMENTS)))))

@@ -46,7 +46,7 @@ def fit(
     directory.
     """
     from nflow_cli import experiments
-    from nflow_cli.config import presets
+    from nflow_cli.config import preset_files, presets
     from nflow_cli.config.flow_sizes import in_place_of_other, natural_preset
     from nflow_cli.experiments.run import begin
 
@@ -59,7 +59,7 @@ def fit(
     said = changes_of("fit", options)
     changes = [*in_place_of_other(said), *_of_table(table, assignments), *said]
     asked = [*map(presets.parse_assignment, assignments), *changes]
-    path = presets.find_preset(preset or natural_preset(options["flow"], asked))
+    path = preset_files.find_preset(preset or natural_preset(options["flow"], asked))
     resolved = resolve_config("fit", path, assignments, changes)
     if dry_run:
         _dry_run(resolved, argv, as_json)

@@ -59,14 +59,14 @@ def fit_2d(
     target (K = 8 where none is asked for). The last line printed is the run directory. Points are
     fitted by `nflow fit`.
     """
-    from nflow_cli.config import presets
+    from nflow_cli.config import preset_files
     from nflow_cli.experiments.run import begin
 
     pattern = options["flow"] or ["planar"]
     target = options["target"] or registry.NATURAL_TARGETS.get(pattern[0], "multimodal")
     if preset is None:
-        path = presets.nearest_preset(target, pattern, options["k"])
+        path = preset_files.nearest_preset(target, pattern, options["k"])
     else:
-        path = presets.find_preset(preset)
+        path = preset_files.find_preset(preset)
     resolved = resolve_config("fit-2d", path, assignments, changes_of("fit-2d", options))
     begin(resolved, path, output, argv, machine)

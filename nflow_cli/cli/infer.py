@@ -38,7 +38,7 @@ def infer(
     """
     from nflow_cli import experiments
     from nflow_cli.backend import start_tensorflow
-    from nflow_cli.config import presets
+    from nflow_cli.config import preset_files
     from nflow_cli.config.infer_schema import natural_preset, usual_dim
     from nflow_cli.experiments.run import begin
 
@@ -46,7 +46,7 @@ def infer(
         raise click.UsageError("expected FILE.py:FUNCTION, a NAME, or --preset with one")
     user, named = _named(density, dim := options["dim"], machine)
     changes = [*named, *changes_of("infer", options)]
-    path = presets.find_preset(preset or natural_preset(dim or usual_dim(density)))
+    path = preset_files.find_preset(preset or natural_preset(dim or usual_dim(density)))
     resolved = resolve_config("infer", path, assignments, changes)
     start_tensorflow(machine)
     if user is None:

@@ -13,7 +13,7 @@ from nflow_cli.text import printable
 @click.option("--schema", is_flag=True, help="Print the JSON schema of presets, for editors.")
 def presets(name: str | None, schema: bool) -> None:
     """List the presets with one line each, or print the preset NAME."""
-    from nflow_cli.config import presets
+    from nflow_cli.config import preset_files, presets
     from nflow_cli.config.json_schema import json_schema
     from nflow_cli.runs.json_text import json_text
 
@@ -24,10 +24,10 @@ def presets(name: str | None, schema: bool) -> None:
         return
 
     if name is not None:
-        lines = presets.preset_text(presets.find_preset(name)).split("\n")
+        lines = presets.preset_text(preset_files.find_preset(name)).split("\n")
         click.echo("\n".join(printable(line.rstrip("\r")) for line in lines), nl=False)
         return
-    shipped = presets.shipped_presets()
+    shipped = preset_files.shipped_presets()
     width = max(map(len, shipped))
     for preset, path in shipped.items():
         data = presets.read_preset(path)

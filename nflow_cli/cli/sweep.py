@@ -138,14 +138,15 @@ def _resolved(
     assignments: tuple[str, ...],
 ) -> tuple[Any, str, str]:
     """Merge the options into the sweep; return it, what to call it in errors, and its name."""
-    from nflow_cli.config import presets
+    from nflow_cli.config import preset_files, presets
     from nflow_cli.sweeps.plan import resolve
 
     if sweep is not None:
-        path = presets.find_preset(sweep)
-        data, source, folder = presets.read_preset(path), presets.preset_label(path), path.parent
+        path = preset_files.find_preset(sweep)
+        data, source = presets.read_preset(path), preset_files.preset_label(path)
+        folder = path.parent
     else:
-        path = presets.find_preset(preset or "")
+        path = preset_files.find_preset(preset or "")
         data = {"command": "sweep", "presets": [preset]}
         source, folder = f"--preset {preset}", Path()
     changes = {

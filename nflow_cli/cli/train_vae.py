@@ -27,10 +27,10 @@ def train_vae(
     directory.
     """
     from nflow_cli import experiments
-    from nflow_cli.config import presets
+    from nflow_cli.config import preset_files
     from nflow_cli.experiments.run import begin
 
-    path = presets.find_preset(preset or "mnist")
+    path = preset_files.find_preset(preset or "mnist")
     resolved = resolve_config("train-vae", path, assignments, changes_of("train-vae", options))
     experiment = experiments.of(resolved)
     images = experiment.data()

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli.config.keys import is_within
+from nflow_cli.config.preset_files import preset_label
 from nflow_cli.config.presets import (
     Change,
     override,
-    preset_label,
     read_preset,
     shortened,
     validate,

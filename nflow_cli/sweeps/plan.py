@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli import experiments
-from nflow_cli.config import memory, naming, overrides, presets
+from nflow_cli.config import memory, naming, overrides, preset_files, presets
 from nflow_cli.config.naming import MAX_LABEL, text_of
 from nflow_cli.config.presets import Change
 from nflow_cli.config.schema import RUNS, Config
@@ -108,10 +108,10 @@ def resolve(data: Mapping[str, Any], source: str, folder: Path) -> SweepConfig:
 
 def _absolute(preset: str, folder: Path) -> str:
     """Return a preset's name, or its path wherever the sweep is read from."""
-    if preset in presets.shipped_presets():
+    if preset in preset_files.shipped_presets():
         return preset
     beside = folder / preset
-    return str(presets.find_preset(str(beside) if beside.is_file() else preset).resolve())
+    return str(preset_files.find_preset(str(beside) if beside.is_file() else preset).resolve())
 
 
 def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
@@ -120,7 +120,7 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
     Raises:
         ConfigError: As :func:`nflow_cli.config.presets.validate` does, naming the run.
     """
-    paths = [presets.find_preset(name) for name in sweep.presets]
+    paths = [preset_files.find_preset(name) for name in sweep.presets]
     stems = _labels([_stem(p, sweep) for p in paths], MAX_STEM)
     axes = [
         [(key, label, value) for label, value in zip(_labels(values), values)]
@@ -132,7 +132,7 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
         raise ConfigError(f"{source}: expected at most {MAX_RUNS:,} runs. Received: {count:,}")
     runs = []
     for stem, path in zip(stems, paths):
-        preset, label = presets.read_preset(path), presets.preset_label(path)
+        preset, label = presets.read_preset(path), preset_files.preset_label(path)
         for point in itertools.product(*axes):
             name = stem + "".join(f",{key}={text}" for key, text, _ in point)
             if len(name.encode()) > MAX_NAME:

@@ -16,7 +16,7 @@ from short_runs import without_pictures
 
 from nflow_cli import __version__
 from nflow_cli.cli import main
-from nflow_cli.config import presets
+from nflow_cli.config import preset_files, presets
 from nflow_cli.config.key_options import options_of
 from nflow_cli.runs.directory import RunDirectory
 
@@ -113,13 +113,15 @@ def test_the_readme_and_the_docs_name_every_command_and_every_option():
 
 def test_presets_lists_each_with_its_description_and_prints_one(invoke):
     lines = invoke("presets").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == list(presets.shipped_presets())
+    assert [line.split()[0] for line in lines] == list(preset_files.shipped_presets())
     for line in lines:
-        data = presets.read_preset(presets.shipped_presets()[line.split()[0]])
+        data = presets.read_preset(preset_files.shipped_presets()[line.split()[0]])
         assert line.split()[1] == data["command"]
         assert line.endswith(f" {data['description']}") and line.endswith(".")
     printed = invoke("presets", "multimodal-planar").stdout
-    assert printed == presets.shipped_presets()["multimodal-planar"].read_text(encoding="utf-8")
+    assert printed == preset_files.shipped_presets()["multimodal-planar"].read_text(
+        encoding="utf-8"
+    )
 
 
 def check_untouched(folder, before):

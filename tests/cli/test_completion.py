@@ -10,9 +10,9 @@ from running import NFLOW
 
 from nflow_cli import registry
 from nflow_cli.cli import main
-from nflow_cli.config import presets
+from nflow_cli.config import preset_files, presets
 
-PRESETS = {name: presets.read_preset(path) for name, path in presets.shipped_presets().items()}
+PRESETS = {name: presets.read_preset(path) for name, path in preset_files.shipped_presets().items()}
 
 
 def completed(*words):

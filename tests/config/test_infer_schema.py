@@ -1,6 +1,6 @@
 import pytest
 
-from nflow_cli.config import presets
+from nflow_cli.config import preset_files, presets
 from nflow_cli.config.infer_schema import SCHOOLS, natural_preset, usual_dim
 from nflow_cli.config.naming import made_name, run_name
 from nflow_cli.errors import ConfigError
@@ -89,7 +89,7 @@ def test_a_config_comes_back_from_its_dump():
 
 
 def test_a_preset_is_chosen_by_the_dimension():
-    shipped = presets.shipped_presets()
+    shipped = preset_files.shipped_presets()
     names = [natural_preset(dim) for dim in (1, 6, 7, 100)]
     assert names == ["infer", "infer", "infer-wide", "infer-wide"]
     for name in names:
@@ -97,7 +97,7 @@ def test_a_preset_is_chosen_by_the_dimension():
 
 
 def test_a_run_is_called_by_what_is_fitted():
-    path = presets.shipped_presets()["infer"]
+    path = preset_files.shipped_presets()["infer"]
     assert run_name(presets.validate(presets.read_preset(path), "p"), path) == "infer"
     assert made_name(validated(density=MINE)) == "model-f-affine-coupling-spline-coupling-k8"
     assert (

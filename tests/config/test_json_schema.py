@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from nflow_cli.config import presets
+from nflow_cli.config import preset_files, presets
 from nflow_cli.config.json_schema import json_schema
 from nflow_cli.config.shipped import presets_folder
 
@@ -16,9 +16,9 @@ def validator():
     return jsonschema.Draft202012Validator(schema)
 
 
-@pytest.mark.parametrize("name", presets.shipped_presets())
+@pytest.mark.parametrize("name", preset_files.shipped_presets())
 def test_it_takes_every_shipped_preset(validator, name):
-    validator.validate(presets.read_preset(presets.shipped_presets()[name]))
+    validator.validate(presets.read_preset(preset_files.shipped_presets()[name]))
 
 
 def test_the_file_beside_the_presets_is_the_schema_of_now():
@@ -28,9 +28,9 @@ def test_the_file_beside_the_presets_is_the_schema_of_now():
     )
 
 
-@pytest.mark.parametrize("name", presets.shipped_presets())
+@pytest.mark.parametrize("name", preset_files.shipped_presets())
 def test_an_editor_is_led_from_every_shipped_preset_to_the_schema(name):
-    first = presets.shipped_presets()[name].read_text(encoding="utf-8").split("\n")[0]
+    first = preset_files.shipped_presets()[name].read_text(encoding="utf-8").split("\n")[0]
     assert first == "# yaml-language-server: $schema=nflow.schema.json"
 
 

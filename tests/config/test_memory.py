@@ -1,7 +1,7 @@
 import pytest
 
 from nflow_cli import experiments
-from nflow_cli.config import memory, presets
+from nflow_cli.config import memory, preset_files, presets
 from nflow_cli.errors import ConfigError
 
 
@@ -18,7 +18,7 @@ def settings(command="fit-2d", **changes):
 
 
 def test_every_preset_keeps_its_chunks_and_is_let_through():
-    for path in presets.shipped_presets().values():
+    for path in preset_files.shipped_presets().values():
         data = presets.read_preset(path)
         if data["command"] != "sweep":
             preset = presets.validate(data, path.name)

@@ -1,10 +1,10 @@
 import pytest
 
-from nflow_cli.config import overrides, presets
+from nflow_cli.config import overrides, preset_files, presets
 from nflow_cli.config.schema import SCHEMAS
 from nflow_cli.sweeps.plan import plan, resolve
 
-SHIPPED = presets.shipped_presets()
+SHIPPED = preset_files.shipped_presets()
 
 
 def shortened(name, *assignments):

@@ -7,13 +7,12 @@ from pydantic import ValidationError
 from nflow_cli import registry
 from nflow_cli.arguments import MAX_SEED
 from nflow_cli.cli.options import resolve_config
-from nflow_cli.config import presets
+from nflow_cli.config import preset_files, presets
 from nflow_cli.config.flow_options import IN_TURN
-from nflow_cli.config.shipped import presets_folder
 from nflow_cli.errors import ConfigError
 
 MINIMAL = {"command": "fit-2d"}
-PRESETS = presets.shipped_presets()
+PRESETS = preset_files.shipped_presets()
 FORWARD = [name for name in registry.FLOWS if name not in IN_TURN["forward"]]
 
 
@@ -191,34 +190,6 @@ def test_a_number_that_yaml_reads_as_text_comes_with_a_spelling_that_works(given
     assert "(received as text: write it as " in str(caught.value)
     spelled = str(caught.value).split("write it as ")[1].split(")")[0]
     assert changed(f"train.clip_norm={spelled}").train.clip_norm == float(given)
-
-
-def test_a_missing_file_and_a_folder_are_no_presets(tmp_path):
-    for name in ("nowhere.yaml", str(tmp_path), "", 300 * "a", "a\0b", "\udcff", 5000 * "a/"):
-        with pytest.raises(ConfigError, match="no preset named"):
-            presets.find_preset(name)
-    with pytest.raises(ConfigError, match=r"gone\.yaml: cannot be read: No such file"):
-        presets.read_preset(tmp_path / "gone.yaml")
-
-
-def test_a_preset_is_found_by_name_and_by_path(tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_text("command: fit-2d\n")
-    assert presets.find_preset(str(path)) == path
-    assert presets.find_preset("multimodal-planar") == PRESETS["multimodal-planar"]
-    with pytest.raises(ConfigError, match="did you mean 'multimodal-planar'"):
-        presets.find_preset("multimodal-plana")
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["../presets/multimodal-planar", "./multimodal-planar", "presets/multimodal-planar", "*", "."],
-)
-def test_a_name_does_not_lead_out_of_the_folder_of_presets(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for asked in (name, str(presets_folder() / name), f"{name}\0"):
-        with pytest.raises(ConfigError, match="no preset named"):
-            presets.find_preset(asked)
 
 
 def test_set_reaches_every_depth_and_is_read_as_yaml():
@@ -465,19 +436,3 @@ def test_any_value_for_any_key_is_taken_or_refused_in_one_line(value):
         except ConfigError as error:
             assert str(error).startswith(f"drawn: {key.split('.')[0]}")
             assert len(str(error).splitlines()) == 1
-
-
-@pytest.mark.parametrize("target", [t for t in registry.TARGETS if t not in ("mixture", "ring")])
-def test_the_nearest_preset_is_of_the_target_asked_for(target):
-    path = presets.nearest_preset(target, ["planar"], 8)
-    assert yaml.safe_load(path.read_text())["target"] == target
-
-
-def test_the_nearest_preset_has_the_flows_and_the_k_asked_for():
-    assert presets.nearest_preset("u1", ["planar"], 2).stem == "u1-planar-k2"
-    assert presets.nearest_preset("u1", ["planar"], 100).stem == "u1-planar-k32"
-    assert presets.nearest_preset("multimodal", ["planar", "radial"], 8).stem == "multimodal-mixed"
-    assert presets.nearest_preset("u4", ["inverse-autoregressive"], 8).stem == "u4-spline-coupling"
-    assert presets.nearest_preset("u4", ["sylvester"], 8).stem == "u4-planar-k8"
-    with pytest.raises(ConfigError, match="no preset for the target 'nothing'"):
-        presets.nearest_preset("nothing", ["planar"], 8)

@@ -12,7 +12,7 @@ from truth import Grid, float64, mixture_log_prob, normal_log_prob, push, to_num
 
 import nflow_cli
 from nflow_cli import experiments
-from nflow_cli.config import presets
+from nflow_cli.config import preset_files, presets
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.bases import StandardNormal
@@ -385,7 +385,7 @@ def test_a_preset_comes_close_to_the_entropy_of_eight_gaussians(preset, seeds):
     for seed in seeds:  # some end where a mode is not split off
         settings = presets.validate(
             presets.override(
-                presets.read_preset(presets.find_preset(preset)),
+                presets.read_preset(preset_files.find_preset(preset)),
                 {"data": "eight-gaussians", "seed": seed},
             ),
             preset,

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from nflow_cli.config import presets
+from nflow_cli.config import preset_files, presets
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.experiments.images import Images
 from nflow_cli.experiments.table import pictures as of_tables
@@ -15,7 +15,7 @@ from nflow_cli.runs import npz
 from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, thinned
 from nflow_cli.runs.directory import RunDirectory
 
-MNIST = presets.validate(presets.read_preset(presets.find_preset("mnist")), "mnist")
+MNIST = presets.validate(presets.read_preset(preset_files.find_preset("mnist")), "mnist")
 SHAPES = {
     **{"target": Target.shapes, "images": Images(MNIST).shapes},
     "table": {**of_tables.PLANE, **ROWS, **ROW_WEIGHTS},

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nflow_cli.config import presets
+from nflow_cli.config import preset_files, presets
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.sweep_schema import SweepConfig
 from nflow_cli.errors import BusyError, ConfigError, NflowError, RunDirectoryError
@@ -49,7 +49,7 @@ def test_a_grid_is_every_combination_once_each_with_its_config():
 def test_without_seeds_and_values_the_presets_are_as_they_are():
     (run,) = planned(presets=["u1-planar-k8"], set={}, vary={}, seeds=[])
     assert run.name == "u1-planar-k8"
-    preset = presets.read_preset(presets.find_preset("u1-planar-k8"))
+    preset = presets.read_preset(preset_files.find_preset("u1-planar-k8"))
     assert run.config == presets.validate(preset, "a test")
 
 
@@ -175,7 +175,7 @@ def test_a_preset_of_another_command_is_no_sweep():
 
 
 def test_the_shipped_sweeps_are_the_papers():
-    shipped = presets.shipped_presets()
+    shipped = preset_files.shipped_presets()
     runs = {}
     for name in ("figure3", "table2"):
         resolved = plan.resolve(presets.read_preset(shipped[name]), name, Path())
@@ -189,7 +189,7 @@ def test_the_shipped_sweeps_are_the_papers():
 
 
 def test_the_sweep_of_posteriors_varies_flows_and_priors_alone():
-    path = presets.shipped_presets()["posteriors"]
+    path = preset_files.shipped_presets()["posteriors"]
     resolved = plan.resolve(presets.read_preset(path), "posteriors", Path())
     runs = plan.plan(resolved, "posteriors")
     assert [run.name for run in runs] == resolved.presets

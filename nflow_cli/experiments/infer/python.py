@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nflow_cli.config import overrides, presets
+from nflow_cli.config import overrides, preset_files
 from nflow_cli.config.infer_schema import natural_preset, usual_dim
 from nflow_cli.config.presets import Change
 from nflow_cli.experiments.infer.subject import built_in, user_subject
@@ -27,7 +27,7 @@ def infer(
     user, density = _named(log_density)
     changes = [Change("density", "density", density), *changes_of("infer", options)]
     dim = options.get("dim") or usual_dim(density["name"])
-    path = presets.find_preset(preset or natural_preset(dim))
+    path = preset_files.find_preset(preset or natural_preset(dim))
     config, _ = overrides.merged("infer", path, [*changes, *settings_of(settings)])
     subject = built_in(config) if user is None else user_subject(config, user)
     return train_anew(config, path, output, subject)

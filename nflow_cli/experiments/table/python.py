@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli import experiments
-from nflow_cli.config import overrides, presets
+from nflow_cli.config import overrides, preset_files
 from nflow_cli.config.flow_sizes import in_place_of_other, natural_preset
 from nflow_cli.config.presets import Change
 from nflow_cli.data.dataset import load_dataset
@@ -31,7 +31,7 @@ def fit(
     said, others = changes_of("fit", options), settings_of(settings)
     changes = [Change("data.name", "data.name", name), *in_place_of_other(said), *said, *others]
     flow = {change.path: change.value for change in said}.get("flow.pattern")
-    path = presets.find_preset(preset or natural_preset(flow, changes))
+    path = preset_files.find_preset(preset or natural_preset(flow, changes))
     config, _ = overrides.merged("fit", path, [*sized, *changes])
     return train_anew(config, path, output, _loaded(config, table))
 
