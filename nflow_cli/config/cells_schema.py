@@ -23,12 +23,17 @@ DECAYS = 0.1, 0.3, 1.0  # little for sharp tables, much for noisy ones
 class Cells(Strict):
     """The network of a density of cells; null: by the size of the table."""
 
-    width: int | None = Field(default=None, ge=1, le=MAX_WIDTH, description="Hidden units a layer.")
+    width: int | None = Field(
+        default=None, ge=1, le=MAX_WIDTH, description="Hidden units per layer."
+    )
     blocks: int | None = Field(
         default=None, ge=0, le=MAX_BLOCKS, description="Residual blocks of two layers."
     )
     components: int | None = Field(
-        default=None, ge=1, le=MAX_COMPONENTS, description="Normals in the mixture of a number."
+        default=None,
+        ge=1,
+        le=MAX_COMPONENTS,
+        description="Normals in the mixture of a numeric column.",
     )
 
     unmixed: bool | None = Field(
@@ -59,7 +64,7 @@ class CellsTrain(TableTrain):
         default=None,
         ge=0,
         le=100,
-        description="Decay of the kernels, apart from the gradient; null: 0.1, 0.3, 1 of the "
+        description="Decoupled weight decay of the kernels; null: 0.1, 0.3, 1 for the "
         "members of an ensemble in turn.",
     )
     ensemble: int | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]

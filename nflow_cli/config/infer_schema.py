@@ -58,20 +58,22 @@ class Density(Strict):
     """
 
     name: str = Field(
-        min_length=1, max_length=MAX_PATH, description="Of a built-in density, or of the function."
+        min_length=1,
+        max_length=MAX_PATH,
+        description="Name of a built-in density, or of the function.",
     )
     path: Path | None = Field(
-        default=None, validate_default=True, description="Of the file with the function."
+        default=None, validate_default=True, description="Path of the file with the function."
     )
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
-        default=None, description="Of that file."
+        default=None, description="SHA-256 of that file."
     )
     dim: int | None = Field(
         default=None,
         ge=1,
         le=MAX_COLUMNS,
         validate_default=True,
-        **option("Number D of coordinates. Null: the usual one of a built-in density."),
+        **option("Number D of coordinates. Null: the default of a built-in density."),
     )
     names: Columns | None = Field(
         default=None,
@@ -188,7 +190,7 @@ class InferTrain(Train):
         default=3.0,
         ge=1,
         le=100,
-        description="The flows start from the Gaussian of the first stage, so many times as wide.",
+        description="Width of the flows' start, relative to the Gaussian of the first stage.",
     )
     compile: bool = Field(
         default=True,
@@ -200,7 +202,7 @@ class InferEvaluate(Strict):
     """Evaluation of a fit to a log-density, by fresh samples."""
 
     samples: int = Field(
-        default=200_000, ge=1_000, le=10**7, description="Fresh samples that scores are means over."
+        default=200_000, ge=1_000, le=10**7, description="Number of fresh samples for the scores."
     )
 
 

@@ -21,7 +21,7 @@ CellType = Literal["text", "truth", "whole", "decimal", "date", "time"]
 class Lattice(Strict):
     """The values `offset + i * step`, i a whole number."""
 
-    step: Step = Field(description="Between one value and the next.")
+    step: Step = Field(description="Distance between neighbouring values.")
     offset: Bound = Field(default=0.0, description="One of the values.")
 
 
@@ -37,7 +37,7 @@ class Relation(Strict):
         description="The form of the function."
     )
     columns: Annotated[list[Column], Field(min_length=1, max_length=10)] = Field(
-        description="That the column follows from."
+        description="Columns that it is computed from."
     )
     coefficients: list[float] = Field(default=[], description="a, by column.")
     constant: float = Field(default=0.0, description="c.")
@@ -104,20 +104,20 @@ class ColumnKind(Strict):
 
     kind: Kind = Field(
         description="`levels` have masses, a `grid` has masses of intervals, a `number` a density; "
-        "`computed` follows from other columns; `left out` is not modelled."
+        "`computed` is a function of other columns; `left out` is not modelled."
     )
     own: ModelledKind | None = Field(
         default=None, description="Of a computed column: its kind by itself."
     )
     why: str = Field(default="", max_length=500, description="Why a column is of its kind.")
-    type: CellType = Field(default="decimal", description="How its cells are written.")
+    type: CellType = Field(default="decimal", description="Type of its cells.")
     decimals: int | None = Field(
         default=None, ge=0, le=17, description="Digits after the point; null: full precision."
     )
     form: str | None = Field(
         default=None,
         max_length=40,
-        description="Of text that is dates or times, as strftime writes it; null: ISO 8601.",
+        description="strftime format of dates or times in text; null: ISO 8601.",
     )
     resolution: float | None = Field(
         default=None, gt=0, description="The least step of the written numbers."
@@ -133,12 +133,12 @@ class ColumnKind(Strict):
     )
     missing: bool = Field(default=False, description="Whether some cells are empty.")
     bounds: Interval | None = Field(
-        default=None, description="`[low, high]`, either may be null, where rows crowd at an end."
+        default=None, description="`[low, high]`, either may be null, where rows accumulate."
     )
     is_open: bool = Field(
         default=False,
-        description="Whether values beyond the bounds have a small probability, as bounds that "
-        "were found leave them; beyond bounds that were said they have none.",
+        description="Whether values beyond the bounds have a small probability: with detected "
+        "bounds they do, with set bounds they do not.",
     )
     relation: Relation | None = Field(default=None, description="Of a computed column.")
 

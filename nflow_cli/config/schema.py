@@ -23,10 +23,10 @@ class Evaluate(Strict):
     """Evaluation of a 2-D fit."""
 
     samples: int = Field(
-        default=200_000, ge=100, le=10**8, description="Fresh samples that scores are means over."
+        default=200_000, ge=100, le=10**8, description="Number of fresh samples for the scores."
     )
     grid: int = Field(
-        default=500, ge=500, le=MAX_GRID, description="Points a side that densities are drawn by."
+        default=500, ge=500, le=MAX_GRID, description="Grid points per side for density plots."
     )
 
 
@@ -44,10 +44,10 @@ class Fit2DConfig(Strict):
         Target, BeforeValidator(by_name, json_schema_input_type=Target | TargetName)
     ] = Field(
         default=NamedTarget(name="multimodal"),
-        **option("Density to fit, by its name; in a preset also spelled out."),
+        **option("Density to fit, by name; in a preset also with parameters."),
     )
     base: Literal["standard-normal", "uniform-box"] | None = Field(
-        default=None, description="What the flows start from; null: the target's own."
+        default=None, description="Base distribution; null: the target's default."
     )
     flow: StackFlow = StackFlow()
     train: Train = Train()

@@ -23,8 +23,8 @@ def option(about: str, *flags: str, form: str = "") -> dict[str, Any]:
 
 
 # Keys of every preset, or every preset of a run.
-COMMAND = Field(description="Whose preset it is.")
-Description = Annotated[str, Field(description="One line about it, which `nflow presets` prints.")]
+COMMAND = Field(description="The command of the preset.")
+Description = Annotated[str, Field(description="One line, printed by `nflow presets`.")]
 Seed = Annotated[
     int,
     Field(ge=0, le=MAX_SEED, **option("The same seed gives the same run, bit for bit.")),

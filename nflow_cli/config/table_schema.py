@@ -75,14 +75,14 @@ class TableData(Strict):
         default={},
         **option(
             "Bounds of columns; one of the two may be left out. With neither, a column has "
-            "no bounds even where rows crowd at an end. Null: no bound.",
+            "no bounds even where rows accumulate at an end. Null: no bound.",
             form=INTERVALS,
         ),
     )
     missing: Literal["refuse", "drop", "model"] = Field(
         default="refuse",
         **option(
-            "Rows that lack a value: refuse the table, drop them, or model the gaps (not "
+            "Rows with missing values: refuse the table, drop them, or model the gaps (not "
             "with flows)."
         ),
     )
@@ -94,14 +94,12 @@ class TableData(Strict):
         **option("File of test rows; without it a tenth of the rows is held out.", form=FILE),
     )
     split: Column | None = Field(
-        default=None, **option("Column that says train, validation or test.", form=NAME)
+        default=None, **option("Column with the values train, validation and test.", form=NAME)
     )
     group: Column | None = Field(
         default=None, **option("Hold out rows that are equal in this column together.", form=NAME)
     )
-    split_seed: int = Field(
-        default=0, ge=0, le=MAX_SEED, description="Which rows are held out at random."
-    )
+    split_seed: int = Field(default=0, ge=0, le=MAX_SEED, description="Seed of the random split.")
     given: Columns = Field(
         default=[],
         **option("Condition on these columns: fit p(other columns | these).", form=NAMES),
@@ -127,7 +125,7 @@ class TableData(Strict):
     kinds: dict[Column, ColumnKind] | None = Field(
         default=None,
         max_length=MAX_COLUMNS,
-        description="What each column is to the density; null: found. A run says them.",
+        description="Kind of each column; null: detected. A run records them.",
     )
 
     @field_validator("size")
@@ -228,7 +226,7 @@ class TableTrain(Strict):
         **option("Number of updates. Null: by epochs, or the size of the table."),
     )
     epochs: float | None = Field(
-        default=None, gt=0, le=10**6, **option("Passes over the training rows, in place of steps.")
+        default=None, gt=0, le=10**6, **option("Epochs over the training rows, instead of steps.")
     )
     batch_size: int | None = Field(
         default=None, ge=1, le=10**6, **option("Rows per update. Null: by the table's size.")
@@ -243,7 +241,7 @@ class TableTrain(Strict):
         default=None,
         ge=1,
         le=10**6,
-        description="Updates between two looks at the validation rows; null: by the table's size.",
+        description="Updates between validations; null: by the table's size.",
     )
     checkpoint_seconds: CheckpointSeconds = 30.0
 
@@ -263,8 +261,7 @@ class FlowsTrain(TableTrain):
     )
     weight_decay: WeightDecay | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default=None,
-        description="Of the kernels of networks, apart from the gradient; null: by the table's "
-        "size.",
+        description="Decoupled weight decay of networks' kernels; null: by the table's size.",
     )
 
 
@@ -280,7 +277,7 @@ class TableEvaluate(Strict):
     """Evaluation of a fit to a table."""
 
     keep_rows: bool = Field(
-        default=True, description="Whether the run keeps some test rows for its pictures."
+        default=True, description="Keep some test rows in the run, for its pictures."
     )
 
 

@@ -18,7 +18,7 @@ class NamedTarget(Strict):
     """A target by name, known or not."""
 
     name: Annotated[str, AfterValidator(lambda name: _known(name, list(TARGETS)))] = Field(
-        description="Of a target without parameters."
+        description="Name of a target without parameters."
     )
 
 
@@ -43,13 +43,13 @@ class MixtureTarget(Strict):
     _agree = model_validator(mode="after")(_counts_agree)
 
     name: Literal["mixture"] = Field(description="A mixture of n Gaussians.")
-    weights: list[Positive] = Field(min_length=1, description="Of each; their sum is made 1.")
+    weights: list[Positive] = Field(min_length=1, description="Of each; normalised to sum 1.")
     means: list[Point] = Field(description="Of each.")
     covariances: list[Matrix] | None = Field(default=None, description="Of each; null: I, or sd.")
     sd: Positive | list[Positive] | None = Field(
         default=None,
         exclude=True,  # a density has one form in a config
-        description="In place of covariances: σ of every Gaussian or of each, whose covariance is "
+        description="Instead of covariances: σ of every Gaussian or of each, whose covariance is "
         "σ²I.",
     )
 
@@ -76,7 +76,7 @@ class RingTarget(Strict):
 
     name: Literal["ring"] = Field(description="A mixture of n rings.")
     weights: list[Positive] = Field(
-        min_length=1, description="The height of each before all is normalised, not its mass."
+        min_length=1, description="Height of each before normalisation, not its mass."
     )
     centers: list[Point] = Field(description="Of each.")
     radii: list[Annotated[float, Field(ge=0)]] = Field(description="Of each.")

@@ -17,19 +17,18 @@ LearningRate = Annotated[
 ]
 Schedule = Annotated[
     Literal["cosine", "constant"],
-    Field(description="Whether the learning rate falls to 0 along a cosine, or stays."),
+    Field(description="Learning rate: cosine decay to 0, or constant."),
 ]
 ClipNorm = Annotated[
     float | None,
-    Field(gt=0, description="A gradient of a greater norm is shortened to it; null: none is."),
+    Field(gt=0, description="Maximum norm of the gradient; null: no clipping."),
 ]
 WeightDecay = Annotated[
     float,
     Field(
         ge=0,
         le=1e3,
-        description="Of the kernels of networks, apart from the gradient: each update takes "
-        "this part of them times the learning rate.",
+        description="Decoupled weight decay of networks' kernels, times the learning rate.",
     ),
 ]
 Chunk = Annotated[
@@ -37,10 +36,10 @@ Chunk = Annotated[
     Field(
         ge=1,
         le=100_000,
-        description="Updates a compiled call; fewer where samples are many, for memory.",
+        description="Updates per compiled call; fewer if samples are many, to fit in memory.",
     ),
 ]
-CheckpointSeconds = Annotated[float, Field(ge=0, description="Time between checkpoints.")]
+CheckpointSeconds = Annotated[float, Field(ge=0, description="Seconds between checkpoints.")]
 FirstStage = Annotated[
     int,
     Field(
@@ -64,8 +63,8 @@ class EarlyStopping(Strict):
     For a target, the smoothed loss; for points, the validation loss.
     """
 
-    patience: int = Field(default=5_000, ge=1, description="Updates without progress.")
-    min_delta: float = Field(default=1e-3, ge=0, description="What counts as progress, in nats.")
+    patience: int = Field(default=5_000, ge=1, description="Updates without improvement.")
+    min_delta: float = Field(default=1e-3, ge=0, description="Minimum improvement, in nats.")
 
 
 class CooledStopping(EarlyStopping):
@@ -75,11 +74,11 @@ class CooledStopping(EarlyStopping):
     """
 
     patience: int = Field(default=500, ge=1, description="Updates of each of two windows.")
-    min_delta: float = Field(default=2e-3, gt=0, description="What counts as progress, in nats.")
+    min_delta: float = Field(default=2e-3, gt=0, description="Minimum improvement, in nats.")
     cool_down: int = Field(
         default=1_000,
         ge=1,
-        description="Updates after that, in which the learning rate falls to 0.",
+        description="Updates after that, while the learning rate decays to 0.",
     )
 
 
@@ -91,7 +90,7 @@ class Annealing(Strict):
         ge=0,
         le=10**9,
         **option(
-            "Raise p^β to p during the first N updates, which finds separate modes; 0 does not.",
+            "Anneal p^β to p during the first N updates, to find separate modes; 0: do not.",
             "--anneal",
         ),
     )
@@ -125,20 +124,18 @@ class Train(Strict):
         le=100,
         **option("Train N restarts (seeds seed, …, seed+N-1) and keep the best."),
     )
-    halving: bool = Field(
-        default=True, **option("Drop the worse half of the restarts early, again and again.")
-    )
+    halving: bool = Field(default=True, **option("Drop the worse half of the restarts repeatedly."))
     first_stage: FirstStage = 0
     draws: Literal["independent", "even"] = Field(
         default="independent",
-        description="Of the base, for an update; even: points of a lattice with a random shift, so "
-        "that gradients are less noisy. For few dimensions, and a base that is normal or uniform.",
+        description="Draws from the base; even: a randomly shifted lattice, for less noisy "
+        "gradients in few dimensions, with a normal or uniform base.",
     )
     gradient: Literal["full", "path"] = Field(
         default="full",
-        description="Of the loss in full; or path: in the second half, after all annealing, by the "
-        "path of the samples alone, without the score, whose mean is 0. That takes an inverse "
-        "pass, and is full for flows whose inverse takes D of them.",
+        description="Gradient of the loss; path: in the second half, after all annealing, without "
+        "the score term, whose mean is 0. It takes an inverse pass; flows whose inverse takes D "
+        "passes keep the full gradient.",
     )
 
     @property

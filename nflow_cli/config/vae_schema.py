@@ -29,8 +29,8 @@ from nflow_cli.config.training_schema import (
 Binarization = Annotated[
     Literal["stochastic", "static", "threshold", "none"],
     Field(
-        description="How grey levels become pixels: drawn anew each epoch, drawn once, cut at ½, "
-        "or as they are."
+        description="Binarization of grey levels: drawn anew each epoch, drawn once, by a "
+        "threshold of ½, or none."
     ),
 ]
 
@@ -62,7 +62,7 @@ class VAEModel(Strict):
         default=40, ge=2, le=10_000, description="D of the latents."
     )
     network: Literal["relu", "maxout", "gated-conv"] = Field(
-        default="relu", description="What encoder and decoder are made of."
+        default="relu", description="Architecture of encoder and decoder."
     )
     hidden: list[Annotated[int, Field(ge=1, le=100_000)]] = Field(
         default=[400, 400],
@@ -117,15 +117,15 @@ class WarmUp(Strict):
     kind: Literal["kl", "log-joint"] = Field(
         default="kl", description="The KL alone, or the log-joint as in eq. 20 of the paper."
     )
-    epochs: float = Field(default=0.0, ge=0, description="How many β rises for; 0: none.")
+    epochs: float = Field(default=0.0, ge=0, description="Epochs of the rise of β; 0: none.")
     start: float = Field(default=0.01, gt=0, le=1, description="β at the first update.")
 
 
 class ValidationStopping(Strict):
     """Stop when the validation bound has not risen by ``min_delta`` for ``patience`` epochs."""
 
-    patience: int = Field(default=20, ge=1, description="Epochs without progress.")
-    min_delta: float = Field(default=0.0, ge=0, description="What counts as progress, in nats.")
+    patience: int = Field(default=20, ge=1, description="Epochs without improvement.")
+    min_delta: float = Field(default=0.0, ge=0, description="Minimum improvement, in nats.")
     images: int = Field(default=10_000, ge=1, description="Training images that are held out.")
 
 
@@ -135,7 +135,7 @@ class VAETrain(Strict):
     length_key: ClassVar[str] = "epochs"
     annealed_keys: ClassVar[tuple[str, str]] = ("warm_up", "epochs")
 
-    epochs: int = Field(default=100, ge=1, le=10**6, **option("Passes over the training images."))
+    epochs: int = Field(default=100, ge=1, le=10**6, **option("Epochs over the training images."))
     batch_size: BatchSize = Field(default=100, description="Images per update.")
     learning_rate: LearningRate = 0.002
     schedule: Schedule = "cosine"
@@ -155,19 +155,19 @@ class VAEEvaluate(Strict):
     """Evaluation of a VAE."""
 
     importance_samples: int = Field(
-        default=200, ge=1, le=10**6, description="Latents an image for -log p(x)."
+        default=200, ge=1, le=10**6, description="Latents per image for -log p(x)."
     )
 
 
 class Published(Strict):
     """A published score, in nats, for runs with ``k`` flows (``null``: any) on the same data."""
 
-    k: int | None = Field(default=None, description="Of so many flows; null: of any number.")
-    negative_elbo: float | None = Field(default=None, description="In nats an image.")
-    negative_log_likelihood: float | None = Field(default=None, description="In nats an image.")
-    data: str = Field(default="mnist", description="What it was measured on.")
+    k: int | None = Field(default=None, description="Number of flows; null: any.")
+    negative_elbo: float | None = Field(default=None, description="In nats per image.")
+    negative_log_likelihood: float | None = Field(default=None, description="In nats per image.")
+    data: str = Field(default="mnist", description="Data set of the score.")
     binarization: Binarization = "stochastic"
-    source: str = Field(description="Where it was published.")
+    source: str = Field(description="Publication.")
 
 
 PIXELS = 784
