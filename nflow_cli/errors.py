@@ -7,8 +7,8 @@ class NflowError(Exception):
     """Base of all errors that a user can cause; the command line prints one line."""
 
 
-def one_line(error: BaseException) -> str:
-    """Return an error's message as one line."""
+def one_line(error: object) -> str:
+    """Return a message as one line; of an empty one its type."""
     return printable(" ".join(str(error).split())) or type(error).__name__
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import sys
 from collections.abc import Iterable
 
 # Control characters (C0, DEL, C1), changes of writing direction, line separators, and
@@ -15,6 +16,11 @@ _UNSHOWN = re.compile(
 def printable(text: object) -> str:
     """Return a text as one line, with control characters escaped."""
     return _UNSHOWN.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
+
+
+def to_stderr(line: str) -> None:
+    """Print a line on stderr."""
+    print(printable(line), file=sys.stderr)
 
 
 def command_line(words: Iterable[str]) -> str:

@@ -147,7 +147,9 @@ def load_dataset(
         columns, kinds, present, note = without_gaps(columns, kinds, settings, len(numbers))
         numbers, notes = numbers[present], [*notes, *note]
     parts, more = parts_of(table, settings, numbers)
-    refuse(table.name, [*faults, *more], _hint(faults, flows))
+    faults = [*faults, *more]
+    is_plain = flows and any(fault.column and fault.mend for fault in faults)
+    refuse(table.name, faults, HINT if is_plain else "")
     kinds = _with_levels(kinds, columns, parts.train)
     refuse(table.name, without_levels(kinds, settings))
     data = _of_parts(table, settings, columns, kinds, parts)
@@ -218,10 +220,6 @@ def kinds_and_faults(
         modelled = row_names(kinds, settings.given).modelled
         faults += on_bounds(table, columns, rows, modelled, settings)
     return dict(kinds), faults
-
-
-def _hint(faults: Sequence[Fault], flows: Tails | None) -> str:
-    return HINT if flows and any(fault.column and fault.mend for fault in faults) else ""
 
 
 def _test_rows(

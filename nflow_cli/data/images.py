@@ -18,7 +18,6 @@ import io
 import math
 import os
 import struct
-import sys
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -30,11 +29,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from nflow_cli.errors import DataError, RunDirectoryError
+from nflow_cli.errors import DataError, RunDirectoryError, one_line
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.npz import ArrayError, check_size, read_arrays, read_values
-from nflow_cli.text import printable
+from nflow_cli.text import to_stderr
 
 MNIST, SAMPLE = "mnist", "mnist-sample"
 BINARIZATIONS = ("stochastic", "static", "threshold", "none")
@@ -90,12 +89,8 @@ class Images:
         return len(self.x_test)
 
 
-def _to_stderr(line: str) -> None:
-    print(printable(line), file=sys.stderr)
-
-
 def load_images(
-    name: str = MNIST, *, fallback: bool = True, notify: Callable[[str], Any] = _to_stderr
+    name: str = MNIST, *, fallback: bool = True, notify: Callable[[str], Any] = to_stderr
 ) -> Images:
     """Load a data set.
 
@@ -118,7 +113,7 @@ def load_images(
     try:
         content = _mnist(notify)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = _one_line(error).removeprefix("<urlopen error ").removesuffix(">")
+        reason = one_line(error).removeprefix("<urlopen error ").removesuffix(">")
         if not fallback:
             where = f"not in {_cache()}, and cannot be downloaded from {URL}"
             raise DataError(
@@ -221,7 +216,7 @@ def _mnist(notify: Callable[[str], Any]) -> bytes:
         cache.parent.mkdir(parents=True, exist_ok=True)
         RunDirectory(cache.parent).write(cache.name, lambda file: file.write(content))
     except (OSError, RunDirectoryError) as error:
-        notify(f"MNIST is not kept for the next run: {_one_line(error)}")
+        notify(f"MNIST is not kept for the next run: {one_line(error)}")
     return content
 
 
@@ -234,10 +229,6 @@ def _download(notify: Callable[[str], Any]) -> bytes:
     return content
 
 
-def _one_line(what: object) -> str:
-    return " ".join(str(what).split()) or type(what).__name__
-
-
 @contextmanager
 def _reading(file: str, expected: str) -> Iterator[None]:
     try:
@@ -247,7 +238,7 @@ def _reading(file: str, expected: str) -> Iterator[None]:
     except ArrayError as error:
         raise DataError(f"{file}: {error}") from None
     except Exception as error:  # zipfile, gzip, zlib and NumPy raise different ones
-        detail = _one_line(getattr(error, "strerror", None) or error)
+        detail = one_line(getattr(error, "strerror", None) or error)
         raise DataError(f"{file}: cannot be read ({detail}); expected {expected}") from None
 
 
@@ -255,7 +246,7 @@ def _read_npz(source: str | IO[bytes], file: str) -> dict[str, np.ndarray]:
     with _reading(file, _EXPECTED), zipfile.ZipFile(source) as archive:
         keys = [key for key in _IDX if f"{key}.npy" in archive.namelist()]
         if not {"x_train", "x_test"} <= set(keys):
-            received = _one_line(", ".join(archive.namelist()[:8]) or "none")
+            received = one_line(", ".join(archive.namelist()[:8]) or "none")
             raise DataError(f"{file}: expected the keys x_train and x_test; received {received}")
         return read_arrays(archive, keys, _check_header)
 

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.runs import files, npz
 from nflow_cli.runs.directory import CHECKPOINTS, RunDirectory
-from nflow_cli.text import printable
+from nflow_cli.text import to_stderr
 
 MANIFEST = "manifest.json"
 MAX_CHECKPOINTS = 2
@@ -33,10 +32,6 @@ def _is_name(name: str) -> bool:
     return re.fullmatch(r"[0-9]{12}\.npz", name) is not None
 
 
-def _to_stderr(line: str) -> None:
-    print(printable(line), file=sys.stderr)
-
-
 class Checkpoints:
     """The last two checkpoints of a run, in ``checkpoints/``, and a manifest of their SHA-256.
 
@@ -45,7 +40,7 @@ class Checkpoints:
     called with each line for the user.
     """
 
-    def __init__(self, directory: RunDirectory, notify: Callable[[str], Any] = _to_stderr):
+    def __init__(self, directory: RunDirectory, notify: Callable[[str], Any] = to_stderr):
         self.directory, self.notify = directory, notify
 
     def save(self, update: int, checkpoint: Checkpoint) -> None:

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from nflow_cli.errors import RunDirectoryError
+from nflow_cli.errors import RunDirectoryError, one_line
 from nflow_cli.runs.directory import MODEL, RUN, RunDirectory
 
 DESCRIPTION, WEIGHTS = "config.json", "model.weights.h5"  # inside the file
@@ -156,7 +156,5 @@ def _check_finite(path: Path, model: Any) -> None:
 
 
 def _not_ours(path: Path, error: Exception) -> RunDirectoryError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return RunDirectoryError(
-        f"{path}: damaged: expected the model that nflow saved ({reason:.120})"
-    )
+    expected = f"expected the model that nflow saved ({one_line(error):.120})"
+    return RunDirectoryError(f"{path}: damaged: {expected}")
