@@ -47,7 +47,6 @@ def options_of(command: str) -> dict[str, KeyOption]:
 
 
 def _within(model: Mapping[str, Any], models: Any, prefix: str) -> Iterator[KeyOption]:
-    """Yield the options of the keys in a mapping, nested ones included."""
     for name, field in model.get("properties", {}).items():
         key, parts = f"{prefix}{name}", [field, *field.get("anyOf", ())]  # the last may be null
         for part in parts:

@@ -78,7 +78,6 @@ def expect_memory(config: Config, footprint: Footprint | None) -> None:
 
 
 def _outputs(config: VAEConfig) -> int:
-    """Return about how many outputs the layers of a VAE have per image."""
     model, flow = config.model, config.flow
     dim = model.latent_dim
     of_context = flow.weights(dim, width=1) - flow.weights(dim) if flow.amortized else 0

@@ -85,7 +85,6 @@ def in_proportion(
 
 
 def _check_dropped(change: Change, before: Iterable[Change]) -> None:
-    """Refuse to replace a mapping that an earlier change sets a key of."""
     for other in before:
         if other.path != change.path and is_within(other.path, change.path):
             raise ConfigError(

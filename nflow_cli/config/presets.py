@@ -229,13 +229,11 @@ def checked(
 
 
 def _without_flow(schema: type[Strict], data: Mapping[str, Any]) -> type[Strict]:
-    """Return the schema of a preset of ``nflow fit``: of cells, where ``flow`` is null."""
     is_of_cells = schema is FitConfig and data.get("flow", "") is None
     return CellsConfig if is_of_cells else schema
 
 
 def _blamed(source: str, changes: Sequence[Change], path: str, error_type: str = "") -> str:
-    """Return the source of the wrong value at ``path``, and the path."""
     for change in reversed(changes):
         if path == change.path:
             return change.source
@@ -330,7 +328,6 @@ def shortened(value: Any) -> str:
 
 
 def _as_number(received: Any, whole: bool) -> str:
-    """Return a hint for a number given as text, or ""."""
     try:
         number = float(received) if isinstance(received, str) else math.nan
     except ValueError:
@@ -342,7 +339,6 @@ def _as_number(received: Any, whole: bool) -> str:
 
 
 def _keys_at(schema: type[BaseModel], path: list[Any]) -> list[str]:
-    """Return the keys of the schema at a path, which may pass through lists and names."""
     model: Any = schema
     for part in [p for p in path if p != "target" and not isinstance(p, int)]:
         if part in model.model_fields:  # else the name of a column

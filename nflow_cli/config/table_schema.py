@@ -157,7 +157,6 @@ class TableData(Strict):
     @field_validator("kinds")
     @classmethod
     def _follow(cls, kinds: dict[str, ColumnKind] | None) -> dict[str, ColumnKind] | None:
-        """Check that computed columns are computed from columns of a row."""
         apart = {n for n, kind in (kinds or {}).items() if kind.kind in ("computed", "left out")}
         for kind in (kinds or {}).values():
             for name in kind.relation.columns if kind.relation else ():
@@ -186,7 +185,6 @@ class TableData(Strict):
     @field_validator("bounds", "categorical", "discrete")
     @classmethod
     def _are_used(cls, value: Any, info: ValidationInfo) -> Any:
-        """Check that columns are modelled or given, where these are set."""
         columns = info.data.get("columns")
         used = {*(columns or ()), *info.data.get("given", ())}
         for name in () if columns is None else value:

@@ -30,7 +30,6 @@ Matrix = Annotated[list[Point], Field(min_length=2, max_length=2)]
 
 
 def _counts_agree(target: Any) -> Any:
-    """Check that the lists of an explicit target have one entry per component."""
     counts = {key: len(value) for key, value in target if isinstance(value, list)}
     if len(set(counts.values())) > 1:
         raise ValueError(f"lists of the same length, not of {counts}")

@@ -98,13 +98,10 @@ class Annealing(Strict):
 
 
 class Train(Strict):
-    """Training of a fit to a density, by reverse KL.
+    """Training of a fit to a density, by reverse KL."""
 
-    ``length_key`` is the key of a training's length; ``annealed_keys`` are the mapping that anneals
-    it and its key of the annealing's length.
-    """
-
-    length_key: ClassVar[str] = "steps"
+    length_key: ClassVar[str] = "steps"  # of the training
+    # The mapping that anneals it, and its key of the annealing's length.
     annealed_keys: ClassVar[tuple[str, str]] = ("annealing", "updates")
     ensemble: ClassVar[int] = 1
 

@@ -227,7 +227,6 @@ class VAEConfig(Strict):
 
 
 def _weights(model: VAEModel, flow: VAEFlow) -> int:
-    """Return about how many weights the VAE's networks and its posterior's flows have."""
     pairs = sum(a * b for a, b in pairwise([PIXELS, *model.hidden, 2 * model.latent_dim]))
     of_flows = flow.weights(model.latent_dim, model.hidden[-1] if flow.amortized else 0)
     return WEIGHTS_A_PAIR[model.network] * pairs + of_flows

@@ -188,7 +188,6 @@ def _index_columns(schema: "pa.Schema") -> set[str]:
 
 @contextmanager
 def _explained(name: str, expected: str) -> Iterator[None]:
-    """Turn any error of a reader into a DataError of one line that names the file."""
     try:
         yield
     except DataError:

@@ -92,7 +92,6 @@ class Neighbours:
         return level
 
     def _rise(self, before: np.ndarray, near: np.ndarray) -> float:
-        """Return the extrapolated rise from the last value's neighbours to itself."""
         last, far = np.array([len(self.places) - 1]), self._starts(before, near)
         if far[0] == near[0] or near[0] == last[0]:
             return 1.0

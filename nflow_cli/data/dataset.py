@@ -249,7 +249,6 @@ def _test_rows(
 
 
 def _units(data: Dataset) -> dict[str, list[ColumnMap]]:
-    """Fit the units of numeric columns to the training rows that are no atoms."""
     units = {}
     for name, values in zip(data.columns, data.train.T):
         kind = data.kinds[name]

@@ -74,7 +74,7 @@ def _some(column: RawColumn, present: np.ndarray) -> RawColumn:
 
 
 def parts_of(table: TableFile, settings: TableData, rows: np.ndarray) -> tuple[Parts, list[Fault]]:
-    """Split rows, given by their numbers in the table; return positions, and faults."""
+    """Split rows, given by their numbers in the table, into parts; also return faults."""
     try:
         return _parts(table, settings, rows), []
     except DataError as error:

@@ -107,10 +107,7 @@ def dated(column: RawColumn) -> tuple[RawColumn, str | None]:
 
 
 def in_form(column: RawColumn, form: str) -> np.ndarray | None:
-    """Return the numbers of a column of dates or times in text, `(n,)`, NaN where missing.
-
-    None if the text was not collected. Raises as `numbers_of`.
-    """
+    """Return the numbers of dates or times in text, `(n,)`, NaN where missing, or the column's."""
     if column.codes is None:
         return column.numbers
     return np.append(numbers_of(column.texts, form), np.nan)[column.codes]
@@ -162,7 +159,6 @@ def _days(groups: dict[str, list[str]]) -> np.ndarray:
 
 
 def _written(date: str, tick: int, form: str, digits: int) -> str:
-    """Format a date, and a time of ``tick`` 10**-digits seconds since midnight."""
     year, month, day = date.rsplit("-", 2)
     seconds, fraction = divmod(tick, 10**digits)
     parts = {"%Y": year.zfill(4), "%m": month, "%d": day, "%-m": str(int(month))}

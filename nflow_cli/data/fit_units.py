@@ -73,14 +73,10 @@ def fit_units(
 
     Args:
         x: ``(n,)``, float64, finite, in random order: a tail is fitted to the first 20,000.
-        bounds: Open ends.
+        bounds: Open ends; a row on one or outside is refused.
         tails: "tukey-h", or "none".
         skewed: Replace scale and tails by an asinh if that adds more than 0.2 nats a row. One
-            bound then has the softplus alone, whose inverse is linear far from it: that of a
-            logarithm is unbounded.
-
-    Raises:
-        DataError: A row is on a bound or outside, or all rows are equal.
+            bound then has the softplus alone: the inverse of a logarithm is unbounded.
     """
     chains: list[_Chain] = []
     for first in _bounded(x, bounds or Bounds(), skewed):
@@ -99,7 +95,6 @@ def fit_units(
 
 
 def _bounded(x: np.ndarray, bounds: Bounds, skewed: bool) -> list[ColumnMap | None]:
-    """Return the candidate maps of a column from its bounds to R."""
     low, high = bounds
     above, below = (-math.inf if low is None else low), (math.inf if high is None else high)
     least, most = x.min(), x.max()

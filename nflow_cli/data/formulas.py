@@ -93,7 +93,6 @@ def _length(formula: tuple[np.ndarray, float]) -> int:
 def _terms(
     rule: Rule, y: np.ndarray, columns: list[np.ndarray]
 ) -> tuple[list[int], np.ndarray] | None:
-    """Return the indices of a formula's columns, and their coefficients by least squares."""
     if not columns:
         return None
     x = np.stack(columns, axis=1)

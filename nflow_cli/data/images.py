@@ -100,9 +100,6 @@ def load_images(
             folder or prefix of IDX files, plain or ``.gz``. Labels are optional.
         fallback: Use ``mnist-sample``, with a warning, if ``mnist`` is not available.
         notify: Called with each line for the user.
-
-    Raises:
-        DataError: A file is missing or invalid.
     """
     if name == SAMPLE:
         return _sample()
@@ -129,21 +126,12 @@ def load_images(
 
 
 def binarize(images: np.ndarray, mode: str, seed: int, epoch: int, part: str) -> np.ndarray:
-    """Binarize grey levels ``x`` in 0–255.
+    """Binarize grey levels ``x`` in 0–255, uint8, to uint8 of 0 and 1.
 
-    ``stochastic`` draws each pixel from Bernoulli(x / 255), anew each epoch; ``static`` does so
+    ``stochastic`` draws each pixel from Bernoulli(x / 255), anew each ``epoch``; ``static`` does so
     once for a seed (Salakhutdinov & Murray 2008); ``threshold`` is x >= 128; ``none`` keeps the
-    grey levels x / 255. Scores of different modes do not compare.
-
-    Args:
-        images: uint8, of any shape.
-        mode: One of ``BINARIZATIONS``.
-        seed: Of the run.
-        epoch: Of a stochastic draw, from 0 on.
-        part: ``train`` or ``test``, whose draws are independent.
-
-    Returns:
-        uint8 of 0 and 1, or for ``none`` float32 in [0, 1].
+    grey levels x / 255, float32. Scores of different modes do not compare. ``part`` is ``train``
+    or ``test``, whose draws are independent.
     """
     if images.dtype != np.uint8:
         raise ValueError(f"images must be uint8 grey levels. Received: dtype={images.dtype}")
@@ -252,7 +240,6 @@ def _read_npz(source: str | IO[bytes], file: str) -> dict[str, np.ndarray]:
 
 
 def _read_idx(path: str) -> dict[str, np.ndarray]:
-    """Read the IDX files of a folder, or of a path prefix."""
     prefix = os.path.join(path, "") if os.path.isdir(path) else path
     files = {key: file for key in _IDX if (file := _find_idx(prefix, key))}
     if not files and not os.path.isdir(path):

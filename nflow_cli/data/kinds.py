@@ -181,7 +181,6 @@ def _type(column: RawColumn, numbers: Written) -> CellType:
 def _why_levels(
     column: RawColumn, numbers: Written, lattice: Lattice | None, settings: TableData
 ) -> str:
-    """Return why a numeric column is one of levels, or ""."""
     count = len(numbers.values)
     if column.name in settings.categorical:
         return "chosen"

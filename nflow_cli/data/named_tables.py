@@ -21,7 +21,6 @@ def table_named(settings: TableData) -> TableFile:
 
 
 def _opened(name: str) -> TableFile:
-    """Open a table; an unknown bare name may be meant for a built-in set."""
     if name == IN_PYTHON:
         raise DataError(f"{name}: the table was passed in Python and cannot be read again")
     is_bare = name != STDIN and not os.path.dirname(name) and not os.path.splitext(name)[1]

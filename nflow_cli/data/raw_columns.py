@@ -84,7 +84,6 @@ def read_columns(
 
 
 def _drawn(table: TableFile, names: Sequence[str], size: int, seed: int) -> np.ndarray | None:
-    """Sample the numbers of ``size`` rows without replacement; ``None``: all."""
     n = table.n_rows
     if n is None:
         n = sum(block.num_rows for block in table.blocks(names))
@@ -216,7 +215,6 @@ def _days(cells: Any, _: str) -> Any:
 
 
 def _seconds(cells: Any, _: str) -> Any:
-    """Return times as seconds since 1970-01-01, float64, null where missing."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

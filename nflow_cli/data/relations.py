@@ -69,8 +69,8 @@ def cells_of(raw: RawColumn) -> Cells:
 def relations_of(columns: Sequence[Cells], fixed: set[str]) -> dict[str, Relation]:
     """Return the relations of computed columns, by name; ``fixed`` ones are not computed.
 
-    A column is computed from earlier ones if possible, else from a later one by a map. A column
-    that others are computed from is not computed itself.
+    A column is computed from earlier ones if possible, else from a later one by a map, and never
+    from a computed one.
     """
     found: dict[str, Relation] = {}
     kept: list[int] = []
@@ -96,12 +96,11 @@ def relations_of(columns: Sequence[Cells], fixed: set[str]) -> dict[str, Relatio
 
 
 def _formula(target: Cells, kept: Sequence[Cells]) -> Relation | None:
-    """Return the formula of a column by some of others, if it explains enough."""
     if target.numbers is None or target.nats < 2 * NATS:
         return None
     relation = formula_of(target.numbers, [cells.numbers for cells in kept if cells.numbers])
-    is_told = relation is not None and target.nats >= NATS * (1 + len(relation.columns))
-    return relation if is_told else None
+    explains = relation is not None and target.nats >= NATS * (1 + len(relation.columns))
+    return relation if explains else None
 
 
 def _first_map(target: Cells, sources: Sequence[Cells]) -> Relation | None:

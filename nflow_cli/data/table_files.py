@@ -77,7 +77,6 @@ def open_table(name: str | Path) -> TableFile:
 
 
 def _beginning(path: Path, label: str) -> bytes:
-    """Return the first bytes of a readable file."""
     try:
         if path.is_dir():
             raise DataError(f"{label}: a folder; expected {_FORMATS}")
@@ -135,8 +134,6 @@ def _streamed(label: str, start: bytes, opened: Callable[[], BinaryIO], source: 
 
 
 class _Unpacked(gzip.GzipFile):
-    """A gunzipped stream of limited size."""
-
     def __init__(self, file: BinaryIO, label: str):
         super().__init__(fileobj=file, mode="rb")
         self._packed, self._label = file, label

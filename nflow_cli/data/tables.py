@@ -215,7 +215,6 @@ def present_cells(values: Any) -> Any:
 
 
 def _first_bad(cells: Any) -> int:
-    """Return the index of the first cell that is no number; there is one."""
     import pyarrow as pa
 
     low, high = 0, len(cells)

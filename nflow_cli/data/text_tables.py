@@ -214,7 +214,6 @@ def _hold_numbers(cells: Any, decimal: str) -> bool:
 
 
 def _with_returns(batch: "pa.RecordBatch") -> "pa.RecordBatch":
-    """Restore carriage returns in cells."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
