@@ -19,8 +19,8 @@ def home(tmp_path, monkeypatch):
 
 
 def begin():
-    """Return the folder that a process that starts now is told of, or None."""
-    with program_cache.told():
+    """Return the folder that a process that starts now uses, or None."""
+    with program_cache.enabled():
         flags = os.environ.get("TF_XLA_FLAGS")
     assert "TF_XLA_FLAGS" not in os.environ
     return flags and program_cache.Path(flags.split("=", 1)[1])
@@ -97,7 +97,7 @@ def test_other_flags_threads_or_processors_have_other_programs(home, monkeypatch
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
     assert begin().parent != path.parent
     monkeypatch.delenv("XLA_FLAGS")
-    with program_cache.told(threads=1):
+    with program_cache.enabled(threads=1):
         assert str(path.parent) not in os.environ["TF_XLA_FLAGS"]
     monkeypatch.setattr(program_cache, "_processor", lambda: ["model name: another"])
     assert begin().parent != path.parent
@@ -105,7 +105,7 @@ def test_other_flags_threads_or_processors_have_other_programs(home, monkeypatch
 
 def test_the_users_own_arrangement_and_the_wish_for_none_stand(monkeypatch):
     monkeypatch.setenv("TF_XLA_FLAGS", f"{program_cache.DIRECTORY}=/somewhere")
-    with program_cache.told():
+    with program_cache.enabled():
         assert os.environ["TF_XLA_FLAGS"] == f"{program_cache.DIRECTORY}=/somewhere"
     monkeypatch.delenv("TF_XLA_FLAGS")
     monkeypatch.setenv("NFLOW_CACHE", "off")
