@@ -21,7 +21,7 @@ from nflow_cli.densities.cells.fitting import (
 )
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.mixing import log_mixture, member_weights, mixing_weights
-from nflow_cli.densities.cells.starting import started
+from nflow_cli.densities.cells.starting_weights import starting_weights
 from nflow_cli.densities.cells.unmixing import found_unmixing
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.errors import DataError
@@ -53,7 +53,7 @@ def build(config: CellsConfig, data: Dataset) -> Parts:
         network.initial(layout, blocks, stream(seed, "cells"))
         for seed in seeds_from(config.seed, members)
     ]
-    start = started(layout, columns, train, data.weights.train)
+    start = starting_weights(layout, columns, train, data.weights.train)
     shift = float(density.log_learnt.sum()) - _measure(density, data)
     model = FitCells(layout, columns, CellWeights(starts), start, shift)
     model.prepare(config.train, config.train.steps or 0)
