@@ -73,7 +73,7 @@ def test_a_vae_worse_than_fair_coins_is_ruined():
             0.8,
             "with 10 times as many samples one would hold 4% of the squared weights (k-hat ",
         ),
-        (0.01, 400.0, "of 10 times the samples one would hold 10%"),
+        (0.01, 400.0, "with 10 times as many samples one would hold 10%"),
     ],
 )
 def test_weights_of_which_few_samples_hold_most_are_told(share, tail, text):
@@ -151,7 +151,7 @@ def test_ten_rows_and_an_older_run_are_not_marked(facts):
 @pytest.mark.parametrize("n", range(2, 10))
 def test_the_width_of_an_interval_is_that_of_students_t(n):
     (caveat,) = caveats_of(settings(POINTS), {"n_effective": n})
-    factor = float(re.search("95 % is ± ([0-9.]+) standard errors", caveat.reason)[1])
+    factor = float(re.search("95 % interval is ± ([0-9.]+) standard errors", caveat.reason)[1])
     with mpmath.workdps(30):
         v = n - 1  # P(|t| > f) is the regularised incomplete beta of v/(v + f^2)
         beyond = [
