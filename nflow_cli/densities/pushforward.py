@@ -44,8 +44,8 @@ class FlowDensity:
     of any length in the user's units, in bounded memory.
 
     R members side by side are an equal mixture, ``q = Σ_r q_r / R``; tensors then have a leading
-    axis R. Flows with a context of G numbers give ``log q(x | g)``; points are then rows ``(..., G
-    + D)``.
+    axis R. Flows with a context of G numbers give ``log q(x | g)``; points are then rows
+    ``(..., G + D)``.
 
     Args:
         base: ``q0``.

@@ -47,9 +47,10 @@ class ImportanceSampler:
 
     def __call__(self, pixels: np.ndarray, start: int) -> dict[str, np.ndarray]:
         """Estimates for the images of a batch, whose first is image ``start``, in nats:
-        ``reconstruction`` and ``kl``, means over the draws; ``log_evidence``, the estimate ``log
-        1/S Σ_s p(x, z_s) / q(z_s|x)``; and mean and variance of the latents, ``mean_latent`` and
-        ``latent_variance`` ``(n, D)``, the latter NaN for a single draw.
+        ``reconstruction`` and ``kl``, means over the draws; ``log_evidence``, the
+        estimate ``log 1/S Σ_s p(x, z_s) / q(z_s|x)``; and mean and variance of the
+        latents, ``mean_latent`` and ``latent_variance`` ``(n, D)``, the latter NaN for a
+        single draw.
         """
         n = len(pixels)
         filled = np.zeros((BATCH, *pixels.shape[1:]), pixels.dtype)

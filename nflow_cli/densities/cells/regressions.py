@@ -246,8 +246,8 @@ def fit_ridge(
 ) -> Ridge:
     """Ridge regression with the penalty of the least leave-one-out error.
 
-    With ``X = U S Vᵀ`` of centred rows the leave-one-out residual is ``r_i / (1 - H_ii)``, ``H =
-    1/n + U S²/(S² + a) Uᵀ`` (Allen 1974); the intercept is not penalised.
+    With ``X = U S Vᵀ`` of centred rows the leave-one-out residual is ``r_i / (1 - H_ii)``,
+    ``H = 1/n + U S²/(S² + a) Uᵀ`` (Allen 1974); the intercept is not penalised.
 
     Args:
         inputs: ``(n, P)``.
