@@ -47,11 +47,11 @@ class StandardNormal(_Independent):
     """``N(0, I)`` on R^D: ``log q(z) = -|z|^2/2 - (D/2) log 2π`` in nats."""
 
     def log_prob(self, z: Any) -> Any:
-        """Log-density ``(...)`` in nats."""
+        """Log-density in nats."""
         return -0.5 * (ops.sum(z * z, axis=-1) + z.shape[-1] * LOG_2PI)
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw float32 points ``(..., D)``."""
+        """Draw float32 points."""
         return rng.standard_normal(shape, dtype=np.float32)
 
     def quantiles(self, u: np.ndarray) -> np.ndarray:
@@ -81,7 +81,7 @@ class UniformBox(_Independent):
         return ops.where(inside, ops.full_like(z[..., 0], level), outside)
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw float32 points ``(..., D)``."""
+        """Draw float32 points."""
         unit = rng.random(shape, dtype=np.float32)
         return self.quantiles(unit)
 
@@ -105,12 +105,12 @@ class StudentT(_Independent):
         self.level = halves - 0.5 * math.log(df * math.pi)
 
     def log_prob(self, z: Any) -> Any:
-        """Log-density ``(...)`` in nats."""
+        """Log-density in nats."""
         tails = ops.sum(ops.log1p(z * z / self.df), axis=-1)
         return z.shape[-1] * self.level - 0.5 * (self.df + 1) * tails
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw float32 points ``(..., D)``."""
+        """Draw float32 points."""
         return rng.standard_t(self.df, shape).astype(np.float32)
 
 
@@ -128,13 +128,13 @@ class Widened(Base):
         self.angle = math.atan(self.reach)  # arctan z is uniform within this
 
     def log_prob(self, z: Any) -> Any:
-        """Log-density ``(...)`` in nats."""
+        """Log-density in nats."""
         tails = -z.shape[-1] * math.log(2 * self.angle) - ops.sum(ops.log1p(z * z), axis=-1)
         tails = ops.where(ops.all(ops.abs(z) <= self.reach, axis=-1), tails, -math.inf)
         return ops.logaddexp(self.base.log_prob(z), tails) - math.log(2.0)
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw float32 points ``(..., D)``."""
+        """Draw float32 points."""
         near = self.base.sample(rng, shape)
         far = np.tan(self.angle * (2 * rng.random(shape) - 1)).astype(np.float32)
         far = np.clip(far, -self.reach, self.reach)

@@ -19,10 +19,10 @@ class LogDensity(Target):
     ``log p(z) = log p(x) + log|det dx/dz|`` in nats; the units map bounded coordinates to R.
 
     Args:
-        function: Takes points ``(n, D)``: tensors or arrays, by subclass.
+        function: Takes points ``(n, D)``.
         dim: D.
-        units: Their ``outside`` maps ``z`` to ``x``.
-        name: Name of the function in errors.
+        units: Map ``z`` to ``x`` by ``outside``.
+        name: Of the function, in errors.
     """
 
     takes_arrays = False

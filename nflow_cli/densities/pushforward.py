@@ -156,11 +156,8 @@ class FlowDensity:
     def batches(
         self, n: int, seed: int = 0, given: np.ndarray | None = None
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Draw the samples of :meth:`sample` in chunks.
-
-        Yields:
-            The number of rows before, the rows ``(m, G + D)``, and their ``log q`` ``(m,)`` in
-            nats.
+        """Yield chunks of :meth:`sample`: the number of rows before, rows ``(m, G + D)``, and their
+        ``log q`` ``(m,)`` in nats.
         """
         n = whole_number("n", n, error=DataError)
         for draw in self.draw(n, lambda chunk: stream(seed, "samples", chunk), given):
@@ -352,7 +349,6 @@ def chunks(n: int, dim: int) -> Iterator[slice]:
 
 
 def _joint_parts(lengths: Mapping[int, int], dim: int) -> Iterator[dict[int, slice]]:
-    """Cut several arrays, as if they were one, into chunks: slices by the array's key."""
     firsts = dict(zip(lengths, np.cumsum([0, *lengths.values()]).tolist()))
     for part in chunks(sum(lengths.values()), dim):
         slices = {

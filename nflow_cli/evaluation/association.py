@@ -15,12 +15,8 @@ OTHER, MISSING, NEW = "other levels", "missing", "new level"
 
 
 class Groups(NamedTuple):
-    """Grouped cells of a column of levels.
-
-    Attributes:
-        names: Of the groups: levels, other levels, missing and new, if they occur.
-        rows: Group of each row ``(n,)``.
-        draws: Group of each sample ``(m,)``.
+    """Grouped cells of a column of levels: names of the groups (levels, other levels, missing,
+    new), and the groups of rows ``(n,)`` and of samples ``(m,)``.
     """
 
     names: list[str]
@@ -94,12 +90,7 @@ def _entropy(values: np.ndarray) -> float:
 
 
 class Associations(NamedTuple):
-    """The :func:`association` of each pair of columns, 1 on the diagonal.
-
-    Attributes:
-        rows: ``(C, C)``, in rows.
-        draws: ``(C, C)``, in samples.
-    """
+    """The :func:`association` of each pair of columns ``(C, C)``, in rows and in samples."""
 
     rows: np.ndarray
     draws: np.ndarray

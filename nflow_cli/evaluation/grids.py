@@ -35,7 +35,7 @@ class Grid:
 
 
 class Together:
-    """Several grids, one after the other; a slice is an array."""
+    """Several grids in a row; a slice is an array."""
 
     def __init__(self, *sets: Grid):
         self.sets = sets
@@ -70,5 +70,10 @@ def window_of_all(draws: np.ndarray) -> np.ndarray:
 def grid_of(window: np.ndarray, n: int) -> Grid:
     """Grid of ``n`` points along each axis, over a window and a border."""
     middle, half = window.mean(axis=0), (0.5 + BORDER) * np.ptp(window, axis=0)
-    first, second = np.linspace(middle - half, middle + half, n).T
+    return grid_between(middle - half, middle + half, n)
+
+
+def grid_between(low: np.ndarray, high: np.ndarray, n: int) -> Grid:
+    """Grid of ``n`` points along each axis between two corners ``(2,)``."""
+    first, second = np.linspace(low, high, n).T
     return Grid(first, second)

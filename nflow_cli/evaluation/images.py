@@ -132,7 +132,7 @@ def estimate_arrays(estimates: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _active_units(estimates: dict[str, np.ndarray], draws: int) -> int | None:
-    """Number of units whose posterior mean varies, corrected for the noise of the mean of draws."""
+    """Unbiased: minus the variance of the mean of draws."""
     if draws == 1:
         return None
     noise = np.mean(estimates["latent_variance"], axis=0, dtype=np.float64) / draws
@@ -152,7 +152,9 @@ def vae_arrays(
     shown = shown_images(len(pixels), seed, SHOWN_LATENTS)
     base, latents = draw_latents(vae, pixels[shown], seed)
     few = shown_images(len(pixels), seed, SHOWN_IMAGES)
-    chosen = few if labels is None else _one_of_each(labels)
+    chosen = few  # else the first of each digit
+    if labels is not None:
+        chosen = np.unique(labels, return_index=True)[1][:SHOWN_IMAGES]
     quantiles = (np.arange(MANIFOLD) + 0.5) / MANIFOLD
     axis = np.array([NormalDist().inv_cdf(q) for q in quantiles], np.float32)
     arrays = {
@@ -198,11 +200,6 @@ def shown_units(mean_latent: np.ndarray) -> list[int]:
     """The two most active latent units, in order."""
     variance = np.var(mean_latent, axis=0)
     return sorted(int(unit) for unit in np.argsort(-variance, kind="stable")[:2])
-
-
-def _one_of_each(labels: np.ndarray) -> np.ndarray:
-    first = np.unique(labels, return_index=True)[1]
-    return first[:SHOWN_IMAGES]
 
 
 def manifold_of(vae: FlowVAE, axis: np.ndarray, axes: list[int]) -> np.ndarray:

@@ -33,7 +33,7 @@ class Judgement(NamedTuple):
 def judge(
     density: FlowDensity, target: Target, units: Units, names: Sequence[str], seed: int, n: int
 ) -> Judgement:
-    """Score ``q`` by ``n`` fresh samples.
+    """Score ``q`` by ``n`` fresh samples; keys as in docs/scores.md.
 
     Args:
         density: ``q``, in the coordinates of its flows.
@@ -44,17 +44,10 @@ def judge(
         n: How many.
 
     Returns:
-        ``free_energy`` ``E[log q - log p]`` and ``kl`` in nats (``None`` if log Z is unknown) with
-        their common ``kl_standard_error``; ``ess``, a fraction; ``pareto_k``; ``estimated_log_z``
-        by smoothed weights, with a ``log_z_standard_error`` if ``pareto_k`` is below 0.7, else
-        ``None``; the same by a widened base: ``widened_log_z``, ``widened_log_z_standard_error``,
-        ``widened_pareto_k``, all ``None`` if the function fails there; ``missed_share`` of ``p``
-        with its error, and its coordinates ``missed_mode``
-        (:func:`~nflow_cli.evaluation.missed_mass.missed_mass`); ``log_density_step`` and
-        ``rounding_error`` (:func:`~nflow_cli.evaluation.rounding.rounding`); ``moments``, weighted
-        mean and standard deviation of each coordinate in the user's units, and
-        ``moments_standard_error``, ``None`` as that of log Z; ``n_lost``, the number of samples
-        where ``p`` is not finite.
+        Scores in nats and in the user's units. ``kl`` is ``None`` if log Z is unknown; the errors
+        of log Z and of moments are ``None`` if ``pareto_k`` is 0.7 or more; ``widened_*`` are those
+        by a widened base, ``None`` if the function fails there; ``n_lost`` counts samples where
+        ``p`` is not finite.
     """
     log_weights, lost = _log_weights(density, target, stream(seed, "evaluation"), n)
     tail, log_z = smoothed(log_weights), target.log_z or 0.0
@@ -82,7 +75,6 @@ def judge(
 
 
 def _free_energy(log_weights: np.ndarray, log_z: float | None) -> dict[str, Any]:
-    """Mean of ``log q - log p`` and its error, over samples where ``p`` is finite."""
     seen = -log_weights[np.isfinite(log_weights)]
     energy = mean(seen) if len(seen) else math.inf
     spread = standard_deviation(seen, ddof=1) if len(seen) > 1 else math.nan
@@ -121,7 +113,6 @@ def _log_weights(
 
 
 def _log_z(name: str, error: str, k: str, weights: Smoothed, log_z: float) -> dict[str, Any]:
-    """Return log Z by smoothed weights, by key, with an error if k-hat is below 0.7."""
     w, highest = _scaled(weights.log_weights)
     average = w.mean()
     spread = w.std() / average / math.sqrt(len(w))
@@ -133,7 +124,6 @@ def _log_z(name: str, error: str, k: str, weights: Smoothed, log_z: float) -> di
 
 
 def _widened_log_z(density: FlowDensity, target: Target, seed: int, n: int) -> dict[str, Any]:
-    """Return log Z by samples from a widened base; ``None`` if the function fails there."""
     keys = ("widened_log_z", "widened_log_z_standard_error", "widened_pareto_k")
     wider = FlowDensity(Widened(density.base), density.flow)
     try:
@@ -144,7 +134,6 @@ def _widened_log_z(density: FlowDensity, target: Target, seed: int, n: int) -> d
 
 
 def _scaled(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights scaled to a maximum of 1, and the log of the scale."""
     highest = float(log_weights.max())
     if not math.isfinite(highest):  # p is finite nowhere
         return np.full(len(log_weights), 1.0), -math.inf

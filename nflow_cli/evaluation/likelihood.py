@@ -31,13 +31,13 @@ class Gain(Mean):
 
 
 class Likelihood(Mean):
-    """Mean ``log q`` of the held-out rows that are possible.
+    """Mean ``log q`` of the possible held-out rows.
 
     Attributes:
         n: Number of rows.
-        n_effective: Effective sample size ``(Σw)²/Σw²`` of the rows in the mean.
-        n_impossible: Number of rows with ``log q = -inf``, not in the mean.
-        n_unknown: Number of unknown cells, not in the sums.
+        n_effective: Effective sample size ``(Σw)²/Σw²`` of the possible rows.
+        n_impossible: Number of rows with ``log q = -inf``.
+        n_unknown: Number of unknown cells, left out.
         gains: Gain over each baseline, by name.
     """
 

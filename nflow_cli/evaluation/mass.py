@@ -18,14 +18,13 @@ WEIGHTS = np.outer(_weights, _weights).ravel() / 4
 def mass(log_prob: Callable[[np.ndarray], np.ndarray], samples: np.ndarray) -> tuple[float, float]:
     """Integrate a density over a parallelogram that covers its ``samples`` ``(m, 2)``, finite.
 
-    Adaptive cubature in coordinates in which the samples are uncorrelated: Gauss-Legendre rules of
-    3 x 3 points in cells, initially of few samples each. Where a cell and its quarters differ, the
-    quarters are divided again. ``log_prob`` returns nats ``(n,)`` at points ``(n, 2)``.
+    Adaptive cubature in coordinates in which the samples are uncorrelated: 3 x 3 Gauss-Legendre
+    rules in cells, initially of few samples each; quarters of a cell are divided again where they
+    differ from it. ``log_prob`` returns nats ``(n,)`` at points ``(n, 2)``.
 
     Returns:
-        ``∫q``, and its error: the sum of remaining differences, a bound on the error of the rules
-        unless all points of a cell miss its mass, and ``4/m``, the mass beyond the outermost
-        samples, about ``1/m`` at each side.
+        ``∫q``, and its error: the sum of remaining differences, a bound unless all points of a cell
+        miss its mass, and ``4/m`` for the mass beyond the outermost samples.
     """
     centre, basis = _coordinates(samples)
     corners, sides = cells(np.linalg.solve(basis, (samples - centre).T).T)
@@ -52,7 +51,6 @@ def mass(log_prob: Callable[[np.ndarray], np.ndarray], samples: np.ndarray) -> t
 
 
 def _coordinates(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean ``(2,)`` and Cholesky factor ``(2, 2)`` of the covariance."""
     mean = samples.mean(axis=0)
     reach = np.ptp(samples, axis=0)
     scale = np.where(reach > 0, reach, 1)
@@ -91,7 +89,6 @@ def cells(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _reach(unit: np.ndarray, holder: np.ndarray, n: int) -> np.ndarray:
-    """Extent ``(n, 2)`` of the samples in each cell."""
     low, high = np.full((n, 2), np.inf), np.full((n, 2), -np.inf)
     np.minimum.at(low, holder, unit)
     np.maximum.at(high, holder, unit)
@@ -111,7 +108,6 @@ def _rules(
 
 
 def _negligible(differences: np.ndarray) -> float:
-    """Largest difference among those that together are below the tolerance."""
     ordered = np.sort(differences)
     count = np.searchsorted(np.cumsum(ordered), TOLERANCE)
     return ordered[count - 1] if count else -1.0

@@ -23,12 +23,8 @@ CURVATURE_STEPS = 3
 
 
 class Missed(NamedTuple):
-    """Mass of a target that a fit misses.
-
-    Attributes:
-        share: Lower bound of its share of ``p``; ``None`` if unknown.
-        standard_error: Of the share.
-        place: The mode with most of it ``(D,)``; ``None`` if negligible.
+    """Mass of a target that a fit misses: its share of ``p``, a lower bound, with its error
+    (``None`` if unknown), and the mode with most of it ``(D,)`` (``None`` if negligible).
     """
 
     share: float | None
@@ -93,7 +89,6 @@ def _missed_mass(
 
 
 def _starts(density: FlowDensity, rng: np.random.Generator) -> np.ndarray:
-    """Starts ``(n, D)`` of climbs: half about the samples of ``q``, half about 0."""
     samples = next(density.draw(1_000, lambda _: rng)).x.astype(np.float64)
     scattered = rng.standard_normal((STARTS, density.dim)) * np.resize(REACHES, STARTS)[:, None]
     half = STARTS // 2
@@ -102,8 +97,6 @@ def _starts(density: FlowDensity, rng: np.random.Generator) -> np.ndarray:
 
 
 class _Bump(NamedTuple):
-    """Student's t with the mode and curvature of a log-density."""
-
     mode: np.ndarray
     factor: np.ndarray  # of its precision P = F Fᵀ
 
@@ -123,7 +116,6 @@ class _Bump(NamedTuple):
 
 
 def _bumps(slopes: Slopes, ends: np.ndarray) -> list[_Bump]:
-    """One bump for each distinct mode, the highest first."""
     found: list[_Bump] = []
     for end in ends.astype(np.float64):
         if len(found) == MOST_MODES:

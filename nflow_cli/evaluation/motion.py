@@ -46,7 +46,7 @@ class Motion:
         return self._programs[key](step.weights, points)
 
     def log_density(self, moment: float, z: np.ndarray) -> np.ndarray:
-        """Log-density ``(n,)`` in nats at points ``(n, 2)``, at a moment."""
+        """Log-density ``(n,)`` in nats of points ``(n, 2)`` at a moment."""
         points, (k, t) = self.tensor(z), _parted(moment)
         total = ops.zeros(len(z), points.dtype)
         part = [self.steps[k].part(t)] if t else []
@@ -136,7 +136,6 @@ def flow_arrays(motion: Motion, number: int, seed: int) -> dict[str, np.ndarray]
 
 
 def _lines(grid: Grid) -> np.ndarray:
-    """Lines ``(L, P, 2)`` of a coarse grid over the window and its surroundings."""
     ends = [(axis[0], axis[-1], np.ptp(axis) * BEYOND) for axis in (grid.first, grid.second)]
     (x, y), (along_x, along_y) = (
         [np.linspace(low - more, high + more, n) for low, high, more in ends]

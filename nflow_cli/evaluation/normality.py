@@ -14,18 +14,18 @@ _TINY, _HUGE = 1e-300, 1e300
 def normality(latents: np.ndarray, columns: Sequence[str]) -> dict[str, Any]:
     """Kolmogorov-Smirnov distances of the latents ``z = f^-1(x)`` of held-out rows from N(0, I).
 
-    ``sup |F_n - F|`` of every column of ``z`` against N(0, 1), and of ``|z|^2`` against chi-square
-    with D degrees of freedom, which detects columns that are normal but dependent. There is no
-    p-value: with enough rows any fit has one of 0. The :func:`band` is the distance by chance.
+    ``sup |F_n - F|`` of each column of ``z`` against N(0, 1), and of ``|z|^2`` against chi-square
+    with D degrees of freedom, which detects dependence of normal columns. There is no p-value: with
+    enough rows any fit has one of 0. The :func:`band` is the distance by chance.
 
     Args:
         latents: ``(n, D)``; rows that are not finite are left out.
         columns: The D names.
 
     Returns:
-        Under ``normality``: the ``worst_column``, its ``distance`` and the ``band`` of the largest
-        of D distances; ``radius_distance`` of ``|z|^2`` and its ``radius_band``; the number of rows
-        ``n``, and of those left out, ``n_lost``. Without rows, the names and distances are None.
+        Under ``normality``: ``worst_column``, its ``distance`` and ``band``; ``radius_distance``
+        and ``radius_band`` of ``|z|^2``; the number of rows ``n``, and of those left out
+        ``n_lost``. Without rows all but these are None.
     """
     finite = latents[np.isfinite(latents).all(axis=1)]
     n, dim = finite.shape
@@ -121,6 +121,5 @@ def most_dependent(rows: np.ndarray, most: int) -> list[int]:
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Centred ranks; ties share one."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[place] - (len(values) + 1) / 2

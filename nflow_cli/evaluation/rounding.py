@@ -19,9 +19,8 @@ BITS = 53  # of a float64 mantissa
 def step_of(values: np.ndarray) -> float:
     """Rounding step of log-density values, in nats; NaN if one is not finite.
 
-    The median spacing of their type; or the greatest power of 2 that divides all, which is larger
-    if they were rounded before: ``(log p + 1e8) - 1e8`` in float32 has steps of 8, also when cast
-    to float64.
+    The median spacing of their type, or if larger the greatest power of 2 that divides all:
+    ``(log p + 1e8) - 1e8`` in float32 has steps of 8, also when cast to float64.
     """
     if not np.isfinite(values).all():
         return math.nan
@@ -43,14 +42,12 @@ def own_values(target: Target) -> Callable[[Any], Any]:
 
 
 def rounding(density: FlowDensity, target: Target, seed: int) -> dict[str, Any]:
-    """Rounding error of ``log p`` at samples of ``q``.
-
-    Both are in the coordinates of the flows.
+    """Rounding error of ``log p`` at samples of ``q``; NaN if not finite.
 
     Returns:
         ``log_density_step`` in nats (:func:`step_of`); and ``rounding_error``, the standard
-        deviation in nats of the error of ``log p``, by such steps and by moving each coordinate by
-        one float: a step h has variance h²/12. NaN if ``log p`` is not finite.
+        deviation in nats of the error of ``log p`` by such steps and by moving each coordinate by
+        one float: a step h has variance h²/12.
     """
     rng = stream(seed, "rounding")
     z = next(density.draw(POINTS, lambda _: rng)).x

@@ -31,10 +31,9 @@ def likelihood(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str
 
     Returns:
         ``log_likelihood``: the mean, ``-inf`` if ``q`` is 0 at a point; ``log_likelihood_inside``:
-            the mean over the points where ``q > 0`` (``None`` without any), with its
-            ``log_likelihood_standard_error`` (``None`` below 1.5 effective points) and their
-            effective sample size ``n_effective``; ``n``, the number of points with weight, of which
-            ``outside`` have ``q = 0``; and ``n_missing``, the number with a NaN.
+            the mean where ``q > 0``, with its standard error (``None`` below 1.5 effective points)
+            and effective sample size ``n_effective``; ``n`` points with weight, ``outside`` of them
+            with ``q = 0``; ``n_missing`` with a NaN.
     """
     log_q, known = log_q.astype(np.float64), ~np.isnan(log_q)
     counts = known if weights is None else known & (weights > 0)
@@ -56,17 +55,12 @@ def likelihood(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str
 
 
 def table_scores(density: FlowDensity, data: Dataset, seed: int) -> dict[str, Any]:
-    """Likelihood scores of ``q`` on the test rows, with the Gaussian of the training rows as
-    baseline.
+    """Likelihood scores of ``q`` on the test rows; keys as in docs/scores.md.
 
-    Returns:
-        ``log_likelihood``, ``gaussian_log_likelihood``, and ``base_log_likelihood`` without flows:
-        weighted means in nats per test row, each with a ``*_standard_error``; ``gain``: the paired
-        mean of ``log q`` minus that of the
-        :class:`~nflow_cli.densities.linear_gaussian.LinearGaussian`; ``n_effective``; ``normality``
-        of the latents (:func:`~nflow_cli.evaluation.normality.worst_normality`); those of
-        :func:`of_members`; and the names of the ``columns`` and of ``given`` ones. ``-inf`` and NaN
-        if a test row is impossible.
+    Weighted means in nats per row with standard errors: ``log_likelihood``, that of the
+    :class:`~nflow_cli.densities.linear_gaussian.LinearGaussian` and of the base, and the paired
+    ``gain`` over the former; ``-inf`` and NaN if a test row is impossible. Normality of latents,
+    and scores of members.
     """
     test, weights = data.test, data.weights.test
     log_q = density.log_prob(test)
@@ -103,11 +97,8 @@ def log_q_of_rows(density: FlowDensity, data: Dataset) -> dict[str, np.ndarray]:
 
 
 def of_members(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str, Any]:
-    """Scores of the members of a mixture by log-densities ``(R, n)``; empty for one.
-
-    Returns:
-        ``member_log_likelihoods``: mean of each in nats; and ``member_spread``: mean over rows of
-            the standard deviation of ``log q_r`` over members, in nats.
+    """Mean log-likelihood in nats of each member, by ``log_q`` ``(R, n)``, and the mean over rows
+    of its standard deviation over members; empty for one member.
     """
     if len(log_q) == 1:
         return {}

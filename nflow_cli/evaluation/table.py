@@ -4,7 +4,7 @@ import numpy as np
 
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.evaluation.grids import Grid
+from nflow_cli.evaluation.grids import grid_between
 from nflow_cli.evaluation.normality import most_dependent, worst_normality
 from nflow_cli.evaluation.scores import representative
 from nflow_cli.evaluation.target import strip_panels
@@ -26,8 +26,9 @@ def density_of_points(
     ``keep_rows``: whether to include test points.
     """
     window = shown_window(data)
-    grid = _grid(window, SHOWN_GRID)
-    coarse = _grid(window + WIDER * np.array([[-1], [1]]) * np.ptp(window, axis=0), STRIP_GRID)
+    grid = grid_between(*window, SHOWN_GRID)
+    wider = window + WIDER * np.array([[-1], [1]]) * np.ptp(window, axis=0)
+    coarse = grid_between(*wider, STRIP_GRID)
     panels = strip_panels(density.flow.length)
     log_density = density.partial_log_densities(dict.fromkeys(panels, coarse))
     return {
@@ -97,8 +98,3 @@ def shown_window(data: Dataset) -> np.ndarray:
     low, high = np.quantile(data.train, [OUTLIERS, 1 - OUTLIERS], axis=0)
     middle, half = (low + high) / 2, (0.5 + BORDER) * np.maximum(high - low, data.train.std(axis=0))
     return np.stack([middle - half, middle + half])
-
-
-def _grid(window: np.ndarray, n: int) -> Grid:
-    first, second = np.linspace(window[0], window[1], n).T
-    return Grid(first, second)

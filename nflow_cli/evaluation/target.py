@@ -63,15 +63,12 @@ def evaluate_samples(density: FlowDensity, target: Target, seed: int, n: int) ->
 
 
 def missed_share(density: FlowDensity, target: Target, seed: int) -> dict[str, float]:
-    """Share of ``p`` where ``q`` has almost no mass, ``∫ max(p - 1000 q, 0)``.
+    """Share of ``p`` where ``q`` has almost no mass, ``∫ max(p - 1000 q, 0)``, and its standard
+    error.
 
-    By exact samples of ``p``, as the mean of ``max(1 - 1000 q/p, 0)``: samples of ``q`` cannot show
-    a mode that none of them visits. Missing a share ``s`` costs a ``KL(q || p)`` of at least about
-    ``-log(1 - s)`` nats. Where ``q`` is 0 because its base is bounded, nothing counts as missed.
-
-    Returns:
-        ``missed_share`` and its ``missed_share_standard_error``; empty if the target has no
-        sampler.
+    By exact samples of ``p``, as the mean of ``max(1 - 1000 q/p, 0)``: samples of ``q`` do not show
+    a mode that none visits. A missed share ``s`` costs about ``-log(1 - s)`` nats of ``KL(q || p)``
+    or more. Where a bounded base makes ``q`` 0 nothing counts; empty if ``p`` has no sampler.
     """
     if target.sample is None:
         return {}

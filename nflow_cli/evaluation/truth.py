@@ -16,18 +16,14 @@ UNKNOWN = {"gap": None, "gap_standard_error": None}  # of other data
 def gap_to_the_truth(
     log_prob: Callable[[np.ndarray], np.ndarray], name: str, seed: int, columns: Sequence[str] = ()
 ) -> dict[str, float | None]:
-    """``KL(p || q)`` from the density ``p`` of a built-in point set, by fresh samples.
+    """``KL(p || q)`` from the density ``p`` of a built-in point set, by 100,000 fresh samples.
 
-    Args:
-        log_prob: Returns ``log q`` ``(n,)`` in nats of points ``(n, D)``.
-        name: Of the data.
-        seed: Fixes the samples.
-        columns: Columns of ``q`` in its order; empty: all.
+    ``log_prob`` returns ``log q`` ``(n,)`` in nats of points ``(n, D)``, with ``columns`` in its
+    order (empty: all).
 
     Returns:
-        ``gap``: the mean of ``log p - log q`` in nats over 100,000 samples, and its
-            ``gap_standard_error``; infinite and NaN if ``q`` is 0 at one; both ``None`` for other
-            data, and for fewer columns.
+        ``gap``: the mean of ``log p - log q`` in nats, and its ``gap_standard_error``; infinite and
+            NaN if ``q`` is 0 at a sample; ``None`` for other data, and for fewer columns.
     """
     if name not in POINT_SETS:
         return {**UNKNOWN}

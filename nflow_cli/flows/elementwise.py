@@ -59,6 +59,5 @@ class Scaling:
 
 
 def _bounded(parameters: Any) -> tuple[Any, Any]:
-    """Return the shift and the log-scale."""
     shift, log_scale = parameters[..., 0, :, :], parameters[..., 1, :, :]
     return shift, MOST_LOG_SCALE * tanh(log_scale / MOST_LOG_SCALE)

@@ -113,5 +113,4 @@ def _fold(step: Callable[..., Any], state: Any, sets: Any, count: int) -> Any:
 
 
 def _first(count: int, array: Any) -> Any:
-    """The first ``count`` rows, without a slice if they are all."""
     return array if array.shape[0] == count else array[:count]

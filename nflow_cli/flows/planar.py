@@ -91,7 +91,6 @@ class Planar(Map):
         return {"u_hat": u + (along - 1 - wu) * _over(w), "w": w, "b": b}
 
     def _along(self, u: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``w.u`` and ``1 + w.û``, with a feature axis."""
         wu = np.sum(w * u, axis=-2, keepdims=True)
         return wu, np.logaddexp(0, wu)
 
@@ -112,6 +111,5 @@ class PlanarFlow(MapLayer):
 
 
 def _over(w: np.ndarray) -> np.ndarray:
-    """Return ``w / |w|^2``, 0 for ``w = 0``."""
     squared = np.sum(w * w, axis=-2, keepdims=True)
     return np.divide(w, squared, out=np.zeros_like(w), where=squared > 0)

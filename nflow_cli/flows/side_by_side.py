@@ -86,7 +86,7 @@ def _stacked(values: Sequence[list[dict[str, np.ndarray]]]) -> list[dict[str, np
     ]
 
 
-def stack_of(
+def make_stack(
     pattern: Sequence[Any], k: int, seed: int, affine: str | None, members: int, **kwargs: Any
 ) -> FlowStack:
     """A stack, or several members side by side with seeds from ``seed`` on."""

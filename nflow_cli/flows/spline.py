@@ -17,12 +17,12 @@ class Bin(NamedTuple):
 
     Attributes:
         lengths: Widths and heights of all bins above the least, ``(*lead, 2, bins, N, batch)``.
-        index: Of the bin, ``(*lead, 1, N, batch)``.
-        left: Its left end.
+        index: ``(*lead, 1, N, batch)``.
+        left: Left end.
         bottom: The spline there.
-        width: Its width.
-        height: Its height.
-        raw_slopes: At its two ends.
+        width: Width.
+        height: Height.
+        raw_slopes: At both ends.
     """
 
     lengths: Any
@@ -70,12 +70,10 @@ class Spline(Elementwise):
 
     @property
     def _room(self) -> float:
-        """Total length of the bins above the least of each."""
         return 2 * self.bound * (1 - self.least * self.bins)
 
     @property
     def _shift(self) -> float:
-        """Shift of raw slopes: 0 gives slope 1."""
         return math.log(math.expm1(1 - self.least))
 
     def _slope(self, raw: Any) -> Any:
@@ -154,7 +152,6 @@ class Spline(Elementwise):
         return numbers + 1 == index, numbers == index
 
     def _spot(self, raw: Any, at: Any, inverse: bool) -> tuple[Bin, "Spot"]:
-        """The bin of each point, and the point's position in it."""
         here = self._bin(raw, at, inverse)
         start, end = map(self._slope, here.raw_slopes)
         s = here.height / here.width

@@ -155,5 +155,4 @@ def _from_the_last(find: Any, c: Any, between: Any, slope: Any) -> Any:
 
 
 def _times(a: Any, b: Any) -> Any:
-    """Products of matrices ``(…, M, N, batch)`` and ``(…, N, P, batch)``."""
     return ops.sum(ops.expand_dims(a, -2) * ops.expand_dims(b, -4), axis=-3)

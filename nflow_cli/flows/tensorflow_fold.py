@@ -110,7 +110,6 @@ def _specs_of_saved(step: Any, state: Any, arrays: Any, sets: Any) -> list[Any]:
 
 
 def _transposed(step: Any, memo: Any, before: Any, flat: Any, sets: Any, changes: Any) -> Any:
-    """Gradient of one step by its state and its weights ``flat``."""
     with tf.GradientTape() as tape:
         tape.watch([before, flat])
         after = step(memo, before, keras.tree.pack_sequence_as(sets, flat))
@@ -119,7 +118,6 @@ def _transposed(step: Any, memo: Any, before: Any, flat: Any, sets: Any, changes
 
 
 def _loop(body: Any, first: int, count: int, arrays: Any, state: Any) -> tuple[Any, Any]:
-    """Run ``body(i, arrays, *state)`` ``count`` times from index ``first`` on; stack ``arrays``."""
     start = (tf.constant(first), arrays, *state)
     bound = {"maximum_iterations": count}  # XLA needs a known bound
     _, arrays, *state = tf.while_loop(lambda i, *_: (i >= 0) & (i < count), body, start, **bound)

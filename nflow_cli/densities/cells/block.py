@@ -31,11 +31,8 @@ class Encoded(NamedTuple):
 
 
 class Conditionals(NamedTuple):
-    """Conditional distributions of cells.
-
-    Attributes:
-        parameters: Per row, or one for all.
-        log_masses: In nats, of the intervals ``(N + X, n)`` of numbers.
+    """Distributions of cells: parameters, per row or one for all, and log-masses in nats
+    ``(N + X, n)`` of numbers' intervals.
     """
 
     parameters: Parameters
@@ -77,7 +74,6 @@ class Block:
         return Conditionals(parameters, masses)
 
     def _with_new(self, log_shares: list[np.ndarray | None]) -> list[np.ndarray | None]:
-        """Give new levels and values the shares they have in the marginals."""
         banks, start = [], 0
         marginals = self.density.marginal.log_shares
         for bank, shares, marginal in zip(self.layout.banks, log_shares, marginals):
@@ -146,7 +142,7 @@ class Block:
     def _log_measures(self) -> np.ndarray:
         """Log-width ``(n, D)`` by which a mass becomes a density; 0 for cells with a mass.
 
-        For a value beyond found bounds: minus its log-probability among those beyond.
+        For a value beyond found bounds, less its log-probability among those beyond.
         """
         first, columns = self.density.n_given, self.density.modelled
         measures = np.zeros((len(self.rows), len(columns)))

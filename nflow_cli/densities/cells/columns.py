@@ -122,9 +122,7 @@ class CellColumn:
 
     @property
     def log_measure(self) -> float:
-        """Log-width of a number's interval, in nats, by which its mass becomes a density; 0 on a
-        grid.
-        """
+        """Log-width of a number's interval, in nats, which makes a mass a density; 0 on a grid."""
         return float(np.log(self.step)) if self.kind.kind == "number" else 0.0
 
     def encode(self, values: np.ndarray) -> Cells:
@@ -209,7 +207,6 @@ class CellColumn:
         return Interval(centre, half)
 
     def _between(self, values: np.ndarray, lattice: int) -> np.ndarray:
-        """Boundaries between neighbours of a lattice, in units."""
         step, offset = self._step(lattice), self.kind.lattices[lattice].offset
         below = offset + step * np.floor((values - offset) / step)
         least, most = self.kind.bounds or (None, None)
@@ -262,7 +259,6 @@ class CellColumn:
         return as_written(written)  # as a table is read
 
     def _ends(self, lattice: int) -> tuple[float, float]:
-        """First and last value of a lattice within bounds, NaN without a bound."""
         bounds = [np.nan if end is None else end for end in self.kind.bounds or (None, None)]
         if self.kind.kind != "grid" or self.kind.bounds is None:
             return bounds[0], bounds[1]

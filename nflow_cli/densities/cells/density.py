@@ -30,12 +30,8 @@ FEWEST, MOST, PARAMETERS = 256, 16_384, 2**20
 
 
 class Member(NamedTuple):
-    """One network of an ensemble.
-
-    Attributes:
-        weights: Masked, float64; see :func:`~nflow_cli.densities.cells.network.masked`.
-        shares: Mixing weights ``w`` ``(D,)`` of the network against the marginals, bank by bank.
-        weight: Mixing weight of the member.
+    """A network of an ensemble: masked weights in float64, its mixing weights ``(D,)`` against the
+    marginals, bank by bank, and its weight in the mixture of members.
     """
 
     weights: network.Weights
@@ -44,13 +40,8 @@ class Member(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """Scores of n rows; log-probabilities in nats.
-
-    Attributes:
-        log_q: Of each cell given those before, ``(n, D + K)``.
-        log_independent: By the marginals, ``(n, D + K)``.
-        pit: Randomised probability integral transforms ``(n, D + K)``.
-        members: Log-density of each row by each member, ``(n, R)``.
+    """Scores of n rows: log-probability in nats of each cell ``(n, D + K)``, given those before and
+    by marginals, randomised PIT, and log-density by member ``(n, R)``.
     """
 
     log_q: np.ndarray

@@ -56,7 +56,6 @@ class Drawing:
             self.x[place] = np.clip(cells.fine.centre, -INPUT_LIMIT, INPUT_LIMIT)
 
     def _advance(self, j: int) -> None:
-        """Compute the hidden units whose last column is ``j - 1``."""
         w = self.member.weights
         first, end = np.searchsorted(self.layout.degrees, [j - 1, j])
         if first == end:
@@ -105,7 +104,6 @@ class Drawing:
         return log_shares, mixture
 
     def _marginal(self, j: int) -> tuple[float, Conditional]:
-        """Log-share of a new value, and the marginal of column ``j``."""
         layout, (shares, *mixtures) = self.layout, self.density.marginal
         log_new, log_shares, mixture = -np.inf, None, None
         for bank, of_bank in zip(layout.banks, shares):
@@ -122,7 +120,7 @@ class Drawing:
 def _without_broad(
     log_weights: np.ndarray, means: np.ndarray, scales: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Drop the broad normal of a marginal ``(M, 1)``, which stands for future outliers."""
+    """Drop the broad normal of a marginal, which stands for future outliers."""
     known = log_weights > PADDING / 2
     if known.sum() < 2:
         return log_weights, means, scales

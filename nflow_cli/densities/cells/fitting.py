@@ -23,10 +23,8 @@ def fitted_columns(data: Dataset) -> list[CellColumn]:
 
 
 def _fitted(data: Dataset, place: int) -> CellColumn:
-    """A column with the limits of its normals.
-
-    The least scale is a quarter of a typical interval; the ends are those of the numbers'
-    intervals, of which a one-sided one is symmetric about its value.
+    """A column with the limits of its normals: least scale a quarter of a typical interval, ends
+    those of the numbers' intervals.
     """
     name = data.columns[place]
     column = CellColumn(name, data.kinds[name].alone, tuple(data.units.get(name, ())))

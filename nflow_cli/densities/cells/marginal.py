@@ -44,12 +44,8 @@ class Support:
 
 @dataclass(frozen=True, eq=False)
 class Marginal:
-    """Marginal distribution of a column's cells.
-
-    Attributes:
-        log_shares: Of the outcomes, ``(L,)``, normalised.
-        number: First outcome that is a number, or ``None``.
-        normals: Distribution of the numbers, in column units.
+    """Marginal of a column's cells: normalised log-shares ``(L,)`` of outcomes, the first outcome
+    that is a number (or ``None``), and the distribution of numbers in column units.
     """
 
     log_shares: np.ndarray
@@ -108,12 +104,8 @@ def fit_marginal(
 ) -> Marginal:
     """Fit the marginal of a column to training rows.
 
-    Args:
-        support: Of the cells.
-        codes: Outcomes ``(n,)``, -1 if unknown.
-        centre: Middles ``(n,)`` of the numbers' intervals, for a column of numbers.
-        half: Half widths.
-        weights: Of the rows ``(n,)``, or ``None``.
+    ``codes`` are outcomes ``(n,)``, -1 if unknown; ``centre`` and ``half`` the middles and half
+    widths ``(n,)`` of numbers' intervals; ``weights`` of the rows ``(n,)``.
     """
     scaled = scaled_weights(len(codes), weights)
     log_shares = np.log(outcome_shares(support, codes, scaled))
@@ -190,7 +182,6 @@ def _with_shares(
     intervals: Intervals,
     weights: np.ndarray,
 ) -> Marginal:
-    """Refit the shares of outcomes by EM, except that of a new one."""
     is_free = np.arange(support.count) != support.new
     rows = np.flatnonzero((codes >= 0) & is_free[codes])
     _, first, inverse = np.unique(

@@ -25,14 +25,9 @@ Weights = Mapping[str, Any]
 
 
 class Parameters(NamedTuple):
-    """Parameters of the distributions of cells.
-
-    Attributes:
-        log_shares: By bank, log-probabilities ``(…, columns, size, n)`` of outcomes; ``None`` for a
-            bank of single outcomes.
-        log_weights: Of the normals ``(…, N, M, n)``, in nats.
-        means: In column units ``(…, N, M, n)``.
-        scales: The same ``(…, N, M, n)``, positive.
+    """Parameters of cells: log-probabilities ``(…, columns, size, n)`` of outcomes by bank
+    (``None`` for single outcomes), and log-weights in nats, means and scales ``(…, N, M, n)`` of
+    mixtures, in column units.
     """
 
     log_shares: list[Any]
@@ -67,10 +62,10 @@ def shapes(layout: Layout, blocks: int) -> dict[str, tuple[int, ...]]:
 
 
 def initial(layout: Layout, blocks: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Random initial weights, with biases 0 and small outputs: each column starts near its start.
+    """Random initial weights; small outputs and zero biases keep each column near its start.
 
-    Layer sums have variance 1, residual ones are small. Of a column's outcomes one input is 1; the
-    input of a constant column gets weight 0.
+    Layer sums have variance 1, residual ones are small; the input of a constant column gets weight
+    0.
     """
     weights = {}
     for name, shape in shapes(layout, blocks).items():

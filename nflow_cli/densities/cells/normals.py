@@ -19,12 +19,8 @@ STEPS, CONVERGED = 200, 1e-5  # EM iterations at most; stop below this gain in n
 
 @dataclass(frozen=True, eq=False)
 class Normals:
-    """A mixture of M normals.
-
-    Attributes:
-        log_weights: ``(M,)``, normalised.
-        means: ``(M,)``, in column units.
-        scales: ``(M,)``, positive.
+    """A mixture of M normals: normalised log-weights, means and positive scales ``(M,)``, in column
+    units.
     """
 
     log_weights: np.ndarray
@@ -40,15 +36,8 @@ class Normals:
 
 @dataclass(frozen=True, eq=False)
 class _Points:
-    """Cells grouped by centre, ``(g,)`` each.
-
-    Attributes:
-        centre: Mean centre.
-        half: Mean half width.
-        spread: Variance of the centres.
-        weight: Sum of weights.
-        rows: Number of rows of a repeated value with a kernel, else 0.
-        least: Number of rows that gives a value a kernel.
+    """Cells grouped by centre, ``(g,)``: means of centres and half widths, variance of centres, sum
+    of weights, and the number of rows of a frequent value (else 0), at least ``least``.
     """
 
     centre: np.ndarray
@@ -141,7 +130,6 @@ def _kernels(points: _Points) -> tuple[Normals, np.ndarray]:
 
 
 def _penalty(count: int, n: float) -> float:
-    """Penalty of the parameters of ``count`` normals, with Hurvich and Tsai's correction."""
     k = 3 * count - 1
     return PENALTY * k * n / max(n - k - 1, 1e-6)
 

@@ -51,9 +51,9 @@ class ParentShares:
     """Shares of a column's outcomes given the bin of one earlier column.
 
     Attributes:
-        parent: Index of that column, or ``None``: one bin.
-        bins: Of the parent, or ``None``.
-        log_shares: ``(B, L)``, each row normalised.
+        parent: Its index, or ``None``: one bin.
+        bins: Of the parent.
+        log_shares: ``(B, L)``, rows normalised.
         gain: Leave-one-out log-likelihood over the marginal, in nats.
     """
 
@@ -65,12 +65,8 @@ class ParentShares:
 
 @dataclass(frozen=True, eq=False)
 class Ridge:
-    """A ridge regression.
-
-    Attributes:
-        intercept: Not penalised.
-        coefficients: ``(P,)``.
-        scale: Root mean square of the leave-one-out residuals.
+    """A ridge regression: unpenalised intercept, coefficients ``(P,)``, and the root mean square of
+    leave-one-out residuals.
     """
 
     intercept: float
@@ -128,7 +124,6 @@ def _parent_of_parts(
     places: list[np.ndarray],
     v: np.ndarray,
 ) -> ParentShares:
-    """Shares of a column whose cells may have several outcomes, by EM."""
     rows, codes, start = parts
     of_parents, weight = [place[rows] for place in places[:column]], start
     marginal = outcome_shares(support, codes, v[rows] * start)

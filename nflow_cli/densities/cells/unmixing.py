@@ -87,7 +87,7 @@ def can_be_unmixed(data: Dataset) -> bool:
     return are_plain and len(kinds) > 1 and not data.given and data.weights.train is None
 
 
-def found_unmixing(columns: Sequence[CellColumn], data: Dataset) -> Unmixing | None:
+def fit_unmixing(columns: Sequence[CellColumn], data: Dataset) -> Unmixing | None:
     """Unmixing of a table's columns by training rows; ``None`` if they are linearly dependent."""
     matrix = unmixing(units_of(columns, _thinned(data.train)))
     return None if matrix is None else Unmixing(columns, matrix)
@@ -127,8 +127,8 @@ def are_better(found: Unmixing, data: Dataset) -> bool:
     """Whether columns depend linearly, and independent components are likelier than linear
     regressions.
 
-    Judged on validation rows, by marginals fitted to training rows. Without linear dependence a
-    network learns by itself what components would gain.
+    Judged on validation rows, by marginals of training rows. Without linear dependence a network
+    needs no components.
     """
     parts = [units_of(found.columns, _thinned(rows)) for rows in (data.train, data.validation)]
     columns = np.zeros(len(parts[1]))

@@ -22,7 +22,7 @@ from nflow_cli.densities.cells.fitting import (
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.mixing import log_mixture, member_weights, mixing_weights
 from nflow_cli.densities.cells.starting_weights import starting_weights
-from nflow_cli.densities.cells.unmixing import found_unmixing
+from nflow_cli.densities.cells.unmixing import fit_unmixing
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.cells.training import CellChunks, FitCells, packed
@@ -68,7 +68,7 @@ def _without_networks(config: CellsConfig, data: Dataset) -> tuple[CellDensity, 
     layout, computed = layout_of(columns, *sizes), fitted_computed(data, columns)
     marginals = fitted_marginals(columns, rows, data.weights.train)
     density = CellDensity(columns, layout, as_parameters(layout, marginals), [], computed)
-    found = found_unmixing(columns, data) if cells.unmixed else None
+    found = fit_unmixing(columns, data) if cells.unmixed else None
     if found is None:
         return density, rows
     components, rows = found.fitted(rows)
