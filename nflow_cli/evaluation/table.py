@@ -26,9 +26,9 @@ def density_of_points(
     ``keep_rows``: whether to include test points.
     """
     window = shown_window(data)
-    grid = grid_between(*window, SHOWN_GRID)
+    grid = grid_between(window[0], window[1], SHOWN_GRID)
     wider = window + WIDER * np.array([[-1], [1]]) * np.ptp(window, axis=0)
-    coarse = grid_between(*wider, STRIP_GRID)
+    coarse = grid_between(wider[0], wider[1], STRIP_GRID)
     panels = strip_panels(density.flow.length)
     log_density = density.partial_log_densities(dict.fromkeys(panels, coarse))
     return {
