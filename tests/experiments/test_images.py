@@ -312,7 +312,8 @@ def watch(bounds, betas=None, patience=2, min_delta=0.0):
         if model.stop_training:
             break
     log.take_best(model)
-    assert [row["validation_negative_elbo"] for row in rows] == list(bounds[: len(rows)])
+    logged = [row["validation_negative_elbo"] for row in rows]
+    np.testing.assert_array_equal(logged, bounds[: len(rows)])
     return len(rows), model.weights
 
 
