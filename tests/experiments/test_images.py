@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 N_TRAIN, N_TEST = 120, 60
-TRAIN = {"epochs": 2, "batch_size": 40, "chunk": 2, "warm_up": {"epochs": 1}}
+TRAIN = {"epochs": 2, "batch_size": 40, "chunk": 2, "warm_up": {"share": 0.5}}
 
 
 @cache

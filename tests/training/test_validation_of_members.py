@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nflow_cli.training.validation import ValidationLog
 from nflow_cli.training.saved_state import StateError
+from nflow_cli.training.validation import ValidationLog
 
 LOSSES = [[3.0, 5.0], [2.0, 6.0], [2.5, 4.0], [math.nan, 4.5], [2.2, 4.2], [2.3, 3.9]]
 
