@@ -6,10 +6,7 @@ and the summary.
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from nflow_cli.config.training_schema import Annealed
+from typing import Any, NamedTuple
 
 # Share of one sample in Σw^2, now or with ten times as many samples, above which the errors of ESS
 # and log Z are too small.
@@ -60,13 +57,6 @@ def words(caveats: Iterable[Caveat], key: str) -> str:
     return ", ".join(caveat.word for caveat in caveats if key in caveat.figures)
 
 
-def annealed_beta(annealed: "Annealed", made: float) -> float:
-    """The ``β`` at the end of a training of ``made`` updates or epochs."""
-    if not 0 <= made < annealed.length:
-        return 1.0
-    return annealed.start + (1 - annealed.start) * made / annealed.length
-
-
 def marked(text: str, caveats: Iterable[Caveat], key: str) -> str:
     """A score as text, with the short forms of its warnings."""
     beside = words(caveats, key)
@@ -115,14 +105,6 @@ def _worse(summary: Summary, key: str, base: str, sign: int) -> str | None:
     return f"worse than the base without a flow ({level:.4g} nats)"
 
 
-def annealing(beta: float) -> Caveat | None:
-    """Warn if training ended before its annealing, at ``beta`` below 1."""
-    if beta >= 1:
-        return None
-    reason = f"training ended at β = {beta:.3f}, below 1: train longer, or anneal for less time"
-    return Caveat("annealing", _JUDGES, reason)
-
-
 def is_dominated(summary: Summary) -> bool:
     """Whether a few samples dominate the importance weights."""
     return dominated(summary) is not None
@@ -148,18 +130,17 @@ def dominated(summary: Summary) -> Caveat | None:
     return Caveat("dominated", ("ess", "estimated_log_z"), reason)
 
 
-def lost_mode(summary: Summary, anneal: int) -> Caveat | None:
+def lost_mode(summary: Summary, is_annealed: bool) -> Caveat | None:
     """Warn about a fit with almost no mass in part of its target.
 
     Its own samples miss that part, so ESS and log Z do not show it; a KL with a known log Z does.
-    ``anneal``: updates of annealing to suggest, 0 if the fit was annealed.
     """
     missed, error = (number(summary, f"missed_share{end}") for end in ("", "_standard_error"))
     if missed is None or error is None or not missed - SIGMAS * error > MUCH_MISSED:
         return None
     count = number(summary.get("restarts", {}), "count")
     remedies = [
-        *([f"--set train.annealing.updates={anneal}"] if anneal else []),
+        *([] if is_annealed else ["--anneal 0.5"]),
         *([f"--restarts {RESTARTS}"] if (count or 1) < RESTARTS else []),
     ]
     remedy = " or ".join(remedies or ["more flows, or train longer"])

@@ -93,7 +93,7 @@ class WholeTable(OfTable):
         from nflow_cli.experiments.cells.loaded import load
 
         self.expect_settled(run)
-        return load(run, self.config)
+        return load(run, self)
 
     # Scores.
 
