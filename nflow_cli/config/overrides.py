@@ -13,18 +13,17 @@ from nflow_cli.config.presets import (
     shortened,
     validate,
 )
-from nflow_cli.config.schema import NAMED, SCHEMAS, Config
+from nflow_cli.config.schema import NAMED, SCHEMAS
 from nflow_cli.config.strict import Strict
 from nflow_cli.errors import ConfigError
 
 
-def merged(command: str, path: Path, changes: Sequence[Change]) -> tuple[Any, str]:
-    """Return the config of a command's preset file with changes, by :func:`in_proportion`."""
+def merged(command: str, path: Path, changes: Sequence[Change]) -> Any:
+    """Return the config of a command's preset file with changes."""
     data, source = {"command": command, **read_preset(path)}, preset_label(path)
     if (other := data["command"]) != command and other in list(SCHEMAS):  # it may be anything
         raise ConfigError(f"{source}: a preset of `nflow {other}`, not of {command}")
-    schemas = {command: SCHEMAS[command]}
-    return in_proportion(resolve(data, source, changes, schemas), data, changes, schemas)
+    return resolve(data, source, changes, {command: SCHEMAS[command]})
 
 
 def resolve(
@@ -49,39 +48,6 @@ def resolve(
     if is_new or resolved == _alone(preset, schemas, resolved.seed):
         return resolved
     return resolved.model_copy(update={"description": ""})
-
-
-def in_proportion(
-    config: Config, preset: Mapping[str, Any], changes: Sequence[Change], schemas: Any
-) -> tuple[Config, str]:
-    """Shorten the annealing of a training shorter than its preset's, to the same share of it.
-
-    Otherwise the training could end before its annealing. A change that sets the annealing is
-    kept. ``config`` is the result of :func:`resolve` for the others.
-
-    Returns:
-        The config, and a line about the change, or "".
-    """
-    if config.train.annealed_keys is None:
-        return config, ""
-    alone = _alone(preset, schemas, config.seed)
-    steps, (annealed, length) = config.train.length_key, config.train.annealed_keys
-    path = f"train.{annealed}.{length}"
-    settings = getattr(config.train, annealed)
-    before = getattr(settings, length)
-    is_said = any(is_within(path, change.path) for change in changes)
-    if alone is None or is_said or not before:
-        return config, ""
-    part = getattr(config.train, steps) / getattr(alone.train, steps)
-    if part >= 1:
-        return config, ""
-    now = type(before)(before * part)  # whole updates, or fractions of an epoch
-    train = {annealed: settings.model_copy(update={length: now})}
-    line = (
-        f"{path}: {now:,} instead of the preset's {before:,}, as train.{steps} is "
-        f"{getattr(config.train, steps):,} instead of {getattr(alone.train, steps):,}"
-    )
-    return config.model_copy(update={"train": config.train.model_copy(update=train)}), line
 
 
 def _check_dropped(change: Change, before: Iterable[Change]) -> None:

@@ -8,6 +8,8 @@ from pydantic import Field
 from nflow_cli.config.flow_options import IN_TURN, pattern_name
 from nflow_cli.config.strict import Strict, option
 
+MOST_ANNEALED = 0.9  # of a training: its end is by the objective itself
+
 # Common keys.
 Steps = Annotated[int, Field(ge=1, le=10**9, **option("Number of updates."))]
 BatchSize = Annotated[int, Field(ge=1, le=10**6, **option("Samples per update."))]
@@ -51,10 +53,10 @@ FirstStage = Annotated[
 
 
 class Annealed(NamedTuple):
-    """``β`` rises from ``start`` to 1 in the first ``length`` updates or epochs."""
+    """``β`` rises from ``start`` to 1 in the first ``updates``."""
 
     start: float
-    length: float
+    updates: int
 
 
 class EarlyStopping(Strict):
@@ -83,14 +85,14 @@ class CooledStopping(EarlyStopping):
 
 
 class Annealing(Strict):
-    """``β`` rises from ``start`` to 1 in ``updates`` updates."""
+    """``β`` rises from ``start`` to 1 in the first ``share`` of the updates."""
 
-    updates: int = Field(
-        default=0,
+    share: float = Field(
+        default=0.0,
         ge=0,
-        le=10**9,
+        le=MOST_ANNEALED,
         **option(
-            "Anneal p^β to p during the first N updates, to find separate modes; 0: do not.",
+            "Anneal p^β to p during the first share X of the updates, to find separate modes.",
             "--anneal",
         ),
     )
@@ -101,8 +103,6 @@ class Train(Strict):
     """Training of a fit to a density, by reverse KL."""
 
     length_key: ClassVar[str] = "steps"  # of the training
-    # The mapping that anneals it, and its key of the annealing's length.
-    annealed_keys: ClassVar[tuple[str, str]] = ("annealing", "updates")
     ensemble: ClassVar[int] = 1
 
     steps: Steps = 20_000
@@ -138,11 +138,11 @@ class Train(Strict):
     @property
     def annealed(self) -> Annealed:
         """The annealing, in updates."""
-        return Annealed(self.annealing.start, self.annealing.updates)
+        return Annealed(self.annealing.start, round(self.annealing.share * self.steps))
 
     def path_from(self, pattern: Sequence[Any]) -> int | None:
         """Return the update from which the path gradient is used; ``None``: never."""
         in_turn = any(pattern_name(item) in IN_TURN["inverse"] for item in pattern)
         if self.gradient == "full" or in_turn:
             return None
-        return max(self.steps // 2, self.annealing.updates)
+        return max(self.steps // 2, self.annealed.updates)

@@ -9,7 +9,7 @@ import numpy as np
 
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.verdicts import Verdict, passed
-from nflow_cli.experiments import Experiment
+from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.summary import read_summary
 from nflow_cli.runs.directory import EVALUATION, METRICS, RUN, SUMMARY, RunDirectory
 
@@ -136,6 +136,12 @@ class CheckedRun:
         counted = np.isfinite(values) & (self.metrics.get("beta", np.ones(len(values))) >= 1)
         best = np.where(counted, values, np.inf).argmin() if counted.any() else -1
         return whole(ends[best])
+
+    def best_of_members(self) -> int:
+        """Return the last update at which a member's validation loss was lowest."""
+        members = self.experiment.members
+        tails = [""] if members == 1 else [f"_{r}" for r in range(1, members + 1)]
+        return max(self.best_at(f"validation_loss{tail}") for tail in tails)
 
 
 def whole(value: float) -> int:

@@ -12,7 +12,7 @@ from short_runs import POINTS, SHORT, SHORT_VAE, make_run
 
 from nflow_cli import experiments
 from nflow_cli.config import presets
-from nflow_cli.evaluation.caveats import annealed_beta, words
+from nflow_cli.evaluation.caveats import words
 
 on_tensorflow = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
@@ -29,21 +29,6 @@ def marks(of, summary, key):
 
 def caveats_of(of, summary):
     return experiments.of(of).caveats(summary)
-
-
-ANNEALED = {"steps": 4_000, "annealing": {"updates": 20_000, "start": 0.01}}
-
-
-def test_a_training_that_ends_before_its_annealing_is_told():
-    short = settings(train=ANNEALED)
-    assert annealed_beta(short.train.annealed, 4_000) == pytest.approx(0.01 + 0.99 / 5)
-    assert marks(short, {"steps": 4_000, "kl": 1.25}, "kl") == "annealing"
-    assert "β = 0.208" in caveats_of(short, {"kl": 1.25})[0].reason
-    assert marks(settings(train={**ANNEALED, "steps": 20_000}), {"kl": 1.25}, "kl") == ""
-    vae = settings(SHORT_VAE, train={"epochs": 2, "warm_up": {"epochs": 4, "start": 0.5}})
-    assert annealed_beta(vae.train.annealed, 2) == 0.75
-    assert marks(vae, {"epochs": 2}, "negative_log_likelihood") == "annealing"
-    assert marks(vae, {"epochs": 4}, "negative_elbo") == ""
 
 
 @pytest.mark.parametrize(
@@ -68,8 +53,12 @@ def test_a_vae_worse_than_fair_coins_is_ruined():
     ("share", "tail", "text"),
     [
         (0.05, 0.4, "one sample holds 5% of the squared weights: "),
-        (0.01, 0.8, "of 10 times the samples one would hold 4% of the squared weights (k-hat "),
-        (0.01, 400.0, "of 10 times the samples one would hold 10%"),
+        (
+            0.01,
+            0.8,
+            "with 10 times as many samples one would hold 4% of the squared weights (k-hat ",
+        ),
+        (0.01, 400.0, "with 10 times as many samples one would hold 10%"),
     ],
 )
 def test_weights_of_which_few_samples_hold_most_are_told(share, tail, text):
@@ -92,17 +81,17 @@ MISSED = {"kl": 0.25, "ess": 0.05, "missed_share": 0.19, "missed_share_standard_
 @pytest.mark.parametrize(
     ("annealed", "restarts", "remedy"),
     [
-        (0, 1, "--set train.annealing.updates=10000 or --restarts 8"),
-        (0, 8, "--set train.annealing.updates=10000"),
-        (500, 1, "--restarts 8"),
-        (500, 8, "more flows, or train longer"),
+        (0, 1, "--anneal 0.5 or --restarts 8"),
+        (0, 8, "--anneal 0.5"),
+        (0.5, 1, "--restarts 8"),
+        (0.5, 8, "more flows, or train longer"),
     ],
 )
 def test_a_lost_mode_is_said_in_place_of_the_weights_that_it_unsettles(annealed, restarts, remedy):
     facts = {**MISSED, "largest_weight": 0.6, "restarts": {"count": restarts}}
-    (caveat,) = caveats_of(settings(train={"annealing": {"updates": annealed}}), facts)
+    (caveat,) = caveats_of(settings(train={"annealing": {"share": annealed}}), facts)
     assert caveat.word == "missed mass" and set(caveat.figures) == {"ess", "estimated_log_z"}
-    text = "q has nearly no mass where 19% of p lies: a mode, or a part of one, is lost"
+    text = "q has almost no mass where 19% of p lies: it misses a mode, or part of one"
     assert caveat.reason == f"{text}; try {remedy}"
 
 
@@ -127,7 +116,7 @@ def test_a_mass_that_was_not_resolved_is_told(mass, error, word):
 @pytest.mark.parametrize(
     ("facts", "text"),
     [
-        ({"n_effective": 2, "n_test": 2}, "a mean of 2 rows: an interval of 95 % is ± 12.7 st"),
+        ({"n_effective": 2, "n_test": 2}, "a mean of 2 rows: a 95 % interval is ± 12.7 stand"),
         ({"n_effective": 1, "n": 3, "outside": 2}, "a mean of 1 row: its standard error is unkn"),
         ({"n_effective": 2.0, "n_test": 150}, "150 rows of unequal weights, with an effective sam"),
         ({"n_effective": 1.0, "n": 1_000}, "size of 1.0: its standard error is unknown"),
@@ -147,7 +136,7 @@ def test_ten_rows_and_an_older_run_are_not_marked(facts):
 @pytest.mark.parametrize("n", range(2, 10))
 def test_the_width_of_an_interval_is_that_of_students_t(n):
     (caveat,) = caveats_of(settings(POINTS), {"n_effective": n})
-    factor = float(re.search("95 % is ± ([0-9.]+) standard errors", caveat.reason)[1])
+    factor = float(re.search("95 % interval is ± ([0-9.]+) standard errors", caveat.reason)[1])
     with mpmath.workdps(30):
         v = n - 1  # P(|t| > f) is the regularised incomplete beta of v/(v + f^2)
         beyond = [
@@ -157,7 +146,7 @@ def test_the_width_of_an_interval_is_that_of_students_t(n):
     assert beyond[0] > 0.05 > beyond[1]
 
 
-values = st.none() | st.booleans() | st.sampled_from(["", "1"]) | st.floats() | st.integers()
+values = st.none() | st.floats() | st.integers()
 FACTS = [
     *("steps", "free_energy", "base_free_energy", "base_free_energy_standard_error", "mass"),
     *("mass_error", "largest_weight", "pareto_k", "epochs", "negative_elbo"),
@@ -166,8 +155,8 @@ FACTS = [
 ]
 
 
-@given(st.dictionaries(st.sampled_from(FACTS), values | st.lists(values)))
-def test_whatever_a_strangers_summary_holds_caveats_follow(summary):
+@given(st.dictionaries(st.sampled_from(FACTS), values))
+def test_whatever_numbers_a_summary_holds_caveats_follow(summary):
     for of in (settings(), settings(POINTS), settings(SHORT_VAE)):
         assert all(caveat.reason for caveat in caveats_of(of, summary))
 

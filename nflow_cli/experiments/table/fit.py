@@ -18,14 +18,13 @@ from nflow_cli.experiments.summary import DataRecord, Fitted
 from nflow_cli.experiments.table.summary import TableSummary
 from nflow_cli.experiments.table.training import Training, train_on_rows
 from nflow_cli.flows import FlowStack
-from nflow_cli.flows.side_by_side import seeds_from, stack_of
+from nflow_cli.flows.side_by_side import make_stack, seeds_from
 from nflow_cli.layout import tell
 from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.divergence import trace_flows
-from nflow_cli.training.members import MembersLog
 from nflow_cli.training.progress import nats_text
 from nflow_cli.training.trainer import ChunkTrainer, Clock, compiled
 from nflow_cli.training.validation import ValidationLog
@@ -77,7 +76,7 @@ class FitPoints(ChunkTrainer):
 
 def built_stack(config: FitConfig) -> FlowStack:
     """Return the flows of a settled config, at their start."""
-    flow = stack_of(**config.flow.model_dump(), seed=config.seed, members=config.train.ensemble)
+    flow = make_stack(**config.flow.model_dump(), seed=config.seed, members=config.train.ensemble)
     flow.build((None, config.dim), (None, len(config.given)) if config.given else None)
     return flow
 
@@ -125,8 +124,7 @@ def train(
     name = "linear regression" if data.given else "Gaussian"
     known = nats_text(_baseline(model.density, data))
     tell(f"{name}: log-likelihood {known} nats a validation row")
-    log_of = ValidationLog if settings.ensemble == 1 else MembersLog
-    log = log_of(clock, validate=validate, stopping=settings.early_stopping, from_start=True)
+    log = ValidationLog(clock, validate=validate, stopping=settings.early_stopping, from_start=True)
     return train_on_rows(model, batches, log, clock, config, directory)
 
 

@@ -56,12 +56,12 @@ class Target(DensityExperiment):
         """Return the density that was trained."""
         from nflow_cli.experiments.trained import TrainedDensity
 
-        return TrainedDensity(run.path, self.config, self.load_model(run))
+        return TrainedDensity(run.path, self, self.load_model(run))
 
     def caveats(self, summary: Summary) -> list[Caveat]:
         """Return the warnings about its scores: a lost mode, whose sign are a few large weights."""
         train, caveats = self.config.train, super().caveats(summary)
-        lost = lost_mode(summary, anneal=0 if train.annealed.length else train.steps // 2)
+        lost = lost_mode(summary, train.annealing.share > 0)
         if lost is None:
             return caveats
         return [lost, *(caveat for caveat in caveats if caveat.word != "dominated")]
