@@ -1,4 +1,4 @@
-"""The command line: options become overrides, errors become one line. No maths here."""
+"""The command line: options become config overrides, errors become one line."""
 
 import gc
 import os
@@ -43,7 +43,7 @@ class _Group(click.Group):
     """A group that prints a user's or the system's error as one line and sets the exit code."""
 
     def __call__(self, *args: Any, **extra: Any) -> Any:
-        """Be what this process is for, to its last moment."""
+        """Run the command line and exit."""
         set_handlers(signal.SIG_IGN)  # what is left when the command has ended
         os.environ.setdefault(ONE_THREAD, "1")
         output.prepare()
@@ -53,9 +53,9 @@ class _Group(click.Group):
             gc.freeze()  # what is left goes with the process: nobody needs to look through it
 
     def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:
-        """Run a command. Every signal until its end stops it, none afterwards.
+        """Run a command; signals stop it until it ends, and are ignored afterwards.
 
-        What was typed is the context's object: it is recorded, and printed after an interruption.
+        The typed arguments are the context's object: recorded, and printed after an interruption.
         """
         argv = sys.argv[1:] if args is None else list(args)
         signals = Raised()
@@ -88,11 +88,11 @@ HELP = """Train normalizing flows: exact, fast, and measured in nats.
 
 \b
 nflow fit-2d --flow planar --k 8     two modes from one Gaussian, in seconds
-nflow infer FILE.py:FN --dim 3       a log-density of your own
-nflow fit TABLE                      the density of a table's rows
-nflow train-vae --flows 16           digits, through a posterior of 16 flows
-nflow resume RUN_DIR                 go on with a run that was stopped
-nflow plot RUN_DIR                   the pictures of a run again
+nflow infer FILE.py:FN --dim 3       fit your own log-density
+nflow fit TABLE                      fit the density of a table's rows
+nflow train-vae --flows 16           a VAE of digits, its posterior of 16 flows
+nflow resume RUN_DIR                 continue an interrupted run
+nflow plot RUN_DIR                   redraw the pictures of a run
 nflow report RUN_DIR                 a run on one page, report.html
 nflow sweep figure3                  a grid of runs, on all cores
 nflow sample RUN_DIR -n 1000 -o points.csv

@@ -174,7 +174,7 @@ def test_a_run_that_was_stopped_goes_on_with_the_function(finished, model, tmp_p
     [
         ("", 2, "expected FILE.py:FUNCTION, a NAME"),
         ("funel", 2, "did you mean 'funnel'?"),
-        ("{model}", 2, "--dim: expected how many coordinates"),
+        ("{model}", 2, "--dim: expected the number of coordinates"),
         ("{model}:no --dim 2", 1, "no such name; its functions: log_density, other"),
         ("gone.py --dim 2", 1, "no such file"),
         ("banana --dim 3", 1, "--dim: expected 2 of banana"),
