@@ -172,14 +172,14 @@ def test_a_run_of_a_sweep_that_has_not_ended_is_left_out_and_counted(folder, inv
     assert (len(results), unfinished) == (11, {"interrupted": 1})
     result = invoke("compare", folder)
     assert result.exit_code == 0
-    assert "left out, as they have not finished: 1 interrupted" in result.stderr
+    assert "unfinished runs left out: 1 interrupted" in result.stderr
     result = invoke("compare", run.path)  # it may have been extended: its summary is an old one
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert f"{run.path}: no run has finished" in result.stderr
     others = [path for path in folder.glob("u1*") if path != run.path]
     result = invoke("compare", run.path, *others)
     assert result.exit_code == 0
-    assert "left out, as they have not finished: 1 interrupted" in result.stderr
+    assert "unfinished runs left out: 1 interrupted" in result.stderr
 
 
 DATA = SUMMARIES["train-vae"]["data"]
