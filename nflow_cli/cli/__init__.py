@@ -34,7 +34,7 @@ from nflow_cli.errors import (
 )
 from nflow_cli.signals import Raised, interruption_line, set_handlers
 
-# Of NumPy's matrix products: rows are scored a core each, and threads that wait spin.
+# Of NumPy's matrix products: rows are scored on one core each, and idle threads spin.
 ONE_THREAD = "OPENBLAS_NUM_THREADS"
 EXIT_CODES = {DeviceError: 2, DivergenceError: 3, TakenError: 4}  # of other errors 1
 
@@ -44,13 +44,13 @@ class _Group(click.Group):
 
     def __call__(self, *args: Any, **extra: Any) -> Any:
         """Run the command line and exit."""
-        set_handlers(signal.SIG_IGN)  # what is left when the command has ended
+        set_handlers(signal.SIG_IGN)  # after the command
         os.environ.setdefault(ONE_THREAD, "1")
         output.prepare()
         try:
             return self.main(*args, **extra)
         finally:
-            gc.freeze()  # what is left goes with the process: nobody needs to look through it
+            gc.freeze()  # no garbage collection at exit
 
     def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:
         """Run a command; signals stop it until it ends, and are ignored afterwards.
@@ -63,7 +63,7 @@ class _Group(click.Group):
             signals.start()
             return self._explained(args, obj=argv, **extra)
         except Interrupted as interruption:
-            signals.over = True  # nothing is called before, in which a second one could come
+            signals.over = True  # first, as a second one could come in any call
             click.echo(interruption_line(interruption, argv), err=True)
             sys.exit(128 + interruption.number)
         finally:

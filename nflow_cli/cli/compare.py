@@ -65,9 +65,9 @@ def present(
     sweep: Any = None,
     saving: Mapping[str, Any] = MappingProxyType({"format": "png"}),
 ) -> None:
-    """Print the table of runs on stdout, draw their pictures, and print the paths on stderr.
+    """Print the table of runs; draw their pictures, and print the paths on stderr.
 
-    Pictures go to ``output``, or else to the plots of ``sweep``; ``saving`` holds arguments of
+    Pictures go to ``output`` or the plots of ``sweep``; ``saving`` are arguments of
     ``plotting.save_figure``.
     """
     from nflow_cli.errors import NflowError
@@ -101,7 +101,7 @@ def present(
 
 
 def _notes_of_measures(tables: Iterable[Sequence[Any]]) -> list[str]:
-    """Notes on data sets whose fits have densities with different base measures."""
+    """Notes on data sets whose fits have different base measures."""
     measures: dict[str, set[str]] = {}
     for group in (group for groups in tables for group in groups):
         if measure := group.best.summary.get("measure"):
@@ -115,7 +115,6 @@ def _notes_of_measures(tables: Iterable[Sequence[Any]]) -> list[str]:
 
 
 def _records(groups: Sequence[Any]) -> Iterator[dict[str, Any]]:
-    """The groups as JSON records: scores by the keys of a summary."""
     from nflow_cli.sweeps.paired import differences
 
     for group, difference in zip(groups, differences(groups)):
@@ -150,7 +149,6 @@ def _table(groups: Sequence[Any]) -> str:
 def _draw(
     tables: Sequence[Any], sweep: Any, output: str | None, saving: Mapping[str, Any]
 ) -> Iterator[Path]:
-    """Draw the pictures into ``output``, or into the plots of the sweep; yield their paths."""
     from nflow_cli import plotting
     from nflow_cli.runs.directory import RunDirectory
 
@@ -200,7 +198,6 @@ def _pictures(tables: Sequence[Any]) -> dict[str, Any]:
 
 
 def _panels(groups: Sequence[Any], key: str) -> dict[str, list[Any]]:
-    """The series of each target or data set."""
     from nflow_cli.plotting import Series
 
     panels: dict[str, dict[str, list[Any]]] = {}
@@ -216,7 +213,6 @@ def _panels(groups: Sequence[Any], key: str) -> dict[str, list[Any]]:
 
 
 def _courses(groups: Sequence[Any]) -> Any:
-    """The figure of training curves, one panel for each target or data set."""
     from nflow_cli import plotting
     from nflow_cli.sweeps.compare import course, course_name
 

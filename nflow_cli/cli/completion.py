@@ -15,9 +15,9 @@ from nflow_cli.config.shipped import shipped_presets
 from nflow_cli.constants import RUN, SWEEP
 
 Items = list["CompletionItem[str]"]  # a class without parameters in click 8.2
-OUTPUTS = "outputs/"  # where runs go that were given no folder
+OUTPUTS = "outputs/"  # default folder of runs
 MOST = 200  # folders
-# A shell takes what is completed as it is: no name of a stranger's that would be more than a name.
+# A shell inserts completions unquoted: no untrusted names with special characters.
 PLAIN = re.compile(r"[\w.,=+@%/-]+")
 
 
@@ -81,7 +81,6 @@ def runs_and_sweeps(context: Any, parameter: Any, incomplete: str) -> Items:
 
 
 def _folders_with(names: Sequence[str], incomplete: str) -> Items:
-    """The folders that begin with ``incomplete`` and hold one of the files."""
     head = incomplete[: incomplete.rfind("/") + 1]
     places = (head,) if head else ("", OUTPUTS)
     paths = (f"{place}{folder}" for place in places for folder in _folders_in(place, names))

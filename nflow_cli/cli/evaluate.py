@@ -88,17 +88,16 @@ def evaluate(
     trained = experiment.load(run)
     if output is not None:
         judgement = experiment.write_scores(trained, judged_by, Path(output), latent)
-        _tell(judgement, {"run": run_dir, "data": data, "output": output}, as_json)
+        _print_scores(judgement, {"run": run_dir, "data": data, "output": output}, as_json)
         return
     recorded = read_summary(run, experiment) if run.has(SUMMARY) else {}
     recorded.pop("mass_error", None)  # no mass is shown
     draws_seed = config.seed if seed is None else seed
     judgement = experiment.evaluate(trained, judged_by, samples, draws_seed, recorded)
-    _tell(judgement, {"run": run_dir, "data": data}, as_json)
+    _print_scores(judgement, {"run": run_dir, "data": data}, as_json)
 
 
-def _tell(judgement: Any, said: dict[str, Any], as_json: bool) -> None:
-    """Print scores, as a table or as JSON with ``said``, and the path of the written rows."""
+def _print_scores(judgement: Any, said: dict[str, Any], as_json: bool) -> None:
     from nflow_cli.evaluation.caveats import records
     from nflow_cli.experiments.rows import laid_out
     from nflow_cli.runs.json_text import json_text

@@ -85,7 +85,6 @@ def _dry_run(config: Any, argv: list[str], as_json: bool) -> None:
 
 
 def _of_table(table: str | None, assignments: Sequence[str]) -> list[Any]:
-    """The changes that TABLE makes: the name, and no ``data.size`` unless it is a built-in set."""
     from nflow_cli.config.presets import Change, parse_assignment
 
     if table is None:

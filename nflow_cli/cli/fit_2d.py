@@ -22,7 +22,7 @@ class Fit2D(Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
     ) -> click.Context:
-        """Parse the arguments, by ``nflow fit`` where ``--data`` is one of them."""
+        """Parse the arguments, with ``--data`` by ``nflow fit``."""
         words = of_points(args)
         if words is None:
             return super().make_context(info_name, args, parent, **extra)

@@ -45,7 +45,6 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 def _items(_: Any, option: click.Parameter, texts: tuple[str, ...]) -> Any:
-    """Read the texts of a repeatable option."""
     try:
         return forms.items_of(str(option.metavar), texts)
     except ConfigError as error:
@@ -60,12 +59,11 @@ def _a_number(_: Any, __: Any, value: float | None) -> float | None:
 
 
 def key_options(command: str) -> list[click.Parameter]:
-    """Return the options of a command that set keys of its presets."""
+    """Return the options that set preset keys."""
     return [_option_of(option) for option in options_of(command).values()]
 
 
 def _option_of(option: KeyOption) -> click.Option:
-    """A click option with the type and range of its key in the JSON schema."""
     flags, field, form = option.flags, option.field, option.form
     more: dict[str, Any] = {}
     if form in forms.LISTS:
@@ -104,7 +102,6 @@ def device_name(_: Any, __: Any, value: str | None) -> str | None:
 
 
 def _threads(_: Any, __: Any, value: str | None) -> int | None:
-    """Read a number of threads; ``None`` for ``auto``."""
     if value is None or value.lower() == "auto":
         return None
     if not (value.isdecimal() and 1 <= int(value) <= MOST_THREADS):
@@ -139,7 +136,7 @@ BY_SIZE = "by the size of the model"  # how many threads
 
 
 def device_option(command: Any) -> Any:
-    """Add ``--device``; the command receives ``machine``, with its threads, if any."""
+    """Add ``--device``; the command receives ``machine``."""
 
     @functools.wraps(command)
     def with_machine(*args: Any, device: str, threads: int | None = None, **options: Any) -> Any:
@@ -149,7 +146,7 @@ def device_option(command: Any) -> Any:
 
 
 def data_of_run(experiment: Any, run: Any, density: str | None, machine: Machine) -> Any:
-    """Return the data of a run, or the user's function that ``--density`` names."""
+    """Return the data of a run, or the function of ``--density``."""
     if density is not None and not experiment.takes_density:
         raise click.UsageError("--density: expected a run of `nflow infer`")
     if experiment.takes_density:

@@ -81,7 +81,6 @@ def resume(
 
 
 def _machine(record: dict[str, Any], device: str | None, threads: int | None) -> Machine:
-    """The machine of the options, or else that of the run."""
     from nflow_cli.errors import DeviceError
     from nflow_cli.runs.directory import MACHINES
 
@@ -96,7 +95,6 @@ def _machine(record: dict[str, Any], device: str | None, threads: int | None) ->
 
 
 def _extended(config: "Config", steps: int | None, epochs: int | None) -> "Config":
-    """The run's config, with the new total if one is given."""
     from nflow_cli.errors import ConfigError
 
     totals = {"steps": steps, "epochs": epochs}
@@ -112,5 +110,5 @@ def _extended(config: "Config", steps: int | None, epochs: int | None) -> "Confi
     if total == before:
         return config
     train = config.train.model_copy(update={key: total})
-    # A description may tell how long training was.
+    # The description may name the old length.
     return config.model_copy(update={"train": train, "description": ""})

@@ -110,7 +110,6 @@ def _expect_one_way(scheduler: str | None, workers: int | None, one_by_one: bool
 def _one_by_one(
     folder: Any, resolved: Any, runs: Sequence[Any], only: str | None, argv: list[str], machine: Any
 ) -> None:
-    """Train the run called ``only``, or print one command a run."""
     from nflow_cli.cli.sweep_only import print_commands, train_only
     from nflow_cli.sweeps.plan import claim_beside_others
 
@@ -123,7 +122,6 @@ def _one_by_one(
 
 
 def _tell_notes(runs: Sequence[Any], left: Sequence[Any], seeds: Sequence[int]) -> None:
-    """Print the notes of the remaining runs, and a warning about seeds that share restarts."""
     from nflow_cli.sweeps.plan import overlap
 
     for note in dict.fromkeys(note for run in left for note in run.notes):
@@ -139,7 +137,7 @@ def _resolved(
     seeds: str | None,
     assignments: tuple[str, ...],
 ) -> tuple[Any, str, str]:
-    """Merge the options into the sweep; return it, its source for error messages, and its name."""
+    """The sweep with its options, its source for error messages, and its name."""
     from nflow_cli.config import presets
     from nflow_cli.sweeps.plan import resolve
 
@@ -158,7 +156,7 @@ def _resolved(
         if overriding:  # a wrong value in the file stays, to be reported
             below = data.get(key, {})
             data = {**data, key: {**below, **overriding} if isinstance(below, dict) else below}
-            data.pop("description", None)  # it tells of the file's own runs
+            data.pop("description", None)  # of the file's own runs
     if seeds is not None:
         data = {
             **data,
@@ -170,7 +168,6 @@ def _resolved(
 
 
 def _unfinished(runs: Sequence[Any], folder: Path) -> tuple[list[Any], dict[str, str]]:
-    """The runs to train, and the errors of damaged ones by name."""
     from nflow_cli.errors import RunDirectoryError
 
     left, damaged = [], {}
@@ -184,7 +181,7 @@ def _unfinished(runs: Sequence[Any], folder: Path) -> tuple[list[Any], dict[str,
 
 
 def _check_data(runs: Sequence[Any]) -> None:
-    """Load the data of the runs once, and refuse data that do not fit their settings."""
+    """Refuse data that do not fit their settings; each data set is loaded once."""
     loaded: dict[str, Any] = {}
     for run in runs:
         key = repr(run.config.model_dump(include={"data", "density"}))
@@ -196,7 +193,6 @@ def _check_data(runs: Sequence[Any]) -> None:
 def _pool(
     scheduler: str | None, workers: int | None, cards: Sequence[str], count: int
 ) -> AbstractContextManager[Any]:
-    """A pool for ``count`` runs: a scheduler's workers, or this machine and its GPUs."""
     from nflow_cli.errors import NflowError
     from nflow_cli.sweeps.workers import local_pool
 
@@ -222,7 +218,6 @@ def _train(
     argv: list[str],
     machine: Machine,
 ) -> None:
-    """Train the runs in ``left``; add error messages to ``failures`` by run name."""
     from nflow_cli.cli.sweep_report import SweepReport
     from nflow_cli.errors import Interrupted
 
@@ -232,7 +227,7 @@ def _train(
     pending: set[Future[Any]] = set()
     with SweepReport(len(runs), left, failures, folder, pool.slots) as report:
         try:
-            # The longest first: none is left over when the others have ended.
+            # The longest first, so that none is left at the end.
             for run in sorted(left, key=lambda run: -run.work):
                 path = str(folder.resolve() / run.name)
                 request = {"folder": path, "config": run.config.model_dump(mode="json"), **shared}
@@ -268,7 +263,7 @@ def _stop(pool: Any, pending: set[Any], number: int) -> None:
     for _ in range(2):
         pool.interrupt(number)
         try:
-            while pending and pool.slots():  # those that wait for a turn end as well, at once
+            while pending and pool.slots():  # queued runs end too, at once
                 _, pending = wait(pending, timeout=1.0)
             return
         except Interrupted:
@@ -276,7 +271,6 @@ def _stop(pool: Any, pending: set[Any], number: int) -> None:
 
 
 def _conclude(folder: Any, failures: dict[str, str], names: Sequence[str]) -> None:
-    """Print and draw the scores of the runs, and report failures."""
     from nflow_cli.cli.compare import present
     from nflow_cli.errors import NflowError
 

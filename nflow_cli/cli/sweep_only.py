@@ -23,11 +23,7 @@ def print_commands(runs: Sequence[Any], argv: Sequence[str]) -> None:
 def train_only(
     name: str, runs: Sequence[Any], folder: Path, argv: Sequence[str], machine: Machine
 ) -> None:
-    """Train or resume one run by name.
-
-    Raises:
-        TakenError: Another process is training it.
-    """
+    """Train or resume one run by name."""
     from nflow_cli.errors import BusyError, TakenError, one_line
     from nflow_cli.experiments.run import carry_on
     from nflow_cli.runs.directory import RunDirectory

@@ -21,7 +21,7 @@ class SweepReport:
         left: Runs to train now.
         failures: Error messages by run name; new failures are added.
         folder: Of the sweep.
-        slots: Returns the number of runs trained at once.
+        slots: Returns the number of concurrent runs.
     """
 
     def __init__(

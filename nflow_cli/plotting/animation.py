@@ -50,7 +50,6 @@ def animation_files(arrays: Arrays, summary: Summary, names: tuple[str, str]) ->
 
 @without_warnings()
 def _frames(arrays: Arrays, summary: Summary, names: tuple[str, str]) -> Iterator[Image.Image]:
-    """The frames, over one background."""
     extent = extent_of(arrays["axis_1"], arrays["axis_2"])
     with drawing():
         figure, (ax,) = panel_grid(1, 1, extent, WIDTH, names, height=height_of(extent))

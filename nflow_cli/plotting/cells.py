@@ -89,7 +89,7 @@ def prepare_shares(axis: Axis) -> None:
 
 
 def name_groups(ax: Axes, groups: Groups, letters: int) -> None:
-    """Label groups left of a panel, top down; in italics those that are no levels."""
+    """Label groups left of a panel, top down."""
     count = len(groups.names)
     texts = [cut(name, letters) for name in groups.names]
     ax.set_yticks(range(count), texts, size=SIZE - 1)

@@ -116,7 +116,7 @@ def pairs_figure(table: Table, found: Associations, subject: str, what: str) -> 
         text = f"association {found.rows[i, j]:.2f} in rows, {found.draws[i, j]:.2f} in draws"
         part.suptitle(text, size=SIZE + 1)
     draw_key(figure, f"{len(rows):,} {what}", f"{len(draws):,} draws")
-    chosen = "pairs of columns most associated, and most differently"
+    chosen = "most associated pairs of columns, and those that differ most"
     add_title(figure, subject, chosen if len(pairs) < len(names) * (len(names) - 1) / 2 else "")
     return figure
 
@@ -139,7 +139,7 @@ def draw_dots(part: Any, across: Side, up: Side) -> None:
 
 
 def prepare_values(axis: Axis, side: Side, is_named: bool = True) -> None:
-    """Set the values and the name of an axis; without a name, no tick labels either."""
+    """Set the values and the name of an axis; without a name, no tick labels."""
     x, y = (values_of(side.kind, cells) for cells in side.cells)
     by_powers = is_spaced_by_powers(side.kind, x, y)
     frame = axis_frame(side.kind, x, y, by_powers)
@@ -154,7 +154,7 @@ def spread(kind: ColumnKind, values: np.ndarray) -> np.ndarray:
 
 
 def draw_boxes(part: Any, number: Side, levels: Side) -> None:
-    """Draw quantiles of a number at each level: boxes from 25 to 75 %, lines from 5 to 95 %."""
+    """Draw quantiles of a number at each level: boxes 25 to 75 %, lines 5 to 95 %."""
     groups = grouped(levels.kind, *levels.cells, MOST_LEVELS)
     ax = part.subplots()
     prepare_values(ax.xaxis, number)
@@ -174,7 +174,7 @@ def draw_boxes(part: Any, number: Side, levels: Side) -> None:
 
 
 def draw_shares(part: Any, across: Side, up: Side) -> None:
-    """Draw the share of each pair of levels in rows, and in draws beside it."""
+    """Draw the share of each pair of levels, rows beside draws."""
     axes = part.subplots(1, 2)
     right, left = (grouped(side.kind, *side.cells, MOST_LEVELS) for side in (across, up))
     matrices = [shares_of(*codes) for codes in zip((right, right), (left, left), (1, 2))]

@@ -127,10 +127,7 @@ def draw_numbers(
 def without_atoms(
     kind: ColumnKind, rows: np.ndarray, draws: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
-    """Return the most frequent atoms (A,), the other values, and shares of each atom (A,).
-
-    Values and shares are those of rows (n,) and of draws (m,).
-    """
+    """Return the most frequent atoms (A,); other values and atom shares (A,) of rows and draws."""
     atoms = values_of(kind, np.array(kind.atoms))
     near = step_of(kind) / 4 or (values_of(kind, np.array([kind.resolution or 0.0]))[0] / 4)
     at = [np.abs(x[:, None] - atoms) <= near for x in (rows, draws)]
@@ -143,7 +140,7 @@ def without_atoms(
 def beyond_text(rows: int, draws: int) -> str:
     """Return the numbers of rows and draws outside the frame, or a space."""
     parts = [f"{n:,} of the {what}" for n, what in ((rows, "rows"), (draws, "draws")) if n]
-    return f"out of the frame: {', '.join(parts)}" if parts else " "
+    return f"outside the frame: {', '.join(parts)}" if parts else " "
 
 
 def edges_of(

@@ -125,7 +125,7 @@ def corner_figure(
 def corner_panels(
     names: Sequence[str], frames: Sequence[Frame]
 ) -> tuple[Figure, dict[tuple[int, int], Axes]]:
-    """Return a figure and its lower triangle of panels, by row and column, named at its edges."""
+    """Return a figure and its lower triangle of panels, by row and column."""
     count = len(names)
     width = min(10.0, 2.0 + 1.5 * count)
     size = 9.0 if count < 6 else 8.0 if count < 9 else 6.5
@@ -148,7 +148,7 @@ def corner_panels(
 
 
 def name_axis(axis: Axis, name: str, size: float) -> None:
-    """Set ticks and a name, of a font size in points, on an axis of a small panel."""
+    """Set ticks and a name, of a font size in points."""
     axis.set_major_locator(InnerLocator())
     formatter = ScalarFormatter()
     formatter.set_powerlimits((-2, 3))  # numbers are short
@@ -157,10 +157,7 @@ def name_axis(axis: Axis, name: str, size: float) -> None:
 
 
 def normality_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw QQ plots of latents z against N(0, 1), and of |z|^2 against chi-square.
-
-    One line a column, thick for the worst; distances are written above.
-    """
+    """Draw QQ plots of latents z against N(0, 1), and of |z|^2 against chi-square."""
     z, lost = finite(evaluation["latents"], "latents")
     judged, names = summary["normality"], summary["columns"]
     dim, worst = len(names), judged["worst_column"]
@@ -225,7 +222,7 @@ def distance_text(distance: float | None, band: float | None) -> str:
 def draw_histogram(
     ax: Axes, values: np.ndarray, frame: Frame, is_line: bool = False, label: str = ""
 ) -> float:
-    """Draw a histogram of values (n,) over a frame, normalised over all values; return its peak."""
+    """Draw a histogram of values (n,), normalised over all of them; return its peak."""
     inside = values[(values >= frame[0]) & (values <= frame[1])]
     if not len(inside):
         return 0.0

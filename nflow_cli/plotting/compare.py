@@ -101,13 +101,13 @@ def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int)
         shown = (ax.get_legend_handles_labels()[0] for ax in reversed(axes))
         handles = {h.get_label(): h for some in shown for h in some}  # of the first panel
         draw_legend(figure, [handles[plain(name)] for name in names])
-        spread = f"median of up to {seeds} seeds, bars from the least to the greatest"
+        spread = f"median of up to {seeds} seeds, bars from minimum to maximum"
         add_title(figure, f"{name} against the number of flows", spread if seeds > 1 else "")
     return figure
 
 
 def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: bool) -> None:
-    """Draw lines, optionally with bars; a name has one colour and marker in all panels."""
+    """Draw lines; a name has one colour and marker in all panels."""
     ks = sorted({k for series in lines for k in series.k})
     for series in lines:
         turns, i = divmod(names.index(series.name), len(SERIES))
@@ -163,7 +163,7 @@ def courses_figure(
         for ax in axes[: len(panels) : columns]:
             ax.set_ylabel(value)
         draw_legend(figure, [handles[name] for name in names])
-        add_title(figure, "courses of the trainings, a line for each run", note)
+        add_title(figure, "training curves, a line for each run", note)
     return figure
 
 
@@ -181,7 +181,7 @@ def draw_legend(figure: Figure, handles: Sequence[Any]) -> None:
 
 
 def scale_values(ax: Axes, values: np.ndarray) -> None:
-    """Scale the y axis by values (n,): logarithmic over more than a decade, linear about 0."""
+    """Scale the y axis: logarithmic over more than a decade, linear about 0."""
     values = values[np.isfinite(values)]
     if not values.any() or values.max() < 10 * abs(values.min()):
         return
@@ -194,7 +194,7 @@ def scale_values(ax: Axes, values: np.ndarray) -> None:
 
 
 def label_k(ax: Axes, ks: Sequence[int]) -> None:
-    """Scale the K axis logarithmically, with 0 left of 1, and label the values that occur."""
+    """Scale the K axis logarithmically, with 0 left of 1, and label its values."""
     ax.set_xscale("symlog", base=2, linthresh=1)
     shown = ks if len(ks) <= 8 else [ks[round(i)] for i in np.linspace(0, len(ks) - 1, 8)]
     ax.xaxis.set_major_locator(FixedLocator(shown))

@@ -25,8 +25,8 @@ from nflow_cli.plotting.style import (
 )
 
 AXES = ("z₁", "z₂")
-SEEN = 0.01  # of the mass, below which a density is not drawn
-UNTOLD = 0.03  # mass beyond the frame that no panel says
+SEEN = 0.01  # smallest share of the mass that is drawn
+UNLABELLED = 0.03  # mass beyond the frame that is not written
 
 
 def deformation_figure(
@@ -42,14 +42,14 @@ def deformation_figure(
     columns = len(steps) if len(steps) <= 5 else math.ceil(len(steps) / 2)
     shape = (len(steps), columns, extent, min(10.0, 2 + 1.8 * columns), names)
     shares = [share_of(points, extent) for points in evaluation["deformation_samples"]]
-    is_cut = any(1 - share > UNTOLD for share in shares)
+    is_cut = any(1 - share > UNLABELLED for share in shares)
     head = 0.8 if is_cut else 0.65
     figure, axes = panel_grid(*shape, head=head, height=height_of(extent))
     for ax, k, density, share in zip(axes, steps, densities, shares, strict=True):
         peak = peak_of(density)
         draw_density(ax, density, extent, Normalize(0.0, 1.0), share, peak or 1.0)
         notes = [] if share < SEEN else [f"peak {number_text(peak)}"]
-        notes += [f"mass {share:.2f}"] if 1 - share > UNTOLD else []
+        notes += [f"mass {share:.2f}"] if 1 - share > UNLABELLED else []
         name = f"k = {int(k)}" if k <= summary["k"] else "affine"
         ax.set_title("\n".join([name, *notes]), fontsize=9)
     add_colour_bar(axes[0].images[0], axes, "density / its peak", "neither")
@@ -79,16 +79,16 @@ def share_of(points: np.ndarray, extent: Extent) -> float:
 
 
 def draw_dots(ax: Axes, points: np.ndarray, most: int = 500) -> str:
-    """Draw the first `most` points of (S, 2) without changing the limits; return their number."""
+    """Draw the first `most` points of (S, 2); return their number."""
     points = points[:most]
     ax.set_autoscale_on(False)
     style: Any = {"color": "white", "alpha": 0.5, "markersize": 1.7, "markeredgewidth": 0}
     ax.plot(*points.T, "o", **style)
-    return tell_seen(ax, points, "draws")
+    return count_shown(ax, points, "draws")
 
 
-def tell_seen(ax: Axes, points: np.ndarray, what: str) -> str:
-    """Return how many points (n, 2) a panel shows; write a note in it if none."""
+def count_shown(ax: Axes, points: np.ndarray, what: str) -> str:
+    """Return the number of points (n, 2) in a panel; write a note in it if none."""
     low, high = np.transpose([ax.get_xlim(), ax.get_ylim()])
     seen = int(np.all((points >= low) & (points <= high), axis=1).sum())
     if len(points) and not seen:

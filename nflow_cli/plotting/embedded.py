@@ -16,14 +16,14 @@ MAX_PIXELS, MAX_FRAMES = 40_000_000, 200
 
 
 class Embedded(NamedTuple):
-    """A picture as a ``data:`` URI, and its width on a page in pixels of 1/96 inch."""
+    """A picture as a ``data:`` URI, and its width in pixels of 1/96 inch."""
 
     uri: str
     width: int
 
 
 class Animated(NamedTuple):
-    """An animation as a ``data:`` URI, its last frame as another, and its width on a page."""
+    """An animation as a ``data:`` URI, its last frame as another, and its width."""
 
     uri: str
     still: str
@@ -58,7 +58,7 @@ def embedded_animation(webp: bytes, room: int) -> Animated | None:
                 return None
             image.seek(frames - 1)
             image.convert("RGB").quantize(COLOURS).save(still, "PNG")
-    except Exception:  # Pillow has as many as there are damages
+    except Exception:  # Pillow raises many kinds
         return None
     shown = Animated(_uri(webp, "webp"), _uri(still.getvalue()), width)
     return shown if len(shown.uri) + len(shown.still) <= room else None
@@ -87,7 +87,7 @@ def _smaller(png: bytes, share: float) -> bytes:
             size = [max(1, round(share * side)) for side in picture.size]
             picture.thumbnail((size[0], size[1]))
             picture.quantize(COLOURS).save(content, "PNG")
-    except Exception:  # Pillow has as many as there are damages
+    except Exception:  # Pillow raises many kinds
         return b""
     return content.getvalue()
 

@@ -33,7 +33,7 @@ from nflow_cli.plotting.style import (
     subscript,
 )
 
-ARROWS = 70  # draws whose way is shown
+ARROWS = 70  # draws with arrows
 TURN = np.array([[0.0, -1.0], [1.0, 0.0]])
 
 
@@ -59,7 +59,7 @@ def flow_figure(arrays: Arrays, summary: Summary, number: int, names: Sequence[s
             draw_dots(ax, draws, 300)
             ax.set_title(title)
         draw_map(axes[1], arrays, extent)
-        axes[1].set_title("\n".join(["what it does", *_facts(arrays)]), fontsize=9)
+        axes[1].set_title("\n".join(["the map", *_facts(arrays)]), fontsize=9)
         figure.legend(loc="outside lower center", ncols=5, frameon=False)
         add_colour_bar(image, axes, "density", extend)
         add_title(figure, subject_of(summary), *names)
@@ -67,7 +67,7 @@ def flow_figure(arrays: Arrays, summary: Summary, number: int, names: Sequence[s
 
 
 def draw_map(ax: Axes, arrays: Arrays, extent: Extent) -> None:
-    """Draw a grid and its image, the movement of draws, and the flow's fixed line or centre."""
+    """Draw a grid and its image, the movement of draws, and fixed points."""
     for key, colour, width in (("lines", "0.85", 0.6), ("lines_after", BLUE, 0.7)):
         for line in arrays[key]:
             ax.plot(*line.T, color=colour, linewidth=width)
@@ -119,7 +119,6 @@ def draw_center(ax: Axes, arrays: Arrays) -> None:
 
 
 def _facts(arrays: Arrays) -> list[str]:
-    """The parameters of planar and radial flows as text."""
     if "u_hat" in arrays:
         slope = 1 + float(arrays["w"] @ arrays["u_hat"])
         return [f"areas at the line × (1 + w·û) = {slope:.3g}"]

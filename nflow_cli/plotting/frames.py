@@ -10,18 +10,18 @@ from matplotlib.ticker import MaxNLocator
 
 from nflow_cli.plotting.style import ORANGE, plain
 
-# Rows are light and wide, draws dark and small or a line: told apart without colours too.
+# Rows are light and wide, draws dark and small or a line: distinct without colours too.
 SKY = "#8CC8EE"
 LETTERS = 20  # of a column's name
 # A frame holds the rows but for strays at each end, and this much of its width beyond.
 STRAYS, WIDER, BORDER = 0.01, 0.5, 0.04
-FURTHEST = 1e300  # that is drawn
+FURTHEST = 1e300  # largest value drawn
 
 Frame = tuple[float, float]
 
 
 def frame_of(rows: np.ndarray, draws: np.ndarray) -> Frame:
-    """Return the limits of a column's axis: most of its rows, and draws near them."""
+    """Return the limits of a column's axis: most rows, and draws near them."""
     every = np.concatenate([rows, draws])
     if not len(every):
         return 0.0, 1.0
@@ -59,7 +59,7 @@ def draw_key(figure: Figure, rows: str, draws: str, above: str = "") -> None:
 
 
 class InnerLocator(MaxNLocator):
-    """Few ticks, none near the end of an axis, where it would reach the next panel."""
+    """Few ticks, none near the end of an axis."""
 
     def __init__(self) -> None:
         super().__init__(3, steps=[1, 2, 4, 5, 10], min_n_ticks=2)

@@ -35,7 +35,7 @@ from nflow_cli.plotting.style import (
 )
 
 INK = matplotlib.colormaps["gray_r"].with_extremes(bad="0.75")
-# Paul Tol's muted set and black: ten colours that colour-blind readers can tell apart.
+# Paul Tol's muted set and black: ten colours that are distinct for colour-blind readers.
 DIGITS = (
     *("#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE"),
     *("#882255", "#44AA99", "#999933", "#AA4499", "#000000"),
@@ -183,7 +183,7 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
 
 
 def draw_latents(ax: Axes, points: np.ndarray, labels: np.ndarray | None, window: Extent) -> None:
-    """Draw points (n, 2) in the colours of their labels, in an order that hides no class."""
+    """Draw points (n, 2) coloured by label, in an order that hides no class."""
     ax.set(xlim=window[:2], ylim=window[2:], aspect="equal")
     name_lost(ax, points)
     style: Any = {"s": 2.0, "linewidths": 0, "alpha": 0.8}
@@ -209,7 +209,7 @@ def add_digit_legend(ax: Axes, labels: np.ndarray) -> None:
 
 
 def draw_prior(ax: Axes) -> None:
-    """Draw circles that hold given masses of N(0, I) in two dimensions: r^2 = -2 log(1 - p)."""
+    """Draw circles of given masses of N(0, I): r^2 = -2 log(1 - p)."""
     style: Any = {"fill": False, "ls": "--", "lw": 0.9, "ec": "0.25"}
     for mass in PRIOR_MASS:
         ax.add_patch(Circle((0, 0), math.sqrt(-2 * math.log1p(-mass)), **style))
@@ -248,7 +248,7 @@ def draw_epochs(ax: Axes, epoch: np.ndarray, curves: Arrays, levels: Mapping[str
 
 
 def shade_annealing(ax: Axes, annealed: np.ndarray, once: str) -> None:
-    """Shade the annealed epochs (n,), if any; the label begins with `once`."""
+    """Shade the annealed epochs (n,), if any."""
     if len(annealed):
         style: Any = {"color": "0.92", "zorder": 0, "label": f"{once}annealing, β < 1"}
         ax.axvspan(annealed.min() - 0.5, annealed.max() + 0.5, **style)
@@ -268,7 +268,6 @@ def _differ(windows: Sequence[Extent]) -> bool:
 
 
 def _window(points: np.ndarray) -> Extent:
-    """A square with the prior's circles and all points but outliers."""
     points = points[np.isfinite(points).all(axis=1)]
     reach = np.array([[-3.1, -3.1], [3.1, 3.1]])
     if len(points):
@@ -280,7 +279,6 @@ def _window(points: np.ndarray) -> Extent:
 
 
 def _tiles(images: np.ndarray, columns: int) -> np.ndarray:
-    """Images (n, h, w) as (rows, columns, h, w), padded with blanks."""
     columns = min(columns, len(images))
     blank = 0.0 if np.isfinite(images).any() else np.nan
     blanks = np.full((-len(images) % columns, *images.shape[1:]), blank)

@@ -43,7 +43,7 @@ def infer_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
 
 
 def _rows_text(summary: Summary) -> str:
-    return "exact samples" if summary["has_exact_samples"] else "draws by weight"
+    return "exact samples" if summary["has_exact_samples"] else "resampled draws"
 
 
 def _score(summary: Summary) -> str:
@@ -71,7 +71,7 @@ def weights_figure(evaluation: Arrays, summary: Summary) -> Figure:
         ax.legend(frameon=False)
     else:
         ax.text(0.5, 0.5, "not finite", ha="center", va="center", transform=ax.transAxes)
-    ax.set(xlabel="weight / the largest", ylabel="samples of a weight above")
+    ax.set(xlabel="weight / maximum", ylabel="share of larger weights")
     ax.grid(color="0.9", linewidth=0.6)
     title_figure(figure, summary, f"the {len(tail):,} largest weights", _score(summary))
     return figure

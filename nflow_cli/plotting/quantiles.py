@@ -14,10 +14,7 @@ Quantile = Callable[[np.ndarray], np.ndarray]
 
 
 def levels(n: int) -> np.ndarray:
-    """Return probabilities from that of the minimum of n values to that of the maximum.
-
-    They are evenly spaced in normal quantiles, to show the tails.
-    """
+    """Return probabilities of quantiles of n values, evenly spaced for a normal."""
     z = np.linspace(-6, 6, 4_001)
     end = np.interp(0.5 / n, normal_cdf(z), z)
     return np.clip(normal_cdf(np.linspace(end, -end, LEVELS)), 0.5 / n, 1 - 0.5 / n)

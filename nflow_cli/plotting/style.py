@@ -68,7 +68,7 @@ def without_warnings() -> Iterator[None]:
 
 @without_warnings()
 def save_figure(figure: Figure, file: str | Path | BinaryIO, format: str, dpi: int = DPI) -> None:
-    """Write a figure as `png`, `svg` or `pdf`, without a date: equal figures give equal files."""
+    """Write a figure as `png`, `svg` or `pdf`; equal figures give equal files."""
     dates = {"svg": "Date", "pdf": "CreationDate"}
     with drawing():
         if format in dates:
@@ -110,10 +110,7 @@ def _ratio(extent: Extent) -> float:
 
 
 def height_of(extent: Extent) -> float:
-    """Return the aspect of a panel, height over width: that of its extent, or 1 if extreme.
-
-    Then the two coordinates have different units, and share no scale.
-    """
+    """Return the aspect of a panel, height over width: 1 if extreme, as units then differ."""
     ratio = _ratio(extent)
     return ratio if 1 / COMPARABLE < ratio < COMPARABLE else 1.0
 
@@ -133,7 +130,7 @@ def label_panel(ax: Axes, x_label: str, y_label: str) -> None:
 
 @without_warnings()
 def name_scaled(axis: Axis, name: str, size: float) -> None:
-    """Name an axis, in a font size in points, with the power of 10 of its tick labels."""
+    """Name an axis, with the power of 10 of its tick labels."""
     formatter: Any = axis.get_major_formatter()
     formatter.format_ticks(axis.get_majorticklocs())
     axis.get_offset_text().set_visible(False)
@@ -214,7 +211,7 @@ def plain(text: str) -> str:
 
 @functools.cache
 def drawn_by(font: str) -> frozenset[int]:
-    """Return the code points of a font, cached: reading them is as slow as a small picture."""
+    """Return the code points of a font, cached."""
     return frozenset(get_font(font).get_charmap())
 
 
@@ -241,7 +238,7 @@ def subject_of(summary: Summary) -> str:
 
 
 def draw_history(ax: Axes, update: np.ndarray, values: np.ndarray) -> None:
-    """Draw interval means (n,) thin, their running median thick, and a cross where not finite."""
+    """Draw interval means (n,) thin, and their running median thick."""
     good = np.isfinite(values)
     count = int(good.sum())
     style: Any = {"linewidth": 0.7, "markersize": 4, "marker": "o" if count < 40 else ""}
@@ -258,7 +255,7 @@ def draw_history(ax: Axes, update: np.ndarray, values: np.ndarray) -> None:
 
 
 def mark_lost(ax: Axes, x: np.ndarray, good: np.ndarray) -> None:
-    """Draw a cross at the bottom of the panel for each row (n,) that is not good."""
+    """Draw a cross for each row (n,) that is not good."""
     at = x[~good]
     if len(at):
         label = f"not finite ({len(at)} of {len(good)} rows)"
@@ -267,7 +264,7 @@ def mark_lost(ax: Axes, x: np.ndarray, good: np.ndarray) -> None:
 
 
 def zoom_on_later(ax: Axes, curves: Sequence[np.ndarray], levels: Sequence[float]) -> None:
-    """Cut off the first tenth of curves (n,) if it would flatten the rest, with a note."""
+    """Cut off the first tenth of curves (n,) if it would flatten the rest."""
     early = math.ceil(len(curves[0]) / 10) if len(curves[0]) >= 8 else 0
     every, later = (np.concatenate([levels, *(y[i:] for y in curves)]) for i in (0, early))
     every, later = every[np.isfinite(every)], later[np.isfinite(later)]
@@ -285,7 +282,7 @@ def zoom_on_later(ax: Axes, curves: Sequence[np.ndarray], levels: Sequence[float
 
 
 def label_steps(axes: Iterable[Axes], name: str) -> None:
-    """Give stacked panels with a common axis of steps a light grid, and name the lowest."""
+    """Give stacked panels with common steps a light grid, and name the lowest axis."""
     for ax in axes:
         ax.grid(color="0.9", linewidth=0.6)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
@@ -325,7 +322,7 @@ def space_by_powers(axis: Axis, scale: Literal["log", "symlog"], **options: floa
 
 
 def space_by_logarithm(axes: Sequence[Axes]) -> None:
-    """Set a logarithmic axis of updates: most changes are in the first ones."""
+    """Set a logarithmic axis of updates."""
     axes[0].set_xscale("log")
     axis = axes[-1].xaxis
     axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))

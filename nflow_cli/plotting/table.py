@@ -7,13 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nflow_cli.plotting.density import (
+    count_shown,
     deformation_figure,
     density_of,
     draw_density,
     draw_dots,
     extent_of,
     share_of,
-    tell_seen,
 )
 from nflow_cli.plotting.style import (
     BLUE,
@@ -68,7 +68,7 @@ def points_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dic
 
 
 def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw test points, the fitted density with some of them, and an equal number of draws."""
+    """Draw test points, the fitted density, and draws."""
     q = density_of(evaluation["log_q"])
     extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
     figure, axes = panel_grid(3, 3, extent, 10.0, AXES, height=height_of(extent))
@@ -91,7 +91,7 @@ def draw_points(ax: Axes, points: np.ndarray, extent: Extent, what: str) -> str:
     style: Any = {"markersize": 2.2, "alpha": 0.5, "markeredgewidth": 0}
     ax.plot(*points.T, "o", color=BLUE, **style)
     ax.set(xlim=extent[:2], ylim=extent[2:], aspect=aspect_of(extent))
-    return tell_seen(ax, points, what)
+    return count_shown(ax, points, what)
 
 
 def training_figure(metrics: Arrays, summary: Summary) -> Figure:
@@ -107,7 +107,7 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     draw_history(ax, update[trained], -loss[trained])
     marker = "o" if len(update) < 40 else ""
     ax.plot(update, -validation, color=ORANGE, lw=1.2, marker=marker, ms=3, label="validation")
-    ax.axvline(summary["best_update"], color="k", lw=0.8, ls="-.", label="weights that are kept")
+    ax.axvline(summary["best_update"], color="k", lw=0.8, ls="-.", label="best weights")
     for style, (name, key) in LEVELS:
         if summary.get(key) is not None:
             text = f"{name}: {likelihood_text(summary, key, '')}"

@@ -91,10 +91,11 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
         draws = draw_dots(ax, points)
         ax.set_title(f"{title}, {draws}" if draws else title)
     if stands_out:
-        own = f"colours to its own peak, {number_text(peaks[0])}"
+        own = f"own colour scale, peak {number_text(peaks[0])}"
         axes[0].set_title(f"{axes[0].get_title()}\n{own}")
     if peaks[1] > (compared.vmax or 0.0):
-        axes[1].set_title(f"{axes[1].get_title()}\nabove the colours: peak {number_text(peaks[1])}")
+        peak = f"above the colour scale: peak {number_text(peaks[1])}"
+        axes[1].set_title(f"{axes[1].get_title()}\n{peak}")
     label = "density of fit and target" if stands_out else "density"
     add_colour_bar(image, axes, label, extend)
     title_figure(figure, summary, _kl_text(summary))
@@ -166,7 +167,7 @@ def shade_restarts(ax: Axes, summary: Summary) -> None:
     """Shade the updates with more than one restart."""
     updates = sorted(summary.get("restarts", {}).get("updates", []))
     if len(updates) > 1:
-        label = "the best restart of each interval, no single run"
+        label = "the best restart of each interval"
         ax.axvspan(0, updates[-2], color="#FBEADB", zorder=0, label=label)
 
 

@@ -40,11 +40,7 @@ def _interrupt(name: str, number: int, dask_worker: Any) -> None:
 
 @contextmanager
 def cluster_pool(address: str) -> Iterator[Pool]:
-    """Train on the workers of the Dask scheduler at ``address``, which share the file system.
-
-    Raises:
-        NflowError: The scheduler does not answer, or its workers lack nflow.
-    """
+    """Train on the workers of the Dask scheduler at ``address``, which share the file system."""
     plugin = SweepPlugin()
     name = plugin.name
     with ExitStack() as stack:
@@ -60,7 +56,7 @@ def cluster_pool(address: str) -> Iterator[Pool]:
             return executor.submit(_train, name, request)
 
         def interrupt(number: int) -> None:
-            with suppress(Exception):  # a machine that is gone needs no message
+            with suppress(Exception):  # the machine may be gone
                 client.run(_interrupt, name, number, on_error="ignore")
 
         def slots() -> int:
@@ -71,5 +67,5 @@ def cluster_pool(address: str) -> Iterator[Pool]:
 
 
 def _unregister(client: Client, name: str) -> None:
-    with suppress(Exception):  # a machine that is gone needs no message
+    with suppress(Exception):  # the machine may be gone
         client.unregister_worker_plugin(name)

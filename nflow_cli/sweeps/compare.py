@@ -24,7 +24,7 @@ from nflow_cli.experiments.summary import read_summary
 from nflow_cli.runs.array_shapes import DENSITIES, thinned
 from nflow_cli.runs.directory import METRICS, RUN, SUMMARY, RunDirectory
 
-# Those that a group's identity tells, settings of an experiment's own, or what is found of rows.
+# Keys of a group's identity, of `Experiment.settings`, and those found from the rows.
 IDENTITY = (
     *("target", "data.name", "data.binarization", "data.kinds"),
     *("flow.pattern", "flow.k", "flow.affine", "prior"),
@@ -157,11 +157,7 @@ def _runs_of_sweep(path: Path) -> list[RunDirectory]:
 
 
 def read_result(run: RunDirectory) -> Result:
-    """Read a completed run.
-
-    Raises:
-        NflowError: A file is damaged or missing, or the summary has no score.
-    """
+    """Read a completed run."""
     experiment = experiments.of(run.read_config())
     result = Result(run, experiment, read_summary(run, experiment))
     if all(result.value(measure.key) is None for measure in result.experiment.measures):
@@ -177,7 +173,7 @@ def tables_of(results: Sequence[Result]) -> list[list[Group]]:
 
 
 def examples(results: Iterable[Result]) -> dict[str, tuple[str, str]]:
-    """Return, by warning label, the name of a run and the reason of its warning."""
+    """Return a run's name and reason for each warning label."""
     runs: dict[str, tuple[str, str]] = {}
     for result in results:
         for word, _, reason in result.caveats:
@@ -206,7 +202,6 @@ def group(results: Iterable[Result]) -> list[Group]:
 
 
 def _names(results: Iterable[Result]) -> dict[tuple[str, str], str]:
-    """Names of targets or data sets, numbered where several share one."""
     targets: dict[str, list[str]] = {}
     for result in results:
         same = targets.setdefault(result.identity[0], [])

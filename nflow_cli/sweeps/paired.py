@@ -11,7 +11,7 @@ from nflow_cli.evaluation.weighted import weighted_mean
 from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.sweeps.compare import Group, Result, rank
 
-# Keys of the data that neither say which rows are judged nor in which columns and units.
+# Keys of the data that change neither test rows nor columns nor units.
 OTHERS = ("name", "bounds", "exclude")
 
 

@@ -21,16 +21,16 @@ from nflow_cli.errors import BusyError, ConfigError, RunDirectoryError
 from nflow_cli.experiments import Experiment
 from nflow_cli.runs.directory import CONFIG, LOCK, RUN, RunDirectory
 
-PATIENCE = 30  # seconds that another process gets to claim a sweep's folder
+PATIENCE = 30  # seconds to wait for another process to claim a sweep's folder
 MAX_NAME = 200  # bytes of a folder's name
-MAX_STEM = 100  # letters of what it begins with
-# Keys of a config that change no score of a run that has its data.
+MAX_STEM = 100  # letters of its first part
+# Keys of a config that change no score.
 NO_FIGURES: Any = {"description": True, "data": {"fallback"}}
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a sweep: the name of its folder, its config, and notes for the user."""
+    """One run of a sweep: folder name, config, and notes for the user."""
 
     name: str
     config: Config
@@ -50,7 +50,6 @@ class PlannedRun:
         """Return whether the run has completed in the sweep's ``folder``.
 
         Raises:
-            RunDirectoryError: The run is damaged, or of another version of nflow.
             ConfigError: The folder holds a run of another config.
         """
         run = RunDirectory(folder).below(self.name)
@@ -82,7 +81,6 @@ class PlannedRun:
         return replace(self, config=run.read_config()) if run.has(CONFIG) else self
 
     def _is_of(self, written: Config) -> bool:
-        """Return whether a recorded config gives the same scores."""
         ours = self.experiment.settled_like(written)
         return ours.model_dump(exclude=NO_FIGURES) == written.model_dump(exclude=NO_FIGURES)
 
@@ -90,7 +88,7 @@ class PlannedRun:
 def resolve(data: Mapping[str, Any], source: str, folder: Path) -> SweepConfig:
     """Validate a sweep and find its presets; relative paths start at ``folder``."""
     command = data.get("command")
-    if command in list(RUNS):  # of a list, which takes whatever a file may hold
+    if command in list(RUNS):  # a list, as the value may be unhashable
         raise ConfigError(
             f"{source}: a preset of `nflow {command}`, not of sweep; --preset takes it"
         )
@@ -148,10 +146,9 @@ def _set(sweep: SweepConfig) -> Iterator[Change]:
 
 
 def _stem(path: Path, sweep: SweepConfig) -> str:
-    """The first part of the folder names of a preset's runs.
+    """The start of a preset's folder names.
 
-    It is the preset's name, or where a key in that name is varied, a name of the other keys, such
-    as ``u1-planar`` where K is varied.
+    It is the preset's name, or a name of the keys that are not varied, such as ``u1-planar``.
     """
     try:
         settings = overrides.resolve(presets.read_preset(path), "", list(_set(sweep)), RUNS)
@@ -176,7 +173,6 @@ def overlap(seeds: Sequence[int], restarts: int) -> str:
 
 
 def _labels(values: list[Any], longest: int = MAX_LABEL) -> list[str]:
-    """Short unique texts for values, or their numbers."""
     texts = [text_of(value) for value in values]
     short = all(0 < len(text) <= longest for text in texts)
     if short and len({text.casefold() for text in texts}) == len(texts):
@@ -187,12 +183,7 @@ def _labels(values: list[Any], longest: int = MAX_LABEL) -> list[str]:
 def claim_beside_others(
     folder: RunDirectory, sweep: SweepConfig, patience: float = PATIENCE
 ) -> None:
-    """Call :func:`claim` where other processes may do so at the same time.
-
-    Raises:
-        BusyError: Another process holds the folder.
-        RunDirectoryError: As :func:`claim`.
-    """
+    """Call :func:`claim` where other processes may do so at the same time."""
     deadline = time.monotonic() + patience
     while not folder.has(SWEEP):
         try:
@@ -206,11 +197,7 @@ def claim_beside_others(
 
 
 def claim(folder: RunDirectory, sweep: SweepConfig) -> None:
-    """Write ``sweep.yaml``, or check that the folder holds the same sweep; descriptions may differ.
-
-    Raises:
-        RunDirectoryError: The folder holds another sweep, or other files.
-    """
+    """Write ``sweep.yaml``, or check that the folder holds the same sweep."""
     written = folder.path / SWEEP
     if folder.has(SWEEP):
         data = folder.read_preset(SWEEP)

@@ -12,9 +12,8 @@ Columns = tuple[list[str], list[list[str]]]  # their names, and a row of texts f
 def scores_table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
     """Return the header and a row for each group of one experiment.
 
-    The columns are target or data, flow, K and the number of seeds; the scores; for fits to a table
-    the paired difference from the best; the settings that differ; the training speed; and the name
-    of the best run.
+    Columns: target or data, flow, K, number of seeds; scores; paired differences of fits to a
+    table; settings that differ; training speed; the best run.
     """
     experiment = groups[0].best.experiment
     known = [m for m in experiment.measures if any(g.shows(m.key) for g in groups)]
@@ -37,7 +36,6 @@ def _settings(groups: Sequence[Group]) -> Columns:
 
 
 def _differences(groups: Sequence[Group]) -> Columns:
-    """The column of paired differences from the best fit on the same test rows."""
     found = differences(groups)
     if not any(found):
         return [], [[] for _ in groups]
@@ -46,7 +44,6 @@ def _differences(groups: Sequence[Group]) -> Columns:
 
 
 def _cells(groups: Sequence[Group], measure: Measure) -> Columns:
-    """The columns of a measure: their names, and a row of texts for each group."""
     several = measure.has_spread and any(len(group.seeds) > 1 for group in groups)
     rows = []
     for group in groups:

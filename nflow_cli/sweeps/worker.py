@@ -1,8 +1,7 @@
 """The process of one run of a sweep, started by ``nflow_cli.sweeps.workers``.
 
-The request is a line of JSON on stdin, the answer one on stdout; output of the run goes to
-``log.txt`` in its folder. At the end of stdin the process saves its training and ends, as at
-SIGTERM.
+The request is a line of JSON on stdin, the answer one on stdout; output goes to ``log.txt``. At
+the end of stdin the process saves its training and ends, as at SIGTERM.
 """
 
 import contextlib
@@ -22,7 +21,7 @@ from nflow_cli.runs.directory import LOG, RunDirectory
 from nflow_cli.signals import Raised, interruption_line
 from nflow_cli.sweeps.workers import COMPLETED, FAILED, INTERRUPTED, Outcome
 
-# Seconds in which another process that trains the run, whose parent died, may save and end.
+# Seconds for another process that trains the run, whose parent died, to save and end.
 PATIENCE = 120
 
 
@@ -46,7 +45,6 @@ def _end_with_stdin() -> None:
 
 
 def _outcome(request: dict[str, Any]) -> Outcome:
-    """Train the requested run; return its status."""
     try:
         _train(**request)
     except Interrupted:
@@ -66,7 +64,7 @@ def _train(
     from nflow_cli.config.presets import validate
     from nflow_cli.experiments.run import carry_on
 
-    os.chdir(cwd)  # where the paths of the user's data begin
+    os.chdir(cwd)  # relative paths of data start here
     resolved = validate(config, folder)
     run = RunDirectory.at(folder)
     with _logged(run, argv):
@@ -76,7 +74,6 @@ def _train(
 
 @contextlib.contextmanager
 def _logged(run: RunDirectory, argv: list[str]) -> Iterator[None]:
-    """Redirect stdout and stderr to the log of a run, errors included."""
     saved = [os.dup(1), os.dup(2)]
     with run.open_log() as log:
         os.dup2(log.fileno(), 1)

@@ -1,8 +1,7 @@
 """Worker processes of a sweep, on this machine or on a Dask cluster.
 
-Each run has its own process, by default with one thread, so that runs share no state in memory
-or in TensorFlow; compiled programs are shared on disk. Every pool calls :meth:`Workers.train`, so
-a run gives the same bits on a cluster.
+Each run has its own process, so that runs share no state but compiled programs on disk. Every
+pool calls :meth:`Workers.train`, so a run gives the same bits on a cluster.
 """
 
 import json
@@ -21,9 +20,9 @@ from typing import Any
 from nflow_cli.backend import VISIBLE
 
 COMPLETED, FAILED, INTERRUPTED = "completed", "failed", "interrupted"
-# Without -P, whatever lies in the current folder would be imported for a module of that name.
+# Without -P, modules of the current folder would shadow installed ones.
 COMMAND = ("-P", "-m", "nflow_cli.sweeps.worker")
-PATIENCE = 10  # seconds that a process gets to end
+PATIENCE = 10  # seconds for a process to end
 ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     **dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
@@ -49,15 +48,14 @@ class Workers:
     def train(self, request: Mapping[str, Any]) -> Outcome:
         """Train a run in a new process, and wait for it.
 
-        Args:
-            request: ``folder`` of the run, ``config``, and ``argv`` and ``cwd`` of the command.
+        ``request`` has ``folder`` and ``config`` of the run, ``argv`` and ``cwd`` of the command.
         """
         with self._lock:
             if self._stopped:
                 return {"status": INTERRUPTED}
             process = self._begin()
         try:
-            with suppress(OSError, ValueError):  # it has ended, or was let end
+            with suppress(OSError, ValueError):  # it has ended
                 process.stdin.write(json.dumps(request).encode() + b"\n")
                 process.stdin.flush()
             answer = process.stdout.readline()
@@ -106,7 +104,6 @@ class Workers:
 
 
 def _end(process: Any) -> None:
-    """Close a process's stdin, wait, and kill it after a timeout."""
     with suppress(OSError):  # a request that it never read
         process.stdin.close()
     try:

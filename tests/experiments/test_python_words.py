@@ -41,7 +41,7 @@ X = np.random.default_rng(0).standard_normal((300, 2))
         ("--given goes without it", "given=[...] goes without it"),
         ("left out: id (--columns takes them)", "left out: id (columns=[...] takes them)"),
         (
-            "-inf at x1=1; --bounds say where it ends",
+            "-inf at x1=1; give its support by --bounds",
             "-inf at x1=1; give its support by bounds={...}",
         ),
         ("--bounds crim=0: keeps draws so", 'bounds={"crim": (0, None)} keeps draws so'),
@@ -55,7 +55,7 @@ X = np.random.default_rng(0).standard_normal((300, 2))
         ("the density has: --dim D", "the density has: dim=D"),
         ("--max-rows 500 fits; --no-halving", "max_rows=500 fits; halving=False"),
         ("not empty; --output takes a new folder", "not empty; output=... takes a new folder"),
-        ("--no-compile is slower, without compilation", "compile=False is slower, without compilation"),
+        ("--no-compile is slower, without", "compile=False is slower, without"),
         *[(text, text) for text in ("`evaluate RUN --data FILE`", "--columnsize", "a--k 3")],
     ],
 )

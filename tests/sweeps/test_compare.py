@@ -363,7 +363,7 @@ def test_courses_of_the_trainings_are_drawn_in_the_format_that_is_asked_for(invo
     names = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert names == {"kl.svg", "training.svg", "densities.svg"}
     text = (tmp_path / "pictures" / "training.svg").read_text().replace("\xa0", " ")
-    assert "courses of the trainings, a line for each run" in text
+    assert "training curves, a line for each run" in text
     assert "KL (nats)" in text and "free energy" not in text
     (tmp_path / "r1" / "metrics.csv").write_text("update,loss\r\n1,2\r\n")
     result = invoke("compare", "r0", "r1", *options)
