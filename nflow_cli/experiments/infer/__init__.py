@@ -70,8 +70,8 @@ class Inference(DensityExperiment):
                 f"nflow infer FILE.py:{density.name}"
             )
         raise ConfigError(
-            f"{run.path}: fitted to {density.name} {where}, which no run directory executes; name it: "
-            f"--density FILE.py:{density.name}"
+            f"{run.path}: fitted to {density.name} {where}, which no run directory executes; "
+            f"name it: --density FILE.py:{density.name}"
         )
 
     def density_again(self, place: str) -> Any:
