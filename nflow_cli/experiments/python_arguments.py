@@ -1,7 +1,4 @@
-"""Keyword arguments of ``fit`` and ``infer`` in Python, converted to preset changes.
-
-``None`` stays ``None``. A wrong type raises a one-line :class:`~nflow_cli.errors.ConfigError`.
-"""
+"""Keyword arguments of ``fit`` and ``infer`` in Python, converted to preset changes."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -56,7 +53,7 @@ def _read(name: str, value: Any, form: str) -> Any:
 
 
 def list_of(name: str, value: Any, example: str) -> list[Any]:
-    """Return the list of an argument; an index or an array is accepted, a text is not."""
+    """Return the list of an argument; a text is not one."""
     if not _is_list(value):
         raise _expected("a list", name, value, example)
     return [str(one) if isinstance(one, str) else one for one in value]  # NumPy's text among them

@@ -66,7 +66,7 @@ def dependence_figures(
 
 
 def matrix_figure(names: list[str], found: Associations, subject: str, what: str) -> Figure:
-    """Draw the associations of at most 24 columns in rows beside those in draws."""
+    """Draw the associations of at most 24 columns, rows beside draws."""
     strongest = [np.max(matrix - np.eye(len(names)), axis=1) for matrix in found]
     shown = np.sort(np.argsort(-np.maximum(*strongest), kind="stable")[:MOST_COLUMNS])
     size = 4.2 + 0.08 * len(shown)

@@ -63,7 +63,7 @@ def marginals_figure(
 
 
 def panels(heights: list[float]) -> tuple[Figure, list[Axes]]:
-    """Return a figure of panels with heights in inches; a line is as high as its highest panel."""
+    """Return a figure of panels with heights in inches."""
     count = len(heights)
     columns = count if count < 3 else 2 if count == 4 else 3 if count < 10 else 4
     heights = [max(height, TALL if count < 3 else LOW) for height in heights]
@@ -82,7 +82,7 @@ def panel_height(kind: ColumnKind) -> float:
 
 
 def draw_levels(ax: Axes, name: str, kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> None:
-    """Draw the shares of levels as bars, wide ones of rows, narrow ones of draws."""
+    """Draw the shares of levels as bars, rows wide, draws narrow."""
     groups = grouped(kind, rows, draws, MOST_LEVELS)
     at = np.arange(len(groups.names))
     for shares, height, colour in zip(shares_in(groups), (0.8, 0.3), (SKY, ORANGE), strict=True):

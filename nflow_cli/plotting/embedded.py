@@ -79,7 +79,6 @@ def _size(png: bytes) -> tuple[int, int]:
 
 
 def _smaller(png: bytes, share: float) -> bytes:
-    """A PNG with few colours and scaled sides; empty if the file is damaged."""
     content = io.BytesIO()
     try:
         with Image.open(io.BytesIO(png), formats=["PNG"]) as image:

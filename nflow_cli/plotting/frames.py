@@ -44,14 +44,14 @@ def column_text(name: str, width: int = LETTERS) -> str:
 
 
 def cut(text: str, letters: int) -> str:
-    """Return untrusted text that is safe to draw, cut in the middle to some letters."""
+    """Return untrusted text, safe to draw, cut in the middle."""
     drawn = plain(text)
     start, end = letters // 2, letters // 2 - 1
     return drawn if len(drawn) <= letters else f"{drawn[:start]}…{drawn[-end:]}"
 
 
 def draw_key(figure: Figure, rows: str, draws: str, above: str = "") -> None:
-    """Draw the legend of rows and draws below the panels, and a line above it."""
+    """Draw the legend of rows and draws below the panels."""
     handles = [Patch(color=SKY, label=rows), Patch(color=ORANGE, label=draws)]
     columns = 2 if figure.get_figwidth() > 6 else 1
     style: Any = {"frameon": False, "ncols": columns, "fontsize": 9, "title_fontsize": 8}

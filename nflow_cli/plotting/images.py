@@ -234,7 +234,7 @@ def draw_mosaic(ax: Axes, tiles: np.ndarray) -> None:
 
 
 def draw_epochs(ax: Axes, epoch: np.ndarray, curves: Arrays, levels: Mapping[str, float]) -> None:
-    """Draw curves (n,) against epoch and levels as horizontal lines; scale the y axis."""
+    """Draw curves (n,) against epoch and levels as horizontal lines."""
     marker = "o" if len(epoch) < 40 else ""
     good = np.isfinite(np.stack(list(curves.values())))
     for (name, values), finite, colour in zip(curves.items(), good, (BLUE, ORANGE)):

@@ -116,7 +116,7 @@ def height_of(extent: Extent) -> float:
 
 
 def aspect_of(extent: Extent) -> Any:
-    """Return the aspect of a panel over the extent: equal, unless its sides differ much."""
+    """Return the aspect of a panel over the extent."""
     ratio = _ratio(extent)
     return "equal" if height_of(extent) == ratio else height_of(extent) / ratio
 

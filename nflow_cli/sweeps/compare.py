@@ -81,10 +81,8 @@ class Spread(NamedTuple):
 class Group:
     """Runs that differ only by their seeds, the best first.
 
-    Args:
-        identity: Target (targets of equal name are numbered) or data, flow, and K.
-        results: The runs.
-        settings: Those that differ among groups of the same target or data.
+    Targets of equal name are numbered in ``identity``. ``settings`` are those that differ among
+    groups of the same target or data.
     """
 
     identity: Identity
@@ -128,11 +126,7 @@ class Group:
 
 
 def gather(paths: Iterable[str]) -> tuple[list[Result], Counter[str]]:
-    """Read completed runs, also those of sweeps.
-
-    Returns:
-        The results, and the number of unfinished runs by status.
-    """
+    """Read completed runs, also those of sweeps; count unfinished ones by status."""
     results: dict[Path, Result] = {}
     unfinished: Counter[str] = Counter()
     for path in paths:

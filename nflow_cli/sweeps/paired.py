@@ -40,7 +40,7 @@ def differences(groups: Sequence[Group]) -> list[Difference | None]:
 
 
 def _rows_judged(result: Result) -> Any:
-    """A key shared by runs with the same test rows; ``None`` for runs without rows."""
+    """A key shared by runs with the same test rows; ``None`` without rows."""
     if not _shapes(result):
         return None
     settings = result.config.model_dump(mode="json")["data"]

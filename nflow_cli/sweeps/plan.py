@@ -47,11 +47,7 @@ class PlannedRun:
         return self.experiment.work
 
     def is_finished(self, folder: Path) -> bool:
-        """Return whether the run has completed in the sweep's ``folder``.
-
-        Raises:
-            ConfigError: The folder holds a run of another config.
-        """
+        """Return whether the run has completed; its config must be the recorded one."""
         run = RunDirectory(folder).below(self.name)
         record = RunDirectory.open(str(run.path)).read_json(RUN) if run.has(RUN) else {}
         try:
@@ -76,7 +72,7 @@ class PlannedRun:
         return 0.0
 
     def as_begun(self, folder: Path) -> "PlannedRun":
-        """Return the run with the config that is already in its folder, if any."""
+        """Return the run with the config in its folder, if any."""
         run = RunDirectory(folder).below(self.name)
         return replace(self, config=run.read_config()) if run.has(CONFIG) else self
 

@@ -117,10 +117,8 @@ def _end(process: Any) -> None:
 class Pool:
     """Where the runs of a sweep are trained; valid inside its context.
 
-    Attributes:
-        submit: Takes a request; returns the future of the run's outcome.
-        interrupt: Calls :meth:`Workers.interrupt` on all machines.
-        slots: Returns the number of runs trained at once.
+    ``submit`` takes a request and returns the future of its outcome; ``interrupt`` is
+    :meth:`Workers.interrupt` on all machines; ``slots`` returns the number of concurrent runs.
     """
 
     submit: Callable[[Mapping[str, Any]], Future[Outcome]]

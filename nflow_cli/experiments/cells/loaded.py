@@ -30,11 +30,6 @@ class TrainedCells(TableRun, CellDensity):
 
     Methods take arrays ``(n, C)`` in the order of ``columns``, where a level is its index from 0,
     -1 a new level, and NaN a missing cell; or tables that contain these columns.
-
-    Attributes:
-        path: The run directory.
-        config: The resolved preset.
-        arrays: The weights by name.
     """
 
     def __init__(

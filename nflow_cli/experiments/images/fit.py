@@ -93,7 +93,7 @@ class EpochLog(ValidationLog):
         return self.rows
 
     def write_row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the row of the next epoch, or of its part before training diverged."""
+        """Write the row of an epoch, the last possibly incomplete."""
         return super().write_row({"epoch": self.rows + 1, **columns})
 
 

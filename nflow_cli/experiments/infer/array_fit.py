@@ -48,7 +48,7 @@ class ArrayFit(Fit2D):
         return {**logs, "learning_rate": self.optimizer.learning_rate}
 
     def differentiate(self, batch: Any) -> tuple[dict[str, Any], list[Any]]:
-        """Return the terms of the next update and the gradient of its loss by every weight."""
+        """Return terms and gradients."""
         points = ops.convert_to_numpy(self.points_of(batch))
         return self._differentiated(batch, *map(ops.convert_to_tensor, self.target.at(points)))
 

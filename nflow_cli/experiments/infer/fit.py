@@ -28,7 +28,7 @@ START_SAMPLES = 1_000  # for comparing a mode with the base
 
 
 class CautiousStarts:
-    """Start at a mode only where a unit Gaussian has a larger mean ``log p`` there than the base.
+    """Start at a mode only if base samples shifted to it have a larger mean ``log p``.
 
     A hierarchical model can have its peak where it has no mass: in a funnel's neck.
     """

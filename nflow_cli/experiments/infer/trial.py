@@ -83,7 +83,6 @@ def _hinted(function: Callable[[Any], Any], dim: int) -> Callable[[Any], Any]:
 
 
 def _returns_pair(user: UserFunction, x: np.ndarray, names: list[str]) -> bool:
-    """Call a function with an array, then with a tensor unless it returned a pair of arrays."""
     result, refusal = None, None
     try:
         result = user.function(x.copy())

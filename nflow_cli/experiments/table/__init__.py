@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Table(OfTable, DensityExperiment):
-    """A fit of flows to a table of plain numbers, by ``nflow fit --flow``."""
+    """A fit of flows to plain numbers, by ``nflow fit --flow``."""
 
     config: FitConfig
     measures = (

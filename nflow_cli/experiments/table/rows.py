@@ -54,7 +54,7 @@ def verdict_of(summary: Summary, caveats: Caveats) -> Rows:
 
 
 def likelihoods(scores: Summary, caveats: Caveats) -> Rows:
-    """Return the rows of the log-likelihood of the test rows and that of a Gaussian."""
+    """Return the rows of log-likelihood and that of a Gaussian."""
     names = {"log-likelihood": "log_likelihood", "Gaussian": "gaussian_log_likelihood"}
     rows = []
     for name, key in names.items():
@@ -64,7 +64,7 @@ def likelihoods(scores: Summary, caveats: Caveats) -> Rows:
 
 
 def differences(scores: Summary, caveats: Caveats) -> Rows:
-    """Return the rows of the gain over a Gaussian and of the gap to the truth, if known."""
+    """Return the rows of the gain and the gap."""
     rows = []
     if "gain" in scores:
         gain, error = (number(scores, key) for key in ("gain", "gain_standard_error"))

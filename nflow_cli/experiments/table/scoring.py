@@ -84,7 +84,7 @@ def spread_of(log_q: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def names_of_draws(trained: TableRun) -> list[str]:
-    """Return the columns of draws: modelled ones in the table's order, given ones, ``log_q``."""
+    """Return the columns of draws: modelled, given, ``log_q``."""
     given, in_table = trained.given, trained.config.data.kinds or {}
     drawn = set(trained.columns) - set(given)
     return [*(name for name in in_table if name in drawn), *given, LOG_Q]
