@@ -207,8 +207,8 @@ def resolve_config(
     from nflow_cli.config import memory, overrides, presets
 
     changes = [*map(presets.parse_assignment, assignments), *changes]
-    resolved, annealing = overrides.merged(command, preset, changes)
-    resolved, chunk = memory.bounded(resolved, experiments.of(resolved).footprint)
-    for note in filter(None, (annealing, chunk)):
+    resolved = overrides.merged(command, preset, changes)
+    resolved, note = memory.bounded(resolved, experiments.of(resolved).footprint)
+    if note:
         tell(note)
     return resolved

@@ -13,13 +13,13 @@ from nflow_cli.config.presets import (
     shortened,
     validate,
 )
-from nflow_cli.config.schema import NAMED, SCHEMAS, Config
+from nflow_cli.config.schema import NAMED, SCHEMAS
 from nflow_cli.config.strict import Strict
 from nflow_cli.errors import ConfigError
 
 
-def merged(command: str, path: Path, changes: Sequence[Change]) -> tuple[Any, str]:
-    """Return the config of a preset file of a command under changes, as :func:`in_proportion` does.
+def merged(command: str, path: Path, changes: Sequence[Change]) -> Any:
+    """Return the config of a preset file of a command under changes.
 
     Raises:
         ConfigError: In one line, as :func:`resolve`; or if the preset is another command's.
@@ -27,8 +27,7 @@ def merged(command: str, path: Path, changes: Sequence[Change]) -> tuple[Any, st
     data, source = {"command": command, **read_preset(path)}, preset_label(path)
     if (other := data["command"]) != command and other in list(SCHEMAS):  # it may be anything
         raise ConfigError(f"{source}: a preset of `nflow {other}`, not of {command}")
-    schemas = {command: SCHEMAS[command]}
-    return in_proportion(resolve(data, source, changes, schemas), data, changes, schemas)
+    return resolve(data, source, changes, {command: SCHEMAS[command]})
 
 
 def resolve(
@@ -61,45 +60,6 @@ def resolve(
     if is_new or resolved == _alone(preset, schemas, resolved.seed):
         return resolved
     return resolved.model_copy(update={"description": ""})
-
-
-def in_proportion(
-    config: Config, preset: Mapping[str, Any], changes: Sequence[Change], schemas: Any
-) -> tuple[Config, str]:
-    """Anneal a training that is shorter than its preset's for the same part of it.
-
-    Else it would end before its objective is that of the fit. How long it is annealed is left
-    alone where a change says it.
-
-    Args:
-        config: What :func:`resolve` returned for the other three.
-        preset: Its keys and values.
-        changes: Those made to it.
-        schemas: By command.
-
-    Returns:
-        The config, and a line that tells what was shortened, or "".
-    """
-    if config.train.annealed_keys is None:
-        return config, ""
-    alone = _alone(preset, schemas, config.seed)
-    steps, (annealed, length) = config.train.length_key, config.train.annealed_keys
-    path = f"train.{annealed}.{length}"
-    settings = getattr(config.train, annealed)
-    before = getattr(settings, length)
-    is_said = any(is_within(path, change.path) for change in changes)
-    if alone is None or is_said or not before:
-        return config, ""
-    part = getattr(config.train, steps) / getattr(alone.train, steps)
-    if part >= 1:
-        return config, ""
-    now = type(before)(before * part)  # whole updates, or a part of an epoch
-    train = {annealed: settings.model_copy(update={length: now})}
-    line = (
-        f"{path}: {now:,} in place of the preset's {before:,}, as train.{steps} is "
-        f"{getattr(config.train, steps):,} in place of {getattr(alone.train, steps):,}"
-    )
-    return config.model_copy(update={"train": config.train.model_copy(update=train)}), line
 
 
 def _check_dropped(change: Change, before: Iterable[Change]) -> None:

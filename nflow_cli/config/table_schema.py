@@ -29,7 +29,6 @@ from nflow_cli.config.strict import (
     option,
 )
 from nflow_cli.config.training_schema import (
-    Annealed,
     CheckpointSeconds,
     ClipNorm,
     EarlyStopping,
@@ -219,8 +218,6 @@ class TableTrain(Strict):
     """
 
     length_key: ClassVar[str] = "steps"
-    annealed_keys: ClassVar[None] = None
-    annealed: ClassVar[Annealed] = Annealed(1.0, 0)
 
     steps: int | None = Field(
         default=None,

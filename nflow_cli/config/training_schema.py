@@ -8,6 +8,8 @@ from pydantic import Field
 from nflow_cli.config.flow_options import IN_TURN, pattern_name
 from nflow_cli.config.strict import Strict, option
 
+MOST_ANNEALED = 0.9  # of a training: its end is by the objective itself
+
 # Keys that trainings share.
 Steps = Annotated[int, Field(ge=1, le=10**9, **option("Number of updates."))]
 BatchSize = Annotated[int, Field(ge=1, le=10**6, **option("Samples per update."))]
@@ -52,10 +54,10 @@ FirstStage = Annotated[
 
 
 class Annealed(NamedTuple):
-    """``β`` rises from ``start`` to 1 in the first ``length`` updates or epochs."""
+    """``β`` rises from ``start`` to 1 in the first ``updates``."""
 
     start: float
-    length: float
+    updates: int
 
 
 class EarlyStopping(Strict):
@@ -84,14 +86,14 @@ class CooledStopping(EarlyStopping):
 
 
 class Annealing(Strict):
-    """``β`` rises from ``start`` to 1 in ``updates`` updates."""
+    """``β`` rises from ``start`` to 1 in the first ``share`` of the updates."""
 
-    updates: int = Field(
-        default=0,
+    share: float = Field(
+        default=0.0,
         ge=0,
-        le=10**9,
+        le=MOST_ANNEALED,
         **option(
-            "Raise p^β to p during the first N updates, which finds separate modes; 0 does not.",
+            "Raise p^β to p during the first share X of the updates, which finds separate modes.",
             "--anneal",
         ),
     )
@@ -101,12 +103,10 @@ class Annealing(Strict):
 class Train(Strict):
     """How a fit to a density is trained, by reverse KL.
 
-    Of each training, ``length_key`` is the key of how long it is, and ``annealed_keys`` those of
-    the mapping that anneals it and of how long.
+    Of each training, ``length_key`` is the key of its length.
     """
 
     length_key: ClassVar[str] = "steps"
-    annealed_keys: ClassVar[tuple[str, str]] = ("annealing", "updates")
     ensemble: ClassVar[int] = 1
 
     steps: Steps = 20_000
@@ -144,11 +144,11 @@ class Train(Strict):
     @property
     def annealed(self) -> Annealed:
         """How the objective is annealed, in updates."""
-        return Annealed(self.annealing.start, self.annealing.updates)
+        return Annealed(self.annealing.start, round(self.annealing.share * self.steps))
 
     def path_from(self, pattern: Sequence[Any]) -> int | None:
         """Return the update from which flows are trained by the path alone; ``None``: never."""
         in_turn = any(pattern_name(item) in IN_TURN["inverse"] for item in pattern)
         if self.gradient == "full" or in_turn:
             return None
-        return max(self.steps // 2, self.annealing.updates)
+        return max(self.steps // 2, self.annealed.updates)

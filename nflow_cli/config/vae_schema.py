@@ -17,7 +17,7 @@ from nflow_cli.config.flow_schema import (
 from nflow_cli.config.forms import PATTERN
 from nflow_cli.config.strict import COMMAND, MAX_PATH, Description, Seed, Strict, by_name, option
 from nflow_cli.config.training_schema import (
-    Annealed,
+    MOST_ANNEALED,
     BatchSize,
     CheckpointSeconds,
     Chunk,
@@ -117,7 +117,9 @@ class WarmUp(Strict):
     kind: Literal["kl", "log-joint"] = Field(
         default="kl", description="The KL alone, or the log-joint as in eq. 20 of the paper."
     )
-    epochs: float = Field(default=0.0, ge=0, description="How many β rises for; 0: none.")
+    share: float = Field(
+        default=0.0, ge=0, le=MOST_ANNEALED, description="Share of the training in which β rises."
+    )
     start: float = Field(default=0.01, gt=0, le=1, description="β at the first update.")
 
 
@@ -133,7 +135,6 @@ class VAETrain(Strict):
     """How a VAE is trained."""
 
     length_key: ClassVar[str] = "epochs"
-    annealed_keys: ClassVar[tuple[str, str]] = ("warm_up", "epochs")
 
     epochs: int = Field(default=100, ge=1, le=10**6, **option("Passes over the training images."))
     batch_size: BatchSize = Field(default=100, description="Images per update.")
@@ -144,11 +145,6 @@ class VAETrain(Strict):
     early_stopping: ValidationStopping | None = None
     chunk: Chunk = 100
     checkpoint_seconds: CheckpointSeconds = 30.0
-
-    @property
-    def annealed(self) -> Annealed:
-        """How the objective is annealed, in epochs."""
-        return Annealed(self.warm_up.start, self.warm_up.epochs)
 
 
 class VAEEvaluate(Strict):

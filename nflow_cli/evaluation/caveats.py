@@ -6,10 +6,7 @@ config and the facts beside the figures. No Keras here.
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from nflow_cli.config.training_schema import Annealed
+from typing import Any, NamedTuple
 
 # Where one sample makes up more of Σw^2, or would of ten times as many, ESS and log Z spread far
 # more than their errors say.
@@ -58,13 +55,6 @@ def records(caveats: Iterable[Caveat]) -> list[dict[str, Any]]:
 def words(caveats: Iterable[Caveat], key: str) -> str:
     """Return the words that stand beside a figure, or ""."""
     return ", ".join(caveat.word for caveat in caveats if key in caveat.figures)
-
-
-def annealed_beta(annealed: "Annealed", made: float) -> float:
-    """Return the ``β`` that a training of ``made`` updates or epochs ended with."""
-    if not 0 <= made < annealed.length:
-        return 1.0
-    return annealed.start + (1 - annealed.start) * made / annealed.length
 
 
 def marked(text: str, caveats: Iterable[Caveat], key: str) -> str:
@@ -116,14 +106,6 @@ def _worse(summary: Summary, key: str, base: str, sign: int) -> str | None:
     return f"worse than the base without a flow ({level:.4g} nats)"
 
 
-def annealing(beta: float) -> Caveat | None:
-    """Tell a training that ended while its objective was still annealed, at ``beta``."""
-    if beta >= 1:
-        return None
-    reason = f"training ended at β = {beta:.3f}, on its way to 1: train longer, or anneal less"
-    return Caveat("annealing", _JUDGES, reason)
-
-
 def is_dominated(summary: Summary) -> bool:
     """Return whether a few samples outweigh the others, as far as is known."""
     return dominated(summary) is not None
@@ -149,19 +131,18 @@ def dominated(summary: Summary) -> Caveat | None:
     return Caveat("dominated", ("ess", "estimated_log_z"), reason)
 
 
-def lost_mode(summary: Summary, anneal: int) -> Caveat | None:
+def lost_mode(summary: Summary, is_annealed: bool) -> Caveat | None:
     """Return the warning of a fit that has nearly no mass where a part of its target lies.
 
     Its own samples never visit that part, so ESS and log Z by them do not show it; a KL with a
-    known log Z does. ``anneal``: the
-    updates that annealing would be tried with, 0 where the fit was annealed.
+    known log Z does.
     """
     missed, error = (number(summary, f"missed_share{end}") for end in ("", "_standard_error"))
     if missed is None or error is None or not missed - SIGMAS * error > LOST:
         return None
     count = number(summary.get("restarts", {}), "count")
     remedies = [
-        *([f"--set train.annealing.updates={anneal}"] if anneal else []),
+        *([] if is_annealed else ["--anneal 0.5"]),
         *([f"--restarts {RESTARTS}"] if (count or 1) < RESTARTS else []),
     ]
     remedy = " or ".join(remedies or ["more flows, or train longer"])

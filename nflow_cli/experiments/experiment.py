@@ -238,13 +238,8 @@ class Experiment(ABC):
 
         Facts that the summary lacks, or that are not numbers, give none.
         """
-        made = cautions.number(summary, self.length_key)
-        beta = cautions.annealed_beta(
-            self.config.train.annealed, self.length if made is None else made
-        )
-        judged = cautions.annealing(beta) or self.ruined(summary)
         rules = (cautions.dominated, cautions.mass, cautions.few_rows)
-        every = (judged, *(rule(summary) for rule in rules))
+        every = (self.ruined(summary), *(rule(summary) for rule in rules))
         return [caveat for caveat in every if caveat is not None]
 
     @abstractmethod

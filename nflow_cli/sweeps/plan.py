@@ -127,13 +127,11 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
                 *(Change(f"vary {key}", key, value) for key, _, value in point),
             ]
             try:
-                asked = overrides.resolve(preset, label, changes, RUNS)
+                settings = overrides.resolve(preset, label, changes, RUNS)
             except ConfigError as error:
                 raise ConfigError(f"{source}: {name}: {error}") from None
-            settings, annealing = overrides.in_proportion(asked, preset, changes, RUNS)
-            settings, chunk = memory.bounded(settings, experiments.of(settings).footprint)
-            notes = tuple(filter(None, (annealing, chunk)))
-            runs.append(PlannedRun(name, settings, notes))
+            settings, note = memory.bounded(settings, experiments.of(settings).footprint)
+            runs.append(PlannedRun(name, settings, (note,) if note else ()))
     return runs
 
 

@@ -39,18 +39,7 @@ class LogState(BaseModel):
 
 
 class ValidationState(LogState):
-    """Of a :class:`~nflow_cli.training.validation.ValidationLog`."""
-
-    validation: float
-    best: float
-    best_at: Count
-    mark: float
-    mark_at: Count
-    best_weights: list[Any]  # arrays
-
-
-class MembersState(LogState):
-    """Of a :class:`~nflow_cli.training.members.MembersLog`, a number of each member."""
+    """Of a :class:`~nflow_cli.training.validation.ValidationLog`, a number of each member."""
 
     losses: list[float]
     bests: list[float]

@@ -1,4 +1,4 @@
-"""What ends a training early, by a validation loss or its own, and whose weights are kept."""
+"""Early stopping and best weights: by a validation loss, or by the training loss."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -7,24 +7,26 @@ from typing import Any
 import keras
 import numpy as np
 
-from nflow_cli.training.saved_state import EarlyStopState, ValidationState, checked
+from nflow_cli.training.saved_state import EarlyStopState, StateError, ValidationState, checked
 from nflow_cli.training.trainer import Clock, MetricsLog
 
-KEPT = ("validation", "best", "best_at", "mark", "mark_at", "best_weights")  # in checkpoints
+KEPT = ("losses", "bests", "bests_at", "marks", "marks_at", "best_weights")  # in checkpoints
 
 
 class ValidationLog(MetricsLog):
     """Writes rows as :class:`MetricsLog` does, with the loss on a validation split in each.
 
-    The weights of the lowest validation loss are kept for :meth:`take_best`. Where the objective is
-    annealed, nothing counts before ``beta`` is 1. Without ``validate`` it is a plain log.
+    Of several members that are trained side by side, a row has the mean of their losses and the
+    loss of each. Each keeps its weights of the lowest loss, for :meth:`take_best`. Where the
+    objective is annealed, nothing counts before ``beta`` is 1. Without ``validate`` it is a plain
+    log.
 
     Args:
         clock: Must come before this callback.
         chunks_per_row: How many chunks a row is about.
-        validate: Returns the loss on the validation split, in nats.
-        stopping: ``patience`` and ``min_delta``: training ends where the loss has not fallen by
-            ``min_delta`` nats for so long; ``None``: it goes on to its last update.
+        validate: Returns the loss on the validation split, in nats: a number, or one a member.
+        stopping: ``patience`` and ``min_delta``: training ends where no loss has fallen by
+            ``min_delta`` nats for so many updates; ``None``: it goes on to its last update.
         from_start: Whether the weights that training begins with may be the best: they have a row.
     """
 
@@ -40,17 +42,27 @@ class ValidationLog(MetricsLog):
     ):
         super().__init__(clock, chunks_per_row)
         self.validate, self.stopping, self.from_start = validate, stopping, from_start
-        self.validation, self.best, self.best_at = math.nan, math.inf, 0
-        self.mark, self.mark_at = math.inf, 0  # what the loss must fall below, and since when
+        # One a member: the last loss, the lowest and its update; the loss that must be fallen
+        # below, and since which update.
+        self.losses: list[float] = []
+        self.bests: list[float] = []
+        self.bests_at: list[int] = []
+        self.marks: list[float] = []
+        self.marks_at: list[int] = []
         self.best_weights: list[np.ndarray] = []
 
     @property
+    def validation(self) -> float:
+        """The mean loss of the members when they were last validated; NaN before."""
+        return float(np.mean(self.losses)) if self.losses else math.nan
+
+    @property
     def reached(self) -> int:
-        """How far training is, in the unit of the patience: updates."""
+        """The progress of the training in the unit of the patience: updates."""
         return self.clock.updates[-1]
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Validate what training begins with, unless it goes on."""
+        """Validate the initial weights, unless a training goes on."""
         if self.validate and self.from_start and not self.rows:
             self.rows, validated = 1, self.validated()
             names = sorted((*self.model.terms, "gradient_norm", "learning_rate"))
@@ -75,50 +87,90 @@ class ValidationLog(MetricsLog):
             self.compare()
 
     def validated(self) -> dict[str, float]:
-        """Compute the validation loss; return the columns that it has in a row."""
-        self.validation = float(self.validate()) if self.validate else math.nan
-        return {self.column: self.validation}
+        """Compute the validation losses; return the columns that they have in a row."""
+        found = np.atleast_1d(self.validate() if self.validate else math.nan)
+        self.losses = found.astype(float).tolist()
+        return self._columns(self.validation, self.losses)
+
+    def _columns(self, loss: float, losses: list[float]) -> dict[str, float]:
+        several = losses if len(losses) > 1 else ()
+        return {
+            self.column: loss,
+            **{f"{self.column}_{r}": one for r, one in enumerate(several, start=1)},
+        }
 
     def compare(self) -> None:
-        """Keep the weights if they are the best, and stop if there is no hope."""
-        if self.validation < self.best:
-            self.best, self.best_at = self.validation, self.reached
-            self.best_weights = self.model.get_weights()
+        """Keep the weights of members at their best; stop where the patience with all ends."""
+        count = len(self.losses)
+        if not self.bests:
+            self.bests, self.bests_at = [math.inf] * count, [0] * count
+            self.marks, self.marks_at = [math.inf] * count, [0] * count
+        better = [r for r in range(count) if self.losses[r] < self.bests[r]]
+        if better:
+            self._keep(better)
+        for r in better:
+            self.bests[r], self.bests_at[r] = self.losses[r], self.reached
         if not self.stopping:
             return
-        if self.validation < self.mark - self.stopping.min_delta:
-            self.mark, self.mark_at = self.validation, self.reached
-        elif self.reached - self.mark_at >= self.stopping.patience:
+        for r, loss in enumerate(self.losses):
+            if loss < self.marks[r] - self.stopping.min_delta:
+                self.marks[r], self.marks_at[r] = loss, self.reached
+        if all(self.reached - at >= self.stopping.patience for at in self.marks_at):
             self.model.stop_training = True
+
+    def _keep(self, members: list[int]) -> None:
+        """Keep the weights of some members, which are the first axis where there are several."""
+        weights = self.model.get_weights()
+        if len(self.losses) == 1:
+            self.best_weights = weights
+            return
+        # Copies: arrays of a checkpoint cannot be written to.
+        self.best_weights = [kept.copy() for kept in self.best_weights or weights]
+        for kept, weight in zip(self.best_weights, weights):
+            kept[members] = weight[members]
+
+    @property
+    def kept_of_each(self) -> list[int]:
+        """The update whose weights :meth:`take_best` gives, of each member.
+
+        The last one where no loss was finite.
+        """
+        return [
+            at if math.isfinite(best) else self.reached
+            for best, at in zip(self.bests, self.bests_at)
+        ]
 
     @property
     def kept_at(self) -> int:
-        """Whose weights :meth:`take_best` gives: the last ones where no loss was finite."""
-        return self.best_at if math.isfinite(self.best) else self.reached
+        """The last of :attr:`kept_of_each`."""
+        return max(self.kept_of_each, default=self.reached)
 
     def write_row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """Write one row; a row that ends in a divergence has no validation loss."""
         if self.validate and self.column not in columns:
-            columns = {**columns, self.column: math.nan}
+            lost = [math.nan] * len(self.losses)
+            columns = {**columns, **self._columns(math.nan, lost)}
         return super().write_row(columns)
 
     def be_patient_again(self) -> None:
         """Count from here, where a training that this stopped is extended."""
-        self.mark_at = self.reached
+        self.marks_at = [self.reached] * len(self.marks_at)
 
     def take_best(self, model: keras.Model) -> None:
-        """Give ``model`` the weights of the lowest validation loss."""
+        """Give ``model`` the weights of the lowest validation loss of each member."""
         if self.best_weights:
             model.set_weights(self.best_weights)
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
+        """Return the part of a checkpoint."""
         return {**super().state(), **{name: getattr(self, name) for name in KEPT}}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         super().restore(state)
         saved = checked(ValidationState, state)
+        if len({len(getattr(saved, name)) for name in KEPT[1:-1]}) != 1:
+            raise StateError("bests, bests_at, marks, marks_at: expected one of each member")
         for name in KEPT:
             setattr(self, name, getattr(saved, name))
 

@@ -80,7 +80,7 @@ def given(line):
         ("train-vae --k 16", "flow.k", 16),
         ("train-vae --no-fallback", "data.fallback", False),
         ("infer funnel --no-compile", "train.compile", False),
-        ("fit-2d --anneal 100", "train.annealing.updates", 100),
+        ("fit-2d --anneal 0.5", "train.annealing.share", 0.5),
     ],
 )
 def test_lists_take_commas_and_repetition_and_others_one_value(line, key, value):

@@ -66,7 +66,7 @@ def test_the_path_is_taken_where_it_is_asked_for_and_the_inverse_takes_one_pass(
 
     by_path = {"train.gradient": "path", "train.steps": 100}
     assert path_from(**by_path) == 50
-    assert path_from(**by_path, **{"train.annealing.updates": 60}) == 60
+    assert path_from(**by_path, **{"train.annealing.share": 0.6}) == 60
     assert path_from(**by_path, **{"flow.pattern": ["inverse-autoregressive"]}) is None
     assert path_from() is None
 

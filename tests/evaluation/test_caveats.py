@@ -12,7 +12,7 @@ from short_runs import POINTS, SHORT, SHORT_VAE, make_run
 
 from nflow_cli import experiments
 from nflow_cli.config import presets
-from nflow_cli.evaluation.caveats import annealed_beta, words
+from nflow_cli.evaluation.caveats import words
 
 on_tensorflow = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
@@ -29,21 +29,6 @@ def marks(of, summary, key):
 
 def caveats_of(of, summary):
     return experiments.of(of).caveats(summary)
-
-
-ANNEALED = {"steps": 4_000, "annealing": {"updates": 20_000, "start": 0.01}}
-
-
-def test_a_training_that_ends_before_its_annealing_is_told():
-    short = settings(train=ANNEALED)
-    assert annealed_beta(short.train.annealed, 4_000) == pytest.approx(0.01 + 0.99 / 5)
-    assert marks(short, {"steps": 4_000, "kl": 1.25}, "kl") == "annealing"
-    assert "β = 0.208" in caveats_of(short, {"kl": 1.25})[0].reason
-    assert marks(settings(train={**ANNEALED, "steps": 20_000}), {"kl": 1.25}, "kl") == ""
-    vae = settings(SHORT_VAE, train={"epochs": 2, "warm_up": {"epochs": 4, "start": 0.5}})
-    assert annealed_beta(vae.train.annealed, 2) == 0.75
-    assert marks(vae, {"epochs": 2}, "negative_log_likelihood") == "annealing"
-    assert marks(vae, {"epochs": 4}, "negative_elbo") == ""
 
 
 @pytest.mark.parametrize(
@@ -92,15 +77,15 @@ MISSED = {"kl": 0.25, "ess": 0.05, "missed_share": 0.19, "missed_share_standard_
 @pytest.mark.parametrize(
     ("annealed", "restarts", "remedy"),
     [
-        (0, 1, "--set train.annealing.updates=10000 or --restarts 8"),
-        (0, 8, "--set train.annealing.updates=10000"),
-        (500, 1, "--restarts 8"),
-        (500, 8, "more flows, or train longer"),
+        (0, 1, "--anneal 0.5 or --restarts 8"),
+        (0, 8, "--anneal 0.5"),
+        (0.5, 1, "--restarts 8"),
+        (0.5, 8, "more flows, or train longer"),
     ],
 )
 def test_a_lost_mode_is_said_in_place_of_the_weights_that_it_unsettles(annealed, restarts, remedy):
     facts = {**MISSED, "largest_weight": 0.6, "restarts": {"count": restarts}}
-    (caveat,) = caveats_of(settings(train={"annealing": {"updates": annealed}}), facts)
+    (caveat,) = caveats_of(settings(train={"annealing": {"share": annealed}}), facts)
     assert caveat.word == "missed mass" and set(caveat.figures) == {"ess", "estimated_log_z"}
     text = "q has nearly no mass where 19% of p lies: a mode, or a part of one, is lost"
     assert caveat.reason == f"{text}; try {remedy}"
@@ -157,7 +142,7 @@ def test_the_width_of_an_interval_is_that_of_students_t(n):
     assert beyond[0] > 0.05 > beyond[1]
 
 
-values = st.none() | st.booleans() | st.sampled_from(["", "1"]) | st.floats() | st.integers()
+values = st.none() | st.floats() | st.integers()
 FACTS = [
     *("steps", "free_energy", "base_free_energy", "base_free_energy_standard_error", "mass"),
     *("mass_error", "largest_weight", "pareto_k", "epochs", "negative_elbo"),
@@ -166,8 +151,8 @@ FACTS = [
 ]
 
 
-@given(st.dictionaries(st.sampled_from(FACTS), values | st.lists(values)))
-def test_whatever_a_strangers_summary_holds_caveats_follow(summary):
+@given(st.dictionaries(st.sampled_from(FACTS), values))
+def test_whatever_numbers_a_summary_holds_caveats_follow(summary):
     for of in (settings(), settings(POINTS), settings(SHORT_VAE)):
         assert all(caveat.reason for caveat in caveats_of(of, summary))
 

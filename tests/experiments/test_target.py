@@ -46,7 +46,7 @@ def fit_by_hand(target, train, base=None, pattern=("planar",), k=4):
     """Fit a target that no preset names, as a program would."""
     settings = preset(train)
     density = density_of(FlowStack(list(pattern), k, seed=0), base)
-    model = target_fit.Fit2D(density, target, settings.train.annealing)
+    model = target_fit.Fit2D(density, target, settings.train.annealed)
     model.prepare(settings.train, settings.train.steps)
     _, rows = with_rows(lambda directory: target_fit.train(model, settings, directory))
     return model, rows
@@ -68,7 +68,7 @@ def exact_kl(model):
 
 
 SMALL = {"flow": {"pattern": ["planar", "radial"], "k": 3}, "seed": 7}
-ANNEALED = {"annealing": {"updates": 10}}
+ANNEALED = {"annealing": {"share": 10 / 13}}
 
 
 @pytest.fixture(scope="module")

@@ -338,17 +338,16 @@ def test_a_summary_of_a_vae_names_its_data(tmp_path):
 
 
 def test_figures_with_caveats_carry_their_words(invoke, tmp_path):
-    annealed = {"train__steps": 4_000, "train__annealing__updates": 20_000}
-    write_run(tmp_path / "a", {"steps": 4_000}, **annealed)
+    write_run(tmp_path / "a", {"base_free_energy": -3.0, "free_energy": -1.0})
     write_run(tmp_path / "b", {"kl": 0.25}, flow__k=2)
     result = invoke("compare", "a", "b", "--output", "pictures")
-    assert result.exit_code == 0 and result.stdout.count("0.50000 ± 0.01000 [annealing]") == 1
+    assert result.exit_code == 0 and result.stdout.count("0.50000 ± 0.01000 [ruined]") == 1
     assert result.stdout.count("[") == 1
-    assert "[annealing] such as a: training ended at β = 0.208" in result.stderr
+    assert "[ruined] such as a: worse than the base without a flow" in result.stderr
     groups = json.loads(invoke("compare", "a", "b", "--json").stdout)["groups"]
     assert [group["caveats"] for group in groups] == [
         {},
-        {"kl": "annealing", "free_energy": "annealing"},
+        {"kl": "ruined", "free_energy": "ruined"},
     ]
 
 

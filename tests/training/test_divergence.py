@@ -124,7 +124,7 @@ def test_what_does_not_happen_again_is_told_of_the_whole_chunk(monkeypatch):
 def fit_2d(flow, target):
     """Build a fit without training it."""
     train = presets.validate({"command": "fit-2d"}, "test").train
-    model = target_fit.Fit2D(density_of(flow), target, train.annealing)
+    model = target_fit.Fit2D(density_of(flow), target, train.annealed)
     model.prepare(train, train.steps)
     return model
 

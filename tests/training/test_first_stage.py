@@ -90,7 +90,7 @@ def test_the_affine_map_alone_becomes_the_gaussian_that_is_fitted():
 
 
 def test_a_density_to_a_power_is_fitted_where_the_objective_is_annealed():
-    annealing = {"updates": 10**9, "start": 0.25}
+    annealing = {"share": 0.9, "start": 0.25}
     model, _ = fit(settings(ONE, k=0, steps=1, chunk=200, first_stage=1_000, annealing=annealing))
     expected = 2 * np.linalg.cholesky(ONE["covariances"][0])  # of p^(1/4)
     diagonal = np.exp(to_numpy(model.flow.last["log_scale"].value))

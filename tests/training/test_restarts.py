@@ -238,7 +238,7 @@ def test_a_target_without_a_normaliser_is_judged_by_the_free_energy():
     settings = preset(restarts=2, halving=False)
     flow = FlowStack(FLOW["pattern"], FLOW["k"], seed=0)
     slope = Formula(lambda z: -0.5 * ops.sum((z - 1.0) ** 2, axis=-1))
-    model = target_fit.Fit2D(density_of(flow), slope, settings.train.annealing)
+    model = target_fit.Fit2D(density_of(flow), slope, settings.train.annealed)
     model.prepare(settings.train, settings.train.steps)
     record = target_fit.train(model, settings).restarts
     # The free energy is at least -log Z = -log 2π; the KL to the target of the config is above 0.

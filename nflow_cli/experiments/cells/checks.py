@@ -73,8 +73,7 @@ class CheckedCells(CheckedRun):
 
     def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
         """Return the best update."""
-        members = range(1, self.experiment.members + 1)
-        return {"best_update": max(self.best_at(f"validation_loss_{r}") for r in members)}, []
+        return {"best_update": self.best_of_members()}, []
 
 
 def check_rows(run: CheckedCells) -> Verdict:

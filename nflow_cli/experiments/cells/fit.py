@@ -30,8 +30,8 @@ from nflow_cli.experiments.table.training import Training, train_on_rows
 from nflow_cli.flows.side_by_side import seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.training.members import MembersLog
 from nflow_cli.training.trainer import Clock, compiled
+from nflow_cli.training.validation import ValidationLog
 
 AT_A_TIME = 4_096  # validation rows
 
@@ -108,7 +108,7 @@ def train(
     chunks = CellChunks(model.layout.n_columns, rows, seeds, *shape, data.weights.train)
     clock = Clock()
     validate = _validator(parts, data.validation, data.weights.validation)
-    log = MembersLog(clock, validate=validate, stopping=settings.early_stopping, from_start=True)
+    log = ValidationLog(clock, validate=validate, stopping=settings.early_stopping, from_start=True)
     return train_on_rows(model, chunks, log, clock, config, directory)
 
 

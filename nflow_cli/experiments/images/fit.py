@@ -116,7 +116,7 @@ def build(config: VAEConfig, updates_per_epoch: int) -> FitVAE:
     prior = config.prior and config.prior.model_dump()
     vae = FlowVAE(*networks, flow.pattern, flow.k, flow.amortized, config.seed, prior)
     warm_up = train.warm_up
-    updates = round(warm_up.epochs * updates_per_epoch)
+    updates = round(warm_up.share * train.epochs * updates_per_epoch)
     fit = FitVAE(vae, warm_up.kind, updates, warm_up.start)
     fit.prepare(train, train.epochs * updates_per_epoch)
     return fit

@@ -62,7 +62,7 @@ def build(config: InferConfig, target: Any) -> Fit2D:
     flow.build((None, config.dim))
     density = FlowDensity(make(INFER_BASES, config.base), flow)
     of = HostFit if getattr(target, "takes_arrays", False) else TensorFit
-    model = of(density, target, config.train.annealing)
+    model = of(density, target, config.train.annealed)
     model.xla, model.start_width = config.train.compile, config.train.start_width
     model.path_from = config.train.path_from(config.flow.pattern)
     model.prepare(config.train, config.train.steps)

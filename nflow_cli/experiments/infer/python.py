@@ -28,7 +28,7 @@ def infer(
     changes = [Change("density", "density", density), *changes_of("infer", options)]
     dim = options.get("dim") or usual_dim(density["name"])
     path = presets.find_preset(preset or natural_preset(dim))
-    config, _ = overrides.merged("infer", path, [*changes, *settings_of(settings)])
+    config = overrides.merged("infer", path, [*changes, *settings_of(settings)])
     subject = built_in(config) if user is None else user_subject(config, user)
     return train_anew(config, path, output, subject)
 

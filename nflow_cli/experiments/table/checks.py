@@ -53,9 +53,7 @@ class CheckedTable(CheckedDensity):
 
     def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
         """Return the best update."""
-        members = self.config.train.ensemble
-        tails = [""] if members == 1 else [f"_{r + 1}" for r in range(members)]
-        return {"best_update": max(self.best_at(f"validation_loss{tail}") for tail in tails)}, []
+        return {"best_update": self.best_of_members()}, []
 
 
 def check_rows(run: CheckedTable) -> Verdict:

@@ -25,7 +25,6 @@ from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.divergence import trace_flows
-from nflow_cli.training.members import MembersLog
 from nflow_cli.training.progress import nats_text
 from nflow_cli.training.trainer import ChunkTrainer, Clock, compiled
 from nflow_cli.training.validation import ValidationLog
@@ -124,8 +123,7 @@ def train(
     name = "linear regression" if data.given else "Gaussian"
     known = nats_text(_baseline(model.density, data))
     tell(f"{name}: log-likelihood {known} nats a validation row")
-    log_of = ValidationLog if settings.ensemble == 1 else MembersLog
-    log = log_of(clock, validate=validate, stopping=settings.early_stopping, from_start=True)
+    log = ValidationLog(clock, validate=validate, stopping=settings.early_stopping, from_start=True)
     return train_on_rows(model, batches, log, clock, config, directory)
 
 

@@ -32,7 +32,7 @@ def fit(
     changes = [Change("data.name", "data.name", name), *in_place_of_other(said), *said, *others]
     flow = {change.path: change.value for change in said}.get("flow.pattern")
     path = presets.find_preset(preset or natural_preset(flow, changes))
-    config, _ = overrides.merged("fit", path, [*sized, *changes])
+    config = overrides.merged("fit", path, [*sized, *changes])
     return train_anew(config, path, output, _loaded(config, table))
 
 

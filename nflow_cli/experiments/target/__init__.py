@@ -64,7 +64,7 @@ class Target(DensityExperiment):
         A few large weights are a sign of a lost mode, and no warning of their own beside it.
         """
         train, caveats = self.config.train, super().caveats(summary)
-        lost = lost_mode(summary, anneal=0 if train.annealed.length else train.steps // 2)
+        lost = lost_mode(summary, train.annealing.share > 0)
         if lost is None:
             return caveats
         return [lost, *(caveat for caveat in caveats if caveat.word != "dominated")]

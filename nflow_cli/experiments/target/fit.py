@@ -8,7 +8,7 @@ from keras import ops
 
 from nflow_cli.config.presets import fingerprint
 from nflow_cli.config.schema import Fit2DConfig, InferConfig
-from nflow_cli.config.training_schema import CooledStopping
+from nflow_cli.config.training_schema import Annealed, CooledStopping
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.evaluation.scores import mass_of
@@ -54,7 +54,7 @@ class Fit2D(ChunkTrainer):
         self,
         density: FlowDensity,
         target: Target,
-        annealing: Any,
+        annealing: Annealed,
         restarts: tuple[int, ...] = (),
         is_first: bool = False,
     ):
@@ -161,7 +161,7 @@ def build(config: Fit2DConfig) -> Fit2D:
     flow = FlowStack(**config.flow.model_dump(), seed=config.seed)
     flow.build((None, target.dim))
     density = FlowDensity(resolve(BASES[config.base_name])(), flow)
-    model = Fit2D(density, target, config.train.annealing)
+    model = Fit2D(density, target, config.train.annealed)
     model.path_from = config.train.path_from(config.flow.pattern)
     model.prepare(config.train, config.train.steps)
     return model
@@ -202,7 +202,7 @@ def _stopping(config: Fit2DConfig | InferConfig, clock: Clock) -> list[Any]:
         return []
     if not isinstance(stopping, CooledStopping):
         return [EarlyStop(**stopping.model_dump(), clock=clock)]
-    start = max(train.annealing.updates, train.path_from(config.flow.pattern) or 0)
+    start = max(train.annealed.updates, train.path_from(config.flow.pattern) or 0)
     return [Plateau(**stopping.model_dump(), clock=clock, start=start)]
 
 

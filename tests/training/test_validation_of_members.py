@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nflow_cli.training.members import MembersLog
 from nflow_cli.training.saved_state import StateError
+from nflow_cli.training.validation import ValidationLog
 
 LOSSES = [[3.0, 5.0], [2.0, 6.0], [2.5, 4.0], [math.nan, 4.5], [2.2, 4.2], [2.3, 3.9]]
 
@@ -28,7 +28,9 @@ class Model:
 def log_of(patience=None):
     clock = SimpleNamespace(updates=[0], seconds=[0.0], made=1)
     stopping = patience and SimpleNamespace(patience=patience, min_delta=0.0)
-    log = MembersLog(clock, validate=lambda: np.array(LOSSES[log.model.update]), stopping=stopping)
+    log = ValidationLog(
+        clock, validate=lambda: np.array(LOSSES[log.model.update]), stopping=stopping
+    )
     log.set_model(Model())
     return log
 
