@@ -53,7 +53,7 @@ def _score(summary: Summary) -> str:
 
 
 def weights_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw the survival function of the largest weights, and the fitted tail.
+    """Draw the number of samples above each of the largest weights, and the fitted tail.
 
     On log-log axes a tail of shape k falls with slope -1/k.
     """
@@ -71,7 +71,7 @@ def weights_figure(evaluation: Arrays, summary: Summary) -> Figure:
         ax.legend(frameon=False)
     else:
         ax.text(0.5, 0.5, "not finite", ha="center", va="center", transform=ax.transAxes)
-    ax.set(xlabel="weight / maximum", ylabel="share of larger weights")
+    ax.set(xlabel="weight / maximum", ylabel="samples of larger weight")
     ax.grid(color="0.9", linewidth=0.6)
     title_figure(figure, summary, f"the {len(tail):,} largest weights", _score(summary))
     return figure

@@ -24,7 +24,7 @@ MODE = {"missed_share": 0.3, "missed_share_standard_error": 0.004, "missed_mode"
     [
         ({}, None, ""),
         ({"pareto_k": 0.6}, "rough weights", "moments"),
-        ({"pareto_k": 0.8}, "poor weights", "standard errors fail"),
+        ({"pareto_k": 0.8}, "poor weights", "standard errors are unreliable"),
         (MODE, "missed mass", "miss at least 30% ± 0.4% of p, most of it near a=-4"),
         (MODE | {"missed_share": 0.012}, None, ""),  # within two errors of what counts
         ({"missed_share": None, "widened_log_z": -99.0}, "missed mass", "1 nats larger"),

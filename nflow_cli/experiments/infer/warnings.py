@@ -38,10 +38,10 @@ def _heavy_tail(summary: Summary) -> Caveat | None:
     if k is None or k < GOOD:
         return None
     if k < ROUGH:
-        reason = f"k-hat {k:.2f}: from {GOOD} to {ROUGH} errors of log Z and moments may be too"
-        return Caveat("rough weights", figures, f"{reason} small")
-    reason = f"k-hat {k:.2f} is above {ROUGH}: a few weights dominate, and standard errors fail"
-    return Caveat("poor weights", figures, reason)
+        reason = f"k-hat {k:.2f}: from {GOOD} to {ROUGH} standard errors of log Z and moments"
+        return Caveat("rough weights", figures, f"{reason} may be too small")
+    reason = f"k-hat {k:.2f} is above {ROUGH}: a few weights dominate"
+    return Caveat("poor weights", figures, f"{reason}, standard errors are unreliable")
 
 
 def _missed_mass(summary: Summary) -> Caveat | None:
