@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nflow_cli.densities.cells.marginal import Marginal, Outcomes, fit_marginal
-from nflow_cli.densities.cells.start import each_column
+from nflow_cli.densities.cells.marginal import Marginal, Support, fit_marginal
+from nflow_cli.densities.cells.regressions import each_column
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,14 +18,14 @@ class Independent:
         marginals: Of each column.
     """
 
-    columns: Sequence[Outcomes]
+    columns: Sequence[Support]
     marginals: Sequence[Marginal]
 
     def log_cells(self, codes: np.ndarray, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
         """Return the log-probability of each cell in nats, ``(n, D)``; 0 where it is unknown.
 
         Args:
-            codes: Outcomes ``(n, D)``, -1 where unknown.
+            codes: Outcome codes ``(n, D)``, -1 where unknown.
             centre: The middles of the intervals of the N columns that have numbers, ``(n, N)``.
             half: Their half widths.
         """
@@ -35,7 +35,7 @@ class Independent:
 
 
 def fit_independent(
-    columns: Sequence[Outcomes],
+    columns: Sequence[Support],
     codes: np.ndarray,
     centre: np.ndarray,
     half: np.ndarray,
@@ -45,7 +45,7 @@ def fit_independent(
 
     Args:
         columns: What the cells of each column can be.
-        codes: Outcomes ``(n, D)``, -1 where unknown.
+        codes: Outcome codes ``(n, D)``, -1 where unknown.
         centre: The middles of the intervals of the N columns that have numbers, ``(n, N)``.
         half: Their half widths.
         weights: Of the rows ``(n,)``; equal ones for ``None``.

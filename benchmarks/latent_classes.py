@@ -7,9 +7,9 @@ import numpy as np
 
 from benchmarks.independent import Independent, fit_independent
 from nflow_cli.arrays import logsumexp
-from nflow_cli.densities.cells.marginal import Marginal, Outcomes
+from nflow_cli.densities.cells.marginal import Marginal, Support
 from nflow_cli.densities.cells.mixing import scaled_weights
-from nflow_cli.densities.cells.start import each_column
+from nflow_cli.densities.cells.regressions import each_column
 from nflow_cli.mixtures import log_normal_mass
 from nflow_cli.random_streams import stream
 
@@ -99,7 +99,7 @@ class LatentClasses:
         """Return the log-probability of rows in nats, ``(n,)``; unknown cells are summed out.
 
         Args:
-            codes: Outcomes ``(n, D)``, -1 where unknown.
+            codes: Outcome codes ``(n, D)``, -1 where unknown.
             centre: The middles of the intervals of the N columns that have numbers, ``(n, N)``.
             half: Their half widths.
         """
@@ -108,7 +108,7 @@ class LatentClasses:
 
 
 def fit_latent_classes(
-    columns: Sequence[Outcomes],
+    columns: Sequence[Support],
     codes: np.ndarray,
     centre: np.ndarray,
     half: np.ndarray,
@@ -121,7 +121,7 @@ def fit_latent_classes(
 
     Args:
         columns: What the cells of each column can be.
-        codes: Outcomes ``(n, D)``, -1 where unknown.
+        codes: Outcome codes ``(n, D)``, -1 where unknown.
         centre: The middles of the intervals of the N columns that have numbers, ``(n, N)``.
         half: Their half widths.
         weights: Of the rows ``(n,)``; equal ones for ``None``.
@@ -197,7 +197,7 @@ def _log_joint(
 def _best_count(
     cells: list[_Cells],
     start: list[np.ndarray],
-    columns: Sequence[Outcomes],
+    columns: Sequence[Support],
     v: np.ndarray,
     seed: int,
 ) -> int:
@@ -228,7 +228,7 @@ def _best_count(
 def _em(
     cells: list[_Cells],
     start: list[np.ndarray],
-    columns: Sequence[Outcomes],
+    columns: Sequence[Support],
     v: np.ndarray,
     count: int,
     seed: int,
@@ -283,7 +283,7 @@ def _distances(x: np.ndarray, means: np.ndarray) -> np.ndarray:
     return np.square(x).sum(axis=1)[:, None] - 2 * x @ means.T + np.square(means).sum(axis=1)
 
 
-def _first(c: _Cells, start: np.ndarray, outcomes: Outcomes, r: np.ndarray) -> _Column:
+def _first(c: _Cells, start: np.ndarray, outcomes: Support, r: np.ndarray) -> _Column:
     """Return a column in each class by the rows that are near to it."""
     count = r.shape[1]
     own = np.full(count, 0.5 * np.any(c.numbers))
@@ -293,7 +293,7 @@ def _first(c: _Cells, start: np.ndarray, outcomes: Outcomes, r: np.ndarray) -> _
 
 
 def _maximised(
-    c: _Cells, column: _Column, start: np.ndarray, outcomes: Outcomes, r: np.ndarray
+    c: _Cells, column: _Column, start: np.ndarray, outcomes: Support, r: np.ndarray
 ) -> _Column:
     """Return the column that suits responsibilities ``r`` ``(n, K)`` best, beside its prior."""
     own = column.own_likelihoods(c, exact=False)

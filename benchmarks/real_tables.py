@@ -20,8 +20,8 @@ import nflow_cli
 from benchmarks.draws_beside_rows import heaping, outside_range
 from benchmarks.latent_classes import fit_latent_classes
 from nflow_cli.data.dataset import load_dataset
-from nflow_cli.densities.cells.fitting import outcomes_of, with_both_ends
-from nflow_cli.densities.cells.marginal import Outcomes
+from nflow_cli.densities.cells.fitting import support_of, with_both_ends
+from nflow_cli.densities.cells.marginal import Support
 from nflow_cli.errors import NflowError
 
 DRAWS = 10_000
@@ -85,7 +85,7 @@ def beside(q: Any, data: Any) -> dict[str, Any]:
     columns = q.cells
     if any(column.n_lattices > 1 for column in columns):
         return {}
-    outcomes = [outcomes_of(column) for column in columns]
+    outcomes = [support_of(column) for column in columns]
     codes, centre, half = _encoded(columns, outcomes, data.train)
     classes = fit_latent_classes(outcomes, codes, centre, half, data.weights.train)
     log_p = classes.log_prob(*_encoded(columns, outcomes, data.test))
@@ -104,7 +104,7 @@ def beside(q: Any, data: Any) -> dict[str, Any]:
 
 
 def _encoded(
-    columns: Any, outcomes: list[Outcomes], rows: np.ndarray
+    columns: Any, outcomes: list[Support], rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return outcomes ``(n, D)``, and middles and half widths ``(n, N)`` of the intervals."""
     cells = [with_both_ends(column, values) for column, values in zip(columns, rows.T)]

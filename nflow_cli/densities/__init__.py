@@ -1,1 +1,1 @@
-"""Densities that can be sampled and computed exactly."""
+"""Densities that can be sampled and evaluated exactly."""

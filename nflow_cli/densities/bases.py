@@ -11,10 +11,10 @@ from nflow_cli.constants import LOG_2PI
 
 
 class Base(ABC):
-    """A distribution ``q0`` that flows start from, on R^D.
+    """Base distribution ``q0`` of the flows, on R^D.
 
     Attributes:
-        bounded: Whether its density is 0 outside a bounded region.
+        bounded: Whether its support is bounded.
     """
 
     bounded: ClassVar[bool] = False
@@ -28,20 +28,18 @@ class Base(ABC):
         """Draw float32 points; ``shape`` is ``(..., D)``."""
 
     def quantiles(self, u: np.ndarray) -> np.ndarray:
-        """Return, as float32, the points whose coordinates' distribution functions are ``u``."""
+        """Inverse marginal distribution functions at ``u``, float32."""
         raise NotImplementedError(f"quantiles of {type(self).__name__}")
 
     def sample_columns(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw float32 points as columns, features first; ``shape`` is ``(..., D, n)``."""
+        """Draw float32 points ``(..., D, n)``, features first."""
         *leading, dim, n = shape
         return np.moveaxis(self.sample(rng, (*leading, n, dim)), -1, -2)
 
 
 class _Independent(Base):
-    """A base whose coordinates are independent and alike: in whatever order they are drawn."""
-
     def sample_columns(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw float32 points as columns, features first; ``shape`` is ``(..., D, n)``."""
+        """Draw float32 points ``(..., D, n)``, features first."""
         return self.sample(rng, shape)
 
 
@@ -49,15 +47,15 @@ class StandardNormal(_Independent):
     """``N(0, I)`` on R^D: ``log q(z) = -|z|^2/2 - (D/2) log 2π`` in nats."""
 
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., D)``."""
+        """Log-density in nats."""
         return -0.5 * (ops.sum(z * z, axis=-1) + z.shape[-1] * LOG_2PI)
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw float32 points; ``shape`` is ``(..., D)``."""
+        """Draw float32 points."""
         return rng.standard_normal(shape, dtype=np.float32)
 
     def quantiles(self, u: np.ndarray) -> np.ndarray:
-        """Return ``Φ⁻¹(u)``; 0 and 1 are taken for numbers beside them."""
+        """Return ``Φ⁻¹(u)``, finite at 0 and 1 too."""
         farthest = 1 - np.finfo(float).eps  # beyond it TensorFlow's erfinv is infinite
         inside = np.clip(2 * u - 1, -farthest, farthest)
         return ops.convert_to_numpy(math.sqrt(2) * ops.erfinv(inside)).astype(np.float32)
@@ -76,14 +74,14 @@ class UniformBox(_Independent):
         self.half_width = half_width
 
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., D)``; NaN where one is NaN."""
+        """Log-density ``(...)`` in nats; NaN where a coordinate is NaN."""
         inside = ops.all(ops.abs(z) <= self.half_width, axis=-1)
         level = -z.shape[-1] * math.log(2 * self.half_width)
         outside = ops.where(ops.any(ops.isnan(z), axis=-1), math.nan, -math.inf)
         return ops.where(inside, ops.full_like(z[..., 0], level), outside)
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw float32 points; ``shape`` is ``(..., D)``."""
+        """Draw float32 points."""
         unit = rng.random(shape, dtype=np.float32)
         return self.quantiles(unit)
 
@@ -93,7 +91,7 @@ class UniformBox(_Independent):
 
 
 class StudentT(_Independent):
-    """Student's t in each coordinate, heavy in the tails.
+    """Independent Student's t coordinates, with heavy tails.
 
     ``log q(z) = Σ log Γ((ν+1)/2) - log Γ(ν/2) - ½ log νπ - ½ (ν+1) log(1 + z²/ν)`` in nats.
 
@@ -107,23 +105,20 @@ class StudentT(_Independent):
         self.level = halves - 0.5 * math.log(df * math.pi)
 
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., D)``."""
+        """Log-density in nats."""
         tails = ops.sum(ops.log1p(z * z / self.df), axis=-1)
         return z.shape[-1] * self.level - 0.5 * (self.df + 1) * tails
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw float32 points; ``shape`` is ``(..., D)``."""
+        """Draw float32 points."""
         return rng.standard_t(self.df, shape).astype(np.float32)
 
 
 class Widened(Base):
-    """An equal mixture of a base and of independent Cauchy coordinates that are cut at ±30.
+    """Equal mixture of a base and of independent Cauchy coordinates truncated at ±30.
 
-    It is nowhere below half of the base, so that by it no weight is more than twice as large, in
-    any dimension; and it reaches what the base hardly ever does.
-
-    Args:
-        base: The base.
+    It is at least half of the base everywhere, so no importance weight more than doubles, in any
+    dimension.
     """
 
     reach = 30.0
@@ -133,13 +128,13 @@ class Widened(Base):
         self.angle = math.atan(self.reach)  # arctan z is uniform within this
 
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., D)``."""
+        """Log-density in nats."""
         tails = -z.shape[-1] * math.log(2 * self.angle) - ops.sum(ops.log1p(z * z), axis=-1)
         tails = ops.where(ops.all(ops.abs(z) <= self.reach, axis=-1), tails, -math.inf)
         return ops.logaddexp(self.base.log_prob(z), tails) - math.log(2.0)
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw float32 points; ``shape`` is ``(..., D)``."""
+        """Draw float32 points."""
         near = self.base.sample(rng, shape)
         far = np.tan(self.angle * (2 * rng.random(shape) - 1)).astype(np.float32)
         far = np.clip(far, -self.reach, self.reach)

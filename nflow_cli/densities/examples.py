@@ -1,4 +1,4 @@
-"""Densities of D dimensions that ``nflow infer`` knows by name, each with its truth."""
+"""Example densities of ``nflow infer``, with known log Z and moments."""
 
 import math
 from typing import Any
@@ -11,10 +11,10 @@ from nflow_cli.densities.targets import Target
 
 
 class Example(Target):
-    """A density whose ``log_z`` is known, and some of whose moments may be.
+    """A density with a known ``log_z``.
 
     Attributes:
-        moments: By the number of a coordinate, its mean and standard deviation.
+        moments: Mean and standard deviation of some coordinates, by their index.
     """
 
     moments: dict[int, tuple[float, float]]
@@ -24,7 +24,7 @@ class Example(Target):
 
 
 class Funnel(Example):
-    """``v ~ N(0, 3²)``, then ``x_i ~ N(0, e^v)``: a neck that is narrower than any step.
+    """Neal's funnel: ``v ~ N(0, 3²)``, ``x_i ~ N(0, e^v)``.
 
     References:
         Neal, *Slice sampling*, 2003, section 8.
@@ -37,23 +37,23 @@ class Funnel(Example):
         self.moments = {0: (0.0, 3.0)}
 
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., D)``."""
+        """Log-density in nats."""
         v, x, n = z[..., 0], z[..., 1:], self.dim - 1
         squares = ops.sum(x * x, axis=-1) * ops.exp(-v)
         level = self.dim * LOG_2PI + 2 * math.log(3.0)
         return -0.5 * (v * v / 9.0 + squares + n * v + level)
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw ``n`` exact samples ``(n, D)``."""
+        """Draw exact samples."""
         v = 3.0 * rng.standard_normal((n, 1))
         x = np.exp(v / 2) * rng.standard_normal((n, self.dim - 1))
         return np.concatenate([v, x], axis=1)
 
 
 class ManyWell(Example):
-    """``Σ x_1⁴ - 6x_1² - ½x_1 + ½x_2²`` over D/2 pairs: 2 wells of each, 2^(D/2) in all.
+    """Energy ``Σ x_1⁴ - 6x_1² - ½x_1 + ½x_2²`` over D/2 pairs, with 2^(D/2) modes.
 
-    The left well of a pair holds 15.6 % of it.
+    The left mode of a pair has 15.6 % of its mass.
 
     References:
         Midgley et al., *Flow annealed importance sampling bootstrap*, 2023, arXiv 2208.01893.
@@ -67,14 +67,14 @@ class ManyWell(Example):
         self.log_z = self.log_z_of_a_pair * (dim // 2)
 
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., D)``."""
+        """Log-density in nats."""
         first, second = z[..., 0::2], z[..., 1::2]
         squares = first * first
         energy = squares * (squares - 6.0) - 0.5 * first + 0.5 * second * second
         return -ops.sum(energy, axis=-1) - self.log_z
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw ``n`` exact samples ``(n, D)``, wells by a fine inverse CDF."""
+        """Draw exact samples, double wells by an inverse CDF on a fine grid."""
         x = rng.standard_normal((n, self.dim))
         grid = np.linspace(-4.0, 4.0, 20001)
         pdf = np.exp(-(grid**4) + 6 * grid**2 + 0.5 * grid)
@@ -84,7 +84,7 @@ class ManyWell(Example):
 
 
 class Banana(Example):
-    """A bent Gaussian: ``x_1 ~ N(0, 1)``, ``x_2 ~ N(x_1², 0.3²)``."""
+    """Bent Gaussian: ``x_1 ~ N(0, 1)``, ``x_2 ~ N(x_1², 0.3²)``."""
 
     log_z, log_z_source, width = 0.0, "exact", 0.3
 
@@ -93,22 +93,22 @@ class Banana(Example):
         self.moments = {0: (0.0, 1.0), 1: (1.0, math.sqrt(2 + self.width**2))}
 
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., 2)``."""
+        """Log-density in nats."""
         off = (z[..., 1] - z[..., 0] * z[..., 0]) / self.width
         return -0.5 * (z[..., 0] * z[..., 0] + off * off) - LOG_2PI - math.log(self.width)
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw ``n`` exact samples ``(n, 2)``."""
+        """Draw exact samples."""
         first, second = rng.standard_normal((2, n))
         return np.stack([first, first**2 + self.width * second], axis=-1)
 
 
 class EightSchools(Example):
-    """The effects of coaching in eight schools, a hierarchical model, effects centred.
+    """Eight schools, a hierarchical model in the centred parameterisation.
 
-    ``avg_effect ~ N(0, 10²)``, ``log_stddev ~ N(5, 1)``, ``effect_j ~ N(avg_effect, e^(2
-    log_stddev))``, and what was measured ``y_j ~ N(effect_j, σ_j²)``. Its log Z and moments are by
-    quadrature over the first two: given these, the effects are normal.
+    ``avg_effect ~ N(0, 10²)``, ``log_stddev ~ N(5, 1)``,
+    ``effect_j ~ N(avg_effect, e^(2 log_stddev))``, and the data ``y_j ~ N(effect_j, σ_j²)``. log Z
+    and moments are by quadrature over the first two, given which the effects are normal.
 
     References:
         Rubin, *Estimation in parallel randomized experiments*, 1981.
@@ -123,7 +123,7 @@ class EightSchools(Example):
         self.moments = {0: (5.79904, 5.44723), 1: (2.45057, 0.51284)}
 
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., 10)``."""
+        """Log-density in nats."""
         average, log_spread, effects = z[..., 0], z[..., 1], z[..., 2:]
         effect_level = sum(math.log(error) for error in self.errors)
         level = -0.5 * 18 * LOG_2PI - math.log(10.0) - effect_level - self.log_z
@@ -135,7 +135,7 @@ class EightSchools(Example):
 
 
 class Gmm40(Example):
-    """40 equal Gaussians of standard deviation log(1 + e) at places drawn from [-40, 40]².
+    """40 equal Gaussians of standard deviation log(1 + e), with means drawn from [-40, 40]².
 
     References:
         Midgley et al., *Flow annealed importance sampling bootstrap*, 2023, arXiv 2208.01893.
@@ -162,12 +162,12 @@ class Gmm40(Example):
         super().__init__(dim)
 
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., 2)``."""
+        """Log-density in nats."""
         off = (z[..., None, :] - self.means.astype("float32")) / self.width
         level = -LOG_2PI - 2 * math.log(self.width) - math.log(len(self.means))
         return level + ops.logsumexp(-0.5 * ops.sum(off * off, axis=-1), axis=-1)
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw ``n`` exact samples ``(n, 2)``."""
+        """Draw exact samples."""
         which = rng.integers(len(self.means), size=n)
         return self.means[which] + self.width * rng.standard_normal((n, 2))

@@ -1,4 +1,4 @@
-"""What a density of rows is compared with, and starts as: the linear regression of its numbers."""
+"""Gaussian baseline of a table: linear regression on the given columns."""
 
 import numpy as np
 
@@ -7,12 +7,12 @@ from nflow_cli.densities.pushforward import FlowDensity
 
 
 class LinearGaussian:
-    """The Gaussian most likely given rows, about their linear regression on what is given.
+    """Maximum-likelihood Gaussian of rows about their linear regression on the given columns.
 
     Args:
-        density: Whose units it shares.
-        rows: To be fitted to, ``(n, G + D)``.
-        weights: Of the rows ``(n,)``, or ``None``.
+        density: Supplies the units.
+        rows: Rows ``(n, G + D)`` to fit.
+        weights: Row weights ``(n,)``, or ``None``.
     """
 
     def __init__(self, density: FlowDensity, rows: np.ndarray, weights: np.ndarray | None = None):
@@ -20,7 +20,7 @@ class LinearGaussian:
         self.regression = fit_regression(*self._parts(density.encoded(rows)[0]), weights)
 
     def log_prob(self, rows: np.ndarray) -> np.ndarray:
-        """Return the log-density ``(n,)`` in nats of rows ``(n, G + D)``."""
+        """Log-density ``(n,)`` in nats of rows ``(n, G + D)``."""
         encoded, log_det = self.density.encoded(rows)
         return self.regression.log_prob(*self._parts(encoded)) + log_det
 

@@ -1,4 +1,4 @@
-"""Log-densities that users write: of tensors, or of arrays with their gradients."""
+"""User-supplied log-densities: of tensors, or of arrays with their gradients."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -14,15 +14,14 @@ from nflow_cli.errors import TargetError
 
 
 class LogDensity(Target):
-    """A log-density of points ``x`` in the user's units, as one of the coordinates ``z`` of flows.
+    """A user's log-density of ``x``, in the coordinates ``z`` of the flows.
 
-    ``log p(z) = log p(x) + log|det dx/dz|`` in nats, where the units take what lies between bounds
-    to all of R.
+    ``log p(z) = log p(x) + log|det dx/dz|`` in nats; the units map bounded coordinates to R.
 
     Args:
-        function: Takes points ``(n, D)``; the subclass says what it takes them as.
+        function: Takes points ``(n, D)``.
         dim: D.
-        units: Whose ``outside`` takes ``z`` to ``x``.
+        units: Map ``z`` to ``x`` by ``outside``.
         name: Of the function, in errors.
     """
 
@@ -39,7 +38,7 @@ class LogDensity(Target):
 
     @abstractmethod
     def values(self, x: Any) -> Any:
-        """Return the function's own values ``(...)`` in nats at points ``x`` ``(..., D)``."""
+        """Values ``(...)`` of the function in nats at points ``x`` ``(..., D)``."""
 
     @property
     def is_bounded(self) -> bool:
@@ -47,7 +46,7 @@ class LogDensity(Target):
         return any(self.units.columns)
 
     def outside(self, z: Any) -> tuple[Any, Any]:
-        """Return ``x`` ``(..., D)`` of tensors ``z`` and ``log|det dx/dz|`` ``(...)`` in nats."""
+        """Return ``x`` ``(..., D)`` of tensors ``z``, and ``log|det dx/dz|`` ``(...)`` in nats."""
         if not self.is_bounded:
             return z, ops.zeros_like(z[..., 0])
         columns, log_det = [], ops.zeros_like(z[..., 0])
@@ -61,34 +60,33 @@ class LogDensity(Target):
 
 
 class TensorDensity(LogDensity):
-    """A log-density by operations of Keras or TensorFlow, which a program is compiled of."""
+    """A log-density by Keras or TensorFlow operations, which is compiled."""
 
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., D)``."""
+        """Log-density ``(...)`` in nats."""
         x, log_det = self.outside(z)
         return ops.cast(self.values(x), log_det.dtype) + log_det
 
     def values(self, x: Any) -> Any:
-        """Return the function's own values, in its own type."""
+        """Values of the function, in its own type."""
         return ops.reshape(self.function(ops.reshape(x, (-1, self.dim))), x.shape[:-1])
 
 
 class ArrayDensity(LogDensity):
-    """A log-density and its gradient, as arrays of NumPy: called between compiled programs.
+    """A log-density with its gradient in NumPy, called between compiled programs.
 
-    Its values stay float64: a log-likelihood of many rows is large, and float32 has steps of 2 nats
-    at 3e7.
+    Its values stay float64: near 3e7 float32 has steps of 2 nats.
     """
 
     takes_arrays = True
 
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., D)``, outside of programs."""
+        """Log-density ``(...)`` in nats, computed eagerly."""
         x, log_det = self.outside(z)
         return self.values(x) + ops.cast(log_det, "float64")
 
     def values(self, x: Any) -> Any:
-        """Return the function's own values, in float64."""
+        """Values of the function, float64."""
         return ops.convert_to_tensor(self.at(ops.convert_to_numpy(x))[0], "float64")
 
     def at(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -101,10 +99,8 @@ class ArrayDensity(LogDensity):
 
 
 def checked_pair(name: str, result: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return what a function made of points ``(n, D)``: ``log p`` ``(n,)`` and its gradient.
-
-    Raises:
-        TargetError: It is no pair of arrays of these shapes.
+    """Return a function's ``log p`` ``(n,)`` and gradient ``(n, D)``; refuse other types and
+    shapes.
     """
     if not isinstance(result, tuple | list) or len(result) != 2:
         received = len(result) if isinstance(result, tuple | list) else type(result).__name__
@@ -125,10 +121,7 @@ def checked_pair(name: str, result: Any, x: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def units_of(names: Sequence[str], bounds: Any) -> ColumnUnits:
-    """Return the units of coordinates, by the ``bounds`` ``[low, high]`` of some of their names.
-
-    A logarithm of the distance from one bound, a logit between two.
-    """
+    """Units of named coordinates: ``Log`` for one bound, ``Logit`` for ``[low, high]``."""
     chains: list[list[Any]] = []
     for name in names:
         low, high = bounds.get(name, (None, None))

@@ -1,4 +1,4 @@
-"""A base distribution pushed through flows: its samples, and its exact density."""
+"""Flow densities: a base distribution pushed forward through flows."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,17 +15,17 @@ from nflow_cli.errors import DataError
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
 
-CHUNK, NUMBERS = 100_000, 2_000_000  # points, and their coordinates, at a time: bound the memory
+CHUNK, NUMBERS = 100_000, 2_000_000  # most points, and most coordinates, at a time
 
 
 class Draw(NamedTuple):
-    """Samples of a density, and what they were made from.
+    """Samples with their base points and log-density.
 
     Attributes:
-        start: How many samples were drawn before these.
-        z0: Samples of the base ``(m, D)``.
-        x: Their images ``(m, D)``, in the user's units; behind what is given, if something is.
-        log_q: The log-density at ``x`` in nats ``(m,)``.
+        start: Number of samples drawn before.
+        z0: Base samples ``(m, D)``.
+        x: Samples ``(m, G + D)`` in the user's units, given columns first.
+        log_q: Log-density in nats ``(m,)``.
     """
 
     start: int
@@ -38,22 +38,20 @@ class FlowDensity:
     """The density ``q`` of ``x = u^-1(f(z0))``, ``z0`` from a base ``q0``, ``f`` the flows.
 
     ``log q(x) = log q0(z0) - log|det df/dz0| + log|det du/dx|`` in nats (arXiv 1505.05770, eq. 5),
-    where ``u`` takes the user's units to the coordinates of the flows.
+    where ``u`` maps the user's units to the coordinates of the flows.
 
-    :meth:`push` and :meth:`pull` take and return tensors in these coordinates; all other methods
-    take and return arrays in the user's units, of any length in bounded memory.
+    :meth:`push` and :meth:`pull` work on tensors in these coordinates; all other methods on arrays
+    of any length in the user's units, in bounded memory.
 
-    Flows of R members side by side make an equal mixture, ``q = Σ_r q_r / R``: tensors have a
-    leading axis of R then.
-
-    Flows that take a context of G numbers make the density of the other columns of a row given its
-    first G: points are rows ``(..., G + D)`` then, and log-densities ``log q(x | g)``.
+    R members side by side are an equal mixture, ``q = Σ_r q_r / R``; tensors then have a leading
+    axis R. Flows with a context of G numbers give ``log q(x | g)``; points are then rows
+    ``(..., G + D)``.
 
     Args:
         base: ``q0``.
         flow: ``f``, built.
         units: ``u``.
-        given_units: Of the G given columns.
+        given_units: Units of the G given columns.
     """
 
     def __init__(
@@ -68,27 +66,27 @@ class FlowDensity:
 
     @property
     def dim(self) -> int:
-        """D, of the points."""
+        """D, the dimension of modelled points."""
         return self.flow.dim
 
     @property
     def n_given(self) -> int:
-        """G, of the given columns that come first in a row."""
+        """G, the number of given columns, first in a row."""
         return len(self.given_units.columns)
 
     @property
     def numbers_a_row(self) -> int:
-        """How many numbers a row takes, by which parts of bounded memory are cut."""
+        """Row width G + D."""
         return self.n_given + self.dim
 
     @property
     def trained(self) -> FlowStack:
-        """What training changes."""
+        """The layer with the trained weights."""
         return self.flow
 
     @property
     def dtype(self) -> np.dtype:
-        """The type of points and log-densities: that of the flows, or float64 in other units."""
+        """Type of points and log-densities: that of the flows, or float64 in other units."""
         return np.result_type(self.flow.variable_dtype, self.units.dtype)
 
     def push(self, z0: Any, context: Any = None) -> tuple[Any, Any]:
@@ -102,12 +100,14 @@ class FlowDensity:
         return z0, self.base.log_prob(z0) + log_det
 
     def held_log_prob(self, z: Any) -> Any:
-        """Return ``log q(z)`` ``(...)``, the weights held: its gradient is that by ``z`` alone."""
+        """Return ``log q(z)`` ``(...)`` with the weights held constant: its gradient is by ``z``
+        alone.
+        """
         z0, log_det = self.flow.composition().of(ops.stop_gradient).run(z, inverse=True)
         return self.base.log_prob(z0) + log_det
 
     def parts(self, encoded: Any) -> tuple[Any, Any]:
-        """Return what the flows take of encoded rows ``(..., G + D)``, and their context."""
+        """Split encoded rows ``(..., G + D)`` into the points of the flows and their context."""
         if not self.n_given:
             return encoded, None
         return encoded[..., self.n_given :], encoded[..., : self.n_given]
@@ -124,7 +124,7 @@ class FlowDensity:
 
     @property
     def members(self) -> int:
-        """R, of which ``q`` is the equal mixture; 1 where it is none."""
+        """R, the number of mixture components."""
         return math.prod(self.flow.members)
 
     def draw(
@@ -133,12 +133,9 @@ class FlowDensity:
         rng_of: Callable[[int], np.random.Generator],
         given: np.ndarray | None = None,
     ) -> Iterator[Draw]:
-        """Draw ``n`` samples at each of m conditions, some at a time.
+        """Draw ``n`` samples at each of m conditions ``given`` ``(m, G)``, in chunks.
 
-        Args:
-            n: How many.
-            rng_of: Returns the generator of the base samples of each chunk, by its number.
-            given: The conditions ``(m, G)``; ``None`` where nothing is given.
+        ``rng_of`` returns the generator of a chunk's base samples, by its number.
         """
         given = np.zeros((1, 0)) if given is None else given
         for number, part in enumerate(chunks(n * len(given), self.numbers_a_row)):
@@ -159,23 +156,20 @@ class FlowDensity:
     def batches(
         self, n: int, seed: int = 0, given: np.ndarray | None = None
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Draw what :meth:`sample` does, some at a time.
-
-        Yields:
-            The number of rows before, the rows ``(m, G + D)``, and ``log q`` at them ``(m,)`` in
-            nats.
+        """Yield chunks of :meth:`sample`: the number of rows before, rows ``(m, G + D)``, and their
+        ``log q`` ``(m,)`` in nats.
         """
         n = whole_number("n", n, error=DataError)
         for draw in self.draw(n, lambda chunk: stream(seed, "samples", chunk), given):
             yield draw.start, draw.x, draw.log_q
 
     def sample(self, n: int, seed: int = 0, given: np.ndarray | None = None) -> np.ndarray:
-        """Draw ``n`` points ``(n, D)``, of ``dtype``. Those of a smaller ``n`` come first.
+        """Draw ``n`` points ``(n, D)``, of ``dtype``; a smaller ``n`` gives the first of these.
 
         With m conditions ``given`` ``(m, G)`` these are rows ``(m n, G + D)``, n at each.
 
         Raises:
-            DataError: ``n`` is no whole number, or more than memory holds.
+            DataError: ``n`` is not a whole number, or needs more than the memory.
         """
         times = 1 if given is None else len(given)
         points = room_for(n, (self.numbers_a_row,), self.dtype, times=times)
@@ -187,24 +181,20 @@ class FlowDensity:
         """Return the exact ``log q(x)`` in nats.
 
         Args:
-            x: Points ``(..., D)``, behind what is given, if something is.
+            x: Points ``(..., D)``, or rows ``(..., G + D)`` with given columns first.
 
         Returns:
             ``(...)``, of ``dtype``; ``-inf`` where ``q`` is 0: outside the image of a bounded base,
-            on or outside a bound of the units, and beyond ``FAR``; NaN for a point with a NaN in
-            it, and where what is given is not finite.
+            on or outside a bound of the units, and beyond 1e15; NaN where a number is NaN or a
+            given one not finite.
 
         Raises:
-            DataError: If ``x`` are not numbers in rows of D.
+            DataError: ``x`` is not an array of numbers with rows of this width.
         """
         return mixture(self.member_log_probs(x))
 
     def member_log_probs(self, x: Any) -> np.ndarray:
-        """Return ``log q_r(x)`` in nats of each member ``(R, ...)``, as :meth:`log_prob` does.
-
-        Raises:
-            DataError: If ``x`` are not numbers in rows of D.
-        """
+        """Log-density in nats of each member ``(R, ...)``; see :meth:`log_prob`."""
         points = self._points(x)
         encoded, log_det = self.encoded(points)
         rows, shape = self._rows(encoded), points.shape[:-1]
@@ -219,18 +209,19 @@ class FlowDensity:
         return self.pull(each_member(self.flow, z), context)
 
     def latent(self, x: Any) -> np.ndarray:
-        """Return ``f^-1(u(x))``: what :meth:`from_latent` takes to points ``x`` ``(..., D)``.
+        """Return ``f^-1(u(x))``, the inverse of :meth:`from_latent`, of points ``x`` ``(..., D)``.
 
-        NaN where ``u`` has no image: on or outside a bound.
+        NaN on or outside a bound, where ``u`` is not defined.
 
         Raises:
-            DataError: If ``x`` are not numbers in rows of D, or ``q`` is a mixture.
+            DataError: ``x`` is not an array of numbers with rows of this width, or ``q`` is a
+                mixture.
         """
         expect_one(self.members)
         return self.member_latents(x)[0]
 
     def member_latents(self, x: Any) -> np.ndarray:
-        """Return ``f_r^-1(u(x))`` of each member ``(R, ..., D)``, as :meth:`latent` does."""
+        """Latents ``f_r^-1(u(x))`` of each member ``(R, ..., D)``; see :meth:`latent`."""
         points = self._points(x)
         encoded, log_det = self.encoded(points)
         rows, shape = self._rows(encoded), points.shape[:-1]
@@ -241,12 +232,14 @@ class FlowDensity:
         return z0.reshape(self.members, *shape, self.dim)
 
     def from_latent(self, z0: Any) -> np.ndarray:
-        """Return ``u^-1(f(z0))`` of latent points ``(..., D)``: a sample, if they are the base's.
+        """Return ``u^-1(f(z0))`` of latents ``(..., D)``: samples of ``q``, if they are samples of
+        the base.
 
-        Where something is given it stands before them, and before the points that are returned.
+        Given columns come first, in ``z0`` and in the result.
 
         Raises:
-            DataError: If ``z0`` are not numbers in rows of D, or ``q`` is a mixture.
+            DataError: ``z0`` is not an array of numbers with rows of this width, or ``q`` is a
+                mixture.
         """
         expect_one(self.members)
         points = self._points(z0)
@@ -260,18 +253,14 @@ class FlowDensity:
         return np.concatenate([given, x], axis=-1) if self.n_given else x
 
     def base_log_prob(self, x: np.ndarray) -> np.ndarray:
-        """Return the log-density ``(n,)`` in nats at rows ``x`` of the base without flows."""
+        """Log-density ``(n,)`` in nats of rows by the base without flows."""
         z, log_det = self.units.inside_and_log_det(x[:, self.n_given :])
         return ops.convert_to_numpy(self.base.log_prob(ops.convert_to_tensor(z))) + log_det
 
     def partial_log_densities(self, points: Mapping[int, Any]) -> dict[int, np.ndarray]:
-        """Return the log-density after the first k flows at ``points[k]``, for each k, in nats.
+        """Log-density in nats after the first k flows, at ``points[k]`` ``(m, D)`` for each k.
 
-        One pass down the stack serves all: at flow k the points of ``points[k]`` join those of the
-        longer stacks.
-
-        Args:
-            points: By k, points ``(m, D)``, as arrays or whatever gives them when it is sliced.
+        One pass down the stack serves all k. Points are arrays, or give arrays when sliced.
         """
         log_q = {k: np.empty(len(points[k]), self.dtype) for k in points}
         lengths = {k: len(points[k]) for k in sorted(points, reverse=True)}
@@ -283,7 +272,6 @@ class FlowDensity:
         return log_q
 
     def _pull_partly(self, points: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
-        """Return what :meth:`partial_log_densities` does of a few points, k falling."""
         dtype = self.flow.variable_dtype
         z, total = ops.zeros((0, self.dim), dtype), ops.zeros((0,), dtype)
         steps = list(self.flow.composition().steps())
@@ -299,11 +287,7 @@ class FlowDensity:
         return dict(zip(points, np.split(log_q, ends[:-1])))
 
     def partial_samples(self, z0: np.ndarray, ks: Sequence[int]) -> np.ndarray:
-        """Return where the first k flows take ``z0`` ``(n, D)``, for each of ``ks``: ``(P, n, D)``.
-
-        What part of a density lies in a frame is counted by these: a sum over the frame's grid
-        misses what is narrower than its cells.
-        """
+        """Images of ``z0`` ``(n, D)`` after the first k flows, by ``ks``: ``(P, n, D)``."""
         z, images = self._tensor(z0), {0: z0}
         for k, step in enumerate(self.flow.composition().steps(), start=1):
             z, _ = step.run(z)
@@ -312,7 +296,6 @@ class FlowDensity:
         return self.units.outside(np.stack([images[k] for k in ks]))
 
     def _points(self, x: Any) -> np.ndarray:
-        """Return points as an array of float64, or refuse them."""
         try:
             points = np.asarray(x)
             received = f"shape {points.shape}, dtype {points.dtype}"
@@ -327,7 +310,6 @@ class FlowDensity:
         return points
 
     def _rows(self, z: np.ndarray) -> np.ndarray:
-        """Return points as rows of the flows' type, none of them beyond ``FAR``."""
         return np.clip(z, -FAR, FAR).astype(self.flow.variable_dtype).reshape(-1, z.shape[-1])
 
     def _tensor(self, array: np.ndarray) -> Any:
@@ -335,18 +317,17 @@ class FlowDensity:
 
 
 def _unless_far(log_q: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Return log-densities at rows ``z``, ``-inf`` beyond ``FAR``."""
     far = np.abs(z).max(axis=-1) >= FAR
     return np.where(far, -np.inf, log_q).astype(log_q.dtype)
 
 
 def each_member(flow: FlowStack, points: Any) -> Any:
-    """Return tensors ``(n, …)`` once for each member of flows side by side, as they are of one."""
+    """Repeat tensors ``(n, …)`` for each member."""
     return ops.broadcast_to(points, (*flow.members, *points.shape)) if flow.members else points
 
 
 def mixture(log_q: np.ndarray) -> np.ndarray:
-    """Return ``log Σ_r q_r / R`` of log-densities ``(R, ...)``; of one member they stay."""
+    """Return ``log Σ_r q_r / R`` of log-densities ``(R, ...)``."""
     if len(log_q) == 1:
         return log_q[0]
     with np.errstate(invalid="ignore"):  # of points that lack a value
@@ -354,11 +335,7 @@ def mixture(log_q: np.ndarray) -> np.ndarray:
 
 
 def expect_one(members: int) -> None:
-    """Refuse the latents of a mixture.
-
-    Raises:
-        DataError: It has several members, each of which has other latents.
-    """
+    """Refuse the latents of a mixture: its members have different ones."""
     if members > 1:
         raise DataError(
             f"expected one density. Received: a mixture of {members}, which has no one latent"
@@ -366,13 +343,12 @@ def expect_one(members: int) -> None:
 
 
 def chunks(n: int, dim: int) -> Iterator[slice]:
-    """Cut ``n`` rows of R^``dim`` into as many as are computed at a time."""
+    """Slices of ``n`` rows of R^``dim`` that fit in bounded memory."""
     size = max(1, min(CHUNK, NUMBERS // dim))
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
 def _joint_parts(lengths: Mapping[int, int], dim: int) -> Iterator[dict[int, slice]]:
-    """Cut arrays of some lengths, as if they were one, into chunks: slices by the array's key."""
     firsts = dict(zip(lengths, np.cumsum([0, *lengths.values()]).tolist()))
     for part in chunks(sum(lengths.values()), dim):
         slices = {

@@ -1,4 +1,4 @@
-"""The 2-D target densities, all normalised: ``log_prob(z) = -U(z) - log Z`` in nats."""
+"""2-D target densities, normalised: ``log_prob(z) = -U(z) - log Z`` in nats."""
 
 import math
 from abc import ABC, abstractmethod
@@ -12,22 +12,20 @@ from nflow_cli.config.target_parameters import mixture_parameters, ring_masses, 
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.flows.numerics import logaddexp
 
-FAR_AWAY = 3  # from 0, in widths of a density
+FAR_AWAY = 3  # distance from 0, in widths of the density
 
 
 class Target(ABC):
-    """A density that is fitted. One of your own need define no more than :meth:`log_prob`.
+    """A density to fit. A subclass must define :meth:`log_prob`; all else is optional.
 
     Attributes:
-        dim: D of its points.
-        log_z: ``log ∫ exp(-U)`` in nats, where ``log_prob`` is ``-U - log_z``; ``None`` where that
-            is not known, and ``log_prob`` need not be normalised.
+        dim: D.
+        log_z: ``log ∫ exp(-U)`` in nats, where ``log_prob`` is ``-U - log_z``; ``None`` if unknown:
+            ``log_prob`` may then be unnormalised.
         log_z_source: How ``log_z`` is known: ``exact`` or ``quadrature``.
-        window: Half the width of the square that shows the density; ``None`` for one that shows
-            the samples of the fit.
-        center: Of that square, ``(D,)`` or 0.
-        sample: Draws ``n`` exact samples ``(n, D)`` by ``sample(rng, n)``; ``None`` where nothing
-            does.
+        window: Half the side of the square to plot; ``None``: by the samples of the fit.
+        center: Centre of that square, ``(D,)`` or 0.
+        sample: ``sample(rng, n)`` draws ``n`` exact samples ``(n, D)``; ``None`` if unavailable.
     """
 
     dim: int = 2
@@ -39,20 +37,16 @@ class Target(ABC):
 
     @abstractmethod
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., D)``, up to a constant."""
+        """Log-density ``(...)`` in nats of points ``(..., D)``, up to a constant."""
 
 
 class Mixture(Target):
-    """A mixture of Gaussians ``Σ_i π_i N(μ_i, Σ_i)``, normalised by construction.
+    """Gaussian mixture ``Σ_i π_i N(μ_i, Σ_i)``, normalised by construction.
 
     Args:
         weights: ``(n,)``, positive; divided by their sum.
         means: ``(n, 2)``.
         covariances: ``(n, 2, 2)``, positive definite; ``None`` for the identity.
-
-    Raises:
-        TargetError: For shapes that do not agree, a weight that is not positive, or a covariance
-            that is not positive definite.
     """
 
     log_z, log_z_source = 0.0, "exact"
@@ -70,7 +64,7 @@ class Mixture(Target):
             self.window, self.center = float(np.max(high - low) / 2), (low + high) / 2
 
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., 2)``."""
+        """Log-density in nats."""
         terms = []
         for weight, mean, whiten in zip(self.weights, self.means, self.whiten):
             d0, d1 = z[..., 0] - float(mean[0]), z[..., 1] - float(mean[1])
@@ -81,14 +75,14 @@ class Mixture(Target):
         return _log_sum(terms)
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw ``n`` exact samples ``(n, 2)``."""
+        """Draw exact samples."""
         which = rng.choice(len(self.weights), size=n, p=self.weights)
         noise = rng.standard_normal((n, 2))
         return self.means[which] + np.einsum("nij,nj->ni", self.factors[which], noise)
 
 
 class Multimodal(Mixture):
-    """``½ N((2, 2), I) + ½ N((-2, -2), I)``: two modes from one Gaussian."""
+    """``½ N((2, 2), I) + ½ N((-2, -2), I)``."""
 
     def __init__(self) -> None:
         super().__init__([0.5, 0.5], [[2.0, 2.0], [-2.0, -2.0]])
@@ -102,7 +96,7 @@ class GaussianFromUniform(Mixture):
 
 
 class Ring(Target):
-    """A mixture of rings ``exp(-U) = Σ_i π_i exp(-½((|z - c_i| - r_i)/σ_i)^2)``.
+    """Mixture of rings ``exp(-U) = Σ_i π_i exp(-½((|z - c_i| - r_i)/σ_i)^2)``.
 
     ``Z = Σ_i π_i 2π [σ_i^2 exp(-t_i^2/2) + r_i σ_i √(2π) Φ(t_i)]`` with ``t_i = r_i/σ_i``, exactly.
 
@@ -111,9 +105,6 @@ class Ring(Target):
         centers: ``(n, 2)``.
         radii: ``(n,)``, 0 or more.
         widths: ``(n,)``, positive.
-
-    Raises:
-        TargetError: For shapes that do not agree or values out of range.
     """
 
     log_z_source = "exact"
@@ -128,7 +119,7 @@ class Ring(Target):
         self.window = float(reach.max())
 
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., 2)``."""
+        """Log-density in nats."""
         terms = []
         rings = zip(self.weights, self.centers, self.radii, self.widths)
         for weight, center, radius, width in rings:
@@ -138,7 +129,7 @@ class Ring(Target):
         return _log_sum(terms)
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw ``n`` exact samples ``(n, 2)``, radii by a fine inverse CDF."""
+        """Draw exact samples, radii by an inverse CDF on a fine grid."""
         which = rng.choice(len(self.weights), size=n, p=self._masses / self._masses.sum())
         points = np.empty((n, 2))
         for i in range(len(self.weights)):
@@ -156,7 +147,7 @@ class Ring(Target):
 
 
 class U1(Target):
-    """Energy U1 of the paper's table 1: two blobs on a ring.
+    """Energy U1 of the paper's table 1: two modes on a ring.
 
     ``U = ½((|z| - 2)/0.4)^2 - ln(e^{-½((z1 - 2)/0.6)^2} + e^{-½((z1 + 2)/0.6)^2})``.
     """
@@ -164,14 +155,14 @@ class U1(Target):
     log_z, log_z_source, window = 1.8775016, "quadrature", 4.0
 
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., 2)``."""
+        """Log-density in nats."""
         ring = 0.5 * ((_radius(z[..., 0], z[..., 1]) - 2) / 0.4) ** 2
         right = -0.5 * ((z[..., 0] - 2) / 0.6) ** 2
         left = -0.5 * ((z[..., 0] + 2) / 0.6) ** 2
         return logaddexp(right, left) - ring - self.log_z
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw ``n`` exact samples ``(n, 2)``: of the ring, those that the blobs accept."""
+        """Draw exact samples by rejection, the ring as proposal."""
         ring = Ring([1.0], [[0.0, 0.0]], [2.0], [0.4])
 
         def accepted(z: np.ndarray) -> np.ndarray:
@@ -183,22 +174,18 @@ class U1(Target):
 
 
 class WavyRing(Target):
-    """A ring of radius √2 whose height goes up and down along z1.
-
-    ``U = 2 (|z|^2 - 2)^2 - sin(πz1)``.
-    """
+    """Ring of radius √2 whose height varies along z1: ``U = 2 (|z|^2 - 2)^2 - sin(πz1)``."""
 
     log_z, log_z_source, window = 1.6119973590547, "quadrature", 2.2
 
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., 2)``."""
+        """Log-density in nats."""
         off = z[..., 0] * z[..., 0] + z[..., 1] * z[..., 1] - 2
         return ops.sin(math.pi * z[..., 0]) - 2 * off * off - self.log_z
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw ``n`` exact samples ``(n, 2)``: of the ring, those that the wave accepts.
-
-        Of the ring ``|z|^2`` is a Gaussian cut at 0.
+        """Draw exact samples by rejection: without the sine, ``|z|^2`` is a
+        truncated normal.
         """
 
         def ring(m: int) -> np.ndarray:
@@ -210,10 +197,10 @@ class WavyRing(Target):
 
 
 class _Wave(Target):
-    """Energies U2-U4: branches that follow ``sin(πz1/2)``, between walls at ``|z1| = 4``.
+    """Energies U2-U4: branches along ``sin(πz1/2)``, between walls at ``|z1| = 4``.
 
-    The paper's are flat along z1 and have no normaliser; ``wall = 50 max(|z1| - 4, 0)^2`` makes
-    them proper, with ``Z = (8 + 0.1 √(2π)) s √(2π)``, ``s`` the sum of the branches' widths.
+    The paper's are flat along z1 and not normalisable; ``wall = 50 max(|z1| - 4, 0)^2`` makes them
+    proper, with ``Z = (8 + 0.1 √(2π)) s √(2π)``, ``s`` the sum of the branches' widths.
     """
 
     log_z_source, window = "exact", 4.75
@@ -226,11 +213,11 @@ class _Wave(Target):
         return math.log((8 + 0.1 * root) * sum(self.widths) * root)
 
     def shifts(self, z1: Any, functions: Any) -> list[Any]:
-        """Return how far below ``sin(πz1/2)`` each branch runs."""
+        """Distance of each branch below ``sin(πz1/2)``."""
         raise NotImplementedError
 
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., 2)``."""
+        """Log-density in nats."""
         z1, z2 = z[..., 0], z[..., 1]
         off = z2 - ops.sin(math.pi / 2 * z1)
         terms = [
@@ -241,7 +228,7 @@ class _Wave(Target):
         return _log_sum(terms) - 50 * beyond * beyond - self.log_z
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw ``n`` exact samples ``(n, 2)``: z1 flat with Gaussian edges, then z2."""
+        """Draw exact samples: z1 flat with Gaussian edges, then z2."""
         flat = rng.random(n) < 8 / (8 + 0.1 * math.sqrt(2 * math.pi))
         edge = 0.1 * rng.standard_normal(n)
         z1 = np.where(flat, rng.uniform(-4, 4, n), np.sign(edge) * 4 + edge)
@@ -263,7 +250,7 @@ class U2(_Wave):
 
 
 class U3(_Wave):
-    """Energy U3 of the paper's table 1: a wave that splits for a while."""
+    """Energy U3 of the paper's table 1: a wave that splits and joins again."""
 
     widths = (0.35, 0.35)
 
@@ -273,7 +260,7 @@ class U3(_Wave):
 
 
 class U4(_Wave):
-    """Energy U4 of the paper's table 1: a wave that splits for good."""
+    """Energy U4 of the paper's table 1: a wave that splits."""
 
     widths = (0.4, 0.35)
 
@@ -288,7 +275,6 @@ def _by_rejection(
     propose: Callable[[int], np.ndarray],
     accepted: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """Draw ``n`` points ``(n, 2)`` of those proposed, each accepted with its probability."""
     points = np.empty((0, 2))
     while len(points) < n:
         proposed = propose(2 * n)
@@ -305,7 +291,7 @@ def _log_sum(terms: list[Any]) -> Any:
 
 
 def _radius(z1: Any, z2: Any) -> Any:
-    """Return ``|z|`` with a finite gradient at the origin."""
+    """``|z|`` with a finite gradient at the origin."""
     squared = z1 * z1 + z2 * z2
     positive = squared > 0
     return ops.where(positive, ops.sqrt(ops.where(positive, squared, 1.0)), 0.0)

@@ -1,1 +1,1 @@
-"""How good a fit is: scores, mass, importance sampling, checks of a flow."""
+"""Scores of fits: likelihood, importance sampling, calibration, checks of flows."""

@@ -1,4 +1,4 @@
-"""Association of the columns of a table of any kinds, in rows beside draws. No Keras here."""
+"""Association between columns of any kind, in rows against samples."""
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
@@ -8,20 +8,15 @@ import numpy as np
 
 from nflow_cli.config.kinds_schema import ColumnKind
 
-MOST_BINS, MOST_GROUPS = 8, 12  # of a column of numbers, and of levels
-EACH = 2  # pairs that a column is shown in
-MOST_ROWS = 5_000  # of each that are compared
+MOST_BINS, MOST_GROUPS = 8, 12  # bins of numbers, groups of levels
+PAIRS_A_COLUMN = 2  # plotted
+MOST_ROWS = 5_000  # compared, and samples
 OTHER, MISSING, NEW = "other levels", "missing", "new level"
 
 
 class Groups(NamedTuple):
-    """The cells of a column of levels in a few groups.
-
-    Attributes:
-        names: Of the groups: levels, then the rest of them, missing and new ones, where there are
-            such cells.
-        rows: ``(n,)``, the group of each row.
-        draws: ``(m,)``, the group of each draw.
+    """Grouped cells of a column of levels: names of the groups (levels, other levels, missing,
+    new), and the groups of rows ``(n,)`` and of samples ``(m,)``.
     """
 
     names: list[str]
@@ -30,10 +25,9 @@ class Groups(NamedTuple):
 
 
 def grouped(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray, most: int) -> Groups:
-    """Return the cells ``(n,)`` and ``(m,)`` of a column of levels in groups.
+    """Group the cells ``(n,)`` and ``(m,)`` of a column of levels.
 
-    Levels that occur are in their order; where they are more than ``most``, only the most frequent
-    in rows and draws, the most frequent first.
+    Occurring levels in their order; if more than ``most``, the most frequent ones by frequency.
     """
     known = [x[x >= 0].astype(int) for x in (rows, draws)]
     size = 1 + max((int(x.max()) for x in known if len(x)), default=0)
@@ -56,10 +50,10 @@ def grouped(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray, most: int) ->
 
 
 def binned(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cells ``(n,)`` and ``(m,)`` of a column as numbers of bins.
+    """Bin numbers of the cells ``(n,)`` and ``(m,)`` of a column.
 
-    Numbers are in at most 8 bins between quantiles of the rows, about ``n^(1/3)``; levels in at
-    most 12 and the rest; missing cells and new levels are bins of their own.
+    Numbers: about ``n^(1/3)``, at most 8 quantile bins of the rows; levels: at most 12 and the
+    rest. Missing cells and new levels have bins of their own.
     """
     if kind.kind == "levels":
         return grouped(kind, rows, draws, MOST_GROUPS)[1:]
@@ -72,13 +66,13 @@ def binned(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> tuple[np.nd
 
 
 def association(x: np.ndarray, y: np.ndarray) -> float:
-    """Return how strongly two columns of bins ``(n,)`` are associated, from 0 to 1.
+    """Association of two binned columns ``(n,)``, from 0 to 1.
 
-    It is ``√(1 - exp(-2 I))``, Linfoot's informational coefficient of correlation (1957), which is
-    |ρ| of two normals, over what it is at ``I = √(H(x) H(y))``: 0 of independent columns and of a
-    constant one, 1 where each determines the other. The mutual information I is of entropies H of
-    the shares, with Miller & Madow's correction ``(K - 1)/2n``, K of the bins not empty, without
-    which independent columns would have an I of about ``(K_x - 1)(K_y - 1)/2n``.
+    ``√(1 - exp(-2 I))``, Linfoot's informational coefficient of correlation (1957), which is |ρ|
+    for two normals, over its value at ``I = √(H(x) H(y))``: 0 for independent columns and for a
+    constant one, 1 where each determines the other. The entropies H of the mutual information I
+    have Miller & Madow's correction ``(K - 1)/2n`` for K nonempty bins, without which independent
+    columns would have an I of about ``(K_x - 1)(K_y - 1)/2n``.
     """
     if not len(x):
         return 0.0
@@ -90,19 +84,13 @@ def association(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _entropy(values: np.ndarray) -> float:
-    """Return the entropy of whole numbers ``(n,)`` of 0 or more, in nats."""
     counts = np.bincount(values)
     p = counts[counts > 0] / len(values)
     return float(-np.sum(p * np.log(p)) + (len(p) - 1) / (2 * len(values)))
 
 
 class Associations(NamedTuple):
-    """The :func:`association` of each pair of columns; 1 on the diagonal.
-
-    Attributes:
-        rows: ``(C, C)``, in rows.
-        draws: ``(C, C)``, in draws.
-    """
+    """The :func:`association` of each pair of columns ``(C, C)``, in rows and in samples."""
 
     rows: np.ndarray
     draws: np.ndarray
@@ -111,12 +99,9 @@ class Associations(NamedTuple):
 def associations(
     kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray
 ) -> Associations:
-    """Compare the associations in rows ``(n, C)`` with those in draws ``(m, C)``.
+    """Associations in rows ``(n, C)`` and in samples ``(m, C)``, of each at most 5,000.
 
-    Args:
-        kinds: Of the C columns, in their order.
-        rows: The number of a level, -1 for a new one, or a value; NaN where missing.
-        draws: The same. Of each, 5,000 count at most.
+    A cell is a number, the index of a level, -1 for a new one, or NaN if missing.
     """
     bins = list(_bins(kinds, rows, draws))
     matrices = np.stack([np.eye(len(bins))] * 2)
@@ -127,11 +112,7 @@ def associations(
 
 
 def differences(kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Return the total variation between rows and draws in each column, ``(C,)``, by bins.
-
-    That is half the sum of the absolute differences of the bins' shares. The arguments are those of
-    :func:`associations`.
-    """
+    """Total variation distance ``(C,)`` between rows and samples in each binned column."""
     found = []
     for parts in _bins(kinds, rows, draws):
         size = 1 + max((int(x.max()) for x in parts if len(x)), default=0)
@@ -143,17 +124,16 @@ def differences(kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.nda
 def _bins(
     kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the bins of each column in rows and draws."""
     columns = zip(kinds.values(), rows[:MOST_ROWS].T, draws[:MOST_ROWS].T, strict=True)
     return (binned(*column) for column in columns)
 
 
 def pairs_to_show(found: Associations, most: int) -> list[tuple[int, int]]:
-    """Return pairs of columns: the strongest, and as many that differ most between the two.
+    """Pairs of columns to plot, the strongest first.
 
-    Of the first half the larger association of rows and draws counts, of the second the absolute
-    difference of their squares: chance moves small associations far, but not their squares. No
-    column is in more than two pairs, unless there are too few pairs else. The strongest is first.
+    Half by the larger association of rows and samples, half by the absolute difference of their
+    squares, in which small associations are less noisy. A column is in at most two pairs, if there
+    are enough.
     """
     pairs = list(combinations(range(len(found.rows)), 2))
     strength = {pair: max(found.rows[pair], found.draws[pair]) for pair in pairs}
@@ -162,7 +142,7 @@ def pairs_to_show(found: Associations, most: int) -> list[tuple[int, int]]:
     by_difference = sorted(pairs, key=lambda pair: -changes[pair])
     shown: list[tuple[int, int]] = []
     for ranking, until in ((by_strength, (most + 1) // 2), (by_difference, most)):
-        for allowed in (EACH, len(pairs)):
+        for allowed in (PAIRS_A_COLUMN, len(pairs)):
             _add_pairs(shown, ranking, until, allowed)
     return sorted(shown, key=lambda pair: -strength[pair])
 
@@ -170,7 +150,6 @@ def pairs_to_show(found: Associations, most: int) -> list[tuple[int, int]]:
 def _add_pairs(
     shown: list[tuple[int, int]], ranking: list[tuple[int, int]], until: int, allowed: int
 ) -> None:
-    """Add pairs in the order of a ranking, whose columns are in fewer than the allowed number."""
     for pair in ranking:
         used = [column for other in shown for column in other]
         if len(shown) < until and pair not in shown and all(used.count(i) < allowed for i in pair):

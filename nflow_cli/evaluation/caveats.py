@@ -1,24 +1,24 @@
-"""What a run cannot vouch for: figures of its summary that say less than they seem to.
+"""Warnings about unreliable scores.
 
-One list serves ``summary.json``, tables, pictures, ``compare`` and ``check``. It follows from the
-config and the facts beside the figures. No Keras here.
+One list for ``summary.json``, tables, pictures, ``compare`` and ``check``, derived from the config
+and the summary.
 """
 
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-# Where one sample makes up more of Σw^2, or would of ten times as many, ESS and log Z spread far
-# more than their errors say.
-DOMINATED, MORE = 0.03, 10
-UNRESOLVED = 5e-3  # of the mass of a density: that it is away from 1, or may be
-LOST = 0.05  # of the mass of a target: more of it is missed than a good fit does
-RESTARTS = 8  # as the presets of few flows have them
+# Share of one sample in Σw^2, now or with ten times as many samples, above which the errors of ESS
+# and log Z are too small.
+DOMINATED, MORE_SAMPLES = 0.03, 10
+UNRESOLVED = 5e-3  # deviation of the mass of a density from 1, or its error
+MUCH_MISSED = 0.05  # share of a target's mass that a fit may miss without a warning
+RESTARTS = 8  # as in the presets with few flows
 SIGMAS = 4.0
-COIN = 784 * math.log(2)  # nats of an image by fair coins
-FEW = 10  # rows in effect, below which a standard error is itself uncertain
-LEAST = 1.5  # rows in effect, below which no spread is known
-# Standard errors that an interval of 95 % has to either side, by 2 to 9 rows: Student's t.
+FAIR_COIN_NATS = 784 * math.log(2)  # -log-likelihood of an image by fair coins
+FEW_ROWS = 10  # effective sample size below which a standard error is uncertain
+LEAST_ROWS = 1.5  # effective sample size below which there is no standard error
+# Half width of a 95 % interval in standard errors, for 2 to 9 rows: Student's t.
 T_95 = (12.7, 4.3, 3.2, 2.8, 2.6, 2.4, 2.4, 2.3)
 _JUDGES = ("kl", "free_energy", "log_likelihood", "negative_elbo", "negative_log_likelihood")
 
@@ -26,12 +26,12 @@ Summary = Mapping[str, Any]
 
 
 class Caveat(NamedTuple):
-    """A word that stands beside ``figures`` (keys of a summary), and the sentence it is short for.
+    """Warning about the scores ``figures`` of a summary, given by their keys.
 
     Attributes:
-        word: Printed beside a figure.
-        figures: Which figures it is about.
-        reason: Why they say less than they seem to.
+        word: Short form, printed beside a score.
+        figures: Keys of the scores concerned.
+        reason: Why they are unreliable.
     """
 
     word: str
@@ -42,29 +42,29 @@ class Caveat(NamedTuple):
 TRAINED_ON = Caveat(
     "trained on",
     ("log_likelihood",),
-    "these are the points of the run itself, most of them trained on, not held out: without --data "
-    "its test points are judged",
+    "these are the run's own points, most of them training points, not held out: without --data "
+    "its test points are scored",
 )
 
 
 def records(caveats: Iterable[Caveat]) -> list[dict[str, Any]]:
-    """Return caveats as ``summary.json`` holds them."""
+    """Warnings as ``summary.json`` holds them."""
     return [{**caveat._asdict(), "figures": list(caveat.figures)} for caveat in caveats]
 
 
 def words(caveats: Iterable[Caveat], key: str) -> str:
-    """Return the words that stand beside a figure, or ""."""
+    """Short forms of the warnings about a score, or ""."""
     return ", ".join(caveat.word for caveat in caveats if key in caveat.figures)
 
 
 def marked(text: str, caveats: Iterable[Caveat], key: str) -> str:
-    """Return a figure as text, with the words of its caveats beside it."""
+    """A score as text, with the short forms of its warnings."""
     beside = words(caveats, key)
     return f"{text} [{beside}]" if beside else text
 
 
 def number(summary: Summary, key: str) -> float | None:
-    """Return a fact, or None where it is not known; NaN where it is not finite."""
+    """A number in a summary: None if unknown, NaN if not finite."""
     value = summary.get(key)
     if value is None:
         return None
@@ -72,29 +72,28 @@ def number(summary: Summary, key: str) -> float | None:
 
 
 def ruined_images(summary: Summary) -> Caveat | None:
-    """Tell a VAE that is worse than fair coins."""
+    """Warn about a VAE worse than independent fair coins."""
     value = number(summary, "negative_elbo")
-    if value is None or value <= COIN:
+    if value is None or value <= FAIR_COIN_NATS:
         return None
-    return ruined_text(f"-ELBO {value:.4g}: worse than fair coins, {COIN:.1f}")
+    return ruined_text(f"-ELBO {value:.4g}: worse than fair coins, {FAIR_COIN_NATS:.1f}")
 
 
 def ruined_fit(summary: Summary, key: str, sign: int) -> Caveat | None:
-    """Tell a fit whose figure ``key`` is worse than that of its base without a flow.
+    """Warn about a fit whose score ``key`` is worse than that of its base distribution.
 
-    ``sign``: 1 where a smaller figure is better, else -1.
+    ``sign``: 1 if smaller scores are better, else -1.
     """
     text = _worse(summary, key, f"base_{key}", sign)
     return ruined_text(text) if text else None
 
 
 def ruined_text(text: str) -> Caveat:
-    """Tell a fit that is no fit, as the text says."""
+    """Warning of a failed fit."""
     return Caveat("ruined", _JUDGES, f"{text}; try a smaller learning rate")
 
 
 def _worse(summary: Summary, key: str, base: str, sign: int) -> str | None:
-    """Return how a fit is worse than its base without a flow, or that it is not finite."""
     if base not in summary:
         return None
     value, level = number(summary, key), number(summary, base)
@@ -107,38 +106,37 @@ def _worse(summary: Summary, key: str, base: str, sign: int) -> str | None:
 
 
 def is_dominated(summary: Summary) -> bool:
-    """Return whether a few samples outweigh the others, as far as is known."""
+    """Whether a few samples dominate the importance weights."""
     return dominated(summary) is not None
 
 
 def dominated(summary: Summary) -> Caveat | None:
-    """Tell weights that a few samples dominate, or would if there were more of them.
+    """Warn about importance weights dominated by a few samples, or that larger samples would have.
 
     The largest of n weights grows as ``n^k``, ``k`` the shape of their tail (Vehtari et al. 2024,
-    arXiv 1507.02646), so its part of the sum of squares as ``n^(2k - 1)``. Their mean is finite, so
-    ``k`` is at most 1: an estimate above that is of weights that have an end, or no one shape.
+    arXiv 1507.02646), so its share of the sum of squares as ``n^(2k - 1)``. Their mean is finite,
+    so ``k`` is at most 1.
     """
     share, tail = (number(summary, key) or 0.0 for key in ("largest_weight", "pareto_k"))
-    later = share * float(MORE) ** (2 * min(tail, 1.0) - 1)
+    later = share * float(MORE_SAMPLES) ** (2 * min(tail, 1.0) - 1)
     if share >= DOMINATED:
         text = f"one sample holds {share:.0%} of the squared weights"
     elif later >= DOMINATED:
         part = f"{later:.0%} of the squared weights"
-        text = f"of {MORE} times the samples one would hold {part} (k-hat {tail:.2f})"
+        text = f"with {MORE_SAMPLES} times as many samples one would hold {part} (k-hat {tail:.2f})"
     else:
         return None
-    reason = f"{text}: more samples would change these figures by more than their errors"
+    reason = f"{text}: more samples would change these scores by more than their errors"
     return Caveat("dominated", ("ess", "estimated_log_z"), reason)
 
 
 def lost_mode(summary: Summary, is_annealed: bool) -> Caveat | None:
-    """Return the warning of a fit that has nearly no mass where a part of its target lies.
+    """Warn about a fit with almost no mass in part of its target.
 
-    Its own samples never visit that part, so ESS and log Z by them do not show it; a KL with a
-    known log Z does.
+    Its own samples miss that part, so ESS and log Z do not show it; a KL with a known log Z does.
     """
     missed, error = (number(summary, f"missed_share{end}") for end in ("", "_standard_error"))
-    if missed is None or error is None or not missed - SIGMAS * error > LOST:
+    if missed is None or error is None or not missed - SIGMAS * error > MUCH_MISSED:
         return None
     count = number(summary.get("restarts", {}), "count")
     remedies = [
@@ -146,25 +144,25 @@ def lost_mode(summary: Summary, is_annealed: bool) -> Caveat | None:
         *([f"--restarts {RESTARTS}"] if (count or 1) < RESTARTS else []),
     ]
     remedy = " or ".join(remedies or ["more flows, or train longer"])
-    text = f"q has nearly no mass where {missed:.0%} of p lies: a mode, or a part of one, is lost"
+    text = f"q has almost no mass where {missed:.0%} of p lies: it misses a mode, or part of one"
     return Caveat("missed mass", ("ess", "estimated_log_z"), f"{text}; try {remedy}")
 
 
 def mass(summary: Summary) -> Caveat | None:
-    """Tell a mass that was not resolved."""
+    """Warn about a mass that was not resolved."""
     if "mass_error" not in summary:
         return None
     value, error = (number(summary, key) for key in ("mass", "mass_error"))
     if value is None or error is None or math.isnan(value + error):
-        return Caveat("unresolved", ("mass",), "the density has no finite mass where its draws are")
+        return Caveat("unresolved", ("mass",), "the integral of q around its samples is not finite")
     if error <= UNRESOLVED and abs(value - 1) <= UNRESOLVED:
         return None
-    reason = "q is too narrow, or has too long tails, to be summed where its draws are"
+    reason = "q is too narrow, or its tails too long, to be integrated around its samples"
     return Caveat("unresolved", ("mass",), reason)
 
 
 def rows_judged(summary: Summary) -> float | None:
-    """Return how many rows a log-likelihood is a mean of: test rows, or ``n`` of other data."""
+    """Number of rows in a log-likelihood: test rows, or ``n`` of other data."""
     if (n := number(summary, "n")) is not None:
         return n - (number(summary, "outside") or 0)
     n = number(summary, "n_test")
@@ -172,34 +170,36 @@ def rows_judged(summary: Summary) -> float | None:
 
 
 def has_unequal_weights(summary: Summary) -> bool:
-    """Return whether the rows of a log-likelihood count for fewer than they are."""
+    """Whether the effective sample size is below the number of rows."""
     rows, effective = rows_judged(summary), number(summary, "n_effective")
     return rows is not None and effective is not None and effective < rows * (1 - 1e-6)
 
 
 def errors_of_95(n: float | None) -> float:
-    """Return the standard errors that an interval of 95 % has to either side, by rows in effect.
+    """Half width of a 95 % interval in standard errors, by effective sample size.
 
-    Of ten rows or more, and of how many is not known, 2; below 1.5 no number is enough.
+    2 from ten rows on, or if unknown; infinite below 1.5.
     """
-    if n is None or n >= FEW:
+    if n is None or n >= FEW_ROWS:
         return 2.0
-    return T_95[min(round(n), FEW - 1) - 2] if n >= LEAST else math.inf
+    return T_95[min(round(n), FEW_ROWS - 1) - 2] if n >= LEAST_ROWS else math.inf
 
 
 def few_rows(summary: Summary) -> Caveat | None:
-    """Return the warning about a log-likelihood of fewer than ten rows in effect."""
+    """Warn about a log-likelihood with an effective sample size below ten."""
     n = number(summary, "n_effective")
-    if n is None or not 0 < n < FEW:
+    if n is None or not 0 < n < FEW_ROWS:
         return None
     text, why = f"a mean of {n:.0f} row{'s' if n > 1 else ''}", "its standard error is unknown"
     if has_unequal_weights(summary):
         rows = f"{rows_judged(summary):,.0f} rows of unequal weights"
         text = f"a mean of {rows}, with an effective sample size of {n:.1f}"
-        why = why if n < LEAST else "its standard error is itself uncertain, and often too small"
-    elif n >= LEAST:
+        why = (
+            why if n < LEAST_ROWS else "its standard error is itself uncertain, and often too small"
+        )
+    elif n >= LEAST_ROWS:
         degrees = round(n) - 1
         freedom = f"{degrees} degree{'s' if degrees > 1 else ''} of freedom"
-        interval = f"an interval of 95 % is ± {errors_of_95(n)} standard errors"
+        interval = f"a 95 % interval is ± {errors_of_95(n)} standard errors"
         why = f"{interval}, by Student's t with {freedom}"
     return Caveat("few rows", ("log_likelihood", "gain"), f"{text}: {why}")

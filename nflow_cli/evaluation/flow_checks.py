@@ -1,4 +1,4 @@
-"""Checks of a flow stack against what defines it, in float64: Jacobian, inverse, margins."""
+"""Checks of a flow stack in float64: log-determinant, inverse, invertibility margin."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,44 +11,38 @@ from nflow_cli.evaluation.verdicts import Outcome, Verdict, passed
 from nflow_cli.flows.composition import Composition
 from nflow_cli.random_streams import stream
 
-# Of the finite differences, of fourth order. With the first, truncation and rounding are 1e-10 for
-# most flows; steep ones need a shorter step.
+# Steps of the finite differences, of fourth order. For most flows truncation and rounding are 1e-10
+# with the first; steep flows need a shorter one.
 STEPS = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
-NUMBERS = 1_000_000  # of the points that are moved at a time for them
+NUMBERS = 1_000_000  # coordinates moved at a time for them
 LOG_DET_TOLERANCE = 1e-6  # nats
 ROUND_TRIP_TOLERANCE = 1e-8  # times 1 + |x|
-SINGLE_TOLERANCE = 1e-3  # the same two, of the float32 model that was saved
-# How much noise is put in for the rounding of a flow, in units of that; how often; and how far
-# beyond what noise does rounding may go.
+SINGLE_TOLERANCE = 1e-3  # of both, for the float32 model as saved
+# Size of the noise that stands for rounding, in roundings; repeats; and tolerated error over its
+# effect.
 ROUNDINGS, SHAKES, BEYOND = 10, 4, 10
 
 
 @dataclass(frozen=True)
 class Flows:
-    """Maps with given weights, of one stack or of one image each.
+    """Maps with given weights, of one stack or of one per image.
 
     Attributes:
-        maps: With their raw weights, as float64 arrays.
-        points: Base samples ``(..., D)`` to check them at.
+        maps: With raw weights as float64 arrays.
+        points: Base samples ``(..., D)`` to check at.
     """
 
     maps: Composition
     points: np.ndarray
 
     def run(self, points: Any, inverse: bool = False, dtype: str = "float64") -> Any:
-        """Run the maps in ``dtype``; return the points and log-determinants as float64 arrays."""
+        """Run the maps in ``dtype``; return points and log-determinants as float64 arrays."""
         maps = self.maps.of(lambda weight: ops.convert_to_tensor(weight, dtype))
         moved = maps.run(ops.convert_to_tensor(points, dtype), inverse)
         return [ops.convert_to_numpy(array).astype(np.float64) for array in moved]
 
     def shaken(self, points: np.ndarray, size: np.ndarray, inverse: bool = False) -> Any:
-        """Run the maps in float64 as :meth:`run` does, with noise before each of them.
-
-        Args:
-            points: ``(..., D)``.
-            size: Of the noise, in units of ``1 + |points|``.
-            inverse: Run backwards.
-        """
+        """Run the maps in float64 with noise before each: ``size`` times ``1 + |points|``."""
         rng, log_det = stream(0, "rounding"), np.zeros(points.shape[:-1])
         steps = list(self.maps.of(ops.convert_to_tensor).steps())
         for step in reversed(steps) if inverse else steps:
@@ -60,14 +54,14 @@ class Flows:
 
 
 def as_arrays(maps: Composition) -> Composition:
-    """Return the same maps with their raw weights as float64 arrays."""
+    """The same maps with raw weights as float64 arrays."""
     return maps.of(lambda weight: ops.convert_to_numpy(weight).astype(np.float64))
 
 
 def check_log_det(flows: Flows) -> Verdict:
-    """Compare the log-determinant with that of a dense Jacobian, by finite differences.
+    """Compare the log-determinant with that of a dense Jacobian by finite differences.
 
-    These are off by the rounding of ``x`` beside their step, times the inverse Jacobian's norm.
+    Their rounding error is eps ``|x|`` / step, times the norm of the inverse Jacobian.
     """
     x, log_det = flows.run(flows.points)
     dense, rounding = [], []
@@ -77,7 +71,7 @@ def check_log_det(flows: Flows) -> Verdict:
         least = np.linalg.svd(np.nan_to_num(dense_jacobian), compute_uv=False)[..., -1]
         rounding.append(np.finfo(float).eps * np.abs(x).max(axis=-1) / (step * least))
     signs, log_dets = (np.stack(part) for part in zip(*dense))
-    # At each point the step that agrees best: no step agrees with a wrong log-determinant.
+    # At each point the step of best agreement: none agrees with a wrong log-determinant.
     best = np.abs(log_det - log_dets).argmin(axis=0)[None]
     sign, expected, hidden = (
         np.take_along_axis(part, best, axis=0)[0] for part in (signs, log_dets, np.stack(rounding))
@@ -87,17 +81,20 @@ def check_log_det(flows: Flows) -> Verdict:
     right = np.all(errors <= LOG_DET_TOLERANCE + hidden) and single <= SINGLE_TOLERANCE
     exact = hidden <= LOG_DET_TOLERANCE
     worst = errors.max(where=exact, initial=0.0)
-    text = f"off by {worst:.0e} nats at most in float64, {single:.0e} as saved"
-    text += f"; {np.sum(exact)} of {exact.size} points told apart from rounding"
+    text = f"largest error {worst:.0e} nats in float64, {single:.0e} as saved"
+    text += f"; tested at {np.sum(exact)} of {exact.size} points"
+    if not exact.all():
+        text += " (at the others rounding exceeds the tolerance)"
     return passed(right and (sign > 0).all()), text
 
 
 def jacobian(
     function: Callable[[np.ndarray], np.ndarray], points: np.ndarray, step: float = STEPS[0]
 ) -> np.ndarray:
-    """Return ``∂f/∂z`` ``(..., D, D)`` at points ``(..., D)``, a column for each coordinate.
+    """Jacobian ``∂f/∂z`` ``(..., D, D)`` at points ``(..., D)``, by central differences of fourth
+    order.
 
-    ``function`` takes points with one more axis in front.
+    ``function`` takes points with one more leading axis.
     """
     dim = points.shape[-1]
     offsets = step * np.concatenate([multiple * np.eye(dim) for multiple in (1, -1, 2, -2)])
@@ -111,10 +108,9 @@ def jacobian(
 
 
 def check_round_trip(flows: Flows) -> Verdict:
-    """Run the flows forward and back, and back and forward, in float64 and as they were saved.
+    """Run the flows forward and back, and back and forward, in float64 and as saved.
 
-    Where they amplify rounding, as a flow does that is nearly no bijection, the way back may be off
-    by what coarser rounding makes of it.
+    Where flows amplify rounding, the tolerance is the effect of coarser rounding.
     """
     z0 = flows.points
     wide = 2 * z0  # points that need not be samples
@@ -125,9 +121,9 @@ def check_round_trip(flows: Flows) -> Verdict:
     right &= np.all(single <= SINGLE_TOLERANCE + single_rounding)
     exact = rounding <= ROUND_TRIP_TOLERANCE
     worst = errors.max(where=exact, initial=0.0)
-    text = f"off by {worst:.0e} at most in float64, {single.max():.0e} as saved"
+    text = f"largest error {worst:.0e} in float64, {single.max():.0e} as saved"
     if not exact.all():
-        text += f"; rounding hides it at {np.sum(~exact)} of {exact.size} points"
+        text += f"; rounding exceeds the tolerance at {np.sum(~exact)} of {exact.size} points"
     return passed(right), text
 
 
@@ -137,8 +133,8 @@ def _trip(
     """Run the flows and back, or with ``inverse`` back first.
 
     Returns:
-        By how much each point, or the sum of its two log-determinants, is off, ``(n,)``, and how
-        much of that may be rounding.
+        Error of each point, or of the sum of its two log-determinants, ``(n,)``, and its share that
+        may be rounding.
     """
     moved, there = flows.run(points, inverse, dtype)
     back, home = flows.run(moved, not inverse, dtype)
@@ -158,13 +154,15 @@ def _trip(
 
 
 def check_margin(flows: Flows) -> Verdict:
-    """Report how far the flow nearest to it is from not being a bijection."""
+    """Report the least invertibility margin of each kind of flow."""
     least = {}
     for name, flow, weights in flows.maps.parts():
         if weights and (margin := flow.margin(**weights)) is not None:
             formula, values = margin
             least[name, formula] = float(np.min(values))
     if not least:
-        return Outcome.OK, "no flow that has a margin"
-    texts = [f"{name}: least {formula} is {value:.2g}" for (name, formula), value in least.items()]
+        return Outcome.OK, "no flow with a margin"
+    texts = [
+        f"{name}: minimum of {formula} is {value:.2g}" for (name, formula), value in least.items()
+    ]
     return passed(all(value > 0 for value in least.values())), ", ".join(texts)

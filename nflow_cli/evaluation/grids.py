@@ -1,15 +1,13 @@
-"""Grids in the plane, and the windows that they cover. No Keras here."""
+"""Grids in the plane, and plot windows."""
 
 import numpy as np
 
-# Draws that a window may leave out at each end: of the base and the fit, and of what is between.
+# Share of samples outside a window at each end: of base and fit, and of stages between; border.
 OUTER, INNER, BORDER = 0.003, 0.03, 0.1
 
 
 class Grid:
-    """The points ``(n * m, 2)`` of a grid, the first coordinate along rows.
-
-    A slice of it is an array: the whole, of which a picture can have millions, need never be.
+    """Points ``(n * m, 2)`` of a grid, the first coordinate along rows; slices are computed lazily.
 
     Args:
         first: First coordinates ``(n,)``.
@@ -21,7 +19,7 @@ class Grid:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """``(m, n)``, of an array with a value for each point."""
+        """Shape ``(m, n)`` of an array of values on the grid."""
         return len(self.second), len(self.first)
 
     def __len__(self) -> int:
@@ -31,13 +29,13 @@ class Grid:
         return self.at(np.arange(*part.indices(len(self))))
 
     def at(self, indices: np.ndarray) -> np.ndarray:
-        """Return points by their numbers, ``(m, 2)``."""
+        """Points ``(m, 2)`` by index."""
         rows, columns = np.unravel_index(indices, self.shape)
         return np.stack([self.first[columns], self.second[rows]], axis=-1)
 
 
 class Together:
-    """Several sets of points ``(n, 2)``, one after the other; a slice of it is an array."""
+    """Several grids in a row; a slice is an array."""
 
     def __init__(self, *sets: Grid):
         self.sets = sets
@@ -55,16 +53,14 @@ class Together:
 
 
 def window_of(draws: np.ndarray, out: float) -> np.ndarray:
-    """Return the corners ``(2, 2)`` of a window that holds all but ``out`` of draws (F, S, 2)."""
+    """Corners ``(2, 2)`` of a window of samples (F, S, 2), without a share ``out`` at each end."""
     low, high = np.nanquantile(draws, [out, 1 - out], axis=1)
     return np.stack([low.min(axis=0), high.max(axis=0)])
 
 
 def window_of_all(draws: np.ndarray) -> np.ndarray:
-    """Return the corners ``(2, 2)`` of a window of all of a flow, from the base to the fit.
-
-    Args:
-        draws: After more and more of the flow ``(F, S, 2)``.
+    """Corners ``(2, 2)`` of a window for all stages ``(F, S, 2)`` of a flow, from the base to the
+    fit.
     """
     ends, between = draws[[0, -1]], draws[1:-1]
     windows = [window_of(ends, OUTER), *([window_of(between, INNER)] if len(between) else [])]
@@ -72,7 +68,12 @@ def window_of_all(draws: np.ndarray) -> np.ndarray:
 
 
 def grid_of(window: np.ndarray, n: int) -> Grid:
-    """Return a grid of ``n`` points along each axis over a window and a border."""
+    """Grid of ``n`` points along each axis, over a window and a border."""
     middle, half = window.mean(axis=0), (0.5 + BORDER) * np.ptp(window, axis=0)
-    first, second = np.linspace(middle - half, middle + half, n).T
+    return grid_between(middle - half, middle + half, n)
+
+
+def grid_between(low: np.ndarray, high: np.ndarray, n: int) -> Grid:
+    """Grid of ``n`` points along each axis between two corners ``(2,)``."""
+    first, second = np.linspace(low, high, n).T
     return Grid(first, second)

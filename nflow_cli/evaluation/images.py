@@ -1,4 +1,4 @@
-"""How good a flow-VAE is: its bound, importance-sampled likelihood, and the arrays to plot."""
+"""Scores of a flow-VAE: ELBO, importance-sampled likelihood, and arrays to plot."""
 
 import math
 import sys
@@ -14,10 +14,10 @@ from nflow_cli.random_streams import stream
 from nflow_cli.training.trainer import compiled
 
 BATCH = 100  # test images at a time
-# Draws of each at a time: with BATCH this bounds the memory. A convolution takes the most.
+# Draws per image at a time, which bounds the memory; convolutions take most.
 DRAWS = {"relu": 50, "maxout": 50, "gated-conv": 5}
-ACTIVE = 0.01  # variance over images of a latent unit's posterior mean (Burda et al. 2016)
-# What an ImportanceSampler returns for each image: in nats, and of its latents.
+ACTIVE = 0.01  # variance over images of a unit's posterior mean (Burda et al. 2016)
+# Estimates of an ImportanceSampler: in nats, and of latents.
 NATS = ("reconstruction", "kl", "log_evidence")
 OF_LATENTS = ("mean_latent", "latent_variance")
 SHOWN_LATENTS, SHOWN_IMAGES, SHOWN_SAMPLES, MANIFOLD = 5_000, 10, 64, 20
@@ -25,10 +25,9 @@ SHOWN_PRIOR = 5_000
 
 
 class ImportanceSampler:
-    """Draws latents ``z_s ~ q(z|x)`` for images and weighs them by ``p(x, z_s) / q(z_s|x)``.
+    """Draws latents ``z_s ~ q(z|x)`` for images, with weights ``p(x, z_s) / q(z_s|x)``.
 
-    One compiled program serves every batch of images and block of draws: both are filled up, and
-    what is over does not count.
+    One compiled program serves all batches of images and blocks of draws, padded to one size.
 
     Args:
         vae: The model.
@@ -47,10 +46,11 @@ class ImportanceSampler:
         self.weigh = compiled(weigh, vae.xla)
 
     def __call__(self, pixels: np.ndarray, start: int) -> dict[str, np.ndarray]:
-        """Return, per image of a batch that starts at image ``start``, all in nats:
-        ``reconstruction`` and ``kl``, the means over its draws; ``log_evidence``, the estimate
-        ``log 1/S Σ_s p(x, z_s) / q(z_s|x)``; and the mean and the variance of its latents
-        ``mean_latent`` and ``latent_variance`` ``(n, D)``, the latter NaN for a single draw.
+        """Estimates for the images of a batch, whose first is image ``start``, in nats:
+        ``reconstruction`` and ``kl``, means over the draws; ``log_evidence``, the
+        estimate ``log 1/S Σ_s p(x, z_s) / q(z_s|x)``; and mean and variance of the
+        latents, ``mean_latent`` and ``latent_variance`` ``(n, D)``, the latter NaN for a
+        single draw.
         """
         n = len(pixels)
         filled = np.zeros((BATCH, *pixels.shape[1:]), pixels.dtype)
@@ -82,7 +82,7 @@ class ImportanceSampler:
         }
 
     def over(self, pixels: np.ndarray, show: bool = False) -> dict[str, np.ndarray]:
-        """Return what a call does, for any number of images."""
+        """Estimates for any number of images."""
         batches = []
         for start in range(0, len(pixels), BATCH):
             batches.append(self(pixels[start : start + BATCH], start))
@@ -98,25 +98,19 @@ class ImportanceSampler:
 def evaluate_vae(
     vae: FlowVAE, pixels: np.ndarray, draws: int, seed: int
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Judge ``vae`` on test images ``pixels`` ``(n, 28, 28)``, by ``draws`` latents for each.
-
-    Returns:
-        :func:`scores_of` the estimates, and those of each image as :class:`ImportanceSampler`
-        returns them.
-    """
+    """Scores (:func:`scores_of`) and estimates per image of test images ``(n, 28, 28)``."""
     show = draws * len(pixels) > 200_000
     estimates = ImportanceSampler(vae, draws, seed).over(pixels, show)
     return scores_of(estimates, draws), estimates
 
 
 def scores_of(estimates: dict[str, np.ndarray], draws: int) -> dict[str, Any]:
-    """Return the scores that estimates of each image from ``draws`` latents make.
+    """Scores by estimates of each image from ``draws`` latents, in nats per image.
 
-    All come from the same draws, in nats per image: the bound ``negative_elbo =
-    reconstruction + kl`` and ``negative_log_likelihood = -log p(x)`` by importance sampling, a
-    tighter bound in expectation (Burda et al. 2016, arXiv 1509.00519), with its standard error
-    over the images. ``active_units`` counts the latent units whose posterior mean has a variance
-    over images above 0.01 (ibid.); ``None`` for a single draw, which does not tell it from noise.
+    The ELBO ``negative_elbo = reconstruction + kl``; ``negative_log_likelihood = -log p(x)`` by
+    importance sampling, a tighter bound in expectation (Burda et al. 2016, arXiv 1509.00519), with
+    its standard error over images. ``active_units`` counts latent units whose posterior mean has a
+    variance over images above 0.01 (ibid.); ``None`` for a single draw.
     """
     nll = -estimates["log_evidence"]
     n = len(nll)
@@ -132,15 +126,13 @@ def scores_of(estimates: dict[str, np.ndarray], draws: int) -> dict[str, Any]:
 
 
 def estimate_arrays(estimates: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the estimates of each image as a run keeps them: its scores can be found again."""
+    """Estimates of each image as stored in a run."""
     nats = {name: estimates[name] for name in NATS}
     return nats | {name: estimates[name].astype(np.float32) for name in OF_LATENTS}
 
 
 def _active_units(estimates: dict[str, np.ndarray], draws: int) -> int | None:
-    """Count the units whose posterior mean varies: the means of the draws vary by more than it
-    does, by a share ``1 / draws`` of the variance of the latents.
-    """
+    """Unbiased: minus the variance of the mean of draws."""
     if draws == 1:
         return None
     noise = np.mean(estimates["latent_variance"], axis=0, dtype=np.float64) / draws
@@ -155,12 +147,14 @@ def vae_arrays(
     mean_latent: np.ndarray,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    """Return the arrays that the plots are drawn from."""
+    """Arrays for the plots."""
     axes = shown_units(mean_latent)
     shown = shown_images(len(pixels), seed, SHOWN_LATENTS)
     base, latents = draw_latents(vae, pixels[shown], seed)
     few = shown_images(len(pixels), seed, SHOWN_IMAGES)
-    chosen = few if labels is None else _one_of_each(labels)
+    chosen = few  # else the first of each digit
+    if labels is not None:
+        chosen = np.unique(labels, return_index=True)[1][:SHOWN_IMAGES]
     quantiles = (np.arange(MANIFOLD) + 0.5) / MANIFOLD
     axis = np.array([NormalDist().inv_cdf(q) for q in quantiles], np.float32)
     arrays = {
@@ -180,15 +174,15 @@ def vae_arrays(
 
 
 def shown_images(n: int, seed: int, most: int) -> np.ndarray:
-    """Choose which of ``n`` images are shown, by the seed: files may be sorted by their labels."""
+    """Indices of shown images, random by the seed: files may be sorted by label."""
     return np.sort(stream(seed, "shown").permutation(n)[:most])
 
 
 def draw_latents(vae: FlowVAE, pixels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return one draw of each image's base and what the flows make of it, both ``(n, D)``."""
+    """One base sample per image, and its image by the flows, both ``(n, D)``."""
     noise = stream(seed, "latents").standard_normal((len(pixels), vae.latent_dim), np.float32)
     parts: dict[str, list[np.ndarray]] = {"z0": [], "z": []}
-    for start in range(0, len(pixels), 5 * BATCH):  # all at once, a convolution takes gigabytes
+    for start in range(0, len(pixels), 5 * BATCH):  # a convolution of all takes gigabytes
         few = slice(start, start + 5 * BATCH)
         drawn = vae.posterior(pixels[few], ops.convert_to_tensor(noise[few]))
         for name, part in parts.items():
@@ -203,21 +197,15 @@ def draw_prior(vae: FlowVAE, n: int, seed: int) -> np.ndarray:
 
 
 def shown_units(mean_latent: np.ndarray) -> list[int]:
-    """Return the two most active latent units, in order."""
+    """The two most active latent units, in order."""
     variance = np.var(mean_latent, axis=0)
     return sorted(int(unit) for unit in np.argsort(-variance, kind="stable")[:2])
-
-
-def _one_of_each(labels: np.ndarray) -> np.ndarray:
-    """Return the indices of the images shown: the first of each digit."""
-    first = np.unique(labels, return_index=True)[1]
-    return first[:SHOWN_IMAGES]
 
 
 def manifold_of(vae: FlowVAE, axis: np.ndarray, axes: list[int]) -> np.ndarray:
     """Decode the plane of two latent units, all others at 0: ``(r, r, 28, 28)``.
 
-    Where the prior has flows the plane is one of their base, which they bend.
+    With flows in the prior the plane is in their base.
     """
     second, first = np.meshgrid(axis, axis, indexing="ij")
     plane = np.zeros((first.size, vae.latent_dim), np.float32)

@@ -1,4 +1,4 @@
-"""Importance weights of samples: what they say of a fit, in bounded memory. No Keras here."""
+"""Importance-sampling scores and Pareto-smoothed weights (PSIS), in bounded memory."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -6,22 +6,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-BLOCK = 2**20  # numbers at a time, in float64
-LEAST = -60.0  # nats below the largest weight, from which exceedances say too little
+BLOCK = 2**20  # float64 numbers at a time
+LEAST_LOG_WEIGHT = -60.0  # relative to the largest; smaller exceedances underflow the fit
 
 Function = Callable[[np.ndarray], np.ndarray]
 
 
 def score(ratios: np.ndarray, log_z: float | None) -> dict[str, Any]:
-    """Judge ``q`` by ``ratios = log q - log p`` at its own samples; all scores in nats.
+    """Scores of ``q`` by ``ratios = log q - log p`` at its own samples, in nats.
 
-    With ``w = p/q``: ``kl = E[-log w]``; the effective sample size ``ess = (Σw)^2 / (n Σw^2)``;
-    and ``estimated_log_z = log_z + log E[w]``, which estimates ``log ∫ exp(-U)`` where ``q`` covers
-    ``p``, and is too small where it does not. Each has its ``*_standard_error``, for the last two
-    by the delta method; those say little where one sample's part of ``Σw^2``, ``largest_weight``,
-    is large, or the tail of the weights is heavy, ``pareto_k`` (:func:`pareto_k`). Where ``log_z``
-    is not known (``None``), ``kl`` is not either, and ``free_energy`` is what ``E[-log w]``
-    estimates.
+    With ``w = p/q``: ``kl = E[-log w]``; effective sample size ``ess = (Σw)^2 / (n Σw^2)``; and
+    ``estimated_log_z = log_z + log E[w]``, which estimates ``log ∫ exp(-U)`` where ``q`` covers
+    ``p``, and is too small where it does not. Each has a ``*_standard_error``, the last two by the
+    delta method; these are unreliable if one sample's share of ``Σw^2``, ``largest_weight``, is
+    large, or the tail of the weights is heavy, ``pareto_k`` (:func:`pareto_k`). If ``log_z`` is
+    ``None`` so is ``kl``, and ``free_energy`` is ``E[-log w]``.
     """
     n, shift, root = len(ratios), float(np.min(ratios)), math.sqrt(len(ratios))
 
@@ -35,7 +34,7 @@ def score(ratios: np.ndarray, log_z: float | None) -> dict[str, Any]:
     def share(block: np.ndarray) -> np.ndarray:
         return w(block) / first
 
-    def influence(block: np.ndarray) -> np.ndarray:  # of a sample on log(ess)
+    def influence(block: np.ndarray) -> np.ndarray:  # influence function of log(ess)
         return 2 * share(block) - w(block) ** 2 / second
 
     return {
@@ -52,12 +51,12 @@ def score(ratios: np.ndarray, log_z: float | None) -> dict[str, Any]:
 
 
 def pareto_k(ratios: np.ndarray) -> float:
-    """Return k-hat, the shape of a generalised Pareto tail fitted to the largest of weights.
+    """Pareto k-hat: shape of a generalised Pareto tail fitted to the largest weights.
 
-    Of ``n`` weights ``exp(-ratios)`` the tail holds ``min(n/5, 3 √n)``. Moments of the weights of
-    order ``1/k`` and above are infinite: above 0.7 what is estimated by importance sampling is not
-    reliable (Vehtari, Simpson, Gelman, Yao & Gabry 2024, arXiv 1507.02646). The fit is that of
-    Zhang & Stephens 2009, with their weak prior towards 0.5. 0 where the weights are equal.
+    Of ``n`` weights ``exp(-ratios)`` the tail holds ``min(n/5, 3 √n)``. Moments of order ``1/k``
+    and above are infinite: above 0.7 importance sampling is unreliable (Vehtari, Simpson, Gelman,
+    Yao & Gabry 2024, arXiv 1507.02646). Fitted as by Zhang & Stephens 2009, with the former's weak
+    prior towards 0.5. 0 for equal weights.
     """
     count = tail_length(len(ratios))
     largest = np.empty(0)
@@ -69,29 +68,26 @@ def pareto_k(ratios: np.ndarray) -> float:
 
 
 def tail_length(n: int) -> int:
-    """Return how many of ``n`` weights are the tail that a Pareto distribution is fitted to."""
+    """Number of weights in the Pareto tail."""
     return min(n // 5, math.ceil(3 * math.sqrt(n)))
 
 
 class Tail(NamedTuple):
-    """A generalised Pareto distribution: its shape ``k`` and its scale."""
+    """Shape ``k`` and scale of a generalised Pareto distribution."""
 
     k: float
     scale: float
 
 
 def tail_of(log_weights: np.ndarray) -> Tail:
-    """Fit the tail ``(m,)`` of weights that stand behind the one before it, ``(1 + m,)`` in order.
+    """Fit the tail ``(m,)`` of ordered log-weights ``(1 + m,)`` relative to the largest.
 
-    Where they spread over more than a float holds, k-hat is the mean of ``log(w / threshold)``
-    (Hill 1975), which the fit comes near where k is large, and no scale is known.
-
-    Args:
-        log_weights: In nats, less that of the largest.
+    If they spread over more than a float, k-hat is the mean of ``log(w / threshold)`` (Hill 1975),
+    close to the fit for large k, and the scale is 0.
     """
     log_tail = log_weights[1:]
     quartile = _quartile(len(log_tail))
-    if -math.inf < log_tail[quartile] < LEAST:
+    if -math.inf < log_tail[quartile] < LEAST_LOG_WEIGHT:
         return Tail(float(np.mean(log_tail[quartile:] - log_tail[quartile])), 0.0)
     scaled = np.exp(log_weights)
     return fit_tail(scaled[1:] - scaled[0])
@@ -102,9 +98,9 @@ def _quartile(count: int) -> int:
 
 
 def fit_tail(x: np.ndarray) -> Tail:
-    """Fit a generalised Pareto distribution to exceedances ``(m,)`` in order (:func:`pareto_k`)."""
+    """Fit a generalised Pareto tail to ordered exceedances ``(m,)``; see :func:`pareto_k`."""
     count = len(x)
-    if not x[-1] > 1e-6:  # equal but for rounding; or not finite
+    if not x[-1] > 1e-6:  # equal up to rounding, or not finite
         return Tail(0.0 if np.isfinite(x[-1]) else math.nan, 0.0)
     x = np.maximum(x, 1e-30 * x[-1])
     i = np.arange(1, 30 + math.isqrt(count) + 1)
@@ -112,7 +108,7 @@ def fit_tail(x: np.ndarray) -> Tail:
     theta = 1 / x[-1] + (1 - np.sqrt(len(i) / (i - 0.5))) / (3 * quartile)
     k = np.log1p(-theta[:, None] * x).mean(axis=1)
     log_likelihood = count * (np.log(-theta / k) - k - 1)
-    with np.errstate(over="ignore"):  # of one that is that unlikely the weight is 0
+    with np.errstate(over="ignore"):  # very unlikely ones get weight 0
         weight = 1 / np.exp(log_likelihood - log_likelihood[:, None]).sum(axis=1)
     slope = np.sum(theta * weight)
     shape = float(np.log1p(-slope * x).mean())
@@ -120,14 +116,13 @@ def fit_tail(x: np.ndarray) -> Tail:
 
 
 class Smoothed(NamedTuple):
-    """Weights whose tail is smoothed.
+    """Pareto-smoothed importance weights.
 
     Attributes:
         log_weights: ``(n,)``, in nats.
-        k: k-hat of the tail.
-        tail: The logarithms of the weights in the tail as they were, in order, less that of the
-            largest.
-        smooth_tail: As they are.
+        k: k-hat.
+        tail: Raw log-weights of the tail, in order, relative to the largest.
+        smooth_tail: Smoothed ones.
     """
 
     log_weights: np.ndarray
@@ -137,12 +132,11 @@ class Smoothed(NamedTuple):
 
 
 def smoothed(log_weights: np.ndarray) -> Smoothed:
-    """Replace the largest weights by the expected order statistics of the tail fitted to them.
+    """Pareto-smoothed importance weights.
 
-    None becomes larger than the largest was (Vehtari et al. 2024, arXiv 1507.02646, section 2).
-
-    Args:
-        log_weights: ``(n,)``, float64, in nats; ``-inf`` where a weight is 0.
+    The largest are replaced by the expected order statistics of the fitted tail, truncated at the
+    largest raw weight (Vehtari et al. 2024, arXiv 1507.02646, section 2). ``log_weights`` ``(n,)``
+    are float64, in nats; ``-inf`` for a weight of 0.
     """
     highest = log_weights.max()
     count = tail_length(len(log_weights))
@@ -164,12 +158,12 @@ def smoothed(log_weights: np.ndarray) -> Smoothed:
 
 
 def mean(values: np.ndarray, function: Function = np.asarray) -> float:
-    """Return the mean of a function of values ``(n,)``, computed in float64."""
+    """Mean of a function of values ``(n,)``, in float64."""
     return float(sum(function(block).sum() for block in _blocks(values)) / len(values))
 
 
 def standard_deviation(values: np.ndarray, function: Function = np.asarray, ddof: int = 0) -> float:
-    """Return the standard deviation of a function of values ``(n,)``, computed in float64."""
+    """Standard deviation of a function of values ``(n,)``, in float64."""
     centre = mean(values, function)
     squares = sum(((function(block) - centre) ** 2).sum() for block in _blocks(values))
     return float(np.sqrt(squares / (len(values) - ddof)))

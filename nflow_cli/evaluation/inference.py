@@ -1,4 +1,4 @@
-"""How good a fit to a log-density is, whose normaliser nobody knows: by its weights, smoothed."""
+"""Importance-sampling diagnostics (PSIS k-hat, log Z, ESS, moments) for unnormalised targets."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -20,16 +20,11 @@ from nflow_cli.evaluation.weights_verdict import ROUGH
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES
 
-RESAMPLED_FROM = 20  # draws for each that is resampled
+RESAMPLED_FROM = 20  # samples per resampled point
 
 
 class Judgement(NamedTuple):
-    """A fit, judged by samples of it.
-
-    Attributes:
-        scores: What a summary holds.
-        weights: Of the samples, smoothed.
-    """
+    """Scores of a fit by its samples, and their smoothed weights."""
 
     scores: dict[str, Any]
     weights: Smoothed
@@ -38,29 +33,21 @@ class Judgement(NamedTuple):
 def judge(
     density: FlowDensity, target: Target, units: Units, names: Sequence[str], seed: int, n: int
 ) -> Judgement:
-    """Judge ``q`` by ``n`` fresh samples: the same for the same seed.
+    """Score ``q`` by ``n`` fresh samples; keys as in docs/scores.md.
 
     Args:
         density: ``q``, in the coordinates of its flows.
         target: ``p``, up to a constant, in these.
-        units: Take them to the user's.
+        units: Map them to the user's.
         names: Of the D coordinates.
         seed: Fixes the samples.
         n: How many.
 
     Returns:
-        ``free_energy`` ``E[log q - log p]`` and ``kl`` in nats (``None`` where log Z is not known)
-        with their common ``kl_standard_error``; ``ess``, a part of 1; ``pareto_k``;
-        ``estimated_log_z`` by smoothed weights, with a ``log_z_standard_error`` where ``pareto_k``
-        is below 0.7, else ``None``; the same from a widened base: ``widened_log_z``,
-        ``widened_log_z_standard_error``, ``widened_pareto_k``, all ``None`` where the function
-        fails at its draws; ``missed_share`` of ``p`` that ``q`` does not visit, with its error, and
-        ``missed_mode``, where that is, by coordinate
-        (:func:`~nflow_cli.evaluation.missed_mass.missed_mass`); ``log_density_step`` and
-        ``rounding_error`` (:func:`~nflow_cli.evaluation.rounding.rounding`); ``moments``, mean and
-        standard deviation of each coordinate in the user's units by the smoothed weights, and
-        ``moments_standard_error``, ``None`` as that of log Z; ``n_lost``, the samples where ``p``
-        is no number.
+        Scores in nats and in the user's units. ``kl`` is ``None`` if log Z is unknown; the errors
+        of log Z and of moments are ``None`` if ``pareto_k`` is 0.7 or more; ``widened_*`` are those
+        by a widened base, ``None`` if the function fails there; ``n_lost`` counts samples where
+        ``p`` is not finite.
     """
     log_weights, lost = _log_weights(density, target, stream(seed, "evaluation"), n)
     tail, log_z = smoothed(log_weights), target.log_z or 0.0
@@ -88,7 +75,6 @@ def judge(
 
 
 def _free_energy(log_weights: np.ndarray, log_z: float | None) -> dict[str, Any]:
-    """Return the mean of ``log q - log p`` and its error, of the samples where ``p`` is known."""
     seen = -log_weights[np.isfinite(log_weights)]
     energy = mean(seen) if len(seen) else math.inf
     spread = standard_deviation(seen, ddof=1) if len(seen) > 1 else math.nan
@@ -100,12 +86,11 @@ def _free_energy(log_weights: np.ndarray, log_z: float | None) -> dict[str, Any]
 
 
 def shown_samples(density: FlowDensity, units: Units, seed: int) -> np.ndarray:
-    """Return the draws that the pictures show, in the user's units."""
+    """Plotted samples, in the user's units."""
     return units.outside(next(_draws(density, seed, SHOWN_SAMPLES)).x)
 
 
 def _draws(density: FlowDensity, seed: int, n: int) -> Iterator[Draw]:
-    """Draw the samples that ``q`` is judged by, with its log-density."""
     rng = stream(seed, "evaluation")
     return density.draw(n, lambda _: rng)
 
@@ -113,7 +98,9 @@ def _draws(density: FlowDensity, seed: int, n: int) -> Iterator[Draw]:
 def _log_weights(
     density: FlowDensity, target: Target, rng: np.random.Generator, n: int
 ) -> tuple[np.ndarray, int]:
-    """Return ``log p - log q`` ``(n,)`` at samples, ``-inf`` where ``p`` is no number: how many."""
+    """``log p - log q`` ``(n,)`` at samples, ``-inf`` where ``p`` is not finite, and the number of
+    these.
+    """
     log_weights = np.empty(n)
     for draw in density.draw(n, lambda _: rng):
         part = slice(draw.start, draw.start + len(draw.x))
@@ -126,7 +113,6 @@ def _log_weights(
 
 
 def _log_z(name: str, error: str, k: str, weights: Smoothed, log_z: float) -> dict[str, Any]:
-    """Return log Z by smoothed weights, by what keys, with its error where k-hat allows one."""
     w, highest = _scaled(weights.log_weights)
     average = w.mean()
     spread = w.std() / average / math.sqrt(len(w))
@@ -138,7 +124,6 @@ def _log_z(name: str, error: str, k: str, weights: Smoothed, log_z: float) -> di
 
 
 def _widened_log_z(density: FlowDensity, target: Target, seed: int, n: int) -> dict[str, Any]:
-    """Return log Z by draws from a widened base; none where a function fails far from ``q``."""
     keys = ("widened_log_z", "widened_log_z_standard_error", "widened_pareto_k")
     wider = FlowDensity(Widened(density.base), density.flow)
     try:
@@ -149,15 +134,14 @@ def _widened_log_z(density: FlowDensity, target: Target, seed: int, n: int) -> d
 
 
 def _scaled(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return weights whose largest is 1, and the logarithm of what that was."""
     highest = float(log_weights.max())
-    if not math.isfinite(highest):  # p is no number anywhere
+    if not math.isfinite(highest):  # p is finite nowhere
         return np.full(len(log_weights), 1.0), -math.inf
     return np.exp(log_weights - highest), highest
 
 
 def effective_share(log_weights: np.ndarray) -> float:
-    """Return ``(Σw)² / (n Σw²)``, what part of the samples counts."""
+    """Effective sample size as a fraction, ``(Σw)² / (n Σw²)``."""
     w, _ = _scaled(log_weights)
     return float(w.sum() ** 2 / (w**2).sum() / len(w))
 
@@ -165,17 +149,19 @@ def effective_share(log_weights: np.ndarray) -> float:
 def moments(
     density: FlowDensity, units: Units, seed: int, log_weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of each coordinate by weights, and their errors.
+    """Weighted mean and standard deviation of each coordinate, and their errors.
 
-    With weights ``w`` of sum 1: ``m = Σ w x`` and ``s² = Σ w (x - m)²``, whose standard errors are
-    by the delta method ``√(Σ w² (x - m)²)`` and ``√(Σ w² ((x - m)² - s²)²) / 2s``.
+    With weights ``w`` of sum 1: ``m = Σ w x`` and ``s² = Σ w (x - m)²``, with standard errors by
+    the delta method ``√(Σ w² (x - m)²)`` and ``√(Σ w² ((x - m)² - s²)²) / 2s``.
 
     Returns:
         Both ``(D, 2)``, in the user's units.
     """
     w, _ = _scaled(log_weights)
     w = w / w.sum()
-    center = shown_samples(density, units, seed).mean(axis=0, dtype=np.float64)  # against rounding
+    center = shown_samples(density, units, seed).mean(
+        axis=0, dtype=np.float64
+    )  # avoids cancellation
     sums, squares = np.zeros((3, density.dim)), np.zeros((5, density.dim))  # of w and w², by power
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for draw in _draws(density, seed, len(w)):
@@ -198,10 +184,8 @@ def moments(
 def resampled(
     density: FlowDensity, target: Target, units: Units, seed: int, n: int
 ) -> tuple[np.ndarray, Smoothed]:
-    """Return ``n`` points ``(n, D)`` that are drawn from ``q`` and then by their weights.
-
-    Returns:
-        The points, in the user's units, and the weights of the draws they were chosen from.
+    """Sampling-importance resampling: ``n`` points ``(n, D)`` in the user's units, and the weights
+    of the samples they were chosen from.
     """
     count = max(RESAMPLED_FROM * n, 1_000)
     weights = smoothed(_log_weights(density, target, stream(seed, "evaluation"), count)[0])
@@ -218,9 +202,9 @@ def resampled(
 def arrays_of(
     density: FlowDensity, target: Target, units: Units, seed: int, judged: Judgement
 ) -> dict[str, np.ndarray]:
-    """Return what the pictures are drawn from.
+    """Arrays for the plots.
 
-    ``rows`` are exact samples where there is a sampler, else draws by their weights.
+    ``rows`` are exact samples if available, else resampled by weight.
     """
     if target.sample is not None:
         rows = target.sample(stream(seed, "target-samples"), SHOWN_SAMPLES)

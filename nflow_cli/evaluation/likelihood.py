@@ -1,4 +1,4 @@
-"""Held-out log-likelihood of a table's rows, and the gain over baselines. No Keras here."""
+"""Held-out log-likelihood of a table, and the gain over baselines."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,19 +10,19 @@ from nflow_cli.evaluation.weighted import effective, weighted_mean
 
 
 class Mean(Strict):
-    """A mean in nats a row with its standard error; None where not finite."""
+    """Mean in nats per row with its standard error; None if not finite."""
 
     mean: float | None
     standard_error: float | None
 
 
 class Gain(Mean):
-    """The mean of ``log q`` less that of a baseline, paired by row.
+    """Mean of ``log q`` minus that of a baseline, paired by row.
 
     Attributes:
-        columns: The gain of each column; they add up to the mean.
-        n: Number of rows that both give a probability.
-        n_impossible: Number of rows that the baseline gives none, though ``q`` does.
+        columns: Gain of each column; they sum to the mean.
+        n: Number of rows possible under both.
+        n_impossible: Number of rows impossible under the baseline alone.
     """
 
     columns: Mapping[str, Mean]
@@ -31,14 +31,14 @@ class Gain(Mean):
 
 
 class Likelihood(Mean):
-    """The mean ``log q`` of held-out rows that ``q`` gives a probability.
+    """Mean ``log q`` of the possible held-out rows.
 
     Attributes:
         n: Number of rows.
-        n_effective: Effective sample size ``(Σw)²/Σw²`` of the rows in the mean.
-        n_impossible: Number of rows with ``log q = -inf``, which are not in the mean.
-        n_unknown: Number of cells that are left out of the sums.
-        gains: The gain over each baseline, by name.
+        n_effective: Effective sample size ``(Σw)²/Σw²`` of the possible rows.
+        n_impossible: Number of rows with ``log q = -inf``.
+        n_unknown: Number of unknown cells, left out.
+        gains: Gain over each baseline, by name.
     """
 
     n: int
@@ -54,21 +54,20 @@ def likelihood(
     baselines: Mapping[str, np.ndarray],
     weights: np.ndarray | None = None,
 ) -> Likelihood:
-    """Judge a density by held-out rows, ``log q(row) = Σ_j log q(cell_j | before)``.
+    """Held-out log-likelihood, ``log q(row) = Σ_j log q(cell_j | before)``.
 
-    Means are ``Σ w v / Σw`` and their standard errors ``√(Σ w² (v - m)²) / Σw`` (``n/(n - 1)`` in
-    it), as :func:`~nflow_cli.evaluation.weighted.weighted_mean` has them.
+    Means are ``Σ w v / Σw`` and their standard errors ``√(n/(n - 1) Σ w² (v - m)²) / Σw``
+    (:func:`~nflow_cli.evaluation.weighted.weighted_mean`).
 
     Args:
-        log_q: ``(n, D)`` in nats, of each cell; -inf where it is impossible, NaN where the cell is
-            unknown, which is left out of the sum.
+        log_q: ``(n, D)`` in nats, of each cell; -inf if impossible, NaN if unknown, which is left
+            out of the sum.
         columns: The D names.
         baselines: The same of other densities, by name.
-        weights: ``(n,)``, of the rows.
+        weights: Of the rows ``(n,)``.
 
     Raises:
-        ValueError: If a baseline's cells are unknown where those of ``q`` are not, or it has
-            another shape: the sums would not be of the same cells.
+        ValueError: A baseline has another shape, or other unknown cells.
     """
     w = np.ones(len(log_q)) if weights is None else weights.astype(np.float64)
     unknown = np.isnan(log_q)
@@ -104,7 +103,6 @@ def _gain(
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> dict[str, float | None]:
-    """Return the weighted mean and its standard error, None where not finite."""
     if not weights.sum() > 0:
         return {"mean": None, "standard_error": None}
     figures = weighted_mean("mean", values, weights)

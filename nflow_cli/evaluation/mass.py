@@ -1,14 +1,14 @@
-"""The mass of a density in the plane, by cells that follow its samples. No Keras here."""
+"""Integral of a 2-D density, by adaptive cubature around its samples."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-FEW, SHARE = 16, 300  # samples in a cell at most, at first, or this part of all of them
-CLUSTER = 4  # this few samples can lie together in a part of a cell
-DEPTH = 50  # how often a cell is divided where samples are equal
-TOLERANCE = 2.5e-5  # error that is left in the cells that are not divided once more
-MOST = 1_000_000  # points at which the density is computed
+FEW, SHARE = 16, 300  # most samples in an initial cell: 16, or 1/300 of all
+CLUSTER = 4  # fewer samples may lie in a part of a cell by chance
+DEPTH = 50  # most divisions, for equal samples
+TOLERANCE = 2.5e-5  # total error of the cells not divided again
+MOST = 1_000_000  # evaluations of the density
 QUARTERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) / 2
 _nodes, _weights = np.polynomial.legendre.leggauss(3)
 NODES = np.stack(np.meshgrid(_nodes, _nodes, indexing="ij"), axis=-1).reshape(9, 2) / 2 + 0.5
@@ -16,20 +16,15 @@ WEIGHTS = np.outer(_weights, _weights).ravel() / 4
 
 
 def mass(log_prob: Callable[[np.ndarray], np.ndarray], samples: np.ndarray) -> tuple[float, float]:
-    """Integrate a density over the parallelogram that covers its ``samples``, and some more.
+    """Integrate a density over a parallelogram that covers its ``samples`` ``(m, 2)``, finite.
 
-    Adaptive cubature, in coordinates in which the samples are uncorrelated: Gauss-Legendre rules of
-    3 x 3 points in cells, at first of few samples each. Where the rules of a cell and of its
-    quarters differ, the quarters are divided again.
-
-    Args:
-        log_prob: Returns the log-density in nats ``(n,)`` at points ``(n, 2)``.
-        samples: Of the density, ``(m, 2)``, finite.
+    Adaptive cubature in coordinates in which the samples are uncorrelated: 3 x 3 Gauss-Legendre
+    rules in cells, initially of few samples each; quarters of a cell are divided again where they
+    differ from it. ``log_prob`` returns nats ``(n,)`` at points ``(n, 2)``.
 
     Returns:
-        ``∫q``, and its error: the sum of the differences that are left, which bounds that of the
-        rules unless all the points of a cell miss what it holds, and ``4/m``, the mass that lies
-        beyond the outermost samples, about ``1/m`` at each side.
+        ``∫q``, and its error: the sum of remaining differences, a bound unless all points of a cell
+        miss its mass, and ``4/m`` for the mass beyond the outermost samples.
     """
     centre, basis = _coordinates(samples)
     corners, sides = cells(np.linalg.solve(basis, (samples - centre).T).T)
@@ -56,7 +51,6 @@ def mass(log_prob: Callable[[np.ndarray], np.ndarray], samples: np.ndarray) -> t
 
 
 def _coordinates(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean ``(2,)`` and a lower triangle ``(2, 2)`` that maps to the covariance."""
     mean = samples.mean(axis=0)
     reach = np.ptp(samples, axis=0)
     scale = np.where(reach > 0, reach, 1)
@@ -67,12 +61,12 @@ def _coordinates(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cells(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Divide the rectangle that covers ``samples`` in four until no cell holds many of them.
+    """Divide the bounding rectangle of ``samples`` in four until no cell holds many of them.
 
-    A cell that holds more than a few is divided as well where they lie in a part of it.
+    A cell is also divided if more than a few lie in a part of it.
 
     Returns:
-        The lower corners and the sides of the cells, both ``(n, 2)``.
+        Lower corners and sides of the cells, both ``(n, 2)``.
     """
     low, high = samples.min(axis=0), samples.max(axis=0)
     low, width = low - 0.02 * (high - low), 1.04 * (high - low)
@@ -95,7 +89,6 @@ def cells(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _reach(unit: np.ndarray, holder: np.ndarray, n: int) -> np.ndarray:
-    """Return how far the samples in each of ``n`` cells reach ``(n, 2)``."""
     low, high = np.full((n, 2), np.inf), np.full((n, 2), -np.inf)
     np.minimum.at(low, holder, unit)
     np.maximum.at(high, holder, unit)
@@ -109,14 +102,12 @@ def _quarters(corners: np.ndarray, sides: np.ndarray) -> tuple[np.ndarray, np.nd
 def _rules(
     density: Callable[[np.ndarray], np.ndarray], corners: np.ndarray, sides: np.ndarray
 ) -> np.ndarray:
-    """Return the integral over each cell by its rule."""
     points = corners[:, None] + NODES * sides[:, None]
     values = density(points.reshape(-1, 2)).reshape(-1, len(NODES))
     return values @ WEIGHTS * sides.prod(axis=1)
 
 
 def _negligible(differences: np.ndarray) -> float:
-    """Return the greatest difference of those that are too small to matter, even together."""
     ordered = np.sort(differences)
     count = np.searchsorted(np.cumsum(ordered), TOLERANCE)
     return ordered[count - 1] if count else -1.0

@@ -1,4 +1,4 @@
-"""Memorisation: how much likelier training rows are than held-out rows. No Keras here."""
+"""Memorisation: log-density of training rows against held-out rows."""
 
 import math
 
@@ -7,29 +7,27 @@ import numpy as np
 from nflow_cli.config.strict import Strict
 from nflow_cli.evaluation.weighted import effective, weighted_mean
 
-FALSE_POSITIVES = 0.01  # the share of test rows that the attack takes for training rows
-RESOLVED = 100  # test rows in effect that a share of 1 % needs
+FALSE_POSITIVES = 0.01  # false-positive rate of the attack
+RESOLVED = 100  # effective test rows needed for a rate of 1 %
 ROUNDING = 1e-9  # of a sum of shares
 
 
 class Memorisation(Strict):
-    """The log-density of training rows beside that of test rows; None where unknown.
+    """Membership inference by log-density; None where unknown.
 
-    The likelihood attack takes a row for a training row where its log-density is above a threshold
-    (Yeom et al. 2018, arXiv 1709.01604). The standard errors of its figures are those of a density
-    that knows no row: they hold in any number of rows, and test whether an AUC is chance.
+    The attack takes a row for a training row if its log-density exceeds a threshold (Yeom et al.
+    2018, arXiv 1709.01604). Standard errors are those without memorisation: they test for chance.
 
     Attributes:
-        nats: The mean ``log q`` of training rows less that of test rows, of those above ``-inf``.
+        nats: Mean ``log q`` of training rows minus that of test rows, of those above ``-inf``.
         nats_standard_error: Its standard error.
-        auc: ``P(log q(train) > log q(test)) + P(=)/2``: 1/2 where nothing is memorised.
+        auc: ``P(log q(train) > log q(test)) + P(=)/2``: 1/2 without memorisation.
         auc_standard_error: ``√((n + m + 1)/(12 n m))`` for n training and m test rows.
-        true_positive_rate: The share of training rows above the threshold that at most 1 % of the
-            test rows are above; None below 100 test rows.
-        true_positive_rate_standard_error: ``√(p (1 - p) (n + m + 1)/(n (m + 2)))``, where p is the
-            expected rate of a density that knows no row.
-        n_train: Training rows that are compared.
-        n_test: Test rows that are.
+        true_positive_rate: At a false-positive rate of 1 %; None below 100 test rows.
+        true_positive_rate_standard_error: ``√(p (1 - p) (n + m + 1)/(n (m + 2)))``, p the expected
+            rate without memorisation.
+        n_train: Number of training rows.
+        n_test: Number of test rows.
     """
 
     nats: float | None
@@ -50,12 +48,8 @@ def memorisation(
 ) -> Memorisation:
     """Compare the log-densities ``(n,)`` of training rows with those ``(m,)`` of test rows.
 
-    Args:
-        train: In nats; -inf where a row has probability 0.
-        test: The same.
-        train_weights: Of the training rows. With weights n and m are effective sample sizes,
-            ``(Σw)²/Σw²``, and shares are weighted.
-        test_weights: Of the test rows.
+    In nats, -inf for an impossible row. With weights, n and m are effective sample sizes
+    ``(Σw)²/Σw²``, and shares are weighted.
     """
     u = np.ones(len(train)) if train_weights is None else train_weights.astype(np.float64)
     v = np.ones(len(test)) if test_weights is None else test_weights.astype(np.float64)
@@ -69,7 +63,6 @@ def memorisation(
 def _difference(
     train: np.ndarray, test: np.ndarray, u: np.ndarray, v: np.ndarray
 ) -> dict[str, float]:
-    """Return the difference of the means of rows above -inf, and its standard error."""
     means, errors = [], []
     for values, weights in ((train, u), (test, v)):
         known = values > -math.inf
@@ -82,7 +75,6 @@ def _difference(
 
 
 def _attack(train: np.ndarray, test: np.ndarray, u: np.ndarray, v: np.ndarray) -> dict[str, float]:
-    """Return the figures of the likelihood attack on rows of weights."""
     n, m = effective(u), effective(v)
     u, order = u / u.sum(), np.argsort(test, kind="stable")
     shares, ordered = np.append(0.0, np.cumsum(v[order] / v.sum())), test[order]

@@ -1,4 +1,4 @@
-"""Mass of a density where a fit has nearly none: a search for modes that the fit does not visit."""
+"""Search for modes of a target that a fit misses, and the mass there."""
 
 import math
 from typing import NamedTuple
@@ -13,23 +13,18 @@ from nflow_cli.evaluation.target import values_at
 from nflow_cli.random_streams import stream
 from nflow_cli.training.modes import Slopes, modes, slopes_of
 
-STARTS, REACHES = 128, (3.0, 10.0, 30.0)  # of the climbs; in standard deviations
-STEPS = 150  # of a climb, which reaches a mode of unit scale from there in half of them
-LEAST_EXCESS = 3.0  # nats by which p is above q where q has nearly no mass
+STARTS, REACHES = 128, (3.0, 10.0, 30.0)  # climbs; spread of their starts, in standard deviations
+STEPS = 150  # of a climb; half of them reach a mode of unit scale
+LEAST_EXCESS = 3.0  # nats by which p exceeds q where q has almost no mass
 MOST_MODES = 32
-LEAST = 1e-3  # of the mass of p, whose place is named
-DRAWS, DF = 4_096, 5.0  # of the proposal, Student's t about each mode
+LEAST_MASS = 1e-3  # relative to that visited, for a mode to be named
+DRAWS, DF = 4_096, 5.0  # of the proposal, a Student's t at each mode
 CURVATURE_STEPS = 3
 
 
 class Missed(NamedTuple):
-    """Mass that a fit does not visit.
-
-    Attributes:
-        share: Of the mass of ``p``, at least: what lies elsewhere is not in it. ``None`` where it
-            is not known.
-        standard_error: Of the share.
-        place: The mode with the most of it ``(D,)``; ``None`` where there is hardly any.
+    """Mass of a target that a fit misses: its share of ``p``, a lower bound, with its error
+    (``None`` if unknown), and the mode with most of it ``(D,)`` (``None`` if negligible).
     """
 
     share: float | None
@@ -40,28 +35,28 @@ class Missed(NamedTuple):
 def missed_mass(
     density: FlowDensity, target: Target, log_z: float, highest: float, seed: int
 ) -> Missed:
-    """Estimate the share of ``p`` in regions where ``p/q`` is larger than at any draw of ``q``.
+    """Share of ``p`` in regions where ``p/q`` is larger than at any sample of ``q``.
 
-    ``p`` is climbed from starts that are scattered about ``q`` and about 0, by 3, 10 and 30
-    standard deviations. About each end where ``log p - log Z - log q`` is that large a Student's t
-    with the curvature of ``log p`` is placed; draws of the mixture ``r`` of these give
-    ``m = E_r[p / (Z r), where p/q is that large]``, and the share ``m/(1 + m)``. A peak without
-    mass, as in the neck of a funnel, adds nothing to it.
+    ``p`` is climbed from starts scattered about ``q`` and about 0, by 3, 10 and 30 standard
+    deviations. At each end where ``log p - log Z - log q`` is that large a Student's t with the
+    curvature of ``log p`` is placed; samples of the mixture ``r`` of these give
+    ``m = E_r[p / (Z r), where p/q is that large]``, and the share ``m/(1 + m)``. A narrow peak
+    without mass, as in the neck of a funnel, adds nothing.
 
     Args:
         density: ``q``, in the coordinates of its flows.
         target: ``p`` in these, up to a constant.
-        log_z: The logarithm of the mass of ``exp(target.log_prob)`` that ``q`` visits, in nats.
-        highest: Of ``log p - log Z - log q`` at draws of ``q``, in nats; at least
-            :data:`LEAST_EXCESS` is taken.
-        seed: Fixes starts and draws.
+        log_z: Log of the mass of ``exp(target.log_prob)`` that ``q`` visits, in nats.
+        highest: Maximum of ``log p - log Z - log q`` at samples of ``q``, in nats; at least
+            :data:`LEAST_EXCESS` is used.
+        seed: Fixes starts and samples.
     """
     least = max(highest, LEAST_EXCESS)
     rng = stream(seed, "missed-mass")
     try:
-        with np.errstate(all="ignore"):  # of a user's function, far away
+        with np.errstate(all="ignore"):  # of a user's function, far from q
             return _missed_mass(density, target, log_z, least, rng)
-    except TargetError:  # of a function that is not defined everywhere
+    except TargetError:  # a function not defined everywhere
         return Missed(None, None, None)
 
 
@@ -71,7 +66,6 @@ def _missed_mass(
     slopes = slopes_of(target)
 
     def above(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``log p - log Z`` at points, and by how much it is above ``log q``."""
         log_p = values_at(target.log_prob, z).astype(np.float64) - log_z
         return log_p, log_p - density.log_prob(z)
 
@@ -90,12 +84,11 @@ def _missed_mass(
     mass, error = float(w.mean()), float(w.std() / math.sqrt(len(w)))
     if not math.isfinite(mass + error):
         return Missed(None, None, None)
-    place = found[int(np.argmax(np.bincount(which, w)))].mode if mass > LEAST else None
+    place = found[int(np.argmax(np.bincount(which, w)))].mode if mass > LEAST_MASS else None
     return Missed(mass / (1 + mass), error / (1 + mass) ** 2, place)
 
 
 def _starts(density: FlowDensity, rng: np.random.Generator) -> np.ndarray:
-    """Return where climbs start ``(n, D)``: half about the samples of ``q``, half about 0."""
     samples = next(density.draw(1_000, lambda _: rng)).x.astype(np.float64)
     scattered = rng.standard_normal((STARTS, density.dim)) * np.resize(REACHES, STARTS)[:, None]
     half = STARTS // 2
@@ -104,10 +97,8 @@ def _starts(density: FlowDensity, rng: np.random.Generator) -> np.ndarray:
 
 
 class _Bump(NamedTuple):
-    """Student's t with the mode and the curvature of a log-density."""
-
     mode: np.ndarray
-    factor: np.ndarray  # of its precision: P = F Fᵀ
+    factor: np.ndarray  # of its precision P = F Fᵀ
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
         noise = rng.standard_normal((n, len(self.mode)))
@@ -125,7 +116,6 @@ class _Bump(NamedTuple):
 
 
 def _bumps(slopes: Slopes, ends: np.ndarray) -> list[_Bump]:
-    """Return one for each of the modes that climbs ended at, the highest first."""
     found: list[_Bump] = []
     for end in ends.astype(np.float64):
         if len(found) == MOST_MODES:
@@ -136,9 +126,9 @@ def _bumps(slopes: Slopes, ends: np.ndarray) -> list[_Bump]:
 
 
 def _factor(slopes: Slopes, mode: np.ndarray) -> np.ndarray:
-    """Return ``F`` of the curvature ``-∂² log p = F Fᵀ`` at a mode, by differences of gradients.
+    """Factor ``F`` of the curvature ``-∂² log p = F Fᵀ`` at a mode, by differences of gradients.
 
-    Their steps are a third of each coordinate's own scale, which they find.
+    Their steps are a third of each coordinate's scale, found by iteration.
     """
     dim = len(mode)
     steps = 1e-2 * np.maximum(np.abs(mode), 1e-2)

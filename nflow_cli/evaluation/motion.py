@@ -1,4 +1,4 @@
-"""What the flows of a density in the plane do: one of them, and all of them moment by moment."""
+"""Motion of a 2-D density through its flows, for the animation and the plot of one flow."""
 
 import math
 from typing import Any
@@ -13,23 +13,23 @@ from nflow_cli.flows.fold import run_maps
 from nflow_cli.random_streams import stream
 from nflow_cli.training.trainer import compiled
 
-GRID = 200  # points of a density along each axis
-DRAWS = 2_000  # that a window is chosen by
-FRAMES, OF_A_FLOW, LEAST = 96, 24, 24  # moments in all at most, of a flow at most, in all at least
-INVERSES = 8_192  # of a map, about as many as a moving picture takes
-# Of the grid that a flow warps: lines each way, points of each, what part lies beyond each side.
+GRID = 200  # points along each axis
+DRAWS = 2_000  # samples that set the window
+FRAMES, FRAMES_A_FLOW, FEWEST_FRAMES = 96, 24, 24  # at most, per flow at most, at least
+INVERSES = 8_192  # of a map, about the most of an animation
+# Grid that a flow warps: lines each way, points per line, part beyond each side of the window.
 LINES, ALONG, BEYOND = 25, 300, 0.35
-SQUARE = 0.75  # of the longer side of the window of a flow, at least the shorter one
+SQUARE = 0.75  # least ratio of the sides of a flow's window
 
 
 class Motion:
-    """The flows of a density in the plane, run one by one or a part of the way.
+    """The flows of a 2-D density, run partially.
 
-    At a moment ``k + t`` the first k flows have moved the base, and the next one a part ``t`` of
-    its way (:meth:`~nflow_cli.flows.map.Map.part`). All is in the coordinates of the flows.
+    At moment ``k + t`` the first k flows have been applied, and a part ``t`` of the next
+    (:meth:`~nflow_cli.flows.map.Map.part`), in the coordinates of the flows.
 
     Args:
-        density: Of D = 2, whose flows take no context.
+        density: Of D = 2, without a context.
     """
 
     def __init__(self, density: FlowDensity):
@@ -38,7 +38,7 @@ class Motion:
         self._programs: dict[tuple[int, bool], Any] = {}
 
     def run(self, step: Step, points: Any, inverse: bool = False) -> tuple[Any, Any]:
-        """Return what ``step.run`` does, by a program that serves all steps of a map."""
+        """``step.run``, compiled once per map."""
         key = (id(step.map), inverse)
         if key not in self._programs:
             one = step.map
@@ -46,7 +46,7 @@ class Motion:
         return self._programs[key](step.weights, points)
 
     def log_density(self, moment: float, z: np.ndarray) -> np.ndarray:
-        """Return the log-density ``(n,)`` in nats at points ``(n, 2)``, at a moment."""
+        """Log-density ``(n,)`` in nats of points ``(n, 2)`` at a moment."""
         points, (k, t) = self.tensor(z), _parted(moment)
         total = ops.zeros(len(z), points.dtype)
         part = [self.steps[k].part(t)] if t else []
@@ -56,7 +56,7 @@ class Motion:
         return ops.convert_to_numpy(self.density.base.log_prob(points) + total)
 
     def images(self, moments: Any, z0: np.ndarray) -> np.ndarray:
-        """Return where points ``(n, 2)`` of the base are at each of rising moments."""
+        """Images of base points ``(n, 2)`` at increasing moments."""
         images, points, done = [], self.tensor(z0), 0
         for moment in moments:
             k, t = _parted(moment)
@@ -72,7 +72,7 @@ class Motion:
         return self.density.base.sample(stream(seed, "motion"), (DRAWS, self.density.dim))
 
     def tensor(self, points: np.ndarray) -> Any:
-        """Return points in the type of the flows."""
+        """Points in the type of the flows."""
         return ops.convert_to_tensor(points, self.density.flow.variable_dtype)
 
 
@@ -82,21 +82,21 @@ def _parted(moment: float) -> tuple[int, float]:
 
 
 def moments_of(length: int) -> np.ndarray:
-    """Return the moments that a moving picture of so many flows shows, from 0 to ``length``.
+    """Moments of the frames for ``length`` flows, from 0 to ``length``.
 
-    All that are whole numbers are among them, unless there are more flows than pictures.
+    With all whole numbers, unless there are more flows than frames.
     """
     if length > FRAMES:
-        return np.linspace(0, length, min(FRAMES, max(LEAST, INVERSES // length)) + 1)
-    return np.linspace(0, length, length * min(OF_A_FLOW, FRAMES // length) + 1)
+        return np.linspace(0, length, min(FRAMES, max(FEWEST_FRAMES, INVERSES // length)) + 1)
+    return np.linspace(0, length, length * min(FRAMES_A_FLOW, FRAMES // length) + 1)
 
 
 def motion_arrays(motion: Motion, seed: int) -> dict[str, np.ndarray]:
-    """Return what the moving picture is drawn from, in the units of the density.
+    """Arrays for the animation, in the units of the density.
 
     Returns:
-        ``moments (F,)``, ``axis_1 (n,)``, ``axis_2 (m,)``, at each moment ``log_density (F, m, n)``
-        in nats and where ``draws (F, S, 2)`` of the base are.
+        ``moments (F,)``, ``axis_1 (n,)``, ``axis_2 (m,)``, and at each moment
+        ``log_density (F, m, n)`` in nats and samples ``draws (F, S, 2)``.
     """
     units, moments = motion.density.units, moments_of(len(motion.steps))
     images = motion.images(moments, motion.draws(seed))
@@ -109,12 +109,12 @@ def motion_arrays(motion: Motion, seed: int) -> dict[str, np.ndarray]:
 
 
 def flow_arrays(motion: Motion, number: int, seed: int) -> dict[str, np.ndarray]:
-    """Return what the picture of one flow is drawn from, in the coordinates of the flows.
+    """Arrays for the plot of one flow, in the coordinates of the flows.
 
     Returns:
-        ``axis_1 (n,)``, ``axis_2 (m,)``, the densities ``log_before`` and ``log_after`` it
-        ``(m, n)`` in nats, ``draws_before`` and ``draws_after`` ``(S, 2)``, the ``lines`` of a grid
-        and where it takes them, ``lines_after`` ``(L, P, 2)``, and the map's
+        ``axis_1 (n,)``, ``axis_2 (m,)``, densities ``log_before`` and ``log_after`` ``(m, n)`` in
+        nats, ``draws_before`` and ``draws_after`` ``(S, 2)``, the ``lines`` of a grid and their
+        images ``lines_after`` ``(L, P, 2)``, and the map's
         :meth:`~nflow_cli.flows.map.Map.geometry`.
     """
     moments = (number - 1, number)
@@ -136,7 +136,6 @@ def flow_arrays(motion: Motion, number: int, seed: int) -> dict[str, np.ndarray]
 
 
 def _lines(grid: Grid) -> np.ndarray:
-    """Return the lines ``(L, P, 2)`` of a coarse grid over the window and what is around it."""
     ends = [(axis[0], axis[-1], np.ptp(axis) * BEYOND) for axis in (grid.first, grid.second)]
     (x, y), (along_x, along_y) = (
         [np.linspace(low - more, high + more, n) for low, high, more in ends]

@@ -1,7 +1,4 @@
-"""Whether latents are normal: how far they are from N(0, I), and what chance alone does. No Keras.
-
-Also which columns of a table depend most on others.
-"""
+"""Normality of latents by Kolmogorov-Smirnov distances; the most dependent columns of a table."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,23 +12,20 @@ _TINY, _HUGE = 1e-300, 1e300
 
 
 def normality(latents: np.ndarray, columns: Sequence[str]) -> dict[str, Any]:
-    """Judge the latents ``z = f^-1(x)`` of held-out rows, which are N(0, I) if ``x ~ q``.
+    """Kolmogorov-Smirnov distances of the latents ``z = f^-1(x)`` of held-out rows from N(0, I).
 
-    Two things are measured, each by its Kolmogorov-Smirnov distance ``sup |F_n - F|``: every column
-    of ``z`` against N(0, 1), and ``|z|^2`` against chi-square with D degrees of freedom, which sees
-    columns that are normal but not independent. There is no p-value: of enough rows any fit has one
-    of 0, so it measures ``n``. The distance does not; the :func:`band` says how much of it is
-    chance.
+    ``sup |F_n - F|`` of each column of ``z`` against N(0, 1), and of ``|z|^2`` against chi-square
+    with D degrees of freedom, which detects dependence of normal columns. There is no p-value: with
+    enough rows any fit has one of 0. The :func:`band` is the distance by chance.
 
     Args:
-        latents: ``(n, D)``. Rows that are not finite are left out.
+        latents: ``(n, D)``; rows that are not finite are left out.
         columns: The D names.
 
     Returns:
-        Under ``normality``: the name of the ``worst_column``, its ``distance`` and the ``band`` of
-        the largest of D distances; ``radius_distance`` of ``|z|^2`` and its ``radius_band``; how
-        many rows were judged, ``n``, and how many were not, ``n_lost``. Without rows, the names and
-        distances are None.
+        Under ``normality``: ``worst_column``, its ``distance`` and ``band``; ``radius_distance``
+        and ``radius_band`` of ``|z|^2``; the number of rows ``n``, and of those left out
+        ``n_lost``. Without rows all but these are None.
     """
     finite = latents[np.isfinite(latents).all(axis=1)]
     n, dim = finite.shape
@@ -58,11 +52,10 @@ def normality(latents: np.ndarray, columns: Sequence[str]) -> dict[str, Any]:
 
 
 def worst_normality(latents: np.ndarray, columns: Sequence[str]) -> tuple[dict[str, Any], int]:
-    """Judge the latents ``(R, n, D)`` of members, each as :func:`normality` does.
+    """:func:`normality` of the member with the largest distances, over latents ``(R, n, D)``.
 
     Returns:
-        What it says of the member that is furthest from N(0, I), beside what chance does, with its
-        number as ``member`` where there are several; and the number.
+        Its scores, with its index as ``member`` if there are several; and the index.
     """
     judged = [normality(of_one, columns)["normality"] for of_one in latents]
     worst = int(np.argmax([_excess(one) for one in judged]))
@@ -71,7 +64,6 @@ def worst_normality(latents: np.ndarray, columns: Sequence[str]) -> tuple[dict[s
 
 
 def _excess(judged: Mapping[str, Any]) -> float:
-    """Return the larger of the two distances beside their bands."""
     if not judged["n"]:
         return math.inf
     radius = judged["radius_distance"] / judged["radius_band"]
@@ -79,19 +71,19 @@ def _excess(judged: Mapping[str, Any]) -> float:
 
 
 def distance(probabilities: np.ndarray) -> float:
-    """Return ``sup |F_n - F|`` of n values, given ``F`` at each of them ``(n,)``."""
+    """``sup |F_n - F|`` of n values, given ``F`` at each of them ``(n,)``."""
     ranks = np.arange(len(probabilities) + 1) / len(probabilities)
     ordered = np.sort(probabilities)
     return float(max(np.max(ranks[1:] - ordered), np.max(ordered - ranks[:-1])))
 
 
 def normal_cdf(z: np.ndarray) -> np.ndarray:
-    """Return ``P(Z <= z)`` of ``Z ~ N(0, 1)``, exact but for rounding."""
+    """``P(Z <= z)`` of ``Z ~ N(0, 1)``, to rounding."""
     return _erfc(z / -math.sqrt(2)) / 2
 
 
 def chi_square_cdf(x: np.ndarray, dim: int) -> np.ndarray:
-    """Return ``P(|z|^2 <= x)`` of ``z ~ N(0, I)`` in D dimensions, to 1e-12 for D up to 1,000.
+    """``P(|z|^2 <= x)`` of ``z ~ N(0, I)`` in D dimensions, to 1e-12 for D up to 1,000.
 
     With ``y = x/2``: ``P = 1 - Σ y^a exp(-y) / Γ(a + 1)`` over ``a = 0, 1, …, D/2 - 1`` for an even
     D; for an odd one ``P = erf(√y) - Σ …`` over ``a = 1/2, 3/2, …, D/2 - 1``.
@@ -109,10 +101,10 @@ def _erfc(x: np.ndarray) -> np.ndarray:
 
 
 def most_dependent(rows: np.ndarray, most: int) -> list[int]:
-    """Return which columns of ``rows`` ``(n, D)`` depend most on another, at most so many.
+    """Columns of rows ``(n, D)`` with the largest absolute Spearman correlation with another.
 
-    Those with the largest absolute rank correlation (Spearman's) with any other; of equal ones the
-    first; in the order of the table. Rows that are not finite are left out.
+    At most ``most``, in the order of the table; of ties the first. Rows that are not finite are
+    left out.
     """
     dim = rows.shape[1]
     if dim <= most:
@@ -129,6 +121,5 @@ def most_dependent(rows: np.ndarray, most: int) -> list[int]:
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return ranks about their mean 0; equal values share one."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[place] - (len(values) + 1) / 2

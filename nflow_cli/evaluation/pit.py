@@ -1,4 +1,4 @@
-"""Calibration by the probability integral transform (PIT) of held-out cells. No Keras here."""
+"""Calibration by the probability integral transform (PIT) of held-out cells."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,19 +8,18 @@ import numpy as np
 from nflow_cli.config.strict import Strict
 from nflow_cli.evaluation.weighted import effective
 
-SURE = 0.95  # of samples from the density stay within a band
-CALIBRATED = 0.99  # of samples from the density are judged as calibrated
+CONFIDENCE = 0.95  # of a band
+CALIBRATED = 0.99  # probability that a calibrated density is found so
 TERMS = 100  # of Kolmogorov's series
 
 
 class ColumnPit(Strict):
-    """The PIT of one column beside the uniform distribution.
+    """PIT of one column against the uniform distribution.
 
     Attributes:
-        distance: Kolmogorov's ``sup |F_n(u) - u|``; None where no cell is known.
-        band: What the distances of all columns stay below, each in this column's number of rows, in
-            99 % of samples from the density.
-        p_value: The probability of such a distance or a larger one in this column alone.
+        distance: Kolmogorov's ``sup |F_n(u) - u|``; None without known cells.
+        band: 99 % simultaneous band for the distances of all columns, at this column's sample size.
+        p_value: Probability of such a distance or a larger one in this column alone.
         n: Number of known cells.
         n_effective: Their effective sample size ``(Σw)²/Σw²``.
     """
@@ -33,7 +32,7 @@ class ColumnPit(Strict):
 
     @property
     def excess(self) -> float:
-        """The distance in units of the band; 0 where nothing is known."""
+        """Distance over band; 0 if unknown."""
         return self.distance / self.band if self.distance is not None and self.band else 0.0
 
 
@@ -44,34 +43,33 @@ class Pit(Strict):
 
     @property
     def worst_column(self) -> str | None:
-        """The column furthest from uniform beside its band; None where no cell is known."""
+        """The column with the largest distance over its band; None without known cells."""
         known = [name for name, column in self.columns.items() if column.distance is not None]
         return max(known, key=lambda name: self.columns[name].excess, default=None)
 
     @property
     def p_value(self) -> float | None:
-        """The least p-value times the number of columns (Bonferroni), at most 1."""
+        """Bonferroni: the least p-value times the number of columns, at most 1."""
         values = [c.p_value for c in self.columns.values() if c.p_value is not None]
         return min(1.0, min(values) * len(values)) if values else None
 
     @property
     def is_calibrated(self) -> bool | None:
-        """Whether every column stays within its 99 % band; None where no cell is known."""
+        """Whether every column is within its band; None without known cells."""
         known = [c for c in self.columns.values() if c.distance is not None]
         return all(c.excess <= 1 for c in known) if known else None
 
 
 def pit(values: np.ndarray, columns: Sequence[str], weights: np.ndarray | None = None) -> Pit:
-    """Judge a density by the randomised PIT of held-out cells, which is uniform if they are its.
+    """Calibration by the randomised PIT of held-out cells, uniform for a calibrated density.
 
-    A number's PIT is ``F(x | before)``; that of an outcome with mass is uniform between the sums of
-    the masses up to it, without and with its own (Smith 1985), so that no draws of the density are
-    needed.
+    The PIT of a number is ``F(x | before)``; that of an outcome with mass is uniform between the
+    sums of the masses before it and with it (Smith 1985).
 
     Args:
-        values: ``(n, D)`` in [0, 1]; NaN where a cell is unknown.
+        values: ``(n, D)`` in [0, 1]; NaN if unknown.
         columns: The D names.
-        weights: ``(n,)``, of the rows.
+        weights: Of the rows ``(n,)``.
     """
     w = np.ones(len(values)) if weights is None else weights.astype(np.float64)
     known = np.isfinite(values) & (w > 0)[:, None]
@@ -93,10 +91,7 @@ def _column(u: np.ndarray, weights: np.ndarray, count: int) -> ColumnPit:
 
 
 def from_uniform(values: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
-    """Return ``sup |F_n(u) - u|`` of weighted values ``(n,)``, the u where it is, and F_n there.
-
-    The weighted form of :func:`~nflow_cli.evaluation.normality.distance`.
-    """
+    """``sup |F_n(u) - u|`` of weighted values ``(n,)``, and u and F_n at its maximum."""
     order = np.argsort(values, kind="stable")
     u = np.tile(values[order], 2)
     after = np.cumsum(weights[order]) / weights.sum()
@@ -105,20 +100,19 @@ def from_uniform(values: np.ndarray, weights: np.ndarray) -> tuple[float, float,
     return float(abs(share[at] - u[at])), float(u[at]), float(share[at])
 
 
-def band(n: int, count: int = 1, sure: float = SURE) -> float:
-    """Return what the largest of ``count`` distances stays below in 95 % of samples of n rows.
+def band(n: int, count: int = 1, confidence: float = CONFIDENCE) -> float:
+    """95 % band for the largest of ``count`` Kolmogorov distances, each of n values.
 
-    The samples are independent of each other and of the density; ``sure`` is another share. For
-    one, about ``1.358 / √n``; Kolmogorov's limit ``P(√n d > x) = 2 exp(-2x^2)``, whose further
-    terms are below 1e-6 here, with Stephens' correction for few rows (1970), good to 1 % from 5
-    rows on.
+    For one about ``1.358 / √n``: Kolmogorov's limit ``P(√n d > x) = 2 exp(-2x^2)``, whose further
+    terms are below 1e-6 here, with Stephens' correction for small samples (1970), good to 1 % from
+    n = 5 on.
     """
-    exceeded = -math.expm1(math.log(sure) / count)
+    exceeded = -math.expm1(math.log(confidence) / count)
     return min(1.0, math.sqrt(math.log(2 / exceeded) / 2) / _root(n))
 
 
 def p_value(distance: float, n: float) -> float:
-    """Return the probability that n uniform values have this Kolmogorov distance or a larger one.
+    """Probability that n uniform values have this Kolmogorov distance or a larger one.
 
     Kolmogorov's limit ``2 Σ (-1)^(k-1) exp(-2 k² x²)``, with Stephens' correction as in
     :func:`band`.

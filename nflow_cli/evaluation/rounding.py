@@ -13,21 +13,20 @@ from nflow_cli.evaluation.target import values_at
 from nflow_cli.random_streams import stream
 
 POINTS = 1_000
-BITS = 53  # of a mantissa in float64
+BITS = 53  # of a float64 mantissa
 
 
 def step_of(values: np.ndarray) -> float:
-    """Return the step in nats that values of a log-density are rounded to.
+    """Rounding step of log-density values, in nats; NaN if one is not finite.
 
-    The median step of their type; or the greatest power of 2 that all are multiples of, which is
-    larger where they were rounded before: ``(log p + 1e8) - 1e8`` in float32 goes in steps of 8,
-    and float32 stays so in float64. NaN where one is not finite.
+    The median spacing of their type, or if larger the greatest power of 2 that divides all:
+    ``(log p + 1e8) - 1e8`` in float32 has steps of 8, also when cast to float64.
     """
     if not np.isfinite(values).all():
         return math.nan
     step = float(np.median(np.spacing(np.abs(values))))
     different = np.unique(values.astype(np.float64))
-    if len(different) == 1:  # of how large a step, it does not say
+    if len(different) == 1:  # the step is unknown
         return step
     mantissas, exponents = np.frexp(different[different != 0])
     whole = (mantissas * 2.0**BITS).astype(np.int64)
@@ -36,25 +35,19 @@ def step_of(values: np.ndarray) -> float:
 
 
 def own_values(target: Target) -> Callable[[Any], Any]:
-    """Return ``log p`` of points ``(..., D)``; of a user's function, without the Jacobian."""
+    """``log p`` of points ``(..., D)``; for a user's function without the Jacobian."""
     if isinstance(target, LogDensity):
         return lambda z: target.values(target.outside(z)[0])
     return target.log_prob
 
 
 def rounding(density: FlowDensity, target: Target, seed: int) -> dict[str, Any]:
-    """Measure how exactly ``log p`` is computed at samples of ``q``.
-
-    Args:
-        density: ``q``, in the coordinates of its flows.
-        target: ``p`` in these.
-        seed: Fixes the samples.
+    """Rounding error of ``log p`` at samples of ``q``; NaN if not finite.
 
     Returns:
-        ``log_density_step``, what the values of ``log p`` are rounded to, in nats
-        (:func:`step_of`); and ``rounding_error``, the standard deviation in nats of the error of
-        ``log p``: that of such steps, and of moving each coordinate of a sample by a step of its
-        own. Of a step h either has h²/12. NaN where ``log p`` is not finite.
+        ``log_density_step`` in nats (:func:`step_of`); and ``rounding_error``, the standard
+        deviation in nats of the error of ``log p`` by such steps and by moving each coordinate by
+        one float: a step h has variance h²/12.
     """
     rng = stream(seed, "rounding")
     z = next(density.draw(POINTS, lambda _: rng)).x

@@ -1,4 +1,4 @@
-"""How good a density is by its mass, and by points that the user has."""
+"""Scores of a flow density: mass, and likelihood of a table's rows."""
 
 import math
 from typing import Any
@@ -17,9 +17,8 @@ MASS_SAMPLES = 50_000
 
 
 def mass_of(density: FlowDensity, seed: int) -> tuple[float, float]:
-    """Return ``∫q`` and its error, by :func:`~nflow_cli.evaluation.mass.mass`.
-
-    Both are NaN where a sample is nowhere. The cells follow the samples that ``seed`` gives.
+    """``∫q`` and its error (:func:`~nflow_cli.evaluation.mass.mass`); NaN if a sample is not
+    finite.
     """
     samples = density.sample(MASS_SAMPLES, seed)
     if not np.isfinite(samples).all():
@@ -28,15 +27,13 @@ def mass_of(density: FlowDensity, seed: int) -> tuple[float, float]:
 
 
 def likelihood(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str, Any]:
-    """Judge ``q`` by its log-density ``(n,)`` in nats at points drawn elsewhere, weighted.
+    """Likelihood scores by the log-density ``(n,)`` in nats of new points, weighted.
 
     Returns:
-        ``log_likelihood``: the mean, ``-inf`` where ``q`` is 0 at a point;
-        ``log_likelihood_inside``: the mean over the points where ``q > 0`` (``None`` where there
-        are none), with its ``log_likelihood_standard_error`` (``None`` for fewer than 1.5 in
-        effect) and their effective number, ``n_effective``; ``n``, how many points count, and how
-        many of these lie ``outside``, where ``q`` is 0; and ``n_missing``, how many lack a value:
-        their log-density is NaN.
+        ``log_likelihood``: the mean, ``-inf`` if ``q`` is 0 at a point; ``log_likelihood_inside``:
+            the mean where ``q > 0``, with its standard error (``None`` below 1.5 effective points)
+            and effective sample size ``n_effective``; ``n`` points with weight, ``outside`` of them
+            with ``q = 0``; ``n_missing`` with a NaN.
     """
     log_q, known = log_q.astype(np.float64), ~np.isnan(log_q)
     counts = known if weights is None else known & (weights > 0)
@@ -58,17 +55,12 @@ def likelihood(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str
 
 
 def table_scores(density: FlowDensity, data: Dataset, seed: int) -> dict[str, Any]:
-    """Judge ``q`` by the test rows, beside the Gaussian of the training rows.
+    """Likelihood scores of ``q`` on the test rows; keys as in docs/scores.md.
 
-    Returns:
-        ``log_likelihood``, ``gaussian_log_likelihood``, and ``base_log_likelihood`` of the base
-        without a flow: means in nats per test row, with the ``*_standard_error`` of each, ``-inf``
-        and NaN where a test row is beyond all densities; ``gain``: the mean of ``log q`` less that
-        of the Gaussian, paired, with its ``gain_standard_error``; ``n_effective``, how many rows of
-        equal weight they are means of; ``normality`` of the latents of the test rows, as
-        :func:`~nflow_cli.evaluation.normality.worst_normality` says it; what :func:`of_members`
-        does; and the names of the ``columns``, and of what is ``given``. The Gaussian is the
-        :class:`~nflow_cli.densities.linear_gaussian.LinearGaussian`; all means are weighted.
+    Weighted means in nats per row with standard errors: ``log_likelihood``, that of the
+    :class:`~nflow_cli.densities.linear_gaussian.LinearGaussian` and of the base, and the paired
+    ``gain`` over the former; ``-inf`` and NaN if a test row is impossible. Normality of latents,
+    and scores of members.
     """
     test, weights = data.test, data.weights.test
     log_q = density.log_prob(test)
@@ -88,7 +80,7 @@ def table_scores(density: FlowDensity, data: Dataset, seed: int) -> dict[str, An
 
 
 def representative(rows: np.ndarray, weights: np.ndarray | None, seed: int) -> np.ndarray:
-    """Return rows of equal weight: as they are, or as many as weighted ones count for, drawn."""
+    """Rows of equal weight: resampled to the effective sample size if they have weights."""
     if weights is None:
         return rows
     n = max(1, int(effective(weights)))
@@ -97,20 +89,16 @@ def representative(rows: np.ndarray, weights: np.ndarray | None, seed: int) -> n
 
 
 def log_q_of_rows(density: FlowDensity, data: Dataset) -> dict[str, np.ndarray]:
-    """Return ``test_log_q`` in nats of each test row ``(n,)``, and ``test_weights`` if they differ.
-
-    By these, two fits are compared row by row.
+    """``test_log_q`` ``(n,)`` in nats of each test row, and ``test_weights`` if unequal, for paired
+    comparisons.
     """
     arrays = {"test_log_q": density.log_prob(data.test).astype(np.float64)}
     return arrays if data.weights.test is None else {**arrays, "test_weights": data.weights.test}
 
 
 def of_members(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str, Any]:
-    """Return how good each member is of a mixture, by log-densities ``(R, n)``; of one, nothing.
-
-    Returns:
-        ``member_log_likelihoods``: the mean of each in nats; and ``member_spread``: the mean over
-        the rows of the standard deviation of ``log q_r`` over members, in nats.
+    """Mean log-likelihood in nats of each member, by ``log_q`` ``(R, n)``, and the mean over rows
+    of its standard deviation over members; empty for one member.
     """
     if len(log_q) == 1:
         return {}

@@ -1,10 +1,10 @@
-"""The density fitted to points, in the user's units: its values on grids, and what is drawn."""
+"""Arrays for the plots of a flow density fitted to a table."""
 
 import numpy as np
 
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.evaluation.grids import Grid
+from nflow_cli.evaluation.grids import grid_between
 from nflow_cli.evaluation.normality import most_dependent, worst_normality
 from nflow_cli.evaluation.scores import representative
 from nflow_cli.evaluation.target import strip_panels
@@ -12,22 +12,23 @@ from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES, STRIP_GRID
 
 SHOWN_GRID = 400
-# Points that the pictures may leave out, in each coordinate at each end; and their border.
-STRAYS, BORDER = 0.001, 0.12
-MEASURED = 20_000  # rows that the dependence of columns is measured by
-WIDER = 0.25  # of the window, at each side, for what lies between the base and the points
+# Share of points outside a plot in each coordinate at each end; border.
+OUTLIERS, BORDER = 0.001, 0.12
+MEASURED = 20_000  # rows used for correlations
+WIDER = 0.25  # extra window at each side, for the stages between base and points
 
 
 def density_of_points(
     density: FlowDensity, data: Dataset, seed: int, keep_rows: bool = True
 ) -> dict[str, np.ndarray]:
-    """Return the arrays to plot of points in the plane; ``keep_rows``: test points among them.
+    """Arrays for the plots of points in the plane, in the user's units; densities in nats per area.
 
-    All arrays are in the user's units; densities are in nats per unit of area.
+    ``keep_rows``: whether to include test points.
     """
     window = shown_window(data)
-    grid = _grid(window, SHOWN_GRID)
-    coarse = _grid(window + WIDER * np.array([[-1], [1]]) * np.ptp(window, axis=0), STRIP_GRID)
+    grid = grid_between(window[0], window[1], SHOWN_GRID)
+    wider = window + WIDER * np.array([[-1], [1]]) * np.ptp(window, axis=0)
+    coarse = grid_between(wider[0], wider[1], STRIP_GRID)
     panels = strip_panels(density.flow.length)
     log_density = density.partial_log_densities(dict.fromkeys(panels, coarse))
     return {
@@ -47,14 +48,11 @@ def density_of_points(
 def rows_and_draws(
     density: FlowDensity, data: Dataset, seed: int, keep_rows: bool
 ) -> dict[str, np.ndarray]:
-    """Return the arrays to plot of rows of any D, in the user's units, draws at what is given.
+    """Arrays for the plots of rows of any D, in the user's units, with samples at the given
+    columns.
 
-    Args:
-        density: ``q``.
-        data: What it was fitted to.
-        seed: Fixes the draws.
-        keep_rows: Whether there are test rows among them, and their latents, which give them away;
-            of a mixture those of the member that is furthest from N(0, I).
+    ``keep_rows``: whether to include test rows and their latents, of a mixture those of the member
+    furthest from N(0, I).
     """
     tests = representative(data.test, data.weights.test, seed)
     _, worst = worst_normality(density.member_latents(tests), data.modelled)
@@ -78,30 +76,25 @@ def rows_and_draws(
 
 
 def shown_tests(data: Dataset, seed: int) -> np.ndarray:
-    """Return the test rows that pictures show, of equal weight."""
+    """Plotted test rows, of equal weight."""
     return representative(data.test, data.weights.test, seed)[:SHOWN_SAMPLES]
 
 
 def shown_range(data: Dataset) -> tuple[float, float]:
-    """Return what the picture of one column shows: all training rows but strays."""
-    low, high = np.quantile(data.train[:, 0], [STRAYS, 1 - STRAYS])
+    """Plotted range of one column: training rows without outliers."""
+    low, high = np.quantile(data.train[:, 0], [OUTLIERS, 1 - OUTLIERS])
     margin = BORDER * (high - low)
     return float(low - margin), float(high + margin)
 
 
 def deformation_samples(density: FlowDensity, panels: list[int], seed: int) -> np.ndarray:
-    """Draw from the density after the first k flows, for each k of ``panels``: ``(P, n, D)``."""
+    """Samples after the first k flows, for each k of ``panels``: ``(P, n, D)``."""
     z0 = density.base.sample(stream(seed, "deformation"), (SHOWN_SAMPLES, density.dim))
     return density.partial_samples(z0, panels)
 
 
 def shown_window(data: Dataset) -> np.ndarray:
-    """Return the corners ``(2, 2)`` of what the pictures show: all training points but strays."""
-    low, high = np.quantile(data.train, [STRAYS, 1 - STRAYS], axis=0)
+    """Corners ``(2, 2)`` of the plot: training points without outliers."""
+    low, high = np.quantile(data.train, [OUTLIERS, 1 - OUTLIERS], axis=0)
     middle, half = (low + high) / 2, (0.5 + BORDER) * np.maximum(high - low, data.train.std(axis=0))
     return np.stack([middle - half, middle + half])
-
-
-def _grid(window: np.ndarray, n: int) -> Grid:
-    first, second = np.linspace(window[0], window[1], n).T
-    return Grid(first, second)

@@ -1,4 +1,4 @@
-"""How good a fit to a density is: KL divergence, effective sample size, densities on a grid."""
+"""Scores of a fit to a normalised 2-D target: KL divergence, ESS, missed share, arrays to plot."""
 
 import math
 from collections.abc import Callable
@@ -18,17 +18,17 @@ IN_SUMMARY = (
     *("kl", "kl_standard_error", "ess", "largest_weight", "pareto_k", "free_energy"),
     *("base_free_energy", "base_free_energy_standard_error", "log_z", "log_z_source"),
 )
-MISSED, EXACT_DRAWS = 1_000, 10_000  # so many times q are less than p there; draws of p
+MISSED_RATIO, EXACT_DRAWS = 1_000, 10_000  # p/q above which p is missed; samples of p
 
 
 class Evaluation(NamedTuple):
-    """A fit to a target, judged by samples of it.
+    """Scores of a fit by its samples.
 
     Attributes:
-        scores: What :func:`~nflow_cli.evaluation.importance.score` returns; the
-            ``base_free_energy`` of the base without a flow, in nats, with its standard error; and
-            the target's ``log_z`` and ``log_z_source``.
-        first: The first of the samples.
+        scores: Those of :func:`~nflow_cli.evaluation.importance.score`; ``base_free_energy`` of the
+            base without flows, in nats, with its standard error; the target's ``log_z`` and
+            ``log_z_source``.
+        first: The first chunk of samples.
     """
 
     scores: dict[str, Any]
@@ -36,12 +36,12 @@ class Evaluation(NamedTuple):
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The scores that a summary holds."""
+        """Scores for the summary."""
         return {name: self.scores[name] for name in IN_SUMMARY}
 
 
 def evaluate_samples(density: FlowDensity, target: Target, seed: int, n: int) -> Evaluation:
-    """Judge ``q`` by ``n`` fresh samples: the same for the same seed."""
+    """Score ``q`` by ``n`` fresh samples."""
     rng = stream(seed, "evaluation")
     ratios, base_ratios = np.empty(n, np.float32), np.empty(n, np.float32)
     draws = []
@@ -63,16 +63,12 @@ def evaluate_samples(density: FlowDensity, target: Target, seed: int, n: int) ->
 
 
 def missed_share(density: FlowDensity, target: Target, seed: int) -> dict[str, float]:
-    """Return which share of ``p`` lies where ``q`` has nearly no mass, ``∫ max(p - 1000 q, 0)``.
+    """Share of ``p`` where ``q`` has almost no mass, ``∫ max(p - 1000 q, 0)``, and its standard
+    error.
 
-    Samples of ``q`` say nothing of a mode that none of them visits, so it is counted by exact
-    samples of ``p``, as the mean of ``max(1 - 1000 q/p, 0)``. A share ``s`` is left out only at a
-    ``KL(q || p)`` of about ``-log(1 - s)`` nats or more. Where ``q`` is 0 because its base is
-    bounded, nothing counts as missed.
-
-    Returns:
-        ``missed_share`` and its ``missed_share_standard_error``; of a target that cannot be
-        sampled from, nothing.
+    By exact samples of ``p``, as the mean of ``max(1 - 1000 q/p, 0)``: samples of ``q`` do not show
+    a mode that none visits. A missed share ``s`` costs about ``-log(1 - s)`` nats of ``KL(q || p)``
+    or more. Where a bounded base makes ``q`` 0 nothing counts; empty if ``p`` has no sampler.
     """
     if target.sample is None:
         return {}
@@ -81,17 +77,15 @@ def missed_share(density: FlowDensity, target: Target, seed: int) -> dict[str, f
     if density.base.bounded:
         log_q[np.isneginf(log_q)] = np.inf
     with np.errstate(over="ignore"):
-        missed = np.maximum(1 - MISSED * np.exp(log_q - values_at(target.log_prob, x)), 0)
+        missed = np.maximum(1 - MISSED_RATIO * np.exp(log_q - values_at(target.log_prob, x)), 0)
     error = standard_deviation(missed, ddof=1) / math.sqrt(EXACT_DRAWS)
     return {"missed_share": mean(missed), "missed_share_standard_error": error}
 
 
 def values_at(log_prob: Callable[[Any], Any], points: Any) -> np.ndarray:
-    """Return a log-density of tensors ``(m, D)`` at points ``(n, D)``: ``(n,)``, in its own type.
+    """Evaluate a log-density of tensors at points ``(n, D)``, in chunks: ``(n,)``, in its own type.
 
-    Args:
-        log_prob: Of a base or a target.
-        points: An array, or what gives arrays when it is sliced.
+    Points are an array, or give arrays when sliced.
     """
     values = [np.empty(0, np.float32)]
     for part in chunks(len(points), points[:1].shape[-1]):
@@ -103,17 +97,11 @@ def values_at(log_prob: Callable[[Any], Any], points: Any) -> np.ndarray:
 def density_arrays(
     density: FlowDensity, target: Target, first: Draw, seed: int, n: int
 ) -> dict[str, np.ndarray]:
-    """Return the arrays to plot, on an ``n x n`` grid over the target's window.
+    """Arrays for the plots: densities on an ``n x n`` grid over the target's window, and after each
+    flow.
 
-    Those of the deformation are over a window that holds the densities after each flow. The density
-    is exact, ``log q(x) = log q0(f^-1(x)) + log|det df^-1/dx|``, at every point.
-
-    Args:
-        density: The fit.
-        target: What was fitted.
-        first: Samples of the fit, of which some are shown.
-        seed: Fixes the samples of the target.
-        n: Points of the grid along each axis.
+    The density is exact at every point, ``log q(x) = log q0(f^-1(x)) + log|det df^-1/dx|``.
+    ``first`` are samples of the fit, of which some are shown.
     """
     window = target.window
     if window is None:
@@ -144,20 +132,15 @@ def density_arrays(
         "deformation_axis_2": coarse.second,
         "deformation_samples": moved,
     }
-    return {name: _compact(array) for name, array in arrays.items()}
+    return {k: a.astype(np.float32) if a.dtype == np.float64 else a for k, a in arrays.items()}
 
 
 def strip_panels(k: int) -> list[int]:
-    """Choose after how many maps the deformation is shown: 0, ..., k, at most nine of them."""
+    """Numbers of flows after which the density is shown: 0, ..., k, at most nine."""
     return sorted({round(i) for i in np.linspace(0, k, min(k + 1, STRIP_PANELS))})
 
 
 def _square(window: float, center: Any, n: int) -> Grid:
-    """Return an ``n x n`` grid over a square."""
     axis = np.linspace(-window, window, n)
     first, second = np.broadcast_to(center, 2)
     return Grid(first + axis, second + axis)
-
-
-def _compact(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float32) if array.dtype == np.float64 else array

@@ -1,4 +1,4 @@
-"""How far a density is from the one that a built-in set of points is drawn from."""
+"""KL divergence from the true density of a built-in point set."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,25 +9,21 @@ from nflow_cli.data.named_tables import names_of_set
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS, resolve
 
-FRESH_POINTS = 100_000  # that the gap to the truth is a mean over
-UNKNOWN = {"gap": None, "gap_standard_error": None}  # the gap of other data
+FRESH_POINTS = 100_000  # samples of the true density
+UNKNOWN = {"gap": None, "gap_standard_error": None}  # of other data
 
 
 def gap_to_the_truth(
     log_prob: Callable[[np.ndarray], np.ndarray], name: str, seed: int, columns: Sequence[str] = ()
 ) -> dict[str, float | None]:
-    """Judge ``q`` by the density ``p`` that a built-in set of points is drawn from.
+    """``KL(p || q)`` from the density ``p`` of a built-in point set, by 100,000 fresh samples.
 
-    Args:
-        log_prob: Returns ``log q`` ``(n,)`` in nats of points ``(n, D)``.
-        name: Of the data.
-        seed: Fixes the fresh points, which are of no other draw.
-        columns: Those that ``q`` is a density of, in its order; without, all that a set has.
+    ``log_prob`` returns ``log q`` ``(n,)`` in nats of points ``(n, D)``, with ``columns`` in its
+    order (empty: all).
 
     Returns:
-        ``gap``: the mean of ``log p - log q`` in nats over 100,000 fresh points of ``p``, which
-        estimates ``KL(p || q)``, and its ``gap_standard_error``; infinite and NaN where a point is
-        beyond ``q``, and both ``None`` for other data, and for fewer columns.
+        ``gap``: the mean of ``log p - log q`` in nats, and its ``gap_standard_error``; infinite and
+            NaN if ``q`` is 0 at a sample; ``None`` for other data, and for fewer columns.
     """
     if name not in POINT_SETS:
         return {**UNKNOWN}

@@ -1,16 +1,16 @@
-"""Outcomes of checks. No Keras here."""
+"""Outcomes of checks."""
 
 from enum import StrEnum
 from typing import Any
 
 
 class Outcome(StrEnum):
-    """What a check ends in. A run that is checked fails by ``FAIL`` alone."""
+    """Outcome of a check; only ``FAIL`` makes ``nflow check`` fail."""
 
     OK = "OK"
     FAIL = "FAIL"
-    UNCHANGED = "unchanged"  # not computed again: the bytes are those that the run ended with
-    UNKNOWN = "unknown"  # it takes what this run does not keep, or more than rounding allows
+    UNCHANGED = "unchanged"  # not recomputed: same bytes as at the end of the run
+    UNKNOWN = "unknown"  # data not kept, or hidden by rounding
 
 
 Verdict = tuple[Outcome, str]

@@ -1,4 +1,4 @@
-"""What the tail of importance weights says of the scores that they give. No Keras here."""
+"""Reliability of importance weights: k-hat in words, and jumps of log Z."""
 
 import math
 from collections.abc import Mapping
@@ -6,12 +6,12 @@ from typing import Any
 
 from nflow_cli.evaluation.caveats import number
 
-GOOD, ROUGH = 0.5, 0.7  # k-hat, below which weights have a variance, and below which they serve
-SIGMAS, LEAST_JUMP = 4.0, 0.02  # standard errors and nats by which log Z jumps, at least
+GOOD, ROUGH = 0.5, 0.7  # k-hat: finite variance below, and usable below
+SIGMAS, LEAST_JUMP = 4.0, 0.02  # least significant jump of log Z: standard errors, nats
 
 
 def verdict(k: float | None) -> str:
-    """Return what k-hat says of weights, in words."""
+    """Reliability by k-hat: good, rough, poor or unknown."""
     if k is None or not k < math.inf:
         return "unknown"
     if k < GOOD:
@@ -20,7 +20,7 @@ def verdict(k: float | None) -> str:
 
 
 def jump(scores: Mapping[str, Any]) -> float | None:
-    """Return by how many nats log Z is greater from a widened base, where that means something."""
+    """Nats by which log Z rises with a widened base, if significant."""
     first, second = (number(scores, key) for key in ("estimated_log_z", "widened_log_z"))
     if first is None or second is None:
         return None

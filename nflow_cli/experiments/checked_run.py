@@ -9,7 +9,7 @@ import numpy as np
 
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.verdicts import Verdict, passed
-from nflow_cli.experiments import Experiment
+from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.summary import read_summary
 from nflow_cli.runs.directory import EVALUATION, METRICS, RUN, SUMMARY, RunDirectory
 

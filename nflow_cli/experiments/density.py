@@ -47,11 +47,11 @@ class DensityExperiment(Experiment):
 
     def load_model(self, run: RunDirectory) -> Any:
         """Return the trained flow stack."""
-        from nflow_cli.flows.side_by_side import stack_of
+        from nflow_cli.flows.side_by_side import make_stack
         from nflow_cli.runs.model_file import load_weights
 
         config = self.config
-        flow = stack_of(**config.flow.model_dump(), seed=config.seed, members=self.members)
+        flow = make_stack(**config.flow.model_dump(), seed=config.seed, members=self.members)
         flow.build((None, config.dim))
         arguments = config.flow.model_dump(exclude_none=True)
         load_weights(run, flow, arguments, config.dim)

@@ -10,7 +10,7 @@ from typing import Any
 from nflow_cli import experiments
 from nflow_cli.constants import DPI
 from nflow_cli.errors import ConfigError
-from nflow_cli.experiments import Experiment
+from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.picture_data import PictureData, read_picture_data
 from nflow_cli.garbage import uncollected
 from nflow_cli.registry import nearest

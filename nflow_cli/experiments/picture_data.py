@@ -13,7 +13,7 @@ from nflow_cli.runs.array_shapes import thinned
 from nflow_cli.runs.directory import CONFIG, EVALUATION, METRICS, SUMMARY, RunDirectory
 
 if TYPE_CHECKING:
-    from nflow_cli.experiments import Experiment
+    from nflow_cli.experiments.experiment import Experiment
 
 MOST_ROWS = 2_000  # of metrics.csv that are drawn; of more, means
 

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nflow_cli import __version__, experiments
+from nflow_cli import experiments
 from nflow_cli.config import presets
+from nflow_cli.constants import __version__
 from nflow_cli.errors import NflowError
 from nflow_cli.evaluation.caveats import Caveat
-from nflow_cli.experiments import Experiment, page
+from nflow_cli.experiments import page
+from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.rows import Rows, Summary
 from nflow_cli.experiments.summary import read_summary
 from nflow_cli.runs.directory import ANIMATION, CONFIG, PLOTS, REPORT, RUN, SUMMARY, RunDirectory

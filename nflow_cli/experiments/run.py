@@ -13,7 +13,7 @@ from nflow_cli.backend import PROCESSOR, Machine
 from nflow_cli.config.naming import run_name
 from nflow_cli.config.schema import Config
 from nflow_cli.errors import BusyError, NflowError
-from nflow_cli.experiments import Experiment
+from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.rows import laid_out
 from nflow_cli.experiments.summary import Result
 from nflow_cli.layout import tell

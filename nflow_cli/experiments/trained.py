@@ -8,13 +8,13 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.arguments import room_for, whole_number
-from nflow_cli.config.schema import Fit2DConfig, FitConfig, InferConfig, VAEConfig
 from nflow_cli.data.table_files import is_table, table_of
 from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.data.units import ColumnUnits, Units
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DataError, NflowError
+from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.table.loaded import TableRun
 from nflow_cli.experiments.trained_run import TrainedRun
 from nflow_cli.flows import FlowStack
@@ -35,9 +35,10 @@ class TrainedDensity(TrainedRun, FlowDensity):
         target: The density ``p`` that ``q`` was fitted to.
     """
 
-    def __init__(self, path: Path, config: Fit2DConfig, flow: FlowStack):
+    def __init__(self, path: Path, experiment: Experiment, flow: FlowStack):
+        config: Any = experiment.config
         super().__init__(resolve(BASES[config.base_name])(), flow)
-        self.path, self.config = path, config
+        self.path, self.experiment = path, experiment
         self.target = make(TARGETS, config.target)
 
 
@@ -52,10 +53,11 @@ class TrainedInference(TrainedRun, FlowDensity):
         units: Take what lies between bounds to all of R.
     """
 
-    def __init__(self, path: Path, config: InferConfig, flow: FlowStack):
+    def __init__(self, path: Path, experiment: Experiment, flow: FlowStack):
+        config: Any = experiment.config
         units = units_of(config.density.columns, config.density.bounds)
         super().__init__(make(INFER_BASES, config.base), flow, units)
-        self.path, self.config = path, config
+        self.path, self.experiment = path, experiment
 
     @property
     def columns(self) -> list[str]:
@@ -80,13 +82,13 @@ class TrainedTable(TableRun, FlowDensity):
         given_units: Of the given columns.
     """
 
-    config: FitConfig
-
     def __init__(
-        self, path: Path, config: FitConfig, flow: FlowStack, units: Units, given: ColumnUnits
+        self, path: Path, experiment: Experiment, flow: FlowStack, units: Units, given: ColumnUnits
     ):
-        FlowDensity.__init__(self, resolve(BASES[config.base_name])(), flow, units, given)
-        self.path, self.config = path, config
+        config: Any = experiment.config
+        base = resolve(BASES[config.base_name])()
+        FlowDensity.__init__(self, base, flow, units, given)
+        self.path, self.experiment = path, experiment
 
     def conditions_of(self, table: TableFile) -> np.ndarray:
         """Return the conditions ``(m, G)`` that a table has.
@@ -116,8 +118,8 @@ class TrainedVAE(TrainedRun):
         model: The :class:`~nflow_cli.models.vae.FlowVAE`, a Keras model.
     """
 
-    def __init__(self, path: Path, config: VAEConfig, model: Any):
-        self.path, self.config, self.model = path, config, model
+    def __init__(self, path: Path, experiment: Experiment, model: Any):
+        self.path, self.experiment, self.model = path, experiment, model
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
         """Decode ``n`` draws from the prior: means of pixels ``(n, 28, 28)`` in [0, 1], float32.

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from nflow_cli import experiments
 from nflow_cli.evaluation.caveats import Caveat
 from nflow_cli.experiments import page
+from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.python_words import in_python
 from nflow_cli.experiments.rows import Rows, laid_out, with_reasons
 from nflow_cli.experiments.summary import read_summary
@@ -20,11 +20,16 @@ class TrainedRun:
 
     Attributes:
         path: The run directory.
-        config: The resolved preset.
+        experiment: Of the run.
     """
 
     path: Path
-    config: Any
+    experiment: Experiment
+
+    @property
+    def config(self) -> Any:
+        """The resolved preset."""
+        return self.experiment.config
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -33,7 +38,7 @@ class TrainedRun:
         Raises:
             RunDirectoryError: In one line: the run has none yet, or its file is damaged.
         """
-        return read_summary(RunDirectory(self.path), experiments.of(self.config))
+        return read_summary(RunDirectory(self.path), self.experiment)
 
     @property
     def caveats(self) -> list[Caveat]:
@@ -45,13 +50,13 @@ class TrainedRun:
         return self._caveats(self.summary)
 
     def _caveats(self, summary: dict[str, Any]) -> list[Caveat]:
-        found = experiments.of(self.config).caveats(summary)
+        found = self.experiment.caveats(summary)
         return [caveat._replace(reason=in_python(caveat.reason)) for caveat in found]
 
     def _scores(self) -> tuple[Rows, list[Caveat]]:
         summary = self.summary
         caveats = self._caveats(summary)
-        rows = experiments.of(self.config).rows(summary, caveats)
+        rows = self.experiment.rows(summary, caveats)
         return [(name, in_python(text)) for name, text in rows], caveats
 
     def __repr__(self) -> str:

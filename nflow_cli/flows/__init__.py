@@ -1,8 +1,8 @@
-"""Normalizing flows as Keras layers. Importing this package registers them with Keras."""
+"""Normalizing flows as Keras layers, registered with Keras on import."""
 
 from nflow_cli.backend import start_keras
 
-start_keras()  # before any module imports Keras: native code would print lines of its own
+start_keras()  # before any module imports Keras: silences native code
 
 from nflow_cli.flows.base import Flow
 from nflow_cli.flows.planar import PlanarFlow

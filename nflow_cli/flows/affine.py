@@ -1,4 +1,4 @@
-"""The affine map: shift and scale, or shift and lower triangle."""
+"""Affine map: shift and scale, diagonal or triangular."""
 
 import math
 from dataclasses import dataclass
@@ -13,45 +13,44 @@ from nflow_cli.flows.memo import Memo
 
 @dataclass(frozen=True)
 class Affine(Map):
-    r"""Affine map ``f(z) = m + L z``, ``L`` diagonal or lower triangular.
+    """Affine map ``f(z) = m + L z``, ``L`` diagonal or lower triangular.
 
-    The diagonal of ``L`` is ``exp(s)``, so every value of the weights is a bijection, and
-    ``log|det df/dz| = Σ_i s_i`` in nats. Lower triangles with a positive diagonal reach every
-    Gaussian from N(0, I).
+    The diagonal of ``L`` is ``exp(s)``, so all weights give a bijection, and
+    ``log|det df/dz| = Σ_i s_i`` in nats. Lower triangles with a positive diagonal map N(0, I) to
+    every Gaussian.
 
-    Weights: ``shift (D,)`` is ``m``, ``log_scale (D,)`` is ``s``, and of a triangle ``lower
-    (D (D - 1) / 2,)`` the entries below the diagonal, row by row. Cost: O(D), or O(D^2), both ways.
+    Weights: ``shift (D,)`` is ``m``, ``log_scale (D,)`` is ``s``, and for a triangle ``lower (D (D
+    - 1) / 2,)`` the entries below the diagonal, row by row. Cost: O(D), or O(D^2), both ways.
 
     Args:
         full: Whether ``L`` is a triangle.
 
     References:
         Scale and shift: Dinh, Sohl-Dickstein & Bengio, *Density Estimation Using Real NVP*, 2017,
-        arXiv 1605.08803. Triangles of a 1 x 1 convolution: Kingma & Dhariwal, *Glow*, 2018,
-        arXiv 1807.03039.
+        arXiv 1605.08803. Triangles of a 1 x 1 convolution: Kingma & Dhariwal, *Glow*, 2018, arXiv
+        1807.03039.
     """
 
     full: bool = False
 
     def shapes(self, dim: int) -> Shapes:
-        """Return the shapes of ``shift`` and ``log_scale``, and of a triangle's ``lower``."""
+        """Shapes of ``shift``, ``log_scale`` and ``lower``."""
         shapes: dict[str, tuple[int, ...]] = {"shift": (dim,), "log_scale": (dim,)}
         return {**shapes, "lower": (math.comb(dim, 2),)} if self.full and dim > 1 else shapes
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Draw all from N(0, 0.01^2): where the map is the identity they are 0."""
+        """Draw all from N(0, 0.01^2); 0 is the identity."""
         return {
             name: 0.01 * rng.standard_normal((repeats, *shape))
             for name, shape in self.shapes(dim).items()
         }
 
     def moments(self, mean: np.ndarray, cholesky: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the weights that take N(0, I) to a Gaussian, a diagonal map to its diagonal.
+        """Weights that map N(0, I) to a Gaussian; for a diagonal map, to its diagonal.
 
         Args:
             mean: ``(D,)``.
-            cholesky: The lower triangle ``(D, D)`` whose product with its transpose is the
-                covariance.
+            cholesky: Cholesky factor ``(D, D)`` of the covariance.
         """
         scale = np.diagonal(cholesky) if self.full else np.sqrt(np.sum(cholesky**2, axis=-1))
         below = cholesky[np.tril_indices(len(mean), -1)]
@@ -59,11 +58,11 @@ class Affine(Map):
         return {name: weights[name] for name in self.shapes(len(mean))}
 
     def part(self, t: float, **raw: np.ndarray) -> dict[str, np.ndarray]:
-        """Return ``t`` times the weights: the diagonal of ``L`` is ``exp(t s)`` then."""
+        """Return ``t`` times the weights: the diagonal of ``L`` becomes ``exp(t s)``."""
         return {name: t * value for name, value in raw.items()}
 
     def constrain(self, shift: Any, log_scale: Any, *lower: Any) -> tuple[Any, ...]:
-        """Return ``m``, the log-determinant, and the diagonal of ``L`` or ``L``."""
+        """Return ``m``, the log-determinant, and ``L`` or its diagonal."""
         scale, log_det = ops.exp(log_scale), ops.sum(log_scale, axis=-2)
         return shift, log_det, triangle(scale, *lower) if self.full else scale
 
@@ -79,7 +78,7 @@ class Affine(Map):
 
 
 def triangle(scale: Any, lower: Any = None) -> Any:
-    """Return lower triangles ``(..., D, D, batch)`` from their diagonals and what is below."""
+    """Lower triangles ``(..., D, D, batch)`` from diagonals and entries below."""
     dim = scale.shape[-2]
     diagonal = ops.expand_dims(scale, -3) * ops.cast(np.eye(dim)[..., None], scale.dtype)
     if lower is None:
@@ -92,7 +91,7 @@ def triangle(scale: Any, lower: Any = None) -> Any:
 
 
 def _solved(triangle: Any, points: Any) -> Any:
-    """Return ``L^-1 y``: triangles ``(..., D, D, batch or 1)``, points ``(..., D, batch)``."""
+    """Return ``L^-1 y`` of triangles ``(..., D, D, batch or 1)``."""
     if triangle.shape[-1] == 1:
         matrix = triangle[..., 0] + ops.zeros_like(points[..., :1])  # the solver does not broadcast
         return ops.solve_triangular(matrix, points, lower=True)

@@ -1,4 +1,4 @@
-"""Masked maps: each coordinate moves by a scalar map whose parameters those before it decide."""
+"""Autoregressive maps with masked networks (MAF, IAF)."""
 
 import itertools
 from collections.abc import Sequence
@@ -20,31 +20,29 @@ from nflow_cli.flows.spline import Splined
 
 @dataclass(frozen=True)
 class Autoregressive(Conditioned):
-    r"""Moves each coordinate in turn: ``x_i = g(z_i; θ_i(x_1, …, x_{i-1}))``.
+    """Moves each coordinate in turn: ``x_i = g(z_i; θ_i(x_1, …, x_{i-1}))``.
 
-    All the parameters ``θ`` are one masked network of the point ``x``, and of a context if there is
-    one, so the inverse is one pass through it. Forward, ``x`` is found coordinate by coordinate, in
-    D passes. ``log|det df/dz| = Σ_i log g'(z_i; θ_i)`` in nats. An ``order`` of the coordinates
-    says which is first; they return to their places. The first has its parameters from the context
-    alone, and so has the only one of D = 1.
+    All parameters ``θ`` are outputs of one masked network of ``x`` and the context, so the inverse
+    is one pass. Forward, ``x`` is found coordinate by coordinate, in D passes.
+    ``log|det df/dz| = Σ_i log g'(z_i; θ_i)`` in nats. An ``order`` permutes the coordinates, which
+    return to their places. The first depends on the context alone.
 
-    What D passes give, one pass undoes to rounding, for it sees the same coordinates. The other way
-    round an error of rounding in one coordinate is a change of the parameters of the next.
+    One pass undoes D passes up to rounding, for it sees the same coordinates. The other way round,
+    rounding in one coordinate changes the parameters of the next.
 
-    Weights: those of :class:`Conditioned`; what is masked of a kernel is 0 and not used. The
-    gradient of D passes is that of D passes.
+    Weights: those of :class:`Conditioned`; masked entries of a kernel are unused.
 
     References:
-        Papamakarios, Pavlakou & Murray, *Masked Autoregressive Flow*, 2017, arXiv 1705.07057,
-        eqs. 3-5. The masks: Germain, Gregor, Murray & Larochelle, *MADE*, 2015, arXiv 1502.03509.
+        Papamakarios, Pavlakou & Murray, *Masked Autoregressive Flow*, 2017, arXiv 1705.07057, eqs.
+        3-5. The masks: Germain, Gregor, Murray & Larochelle, *MADE*, 2015, arXiv 1502.03509.
     """
 
     def widths(self, dim: int) -> list[int]:
-        """Return the widths of the network: of all coordinates but the last, for all."""
+        """Widths of the network, from all coordinates but the last."""
         return masked_widths(self.hidden, self.scalar_maps.size, dim)
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Draw kernels that keep the size of what passes a layer through their masks."""
+        """Draw kernels that preserve variance through the masks."""
         values = super().initial(rng, repeats, dim)
         for name, mask in self._masks(dim).items():
             inputs = np.maximum(np.sum(mask, axis=-1, keepdims=True), 1)
@@ -52,11 +50,11 @@ class Autoregressive(Conditioned):
         return values
 
     def orders(self, places: Sequence[int], dim: int) -> dict[str, np.ndarray]:
-        """Return the orders; see :func:`~nflow_cli.flows.orders.alternating`."""
+        """Orders: :func:`~nflow_cli.flows.orders.alternating`."""
         return {"order": np.array([alternating(place, dim) for place in places]).reshape(-1, dim)}
 
     def constrain(self, order: Any, *layers: Any) -> tuple[Any, ...]:
-        """Return the order as matrices of 0 and 1, both ways, and the layers, kernels masked."""
+        """Return the order as permutation matrices, both ways, and the masked layers."""
         dim, masked = order.shape[-2], []
         masks = self._masks(dim)
         for name, layer in zip(list(self.shapes(dim))[1:], layers):
@@ -66,23 +64,23 @@ class Autoregressive(Conditioned):
         return super().constrain(order, *masked)
 
     def forward(self, memo: Memo, z: Any, *weights: Any) -> tuple[Any, Any]:
-        """Return the moved point and the log-determinant, in D passes."""
+        """Return ``f(z)`` and the log-determinant, in D passes."""
         return self._in_turn(memo, z, weights, self.scalar_maps.forward)
 
     def inverse(self, memo: Memo, x: Any, *weights: Any) -> tuple[Any, Any]:
-        """Return the point that was moved to ``x`` and the log-determinant, in one pass."""
+        """Return ``f^-1(x)`` and the log-determinant, in one pass."""
         return self._at_once(memo, x, weights, self.scalar_maps.inverse)
 
     def _masks(self, dim: int) -> dict[str, np.ndarray]:
-        """Return by kernel ``(out, in)`` which units see which.
+        """Masks of the kernels ``(out, in)``.
 
-        A unit sees so many coordinates, the first in the order: in a hidden layer evenly from none
-        to all but the last, and none are there for the context to come through. An output sees
-        those before its own, a unit those units that see no more than it does.
+        A unit sees the first coordinates of the order up to some number: hidden units evenly from 0
+        (for the context) to D - 1, output i those before i. It sees the units that see no more than
+        it does.
         """
         widths = self.widths(dim)
         seen = [
-            np.arange(1, dim),  # of which an input is the last
+            np.arange(1, dim),  # inputs
             *(np.rint(np.linspace(0, dim - 1, width)) for width in widths[1:-1]),
             np.tile(np.arange(dim), self.scalar_maps.size),
         ]
@@ -93,7 +91,6 @@ class Autoregressive(Conditioned):
         }
 
     def _at_once(self, memo: Memo, points: Any, weights: Any, move: Any) -> tuple[Any, Any]:
-        """Move all coordinates, by parameters that the points decide."""
         there, back, *layers = weights
         points = memo.dense(there, points)
         parameters = network(memo, layers, points[..., :-1, :], ops.zeros_like(points[..., :1, :]))
@@ -101,9 +98,9 @@ class Autoregressive(Conditioned):
         return memo.dense(back, moved), ops.sum(log_slopes, axis=-2)
 
     def _in_turn(self, memo: Memo, points: Any, weights: Any, move: Any) -> tuple[Any, Any]:
-        """Move coordinate after coordinate, by parameters that those already moved decide.
+        """Move coordinates one by one, by parameters from those already moved.
 
-        A pass runs the hidden layers, and of the last one what is for its coordinate.
+        A pass runs the hidden layers, and the last one for its coordinate only.
         """
         there, back, *hidden, kernel, bias = weights
         points = memo.dense(there, points)
@@ -128,22 +125,22 @@ class Autoregressive(Conditioned):
 
 @dataclass(frozen=True)
 class AffineAutoregressive(Scaling, Autoregressive):
-    """An :class:`Autoregressive` map that scales and shifts; see :class:`Scaling`."""
+    """An :class:`Autoregressive` map with :class:`Scaling`."""
 
 
 @dataclass(frozen=True)
 class SplineAutoregressive(Splined, Autoregressive):
-    """An :class:`Autoregressive` map by splines; see :class:`Splined`."""
+    """An :class:`Autoregressive` map with splines (:class:`Splined`)."""
 
 
 @dataclass(frozen=True)
 class MixtureAutoregressive(Mixed, Autoregressive):
-    """An :class:`Autoregressive` map by mixtures of normals; see :class:`Mixed`."""
+    """An :class:`Autoregressive` map with mixtures of normals (:class:`Mixed`)."""
 
 
 @dataclass(frozen=True)
 class InverseAutoregressive(AffineAutoregressive):
-    r"""The other direction in one pass: ``x_i = g(z_i; θ_i(z_1, …, z_{i-1}))``.
+    """The inverse direction, forward in one pass: ``x_i = g(z_i; θ_i(z_1, …, z_{i-1}))``.
 
     References:
         Kingma, Salimans, Jozefowicz, Chen, Sutskever & Welling, *Improving Variational Inference
@@ -151,9 +148,9 @@ class InverseAutoregressive(AffineAutoregressive):
     """
 
     def forward(self, memo: Memo, z: Any, *weights: Any) -> tuple[Any, Any]:
-        """Return the moved point and the log-determinant, in one pass."""
+        """Return ``f(z)`` and the log-determinant, in one pass."""
         return self._at_once(memo, z, weights, self.scalar_maps.forward)
 
     def inverse(self, memo: Memo, x: Any, *weights: Any) -> tuple[Any, Any]:
-        """Return the point that was moved to ``x`` and the log-determinant, in D passes."""
+        """Return ``f^-1(x)`` and the log-determinant, in D passes."""
         return self._in_turn(memo, x, weights, self.scalar_maps.inverse)

@@ -1,4 +1,4 @@
-"""The contract that every flow keeps, and the one elementary flow builds on."""
+"""Base class of flow layers, and layers of a single map."""
 
 import random
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ from nflow_cli.flows.map import Map
 
 
 class Flow(keras.layers.Layer):
-    r"""An invertible, differentiable map ``f`` of R^D whose log-determinant is cheap.
+    """An invertible, differentiable map ``f`` of R^D with a cheap log-determinant.
 
     If ``z ~ q0`` then ``x = f(z)`` has ``log q(x) = log q0(z) - log|det df/dz|``
     (Rezende & Mohamed 2015, arXiv 1505.05770, eq. 5). All logarithms are in nats.
@@ -28,14 +28,14 @@ class Flow(keras.layers.Layer):
     ========================  ======================  =============================
 
     A log-determinant has the shape ``(...)``. Each takes a ``context`` as well, on which the map
-    may depend. The parameters of a flow are kept raw (free in R)
-    and constrained where they are used, so that every value of them is a bijection.
+    may depend. Weights are raw (free in R) and constrained where they are used, so that all values
+    give a bijection.
 
     Attributes:
         dim: D, known once the layer is built.
 
     Raises:
-        ConfigError: As :func:`keep_precision` does.
+        ConfigError: For half precision.
     """
 
     dim: int
@@ -53,16 +53,16 @@ class Flow(keras.layers.Layer):
         raise NotImplementedError(f"{type(self).__name__} defines no inverse_and_log_det")
 
     def call(self, z: Any, context: Any = None) -> tuple[Any, Any]:
-        """Return :meth:`forward_and_log_det` of ``z``."""
+        """:meth:`forward_and_log_det`."""
         return self.forward_and_log_det(z, context)
 
     def compute_output_shape(self, z_shape: Any, context_shape: Any = None) -> tuple[Any, Any]:
-        """Return the shapes of the transformed points and of the log-determinant."""
+        """Shapes of the points and of the log-determinant."""
         return tuple(z_shape), tuple(z_shape)[:-1]
 
 
 class MapLayer(Flow):
-    """One map with one set of weights of its own: a subclass names the map.
+    """One map with its own weights; a subclass names the map.
 
     Args:
         seed: Fixes the initial values; ``None`` draws one.
@@ -75,7 +75,7 @@ class MapLayer(Flow):
         self.seed = draw_seed(seed)
 
     def build(self, input_shape: Any) -> None:
-        """Create the raw weights for points of ``input_shape[-1]`` dimensions."""
+        """Create the raw weights for points ``(..., D)``."""
         self.dim = input_shape[-1]
         values = self.map.initial(np.random.default_rng(self.seed), 1, self.dim)
         self.parameters = {
@@ -99,15 +99,13 @@ class MapLayer(Flow):
         return run_maps([self.map], [weights], 1, points, inverse)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
+        """Constructor arguments."""
         return {**super().get_config(), "seed": self.seed}
 
 
 def keep_precision(layer: keras.layers.Layer) -> None:
-    """Let a layer compute in its variables' type, also under a policy of mixed precision.
-
-    Raises:
-        ConfigError: If that is half precision, too coarse for an inverse and a log-determinant.
+    """Compute in the type of the variables, also under mixed precision; refuse half precision, too
+    coarse for an inverse.
     """
     if layer.variable_dtype not in ("float32", "float64"):
         raise ConfigError(f"expected float32 or float64. Received: dtype={layer.variable_dtype!r}")
@@ -116,14 +114,14 @@ def keep_precision(layer: keras.layers.Layer) -> None:
 
 
 def draw_seed(seed: int | None) -> int:
-    """Return ``seed``, or one drawn from Python's generator (which Keras seeds) for ``None``."""
+    """Return ``seed``, or for ``None`` one drawn from Python's generator (which Keras seeds)."""
     return random.randrange(2**32) if seed is None else whole_number("seed", seed, MAX_SEED)
 
 
 def add_initialised_weight(
     layer: keras.layers.Layer, name: str, value: np.ndarray, trainable: bool = True
 ) -> Any:
-    """Add a weight to ``layer`` that starts at ``value``."""
+    """Add a weight with the initial value ``value``."""
     return layer.add_weight(
         shape=value.shape,
         initializer=lambda shape, dtype: ops.convert_to_tensor(value, dtype=dtype),
@@ -133,14 +131,14 @@ def add_initialised_weight(
 
 
 def assign_all(weights: list[dict[str, Any]], values: list[dict[str, np.ndarray]]) -> None:
-    """Assign to the weights at each position of a pattern, by name."""
+    """Assign the weights at each position of a pattern, by name."""
     for here, values_here in zip(weights, values):
         for name, weight in here.items():
             weight.assign(values_here[name])
 
 
 def built_for(layer: keras.layers.Layer, points: Any) -> Any:
-    """Build ``layer`` for ``points`` if it is not, and return them in its variables' type."""
+    """Build ``layer`` for ``points`` if needed; return them in its variables' type."""
     points = ops.convert_to_tensor(points)
     if not layer.built:
         layer.build(tuple(points.shape))  # sets `built`

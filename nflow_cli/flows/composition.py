@@ -1,4 +1,4 @@
-"""Maps in a row with their weights: what a stack runs, and what takes it apart."""
+"""Compositions of maps with their weights."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +16,9 @@ class Step:
     """One map of a composition, with its weights.
 
     Attributes:
-        name: What it is called in messages and tables.
+        name: Its name in messages and tables.
         map: Its mathematics.
-        weights: Raw, as :func:`~nflow_cli.flows.fold.run_maps` takes them, of one repeat.
+        weights: Raw, of one repeat; see :func:`~nflow_cli.flows.fold.run_maps`.
     """
 
     name: str
@@ -26,18 +26,18 @@ class Step:
     weights: Weights
 
     def run(self, points: Any, inverse: bool = False) -> tuple[Any, Any]:
-        """Return the points ``(..., D)`` moved, and the log-determinants ``(...)`` in nats."""
+        """Return the images of points ``(..., D)``, and log-determinants ``(...)`` in nats."""
         return run_maps([self.map], [self.weights], 1, points, inverse)
 
     def part(self, t: float) -> "Step":
-        """Return the map that goes a part ``t`` of the way; see :meth:`Map.part`."""
+        """The map that goes a part ``t`` of the way; see :meth:`Map.part`."""
         moved = self.map.part(t, **self.arrays())
         types = {name: value.dtype for name, value in self.weights.items()}
         weights = {name: ops.cast(value, types[name]) for name, value in moved.items()}
         return replace(self, weights=weights)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the raw weights as arrays of float64."""
+        """The raw weights as float64 arrays."""
         return {
             name: ops.convert_to_numpy(value).astype(np.float64)
             for name, value in self.weights.items()
@@ -46,14 +46,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Composition:
-    """``k`` maps that cycle through a pattern, and an affine map at the data's end or none.
+    """``k`` maps that cycle through a pattern, and an optional affine map at the data's end.
 
     Attributes:
         names: Of the maps of the pattern.
         maps: The pattern.
-        weights: For each position of the pattern its raw weights, as
-            :func:`~nflow_cli.flows.fold.run_maps` takes them.
-        k: How many maps of the pattern are run.
+        weights: Raw weights of each position; see :func:`~nflow_cli.flows.fold.run_maps`.
+        k: Number of maps of the pattern that are run.
         last: The affine map and its raw weights.
     """
 
@@ -67,19 +66,19 @@ class Composition:
         return self.k + (self.last is not None)
 
     def of(self, turn: Callable[[Any], Any]) -> "Composition":
-        """Return the same maps with ``turn(weight)`` for each of their weights."""
+        """The same maps with ``turn(weight)`` for each weight."""
         weights = [{name: turn(value) for name, value in here.items()} for here in self.weights]
         last = self.last and (self.last[0], {n: turn(v) for n, v in self.last[1].items()})
         return replace(self, weights=weights, last=last)
 
     def parts(self) -> Iterator[tuple[str, Map, Weights]]:
-        """Yield the name, the map and the raw weights of each position of the pattern, and last."""
+        """Yield name, map and raw weights of each position of the pattern, and of the last map."""
         yield from zip(self.names, self.maps, self.weights)
         if self.last is not None:
             yield "affine", self.last[0], self.last[1]
 
     def run(self, points: Any, inverse: bool = False) -> tuple[Any, Any]:
-        """Return the points ``(..., D)`` moved, and the log-determinants ``(...)`` in nats."""
+        """Return the images of points ``(..., D)``, and log-determinants ``(...)`` in nats."""
         parts = [(self.maps, self.weights, self.k)]
         if self.last is not None:
             parts.append(([self.last[0]], [self.last[1]], 1))
@@ -90,7 +89,7 @@ class Composition:
         return points, sum(log_dets[1:], start=log_dets[0])
 
     def steps(self) -> Iterator[Step]:
-        """Yield the maps one by one, in the order in which they are applied."""
+        """Yield the maps one by one, in the order of application."""
         for index in range(self.k):
             repeat, position = divmod(index, len(self.maps))
             weights = {

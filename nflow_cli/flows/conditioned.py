@@ -1,4 +1,4 @@
-"""What couplings and masked maps share: a network decides on the parameters of scalar maps."""
+"""Maps with scalar maps of the coordinates, whose parameters are outputs of a network."""
 
 import itertools
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ NEAR_IDENTITY = 0.01  # standard deviation of the weights of the last layer, for
 
 @dataclass(frozen=True)
 class Conditioned(Map):
-    """Moves coordinates by scalar maps, whose parameters a network of others decides.
+    """Moves coordinates by scalar maps with parameters from a network of other coordinates.
 
-    Weights: ``order (D,)``, not trained, and of each layer of the network ``kernel_i (out, in)``
+    Weights: ``order (D,)``, not trained, and for each layer of the network ``kernel_i (out, in)``
     and ``bias_i (out,)``. A context joins the inputs of the first layer.
 
     Args:
-        hidden: Widths of the network's hidden layers; ``None``: 2 of 64 up to D = 8, else of 128.
+        hidden: Widths of the hidden layers; ``None``: 2 of 64 up to D = 8, else of 128.
     """
 
     untrained: ClassVar = frozenset({"order"})
@@ -33,24 +33,24 @@ class Conditioned(Map):
 
     @property
     def scalar_maps(self) -> Elementwise:
-        """What moves a coordinate."""
+        """The scalar maps."""
         raise NotImplementedError
 
     def widths(self, dim: int) -> list[int]:
-        """Return the widths of the network, inputs and outputs among them."""
+        """Widths of the network, with inputs and outputs."""
         raise NotImplementedError
 
     def shapes(self, dim: int) -> Shapes:
-        """Return the shapes of ``order``, and of the kernels and biases."""
+        """Shapes of ``order``, kernels and biases."""
         shapes: dict[str, tuple[int, ...]] = {"order": (dim,)}
         for i, (inputs, outputs) in enumerate(itertools.pairwise(self.widths(dim))):
-            if inputs:  # none at D = 1: nothing decides there but the context
+            if inputs:  # none at D = 1: the context alone
                 shapes[f"kernel_{i}"] = (outputs, inputs)
             shapes[f"bias_{i}"] = (outputs,)
         return shapes
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Draw kernels that keep the size of what passes a layer; the last layer's are near 0."""
+        """Draw kernels that preserve variance; those of the last layer are near 0."""
         last = len(self.widths(dim)) - 2
         values = {}
         for name, shape in self.shapes(dim).items():
@@ -62,17 +62,17 @@ class Conditioned(Map):
         return values
 
     def context_spread(self, name: str) -> float | None:
-        """Let the context join the inputs of the network's first layer."""
+        """The context enters the first layer only."""
         return 1.0 if name == "bias_0" else None
 
     def part(self, t: float, **raw: np.ndarray) -> dict[str, np.ndarray]:
-        """Return weights of a network whose outputs are ``t`` times as large."""
+        """Return weights of a network with outputs ``t`` times as large."""
         last = len([name for name in raw if name.startswith("bias")]) - 1
         outputs = (f"kernel_{last}", f"bias_{last}")
         return {name: t * value if name in outputs else value for name, value in raw.items()}
 
     def constrain(self, order: Any, *layers: Any) -> tuple[Any, ...]:
-        """Return the order as matrices of 0 and 1, both ways, and the weights of the layers."""
+        """Return the order as permutation matrices, both ways, and the layers."""
         return (*as_matrices(order), *layers)
 
     def margin(self, order: np.ndarray, **layers: np.ndarray) -> tuple[str, np.ndarray]:
@@ -81,7 +81,7 @@ class Conditioned(Map):
 
 
 def network(memo: Memo, layers: Sequence[Any], inputs: Any, zero: Any) -> Any:
-    """Return the outputs of a network: kernels and biases in turn, the first kernel if any."""
+    """Outputs of a ReLU network: kernels and biases in turn; the first kernel may be missing."""
     layers = list(layers)
     if len(layers) % 2:
         hidden = layers.pop(0) + zero
@@ -93,6 +93,6 @@ def network(memo: Memo, layers: Sequence[Any], inputs: Any, zero: Any) -> Any:
 
 
 def by_coordinate(parameters: Any, size: int) -> Any:
-    """Return outputs ``(*lead, size * N, batch)`` as parameters ``(*lead, size, N, batch)``."""
+    """Reshape outputs ``(*lead, size * N, batch)`` to parameters ``(*lead, size, N, batch)``."""
     lead, batch = parameters.shape[:-2], parameters.shape[-1]
     return ops.reshape(parameters, (*lead, size, parameters.shape[-2] // size, batch))

@@ -1,4 +1,4 @@
-"""Couplings: half of a point moves, by scalar maps whose parameters the other half decides."""
+"""Coupling maps: half of the coordinates move, given the other half."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from nflow_cli.flows.spline import Splined
 
 @dataclass(frozen=True)
 class Coupling(Conditioned):
-    r"""Moves ``⌈D/2⌉`` coordinates: ``f(z) = (g(z_1; θ(z_2)), z_2)``, with ``g`` elementwise.
+    """Moves ``⌈D/2⌉`` coordinates: ``f(z) = (g(z_1; θ(z_2)), z_2)``, with ``g`` elementwise.
 
-    The parameters ``θ`` are a network of the other coordinates, and of a context if there is one,
-    so ``log|det df/dz| = Σ_i log g'_i`` in nats. An ``order`` of the coordinates says which are
-    moved; they return to their places.
+    The parameters ``θ`` are outputs of a network of the other coordinates and the context, so
+    ``log|det df/dz| = Σ_i log g'_i`` in nats. An ``order`` of the coordinates says which move; they
+    return to their places.
 
     Weights: those of :class:`Conditioned`. Cost: one pass through the network both ways.
 
@@ -32,19 +32,19 @@ class Coupling(Conditioned):
     """
 
     def widths(self, dim: int) -> list[int]:
-        """Return the widths of the network: of ``⌊D/2⌋`` coordinates for the others."""
+        """Widths of the network, from ``⌊D/2⌋`` coordinates to the others."""
         return coupling_widths(self.hidden, self.scalar_maps.size, dim)
 
     def orders(self, places: Sequence[int], dim: int) -> dict[str, np.ndarray]:
-        """Return the orders; see :func:`~nflow_cli.flows.orders.parting`."""
+        """Orders: :func:`~nflow_cli.flows.orders.parting`."""
         return {"order": np.array([parting(place, dim) for place in places]).reshape(-1, dim)}
 
     def forward(self, memo: Memo, z: Any, *weights: Any) -> tuple[Any, Any]:
-        """Return the moved point and the log-determinant."""
+        """Return ``f(z)`` and the log-determinant."""
         return self._run(memo, z, weights, self.scalar_maps.forward)
 
     def inverse(self, memo: Memo, x: Any, *weights: Any) -> tuple[Any, Any]:
-        """Return the point that was moved to ``x`` and the log-determinant."""
+        """Return ``f^-1(x)`` and the log-determinant."""
         return self._run(memo, x, weights, self.scalar_maps.inverse)
 
     def _run(self, memo: Memo, points: Any, weights: Any, move: Any) -> tuple[Any, Any]:
@@ -60,14 +60,14 @@ class Coupling(Conditioned):
 
 @dataclass(frozen=True)
 class AffineCoupling(Scaling, Coupling):
-    """A :class:`Coupling` that scales and shifts; see :class:`Scaling`."""
+    """A :class:`Coupling` with :class:`Scaling`."""
 
 
 @dataclass(frozen=True)
 class SplineCoupling(Splined, Coupling):
-    """A :class:`Coupling` by splines; see :class:`Splined`."""
+    """A :class:`Coupling` with splines (:class:`Splined`)."""
 
 
 @dataclass(frozen=True)
 class MixtureCoupling(Mixed, Coupling):
-    """A :class:`Coupling` by mixtures of normals; see :class:`Mixed`."""
+    """A :class:`Coupling` with mixtures of normals (:class:`Mixed`)."""

@@ -1,4 +1,4 @@
-"""Maps of D coordinates, each by a scalar map with parameters of its own."""
+"""Elementwise maps: one scalar map per coordinate."""
 
 from typing import Any
 
@@ -6,19 +6,19 @@ from keras import ops
 
 from nflow_cli.flows.numerics import tanh
 
-MOST_LOG_SCALE = 3.0  # of the affine one, either way
+MOST_LOG_SCALE = 3.0  # bound of the affine map's |s|
 
 
 class Elementwise:
     """Increasing maps of R, one for each of ``N`` coordinates.
 
-    Points are ``(*lead, N, batch)``. Parameters are free in R, ``(*lead, size, N, batch)``; where
-    all are 0, the map is the identity.
+    Points are ``(*lead, N, batch)``, parameters ``(*lead, size, N, batch)``, free in R; 0 is the
+    identity.
     """
 
     @property
     def size(self) -> int:
-        """How many parameters a coordinate has."""
+        """Parameters per coordinate."""
         raise NotImplementedError
 
     def forward(self, parameters: Any, z: Any) -> tuple[Any, Any]:
@@ -26,16 +26,16 @@ class Elementwise:
         raise NotImplementedError
 
     def inverse(self, parameters: Any, x: Any) -> tuple[Any, Any]:
-        """Return ``f^-1(x)`` and the logarithm of its slope."""
+        """Return ``f^-1(x)`` and the log of its slope."""
         raise NotImplementedError
 
 
 class ScaleAndShift(Elementwise):
-    """``f(z) = e^s z + m``, with ``s = 3 tanh(a / 3)``: scales that ran to 0 would not invert."""
+    """``f(z) = e^s z + m``, with ``s = 3 tanh(a / 3)``, bounded so that it stays invertible."""
 
     @property
     def size(self) -> int:
-        """How many parameters a coordinate has."""
+        """Parameters per coordinate."""
         return 2
 
     def forward(self, parameters: Any, z: Any) -> tuple[Any, Any]:
@@ -50,15 +50,14 @@ class ScaleAndShift(Elementwise):
 
 
 class Scaling:
-    """What moves its coordinates by :class:`ScaleAndShift`."""
+    """Scalar maps are :class:`ScaleAndShift`."""
 
     @property
     def scalar_maps(self) -> Elementwise:
-        """What moves a coordinate."""
+        """The scalar maps."""
         return ScaleAndShift()
 
 
 def _bounded(parameters: Any) -> tuple[Any, Any]:
-    """Return the shift and the logarithm of the scale."""
     shift, log_scale = parameters[..., 0, :, :], parameters[..., 1, :, :]
     return shift, MOST_LOG_SCALE * tanh(log_scale / MOST_LOG_SCALE)

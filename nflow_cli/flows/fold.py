@@ -1,4 +1,4 @@
-"""Run K maps of a repeating pattern over points: the one loop that every flow layer uses."""
+"""The loop over maps that all flow layers use."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -16,16 +16,15 @@ Weights = Mapping[str, Any]
 def run_maps(
     maps: Sequence[Map], weights: Sequence[Weights], k: int, points: Any, inverse: bool = False
 ) -> tuple[Any, Any]:
-    """Apply ``k`` maps that cycle through ``maps``; with ``inverse``, undo them.
+    """Apply ``k`` maps that cycle through ``maps``, or with ``inverse`` undo them.
 
     Args:
         maps: The pattern, such as ``[Planar(), Radial()]``.
-        weights: For each position of the pattern its raw weights by name: ``(repeats, *lead,
-            *shape, batch or 1)``, as :class:`~nflow_cli.flows.map.Map` says, with ``repeats`` in
-            front.
-        k: How many maps to run; ``repeats`` is ``k / len(maps)``, rounded up where a position has
-            one more.
-        points: ``(..., D)``; of these axes the last two are the batch and the features.
+        weights: Raw weights by name, for each position of the pattern:
+            ``(repeats, *lead, *shape, batch or 1)``, as for :class:`~nflow_cli.flows.map.Map` with
+            ``repeats`` in front.
+        k: Number of maps; ``repeats`` is ``k / len(maps)``, rounded up for the first positions.
+        points: ``(..., D)``; the axis before the last is the batch.
         inverse: Run backwards.
 
     Returns:
@@ -37,7 +36,11 @@ def run_maps(
         points, log_det = run_maps(maps, weights, k, ops.expand_dims(points, 0), inverse)
         return points[..., 0, :], log_det[..., 0]
     points = ops.swapaxes(points, -1, -2)
-    raw = [_in_order(flow, here, points.shape[-2]) for flow, here in zip(maps[:k], weights)]
+    dim = points.shape[-2]
+    raw = [
+        [(shape, ops.convert_to_tensor(here[name])) for name, shape in flow.shapes(dim).items()]
+        for flow, here in zip(maps[:k], weights)
+    ]
     points = _broadcast(points, raw)
     sets = [flow.constrain(*(array for _, array in here)) for flow, here in zip(maps, raw)]
     state = (points, ops.zeros_like(points[..., 0, :]))
@@ -56,14 +59,8 @@ def run_maps(
     return ops.swapaxes(points, -1, -2), log_det
 
 
-def _in_order(flow: Map, weights: Weights, dim: int) -> list[tuple[tuple[int, ...], Any]]:
-    """Return the shapes and raw weights of a map, in the order in which it names them."""
-    shapes = flow.shapes(dim).items()
-    return [(shape, ops.convert_to_tensor(weights[name])) for name, shape in shapes]
-
-
 def _broadcast(points: Any, raw: Sequence[Sequence[tuple[tuple[int, ...], Any]]]) -> Any:
-    """Return points of their final shape, which a loop needs at its start."""
+    """Broadcast points to their final shape, which a loop needs at its start."""
     wider = {}
     for shape, array in itertools.chain(*raw):
         sizes = (*array.shape[1 : -1 - len(shape)], array.shape[-1])
@@ -76,7 +73,6 @@ def _broadcast(points: Any, raw: Sequence[Sequence[tuple[tuple[int, ...], Any]]]
 
 
 def _forward(maps: Sequence[Map], memo: Memo, state: Any, sets: Sequence[Any]) -> Any:
-    """Run once through the pattern (or through its beginning, where ``maps`` is shorter)."""
     points, log_det = state
     for flow, weights in zip(maps, sets):
         points, change = flow.forward(memo, points, *weights)
@@ -85,7 +81,6 @@ def _forward(maps: Sequence[Map], memo: Memo, state: Any, sets: Sequence[Any]) -
 
 
 def _backward(maps: Sequence[Map], memo: Memo, state: Any, sets: Sequence[Any]) -> Any:
-    """Undo one run through the pattern."""
     points, log_det = state
     for flow, weights in reversed(list(zip(maps, sets))):
         points, change = flow.inverse(memo, points, *weights)
@@ -96,15 +91,8 @@ def _backward(maps: Sequence[Map], memo: Memo, state: Any, sets: Sequence[Any]) 
 def _fold(step: Callable[..., Any], state: Any, sets: Any, count: int) -> Any:
     """Fold ``state = step(memo, state, weights)`` over the leading axis of all in ``sets``.
 
-    Compiled once whatever ``count``, where there is a compiler. No single Keras loop is
-    differentiable under XLA on every backend: TensorFlow needs a ``while_loop`` with a known
-    bound, JAX needs ``scan``.
-
-    Args:
-        step: Runs once through the pattern; see :func:`_forward` and :func:`_backward`.
-        state: Points and log-determinant.
-        sets: For each position of the pattern, what its map uses.
-        count: How many steps.
+    Compiled once for any ``count``. No single Keras loop is differentiable under XLA on every
+    backend: TensorFlow needs a ``while_loop`` with a known bound, JAX needs ``scan``.
     """
     if count == 0:
         return state
@@ -125,5 +113,4 @@ def _fold(step: Callable[..., Any], state: Any, sets: Any, count: int) -> Any:
 
 
 def _first(count: int, array: Any) -> Any:
-    """Return the first ``count`` rows; a slice of all would be an operation more."""
     return array if array.shape[0] == count else array[:count]

@@ -1,4 +1,4 @@
-"""A loop within one map: compiled once whatever its length, with the backend's own gradient."""
+"""A loop inside one map, compiled once for any length, with the backend's gradient."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,10 +8,10 @@ from keras import ops
 
 
 def repeated(step: Callable[[Any, Any], Any], state: Any, count: int) -> Any:
-    """Return the state after ``state = step(i, state)`` for ``i`` from 0 to ``count - 1``.
+    """Iterate ``state = step(i, state)`` for ``i`` from 0 to ``count - 1``.
 
-    No single Keras loop is differentiable under XLA on every backend: TensorFlow needs a
-    ``while_loop`` with a known bound, JAX needs ``scan``.
+    By ``scan`` on JAX, by a ``while_loop`` with a known bound on TensorFlow: no single Keras loop
+    is differentiable under XLA on both.
     """
     backend = keras.config.backend()
     if backend == "jax":

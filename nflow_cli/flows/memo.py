@@ -1,4 +1,4 @@
-"""What a step of the fold keeps for its gradient: matrix products and roots."""
+"""Residuals saved for the backward pass: matrix products and roots."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,11 +7,10 @@ from keras import ops
 
 
 class Memo:
-    """Computes what a map asks for, and keeps nothing.
+    """Computes products and roots without saving them, for the backend's own gradient.
 
-    So it is where the backend's own gradient keeps what it needs. Where a loop has a gradient of
-    its own, what is computed here on the way there is kept and handed out on the way back: no
-    matrix product and no root is computed twice.
+    A loop with its own gradient saves them in the forward pass and reuses them in the backward
+    pass.
     """
 
     def dense(self, weights: Any, points: Any) -> Any:
@@ -19,14 +18,14 @@ class Memo:
         return product(weights, points)
 
     def root(self, solve: Callable[..., Any], *known: Any) -> Any:
-        """Return ``solve(*known)``, through which no gradient passes."""
+        """Return ``solve(*known)``, without a gradient."""
         return ops.stop_gradient(solve(*map(ops.stop_gradient, known)))
 
 
 def product(weights: Any, points: Any) -> Any:
     """Return ``W z``: weights ``(*lead, M, D, batch or 1)``, points ``(*lead, D, batch)``.
 
-    One matrix product where all points of a batch share the weights.
+    One matrix product if all points of a batch share the weights.
     """
     if weights.shape[-1] == 1:  # not ops.matmul: on torch it turns float64 into float32
         # A product that broadcasts has no second derivative in TensorFlow's compiled loop.

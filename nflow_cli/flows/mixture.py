@@ -13,27 +13,27 @@ from nflow_cli.flows.elementwise import Elementwise
 from nflow_cli.flows.numerics import tanh
 from nflow_cli.mixtures import from_normal_score, normal_score
 
-SPREAD = 0.5  # of the means at the start, either way: equal components would move as one
+SPREAD = 0.5  # initial means are within ± this: equal components would stay equal
 AXIS = -3  # of the components
 
 
 @dataclass(frozen=True)
 class Mixture(Elementwise):
-    r"""The inverse distribution function of a mixture of normals: ``f(z) = F⁻¹(Φ(z))``.
+    """Quantile function of a mixture of normals: ``f(z) = F⁻¹(Φ(z))``.
 
-    ``log f' = log φ(z) - log F'(x)``, and no difference of two squares is taken for it. One
-    component is broad, ``N(0, 1 + mean of the other means squared)``, and has at least a share
-    ``least``, so ``F`` is flat nowhere: a point that is far from the others costs little.
+    ``log f' = log φ(z) - log F'(x)``, without a difference of two squares. One component is broad,
+    ``N(0, 1 + mean of the other means squared)``, with a share of at least ``least``, so ``F`` is
+    flat nowhere, and outliers cost little.
 
-    ``|F(f(z)) - Φ(z)|`` and ``|f⁻¹(f(z)) - z|`` are rounding, and ``|f(f⁻¹(x)) - x|`` is as much
-    over the slope of ``f⁻¹``: where the density is low, ``F`` knows less of ``x``.
+    ``|F(f(z)) - Φ(z)|`` and ``|f⁻¹(f(z)) - z|`` are rounding; ``|f(f⁻¹(x)) - x|`` is that over the
+    slope of ``f⁻¹``, large where the density is low.
 
-    Parameters, each of ``components - 1``: logarithms of shares over that of the broad component,
-    means, and logarithms of scales, bounded by a tanh to ``± log(1 / least)``.
+    Parameters, each of ``components - 1``: log-shares relative to the broad component, means, and
+    log-scales, bounded by a tanh to ``± log(1 / least)``.
 
     Args:
-        components: How many normals, the broad one among them.
-        least: Of the scales, and of the share of the broad component.
+        components: Number of normals, with the broad one.
+        least: Least scale, and least share of the broad component.
     """
 
     components: int = 8
@@ -41,13 +41,13 @@ class Mixture(Elementwise):
 
     @property
     def size(self) -> int:
-        """How many parameters a coordinate has."""
+        """Parameters per coordinate."""
         return 3 * (self.components - 1)
 
     def forward(self, parameters: Any, z: Any) -> tuple[Any, Any]:
         """Return ``f(z)`` and ``log f'(z)``.
 
-        What is added to the root is zero; its derivatives, first and second, are those of ``f``.
+        The terms added to the root are 0; their first and second derivatives are those of ``f``.
         """
         mixture = self._mixture(parameters)
         known = [ops.stop_gradient(array) for array in mixture]
@@ -59,11 +59,11 @@ class Mixture(Elementwise):
         return x, -normal_score(x, *mixture, ops, AXIS)[1]
 
     def inverse(self, parameters: Any, x: Any) -> tuple[Any, Any]:
-        """Return ``f^-1(x)`` and the logarithm of its slope."""
+        """Return ``f^-1(x)`` and the log of its slope."""
         return normal_score(x, *self._mixture(parameters), ops, AXIS)
 
     def _mixture(self, parameters: Any) -> tuple[Any, Any, Any]:
-        """Return logarithms of shares, means and scales, the broad component first."""
+        """Log-shares, means and scales, the broad component first."""
         count, most = self.components - 1, math.log(1 / self.least)
         shares, means, scales = (
             parameters[..., i * count : (i + 1) * count, :, :] for i in range(3)
@@ -82,11 +82,11 @@ class Mixture(Elementwise):
 
 @dataclass(frozen=True)
 class Mixed(Conditioned):
-    """What moves its coordinates by a :class:`Mixture`.
+    """Scalar maps are :class:`Mixture`.
 
     Args:
-        components: Of each mixture, the broad one among them.
-        least: Of their scales, and of the share of the broad component.
+        components: Of each mixture, with the broad one.
+        least: Least scale, and least share of the broad component.
     """
 
     components: int = 8
@@ -94,17 +94,17 @@ class Mixed(Conditioned):
 
     @property
     def scalar_maps(self) -> Elementwise:
-        """What moves a coordinate."""
+        """The scalar maps."""
         return Mixture(self.components, self.least)
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Draw weights near the identity, the means of the components apart."""
+        """Draw weights near the identity, with separate means."""
         values = super().initial(rng, repeats, dim)
         biases = values[f"bias_{len(self.widths(dim)) - 2}"]
         count = self.components - 1
         means = np.linspace(-SPREAD, SPREAD, count) if count > 1 else np.zeros(1)
         of_outputs = biases.reshape(repeats, 3, count, -1)
         of_outputs[:, 1] = means[:, None]
-        # So that the variance stays 1, with a broad component of 1 + var(means).
+        # Keeps the variance at 1, with a broad component of 1 + var(means).
         of_outputs[:, 2] = math.log(1 - np.var(means) * (1 + 1 / count)) / 2
         return values

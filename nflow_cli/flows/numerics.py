@@ -11,7 +11,7 @@ SMALLEST = {"float64": 1e-290}
 
 
 def is_direction(squared_norm: Any) -> Any:
-    """Return where a squared norm is far enough from underflow to be divided by."""
+    """Whether a squared norm is far enough from underflow for a division."""
     dtype = keras.backend.standardize_dtype(squared_norm.dtype)
     return squared_norm > SMALLEST.get(dtype, 1e-34)
 
@@ -33,7 +33,7 @@ def softplus(x: Any) -> Any:
 
 
 def inverse_softplus(y: np.ndarray) -> np.ndarray:
-    """Return ``x`` with ``log(1 + exp(x)) = y > 0``, of arrays."""
+    """Return ``x`` with ``log(1 + exp(x)) = y > 0``, for arrays."""
     return y + np.log(-np.expm1(-y))
 
 

@@ -1,4 +1,4 @@
-"""Orders of the coordinates of a point, as weights: of permutations, couplings and masked maps."""
+"""Orders of the coordinates, for permutations, couplings and masked maps."""
 
 from typing import Any
 
@@ -7,19 +7,19 @@ from keras import ops
 
 
 def shuffle(number: int, dim: int) -> np.ndarray:
-    """Return a shuffled order ``(D,)`` of ``dim`` coordinates, the same for a number every time."""
+    """A random order ``(D,)`` of ``dim`` coordinates, fixed by ``number``; at D = 2 the swap."""
     if dim == 2:
         return np.array([1, 0])
     return np.random.default_rng([dim, number]).permutation(dim)
 
 
 def parting(place: int, dim: int) -> np.ndarray:
-    """Return the order ``(D,)`` of the coordinates for the coupling at a place of a stack.
+    """Order ``(D,)`` of the coordinates for the coupling at a position of a stack: the first half
+    moves.
 
-    Half of them move, the first in this order. Places come in pairs, an order and its reverse: by
-    each bit of the coordinates' codes, then shuffles. The codes differ, so the first
-    ``2 ⌈log₂ D⌉`` couplings part any two coordinates; orders that roll by a fixed number leave some
-    together for ever.
+    Positions come in pairs, an order and its reverse: by each bit of the coordinates' codes, then
+    random. The codes differ, so the first ``2 ⌈log₂ D⌉`` couplings separate any two coordinates;
+    cyclic shifts by a fixed number never separate some.
     """
     pair, is_reverse = divmod(place, 2)
     bits = max(dim - 1, 1).bit_length()
@@ -31,10 +31,10 @@ def parting(place: int, dim: int) -> np.ndarray:
 
 
 def alternating(place: int, dim: int) -> np.ndarray:
-    """Return the order ``(D,)`` of the coordinates for the masked map at a place of a stack.
+    """Order ``(D,)`` of the coordinates for the masked map at a position of a stack.
 
-    Places come in pairs, an order and its reverse: that of the coordinates, then shuffles. So each
-    of two coordinates decides on the other in one map of a pair.
+    Positions come in pairs, an order and its reverse: the natural one, then random ones. So of any
+    two coordinates each is conditioned on the other in one map of a pair.
     """
     pair, is_reverse = divmod(place, 2)
     order = shuffle(pair, dim) if pair and dim > 2 else np.arange(dim)
@@ -42,26 +42,26 @@ def alternating(place: int, dim: int) -> np.ndarray:
 
 
 def counts(order: np.ndarray) -> tuple[str, np.ndarray]:
-    """Return how often each coordinate is in orders ``(..., D, batch)``; 0 is no bijection."""
+    """Count of each coordinate in orders ``(..., D, batch)``; 0 is no bijection."""
     places = np.arange(order.shape[-2])[:, None]
     return "count of a coordinate in its order", np.sum(order[..., None, :] == places, axis=-3)
 
 
 def _codes(dim: int, bits: int) -> np.ndarray:
-    """Return a number ``(D,)`` for each coordinate, of which every bit is 0 for ``⌈D/2⌉``.
+    """Codes ``(D,)`` of the coordinates, each bit of which is 0 for ``⌈D/2⌉``.
 
-    They come in pairs whose bits are each other's opposite; at an odd D, 0 is alone.
+    They come in pairs of complements; at an odd D, 0 is alone.
     """
     half, is_low = np.divmod(np.arange(dim) + dim % 2, 2)
     return np.where(is_low, half, 2**bits - 1 - half)
 
 
 def as_matrices(order: Any) -> tuple[Any, Any]:
-    """Return orders ``(..., D, batch)`` as matrices of 0 and 1 ``(..., D, D, batch)``, both ways.
+    """Orders ``(..., D, batch)`` as permutation matrices ``(..., D, D, batch)``, both ways.
 
-    No gradient passes through them. A product with a matrix is differentiated by one; to gather is
-    differentiated by scattering, which is slow. TensorFlow's compiled loop has no second derivative
-    of a matrix that is transposed in it.
+    No gradient passes through them. The gradient of a product with a matrix is one; that of a
+    gather is a scatter, which is slow. TensorFlow's compiled loop has no second derivative of a
+    matrix transposed inside it.
     """
     columns = ops.cast(np.arange(order.shape[-2])[:, None], order.dtype)
     there = ops.expand_dims(order, -2) == columns

@@ -1,4 +1,4 @@
-"""The permutation of the coordinates."""
+"""Permutation of the coordinates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,24 +22,24 @@ class Permutation(Map):
     untrained: ClassVar = frozenset({"order"})
 
     def shapes(self, dim: int) -> Shapes:
-        """Return the shape of ``order``."""
+        """Shape of ``order``."""
         return {"order": (dim,)}
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Return nothing: the order is no trained weight."""
+        """Nothing: no weight is trained."""
         return {}
 
     def orders(self, places: Sequence[int], dim: int) -> dict[str, np.ndarray]:
-        """Return the orders: shuffles, at D = 2 the swap."""
+        """Orders: random, at D = 2 the swap."""
         return {"order": np.array([shuffle(place, dim) for place in places]).reshape(-1, dim)}
 
     def part(self, t: float, order: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the order of the identity up to half of the way: there is nothing between."""
+        """The identity up to half of the way, then the permutation."""
         places = np.arange(order.shape[-2], dtype=order.dtype)[:, None]
         return {"order": order if t > 0.5 else np.broadcast_to(places, order.shape)}
 
     def constrain(self, order: Any) -> tuple[Any, ...]:
-        """Return the order as matrices of 0 and 1, both ways."""
+        """Permutation matrices, both ways."""
         return as_matrices(order)
 
     def forward(self, memo: Memo, z: Any, there: Any, back: Any) -> tuple[Any, Any]:
@@ -47,7 +47,7 @@ class Permutation(Map):
         return memo.dense(there, z), ops.zeros_like(z[..., 0, :])
 
     def inverse(self, memo: Memo, x: Any, there: Any, back: Any) -> tuple[Any, Any]:
-        """Return the point that was permuted, and 0."""
+        """Return the original point, and 0."""
         return memo.dense(back, x), ops.zeros_like(x[..., 0, :])
 
     def margin(self, order: np.ndarray) -> tuple[str, np.ndarray]:

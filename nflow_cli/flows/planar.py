@@ -16,11 +16,11 @@ from nflow_cli.flows.tanh_root import implicit, log_slope, signed_root, slope_of
 
 @dataclass(frozen=True)
 class Planar(Map):
-    r"""Planar map ``f(z) = z + û tanh(w.z + b)``, a bijection for every ``u, w, b``.
+    """Planar map ``f(z) = z + û tanh(w.z + b)``, a bijection for every ``u, w, b``.
 
     ``û = u + (m(w.u) - w.u) w/|w|^2`` with ``m(x) = softplus(x) - 1``, so that ``w.û > -1``, and
-    ``log|det df/dz| = log(1 + tanh'(w.z + b) w.û)`` in nats. Where ``w = 0`` the map is a shift:
-    ``û = u`` and the log-determinant is 0.
+    ``log|det df/dz| = log(1 + tanh'(w.z + b) w.û)`` in nats. For ``w = 0`` the map is a shift by
+    ``û = u`` with log-determinant 0.
 
     Weights: ``u (D,)``, ``w (D,)``, ``b ()``. Cost: O(D) both ways.
 
@@ -30,16 +30,16 @@ class Planar(Map):
     """
 
     def shapes(self, dim: int) -> Shapes:
-        """Return the shapes of ``u``, ``w`` and ``b``."""
+        """Shapes of ``u``, ``w`` and ``b``."""
         return {"u": (dim,), "w": (dim,), "b": ()}
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
         """Draw ``w`` of norm 2 in random directions, ``b`` from N(0, 1), ``u`` near the identity.
 
-        So the creases ``w.z + b = 0`` of the K flows cross the base in all directions, near its
-        centre, where they split it: a stack that starts with creases further out drops modes.
-        ``f`` is the identity where ``w.u = ln(e - 1)`` and ``u`` is along ``w``; a little noise in
-        ``u`` breaks the symmetry between the flows.
+        The creases ``w.z + b = 0`` of the K flows cross the base in all directions near its centre;
+        with creases further out a stack misses modes. ``f`` is the identity where
+        ``w.u = ln(e - 1)`` and ``u`` is along ``w``; noise in ``u`` breaks the symmetry between
+        flows.
         """
         w = rng.standard_normal((repeats, dim))
         w *= 2 / np.linalg.norm(w, axis=-1, keepdims=True)
@@ -47,7 +47,7 @@ class Planar(Map):
         return {"u": u, "w": w, "b": rng.standard_normal(repeats)}
 
     def constrain(self, u: Any, w: Any, b: Any) -> tuple[Any, ...]:
-        """Return ``û``, ``w``, ``b``, and ``1 + w.û`` as :func:`log_slope` takes it."""
+        """Return ``û``, ``w``, ``b``, and ``1 + w.û`` for :func:`log_slope`."""
         squared_norm = ops.sum(w * w, axis=-2)
         nonzero = is_direction(squared_norm)
         wu = ops.sum(w * u, axis=-2)
@@ -91,7 +91,6 @@ class Planar(Map):
         return {"u_hat": u + (along - 1 - wu) * _over(w), "w": w, "b": b}
 
     def _along(self, u: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``w.u`` and ``1 + w.û``, each with an axis for the features."""
         wu = np.sum(w * u, axis=-2, keepdims=True)
         return wu, np.logaddexp(0, wu)
 
@@ -112,6 +111,5 @@ class PlanarFlow(MapLayer):
 
 
 def _over(w: np.ndarray) -> np.ndarray:
-    """Return ``w / |w|^2``, 0 where ``w`` is."""
     squared = np.sum(w * w, axis=-2, keepdims=True)
     return np.divide(w, squared, out=np.zeros_like(w), where=squared > 0)

@@ -18,8 +18,8 @@ class Radial(Map):
     r"""Radial map ``f(z) = z + β̂ (z - c) / (α + r)``, ``r = |z - c|``, always a bijection.
 
     ``α = softplus(alpha)`` and ``β̂ = softplus(beta) - α``, so that ``β̂ > -α``. With
-    ``B = softplus(beta)`` and in nats, ``log|det df/dz| = (D - 1) log((r + B) / (r + α))
-    + log((r^2 + 2αr + αB) / (r + α)^2)``.
+    ``B = softplus(beta)`` and in nats, ``log|det df/dz| = (D - 1) log((r + B) / (r + α)) + log((r^2
+    + 2αr + αB) / (r + α)^2)``.
 
     Weights: ``center (D,)``, ``alpha ()``, ``beta ()``. Cost: O(D) both ways.
 
@@ -29,13 +29,13 @@ class Radial(Map):
     """
 
     def shapes(self, dim: int) -> Shapes:
-        """Return the shapes of ``center``, ``alpha`` and ``beta``."""
+        """Shapes of ``center``, ``alpha`` and ``beta``."""
         return {"center": (dim,), "alpha": (), "beta": ()}
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
         """Draw centres from N(0, 2^2 I), ``alpha`` from N(1, 1), and ``beta`` from N(alpha, 1).
 
-        ``f`` is the identity where ``beta = alpha``: so some flows push out and some pull in.
+        ``f`` is the identity for ``beta = alpha``: some flows expand, others contract.
         """
         alpha = 1 + rng.standard_normal(repeats)
         return {
@@ -102,14 +102,14 @@ class RadialFlow(MapLayer):
 
 
 def _log_det(r: Any, alpha: Any, outer: Any, dim: int) -> Any:
-    """Return the log-determinant from sums of positive terms only: nothing cancels."""
+    """Log-determinant by sums of positive terms, without cancellation."""
     near, far = alpha / (r + alpha), r / (r + alpha)
     stretch = outer / (r + alpha)
     return (dim - 1) * ops.log(far + stretch) + ops.log(far * (far + 2 * near) + near * stretch)
 
 
 def _norm(vector: Any) -> Any:
-    """Return the Euclidean norm over the features, with the gradient 0 where it is 0."""
+    """Euclidean norm over the features, with gradient 0 at 0."""
     squared = ops.sum(vector * vector, axis=-2)
     positive = squared > 0
     return ops.where(positive, ops.sqrt(ops.where(positive, squared, 1.0)), 0.0)

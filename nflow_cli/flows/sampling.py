@@ -1,4 +1,4 @@
-"""The Gaussian sampling layer: draws by reparameterisation, densities, and the KL to a prior."""
+"""Gaussian sampling layer: reparameterised draws, densities, and the KL to a prior."""
 
 import math
 from numbers import Real
@@ -15,11 +15,11 @@ from nflow_cli.flows.base import keep_precision
 
 @keras.saving.register_keras_serializable("nflow_cli")
 class GaussianSampling(keras.layers.Layer):
-    r"""Draw ``z = μ + σ ε``, ``ε ~ N(0, I)``, from a diagonal Gaussian given by ``(μ, log σ^2)``.
+    """Draw ``z = μ + σ ε``, ``ε ~ N(0, I)``, from a diagonal Gaussian given by ``(μ, log σ^2)``.
 
     Calling the layer on ``[mean, log_variance]``, both ``(..., D)``, returns a draw ``(..., D)``
-    whose gradient reaches both (Kingma & Welling 2014, arXiv 1312.6114). Noise comes from the
-    layer's own generator, or is given: ``layer([mean, log_variance], noise)``.
+    with a gradient to both (Kingma & Welling 2014, arXiv 1312.6114). Noise comes from the layer's
+    own generator, or is passed: ``layer([mean, log_variance], noise)``.
 
     Args:
         prior_mean: Mean of the prior ``N(prior_mean, prior_std^2 I)``.
@@ -27,8 +27,8 @@ class GaussianSampling(keras.layers.Layer):
         seed: Fixes the draws; ``None`` draws one.
 
     Raises:
-        ConfigError: If ``prior_std`` is not positive, ``seed`` is no whole number that Keras takes,
-            or the precision is half.
+        ConfigError: ``prior_std`` is not positive, ``seed`` is not a seed of Keras, or half
+            precision.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class GaussianSampling(keras.layers.Layer):
         self.generator = keras.random.SeedGenerator(self.seed)
 
     def call(self, inputs: Any, noise: Any = None) -> Any:
-        """Return ``μ + σ ε``, with ``noise`` for ``ε`` if it is given."""
+        """Return ``μ + σ ε``, with ``noise`` for ``ε`` if passed."""
         mean, log_variance = inputs
         if noise is None:
             noise = keras.random.normal(ops.shape(mean), dtype=mean.dtype, seed=self.generator)
@@ -58,7 +58,7 @@ class GaussianSampling(keras.layers.Layer):
         return -0.5 * ops.sum(noise * noise + log_variance + LOG_2PI, axis=-1)
 
     def prior_log_prob(self, z: Any) -> Any:
-        """Return the prior's log-density ``(...)`` in nats at ``z`` ``(..., D)``."""
+        """Log-density ``(...)`` of the prior in nats at ``z`` ``(..., D)``."""
         e = (z - self.prior_mean) / self.prior_std
         return -0.5 * ops.sum(e * e + (LOG_2PI + 2 * math.log(self.prior_std)), axis=-1)
 
@@ -73,10 +73,10 @@ class GaussianSampling(keras.layers.Layer):
         return 0.5 * ops.sum(terms, axis=-1)
 
     def compute_output_shape(self, inputs_shape: Any, noise_shape: Any = None) -> tuple[Any, ...]:
-        """Return the shape of a draw: that of the mean, or of the noise that is given."""
+        """Shape of a draw: that of the mean, or of the noise if passed."""
         return tuple(noise_shape or inputs_shape[0])
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
+        """Constructor arguments."""
         arguments = {"prior_mean": self.prior_mean, "prior_std": self.prior_std, "seed": self.seed}
         return {**super().get_config(), **arguments}

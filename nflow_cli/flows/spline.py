@@ -1,4 +1,4 @@
-"""The rational-quadratic spline: bins, the map through a bin and back, and the gradient of both."""
+"""Rational-quadratic splines: map, inverse, and the gradient of both."""
 
 import math
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from nflow_cli.flows.numerics import softplus
 
 
 class Bin(NamedTuple):
-    """The bin of each point, arrays ``(*lead, N, batch)`` but for the first two.
+    """The bin of each point, ``(*lead, N, batch)`` but for the first two.
 
     Attributes:
-        lengths: Of all bins, beyond the least: widths and heights, ``(*lead, 2, bins, N, batch)``.
-        index: Of the point's bin, ``(*lead, 1, N, batch)``.
-        left: Where it begins.
+        lengths: Widths and heights of all bins above the least, ``(*lead, 2, bins, N, batch)``.
+        index: ``(*lead, 1, N, batch)``.
+        left: Left end.
         bottom: The spline there.
-        width: Of the bin.
-        height: Of the bin.
-        raw_slopes: At its two ends.
+        width: Width.
+        height: Height.
+        raw_slopes: At both ends.
     """
 
     lengths: Any
@@ -36,7 +36,7 @@ class Bin(NamedTuple):
 
 @dataclass(frozen=True)
 class Spline(Elementwise):
-    r"""A rational-quadratic spline of ``[-B, B]`` onto itself, and the identity outside.
+    """A rational-quadratic spline of ``[-B, B]`` onto itself, and the identity outside.
 
     In a bin of width ``w``, height ``h`` and slopes ``d_0``, ``d_1`` at its ends, with ``s = h/w``
     and ``ξ`` the part of its width before the point, ``f = y + h N / (N + M)`` where
@@ -45,18 +45,18 @@ class Spline(Elementwise):
 
         ``f' = s² (d_0 (1-ξ)² + d_1 ξ² + 2 s ξ (1-ξ)) / (N + M)²``.
 
-    Parameters: ``bins`` of the widths and ``bins`` of the heights, through a softmax each, and
-    ``bins - 1`` slopes between bins, through a softplus; at both ends the slope is 1.
+    Parameters: ``bins`` widths and ``bins`` heights, through a softmax each, and ``bins - 1``
+    slopes between bins, through a softplus; at both ends the slope is 1.
 
     Args:
-        bins: How many.
+        bins: Number of bins.
         bound: ``B``.
-        least: Of the widths and heights of the bins, as parts of the box, and of the slopes. The
-            steeper a spline may be, the rougher its training.
+        least: Least width and height of a bin, as parts of the box, and least slope. Steeper
+            splines train less smoothly.
 
     References:
-        Durkan, Bekasov, Murray & Papamakarios, *Neural Spline Flows*, 2019, arXiv 1906.04032,
-        eqs. 4-8. Here no term is negative, neither of a slope nor of a root.
+        Durkan, Bekasov, Murray & Papamakarios, *Neural Spline Flows*, 2019, arXiv 1906.04032, eqs.
+        4-8. Here no term is negative, neither of a slope nor of a root.
     """
 
     bins: int = 8
@@ -65,21 +65,18 @@ class Spline(Elementwise):
 
     @property
     def size(self) -> int:
-        """How many parameters a coordinate has."""
+        """Parameters per coordinate."""
         return 3 * self.bins - 1
 
     @property
     def _room(self) -> float:
-        """What the bins share beyond the least of each."""
         return 2 * self.bound * (1 - self.least * self.bins)
 
     @property
     def _shift(self) -> float:
-        """Of a raw slope: where that is 0 the slope is 1."""
         return math.log(math.expm1(1 - self.least))
 
     def _slope(self, raw: Any) -> Any:
-        """Return a slope of at least ``least``."""
         return self.least + softplus(raw + self._shift)
 
     def forward(self, parameters: Any, z: Any) -> tuple[Any, Any]:
@@ -87,17 +84,17 @@ class Spline(Elementwise):
         return self._run(parameters, z, inverse=False)
 
     def inverse(self, parameters: Any, x: Any) -> tuple[Any, Any]:
-        """Return ``f^-1(x)`` and the logarithm of its slope."""
+        """Return ``f^-1(x)`` and the log of its slope."""
         return self._run(parameters, x, inverse=True)
 
     def _run(self, parameters: Any, points: Any, inverse: bool) -> tuple[Any, Any]:
-        outside = ops.abs(points) > self.bound  # not where they are NaN
+        outside = ops.abs(points) > self.bound  # False for NaN
         inside = ops.where(outside, 0.0, points)
         moved, log_slope = self._inside(parameters, inside, inverse)
         return ops.where(outside, points, moved), ops.where(outside, 0.0, log_slope)
 
     def _inside(self, parameters: Any, points: Any, inverse: bool) -> tuple[Any, Any]:
-        """Move points of the box, with a gradient of its own: exact, and in few passes.
+        """Move points of the box, with an exact gradient of its own in few passes.
 
         By the chain rule the slope would be a difference, and each selection a pass.
         """
@@ -113,12 +110,11 @@ class Spline(Elementwise):
                 return (here.left + here.width * spot.part, -spot.log_slope()), gradient
             return (here.bottom + here.height * spot.part_of_height(), spot.log_slope()), gradient
 
-        if keras.config.backend() == "torch":  # Keras knows no gradient of two values there
+        if keras.config.backend() == "torch":  # Keras has no custom gradient of two outputs there
             return run(parameters, points)[0]
         return ops.custom_gradient(run)(parameters, points)
 
     def _bin(self, raw: Any, at: Any, inverse: bool) -> Bin:
-        """Find the bin of each point."""
         bins, least = self.bins, 2 * self.bound * self.least
         shape = (*raw.shape[:-3], 2, bins, *raw.shape[-2:])
         sizes = ops.reshape(raw[..., : 2 * bins, :, :], shape)
@@ -127,8 +123,8 @@ class Spline(Elementwise):
         cut = lengths[..., int(inverse), :, :, :]
         knot, index = -self.bound, 0.0
         for j in range(bins - 1):
-            # No product: a compiler joins it to the sum in one place and not in another, and a
-            # point at a knot is in one bin here and in the next one there.
+            # No product: a compiler may fuse it with the sum in one place and not in another, which
+            # puts a point at a knot into different bins.
             knot = knot + (least + cut[..., j, :, :])
             index = index + ops.cast(at >= knot, at.dtype)
         index = ops.expand_dims(ops.stop_gradient(index), -3)
@@ -146,31 +142,30 @@ class Spline(Elementwise):
         return Bin(lengths, index, left, bottom, width, height, (start, end))
 
     def _masks(self, index: Any) -> tuple[Any, Any]:
-        """Return which bins ``(*lead, bins, N, batch)`` are the point's, and which below it."""
+        """Which bins ``(*lead, bins, N, batch)`` are the point's, and which are below it."""
         numbers = ops.cast(np.arange(self.bins)[:, None, None], index.dtype)
         return numbers == index, numbers < index
 
     def _masks_of_ends(self, index: Any) -> tuple[Any, Any]:
-        """Return which inner knots are the start and the end of the point's bin."""
+        """Which inner knots are the ends of the point's bin."""
         numbers = ops.cast(np.arange(self.bins - 1)[:, None, None], index.dtype)
         return numbers + 1 == index, numbers == index
 
     def _spot(self, raw: Any, at: Any, inverse: bool) -> tuple[Bin, "Spot"]:
-        """Find the bin of each point, and where it is there."""
         here = self._bin(raw, at, inverse)
         start, end = map(self._slope, here.raw_slopes)
         s = here.height / here.width
         begin, length = (here.bottom, here.height) if inverse else (here.left, here.width)
-        part = ops.clip((at - begin) / length, 0.0, 1.0)  # by rounding alone it is beyond
+        part = ops.clip((at - begin) / length, 0.0, 1.0)  # exceeds only by rounding
         return here, Spot(_root(s, start, end, part) if inverse else part, s, start, end)
 
     def _gradient(
         self, raw: Any, at: Any, inverse: bool, of_moved: Any, of_log_slope: Any
     ) -> tuple[Any, Any]:
-        """Return the gradient by parameters and points.
+        """Gradient by parameters and points.
 
         The inverse moves ``x`` to ``z`` with ``f(z; θ) = x``, so ``dz = (dx - f_θ dθ) / f'``, and
-        its logarithm is ``-log f'(z; θ)``.
+        its log-slope is ``-log f'(z; θ)``.
         """
         here, spot = self._spot(raw, at, inverse)
         if inverse:
@@ -189,7 +184,7 @@ class Spline(Elementwise):
         return of_raw, of_points
 
     def _handed_out(self, here: Bin, of_starts: Any, of_lengths: Any, of_slopes: Any) -> Any:
-        """Return the gradient by parameters from that by the numbers of each point's bin."""
+        """Gradient by parameters, from that by the numbers of each point's bin."""
         is_here, is_below = (mask[..., None, :, :, :] for mask in self._masks(here.index))
         of_starts, of_lengths = (
             ops.expand_dims(ops.stack(pair, axis=-3), -3) for pair in (of_starts, of_lengths)
@@ -209,12 +204,12 @@ class Spline(Elementwise):
 
 @dataclass(frozen=True)
 class Splined:
-    """What moves its coordinates by a :class:`Spline`.
+    """Scalar maps are :class:`Spline`.
 
     Args:
         bins: Of each spline.
-        bound: Where they end, and the identity begins.
-        least: Of the widths and heights of their bins, as parts of the box, and of their slopes.
+        bound: End of the splines, beyond which they are the identity.
+        least: Least width and height of a bin, as parts of the box, and least slope.
     """
 
     bins: int = 8
@@ -223,16 +218,16 @@ class Splined:
 
     @property
     def scalar_maps(self) -> Elementwise:
-        """What moves a coordinate."""
+        """The scalar maps."""
         return Spline(self.bins, self.bound, self.least)
 
 
 class Spot(NamedTuple):
-    """Where in its bin a point is: the part ``ξ`` of the width before it, and what decides there.
+    """Position of a point in its bin, and the numbers of the bin.
 
     Attributes:
         part: ``ξ``.
-        s: Height by width.
+        s: Height over width.
         start: The slope ``d_0``.
         end: The slope ``d_1``.
     """
@@ -272,14 +267,14 @@ class Spot(NamedTuple):
         return ops.log(self.slope())
 
     def bend(self) -> Any:
-        """Return the derivative of ``log f'`` by ``ξ``."""
+        """Derivative of ``log f'`` by ``ξ``."""
         part, rest, s = self.part, self.rest, self.s
         of_steepness = 2 * (self.end * part - self.start * rest + s * (rest - part))
         of_whole = (rest - part) * (self.start + self.end - 2 * s)
         return of_steepness / self._steepness() - 2 * of_whole / sum(self._sides())
 
     def gradient(self, of_part_of_height: Any, of_log_slope: Any) -> tuple[Any, Any, Any]:
-        """Return the gradient by ``s``, ``d_0`` and ``d_1`` at a constant ``ξ``."""
+        """Gradient by ``s``, ``d_0`` and ``d_1`` at constant ``ξ``."""
         part, rest, (n, m) = self.part, self.rest, self._sides()
         both, whole = part * rest, n + m
         share = of_part_of_height * both / (whole * whole)
@@ -292,10 +287,10 @@ class Spot(NamedTuple):
 
 
 def _root(s: Any, start: Any, end: Any, part: Any) -> Any:
-    r"""Return the part of the bin's width below which a part ``η`` of its height lies.
+    """Part of the bin's width below the part ``η`` of its height.
 
     With ``e = d_0 (1-η) - d_1 η`` and ``r = √(e² + 4 s² η (1-η))`` the quadratic's root is
-    ``2 s η / (e + r + 2 s η)``; where ``e < 0``, ``e + r`` is ``4 s² η (1-η) / (r - e)``.
+    ``2 s η / (e + r + 2 s η)``; for ``e < 0``, ``e + r`` is ``4 s² η (1-η) / (r - e)``.
     """
     rest = 1 - part
     before, after = 2 * s * part, 2 * s * rest

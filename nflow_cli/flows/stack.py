@@ -1,4 +1,4 @@
-"""K flows in a row: a pattern of maps, repeated, and an affine map after them."""
+"""Stack of K flows: a repeated pattern of maps, and an optional affine map after them."""
 
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
@@ -22,38 +22,35 @@ AFFINE = {"diagonal": Affine(), "full": Affine(full=True)}
 
 @keras.saving.register_keras_serializable("nflow_cli")
 class FlowStack(Flow):
-    r"""``f_K ∘ … ∘ f_1``: ``k`` flows that cycle through ``pattern``, applied in that order.
+    """``f_K ∘ … ∘ f_1``: ``k`` flows that cycle through ``pattern``, applied in that order.
 
     ``log|det df/dz| = Σ_k log|det df_k/dz_{k-1}|`` in nats (arXiv 1505.05770, eqs. 6-7). The
     inverse runs them backwards. ``k = 0`` is the identity with log-determinant 0.
 
-    The weights of the flows at one position of the pattern are stored together, with a leading
-    axis of repeats: for ``["planar"]`` they are ``u (k, D)``, ``w (k, D)``, ``b (k,)``.
+    Weights of the flows at one position of the pattern are stored together, with a leading axis of
+    repeats: for ``["planar"]`` they are ``u (k, D)``, ``w (k, D)``, ``b (k,)``.
 
     Built with a context, such as the last hidden layer of an encoder (arXiv 1505.05770, section
-    4.2), the stack has one set of raw weights per example, ``θ(h) = θ_0 + A h``. ``θ_0`` starts as
-    the weights without a context do, and ``A`` small. Points are then ``(..., batch, D)`` and
-    contexts ``(batch, H)``: leading axes of the points, such as draws, share the weights of their
-    example. Of the affine map at the end the shift alone depends on the context, and begins at 0
-    there: a linear regression.
+    4.2), the stack has raw weights per example, ``θ(h) = θ_0 + A h``: ``θ_0`` starts as without a
+    context, ``A`` small. Points are then ``(..., batch, D)`` and contexts ``(batch, H)``: leading
+    axes of the points share the weights of their example. The last affine map depends on the
+    context by its shift alone, initially 0: a linear regression.
 
     Args:
         pattern: Names of flows, such as ``["planar", "radial"]``, or with options
             ``{"affine": {"full": True}}``.
-        k: How many flows in all.
+        k: Number of flows.
         seed: Fixes the initial values; ``None`` draws one.
-        affine: ``diagonal`` or ``full``: an affine map at the data's end, outside ``k``, that
-            starts as the identity; see :meth:`adapt`.
+        affine: ``diagonal`` or ``full``: an affine map at the data's end, not counted in ``k``,
+            initially the identity; see :meth:`adapt`.
 
     Raises:
-        ConfigError: For a pattern that is no list of one or more known flows, for a ``k`` or a
-            ``seed`` that is no whole number of 0 or more, and for half precision.
+        ConfigError: ``pattern`` is not a list of one or more known flows, ``k`` or ``seed`` not a
+            whole number of 0 or more, or the precision is half.
     """
 
     repeats_axis: ClassVar[int] = 0  # of stored weights
-    members: tuple[
-        int, ...
-    ] = ()  # a leading axis of points, whose stacks have weights of their own
+    members: tuple[int, ...] = ()  # leading axis of points, with a stack for each
 
     def __init__(
         self,
@@ -76,11 +73,11 @@ class FlowStack(Flow):
 
     @property
     def length(self) -> int:
-        """How many maps are applied: ``k``, and the affine one at the end if there is one."""
+        """Number of maps: ``k``, and the last affine one if any."""
         return self.k + (self.affine is not None)
 
     def build(self, z_shape: Any, context_shape: Any = None) -> None:
-        """Create the raw weights for points ``(..., D)``, as functions of contexts if they are."""
+        """Create the raw weights for points ``(..., D)``, as functions of contexts if given."""
         self.dim = z_shape[-1]
         self.parameters = self._added(self.initial_values(self.dim))
         self.last: dict[str, Any] = {}
@@ -100,7 +97,6 @@ class FlowStack(Flow):
                 self.last_slopes["shift"] = slope
 
     def _added(self, values: Sequence[Mapping[str, Any]], tail: str = "") -> list[dict[str, Any]]:
-        """Create weights that start at values for each position of the pattern."""
         return [
             {
                 name: add_initialised_weight(
@@ -112,28 +108,21 @@ class FlowStack(Flow):
         ]
 
     def restart(self, seed: int) -> None:
-        """Take another seed, and the initial values of its weights.
-
-        Raises:
-            ConfigError: For a ``seed`` that is no whole number of 0 or more.
-        """
+        """Reset to the initial values of another seed."""
         self.seed = whole_number("seed", seed, MAX_SEED)
         if self.built:
-            self._assign_initial_values()
-
-    def _assign_initial_values(self) -> None:
-        assign_all(self.parameters, self.initial_values(self.dim))
-        assign_all(self.slopes, self._initial_slopes())
-        for weight in (*self.last.values(), *self.last_slopes.values()):
-            weight.assign(ops.zeros_like(weight))
+            assign_all(self.parameters, self.initial_values(self.dim))
+            assign_all(self.slopes, self._initial_slopes())
+            for weight in (*self.last.values(), *self.last_slopes.values()):
+                weight.assign(ops.zeros_like(weight))
 
     def initial_values(self, dim: int) -> list[dict[str, np.ndarray]]:
-        """Draw the raw weights of each position of the pattern: ``(repeats, *shape)``."""
+        """Draw the raw weights ``(repeats, *shape)`` of each position of the pattern."""
         return self._drawn(self.seed, dim)
 
     def _drawn(self, seed: int, dim: int) -> list[dict[str, np.ndarray]]:
         values = []
-        rules = [type(flow).orders for flow in self.maps]  # all couplings follow one sequence
+        rules = [type(flow).orders for flow in self.maps]  # maps with one rule share a sequence
         for position, flow in enumerate(self.maps[: self.k]):
             rng = np.random.default_rng([seed, position])
             repeats = len(range(position, self.k, len(self.maps)))
@@ -144,7 +133,6 @@ class FlowStack(Flow):
         return values
 
     def _initial_slopes(self) -> list[dict[str, np.ndarray]]:
-        """Draw ``A`` for each of the weights of the pattern."""
         return self._drawn_slopes(self.seed) if self.takes_context else []
 
     def _drawn_slopes(self, seed: int) -> list[dict[str, np.ndarray]]:
@@ -160,25 +148,25 @@ class FlowStack(Flow):
         return slopes
 
     def stored_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape in which a weight is stored: of one stack, as it is."""
+        """Stored shape of a weight of one stack."""
         return shape
 
     def without_maps(self) -> "FlowStack":
-        """Return a stack of the affine map at the end alone, as it is at the start."""
+        """A stack of the initial last affine map alone."""
         return FlowStack(self.pattern, 0, self.seed, self.affine)
 
     def adapt(
         self, mean: np.ndarray, cholesky: np.ndarray, slope: np.ndarray | None = None
     ) -> None:
-        """Let the last affine map take N(0, I) to a Gaussian; a diagonal one to its diagonal.
+        """Set the last affine map to take N(0, I) to a Gaussian; a diagonal one to its diagonal.
 
         Args:
-            mean: ``(D,)``; of a stack built with contexts, where these are 0.
+            mean: ``(D,)``; of a stack built with contexts, its value where these are 0.
             cholesky: The lower triangle ``(D, D)`` of its covariance.
             slope: ``(D, H)``, of the mean by a context.
 
         Raises:
-            ConfigError: The stack has none, or these are no Gaussian of its dimension.
+            ConfigError: The stack has no affine map, or these are no Gaussian of its dimension.
         """
         if not self.affine:
             raise ConfigError("this stack has no affine map at its end; affine='full' gives it one")
@@ -207,7 +195,7 @@ class FlowStack(Flow):
         return self.composition(context).run(x, inverse=True)
 
     def composition(self, context: Any = None) -> Composition:
-        """Return the maps with their raw weights, of contexts ``(batch, H)`` if they have some.
+        """The maps with their raw weights, for contexts ``(batch, H)`` if it takes some.
 
         All that depends on a context is computed here, before any map is run.
         """
@@ -223,17 +211,15 @@ class FlowStack(Flow):
         return Composition(names, self.maps, weights, self.k, last)
 
     def _weights(self, values: Any, slopes: Any, context: Any) -> dict[str, Any]:
-        """Return stored weights as maps take them, of contexts if they depend on some."""
         if self.takes_context:
             return _of_context(context, values, slopes)
         return {name: self.laid_out(value) for name, value in values.items()}
 
     def laid_out(self, stored: Any) -> Any:
-        """Return a stored weight ``(repeats, *shape)`` as maps take it: with a batch of 1."""
+        """Add a batch of 1 to a stored weight ``(repeats, *shape)``."""
         return ops.expand_dims(stored, -1)
 
     def _built_for(self, points: Any, context: Any) -> tuple[Any, Any]:
-        """Build for points and contexts, and return them in the type of the weights."""
         context = None if context is None else ops.convert_to_tensor(context)
         if not self.built:
             points = ops.convert_to_tensor(points)
@@ -245,13 +231,12 @@ class FlowStack(Flow):
         return points, None if context is None else ops.cast(context, self.variable_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
+        """Constructor arguments."""
         arguments = {"pattern": self.pattern, "k": self.k, "seed": self.seed, "affine": self.affine}
         return {**super().get_config(), **arguments}
 
 
 def _map_of(item: Any) -> Map:
-    """Return the map of an item of a pattern."""
     options = {} if isinstance(item, str) else item[pattern_name(item)]
     return resolve(FLOWS[pattern_name(item)])(**options)
 

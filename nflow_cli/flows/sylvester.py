@@ -16,26 +16,26 @@ from nflow_cli.flows.memo import Memo
 from nflow_cli.flows.numerics import inverse_softplus, is_direction, softplus, tanh
 from nflow_cli.flows.tanh_root import implicit, log_slope, signed_root, slope_of
 
-NORM = 2.0  # of what a unit looks along, at the start
+NORM = 2.0  # initial, of a row of R̃ Qᵀ
 
 
 @dataclass(frozen=True)
 class Sylvester(Map):
-    r"""``f(z) = z + Q R tanh(R̃ Qᵀ z + b)``, a bijection for every value of its weights.
+    """``f(z) = z + Q R tanh(R̃ Qᵀ z + b)``, a bijection for all weights.
 
     The M columns of ``Q`` are orthonormal, the first of a product of Householder reflections; ``R``
     and ``R̃`` are upper triangles. With ``h = tanh(R̃ Qᵀ z + b)`` and in nats,
-    ``log|det df/dz| = Σ_i log(1 + (1 - h_i²) r_ii r̃_ii)``, and ``1 + r_ii r̃_ii = softplus(slope_i)
-    > 0``. ``r̃_ii = softplus(scale_i)``: tanh is odd, so its sign is no loss. At M = 1 it is a
-    planar map.
+    ``log|det df/dz| = Σ_i log(1 + (1 - h_i²) r_ii r̃_ii)``, and
+    ``1 + r_ii r̃_ii = softplus(slope_i) > 0``. ``r̃_ii = softplus(scale_i)``: tanh is odd, so its
+    sign is no loss. At M = 1 it is a planar map.
 
-    Weights: ``reflections (H, D)``, ``bias (M,)``, ``slope (M,)``, ``scale (M,)``, and of M > 1 the
-    entries above the diagonal, column by column, ``outer`` of ``R`` and ``inner`` of ``R̃``
+    Weights: ``reflections (H, D)``, ``bias (M,)``, ``slope (M,)``, ``scale (M,)``, and for M > 1
+    the entries above the diagonal, column by column, ``outer`` of ``R`` and ``inner`` of ``R̃``
     ``(M (M - 1) / 2,)``. Cost: O(D M) both ways.
 
     Args:
         width: M, at most D; ``None``: D, at most 16.
-        reflections: H; ``None``: M, which reach every ``Q``.
+        reflections: H; ``None``: M, enough for every ``Q``.
 
     References:
         van den Berg, Hasenclever, Tomczak & Welling, *Sylvester Normalizing Flows for Variational
@@ -46,7 +46,7 @@ class Sylvester(Map):
     reflections: int | None = None
 
     def shapes(self, dim: int) -> Shapes:
-        """Return the shapes of the weights."""
+        """Shapes of the weights."""
         width, reflections = sylvester_sizes(self.width, self.reflections, dim)
         one = {name: (width,) for name in ("bias", "slope", "scale")}
         shapes: dict[str, tuple[int, ...]] = {"reflections": (reflections, dim), **one}
@@ -57,7 +57,7 @@ class Sylvester(Map):
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
         """Draw units as :class:`~nflow_cli.flows.planar.Planar` does, in orthogonal directions.
 
-        ``f`` is the identity where ``R = 0``; a little noise breaks the symmetry between the flows.
+        ``R = 0`` is the identity; noise breaks the symmetry between flows.
         """
         noise = {
             name: 0.1 * rng.standard_normal((repeats, *shape))
@@ -70,12 +70,13 @@ class Sylvester(Map):
     def constrain(
         self, reflections: Any, bias: Any, slope: Any, scale: Any, *above: Any
     ) -> tuple[Any, ...]:
-        """Return ``Q R``, ``R̃ Qᵀ``, ``R̃ R``, ``b``, and the slopes as ``log_slope`` takes them."""
+        """Return ``Q R``, ``R̃ Qᵀ``, ``R̃ R``, ``b``, and the slopes for ``log_slope``."""
         width, inner_diagonal = slope.shape[-2], softplus(scale)
         outer_diagonal = (softplus(slope) - 1) / inner_diagonal
+        entries_above = [(entries,) for entries in above] or [(), ()]  # none at M = 1
         outer, inner = (
             ops.swapaxes(triangle(diagonal, *entries), -2, -3)
-            for diagonal, entries in zip((outer_diagonal, inner_diagonal), _each(above))
+            for diagonal, entries in zip((outer_diagonal, inner_diagonal), entries_above)
         )
         columns = _reflected(reflections, width)
         rows = ops.swapaxes(columns, -2, -3)
@@ -94,8 +95,8 @@ class Sylvester(Map):
     ) -> tuple[Any, Any]:
         """Return ``x - Q R h`` and the log-determinant.
 
-        ``v = R̃ Qᵀ z + b`` solves ``v + R̃ R tanh(v) = R̃ Qᵀ x + b``. ``R̃ R`` is an upper triangle,
-        so the last unit comes first, and each has one equation of one unknown.
+        ``v = R̃ Qᵀ z + b`` solves ``v + R̃ R tanh(v) = R̃ Qᵀ x + b``. ``R̃ R`` is an upper
+        triangle: from the last unit on, each is one equation of one unknown.
         """
         c = memo.dense(into, x) + bias
         known = memo.root(partial(_from_the_last, _at_root), c, between, slopes[0])
@@ -114,15 +115,9 @@ class Sylvester(Map):
         return "1 + r r̃", np.logaddexp(0, slope)
 
 
-def _each(above: Any) -> Any:
-    """Return what is above the diagonals of two triangles, if there is something."""
-    return [(entries,) for entries in above] or [(), ()]
-
-
 def _reflected(reflections: Any, width: int) -> Any:
-    """Return the first columns ``(…, D, M, batch)`` of a product of reflections.
-
-    They are ``(…, H, D, batch)``; one of no direction is none.
+    """First columns ``(…, D, M, batch)`` of a product of reflections ``(…, H, D, batch)``; a zero
+    vector reflects nothing.
     """
     squared = ops.sum(reflections * reflections, axis=-2, keepdims=True)
     nonzero = is_direction(squared)
@@ -145,7 +140,7 @@ def _at_root(i: Any, c: Any, slope: Any) -> Any:
 
 
 def _from_the_last(find: Any, c: Any, between: Any, slope: Any) -> Any:
-    """Return ``h_i = find(i, c_i - Σ_{j > i} (R̃ R)_ij h_j, s_i)`` of each unit ``i``."""
+    """Return ``h_i = find(i, c_i - Σ_{j > i} (R̃ R)_ij h_j, s_i)`` for each unit ``i``."""
     width = c.shape[-2]
     places = ops.convert_to_tensor(np.eye(width, dtype=bool)[..., None])
     columns, slopes = ops.moveaxis(between, -2, 0), ops.moveaxis(slope, -2, 0)
@@ -160,5 +155,4 @@ def _from_the_last(find: Any, c: Any, between: Any, slope: Any) -> Any:
 
 
 def _times(a: Any, b: Any) -> Any:
-    """Return products of matrices ``(…, M, N, batch)`` and ``(…, N, P, batch)``."""
     return ops.sum(ops.expand_dims(a, -2) * ops.expand_dims(b, -4), axis=-3)

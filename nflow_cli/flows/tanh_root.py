@@ -1,4 +1,4 @@
-"""The scalar map ``v + (s - 1) tanh(v)``, ``s > 0``: its slope in logarithms, and its inverse."""
+"""The scalar map ``v + (s - 1) tanh(v)``, ``s > 0``: its log-slope and its inverse."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ FLAT = 1e-9  # slope whose square is close to underflow in float32
 
 
 def slope_of(raw: Any) -> tuple[Any, Any]:
-    """Return the slope ``s = softplus(raw)`` and ``rest``, as :func:`log_slope` takes them."""
+    """Return the slope ``s = softplus(raw)`` and ``rest``, for :func:`log_slope`."""
     lowest = LOG_SMALLEST.get(keras.backend.standardize_dtype(raw.dtype), -87.0)
     floor = ops.exp(lowest + raw - ops.stop_gradient(raw))  # its gradient in raw is that of exp
     slope = ops.where(raw < lowest, floor, softplus(raw))
@@ -24,11 +24,11 @@ def slope_of(raw: Any) -> tuple[Any, Any]:
 
 
 def implicit(h: Any, c: Any, slope: Any) -> Any:
-    """Return ``h = tanh(v)`` of a root that :func:`signed_root` found, with its gradient.
+    """Attach a gradient to ``h = tanh(v)`` of a root found by :func:`signed_root`.
 
-    It is that of the implicit function ``v``, not of the iteration: what is added
-    to ``h`` is 0 and has the first and second derivatives of ``tanh(v)``, those of a step of
-    Halley's iteration. (Only the first where the slope is so small that its square is lost.)
+    It is that of the implicit function ``v``: the term added to ``h`` is 0 and has the first and
+    second derivatives of ``tanh(v)``, those of a step of Halley's iteration. (Only the first if the
+    square of the slope underflows.)
     """
     moved = c - slope * h
     gap = moved - ops.stop_gradient(moved)
@@ -43,10 +43,10 @@ def implicit(h: Any, c: Any, slope: Any) -> Any:
 def log_slope(h: Any, slope: Any, rest: Any) -> Any:
     """Return ``log(1 + (1 - h^2) (s - 1)) = log(h^2 + (1 - h^2) s)`` in nats, ``h = tanh(v)``.
 
-    The second form has no cancellation: both terms are positive. The slope ``s`` is kept from
-    underflow where it is that of a large negative number; there ``h^2`` outweighs it, and what its
-    logarithm lacks, ``rest``, counts where ``h`` is 0. (Between 0 and 1e-15, or 1e-145 in float64,
-    the value is finite but not exact.)
+    The second form does not cancel: both terms are positive. ``s`` is kept from underflow for large
+    negative raw values, where ``h^2`` outweighs it; the missing part of its logarithm, ``rest``,
+    counts where ``h`` is 0. (Between 0 and 1e-15, or 1e-145 in float64, the value is finite but not
+    exact.)
     """
     return ops.log(h * h + (1 - h * h) * slope) + ops.where(h == 0, rest, 0.0)
 
@@ -54,10 +54,9 @@ def log_slope(h: Any, slope: Any, rest: Any) -> Any:
 def signed_root(c: Any, slope: Any) -> Any:
     """Return the root ``v`` of ``v + (s - 1) tanh(v) = c``.
 
-    By symmetry the root is sought for ``|c|``, in ``[|c| - |s - 1|, |c| + |s - 1|]``, ``v >= 0``.
-    There the left side is convex for ``s < 1`` and concave for ``s > 1``, so Newton's iteration
-    is monotone from an upper bound of the root in the first case and from a lower one in the
-    second.
+    By symmetry for ``|c|``, in ``[|c| - |s - 1|, |c| + |s - 1|]``, ``v >= 0``. There the left side
+    is convex for ``s < 1`` and concave for ``s > 1``, so Newton's iteration is monotone, from an
+    upper bound of the root in the first case and from a lower one in the second.
     """
     return ops.sign(c) * _root(ops.abs(c), slope)
 
@@ -77,11 +76,11 @@ def _root(c: Any, slope: Any) -> Any:
 
 
 def _saturated(c: Any, s: Any) -> Any:
-    """Return a lower bound of the root for ``s > 0`` that is close where tanh saturates.
+    """Lower bound of the root for ``s > 0``, close where tanh saturates.
 
     ``v <= u = max(log(2s) / 2, c - s + 1)``: beyond the first ``s (1 - tanh(v)) <= 1``. So
-    ``tanh(v) >= (c - u) / s``, which is at most ``1 - 1/s``. (Newton's iteration from a start on
-    the slope of tanh would creep: a step for each unit of ``v``.)
+    ``tanh(v) >= (c - u) / s``, which is at most ``1 - 1/s``. (From a start on the slope of tanh
+    Newton's iteration would need a step per unit of ``v``.)
     """
     s = ops.maximum(s, 1.0)
     u = ops.maximum(ops.log(2 * s) / 2, c - s + 1)

@@ -1,4 +1,4 @@
-"""The loop over maps on TensorFlow: compiled once whatever their number, with its own gradient."""
+"""The loop over maps on TensorFlow, compiled once for any length, with its own gradient."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -9,33 +9,33 @@ import tensorflow as tf
 from nflow_cli.flows.memo import Memo, product
 
 
-class Kept(Memo):
-    """Keeps what it computes, in order."""
+class Saving(Memo):
+    """Saves what it computes, in order."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []
 
     def dense(self, weights: Any, points: Any) -> Any:
-        """Return the product, and keep it."""
-        return self._keep(super().dense(weights, points))
+        """Return the product, and save it."""
+        return self._saved(super().dense(weights, points))
 
     def root(self, solve: Callable[..., Any], *known: Any) -> Any:
-        """Return the root, and keep it."""
-        return self._keep(super().root(solve, *known))
+        """Return the root, and save it."""
+        return self._saved(super().root(solve, *known))
 
-    def _keep(self, value: Any) -> Any:
+    def _saved(self, value: Any) -> Any:
         self.values.append(value)
         return value
 
 
-class HandedOut(Memo):
-    """Hands out what was kept, in the same order, with the gradient that it had."""
+class Reusing(Memo):
+    """Returns saved values in the same order, with their gradients."""
 
     def __init__(self, values: Sequence[Any]):
         self.values: Iterator[Any] = iter(values)
 
     def dense(self, weights: Any, points: Any) -> Any:
-        """Return the product that was kept."""
+        """Return the saved product."""
         value = next(self.values)
 
         @tf.custom_gradient
@@ -53,14 +53,14 @@ class HandedOut(Memo):
         return known(weights, points)
 
     def root(self, solve: Callable[..., Any], *known: Any) -> Any:
-        """Return the root that was kept."""
+        """Return the saved root."""
         return tf.stop_gradient(next(self.values))
 
 
 def fold(step: Callable[..., Any], state: Sequence[Any], sets: Any, count: int) -> Any:
     """Fold ``state = step(memo, state, weights)`` over the leading axis of all in ``sets``.
 
-    Each step's state is kept, and its products and roots. From them the gradient runs the step
+    The state, products and roots of each step are saved; from them the gradient runs the step
     again. (TensorFlow's own gradient of a ``while_loop`` copies whatever a step has read or
     computed, and takes a third longer.)
     """
@@ -70,17 +70,17 @@ def fold(step: Callable[..., Any], state: Sequence[Any], sets: Any, count: int) 
         start, arrays = flat[: len(state)], flat[len(state) :]
 
         def forward(i: Any, stacks: Any, *before: Any) -> Any:
-            memo = Kept()
+            memo = Saving()
             after = step(memo, before, keras.tree.pack_sequence_as(sets, _take(arrays, i)))
             return i + 1, _write(stacks, i, [*before, *memo.values]), *after
 
-        stacks = _empty(count, [*start, *_kept_by(step, start, arrays, sets)])
+        stacks = _empty(count, [*start, *_specs_of_saved(step, start, arrays, sets)])
         end, stacks = _loop(forward, 0, count, stacks, start)
 
         def gradient(*changes: Any) -> Any:
             def backward(i: Any, summed: Any, *changes: Any) -> Any:
                 at = _take(stacks, i)
-                before, memo = at[: len(state)], HandedOut(at[len(state) :])
+                before, memo = at[: len(state)], Reusing(at[len(state) :])
                 changes, of_weights = _transposed(
                     step, memo, before, _take(arrays, i), sets, changes
                 )
@@ -95,22 +95,21 @@ def fold(step: Callable[..., Any], state: Sequence[Any], sets: Any, count: int) 
     return run(*state, *keras.tree.flatten(sets))
 
 
-def _kept_by(step: Any, state: Any, arrays: Any, sets: Any) -> list[Any]:
-    """Return types and shapes of what a step keeps, by running it once in a graph of its own."""
+def _specs_of_saved(step: Any, state: Any, arrays: Any, sets: Any) -> list[Any]:
+    """Types and shapes of what a step saves, by tracing it once."""
 
     def run(state: Any, flat: Any) -> Any:
-        memo = Kept()
+        memo = Saving()
         step(memo, state, keras.tree.pack_sequence_as(sets, flat))
         return memo.values
 
     specs = [tf.TensorSpec(array.shape, array.dtype) for array in state]
     of_one = [tf.TensorSpec(array.shape[1:], array.dtype) for array in arrays]
-    traced = tf.function(run, autograph=False)  # there is no Python to be turned into operations
+    traced = tf.function(run, autograph=False)  # no Python control flow
     return traced.get_concrete_function(specs, of_one).structured_outputs
 
 
 def _transposed(step: Any, memo: Any, before: Any, flat: Any, sets: Any, changes: Any) -> Any:
-    """Return the gradient of one step in its state and in its weights ``flat``."""
     with tf.GradientTape() as tape:
         tape.watch([before, flat])
         after = step(memo, before, keras.tree.pack_sequence_as(sets, flat))
@@ -119,9 +118,8 @@ def _transposed(step: Any, memo: Any, before: Any, flat: Any, sets: Any, changes
 
 
 def _loop(body: Any, first: int, count: int, arrays: Any, state: Any) -> tuple[Any, Any]:
-    """Run ``body(i, arrays, *state)`` ``count`` times from index ``first`` on; stack ``arrays``."""
     start = (tf.constant(first), arrays, *state)
-    bound = {"maximum_iterations": count}  # XLA asks for one that is known
+    bound = {"maximum_iterations": count}  # XLA needs a known bound
     _, arrays, *state = tf.while_loop(lambda i, *_: (i >= 0) & (i < count), body, start, **bound)
     return tuple(state), [array.stack() for array in arrays]
 

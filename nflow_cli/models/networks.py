@@ -1,4 +1,4 @@
-"""The encoders and decoders of the VAE, as Keras functional models over images of 28 x 28."""
+"""Encoders and decoders of the VAE, as Keras functional models over 28 x 28 images."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ LOG_VARIANCE_BOUND = 10.0
 def build_networks(
     network: str, hidden: Sequence[int], latent_dim: int, seed: int
 ) -> tuple[keras.Model, keras.Model]:
-    """Return an encoder and a decoder.
+    """Build an encoder and a decoder.
 
     Args:
         network: ``relu`` or ``maxout`` (multilayer perceptrons), or ``gated-conv``.
@@ -27,9 +27,9 @@ def build_networks(
         seed: Fixes the initial values.
 
     Returns:
-        The encoder takes pixels ``(batch, 784)`` and returns the posterior's mean ``(batch, D)``,
-        its log-variance ``(batch, D)`` and the last hidden layer ``(batch, H)``. The decoder takes
-        latents ``(batch, D)`` and returns the logits of the pixels ``(batch, 784)``.
+        The encoder maps pixels ``(batch, 784)`` to the posterior's mean ``(batch, D)``,
+        log-variance ``(batch, D)`` and last hidden layer ``(batch, H)``. The decoder maps latents
+        ``(batch, D)`` to pixel logits ``(batch, 784)``.
     """
     seeds = stream(seed, "networks")
 
@@ -55,7 +55,7 @@ def _relu(x: Any, width: int, initializer: Callable[[], Any]) -> Any:
 
 
 def _maxout(x: Any, width: int, initializer: Callable[[], Any]) -> Any:
-    """Return ``width`` units, each the largest of four affine maps (Goodfellow et al. 2013)."""
+    """``width`` units, each the maximum of four affine maps (Goodfellow et al. 2013)."""
     pieces = layers.Dense(width * MAXOUT_WINDOW, kernel_initializer=initializer())(x)
     return ops.max(layers.Reshape((width, MAXOUT_WINDOW))(pieces), axis=-1)
 

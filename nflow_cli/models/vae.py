@@ -1,4 +1,4 @@
-"""A variational autoencoder of 28 x 28 images whose posterior goes through a flow stack."""
+"""Variational autoencoder of 28 x 28 images with a normalizing-flow posterior."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,23 +13,23 @@ from nflow_cli.random_streams import stream
 
 @keras.saving.register_keras_serializable("nflow_cli")
 class FlowVAE(keras.Model):
-    r"""``q(z_K|x)``: a diagonal Gaussian ``q0(z_0|x)`` pushed through K flows.
+    """VAE with posterior ``q(z_K|x)``: a diagonal Gaussian ``q0(z_0|x)`` pushed through K flows.
 
     The prior is ``p(z) = N(0, I)``, or that pushed through flows of its own, ``z = g(ε)``:
-    ``log p(z) = log N(g^-1(z); 0, I) + log|det dg^-1/dz|`` in nats, trained with all the rest.
-    Pixels are Bernoulli given ``z``. Images are ``(batch, 28, 28)`` or ``(batch, 784)`` in
-    [0, 1]; latents are ``(batch, latent_dim)``. Calling the model reconstructs.
+    ``log p(z) = log N(g^-1(z); 0, I) + log|det dg^-1/dz|`` in nats, trained jointly. Pixels are
+    Bernoulli given ``z``. Images are ``(batch, 28, 28)`` or ``(batch, 784)`` in [0, 1]; latents are
+    ``(batch, latent_dim)``. Calling the model reconstructs.
 
     Args:
         latent_dim: D.
         network: ``relu``, ``maxout`` or ``gated-conv``.
         hidden: Widths of the hidden layers.
         pattern: Names of flows, such as ``["planar", "radial"]``.
-        k: How many flows in all; 0 is the plain VAE.
-        amortized: Whether the flows' weights come from the encoder, or are shared by all images.
+        k: Number of flows; 0 is the plain VAE.
+        amortized: Whether the encoder outputs the flows' weights; else all images share them.
         seed: Fixes the initial values.
-        prior: The ``pattern``, ``k`` and ``affine`` of the prior's
-            :class:`~nflow_cli.flows.FlowStack`; ``None``: N(0, I). Training runs its inverse.
+        prior: ``pattern``, ``k`` and ``affine`` of the prior's :class:`~nflow_cli.flows.FlowStack`;
+            ``None``: N(0, I). Training runs its inverse.
 
     References:
         Prior: Chen et al., *Variational Lossy Autoencoder*, 2017, arXiv 1611.02731, section 3.2.
@@ -58,23 +58,23 @@ class FlowVAE(keras.Model):
         context_shape = tuple(self.encoder.outputs[2].shape)
         self.flow.build((None, latent_dim), context_shape if amortized else None)
         self.prior = None
-        if prior is not None:  # of another seed than the posterior's flows, which may be alike
+        if prior is not None:  # its own seed: the posterior may have the same flows
             self.prior = FlowStack(**prior, seed=int(stream(seed, "prior flows").integers(2**32)))
             self.prior.build((None, latent_dim))
         self.built = True
 
     @property
     def xla(self) -> bool:
-        """Whether to compile with XLA, whose convolutions take minutes on a processor.
+        """Whether to compile with XLA: its convolutions take minutes on a CPU.
 
-        The sums of TensorFlow's own depend in their last bits on how many threads share them.
+        TensorFlow's own sums depend in their last bits on the number of threads.
         """
         return self.network != "gated-conv"
 
     def encoded(self, images: Any) -> tuple[Any, Any, Any]:
-        """Return the mean and log-variance ``(batch, D)`` of the base, and the flows' context.
+        """Mean and log-variance ``(batch, D)`` of the base, and the flows' context.
 
-        The context ``(batch, H)`` is the encoder's last layer; ``None`` where images share the
+        The context ``(batch, H)`` is the encoder's last layer; ``None`` if images share the
         weights.
         """
         mean, log_variance, hidden = self.encoder(flatten(images))
@@ -84,8 +84,8 @@ class FlowVAE(keras.Model):
         """Push ``noise`` ``(..., batch, D)`` through the posterior of each image.
 
         Returns:
-            ``mean``, ``log_variance`` ``(batch, D)`` of the base, its draws ``z0`` and their
-            images ``z`` ``(..., batch, D)``, ``log_q0`` and ``log_det`` ``(..., batch)`` in nats:
+            ``mean``, ``log_variance`` ``(batch, D)`` of the base, its draws ``z0`` and their images
+            ``z`` ``(..., batch, D)``, ``log_q0`` and ``log_det`` ``(..., batch)`` in nats:
             ``log q(z|x) = log_q0 - log_det``.
         """
         mean, log_variance, context = self.encoded(images)
@@ -101,10 +101,10 @@ class FlowVAE(keras.Model):
         }
 
     def elbo_terms(self, images: Any, noise: Any) -> dict[str, Any]:
-        """Return :meth:`posterior` and the two terms of the bound, ``(..., batch)`` in nats.
+        """Return :meth:`posterior` and the two terms of the ELBO, ``(..., batch)`` in nats.
 
-        ``log p(x) >= E[reconstruction + log p(z_K) - log q0 + log_det]`` (arXiv 1505.05770,
-        eq. 15): ``log_likelihood = log p(x|z_K)``, summed over pixels, and
+        ``log p(x) >= E[reconstruction + log p(z_K) - log q0 + log_det]`` (arXiv 1505.05770, eq.
+        15): ``log_likelihood = log p(x|z_K)``, summed over pixels, and
         ``kl = log q0 - log_det - log p(z_K)``.
         """
         drawn = self.posterior(images, noise)
@@ -121,44 +121,41 @@ class FlowVAE(keras.Model):
         return self.sampling.prior_log_prob(base) + log_det
 
     def prior_latents(self, noise: Any) -> Any:
-        """Return the latents that the prior makes of ``noise`` ``(n, D)``: draws, if it is N(0, I).
-
-        That is the noise itself where the prior is N(0, I).
-        """
+        """Map ``noise`` ``(n, D)`` through the flows of the prior, if it has some."""
         return noise if self.prior is None else self.prior.forward_and_log_det(noise)[0]
 
     def encode(self, images: Any, seed: int = 0) -> Any:
-        """Draw one latent ``z_K`` ``(batch, D)`` for each image."""
+        """Draw one latent ``z_K`` ``(batch, D)`` per image."""
         noise = stream(seed, "encode").standard_normal((len(images), self.latent_dim), "float32")
         return self.posterior(images, ops.convert_to_tensor(noise))["z"]
 
     def decode_logits(self, latents: Any) -> Any:
-        """Return the logits of the pixels ``(..., 784)`` for latents ``(..., D)``."""
+        """Pixel logits ``(..., 784)`` for latents ``(..., D)``."""
         flat = ops.reshape(latents, (-1, self.latent_dim))
         return ops.reshape(self.decoder(flat), (*latents.shape[:-1], PIXELS))
 
     def decode(self, latents: Any) -> Any:
-        """Return the means of the pixels ``(batch, 28, 28)`` for latents ``(batch, D)``."""
+        """Pixel means ``(batch, 28, 28)`` for latents ``(batch, D)``."""
         logits = self.decode_logits(ops.convert_to_tensor(latents, dtype=self.compute_dtype))
         return ops.reshape(ops.sigmoid(logits), (-1, SIDE, SIDE))
 
     def sample(self, n: int, seed: int = 0) -> Any:
-        """Decode ``n`` draws from the prior: means of pixels ``(n, 28, 28)``."""
+        """Decode ``n`` draws from the prior: pixel means ``(n, 28, 28)``."""
         noise = stream(seed, "prior").standard_normal((n, self.latent_dim), "float32")
         return self.decode(self.prior_latents(noise))
 
     def reconstruct(self, images: Any, seed: int = 0) -> Any:
-        """Decode one draw of each image's posterior: means of pixels ``(batch, 28, 28)``."""
+        """Decode one draw of each image's posterior: pixel means ``(batch, 28, 28)``."""
         return self.decode(self.encode(images, seed))
 
     def call(self, images: Any) -> Any:
-        """Return :meth:`reconstruct` with noise of the sampling layer's own."""
+        """:meth:`reconstruct`, with noise of the sampling layer."""
         shape = (ops.shape(images)[0], self.latent_dim)
         noise = keras.random.normal(shape, seed=self.sampling.generator)
         return self.decode(self.posterior(images, noise)["z"])
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
+        """Constructor arguments."""
         arguments = {
             "latent_dim": self.latent_dim,
             "network": self.network,
@@ -174,7 +171,7 @@ class FlowVAE(keras.Model):
 
 
 def flatten(images: Any) -> Any:
-    """Return images ``(..., 28, 28)`` or ``(..., 784)`` as float32 ``(..., 784)``."""
+    """Images ``(..., 28, 28)`` or ``(..., 784)`` as float32 ``(..., 784)``."""
     images = ops.cast(images, "float32")
     if images.shape[-1] == PIXELS:
         return images

@@ -7,9 +7,9 @@ import pytest
 
 from benchmarks.independent import fit_independent
 from benchmarks.latent_classes import fit_latent_classes
-from nflow_cli.densities.cells.marginal import Outcomes
+from nflow_cli.densities.cells.marginal import Support
 
-COLUMNS = [Outcomes(4, new=3), Outcomes(2), Outcomes(2, number=0, floor=1e-3)]
+COLUMNS = [Support(4, new=3), Support(2), Support(2, number=0, floor=1e-3)]
 CLASSES = np.array([0.5, 0.3, 0.2])
 FIRST = np.array([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.1, 0.1, 0.8]])
 SECOND = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]])

@@ -10,7 +10,7 @@ from nflow_cli.densities.bases import StandardNormal
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.normality import band, distance
-from nflow_cli.flows.side_by_side import stack_of
+from nflow_cli.flows.side_by_side import make_stack
 from nflow_cli.random_streams import stream
 
 SEED, R = 4, 3
@@ -24,13 +24,13 @@ def moved(weights, seed):
 
 
 def flow_density(seed, members):
-    flow = stack_of(SPLINE, 2, seed, "full", members, dtype="float64")
+    flow = make_stack(SPLINE, 2, seed, "full", members, dtype="float64")
     flow.build((None, 2))
     return FlowDensity(StandardNormal(), flow, ColumnUnits([[Scale(0.5, 2.0)]] * 2))
 
 
 def given_density(seed, members):
-    flow = stack_of(SPLINE, 2, seed, "full", members, dtype="float64")
+    flow = make_stack(SPLINE, 2, seed, "full", members, dtype="float64")
     flow.build((None, 2), (None, 1))
     units = ColumnUnits([[Scale(0.5, 2.0)]] * 2), ColumnUnits([[Scale(1.0, 3.0)]])
     return FlowDensity(StandardNormal(), flow, *units)

@@ -53,8 +53,12 @@ def test_a_vae_worse_than_fair_coins_is_ruined():
     ("share", "tail", "text"),
     [
         (0.05, 0.4, "one sample holds 5% of the squared weights: "),
-        (0.01, 0.8, "of 10 times the samples one would hold 4% of the squared weights (k-hat "),
-        (0.01, 400.0, "of 10 times the samples one would hold 10%"),
+        (
+            0.01,
+            0.8,
+            "with 10 times as many samples one would hold 4% of the squared weights (k-hat ",
+        ),
+        (0.01, 400.0, "with 10 times as many samples one would hold 10%"),
     ],
 )
 def test_weights_of_which_few_samples_hold_most_are_told(share, tail, text):
@@ -87,7 +91,7 @@ def test_a_lost_mode_is_said_in_place_of_the_weights_that_it_unsettles(annealed,
     facts = {**MISSED, "largest_weight": 0.6, "restarts": {"count": restarts}}
     (caveat,) = caveats_of(settings(train={"annealing": {"share": annealed}}), facts)
     assert caveat.word == "missed mass" and set(caveat.figures) == {"ess", "estimated_log_z"}
-    text = "q has nearly no mass where 19% of p lies: a mode, or a part of one, is lost"
+    text = "q has almost no mass where 19% of p lies: it misses a mode, or part of one"
     assert caveat.reason == f"{text}; try {remedy}"
 
 
@@ -112,7 +116,7 @@ def test_a_mass_that_was_not_resolved_is_told(mass, error, word):
 @pytest.mark.parametrize(
     ("facts", "text"),
     [
-        ({"n_effective": 2, "n_test": 2}, "a mean of 2 rows: an interval of 95 % is ± 12.7 st"),
+        ({"n_effective": 2, "n_test": 2}, "a mean of 2 rows: a 95 % interval is ± 12.7 stand"),
         ({"n_effective": 1, "n": 3, "outside": 2}, "a mean of 1 row: its standard error is unkn"),
         ({"n_effective": 2.0, "n_test": 150}, "150 rows of unequal weights, with an effective sam"),
         ({"n_effective": 1.0, "n": 1_000}, "size of 1.0: its standard error is unknown"),
@@ -132,7 +136,7 @@ def test_ten_rows_and_an_older_run_are_not_marked(facts):
 @pytest.mark.parametrize("n", range(2, 10))
 def test_the_width_of_an_interval_is_that_of_students_t(n):
     (caveat,) = caveats_of(settings(POINTS), {"n_effective": n})
-    factor = float(re.search("95 % is ± ([0-9.]+) standard errors", caveat.reason)[1])
+    factor = float(re.search("95 % interval is ± ([0-9.]+) standard errors", caveat.reason)[1])
     with mpmath.workdps(30):
         v = n - 1  # P(|t| > f) is the regularised incomplete beta of v/(v + f^2)
         beyond = [

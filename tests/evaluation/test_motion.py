@@ -44,7 +44,7 @@ def motions():
 
 @pytest.fixture
 def few_moments(monkeypatch):
-    monkeypatch.setattr(of_motion, "OF_A_FLOW", 3)
+    monkeypatch.setattr(of_motion, "FRAMES_A_FLOW", 3)
 
 
 @pytest.mark.usefixtures("few_moments")

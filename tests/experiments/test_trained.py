@@ -15,7 +15,6 @@ from short_runs import BOX, MIXED, VAE, edit_description, edit_json, edit_member
 from truth import push, to_numpy
 
 import nflow_cli
-from nflow_cli.config.schema import VAEConfig
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.targets import Multimodal
 from nflow_cli.errors import ConfigError, DataError, NflowError
@@ -152,7 +151,7 @@ def test_a_vae_draws_images_from_its_prior(tmp_path):
     prior = {"pattern": ["planar"], "k": 0, "affine": "full"}
     model = FlowVAE(2, "relu", [16], ["planar"], 2, prior=prior)
     model.prior.last["shift"].assign([3.0, -2.0])
-    images = trained.TrainedVAE(tmp_path, VAEConfig(command="train-vae"), model).sample(4, seed=1)
+    images = trained.TrainedVAE(tmp_path, None, model).sample(4, seed=1)
     noise = stream(1, "samples").standard_normal((4, 2), np.float32)
     expected = to_numpy(model.decode(noise + np.array([3.0, -2.0], np.float32)))
     np.testing.assert_allclose(images, expected, atol=1e-6)

@@ -1,1 +1,1 @@
-"""Densities of the cells of a table, in turn, each given those before it."""
+"""Autoregressive density of all columns of a table, cell by cell."""

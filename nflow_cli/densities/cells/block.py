@@ -1,4 +1,4 @@
-"""Some rows, scored by a density of cells. NumPy, float64. No Keras here."""
+"""Scores of a block of rows by a density of cells: NumPy, float64."""
 
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,13 +17,12 @@ if TYPE_CHECKING:
 
 
 class Encoded(NamedTuple):
-    """Rows as a network takes them, bank by bank, rows last.
+    """Encoded rows as a network takes them: bank by bank, rows last.
 
     Attributes:
-        codes: Which outcome each cell is ``(C, n)``.
-        centre: The middle of intervals ``(K + X, n)``, of the columns that have numbers, then of
-            coarse lattices.
-        half: Half their width ``(K + X, n)``.
+        codes: Outcome of each cell ``(C, n)``.
+        centre: Middles of intervals ``(K + X, n)``: columns with numbers, then coarse lattices.
+        half: Half widths ``(K + X, n)``.
     """
 
     codes: np.ndarray
@@ -32,11 +31,8 @@ class Encoded(NamedTuple):
 
 
 class Conditionals(NamedTuple):
-    """The distributions of cells.
-
-    Attributes:
-        parameters: Of rows, or of one for all.
-        log_masses: In nats, of the intervals ``(N + X, n)`` that stand for numbers.
+    """Distributions of cells: parameters, per row or one for all, and log-masses in nats
+    ``(N + X, n)`` of numbers' intervals.
     """
 
     parameters: Parameters
@@ -44,12 +40,7 @@ class Conditionals(NamedTuple):
 
 
 class Block:
-    """Rows ``(n, C)`` and the distributions of their cells, each computed once.
-
-    Args:
-        density: Of the rows.
-        rows: As they are.
-    """
+    """Rows ``(n, C)`` and the distributions of their cells, each computed once."""
 
     def __init__(self, density: "CellDensity", rows: np.ndarray):
         self.density, self.layout, self.rows = density, density.layout, rows
@@ -59,16 +50,16 @@ class Block:
 
     @cached_property
     def networks(self) -> list[Conditionals]:
-        """The distributions of the cells by each network."""
+        """Distributions by each network."""
         return [self.by_network(member) for member in self.density.networks]
 
     @cached_property
     def marginals(self) -> Conditionals:
-        """Those by the marginals of columns."""
+        """Distributions by the marginals."""
         return self._conditionals(self.density.marginal)
 
     def by_network(self, member: "Member") -> Conditionals:
-        """Return those by a network."""
+        """Distributions by one network."""
         x = network.inputs(self.layout, self.encoded.codes, self.encoded.centre, np)
         limits = self.density.limits
         found = network.parameters(self.layout, member.weights, limits, x, np)
@@ -83,7 +74,6 @@ class Block:
         return Conditionals(parameters, masses)
 
     def _with_new(self, log_shares: list[np.ndarray | None]) -> list[np.ndarray | None]:
-        """Return shares by a network, those of new levels and values as the marginals have them."""
         banks, start = [], 0
         marginals = self.density.marginal.log_shares
         for bank, shares, marginal in zip(self.layout.banks, log_shares, marginals):
@@ -101,7 +91,7 @@ class Block:
 
     @cached_property
     def by_members(self) -> np.ndarray:
-        """The log-probabilities ``(R, n, D + K)`` of cells by each member."""
+        """Log-probabilities ``(R, n, D + K)`` of cells by each member."""
         alone = self.masses(self.marginals)
         kept = [
             log_mixture(member.shares, self.masses(found).T, alone.T).T
@@ -112,9 +102,8 @@ class Block:
 
     @cached_property
     def by_mixture(self) -> np.ndarray:
-        """The log-probabilities ``(n, D + K)`` of cells by the mixture of all members.
-
-        Those of a row sum to its log-density: each is given the cells before.
+        """Log-probabilities ``(n, D + K)`` of cells by the mixture of members, given the cells
+        before.
         """
         cells = self.by_members
         if len(cells) == 1:
@@ -127,14 +116,14 @@ class Block:
 
     @cached_property
     def by_marginals(self) -> np.ndarray:
-        """The log-probabilities ``(n, D + K)`` of cells by independent columns."""
+        """Log-probabilities ``(n, D + K)`` of cells by independent columns."""
         if self.density.alone:
             return Block(self.density.alone, self.rows).by_marginals
         last = [one.alone.log_prob(self.rows) for one in self.density.computed]
         return np.column_stack([self._as_densities(self.masses(self.marginals)), *last])
 
     def masses(self, conditionals: Conditionals) -> np.ndarray:
-        """Return the log-masses ``(D, n)`` of cells, bank by bank."""
+        """Log-masses ``(D, n)`` of cells, bank by bank."""
         (log_shares, *_), masses = conditionals
         # Of a value that is on no grid.
         with np.errstate(invalid="ignore"):
@@ -142,7 +131,7 @@ class Block:
 
     @property
     def is_known(self) -> np.ndarray:
-        """Which cells ``(D, n)`` count, bank by bank."""
+        """Known cells ``(D, n)``, bank by bank."""
         places = [self.layout.columns.index(i) for i in self.layout.modelled]
         return self.encoded.codes[places] >= 0
 
@@ -151,10 +140,9 @@ class Block:
 
     @cached_property
     def _log_measures(self) -> np.ndarray:
-        """What the log-probability of each cell ``(n, D)`` is lowered by.
+        """Log-width ``(n, D)`` by which a mass becomes a density; 0 for cells with a mass.
 
-        A number's is of an interval, and lowered to be a density; one beyond found bounds is
-        lowered by that of the value among those beyond.
+        For a value beyond found bounds, less its log-probability among those beyond.
         """
         first, columns = self.density.n_given, self.density.modelled
         measures = np.zeros((len(self.rows), len(columns)))
@@ -170,7 +158,7 @@ class Block:
     # Distribution functions.
 
     def pit(self, noise: np.ndarray) -> np.ndarray:
-        """Return the randomised probability integral transforms ``(n, D + K)`` by uniform noise."""
+        """Randomised probability integral transforms ``(n, D + K)``, by uniform noise."""
         density = self.density
         noise, last = np.split(noise, [len(density.modelled)], axis=1)
         computed = [one.pit(self.rows, v) for one, v in zip(density.computed, last.T)]
@@ -184,7 +172,7 @@ class Block:
 
     @property
     def _weights(self) -> np.ndarray:
-        """The weights of members in each cell, by their likelihood of the cells before it."""
+        """Weights of members in each cell: prior times likelihood of the cells before."""
         if self.density.members == 1:
             return np.ones((1, 1, 1))
         cells = self.by_members[:, :, : len(self.density.modelled)]

@@ -1,4 +1,4 @@
-"""The columns of a density of cells: values of a table as outcomes and intervals, and back."""
+"""Columns of a density of cells: table values as outcomes and intervals, and back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,19 +12,18 @@ from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.written import as_written
 from nflow_cli.densities.cells.layout import Outcomes
 
-UNKNOWN = -1  # the code of a cell that nothing is known of: it is left out of the sum
-END = 0.01  # of a step: what is that near to the last value within bounds is at it
-SMALL = 1e-5  # a half width below which the slope gives it with fewer lost digits than a difference
+UNKNOWN = -1  # code of an unknown cell, which is left out of the sum
+END = 0.01  # steps: a value this close to the last one within bounds equals it
+SMALL = 1e-5  # half width below which the slope is more accurate than a difference
 
 
 class Interval(NamedTuple):
-    """The intervals that stand for numbers ``(n,)`` of one lattice, in the units of their column.
+    """Intervals of numbers ``(n,)`` on one lattice, in column units.
 
     Attributes:
-        centre: Their middles; of a value that is not on a coarse lattice, the end between its
-            neighbours there.
-        half: Half their widths; 0 where the value is not on the lattice. Of the first and last
-            values within bounds the interval is all beyond ``centre``: it is ``-inf`` or ``inf``.
+        centre: Middles; off a coarse lattice, the boundary between its neighbours there.
+        half: Half widths; 0 off the lattice, and ``-inf`` or ``inf`` for the first and last value
+            within bounds, whose interval is all below or above ``centre``.
     """
 
     centre: np.ndarray
@@ -32,13 +31,13 @@ class Interval(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """Cells of n rows.
+    """Encoded cells of n rows.
 
     Attributes:
-        codes: Which outcome each is ``(n,)``, ``UNKNOWN`` where nothing is known of it; a number
-            on several lattices is of the coarsest.
-        fine: The intervals of numbers on the finest lattice.
-        coarse: Those on each of the others.
+        codes: Outcome of each ``(n,)``, or ``UNKNOWN``; a number on several lattices has the
+            coarsest.
+        fine: Intervals on the finest lattice.
+        coarse: Intervals on each of the others.
     """
 
     codes: np.ndarray
@@ -48,19 +47,18 @@ class Cells(NamedTuple):
 
 @dataclass(frozen=True)
 class CellColumn:
-    """A column, its kind settled by the training rows.
+    """A column whose kind is fixed by the training rows.
 
-    Its outcomes, in their order: the levels or the atoms; a number, on each lattice; a gap; and
-    what no training row is, a new level or a number beyond bounds that were found.
+    Outcomes, in order: levels or atoms; a number, one per lattice; missing; and new, a level or a
+    number beyond found bounds that no training row has.
 
     Args:
-        name: Of the column.
-        kind: What it is; the levels of a column of levels are written out.
-        maps: The units of its numbers, the user's side first.
-        floor: The least scale of a normal, in these units.
-        low: Where the numbers of the training rows begin, in these units: a network's normals are
-            within.
-        high: Where they end.
+        name: Its name.
+        kind: Its kind, with all levels.
+        maps: Units of its numbers, the user's side first.
+        floor: Least scale of a normal, in units.
+        low: Lower end of the training numbers, in units: normals of a network stay within.
+        high: Upper end.
     """
 
     name: str
@@ -77,39 +75,39 @@ class CellColumn:
 
     @property
     def first(self) -> Sequence[Any]:
-        """The levels, or the atoms: the first outcomes."""
+        """The levels or the atoms."""
         return self.kind.atoms if self.has_numbers else self.kind.levels or []
 
     @property
     def n_lattices(self) -> int:
-        """R, on which a number may be; 1 of a column without a grid too, 0 of levels."""
+        """R, the number of lattices of a number: 1 without a grid, 0 for levels."""
         return max(len(self.kind.lattices), 1) if self.has_numbers else 0
 
     @property
     def number(self) -> int | None:
-        """The outcome of a number, where there is one: the first, of several lattices."""
+        """First outcome that is a number, if any."""
         return len(self.first) if self.has_numbers else None
 
     def are_numbers(self, codes: np.ndarray) -> np.ndarray:
-        """Return which outcomes are numbers, on any lattice."""
+        """Whether codes are numbers, on any lattice."""
         first = len(self.first)
         return (codes >= first) & (codes < first + self.n_lattices)
 
     @property
     def missing(self) -> int | None:
-        """The outcome of a gap, where there is one."""
+        """Outcome of a missing cell, if any."""
         return len(self.first) + self.n_lattices if self.kind.missing else None
 
     @property
     def new(self) -> int | None:
-        """The outcome of a level that no training row has, or of a number beyond found bounds."""
+        """Outcome of a new level or a number beyond found bounds, if any."""
         if self.has_numbers and not self.kind.is_open:
             return None
         return len(self.first) + self.n_lattices + self.kind.missing
 
     @cached_property
     def outcomes(self) -> Outcomes:
-        """What its cells may be."""
+        """The outcomes of its cells, as a network's layout takes them."""
         has_new = self.new is not None
         count = len(self.first) + self.n_lattices + self.kind.missing + has_new
         summed = len(self.first) if self.kind.kind == "grid" else 0
@@ -118,20 +116,17 @@ class CellColumn:
 
     @property
     def step(self) -> float:
-        """The width of the interval that stands for a value, in the units of the table.
-
-        Of several lattices it is that of the finest.
-        """
+        """Width of the interval of a value, in table units; on the finest lattice."""
         lattices = self.kind.lattices
         return lattices[0].step if lattices else self.kind.resolution or 0.0
 
     @property
     def log_measure(self) -> float:
-        """What a number's log-probability is lowered by in nats: a density is mass over width."""
+        """Log-width of a number's interval, in nats, which makes a mass a density; 0 on a grid."""
         return float(np.log(self.step)) if self.kind.kind == "number" else 0.0
 
     def encode(self, values: np.ndarray) -> Cells:
-        """Return values ``(n,)`` of a row as outcomes and intervals."""
+        """Outcomes and intervals of values ``(n,)``."""
         gaps = np.isnan(values)
         gap = UNKNOWN if self.missing is None else self.missing
         if not self.has_numbers:
@@ -158,7 +153,6 @@ class CellColumn:
         return Cells(codes, fine, tuple(coarse))
 
     def _beyond(self, values: np.ndarray) -> np.ndarray:
-        """Return how many steps beyond the bounds values ``(n,)`` are, 0 of those within."""
         low, high = self.kind.bounds or (None, None)
         below = -np.inf if low is None else (low - values) / self.step
         above = -np.inf if high is None else (values - high) / self.step
@@ -166,10 +160,10 @@ class CellColumn:
         return np.where(steps > 0.01, steps, 0.0)
 
     def log_beyond(self, values: np.ndarray) -> np.ndarray:
-        """Return the log-probability in nats of values ``(n,)``, given that they are beyond bounds.
+        """Log-probability in nats of values ``(n,)`` given that they exceed the bounds; 0 within.
 
-        Half of it is at either bound, or all where there is one, and falls exponentially by a unit
-        of the column; of a number it is that of an interval, as elsewhere. 0 of values within.
+        Exponential with scale one unit, half of it at each bound; for a number, the mass of its
+        interval.
         """
         steps, spread = self._beyond(values), self._spread
         ends = [end for end in self.kind.bounds or () if end is not None]
@@ -178,7 +172,6 @@ class CellColumn:
         return np.where(steps > 0, each, 0.0)
 
     def _atoms(self, values: np.ndarray) -> np.ndarray:
-        """Return which atom each value is, or that it is a number."""
         codes = np.full(len(values), self.number)
         for i, atom in enumerate(self.kind.atoms):
             codes[np.abs(values - atom) <= max(1e-12 * abs(atom), 1e-6 * self.step)] = i
@@ -189,7 +182,7 @@ class CellColumn:
         return float(self.values_at(np.zeros(1))[0])
 
     def _interval(self, values: np.ndarray, lattice: int = 0) -> Interval:
-        """Return the intervals about values in units; what is within the bounds sums to 1."""
+        """Intervals about values, in units; those within the bounds partition R."""
         at, step = self.nearest(values, lattice), self._step(lattice)
         below, above = at - step / 2, at + step / 2
         low, high = self.inside(below)[0], self.inside(above)[0]
@@ -214,7 +207,6 @@ class CellColumn:
         return Interval(centre, half)
 
     def _between(self, values: np.ndarray, lattice: int) -> np.ndarray:
-        """Return ends of intervals of a lattice in units: all of it that is less is below."""
         step, offset = self._step(lattice), self.kind.lattices[lattice].offset
         below = offset + step * np.floor((values - offset) / step)
         least, most = self.kind.bounds or (None, None)
@@ -226,21 +218,20 @@ class CellColumn:
         return ends
 
     def _is_on_grid(self, values: np.ndarray, lattice: int = 0) -> np.ndarray:
-        """Return which values ``(n,)`` are on a lattice, or all of a column without one."""
         return np.abs(self.nearest(values, lattice) - values) <= END * self.step
 
     def _step(self, lattice: int) -> float:
         return self.kind.lattices[lattice].step if lattice else self.step
 
     def nearest(self, values: np.ndarray, lattice: int = 0) -> np.ndarray:
-        """Return the values of a lattice next to values; a column of numbers has none."""
+        """Nearest values on a lattice; the values themselves without one."""
         if self.kind.kind != "grid":
             return values
         offset, step = self.kind.lattices[lattice].offset, self._step(lattice)
         return offset + step * np.rint((values - offset) / step)
 
     def inside(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return values in units, and ``log|du/dx|``."""
+        """Values in units, and ``log|du/dx|``."""
         total = np.zeros_like(values)
         for one in self.maps:
             values, log_slope = one.inside(values)
@@ -254,7 +245,7 @@ class CellColumn:
         return values
 
     def values_at(self, units: np.ndarray, lattice: int = 0) -> np.ndarray:
-        """Return the values ``(n,)`` of the table at units: on a lattice, with its decimals."""
+        """Table values ``(n,)`` at units: on a lattice, with the column's decimals."""
         values = written = self._plain(units)
         with np.errstate(over="ignore"):
             if self.kind.kind == "grid":
@@ -268,7 +259,6 @@ class CellColumn:
         return as_written(written)  # as a table is read
 
     def _ends(self, lattice: int) -> tuple[float, float]:
-        """Return the first and the last value of a lattice within bounds, NaN without a bound."""
         bounds = [np.nan if end is None else end for end in self.kind.bounds or (None, None)]
         if self.kind.kind != "grid" or self.kind.bounds is None:
             return bounds[0], bounds[1]
@@ -279,7 +269,6 @@ class CellColumn:
         return float(low), float(high)
 
     def _drawn_beyond(self, uniform: np.ndarray) -> np.ndarray:
-        """Return values beyond the bounds, by numbers ``(n,)`` between 0 and 1."""
         low, high = self.kind.bounds or (None, None)
         both = low is not None and high is not None
         is_below = (uniform < 0.5) if both else np.full(len(uniform), low is not None)
@@ -291,11 +280,10 @@ class CellColumn:
 
     @cached_property
     def _spread(self) -> float:
-        """How many steps a unit of the column is."""
         return float(np.diff(self._plain(np.array([-1.0, 1.0])))[0] / (2 * self.step))
 
     def decode(self, codes: np.ndarray, units: np.ndarray) -> np.ndarray:
-        """Return the values ``(n,)`` of outcomes: of a number, those at ``units``."""
+        """Values ``(n,)`` of outcomes; of numbers, at ``units``."""
         if not self.has_numbers:
             values = np.where(codes == self.new, -1.0, codes)
         else:

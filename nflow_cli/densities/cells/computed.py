@@ -1,10 +1,10 @@
-"""Columns that follow from others: their function, and the probability of a cell that breaks it.
+"""Computed columns: functions of other columns, broken with a small probability.
 
     P(x | the row) = (1 - e) [x = f(the row)] + e m(x)
 
-``m`` is the column's own marginal: masses, of intervals where the column has numbers. A cell is a
-gap where a source that has gaps is one. Where a source is a new level or a gap that no training
-row has, or ``f`` has no value, nothing is known of the cell but ``m``. No Keras here.
+``m`` is the column's marginal: masses, of intervals for numbers. A cell is missing where a source
+is. Where a source is new, or missing though it never is in training rows, or ``f`` is undefined,
+the probability is ``m``.
 """
 
 from collections.abc import Sequence
@@ -24,18 +24,18 @@ from nflow_cli.densities.cells.drawing import drawn_outcomes
 from nflow_cli.densities.cells.heads import log_mass
 from nflow_cli.densities.cells.marginal import Marginal
 
-ALIKE = 1e-6  # of the last decimal: numbers nearer are one
-QUANTILES = ndtri((np.arange(20) + 0.5) / 20, np)  # of a column in its units
+ALIKE = 1e-6  # of the last decimal: closer numbers are equal
+QUANTILES = ndtri((np.arange(20) + 0.5) / 20, np)  # of a column, in its units
 
 
 class Expected(NamedTuple):
-    """What the cells of a computed column are by their rows.
+    """Values of a computed column by its function, each ``(n,)``.
 
     Attributes:
-        values: As the column is written ``(n,)``, NaN for a gap.
-        exact: Before they are rounded ``(n,)``.
-        slack: How far from these arithmetic takes a value ``(n,)``.
-        known: Where there is such a value ``(n,)``.
+        values: As written in the table, NaN for missing.
+        exact: Before rounding.
+        slack: Rounding error of the arithmetic.
+        known: Whether the function is defined.
     """
 
     values: np.ndarray
@@ -46,14 +46,14 @@ class Expected(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Computed:
-    """A column of a row that follows from others.
+    """A column computed from others.
 
     Args:
-        column: By itself; its kind has the relation.
-        place: In a row.
-        others: The columns that are given or modelled, in the order of a row.
+        column: The column itself; its kind has the relation.
+        place: Its index in a row.
+        others: The given and modelled columns, in the order of a row.
         marginal: Of its cells.
-        broken: e, the probability that its marginal is drawn from in place of ``f``.
+        broken: e, the probability that the marginal is drawn from in place of ``f``.
     """
 
     column: CellColumn
@@ -64,19 +64,19 @@ class Computed:
 
     @property
     def relation(self) -> Relation:
-        """How it follows from others."""
+        """The relation to other columns."""
         return cast(Relation, self.column.kind.relation)  # the schema asks for one
 
     @cached_property
     def sources(self) -> list[tuple[int, CellColumn]]:
-        """The columns that it follows from, and their places in a row."""
+        """The source columns, with their index in a row."""
         places = {column.name: i for i, column in enumerate(self.others)}
         return [(places[name], self.others[places[name]]) for name in self.relation.columns]
 
     # The function.
 
     def expected(self, rows: np.ndarray) -> Expected:
-        """Return what the cells of rows ``(n, C)`` are by the function."""
+        """Values of the function at rows ``(n, C)``."""
         sources = [(column, rows[:, place]) for place, column in self.sources]
         if self.relation.rule == "map":
             exact = self._mapped(*sources[0])
@@ -93,7 +93,6 @@ class Computed:
         return Expected(self._written(exact), exact, NOISE * size, known)
 
     def _mapped(self, source: CellColumn, values: np.ndarray) -> np.ndarray:
-        """Return the values of a map, NaN for those that are no key."""
         keys, images = self.relation.keys, np.array([*self._images, np.nan])
         if source.kind.type in ("text", "truth"):
             place = {key: i for i, key in enumerate(keys)}
@@ -106,7 +105,6 @@ class Computed:
 
     @cached_property
     def _images(self) -> np.ndarray:
-        """The values of a map, as cells of a row."""
         kind, values = self.column.kind, self.relation.values
         if self.column.has_numbers:
             return np.array(values, float)
@@ -116,7 +114,6 @@ class Computed:
         return _nearest(np.array(levels, float), np.array(values, float)).astype(float)
 
     def _written(self, values: np.ndarray) -> np.ndarray:
-        """Return values with the digits that a table is read to, or on the column's grid."""
         kind = self.column.kind
         if not self.column.has_numbers:
             return values
@@ -126,7 +123,7 @@ class Computed:
         return as_written(np.where(np.abs(at - values) <= 0.01 * self.column.step, at, values))
 
     def holds(self, rows: np.ndarray, expected: Expected) -> np.ndarray:
-        """Return where the cells ``(n,)`` of rows are as they follow from the others."""
+        """Whether the cells ``(n,)`` of rows agree with the function."""
         values = rows[:, self.place]
         same = (values == expected.values) | (np.isnan(values) & np.isnan(expected.values))
         if self.column.has_numbers:
@@ -136,7 +133,6 @@ class Computed:
         return same & expected.known
 
     def _steps_at(self, values: np.ndarray) -> np.ndarray:
-        """Return the steps that numbers near some values are written to."""
         kind = self.column.kind
         if kind.decimals is not None:
             return np.full(len(values), 10.0**-kind.decimals)
@@ -146,18 +142,17 @@ class Computed:
 
     @cached_property
     def _typical(self) -> float:
-        """The size of a typical number of the column."""
         return float(np.median(np.abs(self.column.values_at(QUANTILES)))) or 1.0
 
     # Probabilities and draws.
 
     @property
     def alone(self) -> "Computed":
-        """The column as if nothing was known of the others: its marginal."""
+        """Its marginal alone."""
         return replace(self, broken=1.0)
 
     def log_prob(self, rows: np.ndarray) -> np.ndarray:
-        """Return the log-probability ``(n,)`` in nats of the cells; 0 where one is unknown."""
+        """Log-probability ``(n,)`` in nats of the cells; 0 if unknown."""
         expected = self.expected(rows)
         cells = self.column.encode(rows[:, self.place])
         broken = np.where(expected.known, self.broken, 1.0)
@@ -167,7 +162,6 @@ class Computed:
         return np.where(cells.codes == UNKNOWN, 0.0, log_p)
 
     def _log_marginal(self, cells: Cells) -> np.ndarray:
-        """Return the log-masses ``(n,)`` in nats of cells by the marginal."""
         shares, outcomes = self.marginal.log_shares, self.column.outcomes
         log_p = shares[cells.codes]
         if outcomes.number is None:
@@ -182,9 +176,8 @@ class Computed:
         return np.where(cells.codes == outcomes.number, smooth, log_p)
 
     def pit(self, rows: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        """Return the randomised PIT ``(n,)`` of cells, by uniform noise; NaN where unknown.
-
-        Values are in the order of :func:`~nflow_cli.densities.cells.distribution.below_and_at`.
+        """Randomised PIT ``(n,)`` of cells, by uniform noise; NaN if unknown. Order of values as in
+        :func:`~nflow_cli.densities.cells.distribution.below_and_at`.
         """
         expected, values = self.expected(rows), rows[:, self.place]
         holds, cells = self.holds(rows, expected), self.column.encode(values)
@@ -203,7 +196,6 @@ class Computed:
     # Values on no grid have mass 0; of very large ones the square overflows.
     @np.errstate(divide="ignore", over="ignore", invalid="ignore")
     def _ends(self, cells: Cells) -> Ends:
-        """Return the probabilities below cells and of them by the marginal."""
         n = len(cells.codes)
         shares = np.exp(np.repeat(self.marginal.log_shares[:, None], n, axis=1))
         if not self.column.has_numbers:
@@ -222,12 +214,9 @@ class Computed:
     def draw(
         self, rows: np.ndarray, rng: np.random.Generator, with_new: bool = False
     ) -> np.ndarray:
-        """Return the cells ``(n,)`` of rows: by the function, else drawn from the marginal.
+        """Draw the cells ``(n,)`` of rows ``(n, C)``: by the function, else from the marginal.
 
-        Args:
-            rows: ``(n, C)``, whose other columns are known.
-            rng: Of the draws.
-            with_new: Whether a cell may be broken or new; else it is drawn given that it is not.
+        With ``with_new`` a cell may be broken or new; else it is drawn given that it is neither.
         """
         expected, learnt = self.expected(rows), self.column.outcomes.learnt
         is_lost = ~expected.known
@@ -245,7 +234,6 @@ class Computed:
 
 
 def _by_formula(relation: Relation, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return what a formula gives, and the size of what it adds up, both ``(n,)``."""
     plain, size = combined(relation.rule, x, np.array(relation.coefficients))  # pyright: ignore
     if relation.rule in ("linear", "log"):
         values = plain + relation.constant
@@ -256,7 +244,6 @@ def _by_formula(relation: Relation, x: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _numbers(column: CellColumn, values: np.ndarray) -> np.ndarray:
-    """Return the numbers ``(n,)`` that cells of a column stand for, NaN where there is none."""
     if column.has_numbers:
         return values
     levels = np.array([*column.first, np.nan], float)
@@ -264,7 +251,6 @@ def _numbers(column: CellColumn, values: np.ndarray) -> np.ndarray:
 
 
 def _nearest(of: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the place of the number among some that is nearest to each value."""
     order = np.argsort(of)
     ordered = of[order]
     return order[np.searchsorted((ordered[1:] + ordered[:-1]) / 2, np.nan_to_num(values))]

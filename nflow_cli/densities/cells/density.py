@@ -1,11 +1,10 @@
-"""The density of a row, as a product of cells: NumPy, float64. No Keras here.
+"""The density of a row, as a product over its cells: NumPy, float64.
 
     log q(row | given) = Σ_j log P(cell_j | given, the cells before it)
 
-A cell that is a number of a continuous column has a density, in 1/unit; every other cell has a
-mass. What a network says of a cell is mixed with the marginal of its column,
-``w_j network + (1 - w_j) marginal``. An ensemble is a mixture of
-such products.
+A number of a continuous column has a density, in 1/unit; every other cell a mass. Each network is
+mixed with the marginal of the column, ``w_j network + (1 - w_j) marginal``. An ensemble is a
+mixture of such products.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,18 +24,14 @@ from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.network import PADDING, Parameters
 from nflow_cli.densities.cells.unmixing import Unmixing
 
-DRAWN = 1_024  # rows at a time
-# Rows scored at a time: distinct values share their marginals, parameters of mixtures fill memory.
+DRAWN = 1_024  # rows drawn at a time
+# Rows scored at a time: marginals are shared by equal values, mixture parameters fill memory.
 FEWEST, MOST, PARAMETERS = 256, 16_384, 2**20
 
 
 class Member(NamedTuple):
-    """A network of an ensemble.
-
-    Attributes:
-        weights: As :func:`~nflow_cli.densities.cells.network.masked` returns them, float64.
-        shares: The weights ``w`` ``(D,)`` of the network beside the marginals, bank by bank.
-        weight: Of the member in the mixture of all.
+    """A network of an ensemble: masked weights in float64, its mixing weights ``(D,)`` against the
+    marginals, bank by bank, and its weight in the mixture of members.
     """
 
     weights: network.Weights
@@ -45,13 +40,8 @@ class Member(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """Scores of n rows; log-probabilities are in nats.
-
-    Attributes:
-        log_q: The log-probability of each cell given those before, ``(n, D + K)``.
-        log_independent: That by the marginals, ``(n, D + K)``.
-        pit: The randomised probability integral transforms ``(n, D + K)``.
-        members: The log-density of each row by each member, ``(n, R)``.
+    """Scores of n rows: log-probability in nats of each cell ``(n, D + K)``, given those before and
+    by marginals, randomised PIT, and log-density by member ``(n, R)``.
     """
 
     log_q: np.ndarray
@@ -64,17 +54,17 @@ class CellDensity:
     """The density of rows of a table.
 
     Args:
-        columns: The columns of a row; the first ``n_given`` are given.
+        columns: Columns of a row; the first ``n_given`` are given.
         layout: Of each network.
-        marginal: The marginals of all columns, as parameters of one row.
+        marginal: Marginals of all columns, as parameters of one row.
         members: The networks.
-        computed: The K columns of a row that follow from those, which come last.
-        unmixing: The map of rows to components, where ``columns`` are these; none is given then,
-            or computed.
-        alone: Then the density of the rows' own columns, which has no networks.
+        computed: The K computed columns, last in a row.
+        unmixing: Map of rows to components, if ``columns`` are components; then none is given or
+            computed.
+        alone: With unmixing: marginals of the original columns, without networks.
 
     Attributes:
-        order: The places ``(D,)`` of the modelled columns, in a row's order, among the banks.
+        order: Positions ``(D,)`` of the modelled columns among the banks.
     """
 
     def __init__(
@@ -95,28 +85,28 @@ class CellDensity:
 
     @property
     def modelled(self) -> list[CellColumn]:
-        """The D columns that are modelled, in the order of a row."""
+        """The D modelled columns, in row order."""
         return self.cells[self.n_given :]
 
     @property
     def row(self) -> list[CellColumn]:
-        """All columns of a row, in its order."""
+        """All columns of a row."""
         own = self.unmixing.columns if self.unmixing else self.cells
         return [*own, *(one.column for one in self.computed)]
 
     @property
     def scored(self) -> list[CellColumn]:
-        """The D + K columns whose cells have a probability, in the order of a row."""
+        """The D + K columns with a probability, in row order."""
         return self.row[self.n_given :]
 
     @property
     def cell_names(self) -> list[str]:
-        """The names of the D + K cells that have a probability: of columns, or of components."""
+        """Names of the D + K cells with a probability: columns, or components."""
         return [c.name for c in [*self.modelled, *(one.column for one in self.computed)]]
 
     @property
     def members(self) -> int:
-        """Of how many networks the density is a mixture."""
+        """Number of ensemble members."""
         return len(self.networks)
 
     def encode(self, rows: np.ndarray) -> Encoded:
@@ -147,29 +137,29 @@ class CellDensity:
         )
 
     def log_prob(self, rows: np.ndarray) -> np.ndarray:
-        """Return ``log q`` ``(n,)`` in nats; -inf where no row can be so."""
+        """Log-density ``(n,)`` in nats; -inf for an impossible row."""
         return self.cell_log_probs(rows).sum(axis=1)
 
     def member_log_probs(self, rows: np.ndarray) -> np.ndarray:
-        """Return ``log q`` ``(R, n)`` in nats by each member."""
+        """Log-density ``(R, n)`` in nats by each member."""
         (found,) = self._by_blocks(lambda block: (block.by_members.sum(axis=2).T,), rows)
         return found.T
 
     def cell_log_probs(self, rows: np.ndarray) -> np.ndarray:
-        """Return the log-probability ``(n, D + K)`` in nats of each cell given those before.
+        """Log-probability ``(n, D + K)`` in nats of each cell given those before, computed cells
+        last.
 
-        Computed cells are last. Of an ensemble it is that of the mixture: the cells of a row sum to
-        its log-density.
+        By the mixture of members: the cells of a row sum to its log-density.
         """
         (found,) = self._by_blocks(lambda block: (block.by_mixture,), rows)
         return found
 
     def network_log_cells(self, member: Member, rows: np.ndarray) -> np.ndarray:
-        """Return the log-masses ``(n, D)`` of cells by a network, bank by bank; NaN of unknown."""
+        """Log-masses ``(n, D)`` by a network, bank by bank; NaN if unknown."""
         return self._masses(lambda block: block.masses(block.by_network(member)), rows)
 
     def marginal_log_cells(self, rows: np.ndarray) -> np.ndarray:
-        """Return the log-masses ``(n, D)`` of cells by marginals, bank by bank; NaN of unknown."""
+        """Log-masses ``(n, D)`` by marginals, bank by bank; NaN if unknown."""
         return self._masses(lambda block: block.masses(block.marginals), rows)
 
     def _masses(self, masses: Callable[[Block], np.ndarray], rows: np.ndarray) -> np.ndarray:
@@ -179,11 +169,11 @@ class CellDensity:
         return found
 
     def pit(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the probability integral transforms ``(n, D + K)``, randomised where mass is.
+        """Probability integral transforms ``(n, D + K)``, randomised for masses; NaN if unknown.
 
-        ``u_j = P(X_j < x_j | before) + v P(X_j = x_j | before)``, ``v`` uniform: uniform and
-        independent where rows are of the density (Czado, Gneiting & Held 2009). A gap is above all
-        numbers and levels, a new level above a gap. A cell that is unknown has NaN.
+        ``u_j = P(X_j < x_j | before) + v P(X_j = x_j | before)`` with ``v`` uniform is uniform and
+        independent for rows of the density (Czado, Gneiting & Held 2009). Missing is above all
+        numbers and levels, a new level above missing.
         """
         noise = rng.random((len(rows), len(self.scored)))
         (found,) = self._by_blocks(lambda block, noise: (block.pit(noise),), rows, noise)
@@ -192,8 +182,6 @@ class CellDensity:
     def _by_blocks(
         self, scores: Callable[..., tuple[np.ndarray, ...]], rows: np.ndarray, *others: np.ndarray
     ) -> list[np.ndarray]:
-        """Return scores, which have a row each, of some rows at a time: a core each."""
-
         def scored(places: slice) -> tuple[np.ndarray, ...]:
             return scores(Block(self, rows[places]), *(array[places] for array in others))
 
@@ -203,19 +191,18 @@ class CellDensity:
 
     @property
     def _at_a_time(self) -> int:
-        """How many rows are scored at a time."""
         count = len(self.layout.mixed) * self.layout.components * self.members
         return min(max(FEWEST, PARAMETERS // max(count, 1)), MOST)
 
     @property
     def log_weights(self) -> np.ndarray:
-        """Those of the members ``(R,)``."""
+        """Log-weights of the members ``(R,)``."""
         with np.errstate(divide="ignore"):
             return np.log([member.weight for member in self.networks])
 
     @cached_property
     def log_learnt(self) -> np.ndarray:
-        """The log-probabilities ``(D,)`` of what training rows are, bank by bank."""
+        """Log-probabilities ``(D,)`` that a cell is not new, bank by bank."""
         found = []
         for bank, marginal in zip(self.layout.banks, self.marginal.log_shares):
             for shares, i in zip(marginal if marginal is not None else [], bank.modelled):
@@ -230,13 +217,11 @@ class CellDensity:
     def draw(
         self, given: np.ndarray, rng: np.random.Generator, with_new: bool = False
     ) -> np.ndarray:
-        """Draw a row for each of the rows ``(n, C)``, of which only the given columns are used.
+        """Draw rows ``(n, C)``, one for each row of ``given``, of which only given columns are
+        used.
 
-        Args:
-            given: The rows.
-            rng: Of the draws.
-            with_new: Whether a level may be -1, one that no training row has, and a computed cell
-                broken; else each cell is drawn given that it is none.
+        With ``with_new`` a level may be new (-1) and a computed cell broken; else each cell is
+        drawn given that it is neither.
         """
         rows = given.astype(float)
         weights = [member.weight for member in self.networks]
@@ -253,13 +238,13 @@ class CellDensity:
 
 
 def limits_of(columns: Sequence[CellColumn], layout: Layout) -> np.ndarray:
-    """Return the least scale of normals, and the ends of their means ``(3, N, 1, 1)``."""
+    """Least scales of normals, and the ends of their means ``(3, N, 1, 1)``."""
     limits = [(columns[i].floor, columns[i].low, columns[i].high) for i in layout.mixed]
     return np.array(limits).reshape(-1, 3).T[..., None, None]
 
 
 def encode(columns: Sequence[CellColumn], layout: Layout, rows: np.ndarray) -> Encoded:
-    """Return rows ``(n, C)`` of columns as networks of a layout take them."""
+    """Encode rows ``(n, C)`` for the networks of a layout."""
     cells: list[Cells] = [column.encode(values) for column, values in zip(columns, rows.T)]
     intervals = [cells[i].fine for i in layout.with_numbers]
     intervals += [interval for i in layout.mixed for interval in cells[i].coarse]

@@ -1,4 +1,4 @@
-"""The distribution functions of cells. No Keras here."""
+"""Distribution functions of cells."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Lattice(NamedTuple):
-    """The intervals of a lattice: their middles, half widths and masses ``(n,)``."""
+    """Middles, half widths and masses ``(n,)`` of the intervals of a lattice."""
 
     centre: np.ndarray
     half: np.ndarray
@@ -33,11 +33,10 @@ def below_and_at(
     encoded: "Encoded",
     log_masses: np.ndarray,
 ) -> Ends:
-    """Return ``P(X < x)`` and ``P(X = x)`` ``(D, n)`` of cells, bank by bank.
+    """Return ``P(X < x)`` and ``P(X = x)`` ``(D, n)`` of cells, bank by bank; NaN if unknown.
 
-    Levels are in their order; a gap is above all of them and all numbers, and a new level above it.
-    Of a number, ``X = x`` is its interval, one of the ``log_masses`` ``(N + X, n)``. A cell that is
-    unknown has NaN.
+    Levels are in their order; missing is above all levels and numbers, a new level above missing.
+    For a number, ``X = x`` is its interval, one of the ``log_masses`` ``(N + X, n)``.
     """
     n, cells, place = encoded.codes.shape[1], [], 0
     for bank, log_shares in zip(layout.banks, parameters.log_shares):
@@ -72,7 +71,7 @@ def _of_numbers(
     lattices: Sequence[Lattice],
     mixture: Sequence[np.ndarray],
 ) -> Ends:
-    """Return what :func:`of_number` does; by the parameters of one row each distinct cell once."""
+    """Like :func:`of_number`; for the parameters of one row, each distinct cell once."""
     if mixture[0].shape[-1] != 1:
         every = np.broadcast_to(shares, (len(shares), len(codes)))
         return of_number(column, codes, every, lattices, mixture)
@@ -86,7 +85,7 @@ def _of_numbers(
 
 
 def of_code(shares: np.ndarray, codes: np.ndarray) -> Ends:
-    """Return both of a column of levels whose outcomes have shares ``(L, n)``."""
+    """Both probabilities for a column of levels, with shares ``(L, n)`` of outcomes."""
     rows = np.arange(len(codes))
     at = shares[codes, rows]
     return np.cumsum(shares, axis=0)[codes, rows] - at, at
@@ -101,14 +100,10 @@ def of_number(
     lattices: Sequence[Lattice],
     mixture: Sequence[np.ndarray],
 ) -> Ends:
-    """Return both of a column of numbers: its atoms are among its values.
+    """Both probabilities for a column of numbers, with its atoms among the values.
 
-    Args:
-        column: By itself.
-        codes: Outcomes of the cells ``(n,)``.
-        shares: Of all outcomes ``(L, n)``.
-        lattices: The finest first.
-        mixture: Log-weights, means and scales ``(M, n)``.
+    Shares are of all outcomes ``(L, n)``; the finest lattice is first; the mixture is log-weights,
+    means and scales ``(M, n)``.
     """
     number, centre = len(column.first), lattices[0].centre
     atoms, of_atoms = np.array(column.kind.atoms).reshape(-1, 1), shares[:number]
@@ -136,7 +131,6 @@ def _of_lattices(
     mixture: Sequence[np.ndarray],
     is_alone: np.ndarray,
 ) -> Ends:
-    """Return both of numbers on any lattice, the shares of which come first in ``shares``."""
     log_weights, means, scales = mixture
     below = at = np.zeros(shares.shape[1])
     for share, (centre, half, mass) in zip(shares, lattices):

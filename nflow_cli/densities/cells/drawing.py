@@ -1,4 +1,4 @@
-"""Draws of rows, column by column. No Keras here.
+"""Sampling of rows, column by column.
 
 A hidden unit sees the columns up to its degree, so it is computed once, when these are drawn: all
 columns together cost one pass through the network.
@@ -20,13 +20,9 @@ Conditional = tuple[Any, Any]  # log-shares (L, n), and a mixture of three array
 
 
 class Drawing:
-    """Rows of one member, as they are drawn.
+    """Rows ``(n, C)`` being drawn from one member, given columns known.
 
-    Args:
-        density: Of which.
-        member: Of which network.
-        rows: ``(n, C)``, whose given columns are known.
-        with_new: Whether a cell may be what no training row is.
+    With ``with_new`` a cell may be one that no training row has.
     """
 
     def __init__(self, density: "CellDensity", member: "Member", rows: np.ndarray, with_new: bool):
@@ -49,7 +45,6 @@ class Drawing:
         return self.rows
 
     def _see(self, j: int, column: CellColumn) -> None:
-        """Put the values of column ``j`` into the inputs."""
         cells, start = column.encode(self.rows[:, j]), 0
         for bank in self.layout.banks:
             if j in bank.columns:
@@ -61,7 +56,6 @@ class Drawing:
             self.x[place] = np.clip(cells.fine.centre, -INPUT_LIMIT, INPUT_LIMIT)
 
     def _advance(self, j: int) -> None:
-        """Compute the hidden units that see column ``j - 1`` last."""
         w = self.member.weights
         first, end = np.searchsorted(self.layout.degrees, [j - 1, j])
         if first == end:
@@ -78,7 +72,6 @@ class Drawing:
     def _choose(
         self, j: int, column: CellColumn, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Draw the outcomes ``(n,)`` of column ``j``, and where numbers are in its units."""
         by_network = rng.random(self.n) < self.member.shares[self.layout.modelled.index(j)]
         log_new, marginal = self._marginal(j)
         drawn = [drawn_outcomes(one, self.n, rng) for one in (self._network(j), marginal)]
@@ -90,7 +83,6 @@ class Drawing:
         return codes, units
 
     def _network(self, j: int) -> Conditional:
-        """Return the distribution of column ``j`` by the network."""
         w, layout = self.member.weights, self.layout
         seen = slice(0, int(np.searchsorted(layout.degrees, j)))
         log_shares, mixture = None, None
@@ -112,7 +104,6 @@ class Drawing:
         return log_shares, mixture
 
     def _marginal(self, j: int) -> tuple[float, Conditional]:
-        """Return the log-share of what no training row is, and the marginal of column ``j``."""
         layout, (shares, *mixtures) = self.layout, self.density.marginal
         log_new, log_shares, mixture = -np.inf, None, None
         for bank, of_bank in zip(layout.banks, shares):
@@ -129,7 +120,7 @@ class Drawing:
 def _without_broad(
     log_weights: np.ndarray, means: np.ndarray, scales: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a marginal ``(M, 1)`` without its broad normal, which is for outliers to come."""
+    """Drop the broad normal of a marginal, which stands for future outliers."""
     known = log_weights > PADDING / 2
     if known.sum() < 2:
         return log_weights, means, scales
@@ -141,7 +132,7 @@ def _without_broad(
 def drawn_outcomes(
     conditional: Conditional, n: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw outcomes ``(n,)`` but new ones, and numbers in the units of their column."""
+    """Draw outcomes ``(n,)``, never new, and numbers in column units."""
     log_shares, mixture = conditional
     codes, units = np.zeros(n, np.int64), np.zeros(n)
     if log_shares is not None:
@@ -155,7 +146,6 @@ def drawn_outcomes(
 
 
 def _categories(log_shares: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw the number of an outcome for each of n log-shares ``(L, n)`` or ``(L, 1)``."""
     shares = np.exp(log_shares - logsumexp(log_shares, 0, np))
     below = np.cumsum(shares, axis=0)
     return np.minimum((below < rng.random(n) * below[-1]).sum(axis=0), len(below) - 1)

@@ -1,4 +1,4 @@
-"""The parts of a density of cells that training rows decide before any training. No Keras here."""
+"""Parts of a density of cells fitted before training: columns, marginals, computed columns."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,24 +9,22 @@ from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells.columns import CellColumn, Cells, Interval
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.marginal import Marginal, Outcomes, fit_lattices, fit_marginal
+from nflow_cli.densities.cells.marginal import Marginal, Support, fit_lattices, fit_marginal
 from nflow_cli.densities.cells.network import PADDING, Parameters
 
-LEAST_FLOOR = 1e-5  # of the scale of a normal in units, whose numbers are near 1
-NARROW = 0.01  # the quantile of half widths by which scales are bounded
-FAR = 10.0  # times the range of the numbers: 95 % of a broad normal are within
+LEAST_FLOOR = 1e-5  # least scale of a normal, in units in which the numbers are near 1
+NARROW = 0.01  # quantile of half widths that bounds the scales
+BROAD_RANGES = 10.0  # ranges of the numbers that hold 95 % of a broad normal
 
 
 def fitted_columns(data: Dataset) -> list[CellColumn]:
-    """Return the columns of a table's rows that are given or modelled."""
+    """The given and modelled columns of a table."""
     return [_fitted(data, i) for i in range(len(data.given) + len(data.modelled))]
 
 
 def _fitted(data: Dataset, place: int) -> CellColumn:
-    """Return a column of a row.
-
-    The least scale is a quarter of a typical interval; normals end where the intervals of the
-    numbers do, of which one without an end is as wide to either side of its value.
+    """A column with the limits of its normals: least scale a quarter of a typical interval, ends
+    those of the numbers' intervals.
     """
     name = data.columns[place]
     column = CellColumn(name, data.kinds[name].alone, tuple(data.units.get(name, ())))
@@ -42,9 +40,9 @@ def _fitted(data: Dataset, place: int) -> CellColumn:
 
 
 def fitted_computed(data: Dataset, columns: Sequence[CellColumn]) -> list[Computed]:
-    """Return the columns of a table's rows that follow from ``columns``.
+    """The computed columns of a table.
 
-    They are broken with probability ``1/(n + 1)`` by n training rows none of which breaks them.
+    A relation that none of n training rows breaks is broken with probability ``1/(n + 1)``.
     """
     found, rows = [], data.train
     for place in range(len(columns), len(data.columns)):
@@ -58,35 +56,35 @@ def fitted_computed(data: Dataset, columns: Sequence[CellColumn]) -> list[Comput
 
 
 def layout_of(columns: Sequence[CellColumn], n_given: int, components: int, width: int) -> Layout:
-    """Return the layout of a network of columns, of which the first are given."""
+    """Layout of a network of columns, the first ``n_given`` given."""
     return Layout(tuple(column.outcomes for column in columns), n_given, components, width)
 
 
 def fitted_marginals(
     columns: Sequence[CellColumn], rows: np.ndarray, weights: np.ndarray | None
 ) -> list[Marginal]:
-    """Return the marginal of each column, by training rows ``(n, C)``."""
+    """Marginal of each column, by training rows ``(n, C)``."""
     marginals = []
     for column, values in zip(columns, rows.T):
         cells = with_both_ends(column, values)
         widest = _widest(column, values, cells) if column.has_numbers else None
-        outcomes = outcomes_of(column, widest)
+        support = support_of(column, widest)
         if column.n_lattices > 1:
             intervals = [cells.fine, *cells.coarse]
-            marginals.append(fit_lattices(outcomes, cells.codes, intervals, weights))
+            marginals.append(fit_lattices(support, cells.codes, intervals, weights))
         else:
-            marginals.append(fit_marginal(outcomes, cells.codes, *cells.fine, weights))
+            marginals.append(fit_marginal(support, cells.codes, *cells.fine, weights))
     return marginals
 
 
-def outcomes_of(column: CellColumn, widest: float | None = None) -> Outcomes:
-    """Return what the cells of a column may be, as its marginal takes it."""
+def support_of(column: CellColumn, widest: float | None = None) -> Support:
+    """Support of a column's marginal."""
     count, lattices = column.outcomes.count, column.outcomes.lattices
-    return Outcomes(count, column.number, column.new, column.floor, widest, lattices)
+    return Support(count, column.number, column.new, column.floor, widest, lattices)
 
 
 def with_both_ends(column: CellColumn, values: np.ndarray) -> Cells:
-    """Return cells of values ``(n,)``, whose intervals with one end are symmetric about these."""
+    """Encode values ``(n,)``, with one-sided intervals made symmetric about them."""
     cells = column.encode(values)
     symmetric = []
     for interval in (cells.fine, *cells.coarse):
@@ -102,16 +100,16 @@ def with_both_ends(column: CellColumn, values: np.ndarray) -> Cells:
 
 
 def _widest(column: CellColumn, values: np.ndarray, cells: Cells) -> float | None:
-    """Return the scale of a normal 95 % of which are within ten ranges of the numbers.
+    """Scale of a normal with 95 % within ten ranges of the numbers.
 
-    In units these are not ten ranges: of heavy tails, ten ranges of units are no numbers any more.
+    The ranges are in table units: ten ranges in the column's units can lie beyond all numbers.
     """
     are_numbers = column.are_numbers(cells.codes)
     numbers = values[are_numbers]
     if not len(numbers):
         return None
     low, high = numbers.min(), numbers.max()
-    middle, far = np.median(numbers), FAR * (high - low + column.step)
+    middle, far = np.median(numbers), BROAD_RANGES * (high - low + column.step)
     units, log_slopes = column.inside(np.array([low, high, middle - far, middle + far]))
     away = np.abs(units - np.median(cells.fine.centre[are_numbers]))
     is_value = np.isfinite(log_slopes)
@@ -122,7 +120,7 @@ def _widest(column: CellColumn, values: np.ndarray, cells: Cells) -> float | Non
 
 
 def as_parameters(layout: Layout, marginals: Sequence[Marginal]) -> Parameters:
-    """Return the marginals of modelled columns as parameters of one row, bank by bank."""
+    """Marginals of modelled columns as parameters of one row, bank by bank."""
     shares = []
     for bank in layout.banks:
         padded = np.full((len(bank.modelled), bank.size, 1), PADDING)

@@ -1,10 +1,10 @@
-"""The log-probability of cells, by the distributions that a network gives them.
+"""Log-probability of cells by the distributions of a network.
 
     log P(cell) = log P(outcome) + [a number] log (mass of its interval)
 
-and on a grid the sum over all outcomes that the value may be: an atom, and a number of each
-lattice that it is on. Written over an array namespace ``xp`` as
-:mod:`~nflow_cli.densities.cells.network` is.
+On a grid: the sum over all outcomes that the value may be, an atom and a number of each lattice
+that it is on. Written over an array namespace ``xp``, as :mod:`~nflow_cli.densities.cells.network`
+is.
 """
 
 import math
@@ -22,15 +22,15 @@ from nflow_cli.mixtures import log_normal_mass
 def log_cells(
     layout: Layout, parameters: Parameters, codes: Any, centre: Any, half: Any, xp: Any
 ) -> Any:
-    """Return the log-probabilities ``(…, D, n)`` in nats of the modelled cells, bank by bank.
+    """Log-probabilities ``(…, D, n)`` in nats of the modelled cells, bank by bank; 0 if unknown.
 
     Args:
         layout: Of the network.
-        parameters: The distributions of the cells.
-        codes: ``(…, C, n)``, bank by bank; of an unknown cell nothing is added.
-        centre: ``(…, N + X, n)`` of the columns that have mixtures, then of coarse lattices.
-        half: The same; 0 where the value is not on a lattice.
-        xp: The array namespace.
+        parameters: Distributions of the cells.
+        codes: ``(…, C, n)``, bank by bank.
+        centre: ``(…, N + X, n)``: columns with mixtures, then coarse lattices.
+        half: The same; 0 off the lattice.
+        xp: Array namespace.
     """
     masses = log_masses(layout, parameters, centre, half, xp)
     return log_cells_by_masses(layout, parameters.log_shares, codes, masses, xp)
@@ -39,7 +39,7 @@ def log_cells(
 def log_cells_by_masses(
     layout: Layout, log_shares: Sequence[Any], codes: Any, masses: Any, xp: Any
 ) -> Any:
-    """Return what :func:`log_cells` does, by what :func:`log_masses` does."""
+    """:func:`log_cells`, from the masses of :func:`log_masses`."""
     cells, start, first, coarse = [], 0, 0, len(layout.mixed)
     for bank, shares in zip(layout.banks, log_shares):
         of_bank = codes[..., start + bank.n_given : start + len(bank.columns), :]
@@ -53,7 +53,7 @@ def log_cells_by_masses(
 
 
 def log_masses(layout: Layout, parameters: Parameters, centre: Any, half: Any, xp: Any) -> Any:
-    """Return the log-masses ``(…, N + X, n)`` of intervals; of lattices without the value -inf."""
+    """Log-masses ``(…, N + X, n)`` of intervals; -inf off the lattice."""
     if not layout.mixed:
         return half  # of no column
     mixtures: Sequence[Any] = parameters[1:]
@@ -71,10 +71,7 @@ def log_masses(layout: Layout, parameters: Parameters, centre: Any, half: Any, x
 def _masses_by_value(
     centre: np.ndarray, half: np.ndarray, *mixtures: np.ndarray, xp: Any, has_ends: bool
 ) -> np.ndarray:
-    """Return the log-masses ``(N, n)`` by mixtures ``(N, M, 1)``, each value's computed once.
-
-    The mixtures of marginals have many normals, and columns that repeat have few values.
-    """
+    """Log-masses ``(N, n)`` by mixtures ``(N, M, 1)``, once per distinct value."""
     found = np.empty(centre.shape)
     for k, (log_weights, means, scales) in enumerate(zip(*mixtures)):
         some = log_weights[:, 0] > PADDING / 2
@@ -85,7 +82,7 @@ def _masses_by_value(
 
 
 def distinct(*arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct columns of arrays ``(n,)``, and which of them each place has."""
+    """Distinct columns of arrays ``(n,)``, and the index of each place's."""
     order = np.lexsort(arrays[::-1])  # faster than np.unique of an axis
     columns = np.stack(arrays)[:, order]
     is_new = np.append(True, (columns[:, 1:] != columns[:, :-1]).any(axis=0))[: len(order)]
@@ -104,10 +101,9 @@ def log_mass(
     xp: Any,
     has_ends: bool,
 ) -> Any:
-    """Return the log-mass ``(…, n)`` in nats of intervals by mixtures ``(…, M, n)``.
+    """Log-mass ``(…, n)`` in nats of intervals by mixtures ``(…, M, n)``.
 
-    Where ``half`` is infinite, as it may be if it ``has_ends``, the interval is all above
-    ``centre``, or with ``-inf`` all below.
+    With ``has_ends``, ``half`` may be ``inf``: all above ``centre``, or ``-inf``: all below.
     """
     side = None
     if has_ends:
@@ -141,14 +137,10 @@ def _of_bank(
 
 
 def _of_lattices(outcomes: Sequence[Outcomes], shares: Any, fine: Any, coarse: Any, xp: Any) -> Any:
-    """Return the log-probabilities ``(…, c, n)`` of numbers, on any of their lattices.
+    """Log-probabilities ``(…, c, n)`` of numbers, summed over their lattices.
 
-    Args:
-        outcomes: Of the columns.
-        shares: Log-probabilities of their outcomes ``(…, c, size, n)``.
-        fine: Log-masses by the finest lattice of each ``(…, c, n)``.
-        coarse: Those by its coarse ones ``(…, x, n)``, column by column.
-        xp: The array namespace.
+    Shares are log-probabilities ``(…, c, size, n)``; ``fine`` are log-masses ``(…, c, n)`` by the
+    finest lattice, ``coarse`` ``(…, x, n)`` by the others, column by column.
     """
     numbers = np.array([o.number for o in outcomes], int).reshape(-1, 1)
     counts = np.array([o.lattices for o in outcomes])

@@ -1,8 +1,7 @@
-"""The order in which a network of cells holds columns, their outcomes and their mixtures.
+"""Layout of a network's arrays: columns in banks, their outcomes, mixtures and masks.
 
-A softmax over the outcomes of each column is one operation only where columns have equal numbers of
-outcomes. So columns stand in *banks*: the size of a bank is a power of two, and a column is in the
-smallest that holds its outcomes. No Keras here.
+A softmax over outcomes is one operation for columns with equally many. So columns stand in *banks*,
+whose size is a power of two: a column is in the smallest that holds its outcomes.
 """
 
 from collections.abc import Sequence
@@ -14,17 +13,15 @@ import numpy as np
 
 
 class Outcomes(NamedTuple):
-    """What the cell of a column may be.
+    """Possible outcomes of a column's cells.
 
     Attributes:
-        count: L, of levels, atoms, the number, the gap and the new level together.
-        number: Which of them is "a number", whose value has a mixture; ``None``: none.
-        summed: How many of the first outcomes are values of the mixture's own grid too, so that
-            their masses are added.
-        has_ends: Whether the intervals of some numbers have one end alone.
-        has_new: Whether the last is what no training row is: a network learns nothing of it.
-        lattices: R, on which a number may be: outcomes ``number`` to ``number + R - 1``, whose
-            masses are added where a value is on several.
+        count: L: levels, atoms, numbers, missing and new together.
+        number: First outcome that is a number, whose value has a mixture; ``None``: none.
+        summed: Number of first outcomes that are also values on the grid: masses are added.
+        has_ends: Whether some intervals are one-sided.
+        has_new: Whether the last is new: no training row has it, and a network does not learn it.
+        lattices: R: outcomes ``number`` to ``number + R - 1``, added where a value is on several.
     """
 
     count: int
@@ -36,20 +33,19 @@ class Outcomes(NamedTuple):
 
     @property
     def learnt(self) -> int:
-        """How many of the first outcomes a network learns the shares of."""
+        """Number of outcomes that a network learns, the first ones."""
         return self.count - self.has_new
 
 
 @dataclass(frozen=True)
 class Bank:
-    """Columns whose outcomes take equal room.
+    """Columns with equal room for outcomes.
 
     Attributes:
-        size: Outcomes a column, a power of two.
-        columns: Their places in a row: what is given before what is modelled, and of each the
-            columns without numbers before those with.
-        n_given: How many are given.
-        n_plain: How many of the modelled ones have no numbers.
+        size: Outcomes per column, a power of two.
+        columns: Their indices in a row: given before modelled, each without numbers before with.
+        n_given: Number of given ones.
+        n_plain: Number of modelled ones without numbers.
     """
 
     size: int
@@ -59,24 +55,24 @@ class Bank:
 
     @property
     def modelled(self) -> tuple[int, ...]:
-        """The places of the columns that are modelled."""
+        """Modelled columns."""
         return self.columns[self.n_given :]
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The places of those that are modelled and have numbers."""
+        """Modelled columns with numbers."""
         return self.modelled[self.n_plain :]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The arrays of a network of cells of C columns, of which the first G are given.
+    """Layout of a network of C columns, the first G given.
 
     Args:
-        outcomes: Of each column, in the order of a row.
+        outcomes: Of each column, in row order.
         n_given: G.
-        components: M, normals a mixture.
-        width: H, hidden units a layer.
+        components: M, normals per mixture.
+        width: H, hidden units per layer.
     """
 
     outcomes: tuple[Outcomes, ...]
@@ -86,7 +82,7 @@ class Layout:
 
     @cached_property
     def banks(self) -> list[Bank]:
-        """The banks, by their sizes."""
+        """The banks, by size."""
         sizes = [1 << (o.count - 1).bit_length() for o in self.outcomes]
         banks = []
         for size in sorted(set(sizes)):
@@ -107,12 +103,12 @@ class Layout:
 
     @cached_property
     def columns(self) -> list[int]:
-        """The places of all columns, bank by bank."""
+        """All columns, bank by bank."""
         return [i for bank in self.banks for i in bank.columns]
 
     @cached_property
     def modelled(self) -> list[int]:
-        """The places of the D modelled columns, bank by bank."""
+        """The D modelled columns, bank by bank."""
         return [i for bank in self.banks for i in bank.modelled]
 
     @cached_property
@@ -122,29 +118,29 @@ class Layout:
 
     @cached_property
     def with_numbers(self) -> list[int]:
-        """The places of the columns that have numbers, given ones too, bank by bank."""
+        """Columns with numbers, given ones too, bank by bank."""
         return [i for i in self.columns if self.outcomes[i].number is not None]
 
     @cached_property
     def mixed(self) -> list[int]:
-        """The places of the N modelled columns that have mixtures, bank by bank."""
+        """The N modelled columns with mixtures, bank by bank."""
         return [i for bank in self.banks for i in bank.numbers]
 
     @cached_property
     def coarse(self) -> list[int]:
-        """The place ``(X,)`` in ``mixed`` of the column of each lattice but the finest ones."""
+        """Index ``(X,)`` into ``mixed`` of each coarse lattice's column."""
         return [m for m, i in enumerate(self.mixed) for _ in range(self.outcomes[i].lattices - 1)]
 
     @cached_property
     def mixtures(self) -> list[int]:
-        """The place in ``mixed`` of each of the ``N + X`` intervals."""
+        """Index into ``mixed`` of each of the ``N + X`` intervals."""
         return [*range(len(self.mixed)), *self.coarse]
 
     @cached_property
     def intervals(self) -> list[int]:
-        """Where the ``N + X`` intervals of the mixtures are among those of encoded cells.
+        """Index of the ``N + X`` mixture intervals among those of encoded cells.
 
-        These are of the finest lattice of the columns with numbers, then of the coarse ones.
+        These are finest lattices of columns with numbers, then coarse ones.
         """
         numbers = self.with_numbers
         fine = [numbers.index(i) for i in self.mixed]
@@ -152,12 +148,12 @@ class Layout:
 
     @cached_property
     def has_ends(self) -> bool:
-        """Whether some intervals have one end alone."""
+        """Whether some intervals are one-sided."""
         return any(self.outcomes[i].has_ends for i in self.mixed)
 
     @cached_property
     def inputs(self) -> np.ndarray:
-        """The place ``(I,)`` of the column that each input tells of: outcomes, then numbers."""
+        """Column ``(I,)`` of each input: outcomes, then numbers."""
         return np.array(
             [i for bank in self.banks for i in bank.columns for _ in range(bank.size)]
             + self.with_numbers
@@ -165,7 +161,7 @@ class Layout:
 
     @cached_property
     def is_learnt(self) -> np.ndarray:
-        """Which inputs ``(I,)`` training rows have: not those of what no training row is."""
+        """Which inputs ``(I,)`` occur in training rows: not new outcomes."""
         counts = [
             np.arange(bank.size) < self.outcomes[i].learnt
             for bank in self.banks
@@ -175,22 +171,21 @@ class Layout:
 
     @cached_property
     def logits(self) -> np.ndarray:
-        """The place ``(P,)`` of the column of each logit; a single outcome needs none."""
+        """Column ``(P,)`` of each logit; a single outcome has none."""
         banks = [bank for bank in self.banks if bank.size > 1]
         return np.array([i for b in banks for i in b.modelled for _ in range(b.size)], int)
 
     @cached_property
     def degrees(self) -> np.ndarray:
-        """The last column ``(H,)`` that each hidden unit sees, in increasing order."""
+        """Last column ``(H,)`` that each hidden unit sees, increasing."""
         first = max(self.n_given - 1, 0)
         count = max(self.n_columns - 1 - first, 1)
         return first + np.arange(self.width) * count // self.width
 
     @cached_property
     def masks(self) -> dict[str, np.ndarray]:
-        """Which weights there are, of 0 and 1: a column sees the columns before it alone.
-
-        Of what no training row is it sees nothing: such weights would stay as they began.
+        """Masks of 0 and 1, float32: a column sees only the columns before it, and no new outcomes,
+        whose weights would stay at their initial values.
         """
         degrees, mixed = self.degrees, np.array(self.mixed, int)
         numbers = np.repeat(mixed, 3 * self.components)

@@ -2,10 +2,10 @@
 
     h = W x + b;   h ← h + B silu(A silu(h) + a) + b, for each block;   θ = O silu(h) + S x + o
 
-Each matrix is masked so that the parameters of a column depend on the columns before it alone
-(Germain et al. 2015, arXiv 1502.03509; residual blocks: Durkan & Nash 2019, arXiv 1911.00503).
-Written over an array namespace ``xp``: NumPy, or ``keras.ops`` in the compiled loop. Features are
-the second axis from behind, rows the last.
+Masks let the parameters of a column depend only on the columns before it (Germain et al. 2015,
+arXiv 1502.03509; residual blocks: Durkan & Nash 2019, arXiv 1911.00503). Written over an array
+namespace ``xp``: NumPy, or ``keras.ops`` in the compiled loop. Features are second to last, rows
+last.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,23 +16,18 @@ import numpy as np
 from nflow_cli.arrays import dtype_of, log_softmax, silu
 from nflow_cli.densities.cells.layout import Layout
 
-PADDING = -1e9  # the logit of an outcome that a column does not have
-LEAK = 0.01  # of the gradient, where a number is beyond its limits
-SMALL = 0.1  # of what is added to a start, or to a layer before
-MOST_SKIPPED = 10**7  # weights from inputs to logits without hidden units between
-INPUT_LIMIT = 8.0  # of numbers that the network sees: a value far out is only that
+PADDING = -1e9  # logit of an outcome that a column lacks
+LEAK = 0.01  # factor of the gradient beyond a limit
+SMALL = 0.1  # initial size of residual branches and outputs
+MOST_SKIPPED = 10**7  # most weights of the direct connections from inputs to logits
+INPUT_LIMIT = 8.0  # inputs are clipped to ± this
 Weights = Mapping[str, Any]
 
 
 class Parameters(NamedTuple):
-    """The distributions of the cells of rows.
-
-    Attributes:
-        log_shares: Of each bank, the log-probabilities ``(…, columns, size, n)`` of outcomes;
-            ``None`` of a bank whose columns have one outcome.
-        log_weights: Of the normals of each mixture ``(…, N, M, n)``, in nats.
-        means: In the units of the columns ``(…, N, M, n)``.
-        scales: The same ``(…, N, M, n)``, positive.
+    """Parameters of cells: log-probabilities ``(…, columns, size, n)`` of outcomes by bank
+    (``None`` for single outcomes), and log-weights in nats, means and scales ``(…, N, M, n)`` of
+    mixtures, in column units.
     """
 
     log_shares: list[Any]
@@ -42,7 +37,7 @@ class Parameters(NamedTuple):
 
 
 def shapes(layout: Layout, blocks: int) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each array of weights of one network; decay is of the kernels."""
+    """Shapes of the weights of one network, by name; weight decay is for kernels."""
     width, n_inputs, n_logits = layout.width, len(layout.inputs), len(layout.logits)
     n_mixed = len(layout.mixed)
     of_blocks = {}
@@ -67,10 +62,10 @@ def shapes(layout: Layout, blocks: int) -> dict[str, tuple[int, ...]]:
 
 
 def initial(layout: Layout, blocks: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return weights by which each column is nearly what it starts from, as biases are 0.
+    """Random initial weights; small outputs and zero biases keep each column near its start.
 
-    The sums of a layer have variance 1 but for those that are added to what is there, which are
-    small. Of a column one input of outcomes is 1; where it is always the same, it is no input.
+    Layer sums have variance 1, residual ones are small; the input of a constant column gets weight
+    0.
     """
     weights = {}
     for name, shape in shapes(layout, blocks).items():
@@ -88,7 +83,7 @@ def initial(layout: Layout, blocks: int, rng: np.random.Generator) -> dict[str, 
 
 
 def masked(layout: Layout, weights: Weights) -> dict[str, Any]:
-    """Return the weights, those between columns that must not see each other 0."""
+    """Apply the masks to the kernels."""
     of_kernel = {
         "inputs_kernel": "inputs",
         "logits_kernel": "logits",
@@ -104,13 +99,13 @@ def masked(layout: Layout, weights: Weights) -> dict[str, Any]:
 
 
 def inputs(layout: Layout, codes: Any, centre: Any, xp: Any) -> Any:
-    """Return what the network sees ``(I, n)`` of cells.
+    """Inputs ``(I, n)`` of the network.
 
     Args:
         layout: Of the network.
-        codes: ``(C, n)``, bank by bank, as numbers of the type that is computed with.
-        centre: ``(K, n)`` of the columns that have numbers, bank by bank; others may follow.
-        xp: The array namespace.
+        codes: ``(C, n)``, bank by bank, in floating point.
+        centre: ``(K, n)`` of the columns with numbers, bank by bank; more rows are ignored.
+        xp: Array namespace.
     """
     centre = centre[..., : len(layout.with_numbers), :]
     parts, start = [], 0
@@ -123,22 +118,21 @@ def inputs(layout: Layout, codes: Any, centre: Any, xp: Any) -> Any:
 
 
 def one_hot(codes: Any, size: int, xp: Any) -> Any:
-    """Return codes ``(…, c, n)`` as ``(…, c, size, n)`` of 0 and 1, of an unknown cell all 0."""
+    """One-hot codes: ``(…, c, n)`` to ``(…, c, size, n)``, all 0 if unknown."""
     levels = np.arange(size, dtype=dtype_of(codes))[:, None]
     is_one = codes[..., None, :] == levels
     return is_one.astype(codes.dtype) if xp is np else xp.cast(is_one, codes.dtype)
 
 
 def parameters(layout: Layout, weights: Weights, limits: np.ndarray, x: Any, xp: Any) -> Parameters:
-    """Return the distributions of the cells of rows.
+    """Parameters of the cells of rows.
 
     Args:
         layout: Of the network.
-        weights: As :func:`masked` returns them, ``(…, out, in)``.
-        limits: The least scale of the normals of each mixture, and the ends of their means
-            ``(3, N, 1, 1)``.
-        x: As :func:`inputs` returns it, ``(…, I, n)``.
-        xp: The array namespace.
+        weights: Masked, ``(…, out, in)``.
+        limits: Least scales of normals and the ends of their means ``(3, N, 1, 1)``.
+        x: Inputs ``(…, I, n)``.
+        xp: Array namespace.
     """
     h = hidden(weights, x, xp)
     shares, mixtures = [None] * len(layout.banks), (None, None, None)
@@ -154,7 +148,7 @@ def parameters(layout: Layout, weights: Weights, limits: np.ndarray, x: Any, xp:
 
 
 def hidden(weights: Weights, x: Any, xp: Any) -> Any:
-    """Return the last hidden layer ``(…, H, n)``."""
+    """Last hidden layer ``(…, H, n)``."""
     h = weights["inputs_kernel"] @ x + weights["inputs_bias"]
     for i in range(sum(name.endswith("_in_kernel") for name in weights)):
         inner = weights[f"block_{i}_in_kernel"] @ silu(h, xp) + weights[f"block_{i}_in_bias"]
@@ -164,7 +158,7 @@ def hidden(weights: Weights, x: Any, xp: Any) -> Any:
 
 
 def log_shares(layout: Layout, logits: Any, xp: Any) -> list[Any]:
-    """Return the log-probabilities of the outcomes of each bank from all logits ``(…, P, n)``."""
+    """Log-probabilities of outcomes, bank by bank, from all logits ``(…, P, n)``."""
     banks, start, n = [], 0, logits.shape[-1]
     for bank in layout.banks:
         count = len(bank.modelled)
@@ -186,10 +180,10 @@ def _padding(layout: Layout, columns: Sequence[int], size: int, like: Any) -> np
 def normals(
     mixtures: Any, shift: Any, limits: np.ndarray, count: int, xp: Any
 ) -> tuple[Any, Any, Any]:
-    """Return log-weights, means and scales ``(…, N, M, n)`` of mixtures ``(…, 3 N M, n)``.
+    """Log-weights, means and scales ``(…, N, M, n)`` of mixtures ``(…, 3 N M, n)``.
 
-    A normal is where the training rows are: its scale is at most a quarter of their range (and what
-    it is at least), and its mean two scales or more from each end.
+    A scale is at most a quarter of the range of training numbers (or its floor), a mean at least
+    two scales from each end.
     """
     *before, n_mixed, n = shift.shape
     raw = xp.reshape(mixtures, (*before, n_mixed, 3, count, n))
@@ -204,5 +198,5 @@ def normals(
 
 
 def _leaky(free: Any, limited: Any, xp: Any) -> Any:
-    """Return limited numbers, whose gradient beyond a limit is a hundredth: it leads back."""
+    """Limited values, with a gradient of 0.01 beyond the limits that leads back."""
     return limited if xp is np else limited + LEAK * (free - xp.stop_gradient(free))

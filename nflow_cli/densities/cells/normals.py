@@ -1,4 +1,4 @@
-"""Mixtures of normals fitted to the numbers of one column. No Keras here."""
+"""Mixtures of normals fitted to the numbers of one column."""
 
 from dataclasses import dataclass
 
@@ -7,24 +7,20 @@ import numpy as np
 from nflow_cli.densities.cells.mixing import best_shares
 from nflow_cli.mixtures import log_interval_mass
 
-COUNTS = (1, 2, 3, 4, 5, 6, 8, 10)  # of the normals that EM fits
-VALUES = 100  # that repeat most often and have a kernel of their own
-KERNEL = 0.25  # scale of a kernel beside its cell's half width: all of it but 6e-5 is within
-WIDEST = 5.0  # scale of the broad component beside the range: 95 % of it is within ten ranges
-PENALTY = 1.5  # nats a parameter, between Akaike's 1 and Schwarz's log(n)/2
-BLOCKS, NEAR = 1000, 0.01  # values that are near in rank and in units are taken together
-LEAST_TOTAL = 1e-10  # rows of a normal, which has a mean then too
-STEPS, ENOUGH = 200, 1e-5  # of EM: one that gains less, in nats a row, is the last
+COUNTS = (1, 2, 3, 4, 5, 6, 8, 10)  # numbers of normals tried by EM
+VALUES = 100  # most frequent values that get a kernel each
+KERNEL = 0.25  # kernel scale over half width of the cell, which holds all but 6e-5
+WIDEST = 5.0  # scale of the broad component over the range: ten ranges hold 95 %
+PENALTY = 1.5  # nats per parameter, between AIC (1) and BIC (log(n)/2)
+BLOCKS, NEAR = 1000, 0.01  # values close in rank and in units are merged
+LEAST_TOTAL = 1e-10  # least total responsibility of a normal, so that its mean is defined
+STEPS, CONVERGED = 200, 1e-5  # EM iterations at most; stop below this gain in nats per row
 
 
 @dataclass(frozen=True, eq=False)
 class Normals:
-    """A mixture of M normals.
-
-    Attributes:
-        log_weights: ``(M,)``, normalised.
-        means: ``(M,)``, in the column's units.
-        scales: ``(M,)``, positive.
+    """A mixture of M normals: normalised log-weights, means and positive scales ``(M,)``, in column
+    units.
     """
 
     log_weights: np.ndarray
@@ -32,7 +28,7 @@ class Normals:
     scales: np.ndarray
 
     def log_mass(self, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
-        """Return the log-mass in nats of the intervals ``centre ± half`` ``(n,)``."""
+        """Log-mass in nats of the intervals ``centre ± half`` ``(n,)``."""
         cells, inverse = np.unique(centre + 1j * half, return_inverse=True)  # pairs
         mixture = (self.log_weights, self.means, self.scales)
         return log_interval_mass(cells.real, cells.imag, *mixture, np)[inverse]
@@ -40,15 +36,8 @@ class Normals:
 
 @dataclass(frozen=True, eq=False)
 class _Points:
-    """Cells of a column by centre, those that are near taken together: ``(g,)`` each.
-
-    Attributes:
-        centre: Their mean.
-        half: Their mean half width.
-        spread: The variance of the centres.
-        weight: Their sum.
-        rows: How many there are where all are one value that has a kernel, else 0.
-        least: How many rows give a value a kernel.
+    """Cells grouped by centre, ``(g,)``: means of centres and half widths, variance of centres, sum
+    of weights, and the number of rows of a frequent value (else 0), at least ``least``.
     """
 
     centre: np.ndarray
@@ -66,19 +55,18 @@ def fit_normals(
     floor: float,
     widest: float | None = None,
 ) -> Normals:
-    """Return the mixture of normals that suits cells best, its last component a broad one.
+    """Fit a mixture of normals to cells, with a broad last component.
 
-    Of M = 1 to 10 normals, fitted by EM, the M of the best likelihood less 1.5 nats a parameter.
-    Beside them stand kernels on the values that repeat most often, by their counts, with the weight
-    that makes each row likeliest given the others. The last component is at the median and has the
-    weight ``1/(n + 1)``.
+    M = 1 to 10 normals by EM, the M with the best likelihood less 1.5 nats per parameter; and
+    kernels on the most frequent values, weighted by counts, with the share that maximises the
+    leave-one-out likelihood. The last component is at the median, with weight ``1/(n + 1)``.
 
     Args:
-        centre: The middles of the cells' intervals ``(n,)``, in the column's units.
-        half: Their half widths, positive.
-        weights: Of the rows; their sum is n, the effective sample size.
-        floor: The least scale of what EM fits, in the column's units.
-        widest: The scale of the last component; ``None``: five times the range.
+        centre: Middles of the cells' intervals ``(n,)``, in column units.
+        half: Half widths, positive.
+        weights: Of the rows, with sum n, the effective sample size.
+        floor: Least scale fitted by EM.
+        widest: Scale of the last component; ``None``: five times the range.
     """
     if not len(centre):
         return Normals(np.zeros(1), np.zeros(1), np.full(1, WIDEST))
@@ -98,7 +86,6 @@ def fit_normals(
 
 
 def _points(centre: np.ndarray, half: np.ndarray, weights: np.ndarray) -> _Points:
-    """Return cells of one value as one, and those of values near in rank and in units."""
     values, inverse, counts = np.unique(centre, return_inverse=True, return_counts=True)
     least = 1 + np.sort(counts)[-VALUES - 1] if len(values) > VALUES else 1
     rows = np.where(counts >= least, counts, 0)
@@ -128,9 +115,9 @@ def _widest(points: _Points) -> float:
 
 
 def _kernels(points: _Points) -> tuple[Normals, np.ndarray]:
-    """Return kernels on values of many rows, and each point's log-share given the other rows.
+    """Kernels on frequent values, and each point's leave-one-out log-share.
 
-    A value that without the row has too few rows has no share, or chance would choose the values.
+    A value too rare without the row has no share: else chance would choose the values.
     """
     chosen = points.rows > 0
     weight = np.where(chosen, points.weight, 0.0)
@@ -143,7 +130,6 @@ def _kernels(points: _Points) -> tuple[Normals, np.ndarray]:
 
 
 def _penalty(count: int, n: float) -> float:
-    """Return what the parameters of ``count`` normals cost, with Hurvich and Tsai's correction."""
     k = 3 * count - 1
     return PENALTY * k * n / max(n - k - 1, 1e-6)
 
@@ -151,7 +137,6 @@ def _penalty(count: int, n: float) -> float:
 def _share_of_kernels(
     log_others: np.ndarray, smooth: np.ndarray, weight: np.ndarray
 ) -> tuple[float, float]:
-    """Return the most likely share of the kernels, and the nats gained; 0 if not worth it."""
     n = weight.sum()
     share = best_shares(log_others[:, None], smooth[:, None], weight, n / (n + 1))
     with np.errstate(divide="ignore"):
@@ -161,9 +146,9 @@ def _share_of_kernels(
 
 
 def _em(points: _Points, count: int, floor: float, broad: tuple[float, float]) -> Normals:
-    """Return ``count`` normals by EM, and the broad component, whose weight is fixed.
+    """Fit ``count`` normals by EM beside the broad component, whose weight is fixed.
 
-    It starts from the means and variances between quantiles.
+    Starts from the means and variances between quantiles.
     """
     n = points.weight.sum()
     middles = np.cumsum(points.weight) - points.weight / 2
@@ -182,7 +167,7 @@ def _em(points: _Points, count: int, floor: float, broad: tuple[float, float]) -
         r *= (points.weight / sums)[:, None]
         share, mean, variance, rounding = _maximised(points, r, floor)
         likelihood = points.weight @ (peak + np.log(sums)) / n
-        if likelihood - last < ENOUGH:
+        if likelihood - last < CONVERGED:
             break
         last = likelihood
     return Normals(
@@ -193,10 +178,11 @@ def _em(points: _Points, count: int, floor: float, broad: tuple[float, float]) -
 
 
 def _maximised(points: _Points, r: np.ndarray, floor: float) -> tuple[np.ndarray, ...]:
-    """Return the shares, means and variances that suit responsibilities ``r`` ``(g, M)`` best.
+    """Shares, means and variances for responsibilities ``r`` ``(g, M)``, and ``h²/3`` of each
+    normal.
 
-    Centres of cells are normal with variance ``s² + h²/3``, nearly, where what they round has
-    ``s²`` (Sheppard's correction). The last array is the ``h²/3`` of each normal.
+    Cell centres have variance ``s² + h²/3``, where the unrounded numbers have ``s²`` (Sheppard's
+    correction).
     """
     total = np.maximum(r.sum(axis=0), LEAST_TOTAL)
     mean = points.centre @ r / total
@@ -207,7 +193,6 @@ def _maximised(points: _Points, r: np.ndarray, floor: float) -> tuple[np.ndarray
 
 
 def _joined(kernels: Normals, share: float, smooth: Normals) -> Normals:
-    """Return kernels beside what EM fitted, whose last component keeps its weight."""
     if share == 0:
         return smooth
     log_share = np.log(share) + np.log1p(-np.exp(smooth.log_weights[-1]))

@@ -1,4 +1,4 @@
-"""The trained weights of a density of cells, as a Keras layer."""
+"""Trained weights of a density of cells, as a Keras layer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,10 +10,10 @@ from nflow_cli.flows.base import add_initialised_weight, keep_precision
 
 
 class CellWeights(keras.layers.Layer):
-    """The weights of R networks side by side: each array has the axis of networks first.
+    """Weights of R networks side by side, the axis of networks first.
 
     Args:
-        members: The initial weights of each, by name.
+        members: Initial weights of each, by name.
     """
 
     def __init__(self, members: Sequence[Mapping[str, np.ndarray]], **kwargs: Any):
@@ -27,7 +27,7 @@ class CellWeights(keras.layers.Layer):
         self.built = True
 
     def members(self) -> list[dict[str, np.ndarray]]:
-        """Return the weights of each network, float32."""
+        """Weights of each network, float32."""
         arrays = {
             name: keras.ops.convert_to_numpy(variable) for name, variable in self.arrays.items()
         }

@@ -41,12 +41,12 @@ class WholeTable(OfTable):
     def settled(self, data: Any) -> Any:
         """Return the config with column kinds, sizes, updates and ``cells.unmixed`` resolved."""
         from nflow_cli.densities.cells.fitting import fitted_columns
-        from nflow_cli.densities.cells.unmixing import are_better, can_be_unmixed, found_unmixing
+        from nflow_cli.densities.cells.unmixing import are_better, can_be_unmixed, fit_unmixing
 
         config = super().settled(data)
         asked, found = config.cells.unmixed, None
         if asked is not False and can_be_unmixed(data):
-            found = found_unmixing(fitted_columns(data), data)
+            found = fit_unmixing(fitted_columns(data), data)
         if asked and not found:
             raise ConfigError(
                 "cells.unmixed: expected two or more columns of plain numbers, none of them given "
@@ -93,7 +93,7 @@ class WholeTable(OfTable):
         from nflow_cli.experiments.cells.loaded import load
 
         self.expect_settled(run)
-        return load(run, self.config)
+        return load(run, self)
 
     # Scores.
 

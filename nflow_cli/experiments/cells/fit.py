@@ -21,8 +21,8 @@ from nflow_cli.densities.cells.fitting import (
 )
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.mixing import log_mixture, member_weights, mixing_weights
-from nflow_cli.densities.cells.starting import started
-from nflow_cli.densities.cells.unmixing import found_unmixing
+from nflow_cli.densities.cells.starting_weights import starting_weights
+from nflow_cli.densities.cells.unmixing import fit_unmixing
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.cells.training import CellChunks, FitCells, packed
@@ -53,7 +53,7 @@ def build(config: CellsConfig, data: Dataset) -> Parts:
         network.initial(layout, blocks, stream(seed, "cells"))
         for seed in seeds_from(config.seed, members)
     ]
-    start = started(layout, columns, train, data.weights.train)
+    start = starting_weights(layout, columns, train, data.weights.train)
     shift = float(density.log_learnt.sum()) - _measure(density, data)
     model = FitCells(layout, columns, CellWeights(starts), start, shift)
     model.prepare(config.train, config.train.steps or 0)
@@ -67,7 +67,7 @@ def _without_networks(config: CellsConfig, data: Dataset) -> tuple[CellDensity, 
     layout, computed = layout_of(columns, *sizes), fitted_computed(data, columns)
     marginals = fitted_marginals(columns, rows, data.weights.train)
     density = CellDensity(columns, layout, as_parameters(layout, marginals), [], computed)
-    found = found_unmixing(columns, data) if cells.unmixed else None
+    found = fit_unmixing(columns, data) if cells.unmixed else None
     if found is None:
         return density, rows
     components, rows = found.fitted(rows)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.arguments import whole_number
-from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.data.table_files import is_table
 from nflow_cli.data.tables import shown
@@ -17,6 +16,7 @@ from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.experiments.cells import weights_arrays
 from nflow_cli.experiments.data import column_units
+from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.table.loaded import TableRun
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import WEIGHTS, RunDirectory
@@ -33,11 +33,11 @@ class TrainedCells(TableRun, CellDensity):
     """
 
     def __init__(
-        self, path: Path, config: CellsConfig, density: CellDensity, arrays: Mapping[str, Any]
+        self, path: Path, experiment: Experiment, density: CellDensity, arrays: Mapping[str, Any]
     ):
         parts = density.cells, density.layout, density.marginal, density.networks
         CellDensity.__init__(self, *parts, density.computed, density.unmixing, density.alone)
-        self.path, self.config, self.arrays = path, config, arrays
+        self.path, self.experiment, self.arrays = path, experiment, arrays
 
     @property
     def kinds(self) -> Mapping[str, ColumnKind]:
@@ -94,8 +94,9 @@ def _expect_cells(column: CellColumn, values: np.ndarray) -> None:
         raise DataError(f"column {shown(column.name)}: expected {expected}, received {received}")
 
 
-def load(run: RunDirectory, config: CellsConfig) -> TrainedCells:
+def load(run: RunDirectory, experiment: Experiment) -> TrainedCells:
     """Return the density of a run whose config is settled."""
+    config: Any = experiment.config
     kinds, cells = config.data.kinds or {}, config.cells
     names = row_names(kinds, config.data.given)
     every = [name for group in names for name in group]
@@ -112,4 +113,4 @@ def load(run: RunDirectory, config: CellsConfig) -> TrainedCells:
     if wrong := weights_arrays.inconsistency(layout, arrays):
         raise RunDirectoryError(f"{run.path / WEIGHTS}: damaged: {wrong}")
     density = weights_arrays.density_of(columns, computed, layout, arrays)
-    return TrainedCells(run.path, config, density, arrays)
+    return TrainedCells(run.path, experiment, density, arrays)

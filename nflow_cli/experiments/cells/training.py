@@ -13,7 +13,7 @@ from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
 from nflow_cli.densities.cells.density import CellDensity, limits_of
 from nflow_cli.densities.cells.heads import log_cells
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.starting import Start
+from nflow_cli.densities.cells.starting_weights import StartingWeights
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.random_streams import stream
 from nflow_cli.training.chunks import PointChunks
@@ -43,7 +43,7 @@ class FitCells(ChunkTrainer):
         layout: Layout,
         columns: Sequence[CellColumn],
         trained: CellWeights,
-        start: Start,
+        start: StartingWeights,
         shift: float,
     ):
         super().__init__()

@@ -101,7 +101,7 @@ class Images(Experiment):
         arguments["prior"] = self.config.prior and self.config.prior.model_dump()
         model = FlowVAE(**arguments, seed=self.config.seed)
         load_weights(run, model, arguments)
-        return TrainedVAE(run.path, self.config, model)
+        return TrainedVAE(run.path, self, model)
 
     def ruined(self, summary: Summary) -> Caveat | None:
         """Warn if worse than fair coins."""

@@ -1,6 +1,6 @@
 """Printed scores of a VAE."""
 
-from nflow_cli.evaluation.caveats import COIN, marked
+from nflow_cli.evaluation.caveats import FAIR_COIN_NATS, marked
 from nflow_cli.experiments.rows import Caveats, Rows, Summary, figure, length_text
 
 
@@ -27,7 +27,7 @@ def verdict_of(summary: Summary, caveats: Caveats) -> Rows:
     """Return the rows of bound, likelihood, fair coins and published scores."""
     bound, _, likelihood, _ = bound_rows(summary, summary["latent_dim"], caveats)
     published = [("published", _published(entry)) for entry in summary["published"]]
-    return [bound, likelihood, ("fair coins", f"{COIN:.2f} nats"), *published]
+    return [bound, likelihood, ("fair coins", f"{FAIR_COIN_NATS:.2f} nats"), *published]
 
 
 def data_row(name: str, binarization: str, count: int) -> tuple[str, str]:

@@ -103,7 +103,7 @@ class Inference(DensityExperiment):
         """Load the trained density, in the user's units."""
         from nflow_cli.experiments.trained import TrainedInference
 
-        return TrainedInference(run.path, self.config, self.load_model(run))
+        return TrainedInference(run.path, self, self.load_model(run))
 
     def caveats(self, summary: Summary) -> list[Caveat]:
         """Return the warnings about the scores."""

@@ -73,7 +73,7 @@ class Table(OfTable, DensityExperiment):
         flow = built_stack(config)
         load_weights(run, flow, config.flow.model_dump(exclude_none=True), config.dim)
         units = (column_units(run, names) for names in (config.columns, config.given))
-        return TrainedTable(run.path, config, flow, *units)
+        return TrainedTable(run.path, self, flow, *units)
 
     def flows_in_the_plane(self, run: RunDirectory) -> Any:
         """Load a 2-D density whose flows can be drawn."""

@@ -18,7 +18,7 @@ from nflow_cli.experiments.summary import DataRecord, Fitted
 from nflow_cli.experiments.table.summary import TableSummary
 from nflow_cli.experiments.table.training import Training, train_on_rows
 from nflow_cli.flows import FlowStack
-from nflow_cli.flows.side_by_side import seeds_from, stack_of
+from nflow_cli.flows.side_by_side import make_stack, seeds_from
 from nflow_cli.layout import tell
 from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.directory import RunDirectory
@@ -75,7 +75,7 @@ class FitPoints(ChunkTrainer):
 
 def built_stack(config: FitConfig) -> FlowStack:
     """Return the initial flows of a settled config."""
-    flow = stack_of(**config.flow.model_dump(), seed=config.seed, members=config.train.ensemble)
+    flow = make_stack(**config.flow.model_dump(), seed=config.seed, members=config.train.ensemble)
     flow.build((None, config.dim), (None, len(config.given)) if config.given else None)
     return flow
 

@@ -56,7 +56,7 @@ class Target(DensityExperiment):
         """Load the trained density."""
         from nflow_cli.experiments.trained import TrainedDensity
 
-        return TrainedDensity(run.path, self.config, self.load_model(run))
+        return TrainedDensity(run.path, self, self.load_model(run))
 
     def caveats(self, summary: Summary) -> list[Caveat]:
         """Return the warnings about the scores, a lost mode among them.

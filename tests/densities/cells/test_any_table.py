@@ -19,7 +19,7 @@ from nflow_cli.densities.cells.fitting import (
     fitted_marginals,
     layout_of,
 )
-from nflow_cli.densities.cells.starting import started
+from nflow_cli.densities.cells.starting_weights import starting_weights
 from nflow_cli.errors import DataError
 
 N_DRAWS = 100
@@ -89,7 +89,7 @@ def untrained(data):
     marginals = as_parameters(layout, fitted_marginals(cells, data.train, None))
     density = CellDensity(cells, layout, marginals, [], fitted_computed(data, cells))
     weights = network.initial(layout, 1, np.random.default_rng(0))
-    start = started(layout, cells, data.train, None)
+    start = starting_weights(layout, cells, data.train, None)
     weights = {name: start.of(name, array) for name, array in weights.items()}
     shares = np.full(len(layout.modelled), 0.5)
     density.networks.append(Member(network.masked(layout, weights), shares))

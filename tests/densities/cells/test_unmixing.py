@@ -14,7 +14,7 @@ from nflow_cli.densities.cells.unmixing import (
     are_better,
     can_be_unmixed,
     component,
-    found_unmixing,
+    fit_unmixing,
     unmixing,
 )
 from nflow_cli.evaluation.pit import pit
@@ -102,7 +102,7 @@ def test_components_are_taken_of_columns_that_are_linear_mixtures_of_independent
     tables = [(skewed @ near.T, True), (normal @ near.T, False), (skewed, False)]
     for x, expected in tables:
         data = dataset(dict(zip("abc", x.T)))
-        found = found_unmixing(fitted_columns(data), data)
+        found = fit_unmixing(fitted_columns(data), data)
         assert found is not None and are_better(found, data) is expected
 
 

@@ -12,7 +12,7 @@ from nflow_cli.densities.cells.fitting import as_parameters
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.marginal import Marginal
 from nflow_cli.densities.cells.normals import Normals
-from nflow_cli.densities.cells.starting import Start
+from nflow_cli.densities.cells.starting_weights import StartingWeights
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
@@ -42,7 +42,7 @@ def fit_of(members, n_given=1, columns=COLUMNS):
         {k: (least + 0.1 * rng.standard_normal(a.shape)).astype("float32") for k, a in arrays}
         for least, arrays in ((0.0, weights[0].items()), (1.0, weights[0].items()))
     )
-    fit = FitCells(layout, columns, CellWeights(weights), Start(start, units), 0.0)
+    fit = FitCells(layout, columns, CellWeights(weights), StartingWeights(start, units), 0.0)
     normals = Normals(np.zeros(1), np.zeros(1), np.ones(1))
     shares = [np.arange(o.count) < o.learnt for o in layout.outcomes]  # of new levels, nothing
     marginals = [

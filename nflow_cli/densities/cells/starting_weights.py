@@ -1,7 +1,7 @@
-"""The weights that the training of a network of cells starts from, and decays to. No Keras here.
+"""Starting weights of a network of cells, to which weight decay pulls back.
 
-Each column starts as the simplest density given the columns before: the shares of its outcomes
-given one column of levels, and the ridge regression of its numbers on all of them.
+Each column starts as a simple density given the columns before: shares of its outcomes given one
+parent column, and a ridge regression of its numbers on all of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,63 +11,55 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
-from nflow_cli.densities.cells.fitting import outcomes_of, with_both_ends
+from nflow_cli.densities.cells.fitting import support_of, with_both_ends
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.marginal import Outcomes, parts_by_widths
+from nflow_cli.densities.cells.marginal import Support, parts_by_widths
 from nflow_cli.densities.cells.network import MOST_SKIPPED
-from nflow_cli.densities.cells.start import ParentShares, Ridge, fit_parents, fit_ridges
+from nflow_cli.densities.cells.regressions import ParentShares, Ridge, fit_parents, fit_ridges
 
-MOST_INPUTS = 2_000  # of regressions, but numbers and their atoms
-SPREAD, SCALE = 1.5, 0.6  # of the means and the scales of normals beside those of residuals
+MOST_INPUTS = 2_000  # most level inputs of a regression
+SPREAD, SCALE = 1.5, 0.6  # of the means and scales of normals, over the residual scale
 
 
-class Start(NamedTuple):
-    """What the arrays of a network are beside those that are trained: ``unit * trained + start``.
+class StartingWeights(NamedTuple):
+    """Weights of the network are ``unit * trained + start``.
 
     Attributes:
         arrays: The start, by name.
-        units: By name, of the means of normals: the scale of the residuals that a column starts
-            with. Where a column nearly follows from others, the means of its normals have digits
-            that an update in other units would lose.
+        units: For the means of normals: scale of the residuals of a column's regression. A column
+            that nearly follows from others needs digits that updates in other units would lose.
     """
 
     arrays: dict[str, np.ndarray]
     units: dict[str, np.ndarray]
 
     def of(self, name: str, trained: Any) -> Any:
-        """Return an array of the network, as it is computed with."""
+        """Weights used by the network, from trained ones."""
         scaled = trained * self.units[name] if name in self.units else trained
         return scaled + self.arrays[name] if name in self.arrays else scaled
 
 
-def started(
+def starting_weights(
     layout: Layout,
     columns: Sequence[CellColumn],
     rows: np.ndarray,
     weights: np.ndarray | None,
-) -> Start:
-    """Return the start of the trained arrays, and their units, float32.
-
-    Args:
-        layout: Of the network.
-        columns: Of a row.
-        rows: To train on ``(n, C)``.
-        weights: Of the rows ``(n,)``; equal ones for ``None``.
-    """
+) -> StartingWeights:
+    """Starting weights and their units, float32, fitted to training rows ``(n, C)``."""
     cells = [column.encode(values) for column, values in zip(columns, rows.T)]
     codes = np.stack([cell.codes for cell in cells], axis=1)
     numbers = [cell.fine.centre for column, cell in zip(columns, cells) if column.has_numbers]
     centre = np.stack(numbers, axis=1) if numbers else np.zeros((len(rows), 0))
-    outcomes, first = [outcomes_of(column) for column in columns], layout.n_given
+    supports, first = [support_of(column) for column in columns], layout.n_given
     parts = {}
     for j, column in enumerate(columns):
         if column.n_lattices > 1:
             cell = with_both_ends(column, rows[:, j])
             intervals = [cell.fine, *cell.coarse]
-            parts[j] = parts_by_widths(outcomes[j], cell.codes, intervals, weights)
+            parts[j] = parts_by_widths(supports[j], cell.codes, intervals, weights)
     # A parent is known by its outcome alone: its numbers count as one.
-    parents = fit_parents(outcomes, codes, np.zeros_like(centre), weights, first, parts)
-    seen, known = _narrow(outcomes, codes)
+    parents = fit_parents(supports, codes, np.zeros_like(centre), weights, first, parts)
+    seen, known = _narrow(supports, codes)
     ridges = fit_ridges(seen, known, centre, weights, first)
     places = _places(layout)
     arrays = {
@@ -75,19 +67,18 @@ def started(
         **_of_numbers(layout, places, seen, dict(enumerate(ridges, first))),
     }
     units = _units(layout, dict(enumerate(ridges, first)))
-    return Start(*({k: a.astype(np.float32) for k, a in part.items()} for part in (arrays, units)))
+    return StartingWeights(
+        *({k: a.astype(np.float32) for k, a in part.items()} for part in (arrays, units))
+    )
 
 
-def _narrow(outcomes: Sequence[Outcomes], codes: np.ndarray) -> tuple[list[Outcomes], np.ndarray]:
-    """Return outcomes and codes of columns as regressions take them: none of too many levels.
-
-    Their inputs are as many as all levels of all columns, and the squares of these a matrix.
-    """
-    levels = np.array([0 if column.number is not None else column.count for column in outcomes])
+def _narrow(supports: Sequence[Support], codes: np.ndarray) -> tuple[list[Support], np.ndarray]:
+    """Limit the levels in regressions, whose normal matrix is square in their number."""
+    levels = np.array([0 if column.number is not None else column.count for column in supports])
     order = np.argsort(levels, kind="stable")
     many = np.zeros(len(levels), bool)
     many[order] = np.cumsum(levels[order]) > MOST_INPUTS
-    few = [replace(column, count=1) if wide else column for column, wide in zip(outcomes, many)]
+    few = [replace(column, count=1) if wide else column for column, wide in zip(supports, many)]
     return few, np.where(many, UNKNOWN, codes)
 
 
@@ -95,7 +86,6 @@ Places = Mapping[int, tuple[int, int | None]]
 
 
 def _places(layout: Layout) -> Places:
-    """Return where the outcomes of each column, and its number, are among the inputs."""
     numbers = {place: k for k, place in enumerate(layout.with_numbers)}
     start, found = 0, {}
     n_outcomes = len(layout.inputs) - len(numbers)
@@ -127,7 +117,7 @@ def _of_shares(
 def _of_numbers(
     layout: Layout,
     places: Places,
-    seen: Sequence[Outcomes],
+    seen: Sequence[Support],
     ridges: Mapping[int, Ridge | None],
 ) -> dict[str, np.ndarray]:
     if not layout.mixed:
@@ -160,8 +150,7 @@ def _units(layout: Layout, ridges: Mapping[int, Ridge | None]) -> dict[str, np.n
     return {"mixtures_kernel": rows, "mixtures_bias": rows, **means}
 
 
-def _plain_places(places: Places, columns: Sequence[Outcomes]) -> list[int]:
-    """Return the inputs of regressions in their order: the outcomes of a column, its number."""
+def _plain_places(places: Places, columns: Sequence[Support]) -> list[int]:
     found: list[int] = []
     for i, column in enumerate(columns):
         first, number = places[i]

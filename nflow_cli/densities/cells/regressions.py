@@ -1,7 +1,4 @@
-"""What a network of cells starts from: shares given one parent, and ridge regressions.
-
-No Keras here.
-"""
+"""Simple models of a column given earlier ones: shares by one parent column, ridge regression."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,44 +6,44 @@ from types import MappingProxyType
 
 import numpy as np
 
-from nflow_cli.densities.cells.marginal import Outcomes, Parts, outcome_shares
+from nflow_cli.densities.cells.marginal import Parts, Support, outcome_shares
 from nflow_cli.densities.cells.mixing import scaled_weights
 
-BINS = 8  # of a parent's numbers, by quantiles
-PULLS = 10.0 ** np.arange(-0.5, 4, 0.5)  # rows of the marginal beside those of a bin
-WORTH = 4.0  # nats that a parent gains at least: one in a hundred does by chance
-RIDGES = 10.0 ** np.arange(-7, 2.5, 0.5)  # penalties, a row
-ROWS = 20_000  # that a regression is fitted to, at most
-CLIP = 6.0  # units of an input, at most
-ROUNDS = 10  # of expectation and maximisation, for shares of cells of several outcomes
-LEAST_SQUARE = 1e-12  # of a direction of the inputs beside the largest
+BINS = 8  # quantile bins of a parent's numbers
+PULLS = 10.0 ** np.arange(-0.5, 4, 0.5)  # pseudo-count rows of the marginal added to each bin
+LEAST_GAIN = 4.0  # nats that a parent must gain: by chance one in a hundred does
+RIDGES = 10.0 ** np.arange(-7, 2.5, 0.5)  # ridge penalties per row
+ROWS = 20_000  # most rows in a regression
+CLIP = 6.0  # largest absolute input, in units
+ROUNDS = 10  # EM iterations, for cells with several possible outcomes
+LEAST_SQUARE = 1e-12  # eigenvalue of the inputs relative to the largest
 
 
 @dataclass(frozen=True, eq=False)
 class Bins:
-    """A column's cells in bins: its outcomes, its numbers by quantiles, and unknown ones last.
+    """Bins of a column's cells: outcomes, numbers by quantiles, unknown last.
 
     Attributes:
-        outcomes: What the column's cells can be.
-        edges: Between the bins of its numbers, ascending, in its units.
+        support: Of the column.
+        edges: Between bins of numbers, ascending, in units.
     """
 
-    outcomes: Outcomes
+    support: Support
     edges: np.ndarray
 
     @property
     def count(self) -> int:
-        """How many there are, that of unknown cells included."""
-        return self.outcomes.count + len(self.edges) + 1
+        """Number of bins."""
+        return self.support.count + len(self.edges) + 1
 
     def of(self, codes: np.ndarray, centre: np.ndarray | None) -> np.ndarray:
-        """Return the bins ``(n,)`` of cells: outcomes ``(n,)``, and the middles of numbers."""
+        """Bins ``(n,)`` of cells, by outcomes ``(n,)`` and middles of numbers."""
         bins = np.where(codes < 0, self.count - 1, codes)
-        if self.outcomes.number is None or centre is None:
+        if self.support.number is None or centre is None:
             return bins
         place = np.searchsorted(self.edges, centre, side="right")
-        higher = self.outcomes.are_numbers(codes) & (place > 0)
-        return np.where(higher, self.outcomes.count + place - 1, bins)
+        higher = self.support.are_numbers(codes) & (place > 0)
+        return np.where(higher, self.support.count + place - 1, bins)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +51,10 @@ class ParentShares:
     """Shares of a column's outcomes given the bin of one earlier column.
 
     Attributes:
-        parent: The number of that column, or ``None``: one bin then.
-        bins: Of the parent, or ``None``.
-        log_shares: ``(B, L)``, each row normalised.
-        gain: Nats over the marginal, of training rows each given the others.
+        parent: Its index, or ``None``: one bin.
+        bins: Of the parent.
+        log_shares: ``(B, L)``, rows normalised.
+        gain: Leave-one-out log-likelihood over the marginal, in nats.
     """
 
     parent: int | None
@@ -68,12 +65,8 @@ class ParentShares:
 
 @dataclass(frozen=True, eq=False)
 class Ridge:
-    """A linear regression whose coefficients are pulled to 0.
-
-    Attributes:
-        intercept: A number.
-        coefficients: ``(P,)``.
-        scale: The root mean square of the residuals of rows left out.
+    """A ridge regression: unpenalised intercept, coefficients ``(P,)``, and the root mean square of
+    leave-one-out residuals.
     """
 
     intercept: float
@@ -82,31 +75,30 @@ class Ridge:
 
 
 def fit_parents(
-    columns: Sequence[Outcomes],
+    columns: Sequence[Support],
     codes: np.ndarray,
     centre: np.ndarray,
     weights: np.ndarray | None = None,
     first: int = 0,
     parts: Mapping[int, Parts] = MappingProxyType({}),
 ) -> list[ParentShares]:
-    """Return the shares of the outcomes of columns ``first`` on, given one earlier column each.
+    """Fit the shares of columns ``first`` on, each given its best parent among the columns before.
 
-    The parent is the column that makes rows likeliest, each given the others: their mutual
-    information, less what chance adds to it.
+    The best parent has the largest leave-one-out likelihood: mutual information, corrected for
+    chance.
 
     Args:
-        columns: What the cells of each column can be.
-        codes: Outcomes ``(n, D)``, -1 where unknown.
-        centre: The middles of the intervals of the N columns that have numbers, ``(n, N)``.
-        weights: Of the rows ``(n,)``; equal ones for ``None``.
-        first: The columns before are given, not modelled.
-        parts: Of a column whose cells may be of several outcomes each: rows, outcomes and the
-            shares that these have of the rows.
+        columns: Supports of the columns.
+        codes: Outcome codes ``(n, D)``, -1 if unknown.
+        centre: Middles of intervals of the N columns with numbers, ``(n, N)``.
+        weights: Of the rows ``(n,)``, or ``None``.
+        first: Number of given columns.
+        parts: For a column whose cells may have several outcomes: rows, outcomes and their shares.
     """
     v = scaled_weights(len(codes), weights)
     bins, places = [], []
-    for outcomes, (column, middles, _) in zip(columns, each_column(columns, codes, centre, centre)):
-        bins.append(_bins(outcomes, column, middles))
+    for support, (column, middles, _) in zip(columns, each_column(columns, codes, centre, centre)):
+        bins.append(_bins(support, column, middles))
         places.append(bins[-1].of(column, middles))
     return [
         _parent_of_parts(j, columns[j], parts[j], bins, places, v)
@@ -116,29 +108,27 @@ def fit_parents(
     ]
 
 
-def _bins(outcomes: Outcomes, codes: np.ndarray, centre: np.ndarray | None) -> Bins:
-    """Return the bins of a column, by quantiles of its numbers."""
-    if outcomes.number is None or centre is None or not np.any(outcomes.are_numbers(codes)):
-        return Bins(outcomes, np.zeros(0))
-    numbers = centre[outcomes.are_numbers(codes)]
+def _bins(support: Support, codes: np.ndarray, centre: np.ndarray | None) -> Bins:
+    if support.number is None or centre is None or not np.any(support.are_numbers(codes)):
+        return Bins(support, np.zeros(0))
+    numbers = centre[support.are_numbers(codes)]
     edges = np.unique(np.quantile(numbers, np.arange(1, BINS) / BINS))
-    return Bins(outcomes, edges[edges > numbers.min()])
+    return Bins(support, edges[edges > numbers.min()])
 
 
 def _parent_of_parts(
     column: int,
-    outcomes: Outcomes,
+    support: Support,
     parts: Parts,
     bins: list[Bins],
     places: list[np.ndarray],
     v: np.ndarray,
 ) -> ParentShares:
-    """Return the shares of a column whose cells may be of several outcomes each, by EM."""
     rows, codes, start = parts
     of_parents, weight = [place[rows] for place in places[:column]], start
-    marginal = outcome_shares(outcomes, codes, v[rows] * start)
+    marginal = outcome_shares(support, codes, v[rows] * start)
     for _ in range(ROUNDS):
-        best = _best_parent(column, outcomes, codes, bins, of_parents, v[rows] * weight)
+        best = _best_parent(column, support, codes, bins, of_parents, v[rows] * weight)
         if best.parent is None:
             break
         likelihood = np.exp(best.log_shares)[of_parents[best.parent], codes] / marginal[codes]
@@ -149,28 +139,27 @@ def _parent_of_parts(
 
 def _best_parent(
     column: int,
-    outcomes: Outcomes,
+    support: Support,
     codes: np.ndarray,
     bins: list[Bins],
     places: list[np.ndarray],
     v: np.ndarray,
 ) -> ParentShares:
-    """Return the shares of a column given the best of those before it, or of none."""
-    marginal = outcome_shares(outcomes, codes, v)
+    marginal = outcome_shares(support, codes, v)
     best = ParentShares(None, None, np.log(marginal)[None], 0.0)
-    if outcomes.count == 1:
+    if support.count == 1:
         return best
-    least = WORTH
+    least = LEAST_GAIN
     known = codes >= 0
     for parent in range(column):
-        shape = (bins[parent].count, outcomes.count)
+        shape = (bins[parent].count, support.count)
         cells = np.ravel_multi_index((places[parent][known], codes[known]), shape)
         counts = np.bincount(cells, v[known], shape[0] * shape[1]).reshape(shape)
         rows = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
-        pull, gain = _best_pull(counts, rows, marginal, outcomes.new)
+        pull, gain = _best_pull(counts, rows, marginal, support.new)
         if gain > least:
             least = gain
-            shares = _given(counts, counts.sum(axis=1, keepdims=True), pull, marginal, outcomes.new)
+            shares = _given(counts, counts.sum(axis=1, keepdims=True), pull, marginal, support.new)
             best = ParentShares(parent, bins[parent], np.log(shares), gain)
     return best
 
@@ -178,10 +167,6 @@ def _best_parent(
 def _given(
     counts: np.ndarray, totals: np.ndarray, pull: float, marginal: np.ndarray, new: int | None
 ) -> np.ndarray:
-    """Return shares ``(B, L)`` by counts beside ``pull`` rows of the marginal.
-
-    A new level keeps its share: no bin has one.
-    """
     kept = 0.0 if new is None else marginal[new]
     others = marginal.copy()
     if new is not None:
@@ -195,7 +180,6 @@ def _given(
 def _best_pull(
     counts: np.ndarray, rows: np.ndarray, marginal: np.ndarray, new: int | None
 ) -> tuple[float, float]:
-    """Return the pull that suits rows best, each given the others, and the nats it gains."""
     seen = counts > 0
     one = np.divide(counts, rows, out=np.zeros_like(counts), where=rows > 0)
     totals = counts.sum(axis=1, keepdims=True) - one
@@ -208,23 +192,18 @@ def _best_pull(
 
 
 def plain_inputs(
-    columns: Sequence[Outcomes], codes: np.ndarray, centre: np.ndarray
+    columns: Sequence[Support], codes: np.ndarray, centre: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the inputs of regressions ``(n, P)``, and how many those up to each column are.
+    """Inputs of regressions ``(n, P)``, and the number of inputs up to each column.
 
-    Of a column there is a 1 at its outcome, and its number in units, no further out than 6; all
-    are 0 where the cell is unknown.
-
-    Args:
-        columns: What the cells of each column can be.
-        codes: Outcomes ``(n, D)``, -1 where unknown.
-        centre: The middles of the intervals of the N columns that have numbers, ``(n, N)``.
+    For each column its outcomes one-hot, and its number in units, clipped to ±6; all 0 if unknown.
+    Arguments as of :func:`fit_parents`.
     """
     blocks = []
-    for outcomes, (column, middles, _) in zip(columns, each_column(columns, codes, centre, centre)):
-        block = np.equal(column[:, None], np.arange(outcomes.count)).astype(float)
+    for support, (column, middles, _) in zip(columns, each_column(columns, codes, centre, centre)):
+        block = np.equal(column[:, None], np.arange(support.count)).astype(float)
         if middles is not None:
-            are_numbers = outcomes.are_numbers(column)
+            are_numbers = support.are_numbers(column)
             number = np.where(are_numbers, np.clip(middles, -CLIP, CLIP), 0.0)
             block = np.append(block, number[:, None], axis=1)
         blocks.append(block)
@@ -232,23 +211,16 @@ def plain_inputs(
 
 
 def fit_ridges(
-    columns: Sequence[Outcomes],
+    columns: Sequence[Support],
     codes: np.ndarray,
     centre: np.ndarray,
     weights: np.ndarray | None = None,
     first: int = 0,
 ) -> list[Ridge | None]:
-    """Return the regressions of the numbers of columns ``first`` on, on what comes before each.
+    """Ridge regressions of the numbers of columns ``first`` on, on the columns before each.
 
-    ``None`` stands for a column without numbers. Coefficients are those of the inputs of
-    :func:`plain_inputs` before the column's own.
-
-    Args:
-        columns: What the cells of each column can be.
-        codes: Outcomes ``(n, D)``, -1 where unknown.
-        centre: The middles of the intervals of the N columns that have numbers, ``(n, N)``.
-        weights: Of the rows ``(n,)``; equal ones for ``None``.
-        first: The columns before are given, not modelled.
+    Coefficients are those of the :func:`plain_inputs` before the column's own; ``None`` for a
+    column without numbers. Arguments as of :func:`fit_parents`.
     """
     inputs, ends = plain_inputs(columns, codes, centre)
     ridges: list[Ridge | None] = []
@@ -267,16 +239,16 @@ def fit_ridges(
 def fit_ridge(
     inputs: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None, least: float = 0.0
 ) -> Ridge:
-    """Return the ridge regression whose penalty predicts each row best from the others.
+    """Ridge regression with the penalty of the least leave-one-out error.
 
-    With ``X = U S Vᵀ`` of centred rows the residual of a row left out is ``r_i / (1 - H_ii)``,
+    With ``X = U S Vᵀ`` of centred rows the leave-one-out residual is ``r_i / (1 - H_ii)``,
     ``H = 1/n + U S²/(S² + a) Uᵀ`` (Allen 1974); the intercept is not penalised.
 
     Args:
         inputs: ``(n, P)``.
-        target: ``(n,)``; of one row or none there is no regression, and the scale is 1.
-        weights: Of the rows ``(n,)``; equal ones for ``None``.
-        least: The scale is no less.
+        target: ``(n,)``; for fewer than two rows the coefficients are 0, and the scale is 1.
+        weights: Of the rows ``(n,)``, or ``None``.
+        least: Least scale.
     """
     if len(target) < 2:
         return Ridge(float(target.sum()), np.zeros(inputs.shape[1]), 1.0)
@@ -303,12 +275,12 @@ def fit_ridge(
 
 
 def each_column(
-    columns: Sequence[Outcomes], codes: np.ndarray, centre: np.ndarray, half: np.ndarray
+    columns: Sequence[Support], codes: np.ndarray, centre: np.ndarray, half: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None, np.ndarray | None]]:
     """Yield each column's outcomes, middles and half widths ``(n,)``; ``None`` without numbers."""
     place = 0
-    for outcomes, column in zip(columns, codes.T):
-        if outcomes.number is None:
+    for support, column in zip(columns, codes.T):
+        if support.number is None:
             yield column, None, None
         else:
             yield column, centre[:, place], half[:, place]
