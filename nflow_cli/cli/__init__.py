@@ -1,4 +1,4 @@
-"""The command line: options become overrides, errors become one line. No maths here."""
+"""The command line: options become config overrides, errors become one line."""
 
 import gc
 import os
@@ -34,7 +34,7 @@ from nflow_cli.errors import (
 )
 from nflow_cli.signals import Raised, interruption_line, set_handlers
 
-# Of NumPy's matrix products: rows are scored a core each, and threads that wait spin.
+# Of NumPy's matrix products: rows are scored on one core each, and idle threads spin.
 ONE_THREAD = "OPENBLAS_NUM_THREADS"
 EXIT_CODES = {DeviceError: 2, DivergenceError: 3, TakenError: 4}  # of other errors 1
 
@@ -43,19 +43,19 @@ class _Group(click.Group):
     """A group that prints a user's or the system's error as one line and sets the exit code."""
 
     def __call__(self, *args: Any, **extra: Any) -> Any:
-        """Be what this process is for, to its last moment."""
-        set_handlers(signal.SIG_IGN)  # what is left when the command has ended
+        """Run the command line and exit."""
+        set_handlers(signal.SIG_IGN)  # after the command
         os.environ.setdefault(ONE_THREAD, "1")
         output.prepare()
         try:
             return self.main(*args, **extra)
         finally:
-            gc.freeze()  # what is left goes with the process: nobody needs to look through it
+            gc.freeze()  # no garbage collection at exit
 
     def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:
-        """Run a command. Every signal until its end stops it, none afterwards.
+        """Run a command; signals stop it until it ends, and are ignored afterwards.
 
-        What was typed is the context's object: it is recorded, and printed after an interruption.
+        The typed arguments are the context's object: recorded, and printed after an interruption.
         """
         argv = sys.argv[1:] if args is None else list(args)
         signals = Raised()
@@ -63,7 +63,7 @@ class _Group(click.Group):
             signals.start()
             return self._explained(args, obj=argv, **extra)
         except Interrupted as interruption:
-            signals.over = True  # nothing is called before, in which a second one could come
+            signals.over = True  # first, as a second one could come in any call
             click.echo(interruption_line(interruption, argv), err=True)
             sys.exit(128 + interruption.number)
         finally:
@@ -88,11 +88,11 @@ HELP = """Train normalizing flows: exact, fast, and measured in nats.
 
 \b
 nflow fit-2d --flow planar --k 8     two modes from one Gaussian, in seconds
-nflow infer FILE.py:FN --dim 3       a log-density of your own
-nflow fit TABLE                      the density of a table's rows
-nflow train-vae --flows 16           digits, through a posterior of 16 flows
-nflow resume RUN_DIR                 go on with a run that was stopped
-nflow plot RUN_DIR                   the pictures of a run again
+nflow infer FILE.py:FN --dim 3       fit your own log-density
+nflow fit TABLE                      fit the density of a table's rows
+nflow train-vae --flows 16           a VAE of digits, its posterior of 16 flows
+nflow resume RUN_DIR                 continue an interrupted run
+nflow plot RUN_DIR                   redraw the pictures of a run
 nflow report RUN_DIR                 a run on one page, report.html
 nflow sweep figure3                  a grid of runs, on all cores
 nflow sample RUN_DIR -n 1000 -o points.csv

@@ -1,7 +1,6 @@
 """``nflow check``: verify a saved model by itself."""
 
 from contextlib import suppress
-from typing import Any
 
 import click
 
@@ -15,7 +14,7 @@ from nflow_cli.layout import hanging
 @device_option
 @json_option
 def check(run_dir: str, machine: Machine, as_json: bool) -> None:
-    """Verify what a run saved: its model by mathematics, its scores by fresh draws.
+    """Verify a run: its model by mathematics, its scores by fresh draws.
 
     Prints one line for each check, with its scores; exits 1 if any fails.
     """
@@ -33,7 +32,9 @@ def check(run_dir: str, machine: Machine, as_json: bool) -> None:
     from nflow_cli.experiments.check import check_run
 
     checks = []
-    for outcome, name, detail in map(_in_words, check_run(run_dir)):
+    for finding in check_run(run_dir):
+        outcome, name = str(finding.outcome), finding.name
+        detail = " ".join(finding.detail.split())
         checks.append({"check": name, "outcome": outcome, "detail": detail})
         if not as_json:
             click.echo(hanging(f"{outcome:<10} {name:<14} ", detail))
@@ -42,7 +43,3 @@ def check(run_dir: str, machine: Machine, as_json: bool) -> None:
         click.echo(json_text({"run": run_dir, "failed": failed, "checks": checks}))
     if failed:
         raise NflowError(f"{run_dir}: {failed} of {len(checks)} checks failed")
-
-
-def _in_words(finding: Any) -> tuple[str, str, str]:
-    return str(finding.outcome), finding.name, " ".join(finding.detail.split())

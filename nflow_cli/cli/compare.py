@@ -45,10 +45,10 @@ def compare(
 ) -> None:
     """Compare runs, or all runs of a sweep.
 
-    Prints a table, in nats: runs that differ by their seeds alone share a line, with median, least
-    and greatest over the seeds, and the name of the best (lowest KL or -ELBO, highest
-    log-likelihood). Draws these against K, the courses of the trainings, and the densities of the
-    targets and of the best fits.
+    Prints a table, in nats: runs that differ only by their seeds share a line, with median, minimum
+    and maximum over the seeds, and the name of the best run (lowest KL or -ELBO, highest
+    log-likelihood). Draws the scores against K, the training curves, and the densities of targets
+    and best fits.
     """
     from nflow_cli.constants import SWEEP
     from nflow_cli.runs.directory import RunDirectory
@@ -65,10 +65,10 @@ def present(
     sweep: Any = None,
     saving: Mapping[str, Any] = MappingProxyType({"format": "png"}),
 ) -> None:
-    """Print the table of runs and draw their pictures, whose paths are printed on stderr.
+    """Print the table of runs; draw their pictures, and print the paths on stderr.
 
-    These go to ``output``, or else to the plots of ``sweep``, where there is one; ``saving`` are
-    arguments of ``plotting.save_figure``.
+    Pictures go to ``output`` or the plots of ``sweep``; ``saving`` are arguments of
+    ``plotting.save_figure``.
     """
     from nflow_cli.errors import NflowError
     from nflow_cli.runs.json_text import json_text
@@ -82,7 +82,7 @@ def present(
         counts = ", ".join(
             f"{count} {printable(status):.20}" for status, count in unfinished.items()
         )
-        layout.tell(f"left out, as they have not finished: {counts}")
+        layout.tell(f"unfinished runs left out: {counts}")
     tables = tables_of(results)
     if as_json:
         click.echo(json_text({"groups": [r for groups in tables for r in _records(groups)]}))
@@ -101,13 +101,13 @@ def present(
 
 
 def _notes_of_measures(tables: Iterable[Sequence[Any]]) -> list[str]:
-    """Return the tables whose fits have densities by different base measures."""
+    """Notes on data sets whose fits have different base measures."""
     measures: dict[str, set[str]] = {}
     for group in (group for groups in tables for group in groups):
         if measure := group.best.summary.get("measure"):
             measures.setdefault(group.identity[0], set()).add(measure)
     return [
-        f"{printable(name)}: the log-likelihoods of different `measure` do not compare, as kinds, "
+        f"{printable(name)}: log-likelihoods of different `measure` are not comparable: kinds, "
         "steps or atoms of columns differ"
         for name, found in measures.items()
         if len(found) > 1
@@ -115,7 +115,6 @@ def _notes_of_measures(tables: Iterable[Sequence[Any]]) -> list[str]:
 
 
 def _records(groups: Sequence[Any]) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a table for another program: scores by the keys of a summary."""
     from nflow_cli.sweeps.paired import differences
 
     for group, difference in zip(groups, differences(groups)):
@@ -135,7 +134,6 @@ def _records(groups: Sequence[Any]) -> Iterator[dict[str, Any]]:
 
 
 def _score(group: Any, key: str) -> dict[str, float]:
-    """Return the spread of a score over seeds, or its standard error where there is one run."""
     spread, error = group.spread(key), group.error(key)
     values = {"median": spread.median, "min": spread.low, "max": spread.high}
     return values if error is None else {**values, "standard_error": error}
@@ -151,7 +149,6 @@ def _table(groups: Sequence[Any]) -> str:
 def _draw(
     tables: Sequence[Any], sweep: Any, output: str | None, saving: Mapping[str, Any]
 ) -> Iterator[Path]:
-    """Draw the pictures into ``output``, or into the plots of the sweep; yield their paths."""
     from nflow_cli import plotting
     from nflow_cli.runs.directory import RunDirectory
 
@@ -201,7 +198,6 @@ def _pictures(tables: Sequence[Any]) -> dict[str, Any]:
 
 
 def _panels(groups: Sequence[Any], key: str) -> dict[str, list[Any]]:
-    """Return the series of each target, or data set."""
     from nflow_cli.plotting import Series
 
     panels: dict[str, dict[str, list[Any]]] = {}
@@ -217,7 +213,6 @@ def _panels(groups: Sequence[Any], key: str) -> dict[str, list[Any]]:
 
 
 def _courses(groups: Sequence[Any]) -> Any:
-    """Return the picture of the courses of trainings, a panel for each target or data set."""
     from nflow_cli import plotting
     from nflow_cli.sweeps.compare import course, course_name
 
@@ -230,13 +225,12 @@ def _courses(groups: Sequence[Any]) -> Any:
                 panels.setdefault(what, []).append(curve)
     experiment = groups[0].best.experiment
     several = any(group.restarts > 1 for group in groups)
-    note = "of restarts the best of each interval" if several else ""
+    note = "best restart of each interval" if several else ""
     step = f"{experiment.column} (logarithmic)"
     name = course_name(result for group in groups for result in group.results)
     return panels and plotting.courses_figure(panels, name, step, note)
 
 
 def _series_name(group: Any) -> str:
-    """Return what a group is called but for its K: the flow, and what tells it from others."""
     differing = (f"{key.removeprefix('train.')} = {text}" for key, text in group.settings.items())
     return ", ".join([group.identity[1], *differing])

@@ -1,7 +1,6 @@
-"""What a shell completes: presets, flows, runs, files. It loads nothing heavy: a key waits for it.
+"""Shell completion of presets, flows, runs and files; loads nothing heavy.
 
-The shell itself completes what it knows better, the names of files and folders; what is returned
-here comes before.
+The shell itself completes the names of files and folders.
 """
 
 import re
@@ -16,24 +15,24 @@ from nflow_cli.config.shipped import shipped_presets
 from nflow_cli.constants import RUN, SWEEP
 
 Items = list["CompletionItem[str]"]  # a class without parameters in click 8.2
-OUTPUTS = "outputs/"  # where runs go that were given no folder
+OUTPUTS = "outputs/"  # default folder of runs
 MOST = 200  # folders
-# A shell takes what is completed as it is: no name of a stranger's that would be more than a name.
+# A shell inserts completions unquoted: no untrusted names with special characters.
 PLAIN = re.compile(r"[\w.,=+@%/-]+")
 
 
 def files(_: Any, __: Any, incomplete: str) -> Items:
-    """Leave it to the shell to complete files."""
+    """Leave the completion of files to the shell."""
     return [CompletionItem(incomplete, type="file")]
 
 
 def folders(_: Any, __: Any, incomplete: str) -> Items:
-    """Leave it to the shell to complete folders."""
+    """Leave the completion of folders to the shell."""
     return [CompletionItem(incomplete, type="dir")]
 
 
 def names_or_files(names: Sequence[str]) -> Callable[[Any, Any, str], Items]:
-    """Return what completes one of the names, or a file."""
+    """Return a completer of names or files."""
 
     def complete(context: Any, parameter: Any, incomplete: str) -> Items:
         known = [CompletionItem(name) for name in names if name.startswith(incomplete)]
@@ -43,7 +42,7 @@ def names_or_files(names: Sequence[str]) -> Callable[[Any, Any, str], Items]:
 
 
 def presets(context: Any, parameter: Any, incomplete: str) -> Items:
-    """Complete a preset that the command takes, with its description, or a file."""
+    """Complete a preset of the command, with its description, or a file."""
     command = context.command.name
     items = files(context, parameter, incomplete)
     for name, path in shipped_presets().items():
@@ -59,30 +58,29 @@ def presets(context: Any, parameter: Any, incomplete: str) -> Items:
 
 
 def _value(preset: str, key: str) -> str:
-    """Return the text at a key of a shipped preset, which YAML would take longer to read."""
+    """The text at a key of a shipped preset, by a regular expression: YAML is slower."""
     match = re.search(rf"^{key}: *(.*?) *(#.*)?$", preset, re.MULTILINE)
     return match[1] if match else ""
 
 
 def flows(_: Any, __: Any, incomplete: str) -> Items:
-    """Complete the last of some flows with commas between them."""
+    """Complete the last flow of a comma-separated list."""
     before, comma, last = incomplete.rpartition(",")
     names = (name for name in registry.FLOWS if name.startswith(last))
     return [CompletionItem(f"{before}{comma}{name}") for name in names]
 
 
 def runs(context: Any, parameter: Any, incomplete: str) -> Items:
-    """Complete the folder of a run, the last ones first, or another folder on the way to one."""
+    """Complete a run directory, newest first, or another folder."""
     return [*folders(context, parameter, incomplete), *_folders_with((RUN,), incomplete)]
 
 
 def runs_and_sweeps(context: Any, parameter: Any, incomplete: str) -> Items:
-    """Complete the folder of a run or a sweep, or another folder on the way to one."""
+    """Complete the folder of a run or a sweep, or another folder."""
     return [*folders(context, parameter, incomplete), *_folders_with((RUN, SWEEP), incomplete)]
 
 
 def _folders_with(names: Sequence[str], incomplete: str) -> Items:
-    """Return the folders that begin so and hold one of the files."""
     head = incomplete[: incomplete.rfind("/") + 1]
     places = (head,) if head else ("", OUTPUTS)
     paths = (f"{place}{folder}" for place in places for folder in _folders_in(place, names))

@@ -1,4 +1,4 @@
-"""``nflow evaluate``: judge what a run trained, by fresh samples or by data of one's own."""
+"""``nflow evaluate``: score a trained run by fresh samples or by other data."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     help="Write the rows of --data with their log_q there.",
     shell_complete=completion.files,
 )
-@click.option("--latent", is_flag=True, help="And with their latents.")
+@click.option("--latent", is_flag=True, help="Also write their latents.")
 @click.option(
     "--samples",
     type=click.IntRange(1, 10**7),
     help="Samples of q; of a VAE, importance samples per image (at most 5,000).",
 )
-@click.option("--seed", type=seeds, help="Fixes the samples; default: the run's.")
+@click.option("--seed", type=seeds, help="Seed of the samples; default: the run's.")
 @density_option
 @device_option
 @json_option
@@ -58,7 +58,7 @@ def evaluate(
     machine: Machine,
     as_json: bool,
 ) -> None:
-    """Judge what a run trained, by fresh samples or by data of your own.
+    """Score a trained run by fresh samples, or by data of your own.
 
     Of a fit-2d run: KL, effective sample size and log Z by importance sampling, and with --data the
     mean log-likelihood of those points. Of an infer run: free energy, and log Z and moments by
@@ -88,17 +88,16 @@ def evaluate(
     trained = experiment.load(run)
     if output is not None:
         judgement = experiment.write_scores(trained, judged_by, Path(output), latent)
-        _tell(judgement, {"run": run_dir, "data": data, "output": output}, as_json)
+        _print_scores(judgement, {"run": run_dir, "data": data, "output": output}, as_json)
         return
     recorded = read_summary(run, experiment) if run.has(SUMMARY) else {}
     recorded.pop("mass_error", None)  # no mass is shown
     draws_seed = config.seed if seed is None else seed
     judgement = experiment.evaluate(trained, judged_by, samples, draws_seed, recorded)
-    _tell(judgement, {"run": run_dir, "data": data}, as_json)
+    _print_scores(judgement, {"run": run_dir, "data": data}, as_json)
 
 
-def _tell(judgement: Any, said: dict[str, Any], as_json: bool) -> None:
-    """Print scores, as a table or as JSON with what was ``said``, and where rows were written."""
+def _print_scores(judgement: Any, said: dict[str, Any], as_json: bool) -> None:
     from nflow_cli.evaluation.caveats import records
     from nflow_cli.experiments.rows import laid_out
     from nflow_cli.runs.json_text import json_text
@@ -116,7 +115,7 @@ def _check_samples(experiment: "Experiment", samples: int | None, seed: int | No
     if experiment.samples is None:
         if (samples, seed) != (None, None):
             raise click.UsageError(
-                "a fit to a table is judged by its rows: no --samples and no --seed"
+                "a fit to a table is scored by its rows: expected no --samples, no --seed"
             )
         return
     low, high = experiment.samples

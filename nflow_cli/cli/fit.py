@@ -22,7 +22,7 @@ from nflow_cli.cli.options import Command, changes_of, key_options, resolve_conf
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Print what each column is taken for, and all that is wrong; train nothing.",
+    help="Print the kind of each column and all errors; train nothing.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a dry run as one JSON object.")
 @click.pass_obj
@@ -51,7 +51,7 @@ def fit(
     from nflow_cli.experiments.run import begin
 
     if options["steps"] is not None and options["epochs"] is not None:
-        raise click.UsageError("--steps and --epochs: one of the two says how long; give one")
+        raise click.UsageError("--steps and --epochs: expected one of the two")
     if table is None and preset is None:
         raise click.UsageError("expected TABLE, or --preset with one")
     if as_json and not dry_run:
@@ -68,7 +68,6 @@ def fit(
 
 
 def _dry_run(config: Any, argv: list[str], as_json: bool) -> None:
-    """Print a dry run, and exit as the fit would."""
     from nflow_cli.experiments.run import settled
     from nflow_cli.experiments.table.dry_run import command_of, dry_run, lines_of, record_of
     from nflow_cli.runs.json_text import json_text
@@ -86,7 +85,6 @@ def _dry_run(config: Any, argv: list[str], as_json: bool) -> None:
 
 
 def _of_table(table: str | None, assignments: Sequence[str]) -> list[Any]:
-    """Return what TABLE changes: the name, and no size that a preset gives a built-in set."""
     from nflow_cli.config.presets import Change, parse_assignment
 
     if table is None:

@@ -22,7 +22,7 @@ class Fit2D(Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
     ) -> click.Context:
-        """Parse the arguments, by ``nflow fit`` where ``--data`` is one of them."""
+        """Parse the arguments, with ``--data`` by ``nflow fit``."""
         words = of_points(args)
         if words is None:
             return super().make_context(info_name, args, parent, **extra)
@@ -32,7 +32,7 @@ class Fit2D(Command):
 
 
 def of_points(args: Sequence[str]) -> list[str] | None:
-    """Return the arguments of ``nflow fit`` that ``--data NAME`` stands for; else ``None``."""
+    """Return the arguments of ``nflow fit`` in place of ``--data NAME``, else ``None``."""
     words = [word for arg in args for word in re.split("(?<=^--data)=", arg, maxsplit=1)]
     if "--data" not in words[:-1]:
         return None
@@ -55,9 +55,8 @@ def fit_2d(
 ) -> None:
     """Fit a flow stack to a 2-D density by reverse KL.
 
-    Without --preset, the flow, target and K asked for take the rest from the nearest preset of that
-    target (K = 8 where none is asked for). The last line printed is the run directory. Points are
-    fitted by `nflow fit`.
+    Without --preset, --flow, --target and --k choose the nearest preset of that target (by default
+    K = 8). The last line printed is the run directory. Points are fitted by `nflow fit`.
     """
     from nflow_cli.config import preset_files
     from nflow_cli.experiments.run import begin

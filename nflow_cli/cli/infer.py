@@ -1,4 +1,4 @@
-"""``nflow infer``: fit a log-density of one's own in D dimensions."""
+"""``nflow infer``: fit a user-supplied or built-in log-density in D dimensions."""
 
 from typing import Any
 
@@ -31,10 +31,10 @@ def infer(
     """Fit flows to a log-density by reverse KL, and judge draws by their importance weights.
 
     FILE.py:FUNCTION takes points (n, D) and returns log p (n,), up to a constant: in operations of
-    Keras or TensorFlow, or with its gradient (n, D) as arrays of NumPy. The file is run; FILE.py
-    alone names its function log_density. NAME is a built-in density: funnel, many-well, banana,
-    eight-schools or gmm40. Without --preset, `infer`, or `infer-wide` for many coordinates. The
-    last line printed is the run directory.
+    Keras or TensorFlow, or with its gradient (n, D) as arrays of NumPy. The file is executed;
+    FILE.py alone uses its function log_density. NAME is a built-in density: funnel, many-well,
+    banana, eight-schools or gmm40. Without --preset, `infer`, or `infer-wide` for many coordinates.
+    The last line printed is the run directory.
     """
     from nflow_cli import experiments
     from nflow_cli.backend import start_tensorflow
@@ -59,7 +59,7 @@ def infer(
 
 
 def _named(density: str | None, dim: int | None, machine: Machine) -> tuple[Any, list[Any]]:
-    """Return the function that DENSITY names, if it is one, and what that changes."""
+    """The user's function, if any, and the changes of the preset."""
     from nflow_cli.config.presets import Change
 
     if density is None:
@@ -70,11 +70,11 @@ def _named(density: str | None, dim: int | None, machine: Machine) -> tuple[Any,
         known = list(registry.DENSITIES)
         hint = registry.nearest(density, known)
         raise click.BadParameter(
-            f"{density!r} is no density{hint}; known: {', '.join(known)}, or FILE.py:FUNCTION",
+            f"{density!r} is not a density{hint}; known: {', '.join(known)}, or FILE.py:FUNCTION",
             param_hint="DENSITY",
         )
     if dim is None:
-        raise click.UsageError("--dim: expected how many coordinates the points have")
+        raise click.UsageError("--dim: expected the number of coordinates")
     from nflow_cli.backend import start_tensorflow
     from nflow_cli.experiments.infer.user_code import load_function
 

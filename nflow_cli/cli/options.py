@@ -1,4 +1,4 @@
-"""Options of the commands: those that set a key are made from the schema, the others stand here."""
+"""Options shared by several commands; options of preset keys are generated from the schema."""
 
 import functools
 import math
@@ -19,10 +19,10 @@ from nflow_cli.layout import tell
 
 
 class Command(click.Command):
-    """A command that takes no empty text, which a variable of the shell is that was never set."""
+    """A command that refuses empty arguments, such as an unset shell variable."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments, and refuse empty ones."""
+        """Parse the arguments; refuse empty ones."""
         rest = super().parse_args(ctx, args)
         for parameter in self.get_params(ctx):
             value = ctx.params.get(parameter.name or "")
@@ -39,13 +39,12 @@ dpi_option = click.option(
     type=click.IntRange(30, 600),
     default=DPI,
     show_default=True,
-    help="Dots an inch of the pictures, and of what is no line in .svg and .pdf.",
+    help="Dots per inch, also of images inside .svg and .pdf.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 def _items(_: Any, option: click.Parameter, texts: tuple[str, ...]) -> Any:
-    """Read the texts of an option that may be repeated."""
     try:
         return forms.items_of(str(option.metavar), texts)
     except ConfigError as error:
@@ -53,19 +52,18 @@ def _items(_: Any, option: click.Parameter, texts: tuple[str, ...]) -> Any:
 
 
 def _a_number(_: Any, __: Any, value: float | None) -> float | None:
-    """Refuse NaN, which every range lets through."""
+    """Refuse NaN, which passes every range of click."""
     if value is not None and math.isnan(value):
         raise click.BadParameter("'nan' is not a number.")
     return value
 
 
 def key_options(command: str) -> list[click.Parameter]:
-    """Return the options of a command that set keys of its presets."""
+    """Return the options that set preset keys."""
     return [_option_of(option) for option in options_of(command).values()]
 
 
 def _option_of(option: KeyOption) -> click.Option:
-    """Return an option of the type and range that the JSON schema of its key has."""
     flags, field, form = option.flags, option.field, option.form
     more: dict[str, Any] = {}
     if form in forms.LISTS:
@@ -89,8 +87,8 @@ def _option_of(option: KeyOption) -> click.Option:
 
 
 def density_option(command: Any) -> Any:
-    """Add the option that names the function of a run of ``nflow infer`` again."""
-    text = "Of an infer run: the file that it was fitted to, which is run."
+    """Add ``--density``, the user's function of an infer run."""
+    text = "Of an infer run: the function it was fitted to; its file is executed."
     return click.option(
         "--density", metavar="FILE.py:FUNCTION", help=text, shell_complete=completion.files
     )(command)
@@ -104,7 +102,6 @@ def device_name(_: Any, __: Any, value: str | None) -> str | None:
 
 
 def _threads(_: Any, __: Any, value: str | None) -> int | None:
-    """Read how many threads; ``None`` for ``auto``."""
     if value is None or value.lower() == "auto":
         return None
     if not (value.isdecimal() and 1 <= int(value) <= MOST_THREADS):
@@ -113,33 +110,33 @@ def _threads(_: Any, __: Any, value: str | None) -> int | None:
 
 
 def computing_on(device: str) -> Machine:
-    """Return the machine of a device, which is looked for; tell of one that is no processor."""
+    """Find the machine of a device; print a note if it is a GPU."""
     machine = machine_of(device)
     if machine.is_gpu:
         tell(f"computing on {machine.text}")
     return machine
 
 
-FIRST = "gpu is the first there is"
+FIRST = "gpu is the first GPU"
 
 
 def named_device(text: str, usual: str | None = None) -> Callable[[Any], Any]:
-    """Return a decorator that adds the option that names what is computed on."""
+    """Return a decorator that adds ``--device``."""
     form: Any = {"metavar": "cpu|gpu|gpu:N", "default": usual, "callback": device_name}
-    return click.option("--device", help=f"What to compute on; {text}.", **form)
+    return click.option("--device", help=f"Device to compute on; {text}.", **form)
 
 
 def threads_option(usual: str) -> Callable[[Any], Any]:
-    """Return a decorator that adds the option that says how many threads compute."""
-    text = f"Threads of the processor that share the work. Default: auto, {usual}."
+    """Return a decorator that adds ``--threads``."""
+    text = f"CPU threads. Default: auto, {usual}."
     return click.option("--threads", metavar="N|auto", callback=_threads, help=text)
 
 
-BY_SIZE = "by the size of what is trained"  # how many threads
+BY_SIZE = "by the size of the model"  # how many threads
 
 
 def device_option(command: Any) -> Any:
-    """Add the option of a device; the command gets it and its threads, if any, as ``machine``."""
+    """Add ``--device``; the command receives ``machine``."""
 
     @functools.wraps(command)
     def with_machine(*args: Any, device: str, threads: int | None = None, **options: Any) -> Any:
@@ -149,7 +146,7 @@ def device_option(command: Any) -> Any:
 
 
 def data_of_run(experiment: Any, run: Any, density: str | None, machine: Machine) -> Any:
-    """Return what a run was trained on, or the function that ``--density`` names again."""
+    """Return the data of a run, or the function of ``--density``."""
     if density is not None and not experiment.takes_density:
         raise click.UsageError("--density: expected a run of `nflow infer`")
     if experiment.takes_density:
@@ -160,28 +157,28 @@ def data_of_run(experiment: Any, run: Any, density: str | None, machine: Machine
 
 
 def preset_option(text: str) -> Any:
-    """Return a decorator that adds the option that names a preset."""
+    """Return a decorator that adds ``--preset``."""
     complete = completion.presets
     return click.option("--preset", metavar="NAME|FILE", help=text, shell_complete=complete)
 
 
 def output_option(text: str) -> Any:
-    """Return a decorator that adds the option that names a folder to write."""
+    """Return a decorator that adds ``--output``, a folder."""
     return click.option("--output", metavar="DIR", help=text, shell_complete=completion.folders)
 
 
 def assignments_option(text: str) -> Any:
-    """Return a decorator that adds the option that sets any key."""
+    """Return a decorator that adds ``--set``."""
     return click.option("--set", "assignments", multiple=True, metavar="KEY.PATH=VALUE", help=text)
 
 
 def run_options(command: Any) -> Any:
-    """Add the options of a training that set no key, but for the preset and ``--set``."""
+    """Add the options shared by all training commands."""
     for add in (
         threads_option(BY_SIZE),
         device_option,
         output_option("A new or empty folder for the run."),
-        assignments_option("Change a preset's key."),
+        assignments_option("Set a key of the preset."),
         preset_option("A preset by name, or a YAML file."),
     ):
         command = add(command)
@@ -189,7 +186,7 @@ def run_options(command: Any) -> Any:
 
 
 def changes_of(command: str, options: Mapping[str, Any]) -> list[Any]:
-    """Return the changes of a preset that a command's options ask for."""
+    """Return the preset changes of a command's options."""
     from nflow_cli.config.presets import Change
 
     return [
@@ -202,13 +199,9 @@ def changes_of(command: str, options: Mapping[str, Any]) -> list[Any]:
 def resolve_config(
     command: str, preset: Path, assignments: Iterable[str], changes: Iterable[Any] = ()
 ) -> Any:
-    """Merge option > ``--set`` > preset > default, and check the result.
+    """Merge options > ``--set`` > preset > defaults, and validate the result.
 
-    Args:
-        command: Whose preset it must be.
-        preset: The preset file.
-        assignments: ``key.path=value`` texts.
-        changes: Those of options.
+    ``changes`` are those of options.
     """
     from nflow_cli import experiments
     from nflow_cli.config import memory, overrides, presets

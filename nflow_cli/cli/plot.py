@@ -1,4 +1,4 @@
-"""``nflow plot``: draw the pictures of a run again, and what its flows do."""
+"""``nflow plot``: redraw the pictures of a run, and draw single flows or an animation."""
 
 import click
 
@@ -24,12 +24,12 @@ from nflow_cli.text import printable
     type=click.IntRange(min=1),
     multiple=True,
     metavar="K",
-    help="Of flows in the plane: draw what the K-th does; repeatable.",
+    help="Draw the K-th flow of a 2-D density; repeatable.",
 )
 @click.option(
     "--animate",
     is_flag=True,
-    help="Of flows in the plane: the base on its way through all of them, as .gif and .webp.",
+    help="Animate the base through all flows of a 2-D density, as .gif and .webp.",
 )
 def plot(
     run_dir: str,
@@ -39,10 +39,10 @@ def plot(
     flows: tuple[int, ...],
     animate: bool,
 ) -> None:
-    """Draw the pictures of a run again, from the arrays it saved.
+    """Redraw the pictures of a run from its saved arrays.
 
-    All of them, unless --only, --flow-at or --animate say which: the last two take the model, and
-    a density of two numbers. Prints the path of each picture.
+    All of them, unless --only, --flow-at or --animate choose some; the last two need the model, and
+    a density in two dimensions. Prints the path of each picture.
     """
     from nflow_cli import experiments
     from nflow_cli.experiments import drawing

@@ -1,19 +1,18 @@
-"""``nflow report``: write the page of a run again."""
+"""``nflow report``: rewrite the report page of a run."""
 
 import click
 
-from nflow_cli.cli import completion
-from nflow_cli.cli.options import Command
+from nflow_cli.cli.options import Command, run_argument
 from nflow_cli.text import printable
 
 
 @click.command(cls=Command)
-@click.argument("run_dir", metavar="RUN_DIR", shell_complete=completion.runs)
+@run_argument
 def report(run_dir: str) -> None:
-    """Write report.html again: a run on one page.
+    """Rewrite report.html: a run on one page.
 
-    It is made from the files there and the pictures in plots/, and loads no other file. Prints its
-    path.
+    It is made from the files of the run and the pictures in plots/, and loads no other file. Prints
+    its path.
     """
     from nflow_cli.experiments.report import write_report
     from nflow_cli.runs.directory import RunDirectory

@@ -1,4 +1,4 @@
-"""``nflow resume``: go on with a run that was stopped."""
+"""``nflow resume``: continue an interrupted run."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +26,17 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @run_argument
 @click.option(
-    "--steps", type=click.IntRange(1, 10**9), help="Extend a run to this, but of train-vae."
+    "--steps",
+    metavar="N",
+    type=click.IntRange(1, 10**9),
+    help="Extend a run to N updates; not of train-vae.",
 )
-@click.option("--epochs", type=click.IntRange(1, 10**6), help="Extend a train-vae run to this.")
+@click.option(
+    "--epochs",
+    metavar="N",
+    type=click.IntRange(1, 10**6),
+    help="Extend a train-vae run to N epochs.",
+)
 @density_option
 @named_device(f"{FIRST}. Default: that of the run")
 @threads_option(f"those of the run, or {BY_SIZE}")
@@ -42,11 +50,11 @@ def resume(
     device: str | None,
     threads: int | None,
 ) -> None:
-    """Go on with a run that was stopped, at whatever moment.
+    """Continue an interrupted run from its last checkpoint.
 
     It ends as a run that was never stopped, bit for bit on the same processor. --steps or --epochs
     larger than before extend it, under the schedule of the new total.
-    A function that an infer run was fitted to is named again by --density.
+    The function of an infer run is named again by --density.
     """
     from nflow_cli import experiments
     from nflow_cli.experiments.run import carry_out
@@ -66,14 +74,13 @@ def resume(
     if extended:
         total = "--steps" if steps else "--epochs"
         tell(
-            f"{total}: the schedule is that of the new total from here on: this is not what a run "
-            "of as many from the start would give"
+            f"{total}: from here on the schedule is that of the new total, so the result differs "
+            "from a run of that length from the start"
         )
     carry_out(resolved, run, argv, machine, data)
 
 
 def _machine(record: dict[str, Any], device: str | None, threads: int | None) -> Machine:
-    """Return what is asked for, or else what the run was trained on last."""
     from nflow_cli.errors import DeviceError
     from nflow_cli.runs.directory import MACHINES
 
@@ -83,12 +90,11 @@ def _machine(record: dict[str, Any], device: str | None, threads: int | None) ->
     try:
         machine = computing_on(before.device)
     except DeviceError as error:
-        raise DeviceError(f"{error}; the run's own, --device cpu goes on without it") from None
+        raise DeviceError(f"{error}; the run's own; --device cpu continues without it") from None
     return machine.of(threads or before.threads)
 
 
 def _extended(config: "Config", steps: int | None, epochs: int | None) -> "Config":
-    """Return the run's config, with the new total if one is given."""
     from nflow_cli.errors import ConfigError
 
     totals = {"steps": steps, "epochs": epochs}
@@ -104,5 +110,5 @@ def _extended(config: "Config", steps: int | None, epochs: int | None) -> "Confi
     if total == before:
         return config
     train = config.train.model_copy(update={key: total})
-    # A description may tell how long training was.
+    # The description may name the old length.
     return config.model_copy(update={"train": train, "description": ""})

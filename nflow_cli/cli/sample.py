@@ -1,4 +1,4 @@
-"""``nflow sample``: draw from what a run trained, into a file."""
+"""``nflow sample``: draw samples from a trained run into a file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ FORMATS = (".csv", ".npy", ".parquet")
     type=click.IntRange(1, 10**8),
     default=10_000,
     show_default=True,
-    help="How many points, or images.",
+    help="Number of points or images.",
 )
 @click.option(
     "-o",
@@ -45,7 +45,7 @@ FORMATS = (".csv", ".npy", ".parquet")
 @click.option(
     "--given",
     metavar="FILE|NAME=VALUE,…",
-    help="Of a conditional density: where to draw, -n each; a table, or values as a=1,b=2.",
+    help="Of a conditional density: conditions, with -n draws each; a table, or values a=1,b=2.",
     shell_complete=completion.files,
 )
 @click.option(
@@ -53,9 +53,9 @@ FORMATS = (".csv", ".npy", ".parquet")
     type=seeds,
     default=0,
     show_default=True,
-    help="Fixes the samples.",
+    help="Seed of the samples.",
 )
-@click.option("--resample", is_flag=True, help="Of an infer run: draw by importance weights.")
+@click.option("--resample", is_flag=True, help="Of an infer run: resample by importance weights.")
 @density_option
 @device_option
 def sample(
@@ -68,13 +68,13 @@ def sample(
     density: str | None,
     machine: Machine,
 ) -> None:
-    """Draw from what a run trained, into a file.
+    """Draw samples from a trained run into a file.
 
     Points of a fit-2d run have the columns z1, z2 and log_q, the exact log-density in nats; those
     of an infer run its coordinates and log_q, with --resample the coordinates alone; rows of a
     `fit` run have the columns of its table and log_q. Images of a train-vae run are the means of
     their pixels, float32 (n, 28, 28) in 0-1, with a picture of the first ones beside the file.
-    Prints the paths of what it wrote.
+    Prints the paths of the written files.
     """
     path = Path(output)
     if path.suffix.lower() not in FORMATS:

@@ -22,13 +22,13 @@ from nflow_cli.cli.options import (
 from nflow_cli.layout import tell
 from nflow_cli.text import command_line, printable
 
-ALONE = "--workers and --scheduler are for a sweep that trains its runs itself"
-MISSING = "one of SWEEP and --preset is needed: a grid of its own, or a preset to vary"
+ALONE = "--workers and --scheduler: expected neither with --commands or --only"
+MISSING = "expected one of SWEEP, a preset of `nflow sweep`, and --preset, a preset to vary"
 
 
 @click.command(cls=Command)
 @click.argument("sweep", required=False, shell_complete=completion.presets)
-@preset_option("A preset to vary, where there is no SWEEP.")
+@preset_option("A preset to vary, in place of SWEEP.")
 @click.option(
     "--vary",
     "variations",
@@ -39,18 +39,20 @@ MISSING = "one of SWEEP and --preset is needed: a grid of its own, or a preset t
 @click.option(
     "--seeds", metavar="FIRST:END[:STEP]|SEED,...", help="Train with each of these seeds."
 )
-@assignments_option("Change every run's key.")
+@assignments_option("Set a key of every run.")
 @output_option("The folder of the runs; default: outputs/<sweep>.")
 @click.option(
-    "--workers", type=click.IntRange(1, 1024), help="Runs at once; default: one a core, or a GPU."
+    "--workers", type=click.IntRange(1, 1024), help="Concurrent runs; default: one per core or GPU."
 )
 @click.option(
     "--scheduler", metavar="ADDRESS", help="Train on the workers of a Dask scheduler instead."
 )
-@named_device("gpu is all there are, a worker each. Default: cpu")
+@named_device("gpu is all GPUs, one worker each. Default: cpu")
 @threads_option("1")
-@click.option("--commands", is_flag=True, help="Print a command a run, for a queue; train none.")
-@click.option("--only", metavar="NAME", help="Train this run alone: what --commands prints.")
+@click.option(
+    "--commands", is_flag=True, help="Print a command per run, for a job queue; train none."
+)
+@click.option("--only", metavar="NAME", help="Train only this run of those that --commands prints.")
 @click.pass_obj
 def sweep(
     argv: list[str],
@@ -64,11 +66,11 @@ def sweep(
     only: str | None,
     **options: Any,
 ) -> None:
-    """Train a grid of runs, each in a folder of its own, on all cores.
+    """Train a grid of runs, each in its own folder, on all cores.
 
-    SWEEP is a preset of `nflow sweep`, by name or as a YAML file. The same command again goes on
-    where this one was stopped. A run that fails stops no other. At the end come the scores of all,
-    as `nflow compare` prints and draws them; the last line is the folder.
+    SWEEP is a preset of `nflow sweep`, by name or as a YAML file. The same command resumes an
+    interrupted sweep. A failed run stops no other. At the end the scores of all runs are printed
+    and drawn as by `nflow compare`; the last line is the folder.
     """
     from nflow_cli.runs.directory import RunDirectory
     from nflow_cli.signals import hinted
@@ -108,7 +110,6 @@ def _expect_one_way(scheduler: str | None, workers: int | None, one_by_one: bool
 def _one_by_one(
     folder: Any, resolved: Any, runs: Sequence[Any], only: str | None, argv: list[str], machine: Any
 ) -> None:
-    """Train the run called ``only``, or print the command of each."""
     from nflow_cli.cli.sweep_only import print_commands, train_only
     from nflow_cli.sweeps.plan import claim_beside_others
 
@@ -121,7 +122,6 @@ def _one_by_one(
 
 
 def _tell_notes(runs: Sequence[Any], left: Sequence[Any], seeds: Sequence[int]) -> None:
-    """Tell what the runs that are left have to say, and of seeds that are too near."""
     from nflow_cli.sweeps.plan import overlap
 
     for note in dict.fromkeys(note for run in left for note in run.notes):
@@ -137,7 +137,7 @@ def _resolved(
     seeds: str | None,
     assignments: tuple[str, ...],
 ) -> tuple[Any, str, str]:
-    """Merge the options into the sweep; return it, what to call it in errors, and its name."""
+    """The sweep with its options, its source for error messages, and its name."""
     from nflow_cli.config import preset_files, presets
     from nflow_cli.sweeps.plan import resolve
 
@@ -157,7 +157,7 @@ def _resolved(
         if overriding:  # a wrong value in the file stays, to be reported
             below = data.get(key, {})
             data = {**data, key: {**below, **overriding} if isinstance(below, dict) else below}
-            data.pop("description", None)  # it tells of the file's own runs
+            data.pop("description", None)  # of the file's own runs
     if seeds is not None:
         data = {
             **data,
@@ -169,7 +169,6 @@ def _resolved(
 
 
 def _unfinished(runs: Sequence[Any], folder: Path) -> tuple[list[Any], dict[str, str]]:
-    """Return the runs that are to be trained, and what is wrong with those that are damaged."""
     from nflow_cli.errors import RunDirectoryError
 
     left, damaged = [], {}
@@ -183,7 +182,7 @@ def _unfinished(runs: Sequence[Any], folder: Path) -> tuple[list[Any], dict[str,
 
 
 def _check_data(runs: Sequence[Any]) -> None:
-    """Load the images and points that the runs take, once, and refuse what does not fit them."""
+    """Refuse data that do not fit their settings; each data set is loaded once."""
     loaded: dict[str, Any] = {}
     for run in runs:
         key = repr(run.config.model_dump(include={"data", "density"}))
@@ -195,7 +194,6 @@ def _check_data(runs: Sequence[Any]) -> None:
 def _pool(
     scheduler: str | None, workers: int | None, cards: Sequence[str], count: int
 ) -> AbstractContextManager[Any]:
-    """Return where to train ``count`` runs: on a scheduler's workers, or here, on GPUs if any."""
     from nflow_cli.errors import NflowError
     from nflow_cli.sweeps.workers import local_pool
 
@@ -221,7 +219,6 @@ def _train(
     argv: list[str],
     machine: Machine,
 ) -> None:
-    """Train the runs that are ``left``; add to ``failures`` what was wrong, by the run's name."""
     from nflow_cli.cli.sweep_report import SweepReport
     from nflow_cli.errors import Interrupted
 
@@ -231,7 +228,7 @@ def _train(
     pending: set[Future[Any]] = set()
     with SweepReport(len(runs), left, failures, folder, pool.slots) as report:
         try:
-            # The longest first: none is left over when the others have ended.
+            # The longest first, so that none is left at the end.
             for run in sorted(left, key=lambda run: -run.work):
                 path = str(folder.resolve() / run.name)
                 request = {"folder": path, "config": run.config.model_dump(mode="json"), **shared}
@@ -255,19 +252,19 @@ def _outcome(future: Future[Any]) -> dict[str, str]:
     try:
         return future.result()
     except CancelledError:
-        return {"status": FAILED, "message": "given up by the cluster"}
+        return {"status": FAILED, "message": "cancelled by the cluster"}
     except Exception as error:  # of a cluster: its workers died, or lack nflow
         return {"status": FAILED, "message": one_line(error)}
 
 
 def _stop(pool: Any, pending: set[Any], number: int) -> None:
-    """Let the runs under way save and end; at a second signal, at once."""
+    """Let running trainings save and end; at a second signal, at once."""
     from nflow_cli.errors import Interrupted
 
     for _ in range(2):
         pool.interrupt(number)
         try:
-            while pending and pool.slots():  # those that wait for a turn end as well, at once
+            while pending and pool.slots():  # queued runs end too, at once
                 _, pending = wait(pending, timeout=1.0)
             return
         except Interrupted:
@@ -275,7 +272,6 @@ def _stop(pool: Any, pending: set[Any], number: int) -> None:
 
 
 def _conclude(folder: Any, failures: dict[str, str], names: Sequence[str]) -> None:
-    """Print and draw the scores of the runs, and tell which failed."""
     from nflow_cli.cli.compare import present
     from nflow_cli.errors import NflowError
 

@@ -1,4 +1,4 @@
-"""The runs of a sweep one by one, for a queue: a command for each, and what it does."""
+"""Runs of a sweep one at a time, for a job queue."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from nflow_cli.text import command_line, printable
 
 
 def print_commands(runs: Sequence[Any], argv: Sequence[str]) -> None:
-    """Print the command of each run, as a shell reads it: line N is the same one every time."""
+    """Print one shell command a run; line N is always the same run."""
     words = [word for word in argv if word != "--commands"]
     for run in runs:
         click.echo(command_line(["nflow", *words, "--only", run.name]))
@@ -23,11 +23,7 @@ def print_commands(runs: Sequence[Any], argv: Sequence[str]) -> None:
 def train_only(
     name: str, runs: Sequence[Any], folder: Path, argv: Sequence[str], machine: Machine
 ) -> None:
-    """Train the run of that name, from where it is; say so if there is nothing left to do.
-
-    Raises:
-        TakenError: Another process is training it.
-    """
+    """Train or resume one run by name."""
     from nflow_cli.errors import BusyError, TakenError, one_line
     from nflow_cli.experiments.run import carry_on
     from nflow_cli.runs.directory import RunDirectory

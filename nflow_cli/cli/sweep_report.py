@@ -1,4 +1,4 @@
-"""How far a sweep is, on stderr: a bar with an ETA, or plain lines where there is no terminal."""
+"""Progress of a sweep on stderr: a bar with an ETA, or plain lines without a terminal."""
 
 import sys
 import time
@@ -14,14 +14,14 @@ EVERY = 300  # seconds between lines
 
 
 class SweepReport:
-    """Counts the runs that are done, running and failed, and guesses how long the others take.
+    """Counts finished, running and failed runs, and estimates the remaining time.
 
     Args:
-        count: How many runs the sweep has.
-        left: Those that are to be trained now.
-        failures: What was wrong with a run, by its name; those that fail are added.
+        count: Number of runs of the sweep.
+        left: Runs to train now.
+        failures: Error messages by run name; new failures are added.
         folder: Of the sweep.
-        slots: Returns how many are trained at once.
+        slots: Returns the number of concurrent runs.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class SweepReport:
         self.bar.stop()
 
     def end(self, run: Any, outcome: dict[str, str]) -> None:
-        """Take note of a run that ended."""
+        """Record the end of a run."""
         del self.left[run.name]
         status, message = outcome["status"], outcome.get("message", "stopped by a signal")
         if status != COMPLETED:
@@ -57,15 +57,15 @@ class SweepReport:
         self._print(f"{run.name}: {status}; {self._counts()}")
 
     def show(self) -> None:
-        """Move the bar; where there is no terminal, print a line now and then."""
+        """Move the bar; without a terminal, print a line every five minutes."""
         if not self.bar.disable:
             self.bar.update(self.task, completed=self._work_done(), counts=self._counts())
         elif time.monotonic() - self.printed_at > EVERY:
             self._print(f"{self.folder}: {self._counts()}")
 
     def stopping(self) -> None:
-        """Say what an interruption waits for."""
-        self._print("stopping: what the runs under way have learnt is saved")
+        """Print a note that running trainings are being saved."""
+        self._print("stopping: the runs under way are being saved")
 
     def _print(self, line: str) -> None:
         self.printed_at, line = time.monotonic(), printable(line)
@@ -81,7 +81,6 @@ class SweepReport:
         return f"{done} of {self.count} done, {running} running, {failed} failed{self._eta()}"
 
     def _work_done(self) -> float:
-        """Return how much of the work is behind us; what failed needs no more."""
         return self.total - sum(
             run.work * (1 - run.part_done(self.folder)) for run in self.left.values()
         )

@@ -1,4 +1,4 @@
-"""``nflow train-vae``: train a VAE whose posterior goes through a flow stack."""
+"""``nflow train-vae``: train a VAE whose posterior is a flow stack."""
 
 from typing import Any
 
@@ -21,8 +21,8 @@ def train_vae(
 ) -> None:
     """Train a VAE with a flow posterior on images, by its variational bound.
 
-    The prior is N(0, I), or with --prior-flow or --prior-k that pushed through flows (4, by
-    affine-coupling, unless the other says more), trained with the rest.
+    The prior is N(0, I), or with --prior-flow or --prior-k a flow stack trained with the rest (by
+    default 4 flows of affine-coupling).
     Without --preset, `mnist`: two latents and pictures of them. The last line printed is the run
     directory.
     """

@@ -1,4 +1,4 @@
-"""The data that a run was trained on or is judged by, found again. No Keras here."""
+"""Reloading the data of a run, with checksums."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -18,27 +18,13 @@ MAX_MAPS = 8  # of a column
 
 
 def images_of(run: RunDirectory) -> Images:
-    """Load the images of a train-vae run again, and see that they are the same.
-
-    Raises:
-        RunDirectoryError: If the run does not say what they were.
-        DataError: If they cannot be read, or are others now.
-    """
+    """Reload the images of a train-vae run, and compare their checksum."""
     recorded = _recorded(run)
     return _checked(recorded, load_images(_place(recorded), fallback=False))
 
 
 def found_again(run: RunDirectory, load: Callable[[str], Any]) -> Any:
-    """Load the rows that a run was fitted to again, and see that they are the same.
-
-    Args:
-        run: Whose rows.
-        load: Reads or draws them, by their path or their name.
-
-    Raises:
-        RunDirectoryError: If the run does not say what they were.
-        DataError: If they cannot be read, or are others now.
-    """
+    """Reload the rows of a run by path or name, and compare their checksums."""
     recorded = _recorded(run)
     place = _place(recorded)
     try:
@@ -46,7 +32,7 @@ def found_again(run: RunDirectory, load: Callable[[str], Any]) -> Any:
     except DataError:
         if not os.path.exists(place) and place not in POINT_SETS:
             raise
-        # Not what is wrong: a stranger's run may name any file, and that would show a part of it.
+        # Without the reason, which would show a part of a file: a stranger's run may name any.
         raise DataError(
             f"{place}: not the data of this run; expected rows of SHA-256 "
             f"{recorded.get('sha256')!r:.70}"
@@ -67,11 +53,7 @@ def found_again(run: RunDirectory, load: Callable[[str], Any]) -> Any:
 
 
 def with_tests(run: RunDirectory, settings: TableData) -> TableData:
-    """Return the settings of a run with the place where its file of test rows is, if it has one.
-
-    Raises:
-        DataError: It is not there.
-    """
+    """Return the settings of a run with the present path of its file of test rows, if any."""
     if settings.test is None:
         return settings
     tests = _tests(_recorded(run))
@@ -87,16 +69,12 @@ def _tests(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_data_of(run: RunDirectory, sha256: str) -> bool:
-    """Return whether rows of that checksum are those that a run has, in their order."""
+    """Return whether a checksum is that of a run's rows, in their order."""
     return sha256 == _recorded(run).get("sha256")
 
 
 def column_units(run: RunDirectory, names: Sequence[str]) -> ColumnUnits:
-    """Return the units of columns of numbers of a table that a run was trained in.
-
-    Raises:
-        RunDirectoryError: If the run does not say.
-    """
+    """Return the recorded units of numeric columns of a run."""
     record = _recorded(run)
     try:
         return ColumnUnits([_maps(record["units"][name]) for name in names])
@@ -118,13 +96,13 @@ def _recorded(run: RunDirectory) -> dict[str, Any]:
 
 
 def is_named(record: Any) -> bool:
-    """Return whether a record of data holds their name."""
+    """Return whether a record of data has a valid name."""
     name = record.get("name") if isinstance(record, dict) else None
     return isinstance(name, str) and len(name) <= MAX_PATH
 
 
 def _place(recorded: dict[str, Any]) -> str:
-    """Return where the data are: where they were, or else what they were called."""
+    """The path of the data, if it still exists, or else their name."""
     path = recorded.get("path")
     return path if isinstance(path, str) and os.path.exists(path) else recorded["name"]
 

@@ -1,4 +1,4 @@
-"""What experiments share whose model is a density: a flow stack over a base."""
+"""The common base of experiments whose model is a flow stack over a base."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ from nflow_cli.runs.directory import RunDirectory
 
 
 class DensityExperiment(Experiment):
-    """A density that is fitted."""
+    """A fit of a flow density."""
 
     config: Fit2DConfig | FitConfig | InferConfig
     column = "update"
@@ -20,33 +20,33 @@ class DensityExperiment(Experiment):
 
     @property
     def footprint(self) -> Footprint | None:
-        """What an update takes of memory."""
+        """Memory of an update."""
         config, dim = self.config, self.config.dim
         samples = (config.train.batch_size or 0) * self.members * self.restarts
         return Footprint(samples, dim, of_flows(config.flow, dim))
 
     @property
     def members(self) -> int:
-        """Of how many densities the fit is a mixture."""
+        """Number of ensemble members."""
         return self.config.train.ensemble
 
     @property
     def threads(self) -> int | None:
-        """How many threads it gains by; of a density whose own cost is not known, one a core."""
+        """Useful number of threads; ``None``, one a core, for user densities of unknown cost."""
         if self.takes_density or self.footprint is None:
             return None
         return gained_by(self.config.flow, self.config.dim, self.footprint.samples)
 
     def expect_fits(self, data: Any) -> None:
-        """See nothing: batches are drawn with replacement, from a few points as from many."""
+        """Accept any number of rows: batches are drawn with replacement."""
 
     def labels(self) -> dict[str, Any]:
-        """Return what the summary says of the config, beside its flow, K and seed."""
+        """Return the summary's config entries."""
         target = self.config.target
         return {"target": target and target.name, "base": self.config.base_name}
 
     def load_model(self, run: RunDirectory) -> Any:
-        """Return the flow stack that was trained."""
+        """Return the trained flow stack."""
         from nflow_cli.flows.side_by_side import make_stack
         from nflow_cli.runs.model_file import load_weights
 
@@ -58,7 +58,7 @@ class DensityExperiment(Experiment):
         return flow
 
     def flows_in_the_plane(self, run: RunDirectory) -> Any:
-        """Load a density of two numbers, each of whose flows can be drawn."""
+        """Load a 2-D density whose flows can be drawn."""
         members, flow = self.members, self.config.flow
         reasons = {
             f"D = {self.config.dim}": self.config.dim != 2,
@@ -74,7 +74,7 @@ class DensityExperiment(Experiment):
         return self.load(run)
 
     def sample_columns(self, trained: Any) -> list[str]:
-        """Return what the coordinates are called in a file of samples."""
+        """Return the names of coordinates in a file of samples."""
         return [f"z{i + 1}" for i in range(trained.dim)]
 
     def write_samples(

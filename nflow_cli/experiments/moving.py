@@ -1,4 +1,4 @@
-"""Draw what the flows of a run do, from its model: one of them, or all as a moving picture."""
+"""Pictures of single flows of a run, and the animation of all flows."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,11 +13,7 @@ from nflow_cli.runs.directory import ANIMATION, RunDirectory
 
 
 def draw_flows(run: RunDirectory, numbers: Iterable[int], format: str, dpi: int) -> list[Path]:
-    """Draw what some flows of ``run`` do, the first being 1; return the paths of the pictures.
-
-    Raises:
-        NflowError: There is no such flow, it is none of the plane, or the run is damaged.
-    """
+    """Draw flows of ``run`` by number, from 1; return the paths of the pictures."""
     density, summary = _loaded(run)
     length = density.flow.length
     for number in numbers:
@@ -37,11 +33,7 @@ def draw_flows(run: RunDirectory, numbers: Iterable[int], format: str, dpi: int)
 
 
 def animate(run: RunDirectory) -> list[Path]:
-    """Draw the density of ``run`` from its base through all flows, as a GIF and as a WebP.
-
-    Raises:
-        NflowError: Its flows are none of the plane, or the run is damaged.
-    """
+    """Draw the density of ``run`` from its base through all flows, as a GIF and as a WebP."""
     density, summary = _loaded(run)
     from nflow_cli.evaluation.motion import Motion, motion_arrays
     from nflow_cli.plotting import animation_files, table, target

@@ -1,4 +1,4 @@
-"""HTML that stands alone: every text is escaped, and nothing is run or loaded."""
+"""Self-contained HTML: all text is escaped, nothing is executed or loaded."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -52,13 +52,13 @@ pre { background: var(--block); border-radius: 4px; padding: .8rem 1rem; margin:
 
 
 def shown(text: object, most: int = MAX_TEXT) -> str:
-    """Return a text as one line of HTML that is nothing but text, wherever it stands."""
+    """Return a text as one line of escaped HTML."""
     line = str(text)
     return escape(printable(line if len(line) <= most else f"{line[:most]} …"))
 
 
 def paragraph(text: object, style: str = "") -> str:
-    """Return a paragraph, ``soft`` or not."""
+    """Return a paragraph, optionally of a style such as ``soft``."""
     return f'<p class="{style}">{shown(text)}</p>' if style else f"<p>{shown(text)}</p>"
 
 
@@ -71,15 +71,15 @@ def table(rows: Rows, style: str = "scores") -> str:
 
 
 def caveat_list(caveats: Iterable[tuple[str, str]]) -> str:
-    """Return a box of words and what each is short for."""
+    """Return a box of warnings: labels and reasons."""
     items = (f"<li><strong>{shown(word)}</strong>: {shown(why)}</li>" for word, why in caveats)
     return f'<ul class="caveats">{"".join(items)}</ul>'
 
 
 def figure(uri: str, width: int, name: str, caption: str, still: str = "") -> str:
-    """Return a picture of a ``data:`` URI, whose letters need no escaping, with a caption.
+    """Return a picture with a ``data:`` URI and a caption.
 
-    Of a moving one, the ``still`` is shown on paper and to who asked for less motion.
+    ``still`` replaces an animation in print, and for users who prefer reduced motion.
     """
     image = f'<img src="{uri}" width="{width}" alt="{shown(f"{name}: {caption}")}">'
     if still:
@@ -89,19 +89,19 @@ def figure(uri: str, width: int, name: str, caption: str, still: str = "") -> st
 
 
 def code(text: str) -> str:
-    """Return lines as they stand."""
+    """Return preformatted lines."""
     kept = text[:MAX_CODE].rstrip("\n").split("\n")
     lines = [shown(line, MAX_CODE) for line in kept]
     return f"<pre>{chr(10).join([*lines, *('…' for _ in text[MAX_CODE : MAX_CODE + 1])])}</pre>"
 
 
 def section(title: str, parts: Sequence[str]) -> str:
-    """Return a section of parts that are HTML."""
+    """Return a section of HTML parts."""
     return f"<section><h2>{shown(title)}</h2>\n{chr(10).join(parts)}\n</section>"
 
 
 def document(title: str, parts: Sequence[str]) -> str:
-    """Return a page of parts that are HTML."""
+    """Return a page of HTML parts."""
     return f"""<!doctype html>
 <html lang="en">
 <head>

@@ -1,7 +1,4 @@
-"""Arguments of ``fit`` and ``infer`` in Python, as a preset has them. ``None`` stays as it is.
-
-Each function raises a :class:`~nflow_cli.errors.ConfigError` of one line for another type.
-"""
+"""Keyword arguments of ``fit`` and ``infer`` in Python, converted to preset changes."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,11 +21,7 @@ _EXAMPLES = {  # by form
 
 
 def changes_of(command: str, options: Mapping[str, Any]) -> list[Change]:
-    """Return the changes of a preset that keyword arguments ask for.
-
-    Raises:
-        ConfigError: The command has no such option, or it takes another type.
-    """
+    """Return the preset changes of keyword arguments."""
     changes, known = [], options_of(command)
     for name, given in options.items():
         if name not in known:
@@ -39,13 +32,12 @@ def changes_of(command: str, options: Mapping[str, Any]) -> list[Change]:
 
 
 def settings_of(settings: Any) -> list[Change]:
-    """Return the changes of a preset that ``settings`` asks for."""
+    """Return the preset changes of ``settings``."""
     values = _read("settings", settings, SETTINGS) or {}
     return [Change(key, key, value) for key, value in values.items() if value is not None]
 
 
 def _read(name: str, value: Any, form: str) -> Any:
-    """Return the value of an argument of a form as a preset has it."""
     if value is None or form not in _EXAMPLES:
         return str(value) if isinstance(value, Path) else value
     if form in (NAMES, PATTERN) or (form == STEPS and not isinstance(value, Mapping)):
@@ -61,7 +53,7 @@ def _read(name: str, value: Any, form: str) -> Any:
 
 
 def list_of(name: str, value: Any, example: str) -> list[Any]:
-    """Return the list that an argument is; an index and an array are one, a text is none."""
+    """Return the list of an argument; a text is not one."""
     if not _is_list(value):
         raise _expected("a list", name, value, example)
     return [str(one) if isinstance(one, str) else one for one in value]  # NumPy's text among them

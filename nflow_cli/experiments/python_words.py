@@ -1,4 +1,4 @@
-"""Messages in Python's words: an option of the command line is a keyword argument there."""
+"""Messages for Python users: command-line options become keyword arguments."""
 
 import json
 import re
@@ -18,7 +18,7 @@ OPTIONS = {  # their forms by flag
     **{option.flags[0].removeprefix("--"): option.form for option in KEYS.values()},
     **dict.fromkeys(("preset", "output"), forms.NAME),
 }
-# What follows an option that has no value in a sentence, and what ends a name of several words.
+# Words after an option without a value, and words after a name of several words.
 _NO_VALUE = (
     "leaves?|takes?|spreads?|goes|such|says?|runs?|or|and|to|of|in|for|is|are|with(?:out)?|as"
 )
@@ -31,7 +31,7 @@ _OPTION = re.compile(
 
 
 def in_python(text: str) -> str:
-    """Return a message with the options in it as keyword arguments of ``fit`` and ``infer``."""
+    """Return a message with its options as keyword arguments of ``fit`` and ``infer``."""
     return _OPTION.sub(_keyword, text)
 
 
@@ -54,7 +54,6 @@ def _keyword(match: re.Match[str]) -> str:
 
 
 def _written(value: Any, ends: str = "[]") -> str:
-    """Return a value as Python code."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, list):
@@ -67,7 +66,7 @@ def _written(value: Any, ends: str = "[]") -> str:
 
 @contextmanager
 def python_words() -> Iterator[None]:
-    """Write the notes and errors of what is called in Python's words."""
+    """Convert notes and errors of a block for Python users."""
     with worded(in_python):
         try:
             yield

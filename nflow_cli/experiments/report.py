@@ -75,7 +75,7 @@ def write_page(
     ]
     title = f"{run.path.resolve().name}: nflow {config.command}"
     text = len(page.document(title, [*head, *tail]).encode())
-    figures = pictures(run, PICTURES, MAX_BYTES - text, "nflow plot")
+    figures = pictures(run, MAX_BYTES - text)
     parts = [*head, page.section("Pictures", figures), *tail]
     return run.write_text(REPORT, page.document(title, parts))
 
@@ -101,32 +101,25 @@ def _text(value: Any) -> str:
     return str(value) if isinstance(value, str | int | float) else ""
 
 
-def pictures(run: RunDirectory, captions: Mapping[str, str], room: int, drawn_by: str) -> list[str]:
-    """Return pictures of a run, or a sweep, in at most ``room`` bytes, and why one is not there.
-
-    Args:
-        run: In whose ``plots`` they are, as PNG, and the animation as WebP.
-        captions: Of each that may be there, by its name and in the order of the page.
-        room: Letters that they may take.
-        drawn_by: The command that draws them, which is named where there are none.
-    """
+def pictures(run: RunDirectory, room: int) -> list[str]:
+    """Return the PNG pictures and the animation of a run in at most ``room`` bytes, with notes."""
     from nflow_cli.plotting.embedded import embedded, embedded_animation
 
     notes: list[str] = []
-    files = {name: _plot(run, f"{name}.png", notes) for name in captions}
+    files = {name: _plot(run, f"{name}.png", notes) for name in PICTURES}
     files = {name: content for name, content in files.items() if content is not None}
     moving = _plot(run, f"{ANIMATION}.webp", notes)
     animated = embedded_animation(moving, room // 2) if moving is not None else None
     last = []
     if animated:
         last = [page.figure(animated.uri, animated.width, ANIMATION, MOVING, animated.still)]
-    around = sum(len(page.figure("", MAX_BYTES, name, captions[name])) + 1 for name in files)
+    around = sum(len(page.figure("", MAX_BYTES, name, PICTURES[name])) + 1 for name in files)
     shown = embedded(files, room - around - sum(map(len, last)) - MARGIN)
     lost = [f"{name}.png" for name in files if name not in shown]
     lost += [f"{ANIMATION}.webp"] if moving is not None and not animated else []
     if not files:
-        notes.append(f"None: {PLOTS}/ has no PNG; `{drawn_by}` draws them.")
-    figures = [page.figure(*picture, name, captions[name]) for name, picture in shown.items()]
+        notes.append(f"None: {PLOTS}/ has no PNG; `nflow plot` draws them.")
+    figures = [page.figure(*picture, name, PICTURES[name]) for name, picture in shown.items()]
     notes += [f"{PLOTS}/{name}: damaged, or too large to be shown here" for name in lost]
     return [*figures, *last, *(page.paragraph(note, "soft") for note in notes)]
 

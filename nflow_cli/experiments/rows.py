@@ -1,4 +1,4 @@
-"""Tables of scores: how they are laid out, and the rows that experiments share."""
+"""Printed score tables: layout, and rows shared by experiments."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,7 @@ Caveats = Sequence[Caveat]
 
 
 class Judgement(NamedTuple):
-    """What a trained run was judged to be.
-
-    Attributes:
-        scores: By key, as ``summary.json`` has them.
-        rows: The same as rows of a table.
-        caveats: What the scores cannot vouch for.
-    """
+    """Scores by key as in ``summary.json``, as printed rows, and their warnings."""
 
     scores: dict[str, Any]
     rows: Rows
@@ -27,22 +21,19 @@ class Judgement(NamedTuple):
 
 
 def laid_out(rows: Rows, caveats: Caveats, least: int = 12) -> str:
-    """Lay out rows in two columns, the first of at least so many letters.
-
-    Below them stands what the words beside the scores are short for.
-    """
+    """Format rows in two columns, the first at least ``least`` wide, with warnings below."""
     every = with_reasons(rows, caveats)
     width = max(least, *(len(name) for name, _ in every))
     return "\n".join(hanging(f"{name:<{width}} ", value) for name, value in every)
 
 
 def with_reasons(rows: Rows, caveats: Caveats) -> Rows:
-    """Return rows, and below them what the words beside their scores are short for."""
+    """Return rows followed by the reasons of warnings."""
     return [*rows, *((f"[{caveat.word}]", caveat.reason) for caveat in caveats)]
 
 
 def flow_row(summary: Summary) -> tuple[str, str]:
-    """Return the row of a stack and its size."""
+    """Return the row of a flow stack and its size."""
     text = f"{summary['flow']}, K = {summary['k']}, {summary['n_parameters']} parameters"
     return "flow", text
 
@@ -54,13 +45,13 @@ def mass_row(summary: Summary, caveats: Caveats) -> tuple[str, str]:
 
 
 def figure(summary: Summary, key: str, decimals: int = 5) -> str:
-    """Return a figure as text, one that is not finite in words: JSON has none."""
+    """Return a score as text; "not finite" where JSON has none."""
     value = summary.get(key)
     return "not finite" if value is None or value != value else f"{value:.{decimals}f}"
 
 
 def training_text(summary: Summary, planned: int) -> str:
-    """Say how many updates were made of those planned, and how fast."""
+    """Return the number of updates, the duration and the speed."""
     text = (
         f"{length_text(summary['steps'], planned, 'updates')} in {summary['train_seconds']:.1f} s"
     )
@@ -71,14 +62,14 @@ def training_text(summary: Summary, planned: int) -> str:
 
 
 def length_text(made: int, planned: int, unit: str) -> str:
-    """Say how long training was, and whether it stopped early."""
+    """Return the length of a training, and whether it stopped early."""
     if made >= planned:
         return f"{made} {unit.removesuffix('s') if made == 1 else unit}"
     return f"stopped early after {made:,} of {planned:,} {unit}"
 
 
 def gap_rows(scores: Summary) -> Rows:
-    """Return the row of the gap to the truth, if that is known."""
+    """Return the row of the gap to the truth, if known."""
     if scores.get("gap") is None:
         return []
     text = f"{scores['gap']:.5f} ± {scores['gap_standard_error']:.5f} nats a fresh point"
@@ -86,10 +77,10 @@ def gap_rows(scores: Summary) -> Rows:
 
 
 def likelihood_rows(scores: Summary, caveats: Caveats) -> Rows:
-    """Return the rows about points of the user's own."""
+    """Return the rows of the log-likelihood of user points."""
     outside, points = scores["outside"], f"{scores['n']:,} point{'s' if scores['n'] > 1 else ''}"
     if not scores["n"]:
-        return [("log-likelihood", "unknown: no row has all its values")]
+        return [("log-likelihood", "unknown: every row has missing values")]
     if not outside:
         text = mean_text(scores, "log_likelihood", f"nats, mean of {points}")
         return [("log-likelihood", marked(text, caveats, "log_likelihood"))]
@@ -104,7 +95,7 @@ def likelihood_rows(scores: Summary, caveats: Caveats) -> Rows:
 def mean_text(scores: Summary, key: str, unit: str) -> str:
     """Return a mean over rows ± its standard error.
 
-    That of ``log_likelihood`` has their effective sample size beside it, where weights differ.
+    ``log_likelihood`` of unequal weights also has the effective sample size.
     """
     text, error = figure(scores, key), number(scores, f"{key}_standard_error")
     is_known = error is not None and math.isfinite(error)

@@ -1,4 +1,4 @@
-"""Pictures of a run: arrays in, matplotlib figures out, without pyplot or a display."""
+"""Pictures of runs: arrays in, matplotlib figures out, without pyplot or a display."""
 
 from nflow_cli.plotting.animation import animation_files
 from nflow_cli.plotting.columns import table_figures

@@ -1,4 +1,4 @@
-"""The moving picture of a stack of flows in the plane: the base becomes the fit."""
+"""Animation of a stack of flows in the plane, from base to fit."""
 
 import io
 import math
@@ -31,11 +31,11 @@ SHOWN = 200  # draws
 
 
 def animation_files(arrays: Arrays, summary: Summary, names: tuple[str, str]) -> dict[str, bytes]:
-    """Return the moving picture of a stack as a GIF and a WebP.
+    """Return the animation of a stack as a GIF and a WebP.
 
     `arrays` holds `moments` (F,), from 0 to the number of maps, `axis_1` (n,), `axis_2` (m,), and
     at each moment `log_density` (m, n) in nats and `draws` (S, 2). `names` are those of the axes.
-    The colours of a moment reach from 0 to its own peak.
+    Each frame has its own colour scale.
     """
     frames = list(_frames(arrays, summary, names))
     times = [FRAME] * len(frames)
@@ -50,7 +50,6 @@ def animation_files(arrays: Arrays, summary: Summary, names: tuple[str, str]) ->
 
 @without_warnings()
 def _frames(arrays: Arrays, summary: Summary, names: tuple[str, str]) -> Iterator[Image.Image]:
-    """Draw the moments, each over the same background."""
     extent = extent_of(arrays["axis_1"], arrays["axis_2"])
     with drawing():
         figure, (ax,) = panel_grid(1, 1, extent, WIDTH, names, height=height_of(extent))
@@ -81,7 +80,6 @@ def _frames(arrays: Arrays, summary: Summary, names: tuple[str, str]) -> Iterato
 
 
 def _moment_text(moment: float, moments: np.ndarray, summary: Summary) -> str:
-    """Say which flow is moving the density."""
     number, last = math.ceil(moment), int(moments[-1])
     if number == 0:
         return "base q₀"

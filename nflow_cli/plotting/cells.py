@@ -1,4 +1,4 @@
-"""Cells of any kind on the axes of a picture: values, dates, levels, missing cells."""
+"""Axes for cells of any kind: values, dates, levels, missing cells."""
 
 from collections.abc import Sequence
 
@@ -21,27 +21,27 @@ SPREAD, SKEW = 30.0, 5.0  # of quantiles, from which on a positive column is spa
 
 
 def is_dated(kind: ColumnKind) -> bool:
-    """Return whether the values of a column are dates or times."""
+    """Return whether a column holds dates or times."""
     return kind.type in ("date", "time")
 
 
 def values_of(kind: ColumnKind, cells: np.ndarray) -> np.ndarray:
     """Return the values (n,) of a column that are not missing, on the scale of an axis.
 
-    Of dates and times these are days since 1970, in the years that are drawn.
+    Dates and times are days since 1970, clipped to the years that can be drawn.
     """
     values = cells[np.isfinite(cells)] / (DAY if kind.type == "time" else 1.0)
     return np.clip(values, *CALENDAR) if is_dated(kind) else values
 
 
 def step_of(kind: ColumnKind) -> float:
-    """Return the step of a column's finest grid in the units of its axis; 0 of a number."""
+    """Return the step of a column's finest grid in axis units; 0 without a grid."""
     step = kind.lattices[0].step if kind.lattices else 0.0
     return step / DAY if kind.type == "time" else step
 
 
 def is_spaced_by_powers(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> bool:
-    """Return whether an axis ought to be logarithmic: all values positive and most of them small.
+    """Return whether an axis should be logarithmic: all values positive and most of them small.
 
     A grid must have steps that are narrow everywhere.
     """
@@ -53,7 +53,7 @@ def is_spaced_by_powers(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -
 
 
 def axis_frame(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray, by_powers: bool) -> Frame:
-    """Return the ends of an axis that shows values (n,) and (m,) of a column."""
+    """Return the limits of an axis for values (n,) and (m,) of a column."""
     if by_powers:
         low, high = frame_of(np.log10(rows), np.log10(draws))
         return 10**low, 10**high
@@ -64,7 +64,7 @@ def axis_frame(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray, by_powers:
 
 
 def prepare_axis(axis: Axis, kind: ColumnKind, name: str, frame: Frame, by_powers: bool) -> None:
-    """Give an axis of values its name, its ends and few ticks."""
+    """Set the name, the limits and few ticks of an axis."""
     set_ends = axis.axes.set_xlim if axis is axis.axes.xaxis else axis.axes.set_ylim
     axis.axes.tick_params(labelsize=SIZE - 1, length=2.5, pad=2)
     if by_powers:
@@ -82,14 +82,14 @@ def prepare_axis(axis: Axis, kind: ColumnKind, name: str, frame: Frame, by_power
 
 
 def prepare_shares(axis: Axis) -> None:
-    """Give an axis of shares ticks in percent."""
+    """Set percent ticks."""
     axis.axes.tick_params(labelsize=SIZE - 1, length=2.5, pad=2)
     axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
 
 
 def name_groups(ax: Axes, groups: Groups, letters: int) -> None:
-    """Name groups left of a panel, from above; in italics what is no level."""
+    """Label groups left of a panel, top down."""
     count = len(groups.names)
     texts = [cut(name, letters) for name in groups.names]
     ax.set_yticks(range(count), texts, size=SIZE - 1)
@@ -107,7 +107,7 @@ def shares_in(groups: Groups) -> tuple[np.ndarray, np.ndarray]:
 
 
 def names_text(names: Sequence[str], letters: int) -> str:
-    """Return names in a line of some letters, and how many there are more."""
+    """Return names in one line of limited length, and the number of omitted ones."""
     texts: list[str] = []
     for name in names:
         if len(", ".join([*texts, cut(name, 20)])) > letters:
@@ -117,7 +117,7 @@ def names_text(names: Sequence[str], letters: int) -> str:
 
 
 def note_empty(ax: Axes, rows: np.ndarray, draws: np.ndarray) -> None:
-    """Say where a panel shows no values of rows or of draws."""
+    """Write a note where a panel has no values of rows or draws."""
     lost = [name for name, x in (("rows", rows), ("draws", draws)) if not len(x)]
     if lost:
         note(ax, f"no values in {' or '.join(lost)}", 0.9)

@@ -1,4 +1,4 @@
-"""The pictures `dependence` and `pairs` of a whole table: associations of rows and of draws."""
+"""The pictures `dependence` and `pairs` of a whole table."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -40,7 +40,7 @@ Table = tuple[Mapping[str, ColumnKind], np.ndarray, np.ndarray]
 
 
 class Side(NamedTuple):
-    """A column of a pair: its kind, its name, and its cells in rows (n,) and in draws (m,)."""
+    """A column of a pair: kind, name, and cells in rows (n,) and draws (m,)."""
 
     kind: ColumnKind
     name: str
@@ -52,8 +52,7 @@ def dependence_figures(
 ) -> dict[str, Figure]:
     """Return `dependence` and `pairs` of rows (n, C) and draws (m, C).
 
-    Of more than 100 columns the first 100 are compared. Of one column, and without any rows, there
-    is nothing to draw.
+    At most the first 100 columns are compared. Empty for one column, and without rows.
     """
     kinds = dict(list(kinds.items())[:COMPARED])
     if len(kinds) < 2 or not len(rows) + len(draws):
@@ -67,7 +66,7 @@ def dependence_figures(
 
 
 def matrix_figure(names: list[str], found: Associations, subject: str, what: str) -> Figure:
-    """Draw the associations of columns in rows beside those in draws, of 24 at most."""
+    """Draw the associations of at most 24 columns, rows beside draws."""
     strongest = [np.max(matrix - np.eye(len(names)), axis=1) for matrix in found]
     shown = np.sort(np.argsort(-np.maximum(*strongest), kind="stable")[:MOST_COLUMNS])
     size = 4.2 + 0.08 * len(shown)
@@ -86,7 +85,7 @@ def matrix_figure(names: list[str], found: Associations, subject: str, what: str
 
 
 def draw_matrix(ax: Axes, matrix: np.ndarray, norm: Normalize, form: str) -> Any:
-    """Draw a matrix as colours, and few values as numbers too."""
+    """Draw a matrix as colours, a small one with numbers."""
     image = ax.imshow(matrix, SEQUENTIAL, norm, aspect="auto", interpolation="nearest")
     ax.tick_params(length=0)
     if max(matrix.shape) <= WRITTEN:
@@ -98,9 +97,9 @@ def draw_matrix(ax: Axes, matrix: np.ndarray, norm: Normalize, form: str) -> Any
 
 
 def pairs_figure(table: Table, found: Associations, subject: str, what: str) -> Figure:
-    """Draw six pairs of columns: the most associated, and those that differ most between the two.
+    """Draw six pairs of columns: the most associated, and those that differ most.
 
-    Two columns of numbers as dots, of levels as shares, one of each as a box a level.
+    Two numeric columns are dots, two categorical ones shares, one of each a box per level.
     """
     kinds, rows, draws = table
     names, pairs = list(kinds), pairs_to_show(found, MOST_PAIRS)
@@ -117,13 +116,13 @@ def pairs_figure(table: Table, found: Associations, subject: str, what: str) -> 
         text = f"association {found.rows[i, j]:.2f} in rows, {found.draws[i, j]:.2f} in draws"
         part.suptitle(text, size=SIZE + 1)
     draw_key(figure, f"{len(rows):,} {what}", f"{len(draws):,} draws")
-    chosen = "pairs of columns most associated, and most differently"
+    chosen = "most associated pairs of columns, and those that differ most"
     add_title(figure, subject, chosen if len(pairs) < len(names) * (len(names) - 1) / 2 else "")
     return figure
 
 
 def draw_dots(part: Any, across: Side, up: Side) -> None:
-    """Draw rows that have both numbers as dots, and as many draws beside them."""
+    """Draw rows with both numbers as dots, and an equal number of draws."""
     axes = part.subplots(1, 2)
     both = [np.isfinite(x) & np.isfinite(y) for x, y in zip(across.cells, up.cells, strict=True)]
     most = min(DOTS, *(int(b.sum()) or DOTS for b in both))
@@ -140,7 +139,7 @@ def draw_dots(part: Any, across: Side, up: Side) -> None:
 
 
 def prepare_values(axis: Axis, side: Side, is_named: bool = True) -> None:
-    """Give an axis the values and the name of a column; where not named, no numbers either."""
+    """Set the values and the name of an axis; without a name, no tick labels."""
     x, y = (values_of(side.kind, cells) for cells in side.cells)
     by_powers = is_spaced_by_powers(side.kind, x, y)
     frame = axis_frame(side.kind, x, y, by_powers)
@@ -149,13 +148,13 @@ def prepare_values(axis: Axis, side: Side, is_named: bool = True) -> None:
 
 
 def spread(kind: ColumnKind, values: np.ndarray) -> np.ndarray:
-    """Return values (n,) of a grid, each moved by up to 0.35 of a step, so that all are seen."""
+    """Return values (n,) of a grid, each jittered by up to 0.35 of a step."""
     shifts = np.modf(GOLDEN * np.arange(len(values)))[0] - 0.5
     return values + 0.7 * step_of(kind) * shifts
 
 
 def draw_boxes(part: Any, number: Side, levels: Side) -> None:
-    """Draw quantiles of a number at each level: boxes from 25 to 75 %, lines from 5 to 95 %."""
+    """Draw quantiles of a number at each level: boxes 25 to 75 %, lines 5 to 95 %."""
     groups = grouped(levels.kind, *levels.cells, MOST_LEVELS)
     ax = part.subplots()
     prepare_values(ax.xaxis, number)
@@ -175,7 +174,7 @@ def draw_boxes(part: Any, number: Side, levels: Side) -> None:
 
 
 def draw_shares(part: Any, across: Side, up: Side) -> None:
-    """Draw the share of each pair of levels in rows, and in draws beside it."""
+    """Draw the share of each pair of levels, rows beside draws."""
     axes = part.subplots(1, 2)
     right, left = (grouped(side.kind, *side.cells, MOST_LEVELS) for side in (across, up))
     matrices = [shares_of(*codes) for codes in zip((right, right), (left, left), (1, 2))]

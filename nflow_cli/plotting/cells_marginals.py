@@ -1,4 +1,4 @@
-"""The picture `marginals` of a whole table: each column of rows beside that of draws."""
+"""The picture `marginals` of a whole table."""
 
 import math
 from collections.abc import Mapping
@@ -37,11 +37,11 @@ LEAST_SCALE = 0.05  # of an axis of shares, so that what is rare looks rare
 def marginals_figure(
     kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray, subject: str, what: str
 ) -> Figure:
-    """Draw each column of rows (n, C) and of draws (m, C), of 24 at most.
+    """Draw each column of rows (n, C) and of draws (m, C), at most 24.
 
-    Those that differ most are shown, and the others are named. Numbers are histograms over the same
-    bins, those of a grid whole steps wide, and atoms are spikes, on the axis of shares at the
-    right, as are missing cells. Of levels the shares are bars.
+    The columns that differ most are shown, others named. Numbers are histograms with common bins,
+    on a grid whole steps wide; atoms and missing cells are spikes on the axis of shares at the
+    right. Levels are bars.
     """
     order = np.argsort(-differences(kinds, rows, draws), kind="stable")[:MOST_PANELS]
     shown = sorted(order.tolist())
@@ -63,7 +63,7 @@ def marginals_figure(
 
 
 def panels(heights: list[float]) -> tuple[Figure, list[Axes]]:
-    """Return a figure of panels of heights in inches; a line of them is as high as the highest."""
+    """Return a figure of panels with heights in inches."""
     count = len(heights)
     columns = count if count < 3 else 2 if count == 4 else 3 if count < 10 else 4
     heights = [max(height, TALL if count < 3 else LOW) for height in heights]
@@ -76,13 +76,13 @@ def panels(heights: list[float]) -> tuple[Figure, list[Axes]]:
 
 
 def panel_height(kind: ColumnKind) -> float:
-    """Return how high the panel of a column is, in inches: names of levels need room."""
+    """Return the height of a column's panel in inches: level names need room."""
     count = len(kind.levels or ()) + kind.missing if kind.kind == "levels" else 0
     return 0.3 + 0.14 * min(count, MOST_LEVELS + 2)
 
 
 def draw_levels(ax: Axes, name: str, kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> None:
-    """Draw the shares of levels as bars: those of rows wide, those of draws narrow."""
+    """Draw the shares of levels as bars, rows wide, draws narrow."""
     groups = grouped(kind, rows, draws, MOST_LEVELS)
     at = np.arange(len(groups.names))
     for shares, height, colour in zip(shares_in(groups), (0.8, 0.3), (SKY, ORANGE), strict=True):
@@ -97,7 +97,7 @@ def draw_levels(ax: Axes, name: str, kind: ColumnKind, rows: np.ndarray, draws: 
 def draw_numbers(
     ax: Axes, name: str, kind: ColumnKind, rows: np.ndarray, draws: np.ndarray
 ) -> None:
-    """Draw histograms of the values of a column, its atoms as spikes, and its missing cells."""
+    """Draw histograms of values, atoms as spikes, and missing cells."""
     x, y = (values_of(kind, cells) for cells in (rows, draws))
     by_powers = is_spaced_by_powers(kind, x, y)
     atoms, smooth, masses = without_atoms(kind, x, y)
@@ -127,10 +127,7 @@ def draw_numbers(
 def without_atoms(
     kind: ColumnKind, rows: np.ndarray, draws: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
-    """Return the most frequent atoms (A,), the values at none of these, and shares of each (A,).
-
-    Values and shares are of rows (n,) and of draws (m,).
-    """
+    """Return the most frequent atoms (A,); other values and atom shares (A,) of rows and draws."""
     atoms = values_of(kind, np.array(kind.atoms))
     near = step_of(kind) / 4 or (values_of(kind, np.array([kind.resolution or 0.0]))[0] / 4)
     at = [np.abs(x[:, None] - atoms) <= near for x in (rows, draws)]
@@ -141,9 +138,9 @@ def without_atoms(
 
 
 def beyond_text(rows: int, draws: int) -> str:
-    """Say how many rows and draws lie out of the frame; a space where none does."""
+    """Return the numbers of rows and draws outside the frame, or a space."""
     parts = [f"{n:,} of the {what}" for n, what in ((rows, "rows"), (draws, "draws")) if n]
-    return f"out of the frame: {', '.join(parts)}" if parts else " "
+    return f"outside the frame: {', '.join(parts)}" if parts else " "
 
 
 def edges_of(
@@ -151,8 +148,8 @@ def edges_of(
 ) -> np.ndarray:
     """Return the edges of bins of the values in a frame, by the rule of Freedman & Diaconis.
 
-    They are as wide as the smallest of the parts wants them, those not empty. Bins of a grid hold
-    a whole number of its steps, and have its values in their middles where that is one.
+    The width is that of the smallest non-empty part. Bins of a grid hold a whole number of its
+    steps, and are centred on its values if that is one.
     """
     low, high = np.log10(frame) if by_powers else frame
     values = np.concatenate(parts)
@@ -179,7 +176,7 @@ def edges_of(
 def draw_masses(ax: Axes, atoms: np.ndarray, shares: list[np.ndarray], gaps: list[float]) -> None:
     """Draw the shares of atoms (A,) as spikes, and missing cells as bars beside the panel.
 
-    Of both the first is that of rows, the second that of draws.
+    Pairs are rows, draws.
     """
     top = max(LEAST_SCALE, 1.12 * max(*gaps, *(s.max(initial=0) for s in shares)))
     axis = None

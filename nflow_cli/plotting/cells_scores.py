@@ -1,4 +1,4 @@
-"""The pictures `pit` and `rows` of a whole table: calibration of columns, and log q of rows."""
+"""The pictures `pit` and `rows` of a whole table: calibration, and log q of rows."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,11 +27,11 @@ MOST_BARS, BINS = 16, 40
 def pit_figure(
     values: np.ndarray, judged: Pit, subject: str, weights: np.ndarray | None = None
 ) -> Figure:
-    """Draw the distribution of randomised PIT (n, D) less the uniform one, and the distances.
+    """Draw the distribution of randomised PIT (n, D) less the uniform one, and its distances.
 
-    A line a column, thick for the worst, which is named; grey is the 99 % band of all columns at
-    once, as :func:`~nflow_cli.evaluation.pit.pit` has it for the column with most rows. At the
-    right the columns with the largest distances beside their bands.
+    One line a column; the worst is thick and named. Grey is the simultaneous 99 % band of all
+    columns, by :func:`~nflow_cli.evaluation.pit.pit`, for the column with most rows. At the right
+    are the largest distances with their bands.
     """
     names, worst = list(judged.columns), judged.worst_column
     w = np.ones(len(values)) if weights is None else weights
@@ -51,7 +51,7 @@ def pit_figure(
 
 
 def _shares(u: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the weighted share of known values (n,) at most each level of the curve."""
+    """The weighted empirical distribution of known values (n,) at the levels of the curve."""
     known = np.isfinite(u) & (weights > 0)
     order = np.argsort(u[known])
     sums = np.concatenate([[0.0], np.cumsum(weights[known][order])])
@@ -61,7 +61,7 @@ def _shares(u: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def draw_excess(ax: Axes, excess: np.ndarray, judged: Pit, thick: int) -> None:
-    """Draw how much more rows than expected have a PIT up to each level, of each column."""
+    """Draw the empirical distribution of each column's PIT less the uniform one."""
     band = min((c.band for c in judged.columns.values() if c.band is not None), default=0.0)
     highest = np.max(np.abs(excess), initial=0.0, where=np.isfinite(excess))
     reach = max(1.6 * band, 1.2 * highest) or 1.0
@@ -76,7 +76,7 @@ def draw_excess(ax: Axes, excess: np.ndarray, judged: Pit, thick: int) -> None:
 
 
 def draw_distances(ax: Axes, judged: Pit) -> None:
-    """Draw the largest distances from uniform as bars, each before its band."""
+    """Draw the largest distances from uniform as bars, with their bands."""
     known = {name: c for name, c in judged.columns.items() if c.distance is not None}
     shown = sorted(known, key=lambda name: -known[name].excess)[:MOST_BARS]
     at = np.arange(len(shown))
@@ -95,7 +95,7 @@ def draw_distances(ax: Axes, judged: Pit) -> None:
 def rows_figure(rows: np.ndarray, draws: np.ndarray, subject: str, what: str) -> Figure:
     """Draw a histogram of log q (nats) of rows (n,) beside that of draws (m,).
 
-    Rows that are less likely than draws lie to the left: what the density does not know of.
+    Rows less likely than draws, at the left, are those that the density does not model.
     """
     figure = Figure((7.0, 4.0), DPI, layout="constrained")
     ax = figure.subplots()

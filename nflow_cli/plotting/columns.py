@@ -50,16 +50,15 @@ SQUARE: Extent = (0.0, 1.0, 0.0, 1.0)
 def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Return the pictures of a fit to a table of D columns.
 
-    They are `corner`, or `density` where D = 1 and nothing is given; `normality`, `training`. What
-    is not finite is left out and counted.
+    They are `corner`, or `density` where D = 1 and nothing is given; `normality`, `training`.
+    Values that are not finite are left out and counted.
 
     `evaluation` holds test `rows` (t, D), `samples` (s, D) of q, the `latents` (t, D) of the rows,
-    and which `columns_shown` (m,) there is room for; of a `density`, also the grid `axis_1` (x,)
-    and `log_q` (x,) in nats.
+    and the indices `columns_shown` (m,); for `density`, also the grid `axis_1` (x,) and `log_q`
+    (x,) in nats.
 
     `metrics` and `summary` are those of :func:`~nflow_cli.plotting.table.points_figures`; `summary`
-    gives also the names of the `columns`, and `normality` as
-    :func:`~nflow_cli.evaluation.normality.normality` returns it.
+    also has `columns`, and `normality` of :func:`~nflow_cli.evaluation.normality.normality`.
     """
     first = {"corner": corner_figure} if len(summary["columns"]) > 1 else {}
     first |= {"density": density_figure} if "axis_1" in evaluation else {}
@@ -71,7 +70,7 @@ def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
 
 
 def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw a histogram of the test rows of one column, and the exact density."""
+    """Draw a histogram of one column's test rows, and the exact density."""
     rows, lost = finite(evaluation["rows"], "test rows")
     axis, q = evaluation["axis_1"], density_of(evaluation["log_q"])
     frame = float(axis[0]), float(axis[-1])
@@ -94,9 +93,9 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
 def corner_figure(
     evaluation: Arrays, summary: Summary, what: str = "test rows", score: str | None = None
 ) -> Figure:
-    """Draw rows and draws, each column against each other, and the histogram of each.
+    """Draw rows and draws, each pair of columns, and the histogram of each.
 
-    `what` the rows are is said in the key, and a `score` in the title: else the log-likelihood.
+    `what` labels the rows; `score` is in the title, by default the log-likelihood.
     """
     shown = evaluation["columns_shown"]
     rows, lost_rows = finite(evaluation["rows"][:, shown], what)
@@ -126,7 +125,7 @@ def corner_figure(
 def corner_panels(
     names: Sequence[str], frames: Sequence[Frame]
 ) -> tuple[Figure, dict[tuple[int, int], Axes]]:
-    """Return a figure and its lower triangle of panels, by row and column, named at its edges."""
+    """Return a figure and its lower triangle of panels, by row and column."""
     count = len(names)
     width = min(10.0, 2.0 + 1.5 * count)
     size = 9.0 if count < 6 else 8.0 if count < 9 else 6.5
@@ -149,7 +148,7 @@ def corner_panels(
 
 
 def name_axis(axis: Axis, name: str, size: float) -> None:
-    """Give an axis of a small panel ticks, and a name in letters of a size in points."""
+    """Set ticks and a name, of a font size in points."""
     axis.set_major_locator(InnerLocator())
     formatter = ScalarFormatter()
     formatter.set_powerlimits((-2, 3))  # numbers are short
@@ -158,10 +157,7 @@ def name_axis(axis: Axis, name: str, size: float) -> None:
 
 
 def normality_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw the quantiles of latents z against those of N(0, 1), and of |z|^2 against chi-square's.
-
-    A line for each column, thick for that which is furthest from normal; above stand distances.
-    """
+    """Draw QQ plots of latents z against N(0, 1), and of |z|^2 against chi-square."""
     z, lost = finite(evaluation["latents"], "latents")
     judged, names = summary["normality"], summary["columns"]
     dim, worst = len(names), judged["worst_column"]
@@ -196,9 +192,9 @@ def normality_figure(evaluation: Arrays, summary: Summary) -> Figure:
 
 
 def draw_latents(ax: Axes, values: np.ndarray, quantile: Quantile, thick: int = 0) -> str:
-    """Draw the quantiles of columns (n, D) against those of what each ought to be.
+    """Draw quantiles of columns (n, D) against their nominal ones.
 
-    Returns a line that says how many rows the panel shows, where that is not all.
+    Returns a note on the rows outside the panel, if any.
     """
     p = levels(len(values))
     theory, lines = quantile(p), np.quantile(values, p, axis=0, method="hazen")
@@ -217,7 +213,7 @@ def draw_latents(ax: Axes, values: np.ndarray, quantile: Quantile, thick: int = 
 
 
 def distance_text(distance: float | None, band: float | None) -> str:
-    """Write a distance, and what chance alone stays below; "" where there is none."""
+    """Return a distance and its band of chance; "" without one."""
     if distance is None or band is None:
         return ""
     return f"distance {number_text(distance)}, 95% band {number_text(band)}"
@@ -226,7 +222,7 @@ def distance_text(distance: float | None, band: float | None) -> str:
 def draw_histogram(
     ax: Axes, values: np.ndarray, frame: Frame, is_line: bool = False, label: str = ""
 ) -> float:
-    """Draw a histogram of values (n,) over a frame, a density of all; return its peak."""
+    """Draw a histogram of values (n,), normalised over all of them; return its peak."""
     inside = values[(values >= frame[0]) & (values <= frame[1])]
     if not len(inside):
         return 0.0
@@ -241,7 +237,7 @@ def draw_histogram(
 
 
 def finite(points: np.ndarray, what: str) -> tuple[np.ndarray, str]:
-    """Return the points (n, m) that are finite, in float64, and how many are not."""
+    """Return the finite points (n, m) in float64, and a note on the others."""
     good = np.isfinite(points).all(axis=1)
     lost = len(points) - int(good.sum())
     text = f"not finite: {lost:,} of {len(points):,} {what}" if lost else ""
@@ -249,18 +245,18 @@ def finite(points: np.ndarray, what: str) -> tuple[np.ndarray, str]:
 
 
 def seen_text(points: np.ndarray, frames: Sequence[Frame], what: str) -> str:
-    """Say how many points (n, m) there are, and how many of them lie in all frames."""
+    """Return the number of points (n, m), and of those within all frames."""
     return cut_text(points, frames, what) or f"{len(points):,} {what}"
 
 
 def cut_text(points: np.ndarray, frames: Sequence[Frame], what: str) -> str:
-    """Say how many of the points (n, m) lie in all frames, where that is not all of them."""
+    """Return the number of points (n, m) within all frames, if not all."""
     low, high = np.transpose(frames)
     seen = int(np.all((points >= low) & (points <= high), axis=1).sum())
     return "" if seen == len(points) else f"{seen:,} of {len(points):,} {what} in the frame"
 
 
 def shown_text(shown: np.ndarray, summary: Summary) -> str:
-    """Say which columns are drawn, where that is not all."""
+    """Return the names of the shown columns, if not all."""
     count = len(summary["columns"])
     return f"the {len(shown)} most dependent of {count:,} columns" if len(shown) < count else ""

@@ -1,4 +1,4 @@
-"""Pictures of several runs: a figure against K with its spread, and densities side by side."""
+"""Pictures of several runs: scores against K, training curves, and densities."""
 
 import math
 import textwrap
@@ -40,9 +40,9 @@ PANEL, HEIGHT = 1.35, 7.2  # in inches, of a density and of all rows with their 
 
 
 class Series(NamedTuple):
-    """A line of a panel: at each K the median over seeds, the least and the greatest.
+    """A line of a panel: at each K median, minimum and maximum over seeds.
 
-    ``words`` stand beside the points of figures with caveats.
+    ``words`` are the warning labels of the points.
     """
 
     name: str
@@ -54,9 +54,9 @@ class Series(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """The course of a training: updates or epochs (n,), and a score (n,) at each.
+    """A training curve: updates or epochs (n,), and a score (n,) at each.
 
-    ``name`` is that of runs which differ by their seeds alone.
+    ``name`` is shared by runs that differ only by their seeds.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Curve(NamedTuple):
 
 
 class Density(NamedTuple):
-    """A panel: its title, the axis (n,) of its square grid, log-densities (n, n) in nats."""
+    """A panel: title, axis (n,) of its square grid, log-densities (n, n) in nats."""
 
     title: str
     axis: np.ndarray
@@ -73,10 +73,9 @@ class Density(NamedTuple):
 
 
 def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int) -> Figure:
-    """Draw series against K, a panel for each title; `name` is that of the figure drawn.
+    """Draw series of a score called `name` against K, a panel for each title.
 
-    `seeds` is the greatest number of seeds behind a point: with more than one, bars reach from the
-    least to the greatest value.
+    With `seeds` > 1, bars reach from the minimum to the maximum.
     """
     with drawing():
         columns = min(len(panels), 4)
@@ -102,13 +101,13 @@ def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int)
         shown = (ax.get_legend_handles_labels()[0] for ax in reversed(axes))
         handles = {h.get_label(): h for some in shown for h in some}  # of the first panel
         draw_legend(figure, [handles[plain(name)] for name in names])
-        spread = f"median of up to {seeds} seeds, bars from the least to the greatest"
+        spread = f"median of up to {seeds} seeds, bars from minimum to maximum"
         add_title(figure, f"{name} against the number of flows", spread if seeds > 1 else "")
     return figure
 
 
 def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: bool) -> None:
-    """Draw lines, with bars if asked; a name has the same colour and marker in every panel."""
+    """Draw lines; a name has one colour and marker in all panels."""
     ks = sorted({k for series in lines for k in series.k})
     for series in lines:
         turns, i = divmod(names.index(series.name), len(SERIES))
@@ -133,9 +132,9 @@ def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: b
 def courses_figure(
     panels: Mapping[str, Sequence[Curve]], value: str, step: str, note: str = ""
 ) -> Figure:
-    """Draw courses of trainings, a panel for each title; `value` and `step` name the axes.
+    """Draw training curves over logarithmic steps, a panel for each title.
 
-    Steps are spaced by their logarithm. Curves of one name share a colour and a style.
+    `value` and `step` name the axes. Curves of one name share a colour and a style.
     """
     with drawing():
         columns = min(len(panels), 2)
@@ -164,12 +163,12 @@ def courses_figure(
         for ax in axes[: len(panels) : columns]:
             ax.set_ylabel(value)
         draw_legend(figure, [handles[name] for name in names])
-        add_title(figure, "courses of the trainings, a line for each run", note)
+        add_title(figure, "training curves, a line for each run", note)
     return figure
 
 
 def draw_legend(figure: Figure, handles: Sequence[Any]) -> None:
-    """Explain the lines below the panels, in as many columns as fit; long names are broken."""
+    """Draw the legend below the panels; long names are broken."""
     letters = 11  # an inch
     width = figure.get_figwidth()
     names = [textwrap.fill(h.get_label(), int((width - 0.9) * letters)) for h in handles]
@@ -182,7 +181,7 @@ def draw_legend(figure: Figure, handles: Sequence[Any]) -> None:
 
 
 def scale_values(ax: Axes, values: np.ndarray) -> None:
-    """Choose the y axis by values (n,): logarithmic over more than a decade, linear about 0."""
+    """Scale the y axis: logarithmic over more than a decade, linear about 0."""
     values = values[np.isfinite(values)]
     if not values.any() or values.max() < 10 * abs(values.min()):
         return
@@ -195,7 +194,7 @@ def scale_values(ax: Axes, values: np.ndarray) -> None:
 
 
 def label_k(ax: Axes, ks: Sequence[int]) -> None:
-    """Space K by its logarithm, with 0 left of 1, and write the values that occur."""
+    """Scale the K axis logarithmically, with 0 left of 1, and label its values."""
     ax.set_xscale("symlog", base=2, linthresh=1)
     shown = ks if len(ks) <= 8 else [ks[round(i)] for i in np.linspace(0, len(ks) - 1, 8)]
     ax.xaxis.set_major_locator(FixedLocator(shown))
@@ -205,9 +204,9 @@ def label_k(ax: Axes, ks: Sequence[int]) -> None:
 
 
 def densities_figures(targets: Mapping[str, Sequence[Density]]) -> list[Figure]:
-    """Draw each target, the first of its densities, beside the fits of it: a row or several.
+    """Draw each target, the first of its densities, beside its fits.
 
-    The colours of a row reach from 0 to the peak of its target; the bar says where fits are above.
+    The colour scale of a row ends at the peak of its target; the bar marks fits above it.
     """
     rows = []
     for name, (target, *fits) in targets.items():
@@ -240,12 +239,11 @@ def _page(rows: Sequence[tuple[str, Sequence[Density]]]) -> Figure:
 
 
 def _head(row: tuple[str, Sequence[Density]]) -> float:
-    """Return the height in inches that the titles of a row need."""
     return 0.35 + 0.155 * max(_wrapped(panel.title).count("\n") for panel in row[1])
 
 
 def draw_row(axes: Sequence[Axes], panels: Sequence[Density]) -> bool:
-    """Draw a target and its fits over the target's peak; return whether a fit is above it."""
+    """Draw a target and its fits; return whether a fit exceeds the target's peak."""
     drawn = [np.exp(panel.log_density) for panel in panels]
     peaks = [float(np.nanmax(d, initial=0.0, where=np.isfinite(d))) for d in drawn]
     peak = peaks[0] or 1.0

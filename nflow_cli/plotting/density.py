@@ -1,4 +1,4 @@
-"""Densities in the plane: panels of them, and the picture `deformation` of a stack of flows."""
+"""Densities in the plane: their panels, and the picture `deformation`."""
 
 import math
 from typing import Any
@@ -25,8 +25,8 @@ from nflow_cli.plotting.style import (
 )
 
 AXES = ("z₁", "z₂")
-SEEN = 0.01  # of the mass, below which a density is not drawn
-UNTOLD = 0.03  # mass beyond the frame that no panel says
+SEEN = 0.01  # smallest share of the mass that is drawn
+UNLABELLED = 0.03  # mass beyond the frame that is not written
 
 
 def deformation_figure(
@@ -34,22 +34,22 @@ def deformation_figure(
 ) -> Figure:
     """Draw the density after the first k flows, one panel for each k.
 
-    The colours of each reach from 0 to its own peak, which is written above it, and so is the part
-    of its draws that the frame holds where that is not all.
+    Each panel has its own colour scale; its peak is written above, and the share of draws within
+    the frame if not all.
     """
     steps, densities = evaluation["deformation_k"], density_of(evaluation["log_deformation"])
     extent = extent_of(evaluation["deformation_axis_1"], evaluation["deformation_axis_2"])
     columns = len(steps) if len(steps) <= 5 else math.ceil(len(steps) / 2)
     shape = (len(steps), columns, extent, min(10.0, 2 + 1.8 * columns), names)
     shares = [share_of(points, extent) for points in evaluation["deformation_samples"]]
-    is_cut = any(1 - share > UNTOLD for share in shares)
+    is_cut = any(1 - share > UNLABELLED for share in shares)
     head = 0.8 if is_cut else 0.65
     figure, axes = panel_grid(*shape, head=head, height=height_of(extent))
     for ax, k, density, share in zip(axes, steps, densities, shares, strict=True):
         peak = peak_of(density)
         draw_density(ax, density, extent, Normalize(0.0, 1.0), share, peak or 1.0)
         notes = [] if share < SEEN else [f"peak {number_text(peak)}"]
-        notes += [f"mass {share:.2f}"] if 1 - share > UNTOLD else []
+        notes += [f"mass {share:.2f}"] if 1 - share > UNLABELLED else []
         name = f"k = {int(k)}" if k <= summary["k"] else "affine"
         ax.set_title("\n".join([name, *notes]), fontsize=9)
     add_colour_bar(axes[0].images[0], axes, "density / its peak", "neither")
@@ -61,9 +61,9 @@ def deformation_figure(
 def draw_density(
     ax: Axes, density: np.ndarray, extent: Extent, norm: Normalize, share: float, scale: float = 1.0
 ) -> AxesImage:
-    """Draw a density (m, n) over the extent, divided by a scale; as 0 where it is elsewhere.
+    """Draw a density (m, n) over the extent, divided by a scale; as 0 if all its mass is elsewhere.
 
-    `share` is what part of it lies within the extent, nan where that is not known.
+    `share` is the share of its mass within the extent, NaN if unknown.
     """
     if share < SEEN:
         note(ax, "mass < 1% here", 0.6)
@@ -72,23 +72,23 @@ def draw_density(
 
 
 def share_of(points: np.ndarray, extent: Extent) -> float:
-    """Return what part of draws (S, 2) lies within the extent; nan where some are not finite."""
+    """Return the share of draws (S, 2) within the extent; NaN if some are not finite."""
     left, right, bottom, top = extent
     inside = np.all((points >= (left, bottom)) & (points <= (right, top)), axis=1)
     return float(inside.mean()) if len(points) and np.isfinite(points).all() else math.nan
 
 
 def draw_dots(ax: Axes, points: np.ndarray, most: int = 500) -> str:
-    """Draw the first few of the points (S, 2), keep the panel's limits, say how many are seen."""
+    """Draw the first `most` points of (S, 2); return their number."""
     points = points[:most]
     ax.set_autoscale_on(False)
     style: Any = {"color": "white", "alpha": 0.5, "markersize": 1.7, "markeredgewidth": 0}
     ax.plot(*points.T, "o", **style)
-    return tell_seen(ax, points, "draws")
+    return count_shown(ax, points, "draws")
 
 
-def tell_seen(ax: Axes, points: np.ndarray, what: str) -> str:
-    """Say how many of the points (n, 2) a panel shows; where it shows none, say so in it."""
+def count_shown(ax: Axes, points: np.ndarray, what: str) -> str:
+    """Return the number of points (n, 2) in a panel; write a note in it if none."""
     low, high = np.transpose([ax.get_xlim(), ax.get_ylim()])
     seen = int(np.all((points >= low) & (points <= high), axis=1).sum())
     if len(points) and not seen:
@@ -98,18 +98,18 @@ def tell_seen(ax: Axes, points: np.ndarray, what: str) -> str:
 
 
 def density_of(log_density: np.ndarray) -> np.ndarray:
-    """Return a density from its logarithm, NaN where it is not finite."""
+    """Return a density from its logarithm, NaN where not finite."""
     density = np.exp(log_density)
     return np.where(np.isfinite(density), density, np.nan)
 
 
 def peak_of(density: np.ndarray) -> float:
-    """Return the greatest value of a density, 0 where none is finite."""
+    """Return the maximum of a density, 0 where none is finite."""
     return float(np.nanmax(density, initial=0.0))
 
 
 def extent_of(x: np.ndarray, y: np.ndarray) -> Extent:
-    """Return what a picture of a grid with these axes covers."""
+    """Return the extent of a grid with these axes."""
     # The grid's points are the centres of the pixels, so the picture is half a step wider.
     dx, dy = ((axis[-1] - axis[0]) / (len(axis) - 1) / 2 for axis in (x, y))
     return float(x[0] - dx), float(x[-1] + dx), float(y[0] - dy), float(y[-1] + dy)

@@ -1,4 +1,4 @@
-"""Pictures within a page of limited size: PNG files made smaller until all fit; moving ones."""
+"""Embedding of pictures in a page of limited size, as ``data:`` URIs."""
 
 import base64
 import io
@@ -16,14 +16,14 @@ MAX_PIXELS, MAX_FRAMES = 40_000_000, 200
 
 
 class Embedded(NamedTuple):
-    """A picture as a ``data:`` URI, and how many of a page's pixels it is wide: 96 an inch."""
+    """A picture as a ``data:`` URI, and its width in pixels of 1/96 inch."""
 
     uri: str
     width: int
 
 
 class Animated(NamedTuple):
-    """A moving picture as a ``data:`` URI, its last frame as another, and its width on a page."""
+    """An animation as a ``data:`` URI, its last frame as another, and its width."""
 
     uri: str
     still: str
@@ -31,10 +31,10 @@ class Animated(NamedTuple):
 
 
 def embedded(pictures: Mapping[str, bytes], room: int) -> dict[str, Embedded]:
-    """Return PNG files with URIs of at most ``room`` letters together, by name.
+    """Return PNG files as URIs of at most ``room`` letters together, by name.
 
-    Where they take more, all get 256 colours, and as few pixels as it takes; none is returned where
-    nothing helps, and none that is no PNG of a size that can be drawn.
+    If they exceed it, all are reduced to 256 colours and fewer pixels. Empty if that does not
+    suffice; files that are no PNG of a drawable size are left out.
     """
     whole = {name: png for name, png in pictures.items() if _is_drawable(png)}
     uris = {name: _uri(png) for name, png in whole.items()}
@@ -49,7 +49,7 @@ def embedded(pictures: Mapping[str, bytes], room: int) -> dict[str, Embedded]:
 
 
 def embedded_animation(webp: bytes, room: int) -> Animated | None:
-    """Return a moving WebP with URIs of at most ``room`` letters; ``None`` where that cannot be."""
+    """Return a WebP animation as URIs of at most ``room`` letters, or ``None``."""
     still = io.BytesIO()
     try:
         with Image.open(io.BytesIO(webp), formats=["WEBP"]) as image:
@@ -58,7 +58,7 @@ def embedded_animation(webp: bytes, room: int) -> Animated | None:
                 return None
             image.seek(frames - 1)
             image.convert("RGB").quantize(COLOURS).save(still, "PNG")
-    except Exception:  # Pillow has as many as there are damages
+    except Exception:  # Pillow raises many kinds
         return None
     shown = Animated(_uri(webp, "webp"), _uri(still.getvalue()), width)
     return shown if len(shown.uri) + len(shown.still) <= room else None
@@ -69,7 +69,6 @@ def _length(uris: Mapping[str, str]) -> int:
 
 
 def _is_drawable(png: bytes) -> bool:
-    """Return whether a file begins as a PNG does, and says a size that can be drawn."""
     width, height = _size(png)
     starts = png.startswith(SIGNATURE) and png[12:16] == b"IHDR"
     return starts and 0 < width * height <= MAX_PIXELS
@@ -80,7 +79,6 @@ def _size(png: bytes) -> tuple[int, int]:
 
 
 def _smaller(png: bytes, share: float) -> bytes:
-    """Return a PNG with few colours and a share of its sides; nothing of a damaged one."""
     content = io.BytesIO()
     try:
         with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
@@ -88,7 +86,7 @@ def _smaller(png: bytes, share: float) -> bytes:
             size = [max(1, round(share * side)) for side in picture.size]
             picture.thumbnail((size[0], size[1]))
             picture.quantize(COLOURS).save(content, "PNG")
-    except Exception:  # Pillow has as many as there are damages
+    except Exception:  # Pillow raises many kinds
         return b""
     return content.getvalue()
 

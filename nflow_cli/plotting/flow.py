@@ -1,4 +1,4 @@
-"""The picture of one flow in the plane: the density before it, what it does, the density after."""
+"""The picture of one flow in the plane."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -33,20 +33,18 @@ from nflow_cli.plotting.style import (
     subscript,
 )
 
-ARROWS = 70  # draws whose way is shown
+ARROWS = 70  # draws with arrows
 TURN = np.array([[0.0, -1.0], [1.0, 0.0]])
 
 
 def flow_figure(arrays: Arrays, summary: Summary, number: int, names: Sequence[str]) -> Figure:
-    """Draw the density before a flow, what it does to the plane, and the density after it.
+    """Draw the density before a flow, its map of the plane, and the density after it.
 
     `arrays` holds `axis_1` (n,), `axis_2` (m,), `log_before` and `log_after` (m, n) in nats, each
-    with its draws (S, 2), the `lines` of a grid and the `lines_after` that the flow makes of them
-    (L, P, 2); of a planar flow `u_hat` (2,), `w` (2,) and `b`, of a radial one `center` (2,),
-    `alpha` and `beta_hat`. The title takes the `names` of the flow, which is
-    the `number`-th.
-
-    Both densities have one colour scale.
+    with its draws (S, 2), the `lines` of a grid and their images `lines_after` (L, P, 2); of a
+    planar flow `u_hat` (2,), `w` (2,) and `b`, of a radial one `center` (2,), `alpha` and
+    `beta_hat`. `names` of the `number`-th flow are in the title. Both densities share a colour
+    scale.
     """
     extent = extent_of(arrays["axis_1"], arrays["axis_2"])
     with drawing():
@@ -61,7 +59,7 @@ def flow_figure(arrays: Arrays, summary: Summary, number: int, names: Sequence[s
             draw_dots(ax, draws, 300)
             ax.set_title(title)
         draw_map(axes[1], arrays, extent)
-        axes[1].set_title("\n".join(["what it does", *_facts(arrays)]), fontsize=9)
+        axes[1].set_title("\n".join(["the map", *_facts(arrays)]), fontsize=9)
         figure.legend(loc="outside lower center", ncols=5, frameon=False)
         add_colour_bar(image, axes, "density", extend)
         add_title(figure, subject_of(summary), *names)
@@ -69,7 +67,7 @@ def flow_figure(arrays: Arrays, summary: Summary, number: int, names: Sequence[s
 
 
 def draw_map(ax: Axes, arrays: Arrays, extent: Extent) -> None:
-    """Draw a grid and what the flow makes of it, where draws go, and what it turns about."""
+    """Draw a grid and its image, the movement of draws, and fixed points."""
     for key, colour, width in (("lines", "0.85", 0.6), ("lines_after", BLUE, 0.7)):
         for line in arrays[key]:
             ax.plot(*line.T, color=colour, linewidth=width)
@@ -86,9 +84,9 @@ def draw_map(ax: Axes, arrays: Arrays, extent: Extent) -> None:
 
 
 def draw_hyperplane(ax: Axes, arrays: Arrays, extent: Extent) -> None:
-    """Draw the line ``w.z + b = 0``, which stays, and ``û``, along which its sides move apart.
+    """Draw the fixed line ``w.z + b = 0``, and ``û``, along which its sides move apart.
 
-    Draws move by ``û tanh(w.z + b)``: below the line that is against the arrow.
+    Draws move by ``û tanh(w.z + b)``: below the line against the arrow.
     """
     w, b, u_hat = (np.asarray(arrays[key], float) for key in ("w", "b", "u_hat"))
     squared = float(w @ w)
@@ -112,7 +110,7 @@ def _holds(extent: Extent, point: np.ndarray) -> bool:
 
 
 def draw_center(ax: Axes, arrays: Arrays) -> None:
-    """Draw the centre, which stays, and the circle of radius ``α`` about it."""
+    """Draw the fixed centre and the circle of radius ``α`` about it."""
     center, alpha = np.asarray(arrays["center"], float), float(arrays["alpha"])
     turn = np.linspace(0, 2 * np.pi, 200)
     circle = center[:, None] + alpha * np.stack([np.cos(turn), np.sin(turn)])
@@ -121,7 +119,6 @@ def draw_center(ax: Axes, arrays: Arrays) -> None:
 
 
 def _facts(arrays: Arrays) -> list[str]:
-    """Say in numbers what a flow does, where it has some."""
     if "u_hat" in arrays:
         slope = 1 + float(arrays["w"] @ arrays["u_hat"])
         return [f"areas at the line × (1 + w·û) = {slope:.3g}"]

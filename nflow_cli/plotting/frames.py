@@ -1,4 +1,4 @@
-"""Frames of columns, their names and ticks, and the two colours of rows and draws."""
+"""Axis limits, names and ticks of columns, and the colours of rows and draws."""
 
 import textwrap
 from typing import Any
@@ -10,18 +10,18 @@ from matplotlib.ticker import MaxNLocator
 
 from nflow_cli.plotting.style import ORANGE, plain
 
-# Rows are light and wide, draws dark and small or a line: told apart without colours too.
+# Rows are light and wide, draws dark and small or a line: distinct without colours too.
 SKY = "#8CC8EE"
 LETTERS = 20  # of a column's name
 # A frame holds the rows but for strays at each end, and this much of its width beyond.
 STRAYS, WIDER, BORDER = 0.01, 0.5, 0.04
-FURTHEST = 1e300  # that is drawn
+FURTHEST = 1e300  # largest value drawn
 
 Frame = tuple[float, float]
 
 
 def frame_of(rows: np.ndarray, draws: np.ndarray) -> Frame:
-    """Return what a panel shows of a column: most of its rows, and what lies not far beyond."""
+    """Return the limits of a column's axis: most rows, and draws near them."""
     every = np.concatenate([rows, draws])
     if not len(every):
         return 0.0, 1.0
@@ -31,7 +31,7 @@ def frame_of(rows: np.ndarray, draws: np.ndarray) -> Frame:
 
 
 def padded(frame: tuple[float, float]) -> Frame:
-    """Return a frame with a border, and of some width."""
+    """Return limits with a margin and a positive width."""
     low, high = frame
     least = 1e-9 * max(abs(low), abs(high)) or 1.0
     border = max(BORDER * (high - low), least)
@@ -39,19 +39,19 @@ def padded(frame: tuple[float, float]) -> Frame:
 
 
 def column_text(name: str, width: int = LETTERS) -> str:
-    """Return a column's name, cut in the middle, in lines of a width, fit to be drawn."""
+    """Return a column's name for an axis, cut in the middle and wrapped."""
     return textwrap.fill(cut(name, LETTERS), width)
 
 
 def cut(text: str, letters: int) -> str:
-    """Return a text that a stranger wrote, fit to be drawn, cut in the middle to some letters."""
+    """Return untrusted text, safe to draw, cut in the middle."""
     drawn = plain(text)
     start, end = letters // 2, letters // 2 - 1
     return drawn if len(drawn) <= letters else f"{drawn[:start]}…{drawn[-end:]}"
 
 
 def draw_key(figure: Figure, rows: str, draws: str, above: str = "") -> None:
-    """Say below the panels which colour is what, and what stands above that."""
+    """Draw the legend of rows and draws below the panels."""
     handles = [Patch(color=SKY, label=rows), Patch(color=ORANGE, label=draws)]
     columns = 2 if figure.get_figwidth() > 6 else 1
     style: Any = {"frameon": False, "ncols": columns, "fontsize": 9, "title_fontsize": 8}
@@ -59,13 +59,13 @@ def draw_key(figure: Figure, rows: str, draws: str, above: str = "") -> None:
 
 
 class InnerLocator(MaxNLocator):
-    """Few ticks, none so near the end of an axis that its number reaches the next panel's."""
+    """Few ticks, none near the end of an axis."""
 
     def __init__(self) -> None:
         super().__init__(3, steps=[1, 2, 4, 5, 10], min_n_ticks=2)
 
     def tick_values(self, vmin: float, vmax: float) -> Any:
-        """Return the ticks between two ends."""
+        """Return the ticks between two limits."""
         low, high = vmin + 0.08 * (vmax - vmin), vmax - 0.08 * (vmax - vmin)
         ticks = np.asarray(super().tick_values(low, high))
         ticks = ticks[(ticks >= low) & (ticks <= high)]

@@ -35,7 +35,7 @@ from nflow_cli.plotting.style import (
 )
 
 INK = matplotlib.colormaps["gray_r"].with_extremes(bad="0.75")
-# Paul Tol's muted set and black: ten colours that colour-blind readers can tell apart.
+# Paul Tol's muted set and black: ten colours that are distinct for colour-blind readers.
 DIGITS = (
     *("#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE"),
     *("#882255", "#44AA99", "#999933", "#AA4499", "#000000"),
@@ -53,14 +53,14 @@ def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[s
     """Return a flow-VAE's pictures: `latent`, `reconstructions`, `samples`, `manifold`, `training`.
 
     `evaluation` holds `base_latents` z_0 and `latents` z_K (n, 2) of n test images, in the two
-    latent units `latent_axes` (2,), counted from 0; `labels` (n,) 0-9, or (0,) where there are
-    none; `originals` and `reconstructions` (m, h, w) and `samples` (s, h, w) in [0, 1];
+    latent units `latent_axes` (2,), counted from 0; `labels` (n,) 0-9, or (0,) without any;
+    `originals` and `reconstructions` (m, h, w) and `samples` (s, h, w) in [0, 1];
     `manifold` (r, r, h, w), whose image [i, j] is decoded at (`manifold_axis`[j],
-    `manifold_axis`[i]) of those two units, and `manifold_axis` (r,). Where the prior has flows,
-    `prior_latents` (p, 2) are draws of it, and those two units of the manifold are its base's.
+    `manifold_axis`[i]) of those two units, and `manifold_axis` (r,). With a flow prior,
+    `prior_latents` (p, 2) are draws of it, and the manifold is in the units of its base.
 
     `metrics` has one row per epoch: `epoch`, `negative_elbo`, `reconstruction`, `kl` (nats per
-    image), `beta`, and `validation_negative_elbo` where there was a validation split.
+    image), `beta`, and `validation_negative_elbo` with a validation split.
     `summary` gives `flow`, `k`, `latent_dim`, `amortized`, `binarization`,
     `data` {`name`, `n_test`}, `prior` (its flows, or None), `negative_elbo`, `reconstruction`,
     `kl` (nats), `negative_log_likelihood` (or None), `nll_standard_error` and `nll_samples`.
@@ -78,8 +78,8 @@ def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[s
 def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw base and transformed latents as points, coloured by digit where there are labels.
 
-    They share the window, unless one would be lost in that of the other. Without flows they are the
-    same, and drawn once. The prior is drawn as circles; where it has flows, by draws of it.
+    They share limits, unless these hide one of them. Without flows they are equal, and drawn once.
+    The prior is drawn as circles, or by draws if it has flows.
     """
     clouds = {"base z₀": evaluation["base_latents"], "transformed z": evaluation["latents"]}
     if summary["k"] == 0:
@@ -110,7 +110,7 @@ def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:
 
 
 def reconstructions_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw the originals in rows, each with the decoded means beneath."""
+    """Draw rows of originals, each above its reconstructions."""
     rows = [_tiles(evaluation[name], 10) for name in ("originals", "reconstructions")]
     extent = (0.0, float(rows[0].shape[1]), 0.0, 2.0)
     figure, axes = panel_grid(len(rows[0]), 1, extent, 8.0, ("", ""), side=1.2, head=0.15)
@@ -124,21 +124,21 @@ def reconstructions_figure(evaluation: Arrays, summary: Summary) -> Figure:
 
 
 def samples_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw the decoded means of draws from the prior."""
+    """Draw decoded means of prior draws."""
     samples = evaluation["samples"]
     what = f"decoded means of {len(samples)} draws from the prior"
     return images_figure(samples, *_about(summary), what)
 
 
 def images_figure(images: np.ndarray, *about: str) -> Figure:
-    """Draw images (n, h, w) in a square, under a title of those parts."""
+    """Draw images (n, h, w) in a square."""
     figure, _ = mosaic_figure(_tiles(images, math.ceil(math.sqrt(len(images)))), ("", ""))
     add_title(figure, *about)
     return figure
 
 
 def manifold_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw the decoded means over a plane of two latent units, each image where it is decoded."""
+    """Draw decoded means over a plane of two latent units."""
     axis = evaluation["manifold_axis"]
     of_base = " of the prior's base" if summary.get("prior") else ""
     names = [f"{name}{of_base} (quantiles of N(0, 1))" for name in _unit_names(evaluation)]
@@ -153,10 +153,10 @@ def manifold_figure(evaluation: Arrays, summary: Summary) -> Figure:
 
 
 def training_figure(metrics: Arrays, summary: Summary) -> Figure:
-    """Draw the bound and its two parts (nats) against epoch, and what the test set gave.
+    """Draw the bound and its two terms (nats) against epoch, and the test scores.
 
-    Shaded: the epochs with beta < 1. Where the first epochs would flatten the rest they are cut
-    off, and the legend says so. Rows that are not finite get a cross.
+    Shaded: epochs with beta < 1. Large first epochs are cut off, with a note in the legend. Rows
+    that are not finite get a cross.
     """
     epoch, beta = np.asarray(metrics["epoch"], float), np.asarray(metrics["beta"], float)
     figure = Figure((9.2, 5.8), DPI, layout="constrained")
@@ -183,7 +183,7 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
 
 
 def draw_latents(ax: Axes, points: np.ndarray, labels: np.ndarray | None, window: Extent) -> None:
-    """Draw points (n, 2), in the colours of their labels, so that no class covers the others."""
+    """Draw points (n, 2) coloured by label, in an order that hides no class."""
     ax.set(xlim=window[:2], ylim=window[2:], aspect="equal")
     name_lost(ax, points)
     style: Any = {"s": 2.0, "linewidths": 0, "alpha": 0.8}
@@ -200,7 +200,7 @@ def draw_latents(ax: Axes, points: np.ndarray, labels: np.ndarray | None, window
 
 
 def add_digit_legend(ax: Axes, labels: np.ndarray) -> None:
-    """Add the legend of those digits that occur, right of the panel."""
+    """Add the legend of the digits that occur."""
     style: Any = {"marker": "o", "ls": "", "markersize": 6}
     digits = np.unique(labels)
     handles = [Line2D([], [], color=DIGITS[i], label=str(i), **style) for i in digits]
@@ -209,7 +209,7 @@ def add_digit_legend(ax: Axes, labels: np.ndarray) -> None:
 
 
 def draw_prior(ax: Axes) -> None:
-    """Draw the circles that hold given parts of N(0, I) in two dimensions: r^2 = -2 log(1 - p)."""
+    """Draw circles of given masses of N(0, I): r^2 = -2 log(1 - p)."""
     style: Any = {"fill": False, "ls": "--", "lw": 0.9, "ec": "0.25"}
     for mass in PRIOR_MASS:
         ax.add_patch(Circle((0, 0), math.sqrt(-2 * math.log1p(-mass)), **style))
@@ -218,7 +218,7 @@ def draw_prior(ax: Axes) -> None:
 
 
 def mosaic_figure(tiles: np.ndarray, names: tuple[str, str]) -> tuple[Figure, Axes]:
-    """Return a figure of one mosaic of images (rows, columns, h, w), a tile a unit wide."""
+    """Return a figure of a mosaic of images (rows, columns, h, w), each a unit square."""
     extent = (0.0, float(tiles.shape[1]), 0.0, float(tiles.shape[0]))
     side, head = (0.8, 0.45) if names[0] else (0.1, 0.05)
     figure, axes = panel_grid(1, 1, extent, 6.0 + side, names, side, head)
@@ -234,7 +234,7 @@ def draw_mosaic(ax: Axes, tiles: np.ndarray) -> None:
 
 
 def draw_epochs(ax: Axes, epoch: np.ndarray, curves: Arrays, levels: Mapping[str, float]) -> None:
-    """Draw curves (n,) against epoch and levels as horizontal lines, and choose the y axis."""
+    """Draw curves (n,) against epoch and levels as horizontal lines."""
     marker = "o" if len(epoch) < 40 else ""
     good = np.isfinite(np.stack(list(curves.values())))
     for (name, values), finite, colour in zip(curves.items(), good, (BLUE, ORANGE)):
@@ -248,14 +248,14 @@ def draw_epochs(ax: Axes, epoch: np.ndarray, curves: Arrays, levels: Mapping[str
 
 
 def shade_annealing(ax: Axes, annealed: np.ndarray, once: str) -> None:
-    """Shade the annealed epochs (n,), if any; `once` is what the label begins with."""
+    """Shade the annealed epochs (n,), if any."""
     if len(annealed):
         style: Any = {"color": "0.92", "zorder": 0, "label": f"{once}annealing, β < 1"}
         ax.axvspan(annealed.min() - 0.5, annealed.max() + 0.5, **style)
 
 
 def _windows(clouds: list[np.ndarray]) -> list[Extent]:
-    """Return the window of each cloud: the same one, unless that is far too wide for another."""
+    """Limits of each cloud, common ones unless their sizes differ much."""
     windows = [_window(points) for points in clouds]
     widths = [window[1] - window[0] for window in windows]
     if max(widths) > 3 * min(widths):
@@ -268,7 +268,6 @@ def _differ(windows: Sequence[Extent]) -> bool:
 
 
 def _window(points: np.ndarray) -> Extent:
-    """Return a square that holds the prior's circles and all but the strays of the points."""
     points = points[np.isfinite(points).all(axis=1)]
     reach = np.array([[-3.1, -3.1], [3.1, 3.1]])
     if len(points):
@@ -280,7 +279,6 @@ def _window(points: np.ndarray) -> Extent:
 
 
 def _tiles(images: np.ndarray, columns: int) -> np.ndarray:
-    """Arrange images (n, h, w) in rows (rows, columns, h, w), the last one filled with blanks."""
     columns = min(columns, len(images))
     blank = 0.0 if np.isfinite(images).any() else np.nan
     blanks = np.full((-len(images) % columns, *images.shape[1:]), blank)
@@ -293,7 +291,6 @@ def _unit_names(evaluation: Arrays) -> tuple[str, str]:
 
 
 def _about(summary: Summary, evaluation: Arrays | None = None) -> tuple[str, ...]:
-    """Say which data, flow and bound a picture is of, and which latent units where it shows two."""
     binarization, dim = summary["binarization"], summary["latent_dim"]
     flow = f"{'amortized ' if summary['amortized'] else ''}{summary['flow']} flow"
     units = f"{dim} latent units"
@@ -311,12 +308,10 @@ def _about(summary: Summary, evaluation: Arrays | None = None) -> tuple[str, ...
 
 
 def _level(summary: Summary, key: str) -> float:
-    """Return a score; NaN where it was not finite."""
     return math.nan if summary[key] is None else summary[key]
 
 
 def _likelihood(summary: Summary) -> dict[str, float]:
-    """Return the level of -log p(x) under its name, or nothing where it was not estimated."""
     value = summary.get("negative_log_likelihood")
     if value is None:
         return {}

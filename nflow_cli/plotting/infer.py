@@ -25,14 +25,14 @@ LEAST = 1e-300  # of a part of the largest weight that is drawn
 def infer_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Return the pictures of a fit to a log-density: `corner`, `weights`, `training`.
 
-    `evaluation` holds `samples` (s, D) of q and the `rows` (t, D) that they are compared with,
-    exact samples or draws by their weights; which `columns_shown` (m,) there is room for; and the
-    logarithms of the largest weights, less that of the largest: the `tail` (u,) as it is, in
-    order, and the `smooth_tail` (u,) that was fitted to it.
+    `evaluation` holds `samples` (s, D) of q and reference `rows` (t, D), exact samples or
+    importance-resampled draws; the indices `columns_shown` (m,); and logarithms of the largest
+    weights relative to the maximum: the raw `tail` (u,) in order, and the fitted `smooth_tail`
+    (u,).
 
-    `metrics` is that of :func:`~nflow_cli.plotting.target.fit2d_figures`; `summary` gives also the
-    names of the `columns`, `pareto_k` and `ess`, None where not finite, and which of the two the
-    rows are: `has_exact_samples`.
+    `metrics` is that of :func:`~nflow_cli.plotting.target.fit2d_figures`; `summary` also has
+    `columns`, `pareto_k` and `ess`, None where not finite, and `has_exact_samples`, the kind of the
+    rows.
     """
     with drawing():
         return {
@@ -43,7 +43,7 @@ def infer_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
 
 
 def _rows_text(summary: Summary) -> str:
-    return "exact samples" if summary["has_exact_samples"] else "draws by weight"
+    return "exact samples" if summary["has_exact_samples"] else "resampled draws"
 
 
 def _score(summary: Summary) -> str:
@@ -53,9 +53,9 @@ def _score(summary: Summary) -> str:
 
 
 def weights_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw what part of the samples has a weight above each of the largest, and the fitted tail.
+    """Draw the number of samples above each of the largest weights, and the fitted tail.
 
-    On axes of powers of 10 the tail of shape k falls as a line of slope -1/k.
+    On log-log axes a tail of shape k falls with slope -1/k.
     """
     figure = Figure((7.0, 4.2), DPI, layout="constrained")
     ax = figure.subplots()
@@ -71,7 +71,7 @@ def weights_figure(evaluation: Arrays, summary: Summary) -> Figure:
         ax.legend(frameon=False)
     else:
         ax.text(0.5, 0.5, "not finite", ha="center", va="center", transform=ax.transAxes)
-    ax.set(xlabel="weight / the largest", ylabel="samples of a weight above")
+    ax.set(xlabel="weight / maximum", ylabel="samples of larger weight")
     ax.grid(color="0.9", linewidth=0.6)
     title_figure(figure, summary, f"the {len(tail):,} largest weights", _score(summary))
     return figure

@@ -1,4 +1,4 @@
-"""Quantiles against quantiles: at which probabilities, and where chance leaves them."""
+"""QQ plots: probabilities of the points, and bands of chance."""
 
 from collections.abc import Callable
 
@@ -14,22 +14,19 @@ Quantile = Callable[[np.ndarray], np.ndarray]
 
 
 def levels(n: int) -> np.ndarray:
-    """Return probabilities from that of the smallest of n values to that of the largest.
-
-    They are evenly spaced for a normal, so that its tails are seen.
-    """
+    """Return probabilities of quantiles of n values, evenly spaced for a normal."""
     z = np.linspace(-6, 6, 4_001)
     end = np.interp(0.5 / n, normal_cdf(z), z)
     return np.clip(normal_cdf(np.linspace(end, -end, LEVELS)), 0.5 / n, 1 - 0.5 / n)
 
 
 def interpolated(values: np.ndarray, cdf: np.ndarray) -> Quantile:
-    """Return the quantile function between values (m,) with the probabilities ``cdf`` (m,)."""
+    """Return the quantile function through values (m,) with probabilities ``cdf`` (m,)."""
     return lambda p: np.interp(p, cdf, values)
 
 
 def draw_chance(ax: Axes, p: np.ndarray, quantile: Quantile, n: float) -> None:
-    """Draw the diagonal, and between which values 95% of the quantiles p of n lie, each alone."""
+    """Draw the diagonal, and the pointwise 95 % band of quantiles p of n values."""
     low, high = chance(p, n)
     x = quantile(p)
     ax.fill_between(x, quantile(low), quantile(high), color=SHADE, linewidth=0)
@@ -37,10 +34,10 @@ def draw_chance(ax: Axes, p: np.ndarray, quantile: Quantile, n: float) -> None:
 
 
 def chance(p: np.ndarray, n: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return between which probabilities the p-quantile of n values lies in 95% of samples.
+    """Return the 95 % range of probabilities of the p-quantile of n values.
 
-    That of the i-th smallest is ``Beta(i, n - i + 1)``; by the cube root of Wilson & Hilferty, good
-    to 2% at the ends.
+    The i-th smallest is ``Beta(i, n - i + 1)``, by the cube root of Wilson & Hilferty, accurate to
+    2% at the ends.
     """
     tail = np.minimum(p, 1 - p)
     i = n * tail + 0.5

@@ -1,4 +1,4 @@
-"""What every picture shares: constants, panels, titles, colour bars, the layout and the files."""
+"""Common style of all pictures: constants, panels, titles, colour bars, layout and files."""
 
 import contextlib
 import functools
@@ -53,14 +53,14 @@ Panels = tuple[Figure, list[Axes]]
 
 @contextlib.contextmanager
 def drawing() -> Iterator[None]:
-    """Draw in one style; what overflows is inf, and shown as not finite."""
+    """Apply the common style; overflow gives inf, shown as not finite."""
     with matplotlib.rc_context(STYLE), np.errstate(over="ignore"):
         yield
 
 
 @contextlib.contextmanager
 def without_warnings() -> Iterator[None]:
-    """Let Matplotlib draw numbers of any size without warning of them: no user can act on that."""
+    """Silence Matplotlib's warnings about numbers of extreme size."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -68,7 +68,7 @@ def without_warnings() -> Iterator[None]:
 
 @without_warnings()
 def save_figure(figure: Figure, file: str | Path | BinaryIO, format: str, dpi: int = DPI) -> None:
-    """Write a figure as `png`, `svg` or `pdf`, without a date: equal figures give equal files."""
+    """Write a figure as `png`, `svg` or `pdf`; equal figures give equal files."""
     dates = {"svg": "Date", "pdf": "CreationDate"}
     with drawing():
         if format in dates:
@@ -88,11 +88,10 @@ def panel_grid(
     head: float = 0.5,
     height: float | None = None,
 ) -> Panels:
-    """Return a figure of equal panels, as high as they need, axes named at the outer edges.
+    """Return a figure of equal panels with axes named at the outer edges.
 
-    `side` is the width in inches that labels and colour bars take from all the panels, `head` the
-    height that titles and labels add to each row, `height` that of a panel beside its width where
-    it is not that of the extent.
+    `side` is the width in inches of labels and colour bars, `head` the height of titles and labels
+    of each row, `height` the aspect of a panel if it is not that of the extent.
     """
     rows = math.ceil(count / columns)
     panel = ((width - side) / columns - 0.1) * (height or _ratio(extent))
@@ -111,22 +110,19 @@ def _ratio(extent: Extent) -> float:
 
 
 def height_of(extent: Extent) -> float:
-    """Return how high a panel is beside its width: as its sides are, or 1 where they differ much.
-
-    Then the two coordinates have different units, and no scale can serve both.
-    """
+    """Return the aspect of a panel, height over width: 1 if extreme, as units then differ."""
     ratio = _ratio(extent)
     return ratio if 1 / COMPARABLE < ratio < COMPARABLE else 1.0
 
 
 def aspect_of(extent: Extent) -> Any:
-    """Return the aspect of a panel over the extent: equal, unless its sides do not compare."""
+    """Return the aspect of a panel over the extent."""
     ratio = _ratio(extent)
     return "equal" if height_of(extent) == ratio else height_of(extent) / ratio
 
 
 def label_panel(ax: Axes, x_label: str, y_label: str) -> None:
-    """Name the axes of an image panel; an axis with an empty name gets no ticks either."""
+    """Name the axes of an image panel; an empty name removes the ticks."""
     for axis, label in ((ax.xaxis, x_label), (ax.yaxis, y_label)):
         axis.set_label_text(label)
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 4, 10]) if label else NullLocator())
@@ -134,7 +130,7 @@ def label_panel(ax: Axes, x_label: str, y_label: str) -> None:
 
 @without_warnings()
 def name_scaled(axis: Axis, name: str, size: float) -> None:
-    """Name an axis in letters of a size in points, with the unit that its numbers leave out."""
+    """Name an axis, with the power of 10 of its tick labels."""
     formatter: Any = axis.get_major_formatter()
     formatter.format_ticks(axis.get_majorticklocs())
     axis.get_offset_text().set_visible(False)
@@ -150,14 +146,14 @@ def draw_grid(
     norm: Normalize,
     aspect: Any = "equal",
 ) -> AxesImage:
-    """Draw a grid (m, n) over the extent; nan is grey, and named where nothing else is there."""
+    """Draw a grid (m, n) over the extent; NaN is grey."""
     name_lost(ax, grid)
     style: Any = {"origin": "lower", "interpolation": "bilinear", "aspect": aspect}
     return ax.imshow(grid, cmap, norm, extent=extent, **style)
 
 
 def name_lost(ax: Axes, values: np.ndarray, height: float = 0.5) -> None:
-    """Write "not finite" at a height (0-1) of the panel where none of the values is finite."""
+    """Write "not finite" at a height (0-1) of the panel if no value is finite."""
     if not np.isfinite(values).any():
         ax.text(0.5, height, "not finite", ha="center", va="center", transform=ax.transAxes)
 
@@ -170,17 +166,17 @@ def note(ax: Axes, text: str, height: float = 0.5) -> None:
 
 
 def superscript(number: int | str) -> str:
-    """Write an integer as an exponent."""
+    """Return an integer as an exponent."""
     return str(number).translate(SUPERSCRIPTS)
 
 
 def subscript(number: int) -> str:
-    """Write an integer of 0 or more as an index."""
+    """Return a non-negative integer as an index."""
     return str(number).translate(SUBSCRIPTS)
 
 
 def number_text(value: float) -> str:
-    """Write a number of 0 or more with at least two significant digits, without an e."""
+    """Return a non-negative number with at least two significant digits, without an e."""
     power = math.floor(math.log10(value)) if value > 0 else 0
     if -4 <= power < 5:
         return f"{value:.{max(1 - power, 0)}f}"
@@ -190,8 +186,8 @@ def number_text(value: float) -> str:
 def colour_scale(peaks: list[float], typical: float) -> tuple[Normalize, str]:
     """Return one colour scale for densities with these peaks, and how its colour bar extends.
 
-    It reaches the highest peak, unless that is so far above the typical one that a spike would
-    leave every other panel dark; the colour bar's arrow then says that it is cut.
+    It ends at the highest peak, or below it if that is a spike far above the typical one, which
+    would leave every other panel dark; the colour bar then has an arrow.
     """
     highest = max(peaks) or 1.0
     spiked = highest > 2.5 * typical > 0
@@ -199,13 +195,13 @@ def colour_scale(peaks: list[float], typical: float) -> tuple[Normalize, str]:
 
 
 def add_colour_bar(image: AxesImage, axes: list[Axes], label: str, extend: str) -> None:
-    """Add one colour bar for all the axes; `extend` says which values the scale cuts off."""
+    """Add one colour bar for all axes; `extend` marks the values cut off."""
     bar = axes[0].figure.colorbar(image, ax=axes, extend=extend, label=label, pad=0.02, aspect=22)
     bar.ax.yaxis.set_major_locator(MaxNLocator(6))
 
 
 def plain(text: str) -> str:
-    """Escape what the font does not draw."""
+    """Escape characters that the font lacks."""
     drawn = drawn_by(findfont(FontProperties()))
     escaped = (
         c if ord(c) in drawn else c.encode("unicode_escape").decode() for c in printable(text)
@@ -215,12 +211,12 @@ def plain(text: str) -> str:
 
 @functools.cache
 def drawn_by(font: str) -> frozenset[int]:
-    """Return what a font draws, by code point: to ask it takes as long as a small picture."""
+    """Return the code points of a font, cached."""
     return frozenset(get_font(font).get_charmap())
 
 
 def add_title(figure: Figure, *parts: str) -> None:
-    """Set the overall title from those parts that are not empty, with line breaks between them."""
+    """Set the overall title from the non-empty parts, with line breaks between them."""
     # A no-break space keeps "K = 8" together.
     fixed = (plain(part).replace(" ", "\N{NO-BREAK SPACE}") for part in parts if part)
     words = (re.sub(r",(?=[^\W\d])", ", ", part) for part in fixed)
@@ -231,18 +227,18 @@ def add_title(figure: Figure, *parts: str) -> None:
 
 
 def title_figure(figure: Figure, summary: Summary, *parts: str) -> None:
-    """Name what was fitted, the flows, and ``parts``."""
+    """Set a title of target or data, flows, and ``parts``."""
     flow = f"{summary['flow']} flow"
     add_title(figure, subject_of(summary), flow, f"K = {summary['k']}", *parts)
 
 
 def subject_of(summary: Summary) -> str:
-    """Return the name of what was fitted."""
+    """Return the name of target or data."""
     return summary.get("target") or Path(summary.get("data", {}).get("name", "")).name
 
 
 def draw_history(ax: Axes, update: np.ndarray, values: np.ndarray) -> None:
-    """Draw interval means (n,) thin, their running median thick, and a cross where not finite."""
+    """Draw interval means (n,) thin, and their running median thick."""
     good = np.isfinite(values)
     count = int(good.sum())
     style: Any = {"linewidth": 0.7, "markersize": 4, "marker": "o" if count < 40 else ""}
@@ -259,7 +255,7 @@ def draw_history(ax: Axes, update: np.ndarray, values: np.ndarray) -> None:
 
 
 def mark_lost(ax: Axes, x: np.ndarray, good: np.ndarray) -> None:
-    """Draw a cross at the foot of the panel for each row (n,) that is not good, hence not drawn."""
+    """Draw a cross for each row (n,) that is not good."""
     at = x[~good]
     if len(at):
         label = f"not finite ({len(at)} of {len(good)} rows)"
@@ -268,7 +264,7 @@ def mark_lost(ax: Axes, x: np.ndarray, good: np.ndarray) -> None:
 
 
 def zoom_on_later(ax: Axes, curves: Sequence[np.ndarray], levels: Sequence[float]) -> None:
-    """Cut off the first tenth of curves (n,) where it would flatten the rest, and say so."""
+    """Cut off the first tenth of curves (n,) if it would flatten the rest."""
     early = math.ceil(len(curves[0]) / 10) if len(curves[0]) >= 8 else 0
     every, later = (np.concatenate([levels, *(y[i:] for y in curves)]) for i in (0, early))
     every, later = every[np.isfinite(every)], later[np.isfinite(later)]
@@ -286,7 +282,7 @@ def zoom_on_later(ax: Axes, curves: Sequence[np.ndarray], levels: Sequence[float
 
 
 def label_steps(axes: Iterable[Axes], name: str) -> None:
-    """Give stacked panels that share an axis of steps a light grid, and the lowest its name."""
+    """Give stacked panels with common steps a light grid, and name the lowest axis."""
     for ax in axes:
         ax.grid(color="0.9", linewidth=0.6)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
@@ -299,13 +295,13 @@ FEW_POWERS, PLAIN = 100, (1e-4, 1e5)  # of an axis whose ticks are plain numbers
 
 
 class PowerFormatter(LogFormatterSciNotation):
-    """Writes the ticks of an axis as plain text: powers of 10 such as 10⁻², or numbers.
+    """Tick labels as plain text: powers of 10 such as 10⁻², or numbers.
 
-    Numbers where few powers are on the axis, so that others stand between them: 0.6, 3 or 4.
+    Numbers where few powers are on the axis and others stand between them: 0.6, 3 or 4.
     """
 
     def __call__(self, x: float, pos: int | None = None) -> str:
-        """Return what stands at a tick."""
+        """Return the label of a tick."""
         axis: Any = self.axis
         text, (low, high) = super().__call__(x, pos), sorted(axis.get_view_interval())
         if text and 0 < high <= FEW_POWERS * low and PLAIN[0] < x < PLAIN[1]:
@@ -316,7 +312,7 @@ class PowerFormatter(LogFormatterSciNotation):
 
 
 def space_by_powers(axis: Axis, scale: Literal["log", "symlog"], **options: float) -> None:
-    """Space an axis by powers of 10, in a scale of Matplotlib's."""
+    """Set a log or symlog scale with plain tick labels."""
     ax = axis.axes
     set_scale = ax.set_xscale if axis is ax.xaxis else ax.set_yscale
     set_scale(scale, **options)
@@ -326,7 +322,7 @@ def space_by_powers(axis: Axis, scale: Literal["log", "symlog"], **options: floa
 
 
 def space_by_logarithm(axes: Sequence[Axes]) -> None:
-    """Space the updates of panels by their logarithm: most of it happens in the first of them."""
+    """Set a logarithmic axis of updates."""
     axes[0].set_xscale("log")
     axis = axes[-1].xaxis
     axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
@@ -335,12 +331,12 @@ def space_by_logarithm(axes: Sequence[Axes]) -> None:
 
 
 def marked(text: str, summary: Summary, key: str) -> str:
-    """Return a figure as text, with the words of its caveats beside it; "" stays."""
+    """Return a score's text with its warning labels; "" stays."""
     return caveats.marked(text, summary.get("caveats", ()), key) if text else ""
 
 
 def value_text(value: float, error: float | None) -> str:
-    """Write a value in nats with its standard error, where that is known and finite."""
+    """Return a value in nats with its standard error, if known and finite."""
     if not error or not math.isfinite(error):
         return f"{value:.3g} nats"
     # Two significant digits of the error say how many of the value mean anything.

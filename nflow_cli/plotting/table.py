@@ -1,4 +1,4 @@
-"""Pictures of a fit to points: `density`, `deformation`, `training`, in the user's units."""
+"""Pictures of a 2-D fit to points: `density`, `deformation`, `training`, in the user's units."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nflow_cli.plotting.density import (
+    count_shown,
     deformation_figure,
     density_of,
     draw_density,
     draw_dots,
     extent_of,
     share_of,
-    tell_seen,
 )
 from nflow_cli.plotting.style import (
     BLUE,
@@ -47,15 +47,15 @@ TYPICAL = 0.995  # of the window lies below what the colours are made for
 
 
 def points_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
-    """Return the pictures of a fit to points: `density`, `deformation`, `training`.
+    """Return the pictures of a 2-D fit to points: `density`, `deformation`, `training`.
 
     `evaluation` holds the grid `axis_1` (n,) and `axis_2` (m,), `log_q` (m, n) in nats,
     `test_points` (S, 2) and `samples` (S', 2) of q; `deformation_k` (P,), `log_deformation`
     (P, m2, n2), `deformation_axis_1` (n2,), `deformation_axis_2` (m2,), and `deformation_samples`
     (P, S'', 2).
 
-    `metrics` has one row per logging interval: `update`, `loss` and `validation_loss`, which are
-    negative log-likelihoods in nats a point. `summary` gives `data` {`name`}, `flow`, `k`,
+    `metrics` has one row per logging interval: `update`, and the negative log-likelihoods `loss`
+    and `validation_loss` in nats a point. `summary` gives `data` {`name`}, `flow`, `k`,
     `best_update`, `log_likelihood` and `gaussian_log_likelihood` with a `*_standard_error` each,
     None where not finite.
     """
@@ -68,7 +68,7 @@ def points_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dic
 
 
 def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw test points, the fitted density with some of them, and as many draws of it."""
+    """Draw test points, the fitted density, and draws."""
     q = density_of(evaluation["log_q"])
     extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
     figure, axes = panel_grid(3, 3, extent, 10.0, AXES, height=height_of(extent))
@@ -87,17 +87,17 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
 
 
 def draw_points(ax: Axes, points: np.ndarray, extent: Extent, what: str) -> str:
-    """Draw points (n, 2) in a panel over the extent; say how many of them it shows."""
+    """Draw points (n, 2) over the extent; return the number shown as text."""
     style: Any = {"markersize": 2.2, "alpha": 0.5, "markeredgewidth": 0}
     ax.plot(*points.T, "o", color=BLUE, **style)
     ax.set(xlim=extent[:2], ylim=extent[2:], aspect=aspect_of(extent))
-    return tell_seen(ax, points, what)
+    return count_shown(ax, points, what)
 
 
 def training_figure(metrics: Arrays, summary: Summary) -> Figure:
-    """Draw the log-likelihood (nats) of training batches and of the validation points.
+    """Draw the log-likelihood (nats) of training batches and of the validation rows.
 
-    Dashed: that of the test points; dotted: a baseline's; a line where the best weights were.
+    Dashed: that of the test rows; dotted: a baseline; vertical line: the best weights.
     """
     update = np.asarray(metrics["update"], float)
     loss, validation = (np.asarray(metrics[name], float) for name in ("loss", "validation_loss"))
@@ -107,7 +107,7 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     draw_history(ax, update[trained], -loss[trained])
     marker = "o" if len(update) < 40 else ""
     ax.plot(update, -validation, color=ORANGE, lw=1.2, marker=marker, ms=3, label="validation")
-    ax.axvline(summary["best_update"], color="k", lw=0.8, ls="-.", label="weights that are kept")
+    ax.axvline(summary["best_update"], color="k", lw=0.8, ls="-.", label="best weights")
     for style, (name, key) in LEVELS:
         if summary.get(key) is not None:
             text = f"{name}: {likelihood_text(summary, key, '')}"
@@ -125,7 +125,7 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
 def likelihood_text(
     summary: Summary, key: str = "log_likelihood", name: str = "log-likelihood = "
 ) -> str:
-    """Write a log-likelihood; "" where it is not finite."""
+    """Return a log-likelihood as text; "" where not finite."""
     value = summary[key]
     if value is None:
         return ""

@@ -69,8 +69,8 @@ def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
 def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw base, fit and target side by side, with draws.
 
-    Fit and target have one colour scale, and the peak of a fit above it is written. A base with a
-    higher peak, which would dim them, has colours of its own.
+    Fit and target share a colour scale; a higher peak of the fit is written. A base with a higher
+    peak has its own scale.
     """
     target, target_title = _target(evaluation, summary)
     base, q = density_of(evaluation["log_base"]), density_of(evaluation["log_q"])
@@ -91,10 +91,11 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
         draws = draw_dots(ax, points)
         ax.set_title(f"{title}, {draws}" if draws else title)
     if stands_out:
-        own = f"colours to its own peak, {number_text(peaks[0])}"
+        own = f"own colour scale, peak {number_text(peaks[0])}"
         axes[0].set_title(f"{axes[0].get_title()}\n{own}")
     if peaks[1] > (compared.vmax or 0.0):
-        axes[1].set_title(f"{axes[1].get_title()}\nabove the colours: peak {number_text(peaks[1])}")
+        peak = f"above the colour scale: peak {number_text(peaks[1])}"
+        axes[1].set_title(f"{axes[1].get_title()}\n{peak}")
     label = "density of fit and target" if stands_out else "density"
     add_colour_bar(image, axes, label, extend)
     title_figure(figure, summary, _kl_text(summary))
@@ -104,8 +105,8 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
 def difference_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw q - p: red where the flow puts too much mass, blue where too little.
 
-    The scale is symmetric about 0 and never exceeds the target's peak: only a spike of q can,
-    and the colour bar's arrow then says so.
+    The scale is symmetric about 0 and ends at the target's peak; the colour bar has an arrow if q
+    exceeds it.
     """
     target, _ = _target(evaluation, summary)
     difference = density_of(evaluation["log_q"]) - target
@@ -131,10 +132,9 @@ def difference_figure(evaluation: Arrays, summary: Summary) -> Figure:
 def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     """Draw KL (nats) against update, and beta below it where it was annealed.
 
-    Thin: the mean of each logging interval; thick: a running median; dashed: the evaluated KL.
-    Without a KL the loss is drawn, as free energy. Rows that are not finite get a cross. Shaded:
-    the updates of several restarts, where a row is of whichever was best in its interval; and those
-    before 0, of the first stage.
+    Thin: interval means; thick: a running median; dashed: the final KL. Without a KL the loss is
+    drawn, as free energy. Rows that are not finite get a cross. Shaded: updates of several
+    restarts, where a row is that of the best; and those before 0, of the first stage.
     """
     has_kl = summary.get("kl") is not None
     update, beta = np.asarray(metrics["update"], float), np.asarray(metrics["beta"], float)
@@ -164,10 +164,10 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
 
 
 def shade_restarts(ax: Axes, summary: Summary) -> None:
-    """Shade the updates up to which more than one restart was trained."""
+    """Shade the updates with more than one restart."""
     updates = sorted(summary.get("restarts", {}).get("updates", []))
     if len(updates) > 1:
-        label = "the best restart of each interval, no single run"
+        label = "the best restart of each interval"
         ax.axvspan(0, updates[-2], color="#FBEADB", zorder=0, label=label)
 
 
@@ -181,7 +181,7 @@ def _target(evaluation: Arrays, summary: Summary) -> tuple[np.ndarray, str]:
 
 
 def mass_of(density: np.ndarray, extent: Extent) -> float:
-    """Return the integral of a density (m, n) over the extent, NaN where it is not finite."""
+    """Return the integral of a density (m, n) over the extent, NaN where not finite."""
     left, right, bottom, top = extent
     return float(np.mean(density)) * (right - left) * (top - bottom)
 

@@ -1,4 +1,4 @@
-"""Pictures of a fit to a whole table, whose columns are of any kind."""
+"""Pictures of a fit to a whole table."""
 
 from collections.abc import Mapping
 
@@ -22,19 +22,18 @@ def whole_table_figures(
 ) -> dict[str, Figure]:
     """Return the pictures `marginals`, `dependence`, `pairs`, `pit` and `rows` of a fit.
 
-    `dependence` and `pairs` are left out of a table of one column.
+    A table of one column has no `dependence` and `pairs`.
 
     Args:
-        kinds: Of the C columns, in their order, those of levels with all that training rows have.
-        evaluation: ``rows`` ``(n, C)`` and ``draws`` ``(m, C)``, each cell the number of a level,
-            -1 for a new one, or a value (of a date the days since 1970, of a time the seconds),
-            NaN where missing. ``pit`` ``(n, D)`` of the modelled columns, and ``weights`` ``(n,)``
-            if the rows have some, which count for the PIT alone: elsewhere rows are as they are.
-            ``rows_log_q`` ``(n,)`` and ``draws_log_q`` ``(m,)`` in nats.
-        judged: The PIT as scores, of the D modelled columns or of their components.
-        subject: What was fitted, and by what, for the title.
-        what: What the rows are.
-        n_given: The columns before are given, not modelled.
+        kinds: Of the C columns in order, with all levels of training rows.
+        evaluation: ``rows`` ``(n, C)`` and ``draws`` ``(m, C)``; a cell is the index of a level, -1
+            for a new one, or a value (dates in days, times in seconds since 1970), NaN where
+            missing. ``pit`` ``(n, D)`` of the modelled columns, optional ``weights`` ``(n,)``, used
+            for the PIT alone, ``rows_log_q`` ``(n,)`` and ``draws_log_q`` ``(m,)`` in nats.
+        judged: The PIT scores of the D modelled columns or their components.
+        subject: Data and model, for the title.
+        what: The label of the rows.
+        n_given: Number of given columns, which come first.
     """
     rows, draws = evaluation["rows"], evaluation["draws"]
     own = dict(list(kinds.items())[n_given:])

@@ -1,4 +1,4 @@
-"""The workers of a Dask scheduler as a pool: the one module that imports Dask."""
+"""A pool of Dask workers; the only module that imports Dask."""
 
 import asyncio
 import uuid
@@ -15,38 +15,32 @@ CONNECT = 10  # seconds that a scheduler gets to answer
 
 
 class SweepPlugin(WorkerPlugin):
-    """What a Dask worker, one that comes later too, holds of one sweep: its worker processes."""
+    """The worker processes of one sweep on each Dask worker, including workers that join later."""
 
     def __init__(self) -> None:
         self.name = f"nflow-sweep-{uuid.uuid4().hex}"
 
     def setup(self, worker: Any) -> None:
-        """Hold worker processes: none yet."""
+        """Create an empty set of worker processes."""
         self.workers = Workers()
 
     async def teardown(self, worker: Any) -> None:
-        """End them; the Dask worker goes on meanwhile."""
+        """End the worker processes without blocking the Dask worker."""
         await asyncio.to_thread(self.workers.close)
 
 
 def _train(name: str, request: Mapping[str, Any]) -> Outcome:
-    """Train a run in a worker process of a sweep: a task."""
     plugin: Any = get_worker().plugins[name]
     return plugin.workers.train(request)
 
 
 def _interrupt(name: str, number: int, dask_worker: Any) -> None:
-    """Send a signal to the worker processes of a sweep."""
     dask_worker.plugins[name].workers.interrupt(number)
 
 
 @contextmanager
 def cluster_pool(address: str) -> Iterator[Pool]:
-    """Train on the workers of the Dask scheduler at ``address``, which see the same files.
-
-    Raises:
-        NflowError: It does not answer, or its workers lack nflow.
-    """
+    """Train on the workers of the Dask scheduler at ``address``, which share the file system."""
     plugin = SweepPlugin()
     name = plugin.name
     with ExitStack() as stack:
@@ -62,7 +56,7 @@ def cluster_pool(address: str) -> Iterator[Pool]:
             return executor.submit(_train, name, request)
 
         def interrupt(number: int) -> None:
-            with suppress(Exception):  # a machine that is gone needs no message
+            with suppress(Exception):  # the machine may be gone
                 client.run(_interrupt, name, number, on_error="ignore")
 
         def slots() -> int:
@@ -73,5 +67,5 @@ def cluster_pool(address: str) -> Iterator[Pool]:
 
 
 def _unregister(client: Client, name: str) -> None:
-    with suppress(Exception):  # a machine that is gone needs no message
+    with suppress(Exception):  # the machine may be gone
         client.unregister_worker_plugin(name)

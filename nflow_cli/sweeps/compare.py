@@ -1,4 +1,4 @@
-"""Runs side by side: their scores, grouped over seeds."""
+"""Comparison of runs: scores grouped over seeds."""
 
 import math
 import statistics
@@ -24,7 +24,7 @@ from nflow_cli.experiments.summary import read_summary
 from nflow_cli.runs.array_shapes import DENSITIES, thinned
 from nflow_cli.runs.directory import METRICS, RUN, SUMMARY, RunDirectory
 
-# Those that a group's identity tells, settings of an experiment's own, or what is found of rows.
+# Keys of a group's identity, of `Experiment.settings`, and those found from the rows.
 IDENTITY = (
     *("target", "data.name", "data.binarization", "data.kinds"),
     *("flow.pattern", "flow.k", "flow.affine", "prior"),
@@ -33,7 +33,7 @@ IDENTITY = (
 
 @dataclass(frozen=True)
 class Result:
-    """A run that has ended: where it is, what was trained, and its summary."""
+    """A completed run with its experiment and summary."""
 
     run: RunDirectory
     experiment: Experiment
@@ -46,13 +46,13 @@ class Result:
 
     @property
     def identity(self) -> Identity:
-        """What it trains on, its flow, and K."""
+        """Data or target, flow, and K."""
         return self.experiment.identity(self.summary)
 
     def settings(self) -> dict[str, str]:
-        """Return every key that makes it another experiment, dotted, and its value as text.
+        """Return the settings that define the experiment, by dotted key, as text.
 
-        Those of its identity are not among them.
+        Those of :attr:`identity` are left out.
         """
         config = self.config.model_dump(mode="json")
         settings = dict(flat(without(config, SAME_EXPERIMENT + IDENTITY)))
@@ -60,17 +60,17 @@ class Result:
 
     @cached_property
     def caveats(self) -> list[Caveat]:
-        """What the run cannot vouch for."""
+        """Warnings about the scores."""
         return self.experiment.caveats(self.summary)
 
     def value(self, key: str) -> float | None:
-        """Return a score of the summary; None where it has none."""
+        """Return a score of the summary, or ``None``."""
         value = self.summary.get(key)
         return None if value is None else float(value)
 
 
 class Spread(NamedTuple):
-    """Median, least and greatest of a score over the seeds."""
+    """Median, minimum and maximum of a score over seeds."""
 
     median: float
     low: float
@@ -79,10 +79,10 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ by their seeds alone; the best one first.
+    """Runs that differ only by their seeds, the best first.
 
-    ``identity`` is what they are fitted to (targets of one name are numbered), the flow, and K.
-    ``settings`` holds what differs among all the groups fitted to the same.
+    Targets of equal name are numbered in ``identity``. ``settings`` are those that differ among
+    groups of the same target or data.
     """
 
     identity: Identity
@@ -91,25 +91,25 @@ class Group:
 
     @property
     def best(self) -> Result:
-        """The run that its measures judge best."""
+        """The run with the best score."""
         return self.results[0]
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds of the runs, each once."""
+        """The distinct seeds."""
         return sorted({result.config.seed for result in self.results})
 
     @property
     def restarts(self) -> int:
-        """How many restarts each run had."""
+        """Restarts of each run."""
         return self.best.experiment.restarts
 
     def words(self, key: str) -> str:
-        """Return the words that stand beside a score, of whichever run, or ""."""
+        """Return the warning labels of a score over all runs, or ""."""
         return ", ".join(dict.fromkeys(filter(None, (words(r.caveats, key) for r in self.results))))
 
     def spread(self, key: str) -> Spread | None:
-        """Return the spread of a score; None where a run has none."""
+        """Return the spread of a score; ``None`` if a run lacks it."""
         values = [result.value(key) for result in self.results]
         known = [value for value in values if value is not None]
         if len(known) < len(values):
@@ -117,23 +117,16 @@ class Group:
         return Spread(statistics.median(known), min(known), max(known))
 
     def error(self, key: str) -> float | None:
-        """Return the standard error of a score of the one run; None of several, or of none."""
+        """Return the standard error of a score of a single run, else ``None``."""
         return self.best.value(f"{key}_standard_error") if len(self.results) == 1 else None
 
     def shows(self, key: str) -> bool:
-        """Return whether a score says something: a free energy does where no KL can."""
+        """Return whether a score is shown: the free energy only where no KL is known."""
         return self.spread(key) is not None and (key != "free_energy" or not self.spread("kl"))
 
 
 def gather(paths: Iterable[str]) -> tuple[list[Result], Counter[str]]:
-    """Read runs, and those of sweeps; one that has not ended, or was extended, is only counted.
-
-    Returns:
-        The results, and how many runs have not ended, by their status.
-
-    Raises:
-        NflowError: One line that names the file which is damaged, missing or not of a run.
-    """
+    """Read completed runs, also those of sweeps; count unfinished ones by status."""
     results: dict[Path, Result] = {}
     unfinished: Counter[str] = Counter()
     for path in paths:
@@ -158,11 +151,7 @@ def _runs_of_sweep(path: Path) -> list[RunDirectory]:
 
 
 def read_result(run: RunDirectory) -> Result:
-    """Read a run that has ended.
-
-    Raises:
-        NflowError: One line that names the file which is damaged or missing.
-    """
+    """Read a completed run."""
     experiment = experiments.of(run.read_config())
     result = Result(run, experiment, read_summary(run, experiment))
     if all(result.value(measure.key) is None for measure in result.experiment.measures):
@@ -171,14 +160,14 @@ def read_result(run: RunDirectory) -> Result:
 
 
 def tables_of(results: Sequence[Result]) -> list[list[Group]]:
-    """Return the groups of results, apart for each experiment: those share their scores."""
+    """Return the groups of each kind of experiment: a table shares its scores."""
     names = experiments.NAMES
     tables = (group(r for r in results if r.experiment.name == name) for name in names)
     return list(filter(None, tables))
 
 
 def examples(results: Iterable[Result]) -> dict[str, tuple[str, str]]:
-    """Return for each word beside the scores a run that has it, and what it is short for there."""
+    """Return a run's name and reason for each warning label."""
     runs: dict[str, tuple[str, str]] = {}
     for result in results:
         for word, _, reason in result.caveats:
@@ -187,7 +176,7 @@ def examples(results: Iterable[Result]) -> dict[str, tuple[str, str]]:
 
 
 def group(results: Iterable[Result]) -> list[Group]:
-    """Group results of one kind over their seeds, in the order of what they are."""
+    """Group results of one experiment over seeds, sorted by identity and settings."""
     results = list(results)
     names = _names(results)
     together: dict[Any, list[Result]] = {}
@@ -207,7 +196,6 @@ def group(results: Iterable[Result]) -> list[Group]:
 
 
 def _names(results: Iterable[Result]) -> dict[tuple[str, str], str]:
-    """Return what to call each target, or data set: by its name, numbered where several have it."""
     targets: dict[str, list[str]] = {}
     for result in results:
         same = targets.setdefault(result.identity[0], [])
@@ -221,7 +209,7 @@ def _names(results: Iterable[Result]) -> dict[tuple[str, str], str]:
 
 
 def _order(key: tuple[Any, Any]) -> Any:
-    """Return what groups are sorted by: numbers as numbers."""
+    """The sort key of groups: numeric settings are sorted as numbers."""
     identity, settings = key
     return identity, [(name, _number(text), text) for name, text in settings]
 
@@ -235,35 +223,27 @@ def _number(text: str) -> float:
 
 
 def rank(result: Result) -> float:
-    """Return the score by which a run is better than others, the lower the better."""
+    """Return the score by which runs are ranked, the lower the better."""
     judges = (measure for measure in result.experiment.measures if measure.judges)
     known = ((m.sign, value) for m in judges if (value := result.value(m.key)) is not None)
     return next((sign * value for sign, value in known), math.inf)
 
 
 def _differing(settings: Sequence[Mapping[str, str]]) -> set[str]:
-    """Return the keys that not all have, or not with the same value."""
     keys = {key for some in settings for key in some}
     return {key for key in keys if len({some.get(key) for some in settings}) > 1}
 
 
 def densities(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the grid's axis ``(n,)`` and the log-densities ``(n, n)`` of target and fit.
-
-    Raises:
-        RunDirectoryError: Naming the file, if it does not hold them.
-    """
+    """Return the grid's axis ``(n,)`` and the log-densities ``(n, n)`` of target and fit."""
     arrays = thinned(result.run.read_evaluation(DENSITIES), DENSITIES)
     return arrays["axis_1"], arrays["log_target"], arrays["log_q"]
 
 
 def course(result: Result) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the updates or epochs ``(n,)`` and the course of a training ``(n,)``.
+    """Return the training curve: updates or epochs ``(n,)`` and scores ``(n,)``.
 
-    ``None`` of a run without ``metrics.csv``.
-
-    Raises:
-        RunDirectoryError: Naming the file, if it does not hold them.
+    ``None`` for a run without ``metrics.csv``.
     """
     experiment = result.experiment
     if not result.run.has(METRICS):
@@ -274,7 +254,7 @@ def course(result: Result) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def course_name(results: Iterable[Result]) -> str:
-    """Return what the courses of runs show, such as the KL, or the free energy without log Z."""
+    """Return the axis label of training curves, such as KL, or free energy without log Z."""
     courses = ((result.experiment.course, result) for result in results)
     names = (
         course.name

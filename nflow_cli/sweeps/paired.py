@@ -1,4 +1,4 @@
-"""How much better one fit to a table is than another, row by row of its test."""
+"""Paired differences between fits to a table, row by row of the test set."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from nflow_cli.evaluation.weighted import weighted_mean
 from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.sweeps.compare import Group, Result, rank
 
-# Keys of the data that neither say which rows are judged nor in which columns and units.
+# Keys of the data that change neither test rows nor columns nor units.
 OTHERS = ("name", "bounds", "exclude")
 
 
@@ -23,9 +23,10 @@ class Difference(NamedTuple):
 
 
 def differences(groups: Sequence[Group]) -> list[Difference | None]:
-    """Return how far the best run of each group is from the best of those on the same rows.
+    """Return the difference of each group's best run from the best run on the same test rows.
 
-    ``None`` for that one, and where the test rows are not known to be the same, or were not kept.
+    ``None`` for the best itself, and where the test rows are not known to be the same or were not
+    kept.
     """
     best: dict[Any, Result] = {}
     rows = [_rows_judged(group.best) for group in groups]
@@ -39,7 +40,7 @@ def differences(groups: Sequence[Group]) -> list[Difference | None]:
 
 
 def _rows_judged(result: Result) -> Any:
-    """Return what two runs share whose test rows are the same; ``None`` of runs without rows."""
+    """A key shared by runs with the same test rows; ``None`` without rows."""
     if not _shapes(result):
         return None
     settings = result.config.model_dump(mode="json")["data"]
@@ -58,7 +59,6 @@ def _difference(one: Result, other: Result) -> Difference | None:
 
 
 def _rows(result: Result) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the log-density of each test row ``(n,)``, and its weight, if it has one."""
     arrays = result.run.read_evaluation(_shapes(result))
     return arrays["test_log_q"], arrays.get("test_weights")
 

@@ -1,4 +1,4 @@
-"""Sweeps: a grid of runs, each in a folder of its own inside the sweep's."""
+"""Sweeps: a grid of runs, each in a folder of its own."""
 
 import contextlib
 import itertools
@@ -21,16 +21,16 @@ from nflow_cli.errors import BusyError, ConfigError, RunDirectoryError
 from nflow_cli.experiments import Experiment
 from nflow_cli.runs.directory import CONFIG, LOCK, RUN, RunDirectory
 
-PATIENCE = 30  # seconds that another process gets to claim a sweep's folder
+PATIENCE = 30  # seconds to wait for another process to claim a sweep's folder
 MAX_NAME = 200  # bytes of a folder's name
-MAX_STEM = 100  # letters of what it begins with
-# Keys of a config that change no score of a run that has its data.
+MAX_STEM = 100  # letters of its first part
+# Keys of a config that change no score.
 NO_FIGURES: Any = {"description": True, "data": {"fallback"}}
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a sweep: the name of its folder, its config, and notes for the user."""
+    """One run of a sweep: folder name, config, and notes for the user."""
 
     name: str
     config: Config
@@ -38,21 +38,16 @@ class PlannedRun:
 
     @cached_property
     def experiment(self) -> Experiment:
-        """What is trained."""
+        """The experiment of the config."""
         return experiments.of(self.config)
 
     @property
     def work(self) -> float:
-        """How long it takes, roughly, in units that only runs of one experiment share."""
+        """Estimated duration, in units shared only by runs of one experiment."""
         return self.experiment.work
 
     def is_finished(self, folder: Path) -> bool:
-        """Return whether the run has ended well in the sweep's ``folder``.
-
-        Raises:
-            RunDirectoryError: What is there is damaged, or of another version of nflow.
-            ConfigError: It is a run of another config.
-        """
+        """Return whether the run has completed; its config must be the recorded one."""
         run = RunDirectory(folder).below(self.name)
         record = RunDirectory.open(str(run.path)).read_json(RUN) if run.has(RUN) else {}
         try:
@@ -67,9 +62,9 @@ class PlannedRun:
         return record.get("status") == "completed"
 
     def part_done(self, folder: Path) -> float:
-        """Return how much is done, in 0-1, as far as ``metrics.csv`` tells: the updates.
+        """Return the share of updates done, in 0-0.9, by ``metrics.csv``.
 
-        At least a tenth is left, for judging and drawing.
+        At least a tenth is left for scoring and drawing.
         """
         with contextlib.suppress(RunDirectoryError, KeyError):
             rows = RunDirectory(folder / self.name).read_metrics()
@@ -77,24 +72,19 @@ class PlannedRun:
         return 0.0
 
     def as_begun(self, folder: Path) -> "PlannedRun":
-        """Return the run by the config that it was begun with, if it was: it goes on by that."""
+        """Return the run with the config in its folder, if any."""
         run = RunDirectory(folder).below(self.name)
         return replace(self, config=run.read_config()) if run.has(CONFIG) else self
 
     def _is_of(self, written: Config) -> bool:
-        """Return whether a config is this run's, whatever it says that makes no other scores."""
         ours = self.experiment.settled_like(written)
         return ours.model_dump(exclude=NO_FIGURES) == written.model_dump(exclude=NO_FIGURES)
 
 
 def resolve(data: Mapping[str, Any], source: str, folder: Path) -> SweepConfig:
-    """Check a sweep, and find its presets: a path is taken from ``folder``.
-
-    Raises:
-        ConfigError: One line: source, dotted path, what is allowed, what was given.
-    """
+    """Validate a sweep and find its presets; relative paths start at ``folder``."""
     command = data.get("command")
-    if command in list(RUNS):  # of a list, which takes whatever a file may hold
+    if command in list(RUNS):  # a list, as the value may be unhashable
         raise ConfigError(
             f"{source}: a preset of `nflow {command}`, not of sweep; --preset takes it"
         )
@@ -107,7 +97,6 @@ def resolve(data: Mapping[str, Any], source: str, folder: Path) -> SweepConfig:
 
 
 def _absolute(preset: str, folder: Path) -> str:
-    """Return a preset's name, or its path wherever the sweep is read from."""
     if preset in preset_files.shipped_presets():
         return preset
     beside = folder / preset
@@ -115,11 +104,7 @@ def _absolute(preset: str, folder: Path) -> str:
 
 
 def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
-    """Return the runs of a sweep, every one with a valid config and a name of its own.
-
-    Raises:
-        ConfigError: As :func:`nflow_cli.config.presets.validate` does, naming the run.
-    """
+    """Return the runs of a sweep, each with a valid config and a unique name."""
     paths = [preset_files.find_preset(name) for name in sweep.presets]
     stems = _labels([_stem(p, sweep) for p in paths], MAX_STEM)
     axes = [
@@ -155,9 +140,9 @@ def _set(sweep: SweepConfig) -> Iterator[Change]:
 
 
 def _stem(path: Path, sweep: SweepConfig) -> str:
-    """Return how the folders of a preset's runs begin: with its name, unless that would be untrue.
+    """The start of a preset's folder names.
 
-    Then it is what none of the runs varies, such as ``u1-planar`` where K is varied.
+    It is the preset's name, or a name of the keys that are not varied, such as ``u1-planar``.
     """
     try:
         settings = overrides.resolve(presets.read_preset(path), "", list(_set(sweep)), RUNS)
@@ -169,9 +154,9 @@ def _stem(path: Path, sweep: SweepConfig) -> str:
 
 
 def overlap(seeds: Sequence[int], restarts: int) -> str:
-    """Return a line for those who read a spread over ``seeds``, if runs share restarts, or "".
+    """Return a warning if runs with these seeds share restarts, else "".
 
-    A run of R restarts trains from its seed and the R - 1 after it.
+    A run of R restarts trains with its seed and the next R - 1.
     """
     if all(b - a >= restarts for a, b in itertools.pairwise(sorted(seeds))):
         return ""
@@ -182,7 +167,6 @@ def overlap(seeds: Sequence[int], restarts: int) -> str:
 
 
 def _labels(values: list[Any], longest: int = MAX_LABEL) -> list[str]:
-    """Return a short text for each value, or their numbers where those would not do."""
     texts = [text_of(value) for value in values]
     short = all(0 < len(text) <= longest for text in texts)
     if short and len({text.casefold() for text in texts}) == len(texts):
@@ -193,12 +177,7 @@ def _labels(values: list[Any], longest: int = MAX_LABEL) -> list[str]:
 def claim_beside_others(
     folder: RunDirectory, sweep: SweepConfig, patience: float = PATIENCE
 ) -> None:
-    """Do what :func:`claim` does, where other processes may do the same at the same moment.
-
-    Raises:
-        BusyError: One of them has taken the folder for itself.
-        RunDirectoryError: As :func:`claim`.
-    """
+    """Call :func:`claim` where other processes may do so at the same time."""
     deadline = time.monotonic() + patience
     while not folder.has(SWEEP):
         try:
@@ -212,11 +191,7 @@ def claim_beside_others(
 
 
 def claim(folder: RunDirectory, sweep: SweepConfig) -> None:
-    """Write ``sweep.yaml``, or see that it is there already, however it is described.
-
-    Raises:
-        RunDirectoryError: If the folder holds another sweep, or something else.
-    """
+    """Write ``sweep.yaml``, or check that the folder holds the same sweep."""
     written = folder.path / SWEEP
     if folder.has(SWEEP):
         data = folder.read_preset(SWEEP)

@@ -1,4 +1,4 @@
-"""The table of a comparison: the scores of each group of runs, and their spread."""
+"""The score table of a comparison: groups of runs with their spread."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,10 @@ Columns = tuple[list[str], list[list[str]]]  # their names, and a row of texts f
 
 
 def scores_table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
-    """Return the header and a row for each of the groups of one experiment.
+    """Return the header and a row for each group of one experiment.
 
-    The first four columns are what is trained on, the flow, K and the number of seeds; then come
-    the scores, how far a fit to a table is from the best, the settings that differ, how fast the
-    training was, and the name of the best run.
+    Columns: target or data, flow, K, number of seeds; scores; paired differences of fits to a
+    table; settings that differ; training speed; the best run.
     """
     experiment = groups[0].best.experiment
     known = [m for m in experiment.measures if any(g.shows(m.key) for g in groups)]
@@ -37,7 +36,6 @@ def _settings(groups: Sequence[Group]) -> Columns:
 
 
 def _differences(groups: Sequence[Group]) -> Columns:
-    """Return the columns of how far fits to a table are from the best of the same test rows."""
     found = differences(groups)
     if not any(found):
         return [], [[] for _ in groups]
@@ -46,7 +44,6 @@ def _differences(groups: Sequence[Group]) -> Columns:
 
 
 def _cells(groups: Sequence[Group], measure: Measure) -> Columns:
-    """Return the columns of a measure: their names, and a row of texts for each group."""
     several = measure.has_spread and any(len(group.seeds) > 1 for group in groups)
     rows = []
     for group in groups:

@@ -1,8 +1,7 @@
-"""The process of one run of a sweep: trains the run that its parent asks for.
+"""The process of one run of a sweep, started by ``nflow_cli.sweeps.workers``.
 
-Not a command: ``nflow_cli.sweeps.workers`` starts it. The request comes as a line of JSON on stdin,
-and is answered by one on stdout. What the run prints goes to ``log.txt`` in its folder. When stdin
-ends, so does the process, whatever it is doing, as at SIGTERM: what it trains is saved first.
+The request is a line of JSON on stdin, the answer one on stdout; output goes to ``log.txt``. At
+the end of stdin the process saves its training and ends, as at SIGTERM.
 """
 
 import contextlib
@@ -22,12 +21,12 @@ from nflow_cli.runs.directory import LOG, RunDirectory
 from nflow_cli.signals import Raised, interruption_line
 from nflow_cli.sweeps.workers import COMPLETED, FAILED, INTERRUPTED, Outcome
 
-# Seconds in which another process that trains the run, whose parent died, may save and end.
+# Seconds for another process that trains the run, whose parent died, to save and end.
 PATIENCE = 120
 
 
 def main() -> None:
-    """Train the run of the request on stdin, and answer."""
+    """Train the run requested on stdin, and answer."""
     answers = os.fdopen(os.dup(1), "w")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -40,14 +39,12 @@ def main() -> None:
 
 
 def _end_with_stdin() -> None:
-    """Stop the process when its parent has gone, or gives it up."""
     while os.read(0, 1):  # not by sys.stdin: its lock would outlive the process
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _outcome(request: dict[str, Any]) -> Outcome:
-    """Train the run that ``request`` asks for; say how that ended."""
     try:
         _train(**request)
     except Interrupted:
@@ -64,11 +61,10 @@ def _outcome(request: dict[str, Any]) -> Outcome:
 def _train(
     folder: str, config: dict[str, Any], argv: list[str], cwd: str, device: str, threads: int | None
 ) -> None:
-    """Train in ``folder``, from where it is."""
     from nflow_cli.config.presets import validate
     from nflow_cli.experiments.run import carry_on
 
-    os.chdir(cwd)  # where the paths of the user's data begin
+    os.chdir(cwd)  # relative paths of data start here
     resolved = validate(config, folder)
     run = RunDirectory.at(folder)
     with _logged(run, argv):
@@ -78,7 +74,6 @@ def _train(
 
 @contextlib.contextmanager
 def _logged(run: RunDirectory, argv: list[str]) -> Iterator[None]:
-    """Send stdout and stderr to the end of the log of a run, with what ends the block."""
     saved = [os.dup(1), os.dup(2)]
     with run.open_log() as log:
         os.dup2(log.fileno(), 1)

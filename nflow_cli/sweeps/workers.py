@@ -1,9 +1,7 @@
-"""The processes that train the runs of a sweep: here, or on the machines of a Dask cluster.
+"""Worker processes of a sweep, on this machine or on a Dask cluster.
 
-Each run has a process of its own, on one thread unless told otherwise: nothing that one leaves
-behind, in memory or in TensorFlow, is there for the next. What it compiles the next finds on disk.
-Whatever the pool, its tasks call :meth:`Workers.train`; so a run makes the same bits on a cluster
-as here.
+Each run has its own process, so that runs share no state but compiled programs on disk. Every
+pool calls :meth:`Workers.train`, so a run gives the same bits on a cluster.
 """
 
 import json
@@ -22,9 +20,9 @@ from typing import Any
 from nflow_cli.backend import VISIBLE
 
 COMPLETED, FAILED, INTERRUPTED = "completed", "failed", "interrupted"
-# Without -P, whatever lies in the current folder would be imported for a module of that name.
+# Without -P, modules of the current folder would shadow installed ones.
 COMMAND = ("-P", "-m", "nflow_cli.sweeps.worker")
-PATIENCE = 10  # seconds that a process gets to end
+PATIENCE = 10  # seconds for a process to end
 ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     **dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
@@ -34,11 +32,11 @@ Outcome = dict[str, str]  # "status", and the "message" of a run that failed
 
 
 class Workers:
-    """The processes of one sweep, one for each run that is being trained.
+    """The processes of one sweep, one for each running training.
 
     Args:
-        gpus: As ``CUDA_VISIBLE_DEVICES`` has them: a process gets that of the fewest processes.
-            Without any, the processes see what this one sees.
+        gpus: Values of ``CUDA_VISIBLE_DEVICES``: a process gets the GPU with the fewest processes.
+            Without any, processes inherit this one's devices.
     """
 
     def __init__(self, gpus: Sequence[str] = ()) -> None:
@@ -48,17 +46,16 @@ class Workers:
         self._stopped = False
 
     def train(self, request: Mapping[str, Any]) -> Outcome:
-        """Train a run in a process of its own, and wait for it.
+        """Train a run in a new process, and wait for it.
 
-        Args:
-            request: ``folder`` of the run, ``config``, and the ``argv`` and ``cwd`` of the command.
+        ``request`` has ``folder`` and ``config`` of the run, ``argv`` and ``cwd`` of the command.
         """
         with self._lock:
             if self._stopped:
                 return {"status": INTERRUPTED}
             process = self._begin()
         try:
-            with suppress(OSError, ValueError):  # it has ended, or was let end
+            with suppress(OSError, ValueError):  # it has ended
                 process.stdin.write(json.dumps(request).encode() + b"\n")
                 process.stdin.flush()
             answer = process.stdout.readline()
@@ -74,7 +71,6 @@ class Workers:
         return {"status": FAILED, "message": f"its process died (exit code {process.returncode})"}
 
     def _begin(self) -> Any:
-        """Start a process, which waits for a request."""
         taken = Counter(self._processes.values())
         gpu = min(self._gpus, key=lambda gpu: taken[gpu], default=None)
         process = subprocess.Popen(
@@ -89,9 +85,9 @@ class Workers:
         return process
 
     def interrupt(self, number: int) -> None:
-        """Send a signal to the processes, and let no other run begin.
+        """Send a signal to the processes, and start no other.
 
-        At a first signal a run saves what it has learnt; at a second it ends at once.
+        At the first signal a run saves its training; at the second it ends at once.
         """
         with self._lock:
             self._stopped = True
@@ -99,7 +95,7 @@ class Workers:
                 process.send_signal(number)
 
     def close(self) -> None:
-        """End the processes; one that still trains saves first if there is time."""
+        """End the processes; a running training is saved if there is time."""
         with self._lock:
             self._stopped = True
             processes = list(self._processes)
@@ -108,7 +104,6 @@ class Workers:
 
 
 def _end(process: Any) -> None:
-    """Let a process end, by the end of what it reads, and see to it that it does."""
     with suppress(OSError):  # a request that it never read
         process.stdin.close()
     try:
@@ -120,12 +115,10 @@ def _end(process: Any) -> None:
 
 @dataclass(frozen=True)
 class Pool:
-    """Where the runs of a sweep are trained, while the block lasts that opened it.
+    """Where the runs of a sweep are trained; valid inside its context.
 
-    Attributes:
-        submit: Takes a request; returns the future of the run's outcome.
-        interrupt: Takes the number of a signal: what :meth:`Workers.interrupt` does, everywhere.
-        slots: Returns how many runs train at once.
+    ``submit`` takes a request and returns the future of its outcome; ``interrupt`` is
+    :meth:`Workers.interrupt` on all machines; ``slots`` returns the number of concurrent runs.
     """
 
     submit: Callable[[Mapping[str, Any]], Future[Outcome]]

@@ -86,8 +86,8 @@ def test_the_table_tells_the_gain_over_a_gaussian_and_the_normality_of_latents(h
     difference = summary["log_likelihood"] - summary["gaussian_log_likelihood"]
     assert summary["gain"] == pytest.approx(difference, abs=1e-9)
     normality = summary["normality"]
-    assert f"{normality['distance']:.4f} at most, of {normality['worst_column']}" in done.stdout
-    assert normality["worst_column"] in COLUMNS and "from N(0, I)" in done.stdout
+    assert f"{normality['distance']:.4f} (worst column {normality['worst_column']})" in done.stdout
+    assert normality["worst_column"] in COLUMNS and "KS distance" in done.stdout
     assert done.stdout.splitlines()[-1] == "run"
 
 
@@ -181,7 +181,7 @@ def test_draws_are_in_the_columns_of_the_table_and_within_their_bounds(at_home, 
 def test_evaluate_gives_the_scores_of_the_summary_again(at_home):
     printed = succeed(at_home, "evaluate", "run")
     assert all(line in printed for line in held_out_lines(summary_of("run")))
-    assert f"{summary_of('run')['normality']['radius_distance']:.4f} of |z|²" in printed
+    assert f"{summary_of('run')['normality']['radius_distance']:.4f} (|z|²)" in printed
 
 
 NEW = [  # in another order, beside other columns
@@ -242,7 +242,7 @@ def test_a_table_without_a_whole_row_has_no_likelihood(at_home):
     Path("none.csv").write_text("level,price,share\n1,,2\n3,,4\n")
     for words in ([], ["-o", "none-scored.csv"]):
         printed = succeed(at_home, "evaluate", "run", "--data", "none.csv", *words)
-        assert "log-likelihood unknown: no row has all its values" in printed
+        assert "log-likelihood unknown: every row has missing values" in printed
 
 
 def test_columns_that_are_called_as_latents_have_no_latents_written(at_home, tmp_path):
@@ -257,7 +257,7 @@ def test_columns_that_are_called_as_latents_have_no_latents_written(at_home, tmp
         [float(row["latent_1"]) for row in read_rows(tmp_path / "s.csv")], x[:, 0]
     )
     result = at_home(*words, "--latent")
-    assert result.exit_code == 1 and "the run has a column 'latent_1'" in result.stderr
+    assert result.exit_code == 1 and "column 'latent_1' of the run" in result.stderr
 
 
 def test_the_latents_of_an_ensemble_are_refused_before_its_weights_are_read(at_home, copy):

@@ -120,7 +120,7 @@ def test_fits_of_different_base_measures_do_not_compare(home, invoke, tmp_path):
     summary = summary_of(runs[1])
     (runs[1] / "summary.json").write_text(json.dumps({**summary, "measure": 64 * "0"}))
     other = invoke("compare", *map(str, runs))
-    assert "mine.csv: the log-likelihoods of different `measure` do not compare" in other.stderr
+    assert "mine.csv: log-likelihoods of different `measure` are not comparable" in other.stderr
 
 
 def test_a_frame_in_python_is_fitted_as_the_file_is(home, tmp_path):

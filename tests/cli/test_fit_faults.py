@@ -217,7 +217,7 @@ USAGE = [  # errors in options, before any table is read
     ("--columns ,", "',': expected names with a comma between them"),
     ("--missing maybe", "'maybe' is not one of 'refuse', 'drop', 'model'"),
     ("--ensemble 0", "0 is not in the range"),
-    ("--steps 5 --epochs 2", "one of the two says how long"),
+    ("--steps 5 --epochs 2", "expected one of the two"),
     ("other.csv", "unexpected extra argument (other.csv)"),
 ]
 TWO = {"x": COLUMNS["x"], "city": COLUMNS["city"]}

@@ -140,7 +140,7 @@ def test_pictures_are_named_after_the_file_of_the_function(finished):
 def test_a_preset_never_runs_a_file_that_it_names(finished, tmp_path, model):
     config = finished[0] / "config.yaml"
     refused = run("infer", "--preset", config, "--output", tmp_path / "run")
-    assert refused.exit_code == 1 and "which no preset runs" in refused.stderr
+    assert refused.exit_code == 1 and "which no preset executes" in refused.stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -174,8 +174,8 @@ def test_a_run_that_was_stopped_goes_on_with_the_function(finished, model, tmp_p
     [
         ("", 2, "expected FILE.py:FUNCTION, a NAME"),
         ("funel", 2, "did you mean 'funnel'?"),
-        ("{model}", 2, "--dim: expected how many coordinates"),
-        ("{model}:no --dim 2", 1, "no such name; its functions: log_density, other"),
+        ("{model}", 2, "--dim: expected the number of coordinates"),
+        ("{model}:no --dim 2", 1, "no such name; functions in the file: log_density"),
         ("gone.py --dim 2", 1, "no such file"),
         ("banana --dim 3", 1, "--dim: expected 2 of banana"),
         ("{model} --dim 2 --names a", 1, "--names: expected 2 different names"),

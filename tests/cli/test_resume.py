@@ -367,5 +367,5 @@ def test_a_run_goes_on_where_it_was_trained_unless_another_device_is_named(
     assert (result.exit_code, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
     assert line.startswith("nflow: error: --device gpu:900: expected a GPU that TensorFlow sees")
-    assert line.endswith("; the run's own, --device cpu goes on without it")
+    assert line.endswith("; the run's own; --device cpu continues without it")
     assert json.loads((run / "run.json").read_text())["status"] == "interrupted"

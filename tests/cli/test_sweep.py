@@ -140,7 +140,7 @@ def test_a_damaged_run_is_told_of_and_a_finished_sweep_starts_nothing(swept, tmp
 @pytest.mark.parametrize(
     ("line", "code", "expected"),
     [
-        ("", 2, "one of SWEEP and --preset is needed"),
+        ("", 2, "expected one of SWEEP"),
         ("figure3 --workers 2 --scheduler tcp://127.0.0.1:1", 2, "--workers is for this machine"),
         ("figure4", 1, "no preset named 'figure4', and no such file (did you mean 'figure3'?)"),
         ("u1-planar-k2", 1, "a preset of `nflow fit-2d`, not of sweep; --preset takes it"),

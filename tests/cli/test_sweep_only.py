@@ -42,7 +42,7 @@ def test_commands_name_a_folder_that_no_line_can_show(invoke, tmp_path, name):
     [
         (["--only", "planar-k2"], 2, "'planar-k2' is no run of this sweep"),
         (["--only", f"{NAMES[0]}0"], 2, f"(did you mean '{NAMES[0]}'?)"),
-        (["--commands", "--workers", "2"], 2, "--workers and --scheduler are for a sweep that"),
+        (["--commands", "--workers", "2"], 2, "--workers and --scheduler: expected neither"),
         (["--only", NAMES[0], "--scheduler", "tcp://127.0.0.1:1"], 2, "--workers and --scheduler"),
         (["--commands", "--set", "data.name=gone.csv"], 1, "data.name"),
     ],

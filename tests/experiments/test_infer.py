@@ -266,7 +266,7 @@ def test_a_density_that_is_no_number_later_on_stops_the_training(tmp_path, name)
 
     with pytest.raises(DivergenceError, match="the log-density of the target is nan") as refused:
         fit(tmp_path / "run", name, late, train__first_stage=0, train__learning_rate=1.0, flow__k=0)
-    assert "; --bounds say where it ends, or try a smaller train.learn" in str(refused.value)
+    assert "; give its support by --bounds, or try a smaller train.learn" in str(refused.value)
 
 
 @pytest.mark.parametrize("end", [np.inf, -np.inf])
@@ -277,7 +277,7 @@ def test_a_density_that_ends_is_said_to_need_bounds_and_nothing_else(tmp_path, e
 
     with pytest.raises(DivergenceError, match=rf"at update 1: the log-density .* is {end}") as told:
         fit(tmp_path / "run", "arrays", ends, flow__k=0)
-    assert str(told.value).endswith("; --bounds say where it ends")
+    assert str(told.value).endswith("; give its support by --bounds")
 
 
 def test_an_exception_in_the_middle_of_training_is_one_line(tmp_path):

@@ -41,8 +41,8 @@ X = np.random.default_rng(0).standard_normal((300, 2))
         ("--given goes without it", "given=[...] goes without it"),
         ("left out: id (--columns takes them)", "left out: id (columns=[...] takes them)"),
         (
-            "-inf at x1=1; --bounds say where it ends",
-            "-inf at x1=1; bounds={...} say where it ends",
+            "-inf at x1=1; give its support by --bounds",
+            "-inf at x1=1; give its support by bounds={...}",
         ),
         ("--bounds crim=0: keeps draws so", 'bounds={"crim": (0, None)} keeps draws so'),
         ("--columns without city", "columns=[...] without city"),
@@ -55,7 +55,7 @@ X = np.random.default_rng(0).standard_normal((300, 2))
         ("the density has: --dim D", "the density has: dim=D"),
         ("--max-rows 500 fits; --no-halving", "max_rows=500 fits; halving=False"),
         ("not empty; --output takes a new folder", "not empty; output=... takes a new folder"),
-        ("--no-compile runs it without, slower", "compile=False runs it without, slower"),
+        ("--no-compile is slower, without", "compile=False is slower, without"),
         *[(text, text) for text in ("`evaluate RUN --data FILE`", "--columnsize", "a--k 3")],
     ],
 )
@@ -94,5 +94,5 @@ def test_a_log_density_is_refused_in_pythons_words():
     with pytest.raises(NflowError, match=re.escape("has: dim=D")):
         nflow_cli.infer(lambda x: x[:, 0])
     log_p = keras.ops.log
-    with pytest.raises(NflowError, match=re.escape("bounds={...} say where it ends")):
+    with pytest.raises(NflowError, match=re.escape("give its support by bounds={...}")):
         nflow_cli.infer(lambda x: log_p(x[:, 0]) + 0 * x[:, 1], dim=2)

@@ -78,16 +78,16 @@ WRONG = {
     "square": r"log_p of shape \(3,\).*Received: shape \(3, 2\)",
     "scalar": r"Received: shape \(\)",
     "kept": r"Received: shape \(3, 1\)",
-    "logarithm": "expected a finite log-density at x1=-0.08.*nan; --bounds",
-    "support": "expected a finite log-density.*-inf; --bounds",
+    "logarithm": "expected a finite log-density at x1=-0.08.*nan; give its support by --bounds",
+    "support": "expected a finite log-density.*-inf; give its support by --bounds",
     "nothing": "Received: None",
     "text": "Received: 'text'",
     "attribute": r"model\.py:28: AttributeError",
     "division": r"model\.py:29: ZeroDivisionError: division by zero",
     "exits": r"model\.py:30: SystemExit: 3",
     "broadcast": r"model\.py:\d+: InvalidArgumentError: Incompatible shapes: \[3,2\] vs\. "
-    r"\[7,5\]; it is given points \(n, 2\)$",
-    "one_point": r"model\.py:15: ValueError: too many values.*; it is given points \(n, 2\)$",
+    r"\[7,5\]; it receives points \(n, 2\)$",
+    "one_point": r"model\.py:15: ValueError: too many values.*; it receives points \(n, 2\)$",
     "constant": "expected a gradient. Received: None; its value is constant",
     "pieces": "expected a gradient. Received: None; its value is constant, piecewise constant",
     "three": "expected a pair.*Received: 3 values",
@@ -106,7 +106,7 @@ WRONG = {
     "unique": "its gradient: LookupError",
     "value": "expected a function 'value'.*Received: a int",
     "tensor": r"expected a function 'tensor' \(did you mean 'tensors'\?\). Received: no such name; "
-    r"its functions: tensors, arithmetic, arrays, single, ",
+    r"functions in the file: tensors, arithmetic, arrays, single, ",
 }
 
 
@@ -149,7 +149,7 @@ def test_what_a_function_is_is_found_by_calling_it(path, name, kind):
 @pytest.mark.parametrize("name", ["subtracted", "of_float32"])
 def test_a_right_gradient_beside_rounded_values_has_a_note_of_their_steps(path, name):
     (note,) = subject(path, name).notes
-    assert note.startswith("log p goes in steps of 8 nats") and "before they are summed" in note
+    assert note.startswith("log p has steps of 8 nats") and "before summing" in note
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -172,14 +172,14 @@ def test_a_run_of_a_sweep_that_has_not_ended_is_left_out_and_counted(folder, inv
     assert (len(results), unfinished) == (11, {"interrupted": 1})
     result = invoke("compare", folder)
     assert result.exit_code == 0
-    assert "left out, as they have not finished: 1 interrupted" in result.stderr
+    assert "unfinished runs left out: 1 interrupted" in result.stderr
     result = invoke("compare", run.path)  # it may have been extended: its summary is an old one
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert f"{run.path}: no run has finished" in result.stderr
     others = [path for path in folder.glob("u1*") if path != run.path]
     result = invoke("compare", run.path, *others)
     assert result.exit_code == 0
-    assert "left out, as they have not finished: 1 interrupted" in result.stderr
+    assert "unfinished runs left out: 1 interrupted" in result.stderr
 
 
 DATA = SUMMARIES["train-vae"]["data"]
@@ -362,7 +362,7 @@ def test_courses_of_the_trainings_are_drawn_in_the_format_that_is_asked_for(invo
     names = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert names == {"kl.svg", "training.svg", "densities.svg"}
     text = (tmp_path / "pictures" / "training.svg").read_text().replace("\xa0", " ")
-    assert "courses of the trainings, a line for each run" in text
+    assert "training curves, a line for each run" in text
     assert "KL (nats)" in text and "free energy" not in text
     (tmp_path / "r1" / "metrics.csv").write_text("update,loss\r\n1,2\r\n")
     result = invoke("compare", "r0", "r1", *options)

@@ -1,4 +1,4 @@
-"""A whole table, fitted by a density of cells."""
+"""Fits of a density of cells to whole tables."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,7 +39,7 @@ class WholeTable(OfTable):
     # Before training.
 
     def settled(self, data: Any) -> Any:
-        """Return the config with kinds, sizes, updates and whether columns are unmixed."""
+        """Return the config with column kinds, sizes, updates and ``cells.unmixed`` resolved."""
         from nflow_cli.densities.cells.fitting import fitted_columns
         from nflow_cli.densities.cells.unmixing import are_better, can_be_unmixed, fit_unmixing
 
@@ -58,7 +58,7 @@ class WholeTable(OfTable):
 
     @property
     def footprint(self) -> Footprint | None:
-        """What an update takes of memory; ``None`` before the columns are known."""
+        """Memory of an update; ``None`` before the columns are known."""
         if not self.config.is_settled:
             return None
         cells, kinds = self.config.cells, self.config.data.kinds or {}
@@ -71,25 +71,25 @@ class WholeTable(OfTable):
 
     @property
     def members(self) -> int:
-        """Of how many networks the density is a mixture."""
+        """Number of networks in the mixture."""
         return self.config.train.members
 
     @property
     def work(self) -> float:
-        """How long it takes, roughly."""
+        """Estimated duration."""
         cells = self.config.cells
         return self.length * (cells.width or 128) * (1 + (cells.blocks or 2)) * self.members
 
     # Training.
 
     def fit(self, run: RunDirectory, data: Any) -> Fitted:
-        """Train, judge and save the model."""
+        """Train, score and save."""
         from nflow_cli.experiments.cells.run import run as fit_run
 
         return fit_run(self.config, run, data, self.keeps_rows)
 
     def load(self, run: RunDirectory) -> Any:
-        """Return the density that was trained."""
+        """Load the trained density."""
         from nflow_cli.experiments.cells.loaded import load
 
         self.expect_settled(run)
@@ -98,7 +98,7 @@ class WholeTable(OfTable):
     # Scores.
 
     def caveats(self, summary: Summary) -> list[Caveat]:
-        """Return the warnings about the scores."""
+        """Return warnings about the scores."""
         from nflow_cli.experiments.cells.warnings import warnings_of
 
         data = self.config.data
@@ -106,13 +106,13 @@ class WholeTable(OfTable):
         return warnings_of(summary, are_chosen)
 
     def ruined(self, summary: Summary) -> Caveat | None:
-        """Return the warning of a fit that is worse than independent columns."""
+        """Warn if worse than independent columns."""
         from nflow_cli.experiments.cells.warnings import ruined
 
         return ruined(summary)
 
     def labels(self) -> dict[str, Any]:
-        """Return what the summary says of the config."""
+        """Return the summary's config entries."""
         return {"target": None, "given": [*self.config.data.given]}
 
     @property
@@ -121,13 +121,13 @@ class WholeTable(OfTable):
         return self.config.cells.text
 
     def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
-        """Return the rows of the table that a training ends with."""
+        """Return the printed scores."""
         from nflow_cli.experiments.cells.printed import rows_of
 
         return rows_of(summary, self.length, caveats)
 
     def verdict(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
-        """Return the log-likelihood of the test rows beside that of independent columns."""
+        """Return log-likelihood and gain."""
         from nflow_cli.experiments.cells.printed import verdict_of
 
         return verdict_of(summary, caveats)
@@ -135,7 +135,7 @@ class WholeTable(OfTable):
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
-        """Judge a fit by its test rows, or by another table."""
+        """Score by test rows, or another table."""
         from nflow_cli.data.dataset import Dataset
         from nflow_cli.experiments.cells import judge, printed
         from nflow_cli.experiments.cells.memorised import memorised
@@ -155,18 +155,18 @@ class WholeTable(OfTable):
         return Judgement(scores, lines + rows + printed.notes(facts), found)
 
     def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:
-        """Write the rows of a table with their log-density, and cell by cell."""
+        """Write rows with their log-density, and cell by cell."""
         from nflow_cli.experiments.cells.scoring import write_scored
 
         if with_latents:
-            raise DataError("--latent: expected a density of numbers by --flow, whose z there are")
+            raise DataError("--latent: expected a fit by --flow; a density of cells has no latents")
         lines = [("data", data.name), ("model", self.model_text)]
         return write_scored(trained, data, path, lines)
 
     # Side by side with others.
 
     def settings(self, summary: Summary) -> dict[str, str]:
-        """Return what tells data of one name apart, and log-densities that do not compare."""
+        """Return checksum and base measure: only equal measures are comparable."""
         return {**checksum_of_data(summary), "measure": str(summary.get("measure"))[:12]}
 
     # Pictures and checks.
@@ -195,7 +195,7 @@ class WholeTable(OfTable):
         )
 
     def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        """Return a run to be checked."""
+        """Return the checks of a run."""
         from nflow_cli.experiments.cells.checks import CheckedCells
 
         return CheckedCells(run, trained, self)

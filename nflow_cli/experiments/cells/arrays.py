@@ -1,4 +1,4 @@
-"""The arrays of a fit to a whole table: what its pictures are drawn from. No Keras here."""
+"""Arrays of the pictures of a fit to a whole table."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 
 
 def mean_shares(density: CellDensity) -> dict[str, float]:
-    """Return the mean weight of the networks beside the marginal of each modelled column."""
+    """Return the mean weight of the networks beside each column's marginal."""
     shares = np.mean([member.shares[density.order] for member in density.networks], axis=0)
     return {column.name: float(share) for column, share in zip(density.modelled, shares)}
 
@@ -18,7 +18,7 @@ def mean_shares(density: CellDensity) -> dict[str, float]:
 def pictures(
     density: CellDensity, data: Dataset, estimated: judge.Estimates, seed: int, keeps_rows: bool
 ) -> dict[str, np.ndarray]:
-    """Return the arrays of the pictures: test rows, draws, and the PIT of test cells."""
+    """Return test rows, draws with their log-density, and the PIT of test cells."""
     rows = data.test[:SHOWN_SAMPLES] if keeps_rows else data.test[:0]
     given = np.resize(data.test, (min(SHOWN_SAMPLES, len(data.train)), data.test.shape[1]))
     draws = density.draw(given, stream(seed, "shown"))

@@ -1,4 +1,4 @@
-"""A fit to a whole table that is checked: its figures against its weights and its rows."""
+"""Checks of a fit to a whole table."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,75 +12,72 @@ from nflow_cli.experiments.cells import WholeTable, judge
 from nflow_cli.experiments.cells.arrays import mean_shares, pictures
 from nflow_cli.experiments.cells.loaded import TrainedCells
 from nflow_cli.experiments.cells.memorised import memorised
+from nflow_cli.experiments.cells.weights_arrays import blocks_of
 from nflow_cli.experiments.checked_run import CheckedRun, Checks, differences, unlike
-from nflow_cli.experiments.table.records import is_gone, tell_gone, unlike_records
+from nflow_cli.experiments.table.records import is_gone, skip_gone, unlike_records
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.directory import EVALUATION, RUN, SUMMARY, RunDirectory
+from nflow_cli.runs.directory import EVALUATION, RUN, SUMMARY
 from nflow_cli.runs.weights_file import sha256_of
 
 DRAWS = 2_000
-TOLERANCE = 1e-6  # times 1 + a figure: sums of many rows differ between machines
-UNLIKELY = 1e-6  # a p-value below it is no chance
+TOLERANCE = 1e-6  # times 1 + a score: sums of many rows differ between machines
+UNLIKELY = 1e-6  # smallest p-value accepted
 
 
 class CheckedCells(CheckedRun):
-    """A run of ``nflow fit`` on a whole table."""
+    """A run of ``nflow fit`` on a whole table to check."""
 
     trained: TrainedCells
     experiment: WholeTable
 
-    def __init__(self, directory: RunDirectory, trained: TrainedCells, experiment: WholeTable):
-        super().__init__(directory, trained, experiment)
-
     @property
     def is_gone(self) -> bool:
-        """Whether its table cannot be read again."""
+        """Whether the table cannot be read again."""
         return is_gone(self)
 
     @property
     def data_checks(self) -> Checks:
-        """Checks of what it was trained on, by name."""
-        return {"data": tell_gone if self.is_gone else check_rows}
+        """Checks of the data."""
+        return {"data": skip_gone if self.is_gone else check_rows}
 
     @property
     def model_checks(self) -> Checks:
-        """Checks of the density by itself, by name."""
+        """Checks of the density."""
         return {"masses": check_masses, "own draws": check_own_draws}
 
     @property
     def score_checks(self) -> Checks:
-        """Checks of its scores and pictures, by name."""
+        """Checks of scores and pictures."""
         return {} if self.is_gone else {"summary": check_scores, "arrays": check_arrays}
 
     @property
     def model_name(self) -> str:
-        """What the model is called."""
+        """Name of the model."""
         return "density of cells"
 
     @property
     def n_parameters(self) -> int:
-        """How many numbers the weights of its networks are."""
-        blocks = sum(name.endswith("_in_kernel") for name in self.trained.arrays)
-        names = network.shapes(self.trained.layout, blocks)
+        """Number of network weights."""
+        names = network.shapes(self.trained.layout, blocks_of(self.trained.arrays))
         return sum(self.trained.arrays[name].size for name in names)
 
     @property
     def n_arrays(self) -> int:
-        """How many arrays its weights are."""
+        """Number of weight arrays."""
         return len(self.trained.arrays)
 
     @property
     def weights_sha256(self) -> str:
-        """The SHA-256 of its weights."""
+        """SHA-256 of the weights."""
         return sha256_of(self.trained.arrays)
 
     def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
-        """Return the update whose weights were kept."""
+        """Return the best update."""
         return {"best_update": self.best_of_members()}, []
 
 
 def check_rows(run: CheckedCells) -> Verdict:
-    """Find the rows again, their measure and the units that they give."""
+    """Reload the rows; compare sizes, checksum, measure and units."""
     data, trained = run.data, run.trained
     expected = {**data.sizes, "data": {"name": data.name, "sha256": data.sha256}}
     expected |= {"measure": data.measure, "columns": data.scored}
@@ -92,7 +89,7 @@ def check_rows(run: CheckedCells) -> Verdict:
 
 
 def check_masses(run: CheckedCells) -> Verdict:
-    """Sum the probabilities of all levels of each column of levels, given its own draws."""
+    """Sum the probabilities of all levels of each categorical column, at draws."""
     density, worst = run.trained, 0.0
     rows = density.draw(run_conditions(run, 50), stream(run.config.seed, "check"))
     for j, column in enumerate(density.scored):
@@ -108,7 +105,7 @@ def check_masses(run: CheckedCells) -> Verdict:
 
 
 def run_conditions(run: CheckedCells, n: int) -> np.ndarray:
-    """Return n rows whose given columns are those of test rows, as far as these are there."""
+    """Return n rows whose given columns are those of test rows, if these can be read."""
     density = run.trained
     if density.n_given and not run.is_gone:
         return np.resize(run.data.test, (n, len(density.columns)))
@@ -116,19 +113,19 @@ def run_conditions(run: CheckedCells, n: int) -> np.ndarray:
 
 
 def check_own_draws(run: CheckedCells) -> Verdict:
-    """Judge draws by the density: a finite log-density each, and a uniform PIT of each column."""
+    """Score draws: finite log-densities, and a uniform PIT of each column."""
     density = run.trained
     rng = stream(run.config.seed, "check-draws")
     rows = density.draw(run_conditions(run, DRAWS), rng, with_new=True)
     lost = int((~np.isfinite(density.log_prob(rows))).sum())
     judged = pit(density.pit(rows, stream(run.config.seed, "check-pit")), density.cell_names)
     p_value = 1.0 if judged.p_value is None else judged.p_value
-    text = f"{DRAWS:,} draws: {lost:,} of no density; PIT uniform, p = {p_value:.2g}"
+    text = f"{DRAWS:,} draws: {lost:,} without a finite density; PIT uniform, p = {p_value:.2g}"
     return passed(not lost and p_value > UNLIKELY), text
 
 
 def check_scores(run: CheckedCells) -> Verdict:
-    """Compute the summary's scores again from the rows."""
+    """Recompute the summary's scores from the rows."""
     data, config = run.data, run.config
     estimated = judge.estimates(run.trained, data.test, config.seed)
     scores = judge.scores(run.trained, estimated, data.weights.test).model_dump()
@@ -162,7 +159,7 @@ def _are_near(expected: Any, received: Any) -> bool:
 
 
 def check_arrays(run: CheckedCells) -> Verdict:
-    """Compute again what the pictures are drawn from, and the log-density of each test row."""
+    """Recompute the arrays of the pictures, and the log-density of each test row."""
     data, config = run.data, run.config
     estimated = judge.estimates(run.trained, data.test, config.seed)
     expected = pictures(run.trained, data, estimated, config.seed, run.experiment.keeps_rows)

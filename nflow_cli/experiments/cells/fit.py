@@ -1,4 +1,4 @@
-"""Fit a density of cells to the rows of a table by maximum likelihood."""
+"""Training of a density of cells on the rows of a table, by maximum likelihood."""
 
 import math
 from collections.abc import Callable
@@ -37,14 +37,14 @@ AT_A_TIME = 4_096  # validation rows
 
 
 class Parts(NamedTuple):
-    """A density that has no networks yet, and the networks that are trained for it."""
+    """A density without networks, and the networks to train."""
 
     density: CellDensity
     model: FitCells
 
 
 def build(config: CellsConfig, data: Dataset) -> Parts:
-    """Build and compile the networks that a settled config describes."""
+    """Build and compile the networks of a settled config."""
     blocks, members = config.cells.blocks or 0, config.train.members
     density, train = _without_networks(config, data)
     layout, columns = density.layout, density.cells
@@ -62,7 +62,6 @@ def build(config: CellsConfig, data: Dataset) -> Parts:
 
 
 def _without_networks(config: CellsConfig, data: Dataset) -> tuple[CellDensity, np.ndarray]:
-    """Return a density that has no networks, and the training rows as these are to take them."""
     columns, rows, cells = fitted_columns(data), data.train, config.cells
     sizes = len(data.given), cells.components or 0, cells.width or 0
     layout, computed = layout_of(columns, *sizes), fitted_computed(data, columns)
@@ -77,7 +76,6 @@ def _without_networks(config: CellsConfig, data: Dataset) -> tuple[CellDensity, 
 
 
 def _expect_weights(layout: Layout, blocks: int, name: str) -> None:
-    """Refuse a network of more weights than a config may ask for elsewhere."""
     count = sum(math.prod(shape) for shape in network.shapes(layout, blocks).values())
     if count > MAX_WEIGHTS:
         raise DataError(
@@ -87,7 +85,7 @@ def _expect_weights(layout: Layout, blocks: int, name: str) -> None:
 
 
 def _measure(density: CellDensity, data: Dataset) -> float:
-    """Return by how much in nats the mean row's density is above its mass, with a minus sign."""
+    """The mean over rows of log mass - log density, in nats."""
     codes, total = density.encode(data.train).codes, 0.0
     for place, of_column in zip(density.layout.columns, codes):
         column = density.cells[place]
@@ -102,7 +100,7 @@ def _measure(density: CellDensity, data: Dataset) -> float:
 def train(
     parts: Parts, data: Dataset, config: CellsConfig, directory: RunDirectory | None = None
 ) -> Training:
-    """Train the networks as ``config.train`` says, each to its best validation."""
+    """Train the networks as ``config.train`` specifies, each to its best validation loss."""
     model, settings, steps = parts.model, config.train, config.train.steps or 0
     rows = packed(parts.density, data.train)
     seeds = seeds_from(config.seed, settings.members)
@@ -115,17 +113,14 @@ def train(
 
 
 def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Callable[[], Any]:
-    """Return the function that computes the loss of the validation rows by each network.
-
-    That is of the density which is kept: each network mixed with the marginals, by those rows.
-    """
+    """The validation losses of the networks, each mixed with the marginals."""
     log_cells, of_rows = compiled(parts.model.log_cells), packed(parts.density, rows).T
     marginal = parts.model.parts(of_rows)[3].T.astype(float)
     batches = [
         ops.convert_to_tensor(of_rows[:, start : start + AT_A_TIME])
         for start in range(0, len(rows), AT_A_TIME)
     ]
-    few = slice(AT_A_TIME)  # rows that the weights of the mixtures are found by
+    few = slice(AT_A_TIME)  # rows that the mixture weights are fitted to
     few_weights = None if weights is None else weights[few]
 
     def loss(cells: np.ndarray) -> float:
@@ -143,30 +138,27 @@ def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Ca
 def _shares(
     density: CellDensity, cells: np.ndarray, marginal: np.ndarray, weights: np.ndarray | None
 ) -> np.ndarray:
-    """Return the weights ``(D,)`` of a network beside the marginals, by held-out cells.
+    """The weights ``(D,)`` of a network beside the marginals, by held-out cells.
 
-    A first column has no columns before it: it has its marginal.
+    The first column is conditioned on none: its weight is 0.
     """
     return mixing_weights(cells, marginal, weights) * density.layout.are_conditional
 
 
 def fitted(parts: Parts, data: Dataset) -> CellDensity:
-    """Return the density of the trained networks, mixed as the validation rows are likeliest.
+    """Return the trained density, with mixture weights of maximum validation likelihood.
 
-    Each network is mixed with the marginals, cell by cell, then these with each other, row by row.
+    Each network is mixed with the marginals by cell; then networks are mixed by row.
     """
     density, rows, weights = parts.density, data.validation, data.weights.validation
     marginal = density.marginal_log_cells(rows)
     for arrays in parts.model.members():
-        alone = Member(float64(density.layout, arrays), np.ones(len(density.modelled)))
+        float64 = {name: array.astype(np.float64) for name, array in arrays.items()}
+        masked = network.masked(density.layout, float64)
+        alone = Member(masked, np.ones(len(density.modelled)))
         cells = density.network_log_cells(alone, rows)
         shares = _shares(density, cells, marginal, weights)
         density.networks.append(alone._replace(shares=shares))
     found = member_weights(density.member_log_probs(rows), weights)
     density.networks = [m._replace(weight=float(w)) for m, w in zip(density.networks, found)]
     return density
-
-
-def float64(layout: Layout, arrays: network.Weights) -> dict[str, np.ndarray]:
-    """Return the weights of a network as reports are computed from, masked."""
-    return network.masked(layout, {name: a.astype(np.float64) for name, a in arrays.items()})

@@ -1,4 +1,4 @@
-"""Estimates of rows by a density of cells, and the scores that they give. No Keras here."""
+"""Held-out estimates and scores of a density of cells."""
 
 import math
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ def estimates(density: CellDensity, rows: np.ndarray, seed: int) -> dict[str, np
     """Return estimates of rows ``(n, C)``, from which scores are computed.
 
     Returns:
-        ``log_q`` and ``log_independent`` ``(n, D)``, the log-probabilities in nats of the modelled
-        and computed cells by the density and by independent columns, NaN where a cell is unknown;
-        ``pit`` ``(n, D)``; ``members`` ``(n, R)``, the log-density of each member; and
-        ``new_levels`` ``(n,)``, how many cells have a level of no training row.
+        ``log_q`` and ``log_independent`` ``(n, D)``, log-probabilities in nats of modelled and
+        computed cells by the density and by independent columns, NaN where a cell is unknown;
+        ``pit`` ``(n, D)``; ``members`` ``(n, R)``, log-densities of the members; ``new_levels``
+        ``(n,)``, the number of cells with a level of no training row.
     """
     known, found = density.are_known(rows), density.scored_rows(rows, stream(seed, "pit"))
     has_levels = np.array([not column.has_numbers for column in density.scored])
@@ -38,13 +38,7 @@ def estimates(density: CellDensity, rows: np.ndarray, seed: int) -> dict[str, np
 
 
 def scores(density: CellDensity, estimated: Estimates, weights: np.ndarray | None = None) -> Scores:
-    """Return the scores of a density by estimates of rows.
-
-    Args:
-        density: Of the rows.
-        estimated: As :func:`estimates` returns them.
-        weights: Of the rows ``(n,)``.
-    """
+    """Return the scores of a density by :func:`estimates` of rows, with weights ``(n,)``."""
     columns = density.cell_names
     baselines = {"independent": estimated["log_independent"]}
     judged = likelihood(estimated["log_q"], columns, baselines, weights)
@@ -61,17 +55,16 @@ def scores(density: CellDensity, estimated: Estimates, weights: np.ndarray | Non
         "independent_log_likelihood_standard_error": alone.standard_error,
         "gain": gain.mean,
         "gain_standard_error": gain.standard_error,
-        # A component has no column of its own.
+        # An unmixed component is no column.
         "column_gains": {} if density.unmixing else gain.columns,
     }
     return Scores(**facts, pit=pit(estimated["pit"], columns, weights))
 
 
 def gap(density: CellDensity, name: str, seed: int) -> dict[str, float | None]:
-    """Return the gap to the truth of a fit to a built-in set, None where not finite.
+    """Return the gap to the truth of a fit to a built-in set, ``None`` where not finite.
 
-    It is known where the log-probabilities are densities of all its columns: where each is of
-    numbers without atoms, and none is given.
+    It is known if all columns are numbers without atoms, and none is given.
     """
     are_numbers = all(c.kind.kind == "number" and not c.kind.atoms for c in density.row)
     if density.n_given or density.computed or not are_numbers:

@@ -1,4 +1,4 @@
-"""A density of cells that is loaded from its run: from Python, and for every command. No Keras."""
+"""Trained densities of cells, loaded from their run."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,15 +26,10 @@ BATCH = 20_000  # draws at a time
 
 
 class TrainedCells(TableRun, CellDensity):
-    """The density ``q`` of a row of a table, of a finished run of ``nflow fit``.
+    """The trained density ``q`` of a table's rows, of a finished run of ``nflow fit``.
 
-    Its methods take arrays ``(n, C)`` in the order of ``columns``, in which a level is its number
-    from 0, -1 a new one, and NaN a gap; or tables that have columns of these names among others.
-
-    Attributes:
-        path: The run directory.
-        config: The resolved preset.
-        arrays: Its weights, by name.
+    Methods take arrays ``(n, C)`` in the order of ``columns``, where a level is its index from 0,
+    -1 a new level, and NaN a missing cell; or tables that contain these columns.
     """
 
     def __init__(
@@ -46,21 +41,21 @@ class TrainedCells(TableRun, CellDensity):
 
     @property
     def kinds(self) -> Mapping[str, ColumnKind]:
-        """What each column of a row is; a computed one by itself."""
+        """The kind of each column; a computed one by itself."""
         return {column.name: column.kind for column in self.row}
 
     @property
     def columns(self) -> list[str]:
-        """The names of the C columns of a row: given ones first."""
+        """Names of the C columns of a row, given ones first."""
         return [column.name for column in self.row]
 
     @property
     def given(self) -> list[str]:
-        """The names of the G given columns."""
+        """Names of the G given columns."""
         return self.columns[: self.n_given]
 
     def rows(self, table: Any) -> np.ndarray:
-        """Return a table, or rows ``(n, C)`` as they are, as rows ``(n, C)``."""
+        """Return a table or an array of rows as rows ``(n, C)``."""
         rows = super().rows(table)
         if not is_table(table):
             for column, values in zip(self.row[: len(self.cells)], rows.T):
@@ -74,10 +69,10 @@ class TrainedCells(TableRun, CellDensity):
     def batches(
         self, n: int, seed: int, given: np.ndarray
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Draw ``n`` rows at each of the conditions ``given`` ``(m, G)``, some at a time.
+        """Draw ``n`` rows at each of the conditions ``given`` ``(m, G)``, in batches.
 
         Yields:
-            The number of rows before, the rows ``(l, C)``, and ``log q`` at them ``(l,)`` in nats.
+            The number of rows before, the rows ``(l, C)``, and their ``log q`` ``(l,)`` in nats.
         """
         total = whole_number("n", n, error=DataError) * len(given)
         for part, start in enumerate(range(0, total, BATCH)):
@@ -89,15 +84,10 @@ class TrainedCells(TableRun, CellDensity):
 
 
 def _expect_cells(column: CellColumn, values: np.ndarray) -> None:
-    """See that numbers are finite, and levels are the number of one.
-
-    Raises:
-        DataError: Some are not.
-    """
     count = len(column.first)
     expected, wrong = "a finite number", ~np.isfinite(values)
     if not column.has_numbers:
-        expected = f"the number of a level, 0 to {count - 1}, or -1 for a new one"
+        expected = f"a level index, 0 to {count - 1}, or -1 for a new level"
         wrong = ~np.isin(values, np.arange(-1, count))
     if wrong.any():
         received = values[int(np.argmax(wrong))]
@@ -105,11 +95,7 @@ def _expect_cells(column: CellColumn, values: np.ndarray) -> None:
 
 
 def load(run: RunDirectory, experiment: Experiment) -> TrainedCells:
-    """Return the density of a run whose config is settled.
-
-    Raises:
-        RunDirectoryError: In one line: a file of it is missing or damaged.
-    """
+    """Return the density of a run whose config is settled."""
     config: Any = experiment.config
     kinds, cells = config.data.kinds or {}, config.cells
     names = row_names(kinds, config.data.given)
@@ -124,7 +110,7 @@ def load(run: RunDirectory, experiment: Experiment) -> TrainedCells:
     sizes = cells.blocks or 0, config.train.members, bool(cells.unmixed)
     shapes = weights_arrays.shapes(layout, computed, *sizes)
     arrays = load_weights(run, shapes)
-    if damage := weights_arrays.damage(layout, arrays):
-        raise RunDirectoryError(f"{run.path / WEIGHTS}: damaged: {damage}")
+    if wrong := weights_arrays.inconsistency(layout, arrays):
+        raise RunDirectoryError(f"{run.path / WEIGHTS}: damaged: {wrong}")
     density = weights_arrays.density_of(columns, computed, layout, arrays)
     return TrainedCells(run.path, experiment, density, arrays)

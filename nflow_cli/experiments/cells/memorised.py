@@ -1,4 +1,4 @@
-"""How much likelier a density of cells makes training rows than test rows. No Keras here."""
+"""Memorisation of training rows by a density of cells."""
 
 import numpy as np
 
@@ -11,11 +11,10 @@ COMPARED = 5_000  # training rows, and test rows, at most
 
 
 def memorised(density: CellDensity, data: Dataset, seed: int) -> Memorisation:
-    """Compare log q of at most 5,000 training rows and 5,000 test rows, drawn at random.
+    """Compare log q of at most 5,000 training rows and 5,000 test rows, sampled at random.
 
-    A row is left out if one of its levels is in no other training row, be it a training or a test
-    row: that a level is rare makes a test row unlikely, not that a density has memorised others.
-    So is a test row with an unknown cell, as its log q is a sum of fewer terms.
+    Rows with a level of no other training row are left out: it makes a test row unlikely without
+    any memorisation. So are test rows with an unknown cell: log q is a sum of fewer terms.
     """
     rng = stream(seed, "memorisation")
     of_train = _are_comparable(density, data.train, data.train, 1)
@@ -32,7 +31,7 @@ def memorised(density: CellDensity, data: Dataset, seed: int) -> Memorisation:
 def _are_comparable(
     density: CellDensity, rows: np.ndarray, train: np.ndarray, own: int
 ) -> np.ndarray:
-    """Return which rows ``(n,)`` have levels that more than ``own`` training rows have."""
+    """Which rows ``(n,)`` have only levels of more than ``own`` training rows."""
     found = np.ones(len(rows), bool)
     for place, column in enumerate(density.row):
         if place < density.n_given or column.has_numbers:
@@ -44,7 +43,6 @@ def _are_comparable(
 
 
 def _places(comparable: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the places of at most 5,000 of the rows ``(n,)`` that are compared."""
     places = np.flatnonzero(comparable)
     if len(places) <= COMPARED:
         return places

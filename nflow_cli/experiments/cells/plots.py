@@ -1,4 +1,4 @@
-"""The pictures of a fit to a whole table, drawn from its arrays."""
+"""Pictures of a fit to a whole table."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The figures of a fit to a whole table as rows of the terminal. No Keras here."""
+"""Printed scores of a fit to a whole table."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ SHOWN = 3  # columns that gain most
 
 
 def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
-    """Return the rows of the table that a training ends with."""
+    """Return the rows printed after training."""
     parts = ", ".join(f"{summary[f'n_{p}']:,} {p}" for p in ("train", "validation", "test"))
     best = f"best after {summary['best_update']:,}"
     if not summary["best_update"]:
@@ -29,7 +29,7 @@ def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
 
 
 def verdict_of(summary: Summary, caveats: Caveats, part: str = "test ") -> Rows:
-    """Return the rows of the log-likelihood, of independent columns, of the gain and the gap."""
+    """Return the rows of log-likelihood, independent columns, gain and gap."""
     names = {"log-likelihood": "log_likelihood", "independent": "independent_log_likelihood"}
     rows = [
         (name, marked(mean_text(summary, key, f"nats a {part}row"), caveats, key))
@@ -44,27 +44,27 @@ def verdict_of(summary: Summary, caveats: Caveats, part: str = "test ") -> Rows:
 
 
 def best_columns(summary: Summary) -> Rows:
-    """Return the columns whose cells gain most from those before them."""
+    """Return the row of the columns with the largest gain from conditioning."""
     gains = {name: gain["mean"] or 0.0 for name, gain in summary["column_gains"].items()}
     names: Sequence[str] = sorted(gains, key=lambda name: -gains[name])[:SHOWN]
     text = ", ".join(f"{printable(name)} {gains[name]:.3f}" for name in names)
-    return [("most of it", text)] if len(gains) > 1 else []
+    return [("largest gains", text)] if len(gains) > 1 else []
 
 
 def pit_rows(summary: Summary, caveats: Caveats) -> Rows:
-    """Return how far the PIT of test rows is from uniform, in the worst column."""
+    """Return the row of the largest distance of a column's PIT from uniform."""
     columns = summary["pit"]["columns"]
     known = {name: c for name, c in columns.items() if c["distance"] is not None and c["band"]}
     if not known:
         return []
     worst = max(known, key=lambda name: known[name]["distance"] / known[name]["band"])
     distance, band = known[worst]["distance"], known[worst]["band"]
-    text = f"{distance:.4f} from uniform at most, of {printable(worst)}; by chance up to {band:.4f}"
+    text = f"KS distance {distance:.4f} (worst column {printable(worst)}); 99 % band {band:.4f}"
     return [("PIT", marked(text, caveats, "pit"))]
 
 
 def memorisation_rows(summary: Summary, caveats: Caveats) -> Rows:
-    """Return how much likelier training rows are than test rows, where that is beyond chance."""
+    """Return the row of memorisation, where it is beyond chance."""
     if not (effect := memorisation_text(summary)):
         return []
     text = f"training rows likelier than test rows by {effect}"
@@ -72,12 +72,12 @@ def memorisation_rows(summary: Summary, caveats: Caveats) -> Rows:
 
 
 def notes(summary: Summary, part: str = "test ") -> Rows:
-    """Return how many test cells and rows do not count as others do."""
+    """Return the rows of impossible rows, new levels and cells left out."""
     rows = []
     if n := summary["n_impossible"]:
-        rows.append(("impossible", f"{n:,} {part}rows have a value on no grid of its column"))
+        rows.append(("impossible", f"{n:,} {part}rows have a value off the grid of its column"))
     if n := summary["n_new_levels"]:
-        rows.append(("new levels", f"{n:,} {part}cells have a level that no training row has"))
+        rows.append(("new levels", f"{n:,} {part}cells have a level not in the training rows"))
     if n := summary["n_unknown"]:
-        rows.append(("left out", f"{n:,} {part}cells are gaps of columns without gaps in training"))
+        rows.append(("left out", f"{n:,} missing {part}cells of columns complete in training"))
     return rows

@@ -1,4 +1,4 @@
-"""Fit, judge and save a density of cells in its run directory."""
+"""A training of a density of cells, from data to summary."""
 
 from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.presets import fingerprint
@@ -15,7 +15,7 @@ from nflow_cli.training.progress import phase
 
 
 def run(config: CellsConfig, directory: RunDirectory, data: Dataset, keeps_rows: bool) -> Fitted:
-    """Fit, judge and save in ``directory``, from where it is."""
+    """Train or resume in ``directory``, score and save."""
     parts = fit.build(config, data)
     training = fit.train(parts, data, config, directory)
     density = fit.fitted(parts, data)

@@ -1,4 +1,4 @@
-"""Tables of the user's own, judged by a density of cells. No Keras here."""
+"""Scores of user tables by a density of cells."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def judged_table(trained: "TrainedCells", table: TableFile, lines: Rows) -> Judgement:
-    """Judge a density by the rows of a table, weighted if the run's are and these."""
+    """Score a density by the rows of a table, with weights if known."""
     rows = trained.rows_of(table)
     estimated = _estimates(trained, rows)
     return _judgement(trained, table, rows, estimated, lines)
@@ -50,12 +50,9 @@ def _judgement(
 
 
 def write_scored(trained: "TrainedCells", table: TableFile, path: Path, lines: Rows) -> Judgement:
-    """Write the rows of a table, in order, with their ``log_q`` in nats; return its mean.
+    """Write the rows of a table, in order, with their ``log_q`` in nats; return the scores.
 
-    Of an ensemble its members' standard deviation is beside it, as ``log_q_spread``.
-
-    Raises:
-        DataError: In one line: a column of the run is called as one that is added.
+    An ensemble adds the standard deviation over members, ``log_q_spread``.
     """
     expect_room(trained, [LOG_Q, *([SPREAD] if trained.members > 1 else [])])
     rows = trained.rows_of(table)

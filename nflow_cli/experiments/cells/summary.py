@@ -1,4 +1,4 @@
-"""The summary of a fit to a whole table: what ``summary.json`` holds. No Keras here."""
+"""The summary of a fit to a whole table."""
 
 from collections.abc import Mapping
 
@@ -10,21 +10,16 @@ from nflow_cli.experiments.table.summary import OfTableSummary
 
 
 class Scores(Strict):
-    """The scores of a density by held-out rows, in nats; None where not finite.
+    """Held-out scores of a density in nats; ``None`` where not finite.
 
     Attributes:
-        log_likelihood: The mean ``log q`` a row that ``q`` gives a probability.
-        log_likelihood_standard_error: Its standard error.
+        log_likelihood: The mean ``log q`` of rows of positive probability.
         n_effective: The effective sample size of those rows.
         n_impossible: Rows of probability 0.
-        n_unknown: Cells that are left out, as they are gaps of columns that had none in training.
-        n_new_levels: Cells whose level no training row has.
-        independent_log_likelihood: The same mean by independent columns.
-        independent_log_likelihood_standard_error: Its standard error.
-        gain: The mean difference of the two, paired by row.
-        gain_standard_error: Its standard error.
-        column_gains: That of the cells of each column: they add up to the gain.
-        pit: The calibration of each column.
+        n_unknown: Cells left out: missing ones of columns without missing cells in training.
+        n_new_levels: Cells with a level of no training row.
+        gain: The mean difference from independent columns, paired by row.
+        column_gains: The gain of each column's cells; their sum is ``gain``.
     """
 
     log_likelihood: Figure
@@ -42,12 +37,11 @@ class Scores(Strict):
 
 
 class CellsSummary(Scores, OfTableSummary):
-    """The figures of a density of cells.
+    """The scores of a density of cells.
 
     Attributes:
         measure: The SHA-256 of the base measure: log-likelihoods compare only where it is equal.
-        shares: The mean weight of the networks beside the marginal, of each column.
-        memorisation: How much likelier training rows are than test rows.
+        shares: The mean weight of the networks, beside the marginal, of each column.
     """
 
     measure: Text

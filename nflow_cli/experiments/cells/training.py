@@ -1,4 +1,4 @@
-"""Training of a density of cells by maximum likelihood, in the compiled loop."""
+"""The training model of a density of cells."""
 
 import itertools
 import math
@@ -20,8 +20,8 @@ from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.trainer import ChunkTrainer
 
 HIDING = 1 / 7  # of the rows of a batch
-FLOOR = 0.01  # the weight of the marginals beside the networks: outliers pull these no further
-LEAST = -1e4  # nats: of a float32, and below all that counts
+FLOOR = 0.01  # weight of the marginals in the loss, which bounds the effect of outliers
+LEAST = -1e4  # nats; finite in float32
 
 
 class FitCells(ChunkTrainer):
@@ -31,9 +31,9 @@ class FitCells(ChunkTrainer):
         layout: Of each network.
         columns: Of a row.
         trained: The weights of all networks.
-        start: What is added to them, and their units: the decay of weights pulls to it.
-        shift: What is added to the mean log-probability of a row in nats, so that it is that of the
-            table's units: a density is a mass over the width of its interval.
+        start: The initial density added to the weights, and their units: weight decay pulls to it.
+        shift: Added to the mean log-probability of a row in nats, so that it is a log-density in
+            the table's units: a density is a mass over the width of its interval.
     """
 
     terms = ("loss",)
@@ -59,7 +59,7 @@ class FitCells(ChunkTrainer):
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
         """Return ``-mean log q(row)`` in nats ``(R,)`` of packed rows ``(E, batch_size)``.
 
-        ``q`` mixes each cell with its marginal, by a fixed weight: the loss of a cell is bounded.
+        ``q`` mixes each cell with its marginal by a fixed weight, which bounds the loss of a cell.
         """
         *_, marginal, _ = self.parts(batch)
         log_floor, log_rest = math.log(FLOOR), math.log1p(-FLOOR)
@@ -67,11 +67,11 @@ class FitCells(ChunkTrainer):
         return {"loss": -ops.mean(ops.sum(mixed, axis=-2), axis=-1) - self.shift}
 
     def log_cells(self, packed: Any) -> Any:
-        """Return the log-probabilities ``(R, D, n)`` of the cells of packed rows by the networks.
+        """Return log-probabilities ``(R, D, n)`` of the cells of packed rows by the networks.
 
         Args:
-            packed: ``(…, E, n)``, as :func:`packed` returns them. Where rows of 0 and 1 follow, one
-                a column, the cells of 1 are hidden from the networks.
+            packed: ``(…, E, n)`` of :func:`packed`, optionally followed by rows of 0 and 1, one a
+                column: cells of 1 are hidden from the networks.
         """
         layout = self.layout
         codes, centre, half, _, hidden = self.parts(packed)
@@ -87,7 +87,7 @@ class FitCells(ChunkTrainer):
         return log_cells(layout, parameters, codes, *mixed, xp=ops)
 
     def parts(self, packed: Any) -> list[Any]:
-        """Return codes, centres, half widths, marginals, and which cells are hidden."""
+        """Return codes, centres, half widths, marginals, and hidden cells."""
         layout = self.layout
         n = len(layout.with_numbers) + len(layout.coarse)
         counts = layout.n_columns, n, n, len(layout.modelled), layout.n_columns
@@ -103,15 +103,11 @@ class FitCells(ChunkTrainer):
 
 
 class CellChunks(PointChunks):
-    """Batches of packed rows, in some of which cells are hidden from the network.
+    """Batches of packed rows with randomly hidden cells, of C = ``n_columns``.
 
-    So the network learns what each cell is given any of those before it, as it must of a row whose
-    cells are not all known. A row in seven hides each of its cells with one probability, which is
-    uniform from row to row.
-
-    Args:
-        n_columns: C.
-        arguments: As of :class:`~nflow_cli.training.chunks.PointChunks`.
+    The network so learns each cell given any subset of those before it, as for rows with missing
+    cells. One row in seven hides its cells, each with a probability that is uniform from row to
+    row.
     """
 
     def __init__(self, n_columns: int, *arguments: Any):
@@ -119,7 +115,7 @@ class CellChunks(PointChunks):
         self.n_columns = n_columns
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
-        """Draw the rows of chunk ``index``, and which of their cells are hidden."""
+        """Draw the rows of chunk ``index`` and their hidden cells."""
         rows, rng = super().drawn(seed, index), stream(seed, "hidden", index)
         shape = (self.chunk, 1, self.batch_size)
         share = np.where(rng.random(shape) < HIDING, rng.random(shape), 0.0).astype(np.float32)
@@ -128,11 +124,10 @@ class CellChunks(PointChunks):
 
 
 def packed(density: CellDensity, rows: np.ndarray) -> np.ndarray:
-    """Return rows ``(n, C)`` as one array ``(n, E)``, float32, of what the cells of a row are.
+    """Return rows ``(n, C)`` as one float32 array ``(n, E)`` of training inputs.
 
     These are codes, centres, half widths, and log-probabilities by the marginals given that a cell
-    is what training rows are. One of what none is counts as unknown: a network learns nothing of
-    it.
+    is a level or number of training rows. Other cells count as unknown, without a gradient.
     """
     layout, encoded = density.layout, density.encode(rows)
     learnt = np.array([layout.outcomes[i].learnt for i in layout.columns])[:, None]

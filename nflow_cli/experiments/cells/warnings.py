@@ -1,4 +1,4 @@
-"""Warnings about the scores of a fit to a whole table. No Keras here."""
+"""Warnings about unreliable scores of a fit to a whole table."""
 
 from nflow_cli.evaluation.caveats import (
     SIGMAS,
@@ -12,16 +12,14 @@ from nflow_cli.evaluation.caveats import (
 from nflow_cli.text import printable
 
 SHOWN = 5  # columns in a message
-CHANCE = 3.0  # standard errors of an AUC, up to which it may be 1/2
-MEMORISED = 0.6  # an AUC above is a large effect, however small its error
+CHANCE = 3.0  # standard errors of an AUC above 1/2
+MEMORISED = 0.6  # smallest AUC of a warning
 
 
 def warnings_of(summary: Summary, are_chosen: bool = False) -> list[Caveat]:
-    """Return the warnings about the scores, by the facts in the summary.
+    """Return the warnings about the scores of a summary.
 
-    Args:
-        summary: Or what else has its figures.
-        are_chosen: Whether the test rows are not a random part of the rows.
+    ``are_chosen``: whether the test rows are not a random part of the rows.
     """
     every = (
         ruined(summary),
@@ -33,9 +31,9 @@ def warnings_of(summary: Summary, are_chosen: bool = False) -> list[Caveat]:
 
 
 def ruined(summary: Summary) -> Caveat | None:
-    """Return the warning of a fit that is worse than independent columns.
+    """Return a warning if the fit is worse than independent columns.
 
-    By 4 standard errors, twice those of an interval of 95 %; of few rows that has more of them.
+    The threshold is 4 standard errors, or twice the half width of a 95 % interval of few rows.
     """
     gain, error = number(summary, "gain"), number(summary, "gain_standard_error")
     if summary.get("log_likelihood", 0.0) is None:
@@ -47,7 +45,7 @@ def ruined(summary: Summary) -> Caveat | None:
 
 
 def miscalibrated(summary: Summary) -> Caveat | None:
-    """Return the warning of columns whose PIT is further from uniform than chance explains."""
+    """Return a warning of columns whose PIT is not uniform."""
     wrong = [
         name
         for name, column in summary.get("pit", {"columns": {}})["columns"].items()
@@ -58,16 +56,16 @@ def miscalibrated(summary: Summary) -> Caveat | None:
     names = ", ".join(map(printable, wrong[:SHOWN]))
     names += f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
     reason = (
-        f"held-out cells of {names} have another distribution than the one claimed, at the 1 % "
-        "level of all columns together; more rows or updates may help"
+        f"the PIT of held-out cells of {names} is not uniform, at the 1 % level over all columns; "
+        "more rows or updates may help"
     )
     return Caveat("miscalibrated", ("pit",), reason)
 
 
 def memorised(summary: Summary, are_chosen: bool = False) -> Caveat | None:
-    """Return the warning of training rows that are much likelier than test rows.
+    """Return a warning if training rows are much likelier than test rows.
 
-    The AUC of the likelihood attack is beyond chance and above 0.6.
+    The AUC of the likelihood attack must be beyond chance and above 0.6.
     """
     effect, facts = memorisation_text(summary), summary.get("memorisation", {})
     if not effect or not (number(facts, "auc") or 0) > MEMORISED:
@@ -77,12 +75,12 @@ def memorised(summary: Summary, are_chosen: bool = False) -> Caveat | None:
         "train.weight_decay or more rows"
     )
     if are_chosen:
-        reason += "; or the test rows, not drawn at random one by one, have another distribution"
+        reason += "; or the test rows, which are not a random sample, have another distribution"
     return Caveat("memorised", ("memorisation",), reason)
 
 
 def memorisation_text(summary: Summary) -> str:
-    """Return by how much training rows are likelier than test rows; "" where chance explains it."""
+    """Return the excess log-likelihood of training rows and the AUC; "" if within chance."""
     facts = summary.get("memorisation", {})
     auc, error = number(facts, "auc"), number(facts, "auc_standard_error")
     if auc is None or error is None or not auc - 0.5 > CHANCE * error:

@@ -1,4 +1,4 @@
-"""The arrays of ``weights.npz`` of a density of cells. No Keras here."""
+"""The arrays of ``weights.npz`` of a density of cells."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +24,7 @@ UNMIXING, ALONE_NORMALS = "unmixing", "alone_normals"
 def shapes(
     layout: Layout, computed: Sequence[CellColumn], blocks: int, members: int, is_unmixed: bool
 ) -> dict[str, Shape]:
-    """Return the shapes of all arrays: of the networks, R first, and what stands beside them."""
+    """Return the shapes of all arrays; those of networks begin with R."""
     shares = {_shares_of(k): (column.outcomes.count,) for k, column in enumerate(computed)}
     normals = {_normals_of(k): (3, -1) for k, c in enumerate(computed) if c.has_numbers}
     of_networks = network.shapes(layout, blocks)
@@ -54,7 +54,7 @@ def _normals_of(k: int) -> str:
 def arrays_of(
     density: CellDensity, networks: Sequence[Mapping[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """Return all arrays of a density whose networks have these weights, as they were trained."""
+    """Return all arrays of a density, with the trained weights of its networks."""
     layout, shares = density.layout, []
     for bank, of_bank in zip(layout.banks, density.marginal.log_shares):
         for c, i in enumerate(bank.modelled):
@@ -90,8 +90,8 @@ def _arrays_of_computed(computed: Sequence[Computed]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def damage(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
-    """Return which array holds numbers that no density has, and what was expected; or ""."""
+def inconsistency(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the first invalid array and the expected values; "" if all are valid."""
     limits, shares, (log_weights, _, scales) = (
         arrays[LIMITS],
         arrays[SHARES],
@@ -115,7 +115,7 @@ def damage(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def is_mixture(weights: np.ndarray) -> bool:
-    """Return whether weights are those of a mixture."""
+    """Return whether weights are non-negative with sum 1."""
     return bool((weights >= 0).all() and np.isclose(weights.sum(), 1))
 
 
@@ -125,13 +125,13 @@ def density_of(
     layout: Layout,
     arrays: Mapping[str, np.ndarray],
 ) -> CellDensity:
-    """Return the density that :func:`arrays_of` wrote down; scales of ``columns`` are its own."""
+    """Return the density of :func:`arrays_of`; ``columns`` have their own scales."""
     limits = dict(zip(layout.mixed, arrays[LIMITS].T.tolist()))
     bounded = [
         CellColumn(column.name, column.kind, column.maps, *limits.get(i, ()))
         for i, column in enumerate(columns)
     ]
-    names = network.shapes(layout, _blocks(arrays))
+    names = network.shapes(layout, blocks_of(arrays))
     members = [
         Member(
             network.masked(layout, {name: arrays[name][r].astype(np.float64) for name in names}),
@@ -156,7 +156,8 @@ def density_of(
     return CellDensity(components, layout, marginal, members, last, found, alone)
 
 
-def _blocks(arrays: Mapping[str, np.ndarray]) -> int:
+def blocks_of(arrays: Mapping[str, np.ndarray]) -> int:
+    """Return the number of residual blocks of a network."""
     return sum(name.endswith("_in_kernel") for name in arrays)
 
 

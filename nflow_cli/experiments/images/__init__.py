@@ -1,4 +1,4 @@
-"""Images, modelled by a VAE whose posterior goes through flows."""
+"""VAEs with a flow posterior, trained on images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,11 +25,11 @@ from nflow_cli.runs.directory import RunDirectory
 if TYPE_CHECKING:
     from nflow_cli.experiments.checked_run import CheckedRun
 
-SHOWN = 64  # samples in the picture beside a file of them
+SHOWN = 64  # samples in the picture
 
 
 class Images(Experiment):
-    """A VAE."""
+    """A fit of a VAE to images, by ``nflow train-vae``."""
 
     config: VAEConfig
     name = "images"
@@ -57,13 +57,13 @@ class Images(Experiment):
 
     @property
     def footprint(self) -> Footprint:
-        """What an update takes of memory."""
+        """Memory of an update."""
         config = self.config
         drawn = PIXELS + config.model.latent_dim
         return Footprint(config.train.batch_size, drawn, of_vae(config))
 
     def data(self, run: RunDirectory | None = None) -> Any:
-        """Load the images, or those that a run was trained on."""
+        """Load the images, or those of a run."""
         from nflow_cli.data.images import load_images
         from nflow_cli.experiments.data import images_of
 
@@ -72,7 +72,7 @@ class Images(Experiment):
         return load_images(self.config.subject, fallback=self.config.data.fallback)
 
     def expect_fits(self, data: Any) -> None:
-        """Refuse a batch or a validation split that the data set is too small for."""
+        """Refuse a batch or a validation split that is larger than the training set."""
         stopping, size = self.config.train.early_stopping, self.config.train.batch_size
         held_out = stopping.images if stopping else 0
         if size > data.n_train - held_out:
@@ -83,13 +83,13 @@ class Images(Experiment):
             )
 
     def fit(self, run: RunDirectory, data: Any) -> Fitted:
-        """Train, judge and save the model."""
+        """Train, score and save."""
         from nflow_cli.experiments.images import fit as images_fit
 
         return images_fit.run(self.config, run, data)
 
     def load(self, run: RunDirectory) -> Any:
-        """Return the VAE that was trained."""
+        """Load the trained VAE."""
         from nflow_cli.experiments.trained import TrainedVAE
         from nflow_cli.models.vae import FlowVAE
         from nflow_cli.runs.model_file import load_weights
@@ -104,11 +104,11 @@ class Images(Experiment):
         return TrainedVAE(run.path, self, model)
 
     def ruined(self, summary: Summary) -> Caveat | None:
-        """Tell a VAE that is worse than fair coins."""
+        """Warn if worse than fair coins."""
         return ruined_images(summary)
 
     def labels(self) -> dict[str, Any]:
-        """Return what the summary says of the config, beside its flow, K and seed."""
+        """Return the summary's config entries."""
         return {
             "amortized": self.config.flow.amortized,
             "latent_dim": self.config.model.latent_dim,
@@ -122,17 +122,17 @@ class Images(Experiment):
         return self.config.prior and self.config.prior.title
 
     def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
-        """Return the rows of the table that a training ends with."""
+        """Return the printed scores."""
         return rows.rows_of(summary, self.length, caveats)
 
     def verdict(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
-        """Return the bound and the likelihood, and that of fair coins."""
+        """Return bound and likelihood."""
         return rows.verdict_of(summary, caveats)
 
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
-        """Judge a VAE by its test images, or by others."""
+        """Score by test images, or others."""
         from nflow_cli.data.images import binarize
         from nflow_cli.evaluation.images import evaluate_vae
 
@@ -159,7 +159,7 @@ class Images(Experiment):
     def write_samples(
         self, trained: Any, n: int, path: Path, seed: int, given: str | None = None
     ) -> list[Path]:
-        """Write ``n`` images ``(n, 28, 28)``, and a picture of the first of them."""
+        """Write ``n`` images ``(n, 28, 28)``, and a picture of the first ones."""
         from nflow_cli import plotting
         from nflow_cli.runs.samples_file import write_file, write_npy
 
@@ -173,12 +173,12 @@ class Images(Experiment):
         return [path, picture]
 
     def identity(self, summary: Summary) -> Identity:
-        """Return the name of the images and how they are binarized, the flow and K."""
+        """Return images with binarization, flow and K."""
         name = Path(summary["data"]["name"]).name
         return self.identity_of(f"{name} ({self.config.data.binarization})")
 
     def settings(self, summary: Summary) -> dict[str, str]:
-        """Tell images of one name apart, and priors in one column."""
+        """Return the checksum of the images, and the prior."""
         return {**checksum_of_data(summary), "prior": self.prior_title or "N(0, I)"}
 
     def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,7 +188,7 @@ class Images(Experiment):
         return plotting.vae_figures(*arrays)
 
     def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        """Return a run to be checked."""
+        """Return the checks of a run."""
         from nflow_cli.experiments.images.checks import CheckedImages
 
         return CheckedImages(run, trained, self)

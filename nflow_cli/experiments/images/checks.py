@@ -1,4 +1,4 @@
-"""Checks of a VAE: its scores by the draws they came from, and the arrays of its pictures."""
+"""Checks of a VAE."""
 
 from functools import cached_property
 from typing import Any
@@ -43,23 +43,23 @@ from nflow_cli.models.networks import SIDE
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import ESTIMATES, EVALUATION, SUMMARY
 
-IMAGES, DRAWS = 8, 4  # whose posteriors are checked, and at how many points each
+IMAGES, DRAWS = 8, 4  # posteriors that are checked, and points of each
 PRIOR_POINTS = 32
 
 
 class CheckedImages(CheckedFlows):
-    """A run on images."""
+    """A run of ``nflow train-vae`` to check."""
 
     config: VAEConfig
 
     @property
     def data_checks(self) -> Checks:
-        """Checks of what it was trained on, by name."""
+        """Checks of the data."""
         return {"data": check_images}
 
     @property
     def score_checks(self) -> Checks:
-        """Checks of its scores and pictures, by name."""
+        """Checks of scores and pictures."""
         of_prior = OF_PRIOR if self.config.prior else {}
         return {**of_prior, "bound": check_bound, "arrays": check_arrays}
 
@@ -70,20 +70,20 @@ class CheckedImages(CheckedFlows):
 
     @cached_property
     def pixels(self) -> np.ndarray:
-        """The test images, as the run was judged by them."""
+        """The test images, binarized as for the scores."""
         images = self.data.x_test
         return binarize(images, self.config.data.binarization, self.config.seed, 0, "test")
 
     @cached_property
     def estimates(self) -> dict[str, np.ndarray]:
-        """What ``estimates.npz`` holds for each test image."""
+        """The arrays of ``estimates.npz``, by test image."""
         n, d = len(self.pixels), self.model.latent_dim
         shapes = {**dict.fromkeys(NATS, (n,)), **dict.fromkeys(OF_LATENTS, (n, d))}
         return self.directory.read_estimates(shapes)
 
     @cached_property
     def flows(self) -> Flows:
-        """The flows of a few images in float64, and draws to check them at."""
+        """The posterior flows of a few images in float64, and their check points."""
         model, pixels = self.model, self.pixels[:IMAGES]
         shape = (DRAWS, len(pixels), model.latent_dim)
         noise = stream(self.config.seed, "check").standard_normal(shape, np.float32)
@@ -93,13 +93,13 @@ class CheckedImages(CheckedFlows):
 
     @cached_property
     def prior_flows(self) -> Flows:
-        """The flows of the prior in float64, and draws of its base to check them at."""
+        """The flows of the prior in float64, and their check points."""
         shape = (PRIOR_POINTS, self.model.latent_dim)
         points = stream(self.config.seed, "check prior").standard_normal(shape, np.float32)
         return Flows(as_arrays(self.model.prior.composition()), points.astype(np.float64))
 
     def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
-        """Return the epoch whose weights were kept."""
+        """Return the best epoch."""
         validated = self.config.train.early_stopping is not None
         return {"best_epoch": self.best_at("validation_negative_elbo") if validated else None}, []
 
@@ -112,7 +112,7 @@ OF_PRIOR: Checks = {
 
 
 def check_images(run: CheckedImages) -> Verdict:
-    """Find the images again."""
+    """Reload the images; compare sizes and checksum."""
     config, images = run.config, run.data
     training, _ = split(images, config)
     sizes = {"n_train": len(training), "n_test": images.n_test}
@@ -123,9 +123,9 @@ def check_images(run: CheckedImages) -> Verdict:
 
 
 def check_bound(run: CheckedImages) -> Verdict:
-    """Compute the summary's scores again from the estimates of each image, and some of these.
+    """Recompute the scores from the estimates of each image, and some of the estimates.
 
-    They are drawn as they were, for the first, the middle and the last batch of images.
+    These are redrawn for the first, the middle and the last batch of images.
     """
     estimates = run.estimates
     n, draws = len(run.pixels), run.config.evaluate.importance_samples
@@ -143,7 +143,7 @@ def check_bound(run: CheckedImages) -> Verdict:
 
 
 def check_arrays(run: CheckedImages) -> Verdict:
-    """Compute again what the pictures are drawn from."""
+    """Recompute the arrays of the pictures."""
     model, seed = run.model, run.config.seed
     originals, axis = run.arrays["originals"], run.arrays["manifold_axis"]
     axes = run.arrays["latent_axes"].tolist()
@@ -169,7 +169,6 @@ def check_arrays(run: CheckedImages) -> Verdict:
 
 
 def _latents(run: CheckedImages, axes: list[int], mean_latent: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the latents of the images that are shown, of the two units that vary most."""
     pixels, labels, seed = run.pixels, run.data.y_test, run.config.seed
     shown = shown_images(len(pixels), seed, SHOWN_LATENTS)
     base, latents = draw_latents(run.model, pixels[shown], seed)

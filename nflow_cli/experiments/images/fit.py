@@ -1,4 +1,4 @@
-"""Train a flow-VAE on images by its variational bound."""
+"""Training of a flow-VAE on images, by its variational bound."""
 
 import math
 import statistics
@@ -65,7 +65,7 @@ class FitVAE(ChunkTrainer):
         }
 
     def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
-        """Yield what :meth:`objective` computes, part by part."""
+        """Yield the intermediate values of :meth:`objective`."""
         vae, (images, noise) = self.vae, batch
         mean, log_variance, context = vae.encoded(images)
         yield "the encoder's mean", mean
@@ -83,28 +83,24 @@ class FitVAE(ChunkTrainer):
 
 
 class EpochLog(ValidationLog):
-    """Writes a row per epoch; with a validation split, one that ends training and picks weights."""
+    """Metrics by epoch; with a validation split, early stopping and best weights."""
 
     column = "validation_negative_elbo"
 
     @property
     def reached(self) -> int:
-        """How many epochs were made."""
+        """Number of completed epochs."""
         return self.rows
 
     def write_row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the row of the next epoch, or of what was made of it before training diverged."""
+        """Write the row of an epoch, the last possibly incomplete."""
         return super().write_row({"epoch": self.rows + 1, **columns})
 
 
 class Training(NamedTuple):
-    """How a VAE was trained.
+    """The result of a training; ``best_epoch`` is ``None`` without a validation split.
 
-    Attributes:
-        epochs: How many were made.
-        best_epoch: Whose weights are kept; None without a validation split.
-        compile_seconds: How long compiling took.
-        seconds_per_epoch: The median, without the first, which compiles.
+    ``seconds_per_epoch`` is the median, without the first, which compiles.
     """
 
     epochs: int
@@ -114,7 +110,7 @@ class Training(NamedTuple):
 
 
 def build(config: VAEConfig, updates_per_epoch: int) -> FitVAE:
-    """Build and compile the model that a :class:`~nflow_cli.config.schema.VAEConfig` describes."""
+    """Build and compile the model of a config."""
     model, flow, train = config.model, config.flow, config.train
     networks = (model.latent_dim, model.network, model.hidden)
     prior = config.prior and config.prior.model_dump()
@@ -127,9 +123,9 @@ def build(config: VAEConfig, updates_per_epoch: int) -> FitVAE:
 
 
 def split(images: Images, config: VAEConfig) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the training images, and those held out for early stopping if that is asked for.
+    """Return the training images, and the validation split for early stopping, if any.
 
-    They are drawn by the seed: files may be sorted by what they show.
+    It is sampled by the seed, as files may be sorted.
     """
     stopping = config.train.early_stopping
     if stopping is None:
@@ -145,9 +141,9 @@ def train(
     config: VAEConfig,
     directory: RunDirectory | None = None,
 ) -> Training:
-    """Train ``model`` as ``config.train`` says.
+    """Train ``model`` as ``config.train`` specifies.
 
-    With ``directory``, the training is logged and saved there, and goes on from where it was.
+    With ``directory``, the training is logged and saved there, and resumes from its checkpoint.
     """
     clock = Clock()
     validate = None if held_out is None else _validator(model.vae, held_out, config)
@@ -174,7 +170,6 @@ def train(
 
 
 def _validator(vae: FlowVAE, held_out: np.ndarray, config: VAEConfig) -> Callable[[], float]:
-    """Return the function that estimates the negative bound on the validation images."""
     pixels = binarize(held_out, config.data.binarization, config.seed, 1, "test")
     sampler = ImportanceSampler(vae, 1, config.seed)
 
@@ -186,7 +181,7 @@ def _validator(vae: FlowVAE, held_out: np.ndarray, config: VAEConfig) -> Callabl
 
 
 def published_of(config: VAEConfig, images: Images) -> list[dict[str, Any]]:
-    """Return the published scores that are of the same data and as many flows."""
+    """Return the published scores for the same data and number of flows."""
     name = MNIST if images.sha256 == MNIST_ARRAYS_SHA256 else images.name
     data = name, config.data.binarization
     return [
@@ -197,7 +192,7 @@ def published_of(config: VAEConfig, images: Images) -> list[dict[str, Any]]:
 
 
 def run(config: VAEConfig, directory: RunDirectory, images: Images) -> Fitted:
-    """Train, judge and save in ``directory``, from where it is."""
+    """Train or resume in ``directory``, score and save."""
     training, held_out = split(images, config)
     chunks = ImageChunks(training, config)
     model = build(config, chunks.batches)

@@ -1,11 +1,11 @@
-"""The scores of a VAE, as rows of tables."""
+"""Printed scores of a VAE."""
 
 from nflow_cli.evaluation.caveats import FAIR_COIN_NATS, marked
 from nflow_cli.experiments.rows import Caveats, Rows, Summary, figure, length_text
 
 
 def rows_of(summary: Summary, epochs: int, caveats: Caveats) -> Rows:
-    """Return the rows of the table that a training ends with."""
+    """Return the rows printed after training."""
     data = summary["data"]
     made = length_text(summary["epochs"], epochs, "epochs")
     best = f"; best after {summary['best_epoch']:,}" if summary["best_epoch"] else ""
@@ -24,25 +24,25 @@ def rows_of(summary: Summary, epochs: int, caveats: Caveats) -> Rows:
 
 
 def verdict_of(summary: Summary, caveats: Caveats) -> Rows:
-    """Return the bound and the likelihood, beside what fair coins have, and what was published."""
+    """Return the rows of bound, likelihood, fair coins and published scores."""
     bound, _, likelihood, _ = bound_rows(summary, summary["latent_dim"], caveats)
     published = [("published", _published(entry)) for entry in summary["published"]]
-    return [bound, likelihood, ("of fair coins", f"{FAIR_COIN_NATS:.2f} nats"), *published]
+    return [bound, likelihood, ("fair coins", f"{FAIR_COIN_NATS:.2f} nats"), *published]
 
 
 def data_row(name: str, binarization: str, count: int) -> tuple[str, str]:
-    """Return the row of the images that a VAE is judged by."""
+    """Return the row of the test images."""
     return "data", f"{name}, binarization: {binarization}, {count:,} test images"
 
 
 def flow_row(pattern: str, k: int, amortized: bool) -> tuple[str, str]:
-    """Return the row of the flows of a VAE's posterior."""
+    """Return the row of the posterior's flows."""
     text = f"{pattern}, K = {k}, {'amortized' if amortized else 'shared'}"
     return "flow", text if k else "none (K = 0)"
 
 
 def prior_rows(title: str | None) -> Rows:
-    """Return the row of the flows of a VAE's prior, if it has some."""
+    """Return the row of the prior's flows, if any."""
     return [("prior", f"N(0, I) pushed through {title}")] if title else []
 
 

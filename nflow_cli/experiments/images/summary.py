@@ -1,4 +1,4 @@
-"""The summary of a VAE. No Keras here."""
+"""The summary of a VAE."""
 
 from typing import Any
 
@@ -7,23 +7,18 @@ from nflow_cli.experiments.summary import DataRecord, RunSummary
 
 
 class ImagesRecord(DataRecord):
-    """The images, and how many there are."""
+    """The images, with sizes."""
 
     n_train: Count
     n_test: Count
 
 
 class ImagesSummary(RunSummary):
-    """The figures of a VAE, in nats an image; ``evaluation.images.scores_of`` has their meaning.
+    """The scores of a VAE, in nats an image; ``evaluation.images.scores_of`` defines them.
 
     Attributes:
-        amortized: Whether the encoder gives the parameters of the flows.
-        latent_dim: The number of latents.
-        epochs: The epochs that were made.
-        best_epoch: The epoch whose weights were kept; None without a validation split.
-        binarization: How pixels were binarized.
-        prior: The flows of the prior as text; None where it is N(0, I).
-        published: Published scores of the same data and as many flows.
+        best_epoch: The epoch whose weights were kept; ``None`` without a validation split.
+        prior: The flows of the prior as text; ``None`` for N(0, I).
         seconds_per_epoch: The median, without the first, which compiles.
     """
 

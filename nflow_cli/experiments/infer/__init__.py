@@ -1,4 +1,4 @@
-"""A log-density of the user's own, or a built-in one, fitted by reverse KL in D dimensions."""
+"""Fits of flows to a log-density, user-supplied or built in, by reverse KL in D dimensions."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Inference(DensityExperiment):
     """A fit to a log-density, by ``nflow infer``.
 
-    What it was, where a user wrote it, is run where the command line names it alone.
+    A user-supplied log-density is executed only when named on the command line.
     """
 
     config: InferConfig
@@ -50,11 +50,11 @@ class Inference(DensityExperiment):
 
     @property
     def restarts(self) -> int:
-        """How many trainings share the run, from its seed on."""
+        """Number of restarts."""
         return self.config.train.restarts
 
     def data(self, run: RunDirectory | None = None) -> Any:
-        """Return the built-in density of the config; a user's is never run from a config."""
+        """Return the built-in density; a user's is never executed from a config."""
         density = self.config.density
         if density.is_built_in:
             from nflow_cli.backend import start_tensorflow
@@ -66,23 +66,23 @@ class Inference(DensityExperiment):
         where = f"of {density.path}" if density.path != IN_PYTHON else "of Python"
         if run is None:
             raise ConfigError(
-                f"density: a function {where}, which no preset runs; name it: "
+                f"density: a function {where}, which no preset executes; name it: "
                 f"nflow infer FILE.py:{density.name}"
             )
         raise ConfigError(
-            f"{run.path}: fitted to {density.name} {where}, which no run directory runs; name it: "
-            f"--density FILE.py:{density.name}"
+            f"{run.path}: fitted to {density.name} {where}, which no run directory executes; "
+            f"name it: --density FILE.py:{density.name}"
         )
 
     def density_again(self, place: str) -> Any:
-        """Load the function of a run, which the command line names."""
+        """Load the user's function named on the command line."""
         from nflow_cli.experiments.infer.subject import subject_again
 
         return subject_again(self.config, place)
 
     @property
     def resuming(self) -> Sequence[str]:
-        """The arguments of `nflow resume` that name the function again."""
+        """Arguments of ``nflow resume`` that name the function."""
         density = self.config.density
         if density.is_built_in:
             return []
@@ -90,45 +90,45 @@ class Inference(DensityExperiment):
         return ["--density", f"{path}:{density.name}"]
 
     def fit(self, run: RunDirectory, data: Any) -> Fitted:
-        """Train, judge and save the model."""
+        """Train, score and save."""
         from nflow_cli.experiments.infer import fit as infer_fit
 
         return infer_fit.run(self.config, run, data)
 
     def notes_of_data(self, data: Any) -> Sequence[str]:
-        """Return notes on the function that is fitted."""
+        """Return notes on the function."""
         return data.notes
 
     def load(self, run: RunDirectory) -> Any:
-        """Return the density that was trained, in the user's units."""
+        """Load the trained density, in the user's units."""
         from nflow_cli.experiments.trained import TrainedInference
 
         return TrainedInference(run.path, self, self.load_model(run))
 
     def caveats(self, summary: Summary) -> list[Caveat]:
-        """Return the warnings about its scores: heavy tails of weights, mass that it missed."""
+        """Return the warnings about the scores."""
         caveats = [caveat for caveat in super().caveats(summary) if caveat.word != "dominated"]
         return caveats + warnings.caveats_of(summary)
 
     def ruined(self, summary: Summary) -> Caveat | None:
-        """Tell a fit that is not finite."""
+        """Warn if the fit is not finite."""
         return warnings.ruined(summary)
 
     def labels(self) -> dict[str, Any]:
-        """Return what the summary says of the config, beside its flow, K and seed."""
+        """Return the summary's config entries."""
         return {"target": self.config.subject, "base": self.config.base_name}
 
     def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
-        """Return the rows of the table that a training ends with."""
+        """Return the printed scores."""
         return rows.rows_of(summary, self.length, caveats, self.truth)
 
     def verdict(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
-        """Return the KL or the free energy, k-hat and log Z."""
+        """Return KL or free energy, k-hat and log Z."""
         return rows.verdict_of(summary, caveats)
 
     @property
     def truth(self) -> Mapping[str, tuple[float, float]]:
-        """The moments of a built-in density, as far as they are known."""
+        """Known moments of a built-in density."""
         from nflow_cli.experiments.infer.subject import built_in
 
         density = self.config.density
@@ -138,7 +138,7 @@ class Inference(DensityExperiment):
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
-        """Judge a fit by fresh samples of it."""
+        """Score a fit by fresh samples."""
         from nflow_cli.evaluation.inference import judge
 
         n = samples or self.config.evaluate.samples
@@ -151,24 +151,24 @@ class Inference(DensityExperiment):
         return Judgement({"samples": n, "seed": seed, **scores}, table, caveats)
 
     def read_data(self, name: str) -> Any:
-        """Refuse: a density is judged by draws."""
-        raise ConfigError("--data: expected none: a run of `nflow infer` is judged by its draws")
+        """Refuse ``--data``: a density is judged by draws."""
+        raise ConfigError("--data: expected none: a run of `nflow infer` is scored by its draws")
 
     def sample_columns(self, trained: Any) -> list[str]:
-        """Return the names of the coordinates."""
+        """Return the names of coordinates."""
         return trained.columns
 
     def identity(self, summary: Summary) -> Identity:
-        """Return the density, the flow and K."""
+        """Return density, flow and K."""
         return self.identity_of(self.config.subject)
 
     def settings(self, summary: Summary) -> dict[str, str]:
-        """Tell files of one name apart."""
+        """Return the checksum of the user's file."""
         sha256 = self.config.density.sha256
         return {} if sha256 is None else {"density.sha256": sha256[:12]}
 
     def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
-        """Return which file of the pictures is not of these coordinates, and why, or ""."""
+        """Return an inconsistency between arrays and columns, or ""."""
         return damage_of_columns(arrays, summary, self.config.density.columns)
 
     def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,13 +180,13 @@ class Inference(DensityExperiment):
     def write_resampled(
         self, trained: Any, data: Any, n: int, path: Path, seed: int
     ) -> tuple[list[Path], str]:
-        """Write ``n`` draws chosen by their weights; return what was written, and a note."""
+        """Write ``n`` importance-resampled draws."""
         from nflow_cli.experiments.infer.draws import write_resampled
 
         return write_resampled(trained, data.target, n, path, seed)
 
     def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        """Return a run to be checked."""
+        """Return the checks of a run."""
         from nflow_cli.experiments.infer.checks import CheckedInference
 
         return CheckedInference(run, trained, self)

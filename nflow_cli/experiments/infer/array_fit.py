@@ -1,4 +1,4 @@
-"""A fit to a log-density that is called between compiled programs, with its gradient."""
+"""Training on log-densities that NumPy computes between compiled programs."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -13,22 +13,22 @@ from nflow_cli.training.trainer import best_restart, compiled
 
 
 class ArrayFit(Fit2D):
-    """A density and the log-density of arrays that it is fitted to.
+    """A density and the NumPy log-density that it is fitted to.
 
-    No compiled loop can call a function of NumPy, so each update is a program: with ``log p`` and
-    its gradient at the points ``x`` of its base samples, it minimises a surrogate whose gradient is
-    that of the loss, ``E[log q(x(z_0)) - β x(z_0) · ∇log p(x)]``, the gradient held; and it takes
-    the base samples of the next update to points.
+    No compiled loop can call NumPy, so each update is one program: with ``log p`` and its gradient
+    at the points ``x`` of its base samples, it minimises a surrogate with the same gradient as the
+    loss, ``E[log q(x(z_0)) - β x(z_0) · ∇log p(x)]`` at constant ``∇log p``, and pushes the base
+    samples of the next update to points.
     """
 
     target: ArrayDensity
 
     def make_train_function(self, force: bool = False) -> None:
-        """Let Keras train chunk by chunk with :meth:`chunk_program`."""
+        """Train chunk by chunk with :meth:`chunk_program`."""
         self.train_function = lambda iterator: self.run_chunk(next(iterator))
 
     def chunk_program(self) -> Callable[[Any], dict[str, Any]]:
-        """Return :meth:`run_chunk`, which is no one program."""
+        """Return :meth:`run_chunk`, which is not one program."""
         return self.run_chunk
 
     def run_chunk(self, data: Any) -> dict[str, Any]:
@@ -48,12 +48,12 @@ class ArrayFit(Fit2D):
         return {**logs, "learning_rate": self.optimizer.learning_rate}
 
     def differentiate(self, batch: Any) -> tuple[dict[str, Any], list[Any]]:
-        """Return the terms of the next update and the gradient of its loss by every weight."""
+        """Return terms and gradients."""
         points = ops.convert_to_numpy(self.points_of(batch))
         return self._differentiated(batch, *map(ops.convert_to_tensor, self.target.at(points)))
 
     def points_of(self, batch: Any) -> Any:
-        """Return the points ``x`` that base samples ``(D, [R,] batch_size)`` are taken to."""
+        """Return the points ``x`` of base samples ``(D, [R,] batch_size)``."""
         z, _ = self.density.push(ops.swapaxes(batch, -1, -2))
         return self.target.outside(z)[0]
 
@@ -74,7 +74,6 @@ class ArrayFit(Fit2D):
         return compiled(update, self.xla)
 
     def _differentiated(self, batch: Any, values: Any, gradients: Any) -> Any:
-        """Return the terms and gradients of an update, by ``log p`` at its points and its slope."""
         return self.early_or_late(lambda: self._differentiated_so(batch, values, gradients))
 
     def _differentiated_so(self, batch: Any, values: Any, gradients: Any) -> Any:

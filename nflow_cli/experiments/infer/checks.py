@@ -1,4 +1,4 @@
-"""A fit to a log-density that is checked: without running a user's code."""
+"""Checks of a fit to a log-density, without executing user code."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -16,15 +16,15 @@ from nflow_cli.runs.directory import EVALUATION, SUMMARY
 
 
 class CheckedInference(CheckedDensity):
-    """A run of ``nflow infer``."""
+    """A run of ``nflow infer`` to check."""
 
     config: InferConfig
 
     @property
     def score_checks(self) -> Checks:
-        """Checks of its scores and pictures, by name."""
+        """Checks of scores and pictures."""
         if not self.config.density.is_built_in:
-            return {"summary": tell_unknown, "arrays": check_samples}
+            return {"summary": skip_user_code, "arrays": check_samples}
         return {"summary": check_scores, "arrays": check_arrays}
 
     @property
@@ -34,20 +34,20 @@ class CheckedInference(CheckedDensity):
 
     @cached_property
     def judged(self) -> Judgement:
-        """The scores, computed again from the same draws."""
+        """Scores recomputed from the same draws."""
         trained, config = self.trained, self.config
         parts = trained.inside, self.target, trained.units, trained.columns
         return judge(*parts, config.seed, config.evaluate.samples)
 
 
-def tell_unknown(run: CheckedInference) -> Verdict:
-    """Say that no score is computed again, since that would run a user's code."""
+def skip_user_code(run: CheckedInference) -> Verdict:
+    """Skip the scores of a user's density, whose code is not executed."""
     name = run.config.subject
-    return Outcome.UNKNOWN, f"{name} is code, which check does not run; `nflow evaluate` does"
+    return Outcome.UNKNOWN, f"{name} is user code, not executed by check; `nflow evaluate` does"
 
 
 def check_scores(run: CheckedInference) -> Verdict:
-    """Compute the summary's scores again, from its own draws."""
+    """Recompute the scores from the same draws."""
     scores = dict(run.judged.scores)
     scale = {name: spread for name, (_, spread) in scores["moments"].items()}
     scales: Any = {"moments": scale, "missed_mode": scale}
@@ -70,7 +70,6 @@ def check_scores(run: CheckedInference) -> Verdict:
 
 
 def _are_near(expected: Any, received: Any, scale: Mapping[str, float]) -> bool:
-    """Return whether figures of coordinates are those expected, but for a part of their scale."""
     if expected is None:
         return received is None
     known = received if isinstance(received, Mapping) and None not in received.values() else {}
@@ -81,13 +80,13 @@ def _are_near(expected: Any, received: Any, scale: Mapping[str, float]) -> bool:
 
 
 def check_samples(run: CheckedInference) -> Verdict:
-    """Draw again what the pictures show of ``q``."""
+    """Recompute the draws shown in the pictures."""
     wrong = run.unlike("samples", first_samples(run))
-    return passed(not wrong), "; ".join(wrong) or f"{EVALUATION}: draws as the model gives them"
+    return passed(not wrong), "; ".join(wrong) or f"{EVALUATION}: draws reproduced"
 
 
 def first_samples(run: CheckedInference) -> np.ndarray:
-    """Return the draws that the pictures show."""
+    """Return the draws shown in the pictures."""
     from nflow_cli.evaluation.inference import shown_samples
 
     trained = run.trained
@@ -95,7 +94,7 @@ def first_samples(run: CheckedInference) -> np.ndarray:
 
 
 def check_arrays(run: CheckedInference) -> Verdict:
-    """Compute again what the pictures are drawn from."""
+    """Recompute the arrays of the pictures."""
     trained = run.trained
     expected = arrays_of(trained.inside, run.target, trained.units, run.config.seed, run.judged)
     wrong = run.unlike("samples", expected["samples"]) + run.unlike("rows", expected["rows"])

@@ -1,4 +1,4 @@
-"""Fit a flow stack to a log-density of one's own by reverse KL."""
+"""Training of flow stacks on a log-density, by reverse KL."""
 
 import math
 from typing import Any, ClassVar
@@ -24,13 +24,13 @@ from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.progress import phase
 
-START_SAMPLES = 1_000  # by which a mode is compared with the base as a place to start at
+START_SAMPLES = 1_000  # for comparing a mode with the base
 
 
-class UnsureOfModes:
-    """Starts at a mode only where a Gaussian of unit width does better there than the base.
+class CautiousStarts:
+    """Start at a mode only if base samples shifted to it have a larger mean ``log p``.
 
-    The peak of a hierarchical model can be where nothing of its mass is: in a funnel's neck.
+    A hierarchical model can have its peak where it has no mass: in a funnel's neck.
     """
 
     density: FlowDensity
@@ -38,7 +38,7 @@ class UnsureOfModes:
     remedies: ClassVar = {LOG_P: WHERE_IT_ENDS}
 
     def starts(self, modes: np.ndarray) -> np.ndarray:
-        """Return where the Gaussians of the first stage start ``(R, D)``."""
+        """Return the means of the Gaussians ``(R, D)`` that start the first stage."""
         noise = self.density.base.sample(stream(0, "starts"), (START_SAMPLES, modes.shape[-1]))
         there = np.stack([self._score(noise + mode) for mode in modes])
         return np.where((there > self._score(noise))[:, None], modes, 0.0).astype(modes.dtype)
@@ -48,12 +48,12 @@ class UnsureOfModes:
         return float(values.mean()) if np.isfinite(values).all() else -math.inf
 
 
-class TensorFit(UnsureOfModes, Fit2D):
-    """A density and the log-density by operations that it is fitted to."""
+class TensorFit(CautiousStarts, Fit2D):
+    """A fit to a log-density of tensors."""
 
 
-class HostFit(UnsureOfModes, ArrayFit):
-    """A density and the log-density of arrays that it is fitted to."""
+class HostFit(CautiousStarts, ArrayFit):
+    """A fit to a log-density of NumPy arrays."""
 
 
 def build(config: InferConfig, target: Any) -> Fit2D:
@@ -70,7 +70,7 @@ def build(config: InferConfig, target: Any) -> Fit2D:
 
 
 def run(config: InferConfig, directory: RunDirectory, subject: Subject) -> Fitted:
-    """Fit, judge and save in ``directory``, from where it is."""
+    """Train or resume in ``directory``, score and save."""
     model = build(config, subject.target)
     with compiling(config.train.compile):
         training = train(model, config, directory)

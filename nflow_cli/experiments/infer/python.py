@@ -1,4 +1,4 @@
-"""Fits to log-densities from Python."""
+"""``nflow_cli.infer``."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +34,6 @@ def infer(
 
 
 def _named(log_density: Any) -> tuple[Any, dict[str, Any]]:
-    """Return the function that is fitted, none of a built-in density, and its part of a preset."""
     if isinstance(log_density, str) and log_density in DENSITIES:
         return None, {"name": log_density}
     user = function_of(log_density)

@@ -1,4 +1,4 @@
-"""The scores of a fit to a log-density, as rows of tables."""
+"""Printed scores of a fit to a log-density."""
 
 import math
 from collections.abc import Mapping
@@ -10,17 +10,17 @@ from nflow_cli.text import printable
 
 MOST_ROWS = 12  # of moments
 WORDS = {
-    "good": "good: the weights have a variance, so log Z of what q visits has this error",
-    "rough": "rough: the variance of the weights may be infinite, so errors may be too small",
+    "good": "good: the weights have finite variance; log Z ignores mass that q misses",
+    "rough": "rough: the weights may have infinite variance; standard errors may be too small",
     "poor": "poor: log Z and moments are not reliable; try more flows, updates or restarts",
     "unknown": "unknown: the weights are not finite",
 }
-FAILS = "log p fails or is not finite far from q"
+FAILS = "log p fails or is not finite away from q"
 Truth = Mapping[str, tuple[float, float]]
 
 
 def rows_of(summary: Summary, steps: int, caveats: Caveats, truth: Truth) -> Rows:
-    """Return the rows of the table that a training ends with."""
+    """Return the rows printed after training."""
     return [
         ("density", printable(summary["target"])),
         flow_row(summary),
@@ -31,12 +31,12 @@ def rows_of(summary: Summary, steps: int, caveats: Caveats, truth: Truth) -> Row
 
 
 def judged_rows(scores: Summary, caveats: Caveats, truth: Truth) -> Rows:
-    """Return the rows of what fresh samples say."""
+    """Return the rows of scores by fresh samples."""
     return verdict_of(scores, caveats) + _moments(scores, truth)
 
 
 def verdict_of(scores: Summary, caveats: Caveats) -> Rows:
-    """Return how near a fit is, how far its weights are to be trusted, and what they say of Z."""
+    """Return the rows of KL, free energy, k-hat, ESS and log Z."""
     rows = []
     if (kl := number(scores, "kl")) is not None:
         text = f"{kl:.5f} ± {_error(scores, 'kl')} nats"
@@ -51,20 +51,19 @@ def verdict_of(scores: Summary, caveats: Caveats) -> Rows:
     rows.append(("log Z", marked(log_z, caveats, "estimated_log_z")))
     rows.append(("", _widened_log_z(scores)))
     if number(scores, "missed_share") is None and "missed_share" in scores:
-        rows.append(("", f"no search for mass that q misses: {FAILS}"))
+        rows.append(("", f"missed mass unknown: {FAILS}"))
     return rows
 
 
 def _widened_log_z(scores: Summary) -> str:
     if number(scores, "widened_log_z") is None:
-        return f"not known from a base of heavy tails: {FAILS}"
+        return f"unknown with a heavy-tailed base: {FAILS}"
     log_z = _log_z(scores, "widened_log_z", "widened_log_z_standard_error")
     k = figure(scores, "widened_pareto_k", 2)
-    return f"{log_z} from a base of heavy tails (k-hat {k})"
+    return f"{log_z} with a heavy-tailed base (k-hat {k})"
 
 
 def _verdict(scores: Summary, caveats: Caveats) -> str:
-    """Return what k-hat says; no more than a word where a warning says more of the same weights."""
     word = verdict(number(scores, "pareto_k"))
     others = words((c for c in caveats if c.word != f"{word} weights"), "estimated_log_z")
     return f"{word}, but see [{others}]" if others else WORDS[word]
@@ -82,7 +81,6 @@ def _log_z(scores: Summary, key: str, error: str) -> str:
 
 
 def _moments(scores: Summary, truth: Truth) -> Rows:
-    """Return mean and standard deviation of the first coordinates, with their standard errors."""
     moments, rows = scores["moments"], []
     errors = scores.get("moments_standard_error") or {}
     for name, pair in list(moments.items())[:MOST_ROWS]:
@@ -91,12 +89,11 @@ def _moments(scores: Summary, truth: Truth) -> Rows:
         true = "" if known is None else f" (true: {known[0]:.5g}, sd {known[1]:.5g})"
         rows.append((printable(name)[:20], f"{mean}, sd {spread}{true}"))
     if (rest := len(moments) - MOST_ROWS) > 0:
-        rows.append(("", f"and {rest:,} more coordinates, in summary.json"))
+        rows.append(("", f"{rest:,} more coordinates are in summary.json"))
     return rows
 
 
 def _with_error(value: float | None, error: float | None) -> str:
-    """Write a figure with its standard error, to two digits of that."""
     if value is None or not math.isfinite(value):
         return "not finite"
     if error is None or not 0 < error < math.inf:
@@ -106,7 +103,6 @@ def _with_error(value: float | None, error: float | None) -> str:
 
 
 def _restarts(summary: Summary) -> Rows:
-    """Return the row of the KL, or the free energy, of each restart, if there were several."""
     restarts = summary["restarts"]
     if restarts["count"] == 1:
         return []

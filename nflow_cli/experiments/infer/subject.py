@@ -1,4 +1,4 @@
-"""What a run of ``nflow infer`` fits: a built-in density, or a user's function."""
+"""The log-density of a run of ``nflow infer``: built in, or a user's function."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +13,9 @@ from nflow_cli.registry import DENSITIES, resolve
 
 @dataclass(frozen=True)
 class Subject:
-    """A density that is fitted.
+    """The log-density to fit, in the coordinates of the flows, and its name.
 
-    Attributes:
-        target: It, as one of the coordinates of flows.
-        name: Of the function, or of the built-in density.
-        path: Of the function's file; ``None`` of a built-in density.
-        sha256: Of the file.
-        notes: On its values, a line each.
+    ``path`` and ``sha256`` are those of a user's file; ``notes`` are one line each.
     """
 
     target: Any
@@ -30,7 +25,7 @@ class Subject:
     notes: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
-        """Return what ``run.json`` holds."""
+        """Return the entry of ``run.json``."""
         return {"name": self.name, "path": self.path, "sha256": self.sha256}
 
 
@@ -41,11 +36,7 @@ def built_in(config: InferConfig) -> Subject:
 
 
 def user_subject(config: InferConfig, user: UserFunction) -> Subject:
-    """Try a user's function and return it as what is fitted.
-
-    Raises:
-        TargetError: In one line, if it is no log-density that can be fitted.
-    """
+    """Try a user's function and return it."""
     names = config.density.columns
     target = density_of(user, names, units_of(names, config.density.bounds))
     expect_compiled(target, config.train.compile)
@@ -53,12 +44,7 @@ def user_subject(config: InferConfig, user: UserFunction) -> Subject:
 
 
 def subject_again(config: InferConfig, place: str) -> Subject:
-    """Load the function that a run was fitted to again.
-
-    Raises:
-        ConfigError: It is another function of the file, or the run is of none.
-        TargetError: The file is another one than that of the run; and as :func:`user_subject`.
-    """
+    """Load the user's function of a run again; its file must be unchanged."""
     density = config.density
     if density.is_built_in:
         raise ConfigError(f"--density: expected none: the run is of the built-in {density.name}")

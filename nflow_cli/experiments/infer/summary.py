@@ -1,4 +1,4 @@
-"""The summary of a fit to a log-density. No Keras here."""
+"""The summary of a fit to a log-density."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -14,14 +14,9 @@ Moments = Annotated[list[Figure], Field(min_length=2, max_length=2)]
 
 
 class InferSummary(UpdatesSummary):
-    """The figures of a fit to a log-density, in nats; ``evaluation.inference`` has their meaning.
+    """The scores of a fit to a log-density, in nats; ``evaluation.inference`` defines them.
 
-    Attributes:
-        target: The density as text.
-        base: The base as text.
-        columns: The coordinates.
-        has_exact_samples: Whether the pictures show exact samples of the density.
-        restarts: What became of each restart.
+    ``has_exact_samples``: whether the pictures show exact samples of the density.
     """
 
     target: Text

@@ -1,4 +1,4 @@
-"""What a user's function is, found out before any training: shapes, values, gradient, compiling."""
+"""Trial of a user's log-density before training: shapes, values, gradient, compilation."""
 
 import math
 import re
@@ -25,23 +25,20 @@ from nflow_cli.experiments.infer.warnings import ROUNDED, UNROUNDED
 from nflow_cli.random_streams import stream
 
 POINTS = 3
-MOST_DIRECTIONS = 20  # that slopes are compared along, at each point
-# Of finite differences, the largest first: one of them has neither rounding nor curvature in it.
+MOST_DIRECTIONS = 20  # of the gradient comparison, at each point
+# Of finite differences, largest first: at one of them rounding and curvature are both small.
 STEPS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 TOLERANCE = 0.02  # of a slope, relative
 ROUNDING = 8.0  # times the rounding of a value in float32, over the largest step
-WHERE_IT_ENDS = "--bounds say where it ends"
-NO_COMPILE = "--no-compile runs it without, slower"
+WHERE_IT_ENDS = "give its support by --bounds"
+NO_COMPILE = "--no-compile is slower, without compilation"
 
 
 def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogDensity:
-    """Return the log-density that a function is, having tried it at three points.
+    """Return the log-density of a user's function, after a trial at three points.
 
-    Called with an array of NumPy ``(3, D)``, it returns a pair of arrays, the log-density and its
-    gradient; or it is called with a tensor, and returns one.
-
-    Raises:
-        TargetError: In one line: a shape, a value that is not finite, or a wrong gradient.
+    The function is called with a NumPy array ``(3, D)``, and returns the log-density and its
+    gradient as arrays; or else with a tensor, and returns a tensor.
     """
     x = units.outside(_trial_points(len(names)))
     parts = user.function, len(names), units, user.name
@@ -59,13 +56,13 @@ def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogD
 
 
 def rounding_notes(density: LogDensity) -> tuple[str, ...]:
-    """Return a note where values at the trial's points are rounded."""
+    """Return a note if values at the trial's points are rounded."""
     step = step_of(values_at(own_values(density), _trial_points(density.dim)))
     if not step / math.sqrt(12) > ROUNDED:
         return ()
     return (
-        f"log p goes in steps of {step:.2g} nats at the points of the trial, as float32 rounds "
-        f"it: if it does so where its mass is, {UNROUNDED}",
+        f"log p has steps of {step:.2g} nats at the trial points, as float32 rounds "
+        f"it; if it also has where its mass is, {UNROUNDED}",
     )
 
 
@@ -74,19 +71,18 @@ def _trial_points(dim: int) -> np.ndarray:
 
 
 def _hinted(function: Callable[[Any], Any], dim: int) -> Callable[[Any], Any]:
-    """Return a function whose exceptions also say what it is given: many take it for one point."""
+    """The function with the expected shape in its errors: many users write it for one point."""
 
     def call(x: Any) -> Any:
         try:
             return function(x)
         except TargetError as error:
-            raise TargetError(f"{error}; it is given points (n, {dim})") from None
+            raise TargetError(f"{error}; it receives points (n, {dim})") from None
 
     return call
 
 
 def _returns_pair(user: UserFunction, x: np.ndarray, names: list[str]) -> bool:
-    """Call a function with an array, then with a tensor unless it returned a pair of arrays."""
     result, refusal = None, None
     try:
         result = user.function(x.copy())
@@ -117,7 +113,6 @@ def _tensor_call(user: UserFunction, x: np.ndarray) -> Any:
 def _values_and_slopes(
     user: UserFunction, x: np.ndarray, names: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values and the gradients of an operation at points, by TensorFlow's tape."""
     import tensorflow as tf
 
     points = tf.convert_to_tensor(x, tf.float32)
@@ -166,7 +161,6 @@ def _compare(
     x: np.ndarray,
     names: list[str],
 ) -> None:
-    """Compare a gradient with finite differences, along coordinates or random directions."""
     dim = len(names)
     directions = np.eye(dim)
     if dim > MOST_DIRECTIONS:
@@ -211,11 +205,7 @@ def _values(density: LogDensity, user: UserFunction, x: np.ndarray) -> np.ndarra
 
 
 def expect_compiled(density: LogDensity, compiles: bool) -> None:
-    """See that a density of operations can be part of a compiled program, if it is to be.
-
-    Raises:
-        TargetError: It cannot: which operation, and the way on.
-    """
+    """Check that a log-density of tensors can be compiled, if ``compiles``."""
     from nflow_cli.training.trainer import with_gradient
 
     if not density.takes_arrays:
@@ -225,11 +215,7 @@ def expect_compiled(density: LogDensity, compiles: bool) -> None:
 
 @contextmanager
 def compiling(compiles: bool) -> Iterator[None]:
-    """Tell in one line why a program that a user's function is part of cannot be compiled.
-
-    Raises:
-        TargetError: Which operation, and the way on.
-    """
+    """Turn a compilation failure of a user's function into a one-line error with a remedy."""
     import tensorflow as tf
 
     try:

@@ -1,6 +1,6 @@
-"""Functions of a user's file: loaded, called, and their errors told by file and line.
+"""User functions: loading a file, calling functions, and errors with file and line.
 
-They are run where the command line names the file, or where they were handed over in Python.
+Files are executed only if named on the command line or passed in Python.
 """
 
 import functools
@@ -18,21 +18,17 @@ from nflow_cli.config.infer_schema import DEFAULT_FUNCTION, IN_PYTHON
 from nflow_cli.errors import NflowError, TargetError, one_line
 from nflow_cli.registry import nearest
 
-MODULE = "nflow_density"  # what a file is called while it is loaded
+MODULE = "nflow_density"  # module name of a user's file
 MOST_BYTES = 2**26  # of a file
-MOST_LETTERS = 300  # of what an exception says
-# Where in a program of TensorFlow's an operation failed, which names nothing of the user's.
+MOST_LETTERS = 300  # of an exception's text
+# TensorFlow's position of a failed operation, which names nothing of the user's code.
 _OF_TENSORFLOW = re.compile(r"\{\{function_node .*?\}\} | \[Op:\w+\](?: name:.*)?$")
 
 
 class UserFunction(NamedTuple):
-    """A function that a user wrote.
+    """A user's function, whose errors have file and line, with its name, path and file's SHA-256.
 
-    Attributes:
-        function: It, whose errors are told by file and line.
-        name: Of the function.
-        path: Of its file; ``<python>`` where there is none.
-        sha256: Of the file's bytes.
+    ``path`` is ``<python>`` without a file.
     """
 
     function: Callable[[Any], Any]
@@ -44,20 +40,17 @@ class UserFunction(NamedTuple):
 def load_function(
     place: str, default: str = DEFAULT_FUNCTION, sha256: str | None = None
 ) -> UserFunction:
-    """Run a file and return the function ``FILE.py:name`` of it.
+    """Execute a file and return its function ``FILE.py:name``.
 
     Args:
         place: File and name.
         default: The name where ``place`` has none.
-        sha256: What the file must be before it is run; any for ``None``.
-
-    Raises:
-        TargetError: In one line: there is no such file or function, or the file fails.
+        sha256: The expected checksum of the file, tested before it is executed; any for ``None``.
     """
     path, name = _parts(place, default)
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise TargetError(f"{path}: expected a file of Python of at most {MOST_BYTES:,} bytes")
+            raise TargetError(f"{path}: expected a Python file of at most {MOST_BYTES:,} bytes")
         content = path.read_bytes()
     except OSError as error:
         raise TargetError(f"{path}: cannot be read: {error.strerror}") from None
@@ -68,7 +61,7 @@ def load_function(
         )
     spec = importlib.util.spec_from_file_location(MODULE, path)
     if spec is None or spec.loader is None:
-        raise TargetError(f"{path}: expected a file of Python, whose name ends in .py")
+        raise TargetError(f"{path}: expected a Python file, with a name in .py")
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.resolve().parent))  # it may import what is beside it
     sys.modules[MODULE] = module  # so that it may be pickled, and have dataclasses
@@ -80,17 +73,13 @@ def load_function(
         there = textwrap.shorten(", ".join(known), MOST_LETTERS, placeholder=" …") or "none"
         raise TargetError(
             f"{path}: expected a function {name!r}{nearest(name, known)}. Received: {received}; "
-            f"its functions: {there}"
+            f"functions in the file: {there}"
         )
     return UserFunction(guarded(function, str(path)), name, str(path), digest)
 
 
 def function_of(function: Any) -> UserFunction:
-    """Return a function that was handed over in Python.
-
-    Raises:
-        TargetError: It is none.
-    """
+    """Return a function passed in Python."""
     if not callable(function):
         raise TargetError(f"expected a function of points (n, D). Received: {function!r:.60}")
     name = getattr(function, "__name__", type(function).__name__)
@@ -99,7 +88,6 @@ def function_of(function: Any) -> UserFunction:
 
 
 def _is_own(value: Any) -> bool:
-    """Return whether a file defines what can be called, and does not import it."""
     return callable(value) and getattr(value, "__module__", MODULE) == MODULE
 
 
@@ -118,7 +106,7 @@ def _parts(place: str, default: str) -> tuple[Path, str]:
 
 
 def guarded(function: Callable[..., Any], path: str) -> Callable[..., Any]:
-    """Return a function whose exceptions are a :class:`TargetError`: one line, file and line."""
+    """Return a function that raises :class:`TargetError`: one line, with file and line number."""
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
@@ -127,15 +115,14 @@ def guarded(function: Callable[..., Any], path: str) -> Callable[..., Any]:
         except NflowError:
             raise
         except (Exception, SystemExit) as error:
-            raise TargetError(_told(error, path)) from None
+            raise TargetError(_error_text(error, path)) from None
 
     # Else TensorFlow would rewrite the function, and not say which line failed.
     vars(call)["__ag_compiled"] = True
     return call
 
 
-def _told(error: BaseException, path: str) -> str:
-    """Return what an error says, with the last line of the user's file that it came from."""
+def _error_text(error: BaseException, path: str) -> str:
     text = _OF_TENSORFLOW.sub("", one_line(error))
     said = f"{type(error).__name__}: {textwrap.shorten(text, MOST_LETTERS)}"
     if isinstance(error, SyntaxError):

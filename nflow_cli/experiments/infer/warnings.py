@@ -1,4 +1,4 @@
-"""Warnings about the scores of a fit to a log-density. No Keras here."""
+"""Warnings about unreliable scores of a fit to a log-density."""
 
 import math
 from collections.abc import Mapping
@@ -10,26 +10,25 @@ from nflow_cli.evaluation.caveats import Caveat, number, ruined_text
 from nflow_cli.evaluation.weights_verdict import GOOD, ROUGH, jump
 from nflow_cli.experiments.rows import Summary
 
-APART = 0.1  # nats by which restarts disagree
+APART = 0.1  # nats between restarts that disagree
 MISSED = 0.01  # of the mass of p
-SIGMAS = 2.0
-FAR = 5.0  # nats of KL; log-normal weights of that have an ESS of e^-10
-ROUNDED = 0.01  # nats of the rounding error of log p, which move log Z by 5e-5
+STANDARD_ERRORS = 2.0
+LARGE_KL = 5.0  # nats; log-normal weights of that have an ESS of e^-10
+ROUNDED = 0.01  # nats of rounding error of log p, which changes log Z by 5e-5
 UNROUNDED = (
-    "subtract a constant from each of its terms before they are summed, or return a pair of arrays "
-    "of float64"
+    "subtract a constant from each term before summing, or return a pair of arrays of float64"
 )
 FIGURES = ("estimated_log_z", "free_energy", "kl", "moments")
 
 
 def ruined(summary: Summary) -> Caveat | None:
-    """Return a warning where the free energy is not finite."""
+    """Return a warning if the free energy is not finite."""
     value = number(summary, "free_energy")
     return ruined_text("the fit is not finite") if value is None or value != value else None
 
 
 def caveats_of(summary: Summary) -> list[Caveat]:
-    """Return the warnings about importance weights, and about restarts that disagree."""
+    """Return the warnings about importance weights, rounding, and restarts that disagree."""
     rules = (_heavy_tail, _missed_mass, _far, _rounding, _lost, _disagreement)
     return [caveat for rule in rules if (caveat := rule(summary)) is not None]
 
@@ -39,24 +38,23 @@ def _heavy_tail(summary: Summary) -> Caveat | None:
     if k is None or k < GOOD:
         return None
     if k < ROUGH:
-        reason = f"k-hat {k:.2f}: from {GOOD} to {ROUGH} errors of log Z and moments are too small"
-        return Caveat("rough weights", figures, f"{reason} now and then")
-    reason = f"k-hat {k:.2f} is above {ROUGH}: a few weights decide, so no standard error is known"
-    return Caveat("poor weights", figures, reason)
+        reason = f"k-hat {k:.2f}: from {GOOD} to {ROUGH} standard errors of log Z and moments"
+        return Caveat("rough weights", figures, f"{reason} may be too small")
+    reason = f"k-hat {k:.2f} is above {ROUGH}: a few weights dominate"
+    return Caveat("poor weights", figures, f"{reason}, standard errors are unreliable")
 
 
 def _missed_mass(summary: Summary) -> Caveat | None:
-    """Warn of mass of ``p`` that ``q`` does not visit, which k-hat does not see."""
     keys = ("missed_share", "missed_share_standard_error")
     share, error = (number(summary, key) for key in keys)
     place, remedy = summary.get("missed_mode"), "try --anneal, --restarts or more updates"
-    if share is not None and error is not None and share - SIGMAS * error > MISSED:
+    if share is not None and error is not None and share - STANDARD_ERRORS * error > MISSED:
         text = f"draws of q miss at least {100 * share:.3g}% ± {100 * error:.1g}% of p"
         near = f", most of it near {_place(place)}" if place else ""
         return Caveat("missed mass", FIGURES, f"{text}{near}; {remedy}")
     if (more := jump(summary)) is None:
         return None
-    reason = f"from a base of heavy tails log Z is {more:.3g} nats more: q does not visit all of p"
+    reason = f"with a heavy-tailed base log Z is {more:.3g} nats larger: q misses part of p"
     return Caveat("missed mass", FIGURES, f"{reason}, which k-hat does not see; {remedy}")
 
 
@@ -67,22 +65,20 @@ def _place(place: Mapping[str, Any]) -> str:
 
 
 def _far(summary: Summary) -> Caveat | None:
-    """Warn of a fit that is far from ``p`` by its own figures, though k-hat is not poor."""
     k, kl = number(summary, "pareto_k"), number(summary, "kl")
     if kl is None:
         parts = [number(summary, key) for key in ("free_energy", "estimated_log_z")]
         kl = math.nan if None in parts else sum(part or 0.0 for part in parts)
-    if k is None or not k < ROUGH or not kl > FAR:
+    if k is None or not k < ROUGH or not kl > LARGE_KL:
         return None
     reason = (
-        f"KL(q || p) is {kl:.3g} nats by free energy and log Z: weights of a q so far from p are "
+        f"KL(q || p) is {kl:.3g} nats by free energy and log Z: at this KL weights are "
         "not reliable, whatever k-hat is; train longer, or shift and scale the coordinates"
     )
     return Caveat("far from p", FIGURES, reason)
 
 
 def _rounding(summary: Summary) -> Caveat | None:
-    """Warn of a log-density that float32 rounds: too large, or too steep for its coordinates."""
     error, step = (number(summary, key) for key in ("rounding_error", "log_density_step"))
     if error is None or step is None or not error > ROUNDED:
         return None
@@ -95,7 +91,7 @@ def _rounding(summary: Summary) -> Caveat | None:
 
 
 def _coarsest(summary: Summary) -> str:
-    """Name the coordinate whose steps in float32 are largest beside its standard deviation."""
+    """The coordinate with the largest float32 step relative to its standard deviation."""
     steps = {
         name: (float(np.spacing(np.float32(abs(mean)))), spread, mean)
         for name, (mean, spread) in summary.get("moments", {}).items()
@@ -111,18 +107,17 @@ def _coarsest(summary: Summary) -> str:
 def _lost(summary: Summary) -> Caveat | None:
     if not (lost := number(summary, "n_lost")):
         return None
-    reason = f"the log-density is not finite at {lost:,.0f} of the draws, which count as 0"
+    reason = f"log p is not finite at {lost:,.0f} draws, whose weights count as 0"
     return Caveat("not finite", ("free_energy", "estimated_log_z"), reason)
 
 
 def _disagreement(summary: Summary) -> Caveat | None:
-    """Warn of restarts that ended in different optima, as modes are dropped."""
     kls = summary.get("restarts", {}).get("kl", ())
     finite = [kl for kl in kls if kl is not None and math.isfinite(kl)]
     if len(finite) < 2 or max(finite) - min(finite) <= APART:
         return None
     reason = (
-        f"restarts end up to {max(finite) - min(finite):.3g} nats apart: some lost modes or were "
+        f"restarts differ by up to {max(finite) - min(finite):.3g} nats: some lost modes or were "
         "dropped early, and all may have lost some"
     )
     return Caveat("restarts differ", ("free_energy", "kl"), reason)

@@ -1,4 +1,4 @@
-"""A table of plain numbers, fitted by a stack of flows."""
+"""Fits of flow stacks to tables of plain numbers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 class Table(OfTable, DensityExperiment):
-    """A fit of flows to a table of plain numbers, by ``nflow fit --flow``."""
+    """A fit of flows to plain numbers, by ``nflow fit --flow``."""
 
     config: FitConfig
     measures = (
         Measure("log_likelihood", "log-likelihood", "nats", 4, judges=True, sign=-1),
-        Measure("gaussian_log_likelihood", "of a Gaussian", "nats", 4),
+        Measure("gaussian_log_likelihood", "Gaussian", "nats", 4),
         Measure("gap", "gap to the truth", "nats", 4),
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     )
@@ -40,7 +40,7 @@ class Table(OfTable, DensityExperiment):
 
     @property
     def footprint(self) -> Footprint | None:
-        """What an update takes of memory; ``None`` before the columns are known."""
+        """Memory of an update; ``None`` before the columns are known."""
         config = self.config
         if not config.is_settled:
             return None
@@ -50,19 +50,19 @@ class Table(OfTable, DensityExperiment):
 
     @property
     def tails(self) -> Tails:
-        """How tails are transformed before the flows."""
+        """The transform of tails before the flows."""
         return self.config.units.tails
 
     # Training.
 
     def fit(self, run: RunDirectory, data: Any) -> Fitted:
-        """Train, judge and save the model."""
+        """Train, score and save."""
         from nflow_cli.experiments.table import fit as table_fit
 
         return table_fit.run(self.config, run, data, self.judge, self.keeps_rows)
 
     def load(self, run: RunDirectory) -> Any:
-        """Return the density that was trained, in the units of the table."""
+        """Load the trained density, in the table's units."""
         from nflow_cli.experiments.data import column_units
         from nflow_cli.experiments.table.fit import built_stack
         from nflow_cli.experiments.trained import TrainedTable
@@ -76,7 +76,7 @@ class Table(OfTable, DensityExperiment):
         return TrainedTable(run.path, self, flow, *units)
 
     def flows_in_the_plane(self, run: RunDirectory) -> Any:
-        """Load a density of two numbers, each of whose flows can be drawn."""
+        """Load a 2-D density whose flows can be drawn."""
         if self.config.given:
             raise ConfigError(f"{FLOWS_EXPECTED} columns that are given")
         return super().flows_in_the_plane(run)
@@ -93,31 +93,31 @@ class Table(OfTable, DensityExperiment):
             return scores, self.arrays_of(density, data)
 
     def scores_of(self, density: Any, data: Any) -> dict[str, Any]:
-        """Judge a density by the test rows."""
+        """Score a density by the test rows."""
         from nflow_cli.evaluation.scores import table_scores
 
         return table_scores(density, data, self.config.seed)
 
     def ruined(self, summary: Summary) -> Caveat | None:
-        """Return the warning of a fit that is worse than its base."""
+        """Warn if worse than the base."""
         return ruined_fit(summary, "log_likelihood", sign=-1)
 
     def labels(self) -> dict[str, Any]:
-        """Return what the summary says of the config, beside its flow, K and seed."""
+        """Return the summary's config entries."""
         return {**super().labels(), "given": self.config.given}
 
     def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
-        """Return the rows of the table that a training ends with."""
+        """Return the printed scores."""
         return rows.rows_of(summary, self.length, caveats)
 
     def verdict(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
-        """Return the log-likelihood of the test rows, and that of a Gaussian."""
+        """Return log-likelihood and gain."""
         return rows.verdict_of(summary, caveats)
 
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
-        """Judge a fit by its test rows, or by another table."""
+        """Score by test rows, or another table."""
         from nflow_cli.data.dataset import Dataset
         from nflow_cli.evaluation.truth import gap_to_the_truth
         from nflow_cli.experiments.table.judging import judged_table
@@ -136,7 +136,7 @@ class Table(OfTable, DensityExperiment):
         return [("data", self.config.subject), ("flow", f"{flow.text}, K = {flow.k}")]
 
     def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:
-        """Write the rows of a table with their log-density, and with their latents if asked to."""
+        """Write rows with log-density, and latents if asked."""
         from nflow_cli.experiments.table.judging import write_scored
 
         return write_scored(trained, data, path, with_latents, [])
@@ -144,19 +144,19 @@ class Table(OfTable, DensityExperiment):
     # Side by side with others.
 
     def settings(self, summary: Summary) -> dict[str, str]:
-        """Return what tells data of one name apart."""
+        """Return the checksum of the data."""
         return checksum_of_data(summary)
 
     # Pictures and checks.
 
     @property
     def is_in_the_plane(self) -> bool:
-        """Whether the pictures are of the plane: of one density of two columns, given nothing."""
+        """Whether the pictures are 2-D maps: two columns, none given, no ensemble."""
         return self.config.dim == 2 and self.members == 1 and not self.config.given
 
     @property
     def shapes(self) -> Shapes:
-        """The arrays in ``evaluation.npz``: of the plane, or of rows."""
+        """The arrays in ``evaluation.npz``."""
         shown = pictures.PLANE
         if not self.is_in_the_plane:
             shown = pictures.shapes_of(self.config.dim, bool(self.config.given))
@@ -165,14 +165,14 @@ class Table(OfTable, DensityExperiment):
         return {**shown, **ROWS, **(ROW_WEIGHTS if self.config.data.weights else {})}
 
     def arrays_of(self, density: Any, data: Any) -> dict[str, Any]:
-        """Return what the pictures are drawn from."""
+        """Return the arrays of the pictures."""
         from nflow_cli.evaluation.table import density_of_points, rows_and_draws
 
         arrays = density_of_points if self.is_in_the_plane else rows_and_draws
         return arrays(density, data, self.config.seed, self.keeps_rows)
 
     def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
-        """Return which file of the pictures is not of these columns, and why, or ""."""
+        """Return an inconsistency between arrays and columns, or ""."""
         return damage_of_columns(arrays, summary, self.config.columns)
 
     def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,7 +183,7 @@ class Table(OfTable, DensityExperiment):
         return draw(*arrays)
 
     def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        """Return a run to be checked."""
+        """Return the checks of a run."""
         from nflow_cli.experiments.table.checks import CheckedTable
 
         return CheckedTable(run, trained, self)

@@ -1,4 +1,4 @@
-"""A fit to a table that is checked."""
+"""Checks of a fit of flows to a table."""
 
 import math
 from collections.abc import Mapping
@@ -15,51 +15,49 @@ from nflow_cli.experiments.checked_flows import CheckedDensity
 from nflow_cli.experiments.checked_run import Checks, agree, differences, unlike
 from nflow_cli.experiments.density_checks import AS_GIVEN
 from nflow_cli.experiments.table import Table
-from nflow_cli.experiments.table.records import is_gone, tell_gone, unlike_records
+from nflow_cli.experiments.table.records import is_gone, skip_gone, unlike_records
 from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
-from nflow_cli.runs.directory import EVALUATION, RUN, SUMMARY, RunDirectory
+from nflow_cli.runs.directory import EVALUATION, RUN, SUMMARY
 
-DISTANCE_TOLERANCE = 1e-3  # of a distance from a distribution: a few rows may change places
+DISTANCE_TOLERANCE = 1e-3  # of a KS distance: a few rows may change places
 
 
 class CheckedTable(CheckedDensity):
-    """A run of ``nflow fit`` by flows."""
+    """A run of ``nflow fit --flow`` to check."""
 
-    def __init__(self, directory: RunDirectory, trained: Any, experiment: Table):
-        super().__init__(directory, trained, experiment)
-        self.table = experiment
+    experiment: Table
 
     @property
     def is_gone(self) -> bool:
-        """Whether its table cannot be read again."""
+        """Whether the table cannot be read again."""
         return is_gone(self)
 
     @property
     def data_checks(self) -> Checks:
-        """Checks of what it was trained on, by name."""
-        return {"data": tell_gone if self.is_gone else check_rows}
+        """Checks of the data."""
+        return {"data": skip_gone if self.is_gone else check_rows}
 
     @property
     def score_checks(self) -> Checks:
-        """Checks of its scores and pictures, by name."""
-        is_of_two = self.config.dim == 2 and not self.table.config.given
+        """Checks of scores and pictures."""
+        is_of_two = self.config.dim == 2 and not self.experiment.config.given
         mass: Checks = {"mass": density_checks.check_mass} if is_of_two else {}
         if self.is_gone:
             return mass
         scores: Checks = {**mass, "summary": check_held_out, "test rows": check_test_rows}
-        if not self.table.is_in_the_plane:
+        if not self.experiment.is_in_the_plane:
             return {**scores, "arrays": check_arrays_of_rows}
-        rows = SHOWN_SAMPLES if self.table.keeps_rows else 0
+        rows = SHOWN_SAMPLES if self.experiment.keeps_rows else 0
         in_the_plane = partial(density_checks.check_arrays_of_points, rows=rows)
         return {**scores, "arrays": in_the_plane}
 
     def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
-        """Return the update whose weights were kept."""
+        """Return the best update."""
         return {"best_update": self.best_of_members()}, []
 
 
 def check_rows(run: CheckedTable) -> Verdict:
-    """Find the rows again, and the units that they give."""
+    """Reload the rows; compare sizes, checksum, columns and units."""
     data = run.data
     expected = {**data.sizes, "data": {"name": data.name, "sha256": data.sha256}}
     wrong = differences(SUMMARY, expected, run.summary)
@@ -71,8 +69,8 @@ def check_rows(run: CheckedTable) -> Verdict:
 
 
 def check_held_out(run: CheckedTable) -> Verdict:
-    """Compute the summary's scores again, from the test points, and from fresh ones."""
-    scores = run.table.scores_of(run.trained, run.data)
+    """Recompute the summary's scores from the test rows, and from fresh ones."""
+    scores = run.experiment.scores_of(run.trained, run.data)
     wrong = unlike_normality(scores.pop("normality"), run.summary["normality"])
     outcome, detail = _check_scores(run, scores)
     if not wrong:
@@ -83,13 +81,13 @@ def check_held_out(run: CheckedTable) -> Verdict:
 def _check_scores(run: CheckedTable, scores: Mapping[str, Any]) -> Verdict:
     data = run.data
     gap = gap_to_the_truth(run.trained.log_prob, data.name, run.config.seed, data.modelled)
-    source = "from the test points" if gap["gap"] is None else "from the test points and fresh ones"
+    source = "from the test rows" if gap["gap"] is None else "from the test rows and fresh points"
     return agree(run, {**scores, **gap}, source)
 
 
 def check_test_rows(run: CheckedTable) -> Verdict:
-    """Compute again the log-density of each test row."""
-    if not run.table.keeps_rows:
+    """Recompute the log-density of each test row."""
+    if not run.experiment.keeps_rows:
         return Outcome.UNKNOWN, f"{EVALUATION} holds no rows, by evaluate.keep_rows"
     wrong = []
     for key, expected in log_q_of_rows(run.trained, run.data).items():
@@ -99,8 +97,8 @@ def check_test_rows(run: CheckedTable) -> Verdict:
 
 
 def check_arrays_of_rows(run: CheckedTable) -> Verdict:
-    """Compute again what the pictures of a fit to a table are drawn from."""
-    expected = run.table.arrays_of(run.trained, run.data)
+    """Recompute the arrays of the pictures."""
+    expected = run.experiment.arrays_of(run.trained, run.data)
     wrong = []
     for key in ("rows", "samples", "latents"):
         wrong += run.unlike(key, expected[key])
@@ -114,7 +112,7 @@ def check_arrays_of_rows(run: CheckedTable) -> Verdict:
 
 
 def unlike_normality(expected: Mapping[str, Any], received: Mapping[str, Any]) -> list[str]:
-    """Say which of the distances of latents from ``N(0, I)`` are not those expected."""
+    """Return errors for distances of latents from ``N(0, I)`` that differ."""
     return [
         f"{SUMMARY}: normality: {key}: expected {value}, received {received.get(key)!r:.40}"
         for key, value in expected.items()
@@ -123,7 +121,7 @@ def unlike_normality(expected: Mapping[str, Any], received: Mapping[str, Any]) -
 
 
 def is_near(expected: Any, received: Any, tolerance: float) -> bool:
-    """Return whether two values are equal, or two numbers nearly."""
+    """Return whether two values are equal, or two numbers within a tolerance."""
     if not isinstance(expected, float) or not isinstance(received, float | int):
         return expected == received
     return math.isclose(expected, received, rel_tol=0, abs_tol=tolerance)

@@ -1,4 +1,4 @@
-"""What a fit to a table would be: the kinds of its columns, and all that stands in its way."""
+"""Dry run of a fit to a table: column kinds, and all errors with their remedies."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,21 +21,18 @@ from nflow_cli.layout import hanging, table
 from nflow_cli.text import command_line
 
 HEADER = ("column", "kind", "type", "step", "values", "atoms", "missing", "bounds", "why")
-# The options that a mended command has anew, and what of settings they say.
+# Options of the corrected command.
 OPTIONS = ("columns", "exclude", "given", "missing", "bounds")
 DRY = ("--dry-run", "--json")
 
 
 @dataclass(frozen=True, eq=False)
 class DryRun:
-    """What is known of a fit before it.
+    """Columns of a table, their kinds, and all errors.
 
     Attributes:
-        columns: All of the table.
-        kinds: Of the columns, by name.
-        faults: All that stands in the way.
-        settings: Those of the command, or others that mend the faults; ``None``: none do.
-        data: The rows as a density would be fitted to them, if it would.
+        settings: Those of the command, corrected by options if needed; ``None`` if none do.
+        data: The rows to fit, if there are no errors.
     """
 
     columns: Sequence[RawColumn]
@@ -46,11 +43,7 @@ class DryRun:
 
 
 def dry_run(config: FitConfig | CellsConfig) -> DryRun:
-    """Read a table, and find the kinds of its columns and what stands in the way of a fit.
-
-    Raises:
-        DataError: In one line: it cannot be read, or has no such columns.
-    """
+    """Read a table, and find the kinds of its columns and all errors."""
     said, flows = config.data, config.units.tails if isinstance(config, FitConfig) else None
     opened = table_named(said)
     expect_names(opened, said)
@@ -68,7 +61,6 @@ def dry_run(config: FitConfig | CellsConfig) -> DryRun:
 def _mended(
     said: TableData, found: Sequence[Fault], opened: TableFile, flows: Tails | None
 ) -> tuple[list[Fault], TableData | None]:
-    """Return all faults, and settings without any; ``None``: no options say them."""
     settings, faults = said, list[Fault]()
     while True:
         faults += found
@@ -90,7 +82,6 @@ def _faults_in(error: DataError, name: str) -> list[Fault]:
 
 
 def _without(said: TableData, faults: Sequence[Fault]) -> dict[str, Any]:
-    """Return what of settings changes by the options that mend faults."""
     ways = [fault.mend.split()[1] for fault in faults if fault.mend.startswith("--missing")]
     update: dict[str, Any] = {"missing": ways[-1]} if ways else {}
     aside = [fault.column for fault in faults if not fault.mend.startswith("--missing")]
@@ -105,7 +96,7 @@ def _without(said: TableData, faults: Sequence[Fault]) -> dict[str, Any]:
 
 
 def command_of(found: DryRun, before: TableData, argv: Sequence[str]) -> str | None:
-    """Return the command that trains, by what was typed and what mends it; ``None``: none does."""
+    """Return the corrected command line; ``None`` if no options correct it."""
     if found.settings is None:
         return None
     after = found.settings
@@ -119,7 +110,6 @@ def command_of(found: DryRun, before: TableData, argv: Sequence[str]) -> str | N
 
 
 def _words_without(argv: Sequence[str], options: Sequence[str]) -> list[str]:
-    """Return words without some options and their values."""
     words, rest = list[str](), iter(argv)
     for word in rest:
         if word in options:
@@ -130,7 +120,6 @@ def _words_without(argv: Sequence[str], options: Sequence[str]) -> list[str]:
 
 
 def _option(key: str, value: Any) -> list[str]:
-    """Return an option and its value as words; none where the value is empty."""
     if key == "bounds":
         ends = {n: ["" if end is None else repr(end) for end in value[n]] for n in value}
         texts = [f"{escaped(name)}={low}:{high}" for name, (low, high) in ends.items()]
@@ -140,7 +129,7 @@ def _option(key: str, value: Any) -> list[str]:
 
 
 def lines_of(found: DryRun, config: FitConfig | CellsConfig, command: str | None) -> list[str]:
-    """Return what is printed of a dry run."""
+    """Return the printed lines of a dry run."""
     rows = [_row(column, found.kinds[column.name]) for column in found.columns]
     said = config.data.model_copy(update={"kinds": None})  # which the table has
     shown = presets.dump(config.model_copy(update={"data": said}))
@@ -154,14 +143,14 @@ def lines_of(found: DryRun, config: FitConfig | CellsConfig, command: str | None
     for column, problem, mend in found.faults:
         lines.append(hanging(column and f"{column}: ", f"{problem}{mend and ': '}{mend}"))
     if found.faults:
-        lines.append(f"try: {command}" if command else "no options mend all of this")
+        lines.append(f"try: {command}" if command else "no options correct all of these")
     return lines
 
 
 def record_of(
     found: DryRun, config: FitConfig | CellsConfig, command: str | None
 ) -> dict[str, Any]:
-    """Return a dry run as an object of JSON."""
+    """Return a dry run as a JSON object."""
     columns = {
         column.name: {
             **found.kinds[column.name].model_dump(mode="json"),
@@ -179,7 +168,6 @@ def record_of(
 
 
 def _row(column: RawColumn, kind: ColumnKind) -> tuple[str, ...]:
-    """Return what a column is, as texts."""
     share = _missing(column)
     steps = [
         f"{one.step:.12g}" + (f" + {one.offset:.12g}" if one.offset else "")
@@ -202,7 +190,6 @@ def _row(column: RawColumn, kind: ColumnKind) -> tuple[str, ...]:
 
 
 def _missing(column: RawColumn) -> float | None:
-    """Return the share of cells that are missing; ``None`` where it was not counted."""
     if column.numbers is not None:
         return float(np.isnan(column.numbers).mean()) if len(column.numbers) else 0.0
     if column.codes is None:
@@ -211,7 +198,6 @@ def _missing(column: RawColumn) -> float | None:
 
 
 def _values(column: RawColumn, kind: ColumnKind) -> str:
-    """Return how many levels a column has, or from where to where its numbers go."""
     if column.numbers is None:
         return "" if column.codes is None else _count(len(column.texts))
     known = column.numbers[~np.isnan(column.numbers)]

@@ -1,4 +1,4 @@
-"""What the two fits to a table share: by cells, and by flows."""
+"""The common base of both fits to a table: densities of cells, and flows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,17 +28,17 @@ class OfTable(Experiment):
 
     @property
     def length(self) -> int:
-        """How many updates the training makes; 0 before that is known."""
+        """Number of updates; 0 before it is known."""
         return self.config.train.steps or 0
 
     @property
     def keeps_rows(self) -> bool:
-        """Whether a run keeps some test rows for its pictures."""
+        """Whether the run keeps test rows."""
         return self.config.evaluate.keep_rows
 
     @property
     def given_example(self) -> str:
-        """Values of given columns that samples may be drawn at, as text; "" where none are."""
+        """Example values of the given columns as text; "" without any."""
         kinds = self.config.data.kinds or {}
         values = {
             name: (kinds[name].levels or ["0"])[0] if name in kinds else "0"
@@ -48,11 +48,11 @@ class OfTable(Experiment):
 
     @property
     def tails(self) -> Tails | None:
-        """How tails are transformed before flows; ``None`` where there are none."""
+        """The transform of tails before flows; ``None`` without flows."""
         return None
 
     def data(self, run: RunDirectory | None = None) -> Any:
-        """Load the rows, or those that a run was fitted to."""
+        """Load the rows, or those of a run."""
         from nflow_cli.data.dataset import load_dataset
         from nflow_cli.experiments.data import found_again, with_tests
 
@@ -66,36 +66,32 @@ class OfTable(Experiment):
         )
 
     def expect_settled(self, run: RunDirectory) -> None:
-        """See that the config says all that a run needs.
-
-        Raises:
-            RunDirectoryError: It does not.
-        """
+        """Refuse a run whose config lacks kinds or sizes."""
         if not self.config.is_settled:
             raise RunDirectoryError(
                 f"{run.path / CONFIG}: damaged: expected data.kinds, all sizes and train.steps"
             )
 
     def settled(self, data: Any) -> Any:
-        """Return the config with the kinds of columns, sizes and updates written out."""
+        """Return the config with column kinds, sizes and updates resolved."""
         config = self.config.settled(data.kinds, len(data.train))
         presets.expect_readable(config, data.name)
         return presets.validate(config.model_dump(), data.name)
 
     def settled_like(self, written: Any) -> Any:
-        """Return the config with the kinds, sizes and updates of a run."""
+        """Return the config resolved as that of a run."""
         config: Any = self.config
         return config.settled_like(written) if isinstance(written, type(config)) else config
 
     def expect_fits(self, data: Any) -> None:
-        """See nothing: batches are drawn with replacement."""
+        """Accept any number of rows: batches are drawn with replacement."""
 
     def notes_of_data(self, data: Any) -> Sequence[str]:
-        """Return which columns and rows were left out."""
+        """Return notes on omitted columns and rows."""
         return data.notes
 
     def read_data(self, name: str) -> Any:
-        """Open a table that has the columns of the run."""
+        """Open a table with the columns of the run."""
         from nflow_cli.data.table_files import open_table
 
         return open_table(name)
@@ -110,5 +106,5 @@ class OfTable(Experiment):
         return [path]
 
     def identity(self, summary: Summary) -> Identity:
-        """Return the name of the data and the model."""
+        """Return data, model and K."""
         return self.identity_of(summary["data"]["name"])

@@ -1,4 +1,4 @@
-"""Fit a flow stack to the rows of a table by maximum likelihood (forward KL)."""
+"""Training of flow stacks on the rows of a table, by maximum likelihood (forward KL)."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -31,12 +31,11 @@ from nflow_cli.training.validation import ValidationLog
 
 
 class FitPoints(ChunkTrainer):
-    """A density that is fitted to rows, in the coordinates that its units give.
+    """A density to train on rows, in the coordinates of its units.
 
     Args:
-        density: That of its base must not be 0 anywhere.
-        log_det: The mean of ``log|det dz/dx|`` in nats of the training rows: what their units add
-            to their log-density.
+        density: Its base must be positive everywhere.
+        log_det: The mean ``log|det dz/dx|`` in nats of the units over the training rows.
     """
 
     terms = ("loss",)
@@ -53,16 +52,16 @@ class FitPoints(ChunkTrainer):
         return {"loss": self.negative_log_likelihood(ops.swapaxes(batch, -1, -2))}
 
     def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
-        """Yield what :meth:`objective` computes, from the last flow to the first."""
+        """Yield the intermediate values of :meth:`objective`, from the last flow to the first."""
         z, context = self.density.parts(ops.swapaxes(batch, -1, -2))
         z0 = yield from trace_flows(self.density.flow, z, context, inverse=True)
         yield "the log-density of the base", self.density.base.log_prob(z0)
         yield "the loss", self.objective(batch, 0)["loss"]
 
     def negative_log_likelihood(self, encoded: Any, weights: Any = None) -> Any:
-        """Return ``-mean log q(x)`` in nats of encoded rows ``(n, G + D)``, or a weighted mean.
+        """Return ``-mean log q(x)`` in nats of encoded rows ``(n, G + D)``, weighted or not.
 
-        Of members ``(R,)``, of rows ``(R, n, G + D)``.
+        For R members: ``(R,)``, of rows ``(R, n, G + D)``.
 
         ``log q(x) = log q0(f^-1(z)) + log|det df^-1/dz| + log|det dz/dx|`` (arXiv 1505.05770,
         eq. 5); the last is that of the mean training row. Its expectation over ``p`` is
@@ -75,16 +74,16 @@ class FitPoints(ChunkTrainer):
 
 
 def built_stack(config: FitConfig) -> FlowStack:
-    """Return the flows of a settled config, at their start."""
+    """Return the initial flows of a settled config."""
     flow = make_stack(**config.flow.model_dump(), seed=config.seed, members=config.train.ensemble)
     flow.build((None, config.dim), (None, len(config.given)) if config.given else None)
     return flow
 
 
 def starting_density(config: FitConfig, data: Dataset) -> FlowDensity:
-    """Return the density with the flows at their start, before an affine map that is fitted.
+    """Return the initial density: the Gaussian of the rows, if the flows have an affine map.
 
-    That is the Gaussian of the rows, about their linear regression on what is given.
+    With given columns the mean is the linear regression on them.
     """
     units, given = (
         ColumnUnits([data.units[name] for name in names]) for names in (data.modelled, data.given)
@@ -99,7 +98,7 @@ def starting_density(config: FitConfig, data: Dataset) -> FlowDensity:
 
 
 def build(config: FitConfig, data: Dataset) -> FitPoints:
-    """Build and compile the model that a settled config describes."""
+    """Build and compile the model of a settled config."""
     density = starting_density(config, data)
     _, log_det = density.encoded(data.train)
     model = FitPoints(density, float(np.average(log_det, weights=data.weights.train)))
@@ -110,10 +109,10 @@ def build(config: FitConfig, data: Dataset) -> FitPoints:
 def train(
     model: FitPoints, data: Dataset, config: FitConfig, directory: RunDirectory | None = None
 ) -> Training:
-    """Train ``model`` as ``config.train`` says, and go back to the weights of the best validation.
+    """Train ``model`` as ``config.train`` specifies; restore the weights of the best validation.
 
-    Those that it begins with are among them. With ``directory``, the training is logged and saved
-    there, and goes on from where it was.
+    The initial weights are candidates too. With ``directory``, the training is logged and saved
+    there, and resumes from its checkpoint.
     """
     settings, steps = config.train, config.train.steps or 0
     seeds = seeds_from(config.seed, settings.ensemble)
@@ -129,13 +128,12 @@ def train(
 
 
 def _validator(model: FitPoints, data: Dataset) -> Callable[[], Any]:
-    """Return the function that computes the loss of the validation rows, or of each member's."""
     loss, weights = compiled(model.negative_log_likelihood), data.weights.validation
     z, log_det = model.density.encoded(data.validation)
     parts, shares = [], []
     for part in chunks(len(z), model.density.numbers_a_row):
         share = len(z[part]) if weights is None else float(weights[part].sum())
-        if share:  # else all its rows count for nothing
+        if share:  # else all its rows have weight 0
             rows = ops.convert_to_tensor(z[part].astype(np.float32))
             rows = each_member(model.density.flow, rows)
             parts.append([rows] if weights is None else [rows, weights[part].astype(np.float32)])
@@ -150,10 +148,7 @@ def _validator(model: FitPoints, data: Dataset) -> Callable[[], Any]:
 
 
 def _baseline(density: FlowDensity, data: Dataset) -> float:
-    """Return the mean log-likelihood in nats of the validation rows by what ``q`` must beat.
-
-    That is the Gaussian of the training rows, or their linear regression.
-    """
+    """Validation log-likelihood of the Gaussian or linear regression, in nats a row."""
     gaussian = LinearGaussian(density, data.train, data.weights.train)
     log_q = gaussian.log_prob(data.validation)
     return float(np.average(log_q, weights=data.weights.validation))
@@ -165,10 +160,9 @@ Judge = Callable[[Any, Dataset], tuple[dict[str, Any], dict[str, np.ndarray]]]
 def run(
     config: FitConfig, directory: RunDirectory, data: Dataset, judge: Judge, keeps_rows: bool
 ) -> Fitted:
-    """Fit, judge and save in ``directory``, from where it is.
+    """Train or resume in ``directory``, score and save.
 
-    ``judge`` returns the scores of a density and of the rows that it was fitted to, and what the
-    pictures are drawn from.
+    ``judge`` returns the scores of a density on a dataset, and the arrays of the pictures.
     """
     model = build(config, data)
     training = train(model, data, config, directory)

@@ -1,4 +1,4 @@
-"""Tables of the user's own, judged by a density of flows. No Keras here."""
+"""Scores of user tables by a density of flows."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from nflow_cli.experiments.table.scoring import (
 
 
 def judged_table(trained: Any, table: TableFile, lines: Rows) -> Judgement:
-    """Judge a density by the rows of a table, weighted if the run's are and these."""
+    """Score a density by the rows of a table, with weights if known."""
     rows = trained.rows_of(table)
     return _judgement(trained, table, rows, trained.log_prob(rows), lines)
 
@@ -39,13 +39,10 @@ def _judgement(
 def write_scored(
     trained: Any, table: TableFile, path: Path, with_latents: bool, lines: Rows
 ) -> Judgement:
-    """Write the rows of a table, in order, with their ``log_q`` in nats; return its mean.
+    """Write the rows of a table, in order, with their ``log_q`` in nats; return the scores.
 
-    A row that lacks a value has none. Of a mixture its members' standard deviation is beside it, as
-    ``log_q_spread``. ``with_latents``: and ``latent_1`` … ``latent_D``.
-
-    Raises:
-        DataError: In one line: a column of the run is called as one that is added.
+    Rows with missing values have none. An ensemble adds the standard deviation over members,
+    ``log_q_spread``; ``with_latents`` adds ``latent_1`` … ``latent_D``.
     """
     names = [f"latent_{i + 1}" for i in range(trained.dim if with_latents else 0)]
     expect_room(trained, [LOG_Q, *([SPREAD] if trained.members > 1 else []), *names])

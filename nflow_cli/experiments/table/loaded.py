@@ -1,4 +1,4 @@
-"""What a density of the rows of a table has that is loaded from its run. No Keras here."""
+"""The common base of loaded densities of table rows."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -15,36 +15,35 @@ from nflow_cli.experiments.trained_run import TrainedRun
 
 
 class TableRun(TrainedRun):
-    """A density ``q`` of a row of a table, of a finished run of ``nflow fit``.
+    """A trained density ``q`` of a table's rows, of a finished run of ``nflow fit``.
 
-    Its methods take arrays ``(n, C)`` in the order of ``columns``, or tables: a DataFrame of any
-    make, or a mapping of arrays, which have columns of these names among others.
+    Methods take arrays ``(n, C)`` in the order of ``columns``, or tables that contain these
+    columns: a DataFrame of any library, or a mapping of arrays.
 
-    Attributes:
-        batches: Draws ``n`` rows by a seed at each of conditions ``(m, G)``, some at a time; yields
-            the number of rows before, the rows ``(l, C)``, and ``log q`` at them ``(l,)`` in nats.
+    ``batches`` draws ``n`` rows by a seed at each of conditions ``(m, G)``, and yields the number
+    of rows before, rows ``(l, C)``, and ``log q`` ``(l,)`` in nats.
     """
 
     batches: Callable[..., Iterator[tuple[int, np.ndarray, np.ndarray]]]
 
     @property
     def kinds(self) -> Mapping[str, ColumnKind]:
-        """What each column is; a computed one by itself."""
+        """The kind of each column; a computed one by itself."""
         return {name: kind.alone for name, kind in (self.config.data.kinds or {}).items()}
 
     @property
     def columns(self) -> list[str]:
-        """The names of the C columns of a row: given ones first."""
+        """Names of the C columns of a row, given ones first."""
         groups = row_names(self.config.data.kinds or {}, self.config.data.given)
         return [name for group in groups for name in group]
 
     @property
     def given(self) -> list[str]:
-        """The names of the G given columns."""
+        """Names of the G given columns."""
         return row_names(self.config.data.kinds or {}, self.config.data.given).given
 
     def rows(self, table: Any) -> np.ndarray:
-        """Return a table, or rows ``(n, C)`` as they are, as rows ``(n, C)``."""
+        """Return a table or an array of rows as rows ``(n, C)``."""
         if is_table(table):
             return self.rows_of(table_of(table))
         rows = np.asarray(table, np.float64)
@@ -60,15 +59,7 @@ class TableRun(TrainedRun):
     def sample(self, n: int, seed: int = 0, given: Any = None) -> np.ndarray:
         """Draw ``n`` rows at each of m conditions: ``(m n, C)``, as ``log_prob`` takes them.
 
-        Args:
-            n: How many.
-            seed: Fixes them.
-            given: A mapping of the given columns to values, or a table that has them; ``None``
-                where nothing is.
-
-        Raises:
-            DataError: A given column is missing; or ``n`` is no whole number, or more than memory
-                holds.
+        ``given`` maps the given columns to values, or is a table that has them.
         """
         at = self.conditions(given)
         rows = room_for(n, (len(self.columns),), np.float64, times=len(at))
@@ -77,7 +68,7 @@ class TableRun(TrainedRun):
         return rows
 
     def sample_table(self, n: int, seed: int = 0, given: Any = None) -> Any:
-        """Draw what :meth:`sample` does, as a table of Arrow, with ``log_q``."""
+        """Draw as :meth:`sample`, into an Arrow table with ``log_q``."""
         from nflow_cli.data.table_files import arrow_table
         from nflow_cli.experiments.table.scoring import draws, names_of_draws
 
@@ -86,14 +77,10 @@ class TableRun(TrainedRun):
         return arrow_table(names_of_draws(self), draws(self, self.batches(n, seed, at)))
 
     def conditions(self, given: Any) -> np.ndarray:
-        """Return the conditions ``(m, G)`` that :meth:`sample` takes.
-
-        Raises:
-            DataError: As it does.
-        """
+        """Return the conditions ``(m, G)`` of :meth:`sample`."""
         if not self.given:
             if given is not None:
-                raise DataError("expected nothing given: this density is of all its columns")
+                raise DataError("expected no `given`: this density has no given columns")
             return np.zeros((1, 0))
         if given is None:
             raise DataError(f"expected values of the given columns: {', '.join(self.given)}")
@@ -104,5 +91,5 @@ class TableRun(TrainedRun):
         return self.conditions_of(table_of(given))
 
     def conditions_of(self, table: TableFile) -> np.ndarray:
-        """Return the conditions ``(m, G)`` that a table has."""
+        """Return the conditions ``(m, G)`` of a table."""
         return rows_of(table, self.kinds, self.given)

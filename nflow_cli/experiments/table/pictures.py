@@ -1,4 +1,4 @@
-"""What the pictures of a fit to a table are drawn from."""
+"""Array shapes of the pictures of a fit to a table."""
 
 from nflow_cli.runs.array_shapes import STRIP, Shapes
 
@@ -10,6 +10,6 @@ LINE: Shapes = {"axis_1": "x", "log_q": "x"}
 
 
 def shapes_of(dim: int, is_conditional: bool) -> Shapes:
-    """Return the arrays that the pictures of rows of D = ``dim`` columns are drawn from."""
+    """Return the array shapes of pictures of rows with D = ``dim`` columns."""
     rows: Shapes = {"rows": ("t", dim), "samples": ("s", dim), "latents": ("t", dim)}
     return {**rows, "columns_shown": "c", **(LINE if dim == 1 and not is_conditional else {})}

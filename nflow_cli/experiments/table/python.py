@@ -1,4 +1,4 @@
-"""Fits to tables from Python."""
+"""``nflow_cli.fit``."""
 
 from collections.abc import Mapping
 from pathlib import Path

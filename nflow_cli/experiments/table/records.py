@@ -1,4 +1,4 @@
-"""Checks of the records of a run's table, by cells or by flows. No Keras here."""
+"""Checks of the records of a run's table."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from nflow_cli.data.table_files import STDIN
 from nflow_cli.evaluation.verdicts import Outcome, Verdict
 from nflow_cli.experiments.checked_run import CheckedRun
 
-RECORD_TOLERANCE = 1e-6  # of numbers that were fitted to rows
+RECORD_TOLERANCE = 1e-6  # of fitted numbers
 
 
 def is_gone(run: CheckedRun) -> bool:
@@ -18,22 +18,21 @@ def is_gone(run: CheckedRun) -> bool:
     return run.config.subject in (STDIN, IN_PYTHON)
 
 
-def tell_gone(run: CheckedRun) -> Verdict:
-    """Say that the table cannot be read again, nor the scores and the pictures computed."""
+def skip_gone(run: CheckedRun) -> Verdict:
+    """Report that the table cannot be read again."""
     source = "standard input" if run.config.subject == STDIN else "Python"
     text = f"the table came from {source} and cannot be read again: no scores, no pictures checked"
     return Outcome.UNKNOWN, text
 
 
 def unlike_records(file: str, expected: Any, received: Any) -> list[str]:
-    """Say which numbers of a record of units are not those expected, but for rounding."""
+    """Return an error if records of units differ beyond rounding."""
     shapes, numbers = zip(*(_flattened(record) for record in (expected, received)))
     same = shapes[0] == shapes[1] and np.allclose(*numbers, rtol=RECORD_TOLERANCE, atol=0)
     return [] if same else [f"{file}: units: expected {expected!r:.80}, received {received!r:.80}"]
 
 
 def _flattened(record: Any) -> tuple[Any, list[float]]:
-    """Return a record with its numbers taken out, and these: sums differ between machines."""
     if isinstance(record, float | int) and not isinstance(record, bool):
         return None, [float(record)]
     if isinstance(record, Mapping):

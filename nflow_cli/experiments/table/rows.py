@@ -1,4 +1,4 @@
-"""The scores of a fit to a table, as rows of tables."""
+"""Printed scores of a fit of flows to a table."""
 
 from nflow_cli.evaluation.caveats import errors_of_95, marked, number
 from nflow_cli.experiments.rows import (
@@ -16,7 +16,7 @@ from nflow_cli.text import printable
 
 
 def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
-    """Return the rows of the table that a training ends with."""
+    """Return the rows printed after training."""
     parts = ", ".join(f"{summary[f'n_{p}']:,} {p}" for p in ("train", "validation", "test"))
     return [
         ("data", f"{summary['data']['name']}: {parts} points"),
@@ -28,7 +28,6 @@ def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
 
 
 def _best_text(summary: Summary) -> str:
-    """Return after how many updates the weights that are kept were, and what 0 of them mean."""
     if summary["best_update"]:
         return f"{summary['best_update']:,}"
     start = "linear regression" if summary.get("given") else "Gaussian"
@@ -37,11 +36,11 @@ def _best_text(summary: Summary) -> str:
 
 
 def held_out_rows(scores: Summary, caveats: Caveats) -> Rows:
-    """Return the rows of the log-likelihood of the test points, that of a Gaussian, and the gap."""
+    """Return the rows of held-out scores."""
     rows = likelihoods(scores, caveats)
     if members := scores.get("member_log_likelihoods"):
         text = f"{min(members):.5f} to {max(members):.5f} nats each"
-        spread = f"{scores['member_spread']:.5f} apart in a row"
+        spread = f"standard deviation {scores['member_spread']:.5f} in a row"
         rows.append((f"{len(members)} members", f"{text}, {spread}"))
     rows += differences(scores, caveats)
     if "normality" in scores:
@@ -50,13 +49,13 @@ def held_out_rows(scores: Summary, caveats: Caveats) -> Rows:
 
 
 def verdict_of(summary: Summary, caveats: Caveats) -> Rows:
-    """Return the log-likelihood of the test points, and what it is compared with."""
+    """Return the rows of log-likelihood, Gaussian, gain and gap."""
     return likelihoods(summary, caveats) + differences(summary, caveats)
 
 
 def likelihoods(scores: Summary, caveats: Caveats) -> Rows:
-    """Return the rows of the log-likelihood of the test points and that of a Gaussian."""
-    names = {"log-likelihood": "log_likelihood", "of a Gaussian": "gaussian_log_likelihood"}
+    """Return the rows of log-likelihood and that of a Gaussian."""
+    names = {"log-likelihood": "log_likelihood", "Gaussian": "gaussian_log_likelihood"}
     rows = []
     for name, key in names.items():
         text = mean_text(scores, key, "nats a test point")
@@ -65,12 +64,12 @@ def likelihoods(scores: Summary, caveats: Caveats) -> Rows:
 
 
 def differences(scores: Summary, caveats: Caveats) -> Rows:
-    """Return the rows of the gain over a Gaussian and of the gap to the truth, if known."""
+    """Return the rows of the gain and the gap."""
     rows = []
     if "gain" in scores:
         gain, error = (number(scores, key) for key in ("gain", "gain_standard_error"))
         errors = errors_of_95(number(scores, "n_effective"))
-        # By the decimals that are printed: beyond them is rounding.
+        # To the printed decimals.
         is_sure = gain is not None and error is not None and round(gain, 5) > errors * error
         unsure = "" if is_sure else " (not known to be better than a Gaussian)"
         text = mean_text(scores, "gain", "nats, paired") + unsure
@@ -79,13 +78,13 @@ def differences(scores: Summary, caveats: Caveats) -> Rows:
 
 
 def normality_rows(normality: Summary) -> Rows:
-    """Return how far the latents of the test rows are from ``N(0, I)``."""
+    """Return the row of distances of test latents from ``N(0, I)``."""
     if not normality["n"]:
         return []
-    worst = f"{normality['distance']:.4f} at most, of {printable(normality['worst_column'])}"
-    radius = f"{normality['radius_distance']:.4f} of |z|²"
-    chance = f"by chance up to {normality['band']:.4f} and {normality['radius_band']:.4f}"
-    rows = [("from N(0, I)", f"{worst}; {radius}; {chance}")]
+    worst = f"{normality['distance']:.4f} (worst column {printable(normality['worst_column'])})"
+    radius = f"{normality['radius_distance']:.4f} (|z|²)"
+    bands = f"95 % bands {normality['band']:.4f} and {normality['radius_band']:.4f}"
+    rows = [("normality", f"KS distance {worst}, {radius}; {bands}")]
     if n := normality["n_lost"]:
         lost = "1 row has" if n == 1 else f"{n:,} rows have"
         rows.append(("", f"{lost} latents that are not finite"))
@@ -93,7 +92,7 @@ def normality_rows(normality: Summary) -> Rows:
 
 
 def scored_rows(scores: Summary, caveats: Caveats, weighted: str) -> Rows:
-    """Return the rows of the log-likelihood of a table of the user's own, and its weights."""
+    """Return the rows of scores of a user's table."""
     rows = likelihood_rows(scores, caveats)
     if weighted:
         rows.append(("", f"weighted by {printable(weighted)}"))

@@ -1,7 +1,4 @@
-"""Rows of a table with their log-density, draws, and conditions: read and written as tables.
-
-No Keras here.
-"""
+"""Input and output of user tables: weights, conditions, scored rows, draws."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,16 +24,13 @@ from nflow_cli.registry import nearest
 from nflow_cli.runs.directory import RunDirectory
 
 SPREAD = "log_q_spread"
-TEXTS = ("text", "truth", "date", "time")  # types of cells that are no numbers in a file
+TEXTS = ("text", "truth", "date", "time")  # types of cells that are written as text
 
 
 def weights_in(trained: TableRun, table: TableFile) -> np.ndarray | None:
-    """Return the weights ``(n,)`` of the rows of a table, where it has the run's column of them.
+    """Return the weights ``(n,)`` of a table's rows, if it has the run's weight column.
 
-    A row without one counts for nothing.
-
-    Raises:
-        DataError: In one line: a weight is negative or not finite.
+    Missing weights are 0.
     """
     name = trained.config.data.weights
     if name not in [column.name for column in table.columns]:
@@ -53,7 +47,7 @@ def weights_in(trained: TableRun, table: TableFile) -> np.ndarray | None:
 
 
 def warnings_of(trained: TableRun, rows: np.ndarray, scores: Summary) -> list[Caveat]:
-    """Return the warnings about scores of rows ``(n, C)`` of a table of the user's own."""
+    """Return warnings about scores of a user table's rows ``(n, C)``."""
     complete, run = rows[~np.isnan(rows).any(axis=1)], RunDirectory(trained.path)
     are_known = any(is_data_of(run, checksum(some)) for some in (rows, complete))
     few = few_rows(scores)
@@ -61,19 +55,15 @@ def warnings_of(trained: TableRun, rows: np.ndarray, scores: Summary) -> list[Ca
 
 
 def expect_room(trained: TableRun, added: Iterable[str]) -> None:
-    """See that no column of the run is called as one that is added.
-
-    Raises:
-        DataError: In one line: one is.
-    """
+    """Refuse added columns whose names are columns of the run."""
     for name in set(added) & set(trained.columns):
-        raise DataError(f"the run has a column {name!r}, as one is called that is written")
+        raise DataError(f"column {name!r} of the run has the name of an added column")
 
 
 def write_beside(table: TableFile, path: Path, added: Mapping[str, np.ndarray]) -> None:
-    """Write the rows of a table, in order, with columns ``(n,)`` behind its own.
+    """Write the rows of a table, in order, followed by added columns ``(n,)``.
 
-    Columns of these names that the table had before are replaced.
+    Columns of the table with these names are replaced.
     """
     others = [column.name for column in table.columns if column.name not in added]
 
@@ -88,20 +78,20 @@ def write_beside(table: TableFile, path: Path, added: Mapping[str, np.ndarray]) 
 
 
 def spread_of(log_q: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the standard deviation of the log-densities ``(R, n)`` of members, by its name."""
+    """Return the standard deviation over members of log-densities ``(R, n)``, by its name."""
     with np.errstate(invalid="ignore"):  # of rows that no member gives a probability
         return {SPREAD: log_q.std(axis=0, ddof=1)}
 
 
 def names_of_draws(trained: TableRun) -> list[str]:
-    """Return the columns of draws: those of the table in its order, those given, ``log_q``."""
+    """Return the columns of draws: modelled, given, ``log_q``."""
     given, in_table = trained.given, trained.config.data.kinds or {}
     drawn = set(trained.columns) - set(given)
     return [*(name for name in in_table if name in drawn), *given, LOG_Q]
 
 
 def draws(trained: TableRun, batches: Any) -> Iterator[Any]:
-    """Yield draws, some at a time, in the columns that :func:`names_of_draws` says."""
+    """Yield batches of draws, in the columns of :func:`names_of_draws`."""
     places = {name: i for i, name in enumerate(trained.columns)}
     for _, rows, log_q in batches:
         names = names_of_draws(trained)[:-1]
@@ -110,11 +100,7 @@ def draws(trained: TableRun, batches: Any) -> Iterator[Any]:
 
 
 def write_draws(trained: TableRun, n: int, path: Path, seed: int, given: str | None) -> None:
-    """Write draws in the columns of the run, with their ``log_q`` in nats.
-
-    Raises:
-        DataError: In one line: text, in a file of numbers.
-    """
+    """Write draws in the columns of the run, with their ``log_q`` in nats."""
     text = [name for name in trained.columns if trained.kinds[name].type in TEXTS]
     if text and path.suffix.lower() == ".npy":
         raise DataError(
@@ -126,11 +112,7 @@ def write_draws(trained: TableRun, n: int, path: Path, seed: int, given: str | N
 
 
 def conditions_in(trained: TableRun, text: str | None) -> np.ndarray:
-    """Return the conditions ``(m, G)`` that a text says: a table, or ``a=1,b=two``.
-
-    Raises:
-        DataError: In one line: a column is missing, or is not given, or a value is no number.
-    """
+    """Return the conditions ``(m, G)`` of ``--given``: a table, or ``a=1,b=two``."""
     if text is None or not trained.given:
         return trained.conditions(text)
     if text == STDIN or os.path.exists(text) or "=" not in text:

@@ -1,4 +1,4 @@
-"""The summary of flows that are fitted to a table. No Keras here."""
+"""The summary of a fit of flows to a table."""
 
 from pydantic import Field
 
@@ -8,7 +8,7 @@ from nflow_cli.experiments.summary import DataRecord, UpdatesSummary
 
 
 class Normality(Strict):
-    """The distance of latents from ``N(0, I)``, as :mod:`nflow_cli.evaluation.normality` has it."""
+    """Distances of latents from ``N(0, I)``, of :mod:`nflow_cli.evaluation.normality`."""
 
     worst_column: Text | None
     distance: Error
@@ -21,24 +21,14 @@ class Normality(Strict):
 
 
 class OfTableSummary(UpdatesSummary):
-    """The figures of every fit to a table, in nats a test row.
+    """The scores of every fit to a table, in nats a test row.
 
     Attributes:
-        target: None, as rows are fitted.
-        data: The table.
-        columns: The modelled columns.
-        given: The given columns.
-        best_update: The update whose weights were kept, of several members the last one.
-        n_train: Training rows.
-        n_validation: Validation rows.
-        n_test: Test rows.
+        best_update: The update whose weights were kept, the latest of several members.
         log_likelihood: The mean ``log q``.
-        log_likelihood_standard_error: Its standard error.
         n_effective: The effective sample size of the rows in that mean.
         gain: The mean of ``log q`` less that of the baseline, paired by row.
-        gain_standard_error: Its standard error.
-        gap: The mean of ``log p - log q`` over fresh points of a built-in set, None of other data.
-        gap_standard_error: Its standard error.
+        gap: The mean ``log p - log q`` over fresh points of a built-in set, ``None`` of other data.
     """
 
     target: None
@@ -59,19 +49,13 @@ class OfTableSummary(UpdatesSummary):
 
 
 class TableSummary(OfTableSummary):
-    """The figures of flows that are fitted to a table, in nats a test row.
+    """The scores of flows fitted to a table, in nats a test row.
 
     Attributes:
-        base: The name of the base.
         gaussian_log_likelihood: The mean of the Gaussian of the training rows, the baseline.
-        gaussian_log_likelihood_standard_error: Its standard error.
         base_log_likelihood: The mean of the base without a flow.
-        base_log_likelihood_standard_error: Its standard error.
-        normality: Of the latents of the test rows.
-        member_log_likelihoods: The mean of each member of an ensemble.
         member_spread: The mean standard deviation of ``log q`` over members.
         mass: ``∫ q`` of two columns, over the cells of a grid.
-        mass_error: An estimate of its error.
     """
 
     base: Text

@@ -1,4 +1,4 @@
-"""A training on rows by maximum likelihood, in the compiled loop, to its best validation."""
+"""Maximum-likelihood training with validation and early stopping, for flows and cells."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from nflow_cli.training.validation import ValidationLog
 
 
 class Training(NamedTuple):
-    """How a fit was trained: its updates, whose weights were kept, and how long it took."""
+    """The result of a training: updates, the best update, and speed."""
 
     steps: int
     best_update: int
@@ -28,9 +28,9 @@ def train_on_rows(
     config: CellsConfig | FitConfig,
     directory: RunDirectory | None = None,
 ) -> Training:
-    """Train a model as ``config.train`` says, and go back to the weights of the best validation.
+    """Train a model as ``config.train`` specifies, and restore the weights of the best validation.
 
-    With ``directory``, the training is logged and saved there, and goes on from where it was.
+    With ``directory``, the training is logged and saved there, and resumes from its checkpoint.
     """
     steps = config.train.steps or 0
 

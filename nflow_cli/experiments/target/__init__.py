@@ -1,4 +1,4 @@
-"""A named 2-D density, fitted by reverse KL."""
+"""Fits of flows to named 2-D densities by reverse KL."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Target(DensityExperiment):
-    """A fit to a density."""
+    """A fit to a named 2-D density, by ``nflow fit-2d``."""
 
     config: Fit2DConfig
     name = "target"
@@ -40,26 +40,29 @@ class Target(DensityExperiment):
 
     @property
     def restarts(self) -> int:
-        """How many trainings share the run, from its seed on."""
+        """Number of restarts."""
         return self.config.train.restarts
 
     def data(self, run: RunDirectory | None = None) -> None:
-        """Return nothing: the target is in the config."""
+        """Return ``None``: the config holds the target."""
 
     def fit(self, run: RunDirectory, data: None) -> Fitted:
-        """Train, judge and save the model."""
+        """Train, score and save."""
         from nflow_cli.experiments.target import fit as target_fit
 
         return target_fit.run(self.config, run)
 
     def load(self, run: RunDirectory) -> Any:
-        """Return the density that was trained."""
+        """Load the trained density."""
         from nflow_cli.experiments.trained import TrainedDensity
 
         return TrainedDensity(run.path, self, self.load_model(run))
 
     def caveats(self, summary: Summary) -> list[Caveat]:
-        """Return the warnings about its scores: a lost mode, whose sign are a few large weights."""
+        """Return the warnings about the scores, a lost mode among them.
+
+        A few large weights are a sign of a lost mode, and no warning of their own beside it.
+        """
         train, caveats = self.config.train, super().caveats(summary)
         lost = lost_mode(summary, train.annealing.share > 0)
         if lost is None:
@@ -67,11 +70,11 @@ class Target(DensityExperiment):
         return [lost, *(caveat for caveat in caveats if caveat.word != "dominated")]
 
     def ruined(self, summary: Summary) -> Caveat | None:
-        """Tell a fit that is worse than its base."""
+        """Warn if the fit is worse than its base."""
         return ruined_fit(summary, "free_energy", sign=1)
 
     def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
-        """Return the rows of the table that a training ends with."""
+        """Return the printed scores."""
         return rows.rows_of(summary, self.length, caveats)
 
     def verdict(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
@@ -81,7 +84,7 @@ class Target(DensityExperiment):
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
-        """Judge a fit by fresh samples, and by points if there are any."""
+        """Score by fresh samples, and points if given."""
         from nflow_cli.evaluation.scores import likelihood
         from nflow_cli.evaluation.target import evaluate_samples, missed_share
 
@@ -103,12 +106,12 @@ class Target(DensityExperiment):
         return read_points(name)
 
     def identity(self, summary: Summary) -> Identity:
-        """Return the target, the flow and K."""
+        """Return target, flow and K."""
         return self.identity_of(self.config.subject)
 
     @property
     def target_text(self) -> str:
-        """The target as text, with its parameters."""
+        """The target with its parameters, as JSON."""
         return self.config.target.model_dump_json()
 
     def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +121,7 @@ class Target(DensityExperiment):
         return plotting.fit2d_figures(*arrays)
 
     def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        """Return a run to be checked."""
+        """Return the checks of a run."""
         from nflow_cli.experiments.target.checks import CheckedTarget
 
         return CheckedTarget(run, trained, self)

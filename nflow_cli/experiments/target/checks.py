@@ -1,4 +1,4 @@
-"""A fit to a target that is checked."""
+"""Checks of a fit to a 2-D target."""
 
 from nflow_cli.experiments import density_checks
 from nflow_cli.experiments.checked_flows import CheckedDensity
@@ -6,11 +6,11 @@ from nflow_cli.experiments.checked_run import Checks
 
 
 class CheckedTarget(CheckedDensity):
-    """A run on a target."""
+    """A run of ``nflow fit-2d`` to check."""
 
     @property
     def score_checks(self) -> Checks:
-        """Checks of its scores and pictures, by name."""
+        """Checks of scores and pictures."""
         return {
             "mass": density_checks.check_mass,
             "summary": density_checks.check_replay,

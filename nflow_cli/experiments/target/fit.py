@@ -1,4 +1,4 @@
-"""Fit a flow stack to a 2-D density by reverse KL."""
+"""Training of flow stacks by reverse KL."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -35,23 +35,19 @@ from nflow_cli.training.trainer import (
 )
 from nflow_cli.training.validation import EarlyStop
 
-LOG_P = "the log-density of the target"  # what :meth:`Fit2D.trace` calls it
+LOG_P = "the log-density of the target"  # its name in :meth:`Fit2D.trace`
 
 
 class Fit2D(ChunkTrainer):
-    """A density and the target it is fitted to.
+    """A trainable density and its target, with ``annealing`` the schedule of ``beta``.
 
-    Args:
-        density: What is fitted.
-        target: To what.
-        annealing: Of the target.
-        restarts: ``(R,)`` where so many stacks are trained side by side.
-        is_first: Whether this is the first stage, to the target as annealed at the start.
+    ``restarts`` is ``(R,)`` for R stacks side by side. ``is_first``: this is the first stage, to
+    the target as annealed at the start.
     """
 
     terms = ("loss", "kl", "beta")
-    start_width = 1.0  # of the Gaussian that the flows start from, beside that of the first stage
-    path_from: int | None = None  # the update from which the gradient leaves out the score
+    start_width = 1.0  # of the starting Gaussian, relative to that of the first stage
+    path_from: int | None = None  # first update whose gradient leaves out the score
     _by_path = False
 
     def __init__(
@@ -81,11 +77,11 @@ class Fit2D(ChunkTrainer):
         return {"loss": loss, "kl": kl, "beta": beta}
 
     def log_q_to_train(self, z: Any, log_q: Any) -> Any:
-        """Return ``log q`` at samples ``z`` ``(..., D)`` with the gradient that training takes.
+        """Return ``log q`` at samples ``z`` ``(..., D)``, with the gradient used for training.
 
-        ``d log q(z(θ); θ)/dθ`` has a part by the path, ``∇_z log q · dz/dθ``, and the score at
-        ``z`` held, whose mean is 0. Without the score the gradient has no variance where q = p
-        (Roeder, Wu & Duvenaud 2017, arXiv 1703.09194).
+        ``d log q(z(θ); θ)/dθ`` is a path term, ``∇_z log q · dz/dθ``, plus the score at fixed
+        ``z``, whose mean is 0. Without the score the gradient has no variance where q = p (Roeder,
+        Wu & Duvenaud 2017, arXiv 1703.09194).
         """
         return self.density.held_log_prob(z) if self._by_path else log_q
 
@@ -94,9 +90,9 @@ class Fit2D(ChunkTrainer):
         return self.early_or_late(lambda: super(Fit2D, self).differentiate(batch))
 
     def early_or_late(self, differentiated: Callable[[], Any]) -> Any:
-        """Return what ``differentiated()`` does by the gradient of this update, with score or not.
+        """Return ``differentiated()``: from ``path_from`` on with the path gradient, without score.
 
-        Far from ``p`` the path's gradient feeds on itself, near it has less variance.
+        The path gradient is unstable far from ``p``, and has less variance near it.
         """
         if self.path_from is None:
             return differentiated()
@@ -112,12 +108,12 @@ class Fit2D(ChunkTrainer):
         return ops.cond(is_late, lambda: by_path(True), lambda: by_path(False))
 
     def beta(self, update: Any) -> Any:
-        """Return the power of the density that is fitted at an update."""
+        """Return the inverse temperature of the target at an update."""
         made = 0 * update if self.is_first else update
         return inverse_temperature(made, self.annealing.updates, self.annealing.start)
 
     def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
-        """Yield what :meth:`objective` computes, flow by flow."""
+        """Yield the intermediate values of :meth:`objective`, flow by flow."""
         z0 = ops.swapaxes(batch, -1, -2)
         yield "the log-density of the base", self.density.base.log_prob(z0)
         z = yield from trace_flows(self.flow, z0)
@@ -126,23 +122,20 @@ class Fit2D(ChunkTrainer):
             yield "the log-density by the inverse", self.density.held_log_prob(z)
 
     def start_over(self, seeds: Sequence[int]) -> None:
-        """Begin again, as a fit of other seeds does: one, or one for each stack side by side."""
+        """Restart with other seeds: one, or one for each stack side by side."""
         self.forget()
         self.flow.restart(*seeds)
 
     def starts(self, modes: np.ndarray) -> np.ndarray:
-        """Return where the Gaussians of the first stage start ``(R, D)``: at modes."""
+        """Return the means of the Gaussians ``(R, D)`` that start the first stage: the modes."""
         return modes
 
     def with_flow(self, flow: FlowStack, restarts: int) -> "Fit2D":
-        """Return the same fit of another flow, of so many stacks side by side."""
+        """Return the same fit with another flow of ``restarts`` stacks."""
         return self._like(flow, (restarts,))
 
     def first_stage(self) -> "Fit2D":
-        """Return the fit of the affine map alone that is at the end of the stacks.
-
-        It is to the density as annealed at the start.
-        """
+        """Return the fit of the last affine map alone, to the target as annealed at the start."""
         return self._like(self.flow.without_maps(), self.restarts, is_first=True)
 
     def _like(self, flow: FlowStack, restarts: tuple[int, ...], is_first: bool = False) -> "Fit2D":
@@ -155,7 +148,7 @@ class Fit2D(ChunkTrainer):
 
 
 class Training(NamedTuple):
-    """How a fit was trained: its updates, how long they took, and what became of its restarts."""
+    """The result of a training: updates, speed, and the record of its restarts."""
 
     steps: int
     speed: Speed
@@ -163,7 +156,7 @@ class Training(NamedTuple):
 
 
 def build(config: Fit2DConfig) -> Fit2D:
-    """Build and compile the model that a :class:`~nflow_cli.config.schema.Fit2DConfig` says."""
+    """Build and compile the model of a config."""
     target = make(TARGETS, config.target)
     flow = FlowStack(**config.flow.model_dump(), seed=config.seed)
     flow.build((None, target.dim))
@@ -179,9 +172,9 @@ def train(
     config: Fit2DConfig | InferConfig,
     directory: RunDirectory | None = None,
 ) -> Training:
-    """Train ``model`` as ``config.train`` says.
+    """Train ``model`` as ``config.train`` specifies.
 
-    With ``directory``, the training is logged and saved there, and goes on from where it was.
+    With ``directory``, the training is logged and saved there, and resumes from its checkpoint.
     """
     settings = config.train
     clock, restarts = Clock(), Restarts(model, config)
@@ -204,7 +197,6 @@ def train(
 
 
 def _stopping(config: Fit2DConfig | InferConfig, clock: Clock) -> list[Any]:
-    """Return what ends the training early, if that is asked for."""
     train, stopping = config.train, config.train.early_stopping
     if stopping is None:
         return []
@@ -215,7 +207,7 @@ def _stopping(config: Fit2DConfig | InferConfig, clock: Clock) -> list[Any]:
 
 
 def run(config: Fit2DConfig, directory: RunDirectory) -> Fitted:
-    """Fit, judge and save in ``directory``, from where it is."""
+    """Train or resume in ``directory``, score and save."""
     model = build(config)
     training = train(model, config, directory)
     model_sha256 = save_model(directory, model.flow)

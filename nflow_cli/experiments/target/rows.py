@@ -1,4 +1,4 @@
-"""The scores of a fit to a target, as rows of tables."""
+"""Printed scores of a fit to a 2-D target."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ from nflow_cli.experiments.rows import (
 
 
 def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
-    """Return the rows of the table that a training ends with."""
-    text = "unknown (log Z is)"
+    """Return the rows printed after training."""
+    text = "unknown (as log Z is)"
     if summary["log_z"] is not None:
         error = f"± {figure(summary, 'kl_standard_error')} nats"
         text = marked(f"{figure(summary, 'kl')} {error}", caveats, "kl")
@@ -41,12 +41,11 @@ def verdict_of(summary: Summary, caveats: Caveats) -> Rows:
     judged = f"{figure(summary, key)} ± {figure(summary, 'kl_standard_error')} nats"
     of_base, error = (summary[f"base_free_energy{end}"] for end in ("", "_standard_error"))
     base = "not finite" if None in (of_base, error) else f"{of_base + log_z:.5f} ± {error:.5f} nats"
-    rows = [(name, marked(judged, caveats, key)), ("of the base, without a flow", base)]
-    return rows if key == "free_energy" else [*rows, ("of the target itself", "0")]
+    rows = [(name, marked(judged, caveats, key)), ("base without a flow", base)]
+    return rows if key == "free_energy" else [*rows, ("target itself", "0")]
 
 
 def _restarts(restarts: Summary) -> Rows:
-    """Tell the KL of each restart, if there were several."""
     if restarts["count"] == 1:
         return []
     kls = ", ".join("not finite" if kl is None else f"{kl:.4f}" for kl in restarts["kl"])
@@ -54,12 +53,12 @@ def _restarts(restarts: Summary) -> Rows:
 
 
 def evaluated_rows(trained: Any, scores: Summary, n: int, seed: int, caveats: Caveats) -> Rows:
-    """Return the rows of the table of `nflow evaluate`, of scores from ``n`` fresh samples."""
+    """Return the rows of ``nflow evaluate``, from ``n`` fresh samples."""
     config = trained.config
     kl, error = scores["kl"], scores["kl_standard_error"]
     free_energy = f"{scores['free_energy']:.5f} ± {error:.5f} nats"
     ess = f"{scores['ess']:.4f} ± {scores['ess_standard_error']:.4f}"
-    text = "unknown (log Z is)" if kl is None else f"{kl:.5f} ± {error:.5f} nats"
+    text = "unknown (as log Z is)" if kl is None else f"{kl:.5f} ± {error:.5f} nats"
     rows = [
         ("target", config.target.name),
         ("flow", f"{config.flow.text}, K = {config.flow.k}"),
@@ -68,10 +67,10 @@ def evaluated_rows(trained: Any, scores: Summary, n: int, seed: int, caveats: Ca
         ("free energy", marked(free_energy, caveats, "free_energy")),
         ("ESS", marked(ess, caveats, "ess")),
         ("log Z", marked(_log_z(scores, trained), caveats, "estimated_log_z")),
-        ("k-hat", f"{scores['pareto_k']:.2f}, of the tail of the weights"),
+        ("k-hat", f"{scores['pareto_k']:.2f}, of the weights' tail"),
     ]
     if trained.base.bounded:
-        rows.append(("", "q is 0 outside a bounded region: log Z counts what it covers, no more"))
+        rows.append(("", "q is 0 outside a bounded region: log Z is that of the region"))
     return rows
 
 

@@ -138,5 +138,5 @@ def test_noise_gains_nothing(tmp_path):
 def test_a_level_of_test_rows_alone_is_counted_and_scored(tmp_path):
     q = fitted(new_level(0), tmp_path / "run", SHORT)
     assert q.summary["caveats"] == []
-    assert "new levels     5 test cells have a level that no training row has" in str(q)
+    assert "new levels     5 test cells have a level not in the training rows" in str(q)
     assert np.isfinite(q.log_prob(new_level(0))).all() and np.isfinite(q.summary["gain"])
