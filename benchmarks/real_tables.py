@@ -56,7 +56,7 @@ def judged(table: str, steps: int | None) -> dict[str, Any]:
         summary = q.summary
         keys = ("log_likelihood", "gain", "gain_standard_error", "n_train", "n_test")
         facts = {key: summary[key] for key in keys}
-        warnings = [caveat["word"] for caveat in summary["caveats"]]
+        warnings = [warning["word"] for warning in summary["warnings"]]
         return {**facts, "seconds": seconds, "warnings": warnings, **beside(q, data), **of(q, data)}
 
 

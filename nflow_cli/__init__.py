@@ -95,7 +95,7 @@ def load(run: Any) -> Any:
         take DataFrames too, with ``columns`` and ``sample_table(n, seed=0)``, or of flows a
         :class:`~nflow_cli.experiments.trained.TrainedTable`, which has the same. Of a train-vae
         run a :class:`~nflow_cli.experiments.trained.TrainedVAE`: ``sample(n, seed=0)``, ``model``.
-        Each has ``summary``, its figures, ``caveats``, its warnings, and ``path``, the run
+        Each has ``summary``, its figures, ``warnings``, its warnings, and ``path``, the run
         directory; ``repr`` is the table that the command prints.
 
     Raises:

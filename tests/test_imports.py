@@ -44,7 +44,7 @@ KERAS_FREE = (
         "cli/",
     ),
     "training/chunks",
-    *("evaluation/caveats", "evaluation/grids", "evaluation/importance", "evaluation/mass"),
+    *("evaluation/warnings", "evaluation/grids", "evaluation/importance", "evaluation/mass"),
     "evaluation/normality",
     *("evaluation/weights_verdict", "evaluation/weighted", "evaluation/pit"),
     *("evaluation/likelihood", "evaluation/association"),

@@ -28,7 +28,7 @@ OF_A_RUN = {  # that is loaded
     "cells": ["columns", "given", "log_prob", "sample", "sample_table"],
     "images": ["model", "sample"],
 }
-OF_ANY_RUN = ["caveats", "path", "summary"]
+OF_ANY_RUN = ["warnings", "path", "summary"]
 OF_A_FLOW = ["forward_and_log_det", "inverse_and_log_det"]
 
 

@@ -129,7 +129,7 @@ def _records(groups: Sequence[Any]) -> Iterator[dict[str, Any]]:
             "runs": [str(result.run.path) for result in group.results],  # the best first
             "scores": {m.key: _score(group, m.key) for m in measures if group.spread(m.key)},
             **({"difference_to_the_best": difference._asdict()} if difference else {}),
-            "caveats": {m.key: word for m in measures if (word := group.words(m.key))},
+            "warnings": {m.key: word for m in measures if (word := group.words(m.key))},
         }
 
 
@@ -165,7 +165,7 @@ def _draw(
 
 def _pictures(tables: Sequence[Any]) -> dict[str, Any]:
     from nflow_cli import plotting
-    from nflow_cli.evaluation.caveats import words
+    from nflow_cli.evaluation.warnings import words
     from nflow_cli.sweeps.compare import densities
 
     pictures: dict[str, Any] = {}
@@ -188,7 +188,7 @@ def _pictures(tables: Sequence[Any]) -> dict[str, Any]:
         if not panels:
             panels.append(plotting.Density("target", axis, log_target))
         title = f"{_series_name(group)}, K = {group.identity[2]}"
-        if word := words(group.best.caveats, "free_energy"):
+        if word := words(group.best.warnings, "free_energy"):
             title += f" [{word}]"
         panels.append(plotting.Density(title, axis, log_q))
     pages = plotting.densities_figures(targets)

@@ -98,15 +98,15 @@ def evaluate(
 
 
 def _print_scores(judgement: Any, said: dict[str, Any], as_json: bool) -> None:
-    from nflow_cli.evaluation.caveats import records
+    from nflow_cli.evaluation.warnings import records
     from nflow_cli.experiments.rows import laid_out
     from nflow_cli.runs.json_text import json_text
 
     if as_json:
-        caveats = {"caveats": records(judgement.caveats)}
-        click.echo(json_text({**said, **judgement.scores, **caveats}))
+        warnings = {"warnings": records(judgement.warnings)}
+        click.echo(json_text({**said, **judgement.scores, **warnings}))
         return
-    click.echo(laid_out(judgement.rows, judgement.caveats, 14))
+    click.echo(laid_out(judgement.rows, judgement.warnings, 14))
     if "output" in said:
         click.echo(printable(said["output"]))
 

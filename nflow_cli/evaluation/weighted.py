@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from nflow_cli.evaluation.caveats import LEAST_ROWS
+from nflow_cli.evaluation.warnings import LEAST_ROWS
 
 
 def effective(weights: np.ndarray) -> float:

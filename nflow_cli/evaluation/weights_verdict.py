@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from nflow_cli.evaluation.caveats import number
+from nflow_cli.evaluation.warnings import number
 
 GOOD, ROUGH = 0.5, 0.7  # k-hat: finite variance below, and usable below
 SIGMAS, LEAST_JUMP = 4.0, 0.02  # least significant jump of log Z: standard errors, nats

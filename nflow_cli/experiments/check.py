@@ -8,8 +8,8 @@ import numpy as np
 from nflow_cli import experiments
 from nflow_cli.config.presets import fingerprint
 from nflow_cli.errors import NflowError
-from nflow_cli.evaluation.caveats import records
 from nflow_cli.evaluation.verdicts import Outcome, Verdict, passed
+from nflow_cli.evaluation.warnings import records
 from nflow_cli.experiments.checked_run import CheckedRun, Checks, differences
 from nflow_cli.runs.directory import (
     CONFIG,
@@ -124,11 +124,11 @@ def check_checksum(run: CheckedRun) -> Verdict:
     return Outcome.OK, f"SHA-256 {received[:12]}… of the weights, as recorded"
 
 
-def check_caveats(run: CheckedRun) -> Verdict:
-    """Check that the summary says which of its scores it cannot vouch for."""
-    expected = records(run.experiment.caveats(run.summary))
-    named = ", ".join(caveat["word"] for caveat in expected) or "none"
-    wrong = differences(SUMMARY, {"caveats": expected}, run.summary)
+def check_warnings(run: CheckedRun) -> Verdict:
+    """Check the warnings in the summary."""
+    expected = records(run.experiment.warnings(run.summary))
+    named = ", ".join(warning["word"] for warning in expected) or "none"
+    wrong = differences(SUMMARY, {"warnings": expected}, run.summary)
     return passed(not wrong), "; ".join(wrong) or named
 
 
@@ -139,5 +139,5 @@ OF_FILES: Checks = {
     "training": check_training,
     "weights": check_weights,
     "checksum": check_checksum,
-    "caveats": check_caveats,
+    "warnings": check_warnings,
 }

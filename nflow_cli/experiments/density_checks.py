@@ -6,12 +6,12 @@ from collections.abc import Callable
 import numpy as np
 
 from nflow_cli.arguments import MAX_SEED
-from nflow_cli.evaluation.caveats import is_dominated
 from nflow_cli.evaluation.grids import Grid
 from nflow_cli.evaluation.scores import mass_of
 from nflow_cli.evaluation.table import deformation_samples, shown_tests
 from nflow_cli.evaluation.target import evaluate_samples, missed_share, values_at
 from nflow_cli.evaluation.verdicts import Outcome, Verdict, passed
+from nflow_cli.evaluation.warnings import is_dominated
 from nflow_cli.experiments.checked_flows import CheckedDensity
 from nflow_cli.experiments.checked_run import agree, unlike
 from nflow_cli.random_streams import stream

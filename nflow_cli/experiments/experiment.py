@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from nflow_cli.config.memory import Footprint
 from nflow_cli.config.schema import Config
 from nflow_cli.errors import ConfigError, RunDirectoryError
-from nflow_cli.evaluation import caveats as cautions
-from nflow_cli.evaluation.caveats import Caveat
+from nflow_cli.evaluation import warnings as cautions
+from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.experiments.summary import Fitted, Result, RunSummary
 from nflow_cli.runs.array_shapes import Shapes
@@ -222,10 +222,10 @@ class Experiment(ABC):
         fitted = self.fit(run, data)
         run.write_evaluation(fitted.arrays)
         facts = fitted.summary.facts
-        caveats = self.caveats(facts)
-        facts["caveats"] = cautions.records(caveats)
+        warnings = self.warnings(facts)
+        facts["warnings"] = cautions.records(warnings)
         run.write_json(SUMMARY, facts)
-        return Result(facts, caveats, fitted.arrays)
+        return Result(facts, warnings, fitted.arrays)
 
     @abstractmethod
     def load(self, run: RunDirectory) -> Any:
@@ -233,17 +233,17 @@ class Experiment(ABC):
 
     # Its scores.
 
-    def caveats(self, summary: Summary) -> list[Caveat]:
-        """Return what a run cannot vouch for, by the facts in its summary.
+    def warnings(self, summary: Summary) -> list[ScoreWarning]:
+        """Return the warnings about the scores of a summary.
 
         Facts that the summary lacks, or that are not numbers, give none.
         """
         rules = (cautions.dominated, cautions.mass, cautions.few_rows)
         every = (self.ruined(summary), *(rule(summary) for rule in rules))
-        return [caveat for caveat in every if caveat is not None]
+        return [warning for warning in every if warning is not None]
 
     @abstractmethod
-    def ruined(self, summary: Summary) -> Caveat | None:
+    def ruined(self, summary: Summary) -> ScoreWarning | None:
         """Tell a fit that is worse than no fit at all."""
 
     @abstractmethod
@@ -251,14 +251,14 @@ class Experiment(ABC):
         """Return what the summary says of the config, beside its flow, K and seed."""
 
     @abstractmethod
-    def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+    def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
         """Return the rows of the table that a training ends with."""
 
-    def verdict(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+    def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
         """Return what a run is judged by, first, and what that is to be compared with."""
         judges = [(m, cautions.number(summary, m.key)) for m in self.measures if m.judges]
         return [
-            (m.name, cautions.marked(f"{value:.{m.decimals}f} {m.unit}", caveats, m.key))
+            (m.name, cautions.marked(f"{value:.{m.decimals}f} {m.unit}", warnings, m.key))
             for m, value in judges
             if value is not None
         ]

@@ -50,4 +50,4 @@ def animate(run: RunDirectory) -> list[Path]:
 def _loaded(run: RunDirectory) -> tuple[Any, dict[str, Any]]:
     experiment = experiments.of(run.read_config())
     density, summary = experiment.flows_in_the_plane(run), read_summary(run, experiment)
-    return density, {**summary, "caveats": experiment.caveats(summary)}
+    return density, {**summary, "warnings": experiment.warnings(summary)}

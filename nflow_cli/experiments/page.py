@@ -31,9 +31,9 @@ th { font-weight: 500; color: var(--soft); width: 13rem; }
 th:empty, th:empty + td { border-top: 0; padding-top: 0; }
 .verdict tr:first-child th, .verdict tr:first-child td { font-size: 1.35rem; font-weight: 600;
   color: var(--ink); border-top: 0; }
-.caveats { background: var(--warned); border-left: 4px solid var(--warn); margin: 1rem 0;
+.warnings { background: var(--warned); border-left: 4px solid var(--warn); margin: 1rem 0;
   padding: .6rem 1rem .6rem 2rem; }
-.caveats strong { color: var(--warn); }
+.warnings strong { color: var(--warn); }
 figure { margin: 1.2rem 0 1.8rem; }
 img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
 figcaption { color: var(--soft); font-size: .9rem; margin-top: .4rem; }
@@ -70,10 +70,10 @@ def table(rows: Rows, style: str = "scores") -> str:
     return f'<table class="{style}">{"".join(lines)}</table>'
 
 
-def caveat_list(caveats: Iterable[tuple[str, str]]) -> str:
+def warning_list(warnings: Iterable[tuple[str, str]]) -> str:
     """Return a box of warnings: labels and reasons."""
-    items = (f"<li><strong>{shown(word)}</strong>: {shown(why)}</li>" for word, why in caveats)
-    return f'<ul class="caveats">{"".join(items)}</ul>'
+    items = (f"<li><strong>{shown(word)}</strong>: {shown(why)}</li>" for word, why in warnings)
+    return f'<ul class="warnings">{"".join(items)}</ul>'
 
 
 def figure(uri: str, width: int, name: str, caption: str, still: str = "") -> str:

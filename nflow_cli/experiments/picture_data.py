@@ -29,7 +29,7 @@ class PictureData(NamedTuple):
 def picture_data(run: RunDirectory, experiment: "Experiment", result: Result) -> PictureData:
     """Return the input of the pictures of a training that has just ended in ``run``."""
     shown = {name: result.arrays[name] for name in experiment.shapes}
-    summary = {**result.summary, "caveats": result.caveats}
+    summary = {**result.summary, "warnings": result.warnings}
     course = read_course(run, experiment.columns)
     return PictureData(thinned(shown, experiment.shapes), course, summary)
 
@@ -43,7 +43,7 @@ def read_picture_data(run: RunDirectory, experiment: "Experiment") -> PictureDat
     arrays, summary = run.read_evaluation(experiment.shapes), read_summary(run, experiment)
     if damage := experiment.damage(arrays, summary):
         raise RunDirectoryError(f"{run.path}/{damage}")
-    return picture_data(run, experiment, Result(summary, experiment.caveats(summary), arrays))
+    return picture_data(run, experiment, Result(summary, experiment.warnings(summary), arrays))
 
 
 def damage_of_columns(

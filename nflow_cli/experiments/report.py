@@ -9,7 +9,7 @@ from nflow_cli import experiments
 from nflow_cli.config import presets
 from nflow_cli.constants import __version__
 from nflow_cli.errors import NflowError
-from nflow_cli.evaluation.caveats import Caveat
+from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments import page
 from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.rows import Rows, Summary
@@ -48,12 +48,12 @@ def write_report(run: RunDirectory) -> Path:
     """
     experiment = experiments.of(run.read_config())
     summary = read_summary(run, experiment) if run.has(SUMMARY) else {}
-    caveats = experiment.caveats(summary) if summary else []
-    return write_page(run, experiment, summary, caveats)
+    warnings = experiment.warnings(summary) if summary else []
+    return write_page(run, experiment, summary, warnings)
 
 
 def write_page(
-    run: RunDirectory, experiment: Experiment, summary: Summary, caveats: Sequence[Caveat]
+    run: RunDirectory, experiment: Experiment, summary: Summary, warnings: Sequence[ScoreWarning]
 ) -> Path:
     """Write ``report.html`` of a run whose summary and warnings are these; see write_report."""
     config, record = experiment.config, run.read_json(RUN)
@@ -62,10 +62,10 @@ def write_page(
         page.paragraph(f"nflow {config.command}, {_text(record.get('status'))}", "soft"),
         page.paragraph(config.description) if config.description else "",
         "</header>",
-        page.section("Verdict", _verdict(experiment, summary, caveats)),
+        page.section("Verdict", _verdict(experiment, summary, warnings)),
     ]
     if summary:
-        scores = page.table(experiment.rows(summary, caveats))
+        scores = page.table(experiment.rows(summary, warnings))
         head.append(page.section("Scores", [scores]))
     tail = [
         page.section("Training", [page.table(_training(record))]),
@@ -80,14 +80,16 @@ def write_page(
     return run.write_text(REPORT, page.document(title, parts))
 
 
-def _verdict(experiment: Experiment, summary: Summary, caveats: Sequence[Caveat]) -> list[str]:
-    """Return what the run is judged by, and what that cannot vouch for."""
+def _verdict(
+    experiment: Experiment, summary: Summary, warnings: Sequence[ScoreWarning]
+) -> list[str]:
+    """Return the main scores of a run, and the warnings about them."""
     if not summary:
         return [page.paragraph(f"None yet: the run has no {SUMMARY}.")]
-    judged = page.table(experiment.verdict(summary, caveats), "verdict")
-    if not caveats:
-        return [judged, page.paragraph("No caveats.", "soft")]
-    return [judged, page.caveat_list((caveat.word, caveat.reason) for caveat in caveats)]
+    judged = page.table(experiment.verdict(summary, warnings), "verdict")
+    if not warnings:
+        return [judged, page.paragraph("No warnings.", "soft")]
+    return [judged, page.warning_list((warning.word, warning.reason) for warning in warnings)]
 
 
 def _facts(facts: Mapping[str, Any]) -> Rows:

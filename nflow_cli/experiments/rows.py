@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nflow_cli.evaluation.caveats import Caveat, has_unequal_weights, marked, number
+from nflow_cli.evaluation.warnings import ScoreWarning, has_unequal_weights, marked, number
 from nflow_cli.layout import hanging
 
 Rows = list[tuple[str, str]]
 Summary = Mapping[str, Any]
-Caveats = Sequence[Caveat]
+Warnings = Sequence[ScoreWarning]
 
 
 class Judgement(NamedTuple):
@@ -17,19 +17,19 @@ class Judgement(NamedTuple):
 
     scores: dict[str, Any]
     rows: Rows
-    caveats: list[Caveat]
+    warnings: list[ScoreWarning]
 
 
-def laid_out(rows: Rows, caveats: Caveats, least: int = 12) -> str:
+def laid_out(rows: Rows, warnings: Warnings, least: int = 12) -> str:
     """Format rows in two columns, the first at least ``least`` wide, with warnings below."""
-    every = with_reasons(rows, caveats)
+    every = with_reasons(rows, warnings)
     width = max(least, *(len(name) for name, _ in every))
     return "\n".join(hanging(f"{name:<{width}} ", value) for name, value in every)
 
 
-def with_reasons(rows: Rows, caveats: Caveats) -> Rows:
+def with_reasons(rows: Rows, warnings: Warnings) -> Rows:
     """Return rows followed by the reasons of warnings."""
-    return [*rows, *((f"[{caveat.word}]", caveat.reason) for caveat in caveats)]
+    return [*rows, *((f"[{warning.word}]", warning.reason) for warning in warnings)]
 
 
 def flow_row(summary: Summary) -> tuple[str, str]:
@@ -38,10 +38,10 @@ def flow_row(summary: Summary) -> tuple[str, str]:
     return "flow", text
 
 
-def mass_row(summary: Summary, caveats: Caveats) -> tuple[str, str]:
+def mass_row(summary: Summary, warnings: Warnings) -> tuple[str, str]:
     """Return the row of the mass of a density."""
     text = f"{figure(summary, 'mass')} ± {figure(summary, 'mass_error')}"
-    return "mass of q", marked(text, caveats, "mass")
+    return "mass of q", marked(text, warnings, "mass")
 
 
 def figure(summary: Summary, key: str, decimals: int = 5) -> str:
@@ -76,19 +76,19 @@ def gap_rows(scores: Summary) -> Rows:
     return [("gap to the truth", text)]
 
 
-def likelihood_rows(scores: Summary, caveats: Caveats) -> Rows:
+def likelihood_rows(scores: Summary, warnings: Warnings) -> Rows:
     """Return the rows of the log-likelihood of user points."""
     outside, points = scores["outside"], f"{scores['n']:,} point{'s' if scores['n'] > 1 else ''}"
     if not scores["n"]:
         return [("log-likelihood", "unknown: every row has missing values")]
     if not outside:
         text = mean_text(scores, "log_likelihood", f"nats, mean of {points}")
-        return [("log-likelihood", marked(text, caveats, "log_likelihood"))]
+        return [("log-likelihood", marked(text, warnings, "log_likelihood"))]
     rows = [("log-likelihood", f"-inf: q is 0 at {outside:,} of {points}")]
     if (mean := scores["log_likelihood_inside"]) is not None:
         others = {**scores, "log_likelihood": mean}
         text = mean_text(others, "log_likelihood", "nats, mean of the others")
-        rows.append(("", marked(text, caveats, "log_likelihood")))
+        rows.append(("", marked(text, warnings, "log_likelihood")))
     return rows
 
 

@@ -118,7 +118,7 @@ def carry_out(
     """Do what :func:`train` does, and print the scores and the path of the run."""
     experiment = experiments.of(config)
     result = train(experiment, run, argv, machine, data)
-    print(laid_out(experiment.rows(result.summary, result.caveats), result.caveats))
+    print(laid_out(experiment.rows(result.summary, result.warnings), result.warnings))
     print(printable(run.path))
 
 
@@ -175,6 +175,6 @@ def _report(run: RunDirectory, experiment: Experiment, result: Result) -> None:
     from nflow_cli.experiments.report import write_page
 
     try:
-        write_page(run, experiment, result.summary, result.caveats)
+        write_page(run, experiment, result.summary, result.warnings)
     except NflowError as error:
         tell(f"no report: {error}")

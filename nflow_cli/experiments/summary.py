@@ -9,16 +9,16 @@ from pydantic import Field
 from nflow_cli.config import presets
 from nflow_cli.config.strict import MAX_SEED, Count, Figure, Strict, Text
 from nflow_cli.errors import ConfigError, RunDirectoryError
-from nflow_cli.evaluation.caveats import Caveat
+from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.runs.directory import SUMMARY, RunDirectory
 
 if TYPE_CHECKING:
     from nflow_cli.experiments.experiment import Experiment
 
-MOST_CAVEATS = 100
+MOST_WARNINGS = 100
 
 
-class CaveatRecord(Strict):
+class WarningRecord(Strict):
     """A warning: its word, the keys of its figures, and its reason."""
 
     word: Text
@@ -37,7 +37,7 @@ class RunSummary(Strict):
         model_sha256: Of the weights.
         config_sha256: Of the config.
         compile_seconds: What compiling took.
-        caveats: The warnings.
+        warnings: The warnings.
     """
 
     flow: Text
@@ -47,7 +47,7 @@ class RunSummary(Strict):
     model_sha256: Text
     config_sha256: Text
     compile_seconds: Figure
-    caveats: list[CaveatRecord] = Field(default=[], max_length=MOST_CAVEATS)
+    warnings: list[WarningRecord] = Field(default=[], max_length=MOST_WARNINGS)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class Result(NamedTuple):
     """The facts of a summary, the warnings about them, and the arrays of the pictures."""
 
     summary: Mapping[str, Any]
-    caveats: list[Caveat]
+    warnings: list[ScoreWarning]
     arrays: Mapping[str, np.ndarray]
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from nflow_cli.evaluation.caveats import Caveat
+from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments import page
 from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.python_words import in_python
@@ -41,23 +41,23 @@ class TrainedRun:
         return read_summary(RunDirectory(self.path), self.experiment)
 
     @property
-    def caveats(self) -> list[Caveat]:
+    def warnings(self) -> list[ScoreWarning]:
         """The warnings: each has a ``word``, the ``figures`` that it is about, and a ``reason``.
 
         Raises:
             RunDirectoryError: As of ``summary``.
         """
-        return self._caveats(self.summary)
+        return self._warnings(self.summary)
 
-    def _caveats(self, summary: dict[str, Any]) -> list[Caveat]:
-        found = self.experiment.caveats(summary)
-        return [caveat._replace(reason=in_python(caveat.reason)) for caveat in found]
+    def _warnings(self, summary: dict[str, Any]) -> list[ScoreWarning]:
+        found = self.experiment.warnings(summary)
+        return [warning._replace(reason=in_python(warning.reason)) for warning in found]
 
-    def _scores(self) -> tuple[Rows, list[Caveat]]:
+    def _scores(self) -> tuple[Rows, list[ScoreWarning]]:
         summary = self.summary
-        caveats = self._caveats(summary)
-        rows = self.experiment.rows(summary, caveats)
-        return [(name, in_python(text)) for name, text in rows], caveats
+        warnings = self._warnings(summary)
+        rows = self.experiment.rows(summary, warnings)
+        return [(name, in_python(text)) for name, text in rows], warnings
 
     def __repr__(self) -> str:
         try:

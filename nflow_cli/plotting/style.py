@@ -29,7 +29,7 @@ from matplotlib.ticker import (
 )
 
 from nflow_cli.constants import DPI
-from nflow_cli.evaluation import caveats
+from nflow_cli.evaluation.warnings import marked as with_words
 from nflow_cli.text import printable
 
 # Many journals refuse the default font type; the fixed salt makes svg files repeatable, and text
@@ -332,7 +332,7 @@ def space_by_logarithm(axes: Sequence[Axes]) -> None:
 
 def marked(text: str, summary: Summary, key: str) -> str:
     """Return a score's text with its warning labels; "" stays."""
-    return caveats.marked(text, summary.get("caveats", ()), key) if text else ""
+    return with_words(text, summary.get("warnings", ()), key) if text else ""
 
 
 def value_text(value: float, error: float | None) -> str:

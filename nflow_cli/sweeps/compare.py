@@ -16,7 +16,7 @@ from nflow_cli.config.keys import SAME_EXPERIMENT, flat, without
 from nflow_cli.config.schema import Config
 from nflow_cli.constants import SWEEP
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.evaluation.caveats import Caveat, words
+from nflow_cli.evaluation.warnings import ScoreWarning, words
 from nflow_cli.experiments import Experiment
 from nflow_cli.experiments.experiment import Identity
 from nflow_cli.experiments.picture_data import read_course
@@ -59,9 +59,9 @@ class Result:
         return settings | self.experiment.settings(self.summary)
 
     @cached_property
-    def caveats(self) -> list[Caveat]:
+    def warnings(self) -> list[ScoreWarning]:
         """Warnings about the scores."""
-        return self.experiment.caveats(self.summary)
+        return self.experiment.warnings(self.summary)
 
     def value(self, key: str) -> float | None:
         """Return a score of the summary, or ``None``."""
@@ -106,7 +106,9 @@ class Group:
 
     def words(self, key: str) -> str:
         """Return the warning labels of a score over all runs, or ""."""
-        return ", ".join(dict.fromkeys(filter(None, (words(r.caveats, key) for r in self.results))))
+        return ", ".join(
+            dict.fromkeys(filter(None, (words(r.warnings, key) for r in self.results)))
+        )
 
     def spread(self, key: str) -> Spread | None:
         """Return the spread of a score; ``None`` if a run lacks it."""
@@ -170,7 +172,7 @@ def examples(results: Iterable[Result]) -> dict[str, tuple[str, str]]:
     """Return a run's name and reason for each warning label."""
     runs: dict[str, tuple[str, str]] = {}
     for result in results:
-        for word, _, reason in result.caveats:
+        for word, _, reason in result.warnings:
             runs.setdefault(word, (result.run.path.name, reason))
     return runs
 

@@ -42,8 +42,8 @@ def test_evaluate_gives_the_scores_of_the_summary(invoke, short_run, name):
     for key in shared:
         assert scores[key] == pytest.approx(summary[key], rel=1e-6, abs=1e-9)
     assert scores["run"] == str(run) and scores["data"] is None
-    assert [caveat["word"] for caveat in scores["caveats"]] == [
-        caveat["word"] for caveat in summary["caveats"] if caveat["word"] != "unresolved"
+    assert [warning["word"] for warning in scores["warnings"]] == [
+        warning["word"] for warning in summary["warnings"] if warning["word"] != "unresolved"
     ]
 
 

@@ -5,8 +5,8 @@ import pytest
 from truth import normal_log_prob
 
 from nflow_cli.evaluation import importance
-from nflow_cli.evaluation.caveats import DOMINATED, is_dominated
 from nflow_cli.evaluation.importance import mean, pareto_k, score, standard_deviation
+from nflow_cli.evaluation.warnings import DOMINATED, is_dominated
 
 
 def normal_cdf(x):

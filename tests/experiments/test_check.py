@@ -17,8 +17,8 @@ from short_runs import (
 )
 
 from nflow_cli import experiments
-from nflow_cli.evaluation.caveats import records
 from nflow_cli.evaluation.verdicts import Outcome
+from nflow_cli.evaluation.warnings import records
 from nflow_cli.experiments.check import check_run
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.versions import signed
@@ -82,7 +82,7 @@ SOUND = {
         "evaluate": {"samples": 100_000},
     },
 }
-OF_A_RUN = ["model", "status", "files", "record", "training", "weights", "checksum", "caveats"]
+OF_A_RUN = ["model", "status", "files", "record", "training", "weights", "checksum", "warnings"]
 OF_FLOWS = ["invertibility", "log-det", "round trip"]
 OF_A_TARGET = ["mass", "summary", "fresh draws", "modes", "arrays"]
 QUICK = ("mixed", "uniform box", "K = 0")  # one of each kind of flow and of base, and none
@@ -248,23 +248,23 @@ def test_a_damaged_record_fails(broken, name, content):
     assert "record" in failures(broken)
 
 
-def test_an_edited_caveat_fails(broken):
+def test_an_edited_warning_fails(broken):
     edit_json(broken / "summary.json", free_energy=1e3)  # far above that of the base
     summary = json.loads((broken / "summary.json").read_text())
-    said = records(experiments.of(RunDirectory(broken).read_config()).caveats(summary))
-    assert "ruined" in [caveat["word"] for caveat in said]
-    edit_json(broken / "summary.json", caveats=said)
-    assert "caveats" not in failures(broken)
+    said = records(experiments.of(RunDirectory(broken).read_config()).warnings(summary))
+    assert "ruined" in [warning["word"] for warning in said]
+    edit_json(broken / "summary.json", warnings=said)
+    assert "warnings" not in failures(broken)
     for edited in (said[1:], [{**said[0], "reason": "in other words"}, *said[1:]]):
-        edit_json(broken / "summary.json", caveats=edited)
-        assert "caveats" in failures(broken)
+        edit_json(broken / "summary.json", warnings=edited)
+        assert "warnings" in failures(broken)
 
 
 def test_a_run_that_was_interrupted_fails(broken):
     edit_json(broken / "run.json", status="interrupted")
     assert failures(broken) == {"status": "interrupted"}
     (broken / "summary.json").unlink()
-    of_figures = {"caveats", "mass", "summary", "fresh draws", "modes"}
+    of_figures = {"warnings", "mass", "summary", "fresh draws", "modes"}
     of_files = {"status", "files", "record", "training", "checksum"}
     assert set(failures(broken)) == of_files | of_figures
 

@@ -33,7 +33,7 @@ FILES = [
 ]
 OF_NOTHING = {
     **{"best_epoch": 1, "prior": "planar", "given": ["a"], "published": ["a"]},
-    "caveats": [{"word": "dominated", "figures": ["ess"], "reason": "none"}],
+    "warnings": [{"word": "dominated", "figures": ["ess"], "reason": "none"}],
 }
 # To compute these again is to train again.
 RECORDED = ("compile_seconds", "train_seconds", "steps_per_second", "seconds_per_epoch")

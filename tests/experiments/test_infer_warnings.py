@@ -5,7 +5,7 @@ import math
 import pytest
 
 from nflow_cli.experiments.infer.rows import judged_rows
-from nflow_cli.experiments.infer.warnings import caveats_of
+from nflow_cli.experiments.infer.warnings import warnings_of
 
 GOOD = {
     **{"kl": None, "free_energy": 100.3, "kl_standard_error": 0.01, "n_lost": 0, "ess": 0.6},
@@ -37,14 +37,14 @@ MODE = {"missed_share": 0.3, "missed_share_standard_error": 0.004, "missed_mode"
     ],
 )
 def test_figures_that_say_less_than_they_seem_to_have_a_warning(changes, word, said):
-    found = caveats_of(GOOD | changes)
-    assert [caveat.word for caveat in found] == ([word] if word else [])
-    assert all(said in caveat.reason for caveat in found)
+    found = warnings_of(GOOD | changes)
+    assert [warning.word for warning in found] == ([word] if word else [])
+    assert all(said in warning.reason for warning in found)
 
 
 def printed(**changes):
     scores = GOOD | changes
-    return dict(judged_rows(scores, caveats_of(scores), {}))
+    return dict(judged_rows(scores, warnings_of(scores), {}))
 
 
 def test_a_good_tail_of_weights_is_no_more_than_that_beside_another_warning():
@@ -79,5 +79,5 @@ def test_log_z_of_either_base_has_its_error():
 
 @pytest.mark.parametrize("changes", [MODE, {"widened_log_z": -99.0}], ids=["a mode", "a jump"])
 def test_moments_of_a_fit_that_misses_mass_are_in_doubt(changes):
-    (caveat,) = caveats_of(GOOD | changes)
-    assert "moments" in caveat.figures and "more updates" in caveat.reason
+    (warning,) = warnings_of(GOOD | changes)
+    assert "moments" in warning.figures and "more updates" in warning.reason

@@ -54,14 +54,14 @@ def test_the_page_of_a_finished_run_says_all_of_it(finished, kind, judged):
     assert set(judged) <= set(report.lines[verdict:scores])
     summary = run.read_json("summary.json")
     experiment = experiments.of(run.read_config())
-    caveats = experiment.caveats(summary)
-    for row in experiment.rows(summary, caveats):
+    warnings = experiment.warnings(summary)
+    for row in experiment.rows(summary, warnings):
         assert set(row) - {""} <= set(report.lines[scores:])
-    for word, _, reason in caveats:
+    for word, _, reason in warnings:
         assert (
             word in report.lines[verdict:scores] and f": {reason}" in report.lines[verdict:scores]
         )
-    assert ("No caveats." in report.lines) == (not caveats)
+    assert ("No warnings." in report.lines) == (not warnings)
     shown = next(text for text in report.lines if text.startswith("description: "))
     assert presets.validate(presets.parse_yaml(shown, "the page"), "the page") == run.read_config()
     assert f"nflow {experiment.config.command} --preset {run.path}/config.yaml" in report.text

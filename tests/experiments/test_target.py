@@ -238,7 +238,7 @@ def test_a_run_tells_everything_promised_of_it(finished):
     folder, _, summary = finished
     promised = (
         "flow k target seed steps kl kl_standard_error ess free_energy log_z log_z_source mass "
-        "mass_error largest_weight pareto_k base_free_energy caveats "
+        "mass_error largest_weight pareto_k base_free_energy warnings "
         "n_parameters compile_seconds train_seconds steps_per_second"
     )
     assert set(promised.split()) <= set(summary)

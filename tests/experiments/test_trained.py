@@ -111,10 +111,10 @@ def test_what_is_loaded_shows_its_scores_its_warnings_and_its_path(name, row, ke
     assert q.summary == json.loads((run / "summary.json").read_text())
     (score,) = [line for line in rows if line.startswith(row)]
     assert f"{q.summary[key]:.2f}" in score and path == str(q.path) == str(run)
-    assert [[c.word, list(c.figures)] for c in q.caveats] == [
-        [recorded["word"], recorded["figures"]] for recorded in q.summary["caveats"]
+    assert [[c.word, list(c.figures)] for c in q.warnings] == [
+        [recorded["word"], recorded["figures"]] for recorded in q.summary["warnings"]
     ]
-    assert all(f"[{caveat.word}]" in repr(q) for caveat in q.caveats)
+    assert all(f"[{warning.word}]" in repr(q) for warning in q.warnings)
     cells = Cells(q._repr_html_())
     assert cells.tags == {"table", "tr", "th", "td", "p"}
     assert "".join("".join(cells.texts).split()) == "".join(repr(q).split())

@@ -156,7 +156,7 @@ def test_more_fits_than_fit_are_on_more_rows_and_pages_and_their_titles_stay_apa
 
 @pytest.mark.parametrize("scale", [1.0, 1e9])
 @pytest.mark.parametrize("at", [0, 3])
-def test_the_word_of_a_caveat_stays_in_its_panel(at, scale):
+def test_the_word_of_a_warning_stays_in_its_panel(at, scale):
     words = ["doubtful" if i == at else "" for i in range(4)]
     panels = {"u1": [series()], "u2": [series(scale=scale, words=words)], "u3": [series()]}
     figure = spread_figure(panels, "KL (nats)", seeds=1)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from pictures import gaussian, panels, placed, title
 
 from nflow_cli import plotting
-from nflow_cli.evaluation.caveats import Caveat
+from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.plotting import target as target_pictures
 
 
@@ -85,8 +85,8 @@ def test_panels_show_the_plane_undistorted(figures, name):
 
 
 def test_the_legend_of_a_training_covers_nothing_of_it():
-    caveats = [Caveat("a word", ("kl",), "and another")]
-    summary = SUMMARY | {"restarts": {"updates": [30_000, 15_000]}, "caveats": caveats}
+    warnings = [ScoreWarning("a word", ("kl",), "and another")]
+    summary = SUMMARY | {"restarts": {"updates": [30_000, 15_000]}, "warnings": warnings}
     figure = plotting.fit2d_figures(make_evaluation(), make_metrics(), summary)["training"]
     renderer = placed(figure).canvas.get_renderer()
     (box,) = [found.get_window_extent(renderer) for found in figure.legends]
@@ -307,9 +307,9 @@ def test_equal_figures_are_saved_as_equal_files(kind, magic):
 
 
 @pytest.mark.parametrize("key", ["kl", "ess", "mass"])
-def test_a_figure_with_a_caveat_carries_its_word(key):
-    caveat = Caveat("doubtful", (key,), "a reason")
-    figure = draw("difference", make_evaluation(), caveats=[caveat])
+def test_a_figure_with_a_warning_carries_its_word(key):
+    warning = ScoreWarning("doubtful", (key,), "a reason")
+    figure = draw("difference", make_evaluation(), warnings=[warning])
     assert figure.get_suptitle().count("[doubtful]") == 1
 
 

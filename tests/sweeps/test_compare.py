@@ -337,7 +337,7 @@ def test_a_summary_of_a_vae_names_its_data(tmp_path):
     assert json.loads((run.path / "summary.json").read_text())["data"] == "mnist"
 
 
-def test_figures_with_caveats_carry_their_words(invoke, tmp_path):
+def test_figures_with_warnings_carry_their_words(invoke, tmp_path):
     write_run(tmp_path / "a", {"base_free_energy": -3.0, "free_energy": -1.0})
     write_run(tmp_path / "b", {"kl": 0.25}, flow__k=2)
     result = invoke("compare", "a", "b", "--output", "pictures")
@@ -345,7 +345,7 @@ def test_figures_with_caveats_carry_their_words(invoke, tmp_path):
     assert result.stdout.count("[") == 1
     assert "[ruined] such as a: worse than the base without a flow" in result.stderr
     groups = json.loads(invoke("compare", "a", "b", "--json").stdout)["groups"]
-    assert [group["caveats"] for group in groups] == [
+    assert [group["warnings"] for group in groups] == [
         {},
         {"kl": "ruined", "free_energy": "ruined"},
     ]

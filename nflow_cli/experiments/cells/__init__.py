@@ -8,7 +8,7 @@ from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.kinds_schema import row_names
 from nflow_cli.config.memory import OF_AN_OUTPUT, Footprint
 from nflow_cli.errors import ConfigError, DataError
-from nflow_cli.evaluation.caveats import Caveat
+from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.cells.summary import CellsSummary
 from nflow_cli.experiments.experiment import FLOWS_EXPECTED, Measure, checksum_of_data
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
@@ -97,7 +97,7 @@ class WholeTable(OfTable):
 
     # Scores.
 
-    def caveats(self, summary: Summary) -> list[Caveat]:
+    def warnings(self, summary: Summary) -> list[ScoreWarning]:
         """Return warnings about the scores."""
         from nflow_cli.experiments.cells.warnings import warnings_of
 
@@ -105,7 +105,7 @@ class WholeTable(OfTable):
         are_chosen = any((data.split, data.test, data.group))
         return warnings_of(summary, are_chosen)
 
-    def ruined(self, summary: Summary) -> Caveat | None:
+    def ruined(self, summary: Summary) -> ScoreWarning | None:
         """Warn if worse than independent columns."""
         from nflow_cli.experiments.cells.warnings import ruined
 
@@ -120,17 +120,17 @@ class WholeTable(OfTable):
         """The model as text."""
         return self.config.cells.text
 
-    def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+    def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
         """Return the printed scores."""
         from nflow_cli.experiments.cells.printed import rows_of
 
-        return rows_of(summary, self.length, caveats)
+        return rows_of(summary, self.length, warnings)
 
-    def verdict(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+    def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
         """Return log-likelihood and gain."""
         from nflow_cli.experiments.cells.printed import verdict_of
 
-        return verdict_of(summary, caveats)
+        return verdict_of(summary, warnings)
 
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
@@ -149,7 +149,7 @@ class WholeTable(OfTable):
         scores |= judge.gap(trained, data.name, seed)
         scores["memorisation"] = memorised(trained, data, self.config.seed).model_dump()
         facts = {**data.sizes, **scores}
-        found = self.caveats(facts)
+        found = self.warnings(facts)
         rows = printed.verdict_of(facts, found) + printed.pit_rows(facts, found)
         rows += printed.memorisation_rows(facts, found)
         return Judgement(scores, lines + rows + printed.notes(facts), found)

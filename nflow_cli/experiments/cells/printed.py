@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from nflow_cli.evaluation.caveats import errors_of_95, marked, number
+from nflow_cli.evaluation.warnings import errors_of_95, marked, number
 from nflow_cli.experiments.cells.warnings import memorisation_text
-from nflow_cli.experiments.rows import Caveats, Rows, Summary, gap_rows, mean_text, training_text
+from nflow_cli.experiments.rows import Rows, Summary, Warnings, gap_rows, mean_text, training_text
 from nflow_cli.text import printable
 
 SHOWN = 3  # columns that gain most
 
 
-def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
+def rows_of(summary: Summary, steps: int, warnings: Warnings) -> Rows:
     """Return the rows printed after training."""
     parts = ", ".join(f"{summary[f'n_{p}']:,} {p}" for p in ("train", "validation", "test"))
     best = f"best after {summary['best_update']:,}"
@@ -19,20 +19,20 @@ def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
     return [
         ("data", f"{printable(summary['data']['name'])}: {parts} rows"),
         ("model", summary["flow"]),
-        *verdict_of(summary, caveats),
+        *verdict_of(summary, warnings),
         *best_columns(summary),
-        *pit_rows(summary, caveats),
-        *memorisation_rows(summary, caveats),
+        *pit_rows(summary, warnings),
+        *memorisation_rows(summary, warnings),
         *notes(summary),
         ("training", f"{training_text(summary, steps)}; {best}"),
     ]
 
 
-def verdict_of(summary: Summary, caveats: Caveats, part: str = "test ") -> Rows:
+def verdict_of(summary: Summary, warnings: Warnings, part: str = "test ") -> Rows:
     """Return the rows of log-likelihood, independent columns, gain and gap."""
     names = {"log-likelihood": "log_likelihood", "independent": "independent_log_likelihood"}
     rows = [
-        (name, marked(mean_text(summary, key, f"nats a {part}row"), caveats, key))
+        (name, marked(mean_text(summary, key, f"nats a {part}row"), warnings, key))
         for name, key in names.items()
     ]
     gain, error = number(summary, "gain"), number(summary, "gain_standard_error")
@@ -40,7 +40,7 @@ def verdict_of(summary: Summary, caveats: Caveats, part: str = "test ") -> Rows:
     is_sure = gain is not None and error is not None and round(gain, 5) > errors * error
     unsure = "" if is_sure else " (not known to be better than independent columns)"
     text = mean_text(summary, "gain", "nats, paired") + unsure
-    return [*rows, ("gain", marked(text, caveats, "gain")), *gap_rows(summary)]
+    return [*rows, ("gain", marked(text, warnings, "gain")), *gap_rows(summary)]
 
 
 def best_columns(summary: Summary) -> Rows:
@@ -51,7 +51,7 @@ def best_columns(summary: Summary) -> Rows:
     return [("largest gains", text)] if len(gains) > 1 else []
 
 
-def pit_rows(summary: Summary, caveats: Caveats) -> Rows:
+def pit_rows(summary: Summary, warnings: Warnings) -> Rows:
     """Return the row of the largest distance of a column's PIT from uniform."""
     columns = summary["pit"]["columns"]
     known = {name: c for name, c in columns.items() if c["distance"] is not None and c["band"]}
@@ -60,15 +60,15 @@ def pit_rows(summary: Summary, caveats: Caveats) -> Rows:
     worst = max(known, key=lambda name: known[name]["distance"] / known[name]["band"])
     distance, band = known[worst]["distance"], known[worst]["band"]
     text = f"KS distance {distance:.4f} (worst column {printable(worst)}); 99 % band {band:.4f}"
-    return [("PIT", marked(text, caveats, "pit"))]
+    return [("PIT", marked(text, warnings, "pit"))]
 
 
-def memorisation_rows(summary: Summary, caveats: Caveats) -> Rows:
+def memorisation_rows(summary: Summary, warnings: Warnings) -> Rows:
     """Return the row of memorisation, where it is beyond chance."""
     if not (effect := memorisation_text(summary)):
         return []
     text = f"training rows likelier than test rows by {effect}"
-    return [("memorisation", marked(text, caveats, "memorisation"))]
+    return [("memorisation", marked(text, warnings, "memorisation"))]
 
 
 def notes(summary: Summary, part: str = "test ") -> Rows:

@@ -1,8 +1,8 @@
 """Warnings about unreliable scores of a fit to a whole table."""
 
-from nflow_cli.evaluation.caveats import (
+from nflow_cli.evaluation.warnings import (
     SIGMAS,
-    Caveat,
+    ScoreWarning,
     Summary,
     errors_of_95,
     few_rows,
@@ -16,7 +16,7 @@ CHANCE = 3.0  # standard errors of an AUC above 1/2
 MEMORISED = 0.6  # smallest AUC of a warning
 
 
-def warnings_of(summary: Summary, are_chosen: bool = False) -> list[Caveat]:
+def warnings_of(summary: Summary, are_chosen: bool = False) -> list[ScoreWarning]:
     """Return the warnings about the scores of a summary.
 
     ``are_chosen``: whether the test rows are not a random part of the rows.
@@ -30,7 +30,7 @@ def warnings_of(summary: Summary, are_chosen: bool = False) -> list[Caveat]:
     return [warning for warning in every if warning is not None]
 
 
-def ruined(summary: Summary) -> Caveat | None:
+def ruined(summary: Summary) -> ScoreWarning | None:
     """Return a warning if the fit is worse than independent columns.
 
     The threshold is 4 standard errors, or twice the half width of a 95 % interval of few rows.
@@ -44,7 +44,7 @@ def ruined(summary: Summary) -> Caveat | None:
     return ruined_text(f"worse than independent columns by {-gain:.4g} nats")
 
 
-def miscalibrated(summary: Summary) -> Caveat | None:
+def miscalibrated(summary: Summary) -> ScoreWarning | None:
     """Return a warning of columns whose PIT is not uniform."""
     wrong = [
         name
@@ -59,10 +59,10 @@ def miscalibrated(summary: Summary) -> Caveat | None:
         f"the PIT of held-out cells of {names} is not uniform, at the 1 % level over all columns; "
         "more rows or updates may help"
     )
-    return Caveat("miscalibrated", ("pit",), reason)
+    return ScoreWarning("miscalibrated", ("pit",), reason)
 
 
-def memorised(summary: Summary, are_chosen: bool = False) -> Caveat | None:
+def memorised(summary: Summary, are_chosen: bool = False) -> ScoreWarning | None:
     """Return a warning if training rows are much likelier than test rows.
 
     The AUC of the likelihood attack must be beyond chance and above 0.6.
@@ -76,7 +76,7 @@ def memorised(summary: Summary, are_chosen: bool = False) -> Caveat | None:
     )
     if are_chosen:
         reason += "; or the test rows, which are not a random sample, have another distribution"
-    return Caveat("memorised", ("memorisation",), reason)
+    return ScoreWarning("memorised", ("memorisation",), reason)
 
 
 def memorisation_text(summary: Summary) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from nflow_cli.config.memory import Footprint, of_vae
 from nflow_cli.config.vae_schema import PIXELS, VAEConfig
 from nflow_cli.errors import ConfigError
-from nflow_cli.evaluation.caveats import Caveat, ruined_images
+from nflow_cli.evaluation.warnings import ScoreWarning, ruined_images
 from nflow_cli.experiments.experiment import (
     Course,
     Experiment,
@@ -103,7 +103,7 @@ class Images(Experiment):
         load_weights(run, model, arguments)
         return TrainedVAE(run.path, self, model)
 
-    def ruined(self, summary: Summary) -> Caveat | None:
+    def ruined(self, summary: Summary) -> ScoreWarning | None:
         """Warn if worse than fair coins."""
         return ruined_images(summary)
 
@@ -121,13 +121,13 @@ class Images(Experiment):
         """The flows of the prior as text; ``None`` where it is N(0, I)."""
         return self.config.prior and self.config.prior.title
 
-    def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+    def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
         """Return the printed scores."""
-        return rows.rows_of(summary, self.length, caveats)
+        return rows.rows_of(summary, self.length, warnings)
 
-    def verdict(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+    def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
         """Return bound and likelihood."""
-        return rows.verdict_of(summary, caveats)
+        return rows.verdict_of(summary, warnings)
 
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
@@ -140,15 +140,15 @@ class Images(Experiment):
         pixels = binarize(data.x_test, mode, config.seed, 0, "test")
         draws = samples or config.evaluate.importance_samples
         scores, _ = evaluate_vae(trained.model, pixels, draws, seed)
-        caveats, flow = self.caveats({**recorded, **scores}), config.flow
+        warnings, flow = self.warnings({**recorded, **scores}), config.flow
         lines = [
             rows.data_row(data.name, mode, data.n_test),
             rows.flow_row(flow.text, flow.k, flow.amortized),
             *rows.prior_rows(self.prior_title),
             ("samples", f"{draws:,} an image, seed {seed}"),
-            *rows.bound_rows(scores, config.model.latent_dim, caveats),
+            *rows.bound_rows(scores, config.model.latent_dim, warnings),
         ]
-        return Judgement({"seed": seed, **scores}, lines, caveats)
+        return Judgement({"seed": seed, **scores}, lines, warnings)
 
     def read_data(self, name: str) -> Any:
         """Read images by name or path."""

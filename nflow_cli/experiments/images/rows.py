@@ -1,10 +1,10 @@
 """Printed scores of a VAE."""
 
-from nflow_cli.evaluation.caveats import FAIR_COIN_NATS, marked
-from nflow_cli.experiments.rows import Caveats, Rows, Summary, figure, length_text
+from nflow_cli.evaluation.warnings import FAIR_COIN_NATS, marked
+from nflow_cli.experiments.rows import Rows, Summary, Warnings, figure, length_text
 
 
-def rows_of(summary: Summary, epochs: int, caveats: Caveats) -> Rows:
+def rows_of(summary: Summary, epochs: int, warnings: Warnings) -> Rows:
     """Return the rows printed after training."""
     data = summary["data"]
     made = length_text(summary["epochs"], epochs, "epochs")
@@ -13,7 +13,7 @@ def rows_of(summary: Summary, epochs: int, caveats: Caveats) -> Rows:
         data_row(data["name"], summary["binarization"], data["n_test"]),
         flow_row(summary["flow"], summary["k"], summary["amortized"]),
         *prior_rows(summary.get("prior")),
-        *bound_rows(summary, summary["latent_dim"], caveats),
+        *bound_rows(summary, summary["latent_dim"], warnings),
         (
             "training",
             f"{made} of {summary['seconds_per_epoch']:.1f} s, after "
@@ -23,9 +23,9 @@ def rows_of(summary: Summary, epochs: int, caveats: Caveats) -> Rows:
     ]
 
 
-def verdict_of(summary: Summary, caveats: Caveats) -> Rows:
+def verdict_of(summary: Summary, warnings: Warnings) -> Rows:
     """Return the rows of bound, likelihood, fair coins and published scores."""
-    bound, _, likelihood, _ = bound_rows(summary, summary["latent_dim"], caveats)
+    bound, _, likelihood, _ = bound_rows(summary, summary["latent_dim"], warnings)
     published = [("published", _published(entry)) for entry in summary["published"]]
     return [bound, likelihood, ("fair coins", f"{FAIR_COIN_NATS:.2f} nats"), *published]
 
@@ -46,7 +46,7 @@ def prior_rows(title: str | None) -> Rows:
     return [("prior", f"N(0, I) pushed through {title}")] if title else []
 
 
-def bound_rows(scores: Summary, latent_dim: int, caveats: Caveats) -> Rows:
+def bound_rows(scores: Summary, latent_dim: int, warnings: Warnings) -> Rows:
     """Return the rows of the bound and the likelihood."""
     error, active = scores["nll_standard_error"], scores["active_units"]
     spread = "" if error is None else f" ± {error:.2f}"
@@ -55,9 +55,9 @@ def bound_rows(scores: Summary, latent_dim: int, caveats: Caveats) -> Rows:
     likelihood = f"{nll}{spread} nats, {draws}"
     parts = (figure(scores, key, 2) for key in ("reconstruction", "kl"))
     return [
-        ("-ELBO", marked(f"{bound} nats", caveats, "negative_elbo")),
+        ("-ELBO", marked(f"{bound} nats", warnings, "negative_elbo")),
         ("", "reconstruction {} + KL {}".format(*parts)),
-        ("-log p(x)", marked(likelihood, caveats, "negative_log_likelihood")),
+        ("-log p(x)", marked(likelihood, warnings, "negative_log_likelihood")),
         ("active units", f"{'unknown' if active is None else active} of {latent_dim}"),
     ]
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nflow_cli.config.infer_schema import IN_PYTHON, InferConfig
 from nflow_cli.errors import ConfigError
-from nflow_cli.evaluation.caveats import Caveat
+from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.experiment import Course, Identity, Measure
-from nflow_cli.experiments.infer import rows, warnings
+from nflow_cli.experiments.infer import rows
+from nflow_cli.experiments.infer import warnings as rules
 from nflow_cli.experiments.infer.summary import InferSummary
 from nflow_cli.experiments.picture_data import damage_of_columns
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
@@ -105,26 +106,26 @@ class Inference(DensityExperiment):
 
         return TrainedInference(run.path, self, self.load_model(run))
 
-    def caveats(self, summary: Summary) -> list[Caveat]:
+    def warnings(self, summary: Summary) -> list[ScoreWarning]:
         """Return the warnings about the scores."""
-        caveats = [caveat for caveat in super().caveats(summary) if caveat.word != "dominated"]
-        return caveats + warnings.caveats_of(summary)
+        common = [warning for warning in super().warnings(summary) if warning.word != "dominated"]
+        return common + rules.warnings_of(summary)
 
-    def ruined(self, summary: Summary) -> Caveat | None:
+    def ruined(self, summary: Summary) -> ScoreWarning | None:
         """Warn if the fit is not finite."""
-        return warnings.ruined(summary)
+        return rules.ruined(summary)
 
     def labels(self) -> dict[str, Any]:
         """Return the summary's config entries."""
         return {"target": self.config.subject, "base": self.config.base_name}
 
-    def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+    def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
         """Return the printed scores."""
-        return rows.rows_of(summary, self.length, caveats, self.truth)
+        return rows.rows_of(summary, self.length, warnings, self.truth)
 
-    def verdict(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+    def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
         """Return KL or free energy, k-hat and log Z."""
-        return rows.verdict_of(summary, caveats)
+        return rows.verdict_of(summary, warnings)
 
     @property
     def truth(self) -> Mapping[str, tuple[float, float]]:
@@ -144,11 +145,11 @@ class Inference(DensityExperiment):
         n = samples or self.config.evaluate.samples
         parts = trained.inside, data.target, trained.units, trained.columns
         scores = judge(*parts, seed, n).scores
-        caveats = self.caveats({**recorded, **scores})
+        warnings = self.warnings({**recorded, **scores})
         flow = ("flow", f"{self.config.flow.text}, K = {self.config.flow.k}")
         head = [("density", self.config.subject), flow, ("samples", f"{n:,}, seed {seed}")]
-        table = head + rows.judged_rows(scores, caveats, self.truth)
-        return Judgement({"samples": n, "seed": seed, **scores}, table, caveats)
+        table = head + rows.judged_rows(scores, warnings, self.truth)
+        return Judgement({"samples": n, "seed": seed, **scores}, table, warnings)
 
     def read_data(self, name: str) -> Any:
         """Refuse ``--data``: a density is judged by draws."""

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping
 
-from nflow_cli.evaluation.caveats import marked, number, words
+from nflow_cli.evaluation.warnings import marked, number, words
 from nflow_cli.evaluation.weights_verdict import verdict
-from nflow_cli.experiments.rows import Caveats, Rows, Summary, figure, flow_row, training_text
+from nflow_cli.experiments.rows import Rows, Summary, Warnings, figure, flow_row, training_text
 from nflow_cli.text import printable
 
 MOST_ROWS = 12  # of moments
@@ -19,36 +19,36 @@ FAILS = "log p fails or is not finite away from q"
 Truth = Mapping[str, tuple[float, float]]
 
 
-def rows_of(summary: Summary, steps: int, caveats: Caveats, truth: Truth) -> Rows:
+def rows_of(summary: Summary, steps: int, warnings: Warnings, truth: Truth) -> Rows:
     """Return the rows printed after training."""
     return [
         ("density", printable(summary["target"])),
         flow_row(summary),
-        *judged_rows(summary, caveats, truth),
+        *judged_rows(summary, warnings, truth),
         *_restarts(summary),
         ("training", training_text(summary, steps)),
     ]
 
 
-def judged_rows(scores: Summary, caveats: Caveats, truth: Truth) -> Rows:
+def judged_rows(scores: Summary, warnings: Warnings, truth: Truth) -> Rows:
     """Return the rows of scores by fresh samples."""
-    return verdict_of(scores, caveats) + _moments(scores, truth)
+    return verdict_of(scores, warnings) + _moments(scores, truth)
 
 
-def verdict_of(scores: Summary, caveats: Caveats) -> Rows:
+def verdict_of(scores: Summary, warnings: Warnings) -> Rows:
     """Return the rows of KL, free energy, k-hat, ESS and log Z."""
     rows = []
     if (kl := number(scores, "kl")) is not None:
         text = f"{kl:.5f} ± {_error(scores, 'kl')} nats"
-        rows.append(("KL(q || p)", marked(text, caveats, "kl")))
+        rows.append(("KL(q || p)", marked(text, warnings, "kl")))
     free_energy = f"{figure(scores, 'free_energy')} ± {_error(scores, 'kl')} nats"
-    rows.append(("free energy", marked(free_energy, caveats, "free_energy")))
-    rows.append(("k-hat", f"{figure(scores, 'pareto_k', 2)}, {_verdict(scores, caveats)}"))
+    rows.append(("free energy", marked(free_energy, warnings, "free_energy")))
+    rows.append(("k-hat", f"{figure(scores, 'pareto_k', 2)}, {_verdict(scores, warnings)}"))
     rows.append(("ESS", f"{figure(scores, 'ess', 4)} of the draws"))
     log_z = _log_z(scores, "estimated_log_z", "log_z_standard_error")
     if (true := number(scores, "log_z")) is not None:
         log_z += f" (true: {true:.5f})"
-    rows.append(("log Z", marked(log_z, caveats, "estimated_log_z")))
+    rows.append(("log Z", marked(log_z, warnings, "estimated_log_z")))
     rows.append(("", _widened_log_z(scores)))
     if number(scores, "missed_share") is None and "missed_share" in scores:
         rows.append(("", f"missed mass unknown: {FAILS}"))
@@ -63,9 +63,9 @@ def _widened_log_z(scores: Summary) -> str:
     return f"{log_z} with a heavy-tailed base (k-hat {k})"
 
 
-def _verdict(scores: Summary, caveats: Caveats) -> str:
+def _verdict(scores: Summary, warnings: Warnings) -> str:
     word = verdict(number(scores, "pareto_k"))
-    others = words((c for c in caveats if c.word != f"{word} weights"), "estimated_log_z")
+    others = words((c for c in warnings if c.word != f"{word} weights"), "estimated_log_z")
     return f"{word}, but see [{others}]" if others else WORDS[word]
 
 

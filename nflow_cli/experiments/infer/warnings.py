@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.evaluation.caveats import Caveat, number, ruined_text
+from nflow_cli.evaluation.warnings import ScoreWarning, number, ruined_text
 from nflow_cli.evaluation.weights_verdict import GOOD, ROUGH, jump
 from nflow_cli.experiments.rows import Summary
 
@@ -21,41 +21,41 @@ UNROUNDED = (
 FIGURES = ("estimated_log_z", "free_energy", "kl", "moments")
 
 
-def ruined(summary: Summary) -> Caveat | None:
+def ruined(summary: Summary) -> ScoreWarning | None:
     """Return a warning if the free energy is not finite."""
     value = number(summary, "free_energy")
     return ruined_text("the fit is not finite") if value is None or value != value else None
 
 
-def caveats_of(summary: Summary) -> list[Caveat]:
+def warnings_of(summary: Summary) -> list[ScoreWarning]:
     """Return the warnings about importance weights, rounding, and restarts that disagree."""
     rules = (_heavy_tail, _missed_mass, _far, _rounding, _lost, _disagreement)
-    return [caveat for rule in rules if (caveat := rule(summary)) is not None]
+    return [warning for rule in rules if (warning := rule(summary)) is not None]
 
 
-def _heavy_tail(summary: Summary) -> Caveat | None:
+def _heavy_tail(summary: Summary) -> ScoreWarning | None:
     k, figures = number(summary, "pareto_k"), ("estimated_log_z", "moments")
     if k is None or k < GOOD:
         return None
     if k < ROUGH:
         reason = f"k-hat {k:.2f}: from {GOOD} to {ROUGH} standard errors of log Z and moments"
-        return Caveat("rough weights", figures, f"{reason} may be too small")
+        return ScoreWarning("rough weights", figures, f"{reason} may be too small")
     reason = f"k-hat {k:.2f} is above {ROUGH}: a few weights dominate"
-    return Caveat("poor weights", figures, f"{reason}, standard errors are unreliable")
+    return ScoreWarning("poor weights", figures, f"{reason}, standard errors are unreliable")
 
 
-def _missed_mass(summary: Summary) -> Caveat | None:
+def _missed_mass(summary: Summary) -> ScoreWarning | None:
     keys = ("missed_share", "missed_share_standard_error")
     share, error = (number(summary, key) for key in keys)
     place, remedy = summary.get("missed_mode"), "try --anneal, --restarts or more updates"
     if share is not None and error is not None and share - STANDARD_ERRORS * error > MISSED:
         text = f"draws of q miss at least {100 * share:.3g}% ± {100 * error:.1g}% of p"
         near = f", most of it near {_place(place)}" if place else ""
-        return Caveat("missed mass", FIGURES, f"{text}{near}; {remedy}")
+        return ScoreWarning("missed mass", FIGURES, f"{text}{near}; {remedy}")
     if (more := jump(summary)) is None:
         return None
     reason = f"with a heavy-tailed base log Z is {more:.3g} nats larger: q misses part of p"
-    return Caveat("missed mass", FIGURES, f"{reason}, which k-hat does not see; {remedy}")
+    return ScoreWarning("missed mass", FIGURES, f"{reason}, which k-hat does not see; {remedy}")
 
 
 def _place(place: Mapping[str, Any]) -> str:
@@ -64,7 +64,7 @@ def _place(place: Mapping[str, Any]) -> str:
     return ", ".join(shown) + (", …" if len(known) > len(shown) else "")
 
 
-def _far(summary: Summary) -> Caveat | None:
+def _far(summary: Summary) -> ScoreWarning | None:
     k, kl = number(summary, "pareto_k"), number(summary, "kl")
     if kl is None:
         parts = [number(summary, key) for key in ("free_energy", "estimated_log_z")]
@@ -75,10 +75,10 @@ def _far(summary: Summary) -> Caveat | None:
         f"KL(q || p) is {kl:.3g} nats by free energy and log Z: at this KL weights are "
         "not reliable, whatever k-hat is; train longer, or shift and scale the coordinates"
     )
-    return Caveat("far from p", FIGURES, reason)
+    return ScoreWarning("far from p", FIGURES, reason)
 
 
-def _rounding(summary: Summary) -> Caveat | None:
+def _rounding(summary: Summary) -> ScoreWarning | None:
     error, step = (number(summary, key) for key in ("rounding_error", "log_density_step"))
     if error is None or step is None or not error > ROUNDED:
         return None
@@ -87,7 +87,7 @@ def _rounding(summary: Summary) -> Caveat | None:
         reason += f"its values are multiples of {step:.2g}; {UNROUNDED}"
     else:
         reason += f"{_coarsest(summary)}shift and scale the coordinates"
-    return Caveat("rounding", FIGURES, reason)
+    return ScoreWarning("rounding", FIGURES, reason)
 
 
 def _coarsest(summary: Summary) -> str:
@@ -104,14 +104,14 @@ def _coarsest(summary: Summary) -> str:
     return f"{name} at {mean:.4g} ± {spread:.2g} has steps of {step:.2g}; "
 
 
-def _lost(summary: Summary) -> Caveat | None:
+def _lost(summary: Summary) -> ScoreWarning | None:
     if not (lost := number(summary, "n_lost")):
         return None
     reason = f"log p is not finite at {lost:,.0f} draws, whose weights count as 0"
-    return Caveat("not finite", ("free_energy", "estimated_log_z"), reason)
+    return ScoreWarning("not finite", ("free_energy", "estimated_log_z"), reason)
 
 
-def _disagreement(summary: Summary) -> Caveat | None:
+def _disagreement(summary: Summary) -> ScoreWarning | None:
     kls = summary.get("restarts", {}).get("kl", ())
     finite = [kl for kl in kls if kl is not None and math.isfinite(kl)]
     if len(finite) < 2 or max(finite) - min(finite) <= APART:
@@ -120,4 +120,4 @@ def _disagreement(summary: Summary) -> Caveat | None:
         f"restarts differ by up to {max(finite) - min(finite):.3g} nats: some lost modes or were "
         "dropped early, and all may have lost some"
     )
-    return Caveat("restarts differ", ("free_energy", "kl"), reason)
+    return ScoreWarning("restarts differ", ("free_energy", "kl"), reason)

@@ -8,7 +8,7 @@ from nflow_cli.config.memory import Footprint, of_flows
 from nflow_cli.config.schema import FitConfig
 from nflow_cli.config.table_schema import Tails
 from nflow_cli.errors import ConfigError
-from nflow_cli.evaluation.caveats import Caveat, ruined_fit
+from nflow_cli.evaluation.warnings import ScoreWarning, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.experiment import FLOWS_EXPECTED, Measure, checksum_of_data
 from nflow_cli.experiments.picture_data import damage_of_columns
@@ -98,7 +98,7 @@ class Table(OfTable, DensityExperiment):
 
         return table_scores(density, data, self.config.seed)
 
-    def ruined(self, summary: Summary) -> Caveat | None:
+    def ruined(self, summary: Summary) -> ScoreWarning | None:
         """Warn if worse than the base."""
         return ruined_fit(summary, "log_likelihood", sign=-1)
 
@@ -106,13 +106,13 @@ class Table(OfTable, DensityExperiment):
         """Return the summary's config entries."""
         return {**super().labels(), "given": self.config.given}
 
-    def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+    def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
         """Return the printed scores."""
-        return rows.rows_of(summary, self.length, caveats)
+        return rows.rows_of(summary, self.length, warnings)
 
-    def verdict(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+    def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
         """Return log-likelihood and gain."""
-        return rows.verdict_of(summary, caveats)
+        return rows.verdict_of(summary, warnings)
 
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
@@ -127,8 +127,8 @@ class Table(OfTable, DensityExperiment):
         gap = gap_to_the_truth(trained.log_prob, data.name, seed, data.modelled)
         scores = self.scores_of(trained, data) | gap
         facts = {**data.sizes, **scores}
-        caveats = self.caveats({**recorded, **facts})
-        return Judgement(scores, self._lines + rows.held_out_rows(facts, caveats), caveats)
+        warnings = self.warnings({**recorded, **facts})
+        return Judgement(scores, self._lines + rows.held_out_rows(facts, warnings), warnings)
 
     @property
     def _lines(self) -> Rows:

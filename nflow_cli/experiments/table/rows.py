@@ -1,10 +1,10 @@
 """Printed scores of a fit of flows to a table."""
 
-from nflow_cli.evaluation.caveats import errors_of_95, marked, number
+from nflow_cli.evaluation.warnings import errors_of_95, marked, number
 from nflow_cli.experiments.rows import (
-    Caveats,
     Rows,
     Summary,
+    Warnings,
     flow_row,
     gap_rows,
     likelihood_rows,
@@ -15,14 +15,14 @@ from nflow_cli.experiments.rows import (
 from nflow_cli.text import printable
 
 
-def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
+def rows_of(summary: Summary, steps: int, warnings: Warnings) -> Rows:
     """Return the rows printed after training."""
     parts = ", ".join(f"{summary[f'n_{p}']:,} {p}" for p in ("train", "validation", "test"))
     return [
         ("data", f"{summary['data']['name']}: {parts} points"),
         flow_row(summary),
-        *held_out_rows(summary, caveats),
-        *([mass_row(summary, caveats)] if "mass" in summary else []),
+        *held_out_rows(summary, warnings),
+        *([mass_row(summary, warnings)] if "mass" in summary else []),
         ("training", f"{training_text(summary, steps)}; best after {_best_text(summary)}"),
     ]
 
@@ -35,35 +35,35 @@ def _best_text(summary: Summary) -> str:
     return f"0: the {start} was never beaten on the validation rows"
 
 
-def held_out_rows(scores: Summary, caveats: Caveats) -> Rows:
+def held_out_rows(scores: Summary, warnings: Warnings) -> Rows:
     """Return the rows of held-out scores."""
-    rows = likelihoods(scores, caveats)
+    rows = likelihoods(scores, warnings)
     if members := scores.get("member_log_likelihoods"):
         text = f"{min(members):.5f} to {max(members):.5f} nats each"
         spread = f"standard deviation {scores['member_spread']:.5f} in a row"
         rows.append((f"{len(members)} members", f"{text}, {spread}"))
-    rows += differences(scores, caveats)
+    rows += differences(scores, warnings)
     if "normality" in scores:
         rows += normality_rows(scores["normality"])
     return rows
 
 
-def verdict_of(summary: Summary, caveats: Caveats) -> Rows:
+def verdict_of(summary: Summary, warnings: Warnings) -> Rows:
     """Return the rows of log-likelihood, Gaussian, gain and gap."""
-    return likelihoods(summary, caveats) + differences(summary, caveats)
+    return likelihoods(summary, warnings) + differences(summary, warnings)
 
 
-def likelihoods(scores: Summary, caveats: Caveats) -> Rows:
+def likelihoods(scores: Summary, warnings: Warnings) -> Rows:
     """Return the rows of log-likelihood and that of a Gaussian."""
     names = {"log-likelihood": "log_likelihood", "Gaussian": "gaussian_log_likelihood"}
     rows = []
     for name, key in names.items():
         text = mean_text(scores, key, "nats a test point")
-        rows.append((name, marked(text, caveats, key)))
+        rows.append((name, marked(text, warnings, key)))
     return rows
 
 
-def differences(scores: Summary, caveats: Caveats) -> Rows:
+def differences(scores: Summary, warnings: Warnings) -> Rows:
     """Return the rows of the gain and the gap."""
     rows = []
     if "gain" in scores:
@@ -73,7 +73,7 @@ def differences(scores: Summary, caveats: Caveats) -> Rows:
         is_sure = gain is not None and error is not None and round(gain, 5) > errors * error
         unsure = "" if is_sure else " (not known to be better than a Gaussian)"
         text = mean_text(scores, "gain", "nats, paired") + unsure
-        rows.append(("gain", marked(text, caveats, "gain")))
+        rows.append(("gain", marked(text, warnings, "gain")))
     return rows + gap_rows(scores)
 
 
@@ -91,9 +91,9 @@ def normality_rows(normality: Summary) -> Rows:
     return rows
 
 
-def scored_rows(scores: Summary, caveats: Caveats, weighted: str) -> Rows:
+def scored_rows(scores: Summary, warnings: Warnings, weighted: str) -> Rows:
     """Return the rows of scores of a user's table."""
-    rows = likelihood_rows(scores, caveats)
+    rows = likelihood_rows(scores, warnings)
     if weighted:
         rows.append(("", f"weighted by {printable(weighted)}"))
     if n := scores["n_missing"]:

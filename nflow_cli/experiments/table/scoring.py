@@ -15,7 +15,7 @@ from nflow_cli.data.table_files import STDIN, TableFile, batch_of, open_table, w
 from nflow_cli.data.tables import LOG_Q, shown
 from nflow_cli.data.written_cells import as_written
 from nflow_cli.errors import DataError
-from nflow_cli.evaluation.caveats import TRAINED_ON, Caveat, few_rows
+from nflow_cli.evaluation.warnings import TRAINED_ON, ScoreWarning, few_rows
 from nflow_cli.experiments.data import is_data_of
 from nflow_cli.experiments.rows import Summary
 from nflow_cli.experiments.table.loaded import TableRun
@@ -46,7 +46,7 @@ def weights_in(trained: TableRun, table: TableFile) -> np.ndarray | None:
     return np.atleast_1d(weights)
 
 
-def warnings_of(trained: TableRun, rows: np.ndarray, scores: Summary) -> list[Caveat]:
+def warnings_of(trained: TableRun, rows: np.ndarray, scores: Summary) -> list[ScoreWarning]:
     """Return warnings about scores of a user table's rows ``(n, C)``."""
     complete, run = rows[~np.isnan(rows).any(axis=1)], RunDirectory(trained.path)
     are_known = any(is_data_of(run, checksum(some)) for some in (rows, complete))

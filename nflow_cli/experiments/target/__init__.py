@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nflow_cli.config.schema import Fit2DConfig
-from nflow_cli.evaluation.caveats import Caveat, lost_mode, ruined_fit
+from nflow_cli.evaluation.warnings import ScoreWarning, lost_mode, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.experiment import Course, Identity, Measure
 from nflow_cli.experiments.rows import Judgement, Rows, Summary, likelihood_rows
@@ -58,28 +58,28 @@ class Target(DensityExperiment):
 
         return TrainedDensity(run.path, self, self.load_model(run))
 
-    def caveats(self, summary: Summary) -> list[Caveat]:
+    def warnings(self, summary: Summary) -> list[ScoreWarning]:
         """Return the warnings about the scores, a lost mode among them.
 
         A few large weights are a sign of a lost mode, and no warning of their own beside it.
         """
-        train, caveats = self.config.train, super().caveats(summary)
+        train, warnings = self.config.train, super().warnings(summary)
         lost = lost_mode(summary, train.annealing.share > 0)
         if lost is None:
-            return caveats
-        return [lost, *(caveat for caveat in caveats if caveat.word != "dominated")]
+            return warnings
+        return [lost, *(warning for warning in warnings if warning.word != "dominated")]
 
-    def ruined(self, summary: Summary) -> Caveat | None:
+    def ruined(self, summary: Summary) -> ScoreWarning | None:
         """Warn if the fit is worse than its base."""
         return ruined_fit(summary, "free_energy", sign=1)
 
-    def rows(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+    def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
         """Return the printed scores."""
-        return rows.rows_of(summary, self.length, caveats)
+        return rows.rows_of(summary, self.length, warnings)
 
-    def verdict(self, summary: Summary, caveats: Sequence[Caveat]) -> Rows:
+    def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
         """Return the KL, and that of the base without a flow."""
-        return rows.verdict_of(summary, caveats)
+        return rows.verdict_of(summary, warnings)
 
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
@@ -92,12 +92,12 @@ class Target(DensityExperiment):
         scores = evaluate_samples(trained, trained.target, seed, n).scores
         scores |= missed_share(trained, trained.target, seed)
         of_points = {} if data is None else likelihood(trained.log_prob(data))
-        caveats = self.caveats({**recorded, **scores, **of_points})
-        lines = rows.evaluated_rows(trained, scores, n, seed, caveats)
+        warnings = self.warnings({**recorded, **scores, **of_points})
+        lines = rows.evaluated_rows(trained, scores, n, seed, warnings)
         if of_points:
-            lines += likelihood_rows(of_points, caveats)
+            lines += likelihood_rows(of_points, warnings)
         drawn = {"samples": n, "seed": seed}
-        return Judgement({**drawn, **scores, **of_points}, lines, caveats)
+        return Judgement({**drawn, **scores, **of_points}, lines, warnings)
 
     def read_data(self, name: str) -> Any:
         """Read points ``(n, 2)`` from a file."""

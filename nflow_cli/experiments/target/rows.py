@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from nflow_cli.evaluation.caveats import marked
+from nflow_cli.evaluation.warnings import marked
 from nflow_cli.experiments.rows import (
-    Caveats,
     Rows,
     Summary,
+    Warnings,
     figure,
     flow_row,
     mass_row,
@@ -14,26 +14,26 @@ from nflow_cli.experiments.rows import (
 )
 
 
-def rows_of(summary: Summary, steps: int, caveats: Caveats) -> Rows:
+def rows_of(summary: Summary, steps: int, warnings: Warnings) -> Rows:
     """Return the rows printed after training."""
     text = "unknown (as log Z is)"
     if summary["log_z"] is not None:
         error = f"± {figure(summary, 'kl_standard_error')} nats"
-        text = marked(f"{figure(summary, 'kl')} {error}", caveats, "kl")
+        text = marked(f"{figure(summary, 'kl')} {error}", warnings, "kl")
     free_energy, ess = f"{figure(summary, 'free_energy')} nats", figure(summary, "ess", 3)
     return [
         ("target", summary["target"]),
         flow_row(summary),
         ("KL(q || p)", text),
-        ("free energy", marked(free_energy, caveats, "free_energy")),
-        ("ESS", marked(ess, caveats, "ess")),
-        mass_row(summary, caveats),
+        ("free energy", marked(free_energy, warnings, "free_energy")),
+        ("ESS", marked(ess, warnings, "ess")),
+        mass_row(summary, warnings),
         *_restarts(summary["restarts"]),
         ("training", training_text(summary, steps)),
     ]
 
 
-def verdict_of(summary: Summary, caveats: Caveats) -> Rows:
+def verdict_of(summary: Summary, warnings: Warnings) -> Rows:
     """Return the KL, or the free energy where log Z is unknown, beside that of the base."""
     name, key, log_z = "KL(q || p)", "kl", summary["log_z"]
     if log_z is None:
@@ -41,7 +41,7 @@ def verdict_of(summary: Summary, caveats: Caveats) -> Rows:
     judged = f"{figure(summary, key)} ± {figure(summary, 'kl_standard_error')} nats"
     of_base, error = (summary[f"base_free_energy{end}"] for end in ("", "_standard_error"))
     base = "not finite" if None in (of_base, error) else f"{of_base + log_z:.5f} ± {error:.5f} nats"
-    rows = [(name, marked(judged, caveats, key)), ("base without a flow", base)]
+    rows = [(name, marked(judged, warnings, key)), ("base without a flow", base)]
     return rows if key == "free_energy" else [*rows, ("target itself", "0")]
 
 
@@ -52,7 +52,7 @@ def _restarts(restarts: Summary) -> Rows:
     return [("restarts", f"KL {kls}; seed {restarts['seed']} is kept")]
 
 
-def evaluated_rows(trained: Any, scores: Summary, n: int, seed: int, caveats: Caveats) -> Rows:
+def evaluated_rows(trained: Any, scores: Summary, n: int, seed: int, warnings: Warnings) -> Rows:
     """Return the rows of ``nflow evaluate``, from ``n`` fresh samples."""
     config = trained.config
     kl, error = scores["kl"], scores["kl_standard_error"]
@@ -63,10 +63,10 @@ def evaluated_rows(trained: Any, scores: Summary, n: int, seed: int, caveats: Ca
         ("target", config.target.name),
         ("flow", f"{config.flow.text}, K = {config.flow.k}"),
         ("samples", f"{n:,}, seed {seed}"),
-        ("KL(q || p)", text if kl is None else marked(text, caveats, "kl")),
-        ("free energy", marked(free_energy, caveats, "free_energy")),
-        ("ESS", marked(ess, caveats, "ess")),
-        ("log Z", marked(_log_z(scores, trained), caveats, "estimated_log_z")),
+        ("KL(q || p)", text if kl is None else marked(text, warnings, "kl")),
+        ("free energy", marked(free_energy, warnings, "free_energy")),
+        ("ESS", marked(ess, warnings, "ess")),
+        ("log Z", marked(_log_z(scores, trained), warnings, "estimated_log_z")),
         ("k-hat", f"{scores['pareto_k']:.2f}, of the weights' tail"),
     ]
     if trained.base.bounded:

@@ -90,7 +90,7 @@ def fitted(table, folder, settings, **options):
 
 
 def words(q):
-    return {caveat["word"] for caveat in q.summary["caveats"]}
+    return {warning["word"] for warning in q.summary["warnings"]}
 
 
 PLANTED = {
@@ -122,7 +122,7 @@ def test_a_near_copy_is_computed_so_its_likelihood_is_bounded(tmp_path):
         fitted(table, tmp_path / f"{steps}", {**SHORT, "train.steps": steps})
         for steps in (300, 600)
     )
-    assert short.summary["caveats"] == long.summary["caveats"] == []
+    assert short.summary["warnings"] == long.summary["warnings"] == []
     nats = [q.cell_log_probs(q.rows(table))[:, -1] for q in (short, long)]
     assert np.abs(nats[1] - nats[0]).max() < 0.02
     draws = short.sample(1_000, seed=1)
@@ -131,12 +131,12 @@ def test_a_near_copy_is_computed_so_its_likelihood_is_bounded(tmp_path):
 
 def test_noise_gains_nothing(tmp_path):
     summary = fitted(independent(0), tmp_path / "run", SHORT).summary
-    assert summary["caveats"] == []
+    assert summary["warnings"] == []
     assert abs(summary["gain"]) < 3 * summary["gain_standard_error"]
 
 
 def test_a_level_of_test_rows_alone_is_counted_and_scored(tmp_path):
     q = fitted(new_level(0), tmp_path / "run", SHORT)
-    assert q.summary["caveats"] == []
+    assert q.summary["warnings"] == []
     assert "new levels     5 test cells have a level not in the training rows" in str(q)
     assert np.isfinite(q.log_prob(new_level(0))).all() and np.isfinite(q.summary["gain"])

@@ -25,7 +25,7 @@ _JUDGES = ("kl", "free_energy", "log_likelihood", "negative_elbo", "negative_log
 Summary = Mapping[str, Any]
 
 
-class Caveat(NamedTuple):
+class ScoreWarning(NamedTuple):
     """Warning about the scores ``figures`` of a summary, given by their keys.
 
     Attributes:
@@ -39,7 +39,7 @@ class Caveat(NamedTuple):
     reason: str
 
 
-TRAINED_ON = Caveat(
+TRAINED_ON = ScoreWarning(
     "trained on",
     ("log_likelihood",),
     "these are the run's own points, most of them training points, not held out: without --data "
@@ -47,19 +47,19 @@ TRAINED_ON = Caveat(
 )
 
 
-def records(caveats: Iterable[Caveat]) -> list[dict[str, Any]]:
+def records(warnings: Iterable[ScoreWarning]) -> list[dict[str, Any]]:
     """Warnings as ``summary.json`` holds them."""
-    return [{**caveat._asdict(), "figures": list(caveat.figures)} for caveat in caveats]
+    return [{**warning._asdict(), "figures": list(warning.figures)} for warning in warnings]
 
 
-def words(caveats: Iterable[Caveat], key: str) -> str:
+def words(warnings: Iterable[ScoreWarning], key: str) -> str:
     """Short forms of the warnings about a score, or ""."""
-    return ", ".join(caveat.word for caveat in caveats if key in caveat.figures)
+    return ", ".join(warning.word for warning in warnings if key in warning.figures)
 
 
-def marked(text: str, caveats: Iterable[Caveat], key: str) -> str:
+def marked(text: str, warnings: Iterable[ScoreWarning], key: str) -> str:
     """A score as text, with the short forms of its warnings."""
-    beside = words(caveats, key)
+    beside = words(warnings, key)
     return f"{text} [{beside}]" if beside else text
 
 
@@ -71,7 +71,7 @@ def number(summary: Summary, key: str) -> float | None:
     return float(value) if abs(value) < 1e300 else math.nan
 
 
-def ruined_images(summary: Summary) -> Caveat | None:
+def ruined_images(summary: Summary) -> ScoreWarning | None:
     """Warn about a VAE worse than independent fair coins."""
     value = number(summary, "negative_elbo")
     if value is None or value <= FAIR_COIN_NATS:
@@ -79,7 +79,7 @@ def ruined_images(summary: Summary) -> Caveat | None:
     return ruined_text(f"-ELBO {value:.4g}: worse than fair coins, {FAIR_COIN_NATS:.1f}")
 
 
-def ruined_fit(summary: Summary, key: str, sign: int) -> Caveat | None:
+def ruined_fit(summary: Summary, key: str, sign: int) -> ScoreWarning | None:
     """Warn about a fit whose score ``key`` is worse than that of its base distribution.
 
     ``sign``: 1 if smaller scores are better, else -1.
@@ -88,9 +88,9 @@ def ruined_fit(summary: Summary, key: str, sign: int) -> Caveat | None:
     return ruined_text(text) if text else None
 
 
-def ruined_text(text: str) -> Caveat:
+def ruined_text(text: str) -> ScoreWarning:
     """Warning of a failed fit."""
-    return Caveat("ruined", _JUDGES, f"{text}; try a smaller learning rate")
+    return ScoreWarning("ruined", _JUDGES, f"{text}; try a smaller learning rate")
 
 
 def _worse(summary: Summary, key: str, base: str, sign: int) -> str | None:
@@ -110,7 +110,7 @@ def is_dominated(summary: Summary) -> bool:
     return dominated(summary) is not None
 
 
-def dominated(summary: Summary) -> Caveat | None:
+def dominated(summary: Summary) -> ScoreWarning | None:
     """Warn about importance weights dominated by a few samples, or that larger samples would have.
 
     The largest of n weights grows as ``n^k``, ``k`` the shape of their tail (Vehtari et al. 2024,
@@ -127,10 +127,10 @@ def dominated(summary: Summary) -> Caveat | None:
     else:
         return None
     reason = f"{text}: more samples would change these scores by more than their errors"
-    return Caveat("dominated", ("ess", "estimated_log_z"), reason)
+    return ScoreWarning("dominated", ("ess", "estimated_log_z"), reason)
 
 
-def lost_mode(summary: Summary, is_annealed: bool) -> Caveat | None:
+def lost_mode(summary: Summary, is_annealed: bool) -> ScoreWarning | None:
     """Warn about a fit with almost no mass in part of its target.
 
     Its own samples miss that part, so ESS and log Z do not show it; a KL with a known log Z does.
@@ -145,20 +145,22 @@ def lost_mode(summary: Summary, is_annealed: bool) -> Caveat | None:
     ]
     remedy = " or ".join(remedies or ["more flows, or train longer"])
     text = f"q has almost no mass where {missed:.0%} of p lies: it misses a mode, or part of one"
-    return Caveat("missed mass", ("ess", "estimated_log_z"), f"{text}; try {remedy}")
+    return ScoreWarning("missed mass", ("ess", "estimated_log_z"), f"{text}; try {remedy}")
 
 
-def mass(summary: Summary) -> Caveat | None:
+def mass(summary: Summary) -> ScoreWarning | None:
     """Warn about a mass that was not resolved."""
     if "mass_error" not in summary:
         return None
     value, error = (number(summary, key) for key in ("mass", "mass_error"))
     if value is None or error is None or math.isnan(value + error):
-        return Caveat("unresolved", ("mass",), "the integral of q around its samples is not finite")
+        return ScoreWarning(
+            "unresolved", ("mass",), "the integral of q around its samples is not finite"
+        )
     if error <= UNRESOLVED and abs(value - 1) <= UNRESOLVED:
         return None
     reason = "q is too narrow, or its tails too long, to be integrated around its samples"
-    return Caveat("unresolved", ("mass",), reason)
+    return ScoreWarning("unresolved", ("mass",), reason)
 
 
 def rows_judged(summary: Summary) -> float | None:
@@ -185,7 +187,7 @@ def errors_of_95(n: float | None) -> float:
     return T_95[min(round(n), FEW_ROWS - 1) - 2] if n >= LEAST_ROWS else math.inf
 
 
-def few_rows(summary: Summary) -> Caveat | None:
+def few_rows(summary: Summary) -> ScoreWarning | None:
     """Warn about a log-likelihood with an effective sample size below ten."""
     n = number(summary, "n_effective")
     if n is None or not 0 < n < FEW_ROWS:
@@ -202,4 +204,4 @@ def few_rows(summary: Summary) -> Caveat | None:
         freedom = f"{degrees} degree{'s' if degrees > 1 else ''} of freedom"
         interval = f"a 95 % interval is ± {errors_of_95(n)} standard errors"
         why = f"{interval}, by Student's t with {freedom}"
-    return Caveat("few rows", ("log_likelihood", "gain"), f"{text}: {why}")
+    return ScoreWarning("few rows", ("log_likelihood", "gain"), f"{text}: {why}")

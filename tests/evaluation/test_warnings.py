@@ -12,7 +12,7 @@ from short_runs import POINTS, SHORT, SHORT_VAE, make_run
 
 from nflow_cli import experiments
 from nflow_cli.config import presets
-from nflow_cli.evaluation.caveats import words
+from nflow_cli.evaluation.warnings import words
 
 on_tensorflow = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
@@ -24,11 +24,11 @@ def settings(short=SHORT, **changes):
 
 
 def marks(of, summary, key):
-    return words(caveats_of(of, summary), key)
+    return words(warnings_of(of, summary), key)
 
 
-def caveats_of(of, summary):
-    return experiments.of(of).caveats(summary)
+def warnings_of(of, summary):
+    return experiments.of(of).warnings(summary)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_weights_of_which_few_samples_hold_most_are_told(share, tail, text):
     facts = {"ess": 0.5, "largest_weight": share, "pareto_k": tail}
     assert marks(settings(), facts, "ess") == "dominated"
     assert marks(settings(), facts, "kl") == ""
-    assert caveats_of(settings(), facts)[0].reason.startswith(text)
+    assert warnings_of(settings(), facts)[0].reason.startswith(text)
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,10 @@ MISSED = {"kl": 0.25, "ess": 0.05, "missed_share": 0.19, "missed_share_standard_
 )
 def test_a_lost_mode_is_said_in_place_of_the_weights_that_it_unsettles(annealed, restarts, remedy):
     facts = {**MISSED, "largest_weight": 0.6, "restarts": {"count": restarts}}
-    (caveat,) = caveats_of(settings(train={"annealing": {"share": annealed}}), facts)
-    assert caveat.word == "missed mass" and set(caveat.figures) == {"ess", "estimated_log_z"}
+    (warning,) = warnings_of(settings(train={"annealing": {"share": annealed}}), facts)
+    assert warning.word == "missed mass" and set(warning.figures) == {"ess", "estimated_log_z"}
     text = "q has almost no mass where 19% of p lies: it misses a mode, or part of one"
-    assert caveat.reason == f"{text}; try {remedy}"
+    assert warning.reason == f"{text}; try {remedy}"
 
 
 @pytest.mark.parametrize("missed", [{"missed_share": 0.02}, {"missed_share_standard_error": 0.04}])
@@ -125,7 +125,7 @@ def test_a_mass_that_was_not_resolved_is_told(mass, error, word):
 def test_a_mean_of_few_rows_in_effect_is_marked(facts, text):
     of = settings(POINTS)
     assert marks(of, facts, "log_likelihood") == marks(of, facts, "gain") == "few rows"
-    assert text in caveats_of(of, facts)[0].reason
+    assert text in warnings_of(of, facts)[0].reason
 
 
 @pytest.mark.parametrize("facts", [{}, {"n_test": 3}, {"n_effective": 10, "n_test": 10}])
@@ -135,8 +135,8 @@ def test_ten_rows_and_an_older_run_are_not_marked(facts):
 
 @pytest.mark.parametrize("n", range(2, 10))
 def test_the_width_of_an_interval_is_that_of_students_t(n):
-    (caveat,) = caveats_of(settings(POINTS), {"n_effective": n})
-    factor = float(re.search("95 % interval is ± ([0-9.]+) standard errors", caveat.reason)[1])
+    (warning,) = warnings_of(settings(POINTS), {"n_effective": n})
+    factor = float(re.search("95 % interval is ± ([0-9.]+) standard errors", warning.reason)[1])
     with mpmath.workdps(30):
         v = n - 1  # P(|t| > f) is the regularised incomplete beta of v/(v + f^2)
         beyond = [
@@ -156,9 +156,9 @@ FACTS = [
 
 
 @given(st.dictionaries(st.sampled_from(FACTS), values))
-def test_whatever_numbers_a_summary_holds_caveats_follow(summary):
+def test_whatever_numbers_a_summary_holds_warnings_follow(summary):
     for of in (settings(), settings(POINTS), settings(SHORT_VAE)):
-        assert all(caveat.reason for caveat in caveats_of(of, summary))
+        assert all(warning.reason for warning in warnings_of(of, summary))
 
 
 @on_tensorflow
@@ -166,7 +166,7 @@ def test_whatever_numbers_a_summary_holds_caveats_follow(summary):
 def test_a_ruined_fit_says_so_in_its_summary(tmp_path):
     train = {"steps": 300, "chunk": 100, "batch_size": 64, "learning_rate": 1e5}
     summary = json.loads((make_run(tmp_path / "run", train=train) / "summary.json").read_text())
-    ruined = next(caveat for caveat in summary["caveats"] if caveat["word"] == "ruined")
+    ruined = next(warning for warning in summary["warnings"] if warning["word"] == "ruined")
     assert {"kl", "free_energy"} <= set(ruined["figures"])
     # KL(N(0, I) || p) of the base, by the entropy and samples of its own.
     z = np.random.default_rng(0).standard_normal((200_000, 2))
