@@ -93,8 +93,9 @@ def load(run: Any) -> Any:
         ``columns``. Of a run of ``nflow fit`` a
         :class:`~nflow_cli.experiments.cells.loaded.TrainedCells`, whose ``sample`` and ``log_prob``
         take DataFrames too, with ``columns`` and ``sample_table(n, seed=0)``, or of flows a
-        :class:`~nflow_cli.experiments.trained.TrainedTable`, which has the same. Of a train-vae
-        run a :class:`~nflow_cli.experiments.trained.TrainedVAE`: ``sample(n, seed=0)``, ``model``.
+        :class:`~nflow_cli.experiments.table.trained.TrainedTable`, which has the same. Of a run of
+        train-vae a :class:`~nflow_cli.experiments.trained.TrainedVAE`: ``sample(n, seed=0)``,
+        ``model``.
         Each has ``summary``, its figures, ``warnings``, its warnings, and ``path``, the run
         directory; ``repr`` is the table that the command prints.
 

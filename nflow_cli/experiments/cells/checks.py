@@ -1,14 +1,14 @@
 """Checks of a fit to a whole table."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nflow_cli.densities.cells import network
 from nflow_cli.evaluation.pit import pit
 from nflow_cli.evaluation.verdicts import Verdict, passed
-from nflow_cli.experiments.cells import WholeTable, judge
+from nflow_cli.experiments.cells import judge
 from nflow_cli.experiments.cells.arrays import mean_shares, pictures
 from nflow_cli.experiments.cells.loaded import TrainedCells
 from nflow_cli.experiments.cells.memorised import memorised
@@ -19,6 +19,9 @@ from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import EVALUATION, RUN, SUMMARY
 from nflow_cli.runs.weights_file import sha256_of
 
+if TYPE_CHECKING:
+    from nflow_cli.experiments.cells import WholeTable
+
 DRAWS = 2_000
 TOLERANCE = 1e-6  # times 1 + a score: sums of many rows differ between machines
 UNLIKELY = 1e-6  # smallest p-value accepted
@@ -28,7 +31,7 @@ class CheckedCells(CheckedRun):
     """A run of ``nflow fit`` on a whole table to check."""
 
     trained: TrainedCells
-    experiment: WholeTable
+    experiment: "WholeTable"
 
     @property
     def is_gone(self) -> bool:

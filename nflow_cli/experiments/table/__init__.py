@@ -65,7 +65,7 @@ class Table(OfTable, DensityExperiment):
         """Load the trained density, in the table's units."""
         from nflow_cli.experiments.data import column_units
         from nflow_cli.experiments.table.fit import built_stack
-        from nflow_cli.experiments.trained import TrainedTable
+        from nflow_cli.experiments.table.trained import TrainedTable
         from nflow_cli.runs.model_file import load_weights
 
         self.expect_settled(run)

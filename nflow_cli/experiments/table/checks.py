@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,10 +14,12 @@ from nflow_cli.experiments import density_checks
 from nflow_cli.experiments.checked_flows import CheckedDensity
 from nflow_cli.experiments.checked_run import Checks, agree, differences, unlike
 from nflow_cli.experiments.density_checks import AS_GIVEN
-from nflow_cli.experiments.table import Table
 from nflow_cli.experiments.table.records import is_gone, skip_gone, unlike_records
 from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 from nflow_cli.runs.directory import EVALUATION, RUN, SUMMARY
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.table import Table
 
 DISTANCE_TOLERANCE = 1e-3  # of a KS distance: a few rows may change places
 
@@ -25,7 +27,7 @@ DISTANCE_TOLERANCE = 1e-3  # of a KS distance: a few rows may change places
 class CheckedTable(CheckedDensity):
     """A run of ``nflow fit --flow`` to check."""
 
-    experiment: Table
+    experiment: "Table"
 
     @property
     def is_gone(self) -> bool:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,16 +18,18 @@ from nflow_cli.errors import DataError
 from nflow_cli.evaluation.warnings import TRAINED_ON, ScoreWarning, few_rows
 from nflow_cli.experiments.data import is_data_of
 from nflow_cli.experiments.rows import Summary
-from nflow_cli.experiments.table.loaded import TableRun
 from nflow_cli.layout import tell
 from nflow_cli.registry import nearest
 from nflow_cli.runs.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.table.loaded import TableRun
 
 SPREAD = "log_q_spread"
 TEXTS = ("text", "truth", "date", "time")  # types of cells that are written as text
 
 
-def weights_in(trained: TableRun, table: TableFile) -> np.ndarray | None:
+def weights_in(trained: "TableRun", table: TableFile) -> np.ndarray | None:
     """Return the weights ``(n,)`` of a table's rows, if it has the run's weight column.
 
     Missing weights are 0.
@@ -46,7 +48,7 @@ def weights_in(trained: TableRun, table: TableFile) -> np.ndarray | None:
     return np.atleast_1d(weights)
 
 
-def warnings_of(trained: TableRun, rows: np.ndarray, scores: Summary) -> list[ScoreWarning]:
+def warnings_of(trained: "TableRun", rows: np.ndarray, scores: Summary) -> list[ScoreWarning]:
     """Return warnings about scores of a user table's rows ``(n, C)``."""
     complete, run = rows[~np.isnan(rows).any(axis=1)], RunDirectory(trained.path)
     are_known = any(is_data_of(run, checksum(some)) for some in (rows, complete))
@@ -54,7 +56,7 @@ def warnings_of(trained: TableRun, rows: np.ndarray, scores: Summary) -> list[Sc
     return [*([TRAINED_ON] if are_known else []), *([few] if few else [])]
 
 
-def expect_room(trained: TableRun, added: Iterable[str]) -> None:
+def expect_room(trained: "TableRun", added: Iterable[str]) -> None:
     """Refuse added columns whose names are columns of the run."""
     for name in set(added) & set(trained.columns):
         raise DataError(f"column {name!r} of the run has the name of an added column")
@@ -83,14 +85,14 @@ def spread_of(log_q: np.ndarray) -> dict[str, np.ndarray]:
         return {SPREAD: log_q.std(axis=0, ddof=1)}
 
 
-def names_of_draws(trained: TableRun) -> list[str]:
+def names_of_draws(trained: "TableRun") -> list[str]:
     """Return the columns of draws: modelled, given, ``log_q``."""
     given, in_table = trained.given, trained.config.data.kinds or {}
     drawn = set(trained.columns) - set(given)
     return [*(name for name in in_table if name in drawn), *given, LOG_Q]
 
 
-def draws(trained: TableRun, batches: Any) -> Iterator[Any]:
+def draws(trained: "TableRun", batches: Any) -> Iterator[Any]:
     """Yield batches of draws, in the columns of :func:`names_of_draws`."""
     places = {name: i for i, name in enumerate(trained.columns)}
     for _, rows, log_q in batches:
@@ -99,7 +101,7 @@ def draws(trained: TableRun, batches: Any) -> Iterator[Any]:
         yield batch_of([*columns, log_q])
 
 
-def write_draws(trained: TableRun, n: int, path: Path, seed: int, given: str | None) -> None:
+def write_draws(trained: "TableRun", n: int, path: Path, seed: int, given: str | None) -> None:
     """Write draws in the columns of the run, with their ``log_q`` in nats."""
     text = [name for name in trained.columns if trained.kinds[name].type in TEXTS]
     if text and path.suffix.lower() == ".npy":
@@ -111,7 +113,7 @@ def write_draws(trained: TableRun, n: int, path: Path, seed: int, given: str | N
     write_table(path, names_of_draws(trained), draws(trained, batches))
 
 
-def conditions_in(trained: TableRun, text: str | None) -> np.ndarray:
+def conditions_in(trained: "TableRun", text: str | None) -> np.ndarray:
     """Return the conditions ``(m, G)`` of ``--given``: a table, or ``a=1,b=two``."""
     if text is None or not trained.given:
         return trained.conditions(text)
