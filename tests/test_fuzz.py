@@ -46,10 +46,9 @@ def good(request, tmp_path_factory):
         run.write_evaluation(ARRAYS[kind])
         run.write_text("metrics.csv", metrics(kind))
     assert len(redraw(RunDirectory.open(str(run.path)), dpi=DPI)) == {
-        "points": 3,
-        "infer": 3,
+        "fit-2d": 4,
         "train-vae": 5,
-    }.get(kind, 4)
+    }.get(kind, 3)
     return {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
 
 

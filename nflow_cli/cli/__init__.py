@@ -90,7 +90,7 @@ HELP = """Train normalizing flows: exact, fast, and measured in nats.
 nflow fit-2d --flow planar --k 8     two modes from one Gaussian, in seconds
 nflow infer FILE.py:FN --dim 3       fit your own log-density
 nflow fit TABLE                      fit the density of a table's rows
-nflow train-vae --flows 16           a VAE of digits, its posterior of 16 flows
+nflow train-vae --flows 16           a VAE of digits with 16 flows
 nflow resume RUN_DIR                 continue an interrupted run
 nflow plot RUN_DIR                   redraw the pictures of a run
 nflow report RUN_DIR                 a run on one page, report.html
