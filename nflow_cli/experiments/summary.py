@@ -31,13 +31,10 @@ class RunSummary(Strict):
 
     Attributes:
         flow: The model as text.
-        k: The number of its maps.
-        seed: Of the run.
-        n_parameters: The number of its weights.
+        k: Number of maps.
+        n_parameters: Number of weights.
         model_sha256: Of the weights.
-        config_sha256: Of the config.
         compile_seconds: What compiling took.
-        warnings: The warnings.
     """
 
     flow: Text
@@ -74,6 +71,16 @@ class DataRecord(Strict):
 
     name: Text
     sha256: Text
+
+
+def identity_of(config: Any) -> dict[str, Any]:
+    """Return the figures of a fit of flows that its config determines."""
+    return {
+        "flow": config.flow.text,
+        "k": config.flow.k or 0,
+        "seed": config.seed,
+        "config_sha256": presets.fingerprint(config),
+    }
 
 
 class Fitted(NamedTuple):

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from nflow_cli.config.presets import fingerprint
 from nflow_cli.config.schema import VAEConfig
 from nflow_cli.data.images import MNIST, MNIST_ARRAYS_SHA256, Images, binarize
 from nflow_cli.evaluation.images import ImportanceSampler, estimate_arrays, evaluate_vae, vae_arrays
 from nflow_cli.experiments.images.summary import ImagesRecord, ImagesSummary
-from nflow_cli.experiments.summary import Fitted
+from nflow_cli.experiments.summary import Fitted, identity_of
 from nflow_cli.models.objectives import inverse_temperature
 from nflow_cli.models.vae import FlowVAE
 from nflow_cli.random_streams import stream
@@ -208,11 +207,9 @@ def run(config: VAEConfig, directory: RunDirectory, images: Images) -> Fitted:
     directory.write_estimates(estimate_arrays(estimates))
     sizes = {"n_train": len(training), "n_test": images.n_test}
     summary = ImagesSummary(
-        flow=config.flow.text,
-        k=config.flow.k,
+        **identity_of(config),
         amortized=config.flow.amortized,
         latent_dim=config.model.latent_dim,
-        seed=config.seed,
         epochs=trained.epochs,
         best_epoch=trained.best_epoch,
         **scores,
@@ -222,7 +219,6 @@ def run(config: VAEConfig, directory: RunDirectory, images: Images) -> Fitted:
         published=published_of(config, images),
         n_parameters=model.vae.count_params(),
         model_sha256=model_sha256,
-        config_sha256=fingerprint(config),
         compile_seconds=trained.compile_seconds,
         seconds_per_epoch=trained.seconds_per_epoch,
     )

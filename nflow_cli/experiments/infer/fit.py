@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nflow_cli.config.infer_schema import InferConfig
-from nflow_cli.config.presets import fingerprint
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.inference import arrays_of, judge
@@ -15,7 +14,7 @@ from nflow_cli.experiments.infer.array_fit import ArrayFit
 from nflow_cli.experiments.infer.subject import Subject
 from nflow_cli.experiments.infer.summary import InferSummary
 from nflow_cli.experiments.infer.trial import WHERE_IT_ENDS, compiling
-from nflow_cli.experiments.summary import Fitted
+from nflow_cli.experiments.summary import Fitted, identity_of
 from nflow_cli.experiments.target.fit import LOG_P, Fit2D, train
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
@@ -82,18 +81,15 @@ def run(config: InferConfig, directory: RunDirectory, subject: Subject) -> Fitte
     with phase("preparing pictures"):
         arrays = arrays_of(*parts[:3], config.seed, judged)
     summary = InferSummary(
-        flow=config.flow.text,
-        k=config.flow.k,
+        **identity_of(config),
         target=config.subject,
         base=config.base_name,
-        seed=config.seed,
         steps=training.steps,
         columns=config.density.columns,
         has_exact_samples=subject.target.sample is not None,
         **judged.scores,
         n_parameters=model.flow.count_params(),
         model_sha256=model_sha256,
-        config_sha256=fingerprint(config),
         **training.speed._asdict(),
         restarts=training.restarts.judged(judged.scores),
     )

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from nflow_cli.config.presets import fingerprint
 from nflow_cli.config.schema import FitConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.data.units import ColumnUnits
@@ -14,7 +13,7 @@ from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.pushforward import FlowDensity, chunks, each_member
 from nflow_cli.evaluation.scores import log_q_of_rows, mass_of
 from nflow_cli.evaluation.truth import gap_to_the_truth
-from nflow_cli.experiments.summary import DataRecord, Fitted
+from nflow_cli.experiments.summary import DataRecord, Fitted, identity_of
 from nflow_cli.experiments.table.summary import TableSummary
 from nflow_cli.experiments.table.training import Training, train_on_rows
 from nflow_cli.flows import FlowStack
@@ -174,12 +173,10 @@ def run(
     if data.train.shape[1] == 2 and not data.given:
         mass["mass"], mass["mass_error"] = mass_of(model.density, config.seed)
     summary = TableSummary(
-        flow=config.flow.text,
-        k=config.flow.k or 0,
+        **identity_of(config),
         target=None,
         data=DataRecord(name=data.name, sha256=data.sha256),
         base=config.base_name,
-        seed=config.seed,
         steps=training.steps,
         best_update=training.best_update,
         **scores,
@@ -188,7 +185,6 @@ def run(
         **mass,
         n_parameters=model.trained.count_params(),
         model_sha256=model_sha256,
-        config_sha256=fingerprint(config),
         **training.speed._asdict(),
     )
     return Fitted(summary, arrays)

@@ -6,14 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from nflow_cli.config.presets import fingerprint
 from nflow_cli.config.schema import Fit2DConfig, InferConfig
 from nflow_cli.config.training_schema import Annealed, CooledStopping
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.evaluation.scores import mass_of
 from nflow_cli.evaluation.target import density_arrays, evaluate_samples, missed_share
-from nflow_cli.experiments.summary import Fitted
+from nflow_cli.experiments.summary import Fitted, identity_of
 from nflow_cli.experiments.target.summary import TargetSummary
 from nflow_cli.flows import FlowStack
 from nflow_cli.models.objectives import inverse_temperature
@@ -218,11 +217,9 @@ def run(config: Fit2DConfig, directory: RunDirectory) -> Fitted:
     with phase("preparing pictures"):
         arrays = density_arrays(*parts, evaluation.first, seed, config.evaluate.grid)
     summary = TargetSummary(
-        flow=config.flow.text,
-        k=config.flow.k,
+        **identity_of(config),
         target=config.subject,
         base=config.base_name,
-        seed=config.seed,
         steps=training.steps,
         **evaluation.summary,
         **missed_share(*parts, seed),
@@ -230,7 +227,6 @@ def run(config: Fit2DConfig, directory: RunDirectory) -> Fitted:
         mass_error=mass_error,
         n_parameters=model.flow.count_params(),
         model_sha256=model_sha256,
-        config_sha256=fingerprint(config),
         **training.speed._asdict(),
         restarts=training.restarts.judged(evaluation.summary),
     )
