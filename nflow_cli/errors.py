@@ -33,7 +33,7 @@ class DeviceError(NflowError):
 
 
 class TargetError(NflowError):
-    """A target density is improper, or lacks what was requested."""
+    """A target density is improper, or lacks a requested property."""
 
 
 class DivergenceError(NflowError):

@@ -225,7 +225,7 @@ def checked_item(item: Any) -> str | dict[str, Any]:
     """Return an item of a pattern: a name, or a mapping of a name to options.
 
     Raises:
-        ConfigError: Unknown flow or option, or neither form; the message is what was expected.
+        ConfigError: Unknown flow or option, or neither form.
     """
     name: Any = next(iter(item)) if isinstance(item, Mapping) and len(item) == 1 else item
     if not isinstance(name, str) or name not in FLOWS:

@@ -40,7 +40,7 @@ class Cells:
 
     @cached_property
     def nats(self) -> float:
-        """Entropy of the column's values over all rows, in nats: what a relation would explain."""
+        """Entropy of the column's values over all rows, in nats."""
         counts = self.counts[self.counts > 0]
         return float(-(counts * np.log(counts / counts.sum())).sum())
 

@@ -97,7 +97,7 @@ def _worse(summary: Summary, key: str, base: str, sign: int) -> str | None:
     if base not in summary:
         return None
     value, level = number(summary, key), number(summary, base)
-    if value is None or math.isnan(value):  # JSON holds null for what is not finite
+    if value is None or math.isnan(value):  # null in JSON: not finite
         return "the fit is not finite"
     error = number(summary, f"{base}_standard_error")
     if level is None or error is None or not sign * (value - level) > SIGMAS * error:

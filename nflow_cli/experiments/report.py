@@ -93,7 +93,7 @@ def _verdict(
 
 
 def _facts(facts: Mapping[str, Any]) -> Rows:
-    """Return what is a number or a text of a part of ``run.json``."""
+    """Return the numbers and texts of a part of ``run.json``."""
     texts = [(name, _text(value)) for name, value in facts.items()]
     return [(name, text) for name, text in texts if text]
 

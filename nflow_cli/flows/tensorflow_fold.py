@@ -10,7 +10,7 @@ from nflow_cli.flows.memo import Memo, product
 
 
 class Saving(Memo):
-    """Saves what it computes, in order."""
+    """Saves computed residuals, in order."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []
@@ -96,7 +96,7 @@ def fold(step: Callable[..., Any], state: Sequence[Any], sets: Any, count: int) 
 
 
 def _specs_of_saved(step: Any, state: Any, arrays: Any, sets: Any) -> list[Any]:
-    """Types and shapes of what a step saves, by tracing it once."""
+    """Types and shapes of a step's residuals, by tracing it once."""
 
     def run(state: Any, flat: Any) -> Any:
         memo = Saving()

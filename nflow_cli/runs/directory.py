@@ -374,7 +374,7 @@ class RunDirectory:
 
 
 def _is_unbegun(names: list[str]) -> bool:
-    """Return whether a folder is empty, or holds only what a run killed at its start leaves."""
+    """Return whether a folder is empty, or holds only files of a run killed at its start."""
     left = (name for name in names if name not in (LOCK, CONFIG))
     return not names or (LOCK in names and all(map(files.is_unfinished, left)))
 
