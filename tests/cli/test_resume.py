@@ -12,12 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from running import NFLOW, assert_same_run, run_nflow
 from short_runs import KINDS, edit_json, without_pictures
 from short_runs import TABLE as TABLE_FILE
 
-from nflow_cli.cli import main
 from nflow_cli.config.presets import read_preset
 
 ALWAYS = ["--set", "train.checkpoint_seconds=0"]  # so that many kills fall into a write
@@ -79,8 +77,8 @@ def straight(tmp_path_factory):
     def get(kind):
         if kind not in runs:
             path = folder / f"{kind[0]}-{len(runs)}"
-            done = CliRunner().invoke(main, [*kind, "--output", str(path)])
-            assert done.exit_code == 0, done.stderr
+            done = run_nflow(folder, *kind, "--output", path.name)
+            assert done.returncode == 0, done.stderr
             runs[kind] = path, rows_in(path / "metrics.csv")
         return runs[kind]
 
