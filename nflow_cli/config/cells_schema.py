@@ -158,7 +158,7 @@ class Size(NamedTuple):
 SIZES = (  # few rows are overfitted within a hundred updates, hence the short chunks
     Size(2_000, 64, 600, 256, 20, 3),
     Size(10_000, 128, 2_000, 512, 50, 3),
-    Size(50_000, 128, 4_000, 1_024, 100, 1),
+    Size(50_000, 128, 4_000, 1_024, 100, 2),
     Size(math.inf, 256, 8_000, 1_024, 100, 1),
 )
 BLOCKS, COMPONENTS = 2, 10

@@ -1,7 +1,7 @@
 """Scores of a block of rows by a density of cells: NumPy, float64."""
 
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,26 @@ from nflow_cli.densities.cells.network import Parameters
 
 if TYPE_CHECKING:
     from nflow_cli.densities.cells.density import CellDensity, Member
+
+
+T = TypeVar("T")
+
+
+class computed_once(Generic[T]):  # noqa: N801 - a decorator
+    """A cached property without a lock.
+
+    That of functools has one lock for all instances before Python 3.12: no two blocks of rows were
+    scored at a time.
+    """
+
+    def __init__(self, function: Callable[[Any], T]):
+        self.function, self.__doc__ = function, function.__doc__
+
+    def __get__(self, instance: Any, owner: type) -> T:
+        """Return the value, which hides this from then on."""
+        value = self.function(instance)
+        instance.__dict__[self.function.__name__] = value
+        return value
 
 
 class Encoded(NamedTuple):
@@ -48,12 +68,12 @@ class Block:
 
     # Distributions.
 
-    @cached_property
+    @computed_once
     def networks(self) -> list[Conditionals]:
         """Distributions by each network."""
         return [self.by_network(member) for member in self.density.networks]
 
-    @cached_property
+    @computed_once
     def marginals(self) -> Conditionals:
         """Distributions by the marginals."""
         return self._conditionals(self.density.marginal)
@@ -89,7 +109,7 @@ class Block:
 
     # Log-probabilities, in nats.
 
-    @cached_property
+    @computed_once
     def by_members(self) -> np.ndarray:
         """Log-probabilities ``(R, n, D + K)`` of cells by each member."""
         alone = self.masses(self.marginals)
@@ -100,7 +120,7 @@ class Block:
         last = [one.log_prob(self.rows) for one in self.density.computed]
         return np.stack([np.column_stack([self._as_densities(cells), *last]) for cells in kept])
 
-    @cached_property
+    @computed_once
     def by_mixture(self) -> np.ndarray:
         """Log-probabilities ``(n, D + K)`` of cells by the mixture of members, given the cells
         before.
@@ -114,7 +134,7 @@ class Block:
             differences = np.diff(before, axis=1, prepend=0.0)
         return np.nan_to_num(differences, nan=0.0, neginf=-np.inf)
 
-    @cached_property
+    @computed_once
     def by_marginals(self) -> np.ndarray:
         """Log-probabilities ``(n, D + K)`` of cells by independent columns."""
         if self.density.alone:
@@ -138,7 +158,7 @@ class Block:
     def _as_densities(self, masses: np.ndarray) -> np.ndarray:
         return masses[self.density.order].T - self._log_measures
 
-    @cached_property
+    @computed_once
     def _log_measures(self) -> np.ndarray:
         """Log-width ``(n, D)`` by which a mass becomes a density; 0 for cells with a mass.
 
