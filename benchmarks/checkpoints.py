@@ -58,7 +58,7 @@ def vae(folder: Any, seconds: float) -> tuple[float, float]:
 def fit_2d(folder: Any, seconds: float) -> tuple[float, float]:
     """Fit a mixture; return as :func:`measured`."""
     from nflow_cli.config import preset_files, presets
-    from nflow_cli.experiments.target import fit as target_fit
+    from nflow_cli.experiments.density_2d import fit as target_fit
 
     data = presets.read_preset(preset_files.find_preset("multimodal-planar"))
 
@@ -82,7 +82,7 @@ def measured(train: Callable[..., Any], size: int, folder: Any) -> tuple[float, 
 @click.option("--seconds", default=60.0, show_default=True, help="How long to train, about.")
 def main(seconds: float) -> None:
     """Print the share of a training that being able to resume costs."""
-    from nflow_cli.backend import start_tensorflow
+    from nflow_cli.backend.start import start_tensorflow
 
     start_tensorflow()
     from nflow_cli.runs.directory import RunDirectory

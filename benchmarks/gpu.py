@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from benchmarks import trained
-from nflow_cli.backend import cores
+from nflow_cli.backend.start import cores
 
 SIZE = 1024  # of the matrices whose product is judged
 ROUNDING = 1e-5  # of it in float32, beside its norm; with TF32 it is 3e-4
@@ -30,7 +30,7 @@ TRAININGS = 0.02  # nats
 PRODUCT = """
 import json, sys
 import numpy as np
-from nflow_cli.backend import machine_of
+from nflow_cli.backend.start import machine_of
 machine = machine_of(sys.argv[1])
 import tensorflow as tf
 from nflow_cli.training.trainer import compiled

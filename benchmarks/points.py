@@ -98,8 +98,8 @@ def compare(names: tuple[str, ...], seeds: int, pictures: Path | None) -> None:
 
 def speed(ks: tuple[int, ...], rounds: int, updates: int) -> None:
     """Print updates a second in both directions, medians of rounds in turn."""
+    from nflow_cli.experiments.density_2d import fit as target_fit
     from nflow_cli.experiments.table import fit as table_fit
-    from nflow_cli.experiments.target import fit as target_fit
 
     click.echo(f"{'K':>4} {'forward':>9} {'inverse':>9} {'ratio':>6}   (updates/s)")
     for k in ks:
@@ -135,7 +135,7 @@ def main(
     updates: int,
 ) -> None:
     """Fit the built-in point sets, or time both directions."""
-    from nflow_cli.backend import start_tensorflow
+    from nflow_cli.backend.start import start_tensorflow
 
     start_tensorflow()
     if timed:

@@ -32,7 +32,7 @@ def train(preset: str, changes: dict[str, Any], run: int) -> dict[str, Any]:
     """Train one preset for the ``run``-th time; return its scores."""
     from nflow_cli.config import preset_files, presets
     from nflow_cli.evaluation.target import evaluate_samples
-    from nflow_cli.experiments.target import fit as target_fit
+    from nflow_cli.experiments.density_2d import fit as target_fit
 
     data = presets.read_preset(preset_files.find_preset(preset))
     resolved = presets.validate(presets.override(data, changes), preset)
@@ -49,7 +49,7 @@ def train(preset: str, changes: dict[str, Any], run: int) -> dict[str, Any]:
 @click.option("--seeds", default=5, show_default=True, help="How many seeds.")
 def main(presets: tuple[str, ...], seeds: int) -> None:
     """Print median, best and worst KL over the seeds, and the worst ESS."""
-    from nflow_cli.backend import start_tensorflow
+    from nflow_cli.backend.start import start_tensorflow
 
     start_tensorflow()
     click.echo("| preset | median KL | best | worst | s.e. | least ESS |")

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from benchmarks import trained
-from nflow_cli.backend import cores
+from nflow_cli.backend.start import cores
 
 # A training of so many updates, a few seconds of a core each.
 SHAPES: dict[str, tuple[int, int, Callable[..., dict[str, Any]]]] = {

@@ -73,7 +73,7 @@ def _write_rows(name: str, folder: Path) -> str:
 
 
 def _train(preset: dict[str, Any], threads: int, device: str) -> dict[str, Any]:
-    from nflow_cli.backend import machine_of, start_tensorflow
+    from nflow_cli.backend.start import machine_of, start_tensorflow
 
     machine = machine_of(device)
     start_tensorflow(machine if machine.is_gpu else machine.of(threads))

@@ -20,7 +20,7 @@ BATCH, WARM = 100, 20  # WARM: eager updates before the clock starts
 
 def nflow(k: int, updates: int, data: str) -> dict[str, float]:
     """Train with the command line's own trainer, binarization and noise included."""
-    from nflow_cli.backend import start_tensorflow
+    from nflow_cli.backend.start import start_tensorflow
 
     start_tensorflow()
     from nflow_cli.config import preset_files, presets

@@ -34,7 +34,7 @@ def fit(
     Raises:
         NflowError: The table or an option is invalid.
     """
-    from nflow_cli.backend import start_tensorflow
+    from nflow_cli.backend.start import start_tensorflow
 
     start_tensorflow(machine=None)
     from nflow_cli.experiments.table import python
@@ -71,7 +71,7 @@ def infer(
     Raises:
         NflowError: The function or an option is invalid.
     """
-    from nflow_cli.backend import start_tensorflow
+    from nflow_cli.backend.start import start_tensorflow
 
     start_tensorflow(machine=None)
     from nflow_cli.experiments.infer import python

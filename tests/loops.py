@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.config.schema import Train
-from nflow_cli.models.objectives import inverse_temperature
+from nflow_cli.training.annealing import inverse_temperature
 from nflow_cli.training.chunks import Chunks
 from nflow_cli.training.reporting import ProgressReport
 from nflow_cli.training.session import Session

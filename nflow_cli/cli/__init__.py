@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from nflow_cli import __version__, output
-from nflow_cli.backend import NO_MEMORY, lacks_memory
+from nflow_cli import __version__
+from nflow_cli.backend.start import NO_MEMORY, lacks_memory
 from nflow_cli.cli.check import check
 from nflow_cli.cli.compare import compare
 from nflow_cli.cli.evaluate import evaluate
@@ -32,7 +32,8 @@ from nflow_cli.errors import (
     TakenError,
     one_line,
 )
-from nflow_cli.signals import Raised, interruption_line, set_handlers
+from nflow_cli.terminal import output
+from nflow_cli.terminal.signals import Raised, interruption_line, set_handlers
 
 # Of NumPy's matrix products: rows are scored on one core each, and idle threads spin.
 ONE_THREAD = "OPENBLAS_NUM_THREADS"

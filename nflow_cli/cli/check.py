@@ -4,9 +4,9 @@ from contextlib import suppress
 
 import click
 
-from nflow_cli.backend import Machine
+from nflow_cli.backend.start import Machine
 from nflow_cli.cli.options import Command, device_option, json_option, run_argument
-from nflow_cli.layout import hanging
+from nflow_cli.terminal.layout import hanging
 
 
 @click.command(cls=Command)
@@ -19,7 +19,7 @@ def check(run_dir: str, machine: Machine, as_json: bool) -> None:
     Prints one line for each check, with its scores; exits 1 if any fails.
     """
     from nflow_cli import experiments
-    from nflow_cli.backend import start_tensorflow
+    from nflow_cli.backend.start import start_tensorflow
     from nflow_cli.errors import NflowError
     from nflow_cli.runs.directory import RunDirectory
     from nflow_cli.runs.json_text import json_text

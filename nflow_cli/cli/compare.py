@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from nflow_cli import layout
 from nflow_cli.cli import completion
 from nflow_cli.cli.options import Command, dpi_option, json_option, picture_formats
+from nflow_cli.terminal import layout
 from nflow_cli.text import printable
 
 

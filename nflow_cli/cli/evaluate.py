@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nflow_cli.backend import Machine
+from nflow_cli.backend.start import Machine
 from nflow_cli.cli import completion
 from nflow_cli.cli.options import (
     Command,
@@ -68,7 +68,7 @@ def evaluate(
     of those of --data. All in nats.
     """
     from nflow_cli import experiments
-    from nflow_cli.backend import start_tensorflow
+    from nflow_cli.backend.start import start_tensorflow
     from nflow_cli.experiments.summary import read_summary
     from nflow_cli.runs.directory import SUMMARY, RunDirectory
 

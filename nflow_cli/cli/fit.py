@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from nflow_cli import registry
-from nflow_cli.backend import Machine
+from nflow_cli.backend.start import Machine
 from nflow_cli.cli import completion
 from nflow_cli.cli.options import Command, changes_of, key_options, resolve_config, run_options
 

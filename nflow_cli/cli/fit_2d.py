@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from nflow_cli import registry
-from nflow_cli.backend import Machine
+from nflow_cli.backend.start import Machine
 from nflow_cli.cli.fit import fit
 from nflow_cli.cli.options import Command, changes_of, key_options, resolve_config, run_options
-from nflow_cli.layout import tell
+from nflow_cli.terminal.layout import tell
 from nflow_cli.text import command_line
 
 SAYING_FLOWS = ("--flow", "--preset", "flow.pattern")

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from nflow_cli import registry
-from nflow_cli.backend import Machine
+from nflow_cli.backend.start import Machine
 from nflow_cli.cli import completion
 from nflow_cli.cli.options import Command, changes_of, key_options, resolve_config, run_options
 
@@ -37,7 +37,7 @@ def infer(
     The last line printed is the run directory.
     """
     from nflow_cli import experiments
-    from nflow_cli.backend import start_tensorflow
+    from nflow_cli.backend.start import start_tensorflow
     from nflow_cli.config import preset_files
     from nflow_cli.config.infer_schema import natural_preset, usual_dim
     from nflow_cli.experiments.run import begin
@@ -75,7 +75,7 @@ def _named(density: str | None, dim: int | None, machine: Machine) -> tuple[Any,
         )
     if dim is None:
         raise click.UsageError("--dim: expected the number of coordinates")
-    from nflow_cli.backend import start_tensorflow
+    from nflow_cli.backend.start import start_tensorflow
     from nflow_cli.experiments.infer.user_code import load_function
 
     start_tensorflow(machine)  # before a file that imports it

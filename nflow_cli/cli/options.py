@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from nflow_cli.arguments import MAX_SEED
-from nflow_cli.backend import CPU, DEVICE, GPU, MOST_THREADS, Machine, machine_of
+from nflow_cli.backend.start import CPU, DEVICE, GPU, MOST_THREADS, Machine, machine_of
 from nflow_cli.cli import completion
 from nflow_cli.config import forms
 from nflow_cli.config.key_options import KeyOption, options_of
 from nflow_cli.constants import DPI
 from nflow_cli.errors import ConfigError
-from nflow_cli.layout import tell
+from nflow_cli.terminal.layout import tell
 
 
 class Command(click.Command):
@@ -150,7 +150,7 @@ def data_of_run(experiment: Any, run: Any, density: str | None, machine: Machine
     if density is not None and not experiment.takes_density:
         raise click.UsageError("--density: expected a run of `nflow infer`")
     if experiment.takes_density:
-        from nflow_cli.backend import start_tensorflow
+        from nflow_cli.backend.start import start_tensorflow
 
         start_tensorflow(machine)  # before a density, which is in operations of it
     return experiment.data(run) if density is None else experiment.density_again(density)

@@ -4,7 +4,7 @@ import click
 
 from nflow_cli.cli import completion
 from nflow_cli.cli.options import Command
-from nflow_cli.layout import hanging
+from nflow_cli.terminal.layout import hanging
 from nflow_cli.text import printable
 
 

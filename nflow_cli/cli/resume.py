@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nflow_cli.backend import Machine, recorded
+from nflow_cli.backend.start import Machine, recorded
 from nflow_cli.cli.options import (
     BY_SIZE,
     FIRST,
@@ -16,7 +16,7 @@ from nflow_cli.cli.options import (
     run_argument,
     threads_option,
 )
-from nflow_cli.layout import tell
+from nflow_cli.terminal.layout import tell
 from nflow_cli.text import printable
 
 if TYPE_CHECKING:

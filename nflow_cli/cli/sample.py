@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nflow_cli.backend import Machine
+from nflow_cli.backend.start import Machine
 from nflow_cli.cli import completion
 from nflow_cli.cli.options import (
     Command,
@@ -15,7 +15,7 @@ from nflow_cli.cli.options import (
     run_argument,
     seeds,
 )
-from nflow_cli.layout import tell
+from nflow_cli.terminal.layout import tell
 from nflow_cli.text import command_line, printable
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def sample(
     if path.is_dir():
         raise click.BadParameter(f"{output!r} is a folder; expected the name of a file")
     from nflow_cli import experiments
-    from nflow_cli.backend import start_tensorflow
+    from nflow_cli.backend.start import start_tensorflow
     from nflow_cli.runs.directory import RunDirectory
 
     run = RunDirectory.open(run_dir)

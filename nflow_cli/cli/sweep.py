@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from nflow_cli.backend import CPU, Machine, cores, gpus
+from nflow_cli.backend.start import CPU, Machine, cores, gpus
 from nflow_cli.cli import completion
 from nflow_cli.cli.options import (
     Command,
@@ -19,7 +19,7 @@ from nflow_cli.cli.options import (
     preset_option,
     threads_option,
 )
-from nflow_cli.layout import tell
+from nflow_cli.terminal.layout import tell
 from nflow_cli.text import command_line, printable
 
 ALONE = "--workers and --scheduler: expected neither with --commands or --only"
@@ -73,8 +73,8 @@ def sweep(
     and drawn as by `nflow compare`; the last line is the folder.
     """
     from nflow_cli.runs.directory import RunDirectory
-    from nflow_cli.signals import hinted
     from nflow_cli.sweeps.plan import claim, plan
+    from nflow_cli.terminal.signals import hinted
 
     if (sweep is None) == (options["preset"] is None):
         raise click.UsageError(MISSING)

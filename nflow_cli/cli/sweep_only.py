@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from nflow_cli.backend import Machine
+from nflow_cli.backend.start import Machine
 from nflow_cli.cli.options import computing_on
-from nflow_cli.layout import tell
 from nflow_cli.registry import nearest
+from nflow_cli.terminal.layout import tell
 from nflow_cli.text import command_line, printable
 
 

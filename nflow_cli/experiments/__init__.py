@@ -27,7 +27,7 @@ def of(config: Config) -> Experiment:
         from nflow_cli.experiments.table import Table
 
         return Table(config)
-    from nflow_cli.experiments.target import Target
+    from nflow_cli.experiments.density_2d import Target
 
     return Target(config)
 
@@ -42,7 +42,7 @@ def load(run: str | Path) -> Any:
         NflowError: In one line, if it is no run directory, the run has no model yet, or a file of
             it is damaged.
     """
-    from nflow_cli.backend import start_keras
+    from nflow_cli.backend.start import start_keras
     from nflow_cli.runs.directory import RunDirectory
 
     directory = RunDirectory.open(str(run))

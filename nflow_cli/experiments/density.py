@@ -68,7 +68,7 @@ class DensityExperiment(Experiment):
         for reason, holds in reasons.items():
             if holds:
                 raise ConfigError(f"{FLOWS_EXPECTED} {reason}")
-        from nflow_cli.backend import start_tensorflow
+        from nflow_cli.backend.start import start_tensorflow
 
         start_tensorflow()
         return self.load(run)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli import experiments
+from nflow_cli.backend.garbage import uncollected
 from nflow_cli.constants import DPI
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.picture_data import PictureData, read_picture_data
-from nflow_cli.garbage import uncollected
 from nflow_cli.registry import nearest
 from nflow_cli.runs.directory import RunDirectory
 

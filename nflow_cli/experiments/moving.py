@@ -34,12 +34,12 @@ def draw_flows(run: RunDirectory, numbers: Iterable[int], format: str, dpi: int)
 
 def animate(run: RunDirectory) -> list[Path]:
     """Draw the density of ``run`` from its base through all flows, as a GIF and as a WebP."""
-    density, summary = _loaded(run)
+    trained, summary = _loaded(run)
     from nflow_cli.evaluation.motion import Motion, motion_arrays
-    from nflow_cli.plotting import animation_files, table, target
+    from nflow_cli.plotting import animation_files, density, table
 
-    arrays = motion_arrays(Motion(density), density.config.seed)
-    names = target.AXES if density.units is IDENTITY else table.AXES
+    arrays = motion_arrays(Motion(trained), trained.config.seed)
+    names = density.AXES if trained.units is IDENTITY else table.AXES
     files = animation_files(arrays, summary, names)
     return [
         run.write_plot(ANIMATION, format, lambda file, content=content: file.write(content))

@@ -9,7 +9,7 @@ from typing import Any
 from nflow_cli.config import forms
 from nflow_cli.config.key_options import options_of
 from nflow_cli.errors import ConfigError, NflowError
-from nflow_cli.layout import worded
+from nflow_cli.terminal.layout import worded
 
 # The placeholder of a value that is not given, by form.
 EMPTY = {**dict.fromkeys(forms.LISTS, "[...]"), forms.INTERVALS: "{...}"}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nflow_cli.evaluation.warnings import ScoreWarning, has_unequal_weights, marked, number
-from nflow_cli.layout import hanging
+from nflow_cli.terminal.layout import hanging
 
 Rows = list[tuple[str, str]]
 Summary = Mapping[str, Any]

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli import experiments
-from nflow_cli.backend import PROCESSOR, Machine
+from nflow_cli.backend.start import PROCESSOR, Machine
 from nflow_cli.config.naming import run_name
 from nflow_cli.config.schema import Config
 from nflow_cli.errors import BusyError, NflowError
 from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.rows import laid_out
 from nflow_cli.experiments.summary import Result
-from nflow_cli.layout import tell
 from nflow_cli.runs.directory import MACHINES, RunDirectory
 from nflow_cli.runs.versions import VERSIONS
-from nflow_cli.signals import hinted
+from nflow_cli.terminal.layout import tell
+from nflow_cli.terminal.signals import hinted
 from nflow_cli.text import printable
 
 
@@ -44,7 +44,7 @@ def begin(
 
     What can be refused is refused before. The rest is as in :func:`carry_out`.
     """
-    from nflow_cli.backend import expect_tensorflow
+    from nflow_cli.backend.start import expect_tensorflow
 
     expect_tensorflow()
     name, config = run_name(config, preset), settled(config, data)
@@ -90,7 +90,7 @@ def carry_on(
     Raises:
         BusyError: It has not.
     """
-    from nflow_cli.backend import start_tensorflow
+    from nflow_cli.backend.start import start_tensorflow
 
     experiment = experiments.of(config)
     if experiment.takes_density:
@@ -138,7 +138,7 @@ def train(
         machine: What to compute on; ``None``: as whoever owns the process has it.
         data: The images of a VAE, or the rows of a table.
     """
-    from nflow_cli.backend import start_tensorflow
+    from nflow_cli.backend.start import start_tensorflow
     from nflow_cli.config import presets
     from nflow_cli.experiments.drawing import draw, import_ahead
     from nflow_cli.experiments.picture_data import picture_data

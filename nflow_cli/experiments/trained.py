@@ -72,7 +72,7 @@ class TrainedVAE(TrainedRun):
     Attributes:
         path: The run directory.
         config: The resolved preset.
-        model: The :class:`~nflow_cli.models.vae.FlowVAE`, a Keras model.
+        model: The :class:`~nflow_cli.experiments.images.vae.FlowVAE`, a Keras model.
     """
 
     def __init__(self, path: Path, experiment: Experiment, model: Any):
@@ -104,6 +104,5 @@ class TrainedVAE(TrainedRun):
             NflowError: Always; it says what estimates the likelihood.
         """
         raise NflowError(
-            "a VAE has no exact log_prob: `nflow evaluate RUN`, or in Python "
-            "nflow_cli.evaluation.images.evaluate_vae, estimate it by importance sampling"
+            "a VAE has no exact log_prob: `nflow evaluate RUN` estimates it by importance sampling"
         )

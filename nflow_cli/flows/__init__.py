@@ -1,6 +1,6 @@
 """Normalizing flows as Keras layers, registered with Keras on import."""
 
-from nflow_cli.backend import start_keras
+from nflow_cli.backend.start import start_keras
 
 start_keras()  # before any module imports Keras: silences native code
 

@@ -10,12 +10,12 @@ from nflow_cli.plotting.compare import (
     densities_figures,
     spread_figure,
 )
+from nflow_cli.plotting.density_2d import fit2d_figures
 from nflow_cli.plotting.flow import flow_figure
 from nflow_cli.plotting.images import images_figure, vae_figures
 from nflow_cli.plotting.infer import infer_figures
 from nflow_cli.plotting.style import save_figure
 from nflow_cli.plotting.table import points_figures
-from nflow_cli.plotting.target import fit2d_figures
 from nflow_cli.plotting.whole_table import whole_table_figures
 
 __all__ = [

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nflow_cli.plotting.columns import corner_figure
+from nflow_cli.plotting.reverse_kl import training_figure
 from nflow_cli.plotting.style import (
     BLUE,
     DPI,
@@ -17,7 +18,6 @@ from nflow_cli.plotting.style import (
     space_by_powers,
     title_figure,
 )
-from nflow_cli.plotting.target import training_figure
 
 LEAST = 1e-300  # of a part of the largest weight that is drawn
 
@@ -30,7 +30,7 @@ def infer_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     weights relative to the maximum: the raw `tail` (u,) in order, and the fitted `smooth_tail`
     (u,).
 
-    `metrics` is that of :func:`~nflow_cli.plotting.target.fit2d_figures`; `summary` also has
+    `metrics` is that of :func:`~nflow_cli.plotting.density_2d.fit2d_figures`; `summary` also has
     `columns`, `pareto_k` and `ess`, None where not finite, and `has_exact_samples`, the kind of the
     rows.
     """

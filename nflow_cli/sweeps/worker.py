@@ -14,12 +14,12 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from nflow_cli import output
-from nflow_cli.backend import NO_MEMORY, lacks_memory, machine_of
+from nflow_cli.backend.start import NO_MEMORY, lacks_memory, machine_of
 from nflow_cli.errors import Interrupted, NflowError, one_line
 from nflow_cli.runs.directory import LOG, RunDirectory
-from nflow_cli.signals import Raised, interruption_line
 from nflow_cli.sweeps.workers import COMPLETED, FAILED, INTERRUPTED, Outcome
+from nflow_cli.terminal import output
+from nflow_cli.terminal.signals import Raised, interruption_line
 
 # Seconds for another process that trains the run, whose parent died, to save and end.
 PATIENCE = 120

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from nflow_cli.backend import VISIBLE
+from nflow_cli.backend.start import VISIBLE
 
 COMPLETED, FAILED, INTERRUPTED = "completed", "failed", "interrupted"
 # Without -P, modules of the current folder would shadow installed ones.

@@ -15,7 +15,7 @@ from nflow_cli.config.strict import Strict
 from nflow_cli.errors import ConfigError, Interrupted, RunDirectoryError
 from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.runs.directory import CHECKPOINTS, CONFIG
-from nflow_cli.signals import Held
+from nflow_cli.terminal.signals import Held
 from nflow_cli.training.saved_state import StateError, TrainingState, checked
 from nflow_cli.training.trainer import ChunkTrainer
 

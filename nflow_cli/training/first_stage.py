@@ -27,7 +27,7 @@ def run(trainer: Any, seeds: Sequence[int], train: Any, session: Session) -> Non
     covers of the density is found by shrinking, and what it does not hardly ever.
 
     Args:
-        trainer: A :class:`~nflow_cli.experiments.target.fit.Fit2D`, of one stack or of several.
+        trainer: A :class:`~nflow_cli.experiments.density_2d.fit.Fit2D`, of one stack or of several.
         seeds: Of the restarts.
         train: The settings of the training; ``first_stage`` says how many updates.
         session: Of the training.

@@ -8,9 +8,9 @@ from typing import Any
 import keras
 
 from nflow_cli.config.schema import Config
-from nflow_cli.layout import tell
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.terminal.layout import tell
 from nflow_cli.training.checkpointing import Checkpointer
 from nflow_cli.training.divergence import DivergenceStop
 from nflow_cli.training.reporting import ProgressReport

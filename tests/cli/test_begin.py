@@ -8,7 +8,7 @@ import sys
 import pytest
 from running import QUICK
 
-from nflow_cli.experiments.target import Target
+from nflow_cli.experiments.density_2d import Target
 from nflow_cli.runs.directory import RunDirectory
 
 # Forks processes that begin a run and are killed at the n-th file operation, n = 1, 2, ...; then
@@ -16,7 +16,7 @@ from nflow_cli.runs.directory import RunDirectory
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from nflow_cli import backend
+from nflow_cli.backend import start as backend
 from nflow_cli.cli import main
 from nflow_cli.config import presets
 from nflow_cli.sweeps import worker
@@ -86,7 +86,7 @@ def test_a_run_that_is_killed_while_it_begins_is_resumed_or_begun_again(tmp_path
 def trained(monkeypatch):
     """Let a training do what a test puts in here; it is handed the config."""
     does = []
-    monkeypatch.setattr("nflow_cli.backend.start_tensorflow", lambda *_: None)
+    monkeypatch.setattr("nflow_cli.backend.start.start_tensorflow", lambda *_: None)
     monkeypatch.setattr(Target, "fit", lambda target, run, data: does[0](target.config))
     return does
 

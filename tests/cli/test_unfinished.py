@@ -6,7 +6,7 @@ from drawable_runs import written_unfinished
 from short_runs import edit_json
 
 import nflow_cli
-from nflow_cli import backend
+from nflow_cli.backend import start as backend
 from nflow_cli.config import presets
 from nflow_cli.errors import RunDirectoryError
 

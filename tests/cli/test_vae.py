@@ -40,7 +40,9 @@ def no_network(tmp_path, monkeypatch):
 @pytest.fixture
 def no_tensorflow(monkeypatch):
     """See to it that an error is found before TensorFlow is asked for."""
-    monkeypatch.setattr("nflow_cli.backend.start_tensorflow", lambda *_: pytest.fail("too late"))
+    monkeypatch.setattr(
+        "nflow_cli.backend.start.start_tensorflow", lambda *_: pytest.fail("too late")
+    )
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nabc"])
@@ -180,7 +182,7 @@ def test_without_network_and_cache_the_sample_is_taken_with_a_warning(
         taken.append(images.name)
         raise NflowError("stopped by the test")
 
-    monkeypatch.setattr("nflow_cli.backend.start_tensorflow", lambda *_: None)
+    monkeypatch.setattr("nflow_cli.backend.start.start_tensorflow", lambda *_: None)
     monkeypatch.setattr(Images, "fit", fit)
     result = invoke("train-vae", "--output", "run")
     assert taken == ["mnist-sample"]

@@ -18,10 +18,10 @@ from nflow_cli import experiments
 from nflow_cli.config import presets
 from nflow_cli.config.flow_options import IN_TURN
 from nflow_cli.data.images import binarize, load_images
-from nflow_cli.evaluation.images import ImportanceSampler, evaluate_vae
 from nflow_cli.experiments.drawing import redraw
 from nflow_cli.experiments.images import fit as images_fit
-from nflow_cli.models.vae import FlowVAE
+from nflow_cli.experiments.images.evaluation import ImportanceSampler, evaluate_vae
+from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.registry import FLOWS
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import ImageChunks

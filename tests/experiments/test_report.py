@@ -14,10 +14,10 @@ from short_runs import KINDS, edit_json
 from nflow_cli import experiments
 from nflow_cli.config import presets
 from nflow_cli.errors import RunDirectoryError
+from nflow_cli.experiments.density_2d.rows import verdict_of
 from nflow_cli.experiments.drawing import redraw
 from nflow_cli.experiments.report import PICTURES, write_report
 from nflow_cli.experiments.summary import Result
-from nflow_cli.experiments.target.rows import verdict_of
 from nflow_cli.runs.directory import RunDirectory
 
 HOSTILE = """<script>alert("1")</script><img src='//x' onerror=alert(1)>&lt;\x1b[2J\u202e"""

@@ -19,7 +19,7 @@ from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.targets import Multimodal
 from nflow_cli.errors import ConfigError, DataError, NflowError
 from nflow_cli.experiments import trained
-from nflow_cli.models.vae import FlowVAE
+from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.random_streams import stream
 
 pytestmark = pytest.mark.skipif(

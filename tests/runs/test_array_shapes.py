@@ -8,9 +8,9 @@ import pytest
 
 from nflow_cli.config import preset_files, presets
 from nflow_cli.errors import RunDirectoryError
+from nflow_cli.experiments.density_2d import Target
 from nflow_cli.experiments.images import Images
 from nflow_cli.experiments.table import pictures as of_tables
-from nflow_cli.experiments.target import Target
 from nflow_cli.runs import npz
 from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, thinned
 from nflow_cli.runs.directory import RunDirectory

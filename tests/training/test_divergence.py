@@ -11,9 +11,9 @@ from truth import to_numpy
 from nflow_cli.config import presets
 from nflow_cli.densities.targets import Multimodal
 from nflow_cli.errors import DivergenceError
+from nflow_cli.experiments.density_2d import fit as target_fit
 from nflow_cli.experiments.images import fit as images_fit
 from nflow_cli.experiments.table import fit as table_fit
-from nflow_cli.experiments.target import fit as target_fit
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.side_by_side import SideBySide
 from nflow_cli.runs.checkpoints import Checkpoints

@@ -15,7 +15,7 @@ from nflow_cli import experiments
 from nflow_cli.config import presets
 from nflow_cli.densities.targets import U1
 from nflow_cli.evaluation.target import evaluate_samples
-from nflow_cli.experiments.target import fit as target_fit
+from nflow_cli.experiments.density_2d import fit as target_fit
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.side_by_side import SideBySide
 from nflow_cli.runs.directory import RunDirectory

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nflow_cli.backend import cores
+from nflow_cli.backend.start import cores
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.block import Block, Encoded
 from nflow_cli.densities.cells.columns import CellColumn, Cells

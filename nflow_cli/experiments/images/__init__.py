@@ -90,8 +90,8 @@ class Images(Experiment):
 
     def load(self, run: RunDirectory) -> Any:
         """Load the trained VAE."""
+        from nflow_cli.experiments.images.vae import FlowVAE
         from nflow_cli.experiments.trained import TrainedVAE
-        from nflow_cli.models.vae import FlowVAE
         from nflow_cli.runs.model_file import load_weights
 
         flow = self.config.flow
@@ -134,7 +134,7 @@ class Images(Experiment):
     ) -> Judgement:
         """Score by test images, or others."""
         from nflow_cli.data.images import binarize
-        from nflow_cli.evaluation.images import evaluate_vae
+        from nflow_cli.experiments.images.evaluation import evaluate_vae
 
         config, mode = self.config, self.config.data.binarization
         pixels = binarize(data.x_test, mode, config.seed, 0, "test")

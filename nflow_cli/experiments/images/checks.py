@@ -15,7 +15,15 @@ from nflow_cli.evaluation.flow_checks import (
     check_margin,
     check_round_trip,
 )
-from nflow_cli.evaluation.images import (
+from nflow_cli.evaluation.verdicts import Outcome, Verdict, passed
+from nflow_cli.experiments.checked_flows import CheckedFlows
+from nflow_cli.experiments.checked_run import (
+    Checks,
+    agree,
+    differences,
+    unlike,
+)
+from nflow_cli.experiments.images.evaluation import (
     BATCH,
     NATS,
     OF_LATENTS,
@@ -30,16 +38,8 @@ from nflow_cli.evaluation.images import (
     shown_images,
     shown_units,
 )
-from nflow_cli.evaluation.verdicts import Outcome, Verdict, passed
-from nflow_cli.experiments.checked_flows import CheckedFlows
-from nflow_cli.experiments.checked_run import (
-    Checks,
-    agree,
-    differences,
-    unlike,
-)
 from nflow_cli.experiments.images.fit import published_of, split
-from nflow_cli.models.networks import SIDE
+from nflow_cli.experiments.images.networks import SIDE
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import ESTIMATES, EVALUATION, SUMMARY
 

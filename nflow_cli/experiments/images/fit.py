@@ -10,14 +10,19 @@ from keras import ops
 
 from nflow_cli.config.schema import VAEConfig
 from nflow_cli.data.images import MNIST, MNIST_ARRAYS_SHA256, Images, binarize
-from nflow_cli.evaluation.images import ImportanceSampler, estimate_arrays, evaluate_vae, vae_arrays
+from nflow_cli.experiments.images.evaluation import (
+    ImportanceSampler,
+    estimate_arrays,
+    evaluate_vae,
+    vae_arrays,
+)
 from nflow_cli.experiments.images.summary import ImagesRecord, ImagesSummary
+from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.experiments.summary import Fitted, identity_of
-from nflow_cli.models.objectives import inverse_temperature
-from nflow_cli.models.vae import FlowVAE
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
+from nflow_cli.training.annealing import inverse_temperature
 from nflow_cli.training.chunks import ImageChunks
 from nflow_cli.training.divergence import trace_flows
 from nflow_cli.training.progress import phase

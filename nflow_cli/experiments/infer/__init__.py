@@ -58,7 +58,7 @@ class Inference(DensityExperiment):
         """Return the built-in density; a user's is never executed from a config."""
         density = self.config.density
         if density.is_built_in:
-            from nflow_cli.backend import start_tensorflow
+            from nflow_cli.backend.start import start_tensorflow
 
             start_tensorflow()  # before what imports it
             from nflow_cli.experiments.infer.subject import built_in

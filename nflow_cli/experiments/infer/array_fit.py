@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.densities.log_density import ArrayDensity
-from nflow_cli.experiments.target.fit import Fit2D
+from nflow_cli.experiments.density_2d.fit import Fit2D
 from nflow_cli.training.trainer import best_restart, compiled
 
 

@@ -10,12 +10,12 @@ from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.inference import arrays_of, judge
 from nflow_cli.evaluation.target import values_at
+from nflow_cli.experiments.density_2d.fit import LOG_P, Fit2D, train
 from nflow_cli.experiments.infer.array_fit import ArrayFit
 from nflow_cli.experiments.infer.subject import Subject
 from nflow_cli.experiments.infer.summary import InferSummary
 from nflow_cli.experiments.infer.trial import WHERE_IT_ENDS, compiling
 from nflow_cli.experiments.summary import Fitted, identity_of
-from nflow_cli.experiments.target.fit import LOG_P, Fit2D, train
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import INFER_BASES, make

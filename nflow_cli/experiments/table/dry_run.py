@@ -17,7 +17,7 @@ from nflow_cli.data.named_tables import table_named
 from nflow_cli.data.raw_columns import RawColumn, read_columns
 from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import DataError
-from nflow_cli.layout import hanging, table
+from nflow_cli.terminal.layout import hanging, table
 from nflow_cli.text import command_line
 
 HEADER = ("column", "kind", "type", "step", "values", "atoms", "missing", "bounds", "why")

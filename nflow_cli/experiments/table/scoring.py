@@ -18,9 +18,9 @@ from nflow_cli.errors import DataError
 from nflow_cli.evaluation.warnings import TRAINED_ON, ScoreWarning, few_rows
 from nflow_cli.experiments.data import is_data_of
 from nflow_cli.experiments.rows import Summary
-from nflow_cli.layout import tell
 from nflow_cli.registry import nearest
 from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.terminal.layout import tell
 
 if TYPE_CHECKING:
     from nflow_cli.experiments.table.loaded import TableRun

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from nflow_cli import backend
-from nflow_cli.backend import Machine
+from nflow_cli.backend import start as backend
+from nflow_cli.backend.start import Machine
 from nflow_cli.errors import DeviceError, NflowError
 
 
@@ -51,7 +51,7 @@ def test_load_starts_without_a_stderr(short_run):
 STARTED = """
 import sys, types
 sys.modules["keras"] = types.SimpleNamespace()  # somebody's, on whatever backend
-from nflow_cli.backend import start_keras
+from nflow_cli.backend.start import start_keras
 start_keras()
 assert "tensorflow" not in sys.modules
 """
@@ -233,7 +233,7 @@ def test_mixed_precision_is_refused():
 
 
 THREADS = """
-from nflow_cli.backend import Machine, start_tensorflow
+from nflow_cli.backend.start import Machine, start_tensorflow
 start_tensorflow(Machine(threads=3))
 import tensorflow as tf
 print(tf.config.threading.get_intra_op_parallelism_threads())

@@ -13,7 +13,7 @@ import pytest
 from running import NFLOW, QUICK, run_nflow, typed_in_bash
 
 from nflow_cli.errors import Interrupted
-from nflow_cli.signals import Held, Raised, interruption_line
+from nflow_cli.terminal.signals import Held, Raised, interruption_line
 
 LOST = "Exception ignored"  # what Python says of an exception in a finalizer
 

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from nflow_cli.garbage import uncollected
+from nflow_cli.backend.garbage import uncollected
 
 
 @pytest.mark.parametrize("is_on", [True, False])

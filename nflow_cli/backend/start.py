@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nflow_cli import program_cache
+from nflow_cli.backend import program_cache
+from nflow_cli.backend.garbage import uncollected
 from nflow_cli.errors import DeviceError, NflowError
-from nflow_cli.garbage import uncollected
-from nflow_cli.signals import Held
+from nflow_cli.terminal.signals import Held
 
 NO_MEMORY = "not enough memory; fewer samples, a smaller batch or fewer restarts take less"
 

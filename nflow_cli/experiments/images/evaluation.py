@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from nflow_cli.models.networks import SIDE
-from nflow_cli.models.vae import FlowVAE
+from nflow_cli.experiments.images.networks import SIDE
+from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.random_streams import stream
 from nflow_cli.training.trainer import compiled
 

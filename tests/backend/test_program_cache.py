@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from nflow_cli import program_cache
+from nflow_cli.backend import program_cache
 
 PROGRAM = "xla_compile_cache__1__2__XLA_CPU_JIT.pb"
 
@@ -137,7 +137,7 @@ def test_what_a_killed_process_left_goes_after_a_day(home):
 
 
 PRINTED = """
-from nflow_cli.backend import start_tensorflow
+from nflow_cli.backend.start import start_tensorflow
 start_tensorflow()
 import tensorflow as tf
 print(float(tf.function(lambda x: x * 3 + 1, jit_compile=True)(tf.constant(2.0))))

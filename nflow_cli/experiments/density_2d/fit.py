@@ -12,13 +12,13 @@ from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.evaluation.scores import mass_of
 from nflow_cli.evaluation.target import density_arrays, evaluate_samples, missed_share
+from nflow_cli.experiments.density_2d.summary import TargetSummary
 from nflow_cli.experiments.summary import Fitted, identity_of
-from nflow_cli.experiments.target.summary import TargetSummary
 from nflow_cli.flows import FlowStack
-from nflow_cli.models.objectives import inverse_temperature
 from nflow_cli.registry import BASES, TARGETS, make, resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
+from nflow_cli.training.annealing import inverse_temperature
 from nflow_cli.training.divergence import trace_flows
 from nflow_cli.training.plateau import Plateau
 from nflow_cli.training.progress import nats_text, phase

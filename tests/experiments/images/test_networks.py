@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 from truth import to_numpy
 
-from nflow_cli.models.networks import LOG_VARIANCE_BOUND, build_networks
+from nflow_cli.experiments.images.networks import LOG_VARIANCE_BOUND, build_networks
 
 HIDDEN = {"relu": [12, 9], "maxout": [12, 9], "gated-conv": [10]}
 WIDTH = {"relu": 9, "maxout": 9, "gated-conv": 10}  # of the context

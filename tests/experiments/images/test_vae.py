@@ -15,8 +15,8 @@ from truth import (
 )
 
 from nflow_cli.evaluation.flow_checks import Flows, as_arrays
+from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.flows import FlowStack
-from nflow_cli.models.vae import FlowVAE
 from nflow_cli.registry import FLOWS
 
 DIM, BATCH = 3, 6
@@ -222,7 +222,7 @@ def test_a_fresh_process_loads_a_model_after_one_import(tmp_path):
     keras.saving.save_model(vae, tmp_path / "model.keras")
     np.save(tmp_path / "images.npy", IMAGES)
     code = (
-        "import keras, numpy as np, nflow_cli.models.vae\n"
+        "import keras, numpy as np, nflow_cli.experiments.images.vae\n"
         "vae = keras.saving.load_model('model.keras')\n"
         "z = keras.ops.convert_to_numpy(vae.encode(np.load('images.npy'), 3))\n"
         "np.save('latents.npy', z)\n"

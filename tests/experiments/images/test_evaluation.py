@@ -5,8 +5,8 @@ from keras import ops
 from truth import Grid, normal_log_prob, to_numpy
 
 from nflow_cli import plotting
-from nflow_cli.evaluation import images as image_evaluation
-from nflow_cli.evaluation.images import (
+from nflow_cli.experiments.images import evaluation as image_evaluation
+from nflow_cli.experiments.images.evaluation import (
     BATCH,
     DRAWS,
     ImportanceSampler,
@@ -15,7 +15,7 @@ from nflow_cli.evaluation.images import (
     scores_of,
     vae_arrays,
 )
-from nflow_cli.models.vae import FlowVAE
+from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.random_streams import stream
 
 pytestmark = pytest.mark.skipif(

@@ -11,7 +11,7 @@ from pictures import gaussian, panels, placed, title
 
 from nflow_cli import plotting
 from nflow_cli.evaluation.warnings import ScoreWarning
-from nflow_cli.plotting import target as target_pictures
+from nflow_cli.plotting import density_2d as target_pictures
 
 
 def make_evaluation(steps=3, q_scale=1.0):

@@ -13,8 +13,8 @@ import pytest
 from running import NFLOW
 from written_runs import write_run, write_vae
 
-from nflow_cli import layout
 from nflow_cli.cli import main
+from nflow_cli.terminal import layout
 
 COLUMNS = 80
 

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from nflow_cli.experiments.images.networks import PIXELS, SIDE, build_networks
 from nflow_cli.flows import FlowStack, GaussianSampling
-from nflow_cli.models.networks import PIXELS, SIDE, build_networks
 from nflow_cli.random_streams import stream
 
 

@@ -16,7 +16,7 @@ from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DivergenceError
 from nflow_cli.evaluation.target import density_arrays, evaluate_samples
-from nflow_cli.experiments.target import fit as target_fit
+from nflow_cli.experiments.density_2d import fit as target_fit
 from nflow_cli.flows import FlowStack
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import NoiseChunks

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from nflow_cli.config.schema import Fit2DConfig
 from nflow_cli.evaluation.warnings import ScoreWarning, lost_mode, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
+from nflow_cli.experiments.density_2d import rows
+from nflow_cli.experiments.density_2d.summary import TargetSummary
 from nflow_cli.experiments.experiment import Course, Identity, Measure
 from nflow_cli.experiments.rows import Judgement, Rows, Summary, likelihood_rows
 from nflow_cli.experiments.summary import Fitted
-from nflow_cli.experiments.target import rows
-from nflow_cli.experiments.target.summary import TargetSummary
 from nflow_cli.runs.array_shapes import STRIP, Shapes
 from nflow_cli.runs.directory import RunDirectory
 
@@ -48,7 +48,7 @@ class Target(DensityExperiment):
 
     def fit(self, run: RunDirectory, data: None) -> Fitted:
         """Train, score and save."""
-        from nflow_cli.experiments.target import fit as target_fit
+        from nflow_cli.experiments.density_2d import fit as target_fit
 
         return target_fit.run(self.config, run)
 
@@ -122,6 +122,6 @@ class Target(DensityExperiment):
 
     def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
         """Return the checks of a run."""
-        from nflow_cli.experiments.target.checks import CheckedTarget
+        from nflow_cli.experiments.density_2d.checks import CheckedTarget
 
         return CheckedTarget(run, trained, self)

@@ -1,0 +1,1 @@
+"""TensorFlow's start, its compiled programs, and the garbage collector."""

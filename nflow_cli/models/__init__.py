@@ -1,1 +1,0 @@
-"""Objectives, and the VAE with its networks."""
