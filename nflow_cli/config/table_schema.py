@@ -346,6 +346,16 @@ class FitConfig(Strict):
         """D, once it is known."""
         return len(self.columns)
 
+    @property
+    def is_of_two(self) -> bool:
+        """Whether two columns are modelled and none is given: ``∫ q`` can be summed."""
+        return self.dim == 2 and not self.given
+
+    @property
+    def is_in_the_plane(self) -> bool:
+        """Whether the pictures are 2-D maps: of two columns, and no ensemble."""
+        return self.is_of_two and self.train.ensemble == 1
+
     def settled_like(self, written: "FitConfig") -> "FitConfig":
         """Return the config with the kinds, sizes and updates of another one."""
         ours, theirs = self.train, written.train

@@ -10,6 +10,7 @@ from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.mass import mass
 from nflow_cli.evaluation.normality import worst_normality
+from nflow_cli.evaluation.truth import gap_to_the_truth
 from nflow_cli.evaluation.weighted import effective, weighted_mean
 from nflow_cli.random_streams import stream
 
@@ -54,15 +55,18 @@ def likelihood(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str
     }
 
 
-def table_scores(density: FlowDensity, data: Dataset, seed: int) -> dict[str, Any]:
+def table_scores(
+    density: FlowDensity, data: Dataset, seed: int, fresh: int | None = None
+) -> dict[str, Any]:
     """Likelihood scores of ``q`` on the test rows; keys as in docs/scores.md.
 
     Weighted means in nats per row with standard errors: ``log_likelihood``, that of the
     :class:`~nflow_cli.densities.linear_gaussian.LinearGaussian` and of the base, and the paired
     ``gain`` over the former; ``-inf`` and NaN if a test row is impossible. Normality of latents,
-    and scores of members.
+    scores of members, and the gap to the truth by samples of the seed ``fresh`` (``None``: the
+    same).
     """
-    test, weights = data.test, data.weights.test
+    test, weights, columns = data.test, data.weights.test, list(data.modelled)
     log_q = density.log_prob(test)
     gaussian = LinearGaussian(density, data.train, data.weights.train).log_prob(test)
     latents = density.member_latents(representative(test, weights, seed))
@@ -72,10 +76,11 @@ def table_scores(density: FlowDensity, data: Dataset, seed: int) -> dict[str, An
         **weighted_mean("base_log_likelihood", density.base_log_prob(test), weights),
         **weighted_mean("gain", log_q - gaussian, weights),
         "n_effective": len(test) if weights is None else effective(weights),
-        **worst_normality(latents, data.modelled)[0],
+        **worst_normality(latents, columns)[0],
         **of_members(density.member_log_probs(test), weights),
-        "columns": list(data.modelled),
+        "columns": columns,
         "given": list(data.given),
+        **gap_to_the_truth(density.log_prob, data.name, seed if fresh is None else fresh, columns),
     }
 
 

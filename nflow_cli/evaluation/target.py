@@ -34,11 +34,6 @@ class Evaluation(NamedTuple):
     scores: dict[str, Any]
     first: Draw
 
-    @property
-    def summary(self) -> dict[str, Any]:
-        """Scores for the summary."""
-        return {name: self.scores[name] for name in IN_SUMMARY}
-
 
 def evaluate_samples(density: FlowDensity, target: Target, seed: int, n: int) -> Evaluation:
     """Score ``q`` by ``n`` fresh samples."""

@@ -10,7 +10,8 @@ from nflow_cli.config.presets import fingerprint
 from nflow_cli.errors import NflowError
 from nflow_cli.evaluation.verdicts import Outcome, Verdict, passed
 from nflow_cli.evaluation.warnings import records
-from nflow_cli.experiments.checked_run import CheckedRun, Checks, differences
+from nflow_cli.experiments.checked_run import CheckedRun, Checks
+from nflow_cli.experiments.comparison import agreement, differences
 from nflow_cli.runs.directory import (
     CONFIG,
     ENDED,
@@ -93,21 +94,18 @@ def check_record(run: CheckedRun) -> Verdict:
     recorded = {"command": config.command, "seed": config.seed}
     wrong = differences(SUMMARY, expected, summary) + differences(RUN, recorded, run.record)
     named = ", ".join(f"{key} {expected[key]}" for key in ("flow", "k", "seed"))
-    text = f"{CONFIG}, {RUN}, {SUMMARY} and the model agree: {named}"
-    return passed(not wrong), "; ".join(wrong) or text
+    return agreement(wrong, f"{CONFIG}, {RUN}, {SUMMARY} and the model agree: {named}")
 
 
 def check_training(run: CheckedRun) -> Verdict:
     """Check that config.yaml, summary.json and the rows of metrics.csv are of one training."""
     experiment, made = run.experiment, run.length
-    wrong = []
+    expected = {experiment.length_key: made, **run.training_facts()}
+    wrong = differences(SUMMARY, expected, run.summary)
     if run.config.train.early_stopping is None and made != experiment.length:
         wrong.append(f"{METRICS}: ends at {experiment.column} {made}, not at {experiment.length}")
-    facts, wrong_facts = run.training_facts()
-    expected = {experiment.length_key: made, **facts}
-    wrong += differences(SUMMARY, expected, run.summary) + wrong_facts
-    text = ", ".join(f"{name} {value:,}" for name, value in expected.items() if value is not None)
-    return passed(not wrong), "; ".join(wrong) or f"{text}, by {METRICS}"
+    counts = (f"{name} {n:,}" for name, n in expected.items() if isinstance(n, int))
+    return agreement(wrong, f"{', '.join(counts)}, by {METRICS}")
 
 
 def check_weights(run: CheckedRun) -> Verdict:
@@ -128,8 +126,7 @@ def check_warnings(run: CheckedRun) -> Verdict:
     """Check the warnings in the summary."""
     expected = records(run.experiment.warnings(run.summary))
     named = ", ".join(warning["word"] for warning in expected) or "none"
-    wrong = differences(SUMMARY, {"warnings": expected}, run.summary)
-    return passed(not wrong), "; ".join(wrong) or named
+    return agreement(differences(SUMMARY, {"warnings": expected}, run.summary), named)
 
 
 OF_FILES: Checks = {

@@ -1,6 +1,5 @@
 """A run that is checked, and what its checks share."""
 
-import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -8,24 +7,26 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.evaluation.verdicts import Verdict, passed
+from nflow_cli.evaluation.verdicts import Verdict
+from nflow_cli.experiments.comparison import Tolerance, agreement, differences
 from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.summary import read_summary
 from nflow_cli.runs.directory import EVALUATION, METRICS, RUN, SUMMARY, RunDirectory
-
-# Of scores computed again, times 1 + the score: less than the last digit of what is printed, and
-# well above what rounding in float32 does to a mean.
-REPLAY_TOLERANCE = 2e-6
-# Of arrays computed again: that of log-densities, times 1 + their size; that of others, in
-# standard deviations; and how many numbers may be off by more, where rounding is amplified.
-LOG_TOLERANCE, ARRAY_TOLERANCE, FEW = 1e-4, 1e-3, 1e-3
 
 Check = Callable[[Any], Verdict]
 Checks = Mapping[str, Check]
 
 
 class CheckedRun:
-    """A run and what its checks share."""
+    """A run and what its checks share.
+
+    Attributes:
+        source: What its scores are of.
+        tolerances: Of its scores, in place of those of ``comparison``.
+    """
+
+    source = "from the same draws"
+    tolerances: Mapping[str, Tolerance] = {}
 
     def __init__(self, directory: RunDirectory, trained: Any, experiment: Experiment):
         self.directory, self.trained, self.experiment = directory, trained, experiment
@@ -39,7 +40,7 @@ class CheckedRun:
     @property
     def score_checks(self) -> Checks:
         """Checks of its scores and pictures, by name."""
-        raise NotImplementedError
+        return {"summary": check_scores, "arrays": check_arrays}
 
     @property
     def model_checks(self) -> Checks:
@@ -100,20 +101,23 @@ class CheckedRun:
             raise RunDirectoryError(f"{SUMMARY}: {key}: expected a number, received None")
         return float(value)
 
-    def unlike(self, key: str, expected: np.ndarray) -> list[str]:
-        """Say by how much an array of ``evaluation.npz`` is not the one expected."""
-        return unlike(f"{EVALUATION}: {key}", expected, self.arrays[key])
+    @property
+    def scores(self) -> Mapping[str, Any]:
+        """The scores of the summary, recomputed."""
+        raise NotImplementedError
+
+    @property
+    def shown(self) -> Mapping[str, np.ndarray]:
+        """The arrays of the pictures, recomputed."""
+        raise NotImplementedError
 
     @cached_property
     def data(self) -> Any:
         """The images or points that the run was trained on and judged by."""
         return self.experiment.data(self.directory)
 
-    def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
-        """Return what the summary should say of the training beside its length, by metrics.csv.
-
-        And what else it says wrongly.
-        """
+    def training_facts(self) -> dict[str, Any]:
+        """Return the figures of the training beside its length, by metrics.csv."""
         raise NotImplementedError
 
     def column(self, name: str) -> np.ndarray:
@@ -151,48 +155,18 @@ def whole(value: float) -> int:
     return int(value)
 
 
-def differences(file: str, expected: Mapping[str, Any], received: Mapping[str, Any]) -> list[str]:
-    """Say which values of a file are not those expected."""
-    return [
-        f"{file}: {key}: expected {value!r:.80}, received {received.get(key)!r:.80}"
-        for key, value in expected.items()
-        if received.get(key) != value
-    ]
+def check_scores(run: CheckedRun) -> Verdict:
+    """Compare the recomputed scores with those of the summary."""
+    # With the types, and None for what is not finite, of a summary.
+    whole = run.experiment.summary_type(**{**run.summary, **run.scores}).facts
+    scores = {key: whole[key] for key in run.scores}
+    numbers = {key: x for key, x in scores.items() if type(x) in (int, float)}
+    shown = (f"{key} {x}" if isinstance(x, int) else f"{key} {x:.5f}" for key, x in numbers.items())
+    wrong = differences(SUMMARY, scores, run.summary, run.tolerances)
+    return agreement(wrong, f"{', '.join(shown)} {run.source}")
 
 
-def agree(
-    run: CheckedRun, scores: Mapping[str, Any], source: str, tolerance: float = REPLAY_TOLERANCE
-) -> Verdict:
-    """Compare scores that were computed again with those of the summary."""
-    wrong, shown = [], []
-    for key, value in scores.items():
-        if not isinstance(value, int | float) or not math.isfinite(value):
-            same = (
-                None if isinstance(value, float) else value
-            )  # JSON has no numbers but finite ones
-            wrong += differences(SUMMARY, {key: same}, run.summary)
-            continue
-        recorded = run.score(key)
-        shown.append(f"{key} {value}" if isinstance(value, int) else f"{key} {value:.5f}")
-        if not abs(value - recorded) <= tolerance * max(1.0, abs(value)):
-            wrong.append(f"{key}: expected {value:.6g}, received {recorded:.6g}")
-    return passed(not wrong), "; ".join(wrong) or f"{', '.join(shown)} {source}"
-
-
-def unlike(name: str, expected: np.ndarray, received: np.ndarray, nats: bool = False) -> list[str]:
-    """Say by how much an array is not the one expected, beyond rounding; it may be of ``nats``."""
-    if expected.shape != received.shape:
-        return [f"{name}: expected shape {expected.shape}, received {received.shape}"]
-    expected, received = expected.astype(np.float64), received.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        off = np.where(expected == received, 0.0, np.abs(expected - received))
-        if nats:
-            allowed = LOG_TOLERANCE * (1 + np.abs(expected))
-        else:  # points have a unit for each column
-            columns = -2 if expected.ndim > 1 and expected.shape[-1] == 2 else None
-            spread = np.nanstd(expected, axis=columns, keepdims=True) if expected.size else 0.0
-            allowed = ARRAY_TOLERANCE * spread
-        wrong = ~(off <= allowed) & ~(np.isnan(expected) & np.isnan(received))
-    if wrong.sum() <= FEW * wrong.size:
-        return []
-    return [f"{name}: {wrong.mean():.0%} of its numbers are others"]
+def check_arrays(run: CheckedRun) -> Verdict:
+    """Compare the recomputed arrays of the pictures with those of the run."""
+    wrong = differences(EVALUATION, run.shown, run.arrays)
+    return agreement(wrong, f"{EVALUATION}: as the model gives it")

@@ -330,7 +330,7 @@ class Experiment(ABC):
 
     # Its pictures and checks.
 
-    def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
+    def inconsistency(self, arrays: Mapping[str, Any], summary: Summary) -> str:
         """Return which file that pictures are drawn from is not of this config, and why, or ""."""
         return ""
 

@@ -41,12 +41,12 @@ def read_picture_data(run: RunDirectory, experiment: "Experiment") -> PictureDat
         NflowError: In one line that names the file: it is missing, damaged, or of another run.
     """
     arrays, summary = run.read_evaluation(experiment.shapes), read_summary(run, experiment)
-    if damage := experiment.damage(arrays, summary):
-        raise RunDirectoryError(f"{run.path}/{damage}")
+    if inconsistency := experiment.inconsistency(arrays, summary):
+        raise RunDirectoryError(f"{run.path}/{inconsistency}")
     return picture_data(run, experiment, Result(summary, experiment.warnings(summary), arrays))
 
 
-def damage_of_columns(
+def inconsistency_with_columns(
     arrays: Mapping[str, Any], summary: Mapping[str, Any], columns: Sequence[str]
 ) -> str:
     """Return which file that is drawn is not of these columns, and why, or ""."""

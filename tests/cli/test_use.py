@@ -232,7 +232,7 @@ def test_evaluate_refuses_data_that_are_not_the_runs(invoke, tmp_path, runs):
 
 def test_check_prints_a_line_for_each_check_and_exits_1_if_one_fails(invoke, tmp_path, runs):
     lines = succeed(invoke, "check", runs["flow"]).splitlines()
-    assert len(lines) == 16
+    assert len(lines) == 15
     assert [line for line in lines if not line.startswith("OK  ")] == [
         line for line in lines if line.startswith("unchanged  files ")
     ]
@@ -243,7 +243,7 @@ def test_check_prints_a_line_for_each_check_and_exits_1_if_one_fails(invoke, tmp
     assert result.exit_code == 1
     failed = [line for line in result.stdout.splitlines() if line.startswith("FAIL ")]
     assert "checksum" in failed[0]
-    assert result.stderr == f"nflow: error: {copy}: {len(failed)} of 16 checks failed\n"
+    assert result.stderr == f"nflow: error: {copy}: {len(failed)} of 15 checks failed\n"
 
 
 @pytest.mark.slow

@@ -84,7 +84,7 @@ SOUND = {
 }
 OF_A_RUN = ["model", "status", "files", "record", "training", "weights", "checksum", "warnings"]
 OF_FLOWS = ["invertibility", "log-det", "round trip"]
-OF_A_TARGET = ["mass", "summary", "fresh draws", "modes", "arrays"]
+OF_A_TARGET = ["mass", "summary", "fresh draws", "arrays"]
 QUICK = ("mixed", "uniform box", "K = 0")  # one of each kind of flow and of base, and none
 
 
@@ -264,7 +264,7 @@ def test_a_run_that_was_interrupted_fails(broken):
     edit_json(broken / "run.json", status="interrupted")
     assert failures(broken) == {"status": "interrupted"}
     (broken / "summary.json").unlink()
-    of_figures = {"warnings", "mass", "summary", "fresh draws", "modes"}
+    of_figures = {"warnings", "mass", "summary", "fresh draws"}
     of_files = {"status", "files", "record", "training", "checksum"}
     assert set(failures(broken)) == of_files | of_figures
 

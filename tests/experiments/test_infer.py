@@ -17,7 +17,6 @@ from nflow_cli.config import presets
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import ConfigError, DivergenceError, Interrupted, TargetError
 from nflow_cli.experiments.check import check_run
-from nflow_cli.experiments.infer import checks
 from nflow_cli.experiments.infer import fit as infer_fit
 from nflow_cli.experiments.infer.subject import built_in, user_subject
 from nflow_cli.experiments.infer.user_code import function_of
@@ -353,7 +352,7 @@ def test_an_edited_score_fails_the_check(banana, key):
         run.summary[key]["x1"][0] += 1
     else:
         run.summary[key] += 0.1
-    assert checks.check_scores(run)[0] == "FAIL"
+    assert run.score_checks["summary"](run)[0] == "FAIL"
 
 
 def test_no_code_of_a_preset_or_a_run_is_run(fitted):

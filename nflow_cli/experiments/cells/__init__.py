@@ -86,7 +86,7 @@ class WholeTable(OfTable):
         """Train, score and save."""
         from nflow_cli.experiments.cells.run import run as fit_run
 
-        return fit_run(self.config, run, data, self.keeps_rows)
+        return fit_run(self.config, run, data)
 
     def load(self, run: RunDirectory) -> Any:
         """Load the trained density."""
@@ -138,16 +138,13 @@ class WholeTable(OfTable):
         """Score by test rows, or another table."""
         from nflow_cli.data.dataset import Dataset
         from nflow_cli.experiments.cells import judge, printed
-        from nflow_cli.experiments.cells.memorised import memorised
         from nflow_cli.experiments.cells.scoring import judged_table
 
         lines = [("data", self.config.subject), ("model", self.model_text)]
         if not isinstance(data, Dataset):
             return judged_table(trained, data, [("data", data.name), *lines[1:]])
         estimated = judge.estimates(trained, data.test, self.config.seed)
-        scores = judge.scores(trained, estimated, data.weights.test).model_dump()
-        scores |= judge.gap(trained, data.name, seed)
-        scores["memorisation"] = memorised(trained, data, self.config.seed).model_dump()
+        scores = judge.held_out(trained, data, estimated, self.config.seed, seed)
         facts = {**data.sizes, **scores}
         found = self.warnings(facts)
         rows = printed.verdict_of(facts, found) + printed.pit_rows(facts, found)

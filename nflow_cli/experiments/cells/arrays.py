@@ -9,12 +9,6 @@ from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 
 
-def mean_shares(density: CellDensity) -> dict[str, float]:
-    """Return the mean weight of the networks beside each column's marginal."""
-    shares = np.mean([member.shares[density.order] for member in density.networks], axis=0)
-    return {column.name: float(share) for column, share in zip(density.modelled, shares)}
-
-
 def pictures(
     density: CellDensity, data: Dataset, estimated: judge.Estimates, seed: int, keeps_rows: bool
 ) -> dict[str, np.ndarray]:

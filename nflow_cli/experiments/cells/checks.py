@@ -1,47 +1,34 @@
 """Checks of a fit to a whole table."""
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.densities.cells import network
 from nflow_cli.evaluation.pit import pit
 from nflow_cli.evaluation.verdicts import Verdict, passed
 from nflow_cli.experiments.cells import judge
-from nflow_cli.experiments.cells.arrays import mean_shares, pictures
+from nflow_cli.experiments.cells.arrays import pictures
 from nflow_cli.experiments.cells.loaded import TrainedCells
-from nflow_cli.experiments.cells.memorised import memorised
 from nflow_cli.experiments.cells.weights_arrays import blocks_of
-from nflow_cli.experiments.checked_run import CheckedRun, Checks, differences, unlike
-from nflow_cli.experiments.table.records import is_gone, skip_gone, unlike_records
+from nflow_cli.experiments.checked_run import Checks
+from nflow_cli.experiments.table.checked_rows import CheckedRows
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.directory import EVALUATION, RUN, SUMMARY
 from nflow_cli.runs.weights_file import sha256_of
 
-if TYPE_CHECKING:
-    from nflow_cli.experiments.cells import WholeTable
-
 DRAWS = 2_000
-TOLERANCE = 1e-6  # times 1 + a score: sums of many rows differ between machines
+TOLERANCE = 1e-6  # of a sum of probabilities
 UNLIKELY = 1e-6  # smallest p-value accepted
 
 
-class CheckedCells(CheckedRun):
+class CheckedCells(CheckedRows):
     """A run of ``nflow fit`` on a whole table to check."""
 
+    config: CellsConfig
     trained: TrainedCells
-    experiment: "WholeTable"
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether the table cannot be read again."""
-        return is_gone(self)
-
-    @property
-    def data_checks(self) -> Checks:
-        """Checks of the data."""
-        return {"data": skip_gone if self.is_gone else check_rows}
 
     @property
     def model_checks(self) -> Checks:
@@ -49,9 +36,26 @@ class CheckedCells(CheckedRun):
         return {"masses": check_masses, "own draws": check_own_draws}
 
     @property
-    def score_checks(self) -> Checks:
-        """Checks of scores and pictures."""
-        return {} if self.is_gone else {"summary": check_scores, "arrays": check_arrays}
+    def data_facts(self) -> dict[str, Any]:
+        """What the summary says of the data."""
+        return {**super().data_facts, "measure": self.data.measure, "columns": self.data.scored}
+
+    @cached_property
+    def estimated(self) -> judge.Estimates:
+        """Estimates of the test rows, from which the scores are computed."""
+        return judge.estimates(self.trained, self.data.test, self.config.seed)
+
+    @cached_property
+    def scores(self) -> Mapping[str, Any]:
+        """The scores of the summary, recomputed."""
+        scores = judge.held_out(self.trained, self.data, self.estimated, self.config.seed)
+        return {**scores, "shares": judge.mean_shares(self.trained)}
+
+    @property
+    def shown(self) -> Mapping[str, np.ndarray]:
+        """The arrays of the pictures, recomputed, and the log-density of each test row."""
+        keeps_rows = self.config.evaluate.keep_rows
+        return pictures(self.trained, self.data, self.estimated, self.config.seed, keeps_rows)
 
     @property
     def model_name(self) -> str:
@@ -73,22 +77,6 @@ class CheckedCells(CheckedRun):
     def weights_sha256(self) -> str:
         """SHA-256 of the weights."""
         return sha256_of(self.trained.arrays)
-
-    def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
-        """Return the best update."""
-        return {"best_update": self.best_of_members()}, []
-
-
-def check_rows(run: CheckedCells) -> Verdict:
-    """Reload the rows; compare sizes, checksum, measure and units."""
-    data, trained = run.data, run.trained
-    expected = {**data.sizes, "data": {"name": data.name, "sha256": data.sha256}}
-    expected |= {"measure": data.measure, "columns": data.scored}
-    wrong = differences(SUMMARY, expected, run.summary)
-    recorded = {c.name: [m.record() for m in c.maps] for c in trained.row if c.has_numbers}
-    wrong += unlike_records(RUN, data.record()["units"], recorded)
-    text = f"{sum(data.sizes.values()):,} rows found again"
-    return passed(not wrong), "; ".join(wrong) or text
 
 
 def check_masses(run: CheckedCells) -> Verdict:
@@ -125,48 +113,3 @@ def check_own_draws(run: CheckedCells) -> Verdict:
     p_value = 1.0 if judged.p_value is None else judged.p_value
     text = f"{DRAWS:,} draws: {lost:,} without a finite density; PIT uniform, p = {p_value:.2g}"
     return passed(not lost and p_value > UNLIKELY), text
-
-
-def check_scores(run: CheckedCells) -> Verdict:
-    """Recompute the summary's scores from the rows."""
-    data, config = run.data, run.config
-    estimated = judge.estimates(run.trained, data.test, config.seed)
-    scores = judge.scores(run.trained, estimated, data.weights.test).model_dump()
-    scores |= judge.gap(run.trained, data.name, config.seed)
-    scores["memorisation"] = memorised(run.trained, data, config.seed).model_dump()
-    scores["shares"] = mean_shares(run.trained)
-    wrong = [
-        f"{SUMMARY}: {key}: expected {expected!r:.40}, received {received!r:.40}"
-        for key, expected, received in _leaves(scores, run.summary)
-        if not _are_near(expected, received)
-    ]
-    text = f"log_likelihood {scores['log_likelihood']:.5f} from the test rows"
-    return passed(not wrong), "; ".join(wrong[:3]) or text
-
-
-def _leaves(
-    expected: Mapping[str, Any], received: Any, path: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
-    for key, value in expected.items():
-        there = received.get(key) if isinstance(received, Mapping) else None
-        if isinstance(value, Mapping):
-            yield from _leaves(value, there, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", value, there
-
-
-def _are_near(expected: Any, received: Any) -> bool:
-    if not isinstance(expected, float) or not isinstance(received, int | float):
-        return expected == received
-    return abs(expected - received) <= TOLERANCE * (1 + abs(expected))
-
-
-def check_arrays(run: CheckedCells) -> Verdict:
-    """Recompute the arrays of the pictures, and the log-density of each test row."""
-    data, config = run.data, run.config
-    estimated = judge.estimates(run.trained, data.test, config.seed)
-    expected = pictures(run.trained, data, estimated, config.seed, run.experiment.keeps_rows)
-    wrong = []
-    for key, values in expected.items():
-        wrong += unlike(f"{EVALUATION}: {key}", values, run.arrays[key], key == "test_log_q")
-    return passed(not wrong), "; ".join(wrong) or "as given"

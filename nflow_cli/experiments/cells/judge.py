@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.evaluation.likelihood import likelihood
 from nflow_cli.evaluation.pit import pit
 from nflow_cli.evaluation.truth import UNKNOWN, gap_to_the_truth
+from nflow_cli.experiments.cells.memorised import memorised
 from nflow_cli.experiments.cells.summary import Scores
 from nflow_cli.random_streams import stream
 
@@ -59,6 +61,26 @@ def scores(density: CellDensity, estimated: Estimates, weights: np.ndarray | Non
         "column_gains": {} if density.unmixing else gain.columns,
     }
     return Scores(**facts, pit=pit(estimated["pit"], columns, weights))
+
+
+def held_out(
+    density: CellDensity, data: Dataset, estimated: Estimates, seed: int, fresh: int | None = None
+) -> dict[str, Any]:
+    """Return all scores by :func:`estimates` of the test rows, and by samples of the truth.
+
+    ``fresh`` is the seed of the latter (``None``: the same).
+    """
+    return {
+        **scores(density, estimated, data.weights.test).model_dump(),
+        **gap(density, data.name, seed if fresh is None else fresh),
+        "memorisation": memorised(density, data, seed).model_dump(),
+    }
+
+
+def mean_shares(density: CellDensity) -> dict[str, float]:
+    """Return the mean weight of the networks beside each column's marginal."""
+    shares = np.mean([member.shares[density.order] for member in density.networks], axis=0)
+    return {column.name: float(share) for column, share in zip(density.modelled, shares)}
 
 
 def gap(density: CellDensity, name: str, seed: int) -> dict[str, float | None]:

@@ -4,8 +4,7 @@ from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.presets import fingerprint
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.experiments.cells import fit, judge
-from nflow_cli.experiments.cells.arrays import mean_shares, pictures
-from nflow_cli.experiments.cells.memorised import memorised
+from nflow_cli.experiments.cells.arrays import pictures
 from nflow_cli.experiments.cells.summary import CellsSummary
 from nflow_cli.experiments.cells.weights_arrays import arrays_of
 from nflow_cli.experiments.summary import DataRecord, Fitted
@@ -14,7 +13,7 @@ from nflow_cli.runs.weights_file import save_weights
 from nflow_cli.training.progress import phase
 
 
-def run(config: CellsConfig, directory: RunDirectory, data: Dataset, keeps_rows: bool) -> Fitted:
+def run(config: CellsConfig, directory: RunDirectory, data: Dataset) -> Fitted:
     """Train or resume in ``directory``, score and save."""
     parts = fit.build(config, data)
     training = fit.train(parts, data, config, directory)
@@ -22,15 +21,11 @@ def run(config: CellsConfig, directory: RunDirectory, data: Dataset, keeps_rows:
     model_sha256 = save_weights(directory, arrays_of(density, parts.model.members()))
     with phase(f"scoring: {len(data.test):,} test rows"):
         estimated = judge.estimates(density, data.test, config.seed)
-        scores = judge.scores(density, estimated, data.weights.test)
-        gap = judge.gap(density, data.name, config.seed)
-        memorisation = memorised(density, data, config.seed)
+        scores = judge.held_out(density, data, estimated, config.seed)
     with phase("preparing pictures"):
-        shown = pictures(density, data, estimated, config.seed, keeps_rows)
+        shown = pictures(density, data, estimated, config.seed, config.evaluate.keep_rows)
     summary = CellsSummary(
-        **scores.model_dump(),
-        **gap,
-        memorisation=memorisation,
+        **scores,
         flow=config.cells.text,
         k=1,
         target=None,
@@ -42,7 +37,7 @@ def run(config: CellsConfig, directory: RunDirectory, data: Dataset, keeps_rows:
         steps=training.steps,
         best_update=training.best_update,
         **data.sizes,
-        shares=mean_shares(density),
+        shares=judge.mean_shares(density),
         n_parameters=parts.model.trained.count_params(),
         model_sha256=model_sha256,
         config_sha256=fingerprint(config),

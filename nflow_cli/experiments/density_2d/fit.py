@@ -11,7 +11,13 @@ from nflow_cli.config.training_schema import Annealed, CooledStopping
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.evaluation.scores import mass_of
-from nflow_cli.evaluation.target import density_arrays, evaluate_samples, missed_share
+from nflow_cli.evaluation.target import (
+    IN_SUMMARY,
+    Evaluation,
+    density_arrays,
+    evaluate_samples,
+    missed_share,
+)
 from nflow_cli.experiments.density_2d.summary import TargetSummary
 from nflow_cli.experiments.summary import Fitted, identity_of
 from nflow_cli.flows import FlowStack
@@ -205,6 +211,14 @@ def _stopping(config: Fit2DConfig | InferConfig, clock: Clock) -> list[Any]:
     return [Plateau(**stopping.model_dump(), clock=clock, start=start)]
 
 
+def scores_of(
+    evaluation: Evaluation, density: FlowDensity, target: Target, seed: int
+) -> dict[str, Any]:
+    """Return the scores of the summary, by the draws of an evaluation and those of the target."""
+    drawn = {name: evaluation.scores[name] for name in IN_SUMMARY}
+    return drawn | missed_share(density, target, seed)
+
+
 def run(config: Fit2DConfig, directory: RunDirectory) -> Fitted:
     """Train or resume in ``directory``, score and save."""
     model = build(config)
@@ -213,6 +227,7 @@ def run(config: Fit2DConfig, directory: RunDirectory) -> Fitted:
     parts, seed = (model.density, model.target), config.seed
     with phase(f"scoring: {config.evaluate.samples:,} draws"):
         evaluation = evaluate_samples(*parts, seed, config.evaluate.samples)
+        scores = scores_of(evaluation, *parts, seed)
         mass, mass_error = mass_of(model.density, seed)
     with phase("preparing pictures"):
         arrays = density_arrays(*parts, evaluation.first, seed, config.evaluate.grid)
@@ -221,13 +236,12 @@ def run(config: Fit2DConfig, directory: RunDirectory) -> Fitted:
         target=config.subject,
         base=config.base_name,
         steps=training.steps,
-        **evaluation.summary,
-        **missed_share(*parts, seed),
+        **scores,
         mass=mass,
         mass_error=mass_error,
         n_parameters=model.flow.count_params(),
         model_sha256=model_sha256,
         **training.speed._asdict(),
-        restarts=training.restarts.judged(evaluation.summary),
+        restarts=training.restarts.judged(scores),
     )
     return Fitted(summary, arrays)

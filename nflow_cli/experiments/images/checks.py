@@ -1,5 +1,6 @@
 """Checks of a VAE."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -15,33 +16,21 @@ from nflow_cli.evaluation.flow_checks import (
     check_margin,
     check_round_trip,
 )
-from nflow_cli.evaluation.verdicts import Outcome, Verdict, passed
+from nflow_cli.evaluation.verdicts import Outcome, Verdict
 from nflow_cli.experiments.checked_flows import CheckedFlows
-from nflow_cli.experiments.checked_run import (
-    Checks,
-    agree,
-    differences,
-    unlike,
-)
+from nflow_cli.experiments.checked_run import Checks, check_arrays, check_scores
+from nflow_cli.experiments.comparison import agreement, differences
 from nflow_cli.experiments.images.evaluation import (
     BATCH,
     NATS,
     OF_LATENTS,
-    SHOWN_LATENTS,
-    SHOWN_PRIOR,
-    SHOWN_SAMPLES,
     ImportanceSampler,
-    draw_latents,
-    draw_prior,
-    manifold_of,
     scores_of,
-    shown_images,
-    shown_units,
+    vae_arrays,
 )
 from nflow_cli.experiments.images.fit import published_of, split
-from nflow_cli.experiments.images.networks import SIDE
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.directory import ESTIMATES, EVALUATION, SUMMARY
+from nflow_cli.runs.directory import ESTIMATES, SUMMARY
 
 IMAGES, DRAWS = 8, 4  # posteriors that are checked, and points of each
 PRIOR_POINTS = 32
@@ -98,10 +87,21 @@ class CheckedImages(CheckedFlows):
         points = stream(self.config.seed, "check prior").standard_normal(shape, np.float32)
         return Flows(as_arrays(self.model.prior.composition()), points.astype(np.float64))
 
-    def training_facts(self) -> tuple[dict[str, int | None], list[str]]:
+    @property
+    def scores(self) -> Mapping[str, Any]:
+        """The scores of the summary, from the estimates of each image."""
+        return scores_of(self.estimates, self.config.evaluate.importance_samples)
+
+    @property
+    def shown(self) -> Mapping[str, np.ndarray]:
+        """The arrays of the pictures, recomputed."""
+        mean_latent = self.estimates["mean_latent"]
+        return vae_arrays(self.model, self.pixels, self.data.y_test, mean_latent, self.config.seed)
+
+    def training_facts(self) -> dict[str, Any]:
         """Return the best epoch."""
         validated = self.config.train.early_stopping is not None
-        return {"best_epoch": self.best_at("validation_negative_elbo") if validated else None}, []
+        return {"best_epoch": self.best_at("validation_negative_elbo") if validated else None}
 
 
 OF_PRIOR: Checks = {
@@ -119,7 +119,7 @@ def check_images(run: CheckedImages) -> Verdict:
     data = {"name": images.name, "sha256": images.sha256, **sizes}
     expected = {"data": data, "published": published_of(config, images)}
     wrong = differences(SUMMARY, expected, run.summary)
-    return passed(not wrong), "; ".join(wrong) or f"{images.n_test:,} test images found again"
+    return agreement(wrong, f"{images.n_test:,} test images found again")
 
 
 def check_bound(run: CheckedImages) -> Verdict:
@@ -127,54 +127,15 @@ def check_bound(run: CheckedImages) -> Verdict:
 
     These are redrawn for the first, the middle and the last batch of images.
     """
-    estimates = run.estimates
+    outcome, detail = check_scores(run)
     n, draws = len(run.pixels), run.config.evaluate.importance_samples
-    outcome, detail = agree(run, scores_of(estimates, draws), "from the same draws")
-    wrong = [] if outcome == Outcome.OK else [detail]
     sampler, starts = ImportanceSampler(run.model, draws, run.config.seed), range(0, n, BATCH)
-    some = sorted({starts[0], starts[len(starts) // 2], starts[-1]})
-    batches = [slice(start, start + BATCH) for start in some]
+    batches = [slice(i, i + BATCH) for i in sorted({0, starts[len(starts) // 2], starts[-1]})]
     drawn = [sampler(run.pixels[batch], batch.start) for batch in batches]
-    for name, saved in estimates.items():
-        expected = np.concatenate([of_batch[name] for of_batch in drawn])
-        received = np.concatenate([saved[batch] for batch in batches])
-        wrong += unlike(f"{ESTIMATES}: {name}", expected, received, nats=name in NATS)
-    return passed(not wrong), "; ".join(wrong) or detail
+    saved = [{name: array[batch] for name, array in run.estimates.items()} for batch in batches]
+    wrong = differences(ESTIMATES, _joined(drawn), _joined(saved))
+    return agreement([*([detail] if outcome == Outcome.FAIL else []), *wrong], detail)
 
 
-def check_arrays(run: CheckedImages) -> Verdict:
-    """Recompute the arrays of the pictures."""
-    model, seed = run.model, run.config.seed
-    originals, axis = run.arrays["originals"], run.arrays["manifold_axis"]
-    axes = run.arrays["latent_axes"].tolist()
-    if not all(isinstance(unit, int) and 0 <= unit < model.latent_dim for unit in axes):
-        return Outcome.FAIL, f"{EVALUATION}: latent_axes: expected latent units, received {axes}"
-    if originals.shape[1:] != (SIDE, SIDE):
-        return Outcome.FAIL, f"{EVALUATION}: originals: received shape {originals.shape}"
-    known = {image.tobytes() for image in run.pixels.astype(np.float32)}
-    wrong = []
-    if not all(image.tobytes() in known for image in originals.astype(np.float32)):
-        wrong.append(f"{EVALUATION}: originals: expected test images")
-    expected = {
-        "reconstructions": model.reconstruct(originals, seed),
-        "samples": model.sample(SHOWN_SAMPLES, seed),
-        "manifold": manifold_of(model, axis, axes),
-        **_latents(run, axes, run.estimates["mean_latent"]),
-    }
-    if run.config.prior:
-        expected["prior_latents"] = draw_prior(model, SHOWN_PRIOR, seed)[:, axes]
-    for key, array in expected.items():
-        wrong += run.unlike(key, ops.convert_to_numpy(array))
-    return passed(not wrong), "; ".join(wrong) or f"{EVALUATION}: as the model gives it"
-
-
-def _latents(run: CheckedImages, axes: list[int], mean_latent: np.ndarray) -> dict[str, np.ndarray]:
-    pixels, labels, seed = run.pixels, run.data.y_test, run.config.seed
-    shown = shown_images(len(pixels), seed, SHOWN_LATENTS)
-    base, latents = draw_latents(run.model, pixels[shown], seed)
-    return {
-        "latent_axes": np.array(shown_units(mean_latent)),
-        "labels": np.empty(0) if labels is None else labels[shown],
-        "base_latents": base[:, axes],
-        "latents": latents[:, axes],
-    }
+def _joined(batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}

@@ -12,7 +12,7 @@ from nflow_cli.experiments.experiment import Course, Identity, Measure
 from nflow_cli.experiments.infer import rows
 from nflow_cli.experiments.infer import warnings as rules
 from nflow_cli.experiments.infer.summary import InferSummary
-from nflow_cli.experiments.picture_data import damage_of_columns
+from nflow_cli.experiments.picture_data import inconsistency_with_columns
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.experiments.summary import Fitted
 from nflow_cli.runs.array_shapes import Shapes
@@ -117,7 +117,8 @@ class Inference(DensityExperiment):
 
     def labels(self) -> dict[str, Any]:
         """Return the summary's config entries."""
-        return {"target": self.config.subject, "base": self.config.base_name}
+        facts = {"target": self.config.subject, "base": self.config.base_name}
+        return {**facts, "columns": self.config.density.columns}
 
     def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
         """Return the printed scores."""
@@ -168,9 +169,9 @@ class Inference(DensityExperiment):
         sha256 = self.config.density.sha256
         return {} if sha256 is None else {"density.sha256": sha256[:12]}
 
-    def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
+    def inconsistency(self, arrays: Mapping[str, Any], summary: Summary) -> str:
         """Return an inconsistency between arrays and columns, or ""."""
-        return damage_of_columns(arrays, summary, self.config.density.columns)
+        return inconsistency_with_columns(arrays, summary, self.config.density.columns)
 
     def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
         """Return the pictures by name."""

@@ -11,7 +11,7 @@ from nflow_cli.errors import ConfigError
 from nflow_cli.evaluation.warnings import ScoreWarning, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.experiment import FLOWS_EXPECTED, Measure, checksum_of_data
-from nflow_cli.experiments.picture_data import damage_of_columns
+from nflow_cli.experiments.picture_data import inconsistency_with_columns
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.experiments.summary import Fitted
 from nflow_cli.experiments.table import pictures, rows
@@ -59,7 +59,7 @@ class Table(OfTable, DensityExperiment):
         """Train, score and save."""
         from nflow_cli.experiments.table import fit as table_fit
 
-        return table_fit.run(self.config, run, data, self.judge, self.keeps_rows)
+        return table_fit.run(self.config, run, data)
 
     def load(self, run: RunDirectory) -> Any:
         """Load the trained density, in the table's units."""
@@ -83,21 +83,6 @@ class Table(OfTable, DensityExperiment):
 
     # Scores.
 
-    def judge(self, density: Any, data: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return :meth:`scores_of` and :meth:`arrays_of`."""
-        from nflow_cli.training.progress import phase
-
-        with phase(f"scoring: {len(data.test):,} test rows"):
-            scores = self.scores_of(density, data)
-        with phase("preparing pictures"):
-            return scores, self.arrays_of(density, data)
-
-    def scores_of(self, density: Any, data: Any) -> dict[str, Any]:
-        """Score a density by the test rows."""
-        from nflow_cli.evaluation.scores import table_scores
-
-        return table_scores(density, data, self.config.seed)
-
     def ruined(self, summary: Summary) -> ScoreWarning | None:
         """Warn if worse than the base."""
         return ruined_fit(summary, "log_likelihood", sign=-1)
@@ -119,13 +104,12 @@ class Table(OfTable, DensityExperiment):
     ) -> Judgement:
         """Score by test rows, or another table."""
         from nflow_cli.data.dataset import Dataset
-        from nflow_cli.evaluation.truth import gap_to_the_truth
+        from nflow_cli.evaluation.scores import table_scores
         from nflow_cli.experiments.table.judging import judged_table
 
         if not isinstance(data, Dataset):
             return judged_table(trained, data, self._lines)
-        gap = gap_to_the_truth(trained.log_prob, data.name, seed, data.modelled)
-        scores = self.scores_of(trained, data) | gap
+        scores = table_scores(trained, data, self.config.seed, seed)
         facts = {**data.sizes, **scores}
         warnings = self.warnings({**recorded, **facts})
         return Judgement(scores, self._lines + rows.held_out_rows(facts, warnings), warnings)
@@ -150,36 +134,24 @@ class Table(OfTable, DensityExperiment):
     # Pictures and checks.
 
     @property
-    def is_in_the_plane(self) -> bool:
-        """Whether the pictures are 2-D maps: two columns, none given, no ensemble."""
-        return self.config.dim == 2 and self.members == 1 and not self.config.given
-
-    @property
     def shapes(self) -> Shapes:
         """The arrays in ``evaluation.npz``."""
         shown = pictures.PLANE
-        if not self.is_in_the_plane:
+        if not self.config.is_in_the_plane:
             shown = pictures.shapes_of(self.config.dim, bool(self.config.given))
         if not self.keeps_rows:
             return shown
         return {**shown, **ROWS, **(ROW_WEIGHTS if self.config.data.weights else {})}
 
-    def arrays_of(self, density: Any, data: Any) -> dict[str, Any]:
-        """Return the arrays of the pictures."""
-        from nflow_cli.evaluation.table import density_of_points, rows_and_draws
-
-        arrays = density_of_points if self.is_in_the_plane else rows_and_draws
-        return arrays(density, data, self.config.seed, self.keeps_rows)
-
-    def damage(self, arrays: Mapping[str, Any], summary: Summary) -> str:
+    def inconsistency(self, arrays: Mapping[str, Any], summary: Summary) -> str:
         """Return an inconsistency between arrays and columns, or ""."""
-        return damage_of_columns(arrays, summary, self.config.columns)
+        return inconsistency_with_columns(arrays, summary, self.config.columns)
 
     def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
         """Return the pictures by name."""
         from nflow_cli import plotting
 
-        draw = plotting.points_figures if self.is_in_the_plane else plotting.table_figures
+        draw = plotting.points_figures if self.config.is_in_the_plane else plotting.table_figures
         return draw(*arrays)
 
     def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":

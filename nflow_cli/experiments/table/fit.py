@@ -11,8 +11,8 @@ from nflow_cli.data.dataset import Dataset
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.pushforward import FlowDensity, chunks, each_member
-from nflow_cli.evaluation.scores import log_q_of_rows, mass_of
-from nflow_cli.evaluation.truth import gap_to_the_truth
+from nflow_cli.evaluation.scores import log_q_of_rows, mass_of, table_scores
+from nflow_cli.evaluation.table import density_of_points, rows_and_draws
 from nflow_cli.experiments.summary import DataRecord, Fitted, identity_of
 from nflow_cli.experiments.table.summary import TableSummary
 from nflow_cli.experiments.table.training import Training, train_on_rows
@@ -24,7 +24,7 @@ from nflow_cli.runs.model_file import save_model
 from nflow_cli.terminal.layout import tell
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.divergence import trace_flows
-from nflow_cli.training.progress import nats_text
+from nflow_cli.training.progress import nats_text, phase
 from nflow_cli.training.trainer import ChunkTrainer, Clock, compiled
 from nflow_cli.training.validation import ValidationLog
 
@@ -153,24 +153,25 @@ def _baseline(density: FlowDensity, data: Dataset) -> float:
     return float(np.average(log_q, weights=data.weights.validation))
 
 
-Judge = Callable[[Any, Dataset], tuple[dict[str, Any], dict[str, np.ndarray]]]
+def arrays_of(config: FitConfig, density: FlowDensity, data: Dataset) -> dict[str, np.ndarray]:
+    """Return the arrays of the pictures, and the log-density of each test row that is kept."""
+    arrays = density_of_points if config.is_in_the_plane else rows_and_draws
+    keeps_rows = config.evaluate.keep_rows
+    of_rows = log_q_of_rows(density, data) if keeps_rows else {}
+    return {**arrays(density, data, config.seed, keeps_rows), **of_rows}
 
 
-def run(
-    config: FitConfig, directory: RunDirectory, data: Dataset, judge: Judge, keeps_rows: bool
-) -> Fitted:
-    """Train or resume in ``directory``, score and save.
-
-    ``judge`` returns the scores of a density on a dataset, and the arrays of the pictures.
-    """
+def run(config: FitConfig, directory: RunDirectory, data: Dataset) -> Fitted:
+    """Train or resume in ``directory``, score and save."""
     model = build(config, data)
     training = train(model, data, config, directory)
     model_sha256 = save_model(directory, model.trained)
-    scores, arrays = judge(model.density, data)
-    of_rows = log_q_of_rows(model.density, data) if keeps_rows else {}
-    arrays = {**arrays, **of_rows}
+    with phase(f"scoring: {len(data.test):,} test rows"):
+        scores = table_scores(model.density, data, config.seed)
+    with phase("preparing pictures"):
+        arrays = arrays_of(config, model.density, data)
     mass = {}
-    if data.train.shape[1] == 2 and not data.given:
+    if config.is_of_two:
         mass["mass"], mass["mass_error"] = mass_of(model.density, config.seed)
     summary = TableSummary(
         **identity_of(config),
@@ -180,7 +181,6 @@ def run(
         steps=training.steps,
         best_update=training.best_update,
         **scores,
-        **gap_to_the_truth(model.density.log_prob, data.name, config.seed, data.modelled),
         **data.sizes,
         **mass,
         n_parameters=model.trained.count_params(),

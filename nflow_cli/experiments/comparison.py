@@ -1,0 +1,155 @@
+"""Comparison of what is recomputed with what a run's files hold, within tolerances by key."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nflow_cli.evaluation.verdicts import Verdict, passed
+from nflow_cli.runs.directory import ESTIMATES, EVALUATION, RUN, SUMMARY
+
+
+class Tolerance(NamedTuple):
+    """The allowed difference of a number x: ``max(absolute, relative |x|) + scaled * scale``.
+
+    Attributes:
+        absolute: In the unit of the number.
+        relative: A share of its size.
+        scaled: In units of ``scale``, a function of the number, or its array; of all values by key;
+            and of the keys down to it.
+        scale: As above; an array's standard deviation.
+        few: The share of an array that may differ by more, where flows amplify rounding.
+    """
+
+    absolute: float = 0.0
+    relative: float = 0.0
+    scaled: float = 0.0
+    scale: Callable[[Any, Mapping[str, Any], Sequence[Any]], Any] = lambda *_: None
+    few: float = 0.0
+
+    def allows(self, number: Any, received: Any, scale: Any) -> Any:
+        """Return whether numbers, or arrays of them, differ by no more."""
+        with np.errstate(invalid="ignore"):  # of infinities
+            off = np.where(number == received, 0.0, np.abs(number - received))
+            allowed = np.maximum(self.absolute, self.relative * np.abs(number))
+            near = off <= allowed + (
+                self.scaled * scale if self.scaled and scale is not None else 0
+            )
+        return near | (np.isnan(number) & np.isnan(received))
+
+
+def spread(array: np.ndarray, *_: Any) -> Any:
+    """Return the standard deviation of an array: of points in the plane, of each column."""
+    columns = -2 if array.ndim > 1 and array.shape[-1] == 2 else None
+    return np.nanstd(array, axis=columns, keepdims=True) if array.size else 0.0
+
+
+def error_of(key: str) -> Callable[..., Any]:
+    """Return the scale that is the value of a key."""
+    return lambda _, values, keys: values[key]
+
+
+def _spread_of_column(_: Any, values: Mapping[str, Any], keys: Sequence[Any]) -> Any:
+    return values["moments"][keys[1]][1]
+
+
+EXACT = Tolerance()
+NATS = Tolerance(1e-4, 1e-4, few=1e-3)  # of an array of log-densities
+SPREAD = Tolerance(scaled=1e-3, scale=spread, few=1e-3)
+AXIS = Tolerance(scaled=1e-4, scale=spread)
+MEAN = Tolerance(2e-6, 2e-6)  # below the last printed digit, above float32 rounding of a mean
+SUM = Tolerance(1e-6, 1e-6)  # of many rows in float64
+# A mass is a sum over cells, divided by differences that rounding may move.
+MASS = Tolerance(3e-6, 3e-6, 0.05, error_of("mass_error"))
+MOMENT = Tolerance(1e-12, 1e-3, 1e-3, _spread_of_column)
+OTHERS = "*"  # keys of a file that are not in its table
+TOLERANCES: Mapping[str, Mapping[str, Tolerance]] = {
+    RUN: {OTHERS: EXACT, "units": Tolerance(relative=1e-6)},
+    SUMMARY: {
+        OTHERS: MEAN,
+        **dict.fromkeys(("restarts", "member_log_likelihoods"), EXACT),
+        **dict.fromkeys(("mass", "mass_error"), MASS),
+        **dict.fromkeys(("moments", "missed_mode"), MOMENT),
+        "moments_standard_error": Tolerance(1e-12, 1e-3),
+        "normality": Tolerance(1e-3),  # of a Kolmogorov distance: a few rows may change places
+        **dict.fromkeys(("column_gains", "pit", "memorisation", "shares"), SUM),
+        "independent_log_likelihood": SUM,
+        "independent_log_likelihood_standard_error": SUM,
+    },
+    EVALUATION: {
+        OTHERS: SPREAD,
+        **dict.fromkeys(("log_q", "log_base", "log_target", "log_deformation", "test_log_q"), NATS),
+        **dict.fromkeys(("axis_1", "axis_2", "manifold_axis"), AXIS),
+        **dict.fromkeys(("deformation_axis_1", "deformation_axis_2"), AXIS),
+        **dict.fromkeys(("columns_shown", "deformation_k", "latent_axes", "originals"), EXACT),
+    },
+    ESTIMATES: {
+        OTHERS: SPREAD,
+        **dict.fromkeys(("reconstruction", "kl", "log_evidence"), NATS),
+    },
+}
+
+
+def differences(
+    file: str,
+    expected: Mapping[str, Any],
+    received: Mapping[str, Any],
+    tolerances: Mapping[str, Tolerance] = {},
+) -> list[str]:
+    """Return for each key whose values differ a line that names the first number that does.
+
+    Args:
+        file: Whose values are ``received``, and whose :data:`TOLERANCES` hold.
+        expected: Numbers, texts, arrays, and lists and mappings of them, by key.
+        received: The same; other keys are not compared.
+        tolerances: Of some keys, in place of those of the file.
+    """
+    table = {**TOLERANCES[file], **tolerances}
+    found = (
+        next(_unlike(value, received.get(key), table.get(key, table[OTHERS]), expected, (key,)), "")
+        for key, value in expected.items()
+    )
+    return [f"{file}: {difference}" for difference in found if difference]
+
+
+def _unlike(
+    expected: Any, received: Any, near: Tolerance, values: Mapping[str, Any], keys: tuple[Any, ...]
+) -> Iterator[str]:
+    parts, of_received = _parts(expected), _parts(received)
+    if parts is not None and of_received is not None and parts.keys() == of_received.keys():
+        for key, part in parts.items():
+            yield from _unlike(part, of_received[key], near, values, (*keys, key))
+        return
+    name = ": ".join(map(str, keys))
+    if isinstance(expected, np.ndarray) and isinstance(received, np.ndarray):
+        yield from (f"{name}: {text}" for text in _unlike_arrays(expected, received, near))
+    elif not _is_near(expected, received, near, values, keys):
+        yield f"{name}: expected {expected!r:.80}, received {received!r:.80}"
+
+
+def _parts(value: Any) -> dict[Any, Any] | None:
+    if isinstance(value, list | tuple):
+        return dict(enumerate(value))
+    return dict(value) if isinstance(value, Mapping) else None
+
+
+def _is_near(expected: Any, received: Any, near: Tolerance, *where: Any) -> bool:
+    is_number = isinstance(received, int | float) and not isinstance(received, bool)
+    if not isinstance(expected, float) or not is_number:
+        return expected is received or expected == received
+    return bool(near.allows(expected, received, near.scale(expected, *where)))
+
+
+def _unlike_arrays(expected: np.ndarray, received: np.ndarray, near: Tolerance) -> Iterator[str]:
+    if expected.shape != received.shape:
+        yield f"expected shape {expected.shape}, received {received.shape}"
+        return
+    numbers = expected.astype(np.float64)
+    wrong = ~near.allows(numbers, received.astype(np.float64), near.scale(numbers, {}, ()))
+    if wrong.sum() > near.few * wrong.size:
+        yield f"{wrong.mean():.0%} of its numbers are others"
+
+
+def agreement(wrong: Sequence[str], text: str) -> Verdict:
+    """Return a verdict: the differences, or if there are none a text."""
+    return passed(not wrong), "; ".join(wrong) or text

@@ -1,0 +1,57 @@
+"""Checks of every fit to a table. No Keras here."""
+
+from typing import Any
+
+from nflow_cli.data.named_tables import IN_PYTHON
+from nflow_cli.data.table_files import STDIN
+from nflow_cli.evaluation.verdicts import Outcome, Verdict
+from nflow_cli.experiments.checked_run import CheckedRun, Checks
+from nflow_cli.experiments.comparison import agreement, differences
+from nflow_cli.runs.directory import RUN, SUMMARY
+
+
+class CheckedRows(CheckedRun):
+    """A run on a table, which need not be readable again."""
+
+    source = "from the test rows"
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the table cannot be read again."""
+        return self.config.subject in (STDIN, IN_PYTHON)
+
+    @property
+    def data_checks(self) -> Checks:
+        """Checks of the data."""
+        return {"data": skip_gone if self.is_gone else check_rows}
+
+    @property
+    def score_checks(self) -> Checks:
+        """Checks of scores and pictures."""
+        return {} if self.is_gone else super().score_checks
+
+    @property
+    def data_facts(self) -> dict[str, Any]:
+        """What the summary says of the data."""
+        data = self.data
+        return {**data.sizes, "data": {"name": data.name, "sha256": data.sha256}}
+
+    def training_facts(self) -> dict[str, Any]:
+        """Return the best update."""
+        return {"best_update": self.best_of_members()}
+
+
+def skip_gone(run: CheckedRun) -> Verdict:
+    """Report that the table cannot be read again."""
+    source = "standard input" if run.config.subject == STDIN else "Python"
+    text = f"the table came from {source} and cannot be read again: no scores, no pictures checked"
+    return Outcome.UNKNOWN, text
+
+
+def check_rows(run: CheckedRows) -> Verdict:
+    """Reload the rows; compare sizes, checksum, columns and units."""
+    record = run.data.record()
+    recorded = {key: record[key] for key in ("columns", "units")}
+    wrong = differences(SUMMARY, run.data_facts, run.summary)
+    wrong += differences(RUN, recorded, run.record["data"])
+    return agreement(wrong, f"{sum(run.data.sizes.values()):,} rows found again")
