@@ -46,10 +46,9 @@ def check_run(path: str) -> Iterator[Finding]:
     except NflowError as error:
         yield Finding("model", Outcome.FAIL, str(error))
         return
-    text = f"{experiment.model_file} holds the {run.model_name} of {CONFIG}"
+    text = f"{experiment.model_file} holds the {run.weights.model} of {CONFIG}"
     yield Finding("model", Outcome.OK, text)
-    checks = {**OF_FILES, **run.data_checks, **run.model_checks, **run.score_checks}
-    for name, check in checks.items():
+    for name, check in {**OF_FILES, **run.checks}.items():
         try:
             with np.errstate(all="ignore"):  # weights that are not finite fail, and that is all
                 outcome, detail = check(run)
@@ -87,7 +86,7 @@ def check_record(run: CheckedRun) -> Verdict:
         "flow": identity.flow,
         "k": identity.k,
         "seed": config.seed,
-        "n_parameters": run.n_parameters,
+        "n_parameters": run.weights.numbers,
         "config_sha256": fingerprint(run.directory.read_preset(CONFIG)),
     }
     expected |= run.experiment.labels()
@@ -100,7 +99,7 @@ def check_record(run: CheckedRun) -> Verdict:
 def check_training(run: CheckedRun) -> Verdict:
     """Check that config.yaml, summary.json and the rows of metrics.csv are of one training."""
     experiment, made = run.experiment, run.length
-    expected = {experiment.length_key: made, **run.training_facts()}
+    expected = {experiment.length_key: made, **run.training}
     wrong = differences(SUMMARY, expected, run.summary)
     if run.config.train.early_stopping is None and made != experiment.length:
         wrong.append(f"{METRICS}: ends at {experiment.column} {made}, not at {experiment.length}")
@@ -110,13 +109,12 @@ def check_training(run: CheckedRun) -> Verdict:
 
 def check_weights(run: CheckedRun) -> Verdict:
     """Count the weights: no others than those of the config are loaded, and all are finite."""
-    count = f"{run.n_arrays} arrays, {run.n_parameters:,} numbers"
-    return Outcome.OK, f"{count}, all finite"
+    return Outcome.OK, f"{run.weights.arrays} arrays, {run.weights.numbers:,} numbers, all finite"
 
 
 def check_checksum(run: CheckedRun) -> Verdict:
     """Check that the weights are, to the bit, those that training ended with."""
-    expected, received = run.summary.get("model_sha256"), run.weights_sha256
+    expected, received = run.summary.get("model_sha256"), run.weights.sha256
     if expected != received:
         return Outcome.FAIL, f"expected SHA-256 {expected!r:.80}, received {received}"
     return Outcome.OK, f"SHA-256 {received[:12]}… of the weights, as recorded"

@@ -31,29 +31,15 @@ OF_FLOWS: Checks = {
 }
 
 
-class CheckedFlows(CheckedRun):
-    """A run whose model has flows."""
-
-    @property
-    def model_checks(self) -> Checks:
-        """Checks of the flows, by name."""
-        return OF_FLOWS
-
-    @cached_property
-    def flows(self) -> Flows:
-        """The flows in float64, and points to check them at."""
-        raise NotImplementedError
-
-
-class CheckedDensity(CheckedFlows):
+class CheckedDensity(CheckedRun):
     """A run whose model is a density."""
 
     config: Fit2DConfig | FitConfig | InferConfig
 
     @property
-    def model(self) -> Any:
-        """The flow stack."""
-        return self.trained.trained
+    def checks(self) -> Checks:
+        """Checks of the flows, by name."""
+        return OF_FLOWS
 
     @cached_property
     def flows(self) -> Flows:
@@ -71,8 +57,9 @@ class CheckedRestarts(CheckedDensity):
 
     config: Fit2DConfig | InferConfig
 
-    def training_facts(self) -> dict[str, Any]:
-        """Return the record of the restarts, of the one that was kept by the other figures."""
+    @property
+    def training(self) -> dict[str, Any]:
+        """The record of the restarts, of the one that was kept by the other figures."""
         record = self.summary["restarts"]
         best, kls, updates = record["best"], [*record["kl"]], [*record["updates"]]
         kls[best], updates[best] = final_kl(self.summary), self.length

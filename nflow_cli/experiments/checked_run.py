@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,11 +10,20 @@ from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.verdicts import Verdict
 from nflow_cli.experiments.comparison import Tolerance, agreement, differences
 from nflow_cli.experiments.experiment import Experiment
-from nflow_cli.experiments.summary import read_summary
+from nflow_cli.experiments.summary import Judged, read_summary
 from nflow_cli.runs.directory import EVALUATION, METRICS, RUN, SUMMARY, RunDirectory
 
 Check = Callable[[Any], Verdict]
 Checks = Mapping[str, Check]
+
+
+class Weights(NamedTuple):
+    """The weights of a model: its name, how many arrays and numbers they are, and their SHA-256."""
+
+    model: str
+    arrays: int
+    numbers: int
+    sha256: str
 
 
 class CheckedRun:
@@ -33,46 +42,23 @@ class CheckedRun:
         self.config = experiment.config
 
     @property
-    def data_checks(self) -> Checks:
-        """Checks of what it was trained on, by name."""
+    def checks(self) -> Checks:
+        """Checks beside those of every run, by name."""
         return {}
 
     @property
-    def score_checks(self) -> Checks:
-        """Checks of its scores and pictures, by name."""
-        return {"summary": check_scores, "arrays": check_arrays}
-
-    @property
-    def model_checks(self) -> Checks:
-        """Checks of the trained model, by name."""
-        raise NotImplementedError
-
-    @property
     def model(self) -> Any:
-        """The model that was saved: a flow stack or a VAE."""
-        raise NotImplementedError
+        """The Keras layer or model that was saved."""
+        return self.trained.trained
 
-    @property
-    def model_name(self) -> str:
-        """What the model is called."""
-        return type(self.model).__name__
-
-    @property
-    def n_parameters(self) -> int:
-        """How many numbers its weights are."""
-        return self.model.count_params()
-
-    @property
-    def n_arrays(self) -> int:
-        """How many arrays its weights are."""
-        return len(self.model.weights)
-
-    @property
-    def weights_sha256(self) -> str:
-        """The SHA-256 of its weights."""
+    @cached_property
+    def weights(self) -> Weights:
+        """The weights that were saved."""
         from nflow_cli.runs.model_file import weights_sha256
 
-        return weights_sha256(self.model)
+        model = self.model
+        numbers = len(model.weights), model.count_params()
+        return Weights(type(model).__name__, *numbers, weights_sha256(model))
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -94,21 +80,9 @@ class CheckedRun:
         """What ``evaluation.npz`` holds."""
         return self.directory.read_evaluation(self.experiment.shapes)
 
-    def score(self, key: str) -> float:
-        """Return a score of the summary."""
-        value: Any = self.summary.get(key)
-        if value is None:
-            raise RunDirectoryError(f"{SUMMARY}: {key}: expected a number, received None")
-        return float(value)
-
-    @property
-    def scores(self) -> Mapping[str, Any]:
-        """The scores of the summary, recomputed."""
-        raise NotImplementedError
-
-    @property
-    def shown(self) -> Mapping[str, np.ndarray]:
-        """The arrays of the pictures, recomputed."""
+    @cached_property
+    def judged(self) -> Judged:
+        """Its scores and arrays, recomputed by the function that training uses."""
         raise NotImplementedError
 
     @cached_property
@@ -116,8 +90,9 @@ class CheckedRun:
         """The images or points that the run was trained on and judged by."""
         return self.experiment.data(self.directory)
 
-    def training_facts(self) -> dict[str, Any]:
-        """Return the figures of the training beside its length, by metrics.csv."""
+    @property
+    def training(self) -> dict[str, Any]:
+        """The figures of the training beside its length, by metrics.csv."""
         raise NotImplementedError
 
     def column(self, name: str) -> np.ndarray:
@@ -157,9 +132,10 @@ def whole(value: float) -> int:
 
 def check_scores(run: CheckedRun) -> Verdict:
     """Compare the recomputed scores with those of the summary."""
+    recomputed = run.judged.scores
     # With the types, and None for what is not finite, of a summary.
-    whole = run.experiment.summary_type(**{**run.summary, **run.scores}).facts
-    scores = {key: whole[key] for key in run.scores}
+    whole = run.experiment.summary_type(**{**run.summary, **recomputed}).facts
+    scores = {key: whole[key] for key in recomputed}
     numbers = {key: x for key, x in scores.items() if type(x) in (int, float)}
     shown = (f"{key} {x}" if isinstance(x, int) else f"{key} {x:.5f}" for key, x in numbers.items())
     wrong = differences(SUMMARY, scores, run.summary, run.tolerances)
@@ -168,5 +144,8 @@ def check_scores(run: CheckedRun) -> Verdict:
 
 def check_arrays(run: CheckedRun) -> Verdict:
     """Compare the recomputed arrays of the pictures with those of the run."""
-    wrong = differences(EVALUATION, run.shown, run.arrays)
+    wrong = differences(EVALUATION, run.judged.arrays, run.arrays)
     return agreement(wrong, f"{EVALUATION}: as the model gives it")
+
+
+OF_SCORES: Checks = {"summary": check_scores, "arrays": check_arrays}

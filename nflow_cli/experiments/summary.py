@@ -83,6 +83,13 @@ def identity_of(config: Any) -> dict[str, Any]:
     }
 
 
+class Judged(NamedTuple):
+    """The scores of a trained model, by keys of its summary, and the arrays of its pictures."""
+
+    scores: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+
+
 class Fitted(NamedTuple):
     """What a training and its evaluation return: the summary, and the arrays of the pictures."""
 

@@ -352,7 +352,7 @@ def test_an_edited_score_fails_the_check(banana, key):
         run.summary[key]["x1"][0] += 1
     else:
         run.summary[key] += 0.1
-    assert run.score_checks["summary"](run)[0] == "FAIL"
+    assert run.checks["summary"](run)[0] == "FAIL"
 
 
 def test_no_code_of_a_preset_or_a_run_is_run(fitted):

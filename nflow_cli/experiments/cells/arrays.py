@@ -1,16 +1,21 @@
 """Arrays of the pictures of a fit to a whole table."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells.density import CellDensity
-from nflow_cli.experiments.cells import judge
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 
 
 def pictures(
-    density: CellDensity, data: Dataset, estimated: judge.Estimates, seed: int, keeps_rows: bool
+    density: CellDensity,
+    data: Dataset,
+    estimated: Mapping[str, np.ndarray],
+    seed: int,
+    keeps_rows: bool,
 ) -> dict[str, np.ndarray]:
     """Return test rows, draws with their log-density, and the PIT of test cells."""
     rows = data.test[:SHOWN_SAMPLES] if keeps_rows else data.test[:0]

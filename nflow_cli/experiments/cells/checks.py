@@ -1,6 +1,5 @@
 """Checks of a fit to a whole table."""
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -11,10 +10,10 @@ from nflow_cli.densities.cells import network
 from nflow_cli.evaluation.pit import pit
 from nflow_cli.evaluation.verdicts import Verdict, passed
 from nflow_cli.experiments.cells import judge
-from nflow_cli.experiments.cells.arrays import pictures
 from nflow_cli.experiments.cells.loaded import TrainedCells
 from nflow_cli.experiments.cells.weights_arrays import blocks_of
-from nflow_cli.experiments.checked_run import Checks
+from nflow_cli.experiments.checked_run import Checks, Weights
+from nflow_cli.experiments.summary import Judged
 from nflow_cli.experiments.table.checked_rows import CheckedRows
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.weights_file import sha256_of
@@ -31,9 +30,18 @@ class CheckedCells(CheckedRows):
     trained: TrainedCells
 
     @property
-    def model_checks(self) -> Checks:
-        """Checks of the density."""
-        return {"masses": check_masses, "own draws": check_own_draws}
+    def checks(self) -> Checks:
+        """Checks of data, density, scores and pictures."""
+        of_density: Checks = {"masses": check_masses, "own draws": check_own_draws}
+        return {**super().checks, **of_density, **self.score_checks}
+
+    @cached_property
+    def weights(self) -> Weights:
+        """The weights that were saved; of the networks the numbers are counted."""
+        arrays = self.trained.arrays
+        trained = network.shapes(self.trained.layout, blocks_of(arrays))
+        numbers = sum(arrays[name].size for name in trained)
+        return Weights("density of cells", len(arrays), numbers, sha256_of(arrays))
 
     @property
     def data_facts(self) -> dict[str, Any]:
@@ -41,42 +49,9 @@ class CheckedCells(CheckedRows):
         return {**super().data_facts, "measure": self.data.measure, "columns": self.data.scored}
 
     @cached_property
-    def estimated(self) -> judge.Estimates:
-        """Estimates of the test rows, from which the scores are computed."""
-        return judge.estimates(self.trained, self.data.test, self.config.seed)
-
-    @cached_property
-    def scores(self) -> Mapping[str, Any]:
-        """The scores of the summary, recomputed."""
-        scores = judge.held_out(self.trained, self.data, self.estimated, self.config.seed)
-        return {**scores, "shares": judge.mean_shares(self.trained)}
-
-    @property
-    def shown(self) -> Mapping[str, np.ndarray]:
-        """The arrays of the pictures, recomputed, and the log-density of each test row."""
-        keeps_rows = self.config.evaluate.keep_rows
-        return pictures(self.trained, self.data, self.estimated, self.config.seed, keeps_rows)
-
-    @property
-    def model_name(self) -> str:
-        """Name of the model."""
-        return "density of cells"
-
-    @property
-    def n_parameters(self) -> int:
-        """Number of network weights."""
-        names = network.shapes(self.trained.layout, blocks_of(self.trained.arrays))
-        return sum(self.trained.arrays[name].size for name in names)
-
-    @property
-    def n_arrays(self) -> int:
-        """Number of weight arrays."""
-        return len(self.trained.arrays)
-
-    @property
-    def weights_sha256(self) -> str:
-        """SHA-256 of the weights."""
-        return sha256_of(self.trained.arrays)
+    def judged(self) -> Judged:
+        """Its scores and arrays, recomputed."""
+        return judge.judged(self.config, self.trained, self.data)
 
 
 def check_masses(run: CheckedCells) -> Verdict:

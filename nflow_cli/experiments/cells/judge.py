@@ -6,14 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.evaluation.likelihood import likelihood
 from nflow_cli.evaluation.pit import pit
 from nflow_cli.evaluation.truth import UNKNOWN, gap_to_the_truth
+from nflow_cli.experiments.cells.arrays import pictures
 from nflow_cli.experiments.cells.memorised import memorised
 from nflow_cli.experiments.cells.summary import Scores
+from nflow_cli.experiments.summary import Judged
 from nflow_cli.random_streams import stream
+from nflow_cli.training.progress import phase
 
 Estimates = Mapping[str, np.ndarray]
 
@@ -75,6 +79,16 @@ def held_out(
         **gap(density, data.name, seed if fresh is None else fresh),
         "memorisation": memorised(density, data, seed).model_dump(),
     }
+
+
+def judged(config: CellsConfig, density: CellDensity, data: Dataset) -> Judged:
+    """Return the scores of a density by the test rows, and its arrays."""
+    with phase(f"scoring: {len(data.test):,} test rows"):
+        estimated = estimates(density, data.test, config.seed)
+        found = held_out(density, data, estimated, config.seed)
+    with phase("preparing pictures"):
+        shown = pictures(density, data, estimated, config.seed, config.evaluate.keep_rows)
+    return Judged({**found, "shares": mean_shares(density)}, shown)
 
 
 def mean_shares(density: CellDensity) -> dict[str, float]:

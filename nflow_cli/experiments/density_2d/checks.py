@@ -1,20 +1,17 @@
 """Checks of a fit to a 2-D target."""
 
 import math
-from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
-
-import numpy as np
 
 from nflow_cli.arguments import MAX_SEED
 from nflow_cli.config.schema import Fit2DConfig
-from nflow_cli.evaluation.target import Evaluation, density_arrays, evaluate_samples
+from nflow_cli.evaluation.target import Evaluation, evaluate_samples
 from nflow_cli.evaluation.verdicts import Verdict, passed
 from nflow_cli.evaluation.warnings import is_dominated
 from nflow_cli.experiments.checked_flows import CheckedRestarts, check_mass
 from nflow_cli.experiments.checked_run import Checks, check_arrays, check_scores
-from nflow_cli.experiments.density_2d.fit import scores_of
+from nflow_cli.experiments.density_2d.fit import judged
+from nflow_cli.experiments.summary import Judged
 
 SIGMAS = 4.0
 
@@ -25,9 +22,10 @@ class CheckedTarget(CheckedRestarts):
     config: Fit2DConfig
 
     @property
-    def score_checks(self) -> Checks:
-        """Checks of scores and pictures."""
+    def checks(self) -> Checks:
+        """Checks of flows, scores and pictures."""
         return {
+            **super().checks,
             "mass": check_mass,
             "summary": check_scores,
             "fresh draws": check_fresh,
@@ -44,17 +42,10 @@ class CheckedTarget(CheckedRestarts):
         """The draws that the summary was computed from, scored again."""
         return self.evaluated(self.config.seed)
 
-    @property
-    def scores(self) -> Mapping[str, Any]:
-        """The scores of the summary, recomputed."""
-        density = self.trained
-        return scores_of(self.evaluation, density, density.target, self.config.seed)
-
-    @property
-    def shown(self) -> Mapping[str, np.ndarray]:
-        """The arrays of the pictures, recomputed."""
-        parts = self.trained, self.trained.target, self.evaluation.first
-        return density_arrays(*parts, self.config.seed, self.config.evaluate.grid)
+    @cached_property
+    def judged(self) -> Judged:
+        """Its scores and arrays, recomputed."""
+        return judged(self.config, self.trained, self.trained.target, self.evaluation)
 
 
 def check_fresh(run: CheckedTarget) -> Verdict:
@@ -69,7 +60,8 @@ def check_fresh(run: CheckedTarget) -> Verdict:
         if fresh[key] is None:
             continue
         combined = math.hypot(fresh[error], same[error])
-        away = abs(fresh[key] - run.score(key)) / max(combined, 1e-7)
+        recorded = math.nan if run.summary[key] is None else run.summary[key]
+        away = abs(fresh[key] - recorded) / max(combined, 1e-7)
         right = right and away <= SIGMAS
         shown.append(f"{key} {fresh[key]:.5f} ({away:.1f} s.e. away)")
     if "ess" not in errors:

@@ -19,7 +19,7 @@ from nflow_cli.evaluation.target import (
     missed_share,
 )
 from nflow_cli.experiments.density_2d.summary import TargetSummary
-from nflow_cli.experiments.summary import Fitted, identity_of
+from nflow_cli.experiments.summary import Fitted, Judged, identity_of
 from nflow_cli.flows import FlowStack
 from nflow_cli.registry import BASES, TARGETS, make, resolve
 from nflow_cli.runs.directory import RunDirectory
@@ -211,12 +211,14 @@ def _stopping(config: Fit2DConfig | InferConfig, clock: Clock) -> list[Any]:
     return [Plateau(**stopping.model_dump(), clock=clock, start=start)]
 
 
-def scores_of(
-    evaluation: Evaluation, density: FlowDensity, target: Target, seed: int
-) -> dict[str, Any]:
-    """Return the scores of the summary, by the draws of an evaluation and those of the target."""
-    drawn = {name: evaluation.scores[name] for name in IN_SUMMARY}
-    return drawn | missed_share(density, target, seed)
+def judged(
+    config: Fit2DConfig, density: FlowDensity, target: Target, evaluation: Evaluation
+) -> Judged:
+    """Return the scores of a density by the draws of an evaluation, and its arrays."""
+    scores = {name: evaluation.scores[name] for name in IN_SUMMARY}
+    scores |= missed_share(density, target, config.seed)
+    drawn = evaluation.first, config.seed, config.evaluate.grid
+    return Judged(scores, density_arrays(density, target, *drawn))
 
 
 def run(config: Fit2DConfig, directory: RunDirectory) -> Fitted:
@@ -227,10 +229,9 @@ def run(config: Fit2DConfig, directory: RunDirectory) -> Fitted:
     parts, seed = (model.density, model.target), config.seed
     with phase(f"scoring: {config.evaluate.samples:,} draws"):
         evaluation = evaluate_samples(*parts, seed, config.evaluate.samples)
-        scores = scores_of(evaluation, *parts, seed)
         mass, mass_error = mass_of(model.density, seed)
     with phase("preparing pictures"):
-        arrays = density_arrays(*parts, evaluation.first, seed, config.evaluate.grid)
+        scores, arrays = judged(config, *parts, evaluation)
     summary = TargetSummary(
         **identity_of(config),
         target=config.subject,

@@ -1,6 +1,5 @@
 """Checks of a VAE."""
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -17,18 +16,17 @@ from nflow_cli.evaluation.flow_checks import (
     check_round_trip,
 )
 from nflow_cli.evaluation.verdicts import Outcome, Verdict
-from nflow_cli.experiments.checked_flows import CheckedFlows
-from nflow_cli.experiments.checked_run import Checks, check_arrays, check_scores
+from nflow_cli.experiments import checked_flows
+from nflow_cli.experiments.checked_run import CheckedRun, Checks, check_arrays, check_scores
 from nflow_cli.experiments.comparison import agreement, differences
 from nflow_cli.experiments.images.evaluation import (
     BATCH,
     NATS,
     OF_LATENTS,
     ImportanceSampler,
-    scores_of,
-    vae_arrays,
 )
-from nflow_cli.experiments.images.fit import published_of, split
+from nflow_cli.experiments.images.fit import judged, published_of, split
+from nflow_cli.experiments.summary import Judged
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import ESTIMATES, SUMMARY
 
@@ -36,21 +34,16 @@ IMAGES, DRAWS = 8, 4  # posteriors that are checked, and points of each
 PRIOR_POINTS = 32
 
 
-class CheckedImages(CheckedFlows):
+class CheckedImages(CheckedRun):
     """A run of ``nflow train-vae`` to check."""
 
     config: VAEConfig
 
     @property
-    def data_checks(self) -> Checks:
-        """Checks of the data."""
-        return {"data": check_images}
-
-    @property
-    def score_checks(self) -> Checks:
-        """Checks of scores and pictures."""
-        of_prior = OF_PRIOR if self.config.prior else {}
-        return {**of_prior, "bound": check_bound, "arrays": check_arrays}
+    def checks(self) -> Checks:
+        """Checks of data, flows, scores and pictures."""
+        of_flows = {**checked_flows.OF_FLOWS, **(OF_PRIOR if self.config.prior else {})}
+        return {"data": check_images, **of_flows, "bound": check_bound, "arrays": check_arrays}
 
     @property
     def model(self) -> Any:
@@ -87,19 +80,14 @@ class CheckedImages(CheckedFlows):
         points = stream(self.config.seed, "check prior").standard_normal(shape, np.float32)
         return Flows(as_arrays(self.model.prior.composition()), points.astype(np.float64))
 
-    @property
-    def scores(self) -> Mapping[str, Any]:
-        """The scores of the summary, from the estimates of each image."""
-        return scores_of(self.estimates, self.config.evaluate.importance_samples)
+    @cached_property
+    def judged(self) -> Judged:
+        """Its scores and arrays, recomputed from the estimates of each image."""
+        return judged(self.config, self.model, self.pixels, self.data.y_test, self.estimates)
 
     @property
-    def shown(self) -> Mapping[str, np.ndarray]:
-        """The arrays of the pictures, recomputed."""
-        mean_latent = self.estimates["mean_latent"]
-        return vae_arrays(self.model, self.pixels, self.data.y_test, mean_latent, self.config.seed)
-
-    def training_facts(self) -> dict[str, Any]:
-        """Return the best epoch."""
+    def training(self) -> dict[str, Any]:
+        """The best epoch."""
         validated = self.config.train.early_stopping is not None
         return {"best_epoch": self.best_at("validation_negative_elbo") if validated else None}
 

@@ -14,11 +14,12 @@ from nflow_cli.experiments.images.evaluation import (
     ImportanceSampler,
     estimate_arrays,
     evaluate_vae,
+    scores_of,
     vae_arrays,
 )
 from nflow_cli.experiments.images.summary import ImagesRecord, ImagesSummary
 from nflow_cli.experiments.images.vae import FlowVAE
-from nflow_cli.experiments.summary import Fitted, identity_of
+from nflow_cli.experiments.summary import Fitted, Judged, identity_of
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
@@ -195,6 +196,18 @@ def published_of(config: VAEConfig, images: Images) -> list[dict[str, Any]]:
     ]
 
 
+def judged(
+    config: VAEConfig,
+    vae: FlowVAE,
+    pixels: np.ndarray,
+    labels: np.ndarray | None,
+    estimates: dict[str, np.ndarray],
+) -> Judged:
+    """Return the scores of a VAE by the estimates of each test image, and its arrays."""
+    scores = scores_of(estimates, config.evaluate.importance_samples)
+    return Judged(scores, vae_arrays(vae, pixels, labels, estimates["mean_latent"], config.seed))
+
+
 def run(config: VAEConfig, directory: RunDirectory, images: Images) -> Fitted:
     """Train or resume in ``directory``, score and save."""
     training, held_out = split(images, config)
@@ -205,10 +218,9 @@ def run(config: VAEConfig, directory: RunDirectory, images: Images) -> Fitted:
     pixels = binarize(images.x_test, config.data.binarization, config.seed, 0, "test")
     draws = config.evaluate.importance_samples
     with phase(f"scoring: {images.n_test:,} test images, {draws:,} importance samples each"):
-        scores, estimates = evaluate_vae(model.vae, pixels, draws, config.seed)
-    shown = (pixels, images.y_test, estimates["mean_latent"], config.seed)
+        _, estimates = evaluate_vae(model.vae, pixels, draws, config.seed)
     with phase("preparing pictures"):
-        arrays = vae_arrays(model.vae, *shown)
+        scores, arrays = judged(config, model.vae, pixels, images.y_test, estimates)
     directory.write_estimates(estimate_arrays(estimates))
     sizes = {"n_train": len(training), "n_test": images.n_test}
     summary = ImagesSummary(

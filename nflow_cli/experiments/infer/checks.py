@@ -3,16 +3,15 @@
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
-
-import numpy as np
 
 from nflow_cli.config.infer_schema import InferConfig
-from nflow_cli.evaluation.inference import Judgement, arrays_of, judge, shown_samples
+from nflow_cli.evaluation.inference import shown_samples
 from nflow_cli.evaluation.verdicts import Outcome, Verdict
 from nflow_cli.experiments.checked_flows import CheckedRestarts
-from nflow_cli.experiments.checked_run import Checks
+from nflow_cli.experiments.checked_run import OF_SCORES, Checks
 from nflow_cli.experiments.comparison import Tolerance, error_of
+from nflow_cli.experiments.infer.fit import judged
+from nflow_cli.experiments.summary import Judged
 
 
 class CheckedInference(CheckedRestarts):
@@ -25,35 +24,18 @@ class CheckedInference(CheckedRestarts):
     }
 
     @property
-    def score_checks(self) -> Checks:
-        """Checks of scores and pictures."""
+    def checks(self) -> Checks:
+        """Checks of flows, scores and pictures."""
         of_user_code = {} if self.config.density.is_built_in else {"summary": skip_user_code}
-        return {**super().score_checks, **of_user_code}
-
-    @property
-    def target(self) -> Any:
-        """The built-in density."""
-        return self.experiment.data().target
+        return {**super().checks, **OF_SCORES, **of_user_code}
 
     @cached_property
-    def judged(self) -> Judgement:
-        """Scores by the draws of the summary."""
-        trained, config = self.trained, self.config
-        parts = trained.inside, self.target, trained.units, trained.columns
-        return judge(*parts, config.seed, config.evaluate.samples)
-
-    @property
-    def scores(self) -> Mapping[str, Any]:
-        """The scores of the summary, recomputed."""
-        return {**self.judged.scores, "has_exact_samples": self.target.sample is not None}
-
-    @property
-    def shown(self) -> Mapping[str, np.ndarray]:
-        """The arrays of the pictures, recomputed; of user code the draws alone."""
-        inside, units, seed = self.trained.inside, self.trained.units, self.config.seed
-        if not self.config.density.is_built_in:
-            return {"samples": shown_samples(inside, units, seed)}
-        return arrays_of(inside, self.target, units, seed, self.judged)
+    def judged(self) -> Judged:
+        """Its scores and arrays, recomputed; of user code the draws alone."""
+        inside = self.trained.inside
+        if self.config.density.is_built_in:
+            return judged(self.config, inside, self.experiment.data().target)
+        return Judged({}, {"samples": shown_samples(inside, self.trained.units, self.config.seed)})
 
 
 def skip_user_code(run: CheckedInference) -> Verdict:

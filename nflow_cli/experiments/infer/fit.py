@@ -15,7 +15,7 @@ from nflow_cli.experiments.infer.array_fit import ArrayFit
 from nflow_cli.experiments.infer.subject import Subject
 from nflow_cli.experiments.infer.summary import InferSummary
 from nflow_cli.experiments.infer.trial import WHERE_IT_ENDS, compiling
-from nflow_cli.experiments.summary import Fitted, identity_of
+from nflow_cli.experiments.summary import Fitted, Judged, identity_of
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import INFER_BASES, make
@@ -68,29 +68,34 @@ def build(config: InferConfig, target: Any) -> Fit2D:
     return model
 
 
+def judged(config: InferConfig, density: FlowDensity, target: Any) -> Judged:
+    """Return the scores of a density by its draws, and its arrays."""
+    units = units_of(config.density.columns, config.density.bounds)
+    parts, n = (density, target, units), config.evaluate.samples
+    with phase(f"scoring: {n:,} draws"):
+        judgement = judge(*parts, config.density.columns, config.seed, n)
+    scores = {**judgement.scores, "has_exact_samples": target.sample is not None}
+    with phase("preparing pictures"):
+        return Judged(scores, arrays_of(*parts, config.seed, judgement))
+
+
 def run(config: InferConfig, directory: RunDirectory, subject: Subject) -> Fitted:
     """Train or resume in ``directory``, score and save."""
     model = build(config, subject.target)
     with compiling(config.train.compile):
         training = train(model, config, directory)
     model_sha256 = save_model(directory, model.flow)
-    units = units_of(config.density.columns, config.density.bounds)
-    parts = model.density, subject.target, units, config.density.columns
-    with phase(f"scoring: {config.evaluate.samples:,} draws"):
-        judged = judge(*parts, config.seed, config.evaluate.samples)
-    with phase("preparing pictures"):
-        arrays = arrays_of(*parts[:3], config.seed, judged)
+    scores, arrays = judged(config, model.density, subject.target)
     summary = InferSummary(
         **identity_of(config),
         target=config.subject,
         base=config.base_name,
         steps=training.steps,
         columns=config.density.columns,
-        has_exact_samples=subject.target.sample is not None,
-        **judged.scores,
+        **scores,
         n_parameters=model.flow.count_params(),
         model_sha256=model_sha256,
         **training.speed._asdict(),
-        restarts=training.restarts.judged(judged.scores),
+        restarts=training.restarts.judged(scores),
     )
     return Fitted(summary, arrays)

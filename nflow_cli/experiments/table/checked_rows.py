@@ -5,7 +5,7 @@ from typing import Any
 from nflow_cli.data.named_tables import IN_PYTHON
 from nflow_cli.data.table_files import STDIN
 from nflow_cli.evaluation.verdicts import Outcome, Verdict
-from nflow_cli.experiments.checked_run import CheckedRun, Checks
+from nflow_cli.experiments.checked_run import OF_SCORES, CheckedRun, Checks
 from nflow_cli.experiments.comparison import agreement, differences
 from nflow_cli.runs.directory import RUN, SUMMARY
 
@@ -21,14 +21,14 @@ class CheckedRows(CheckedRun):
         return self.config.subject in (STDIN, IN_PYTHON)
 
     @property
-    def data_checks(self) -> Checks:
-        """Checks of the data."""
-        return {"data": skip_gone if self.is_gone else check_rows}
+    def checks(self) -> Checks:
+        """Checks of the data, and of the model."""
+        return {"data": skip_gone if self.is_gone else check_rows, **super().checks}
 
     @property
     def score_checks(self) -> Checks:
-        """Checks of scores and pictures."""
-        return {} if self.is_gone else super().score_checks
+        """Checks of scores and pictures, if the rows can be read."""
+        return {} if self.is_gone else OF_SCORES
 
     @property
     def data_facts(self) -> dict[str, Any]:
@@ -36,8 +36,9 @@ class CheckedRows(CheckedRun):
         data = self.data
         return {**data.sizes, "data": {"name": data.name, "sha256": data.sha256}}
 
-    def training_facts(self) -> dict[str, Any]:
-        """Return the best update."""
+    @property
+    def training(self) -> dict[str, Any]:
+        """The best update."""
         return {"best_update": self.best_of_members()}
 
 

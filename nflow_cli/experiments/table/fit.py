@@ -13,7 +13,7 @@ from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.pushforward import FlowDensity, chunks, each_member
 from nflow_cli.evaluation.scores import log_q_of_rows, mass_of, table_scores
 from nflow_cli.evaluation.table import density_of_points, rows_and_draws
-from nflow_cli.experiments.summary import DataRecord, Fitted, identity_of
+from nflow_cli.experiments.summary import DataRecord, Fitted, Judged, identity_of
 from nflow_cli.experiments.table.summary import TableSummary
 from nflow_cli.experiments.table.training import Training, train_on_rows
 from nflow_cli.flows import FlowStack
@@ -153,12 +153,15 @@ def _baseline(density: FlowDensity, data: Dataset) -> float:
     return float(np.average(log_q, weights=data.weights.validation))
 
 
-def arrays_of(config: FitConfig, density: FlowDensity, data: Dataset) -> dict[str, np.ndarray]:
-    """Return the arrays of the pictures, and the log-density of each test row that is kept."""
-    arrays = density_of_points if config.is_in_the_plane else rows_and_draws
+def judged(config: FitConfig, density: FlowDensity, data: Dataset) -> Judged:
+    """Return the scores of a density by the test rows, and its arrays."""
+    shown = density_of_points if config.is_in_the_plane else rows_and_draws
     keeps_rows = config.evaluate.keep_rows
-    of_rows = log_q_of_rows(density, data) if keeps_rows else {}
-    return {**arrays(density, data, config.seed, keeps_rows), **of_rows}
+    with phase(f"scoring: {len(data.test):,} test rows"):
+        scores = table_scores(density, data, config.seed)
+        of_rows = log_q_of_rows(density, data) if keeps_rows else {}
+    with phase("preparing pictures"):
+        return Judged(scores, {**shown(density, data, config.seed, keeps_rows), **of_rows})
 
 
 def run(config: FitConfig, directory: RunDirectory, data: Dataset) -> Fitted:
@@ -166,10 +169,7 @@ def run(config: FitConfig, directory: RunDirectory, data: Dataset) -> Fitted:
     model = build(config, data)
     training = train(model, data, config, directory)
     model_sha256 = save_model(directory, model.trained)
-    with phase(f"scoring: {len(data.test):,} test rows"):
-        scores = table_scores(model.density, data, config.seed)
-    with phase("preparing pictures"):
-        arrays = arrays_of(config, model.density, data)
+    scores, arrays = judged(config, model.density, data)
     mass = {}
     if config.is_of_two:
         mass["mass"], mass["mass_error"] = mass_of(model.density, config.seed)

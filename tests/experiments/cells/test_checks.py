@@ -79,7 +79,7 @@ def test_every_array_of_weights_is_in_the_fingerprint(copy):
             arrays[name].flat[-1] = np.nextafter(last, 0.5, dtype=last.dtype)
 
         edit_arrays(copy / "weights.npz", change)
-        assert checked_run(copy).weights_sha256 != recorded, name
+        assert checked_run(copy).weights.sha256 != recorded, name
         (copy / "weights.npz").write_bytes(whole)
 
 
@@ -110,8 +110,8 @@ UNCHECKED = {"compile_seconds", "train_seconds", "steps_per_second"}
 
 def test_an_altered_figure_of_the_summary_is_found(copy):
     whole, checked, missed = (copy / "summary.json").read_text(), checked_run(copy), set()
-    checks = {**OF_FILES, **checked.data_checks, **checked.score_checks}
-    for name in ("files", "status", "weights", "arrays"):
+    checks = {**OF_FILES, **checked.checks}
+    for name in ("files", "status", "weights", "masses", "own draws", "arrays"):
         del checks[name]
     for path, value in figures(json.loads(whole)):
         summary = json.loads(whole)
