@@ -89,6 +89,7 @@ class CellsConfig(Strict):
 
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
+    experiment: ClassVar[str] = "nflow_cli.experiments.cells:WholeTable"
     subject_key: ClassVar[str] = "data"
 
     description: Description = ""

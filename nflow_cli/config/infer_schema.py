@@ -221,6 +221,7 @@ class InferConfig(Strict):
 
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
+    experiment: ClassVar[str] = "nflow_cli.experiments.infer:Inference"
     subject_key: ClassVar[str] = "density"
 
     description: Description = ""

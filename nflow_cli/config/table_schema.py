@@ -282,6 +282,7 @@ class FitConfig(Strict):
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
     base_name: ClassVar[str] = DEFAULT_BASE
+    experiment: ClassVar[str] = "nflow_cli.experiments.table:Table"
     subject_key: ClassVar[str] = "data"
 
     description: Description = ""

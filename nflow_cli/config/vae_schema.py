@@ -174,6 +174,8 @@ WEIGHTS_A_PAIR = {"relu": 2, "maxout": 8, "gated-conv": 8}
 class VAEConfig(Strict):
     """A run of ``nflow train-vae``."""
 
+    experiment: ClassVar[str] = "nflow_cli.experiments.images:Images"
+
     description: Description = ""
     command: Annotated[Literal["train-vae"], COMMAND]
     seed: Seed = 0
