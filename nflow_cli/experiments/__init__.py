@@ -1,14 +1,16 @@
 """Experiments: a named density, a log-density, a table or images is trained and judged."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nflow_cli.config.schema import Config
-from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.registry import resolve
 
+if TYPE_CHECKING:
+    from nflow_cli.config.schema import Config
+    from nflow_cli.experiments.experiment import Experiment
 
-def of(config: Config) -> Experiment:
+
+def of(config: "Config") -> "Experiment":
     """Return the experiment that a config describes; the others are not imported."""
     return resolve(config.experiment)(config)
 
