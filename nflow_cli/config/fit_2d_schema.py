@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from nflow_cli.config.flow_schema import StackFlow, expect_one_pass, expect_weights
-from nflow_cli.config.strict import COMMAND, Description, Seed, Strict, by_name, option
+from nflow_cli.config.strict import COMMAND, RunConfig, Strict, by_name, option
 from nflow_cli.config.target_schema import NamedTarget, Target, TargetName
 from nflow_cli.config.training_schema import Train
 from nflow_cli.registry import DEFAULT_BASE, TARGET_BASES
@@ -24,7 +24,7 @@ class Evaluate(Strict):
     )
 
 
-class Fit2DConfig(Strict):
+class Fit2DConfig(RunConfig):
     """A run of ``nflow fit-2d``. ``dim`` is D of the target."""
 
     dim: ClassVar[int] = 2
@@ -32,9 +32,7 @@ class Fit2DConfig(Strict):
     experiment: ClassVar[str] = "nflow_cli.experiments.density_2d:Target"
     subject_key: ClassVar[str] = "target"
 
-    description: Description = ""
     command: Annotated[Literal["fit-2d"], COMMAND]
-    seed: Seed = 0
     target: Annotated[
         Target, BeforeValidator(by_name, json_schema_input_type=Target | TargetName)
     ] = Field(
@@ -61,11 +59,6 @@ class Fit2DConfig(Strict):
         if train.first_stage and flow and not flow.affine:
             raise ValueError("first_stage 0 without flow.affine: that is what it trains")
         return train
-
-    @property
-    def subject(self) -> str:
-        """The name of the density."""
-        return self.target.name
 
     @property
     def base_name(self) -> str:

@@ -5,7 +5,7 @@ from typing import TypeAlias
 from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.fit_2d_schema import Fit2DConfig
 from nflow_cli.config.infer_schema import InferConfig
-from nflow_cli.config.strict import Strict
+from nflow_cli.config.strict import RunConfig, Strict
 from nflow_cli.config.sweep_schema import SweepConfig
 from nflow_cli.config.table_schema import FitConfig
 from nflow_cli.config.vae_schema import VAEConfig
@@ -13,5 +13,5 @@ from nflow_cli.registry import KINDS, resolve
 
 NAMED = ("target", "data", "density", "base")  # a bare name stands for these mappings
 Config: TypeAlias = Fit2DConfig | InferConfig | FitConfig | CellsConfig | VAEConfig  # of a run
-RUNS: dict[str, type[Strict]] = {name: resolve(kind.config) for name, kind in KINDS.items()}
+RUNS: dict[str, type[RunConfig]] = {name: resolve(kind.config) for name, kind in KINDS.items()}
 SCHEMAS: dict[str, type[Strict]] = {**RUNS, "sweep": SweepConfig}

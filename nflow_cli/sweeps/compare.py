@@ -17,8 +17,7 @@ from nflow_cli.config.schema import Config
 from nflow_cli.constants import SWEEP
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.warnings import ScoreWarning, words
-from nflow_cli.experiments import Experiment
-from nflow_cli.experiments.experiment import Identity
+from nflow_cli.experiments.experiment import Experiment, Identity
 from nflow_cli.experiments.picture_data import read_course
 from nflow_cli.experiments.summary import read_summary
 from nflow_cli.registry import KINDS
