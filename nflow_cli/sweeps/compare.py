@@ -102,7 +102,7 @@ class Group:
     @property
     def restarts(self) -> int:
         """Restarts of each run."""
-        return self.best.experiment.restarts
+        return self.best.experiment.config.train.restarts
 
     def words(self, key: str) -> str:
         """Return the warning labels of a score over all runs, or ""."""
