@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import BeforeValidator, Field
 
 from nflow_cli.config.kinds_schema import ColumnKind
-from nflow_cli.config.strict import COMMAND, Description, Seed, Strict, by_name, option
+from nflow_cli.config.run_config import OF_AN_OUTPUT, Footprint, RunConfig
+from nflow_cli.config.strict import COMMAND, Strict, by_name, option
 from nflow_cli.config.table_schema import (
     ENSEMBLE,
     MAX_MEMBERS,
@@ -72,11 +73,6 @@ class CellsTrain(TableTrain):
     )
 
     @property
-    def members(self) -> int:
-        """The number of networks."""
-        return self.ensemble or 1
-
-    @property
     def decays(self) -> list[float]:
         """The weight decay of each network: the best one depends on the table."""
         if self.weight_decay is not None:
@@ -84,26 +80,19 @@ class CellsTrain(TableTrain):
         return [DECAYS[r % len(DECAYS)] for r in range(self.members)]
 
 
-class CellsConfig(Strict):
+class CellsConfig(RunConfig):
     """A run of ``nflow fit`` on columns of any kind."""
 
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
-    subject_key: ClassVar[str] = "data"
+    experiment: ClassVar[str] = "nflow_cli.experiments.cells:WholeTable"
 
-    description: Description = ""
     command: Annotated[Literal["fit"], COMMAND]
-    seed: Seed = 0
     data: Annotated[TableData, BeforeValidator(by_name, json_schema_input_type=TableData | str)]
     flow: None = Field(default=None, description="Null: a density of cells.")
     cells: Cells = Cells()
     train: CellsTrain = CellsTrain()
     evaluate: TableEvaluate = TableEvaluate()
-
-    @property
-    def subject(self) -> str:
-        """The name of the table."""
-        return self.data.name
 
     @property
     def is_settled(self) -> bool:
@@ -117,6 +106,26 @@ class CellsConfig(Strict):
             and self.cells.is_settled
             and None not in (train.steps, train.batch_size, train.chunk, train.ensemble)
         )
+
+    @property
+    def footprint(self) -> Footprint | None:
+        """Memory of an update; ``None`` before the columns are known."""
+        if not self.is_settled:
+            return None
+        cells, kinds = self.cells, self.data.kinds or {}
+        width = (cells.width or 0) * (2 + 2 * (cells.blocks or 0))
+        outputs = sum(len(kind.levels or kind.atoms) + 3 for kind in kinds.values())
+        numbers = sum(kind.kind in ("grid", "number") for kind in kinds.values())
+        kept = OF_AN_OUTPUT * (width + 2 * outputs + 12 * numbers * (cells.components or 0))
+        samples = (self.train.batch_size or 0) * self.train.members
+        return Footprint(samples, 3 * len(kinds), kept)
+
+    @property
+    def work(self) -> float:
+        """Estimated duration."""
+        cells = self.cells
+        per_row = (cells.width or 128) * (1 + (cells.blocks or BLOCKS))
+        return self.length * per_row * self.train.members
 
     def settled_like(self, written: "CellsConfig") -> "CellsConfig":
         """Return the config with the kinds, sizes and updates of another one."""

@@ -19,15 +19,9 @@ from nflow_cli.config.flow_schema import K, StackFlow, expect_one_pass, expect_w
 from nflow_cli.config.flow_sizes import SIZES, pattern_like, size_of, with_hidden
 from nflow_cli.config.forms import FILE, INTERVALS, NAME, NAMES, STEPS
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
-from nflow_cli.config.strict import (
-    COMMAND,
-    MAX_SEED,
-    Description,
-    Seed,
-    Strict,
-    by_name,
-    option,
-)
+from nflow_cli.config.run_config import Footprint, RunConfig, of_flows
+from nflow_cli.config.strict import COMMAND, MAX_SEED, Strict, by_name, option
+from nflow_cli.config.threads import gained_by
 from nflow_cli.config.training_schema import (
     CheckpointSeconds,
     ClipNorm,
@@ -213,6 +207,7 @@ class TableTrain(Strict):
     """
 
     length_key: ClassVar[str] = "steps"
+    restarts: ClassVar[int] = 1
 
     steps: int | None = Field(
         default=None,
@@ -239,6 +234,11 @@ class TableTrain(Strict):
         description="Updates between validations; null: by the table's size.",
     )
     checkpoint_seconds: CheckpointSeconds = 30.0
+
+    @property
+    def members(self) -> int:
+        """Number of ensemble members."""
+        return self.ensemble or 1
 
     @field_validator("epochs")
     @classmethod
@@ -276,17 +276,15 @@ class TableEvaluate(Strict):
     )
 
 
-class FitConfig(Strict):
+class FitConfig(RunConfig):
     """A run of ``nflow fit`` with a stack of flows, on columns of plain numbers."""
 
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
     base_name: ClassVar[str] = DEFAULT_BASE
-    subject_key: ClassVar[str] = "data"
+    experiment: ClassVar[str] = "nflow_cli.experiments.table:Table"
 
-    description: Description = ""
     command: Annotated[Literal["fit"], COMMAND]
-    seed: Seed = 0
     data: Annotated[TableData, BeforeValidator(by_name, json_schema_input_type=TableData | str)]
     units: Units = Units()
     flow: TableFlow = TableFlow(pattern=["spline-coupling"])
@@ -321,11 +319,6 @@ class FitConfig(Strict):
         return expect_weights(flow, flow.weights(len(names.modelled), len(names.given)))
 
     @property
-    def subject(self) -> str:
-        """The name of the table."""
-        return self.data.name
-
-    @property
     def is_settled(self) -> bool:
         """Whether the config is complete without its table."""
         sizes = (self.flow.k, *(getattr(self.train, key) for key in SIZES[0].train))
@@ -354,7 +347,21 @@ class FitConfig(Strict):
     @property
     def is_in_the_plane(self) -> bool:
         """Whether the pictures are 2-D maps: of two columns, and no ensemble."""
-        return self.is_of_two and self.train.ensemble == 1
+        return self.is_of_two and self.train.members == 1
+
+    @property
+    def footprint(self) -> Footprint | None:
+        """Memory of an update; ``None`` before the columns are known."""
+        if not self.is_settled:
+            return None
+        samples, given = (self.train.batch_size or 0) * self.train.members, len(self.given)
+        return Footprint(samples, given + self.dim, of_flows(self.flow, self.dim) + given)
+
+    @property
+    def threads(self) -> int | None:
+        """Useful number of CPU threads; ``None``: one per core."""
+        footprint = self.footprint
+        return footprint and gained_by(self.flow, self.dim, footprint.samples)
 
     def settled_like(self, written: "FitConfig") -> "FitConfig":
         """Return the config with the kinds, sizes and updates of another one."""

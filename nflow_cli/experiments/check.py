@@ -99,7 +99,7 @@ def check_record(run: CheckedRun) -> Verdict:
 def check_training(run: CheckedRun) -> Verdict:
     """Check that config.yaml, summary.json and the rows of metrics.csv are of one training."""
     experiment, made = run.experiment, run.length
-    expected = {experiment.length_key: made, **run.training}
+    expected = {run.config.train.length_key: made, **run.training}
     wrong = differences(SUMMARY, expected, run.summary)
     if run.config.train.early_stopping is None and made != experiment.length:
         wrong.append(f"{METRICS}: ends at {experiment.column} {made}, not at {experiment.length}")

@@ -12,13 +12,8 @@ from nflow_cli.runs.directory import ESTIMATES, EVALUATION, RUN, SUMMARY
 class Tolerance(NamedTuple):
     """The allowed difference of a number x: ``max(absolute, relative |x|) + scaled * scale``.
 
-    Attributes:
-        absolute: In the unit of the number.
-        relative: A share of its size.
-        scaled: In units of ``scale``, a function of the number, or its array; of all values by key;
-            and of the keys down to it.
-        scale: As above; an array's standard deviation.
-        few: The share of an array that may differ by more, where flows amplify rounding.
+    ``scale`` is a function of x, or of its array; of all values by key; and of the keys down to x.
+    A share ``few`` of an array may differ by more, where flows amplify rounding.
     """
 
     absolute: float = 0.0
@@ -27,15 +22,14 @@ class Tolerance(NamedTuple):
     scale: Callable[[Any, Mapping[str, Any], Sequence[Any]], Any] = lambda *_: None
     few: float = 0.0
 
-    def allows(self, number: Any, received: Any, scale: Any) -> Any:
+    def allows(self, x: Any, received: Any, *where: Any) -> Any:
         """Return whether numbers, or arrays of them, differ by no more."""
+        scale = self.scale(x, *where)
         with np.errstate(invalid="ignore"):  # of infinities
-            off = np.where(number == received, 0.0, np.abs(number - received))
-            allowed = np.maximum(self.absolute, self.relative * np.abs(number))
-            near = off <= allowed + (
-                self.scaled * scale if self.scaled and scale is not None else 0
-            )
-        return near | (np.isnan(number) & np.isnan(received))
+            off = np.where(x == received, 0.0, np.abs(x - received))
+            allowed = np.maximum(self.absolute, self.relative * np.abs(x))
+            near = off <= allowed + self.scaled * (0.0 if scale is None else scale)
+        return near | (np.isnan(x) & np.isnan(received))
 
 
 def spread(array: np.ndarray, *_: Any) -> Any:
@@ -49,10 +43,6 @@ def error_of(key: str) -> Callable[..., Any]:
     return lambda _, values, keys: values[key]
 
 
-def _spread_of_column(_: Any, values: Mapping[str, Any], keys: Sequence[Any]) -> Any:
-    return values["moments"][keys[1]][1]
-
-
 EXACT = Tolerance()
 NATS = Tolerance(1e-4, 1e-4, few=1e-3)  # of an array of log-densities
 SPREAD = Tolerance(scaled=1e-3, scale=spread, few=1e-3)
@@ -61,7 +51,7 @@ MEAN = Tolerance(2e-6, 2e-6)  # below the last printed digit, above float32 roun
 SUM = Tolerance(1e-6, 1e-6)  # of many rows in float64
 # A mass is a sum over cells, divided by differences that rounding may move.
 MASS = Tolerance(3e-6, 3e-6, 0.05, error_of("mass_error"))
-MOMENT = Tolerance(1e-12, 1e-3, 1e-3, _spread_of_column)
+MOMENT = Tolerance(1e-12, 1e-3, 1e-3, lambda _, values, keys: values["moments"][keys[1]][1])
 OTHERS = "*"  # keys of a file that are not in its table
 TOLERANCES: Mapping[str, Mapping[str, Tolerance]] = {
     RUN: {OTHERS: EXACT, "units": Tolerance(relative=1e-6)},
@@ -134,18 +124,16 @@ def _parts(value: Any) -> dict[Any, Any] | None:
 
 
 def _is_near(expected: Any, received: Any, near: Tolerance, *where: Any) -> bool:
-    is_number = isinstance(received, int | float) and not isinstance(received, bool)
-    if not isinstance(expected, float) or not is_number:
-        return expected is received or expected == received
-    return bool(near.allows(expected, received, near.scale(expected, *where)))
+    if isinstance(expected, float) and type(received) in (int, float):
+        return bool(near.allows(expected, received, *where))
+    return expected == received and isinstance(expected, bool) == isinstance(received, bool)
 
 
 def _unlike_arrays(expected: np.ndarray, received: np.ndarray, near: Tolerance) -> Iterator[str]:
     if expected.shape != received.shape:
         yield f"expected shape {expected.shape}, received {received.shape}"
         return
-    numbers = expected.astype(np.float64)
-    wrong = ~near.allows(numbers, received.astype(np.float64), near.scale(numbers, {}, ()))
+    wrong = ~near.allows(expected.astype(np.float64), received.astype(np.float64), {}, ())
     if wrong.sum() > near.few * wrong.size:
         yield f"{wrong.mean():.0%} of its numbers are others"
 

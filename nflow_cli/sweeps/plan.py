@@ -18,7 +18,7 @@ from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.config.sweep_schema import MAX_RUNS, SweepConfig
 from nflow_cli.constants import SWEEP
 from nflow_cli.errors import BusyError, ConfigError, RunDirectoryError
-from nflow_cli.experiments import Experiment
+from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.runs.directory import CONFIG, LOCK, RUN, RunDirectory
 
 PATIENCE = 30  # seconds to wait for another process to claim a sweep's folder
@@ -44,7 +44,7 @@ class PlannedRun:
     @property
     def work(self) -> float:
         """Estimated duration, in units shared only by runs of one experiment."""
-        return self.experiment.work
+        return self.experiment.config.work
 
     def is_finished(self, folder: Path) -> bool:
         """Return whether the run has completed; its config must be the recorded one."""
@@ -130,7 +130,7 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
                 settings = overrides.resolve(preset, label, changes, RUNS)
             except ConfigError as error:
                 raise ConfigError(f"{source}: {name}: {error}") from None
-            settings, note = memory.bounded(settings, experiments.of(settings).footprint)
+            settings, note = memory.bounded(settings)
             runs.append(PlannedRun(name, settings, (note,) if note else ()))
     return runs
 

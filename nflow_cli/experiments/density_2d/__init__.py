@@ -22,7 +22,6 @@ class Target(DensityExperiment):
     """A fit to a named 2-D density, by ``nflow fit-2d``."""
 
     config: Fit2DConfig
-    name = "target"
     measures = (
         Measure("kl", "KL", "nats", 5, judges=True),
         Measure("free_energy", "free energy", "nats", 5, judges=True),
@@ -37,11 +36,6 @@ class Target(DensityExperiment):
     columns = ("update", "loss", "kl", "beta")
     summary_type = TargetSummary
     samples: ClassVar = (100, 10**7)
-
-    @property
-    def restarts(self) -> int:
-        """Number of restarts."""
-        return self.config.train.restarts
 
     def data(self, run: RunDirectory | None = None) -> None:
         """Return ``None``: the config holds the target."""

@@ -29,7 +29,6 @@ class Inference(DensityExperiment):
     """
 
     config: InferConfig
-    name = "inference"
     measures = (
         Measure("free_energy", "free energy", "nats", 5, judges=True),
         Measure("estimated_log_z", "log Z", "nats", 5),
@@ -48,11 +47,6 @@ class Inference(DensityExperiment):
         """The arrays in ``evaluation.npz``."""
         points: Shapes = {"rows": ("t", self.config.dim), "samples": ("s", self.config.dim)}
         return {**points, "columns_shown": "c", "tail": "u", "smooth_tail": "u"}
-
-    @property
-    def restarts(self) -> int:
-        """Number of restarts."""
-        return self.config.train.restarts
 
     def data(self, run: RunDirectory | None = None) -> Any:
         """Return the built-in density; a user's is never executed from a config."""

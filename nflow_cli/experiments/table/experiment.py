@@ -18,18 +18,12 @@ class OfTable(Experiment):
     """A fit to a table, by ``nflow fit``."""
 
     config: CellsConfig | FitConfig
-    name = "table"
     column = "update"
     formats: ClassVar = (".csv", ".parquet", ".npy")
     course = Course("validation_loss", "log-likelihood (nats a validation row)", -1)
     columns: ClassVar = ("update", "loss", "validation_loss")
     samples: ClassVar = None
     scores_rows = True
-
-    @property
-    def length(self) -> int:
-        """Number of updates; 0 before it is known."""
-        return self.config.train.steps or 0
 
     @property
     def keeps_rows(self) -> bool:
