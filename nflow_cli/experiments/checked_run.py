@@ -116,12 +116,6 @@ class CheckedRun:
         best = np.where(counted, values, np.inf).argmin() if counted.any() else -1
         return whole(ends[best])
 
-    def best_of_members(self) -> int:
-        """Return the last update at which a member's validation loss was lowest."""
-        members = self.config.train.members
-        tails = [""] if members == 1 else [f"_{r}" for r in range(1, members + 1)]
-        return max(self.best_at(f"validation_loss{tail}") for tail in tails)
-
 
 def whole(value: float) -> int:
     """Return a number of metrics.csv that must be whole."""

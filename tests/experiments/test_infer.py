@@ -16,7 +16,7 @@ from nflow_cli import experiments
 from nflow_cli.config import presets
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import ConfigError, DivergenceError, Interrupted, TargetError
-from nflow_cli.experiments.check import check_run
+from nflow_cli.experiments.check import check_record, check_run
 from nflow_cli.experiments.infer import fit as infer_fit
 from nflow_cli.experiments.infer.subject import built_in, user_subject
 from nflow_cli.experiments.infer.user_code import function_of
@@ -353,6 +353,14 @@ def test_an_edited_score_fails_the_check(banana, key):
     else:
         run.summary[key] += 0.1
     assert run.checks["summary"](run)[0] == "FAIL"
+
+
+def test_other_columns_fail_the_check(banana):
+    directory = RunDirectory.open(str(banana.path))
+    experiment = experiments.of(directory.read_config())
+    run = experiment.checked(directory, experiment.load(directory))
+    run.summary["columns"] = run.summary["columns"][::-1]
+    assert check_record(run)[0] == "FAIL"
 
 
 def test_no_code_of_a_preset_or_a_run_is_run(fitted):

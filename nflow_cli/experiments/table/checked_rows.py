@@ -38,8 +38,10 @@ class CheckedRows(CheckedRun):
 
     @property
     def training(self) -> dict[str, Any]:
-        """The best update."""
-        return {"best_update": self.best_of_members()}
+        """The last update at which a member's validation loss was lowest."""
+        members = self.config.train.members
+        tails = [""] if members == 1 else [f"_{r}" for r in range(1, members + 1)]
+        return {"best_update": max(self.best_at(f"validation_loss{tail}") for tail in tails)}
 
 
 def skip_gone(run: CheckedRun) -> Verdict:
