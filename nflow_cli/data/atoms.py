@@ -15,11 +15,11 @@ PASSES = 4  # atoms of a pass are no neighbours in the next
 
 @dataclass(frozen=True, eq=False)
 class Heaps:
-    """Counts of values, compared with those expected from their neighbours.
+    """Counts of values against those expected from their neighbours.
 
     Attributes:
         nats: `(m,)`, -log of the Chernoff bound on the probability of the count; 0: no atom.
-        expected: `(m,)`, expected rows by the smooth part.
+        expected: `(m,)`, rows by the smooth part.
     """
 
     nats: np.ndarray
@@ -27,11 +27,10 @@ class Heaps:
 
     @property
     def are_atoms(self) -> np.ndarray:
-        """Mask of atoms, `(m,)`."""
         return self.nats > 0
 
     def most(self, limit: int) -> np.ndarray:
-        """Return the indices of at most ``limit`` atoms of greatest ``nats``, ascending."""
+        """Indices of the ``limit`` atoms of greatest ``nats``, ascending."""
         order = np.argsort(-self.nats, kind="stable")[:limit]
         return np.sort(order[self.nats[order] > 0])
 
@@ -61,7 +60,7 @@ def heaps(places: np.ndarray, counts: np.ndarray, weights: np.ndarray, period: f
 
 
 def _nats(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Return the evidence against the smooth part: c log(c/e) - (c - e); 0 where it is weak."""
+    """Evidence against the smooth part: c log(c/e) - (c - e); 0 where it is weak."""
     with np.errstate(divide="ignore", invalid="ignore"):
         nats = counts * np.log(counts / expected) - (counts - expected)
     least = NATS + np.log(max(1, len(counts) / MANY))
@@ -77,7 +76,7 @@ class Neighbours:
         self.weights = np.concatenate([[0.0], np.cumsum(weights)])
 
     def level(self, rows: np.ndarray) -> np.ndarray:
-        """Return the rows of a value of weight 1 expected from those below it, `(m,)`.
+        """Rows of a value of weight 1 expected from those below it, `(m,)`.
 
         A block of neighbours gives a density, with a margin for its noise. The last value has
         neighbours on this side alone: a second block gives a slope, which is extrapolated.
@@ -106,9 +105,9 @@ class Neighbours:
         return np.clip(np.minimum(starts, ends - 1), 0, None)
 
     def _mass(self, first: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """Return the weights of the places in ``[first, end)``.
+        """Weights of the places in ``[first, end)``, of mean 1.
 
-        The mean weight is 1; less than two periods are summed, empty places with the least weight.
+        Less than two periods are summed, empty places with the least weight.
         """
         width = np.maximum(self.places[end] - self.places[first], 1)
         seen = np.maximum(self.weights[end] - self.weights[first], (end - first) * self.least)

@@ -10,13 +10,10 @@ from nflow_cli.data.written import as_written
 
 
 def numbers_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:
-    """Return the numbers of a column in its kind's resolution, `(n,)`, without noise.
+    """Numbers of a column in its kind's resolution, `(n,)`, without noise.
 
     Noise is below 12 digits, or of single precision. Values near a place of the finest lattice are
-    moved to it if its decimals are known. Without a resolution numbers are unchanged.
-
-    Raises:
-        ValueError: Text, unless it is a date in the kind's form.
+    moved to it if its decimals are known. Text, unless a date in the kind's form, is a ValueError.
     """
     numbers = column.numbers if kind.form is None else in_form(column, kind.form)
     if numbers is None:

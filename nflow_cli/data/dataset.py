@@ -86,17 +86,16 @@ class Dataset:
 
     @property
     def columns(self) -> list[str]:
-        """Names of the C columns of a row."""
+        """Names of a row's C columns."""
         return [*self.given, *self.scored]
 
     @property
     def scored(self) -> list[str]:
-        """Names of the modelled and computed columns, which have probabilities."""
+        """Names of the modelled and computed columns: those with probabilities."""
         return [*self.modelled, *self.computed]
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Numbers of rows of each part."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {f"n_{name}": len(rows) for name, rows in parts.items()}
 
@@ -116,7 +115,6 @@ class Dataset:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def record(self) -> dict[str, Any]:
-        """Return the record of the data in ``run.json``."""
         units = {"units": {name: [m.record() for m in maps] for name, maps in self.units.items()}}
         is_file = self.name not in (*POINT_SETS, STDIN, IN_PYTHON)
         path = {"path": os.path.abspath(self.name)} if is_file else {}
@@ -131,11 +129,8 @@ def load_dataset(
 ) -> Dataset:
     """Read a table, find the kinds of its columns, unless they are set, and split its rows.
 
-    ``table`` replaces the one that ``settings`` names. ``flows`` is the transformation of tails
-    for a fit by flows.
-
-    Raises:
-        DataError: There is no such table, or all that is wrong with it.
+    ``table`` replaces the one that ``settings`` names; ``flows`` is the map of tails for flows. All
+    faults of the table are in one ``DataError``.
     """
     table = table or table_named(settings)
     columns, numbers = read_used(table, settings)
@@ -162,7 +157,7 @@ def load_dataset(
 
 
 def _are_numbers(data: Dataset) -> np.ndarray:
-    """Return which test rows ``(n,)`` have a continuous number: others repeat by chance."""
+    """Test rows ``(n,)`` with a continuous number: others repeat by chance."""
     found = np.zeros(len(data.test), bool)
     for name, values in zip(data.columns, data.test.T):
         if (kind := data.kinds[name]).kind == "number":
@@ -225,10 +220,9 @@ def kinds_and_faults(
 def _test_rows(
     settings: TableData, kinds: Mapping[str, ColumnKind], names: Sequence[str], digest: str
 ) -> tuple[np.ndarray, np.ndarray | None, dict[str, str]]:
-    """Read the shuffled rows ``(n, C)`` of a separate test table, and their weights.
+    """Shuffled rows ``(n, C)`` of a separate test table, and their weights.
 
-    Raises:
-        DataError: It lacks columns, or has the rows of ``digest``.
+    It must not have the rows of ``digest``.
     """
     path = settings.test or ""
     plain = dict.fromkeys(("test", "split", "group", "max_rows", "size"))
@@ -261,7 +255,7 @@ def _units(data: Dataset) -> dict[str, list[ColumnMap]]:
 def _with_levels(
     kinds: Mapping[str, ColumnKind], columns: Mapping[str, RawColumn], train: np.ndarray
 ) -> dict[str, ColumnKind]:
-    """Return the kinds with the levels of training rows, the most frequent of too many.
+    """Kinds with the levels of training rows, the most frequent of too many.
 
     A computed column has those of all rows, like its map.
     """

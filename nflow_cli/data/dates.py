@@ -60,7 +60,7 @@ def kind_of_form(form: str) -> Literal["date", "time", "clock"]:
 
 
 def numbers_of(texts: Sequence[str], form: str) -> np.ndarray:
-    """Return the numbers of texts in a format, `(n,)`; ValueError if a text has another."""
+    """Numbers of texts in a format, `(n,)`; ValueError if a text has another."""
     pattern = _pattern(form)
     matches = [pattern.fullmatch(text) for text in texts]
     if not all(matches):
@@ -74,7 +74,7 @@ def numbers_of(texts: Sequence[str], form: str) -> np.ndarray:
 
 
 def texts_of(numbers: np.ndarray, form: str, decimals: int = 0) -> list[str]:
-    """Return finite numbers `(n,)` as texts in a format.
+    """Texts of finite numbers `(n,)` in a format.
 
     ``decimals`` are of fractions of a second, at least one where the format has them.
     """
@@ -93,10 +93,7 @@ def texts_of(numbers: np.ndarray, form: str, decimals: int = 0) -> list[str]:
 
 
 def dated(column: RawColumn) -> tuple[RawColumn, str | None]:
-    """Convert a text column of dates or times to numbers; also return their format, or None.
-
-    A time of day becomes a number of seconds.
-    """
+    """Numbers of a text column of dates or times (of day: seconds), and their format, or None."""
     form = form_of(column.texts) if column.source == "text" and column.codes is not None else None
     if form is None or column.codes is None:
         return column, None
@@ -107,7 +104,7 @@ def dated(column: RawColumn) -> tuple[RawColumn, str | None]:
 
 
 def in_form(column: RawColumn, form: str) -> np.ndarray | None:
-    """Return the numbers of dates or times in text, `(n,)`, NaN where missing, or the column's."""
+    """Numbers of dates or times in text, `(n,)`, NaN where missing, or the column's."""
     if column.codes is None:
         return column.numbers
     return np.append(numbers_of(column.texts, form), np.nan)[column.codes]

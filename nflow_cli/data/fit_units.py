@@ -54,7 +54,7 @@ class Bounds(NamedTuple):
 
 
 class _Chain(NamedTuple):
-    """Maps of a column, and the mean log-likelihood of its rows in nats, if it is known."""
+    """Maps of a column, and the mean log-likelihood of its rows in nats, if known."""
 
     log_likelihood: float
     maps: list[ColumnMap]
@@ -66,17 +66,17 @@ def fit_units(
     tails: Tails = "tukey-h",
     skewed: bool = False,
 ) -> list[ColumnMap]:
-    """Return the maps of a column of training rows to about N(0, 1).
+    """Maps of a column of training rows to about N(0, 1).
 
     Bounds go first: a logit between two; of one, the more likely of logarithm and softplus. Then a
     robust centre and scale, and Tukey's h if it adds more than 2 nats in all.
 
     Args:
         x: ``(n,)``, float64, finite, in random order: a tail is fitted to the first 20,000.
-        bounds: Open ends; a row on one or outside is refused.
+        bounds: Open; a row on one or outside is refused.
         tails: "tukey-h", or "none".
-        skewed: Replace scale and tails by an asinh if that adds more than 0.2 nats a row. One
-            bound then has the softplus alone: the inverse of a logarithm is unbounded.
+        skewed: Replace scale and tails by an asinh if that adds more than 0.2 nats a row. One bound
+            then has the softplus alone: the inverse of a logarithm is unbounded.
     """
     chains: list[_Chain] = []
     for first in _bounded(x, bounds or Bounds(), skewed):
@@ -128,9 +128,8 @@ def _fit_rest(y: np.ndarray, tails: Tails) -> _Chain:
 def _fit_asinh(y: np.ndarray) -> _Chain:
     """Fit Johnson's S_U to values in R.
 
-    The ends are the least and the greatest value. Mean and scale after the asinh are those of the
-    rows; its centre and scale are searched on grids, each around the best of the last and half as
-    wide.
+    The ends are the extreme values; mean and scale after the asinh those of the rows; its centre
+    and scale are searched on grids, each around the best of the last and half as wide.
     """
     robust = Scale(*_robust(y))
     u = np.clip(robust.inside(y[:ROWS])[0], -MAX_VALUE, MAX_VALUE)
@@ -197,9 +196,9 @@ def _fit_tail(u: np.ndarray) -> tuple[list[float], float]:
 
 
 def _start(u: np.ndarray) -> np.ndarray:
-    """Return the centre, log scale and h by the quartiles of N(0, 1), and the 95 % of ``u``.
+    """Centre, log scale and h by the quartiles of N(0, 1), and the 95 % of ``u``.
 
-    At the 97.5th and 75th percentile ``log(u/z)`` differ by ``h`` times half the difference of
+    ``log(u/z)`` at the 97.5th and 75th percentile differ by ``h`` times half the difference of
     ``z²``.
     """
     spread = np.subtract(*np.quantile(u, [0.975, 0.025])) / (2 * NORMAL_95)

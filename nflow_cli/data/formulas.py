@@ -33,7 +33,7 @@ TERMS: dict[Rule, int] = {"linear": 10, "product": 3, "log": 2, "exp": 2}  # col
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """A numeric column of a formula: cells `(n,)`, NaN where missing, and distinct values."""
+    """Numeric column of a formula: cells `(n,)`, NaN where missing, and distinct values."""
 
     name: str
     cells: np.ndarray
@@ -41,17 +41,15 @@ class Numbers:
 
     @cached_property
     def gaps(self) -> np.ndarray:
-        """Mask of missing cells, `(n,)`."""
         return ~np.isfinite(self.cells)
 
     @cached_property
     def is_varied(self) -> bool:
-        """Whether the column has more than a few distinct values."""
         return len(self.written.values) > VARIED
 
 
 def formula_of(target: Numbers, sources: Sequence[Numbers]) -> Relation | None:
-    """Return a formula of a column by others that holds in all rows, if there is one.
+    """Formula of a column by others that holds in all rows, if there is one.
 
     The column must be missing exactly where one of the others is.
     """
@@ -125,7 +123,7 @@ def _terms(
 
 
 def _candidates(rule: Rule, fit: np.ndarray) -> list[np.ndarray]:
-    """Return coefficients to check: rational ones; for one column also round ones, or any."""
+    """Coefficients to check: rational ones; for one column also round ones, or any."""
     rational = np.array([float(Fraction(a).limit_denominator(DENOMINATOR)) for a in fit.tolist()])
     found = [rational] if rational.all() else []
     if len(fit) > 1:
@@ -144,7 +142,7 @@ def _constant(
     powers: np.ndarray,
     rows: np.ndarray,
 ) -> float | None:
-    """Return the roundest constant with which a formula holds in ``rows``, if any."""
+    """Roundest constant with which a formula holds in ``rows``, if any."""
     y, x = target.cells[rows], np.stack([source.cells[rows] for source in chosen], axis=1)
     plain, size = combined(rule, x, powers)
     step = target.written.steps_at(y)

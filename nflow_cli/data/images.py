@@ -72,7 +72,6 @@ class Images:
     sha256: str
 
     def record(self) -> dict[str, Any]:
-        """Return the record of the data in ``run.json``."""
         record = {"name": self.name, "sha256": self.sha256}
         if self.name not in (MNIST, SAMPLE):
             record["path"] = os.path.abspath(os.path.expanduser(self.name))
@@ -80,12 +79,10 @@ class Images:
 
     @property
     def n_train(self) -> int:
-        """Number of training images."""
         return len(self.x_train)
 
     @property
     def n_test(self) -> int:
-        """Number of test images."""
         return len(self.x_test)
 
 
@@ -95,8 +92,8 @@ def load_images(
     """Load a data set.
 
     Args:
-        name: ``mnist`` (from the Keras cache, else downloaded into it), ``mnist-sample`` (the
-            embedded one), or a path: an ``.npz`` with the keys of ``keras.datasets.mnist``, or a
+        name: ``mnist`` (from the Keras cache, else downloaded into it), ``mnist-sample``
+            (embedded), or a path: an ``.npz`` with the keys of ``keras.datasets.mnist``, or a
             folder or prefix of IDX files, plain or ``.gz``. Labels are optional.
         fallback: Use ``mnist-sample``, with a warning, if ``mnist`` is not available.
         notify: Called with each line for the user.
@@ -186,7 +183,7 @@ def _cache() -> Path:
 
 
 def _mnist(notify: Callable[[str], Any]) -> bytes:
-    """Return the file of MNIST, its checksum verified, from the cache or the network."""
+    """MNIST's file, its checksum verified, from the cache or the network."""
     cache = _cache()
     if os.path.isfile(cache):
         try:

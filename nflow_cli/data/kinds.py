@@ -50,7 +50,7 @@ def kinds_of(columns: Sequence[RawColumn], settings: TableData) -> dict[str, Col
 
 
 def _in_form(kind: ColumnKind, form: str | None) -> ColumnKind:
-    """Return a kind with the format of its dates or times in text; levels keep their text."""
+    """Kind with the format of its dates or times in text; levels keep their text."""
     if form is None:
         return kind
     if kind.alone.kind == "levels":
@@ -75,7 +75,7 @@ def _between(
     kinds: Mapping[str, ColumnKind | None],
     forms: Mapping[str, str | None],
 ) -> Relation | None:
-    """Return a relation in the values of its kinds; there is no formula of text."""
+    """Relation in the values of its kinds; there is no formula of text."""
     for name in relation.columns:
         form, kind = forms.get(name), kinds[name]
         if form is not None and kind is not None and kind.type == "text":
@@ -98,7 +98,7 @@ def _computed(kind: ColumnKind, relation: Relation | None) -> ColumnKind:
 
 
 def _bounded(kind: ColumnKind, column: Cells) -> ColumnKind:
-    """Return the kind of a column whose logarithm or root is another column: bounded by 0."""
+    """Kind of a column whose logarithm or root is another column: bounded by 0."""
     low, high = kind.bounds or (None, None)
     if kind.kind == "levels" or low is not None or column.written is None:
         return kind
@@ -126,7 +126,7 @@ def _left_out(column: RawColumn, settings: TableData) -> ColumnKind | None:
 
 
 def _modelled(column: Cells, settings: TableData, relation: Relation | None = None) -> ColumnKind:
-    """Return the kind of a column by itself.
+    """Kind of a column by itself.
 
     A column with a formula is not one of levels: it may give a number that no row has.
     """

@@ -27,13 +27,13 @@ def cells_of(column: RawColumn) -> np.ndarray:
 
 
 def is_missing(column: RawColumn) -> np.ndarray:
-    """Return the mask of empty cells, `(n,)`."""
+    """Mask of empty cells, `(n,)`."""
     cells = cells_of(column)
     return cells < 0 if column.numbers is None else ~np.isfinite(cells)
 
 
 def why_left_out(column: RawColumn, is_named: bool = False) -> str:
-    """Return why a column is left out, or "".
+    """Reason why a column is left out, or "".
 
     ``is_named``: by the user, and left out only if it is constant or too large.
     """
@@ -58,7 +58,7 @@ def _why_text(column: RawColumn) -> str:
 
 
 def words(name: str) -> set[str]:
-    """Return the words of a name in lower case: of `patientID_2`, patient, id and 2."""
+    """Lower-case words of a name: of `patientID_2`, patient, id and 2."""
     parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     return set(re.findall(r"[a-z]+|\d+", parts.lower()))
 

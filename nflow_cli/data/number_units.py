@@ -25,7 +25,7 @@ def units_of_numbers(values: np.ndarray, kind: ColumnKind) -> list[ColumnMap]:
 
 
 def _steps(values: np.ndarray, kind: ColumnKind, bounds: Bounds, step: float) -> np.ndarray:
-    """Return the widths ``(n,)`` of values' intervals, by the coarsest lattice, within bounds."""
+    """Widths ``(n,)`` of values' intervals, by the coarsest lattice, within bounds."""
     steps = np.full(len(values), step)
     for lattice in kind.lattices[1:]:
         places = lattice.offset + lattice.step * positions(values, lattice)
@@ -36,7 +36,6 @@ def _steps(values: np.ndarray, kind: ColumnKind, bounds: Bounds, step: float) ->
 
 
 def _spread(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Return values ``(n,)``, equal ones spread evenly over their intervals."""
     order = np.argsort(values, kind="stable")
     _, first, counts = np.unique(values[order], return_index=True, return_counts=True)
     place = np.arange(len(values)) - np.repeat(first, counts) + 0.5

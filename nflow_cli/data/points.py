@@ -28,7 +28,7 @@ ALIKE = Weights()
 
 
 def atoms_of(points: np.ndarray) -> list[dict[str, Any]]:
-    """Return the columns of rows ``(n, D)`` with atoms: values that a density cannot have.
+    """Columns of rows ``(n, D)`` with atoms: values that a density cannot have.
 
     The likelihood of a density rises without bound at a value that repeats. Values rounded to a
     small part of their spread are harmless.
@@ -58,7 +58,7 @@ def checksum(points: np.ndarray) -> str:
 
 
 def no_spread(values: np.ndarray) -> str:
-    """Return why a column has no spread, or ""."""
+    """Reason why a column has no spread, or ""."""
     largest = float(np.abs(values).max())
     if (values == values[0]).all():
         return f"is constant, {values[0]:.6g}"

@@ -32,7 +32,7 @@ TRUTH = {"true", "false"}
 
 @dataclass(frozen=True, eq=False)
 class RawColumn:
-    """A column of n rows as read.
+    """Column of n rows as read.
 
     Attributes:
         source: Type of its cells; ``time`` is a date with a time of day.
@@ -40,9 +40,9 @@ class RawColumn:
             time since 1970-01-01. ``None`` of text and truth values.
         codes: ``(n,)`` int32, indices in ``texts``, -1 where missing. ``None`` of numbers, dates,
             times, text with too many distinct values, and nested data.
-        texts: The distinct texts, by first appearance.
-        is_index: Whether it is of the index of a pandas DataFrame.
-        is_float32: Whether it is stored in single precision.
+        texts: Distinct, by first appearance.
+        is_index: Of a pandas DataFrame.
+        is_float32: Stored in single precision.
     """
 
     name: str
@@ -130,7 +130,6 @@ class _Reader:
     _any: bool = False  # a cell is not missing
 
     def afresh(self) -> "_Reader":
-        """Return an empty reader with the remaining sources."""
         return _Reader(self.table, self.name, self.sources)
 
     def add(self, cells: "pa.Array") -> None:
@@ -193,7 +192,6 @@ class _Reader:
         self._is_bounded, self._parts, self._codes = False, [], {}
 
     def column(self, is_index: bool) -> RawColumn:
-        """Return the column, and empty the reader."""
         source = self.sources[0] if self.sources else "number"
         parts, self._parts = self._parts, []
         if source != "text":
@@ -228,7 +226,7 @@ def _seconds(cells: Any, _: str) -> Any:
 
 
 def _cast(cells: Any, *types: Any) -> Any:
-    """Cast dates or text to the first type that fits; NotANumberError if none does."""
+    """Cast dates or text to the first type that fits, else NotANumberError."""
     import pyarrow as pa
 
     cells = present_cells(cells) if pa.types.is_string(cells.type) else cells
@@ -241,7 +239,7 @@ def _cast(cells: Any, *types: Any) -> Any:
 def distinct_texts(
     table: TableFile, name: str, cells: "pa.Array"
 ) -> tuple[list[str | None], np.ndarray]:
-    """Return the distinct values of cells as levels, and the index of each cell; -1: missing."""
+    """Distinct values of cells as levels, and the index of each cell; -1: missing."""
     import pyarrow as pa
 
     try:

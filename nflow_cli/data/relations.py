@@ -35,18 +35,16 @@ class Cells:
 
     @property
     def name(self) -> str:
-        """The column's."""
         return self.raw.name
 
     @cached_property
     def nats(self) -> float:
-        """Entropy of the column's values over all rows, in nats."""
+        """Entropy of the values over all rows, in nats."""
         counts = self.counts[self.counts > 0]
         return float(-(counts * np.log(counts / counts.sum())).sum())
 
     @cached_property
     def numbers(self) -> Numbers | None:
-        """The column for formulas; None of text."""
         if self.written is None or self.raw.numbers is None:
             return None
         return Numbers(self.name, self.raw.numbers, self.written)
@@ -67,7 +65,7 @@ def cells_of(raw: RawColumn) -> Cells:
 
 
 def relations_of(columns: Sequence[Cells], fixed: set[str]) -> dict[str, Relation]:
-    """Return the relations of computed columns, by name; ``fixed`` ones are not computed.
+    """Relations of computed columns, by name; ``fixed`` ones are not computed.
 
     A column is computed from earlier ones if possible, else from a later one by a map, and never
     from a computed one.
@@ -108,7 +106,7 @@ def _first_map(target: Cells, sources: Sequence[Cells]) -> Relation | None:
 
 
 def _likely_maps(columns: Sequence[Cells]) -> np.ndarray:
-    """Return which columns (second) are maps of which (first) in some rows, `(C, C)`."""
+    """Which columns (second) are maps of which (first) in some rows, `(C, C)`."""
     if not columns:
         return np.zeros((0, 0), bool)
     stride = max(1, len(columns[0].codes) // SAMPLE)
@@ -129,7 +127,7 @@ def _has_keys(source: Cells) -> bool:
 
 
 def map_of(target: Cells, source: Cells) -> Relation | None:
-    """Return the map from a column's values to another's, if it is one and holds often enough.
+    """Map from a column's values to another's, if it is one and holds often enough.
 
     Neither text nor whole numbers are a map of decimals: those are computed from them.
     """
@@ -167,7 +165,7 @@ def _is_map(source: np.ndarray, target: np.ndarray, keys: int) -> bool:
 
 
 def _evidence(target: Cells, source: Cells) -> float:
-    """Return the nats of the target's cells beyond the first of each source value."""
+    """Nats of the target's cells beyond the first of each source value."""
     counts = target.counts
     nats = -np.log(counts / counts.sum())
     images = _images(source.codes, target.codes, len(source.counts))

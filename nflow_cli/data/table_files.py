@@ -150,16 +150,16 @@ class _Unpacked(gzip.GzipFile):
 
 
 def is_table(data: Any) -> bool:
-    """Return whether a Python object has named columns."""
+    """Whether a Python object has named columns."""
     protocols = ("__arrow_c_stream__", "__dataframe__")
     return isinstance(data, Mapping) or any(hasattr(data, name) for name in protocols)
 
 
 def table_of(data: Any) -> TableFile:
-    """Return a Python object as a table.
+    """Table of a Python object.
 
-    It is a DataFrame of any library, by the Arrow or the dataframe protocol, or a Series of pandas
-    or polars; a table of Arrow; a mapping of names to arrays ``(n,)``; or an array ``(n, D)`` or
+    A DataFrame of any library, by the Arrow or the dataframe protocol, or a Series of pandas or
+    polars; a table of Arrow; a mapping of names to arrays ``(n,)``; or an array ``(n, D)`` or
     ``(n,)``, whose columns are numbered from "1".
     """
     name = "the table given"
@@ -184,7 +184,7 @@ def table_of(data: Any) -> TableFile:
 
 
 def batch_of(columns: Sequence[np.ndarray], beside: Any = None) -> "pa.RecordBatch":
-    """Return columns of float64 ``(n,)``, NaN for missing values, or of text, to be written.
+    """Columns to be written: float64 ``(n,)``, NaN for missing values, or text.
 
     The columns of ``beside``, a batch, come first.
     """

@@ -26,12 +26,12 @@ _SHOWN = 60  # characters of a value, in a message
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. Truth values, dates and text are no numbers.
+    """Column of a table. Truth values, dates and text are no numbers.
 
     Attributes:
-        is_index: Whether it is of the index of a pandas DataFrame, ignored unless named.
+        is_index: Of a pandas DataFrame, ignored unless named.
         other_mark: A value with another decimal mark than the table's.
-        stray: The first non-number in a column of text that is mostly numbers.
+        stray: First non-number in a column of text that is mostly numbers.
     """
 
     name: str
@@ -53,7 +53,7 @@ class NotANumberError(Exception):
 
 
 class TableFile(ABC):
-    """A table: a file, or a Python object; ``n_rows`` is None if it must be read for that."""
+    """A file, or a Python object; ``n_rows`` is None if it must be read for that."""
 
     decimal = "."  # the mark in numbers that are text
     is_untyped = False  # whether all cells are text
@@ -73,7 +73,7 @@ class TableFile(ABC):
         return f"row {row} counted from 0"
 
     def numbers(self, names: Sequence[str], most_rows: int) -> np.ndarray:
-        """Read at most ``most_rows`` rows of numeric columns ``(n, D)``, float64.
+        """At most ``most_rows`` rows of numeric columns ``(n, D)``, float64.
 
         A value is missing, and NaN, if it is null, or a cell that is empty or, in capitals or not,
         NA, N/A, #NA, #N/A, NaN, -NaN, +NaN, NULL, None or <NA>. Infinities are kept.
@@ -96,7 +96,7 @@ class TableFile(ABC):
         return values
 
     def floats(self, block: "pa.RecordBatch", name: str, first: int) -> np.ndarray:
-        """Return a column of a block as float64; the block's first row has the number ``first``."""
+        """Column of a block as float64; the block's first row has the number ``first``."""
         try:
             return floats(block.column(name), self.decimal).to_numpy(zero_copy_only=False)
         except NotANumberError as error:
@@ -106,7 +106,7 @@ class TableFile(ABC):
             ) from None
 
     def text(self, name: str) -> np.ndarray:
-        """Read a column as text: an array ``(n,)`` of ``str``, "" where missing."""
+        """A column as text: an array ``(n,)`` of ``str``, "" where missing."""
         import pyarrow as pa
 
         self.expect([name])
@@ -123,7 +123,7 @@ class TableFile(ABC):
         return np.concatenate(parts) if parts else np.empty(0, object)
 
     def batches(self) -> Iterator["pa.RecordBatch"]:
-        """Yield all columns in order, some rows at a time."""
+        """Yield all columns, some rows at a time."""
         return self.blocks([column.name for column in self.columns])
 
     def expect(self, names: Sequence[str]) -> None:
@@ -138,18 +138,17 @@ class TableFile(ABC):
                 )
 
     def too_many(self, most: int, received: str) -> DataError:
-        """Return the error of too many rows."""
         return DataError(f"{self.name}: expected at most {most:,} rows, received {received}")
 
 
 def shown(value: Any) -> str:
-    """Return a value as at most 60 printable characters."""
+    """At most 60 printable characters of a value."""
     text = repr(value if isinstance(value, str) else str(value))
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names separated by commas, at most ten."""
+    """At most ten names, separated by commas."""
     text = ", ".join(names[:10])
     return text if len(names) <= 10 else f"{text} and {len(names) - 10:,} others"
 

@@ -72,7 +72,6 @@ class TextTable(TableFile):
         return 2 * sum(is_number(cell, self.decimal) for cell in first) > len(first)
 
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
-        """Yield cells as text."""
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
@@ -101,7 +100,7 @@ class TextTable(TableFile):
                 yield _with_returns(batch) if RETURN in text else batch
 
     def batches(self) -> Iterator["pa.RecordBatch"]:
-        """Yield all columns in order, numeric ones as float64, the others as text."""
+        """All columns, numeric ones as float64, the others as text."""
         import pyarrow as pa
 
         n = 0
@@ -117,7 +116,7 @@ class TextTable(TableFile):
             n += block.num_rows
 
     def place(self, row: int) -> str:
-        """Return the line of a row, counted from 1."""
+        """Line of a row, counted from 1."""
         for i, (line, _) in enumerate(self._rows()):
             if i == row:
                 return f"line {line}"
@@ -229,7 +228,6 @@ def _pass_over_blanks(row: Any) -> str:
 
 
 def _end_of_rows(text: str, delimiter: str) -> int:
-    """Return the end of the last certainly complete row, or 0."""
     if '"' not in text:
         return text.rfind("\n") + 1 or text.rfind("\r") + 1
     lines, end, before = io.StringIO(text, newline=""), 0, 0
