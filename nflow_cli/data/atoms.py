@@ -27,6 +27,7 @@ class Heaps:
 
     @property
     def are_atoms(self) -> np.ndarray:
+        """Mask of atoms, `(m,)`."""
         return self.nats > 0
 
     def most(self, limit: int) -> np.ndarray:

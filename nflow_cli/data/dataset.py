@@ -96,6 +96,7 @@ class Dataset:
 
     @property
     def sizes(self) -> dict[str, int]:
+        """Rows of each part."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {f"n_{name}": len(rows) for name, rows in parts.items()}
 
@@ -115,6 +116,7 @@ class Dataset:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def record(self) -> dict[str, Any]:
+        """Record in ``run.json``."""
         units = {"units": {name: [m.record() for m in maps] for name, maps in self.units.items()}}
         is_file = self.name not in (*POINT_SETS, STDIN, IN_PYTHON)
         path = {"path": os.path.abspath(self.name)} if is_file else {}

@@ -34,6 +34,7 @@ class Fault(NamedTuple):
 
     @property
     def text(self) -> str:
+        """Column and problem."""
         return f"column {shown(self.column)}: {self.problem}" if self.column else self.problem
 
 

@@ -41,10 +41,12 @@ class Numbers:
 
     @cached_property
     def gaps(self) -> np.ndarray:
+        """Mask of missing cells, `(n,)`."""
         return ~np.isfinite(self.cells)
 
     @cached_property
     def is_varied(self) -> bool:
+        """More than a few distinct values."""
         return len(self.written.values) > VARIED
 
 

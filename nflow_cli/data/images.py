@@ -72,6 +72,7 @@ class Images:
     sha256: str
 
     def record(self) -> dict[str, Any]:
+        """Record in ``run.json``."""
         record = {"name": self.name, "sha256": self.sha256}
         if self.name not in (MNIST, SAMPLE):
             record["path"] = os.path.abspath(os.path.expanduser(self.name))
@@ -79,10 +80,12 @@ class Images:
 
     @property
     def n_train(self) -> int:
+        """Training images."""
         return len(self.x_train)
 
     @property
     def n_test(self) -> int:
+        """Test images."""
         return len(self.x_test)
 
 

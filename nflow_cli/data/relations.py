@@ -35,6 +35,7 @@ class Cells:
 
     @property
     def name(self) -> str:
+        """Name of the column."""
         return self.raw.name
 
     @cached_property
@@ -45,6 +46,7 @@ class Cells:
 
     @cached_property
     def numbers(self) -> Numbers | None:
+        """The column for formulas; None of text."""
         if self.written is None or self.raw.numbers is None:
             return None
         return Numbers(self.name, self.raw.numbers, self.written)

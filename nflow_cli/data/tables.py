@@ -138,6 +138,7 @@ class TableFile(ABC):
                 )
 
     def too_many(self, most: int, received: str) -> DataError:
+        """Error of too many rows."""
         return DataError(f"{self.name}: expected at most {most:,} rows, received {received}")
 
 

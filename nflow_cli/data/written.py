@@ -34,14 +34,17 @@ class Written:
 
     @property
     def rows(self) -> int:
+        """Rows with a value."""
         return int(self.counts.sum())
 
     @property
     def decimals(self) -> int | None:
+        """Decimals; None: all digits of the type."""
         return None if self.places is None or self.places > 17 else max(0, self.places)
 
     @cached_property
     def typical(self) -> float:
+        """Median size of a nonzero value."""
         return typical_size(self.values)
 
     def steps_at(self, values: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ class Draw(NamedTuple):
     Attributes:
         start: Number of samples drawn before.
         z0: Base samples ``(m, D)``.
-        x: Samples ``(m, G + D)`` in the user's units, given columns first.
+        x: ``(m, G + D)`` in the user's units, given columns first.
         log_q: Log-density in nats ``(m,)``.
     """
 
@@ -66,17 +66,17 @@ class FlowDensity:
 
     @property
     def dim(self) -> int:
-        """D, the dimension of modelled points."""
+        """D."""
         return self.flow.dim
 
     @property
     def n_given(self) -> int:
-        """G, the number of given columns, first in a row."""
+        """G."""
         return len(self.given_units.columns)
 
     @property
     def numbers_a_row(self) -> int:
-        """Row width G + D."""
+        """G + D."""
         return self.n_given + self.dim
 
     @property
@@ -124,7 +124,7 @@ class FlowDensity:
 
     @property
     def members(self) -> int:
-        """R, the number of mixture components."""
+        """R."""
         return math.prod(self.flow.members)
 
     def draw(
@@ -166,10 +166,8 @@ class FlowDensity:
     def sample(self, n: int, seed: int = 0, given: np.ndarray | None = None) -> np.ndarray:
         """Draw ``n`` points ``(n, D)``, of ``dtype``; a smaller ``n`` gives the first of these.
 
-        With m conditions ``given`` ``(m, G)`` these are rows ``(m n, G + D)``, n at each.
-
-        Raises:
-            DataError: ``n`` is not a whole number, or needs more than the memory.
+        With m conditions ``given`` ``(m, G)`` these are rows ``(m n, G + D)``, n at each. More than
+        the memory holds is a ``DataError``.
         """
         times = 1 if given is None else len(given)
         points = room_for(n, (self.numbers_a_row,), self.dtype, times=times)
@@ -178,18 +176,13 @@ class FlowDensity:
         return points
 
     def log_prob(self, x: Any) -> np.ndarray:
-        """Return the exact ``log q(x)`` in nats.
-
-        Args:
-            x: Points ``(..., D)``, or rows ``(..., G + D)`` with given columns first.
+        """Exact ``log q(x)`` in nats of points ``(..., D)``, or rows ``(..., G + D)``, given
+        columns first.
 
         Returns:
             ``(...)``, of ``dtype``; ``-inf`` where ``q`` is 0: outside the image of a bounded base,
             on or outside a bound of the units, and beyond 1e15; NaN where a number is NaN or a
             given one not finite.
-
-        Raises:
-            DataError: ``x`` is not an array of numbers with rows of this width.
         """
         return mixture(self.member_log_probs(x))
 
@@ -209,13 +202,10 @@ class FlowDensity:
         return self.pull(each_member(self.flow, z), context)
 
     def latent(self, x: Any) -> np.ndarray:
-        """Return ``f^-1(u(x))``, the inverse of :meth:`from_latent`, of points ``x`` ``(..., D)``.
+        """``f^-1(u(x))``, the inverse of :meth:`from_latent`, of points ``x`` ``(..., D)``.
 
-        NaN on or outside a bound, where ``u`` is not defined.
-
-        Raises:
-            DataError: ``x`` is not an array of numbers with rows of this width, or ``q`` is a
-                mixture.
+        NaN on or outside a bound, where ``u`` is not defined; a ``DataError`` if ``q`` is a
+        mixture.
         """
         expect_one(self.members)
         return self.member_latents(x)[0]
@@ -232,14 +222,11 @@ class FlowDensity:
         return z0.reshape(self.members, *shape, self.dim)
 
     def from_latent(self, z0: Any) -> np.ndarray:
-        """Return ``u^-1(f(z0))`` of latents ``(..., D)``: samples of ``q``, if they are samples of
-        the base.
+        """``u^-1(f(z0))`` of latents ``(..., D)``: samples of ``q``, if they are samples of the
+        base.
 
-        Given columns come first, in ``z0`` and in the result.
-
-        Raises:
-            DataError: ``z0`` is not an array of numbers with rows of this width, or ``q`` is a
-                mixture.
+        Given columns come first, in ``z0`` and in the result. A ``DataError`` if ``q`` is a
+        mixture.
         """
         expect_one(self.members)
         points = self._points(z0)

@@ -34,12 +34,11 @@ class Affine(Map):
     full: bool = False
 
     def shapes(self, dim: int) -> Shapes:
-        """Shapes of ``shift``, ``log_scale`` and ``lower``."""
         shapes: dict[str, tuple[int, ...]] = {"shift": (dim,), "log_scale": (dim,)}
         return {**shapes, "lower": (math.comb(dim, 2),)} if self.full and dim > 1 else shapes
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Draw all from N(0, 0.01^2); 0 is the identity."""
+        """All from N(0, 0.01^2); 0 is the identity."""
         return {
             name: 0.01 * rng.standard_normal((repeats, *shape))
             for name, shape in self.shapes(dim).items()
@@ -58,21 +57,19 @@ class Affine(Map):
         return {name: weights[name] for name in self.shapes(len(mean))}
 
     def part(self, t: float, **raw: np.ndarray) -> dict[str, np.ndarray]:
-        """Return ``t`` times the weights: the diagonal of ``L`` becomes ``exp(t s)``."""
+        """``t`` times the weights: the diagonal of ``L`` becomes ``exp(t s)``."""
         return {name: t * value for name, value in raw.items()}
 
     def constrain(self, shift: Any, log_scale: Any, *lower: Any) -> tuple[Any, ...]:
-        """Return ``m``, the log-determinant, and ``L`` or its diagonal."""
+        """``m``, the log-determinant, and ``L`` or its diagonal."""
         scale, log_det = ops.exp(log_scale), ops.sum(log_scale, axis=-2)
         return shift, log_det, triangle(scale, *lower) if self.full else scale
 
     def forward(self, memo: Memo, z: Any, shift: Any, log_det: Any, scale: Any) -> tuple[Any, Any]:
-        """Return ``m + L z`` and the log-determinant."""
         moved = memo.dense(scale, z) if self.full else scale * z
         return shift + moved, log_det + ops.zeros_like(z[..., 0, :])
 
     def inverse(self, memo: Memo, x: Any, shift: Any, log_det: Any, scale: Any) -> tuple[Any, Any]:
-        """Return ``L^-1 (x - m)`` and the log-determinant."""
         moved = _solved(scale, x - shift) if self.full else (x - shift) / scale
         return moved, ops.zeros_like(x[..., 0, :]) - log_det
 

@@ -53,11 +53,9 @@ class Flow(keras.layers.Layer):
         raise NotImplementedError(f"{type(self).__name__} defines no inverse_and_log_det")
 
     def call(self, z: Any, context: Any = None) -> tuple[Any, Any]:
-        """:meth:`forward_and_log_det`."""
         return self.forward_and_log_det(z, context)
 
     def compute_output_shape(self, z_shape: Any, context_shape: Any = None) -> tuple[Any, Any]:
-        """Shapes of the points and of the log-determinant."""
         return tuple(z_shape), tuple(z_shape)[:-1]
 
 
@@ -75,7 +73,6 @@ class MapLayer(Flow):
         self.seed = draw_seed(seed)
 
     def build(self, input_shape: Any) -> None:
-        """Create the raw weights for points ``(..., D)``."""
         self.dim = input_shape[-1]
         values = self.map.initial(np.random.default_rng(self.seed), 1, self.dim)
         self.parameters = {
@@ -84,11 +81,9 @@ class MapLayer(Flow):
         }
 
     def forward_and_log_det(self, z: Any, context: None = None) -> tuple[Any, Any]:
-        """Return ``f(z)`` ``(..., D)`` and ``log|det df/dz|`` ``(...)`` in nats."""
         return self._run(z, context, inverse=False)
 
     def inverse_and_log_det(self, x: Any, context: None = None) -> tuple[Any, Any]:
-        """Return ``f^-1(x)`` ``(..., D)`` and ``log|det df^-1/dx|`` ``(...)`` in nats."""
         return self._run(x, context, inverse=True)
 
     def _run(self, points: Any, context: None, inverse: bool) -> tuple[Any, Any]:
@@ -99,7 +94,6 @@ class MapLayer(Flow):
         return run_maps([self.map], [weights], 1, points, inverse)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
         return {**super().get_config(), "seed": self.seed}
 
 

@@ -28,7 +28,7 @@ def tanh(x: Any) -> Any:
 
 
 def softplus(x: Any) -> Any:
-    """Return ``log(1 + exp(x))``; torch's own returns ``x`` from 20 on, 2e-9 too little."""
+    """``log(1 + exp(x))``; torch's own returns ``x`` from 20 on, 2e-9 too little."""
     return -ops.log_sigmoid(-x)
 
 

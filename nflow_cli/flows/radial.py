@@ -29,11 +29,10 @@ class Radial(Map):
     """
 
     def shapes(self, dim: int) -> Shapes:
-        """Shapes of ``center``, ``alpha`` and ``beta``."""
         return {"center": (dim,), "alpha": (), "beta": ()}
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Draw centres from N(0, 2^2 I), ``alpha`` from N(1, 1), and ``beta`` from N(alpha, 1).
+        """Centres from N(0, 2^2 I), ``alpha`` from N(1, 1), ``beta`` from N(alpha, 1).
 
         ``f`` is the identity for ``beta = alpha``: some flows expand, others contract.
         """
@@ -71,7 +70,7 @@ class Radial(Map):
     def part(
         self, t: float, center: np.ndarray, alpha: np.ndarray, beta: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Return weights of ``f_t(z) = z + t β̂ (z - c) / (α + r)``."""
+        """Weights of ``f_t(z) = z + t β̂ (z - c) / (α + r)``."""
         inner, outer = np.logaddexp(0, alpha), np.logaddexp(0, beta)
         beta = inverse_softplus((1 - t) * inner + t * outer)
         return {"center": center, "alpha": alpha, "beta": beta}
@@ -79,7 +78,6 @@ class Radial(Map):
     def geometry(
         self, center: np.ndarray, alpha: np.ndarray, beta: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Return ``c``, ``α`` and ``β̂``."""
         inner, outer = np.logaddexp(0, alpha), np.logaddexp(0, beta)
         return {"center": center, "alpha": inner, "beta_hat": outer - inner}
 

@@ -47,7 +47,6 @@ class GaussianSampling(keras.layers.Layer):
         self.generator = keras.random.SeedGenerator(self.seed)
 
     def call(self, inputs: Any, noise: Any = None) -> Any:
-        """Return ``μ + σ ε``, with ``noise`` for ``ε`` if passed."""
         mean, log_variance = inputs
         if noise is None:
             noise = keras.random.normal(ops.shape(mean), dtype=mean.dtype, seed=self.generator)
@@ -73,10 +72,8 @@ class GaussianSampling(keras.layers.Layer):
         return 0.5 * ops.sum(terms, axis=-1)
 
     def compute_output_shape(self, inputs_shape: Any, noise_shape: Any = None) -> tuple[Any, ...]:
-        """Shape of a draw: that of the mean, or of the noise if passed."""
         return tuple(noise_shape or inputs_shape[0])
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
         arguments = {"prior_mean": self.prior_mean, "prior_std": self.prior_std, "seed": self.seed}
         return {**super().get_config(), **arguments}

@@ -18,10 +18,7 @@ class Bin(NamedTuple):
     Attributes:
         lengths: Widths and heights of all bins above the least, ``(*lead, 2, bins, N, batch)``.
         index: ``(*lead, 1, N, batch)``.
-        left: Left end.
-        bottom: The spline there.
-        width: Width.
-        height: Height.
+        bottom: The spline at ``left``.
         raw_slopes: At both ends.
     """
 
@@ -65,7 +62,6 @@ class Spline(Elementwise):
 
     @property
     def size(self) -> int:
-        """Parameters per coordinate."""
         return 3 * self.bins - 1
 
     @property
@@ -80,11 +76,9 @@ class Spline(Elementwise):
         return self.least + softplus(raw + self._shift)
 
     def forward(self, parameters: Any, z: Any) -> tuple[Any, Any]:
-        """Return ``f(z)`` and ``log f'(z)``."""
         return self._run(parameters, z, inverse=False)
 
     def inverse(self, parameters: Any, x: Any) -> tuple[Any, Any]:
-        """Return ``f^-1(x)`` and the log of its slope."""
         return self._run(parameters, x, inverse=True)
 
     def _run(self, parameters: Any, points: Any, inverse: bool) -> tuple[Any, Any]:
@@ -218,7 +212,6 @@ class Splined:
 
     @property
     def scalar_maps(self) -> Elementwise:
-        """The scalar maps."""
         return Spline(self.bins, self.bound, self.least)
 
 
@@ -243,27 +236,27 @@ class Spot(NamedTuple):
         return 1 - self.part
 
     def _sides(self) -> tuple[Any, Any]:
-        """Return ``N`` and ``M``."""
+        """``N`` and ``M``."""
         part, rest = self.part, self.rest
         return part * (self.s * part + self.start * rest), rest * (self.s * rest + self.end * part)
 
     def _steepness(self) -> Any:
-        """Return ``d_0 (1-ξ)² + d_1 ξ² + 2 s ξ (1-ξ)``."""
+        """``d_0 (1-ξ)² + d_1 ξ² + 2 s ξ (1-ξ)``."""
         part, rest = self.part, self.rest
         return self.start * rest * rest + self.end * part * part + 2 * self.s * part * rest
 
     def part_of_height(self) -> Any:
-        """Return ``η = N / (N + M)``."""
+        """``η = N / (N + M)``."""
         n, m = self._sides()
         return n / (n + m)
 
     def slope(self) -> Any:
-        """Return ``f'``."""
+        """``f'``."""
         ratio = self.s / sum(self._sides())
         return ratio * ratio * self._steepness()
 
     def log_slope(self) -> Any:
-        """Return ``log f'``."""
+        """``log f'``."""
         return ops.log(self.slope())
 
     def bend(self) -> Any:

@@ -46,7 +46,6 @@ class Sylvester(Map):
     reflections: int | None = None
 
     def shapes(self, dim: int) -> Shapes:
-        """Shapes of the weights."""
         width, reflections = sylvester_sizes(self.width, self.reflections, dim)
         one = {name: (width,) for name in ("bias", "slope", "scale")}
         shapes: dict[str, tuple[int, ...]] = {"reflections": (reflections, dim), **one}
@@ -55,7 +54,7 @@ class Sylvester(Map):
         return shapes
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Draw units as :class:`~nflow_cli.flows.planar.Planar` does, in orthogonal directions.
+        """Units as of :class:`~nflow_cli.flows.planar.Planar`, in orthogonal directions.
 
         ``R = 0`` is the identity; noise breaks the symmetry between flows.
         """
@@ -70,7 +69,7 @@ class Sylvester(Map):
     def constrain(
         self, reflections: Any, bias: Any, slope: Any, scale: Any, *above: Any
     ) -> tuple[Any, ...]:
-        """Return ``Q R``, ``R̃ Qᵀ``, ``R̃ R``, ``b``, and the slopes for ``log_slope``."""
+        """``Q R``, ``R̃ Qᵀ``, ``R̃ R``, ``b``, and the slopes for ``log_slope``."""
         width, inner_diagonal = slope.shape[-2], softplus(scale)
         outer_diagonal = (softplus(slope) - 1) / inner_diagonal
         entries_above = [(entries,) for entries in above] or [(), ()]  # none at M = 1
@@ -86,14 +85,13 @@ class Sylvester(Map):
     def forward(
         self, memo: Memo, z: Any, out: Any, into: Any, between: Any, bias: Any, *slopes: Any
     ) -> tuple[Any, Any]:
-        """Return ``z + Q R h`` and the log-determinant."""
         h = tanh(memo.dense(into, z) + bias)
         return z + memo.dense(out, h), ops.sum(log_slope(h, *slopes), axis=-2)
 
     def inverse(
         self, memo: Memo, x: Any, out: Any, into: Any, between: Any, bias: Any, *slopes: Any
     ) -> tuple[Any, Any]:
-        """Return ``x - Q R h`` and the log-determinant.
+        """``x - Q R h`` and the log-determinant.
 
         ``v = R̃ Qᵀ z + b`` solves ``v + R̃ R tanh(v) = R̃ Qᵀ x + b``. ``R̃ R`` is an upper
         triangle: from the last unit on, each is one equation of one unknown.

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class computed_once(Generic[T]):  # noqa: N801 - a decorator
-    """A cached property without a lock.
+    """Cached property without a lock.
 
     That of functools has one lock for all instances before Python 3.12: no two blocks of rows were
     scored at a time.
@@ -30,7 +30,6 @@ class computed_once(Generic[T]):  # noqa: N801 - a decorator
         self.function, self.__doc__ = function, function.__doc__
 
     def __get__(self, instance: Any, owner: type) -> T:
-        """Return the value, which hides this from then on."""
         value = self.function(instance)
         instance.__dict__[self.function.__name__] = value
         return value
@@ -42,7 +41,7 @@ class Encoded(NamedTuple):
     Attributes:
         codes: Outcome of each cell ``(C, n)``.
         centre: Middles of intervals ``(K + X, n)``: columns with numbers, then coarse lattices.
-        half: Half widths ``(K + X, n)``.
+        half: Half widths.
     """
 
     codes: np.ndarray
@@ -51,8 +50,8 @@ class Encoded(NamedTuple):
 
 
 class Conditionals(NamedTuple):
-    """Distributions of cells: parameters, per row or one for all, and log-masses in nats
-    ``(N + X, n)`` of numbers' intervals.
+    """Distributions of cells: parameters, per row or one for all, and log-masses in nats ``(N + X,
+    n)`` of numbers' intervals.
     """
 
     parameters: Parameters
@@ -162,7 +161,7 @@ class Block:
     def _log_measures(self) -> np.ndarray:
         """Log-width ``(n, D)`` by which a mass becomes a density; 0 for cells with a mass.
 
-        For a value beyond found bounds, less its log-probability among those beyond.
+        Of a value beyond found bounds, less its log-probability among those beyond.
         """
         first, columns = self.density.n_given, self.density.modelled
         measures = np.zeros((len(self.rows), len(columns)))

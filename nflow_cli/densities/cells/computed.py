@@ -35,7 +35,7 @@ class Expected(NamedTuple):
         values: As written in the table, NaN for missing.
         exact: Before rounding.
         slack: Rounding error of the arithmetic.
-        known: Whether the function is defined.
+        known: The function is defined.
     """
 
     values: np.ndarray
@@ -46,14 +46,14 @@ class Expected(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Computed:
-    """A column computed from others.
+    """Column computed from others.
 
     Args:
-        column: The column itself; its kind has the relation.
+        column: Its kind has the relation.
         place: Its index in a row.
         others: The given and modelled columns, in the order of a row.
         marginal: Of its cells.
-        broken: e, the probability that the marginal is drawn from in place of ``f``.
+        broken: e, the probability of a draw from the marginal in place of ``f``.
     """
 
     column: CellColumn
@@ -64,12 +64,12 @@ class Computed:
 
     @property
     def relation(self) -> Relation:
-        """The relation to other columns."""
+        """Its relation to other columns."""
         return cast(Relation, self.column.kind.relation)  # the schema asks for one
 
     @cached_property
     def sources(self) -> list[tuple[int, CellColumn]]:
-        """The source columns, with their index in a row."""
+        """The sources, with their index in a row."""
         places = {column.name: i for i, column in enumerate(self.others)}
         return [(places[name], self.others[places[name]]) for name in self.relation.columns]
 

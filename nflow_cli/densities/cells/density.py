@@ -41,7 +41,7 @@ class Member(NamedTuple):
 
 class Scored(NamedTuple):
     """Scores of n rows: log-probability in nats of each cell ``(n, D + K)``, given those before and
-    by marginals, randomised PIT, and log-density by member ``(n, R)``.
+    by marginals; randomised PIT; log-density by member ``(n, R)``.
     """
 
     log_q: np.ndarray
@@ -51,12 +51,12 @@ class Scored(NamedTuple):
 
 
 class CellDensity:
-    """The density of rows of a table.
+    """Density of rows of a table.
 
     Args:
-        columns: Columns of a row; the first ``n_given`` are given.
+        columns: Of a row; the first ``n_given`` are given.
         layout: Of each network.
-        marginal: Marginals of all columns, as parameters of one row.
+        marginal: Of all columns, as parameters of one row.
         members: The networks.
         computed: The K computed columns, last in a row.
         unmixing: Map of rows to components, if ``columns`` are components; then none is given or
@@ -122,7 +122,7 @@ class CellDensity:
     # Scores of rows ``(n, C)``.
 
     def scored_rows(self, rows: np.ndarray, rng: np.random.Generator) -> Scored:
-        """Return all that is known of rows, in one pass; ``rng`` is that of :meth:`pit`."""
+        """All scores of rows, in one pass; ``rng`` is that of :meth:`pit`."""
         return Scored(
             *self._by_blocks(
                 lambda block, noise: (
@@ -217,8 +217,7 @@ class CellDensity:
     def draw(
         self, given: np.ndarray, rng: np.random.Generator, with_new: bool = False
     ) -> np.ndarray:
-        """Draw rows ``(n, C)``, one for each row of ``given``, of which only given columns are
-        used.
+        """Draw rows ``(n, C)``, one for the given columns of each row of ``given``.
 
         With ``with_new`` a level may be new (-1) and a computed cell broken; else each cell is
         drawn given that it is neither.

@@ -33,7 +33,7 @@ def below_and_at(
     encoded: "Encoded",
     log_masses: np.ndarray,
 ) -> Ends:
-    """Return ``P(X < x)`` and ``P(X = x)`` ``(D, n)`` of cells, bank by bank; NaN if unknown.
+    """``P(X < x)`` and ``P(X = x)`` ``(D, n)`` of cells, bank by bank; NaN if unknown.
 
     Levels are in their order; missing is above all levels and numbers, a new level above missing.
     For a number, ``X = x`` is its interval, one of the ``log_masses`` ``(N + X, n)``.
@@ -71,7 +71,7 @@ def _of_numbers(
     lattices: Sequence[Lattice],
     mixture: Sequence[np.ndarray],
 ) -> Ends:
-    """Like :func:`of_number`; for the parameters of one row, each distinct cell once."""
+    """:func:`of_number`; for the parameters of one row, each distinct cell once."""
     if mixture[0].shape[-1] != 1:
         every = np.broadcast_to(shares, (len(shares), len(codes)))
         return of_number(column, codes, every, lattices, mixture)

@@ -23,7 +23,7 @@ def fitted_columns(data: Dataset) -> list[CellColumn]:
 
 
 def _fitted(data: Dataset, place: int) -> CellColumn:
-    """A column with the limits of its normals: least scale a quarter of a typical interval, ends
+    """Column with the limits of its normals: least scale a quarter of a typical interval, ends
     those of the numbers' intervals.
     """
     name = data.columns[place]

@@ -24,13 +24,8 @@ def log_cells(
 ) -> Any:
     """Log-probabilities ``(…, D, n)`` in nats of the modelled cells, bank by bank; 0 if unknown.
 
-    Args:
-        layout: Of the network.
-        parameters: Distributions of the cells.
-        codes: ``(…, C, n)``, bank by bank.
-        centre: ``(…, N + X, n)``: columns with mixtures, then coarse lattices.
-        half: The same; 0 off the lattice.
-        xp: Array namespace.
+    ``codes`` are ``(…, C, n)``, bank by bank; ``centre`` and ``half`` ``(…, N + X, n)``: columns
+    with mixtures, then coarse lattices; ``half`` is 0 off the lattice.
     """
     masses = log_masses(layout, parameters, centre, half, xp)
     return log_cells_by_masses(layout, parameters.log_shares, codes, masses, xp)

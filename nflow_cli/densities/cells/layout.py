@@ -19,8 +19,8 @@ class Outcomes(NamedTuple):
         count: L: levels, atoms, numbers, missing and new together.
         number: First outcome that is a number, whose value has a mixture; ``None``: none.
         summed: Number of first outcomes that are also values on the grid: masses are added.
-        has_ends: Whether some intervals are one-sided.
-        has_new: Whether the last is new: no training row has it, and a network does not learn it.
+        has_ends: Some intervals are one-sided.
+        has_new: The last is new: no training row has it, and a network does not learn it.
         lattices: R: outcomes ``number`` to ``number + R - 1``, added where a value is on several.
     """
 
@@ -44,8 +44,8 @@ class Bank:
     Attributes:
         size: Outcomes per column, a power of two.
         columns: Their indices in a row: given before modelled, each without numbers before with.
-        n_given: Number of given ones.
-        n_plain: Number of modelled ones without numbers.
+        n_given: Given ones.
+        n_plain: Modelled ones without numbers.
     """
 
     size: int
@@ -138,9 +138,8 @@ class Layout:
 
     @cached_property
     def intervals(self) -> list[int]:
-        """Index of the ``N + X`` mixture intervals among those of encoded cells.
-
-        These are finest lattices of columns with numbers, then coarse ones.
+        """Index of the ``N + X`` mixture intervals among those of encoded cells: finest lattices,
+        then coarse ones.
         """
         numbers = self.with_numbers
         fine = [numbers.index(i) for i in self.mixed]

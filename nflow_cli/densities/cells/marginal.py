@@ -22,7 +22,7 @@ class Support:
     Attributes:
         count: Number of outcomes.
         number: First outcome that is a number, with an interval; ``None``: none.
-        new: Outcome of a level that no training row has.
+        new: A level that no training row has.
         floor: Least scale of a normal, in column units.
         widest: Scale of the broad normal; ``None``: five times the range.
         lattices: R: outcomes ``number`` to ``number + R - 1`` are numbers.
@@ -126,13 +126,9 @@ def fit_lattices(
     """Fit the marginal of a column whose numbers lie on several lattices.
 
     ``P(x) = Σ_a π_a [x = a] + Σ_r π_r mass_r(x)``, the same normals for all lattices: fitted first
-    as if the mass of an interval were its width, then the shares given them.
-
-    Args:
-        support: Of the cells.
-        codes: Outcomes ``(n,)``, -1 if unknown.
-        intervals: Middles and finite half widths ``(n,)`` by lattice; 0 off the lattice.
-        weights: Of the rows ``(n,)``, or ``None``.
+    as if the mass of an interval were its width, then the shares given them. Arguments as of
+    :func:`fit_marginal`; ``intervals`` are middles and finite half widths ``(n,)`` by lattice, 0
+    off the lattice.
     """
     scaled = scaled_weights(len(codes), weights)
     log_shares = np.log(outcome_shares(support, codes, scaled))

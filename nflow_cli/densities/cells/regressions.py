@@ -82,14 +82,14 @@ def fit_parents(
     first: int = 0,
     parts: Mapping[int, Parts] = MappingProxyType({}),
 ) -> list[ParentShares]:
-    """Fit the shares of columns ``first`` on, each given its best parent among the columns before.
+    """Shares of columns ``first`` on, each given its best parent among the columns before.
 
     The best parent has the largest leave-one-out likelihood: mutual information, corrected for
     chance.
 
     Args:
-        columns: Supports of the columns.
-        codes: Outcome codes ``(n, D)``, -1 if unknown.
+        columns: Supports.
+        codes: Outcomes ``(n, D)``, -1 if unknown.
         centre: Middles of intervals of the N columns with numbers, ``(n, N)``.
         weights: Of the rows ``(n,)``, or ``None``.
         first: Number of given columns.
@@ -241,14 +241,10 @@ def fit_ridge(
 ) -> Ridge:
     """Ridge regression with the penalty of the least leave-one-out error.
 
-    With ``X = U S Vᵀ`` of centred rows the leave-one-out residual is ``r_i / (1 - H_ii)``,
-    ``H = 1/n + U S²/(S² + a) Uᵀ`` (Allen 1974); the intercept is not penalised.
-
-    Args:
-        inputs: ``(n, P)``.
-        target: ``(n,)``; for fewer than two rows the coefficients are 0, and the scale is 1.
-        weights: Of the rows ``(n,)``, or ``None``.
-        least: Least scale.
+    With ``X = U S Vᵀ`` of centred rows the leave-one-out residual is ``r_i / (1 - H_ii)``, ``H =
+    1/n + U S²/(S² + a) Uᵀ`` (Allen 1974); the intercept is not penalised. ``inputs`` are ``(n,
+    P)``, ``target`` and ``weights`` ``(n,)``; for fewer than two rows the coefficients are 0, and
+    the scale is 1; else the scale is at least ``least``.
     """
     if len(target) < 2:
         return Ridge(float(target.sum()), np.zeros(inputs.shape[1]), 1.0)

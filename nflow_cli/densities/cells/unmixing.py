@@ -66,7 +66,7 @@ class Unmixing:
 
 
 def component(place: int, *limits: float) -> CellColumn:
-    """A component as a column, with its least scale and the ends of its numbers."""
+    """Component as a column, with its least scale and the ends of its numbers."""
     kind = ColumnKind(kind="number", resolution=RESOLUTION)
     return CellColumn(f"component {place + 1}", kind, (), *limits)
 
