@@ -8,7 +8,7 @@ class NflowError(Exception):
 
 
 def one_line(error: object) -> str:
-    """Return a message as one line; of an empty one its type."""
+    """Message as one line; of an empty one its type."""
     return printable(" ".join(str(error).split())) or type(error).__name__
 
 

@@ -8,7 +8,7 @@ from nflow_cli.arguments import MAX_SEED, whole_number
 
 
 def stream(seed: int, purpose: str, step: int = 0) -> np.random.Generator:
-    """Return the random generator of one step of one purpose.
+    """Random generator of one step of one purpose.
 
     Counter-based (Philox): a stream depends on its three keys alone, so any step can be drawn
     again, in any order, and purposes never overlap.

@@ -14,7 +14,7 @@ _UNSHOWN = re.compile(
 
 
 def printable(text: object) -> str:
-    """Return a text as one line, with control characters escaped."""
+    """Text as one line, with control characters escaped."""
     return _UNSHOWN.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
 
 
@@ -24,7 +24,7 @@ def to_stderr(line: str) -> None:
 
 
 def command_line(words: Iterable[str]) -> str:
-    """Return a command as one printable line that bash parses into these words, byte by byte."""
+    """Command as one printable line that bash parses into these words, byte by byte."""
     return " ".join(map(_quoted, words))
 
 

@@ -55,7 +55,7 @@ def enabled(threads: int = 0) -> Iterator[None]:
 
 
 def _home() -> Path:
-    """Return the folder of the cache.
+    """Folder of the cache.
 
     Raises:
         OSError: The cache is off.
@@ -68,7 +68,7 @@ def _home() -> Path:
 
 
 def _key(threads: int) -> str:
-    """Return a name for all that the code depends on: TensorFlow, processor, cores, flags."""
+    """Name for all that the code depends on: TensorFlow, processor, cores, flags."""
     package = importlib.util.find_spec("tensorflow")
     origin = package.origin if package else None
     facts = [origin, *(os.stat(origin)[6:9] if origin else ()), threads, os.cpu_count()]
@@ -79,7 +79,7 @@ def _key(threads: int) -> str:
 
 
 def _processor() -> list[str]:
-    """Return the model and features of the first core, by Linux."""
+    """Model and features of the first core, by Linux."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             first = file.read(16_384).split("\n\n")[0]
@@ -90,7 +90,7 @@ def _processor() -> list[str]:
 
 
 def _open(folder: Path) -> Path | None:
-    """Return a private folder of this process with links to the intact programs of ``folder``.
+    """Private folder of this process with links to the intact programs of ``folder``.
 
     ``None`` where ``folder`` is not private, or its path has a space, which would end the flag.
     """
@@ -111,7 +111,7 @@ def _open(folder: Path) -> Path | None:
 
 
 def _is_private(folder: Path) -> bool:
-    """Return whether a folder is owned by the user, no link, and closed to others."""
+    """Whether a folder is owned by the user, no link, and closed to others."""
     status = folder.lstat()
     return (
         folder.is_dir()

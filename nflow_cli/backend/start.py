@@ -28,7 +28,7 @@ M_TOP_PAD, HEAP_PAD = -2, 16 << 20  # from glibc's malloc.h; bytes of address sp
 
 
 def cores() -> int:
-    """Return the number of cores available to this process."""
+    """Number of cores available to this process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -64,19 +64,19 @@ class Machine:
         return f"{self.device} ({self.card})" if self.card else self.device
 
     def of(self, threads: int | None) -> "Machine":
-        """Return the machine with a number of threads, if one is given; a GPU takes none."""
+        """Machine with a number of threads, if one is given; a GPU takes none."""
         if threads and self.is_gpu:
             raise DeviceError(f"--threads: expected --device cpu. Received: {self.device}")
         return replace(self, threads=threads or self.threads)
 
     def with_threads(self, usual: int | None) -> "Machine":
-        """Return the machine with the default number of threads, unless one is set."""
+        """Machine with the default number of threads, unless one is set."""
         if self.is_gpu or self.threads or INTRA_OP in os.environ:
             return self
         return replace(self, threads=usual)
 
     def record(self) -> dict[str, str | int]:
-        """Return the record in ``run.json``."""
+        """Record in ``run.json``."""
         if self.is_gpu:
             return {"device": self.device, "card": self.card}
         of_tensorflow = os.environ.get(INTRA_OP, "")
@@ -88,7 +88,7 @@ PROCESSOR = Machine()
 
 
 def recorded(machines: Any) -> Machine:
-    """Return the last machine that ``run.json`` records, with at most as many threads as cores."""
+    """Last machine that ``run.json`` records, with at most as many threads as cores."""
     last = machines[-1] if isinstance(machines, list) and machines else None
     known = last if isinstance(last, dict) else {}
     device, threads = str(known.get("device")), known.get("threads")
@@ -155,7 +155,7 @@ def _let_malloc_keep_memory() -> None:
 
 
 def machine_of(device: str) -> Machine:
-    """Return the machine of ``cpu``, ``gpu`` or ``gpu:N``; a GPU starts TensorFlow."""
+    """Machine of ``cpu``, ``gpu`` or ``gpu:N``; a GPU starts TensorFlow."""
     machine = Machine(f"{GPU}:0" if device == GPU else device)
     if not machine.is_gpu:
         return machine
@@ -168,7 +168,7 @@ def machine_of(device: str) -> Machine:
 
 
 def gpus(device: str) -> list[str]:
-    """Return the ``CUDA_VISIBLE_DEVICES`` names of ``gpu:N``, or all for ``gpu``; use none here."""
+    """``CUDA_VISIBLE_DEVICES`` names of ``gpu:N``, or all for ``gpu``; none is used here."""
     expect_tensorflow()
     start_tensorflow()
     cards = _cards()
@@ -209,7 +209,7 @@ def _cards() -> list[str]:
 
 
 def _missing(device: str, cards: list[str]) -> str:
-    """Return the message that a GPU is not available, with those that are."""
+    """Message that a GPU is not available, with those that are."""
     import tensorflow as tf
 
     if cards:
@@ -227,7 +227,7 @@ def _missing(device: str, cards: list[str]) -> str:
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Return whether an error of NumPy or TensorFlow is one of memory."""
+    """Whether an error of NumPy or TensorFlow is one of memory."""
     tensorflow = sys.modules.get("tensorflow")
     exhausted = (tensorflow.errors.ResourceExhaustedError,) if tensorflow else ()
     return isinstance(error, (MemoryError, *exhausted))

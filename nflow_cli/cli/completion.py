@@ -32,7 +32,7 @@ def folders(_: Any, __: Any, incomplete: str) -> Items:
 
 
 def names_or_files(names: Sequence[str]) -> Callable[[Any, Any, str], Items]:
-    """Return a completer of names or files."""
+    """Completer of names or files."""
 
     def complete(context: Any, parameter: Any, incomplete: str) -> Items:
         known = [CompletionItem(name) for name in names if name.startswith(incomplete)]

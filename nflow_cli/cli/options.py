@@ -59,7 +59,7 @@ def _a_number(_: Any, __: Any, value: float | None) -> float | None:
 
 
 def key_options(command: str) -> list[click.Parameter]:
-    """Return the options that set preset keys."""
+    """Options that set preset keys."""
     return [_option_of(option) for option in options_of(command).values()]
 
 
@@ -121,13 +121,13 @@ FIRST = "gpu is the first GPU"
 
 
 def named_device(text: str, usual: str | None = None) -> Callable[[Any], Any]:
-    """Return a decorator that adds ``--device``."""
+    """Decorator that adds ``--device``."""
     form: Any = {"metavar": "cpu|gpu|gpu:N", "default": usual, "callback": device_name}
     return click.option("--device", help=f"Device to compute on; {text}.", **form)
 
 
 def threads_option(usual: str) -> Callable[[Any], Any]:
-    """Return a decorator that adds ``--threads``."""
+    """Decorator that adds ``--threads``."""
     text = f"CPU threads. Default: auto, {usual}."
     return click.option("--threads", metavar="N|auto", callback=_threads, help=text)
 
@@ -146,7 +146,7 @@ def device_option(command: Any) -> Any:
 
 
 def data_of_run(experiment: Any, run: Any, density: str | None, machine: Machine) -> Any:
-    """Return the data of a run, or the function of ``--density``."""
+    """Data of a run, or the function of ``--density``."""
     if density is not None and not experiment.takes_density:
         raise click.UsageError("--density: expected a run of `nflow infer`")
     if experiment.takes_density:
@@ -157,18 +157,18 @@ def data_of_run(experiment: Any, run: Any, density: str | None, machine: Machine
 
 
 def preset_option(text: str) -> Any:
-    """Return a decorator that adds ``--preset``."""
+    """Decorator that adds ``--preset``."""
     complete = completion.presets
     return click.option("--preset", metavar="NAME|FILE", help=text, shell_complete=complete)
 
 
 def output_option(text: str) -> Any:
-    """Return a decorator that adds ``--output``, a folder."""
+    """Decorator that adds ``--output``, a folder."""
     return click.option("--output", metavar="DIR", help=text, shell_complete=completion.folders)
 
 
 def assignments_option(text: str) -> Any:
-    """Return a decorator that adds ``--set``."""
+    """Decorator that adds ``--set``."""
     return click.option("--set", "assignments", multiple=True, metavar="KEY.PATH=VALUE", help=text)
 
 
@@ -186,7 +186,7 @@ def run_options(command: Any) -> Any:
 
 
 def changes_of(command: str, options: Mapping[str, Any]) -> list[Any]:
-    """Return the preset changes of a command's options."""
+    """Preset changes of a command's options."""
     from nflow_cli.config.presets import Change
 
     return [

@@ -119,7 +119,7 @@ class CellsConfig(Strict):
         )
 
     def settled_like(self, written: "CellsConfig") -> "CellsConfig":
-        """Return the config with the kinds, sizes and updates of another one."""
+        """Config with the kinds, sizes and updates of another one."""
         kinds = self.data.kinds or written.data.kinds or {}
         ours, theirs = self.train, written.train
         sizes = {k: getattr(written.cells, k) if v is None else v for k, v in self.cells}
@@ -138,7 +138,7 @@ class CellsConfig(Strict):
         return self.model_copy(update=update)
 
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "CellsConfig":
-        """Return the config completed by the kinds of columns and the number of training rows."""
+        """Config completed by the kinds of columns and the number of training rows."""
         cells, train = sizes(self.cells, self.train, rows)
         data = self.data.with_kinds(kinds)
         return self.model_copy(update={"data": data, "cells": cells, "train": train})
@@ -166,7 +166,7 @@ SIZED = "batch_size", "chunk", "ensemble"
 
 
 def sizes(cells: Cells, train: CellsTrain, rows: int) -> tuple[Cells, CellsTrain]:
-    """Return network and training with default sizes for a number of training rows.
+    """Network and training with default sizes for a number of training rows.
 
     Sizes set in the config are kept.
     """

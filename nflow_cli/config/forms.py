@@ -18,7 +18,7 @@ _BETWEEN = re.compile("(=[^=:,]*:[^=:,]*),")  # between intervals
 
 
 def escaped(name: str) -> str:
-    """Return a name with a backslash before each comma, for lists."""
+    """Name with a backslash before each comma, for lists."""
     return name.replace(",", "\\,")
 
 

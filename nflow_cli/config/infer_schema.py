@@ -207,12 +207,12 @@ class InferEvaluate(Strict):
 
 
 def usual_dim(name: Any) -> int:
-    """Return the default D of a built-in density, 1 for any other name."""
+    """Default D of a built-in density, 1 for any other name."""
     return SIZES[name].usual if name in SIZES else 1
 
 
 def natural_preset(dim: int) -> str:
-    """Return the default preset for a D."""
+    """Default preset for a D."""
     return "infer-wide" if dim > WIDE else "infer"
 
 

@@ -35,7 +35,7 @@ class KeyOption(NamedTuple):
 
 @cache
 def options_of(command: str) -> dict[str, KeyOption]:
-    """Return the options of a command by argument name, ``seed`` last."""
+    """Options of a command by argument name, ``seed`` last."""
     text = (presets_folder() / "nflow.schema.json").read_text(encoding="utf-8")
     models = json.loads(text)["$defs"]
     found: dict[str, KeyOption] = {}

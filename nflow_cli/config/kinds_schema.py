@@ -165,7 +165,7 @@ class RowNames(NamedTuple):
 
 
 def row_names(kinds: Mapping[str, ColumnKind], given: Sequence[str]) -> RowNames:
-    """Return the names of a row's columns."""
+    """Names of a row's columns."""
     named = [name for name, kind in kinds.items() if name in given and kind.kind != "left out"]
     rest = {name: kind.kind for name, kind in kinds.items() if name not in given}
     modelled = [name for name, kind in rest.items() if kind in ("levels", "grid", "number")]

@@ -32,12 +32,12 @@ class Footprint(NamedTuple):
 
 
 def of_flows(flow: Flow, dim: int) -> float:
-    """Return about how many numbers flows keep per sample ``(dim,)``."""
+    """Approximate numbers that flows keep per sample ``(dim,)``."""
     return OF_A_SAMPLE + flow.kept(dim)
 
 
 def of_vae(config: VAEConfig) -> float:
-    """Return about how many numbers a VAE keeps per image."""
+    """Approximate numbers that a VAE keeps per image."""
     dim = config.model.latent_dim
     of_prior = config.prior.kept(dim) if config.prior else 0
     return of_flows(config.flow, dim) + of_prior + OF_AN_OUTPUT * _outputs(config)

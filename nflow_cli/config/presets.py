@@ -91,7 +91,7 @@ def _is_key(key: Any) -> bool:
 
 
 def _decimal(node: Any) -> Any:
-    """Return the node of a number; YAML 1.1 reads 2:30 as 150, which is refused."""
+    """Node of a number; YAML 1.1 reads 2:30 as 150, which is refused."""
     if ":" in node.value:
         raise _refusal(node, f"{node.value} is a number to the base 60; quotes make it text")
     return node
@@ -115,7 +115,7 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def preset_text(path: Path) -> str:
-    """Return the text of a preset file of at most ``MAX_BYTES``."""
+    """Text of a preset file of at most ``MAX_BYTES``."""
     return _text(_content(path), str(path))
 
 
@@ -178,7 +178,7 @@ def _split(text: str, expected: str) -> tuple[str, str]:
 
 
 def override(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``data`` with the value of each dotted path in ``changes``."""
+    """``data`` with the value of each dotted path in ``changes``."""
     result = dict(data)
     for path, value in changes.items():
         head, _, rest = path.partition(".")
@@ -248,7 +248,7 @@ def _blamed(source: str, changes: Sequence[Change], path: str, error_type: str =
 
 
 def dump(config: Strict) -> str:
-    """Return the config as YAML that loads to an equal config."""
+    """Config as YAML that loads to an equal config."""
     # Without allow_unicode: PyYAML would turn a line separator such as U+0085 into a space.
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
@@ -269,7 +269,7 @@ def expect_readable(config: Strict, source: str) -> None:
 
 
 def fingerprint(config: Strict | Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a config's content, independent of its YAML layout."""
+    """SHA-256 of a config's content, independent of its YAML layout."""
     data = config.model_dump(mode="json") if isinstance(config, Strict) else config
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
@@ -323,7 +323,7 @@ _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 80, 80
 
 
 def shortened(value: Any) -> str:
-    """Return the ``repr`` of a value, shortened to part of a line."""
+    """``repr`` of a value, shortened to part of a line."""
     return _SHORT.repr(value)
 
 

@@ -192,7 +192,7 @@ class TableData(Strict):
         return value
 
     def with_kinds(self, kinds: Mapping[str, ColumnKind]) -> "TableData":
-        """Return the settings with kinds, and the given columns in a row's order."""
+        """Settings with kinds, and the given columns in a row's order."""
         update = {"kinds": dict(kinds), "given": row_names(kinds, self.given).given}
         return self.model_copy(update=update)
 
@@ -347,7 +347,7 @@ class FitConfig(Strict):
         return len(self.columns)
 
     def settled_like(self, written: "FitConfig") -> "FitConfig":
-        """Return the config with the kinds, sizes and updates of another one."""
+        """Config with the kinds, sizes and updates of another one."""
         ours, theirs = self.train, written.train
         sizes = {key: getattr(theirs, key) for key in SIZES[0].train}
         sizes |= ours.model_dump(include=set(sizes), exclude_none=True)
@@ -357,7 +357,7 @@ class FitConfig(Strict):
         return self._with(self.data.kinds or written.data.kinds or {}, flow, sizes)
 
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "FitConfig":
-        """Return the config completed by the kinds of columns and the number of training rows.
+        """Config completed by the kinds of columns and the number of training rows.
 
         Sizes set in the config are kept. Not validated: the flows may have too many weights.
         """

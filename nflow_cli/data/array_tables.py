@@ -126,7 +126,7 @@ def npz_table(name: str, path: Any) -> TableFile:
 
 
 def columns_table(name: str, columns: Mapping[str, Any]) -> TableFile:
-    """Return the table of arrays ``(n,)``."""
+    """Table of arrays ``(n,)``."""
     import pyarrow as pa
 
     arrays, names = [], expect_names(name, list(map(str, columns)))
@@ -147,7 +147,7 @@ def columns_table(name: str, columns: Mapping[str, Any]) -> TableFile:
 
 
 def frame_table(name: str, data: Any) -> TableFile:
-    """Return the table of a DataFrame of any library, or of Arrow."""
+    """Table of a DataFrame of any library, or of Arrow."""
     import pyarrow as pa
 
     with _explained(name, "a table"):

@@ -34,11 +34,11 @@ class ColumnMap(ABC):
 
     @abstractmethod
     def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``z`` and ``log|dz/dx|`` in nats, both of the shape of ``x``."""
+        """``z`` and ``log|dz/dx|`` in nats, both of the shape of ``x``."""
 
     @abstractmethod
     def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``x`` and ``log|dx/dz|`` in nats, both of the shape of ``z``.
+        """``x`` and ``log|dx/dz|`` in nats, both of the shape of ``z``.
 
         For any finite ``z``, ``x`` is finite and within the open bounds.
         """
@@ -50,7 +50,7 @@ class ColumnMap(ABC):
 
 
 def recorded_map(record: Any) -> ColumnMap:
-    """Return the map of a record; ValueError if it is invalid."""
+    """Map of a record; ValueError if it is invalid."""
     if not isinstance(record, Mapping) or record.get("name") not in list(COLUMN_MAPS):
         raise ValueError(f"expected the name of a map, one of {', '.join(COLUMN_MAPS)}")
     arguments = {key: value for key, value in record.items() if key != "name"}
@@ -113,11 +113,11 @@ class _OneSided(ColumnMap):
 
     @abstractmethod
     def _of_distance(self, distance: Any, xp: Any) -> tuple[Any, Any]:
-        """Return ``f`` and ``log f'`` of positive distances."""
+        """``f`` and ``log f'`` of positive distances."""
 
     @abstractmethod
     def _distance(self, z: Any, xp: Any) -> tuple[Any, Any]:
-        """Return ``f^-1`` and its log-slope."""
+        """``f^-1`` and its log-slope."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class Logit(ColumnMap):
 
     @np.errstate(over="ignore")
     def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``z`` and ``log((high - low) / ((x - low) (high - x)))``."""
+        """``z`` and ``log((high - low) / ((x - low) (high - x)))``."""
         below, above = x - self.low, self.high - x
         beyond = xp.minimum(below, above) <= 0
         log_below = xp.log(xp.where(beyond, 1.0, below))
@@ -183,7 +183,7 @@ class Logit(ColumnMap):
 
     @np.errstate(under="ignore")
     def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``x``, computed from the nearer bound, and the logarithm of its slope."""
+        """``x``, computed from the nearer bound, and the logarithm of its slope."""
         width, log_below, log_above = self.high - self.low, _softplus(-z, xp), _softplus(z, xp)
         from_low, from_high = width * xp.exp(-log_below), width * xp.exp(-log_above)
         x = xp.where(z < 0, self.low + from_low, self.high - from_high)
@@ -216,7 +216,7 @@ class Asinh(ColumnMap):
 
     @np.errstate(over="ignore")
     def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``z`` and ``-log scale - log(1 + c²) / 2``."""
+        """``z`` and ``-log scale - log(1 + c²) / 2``."""
         y = (x - self.centre) / self.scale
         c = xp.minimum(xp.maximum(y, math.sinh(self.low)), math.sinh(self.high))
         square = c * c
@@ -225,7 +225,7 @@ class Asinh(ColumnMap):
 
     @np.errstate(over="ignore")
     def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``x`` and ``log scale + log cosh c``, ``c`` the nearest to ``z`` between ends."""
+        """``x`` and ``log scale + log cosh c``, ``c`` the nearest to ``z`` between ends."""
         c = xp.minimum(xp.maximum(z, self.low), self.high)
         y = xp.sinh(c) + (z - c) * xp.cosh(c)
         most, away = float(np.finfo(dtype_of(z)).max) / 4, xp.abs(c)
@@ -255,7 +255,7 @@ class TukeyH(ColumnMap):
 
     @np.errstate(over="ignore", under="ignore")
     def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``z`` and ``-(W/2 + log(1 + W))``."""
+        """``z`` and ``-(W/2 + log(1 + W))``."""
         if self.h == 0:
             return x, xp.zeros_like(x)
         away = xp.abs(x)
@@ -266,18 +266,18 @@ class TukeyH(ColumnMap):
 
     @np.errstate(over="ignore", under="ignore")
     def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``x`` and ``h z²/2 + log(1 + h z²)``."""
+        """``x`` and ``h z²/2 + log(1 + h z²)``."""
         w = self.h * z * z
         stretch = xp.exp(xp.minimum(w / 2, math.log(np.finfo(dtype_of(z)).max) - 1))
         return _within(z * stretch, -math.inf, math.inf, xp), w / 2 + xp.log1p(w)
 
 
 def _lambert_w_of_square(root: Any, xp: Any) -> Any:
-    """Return Lambert's ``W(root²)``, the ``w`` of ``w e^w = root²``, for ``root >= 0``.
+    """Lambert's ``W(root²)``, the ``w`` of ``w e^w = root²``, for ``root >= 0``.
 
     Newton's method on ``w + log w = log root²``, which cannot overflow, from a guess of relative
-    error 1 % (Iacono & Boyd, *New approximations to the principal real-valued branch of the
-    Lambert W-function*, 2017, eqs. 12 and 19).
+    error 1 % (Iacono & Boyd, *New approximations to the principal real-valued branch of the Lambert
+    W-function*, 2017, eqs. 12 and 19).
     """
     most = float(np.finfo(dtype_of(root)).max)
     log_square = 2 * xp.log(xp.minimum(xp.maximum(root, LEAST_ROOT), most))
@@ -289,13 +289,13 @@ def _lambert_w_of_square(root: Any, xp: Any) -> Any:
 
 
 def _softplus(x: Any, xp: Any) -> Any:
-    """Return ``log(1 + e^x)``, of slope 1/2 at 0 on any backend, unlike a maximum."""
+    """``log(1 + e^x)``, of slope 1/2 at 0 on any backend, unlike a maximum."""
     away = xp.abs(x)
     return (x / 2 + away / 2) + xp.log1p(xp.exp(-away))
 
 
 def _within(x: Any, low: float, high: float, xp: Any) -> Any:
-    """Return ``x`` rounded to the nearest number in an open interval, never a denormal one."""
+    """``x`` rounded to the nearest number in an open interval, never a denormal one."""
     dtype = dtype_of(x).type
     least, most = np.nextafter(dtype(low), dtype(high)), np.nextafter(dtype(high), dtype(low))
     tiny = np.finfo(dtype).tiny  # compiled loops flush smaller numbers to 0

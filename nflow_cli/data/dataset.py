@@ -202,7 +202,7 @@ def kinds_and_faults(
     settings: TableData,
     flows: Tails | None = None,
 ) -> tuple[dict[str, ColumnKind], list[Fault]]:
-    """Return the kinds of columns, and the faults of the table before the split."""
+    """Kinds of columns, and the faults of the table before the split."""
     kinds, faults = settings.kinds, list[Fault]()
     if kinds is not None:
         expect_kinds(kinds, [name for name in columns if name != settings.weights], table.name)
@@ -279,7 +279,7 @@ def _sorted(levels: Sequence[str], kind: ColumnKind) -> list[str]:
 
 
 def level_texts(column: RawColumn, kind: ColumnKind) -> tuple[list[str], np.ndarray]:
-    """Return the distinct values of a column as texts, and the index of each cell; -1: missing."""
+    """Distinct values of a column as texts, and the index of each cell; -1: missing."""
     if column.numbers is None:
         return column.texts, cells_of(column)
     values, codes = np.unique(column.numbers, return_inverse=True)
@@ -291,14 +291,14 @@ def level_texts(column: RawColumn, kind: ColumnKind) -> tuple[list[str], np.ndar
 
 
 def number_text(value: float, decimals: int | None) -> str:
-    """Return a number as a level, with the decimals of its column."""
+    """Number as a level, with the decimals of its column."""
     if decimals is None:
         return repr(float(value))
     return f"{value:z.{decimals}f}"
 
 
 def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarray:
-    """Return the cells ``(n,)`` of a column as in a row."""
+    """Cells ``(n,)`` of a column as in a row."""
     if column.numbers is not None and np.isinf(column.numbers).any():
         row = int(np.argmax(np.isinf(column.numbers)))
         raise DataError(
@@ -337,7 +337,7 @@ def _levels_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:
 
 
 def rows_of(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> np.ndarray:
-    """Return rows ``(n, C)`` of another table with these columns."""
+    """Rows ``(n, C)`` of another table with these columns."""
     texts = [name for name in names if kinds[name].type in ("text", "truth")]
     columns, rows = read_columns(table, names=names, texts=texts)
     if not len(rows):

@@ -117,7 +117,7 @@ def used(kinds: Mapping[str, ColumnKind], settings: TableData) -> list[str]:
 def complete_rows(
     columns: Mapping[str, RawColumn], names: Iterable[str], n: int
 ) -> tuple[np.ndarray, dict[str, int]]:
-    """Return which of n rows have no missing value ``(n,)``, and the counts by column."""
+    """Which of n rows have no missing value ``(n,)``, and the counts by column."""
     present, counts = np.ones(n, bool), {}
     for name in names:
         column = columns[name]

@@ -114,7 +114,7 @@ def part_weights(
 def notes_of(
     table: TableFile, settings: TableData, kinds: Mapping[str, ColumnKind], rows: np.ndarray
 ) -> list[str]:
-    """Return notes on the columns and rows that are left out."""
+    """Notes on the columns and rows that are left out."""
     notes, left_out = [*table.notes], dict[str, list[str]]()
     for name, kind in kinds.items():
         if kind.kind == "left out":
@@ -149,7 +149,7 @@ def notes_of_texts(
 
 
 def note_of_weights(name: str | None, weights: np.ndarray | None) -> list[str]:
-    """Return a note on the effective sample size of weighted training rows."""
+    """Note on the effective sample size of weighted training rows."""
     if weights is None:
         return []
     effective = weights.sum() ** 2 / (weights * weights).sum()

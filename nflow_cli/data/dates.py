@@ -42,7 +42,7 @@ EXAMPLES = 100  # texts for a first try of a format
 
 
 def form_of(texts: Sequence[str]) -> str | None:
-    """Return the only format of dates or times that fits all texts, or None.
+    """The only format of dates or times that fits all texts, or None.
 
     03/04/2020 alone fits two, hence none.
     """
@@ -53,7 +53,7 @@ def form_of(texts: Sequence[str]) -> str | None:
 
 
 def kind_of_form(form: str) -> Literal["date", "time", "clock"]:
-    """Return whether a format is of dates, dates with times, or times of day."""
+    """Whether a format is of dates, dates with times, or times of day."""
     if "%H" not in form:
         return "date"
     return "time" if "%Y" in form else "clock"

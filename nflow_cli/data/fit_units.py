@@ -170,7 +170,7 @@ def _robust(y: np.ndarray) -> tuple[float, float]:
 
 
 def _fit_tail(u: np.ndarray) -> tuple[list[float], float]:
-    """Return the maximum-likelihood centre, log scale and h, and the log-likelihood.
+    """Maximum-likelihood centre, log scale and h, and the log-likelihood.
 
     ``u = c + s z exp(h z²/2)``, ``z ~ N(0, 1)``, by Fisher scoring: steps of ``I^-1 S'1 / n``,
     ``S`` the scores of the rows and ``I`` the Fisher information, halved until they gain.
@@ -214,10 +214,10 @@ def _likelihood(u: np.ndarray, at: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def _scores(z: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Return the derivatives ``(n, 3)`` of each row's log-likelihood by c, log s and h.
+    """Derivatives ``(n, 3)`` of each row's log-likelihood by c, log s and h.
 
-    With ``w = h z²`` it is ``-z²/2 - w/2 - log(1 + w) - log s``, and the slopes of ``z`` by c,
-    log s and h are ``-exp(-w/2) / (s (1 + w))``, ``-z / (1 + w)`` and ``-z³ / (2 (1 + w))``.
+    With ``w = h z²`` it is ``-z²/2 - w/2 - log(1 + w) - log s``, and the slopes of ``z`` by c, log
+    s and h are ``-exp(-w/2) / (s (1 + w))``, ``-z / (1 + w)`` and ``-z³ / (2 (1 + w))``.
     """
     _, log_scale, h = at.tolist()
     w = h * z * z
@@ -229,7 +229,7 @@ def _scores(z: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 
 def _information(at: np.ndarray) -> np.ndarray:
-    """Return the Fisher information ``(3, 3)`` of one row, by Gauss-Hermite quadrature."""
+    """Fisher information ``(3, 3)`` of one row, by Gauss-Hermite quadrature."""
     nodes, weights = hermegauss(NODES)
     scores = _scores(nodes, at)
     return (weights[:, None] * scores).T @ scores / weights.sum()

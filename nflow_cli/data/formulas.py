@@ -172,7 +172,7 @@ def _constant(
 
 
 def combined(rule: Rule, x: np.ndarray, powers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a formula without its constant, `(n,)`, and the size of its terms."""
+    """Formula without its constant, `(n,)`, and the size of its terms."""
     with np.errstate(all="ignore"):
         if rule == "product":
             value = np.prod(x**powers, axis=1)

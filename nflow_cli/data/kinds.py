@@ -23,7 +23,7 @@ MAX_TEXTS = 1_000  # the most frequent levels are kept
 
 
 def kinds_of(columns: Sequence[RawColumn], settings: TableData) -> dict[str, ColumnKind]:
-    """Return the kind of each column of a whole file, by name; settings override."""
+    """Kind of each column of a whole file, by name; settings override."""
     found: dict[str, ColumnKind | None] = {}
     cells, forms = [], {}
     for column in columns:

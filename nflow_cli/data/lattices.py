@@ -73,7 +73,7 @@ def _measured(values: np.ndarray, part: float) -> Lattice | None:
 
 
 def positions(values: np.ndarray, lattice: Lattice) -> np.ndarray:
-    """Return the whole number `i` of each value `offset + i * step`."""
+    """Whole number `i` of each value `offset + i * step`."""
     return np.rint((values - lattice.offset) / lattice.step)
 
 
@@ -88,7 +88,7 @@ def snapped(values: np.ndarray, lattice: Lattice) -> np.ndarray:
 
 
 def decimals_of(lattice: Lattice) -> int | None:
-    """Return the decimals of a lattice's values; None if they do not end."""
+    """Decimals of a lattice's values; None if they do not end."""
     return written(np.array([lattice.step, lattice.offset])).decimals
 
 

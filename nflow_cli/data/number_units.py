@@ -9,7 +9,7 @@ from nflow_cli.data.lattices import FINENESS, positions
 
 
 def units_of_numbers(values: np.ndarray, kind: ColumnKind) -> list[ColumnMap]:
-    """Return the maps of values ``(n,)`` of a column to about N(0, 1).
+    """Maps of values ``(n,)`` of a column to about N(0, 1).
 
     A bound is half a step beyond the last possible value, at the end of its interval. Equal values
     are spread over their intervals: otherwise a tail would be fitted as heavy as it can be.

@@ -16,7 +16,7 @@ class PointSet(ABC):
 
     @abstractmethod
     def log_prob(self, x: np.ndarray) -> np.ndarray:
-        """Return the exact log-density ``(n,)`` in nats at points ``(n, 2)``."""
+        """Exact log-density ``(n,)`` in nats at points ``(n, 2)``."""
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
@@ -71,12 +71,12 @@ class _Curves(_Smeared):
     @staticmethod
     @abstractmethod
     def curves(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the points ``(n, 2)`` of both curves at ``t``."""
+        """Points ``(n, 2)`` of both curves at ``t``."""
 
     @staticmethod
     @abstractmethod
     def density(t: np.ndarray) -> np.ndarray:
-        """Return the density ``(n,)`` of ``t``."""
+        """Density ``(n,)`` of ``t``."""
 
 
 class TwoMoons(_Curves):

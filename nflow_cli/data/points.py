@@ -53,7 +53,7 @@ def atoms_of(points: np.ndarray) -> list[dict[str, Any]]:
 
 
 def checksum(points: np.ndarray) -> str:
-    """Return the SHA-256 of points in order, as little-endian float64."""
+    """SHA-256 of points in order, as little-endian float64."""
     return hashlib.sha256(np.ascontiguousarray(points, "<f8").data).hexdigest()
 
 

@@ -24,7 +24,7 @@ class Regression:
     cholesky: np.ndarray
 
     def log_prob(self, z: np.ndarray, context: np.ndarray) -> np.ndarray:
-        """Return the log-density ``(n,)`` in nats at ``z`` ``(n, D)`` given ``context``."""
+        """Log-density ``(n,)`` in nats at ``z`` ``(n, D)`` given ``context``."""
         away = np.linalg.solve(self.cholesky, (z - self.intercept - context @ self.slope.T).T)
         with np.errstate(over="ignore"):
             squared = np.sum(away * away, axis=0)

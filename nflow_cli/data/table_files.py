@@ -196,7 +196,7 @@ def batch_of(columns: Sequence[np.ndarray], beside: Any = None) -> "pa.RecordBat
 
 
 def arrow_table(names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> "pa.Table":
-    """Return batches as one table of Arrow, which any DataFrame library reads."""
+    """Batches as one table of Arrow, which any DataFrame library reads."""
     import pyarrow as pa
 
     schema, named = _schema(names, batches)

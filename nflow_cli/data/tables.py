@@ -69,7 +69,7 @@ class TableFile(ABC):
         """Yield the columns of these names as stored, some rows at a time."""
 
     def place(self, row: int) -> str:
-        """Return the place of a row, counted from 0, for messages."""
+        """Place of a row, counted from 0, for messages."""
         return f"row {row} counted from 0"
 
     def numbers(self, names: Sequence[str], most_rows: int) -> np.ndarray:
@@ -155,7 +155,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def looks_like(line: str) -> str:
-    """Return a hint at the known format of an unreadable line, or ""."""
+    """Hint at the known format of an unreadable line, or ""."""
     if re.search(r'\s"', line):
         return ", which looks like a space before a quotation mark"
     if re.fullmatch(r"\s*[^\s,;]+([ ]+[^\s,;]+)+\s*", line):
@@ -164,7 +164,7 @@ def looks_like(line: str) -> str:
 
 
 def is_number(type: "pa.DataType") -> bool:
-    """Return whether a type is numeric."""
+    """Whether a type is numeric."""
     import pyarrow as pa
 
     types = pa.types
@@ -172,7 +172,7 @@ def is_number(type: "pa.DataType") -> bool:
 
 
 def floats(values: Any, decimal: str = ".") -> Any:
-    """Return Arrow values as float64, null where missing; NotANumberError for a non-number."""
+    """Arrow values as float64, null where missing; NotANumberError for a non-number."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -202,7 +202,7 @@ def floats(values: Any, decimal: str = ".") -> Any:
 
 
 def present_cells(values: Any) -> Any:
-    """Return stripped text, null where missing."""
+    """Stripped text, null where missing."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -249,5 +249,5 @@ def expect_names(name: str, names: Sequence[str]) -> list[str]:
 
 
 def positions(n: int) -> list[str]:
-    """Return names of unnamed columns: "1", "2" and so on."""
+    """Names of unnamed columns: "1", "2" and so on."""
     return [str(i) for i in range(1, n + 1)]

@@ -23,11 +23,11 @@ class Units(ABC):
 
     @abstractmethod
     def inside_and_log_det(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``z`` ``(..., D)`` of points ``x`` and ``log|det dz/dx|`` ``(...)`` in nats."""
+        """``z`` ``(..., D)`` of points ``x`` and ``log|det dz/dx|`` ``(...)`` in nats."""
 
     @abstractmethod
     def outside_and_log_det(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``x`` ``(..., D)`` of points ``z`` and ``log|det dx/dz|`` ``(...)`` in nats."""
+        """``x`` ``(..., D)`` of points ``z`` and ``log|det dx/dz|`` ``(...)`` in nats."""
 
     def inside(self, x: np.ndarray) -> np.ndarray:
         """``z`` ``(..., D)`` of points ``x``."""

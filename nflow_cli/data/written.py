@@ -55,7 +55,7 @@ class Written:
 
 
 def written(numbers: np.ndarray, is_float32: bool = False) -> Written:
-    """Return the distinct finite values among numbers, of which there must be one."""
+    """Distinct finite values among numbers, of which there must be one."""
     values, counts = np.unique(numbers[np.isfinite(numbers)], return_counts=True)
     values = values + 0.0  # no negative zero
     digits, kind = _digits(values, is_float32)
@@ -93,7 +93,7 @@ def spacing(values: np.ndarray, typical: float) -> np.ndarray:
 
 
 def shifted(values: Any, places: int) -> Any:
-    """Return `values * 10**places`, rounded once."""
+    """`values * 10**places`, rounded once."""
     return values * 10.0**places if places >= 0 else values / 10.0**-places
 
 

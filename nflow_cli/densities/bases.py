@@ -21,7 +21,7 @@ class Base(ABC):
 
     @abstractmethod
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., D)``; NaN where one is NaN."""
+        """Log-density ``(...)`` in nats of points ``(..., D)``; NaN where one is NaN."""
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

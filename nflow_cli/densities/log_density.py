@@ -46,7 +46,7 @@ class LogDensity(Target):
         return any(self.units.columns)
 
     def outside(self, z: Any) -> tuple[Any, Any]:
-        """Return ``x`` ``(..., D)`` of tensors ``z``, and ``log|det dx/dz|`` ``(...)`` in nats."""
+        """``x`` ``(..., D)`` of tensors ``z``, and ``log|det dx/dz|`` ``(...)`` in nats."""
         if not self.is_bounded:
             return z, ops.zeros_like(z[..., 0])
         columns, log_det = [], ops.zeros_like(z[..., 0])
@@ -86,7 +86,7 @@ class ArrayDensity(LogDensity):
         return ops.convert_to_tensor(self.at(ops.convert_to_numpy(x))[0], "float64")
 
     def at(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``log p`` ``(...)`` at ``x`` ``(..., D)``, float64, and its gradient, float32."""
+        """``log p`` ``(...)`` at ``x`` ``(..., D)``, float64, and its gradient, float32."""
         points = x.reshape(-1, self.dim).astype(np.float64)
         values, gradients = checked_pair(self.name, self.function(points), points)
         with np.errstate(over="ignore"):

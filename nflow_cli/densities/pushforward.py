@@ -90,19 +90,17 @@ class FlowDensity:
         return np.result_type(self.flow.variable_dtype, self.units.dtype)
 
     def push(self, z0: Any, context: Any = None) -> tuple[Any, Any]:
-        """Return ``z = f(z0)`` ``(..., D)`` and ``log q0(z0) - log|det df/dz0|`` ``(...)``."""
+        """``z = f(z0)`` ``(..., D)`` and ``log q0(z0) - log|det df/dz0|`` ``(...)``."""
         z, log_det = self.flow.forward_and_log_det(z0, context)
         return z, self.base.log_prob(z0) - log_det
 
     def pull(self, z: Any, context: Any = None) -> tuple[Any, Any]:
-        """Return ``z0 = f^-1(z)`` ``(..., D)`` and ``log q0(z0) + log|det df^-1/dz|`` ``(...)``."""
+        """``z0 = f^-1(z)`` ``(..., D)`` and ``log q0(z0) + log|det df^-1/dz|`` ``(...)``."""
         z0, log_det = self.flow.inverse_and_log_det(z, context)
         return z0, self.base.log_prob(z0) + log_det
 
     def held_log_prob(self, z: Any) -> Any:
-        """Return ``log q(z)`` ``(...)`` with the weights held constant: its gradient is by ``z``
-        alone.
-        """
+        """``log q(z)`` ``(...)`` with the weights held constant: its gradient is by ``z`` alone."""
         z0, log_det = self.flow.composition().of(ops.stop_gradient).run(z, inverse=True)
         return self.base.log_prob(z0) + log_det
 
@@ -113,7 +111,7 @@ class FlowDensity:
         return encoded[..., self.n_given :], encoded[..., : self.n_given]
 
     def encoded(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return rows ``(n, G + D)`` in the coordinates of the flows, and ``log|det du/dx|``."""
+        """Rows ``(n, G + D)`` in the coordinates of the flows, and ``log|det du/dx|``."""
         given, x = np.split(x, [self.n_given], axis=-1)
         z, log_det = self.units.inside_and_log_det(x)
         if not self.n_given:
@@ -314,7 +312,7 @@ def each_member(flow: FlowStack, points: Any) -> Any:
 
 
 def mixture(log_q: np.ndarray) -> np.ndarray:
-    """Return ``log Σ_r q_r / R`` of log-densities ``(R, ...)``."""
+    """``log Σ_r q_r / R`` of log-densities ``(R, ...)``."""
     if len(log_q) == 1:
         return log_q[0]
     with np.errstate(invalid="ignore"):  # of points that lack a value

@@ -98,7 +98,7 @@ def _quartile(count: int) -> int:
 
 
 def fit_tail(x: np.ndarray) -> Tail:
-    """Fit a generalised Pareto tail to ordered exceedances ``(m,)``; see :func:`pareto_k`."""
+    """Generalised Pareto tail of ordered exceedances ``(m,)``; see :func:`pareto_k`."""
     count = len(x)
     if not x[-1] > 1e-6:  # equal up to rounding, or not finite
         return Tail(0.0 if np.isfinite(x[-1]) else math.nan, 0.0)

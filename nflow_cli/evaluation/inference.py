@@ -37,11 +37,11 @@ def judge(
 
     Args:
         density: ``q``, in the coordinates of its flows.
-        target: ``p``, up to a constant, in these.
+        target: ``p`` in these, up to a constant.
         units: Map them to the user's.
         names: Of the D coordinates.
-        seed: Fixes the samples.
-        n: How many.
+        seed: Of the samples.
+        n: Number of samples.
 
     Returns:
         Scores in nats and in the user's units. ``kl`` is ``None`` if log Z is unknown; the errors
@@ -98,8 +98,8 @@ def _draws(density: FlowDensity, seed: int, n: int) -> Iterator[Draw]:
 def _log_weights(
     density: FlowDensity, target: Target, rng: np.random.Generator, n: int
 ) -> tuple[np.ndarray, int]:
-    """``log p - log q`` ``(n,)`` at samples, ``-inf`` where ``p`` is not finite, and the number of
-    these.
+    """``log p - log q`` ``(n,)`` at samples, ``-inf`` where ``p`` is not finite, and their
+    number.
     """
     log_weights = np.empty(n)
     for draw in density.draw(n, lambda _: rng):
@@ -149,13 +149,11 @@ def effective_share(log_weights: np.ndarray) -> float:
 def moments(
     density: FlowDensity, units: Units, seed: int, log_weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted mean and standard deviation of each coordinate, and their errors.
+    """Weighted mean and standard deviation of each coordinate, and their errors, ``(D, 2)`` each.
 
     With weights ``w`` of sum 1: ``m = Σ w x`` and ``s² = Σ w (x - m)²``, with standard errors by
-    the delta method ``√(Σ w² (x - m)²)`` and ``√(Σ w² ((x - m)² - s²)²) / 2s``.
-
-    Returns:
-        Both ``(D, 2)``, in the user's units.
+    the delta method ``√(Σ w² (x - m)²)`` and ``√(Σ w² ((x - m)² - s²)²) / 2s``, in the user's
+    units.
     """
     w, _ = _scaled(log_weights)
     w = w / w.sum()
@@ -185,7 +183,7 @@ def resampled(
     density: FlowDensity, target: Target, units: Units, seed: int, n: int
 ) -> tuple[np.ndarray, Smoothed]:
     """Sampling-importance resampling: ``n`` points ``(n, D)`` in the user's units, and the weights
-    of the samples they were chosen from.
+    of the samples they were drawn from.
     """
     count = max(RESAMPLED_FROM * n, 1_000)
     weights = smoothed(_log_weights(density, target, stream(seed, "evaluation"), count)[0])
@@ -202,10 +200,7 @@ def resampled(
 def arrays_of(
     density: FlowDensity, target: Target, units: Units, seed: int, judged: Judgement
 ) -> dict[str, np.ndarray]:
-    """Arrays for the plots.
-
-    ``rows`` are exact samples if available, else resampled by weight.
-    """
+    """Arrays for the plots; ``rows`` are exact samples if available, else resampled by weight."""
     if target.sample is not None:
         rows = target.sample(stream(seed, "target-samples"), SHOWN_SAMPLES)
     else:

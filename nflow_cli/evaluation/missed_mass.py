@@ -24,7 +24,7 @@ CURVATURE_STEPS = 3
 
 class Missed(NamedTuple):
     """Mass of a target that a fit misses: its share of ``p``, a lower bound, with its error
-    (``None`` if unknown), and the mode with most of it ``(D,)`` (``None`` if negligible).
+    (``None`` if unknown), and its largest mode ``(D,)`` (``None`` if negligible).
     """
 
     share: float | None
@@ -39,9 +39,9 @@ def missed_mass(
 
     ``p`` is climbed from starts scattered about ``q`` and about 0, by 3, 10 and 30 standard
     deviations. At each end where ``log p - log Z - log q`` is that large a Student's t with the
-    curvature of ``log p`` is placed; samples of the mixture ``r`` of these give
-    ``m = E_r[p / (Z r), where p/q is that large]``, and the share ``m/(1 + m)``. A narrow peak
-    without mass, as in the neck of a funnel, adds nothing.
+    curvature of ``log p`` is placed; samples of the mixture ``r`` of these give ``m = E_r[p / (Z
+    r), where p/q is that large]``, and the share ``m/(1 + m)``. A narrow peak without mass, as in
+    the neck of a funnel, adds nothing.
 
     Args:
         density: ``q``, in the coordinates of its flows.
@@ -49,7 +49,7 @@ def missed_mass(
         log_z: Log of the mass of ``exp(target.log_prob)`` that ``q`` visits, in nats.
         highest: Maximum of ``log p - log Z - log q`` at samples of ``q``, in nats; at least
             :data:`LEAST_EXCESS` is used.
-        seed: Fixes starts and samples.
+        seed: Of starts and samples.
     """
     least = max(highest, LEAST_EXCESS)
     rng = stream(seed, "missed-mass")

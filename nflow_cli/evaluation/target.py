@@ -83,7 +83,7 @@ def missed_share(density: FlowDensity, target: Target, seed: int) -> dict[str, f
 
 
 def values_at(log_prob: Callable[[Any], Any], points: Any) -> np.ndarray:
-    """Evaluate a log-density of tensors at points ``(n, D)``, in chunks: ``(n,)``, in its own type.
+    """A log-density of tensors at points ``(n, D)``, in chunks: ``(n,)``, in its own type.
 
     Points are an array, or give arrays when sliced.
     """
@@ -100,8 +100,8 @@ def density_arrays(
     """Arrays for the plots: densities on an ``n x n`` grid over the target's window, and after each
     flow.
 
-    The density is exact at every point, ``log q(x) = log q0(f^-1(x)) + log|det df^-1/dx|``.
-    ``first`` are samples of the fit, of which some are shown.
+    The density is exact at every point, ``log q(x) = log q0(f^-1(x)) + log|det df^-1/dx|``;
+    ``first`` are samples of the fit.
     """
     window = target.window
     if window is None:
@@ -136,7 +136,7 @@ def density_arrays(
 
 
 def strip_panels(k: int) -> list[int]:
-    """Numbers of flows after which the density is shown: 0, ..., k, at most nine."""
+    """Numbers of flows in the deformation picture: 0, ..., k, at most nine."""
     return sorted({round(i) for i in np.linspace(0, k, min(k + 1, STRIP_PANELS))})
 
 

@@ -22,8 +22,8 @@ def gap_to_the_truth(
     order (empty: all).
 
     Returns:
-        ``gap``: the mean of ``log p - log q`` in nats, and its ``gap_standard_error``; infinite and
-            NaN if ``q`` is 0 at a sample; ``None`` for other data, and for fewer columns.
+        ``gap``: mean of ``log p - log q`` in nats, and ``gap_standard_error``; infinite and NaN if
+        ``q`` is 0 at a sample; ``None`` for other data, and for fewer columns.
     """
     if name not in POINT_SETS:
         return {**UNKNOWN}

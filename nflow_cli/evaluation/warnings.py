@@ -26,11 +26,11 @@ Summary = Mapping[str, Any]
 
 
 class ScoreWarning(NamedTuple):
-    """Warning about the scores ``figures`` of a summary, given by their keys.
+    """Warning about scores of a summary.
 
     Attributes:
         word: Short form, printed beside a score.
-        figures: Keys of the scores concerned.
+        figures: Keys of the scores.
         reason: Why they are unreliable.
     """
 
@@ -80,7 +80,7 @@ def ruined_images(summary: Summary) -> ScoreWarning | None:
 
 
 def ruined_fit(summary: Summary, key: str, sign: int) -> ScoreWarning | None:
-    """Warn about a fit whose score ``key`` is worse than that of its base distribution.
+    """Warn about a fit with a score ``key`` worse than that of its base distribution.
 
     ``sign``: 1 if smaller scores are better, else -1.
     """

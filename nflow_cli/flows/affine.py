@@ -88,7 +88,7 @@ def triangle(scale: Any, lower: Any = None) -> Any:
 
 
 def _solved(triangle: Any, points: Any) -> Any:
-    """Return ``L^-1 y`` of triangles ``(..., D, D, batch or 1)``."""
+    """``L^-1 y`` of triangles ``(..., D, D, batch or 1)``."""
     if triangle.shape[-1] == 1:
         matrix = triangle[..., 0] + ops.zeros_like(points[..., :1])  # the solver does not broadcast
         return ops.solve_triangular(matrix, points, lower=True)

@@ -45,11 +45,11 @@ class Flow(keras.layers.Layer):
         keep_precision(self)
 
     def forward_and_log_det(self, z: Any, context: Any = None) -> tuple[Any, Any]:
-        """Return ``f(z)`` ``(..., D)`` and ``log|det df/dz|`` ``(...)`` in nats."""
+        """``f(z)`` ``(..., D)`` and ``log|det df/dz|`` ``(...)`` in nats."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward_and_log_det")
 
     def inverse_and_log_det(self, x: Any, context: Any = None) -> tuple[Any, Any]:
-        """Return ``f^-1(x)`` ``(..., D)`` and ``log|det df^-1/dx|`` ``(...)`` in nats."""
+        """``f^-1(x)`` ``(..., D)`` and ``log|det df^-1/dx|`` ``(...)`` in nats."""
         raise NotImplementedError(f"{type(self).__name__} defines no inverse_and_log_det")
 
     def call(self, z: Any, context: Any = None) -> tuple[Any, Any]:
@@ -108,7 +108,7 @@ def keep_precision(layer: keras.layers.Layer) -> None:
 
 
 def draw_seed(seed: int | None) -> int:
-    """Return ``seed``, or for ``None`` one drawn from Python's generator (which Keras seeds)."""
+    """``seed``, or for ``None`` one drawn from Python's generator (which Keras seeds)."""
     return random.randrange(2**32) if seed is None else whole_number("seed", seed, MAX_SEED)
 
 

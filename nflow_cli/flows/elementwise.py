@@ -22,11 +22,11 @@ class Elementwise:
         raise NotImplementedError
 
     def forward(self, parameters: Any, z: Any) -> tuple[Any, Any]:
-        """Return ``f(z)`` and ``log f'(z)``."""
+        """``f(z)`` and ``log f'(z)``."""
         raise NotImplementedError
 
     def inverse(self, parameters: Any, x: Any) -> tuple[Any, Any]:
-        """Return ``f^-1(x)`` and the log of its slope."""
+        """``f^-1(x)`` and the log of its slope."""
         raise NotImplementedError
 
 

@@ -59,11 +59,11 @@ class Map:
         return raw
 
     def forward(self, memo: Memo, z: Any, *weights: Any) -> tuple[Any, Any]:
-        """Return ``f(z)`` and ``log|det df/dz|``."""
+        """``f(z)`` and ``log|det df/dz|``."""
         raise NotImplementedError
 
     def inverse(self, memo: Memo, x: Any, *weights: Any) -> tuple[Any, Any]:
-        """Return ``f^-1(x)`` and ``log|det df^-1/dx|``.
+        """``f^-1(x)`` and ``log|det df^-1/dx|``.
 
         A root without a closed form is found by ``memo.root``: no gradient passes through it.
         """

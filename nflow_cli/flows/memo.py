@@ -21,7 +21,7 @@ class Memo:
 
 
 def product(weights: Any, points: Any) -> Any:
-    """Return ``W z``: weights ``(*lead, M, D, batch or 1)``, points ``(*lead, D, batch)``.
+    """``W z``: weights ``(*lead, M, D, batch or 1)``, points ``(*lead, D, batch)``.
 
     One matrix product if all points of a batch share the weights.
     """

@@ -45,7 +45,7 @@ class Planar(Map):
         return {"u": u, "w": w, "b": rng.standard_normal(repeats)}
 
     def constrain(self, u: Any, w: Any, b: Any) -> tuple[Any, ...]:
-        """Return ``û``, ``w``, ``b``, and ``1 + w.û`` for :func:`log_slope`."""
+        """``û``, ``w``, ``b``, and ``1 + w.û`` for :func:`log_slope`."""
         squared_norm = ops.sum(w * w, axis=-2)
         nonzero = is_direction(squared_norm)
         wu = ops.sum(w * u, axis=-2)

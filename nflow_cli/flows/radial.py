@@ -44,18 +44,18 @@ class Radial(Map):
         }
 
     def constrain(self, center: Any, alpha: Any, beta: Any) -> tuple[Any, ...]:
-        """Return ``center``, ``α`` and ``B = α + β̂``, both positive."""
+        """``center``, ``α`` and ``B = α + β̂``, both positive."""
         return center, softplus(alpha), softplus(beta)
 
     def forward(self, memo: Memo, z: Any, center: Any, alpha: Any, outer: Any) -> tuple[Any, Any]:
-        """Return ``z + (z - c) β̂ / (r + α)`` and the log-determinant."""
+        """``z + (z - c) β̂ / (r + α)`` and the log-determinant."""
         away = z - center
         r = _norm(away)
         scale = ops.expand_dims((outer - alpha) / (r + alpha), -2)
         return z + away * scale, _log_det(r, alpha, outer, z.shape[-2])
 
     def inverse(self, memo: Memo, x: Any, center: Any, alpha: Any, outer: Any) -> tuple[Any, Any]:
-        """Return ``x - (x - c) β̂ / (r + B)`` and the log-determinant.
+        """``x - (x - c) β̂ / (r + B)`` and the log-determinant.
 
         ``r`` is the positive root of ``r^2 + (B - g) r - α g = 0``, ``g = |x - c|``.
         """
@@ -84,7 +84,7 @@ class Radial(Map):
     def margin(
         self, center: np.ndarray, alpha: np.ndarray, beta: np.ndarray
     ) -> tuple[str, np.ndarray]:
-        """Return ``α + β̂ = softplus(beta)``."""
+        """``α + β̂ = softplus(beta)``."""
         return "α + β̂", np.logaddexp(0, beta)
 
 

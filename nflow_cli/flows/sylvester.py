@@ -103,13 +103,13 @@ class Sylvester(Map):
         return x - memo.dense(out, h), -ops.sum(log_slope(h, *slopes), axis=-2)
 
     def part(self, t: float, slope: np.ndarray, **others: np.ndarray) -> dict[str, np.ndarray]:
-        """Return weights of ``f_t(z) = z + t Q R tanh(R̃ Qᵀ z + b)``."""
+        """Weights of ``f_t(z) = z + t Q R tanh(R̃ Qᵀ z + b)``."""
         scaled = {name: t * value for name, value in others.items() if name == "outer"}
         slope = inverse_softplus(1 + t * (np.logaddexp(0, slope) - 1))
         return {**others, **scaled, "slope": slope}
 
     def margin(self, slope: np.ndarray, **others: np.ndarray) -> tuple[str, np.ndarray]:
-        """Return ``1 + r r̃ = softplus(slope)``."""
+        """``1 + r r̃ = softplus(slope)``."""
         return "1 + r r̃", np.logaddexp(0, slope)
 
 
@@ -133,12 +133,12 @@ def _reflected(reflections: Any, width: int) -> Any:
 
 
 def _at_root(i: Any, c: Any, slope: Any) -> Any:
-    """Return ``tanh(v)`` at the root ``v`` of ``v + (s - 1) tanh(v) = c``, without a gradient."""
+    """``tanh(v)`` at the root ``v`` of ``v + (s - 1) tanh(v) = c``, without a gradient."""
     return tanh(signed_root(c, slope))
 
 
 def _from_the_last(find: Any, c: Any, between: Any, slope: Any) -> Any:
-    """Return ``h_i = find(i, c_i - Σ_{j > i} (R̃ R)_ij h_j, s_i)`` for each unit ``i``."""
+    """``h_i = find(i, c_i - Σ_{j > i} (R̃ R)_ij h_j, s_i)`` for each unit ``i``."""
     width = c.shape[-2]
     places = ops.convert_to_tensor(np.eye(width, dtype=bool)[..., None])
     columns, slopes = ops.moveaxis(between, -2, 0), ops.moveaxis(slope, -2, 0)

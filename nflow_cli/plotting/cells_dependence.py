@@ -40,7 +40,7 @@ Table = tuple[Mapping[str, ColumnKind], np.ndarray, np.ndarray]
 
 
 class Side(NamedTuple):
-    """A column of a pair: kind, name, and cells in rows (n,) and draws (m,)."""
+    """Column of a pair: kind, name, and cells in rows (n,) and draws (m,)."""
 
     kind: ColumnKind
     name: str
@@ -50,9 +50,9 @@ class Side(NamedTuple):
 def dependence_figures(
     kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray, subject: str, what: str
 ) -> dict[str, Figure]:
-    """Return `dependence` and `pairs` of rows (n, C) and draws (m, C).
+    """`dependence` and `pairs` of rows (n, C) and draws (m, C), of at most the first 100 columns.
 
-    At most the first 100 columns are compared. Empty for one column, and without rows.
+    Empty for one column, and without rows.
     """
     kinds = dict(list(kinds.items())[:COMPARED])
     if len(kinds) < 2 or not len(rows) + len(draws):
@@ -148,7 +148,7 @@ def prepare_values(axis: Axis, side: Side, is_named: bool = True) -> None:
 
 
 def spread(kind: ColumnKind, values: np.ndarray) -> np.ndarray:
-    """Return values (n,) of a grid, each jittered by up to 0.35 of a step."""
+    """Values (n,) of a grid, each jittered by up to 0.35 of a step."""
     shifts = np.modf(GOLDEN * np.arange(len(values)))[0] - 0.5
     return values + 0.7 * step_of(kind) * shifts
 
@@ -194,7 +194,7 @@ def draw_shares(part: Any, across: Side, up: Side) -> None:
 
 
 def shares_of(across: Groups, up: Groups, side: int) -> np.ndarray:
-    """Return the share of each pair of groups, (up, across), in rows (side 1) or draws (2)."""
+    """Share of each pair of groups, (up, across), in rows (side 1) or draws (2)."""
     shape = len(up.names), len(across.names)
     codes = np.asarray(up[side]) * shape[1] + np.asarray(across[side])
     counts = np.bincount(codes, minlength=shape[0] * shape[1])

@@ -40,10 +40,7 @@ PANEL, HEIGHT = 1.35, 7.2  # in inches, of a density and of all rows with their 
 
 
 class Series(NamedTuple):
-    """A line of a panel: at each K median, minimum and maximum over seeds.
-
-    ``words`` are the warning labels of the points.
-    """
+    """Line of a panel: at each K median, minimum and maximum over seeds, and warning labels."""
 
     name: str
     k: Sequence[int]
@@ -54,7 +51,7 @@ class Series(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """A training curve: updates or epochs (n,), and a score (n,) at each.
+    """Training curve: updates or epochs (n,), and a score (n,) at each.
 
     ``name`` is shared by runs that differ only by their seeds.
     """

@@ -43,8 +43,7 @@ def flow_figure(arrays: Arrays, summary: Summary, number: int, names: Sequence[s
     `arrays` holds `axis_1` (n,), `axis_2` (m,), `log_before` and `log_after` (m, n) in nats, each
     with its draws (S, 2), the `lines` of a grid and their images `lines_after` (L, P, 2); of a
     planar flow `u_hat` (2,), `w` (2,) and `b`, of a radial one `center` (2,), `alpha` and
-    `beta_hat`. `names` of the `number`-th flow are in the title. Both densities share a colour
-    scale.
+    `beta_hat`. Both densities share a colour scale.
     """
     extent = extent_of(arrays["axis_1"], arrays["axis_2"])
     with drawing():

@@ -104,12 +104,12 @@ class RunDirectory:
         return files.is_locked(self.path / LOCK)
 
     def below(self, name: str) -> "RunDirectory":
-        """Return a subfolder, such as a run of a sweep."""
+        """Subfolder, such as a run of a sweep."""
         files.is_folder(self.path / name)
         return RunDirectory(self.path / name)
 
     def has(self, name: str) -> bool:
-        """Return whether there is a file of that name; anything but a plain file is refused."""
+        """Whether there is a file of that name; anything but a plain file is refused."""
         return files.is_file(self._path(name))
 
     def _path(self, name: str) -> Path:
@@ -194,7 +194,7 @@ class RunDirectory:
         self.write_json(RUN, {**record, **end})
 
     def checksums(self) -> dict[str, str]:
-        """Return the SHA-256 of each file that a finished run has."""
+        """SHA-256 of each file that a finished run has."""
         return {name: files.sha256(self._path(name)) for name in ENDED if self.has(name)}
 
     def write(self, name: str, fill: Callable[[BinaryIO], Any]) -> Path:
@@ -325,7 +325,7 @@ class RunDirectory:
             return npz.read_arrays(archive, list(shapes), check_of(shapes))
 
     def arrays_of(self, name: str, content: bytes) -> Arrays:
-        """Return the arrays in the bytes of an ``.npz`` file of the run, by name."""
+        """Arrays in the bytes of an ``.npz`` file of the run, by name."""
         with self.damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
             keys = [key.removesuffix(".npy") for key in archive.namelist()]
             return npz.read_arrays(archive, keys, _check_numbers)
@@ -367,14 +367,14 @@ class RunDirectory:
         return columns
 
     def read(self, name: str, limit: int) -> bytes:
-        """Return the content of a file of at most ``limit`` bytes."""
+        """Content of a file of at most ``limit`` bytes."""
         if not self.has(name):
             raise RunDirectoryError(f"{self.path / name}: missing; did the run end?")
         return files.read(self._path(name), limit)
 
 
 def _is_unbegun(names: list[str]) -> bool:
-    """Return whether a folder is empty, or holds only files of a run killed at its start."""
+    """Whether a folder is empty, or holds only files of a run killed at its start."""
     left = (name for name in names if name not in (LOCK, CONFIG))
     return not names or (LOCK in names and all(map(files.is_unfinished, left)))
 

@@ -26,7 +26,7 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def json_text(data: Mapping[str, Any]) -> str:
-    """Return an object as ASCII lines; non-finite numbers become null."""
+    """Object as ASCII lines; non-finite numbers become null."""
     return json.dumps(with_nulls(data), indent=2)
 
 

@@ -31,7 +31,7 @@ def save_model(run: RunDirectory, model: Any) -> str:
 
 
 def weights_sha256(model: Any) -> str:
-    """Return the SHA-256 of the weights: in order, their shapes, types and bytes.
+    """SHA-256 of the weights: in order, their shapes, types and bytes.
 
     It does not depend on how the file is packed.
     """

@@ -11,7 +11,7 @@ VERSIONS, NFLOW = "versions", "nflow-cli"  # in run.json: of each package, and o
 
 
 def signed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of ``run.json`` with the format and this version of nflow."""
+    """Content of ``run.json`` with the format and this version of nflow."""
     versions = {NFLOW: __version__, **record.get(VERSIONS, {})}
     return {"format": FORMAT, **record, VERSIONS: versions}
 

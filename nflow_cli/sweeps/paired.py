@@ -23,7 +23,7 @@ class Difference(NamedTuple):
 
 
 def differences(groups: Sequence[Group]) -> list[Difference | None]:
-    """Return the difference of each group's best run from the best run on the same test rows.
+    """Difference of each group's best run from the best run on the same test rows.
 
     ``None`` for the best itself, and where the test rows are not known to be the same or were not
     kept.

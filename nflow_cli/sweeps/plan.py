@@ -47,7 +47,7 @@ class PlannedRun:
         return self.experiment.work
 
     def is_finished(self, folder: Path) -> bool:
-        """Return whether the run has completed; its config must be the recorded one."""
+        """Whether the run has completed; its config must be the recorded one."""
         run = RunDirectory(folder).below(self.name)
         record = RunDirectory.open(str(run.path)).read_json(RUN) if run.has(RUN) else {}
         try:
@@ -62,7 +62,7 @@ class PlannedRun:
         return record.get("status") == "completed"
 
     def part_done(self, folder: Path) -> float:
-        """Return the share of updates done, in 0-0.9, by ``metrics.csv``.
+        """Share of updates done, in 0-0.9, by ``metrics.csv``.
 
         At least a tenth is left for scoring and drawing.
         """
@@ -72,7 +72,7 @@ class PlannedRun:
         return 0.0
 
     def as_begun(self, folder: Path) -> "PlannedRun":
-        """Return the run with the config in its folder, if any."""
+        """Run with the config in its folder, if any."""
         run = RunDirectory(folder).below(self.name)
         return replace(self, config=run.read_config()) if run.has(CONFIG) else self
 
@@ -104,7 +104,7 @@ def _absolute(preset: str, folder: Path) -> str:
 
 
 def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
-    """Return the runs of a sweep, each with a valid config and a unique name."""
+    """Runs of a sweep, each with a valid config and a unique name."""
     paths = [preset_files.find_preset(name) for name in sweep.presets]
     stems = _labels([_stem(p, sweep) for p in paths], MAX_STEM)
     axes = [
@@ -154,7 +154,7 @@ def _stem(path: Path, sweep: SweepConfig) -> str:
 
 
 def overlap(seeds: Sequence[int], restarts: int) -> str:
-    """Return a warning if runs with these seeds share restarts, else "".
+    """Warning if runs with these seeds share restarts, else "".
 
     A run of R restarts trains with its seed and the next R - 1.
     """

@@ -65,7 +65,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], keys: int) -> st
 
 
 def terminal_width(stream: Any) -> int | None:
-    """Return the width of a terminal; None for anything else, whose lines are unlimited."""
+    """Width of a terminal; None for anything else, whose lines are unlimited."""
     return shutil.get_terminal_size().columns if stream.isatty() else None
 
 

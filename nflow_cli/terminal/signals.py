@@ -117,6 +117,6 @@ def hinted(hint: Callable[[], str | None]) -> Iterator[None]:
 
 
 def interruption_line(interruption: Interrupted, argv: Sequence[str]) -> str:
-    """Return the line that ``nflow *argv`` was interrupted, with its hint or the command again."""
+    """Line that ``nflow *argv`` was interrupted, with its hint or the command again."""
     hint = interruption.hint or f"to run it again: {command_line(['nflow', *argv])}"
     return printable(f"nflow: interrupted; {hint}")

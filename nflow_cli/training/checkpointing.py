@@ -72,7 +72,7 @@ class Checkpointer(keras.callbacks.Callback):
         self.store.save(int(self.model.optimizer.iterations), Checkpoint(arrays, state))
 
     def load(self) -> Checkpoint | None:
-        """Return the newest checkpoint, if any, and restore the callbacks from it.
+        """Newest checkpoint, if any; the callbacks are restored from it.
 
         A damaged one, or one of a training with other settings, is a ``RunDirectoryError``.
         """
@@ -146,7 +146,7 @@ def _by_class(parts: list[Any]) -> dict[str, Any]:
 
 
 def _settings_of(config: Strict | Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that a resumed training must share."""
+    """Settings that a resumed training must share."""
     data = config.model_dump(mode="json") if isinstance(config, Strict) else config
     return without(data, FREE_TO_CHANGE)
 
@@ -156,7 +156,7 @@ def _forms(arrays: list[np.ndarray]) -> list[tuple[tuple[int, ...], str]]:
 
 
 def _grouped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, list[np.ndarray]]:
-    """Return the lists of arrays saved as ``prefix + name/index``."""
+    """Lists of arrays saved as ``prefix + name/index``."""
     groups: dict[str, list[np.ndarray]] = {}
     for name, array in arrays.items():
         key, _, _ = name.removeprefix(prefix).rpartition("/")

@@ -75,13 +75,13 @@ class DrawnChunks(Chunks):
         return bisect(self.early, self.start) + self.start // self.chunk
 
     def _end(self, index: int) -> int:
-        """Return the end of an item, counted from update 0; 0 before the first."""
+        """End of an item, counted from update 0; 0 before the first."""
         if 0 <= index < len(self.early):
             return self.early[index]
         return min((index + 1 - len(self.early)) * self.chunk, self.steps) if index >= 0 else 0
 
     def _chunk(self, number: int) -> np.ndarray:
-        """Return the points of a chunk for all seeds; the last chunk is kept."""
+        """Points of a chunk for all seeds; the last chunk is kept."""
         kept = self._kept
         if kept is not None and kept[0] == number:
             return kept[1]
@@ -212,7 +212,7 @@ class ImageChunks(Chunks):
         return (pixels, noise), np.array([count], dtype=np.int32)
 
     def _shuffled(self, epoch: int) -> np.ndarray:
-        """Return the batches of an epoch ``(batches, batch_size, 784)``; the last epoch is kept."""
+        """Batches of an epoch ``(batches, batch_size, 784)``; the last epoch is kept."""
         if self._epoch is None or self._epoch[0] != epoch:
             pixels = binarize(self.images, self.mode, self.seed, epoch, "train")
             order = stream(self.seed, "shuffle", epoch).permutation(len(pixels))

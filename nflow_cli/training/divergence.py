@@ -57,7 +57,7 @@ class DivergenceStop(keras.callbacks.Callback):
         return f"training diverged by update {end:,}: loss {float(logs['loss'])}; {TRY}"
 
     def _finite_updates(self, run: Any, chunk: Any, count: int) -> int:
-        """Return the number of finite updates of the chunk, and leave the model after them."""
+        """Number of finite updates of the chunk, after which the model is left."""
 
         def run_again(updates: int) -> Mapping[str, Any]:
             self._go_back()

@@ -47,7 +47,7 @@ def run(trainer: Any, seeds: Sequence[int], train: Any, session: Session) -> Non
 
 
 def widened(weights: Mapping[str, Any], width: float) -> dict[str, Any]:
-    """Return an affine map's weights with its Gaussian ``width`` times as wide."""
+    """Affine map's weights with its Gaussian ``width`` times as wide."""
     if width == 1:
         return dict(weights)
     wider = {"log_scale": lambda s: s + math.log(width), "lower": lambda below: width * below}

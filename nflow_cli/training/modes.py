@@ -16,7 +16,7 @@ Slopes = Callable[[Any], tuple[Any, Any]]
 
 
 def slopes_of(target: Any, xla: bool | None = None) -> Slopes:
-    """Return a function of points ``(n, D)``: values ``(n,)`` of ``log p``, gradients ``(n, D)``.
+    """Function of points ``(n, D)``: values ``(n,)`` of ``log p``, gradients ``(n, D)``.
 
     Args:
         target: ``p``; of tensors, or of arrays, which is not compiled.

@@ -15,7 +15,7 @@ QUIET = 2.0  # seconds that a phase runs before it is named
 
 
 def progress_bar(*columns: Any) -> Any:
-    """Return a progress bar of rich with ``columns`` (formats of ``task``) beside it.
+    """Progress bar of rich with ``columns`` (formats of ``task``) beside it.
 
     It is shown where stderr is a terminal; elsewhere, ``FORCE_COLOR`` or not, plain lines are due.
     ``NO_COLOR`` takes its colours.
@@ -44,7 +44,7 @@ def phase(text: str) -> Iterator[None]:
 
 
 def left_text(seconds: float) -> str:
-    """Return the remaining time, to stand behind a comma, or "" where it is short."""
+    """Remaining time, to stand behind a comma, or "" where it is short."""
     return f", about {duration(seconds)} left" if seconds >= SHOWN_FROM else ""
 
 

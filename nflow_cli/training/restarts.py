@@ -27,7 +27,7 @@ JUDGED_SAMPLES = 50_000
 
 
 def plan(count: int, steps: int, chunk: int, halving: bool) -> list[tuple[int, int]]:
-    """Return pairs (restarts, update up to which they are trained), in order."""
+    """Pairs (restarts, update up to which they are trained), in order."""
     chunks = math.ceil(steps / chunk)
     ends = sorted({round(eighths * chunks / 8) for eighths in DROPS} - {0, chunks})
     rungs = []
@@ -117,7 +117,7 @@ class Restarts:
         _hand_over(trainer, self.trainer, keep)
 
     def judge(self) -> np.ndarray:
-        """Return the KL (nats) of each restart alive, from common samples.
+        """KL (nats) of each restart alive, from common samples.
 
         These are neither those of training nor those of the final scores. Where the target's log Z
         is unknown this is the free energy.
@@ -129,7 +129,7 @@ class Restarts:
         return ops.convert_to_numpy(ops.mean(ops.subtract(log_q, target.log_prob(z)), axis=-1))
 
     def _trainer(self) -> Any:
-        """Return a model of the restarts alive: ``model`` itself where there is one."""
+        """Model of the restarts alive: ``model`` itself where there is one."""
         seeds = [self.seeds[r] for r in self.alive]
         if len(seeds) == 1:
             self.model.start_over(seeds)

@@ -32,11 +32,11 @@ class RestartsRecord(Strict):
         return self
 
     def judged(self, scores: Mapping[str, Any]) -> "RestartsRecord":
-        """Return the record with the final score (nats) of the restart kept."""
+        """Record with the final score (nats) of the restart kept."""
         kls = [*self.kl[: self.best], final_kl(scores), *self.kl[self.best + 1 :]]
         return RestartsRecord(**{**self.model_dump(), "kl": kls})
 
 
 def final_kl(scores: Mapping[str, Any]) -> Any:
-    """Return the KL divergence (nats), or the free energy where log Z is unknown."""
+    """KL divergence (nats), or the free energy where log Z is unknown."""
     return scores.get("free_energy") if scores.get("kl") is None else scores["kl"]

@@ -76,7 +76,7 @@ State = TypeVar("State", bound=BaseModel)
 
 
 def checked(form: type[State], state: Mapping[str, Any]) -> State:
-    """Return the saved state of a part in its form, or raise a ``StateError`` with the key."""
+    """Saved state of a part in its form; else a ``StateError`` names the key."""
     try:
         return form.model_validate(state)
     except ValidationError as error:

@@ -36,7 +36,7 @@ class ChunkTrainer(keras.Model):
     xla: bool = True  # without it the loop is TensorFlow's own, which convolves faster
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Return the ``terms``, in nats, one per restart; ``"loss"`` among them is minimised.
+        """The ``terms``, in nats, one per restart; ``"loss"`` among them is minimised.
 
         Args:
             batch: One item of the chunk.
@@ -104,7 +104,7 @@ class ChunkTrainer(keras.Model):
         return {**logs, "learning_rate": self.optimizer.learning_rate}
 
     def differentiate(self, batch: Any) -> tuple[dict[str, Any], list[Any]]:
-        """Return the terms of the next update and the gradients of its loss."""
+        """Terms of the next update and the gradients of its loss."""
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
@@ -153,7 +153,7 @@ class ChunkTrainer(keras.Model):
 
 
 def best_restart(logs: dict[str, Any]) -> dict[str, Any]:
-    """Return the logs of the finite restart with the lowest loss."""
+    """Logs of the finite restart with the lowest loss."""
     finite = ops.isfinite(logs["loss"]) & ops.isfinite(logs["gradient_norm"])
     best = ops.argmin(ops.where(finite, logs["loss"], math.inf))
     # Not ``[best]``: what the start of a slice depends on, here the count of updates by the mean
@@ -188,7 +188,7 @@ class Cooled(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def learning_rate(train: Any, steps: int) -> Any:
-    """Return the learning rate of the settings ``train``: a number, or a schedule."""
+    """Learning rate of the settings ``train``: a number, or a schedule."""
     rate, stopping = train.learning_rate, getattr(train, "early_stopping", None)
     if train.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
@@ -197,7 +197,7 @@ def learning_rate(train: Any, steps: int) -> Any:
 
 
 def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:
-    """Return ``function`` of tensors as one program, of XLA or of TensorFlow's own kernels."""
+    """``function`` of tensors as one program, of XLA or of TensorFlow's own kernels."""
     import tensorflow as tf
 
     return tf.function(function, jit_compile=xla, autograph=False)
@@ -206,7 +206,7 @@ def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., An
 def with_gradient(
     function: Callable[..., Any], xla: bool | None = True
 ) -> Callable[..., tuple[Any, Any]]:
-    """Return a function of points ``(n, D)``: values ``(n,)`` and gradients ``(n, D)``.
+    """Function of points ``(n, D)``: values ``(n,)`` and gradients ``(n, D)``.
 
     It is compiled by :func:`compiled`, or run operation by operation where ``xla`` is ``None``.
     Further arguments of ``function`` are its own too.
@@ -223,7 +223,7 @@ def with_gradient(
 
 
 def prefetched(chunks: Any) -> Any:
-    """Return :class:`~nflow_cli.training.chunks.Chunks` as a dataset that draws two ahead.
+    """:class:`~nflow_cli.training.chunks.Chunks` as a dataset that draws two ahead.
 
     Without TensorFlow's tuning: its thread sleeps up to a minute before it ends, and whoever frees
     the dataset, such as the garbage collector, waits for it.
@@ -297,7 +297,7 @@ class Clock(keras.callbacks.Callback):
         return self.updates[-1]
 
     def speed(self) -> Speed:
-        """Return the times; a single chunk, which compiles, has no updates per second."""
+        """Times of the training; a single chunk, which compiles, has no updates per second."""
         compile_seconds, done, warm_seconds = 0.0, 0, 0.0
         made = [end - start for start, end in itertools.pairwise(self.updates)]
         for first, end in itertools.pairwise([*self._cold, len(self.seconds)]):

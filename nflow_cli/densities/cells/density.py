@@ -110,12 +110,12 @@ class CellDensity:
         return len(self.networks)
 
     def encode(self, rows: np.ndarray) -> Encoded:
-        """Return rows ``(n, C)`` as the networks take them."""
+        """Rows ``(n, C)`` as the networks take them."""
         rows = self.unmixing.components(rows) if self.unmixing else rows
         return encode(self.cells, self.layout, rows)
 
     def are_known(self, rows: np.ndarray) -> np.ndarray:
-        """Return which cells ``(n, D + K)`` count: not gaps of columns that had none."""
+        """Which cells ``(n, D + K)`` count: not gaps of columns that had none."""
         gaps = np.isnan(rows[:, self.n_given :])
         return ~gaps | np.array([column.missing is not None for column in self.scored])
 
